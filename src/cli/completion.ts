@@ -66,7 +66,7 @@ function flagOf(option: Option, path: string): Flag {
   return { names, description: option.description, value: valueOf(option, path) };
 }
 
-/** Names of flags whose values are names that the daemon knows. */
+/** Flags that take a name known to the daemon, and the kind of that name. */
 const NAMED: Readonly<Record<string, NameKind>> = {
   '--endpoint': 'endpoints',
   '--to': 'endpoints',

@@ -64,7 +64,7 @@ export function outputOf(
     write: (text) => void stream.write(text),
     isTty,
     columns: isTty ? (stream.columns ?? 80) : Infinity,
-    // A terminal may change while a table stays on it.
+    // A terminal may be resized while it shows a table.
     get rows() {
       return isTty ? (stream.rows ?? 24) : Infinity;
     },

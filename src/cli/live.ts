@@ -4,7 +4,7 @@ import type { CliContext } from './context.ts';
 import { usageError } from './exit.ts';
 import { plain } from './render/text.ts';
 
-/** Between two looks at the daemon, ms. */
+/** Between two requests to the daemon, ms. */
 const EVERY_MS = 2_000;
 
 /**

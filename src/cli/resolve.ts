@@ -38,8 +38,8 @@ export async function resolveRuns(ids: readonly string[], resolver: Resolver): P
 }
 
 /**
- * {@link resolveRuns} for a verb that also takes runs which the daemon does not know yet: only what looks
- * like the beginning of a UUID is completed, so that no other run is taken for a new one.
+ * {@link resolveRuns} for a verb that also takes runs which the daemon does not know yet. It completes
+ * only what may be the beginning of a UUID, so that a new run is not taken for another one.
  */
 export async function resolveKnownRuns(
   ids: readonly string[],

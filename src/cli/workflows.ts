@@ -1,7 +1,7 @@
 import type { DaemonClient } from '../client/client.ts';
 
 /**
- * Ids of workflows by what users call them, for a query. What no workflow is called stays as it is.
+ * Ids of workflows by their names, for a query. A text that names no workflow is passed on unchanged.
  * @param text names or ids, separated by commas
  */
 export async function workflowIds(

@@ -44,7 +44,7 @@ export class Caller {
     return answer === MISSING ? null : this.#checked(answer, schema);
   }
 
-  /** @param also a status whose body is as good as that of a 2xx */
+  /** @param also a status with a body that is read like that of a 2xx */
   async get<Schema extends z.ZodType>(
     path: string,
     schema: Schema,

@@ -33,7 +33,7 @@ export type WebhookHeaders =
   Headers | Readonly<Record<string, string | readonly string[] | undefined>>;
 
 /**
- * The event of a webhook whose signature is good.
+ * The event of a webhook with a valid signature.
  * @param body exactly the bytes that were received, not parsed before
  * @param secrets `whsec_…`; several while one replaces another
  * @throws RunwatchError `webhook_not_verified`: answer 401, and do nothing with it;

@@ -44,13 +44,13 @@ export function adviseOnRules(config: Config): Finding[] {
 
 function unknownEndpoints({ endpoints }: Config, rule: RuleConfig, at: number): Finding[] {
   const known = { what: 'endpoint', names: Object.keys(endpoints) };
-  const told = [
+  const named = [
     ...rule.notify.map((name, index) => ({ name, path: ['notify', index] })),
     ...rule.escalate.flatMap((step, number) =>
       step.notify.map((name, index) => ({ name, path: ['escalate', number, 'notify', index] })),
     ),
   ];
-  return told.flatMap(({ name, path }) => unknownName(['rules', at, ...path], name, known));
+  return named.flatMap(({ name, path }) => unknownName(['rules', at, ...path], name, known));
 }
 
 function unknownSources({ sources }: Config, { when }: RuleConfig, at: number): Finding[] {

@@ -180,7 +180,7 @@ const webhookEndpoint = z.strictObject({
   ...sendingBase,
 });
 
-/** What kinds of endpoints have whose messages people read. */
+/** The keys of endpoints with messages for people. */
 const peopleBase = {
   /** Users of the service by the names of owners, such as `@ana`. */
   mentions: z

@@ -150,7 +150,7 @@ export const runUrlTemplate = z
 
 export const webhookUrl = httpUrl.clone().register(presentations, { as: 'webhook-url' });
 
-/** A URL whose path lets a sender in, as with incoming webhooks of chat services. */
+/** A URL with a secret path, as incoming webhooks of chat services have. */
 export const secretUrl = httpUrl.clone().register(presentations, { as: 'secret-url' });
 
 export const redisUrl = z

@@ -42,8 +42,8 @@ interface Target {
 }
 
 /**
- * Whether a target is among the exceptions of `NO_PROXY`: `*`, a domain with all that is under it, an
- * address, or a CIDR; the first two kinds may carry a port.
+ * Whether a target is among the exceptions of `NO_PROXY`. An exception is `*`, a domain with its
+ * subdomains, an address, or a CIDR; the first two may carry a port.
  */
 function isExcepted(target: Target, exceptions: string): boolean {
   return exceptions

@@ -82,8 +82,8 @@ function joined(found: readonly Found[]): Attention {
 }
 
 /**
- * Runs that need a person. One whose acknowledgement has expired does again: it is still among those that
- * are acknowledged, which are few.
+ * Runs that need a person. A run with an expired acknowledgement does again: it is still listed among the
+ * acknowledged ones, which are few.
  */
 async function watchesOf(
   { watches, linksOf, now }: AttentionDependencies,
@@ -120,7 +120,7 @@ async function watchesOf(
   return { kind, items, total: open.total + ofAcknowledged, isCapped: open.isCapped };
 }
 
-/** Alerts that fire; a limited token sees those whose group is a source of its. */
+/** Alerts that fire; a limited token sees those that are grouped by one of its sources. */
 async function alertsOf(
   { alerts }: AttentionDependencies,
   { withAcknowledged, sources }: AttentionQuery,

@@ -188,7 +188,7 @@ interface ClaimedDeliveriesDependencies {
   limitsOf: (pool: string) => EndpointLimits;
 }
 
-/** The most pools whose due times are moved back. */
+/** The most pools that get new due times. */
 const POOLS_MOVED = 100_000;
 
 /** Deliveries as claimed work: those of a dead process become due at once. */

@@ -248,7 +248,7 @@ export async function endpointFigures(
   );
 }
 
-/** An endpoint whose deliveries are not sent, for another reason than a pause. */
+/** An endpoint that gets no deliveries, for another reason than a pause. */
 export interface FailingEndpoint {
   name: string;
   health: 'failing' | 'disabled';

@@ -23,7 +23,7 @@ interface HeartbeatDependencies {
 
 /**
  * Calls an address as long as this process is ready, for a service that raises an alarm when the calls
- * stay away. A failure is logged once, and so is its end.
+ * stop. A failure is logged once, and so is its end.
  */
 export function startHeartbeat(deps: HeartbeatDependencies): Periodic {
   const { settings, count, log } = deps;

@@ -11,10 +11,10 @@ import { createTeamsChannel } from '../deliver/channels/teams.ts';
 import type { HttpDeps } from '../deliver/http-attempt.ts';
 import type { AlertMessages } from '../deliver/ports.ts';
 
-/** Endpoints whose messages people read. */
+/** Endpoints with messages for people. */
 type PeopleEndpoint = Exclude<EndpointConfig, { type: 'webhook' | 'log' }>;
 
-/** The channel of an endpoint whose messages people read. */
+/** The channel of an endpoint with messages for people. */
 export function createPeopleChannel(
   name: string,
   endpoint: PeopleEndpoint,

@@ -66,7 +66,7 @@ export interface Poller {
   /** All sources, in the order of their configuration. */
   sources: readonly Source[];
   isRunning(): boolean;
-  /** Sources whose polls are overdue, as this process sees it. */
+  /** Sources with overdue polls, as this process sees it. */
   overdue(): Overdue[];
   /** The claims of this process. */
   work: ClaimedWork;

@@ -31,7 +31,7 @@ export async function openRedis(options: OpenRedisOptions): Promise<RedisConnect
   return connections;
 }
 
-/** Time for Redis to answer a user who asks after it, ms. */
+/** Time for Redis to answer a question about its state, ms. */
 const PROBE_MS = 5_000;
 
 /**

@@ -49,7 +49,7 @@ export type Routes = (
 export interface RouteTable {
   routeOf: Routes;
   /**
-   * Makes the routes of other endpoints, also of those whose files alone have changed.
+   * Makes the routes of changed endpoints, also of those with changed certificate files alone.
    * Throws RunwatchError `tls_files_unusable`, and changes nothing then.
    * @returns puts them in force
    */

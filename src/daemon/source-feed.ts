@@ -154,7 +154,7 @@ export function createDiscovery({
   };
 }
 
-/** The sources whose events may be missing: lists are not read, polls are late, or it gives no answer. */
+/** The sources with events that may be missing: lists are not read, polls are late, or it gives no answer. */
 export async function findSourcesInDoubt({
   config,
   discoveries,

@@ -46,7 +46,7 @@ interface ControlDependencies {
 /** The endpoint to test, and what its message is made of. */
 interface EndpointTest {
   endpoint: string;
-  /** Its messages are for people, who want to see what an alert looks like. */
+  /** Its messages are for people: the test also shows an alert. */
   isForPeople: boolean;
   now: number;
   newMark: NewMark;

@@ -49,7 +49,7 @@ export interface HttpResult {
 
 /**
  * Makes one request and describes it as an attempt.
- * @param signal aborts the request, whose outcome is then unknown
+ * @param signal aborts the request; its outcome is then unknown
  * @throws RunwatchError `attempt_aborted` when aborted before the receiver answered, `claim_too_old`
  *   when `mayStart` of the request returned false
  */

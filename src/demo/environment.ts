@@ -118,7 +118,7 @@ function settings({ noxus, receiverUrl, secret, port, tempDir }: Parts): Config 
         rate_limit: { requests: 100, per: '1s' },
       },
     },
-    // A list would put off the poll that finds the deleted run.
+    // A list would defer the poll that finds the deleted run.
     polling: { max_interval: '2s', gone_after: '3s', batch: 'off' },
     endpoints: {
       [ENDPOINT]: { type: 'webhook', url: receiverUrl, secret, retry: ['1s', '2s', '5s'] },

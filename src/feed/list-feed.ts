@@ -119,8 +119,8 @@ export class ListFeed {
   }
 
   /**
-   * Takes note of a watch that was just polled: once there are several, a plan is worth while. Asks
-   * nobody, so that it adds nothing to the cost of a poll.
+   * Takes note of a watch that was just polled: once there are several, a plan is worth while. Sends no
+   * request, so that it adds nothing to the cost of a poll.
    */
   async notice({ runId, state, polls }: Watch): Promise<void> {
     const { isOn, now, schedule } = this.deps;

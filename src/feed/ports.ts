@@ -78,7 +78,7 @@ export interface PageRecord {
 export interface PageTrace {
   mark: StoredMark;
   hints: { runId: string; hint: ListHint }[];
-  /** Runs whose hints are judged. */
+  /** Runs with judged hints. */
   judged: string[];
   /** Ends and waits among them that a single poll has confirmed. */
   confirmed: number;

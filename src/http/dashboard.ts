@@ -107,7 +107,7 @@ const signIn = z.strictObject({
     .max(512),
 });
 
-/** What the dashboard may do, and in whose name. */
+/** What the dashboard may do in its session, and under which name. */
 interface SessionView {
   /** open: no token is configured. */
   state: 'open' | 'signed_in' | 'signed_out';

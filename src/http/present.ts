@@ -6,7 +6,7 @@ import type { PollingPerRun, WorkflowPolling } from '../core/cadence/workflow-po
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { shownReceiver } from '../core/delivery/receiver.ts';
 import { formatDuration } from '../core/duration.ts';
-import { isoTime, TOLD_BY_DEFAULT } from '../core/event/event.ts';
+import { isoTime, DEFAULT_EVENTS } from '../core/event/event.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
 import type { Subscription, Watch, Profile } from '../core/watch/watch.ts';
 import type {
@@ -98,7 +98,7 @@ function presentSubscription(subscription: Subscription): WatchJson['subscriptio
 
 /** The event patterns in force: those that were given, or the default events. */
 function patternsInForce(patterns: readonly string[] | null | undefined): string[] {
-  return [...(patterns ?? TOLD_BY_DEFAULT)];
+  return [...(patterns ?? DEFAULT_EVENTS)];
 }
 
 /** Why the state of the run is unknown: it is gone, or not found so far, or polls fail. */

@@ -47,7 +47,7 @@ export type WatchResult =
 export interface CountedPage<Item> extends Page<Item> {
   /** Up to 10,000. */
   total: number;
-  /** There are more than that, or the search for them ended before all were looked at. */
+  /** There are more than that, or the search for them ended before it had examined all. */
   isCapped: boolean;
 }
 
@@ -243,8 +243,8 @@ export interface EndpointTest {
 
 export interface EndpointService {
   /**
-   * @param sources whose deliveries are counted; webhooks of watches are left out then. Absent, all of
-   *   both
+   * @param sources count only their deliveries, and leave out webhooks of watches. Absent, everything
+   *   counts
    */
   list(sources?: readonly string[]): Promise<EndpointView[]>;
   /** Sends `runwatch.test` at once, past breaker, pause and rate; null when there is no such endpoint. */

@@ -11,7 +11,7 @@ const CSRF_HEADER = 'x-runwatch-csrf';
 /** A session ends so long after its sign-in, s. */
 const MAX_AGE_S = 30 * 86_400;
 
-/** Longest value that is looked at. */
+/** Longest cookie value that is parsed. */
 const MAX_LENGTH = 256;
 
 /** What a sign-in gave a browser in place of the token. */
@@ -22,8 +22,8 @@ export interface Session {
 }
 
 /**
- * The sessions of the dashboard. A cookie holds no token: it is signed by a key that derives from one,
- * so any process that knows the token takes it, and it ends where the token does.
+ * The sessions of the dashboard. A cookie holds no token. A key derived from the token signs it, so any
+ * process with the token accepts it, and removing the token ends it.
  */
 export interface Sessions {
   /** A session for a browser that sent one of the tokens, as a cookie's value. */

@@ -246,7 +246,7 @@ export class EventReader {
     return this.broken === null;
   }
 
-  /** Parses the event that was put off. */
+  /** Parses the event that was deferred. */
   flush(): void {
     if (this.held !== null) this.parse(this.held);
     this.held = null;

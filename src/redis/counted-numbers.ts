@@ -8,7 +8,7 @@ export const MOST_COUNTED = 10_000;
 /** How many match in all. */
 export interface Total {
   total: number;
-  /** There are more, or there may be: not all numbers were looked at. */
+  /** There are more, or there may be: not all numbers were examined. */
   isCapped: boolean;
 }
 

@@ -47,7 +47,7 @@ function isReply({ name }: Error): boolean {
   return name === 'ReplyError';
 }
 
-/** The error as it is: libraries look at names and messages of connection errors. */
+/** The error unchanged: libraries read the names and messages of connection errors. */
 export function asItIs(error: Error): Error {
   return error;
 }

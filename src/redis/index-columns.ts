@@ -4,7 +4,7 @@ import { replies } from './replies.ts';
 /** Numbers of one chunk of an index or log; see `lua/numbers.ts`. */
 export const CHUNK = 128;
 
-/** A field whose indexes have up to this many chunks together says which chunks are worth reading. */
+/** A field that has up to this many chunks in all of its indexes says which chunks are worth reading. */
 const FEW_CHUNKS = 2_048;
 
 /** For each field that is filtered by, its indexes: a number must be in any of each. */

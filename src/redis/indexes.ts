@@ -60,7 +60,7 @@ const WATCH_INDEXES: readonly Index<Watch>[] = [
       attentionOf(watch).map((kind) => attentionIndex(keys, needOf(kind, watch))),
   },
   {
-    // For each entry; one whose value no other watch has takes some 200 bytes.
+    // For each entry; one with a value that no other watch has takes some 200 bytes.
     serves: 'GET /v1/watches?metadata.<key>',
     bytes: 64,
     keysOf: (keys, { metadata }) =>
@@ -174,7 +174,7 @@ export function metadataIndex(keys: Keys, key: string, value: string): string {
   return keys.watches('metadata', entry.slice(0, ENTRY_LETTERS));
 }
 
-/** The active watches of a source whose runs have a status, see `statusLabel`. */
+/** The active watches of a source by the status of their runs, see `statusLabel`. */
 export function runsIndex(keys: Keys, source: string, label: string): string {
   return keys.watches('active', source, label);
 }

@@ -87,15 +87,15 @@ export function createKeys(prefix: string) {
     sourceAdmission: (source: string) => sourceAdmission(key, source),
     /** String, when a source last gave a valid answer, ms since the epoch. */
     sourceAnswered: (source: string) => key('answered', source),
-    /** Sorted set of the ids of watches whose run is gone, by when they are checked again. */
+    /** Sorted set of the ids of watches of gone runs, by when they are checked again. */
     goneChecks: key('gone-checks'),
     /** Sorted set of the requests that count against a source's rate limit, by until when they do. */
     budget: (source: string) => key('budget', source),
     /** Hash, from run to the process that streams it; see `lua/stream.ts`. */
     streams: (source: string) => key('streams', source),
-    /** Hash: how many streams there may be as JSON, and counts of transitions by what told them. */
+    /** Hash: how many streams there may be as JSON, and counts of transitions by what reported them first. */
     streamState: (source: string) => key('stream-state', source),
-    /** Hash, from workflow and kind of transition to whether streams told the last ones; expires. */
+    /** Hash, from workflow and kind of transition to whether streams reported the last ones; expires. */
     streamTrust: (source: string) => key('stream-trust', source),
     ...secretKeys(key),
     ...sourceKeys(key),
@@ -222,9 +222,9 @@ function secretKeys(key: (...parts: string[]) => string) {
   return {
     /** Set of the ids of keys that sealed values may be encrypted by. */
     sealingKeys: key('sealing-keys'),
-    /** String: which message at an endpoint tells an alert; expires. */
+    /** String: which message at an endpoint shows an alert; expires. */
     alertMessage: (endpoint: string, alertId: string) => key('alert-message', endpoint, alertId),
-    /** Hash: for each endpoint whose secret was rotated, the JSON of its rotation. */
+    /** Hash: for each endpoint with a rotated secret, the JSON of its rotation. */
     endpointSecrets: key('endpoint-secrets'),
   };
 }

@@ -69,7 +69,7 @@ interface NumberPage {
 /** Numbers in the order that was asked for. */
 export interface FoundNumbers {
   numbers: number[];
-  /** The number to go on from, beyond the last that was looked at; null where no more can match. */
+  /** The number to go on from, beyond the last one examined; null where no more can match. */
   next: string | null;
 }
 

@@ -47,7 +47,7 @@ const MISNAMED = ['handles', 'requests', 'resources'].map((what) => `nodejs_acti
 /**
  * prom-client samples the delay of the event loop by a timer of 10 ms, which is a third of what an idle
  * daemon costs. A slower timer makes these figures wrong, since each contains the timer's period, so they
- * are left out. `nodejs_eventloop_lag_seconds` stays: it is measured at each scrape.
+ * are left out. `nodejs_eventloop_lag_seconds` is kept: it is measured at each scrape.
  */
 const LOOP_SAMPLE_MS = 60_000;
 const SAMPLED = ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'].map(
@@ -176,7 +176,7 @@ function recordings(instruments: ReturnType<typeof createInstruments>) {
       instruments.dataLost.inc({ reason });
     },
 
-    /** @param report.others null for a delivery that was told by the message of another */
+    /** @param report.others null for a delivery that the message of another covered */
     attempt(report: { delivery: Delivery; attempt: Attempt; others: number | null }): void {
       const { delivery, attempt, others } = report;
       const result = attempt.error === null ? 'delivered' : attempt.error.code;

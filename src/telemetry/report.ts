@@ -70,13 +70,13 @@ export function logPage(log: Logger, { list, outcome, message, ...seen }: PageRe
 interface DeliveryReport {
   delivery: Delivery;
   attempt: Attempt;
-  /** How many further deliveries the message told; null for those. */
+  /** How many further deliveries the message covered; null for those. */
   others: number | null;
 }
 
 /**
  * One wide line per attempt: a warning for a failed one, an error for the last one. Deliveries that the
- * message of another told have level debug.
+ * message of another covered have level debug.
  */
 export function logDelivery(log: Logger, { delivery, attempt, others }: DeliveryReport): void {
   const fields = {

@@ -23,7 +23,7 @@ import { watchReader } from '../support/watch-reader.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const PER_WATCH_EVENTS = ['run.failed', 'run.awaiting_human_feedback', 'watch.*'];
-const NOT_TOLD_BY_DEFAULT = new Set(['run.started', 'run.resumed', 'run.progress']);
+const NOT_DEFAULT_EVENTS = new Set(['run.started', 'run.resumed', 'run.progress']);
 const AN_ID = /^evt_[a-z0-9]+_[\w~-]+$/;
 const A_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
@@ -297,7 +297,7 @@ describe.each(OUTCOMES)('$what', ({ what, events, state }) => {
 
   test(`${what}: an endpoint with default events gets each once, in order`, () => {
     const received = receivedOf(usual, runOf(what));
-    const expected = events.filter((type) => !NOT_TOLD_BY_DEFAULT.has(type));
+    const expected = events.filter((type) => !NOT_DEFAULT_EVENTS.has(type));
     expect(received.map(({ type }) => type)).toEqual(expected);
   });
 

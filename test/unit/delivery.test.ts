@@ -7,7 +7,7 @@ import {
   type Attempt,
   type AttemptOutcome,
 } from '../../src/core/delivery/delivery.ts';
-import { EVENT_TYPES, TOLD_BY_DEFAULT, wantsEvent } from '../../src/core/event/event.ts';
+import { EVENT_TYPES, DEFAULT_EVENTS, wantsEvent } from '../../src/core/event/event.ts';
 import type { Subscription } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
 
@@ -29,7 +29,7 @@ describe('the fan-out of events', () => {
     expect(typesFor('all')).toEqual(EVENT_TYPES);
     expect(typesFor('runs')).toEqual(EVENT_TYPES.filter((type) => type.startsWith('run.')));
     expect(typesFor('failed')).toEqual(['run.failed']);
-    expect(typesFor('says-nothing')).toEqual(TOLD_BY_DEFAULT);
+    expect(typesFor('says-nothing')).toEqual(DEFAULT_EVENTS);
   });
 
   test('each pair of event and subscription gets one delivery with its own id', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { TOLD_BY_DEFAULT } from '../../src/core/event/event.ts';
+import { DEFAULT_EVENTS } from '../../src/core/event/event.ts';
 import {
   presentDelivery,
   presentDeliveryWithAttempts,
@@ -55,7 +55,7 @@ describe('a watch as the API shows it', () => {
       {
         kind: 'webhook',
         url: expect.stringMatching(/^https:\/\/a\.test\/…#[0-9a-f]{6}$/),
-        events: [...TOLD_BY_DEFAULT],
+        events: [...DEFAULT_EVENTS],
       },
       {
         kind: 'webhook',
@@ -123,7 +123,7 @@ describe('a delivery as the API shows it', () => {
 
 describe('an endpoint as the API shows it', () => {
   it('the API shows the default events of an endpoint that names none', () => {
-    expect(presentEndpoint(anEndpoint({ events: null })).events).toEqual([...TOLD_BY_DEFAULT]);
+    expect(presentEndpoint(anEndpoint({ events: null })).events).toEqual([...DEFAULT_EVENTS]);
     expect(presentEndpoint(anEndpoint({ events: ['*'] })).events).toEqual(['*']);
   });
 

@@ -12,7 +12,7 @@ interface InspectDependencies {
   version: string;
 }
 
-/** Looks at the configuration here, and at Redis and the sources by it where that is asked for. */
+/** Checks the configuration here and, where asked to, Redis and the sources that it names. */
 export async function inspectInstallation(
   configPath: string | undefined,
   deps: InspectDependencies,

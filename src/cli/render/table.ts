@@ -31,8 +31,8 @@ export interface ColumnWidth {
 }
 
 /**
- * Widths that fit, by column; null for a column that is left out. Texts are cut, the widest first, and
- * while that does not do, the last column that may go is left out. The first column always stays.
+ * Widths that fit, by column; null for a column that is left out. Texts are cut, the widest first;
+ * where that is not enough, optional columns are left out from the right. The first column is kept.
  * @param available terminal columns for all of them and the gaps between
  */
 export function fitWidths(columns: readonly ColumnWidth[], available: number): (number | null)[] {

@@ -9,7 +9,7 @@ interface Place {
   output: Output;
 }
 
-/** Watches as a table, the most telling columns first. */
+/** Watches as a table, the most useful columns first. */
 export function renderWatches(watches: readonly WatchView[], { now, output }: Place): string {
   const severalSources = new Set(watches.map(({ source }) => source)).size > 1;
   const [run, ...others] = columnsFor(watches, now(), output);

@@ -12,7 +12,7 @@ interface DoctorFlags extends DaemonFlags {
   json?: boolean;
 }
 
-/** One thing that was looked at. */
+/** The result of one check. */
 export interface Diagnosis {
   name: string;
   status: 'ok' | 'warning' | 'problem';
@@ -92,7 +92,7 @@ function failureOf(error: unknown): RunwatchError {
   throw error;
 }
 
-/** What a daemon only says to those who have a token. */
+/** What a daemon answers only to requests with a token. */
 async function behindToken(client: DaemonClient, context: CliContext): Promise<Diagnosis[]> {
   try {
     const [processes, store] = await Promise.all([client.listProcesses(), client.describeStore()]);

@@ -86,7 +86,7 @@ function refuseWithFollow({ limit, since, until, order }: EventFlags): void {
   }
 }
 
-/** The id of an event, perhaps typed in part; a cursor stays as it is. */
+/** The id of an event, perhaps typed in part; a cursor is passed on unchanged. */
 async function resolveAfter(
   after: string | undefined,
   resolver: Parameters<typeof resolveId>[2],

@@ -69,7 +69,7 @@ async function polling(
   return EXIT.ok;
 }
 
-/** A line for each source with streams: how many, what they told first, and what they are not believed for. */
+/** A line for each source with streams: how many, what they reported first, and what is read nevertheless. */
 async function showStreams(
   { io }: CliContext,
   client: Pick<DaemonClient, 'listSources'>,

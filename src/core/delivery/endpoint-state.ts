@@ -48,7 +48,7 @@ export interface EndpointLimits {
   rate: number | null;
   /** Longest that one attempt takes, ms. */
   deadlineMs: number;
-  /** The most events that one message tells while more of them wait; absent, each is its own. */
+  /** The most events that one message covers while more of them wait; absent, each has its own message. */
   foldMost?: number;
 }
 

@@ -73,7 +73,7 @@ export const TEST_EVENT_TYPE = 'runwatch.test';
 export type SentEventType = EventType | SystemEventType | AlertEventType | typeof TEST_EVENT_TYPE;
 
 /** The event types of a subscription that names none. */
-export const TOLD_BY_DEFAULT: readonly EventType[] = EVENT_TYPES.filter(
+export const DEFAULT_EVENTS: readonly EventType[] = EVENT_TYPES.filter(
   (type) => type !== 'run.started' && type !== 'run.resumed' && type !== 'run.progress',
 );
 
@@ -235,7 +235,7 @@ function matchesPattern(pattern: string, type: string): boolean {
  * @param patterns exact types, families or `*`; undefined stands for the default events
  */
 export function wantsEvent(patterns: readonly string[] | undefined, type: string): boolean {
-  return (patterns ?? TOLD_BY_DEFAULT).some((pattern) => matchesPattern(pattern, type));
+  return (patterns ?? DEFAULT_EVENTS).some((pattern) => matchesPattern(pattern, type));
 }
 
 /** Matches all system events; `*` matches only those sent by default. */

@@ -11,7 +11,7 @@ const LEAST_CHECK_MS = 5_000;
 /** Reads of a page per check of it, at least; this bounds what checks cost. */
 const READS_PER_CHECK = 4;
 
-/** For so many reads of its page, and at least so long, a single poll stays deferred. */
+/** A single poll is deferred by so many reads of its page, and at least by so long. */
 const DEFERRED_READS = 3;
 const DEFERRED_MS = 15_000;
 
@@ -38,7 +38,7 @@ export interface ListedChange {
   listed: ListedRun;
 }
 
-/** A watch whose run stands on a page. */
+/** A watch with its run's place on a page. */
 export interface WatchOnPage {
   watch: Watch;
   listed: ListedRun;

@@ -260,7 +260,7 @@ function troubledSince(state: SourceState | null, now: number): SourceState {
 }
 
 /**
- * A source whose pause is over, since it throttles no more. The trouble of one run is no outage of the
+ * A source after its pause, since it throttles no more. The trouble of one run is no outage of the
  * source, and the pause that it asked for is no time without an answer.
  */
 function afterPause(state: SourceState, now: number): SourceState {

@@ -1,8 +1,8 @@
 import type { PollResult } from '../run/snapshot.ts';
 
 /**
- * How a poll was made: `single`, a read of the run that was due; `list`, an entry of a list that was
- * taken without such a read; `stream`, a read of the run that an event stream caused.
+ * How a poll was made. `single` and `stream` read the run, since it was due or an event stream gave a
+ * hint; `list` took an entry of a list without such a read.
  */
 export const POLL_MODES = ['single', 'list', 'stream'] as const;
 

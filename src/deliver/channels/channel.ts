@@ -8,13 +8,13 @@ export interface Message {
   eventType: SentEventType;
   /** The JSON text written with the event; every body is made of it alone. */
   body: string;
-  /** Further events of the same type that the message tells too, for channels that fold. */
+  /** Further events of the same type that the message covers too, for channels that fold. */
   others?: readonly Pick<Message, 'eventId' | 'body'>[];
   /** By which the receiver may continue the trace of the run; absent where it has none. */
   traceparent?: string;
 }
 
-/** The events that a message tells. */
+/** The events that a message covers. */
 export function eventsOf({ body, others = [] }: Message): [SentEvent, ...SentEvent[]] {
   return [parseEvent(body), ...others.map((other) => parseEvent(other.body))];
 }
@@ -23,7 +23,7 @@ export function eventsOf({ body, others = [] }: Message): [SentEvent, ...SentEve
 export interface Channel {
   /**
    * Makes one attempt. All that the receiver or the network does is an outcome, never a throw.
-   * @param signal aborts the attempt, whose outcome is then unknown
+   * @param signal aborts the attempt; its outcome is then unknown
    * @param mayStart called right before the first byte is sent; false if another process may have sent
    *   the message meanwhile
    * @throws RunwatchError `attempt_aborted` when aborted before the receiver answered, `claim_too_old`

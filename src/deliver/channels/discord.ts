@@ -108,7 +108,7 @@ function escapeMarkdown(text: string): string {
   return text.replaceAll(/[\\*_~`|>[\]#<]/g, String.raw`\$&`);
 }
 
-/** A webhook that was deleted, or whose token is wrong. */
+/** A deleted webhook, or one with a wrong token. */
 const GONE: ReadonlySet<unknown> = new Set([10_015, 50_027]);
 
 /**

@@ -8,7 +8,7 @@ import { eventsOf, type Channel } from './channel.ts';
 import { emailMessage } from './email-message.ts';
 import { oneLine } from './notice/text.ts';
 
-/** The server that takes mails, and who they are from and to. */
+/** The mail server, the sender and the recipients. */
 interface Mailbox {
   host: string;
   port: number;

@@ -58,7 +58,7 @@ interface PagerDutyEvent {
 const MOST_IN_SUMMARY = 1_024;
 const MOST_IN_KEY = 255;
 
-/** What PagerDuty is told of an event. */
+/** What is sent to PagerDuty of an event. */
 function pagerDutyEvent(event: SentEvent): PagerDutyEvent {
   const notice = noticeOf([event]);
   const page = event.data.alert?.url ?? event.data.watch_url;

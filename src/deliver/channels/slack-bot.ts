@@ -60,7 +60,7 @@ export function createSlackBot(
   };
 }
 
-/** The alert whose message an event updates; null for events that are messages of their own. */
+/** The alert of the message that an event updates; null for events that are messages of their own. */
 function threadOf({ type, data }: SentEvent): string | null {
   if (data.alert === undefined || data.digest) return null;
   return type.startsWith('alert.') ? data.alert.id : null;

@@ -124,7 +124,7 @@ function sealedParts({ subscriptions, formerWebhooks }: Watch): string[] {
   );
 }
 
-/** A watch whose values are sealed by the first key; values that no key opens do not change. */
+/** A watch with all values sealed by the first key; values that no key opens do not change. */
 function resealWatch(watch: Watch, sealer: Sealer) {
   const context = watchId(watch);
   const counts = { resealed: 0, lost: 0 };
@@ -141,7 +141,7 @@ function resealWatch(watch: Watch, sealer: Sealer) {
   return { watch: { ...watch, subscriptions, formerWebhooks }, ...counts };
 }
 
-/** Removes webhooks whose URL is lost: they can no longer be sent to. */
+/** Removes webhooks without a readable URL: nothing can be sent to them. */
 function withoutLost(resealed: Watch, before: Watch, sealer: Sealer): Watch {
   const context = watchId(before);
   const isLost = (one: Subscription | undefined) =>

@@ -54,10 +54,10 @@ end
  * A watch with what belongs to it, as it is at one moment.
  *
  * KEYS  watch, its live events, its live deliveries.
- * ARGV  beginnings of keys of events, deliveries and attempts; settled deliveries; most events and
- *       deliveries
- * Returns [record], and where the watch is live and has not too many: [record, events as place and text
- * in turn, deliveries as number, version, document, time of settling or '', attempts, in turn].
+ * ARGV  key prefixes of events, deliveries and attempts; settled deliveries; most events and deliveries.
+ * Returns [record] alone for a folded watch and for one with more than that. Else [record, events,
+ * deliveries]. Events are place and text in turn; deliveries are number, version, document, time of
+ * settling or '', attempts, in turn.
  */
 export const READ_HISTORY = `
 ${PACKED}
@@ -88,8 +88,8 @@ return {record, events, deliveries}
  * Part of the events or deliveries of a watch.
  *
  * KEYS  watch, its live events or deliveries.
- * ARGV  beginning of their keys, 'newest' or 'oldest', number to go on from or '', most of them, and the
- *       fields that are wanted: version or '', and text
+ * ARGV  their key prefix, 'newest' or 'oldest', number to go on from or '', most of them, two fields to
+ *       read: version or '', and text.
  * Returns [packed record] where the watch is folded, else ['', number, version, text, …].
  */
 export const READ_PART = `
@@ -129,7 +129,7 @@ return {}
  * Folds a watch, if neither it nor a delivery of it has changed since they were read.
  *
  * KEYS  watch, its live events, its live deliveries, folded, settled deliveries, those due for folding,
- *       those that the plan names
+ *       those that the plan names.
  * ARGV  identity of the record as it was read, packed record, plan as JSON.
  * Returns 1 where it is folded now.
  */

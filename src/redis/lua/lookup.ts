@@ -1,8 +1,7 @@
 /**
- * Finds watches in their log by the beginning of the ids of their runs, some chunks at a time, the
- * newest first.
+ * Finds watches in their log by a prefix of their run ids, some chunks at a time, the newest first.
  *
- * ARGV  log, chunk to begin at or '', most chunks, how the run's id begins, most watches
+ * ARGV  log, chunk to begin at or '', most chunks, prefix of run ids, most watches.
  * Returns the chunk to go on with or '', then the ids of watches.
  */
 export const FIND_WATCHES = `

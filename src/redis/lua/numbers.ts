@@ -59,10 +59,9 @@ end
  * What numbers of a log stand for.
  *
  * KEYS  the chunks of the log, which say where the script runs.
- * ARGV  log, what a number is: 'name', 'watch', 'event' or 'delivery', beginnings of keys as JSON,
- *       numbers
- * Returns five texts of each number that stands for something: itself, the watch's id, the packed record
- * where the watch is folded and has not been given before, version, and text.
+ * ARGV  log, kind of number ('name', 'watch', 'event' or 'delivery'), key prefixes as JSON, numbers.
+ * Returns five texts for each number in use: itself, the watch's id, packed record, version, and text.
+ * The packed record is that of a folded watch and given once.
  */
 export const READ_NUMBERS = `
 ${NUMBERS}

@@ -182,12 +182,12 @@ end
  * says what the source admits, \`select\` which request goes first.
  *
  * KEYS  clock, claims, permits, shares, due sets, state, probe and open of the source.
- * ARGV  token, limit (0 for none), hold of a permit in ms, lease in ms, beginning of the watches' keys,
- *       patience of each kind in ms, 1 where pages go before confirming polls
- * Returns ['claimed', member, kind, due time, now, watch, 1 where the source does not simply answer,
- * requests that count, ms for which the rate limit is used up, probes that failed before this one or
- * -1 where it is none], or what stands in the way and for how many ms: ['paused', ms], ['limited', ms],
- * ['idle', ms until the earliest is due, or -1].
+ * ARGV  token, limit (0 for none), ms that a permit is held, ms of a lease, key prefix of watches,
+ *       patience of each kind in ms, 1 where pages go before confirming polls.
+ * Returns ['claimed', member, kind, due time, now, watch, troubled, requests, ms, failed probes].
+ * `troubled` is 1 where the source is throttled, paused or unreachable. `requests` count against the
+ * rate limit, which is used up for `ms`. `failed probes` is -1 where this is no probe.
+ * Else ['paused', ms], ['limited', ms], or ['idle', ms until the earliest is due, or -1].
  */
 export const CLAIM_REQUEST = `
 ${SCHEDULE}

@@ -22,9 +22,9 @@ end
  * A document that is the same is not written again; then one slot of the poll history is written in place.
  *
  * KEYS  watch, clock, claims, permits, due sets, those that the effects name.
- * ARGV  expected version; head; document and poll history, '' where unchanged; effects as JSON, '' for none;
- *       what it does to the schedule or '', member, token or '', ms or '', kind or '';
- *       for how long a permit counts after its answer in ms or ''; offset of the slot, slot or ''
+ * ARGV  expected version; head; document and poll history, '' where unchanged; effects as JSON, '' for none.
+ *       What it does to the schedule or '', member, token or '', ms or '', kind or ''. For how long a
+ *       permit counts after its answer in ms or ''; offset of the slot, slot or ''.
  * Returns 0 where the watch has changed or is folded, -1 where the claim was lost, else the pools at which
  * deliveries are due now.
  */

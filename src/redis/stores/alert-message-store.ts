@@ -4,7 +4,7 @@ import type { Keys } from '../keys.ts';
 /** For how long the message of an alert is remembered after its last change, ms. */
 const KEPT_MS = 30 * 86_400_000;
 
-/** Which message of a destination tells an alert, so that the next one updates it. */
+/** Which message at a destination shows an alert, so that the next one updates it. */
 export class AlertMessageStore {
   constructor(
     private readonly redis: Redis,

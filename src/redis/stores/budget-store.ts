@@ -42,7 +42,7 @@ export class BudgetStore {
     return this.redis.zcount(this.keys.budget(source), now, '+inf');
   }
 
-  /** Gives a permit back whose request was not sent. */
+  /** Gives back the permit of a request that was not sent. */
   async giveBack(source: string, request: string): Promise<void> {
     await this.redis.zrem(this.keys.budget(source), request);
   }

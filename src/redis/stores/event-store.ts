@@ -148,7 +148,7 @@ export class EventStore {
           continue;
         }
         yield* page.items;
-        // Not the last that matches: what was looked at is not looked at again.
+        // The last event examined, not the last match: nothing is examined twice.
         after = page.nextCursor ?? page.end;
         if (page.nextCursor !== null) continue;
         await rung;

@@ -59,7 +59,7 @@ export class HistoryStore {
 
   /**
    * Folds a watch, if it has ended and nothing is outstanding.
-   * @param isForced also one whose run is gone and still checked
+   * @param isForced also the watch of a gone run that is still checked
    */
   async fold(
     key: WatchKey,

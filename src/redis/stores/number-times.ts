@@ -17,7 +17,7 @@ export function isWithin(at: number, { since = -Infinity, until = Infinity }: Ti
   return at >= since && at < until;
 }
 
-/** Chunks whose beginning is read at a time. */
+/** How many chunks' beginnings are read at a time. */
 const PROBES = 16;
 
 /**

@@ -73,7 +73,7 @@ export class RetentionStore {
 
   /**
    * Forgets watches that ended before a time, with their events and deliveries.
-   * @param againAfterMs for how long one is put off that may not go yet, so that it does not stand in
+   * @param againAfterMs for how long a watch that must remain is deferred, so that it does not stand in
    *   the way of the others
    */
   async forgetWatches(before: number, againAfterMs: number): Promise<Forgotten> {
@@ -153,7 +153,7 @@ export class RetentionStore {
     return names.map((name) => (name === null ? null : parseWatchId(name)));
   }
 
-  /** Forgets what is left of settled deliveries, also of those whose record is lost. */
+  /** Forgets what is left of settled deliveries, also of those without a record. */
   private async forgetSettled(
     flat: readonly string[],
     { until, most }: { until: number; most: number },

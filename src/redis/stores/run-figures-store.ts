@@ -30,7 +30,7 @@ const SPANS = [
 /** Workflows that one span of time has figures of. */
 const MOST_WORKFLOWS = 1_000;
 
-/** Pairs of workflow and status whose active watches are read. */
+/** The most pairs of workflow and status with active watches that are read. */
 const MOST_ACTIVE = 5_000;
 
 /** Fields read by one command. */

@@ -21,7 +21,7 @@ const OVERDUE_KEPT_MS = 30 * 86_400_000;
 /** What a process asks for when it has time for a request to a source. */
 export interface ClaimRequestOptions {
   token: string;
-  /** The rate limit whose permit the claim takes. */
+  /** The rate limit that the claim takes a permit of. */
   limit: RateLimit;
   leaseMs: number;
   /** How long it takes to poll every watch of the source once, ms. */
@@ -150,7 +150,7 @@ export class ScheduleStore {
     return this.claimsOf(source).heldBy(process);
   }
 
-  /** Claims of a process, and those whose lease is over, a chunk at a time. */
+  /** Claims of a process, and those with an expired lease, a chunk at a time. */
   async *heldByOrLapsed(source: string, process: string): AsyncIterable<ClaimedMember[]> {
     let now: number | undefined;
     for await (const chunk of this.claimsOf(source).all()) {

@@ -55,7 +55,7 @@ interface ListingLimits {
   counted: number;
   /** Numbers, or changes, read at a time. */
   atOnce: number;
-  /** Numbers, or changes, looked at for one page where more match than are counted. */
+  /** Numbers, or changes, examined for one page where more match than are counted. */
   examined: number;
 }
 

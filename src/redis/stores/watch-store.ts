@@ -286,7 +286,7 @@ function changeOf({ before, after }: WatchChange): number[] {
   return isSame ? [] : [after.changedAt];
 }
 
-/** A watch whose run is gone enters the slow checks with its end, and leaves them when it begins anew. */
+/** The watch of a gone run enters the slow checks with its end, and leaves them when it begins anew. */
 function goneCheckOf(keys: Keys, { before, after }: WatchChange) {
   const goneCheckAt = nextGoneCheck(after, after.endedAt ?? 0);
   const wasGone = before?.watch.state === 'gone';

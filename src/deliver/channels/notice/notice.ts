@@ -1,7 +1,7 @@
 import type { SentEvent } from './sent-event.ts';
 import { isLink } from './text.ts';
 
-/** How a message looks: what is broken, what wants attention, what is well again, what is only said. */
+/** The tone of a message: something is broken, needs attention, is well again, or is mere information. */
 export type Tone = 'bad' | 'attention' | 'good' | 'neutral';
 
 export interface NoticeLink {
@@ -28,11 +28,11 @@ export interface Notice {
   /** How many runs are not listed, and a page that lists them. */
   unlisted: { count: number; url: string | null };
   links: NoticeLink[];
-  /** Who answers for it, as the configuration of rules and workflows names them. */
+  /** The owner, as the configuration of rules and workflows names them. */
   owner: string | null;
   /** ISO 8601. */
   at: string;
-  /** The ids of the events that it tells. */
+  /** The ids of the events that it covers. */
   eventIds: string[];
 }
 
