@@ -77,7 +77,7 @@ export async function benchBrowser({ seconds }: BrowserOptions): Promise<BenchRe
   });
 }
 
-/** Runs whose progress changes about once a second. */
+/** Starts runs that change their progress about once a second. */
 async function watchRuns(url: string, noxus: Awaited<ReturnType<typeof startSimulator>>) {
   const ids = Array.from({ length: RUNS }, () => {
     const end = { after_ms: 100_000, status: 'running', progress: 99 };

@@ -37,7 +37,7 @@ export interface Played {
   rssMb: number;
   /** Of one core. */
   cpuShare: number;
-  /** Runs that ended in the time that was measured, and those of them that were told. */
+  /** Runs that ended in the time that was measured, and those of them that caused an event. */
   ended: number;
   told: number;
 }
@@ -187,7 +187,7 @@ class Crowd {
       .map(([id]) => id);
   }
 
-  /** Seconds from end to event; Infinity for a run that is not told. */
+  /** Seconds from end to event; Infinity for a run without an event. */
   async delaysOf(runIds: readonly string[]): Promise<number[]> {
     const seen = new Map<string, number>();
     for (const type of ['run.completed', 'run.failed', 'run.stopped']) {

@@ -118,7 +118,7 @@ afterAll(async () => {
   await Promise.all([everybody, ops, noxus].map((server) => server.close()));
 });
 
-describe('discovery by three daemons of a workspace whose clock is three hours behind', () => {
+describe('discovery by three daemons of a workspace with a clock three hours behind', () => {
   test('discovery watches runs that others start, with the default endpoints only', async () => {
     const runIds = begin(5);
     others.push(...runIds);

@@ -20,7 +20,7 @@ let stores: ReturnType<typeof openStores>;
 let daemons: DaemonProcess[] = [];
 let slack: Server;
 
-/** How many events each message told, by the path that it came to. */
+/** How many events each message covered, by the path that it came to. */
 const told = new Map<string, number[]>();
 
 const countsAt = (path: string) => told.get(path) ?? [];
@@ -115,7 +115,7 @@ test('300 failures are 300 messages where an endpoint does not fold', async () =
   expect(countsAt('/each')).toEqual(Array.from({ length: RUNS }, () => 1));
 });
 
-test('kill -9 while failures are told loses none, and repeats at most one message', async () => {
+test('kill -9 during notifications of failures loses none, and repeats at most one message', async () => {
   const [victim] = daemons;
   await failRuns('killed', async () => {
     await victim?.stop('SIGKILL');

@@ -8,7 +8,7 @@ const stores = openStores();
 afterEach(() => stores.redis.del(stores.keys.clock, stores.keys.clockSteps));
 afterAll(() => stores.close());
 
-/** A process whose host's clock is off by so much. */
+/** A process on a host with a clock that is off by so much. */
 function processOn({ aheadMs }: { aheadMs: number }) {
   let ahead = aheadMs;
   let skipped = 0;
@@ -41,7 +41,7 @@ function processOn({ aheadMs }: { aheadMs: number }) {
 
 const offBy = (now: number) => Math.abs(now - Date.now());
 
-test('processes whose clocks are five minutes apart agree on the time, and log the skew once', async () => {
+test('processes on hosts with clocks five minutes apart agree on the time, and log the skew once', async () => {
   const hosts = [300_000, -300_000, 0].map((aheadMs) => processOn({ aheadMs }));
   for (const { clock } of hosts) await clock.measure();
   for (const { clock } of hosts) {

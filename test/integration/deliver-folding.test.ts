@@ -11,7 +11,7 @@ afterEach(() => {
   for (const release of releasers.splice(0)) release();
 });
 
-/** A rig whose endpoint folds, at one message a second. */
+/** A rig with an endpoint that folds, at one message a second. */
 function foldingRig(options: Parameters<typeof deliveryRig>[0] = {}): DeliveryRig {
   const limits = { most: 4, rate: 1, foldMost: FOLD_MOST, ...options.limits };
   const rig = deliveryRig({ ...options, limits });
@@ -25,14 +25,14 @@ async function planMany(rig: DeliveryRig, count: number, type: SentEventType = '
   return ids;
 }
 
-const told = ({ others }: Sent) => others.length + 1;
+const covered = ({ others }: Sent) => others.length + 1;
 
 describe('a backlog of events of one type', () => {
   test('a backlog becomes one message, which is the attempt of each delivery', async () => {
     const rig = foldingRig();
     const ids = await planMany(rig, 20);
     await rig.answerAll('ok');
-    expect(rig.sent.map(told)).toEqual([20]);
+    expect(rig.sent.map(covered)).toEqual([20]);
     expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
     for (const id of ids) expect(await rig.deliveries.attempts(id)).toHaveLength(1);
     const { byState, planned } = await rig.deliveries.ledger();
@@ -44,36 +44,36 @@ describe('a backlog of events of one type', () => {
     const rig = foldingRig({ limits: { rate: null } });
     await planMany(rig, 3);
     await rig.answerAll('ok');
-    expect(rig.sent.map(told)).toEqual([1, 1, 1]);
+    expect(rig.sent.map(covered)).toEqual([1, 1, 1]);
     await planMany(rig, 4);
     await rig.answerAll('ok');
-    expect(rig.sent.slice(3).map(told)).toEqual([4]);
+    expect(rig.sent.slice(3).map(covered)).toEqual([4]);
   });
 
-  test('a message tells at most 500 events', async () => {
+  test('a folded message covers at most 500 events', async () => {
     const rig = foldingRig();
     const ids = await planMany(rig, FOLD_MOST + 10);
     await rig.answerAll('ok');
     await rig.advance(1_000);
     await rig.answerAll('ok');
-    expect(rig.sent.map(told)).toEqual([FOLD_MOST, 10]);
+    expect(rig.sent.map(covered)).toEqual([FOLD_MOST, 10]);
     expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
     await expectNothingLeft(rig);
   });
 
-  test('events of each type are told apart, and none twice', async () => {
+  test('a folded message covers one type of events, and no event is sent twice', async () => {
     const rig = foldingRig({ limits: { rate: null } });
     await planMany(rig, 5, 'run.failed');
     await planMany(rig, 6, 'run.completed');
     await planMany(rig, 2, 'run.stopped');
     await rig.answerAll('ok');
-    expect(rig.sent.map(told).toSorted((a, b) => a - b)).toEqual([1, 1, 5, 6]);
+    expect(rig.sent.map(covered).toSorted((a, b) => a - b)).toEqual([1, 1, 5, 6]);
     const events = rig.sent.flatMap(({ eventId, others }) => [eventId, ...others]);
     expect(new Set(events).size).toBe(13);
     await expectNothingLeft(rig);
   });
 
-  test('only what is first in the order of its run is told', async () => {
+  test('a folded message covers only the first delivery of each ordering key', async () => {
     const rig = foldingRig();
     const ids: string[] = [];
     for (let at = 0; at < 5; at += 1) {
@@ -81,10 +81,10 @@ describe('a backlog of events of one type', () => {
       ids.push(...(await rig.plan(rig.newRun(), 'chat', types)));
     }
     await rig.answerAll('ok');
-    expect(rig.sent.map(told)).toEqual([5]);
+    expect(rig.sent.map(covered)).toEqual([5]);
     await rig.advance(1_000);
     await rig.answerAll('ok');
-    expect(rig.sent.map(told)).toEqual([5, 5]);
+    expect(rig.sent.map(covered)).toEqual([5, 5]);
     await expectNothingLeft(rig);
     await expectInvariants(rig, ids);
     expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
@@ -95,19 +95,19 @@ describe('a backlog of events of one type', () => {
     releasers.push(rig.close);
     await planMany(rig, 10);
     await rig.answerAll('ok');
-    expect(rig.sent.map(told)).toEqual(Array.from({ length: 10 }, () => 1));
+    expect(rig.sent.map(covered)).toEqual(Array.from({ length: 10 }, () => 1));
   });
 });
 
 describe('a message about several events that fails', () => {
-  test('a failed message fails each of its deliveries, which are told together again', async () => {
+  test('a failed folded message fails each of its deliveries, and the retry covers them again', async () => {
     const rig = foldingRig();
     const ids = await planMany(rig, 10);
     await rig.answerAll('fail');
     expect(await rig.get(ids[3] ?? '')).toMatchObject({ state: 'pending', attemptCount: 1 });
     await rig.advance(5_000);
     await rig.answerAll('ok');
-    expect(rig.sent.map(told)).toEqual([10, 10]);
+    expect(rig.sent.map(covered)).toEqual([10, 10]);
     expect(await rig.get(ids[3] ?? '')).toMatchObject({ state: 'delivered', attemptCount: 2 });
     await expectNothingLeft(rig);
   });
@@ -127,7 +127,7 @@ describe('a message about several events that fails', () => {
     expect(await rig.get(ids[9] ?? '')).toMatchObject({ state: 'pending', attemptCount: 0 });
     await rig.advance(31_000);
     await rig.answerAll('ok');
-    expect(rig.sent.map(told)).toEqual([10, 10]);
+    expect(rig.sent.map(covered)).toEqual([10, 10]);
     await expectNothingLeft(rig);
   });
 });
@@ -141,7 +141,7 @@ test('a process that is killed between its message and the results has it sent o
   await rig.takeOver('b', 'a');
   await rig.advance(1_000);
   await rig.answerAll('ok', 'b');
-  expect(rig.sent.map(told)).toEqual([30, 30]);
+  expect(rig.sent.map(covered)).toEqual([30, 30]);
   expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
   await expectNothingLeft(rig);
 });
@@ -153,10 +153,10 @@ test('a delivery of a past message that is sent again is a message of its own', 
   await rig.advance(1_000);
   await rig.replay.one(ids[4] ?? '');
   await rig.answerAll('ok');
-  expect(rig.sent.map(told)).toEqual([10, 1]);
+  expect(rig.sent.map(covered)).toEqual([10, 1]);
 });
 
-test('what waited at a paused endpoint is told together once it goes on', async () => {
+test('deliveries that waited at a paused endpoint are folded once it is resumed', async () => {
   const rig = foldingRig();
   await rig.turn('chat', pause);
   const ids = await planMany(rig, 12);
@@ -165,18 +165,18 @@ test('what waited at a paused endpoint is told together once it goes on', async 
   await rig.turn('chat', resume);
   await rig.advance(1_000);
   await rig.answerAll('ok');
-  expect(rig.sent.map(told)).toEqual([12]);
+  expect(rig.sent.map(covered)).toEqual([12]);
   await expectNothingLeft(rig);
 });
 
-test('an overtaken notice is not told with the others', async () => {
+test('a folded message leaves out a superseded delivery', async () => {
   const overtaken = new Set<string>();
   const rig = foldingRig({ isOvertaken: ({ id }) => overtaken.has(id) });
   const ids = await planMany(rig, 6, 'run.awaiting_human_feedback');
   for (const id of [ids[0], ids[3]]) overtaken.add(id ?? '');
   await rig.advance(10_000);
   await rig.answerAll('ok');
-  expect(rig.sent.map(told)).toEqual([4]);
+  expect(rig.sent.map(covered)).toEqual([4]);
   expect(await rig.states(ids)).toEqual([
     'superseded',
     'delivered',

@@ -61,7 +61,7 @@ describe('a delivery', () => {
     expect(await rig.get(ids[0]!)).toMatchObject({ state: 'delivered', attemptCount: 2 });
   });
 
-  test('a delivery whose process died before dispatching it is found by the next sweep', async () => {
+  test('the next sweep finds a delivery that a process wrote before it died', async () => {
     const rig = rigOf();
     rig.startProcess('b');
     const ids = await planMany(rig, 3);

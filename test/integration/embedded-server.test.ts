@@ -161,7 +161,7 @@ test('what a dead server and a dead starter left behind is no obstacle', async (
   expect(await connect(server.socketPath).ping()).toBe('PONG');
 });
 
-test('a server whose socket was removed is ended before another one opens its files', async () => {
+test('a server with a removed socket is ended before another one opens its files', async () => {
   const dataDir = await newDataDir();
   await leaveBehind(dataDir);
   const redis = connect(join(dataDir, 'redis.sock'));

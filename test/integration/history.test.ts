@@ -404,7 +404,7 @@ test('a watch is due for folding once its last delivery has settled', async () =
   expect(await history.takeDue(now + 60_000, 9)).toEqual([key]);
 });
 
-test('a watch whose run is gone and still checked is folded by retention alone', async () => {
+test('the watch of a gone run that is still checked is folded by retention alone', async () => {
   const key = await foldedRun();
   const before = (await watches.get(key))!;
   const after = { ...before.watch, state: 'gone' as const };

@@ -88,7 +88,7 @@ test('lookup finds events and deliveries by how their ids begin', async () => {
   expect((await find('delivery', 'dlv_nothing')).found).toEqual([]);
 });
 
-test('a run whose watch is erased is found no more', async () => {
+test('a lookup no longer finds the run of an erased watch', async () => {
   await redis.del(stores.keys.watch({ source: 'default', runId: 'run-10' }));
   expect((await find('run', 'run-10')).found).toEqual([]);
 });

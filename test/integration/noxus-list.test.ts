@@ -194,7 +194,7 @@ describe('reading a page of runs', () => {
   });
 });
 
-describe('a page whose runs drag large documents along', () => {
+describe('a list page with runs that carry large documents', () => {
   test('is read whole up to 16 MiB', async () => {
     addRuns(100);
     simulator.fault({ kind: 'bulky', bytes: 100_000 });

@@ -69,7 +69,7 @@ async function takeOver({ source }: WatchKey, process: string): Promise<void> {
   }
 }
 
-/** A process whose `poll` claims a watch and gets the given result. */
+/** A process with a `poll` that claims a watch and gets the given result. */
 function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
   const dispatched: string[] = [];
   const id = `process-${(tokens += 1)}`;

@@ -73,7 +73,7 @@ describe('Discord', () => {
     });
   });
 
-  test('an embed of Discord keeps to 6,000 characters, whatever it tells', async () => {
+  test('an embed of Discord keeps to 6,000 characters, however many events it covers', async () => {
     answer = { status: 204 };
     const long = 'x*'.repeat(3_000);
     const [first, ...rest] = sampleFailures(500).map((event) => {
@@ -165,7 +165,7 @@ describe('Teams', () => {
     );
   });
 
-  test('a card stays below the 28 KB of a message of Teams', async () => {
+  test('a card of Teams is smaller than the 28 KB that a message may have', async () => {
     answer = { status: 202 };
     const [first, ...rest] = sampleFailures(500).map((event) => {
       event.data.run_url = `https://a.example/${'y'.repeat(1_980)}`;
@@ -213,7 +213,7 @@ describe('PagerDuty', () => {
     body: { status: 'success', message: 'Event processed', dedup_key: 'x' },
   };
 
-  test('PagerDuty is triggered by a firing alert, whose id is the key', async () => {
+  test('a firing alert triggers PagerDuty, with the alert id as key', async () => {
     answer = accepted;
     expect(await channel().send(messageOf(sampleAlert('alert.firing')))).toMatchObject({
       kind: 'delivered',
@@ -291,7 +291,7 @@ describe('PagerDuty', () => {
     expect(summary.length).toBeLessThanOrEqual(1_024);
   });
 
-  test('400 of PagerDuty is final, and its errors are told', async () => {
+  test('400 of PagerDuty is final, and the attempt records its errors', async () => {
     const errors = ["Length of 'routing_key' is incorrect (should be 32 characters)"];
     answer = {
       status: 400,

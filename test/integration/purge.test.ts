@@ -123,7 +123,7 @@ describe('purging a watch', () => {
     expect(await purge(key)).toBe(false);
   });
 
-  test('nothing is left of a folded watch, and its neighbours stay', async () => {
+  test('purge leaves nothing of a folded watch and everything of its neighbours', async () => {
     const [key, other] = [
       await aRun('run-1', ['dead'], { status: 'failed' }),
       await aRun('run-2', ALL.slice(0, 1)),

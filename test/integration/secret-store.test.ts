@@ -68,7 +68,7 @@ function endpointSecrets(sealedBy: typeof before) {
   });
 }
 
-/** A watch with a webhook whose secret is sealed by the old key. */
+/** A watch with a webhook, its secret sealed by the old key. */
 async function watchWithSecret(runId: string, state: 'active' | 'finished' = 'active') {
   const key = { source: 'default', runId };
   const subscriptions: Subscription[] = [

@@ -103,7 +103,7 @@ test('an alert that is repeated is shown in the channel again', async () => {
   expect(slack.requests.at(-1)?.body).toMatchObject({ reply_broadcast: true });
 });
 
-test('an alert whose message was deleted gets a new one', async () => {
+test('an alert of a deleted Slack message gets a new message', async () => {
   await send(sampleAlert('alert.firing'));
   answers = { 'chat.update': { status: 200, body: { ok: false, error: 'message_not_found' } } };
   await send(sampleAlert('alert.updated'));

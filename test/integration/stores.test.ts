@@ -405,7 +405,7 @@ describe('retention', () => {
     expect(Object.values(byState).reduce((a, b) => a + b)).toBe(planned);
   });
 
-  test('retention skips watches and deliveries that must remain or whose records are lost', async () => {
+  test('retention skips watches and deliveries that must remain or have lost their records', async () => {
     const pending = await see(await register({ source: 'stuck' }), 'completed');
     const wanted = await see(await register({ source: 'stuck', subscriptions: [] }), 'completed');
     const inTheWay = Array.from({ length: 250 }, (_, at) => `stuck/lost-${at}`);

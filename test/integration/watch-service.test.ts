@@ -172,7 +172,7 @@ describe('acknowledging a run', () => {
     expect(await timed.withdraw({ runId: 'nothing' })).toBe(false);
   });
 
-  test('a run whose watch has ended and is folded can be acknowledged', async () => {
+  test('a run with a folded watch can be acknowledged', async () => {
     await store({ runId: 'folded-ack', state: 'finished', endedAt: NOON });
     const key = { source: 'default', runId: 'folded-ack' };
     expect(await stores.history.fold(key)).toBe('folded');

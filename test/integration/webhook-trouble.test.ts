@@ -85,14 +85,14 @@ describe('a receiver that does not answer', () => {
     await noConnectionLeft(server);
   });
 
-  test('a receiver whose name does not resolve fails the attempt', async () => {
+  test('a receiver name that does not resolve fails the attempt', async () => {
     const missing = Object.assign(new Error('x'), { code: 'ENOTFOUND' });
     const hooks = webhooks({ resolve: () => Promise.reject(missing) });
     releasers.push(hooks.close);
     expect(failureOf(await hooks.to('https://hooks.example.com').send(A_MESSAGE)).code).toBe('dns');
   });
 
-  test('a receiver whose name resolution hangs is a timeout', async () => {
+  test('a receiver name that resolves too slowly is a timeout', async () => {
     const hooks = webhooks({ resolve: () => new Promise(() => undefined) });
     releasers.push(hooks.close);
     const channel = hooks.to('https://hooks.example.com', { timeoutMs: 500 });

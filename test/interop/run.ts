@@ -1,6 +1,6 @@
 /*
- * Checks runwatch with tools of others: `npm run test:interop`. A part whose language is not
- * on this machine says so and is left out.
+ * Checks runwatch with tools of others: `npm run test:interop`. A part in a language that is not
+ * installed says so and is left out.
  */
 import { mkdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';

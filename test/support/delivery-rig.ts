@@ -36,7 +36,7 @@ export interface Sent {
   eventId: string;
   endpoint: string;
   runId: string;
-  /** Events that the same message tells. */
+  /** Events that the same message covers. */
   others: string[];
   /** The process that sent it, and when. */
   process: string;

@@ -81,12 +81,12 @@ describe('digests', () => {
     expect(iso(nextDigest(eight, at(after)))).toBe(due);
   });
 
-  test('a digest whose minute the clock leaps over is due after the leap', () => {
+  test('a digest at a minute that the clock leaps over is due after the leap', () => {
     const half = { minute: 90, location: LISBON };
     expect(iso(nextDigest(half, at('2026-03-28T12:00:00Z')))).toBe('2026-03-29T01:00:00.000Z');
   });
 
-  test('a digest whose minute comes twice is due the first time', () => {
+  test('a digest at a minute that comes twice is due the first time', () => {
     const half = { minute: 90, location: LISBON };
     const first = nextDigest(half, at('2026-10-24T12:00:00Z'));
     expect(iso(first)).toBe('2026-10-25T00:30:00.000Z');

@@ -11,7 +11,7 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 const script = async (shell: string) => (await runCli(['completion', shell])).stdout;
 
-/** What bash offers for a line whose last word is being typed. */
+/** What bash offers for a line while its last word is being typed. */
 async function offered(...words: string[]): Promise<string[]> {
   const line = words.map((word) => `'${word}'`).join(' ');
   const program = `${await script('bash')}

@@ -33,7 +33,7 @@ describe('fitting columns', () => {
     keep: fc.constantFrom(undefined, 'always' as const, 'whole' as const),
   });
 
-  test('fitting columns cuts no id, and exceeds the width only by what always stays', () => {
+  test('a fitted table cuts no id, and exceeds the width only by columns that it must keep', () => {
     const columns = fc.array(width, { minLength: 1, maxLength: 9 });
     fc.assert(
       fc.property(columns, fc.integer({ min: 1, max: 400 }), (all, available) => {

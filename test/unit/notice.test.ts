@@ -209,7 +209,7 @@ describe('text of messages', () => {
     expect(oneLine(text, most)).toBe(shown);
   });
 
-  test('a UUID is told by its first part', () => {
+  test('a notice shortens a UUID to its first part', () => {
     expect(shortId(INVOICES.id)).toBe('3f0c6f0e');
     expect(shortId('nightly')).toBe('nightly');
   });

@@ -7,7 +7,7 @@ import { aRule } from '../support/fake-alerts.ts';
 
 const MINUTE = 60_000;
 
-/** A workflow whose runs all took ten minutes. */
+/** A workflow with runs of ten minutes each. */
 async function usualOf(runs: number) {
   const workflow = { source: 'default', workflowId: snapshot().workflow_id ?? '' };
   const figures = { ...NO_FIGURES, durations: { [binOf(10 * MINUTE)]: runs } };
