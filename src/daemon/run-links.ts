@@ -1,6 +1,6 @@
 import type { Config } from '../config/schema.ts';
 import { dashboardUrl, fillUrl, type LinkedWatch, type LinksOf } from '../core/run/links.ts';
-import type { WorkflowKey } from '../core/cadence/workflow-statistics.ts';
+import type { WorkflowKey } from '../core/cadence/phase.ts';
 
 /** The parts of the configuration that name workflows and say where runs are found. */
 type LinksConfig = Pick<Config, 'sources' | 'workflows' | 'server'>;

@@ -5,7 +5,7 @@ import type { Config } from '../config/schema.ts';
 import { withMoments } from '../core/when.ts';
 import type { PollingDefaults } from '../core/cadence/cadence.ts';
 import { workflowPolling, type WorkflowPolling } from '../core/cadence/workflow-polling.ts';
-import type { WorkflowKey, WorkflowStatistics } from '../core/cadence/workflow-statistics.ts';
+import type { WorkflowKey, WorkflowStatistics } from '../core/cadence/phase.ts';
 import type { EgressGuard } from '../deliver/egress/guard.ts';
 import type { LinksOf } from '../core/run/links.ts';
 import type { Sealer } from '../deliver/secrets/seal.ts';

@@ -1,5 +1,5 @@
 import type { UsualDuration } from '../core/alert/entry.ts';
-import { workflowName } from '../core/cadence/workflow-statistics.ts';
+import { workflowName } from '../core/cadence/phase.ts';
 import { quantile, type RunFigures } from '../core/watch/run-figures.ts';
 import type { RunFiguresStore } from '../redis/stores/run-figures-store.ts';
 

@@ -1,8 +1,7 @@
 import { RunwatchError } from '../core/errors.ts';
 import { withMoments } from '../core/when.ts';
-import { inForce } from '../core/watch/acknowledgement.ts';
+import { inForce, MAX_WEBHOOKS, watchId, type Watch, type WatchKey } from '../core/watch/watch.ts';
 import { timelineOf } from '../core/watch/timeline.ts';
-import { MAX_WEBHOOKS, watchId, type Watch, type WatchKey } from '../core/watch/watch.ts';
 import type { LinksOf } from '../core/run/links.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
 import type { WatchRequest } from '../core/watch/register.ts';

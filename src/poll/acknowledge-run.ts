@@ -1,5 +1,10 @@
-import { acknowledgedBy, inForce, type AcknowledgeRequest } from '../core/watch/acknowledgement.ts';
-import type { Watch, WatchKey } from '../core/watch/watch.ts';
+import {
+  acknowledgedBy,
+  inForce,
+  type AcknowledgeRequest,
+  type Watch,
+  type WatchKey,
+} from '../core/watch/watch.ts';
 import type { WatchStore } from './ports.ts';
 
 interface AcknowledgeRunDependencies {

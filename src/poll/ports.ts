@@ -1,6 +1,6 @@
 import type { ClockStep } from '../core/clock.ts';
 import type { RequestKind } from '../core/cadence/load.ts';
-import type { WorkflowKey, WorkflowStatistics } from '../core/cadence/workflow-statistics.ts';
+import type { WorkflowKey, WorkflowStatistics } from '../core/cadence/phase.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
 import type { Admission, PermitRequest, RateLimit } from '../core/source/limiter.ts';
 import type { SourceState } from '../core/source/throttle.ts';

@@ -1,10 +1,10 @@
 import { emptyStatistics, learn, type StatisticsLookup } from '../core/cadence/hazard.ts';
-import type { DurationSample } from '../core/cadence/phase.ts';
 import {
+  type DurationSample,
   workflowName,
   type WorkflowKey,
   type WorkflowStatistics,
-} from '../core/cadence/workflow-statistics.ts';
+} from '../core/cadence/phase.ts';
 import type { StatisticsStore } from './ports.ts';
 
 /** The statistics of a workflow are read again at this age, ms. */

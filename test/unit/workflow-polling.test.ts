@@ -4,7 +4,7 @@ import { emptyStatistics, learn, type Statistics } from '../../src/core/cadence/
 import { observe } from '../../src/core/watch/observe.ts';
 import { watchedRun } from '../../src/core/watch/watch-change.ts';
 import { workflowPolling } from '../../src/core/cadence/workflow-polling.ts';
-import type { WorkflowStatistics } from '../../src/core/cadence/workflow-statistics.ts';
+import type { WorkflowStatistics } from '../../src/core/cadence/phase.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { seededRandom } from '../../src/simulator/seeded-random.ts';
 import { observeContext, newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';

@@ -6,8 +6,7 @@ import { register } from '../watch/register.ts';
 import type { Profile, Watch } from '../watch/watch.ts';
 import { type StatisticsLookup, pollInterval, hazardModelOf, type HazardModel } from './hazard.ts';
 import { longestInterval, type SourceLoad, NO_LOAD } from './load.ts';
-import { SECOND_MS } from './phase.ts';
-import type { WorkflowStatistics } from './workflow-statistics.ts';
+import { SECOND_MS, type WorkflowStatistics } from './phase.ts';
 
 /** Seconds of delay that one request is worth. */
 export const PRICE_S: Record<Profile, number> = { urgent: 0.05, normal: 0.2, frugal: 1 };

@@ -1,7 +1,11 @@
 import { policyInterval, type PollingDefaults } from './cadence.ts';
 import { quantile, BIN_EDGES_S, BINS, binOf, type Statistics } from './hazard.ts';
-import { untilTransition } from './phase.ts';
-import type { Polled, WorkflowKey, WorkflowStatistics } from './workflow-statistics.ts';
+import {
+  untilTransition,
+  type Polled,
+  type WorkflowKey,
+  type WorkflowStatistics,
+} from './phase.ts';
 
 /** How long runs of a workflow take, and how well they are polled. */
 export interface WorkflowPolling extends WorkflowKey {

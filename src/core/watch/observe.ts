@@ -23,8 +23,7 @@ import {
   waitEnded,
   waitingAfter,
 } from './wait.ts';
-import { inForce } from './acknowledgement.ts';
-import { withChangedState, withChanges, type Watch, type Missing } from './watch.ts';
+import { inForce, withChangedState, withChanges, type Watch, type Missing } from './watch.ts';
 
 /** The message for Noxus's 404. */
 const NOT_FOUND = 'Noxus does not know this run (404)';

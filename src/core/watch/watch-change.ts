@@ -1,6 +1,5 @@
-import type { DurationSample, Dwell } from '../cadence/phase.ts';
+import type { DurationSample, Dwell, WorkflowKey } from '../cadence/phase.ts';
 import type { RequestKind } from '../cadence/load.ts';
-import type { WorkflowKey } from '../cadence/workflow-statistics.ts';
 import type { Delivery } from '../delivery/delivery.ts';
 import type { RunwatchEvent } from '../event/event.ts';
 import type { StoredWatch, Watch } from './watch.ts';

@@ -8,11 +8,7 @@ import {
   type RunFigures,
 } from '../../core/watch/run-figures.ts';
 import type { WatchChange } from '../../core/watch/watch-change.ts';
-import {
-  parseWorkflowName,
-  workflowName,
-  type WorkflowKey,
-} from '../../core/cadence/workflow-statistics.ts';
+import { parseWorkflowName, workflowName, type WorkflowKey } from '../../core/cadence/phase.ts';
 import type { Keys } from '../keys.ts';
 import { replies } from '../replies.ts';
 

@@ -1,14 +1,14 @@
 import type { Redis } from 'ioredis';
 import { BINS, DECAY, exposureOf, type Statistics } from '../../core/cadence/hazard.ts';
-import type { Dwell } from '../../core/cadence/phase.ts';
-import { type WatchChange, watchedRun } from '../../core/watch/watch-change.ts';
 import {
+  type Dwell,
   parseWorkflowName,
   workflowName,
   type WorkflowKey,
   type WorkflowStatistics,
   type Polled,
-} from '../../core/cadence/workflow-statistics.ts';
+} from '../../core/cadence/phase.ts';
+import { type WatchChange, watchedRun } from '../../core/watch/watch-change.ts';
 import { openCursor } from '../cursor.ts';
 import type { Keys } from '../keys.ts';
 import { replies } from '../replies.ts';
