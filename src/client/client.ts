@@ -13,12 +13,9 @@ import {
 import { endpointSchema, endpointTest, rotatedSecret } from '../http/schemas/endpoint.ts';
 import { lookupAnswer } from '../http/schemas/lookup.ts';
 import { eventOfAnyType } from '../http/schemas/event.ts';
-import { workflowPollingSchema } from '../http/schemas/polling.ts';
-import { processList } from '../http/schemas/process.ts';
-import { readinessSchema } from '../http/schemas/readiness.ts';
+import { workflowPollingSchema, workflowList } from '../http/schemas/workflow.ts';
+import { processList, readinessSchema, storeSchema } from '../http/schemas/system.ts';
 import { sourceSchema } from '../http/schemas/source.ts';
-import { storeSchema } from '../http/schemas/store.ts';
-import { workflowList } from '../http/schemas/workflow.ts';
 import { timelineSchema } from '../http/schemas/timeline.ts';
 import { batchResults, watchOrReceipt, watchSchema } from '../http/schemas/watch.ts';
 import { followEvents, type ConnectionState } from './event-stream.ts';

@@ -22,14 +22,11 @@ import type {
 import type { attentionPage } from '../http/schemas/attention.ts';
 import type { eventOfAnyType } from '../http/schemas/event.ts';
 import type { lookupAnswer } from '../http/schemas/lookup.ts';
-import type { workflowPollingSchema } from '../http/schemas/polling.ts';
-import type { processList } from '../http/schemas/process.ts';
-import type { readinessSchema } from '../http/schemas/readiness.ts';
-import type { storeSchema } from '../http/schemas/store.ts';
-import type { workflowList } from '../http/schemas/workflow.ts';
+import type { workflowPollingSchema, workflowList } from '../http/schemas/workflow.ts';
+import type { processList, readinessSchema, storeSchema } from '../http/schemas/system.ts';
 import type { sourceSchema } from '../http/schemas/source.ts';
 import type { timelineSchema } from '../http/schemas/timeline.ts';
-import type { acknowledgeRequest } from '../http/schemas/acknowledgement.ts';
+import type { acknowledgeRequest } from '../http/schemas/common.ts';
 import type {
   batchResults,
   watchOrReceipt,

@@ -8,6 +8,7 @@ import { shownReceiver } from '../core/delivery/receiver.ts';
 import { formatDuration } from '../core/duration.ts';
 import { isoTime, DEFAULT_EVENTS } from '../core/event/event.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
+import type { Timeline } from '../core/watch/timeline.ts';
 import type {
   attemptSchema,
   deliverySchema,
@@ -16,8 +17,9 @@ import type {
 } from './schemas/delivery.ts';
 import type { attentionPage } from './schemas/attention.ts';
 import type { endpointSchema, endpointTest, rotatedSecret } from './schemas/endpoint.ts';
-import type { workflowPollingSchema } from './schemas/polling.ts';
+import type { workflowPollingSchema } from './schemas/workflow.ts';
 import type { sourceSchema } from './schemas/source.ts';
+import type { timelineSchema } from './schemas/timeline.ts';
 import type { registration, watchOrReceipt, watchSchema, pollAnswer } from './schemas/watch.ts';
 import type {
   Attention,
@@ -320,4 +322,38 @@ function presentItem(item: AttentionItem): AttentionJson {
   };
   const entries = Object.entries(given).filter(([, value]) => value !== undefined);
   return Object.fromEntries(entries) as AttentionJson;
+}
+
+type TimelineJson = z.output<typeof timelineSchema>;
+
+/** A timeline as the API shows it. */
+export function presentTimeline(timeline: Timeline): TimelineJson {
+  return {
+    states: timeline.states.map(({ at, until, status, progress }) => ({
+      at: isoTime(at),
+      until: until === null ? null : isoTime(until),
+      status,
+      progress,
+    })),
+    polls: timeline.polls.map(({ at, mode, outcome, durationMs, lagMs }) => ({
+      at: isoTime(at),
+      kind: mode,
+      outcome,
+      duration_ms: durationMs,
+      lag_ms: lagMs,
+    })),
+    events: timeline.events.map(presentTimedEvent),
+    deliveries: timeline.deliveries.map(({ delivery, attempts, split }) => ({
+      ...presentDelivery(delivery),
+      relay_ms: split.relayMs,
+      receiver_ms: split.receiverMs,
+      attempts: attempts.map((one) => ({ at: isoTime(one.at), ...presentResult(one) })),
+    })),
+    truncated: timeline.isCut,
+  };
+}
+
+function presentTimedEvent({ event, split }: Timeline['events'][number]) {
+  const { detected_at: at } = event.data;
+  return { ...event, at, waiting_ms: split.waitingMs, poll_ms: split.pollMs };
 }

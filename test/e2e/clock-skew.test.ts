@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
 import { startDaemon } from '../../src/daemon.ts';
-import { processList } from '../../src/http/schemas/process.ts';
+import { processList } from '../../src/http/schemas/system.ts';
 import { createLifecycle, type Lifecycle } from '../../src/lifecycle.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { messageOf } from '../../core/errors.ts';
 import { refusal } from '../problem.ts';
 import { problemAnswer } from '../schemas/common.ts';
-import { readinessSchema } from '../schemas/readiness.ts';
+import { readinessSchema } from '../schemas/system.ts';
 import type { HealthCheck, HealthService } from '../services.ts';
 
 /** The text of the metrics registry; prom-client's registry is one as `{contentType, render}`. */

@@ -1,4 +1,3 @@
-import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import type { InputIssue } from '../../core/errors.ts';
@@ -7,37 +6,20 @@ import type { WatchRequest } from '../../core/watch/register.ts';
 import type { Watch } from '../../core/watch/watch.ts';
 import { LIMITED, mayRead, sourcesMeant, sourcesOf } from '../auth.ts';
 import { MAX_ISSUES, parse } from '../errors.ts';
-import { presentCountedPage, presentRegistered, presentWatch, presentPoll } from '../present.ts';
-import { InvalidRequest, refusal, summaryOf } from '../problem.ts';
+import { presentCountedPage, presentRegistered, presentWatch } from '../present.ts';
+import { InvalidRequest, summaryOf } from '../problem.ts';
+import { BODY_PROBLEMS, COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import {
-  BODY_PROBLEMS,
-  COMMON_PROBLEMS,
-  CURSOR_PROBLEMS,
-  jsonAnswer,
-  problemAnswer,
-} from '../schemas/common.ts';
-import {
-  pollAnswer,
   registration,
-  watchKeyQuery,
   watchPage,
-  watchParams,
   watchQuery,
   watchRequest,
-  watchSchema,
   batchRequest,
   batchResults,
 } from '../schemas/watch.ts';
-import type { WatchName, WatchService, WatchResult } from '../services.ts';
+import type { WatchService, WatchResult } from '../services.ts';
 
 const tags = ['Watches'];
-
-export const ONE_WATCH = { tags, params: watchParams, querystring: watchKeyQuery };
-export const ONE_WATCH_PROBLEMS = {
-  ...COMMON_PROBLEMS,
-  404: problemAnswer('The run is not watched.'),
-  409: problemAnswer('Several sources have the run; the answer names them.'),
-};
 
 const registerSchema = {
   tags,
@@ -68,26 +50,8 @@ const listSchema = {
   },
 };
 
-const readSchema = {
-  ...ONE_WATCH,
-  operationId: 'getWatch',
-  summary: 'Show one watch',
-  response: { 200: jsonAnswer('The watch.', watchSchema), ...ONE_WATCH_PROBLEMS },
-};
-
-const pollSchema = {
-  ...ONE_WATCH,
-  operationId: 'pollWatch',
-  summary: 'Poll a run now',
-  response: {
-    202: jsonAnswer('The run is polled as soon as its source takes requests.', pollAnswer),
-    ...ONE_WATCH_PROBLEMS,
-    409: problemAnswer('The watch has ended, or several sources have the run.'),
-  },
-};
-
-/** Registering, reading and ending watches. */
-export const watchRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = async (
+/** Registering and listing watches. */
+export const watchesRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = async (
   app,
   { watches },
 ) => {
@@ -116,39 +80,7 @@ export const watchRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = asy
     });
     return presentCountedPage(page, presentWatch);
   });
-
-  app.get(
-    '/watches/:run_id',
-    { schema: readSchema, config: LIMITED },
-    async ({ params, query, token }) => {
-      const watch = await watches.get(watchNamed({ params, query, token }));
-      if (watch === null) throw notWatched(params.run_id);
-      return presentWatch(watch);
-    },
-  );
-
-  const pollRoute = { schema: pollSchema, config: LIMITED };
-  app.post('/watches/:run_id/poll', pollRoute, async (request, reply) => {
-    const { params } = request;
-    const outcome = await watches.pollNow(watchNamed(request));
-    if (outcome === 'not_found') throw notWatched(params.run_id);
-    if (outcome === 'not_active') {
-      throw refusal('watch_not_active', 'the watch has ended; register the run to watch it again');
-    }
-    reply.code(202);
-    return presentPoll(outcome);
-  });
 };
-
-/** The watch that a request names, within the sources of its token. */
-export function watchNamed({ params, query, token }: NamingRequest): WatchName {
-  return { runId: params.run_id, ...sourcesMeant(token, query.source) };
-}
-
-interface NamingRequest extends Pick<FastifyRequest, 'token'> {
-  params: { run_id: string };
-  query: { source?: string | undefined };
-}
 
 /** A slip would match nothing, and pass for a list with nothing in it. */
 async function refuseUnknownStatus(
@@ -188,10 +120,6 @@ async function gatherMetadata(request: { query: unknown }): Promise<void> {
 }
 
 const METADATA = 'metadata.';
-
-export function notWatched(runId: string) {
-  return refusal('watch_not_found', `the run ${runId} is not watched`);
-}
 
 function pathOf({ runId, source }: Watch): string {
   return `/v1/watches/${runId}?source=${encodeURIComponent(source)}`;

@@ -2,9 +2,11 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { LIMITED, sourcesMeant } from '../auth.ts';
 import { isoTime } from '../../core/event/event.ts';
 import { failureRate, quantile } from '../../core/watch/run-figures.ts';
-import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
-import { workflowList, workflowQuery } from '../schemas/workflow.ts';
-import type { WorkflowService, WorkflowView } from '../services.ts';
+import { COMMON_PROBLEMS, jsonAnswer, CURSOR_PROBLEMS, problemAnswer } from '../schemas/common.ts';
+import { workflowList, workflowQuery, pollingPage, pollingQuery } from '../schemas/workflow.ts';
+import type { WorkflowService, WorkflowView, PollingService } from '../services.ts';
+import { presentPage, presentPolling } from '../present.ts';
+import { InvalidRequest, refusal } from '../problem.ts';
 
 const listSchema = {
   tags: ['Watches'],
@@ -16,10 +18,30 @@ const listSchema = {
   response: { 200: jsonAnswer('The workflows.', workflowList), ...COMMON_PROBLEMS },
 };
 
-/** How the runs of each workflow go. */
-export const workflowRoutes: FastifyPluginAsyncZod<{ workflows: WorkflowService }> = async (
+const pollingSchema = {
+  tags: ['Polling'],
+  operationId: 'listPolling',
+  summary: 'List workflows: how long their runs take, and how well they are polled',
+  description:
+    'The workflow that became known last comes first. By `workflow_id`, there is one for each source that has it.',
+  querystring: pollingQuery,
+  response: {
+    200: jsonAnswer('A page of workflows.', pollingPage),
+    ...COMMON_PROBLEMS,
+    ...CURSOR_PROBLEMS,
+    404: problemAnswer('Nothing is known of this workflow.'),
+  },
+};
+
+interface WorkflowOptions {
+  workflows: WorkflowService;
+  polling: PollingService;
+}
+
+/** How the runs of each workflow go, and how well they are polled. */
+export const workflowRoutes: FastifyPluginAsyncZod<WorkflowOptions> = async (
   app,
-  { workflows },
+  { workflows, polling },
 ) => {
   app.get('/workflows', { schema: listSchema, config: LIMITED }, async ({ query, token }) => {
     const { source, ...since } = query;
@@ -29,6 +51,23 @@ export const workflowRoutes: FastifyPluginAsyncZod<{ workflows: WorkflowService 
       since: isoTime(found.since),
       data: data.toSorted((one, other) => other.watched - one.watched),
     };
+  });
+
+  app.get('/polling', { schema: pollingSchema, config: LIMITED }, async ({ query, token }) => {
+    const { workflow_id: workflowId, source, ...same } = query;
+    const meant = sourcesMeant(token, source);
+    if (workflowId === undefined && (meant.sources?.length ?? 1) > 1) {
+      throw new InvalidRequest([{ path: 'query.source', message: 'name one of your sources' }]);
+    }
+    const page = await polling.list({
+      ...same,
+      ...meant,
+      ...(workflowId !== undefined && { workflowId }),
+    });
+    if (workflowId !== undefined && page.items.length === 0) {
+      throw refusal('workflow_not_found', unknownWorkflow(workflowId, query.source));
+    }
+    return presentPage(page, (workflow) => presentPolling(workflow, polling.profile));
   });
 };
 
@@ -54,4 +93,9 @@ function presentWorkflow({ source, workflowId, name, figures, active }: Workflow
 
 function total(counts: Record<string, number>): number {
   return Object.values(counts).reduce((sum, count) => sum + count, 0);
+}
+
+function unknownWorkflow(workflowId: string, source: string | undefined): string {
+  const where = source === undefined ? '' : ` of source ${source}`;
+  return `nothing is known of workflow ${workflowId}${where}: no run of it was watched to its end yet; GET /v1/watches?workflow_id= lists its watches, GET /v1/polling the workflows that are known`;
 }

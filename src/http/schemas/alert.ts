@@ -2,8 +2,17 @@ import { z } from 'zod';
 import { ALERT_STATES, SUPPRESSIONS } from '../../core/alert/alert.ts';
 import { SEVERITIES } from '../../core/alert/rule.ts';
 import { ALERT_EVENT_TYPES } from '../../core/event/event.ts';
-import { acknowledgement } from './acknowledgement.ts';
-import { boundedText, count, cursor, limit, pageOf, several, time, when } from './common.ts';
+import {
+  acknowledgement,
+  boundedText,
+  count,
+  cursor,
+  limit,
+  pageOf,
+  several,
+  time,
+  when,
+} from './common.ts';
 import { bodyOf } from './webhook.ts';
 
 const labels = z

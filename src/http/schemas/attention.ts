@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { ATTENTION_KINDS } from '../../core/attention/attention.ts';
-import { acknowledgement } from './acknowledgement.ts';
-import { count, time } from './common.ts';
+import { acknowledgement, count, time } from './common.ts';
 
 const kind = z.enum(ATTENTION_KINDS).meta({
   id: 'AttentionKind',

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
-import { acknowledgement } from './acknowledgement.ts';
 import {
+  acknowledgement,
   boundedText,
   count,
   cursor,

@@ -1,5 +1,22 @@
 import { z } from 'zod';
-import { count } from './common.ts';
+import { time, count } from './common.ts';
+
+const processSchema = z
+  .object({
+    id: z.string().meta({ description: 'Another one at each start.' }),
+    name: z.string().meta({ description: 'Host and process id.', examples: ['web-1:4711'] }),
+    version: z.string(),
+    since: time.meta({ description: 'When it started.' }),
+    heartbeat: time.meta({ description: 'When it last showed that it lives.' }),
+    clock_skew_ms: z.number().meta({
+      type: 'integer',
+      description:
+        'By how much the clock of its host is ahead of that of Redis, by which all times go.',
+    }),
+  })
+  .meta({ id: 'Process', description: 'A daemon on this store.' });
+
+export const processList = z.object({ data: z.array(processSchema) });
 
 const bytes = count.meta({ description: 'Bytes.' });
 
@@ -31,3 +48,16 @@ export const storeSchema = z
       .meta({ description: 'Null where Redis does not say.' }),
   })
   .meta({ id: 'Store', description: 'The Redis that this daemon keeps everything in.' });
+
+export const readinessSchema = z
+  .object({
+    status: z.enum(['ready', 'unready']),
+    checks: z.array(
+      z.object({
+        name: z.string(),
+        status: z.enum(['ok', 'degraded', 'failed']),
+        detail: z.string(),
+      }),
+    ),
+  })
+  .meta({ id: 'Readiness' });

@@ -1,0 +1,195 @@
+import type { FastifyRequest } from 'fastify';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { LIMITED, mayRead, requireScope, sourcesMeant } from '../auth.ts';
+import { presentPoll, presentReceipt, presentTimeline, presentWatch } from '../present.ts';
+import { InvalidRequest, refusal } from '../problem.ts';
+import {
+  acknowledgeRequest,
+  BODY_PROBLEMS,
+  COMMON_PROBLEMS,
+  jsonAnswer,
+  problemAnswer,
+} from '../schemas/common.ts';
+import { timelineSchema } from '../schemas/timeline.ts';
+import {
+  pollAnswer,
+  unwatchQuery,
+  watchKeyQuery,
+  watchOrReceipt,
+  watchParams,
+  watchSchema,
+} from '../schemas/watch.ts';
+import type { WatchName, WatchService } from '../services.ts';
+
+const tags = ['Watches'];
+
+const ONE_WATCH = { tags, params: watchParams, querystring: watchKeyQuery };
+const ONE_WATCH_PROBLEMS = {
+  ...COMMON_PROBLEMS,
+  404: problemAnswer('The run is not watched.'),
+  409: problemAnswer('Several sources have the run; the answer names them.'),
+};
+
+const readSchema = {
+  ...ONE_WATCH,
+  operationId: 'getWatch',
+  summary: 'Show one watch',
+  response: { 200: jsonAnswer('The watch.', watchSchema), ...ONE_WATCH_PROBLEMS },
+};
+
+const pollSchema = {
+  ...ONE_WATCH,
+  operationId: 'pollWatch',
+  summary: 'Poll a run now',
+  response: {
+    202: jsonAnswer('The run is polled as soon as its source takes requests.', pollAnswer),
+    ...ONE_WATCH_PROBLEMS,
+    409: problemAnswer('The watch has ended, or several sources have the run.'),
+  },
+};
+
+const timelineRouteSchema = {
+  ...ONE_WATCH,
+  operationId: 'getTimeline',
+  summary: 'Show what happened around a run',
+  description:
+    'States, polls, events and deliveries on one axis of time. They say when and how late a receiver was notified, and what took the time.',
+  response: { 200: jsonAnswer('The timeline.', timelineSchema), ...ONE_WATCH_PROBLEMS },
+};
+
+const unwatchSchema = {
+  ...ONE_WATCH,
+  querystring: unwatchQuery,
+  operationId: 'unwatch',
+  summary: 'Stop watching a run',
+  description:
+    'A watch that has ended stays as it is. With `endpoint`, only that subscription ends. With `purge=true` the watch is erased, ended or not, with its events and deliveries; this needs a token with the scope `admin`, too.',
+  response: {
+    204: z.undefined().describe('The run is not watched any more, or the subscription has ended.'),
+    ...ONE_WATCH_PROBLEMS,
+    404: problemAnswer('The run was never watched, or has no such subscription.'),
+  },
+};
+
+/** Reading, polling and ending one watch. */
+export const watchRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = async (
+  app,
+  { watches },
+) => {
+  app.get(
+    '/watches/:run_id',
+    { schema: readSchema, config: LIMITED },
+    async ({ params, query, token }) => {
+      const watch = await watches.get(watchNamed({ params, query, token }));
+      if (watch === null) throw notWatched(params.run_id);
+      return presentWatch(watch);
+    },
+  );
+
+  const pollRoute = { schema: pollSchema, config: LIMITED };
+  app.post('/watches/:run_id/poll', pollRoute, async (request, reply) => {
+    const { params } = request;
+    const outcome = await watches.pollNow(watchNamed(request));
+    if (outcome === 'not_found') throw notWatched(params.run_id);
+    if (outcome === 'not_active') {
+      throw refusal('watch_not_active', 'the watch has ended; register the run to watch it again');
+    }
+    reply.code(202);
+    return presentPoll(outcome);
+  });
+
+  app.get(
+    '/watches/:run_id/timeline',
+    { schema: timelineRouteSchema, config: LIMITED },
+    async ({ params, query, token }) => {
+      const timeline = await watches.timeline(watchNamed({ params, query, token }));
+      if (timeline === null) throw notWatched(params.run_id);
+      return presentTimeline(timeline);
+    },
+  );
+
+  const unwatchRoute = { schema: unwatchSchema, config: LIMITED };
+  app.delete('/watches/:run_id', unwatchRoute, async (request, reply) => {
+    const { params, query } = request;
+    if (query.purge === 'true') {
+      requireScope(request, reply, 'admin');
+      if (!(await watches.purge(watchNamed(request)))) throw notWatched(params.run_id);
+      return reply.code(204).send();
+    }
+    const outcome = await watches.unwatch(watchNamed(request), query.endpoint);
+    if (outcome === 'not_found') throw notWatched(params.run_id);
+    if (outcome === 'not_subscribed') {
+      throw refusal('subscription_not_found', 'this watch has no such subscription');
+    }
+    reply.code(204);
+  });
+};
+
+const acknowledgeSchema = {
+  ...ONE_WATCH,
+  operationId: 'acknowledgeWatch',
+  summary: 'Say that a run is taken in hand',
+  description:
+    'There are no reminders and no escalation until its state changes, or until the time that is given. A token that may not read gets a receipt.',
+  body: acknowledgeRequest,
+  response: {
+    200: jsonAnswer('The run is acknowledged.', watchOrReceipt),
+    ...BODY_PROBLEMS,
+    ...ONE_WATCH_PROBLEMS,
+  },
+};
+
+const withdrawSchema = {
+  ...ONE_WATCH,
+  operationId: 'withdrawAcknowledgement',
+  summary: 'Take back that a run is taken in hand',
+  response: {
+    204: z.undefined().describe('The run is not acknowledged any more.'),
+    ...ONE_WATCH_PROBLEMS,
+  },
+};
+
+const UNTIL_IS_PAST = { path: 'until', message: 'expected a time that is still to come' };
+
+/** Acknowledging runs. */
+export const acknowledgementRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = async (
+  app,
+  { watches },
+) => {
+  app.post(
+    '/watches/:run_id/acknowledge',
+    { schema: acknowledgeSchema, config: LIMITED },
+    async ({ params, query, body, token, scopes }) => {
+      const named = watchNamed({ params, query, token });
+      const watch = await watches.acknowledge(named, body);
+      if (watch === 'not_found') throw notWatched(params.run_id);
+      if (watch === 'past') throw new InvalidRequest([UNTIL_IS_PAST]);
+      return presentReceipt(watch, { mayRead: mayRead(scopes) });
+    },
+  );
+
+  app.delete(
+    '/watches/:run_id/acknowledge',
+    { schema: withdrawSchema, config: LIMITED },
+    async (request, reply) => {
+      const isKnown = await watches.withdraw(watchNamed(request));
+      if (!isKnown) throw notWatched(request.params.run_id);
+      reply.code(204);
+    },
+  );
+};
+
+/** The watch that a request names, within the sources of its token. */
+function watchNamed({ params, query, token }: NamingRequest): WatchName {
+  return { runId: params.run_id, ...sourcesMeant(token, query.source) };
+}
+
+interface NamingRequest extends Pick<FastifyRequest, 'token'> {
+  params: { run_id: string };
+  query: { source?: string | undefined };
+}
+
+function notWatched(runId: string) {
+  return refusal('watch_not_found', `the run ${runId} is not watched`);
+}
