@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import type { Query } from '../client/transport.ts';
 import { usageError } from './exit.ts';
 import { collectPair, moment, positiveInteger, type Moment } from './options.ts';
+import type { DaemonClient } from '../client/client.ts';
 
 /* Filters that several listings have, as flags and as the API takes them. */
 
@@ -81,4 +82,23 @@ export function wideFlag(): Option {
 
 export function limitOf({ all, limit = DEFAULT_LIMIT }: ListingFlags): number {
   return all === true ? Infinity : limit;
+}
+
+/**
+ * Ids of workflows by their names, for a query. A text that names no workflow is passed on unchanged.
+ * @param text names or ids, separated by commas
+ */
+export async function workflowIds(
+  text: string | undefined,
+  client: Pick<DaemonClient, 'listWorkflows'>,
+): Promise<string | undefined> {
+  if (text === undefined) return undefined;
+  // A daemon of an older version knows no names.
+  const { data } = await client.listWorkflows({ since: '30d' }).catch(() => ({ data: [] }));
+  const ids = text.split(',').flatMap((part) => {
+    const wanted = part.trim();
+    const named = data.filter(({ name }) => name?.toLowerCase() === wanted.toLowerCase());
+    return named.length > 0 ? named.map(({ workflow_id: id }) => id) : [wanted];
+  });
+  return [...new Set(ids)].join(',');
 }

@@ -13,6 +13,7 @@ import {
   timeQuery,
   type ListingFlags,
   type TimeFlags,
+  workflowIds,
 } from '../filters.ts';
 import { eventTypes } from '../options.ts';
 import { eventLine, renderEvents } from '../render/events.ts';
@@ -20,7 +21,6 @@ import { moreText, plain } from '../render/text.ts';
 import { note, writeJson, writeJsonLine } from '../report.ts';
 import { resolveId, resolveRun } from '../resolve.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost, whyNothing } from '../verb.ts';
-import { workflowIds } from '../workflows.ts';
 
 interface EventFlags extends DaemonFlags, ListingFlags, TimeFlags {
   run?: string;

@@ -1,10 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Option } from 'commander';
-import type { DaemonClient } from '../../client/client.ts';
-import { collectPages } from '../../client/client.ts';
+import { type DaemonClient, collectPages } from '../../client/client.ts';
 import type { Query } from '../../client/transport.ts';
 import type { PageView, WatchView } from '../../client/types.ts';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
-import { widened, type CliContext } from '../context.ts';
+import { widened, type CliContext, type Output } from '../context.ts';
 import { EXIT, usageError } from '../exit.ts';
 import {
   addListingFlags,
@@ -16,15 +16,16 @@ import {
   type ListingFlags,
   type Meta,
   type TimeFlags,
+  workflowIds,
 } from '../filters.ts';
-import { liveTable } from '../live.ts';
 import { knownStatuses, watchStates } from '../options.ts';
 import { noteOverdue } from '../overdue.ts';
-import { renderWatches } from '../render/watches.ts';
-import { moreText } from '../render/text.ts';
+import { moreText, plain, paint, relative, roughly, upcoming } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost, whyNothing } from '../verb.ts';
-import { workflowIds } from '../workflows.ts';
+import { messageOf, RunwatchError } from '../../core/errors.ts';
+import { percentText } from '../../core/run/snapshot.ts';
+import { renderTable, type Column } from '../render/table.ts';
 
 interface ListFlags extends DaemonFlags, ListingFlags, TimeFlags {
   state?: string;
@@ -130,4 +131,125 @@ function renderPage(page: PageView<WatchView>, context: CliContext, flags: ListF
   const output = widened(context.io.stdout, flags.wide);
   const more = moreText(page, 'watch', 'watches');
   return `${renderWatches(page.data, { ...context, output })}${more === null ? '' : `${more}\n`}`;
+}
+
+/** Between two requests to the daemon, ms. */
+const EVERY_MS = 2_000;
+
+/**
+ * Shows a text anew again and again, in place, until Ctrl-C.
+ * @throws a usage error without a terminal
+ */
+async function liveTable(
+  { io: { stdout }, now, signal }: CliContext,
+  render: () => Promise<string>,
+): Promise<never> {
+  if (!stdout.isTty) {
+    throw usageError('--watch needs a terminal; `runwatch events --follow` prints changes');
+  }
+  let shown = await render();
+  // The alternate screen, without a cursor; what stood there before comes back.
+  stdout.write('\u001b[?1049h\u001b[?25l');
+  try {
+    for (;;) {
+      const time = new Date(now()).toISOString().slice(11, 19);
+      stdout.write(frameOf(`${time} UTC, every 2 s; Ctrl-C ends\n\n${shown}`, stdout.rows));
+      await sleep(EVERY_MS, undefined, { signal });
+      shown = await render().catch(ifItMayPass);
+    }
+  } finally {
+    stdout.write('\u001b[?25h\u001b[?1049l');
+  }
+}
+
+/** A daemon that restarts is waited for. */
+function ifItMayPass(error: unknown): string {
+  if (error instanceof RunwatchError && error.retriable) return `${plain(messageOf(error))}\n`;
+  throw error;
+}
+
+/** Overwrites what stands on the screen line by line, so that nothing flickers. */
+function frameOf(text: string, rows: number): string {
+  const lines = text.trimEnd().split('\n');
+  const fitting = lines.length < rows ? lines : [...lines.slice(0, rows - 2), '…'];
+  return `\u001b[H${fitting.map((line) => `${line}\u001b[K`).join('\n')}\u001b[J`;
+}
+
+interface Place {
+  now: () => number;
+  output: Output;
+}
+
+/** Watches as a table, the most useful columns first. */
+function renderWatches(watches: readonly WatchView[], { now, output }: Place): string {
+  const severalSources = new Set(watches.map(({ source }) => source)).size > 1;
+  const [run, ...others] = columnsFor(watches, now(), output);
+  const source: Column<WatchView> = { head: 'SOURCE', value: (watch) => watch.source };
+  const columns = [
+    ...(run === undefined ? [] : [run]),
+    ...(severalSources ? [source] : []),
+    ...others,
+  ];
+  return renderTable(watches, columns, output);
+}
+
+/** Names may be cut, and ids may not. */
+function workflowColumn(watches: readonly WatchView[]): Column<WatchView>[] {
+  const isNamed = watches.some(({ workflow_name: name }) => name !== null);
+  return [
+    {
+      head: 'WORKFLOW',
+      value: ({ workflow_name: name, run }) => name ?? run?.workflow_id ?? '-',
+      ...(!isNamed && { keep: 'whole' }),
+    },
+  ];
+}
+
+/** The state of the watch, with a mark where something is wrong or a user has taken it in hand. */
+function stateText({ state, error, acknowledged }: WatchView): string {
+  return `${state}${error === null ? '' : '!'}${acknowledged === null ? '' : ' (ack)'}`;
+}
+
+function columnsFor(
+  watches: readonly WatchView[],
+  now: number,
+  { colors }: Output,
+): Column<WatchView>[] {
+  return [
+    {
+      head: 'RUN',
+      value: (watch) => watch.run_id,
+      keep: 'always',
+      link: (watch) => watch.run_url,
+    },
+    {
+      head: 'STATUS',
+      value: (watch) => watch.run?.status ?? '-',
+      paint: (text, watch) => paint(text, watch.run?.status ?? '', colors),
+    },
+    {
+      head: 'PROGRESS',
+      value: (watch) => percentText(watch.run?.progress),
+      align: 'right',
+    },
+    ...workflowColumn(watches),
+    {
+      head: 'CHANGED',
+      value: (watch) => relative(watch.changed_at, now),
+    },
+    {
+      head: 'STATE',
+      value: stateText,
+      paint: (text, watch) =>
+        watch.error === null ? paint(text, watch.state, colors) : colors.red(text),
+    },
+    {
+      head: 'AGE',
+      value: (watch) => roughly(now - Date.parse(watch.registered_at)),
+      align: 'right',
+    },
+    { head: 'NEXT POLL', value: (watch) => upcoming(watch.next_poll_at, now) },
+    { head: 'LAST POLL', value: (watch) => relative(watch.last_polled_at, now) },
+    { head: 'NOTIFIES', value: (watch) => String(watch.subscriptions.length), align: 'right' },
+  ];
 }
