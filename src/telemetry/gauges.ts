@@ -220,7 +220,7 @@ export function createSourceGauges(registry: Registry) {
   });
   const believed = new Gauge({
     name: 'runwatch_streams_believed',
-    help: 'Whether streams of a source are believed to tell every kind of transition that was seen, so that runs are read less often.',
+    help: 'Whether streams of a source are trusted to report every kind of transition that was seen, so that runs are read less often.',
     labelNames: ['source'],
     registers,
   });

@@ -158,13 +158,13 @@ describe('a run', () => {
     await withPage(`/runs/default/${failed}`, async (page) => {
       await page.locator('.delay-name', { hasText: 'failed' }).first().click();
       await page
-        .getByText(/knew of it .+ later|has not been told/)
+        .getByText(/knew of it .+ later|has not been notified/)
         .first()
         .waitFor();
       expect(page.url()).toContain('event=evt_failed');
       await page.reload();
       await page
-        .getByText(/knew of it .+ later|has not been told/)
+        .getByText(/knew of it .+ later|has not been notified/)
         .first()
         .waitFor();
     });

@@ -33,11 +33,11 @@ export function addPollingVerb(host: VerbHost): void {
 
 const HELP = `
 RUNS were watched to their end, which took them MEDIAN and P90 from their creation (known from the
-fifth on). REQUESTS were made for one of them alone, and its end was seen with DELAY, of late and on
-average. EXPECTED is what the daemon's limits and profile come to, by how long runs last: what progress
-and lists tell comes on top.
+fifth on). REQUESTS were made for one of them alone, and its end was seen with DELAY, both as recent
+averages. EXPECTED is what the daemon's limits and profile come to, by how long runs last; progress and
+lists make the real figures better.
 A line for each source says how many event streams are open of how many wanted, for which transitions
-they are not believed, and by what transitions became known first: a stream, a list, or a read.
+they are not trusted, and by what transitions became known first: a stream, a list, or a read.
 Exits 1 when nothing is known of the workflow.
 
 Examples:
@@ -91,7 +91,7 @@ function streamsText(name: string, streams: SourceStreams): string {
       ? 'nothing seen of them yet'
       : doubted.length === 0
         ? 'runs are left to them'
-        : `not believed for ${doubted.join(', ')}`;
+        : `not trusted for ${doubted.join(', ')}`;
   const kinds = [...new Set(known.map(({ kind }) => kind))].map((kind) => {
     const counts = known.filter((one) => one.kind === kind);
     return `${kind} by ${counts.map(({ by, count }) => `${by} ${count}`).join(', ')}`;

@@ -41,7 +41,7 @@ const listSchema = {
   operationId: 'listWatches',
   summary: 'List watches, newest first',
   description:
-    'A page may have fewer watches than asked for, and still a `next_cursor`: where hardly any of very many watches match, one answer looks at a bounded number of them.',
+    'A page may have fewer watches than asked for, and still a `next_cursor`: where hardly any of very many watches match, one answer examines a bounded number of them.',
   querystring: watchQuery,
   response: {
     200: jsonAnswer('A page of watches.', watchPage),

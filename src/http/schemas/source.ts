@@ -45,7 +45,7 @@ export const sourceSchema = z
         }),
         doubted: z.array(z.enum(TRANSITION_KINDS)).nullable().meta({
           description:
-            'Transitions that streams are not believed to tell, so that runs which show them keep their cadence; null before any was seen.',
+            'Transitions that streams are not trusted to report, so that runs which show them keep their cadence; null before any was seen.',
         }),
         known_first: z.array(z.object({ kind: z.string(), by: z.string(), count })).meta({
           description:

@@ -97,15 +97,15 @@ async function awaitServer(
   mayCome: () => boolean,
 ): Promise<{ control: Redis; pid: number } | null> {
   const deadline = performance.now() + LOADING_TIMEOUT_MS;
-  for (let told = false; ;) {
+  for (let isLogged = false; ;) {
     const mayStillCome = mayCome();
     const probe = await probeServer(ground.socketPath);
     if (probe.kind === 'ready') return verified(ground, probe);
     if (probe.kind === 'absent' && !mayStillCome) return null;
     if (performance.now() > deadline) throw stuck(ground);
-    if (probe.kind !== 'absent' && !told) {
+    if (probe.kind !== 'absent' && !isLogged) {
       ground.log.info({ socket: ground.socketPath }, 'waiting for the Redis server to load');
-      told = true;
+      isLogged = true;
     }
     await touch();
     await delay(PROBE_INTERVAL_MS);

@@ -178,7 +178,7 @@ function sentenceOf({ event, delivery, totalMs }: Delay): string {
   if (delivery === null) return `${change} No endpoint asked for ${event.type}.`;
   if (totalMs === null) {
     const { error } = delivery.last ?? { error: null };
-    return `${change} ${delivery.endpoint} has not been told${error === null ? '' : `: ${error.message}`}.`;
+    return `${change} ${delivery.endpoint} has not been notified${error === null ? '' : `: ${error.message}`}.`;
   }
   return `${change} ${delivery.endpoint} knew of it ${lengthText(totalMs)} later.`;
 }

@@ -116,7 +116,7 @@ function SourceCard({ source, reload }: { source: Source; reload: () => void }) 
               Next request <Ago at={until} />.
             </>
           )}
-          {' Runs that are watched stay so; what changed meanwhile is told once it answers.'}
+          {' Watches continue; changes meanwhile are notified once it answers.'}
         </p>
       )}
       <div class="budget">
