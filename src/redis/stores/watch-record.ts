@@ -100,7 +100,7 @@ export function writeDoc(watch: Watch): string {
     acknowledged: unless(null, watch.acknowledged),
     waiting: unless(null, watch.waiting),
     dwell: watch.dwell === null ? undefined : dwellRecord(watch.dwell, watch.registeredAt),
-    phases: unlessEmpty(watch.phases.map((phase) => stageRecord(phase, watch.registeredAt))),
+    phases: unlessEmpty(watch.phases.map((phase) => phaseRecord(phase, watch.registeredAt))),
   };
   return JSON.stringify(record);
 }
@@ -174,11 +174,11 @@ function readDwell([sinceMs, stalled]: DwellRecord, registeredAt: number): Dwell
 /** A phase in few letters: when it began, after the registration, and when it was seen, after that. */
 type PhaseRecord = [state: string, sinceMs: number, seenMs: number | null, secondMs: number];
 
-function stageRecord({ state, since, seenAt, secondMs }: Phase, registeredAt: number): PhaseRecord {
+function phaseRecord({ state, since, seenAt, secondMs }: Phase, registeredAt: number): PhaseRecord {
   return [state, since - registeredAt, seenAt === null ? null : seenAt - since, secondMs];
 }
 
-function readStage([state, sinceMs, seenMs, secondMs]: PhaseRecord, registeredAt: number): Phase {
+function readPhase([state, sinceMs, seenMs, secondMs]: PhaseRecord, registeredAt: number): Phase {
   const since = registeredAt + sinceMs;
   return { state, since, seenAt: seenMs === null ? null : since + seenMs, secondMs };
 }
@@ -249,7 +249,7 @@ export function readWatch({ source, runId }: WatchKey, text: string): StoredWatc
     notice: either(record.notice, null),
     waiting: either(record.waiting, null),
     dwell: record.dwell === undefined ? null : readDwell(record.dwell, registeredAt),
-    phases: (record.phases ?? []).map((phase) => readStage(phase, registeredAt)),
+    phases: (record.phases ?? []).map((phase) => readPhase(phase, registeredAt)),
     cadence: { intervalMs: intervalMs ?? 0, failures: failures ?? 0 },
   };
   watch.changedAt = timeOf(record.changedAt, registeredAt) ?? usualChangedAt(watch);
