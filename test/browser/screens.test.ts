@@ -197,7 +197,7 @@ describe('lists', () => {
     });
   });
 
-  test('nothing that matches says how many there are in all', async () => {
+  test('a list with no match says how many there are in all', async () => {
     await withPage('/runs?status=stopped&since=1h', async (page) => {
       await page.getByText(/None of 3 runs of the last 1h is stopped/).waitFor();
     });

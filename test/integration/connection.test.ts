@@ -49,7 +49,7 @@ async function caught(promise: Promise<unknown>): Promise<unknown> {
   );
 }
 
-test('it is ready once Redis answers, and reports nothing when all is well', async () => {
+test('a connection is ready once Redis answers, and reports nothing when all is well', async () => {
   const { url, prefix } = testRedis();
   const redis = await privateRedis({ aof: true });
   const { connections, log } = connect(redis.url);

@@ -79,7 +79,7 @@ async function caught(promise: Promise<unknown>): Promise<unknown> {
   );
 }
 
-test('it starts a server that keeps everything, on a private socket and on no port', async () => {
+test('the embedded server keeps everything, on a private socket and on no port', async () => {
   const dataDir = await newDataDir('not', 'there yet');
   const server = await start(dataDir);
   const redis = connect(server.socketPath);
@@ -124,7 +124,7 @@ test('a server outlives the process that started it by kill -9, and is found aga
   await waitFor(() => !isAlive(pid));
 });
 
-test('starts at the same moment end up with one server, which the last one shuts down', async () => {
+test('daemons that start at the same moment share one server, which the last one shuts down', async () => {
   const dataDir = await newDataDir();
   const servers = await Promise.all([start(dataDir), start(dataDir), start(dataDir)]);
   expect(servers.filter(({ reused }) => !reused)).toHaveLength(1);
@@ -193,7 +193,7 @@ test('a data directory with a path too long for a socket works, by a private sho
   });
 });
 
-test('other users can read nothing of what the server writes, wherever its directory is', async () => {
+test('no other user can read what the embedded server writes, wherever its directory is', async () => {
   const dataDir = await newDataDir();
   await chmod(dataDir, 0o755);
   const server = await start(dataDir);
@@ -260,7 +260,7 @@ test('the server of someone else at that place is neither used nor stopped', asy
   expect(await redis.ping()).toBe('PONG');
 });
 
-test('without any server on PATH the error names the package and the way out', async () => {
+test('the error without any server on PATH names the package and the way out', async () => {
   const dataDir = await newDataDir();
   const { said, kill } = await startFromProcess(dataDir, dataDir);
   await kill();

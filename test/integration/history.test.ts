@@ -271,7 +271,7 @@ const isFolded = async (key: WatchKey) => (await history.folded(key)) !== null;
 const claim = (pool: string) => outbox.claim({ pool, limits, most: 9, token: 'x.1', askedAt: 0 });
 
 describe('a delivery of a folded watch', () => {
-  test('goes out again with the same text, and is folded again', async () => {
+  test('a folded delivery is redelivered with the same text, and folded again', async () => {
     const key = await foldedRun(['delivered', 'dead']);
     const [last] = await deliveriesOf(key);
     const body = await events.body(last!.eventId);
@@ -289,7 +289,7 @@ describe('a delivery of a folded watch', () => {
     expect((await deliveriesOf(key))[0]).toMatchObject({ id: last!.id, state: 'delivered' });
   });
 
-  test('goes to another endpoint, even if the watch is folded between two steps of that', async () => {
+  test('a folded delivery is redelivered to another endpoint, even if its watch is folded meanwhile', async () => {
     const key = await foldedRun();
     const [last] = await deliveriesOf(key);
     const there = sentInstead(last!, 'audit', NOON);
@@ -307,7 +307,7 @@ describe('a delivery of a folded watch', () => {
     expect((await deliveries.ledger()).planned).toBe(5);
   });
 
-  test('keeps of its attempts all but the answers; of a dead one, the beginning of the last', async () => {
+  test('a folded delivery keeps its attempts without answers; a dead one the beginning of the last', async () => {
     const key = await foldedRun(['dead', 'retried']);
     const [retried, dead] = await deliveriesOf(key);
     expect(await deliveries.attempts(dead!.id)).toMatchObject([
@@ -321,7 +321,7 @@ describe('a delivery of a folded watch', () => {
 });
 
 describe('a change of a folded watch', () => {
-  test('that is about nothing but the watch leaves it folded', async () => {
+  test('a change of the watch alone leaves it folded', async () => {
     const key = await foldedRun();
     const before = (await watches.get(key))!;
     const after = { ...before.watch, maxDelayMs: 7_000 };
@@ -332,7 +332,7 @@ describe('a change of a folded watch', () => {
     expect(await eventsOf(key)).toHaveLength(4);
   });
 
-  test('with a new subscriber of its end is written once, and that is delivered', async () => {
+  test('a new subscription to the end of a folded watch is written once, and the end delivered', async () => {
     const key = await foldedRun();
     const before = (await watches.get(key))!;
     const { notice } = before.watch;
@@ -346,7 +346,7 @@ describe('a change of a folded watch', () => {
     expect((await claim('audit')).claims[0]?.body).toBe(await events.body(notice!.eventId));
   });
 
-  test('or of a delivery, made while it is packed, keeps it live', async () => {
+  test('a change of a watch or delivery during folding keeps the watch live', async () => {
     const key = await foldedRun();
     const [last] = await deliveriesOf(key);
     for (const change of [
@@ -366,7 +366,7 @@ describe('a change of a folded watch', () => {
     expect((await deliveries.get(last!.id))?.delivery.state).toBe('skipped');
   });
 
-  test('is refused where it was read before folding', async () => {
+  test('a change by a version from before folding is refused', async () => {
     const key = await foldedRun();
     await history.unfold(key);
     const before = (await watches.get(key))!;
@@ -376,7 +376,7 @@ describe('a change of a folded watch', () => {
     expect((await watches.get(key))?.watch.sequence).toBe(4);
   });
 
-  test('that begins it anew keeps its events and deliveries under the new number', async () => {
+  test('a folded watch that begins anew keeps its events and deliveries under the new number', async () => {
     const key = await foldedRun();
     const before = (await watches.get(key))!;
     const after = newWatch({ ...key, subscriptions: [ops], registeredAt: NOON + 1 });
@@ -415,7 +415,7 @@ test('the watch of a gone run that is still checked is folded by retention alone
 });
 
 describe('retention of folded watches', () => {
-  test('forgets deliveries that settled before a time, and keeps the others', async () => {
+  test('retention forgets folded deliveries that settled before a time, and keeps the others', async () => {
     const key = await foldedRun(['dead', 'delivered']);
     const { history: kept, number } = (await history.folded(key))!;
     const until = kept.deliveries[1]!.settledAt!;
@@ -433,7 +433,7 @@ describe('retention of folded watches', () => {
     expect(await eventsOf(key)).toHaveLength(4);
   });
 
-  test('forgets the longest settled deliveries beyond a number, live and folded', async () => {
+  test('retention forgets the longest settled deliveries beyond a number, live and folded', async () => {
     const first = await foldedRun();
     const second = await foldedRun();
     const third = await foldedRun();
@@ -444,7 +444,7 @@ describe('retention of folded watches', () => {
     expect(await deliveries.ledger()).toMatchObject({ planned: 6, byState: { delivered: 6 } });
   });
 
-  test('leaves nothing of a watch, whether it was killed before it could', async () => {
+  test('retention leaves nothing of a watch, also where it was killed meanwhile', async () => {
     const all = [await foldedRun(), await foldedRun(['dead'], { subscriptions: [ops, own] })];
     await history.unfold(all[1]!);
     for (const commands of [0, 1, 2, 3, 4]) {
@@ -458,7 +458,7 @@ describe('retention of folded watches', () => {
     expect(await history.size()).toEqual({ watches: 0, bytes: 0 });
   });
 
-  test('forgets a watch with more events than are folded, in steps', async () => {
+  test('retention forgets a watch with more events than are folded, in steps', async () => {
     const statuses = Array.from({ length: 260 }, (_, at) => (at % 2 === 0 ? 'odd' : 'running'));
     const told = { source: 'default', ends: ['delivered' as const], metadata: {} };
     const key = await live(

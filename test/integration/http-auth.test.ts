@@ -94,7 +94,7 @@ describe('a server with tokens', () => {
     },
   );
 
-  it('purges a watch for a token that may also write and admin', async () => {
+  it('purging a watch takes a token that may write and admin', async () => {
     const statuses: number[] = [];
     for (const name of ['write', 'admin', 'ops']) {
       const headers = { authorization: `Bearer ${name}-token-1` };
@@ -140,7 +140,7 @@ describe('a server with tokens', () => {
     },
   );
 
-  it('has no other routes, and says of each in its document which scope it needs', async () => {
+  it('every route names in the API document the scope that it needs', async () => {
     const { paths } = (await (await server.fetch('/openapi.json')).json()) as ApiDocument;
     const documented = Object.entries(paths).flatMap(([path, methods]) =>
       Object.entries(methods).map(([method, { security, description }]) => {
@@ -161,7 +161,7 @@ describe('a server with tokens', () => {
     },
   );
 
-  it('shows of a registration nothing that others gave to a token that may only write', async () => {
+  it('a token that may only write sees nothing that others gave to a watch', async () => {
     const given = { metadata: { team: 'secret-team' }, run_id: 'shared' };
     const register = (token: string, path: string, body: object) =>
       server.fetch(path, {
@@ -229,7 +229,7 @@ describe('the log of a server with tokens', () => {
     expect(JSON.stringify(server.lines)).not.toMatch(/ops-token|guessed-token/);
   });
 
-  it('has one line for each address that guesses tokens or paths', async () => {
+  it('the log has one line for each address that guesses tokens or paths', async () => {
     for (let turn = 0; turn < 20; turn += 1) {
       await get('/v1/watches', `guess-${turn}`);
       await get(`/guess-${turn}`, 'ops-token-1');

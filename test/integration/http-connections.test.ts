@@ -126,7 +126,7 @@ describe('requests that are pipelined', () => {
     expect(most).toBe(2);
   });
 
-  it('are read no further while 16 are worked on, however many were answered', async () => {
+  it('pipelined requests are read no further while 16 are worked on, however many were answered', async () => {
     const held: ServerResponse[] = [];
     const limits = { requestsPerConnection: 16, headersMs: 0, requestMs: 0, keepAliveMs: 0 };
     const node = createNodeServer((_request, response) => void held.push(response), {

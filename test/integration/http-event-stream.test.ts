@@ -166,7 +166,7 @@ describe('the stream of events', () => {
     expect(server.lines).toMatchObject([{ level: 'error', fields: { status: 200 } }]);
   });
 
-  it('is refused beyond 100 at a time, also where all are opened at once', async () => {
+  it('an event stream beyond 100 at a time is refused, also where all are opened at once', async () => {
     const leaving = new AbortController();
     const { signal } = leaving;
     const opened = await Promise.all(

@@ -110,7 +110,7 @@ async function storeAll(told: typeof someWatches extends fc.Arbitrary<infer All>
 }
 
 describe('the listing of watches', () => {
-  test('has what a filter admits, in both orders, whatever the size of a page', async () => {
+  test('the list of watches has what a filter admits, in both orders, whatever the size of a page', async () => {
     await fc.assert(
       fc.asyncProperty(
         someWatches,
@@ -141,7 +141,7 @@ describe('the listing of watches', () => {
     );
   });
 
-  test('has the same where more match than are counted, perhaps on more pages', async () => {
+  test('the list of watches is complete where more match than are counted, perhaps on more pages', async () => {
     const listing = new WatchListing(redis, keys, { counted: 3, atOnce: 2, examined: 4 });
     await fc.assert(
       fc.asyncProperty(someWatches, watchFilter, async (told, filter) => {
@@ -165,7 +165,7 @@ describe('the listing of watches', () => {
     );
   });
 
-  test('follows a watch that changes, and one that is registered anew', async () => {
+  test('the list of watches follows a watch that changes, and one that is registered anew', async () => {
     const first = newWatch({ changedAt: NOON, metadata: { team: 'ml' } });
     await watches.commit({ before: null, after: first, events: [], deliveries: [] });
     const other = newWatch({ runId: 'other', changedAt: NOON + 1, metadata: { team: 'ops' } });
@@ -191,7 +191,7 @@ describe('the listing of watches', () => {
     expect(await redis.zcard(keys.watchesChanged)).toBe(2);
   });
 
-  test('refuses the cursor of another order', async () => {
+  test('the list of watches refuses the cursor of another order', async () => {
     for (const runId of ['a', 'b']) {
       await watches.commit({
         before: null,
@@ -225,7 +225,7 @@ const part = fc.record({
   limit: fc.integer({ min: 1, max: 7 }),
 });
 
-test('listings of events and deliveries have what filters and times admit, in order', async () => {
+test('the lists of events and deliveries have what filters and times admit, in order', async () => {
   await fc.assert(
     fc.asyncProperty(
       part,

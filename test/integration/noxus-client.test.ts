@@ -284,7 +284,7 @@ describe('an answer', () => {
     expect(await read(origin)).toMatchObject(expected);
   });
 
-  test('that redirects is not followed, so the key goes to no other host', async () => {
+  test('a redirect of Noxus is not followed, so the key goes to no other host', async () => {
     let visits = 0;
     const elsewhere = await serve((_, response) => {
       visits += 1;
@@ -300,7 +300,7 @@ describe('an answer', () => {
     expect(visits).toBe(0);
   });
 
-  test('leaves nothing private in any outcome, not even where the server repeats it', async () => {
+  test('no outcome of a read holds anything private, even where the server repeats it', async () => {
     const bodies: [number, unknown][] = [
       [200, RUN],
       [200, { ...RUN, status: 5 }],

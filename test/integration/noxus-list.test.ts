@@ -72,7 +72,7 @@ function addRuns(count: number): void {
 }
 
 describe('reading a page of runs', () => {
-  test('gives of each run what a hint needs, and nothing private', async () => {
+  test('a list page gives of each run what a hint needs, and nothing private', async () => {
     simulator.add({
       id: 'run-1',
       workflow_id: WORKFLOW,
@@ -103,7 +103,7 @@ describe('reading a page of runs', () => {
     expect(requests).toEqual([{ kind: 'list', status: 200 }]);
   });
 
-  test('goes on from page to page until the last', async () => {
+  test('reading a list goes on from page to page until the last', async () => {
     addRuns(5);
     const pages = [await readAll(2, 1), await readAll(2, 2), await readAll(2, 3)];
     expect(pages.map(idsOf)).toEqual([['run-5', 'run-4'], ['run-3', 'run-2'], ['run-1']]);
@@ -114,7 +114,7 @@ describe('reading a page of runs', () => {
     ]);
   });
 
-  test('keeps to one workflow where it is asked to', async () => {
+  test('reading the list of a workflow asks for that workflow alone', async () => {
     addRuns(1);
     simulator.add({ id: 'of-another-workflow' });
     expect(idsOf(await readAll())).toEqual(['of-another-workflow', 'run-1']);
@@ -123,7 +123,7 @@ describe('reading a page of runs', () => {
     ]);
   });
 
-  test('needs no more of an item than id and status, and leaves out one without', async () => {
+  test('a list page needs only id and status of an item, and leaves out an item without', async () => {
     const item = { id: 'a', status: 'running' };
     const lenient = await clientOfJson({ items: [item, { id: 'b' }] });
     const outcome = await lenient.readPage({ workflowId: 'w', page: 1, size: 2 });
@@ -132,11 +132,14 @@ describe('reading a page of runs', () => {
     });
   });
 
-  test.each([400, 403, 404, 405, 422, 501])('takes a %d for "there is no list"', async (status) => {
-    simulator.fault({ kind: 'status', status });
-    const message = expect.stringMatching(`^status ${status} \\(request id \\S+\\)$`);
-    expect(await readAll()).toEqual({ kind: 'not_offered', status, message });
-  });
+  test.each([400, 403, 404, 405, 422, 501])(
+    'a list answered with %d does not exist',
+    async (status) => {
+      simulator.fault({ kind: 'status', status });
+      const message = expect.stringMatching(`^status ${status} \\(request id \\S+\\)$`);
+      expect(await readAll()).toEqual({ kind: 'not_offered', status, message });
+    },
+  );
 
   test('a failed read of a list has the trouble of a read of a run, and is not retried', async () => {
     simulator.fault({ kind: 'status', status: 429, retry_after: 7, count: 1 });
@@ -150,7 +153,7 @@ describe('reading a page of runs', () => {
     expect(requests.map(({ status }) => status)).toEqual([429, 401, 502, null]);
   });
 
-  test('refuses what is no page of runs, and quotes nothing of it', async () => {
+  test('an answer that is no list page is refused, and nothing of it is quoted', async () => {
     addRuns(1);
     const wrong = [
       { kind: 'wrong_shape' },
@@ -178,7 +181,7 @@ describe('reading a page of runs', () => {
     expect(messageOf(outcome)).toContain(message);
   });
 
-  test('keeps to one deadline, however slowly the body comes', async () => {
+  test('one deadline covers a list page, however slowly its body comes', async () => {
     const slow = clientOf(simulator.url, 200);
     simulator.fault({ kind: 'drip', ms: 5_000 });
     expect(messageOf(await slow.readPage({ workflowId: null, page: 1, size: 2 }))).toBe(
@@ -186,7 +189,7 @@ describe('reading a page of runs', () => {
     );
   });
 
-  test('is given up when the client is closed', async () => {
+  test('reading a list page ends when the client is closed', async () => {
     simulator.fault({ kind: 'stall', ms: LONG_MS });
     const reading = readAll();
     setImmediate(() => client.close());
@@ -195,13 +198,13 @@ describe('reading a page of runs', () => {
 });
 
 describe('a list page with runs that carry large documents', () => {
-  test('is read whole up to 16 MiB', async () => {
+  test('a list page is read whole up to 16 MiB', async () => {
     addRuns(100);
     simulator.fault({ kind: 'bulky', bytes: 100_000 });
     expect(idsOf(await readAll())).toHaveLength(100);
   });
 
-  test('is cut beyond, and a page of as many runs as were read is whole', async () => {
+  test('a list page beyond 16 MiB is cut, and a smaller page of the runs read so far is whole', async () => {
     addRuns(100);
     simulator.fault({ kind: 'bulky', bytes: MIB });
     const cut = await readAll();
@@ -213,7 +216,7 @@ describe('a list page with runs that carry large documents', () => {
     expect(idsOf(whole)).toEqual(ids);
   });
 
-  test('costs no more memory than its flat fields, whatever passes', async () => {
+  test('a list page costs no more memory than its flat fields, whatever passes', async () => {
     const run = '"id":"a","status":"running"';
     let growth = Infinity;
     const large = await clientOfServer((_, response) => {
@@ -228,7 +231,7 @@ describe('a list page with runs that carry large documents', () => {
     expect(growth).toBeLessThan(2 * MIB);
   });
 
-  test('is refused where not even one run of it can be had', async () => {
+  test('a list page is refused where not even one run of it fits', async () => {
     const endless = await clientOfServer((_, response) => {
       response.writeHead(200, { 'content-type': 'application/json' });
       response.write('{"items":[{"id":"a","definitions":"');

@@ -93,13 +93,13 @@ describe('a page', () => {
 describe('a single poll that a page stands in for', () => {
   const options = { pageMs: 1_000, backstopMs: 120_000, now: NOON, random: () => 0 };
 
-  test('is deferred for some reads of the page, and unchanged while it is due later than those', () => {
+  test('a page defers the single poll of a run by some reads, and leaves a later one as it is', () => {
     expect(deferredTo(memberOf(seen()), options)).toBe(NOON + 15_000);
     expect(deferredTo(memberOf(seen()), { ...options, pageMs: 10_000 })).toBe(NOON + 30_000);
     expect(deferredTo(memberOf(seen({ nextPollAt: NOON + 11_000 })), options)).toBeNull();
   });
 
-  test('is never deferred beyond its backstop, a reminder or the timeout, nor while it is claimed', () => {
+  test('a page defers no single poll beyond its backstop, a reminder or timeout, nor a claimed one', () => {
     const old = seen({ lastPolledAt: NOON - 113_000 });
     expect(deferredTo(memberOf(old), options)).toBe(NOON + 7_000);
     expect(deferredTo(memberOf(seen(), { latestAt: NOON + 8_000 }), options)).toBe(NOON + 8_000);
@@ -107,13 +107,13 @@ describe('a single poll that a page stands in for', () => {
     expect(deferredTo(memberOf(seen({ nextPollAt: null })), options)).toBeNull();
   });
 
-  test('is recalled within its own interval once no page covers its run', () => {
+  test('a deferred poll is due within its own interval again once no page covers its run', () => {
     const when = { intervalMs: 2_000, now: NOON, random: () => 0.5 };
     expect(recalledTo({ nextPollAt: NOON + 60_000 }, when)).toBe(NOON + 1_000);
     expect(recalledTo({ nextPollAt: NOON + 1_500 }, when)).toBeNull();
   });
 
-  test('checks the list now and then, for the run that was unread for longest', () => {
+  test('a page lets one single poll check the list at times, of the run unread for longest', () => {
     const [one, other] = [
       seen({ lastPolledAt: NOON - 9_000 }),
       seen({ lastPolledAt: NOON - 8_000 }),
@@ -135,19 +135,19 @@ describe('the trust in a list', () => {
       lastPolledAt: NOON + atMs,
     });
 
-  test('grows with hints that single polls confirm, and ends with one that they contradict', () => {
+  test('trust in a list grows with confirmed hints, and ends with a contradicted one', () => {
     expect(judgeHint(hint, later('failed', 11_000))).toBe('confirmed');
     expect(judgeHint(hint, later('completed', 11_000))).toBe('moot');
     expect(judgeHint(hint, later('running', 11_000))).toBe('contradicted');
   });
 
-  test('is not judged by a poll that began before the list was read', () => {
+  test('trust in a list is not judged by a poll that began before the list was read', () => {
     expect(judgeHint(hint, seen())).toBe('open');
     const crossing = { ...later('running', 11_000), runAskedAt: NOON + 9_000 };
     expect(judgeHint(hint, crossing)).toBe('open');
   });
 
-  test('is lost for longer with each failure, and regained by a list that was good for as long', () => {
+  test('trust in a list is lost for longer with each failure, and regained after as long a good time', () => {
     const once = givenUp(NEW_TRUST, NOON);
     const twice = givenUp(once, NOON);
     expect([once.since - NOON, twice.since - NOON]).toEqual([30_000, 60_000]);
@@ -155,7 +155,7 @@ describe('the trust in a list', () => {
     expect(heldGood(twice, twice.since + 60_001)?.failures).toBe(0);
   });
 
-  test('is lost by a list that is throttled twice in a row', () => {
+  test('trust in a list is lost where it is throttled twice in a row', () => {
     const once = throttled(NEW_TRUST)!;
     expect(throttled(once)).toBeNull();
     expect(throttled(heldGood(once, NOON)!)).not.toBeNull();
@@ -171,16 +171,16 @@ describe('where runs stand in a list', () => {
     isLast,
   });
 
-  test('is by their own number where nothing was read of it', () => {
+  test('runs of an unread list are placed by their own number', () => {
     expect(offsetsOf([30, 20, 10], [], 100)).toEqual([0, 1, 2]);
   });
 
-  test('is between the pages that were read, and beyond by the density of the last one', () => {
+  test('runs are placed between the pages that were read, and beyond by the density of the last', () => {
     const marks = [mark(1, 1_000, 901), mark(3, 800, 701)];
     expect(offsetsOf([1_500, 1_000, 850, 750, 601], marks, 100)).toEqual([0, 1, 150, 250, 400]);
   });
 
-  test('is spread where many were created at once', () => {
+  test('runs that were created at once are placed apart', () => {
     const marks = [mark(1, 10, 5), mark(2, 5, 5), mark(3, 5, 1)];
     const offsets = offsetsOf([5, 5, 5, 5], marks, 100);
     expect(offsets[0]).toBeGreaterThanOrEqual(99);
@@ -202,20 +202,20 @@ describe('an end that a single poll found before its list showed it', () => {
   const run = snapshot({ status: 'failed', observed_at: iso(NOON) });
   const ended = { watch: seen({ state: 'finished', run }) };
 
-  test('confirms the list where the page was read before the poll', () => {
+  test('an end by a single poll confirms the list where the page was read before the poll', () => {
     expect(isEndConfirmed(ended, 'failed', NOON - 1)).toBe(true);
   });
 
-  test('confirms the list once: not at the next read of the page', () => {
+  test('an end by a single poll confirms the list once, not at the next read of the page', () => {
     expect(isEndConfirmed(ended, 'failed', NOON + 1)).toBe(false);
   });
 
-  test('confirms nothing where the list shows another status, or the page was never read', () => {
+  test('an end by a single poll confirms nothing where the list differs or was never read', () => {
     expect(isEndConfirmed(ended, 'stopped', NOON - 1)).toBe(false);
     expect(isEndConfirmed(ended, 'failed', null)).toBe(false);
   });
 
-  test('confirms nothing while the watch waits for its confirming poll', () => {
+  test('an end by a single poll confirms nothing while the watch waits for its confirming poll', () => {
     expect(isEndConfirmed({ watch: seen({ run }) }, 'failed', NOON - 1)).toBe(false);
   });
 });

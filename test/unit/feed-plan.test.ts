@@ -57,23 +57,23 @@ const pagesOf = (plan: ReturnType<typeof planFeed>) =>
   plan.lists.map(({ workflowId, pages }) => [workflowId, pages.map(({ page }) => page)]);
 
 describe('the plan of a feed', () => {
-  test('reads a single run singly', () => {
+  test('a plan reads a single run singly', () => {
     const plan = planFeed([watch()], lists(1), AMPLE);
     expect([plan.lists, plan.covered.size, plan.costMultiplier]).toEqual([[], 0, 1]);
   });
 
-  test('reads many runs of one workflow by its list, however many pages they are on', () => {
+  test('a plan reads many runs of one workflow by its list, however many pages they are on', () => {
     const plan = planFeed(watches(1_250), lists(1), AMPLE);
     expect(pagesOf(plan)).toEqual([['workflow-0', Array.from({ length: 13 }, (_, at) => at + 1)]]);
     expect(plan.covered.size).toBe(1_250);
   });
 
-  test("reads few runs each of many workflows by the source's list", () => {
+  test("a plan reads few runs each of many workflows by the source's list", () => {
     const plan = planFeed(watches(400, 100), lists(100), AMPLE);
     expect(pagesOf(plan)).toEqual([[SOURCE, [1, 2, 3, 4]]]);
   });
 
-  test("reads a large workflow by its own list and leaves the rest to the source's", () => {
+  test("a plan reads a large workflow by its own list, and the rest by the source's", () => {
     const others = Array.from({ length: 40 }, (_, at) =>
       watch({ workflowId: `other-${at % 20}`, createdAt: -at * 1_000 }),
     );
@@ -98,19 +98,19 @@ describe('the plan of a feed', () => {
     );
   });
 
-  test("uses the source's list where a workflow's cannot be read, and the other way round", () => {
+  test("a plan uses the source's list where a workflow's cannot be read, and the other way round", () => {
     const [source, own] = lists(1) as [PlannedList, PlannedList];
     expect(pagesOf(planFeed(watches(50), [source], AMPLE))).toEqual([[SOURCE, [1]]]);
     expect(pagesOf(planFeed(watches(50), [own], AMPLE))).toEqual([['workflow-0', [1]]]);
     expect(planFeed(watches(50), [], AMPLE).covered.size).toBe(0);
   });
 
-  test('reads no longer a page than its runs need where it is the only one', () => {
+  test('a plan reads a page no longer than its runs need where it is the only one', () => {
     const plan = planFeed(watches(10), lists(1), AMPLE);
     expect(plan.lists.map(({ size }) => size)).toEqual([30]);
   });
 
-  test('raises the cost of requests until all of them fit into the rate limit', () => {
+  test('a plan raises the cost of requests until all of them fit into the rate limit', () => {
     const single = planFeed(watches(1_000, 1_000), [], SHORT);
     const rate = 1_000 / (10_000 * Math.sqrt(single.costMultiplier));
     expect(rate).toBeGreaterThan(0);
@@ -124,7 +124,7 @@ describe('the plan of a feed', () => {
     expect(pagesOf(planFeed(unseen, lists(0), SHORT))).toEqual([[SOURCE, [1, 2, 3]]]);
   });
 
-  test('slows pages down that cost too much to take in, and nothing else', () => {
+  test('a plan slows down pages that cost too much to take in, and nothing else', () => {
     const all = [...watches(1_000), ...watches(10, 10, { isListed: false })];
     const quick = planFeed(all, lists(1), AMPLE);
     const slow = planFeed(all, lists(1), { ...AMPLE, pagesPerMs: 0.001 });
@@ -135,12 +135,12 @@ describe('the plan of a feed', () => {
 });
 
 describe('the interval of a page', () => {
-  test('is by the square root of its runs shorter than that of each of them', () => {
+  test("a page's interval is that of a run of it, divided by the square root of their number", () => {
     expect(pageInterval(watches(25), 1, 1)).toBeCloseTo(2_000);
     expect(pageInterval(watches(25), 4, 1)).toBeCloseTo(4_000);
   });
 
-  test('is never shorter than the least interval, nor longer than a watch on it accepts', () => {
+  test("a page's interval is at least the minimum, and at most what a watch on it accepts", () => {
     expect(pageInterval(watches(400), 1, 1_000)).toBe(1_000);
     expect(pageInterval([watch({ longestMs: 3_000 }), watch()], 1_000, 1)).toBeCloseTo(3_000);
   });

@@ -46,7 +46,7 @@ describe('memory', () => {
       ({ name }) => name === 'memory',
     );
 
-  test('is said by what it is kept for', async () => {
+  test('readiness says what the memory of Redis is used for', async () => {
     expect(await checked({ max: 0 })).toEqual({
       name: 'memory',
       status: 'ok',
@@ -54,7 +54,7 @@ describe('memory', () => {
     });
   });
 
-  test('from 80 % of maxmemory on it degrades readiness, and says how long it lasts', async () => {
+  test('readiness is degraded from 80 % of maxmemory on, and says how long it lasts', async () => {
     const before = { used: 75e6, at: NOON - 43_200_000 };
     expect(await checked({ used: 80e6, before })).toEqual({
       name: 'memory',
@@ -66,7 +66,7 @@ describe('memory', () => {
     expect(await checked({ used: 79e6, before })).toMatchObject({ status: 'ok' });
   });
 
-  test('that does not grow says nothing of days', async () => {
+  test('readiness names no days where memory does not grow', async () => {
     const before = { used: 60e6, at: NOON - 86_400_000 };
     expect((await checked({ before }))?.detail).not.toContain('days');
   });

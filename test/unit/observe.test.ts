@@ -304,7 +304,7 @@ describe('watch at its timeout', () => {
     expect(events.map(({ type }) => type)).toEqual(['watch.expired']);
   });
 
-  test('waits for the end of an outage of its source, in which the run may have ended', () => {
+  test('a watch expires only after an outage of its source, in which the run may have ended', () => {
     const context = { ...observeContext(NOON), closedFor: 'unreachable' as const };
     const { watch, events } = observe(newWatch({ timeoutAt: NOON }), unavailable, context);
     expect(events).toEqual([]);
