@@ -56,7 +56,7 @@ export const ACTIVE: RunShape = {
   polls: 60,
 };
 
-/** Another end than the usual one, told in vain. */
+/** Another end than the usual one, with an event that could not be delivered. */
 export const FAILED: RunShape = {
   statuses: [
     { status: 'running', progress: 0 },
