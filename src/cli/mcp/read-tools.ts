@@ -163,8 +163,8 @@ function explainRun(watch: WatchView, timeline: TimelineView): string {
       return { at, text: `the run was ${status}${share} ${lasted}` };
     }),
     ...timeline.events.map(({ at, type, waiting_ms: waiting }): Line => {
-      const delay = waiting === null ? '' : `, ${text(waiting)} after the change`;
-      return { at, text: `runwatch noticed ${type}${delay}` };
+      const after = waiting === null ? '' : `, ${text(waiting)} after the change`;
+      return { at, text: `runwatch noticed ${type}${after}` };
     }),
     ...timeline.deliveries.flatMap(deliveryLines),
   ].sort((a, b) => a.at.localeCompare(b.at));
