@@ -7,6 +7,7 @@ import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
 import { endpointFigures } from './daemon/endpoint-service.ts';
 import { allEndpoints, DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
 import { startFolding } from './daemon/folding.ts';
+import { checkFigures } from './daemon/health.ts';
 import { startHeartbeat } from './daemon/heartbeat.ts';
 import { startAlertJanitor, startJanitor, startMemoryNotes } from './daemon/janitor.ts';
 import { openRedis } from './daemon/redis.ts';
@@ -108,8 +109,6 @@ function build(
   const learning = createLearning(common);
   const { dispatch } = deliverer;
   const poller = createPoller({ ...common, systemEvents, statistics: learning, dispatch });
-  common.metrics.ofSources(() => sourceFigures(poller.sources, common.budgets));
-  common.metrics.ofEndpoints(() => endpointFigures(common));
   const discovery = createDiscovery(common);
   const sourcesInDoubt = () => findSourcesInDoubt({ ...common, poller });
   const alerting = createAlerting({ ...common, dispatch, sourcesInDoubt });
@@ -131,6 +130,7 @@ function build(
     sealer,
     signingSecret,
   });
+  nameFigures(common, { poller, services });
   return {
     common,
     systemEvents,
@@ -146,6 +146,17 @@ function build(
     closeAgents: () => agents.close(),
     get: (...request) => agents.configured.get(...request),
   };
+}
+
+/** What a scrape of the metrics reads. */
+function nameFigures(
+  common: Common,
+  { poller, services }: Pick<Parts, 'poller' | 'services'>,
+): void {
+  const { metrics, budgets } = common;
+  metrics.ofSources(() => sourceFigures(poller.sources, budgets));
+  metrics.ofEndpoints(() => endpointFigures(common));
+  metrics.ofChecks(() => checkFigures(services.health));
 }
 
 /** What takes new settings, in the order in which it does so. */

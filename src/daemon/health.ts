@@ -5,6 +5,7 @@ import type { HealthCheck, HealthService } from '../http/services.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { StoreState } from '../redis/store-state.ts';
 import { overdueText, type Overdue } from '../core/source/overdue.ts';
+import type { CheckFigures } from '../telemetry/gauges.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Poller } from './poller.ts';
 import type { Reload } from './reload.ts';
@@ -25,6 +26,26 @@ interface HealthDependencies {
   endpoints: Parameters<typeof failingEndpoints>[0]['endpoints'];
   endpointStates: Parameters<typeof failingEndpoints>[0]['endpointStates'];
   memory: { figures(): Promise<MemoryFigures | null> };
+}
+
+/** The names of all checks. One that has nothing to say has no line, and is ok. */
+export const CHECKS = [
+  'redis',
+  'store',
+  'memory',
+  'poll workers',
+  'delivery worker',
+  'sources',
+  'polls',
+  'discovery',
+  'endpoints',
+  'configuration',
+] as const;
+
+/** Every check by name, for metrics. */
+export async function checkFigures(health: HealthService): Promise<CheckFigures[]> {
+  const troubled = (await health.checks()).filter(({ status }) => status !== 'ok');
+  return CHECKS.map((name) => ({ name, isOk: troubled.every((one) => one.name !== name) }));
 }
 
 /** After this long Redis counts as away: probes do not wait longer either, ms. */

@@ -243,6 +243,27 @@ export function createSourceGauges(registry: Registry) {
   };
 }
 
+/** A check of readiness. */
+export interface CheckFigures {
+  name: string;
+  isOk: boolean;
+}
+
+export function createCheckGauge(registry: Registry) {
+  const ok = new Gauge({
+    name: 'runwatch_check_ok',
+    help: 'Whether a check of /readyz is ok: 0 while it is degraded or failed.',
+    labelNames: ['check'],
+    registers: [registry],
+  });
+  return {
+    set(checks: readonly CheckFigures[]): void {
+      for (const { name, isOk } of checks) ok.set({ check: name }, isOk ? 1 : 0);
+    },
+    clear: () => ok.reset(),
+  };
+}
+
 interface Gauges<Figures> {
   set(figures: Figures): void;
   clear(): void;

@@ -4,7 +4,9 @@ import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { countedReceiver } from '../core/delivery/receiver.ts';
 import { isTerminalEvent, type RunwatchEvent } from '../core/event/event.ts';
 import {
+  createCheckGauge,
   createEndpointGauges,
+  type CheckFigures,
   type EndpointFigures,
   createStoredGauges,
   type StoredCounts,
@@ -12,7 +14,7 @@ import {
   type SourceFigures,
   scraped,
 } from './gauges.ts';
-import { tracingInstruments } from './tracing.ts';
+import { processInstruments, processRecordings } from './process-metrics.ts';
 
 interface RequestReport {
   kind: 'run' | 'list' | 'stream';
@@ -68,18 +70,22 @@ export function createMetrics(version: string, countStored: () => Promise<Stored
   const stored = scraped(createStoredGauges(registry), countStored);
   const sources = scraped<SourceFigures[]>(createSourceGauges(registry), async () => []);
   const endpoints = scraped<EndpointFigures[]>(createEndpointGauges(registry), async () => []);
+  const checks = scraped<CheckFigures[]>(createCheckGauge(registry), async () => []);
   return {
     registry,
     contentType: registry.contentType,
     async render(): Promise<string> {
-      await Promise.all([stored.read(), sources.read(), endpoints.read()]);
+      await Promise.all([stored.read(), sources.read(), endpoints.read(), checks.read()]);
       return registry.metrics();
     },
     /** Sets the source of sources' figures, read at each scrape. */
     ofSources: (figures: () => Promise<SourceFigures[]>): void => sources.readFrom(figures),
     /** Sets the source of endpoints' figures, read at each scrape. */
     ofEndpoints: (figures: () => Promise<EndpointFigures[]>): void => endpoints.readFrom(figures),
+    /** Sets the source of the checks of readiness, read at each scrape. */
+    ofChecks: (figures: () => Promise<CheckFigures[]>): void => checks.readFrom(figures),
     ...recordings(instruments),
+    ...processRecordings(instruments),
     ...streamRecordings(instruments),
     ...alertRecordings(instruments),
   };
@@ -147,35 +153,6 @@ function recordings(instruments: ReturnType<typeof createInstruments>) {
       instruments.oldestOverdue.set({ source }, Math.max(0, oldestMs ?? 0) / 1_000);
     },
 
-    /** @param route the pattern of its path; null where no route has it */
-    httpRequest(route: string | null, status: number): void {
-      instruments.httpRequests.inc({ route: route ?? 'none', status });
-    },
-
-    /** @param skewMs how far the clock of this host is ahead */
-    clockSkew(skewMs: number): void {
-      instruments.clockSkew.set(skewMs / 1_000);
-    },
-
-    spans(result: 'exported' | 'failed', count: number): void {
-      instruments.spans.inc({ result }, count);
-    },
-
-    heartbeat(result: string): void {
-      instruments.heartbeats.inc({ result });
-    },
-
-    /** The configuration was read again. */
-    reloaded(isInForce: boolean): void {
-      instruments.reloadSuccessful.set(isInForce ? 1 : 0);
-      if (isInForce) instruments.reloadedAt.setToCurrentTime();
-    },
-
-    /** @param reason how the store lost what it had */
-    dataLost(reason: string): void {
-      instruments.dataLost.inc({ reason });
-    },
-
     /** @param report.others null for a delivery that the message of another covered */
     attempt(report: { delivery: Delivery; attempt: Attempt; others: number | null }): void {
       const { delivery, attempt, others } = report;
@@ -213,10 +190,7 @@ function createInstruments(registry: Registry) {
     ...overdueInstruments(registers),
     ...alertInstruments(registers),
     ...deliveryInstruments(registers),
-    ...storeInstruments(registers),
-    ...httpInstruments(registers),
-    ...configInstruments(registers),
-    ...tracingInstruments(registers),
+    ...processInstruments(registers),
   };
 }
 
@@ -273,29 +247,6 @@ function pollInstruments(registers: Registry[]) {
   };
 }
 
-/** Both begin with the configuration of the start, which was right. */
-function configInstruments(registers: Registry[]) {
-  const reloadSuccessful = new Gauge({
-    name: 'runwatch_config_last_reload_successful',
-    help: 'Whether the configuration was right when it was last read: 0 while an older one stays in force.',
-    registers,
-  });
-  const reloadedAt = new Gauge({
-    name: 'runwatch_config_last_reload_success_timestamp_seconds',
-    help: 'When the configuration in force was read.',
-    registers,
-  });
-  const heartbeats = new Counter({
-    name: 'runwatch_heartbeats_total',
-    help: 'Calls of heartbeat.url that were due, by result; not_ready is none.',
-    labelNames: ['result'],
-    registers,
-  });
-  reloadSuccessful.set(1);
-  reloadedAt.setToCurrentTime();
-  return { reloadSuccessful, reloadedAt, heartbeats };
-}
-
 function streamInstruments(registers: Registry[]) {
   return {
     known: new Counter({
@@ -308,17 +259,6 @@ function streamInstruments(registers: Registry[]) {
       name: 'runwatch_stream_hints_wrong_total',
       help: 'Statuses that an event stream named and that three reads contradicted.',
       labelNames: ['source'],
-      registers,
-    }),
-  };
-}
-
-function httpInstruments(registers: Registry[]) {
-  return {
-    httpRequests: new Counter({
-      name: 'runwatch_http_requests_total',
-      help: 'Requests to the API, by route and the status of the answer.',
-      labelNames: ['route', 'status'],
       registers,
     }),
   };
@@ -380,22 +320,6 @@ function overdueInstruments(registers: Registry[]) {
       name: 'runwatch_poll_oldest_overdue_seconds',
       help: 'For how long the oldest overdue poll of a source has been due.',
       labelNames: ['source'],
-      registers,
-    }),
-  };
-}
-
-function storeInstruments(registers: Registry[]) {
-  return {
-    dataLost: new Counter({
-      name: 'runwatch_store_data_lost_total',
-      help: 'Losses of data in Redis that this process detected, by reason.',
-      labelNames: ['reason'],
-      registers,
-    }),
-    clockSkew: new Gauge({
-      name: 'runwatch_clock_skew_seconds',
-      help: 'How far the clock of this host is ahead of the clock of Redis, which all processes use.',
       registers,
     }),
   };

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from '@jest/globals';
 import { parse } from 'yaml';
+import { CHECKS } from '../../src/daemon/health.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 
 const read = (path: string) => readFile(new URL(`../../${path}`, import.meta.url), 'utf8');
@@ -28,6 +29,24 @@ test('the alert rules and the dashboard use metrics that exist', async () => {
   expect(expressions.length).toBeGreaterThan(30);
   const used = expressions.flatMap(metricsIn);
   expect(used.filter((name) => !known.has(name))).toEqual([]);
+});
+
+test('there is an alert for every check of readiness that is not ok', async () => {
+  const rules = await read('deploy/prometheus/rules.yaml');
+  // Without a matcher: it fires for checks that are yet to come, too.
+  expect(rules).toMatch(/expr: min by \(check\) \(runwatch_check_ok\) == 0/);
+  const named = [...rules.matchAll(/runwatch_check_ok\{check="([^"]+)"\}/g)].map(
+    ([, name]) => name,
+  );
+  expect(CHECKS).toEqual(expect.arrayContaining(named));
+});
+
+test('the rights that the documentation gives to a user of Redis are those that are tested', async () => {
+  const [, documented] = /ACL SETUSER runwatch on >… (.+)/.exec(await read('docs/deploy.md')) ?? [];
+  const tested = await read('test/integration/connection.test.ts');
+  const [, rights = ''] = /const rights = \[(.+)\];/.exec(tested) ?? [];
+  const words = [...rights.matchAll(/'([^']+)'/g)].map(([, word = '']) => word);
+  expect(documented).toBe(words.join(' ').replaceAll('{connection}', '{runwatch}'));
 });
 
 test('the chart has the alert rules of deploy/prometheus', async () => {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { memoryFigures, type MemoryFigures, type MemoryUse } from '../../src/core/memory.ts';
-import { createHealth } from '../../src/daemon/health.ts';
+import { NEW_STATE } from '../../src/core/delivery/endpoint-state.ts';
+import { CHECKS, checkFigures, createHealth } from '../../src/daemon/health.ts';
 import { NOON } from '../support/builders.ts';
 
 type Dependencies = Parameters<typeof createHealth>[0];
@@ -8,6 +9,7 @@ type Dependencies = Parameters<typeof createHealth>[0];
 function healthWith(
   overdue: ReturnType<Dependencies['poller']['overdue']>,
   figures: MemoryFigures | null = null,
+  changes: object = {},
 ) {
   const given = {
     redis: { tryWrite: async () => ({ kind: 'ok' as const }) },
@@ -20,6 +22,7 @@ function healthWith(
     endpoints: { names: [] },
     memory: { figures: async () => figures },
     endpointStates: { getMany: async () => [], unwell: async () => [] },
+    ...changes,
   };
   return createHealth(given as unknown as Dependencies);
 }
@@ -36,6 +39,40 @@ test('readiness is degraded while polls are overdue, and names a sufficient rate
   const well = await healthWith([]).checks();
   expect(well.map(({ name }) => name)).not.toContain('polls');
   expect(well.every(({ status }) => status === 'ok')).toBe(true);
+});
+
+test('every check that readiness knows is a metric, and no other', async () => {
+  const limit = { requests: 10, perMs: 1_000 };
+  const behind = { source: 'eu', polls: 9, oldestMs: 45_300, wantedRequests: 30, limit };
+  const full = memoryFigures(
+    { used: 95e6, startup: 1e6, max: 100e6, before: null },
+    { settled: 40e6, indexes: 10e6 },
+    NOON,
+  );
+  const none = () => Promise.reject(new Error('no store'));
+  const health = healthWith([behind], full, {
+    redis: { tryWrite: async () => ({ kind: 'away' }) },
+    poller: {
+      sources: [{ name: 'eu', guard: { read: none } }],
+      isRunning: () => false,
+      overdue: () => [behind],
+    },
+    deliverer: { isRunning: () => false },
+    discovery: { troubles: async () => [{ text: 'the list' }] },
+    storeGuard: { trouble: () => 'Redis was emptied' },
+    reload: { trouble: () => 'the configuration is wrong' },
+    endpoints: { names: ['ops'] },
+    endpointStates: {
+      getMany: async () => [{ receiver: 'ops', state: { ...NEW_STATE, breaker: 'open' } }],
+    },
+  });
+  const names = (await health.checks()).flatMap(({ name, status }) =>
+    status === 'ok' ? [] : [name],
+  );
+  expect(names.toSorted()).toEqual(CHECKS.toSorted());
+  expect(await checkFigures(health)).toEqual(CHECKS.map((name) => ({ name, isOk: false })));
+  const well = await checkFigures(healthWith([]));
+  expect(well).toEqual(CHECKS.map((name) => ({ name, isOk: true })));
 });
 
 describe('memory', () => {
