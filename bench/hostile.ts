@@ -66,7 +66,7 @@ async function face(
   await outbox.fill(Array.from({ length: deliveries }, () => endpoint));
   const deadline = Date.now() + SETTLE_WITHIN_MS;
   for (;;) {
-    const counts = (await outbox.ledger()).byEndpoint.get(endpoint);
+    const counts = (await outbox.counts()).byEndpoint.get(endpoint);
     most = Math.max(most, (await daemon.usage()).rssBytes);
     if (counts !== undefined && counts.pending === 0) break;
     if (Date.now() > deadline) throw new Error(`void: ${receiver.name} keeps its deliveries`);

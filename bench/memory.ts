@@ -58,10 +58,10 @@ interface Stage {
 }
 
 /**
- * What runs cost. Measured: bytes of Redis of a run with five events and two deliveries, and of one
- * with an event and a delivery, live and folded, and of an active one, all indexes included. Then,
- * with very many of the former: memory, time from start to ready, the slowest listing, and the longest
- * block of Redis while they are forgotten.
+ * What runs cost in Redis, indexes included. Measured: bytes of a run with five events and two
+ * deliveries, of one with an event and a delivery, each live and folded, and of an active one. Then,
+ * with very many of the first kind: memory, time from start to ready, the slowest listing, and the
+ * longest block of Redis while they are forgotten.
  */
 export async function benchMemory({ count }: MemoryOptions): Promise<BenchResult> {
   return withContext(async (context) => {

@@ -176,7 +176,7 @@ async function backlog(): Promise<Figure[]> {
       await delay(250);
     }
     const deadline = Date.now() + 60_000;
-    const isDrained = async () => (await outbox.ledger()).byState.delivered === BACKLOG + FRESH;
+    const isDrained = async () => (await outbox.counts()).byState.delivered === BACKLOG + FRESH;
     let drainedAt = Infinity;
     while (Date.now() < deadline) {
       if (await isDrained()) {

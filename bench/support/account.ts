@@ -41,7 +41,7 @@ export async function comeToRest({ redis }: SoakStage): Promise<void> {
     for (;;) {
       const { active } = await watches.counts();
       const again = await store.zcard(keys.replays);
-      const { byState } = await deliveries.ledger();
+      const { byState } = await deliveries.counts();
       const restMs = Date.now() - startedAt;
       if (active + again + byState.pending + byState.parked === 0) return;
       if (restMs > REST_WITHIN_MS) {
@@ -56,7 +56,7 @@ export async function comeToRest({ redis }: SoakStage): Promise<void> {
 export async function accountFor(stage: SoakStage, operator: OperatorLog): Promise<Account> {
   const { receivers, redis, registered } = stage;
   return withStores(redis.url, async (stores) => {
-    const { planned, byState } = await stores.deliveries.ledger();
+    const { planned, byState } = await stores.deliveries.counts();
     const events = await allEvents(stores);
     const account: Account = {
       planned,

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis';
 import { DELIVERY_STATES } from '../../src/core/delivery/delivery.ts';
 import { EVENT_TYPES, wantsEvent } from '../../src/core/event/event.ts';
-import { createKeys, parseLedgerField, type Keys } from '../../src/redis/keys.ts';
+import { createKeys, parseCountField, type Keys } from '../../src/redis/keys.ts';
 import { defineScripts } from '../../src/redis/scripts.ts';
 
 /** Longer than any real answer takes, ms. */
@@ -67,13 +67,13 @@ export async function openLedger({
 
 interface Counts {
   planned: number;
-  ledger: Map<string, number>;
+  counts: Map<string, number>;
   index: Map<string, number>;
   events: Map<string, number>;
 }
 
 async function readCounts(redis: Redis, keys: Keys): Promise<Counts> {
-  const transaction = redis.multi().hgetall(keys.ledger);
+  const transaction = redis.multi().hgetall(keys.deliveryCounts);
   for (const state of DELIVERY_STATES)
     transaction.rwCountNumbers(1, keys.deliveries('state', state));
   for (const type of EVENT_TYPES) transaction.rwCountNumbers(1, keys.events('type', type));
@@ -87,7 +87,7 @@ async function readCounts(redis: Redis, keys: Keys): Promise<Counts> {
   const count = (at: number) => Number(values[1 + at]);
   return {
     planned: Number(planned),
-    ledger: byState(fields),
+    counts: byState(fields),
     index: new Map(DELIVERY_STATES.map((state, at) => [state, count(at)])),
     events: new Map(EVENT_TYPES.map((type, at) => [type, count(DELIVERY_STATES.length + at)])),
   };
@@ -96,28 +96,28 @@ async function readCounts(redis: Redis, keys: Keys): Promise<Counts> {
 function byState(fields: Record<string, string>): Map<string, number> {
   const counts = new Map<string, number>();
   for (const [field, count] of Object.entries(fields)) {
-    const { state } = parseLedgerField(field);
+    const { state } = parseCountField(field);
     counts.set(state, (counts.get(state) ?? 0) + Number(count));
   }
   return counts;
 }
 
-function readingOf({ planned, ledger, index, events }: Counts, subscribers: Subscriber[]): Reading {
+function readingOf({ planned, counts, index, events }: Counts, subscribers: Subscriber[]): Reading {
   const told = [...events].map(
     ([type, count]) => count * subscribers.filter((one) => wantsEvent(one.events, type)).length,
   );
   const differing = DELIVERY_STATES.filter(
-    (state) => (ledger.get(state) ?? 0) !== index.get(state),
+    (state) => (counts.get(state) ?? 0) !== index.get(state),
   );
   return {
     sums: {
       planned,
       'events × subscriptions': sum(told),
-      'states of the ledger': sum([...ledger.values()]),
+      'deliveries by state': sum([...counts.values()]),
       'states of the indexes': sum([...index.values()]),
     },
     differences: differing.map(
-      (state) => `${state}: ${ledger.get(state) ?? 0} in the ledger, ${index.get(state)} indexed`,
+      (state) => `${state}: ${counts.get(state) ?? 0} counted, ${index.get(state)} indexed`,
     ),
   };
 }

@@ -8,7 +8,7 @@ import { NO_LOAD } from '../../src/core/cadence/load.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { register } from '../../src/core/watch/register.ts';
 import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
-import type { Ledger } from '../../src/redis/stores/delivery-store.ts';
+import type { DeliveryCounts } from '../../src/redis/stores/delivery-store.ts';
 import type { WatchChange } from '../../src/core/watch/watch-change.ts';
 import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
 import { openStores } from '../../test/support/stores.ts';
@@ -37,7 +37,7 @@ export interface Outbox {
    * time, not from its write.
    */
   pace(options: PaceOptions): Promise<Committed[]>;
-  ledger(): Promise<Ledger>;
+  counts(): Promise<DeliveryCounts>;
   /** How many deliveries wait for a slot of an endpoint. */
   inLine(endpoint: string): Promise<number>;
   /** An event as it is sent. */
@@ -87,7 +87,7 @@ export function openOutbox(context: BenchContext, redis: BenchRedis): Outbox {
       await Promise.all(writing);
       return committed;
     },
-    ledger: () => stores.deliveries.ledger(),
+    counts: () => stores.deliveries.counts(),
     inLine: (endpoint) => stores.redis.zcard(stores.keys.due(endpoint)),
     sample: (endpoint) => JSON.stringify(runEnded(toEndpoint(endpoint), Date.now()).events[0]),
   };

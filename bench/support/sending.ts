@@ -80,7 +80,7 @@ export async function settled(
 ): Promise<Journey[]> {
   const deadline = Date.now() + ARRIVE_WITHIN_MS;
   for (;;) {
-    const { planned, byState } = await outbox.ledger();
+    const { planned, byState } = await outbox.counts();
     if (byState.delivered === planned) break;
     if (Date.now() > deadline) {
       throw new Error(`void: of ${planned} deliveries ${JSON.stringify(byState)}`);
@@ -95,7 +95,7 @@ export function journeysOf(committed: Committed[], arrivals: Arrival[]): Journey
   const arrivedAt = new Map(arrivals.map(({ id, at }) => [id, at]));
   if (arrivals.length !== committed.length || arrivedAt.size !== committed.length) {
     const counts = `${committed.length} committed, ${arrivals.length} arrived, ${arrivedAt.size} different`;
-    throw new Error(`void: the ledger does not balance: ${counts}`);
+    throw new Error(`void: the delivery counts do not add up: ${counts}`);
   }
   return committed.map(({ eventId, scheduledAt }) => {
     const at = arrivedAt.get(eventId);

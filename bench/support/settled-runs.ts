@@ -5,7 +5,7 @@ import type { Subscription, Watch } from '../../src/core/watch/watch.ts';
 import { NO_POLLS, recordPoll, type PollHistory } from '../../src/core/watch/poll-history.ts';
 import { packHistory, type History } from '../../src/redis/history-codec.ts';
 import { deliveryIndexes, eventIndexes, watchIndexes } from '../../src/redis/indexes.ts';
-import { ledgerField, type Keys } from '../../src/redis/keys.ts';
+import { countField, type Keys } from '../../src/redis/keys.ts';
 import { NUMBERS } from '../../src/redis/lua/numbers.ts';
 import { observeContext, newWatch, snapshot } from '../../test/support/builders.ts';
 import { observe } from '../../src/core/watch/observe.ts';
@@ -200,8 +200,8 @@ for at = 2, #ARGV, 2 do
   for _, delivery in ipairs(plan.deliveries) do
     enterLog(keys.deliveryLog, delivery.number, number)
     for _, index in ipairs(delivery.indexes) do enterIndex(index, delivery.number) end
-    redis.call('HINCRBY', keys.ledger, 'planned', 1)
-    redis.call('HINCRBY', keys.ledger, delivery.count, 1)
+    redis.call('HINCRBY', keys.deliveryCounts, 'planned', 1)
+    redis.call('HINCRBY', keys.deliveryCounts, delivery.count, 1)
   end
   redis.call('HINCRBY', keys.sources, 'default', 1)
 end
@@ -246,7 +246,7 @@ export async function fillWith(
     changed: keys.watchesChanged,
     eventLog: keys.eventLog,
     deliveryLog: keys.deliveryLog,
-    ledger: keys.ledger,
+    deliveryCounts: keys.deliveryCounts,
     sources: keys.watchSources,
   });
   const filled: Filled = { watches: 0, events: 0, deliveries: 0 };
@@ -327,7 +327,7 @@ function runLike(
     deliveries: deliveries.map(({ number: place, delivery }) => ({
       number: place,
       indexes: deliveryIndexes(keys, delivery),
-      count: ledgerField(delivery),
+      count: countField(delivery),
     })),
   };
   return [JSON.stringify(plan), packed];

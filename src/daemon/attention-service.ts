@@ -15,7 +15,7 @@ import { overdueText } from '../core/source/overdue.ts';
 import { inForce, type Watch } from '../core/watch/watch.ts';
 import type { Attention, AttentionQuery, AttentionService } from '../http/services.ts';
 import type { AlertStore } from '../redis/stores/alert-store.ts';
-import type { DeliveryStore, Ledger } from '../redis/stores/delivery-store.ts';
+import type { DeliveryStore, DeliveryCounts } from '../redis/stores/delivery-store.ts';
 import type { EndpointStore } from '../redis/stores/endpoint-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import { healthOf } from './endpoint-service.ts';
@@ -32,7 +32,7 @@ const NAMED_MS = 7 * 86_400_000;
 
 interface AttentionDependencies {
   watches: Pick<WatchStore, 'needing'>;
-  deliveries: Pick<DeliveryStore, 'ledger' | 'backlog'>;
+  deliveries: Pick<DeliveryStore, 'counts' | 'backlog'>;
   endpoints: Pick<Endpoints, 'names'>;
   endpointStates: Pick<EndpointStore, 'getMany' | 'unwell'>;
   poller: Pick<Poller, 'sources' | 'overdue'>;
@@ -153,22 +153,22 @@ function alertItem(alert: Alert): AttentionItem {
 /** Deliveries that are dead or parked, by endpoint, and endpoints that are not well. */
 async function waitingOf(deps: AttentionDependencies): Promise<Found[]> {
   const { deliveries, endpoints, endpointStates, now } = deps;
-  const [ledger, configured, webhooks] = await Promise.all([
-    deliveries.ledger(),
+  const [counts, configured, webhooks] = await Promise.all([
+    deliveries.counts(),
     endpointStates.getMany(endpoints.names),
     endpointStates.unwell(MOST_ITEMS),
   ]);
-  const unwell = [...configured, ...webhooks].flatMap((one) => endpointItem(one, ledger, now()));
+  const unwell = [...configured, ...webhooks].flatMap((one) => endpointItem(one, counts, now()));
   return [
-    await deliveriesOf(deps, ledger, 'dead'),
-    await deliveriesOf(deps, ledger, 'parked'),
+    await deliveriesOf(deps, counts, 'dead'),
+    await deliveriesOf(deps, counts, 'parked'),
     { kind: 'endpoint', items: unwell, total: unwell.length },
   ];
 }
 
 async function deliveriesOf(
   { deliveries, now }: AttentionDependencies,
-  { byEndpoint }: Ledger,
+  { byEndpoint }: DeliveryCounts,
   state: 'dead' | 'parked',
 ): Promise<Found> {
   const names = [...byEndpoint].flatMap(([name, counts]) => (counts[state] > 0 ? [name] : []));
@@ -199,7 +199,7 @@ function textOf(state: DeliveryState, endpoint: string, count: number): string {
 /** An endpoint that gets nothing, for another reason than a user's pause. */
 function endpointItem(
   { receiver, state }: StoredEndpoint,
-  { byEndpoint }: Ledger,
+  { byEndpoint }: DeliveryCounts,
   now: number,
 ): AttentionItem[] {
   const health = healthOf(state);

@@ -112,9 +112,9 @@ type MoveBack = (step: ClockStep) => Promise<void>;
 /** Steps that were removed from the store's clock, and by which due times are yet to be moved back. */
 class OpenSteps {
   readonly listeners: MoveBack[] = [];
-  /** How many steps had been removed when none was open; null before the first look. */
+  /** How many steps had been removed when none was open; null before the first check. */
   private closedUpTo: number | null = null;
-  /** Steps that other processes removed. One that is still open at the next look was left by a dead process. */
+  /** Steps that other processes removed. One that is still open at the next check was left by a dead process. */
   private others = new Set<number>();
 
   constructor(

@@ -19,7 +19,7 @@ import type { NewMark } from '../core/event/event.ts';
 import { changeEndpoint, retryEndpoint, testEndpoint } from '../deliver/endpoint-control.ts';
 import type { EndpointSecrets } from '../deliver/secrets/endpoint-secrets.ts';
 import type { EndpointService, EndpointView, EndpointHealth } from '../http/services.ts';
-import type { DeliveryStore, Ledger } from '../redis/stores/delivery-store.ts';
+import type { DeliveryStore, DeliveryCounts } from '../redis/stores/delivery-store.ts';
 import type { EndpointStore } from '../redis/stores/endpoint-store.ts';
 import type { OutboxStore } from '../redis/stores/outbox-store.ts';
 import type { EndpointFigures } from '../telemetry/gauges.ts';
@@ -55,7 +55,7 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
     const limits = endpoints.limitsOf(poolOf(receiver));
     return { endpoints: endpointStates, limits, now: now() };
   };
-  const countsOf = async (receiver: Receiver, { byEndpoint }: Ledger) =>
+  const countsOf = async (receiver: Receiver, { byEndpoint }: DeliveryCounts) =>
     isWebhook(receiver)
       ? deliveries.countsAt(receiver)
       : (byEndpoint.get(receiver) ?? noDeliveries());
@@ -63,21 +63,21 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
     const receiver = await find(name);
     if (receiver === null) return null;
     const state = await changeEndpoint(controlOf(receiver), receiver, by);
-    const counts = await countsOf(receiver, await deliveries.ledger());
+    const counts = await countsOf(receiver, await deliveries.counts());
     return viewOf({ receiver, state }, endpoints, counts);
   };
   return {
     async list(sources) {
       if (sources !== undefined) return listWithin(sources, deps);
-      const [ledger, configured, unwell] = await Promise.all([
-        deliveries.ledger(),
+      const [counts, configured, unwell] = await Promise.all([
+        deliveries.counts(),
         endpointStates.getMany(endpoints.names),
         endpointStates.unwell(MOST_UNWELL),
       ]);
       const known = [...configured, ...(await removed(deps)), ...unwell];
       return Promise.all(
         known.map(async (stored) =>
-          viewOf(stored, endpoints, await countsOf(stored.receiver, ledger)),
+          viewOf(stored, endpoints, await countsOf(stored.receiver, counts)),
         ),
       );
     },
@@ -207,7 +207,7 @@ function publicUrl(endpoint: EndpointConfig): string | null {
 interface EndpointFiguresDependencies {
   endpoints: Endpoints;
   endpointStates: Pick<EndpointStore, 'getMany'>;
-  deliveries: Pick<DeliveryStore, 'ledger' | 'oldestWaiting'>;
+  deliveries: Pick<DeliveryStore, 'counts' | 'oldestWaiting'>;
   now: () => number;
 }
 
@@ -223,7 +223,7 @@ export async function endpointFigures(
 ): Promise<EndpointFigures[]> {
   const { endpoints, endpointStates, deliveries, now } = deps;
   const [{ byEndpoint }, states] = await Promise.all([
-    deliveries.ledger(),
+    deliveries.counts(),
     endpointStates.getMany(endpoints.names),
   ]);
   const waitingAt = (name: string) => {

@@ -166,7 +166,7 @@ async function countStored(
   const [counts, runs, { byState, planned }, tables, figures, byRule] = await Promise.all([
     watches.counts(),
     watches.activeByStatus([...names.keys()]),
-    deliveries.ledger(),
+    deliveries.counts(),
     statistics.countTables(),
     memory.figures(),
     alerts.countByRule(rules),

@@ -36,7 +36,7 @@ interface UnconfiguredDependencies extends Omit<
 > {
   config: Config;
   endpoints: Endpoints;
-  deliveries: Pick<DeliveryStore, 'ledger'>;
+  deliveries: Pick<DeliveryStore, 'counts'>;
   sourceNames: SourceNamesStore;
   log: Logger;
 }
@@ -113,7 +113,7 @@ async function remnantEndpoints({
   deliveries,
   endpoints,
 }: UnconfiguredDependencies): Promise<Remnant[]> {
-  const { byEndpoint } = await deliveries.ledger();
+  const { byEndpoint } = await deliveries.counts();
   return [...byEndpoint].flatMap(([name, counts]) => {
     if (endpoints.names.includes(name) || name === PER_WATCH) return [];
     const count = counts.pending + counts.parked;

@@ -34,9 +34,9 @@ export interface Attempted {
 }
 
 /**
- * Makes one attempt, for all deliveries that its message tells. Internal faults, such as a secret that no key opens, are failed attempts like any
- * other, but show nothing about the endpoint. They are listed and retried, and become dead letters
- * that can be replayed.
+ * Makes one attempt, for all deliveries that its message covers. Internal faults, such as a secret that
+ * no key opens, are failed attempts like any other, but show nothing about the endpoint. They are listed
+ * and retried, and become dead letters that can be replayed.
  * @throws RunwatchError `claim_too_old`, `attempt_aborted`: the outcome is unknown, and the caller
  *   releases the claim
  */
@@ -68,7 +68,7 @@ export async function attemptDelivery(
     eventId,
     eventType,
     body,
-    ...(others.length > 0 && { others: told(others) }),
+    ...(others.length > 0 && { others: messagesOf(others) }),
     ...(traces[0] && { traceparent: traces[0].traceparent }),
   };
   // The lease is twice the deadline. After half of it, or once this process may count as dead, another
@@ -92,8 +92,8 @@ export async function attemptDelivery(
   }
 }
 
-/** What a message tells besides its first event. */
-function told(others: readonly Claim[]): NonNullable<Message['others']> {
+/** The events that a message covers besides its first one. */
+function messagesOf(others: readonly Claim[]): NonNullable<Message['others']> {
   return others.flatMap(({ stored, body }) =>
     body === null ? [] : [{ eventId: stored.delivery.eventId, body }],
   );

@@ -26,7 +26,7 @@ interface DeliveryReport {
   /** The event's JSON text; null when the store no longer has it. */
   body: string | null;
   attempt: Attempt;
-  /** How many further deliveries the message told; null for those. */
+  /** How many further deliveries the message covered; null for those. */
   others: number | null;
 }
 
@@ -74,8 +74,8 @@ export function createDeliverEvent(deps: DeliverEventDependencies) {
     const { endpoint, stored } = claim;
     const permitted = permit(endpoint.state, deps.now(), stored.delivery.urgent);
     if (permitted.kind === 'send') return send(deps, group, room);
-    const told = await inTurn(others, (other) => deliverAlone(deps, other, NO_ROOM));
-    return joined([...told, await deliverAlone(deps, claim, room)]);
+    const rest = await inTurn(others, (other) => deliverAlone(deps, other, NO_ROOM));
+    return joined([...rest, await deliverAlone(deps, claim, room)]);
   };
 }
 
@@ -146,12 +146,12 @@ async function send(
     return joined([moved, await send(deps, [next, ...rest], room)]);
   }
   const kept = await withoutOutdated(deps, others);
-  const told: ClaimGroup = [claim, ...kept.claims];
-  const attempted = await attemptDelivery(deps, told, limitsOf(deps, claim));
-  return joined([kept.moved, await settle(deps, told, attempted, room)]);
+  const covered: ClaimGroup = [claim, ...kept.claims];
+  const attempted = await attemptDelivery(deps, covered, limitsOf(deps, claim));
+  return joined([kept.moved, await settle(deps, covered, attempted, room)]);
 }
 
-/** Those of the deliveries that are worth telling; the others are moved on. */
+/** The deliveries that are not out of date; the others are superseded. */
 async function withoutOutdated(
   deps: DeliverEventDependencies,
   claims: readonly Claim[],
@@ -195,8 +195,8 @@ function stepOf(
 }
 
 /**
- * Writes the result of an attempt for every delivery that it told, the first of them last: only then do
- * the others hold no slot any more.
+ * Writes the result of an attempt for every delivery that its message covered, the first of them last:
+ * only then do the others hold no slot any more.
  */
 async function settle(
   deps: DeliverEventDependencies,
@@ -213,7 +213,7 @@ async function settle(
     after: afterAttempt(one.stored.delivery, outcome, retry, { now, random: deps.random }),
   });
   const results = others.map(resultFor);
-  const told = await inTurn(results, async ({ claim: other, after }) => {
+  const rest = await inTurn(results, async ({ claim: other, after }) => {
     const result = await deps.outbox.recordAttempt({
       ...stepOf(deps, other, after, now),
       attempt,
@@ -229,7 +229,7 @@ async function settle(
   if (first !== null) {
     deps.report({ delivery: after, body: claim.body, attempt, others: others.length });
   }
-  return joined([...told, first ?? NOTHING]);
+  return joined([...rest, first ?? NOTHING]);
 }
 
 interface FirstResult {

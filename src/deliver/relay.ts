@@ -179,7 +179,7 @@ export class Relay {
     this.signals.put({ kind: 'claimed', pool, asked: most, found });
   }
 
-  /** Starts an attempt for each claim, or for those together that one message tells. */
+  /** Starts an attempt for each claim, or one for all claims that a message covers. */
   private start(pool: string, claims: readonly Claim[]): void {
     for (const claimed of groupClaims(claims, this.deps.limitsOf(pool).foldMost)) {
       const [first, ...others] = claimed.filter((claim) => this.begins(claim));

@@ -170,7 +170,7 @@ function deliveryKeys(key: (...parts: string[]) => string) {
     /** List of attempts of one delivery, oldest first. */
     attempts: (id: string) => key('attempts', id),
     /** Hash: how many deliveries there are for each `<state> <endpoint>`, and `planned`. */
-    ledger: key('ledger'),
+    deliveryCounts: key('ledger'),
     /** Sorted set of pools by when it is worth asking them for deliveries to attempt. */
     poolsDue: key('pools-due'),
     /** Sorted set of the webhooks of an origin by when it is worth asking them. */
@@ -206,7 +206,7 @@ function deliveryKeys(key: (...parts: string[]) => string) {
      * List of delivery ids of one run, or alert, and endpoint, oldest first; only the first may be
      * attempted.
      */
-    lane: (delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId' | 'alertId'>) =>
+    ordering: (delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId' | 'alertId'>) =>
       key('lane', delivery.alertId ?? watchId(delivery), delivery.endpoint),
   };
 }
@@ -273,12 +273,12 @@ function listName({ source, workflowId }: RunList): string[] {
 export type Keys = ReturnType<typeof createKeys>;
 
 /** The field of the delivery counters that counts a delivery. */
-export function ledgerField(delivery: Pick<Delivery, 'state' | 'endpoint'>): string {
+export function countField(delivery: Pick<Delivery, 'state' | 'endpoint'>): string {
   return `${delivery.state} ${countedReceiver(delivery.endpoint)}`;
 }
 
-/** The reverse of {@link ledgerField}. */
-export function parseLedgerField(field: string): { state: DeliveryState; endpoint: string } {
+/** The reverse of {@link countField}. */
+export function parseCountField(field: string): { state: DeliveryState; endpoint: string } {
   const space = field.indexOf(' ');
   return { state: field.slice(0, space) as DeliveryState, endpoint: field.slice(space + 1) };
 }

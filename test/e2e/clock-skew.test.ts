@@ -113,7 +113,7 @@ test('daemons with clocks ten minutes apart send each event once, and expire not
   for (const id of ids) noxus.setStatus(id, 'failed');
   await waitFor(async () => (await stores.watches.counts()).finished === ids.length, PATIENCE);
   await waitFor(async () => {
-    const { planned, byState } = await stores.deliveries.ledger();
+    const { planned, byState } = await stores.deliveries.counts();
     return planned === ids.length && byState.delivered === planned;
   }, PATIENCE);
 

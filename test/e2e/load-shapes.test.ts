@@ -96,7 +96,7 @@ const repeats = ({ accepted }: typeof burst) => accepted.length - new Set(accept
 
 test('kill -9 during a burst and a backlog loses no event, and leaves no slot and no probe', async () => {
   const waiting = await endRuns('backlog', BACKLOG);
-  await waitFor(async () => (await stores.deliveries.ledger()).byState.parked > BACKLOG / 2, {
+  await waitFor(async () => (await stores.deliveries.counts()).byState.parked > BACKLOG / 2, {
     describe: 'the breaker to open',
   });
   isMended = true;
@@ -116,7 +116,7 @@ test('kill -9 during a burst and a backlog loses no event, and leaves no slot an
     describe: () => `nothing to be left to do of ${held} claims`,
     timeoutMs: 20_000,
   });
-  const { planned, byState } = await stores.deliveries.ledger();
+  const { planned, byState } = await stores.deliveries.counts();
   expect([planned, byState.delivered]).toEqual([BURST + BACKLOG, BURST + BACKLOG]);
   expect(new Set(burst.accepted)).toEqual(new Set(ended));
   expect(new Set(backlog.accepted)).toEqual(new Set(waiting));

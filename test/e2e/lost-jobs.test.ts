@@ -61,7 +61,7 @@ describe('loss of every key of every queue', () => {
     );
     const watches = [...ended, ...active].map(({ id }) => ({ run_id: id }));
     await daemon.api('/v1/watches/batch', { watches });
-    await waitFor(async () => (await stores.deliveries.ledger()).byState.pending === ended.length);
+    await waitFor(async () => (await stores.deliveries.counts()).byState.pending === ended.length);
 
     await daemon.stop('SIGKILL');
     const deleteQueues = async () => {
@@ -77,7 +77,7 @@ describe('loss of every key of every queue', () => {
 
     await waitFor(async () => (await stores.watches.counts()).finished === watches.length);
     await waitFor(async () => {
-      const { planned, byState } = await stores.deliveries.ledger();
+      const { planned, byState } = await stores.deliveries.counts();
       return planned === watches.length && byState.delivered === planned;
     });
     stores.close();

@@ -92,7 +92,7 @@ async function failRuns(endpoint: string, whileUnderWay = async () => {}): Promi
 }
 
 async function delivered(endpoint: string): Promise<number> {
-  return (await stores.deliveries.ledger()).byEndpoint.get(endpoint)?.delivered ?? 0;
+  return (await stores.deliveries.counts()).byEndpoint.get(endpoint)?.delivered ?? 0;
 }
 
 async function untilDelivered(endpoint: string): Promise<void> {

@@ -35,7 +35,7 @@ describe('a backlog of events of one type', () => {
     expect(rig.sent.map(covered)).toEqual([20]);
     expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
     for (const id of ids) expect(await rig.deliveries.attempts(id)).toHaveLength(1);
-    const { byState, planned } = await rig.deliveries.ledger();
+    const { byState, planned } = await rig.deliveries.counts();
     expect([byState.delivered, planned]).toEqual([20, 20]);
     await expectNothingLeft(rig);
   });

@@ -170,11 +170,11 @@ function life(limits: Partial<EndpointLimits>) {
   /** Per run and endpoint a later event is never followed by an earlier one that was not requested. */
   function expectOrder(): void {
     for (const { deliveryId, runId, endpoint: to } of rig.sent.slice(looked)) {
-      const lane = `${runId} ${to}`;
+      const order = `${runId} ${to}`;
       const at = planned.indexOf(deliveryId);
       if (!requested.has(deliveryId)) {
-        expect(at).toBeGreaterThanOrEqual(furthest.get(lane) ?? -1);
-        furthest.set(lane, at);
+        expect(at).toBeGreaterThanOrEqual(furthest.get(order) ?? -1);
+        furthest.set(order, at);
       }
     }
     looked = rig.sent.length;

@@ -117,7 +117,7 @@ describe('purging a watch', () => {
     const key = await aRun('run-1', [...ALL], { status });
     expect(await purge(key)).toBe(true);
     expect(await watches.get(key)).toBeNull();
-    expect(await deliveries.ledger()).toMatchObject({ planned: 0 });
+    expect(await deliveries.counts()).toMatchObject({ planned: 0 });
     expect(await requests.countWatches('default')).toBe(0);
     expect(await traces()).toEqual([]);
     expect(await purge(key)).toBe(false);
@@ -133,7 +133,7 @@ describe('purging a watch', () => {
     expect(await purge(key)).toBe(true);
     expect(await watches.get(key)).toBeNull();
     expect((await events.list({}, { limit: 10 })).items).toEqual(ofOther);
-    expect(await deliveries.ledger()).toMatchObject({ planned: 1, byState: { pending: 1 } });
+    expect(await deliveries.counts()).toMatchObject({ planned: 1, byState: { pending: 1 } });
     expect((await watches.list({}, { limit: 10 })).items.map(({ runId }) => runId)).toEqual([
       'run-2',
     ]);
@@ -157,7 +157,7 @@ describe('purging a watch', () => {
       Array.from({ length: 520 }, () => 'pending' as const),
     );
     expect(await purge(key)).toBe(true);
-    expect(await deliveries.ledger()).toMatchObject({ planned: 0 });
+    expect(await deliveries.counts()).toMatchObject({ planned: 0 });
     expect(await traces()).toEqual([]);
   });
 
@@ -167,7 +167,7 @@ describe('purging a watch', () => {
       await redis.del(...(await stores.keysLeft()), 'none');
       const key = await aRun('run-1', ['pending', 'claimed', 'dead'], { status: 'failed' });
       isKilled = await dies(() => purgerOn(mortal(commands))(key));
-      const { planned, byState } = await deliveries.ledger();
+      const { planned, byState } = await deliveries.counts();
       expect(Object.values(byState).reduce((sum, count) => sum + count, 0)).toBe(planned);
       if (isKilled) await purge(key);
       expect(await traces()).toEqual([]);

@@ -136,7 +136,7 @@ test('store.data_lost goes to the endpoints that name it, not to those with *', 
   const { guard } = await startProcess();
   await empty();
   guard.check();
-  await waitFor(async () => (await redis.hget(keys.ledger, 'planned')) === '2');
+  await waitFor(async () => (await redis.hget(keys.deliveryCounts, 'planned')) === '2');
   const { items } = await stores.deliveries.list({}, { limit: 10 });
   expect(items.map(({ endpoint }) => endpoint).toSorted()).toEqual(['all', 'ops']);
   const body = JSON.parse((await stores.events.body(items[0]?.eventId ?? '')) ?? '');

@@ -16,7 +16,7 @@ async function readStore(rig: DeliveryRig, ids: string[]) {
   const members = (key: string) => redis.zrange(key, 0, '-1');
   const ofAll = async (names: string[], key: (name: string) => string) =>
     (await Promise.all(names.map((name) => members(key(name))))).flat();
-  const lanes = [...new Set(found.map((delivery) => keys.lane(delivery)))];
+  const orderings = [...new Set(found.map((delivery) => keys.ordering(delivery)))];
   return {
     found,
     due: await ofAll(receivers, keys.due),
@@ -30,9 +30,9 @@ async function readStore(rig: DeliveryRig, ids: string[]) {
     taken: await ofAll(pools, keys.taken),
     claimed: Object.keys(await redis.hgetall(keys.deliveryClaims)),
     poolsDue: await poolsDueBy(rig, pools, receivers),
-    lanes: new Map(
+    orderings: new Map(
       await Promise.all(
-        lanes.map(async (lane) => [lane, await redis.lrange(lane, 0, -1)] as const),
+        orderings.map(async (key) => [key, await redis.lrange(key, 0, -1)] as const),
       ),
     ),
   };
@@ -73,7 +73,7 @@ async function expectConservation(
   { redis, keys, deliveries }: DeliveryRig,
   found: Delivery[],
 ): Promise<void> {
-  const { planned, byState } = await deliveries.ledger();
+  const { planned, byState } = await deliveries.counts();
   expect(planned).toBe(found.length);
   for (const state of DELIVERY_STATES) {
     const count = found.filter((delivery) => delivery.state === state).length;
@@ -96,12 +96,12 @@ export async function expectInvariants(rig: DeliveryRig, ids: string[]): Promise
   expect(sorted(store.settled)).toEqual(
     idsOf(store.found.filter(({ state }) => !isOutstanding(state))),
   );
-  expect(sorted([...store.lanes.values()].flat())).toEqual(idsOf(outstanding));
+  expect(sorted([...store.orderings.values()].flat())).toEqual(idsOf(outstanding));
   const parked = outstanding.filter(({ state }) => state === 'parked');
   expect(sorted(store.parked)).toEqual(idsOf(parked.filter(({ id }) => !store.taken.includes(id))));
   // Only the first delivery of an ordering key waits for its time or holds a slot, unless it is
   // parked.
-  const heads = [...store.lanes.values()].flatMap(([head]) => head ?? []);
+  const heads = [...store.orderings.values()].flatMap(([head]) => head ?? []);
   const pending = new Map(
     outstanding.filter(({ state }) => state === 'pending').map((one) => [one.id, one]),
   );

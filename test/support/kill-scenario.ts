@@ -235,7 +235,7 @@ async function settle(
       timeoutMs: TAKEOVER_MS,
       describe: 'nothing to be left to do',
     }).catch(() => undefined);
-    const { planned, byState } = await stores.deliveries.ledger();
+    const { planned, byState } = await stores.deliveries.counts();
     return {
       runs,
       createdAt,

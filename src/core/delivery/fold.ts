@@ -3,16 +3,16 @@ import type { Claim } from './delivery.ts';
 /** Up to this many events of one type that wait for a receiver are messages of their own. */
 export const FOLD_ABOVE = 3;
 
-/** The most events that one message tells. */
+/** The most events that one message covers. */
 export const FOLD_MOST = 500;
 
-/** Claims that one message tells together. The first makes the attempt, which is that of all. */
+/** Claims that one message covers. The first makes the attempt, which is that of all. */
 export type ClaimGroup = readonly [Claim, ...Claim[]];
 
 /**
  * The messages that claims of one pool become: each its own, or, where more than a few events of runs
- * have one type, one for all of them. What a user asked for stays alone.
- * @param foldMost the most events that one message tells; absent, each is its own
+ * have one type, one for all of them. What a user asked for has its own.
+ * @param foldMost the most events that one message covers; absent, each has its own
  */
 export function groupClaims(claims: readonly Claim[], foldMost: number | undefined): ClaimGroup[] {
   if (foldMost === undefined || claims.length <= FOLD_ABOVE) {

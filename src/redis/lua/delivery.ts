@@ -33,8 +33,8 @@ local function write(d, doc)
   if d.leave == d.enter then return end
   leaveIndex(d.leave, d.number)
   enterIndex(d.enter, d.number)
-  count(d.ledger, d.countFrom, -1)
-  count(d.ledger, d.countTo, 1)
+  count(d.deliveryCounts, d.countFrom, -1)
+  count(d.deliveryCounts, d.countTo, 1)
 end
 
 -- Takes it from where it stands: its claim and slot are free.
@@ -52,7 +52,7 @@ end
 
 -- It waits for its next attempt, if no other of its order is before it.
 local function requeue(d, p, now)
-  if redis.call('LINDEX', d.lane, 0) == d.id then
+  if redis.call('LINDEX', d.ordering, 0) == d.id then
     redis.call('ZADD', p.dues .. d.receiver, d.isUrgent and 0 or now + d.dueInMs, d.id)
   end
 end
@@ -65,12 +65,12 @@ end
 local function settle(d, p, now)
   redis.call('ZADD', d.settled, now, d.id)
   if d.foldDue then redis.call('ZADD', d.foldDue, 'XX', now, d.watch) end
-  local first, following = unpack(redis.call('LRANGE', d.lane, 0, 1))
+  local first, following = unpack(redis.call('LRANGE', d.ordering, 0, 1))
   if first ~= d.id then
-    redis.call('LREM', d.lane, 1, d.id)
+    redis.call('LREM', d.ordering, 1, d.id)
     return
   end
-  redis.call('LPOP', d.lane)
+  redis.call('LPOP', d.ordering)
   if following and not redis.call('ZSCORE', p.parked .. d.receiver, following) then
     redis.call('ZADD', p.dues .. d.receiver, now, following)
   end
@@ -79,7 +79,7 @@ end
 -- One that had settled is outstanding again, behind the others of its order.
 local function reopen(d)
   redis.call('ZREM', d.settled, d.id)
-  redis.call('RPUSH', d.lane, d.id)
+  redis.call('RPUSH', d.ordering, d.id)
 end
 
 local function place(d, p, now)
@@ -204,8 +204,8 @@ for _, delivery in ipairs(plan.deliveries) do
     if delivery.event ~= '' and redis.call('EXISTS', delivery.live) == 0 then
       redis.call('DEL', delivery.event)
     end
-    count(plan.ledger, 'planned', -1)
-    count(plan.ledger, delivery.count, -1)
+    count(plan.deliveryCounts, 'planned', -1)
+    count(plan.deliveryCounts, delivery.count, -1)
     forgotten = forgotten + 1
   end
 end

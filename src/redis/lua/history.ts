@@ -42,8 +42,8 @@ local function dropDeliveries(plan)
     leaveLog(plan.deliveryLog, delivery.number)
     for _, index in ipairs(delivery.indexes) do leaveIndex(index, delivery.number) end
     for _, field in ipairs({'planned', delivery.count}) do
-      if redis.call('HINCRBY', plan.ledger, field, -1) == 0 then
-        redis.call('HDEL', plan.ledger, field)
+      if redis.call('HINCRBY', plan.deliveryCounts, field, -1) == 0 then
+        redis.call('HDEL', plan.deliveryCounts, field)
       end
     end
   end

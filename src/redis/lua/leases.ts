@@ -55,9 +55,9 @@ if isMeant then redis.call('DEL', KEYS[1]) end
 `;
 
 /**
- * Claims: what processes have taken to work on. They stand in one hash for each kind of work, from the
- * member's name to its token, the time since when it was due, and whatever else the work notes: requests
- * the end of the lease, which deliveries have by the pool, since it also counts its slots.
+ * Claims: what processes have taken to work on. One hash for each kind of work maps a member's name to
+ * its token, the time since when it was due, and the notes of that work. Requests note the end of the
+ * lease; that of deliveries is kept by the pool, which also counts its slots.
  *
  * `hold(claims, member, token, dueAt, notes)` notes a claim, in place of an earlier one. `holder(claims,
  * member)` returns its token, due time and notes, or nil. `letGo(claims, member, token)` ends it and

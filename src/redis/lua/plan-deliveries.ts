@@ -26,9 +26,9 @@ local function plan(effects, pools)
       for _, index in ipairs(delivery.indexes) do enterIndex(index, at) end
       enterLog(effects.deliveryLog, at, delivery.watch and numberOf(delivery.watch) or delivery.id)
       redis.call('ZADD', delivery.live, at, delivery.id)
-      redis.call('HINCRBY', effects.ledger, 'planned', 1)
-      redis.call('HINCRBY', effects.ledger, delivery.count, 1)
-      if redis.call('RPUSH', delivery.lane, delivery.id) == 1 then
+      redis.call('HINCRBY', effects.deliveryCounts, 'planned', 1)
+      redis.call('HINCRBY', effects.deliveryCounts, delivery.count, 1)
+      if redis.call('RPUSH', delivery.ordering, delivery.id) == 1 then
         redis.call('ZADD', delivery.due, now, delivery.id)
         if delivery.poolDue then redis.call('ZADD', delivery.poolDue, 'LT', now, delivery.receiver) end
         redis.call('ZADD', effects.poolsDue, 'LT', now, delivery.pool)

@@ -13,7 +13,7 @@ import {
 import { shownReceiver, type Receiver } from '../../core/delivery/receiver.ts';
 import type { WatchKey } from '../../core/watch/watch.ts';
 import { receiverNames } from '../indexes.ts';
-import { parseLedgerField, type Keys } from '../keys.ts';
+import { parseCountField, type Keys } from '../keys.ts';
 import { countedNumbers, MOST_COUNTED, type Total } from '../counted-numbers.ts';
 import { filterFields, readNumbers, walkNumbers } from '../numbers.ts';
 import type { NumberedId } from './outbox-store.ts';
@@ -51,7 +51,7 @@ interface Backlog {
 }
 
 /** How many deliveries there are. Those by state always add up to the planned ones. */
-export interface Ledger {
+export interface DeliveryCounts {
   /** Pairs of event and subscription. */
   planned: number;
   byState: Record<DeliveryState, number>;
@@ -274,21 +274,21 @@ export class DeliveryStore {
     return counts;
   }
 
-  async ledger(): Promise<Ledger> {
-    const { planned = '0', ...counts } = await this.redis.hgetall(this.keys.ledger);
-    const ledger: Ledger = {
+  async counts(): Promise<DeliveryCounts> {
+    const { planned = '0', ...counts } = await this.redis.hgetall(this.keys.deliveryCounts);
+    const total: DeliveryCounts = {
       planned: Number(planned),
       byState: noDeliveries(),
       byEndpoint: new Map(),
     };
     for (const [field, count] of Object.entries(counts)) {
-      const { state, endpoint } = parseLedgerField(field);
-      const own = ledger.byEndpoint.get(endpoint) ?? noDeliveries();
+      const { state, endpoint } = parseCountField(field);
+      const own = total.byEndpoint.get(endpoint) ?? noDeliveries();
       own[state] += Number(count);
-      ledger.byState[state] += Number(count);
-      ledger.byEndpoint.set(endpoint, own);
+      total.byState[state] += Number(count);
+      total.byEndpoint.set(endpoint, own);
     }
-    return ledger;
+    return total;
   }
 }
 

@@ -4,7 +4,7 @@ import { poolOf } from '../../core/delivery/receiver.ts';
 import type { PlannedEvent } from '../../core/delivery/step.ts';
 import { watchId } from '../../core/watch/watch.ts';
 import { deliveryIndexes } from '../indexes.ts';
-import { ledgerField, type Keys } from '../keys.ts';
+import { countField, type Keys } from '../keys.ts';
 
 /** Entries that may wait to be judged. */
 const MOST_ENTRIES = 1_000_000;
@@ -15,7 +15,7 @@ export function deliveryPlan(keys: Keys, deliveries: readonly Delivery[]) {
     clock: keys.clock,
     deliveryNumber: keys.deliveryNumber,
     deliveryLog: keys.deliveryLog,
-    ledger: keys.ledger,
+    deliveryCounts: keys.deliveryCounts,
     poolsDue: keys.poolsDue,
     dueBell: keys.dueBell,
     deliveries: deliveries.map((delivery) => newDeliveryPlan(keys, delivery)),
@@ -40,8 +40,8 @@ function newDeliveryPlan(keys: Keys, delivery: Delivery) {
     ...(delivery.runId !== '' && { watch: keys.watch(delivery) }),
     live: liveDeliveriesOf(keys, delivery),
     indexes: deliveryIndexes(keys, delivery),
-    count: ledgerField(delivery),
-    lane: keys.lane(delivery),
+    count: countField(delivery),
+    ordering: keys.ordering(delivery),
     receiver,
     pool,
     due: keys.due(receiver),

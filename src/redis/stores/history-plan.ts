@@ -8,7 +8,7 @@ import {
   type KeptDelivery,
 } from '../history-codec.ts';
 import { deliveryIndexes } from '../indexes.ts';
-import { ledgerField, type Keys } from '../keys.ts';
+import { countField, type Keys } from '../keys.ts';
 import { IDENTITY_LENGTH, readWatch } from './watch-record.ts';
 
 /** A watch that is folded, as it was read. */
@@ -103,11 +103,11 @@ export function unfoldPlan(keys: Keys, { watch, number, history }: FoldedWatch) 
 export function foldedDeliveries(keys: Keys, deliveries: readonly KeptDelivery[]) {
   return {
     deliveryLog: keys.deliveryLog,
-    ledger: keys.ledger,
+    deliveryCounts: keys.deliveryCounts,
     deliveries: deliveries.map(({ number, delivery }) => ({
       number,
       indexes: deliveryIndexes(keys, delivery),
-      count: ledgerField(delivery),
+      count: countField(delivery),
     })),
   };
 }

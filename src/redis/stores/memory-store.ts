@@ -72,7 +72,7 @@ export class MemoryStore {
     const [watches, events, deliveries] = await Promise.all([
       this.sumOf(WATCH_STATES.map((state) => keys.watches('state', state))),
       this.sumOf(EVENT_TYPES.map((type) => keys.events('type', type))),
-      redis.hget(keys.ledger, 'planned'),
+      redis.hget(keys.deliveryCounts, 'planned'),
     ]);
     return (
       watches * INDEX_BYTES.watch +

@@ -11,7 +11,7 @@ import { FIRST_SLOTS, SLOTS_KEPT_MS } from '../../core/delivery/slots.ts';
 import type { DeliveryStep, PoolClaims, ReceiverChange } from '../../core/delivery/step.ts';
 import { watchId } from '../../core/watch/watch.ts';
 import { deliveryStateIndex } from '../indexes.ts';
-import { ledgerField, type Keys } from '../keys.ts';
+import { countField, type Keys } from '../keys.ts';
 import { readEndpoint, stateWrite } from './endpoint-record.ts';
 import { raisedPlan } from './event-plan.ts';
 
@@ -85,10 +85,10 @@ export function stepPlan(keys: Keys, { before, after, token, next, now }: Delive
     isUrgent: after.urgent,
     leave: deliveryStateIndex(keys, before.delivery),
     enter: deliveryStateIndex(keys, after),
-    ledger: keys.ledger,
-    countFrom: ledgerField(before.delivery),
-    countTo: ledgerField(after),
-    lane: keys.lane(after),
+    deliveryCounts: keys.deliveryCounts,
+    countFrom: countField(before.delivery),
+    countTo: countField(after),
+    ordering: keys.ordering(after),
     settled: keys.deliveriesSettled,
     ...(after.runId !== '' && { foldDue: keys.foldDue, watch: watchId(after) }),
     attempts: keys.attempts(after.id),
@@ -120,10 +120,10 @@ export function receiverPlan(keys: Keys, change: ReceiverChange, now: number) {
 }
 
 /**
- * The reply of the scripts that claim: the slots of the pool as JSON or '', whether more is due, a
- * list of receivers, and for how long the pace holds back what is due, in ms, or -1. Each has its
- * name, its state's hash, and for each delivery version, document and the text of its event, or ''
- * where that is gone.
+ * The reply of the scripts that claim: the slots of the pool as JSON or '', whether more is due, the
+ * receivers, and for how many ms the pace holds back due deliveries, or -1. A receiver has its name,
+ * its state's hash, and for each delivery version, document and the text of its event, '' where that
+ * is gone.
  */
 export type ClaimReply = [
   slots: string,

@@ -204,7 +204,7 @@ export class OutboxStore {
 
   /** The first outstanding delivery of the same order; null for none. */
   async firstInOrder(delivery: Delivery): Promise<string | null> {
-    return this.redis.lindex(this.keys.lane(delivery), 0);
+    return this.redis.lindex(this.keys.ordering(delivery), 0);
   }
 
   /** The token of the claim on a delivery; undefined for none. */

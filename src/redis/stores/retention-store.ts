@@ -3,7 +3,7 @@ import { isOutstanding, type StoredDelivery } from '../../core/delivery/delivery
 import { parseWatchId, watchId, type WatchKey } from '../../core/watch/watch.ts';
 import { declaredKeys } from '../declared-keys.ts';
 import { deliveryIndexes, eventIndexes } from '../indexes.ts';
-import { ledgerField, type Keys } from '../keys.ts';
+import { countField, type Keys } from '../keys.ts';
 import { replies } from '../replies.ts';
 import { liveDeliveriesOf } from './event-plan.ts';
 import type { DeliveryStore } from './delivery-store.ts';
@@ -61,7 +61,7 @@ export class RetentionStore {
 
   /** Forgets the longest settled deliveries beyond a number that is kept. */
   async forgetDeliveriesBeyond(kept: number): Promise<Forgotten> {
-    const { planned, byState } = await this.stores.deliveries.ledger();
+    const { planned, byState } = await this.stores.deliveries.counts();
     const surplus = planned - byState.pending - byState.parked - kept;
     if (surplus <= 0) return { forgotten: 0, mayGoOn: false };
     const { deliveriesSettled } = this.keys;
@@ -200,7 +200,7 @@ export class RetentionStore {
   private async forgetLive(deliveries: readonly StoredDelivery[]): Promise<number> {
     if (deliveries.length === 0) return 0;
     const plan = {
-      ledger: this.keys.ledger,
+      deliveryCounts: this.keys.deliveryCounts,
       deliveryLog: this.keys.deliveryLog,
       deliveries: deliveries.map(({ delivery, version }) => ({
         id: delivery.id,
@@ -211,7 +211,7 @@ export class RetentionStore {
         event: delivery.runId === '' ? this.keys.event(delivery.eventId) : '',
         live: liveDeliveriesOf(this.keys, delivery),
         indexes: deliveryIndexes(this.keys, delivery),
-        count: ledgerField(delivery),
+        count: countField(delivery),
       })),
     };
     return this.redis.rwForgetDeliveries(
