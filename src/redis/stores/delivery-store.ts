@@ -15,7 +15,7 @@ import type { WatchKey } from '../../core/watch/watch.ts';
 import { receiverNames } from '../indexes.ts';
 import { parseCountField, type Keys } from '../keys.ts';
 import { countedNumbers, MOST_COUNTED, type Total } from '../counted-numbers.ts';
-import { filterFields, readNumbers, walkNumbers } from '../numbers.ts';
+import { filterFields, readNumbers, walkNumbers, type NumberQuery } from '../numbers.ts';
 import type { NumberedId } from './outbox-store.ts';
 import { HistoryReader, readRows } from './history-reader.ts';
 import type { HistoryStore } from './history-store.ts';
@@ -195,7 +195,7 @@ export class DeliveryStore {
 
   /** When the oldest delivery was created that waits for an endpoint; null for none. */
   async oldestWaiting(endpoint: string): Promise<number | null> {
-    return this.oldest({ state: ['pending', 'parked'], endpoint });
+    return this.oldest(await this.queryOf({ state: ['pending', 'parked'], endpoint }));
   }
 
   /** The deliveries to an endpoint in a state that were created since a time. */
@@ -204,16 +204,16 @@ export class DeliveryStore {
     endpoint: string,
     since: number | undefined,
   ): Promise<Backlog> {
-    const filter = { state: [state], endpoint, ...(since !== undefined && { since }) };
+    const { redis, keys } = this;
+    const query = await this.queryOf({ state: [state], endpoint, since });
     const [{ total, isCapped }, oldest] = await Promise.all([
-      this.list(filter, { limit: 1 }),
-      this.oldest(filter),
+      countedNumbers(redis, keys, { ...query, limit: 1 }),
+      this.oldest(query),
     ]);
     return { endpoint, count: total, isCapped, oldest };
   }
 
-  private async oldest(filter: DeliveryFilter): Promise<number | null> {
-    const query = await this.queryOf(filter);
+  private async oldest(query: Omit<NumberQuery, 'order'>): Promise<number | null> {
     const walk = { ...query, order: 'oldest' as const, limit: 1 };
     const { rows } = await walkNumbers(this.redis, this.keys, walk);
     const [first] = readRows('delivery', rows);

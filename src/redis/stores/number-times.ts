@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import type { StoredDelivery } from '../../core/delivery/delivery.ts';
 import type { RunwatchEvent } from '../../core/event/event.ts';
 import type { Keys } from '../keys.ts';
+import { CHUNK } from '../index-columns.ts';
 import { logOf, readNumbers, type NumberedRow, type NumberRange } from '../numbers.ts';
 import { readRows } from './history-reader.ts';
 
@@ -17,12 +18,12 @@ export function isWithin(at: number, { since = -Infinity, until = Infinity }: Ti
   return at >= since && at < until;
 }
 
-/** How many chunks' beginnings are read at a time. */
-const PROBES = 16;
+/** Records that are read at once. */
+const PROBES = 8;
 
 /**
  * The numbers of the events, or deliveries, that were made within a time. Numbers grow with time, so no
- * index is needed: a search by halves reads some 100 records, however many there are.
+ * index is needed: a search reads some 50 records for each bound, however many there are.
  * @returns undefined where no time is given
  */
 export async function numbersWithin(
@@ -50,16 +51,8 @@ class TimeSearch {
   /** The lowest number of a record that was made at a time or later; above all others if none was. */
   async firstFrom(time: number): Promise<number> {
     // Chunks by rank: those below `low` begin before the time, those from `high` on do not.
-    let low = 0;
-    let high = await this.redis.zcard(`${this.log}chunks`);
-    while (low < high) {
-      const found = await this.probe(spread(low, high), time);
-      if (found.length === 0) break;
-      const later = found.findIndex(({ isBefore }) => !isBefore);
-      const [before, after] = [found[later === -1 ? found.length - 1 : later - 1], found[later]];
-      low = before === undefined ? low : before.rank + 1;
-      high = after?.rank ?? high;
-    }
+    const count = await this.redis.zcard(`${this.log}chunks`);
+    const low = await firstNotBefore(count, (ranks) => this.probe(ranks, time));
     return this.firstInChunk(low - 1, time);
   }
 
@@ -68,7 +61,7 @@ class TimeSearch {
   }
 
   /** Whether chunks begin before a time, in the order of their ranks; those without a record are left out. */
-  private async probe(ranks: readonly number[], time: number) {
+  private async probe(ranks: readonly number[], time: number): Promise<Probe[]> {
     const starts = await this.redis.rwChunkStarts(`${this.log}chunks`, this.log, ...ranks);
     const numbers = starts.flatMap((start) => (start === '' ? [] : [Number(start)]));
     const times = await this.timesOf(numbers);
@@ -83,10 +76,28 @@ class TimeSearch {
     const [chunk] = await this.redis.zrange(`${this.log}chunks`, rank, String(rank));
     if (chunk === undefined) return 0;
     const places = await this.redis.hkeys(`${this.log}${chunk}`);
-    const beginning = Number(chunk) * 128;
+    const beginning = Number(chunk) * CHUNK;
     const numbers = places.map((place) => beginning + Number(place)).sort((a, b) => a - b);
+    const first =
+      this.kind === 'delivery'
+        ? await firstNotBefore(numbers.length, (ranks) => this.probeNumbers(numbers, ranks, time))
+        : await this.firstOf(numbers, time);
+    return numbers[first] ?? beginning + CHUNK;
+  }
+
+  private async probeNumbers(numbers: readonly number[], ranks: readonly number[], time: number) {
+    const times = await this.timesOf(ranks.map((rank) => numbers[rank] ?? 0));
+    return ranks.flatMap((rank): Probe[] => {
+      const made = times.get(numbers[rank] ?? 0);
+      return made === undefined ? [] : [{ rank, isBefore: made < time }];
+    });
+  }
+
+  /** Events near one another are not always numbered in the order in which they happened. */
+  private async firstOf(numbers: readonly number[], time: number): Promise<number> {
     const times = await this.timesOf(numbers);
-    return numbers.find((number) => (times.get(number) ?? 0) >= time) ?? beginning + 128;
+    const first = numbers.findIndex((number) => (times.get(number) ?? 0) >= time);
+    return first === -1 ? numbers.length : first;
   }
 
   private async timesOf(numbers: readonly number[]): Promise<Map<number, number>> {
@@ -107,6 +118,28 @@ function madeAt({ timestamp }: RunwatchEvent): number {
 
 function createdAt({ delivery }: StoredDelivery): number {
   return delivery.createdAt;
+}
+
+interface Probe {
+  rank: number;
+  isBefore: boolean;
+}
+
+/** How many of the first ranks are before a time; some of those that are probed may have no record. */
+async function firstNotBefore(
+  count: number,
+  probe: (ranks: readonly number[]) => Promise<Probe[]>,
+): Promise<number> {
+  let [low, high] = [0, count];
+  while (low < high) {
+    const found = await probe(spread(low, high));
+    if (found.length === 0) break;
+    const later = found.findIndex(({ isBefore }) => !isBefore);
+    const [before, after] = [found[later === -1 ? found.length - 1 : later - 1], found[later]];
+    low = before === undefined ? low : before.rank + 1;
+    high = after?.rank ?? high;
+  }
+  return low;
 }
 
 /** Up to {@link PROBES} ranks of a range, with the same distance. */
