@@ -72,3 +72,8 @@ export class Deadline {
     this.#controller?.abort();
   }
 }
+
+/** True for the error of a call whose caller has gone away, as all do when the process stops. */
+export function isAborted(error: unknown): boolean {
+  return error instanceof RunwatchError && error.code === 'aborted';
+}

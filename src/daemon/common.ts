@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis';
 import type { Config } from '../config/schema.ts';
 import type { TracingSettings } from '../config/tracing.ts';
 import { newName } from '../core/event/event.ts';
+import { WorkflowNames } from '../feed/workflow-names.ts';
 import { createSlotQueue, type SlotQueue } from '../queue/slot-queue.ts';
 import { newProcessId, tokensOf } from '../redis/leases.ts';
 import type { RedisConnections } from '../redis/connection.ts';
@@ -51,8 +52,12 @@ export async function openCommon(options: CommonOptions, connections: RedisConne
   const clock = await startClock(options, stores, metrics);
   const guarded = await guardStore(options, stores, clock);
   const { storeGuard } = guarded;
+  const workflowNames = new WorkflowNames({ store: stores.workflowNameStore, now: clock.now });
   const processId = newProcessId();
-  const linksOf = createLinksOf({ config, learnedName: () => null });
+  const linksOf = createLinksOf({
+    config,
+    learnedName: (workflow) => workflowNames.nameOf(workflow),
+  });
   const tracing = await openTracing({
     settings: options.tracing ?? null,
     version,
@@ -80,6 +85,7 @@ export async function openCommon(options: CommonOptions, connections: RedisConne
       consumer: connections.blocking,
       log,
     }),
+    workflowNames,
     linksOf,
     tracing,
     trace: tracing.trace,

@@ -14,7 +14,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { SystemEvents } from './system-events.ts';
 
 /** Reads runs and lists of a source. */
-export type SourceReader = Pick<NoxusClient, 'readRun' | 'readPage'>;
+export type SourceReader = Pick<NoxusClient, 'readRun' | 'readPage' | 'readWorkflows'>;
 
 interface GuardDependencies {
   config: Pick<Config, 'polling'>;
@@ -88,7 +88,10 @@ function logPause(log: Logger, source: string, { message, at, probeAt }: ClosedS
   log.warn({ source, message, pause_ms: Math.round(probeAt - at), until }, 'source.paused');
 }
 
-/** A reader that reports every answer to the guard. */
+/**
+ * A reader that reports every answer to the guard. Names of workflows are an extra: of these answers, only
+ * one that asks for a pause says anything about the source.
+ */
 export function guardedReader(
   client: SourceReader,
   guard: Pick<SourceGuard, 'note'>,
@@ -105,6 +108,12 @@ export function guardedReader(
       const askedAt = now();
       const outcome = await client.readPage(question, options);
       await guard.note(answerAboutList(outcome), askedAt);
+      return outcome;
+    },
+    async readWorkflows(question) {
+      const askedAt = now();
+      const outcome = await client.readWorkflows(question);
+      if (outcome.kind === 'rate_limited') await guard.note(outcome, askedAt);
       return outcome;
     },
   };

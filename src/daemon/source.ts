@@ -2,8 +2,10 @@ import type { Config, SourceConfig } from '../config/schema.ts';
 import { loadSourceAuthorities } from '../config/tls-files.ts';
 import { isoTime } from '../core/event/event.ts';
 import { autoConcurrency, type AskedSource, type RateLimit } from '../core/source/limiter.ts';
+import { isAborted } from '../deadline.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
 import type { StreamFeed } from '../feed/stream-feed.ts';
+import type { WorkflowNames } from '../feed/workflow-names.ts';
 import type { Overdue } from '../core/source/overdue.ts';
 import { OverdueMonitor, Schedule, type RequestClaim } from '../poll/schedule.ts';
 import { Slots } from '../poll/slots.ts';
@@ -32,7 +34,7 @@ import {
 import { openStreams } from './source-streams.ts';
 import type { SystemEvents } from './system-events.ts';
 
-/** How often streams are tended, ms. */
+/** How often streams, and names of workflows, are tended, ms. */
 const TEND_EVERY_MS = 1_000;
 
 /** The time that a poll may take beyond its request, to write its result, ms. */
@@ -74,6 +76,7 @@ export interface SourceDependencies {
   sources: SourceStore;
   budgets: BudgetStore;
   streams: StreamStore;
+  workflowNames: Pick<WorkflowNames, 'tend'>;
   endpoints: Pick<Endpoints, 'wants'>;
   random: () => number;
   requests: ScheduleStore;
@@ -126,7 +129,13 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
   const streams = openStreams(deps, name, { source, budget, schedule, guard });
   const asker = listAsker({ reader, budget, now: deps.now, onError });
   const probeMs = source.timeout + WRITE_MS;
-  const worked = withChores(deps, { name, streams, working });
+  const tendNames = () =>
+    deps.workflowNames.tend(name, {
+      readWorkflows: (question) => reader.readWorkflows(question),
+      usedShare: async () => (await deps.budgets.used(name)) / limit.requests,
+      claimPermit: () => budget.claim(),
+    });
+  const worked = withChores(deps, { name, streams, working, tendNames });
   let { api_key: apiKey } = source;
   const parts = { name, reader, guard, budget, schedule, streams, probeMs, asker };
   return {
@@ -214,7 +223,12 @@ type Working = Omit<ReturnType<typeof openWork>, 'schedule'>;
 
 function withChores(
   { log }: SourceDependencies,
-  { name, streams, working }: { name: string; streams: StreamFeed; working: Working },
+  {
+    name,
+    streams,
+    working,
+    tendNames,
+  }: { name: string; streams: StreamFeed; working: Working; tendNames: () => Promise<void> },
 ) {
   const { slots, queue, concurrency, survey, overdue, giveUp, performWith } = working;
   const workers: SlotWorker[] = [];
@@ -228,7 +242,11 @@ function withChores(
       performWith(perform);
       workers.push(queue.work(() => slots.run(), concurrency));
       const onError = faultLog(log, 'streams', { source: name });
-      chores.push(startPeriodic(() => streams.tend(), { everyMs: TEND_EVERY_MS, onError }));
+      const namesFault = unlessAborted(faultLog(log, 'workflow names', { source: name }));
+      chores.push(
+        startPeriodic(() => streams.tend(), { everyMs: TEND_EVERY_MS, onError }),
+        startPeriodic(tendNames, { everyMs: TEND_EVERY_MS, onError: namesFault }),
+      );
     },
     async stop(force: boolean) {
       slots.stop();
@@ -238,6 +256,12 @@ function withChores(
       for (const worker of workers) await worker.close(force);
     },
     close: () => queue.close(),
+  };
+}
+
+function unlessAborted(onError: (error: unknown) => void) {
+  return (error: unknown): void => {
+    if (!isAborted(error)) onError(error);
   };
 }
 

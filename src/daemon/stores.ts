@@ -33,6 +33,7 @@ import { SystemEventStore } from '../redis/stores/system-event-store.ts';
 import { RunFiguresStore } from '../redis/stores/run-figures-store.ts';
 import { TimelineStore } from '../redis/stores/timeline-store.ts';
 import { WatchStore } from '../redis/stores/watch-store.ts';
+import { WorkflowNameStore } from '../redis/stores/workflow-name-store.ts';
 
 /** All stores in Redis. */
 export interface Stores {
@@ -76,6 +77,8 @@ export interface Stores {
   streams: StreamStore;
   /** Statistics of how long phases of runs last. */
   statistics: StatisticsStore;
+  /** The names that Noxus gives workflows. */
+  workflowNameStore: WorkflowNameStore;
   /** Which messages tell alerts. */
   alertMessages: AlertMessageStore;
   /** Rotated secrets of endpoints. */
@@ -139,6 +142,7 @@ export function createStores(
     budgets: new BudgetStore(redis, keys),
     streams: new StreamStore(redis, keys),
     statistics,
+    workflowNameStore: new WorkflowNameStore(redis, keys),
     alertMessages: new AlertMessageStore(redis, keys),
     endpointSecrets: new SecretStore(redis, keys),
     sealingKeys: new SealingKeyStore(redis, keys),

@@ -3,9 +3,10 @@ import type { Random } from '../core/backoff.ts';
 import { RunwatchError } from '../core/errors.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
 import type { ListOutcome, ListQuestion } from '../core/feed/run-list.ts';
+import type { WorkflowListOutcome, WorkflowsQuestion } from '../core/feed/workflow-list.ts';
 import { isWorthRetrying, outcomeOf, RunBody, RUN_FIELDS } from './run.ts';
 import { Deadline } from '../deadline.ts';
-import { ListBody, listOutcome, listPath } from './listing.ts';
+import { ListBody, listOutcome, listPath, workflowsOutcome, workflowsPath } from './listing.ts';
 import { type Reply, createTransport, type TransportOptions } from './transport.ts';
 
 /** Quick retries after the first attempt; whatever lasts longer is for the cadence to deal with. */
@@ -19,7 +20,7 @@ const MIN_RETRY_TIME_MS = 100;
 
 /** One request as it went over the wire, for metrics. */
 interface RequestInfo {
-  /** The read of one run, or of a page of a list. */
+  /** The read of one run, or of a page of a list, be it of runs or of workflows. */
   kind: 'run' | 'list';
   /** Null where no answer came. */
   status: number | null;
@@ -56,6 +57,12 @@ export interface NoxusClient {
    * @throws RunwatchError `aborted` as {@link NoxusClient.readRun} does
    */
   readPage: (question: ListQuestion, options?: { signal?: AbortSignal }) => Promise<ListOutcome>;
+  /**
+   * Reads a page of the list of workflows: `GET /v1/workflows`. One request, never repeated, under one
+   * deadline.
+   * @throws RunwatchError `aborted` as {@link NoxusClient.readRun} does
+   */
+  readWorkflows: (question: WorkflowsQuestion) => Promise<WorkflowListOutcome>;
   /** Sends another API key from now on; what is in flight goes on with its own. */
   useApiKey: (apiKey: string) => void;
   /** Gives up what is in flight and closes all connections. */
@@ -111,11 +118,19 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
       }),
     readPage: (question, { signal } = {}) =>
       within(signal, async (deadline) => {
-        const body = new ListBody();
+        const body = ListBody.ofRuns();
         const request = transport.get(listPath(question), deadline, body.take);
         const reply = await timed('list', request, onRequest);
         deadline.throwIfAbandoned();
         return listOutcome(reply, body, { question, now: now(), onUnread });
+      }),
+    readWorkflows: (question) =>
+      within(undefined, async (deadline) => {
+        const body = ListBody.ofWorkflows();
+        const request = transport.get(workflowsPath(question), deadline, body.take);
+        const reply = await timed('list', request, onRequest);
+        deadline.throwIfAbandoned();
+        return workflowsOutcome(reply, body, { question, now: now() });
       }),
     useApiKey: (apiKey) => transport.useApiKey(apiKey),
     close: () => {

@@ -1,5 +1,7 @@
 import { z } from 'zod';
+import { withoutControls } from '../core/controls.ts';
 import type { ListedRun, ListOutcome, ListQuestion, RunPage } from '../core/feed/run-list.ts';
+import type { NamedWorkflow, WorkflowListOutcome } from '../core/feed/workflow-list.ts';
 import { invalid, readJson, requestNote, troubleOfFailure, troubleOfStatus } from './errors.ts';
 import type { Reply } from './transport.ts';
 import { RunSkimmer } from './skim.ts';
@@ -26,6 +28,12 @@ const LISTED_FIELDS = [
 
 const FIELD_NAMES: ReadonlySet<string> = new Set(LISTED_FIELDS);
 
+/** What is used of each workflow. */
+const WORKFLOW_FIELDS: ReadonlySet<string> = new Set(['id', 'name']);
+
+/** Longest name of a workflow that is kept whole, characters. */
+const MAX_NAME_LENGTH = 200;
+
 const count = z.int().min(0).optional().catch(undefined);
 
 /** `{items, total, page, size, pages}` by public documentation; only `items` must be there. */
@@ -36,11 +44,15 @@ const pageSchema = z.object(
 
 type WirePage = z.output<typeof pageSchema>;
 
-/** What was asked, and where to tell what the answer lacks. */
-interface Asked {
-  question: ListQuestion;
+/** What was asked, and when. */
+interface AskedPage {
+  question: Pick<ListQuestion, 'page' | 'size'>;
   /** Milliseconds since the epoch. */
   now: number;
+}
+
+/** What was asked, and where to tell what the answer lacks. */
+interface Asked extends AskedPage {
   /** Called with the fields that runs lack, or have in a form that cannot be read. */
   onUnread: (fields: string[]) => void;
 }
@@ -54,14 +66,27 @@ export function listPath({ workflowId, page, size }: ListQuestion): string {
   return `v1/${list}?page=${page}&size=${size}`;
 }
 
+/** The path of a page of the list of workflows, query included. */
+export function workflowsPath({ page, size }: AskedPage['question']): string {
+  return `v1/workflows?page=${page}&size=${size}`;
+}
+
 /** Takes in the body of a list while it comes. */
 export class ListBody {
-  readonly #skimmer = new RunSkimmer({
-    fieldDepth: 3,
-    fields: FIELD_NAMES,
-    maxKeptBytes: MAX_KEPT_BYTES,
-  });
+  readonly #skimmer: RunSkimmer;
   #bytes = 0;
+
+  private constructor(fields: ReadonlySet<string>) {
+    this.#skimmer = new RunSkimmer({ fieldDepth: 3, fields, maxKeptBytes: MAX_KEPT_BYTES });
+  }
+
+  static ofRuns(): ListBody {
+    return new ListBody(FIELD_NAMES);
+  }
+
+  static ofWorkflows(): ListBody {
+    return new ListBody(WORKFLOW_FIELDS);
+  }
 
   /** @returns false when no more is wanted: of another status than 200 nothing is */
   readonly take = (piece: Buffer, status: number): boolean => {
@@ -79,13 +104,65 @@ export class ListBody {
   }
 }
 
-/** What a reply comes to. */
+/** What a reply to a list of runs comes to. */
 export function listOutcome(reply: Reply, body: ListBody, asked: Asked): ListOutcome {
+  const read = readItems(reply, body, asked, 'run');
+  if (read.kind !== 'items') return read;
+  const { items, ...page } = read;
+  const runs = runsOf(items, asked);
+  if (runs.length === 0 && items.length > 0) {
+    return invalid('not a page of runs: no item has both id and status');
+  }
+  const { isLast, isCut, bytes } = page;
+  return { kind: 'page', page: { runs, isLast, isCut, bytes } };
+}
+
+/** What a reply to the list of workflows comes to. An item without id or name is left out. */
+export function workflowsOutcome(
+  reply: Reply,
+  body: ListBody,
+  asked: AskedPage,
+): WorkflowListOutcome {
+  const read = readItems(reply, body, asked, 'workflow');
+  if (read.kind !== 'items') return read;
+  const { items, isLast, isCut } = read;
+  return {
+    kind: 'page',
+    page: { workflows: items.flatMap(named), items: items.length, isLast, isCut },
+  };
+}
+
+const workflowSchema = z.object({
+  id: z.string().min(1).max(MAX_NAME_LENGTH),
+  name: z.string().transform((name) => withoutControls(name, ' ').trim().slice(0, MAX_NAME_LENGTH)),
+});
+
+function named(item: unknown): NamedWorkflow[] {
+  const { data } = workflowSchema.safeParse(item);
+  return data === undefined || data.name === '' ? [] : [data];
+}
+
+/** The items of a page, unread, and where it ends. */
+interface PageItems {
+  kind: 'items';
+  items: unknown[];
+  isLast: boolean;
+  isCut: boolean;
+  bytes: number;
+}
+
+/** @param what is listed, for messages */
+function readItems(
+  reply: Reply,
+  body: ListBody,
+  { question, now }: AskedPage,
+  what: string,
+): PageItems | Exclude<ListOutcome, { kind: 'page' }> {
   const { status, headers } = reply;
   if (reply.kind === 'broken' && (status === null || status === 200)) {
     return troubleOfFailure(reply.failure);
   }
-  if (status === 200) return readPage(reply, body, asked);
+  if (status === 200) return pageItems(reply, body, question, what);
   if (status !== null && NOT_OFFERED.has(status)) {
     return {
       kind: 'not_offered',
@@ -93,24 +170,25 @@ export function listOutcome(reply: Reply, body: ListBody, asked: Asked): ListOut
       message: `status ${status}${requestNote(headers ?? {})}`,
     };
   }
-  return troubleOfStatus({ status: status ?? 0, headers: headers ?? {} }, asked.now);
+  return troubleOfStatus({ status: status ?? 0, headers: headers ?? {} }, now);
 }
 
-function readPage(reply: Reply, body: ListBody, asked: Asked): ListOutcome {
+function pageItems(
+  reply: Reply,
+  body: ListBody,
+  question: AskedPage['question'],
+  what: string,
+): PageItems | ReturnType<typeof invalid> {
   const isCut = reply.kind === 'answer' && reply.isCut;
   const { text, bytes } = body.rest(isCut);
-  if (text === null) return invalid(`larger than ${bytes} bytes without a whole run in them`);
-  const read = readJson({ text, bytes }, reply.headers ?? {}, pageSchema, 'a page of runs');
+  if (text === null) return invalid(`larger than ${bytes} bytes without a whole ${what} in them`);
+  const read = readJson({ text, bytes }, reply.headers ?? {}, pageSchema, `a page of ${what}s`);
   if (read.kind === 'invalid_response') return read;
-  const { question } = asked;
   if (!isAsked(read.value, question)) {
     return invalid('page, size: another page than the one that was asked for');
   }
-  const runs = runsOf(read.value.items, asked);
-  if (runs.length === 0 && read.value.items.length > 0) {
-    return invalid('not a page of runs: no item has both id and status');
-  }
-  return { kind: 'page', page: { runs, ...endOf(read.value, question, isCut), isCut, bytes } };
+  const { items } = read.value;
+  return { kind: 'items', items, ...endOf(read.value, question, isCut), isCut, bytes };
 }
 
 /** An item without id or status is left out: what is wrong with one must not hide the others. */
@@ -127,7 +205,7 @@ function runsOf(items: readonly unknown[], { onUnread }: Asked): ListedRun[] {
 }
 
 /** Servers that ignore both would show the same runs on every page. */
-function isAsked({ items, page, size }: WirePage, question: ListQuestion): boolean {
+function isAsked({ items, page, size }: WirePage, question: AskedPage['question']): boolean {
   return (
     (page ?? question.page) === question.page &&
     (size ?? question.size) === question.size &&
@@ -137,7 +215,7 @@ function isAsked({ items, page, size }: WirePage, question: ListQuestion): boole
 
 function endOf(
   { items, pages }: WirePage,
-  { page, size }: ListQuestion,
+  { page, size }: AskedPage['question'],
   isCut: boolean,
 ): Pick<RunPage, 'isLast'> {
   const isLast = pages === undefined ? items.length < size : page >= pages;

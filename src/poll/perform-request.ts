@@ -1,6 +1,6 @@
-import { RunwatchError } from '../core/errors.ts';
 import { isListProbe } from '../core/source/throttle.ts';
 import type { Watch } from '../core/watch/watch.ts';
+import { isAborted } from '../deadline.ts';
 import type { ClaimedPoll, Polled } from './observe-run.ts';
 import type { RequestClaim, Schedule } from './schedule.ts';
 import type { SourceLimiter } from './source-limiter.ts';
@@ -102,9 +102,4 @@ export function createPerform(deps: PerformDependencies) {
     // Usually the answer has released the probe; without one, nothing else would.
     if (failedProbes !== null) await source.dropProbe(claim.token).catch(onError);
   };
-}
-
-/** True if this process stops, so that another one makes the request. */
-function isAborted(error: unknown): boolean {
-  return error instanceof RunwatchError && error.code === 'aborted';
 }

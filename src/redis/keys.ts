@@ -72,6 +72,10 @@ export function createKeys(prefix: string) {
     workflowClock: key('workflow-clock'),
     /** Hash, from `<source>/<workflow> <status>` to how many active watches that is. */
     activeRuns: key('active-runs'),
+    /** Hash of the names of a source's workflows by their ids; expires when unused. */
+    workflowNames: (source: string) => key('workflow-names', source),
+    /** String, set while the list of a source's workflows need not be read; expires. */
+    workflowNamesRead: (source: string) => key('workflow-names-read', source),
     /** Hash, from workflow to JSON: the figures of its runs in a span of time; expires. */
     runFigures: (span: string, at: number) => key('run-figures', span, String(at)),
     /** Counter of the tables of states in all of those hashes. */

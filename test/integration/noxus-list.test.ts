@@ -245,3 +245,59 @@ describe('a list page with runs that carry large documents', () => {
     expect(messageOf(outcome)).toContain('without a whole run');
   });
 });
+
+describe('reading a page of workflows', () => {
+  test('a page of workflows gives ids and names, and nothing of their definitions', async () => {
+    const page = await client.readWorkflows({ page: 1, size: 2 });
+    expect(page).toEqual({
+      kind: 'page',
+      page: {
+        workflows: [
+          { id: expect.any(String), name: 'anything' },
+          { id: expect.any(String), name: 'completes' },
+        ],
+        items: 2,
+        isLast: false,
+        isCut: false,
+      },
+    });
+    expect(await client.readWorkflows({ page: 9, size: 100 })).toMatchObject({
+      kind: 'page',
+      page: { workflows: [], isLast: true },
+    });
+    expect(requests).toEqual(Array(2).fill({ kind: 'list', status: 200 }));
+  });
+
+  test('workflows without a usable name are left out of a page', async () => {
+    const items = [
+      { id: 'a', name: ' two\nlines\u202e ' },
+      { id: 'b', name: '  ' },
+      { id: 'c', name: null },
+      { name: 'd' },
+      { id: 'e', name: 'x'.repeat(300) },
+      'f',
+    ];
+    const odd = await clientOfJson({ items });
+    const outcome = await odd.readWorkflows({ page: 1, size: 10 });
+    expect(outcome).toMatchObject({
+      page: {
+        workflows: [
+          { id: 'a', name: 'two lines' },
+          { id: 'e', name: 'x'.repeat(200) },
+        ],
+        items: 6,
+      },
+    });
+  });
+
+  test.each([403, 404])(
+    'a list of workflows that is answered by %s is not offered',
+    async (status) => {
+      const refusing = await clientOfServer((_, response) => response.writeHead(status).end());
+      expect(await refusing.readWorkflows({ page: 1, size: 10 })).toMatchObject({
+        kind: 'not_offered',
+        status,
+      });
+    },
+  );
+});

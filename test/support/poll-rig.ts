@@ -96,6 +96,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
       statistics: { lookup: nothingLearned, learn: () => undefined },
       dispatch: () => undefined,
       watchNotes: { polled: () => undefined },
+      workflowNames: { tend: async () => undefined },
       linksOf: noLinks,
       newMark,
       systemEvents: {

@@ -1,0 +1,206 @@
+import type { WorkflowKey } from '../core/cadence/workflow-statistics.ts';
+import type {
+  NamedWorkflow,
+  WorkflowListOutcome,
+  WorkflowPage,
+  WorkflowsQuestion,
+} from '../core/feed/workflow-list.ts';
+
+/** Names that are kept of a source. */
+export const MOST_NAMES = 2_000;
+
+/** Workflows without a name that are looked for at a time, and that are known to have none. */
+const MOST_WANTED = 1_000;
+
+/** Workflows that one pass over the list looks at. */
+const MOST_READ = 2_000;
+
+/** Workflows on a page, halved while pages are too large. */
+const PAGE_SIZE = 64;
+
+/** The least time between two passes, in all processes, ms. */
+const PASS_EVERY_MS = 3 * 60_000;
+
+/** How long until a list that is not offered, or that lacks a workflow, is read for it again, ms. */
+const FUTILE_MS = 3_600_000;
+
+/** Names in use are read again after this time, ms: workflows are renamed. */
+const RENEW_MS = 3_600_000;
+
+/** How long a pass waits for a time in which the rate limit is hardly used, ms. */
+const PATIENCE_MS = 60_000;
+
+/** The share of the rate limit up to which it is hardly used. */
+const SPARE = 0.5;
+
+/** How often the names that other processes have read are looked at, ms. */
+const OTHERS_EVERY_MS = 30_000;
+
+interface WorkflowNameStore {
+  all(source: string): Promise<Map<string, string>>;
+  put(source: string, named: readonly NamedWorkflow[]): Promise<void>;
+  /** Claims the right to a pass. @returns false where some process has had it within that time */
+  claimPass(source: string, forMs: number): Promise<boolean>;
+  /** Lets no process begin a pass for a time. */
+  rest(source: string, forMs: number): Promise<void>;
+}
+
+interface WorkflowNamesDependencies {
+  store: WorkflowNameStore;
+  now: () => number;
+}
+
+/** How the list of a source is read. */
+export interface WorkflowReader {
+  readWorkflows(question: WorkflowsQuestion): Promise<WorkflowListOutcome>;
+  /** The share of the rate limit that is used. */
+  usedShare(): Promise<number>;
+  /** A permit for one page, without waiting; null while there is none. */
+  claimPermit(): Promise<{ settle(): void } | null>;
+}
+
+/** A pass over the list of workflows. */
+interface Pass {
+  /** Workflows that were looked at. */
+  read: number;
+  size: number;
+}
+
+/** What is known of the names of one source. */
+interface SourceNames {
+  names: Map<string, string>;
+  /** Workflows that some watch has, and that have no name. */
+  wanted: Set<string>;
+  /** Until when the list is not read for a workflow that it lacked. */
+  lacking: Map<string, number>;
+  /** Whether a name was used since names were read. */
+  isUsed: boolean;
+  readAt: number | null;
+  /** Nothing is done before this time. */
+  notBefore: number;
+  waitsSince: number | null;
+  pass: Pass | null;
+}
+
+/**
+ * The names that Noxus gives workflows, learned from its list: only once a watch has a workflow without
+ * a name, a page at a time, with what the rate limit leaves. Without the list, ids stand for names.
+ */
+export class WorkflowNames {
+  private readonly bySource = new Map<string, SourceNames>();
+
+  constructor(private readonly deps: WorkflowNamesDependencies) {}
+
+  /** The name of a workflow; null where none is known, and then it is wanted. */
+  nameOf({ source, workflowId }: WorkflowKey): string | null {
+    const known = this.namesOf(source);
+    const name = known.names.get(workflowId);
+    if (name !== undefined) {
+      known.isUsed = true;
+      return name;
+    }
+    if (known.wanted.size < MOST_WANTED) known.wanted.add(workflowId);
+    return null;
+  }
+
+  /** Reads at most one page of a source's list, where a name is wanted and nothing is in the way. */
+  async tend(source: string, reader: WorkflowReader): Promise<void> {
+    const { now } = this.deps;
+    const known = this.namesOf(source);
+    if (known.notBefore > now()) return;
+    if (known.readAt === null) await this.load(source, known);
+    if (!this.isWanted(known) || !(await this.isSpare(known, reader))) return;
+    known.pass ??= await this.begin(source, known);
+    if (known.pass === null) return;
+    const permit = await reader.claimPermit();
+    if (permit === null) return;
+    const { read, size } = known.pass;
+    const outcome = await reader.readWorkflows({ page: Math.floor(read / size) + 1, size });
+    permit.settle();
+    if (outcome.kind === 'page') await this.takeIn(source, known, outcome.page);
+    else await this.end(source, known, outcome.kind);
+  }
+
+  private namesOf(source: string): SourceNames {
+    const known = this.bySource.get(source) ?? {
+      names: new Map(),
+      wanted: new Set(),
+      lacking: new Map(),
+      isUsed: false,
+      readAt: null,
+      notBefore: 0,
+      waitsSince: null,
+      pass: null,
+    };
+    this.bySource.set(source, known);
+    return known;
+  }
+
+  private async load(source: string, known: SourceNames): Promise<void> {
+    known.names = await this.deps.store.all(source);
+    known.readAt = this.deps.now();
+    known.isUsed = false;
+  }
+
+  private isWanted({ names, wanted, lacking, isUsed, readAt, pass }: SourceNames): boolean {
+    const now = this.deps.now();
+    for (const id of wanted) {
+      if (names.has(id) || (lacking.get(id) ?? 0) > now) wanted.delete(id);
+    }
+    return pass !== null || wanted.size > 0 || (isUsed && now - (readAt ?? now) >= RENEW_MS);
+  }
+
+  /** Polls come first: a pass waits while they use the rate limit, though not for ever. */
+  private async isSpare(known: SourceNames, reader: WorkflowReader): Promise<boolean> {
+    const now = this.deps.now();
+    known.waitsSince ??= now;
+    return now - known.waitsSince >= PATIENCE_MS || (await reader.usedShare()) <= SPARE;
+  }
+
+  private async begin(source: string, known: SourceNames): Promise<Pass | null> {
+    if (await this.deps.store.claimPass(source, PASS_EVERY_MS)) return { read: 0, size: PAGE_SIZE };
+    await this.load(source, known);
+    known.notBefore = this.deps.now() + OTHERS_EVERY_MS;
+    return null;
+  }
+
+  private async takeIn(source: string, known: SourceNames, page: WorkflowPage): Promise<void> {
+    const pass = known.pass ?? { read: 0, size: PAGE_SIZE };
+    known.waitsSince = null;
+    const room = MOST_NAMES - known.names.size;
+    const kept = page.workflows.filter(({ id }) => known.names.has(id) || known.wanted.has(id));
+    const others = page.workflows.filter((one) => !kept.includes(one));
+    const named = [...kept, ...others].slice(0, Math.max(room, kept.length));
+    for (const { id, name } of named) known.names.set(id, name);
+    await this.deps.store.put(source, named);
+    known.pass = nextPass(pass, page);
+    const isOver = page.isLast || known.pass.read >= MOST_READ;
+    const isFound = known.wanted.size > 0 && [...known.wanted].every((id) => known.names.has(id));
+    if (isOver || isFound) await this.end(source, known, isOver ? 'read' : 'found');
+  }
+
+  private async end(
+    source: string,
+    known: SourceNames,
+    how: 'read' | 'found' | Exclude<WorkflowListOutcome['kind'], 'page'>,
+  ): Promise<void> {
+    const now = this.deps.now();
+    const isRefused = how === 'not_offered' || how === 'forbidden' || how === 'unauthorized';
+    known.pass = null;
+    known.waitsSince = null;
+    known.readAt = now;
+    known.isUsed = false;
+    known.notBefore = now + (isRefused ? FUTILE_MS : PASS_EVERY_MS);
+    if (isRefused) await this.deps.store.rest(source, FUTILE_MS);
+    if (how !== 'read') return;
+    const lacking = [...known.wanted].filter((id) => !known.names.has(id));
+    known.lacking = new Map([...lacking.map((id): [string, number] => [id, now + FUTILE_MS])]);
+  }
+}
+
+/** Behind a page that was cut off, smaller ones follow. */
+function nextPass({ read, size }: Pass, { items, isCut }: WorkflowPage): Pass {
+  const start = Math.floor(read / size) * size;
+  if (!isCut) return { read: start + size, size };
+  return { read: Math.max(read, start + items), size: Math.max(1, size / 2) };
+}

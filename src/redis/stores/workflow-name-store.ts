@@ -1,0 +1,42 @@
+import type { Redis } from 'ioredis';
+import type { Keys } from '../keys.ts';
+import { replies } from '../replies.ts';
+
+/** For how long names are kept that no process has read again, ms. */
+const KEPT_MS = 30 * 86_400_000;
+
+/** The names that Noxus gives workflows, for all processes. Errors of the connection pass through. */
+export class WorkflowNameStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  /** Names by the ids of workflows. */
+  async all(source: string): Promise<Map<string, string>> {
+    return new Map(Object.entries(await this.redis.hgetall(this.keys.workflowNames(source))));
+  }
+
+  async put(source: string, named: readonly { id: string; name: string }[]): Promise<void> {
+    if (named.length === 0) return;
+    const key = this.keys.workflowNames(source);
+    const fields = named.flatMap(({ id, name }) => [id, name]);
+    await replies(
+      this.redis
+        .pipeline()
+        .hset(key, ...fields)
+        .pexpire(key, KEPT_MS),
+    );
+  }
+
+  /** Claims the right to read the list. @returns false where a process has had it within that time */
+  async claimPass(source: string, forMs: number): Promise<boolean> {
+    const key = this.keys.workflowNamesRead(source);
+    return (await this.redis.set(key, '1', 'PX', forMs, 'NX')) === 'OK';
+  }
+
+  /** Lets no process read the list for a time. */
+  async rest(source: string, forMs: number): Promise<void> {
+    await this.redis.set(this.keys.workflowNamesRead(source), '1', 'PX', forMs);
+  }
+}

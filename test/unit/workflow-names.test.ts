@@ -1,0 +1,209 @@
+import { expect, test } from '@jest/globals';
+import type { WorkflowListOutcome, WorkflowsQuestion } from '../../src/core/feed/workflow-list.ts';
+import { MOST_NAMES, WorkflowNames, type WorkflowReader } from '../../src/feed/workflow-names.ts';
+import { NOON } from '../support/builders.ts';
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 3_600_000;
+
+/** What processes share: names, the time before which no list is read, and the clock. */
+function sharedStore() {
+  const names = new Map<string, string>();
+  let readableAt = 0;
+  let now = NOON;
+  return {
+    names,
+    now: () => now,
+    pass: (ms: number) => void (now += ms),
+    store: {
+      all: async () => new Map(names),
+      async put(_: string, named: readonly { id: string; name: string }[]) {
+        for (const { id, name } of named) names.set(id, name);
+      },
+      async claimPass(_: string, forMs: number) {
+        if (readableAt > now) return false;
+        readableAt = now + forMs;
+        return true;
+      },
+      rest: async (_: string, forMs: number) => void (readableAt = now + forMs),
+    },
+  };
+}
+
+/** A list of workflows of which an answer holds at most `fits`. */
+class FakeList implements WorkflowReader {
+  readonly asked: WorkflowsQuestion[] = [];
+  prefix = 'name';
+  used = 0;
+  hasPermits = true;
+  outcome: WorkflowListOutcome | null = null;
+
+  constructor(
+    private readonly count: number,
+    private readonly fits = Infinity,
+  ) {}
+
+  async readWorkflows({ page, size }: WorkflowsQuestion): Promise<WorkflowListOutcome> {
+    this.asked.push({ page, size });
+    if (this.outcome !== null) return this.outcome;
+    const ids = Array.from({ length: this.count }, (_, at) => `workflow-${at + 1}`);
+    const all = ids.slice((page - 1) * size, page * size);
+    const named = all.map((id) => ({ id, name: `${this.prefix} of ${id}` }));
+    const workflows = named.slice(0, this.fits);
+    const isCut = workflows.length < all.length;
+    const isLast = page * size >= this.count && !isCut;
+    return { kind: 'page', page: { workflows, items: workflows.length, isLast, isCut } };
+  }
+
+  async usedShare() {
+    return this.used;
+  }
+
+  async claimPermit() {
+    return this.hasPermits ? { settle: () => undefined } : null;
+  }
+}
+
+function namesOf(shared = sharedStore()) {
+  return { shared, names: new WorkflowNames({ store: shared.store, now: shared.now }) };
+}
+
+const workflow = (number: number) => ({ source: 'default', workflowId: `workflow-${number}` });
+
+async function tend(names: WorkflowNames, list: WorkflowReader, times = 1) {
+  for (let time = 0; time < times; time += 1) await names.tend('default', list);
+}
+
+test('the list of workflows is read once a workflow without a name is seen, not before', async () => {
+  const { names } = namesOf();
+  const list = new FakeList(3);
+  await tend(names, list, 3);
+  expect(list.asked).toEqual([]);
+  expect(names.nameOf(workflow(2))).toBeNull();
+  await tend(names, list, 3);
+  expect(list.asked).toEqual([{ page: 1, size: 64 }]);
+  expect(names.nameOf(workflow(2))).toBe('name of workflow-2');
+  expect(names.nameOf(workflow(3))).toBe('name of workflow-3');
+});
+
+test('one page is read at a time, until the workflow is found', async () => {
+  const { names } = namesOf();
+  const list = new FakeList(1_000);
+  names.nameOf(workflow(150));
+  await tend(names, list);
+  expect(list.asked).toHaveLength(1);
+  await tend(names, list, 20);
+  expect(list.asked.map(({ page }) => page)).toEqual([1, 2, 3]);
+});
+
+test('names are learned from all pages although answers are cut off', async () => {
+  const { names } = namesOf();
+  const list = new FakeList(130, 10);
+  names.nameOf(workflow(130));
+  await tend(names, list, 60);
+  expect(names.nameOf(workflow(130))).toBe('name of workflow-130');
+  expect(names.nameOf(workflow(75))).toBe('name of workflow-75');
+  expect(list.asked.length).toBeLessThan(30);
+});
+
+test('processes read the list for each other, and a restart needs no request', async () => {
+  const shared = sharedStore();
+  const [one, other] = [namesOf(shared).names, namesOf(shared).names];
+  const list = new FakeList(3);
+  for (const names of [one, other]) names.nameOf(workflow(1));
+  await tend(one, list);
+  await tend(other, list);
+  expect(other.nameOf(workflow(1))).toBe('name of workflow-1');
+  const restarted = namesOf(shared).names;
+  await tend(restarted, list);
+  expect(restarted.nameOf(workflow(1))).toBe('name of workflow-1');
+  expect(list.asked).toHaveLength(1);
+});
+
+test('further new workflows are looked for only after some minutes', async () => {
+  const { shared, names } = namesOf();
+  const list = new FakeList(1);
+  names.nameOf(workflow(1));
+  await tend(names, list);
+  names.nameOf(workflow(2));
+  await tend(names, list, 5);
+  expect(list.asked).toHaveLength(1);
+  shared.pass(3 * MINUTE_MS);
+  await tend(names, list, 5);
+  expect(list.asked).toHaveLength(2);
+});
+
+test('a workflow that the list lacks is looked for again after an hour', async () => {
+  const { shared, names } = namesOf();
+  const list = new FakeList(1);
+  for (let minutes = 0; minutes < 59; minutes += 1) {
+    names.nameOf(workflow(2));
+    await tend(names, list);
+    shared.pass(MINUTE_MS);
+  }
+  expect(list.asked).toHaveLength(1);
+  shared.pass(2 * MINUTE_MS);
+  names.nameOf(workflow(2));
+  await tend(names, list);
+  expect(list.asked).toHaveLength(2);
+});
+
+test('a list that is refused is not read again for an hour, by no process', async () => {
+  const shared = sharedStore();
+  const [one, other] = [namesOf(shared).names, namesOf(shared).names];
+  const list = new FakeList(1);
+  list.outcome = { kind: 'not_offered', status: 404, message: 'status 404' };
+  for (let minutes = 0; minutes < 59; minutes += 1) {
+    for (const names of [one, other]) {
+      names.nameOf(workflow(1));
+      await tend(names, list);
+    }
+    shared.pass(MINUTE_MS);
+  }
+  expect(list.asked).toHaveLength(1);
+  list.outcome = null;
+  shared.pass(2 * MINUTE_MS);
+  for (const names of [one, other]) await tend(names, list);
+  expect(one.nameOf(workflow(1))).toBe('name of workflow-1');
+});
+
+test('names in use are renewed each hour', async () => {
+  const { shared, names } = namesOf();
+  const list = new FakeList(1);
+  names.nameOf(workflow(1));
+  await tend(names, list);
+  list.prefix = 'new name';
+  names.nameOf(workflow(1));
+  shared.pass(HOUR_MS);
+  await tend(names, list, 3);
+  expect(names.nameOf(workflow(1))).toBe('new name of workflow-1');
+  expect(list.asked).toHaveLength(2);
+});
+
+test('polls come first: a list waits a minute while they use the rate limit', async () => {
+  const { shared, names } = namesOf();
+  const list = new FakeList(1);
+  list.used = 1;
+  names.nameOf(workflow(1));
+  for (let seconds = 0; seconds < 59; seconds += 1) {
+    await tend(names, list);
+    shared.pass(1_000);
+  }
+  expect(list.asked).toEqual([]);
+  shared.pass(1_000);
+  list.hasPermits = false;
+  await tend(names, list);
+  expect(list.asked).toEqual([]);
+  list.hasPermits = true;
+  await tend(names, list);
+  expect(list.asked).toHaveLength(1);
+});
+
+test('what is kept of names is bounded, however many workflows there are', async () => {
+  const { shared, names } = namesOf();
+  const list = new FakeList(5_000);
+  names.nameOf(workflow(4_999));
+  await tend(names, list, 100);
+  expect(shared.names.size).toBe(MOST_NAMES);
+  expect(list.asked.length).toBeLessThan(40);
+});
