@@ -12,15 +12,10 @@ import type {
 
 export type { DeliveryView, EndpointTestView, EventView, RotatedView };
 
-/** What a person marked as handled. */
-interface Acknowledged {
-  by: string;
-  comment?: string | null;
-  at?: string;
-  until?: string | null;
-}
-
 export type Watch = WatchView;
+
+/** By whom something is marked as handled, and until when. */
+export type Acknowledged = NonNullable<Watch['acknowledged']>;
 
 export type DeliveryDetail = DeliveryDetailView;
 

@@ -2,7 +2,9 @@ import { useState } from 'preact/hooks';
 import { signal } from '@preact/signals';
 import type { Acknowledgement } from '../api/calls.ts';
 import { session } from '../api/session.ts';
+import type { Acknowledged } from '../api/types.ts';
 import { Dialog } from './basics.tsx';
+import { Ago, Clock } from './time.tsx';
 import { act } from './toast.tsx';
 import { setSetting, settings } from './settings.ts';
 
@@ -104,5 +106,27 @@ function Form({ what, send, onDone }: Asked) {
         </div>
       </form>
     </Dialog>
+  );
+}
+
+/** The user who has something in hand, and the comment. */
+export function AcknowledgedBy({
+  acknowledged,
+}: {
+  acknowledged: Acknowledged | null | undefined;
+}) {
+  if (acknowledged === null || acknowledged === undefined) return null;
+  const { by, at, comment, until } = acknowledged;
+  return (
+    <p class="notice">
+      Acknowledged by <strong>{by}</strong> <Ago at={at} />
+      {comment !== null && <>: {comment}</>}
+      {until !== null && (
+        <>
+          {' '}
+          (until <Clock at={until} />)
+        </>
+      )}
+    </p>
   );
 }

@@ -44,6 +44,14 @@ export function toneOf(state: string): Tone {
   return TONES[state] ?? (state.startsWith('awaiting_') ? 'warn' : 'idle');
 }
 
+/** What an event means, by its name without the family. */
+export function toneOfEvent({ type }: { type: string }): Tone {
+  const name = type.split('.')[1] ?? type;
+  if (/^(started|resumed|progress)$/.test(name)) return 'live';
+  if (name === 'recovered') return 'ok';
+  return name === 'status_unknown' ? 'warn' : toneOf(name);
+}
+
 /** Each tone has a shape of its own, so that colour is never all there is. */
 const SHAPES: Readonly<Record<Tone, string>> = {
   ok: 'M6 .5a5.5 5.5 0 1 0 0 11 5.5 5.5 0 0 0 0-11Zm2.9 4.1L5.4 8.4a.7.7 0 0 1-1 0L3 7a.7.7 0 1 1 1-1l.9.9 3-3.2a.7.7 0 0 1 1 .9Z',

@@ -42,11 +42,11 @@ const MARGIN_ROWS = 8;
 
 /** A list that draws only the rows in view, however many there are. */
 export function Table<Item>(props: TableProps<Item>) {
-  const { label, columns, items, keyOf, total, selection, onHold } = props;
+  const { label, columns, items, total, selection, onHold, onEnd } = props;
   const body = useRef<HTMLTableSectionElement>(null);
   const { from, to } = useWindow(body, items.length);
   const marked = useMarkedRow(props, body);
-  const { onEnd } = props;
+  const rows = useRows(props, marked);
   useEffect(() => {
     if (to >= items.length - MARGIN_ROWS) onEnd?.();
   }, [to, items.length]);
@@ -71,15 +71,7 @@ export function Table<Item>(props: TableProps<Item>) {
       </thead>
       <tbody ref={body}>
         <Spacer rows={from} />
-        {items.slice(from, to).map((item, index) => (
-          <Row
-            key={keyOf(item)}
-            {...props}
-            item={item}
-            at={from + index}
-            isMarked={keyOf(item) === marked}
-          />
-        ))}
+        {rows(items.slice(from, to), from)}
         <Spacer rows={items.length - to} />
       </tbody>
     </table>
@@ -108,37 +100,78 @@ function SelectAll({ selection, count }: { selection: Selection; count: number }
   );
 }
 
-interface RowProps<Item> extends TableProps<Item> {
+interface RowProps<Item> {
+  id: string;
   item: Item;
   at: number;
-  isMarked: boolean;
+  className: string;
+  columns: readonly Column<Item>[];
+  /** Null where rows cannot be selected. */
+  isSelected: boolean | null;
+  onToggle: (id: string) => void;
+  onOpen: (event: MouseEvent, item: Item) => void;
 }
 
-function Row<Item>({ item, at, isMarked, ...table }: RowProps<Item>) {
-  const { columns, keyOf, hrefOf, rowClass, selection } = table;
-  const key = keyOf(item);
-  const isSelected = selection?.keys.has(key) === true;
-  const names = [rowClass?.(item) ?? '', isMarked ? 'marked' : '', isSelected ? 'selected' : ''];
+/**
+ * Draws rows. One that stays as it was keeps its node, which Preact then passes over: scrolling draws
+ * the rows that come into view, no others.
+ */
+function useRows<Item>(props: TableProps<Item>, marked: string | null) {
+  const current = useRef(props);
+  current.current = props;
+  const drawn = useRef(new Map<string, { row: RowProps<Item>; node: ComponentChildren }>());
+  const [handlers] = useState(() => ({
+    onToggle: (id: string) => current.current.selection?.toggle(id),
+    onOpen: (event: MouseEvent, item: Item) => openRow(event, current.current.hrefOf(item)),
+  }));
+  const { columns, keyOf, rowClass, selection } = props;
+  return (items: readonly Item[], from: number): ComponentChildren[] => {
+    const before = drawn.current;
+    drawn.current = new Map();
+    return items.map((item, index) => {
+      const id = keyOf(item);
+      const isSelected = selection === undefined ? null : selection.keys.has(id);
+      const names = [
+        rowClass?.(item) ?? '',
+        id === marked ? 'marked' : '',
+        isSelected === true ? 'selected' : '',
+      ];
+      const className = names.join(' ').trim();
+      const row = { id, item, at: from + index, className, columns, isSelected, ...handlers };
+      const known = before.get(id);
+      const node =
+        known !== undefined && isSame(known.row, row) ? known.node : <Row key={id} {...row} />;
+      drawn.current.set(id, { row, node });
+      return node;
+    });
+  };
+}
+
+function isSame<Props extends object>(one: Props, other: Props): boolean {
+  return (Object.keys(one) as (keyof Props)[]).every((name) => one[name] === other[name]);
+}
+
+function Row<Item>({ id, item, at, className, columns, isSelected, ...on }: RowProps<Item>) {
   return (
     <tr
-      data-key={key}
-      class={names.join(' ').trim()}
+      data-key={id}
+      class={className}
       aria-rowindex={at + 2}
-      aria-selected={selection === undefined ? undefined : isSelected}
-      onClick={(event) => openRow(event, hrefOf(item))}
+      aria-selected={isSelected ?? undefined}
+      onClick={(event) => on.onOpen(event, item)}
     >
-      {selection !== undefined && (
+      {isSelected !== null && (
         <td class="col-select">
           <input
             type="checkbox"
-            aria-label={`Select ${key}`}
+            aria-label={`Select ${id}`}
             checked={isSelected}
-            onChange={() => selection.toggle(key)}
+            onChange={() => on.onToggle(id)}
           />
         </td>
       )}
-      {columns.map(({ name, className, render }) => (
-        <td key={name} class={className}>
+      {columns.map(({ name, className: ofColumn, render }) => (
+        <td key={name} class={ofColumn}>
           {render(item)}
         </td>
       ))}

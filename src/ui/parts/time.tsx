@@ -31,11 +31,14 @@ function Moment({ at, text }: { at: string; text: string }) {
   );
 }
 
+/** The browser's zone, by name; to look it up takes as long as to draw ten moments. */
+const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
 /** A moment in full, with its zone. */
 export function absoluteText(at: string): string {
   const { isUtc } = settings.value;
   const ms = Date.parse(at);
-  const zone = isUtc ? 'UTC' : Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const zone = isUtc ? 'UTC' : ZONE;
   return `${dateText(ms, isUtc)} ${clockText(ms, { isUtc, withMs: true })} ${zone}`;
 }
 

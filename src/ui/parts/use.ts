@@ -1,5 +1,5 @@
 import { signal } from '@preact/signals';
-import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { EventView } from '../api/types.ts';
 import { onLive } from '../api/live.ts';
 
@@ -108,6 +108,20 @@ export function useLive(listener: (events: readonly EventView[] | null) => void)
   const current = useRef(listener);
   current.current = listener;
   useEffect(() => onLive((events) => current.current(events)), []);
+}
+
+/** The width of an element, in pixels. */
+export function useWidth(box: { current: HTMLElement | null }): number {
+  const [width, setWidth] = useState(800);
+  useLayoutEffect(() => {
+    const { current } = box;
+    if (current === null) return undefined;
+    setWidth(current.clientWidth);
+    const observer = new ResizeObserver(() => setWidth(current.clientWidth));
+    observer.observe(current);
+    return () => observer.disconnect();
+  }, []);
+  return width;
 }
 
 /** Grows where a dialog has changed what another part of the screen shows. */

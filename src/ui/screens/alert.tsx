@@ -4,7 +4,9 @@ import { may } from '../api/session.ts';
 import type { Alert, AlertRun } from '../api/types.ts';
 import { useKeys } from '../app/keys.ts';
 import { href, isKiosk, runPath } from '../app/router.ts';
+import { AcknowledgedBy } from '../parts/acknowledge.tsx';
 import { Copy, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
+import { Fact, Facts } from '../parts/facts.tsx';
 import { countText } from '../parts/format.ts';
 import { Status } from '../parts/status.tsx';
 import { Ago, Clock, Since } from '../parts/time.tsx';
@@ -46,7 +48,7 @@ export function AlertDetail({ values }: { values: Record<string, string> }) {
         <Copy text={value.id} label="Copy id" />
       </Header>
       <Trouble error={error} what="the newest state" retry={reload} />
-      <Facts alert={value} />
+      <AlertFacts alert={value} />
       <Section title="Runs">
         {value.runs.length === 0 && (
           <p class="faint">No run: the rule fires on what did not come.</p>
@@ -111,48 +113,26 @@ function Actions({ alert, reload }: { alert: Alert; reload: () => void }) {
   );
 }
 
-function Facts({ alert }: { alert: Alert }) {
-  const {
-    state,
-    severity,
-    owner,
-    count,
-    started_at: started,
-    resolved_at: resolved,
-    acknowledged,
-  } = alert;
+function AlertFacts({ alert }: { alert: Alert }) {
+  const { state, severity, owner, count, started_at: started, resolved_at: resolved } = alert;
   return (
     <>
-      <dl class="facts">
-        <div>
-          <dt>State</dt>
-          <dd>
-            <Status state={state} />
-          </dd>
-        </div>
-        <div>
-          <dt>Severity</dt>
-          <dd class={`severity severity-${severity}`}>{severity}</dd>
-        </div>
-        <div>
-          <dt>Runs</dt>
-          <dd class="num">{countText(count)}</dd>
-        </div>
-        <div>
-          <dt>Owner</dt>
-          <dd>{owner ?? '–'}</dd>
-        </div>
-        <div>
-          <dt>{resolved === null ? 'Firing for' : 'Resolved'}</dt>
-          <dd>{resolved === null ? <Since at={started} /> : <Ago at={resolved} />}</dd>
-        </div>
-      </dl>
-      {acknowledged !== null && (
-        <p class="notice">
-          Acknowledged by <strong>{acknowledged.by}</strong>
-          {acknowledged.comment == null ? '' : `: ${acknowledged.comment}`}
-        </p>
-      )}
+      <Facts>
+        <Fact name="State">
+          <Status state={state} />
+        </Fact>
+        <Fact name="Severity" className={`severity severity-${severity}`}>
+          {severity}
+        </Fact>
+        <Fact name="Runs" className="num">
+          {countText(count)}
+        </Fact>
+        <Fact name="Owner">{owner ?? '–'}</Fact>
+        <Fact name={resolved === null ? 'Firing for' : 'Resolved'}>
+          {resolved === null ? <Since at={started} /> : <Ago at={resolved} />}
+        </Fact>
+      </Facts>
+      <AcknowledgedBy acknowledged={alert.acknowledged} />
     </>
   );
 }

@@ -10,12 +10,11 @@ import { useList } from '../parts/list.ts';
 import { useNews } from '../parts/news.ts';
 import { NewsButton } from '../parts/news-button.tsx';
 import { Range } from '../parts/range.tsx';
-import { Glyph, Status } from '../parts/status.tsx';
+import { Glyph, Status, toneOfEvent } from '../parts/status.tsx';
 import { Table, type Column } from '../parts/table.tsx';
 import { Ago, Length } from '../parts/time.tsx';
 import { act, say } from '../parts/toast.tsx';
 import { useLoaded } from '../parts/use.ts';
-import { toneOfEvent } from './run-chart.tsx';
 
 const STATES = ['pending', 'delivered', 'parked', 'dead', 'skipped', 'superseded'] as const;
 

@@ -4,18 +4,14 @@ import { may } from '../api/session.ts';
 import type { DeliveryDetail } from '../api/types.ts';
 import { address, href, isKiosk, setQuery } from '../app/router.ts';
 import { Copy, Dialog, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
+import { Fact, Facts } from '../parts/facts.tsx';
 import { eventText, lengthText } from '../parts/format.ts';
 import { Status } from '../parts/status.tsx';
 import { Ago, Clock, Length } from '../parts/time.tsx';
 import { act } from '../parts/toast.tsx';
 import { useLoaded } from '../parts/use.ts';
 
-type Attempt = DeliveryDetail['attempts'][number] & {
-  /** Time that each phase of the request took, ms; some daemons do not say. */
-  phases?: Record<string, number | null> | null;
-  /** What was sent, without secrets. */
-  request_headers?: Record<string, string> | null;
-};
+type Attempt = DeliveryDetail['attempts'][number];
 
 /** One event to one receiver, with every attempt. */
 export function Delivery({ values }: { values: Record<string, string> }) {
@@ -38,7 +34,7 @@ export function Delivery({ values }: { values: Record<string, string> }) {
         <Copy text={value.id} label="Copy id" />
       </Header>
       <Trouble error={error} what="the newest state" retry={reload} />
-      <Facts delivery={value} />
+      <DeliveryFacts delivery={value} />
       <Section title="Attempts">
         {attempts.length === 0 && <p class="faint">None yet.</p>}
         <ol class="attempts">
@@ -65,7 +61,7 @@ function mostOf(attempts: readonly Attempt[]): number {
   return Math.max(1, ...attempts.map(({ duration_ms: took }) => took));
 }
 
-function Facts({ delivery }: { delivery: DeliveryDetail }) {
+function DeliveryFacts({ delivery }: { delivery: DeliveryDetail }) {
   const {
     state,
     created_at: created,
@@ -74,43 +70,31 @@ function Facts({ delivery }: { delivery: DeliveryDetail }) {
     run_id: run,
   } = delivery;
   return (
-    <dl class="facts">
-      <div>
-        <dt>State</dt>
-        <dd>
-          <Status state={state} />
-        </dd>
-      </div>
-      <div>
-        <dt>Created</dt>
-        <dd>
-          <Ago at={created} />
-        </dd>
-      </div>
-      <div>
-        <dt>Delivered</dt>
-        <dd>
-          {delivered === null ? (
-            <span class="faint">not yet</span>
-          ) : (
-            <Length ms={Date.parse(delivered) - Date.parse(created)} />
-          )}
-          {delivered !== null && ' later'}
-        </dd>
-      </div>
-      <div>
-        <dt>Event</dt>
-        <dd class="mono id">{event}</dd>
-      </div>
+    <Facts>
+      <Fact name="State">
+        <Status state={state} />
+      </Fact>
+      <Fact name="Created">
+        <Ago at={created} />
+      </Fact>
+      <Fact name="Delivered">
+        {delivered === null ? (
+          <span class="faint">not yet</span>
+        ) : (
+          <>
+            <Length ms={Date.parse(delivered) - Date.parse(created)} /> later
+          </>
+        )}
+      </Fact>
+      <Fact name="Event" className="mono id">
+        {event}
+      </Fact>
       {run !== '' && (
-        <div>
-          <dt>Run</dt>
-          <dd class="mono id">
-            <RunLink id={run} />
-          </dd>
-        </div>
+        <Fact name="Run" className="mono id">
+          <RunLink id={run} />
+        </Fact>
       )}
-    </dl>
+    </Facts>
   );
 }
 
@@ -190,15 +174,7 @@ function Elsewhere({ delivery, onClose }: { delivery: DeliveryDetail; onClose: (
 }
 
 function AttemptRow({ attempt, number, most }: { attempt: Attempt; number: number; most: number }) {
-  const {
-    at,
-    status,
-    error,
-    duration_ms: took,
-    response,
-    phases,
-    request_headers: headers,
-  } = attempt;
+  const { at, status, error, duration_ms: took, response } = attempt;
   const isChosen = address.value.query.get('attempt') === String(number);
   return (
     <li class={isChosen ? 'chosen' : ''}>
@@ -225,17 +201,6 @@ function AttemptRow({ attempt, number, most }: { attempt: Attempt; number: numbe
       {error !== null && <p class="attempt-error">{error.message}</p>}
       {isChosen && (
         <div class="attempt-detail">
-          {phases != null && <Phases phases={phases} />}
-          {headers != null && (
-            <>
-              <h3>Request headers</h3>
-              <pre tabIndex={0}>
-                {Object.entries(headers)
-                  .map(([name, text]) => `${name}: ${text}`)
-                  .join('\n')}
-              </pre>
-            </>
-          )}
           <h3>Response</h3>
           {response === null || response === '' ? (
             <p class="faint">Nothing was answered, or nothing of it is kept.</p>
@@ -245,20 +210,5 @@ function AttemptRow({ attempt, number, most }: { attempt: Attempt; number: numbe
         </div>
       )}
     </li>
-  );
-}
-
-function Phases({ phases }: { phases: Record<string, number | null> }) {
-  return (
-    <dl class="pairs tight">
-      {Object.entries(phases).map(([name, ms]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>
-            <Length ms={ms} />
-          </dd>
-        </div>
-      ))}
-    </dl>
   );
 }

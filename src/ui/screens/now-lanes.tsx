@@ -1,11 +1,12 @@
-import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useMemo, useRef, useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import type { EventView, Watch } from '../api/types.ts';
-import { href, runPath } from '../app/router.ts';
+import { go, href, runPath } from '../app/router.ts';
 import { Empty, Loading, Section, Trouble } from '../parts/basics.tsx';
+import { useBrush } from '../parts/brush.ts';
 import { lengthText, plural, shortId } from '../parts/format.ts';
 import { Glyph, glyphPath, toneOf, type Tone } from '../parts/status.tsx';
-import { now, useLive, useLoaded } from '../parts/use.ts';
+import { now, useLive, useLoaded, useWidth } from '../parts/use.ts';
 import { learnNames, workflowText } from '../parts/workflows.ts';
 import { lanesOf, ROWS_MOST, type Bar, type Lane } from './now-pack.ts';
 import { keyOfRun, namedOf, patched } from './runs.tsx';
@@ -119,8 +120,24 @@ function Marks() {
 const ROW_PX = 9;
 
 function Board({ lanes, from, to }: { lanes: readonly Lane[]; from: number; to: number }) {
+  const board = useRef<HTMLDivElement>(null);
+  const chartOf = () => board.current?.querySelector<HTMLElement>('.lane-chart') ?? null;
+  const boundsOf = () => chartOf()?.getBoundingClientRect() ?? null;
+  const brush = useBrush(boundsOf, ({ left, right }) => {
+    const width = chartOf()?.clientWidth ?? 1;
+    const timeAt = (px: number) => new Date(from + (px / width) * (to - from)).toISOString();
+    go(href('/runs', { since: timeAt(left), until: timeAt(right) }));
+  });
+  const { stretch } = brush;
+  const offset = chartOf()?.offsetLeft ?? 0;
   return (
-    <div class="lanes">
+    <div class="lanes" ref={board} {...brush.handlers}>
+      {stretch !== null && (
+        <div
+          class="brushed"
+          style={{ left: `${offset + stretch.left}px`, width: `${stretch.right - stretch.left}px` }}
+        />
+      )}
       {lanes.map((lane) => (
         <LaneRow key={lane.key} lane={lane} from={from} to={to} />
       ))}
@@ -203,17 +220,4 @@ function RunBar({ bar, x, width }: { bar: Bar; x: (at: number) => number; width:
       )}
     </a>
   );
-}
-
-function useWidth(box: { current: HTMLElement | null }): number {
-  const [width, setWidth] = useState(600);
-  useLayoutEffect(() => {
-    const { current } = box;
-    if (current === null) return;
-    const observer = new ResizeObserver(() => setWidth(current.clientWidth));
-    observer.observe(current);
-    setWidth(current.clientWidth);
-    return () => observer.disconnect();
-  }, []);
-  return width;
 }

@@ -6,6 +6,19 @@ export interface Span {
   to: number;
 }
 
+/** Where moments lie on a chart of some width, in pixels. */
+export interface Scale {
+  span: Span;
+  x: (at: number) => number;
+  width: number;
+}
+
+/** The selected event, and how to select another. */
+export interface Choosing {
+  chosen: string | null;
+  onChoose: (eventId: string) => void;
+}
+
 /** One state that a run was in. */
 export interface Segment extends Span {
   status: string;

@@ -3,10 +3,9 @@ import { may } from '../api/session.ts';
 import { href, isKiosk, setQuery } from '../app/router.ts';
 import { Section } from '../parts/basics.tsx';
 import { eventText, lengthText, plural } from '../parts/format.ts';
-import { Glyph, Status } from '../parts/status.tsx';
+import { Glyph, Status, toneOfEvent } from '../parts/status.tsx';
 import { Clock } from '../parts/time.tsx';
 import { act } from '../parts/toast.tsx';
-import { toneOfEvent } from './run-chart.tsx';
 import type { Delay, Stretch } from './run-delay.ts';
 
 interface DelaysProps {

@@ -2,10 +2,9 @@ import type { ComponentChildren } from 'preact';
 import type { Timeline, TimelineDelivery } from '../api/types.ts';
 import { href } from '../app/router.ts';
 import { eventText, lengthText, statusText } from '../parts/format.ts';
-import { Glyph, Status } from '../parts/status.tsx';
+import { Glyph, Status, toneOfEvent } from '../parts/status.tsx';
 import { Clock, Length } from '../parts/time.tsx';
 import { segmentsOf } from './run-axis.ts';
-import { toneOfEvent } from './run-chart.tsx';
 
 /** All that the time axis shows, as tables. */
 export function RunTables({ timeline }: { timeline: Timeline }) {

@@ -31,6 +31,7 @@ export function RunTimeline({ story, reload }: { story: RunStory; reload: () => 
           now={isActive ? at : whole.to}
           chosen={chosen}
           onChoose={choose}
+          onSpan={showSpan}
         />
         {timeline.truncated && (
           <p class="faint after">

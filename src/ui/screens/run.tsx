@@ -1,13 +1,13 @@
-import type { ComponentChildren } from 'preact';
 import { api } from '../api/calls.ts';
 import { ApiError, messageOf } from '../api/request.ts';
 import { may } from '../api/session.ts';
 import type { Watch } from '../api/types.ts';
 import { useKeys } from '../app/keys.ts';
 import { href, isKiosk } from '../app/router.ts';
-import { acknowledge } from '../parts/acknowledge.tsx';
+import { acknowledge, AcknowledgedBy } from '../parts/acknowledge.tsx';
 import { Command, Copy, Empty, Header, Loading, Progress, Trouble } from '../parts/basics.tsx';
 import { confirmed } from '../parts/confirm.tsx';
+import { Fact, Facts } from '../parts/facts.tsx';
 import { Status, toneOf } from '../parts/status.tsx';
 import { Ago, Clock } from '../parts/time.tsx';
 import { act, say } from '../parts/toast.tsx';
@@ -61,7 +61,7 @@ export function Run({ values }: { values: Record<string, string> }) {
         <Actions watch={watch} reload={reload} />
       </Header>
       <Trouble error={error} what="the newest state" retry={reload} />
-      <Facts watch={watch} />
+      <RunFacts watch={watch} />
       <RunTimeline story={value} reload={reload} />
       <Metadata watch={watch} />
     </>
@@ -155,11 +155,11 @@ async function pollNow(watch: Watch, reload: () => void): Promise<void> {
   reload();
 }
 
-function Facts({ watch }: { watch: Watch }) {
+function RunFacts({ watch }: { watch: Watch }) {
   const { run, acknowledged, error } = watch;
   return (
     <>
-      <dl class="facts">
+      <Facts>
         <Fact name="Status">
           <Status state={stateOf(watch)} />
         </Fact>
@@ -182,40 +182,14 @@ function Facts({ watch }: { watch: Watch }) {
           />
         </Fact>
         <Fact name="Source">{watch.source}</Fact>
-      </dl>
-      {acknowledged != null && (
-        <p class="notice">
-          Acknowledged by <strong>{acknowledged.by}</strong>
-          {acknowledged.at !== undefined && (
-            <>
-              {' '}
-              <Ago at={acknowledged.at} />
-            </>
-          )}
-          {acknowledged.comment != null && <>: {acknowledged.comment}</>}
-          {acknowledged.until != null && (
-            <>
-              {' '}
-              (until <Clock at={acknowledged.until} />)
-            </>
-          )}
-        </p>
-      )}
+      </Facts>
+      <AcknowledgedBy acknowledged={acknowledged} />
       {error !== null && (
         <p class="notice warn">
           {error.message} Since <Clock at={error.since} />.
         </p>
       )}
     </>
-  );
-}
-
-function Fact({ name, children }: { name: string; children: ComponentChildren }) {
-  return (
-    <div>
-      <dt>{name}</dt>
-      <dd>{children}</dd>
-    </div>
   );
 }
 

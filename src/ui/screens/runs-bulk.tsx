@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
-import type { Query } from '../api/request.ts';
-import type { Watch } from '../api/types.ts';
+import { messageOf, type Query } from '../api/request.ts';
+import type { DeliveryView, Page, Watch } from '../api/types.ts';
 import { acknowledge } from '../parts/acknowledge.tsx';
 import { confirmed } from '../parts/confirm.tsx';
 import { countText, plural } from '../parts/format.ts';
@@ -21,41 +21,61 @@ const MOST = 10_000;
 /** Requests at once. */
 const PARALLEL = 4;
 
+/** How far an action is. */
+interface Progress {
+  done: number;
+  total: number;
+  of: string;
+}
+
 /** What can be done to the runs that are selected, or to all that match the filters. */
 export function BulkActions({ list, selection, query }: BulkProps) {
   const [isAll, setAll] = useState(false);
-  const [done, setDone] = useState<number | null>(null);
+  const [progress, setProgress] = useState<Progress | null>(null);
   const chosen = selection.items.length;
   if (chosen === 0) return null;
   const total = list.total ?? list.items.length;
   const count = isAll ? Math.min(total, MOST) : chosen;
   const finish = () => {
-    setDone(null);
+    setProgress(null);
     setAll(false);
     selection.clear();
     list.reload();
   };
   const gather = () => (isAll ? allMatching(query) : Promise.resolve(selection.items));
-  const run = async (verb: string, change: (watch: Watch) => Promise<unknown>) => {
-    setDone(0);
-    const failed = await forEach(await gather(), change, setDone);
-    say(`${verb} ${plural(count - failed, 'run')}${failed > 0 ? `; ${failed} failed` : ''}.`, {
-      isError: failed > 0,
-    });
+  const unwatch = async () => {
+    const runs = await gather();
+    const failed = await forEach(runs, api.unwatch, (done) =>
+      setProgress({ done, total: runs.length, of: 'runs' }),
+    );
+    sayDone('Stopped watching', plural(runs.length - failed, 'run'), failed);
     finish();
   };
-  const ask = (verb: string, done_: string, change: (watch: Watch) => Promise<unknown>) =>
-    confirmed({
-      title: `${verb} ${plural(count, 'run')}?`,
-      text: <Preview items={selection.items} count={count} />,
-      verb,
-      isDangerous: verb === 'Unwatch',
-      onYes: () => void run(done_, change),
-    });
-  if (done !== null) {
+  const redeliver = async (deliveries: readonly DeliveryView[]) => {
+    const failed = await forEach(
+      deliveries,
+      ({ id }) => api.redeliver(id),
+      (done) => setProgress({ done, total: deliveries.length, of: 'deliveries' }),
+    );
+    sayDone('Sent again', deliveriesText(deliveries.length - failed), failed);
+    finish();
+  };
+  const askToRedeliver = async () => {
+    setProgress({ done: 0, total: count, of: 'runs' });
+    try {
+      const lost = await lostDeliveries(await gather());
+      if (lost.length === 0)
+        say(`${plural(count, 'run')}: no delivery is dead, parked or skipped.`);
+      else confirmRedelivery(lost, count, () => void redeliver(lost));
+    } catch (error) {
+      say(messageOf(error), { isError: true });
+    }
+    setProgress(null);
+  };
+  if (progress !== null) {
     return (
       <div class="bulk" role="status">
-        {countText(done)} of {countText(count)} done…
+        {countText(progress.done)} of {countText(progress.total)} {progress.of}…
       </div>
     );
   }
@@ -81,18 +101,15 @@ export function BulkActions({ list, selection, query }: BulkProps) {
       >
         Acknowledge
       </button>
-      <button
-        type="button"
-        onClick={() => ask('Redeliver', 'Sent again the events of', redeliverOf)}
-      >
-        Redeliver
+      <button type="button" onClick={() => void askToRedeliver()}>
+        Redeliver …
       </button>
       <button
         type="button"
         class="danger"
-        onClick={() => ask('Unwatch', 'Stopped watching', (watch) => api.unwatch(watch))}
+        onClick={() => confirmUnwatch(selection.items, count, () => void unwatch())}
       >
-        Unwatch
+        Unwatch …
       </button>
       <button type="button" class="quiet" onClick={selection.clear}>
         Clear
@@ -100,6 +117,55 @@ export function BulkActions({ list, selection, query }: BulkProps) {
     </div>
   );
 }
+
+function sayDone(verb: string, what: string, failed: number): void {
+  say(`${verb} ${what}${failed > 0 ? `; ${failed} failed` : ''}.`, { isError: failed > 0 });
+}
+
+function confirmUnwatch(items: readonly Watch[], count: number, onYes: () => void): void {
+  confirmed({
+    title: `Unwatch ${plural(count, 'run')}?`,
+    text: <Preview items={items} count={count} />,
+    verb: 'Unwatch',
+    isDangerous: true,
+    onYes,
+  });
+}
+
+/** Says how many deliveries go out again, where to, and why they had not arrived. */
+function confirmRedelivery(
+  deliveries: readonly DeliveryView[],
+  runs: number,
+  onYes: () => void,
+): void {
+  const groups = new Map<string, number>();
+  for (const { endpoint, state } of deliveries) {
+    const group = `${state}, to ${endpoint}`;
+    groups.set(group, (groups.get(group) ?? 0) + 1);
+  }
+  const shown = [...groups].sort(([, one], [, other]) => other - one).slice(0, 8);
+  confirmed({
+    title: `Redeliver ${deliveriesText(deliveries.length)}?`,
+    text: (
+      <>
+        <p>
+          Of {plural(runs, 'run')}, these did not arrive. They go out again with the same event ids.
+        </p>
+        <ul class="preview">
+          {shown.map(([group, count]) => (
+            <li key={group}>
+              <span class="num">{countText(count)}</span> {group}
+            </li>
+          ))}
+        </ul>
+      </>
+    ),
+    verb: 'Redeliver',
+    onYes,
+  });
+}
+
+const deliveriesText = (count: number) => plural(count, 'delivery', 'deliveries');
 
 function Preview({ items, count }: { items: readonly Watch[]; count: number }) {
   const shown = items.slice(0, 5);
@@ -115,18 +181,38 @@ function Preview({ items, count }: { items: readonly Watch[]; count: number }) {
   );
 }
 
-/** Sends again what did not arrive. */
-async function redeliverOf({ run_id: id }: Watch): Promise<void> {
-  const { data } = await api.deliveries({ run_id: id, limit: PAGE_SIZE });
-  const lost = data.filter(({ state }) => /^(dead|parked|skipped)$/.test(state));
-  for (const { id: delivery } of lost) await api.redeliver(delivery);
+/** The states of deliveries that did not arrive, and will not without a user. */
+const LOST = 'dead,parked,skipped';
+
+/** Fewer runs than this are asked for one by one. */
+const FEW = 20;
+
+/** What did not arrive of some runs: of few, read by run; of many, out of all that did not arrive. */
+async function lostDeliveries(runs: readonly Watch[]): Promise<DeliveryView[]> {
+  if (runs.length > FEW) {
+    const ids = new Set(runs.map(({ run_id: id }) => id));
+    const all = await allPages((paging) => api.deliveries({ state: LOST, ...paging }));
+    return all.filter(({ run_id: id }) => ids.has(id));
+  }
+  const found = await Promise.all(
+    runs.map(({ run_id: id }) =>
+      allPages((paging) => api.deliveries({ run_id: id, state: LOST, ...paging })),
+    ),
+  );
+  return found.flat();
 }
 
-async function allMatching(query: Query): Promise<Watch[]> {
-  const all: Watch[] = [];
+function allMatching(query: Query): Promise<Watch[]> {
+  return allPages((paging) => api.watches({ ...query, ...paging }));
+}
+
+async function allPages<Item>(
+  read: (paging: { limit: number; cursor: string | undefined }) => Promise<Page<Item>>,
+): Promise<Item[]> {
+  const all: Item[] = [];
   let cursor: string | undefined;
   do {
-    const page = await api.watches({ ...query, limit: PAGE_SIZE, cursor });
+    const page = await read({ limit: PAGE_SIZE, cursor });
     all.push(...page.data);
     cursor = page.next_cursor ?? undefined;
   } while (cursor !== undefined && all.length < MOST);
@@ -134,9 +220,9 @@ async function allMatching(query: Query): Promise<Watch[]> {
 }
 
 /** @returns how many failed */
-async function forEach(
-  items: readonly Watch[],
-  change: (watch: Watch) => Promise<unknown>,
+async function forEach<Item>(
+  items: readonly Item[],
+  change: (item: Item) => Promise<unknown>,
   onProgress: (done: number) => void = () => undefined,
 ): Promise<number> {
   const left = [...items];
