@@ -14,6 +14,7 @@ interface Ear {
  */
 export class EventBell {
   private readonly listeners = new Set<() => void>();
+  private rung = 0;
   private onPlace: (place: number, epoch: string) => void = () => undefined;
 
   /** @param subscriber a connection of its own, since a subscribed one can do nothing else */
@@ -53,8 +54,14 @@ export class EventBell {
     };
   }
 
+  /** How often it has rung: while that stays the same, so does the log, as far as this process knows. */
+  get rings(): number {
+    return this.rung;
+  }
+
   /** Rings in this process: something of the log is not as it was. */
   wakeAll(): void {
+    this.rung += 1;
     for (const listener of this.listeners) listener();
   }
 }

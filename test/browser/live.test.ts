@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, test } fr
 import type { Browser, Page } from 'playwright-core';
 import { launchBrowser, openPage, type WatchedPage } from '../support/browser.ts';
 import { openStage, WORKFLOWS, type Stage } from '../support/dashboard-stage.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 let stage: Stage;
 let browser: Browser;
@@ -100,24 +101,23 @@ describe('keys', () => {
     await open('/runs?status=failed');
     await page.keyboard.press('g');
     await page.keyboard.press(key);
-    await page.getByRole('heading', { level: 1, name: title }).waitFor();
+    await page.getByRole('heading', { level: 1, name: title, exact: true }).waitFor();
   });
 
   test('j, k, x, a, Enter and Escape work on the rows of a list', async () => {
     const older = await stage.run(running);
     const newer = await stage.run(running);
     await open('/runs?status=running');
+    await row(older).waitFor();
     await row(newer).waitFor();
-    const keys = await page
-      .locator('tr[data-key]')
-      .evaluateAll((rows) => rows.map((one) => (one as HTMLElement).dataset['key']));
-    const marked = () => page.locator('tr.marked').getAttribute('data-key');
-    expect(keys).toContain(`default/${older}`);
+    const markedAt = (place: number) =>
+      page.locator(`tbody tr:nth-child(${place}).marked`).waitFor({ timeout: 4_000 });
     await page.keyboard.press('j');
+    await markedAt(1);
     await page.keyboard.press('j');
-    expect(await marked()).toBe(keys[1]);
+    await markedAt(2);
     await page.keyboard.press('k');
-    expect(await marked()).toBe(keys[0]);
+    await markedAt(1);
     await page.keyboard.press('x');
     await page.getByText('1 selected run').waitFor();
     await page.keyboard.press('a');
@@ -184,13 +184,33 @@ describe('actions', () => {
     const id = await stage.run(running);
     await open('/runs?status=running');
     await row(id).getByRole('checkbox').check();
-    await page.getByRole('button', { name: 'Unwatch' }).click();
+    await page.getByRole('button', { name: 'Unwatch …' }).click();
     const dialog = page.getByRole('dialog', { name: 'Unwatch 1 run?' });
     await dialog.getByText(id).waitFor();
     await dialog.getByRole('button', { name: 'Unwatch' }).click();
     await page.getByText('Stopped watching 1 run.').waitFor();
     const { body } = await stage.daemon.api(`/v1/watches/${id}`);
     expect(body.state).toBe('cancelled');
+  });
+
+  test('redelivering selected runs says first how many deliveries did not arrive', async () => {
+    await stage.daemon.api('/v1/endpoints/flaky/pause', {});
+    const id = await stage.run({
+      ...running,
+      steps: [{ after_ms: 1, status: 'failed', progress: 20 }],
+    });
+    await waitFor(async () => {
+      const { body } = await stage.daemon.api(`/v1/deliveries?run_id=${id}&state=parked`);
+      return body.data.length === 1;
+    });
+    await open('/runs?status=failed');
+    await row(id).getByRole('checkbox').check();
+    await page.getByRole('button', { name: 'Redeliver …' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Redeliver 1 delivery?' });
+    await dialog.getByText('1 parked, to flaky').waitFor();
+    await dialog.getByRole('button', { name: 'Redeliver' }).click();
+    await page.getByText('Sent again 1 delivery.').waitFor();
+    await stage.daemon.api('/v1/endpoints/flaky/resume', {});
   });
 
   test('kiosk shows no control', async () => {

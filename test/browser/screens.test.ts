@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser, Locator, Page } from 'playwright-core';
 import { launchBrowser, openPage, type WatchedPage } from '../support/browser.ts';
 import { openStage, WORKFLOWS, type Stage } from '../support/dashboard-stage.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -40,7 +40,7 @@ afterAll(async () => {
 async function withPage(
   path: string,
   work: (page: Page, watched: WatchedPage) => Promise<void>,
-  options: { width?: number; theme?: 'light' | 'dark'; script?: string } = {},
+  options: Omit<Parameters<typeof openPage>[1], 'url'> = {},
 ): Promise<void> {
   const watched = await openPage(browser, { url: `${stage.url}${path}`, ...options });
   try {
@@ -87,33 +87,74 @@ describe.each(SCREENS)('the screen %s', (_name, path, words) => {
     },
   );
 
-  test('dashboard screen fits a width of 360 px', async () => {
+  test.each([
+    ['a width of 360 px', { width: 360 }],
+    ['a zoom of 200 %', { width: 1_280, zoom: 2 }],
+    ['a zoom of 400 %', { width: 1_440, zoom: 4 }],
+  ])('dashboard screen fits %s', async (_size, options) => {
     await withPage(
       path(),
       async (page) => {
         await page.getByText(words).first().waitFor({ state: 'attached' });
-        // What is being loaded may be wider for a moment.
-        await page
-          .waitForFunction(() => {
-            const { clientWidth, scrollWidth } = document.documentElement;
-            return scrollWidth <= clientWidth;
-          })
-          .catch(() => undefined);
-        const wide = await page.evaluate(() => {
-          const { clientWidth, scrollWidth } = document.documentElement;
-          if (scrollWidth <= clientWidth) return [];
-          return [...document.querySelectorAll('main *')]
-            .filter((one) => one.getBoundingClientRect().right > clientWidth + 1)
-            .map((one) => one.outerHTML.slice(0, 120));
-        });
-        expect(wide).toEqual([]);
+        await waitFor(async () => (await tooWide(page)).length === 0, {
+          describe: 'a screen that does not scroll sideways',
+        }).catch(() => undefined);
+        expect(await tooWide(page)).toEqual([]);
       },
-      { width: 360 },
+      options,
     );
   });
 });
 
+/** The elements that a page is too narrow for. */
+function tooWide(page: Page): Promise<string[]> {
+  return page.evaluate(() => {
+    const { clientWidth, scrollWidth } = document.documentElement;
+    if (scrollWidth <= clientWidth) return [];
+    return [...document.querySelectorAll('main *')]
+      .filter((one) => one.getBoundingClientRect().right > clientWidth + 1)
+      .map((one) => one.outerHTML.slice(0, 120));
+  });
+}
+
+test('nothing on the dashboard moves by itself where a user wants less motion', async () => {
+  await withPage(
+    `/runs/default/${failed}`,
+    async (page) => {
+      await page.locator('.chart').waitFor();
+      const moving = () => page.evaluate(() => document.getAnimations().length);
+      expect(await moving()).toBe(0);
+      await page.keyboard.press('?');
+      await page.getByRole('dialog', { name: 'Keys' }).waitFor();
+      expect(await moving()).toBe(0);
+    },
+    { reducedMotion: true },
+  );
+});
+
+/** Drags from one share of an element's width to another. */
+async function drag(page: Page, target: Locator, [from, to]: [number, number]): Promise<void> {
+  await target.scrollIntoViewIfNeeded();
+  const box = await target.boundingBox();
+  if (box === null) throw new Error('there is nothing to drag over');
+  const y = box.y + box.height / 2;
+  await page.mouse.move(box.x + box.width * from, y);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * to, y, { steps: 4 });
+  await page.mouse.up();
+}
+
 describe('what needs a person', () => {
+  test('dragging over the lanes of Now lists the runs of that stretch of time', async () => {
+    await withPage('/', async (page) => {
+      const lane = page.locator('.lane-chart').first();
+      await lane.waitFor();
+      await drag(page, lane, [0.5, 0.99]);
+      await page.waitForURL(/\/runs\?since=.+&until=/);
+      await page.getByRole('heading', { level: 1, name: 'Runs' }).waitFor();
+    });
+  });
+
   test('Now lists a waiting run and a firing alert, and its title counts them', async () => {
     await withPage('/', async (page) => {
       for (const name of ['Awaits feedback', 'Alert']) {
@@ -167,6 +208,20 @@ describe('a run', () => {
         .getByText(/knew of it .+ later|has not been notified/)
         .first()
         .waitFor();
+    });
+  });
+
+  test('dragging over the time axis of a run shows that stretch, and All the whole again', async () => {
+    await withPage(`/runs/default/${failed}`, async (page) => {
+      const chart = page.locator('.chart svg');
+      await chart.waitFor();
+      await drag(page, chart, [0.4, 0.6]);
+      await page.waitForURL(/from=.+&to=/);
+      const span = new URL(page.url()).searchParams;
+      const spanMs = Date.parse(span.get('to') ?? '') - Date.parse(span.get('from') ?? '');
+      expect(spanMs).toBeGreaterThan(0);
+      await page.getByRole('button', { name: 'All' }).click();
+      await page.waitForURL((url) => !url.searchParams.has('from'));
     });
   });
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { workflowOfStory } from '../../src/simulator/workflow.ts';
 import {
   eventsOf,
   readAll,
@@ -485,6 +486,24 @@ describe('list of watches', () => {
     for (const query of ['cursor=yesterday', 'limit=201', 'limit=0', 'state=asleep']) {
       expect(await daemon.api(`/v1/watches?${query}`)).toMatchObject({ status: 422 });
     }
+  });
+});
+
+describe('names of workflows', () => {
+  test('a workflow without a configured name has the one that Noxus lists', async () => {
+    const runId = noxus.add({ workflow_id: workflowOfStory('fails') }).id;
+    await daemon.api('/v1/watches', { run_id: runId, endpoints: ['audit'] });
+    await waitFor(async () => {
+      const { body } = await daemon.api(`/v1/watches/${runId}`);
+      return body.workflow_name === 'fails';
+    });
+    noxus.setStatus(runId, 'failed', 10);
+    await daemon.api(`/v1/watches/${runId}/poll`, undefined, 'POST');
+    await waitForWatch(daemon, runId, ({ state }) => state === 'finished');
+    const events = await eventsOf(daemon, runId);
+    expect(events.at(-1)?.data.workflow_name).toBe('fails');
+    const { body } = await daemon.api('/v1/workflows');
+    expect(body.data.map(({ name }: { name: string }) => name)).toContain('fails');
   });
 });
 

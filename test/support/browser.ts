@@ -43,17 +43,20 @@ interface PageOptions {
   width?: number;
   height?: number;
   theme?: 'light' | 'dark';
+  /** How far the page is zoomed, which leaves it that much less room. */
+  zoom?: number;
+  reducedMotion?: boolean;
   /** A script that is there before the page's own; the page's policy does not hold it back. */
   script?: string;
 }
 
-export async function openPage(
-  browser: Browser,
-  { url, width = 1_400, height = 900, theme = 'light', script }: PageOptions,
-): Promise<WatchedPage> {
+export async function openPage(browser: Browser, options: PageOptions): Promise<WatchedPage> {
+  const { url, width = 1_400, height = 900, theme = 'light', zoom = 1, script } = options;
   const context = await browser.newContext({
-    viewport: { width, height },
+    viewport: { width: Math.round(width / zoom), height: Math.round(height / zoom) },
+    deviceScaleFactor: zoom,
     colorScheme: theme,
+    reducedMotion: options.reducedMotion === true ? 'reduce' : 'no-preference',
     timezoneId: 'UTC',
     locale: 'en-GB',
   });

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 
 /** What a screen does on a key. @returns nothing; the key goes no further */
 export type Keys = Record<string, () => void>;
@@ -9,7 +9,8 @@ const stack: { current: Keys }[] = [];
 export function useKeys(keys: Keys): void {
   const held = useRef(keys);
   held.current = keys;
-  useEffect(() => {
+  // Before it can be seen: a quick user presses a key at once.
+  useLayoutEffect(() => {
     stack.push(held);
     return () => {
       stack.splice(stack.indexOf(held), 1);
@@ -18,7 +19,7 @@ export function useKeys(keys: Keys): void {
 }
 
 /** A key that waits for a second one is forgotten after this, ms. */
-const CHORD_MS = 1_500;
+const CHORD_MS = 3_000;
 
 let chord: { key: string; at: number } | null = null;
 
