@@ -8,32 +8,91 @@ import { waitFor } from '../test/support/wait-for.ts';
 
 const DOCS = join(import.meta.dirname, '../docs/images');
 
-/** With `--all <folder>`, every screen in both themes and at two widths, to be looked at. */
+/**
+ * With `--all <folder>`, every screen in both themes and at two widths, to be looked at; also while
+ * nothing is watched, with long names and many silences, and without its daemon.
+ */
 const [flag, folder] = process.argv.slice(2);
+
+const LISTS = {
+  now: '/',
+  runs: '/runs',
+  deliveries: '/deliveries',
+  endpoints: '/endpoints',
+  alerts: '/alerts',
+  workflows: '/workflows?since=1h',
+  system: '/system',
+};
 
 const stage = await openStage();
 const browser = await launchBrowser();
 try {
-  await playHour(stage);
-  const run = await playOneRun(stage);
-  await waitFor(() => isOver(stage, run), { timeoutMs: 40_000 });
-  const screens: Record<string, string> = {
-    now: '/',
-    runs: '/runs',
-    failed: '/runs?status=failed&since=1h',
-    run: `/runs/default/${run}`,
-    deliveries: '/deliveries',
-    delivery: `/deliveries/${await failedDelivery(stage)}?attempt=1`,
-    endpoints: '/endpoints',
-    alerts: '/alerts',
-    workflows: '/workflows?since=1h',
-    system: '/system',
-  };
-  if (flag === '--all' && folder !== undefined) await takeAll(folder, screens);
-  else await takeDocs(screens);
+  if (flag === '--all' && folder !== undefined) {
+    await takeAll(join(folder, 'empty'), LISTS);
+    await takeAll(join(folder, 'usual'), await playScreens());
+    await takeAll(join(folder, 'long'), await playLong());
+    await takeLost(join(folder, 'lost'));
+  } else {
+    await takeDocs(await playScreens());
+  }
 } finally {
   await browser.close();
   await stage.close();
+}
+
+/** A usual hour. */
+async function playScreens(): Promise<Record<string, string>> {
+  await playHour(stage);
+  const run = await playOneRun(stage);
+  await waitFor(() => isOver(stage, run), { timeoutMs: 40_000 });
+  return {
+    ...LISTS,
+    failed: '/runs?status=failed&since=1h',
+    run: `/runs/default/${run}`,
+    delivery: `/deliveries/${await failedDelivery(stage)}?attempt=1`,
+    none: '/runs?status=stopped&q=team%3Dnobody',
+    missing: '/runs/default/00000000-0000-4000-8000-000000000000',
+    nowhere: '/no-such-screen',
+  };
+}
+
+/** What strains the layout: names of the greatest length, and more silences than fit a screen. */
+async function playLong(): Promise<Record<string, string>> {
+  const id = `run_${'x'.repeat(120)}.end`;
+  await stage.run(
+    { id, age_ms: 60_000, steps: [{ after_ms: 1, status: 'failed', progress: 50 }] },
+    {
+      metadata: Object.fromEntries(
+        Array.from({ length: 12 }, (_, at) => [`a-rather-long-key-${at}`, 'v'.repeat(90)]),
+      ),
+      webhook: { url: `https://example.com/hooks/${'path/'.repeat(60)}`, events: ['run.failed'] },
+    },
+  );
+  for (let at = 0; at < 30; at += 1) {
+    await stage.daemon.api('/v1/silences', {
+      matchers: { workflow_id: `${at}${'0'.repeat(35)}`, event: 'run.failed' },
+      until: '8h',
+      by: `somebody-with-a-long-name-${at}`,
+      comment: `${'maintenance of the invoice system, '.repeat(4)}${at}`,
+    });
+  }
+  await waitFor(() => isOver(stage, id));
+  return { ...LISTS, run: `/runs/default/${id}` };
+}
+
+/** A page that was open when its daemon went away. */
+async function takeLost(into: string): Promise<void> {
+  await mkdir(into, { recursive: true });
+  for (const width of [360, 1_400]) {
+    const { page, context } = await openPage(browser, { url: `${stage.url}/`, width });
+    await page.getByText('Live', { exact: true }).waitFor();
+    const restarted = stage.restart({ afterMs: 12_000 });
+    await page.getByText(/Reconnecting/).waitFor();
+    await page.waitForTimeout(6_000);
+    await page.screenshot({ path: join(into, `now-${width}.png`) });
+    await context.close();
+    await restarted;
+  }
 }
 
 async function isOver({ daemon }: Stage, id: string): Promise<boolean> {

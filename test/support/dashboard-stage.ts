@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import type { ScriptInput } from '../../src/simulator/script.ts';
@@ -30,8 +31,8 @@ export interface Stage {
   readonly url: string;
   /** Adds a run to Noxus and has the daemon watch it. @returns its id */
   run(script: ScriptInput, watch?: Record<string, unknown>): Promise<string>;
-  /** Ends the daemon and starts it again on the same port and store. */
-  restart(): Promise<void>;
+  /** Ends the daemon and starts it again on the same port and store, perhaps some time later. */
+  restart(options?: { afterMs?: number }): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -68,9 +69,10 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
       if (!answer.ok) throw new Error(`not watched: ${answer.status} ${await answer.text()}`);
       return id;
     },
-    async restart() {
+    async restart({ afterMs = 0 } = {}) {
       const { port } = new URL(daemon.url);
       await daemon.stop();
+      await delay(afterMs);
       const server = { ...(config['server'] as object | undefined), port: Number(port) };
       daemon = await startDaemonProcess({
         config: { ...config, server },

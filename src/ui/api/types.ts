@@ -40,8 +40,6 @@ export interface Attention {
   workflow_name?: string | null;
   run_url?: string | null;
   endpoint?: string;
-  delivery_id?: string;
-  event_type?: string;
   alert?: Alert | string;
   message?: string | null;
   acknowledged?: Acknowledged | null;

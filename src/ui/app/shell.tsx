@@ -2,8 +2,9 @@ import { useEffect } from 'preact/hooks';
 import type { ComponentChildren } from 'preact';
 import { connection, heldBack, isPaused, togglePause } from '../api/live.ts';
 import { session, signOut } from '../api/session.ts';
-import { agoText, countText } from '../parts/format.ts';
+import { countText, shortText } from '../parts/format.ts';
 import { nextTheme, setSetting, settings } from '../parts/settings.ts';
+import { Clock } from '../parts/time.tsx';
 import { say, Toasts } from '../parts/toast.tsx';
 import { now } from '../parts/use.ts';
 import { attentionCount, useAttentionCount } from './attention.ts';
@@ -32,6 +33,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
       <div class="stage">
         <TopBar />
         <main id="main" tabIndex={-1}>
+          <Lost />
           {children}
         </main>
       </div>
@@ -146,7 +148,15 @@ function TopBar() {
       <LiveMark />
       {!kiosk && (
         <div class="topbar-tools">
-          <button type="button" class="search" onClick={() => (isPaletteShown.value = true)}>
+          <button
+            type="button"
+            class="search"
+            aria-label="Go to a run or workflow"
+            onClick={() => (isPaletteShown.value = true)}
+          >
+            <svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
+              <path d="M7 2.500a4.500 4.500 0 1 0 0 9 4.500 4.500 0 0 0 0-9ZM10.300 10.300l3.700 3.700" />
+            </svg>
             <span>Go to a run or workflow</span>
             <kbd>{/mac/i.test(navigator.userAgent) ? '⌘K' : 'Ctrl K'}</kbd>
           </button>
@@ -182,6 +192,21 @@ function TopBar() {
   );
 }
 
+/** A shorter break is over before a user has read of it, ms. */
+const BRIEF_MS = 3_000;
+
+/** Says that what is shown is of the past: the daemon does not answer. */
+function Lost() {
+  const state = connection.value;
+  if (state.kind !== 'reconnecting' || now.value - state.since < BRIEF_MS) return null;
+  return (
+    <p class="notice warn" role="alert">
+      The daemon has not answered since <Clock at={new Date(state.since).toISOString()} />: what is
+      shown is from then, and is loaded anew as soon as it answers. {state.why}
+    </p>
+  );
+}
+
 /** Says whether what is shown is of this moment. */
 function LiveMark() {
   const state = connection.value;
@@ -190,7 +215,7 @@ function LiveMark() {
   const held = heldBack.value;
   const text =
     state.kind === 'reconnecting'
-      ? `Reconnecting, lost ${agoText(Math.max(1_500, now.value - state.since))}`
+      ? `Reconnecting ${shortText(now.value - state.since)}`
       : { live: 'Live', paused: 'Paused', connecting: 'Connecting' }[kind as 'live'];
   return (
     <div class={`live live-${kind}`} title={state.kind === 'reconnecting' ? state.why : undefined}>

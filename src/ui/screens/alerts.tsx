@@ -22,8 +22,15 @@ export function labelText(name: string, value: string): string {
   return name === 'workflow_id' ? workflowText(value) : value;
 }
 
+/** The source last: most daemons have one. */
+function labelsOf(labels: Record<string, string>): [string, string][] {
+  return Object.entries(labels).sort(
+    ([one], [other]) => Number(one === 'source') - Number(other === 'source'),
+  );
+}
+
 const COLUMNS: readonly Column<Alert>[] = [
-  { name: 'State', className: 'col-status', render: ({ state }) => <Status state={state} /> },
+  { name: 'State', className: 'col-state', render: ({ state }) => <Status state={state} /> },
   {
     name: 'Alert',
     className: 'col-alert',
@@ -34,7 +41,7 @@ const COLUMNS: readonly Column<Alert>[] = [
     className: 'col-labels',
     render: ({ labels }) => (
       <span class="cut">
-        {Object.entries(labels).map(([name, value]) => (
+        {labelsOf(labels).map(([name, value]) => (
           <span key={name} class="tag" title={`${name}=${value}`}>
             {labelText(name, value)}
           </span>
@@ -160,7 +167,7 @@ function NoAlerts() {
   return (
     <Empty title="No alert.">
       <p>
-        A rule of the configuration makes one alert of many events, tells it once, and tells when it
+        A rule of the configuration makes one alert of many events, notifies once, and again when it
         ends:
       </p>
       <pre class="snippet" tabIndex={0}>

@@ -19,7 +19,7 @@ import { useLoaded } from '../parts/use.ts';
 const STATES = ['pending', 'delivered', 'parked', 'dead', 'skipped', 'superseded'] as const;
 
 const COLUMNS: readonly Column<DeliveryView>[] = [
-  { name: 'State', className: 'col-status', render: ({ state }) => <Status state={state} /> },
+  { name: 'State', className: 'col-state', render: ({ state }) => <Status state={state} /> },
   {
     name: 'Event',
     className: 'col-event',
@@ -44,7 +44,7 @@ const COLUMNS: readonly Column<DeliveryView>[] = [
   },
   {
     name: 'Run',
-    className: 'col-id wide',
+    className: 'col-id wider',
     render: ({ run_id: id }) =>
       id === '' ? <span class="faint">–</span> : <span class="mono id">{id}</span>,
   },
@@ -66,7 +66,7 @@ const COLUMNS: readonly Column<DeliveryView>[] = [
   { name: 'Created', className: 'col-ago right', render: ({ created_at: at }) => <Ago at={at} /> },
   {
     name: 'Next try',
-    className: 'col-next right mid',
+    className: 'col-next right widest',
     render: ({ next_attempt_at: at }) => <Ago at={at} />,
   },
 ];

@@ -77,7 +77,7 @@ function Card({ endpoint, reload }: { endpoint: Endpoint; reload: () => void }) 
         {endpoint.default && <span class="tag">default</span>}
       </div>
       <p class="faint cut" title={url ?? ''}>
-        {url ?? (type === 'log' ? 'one JSON line for each event, on standard output' : ' ')}
+        {type === 'log' ? 'one JSON line for each event, on standard output' : addressOf(endpoint)}
       </p>
       <Health endpoint={endpoint} />
       <Hour deliveries={recent} />
@@ -117,6 +117,11 @@ function Card({ endpoint, reload }: { endpoint: Endpoint; reload: () => void }) 
       )}
     </section>
   );
+}
+
+/** Where an endpoint is; a webhook of a watch has its masked address as its name. */
+function addressOf({ name, url }: Endpoint): string {
+  return url === name ? 'webhook that was given with a watch' : (url ?? '\u00a0');
 }
 
 /** Of the oldest delivery that waits. */

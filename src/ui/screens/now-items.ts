@@ -1,6 +1,6 @@
 import type { Attention } from '../api/types.ts';
 import { href, runPath } from '../app/router.ts';
-import { eventText, plural } from '../parts/format.ts';
+import { plural } from '../parts/format.ts';
 import type { Tone } from '../parts/status.tsx';
 import { workflowText } from '../parts/workflows.ts';
 
@@ -73,18 +73,13 @@ function alertPlace(item: Attention, id: string): Place {
   const rule = typeof item['rule'] === 'string' ? item['rule'] : 'alert';
   const workflow = workflowOf(item);
   const to = href(`/alerts/${encodeURIComponent(id)}`);
-  return { what: workflow === null ? rule : `${rule}: ${workflow}`, to };
+  const detail =
+    typeof item['count'] === 'number' ? `fires on ${plural(item['count'], 'event')}` : 'fires';
+  return { what: workflow === null ? rule : `${rule} · ${workflow}`, to, detail };
 }
 
-function deliveryPlace(item: Attention): Place {
-  const { kind, endpoint, delivery_id: delivery, event_type: type } = item;
-  const count = typeof item['count'] === 'number' ? item['count'] : 1;
-  const isOne = delivery !== undefined && count === 1;
-  const to = isOne
-    ? href(`/deliveries/${encodeURIComponent(delivery)}`)
-    : href('/deliveries', { state: kind, endpoint });
-  const what = type === undefined ? plural(count, 'delivery', 'deliveries') : eventText(type);
-  return { what: `${what} to ${endpoint ?? 'a receiver'}`, to };
+function deliveryPlace({ kind, endpoint }: Attention): Place {
+  return { what: endpoint ?? 'a receiver', to: href('/deliveries', { state: kind, endpoint }) };
 }
 
 function workflowOf({ workflow_name: name, workflow_id: id }: Attention): string | null {

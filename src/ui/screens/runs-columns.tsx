@@ -79,7 +79,7 @@ export const RUN_COLUMNS: readonly Column<Watch>[] = [
   },
   {
     name: 'Metadata',
-    className: 'col-metadata wide',
+    className: 'col-metadata wider',
     render: ({ metadata }) => (
       <span class="cut faint">
         {Object.entries(metadata)
@@ -90,7 +90,7 @@ export const RUN_COLUMNS: readonly Column<Watch>[] = [
   },
   {
     name: 'Next poll',
-    className: 'col-next wide right',
+    className: 'col-next widest right',
     render: ({ state, next_poll_at: next }) =>
       state === 'active' ? <Ago at={next} empty="now" /> : <span class="faint">–</span>,
   },

@@ -1,7 +1,7 @@
 import { api } from '../api/calls.ts';
 import { address, href } from '../app/router.ts';
 import { Command, Empty } from '../parts/basics.tsx';
-import { plural } from '../parts/format.ts';
+import { plural, statusText } from '../parts/format.ts';
 import { useLoaded } from '../parts/use.ts';
 
 /** Why the list has no rows: no run was ever watched, or none is as asked. */
@@ -16,7 +16,11 @@ export function NoRuns() {
   const count = all.total ?? null;
   const among = count === null ? 'No run' : `None of ${plural(count, 'run')}`;
   const wanted = query.get('status') ?? query.get('state');
-  const what = wanted === null ? 'is as you asked' : `is ${wanted.replaceAll('_', ' ')}`;
+  const others = ['q', 'workflow', 'source', 'until'].some((name) => query.has(name));
+  const what =
+    wanted === null || others
+      ? 'is as you asked'
+      : `is ${wanted.split(',').map(statusText).join(' or ')}`;
   return (
     <Empty title={`${among}${since === null ? '' : ` of the last ${since}`} ${what}.`}>
       <a href={href('/runs')}>Show all runs</a>

@@ -5,13 +5,16 @@ import type { Matchers, Silence, SilencePreview } from '../api/types.ts';
 import { isKiosk } from '../app/router.ts';
 import { momentAhead } from '../parts/acknowledge.tsx';
 import { Dialog, Trouble } from '../parts/basics.tsx';
-import { plural } from '../parts/format.ts';
+import { countText, plural } from '../parts/format.ts';
 import { setSetting, settings } from '../parts/settings.ts';
 import { Status } from '../parts/status.tsx';
 import { Ago } from '../parts/time.tsx';
 import { act } from '../parts/toast.tsx';
 import { now, refreshed, useLoaded } from '../parts/use.ts';
 import { workflowNames, workflowText } from '../parts/workflows.ts';
+
+/** Silences that are shown before a user asks for all. */
+const FIRST = 8;
 
 /** What is silenced now, and was. */
 export function Silences() {
@@ -23,6 +26,8 @@ export function Silences() {
     },
   );
   const silences = value?.data ?? [];
+  const [isAll, setAll] = useState(false);
+  const shown = isAll ? silences : silences.slice(0, FIRST);
   return (
     <>
       <Trouble error={error} what="silences" retry={reload} />
@@ -32,10 +37,15 @@ export function Silences() {
         </p>
       )}
       <ul class="silences">
-        {silences.map((silence) => (
+        {shown.map((silence) => (
           <SilenceRow key={silence.id} silence={silence} reload={reload} />
         ))}
       </ul>
+      {silences.length > shown.length && (
+        <button type="button" class="quiet" onClick={() => setAll(true)}>
+          Show all {countText(silences.length)}
+        </button>
+      )}
     </>
   );
 }
@@ -62,10 +72,9 @@ function SilenceRow({ silence, reload }: { silence: Silence; reload: () => void 
           </span>
         ))}
       </span>
-      <span class="faint silence-why">
+      <span class="faint silence-why" title={`${comment} (${by})`}>
         {comment} ({by})
       </span>
-      <span class="spring" />
       <span class="num">
         {isOver ? 'ended ' : 'ends '}
         <Ago at={until} />

@@ -101,7 +101,6 @@ function Rows({
   order: Order;
   since: string;
 }) {
-  const most = Math.max(1e-9, ...rows.map(({ failureRate }) => failureRate ?? 0));
   return (
     <div class="scroll-x" tabIndex={0} role="group" aria-label="Workflows">
       <table class="plain workflows">
@@ -133,7 +132,7 @@ function Rows({
               </td>
               <td class="right num">{row.perDay === null ? '–' : countText(row.perDay)}</td>
               <td class="right num">
-                <FailureRate row={row} most={most} since={since} />
+                <FailureRate row={row} since={since} />
               </td>
               <td class="right">
                 <Length ms={row.p50} />
@@ -161,13 +160,13 @@ function Rows({
   );
 }
 
-function FailureRate({ row, most, since }: { row: WorkflowRow; most: number; since: string }) {
+function FailureRate({ row, since }: { row: WorkflowRow; since: string }) {
   const { failureRate: rate, id } = row;
   if (rate === null) return <span class="faint">–</span>;
   return (
     <a class="rate" href={href('/runs', { workflow: id, status: 'failed', since })}>
       <span class="rate-track" aria-hidden="true">
-        <span class="tone-bad" style={{ width: `${(rate / most) * 100}%` }} />
+        <span class="tone-bad" style={{ width: `${rate * 100}%` }} />
       </span>
       {percentText(rate)}
     </a>
