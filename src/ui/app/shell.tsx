@@ -148,12 +148,7 @@ function TopBar() {
       <LiveMark />
       {!kiosk && (
         <div class="topbar-tools">
-          <button
-            type="button"
-            class="search"
-            aria-label="Go to a run or workflow"
-            onClick={() => (isPaletteShown.value = true)}
-          >
+          <button type="button" class="search" onClick={() => (isPaletteShown.value = true)}>
             <svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
               <path d="M7 2.500a4.500 4.500 0 1 0 0 9 4.500 4.500 0 0 0 0-9ZM10.300 10.300l3.700 3.700" />
             </svg>
