@@ -27,6 +27,9 @@ const FUTILE_MS = 3_600_000;
 /** Names in use are read again after this time, ms: workflows are renamed. */
 const RENEW_MS = 3_600_000;
 
+/** How long after a name is first wanted the list is read: by then more may be, and polls have begun, ms. */
+export const DELAY_MS = 8_000;
+
 /** How long a pass waits for a time in which the rate limit is hardly used, ms. */
 const PATIENCE_MS = 60_000;
 
@@ -154,7 +157,9 @@ export class WorkflowNames {
   private async isSpare(known: SourceNames, reader: WorkflowReader): Promise<boolean> {
     const now = this.deps.now();
     known.waitsSince ??= now;
-    return now - known.waitsSince >= PATIENCE_MS || (await reader.usedShare()) <= SPARE;
+    const waitedMs = now - known.waitsSince;
+    if (known.pass === null && waitedMs < DELAY_MS) return false;
+    return waitedMs >= PATIENCE_MS || (await reader.usedShare()) <= SPARE;
   }
 
   private async begin(source: string, known: SourceNames): Promise<Pass | null> {

@@ -104,7 +104,8 @@ describe('polling metrics', () => {
   }
 
   test('metrics count polls by outcome and requests by source and kind', () => {
-    const requests = noxus.requests.total;
+    const { runIds } = noxus.requests;
+    const requests = runIds.reduce((sum, id) => sum + noxus.requests.run(id).count, 0);
     expect(sumOf('runwatch_polls_total', 'outcome="run"')).toBe(requests);
     expect(sumOf('runwatch_requests_total', 'source="default",kind="run"')).toBe(requests);
   });

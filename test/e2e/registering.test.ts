@@ -493,10 +493,10 @@ describe('names of workflows', () => {
   test('a workflow without a configured name has the one that Noxus lists', async () => {
     const runId = noxus.add({ workflow_id: workflowOfStory('fails') }).id;
     await daemon.api('/v1/watches', { run_id: runId, endpoints: ['audit'] });
-    await waitFor(async () => {
-      const { body } = await daemon.api(`/v1/watches/${runId}`);
-      return body.workflow_name === 'fails';
-    });
+    await waitFor(
+      async () => (await daemon.api(`/v1/watches/${runId}`)).body.workflow_name === 'fails',
+      { timeoutMs: 15_000, describe: 'the name of the workflow' },
+    );
     noxus.setStatus(runId, 'failed', 10);
     await daemon.api(`/v1/watches/${runId}/poll`, undefined, 'POST');
     await waitForWatch(daemon, runId, ({ state }) => state === 'finished');

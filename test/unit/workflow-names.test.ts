@@ -1,6 +1,11 @@
 import { expect, test } from '@jest/globals';
 import type { WorkflowListOutcome, WorkflowsQuestion } from '../../src/core/feed/workflow-list.ts';
-import { MOST_NAMES, WorkflowNames, type WorkflowReader } from '../../src/feed/workflow-names.ts';
+import {
+  DELAY_MS,
+  MOST_NAMES,
+  WorkflowNames,
+  type WorkflowReader,
+} from '../../src/feed/workflow-names.ts';
 import { NOON } from '../support/builders.ts';
 
 const MINUTE_MS = 60_000;
@@ -65,42 +70,58 @@ class FakeList implements WorkflowReader {
 }
 
 function namesOf(shared = sharedStore()) {
-  return { shared, names: new WorkflowNames({ store: shared.store, now: shared.now }) };
+  const names = new WorkflowNames({ store: shared.store, now: shared.now });
+  /** Tends them so many times, once the first delay is over. */
+  const tend = async (list: WorkflowReader, times = 1) => {
+    await names.tend('default', list);
+    shared.pass(DELAY_MS);
+    for (let time = 0; time < times; time += 1) await names.tend('default', list);
+  };
+  return { shared, names, tend };
 }
 
 const workflow = (number: number) => ({ source: 'default', workflowId: `workflow-${number}` });
 
-async function tend(names: WorkflowNames, list: WorkflowReader, times = 1) {
-  for (let time = 0; time < times; time += 1) await names.tend('default', list);
-}
-
 test('the list of workflows is read once a workflow without a name is seen, not before', async () => {
-  const { names } = namesOf();
+  const { names, tend } = namesOf();
   const list = new FakeList(3);
-  await tend(names, list, 3);
+  await tend(list, 3);
   expect(list.asked).toEqual([]);
   expect(names.nameOf(workflow(2))).toBeNull();
-  await tend(names, list, 3);
+  await tend(list, 3);
   expect(list.asked).toEqual([{ page: 1, size: 64 }]);
   expect(names.nameOf(workflow(2))).toBe('name of workflow-2');
   expect(names.nameOf(workflow(3))).toBe('name of workflow-3');
 });
 
+test('the list of workflows is not read in the first seconds, when polls begin', async () => {
+  const { shared, names } = namesOf();
+  const list = new FakeList(1);
+  names.nameOf(workflow(1));
+  for (let ms = 0; ms < DELAY_MS; ms += 1_000) {
+    await names.tend('default', list);
+    expect(list.asked).toEqual([]);
+    shared.pass(1_000);
+  }
+  await names.tend('default', list);
+  expect(list.asked).toHaveLength(1);
+});
+
 test('one page is read at a time, until the workflow is found', async () => {
-  const { names } = namesOf();
+  const { names, tend } = namesOf();
   const list = new FakeList(1_000);
   names.nameOf(workflow(150));
-  await tend(names, list);
+  await tend(list);
   expect(list.asked).toHaveLength(1);
-  await tend(names, list, 20);
+  await tend(list, 20);
   expect(list.asked.map(({ page }) => page)).toEqual([1, 2, 3]);
 });
 
 test('names are learned from all pages although answers are cut off', async () => {
-  const { names } = namesOf();
+  const { names, tend } = namesOf();
   const list = new FakeList(130, 10);
   names.nameOf(workflow(130));
-  await tend(names, list, 60);
+  await tend(list, 60);
   expect(names.nameOf(workflow(130))).toBe('name of workflow-130');
   expect(names.nameOf(workflow(75))).toBe('name of workflow-75');
   expect(list.asked.length).toBeLessThan(30);
@@ -108,102 +129,100 @@ test('names are learned from all pages although answers are cut off', async () =
 
 test('processes read the list for each other, and a restart needs no request', async () => {
   const shared = sharedStore();
-  const [one, other] = [namesOf(shared).names, namesOf(shared).names];
+  const [one, other] = [namesOf(shared), namesOf(shared)];
   const list = new FakeList(3);
-  for (const names of [one, other]) names.nameOf(workflow(1));
-  await tend(one, list);
-  await tend(other, list);
-  expect(other.nameOf(workflow(1))).toBe('name of workflow-1');
-  const restarted = namesOf(shared).names;
-  await tend(restarted, list);
-  expect(restarted.nameOf(workflow(1))).toBe('name of workflow-1');
+  for (const { names, tend } of [one, other]) {
+    names.nameOf(workflow(1));
+    await tend(list);
+  }
+  expect(other.names.nameOf(workflow(1))).toBe('name of workflow-1');
+  const restarted = namesOf(shared);
+  await restarted.tend(list);
+  expect(restarted.names.nameOf(workflow(1))).toBe('name of workflow-1');
   expect(list.asked).toHaveLength(1);
 });
 
 test('further new workflows are looked for only after some minutes', async () => {
-  const { shared, names } = namesOf();
+  const { shared, names, tend } = namesOf();
   const list = new FakeList(1);
   names.nameOf(workflow(1));
-  await tend(names, list);
+  await tend(list);
   names.nameOf(workflow(2));
-  await tend(names, list, 5);
+  await tend(list, 5);
   expect(list.asked).toHaveLength(1);
   shared.pass(3 * MINUTE_MS);
-  await tend(names, list, 5);
+  await tend(list, 5);
   expect(list.asked).toHaveLength(2);
 });
 
 test('a workflow that the list lacks is looked for again after an hour', async () => {
-  const { shared, names } = namesOf();
+  const { shared, names, tend } = namesOf();
   const list = new FakeList(1);
-  for (let minutes = 0; minutes < 59; minutes += 1) {
+  for (let minutes = 0; minutes < 50; minutes += 1) {
     names.nameOf(workflow(2));
-    await tend(names, list);
+    await tend(list);
     shared.pass(MINUTE_MS);
   }
   expect(list.asked).toHaveLength(1);
-  shared.pass(2 * MINUTE_MS);
+  shared.pass(HOUR_MS);
   names.nameOf(workflow(2));
-  await tend(names, list);
+  await tend(list);
   expect(list.asked).toHaveLength(2);
 });
 
 test('a list that is refused is not read again for an hour, by no process', async () => {
   const shared = sharedStore();
-  const [one, other] = [namesOf(shared).names, namesOf(shared).names];
+  const [one, other] = [namesOf(shared), namesOf(shared)];
   const list = new FakeList(1);
   list.outcome = { kind: 'not_offered', status: 404, message: 'status 404' };
-  for (let minutes = 0; minutes < 59; minutes += 1) {
-    for (const names of [one, other]) {
+  for (let minutes = 0; minutes < 40; minutes += 1) {
+    for (const { names, tend } of [one, other]) {
       names.nameOf(workflow(1));
-      await tend(names, list);
+      await tend(list);
     }
     shared.pass(MINUTE_MS);
   }
   expect(list.asked).toHaveLength(1);
   list.outcome = null;
-  shared.pass(2 * MINUTE_MS);
-  for (const names of [one, other]) await tend(names, list);
-  expect(one.nameOf(workflow(1))).toBe('name of workflow-1');
+  shared.pass(HOUR_MS);
+  for (const { tend } of [one, other]) await tend(list);
+  expect(one.names.nameOf(workflow(1))).toBe('name of workflow-1');
 });
 
 test('names in use are renewed each hour', async () => {
-  const { shared, names } = namesOf();
+  const { shared, names, tend } = namesOf();
   const list = new FakeList(1);
   names.nameOf(workflow(1));
-  await tend(names, list);
+  await tend(list);
   list.prefix = 'new name';
   names.nameOf(workflow(1));
   shared.pass(HOUR_MS);
-  await tend(names, list, 3);
+  await tend(list, 3);
   expect(names.nameOf(workflow(1))).toBe('new name of workflow-1');
   expect(list.asked).toHaveLength(2);
 });
 
 test('polls come first: a list waits a minute while they use the rate limit', async () => {
-  const { shared, names } = namesOf();
+  const { shared, names, tend } = namesOf();
   const list = new FakeList(1);
   list.used = 1;
   names.nameOf(workflow(1));
-  for (let seconds = 0; seconds < 59; seconds += 1) {
-    await tend(names, list);
-    shared.pass(1_000);
-  }
+  for (let waits = 0; waits < 7; waits += 1) await tend(list);
   expect(list.asked).toEqual([]);
-  shared.pass(1_000);
+  shared.pass(MINUTE_MS);
   list.hasPermits = false;
-  await tend(names, list);
+  await tend(list);
   expect(list.asked).toEqual([]);
   list.hasPermits = true;
-  await tend(names, list);
+  await tend(list);
   expect(list.asked).toHaveLength(1);
 });
 
 test('what is kept of names is bounded, however many workflows there are', async () => {
-  const { shared, names } = namesOf();
+  const { shared, names, tend } = namesOf();
   const list = new FakeList(5_000);
   names.nameOf(workflow(4_999));
-  await tend(names, list, 100);
+  await tend(list, 100);
   expect(shared.names.size).toBe(MOST_NAMES);
   expect(list.asked.length).toBeLessThan(40);
 });
