@@ -1,4 +1,4 @@
-import type { WorkflowKey } from '../core/cadence/workflow-statistics.ts';
+import type { WorkflowKey } from '../core/cadence/phase.ts';
 import type {
   NamedWorkflow,
   WorkflowListOutcome,
