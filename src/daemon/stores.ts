@@ -104,8 +104,7 @@ export function createStores(
   const keys = createKeys(prefix);
   const history = new HistoryStore(redis, keys);
   const memory = new MemoryStore(redis, keys);
-  const entriesOf: AlertRules['entriesOf'] = (change) => alertRules?.entriesOf(change) ?? [];
-  const watches = new WatchStore(redis, keys, history, entriesOf);
+  const watches = new WatchStore(redis, keys, history, (one) => alertRules?.entriesOf(one) ?? []);
   const alerts = new AlertStore(redis, keys);
   const eventBell = new EventBell(connections.subscriber(), keys.eventBell);
   const events = new EventStore(redis, keys, eventBell);

@@ -199,7 +199,7 @@ export class WorkflowNames {
     if (isRefused) await this.deps.store.rest(source, FUTILE_MS);
     if (how !== 'read') return;
     const lacking = [...known.wanted].filter((id) => !known.names.has(id));
-    known.lacking = new Map([...lacking.map((id): [string, number] => [id, now + FUTILE_MS])]);
+    known.lacking = new Map(lacking.map((id) => [id, now + FUTILE_MS]));
   }
 }
 

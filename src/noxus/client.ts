@@ -74,9 +74,7 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
   const { timeoutMs, now = Date.now, random = Math.random, onRequest } = options;
   const { mayRetry = async () => true } = options;
   const transport = createTransport(options);
-  const inFlight = new Set<Deadline>();
-  let closed = false;
-
+  const calls = createCalls(timeoutMs);
   const onUnread = once(options.onUnreadField ?? (() => undefined));
 
   const attempt = async (runId: string, deadline: Deadline, onSent?: () => void) => {
@@ -88,26 +86,9 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
     return { reply, body };
   };
 
-  /** Runs a call within a deadline of its own. */
-  const within = async <Outcome>(
-    signal: AbortSignal | undefined,
-    call: (deadline: Deadline) => Promise<Outcome>,
-  ): Promise<Outcome> => {
-    const deadline = new Deadline(timeoutMs, signal);
-    inFlight.add(deadline);
-    try {
-      if (closed) deadline.abandon();
-      deadline.throwIfAbandoned();
-      return await call(deadline);
-    } finally {
-      inFlight.delete(deadline);
-      deadline.release();
-    }
-  };
-
   return {
     readRun: (runId, { signal, onSent } = {}) =>
-      within(signal, async (deadline) => {
+      calls.within(signal, async (deadline) => {
         let answer = await attempt(runId, deadline, onSent);
         if (isWorthRetrying(answer.reply)) {
           const again = async () => ((await mayRetry()) ? attempt(runId, deadline) : null);
@@ -117,7 +98,7 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
         return outcomeOf(answer.reply, answer.body, question);
       }),
     readPage: (question, { signal } = {}) =>
-      within(signal, async (deadline) => {
+      calls.within(signal, async (deadline) => {
         const body = ListBody.ofRuns();
         const request = transport.get(listPath(question), deadline, body.take);
         const reply = await timed('list', request, onRequest);
@@ -125,7 +106,7 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
         return listOutcome(reply, body, { question, now: now(), onUnread });
       }),
     readWorkflows: (question) =>
-      within(undefined, async (deadline) => {
+      calls.within(undefined, async (deadline) => {
         const body = ListBody.ofWorkflows();
         const request = transport.get(workflowsPath(question), deadline, body.take);
         const reply = await timed('list', request, onRequest);
@@ -134,9 +115,36 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
       }),
     useApiKey: (apiKey) => transport.useApiKey(apiKey),
     close: () => {
+      calls.abandonAll();
+      transport.close();
+    },
+  };
+}
+
+/** Calls that each have a deadline of their own, and are given up together. */
+function createCalls(timeoutMs: number) {
+  const inFlight = new Set<Deadline>();
+  let closed = false;
+  return {
+    async within<Outcome>(
+      signal: AbortSignal | undefined,
+      call: (deadline: Deadline) => Promise<Outcome>,
+    ): Promise<Outcome> {
+      const deadline = new Deadline(timeoutMs, signal);
+      inFlight.add(deadline);
+      try {
+        if (closed) deadline.abandon();
+        deadline.throwIfAbandoned();
+        return await call(deadline);
+      } finally {
+        inFlight.delete(deadline);
+        deadline.release();
+      }
+    },
+    /** Gives up the calls in flight, and all that follow. */
+    abandonAll() {
       closed = true;
       for (const deadline of inFlight) deadline.abandon();
-      transport.close();
     },
   };
 }

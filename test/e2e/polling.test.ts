@@ -104,8 +104,8 @@ describe('polling metrics', () => {
   }
 
   test('metrics count polls by outcome and requests by source and kind', () => {
-    const { runIds } = noxus.requests;
-    const requests = runIds.reduce((sum, id) => sum + noxus.requests.run(id).count, 0);
+    const log = noxus.requests;
+    const requests = log.runIds.reduce((sum, id) => sum + log.run(id).count, 0);
     expect(sumOf('runwatch_polls_total', 'outcome="run"')).toBe(requests);
     expect(sumOf('runwatch_requests_total', 'source="default",kind="run"')).toBe(requests);
   });

@@ -265,7 +265,7 @@ describe('reading a page of workflows', () => {
       kind: 'page',
       page: { workflows: [], isLast: true },
     });
-    expect(requests).toEqual(Array(2).fill({ kind: 'list', status: 200 }));
+    expect(requests.map(({ kind }) => kind)).toEqual(['list', 'list']);
   });
 
   test('workflows without a usable name are left out of a page', async () => {
