@@ -7,16 +7,19 @@ export const MAX_RETRY_AFTER_MS = 86_400_000;
 interface Backoff {
   baseMs: number;
   maxMs: number;
+  /** What each further failure multiplies the bound by, 2 by default. */
+  factor?: number;
 }
 
 /**
- * Full-jitter exponential backoff: uniform in [0, min(max, base × 2ⁿ)]. It never falls below a
+ * Full-jitter exponential backoff: uniform in [0, min(max, base × factorⁿ)]. It never falls below a
  * tenth of that bound, so that no failure causes an immediate retry. Source: "Exponential Backoff
  * And Jitter", AWS Architecture Blog, 2015.
  * @param failures number of failed attempts in a row, from 1
  */
-export function fullJitter({ baseMs, maxMs }: Backoff, failures: number, random: Random): number {
-  const bound = Math.min(maxMs, baseMs * 2 ** Math.min(Math.max(failures - 1, 0), 30));
+export function fullJitter(backoff: Backoff, failures: number, random: Random): number {
+  const { baseMs, maxMs, factor = 2 } = backoff;
+  const bound = Math.min(maxMs, baseMs * factor ** Math.min(Math.max(failures - 1, 0), 30));
   return Math.round(bound * Math.max(0.1, random()));
 }
 

@@ -25,8 +25,12 @@ const GROWTH: Record<Profile, number> = { urgent: 1.25, normal: 1.5, frugal: 2 }
 /** People take their time: 5 min where the longest interval is a minute. */
 const AWAITING_STRETCH = 5;
 
-/** Backoff between failed polls. */
-const TROUBLE_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
+/**
+ * Backoff between failed polls. A source that fails for all its runs is paused as a whole, so this
+ * concerns runs of a source that answers others. With a factor of 2, a run of a source that fails by
+ * half waits up to a minute after seven failures, by chance one run in 128; with this one, after twelve.
+ */
+const TROUBLE_BACKOFF = { baseMs: 1_000, maxMs: 60_000, factor: 1.5 };
 
 const JITTER = 0.1;
 
