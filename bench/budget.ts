@@ -1,6 +1,8 @@
-import { playBurst } from './budget/burst.ts';
+import { playBurst, playLies } from './budget/burst.ts';
 import { SCALED, playLive, type LiveCell } from './budget/live.ts';
-import { playVirtual, type VirtualCell } from './budget/virtual.ts';
+import { playMany } from './budget/many.ts';
+import { playSteady } from './budget/steady.ts';
+import { playSteadyVirtual, playVirtual, type VirtualCell } from './budget/virtual.ts';
 import { rounded, type BenchResult, type Figure } from './support/figures.ts';
 
 const RUNS = [500, 1_000, 2_000, 4_000];
@@ -24,8 +26,36 @@ const BURSTS = [
   { runs: 2_000, boundS: 8 },
 ];
 
+/** Runs of one workflow that end over a minute, beside which a daemon does something else. */
+const LIVE = { runs: 2_000, workflows: 1 };
+const LIVE_BOUND = { p95: 1.5, max: 5 };
+
+/** Runs in a list carry large documents. */
+const LARGE_ITEM_BYTES = 20 * 1_024;
+const LARGE_BOUND_S = 5;
+
+/** A list says of one run in so many that it has failed. */
+const LIES = { runs: 2_000, oneIn: 50 };
+
+/** Watches of a source that would need three times the requests that it allows. */
+const STEADY = { runs: 600, requestsPerS: 200 };
+const USED_SHARE = 0.95;
+
+/** Beside a fast source, one that answers after so long, ms; with watches enough to keep it busy. */
+const SLOW_MS = [1_000, 3_000];
+const SLOW = { runs: 900, requestsPerS: 100 };
+
+const MANY_RUNS = 20_000;
+
+/** Parts of the bench: all but the first by built daemons, in life's time. */
+const PARTS = { virtual, bursts, lies, daemons, large, interval, slow, many };
+
+export const BUDGET_CELLS = Object.keys(PARTS);
+
 interface BudgetOptions {
   seed: number;
+  /** Names of {@link BUDGET_CELLS}. */
+  cells?: readonly string[] | undefined;
   /** With any of these, only that cell is played, by a built daemon, and nothing is judged. */
   runs?: number | undefined;
   workflows?: number | undefined;
@@ -36,24 +66,39 @@ interface BudgetOptions {
  * requests a second, runs of 30 to 90 s. By the daemon's own rules on a virtual clock, beside single
  * polls and the limit by arithmetic; one cell by a built daemon.
  */
-export async function benchBudget({ seed, runs, workflows }: BudgetOptions): Promise<BenchResult> {
+export async function benchBudget({
+  seed,
+  cells = BUDGET_CELLS,
+  runs,
+  workflows,
+}: BudgetOptions): Promise<BenchResult> {
   if (runs !== undefined || workflows !== undefined) {
     return liveResult({ runs: runs ?? 2_000, workflows: workflows ?? 1, seed });
   }
+  const figures: Figure[] = [];
+  for (const [name, play] of Object.entries(PARTS)) {
+    if (cells.includes(name)) figures.push(...(await play(seed)));
+  }
+  return { figures, details: {} };
+}
+
+function virtual(seed: number): Figure[] {
   const figures = RUNS.flatMap((count) =>
     workflowsOf(count).flatMap((of) => judged({ runs: count, workflows: of, batch: true, seed })),
   );
   const singly = playVirtual({ runs: 2_000, workflows: 1, batch: false, seed });
   const others = [1, 500].map((of) => withOthers(of, seed));
-  return {
-    figures: [
-      ...figures,
-      { name: '2000 runs, no lists: p95 of the delay', value: rounded(singly.p95), unit: 's' },
-      ...others,
-      ...(await bursts()),
-    ],
-    details: {},
-  };
+  return [
+    ...figures,
+    { name: '2000 runs, no lists: p95 of the delay', value: rounded(singly.p95), unit: 's' },
+    ...others,
+    {
+      name: `${STEADY.runs} watches with max_interval 1 s at ${STEADY.requestsPerS} requests/s, no lists: share of the rate limit that is used`,
+      value: rounded(playSteadyVirtual({ ...STEADY, maxIntervalMs: 1_000, lastsS: 120 }, seed)),
+      unit: '',
+      target: { atLeast: USED_SHARE },
+    },
+  ];
 }
 
 function judged(cell: VirtualCell): Figure[] {
@@ -102,15 +147,130 @@ function withOthers(workflows: number, seed: number): Figure {
 async function bursts(): Promise<Figure[]> {
   const figures: Figure[] = [];
   for (const { runs, boundS } of BURSTS) {
-    const { p50, p95, seen } = await playBurst(runs);
+    const { p50, p95, max, seen } = await playBurst(runs);
     figures.push({
       name: `${runs} runs fail within a second at 10 requests/s, a built daemon: p95 of the delay`,
       value: rounded(p95),
-      unit: `s (p50 ${rounded(p50)}, ${seen} seen)`,
+      unit: `s (p50 ${rounded(p50)}, longest ${rounded(max)}, ${seen} seen)`,
       target: { atMost: boundS },
     });
   }
   return figures;
+}
+
+async function lies(): Promise<Figure[]> {
+  const { lies: told, reported, reportedLater } = await playLies(LIES.runs, LIES.oneIn);
+  const name = `a list says of ${told} running runs that they failed`;
+  const figure = (what: string, value: number, most: number): Figure => ({
+    name: `${name}: ${what}`,
+    value,
+    unit: '',
+    target: { atMost: most },
+  });
+  return [
+    figure('failures that were reported', reported, 1),
+    figure('of these after the first contradiction', reportedLater, 0),
+  ];
+}
+
+async function daemons(seed: number): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  for (const count of [1, 3]) {
+    const { p50, p95, max, seen, cpuShare } = await playLive({ ...LIVE, daemons: count, seed });
+    const name = `${LIVE.runs} runs, ${count === 1 ? 'a built daemon' : `${count} built daemons`}`;
+    figures.push(
+      {
+        name: `${name}: p95 of the delay`,
+        value: rounded(p95),
+        unit: `s (p50 ${rounded(p50)}, ${seen} seen, ${rounded(cpuShare)} of a core)`,
+        target: { atMost: LIVE_BOUND.p95 },
+      },
+      {
+        name: `${name}: the longest delay`,
+        value: rounded(max),
+        unit: 's',
+        target: { atMost: LIVE_BOUND.max },
+      },
+    );
+  }
+  return figures;
+}
+
+async function large(seed: number): Promise<Figure[]> {
+  const cell = { ...LIVE, itemBytes: LARGE_ITEM_BYTES, seed };
+  const { p50, p95, seen, lists, cpuShare } = await playLive(cell);
+  const name = `${LIVE.runs} runs of ${LARGE_ITEM_BYTES / 1_024} KiB in a list, a built daemon`;
+  return [
+    {
+      name: `${name}: p95 of the delay`,
+      value: rounded(p95),
+      unit: `s (p50 ${rounded(p50)}, ${seen} seen, ${lists} pages)`,
+      target: { atMost: LARGE_BOUND_S },
+    },
+    { name: `${name}: share of a core`, value: rounded(cpuShare), unit: '' },
+  ];
+}
+
+async function interval(): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  for (const batch of ['off', 'auto'] as const) {
+    const sources = [{ name: 'default', answerMs: 0 }];
+    const [result] = await playSteady({ ...STEADY, sources, batch });
+    const name = `${STEADY.runs} watches with max_interval 1 s at ${STEADY.requestsPerS} requests/s`;
+    const { usedShare = 0, wait } = result ?? {};
+    figures.push(
+      batch === 'off'
+        ? {
+            name: `${name}, no lists: share of the rate limit that is used`,
+            value: rounded(usedShare),
+            unit: `(the longest wait: p50 ${rounded(wait?.p50 ?? NaN)} s, p95 ${rounded(wait?.p95 ?? NaN)} s)`,
+            target: { atLeast: USED_SHARE },
+          }
+        : {
+            name: `${name}, by lists: share of the rate limit that is used`,
+            value: rounded(usedShare),
+            unit: '',
+          },
+    );
+  }
+  return figures;
+}
+
+async function slow(): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  for (const answerMs of SLOW_MS) {
+    const sources = [
+      { name: 'slow', answerMs },
+      { name: 'fast', answerMs: 0 },
+    ];
+    for (const one of await playSteady({ ...SLOW, sources, batch: 'off' })) {
+      figures.push({
+        name: `${one.name} source, where one answers in ${answerMs / 1_000} s: share of its rate limit that is used`,
+        value: rounded(one.usedShare),
+        unit: `(the longest wait: p50 ${rounded(one.wait.p50)} s)`,
+        target: { atLeast: USED_SHARE },
+      });
+    }
+  }
+  return figures;
+}
+
+async function many(): Promise<Figure[]> {
+  const found = await playMany(MANY_RUNS);
+  const figure = (name: string, value: number, unit: string): Figure => ({
+    name: `${MANY_RUNS} runs of one source, one process: ${name}`,
+    value: rounded(value),
+    unit,
+  });
+  return [
+    figure('until each was read once', found.readS, 's'),
+    figure('p95 of the delay', found.p95, `s (p50 ${rounded(found.p50)}, ${found.seen} seen)`),
+    figure('the longest delay', found.max, 's'),
+    figure('share of a core', found.cpuShare, ''),
+    figure('share of a core for Redis', found.redisCpuShare, ''),
+    figure('memory', found.rssMb, 'MB'),
+    figure('memory of Redis', found.redisMb, 'MB'),
+  ];
 }
 
 async function liveResult(cell: LiveCell): Promise<BenchResult> {

@@ -1,6 +1,7 @@
 import type { Profile } from '../src/core/watch/watch.ts';
 import { judgeBatch } from './replay/judge-batch.ts';
 import { judgeChange } from './replay/judge-change.ts';
+import { judgeOracle } from './replay/judge-oracle.ts';
 import { judgeSteady } from './replay/judge-steady.ts';
 import { compare } from './replay/scenarios.ts';
 import { tableOf } from './replay/table.ts';
@@ -54,9 +55,10 @@ function judge({ seed, runs }: ReplayBenchOptions): BenchResult {
   const fewer = Math.ceil(runs * CHANGED_SHARE);
   const change = judgeChange({ seed, runs: fewer, memory: steady.memory });
   const together = judgeBatch({ seed, memory: steady.memory });
-  const tables = { ...steady.tables, ...change.tables, ...together.tables };
+  const beside = judgeOracle({ seed, runs, ours: steady.ours });
+  const tables = { ...steady.tables, ...change.tables, ...together.tables, ...beside.tables };
   return {
-    figures: [...steady.gates, ...change.gates, ...together.gates],
+    figures: [...steady.gates, ...change.gates, ...together.gates, ...beside.gates],
     details: tables,
     text: Object.entries(tables)
       .map(([name, comparison]) => tableOf(name, comparison))

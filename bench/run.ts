@@ -5,7 +5,7 @@ import { benchApi } from './api.ts';
 import { benchAttack } from './attack.ts';
 import { benchBatch } from './batch.ts';
 import { benchBrowser } from './browser.ts';
-import { benchBudget } from './budget.ts';
+import { benchBudget, BUDGET_CELLS } from './budget.ts';
 import { benchDeliver } from './deliver.ts';
 import { benchFailover } from './failover.ts';
 import { benchFrozen } from './frozen.ts';
@@ -67,6 +67,7 @@ budget (with runs or workflows, that cell by a built daemon, and nothing is judg
   --seed <n>           of how long runs take (1)
   --runs <n>           runs (2000)
   --workflows <n>      workflows that they are spread over (1)
+  --cells <names>      by comma, of ${BUDGET_CELLS.join(', ')} (all)
 rules:
   --rules <n>          rules (1000)
   --groups <n>         groups of each that have an alert (100)
@@ -154,7 +155,7 @@ if (profileDir !== null) await mkdir(profileDir, { recursive: true });
 
 const benches = {
   places: benchPlaces,
-  shapes: () => benchShapes(cellNames(values.cells)),
+  shapes: () => benchShapes(knownCells(values.cells, CELL_NAMES)),
   streams: () => benchStreams(values.cells?.split(',')),
   poll: () =>
     benchPoll({
@@ -167,6 +168,7 @@ const benches = {
   budget: () =>
     benchBudget({
       seed: bounded('seed', 1_000_000),
+      cells: knownCells(values.cells, BUDGET_CELLS),
       runs: values.runs === undefined ? undefined : bounded('runs', 20_000),
       workflows: values.workflows === undefined ? undefined : bounded('workflows', 20_000),
     }),
@@ -282,9 +284,9 @@ function watchProfile(text: string | undefined): Profile | undefined {
   return misused(`--profile is one of ${PROFILES.join(', ')}`);
 }
 
-function cellNames(text: string | undefined): string[] | undefined {
+function knownCells(text: string | undefined, known: readonly string[]): string[] | undefined {
   const names = text?.split(',');
-  const wrong = names?.find((one) => !CELL_NAMES.includes(one));
+  const wrong = names?.find((one) => !known.includes(one));
   return wrong === undefined ? names : misused(`there is no cell named ${wrong}`);
 }
 

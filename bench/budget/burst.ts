@@ -30,17 +30,7 @@ export interface BurstResult {
  */
 export async function playBurst(runs: number): Promise<BurstResult> {
   return withContext(async (context) => {
-    const redis = await startRedis(context);
-    const simulator = await startSimulator();
-    context.onEnd(() => simulator.close());
-    const { ids, earning } = await prepare(context, { redis, simulator, runs });
-    const daemon = await startDaemon(context, {
-      config: configOf(redis, simulator, 10),
-      profileDir: null,
-    });
-    // By then the plan of so few requests has replaced the one of many.
-    await delay(15_000);
-    await earn(daemon, simulator, earning);
+    const { daemon, simulator, ids } = await withEarnedWord(context, runs);
     for (const [at, id] of ids.entries()) {
       simulator.setStatus(id, 'failed');
       if (at % Math.ceil(runs / 10) === 0) await delay(100);
@@ -59,6 +49,52 @@ export async function playBurst(runs: number): Promise<BurstResult> {
       seen: events.length,
     };
   });
+}
+
+interface LiesResult {
+  /** Runs that go on, and of which the list says that they have failed. */
+  lies: number;
+  /** Failures that were reported and have not come about. */
+  reported: number;
+  /** Of these, how many were reported after a single poll had contradicted the first. */
+  reportedLater: number;
+}
+
+/** For so long the list lies, ms. */
+const LYING_MS = 30_000;
+
+/** A list that has earned its word says of one run in so many that it has failed, which is not so. */
+export async function playLies(runs: number, oneIn: number): Promise<LiesResult> {
+  return withContext(async (context) => {
+    const { daemon, simulator } = await withEarnedWord(context, runs);
+    simulator.fault({ kind: 'claim', status: 'failed', one_in: oneIn, on: 'list' });
+    await delay(LYING_MS);
+    const reported = await daemon.events('run.failed');
+    const [contradiction] = await daemon.events('run.resumed');
+    const since = contradiction?.data.detected_at ?? null;
+    return {
+      lies: Math.round(runs / oneIn),
+      reported: reported.length,
+      reportedLater:
+        since === null ? 0 : reported.filter(({ data }) => data.detected_at > since).length,
+    };
+  });
+}
+
+/** A daemon with ten requests a second that watches many runs, whose list has earned its word. */
+async function withEarnedWord(context: BenchContext, runs: number) {
+  const redis = await startRedis(context);
+  const simulator = await startSimulator();
+  context.onEnd(() => simulator.close());
+  const { ids, earning } = await prepare(context, { redis, simulator, runs });
+  const daemon = await startDaemon(context, {
+    config: configOf(redis, simulator, 10),
+    profileDir: null,
+  });
+  // By then the plan of so few requests has replaced the one of many.
+  await delay(15_000);
+  await earn(daemon, simulator, earning);
+  return { daemon, simulator, ids };
 }
 
 interface Stage {

@@ -92,8 +92,8 @@ async function setUp(ground: BenchContext, { daemons = 1, batch = 'auto', itemBy
       },
     },
     polling: {
-      min_interval: SCALED.minIntervalMs,
-      max_interval: SCALED.maxIntervalMs,
+      min_interval: `${SCALED.minIntervalMs}ms`,
+      max_interval: `${SCALED.maxIntervalMs}ms`,
       batch,
       hints: 'off',
     },

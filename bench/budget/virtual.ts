@@ -25,6 +25,36 @@ export function playVirtual({ seed, batch, others = 0, ...cell }: VirtualCell): 
   return summarize(seen);
 }
 
+interface SteadyVirtualCell {
+  runs: number;
+  requestsPerS: number;
+  maxIntervalMs: number;
+  /** How long all runs last, s: much longer than their longest interval. */
+  lastsS: number;
+}
+
+/** The share of the rate limit that is used for runs that go on, without lists. */
+export function playSteadyVirtual(cell: SteadyVirtualCell, seed: number): number {
+  const { runs, requestsPerS, maxIntervalMs, lastsS } = cell;
+  const watched = Array.from({ length: runs }, (_, at): TracedRun => {
+    const created = at / runs;
+    const finished = created + lastsS;
+    return {
+      workflow: 'workflow',
+      created,
+      started: created,
+      finished,
+      status: 'completed',
+      progress: [],
+    };
+  });
+  const limits = { minIntervalMs: maxIntervalMs, maxIntervalMs };
+  const options = { seed, profile: 'normal' as const, limits };
+  const { seen } = replayOurs(watched, options, { budgetPerS: requestsPerS });
+  const requests = seen.reduce((sum, one) => sum + one.requests, 0);
+  return requests / (requestsPerS * (lastsS + 1));
+}
+
 function tracedRuns({ runs, workflows, others, seed }: Required<Omit<VirtualCell, 'batch'>>) {
   const random = seededRandom(seed);
   const watched: TracedRun[] = [];

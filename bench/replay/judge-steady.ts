@@ -4,7 +4,7 @@ import { atMost, type Judgement } from './judgement.ts';
 import { replay } from './replay.ts';
 import type { Memory } from './runwatch.ts';
 import { firstOf, replayOurs, tuned } from './scenarios.ts';
-import { summarize } from './summary.ts';
+import { summarize, type Seen } from './summary.ts';
 import { workload } from './workload.ts';
 
 /** The first runs of each kind, with few statistics so far. */
@@ -18,9 +18,12 @@ interface SteadyOptions {
 
 /**
  * The policy where the runs of a workflow resemble earlier ones, from the first run on.
- * @returns also the statistics
+ * @returns also the statistics, and how ends were seen at the profile `normal`
  */
-export function judgeSteady({ seed, runs }: SteadyOptions): Judgement & { memory: Memory } {
+export function judgeSteady({
+  seed,
+  runs,
+}: SteadyOptions): Judgement & { memory: Memory; ours: Seen[] } {
   const steady = workload({ seed, runs });
   const memory: Memory = new Map();
   const seenByBackoff = replay(steady, BACKOFF).seen;
@@ -33,6 +36,7 @@ export function judgeSteady({ seed, runs }: SteadyOptions): Judgement & { memory
   const firstByBackoff = summarize(firstOf(seenByBackoff, FIRST));
   return {
     memory,
+    ours: seenByUs,
     tables: {
       'seven kinds of workflow': {
         [FIXED.name]: fixed,

@@ -124,7 +124,8 @@ export function runwatch(options: RunwatchOptions): Policy {
     follow,
     ...(batching && { lists: batching }),
     lagged(lagS, requestS) {
-      pressure = pressureAfter(pressure ?? 1, lagS * 1_000, requestS * 1_000);
+      const times = { requestMs: requestS * 1_000, roundMs: roundS() * 1_000 };
+      pressure = pressureAfter(pressure ?? 1, lagS * 1_000, times);
     },
   };
 }

@@ -56,7 +56,7 @@ interface DaemonUsage {
 /** The measured part of an event. */
 interface BenchEvent {
   id: string;
-  data: { run_id: string; detection_delay_ms: number | null };
+  data: { run_id: string; detection_delay_ms: number | null; detected_at: string };
 }
 
 /** The daemon as a process of its own. */

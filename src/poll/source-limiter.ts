@@ -116,7 +116,10 @@ export function createSourceLimiter(deps: SourceLimiterDependencies): SourceLimi
   return {
     limit,
     watched: (count) => void (active = count),
-    began: (lagMs) => void (pressure = pressureAfter(pressure, lagMs, roundMs(1, limit))),
+    began(lagMs) {
+      const times = { requestMs: roundMs(1, limit), roundMs: roundMs(active, limit) };
+      pressure = pressureAfter(pressure, lagMs, times);
+    },
     load: () => loadUnder(pressure, roundMs(active, limit)),
     covers,
     settleMs: ({ count }) => (count > limit.requests * SHORT ? limit.perMs : null),

@@ -196,6 +196,18 @@ describe('a budget that is short', () => {
   });
 });
 
+test('of many runs that are registered at once, those that a list shows to have ended are read first', async () => {
+  rig = await startPollRig({ polling: QUICK, rateLimit: { requests: 40, per: '1s' } });
+  const runs = addRuns(300);
+  const ended = runs.slice(0, 5);
+  for (const id of ended) rig.simulator.setStatus(id, 'failed');
+  // The first reads alone would come to those last.
+  await rig.watch(runs.toReversed());
+  await waitFor(async () => (await told('run.failed')) === ended.length, { timeoutMs: 20_000 });
+  const read = runs.filter((id) => rig.simulator.requests.run(id).count > 0);
+  expect(read.length).toBeLessThan(200);
+});
+
 describe('a list that can not be trusted', () => {
   const causes: [string, string, FaultInput][] = [
     ['is forbidden', 'not_offered', { kind: 'status', status: 403 }],

@@ -27,6 +27,9 @@ const LATE_BY = 10;
 /** No poll counts as late below this lag, ms, since processes are busy now and then. */
 const LATE_MS = 1_000;
 
+/** What is left over may lead to a lag of so many rounds. */
+const PATIENT_ROUNDS = 1;
+
 const MORE = 1.02;
 const LESS = 0.995;
 
@@ -49,10 +52,16 @@ export function longestInterval(maxIntervalMs: number, { roundMs, rounds }: Sour
  * The pressure on a rate limit after one more poll. It rises with each late poll, which shows too
  * many requests, and falls with each punctual one. It settles where one poll in five is late.
  * @param lagMs from when the poll was due to its start
- * @param requestMs the time per request that the rate limit allows
+ * @param times what the rate limit takes for one request, and for a round of all watches, ms
  */
-export function pressureAfter(pressure: number, lagMs: number, requestMs: number): number {
-  const isLate = lagMs > Math.max(LATE_MS, LATE_BY * requestMs);
+export function pressureAfter(
+  pressure: number,
+  lagMs: number,
+  { requestMs, roundMs }: { requestMs: number; roundMs: number },
+): number {
+  // While all of the rate limit is to be used, watches wait for one another.
+  const patience = pressure < 1 ? roundMs * PATIENT_ROUNDS : 0;
+  const isLate = lagMs > Math.max(LATE_MS, LATE_BY * requestMs, patience);
   const next = pressure * (isLate ? MORE : LESS);
   return Math.min(Math.max(next, LEAST_PRESSURE), MOST_PRESSURE);
 }
