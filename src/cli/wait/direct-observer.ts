@@ -191,7 +191,11 @@ class RunStream {
     if (follow === undefined) return;
     const begun = new Promise<void>((resolve) => (this.wake = resolve));
     void this.keep(follow, runId).catch(() => undefined);
-    await Promise.race([begun, sleep(BEGIN_MS, undefined, { ref: false })]);
+    // Until the request is under way, nothing else keeps the process from its end.
+    const over = new AbortController();
+    const patience = sleep(BEGIN_MS, undefined, over).catch(() => undefined);
+    await Promise.race([begun, patience]);
+    over.abort();
   }
 
   /** Takes in a read of the run. */

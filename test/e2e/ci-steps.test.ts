@@ -1,0 +1,72 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { parse } from 'yaml';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { cleanEnv, tempDir } from '../support/daemon-process.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+let noxus: Simulator;
+let folder: string;
+
+/** Puts an npx on PATH that runs this build in place of the package in the registry. */
+beforeAll(async () => {
+  noxus = await startSimulator();
+  folder = await tempDir();
+  const npx = join(folder, 'npx');
+  const main = join(ROOT, 'dist/main.js');
+  const script = `#!/bin/sh\n[ "$1 $2" = "--yes runwatch" ] || exit 99\nshift 2\nexec "${process.execPath}" "${main}" "$@"\n`;
+  await writeFile(npx, script);
+  await chmod(npx, 0o755);
+});
+
+afterAll(async () => {
+  await noxus.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** The command of a step as the documentation prints it. */
+async function stepOf(system: string): Promise<string> {
+  const page = await readFile(join(ROOT, 'docs/deploy.md'), 'utf8');
+  const [, block = ''] = new RegExp(`\`\`\`yaml\\n# ${system}\\n(.*?)\`\`\``, 's').exec(page) ?? [];
+  const step = parse(block) as [{ run: string }] | { wait: { script: [string] } };
+  return Array.isArray(step) ? step[0].run : step.wait.script[0];
+}
+
+async function exitOf(command: string, env: Record<string, string>) {
+  const child = spawn('sh', ['-ec', command], {
+    cwd: folder,
+    env: cleanEnv({
+      CI: 'true',
+      PATH: `${folder}${delimiter}${process.env['PATH']}`,
+      NOXUS_BACKEND_URL: noxus.url,
+      NOXUS_API_KEY: noxus.apiKey,
+      ...env,
+    }),
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, stderr };
+}
+
+test.each([
+  ['GitHub Actions', 'completed', 0],
+  ['GitHub Actions', 'failed', 1],
+  ['GitLab CI', 'awaiting_human_feedback', 4],
+])('the step for %s in the documentation ends for a run that is %s with %p', async (...one) => {
+  const [system, status, expected] = one;
+  const { id } = noxus.add({
+    steps: [
+      { after_ms: 0, status: 'running' },
+      { after_ms: 300, status },
+    ],
+  });
+  const { code, stderr } = await exitOf(await stepOf(system), { RUN_ID: id });
+  expect([code, stderr]).toEqual([expected, stderr]);
+});
