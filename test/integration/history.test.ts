@@ -22,7 +22,7 @@ const own = webhookTo('https://a.example/hook', ['*']);
 const limits = { most: 4, rate: null, deadlineMs: 15_000 };
 
 /** What becomes of a delivery. */
-type End = 'delivered' | 'retried' | 'dead' | 'skipped';
+type End = 'pending' | 'delivered' | 'retried' | 'dead' | 'skipped';
 
 interface Story {
   source: string;
@@ -83,6 +83,7 @@ async function settle(id: string, end: End, now: number): Promise<void> {
     response: 'é'.repeat(300),
   });
   const fine: Attempt = { at: now, status: 200, error: null, durationMs: 3, response: 'thanks' };
+  if (end === 'pending') return;
   if (end === 'retried') await write(id, { state: 'pending', last: failed(now - 9) });
   if (end === 'skipped') return write(id, { state: 'skipped', nextAttemptAt: null });
   const last = end === 'dead' ? failed(now) : fine;
@@ -269,6 +270,21 @@ const isFolded = async (key: WatchKey) => (await history.folded(key)) !== null;
 
 /** Claims what is due at an endpoint. */
 const claim = (pool: string) => outbox.claim({ pool, limits, most: 9, token: 'x.1', askedAt: 0 });
+
+test('a watch is folded whose last delivery settles while folding finds it outstanding', async () => {
+  await redis.del(...(await stores.keysLeft()), 'none');
+  const subscriptions = [ops];
+  const shape = { source: 'default', statuses: ['completed'], subscriptions, metadata: {} };
+  const key = await live({ ...shape, ends: ['pending'] }, 0);
+  const [{ id }] = (await deliveriesOf(key)) as [Delivery];
+  let isSettled = false;
+  const racing = hooked((command) => {
+    if (command !== 'rwReadClock' || isSettled) return undefined;
+    isSettled = true;
+    return settle(id, 'delivered', NOON);
+  });
+  expect(await new HistoryStore(racing, keys).fold(key)).toBe('folded');
+});
 
 describe('a delivery of a folded watch', () => {
   test('a folded delivery is redelivered with the same text, and folded again', async () => {

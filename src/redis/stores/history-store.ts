@@ -66,14 +66,18 @@ export class HistoryStore {
     { isForced = false }: { isForced?: boolean } = {},
   ): Promise<FoldResult> {
     const result = await this.tryFold(key, isForced);
-    const id = watchId(key);
-    if (result === 'kept' || result === 'long') {
-      const [now] = await this.redis.rwReadClock(this.keys.clock);
-      await this.redis.zadd(this.keys.foldDue, 'XX', now + AGAIN_MS, id);
-    } else if (result === 'unknown') {
-      await this.redis.zrem(this.keys.foldDue, id);
-    }
-    return result;
+    if (result === 'unknown') await this.redis.zrem(this.keys.foldDue, watchId(key));
+    if (result !== 'kept' && result !== 'long') return result;
+    await this.putOff(key, AGAIN_MS);
+    // The last delivery may have settled in between: that made the watch due, and is undone.
+    const now = await this.tryFold(key, isForced);
+    if (now === 'changed') await this.putOff(key, 0);
+    return now;
+  }
+
+  private async putOff(key: WatchKey, ms: number): Promise<void> {
+    const [now] = await this.redis.rwReadClock(this.keys.clock);
+    await this.redis.zadd(this.keys.foldDue, 'XX', now + ms, watchId(key));
   }
 
   private async tryFold(key: WatchKey, isForced: boolean): Promise<FoldResult> {

@@ -1,0 +1,96 @@
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import {
+  PER_ENDPOINT,
+  runHistoryKillTest,
+  tally,
+  type Holdings,
+  type HistoryOutcome,
+} from '../support/kill-history.ts';
+
+const KILLS = { folding: 5, forgetting: 2 };
+
+let outcome: HistoryOutcome;
+
+beforeAll(async () => {
+  outcome = await runHistoryKillTest({ seed: 3, kills: KILLS });
+}, 120_000);
+
+const idsOf = (items: readonly { id: string }[]) => items.map(({ id }) => id).toSorted();
+const moments = (): Holdings[] => {
+  const { before, duringFolding, after, duringForgetting, end } = outcome;
+  return [before, ...duringFolding, after, ...duringForgetting, end];
+};
+
+describe('a daemon that is killed while it folds, unfolds and forgets runs', () => {
+  test('the kills found runs folded and unfolded, and some forgotten and some not', () => {
+    const { before, duringFolding, duringForgetting } = outcome;
+    expect(duringFolding.some(({ folded }) => folded < before.watches.size)).toBe(true);
+    expect(duringForgetting.some(({ watches }) => watches.size > 0)).toBe(true);
+    expect(duringForgetting.every(({ watches }) => watches.size < before.watches.size)).toBe(true);
+  });
+
+  test('the delivery counters agree with the listing of deliveries after every kill', () => {
+    for (const { listed, counted, planned, deliveries } of moments()) {
+      expect(counted).toEqual(listed);
+      expect(planned).toBe(deliveries.length);
+    }
+  });
+
+  test('folding and unfolding lose no event and add none', () => {
+    const { before, duringFolding, after } = outcome;
+    for (const { events } of [...duringFolding, after]) expect(events).toEqual(before.events);
+  });
+
+  test('folding and unfolding lose no delivery, and a new subscription adds one for each run', () => {
+    const { before, duringFolding, after, registered } = outcome;
+    for (const { deliveries } of [...duringFolding, after]) {
+      expect(idsOf(deliveries)).toEqual(expect.arrayContaining(idsOf(before.deliveries)));
+      expect(new Set(idsOf(deliveries)).size).toBe(deliveries.length);
+    }
+    const late = after.deliveries.filter(({ endpoint }) => endpoint === 'late');
+    const runs = late.map(({ runId }) => runId);
+    expect(new Set(runs).size).toBe(runs.length);
+    expect(runs).toEqual(expect.arrayContaining([...registered]));
+  });
+
+  test('every redelivery that the daemon accepted arrives, with the text of the first one', () => {
+    const { after, accepted, redelivered } = outcome;
+    const sent = tally(accepted.hooks.map(({ id }) => String(id)));
+    for (const { id, eventId } of after.deliveries.filter(({ id: one }) => redelivered.has(one))) {
+      expect([id, (sent.get(eventId) ?? 0) > 1]).toEqual([id, true]);
+    }
+    const all = [...accepted.hooks, ...accepted.late];
+    const texts = new Set(all.map(({ id, body }) => `${id} ${body}`));
+    expect(texts.size).toBe(new Set(all.map(({ id }) => id)).size);
+    expect(after.deliveries.every(({ state }) => state === 'delivered')).toBe(true);
+  });
+
+  test('webhooks repeat only for redeliveries, and for attempts in flight at the kills', () => {
+    const { after, accepted, redelivered } = outcome;
+    const wanted = after.deliveries.length + redelivered.size;
+    const kills = KILLS.folding + KILLS.forgetting;
+    const arrived = accepted.hooks.length + accepted.late.length;
+    expect(arrived).toBeGreaterThanOrEqual(wanted);
+    // A request that got no answer may have been made: the user repeats it.
+    expect(arrived).toBeLessThanOrEqual(wanted + kills * (2 * PER_ENDPOINT + 1));
+  });
+
+  test('a run is forgotten with all that belongs to it, or not at all', () => {
+    const { after, duringForgetting } = outcome;
+    for (const { watches, events, deliveries } of duringForgetting) {
+      for (const [run, { events: kept }] of watches)
+        expect(kept).toBe(after.watches.get(run)?.events);
+      for (const { data } of events) expect(watches.has(data.run_id)).toBe(true);
+      for (const { runId } of deliveries) expect(watches.has(runId)).toBe(true);
+    }
+  });
+
+  test('nothing is left of runs that are forgotten', () => {
+    const { planned, watches, events, deliveries, keys, folded } = outcome.end;
+    expect([planned, watches.size, events.length, deliveries.length, folded]).toEqual([
+      0, 0, 0, 0, 0,
+    ]);
+    const ofRuns = /^\{runwatch\}:(watch|event|delivery|attempts|lane|live-\w+|due|parked|taken):/;
+    expect(keys.filter((key) => ofRuns.test(key))).toEqual([]);
+  });
+});
