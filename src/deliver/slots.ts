@@ -55,7 +55,7 @@ const UNKNOWN: KnownPool = {
 /** @param self the id of this process, by which it recognizes slots that it wrote itself */
 export function createPoolSlots(self: string): PoolSlots {
   const known = new Map<string, KnownPool>();
-  const isOwn = (text: string) => text.endsWith(`"by":"${self}"}`);
+  const isOwn = (text: string) => text.includes(`"by":"${self}"`);
 
   function of(pool: string) {
     const one = known.get(pool) ?? { ...UNKNOWN };

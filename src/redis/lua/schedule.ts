@@ -1,5 +1,5 @@
 import { POLL_KINDS, REQUEST_KINDS, SURE_OF_ONE_IN } from '../../core/cadence/load.ts';
-import { DOC_AT } from '../stores/watch-record.ts';
+import { ACTIVE, IDENTITY_LENGTH } from '../stores/watch-record.ts';
 import { CLAIMS } from './leases.ts';
 import { STORE_NOW } from './clock.ts';
 import { SOURCE_GATE } from './source.ts';
@@ -198,9 +198,8 @@ local plan = schedule(KEYS[2], 5)
 local limit, holdMs = tonumber(ARGV[2]), tonumber(ARGV[3])
 local source = {state = KEYS[#KEYS - 2], probe = KEYS[#KEYS - 1], open = KEYS[#KEYS]}
 
--- A record of a watch that is not active begins with its state, behind a head of fixed width, or is folded.
 local function isOver(record)
-  return not record or string.sub(record, ${DOC_AT + 1}, ${DOC_AT + 8}) == '{"state"' or string.find(record, '^%c', 26) ~= nil
+  return not record or string.sub(record, ${IDENTITY_LENGTH + 1}, ${IDENTITY_LENGTH + 1}) ~= '${ACTIVE}'
 end
 
 local texts = redis.call('MGET', KEYS[1], source.state, source.open)

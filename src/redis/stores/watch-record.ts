@@ -9,6 +9,8 @@ import { finishedAt, type StoredWatch, type Watch, type WatchKey } from '../../c
  * A watch as it is kept: one string of a head with fields of fixed width, a document, and, behind a
  * tab, the history of its last polls. The head holds the version, the number in indexes, and what
  * every poll writes. So a poll without a change writes head and slot in place and never the document.
+ * Scripts read nothing of the document: the character behind version and number says whether the watch is
+ * over, and is a control character where it is folded.
  *
  * version  number  polls  last polled  run asked  run observed  interval  failures  polls recorded
  */
@@ -17,8 +19,12 @@ const HEAD = { version: 12, number: 12, fields: 7, field: 10 };
 /** Length of version and number. */
 export const IDENTITY_LENGTH = HEAD.version + 1 + HEAD.number;
 
+/** How a record begins behind its identity, while it is live. */
+export const ACTIVE = ' ';
+const OVER = '.';
+
 /** Where the document begins. */
-export const DOC_AT = IDENTITY_LENGTH + HEAD.fields * HEAD.field;
+const DOC_AT = IDENTITY_LENGTH + HEAD.fields * HEAD.field;
 
 /** The part of the head behind version and number, in base 36; times count from the registration. */
 export function writeHead(watch: Watch): string {
@@ -32,13 +38,15 @@ export function writeHead(watch: Watch): string {
     watch.cadence.failures,
     watch.pollHistory.count,
   ];
-  return fields.map((field) => (field?.toString(36) ?? '').padStart(HEAD.field)).join('');
+  const text = fields.map((field) => (field?.toString(36) ?? '').padStart(HEAD.field)).join('');
+  return (watch.state === 'active' ? ACTIVE : OVER) + text.slice(1);
 }
 
 function readHead(text: string): (number | null)[] {
   return Array.from({ length: HEAD.fields }, (_, at) => {
     const from = IDENTITY_LENGTH + at * HEAD.field;
-    const value = Number.parseInt(text.slice(from, from + HEAD.field), 36);
+    // The first character is no digit of a number.
+    const value = Number.parseInt(text.slice(from + 1, from + HEAD.field), 36);
     return Number.isNaN(value) ? null : value;
   });
 }
