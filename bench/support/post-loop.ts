@@ -9,8 +9,8 @@ interface PostLoopOptions {
 }
 
 /**
- * The baseline without a product: got with the options and agents of `src/deliver/http-post.ts`, but
- * for its own request function. As many workers as there are concurrent attempts post
+ * The baseline without a product: got with agents like those of `src/deliver/http-post.ts`, and whatever
+ * it does that a webhook has no use for switched off. As many workers as there are concurrent attempts post
  * to all endpoints in turn. Nothing is signed, stored or retried.
  */
 export function createPostLoop({ urls, body, concurrency }: PostLoopOptions) {

@@ -1,6 +1,7 @@
 import type { Attempt, AttemptOutcome, Claim, Delivery } from '../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import type { ClaimGroup } from '../core/delivery/fold.ts';
+import { poolOf } from '../core/delivery/receiver.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { Message, Route } from './channels/channel.ts';
 import type { TraceAttempt } from './ports.ts';
@@ -12,7 +13,7 @@ export interface AttemptDependencies {
   /** Null for an unknown endpoint. */
   routeOf: (delivery: Delivery) => Promise<Route | null>;
   /** Runs an attempt once this process has a free permit. */
-  withPermit: <Result>(attempt: () => Promise<Result>) => Promise<Result>;
+  withPermit: <Result>(pool: string, attempt: () => Promise<Result>) => Promise<Result>;
   /** The retry schedule of deliveries to unknown endpoints. */
   defaultRetry: readonly number[];
   traceAttempt: TraceAttempt;
@@ -77,7 +78,7 @@ export async function attemptDelivery(
   const readyAt = performance.now();
   let beganAt = readyAt;
   try {
-    const outcome = await deps.withPermit(async () => {
+    const outcome = await deps.withPermit(poolOf(delivery.endpoint), async () => {
       beganAt = performance.now();
       if (!mayStart()) throw notSent('claim_too_old');
       if (deps.stopping.aborted) throw notSent('attempt_aborted');
@@ -131,27 +132,45 @@ export function isNotSent(error: unknown): boolean {
 const YIELD_MS = 200;
 
 /**
- * Lets `limit` tasks run at a time; the others wait, first come, first served. A task that takes longer
- * than `yieldMs` returns its permit and continues: it only waits for its receiver, and a few receivers
- * that hang must not block the others.
+ * Lets `limit` tasks run at a time. The others wait, and the pools take turns, each first come, first
+ * served: a pool with many holds up no other, and needs few connections. A task that takes longer than
+ * `yieldMs` returns its permit and continues: it only waits for its receiver, and a few receivers that hang
+ * must not block the others.
  */
 export function createPermits(limit: number, yieldMs = YIELD_MS) {
-  const waiting: (() => void)[] = [];
+  const waiting = new Map<string, (() => void)[]>();
   let free = limit;
 
   function giveBack(): void {
-    const next = waiting.shift();
-    if (next) next();
-    else free += 1;
+    const [turn] = waiting;
+    if (turn === undefined) {
+      free += 1;
+      return;
+    }
+    const [pool, queue] = turn;
+    const next = queue.shift();
+    waiting.delete(pool);
+    if (queue.length > 0) waiting.set(pool, queue);
+    next?.();
   }
 
-  async function take(): Promise<void> {
-    if (free > 0) free -= 1;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
+  async function take(pool: string): Promise<void> {
+    if (free > 0) {
+      free -= 1;
+      return;
+    }
+    await new Promise<void>((resolve) => {
+      const before = waiting.get(pool);
+      if (before === undefined) waiting.set(pool, [resolve]);
+      else before.push(resolve);
+    });
   }
 
-  return async function withPermit<Result>(work: () => Promise<Result>): Promise<Result> {
-    await take();
+  return async function withPermit<Result>(
+    pool: string,
+    work: () => Promise<Result>,
+  ): Promise<Result> {
+    await take(pool);
     let held = true;
     const yieldOnce = () => {
       if (held) giveBack();

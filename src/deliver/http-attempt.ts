@@ -60,7 +60,7 @@ export async function attemptPost(
 ): Promise<HttpResult> {
   const at = now();
   const deadline = new Deadline(request.timeoutMs, signal);
-  const result = await postOnce(request, agents, deadline.signal).finally(() => deadline.release());
+  const result = await postOnce(request, agents, deadline).finally(() => deadline.release());
   if (result.kind === 'cut' && signal?.aborted === true) throw attemptAborted();
   if (result.kind === 'withheld') throw claimTooOld();
   const durationMs = Math.max(0, now() - at);
@@ -96,14 +96,14 @@ function shownLocation({ headers }: { headers: IncomingHttpHeaders }, isShown: b
 async function postOnce(
   request: PostRequest,
   agents: WebhookAgents,
-  cut: AbortSignal,
+  deadline: Deadline,
 ): Promise<PostResult> {
-  const result = await post(request, agents, cut);
+  const result = await post(request, agents, deadline);
   const stale =
     result.kind === 'broken' &&
     result.reusedSocket &&
     ['ECONNRESET', 'EPIPE'].includes(errorCode(result.error));
-  return stale ? post(request, agents, cut) : result;
+  return stale ? post(request, agents, deadline) : result;
 }
 
 function isSuccess(status: number): boolean {

@@ -8,10 +8,10 @@ import type {
   ClientRequestArgs,
 } from 'node:http';
 import https from 'node:https';
-import type { Socket } from 'node:net';
+import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { type PlainResponse, type Request, type RequestFunction, got, type Got } from 'got';
 import { requestTarget } from '../core/request-target.ts';
+import type { Deadline } from '../deadline.ts';
 import { tunnelled } from '../tunnel.ts';
 import { egressBlocked, type EgressGuard } from './egress/guard.ts';
 
@@ -55,78 +55,120 @@ export type PostResult =
   | { kind: 'withheld' };
 
 /**
- * Sends one request over the guarded agents and reads a bounded part of its answer.
- * @param cut ends the request. After the status has arrived that is no error: a receiver that answers
+ * Sends one request over the guarded agents and reads a bounded part of its answer. It uses Node's own
+ * client: got, on top of the same, takes two and a half times as long, and all that it would add here is
+ * switched off (see `npm run bench -- deliver`).
+ * @param deadline ends the request. After the status has arrived that is no error: a receiver that answers
  *   200 and is slow with the body has answered 200.
  */
 export async function post(
   request: PostRequest,
   agents: WebhookAgents,
-  cut: AbortSignal,
+  deadline: Deadline,
 ): Promise<PostResult> {
-  const stream = start(request, agents);
-  const isWithheld = request.mayStart && holdBack(stream, request.url, request.mayStart);
+  const progress: Progress = {
+    step: agents.isProxied ? 'connect' : 'queue',
+    isWithheld: false,
+    isCut: false,
+  };
+  let sending: ClientRequest | undefined;
   try {
-    const [response] = (await once(stream, 'response', { signal: cut })) as [PlainResponse];
-    const { statusCode, headers, ip } = response;
-    const address = agents.isProxied ? undefined : ip;
-    const head = await readHead(stream, cut, request.headBytes);
-    return { kind: 'answered', status: statusCode, headers, head, address };
+    sending = open('POST', request, agents);
+    follow(sending, request, progress);
+    deadline.onEnd(() => {
+      progress.isCut = true;
+      sending?.destroy();
+    });
+    const response = await responseTo(sending, request.body);
+    const address = agents.isProxied ? undefined : response.socket.remoteAddress;
+    const head = await readHead(response, request.headBytes);
+    return {
+      kind: 'answered',
+      status: response.statusCode ?? 0,
+      headers: response.headers,
+      head,
+      address,
+    };
   } catch (error) {
-    const step = stepOf(stream, request.url, agents);
-    if (isWithheld?.() === true) return { kind: 'withheld' };
-    if (cut.aborted) return { kind: 'cut', step };
-    return { kind: 'broken', error, step, reusedSocket: stream.reusedSocket === true };
+    const { step, isWithheld, isCut } = progress;
+    if (isWithheld) return { kind: 'withheld' };
+    if (isCut) return { kind: 'cut', step };
+    return { kind: 'broken', error, step, reusedSocket: sending?.reusedSocket === true };
   } finally {
-    stream.destroy();
+    // A connection that is kept alive is no longer the request's by now.
+    sending?.destroy();
   }
 }
 
-function start({ url, headers, body, tls }: PostRequest, agents: WebhookAgents): Request {
-  const stream = agents.client.stream.post(url, {
-    headers,
-    body,
-    ...(tls !== undefined && { https: httpsOptions(tls) }),
-  });
-  // Errors are handled where the request is awaited; a later one must not end the process.
-  stream.on('error', () => undefined);
-  // After 101 neither the agent nor the request closes the socket.
-  stream.once('upgrade', (_response: IncomingMessage, socket: Socket) => {
-    socket.destroy();
-    stream.destroy(protocolError('the receiver switched protocols'));
-  });
-  return stream;
+/** What is known of a request on its way. */
+interface Progress {
+  step: RequestStep;
+  /** `mayStart` returned false. */
+  isWithheld: boolean;
+  /** The deadline ended it. */
+  isCut: boolean;
+}
+
+function open(
+  method: 'GET' | 'POST',
+  { url, headers, tls }: Pick<PostRequest, 'url' | 'headers' | 'tls'>,
+  agents: Pick<WebhookAgents, 'http' | 'https'>,
+): ClientRequest {
+  const options = {
+    ...requestTarget(url),
+    method,
+    headers: { ...authorizationIn(url), ...headers },
+    maxHeaderSize: MAX_HEADER_BYTES,
+  };
+  if (url.protocol === 'http:') return http.request({ ...options, agent: agents.http });
+  const { ca, certificate: cert, key } = tls ?? {};
+  return https.request({ ...options, agent: agents.https, ca, cert, key });
+}
+
+/** Credentials in a URL are those of basic authentication. */
+function authorizationIn({ username, password }: URL): Record<string, string> {
+  if (username === '' && password === '') return {};
+  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
 }
 
 /**
- * Destroys the request if it may not start when its first byte would be sent: a process can be frozen at
- * any step before.
- * @returns a function that says whether it did
+ * Notes how far a request has come, and destroys it if it may not start when its first byte would be sent: a
+ * process can be frozen at any step before.
  */
-function holdBack(stream: Request, { protocol }: URL, mayStart: () => boolean): () => boolean {
-  let isWithheld = false;
-  const check = () => {
-    if (mayStart()) return;
-    isWithheld = true;
-    stream.destroy(new Error('it may not start any more'));
+function follow(sending: ClientRequest, { url, mayStart }: PostRequest, progress: Progress): void {
+  const start = () => {
+    progress.step = 'headers';
+    if (mayStart === undefined || mayStart()) return;
+    progress.isWithheld = true;
+    sending.destroy(new Error('it may not start any more'));
   };
-  const connected = protocol === 'https:' ? 'secureConnect' : 'connect';
   // `socket` comes before the request writes to it; a connecting socket writes once it is connected.
-  stream.once('request', (request: ClientRequest) => {
-    request.once('socket', (socket) => {
-      if (socket.connecting) socket.once(connected, check);
-      else check();
-    });
+  sending.once('socket', (socket) => {
+    if (!socket.connecting) return start();
+    const isSecure = url.protocol === 'https:';
+    progress.step = isIP(requestTarget(url).hostname) === 0 ? 'dns' : 'connect';
+    socket.once('lookup', () => (progress.step = 'connect'));
+    if (isSecure) socket.once('connect', () => (progress.step = 'tls'));
+    socket.once(isSecure ? 'secureConnect' : 'connect', start);
   });
-  return () => isWithheld;
 }
 
-function httpsOptions({ ca, certificate, key }: TlsOptions) {
-  return {
-    ...(ca !== undefined && { certificateAuthority: ca }),
-    ...(certificate !== undefined && { certificate }),
-    ...(key !== undefined && { key }),
-  };
+/** Sends the body. @returns the answer as soon as its headers have arrived */
+function responseTo(sending: ClientRequest, body: string): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    // An error after the answer is heard too: it must not end the process.
+    sending.on('error', reject);
+    sending.once('response', resolve);
+    // After 101 neither the agent nor the request closes the socket.
+    sending.once('upgrade', (_response, socket) => {
+      socket.destroy();
+      reject(protocolError('the receiver switched protocols'));
+    });
+    sending.once('close', () => reject(new Error('the request ended without an answer')));
+    sending.setHeader('content-length', Buffer.byteLength(body));
+    sending.end(body);
+  });
 }
 
 function protocolError(message: string): Error {
@@ -134,39 +176,19 @@ function protocolError(message: string): Error {
 }
 
 /** Reads to the end, so that the connection can be reused, or to the limit. */
-async function readHead(
-  stream: Request,
-  cut: AbortSignal,
-  most = RESPONSE_TEXT_BYTES,
-): Promise<Buffer> {
-  const stop = () => stream.destroy();
-  cut.addEventListener('abort', stop);
-  const kept: Buffer[] = [];
-  let read = 0;
-  try {
-    for await (const chunk of stream as AsyncIterable<Buffer>) {
+function readHead(response: IncomingMessage, most = RESPONSE_TEXT_BYTES): Promise<Buffer> {
+  return new Promise((resolve) => {
+    const kept: Buffer[] = [];
+    let read = 0;
+    // The status has arrived; where the connection breaks, only text for display is missing.
+    const finish = () => resolve(Buffer.concat(kept));
+    response.on('data', (chunk: Buffer) => {
       if (read < most) kept.push(chunk.subarray(0, most - read));
       read += chunk.length;
-      if (read >= MAX_BODY_BYTES) break;
-    }
-    return Buffer.concat(kept);
-  } catch {
-    // The status has arrived; only text for display is missing.
-    return Buffer.concat(kept);
-  } finally {
-    cut.removeEventListener('abort', stop);
-  }
-}
-
-function stepOf(
-  { timings, reusedSocket }: Request,
-  url: URL,
-  { isProxied }: Pick<WebhookAgents, 'isProxied'>,
-): RequestStep {
-  if (timings?.socket === undefined) return isProxied ? 'connect' : 'queue';
-  if (reusedSocket === true) return 'headers';
-  if (timings.connect === undefined) return timings.lookup === undefined ? 'dns' : 'connect';
-  return url.protocol === 'https:' && timings.secureConnect === undefined ? 'tls' : 'headers';
+      if (read >= MAX_BODY_BYTES) finish();
+    });
+    response.on('end', finish).on('error', finish).on('close', finish);
+  });
 }
 
 /** The connections of all webhooks, kept alive and shared by every channel to the same origin. */
@@ -175,8 +197,6 @@ export interface WebhookAgents {
   readonly https: https.Agent;
   /** The receiver's address is unknown then. */
   readonly isProxied: boolean;
-  /** Sends over them, without redirects, decompression or retries. */
-  readonly client: Got;
   /** Sends a GET and reads no more of its answer than the status. */
   get(url: string, timeoutMs: number): Promise<number>;
   /** Closes every connection, also those in use: drain first. */
@@ -208,26 +228,18 @@ export function createWebhookAgents(
   const agents = { http: new http.Agent(limits), https: new https.Agent(limits) };
   guardConnections(agents.http, { guard, proxy, secure: false });
   guardConnections(agents.https, { guard, proxy, secure: true });
-  const client = got.extend({
-    agent: agents,
-    followRedirect: false,
-    decompress: false,
-    throwHttpErrors: false,
-    retry: { limit: 0 },
-    request: requestLean,
-  });
   return {
     ...agents,
     isProxied: proxy !== undefined,
-    client,
     async get(url, timeoutMs) {
-      const stream = client.stream.get(url).on('error', ignore);
+      const asking = open('GET', { url: new URL(url), headers: {} }, agents).on('error', ignore);
+      asking.end();
       try {
         const signal = AbortSignal.timeout(timeoutMs);
-        const [response] = (await once(stream, 'response', { signal })) as [PlainResponse];
-        return response.statusCode;
+        const [response] = (await once(asking, 'response', { signal })) as [IncomingMessage];
+        return response.statusCode ?? 0;
       } finally {
-        stream.destroy();
+        asking.destroy();
       }
     },
     close() {
@@ -238,19 +250,6 @@ export function createWebhookAgents(
 }
 
 const ignore = () => undefined;
-
-/** Makes a request with no more options than it needs: Node copies them several times. */
-const requestLean: RequestFunction = (url, { agent, method, headers, ca, cert, key }) => {
-  const options = {
-    ...requestTarget(url),
-    agent,
-    method,
-    headers,
-    maxHeaderSize: MAX_HEADER_BYTES,
-  };
-  if (url.protocol === 'http:') return http.request(options);
-  return https.request({ ...options, ca, cert, key });
-};
 
 /** As Node calls it: with an error there is no socket, which its type omits. */
 type OnCreate = (error: Error | null, socket?: Duplex) => void;

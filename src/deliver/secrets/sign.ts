@@ -1,4 +1,4 @@
-import { hkdfSync, randomBytes } from 'node:crypto';
+import { createHmac, hkdfSync, randomBytes } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
 import { RunwatchError } from '../../core/errors.ts';
 import type { Message } from '../channels/channel.ts';
@@ -18,26 +18,34 @@ export type Signer = (message: Message, atMs: number) => Record<string, string>;
 export function createSigner(secrets: readonly string[]): Signer {
   const keys = secrets.map(parseSecret);
   return ({ eventId, body }, atMs) => {
-    const date = new Date(atMs);
-    const signatures = keys.map((key) => key.sign(eventId, date, body));
+    const seconds = Math.floor(atMs / 1_000);
+    const signed = `${eventId}.${seconds}.${body}`;
+    const signatures = keys.map((key) => `v1,${hashOf(key, signed)}`);
     return {
       'webhook-id': eventId,
-      'webhook-timestamp': String(Math.floor(atMs / 1_000)),
+      'webhook-timestamp': String(seconds),
       ...(signatures.length > 0 && { 'webhook-signature': signatures.join(' ') }),
     };
   };
 }
 
-/** Errors of the library may quote the secret, so they are not passed on, not even as a cause. */
-function parseSecret(secret: string): Webhook {
-  if (secret.startsWith(PREFIX)) {
-    try {
-      return new Webhook(secret);
-    } catch {
-      throw invalidSecret();
-    }
+/** Node's own: the library's is in JavaScript, and takes several times as long. */
+function hashOf(key: Buffer, text: string): string {
+  return createHmac('sha256', key).update(text).digest('base64');
+}
+
+/**
+ * The key of a secret that the library accepts. Its errors may quote the secret, so they are not passed on,
+ * not even as a cause.
+ */
+function parseSecret(secret: string): Buffer {
+  if (!secret.startsWith(PREFIX)) throw invalidSecret();
+  try {
+    new Webhook(secret);
+  } catch {
+    throw invalidSecret();
   }
-  throw invalidSecret();
+  return Buffer.from(secret.slice(PREFIX.length), 'base64');
 }
 
 function invalidSecret(): RunwatchError {
