@@ -100,7 +100,7 @@ export async function post(
   }
 }
 
-/** What is known of a request on its way. */
+/** How far a request has come. */
 interface Progress {
   step: RequestStep;
   /** `mayStart` returned false. */

@@ -271,7 +271,7 @@ const isFolded = async (key: WatchKey) => (await history.folded(key)) !== null;
 /** Claims what is due at an endpoint. */
 const claim = (pool: string) => outbox.claim({ pool, limits, most: 9, token: 'x.1', askedAt: 0 });
 
-test('a watch is folded whose last delivery settles while folding finds it outstanding', async () => {
+test('a watch is folded if its last delivery settles while folding finds it outstanding', async () => {
   await redis.del(...(await stores.keysLeft()), 'none');
   const subscriptions = [ops];
   const shape = { source: 'default', statuses: ['completed'], subscriptions, metadata: {} };
