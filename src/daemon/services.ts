@@ -20,9 +20,8 @@ import type {
   StoreService,
 } from '../http/services.ts';
 import { createSkipOutstanding } from '../deliver/skip-outstanding.ts';
-import { createEndWatch } from '../poll/end-watch.ts';
+import { createEndWatch, createPurgeWatch } from '../poll/end-watch.ts';
 import type { TraceChange } from '../poll/ports.ts';
-import { createPurgeWatch } from '../poll/purge-watch.ts';
 import type { RequestRules } from '../poll/register-watches.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import { serverTraits } from '../redis/server-check.ts';

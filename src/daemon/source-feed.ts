@@ -7,9 +7,13 @@ import type { StatisticsLookup } from '../core/cadence/hazard.ts';
 import { longestInterval, NO_LOAD } from '../core/cadence/load.ts';
 import type { PollPolicy } from '../core/watch/observation.ts';
 import type { StoredWatch, Watch } from '../core/watch/watch.ts';
-import { createDiscoverRuns, type DiscoverPass, type DiscoveryLog } from '../feed/discovery.ts';
+import {
+  createDiscoverRuns,
+  createWatchDiscovered,
+  type DiscoverPass,
+  type DiscoveryLog,
+} from '../feed/discovery.ts';
 import { ListFeed, type ListFeedDependencies } from '../feed/list-feed.ts';
-import { createWatchDiscovered } from '../feed/watch-discovered.ts';
 import type { BudgetStore } from '../redis/stores/budget-store.ts';
 import type { DiscoveryStore } from '../redis/stores/discovery-store.ts';
 import type { FeedStore } from '../redis/stores/feed-store.ts';

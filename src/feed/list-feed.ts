@@ -1,6 +1,7 @@
 import type { Random } from '../core/backoff.ts';
 import type { ListMember } from '../core/feed/member.ts';
 import { PLAN_MEMBER, pageMember, parsePageMember, type PageName } from '../core/feed/page-name.ts';
+import type { StoredPlan } from '../core/feed/record.ts';
 import { MAX_PAGE_SIZE, type RunList } from '../core/feed/run-list.ts';
 import { VanishedRuns } from '../core/feed/vanished.ts';
 import type { StoredWatch, Watch } from '../core/watch/watch.ts';
@@ -8,14 +9,7 @@ import type { ClaimedPoll, ListedResult, Polled } from '../poll/observe-run.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
 import type { DiscoverPass } from './discovery.ts';
 import { makePlan } from './make-plan.ts';
-import type {
-  FeedSchedule,
-  FeedStore,
-  ListReader,
-  PagePermit,
-  PageReport,
-  StoredPlan,
-} from './ports.ts';
+import type { FeedSchedule, FeedStore, ListReader, PagePermit, PageReport } from './ports.ts';
 import { readPage, type PageRead, type Sweep, type WantedPage } from './read-page.ts';
 
 /** A plan that is older than this does not hold any more: no process makes a new one, ms. */

@@ -12,11 +12,11 @@ import {
   type PlannedList,
   type PlannedWatch,
 } from '../core/feed/plan.ts';
+import type { FeedRecord, ListRecord, StoredMark, StoredPlan } from '../core/feed/record.ts';
 import { MAX_PAGE_SIZE } from '../core/feed/run-list.ts';
 import type { ListHint } from '../core/feed/trust.ts';
 import type { StoredWatch, Watch } from '../core/watch/watch.ts';
 import type { ListFeedDependencies } from './list-feed.ts';
-import type { FeedRecord, ListRecord, StoredMark, StoredPlan } from './ports.ts';
 
 type PlanDependencies = Omit<ListFeedDependencies, 'onBacklog' | 'vanished'>;
 

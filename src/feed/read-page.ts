@@ -8,6 +8,7 @@ import {
   type PageFindings,
   type WatchOnPage,
 } from '../core/feed/page.ts';
+import type { PageRecord, PageTrace, StoredPlan } from '../core/feed/record.ts';
 import { PLAN_MEMBER } from '../core/feed/page-name.ts';
 import { pageInterval, unseenIntervalMs } from '../core/feed/plan.ts';
 import type { ListOutcome, ListedRun, RunList, RunPage } from '../core/feed/run-list.ts';
@@ -26,7 +27,7 @@ import { grantedPauseMs } from '../core/source/throttle.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
 import type { ListFeedDependencies } from './list-feed.ts';
 import { reportListed } from './report-listed.ts';
-import type { PagePermit, PageRecord, PageReport, PageTrace, StoredPlan } from './ports.ts';
+import type { PagePermit, PageReport } from './ports.ts';
 
 const JITTER = 0.1;
 

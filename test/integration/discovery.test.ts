@@ -4,7 +4,7 @@ import type { RunList } from '../../src/core/feed/run-list.ts';
 import type { Subscription } from '../../src/core/watch/watch.ts';
 import { createEndWatch } from '../../src/poll/end-watch.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
-import { createWatchDiscovered } from '../../src/feed/watch-discovered.ts';
+import { createWatchDiscovered } from '../../src/feed/discovery.ts';
 import { DiscoveryStore } from '../../src/redis/stores/discovery-store.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';

@@ -1,7 +1,13 @@
 import type { Redis } from 'ioredis';
-import type { PageMark } from '../../core/feed/layout.ts';
 import type { PageName } from '../../core/feed/page-name.ts';
-import type { ListPlan } from '../../core/feed/plan.ts';
+import type {
+  FeedRecord,
+  ListRecord,
+  PageRecord,
+  PageTrace,
+  StoredMark,
+  StoredPlan,
+} from '../../core/feed/record.ts';
 import type { RunList } from '../../core/feed/run-list.ts';
 import type { ListHint, ListTrust } from '../../core/feed/trust.ts';
 import { STATUS_LABELS } from '../../core/run/snapshot.ts';
@@ -18,30 +24,6 @@ const CHUNK = 200;
 
 /** Kept this long after the last write: well beyond the longest time that a list is avoided, ms. */
 const KEPT_MS = 7_200_000;
-
-/** A plan, as core and feed know it. */
-interface Plan {
-  at: number;
-  watches: number;
-  costMultiplier: number;
-  pageMultiplier: number;
-  spending: number;
-  wantedPerMs: number;
-  firstReadsMs: number;
-  backstopMs: number;
-  lists: ListPlan[];
-}
-
-interface Mark extends PageMark {
-  at: number;
-  bytes: number;
-}
-
-interface ListRecord {
-  trust: ListTrust | null;
-  size: number | null;
-  marks: Mark[];
-}
 
 const PLAN = 'plan';
 
@@ -62,14 +44,12 @@ export class FeedStore {
     private readonly schedule: Pick<ScheduleStore, 'dueTimes'>,
   ) {}
 
-  async plan(source: string): Promise<Plan | null> {
+  async plan(source: string): Promise<StoredPlan | null> {
     return parsedPlan(await this.redis.hget(this.keys.feed(source), PLAN));
   }
 
   /** The plan, and what is known of lists. */
-  async read(
-    source: string,
-  ): Promise<{ plan: Plan | null; lists: Map<string | null, ListRecord> }> {
+  async read(source: string): Promise<FeedRecord> {
     const fields = await this.redis.hgetall(this.keys.feed(source));
     const lists = new Map<string | null, ListRecord>();
     for (const [name, text] of Object.entries(fields)) {
@@ -80,13 +60,13 @@ export class FeedStore {
       lists.set(workflowId, list);
       if (what === 'trust') list.trust = parsedTrust(text);
       else if (what === 'size') list.size = Number(text);
-      else if (what.startsWith('mark')) list.marks.push(JSON.parse(text) as Mark);
+      else if (what.startsWith('mark')) list.marks.push(JSON.parse(text) as StoredMark);
     }
     return { plan: parsedPlan(fields[PLAN] ?? null), lists };
   }
 
   /** @param forgotten pages of which nothing is to be known any more */
-  async putPlan(source: string, plan: Plan, forgotten: readonly PageName[]): Promise<void> {
+  async putPlan(source: string, plan: StoredPlan, forgotten: readonly PageName[]): Promise<void> {
     const key = this.keys.feed(source);
     const pipeline = this.redis.pipeline().hset(key, PLAN, JSON.stringify(plan));
     if (forgotten.length > 0) pipeline.hdel(key, ...forgotten.map(markField));
@@ -94,7 +74,7 @@ export class FeedStore {
   }
 
   /** What a page is taken in with: the watches of the runs on it, with their next polls. */
-  async pageRecord(list: RunList, page: number, runIds: readonly string[]) {
+  async pageRecord(list: RunList, page: number, runIds: readonly string[]): Promise<PageRecord> {
     const watchKeys = runIds.map((runId) => ({ source: list.source, runId }));
     const about = ['trust', 'checked', `mark${page}`].map((what) => field(what, list));
     const [[trust = null, checked, mark, confirmed, lost], watches, hints] = await Promise.all([
@@ -107,7 +87,7 @@ export class FeedStore {
       hints,
       trust: parsedTrust(trust),
       checkedAt: Number(checked ?? 0),
-      readAt: mark ? (JSON.parse(mark) as Mark).at : null,
+      readAt: mark ? (JSON.parse(mark) as StoredMark).at : null,
       word: { confirmed: Number(confirmed ?? 0), lostAt: Number(lost ?? 0) },
     };
   }
@@ -119,17 +99,7 @@ export class FeedStore {
     return texts.map(parsedHint);
   }
 
-  async putPage(
-    list: RunList,
-    trace: {
-      mark: Mark;
-      hints: { runId: string; hint: ListHint }[];
-      judged: string[];
-      confirmed: number;
-      checkedAt: number | null;
-      trust: ListTrust | null;
-    },
-  ): Promise<void> {
+  async putPage(list: RunList, trace: PageTrace): Promise<void> {
     const { mark, hints, judged, confirmed, checkedAt, trust } = trace;
     const [key, hintsKey] = [this.keys.feed(list.source), this.keys.feedHints(list.source)];
     const pipeline = this.redis.pipeline();
@@ -208,8 +178,8 @@ function markField({ workflowId, page }: PageName): string {
   return field(`mark${page}`, { workflowId });
 }
 
-function parsedPlan(text: string | null): Plan | null {
-  return text === null ? null : (JSON.parse(text) as Plan);
+function parsedPlan(text: string | null): StoredPlan | null {
+  return text === null ? null : (JSON.parse(text) as StoredPlan);
 }
 
 function parsedTrust(text: string | null): ListTrust | null {
