@@ -86,9 +86,13 @@ function readsOf(
       return deps.workflows.includes(workflowId) || watches.hasWorkflow(workflowId);
     },
     async someWorkflows() {
-      const { items } = await deps.statistics.list({}, { limit: MOST_WORKFLOWS });
-      const seen = items.map(({ workflowId }) => workflowId);
-      return [...new Set([...deps.workflows, ...seen])].slice(0, MOST_WORKFLOWS);
+      const [learned, newest] = await Promise.all([
+        deps.statistics.list({}, { limit: MOST_WORKFLOWS }),
+        watches.list({}, { limit: MOST_WORKFLOWS }),
+      ]);
+      const seen = newest.items.flatMap(({ run }) => run?.workflow_id ?? []);
+      const known = learned.items.map(({ workflowId }) => workflowId);
+      return [...new Set([...deps.workflows, ...seen, ...known])].slice(0, MOST_WORKFLOWS);
     },
 
     async timeline(named) {

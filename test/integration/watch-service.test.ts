@@ -210,3 +210,8 @@ describe('the timeline of a run', () => {
     expect(await service.timeline({ runId: 'nothing' })).toBeNull();
   });
 });
+
+test('workflows are known from the first poll of a run of theirs on', async () => {
+  await store({ runId: 'of-a-workflow', run: snapshot({ workflow_id: 'workflow-of-one-run' }) });
+  expect(await service.someWorkflows()).toContain('workflow-of-one-run');
+});
