@@ -27,7 +27,7 @@ const PASS_EVERY_MS = 5_000;
 /** The least time between two passes, ms: events that come meanwhile are judged together. */
 const PAUSE_MS = 50;
 
-/** How often it is read which sources' events may be missing, and how long runs take, ms. */
+/** How often it is read which sources' events may be missing, ms. */
 const LEARN_EVERY_MS = 10_000;
 
 /** How often it is read whether rules that are gone have left something, ms. */
@@ -85,7 +85,7 @@ export function createAlerting(deps: AlertingDependencies) {
   const durations = createUsualDurations(deps);
   const learn = async () => {
     inDoubt = rules.book.needsAll() ? await deps.sourcesInDoubt() : new Set();
-    if (rules.book.needsUsual()) await durations.refresh();
+    if (rules.book.needsUsual()) await durations.refreshIfDue();
   };
   deps.processes.add(leaseOf(alerts));
   const leftover = createLeftover(deps);

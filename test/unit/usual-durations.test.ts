@@ -13,7 +13,7 @@ async function usualOf(runs: number) {
   const figures = { ...NO_FIGURES, durations: { [binOf(10 * MINUTE)]: runs } };
   const since = async () => ({ since: 0, workflows: [{ ...workflow, figures, active: {} }] });
   const durations = createUsualDurations({ runFigures: { since }, now: () => NOON });
-  await durations.refresh();
+  await durations.refreshIfDue();
   return durations.usual;
 }
 
@@ -44,4 +44,33 @@ test('another workflow has no usual duration', async () => {
   const usual = await usualOf(20);
   expect(usual({ source: 'default', workflowId: 'other' }, 90)).toBeNull();
   expect(usual({ source: 'default', workflowId: null }, 90)).toBeNull();
+});
+
+/** Counts how often the figures are read, with a clock that the test moves on. */
+function countedReads() {
+  const clock = { now: NOON, reads: 0 };
+  const since = async () => {
+    clock.reads += 1;
+    return { since: 0, workflows: [] };
+  };
+  return { clock, ...createUsualDurations({ runFigures: { since }, now: () => clock.now }) };
+}
+
+test('usual durations are read once in five minutes', async () => {
+  const { clock, refreshIfDue } = countedReads();
+  for (let second = 0; second <= 600; second += 10) {
+    clock.now = NOON + second * 1_000;
+    await refreshIfDue();
+  }
+  expect(clock.reads).toBe(3);
+});
+
+test('a workflow that is new is looked for at once, and once', async () => {
+  const { clock, refreshIfDue, usual } = countedReads();
+  await refreshIfDue();
+  for (let ask = 0; ask < 3; ask += 1) {
+    usual({ source: 'default', workflowId: 'new' }, 90);
+    await refreshIfDue();
+  }
+  expect(clock.reads).toBe(2);
 });

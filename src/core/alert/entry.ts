@@ -2,7 +2,8 @@ import type { RunwatchEvent } from '../event/event.ts';
 import type { RunSnapshot } from '../run/snapshot.ts';
 import type { WatchChange } from '../watch/watch-change.ts';
 import { watchId, type Watch } from '../watch/watch.ts';
-import { meets, roleOf, type AlertEvent, type AlertedRun, type Rule } from './rule.ts';
+import { RuleIndex } from './rule-index.ts';
+import { roleOf, type AlertEvent, type AlertedRun, type Rule } from './rule.ts';
 
 /**
  * What rules have to judge, with the names of the rules. It is written in the step that writes the
@@ -53,15 +54,16 @@ export type UsualDuration = (
   percentile: number,
 ) => number | null;
 
-/** The rules that judge a type of event, found once for each type. */
+/** The rules of a configuration, and what they have to judge. */
 export class RuleBook {
-  private readonly byType = new Map<string, JudgingRules>();
   private readonly byName: ReadonlyMap<string, Rule>;
-  private readonly withDeadline: readonly Rule[];
+  private readonly judging: RuleIndex;
+  private readonly withDeadline: RuleIndex;
 
   constructor(readonly all: readonly Rule[]) {
     this.byName = new Map(all.map((rule) => [rule.name, rule]));
-    this.withDeadline = all.filter(({ condition }) => condition.kind === 'deadline');
+    this.judging = new RuleIndex(all);
+    this.withDeadline = new RuleIndex(all.filter(({ condition }) => condition.kind === 'deadline'));
   }
 
   /** Whether a rule fires for what did not happen, so that events must not be missing. */
@@ -71,7 +73,7 @@ export class RuleBook {
 
   /** Whether a deadline goes by how long runs usually take. */
   needsUsual(): boolean {
-    return this.withDeadline.some(
+    return this.all.some(
       ({ condition }) => condition.kind === 'deadline' && condition.limit.kind === 'usual',
     );
   }
@@ -82,9 +84,7 @@ export class RuleBook {
 
   /** What rules have to judge of an event; null where none has. */
   entryOf(event: AlertEvent): AlertEntry | null {
-    const { byWorkflow, others } = this.judging(event.type);
-    const ofWorkflow = byWorkflow.get(event.run?.workflowId ?? '') ?? [];
-    const rules = [...ofWorkflow, ...others].filter((rule) => meets(rule, event));
+    const rules = this.judging.meeting(event).filter((rule) => roleOf(rule, event.type) !== null);
     if (rules.length === 0) return null;
     return { kind: 'event', event, rules: rules.map(({ name }) => name) };
   }
@@ -92,42 +92,21 @@ export class RuleBook {
   /** The deadlines of a watch that a change sets: when its run was first seen, or started. */
   deadlinesOf(before: Watch | null, after: Watch, usual: UsualDuration): AlertEntry | null {
     const { run, source, metadata } = after;
-    if (this.withDeadline.length === 0 || run === null || after.state !== 'active') return null;
-    const deadlines = this.withDeadline.flatMap((rule) => {
+    const earlier = before?.run ?? null;
+    const isNew =
+      run?.created_at !== earlier?.created_at || run?.started_at !== earlier?.started_at;
+    if (!isNew || run === null || after.state !== 'active') return null;
+    const event = { type: '', source, metadata, run: alertedRun(after.runId, run, NO_LINKS) };
+    const deadlines = this.withDeadline.meeting(event).flatMap((rule) => {
       const { condition } = rule;
       if (condition.kind !== 'deadline') return [];
       const from = run[condition.reference];
-      if (from === null || before?.run?.[condition.reference] === from) return [];
-      const event = { type: '', source, metadata, run: alertedRun(after.runId, run, NO_LINKS) };
-      if (!meets(rule, event)) return [];
+      if (from === null || earlier?.[condition.reference] === from) return [];
       const ms = limitMs(rule, { source, workflowId: run.workflow_id }, usual);
       return ms === null ? [] : [{ rule: rule.name, at: Date.parse(from) + ms }];
     });
     return deadlines.length === 0 ? null : { kind: 'deadlines', watch: watchId(after), deadlines };
   }
-
-  private judging(type: string): JudgingRules {
-    const known = this.byType.get(type);
-    if (known !== undefined) return known;
-    const byWorkflow = new Map<string, Rule[]>();
-    const others: Rule[] = [];
-    for (const rule of this.all.filter((one) => roleOf(one, type) !== null)) {
-      const workflows = rule.when?.workflow_id;
-      if (workflows === undefined) others.push(rule);
-      for (const id of new Set(workflows))
-        byWorkflow.set(id, [...(byWorkflow.get(id) ?? []), rule]);
-    }
-    const found = { byWorkflow, others };
-    // Noxus cannot add types of events: there are as many as runwatch has.
-    this.byType.set(type, found);
-    return found;
-  }
-}
-
-/** The rules that judge a type of event: those of some workflows, by workflow, and the others. */
-interface JudgingRules {
-  byWorkflow: ReadonlyMap<string, readonly Rule[]>;
-  others: readonly Rule[];
 }
 
 /** What rules have to judge of a change of a watch. */
