@@ -1,6 +1,6 @@
 import type { Command, Option } from 'commander';
 import { DELIVERY_STATES } from '../core/delivery/delivery.ts';
-import { EVENT_TYPES } from '../core/event/event.ts';
+import { EVENT_TYPES, LOGGED_FAMILIES, LOGGED_TYPES } from '../core/event/event.ts';
 import { KNOWN_STATUSES } from '../core/run/snapshot.ts';
 import { WATCH_STATES } from '../core/watch/watch.ts';
 
@@ -80,7 +80,7 @@ const LISTED: Readonly<Record<string, readonly string[]>> = {
   'deliveries --state': DELIVERY_STATES,
   'redeliver --state': DELIVERY_STATES,
   '--status': KNOWN_STATUSES,
-  '--type': EVENT_TYPES,
+  '--type': [...LOGGED_TYPES, ...LOGGED_FAMILIES],
   '--event': EVENT_TYPES,
 };
 

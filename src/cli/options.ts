@@ -2,7 +2,13 @@ import { InvalidArgumentError } from 'commander';
 import { z } from 'zod';
 import { DURATION_HINT, parseDuration } from '../core/duration.ts';
 import { DELIVERY_STATES } from '../core/delivery/delivery.ts';
-import { EVENT_TYPES, isEventPattern } from '../core/event/event.ts';
+import {
+  EVENT_TYPES,
+  isEventPattern,
+  LOGGED_FAMILIES,
+  LOGGED_TYPES,
+  loggedTypes,
+} from '../core/event/event.ts';
 import { KNOWN_STATUSES } from '../core/run/snapshot.ts';
 import { WATCH_STATES } from '../core/watch/watch.ts';
 
@@ -103,8 +109,11 @@ export function collectPattern(text: string, collected: string[] = []): string[]
 /** Event types and families such as `run.*`, separated by commas; kept as text, as the API takes it. */
 export function eventTypes(text: string): string {
   const patterns = text.split(',').map((one) => one.trim());
-  for (const pattern of patterns) collectPattern(pattern);
-  return patterns.join(',');
+  const unknown = patterns.find((pattern) => loggedTypes([pattern]).length === 0);
+  if (unknown === undefined) return patterns.join(',');
+  throw new InvalidArgumentError(
+    `No event is ever of the type ${unknown}. Types are ${LOGGED_TYPES.join(', ')}; ${LOGGED_FAMILIES.join(', ')} stand for many.`,
+  );
 }
 
 /** `key=value`; may be given many times. */

@@ -12,13 +12,12 @@ import {
 } from '../http/schemas/delivery.ts';
 import { endpointSchema, endpointTest, rotatedSecret } from '../http/schemas/endpoint.ts';
 import { lookupAnswer } from '../http/schemas/lookup.ts';
-import { eventOfAnyType } from '../http/schemas/event.ts';
 import { workflowPollingSchema, workflowList } from '../http/schemas/workflow.ts';
 import { processList, readinessSchema, storeSchema } from '../http/schemas/system.ts';
 import { sourceSchema } from '../http/schemas/source.ts';
 import { timelineSchema } from '../http/schemas/timeline.ts';
 import { batchResults, watchOrReceipt, watchSchema } from '../http/schemas/watch.ts';
-import { followEvents, type ConnectionState } from './event-stream.ts';
+import { followEvents, loggedEvent, type ConnectionState } from './event-stream.ts';
 import { createTransport, type DaemonSettings, type Query } from './transport.ts';
 import type {
   AcknowledgeBody,
@@ -35,7 +34,7 @@ import type {
   DeliveryView,
   EndpointTestView,
   EndpointView,
-  EventView,
+  AnyEventView,
   LookupView,
   PageView,
   ProcessesView,
@@ -54,6 +53,7 @@ import type {
 } from './types.ts';
 
 export { RunwatchError } from '../core/errors.ts';
+export { isRunEvent } from './event-stream.ts';
 export type { Query } from './transport.ts';
 export type * from './types.ts';
 
@@ -123,8 +123,8 @@ export interface DaemonClient {
   previewSilence(body: SilencePreviewBody): Promise<SilencePreviewView>;
   testRules(since: string): Promise<RehearsalView>;
   listWatches(query: Query): Promise<PageView<WatchView>>;
-  /** `cursor` and `after` are the same. */
-  listEvents(query: Query): Promise<PageView<EventView>>;
+  /** `cursor` and `after` are the same. Those of runs, unless `type` names others; see `isRunEvent`. */
+  listEvents(query: Query): Promise<PageView<AnyEventView>>;
   /** One connection to the event stream, from after `lastId` on, or from now on. */
   openEvents(query: Query, lastId: string | null): Promise<AsyncIterable<SseMessage>>;
   listDeliveries(query: Query): Promise<PageView<DeliveryView>>;
@@ -170,7 +170,7 @@ const DEFAULT_SETTINGS: DaemonSettings = {
 /** A {@link DaemonClient} with what programs like to have besides. */
 export interface RunwatchClient extends DaemonClient {
   /** Events as they happen, across lost connections and restarts of the daemon; see `followEvents`. */
-  events(options?: EventsOptions): AsyncGenerator<EventView>;
+  events(options?: EventsOptions): AsyncGenerator<AnyEventView>;
 }
 
 /**
@@ -233,7 +233,7 @@ function watchCalls(
       call.page(
         '/v1/events',
         { ...query, ...(cursor !== undefined && { after: cursor }) },
-        eventOfAnyType,
+        loggedEvent,
       ),
     openEvents: (query, lastId) => call.stream('/v1/events/stream', query, lastId),
   };
@@ -364,7 +364,7 @@ function eventsOf(
   client: DaemonClient,
   { query = {}, after, signal, onConnection = () => undefined }: EventsOptions,
   ends: AbortSignal,
-): AsyncGenerator<EventView> {
+): AsyncGenerator<AnyEventView> {
   return followEvents({
     client,
     query,

@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
 import { fullJitter, type Random } from '../core/backoff.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { SseParser, type SseMessage } from '../core/event/sse.ts';
 import type { DaemonClient } from './client.ts';
 import { misfit, notADaemon } from './errors.ts';
-import { eventOfAnyType } from '../http/schemas/event.ts';
+import { eventOfAnyType, ownEventOfAnyType } from '../http/schemas/event.ts';
 import type { Query } from './transport.ts';
-import type { EventView } from './types.ts';
+import type { AnyEventView, EventView } from './types.ts';
 
 /** Largest event that is held, bytes: more than any event can have. */
 const MAX_EVENT_BYTES = 4 * 1024 * 1024;
@@ -35,7 +36,7 @@ interface FollowOptions {
  * goes on after the last id. Ends only with the signal, by throwing; throws as well when the first
  * connection fails, and on errors that no waiting will mend.
  */
-export async function* followEvents(options: FollowOptions): AsyncGenerator<EventView> {
+export async function* followEvents(options: FollowOptions): AsyncGenerator<AnyEventView> {
   const { signal, random, onConnection } = options;
   const position = { lastId: options.after };
   let messages = await options.client.openEvents(options.query, position.lastId);
@@ -67,7 +68,7 @@ async function* eventsOf(
   messages: AsyncIterable<SseMessage>,
   position: { lastId: string | null },
   { client: { url }, onConnection }: Pick<FollowOptions, 'client' | 'onConnection'>,
-): AsyncGenerator<EventView> {
+): AsyncGenerator<AnyEventView> {
   for await (const { id, event, data } of messages) {
     position.lastId = id ?? position.lastId;
     if (event === 'reset') onConnection('reset');
@@ -75,10 +76,18 @@ async function* eventsOf(
   }
 }
 
-function parseEvent(data: string, url: string): EventView {
+/** Any event of the log, also of a type that only a newer daemon has. */
+export const loggedEvent = z.union([eventOfAnyType, ownEventOfAnyType]);
+
+/** Whether an event is about a run, so that its `data` is fully typed. */
+export function isRunEvent(event: AnyEventView): event is EventView {
+  return typeof event.data['run_id'] === 'string';
+}
+
+function parseEvent(data: string, url: string): AnyEventView {
   try {
     const event: unknown = JSON.parse(data);
-    if (misfit(event, eventOfAnyType) === null) return event as EventView;
+    if (misfit(event, loggedEvent) === null) return event as AnyEventView;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
   }

@@ -20,7 +20,7 @@ import type {
   rotateRequest,
 } from '../http/schemas/endpoint.ts';
 import type { attentionPage } from '../http/schemas/attention.ts';
-import type { eventOfAnyType } from '../http/schemas/event.ts';
+import type { eventOfAnyType, ownEventOfAnyType } from '../http/schemas/event.ts';
 import type { lookupAnswer } from '../http/schemas/lookup.ts';
 import type { workflowPollingSchema, workflowList } from '../http/schemas/workflow.ts';
 import type { processList, readinessSchema, storeSchema } from '../http/schemas/system.ts';
@@ -53,6 +53,9 @@ export type AcknowledgedView = z.output<typeof watchOrReceipt>;
 export type AttentionView = z.output<typeof attentionPage>;
 export type BatchView = z.output<typeof batchResults>;
 export type EventView = z.output<typeof eventOfAnyType>;
+/** Of an alert, or about runwatch itself: listed where `type` names it. */
+export type OwnEventView = z.output<typeof ownEventOfAnyType>;
+export type AnyEventView = EventView | OwnEventView;
 export type DeliveryView = z.output<typeof deliverySchema>;
 export type DeliveryDetailView = z.output<typeof deliveryWithAttempts>;
 export type RedeliveredView = z.output<typeof redelivered>;

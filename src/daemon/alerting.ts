@@ -5,9 +5,9 @@ import { createJudge } from '../alert/judge.ts';
 import { createRehearse } from '../alert/rehearse.ts';
 import { createSilences } from '../alert/silences.ts';
 import type { Alert, AlertCounts } from '../core/alert/alert.ts';
-import { alertEventOf } from '../core/alert/entry.ts';
+import { alertEventOf, systemAlertEvent } from '../core/alert/entry.ts';
 import type { AlertEvent } from '../core/alert/rule.ts';
-import { systemEventId, type NewMark } from '../core/event/event.ts';
+import { isOfRun, systemEventId, type AnyEvent, type NewMark } from '../core/event/event.ts';
 import type { AlertStore } from '../redis/stores/alert-store.ts';
 import type { EventStore } from '../redis/stores/event-store.ts';
 import type { RunFiguresStore } from '../redis/stores/run-figures-store.ts';
@@ -180,18 +180,21 @@ function urlsOf({ server: { public_url: url } }: Config) {
     url === undefined ? null : `${url.replace(/\/$/, '')}/alerts/${id}`;
 }
 
+/** What rules see of an event; of those of alerts nothing. */
+function judgedEvent(event: AnyEvent): AlertEvent {
+  if (isOfRun(event)) return alertEventOf(event);
+  const { id, type, timestamp, data } = event;
+  return systemAlertEvent({ id, type, at: Date.parse(timestamp), data });
+}
+
 /** Stored events since a time, oldest first; the newest of them where there are too many. */
 async function readEvents(events: EventStore, since: number): Promise<AlertEvent[]> {
   const found: AlertEvent[] = [];
   let after: string | undefined;
   do {
-    const page = await events.list(after === undefined ? {} : { after }, {
-      limit: PAGE,
-      order: 'newest',
-    });
-    const newer = page.items
-      .map(({ event }) => alertEventOf(event))
-      .filter(({ at }) => at >= since);
+    const all = { withOwn: true, ...(after !== undefined && { after }) };
+    const page = await events.list(all, { limit: PAGE, order: 'newest' });
+    const newer = page.items.map(({ event }) => judgedEvent(event)).filter(({ at }) => at >= since);
     found.push(...newer);
     if (newer.length < page.items.length) break;
     after = page.nextCursor ?? undefined;

@@ -39,8 +39,11 @@ export function startJanitor(store: RetentionStore, options: JanitorOptions): Pe
       const watches = await repeat(() =>
         store.forgetWatches(now() - retention.watchesMs, againAfterMs),
       );
+      const events = await repeat(() => store.forgetOwnEvents(now() - retention.watchesMs));
       const deliveries = old + many;
-      if (deliveries + watches > 0) log.info({ watches, deliveries }, 'retention');
+      if (deliveries + watches + events > 0) {
+        log.info({ watches, deliveries, events }, 'retention');
+      }
     },
     {
       everyMs: Math.min(EVERY_MS, Math.max(1_000, shortest)),

@@ -39,21 +39,20 @@ export interface SystemEvents {
     event: SystemEvent,
     write: (planned: PlannedSystemEvent | null) => Promise<string[] | null>,
   ): Promise<void>;
-  /** The event with its deliveries; null if no endpoint names its type. */
-  plan(event: Pick<SystemEvent, 'type' | 'data'>): PlannedSystemEvent | null;
+  /** The event with its deliveries to the endpoints that name its type. */
+  plan(event: Pick<SystemEvent, 'type' | 'data'>): PlannedSystemEvent;
 }
 
-/** Raises system events: in the log, and to the endpoints that name them. */
+/** Raises system events: in the logs, and to the endpoints that name them. */
 export function createSystemEvents(deps: SystemEventsDependencies): SystemEvents {
   const { store, newMark, dispatch, now, log } = deps;
   const onError = faultLog(log, 'system_event');
 
-  function plan({ type, data }: Pick<SystemEvent, 'type' | 'data'>): PlannedSystemEvent | null {
+  function plan({ type, data }: Pick<SystemEvent, 'type' | 'data'>): PlannedSystemEvent {
     const receivers = deps.endpoints.wantingSystemEvent(type);
     const at = now();
     const id = systemEventId(newMark);
     const entry = deps.entryOf(systemAlertEvent({ id, type, at, data }));
-    if (receivers.length === 0 && entry === null) return null;
     const about = { source: '', runId: '' };
     return {
       id,
@@ -67,8 +66,7 @@ export function createSystemEvents(deps: SystemEventsDependencies): SystemEvents
     plan,
     async raise({ type, level, data }) {
       log[level](data, type);
-      const planned = plan({ type, data });
-      if (planned !== null) await store.raise(planned).then(dispatch, onError);
+      await store.raise(plan({ type, data })).then(dispatch, onError);
     },
     async raiseWith({ type, level, data }, write) {
       const pools = await write(plan({ type, data }));

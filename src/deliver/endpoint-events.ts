@@ -26,11 +26,8 @@ export interface EndpointEvent {
 }
 
 interface EndpointEventsDeps {
-  /** Makes the event and its deliveries to those that name its type; null where no endpoint does. */
-  plan: (event: {
-    type: EndpointEvent['type'];
-    data: EndpointEvent['data'];
-  }) => PlannedEvent | null;
+  /** Makes the event and its deliveries to those that name its type. */
+  plan: (event: Pick<EndpointEvent, 'type' | 'data'>) => PlannedEvent;
   log: (event: EndpointEvent) => void;
 }
 
@@ -45,13 +42,10 @@ export function createEndpointEvents({ plan, log }: EndpointEventsDeps) {
     },
 
     plan(events: readonly EndpointEvent[]): PlannedEvent[] {
-      return events.flatMap(({ type, data, about }) => {
+      return events.map(({ type, data, about }) => {
         const planned = plan({ type, data });
-        if (planned === null) return [];
         const deliveries = planned.deliveries.filter(({ endpoint }) => endpoint !== about);
-        return deliveries.length === 0 && planned.entries === undefined
-          ? []
-          : [{ ...planned, deliveries }];
+        return { ...planned, deliveries };
       });
     },
   };

@@ -1,4 +1,9 @@
-import { createDaemonClient, type DaemonClient, collectPages } from '../client/client.ts';
+import {
+  createDaemonClient,
+  isRunEvent,
+  type DaemonClient,
+  collectPages,
+} from '../client/client.ts';
 import { type CliIo, untilAborted } from '../cli/context.ts';
 import { EXIT, exitCodeOfInterrupt } from '../cli/exit.ts';
 import { arrivalLine, Scoreboard } from './scoreboard.ts';
@@ -121,10 +126,11 @@ async function takeFigures(
   { client, environment }: { client: DaemonClient; environment: Environment },
 ): Promise<Figures> {
   const { total, maxInFlightPerRun } = environment.noxus.requests;
-  const { data: events } = await collectPages(
+  const { data: logged } = await collectPages(
     ({ limit, cursor }) => client.listEvents({ limit, after: cursor }),
     Infinity,
   );
+  const events = logged.filter(isRunEvent);
   const requests = { total, maxInFlightPerRun };
   const now = Date.now();
   return computeFigures({ board, events, watches, endpoint, requests, requestsInPause, now });

@@ -9,7 +9,7 @@ import type { Attempt, Delivery, DeliveryState, EndpointType } from '../core/del
 import type { InputIssue } from '../core/errors.ts';
 import type { MemoryFigures } from '../core/memory.ts';
 import type { LookupKind } from '../core/lookup.ts';
-import type { EventType, RunwatchEvent } from '../core/event/event.ts';
+import type { AnyEvent, LoggedType } from '../core/event/event.ts';
 import type { When, WhenRange } from '../core/when.ts';
 import type { WatchRequest } from '../core/watch/register.ts';
 import type { RunFigures } from '../core/watch/run-figures.ts';
@@ -125,7 +125,7 @@ export interface WatchService {
 /** An event with its place in the log; the cursor grows with every event. */
 export interface LoggedEvent {
   cursor: string;
-  event: RunwatchEvent;
+  event: AnyEvent;
 }
 
 /** The store has lost data; a follower goes on from this cursor. */
@@ -136,8 +136,8 @@ export interface LogReset {
 
 export interface EventFilter {
   runId?: string;
-  /** Any of these. */
-  type?: EventType[];
+  /** Any of these; without them, those of runs. */
+  type?: LoggedType[];
   /** Of any of these workflows. */
   workflowId?: string[];
   /** Of any of these sources. */

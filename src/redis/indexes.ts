@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { attentionOf, type WatchAttention } from '../core/attention/attention.ts';
 import { countedReceiver, shownReceiver } from '../core/delivery/receiver.ts';
 import type { Delivery } from '../core/delivery/delivery.ts';
-import type { RunwatchEvent } from '../core/event/event.ts';
+import type { OwnEvent, RunwatchEvent } from '../core/event/event.ts';
 import { statusLabel } from '../core/run/snapshot.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { Keys } from './keys.ts';
@@ -137,6 +137,21 @@ export function watchIndexes(keys: Keys, watch: Watch): string[] {
 /** The indexes that an event belongs in. */
 export function eventIndexes(keys: Keys, event: IndexedEvent): string[] {
   return EVENT_INDEXES.flatMap(({ keysOf }) => keysOf(keys, event));
+}
+
+/** The indexes that an event about no run belongs in: some of the same as those of runs. */
+export function ownEventIndexes(keys: Keys, { type, data }: OwnEvent): string[] {
+  const { source, workflow_id: workflow } = labelsOf(data);
+  return [
+    keys.events('type', type),
+    ...(typeof source === 'string' ? [keys.events('source', source)] : []),
+    ...(typeof workflow === 'string' ? [keys.events('workflow', workflow)] : []),
+  ];
+}
+
+function labelsOf(data: OwnEvent['data']): Readonly<Record<string, unknown>> {
+  const { alert } = data as { alert?: { labels: Record<string, string> } };
+  return alert?.labels ?? data;
 }
 
 /** The indexes that a delivery belongs in. */

@@ -107,12 +107,17 @@ export function createKeys(prefix: string) {
     event: (id: string) => key('event', id),
     /** Counter that gives events their place in the log. */
     eventPlace: key('event-place'),
-    /** Log of the numbers of watches by the places of their events; see `lua/numbers.ts`. */
+    /**
+     * Log by the places of events: of the numbers of their watches, or of the ids of those that are about
+     * no run; see `lua/numbers.ts`.
+     */
     eventLog: key('event-log', ''),
     /** Indexes of events by place, one for each value of a field; see `indexes.ts`. */
     events: (...filter: string[]) => key('events', ...filter),
     /** Sorted set of ids of a live watch's events by place. */
     liveEvents: (watch: string) => key('live-events', watch),
+    /** Sorted set of ids of events that are about no run by when they were written; see `lua/own-events.ts`. */
+    ownEvents: key('own-events'),
     /** Pub/sub channel that rings when events were appended. */
     eventBell: key('event-bell'),
     ...deliveryKeys(key),

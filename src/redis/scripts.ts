@@ -23,6 +23,7 @@ import { WRITE_ENDPOINT } from './lua/endpoint-state.ts';
 import {
   FOLD,
   FORGET_EVENTS,
+  FORGET_OWN_EVENTS,
   FORGET_FOLDED,
   READ_HISTORY,
   READ_ONE,
@@ -192,6 +193,7 @@ declare module 'ioredis' {
     rwRepack(keyCount: number, ...args: (string | Buffer)[]): Result<number, Context>;
     rwForgetFolded(keyCount: number, ...args: string[]): Result<number, Context>;
     rwForgetEvents(keyCount: number, ...args: string[]): Result<null, Context>;
+    rwForgetOwnEvents(keyCount: number, ...args: string[]): Result<null, Context>;
     rwTakeAlertWork(
       ...args: (string | number)[]
     ): Result<
@@ -272,6 +274,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwRepack', { lua: REPACK });
   redis.defineCommand('rwForgetFolded', { lua: FORGET_FOLDED });
   redis.defineCommand('rwForgetEvents', { lua: FORGET_EVENTS });
+  redis.defineCommand('rwForgetOwnEvents', { lua: FORGET_OWN_EVENTS });
   redis.defineCommand('rwTakeAlertWork', { numberOfKeys: 6, lua: TAKE_ALERT_WORK });
   redis.defineCommand('rwCommitAlerts', { lua: COMMIT_ALERTS });
   redis.defineCommand('rwForgetAlerts', { lua: FORGET_ALERTS });

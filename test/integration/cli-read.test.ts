@@ -274,6 +274,27 @@ describe('runwatch events', () => {
     }
   });
 
+  test('events shows alerts and system events where --type names them', async () => {
+    const timestamp = '2025-05-04T09:59:00.000Z';
+    const alert = { id: 'alr_1', rule: 'failed-runs', count: 3 };
+    daemon.on(
+      'GET /v1/events',
+      page(
+        { id: 'evt_1', type: 'alert.firing', timestamp, data: { alert, repeat: false } },
+        { id: 'evt_2', type: 'endpoint.failing', timestamp, data: { endpoint: 'ops' } },
+        sampleEvent('evt_3'),
+      ),
+    );
+    const { stdout } = await cli(['events', '--type', 'alert.*,system.*,run.completed']);
+    expect(stdout).toMatch(/^WHEN +TYPE +ABOUT/);
+    expect(stdout).toMatch(/1m ago +alert\.firing +alr_1 .*failed-runs, 3 events/);
+    expect(stdout).toMatch(/endpoint\.failing +ops/);
+    expect(queryOf('/v1/events')['type']).toBe('alert.*,system.*,run.completed');
+    const { exitCode, stderr } = await cli(['events', '--type', 'alerts.*']);
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('alert.*');
+  });
+
   test('events --follow resumes after the last event when the daemon restarts', async () => {
     const env = { RUNWATCH_URL: daemon.url };
     const run = startCli(['events', '--follow', '--json', '--run', 'run-1'], { env });

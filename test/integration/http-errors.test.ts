@@ -192,6 +192,7 @@ const refused: Refused[] = [
   { what: 'a query field twice', path: '/v1/watches?source=a&source=b', code: 'invalid_request' },
   { what: 'an unknown state', path: '/v1/watches?state=done', code: 'invalid_request' },
   { what: 'an unknown event type', path: '/v1/events?type=run.x', code: 'invalid_request' },
+  { what: 'an unknown family', path: '/v1/events?type=alerts.*', code: 'invalid_request' },
   { what: 'a limit too many', path: '/v1/deliveries?limit=201', code: 'invalid_request' },
   { what: 'a cursor of watches', path: '/v1/watches?cursor=x', code: 'invalid_cursor' },
   { what: 'a cursor of events', path: '/v1/events?after=x', code: 'invalid_cursor' },

@@ -33,7 +33,7 @@ const someWatches = fc.array(
   { maxLength: 25 },
 );
 
-const someOf = (values: readonly string[]) =>
+const someOf = <Value extends string>(values: readonly Value[]) =>
   fc.option(fc.subarray([...values], { minLength: 1 }), { nil: undefined });
 
 const timeRange = {
@@ -47,8 +47,8 @@ const watchFilter = fc.record({
   state: someOf(WATCH_STATES),
   status: someOf(STATUSES),
   source: fc.constantFrom('default', 'eu', undefined),
-  sources: someOf(['default', 'eu']),
-  workflowId: someOf(['invoices', 'payroll', 'rare']),
+  sources: someOf<string>(['default', 'eu']),
+  workflowId: someOf<string>(['invoices', 'payroll', 'rare']),
   metadata: fc.constantFrom({ team: 'ml' }, { team: 'ml', tier: 'gold' }, { team: 'x' }, undefined),
   ...timeRange,
 });
@@ -219,8 +219,8 @@ const part = fc.record({
   since: fc.option(fc.integer({ min: 0, max: 30 * HOUR }), { nil: undefined }),
   until: fc.option(fc.integer({ min: 0, max: 30 * HOUR }), { nil: undefined }),
   type: someOf(EVENT_TYPES),
-  workflowId: someOf(['invoices', 'payroll']),
-  sources: someOf(['default', 'eu']),
+  workflowId: someOf<string>(['invoices', 'payroll']),
+  sources: someOf<string>(['default', 'eu']),
   state: someOf(DELIVERY_STATES),
   limit: fc.integer({ min: 1, max: 7 }),
 });

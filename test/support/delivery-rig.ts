@@ -199,13 +199,13 @@ export function deliveryRig(options: RigOptions = {}) {
   /** Plans an event about an endpoint to the operators' endpoint, if there is one. */
   function planEvent({ type, data }: Pick<EndpointEvent, 'type' | 'data'>) {
     const { operatorEndpoint = null } = options;
-    if (operatorEndpoint === null) return null;
     const id = `evt_${newMark()}`;
     const about = { source: '', runId: '' };
     return {
       id,
       body: JSON.stringify({ id, type, data }),
-      deliveries: [newDelivery(about, { id, type }, operatorEndpoint, time)],
+      deliveries:
+        operatorEndpoint === null ? [] : [newDelivery(about, { id, type }, operatorEndpoint, time)],
     };
   }
 

@@ -1,6 +1,7 @@
 import { percentText } from '../../core/run/snapshot.ts';
 import type { Output } from '../context.ts';
-import type { EventView } from '../../client/types.ts';
+import { isRunEvent } from '../../client/event-stream.ts';
+import type { AnyEventView, EventView } from '../../client/types.ts';
 import { paint, plain, relative, roughly } from './text.ts';
 import { linked, renderTable, type Column } from './table.ts';
 
@@ -9,10 +10,10 @@ interface Place {
   output: Output;
 }
 
-export function renderEvents(events: readonly EventView[], { now, output }: Place): string {
+export function renderEvents(events: readonly AnyEventView[], { now, output }: Place): string {
   const { colors } = output;
-  const columns: Column<EventView>[] = [
-    { head: 'WHEN', value: (event) => relative(event.data.detected_at, now()) },
+  const columns: Column<AnyEventView>[] = [
+    { head: 'WHEN', value: (event) => relative(detectedAt(event), now()) },
     {
       head: 'TYPE',
       value: (event) => event.type,
@@ -20,37 +21,62 @@ export function renderEvents(events: readonly EventView[], { now, output }: Plac
       keep: 'always',
     },
     {
-      head: 'RUN',
-      value: (event) => event.data.run_id,
+      head: events.every(isRunEvent) ? 'RUN' : 'ABOUT',
+      value: subjectOf,
       keep: 'always',
-      link: (event) => event.data.run_url,
+      link: (event) => (isRunEvent(event) ? event.data.run_url : null),
     },
     ...workflowColumn(events),
     { head: 'WHAT', value: whatHappened },
-    { head: 'DETECTED', value: (event) => event.data.detected_at, keep: 'whole' },
+    { head: 'DETECTED', value: detectedAt, keep: 'whole' },
     { head: 'EVENT', value: (event) => event.id, keep: 'whole' },
   ];
   return renderTable(events, columns, output);
 }
 
+function detectedAt(event: AnyEventView): string {
+  return isRunEvent(event) ? event.data.detected_at : event.timestamp;
+}
+
+/** The run, alert, endpoint or source that an event is about. */
+function subjectOf(event: AnyEventView): string {
+  if (isRunEvent(event)) return event.data.run_id;
+  const { alert, endpoint, source } = event.data as OwnData;
+  return alert?.id ?? endpoint ?? source ?? '-';
+}
+
+/** What is read of events that are about no run. */
+interface OwnData {
+  alert?: { id: string; rule: string; count: number };
+  repeat?: boolean;
+  endpoint?: string;
+  source?: string;
+  error?: { message: string } | null;
+}
+
 /** Only where a name is known: an id says little beside the run's. */
-function workflowColumn(events: readonly EventView[]): Column<EventView>[] {
-  const isNamed = events.some(({ data }) => data.workflow_name !== null);
-  return isNamed ? [{ head: 'WORKFLOW', value: ({ data }) => data.workflow_name ?? '-' }] : [];
+function workflowColumn(events: readonly AnyEventView[]): Column<AnyEventView>[] {
+  const nameOf = (event: AnyEventView) => (isRunEvent(event) ? event.data.workflow_name : null);
+  const isNamed = events.some((event) => nameOf(event) !== null);
+  return isNamed ? [{ head: 'WORKFLOW', value: (event) => nameOf(event) ?? '-' }] : [];
 }
 
 /** One line of a log that grows. */
-export function eventLine(event: EventView, output: Output): string {
+export function eventLine(event: AnyEventView, output: Output): string {
   const { colors } = output;
   const type = paint(plain(event.type).padEnd(27), event.type, colors);
-  const time = colors.dim(plain(event.data.detected_at));
-  const { run_id: runId, run_url: url, workflow_name: name } = event.data;
-  const run = `${linked(plain(runId), url, output)}${name === null ? '' : ` ${plain(name)}`}`;
-  return `${time}  ${type}  ${run}  ${plain(whatHappened(event))}`.trimEnd();
+  const time = colors.dim(plain(detectedAt(event)));
+  const { run_url: url, workflow_name: name } = isRunEvent(event)
+    ? event.data
+    : { run_url: null, workflow_name: null };
+  const about = `${linked(plain(subjectOf(event)), url, output)}${name === null ? '' : ` ${plain(name)}`}`;
+  return `${time}  ${type}  ${about}  ${plain(whatHappened(event))}`.trimEnd();
 }
 
 /** What the type leaves open: from where to where, how far, and why. */
-function whatHappened({ data }: EventView): string {
+function whatHappened(event: AnyEventView): string {
+  if (!isRunEvent(event)) return whatOfOwn(event.data);
+  const { data } = event;
   if (data.error !== undefined) return data.error.message;
   if (data.run === null) return '';
   const { previous, run } = data;
@@ -59,6 +85,12 @@ function whatHappened({ data }: EventView): string {
       ? `${previous.status} → ${run.status}`
       : run.status;
   return [`${came}, ${percentText(run.progress)}`, ...howLong(data)].join(', ');
+}
+
+function whatOfOwn({ alert, repeat, error }: OwnData): string {
+  if (alert === undefined) return error?.message ?? '';
+  const events = alert.count === 1 ? '1 event' : `${alert.count} events`;
+  return `${alert.rule}, ${events}${repeat === true ? ', reminder' : ''}`;
 }
 
 /** For events about a run that takes its time, and for the end of that. */

@@ -2,7 +2,7 @@ import { Option } from 'commander';
 import { type DaemonClient, collectPages } from '../../client/client.ts';
 import { followEvents } from '../../client/event-stream.ts';
 import type { Query } from '../../client/transport.ts';
-import type { EventView } from '../../client/types.ts';
+import type { AnyEventView } from '../../client/types.ts';
 import { EVENT_TYPES } from '../../core/event/event.ts';
 import { widened, type CliContext } from '../context.ts';
 import { EXIT, usageError } from '../exit.ts';
@@ -36,7 +36,11 @@ export function addEventsVerb(host: VerbHost): void {
   const events = daemonCommand(host, 'events', 'read')
     .description('list events, the newest first, or follow them')
     .option('--run <run-id>', 'of one run')
-    .option('--type <type>', 'of this type; several by comma, families as run.*', eventTypes)
+    .option(
+      '--type <type>',
+      'of this type; several by comma, families as run.* or alert.*',
+      eventTypes,
+    )
     .option('--workflow <name>', 'of the runs of a workflow, by its name or id')
     .option('--progress', 'also each step of progress (run.progress)');
   addTimeFlags(events, 'detected')
@@ -54,13 +58,15 @@ export function addEventsVerb(host: VerbHost): void {
 }
 
 const HELP = `
-Steps of progress are left out unless --progress, --type or --all asks for them. --follow outlives
+Steps of progress are left out unless --progress, --type or --all asks for them. Events of alerts
+and of runwatch itself are listed where --type names them: alert.*, system.*. --follow outlives
 restarts of the daemon: it goes on after the last event that it saw.
 
 Examples:
   runwatch events --since 1h
   runwatch events --run 6f1c9a52 --all
   runwatch events --type run.failed,run.stopped --workflow invoices
+  runwatch events --type alert.*,system.* --since 1d
   runwatch events --follow --json | jq -r '[.type, .data.run_id] | @tsv'`;
 
 async function showEvents(context: CliContext, flags: EventFlags): Promise<number> {
@@ -170,6 +176,6 @@ async function follow(
   return EXIT.ok;
 }
 
-function isShown({ type }: EventView, flags: EventFlags): boolean {
+function isShown({ type }: AnyEventView, flags: EventFlags): boolean {
   return type !== 'run.progress' || wantsProgress(flags);
 }

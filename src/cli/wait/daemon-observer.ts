@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
 import type { DaemonClient, RunRef } from '../../client/client.ts';
-import { followEvents } from '../../client/event-stream.ts';
+import { followEvents, isRunEvent } from '../../client/event-stream.ts';
 import type { WatchView } from '../../client/types.ts';
 import type { CliContext } from '../context.ts';
 import { connectQuietly, type DaemonFlags } from '../verb.ts';
@@ -72,7 +72,7 @@ async function streamHints(
     onConnection: () => undefined,
   });
   try {
-    for await (const event of stream) hints.give(event.data.run_id);
+    for await (const event of stream) if (isRunEvent(event)) hints.give(event.data.run_id);
   } catch {
     // Without the stream the watches are read every few seconds, and those reads show any error that
     // matters.

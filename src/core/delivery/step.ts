@@ -39,7 +39,7 @@ export interface ReceiverChange {
   events: readonly PlannedEvent[];
 }
 
-/** A system event with what follows from it: a delivery or an entry at least. */
+/** A system event with what follows from it. */
 export interface PlannedEvent {
   id: string;
   /** The exact JSON text to send. */

@@ -21,9 +21,6 @@ export const EVENT_TYPES = [
   'watch.recovered',
 ] as const;
 
-/** Patterns that name all event types of a watch with the same beginning. */
-export const EVENT_FAMILIES = ['run.*', 'watch.*'] as const;
-
 export type EventType = (typeof EVENT_TYPES)[number];
 
 /** System events about endpoints, sources and polling. */
@@ -64,13 +61,24 @@ export const ALERT_EVENT_TYPES = [
   'alert.resolved',
 ] as const;
 
-type AlertEventType = (typeof ALERT_EVENT_TYPES)[number];
+export type AlertEventType = (typeof ALERT_EVENT_TYPES)[number];
 
 /** The event that a test of an endpoint sends. */
 export const TEST_EVENT_TYPE = 'runwatch.test';
 
 /** All event types that a receiver can get. */
 export type SentEventType = EventType | SystemEventType | AlertEventType | typeof TEST_EVENT_TYPE;
+
+/** Event types that the log holds. */
+export const LOGGED_TYPES = [...EVENT_TYPES, ...ALERT_EVENT_TYPES, ...SYSTEM_EVENT_TYPES] as const;
+
+export type LoggedType = (typeof LOGGED_TYPES)[number];
+
+/** Patterns that name several of these. */
+export const LOGGED_FAMILIES: readonly string[] = [
+  ...new Set(LOGGED_TYPES.map((type) => `${type.slice(0, type.indexOf('.'))}.*`)),
+  'system.*',
+];
 
 /** The event types of a subscription that names none. */
 export const DEFAULT_EVENTS: readonly EventType[] = EVENT_TYPES.filter(
@@ -128,6 +136,21 @@ export interface RunwatchEvent {
     watch_url: string | null;
     watch: { source: string; metadata: Record<string, string>; registered_at: string };
   };
+}
+
+/** An event that is about no run: of an alert, or about runwatch itself; in the published shape. */
+export interface OwnEvent {
+  id: string;
+  type: AlertEventType | SystemEventType;
+  timestamp: string;
+  data: Readonly<Record<string, unknown>>;
+}
+
+/** An event of the log. */
+export type AnyEvent = RunwatchEvent | OwnEvent;
+
+export function isOfRun(event: AnyEvent): event is RunwatchEvent {
+  return (EVENT_TYPES as readonly string[]).includes(event.type);
 }
 
 /** A transition that yields an event which has no number and id yet. */
@@ -259,11 +282,23 @@ export function namesAlertEvent(patterns: readonly string[] | undefined, type: s
   return (patterns ?? []).some((pattern) => pattern !== '*' && matchesPattern(pattern, type));
 }
 
+/** The types of the log that patterns name. */
+export function loggedTypes(patterns: readonly string[]): LoggedType[] {
+  return LOGGED_TYPES.filter((type) =>
+    patterns.some(
+      (pattern) =>
+        matchesPattern(pattern, type) || (pattern === ALL_SYSTEM_EVENTS && isSystem(type)),
+    ),
+  );
+}
+
+function isSystem(type: string): boolean {
+  return (SYSTEM_EVENT_TYPES as readonly string[]).includes(type);
+}
+
 /** Whether patterns of an alert rule name an event of a watch, or one about runwatch itself. */
 export function ruleWants(patterns: readonly string[], type: string): boolean {
-  return (SYSTEM_EVENT_TYPES as readonly string[]).includes(type)
-    ? namesSystemEvent(patterns, type)
-    : wantsEvent(patterns, type);
+  return isSystem(type) ? namesSystemEvent(patterns, type) : wantsEvent(patterns, type);
 }
 
 /** True for patterns that name events of watches or about runwatch itself, as rules judge them. */

@@ -1,5 +1,12 @@
 import { z } from 'zod';
-import { EVENT_FAMILIES, EVENT_TYPES, wantsEvent } from '../../core/event/event.ts';
+import {
+  ALERT_EVENT_TYPES,
+  EVENT_TYPES,
+  LOGGED_FAMILIES,
+  LOGGED_TYPES,
+  loggedTypes,
+  SYSTEM_EVENT_TYPES,
+} from '../../core/event/event.ts';
 import {
   boundedText,
   count,
@@ -114,18 +121,40 @@ const eventSchema = z.discriminatedUnion('type', [firstEvent, ...otherEvents]).m
   description: 'A change that was observed. Webhooks carry these and others: see `webhooks`.',
 });
 
+/** Of an alert, or about runwatch itself. */
+const ownEvent = z
+  .object({
+    id: z.string(),
+    type: z.enum([...ALERT_EVENT_TYPES, ...SYSTEM_EVENT_TYPES]),
+    timestamp: time,
+    data: z.record(z.string(), z.unknown()),
+  })
+  .meta({
+    id: 'OwnEvent',
+    description: 'An `AlertEvent`, or a `SystemEvent`: listed where `type` names it.',
+  });
+
+/** For readers, as {@link eventOfAnyType}. */
+export const ownEventOfAnyType = ownEvent.extend({
+  type: z.string().regex(/^(?!(run|watch)\.)/),
+});
+
 const after = boundedText(512).meta({
   description: 'A cursor or the id of an event: only what came later.',
 });
 
 const typePattern = z
-  .enum([...EVENT_TYPES, ...EVENT_FAMILIES])
+  .enum([...LOGGED_TYPES, ...LOGGED_FAMILIES])
   .meta({ id: 'EventTypePattern', description: 'A type of event, or a family such as `run.*`.' });
 
 const filters = {
   run_id: runId.exactOptional(),
   type: several(typePattern)
-    .transform((patterns) => EVENT_TYPES.filter((type) => wantsEvent(patterns, type)))
+    .transform(loggedTypes)
+    .meta({
+      description:
+        'Types or families, several by comma. Without it, events of runs: those of alerts (`alert.*`) and of runwatch itself (`system.*`) are named.',
+    })
     .exactOptional(),
   workflow_id: several(boundedText(128)).exactOptional(),
 };
@@ -141,7 +170,7 @@ export const eventQuery = z.strictObject({
   limit,
   order,
 });
-export const eventPage = pageOf(eventSchema, 'EventPage');
+export const eventPage = pageOf(z.union([eventSchema, ownEvent]), 'EventPage');
 export const streamQuery = z.strictObject({ ...filters, after: after.exactOptional() });
 export const streamHeaders = z.object({
   'last-event-id': after

@@ -1,5 +1,6 @@
 import { LEASE } from './leases.ts';
 import { STORE_NOW } from './clock.ts';
+import { LOG_OWN_EVENTS } from './own-events.ts';
 import { PLAN_DELIVERIES } from './plan-deliveries.ts';
 
 /**
@@ -70,6 +71,7 @@ return reply
  */
 export const COMMIT_ALERTS = `
 ${PLAN_DELIVERIES}
+${LOG_OWN_EVENTS}
 local write = cjson.decode(ARGV[1])
 for _, group in ipairs(write.groups) do
   if (redis.call('HGET', group.key, 'version') or '') ~= group.before then return 0 end
@@ -111,9 +113,7 @@ end
 for _, count in ipairs(write.counts) do
   redis.call('HINCRBY', write.countsKey, count.field, count.by)
 end
-for _, event in ipairs(write.events) do
-  redis.call('HSET', event.key, 'place', 0, 'body', event.body)
-end
+logOwnEvents(write.own, storeNow(write.clock))
 local pools = {}
 plan(write, pools)
 return pools

@@ -2,6 +2,7 @@ import { ENTER_INBOX } from './alert.ts';
 import { CLAIM_DELIVERIES } from './claim.ts';
 import { WRITE_STATE } from './endpoint-state.ts';
 import { NUMBERS } from './numbers.ts';
+import { LOG_OWN_EVENTS } from './own-events.ts';
 import { PLAN_DELIVERIES } from './plan-deliveries.ts';
 
 /** Counts up and down; a field that comes to nought is gone. */
@@ -111,6 +112,7 @@ end
 export const RECORD_ATTEMPT = `
 ${STEPS}
 ${WRITE_STATE}
+${LOG_OWN_EVENTS}
 ${ENTER_INBOX}
 local d, p = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 local shows = ARGV[3] ~= '' and cjson.decode(ARGV[3])
@@ -125,9 +127,7 @@ local function writeReceiver()
 end
 
 local function raise(raised)
-  for _, event in ipairs(raised.events) do
-    redis.call('HSET', event.key, 'place', 0, 'body', event.body)
-  end
+  logOwnEvents(raised.own, now)
   plan(raised, {})
   enterInbox(raised.judged)
 end
@@ -200,8 +200,9 @@ for _, delivery in ipairs(plan.deliveries) do
     for _, index in ipairs(delivery.indexes) do leaveIndex(index, number) end
     leaveLog(plan.deliveryLog, number)
     redis.call('ZREM', delivery.live, delivery.id)
-    -- The text of an event that is in no log goes with the last of its deliveries.
-    if delivery.event ~= '' and redis.call('EXISTS', delivery.live) == 0 then
+    -- The text of an event that has left the log goes with the last of its deliveries.
+    if delivery.event ~= '' and redis.call('EXISTS', delivery.live) == 0
+      and not redis.call('ZSCORE', plan.ownEvents, delivery.eventId) then
       redis.call('DEL', delivery.event)
     end
     count(plan.deliveryCounts, 'planned', -1)

@@ -256,3 +256,21 @@ for _, event in ipairs(plan.events) do
   for _, index in ipairs(event.indexes) do leaveIndex(index, event.place) end
 end
 `;
+
+/**
+ * Forgets events that are about no run. The text of one stays while deliveries of it do.
+ *
+ * KEYS  those that the plan names.
+ * ARGV  plan as JSON
+ */
+export const FORGET_OWN_EVENTS = `
+${NUMBERS}
+local plan = cjson.decode(ARGV[1])
+for _, event in ipairs(plan.events) do
+  if redis.call('ZREM', plan.ownEvents, event.id) == 1 then
+    if event.place then leaveLog(plan.eventLog, event.place) end
+    for _, index in ipairs(event.indexes) do leaveIndex(index, event.place) end
+    if redis.call('EXISTS', event.live) == 0 then redis.call('DEL', event.key) end
+  end
+end
+`;

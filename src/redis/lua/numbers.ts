@@ -92,6 +92,12 @@ local function addEvent(number, name)
   if body then add(number, name, '', '', body) end
 end
 
+-- An event that is about no run is in the log by its id.
+local function addOwnEvent(number, id)
+  local body = redis.call('HGET', keys.event .. id, 'body')
+  if body then add(number, '', '', '', body) end
+end
+
 local function addDelivery(number, name, id)
   local record = name and packed(name)
   if record then return add(number, name, record, '', '') end
@@ -113,7 +119,11 @@ for at = 4, #ARGV do
     local watch = tonumber(value)
     local name = watch and readLog(keys.names, watch)
     if kind == 'event' then
-      if name then addEvent(text, name) end
+      if name then
+        addEvent(text, name)
+      elseif not watch then
+        addOwnEvent(text, value)
+      end
     elseif name or not watch then
       addDelivery(text, name, not watch and value or nil)
     end

@@ -1,4 +1,5 @@
 import { ENTER_INBOX } from './alert.ts';
+import { LOG_OWN_EVENTS } from './own-events.ts';
 import { PLAN_DELIVERIES } from './plan-deliveries.ts';
 
 /**
@@ -7,10 +8,11 @@ import { PLAN_DELIVERIES } from './plan-deliveries.ts';
  */
 export const RAISE = `
 ${PLAN_DELIVERIES}
+${LOG_OWN_EVENTS}
 ${ENTER_INBOX}
 local function raise(effects)
   local pools = {}
-  if #effects.deliveries > 0 then redis.call('HSET', effects.event, 'place', 0, 'body', effects.body) end
+  logOwnEvents(effects.own, storeNow(effects.clock))
   plan(effects, pools)
   enterInbox(effects.judged)
   return pools

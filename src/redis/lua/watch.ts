@@ -1,6 +1,7 @@
 import { ENTER_INBOX } from './alert.ts';
 import { COUNT_RUNS } from './run-figures.ts';
 import { LEARN } from './learn.ts';
+import { LOG_OWN_EVENTS } from './own-events.ts';
 import { PLAN_DELIVERIES } from './plan-deliveries.ts';
 import { SCHEDULE } from './schedule.ts';
 
@@ -30,6 +31,7 @@ end
  */
 export const COMMIT_WATCH = `
 ${PLAN_DELIVERIES}
+${LOG_OWN_EVENTS}
 ${LEARN}
 ${COUNT_RUNS}
 ${ENTER_INBOX}
@@ -120,9 +122,6 @@ plan(effects, pools)
 enterInbox(effects.judged)
 if effects.learned then learn(effects.learned) end
 if effects.counted then countRuns(effects.counted) end
-if #effects.events > 0 then
-  local place, epochs = unpack(redis.call('MGET', effects.eventPlace, effects.epochs))
-  redis.call('PUBLISH', effects.eventBell, place .. ' ' .. (string.match(epochs or '', '^%S+') or ''))
-end
+if #effects.events > 0 then ringEvents(effects) end
 return pools
 `;

@@ -3,7 +3,7 @@ import type { ChangedGroup } from '../../core/alert/batch.ts';
 import type { Group } from '../../core/alert/group.ts';
 import type { Delivery } from '../../core/delivery/delivery.ts';
 import type { Keys } from '../keys.ts';
-import { deliveryPlan } from './event-plan.ts';
+import { deliveryPlan, ownEventsPlan } from './event-plan.ts';
 
 /** For how long a group without an alert is remembered, ms. */
 const REMEMBERED_MS = 30 * 86_400_000;
@@ -38,7 +38,6 @@ export interface AlertCommit {
 /** What `COMMIT_ALERTS` of `lua/alert.ts` needs. */
 export function alertPlan(keys: Keys, commit: AlertCommit, newVersion: () => string) {
   const { read, changed, resolved, counts, events, judged } = commit;
-  const sent = events.filter(({ deliveries }) => deliveries.length > 0);
   return {
     inbox: keys.alertInbox,
     due: keys.alertsDue,
@@ -68,10 +67,10 @@ export function alertPlan(keys: Keys, commit: AlertCommit, newVersion: () => str
     counts: Object.entries(counts)
       .filter(([, by]) => by !== 0)
       .map(([field, by]) => ({ field, by })),
-    events: sent.map(({ id, body }) => ({ key: keys.event(id), body })),
+    ...ownEventsPlan(keys, events),
     ...deliveryPlan(
       keys,
-      sent.flatMap(({ deliveries }) => deliveries),
+      events.flatMap(({ deliveries }) => deliveries),
     ),
   };
 }

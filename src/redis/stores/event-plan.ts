@@ -3,7 +3,8 @@ import type { Delivery } from '../../core/delivery/delivery.ts';
 import { poolOf } from '../../core/delivery/receiver.ts';
 import type { PlannedEvent } from '../../core/delivery/step.ts';
 import { watchId } from '../../core/watch/watch.ts';
-import { deliveryIndexes } from '../indexes.ts';
+import type { OwnEvent } from '../../core/event/event.ts';
+import { deliveryIndexes, ownEventIndexes } from '../indexes.ts';
 import { countField, type Keys } from '../keys.ts';
 
 /** Entries that may wait to be judged. */
@@ -60,13 +61,31 @@ export function inboxPlan(keys: Keys, entries: readonly AlertEntry[]) {
   };
 }
 
+/** What `logOwnEvents` of `lua/own-events.ts` needs; nothing where there are no events. */
+export function ownEventsPlan(keys: Keys, events: readonly { id: string; body: string }[]) {
+  if (events.length === 0) return {};
+  return {
+    own: {
+      eventLog: keys.eventLog,
+      eventPlace: keys.eventPlace,
+      ownEvents: keys.ownEvents,
+      epochs: keys.epochs,
+      eventBell: keys.eventBell,
+      events: events.map(({ id, body }) => ({
+        id,
+        key: keys.event(id),
+        body,
+        indexes: ownEventIndexes(keys, JSON.parse(body) as OwnEvent),
+      })),
+    },
+  };
+}
+
 /** System events, with what follows from them. */
 export function raisedPlan(keys: Keys, events: readonly PlannedEvent[]) {
   const entries = events.flatMap((event) => event.entries ?? []);
   return {
-    events: events
-      .filter(({ deliveries }) => deliveries.length > 0)
-      .map(({ id, body }) => ({ key: keys.event(id), body })),
+    ...ownEventsPlan(keys, events),
     ...(entries.length > 0 && { judged: inboxPlan(keys, entries) }),
     ...deliveryPlan(
       keys,

@@ -2,18 +2,24 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { openCursor } from '../cursor.ts';
 import { RunwatchError } from '../../core/errors.ts';
-import { watchOfEvent, type RunwatchEvent } from '../../core/event/event.ts';
+import {
+  watchOfEvent,
+  type AnyEvent,
+  type EventType,
+  type LoggedType,
+  type RunwatchEvent,
+} from '../../core/event/event.ts';
 import type { Keys } from '../keys.ts';
 import type { EventBell } from '../channels.ts';
-import { filterFields, walkNumbers } from '../numbers.ts';
+import { filterFields, walkNumbers, type NumberedRow } from '../numbers.ts';
 import { eventIdOf } from './history-plan.ts';
 import { HistoryReader, readRows } from './history-reader.ts';
 import { isWithin, numbersWithin, type TimeRange } from './number-times.ts';
 
 /** An event with its place in the log; the cursor grows with every event. */
-interface LoggedEvent {
+interface LoggedEvent<Event = AnyEvent> {
   cursor: string;
-  event: RunwatchEvent;
+  event: Event;
 }
 
 /** The store has lost data: where its log begins anew for a follower. */
@@ -22,10 +28,10 @@ interface Reset {
   event: null;
 }
 
-interface EventFilter extends TimeRange {
+interface RunEventFilter extends TimeRange {
   runId?: string;
-  /** Any of these types. */
-  type?: readonly string[];
+  /** Any of these types; without them, those of runs. */
+  type?: readonly EventType[];
   /** Of any of these workflows. */
   workflowId?: readonly string[];
   /** Of any of these sources. */
@@ -34,11 +40,22 @@ interface EventFilter extends TimeRange {
   after?: string;
 }
 
-interface EventPage {
-  items: LoggedEvent[];
+interface EventFilter extends Omit<RunEventFilter, 'type'> {
+  type?: readonly LoggedType[];
+  /** Without types: also events that are about no run. */
+  withOwn?: boolean;
+}
+
+interface EventPage<Event = AnyEvent> {
+  items: LoggedEvent<Event>[];
   nextCursor: string | null;
   /** The cursor of the latest event, whether it matches or not. */
   end: string;
+}
+
+interface ListOptions {
+  limit: number;
+  order?: 'oldest' | 'newest' | undefined;
 }
 
 interface PageQuery {
@@ -46,6 +63,9 @@ interface PageQuery {
   limit: number;
   from: string | undefined;
 }
+
+/** Walks for one page, each of which skips what is about no run. */
+const MOST_WALKS = 20;
 
 /** Events read at once by a follower that has fallen behind. */
 const FOLLOW_CHUNK = 100;
@@ -79,10 +99,9 @@ export class EventStore {
   }
 
   /** Oldest first unless asked otherwise. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
-  async list(
-    filter: EventFilter,
-    { limit, order = 'oldest' }: { limit: number; order?: 'oldest' | 'newest' | undefined },
-  ): Promise<EventPage> {
+  list(filter: RunEventFilter, options: ListOptions): Promise<EventPage<RunwatchEvent>>;
+  list(filter: EventFilter, options: ListOptions): Promise<EventPage>;
+  async list(filter: EventFilter, { limit, order = 'oldest' }: ListOptions): Promise<EventPage> {
     const after = filter.after?.startsWith('evt_') ? undefined : filter.after;
     const { from = await this.placeOf(filter.after), cursorAt, end } = await this.open(after);
     const page = { order, limit, from };
@@ -101,15 +120,27 @@ export class EventStore {
   }
 
   private async ofAll(filter: EventFilter, page: PageQuery) {
-    const { type, workflowId: workflow, sources: source, ...times } = filter;
+    const { type, workflowId: workflow, sources: source, withOwn = false, ...times } = filter;
     const { redis, keys } = this;
-    const { rows, next } = await walkNumbers(redis, keys, {
-      ...page,
-      kind: 'event',
+    const walk = {
+      order: page.order,
+      kind: 'event' as const,
       fields: filterFields(keys.events, { type, workflow, source }),
       within: await numbersWithin(redis, keys, 'event', times),
-    });
-    return { items: readRows('event', rows), next };
+    };
+    const isMeant = ({ watch }: NumberedRow) => watch !== '' || withOwn || type !== undefined;
+    const rows: NumberedRow[] = [];
+    let { from } = page;
+    for (let walks = 1; ; walks += 1) {
+      const limit = page.limit - rows.length;
+      const found = await walkNumbers(redis, keys, { ...walk, from, limit });
+      const meant = found.rows.filter(isMeant);
+      rows.push(...meant);
+      const isFull = meant.length === found.rows.length || walks === MOST_WALKS;
+      if (isFull || found.next === null)
+        return { items: readRows('event', rows), next: found.next };
+      from = found.next;
+    }
   }
 
   private async ofRun(runId: string, filter: EventFilter, page: PageQuery) {

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Delivery, StoredDelivery } from '../../core/delivery/delivery.ts';
-import type { RunwatchEvent } from '../../core/event/event.ts';
+import type { AnyEvent, RunwatchEvent } from '../../core/event/event.ts';
 import { watchId, type WatchKey } from '../../core/watch/watch.ts';
 import {
   isPacked,
@@ -172,7 +172,7 @@ export class HistoryReader {
 }
 
 /** Reads the rows of a walk over all events or deliveries. */
-export function readRows(kind: 'event', rows: readonly NumberedRow[]): Numbered<RunwatchEvent>[];
+export function readRows(kind: 'event', rows: readonly NumberedRow[]): Numbered<AnyEvent>[];
 export function readRows(
   kind: 'delivery',
   rows: readonly NumberedRow[],
@@ -180,7 +180,7 @@ export function readRows(
 export function readRows(
   kind: 'event' | 'delivery',
   rows: readonly NumberedRow[],
-): Numbered<RunwatchEvent | StoredDelivery>[] {
+): Numbered<AnyEvent | StoredDelivery>[] {
   const part: PartKind<RunwatchEvent | StoredDelivery> = kind === 'event' ? EVENTS : DELIVERIES;
   // Numbers of one watch share its record, which takes most of the time to unpack.
   const unpacked = new Map<Buffer, ReadonlyMap<number, RunwatchEvent | StoredDelivery>>();

@@ -104,8 +104,8 @@ export class LookupStore {
     const { events } = this.#options;
     if ((await events.body(prefix)) !== null) return onlyThis('event', prefix);
     return walk('event', { prefix, limit }, async (cursor) => {
-      const after = cursor === null ? {} : { after: cursor };
-      const { items, nextCursor } = await events.list(after, { limit: PAGE_SIZE, order: 'newest' });
+      const all = { withOwn: true, ...(cursor !== null && { after: cursor }) };
+      const { items, nextCursor } = await events.list(all, { limit: PAGE_SIZE, order: 'newest' });
       return { ids: items.map(({ event }) => event.id), nextCursor };
     });
   }

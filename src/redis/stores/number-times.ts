@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { StoredDelivery } from '../../core/delivery/delivery.ts';
-import type { RunwatchEvent } from '../../core/event/event.ts';
+import type { AnyEvent } from '../../core/event/event.ts';
 import type { Keys } from '../keys.ts';
 import { CHUNK } from '../index-columns.ts';
 import { logOf, readNumbers, type NumberedRow, type NumberRange } from '../numbers.ts';
@@ -112,7 +112,7 @@ function timesOfRows(kind: TimedKind, rows: readonly NumberedRow[]): [number, nu
     : readRows(kind, rows).map(({ number, item }) => [number, createdAt(item)]);
 }
 
-function madeAt({ timestamp }: RunwatchEvent): number {
+function madeAt({ timestamp }: AnyEvent): number {
   return Date.parse(timestamp);
 }
 

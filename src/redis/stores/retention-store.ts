@@ -1,14 +1,18 @@
 import type { Redis } from 'ioredis';
 import { isOutstanding, type StoredDelivery } from '../../core/delivery/delivery.ts';
+import type { OwnEvent } from '../../core/event/event.ts';
 import { parseWatchId, watchId, type WatchKey } from '../../core/watch/watch.ts';
 import { declaredKeys } from '../declared-keys.ts';
-import { deliveryIndexes, eventIndexes } from '../indexes.ts';
+import { deliveryIndexes, eventIndexes, ownEventIndexes } from '../indexes.ts';
 import { countField, type Keys } from '../keys.ts';
 import { replies } from '../replies.ts';
 import { liveDeliveriesOf } from './event-plan.ts';
 import type { DeliveryStore } from './delivery-store.ts';
 import { HistoryReader } from './history-reader.ts';
 import type { HistoryStore } from './history-store.ts';
+
+/** Events about no run that are kept: of alerts, and about runwatch itself. */
+const MOST_OWN_EVENTS = 100_000;
 
 /** Things forgotten in one go. */
 const CHUNK = 200;
@@ -69,6 +73,30 @@ export class RetentionStore {
     // Those of folded watches that settled after the last of these have others before them.
     const until = members.length < 2 * CHUNK ? Infinity : Number(members.at(-1));
     return this.forgetSettled(members, { until, most: surplus });
+  }
+
+  /** Forgets events about no run that were written before a time, and the oldest beyond a number. */
+  async forgetOwnEvents(before: number): Promise<Forgotten> {
+    const { ownEvents, eventLog } = this.keys;
+    const surplus = (await this.redis.zcard(ownEvents)) - MOST_OWN_EVENTS;
+    const [old, beyond] = await Promise.all([
+      this.redis.zrangebyscore(ownEvents, '-inf', before, 'LIMIT', 0, CHUNK),
+      surplus > 0 ? this.redis.zrange(ownEvents, 0, String(Math.min(surplus, CHUNK) - 1)) : [],
+    ]);
+    const ids = [...new Set([...old, ...beyond])];
+    if (ids.length === 0) return { forgotten: 0, mayGoOn: false };
+    const pipeline = this.redis.pipeline();
+    for (const id of ids) pipeline.hmget(this.keys.event(id), 'place', 'body');
+    const found = await replies<[string | null, string | null]>(pipeline);
+    const events = ids.map((id, at) => {
+      const [place, body] = found[at] ?? [null, null];
+      const indexes = body === null ? [] : ownEventIndexes(this.keys, JSON.parse(body) as OwnEvent);
+      const kept = { key: this.keys.event(id), live: this.keys.deliveriesOfEvent(id) };
+      return { id, ...kept, indexes, ...(place !== null && { place: Number(place) }) };
+    });
+    const plan = { ownEvents, eventLog, events };
+    await this.redis.rwForgetOwnEvents(...declaredKeys(this.keys, [], plan), JSON.stringify(plan));
+    return { forgotten: ids.length, mayGoOn: ids.length >= CHUNK };
   }
 
   /**
@@ -201,14 +229,15 @@ export class RetentionStore {
     if (deliveries.length === 0) return 0;
     const plan = {
       deliveryCounts: this.keys.deliveryCounts,
+      ownEvents: this.keys.ownEvents,
       deliveryLog: this.keys.deliveryLog,
       deliveries: deliveries.map(({ delivery, version }) => ({
         id: delivery.id,
         version: String(version),
         key: this.keys.delivery(delivery.id),
         attempts: this.keys.attempts(delivery.id),
-        // An event about an endpoint is in no log of events: it goes with its delivery.
         event: delivery.runId === '' ? this.keys.event(delivery.eventId) : '',
+        eventId: delivery.eventId,
         live: liveDeliveriesOf(this.keys, delivery),
         indexes: deliveryIndexes(this.keys, delivery),
         count: countField(delivery),

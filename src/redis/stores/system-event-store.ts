@@ -3,9 +3,9 @@ import type { Delivery } from '../../core/delivery/delivery.ts';
 import type { AlertEntry } from '../../core/alert/entry.ts';
 import { declaredKeys } from '../declared-keys.ts';
 import type { Keys } from '../keys.ts';
-import { deliveryPlan, inboxPlan } from './event-plan.ts';
+import { deliveryPlan, inboxPlan, ownEventsPlan } from './event-plan.ts';
 
-/** An event that is about no run, with what follows from it: a delivery or an entry at least. */
+/** An event that is about no run, with what follows from it. */
 export interface PlannedSystemEvent {
   id: string;
   /** The exact text that is sent. */
@@ -38,8 +38,7 @@ export function raiseEffects(
   { id, body, deliveries, entries = [] }: PlannedSystemEvent,
 ) {
   return {
-    event: keys.event(id),
-    body,
+    ...ownEventsPlan(keys, [{ id, body }]),
     ...(entries.length > 0 && { judged: inboxPlan(keys, entries) }),
     ...deliveryPlan(keys, deliveries),
   };
