@@ -47,6 +47,8 @@ export async function benchRules({ rules, groups, events }: RulesOptions): Promi
       urlOf: () => null,
       cannotTell: () => false,
       dispatch: () => undefined,
+      now: () => Date.now(),
+      measureClock: async () => undefined,
       count: () => undefined,
       onUnreadable: () => undefined,
     });

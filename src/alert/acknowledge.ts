@@ -6,8 +6,16 @@ import type { JudgeDeps } from './judge.ts';
 
 export type AcknowledgeDeps = Pick<
   JudgeDeps,
-  'alerts' | 'silences' | 'rules' | 'newEventId' | 'receivers' | 'urlOf' | 'dispatch' | 'count'
-> & { now: () => number };
+  | 'alerts'
+  | 'silences'
+  | 'rules'
+  | 'newEventId'
+  | 'receivers'
+  | 'urlOf'
+  | 'dispatch'
+  | 'count'
+  | 'now'
+>;
 
 /** `over`: the alert has resolved, so there is nothing to acknowledge. */
 export type Acknowledged = Alert | 'not_found' | 'over' | 'unconfigured';

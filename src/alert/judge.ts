@@ -13,6 +13,9 @@ const LEASE_MS = 5_000;
 /** Entries and groups of one batch. */
 const MOST = { entries: 500, groups: 200 };
 
+/** The store's clock was set forward where it is ahead of the process's by more than this, ms. */
+const STEP_MS = 2_000;
+
 /** Alerts of one rule that are looked through for what they inhibit. */
 const MOST_INHIBITING = 1_000;
 
@@ -29,6 +32,10 @@ export interface JudgeDeps {
   /** Whether missing events of a source may be due to trouble with it. */
   cannotTell: (source: string | undefined) => boolean;
   dispatch: (pools: string[]) => void;
+  /** The time by the store's clock as this process knows it, milliseconds since the epoch. */
+  now: () => number;
+  /** Reads the store's clock, and takes out a step by which it was set forward. */
+  measureClock: () => Promise<void>;
   /** What became of matching events. */
   count: (counts: AlertCounts) => void;
   onUnreadable: (entry: string) => void;
@@ -56,9 +63,16 @@ export function createJudge(deps: JudgeDeps) {
   /** @returns when something is due next, ms from now; null where nothing is */
   return async function judge(): Promise<number | null> {
     const { alerts, token } = deps;
+    let isMeasured = false;
     for (;;) {
       const work = await alerts.take(token, { leaseMs: LEASE_MS, ...MOST });
       if (work.claimed === null) return work.nextMs;
+      // Due times of a clock that is set right a moment later would be late by as much.
+      if (work.now - deps.now() > STEP_MS && !isMeasured) {
+        isMeasured = true;
+        await deps.measureClock();
+        continue;
+      }
       await judgeBatch(deps, work, work.claimed);
     }
   };

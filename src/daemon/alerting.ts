@@ -15,6 +15,7 @@ import type { SilenceStore } from '../redis/stores/silence-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { AlertRules } from './alert-rules.ts';
+import type { Clock } from './clock.ts';
 import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
@@ -55,6 +56,7 @@ export interface AlertingDependencies {
   sourcesInDoubt: () => Promise<ReadonlySet<string>>;
   metrics: { alertCounts: (counts: AlertCounts) => void };
   now: () => number;
+  clock: Pick<Clock, 'measure'>;
   log: Logger;
 }
 
@@ -72,6 +74,7 @@ export function createAlerting(deps: AlertingDependencies) {
     newEventId: () => systemEventId(deps.newMark),
     receivers: deps.endpoints.wantingAlertEvent,
     urlOf: urlsOf(deps.config),
+    measureClock: () => deps.clock.measure(),
     count: (counts: AlertCounts) => deps.metrics.alertCounts(counts),
   };
   const judge = createJudge({

@@ -37,7 +37,10 @@ afterEach(async () => {
 });
 
 /** A daemon on a host with a clock that is ahead by `aheadMs`. */
-async function startOn({ url, prefix }: { url: string; prefix: string }, aheadMs: () => number) {
+async function startOn(
+  { url, prefix, rules = [] }: { url: string; prefix: string; rules?: object[] },
+  aheadMs: () => number,
+) {
   const lines: string[] = [];
   const log = pino({}, { write: (line: string) => void lines.push(line) });
   const lifecycle = createLifecycle(log);
@@ -55,6 +58,7 @@ async function startOn({ url, prefix }: { url: string; prefix: string }, aheadMs
     },
     polling: { min_interval: '50ms', max_interval: '200ms', batch: 'off' },
     watches: { timeout: '2m' },
+    rules,
     endpoints: { hooks: { type: 'webhook', url: receiver.url, secret: SECRET, default: true } },
   });
   const monotonic = () => performance.now();
@@ -68,11 +72,20 @@ async function startOn({ url, prefix }: { url: string; prefix: string }, aheadMs
     lifecycle,
     clocks,
   });
-  return { ...daemon, said: (msg: string) => lines.some((line) => line.includes(`"${msg}"`)) };
+  return {
+    ...daemon,
+    stop: () => lifecycle.stop(10_000),
+    said: (msg: string) => lines.some((line) => line.includes(`"${msg}"`)),
+  };
 }
 
 async function get(url: string, path: string): Promise<unknown> {
   return (await fetch(`${url}${path}`)).json();
+}
+
+async function post(url: string, path: string, body: object): Promise<void> {
+  const headers = { 'content-type': 'application/json' };
+  await fetch(`${url}${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
 }
 
 /** By how much a daemon says in its metrics that its clock is ahead, whole seconds. */
@@ -124,4 +137,40 @@ test('daemons with clocks ten minutes apart send each event once, and expire not
   const { data } = processList.strict().parse(await get(ahead.url, '/v1/processes'));
   expect(data.map(({ clock_skew_ms: ms }) => Math.round(ms / 1_000))).toEqual([300, -300]);
   stores.close();
+});
+
+test('alerts fire, repeat and resolve in time under daemons with clocks ten minutes apart', async () => {
+  const times = { group_wait: '200ms', group_interval: '500ms', repeat_interval: '1s' };
+  const rules = [{ name: 'failed-runs', events: ['run.failed'], notify: ['hooks'], ...times }];
+  const target = { ...testRedis(), rules };
+  const ahead = await startOn(target, () => FIVE_MINUTES);
+  const behind = await startOn(target, () => -FIVE_MINUTES);
+  const startedAt = Date.now();
+  const watchEnd = async (url: string, status: string) => {
+    const { id } = noxus.add({ steps: [{ after_ms: 0, status }] });
+    await post(url, '/v1/watches', { run_id: id, endpoints: [] });
+  };
+  const told = () =>
+    receiver.received
+      .map(({ body }) => JSON.parse(body) as { type: string; timestamp: string; data: unknown })
+      .filter(({ type }) => type.startsWith('alert.'));
+  const repeats = () => told().filter(({ data }) => (data as { repeat: boolean }).repeat).length;
+
+  await watchEnd(ahead.url, 'failed');
+  await watchEnd(behind.url, 'failed');
+  await waitFor(() => repeats() > 0, PATIENCE);
+  // Whichever judged, the other goes on.
+  await ahead.stop();
+  const seen = repeats();
+  await waitFor(() => repeats() > seen, PATIENCE);
+  await watchEnd(behind.url, 'completed');
+  await waitFor(() => told().at(-1)?.type === 'alert.resolved', PATIENCE);
+
+  const types = told().map(({ type }) => type);
+  expect(types.filter((type) => type === 'alert.firing')).toHaveLength(1);
+  expect(types[0]).toBe('alert.firing');
+  const at = told().map(({ timestamp }) => Date.parse(timestamp));
+  expect(at).toEqual(at.toSorted((a, b) => a - b));
+  expect(at[0]).toBeGreaterThan(startedAt - 2_000);
+  expect(at.at(-1)).toBeLessThan(Date.now() + 2_000);
 });

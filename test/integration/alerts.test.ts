@@ -56,6 +56,8 @@ function deps(changes: Partial<JudgeDeps> = {}): JudgeDeps {
     urlOf: () => null,
     cannotTell: () => false,
     dispatch: () => undefined,
+    now: () => now,
+    measureClock: async () => undefined,
     count: () => undefined,
     onUnreadable: () => undefined,
     ...changes,
@@ -191,11 +193,30 @@ describe('alerts in Redis', () => {
     expect((await alerts.take('third.1', options)).claimed).not.toBeNull();
   });
 
+  test('a step forward of the clock is taken out before due times are written', async () => {
+    await end('run.failed');
+    const rightTime = now;
+    await redis.set(keys.clock, now + 5 * MINUTE);
+    const measureClock = async () => setClock(rightTime);
+    await createJudge(deps({ measureClock }))();
+    const [, dueAt] = await redis.zrange(keys.alertsDue, '0', '0', 'WITHSCORES');
+    expect(Number(dueAt)).toBe(rightTime + 30 * SECOND);
+    const [alert] = (await alerts.list({ limit: 1 })).items;
+    expect(alert).toMatchObject({ state: 'pending', startedAt: rightTime });
+  });
+
+  test('a process whose own clock is behind judges once it has measured', async () => {
+    await end('run.failed');
+    const judge = createJudge(deps({ now: () => now - 5 * MINUTE }));
+    await wait(MINUTE, judge);
+    expect(await told()).toEqual(['alert.firing']);
+  });
+
   test('an acknowledged alert is listed as such, and its deliveries say so', async () => {
     await end('run.failed');
     await wait(MINUTE);
     const [alert] = (await alerts.list({ limit: 1 })).items;
-    const acknowledge = createAcknowledgeAlert({ ...deps(), now: () => now });
+    const acknowledge = createAcknowledgeAlert(deps());
     const by = { by: 'ana', comment: null, until: null };
     expect(await acknowledge(alert?.id ?? '', by)).toMatchObject({ state: 'acknowledged' });
     expect(await acknowledge('alr_0123456789abcdef0123_0123456789', by)).toBe('not_found');
