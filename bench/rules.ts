@@ -51,6 +51,7 @@ export async function benchRules({ rules, groups, events }: RulesOptions): Promi
       measureClock: async () => undefined,
       count: () => undefined,
       onUnreadable: () => undefined,
+      onOverflow: () => undefined,
     });
     let runs = 0;
     const end = async (workflowId: string) => {

@@ -59,6 +59,7 @@ async function attempt(
     silences: await silences.all(),
     inhibitRules: [],
     active: new Map(),
+    groupCounts: new Map(),
     newEventId: deps.newEventId,
   });
   const input: GroupInput =

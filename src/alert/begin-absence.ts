@@ -37,6 +37,7 @@ export function createBeginAbsence({ alerts, rules, newEventId }: BeginAbsenceDe
       silences: [],
       inhibitRules: [],
       active: new Map(),
+      groupCounts: new Map(),
       newEventId,
     });
     for (const { rule, key, labels } of missing)

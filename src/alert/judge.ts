@@ -1,6 +1,7 @@
 import type { Alert, AlertCounts } from '../core/alert/alert.ts';
 import { Batch, digestKey } from '../core/alert/batch.ts';
 import { alertedRun, type AlertEntry } from '../core/alert/entry.ts';
+import { MOST_GROUPS, overflowKey } from '../core/alert/overflow.ts';
 import { groupKey, labelsOf, type AlertEvent, type Rule } from '../core/alert/rule.ts';
 import type { Silence } from '../core/alert/silence.ts';
 import { parseWatchId, type StoredWatch } from '../core/watch/watch.ts';
@@ -39,6 +40,8 @@ export interface JudgeDeps {
   /** What became of matching events. */
   count: (counts: AlertCounts) => void;
   onUnreadable: (entry: string) => void;
+  /** A rule has as many groups as it may have, and so many events of others were counted together. */
+  onOverflow: (rule: string, events: number) => void;
 }
 
 type Work = Awaited<ReturnType<AlertStore['take']>>;
@@ -49,6 +52,7 @@ interface BatchInput {
   work: Work;
   entries: AlertEntry[];
   groups: Map<string, ReadGroup>;
+  groupCounts: Map<string, number>;
   silences: Silence[];
   /** Watches beyond a deadline, by the member that names it. */
   late: { member: string; rule: Rule | undefined; stored: StoredWatch | null }[];
@@ -87,6 +91,7 @@ async function judgeBatch(deps: JudgeDeps, work: Work, claimed: Claimed): Promis
     silences: input.silences,
     inhibitRules: deps.rules.inhibitRules,
     active: await inhibiting(deps, input),
+    groupCounts: input.groupCounts,
     newEventId: deps.newEventId,
   });
   const deadlines = judgeEntries(deps, batch, input);
@@ -108,6 +113,7 @@ async function judgeBatch(deps: JudgeDeps, work: Work, claimed: Claimed): Promis
   // After a conflict the next batch judges the same again.
   if (pools === null) return;
   deps.count(batch.counts);
+  for (const [rule, events] of batch.overflowed) deps.onOverflow(rule, events);
   deps.dispatch(pools);
 }
 
@@ -130,14 +136,31 @@ async function readBatch(
     rule: rules.book.named(member.slice(0, member.indexOf(' '))),
     stored: stored[at] ?? null,
   }));
-  const wanted = new Set(claimed.due);
-  for (const entry of entries) for (const key of keysOf(rules, entry)) wanted.add(key);
+  const wanted = new Map<string, string>();
+  for (const entry of entries) addKeysOf(wanted, rules, entry);
   for (const { rule, stored: watch } of late) {
     if (rule !== undefined && watch !== null) addKeys(wanted, rule, lateEvent(rule, watch, 0));
   }
-  const [groups, all] = await Promise.all([alerts.groups([...wanted]), silences.all()]);
+  const keys = new Set([...claimed.due, ...wanted.keys()]);
+  const [groups, all] = await Promise.all([alerts.groups([...keys]), silences.all()]);
   await addDigests(alerts, rules, groups);
-  return { work, entries, groups, silences: all, late };
+  const groupCounts = await addOverflow(alerts, wanted, groups);
+  return { work, entries, groups, groupCounts, silences: all, late };
+}
+
+/** How many groups the rules have of which a group is new, and where no more may be, what counts those. */
+async function addOverflow(
+  alerts: AlertStore,
+  wanted: ReadonlyMap<string, string>,
+  groups: Map<string, ReadGroup>,
+): Promise<Map<string, number>> {
+  const isNew = (key: string) => (groups.get(key)?.group ?? null) === null;
+  const rules = new Set([...wanted].flatMap(([key, rule]) => (isNew(key) ? [rule] : [])));
+  const counts = await alerts.groupCounts([...rules]);
+  const mayOverflow = [...counts].filter(([, count]) => count + wanted.size > MOST_GROUPS);
+  const others = await alerts.groups(mayOverflow.map(([rule]) => overflowKey(rule)));
+  for (const [key, read] of others) groups.set(key, read);
+  return counts;
 }
 
 /** What the mute intervals of the rules of groups hold. */
@@ -164,18 +187,17 @@ function watchOfDeadline(member: string) {
   return parseWatchId(member.slice(member.indexOf(' ') + 1));
 }
 
-function keysOf({ book }: LiveRules, entry: AlertEntry): string[] {
-  if (entry.kind !== 'event') return [];
-  const keys = new Set<string>();
+/** Adds the groups that an entry is about, each with its rule. */
+function addKeysOf(keys: Map<string, string>, { book }: LiveRules, entry: AlertEntry): void {
+  if (entry.kind !== 'event') return;
   for (const rule of entry.rules.map((name) => book.named(name))) {
     if (rule !== undefined) addKeys(keys, rule, entry.event);
   }
-  return [...keys];
 }
 
-function addKeys(keys: Set<string>, rule: Rule, event: AlertEvent): void {
-  keys.add(groupKey(rule.name, labelsOf(rule, event)));
-  if (rule.mute.length > 0) keys.add(digestKey(rule.name));
+function addKeys(keys: Map<string, string>, rule: Rule, event: AlertEvent): void {
+  keys.set(groupKey(rule.name, labelsOf(rule, event)), rule.name);
+  if (rule.mute.length > 0) keys.set(digestKey(rule.name), rule.name);
 }
 
 /** Alerts of the rules that inhibit others of this batch. */

@@ -52,6 +52,8 @@ export interface AlertStore {
   /** The store's time, and for how long some process has judged, ms. */
   uptime(): Promise<{ now: number; uptimeMs: number }>;
   groups(keys: readonly string[]): Promise<Map<string, ReadGroup>>;
+  /** How many groups rules have, by rule. */
+  groupCounts(rules: readonly string[]): Promise<Map<string, number>>;
   /** @returns pools at which deliveries are due now; null where a group has changed meanwhile */
   commit(commit: AlertCommit): Promise<string[] | null>;
   get(id: string): Promise<Alert | null>;

@@ -58,6 +58,7 @@ class Theatre {
   readonly counts = new Map<string, AlertCounts>();
   private readonly groups = new Map<string, Group>();
   private readonly due = new Map<string, number>();
+  private readonly groupCounts = new Map<string, number>();
 
   constructor(private readonly rules: LiveRules) {}
 
@@ -99,10 +100,13 @@ class Theatre {
       silences: [],
       inhibitRules: this.inhibitRulesOf(rule),
       active: this.active(rule),
+      groupCounts: this.groupCounts,
       newEventId: () => `evt_${this.notifications.length}`,
     });
     act(batch);
     for (const { key, after, dueAt } of batch.changed()) {
+      const more = (after === null ? 0 : 1) - (this.groups.has(key) ? 1 : 0);
+      this.groupCounts.set(rule, (this.groupCounts.get(rule) ?? 0) + more);
       if (after === null) this.groups.delete(key);
       else this.groups.set(key, after);
       if (dueAt === null || after === null) this.due.delete(key);

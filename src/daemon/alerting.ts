@@ -6,6 +6,7 @@ import { createRehearse } from '../alert/rehearse.ts';
 import { createSilences } from '../alert/silences.ts';
 import type { Alert, AlertCounts } from '../core/alert/alert.ts';
 import { alertEventOf, systemAlertEvent } from '../core/alert/entry.ts';
+import { MOST_GROUPS } from '../core/alert/overflow.ts';
 import type { AlertEvent } from '../core/alert/rule.ts';
 import { isOfRun, systemEventId, type AnyEvent, type NewMark } from '../core/event/event.ts';
 import type { AlertStore } from '../redis/stores/alert-store.ts';
@@ -14,6 +15,7 @@ import type { RunFiguresStore } from '../redis/stores/run-figures-store.ts';
 import type { SilenceStore } from '../redis/stores/silence-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import type { AlertRules } from './alert-rules.ts';
 import type { Clock } from './clock.ts';
 import type { Endpoints } from './endpoints.ts';
@@ -33,6 +35,9 @@ const LEARN_EVERY_MS = 10_000;
 
 /** How often it is read whether rules that are gone have left something, ms. */
 const LEFTOVER_EVERY_MS = 60_000;
+
+/** How often it is said that a rule has too many groups, ms. */
+const SAY_AGAIN_MS = 3_600_000;
 
 /** Stored events that are read for a preview. */
 const MOST_EVENTS = 50_000;
@@ -54,7 +59,7 @@ export interface AlertingDependencies {
   dispatch: (pools: string[]) => void;
   /** Names of sources with events that may be missing: not discovered, not reached, polled late. */
   sourcesInDoubt: () => Promise<ReadonlySet<string>>;
-  metrics: { alertCounts: (counts: AlertCounts) => void };
+  metrics: Pick<Metrics, 'alertCounts' | 'alertOverflow'>;
   now: () => number;
   clock: Pick<Clock, 'measure'>;
   log: Logger;
@@ -82,6 +87,7 @@ export function createAlerting(deps: AlertingDependencies) {
     token,
     cannotTell: (source) => (source === undefined ? inDoubt.size > 0 : inDoubt.has(source)),
     onUnreadable: (entry) => log.error({ entry: entry.slice(0, 200) }, 'alerts.unreadable'),
+    onOverflow: createOverflowReport(deps),
   });
   const begin = createBeginAbsence(shared);
   const eventsSince = (since: number) => readEvents(deps.events, since);
@@ -119,6 +125,18 @@ export function createAlerting(deps: AlertingDependencies) {
       await stopped;
       await alerts.lease.end(token);
     },
+  };
+}
+
+/** Counts events of groups that a rule may not have any more, and says so once an hour. */
+function createOverflowReport({ metrics, now, log }: AlertingDependencies) {
+  const saidAt = new Map<string, number>();
+  return (rule: string, events: number): void => {
+    metrics.alertOverflow(rule, events);
+    if (now() - (saidAt.get(rule) ?? -Infinity) < SAY_AGAIN_MS) return;
+    saidAt.set(rule, now());
+    const help = 'leave out of its group_by what hardly ever comes twice';
+    log.warn({ rule, groups: MOST_GROUPS, help }, 'alerts.too_many_groups');
   };
 }
 

@@ -110,6 +110,10 @@ function alertRecordings(instruments: ReturnType<typeof createInstruments>) {
       instruments.matched.inc(counts.observed);
       instruments.notified.inc(counts.notified);
     },
+    /** Events of groups that a rule may not have any more. */
+    alertOverflow(rule: string, events: number): void {
+      instruments.overflowed.inc({ rule }, events);
+    },
   };
 }
 
@@ -274,6 +278,12 @@ function alertInstruments(registers: Registry[]) {
     notified: new Counter({
       name: 'runwatch_notified_events_total',
       help: 'Matching events that a notification was sent for.',
+      registers,
+    }),
+    overflowed: new Counter({
+      name: 'runwatch_alert_group_overflow_total',
+      help: 'Events that a rule counted together, as it has as many groups as it may have.',
+      labelNames: ['rule'],
       registers,
     }),
     suppressed: new Counter({

@@ -4,6 +4,7 @@ import { createBeginAbsence } from '../../src/alert/begin-absence.ts';
 import { createJudge, type JudgeDeps } from '../../src/alert/judge.ts';
 import { createSilences } from '../../src/alert/silences.ts';
 import { entriesOf, RuleBook } from '../../src/core/alert/entry.ts';
+import { MOST_GROUPS } from '../../src/core/alert/overflow.ts';
 import type { Rule } from '../../src/core/alert/rule.ts';
 import type { EventType } from '../../src/core/event/event.ts';
 import { noLinks } from '../../src/core/run/links.ts';
@@ -60,6 +61,7 @@ function deps(changes: Partial<JudgeDeps> = {}): JudgeDeps {
     measureClock: async () => undefined,
     count: () => undefined,
     onUnreadable: () => undefined,
+    onOverflow: () => undefined,
     ...changes,
   };
 }
@@ -247,6 +249,36 @@ describe('alerts in Redis', () => {
       state: 'firing',
       count: 5,
     });
+  });
+
+  test('the groups of a rule are bounded, and events of further ones are counted together', async () => {
+    use(aRule({ groupBy: ['...'], groupWaitMs: 0 }));
+    const key = (at: number) => `group-${at}`;
+    const there = Array.from({ length: MOST_GROUPS - 1 }, (_, at) => ['inf', key(at)]);
+    await redis.zadd(keys.alertGroups('failed-runs'), ...there.flat());
+    const overflowed: [string, number][] = [];
+    const onOverflow = (rule: string, events: number) => void overflowed.push([rule, events]);
+    for (let run = 0; run < 3; run += 1) await end('run.failed');
+    await wait(MINUTE, createJudge(deps({ onOverflow })));
+    const { items } = await alerts.list({ limit: 10 });
+    const byCount = items.toSorted((a, b) => a.count - b.count);
+    expect(byCount).toMatchObject([{ count: 1 }, { count: 2, labels: { overflow: 'true' } }]);
+    expect(overflowed).toEqual([['failed-runs', 2]]);
+    await expectSum();
+    await wait(2 * HOUR);
+    expect((await alerts.list({ states: ['firing'], limit: 10 })).items).toHaveLength(1);
+  });
+
+  test('groups that are gone make way for others', async () => {
+    await end('run.failed');
+    await wait(MINUTE);
+    expect(await alerts.groupCounts(['failed-runs'])).toEqual(new Map([['failed-runs', 1]]));
+    await end('run.completed');
+    await wait(2 * HOUR);
+    await setClock(now + 31 * 24 * HOUR);
+    await end('run.failed', 'wf-2');
+    await wait(MINUTE);
+    expect(await alerts.groupCounts(['failed-runs'])).toEqual(new Map([['failed-runs', 1]]));
   });
 
   test('resolved alerts are forgotten by age and by number', async () => {

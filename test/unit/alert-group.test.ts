@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { noCounts, addCounts, SUPPRESSIONS } from '../../src/core/alert/alert.ts';
 import { Batch, digestKey, type SentNotification } from '../../src/core/alert/batch.ts';
 import type { Group } from '../../src/core/alert/group.ts';
+import { MOST_GROUPS, overflowKey } from '../../src/core/alert/overflow.ts';
 import { groupKey, type AlertEvent, type Rule } from '../../src/core/alert/rule.ts';
 import type { Silence } from '../../src/core/alert/silence.ts';
 import { aRule, anAlertEvent } from '../support/fake-alerts.ts';
@@ -25,6 +26,8 @@ function stage(rules: Rule[], options: { inhibit?: [string, string]; inDoubt?: b
   const byName = new Map(rules.map((rule) => [rule.name, rule]));
   const ruleNamed = (name: string) => byName.get(name) ?? aRule();
 
+  const countOf = (name: string) => [...groups.values()].filter(({ rule }) => rule === name).length;
+
   function step(act: (batch: Batch) => void): void {
     const open = [...groups.values()].flatMap((group) => group.open?.alert ?? []);
     const [sourceRule, targetRule] = options.inhibit ?? [];
@@ -37,6 +40,7 @@ function stage(rules: Rule[], options: { inhibit?: [string, string]; inDoubt?: b
         sourceRule === undefined || targetRule === undefined
           ? []
           : [{ sourceRule, targetRule, equal: ['source'] }],
+      groupCounts: new Map([...byName.keys()].map((name) => [name, countOf(name)])),
       active: new Map(rules.map(({ name }) => [name, open.filter(({ rule }) => rule === name)])),
       newEventId: () => `evt_${sent.length}`,
     });
@@ -507,6 +511,23 @@ describe('what should have happened', () => {
     expect(play.sent).toHaveLength(1);
     play.judge('run.failed', { run: anAlertEvent({ runId: 'run-b' }).run });
     expect(play.sent.at(-1)).toMatchObject({ kind: 'resolved' });
+  });
+});
+
+describe('groups of a rule beyond their bound', () => {
+  test('events of further groups are counted together by one alert, which ends by itself', () => {
+    const play = stage([aRule({ groupBy: ['...'], groupWaitMs: 0 })]);
+    for (let run = 0; run < MOST_GROUPS + 50; run += 1) play.judge('run.failed');
+    play.wait(10 * MINUTE);
+    const overflow = play.groups.get(overflowKey('failed-runs'))?.open?.alert;
+    expect(overflow).toMatchObject({ count: 50, labels: { overflow: 'true' }, state: 'firing' });
+    expect(play.groups.size).toBe(MOST_GROUPS + 1);
+    play.judge('run.completed');
+    play.wait(HOUR);
+    const ofOverflow = play.sent.filter(({ alert }) => alert.id === overflow?.id);
+    expect(ofOverflow.map(({ kind }) => kind)).toEqual(['firing', 'updated', 'resolved']);
+    expect(play.counts).toMatchObject({ observed: MOST_GROUPS + 50, waiting: 0 });
+    expectSum(play.counts);
   });
 });
 

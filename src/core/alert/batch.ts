@@ -2,7 +2,15 @@ import type { Alert, AlertCounts, Notification } from './alert.ts';
 import { addCounts, noCounts, withNotified } from './alert.ts';
 import { digestNotifications, withHeld } from './digest.ts';
 import { isBlank, newGroup, type Group, type GroupContext, type GroupInput } from './group.ts';
-import { groupKey, labelsOf, type AlertEvent, type InhibitRule, type Rule } from './rule.ts';
+import { MOST_GROUPS, OVERFLOW_LABELS, overflowKey, overflowRule } from './overflow.ts';
+import {
+  groupKey,
+  labelsOf,
+  roleOf,
+  type AlertEvent,
+  type InhibitRule,
+  type Rule,
+} from './rule.ts';
 import { silencedUntil, type Silence } from './silence.ts';
 import { dueAt, stepGroup } from './step.ts';
 import { mutedUntil } from './time-interval.ts';
@@ -12,6 +20,8 @@ export interface BatchContext extends Pick<GroupContext, 'now' | 'uptimeMs' | 'c
   inhibitRules: readonly InhibitRule[];
   /** Alerts that may inhibit others, by rule, as they were when the batch was read. */
   active: ReadonlyMap<string, readonly Alert[]>;
+  /** How many groups rules have, as far as events may open others. */
+  groupCounts: ReadonlyMap<string, number>;
   newEventId: () => string;
 }
 
@@ -41,9 +51,12 @@ export class Batch {
   readonly notifications: SentNotification[] = [];
   readonly counts: AlertCounts = noCounts();
   readonly resolved = new Map<string, Alert>();
+  /** Events for which a rule may have no group of their own, by rule. */
+  readonly overflowed = new Map<string, number>();
   private readonly rules = new Map<string, Rule>();
   private readonly current = new Map<string, Group>();
   private readonly orphans = new Set<string>();
+  private readonly opened = new Map<string, Set<string>>();
   private readonly mutes = new Map<string, number | null>();
 
   constructor(
@@ -54,7 +67,14 @@ export class Batch {
   /** An event of a rule, in the group of its labels. */
   judge(rule: Rule, event: AlertEvent, kind: 'event' | 'late' = 'event'): void {
     const labels = labelsOf(rule, event);
-    this.step(rule, { key: groupKey(rule.name, labels), labels }, { kind, event });
+    const key = groupKey(rule.name, labels);
+    if (this.hasRoomFor(rule, key)) return this.step(rule, { key, labels }, { kind, event });
+    // What would only have ended the alert of another group says nothing.
+    const isCounted = kind === 'late' || roleOf(rule, event.type) === 'match';
+    if (!isCounted && rule.condition.kind !== 'absent') return;
+    this.overflowed.set(rule.name, (this.overflowed.get(rule.name) ?? 0) + 1);
+    const other = { key: overflowKey(rule.name), labels: OVERFLOW_LABELS };
+    this.step(rule, other, { kind, event });
   }
 
   /** A group is due. */
@@ -87,10 +107,11 @@ export class Batch {
   }
 
   step(
-    rule: Rule,
+    given: Rule,
     { key, labels }: { key: string; labels: Readonly<Record<string, string>> },
     input: GroupInput,
   ): void {
+    const rule = key === overflowKey(given.name) ? overflowRule(given) : given;
     const before = { ...(this.groupOf(key) ?? newGroup(rule.name, labels)), orphanedAt: null };
     const { group, effects } = stepGroup(before, input, this.contextOf(rule));
     this.put(rule, key, group);
@@ -137,9 +158,18 @@ export class Batch {
     return this.current.get(key) ?? this.stored.get(key);
   }
 
+  /** Whether a group is there, or may be opened. */
+  private hasRoomFor({ name }: Rule, key: string): boolean {
+    if (this.groupOf(key) !== undefined) return true;
+    const opened = this.opened.get(name)?.size ?? 0;
+    return (this.context.groupCounts.get(name) ?? 0) + opened < MOST_GROUPS;
+  }
+
   private put(rule: Rule, key: string, group: Group): void {
     this.rules.set(key, rule);
     this.current.set(key, group);
+    if (this.stored.has(key) || isBlank(group, this.context.now)) return;
+    this.opened.set(rule.name, (this.opened.get(rule.name) ?? new Set()).add(key));
   }
 
   private send(key: string, notification: Notification): void {

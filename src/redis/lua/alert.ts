@@ -78,6 +78,7 @@ for _, group in ipairs(write.groups) do
 end
 if write.judged > 0 and redis.call('LINDEX', write.inbox, 0) ~= write.first then return 0 end
 
+local now = storeNow(write.clock)
 if write.judged > 0 then redis.call('LTRIM', write.inbox, write.judged, -1) end
 for _, group in ipairs(write.groups) do
   if group.doc then
@@ -87,8 +88,11 @@ for _, group in ipairs(write.groups) do
     else
       redis.call('PERSIST', group.key)
     end
+    redis.call('ZADD', group.ofRule, group.keptMs and now + group.keptMs or 'inf', group.id)
+    redis.call('ZREMRANGEBYSCORE', group.ofRule, '-inf', now)
   else
     redis.call('DEL', group.key)
+    redis.call('ZREM', group.ofRule, group.id)
   end
   if group.dueAt then
     redis.call('ZADD', write.due, group.dueAt, group.id)
@@ -113,7 +117,7 @@ end
 for _, count in ipairs(write.counts) do
   redis.call('HINCRBY', write.countsKey, count.field, count.by)
 end
-logOwnEvents(write.own, storeNow(write.clock))
+logOwnEvents(write.own, now)
 local pools = {}
 plan(write, pools)
 return pools

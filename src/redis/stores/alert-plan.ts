@@ -46,9 +46,10 @@ export function alertPlan(keys: Keys, commit: AlertCommit, newVersion: () => str
     countsKey: keys.alertCounts,
     first: judged[0] ?? '',
     judged: judged.length,
-    groups: changed.map(({ key, after, dueAt }) => ({
+    groups: changed.map(({ key, before, after, dueAt }) => ({
       id: key,
       key: keys.alertGroup(key),
+      ofRule: keys.alertGroups((after ?? before)?.rule ?? ''),
       before: read.get(key)?.version ?? '',
       version: newVersion(),
       ...(after !== null && { doc: JSON.stringify(after) }),

@@ -111,6 +111,15 @@ export class AlertStore {
     );
   }
 
+  /** How many groups rules have, by rule. */
+  async groupCounts(rules: readonly string[]): Promise<Map<string, number>> {
+    if (rules.length === 0) return new Map();
+    const pipeline = this.redis.pipeline();
+    for (const rule of rules) pipeline.zcard(this.keys.alertGroups(rule));
+    const counts = await replies<number>(pipeline);
+    return new Map(rules.map((rule, at) => [rule, counts[at] ?? 0]));
+  }
+
   /** One atomic step. @returns the pools at which deliveries are due now; null on a conflict */
   async commit(commit: AlertCommit): Promise<string[] | null> {
     const plan = alertPlan(this.keys, commit, () => randomBytes(6).toString('base64url'));
