@@ -1,4 +1,5 @@
 import type { Command, Option } from 'commander';
+import { ALERT_STATES } from '../core/alert/alert.ts';
 import { DELIVERY_STATES } from '../core/delivery/delivery.ts';
 import { EVENT_TYPES, LOGGED_FAMILIES, LOGGED_TYPES } from '../core/event/event.ts';
 import { KNOWN_STATUSES } from '../core/run/snapshot.ts';
@@ -79,6 +80,7 @@ const LISTED: Readonly<Record<string, readonly string[]>> = {
   'list --state': WATCH_STATES,
   'deliveries --state': DELIVERY_STATES,
   'redeliver --state': DELIVERY_STATES,
+  'alerts --state': ALERT_STATES,
   '--status': KNOWN_STATUSES,
   '--type': [...LOGGED_TYPES, ...LOGGED_FAMILIES],
   '--event': EVENT_TYPES,

@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import { z } from 'zod';
 import { DURATION_HINT, parseDuration } from '../core/duration.ts';
+import { ALERT_STATES } from '../core/alert/alert.ts';
 import { DELIVERY_STATES } from '../core/delivery/delivery.ts';
 import {
   EVENT_TYPES,
@@ -74,6 +75,9 @@ export const watchStates = severalOf('watch', WATCH_STATES);
 
 /** States of deliveries, separated by commas. */
 export const deliveryStates = severalOf('delivery', DELIVERY_STATES);
+
+/** States of alerts, separated by commas. */
+export const alertStates = severalOf('alert', ALERT_STATES);
 
 /** Reads words separated by commas, in any case; kept as text, as the API takes it. */
 function severalOf(subject: string, known: readonly string[]): (text: string) => string {

@@ -85,16 +85,33 @@ export async function resolveAlert(
   text: string,
   { client, context }: { client: Pick<DaemonClient, 'alertIds'>; context: Resolver['context'] },
 ): Promise<string> {
+  return resolveAmong(await client.alertIds(), text, { kind: 'alert', context });
+}
+
+/** The same for silences. */
+export async function resolveSilence(
+  text: string,
+  { client, context }: { client: Pick<DaemonClient, 'listSilences'>; context: Resolver['context'] },
+): Promise<string> {
+  const { data } = await client.listSilences();
+  const all = data.map(({ id }) => id);
+  return resolveAmong(all, text, { kind: 'silence', context });
+}
+
+function resolveAmong(
+  all: readonly string[],
+  text: string,
+  { kind, context }: { kind: string; context: Resolver['context'] },
+): string {
   const given = text.trim();
-  const all = await client.alertIds();
   const ids = all.filter((id) => id.startsWith(given));
   const [only] = ids;
   if (only === undefined || ids.includes(given)) return given;
   if (ids.length > 1) {
     const isMore = ids.length > MOST_SHOWN;
-    throw ambiguous(given, 'alert', { ids: ids.slice(0, MOST_SHOWN), isMore });
+    throw ambiguous(given, kind, { ids: ids.slice(0, MOST_SHOWN), isMore });
   }
-  note(context.io.stderr, `${plain(given)} is alert ${plain(only)}`);
+  note(context.io.stderr, `${plain(given)} is ${kind} ${plain(only)}`);
   return only;
 }
 

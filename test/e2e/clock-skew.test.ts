@@ -2,13 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { pino } from 'pino';
-import { configSchema } from '../../src/config/schema.ts';
-import { startDaemon } from '../../src/daemon.ts';
 import { processList } from '../../src/http/schemas/system.ts';
-import { createLifecycle, type Lifecycle } from '../../src/lifecycle.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { startInside } from '../support/inside-daemon.ts';
 import { testRedis } from '../support/redis.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -20,17 +17,17 @@ const FIVE_MINUTES = 300_000;
 let noxus: Simulator;
 let receiver: Receiver;
 let dataDir: string;
-let lifecycles: Lifecycle[];
+let daemons: { stop: () => Promise<unknown> }[];
 
 beforeEach(async () => {
   noxus = await startSimulator();
   receiver = await startReceiver({ secrets: [SECRET] });
   dataDir = await mkdtemp(join(tmpdir(), 'runwatch-skew-'));
-  lifecycles = [];
+  daemons = [];
 });
 
 afterEach(async () => {
-  for (const lifecycle of lifecycles) await lifecycle.stop(10_000);
+  for (const daemon of daemons) await daemon.stop();
   await receiver.close();
   await noxus.close();
   await rm(dataDir, { recursive: true });
@@ -41,42 +38,28 @@ async function startOn(
   { url, prefix, rules = [] }: { url: string; prefix: string; rules?: object[] },
   aheadMs: () => number,
 ) {
-  const lines: string[] = [];
-  const log = pino({}, { write: (line: string) => void lines.push(line) });
-  const lifecycle = createLifecycle(log);
-  lifecycles.push(lifecycle);
-  const config = configSchema.parse({
-    data_dir: dataDir,
-    server: { port: 0 },
-    redis: { url, prefix },
-    sources: {
-      default: {
-        base_url: noxus.url,
-        api_key: noxus.apiKey,
-        rate_limit: { requests: 1_000, per: '1s' },
-      },
-    },
-    polling: { min_interval: '50ms', max_interval: '200ms', batch: 'off' },
-    watches: { timeout: '2m' },
-    rules,
-    endpoints: { hooks: { type: 'webhook', url: receiver.url, secret: SECRET, default: true } },
-  });
   const monotonic = () => performance.now();
   const wall = () => Date.now() + aheadMs();
-  const clocks = { wall, monotonic, uptime: monotonic };
-  const daemon = await startDaemon({
-    config,
-    log,
-    eventLog: log,
-    version: '0',
-    lifecycle,
-    clocks,
-  });
-  return {
-    ...daemon,
-    stop: () => lifecycle.stop(10_000),
-    said: (msg: string) => lines.some((line) => line.includes(`"${msg}"`)),
-  };
+  const daemon = await startInside(
+    {
+      data_dir: dataDir,
+      redis: { url, prefix },
+      sources: {
+        default: {
+          base_url: noxus.url,
+          api_key: noxus.apiKey,
+          rate_limit: { requests: 1_000, per: '1s' },
+        },
+      },
+      polling: { min_interval: '50ms', max_interval: '200ms', batch: 'off' },
+      watches: { timeout: '2m' },
+      rules,
+      endpoints: { hooks: { type: 'webhook', url: receiver.url, secret: SECRET, default: true } },
+    },
+    { clocks: { wall, monotonic, uptime: monotonic } },
+  );
+  daemons.push(daemon);
+  return daemon;
 }
 
 async function get(url: string, path: string): Promise<unknown> {

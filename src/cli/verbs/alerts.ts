@@ -4,6 +4,7 @@ import type { Query } from '../../client/transport.ts';
 import { widened, type CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { addListingFlags, limitOf, type ListingFlags } from '../filters.ts';
+import { alertStates } from '../options.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { moreText, relative } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
@@ -17,7 +18,11 @@ interface AlertFlags extends DaemonFlags, ListingFlags {
 export function addAlertsVerb(host: VerbHost): void {
   const alerts = daemonCommand(host, 'alerts', 'read')
     .description('list alerts, the newest first')
-    .option('--state <state>', 'pending, firing, acknowledged or resolved; several by comma')
+    .option(
+      '--state <state>',
+      'pending, firing, acknowledged or resolved; several by comma',
+      alertStates,
+    )
     .option('--rule <name>', 'of one rule');
   addListingFlags(alerts)
     .addHelpText('after', HELP)
@@ -59,7 +64,7 @@ function columnsFor(context: CliContext): Column<AlertView>[] {
   const now = context.now();
   const { colors } = context.io.stdout;
   return [
-    { head: 'ALERT', value: ({ id }) => id },
+    { head: 'ALERT', value: ({ id }) => id, keep: 'always' },
     {
       head: 'STATE',
       value: ({ state }) => state,

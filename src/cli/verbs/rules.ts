@@ -3,6 +3,7 @@ import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { moment, type Moment } from '../options.ts';
 import { renderTable, type Column } from '../render/table.ts';
+import { count } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
 import { labelsText } from './alerts.ts';
@@ -43,13 +44,23 @@ async function testRules(context: CliContext, flags: RulesFlags): Promise<number
   stdout.write(renderTable(found.rules, RULE_COLUMNS, stdout));
   if (found.notifications.length > 0) {
     stdout.write(`\n${renderTable(found.notifications, NOTIFICATION_COLUMNS, stdout)}`);
+  } else {
+    note(stderr, nothingSent(found));
   }
   if (found.truncated) note(stderr, 'There would have been more notifications.');
   return EXIT.ok;
 }
 
+function nothingSent({ events, rules }: RehearsalView): string {
+  if (events === 0) return 'No events are stored of that time.';
+  const isMatched = rules.some(({ matched }) => matched > 0);
+  return isMatched
+    ? 'Nothing would have been sent so far.'
+    : `No rule matches any of the ${count(events, 'event')}.`;
+}
+
 const RULE_COLUMNS: Column<RehearsalView['rules'][number]>[] = [
-  { head: 'RULE', value: ({ rule }) => rule },
+  { head: 'RULE', value: ({ rule }) => rule, keep: 'always' },
   { head: 'EVENTS', value: ({ matched }) => String(matched), align: 'right' },
   { head: 'NOTIFICATIONS', value: ({ notifications }) => String(notifications), align: 'right' },
   {

@@ -1,12 +1,15 @@
 import type { Command } from 'commander';
+import type { DaemonClient } from '../../client/client.ts';
 import type { SilenceBody, SilenceView } from '../../client/types.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT, usageError } from '../exit.ts';
 import { collectPair, untilText } from '../options.ts';
 import { renderTable, type Column } from '../render/table.ts';
-import { plain, relative, upcoming } from '../render/text.ts';
+import { count, plain, relative, upcoming } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
+import { resolveSilence } from '../resolve.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { workflowIds } from '../workflows.ts';
 import { labelsText } from './alerts.ts';
 
 interface MatcherFlags {
@@ -57,21 +60,24 @@ const HELP = `
 Alerts are recorded and counted as before; \`runwatch alerts\` lists them.
 
 Examples:
-  runwatch silence add --workflow 3f0c6f0e-5d0a-4a57-9f1e-0f0f2a6b8c11 --until 2h --comment upgrade
+  runwatch silence add --workflow invoices --until 2h --comment upgrade
   runwatch silence preview --rule failed-runs
   runwatch silence expire sil_0f2a6b8c11`;
 
 function withMatchers(command: Command): Command {
   return command
     .option('--rule <name>', 'alerts of this rule; several by comma')
-    .option('--workflow <id>', 'runs of this workflow; several by comma')
+    .option('--workflow <name>', 'runs of this workflow, by its name or id; several by comma')
     .option('--source <name>', 'runs of this source; several by comma')
     .option('--event <type>', 'events of this type; several by comma')
     .option('--meta <key=value>', 'with this in the metadata; may be repeated', collectPair);
 }
 
-function matchersOf({ rule, workflow, source, event, meta }: MatcherFlags) {
-  const given = { rule, workflow_id: workflow, source, event };
+async function matchersOf(
+  { rule, workflow, source, event, meta }: MatcherFlags,
+  client: DaemonClient,
+) {
+  const given = { rule, workflow_id: await workflowIds(workflow, client), source, event };
   const matchers = {
     ...Object.fromEntries(
       Object.entries(given).flatMap(([name, text]) =>
@@ -86,14 +92,15 @@ function matchersOf({ rule, workflow, source, event, meta }: MatcherFlags) {
 
 async function add(context: CliContext, flags: SilenceFlags): Promise<number> {
   const { until = '', comment = '', by, key } = flags;
+  const client = connect(context, flags);
   const body: SilenceBody = {
-    matchers: matchersOf(flags),
+    matchers: await matchersOf(flags, client),
     until,
     comment,
     by: by ?? context.env.user,
     ...(key !== undefined && { key }),
   };
-  const silence = await connect(context, flags).addSilence(body);
+  const silence = await client.addSilence(body);
   const { stdout } = context.io;
   if (flags.json === true) writeJson(stdout, silence);
   else stdout.write(`silence ${plain(silence.id)} is ${plain(silence.state)}\n`);
@@ -109,8 +116,10 @@ async function list(context: CliContext, flags: SilenceFlags): Promise<number> {
   return EXIT.ok;
 }
 
-async function expire(context: CliContext, id: string, flags: SilenceFlags): Promise<number> {
-  const isKnown = await connect(context, flags).expireSilence(id);
+async function expire(context: CliContext, given: string, flags: SilenceFlags): Promise<number> {
+  const client = connect(context, flags);
+  const id = await resolveSilence(given, { client, context });
+  const isKnown = await client.expireSilence(id);
   const { stdout, stderr } = context.io;
   if (isKnown) stdout.write(`silence ${plain(id)} has ended\n`);
   else stderr.write(`${stderr.colors.red('error:')} there is no silence ${plain(id)}\n`);
@@ -118,7 +127,8 @@ async function expire(context: CliContext, id: string, flags: SilenceFlags): Pro
 }
 
 async function preview(context: CliContext, flags: SilenceFlags): Promise<number> {
-  const found = await connect(context, flags).previewSilence({ matchers: matchersOf(flags) });
+  const client = connect(context, flags);
+  const found = await client.previewSilence({ matchers: await matchersOf(flags, client) });
   const { stdout } = context.io;
   if (flags.json === true) {
     writeJson(stdout, found);
@@ -126,11 +136,11 @@ async function preview(context: CliContext, flags: SilenceFlags): Promise<number
   }
   const { alerts } = found.now;
   const { events, by_rule: byRule } = found.last_24h;
-  stdout.write(`now: ${alerts.length} alerts\n`);
+  stdout.write(`now: ${count(alerts.length, 'alert')}\n`);
   for (const alert of alerts) {
     stdout.write(`  ${plain(alert.id)}  ${plain(alert.rule)}  ${plain(labelsText(alert))}\n`);
   }
-  stdout.write(`last 24 hours: ${events} events\n`);
+  stdout.write(`last 24 hours: ${count(events, 'event')}\n`);
   for (const [rule, count] of Object.entries(byRule)) {
     stdout.write(`  ${plain(rule)}  ${count}\n`);
   }
@@ -140,7 +150,7 @@ async function preview(context: CliContext, flags: SilenceFlags): Promise<number
 function columnsFor(context: CliContext): Column<SilenceView>[] {
   const now = context.now();
   return [
-    { head: 'SILENCE', value: ({ id }) => id },
+    { head: 'SILENCE', value: ({ id }) => id, keep: 'always' },
     { head: 'STATE', value: ({ state }) => state },
     { head: 'MATCHES', value: ({ matchers }) => matchersText(matchers) },
     { head: 'ENDS', value: ({ until, state }) => endText(until, state, now) },

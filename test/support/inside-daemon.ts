@@ -1,0 +1,29 @@
+import { pino } from 'pino';
+import { configSchema } from '../../src/config/schema.ts';
+import { startDaemon } from '../../src/daemon.ts';
+import { createLifecycle } from '../../src/lifecycle.ts';
+
+type Options = Parameters<typeof startDaemon>[0];
+
+/** A daemon inside the test's process: the test stops it. */
+export async function startInside(
+  config: Record<string, unknown>,
+  { clocks }: Pick<Options, 'clocks'> = {},
+) {
+  const lines: string[] = [];
+  const log = pino({}, { write: (line: string) => void lines.push(line) });
+  const lifecycle = createLifecycle(log);
+  const daemon = await startDaemon({
+    config: configSchema.parse({ server: { port: 0 }, ...config }),
+    log,
+    eventLog: log,
+    version: '0',
+    lifecycle,
+    ...(clocks !== undefined && { clocks }),
+  });
+  return {
+    ...daemon,
+    said: (msg: string) => lines.some((line) => line.includes(`"${msg}"`)),
+    stop: () => lifecycle.stop(10_000),
+  };
+}
