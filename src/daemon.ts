@@ -222,6 +222,7 @@ function openRoutes(
   return createRoutes({
     ...common,
     ...parts,
+    ownerOf: (workflowId) => common.config.workflows[workflowId ?? '']?.owner ?? null,
     timeOfDay: common.clock.timeOfDay,
     perWatch: { timeoutMs: PER_WATCH_TIMEOUT_MS, retry: DEFAULT_RETRY_MS },
   });

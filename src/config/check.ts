@@ -1,5 +1,6 @@
 import { formatDuration } from '../core/duration.ts';
 import { isLoopback, isInClear, isLinkLocal } from './hosts.ts';
+import { adviseOnRules } from './advise-rules.ts';
 import { unknownName, type Finding, type Path } from './problems.ts';
 import type { RedisConfig, Config, WebhookEndpointConfig } from './schema.ts';
 import type { RuleConfig } from './rule-schema.ts';
@@ -150,13 +151,19 @@ export function adviseOn(config: Config): Finding[] {
 
 function unreachableEndpoints({ endpoints }: Config): Finding[] {
   return Object.entries(endpoints).flatMap(([name, endpoint]) => {
-    if (!('url' in endpoint) || endpoint.url === undefined) return [];
-    if (!isLinkLocal(new URL(endpoint.url).hostname)) return [];
+    const [key, host] = hostOf(endpoint);
+    if (host === null || !isLinkLocal(host)) return [];
     const message =
-      'no webhook may reach a link-local address, so every delivery would fail: ' +
+      'runwatch connects to no link-local address, so every delivery would fail: ' +
       'give another address of the receiver';
-    return [{ path: ['endpoints', name, 'url'], message }];
+    return [{ path: ['endpoints', name, key], message }];
   });
+}
+
+/** The host of an endpoint, and the setting that has it. */
+function hostOf(endpoint: Config['endpoints'][string]): [key: 'url' | 'host', string | null] {
+  const { url, host = null } = endpoint as { url?: string; host?: string };
+  return url === undefined ? ['host', host] : ['url', new URL(url).hostname];
 }
 
 function secretsInClear({ sources, server }: Config): Finding[] {
@@ -204,57 +211,4 @@ function checkRule(
       unknownName(['rules', at, 'mute_time_intervals', index], name, known),
     ),
   ];
-}
-
-/** Rules that are valid and yet never fire, never notify or never resolve, each with the cure. */
-function adviseOnRules(config: Config): Finding[] {
-  return config.rules.flatMap((rule, at) => [
-    ...unknownEndpoints(config, rule, at),
-    ...unknownSources(config, rule, at),
-    ...withoutDiscovery(config, rule, at),
-    ...endless(rule, at),
-  ]);
-}
-
-function unknownEndpoints({ endpoints }: Config, rule: RuleConfig, at: number): Finding[] {
-  const known = { what: 'endpoint', names: Object.keys(endpoints) };
-  const named = [
-    ...rule.notify.map((name, index) => ({ name, path: ['notify', index] })),
-    ...rule.escalate.flatMap((step, number) =>
-      step.notify.map((name, index) => ({ name, path: ['escalate', number, 'notify', index] })),
-    ),
-  ];
-  return named.flatMap(({ name, path }) => unknownName(['rules', at, ...path], name, known));
-}
-
-function unknownSources({ sources }: Config, { when }: RuleConfig, at: number): Finding[] {
-  const known = { what: 'source', names: Object.keys(sources) };
-  if (known.names.length === 0) return [];
-  return (when?.source ?? []).flatMap((name) =>
-    unknownName(['rules', at, 'when', 'source'], name, known),
-  );
-}
-
-/** What is absent is not noticed where runs only come by registration. */
-function withoutDiscovery({ sources }: Config, { absent, when }: RuleConfig, at: number) {
-  if (absent === undefined) return [];
-  const meant = Object.entries(sources).filter(([name]) => when?.source?.includes(name) ?? true);
-  if (meant.length === 0 || meant.some(([, { discover }]) => discover !== undefined)) return [];
-  const message =
-    'no source that it is about discovers runs, so it knows only of runs that are registered ' +
-    'and may never fire, or for want of registrations: set discover of the source';
-  return [{ path: ['rules', at, 'absent'], message }];
-}
-
-/** An event that opens an alert cannot resolve it. */
-function endless(rule: RuleConfig, at: number): Finding[] {
-  const { events = [], threshold, digest, resolve } = rule;
-  const byItself = threshold !== undefined || digest !== undefined;
-  const bySuccess = resolve === undefined || resolve.success_threshold !== undefined;
-  if (byItself || !bySuccess) return [];
-  if (!events.some((pattern) => ['*', 'run.*', 'run.completed'].includes(pattern))) return [];
-  const message =
-    'run.completed opens alerts of this rule, so it cannot resolve them: ' +
-    'set resolve.after or resolve.events';
-  return [{ path: ['rules', at, 'events'], message }];
 }

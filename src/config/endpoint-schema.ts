@@ -1,4 +1,5 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
+import { isIP } from 'node:net';
 import { z } from 'zod';
 import { BODY_KIND_NAMES } from '../core/delivery/delivery.ts';
 import { parseDuration } from '../core/duration.ts';
@@ -241,6 +242,13 @@ const emailAddress = z
     'expected an address such as ops@example.com',
   );
 
+const EXPECTED_HOST =
+  'expected the name or address of a server alone; a port belongs to port, and a whole URL to url';
+
+/** Source: RFC 1123, section 2.1; underscores stand in names of containers. */
+const HOST_NAME =
+  /^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?$/;
+
 /** An SMTP server as one URL, or as host and port; user name and password belong to both. */
 const smtpUrl = z
   .string()
@@ -248,11 +256,15 @@ const smtpUrl = z
   .refine((text) => URL.canParse(text), 'expected an smtp:// or smtps:// URL')
   .register(presentations, { as: 'url' });
 
+const smtpHost = z
+  .string({ error: EXPECTED_HOST })
+  .refine((text) => isIP(text) !== 0 || HOST_NAME.test(text), EXPECTED_HOST);
+
 const emailEndpoint = z
   .strictObject({
     type: z.literal('email'),
     url: smtpUrl.optional(),
-    host: z.string().min(1).optional(),
+    host: smtpHost.optional(),
     port: wholeNumber(1, 65_535).optional(),
     username: z.string().min(1).optional(),
     password: secretMatching(

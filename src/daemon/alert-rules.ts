@@ -49,7 +49,7 @@ export class AlertRules {
 }
 
 function resolveRules(config: Config) {
-  const rules = config.rules.map((rule) => ruleOf(rule, config.time_intervals));
+  const rules = config.rules.map((rule) => ruleOf(rule, config));
   return {
     book: new RuleBook(rules),
     inhibitRules: config.inhibit_rules.map(
@@ -65,7 +65,10 @@ function resolveRules(config: Config) {
 
 const GROUP_BY = ['source', 'workflow_id'];
 
-function ruleOf(rule: RuleConfig, intervals: Config['time_intervals']): Rule {
+function ruleOf(
+  rule: RuleConfig,
+  { time_intervals: intervals, workflows }: Pick<Config, 'time_intervals' | 'workflows'>,
+): Rule {
   return {
     name: rule.name,
     events: rule.events ?? [],
@@ -81,6 +84,7 @@ function ruleOf(rule: RuleConfig, intervals: Config['time_intervals']): Rule {
     resolve: resolutionOf(rule),
     severity: rule.severity,
     owner: rule.owner ?? null,
+    ownerOf: (workflowId) => workflows[workflowId]?.owner ?? null,
     annotations: rule.annotations,
     notify: rule.notify,
     mute: rule.mute_time_intervals.flatMap((name) => (intervals[name] ?? []).map(intervalOf)),

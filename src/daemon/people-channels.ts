@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net';
 import { isLoopback } from '../config/hosts.ts';
 import type { EndpointConfig } from '../config/schema.ts';
 import { loadTlsFiles } from '../config/tls-files.ts';
@@ -8,6 +9,8 @@ import { createPagerDutyChannel } from '../deliver/channels/pagerduty.ts';
 import { createSlackBot } from '../deliver/channels/slack-bot.ts';
 import { createSlackWebhook } from '../deliver/channels/slack.ts';
 import { createTeamsChannel } from '../deliver/channels/teams.ts';
+import { createEndpointGuard } from '../deliver/egress/guard.ts';
+import type { OwnerOf } from '../deliver/channels/notice/notice.ts';
 import type { HttpDeps } from '../deliver/http-attempt.ts';
 import type { AlertMessages } from '../deliver/ports.ts';
 
@@ -18,31 +21,32 @@ type PeopleEndpoint = Exclude<EndpointConfig, { type: 'webhook' | 'log' }>;
 export function createPeopleChannel(
   name: string,
   endpoint: PeopleEndpoint,
-  deps: HttpDeps & { alertMessages: AlertMessages },
+  deps: HttpDeps & { alertMessages: AlertMessages; ownerOf: OwnerOf },
 ): Channel {
   const { timeout: timeoutMs } = endpoint;
+  const { ownerOf } = deps;
   switch (endpoint.type) {
     case 'slack': {
       const { url, bot_token: token, channel = '', api_url: apiUrl, mentions } = endpoint;
-      if (url !== undefined) return createSlackWebhook({ url, mentions, timeoutMs }, deps);
-      const bot = { endpoint: name, token: token ?? '', channel, apiUrl, mentions, timeoutMs };
-      return createSlackBot(bot, deps);
+      if (url !== undefined) return createSlackWebhook({ url, mentions, ownerOf, timeoutMs }, deps);
+      const bot = { endpoint: name, token: token ?? '', channel, apiUrl, mentions };
+      return createSlackBot({ ...bot, ownerOf, timeoutMs }, deps);
     }
     case 'discord':
-      return createDiscordChannel({ ...endpoint, timeoutMs }, deps);
+      return createDiscordChannel({ ...endpoint, ownerOf, timeoutMs }, deps);
     case 'teams':
-      return createTeamsChannel({ ...endpoint, timeoutMs }, deps);
+      return createTeamsChannel({ ...endpoint, ownerOf, timeoutMs }, deps);
     case 'email': {
       const { from, to, mentions } = endpoint;
       const tls = endpoint.tls ? loadTlsFiles(['endpoints', name], endpoint.tls) : {};
       return createEmailChannel(
-        { ...smtpServer(endpoint), tls, from, to, mentions, timeoutMs },
-        deps,
+        { ...smtpServer(endpoint), tls, from, to, mentions, ownerOf, timeoutMs },
+        { now: deps.now, guard: createEndpointGuard() },
       );
     }
     case 'pagerduty': {
       const { routing_key: routingKey, api_url: apiUrl } = endpoint;
-      return createPagerDutyChannel({ routingKey, apiUrl, timeoutMs }, deps);
+      return createPagerDutyChannel({ routingKey, apiUrl, ownerOf, timeoutMs }, deps);
     }
   }
 }
@@ -51,9 +55,14 @@ export function createPeopleChannel(
 const SECURE_PORT = 465;
 const SUBMISSION_PORT = 587;
 
+/** A host as a URL has it: an address of IPv6 in brackets. */
+function inUrl(host: string): string {
+  return isIPv6(host) ? `[${host}]` : host;
+}
+
 /** Where mails are handed in. A password goes over TLS alone, unless the server is this machine. */
 export function smtpServer(endpoint: Extract<PeopleEndpoint, { type: 'email' }>) {
-  const { url = `smtp://${endpoint.host}`, username, password } = endpoint;
+  const { url = `smtp://${inUrl(endpoint.host ?? '')}`, username, password } = endpoint;
   const { protocol, hostname, port, username: user, password: pass } = new URL(url);
   const isSecure = protocol === 'smtps:' || endpoint.port === SECURE_PORT;
   const given =

@@ -11,6 +11,7 @@ import { BODY_KINDS } from '../deliver/channels/bodies.ts';
 import type { Channel, Route } from '../deliver/channels/channel.ts';
 import type { EndpointSecrets } from '../deliver/secrets/endpoint-secrets.ts';
 import { createLogChannel, type EventLogger } from '../deliver/channels/log.ts';
+import type { OwnerOf } from '../deliver/channels/notice/notice.ts';
 import type { Sealer } from '../deliver/secrets/seal.ts';
 import { deriveSecret } from '../deliver/secrets/sign.ts';
 import type { WebhookAgents } from '../deliver/http-post.ts';
@@ -29,6 +30,8 @@ export interface RoutesDependencies {
   sealer: Sealer;
   secrets: Pick<EndpointSecrets, 'effective'>;
   alertMessages: AlertMessages;
+  /** The owners of workflows. */
+  ownerOf: OwnerOf;
   /** Where `log` endpoints write. */
   eventLog: EventLogger;
   /** The secrets of per-watch webhooks without one are derived from it. */
@@ -112,8 +115,8 @@ function routeTo(name: string, endpoint: EndpointConfig, deps: RoutesDependencie
   }
 }
 
-function peopleDeps({ agents, userAgent, now, alertMessages }: RoutesDependencies) {
-  return { agents: agents.configured, userAgent, now, alertMessages };
+function peopleDeps({ agents, userAgent, now, alertMessages, ownerOf }: RoutesDependencies) {
+  return { agents: agents.configured, userAgent, now, alertMessages, ownerOf };
 }
 
 /** The channel is made anew when the signing secrets change: by a rotation, or when one expires. */

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import { configSchema } from '../../src/config/schema.ts';
 import { smtpServer } from '../../src/daemon/people-channels.ts';
 import { createEmailChannel } from '../../src/deliver/channels/email.ts';
+import { createEndpointGuard, type EgressGuard } from '../../src/deliver/egress/guard.ts';
 import type { Message } from '../../src/deliver/channels/channel.ts';
 import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
 import { sampleAlert, sampleEvent, sampleFailures } from '../support/sample-events.ts';
@@ -25,7 +26,11 @@ type Options = Partial<Parameters<typeof createEmailChannel>[0]>;
 
 function send(
   event: SentEvent,
-  { others = [], ...options }: Options & { others?: SentEvent[] } = {},
+  {
+    others = [],
+    guard = createEndpointGuard(),
+    ...options
+  }: Options & { others?: SentEvent[]; guard?: EgressGuard } = {},
 ) {
   const channel = createEmailChannel(
     {
@@ -41,7 +46,7 @@ function send(
       timeoutMs: 5_000,
       ...options,
     },
-    { now: Date.now },
+    { now: Date.now, guard },
   );
   const message: Message = {
     eventId: event.id,
@@ -139,6 +144,28 @@ describe('what an SMTP server answers', () => {
     expect(hung).toMatchObject({ kind: 'failed', attempt: { error: { code: 'timeout' } } });
   });
 
+  test('a metadata address is never connected to, named or resolved', async () => {
+    const host = 'mail.internal';
+    const resolve = async () => [{ address: '169.254.169.254', family: 4 }];
+    for (const options of [
+      { host, guard: createEndpointGuard({ resolve }) },
+      { host: '169.254.1.1' },
+    ]) {
+      const { kind, attempt } = await send(sampleEvent('run.failed'), options);
+      expect([kind, attempt.error?.code]).toEqual(['failed', 'egress_blocked']);
+    }
+  });
+
+  test('a name that does not resolve is said to be so', async () => {
+    const resolve = async () => [];
+    const options = { host: 'mail.internal', guard: createEndpointGuard({ resolve }) };
+    const { attempt } = await send(sampleEvent('run.failed'), options);
+    expect(attempt.error).toMatchObject({
+      code: 'dns',
+      message: expect.stringContaining('mail.internal'),
+    });
+  });
+
   test('a password is not sent where the server offers no TLS', async () => {
     const auth = { user: 'runwatch', pass: 'secret-of-smtp' };
     const outcome = await send(sampleEvent('run.failed'), { auth, requiresTls: true });
@@ -153,6 +180,10 @@ describe('the server that a configuration names', () => {
     [
       { url: 'smtp://u:p%40ss@mail.example.com' },
       { port: 587, requiresTls: true, auth: { user: 'u', pass: 'p@ss' } },
+    ],
+    [
+      { host: '::1', port: 25 },
+      { host: '::1', port: 25, requiresTls: false },
     ],
     [
       { host: 'mail.example.com', port: 465 },

@@ -6,6 +6,7 @@ import { createPagerDutyChannel } from '../../src/deliver/channels/pagerduty.ts'
 import { createSlackBot } from '../../src/deliver/channels/slack-bot.ts';
 import { createSlackWebhook } from '../../src/deliver/channels/slack.ts';
 import { createTeamsChannel } from '../../src/deliver/channels/teams.ts';
+import { createEndpointGuard } from '../../src/deliver/egress/guard.ts';
 import { testEndpoint } from '../../src/deliver/endpoint-control.ts';
 import { newMark, NOON } from '../support/builders.ts';
 import { startService, type Service, type ServiceAnswer } from '../support/chat-server.ts';
@@ -99,7 +100,7 @@ test('a test mail shows a whole alert in its subject, text and HTML', async () =
     to: ['ops@example.com'],
     ...shared,
   };
-  const channel = createEmailChannel(mailbox, { now: Date.now });
+  const channel = createEmailChannel(mailbox, { now: Date.now, guard: createEndpointGuard() });
   expect(await sendTest(channel)).toMatchObject({ delivered: true });
   const text = smtp.mails
     .at(-1)

@@ -85,6 +85,7 @@ function processWith(endpoints: object) {
     secrets,
     eventLog: { trace: note, debug: note, info: note, warn: note, error: note },
     alertMessages: new AlertMessageStore(redis, keys),
+    ownerOf: () => null,
     perWatch: { timeoutMs: 10_000, retry: [1] },
     userAgent: 'runwatch/1.2.3',
     timeOfDay: () => clock.now,

@@ -21,6 +21,7 @@ export function aRule(changes: Partial<Rule> = {}): Rule {
     resolve: { kind: 'success', threshold: 1 },
     severity: 'error',
     owner: '@ana',
+    ownerOf: () => null,
     annotations: {},
     notify: ['chat'],
     mute: [],

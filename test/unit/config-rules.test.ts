@@ -10,20 +10,28 @@ afterAll(() => rmSync(cwd, { recursive: true }));
 
 const BASE = `
 sources: { default: { api_key: k } }
+workflows: { wf-1: { name: invoices } }
+time_intervals:
+  always: [{ location: Europe/Lisbon }]
+  days: [{ times: [{ start_time: '06:00', end_time: '22:00' }] }]
+  nights: [{ times: [{ start_time: '22:00', end_time: '24:00' }, { start_time: '00:00', end_time: '06:00' }] }]
+  summer: [{ months: ['june:august'] }]
 endpoints: { chat: { type: log } }
 `;
 
-function load(rules: string) {
-  writeFileSync(join(cwd, 'f.yaml'), BASE + rules);
+function load(rules: string, base = BASE) {
+  writeFileSync(join(cwd, 'f.yaml'), base + rules);
   return loadConfig({ purpose: 'serve', env: {}, cwd, configPath: 'f.yaml' });
 }
 
-function problemsOf(rules: string): string {
-  const loaded = load(rules);
+function problemsOf(rules: string, base = BASE): string {
+  const loaded = load(rules, base);
   return loaded.kind === 'invalid' ? loaded.problems.map(formatProblem).join('\n') : '';
 }
 
-const rule = (fields: string) => `rules: [{ name: r, notify: [chat], ${fields} }]`;
+/** A rule that notifies an endpoint, unless its fields say of which. */
+const rule = (fields: string) =>
+  `rules: [{ name: r, ${fields.includes('notify: [nowhere') ? '' : 'notify: [chat], '}${fields} }]`;
 
 describe('rules of the configuration', () => {
   test('a rule with a name, events and endpoints has the defaults of the others', () => {
@@ -60,7 +68,8 @@ describe('rules of the configuration', () => {
     ["months: ['march:january']", 'january:march'],
     ['location: Lisbon', 'expected a time zone such as Europe/Lisbon'],
   ])('the time interval { %s } is refused with what was expected', (fields, expected) => {
-    expect(problemsOf(`time_intervals: { nights: [{ ${fields} }] }`)).toContain(expected);
+    const intervals = BASE.replace('location: Europe/Lisbon', fields);
+    expect(problemsOf('', intervals)).toContain(expected);
   });
 
   test('inhibitions name rules that exist', () => {
@@ -75,9 +84,44 @@ describe('rules of the configuration', () => {
     ['absent: { event: run.completed, within: 26h }', 'set discover of the source'],
     ['events: ["run.*"]', 'set resolve.after or resolve.events'],
     ['events: [run.failed], when: { source: defualt }', 'did you mean default?'],
+    ['events: [run.failed], notify: [nowhere]', 'no endpoint is named "nowhere"'],
+    ['events: [run.failed], when: { workflow_id: invoices }', 'give its id, wf-1'],
+    ['events: ["discovery.*"]', 'set discover of the source'],
+    ['events: [source.unreachable]', 'never resolve: set resolve.events'],
+    ['events: ["source.*"], resolve: { events: [source.recovered] }', 'or other events'],
+    ['events: [source.unreachable], when: { workflow_id: wf-1 }', 'never matches: leave it out'],
+    ['events: ["endpoint.*"], when: { metadata: { env: prod } }', 'is about no run'],
+    ['events: [endpoint.failing], when: { source: default }', 'is about no source'],
+    ['absent: { event: source.recovered }, when: { workflow_id: wf-1 }', 'is about no run'],
+    [
+      "events: [run.failed], threshold: { consecutive: 3 }, group_by: ['...']",
+      '3 are never reached: group by workflow_id',
+    ],
+    [
+      "events: [run.failed], threshold: { count: 2, within: 1h }, group_by: [source, '...']",
+      'a run ends once',
+    ],
+    ['events: [run.failed], mute_time_intervals: [always]', 'leave no time at which it notifies'],
+    ['events: [run.failed], mute_time_intervals: [days, nights]', 'leave no time'],
+    ['events: [run.failed], resolve: { events: [run.failed] }', 'or other events'],
+    ['events: [run.failed], for: 10m', 'for: it has no effect without threshold'],
   ])('the rule { %s } works, with a warning that names the cure', (fields, expected) => {
     const loaded = load(rule(fields));
     expect(loaded.kind).toBe('loaded');
     expect(loaded.warnings.map(formatProblem).join('\n')).toContain(expected);
+  });
+
+  test.each([
+    'events: [run.failed], when: { workflow_id: wf-1, source: default }',
+    'events: [source.unreachable], when: { source: default }, resolve: { events: [source.recovered] }',
+    'events: [run.failed, source.unreachable], when: { workflow_id: wf-1 }',
+    "events: [run.progress], threshold: { count: 3, within: 1h }, group_by: ['...'], resolve: {}",
+    'events: [run.failed], threshold: { consecutive: 3 }, for: 10m',
+    'events: [run.failed], mute_time_intervals: [nights]',
+    'events: [run.failed], mute_time_intervals: [summer]',
+    'deadline: { interval: 1h }, when: { workflow_id: wf-1 }',
+  ])('the rule { %s } fires, and there is no warning', (fields) => {
+    const loaded = load(rule(fields.replace(', resolve: {}', '')));
+    expect(loaded.warnings.map(formatProblem)).toEqual([]);
   });
 });

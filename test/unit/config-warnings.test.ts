@@ -87,7 +87,9 @@ describe('warnings about a configuration that cannot work', () => {
     ['http://127.0.0.1:18788/hook', false],
     ['https://hooks.example.com/', false],
   ])('warning for an endpoint at %s: %s', (url, warned) => {
-    const expected = warned ? [expect.stringContaining('endpoints.ops.url: no webhook may')] : [];
+    const expected = warned
+      ? [expect.stringContaining('endpoints.ops.url: runwatch connects to no link-local')]
+      : [];
     expect(warningsOf(endpointAt(url))).toEqual(expected);
   });
 

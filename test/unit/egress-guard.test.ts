@@ -230,7 +230,7 @@ describe('the guard of configured endpoints', () => {
     expect(await resolved(mixed, url)).toEqual(['10.0.0.1']);
     const only = createEndpointGuard({ resolve: resolve(['169.254.169.254']) });
     expect(await resolved(only, url)).toBe(
-      'hooks.internal resolves to 169.254.169.254, which is an address that no webhook may reach (metadata)',
+      'hooks.internal resolves to 169.254.169.254, which is an address that runwatch never connects to (metadata)',
     );
   });
 });

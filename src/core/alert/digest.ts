@@ -1,5 +1,5 @@
 import { alertId, type Alert, type Digest, type DigestItem, type Notification } from './alert.ts';
-import type { Rule } from './rule.ts';
+import { ownerOf, type Rule } from './rule.ts';
 
 /** Alerts that a digest keeps as a whole; of more it knows how many. */
 const MOST_HELD = 50;
@@ -106,7 +106,7 @@ function together(
     labels,
     state: covered.every(({ alert }) => alert.state === 'resolved') ? 'resolved' : 'firing',
     severity: rule.severity,
-    owner: rule.owner,
+    owner: ownerOf(rule, labels, runs),
     annotations: rule.annotations,
     count: covered.reduce((sum, { count }) => sum + count, digest.beyond),
     runs: runs.slice(0, rule.maxRuns),

@@ -8,7 +8,7 @@ import {
   type Notification,
 } from './alert.ts';
 import type { HeldAlert, MuteDigest } from './digest.ts';
-import type { AlertEvent, AlertedRun, Rule } from './rule.ts';
+import { ownerOf, type AlertEvent, type AlertedRun, type Rule } from './rule.ts';
 import type { SilencedEvent } from './silence.ts';
 import type { Window } from './window.ts';
 
@@ -163,7 +163,7 @@ export function openAlert({ group, context }: Draft, match: Match): OpenAlert {
       labels: group.labels,
       state: 'pending',
       severity: rule.severity,
-      owner: rule.owner,
+      owner: ownerOf(rule, group.labels, match.runs),
       annotations: rule.annotations,
       count: 0,
       runs: [],

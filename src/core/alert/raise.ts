@@ -8,7 +8,7 @@ import {
   type OpenAlert,
 } from './group.ts';
 import { FREE_FIRINGS, hold } from './notify.ts';
-import type { Rule } from './rule.ts';
+import { ownerOf, type Rule } from './rule.ts';
 
 /** Counts a matching event in the group's alert, opens one if there is none, and sets its times. */
 export function raise(draft: Draft, match: Match): void {
@@ -52,11 +52,13 @@ function countIn(open: OpenAlert, { at, type, count, runs }: Match, rule: Rule):
   const shown = new Map(
     [...runs, ...alert.runs].toReversed().map((run) => [run.runId, run] as const),
   );
+  const listed = [...shown.values()].toSorted((a, b) => b.at - a.at).slice(0, rule.maxRuns);
   open.alert = {
     ...alert,
+    owner: runs.length === 0 ? alert.owner : ownerOf(rule, alert.labels, [...shown.values()]),
     count: alert.count + count,
     updatedAt: Math.max(alert.updatedAt, at),
-    runs: [...shown.values()].toSorted((a, b) => b.at - a.at).slice(0, rule.maxRuns),
+    runs: listed,
   };
   open.byType[type] = (open.byType[type] ?? 0) + count;
 }

@@ -65,6 +65,8 @@ export interface Rule {
   resolve: Resolution;
   severity: Severity;
   owner: string | null;
+  /** The owners of workflows, by their ids, for alerts where the rule has none. */
+  ownerOf: (workflowId: string) => string | null;
   annotations: Readonly<Record<string, string>>;
   notify: readonly string[];
   mute: readonly TimeInterval[];
@@ -165,6 +167,19 @@ export function labelsOf(
 
 function runLabels(source: string, run: AlertedRun | null): Record<string, string> {
   return { source, workflow_id: run?.workflowId ?? '', run_id: run?.runId ?? '' };
+}
+
+/** The owner that a rule names, else that of the workflow, where all runs are of one owner. */
+export function ownerOf(
+  rule: Pick<Rule, 'owner' | 'ownerOf'>,
+  { workflow_id: label }: Readonly<Record<string, string>>,
+  runs: readonly Pick<AlertedRun, 'workflowId'>[],
+): string | null {
+  if (rule.owner !== null) return rule.owner;
+  const workflows = label === undefined ? runs.map(({ workflowId }) => workflowId) : [label];
+  const owners = new Set(workflows.map((id) => (id === null ? null : rule.ownerOf(id))));
+  const [only = null] = owners;
+  return owners.size === 1 ? only : null;
 }
 
 const KEY_DIGITS = 20;

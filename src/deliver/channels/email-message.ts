@@ -1,6 +1,6 @@
 import type { SendMailOptions } from 'nodemailer';
 import { noticeOf } from './notice/describe.ts';
-import { eventIdsText, titleOf, type Notice, type Tone } from './notice/notice.ts';
+import { eventIdsText, titleOf, type Notice, type OwnerOf, type Tone } from './notice/notice.ts';
 import type { SentEvent } from './notice/sent-event.ts';
 import { oneLine } from './notice/text.ts';
 
@@ -8,15 +8,16 @@ interface Addresses {
   from: string;
   to: readonly string[];
   mentions: Readonly<Record<string, string>>;
+  ownerOf?: OwnerOf;
 }
 
 /** The mail that one event becomes, or several of one type. */
 export function emailMessage(
   events: readonly [SentEvent, ...SentEvent[]],
-  { from, to, mentions }: Addresses,
+  { from, to, mentions, ownerOf }: Addresses,
 ): SendMailOptions {
   const [event] = events;
-  const notice = noticeOf(events);
+  const notice = noticeOf(events, ownerOf);
   const title = oneLine(titleOf(notice), 250);
   const domain = domainOf(from);
   const id = `<${event.id}@${domain}>`;

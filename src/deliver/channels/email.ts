@@ -1,11 +1,14 @@
+import { connect, type Socket } from 'node:net';
 import { createTransport } from 'nodemailer';
 import type { Attempt, AttemptError, AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { messageOf } from '../../core/errors.ts';
 import { Deadline } from '../../deadline.ts';
+import { egressBlocked, type EgressGuard } from '../egress/guard.ts';
 import { attemptAborted, claimTooOld } from '../http-attempt.ts';
 import { responseText, type TlsOptions } from '../http-post.ts';
 import { eventsOf, type Channel } from './channel.ts';
 import { emailMessage } from './email-message.ts';
+import type { OwnerOf } from './notice/notice.ts';
 import { oneLine } from './notice/text.ts';
 
 /** The mail server, the sender and the recipients. */
@@ -22,16 +25,24 @@ interface Mailbox {
   to: readonly string[];
   /** Addresses by the names of owners; they get what concerns them too. */
   mentions: Readonly<Record<string, string>>;
+  ownerOf?: OwnerOf;
   timeoutMs: number;
 }
 
+interface EmailDeps {
+  now: () => number;
+  /** Says which addresses may be connected to. */
+  guard: Pick<EgressGuard, 'checkTarget' | 'lookup'>;
+}
+
 /** Sends mails by SMTP. */
-export function createEmailChannel(mailbox: Mailbox, { now }: { now: () => number }): Channel {
+export function createEmailChannel(mailbox: Mailbox, { now, guard }: EmailDeps): Channel {
   const { timeoutMs } = mailbox;
   const transport = createTransport({
     host: mailbox.host,
     port: mailbox.port,
     secure: mailbox.isSecure,
+    getSocket: guardedSocket(mailbox, guard),
     requireTLS: mailbox.requiresTls,
     ...(mailbox.auth && { auth: mailbox.auth }),
     tls: tlsOf(mailbox.tls),
@@ -58,6 +69,30 @@ export function createEmailChannel(mailbox: Mailbox, { now }: { now: () => numbe
     },
   };
 }
+
+/** Opens a connection to an address that may be reached; TLS comes on top of it. */
+function guardedSocket({ host, port, isSecure, timeoutMs }: Mailbox, guard: EmailDeps['guard']) {
+  const target = { host, port, secure: isSecure };
+  return (_options: unknown, callback: (error: Error | null, found: SocketFound) => void): void => {
+    const verdict = guard.checkTarget(target);
+    if (!verdict.allowed) return callback(egressBlocked(verdict.message), false);
+    const socket = connect({ host, port, lookup: guard.lookup(target) });
+    const end = (error: Error) => {
+      socket.destroy();
+      callback(error, false);
+    };
+    socket.once('error', end);
+    socket.setTimeout(timeoutMs, () => end(Object.assign(new Error('no connection'), TIMED_OUT)));
+    socket.once('connect', () => {
+      socket.off('error', end).setTimeout(0);
+      callback(null, { connection: socket });
+    });
+  };
+}
+
+type SocketFound = { connection: Socket } | false;
+
+const TIMED_OUT = { code: 'ETIMEDOUT' };
 
 function tlsOf({ ca, certificate, key }: TlsOptions) {
   return { ...(ca && { ca }), ...(certificate && { cert: certificate }), ...(key && { key }) };
@@ -149,10 +184,15 @@ function isFinal({ code, responseCode = 0 }: SmtpError): boolean {
 
 const CODES: Readonly<Record<string, string>> = {
   EDNS: 'dns',
+  ENOTFOUND: 'dns',
+  EAI_AGAIN: 'dns',
   ETIMEDOUT: 'timeout',
   ETLS: 'tls',
   ECONNECTION: 'network',
   ESOCKET: 'network',
+  ECONNRESET: 'network',
+  EHOSTUNREACH: 'network',
+  ENETUNREACH: 'network',
 };
 
 function errorOf(
@@ -164,6 +204,7 @@ function errorOf(
   if (error.responseCode !== undefined) {
     return { code: 'status', message: `${host} answered ${error.responseCode}: ${why}` };
   }
+  if (error.code === 'egress_blocked') return { code: error.code, message: why };
   const isRefused = why.includes('ECONNREFUSED');
   const code = isRefused ? 'refused' : (CODES[error.code ?? ''] ?? 'protocol');
   return { code, message: `no mail could be sent by ${host}:${port}: ${why}` };

@@ -2,7 +2,7 @@ import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { attemptPost, type HttpDeps, type HttpResult } from '../http-attempt.ts';
 import { eventsOf, type Channel } from './channel.ts';
 import { noticeOf } from './notice/describe.ts';
-import type { Notice } from './notice/notice.ts';
+import type { Notice, OwnerOf } from './notice/notice.ts';
 
 /** A webhook of a place where people read, which takes one message as one POST of JSON. */
 export interface SecretWebhook {
@@ -10,6 +10,7 @@ export interface SecretWebhook {
   url: string;
   /** How the service names users, by the names of owners. */
   mentions: Readonly<Record<string, string>>;
+  ownerOf?: OwnerOf;
   timeoutMs: number;
 }
 
@@ -23,7 +24,7 @@ interface JsonService {
 
 /** The channel of such a webhook. */
 export function createJsonChannel(
-  { url: text, mentions, timeoutMs }: SecretWebhook,
+  { url: text, mentions, ownerOf, timeoutMs }: SecretWebhook,
   { render, judge }: JsonService,
   deps: HttpDeps,
 ): Channel {
@@ -32,7 +33,7 @@ export function createJsonChannel(
   const headers = { 'content-type': 'application/json', 'user-agent': deps.userAgent };
   return {
     async send(message, signal, mayStart) {
-      const body = JSON.stringify(render(noticeOf(eventsOf(message)), mentions));
+      const body = JSON.stringify(render(noticeOf(eventsOf(message), ownerOf), mentions));
       const request = { url, headers, body, mayStart, timeoutMs, confidential };
       return judge(await attemptPost(request, deps, signal), deps.now());
     },

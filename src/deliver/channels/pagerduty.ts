@@ -4,7 +4,7 @@ import { attemptPost, outcomeByStatus, type HttpDeps, type HttpResult } from '..
 import type { Channel } from './channel.ts';
 import { answeredJson, failedAs } from './json-channel.ts';
 import { noticeOf } from './notice/describe.ts';
-import { titleOf, type Notice, type Tone } from './notice/notice.ts';
+import { titleOf, type Notice, type OwnerOf, type Tone } from './notice/notice.ts';
 import { parseEvent, type SentEvent } from './notice/sent-event.ts';
 import { oneLine } from './notice/text.ts';
 
@@ -13,6 +13,7 @@ interface PagerDutyService {
   routingKey: string;
   /** Where the Events API is. */
   apiUrl: string;
+  ownerOf?: OwnerOf;
   timeoutMs: number;
 }
 
@@ -21,7 +22,7 @@ interface PagerDutyService {
  * Source: https://developer.pagerduty.com/docs/events-api-v2-overview
  */
 export function createPagerDutyChannel(
-  { routingKey, apiUrl, timeoutMs }: PagerDutyService,
+  { routingKey, apiUrl, ownerOf, timeoutMs }: PagerDutyService,
   deps: HttpDeps,
 ): Channel {
   const url = new URL(`${apiUrl.replace(/\/+$/, '')}/v2/enqueue`);
@@ -35,7 +36,7 @@ export function createPagerDutyChannel(
         const request = { url, headers, body: text, mayStart, timeoutMs, confidential };
         return outcomeOf(await attemptPost(request, deps, signal), deps.now());
       };
-      const outcome = await enqueue(pagerDutyEvent(event));
+      const outcome = await enqueue(pagerDutyEvent(event, ownerOf));
       // A test leaves nothing open.
       if (event.type === TEST_EVENT_TYPE && outcome.kind === 'delivered') {
         await enqueue({ event_action: 'resolve', dedup_key: dedupKeyOf(event) });
@@ -59,8 +60,8 @@ const MOST_IN_SUMMARY = 1_024;
 const MOST_IN_KEY = 255;
 
 /** What is sent to PagerDuty of an event. */
-function pagerDutyEvent(event: SentEvent): PagerDutyEvent {
-  const notice = noticeOf([event]);
+function pagerDutyEvent(event: SentEvent, ownerOf?: OwnerOf): PagerDutyEvent {
+  const notice = noticeOf([event], ownerOf);
   const page = event.data.alert?.url ?? event.data.watch_url;
   return {
     event_action: actionOf(event, notice),

@@ -4,6 +4,7 @@ import type { AlertMessages } from '../ports.ts';
 import { eventsOf, type Channel } from './channel.ts';
 import { failedAs } from './json-channel.ts';
 import { noticeOf } from './notice/describe.ts';
+import type { OwnerOf } from './notice/notice.ts';
 import type { SentEvent } from './notice/sent-event.ts';
 import { slackMessage, type Mentions, type SlackMessage } from './slack-message.ts';
 
@@ -16,6 +17,7 @@ interface SlackBot {
   /** Where the Web API is, with its path. */
   apiUrl: string;
   mentions: Mentions;
+  ownerOf?: OwnerOf;
   timeoutMs: number;
 }
 
@@ -40,7 +42,7 @@ export function createSlackBot(
       const post = (body: object) => call('chat.postMessage', body);
       const events = eventsOf(message);
       const [event] = events;
-      const content = slackMessage(noticeOf(events), bot.mentions);
+      const content = slackMessage(noticeOf(events, bot.ownerOf), bot.mentions);
       const alertId = events.length === 1 ? threadOf(event) : null;
       const place = alertId === null ? null : await deps.alertMessages.get(endpoint, alertId);
       const begin = async () => {

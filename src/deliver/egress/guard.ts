@@ -126,7 +126,10 @@ function checkAddress(address: string, target: EgressTarget, policy: Policy): Eg
   if (parsed === null) return deny('unreadable_address', `${subject} cannot be read as an address`);
   const forbidden = forbiddenRange(parsed);
   if (forbidden !== null) {
-    return deny(forbidden, `${subject} is an address that no webhook may reach (${forbidden})`);
+    return deny(
+      forbidden,
+      `${subject} is an address that runwatch never connects to (${forbidden})`,
+    );
   }
   if (policy.chosen || policy.list.hasHost(target.host, target.port)) return ALLOWED;
   if (policy.list.hasAddress(parsed)) return ALLOWED;

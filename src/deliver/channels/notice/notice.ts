@@ -36,6 +36,9 @@ export interface Notice {
   eventIds: string[];
 }
 
+/** The owner of a workflow, as the configuration names it; null where it names none. */
+export type OwnerOf = (workflowId: string | null) => string | null;
+
 /** What every notice begins from. */
 export function bareNotice({ id, timestamp, data }: SentEvent, title: string): Notice {
   return {

@@ -1,5 +1,5 @@
 import { isTerminalStatus, percentText } from '../../../core/run/snapshot.ts';
-import { bareNotice, type Notice, type Tone } from './notice.ts';
+import { bareNotice, type Notice, type OwnerOf, type Tone } from './notice.ts';
 import type { SentEvent, SentRun } from './sent-event.ts';
 import { counted, isLink, oneLine, shortId, spanText } from './text.ts';
 
@@ -124,16 +124,23 @@ function titleOf(event: SentEvent): string {
 }
 
 /** What an event of a run says. */
-export function runNotice(event: SentEvent): Notice {
+export function runNotice(event: SentEvent, ownerOf: OwnerOf): Notice {
   const { type, data } = event;
+  const tone = RUN_EVENTS[type]?.tone ?? 'neutral';
   return {
     ...bareNotice(event, titleOf(event)),
-    tone: RUN_EVENTS[type]?.tone ?? 'neutral',
+    tone,
+    owner: asksForHelp(tone) ? ownerOf(data.run?.workflow_id ?? null) : null,
     lines: [whereItStood(event), data.error ? oneLine(data.error.message, 500) : null].filter(
       (line) => line !== null,
     ),
     facts: factsOf(event),
   };
+}
+
+/** Owners are not called for what is well. */
+function asksForHelp(tone: Tone): boolean {
+  return tone === 'bad' || tone === 'attention';
 }
 
 /** `It failed at Extract invoice; 7 of 12 nodes were done.` */
@@ -187,7 +194,10 @@ const RUNS_LISTED = 5;
 const WORKFLOWS_COUNTED = 10;
 
 /** What several events of one type say together. */
-export function foldedNotice(events: readonly [SentEvent, ...SentEvent[]]): Notice {
+export function foldedNotice(
+  events: readonly [SentEvent, ...SentEvent[]],
+  ownerOf: OwnerOf,
+): Notice {
   const [first] = events;
   const known = RUN_EVENTS[first.type];
   const byWorkflow = countByWorkflow(events);
@@ -195,9 +205,12 @@ export function foldedNotice(events: readonly [SentEvent, ...SentEvent[]]): Noti
   const whose = byWorkflow.length === 1 ? only : counted(byWorkflow.length, 'workflow');
   const what = known?.several ?? `report ${first.type}`;
   const listed = events.slice(0, RUNS_LISTED);
+  const tone = known?.tone ?? 'neutral';
+  const workflow = byWorkflow.length === 1 ? (first.data.run?.workflow_id ?? null) : null;
   return {
     ...bareNotice(first, `${counted(events.length, 'run')} of ${whose} ${what}`),
-    tone: known?.tone ?? 'neutral',
+    tone,
+    owner: asksForHelp(tone) ? ownerOf(workflow) : null,
     lines: byWorkflow.length === 1 ? [] : [countsText(byWorkflow)],
     runs: listed.map((event) => ({
       text: `${titleOf(event)} (${shortId(event.data.run_id ?? '')})`,
