@@ -85,6 +85,7 @@ function ruleOf(
     severity: rule.severity,
     owner: rule.owner ?? null,
     ownerOf: (workflowId) => workflows[workflowId]?.owner ?? null,
+    nameOf: (workflowId) => workflows[workflowId]?.name ?? null,
     annotations: rule.annotations,
     notify: rule.notify,
     mute: rule.mute_time_intervals.flatMap((name) => (intervals[name] ?? []).map(intervalOf)),

@@ -22,6 +22,7 @@ export function aRule(changes: Partial<Rule> = {}): Rule {
     severity: 'error',
     owner: '@ana',
     ownerOf: () => null,
+    nameOf: () => null,
     annotations: {},
     notify: ['chat'],
     mute: [],

@@ -79,6 +79,8 @@ export interface DigestItem {
   labels: Readonly<Record<string, string>>;
   state: AlertState;
   count: number;
+  /** The name of its workflow. */
+  name: string | null;
 }
 
 /** Why one notification covers several events or alerts. */

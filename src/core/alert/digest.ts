@@ -88,8 +88,8 @@ function isOver({ isTold, alert }: HeldAlert): boolean {
   return isTold && alert.state === 'resolved';
 }
 
-export function itemOf({ id, labels, state, count }: Alert): DigestItem {
-  return { id, labels, state, count };
+export function itemOf({ id, labels, state, count, runs }: Alert): DigestItem {
+  return { id, labels, state, count, name: runs[0]?.name ?? null };
 }
 
 /** Several alerts as one. */

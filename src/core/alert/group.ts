@@ -7,6 +7,7 @@ import {
   type AlertRun,
   type Notification,
 } from './alert.ts';
+import { formatDuration } from '../duration.ts';
 import type { HeldAlert, MuteDigest } from './digest.ts';
 import { ownerOf, type AlertEvent, type AlertedRun, type Rule } from './rule.ts';
 import type { SilencedEvent } from './silence.ts';
@@ -164,7 +165,7 @@ export function openAlert({ group, context }: Draft, match: Match): OpenAlert {
       state: 'pending',
       severity: rule.severity,
       owner: ownerOf(rule, group.labels, match.runs),
-      annotations: rule.annotations,
+      annotations: annotationsOf(rule, group.labels, match),
       count: 0,
       runs: [],
       startedAt: match.at,
@@ -187,6 +188,21 @@ export function openAlert({ group, context }: Draft, match: Match): OpenAlert {
     facts: factsOf(rule, match, match.runs[0]?.workflowId ?? group.labels['workflow_id'] ?? null),
     byType: {},
   };
+}
+
+/** Those of the rule; where no run says what happened, with a summary that does. */
+function annotationsOf(
+  { annotations, condition, nameOf }: Rule,
+  { workflow_id: workflow = '' }: Readonly<Record<string, string>>,
+  { runs, type }: Match,
+): Readonly<Record<string, string>> {
+  if (runs.length > 0 || annotations['summary'] !== undefined) return annotations;
+  const whose = workflow === '' ? '' : ` of ${nameOf(workflow) ?? `workflow ${workflow}`}`;
+  const summary =
+    condition.kind === 'absent'
+      ? `No ${condition.event}${whose} for ${formatDuration(condition.withinMs)}`
+      : `${type}${whose}`;
+  return { ...annotations, summary };
 }
 
 export function factsOf(rule: Rule, match: Match, workflowId: string | null): SilencedEvent {

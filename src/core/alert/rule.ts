@@ -67,6 +67,8 @@ export interface Rule {
   owner: string | null;
   /** The owners of workflows, by their ids, for alerts where the rule has none. */
   ownerOf: (workflowId: string) => string | null;
+  /** The names of workflows, by their ids. */
+  nameOf: (workflowId: string) => string | null;
   annotations: Readonly<Record<string, string>>;
   notify: readonly string[];
   mute: readonly TimeInterval[];

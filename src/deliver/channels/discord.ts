@@ -3,7 +3,14 @@ import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { outcomeByStatus, type HttpDeps, type HttpResult } from '../http-attempt.ts';
 import type { Channel } from './channel.ts';
 import { answeredJson, createJsonChannel, failedAs, type SecretWebhook } from './json-channel.ts';
-import { eventIdsText, titleOf, type Notice, type NoticeRun, type Tone } from './notice/notice.ts';
+import {
+  calledOwner,
+  eventIdsText,
+  titleOf,
+  type Notice,
+  type NoticeRun,
+  type Tone,
+} from './notice/notice.ts';
 import { oneLine } from './notice/text.ts';
 
 /**
@@ -36,7 +43,7 @@ export function discordMessage(
   mentions: SecretWebhook['mentions'] = {},
 ): Record<string, unknown> {
   const { owner, at } = notice;
-  const id = owner === null ? undefined : mentions[owner];
+  const id = calledOwner(notice, mentions) ?? undefined;
   const title = titleOf(notice);
   const mention = id === undefined ? '' : ` <@${id}>`;
   const fields = fieldsOf(notice, id === undefined ? owner : null);

@@ -1,4 +1,5 @@
 import {
+  calledOwner,
   eventIdsText,
   titleOf,
   type Notice,
@@ -49,7 +50,7 @@ function blocksOf(notice: Notice, title: string, mentions: Mentions): object[] {
   const head = [
     `${SIGNS[notice.tone]} *${bold(title)}*`,
     ...lines.map((line) => clip(line, 600)),
-    ...(owner === null ? [] : [mentionOf(owner, mentions)]),
+    ...(owner === null ? [] : [mentionOf(owner, calledOwner(notice, mentions))]),
   ];
   return [
     section(head.join('\n')),
@@ -100,9 +101,8 @@ function dateText(iso: string): string {
 }
 
 /** A user, a user group, or one of `here` and `channel`; the bare name where nothing is configured. */
-function mentionOf(owner: string, mentions: Mentions): string {
-  const id = mentions[owner];
-  if (id === undefined) return clip(owner, 100);
+function mentionOf(owner: string, id: string | null): string {
+  if (id === null) return `Owner: ${clip(owner, 100)}`;
   if (id === 'here' || id === 'channel') return `<!${id}>`;
   return id.startsWith('S') ? `<!subteam^${id}>` : `<@${id}>`;
 }

@@ -2,7 +2,14 @@ import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { outcomeByStatus, type HttpDeps, type HttpResult } from '../http-attempt.ts';
 import type { Channel } from './channel.ts';
 import { answeredJson, createJsonChannel, failedAs, type SecretWebhook } from './json-channel.ts';
-import { eventIdsText, titleOf, type Notice, type NoticeRun, type Tone } from './notice/notice.ts';
+import {
+  calledOwner,
+  eventIdsText,
+  titleOf,
+  type Notice,
+  type NoticeRun,
+  type Tone,
+} from './notice/notice.ts';
 import { oneLine } from './notice/text.ts';
 
 /**
@@ -41,7 +48,7 @@ function messageOf(content: object): object {
 function cardOf(notice: Notice, mentions: SecretWebhook['mentions']): object {
   const title = oneLine(titleOf(notice), 250);
   const { owner, links } = notice;
-  const mentioned = owner === null ? undefined : mentions[owner];
+  const mentioned = calledOwner(notice, mentions);
   const name = owner === null ? '' : oneLine(owner.replace(/^@/, ''), 60);
   return {
     $schema: 'http://adaptivecards.io/schemas/adaptive-card.json',
@@ -56,7 +63,7 @@ function cardOf(notice: Notice, mentions: SecretWebhook['mentions']): object {
       }),
       ...(owner === null
         ? []
-        : [textBlock(mentioned ? `<at>${name}</at>` : escapeMarkdown(owner))]),
+        : [textBlock(mentioned ? `<at>${name}</at>` : `Owner: ${escapeMarkdown(owner)}`)]),
       ...notice.lines.map((line) => textBlock(escapeMarkdown(line))),
       ...factSets(notice),
       ...runsBlocks(notice),

@@ -77,7 +77,15 @@ const digest = z
     reason: z.enum(['muted', 'schedule']),
     since: time,
     until: time,
-    alerts: z.array(z.object({ id: z.string(), labels, state, count })),
+    alerts: z.array(
+      z.object({
+        id: z.string(),
+        labels,
+        state,
+        count,
+        name: z.string().nullable().meta({ description: 'The name of the workflow.' }),
+      }),
+    ),
     by_type: z.record(z.string(), count),
   })
   .meta({ id: 'AlertDigest', description: 'Several events or alerts in one notification.' });

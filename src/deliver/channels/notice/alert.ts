@@ -13,12 +13,7 @@ const TONES: Readonly<Record<string, Tone>> = {
 export function alertNotice(event: SentEvent, alert: SentAlert): Notice {
   const { data } = event;
   if (data.digest) return digestNotice(event, alert, data.digest);
-  const listed = alert.runs.map(({ run_id: id, name, status, url }) => ({
-    text: [name ? oneLine(name, 60) : null, status ? statusText(status) : null, shortId(id)]
-      .filter((part) => part !== null)
-      .join(' · '),
-    url: isLink(url) ? url : null,
-  }));
+  const listed = listedRuns(alert);
   const url = isLink(alert.url) ? alert.url : null;
   return {
     ...bareNotice(event, titleOf(event, alert)),
@@ -29,7 +24,17 @@ export function alertNotice(event: SentEvent, alert: SentAlert): Notice {
     unlisted: { count: Math.max(0, alert.count - listed.length), url },
     links: linksOf(alert, url),
     owner: alert.owner ?? null,
+    callsOwner: event.type !== 'alert.resolved' && event.type !== 'alert.acknowledged',
   };
+}
+
+function listedRuns({ runs }: SentAlert): Notice['runs'] {
+  return runs.map(({ run_id: id, name, status, url }) => ({
+    text: [name ? oneLine(name, 60) : null, status ? statusText(status) : null, shortId(id)]
+      .filter((part) => part !== null)
+      .join(' · '),
+    url: isLink(url) ? url : null,
+  }));
 }
 
 function toneOf({ type }: SentEvent, { severity }: SentAlert): Tone {
@@ -38,30 +43,62 @@ function toneOf({ type }: SentEvent, { severity }: SentAlert): Tone {
   return TONES[severity] ?? 'attention';
 }
 
-function titleOf({ type, data }: SentEvent, alert: SentAlert): string {
-  const what = subjectOf(alert);
+function titleOf({ type, timestamp, data }: SentEvent, alert: SentAlert): string {
+  const span = spanText(Math.max(0, Date.parse(timestamp) - Date.parse(alert.started_at)));
+  const isMore = type === 'alert.updated' && data.repeat !== true;
+  const what = subjectOf(alert, isMore && alert.count > 1 ? ` in ${span}` : '');
   switch (type) {
     case 'alert.resolved':
       return `Resolved${lastedText(alert)}: ${what}`;
     case 'alert.acknowledged':
       return `${oneLine(alert.acknowledged?.by ?? 'Somebody', 40)} acknowledged: ${what}`;
     case 'alert.updated':
-      return data.repeat === true ? `Still firing: ${what}` : `Now ${what}`;
+      return data.repeat === true ? `Still firing after ${span}: ${what}` : `Now ${what}`;
     default:
       return data.escalation ? `Not acknowledged after ${data.escalation.after}: ${what}` : what;
   }
 }
 
-/** `12 runs of invoices failed (failed-runs)`; for rules about what did not happen, their name. */
-function subjectOf(alert: SentAlert): string {
+/** `12 runs of invoices failed (failed-runs)`; for rules about what did not happen, what they miss. */
+function subjectOf(alert: SentAlert, within: string): string {
   const rule = oneLine(alert.rule, 60);
-  const names = [...new Set(alert.runs.map(({ name }) => name).filter((name) => !!name))];
-  const name = names.length === 1 ? oneLine(String(names[0]), 40) : workflowOf(alert);
-  if (alert.runs.length === 0) return name === null ? rule : `${rule} (${name})`;
+  const name = nameOf(alert) ?? workflowOf(alert);
+  if (alert.runs.length === 0) return withoutRuns(alert, rule, name);
   const statuses = [...new Set(alert.runs.map(({ status }) => status))];
-  const did = statuses.length === 1 && statuses[0] ? ` ${statusText(statuses[0])}` : '';
+  const [status = null] = statuses;
+  const did = statuses.length === 1 && status ? ` ${doingText(status, alert.count)}` : '';
   const whose = name === null ? '' : ` of ${name}`;
-  return `${counted(alert.count, 'run')}${whose}${did} (${rule})`;
+  return `${counted(alert.count, 'run')}${whose}${did}${within} (${rule})`;
+}
+
+/** The name of the workflow, where all runs are of one. */
+function nameOf({ runs }: Pick<SentAlert, 'runs'>): string | null {
+  const names = new Set(runs.flatMap(({ name }) => (name ? [name] : [])));
+  const [name] = names;
+  return names.size === 1 && name !== undefined ? oneLine(name, 40) : null;
+}
+
+function withoutRuns({ annotations }: SentAlert, rule: string, name: string | null): string {
+  const { summary } = annotations ?? {};
+  if (summary) return `${oneLine(summary, 100)} (${rule})`;
+  return name === null ? rule : `${rule} (${name})`;
+}
+
+/** What runs of a status did, or do: `failed`, `still run`. */
+function doingText(status: string, count: number): string {
+  const isOne = count === 1;
+  switch (status) {
+    case 'stopped':
+      return isOne ? 'was stopped' : 'were stopped';
+    case 'running':
+      return isOne ? 'still runs' : 'still run';
+    case 'queued':
+      return isOne ? 'is still queued' : 'are still queued';
+    case 'awaiting_human_feedback':
+      return isOne ? 'waits for a human' : 'wait for a human';
+    default:
+      return statusText(status);
+  }
 }
 
 function workflowOf({ labels }: SentAlert): string | null {
@@ -78,17 +115,20 @@ function lastedText({ started_at: from, resolved_at: to }: SentAlert): string {
   return ` after ${spanText(Math.max(0, Date.parse(to) - Date.parse(from)))}`;
 }
 
-function linesOf({ acknowledged, annotations }: SentAlert): string[] {
+function linesOf({ acknowledged, annotations, runs }: SentAlert): string[] {
   const { summary, description } = annotations ?? {};
-  return [summary, description, acknowledged?.comment]
+  // Where there are no runs, the title has it.
+  return [runs.length === 0 ? null : summary, description, acknowledged?.comment]
     .filter((line) => typeof line === 'string' && line.trim() !== '')
     .map((line) => oneLine(String(line), 500));
 }
 
-function factsOf({ rule, severity, labels }: SentAlert): Notice['facts'] {
+function factsOf(alert: SentAlert): Notice['facts'] {
+  const { rule, severity, labels } = alert;
+  const name = nameOf(alert);
   const shown = Object.entries(labels).map(([key, value]): [string, string] => [
     LABELS[key] ?? oneLine(key.replace(/^metadata\./, ''), 60),
-    oneLine(value, 200),
+    oneLine(key === 'workflow_id' && name !== null ? `${name} · ${value}` : value, 200),
   ]);
   return [['Rule', oneLine(rule, 100)], ['Severity', oneLine(severity, 40)], ...shown.slice(0, 8)];
 }
@@ -119,23 +159,33 @@ function digestNotice(event: SentEvent, alert: SentAlert, digest: SentDigest): N
   );
   const alerts = digest.alerts ?? [];
   const what = counts.length === 0 ? 'nothing happened' : counts.join(', ');
-  const why = digest.reason === 'muted' ? 'held back while muted' : null;
+  const isMuted = digest.reason === 'muted';
+  const span = spanText(Math.max(0, Date.parse(digest.until) - Date.parse(digest.since)));
+  const listed = alerts.slice(0, ALERTS_LISTED).map((one) => ({
+    text: `${aboutText(one)}: ${counted(one.count, 'event')}, ${statusText(one.state)}`,
+    url: null,
+  }));
   return {
-    ...bareNotice(event, `${oneLine(alert.rule, 60)}: ${oneLine(what, 200)}`),
+    ...bareNotice(event, `${oneLine(alert.rule, 60)}: ${oneLine(what, 200)} in ${span}`),
     tone: 'neutral',
-    lines: why === null ? [] : [`This was ${why}.`],
+    lines: isMuted ? ['This was held back while muted.'] : [],
     facts: [['Rule', oneLine(alert.rule, 100)]],
-    runs: alerts.slice(0, ALERTS_LISTED).map(({ labels, state, count }) => ({
-      text: `${labelsText(labels)}: ${count}, ${statusText(state)}`,
-      url: null,
-    })),
-    unlisted: { count: Math.max(0, alerts.length - ALERTS_LISTED), url },
+    runs: isMuted ? listed : listedRuns(alert),
+    unlisted: isMuted
+      ? { count: Math.max(0, alerts.length - ALERTS_LISTED), url }
+      : { count: Math.max(0, alert.count - alert.runs.length), url },
     links: url === null ? [] : [{ label: 'Open in runwatch', url }],
     owner: alert.owner ?? null,
+    callsOwner: false,
   };
 }
 
-function labelsText(labels: Record<string, string>): string {
-  const shown = Object.entries(labels).map(([key, value]) => `${key} ${shortId(value)}`);
-  return oneLine(shown.join(', '), 200) || 'all runs';
+/** What an alert of a digest is about: the name of its workflow, where it is known, and its labels. */
+function aboutText({ labels, name }: { labels: Record<string, string>; name?: string | null }) {
+  const shown = Object.entries(labels).map(([key, value]) =>
+    key === 'workflow_id'
+      ? (name ?? `workflow ${shortId(value)}`)
+      : `${key.replace(/^metadata\./, '')} ${shortId(value)}`,
+  );
+  return oneLine(shown.toReversed().join(', '), 200) || 'all runs';
 }

@@ -30,6 +30,8 @@ export interface Notice {
   links: NoticeLink[];
   /** The owner, as the configuration of rules and workflows names them. */
   owner: string | null;
+  /** Whether the owner is called to it, rather than only named. */
+  callsOwner: boolean;
   /** ISO 8601. */
   at: string;
   /** The ids of the events that it covers. */
@@ -51,6 +53,7 @@ export function bareNotice({ id, timestamp, data }: SentEvent, title: string): N
     unlisted: { count: 0, url: null },
     links: linksOf(data),
     owner: null,
+    callsOwner: true,
     at: timestamp,
     eventIds: [id],
   };
@@ -61,6 +64,14 @@ function linksOf({ run_url: runUrl, watch_url: watchUrl }: SentEvent['data']): N
     ...(isLink(runUrl) ? [{ label: 'Open run', url: runUrl }] : []),
     ...(isLink(watchUrl) ? [{ label: 'Open in runwatch', url: watchUrl }] : []),
   ];
+}
+
+/** How the service names the owner, where the owner is called; null where the bare name is enough. */
+export function calledOwner(
+  { owner, callsOwner }: Notice,
+  mentions: Readonly<Record<string, string>>,
+): string | null {
+  return owner === null || !callsOwner ? null : (mentions[owner] ?? null);
 }
 
 /** The title as it is shown: a test is marked as one. */

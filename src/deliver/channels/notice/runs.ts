@@ -41,7 +41,7 @@ const RUN_EVENTS: Readonly<Record<string, RunEvent>> = {
     title: ({ who, data }) =>
       data.reminder === undefined
         ? `${who} waits for a human`
-        : `${who} still waits for a human${since(data.waited_ms)}`,
+        : `${who} has waited for a human${since(data.waited_ms)}`,
     several: 'wait for a human',
   },
   'run.started': { tone: 'neutral', title: ({ who }) => `${who} started`, several: 'started' },

@@ -78,8 +78,16 @@ export interface SentDigest {
   since: string;
   until: string;
   reason: string;
-  alerts?: readonly { labels: Record<string, string>; state: string; count: number }[];
+  alerts?: readonly SentDigestAlert[];
   by_type?: Record<string, number>;
+}
+
+interface SentDigestAlert {
+  labels: Record<string, string>;
+  state: string;
+  count: number;
+  /** The name of its workflow. */
+  name?: string | null;
 }
 
 interface SentAlertRun {

@@ -49,7 +49,7 @@ const SYSTEM_EVENTS: Readonly<Record<string, SystemEvent>> = {
   },
   'polling.overdue': {
     tone: 'attention',
-    title: (data) => `${overdueText(data)} of ${sourceOf(data)} are late`,
+    title: (data) => `${pollsOf(data)} of ${sourceOf(data)} are late${lateText(data)}`,
   },
   'polling.caught_up': {
     tone: 'good',
@@ -70,9 +70,12 @@ function sourceOf({ source }: Data): string {
   return `source ${oneLine(source ?? 'unknown', 63)}`;
 }
 
-function overdueText({ polls, oldest_ms: oldestMs }: Data): string {
-  const age = typeof oldestMs === 'number' ? `, by up to ${spanText(oldestMs)},` : '';
-  return `${typeof polls === 'number' ? counted(polls, 'poll') : 'Polls'}${age}`;
+function pollsOf({ polls }: Data): string {
+  return typeof polls === 'number' ? counted(polls, 'poll') : 'Polls';
+}
+
+function lateText({ oldest_ms: oldestMs }: Data): string {
+  return typeof oldestMs === 'number' ? `, by up to ${spanText(oldestMs)}` : '';
 }
 
 /** What an event about runwatch itself says. */
