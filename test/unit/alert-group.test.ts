@@ -14,7 +14,10 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 
 /** Groups in memory, with a clock that judges each group when it is due. */
-function stage(rules: Rule[], options: { inhibit?: [string, string]; inDoubt?: boolean } = {}) {
+function stage(
+  rules: Rule[],
+  options: { inhibit?: [string, string]; inDoubt?: boolean; otherGroups?: number } = {},
+) {
   const groups = new Map<string, Group>();
   const due = new Map<string, number>();
   const counts = noCounts();
@@ -26,7 +29,9 @@ function stage(rules: Rule[], options: { inhibit?: [string, string]; inDoubt?: b
   const byName = new Map(rules.map((rule) => [rule.name, rule]));
   const ruleNamed = (name: string) => byName.get(name) ?? aRule();
 
-  const countOf = (name: string) => [...groups.values()].filter(({ rule }) => rule === name).length;
+  const { otherGroups = 0 } = options;
+  const countOf = (name: string) =>
+    otherGroups + [...groups.values()].filter(({ rule }) => rule === name).length;
 
   function step(act: (batch: Batch) => void): void {
     const open = [...groups.values()].flatMap((group) => group.open?.alert ?? []);
@@ -255,6 +260,33 @@ describe('an acknowledged alert', () => {
   });
 });
 
+describe('the owner of an alert', () => {
+  const ownerOf = (workflowId: string) => ({ 'wf-1': '@ana', 'wf-2': '@bob' })[workflowId] ?? null;
+  const runOf = (workflowId: string) => ({
+    run: { runId: workflowId, workflowId, name: null, url: null, status: 'failed' },
+  });
+
+  test('an alert has the owner of its workflow where the rule names none', () => {
+    const play = stage([aRule({ owner: null, ownerOf })]);
+    play.judge('run.failed');
+    expect(play.alert()?.owner).toBe('@ana');
+  });
+
+  test('an alert of workflows of two owners has none', () => {
+    const play = stage([aRule({ owner: null, ownerOf, groupBy: [] })]);
+    play.judge('run.failed', runOf('wf-1'));
+    expect(play.alert()?.owner).toBe('@ana');
+    play.judge('run.failed', runOf('wf-2'));
+    expect(play.alert()?.owner).toBeNull();
+  });
+
+  test('the owner of a rule comes before that of a workflow', () => {
+    const play = stage([aRule({ owner: '@team', ownerOf })]);
+    play.judge('run.failed');
+    expect(play.alert()?.owner).toBe('@team');
+  });
+});
+
 describe('an escalation', () => {
   test('each step of an escalation notifies its endpoints once, and again of the end', () => {
     const escalate = [
@@ -476,6 +508,15 @@ describe('what should have happened', () => {
     expect(play.sent.map(({ kind }) => kind)).toEqual(['firing', 'resolved']);
   });
 
+  test('an alert of an absent event says what is missing, of which workflow', () => {
+    const nameOf = () => 'invoices';
+    const play = stage([aRule({ condition: absent, groupWaitMs: 0, nameOf })]);
+    play.begin(labels);
+    play.wait(2 * HOUR);
+    const { summary } = play.alert()?.annotations ?? {};
+    expect(summary).toBe('No run.completed of invoices for 1h');
+  });
+
   test('time without a process does not count as absence', () => {
     const play = stage([aRule({ condition: absent, groupWaitMs: 0 })]);
     play.begin(labels);
@@ -516,17 +557,20 @@ describe('what should have happened', () => {
 
 describe('groups of a rule beyond their bound', () => {
   test('events of further groups are counted together by one alert, which ends by itself', () => {
-    const play = stage([aRule({ groupBy: ['...'], groupWaitMs: 0 })]);
-    for (let run = 0; run < MOST_GROUPS + 50; run += 1) play.judge('run.failed');
-    play.wait(10 * MINUTE);
+    const rule = aRule({ groupBy: ['...'], groupWaitMs: 0, groupIntervalMs: MINUTE });
+    const play = stage([rule], { otherGroups: MOST_GROUPS - 2 });
+    for (let run = 0; run < 7; run += 1) play.judge('run.failed');
+    play.wait(2 * MINUTE);
+    play.judge('run.failed');
     const overflow = play.groups.get(overflowKey('failed-runs'))?.open?.alert;
-    expect(overflow).toMatchObject({ count: 50, labels: { overflow: 'true' }, state: 'firing' });
-    expect(play.groups.size).toBe(MOST_GROUPS + 1);
+    expect(overflow).toMatchObject({ count: 6, labels: { overflow: 'true' }, state: 'firing' });
+    expect(play.groups.size).toBe(3);
+    play.wait(2 * MINUTE);
     play.judge('run.completed');
-    play.wait(HOUR);
+    play.wait(2 * HOUR);
     const ofOverflow = play.sent.filter(({ alert }) => alert.id === overflow?.id);
     expect(ofOverflow.map(({ kind }) => kind)).toEqual(['firing', 'updated', 'resolved']);
-    expect(play.counts).toMatchObject({ observed: MOST_GROUPS + 50, waiting: 0 });
+    expect(play.counts).toMatchObject({ observed: 8, waiting: 0 });
     expectSum(play.counts);
   });
 });

@@ -21,7 +21,7 @@ describe('the title of a message about a run', () => {
     [
       'run.awaiting_human_feedback',
       { data: { reminder: 1, waited_ms: 3_600_000 } },
-      'invoices still waits for a human for 1 h',
+      'invoices has waited for a human for 1 h',
     ],
     ['run.resumed', { data: { waited_ms: 90_000 } }, 'invoices goes on after waiting 1 min 30 s'],
     [
@@ -112,14 +112,17 @@ describe('a message about several events', () => {
   });
 });
 
+const MISSING = { summary: 'No run.completed of invoices for 26h' };
+const LATE = { run_id: 'r', name: 'invoices', status: 'running' };
+
 describe('a message about an alert', () => {
   test.each<[string, Parameters<typeof sampleAlert>[1], string]>([
     ['alert.firing', {}, '12 runs of invoices failed (failed-runs)'],
-    ['alert.updated', {}, 'Now 12 runs of invoices failed (failed-runs)'],
+    ['alert.updated', {}, 'Now 12 runs of invoices failed in 30 s (failed-runs)'],
     [
       'alert.updated',
       { data: { repeat: true } },
-      'Still firing: 12 runs of invoices failed (failed-runs)',
+      'Still firing after 30 s: 12 runs of invoices failed (failed-runs)',
     ],
     [
       'alert.firing',
@@ -138,8 +141,23 @@ describe('a message about an alert', () => {
     ],
     [
       'alert.firing',
-      { alert: { rule: 'invoices-missing', runs: [], count: 0 } },
-      'invoices-missing (workflow 3f0c6f0e)',
+      { alert: { rule: 'invoices-missing', runs: [], count: 1, annotations: MISSING } },
+      'No run.completed of invoices for 26h (invoices-missing)',
+    ],
+    [
+      'alert.firing',
+      { alert: { rule: 'down', runs: [], count: 1, annotations: {} } },
+      'down (workflow 3f0c6f0e)',
+    ],
+    [
+      'alert.firing',
+      { alert: { rule: 'late', count: 2, runs: [LATE, LATE] } },
+      '2 runs of invoices still run (late)',
+    ],
+    [
+      'alert.firing',
+      { alert: { rule: 'late', count: 1, runs: [LATE] } },
+      '1 run of invoices still runs (late)',
     ],
   ])('%s with %j reads "%s"', (type, sample, title) => {
     expect(titleOf(sampleAlert(type, sample))).toBe(title);
@@ -153,18 +171,42 @@ describe('a message about an alert', () => {
     expect([owner, tone]).toEqual(['@ana', 'bad']);
   });
 
+  test('the owner of an alert is called when it fires, and only named when it is over', () => {
+    const called = ['firing', 'updated', 'acknowledged', 'resolved'].map(
+      (kind) => noticeOf([sampleAlert(`alert.${kind}`)]).callsOwner,
+    );
+    expect(called).toEqual([true, true, false, false]);
+  });
+
+  test('a message about a run names the owner of its workflow, where something is wrong', () => {
+    const ownerOf = (workflow: string | null) => (workflow === INVOICES.id ? '@ana' : null);
+    const owners = ['run.failed', 'run.awaiting_human_feedback', 'run.completed'].map(
+      (type) => noticeOf([sampleEvent(type)], ownerOf).owner,
+    );
+    expect(owners).toEqual(['@ana', '@ana', null]);
+    const ofTwo = noticeOf(sampleFailures(5), ownerOf);
+    expect(ofTwo.owner).toBeNull();
+  });
+
   test('a digest counts what happened, and says that it was held back', () => {
     const digest = {
       since: '2026-01-01T00:00:00.000Z',
       until: '2026-01-02T00:00:00.000Z',
       reason: 'muted',
-      alerts: [{ labels: { workflow_id: INVOICES.id }, state: 'resolved', count: 3 }],
+      alerts: [
+        {
+          labels: { source: 'eu', workflow_id: INVOICES.id },
+          state: 'resolved',
+          count: 3,
+          name: 'invoices',
+        },
+      ],
       by_type: { 'run.completed': 214, 'run.failed': 3 },
     };
     const notice = noticeOf([sampleAlert('alert.firing', { data: { digest } })]);
-    expect(notice.title).toBe('failed-runs: 214 completed, 3 failed');
+    expect(notice.title).toBe('failed-runs: 214 completed, 3 failed in 1 d');
     expect(notice.lines).toEqual(['This was held back while muted.']);
-    expect(notice.runs[0]?.text).toBe('workflow_id 3f0c6f0e: 3, resolved');
+    expect(notice.runs[0]?.text).toBe('invoices, source eu: 3 events, resolved');
   });
 });
 
