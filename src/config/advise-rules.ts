@@ -37,13 +37,13 @@ function finding({ at }: Given, path: readonly (string | number)[], message: str
 
 function unknownEndpoints({ rule, at }: Given, { endpoints }: Config): Finding[] {
   const known = { what: 'endpoint', names: Object.keys(endpoints) };
-  const told = [
+  const notified = [
     ...rule.notify.map((name, index) => ({ name, path: ['notify', index] })),
     ...rule.escalate.flatMap((step, number) =>
       step.notify.map((name, index) => ({ name, path: ['escalate', number, 'notify', index] })),
     ),
   ];
-  return told.flatMap(({ name, path }) => unknownName(['rules', at, ...path], name, known));
+  return notified.flatMap(({ name, path }) => unknownName(['rules', at, ...path], name, known));
 }
 
 function unknownSources({ rule: { when }, at }: Given, { sources }: Config): Finding[] {

@@ -207,7 +207,7 @@ describe('alerts in Redis', () => {
     expect(alert).toMatchObject({ state: 'pending', startedAt: rightTime });
   });
 
-  test('a process whose own clock is behind judges once it has measured', async () => {
+  test('a process with a slow clock judges once it has measured', async () => {
     await end('run.failed');
     const judge = createJudge(deps({ now: () => now - 5 * MINUTE }));
     await wait(MINUTE, judge);

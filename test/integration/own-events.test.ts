@@ -134,12 +134,12 @@ describe('the log of events', () => {
     expect(await retention.forgetOwnEvents(now - 1)).toEqual({ forgotten: 1, mayGoOn: false });
     expect(await listed({ type: loggedTypes(['alert.*']) })).toEqual([kept]);
     await retention.forgetOwnEvents(now);
-    // A counter and the last chunk of the log stay.
+    // A counter and the last chunk of the log are kept.
     const left = (await stores.keysLeft()).map((key) => key.slice(key.indexOf('}:') + 2));
     expect(left.filter((key) => /^event(s|:evt)|own-events/.test(key))).toEqual([]);
   });
 
-  test('the text of a system event stays while the log or a delivery needs it', async () => {
+  test('the text of a system event is kept while the log or a delivery needs it', async () => {
     const id = await raise({ endpoint: 'ops' }, 'audit');
     const [waiting] = (await deliveries.list({}, { limit: 1 })).items;
     await retention.forgetOwnEvents(now + 1);

@@ -17,8 +17,8 @@ export function overflowKey(rule: string): string {
 }
 
 /**
- * A rule as it judges this group. Its events are of many groups, so that none resolves its alert, and no
- * threshold can be told; they are counted and an alert says so.
+ * A rule as it judges this group. Its events are of many groups: none of them resolves its alert, and no
+ * threshold means anything. They are counted, and an alert says so.
  */
 export function overflowRule(rule: Rule): Rule {
   const { condition, annotations, groupIntervalMs } = rule;

@@ -24,7 +24,7 @@ export class RuleIndex {
     }
   }
 
-  /** The rules whose `when` an event meets. */
+  /** The rules that have no condition which an event does not meet. */
   meeting(event: IndexedEvent): Rule[] {
     const found = traitsOf(event).flatMap((trait) => this.byTrait.get(trait) ?? []);
     return [...found, ...this.ofAll].filter((rule) => meets(rule, event));

@@ -258,7 +258,7 @@ end
 `;
 
 /**
- * Forgets events that are about no run. The text of one stays while deliveries of it do.
+ * Forgets events that are about no run. The text of one is kept while it has deliveries.
  *
  * KEYS  those that the plan names.
  * ARGV  plan as JSON
