@@ -6,10 +6,11 @@ import { EXIT, usageError } from '../exit.ts';
 import { collectPair, untilText } from '../options.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { count, plain, relative, upcoming } from '../render/text.ts';
+import { workflowIds } from '../filters.ts';
 import { note, writeJson } from '../report.ts';
 import { resolveSilence } from '../resolve.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
-import { workflowIds } from '../workflows.ts';
+
 import { labelsText } from './alerts.ts';
 
 interface MatcherFlags {
