@@ -113,7 +113,7 @@ async function judgeBatch(deps: JudgeDeps, work: Work, claimed: Claimed): Promis
   // After a conflict the next batch judges the same again.
   if (pools === null) return;
   deps.count(batch.counts);
-  for (const [rule, events] of batch.overflowed) deps.onOverflow(rule, events);
+  for (const [rule, number] of batch.overflowed) deps.onOverflow(rule, number);
   deps.dispatch(pools);
 }
 

@@ -26,6 +26,7 @@ const ADVICE: readonly ((given: Given, config: Config) => Finding[])[] = [
   oncePerRun,
   alwaysMuted,
   endless,
+  withoutEnd,
   withoutEffect,
 ];
 
@@ -156,16 +157,24 @@ function endless(given: Given): Finding[] {
   const { events = [], threshold, digest, resolve } = given.rule;
   if (threshold !== undefined || digest !== undefined || resolve?.after !== undefined) return none;
   const resolving = resolve?.events ?? ['run.completed'];
-  const fired = typesOf(events);
-  if (resolve === undefined && fired.ofRuns.length === 0 && fired.ofSystem.length > 0) {
-    const message = `run.completed says nothing of ${fired.ofSystem[0]}, so that its alerts never resolve: set resolve.events, such as [source.recovered], or resolve.after`;
-    return finding(given, ['events'], message);
-  }
   const { ofRuns, ofSystem } = typesOf(resolving);
   if (![...ofRuns, ...ofSystem].every((type) => ruleWants(events, type))) return none;
+  const others = resolve?.events === undefined ? 'resolve.events' : 'other events';
   const message =
     `${resolving.join(', ')} opens alerts of this rule, so it cannot resolve them: ` +
-    `set ${resolve?.events === undefined ? 'resolve.after or resolve.events' : 'resolve.after, or other events'}`;
+    `set resolve.after or ${others}`;
+  return finding(given, ['events'], message);
+}
+
+/** Runs that complete say nothing about what is no run. */
+function withoutEnd(given: Given): Finding[] {
+  const { events = [], threshold, digest, resolve } = given.rule;
+  if (threshold !== undefined || digest !== undefined || resolve !== undefined) return none;
+  const { ofRuns, ofSystem } = typesOf(events);
+  if (ofRuns.length > 0 || ofSystem.length === 0) return none;
+  const message =
+    `run.completed says nothing of ${ofSystem[0]}, so that its alerts never resolve: ` +
+    'set resolve.events, such as [source.recovered], or resolve.after';
   return finding(given, ['events'], message);
 }
 

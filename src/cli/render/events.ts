@@ -54,9 +54,12 @@ interface OwnData {
   error?: { message: string } | null;
 }
 
+function nameOf(event: AnyEventView): string | null {
+  return isRunEvent(event) ? event.data.workflow_name : null;
+}
+
 /** Only where a name is known: an id says little beside the run's. */
 function workflowColumn(events: readonly AnyEventView[]): Column<AnyEventView>[] {
-  const nameOf = (event: AnyEventView) => (isRunEvent(event) ? event.data.workflow_name : null);
   const isNamed = events.some((event) => nameOf(event) !== null);
   return isNamed ? [{ head: 'WORKFLOW', value: (event) => nameOf(event) ?? '-' }] : [];
 }

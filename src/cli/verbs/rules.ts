@@ -3,7 +3,7 @@ import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { moment, type Moment } from '../options.ts';
 import { renderTable, type Column } from '../render/table.ts';
-import { count } from '../render/text.ts';
+import { count as counted } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
 import { labelsText } from './alerts.ts';
@@ -56,7 +56,7 @@ function nothingSent({ events, rules }: RehearsalView): string {
   const isMatched = rules.some(({ matched }) => matched > 0);
   return isMatched
     ? 'Nothing would have been sent so far.'
-    : `No rule matches any of the ${count(events, 'event')}.`;
+    : `No rule matches any of the ${counted(events, 'event')}.`;
 }
 
 const RULE_COLUMNS: Column<RehearsalView['rules'][number]>[] = [

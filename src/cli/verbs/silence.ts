@@ -5,7 +5,7 @@ import type { CliContext } from '../context.ts';
 import { EXIT, usageError } from '../exit.ts';
 import { collectPair, untilText } from '../options.ts';
 import { renderTable, type Column } from '../render/table.ts';
-import { count, plain, relative, upcoming } from '../render/text.ts';
+import { count as counted, plain, relative, upcoming } from '../render/text.ts';
 import { workflowIds } from '../filters.ts';
 import { note, writeJson } from '../report.ts';
 import { resolveSilence } from '../resolve.ts';
@@ -137,11 +137,11 @@ async function preview(context: CliContext, flags: SilenceFlags): Promise<number
   }
   const { alerts } = found.now;
   const { events, by_rule: byRule } = found.last_24h;
-  stdout.write(`now: ${count(alerts.length, 'alert')}\n`);
+  stdout.write(`now: ${counted(alerts.length, 'alert')}\n`);
   for (const alert of alerts) {
     stdout.write(`  ${plain(alert.id)}  ${plain(alert.rule)}  ${plain(labelsText(alert))}\n`);
   }
-  stdout.write(`last 24 hours: ${count(events, 'event')}\n`);
+  stdout.write(`last 24 hours: ${counted(events, 'event')}\n`);
   for (const [rule, count] of Object.entries(byRule)) {
     stdout.write(`  ${plain(rule)}  ${count}\n`);
   }
