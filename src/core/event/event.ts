@@ -61,7 +61,7 @@ export const ALERT_EVENT_TYPES = [
   'alert.resolved',
 ] as const;
 
-export type AlertEventType = (typeof ALERT_EVENT_TYPES)[number];
+type AlertEventType = (typeof ALERT_EVENT_TYPES)[number];
 
 /** The event that a test of an endpoint sends. */
 export const TEST_EVENT_TYPE = 'runwatch.test';
