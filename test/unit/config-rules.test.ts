@@ -88,7 +88,10 @@ describe('rules of the configuration', () => {
     ['events: [run.failed], when: { workflow_id: invoices }', 'give its id, wf-1'],
     ['events: ["discovery.*"]', 'set discover of the source'],
     ['events: [source.unreachable]', 'never resolve: set resolve.events'],
-    ['events: ["source.*"], resolve: { events: [source.recovered] }', 'set resolve.after or other events'],
+    [
+      'events: ["source.*"], resolve: { events: [source.recovered] }',
+      'set resolve.after or other events',
+    ],
     ['events: [source.unreachable], when: { workflow_id: wf-1 }', 'never matches: leave it out'],
     ['events: ["endpoint.*"], when: { metadata: { env: prod } }', 'is about no run'],
     ['events: [endpoint.failing], when: { source: default }', 'is about no source'],
@@ -103,7 +106,10 @@ describe('rules of the configuration', () => {
     ],
     ['events: [run.failed], mute_time_intervals: [always]', 'leave no time at which it notifies'],
     ['events: [run.failed], mute_time_intervals: [days, nights]', 'leave no time'],
-    ['events: [run.failed], resolve: { events: [run.failed] }', 'set resolve.after or other events'],
+    [
+      'events: [run.failed], resolve: { events: [run.failed] }',
+      'set resolve.after or other events',
+    ],
     ['events: [run.failed], for: 10m', 'for: it has no effect without threshold'],
   ])('the rule { %s } works, with a warning that names the cure', (fields, expected) => {
     const loaded = load(rule(fields));
