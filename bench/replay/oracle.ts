@@ -18,8 +18,8 @@ const AROUND = [0.88, 0.91, 0.94, 0.97, 1, 1.03, 1.06, 1.09, 1.12];
 type Plan = (ageS: number) => number;
 
 /**
- * Polls as if the true durations of each workflow were known, at the least cost of requests and delay:
- * the best that a policy can do which goes by age alone.
+ * Polls as if the true durations of each workflow were known, at the least cost of requests and delay.
+ * No policy that goes by age alone can do better.
  * @param known other runs of the same workflows
  * @param priceS seconds of delay that one request is worth
  */

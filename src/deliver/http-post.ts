@@ -56,8 +56,8 @@ export type PostResult =
 
 /**
  * Sends one request over the guarded agents and reads a bounded part of its answer. It uses Node's own
- * client: got, on top of the same, takes two and a half times as long, and all that it would add here is
- * switched off (see `npm run bench -- deliver`).
+ * client. got takes two and a half times as long (`npm run bench -- deliver`), and all that it adds
+ * would be switched off here.
  * @param deadline ends the request. After the status has arrived that is no error: a receiver that answers
  *   200 and is slow with the body has answered 200.
  */
@@ -133,8 +133,8 @@ function authorizationIn({ username, password }: URL): Record<string, string> {
 }
 
 /**
- * Notes how far a request has come, and destroys it if it may not start when its first byte would be sent: a
- * process can be frozen at any step before.
+ * Notes how far a request has come, and destroys it if it may not start when its first byte would be
+ * sent. A process can be frozen at any step before.
  */
 function follow(sending: ClientRequest, { url, mayStart }: PostRequest, progress: Progress): void {
   const start = () => {

@@ -12,7 +12,7 @@ export const MOST_NAMES = 2_000;
 /** Workflows without a name that are looked for at a time, and that are known to have none. */
 const MOST_WANTED = 1_000;
 
-/** Workflows that one pass over the list looks at. */
+/** The most workflows that one pass over the list reads. */
 const MOST_READ = 2_000;
 
 /** Workflows on a page, halved while pages are too large. */
@@ -36,7 +36,7 @@ const PATIENCE_MS = 60_000;
 /** The share of the rate limit up to which it is hardly used. */
 const SPARE = 0.5;
 
-/** How often the names that other processes have read are looked at, ms. */
+/** How often names that other processes have read are loaded, ms. */
 const OTHERS_EVERY_MS = 30_000;
 
 interface WorkflowNameStore {
@@ -64,7 +64,7 @@ export interface WorkflowReader {
 
 /** A pass over the list of workflows. */
 interface Pass {
-  /** Workflows that were looked at. */
+  /** Workflows read so far. */
   read: number;
   size: number;
 }
@@ -86,8 +86,8 @@ interface SourceNames {
 }
 
 /**
- * The names that Noxus gives workflows, learned from its list: only once a watch has a workflow without
- * a name, a page at a time, with what the rate limit leaves. Without the list, ids stand for names.
+ * The names that Noxus gives workflows, learned from its list. It is read once a watch has a workflow
+ * without a name, a page at a time, with what the rate limit leaves. Without it, ids stand for names.
  */
 export class WorkflowNames {
   private readonly bySource = new Map<string, SourceNames>();

@@ -54,7 +54,7 @@ export class EventBell {
     };
   }
 
-  /** How often it has rung: while that stays the same, so does the log, as far as this process knows. */
+  /** How often it has rung: while that is the same, so is the log, as far as this process knows. */
   get rings(): number {
     return this.rung;
   }

@@ -27,8 +27,9 @@ const AWAITING_STRETCH = 5;
 
 /**
  * Backoff between failed polls. A source that fails for all its runs is paused as a whole, so this
- * concerns runs of a source that answers others. With a factor of 2, a run of a source that fails by
- * half waits up to a minute after seven failures, by chance one run in 128; with this one, after twelve.
+ * concerns runs of a source that answers others. A source that fails by half fails seven times in a row
+ * for one run in 128: with a factor of 2, that run would wait up to a minute. With this one, it takes
+ * twelve failures.
  */
 const TROUBLE_BACKOFF = { baseMs: 1_000, maxMs: 60_000, factor: 1.5 };
 

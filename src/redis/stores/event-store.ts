@@ -71,9 +71,9 @@ const MOST_WALKS = 20;
 const FOLLOW_CHUNK = 100;
 
 /**
- * Followers read at most this often, ms, all at the same moments: where events come fast, they take
- * several at once, and one read is enough for all that follow the same. Without it eight dashboards cost
- * twice the CPU at 50 events a second (`bench -- browser`).
+ * Followers read at most this often, ms, all at the same moments. Where events come fast, one read takes
+ * several, and is enough for all that follow the same. Without it eight dashboards cost twice the CPU at
+ * 50 events a second (`bench -- browser`).
  */
 const FOLLOW_EVERY_MS = 100;
 

@@ -14,7 +14,7 @@ export type { DeliveryView, EndpointTestView, EventView, RotatedView };
 
 export type Watch = WatchView;
 
-/** By whom something is marked as handled, and until when. */
+/** The user that has marked something as handled, and until when. */
 export type Acknowledged = NonNullable<Watch['acknowledged']>;
 
 export type DeliveryDetail = DeliveryDetailView;

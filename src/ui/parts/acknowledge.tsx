@@ -109,7 +109,7 @@ function Form({ what, send, onDone }: Asked) {
   );
 }
 
-/** The user who has something in hand, and the comment. */
+/** The user that has marked something as handled, and the comment. */
 export function AcknowledgedBy({
   acknowledged,
 }: {

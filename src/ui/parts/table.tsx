@@ -113,8 +113,8 @@ interface RowProps<Item> {
 }
 
 /**
- * Draws rows. One that stays as it was keeps its node, which Preact then passes over: scrolling draws
- * the rows that come into view, no others.
+ * Draws rows. An unchanged row keeps its node, which Preact then skips: scrolling draws only the rows
+ * that come into view.
  */
 function useRows<Item>(props: TableProps<Item>, marked: string | null) {
   const current = useRef(props);
