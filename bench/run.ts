@@ -6,6 +6,7 @@ import { benchAttack } from './attack.ts';
 import { benchBatch } from './batch.ts';
 import { benchBrowser } from './browser.ts';
 import { benchBudget, BUDGET_CELLS } from './budget.ts';
+import { benchCapacity } from './capacity.ts';
 import { benchDeliver } from './deliver.ts';
 import { benchFailover } from './failover.ts';
 import { benchFrozen } from './frozen.ts';
@@ -18,6 +19,7 @@ import { benchMemory } from './memory.ts';
 import { benchPlaces } from './places.ts';
 import { benchPoll } from './poll.ts';
 import { benchReplay } from './replay.ts';
+import { benchRolling } from './rolling.ts';
 import { benchRules } from './rules.ts';
 import { benchTakeover } from './takeover.ts';
 import { isMet, machine, table } from './support/figures.ts';
@@ -33,7 +35,7 @@ import { benchYear } from './year.ts';
 const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
-names: rules, poll, idle, browser, latency, takeover, frozen, skew, failover, ha, batch, budget, watches, api, memory, deliver,
+names: rules, capacity, poll, idle, browser, latency, takeover, frozen, skew, failover, ha, rolling, batch, budget, watches, api, memory, deliver,
        places, shapes, streams,
        isolation, hostile, attack, soak, year, live, replay
   --json               one JSON document instead of a table
@@ -44,6 +46,8 @@ poll:
   --seconds <n>        length of a round (3)
   --watches <n>        runs that are polled (1000)
   --concurrency <n>    polls at once (64)
+capacity:
+  --seconds <n>        length of each step (5)
 idle:
   --seconds <n>        how long nothing is done (60)
 browser (needs Chromium):
@@ -103,6 +107,10 @@ year:
   --minutes <n>        how long runs begin, end and are forgotten at least (3)
 ha:
   --rounds <n>         primaries killed, of Sentinels and of a cluster each (5)
+rolling:
+  --rate <n>           runs that begin each second (20)
+  --seconds <n>        how long none is replaced (20)
+  --from <commit>      the version that is replaced (this one, under another number)
 live:
   --runs <n>           runs that are watched (400)
   --seconds <n>        how long runs begin (150)
@@ -146,6 +154,7 @@ const { values, positionals } = parseArgs({
     queued: { type: 'string', default: '10000' },
     budget: { type: 'string' },
     trace: { type: 'string' },
+    from: { type: 'string' },
   },
 });
 
@@ -165,6 +174,8 @@ const benches = {
       concurrency: bounded('concurrency', 1_000),
       profileDir,
     }),
+  capacity: () =>
+    benchCapacity({ seconds: given('seconds', { usual: 5, least: 2, most: 60 }), profileDir }),
   budget: () =>
     benchBudget({
       seed: bounded('seed', 1_000_000),
@@ -234,6 +245,12 @@ const benches = {
     }),
   year: () => benchYear({ minutes: given('minutes', { usual: 3, least: 1, most: 600 }) }),
   ha: () => benchHa({ rounds: rounds(5) }),
+  rolling: () =>
+    benchRolling({
+      rate: given('rate', { usual: 20, least: 1, most: 200 }),
+      seconds: given('seconds', { usual: 20, least: 5, most: 600 }),
+      from: values.from,
+    }),
   replay: () =>
     benchReplay({
       seed: bounded('seed', 1_000_000),
@@ -315,7 +332,7 @@ function rounds(usual: number): number {
 function bounded(
   option: Exclude<
     keyof typeof values,
-    'json' | 'check' | 'batch' | 'profile' | 'budget' | 'trace' | 'cells'
+    'json' | 'check' | 'batch' | 'profile' | 'budget' | 'trace' | 'cells' | 'from'
   >,
   most: number,
   least = 1,

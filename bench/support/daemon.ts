@@ -30,6 +30,8 @@ interface DaemonOptions {
   config: Record<string, unknown>;
   /** Where Node writes a CPU profile when the daemon ends; null for none. */
   profileDir: string | null;
+  /** The entry point of another build. */
+  main?: string;
   /** Allows {@link BenchDaemon.inspect}. */
   inspect?: boolean;
   /** Allows {@link BenchDaemon.setClock}. */
@@ -105,7 +107,15 @@ export async function startDaemon(
   const preload = preloadFlags(options);
   const child = spawn(
     process.execPath,
-    [...AS_IN_THE_IMAGE, ...profile, ...preload, MAIN, 'serve', '--config', configPath],
+    [
+      ...AS_IN_THE_IMAGE,
+      ...profile,
+      ...preload,
+      options.main ?? MAIN,
+      'serve',
+      '--config',
+      configPath,
+    ],
     { stdio: ['ignore', log.fd, 'inherit', ...(preload.length > 0 ? (['ipc'] as const) : [])] },
   );
   context.onEnd(() => endProcess(child));

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findOnPath } from './metrics.ts';
@@ -12,9 +14,12 @@ interface Check {
   args: string[];
 }
 
+/** A helm that `go install` made takes the cluster for an old one. */
+const KUBERNETES = ['--kube-version', '1.31.0'];
+
 /** What is in `deploy/`, by the tools that will read it. */
 export function deployParts(): Part[] {
-  const secret = ['--set', 'existingSecret=runwatch'];
+  const secret = [...KUBERNETES, '--set', 'existingSecret=runwatch'];
   const all = ['serviceMonitor', 'prometheusRule', 'ingress'].flatMap((one) => [
     '--set',
     `${one}.enabled=true`,
@@ -30,7 +35,7 @@ export function deployParts(): Part[] {
         args: ['test', 'rules', 'deploy/prometheus/rules.test.yaml'],
       },
     ]),
-    partOf('helm', 'helm.sh', [
+    partOf('helm', 'go install helm.sh/helm/v3/cmd/helm@v3.22.0', [
       { title: 'the chart is a chart', args: ['lint', CHART, ...secret] },
       { title: 'the chart renders', args: ['template', 'runwatch', CHART, ...secret] },
       {
@@ -49,12 +54,18 @@ export function deployParts(): Part[] {
 }
 
 function partOf(tool: string, from: string, checks: Check[]): Part {
-  const command = findOnPath(tool);
+  const command = findOnPath(tool) ?? ofGo(tool);
   return {
     title: `${tool} on deploy/`,
     missing: command === null ? `there is no ${tool} (${from})` : null,
     play: () => Promise.all(checks.map((check) => play(command ?? '', check))),
   };
+}
+
+/** A program that `go install` has put into its usual folder; null where there is none. */
+function ofGo(tool: string): string | null {
+  const path = join(homedir(), 'go/bin', tool);
+  return existsSync(path) ? path : null;
 }
 
 async function play(command: string, { title, args }: Check): Promise<CaseResult> {
