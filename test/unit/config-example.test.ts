@@ -1,6 +1,7 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
 import { z } from 'zod';
@@ -189,5 +190,24 @@ describe('the example configuration', () => {
     });
     const unexplained = bare.map((index) => lines[index]?.trim());
     expect(unexplained).toEqual([]);
+  });
+});
+
+describe('config examples', () => {
+  const FOLDER = fileURLToPath(new URL('../../config/examples/', import.meta.url));
+
+  const ENV = {
+    HOME: '/home/me',
+    NOXUS_API_KEY: 'nox',
+    SLACK_WEBHOOK_URL: 'https://hooks.slack.com/services/T0/B0/x',
+    SLACK_BOT_TOKEN: 'xoxb-token',
+    PAGERDUTY_ROUTING_KEY: 'R0123456789abcdef0123456789abcde',
+    SMTP_PASSWORD: 'smtp-password',
+  };
+
+  test.each(readdirSync(FOLDER))('config/examples/%s passes config --check --strict', (file) => {
+    const configPath = FOLDER + file;
+    const loaded = loadConfig({ purpose: 'serve', env: ENV, configPath, strict: true });
+    expect(loaded.kind === 'invalid' ? loaded.problems.map(formatProblem) : []).toEqual([]);
   });
 });

@@ -1,11 +1,94 @@
 import { readFile } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { format, resolveConfig } from 'prettier';
+import { parse } from 'yaml';
 import { referencePages } from '../../scripts/docs.ts';
+import { CHECKS } from '../../src/daemon/health.ts';
+import { createMetrics } from '../../src/telemetry/metrics.ts';
 
 test('the generated pages in docs are what `npm run docs` writes', async () => {
   for (const [path, text] of Object.entries(await referencePages())) {
     const written = await format(text, { ...(await resolveConfig(path)), filepath: path });
     expect([path, await readFile(path, 'utf8')]).toEqual([path, written]);
   }
+});
+
+const TESTS = join(import.meta.dirname, '..');
+const DOCUMENT = readFileSync(join(TESTS, '../docs/security.md'), 'utf8');
+
+const named = [...DOCUMENT.matchAll(/`([\w/-]+) › ([^`]+)`/g)];
+
+test('each promise in docs/security.md names its tests', () => {
+  const rows = DOCUMENT.split('\n').filter((line) => /^\| (?!promise|-)/.test(line));
+  expect(rows.length).toBeGreaterThan(20);
+  expect(rows.filter((row) => !row.includes(' › '))).toEqual([]);
+  expect(named.length).toBeGreaterThan(40);
+});
+
+test.each(named.map(([, file = '', title = '']) => [title, file]))(
+  'docs/security.md names the test "%s" in %s',
+  (title, file) => {
+    const path = join(TESTS, `${file}.test.ts`);
+    expect([path, existsSync(path)]).toEqual([path, true]);
+    const source = readFileSync(path, 'utf8');
+    expect(source).toMatch(
+      new RegExp(`(?:describe|it|test)(?:\\.each)?[^]*?['"\`]${escaped(title)}`),
+    );
+  },
+);
+
+function escaped(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+}
+
+const read = (path: string) => readFile(new URL(`../../${path}`, import.meta.url), 'utf8');
+
+/** Names of metrics, histograms also by their parts. */
+function knownMetrics(): Set<string> {
+  const { registry } = createMetrics('1.2.3', () => Promise.reject(new Error('no store')));
+  const names = registry.getMetricsAsArray().map(({ name }) => name);
+  return new Set(names.flatMap((name) => [name, `${name}_bucket`, `${name}_sum`, `${name}_count`]));
+}
+
+const metricsIn = (text: string) => [...text.matchAll(/\brunwatch_[a-z_]+/g)].map(([name]) => name);
+
+test('the alert rules and the dashboard use metrics that exist', async () => {
+  const known = knownMetrics();
+  const dashboard = await read('deploy/grafana/runwatch.json');
+  const { panels } = JSON.parse(dashboard) as { panels: { targets?: { expr: string }[] }[] };
+  const rules = parse(await read('deploy/prometheus/rules.yaml')) as {
+    groups: { rules: { expr: string }[] }[];
+  };
+  const expressions = [
+    ...panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr)),
+    ...rules.groups.flatMap((group) => group.rules.map(({ expr }) => expr)),
+  ];
+  expect(expressions.length).toBeGreaterThan(30);
+  const used = expressions.flatMap(metricsIn);
+  expect(used.filter((name) => !known.has(name))).toEqual([]);
+});
+
+test('there is an alert for every check of readiness that is not ok', async () => {
+  const rules = await read('deploy/prometheus/rules.yaml');
+  // Without a matcher: it fires for checks that are yet to come, too.
+  expect(rules).toMatch(/expr: min by \(check\) \(runwatch_check_ok\) == 0/);
+  const named = [...rules.matchAll(/runwatch_check_ok\{check="([^"]+)"\}/g)].map(
+    ([, name]) => name,
+  );
+  expect(CHECKS).toEqual(expect.arrayContaining(named));
+});
+
+test('the rights that the documentation gives to a user of Redis are those that are tested', async () => {
+  const [, documented] = /ACL SETUSER runwatch on >… (.+)/.exec(await read('docs/deploy.md')) ?? [];
+  const tested = await read('test/integration/connection.test.ts');
+  const [, rights = ''] = /const rights = \[(.+)\];/.exec(tested) ?? [];
+  const words = [...rights.matchAll(/'([^']+)'/g)].map(([, word = '']) => word);
+  expect(documented).toBe(words.join(' ').replaceAll('{connection}', '{runwatch}'));
+});
+
+test('the chart has the alert rules of deploy/prometheus', async () => {
+  const rules = await read('deploy/prometheus/rules.yaml');
+  expect(await read('deploy/helm/runwatch/rules.yaml')).toBe(rules);
 });

@@ -1,9 +1,13 @@
-import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
+import { describe, expect, test } from '@jest/globals';
+import { Webhook } from 'standardwebhooks';
 import { networkError, statusError, timeoutError } from '../../src/deliver/attempt-error.ts';
 import { Deadline } from '../../src/deadline.ts';
 import { responseText } from '../../src/deliver/http-post.ts';
 import { customHeaders, headerProblem } from '../../src/deliver/channels/webhook.ts';
+import { BODY_KINDS } from '../../src/deliver/channels/bodies.ts';
+import type { Message } from '../../src/deliver/channels/channel.ts';
+import { createSigner, deriveSecret, generateSecret } from '../../src/deliver/secrets/sign.ts';
 
 const failing = (code: string) => Object.assign(new Error('secret'), { code });
 
@@ -164,4 +168,164 @@ describe('deadline', () => {
     kept.release();
     expect([kept.signal.aborted, released.signal.aborted]).toEqual([true, false]);
   });
+});
+
+const FAILED = {
+  id: 'evt_1',
+  type: 'run.failed',
+  timestamp: '2026-01-01T12:02:05.500Z',
+  data: {
+    run_id: 'run-1',
+    run: {
+      id: 'run-1',
+      workflow_id: 'workflow-1',
+      group_id: 'group-1',
+      workflow_version_id: null,
+      status: 'failed',
+      progress: 40,
+      created_at: '2026-01-01T11:59:59.000Z',
+      started_at: '2026-01-01T12:00:00.000Z',
+      finished_at: '2026-01-01T12:02:05.500Z',
+      source: null,
+      user_id: null,
+      conversation_id: null,
+      observed_at: '2026-01-01T12:02:06.000Z',
+    },
+    previous: { status: 'running', progress: 40 },
+    sequence: 3,
+    detected_at: '2026-01-01T12:02:06.000Z',
+    detection_delay_ms: 500,
+    watch: {
+      source: 'default',
+      metadata: { team: 'R&D', note: '<!channel> 🚀' },
+      registered_at: '2026-01-01T11:59:59.500Z',
+    },
+  },
+};
+
+/** A system event: its data have a shape of their own. */
+const ALERT = {
+  id: 'evt_2',
+  type: 'endpoint.failing',
+  timestamp: '2026-01-01T12:00:00.000Z',
+  data: { endpoint: 'ops', failing_for: 5, last: { status: 500 } },
+};
+
+const text = JSON.stringify(FAILED);
+const render = (kind: keyof typeof BODY_KINDS, event: object): unknown =>
+  JSON.parse(BODY_KINDS[kind].render(JSON.stringify(event)));
+
+describe('every kind of body', () => {
+  test.each([
+    ['standard', 'application/json'],
+    ['cloudevents', 'application/cloudevents+json'],
+  ] as const)(
+    'body kind %s is %s, with the same bytes each time for the same event',
+    (kind, contentType) => {
+      expect(BODY_KINDS[kind].contentType).toBe(contentType);
+      expect(BODY_KINDS[kind].render(text)).toBe(BODY_KINDS[kind].render(text));
+    },
+  );
+
+  test('a standard body is the text of the event, byte for byte', () => {
+    const odd = '{"id" : "evt_1",\n "x":"\\u00e9\\/é"}';
+    expect(BODY_KINDS.standard.render(odd)).toBe(odd);
+  });
+});
+
+describe('a CloudEvent', () => {
+  test("a CloudEvent carries the event's data under the attributes of version 1.0", () => {
+    expect(render('cloudevents', FAILED)).toEqual({
+      specversion: '1.0',
+      id: 'evt_1',
+      source: '/runwatch/default',
+      type: 'runwatch.run.failed',
+      subject: 'run-1',
+      time: '2026-01-01T12:02:05.500Z',
+      datacontenttype: 'application/json',
+      data: FAILED.data,
+    });
+  });
+
+  test('a CloudEvent of a system event has no subject', () => {
+    expect(render('cloudevents', ALERT)).toEqual({
+      specversion: '1.0',
+      id: 'evt_2',
+      source: '/runwatch',
+      type: 'runwatch.endpoint.failing',
+      time: ALERT.timestamp,
+      datacontenttype: 'application/json',
+      data: ALERT.data,
+    });
+    expect(render('cloudevents', { ...ALERT, type: 'runwatch.test' })).toMatchObject({
+      type: 'runwatch.test',
+    });
+  });
+});
+
+const message: Message = {
+  eventId: 'evt_1',
+  eventType: 'run.failed',
+  body: '{"a":"é 🚀 \\u2028"}',
+};
+
+describe('signing', () => {
+  test('a signature matches the example of the Standard Webhooks specification', () => {
+    const sign = createSigner(['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']);
+    const example: Message = {
+      eventId: 'msg_p5jXN8AQM9LWM0D4loKWxJek',
+      eventType: 'run.failed',
+      body: '{"test": 2432232314}',
+    };
+    expect(sign(example, 1_614_265_330_999)).toEqual({
+      'webhook-id': 'msg_p5jXN8AQM9LWM0D4loKWxJek',
+      'webhook-timestamp': '1614265330',
+      'webhook-signature': 'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=',
+    });
+  });
+
+  test('both secrets verify while one replaces the other, and no third does', () => {
+    const [old, next, other] = [generateSecret(), generateSecret(), generateSecret()];
+    const headers = createSigner([next, old])(message, Date.now());
+    expect(headers['webhook-signature']?.split(' ')).toHaveLength(2);
+    expect(new Webhook(old).verify(message.body, headers)).toEqual(JSON.parse(message.body));
+    expect(new Webhook(next).verify(message.body, headers)).toEqual(JSON.parse(message.body));
+    expect(() => new Webhook(other).verify(message.body, headers)).toThrow('No matching signature');
+  });
+
+  test('a webhook without a secret has an id and a time, and no signature', () => {
+    expect(createSigner([])(message, 1_000)).toEqual({
+      'webhook-id': 'evt_1',
+      'webhook-timestamp': '1',
+    });
+  });
+
+  test('a generated secret holds 32 bytes and is new each time', () => {
+    const secret = generateSecret();
+    expect(secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
+    expect(generateSecret()).not.toBe(secret);
+  });
+
+  test.each(['hunter2', 'whsec_', 'whsec_%%%%'])(
+    'the secret %s is refused without being repeated',
+    (secret) => {
+      const create = () => createSigner([secret]);
+      expect(create).toThrow(expect.objectContaining({ code: 'invalid_webhook_secret' }));
+      expect(create).toThrow(expect.not.objectContaining({ cause: expect.anything() }));
+    },
+  );
+});
+
+test('a derived secret belongs to scheme, host, port and path of a URL, and to the instance', () => {
+  const [one, other] = [generateSecret(), generateSecret()];
+  const derive = (url: string) => deriveSecret(one, url);
+  expect(derive('https://a.example/x?token=1')).toBe(derive('https://a.example:443/x'));
+  const all = ['https://a.example/x', 'https://a.example/y', 'https://b.example/x'].map(derive);
+  const others = [
+    derive('http://a.example/x'),
+    derive('https://a.example:8443/x'),
+    deriveSecret(other, 'https://a.example/x'),
+  ];
+  expect(new Set([...all, ...others]).size).toBe(6);
+  for (const secret of all) expect(Buffer.from(secret.slice(6), 'base64')).toHaveLength(32);
 });

@@ -1,9 +1,15 @@
 import { describe, expect, test } from '@jest/globals';
 import { isoTime } from '../../src/core/event/event.ts';
-import { emptyStatistics, learn, type Statistics } from '../../src/core/cadence/hazard.ts';
+import {
+  emptyStatistics,
+  learn,
+  type Statistics,
+  DECAY,
+  hazard,
+} from '../../src/core/cadence/hazard.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { watchedRun } from '../../src/core/watch/watch-change.ts';
-import { workflowPolling } from '../../src/core/cadence/workflow-polling.ts';
+import { workflowPolling, expectedPolling } from '../../src/core/cadence/workflow-polling.ts';
 import type { WorkflowStatistics } from '../../src/core/cadence/phase.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { seededRandom } from '../../src/simulator/seeded-random.ts';
@@ -109,5 +115,97 @@ describe('expected polling of a workflow', () => {
     const delayS = mean(seen.map((one) => one.delayS));
     expect(Math.abs((expected?.requests ?? 0) / requests - 1)).toBeLessThan(0.15);
     expect(Math.abs((expected?.delayS ?? 0) / delayS - 1)).toBeLessThan(0.15);
+  });
+});
+
+describe('expected polling', () => {
+  const random = seededRandom(7);
+
+  /** Enough to average out the jitter of single polls. */
+  const REPEATS = 8;
+
+  /** A draw from a log-normal distribution. Source: Box and Muller, 1958. */
+  function logNormal(median: number, sigma: number): number {
+    const angle = 2 * Math.PI * random();
+    return median * Math.exp(sigma * Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(angle));
+  }
+
+  function learned(durations: number[]): Statistics {
+    return durations.reduce<Statistics>(
+      (statistics, toS) => learn(statistics, { fromS: 0, toS, ended: true }),
+      emptyStatistics(),
+    );
+  }
+
+  /** Polls a run from its beginning to the poll that sees its end. */
+  function pollOnce(duration: number, intervalAt: (ageS: number) => number) {
+    let [requests, ageS] = [1, 0];
+    while (ageS < duration) {
+      ageS += intervalAt(ageS) * (0.9 + 0.2 * random());
+      requests += 1;
+    }
+    return { requests, delayS: ageS - duration };
+  }
+
+  /** Polls runs of these durations repeatedly; each counts as much as in the statistics. */
+  function replay(durations: number[], intervalAt: (ageS: number) => number) {
+    let [requests, delayS, weights] = [0, 0, 0];
+    for (const [at, duration] of durations.entries()) {
+      const weight = DECAY ** (durations.length - 1 - at);
+      for (let time = 0; time < REPEATS; time += 1) {
+        const polled = pollOnce(duration, intervalAt);
+        requests += weight * polled.requests;
+        delayS += weight * polled.delayS;
+        weights += weight;
+      }
+    }
+    return { requests: requests / weights, delayS: delayS / weights };
+  }
+
+  const draw = (count: number, one: () => number) => Array.from({ length: count }, one);
+
+  describe('what polling is expected to come to', () => {
+    const kinds: [string, () => number][] = [
+      ['runs of about 8 s', () => logNormal(8, 0.3)],
+      [
+        'runs of about 5 min, some of which fail early',
+        () => (random() < 0.08 ? logNormal(4, 0.5) : logNormal(300, 0.4)),
+      ],
+      ['runs of two kinds', () => logNormal(random() < 0.5 ? 20 : 1_200, 0.2)],
+      ['runs without a typical length', () => 10 * (1 - random()) ** (-1 / 1.2)],
+    ];
+
+    test.each(kinds)(
+      'expected polling is within a tenth of a replay of the observed runs: %s',
+      (_what, one) => {
+        const durations = draw(600, one);
+        const statistics = learned(durations);
+        const intervalAt = (ageS: number) => {
+          const density = Math.sqrt(hazard(statistics, ageS, 1 / Math.max(ageS, 0.5)) / (2 * 0.2));
+          return Math.min(Math.max(1 / density, 0.5), Math.max(ageS, 0.5), 60);
+        };
+        const seen = replay(durations, intervalAt);
+        const expected = expectedPolling(statistics, intervalAt);
+        expect(Math.abs((expected?.requests ?? 0) / seen.requests - 1)).toBeLessThan(0.1);
+        expect(Math.abs((expected?.delayS ?? 0) / seen.delayS - 1)).toBeLessThan(0.1);
+      },
+    );
+
+    test('expected delay is half an interval for evenly spaced polls', () => {
+      const statistics = learned(draw(600, () => 100 * random()));
+      const expected = expectedPolling(statistics, () => 5);
+      expect(expected?.delayS).toBeCloseTo(2.5, 0);
+      expect(expected?.requests).toBeCloseTo(1 + 50 / 5 + 0.5, 0);
+    });
+
+    test('expected polling is unknown until a handful of runs have ended', () => {
+      expect(expectedPolling(learned([8, 8, 8]), () => 1)).toBeNull();
+      expect(expectedPolling(emptyStatistics(), () => 1)).toBeNull();
+    });
+
+    test('expected polling is computed in bounded time even for excessive polling', () => {
+      const statistics = learned(draw(50, () => 86_400));
+      expect(expectedPolling(statistics, () => 0.001)?.requests).toBe(5_001);
+    });
   });
 });

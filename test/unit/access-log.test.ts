@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { createLineRate } from '../../src/http/access-log.ts';
+import { requestTarget } from '../../src/core/request-target.ts';
 
 test('one line per key and interval is due, with the count since the last line', () => {
   const dueFor = createLineRate({ intervalMs: 10, keys: 2 });
@@ -16,4 +17,11 @@ test('keys beyond the limit are counted together', () => {
   expect(dueFor('another', 11)).toBe(1);
   expect(dueFor('yet another', 11)).toBe(998);
   expect(dueFor('one too many', 12)).toBe(0);
+});
+
+test.each([
+  ['https://example.com/v1/runs?size=2#top', 'https:', 'example.com', '', '/v1/runs?size=2'],
+  ['http://[::1]:8080', 'http:', '::1', '8080', '/'],
+])('the request target of %s', (url, protocol, hostname, port, path) => {
+  expect(requestTarget(new URL(url))).toEqual({ protocol, hostname, port, path });
 });

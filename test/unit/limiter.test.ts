@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { graceMs, holdMs, roundMs } from '../../src/core/source/limiter.ts';
+import { graceMs, holdMs, roundMs, autoConcurrency } from '../../src/core/source/limiter.ts';
 import { patienceMs, pollKind } from '../../src/core/cadence/load.ts';
 
 const ROUND_MS = 20_000;
@@ -39,5 +39,31 @@ describe('a rate limit', () => {
   test('a rate limit gives every watch its turn once in a round', () => {
     expect(roundMs(200, limit)).toBe(20_000);
     expect(roundMs(0, limit)).toBe(0);
+  });
+});
+
+const source = (perSecond: number, timeoutMs = 10_000) => ({
+  limit: { requests: perSecond, perMs: 1_000 },
+  timeoutMs,
+});
+
+describe('concurrent requests to a source', () => {
+  test.each([
+    [10, 10_000, 100],
+    [200, 3_000, 600],
+    [200, 10_000, 1_024],
+    [1, 1_000, 16],
+  ])(
+    'a source with %d requests a second and answers of %d ms gets %d concurrent requests',
+    (perSecond, timeoutMs, expected) => {
+      const one = source(perSecond, timeoutMs);
+      expect(autoConcurrency(one, [one])).toBe(expected);
+    },
+  );
+
+  test('sources that together need more concurrent requests than a process should hold share them', () => {
+    const [large, small] = [source(300), source(100)];
+    expect(autoConcurrency(large, [large, small])).toBe(768);
+    expect(autoConcurrency(small, [large, small])).toBe(256);
   });
 });
