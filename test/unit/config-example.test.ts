@@ -196,7 +196,7 @@ describe('the example configuration', () => {
 describe('config examples', () => {
   const FOLDER = fileURLToPath(new URL('../../config/examples/', import.meta.url));
 
-  const ENV = {
+  const EXAMPLES_ENV = {
     HOME: '/home/me',
     NOXUS_API_KEY: 'nox',
     SLACK_WEBHOOK_URL: 'https://hooks.slack.com/services/T0/B0/x',
@@ -207,7 +207,7 @@ describe('config examples', () => {
 
   test.each(readdirSync(FOLDER))('config/examples/%s passes config --check --strict', (file) => {
     const configPath = FOLDER + file;
-    const loaded = loadConfig({ purpose: 'serve', env: ENV, configPath, strict: true });
+    const loaded = loadConfig({ purpose: 'serve', env: EXAMPLES_ENV, configPath, strict: true });
     expect(loaded.kind === 'invalid' ? loaded.problems.map(formatProblem) : []).toEqual([]);
   });
 });

@@ -74,10 +74,10 @@ test('there is an alert for every check of readiness that is not ok', async () =
   const rules = await read('deploy/prometheus/rules.yaml');
   // Without a matcher: it fires for checks that are yet to come, too.
   expect(rules).toMatch(/expr: min by \(check\) \(runwatch_check_ok\) == 0/);
-  const named = [...rules.matchAll(/runwatch_check_ok\{check="([^"]+)"\}/g)].map(
+  const checks = [...rules.matchAll(/runwatch_check_ok\{check="([^"]+)"\}/g)].map(
     ([, name]) => name,
   );
-  expect(CHECKS).toEqual(expect.arrayContaining(named));
+  expect(CHECKS).toEqual(expect.arrayContaining(checks));
 });
 
 test('the rights that the documentation gives to a user of Redis are those that are tested', async () => {

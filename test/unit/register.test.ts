@@ -139,7 +139,7 @@ describe('register watches', () => {
     now: () => NOON,
   });
 
-  function request(runId: string, endpoint = 'ops', metadata = {}): Registration {
+  function requestOf(runId: string, endpoint = 'ops', metadata = {}): Registration {
     const subscriptions = [{ kind: 'endpoint' as const, endpoint }];
     return { source: 'default', runId, subscriptions, metadata };
   }
@@ -152,7 +152,7 @@ describe('register watches', () => {
   describe('a batch that repeats a run', () => {
     test('a batch that repeats a run writes its watch once, with all requests, and answers each', async () => {
       const requests = Array.from({ length: 1_000 }, (_, at) =>
-        request('r', `endpoint-${at % 3}`, { at: String(at) }),
+        requestOf('r', `endpoint-${at % 3}`, { at: String(at) }),
       );
       const results = await registerWatches(requests);
       expect(writes).toHaveLength(1);
@@ -167,18 +167,22 @@ describe('register watches', () => {
     });
 
     test('a batch sends each new subscription one event of a run that has ended', async () => {
-      await registerWatches([request('r', 'first')]);
+      await registerWatches([requestOf('r', 'first')]);
       const { watch } = stored.get('default/r')!;
       const notice = { eventId: 'evt_1', type: 'run.failed' as const };
       stored.set('default/r', { watch: { ...watch, state: 'finished', notice }, version: 1 });
-      await registerWatches([request('r', 'first'), request('r', 'late'), request('r', 'late')]);
+      await registerWatches([
+        requestOf('r', 'first'),
+        requestOf('r', 'late'),
+        requestOf('r', 'late'),
+      ]);
       expect(writes.at(-1)?.deliveries.map(({ endpoint }) => endpoint)).toEqual(['late']);
     });
 
     test('a batch keeps the order of its results, even where one watch is written again', async () => {
       contested.add('default/b');
       const ids = ['a', 'b', 'a', 'c', 'b'];
-      const results = await registerWatches(ids.map((id) => request(id)));
+      const results = await registerWatches(ids.map((id) => requestOf(id)));
       expect(results.map((result) => `${result?.watch.runId} ${result?.kind}`)).toEqual([
         'a created',
         'b created',
@@ -191,7 +195,7 @@ describe('register watches', () => {
 
   describe('a watch that has as many webhooks as one may have', () => {
     const withWebhook = (number: number): Registration => ({
-      ...request('r'),
+      ...requestOf('r'),
       subscriptions: [webhookTo(`https://a.example/${number}`, ['*'])],
     });
 
@@ -211,7 +215,7 @@ describe('register watches', () => {
 
     test('a watch with the most webhooks takes endpoints, and webhooks that it has already', async () => {
       await registerWatches(Array.from({ length: 50 }, (_, at) => withWebhook(at)));
-      const results = await registerWatches([withWebhook(7), request('r', 'ops')]);
+      const results = await registerWatches([withWebhook(7), requestOf('r', 'ops')]);
       expect(results.map((result) => result?.kind)).toEqual(['merged', 'merged']);
       expect(stored.get('default/r')?.watch.subscriptions).toHaveLength(51);
     });

@@ -114,8 +114,8 @@ describe('a scripted run', () => {
 
   test('a scripted run is absent before it is visible, and once it is deleted', () => {
     const script = scripted({ visible_after_ms: 100, deleted_after_ms: 200 });
-    const kinds = [-1, 99, 100, 199, 200, 9_999].map((elapsed) => runAt(script, elapsed).kind);
-    expect(kinds).toEqual(['not_found', 'not_found', 'run', 'run', 'not_found', 'not_found']);
+    const answers = [-1, 99, 100, 199, 200, 9_999].map((elapsed) => runAt(script, elapsed).kind);
+    expect(answers).toEqual(['not_found', 'not_found', 'run', 'run', 'not_found', 'not_found']);
   });
 
   test('a scripted run is rejected at all times where the script says so', () => {

@@ -12,13 +12,14 @@ import { watchedRun } from '../../src/core/watch/watch-change.ts';
 import { workflowPolling, expectedPolling } from '../../src/core/cadence/workflow-polling.ts';
 import type { WorkflowStatistics } from '../../src/core/cadence/phase.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
+import type { Random } from '../../src/core/backoff.ts';
 import { seededRandom } from '../../src/simulator/seeded-random.ts';
 import { observeContext, newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
 
-const random = seededRandom(11);
+const arrivals = seededRandom(11);
 
 /** A draw from a log-normal distribution. Source: Box and Muller, 1958. */
-function logNormal(median: number, sigma: number): number {
+function logNormal(random: Random, median: number, sigma: number): number {
   const angle = 2 * Math.PI * random();
   return median * Math.exp(sigma * Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(angle));
 }
@@ -76,7 +77,7 @@ function watchRun(
       { kind: 'run', run },
       {
         ...observeContext(now),
-        random,
+        random: arrivals,
         statistics: (_source, _workflow, state) => workflow.states.get(state),
       },
     );
@@ -91,14 +92,17 @@ const mean = (values: number[]) => values.reduce((sum, one) => sum + one, 0) / v
 
 describe('expected polling of a workflow', () => {
   test.each([
-    ['runs of about a minute', () => ({ queuedMs: 0, workMs: logNormal(60_000, 0.3) })],
+    ['runs of about a minute', () => ({ queuedMs: 0, workMs: logNormal(arrivals, 60_000, 0.3) })],
     [
       'runs of about 20 min that wait in a queue',
-      () => ({ queuedMs: logNormal(30_000, 0.5), workMs: logNormal(1_200_000, 0.4) }),
+      () => ({
+        queuedMs: logNormal(arrivals, 30_000, 0.5),
+        workMs: logNormal(arrivals, 1_200_000, 0.4),
+      }),
     ],
     [
       'runs of two kinds',
-      () => ({ queuedMs: 0, workMs: logNormal(random() < 0.3 ? 8_000 : 600_000, 0.2) }),
+      () => ({ queuedMs: 0, workMs: logNormal(arrivals, arrivals() < 0.3 ? 8_000 : 600_000, 0.2) }),
     ],
   ])("expected polling matches a replay by the daemon's rules: %s", (_what, draw) => {
     const { workflow, take } = learner();
@@ -119,16 +123,11 @@ describe('expected polling of a workflow', () => {
 });
 
 describe('expected polling', () => {
-  const random = seededRandom(7);
+  const draws = seededRandom(7);
+  const around = (median: number, sigma: number) => logNormal(draws, median, sigma);
 
   /** Enough to average out the jitter of single polls. */
   const REPEATS = 8;
-
-  /** A draw from a log-normal distribution. Source: Box and Muller, 1958. */
-  function logNormal(median: number, sigma: number): number {
-    const angle = 2 * Math.PI * random();
-    return median * Math.exp(sigma * Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(angle));
-  }
 
   function learned(durations: number[]): Statistics {
     return durations.reduce<Statistics>(
@@ -141,7 +140,7 @@ describe('expected polling', () => {
   function pollOnce(duration: number, intervalAt: (ageS: number) => number) {
     let [requests, ageS] = [1, 0];
     while (ageS < duration) {
-      ageS += intervalAt(ageS) * (0.9 + 0.2 * random());
+      ageS += intervalAt(ageS) * (0.9 + 0.2 * draws());
       requests += 1;
     }
     return { requests, delayS: ageS - duration };
@@ -166,13 +165,13 @@ describe('expected polling', () => {
 
   describe('what polling is expected to come to', () => {
     const kinds: [string, () => number][] = [
-      ['runs of about 8 s', () => logNormal(8, 0.3)],
+      ['runs of about 8 s', () => around(8, 0.3)],
       [
         'runs of about 5 min, some of which fail early',
-        () => (random() < 0.08 ? logNormal(4, 0.5) : logNormal(300, 0.4)),
+        () => (draws() < 0.08 ? around(4, 0.5) : around(300, 0.4)),
       ],
-      ['runs of two kinds', () => logNormal(random() < 0.5 ? 20 : 1_200, 0.2)],
-      ['runs without a typical length', () => 10 * (1 - random()) ** (-1 / 1.2)],
+      ['runs of two kinds', () => around(draws() < 0.5 ? 20 : 1_200, 0.2)],
+      ['runs without a typical length', () => 10 * (1 - draws()) ** (-1 / 1.2)],
     ];
 
     test.each(kinds)(
@@ -192,7 +191,7 @@ describe('expected polling', () => {
     );
 
     test('expected delay is half an interval for evenly spaced polls', () => {
-      const statistics = learned(draw(600, () => 100 * random()));
+      const statistics = learned(draw(600, () => 100 * draws()));
       const expected = expectedPolling(statistics, () => 5);
       expect(expected?.delayS).toBeCloseTo(2.5, 0);
       expect(expected?.requests).toBeCloseTo(1 + 50 / 5 + 0.5, 0);
