@@ -8,7 +8,6 @@ import {
   withChangedState,
 } from '../core/watch/watch.ts';
 import type { TraceChange, WatchStore } from './ports.ts';
-import { RunwatchError } from '../core/errors.ts';
 
 interface EndWatchDependencies {
   watches: Pick<WatchStore, 'get' | 'commit'>;
