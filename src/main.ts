@@ -103,6 +103,7 @@ function dependencies(): CliDependencies {
         version: host.version,
         stdout,
         stderr,
+        hasColors: io.stdout.colors.isColorSupported,
       });
       // A part that did not stop in time must not keep the process alive.
       return process.exit(exitCode);

@@ -62,7 +62,7 @@ export interface Environment {
 export async function startEnvironment(options: EnvironmentOptions): Promise<Environment> {
   const { tempDir, respond, version } = options;
   const logFile = createWriteStream(tempDir.logPath);
-  const log = await createLogger({ level: 'info', pretty: false, destination: logFile });
+  const log = createLogger({ level: 'info', destination: logFile });
   const lifecycle = createLifecycle(log);
   lifecycle.onStop('log file', async () => {
     logFile.end();

@@ -1,12 +1,10 @@
 import { PassThrough } from 'node:stream';
-import { text } from 'node:stream/consumers';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { writeJson, writeJsonLine } from '../../src/cli/report.ts';
 import { outputOf } from '../../src/cli/context.ts';
 import { escapeControls, withoutControls } from '../../src/core/controls.ts';
 import { toSnapshot, wireRunSchema } from '../../src/noxus/run.ts';
-import { createLogger } from '../../src/telemetry/logger.ts';
 import { NOON } from '../support/builders.ts';
 
 const HARMFUL = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u;
@@ -58,18 +56,5 @@ describe('text that came from elsewhere', () => {
     };
     expect(written(true).replaceAll('\n', '')).not.toMatch(HARMFUL);
     expect(written(false)).toContain('\u202e');
-  });
-
-  test('the pretty log shows control characters as escapes, in messages and fields', async () => {
-    const destination = new PassThrough();
-    const log = await createLogger({ level: 'info', pretty: true, destination });
-    const written = text(destination);
-    log.error({ status: NASTY, nested: { deep: NASTY }, err: new Error(`boom ${NASTY}`) }, NASTY);
-    log.info({ path: 'C:\\u001b' }, 'a backslash is no escape');
-    await new Promise((resolve) => setImmediate(resolve));
-    destination.end();
-    const lines = await written;
-    expect(lines.replaceAll('\n', '')).not.toMatch(HARMFUL);
-    expect(lines).toContain('\\u001b[2J');
   });
 });

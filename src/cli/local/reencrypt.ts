@@ -40,7 +40,9 @@ export async function reencryptVerb(
     throw usageError('there is no key to encrypt with: set RUNWATCH_ENCRYPTION_KEY');
   }
   // What goes wrong with Redis is worth a line; what goes well is not.
-  const log = await createLogger({ level: 'warn', pretty: false, destination: io.stderr.stream });
+  const { stream, isTty, colors } = io.stderr;
+  const terminal = isTty ? { colors: colors.isColorSupported } : null;
+  const log = createLogger({ level: 'warn', terminal, destination: stream });
   const lifecycle = createLifecycle(log);
   try {
     const report = await reencryptStored({ config, log, lifecycle, discard });

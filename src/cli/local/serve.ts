@@ -28,6 +28,8 @@ interface ServeDependencies {
   version: string;
   stdout: NodeJS.WriteStream & { fd: number };
   stderr: NodeJS.WriteStream;
+  /** Whether lines on a terminal may have colours. */
+  hasColors: boolean;
 }
 
 /**
@@ -50,11 +52,12 @@ async function run(
   load: () => LoadedConfig | InvalidConfig,
   deps: ServeDependencies,
 ): Promise<number> {
-  const pretty = deps.stdout.isTTY;
-  const log = await createLogger({ level: config.log.level, pretty, destination: deps.stdout });
+  const { stdout } = deps;
+  const terminal = stdout.isTTY ? { colors: deps.hasColors } : null;
+  const log = createLogger({ level: config.log.level, terminal, destination: stdout });
   for (const warning of warnings) log.warn(`configuration: ${formatProblem(warning)}`);
   // Events for log endpoints are no diagnostics, so the log level does not filter them.
-  const eventLog = await createLogger({ level: 'trace', pretty, destination: deps.stdout });
+  const eventLog = createLogger({ level: 'trace', terminal, destination: stdout });
   const lifecycle = createLifecycle(log);
   const timeoutMs = config.server.shutdown_timeout;
   let signalled = false;
@@ -66,7 +69,7 @@ async function run(
     },
     hangUp() {
       // A terminal that was closed sends the same signal.
-      if (pretty && !isatty(deps.stdout.fd)) return false;
+      if (terminal !== null && !isatty(stdout.fd)) return false;
       // One that comes during the start is served after it, by what the file says then.
       void started.then((daemon) => daemon?.reload(load()));
       return true;
