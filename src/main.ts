@@ -134,7 +134,7 @@ function dependencies(): CliDependencies {
       handleSignal('SIGHUP', { code: 'terminated', exitCode: 143 });
       const { runDemo } = await import('./demo/demo.ts');
       const { startDaemon } = await import('./daemon.ts');
-      return runDemo(options, {
+      const exitCode = await runDemo(options, {
         startDaemon,
         io,
         isLive: io.stdout.isTty && !env.noColor && !env.isDumb,
@@ -142,6 +142,8 @@ function dependencies(): CliDependencies {
         version: host.version,
         signal,
       });
+      // As for `serve`.
+      return process.exit(exitCode);
     },
   };
 }

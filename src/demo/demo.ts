@@ -77,6 +77,7 @@ async function runScenario({ keep }: { keep: boolean }, context: DemoContext): P
   const environment = await openEnvironment(keep, board, context);
   try {
     signal.throwIfAborted();
+    for (const line of overture(environment.url)) display.write(line);
     const client = createDaemonClient(
       {
         url: environment.url,
@@ -92,7 +93,11 @@ async function runScenario({ keep }: { keep: boolean }, context: DemoContext): P
     const figures = await takeFigures(board, result, { client, environment });
     const isGood = report(context, figures, problemsOf(board, result, figures));
     if (!isGood) tempDir.keepForReading();
-    if (!isGood || !keep) return isGood ? EXIT.ok : EXIT.failure;
+    if (!isGood) return EXIT.failure;
+    if (!keep) {
+      for (const line of NEXT) display.write(line);
+      return EXIT.ok;
+    }
     await keepRunning(board, environment, context);
     return exitCodeOfInterrupt(signal.reason);
   } finally {
@@ -125,13 +130,13 @@ async function takeFigures(
   { watches, endpoint, requestsInPause }: ScenarioResult,
   { client, environment }: { client: DaemonClient; environment: Environment },
 ): Promise<Figures> {
-  const { total, maxInFlightPerRun } = environment.noxus.requests;
   const { data: logged } = await collectPages(
     ({ limit, cursor }) => client.listEvents({ limit, after: cursor }),
     Infinity,
   );
   const events = logged.filter(isRunEvent);
-  const requests = { total, maxInFlightPerRun };
+  const { default: streamed, onprem } = environment.noxus;
+  const requests = { default: streamed.requests, onprem: onprem.requests };
   const now = Date.now();
   return computeFigures({ board, events, watches, endpoint, requests, requestsInPause, now });
 }
@@ -167,7 +172,7 @@ async function keepRunning(
   const lines = afterwardLines({
     url: environment.url,
     isUsual: environment.url === context.usualUrl,
-    noxusUrl: environment.noxus.url,
+    noxusUrl: environment.noxus.default.url,
     logPath: context.tempDir.logPath,
     waitingRunId: waiting?.script.id ?? '',
   });
@@ -175,22 +180,48 @@ async function keepRunning(
   await untilAborted(context.signal);
 }
 
-/** The lines before the scenario starts. */
+/** The lines before anything starts. */
 function introduction(version: string): Line[] {
   return [
     [
       bold(`runwatch ${version}`),
-      text(': a simulated Noxus, the real daemon with a Redis of its own, and'),
+      text(' watches runs of Noxus and sends webhooks of what becomes of'),
     ],
-    [text('a receiver that verifies every webhook. Nothing leaves this machine.')],
-    BLANK,
-    [
-      text(
-        `${SCENARIO.length} runs, ${countExpected(SCENARIO)} webhooks to come, in about 15 seconds:`,
-      ),
-    ],
+    [text('them. Here Noxus and the receiver are simulated; the daemon and its Redis are')],
+    [text('real. Nothing leaves this machine, and nothing stays on it.')],
     BLANK,
   ];
+}
+
+/** The lines once everything runs. */
+function overture(url: string): Line[] {
+  const webhooks = countExpected(SCENARIO);
+  return [
+    [dim('Dashboard  '), text(`${url}/`)],
+    BLANK,
+    [text(`${SCENARIO.length} runs, and ${webhooks} webhooks to come, within about 15 seconds.`)],
+    [dim('Each line is a webhook: when it came, its event, the run, and how long after')],
+    [dim('the change in Noxus.')],
+    BLANK,
+  ];
+}
+
+/** What to try after a demo that does not go on. */
+const NEXT: readonly Line[] = [
+  BLANK,
+  [bold('Next')],
+  ...commandLines([
+    ['npx runwatch demo --keep', 'the same, and it goes on: dashboard, API, own runs'],
+    ['npx runwatch simulate', 'the simulated Noxus alone, for a daemon of your own'],
+    ['npx runwatch doctor', 'what is still missing for your own Noxus'],
+  ]),
+  BLANK,
+];
+
+/** Commands below one another, each with what it is for. */
+function commandLines(commands: readonly (readonly [string, string])[]): Line[] {
+  const width = Math.max(...commands.map(([command]) => command.length));
+  return commands.map(([command, purpose]) => [text(`  ${command.padEnd(width)}  `), dim(purpose)]);
 }
 
 /** Addresses for users that go on trying things. */
@@ -209,29 +240,29 @@ interface Places {
 function afterwardLines(places: Places): Line[] {
   const { url, isUsual, noxusUrl, logPath, waitingRunId } = places;
   const runwatch = isUsual ? 'npx runwatch' : `RUNWATCH_URL=${url} npx runwatch`;
-  const post = `curl -s -X POST -H 'content-type: application/json' ${noxusUrl}/_sim/runs`;
+  const post = `curl -s -H 'content-type: application/json' ${noxusUrl}/_sim/runs`;
   return [
     BLANK,
     [bold('Everything still runs.'), text(' New webhooks appear here. Ctrl-C ends the demo.')],
     BLANK,
-    comment('See what the daemon knows:'),
-    command(`${runwatch} list`),
-    command(`${runwatch} show ${waitingRunId}`),
-    command(`${runwatch} events --follow`),
-    command(`${runwatch} deliveries`),
+    [dim('Dashboard   '), text(`${url}/`)],
+    [dim('API         '), text(`${url}/docs`)],
+    [dim('Log         '), text(logPath)],
     BLANK,
-    comment('Answer the run that waits for a human:'),
+    comment('What needs a person now:'),
+    command(`${runwatch} attention`),
+    comment('Answer the run that waits for a human, and see its webhook here:'),
     command(`${post}/${waitingRunId} -d '{"status":"completed","progress":100}'`),
-    BLANK,
-    comment('Start another run, and watch the id in the answer:'),
-    command(`${post} -d '{"story":"fails"}'`),
-    command(`${runwatch} watch <run-id> --wait`),
-    BLANK,
-    [dim('API documentation  '), text(`${url}/docs`)],
-    [dim("The daemon's log   "), text(logPath)],
+    comment('Start a run that fails, and wait for it:'),
+    command(
+      `${post} -d '{"story":"fails","id":"${OWN_RUN}"}' && ${runwatch} watch ${OWN_RUN} --wait`,
+    ),
     BLANK,
   ];
 }
+
+/** The id of the run that users start by the printed command. */
+const OWN_RUN = 'my-run';
 
 function comment(words: string): Line {
   return [dim(words)];

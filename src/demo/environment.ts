@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { configSchema, type Config } from '../config/schema.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { createLifecycle, startOrUndo, type Lifecycle } from '../lifecycle.ts';
+import { STALL_AFTER_MS, WORKFLOWS, type SourceName } from './scenario.ts';
 import { startReceiver, type ReceivedWebhook } from '../simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../simulator/server.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
@@ -45,9 +46,12 @@ interface EnvironmentOptions {
   respond: (webhook: ReceivedWebhook) => number;
 }
 
+/** A simulated Noxus for each source. */
+export type Sources = Readonly<Record<SourceName, Simulator>>;
+
 /** All parts of the demo. */
 export interface Environment {
-  noxus: Simulator;
+  noxus: Sources;
   /** Where the daemon's API answers. */
   url: string;
   receiverUrl: string;
@@ -70,8 +74,7 @@ export async function startEnvironment(options: EnvironmentOptions): Promise<Env
   });
   return startOrUndo(lifecycle, STOP_MS, async () => {
     const secret = `whsec_${randomBytes(32).toString('base64')}`;
-    const noxus = await startSimulator();
-    lifecycle.onStop('simulator', () => noxus.close());
+    const noxus = await startSources(lifecycle);
     const receiver = await startReceiver({ secrets: [secret], respond, keep: 0 });
     lifecycle.onStop('receiver', () => receiver.close());
     const port = options.onUsualPort && (await isFree(USUAL_PORT)) ? USUAL_PORT : 0;
@@ -88,6 +91,17 @@ export async function startEnvironment(options: EnvironmentOptions): Promise<Env
   });
 }
 
+async function startSources(lifecycle: Lifecycle): Promise<Sources> {
+  const started = async () => {
+    const noxus = await startSimulator();
+    lifecycle.onStop('simulator', () => noxus.close());
+    return noxus;
+  };
+  const [streamed, polled] = await Promise.all([started(), started()]);
+  polled.fault({ kind: 'status', status: 404, on: 'stream' });
+  return { default: streamed, onprem: polled };
+}
+
 /** The demo always runs its own Redis, so the usual hint to name one would not help. */
 function explain(error: unknown): never {
   if (!(error instanceof RunwatchError) || error.code !== 'redis_server_missing') throw error;
@@ -99,7 +113,7 @@ function explain(error: unknown): never {
 }
 
 interface Parts {
-  noxus: Simulator;
+  noxus: Sources;
   receiverUrl: string;
   secret: string;
   port: number;
@@ -111,15 +125,18 @@ function settings({ noxus, receiverUrl, secret, port, tempDir }: Parts): Config 
   return configSchema.parse({
     data_dir: tempDir.dataDir,
     server: { port, shutdown_timeout: '5s' },
-    sources: {
-      default: {
-        base_url: noxus.url,
-        api_key: noxus.apiKey,
-        rate_limit: { requests: 100, per: '1s' },
-      },
-    },
+    sources: Object.fromEntries(
+      Object.entries(noxus).map(([name, { url, apiKey }]) => [
+        name,
+        { base_url: url, api_key: apiKey, rate_limit: { requests: 100, per: '1s' } },
+      ]),
+    ),
     // A list would defer the poll that finds the deleted run.
     polling: { max_interval: '2s', gone_after: '3s', batch: 'off' },
+    watches: { stall_after: `${STALL_AFTER_MS}ms` },
+    workflows: Object.fromEntries(
+      Object.entries(WORKFLOWS).map(([name, { id }]) => [id, { name }]),
+    ),
     endpoints: {
       [ENDPOINT]: { type: 'webhook', url: receiverUrl, secret, retry: ['1s', '2s', '5s'] },
     },
@@ -173,7 +190,8 @@ export function createTempDir(): TempDir {
     },
     remove() {
       endRedis(dataDir);
-      if (!kept) rmSync(path, { recursive: true, force: true });
+      // A Redis that was just killed may still have written.
+      if (!kept) rmSync(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
     },
   };
 }

@@ -51,6 +51,11 @@ export function render(line: Line, colors: Colors): string {
   return line.map(({ text: words, style }) => style?.(words, colors) ?? words).join('');
 }
 
+/** `62 ms`, `2.4 s` */
+export function delayText(ms: number): string {
+  return ms < 1_000 ? `${Math.max(0, Math.round(ms))} ms` : seconds(ms);
+}
+
 /** `2.4 s` */
 export function seconds(ms: number): string {
   return `${(ms / 1_000).toFixed(1)} s`;

@@ -2,8 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { DaemonClient } from '../client/client.ts';
 import type { EndpointView, WatchView } from '../client/types.ts';
 import { RunwatchError } from '../core/errors.ts';
-import type { Simulator } from '../simulator/server.ts';
-import { SCENARIO, PAUSE, type DemoRun, type ScenarioRun } from './scenario.ts';
+import type { Sources } from './environment.ts';
+import {
+  countExpected,
+  SCENARIO,
+  PAUSE,
+  workflowOf,
+  type DemoRun,
+  type ScenarioRun,
+} from './scenario.ts';
 import type { Display, View } from './screen.ts';
 import { seconds } from './line.ts';
 import { remarkLine, isComplete, type Scoreboard } from './scoreboard.ts';
@@ -12,7 +19,7 @@ import { remarkLine, isComplete, type Scoreboard } from './scoreboard.ts';
 const FRAME_MS = 140;
 
 /** The scenario takes about fifteen seconds; the demo does not wait longer than this, ms. */
-const TIME_LIMIT_MS = 23_000;
+const TIME_LIMIT_MS = 40_000;
 
 /** The demo notices the pause up to a frame late, so it counts no requests this close to its end. */
 const PAUSE_MARGIN_MS = 250;
@@ -27,21 +34,23 @@ export interface ScenarioResult {
 }
 
 interface PlayerDependencies {
-  noxus: Simulator;
+  noxus: Sources;
   client: DaemonClient;
   display: Display;
   signal: AbortSignal;
 }
 
 /** Adds the runs of the scenario to the simulated Noxus, which starts them. */
-export function addRuns(noxus: Simulator): DemoRun[] {
+export function addRuns(noxus: Sources): DemoRun[] {
   const registeredAt = Date.now();
   return SCENARIO.map((planned) => addRun(noxus, planned, registeredAt));
 }
 
-function addRun(noxus: Simulator, planned: ScenarioRun, registeredAt: number): DemoRun {
-  const script = noxus.add({
+function addRun(noxus: Sources, planned: ScenarioRun, registeredAt: number): DemoRun {
+  const { id: workflowId, source } = workflowOf(planned);
+  const script = noxus[source].add({
     ...planned.plot,
+    workflow_id: workflowId,
     ...(planned.id !== undefined && { id: planned.id }),
   });
   return { ...planned, script, registeredAt };
@@ -49,10 +58,11 @@ function addRun(noxus: Simulator, planned: ScenarioRun, registeredAt: number): D
 
 async function register(client: DaemonClient, runs: readonly DemoRun[]): Promise<void> {
   const { results } = await client.registerBatch(
-    runs.map(({ script, name, timeoutMs }) => ({
-      run_id: script.id,
-      metadata: { name },
-      ...(timeoutMs !== undefined && { timeout: `${timeoutMs}ms` }),
+    runs.map((run) => ({
+      run_id: run.script.id,
+      source: workflowOf(run).source,
+      metadata: { name: run.name },
+      ...(run.timeoutMs !== undefined && { timeout: `${run.timeoutMs}ms` }),
     })),
   );
   const refused = results.find(({ status }) => status !== 201);
@@ -79,7 +89,7 @@ export async function playScenario(
     const [watches, endpoint] = await readDaemon(deps.client);
     const elapsedMs = Date.now() - startedAt;
     pause.tick(elapsedMs);
-    display.update(viewOf(board, watches, { elapsedMs, requests: deps.noxus.requests.total }));
+    display.update(viewOf(board, watches, { elapsedMs, requests: totalOf(deps.noxus) }));
     if (isOver(board, watches, endpoint) || elapsedMs > TIME_LIMIT_MS) {
       return { watches, endpoint, requestsInPause: pause.requests() };
     }
@@ -105,7 +115,10 @@ function isOver(
   endpoint: EndpointView,
 ): boolean {
   const ended = board.runs.every(({ script, end }) => watches.get(script.id)?.state === end);
-  return ended && isComplete(board) && endpoint.counts['pending'] === 0;
+  // The endpoint may have been read before the last webhook was due, or before its answer was noted.
+  const { delivered = 0, pending } = endpoint.counts;
+  const isNoted = delivered >= countExpected(board.runs) && pending === 0;
+  return ended && isComplete(board) && isNoted;
 }
 
 function viewOf(
@@ -122,8 +135,16 @@ function viewOf(
   return { ...figures, rows };
 }
 
+/** Requests to all of them so far. */
+function totalOf(noxus: Sources): number {
+  return Object.values(noxus).reduce((sum, { requests }) => sum + requests.total, 0);
+}
+
 /** Makes Noxus answer 429 for a while, and counts the requests during that time. */
-function createPause({ noxus, display }: PlayerDependencies, startedAt: number) {
+function createPause(
+  { noxus: { default: noxus }, display }: PlayerDependencies,
+  startedAt: number,
+) {
   let ordered = false;
   let noticedAt: number | null = null;
   return {
@@ -134,7 +155,7 @@ function createPause({ noxus, display }: PlayerDependencies, startedAt: number) 
       }
       if (noticedAt !== null || noxus.requests.statuses['429'] === undefined) return;
       noticedAt = Date.now();
-      const words = `Noxus answers 429: it takes no requests for ${seconds(PAUSE.forMs)}`;
+      const words = `Noxus answers 429 and takes no requests for ${seconds(PAUSE.forMs)}`;
       display.write(remarkLine(noticedAt - startedAt, words));
     },
     requests(): number | null {

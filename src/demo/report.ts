@@ -4,22 +4,25 @@ import { wantsEvent } from '../core/event/event.ts';
 import { isTerminalStatus } from '../core/run/snapshot.ts';
 import type { RequestLog } from '../simulator/request-log.ts';
 import { type Arrival, type Scoreboard, webhookProblems } from './scoreboard.ts';
-import { BLANK, bold, dim, inColorOf, seconds, text, type Line } from './line.ts';
+import { BLANK, bold, delayText, dim, inColorOf, text, type Line } from './line.ts';
 import type { ScenarioResult } from './player.ts';
-import type { DemoRun } from './scenario.ts';
+import { workflowOf, type DemoRun, type SourceName } from './scenario.ts';
 
 /** The fixed interval to compare with, ms. */
 const FIXED_INTERVAL_MS = 5_000;
 
-/** The delay of terminal events, from `finished_at` to arrival. */
+/** Of the runs of one source that met no obstacle. */
 interface Delay {
-  runs: number;
+  webhooks: number;
   medianMs: number;
   maxMs: number;
-  /** The obstacle of the slowest one; null for none. */
-  obstacle: string | null;
-  /** The maximum among those without an obstacle. */
-  maxUnobstructedMs: number;
+  readsPerRun: number;
+}
+
+/** A delay that the scenario provokes. */
+interface Obstructed {
+  obstacle: string;
+  lateMs: number;
 }
 
 /** The demo in numbers. */
@@ -32,10 +35,12 @@ export interface Figures {
   verified: number;
   /** Events that were accepted more than once. */
   duplicates: number;
-  late: Delay | null;
+  /** By source; null without webhooks. */
+  delays: Record<SourceName, Delay | null>;
+  obstructed: Obstructed[];
   requests: { total: number; perRun: number; atOnceForOneRun: number; inPause: number | null };
   /** The cost of polling at a fixed interval; computed, not measured. */
-  fixed: { requests: number; meanDelayMs: number };
+  fixed: { readsPerRun: number; meanDelayMs: number; maxDelayMs: number };
   balance: Balance;
 }
 
@@ -52,7 +57,7 @@ interface Sources {
   events: readonly EventView[];
   watches: ReadonlyMap<string, WatchView>;
   endpoint: EndpointView;
-  requests: Pick<RequestLog, 'total' | 'maxInFlightPerRun'>;
+  requests: Record<SourceName, Pick<RequestLog, 'total' | 'maxInFlightPerRun' | 'run'>>;
   requestsInPause: number | null;
   now: number;
 }
@@ -61,17 +66,23 @@ export function computeFigures(sources: Sources): Figures {
   const { board, events, watches, endpoint, requests } = sources;
   const accepted = board.accepted();
   const ids = new Set(accepted.map(({ event }) => event?.id));
+  const logs = Object.values(requests);
+  const total = logs.reduce((sum, log) => sum + log.total, 0);
   return {
     byType: byType(events, accepted),
     sent: board.arrivals.length,
     rejectedOnce: board.arrivals.filter(({ status }) => status === 503).length,
     verified: accepted.length,
     duplicates: accepted.length - ids.size,
-    late: delayOf(accepted),
+    delays: {
+      default: delayOf(accepted, sources, 'default'),
+      onprem: delayOf(accepted, sources, 'onprem'),
+    },
+    obstructed: obstructedOf(accepted),
     requests: {
-      total: requests.total,
-      perRun: requests.total / Math.max(board.runs.length, 1),
-      atOnceForOneRun: requests.maxInFlightPerRun,
+      total,
+      perRun: total / Math.max(board.runs.length, 1),
+      atOnceForOneRun: Math.max(...logs.map(({ maxInFlightPerRun }) => maxInFlightPerRun)),
       inPause: sources.requestsInPause,
     },
     fixed: fixedInterval(board.runs, watches, sources.now),
@@ -88,24 +99,49 @@ function byType(events: readonly EventView[], accepted: readonly Arrival[]) {
   }));
 }
 
-/** Runs that ended before their registration are left out: they show no detection delay. */
-function delayOf(accepted: readonly Arrival[]): Delay | null {
-  const ends = accepted.flatMap(({ demoRun, event, lateMs }) => {
-    const finishedAt = event?.data.run?.finished_at ?? null;
-    if (demoRun === null || lateMs === null || finishedAt === null) return [];
-    return Date.parse(finishedAt) > demoRun.registeredAt ? [{ demoRun, lateMs }] : [];
-  });
-  const ordered = ends.toSorted((a, b) => a.lateMs - b.lateMs);
-  const latest = ordered.at(-1);
-  if (latest === undefined) return null;
-  const unobstructed = ordered.filter(({ demoRun }) => demoRun.obstacle === undefined);
+/** Webhooks of these are as late as the change was noticed; others also wait for a deadline. */
+const TIMELY: ReadonlySet<string> = new Set([
+  'run.completed',
+  'run.failed',
+  'run.stopped',
+  'run.awaiting_human_feedback',
+]);
+
+/** Of the runs of one source; those that ended before their registration show no delay. */
+function delayOf(
+  accepted: readonly Arrival[],
+  { board, requests }: Sources,
+  source: SourceName,
+): Delay | null {
+  const runs = board.runs.filter(
+    (run) =>
+      run.obstacle === undefined &&
+      run.plot.age_ms === undefined &&
+      workflowOf(run).source === source,
+  );
+  const delays = accepted
+    .flatMap(({ demoRun, event, lateMs }) => {
+      const counts = demoRun !== null && runs.includes(demoRun) && TIMELY.has(event?.type ?? '');
+      return counts && lateMs !== null ? [lateMs] : [];
+    })
+    .sort((a, b) => a - b);
+  const maxMs = delays.at(-1);
+  if (maxMs === undefined) return null;
+  const reads = runs.reduce((sum, { script }) => sum + requests[source].run(script.id).count, 0);
   return {
-    runs: ordered.length,
-    medianMs: ordered[Math.floor((ordered.length - 1) / 2)]?.lateMs ?? 0,
-    maxMs: latest.lateMs,
-    obstacle: latest.demoRun.obstacle ?? null,
-    maxUnobstructedMs: unobstructed.at(-1)?.lateMs ?? 0,
+    webhooks: delays.length,
+    medianMs: delays[Math.floor((delays.length - 1) / 2)] ?? 0,
+    maxMs,
+    readsPerRun: reads / runs.length,
   };
+}
+
+function obstructedOf(accepted: readonly Arrival[]): Obstructed[] {
+  return accepted.flatMap(({ demoRun, lateMs }) =>
+    demoRun?.obstacle === undefined || lateMs === null
+      ? []
+      : [{ obstacle: demoRun.obstacle, lateMs }],
+  );
 }
 
 /**
@@ -122,8 +158,9 @@ function fixedInterval(
     return 1 + Math.ceil((watchedUntil(watch, now) - registeredAt) / FIXED_INTERVAL_MS);
   });
   return {
-    requests: requests.reduce((sum, one) => sum + one, 0),
+    readsPerRun: requests.reduce((sum, one) => sum + one, 0) / Math.max(runs.length, 1),
     meanDelayMs: FIXED_INTERVAL_MS / 2,
+    maxDelayMs: FIXED_INTERVAL_MS,
   };
 }
 
@@ -162,9 +199,9 @@ export function summaryLines(figures: Figures): Line[] {
     ...figures.byType.map(typeLine),
     BLANK,
     ...deliveryLines(figures),
-    ...delayLines(figures),
-    ...requestLines(figures),
     ...balanceLines(figures),
+    ...requestLines(figures),
+    ...delayLines(figures),
   ];
 }
 
@@ -185,31 +222,62 @@ function deliveryLines({ sent, verified, rejectedOnce, duplicates }: Figures): L
   ];
 }
 
-function delayLines({ late }: Figures): Line[] {
-  if (late === null) return [];
-  const { medianMs, maxMs, maxUnobstructedMs, obstacle, runs } = late;
-  const figures = `p50 ${seconds(medianMs)}, max ${seconds(maxMs)}`;
-  const why = `the slowest: ${obstacle}; the others: max ${seconds(maxUnobstructedMs)}`;
+const GROUP_WIDTH = 34;
+const FIGURE_WIDTH = 10;
+const READS_WIDTH = 15;
+
+function delayLines({ delays, fixed, obstructed }: Figures): Line[] {
   return [
-    field('Delay', `${figures}, from finished_at to arrival (${count(runs, 'run')})`),
-    ...(obstacle === null ? [] : [hanging(why)]),
+    BLANK,
+    [
+      bold('From the change to its webhook'.padEnd(GROUP_WIDTH)),
+      dim(figuresLine(['webhooks', 'p50', 'max', 'reads per run'])),
+    ],
+    ...delayLine('a Noxus that streams events', delays.default),
+    ...delayLine('a Noxus that can only be polled', delays.onprem),
+    [
+      dim(`polled every ${FIXED_INTERVAL_MS / 1_000} s (computed)`.padEnd(GROUP_WIDTH)),
+      dim(
+        figuresLine([
+          '',
+          delayText(fixed.meanDelayMs),
+          delayText(fixed.maxDelayMs),
+          fixed.readsPerRun.toFixed(1),
+        ]),
+      ),
+    ],
+    BLANK,
+    ...obstructed.map(({ obstacle, lateMs }, at) =>
+      field(at === 0 ? 'Held up' : '', `${delayText(lateMs)}, since ${obstacle}`),
+    ),
   ];
 }
 
-function requestLines({ requests, fixed }: Figures): Line[] {
+function delayLine(label: string, delay: Delay | null): Line[] {
+  if (delay === null) return [];
+  const { webhooks, medianMs, maxMs, readsPerRun } = delay;
+  const figures = [String(webhooks), delayText(medianMs), delayText(maxMs), readsPerRun.toFixed(1)];
+  return [[text(label.padEnd(GROUP_WIDTH)), text(figuresLine(figures))]];
+}
+
+function figuresLine([webhooks = '', p50 = '', max = '', reads = '']: readonly string[]): string {
+  return [
+    webhooks.padStart(FIGURE_WIDTH),
+    p50.padStart(FIGURE_WIDTH),
+    max.padStart(FIGURE_WIDTH),
+    reads.padStart(READS_WIDTH),
+  ].join('');
+}
+
+function requestLines({ requests }: Figures): Line[] {
   const { total, perRun, atOnceForOneRun, inPause } = requests;
   const once = atOnceForOneRun === 1 ? 'never two' : `up to ${atOnceForOneRun}`;
-  const delay = `a mean delay of ${seconds(fixed.meanDelayMs)}`;
   return [
     field(
       'Requests',
       `${total} to Noxus, ${perRun.toFixed(1)} per run, ${once} at once for one run`,
     ),
     ...(inPause === null ? [] : [hanging(`${inPause} in the pause that Noxus had asked for`)]),
-    field(
-      `Every ${FIXED_INTERVAL_MS / 1_000} s`,
-      `${fixed.requests} requests, ${delay} (computed, not measured)`,
-    ),
   ];
 }
 

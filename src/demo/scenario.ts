@@ -11,6 +11,8 @@ export interface ScenarioRun {
   expected: readonly EventType[];
   /** The watch's final state. */
   end: WatchState;
+  /** Default `invoices`. */
+  workflow?: WorkflowName;
   /** Set to an id that Noxus rejects. */
   id?: string;
   /** Set where the watch expires, ms. */
@@ -28,7 +30,27 @@ export interface DemoRun extends ScenarioRun {
   registeredAt: number;
 }
 
-/** The source's pause: ms after registration, and its length. */
+/** `default` is a Noxus with event streams, `onprem` one without. */
+export const SOURCES = ['default', 'onprem'] as const;
+export type SourceName = (typeof SOURCES)[number];
+
+type WorkflowName = 'invoices' | 'letters' | 'reports';
+
+export const WORKFLOWS: Readonly<Record<WorkflowName, { id: string; source: SourceName }>> = {
+  invoices: { id: '7d3e0000-0000-4000-8000-000000000001', source: 'default' },
+  letters: { id: '7d3e0000-0000-4000-8000-000000000002', source: 'onprem' },
+  // Without other runs, from which runwatch would learn how long this state usually lasts.
+  reports: { id: '7d3e0000-0000-4000-8000-000000000003', source: 'default' },
+};
+
+export function workflowOf({ workflow = 'invoices' }: ScenarioRun) {
+  return WORKFLOWS[workflow];
+}
+
+/** After this long in one state a run counts as stalled, ms. */
+export const STALL_AFTER_MS = 5_000;
+
+/** The pause of the source `default`: ms after registration, and its length. */
 export const PAUSE = { atMs: 1_500, forMs: 2_000 };
 
 const start = { after_ms: 500, status: 'running', progress: 0 };
@@ -68,14 +90,49 @@ export const SCENARIO: readonly ScenarioRun[] = [
     plot: {
       steps: [
         start,
-        { after_ms: 2_800, status: AWAITING, progress: 30 },
-        { after_ms: 6_600, status: 'running' },
-        { after_ms: 10_100, status: AWAITING, progress: 80 },
+        { after_ms: 4_500, status: AWAITING, progress: 30 },
+        { after_ms: 7_700, status: 'running' },
+        { after_ms: 10_600, status: AWAITING, progress: 80 },
         { after_ms: 13_600, status: 'completed', progress: 100 },
       ],
     },
     expected: ['run.awaiting_human_feedback', 'run.awaiting_human_feedback', 'run.completed'],
     end: 'finished',
+  },
+  {
+    name: 'completes, polled',
+    plot: ended(8_800),
+    expected: ['run.completed'],
+    end: 'finished',
+    workflow: 'letters',
+  },
+  {
+    name: 'fails, polled',
+    plot: { steps: [start, { after_ms: 7_000, status: 'failed', progress: 55 }] },
+    expected: ['run.failed'],
+    end: 'finished',
+    workflow: 'letters',
+  },
+  {
+    name: 'waits, polled',
+    plot: { steps: [start, { after_ms: 5_200, status: AWAITING, progress: 50 }] },
+    expected: ['run.awaiting_human_feedback'],
+    end: 'active',
+    workflow: 'letters',
+  },
+  {
+    name: 'stalls at 40 %',
+    plot: {
+      steps: [
+        start,
+        { after_ms: 2_000, status: 'running', progress: 40 },
+        { after_ms: 10_500, status: 'running', progress: 40 },
+        { after_ms: 13_200, status: 'completed', progress: 100 },
+      ],
+    },
+    expected: ['run.stalled', 'run.recovered', 'run.completed'],
+    end: 'finished',
+    workflow: 'reports',
   },
   {
     name: 'has an unknown status',
@@ -89,6 +146,7 @@ export const SCENARIO: readonly ScenarioRun[] = [
     },
     expected: ['run.status_unknown', 'run.completed'],
     end: 'finished',
+    workflow: 'letters',
   },
   {
     name: 'is deleted',
@@ -114,6 +172,7 @@ export const SCENARIO: readonly ScenarioRun[] = [
     plot: { ...ended(10_400), faults: [{ kind: 'status', status: 500, count: 3 }] },
     expected: ['run.completed'],
     end: 'finished',
+    workflow: 'letters',
   },
   {
     name: 'ends behind a 429',
@@ -137,7 +196,7 @@ export const SCENARIO: readonly ScenarioRun[] = [
     end: 'expired',
     timeoutMs: 9_000,
   },
-  { name: 'remains queued', plot: {}, expected: [], end: 'active' },
+  { name: 'remains queued', plot: {}, expected: ['run.stalled'], end: 'active' },
 ];
 
 function ended(afterMs: number): Plot {

@@ -2,7 +2,7 @@ import type { EventView } from '../client/types.ts';
 import { eventOfAnyType } from '../http/schemas/event.ts';
 import { plain } from '../cli/render/text.ts';
 import type { ReceivedWebhook } from '../simulator/receiver.ts';
-import { dim, inColorOf, seconds, text, type Line, type Span } from './line.ts';
+import { delayText, dim, inColorOf, seconds, text, type Line, type Span } from './line.ts';
 import type { DemoRun } from './scenario.ts';
 
 /** Most arrivals to keep; the demo has far fewer, but `--keep` may leave it running for long. */
@@ -73,6 +73,8 @@ export class Scoreboard {
   #delayOf(event: EventView | null, demoRun: DemoRun | null, receivedAt: number): number | null {
     if (event === null) return null;
     const { type, data } = event;
+    // A stall is no change of Noxus's.
+    if (type === 'run.stalled' || type === 'run.recovered') return null;
     if (demoRun === null) {
       const finishedAt = data.run?.finished_at ?? null;
       return finishedAt === null ? null : receivedAt - Date.parse(finishedAt);
@@ -190,9 +192,11 @@ function clock(ms: number): string {
   return `${seconds(ms).padStart(6)}  `;
 }
 
-function remark({ status, problem, lateMs, attempt }: Arrival): Span {
+function remark({ status, problem, lateMs, attempt, event }: Arrival): Span {
   if (status === 401) return inColorOf('failed', `not verified: ${plain(problem ?? '')}`);
   if (status === 503) return inColorOf('stopped', 'answered 503');
   const again = attempt === 1 ? '' : `, try ${attempt}`;
-  return dim(`${lateMs === null ? '' : `${seconds(lateMs)} later`}${again}`);
+  const { lasted_ms: lastedMs } = event?.data ?? {};
+  if (lastedMs !== undefined) return dim(`after ${seconds(lastedMs)} in one state${again}`);
+  return dim(`${lateMs === null ? '' : `${delayText(lateMs)} later`}${again}`);
 }

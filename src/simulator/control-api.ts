@@ -205,8 +205,9 @@ function failure(status: number, code: string, detail: string, errors?: InputIss
   };
 }
 
+/** With a line feed, for users of curl. */
 function json(status: number, value: unknown): Answer {
-  return { status, body: JSON.stringify(value) };
+  return { status, body: `${JSON.stringify(value)}\n` };
 }
 
 const storyRequest = z

@@ -1,15 +1,29 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { SCENARIO } from '../../src/demo/scenario.ts';
+import { runBuiltCli } from '../support/built-cli.ts';
 import { cleanEnv } from '../support/daemon-process.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+
+/** For the demo to come this far, also beside the rest of the suite. */
+const PATIENCE_MS = 50_000;
+
+/** A line of a shell as users paste it. */
+function runLine(line: string): Promise<{ exitCode: number; stdout: string }> {
+  const command = line.replaceAll('npx runwatch', `'${process.execPath}' '${MAIN}'`);
+  return new Promise((resolve) => {
+    const child = execFile('sh', ['-c', command], { env: cleanEnv() }, (_error, stdout) => {
+      resolve({ exitCode: child.exitCode ?? -1, stdout });
+    });
+  });
+}
 
 /** The demo as its own process, with its own temporary directory. */
 interface DemoProcess {
@@ -40,6 +54,7 @@ async function startDemo(
   const exitCode = once(child, 'close').then(([code]) => code as number | null);
   const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
   const redis = waitFor(() => (hasEnded() ? { pid: 0 } : redisIn(temp)), {
+    timeoutMs: PATIENCE_MS,
     describe: () => `its Redis: ${stdout}${stderr}`,
   });
   return {
@@ -77,14 +92,19 @@ async function expectNothingLeft(demo: DemoProcess): Promise<void> {
   expect(await demo.leftovers()).toEqual([]);
   const { pid } = await demo.redis;
   expect(pid).toBeGreaterThan(0);
-  await waitFor(() => !isAlive(pid), { describe: 'the end of its Redis' });
+  await waitFor(() => !isAlive(pid), {
+    timeoutMs: PATIENCE_MS,
+    describe: 'the end of its Redis',
+  });
 }
 
 /** The verified webhooks, by their lines. */
 function eventsIn(output: string): string[] {
-  const lines = output.matchAll(/✔ (\S+) +(.+?) {2,}\d+\.\d s later/g);
+  const lines = output.matchAll(/✔ (\S+) +(.+?) {2,}(?:\S+ m?s later|after \S+ s in one state)/g);
   return [...lines].map(([, type, name]) => `${name}: ${type}`);
 }
+
+jest.setTimeout(90_000);
 
 describe('demo off a terminal', () => {
   let plain: DemoProcess;
@@ -121,30 +141,58 @@ describe('demo off a terminal', () => {
   test('the demo shows the repeated delivery, and the pause of the source', async () => {
     await plain.exitCode;
     expect(plain.stdout()).toMatch(/✘ run\.completed +meets a deaf receiver +answered 503/);
-    expect(plain.stdout()).toMatch(/meets a deaf receiver +\d+\.\d s later, try 2/);
+    expect(plain.stdout()).toMatch(/meets a deaf receiver +\S+ m?s later, try 2/);
     expect(plain.stdout()).toContain('Noxus answers 429');
   });
 
   test('the demo sums up deliveries, delay and requests, and the deliveries add up', async () => {
     await plain.exitCode;
-    expect(plain.stdout()).toMatch(/Delivered +16 webhooks, each verified by its signature/);
-    expect(plain.stdout()).toMatch(/Delay +p50 \d+\.\d s, max \d+\.\d s, from finished_at/);
-    expect(plain.stdout()).toMatch(/Requests +\d+ to Noxus, \d+\.\d per run, never two at once/);
-    expect(plain.stdout()).toMatch(/Every 5 s +\d+ requests, a mean delay of 2\.5 s \(computed/);
-    expect(plain.stdout()).toContain('16 events × 1 receiver = 16 delivered + 0 pending + 0 dead');
+    const stdout = plain.stdout();
+    expect(stdout).toMatch(/Delivered +23 webhooks, each verified by its signature/);
+    expect(stdout).toContain('23 events × 1 receiver = 23 delivered + 0 pending + 0 dead');
+    expect(stdout).toMatch(/Requests +\d+ to Noxus, \d+\.\d per run, never two at once/);
+    const figures = String.raw`\d+ +\S+ m?s +\S+ m?s +\d+\.\d`;
+    expect(stdout).toMatch(new RegExp(`a Noxus that streams events +${figures}`));
+    expect(stdout).toMatch(new RegExp(`a Noxus that can only be polled +${figures}`));
+    expect(stdout).toMatch(/polled every 5 s \(computed\) +2\.5 s +5\.0 s +\d+\.\d/);
   });
 
-  test('the demo with --keep goes on, says what to try, and cleans up on Ctrl-C', async () => {
-    await waitFor(() => kept.stdout().includes('The daemon'), {
-      timeoutMs: 28_000,
+  test('the demo says what to try next, by commands that exist', async () => {
+    await plain.exitCode;
+    const commands = [...plain.stdout().matchAll(/^ {2}npx runwatch (.+?) {2,}/gm)];
+    const verbs = commands.map(([, words = '']) => words.split(' '));
+    expect(verbs).toEqual([['demo', '--keep'], ['simulate'], ['doctor']]);
+    for (const words of verbs) {
+      expect(await runBuiltCli([...words, '--help'])).toMatchObject({ exitCode: 0 });
+    }
+  });
+
+  test('the demo with --keep goes on, shows its dashboard and commands that work, and cleans up on Ctrl-C', async () => {
+    await waitFor(() => kept.stdout().includes('Everything still runs.'), {
+      timeoutMs: PATIENCE_MS,
       describe: () => `the demo to be kept: ${kept.stdout()}${kept.stderr()}`,
     });
-    const [, docs = ''] = /API documentation +(\S+)/.exec(kept.stdout()) ?? [];
-    expect((await fetch(docs)).status).toBe(200);
+    const addresses = [...kept.stdout().matchAll(/^(?:Dashboard|API) +(\S+)/gm)];
+    expect(addresses).toHaveLength(3);
+    for (const [, url = ''] of addresses) {
+      const page = await fetch(url);
+      expect([page.status, page.headers.get('content-type')]).toEqual([
+        200,
+        expect.stringContaining('text/html'),
+      ]);
+    }
 
-    const [, url = '', body = ''] = /(http\S+) -d '(\{"status".*\})'/.exec(kept.stdout()) ?? [];
-    await fetch(url, { method: 'POST', body, headers: { 'content-type': 'application/json' } });
-    await waitFor(() => eventsIn(kept.stdout()).includes('waits for a human: run.completed'));
+    const commands = [...kept.stdout().matchAll(/^ {2}((?:RUNWATCH_URL|npx|curl) ?.+)$/gm)];
+    expect(commands).toHaveLength(3);
+    const outputs = await Promise.all(commands.map(([, line = '']) => runLine(line)));
+    expect(outputs.map(({ exitCode }) => exitCode)).toEqual([0, 0, 1]);
+    expect(outputs[0]?.stdout).toContain('awaiting');
+    expect(outputs[2]?.stdout).toContain('failed');
+    const shown = () => eventsIn(kept.stdout());
+    await waitFor(() => shown().includes('waits for a human: run.completed'), {
+      timeoutMs: PATIENCE_MS,
+      describe: kept.stdout,
+    });
 
     kept.signal('SIGINT');
     expect(await kept.exitCode).toBe(130);
@@ -158,7 +206,10 @@ describe('interrupted demo', () => {
     ['twice, without patience', 2],
   ])('the demo interrupted %s exits 130 and leaves nothing behind', async (_how, times) => {
     const demo = await startDemo();
-    await waitFor(() => demo.stdout().includes('✔'), { describe: demo.stdout });
+    await waitFor(() => demo.stdout().includes('✔'), {
+      timeoutMs: PATIENCE_MS,
+      describe: demo.stdout,
+    });
     await demo.redis;
     demo.signal('SIGINT');
     if (times === 2) demo.signal('SIGINT');

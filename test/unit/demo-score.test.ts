@@ -3,7 +3,13 @@ import { describe, expect, test } from '@jest/globals';
 import { EVENT_TYPES } from '../../src/core/event/event.ts';
 import { KNOWN_STATUSES } from '../../src/core/run/snapshot.ts';
 import { arrivalLine, Scoreboard, webhookProblems } from '../../src/demo/scoreboard.ts';
-import { SCENARIO, type DemoRun, type ScenarioRun } from '../../src/demo/scenario.ts';
+import {
+  SCENARIO,
+  SOURCES,
+  workflowOf,
+  type DemoRun,
+  type ScenarioRun,
+} from '../../src/demo/scenario.ts';
 import { computeFigures, summaryLines, problemsOf } from '../../src/demo/report.ts';
 import { render, widthOf } from '../../src/demo/line.ts';
 import type { EndpointView, EventView, WatchView } from '../../src/client/types.ts';
@@ -74,17 +80,20 @@ describe('scenario of the demo', () => {
     expect(new Set(lasts.map((status) => status ?? 'queued'))).toEqual(new Set(KNOWN_STATUSES));
   });
 
-  test('the demo yields each default event, except those about long waits', () => {
+  test('the demo yields each default event, except those about a source that does not answer', () => {
     const received = new Set(SCENARIO.flatMap(({ expected }) => expected));
     expect(EVENT_TYPES.filter((type) => !received.has(type))).toEqual([
       'run.started',
       'run.progress',
       'run.resumed',
-      'run.stalled',
-      'run.recovered',
       'watch.unreachable',
       'watch.recovered',
     ]);
+  });
+
+  test('the demo has runs of a source with event streams, and of one without', () => {
+    const sources = SCENARIO.map((run) => workflowOf(run).source);
+    expect(new Set(sources)).toEqual(new Set(SOURCES));
   });
 
   test('the demo ends within a quarter of a minute', () => {
@@ -190,8 +199,16 @@ describe('notification delay in the demo', () => {
     );
     const line = arrivalLine(arrival, START);
     expect(render(line, PLAIN)).toBe(
-      ' 1.4 s  ✔ run.completed               completes              0.5 s later',
+      ' 1.4 s  ✔ run.completed               completes              450 ms later',
     );
+  });
+
+  test("the demo's line about a stalled run contains how long it stayed in one state", () => {
+    const stalled = event('completes', 'run.stalled', { status: 'running', finishedAfterMs: null });
+    const sent = { ...stalled, data: { ...stalled.data, lasted_ms: 5_120 } };
+    const arrival = boardWith([demoRun()]).note(webhook(sent, 6_000));
+    expect(arrival.lateMs).toBeNull();
+    expect(render(arrivalLine(arrival, START), PLAIN)).toContain('after 5.1 s in one state');
   });
 });
 
@@ -215,13 +232,19 @@ describe('figures of the demo', () => {
   });
   const watch = { state: 'finished', run: null } as WatchView;
 
+  const log = {
+    total: 9,
+    maxInFlightPerRun: 1,
+    run: () => ({ count: 3, times: [], inFlight: 0, maxInFlight: 1 }),
+  };
+
   function figuresOf(board: Scoreboard, events: EventView[], counts: Record<string, number>) {
     return computeFigures({
       board,
       events,
       watches: new Map([['completes', { ...watch, ...finished(7_000) }]]),
       endpoint: endpoint(counts),
-      requests: { total: 9, maxInFlightPerRun: 1 },
+      requests: { default: log, onprem: log },
       requestsInPause: 0,
       now: START + 20_000,
     });
@@ -234,32 +257,40 @@ describe('figures of the demo', () => {
 
   test("the demo's figures compare with polling at once and then every five seconds", () => {
     const board = boardWith([demoRun()]);
-    expect(figuresOf(board, [], {}).fixed).toEqual({ requests: 3, meanDelayMs: 2_500 });
+    expect(figuresOf(board, [], {}).fixed).toEqual({
+      readsPerRun: 3,
+      meanDelayMs: 2_500,
+      maxDelayMs: 5_000,
+    });
   });
 
-  test("the demo's figures name the latest end, and what delayed it", () => {
+  test("the demo's figures give the delay by source, and apart from it what held events up", () => {
     const runs = [
       demoRun(),
       demoRun({ name: 'paused', obstacle: 'a pause' }),
       demoRun({ name: 'c' }),
+      demoRun({ name: 'polled', workflow: 'letters' }),
     ];
     const board = boardWith(runs, [
       webhook(event('completes', 'run.completed'), 1_300),
       webhook(event('c', 'run.completed'), 1_500),
       webhook(event('paused', 'run.completed'), 3_000),
+      webhook(event('polled', 'run.completed'), 2_200),
+      webhook(event('polled', 'run.progress'), 9_000),
     ]);
-    expect(figuresOf(board, [], {}).late).toEqual({
-      runs: 3,
-      medianMs: 500,
-      maxMs: 2_000,
-      obstacle: 'a pause',
-      maxUnobstructedMs: 500,
+    const figures = figuresOf(board, [], {});
+    expect(figures.delays).toEqual({
+      default: { webhooks: 2, medianMs: 300, maxMs: 500, readsPerRun: 3 },
+      onprem: { webhooks: 1, medianMs: 1_200, maxMs: 1_200, readsPerRun: 3 },
     });
+    expect(figures.obstructed).toEqual([{ obstacle: 'a pause', lateMs: 2_000 }]);
   });
 
   test("the demo's figures leave out runs that ended before they were registered", () => {
     const early = event('completes', 'run.completed', { finishedAfterMs: -5_000 });
-    expect(figuresOf(boardWith([demoRun()], [webhook(early, 80)]), [], {}).late).toBeNull();
+    const old = demoRun({ plot: { age_ms: 6_000, steps: [] } });
+    const { delays } = figuresOf(boardWith([old], [webhook(early, 80)]), [], {});
+    expect(delays).toEqual({ default: null, onprem: null });
   });
 
   test("the demo's figures report deliveries that do not add up", () => {
@@ -297,7 +328,7 @@ describe('figures of the demo', () => {
       expect(Math.max(...lines.map(widthOf))).toBeLessThan(80);
       const text = lines.map((line) => render(line, PLAIN)).join('\n');
       expect(text).toContain('1 events × 1 receiver = 1 delivered + 0 pending + 0 dead');
-      expect(text).toContain(`the slowest: ${obstacle}`);
+      expect(text).toContain(`since ${obstacle}`);
     },
   );
 });
