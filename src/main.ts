@@ -83,6 +83,10 @@ async function inspect({ configPath }: { configPath: string | undefined }) {
       const { probeRedis } = await import('./daemon/redis.ts');
       return probeRedis(config);
     },
+    async findOwnServer() {
+      const { findOwnServer } = await import('./daemon/redis.ts');
+      return findOwnServer();
+    },
     createRunReader,
     version: host.version,
   });

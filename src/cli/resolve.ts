@@ -33,8 +33,17 @@ const MOST_LOOKED_UP = 20;
 
 /** {@link resolveRun} for ids of the right form, without repeats. */
 export async function resolveRuns(ids: readonly string[], resolver: Resolver): Promise<string[]> {
-  if (ids.length > MOST_LOOKED_UP) return [...ids];
-  return [...new Set(await Promise.all(ids.map((id) => resolveId(id, 'run', resolver))))];
+  return resolveIds(ids, 'run', resolver);
+}
+
+/** {@link resolveId} for several ids, without repeats. */
+export async function resolveIds(
+  ids: readonly string[],
+  kind: LookupKind,
+  resolver: Resolver,
+): Promise<string[]> {
+  if (ids.length > MOST_LOOKED_UP) return [...new Set(ids)];
+  return [...new Set(await Promise.all(ids.map((id) => resolveId(id, kind, resolver))))];
 }
 
 /**

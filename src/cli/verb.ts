@@ -57,13 +57,20 @@ function urlOf({ env }: CliContext, flags: DaemonFlags): string {
 
 /** {@link connect} without the warning, for a verb that has given it already. */
 export function connectQuietly(context: CliContext, flags: DaemonFlags): RunwatchClient {
+  const { stderr } = context.io;
+  const url = urlOf(context, flags);
   return createClient({
-    url: urlOf(context, flags),
+    url,
     token: context.env.apiToken(),
     startupMs: context.startupMs,
     userAgent: `runwatch-cli/${context.version}`,
     timeoutMs: REQUEST_TIMEOUT_MS,
     signal: context.signal,
+    onWaiting() {
+      if (!stderr.isTty) return;
+      const seconds = Math.round(context.startupMs / 1_000);
+      note(stderr, `no daemon answers yet; waiting up to ${seconds} s for one that is starting`);
+    },
   });
 }
 

@@ -37,17 +37,42 @@ export function problemError(url: string, status: number, body: unknown): Runwat
 }
 
 /**
- * What is wrong with the shape of an answer, in a few words; null where it fits its schema. A word that
- * an enumeration does not have is a newer daemon's, and passes.
+ * What is wrong with the shape of an answer, in a few words; null where it fits its schema. The daemon
+ * may be of another version: fields and words that the schema does not have pass, and a field that is
+ * missing becomes null where that is a value of it.
  */
 export function misfit(body: unknown, schema: z.ZodType): string | null {
+  const issues = issuesOf(body, schema);
+  const missing = issues.filter(isMissing);
+  if (missing.length === 0) return describeIssue(issues[0]);
+  for (const { path } of missing) setAt(body, path, null);
+  return describeIssue(issuesOf(body, schema)[0]);
+}
+
+function issuesOf(body: unknown, schema: z.ZodType): z.core.$ZodIssue[] {
   const { error } = schema.safeParse(body, { reportInput: true });
-  const issue = error?.issues.find((one) => !isNewerWord(one));
+  return error?.issues.filter((issue) => !isNewer(issue)) ?? [];
+}
+
+function describeIssue(issue: z.core.$ZodIssue | undefined): string | null {
   return issue === undefined ? null : `${issue.message} at "${issue.path.join('.')}"`;
 }
 
-function isNewerWord({ code, input }: z.core.$ZodIssue): boolean {
-  return code === 'invalid_value' && typeof input === 'string';
+/** A word that an enumeration or a union does not have, also inside of a union. */
+function isNewer(issue: z.core.$ZodIssue): boolean {
+  if (issue.code === 'invalid_value') return typeof issue.input === 'string';
+  if (issue.code !== 'invalid_union') return false;
+  const isNewerKind = issue.errors.length === 0 && issue.discriminator !== undefined;
+  return isNewerKind || issue.errors.some((branch) => branch.every(isNewer));
+}
+
+function isMissing({ code, input, path }: z.core.$ZodIssue): boolean {
+  return code === 'invalid_type' && input === undefined && path.length > 0;
+}
+
+function setAt(body: unknown, path: readonly PropertyKey[], value: unknown): void {
+  const parent = path.slice(0, -1).reduce<unknown>((at, key) => Reflect.get(Object(at), key), body);
+  Reflect.set(Object(parent), path.at(-1) ?? '', value);
 }
 
 /** Text from the daemon, in which control characters could steer a terminal. */

@@ -24,6 +24,8 @@ export interface DaemonSettings {
   timeoutMs: number;
   /** For how long a daemon on this machine that does not listen yet is waited for. */
   startupMs: number;
+  /** Called once, when a daemon that does not listen yet is waited for. */
+  onWaiting?: (() => void) | undefined;
 }
 
 /** How often a request that may be repeated is sent again after its connection broke. */
@@ -92,7 +94,8 @@ export function createTransport(settings: DaemonSettings): Transport {
     timeout: { request: settings.timeoutMs },
     responseType: 'text',
   });
-  const startup = new Startup(isLoopback(base.hostname) ? settings.startupMs : 0);
+  const startupMs = isLoopback(base.hostname) ? settings.startupMs : 0;
+  const startup = new Startup(startupMs, settings.onWaiting);
   return {
     url,
     async request(method, path, { query, body, timeoutMs, once = false, signal }) {
@@ -163,9 +166,11 @@ function cursorOf({ headers }: IncomingMessage): string | null {
  */
 class Startup {
   #leftMs: number;
+  #onWaiting: (() => void) | undefined;
 
-  constructor(ms: number) {
+  constructor(ms: number, onWaiting: (() => void) | undefined) {
     this.#leftMs = ms;
+    this.#onWaiting = onWaiting;
   }
 
   async through<Reply>(send: () => Promise<Reply>, signal: AbortSignal): Promise<Reply> {
@@ -177,6 +182,8 @@ class Startup {
       } catch (error) {
         const isAbsent = error instanceof RequestError && error.code === 'ECONNREFUSED';
         if (!isAbsent || this.#leftMs <= 0) throw error;
+        this.#onWaiting?.();
+        this.#onWaiting = undefined;
         this.#leftMs -= STARTUP_RETRY_MS;
         await sleep(STARTUP_RETRY_MS, undefined, { signal });
       }

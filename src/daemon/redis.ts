@@ -5,6 +5,7 @@ import { loadTlsFiles } from '../config/tls-files.ts';
 import { RunwatchError } from '../core/errors.ts';
 import type { Lifecycle } from '../lifecycle.ts';
 import { createRedisConnections, type RedisConnections } from '../redis/connection.ts';
+import { installedServer } from '../redis/embedded/process.ts';
 import { startEmbeddedRedis } from '../redis/embedded/server.ts';
 import { serverTraits, type ServerTraits } from '../redis/server-check.ts';
 import type { RedisSettings } from '../redis/redis-target.ts';
@@ -29,6 +30,11 @@ export async function openRedis(options: OpenRedisOptions): Promise<RedisConnect
   lifecycle.onStop('redis connections', () => connections.close());
   await connections.ready();
   return connections;
+}
+
+/** The server that the daemon would run as its own Redis; null where none is installed. */
+export async function findOwnServer(): Promise<string | null> {
+  return installedServer();
 }
 
 /** Time for Redis to answer a question about its state, ms. */

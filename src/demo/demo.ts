@@ -220,8 +220,8 @@ const NEXT: readonly Line[] = [
 
 /** Commands below one another, each with what it is for. */
 function commandLines(commands: readonly (readonly [string, string])[]): Line[] {
-  const width = Math.max(...commands.map(([command]) => command.length));
-  return commands.map(([command, purpose]) => [text(`  ${command.padEnd(width)}  `), dim(purpose)]);
+  const width = Math.max(...commands.map(([words]) => words.length));
+  return commands.map(([words, purpose]) => [text(`  ${words.padEnd(width)}  `), dim(purpose)]);
 }
 
 /** Addresses for users that go on trying things. */

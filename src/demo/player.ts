@@ -116,7 +116,7 @@ function isOver(
 ): boolean {
   const ended = board.runs.every(({ script, end }) => watches.get(script.id)?.state === end);
   // The endpoint may have been read before the last webhook was due, or before its answer was noted.
-  const { delivered = 0, pending } = endpoint.counts;
+  const { delivered, pending } = endpoint.counts;
   const isNoted = delivered >= countExpected(board.runs) && pending === 0;
   return ended && isComplete(board) && isNoted;
 }

@@ -197,6 +197,6 @@ function remark({ status, problem, lateMs, attempt, event }: Arrival): Span {
   if (status === 503) return inColorOf('stopped', 'answered 503');
   const again = attempt === 1 ? '' : `, try ${attempt}`;
   const { lasted_ms: lastedMs } = event?.data ?? {};
-  if (lastedMs !== undefined) return dim(`after ${seconds(lastedMs)} in one state${again}`);
+  if (lastedMs !== undefined) return dim(`${seconds(lastedMs)} in one state${again}`);
   return dim(`${lateMs === null ? '' : `${delayText(lateMs)} later`}${again}`);
 }

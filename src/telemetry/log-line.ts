@@ -91,7 +91,8 @@ function textOf(value: unknown): string {
   if (value === null || value === undefined) return '';
   if (Array.isArray(value)) return cut(value.map(textOf).filter(Boolean).join(','));
   if (isFields(value)) return textOf(value['message'] ?? value['type'] ?? jsonOf(value));
-  return cut(withoutControls(String(value), '\u{fffd}'));
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return cut(withoutControls(text, '\u{fffd}'));
 }
 
 function jsonOf(fields: Fields): string {

@@ -100,7 +100,7 @@ async function expectNothingLeft(demo: DemoProcess): Promise<void> {
 
 /** The verified webhooks, by their lines. */
 function eventsIn(output: string): string[] {
-  const lines = output.matchAll(/✔ (\S+) +(.+?) {2,}(?:\S+ m?s later|after \S+ s in one state)/g);
+  const lines = output.matchAll(/✔ (\S+) +(.+?) {2,}(?:\S+ m?s later|\S+ s in one state)/g);
   return [...lines].map(([, type, name]) => `${name}: ${type}`);
 }
 

@@ -122,3 +122,56 @@ test('doctor beside a daemon elsewhere needs no configuration here', async () =>
   expect(exitCode).toBe(0);
   expect(stdout).toContain('✔ configuration: none here; the daemon has its own');
 });
+
+test('doctor of a token that may not read says which scope it lacks', async () => {
+  daemon.on('GET /v1/store', problem(403, 'forbidden', 'the token may not read'));
+  const { stdout, exitCode } = await doctor();
+  expect(exitCode).toBe(1);
+  expect(stdout).toContain('✘ token: ');
+  expect(stdout).toContain('→ give the token the scope read (auth.tokens)');
+});
+
+test('doctor with a token says that it is taken', async () => {
+  const { stdout } = await runCli(['doctor'], {
+    env: { RUNWATCH_URL: daemon.url, RUNWATCH_API_TOKEN: 'a-token-of-16-chars' },
+    dependencies: { inspect: async () => HERE },
+  });
+  expect(stdout).toContain('✔ token: is taken');
+});
+
+test('doctor of an older daemon without /v1/store, and of a clock that is ahead', async () => {
+  daemon.on('GET /v1/store', problem(404, 'not_found', 'no'));
+  const ahead = { ...PROCESS, clock_skew_ms: 2_000 };
+  daemon.on('GET /v1/processes', { status: 200, body: { data: [ahead] } });
+  const { stdout, exitCode } = await doctor();
+  expect(exitCode).toBe(0);
+  expect(stdout).not.toContain('redis policy');
+  expect(stdout).toContain('⚠ clocks: the clock of web-1:7 is 2.0s ahead of that of Redis');
+  expect(stdout).toMatch(/\n1 warning\.\n$/);
+});
+
+test('doctor of snapshots only says what a restart loses', async () => {
+  const server = { ...SERVER, persistence: 'snapshots' };
+  daemon.on('GET /v1/store', { status: 200, body: { server, memory: MEMORY } });
+  const { stdout, exitCode } = await doctor();
+  expect(exitCode).toBe(0);
+  expect(stdout).toContain(
+    '⚠ redis persistence: snapshots only: a restart loses what came since the last\n    → set appendonly yes',
+  );
+});
+
+test.each([
+  ['sources', '→ see `runwatch sources`'],
+  ['discovery', '→ see that the API key may list runs'],
+])('doctor gives the cure of the check %s that is degraded', async (name, cure) => {
+  daemon.on('GET /readyz', readiness([name, 'degraded', 'not well']));
+  const { stdout } = await doctor();
+  expect(stdout).toContain(`⚠ ${name}: not well\n    ${cure}`);
+});
+
+test('doctor shows a check of a newer daemon that says what to do itself', async () => {
+  daemon.on('GET /readyz', readiness(['moon', 'odd', 'is full; wait']));
+  const { stdout, exitCode } = await doctor();
+  expect(exitCode).toBe(0);
+  expect(stdout).toContain('⚠ moon: is full; wait\n1 warning.');
+});

@@ -84,6 +84,36 @@ test('deliveries takes the beginning of a delivery, and --event that of an event
   expect(daemon.requests.at(-2)?.query.get('event_id')).toBe('evt_failed_x');
 });
 
+test('redeliver takes the beginning of a delivery that one alone has', async () => {
+  daemon.on('GET /v1/lookup', found('delivery', 'dlv_0f3a_failed'));
+  daemon.on('POST /v1/deliveries/dlv_0f3a_failed/redeliver', {
+    status: 202,
+    body: { id: 'dlv_0f3a_failed', event_id: 'evt_1', state: 'pending' },
+  });
+  expect(await cli('redeliver', 'dlv_0f', 'dlv_0f3a_failed')).toEqual({
+    exitCode: 0,
+    stdout: 'dlv_0f3a_failed goes out again (evt_1)\n',
+    stderr: 'dlv_0f is delivery dlv_0f3a_failed\n',
+  });
+});
+
+test('redeliver of a beginning that several deliveries have sends nothing and lists them', async () => {
+  daemon.on('GET /v1/lookup', found('delivery', 'dlv_0f3a', 'dlv_0f3b'));
+  const { exitCode, stderr } = await cli('redeliver', 'dlv_0f');
+  expect(exitCode).toBe(2);
+  expect(stderr).toContain('several ids of deliveries begin with "dlv_0f": type more of it');
+  expect(stderr).toContain('  - dlv_0f3a\n  - dlv_0f3b\n');
+  expect(paths()).toEqual(['GET /v1/lookup']);
+});
+
+test('redeliver of what no delivery begins with says so', async () => {
+  daemon.on('GET /v1/lookup', found('delivery'));
+  expect(await cli('redeliver', 'dlv_zz')).toMatchObject({
+    exitCode: 1,
+    stderr: 'error: dlv_zz: there is no such delivery\n',
+  });
+});
+
 test('--run takes the URL of a run', async () => {
   await cli('events', '--run', `https://app.noxus.ai/runs/${UUID}`);
   expect(daemon.requests[0]?.query.get('run_id')).toBe(UUID);

@@ -8,8 +8,12 @@ import { serverChecks, type Diagnosis, type LocalInspection } from '../verbs/doc
 
 interface InspectDependencies {
   probeRedis: (config: Config) => Promise<StoreView['server']>;
+  /** The server that the daemon would run as its own Redis; null where none is installed. */
+  findOwnServer: () => Promise<string | null>;
   createRunReader: (settings: RunReaderSettings) => Promise<RunReader>;
   version: string;
+  /** Default: that of the process. */
+  env?: NodeJS.ProcessEnv;
 }
 
 /** Checks the configuration here and, where asked to, Redis and the sources that it names. */
@@ -17,7 +21,11 @@ export async function inspectInstallation(
   configPath: string | undefined,
   deps: InspectDependencies,
 ): Promise<LocalInspection> {
-  const loaded = loadConfig({ purpose: 'serve', configPath });
+  const loaded = loadConfig({
+    purpose: 'serve',
+    configPath,
+    ...(deps.env !== undefined && { env: deps.env }),
+  });
   const warnings = loaded.warnings.map((one): Diagnosis => ({
     name: 'configuration',
     status: 'warning',
@@ -56,11 +64,13 @@ export async function inspectInstallation(
   };
 }
 
-async function redisChecks(config: Config, { probeRedis }: InspectDependencies) {
+async function redisChecks(config: Config, deps: InspectDependencies): Promise<Diagnosis[]> {
   const { url, sentinels, cluster } = config.redis;
-  if (url === undefined && sentinels === undefined && cluster === undefined) return [];
+  if (url === undefined && sentinels === undefined && cluster === undefined) {
+    return [ofOwnServer(await deps.findOwnServer())];
+  }
   try {
-    const server = await probeRedis(config);
+    const server = await deps.probeRedis(config);
     const answers: Diagnosis = { name: 'redis', status: 'ok', detail: 'answers', cure: null };
     return [answers, ...(server === null ? [] : serverChecks(server))];
   } catch (error) {
@@ -68,6 +78,19 @@ async function redisChecks(config: Config, { probeRedis }: InspectDependencies) 
     const failed: Diagnosis = { name: 'redis', status: 'problem', detail: messageOf(error), cure };
     return [failed];
   }
+}
+
+function ofOwnServer(found: string | null): Diagnosis {
+  const name = 'redis';
+  if (found !== null) {
+    return { name, status: 'ok', detail: `the daemon runs its own: ${found}`, cure: null };
+  }
+  return {
+    name,
+    status: 'problem',
+    detail: 'no redis-server or valkey-server is installed, and no REDIS_URL is set',
+    cure: 'install redis-server (apt), redis (apk, brew) or valkey (dnf), or set REDIS_URL',
+  };
 }
 
 /** A run that no source has: only the answer matters. */

@@ -73,7 +73,11 @@ function columnsFor(now: number, { colors }: Output): Column<Item>[] {
       link: (item) => item.run_url,
     },
     { head: 'WHAT', value: ({ message }) => message },
-    { head: 'WORKFLOW', value: (item) => item.workflow_name ?? item.workflow_id ?? '-' },
+    {
+      head: 'WORKFLOW',
+      value: (item) => item.workflow_name ?? item.workflow_id ?? '-',
+      keep: 'whole',
+    },
     {
       head: 'ACKNOWLEDGED',
       value: ({ acknowledged }) => (acknowledged ? `by ${acknowledged.by}` : '-'),

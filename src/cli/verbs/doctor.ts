@@ -59,7 +59,8 @@ async function diagnose(
   flags: DoctorFlags,
   local: LocalInspection,
 ): Promise<Diagnosis[]> {
-  const client = connect(context, flags);
+  // What is wrong now is asked for, not in five seconds.
+  const client = connect({ ...context, startupMs: 0 }, flags);
   const readiness = await client.readiness().catch((error: unknown) => failureOf(error));
   if (readiness instanceof RunwatchError) {
     const daemon: Diagnosis = {

@@ -103,7 +103,7 @@ function streamsText(name: string, streams: SourceStreams): string {
 function columnsFor(workflows: readonly WorkflowView[]): Column<WorkflowView>[] {
   const severalSources = new Set(workflows.map(({ source }) => source)).size > 1;
   return [
-    { head: 'WORKFLOW', value: ({ workflow_id: id }) => id },
+    { head: 'WORKFLOW', value: ({ workflow_id: id }) => id, keep: 'always' },
     ...(severalSources ? [{ head: 'SOURCE', value: ({ source }: WorkflowView) => source }] : []),
     column('RUNS', ({ runs }) => String(runs)),
     column('MEDIAN', ({ duration }) => duration && lasting(duration.median_ms)),

@@ -15,6 +15,7 @@ import { EXIT, usageError } from '../exit.ts';
 import { deliveryStates, moment, type Moment } from '../options.ts';
 import { count, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
+import { resolveIds } from '../resolve.ts';
 
 interface RedeliverFlags extends DaemonFlags {
   endpoint?: string;
@@ -54,6 +55,7 @@ no such delivery.
 
 Examples:
   runwatch redeliver dlv_0f3a9c21b7d4_failed_Ww8vXowfSlOaOQ9vCj9_EQ
+  runwatch redeliver dlv_0f3a
   runwatch redeliver --endpoint ops --since 2h
   runwatch redeliver --endpoint old-name --to ops
   runwatch redeliver --state delivered --since 2025-05-04T10:00:00Z --until 2025-05-04T11:00:00Z
@@ -134,7 +136,8 @@ async function redeliverEach(
   const client = connect(context, flags);
   const { stdout, stderr } = context.io;
   const isJson = flags.json === true;
-  const results = await mapConcurrently([...new Set(ids)], MAX_SOCKETS, async (id) => {
+  const whole = await resolveIds(ids, 'delivery', { client, context });
+  const results = await mapConcurrently(whole, MAX_SOCKETS, async (id) => {
     const result = await redeliverOne(client, id, flags.to);
     if ('error' in result) {
       stderr.write(`${stderr.colors.red('error:')} ${plain(id)}: there is no such delivery\n`);

@@ -38,13 +38,30 @@ async function workflows(context: CliContext, flags: WorkflowFlags): Promise<num
   const page = await connect(context, flags).listWorkflows(query);
   const { stdout, stderr } = context.io;
   if (flags.json === true) writeJson(stdout, page);
-  else if (page.data.length === 0) note(stderr, 'No workflow had runs in that time.');
-  else stdout.write(renderTable(page.data, COLUMNS, widened(stdout, flags.wide)));
+  else if (page.data.length === 0) note(stderr, since === undefined ? NONE_LATELY : NONE);
+  else stdout.write(renderTable(page.data, columnsFor(page.data), widened(stdout, flags.wide)));
   return EXIT.ok;
 }
 
-const COLUMNS: Column<WorkflowsView['data'][number]>[] = [
-  { head: 'WORKFLOW', value: (one) => one.name ?? one.workflow_id },
+const NONE = 'No workflow had runs in that time.';
+const NONE_LATELY = 'No workflow had runs in the last 24 h; --since 30d goes further back.';
+
+type Workflow = WorkflowsView['data'][number];
+
+/** A workflow without a name is called by its id. */
+function columnsFor(workflows: readonly Workflow[]): Column<Workflow>[] {
+  const isNamed = workflows.every(({ name }) => name !== null);
+  return [
+    {
+      head: 'WORKFLOW',
+      value: (one) => one.name ?? one.workflow_id,
+      ...(!isNamed && { keep: 'always' }),
+    },
+    ...FIGURES,
+  ];
+}
+
+const FIGURES: Column<Workflow>[] = [
   { head: 'WATCHED', value: (one) => String(one.watched), align: 'right' },
   { head: 'ACTIVE', value: (one) => String(one.active), align: 'right' },
   {

@@ -46,6 +46,15 @@ export async function spawnServer(dataDir: string): Promise<ChildProcess> {
   );
 }
 
+/** Name and version of the server that a start would run; null where none is installed. */
+export async function installedServer(): Promise<string | null> {
+  for (const binary of BINARIES) {
+    const found = await promisify(execFile)(binary, ['--version']).catch(() => null);
+    if (found !== null) return `${binary} ${/v=(\S+)/.exec(found.stdout)?.[1] ?? ''}`.trim();
+  }
+  return null;
+}
+
 /** Nothing that the server writes is for other users to read: runs, metadata, sealed secrets. */
 const PRIVATE_UMASK = 0o077;
 
