@@ -1,8 +1,11 @@
 import { type Command, Option } from 'commander';
-import type { Query } from '../client/transport.ts';
-import { usageError } from './exit.ts';
-import { collectPair, moment, positiveInteger, type Moment } from './options.ts';
 import type { DaemonClient } from '../client/client.ts';
+import type { Query } from '../client/transport.ts';
+import type { WorkflowsView } from '../client/types.ts';
+import { usageError } from './exit.ts';
+import { plain } from './render/text.ts';
+import { UUID } from './resolve.ts';
+import { collectPair, moment, positiveInteger, type Moment } from './options.ts';
 
 /* Filters that several listings have, as flags and as the API takes them. */
 
@@ -84,9 +87,13 @@ export function limitOf({ all, limit = DEFAULT_LIMIT }: ListingFlags): number {
   return all === true ? Infinity : limit;
 }
 
+/** Most workflows that are named where a name is unknown. */
+const MOST_NAMED = 10;
+
 /**
- * Ids of workflows by their names, for a query. A text that names no workflow is passed on unchanged.
+ * Ids of workflows by their names, or by what one id alone begins with, for a query.
  * @param text names or ids, separated by commas
+ * @throws a usage error for what is neither, where the daemon knows workflows
  */
 export async function workflowIds(
   text: string | undefined,
@@ -95,10 +102,29 @@ export async function workflowIds(
   if (text === undefined) return undefined;
   // A daemon of an older version knows no names.
   const { data } = await client.listWorkflows({ since: '30d' }).catch(() => ({ data: [] }));
-  const ids = text.split(',').flatMap((part) => {
-    const wanted = part.trim();
-    const named = data.filter(({ name }) => name?.toLowerCase() === wanted.toLowerCase());
-    return named.length > 0 ? named.map(({ workflow_id: id }) => id) : [wanted];
-  });
+  const ids = text.split(',').flatMap((part) => idsOf(part.trim(), data));
   return [...new Set(ids)].join(',');
+}
+
+function idsOf(wanted: string, workflows: WorkflowsView['data']): string[] {
+  const named = workflows.filter(({ name }) => name?.toLowerCase() === wanted.toLowerCase());
+  if (named.length > 0) return named.map(({ workflow_id: id }) => id);
+  const begun = workflows.filter(({ workflow_id: id }) => id.startsWith(wanted.toLowerCase()));
+  const [only] = new Set(begun.map(({ workflow_id: id }) => id));
+  // A whole id may be of a workflow without runs for a month.
+  if (workflows.length === 0 || UUID.test(wanted)) return [wanted];
+  if (only !== undefined && begun.length === 1) return [only];
+  if (begun.some(({ workflow_id: id }) => id === wanted)) return [wanted];
+  const what = begun.length > 1 ? 'several ids of workflows begin with' : 'no workflow is called';
+  const known = [
+    ...new Set(begun.length > 1 ? begun.map(({ workflow_id: id }) => id) : workflows.map(labelOf)),
+  ];
+  const more = known.length > MOST_NAMED ? ', …' : '';
+  throw usageError(
+    plain(`${what} "${wanted}"; known are: ${known.slice(0, MOST_NAMED).join(', ')}${more}`),
+  );
+}
+
+function labelOf({ name, workflow_id: id }: WorkflowsView['data'][number]): string {
+  return name ?? id;
 }

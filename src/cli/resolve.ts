@@ -13,7 +13,7 @@ import { findRunId } from './run-ids.ts';
 /** Most candidates that are listed for a beginning that several ids have. */
 const MOST_SHOWN = 10;
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+export const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** The beginning of a UUID, long enough to be meant as one. */
 const UUID_BEGINNING = /^[0-9a-f]{4,8}$|^[0-9a-f]{8}-[0-9a-f-]{0,27}$/i;

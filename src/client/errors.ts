@@ -8,9 +8,9 @@ type Complaint = Pick<z.output<typeof problemSchema>, 'detail' | 'errors'>;
 
 /** One sentence, and a line for each field that is wrong. */
 export function describeProblem({ detail, errors = [] }: Complaint): string {
-  const sentence = plain(detail);
+  const sentence = byField(plain(detail));
   const issues = errors.map(({ path, message }) =>
-    plain(path === '' ? message : `${path}: ${message}`),
+    byField(plain(path === '' ? message : `${path}: ${message}`)),
   );
   return [sentence, ...issues.filter((issue) => issue !== sentence)].join('\n  - ');
 }
@@ -30,10 +30,16 @@ export function problemError(url: string, status: number, body: unknown): Runwat
     );
   }
   const problem = body as z.output<typeof problemSchema>;
-  return new RunwatchError(`the daemon at ${url} answers ${status}: ${describeProblem(problem)}`, {
-    code: problem.code,
-    retriable: status === 429 || status >= 500,
-  });
+  const sentence = describeProblem(problem);
+  const retriable = status === 429 || status >= 500;
+  // What is wrong with the request is no matter of which daemon says so.
+  const message = retriable ? `the daemon at ${url} answers ${status}: ${sentence}` : sentence;
+  return new RunwatchError(message, { code: problem.code, retriable });
+}
+
+/** `query.type.0: …` as `type: …`: which part of a request it was says nothing to users. */
+function byField(text: string): string {
+  return text.replace(/^(?:query|params|body)\.([a-z_]+)(?:\.\d+)?(?=: )/, '$1');
 }
 
 /**

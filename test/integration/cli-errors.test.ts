@@ -66,7 +66,7 @@ describe.each(VERBS)('runwatch %j', (args, route, failure) => {
     [
       'a 422',
       problem(422, 'invalid_request', 'not valid', [{ path: 'query.limit', message: 'too big' }]),
-      'answers 422: not valid\n  - query.limit: too big',
+      'error: not valid\n  - limit: too big',
     ],
     ['HTML', { status: 200, body: '<html>', contentType: 'text/html' }, 'not look like a runwatch'],
     ['other JSON', { status: 200, body: { hello: 1 } }, 'not look like a runwatch'],

@@ -140,7 +140,7 @@ describe('runwatch list', () => {
     ];
     const { stdout, stderr } = await cli(['list', '--limit', '250', ...filters]);
     expect(stdout.trim().split('\n')).toHaveLength(251);
-    expect(stderr).toContain('The first 250 watches; --limit or --all shows more.');
+    expect(stderr).toContain('250 watches are shown; --limit or --all shows more.');
     const pages = daemon.requests.filter(({ path }) => path === '/v1/watches');
     expect(pages.map(({ query }) => Object.fromEntries(query))).toEqual([
       { state: 'active', status: 'running', source: 'eu', workflow_id: 'w', limit: '200' },

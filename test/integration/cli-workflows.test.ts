@@ -116,3 +116,46 @@ describe('runwatch workflows', () => {
     });
   });
 });
+
+describe('--workflow', () => {
+  const LETTERS = 'aaaaaaaa-5d0a-4a57-9f1e-0f0f2a6b8c11';
+  const UNKNOWN = 'bbbbbbbb-5d0a-4a57-9f1e-0f0f2a6b8c11';
+
+  beforeEach(() => {
+    const elsewhere = { ...invoices, source: 'eu', workflow_id: 'elsewhere' };
+    daemon.on(
+      'GET /v1/workflows',
+      answer(invoices, elsewhere, { ...invoices, name: null, workflow_id: LETTERS }),
+    );
+    daemon.on('GET /v1/watches', { status: 200, body: { data: [], next_cursor: null } });
+  });
+
+  const list = (workflow: string) =>
+    runCli(['list', '--workflow', workflow], { env: { RUNWATCH_URL: daemon.url } });
+
+  test.each([
+    ['a name, in any case, of several workflows', 'Invoices', `${ID},elsewhere`],
+    ['several, by comma', `invoices, ${LETTERS}`, `${ID},elsewhere,${LETTERS}`],
+    ['what one id alone begins with', 'aaaa', LETTERS],
+    ['a whole id of a workflow without runs lately', UNKNOWN, UNKNOWN],
+  ])('list --workflow takes %s', async (_what, given, sent) => {
+    expect(await list(given)).toMatchObject({ exitCode: 0 });
+    const asked = daemon.requests.find(({ path }) => path === '/v1/watches');
+    expect(asked?.query.get('workflow_id')).toBe(sent);
+  });
+
+  test('list --workflow of a name that no workflow has exits 2 and names those that are known', async () => {
+    expect(await list('payroll')).toEqual({
+      exitCode: 2,
+      stdout: '',
+      stderr: `error: no workflow is called "payroll"; known are: invoices, ${LETTERS}\n`,
+    });
+  });
+
+  test('a daemon that knows no workflows judges --workflow itself', async () => {
+    daemon.on('GET /v1/workflows', answer());
+    expect(await list('payroll')).toMatchObject({ exitCode: 0 });
+    const asked = daemon.requests.find(({ path }) => path === '/v1/watches');
+    expect(asked?.query.get('workflow_id')).toBe('payroll');
+  });
+});

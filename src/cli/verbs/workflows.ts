@@ -49,8 +49,8 @@ const NONE_LATELY = 'No workflow had runs in the last 24 h; --since 30d goes fur
 type Workflow = WorkflowsView['data'][number];
 
 /** A workflow without a name is called by its id. */
-function columnsFor(workflows: readonly Workflow[]): Column<Workflow>[] {
-  const isNamed = workflows.every(({ name }) => name !== null);
+function columnsFor(listed: readonly Workflow[]): Column<Workflow>[] {
+  const isNamed = listed.every(({ name }) => name !== null);
   return [
     {
       head: 'WORKFLOW',
