@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Agent as HttpAgent, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AbortError, got, RequestError, TimeoutError, type Method } from 'got';
+import { AbortError, got, RequestError, TimeoutError } from 'got';
 import { isLoopback } from '../config/hosts.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { notADaemon, withoutPasswords } from './errors.ts';
@@ -60,7 +60,7 @@ export interface Transport {
   /** The base URL as it may be shown: without credentials. */
   readonly url: string;
   /** Throws RunwatchError `daemon_unreachable` (retriable) and `not_a_daemon`. */
-  request(method: Method, path: string, call: Call): Promise<Answer>;
+  request(method: 'GET' | 'POST' | 'DELETE', path: string, call: Call): Promise<Answer>;
   /** Opens a stream of text chunks, whatever its status; the same errors, also while it is read. */
   open(path: string, call: Call & { headers: Record<string, string> }): Promise<OpenStream>;
 }

@@ -82,7 +82,7 @@ function parseEvent(text: string): WebhookEvent | null {
 }
 
 /** Returns the reason why a webhook is not verified; null if it is. */
-export type Verify = (body: Buffer, headers: Record<string, string>) => string | null;
+export type Verify = (body: Uint8Array, headers: Record<string, string>) => string | null;
 
 /**
  * Verifies Standard Webhooks against any of the secrets, over the exact bytes of the body.
@@ -94,9 +94,10 @@ export function createVerifier(secrets: readonly string[]): Verify {
     if (webhooks.length === 0) return 'no secret to verify it with';
     // The package signs text, and would replace bytes that are not UTF-8 before it checks them.
     if (!isUtf8(body)) return 'Body is not UTF-8';
+    const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
     let problem: string | null = null;
     for (const webhook of webhooks) {
-      problem = problemOf(webhook, body, headers);
+      problem = problemOf(webhook, bytes, headers);
       if (problem === null) return null;
     }
     return problem;

@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -39,6 +39,45 @@ test('the package holds what runs, and neither tests nor sources nor maps', () =
   );
   expect(packed.filter((path) => /^(src|test|bench|scripts)\/|\.map$/.test(path))).toEqual([]);
 });
+
+const PROGRAM = `
+import { createClient, paginate, type WatchView } from 'runwatch/client';
+import { isRunEvent, verifyWebhook, type WebhookEvent } from 'runwatch/webhook';
+
+const client = createClient({ url: 'http://127.0.0.1:8787', token: 'x' });
+export async function polls(): Promise<number> {
+  let sum = 0;
+  for await (const watch of paginate(client.listWatches, { state: 'active' })) {
+    const { polls, run }: WatchView = watch;
+    sum += run?.status === 'running' ? polls : 0;
+  }
+  return sum;
+}
+export function statusOf(body: string, headers: Headers): string | undefined {
+  const event: WebhookEvent = verifyWebhook(body, headers, 'whsec_x');
+  // @ts-expect-error: an event may be of runwatch itself.
+  event.data.run_id.length;
+  return isRunEvent(event) ? event.data.run?.status : undefined;
+}
+`;
+
+test('the types of the packed client and webhook need no types of Node or of other packages', async () => {
+  const compilerOptions = {
+    module: 'nodenext',
+    target: 'es2023',
+    lib: ['es2023', 'dom', 'esnext.disposable'],
+    strict: true,
+    noEmit: true,
+    skipLibCheck: false,
+    types: [],
+  };
+  const config = { compilerOptions, files: ['program.mts'] };
+  await writeFile(join(folder, 'program.mts'), PROGRAM);
+  await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(config));
+  const tsc = join(ROOT, 'node_modules/.bin/tsc');
+  const compiled = await run(tsc, ['-p', folder]).catch((error: { stdout: string }) => error);
+  expect(compiled.stdout).toBe('');
+}, 60_000);
 
 test('the packed command line runs by npx in an empty folder, and its demo comes to life', async () => {
   const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as {
