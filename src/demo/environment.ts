@@ -131,8 +131,7 @@ function settings({ noxus, receiverUrl, secret, port, tempDir }: Parts): Config 
         { base_url: url, api_key: apiKey, rate_limit: { requests: 100, per: '1s' } },
       ]),
     ),
-    // A list would defer the poll that finds the deleted run.
-    polling: { max_interval: '2s', gone_after: '3s', batch: 'off' },
+    polling: { max_interval: '2s', gone_after: '3s' },
     watches: { stall_after: `${STALL_AFTER_MS}ms` },
     workflows: Object.fromEntries(
       Object.entries(WORKFLOWS).map(([name, { id }]) => [id, { name }]),
