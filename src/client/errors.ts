@@ -39,7 +39,7 @@ export function problemError(url: string, status: number, body: unknown): Runwat
 
 /** `query.type.0: …` as `type: …`: which part of a request it was says nothing to users. */
 function byField(text: string): string {
-  return text.replace(/^(?:query|params|body)\.([a-z_]+)(?:\.\d+)?(?=: )/, '$1');
+  return text.replace(/^(?:query|params|body|watches\.\d+)\.([a-z_.]+?)(?:\.\d+)?(?=: )/, '$1');
 }
 
 /**

@@ -47,8 +47,11 @@ export function workflowOf({ workflow = 'invoices' }: ScenarioRun) {
   return WORKFLOWS[workflow];
 }
 
-/** After this long in one state a run counts as stalled, ms. */
-export const STALL_AFTER_MS = 5_000;
+/**
+ * After this long in one state a run counts as stalled, ms. A run that stalls does so for more than twice
+ * that time: its state begins with the first poll that sees it. Other states are shorter.
+ */
+export const STALL_AFTER_MS = 3_000;
 
 /** The pause of the source `default`: ms after registration, and its length. */
 export const PAUSE = { atMs: 1_500, forMs: 2_000 };
@@ -140,7 +143,7 @@ export const SCENARIO: readonly ScenarioRun[] = [
       steps: [
         start,
         { after_ms: 4_900, status: 'hibernating', progress: 45 },
-        { after_ms: 8_600, status: 'running' },
+        { after_ms: 7_500, status: 'running' },
         { after_ms: 11_300, status: 'completed', progress: 100 },
       ],
     },
@@ -191,7 +194,7 @@ export const SCENARIO: readonly ScenarioRun[] = [
   },
   {
     name: 'sticks at 99 %',
-    plot: { steps: [start, { after_ms: 6_000, progress: 99 }] },
+    plot: { steps: [start, { after_ms: 7_800, progress: 99 }] },
     expected: ['watch.expired'],
     end: 'expired',
     timeoutMs: 9_000,

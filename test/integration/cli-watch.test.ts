@@ -169,6 +169,15 @@ describe('runwatch watch', () => {
     expect(result.stderr).toContain('Only the first 1,000 of 1,001 runs were sent');
   });
 
+  test('watch exits 2 where all runs are refused because of what was asked, also with --wait', async () => {
+    acceptBatches({ refused: ['run-1', 'run-2'] });
+    const args = ['watch', 'run-1', 'run-2', '--endpoint', 'nope'];
+    const { exitCode, stderr } = await cli(args);
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('run-1: endpoints: no such endpoint');
+    expect(await cli([...args, '--wait'])).toMatchObject({ exitCode: 2, stdout: '' });
+  });
+
   test('watch --json prints the answers of all batches together', async () => {
     acceptBatches({ refused: ['run-2'] });
     const { stdout, exitCode } = await cli(['watch', 'run-1', 'run-2', '--json']);

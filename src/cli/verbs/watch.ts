@@ -61,7 +61,8 @@ const HELP = `
 Without --endpoint and --webhook, the endpoints that are marked as default are notified.
 --wait needs the scope read too.
 Watching a run again is harmless: subscriptions are merged, and none is notified twice.
-Exits 0 when every run is watched, 1 when one is not, 2 when a run id is malformed.
+Exits 0 when every run is watched, 1 when one is not, 2 when a run id is malformed, or nothing could be
+watched because of what was asked, such as an endpoint that does not exist.
 
 Examples:
   runwatch watch 6f1c9a52-5b1e-4a55-9d3c-0c5f0a1b2c3d
@@ -85,6 +86,10 @@ async function watchRuns(context: CliContext, args: string[], flags: WatchFlags)
   const isPartial = watched.length < ids.length;
   const secrets = new Set(results.flatMap(({ watch: one }) => one?.webhook_secret ?? []));
   if (flags.json !== true) for (const secret of secrets) showSecret(secret, context);
+  if (isMistaken(results)) {
+    if (flags.json === true) writeJson(context.io.stdout, { results });
+    return EXIT.usage;
+  }
   if (flags.wait === true) {
     const code = await waitThroughDaemon(watched, context, flags);
     return isPartial && code !== 1 && code !== 3 ? CANNOT_TELL_EXIT : code;
@@ -254,6 +259,11 @@ async function registerRuns(
 /** True for a run that is not watched by this registration. */
 function isRefused(result: BatchResult | undefined): boolean {
   return result === undefined || result.status >= 300;
+}
+
+/** True where the daemon refused all of them because of what it was asked, such as an unknown endpoint. */
+function isMistaken(results: readonly BatchResult[]): boolean {
+  return results.length > 0 && results.every(({ status }) => status === 422);
 }
 
 function partial(error: unknown, done: number, all: number): RunwatchError {
