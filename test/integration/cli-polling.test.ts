@@ -30,6 +30,18 @@ const fresh = {
   expected: null,
 };
 
+const NAMED = {
+  source: 'default',
+  workflow_id: 'wf-7',
+  watched: 1,
+  active: 0,
+  by_status: {},
+  failure_rate: null,
+  duration: null,
+  detection_delay: null,
+  requests_per_run: null,
+};
+
 const page = (...data: unknown[]) => ({ status: 200, body: { data, next_cursor: null } });
 
 describe('runwatch polling', () => {
@@ -56,8 +68,16 @@ describe('runwatch polling', () => {
     daemon.on('GET /v1/polling', page(known));
     const { stdout } = await cli('invoices', '--source', 'eu', '--json');
     expect(JSON.parse(stdout)).toEqual({ data: [known], next_cursor: null });
-    const { query } = daemon.requests[0] ?? {};
+    const { query } = daemon.requests.find(({ path }) => path === '/v1/polling') ?? {};
     expect([query?.get('workflow_id'), query?.get('source')]).toEqual(['invoices', 'eu']);
+  });
+
+  test('polling takes the name of a workflow', async () => {
+    const body = { since: '2025-05-03T10:00:00.000Z', data: [{ ...NAMED, name: 'Letters' }] };
+    daemon.on('GET /v1/workflows', { status: 200, body });
+    daemon.on('GET /v1/polling', page(known));
+    await cli('letters');
+    expect(daemon.requests.at(1)?.query.get('workflow_id')).toBe('wf-7');
   });
 
   test('polling of an unknown workflow exits 1', async () => {

@@ -174,7 +174,7 @@ describe('runwatch watch', () => {
     const args = ['watch', 'run-1', 'run-2', '--endpoint', 'nope'];
     const { exitCode, stderr } = await cli(args);
     expect(exitCode).toBe(2);
-    expect(stderr).toContain('run-1: endpoints: no such endpoint');
+    expect(stderr).toContain('run-1: endpoints.0: no such endpoint');
     expect(await cli([...args, '--wait'])).toMatchObject({ exitCode: 2, stdout: '' });
   });
 

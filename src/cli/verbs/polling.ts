@@ -1,5 +1,6 @@
 import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
+import { workflowIds } from '../filters.ts';
 import { noteOverdue } from '../overdue.ts';
 import { positiveInteger } from '../options.ts';
 import { collectPages, type DaemonClient } from '../../client/client.ts';
@@ -42,7 +43,7 @@ Exits 1 when nothing is known of the workflow.
 
 Examples:
   runwatch polling
-  runwatch polling <workflow-id> --json | jq '.data[0].measured'`;
+  runwatch polling invoices --json | jq '.data[0].measured'`;
 
 async function polling(
   context: CliContext,
@@ -50,7 +51,7 @@ async function polling(
   flags: PollingFlags,
 ): Promise<number> {
   const client = connect(context, flags);
-  const query = { workflow_id: workflow, source: flags.source };
+  const query = { workflow_id: await workflowIds(workflow, client), source: flags.source };
   const page = await collectPages(
     (paging) => client.listPolling({ ...query, ...paging }),
     flags.all === true ? Infinity : flags.limit,
