@@ -86,17 +86,18 @@ async function watchRuns(context: CliContext, args: string[], flags: WatchFlags)
   const isPartial = watched.length < ids.length;
   const secrets = new Set(results.flatMap(({ watch: one }) => one?.webhook_secret ?? []));
   if (flags.json !== true) for (const secret of secrets) showSecret(secret, context);
-  if (isMistaken(results)) {
-    if (flags.json === true) writeJson(context.io.stdout, { results });
-    return EXIT.usage;
-  }
-  if (flags.wait === true) {
+  if (flags.wait === true && !isMistaken(results)) {
     const code = await waitThroughDaemon(watched, context, flags);
     return isPartial && code !== 1 && code !== 3 ? CANNOT_TELL_EXIT : code;
   }
   if (flags.json === true) writeJson(context.io.stdout, { results });
   await reportFirstTrouble(client, results, context);
-  return isPartial ? EXIT.failure : EXIT.ok;
+  return exitCodeOfResults(results);
+}
+
+function exitCodeOfResults(results: readonly BatchResult[]): number {
+  if (isMistaken(results)) return EXIT.usage;
+  return results.some(isRefused) ? EXIT.failure : EXIT.ok;
 }
 
 /** What users are shown of registrations. */
