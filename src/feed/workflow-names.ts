@@ -41,7 +41,8 @@ const OTHERS_EVERY_MS = 30_000;
 
 interface WorkflowNameStore {
   all(source: string): Promise<Map<string, string>>;
-  put(source: string, named: readonly NamedWorkflow[]): Promise<void>;
+  /** Writes names, and forgets others by the ids of their workflows. */
+  put(source: string, named: readonly NamedWorkflow[], forgotten: readonly string[]): Promise<void>;
   /** Claims the right to a pass. @returns false where some process has had it within that time */
   claimPass(source: string, forMs: number): Promise<boolean>;
   /** Lets no process begin a pass for a time. */
@@ -172,12 +173,12 @@ export class WorkflowNames {
   private async takeIn(source: string, known: SourceNames, page: WorkflowPage): Promise<void> {
     const pass = known.pass ?? { read: 0, size: PAGE_SIZE };
     known.waitsSince = null;
-    const room = MOST_NAMES - known.names.size;
-    const kept = page.workflows.filter(({ id }) => known.names.has(id) || known.wanted.has(id));
-    const others = page.workflows.filter((one) => !kept.includes(one));
-    const named = [...kept, ...others].slice(0, Math.max(room, kept.length));
-    for (const { id, name } of named) known.names.set(id, name);
-    await this.deps.store.put(source, named);
+    const { names } = known;
+    for (const { id, name } of page.workflows) names.set(id, name);
+    // The names that were learned first go first.
+    const forgotten = [...names.keys()].slice(0, Math.max(0, names.size - MOST_NAMES));
+    for (const id of forgotten) names.delete(id);
+    await this.deps.store.put(source, page.workflows, forgotten);
     known.pass = nextPass(pass, page);
     const isOver = page.isLast || known.pass.read >= MOST_READ;
     const isFound = known.wanted.size > 0 && [...known.wanted].every((id) => known.names.has(id));

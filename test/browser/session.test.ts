@@ -50,8 +50,11 @@ afterAll(async () => {
 });
 
 describe('sign-in', () => {
-  test('a token is asked for once and is in no storage, cookie or address', async () => {
+  test('a token is asked for once and is in no storage, cookie, address or log', async () => {
     const { page, context, foreign } = await openPage(browser, { url: `${stage.url}/runs` });
+    const addresses: string[] = [];
+    page.on('request', (asked) => addresses.push(asked.url()));
+    page.on('framenavigated', (frame) => addresses.push(frame.url()));
     await page.getByLabel('Token').fill('not-a-token-of-this-server');
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByText('The daemon does not know this token.').waitFor();
@@ -65,6 +68,9 @@ describe('sign-in', () => {
     expect(cookie).toMatchObject({ httpOnly: true, sameSite: 'Strict', path: '/' });
     expect(JSON.stringify(await context.storageState())).not.toContain(TOKEN);
     expect(foreign).toEqual([]);
+    expect(addresses.length).toBeGreaterThan(0);
+    expect(addresses.join(' ')).not.toContain(TOKEN);
+    expect(JSON.stringify(stage.daemon.log()) + stage.daemon.stderr()).not.toContain(TOKEN);
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByLabel('Token').waitFor();
     await context.close();

@@ -22,8 +22,13 @@ function sharedStore() {
     pass: (ms: number) => void (now += ms),
     store: {
       all: async () => new Map(names),
-      async put(_: string, named: readonly { id: string; name: string }[]) {
+      async put(
+        _: string,
+        named: readonly { id: string; name: string }[],
+        forgotten: readonly string[],
+      ) {
         for (const { id, name } of named) names.set(id, name);
+        for (const id of forgotten) names.delete(id);
       },
       async claimPass(_: string, forMs: number) {
         if (readableAt > now) return false;
@@ -39,6 +44,8 @@ function sharedStore() {
 class FakeList implements WorkflowReader {
   readonly asked: WorkflowsQuestion[] = [];
   prefix = 'name';
+  /** The number of the first workflow. */
+  first = 1;
   used = 0;
   hasPermits = true;
   outcome: WorkflowListOutcome | null = null;
@@ -51,7 +58,7 @@ class FakeList implements WorkflowReader {
   async readWorkflows({ page, size }: WorkflowsQuestion): Promise<WorkflowListOutcome> {
     this.asked.push({ page, size });
     if (this.outcome !== null) return this.outcome;
-    const ids = Array.from({ length: this.count }, (_, at) => `workflow-${at + 1}`);
+    const ids = Array.from({ length: this.count }, (_, at) => `workflow-${at + this.first}`);
     const all = ids.slice((page - 1) * size, page * size);
     const named = all.map((id) => ({ id, name: `${this.prefix} of ${id}` }));
     const workflows = named.slice(0, this.fits);
@@ -225,4 +232,11 @@ test('what is kept of names is bounded, however many workflows there are', async
   await tend(list, 100);
   expect(shared.names.size).toBe(MOST_NAMES);
   expect(list.asked.length).toBeLessThan(40);
+  shared.pass(HOUR_MS);
+  list.first = 10_000;
+  names.nameOf(workflow(10_001));
+  await tend(list);
+  expect(shared.names.size).toBe(MOST_NAMES);
+  expect(names.nameOf(workflow(10_001))).toBe('name of workflow-10001');
+  expect(shared.names.has('workflow-1')).toBe(false);
 });

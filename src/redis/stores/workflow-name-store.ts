@@ -17,16 +17,19 @@ export class WorkflowNameStore {
     return new Map(Object.entries(await this.redis.hgetall(this.keys.workflowNames(source))));
   }
 
-  async put(source: string, named: readonly { id: string; name: string }[]): Promise<void> {
+  /** @param forgotten ids of workflows with names that are dropped */
+  async put(
+    source: string,
+    named: readonly { id: string; name: string }[],
+    forgotten: readonly string[],
+  ): Promise<void> {
     if (named.length === 0) return;
     const key = this.keys.workflowNames(source);
-    const fields = named.flatMap(({ id, name }) => [id, name]);
-    await replies(
-      this.redis
-        .pipeline()
-        .hset(key, ...fields)
-        .pexpire(key, KEPT_MS),
-    );
+    const pipeline = this.redis.pipeline();
+    pipeline.hset(key, ...named.flatMap(({ id, name }) => [id, name]));
+    if (forgotten.length > 0) pipeline.hdel(key, ...forgotten);
+    pipeline.pexpire(key, KEPT_MS);
+    await replies(pipeline);
   }
 
   /** Claims the right to read the list. @returns false where a process has had it within that time */
