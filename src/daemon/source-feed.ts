@@ -32,7 +32,7 @@ export interface SourceFeedDependencies {
   feeds: FeedStore;
   discoveries: DiscoveryStore;
   budgets: Pick<BudgetStore, 'used'>;
-  requests: Pick<ScheduleStore, 'count'>;
+  requests: Pick<ScheduleStore, 'countDue'>;
   observeListed: ListFeedDependencies['observeListed'];
   watches: WatchStore;
   endpoints: Endpoints;
@@ -76,7 +76,7 @@ export function openFeed(
     get requestsPerMs() {
       return budget.limit.requests / budget.limit.perMs;
     },
-    waitingPolls: () => deps.requests.count(source.name, 'prompt'),
+    waitingPolls: () => deps.requests.countDue(source.name, 'prompt', deps.now()),
     observeListed: deps.observeListed,
     usedShare: async () => (await deps.budgets.used(source.name)) / budget.limit.requests,
     minIntervalMs: policy.minIntervalMs,
@@ -84,7 +84,7 @@ export function openFeed(
     longestMs: ({ maxDelayMs }: Watch) =>
       maxDelayMs ??
       longestInterval(policy.maxIntervalMs, { ...NO_LOAD, roundMs: budget.load().roundMs }),
-    reliedOn: () => source.streams.reliedOn(),
+    streams: source.streams,
     discoverPass: ({ workflowId }: RunList) => passes.get(workflowId) ?? null,
     report: (report: Parameters<typeof logPage>[1]) => {
       deps.metrics.list(report);

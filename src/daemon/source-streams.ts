@@ -2,15 +2,13 @@ import type { SourceConfig } from '../config/schema.ts';
 import { loadSourceAuthorities } from '../config/tls-files.ts';
 import { backstopMs } from '../core/feed/plan.ts';
 import { isoTime } from '../core/event/event.ts';
-import { jitterAround } from '../core/backoff.ts';
+import { latestReadAt } from '../core/feed/member.ts';
 import { StreamFeed } from '../feed/stream-feed.ts';
 import type { StreamSchedule } from '../feed/ports.ts';
 import { createEventStreams } from '../noxus/stream.ts';
 import { faultLog } from './faults.ts';
+import { pollPolicy } from './settings.ts';
 import type { Source, SourceDependencies } from './source.ts';
-
-/** Spread of reads that are moved, as a share. */
-const SPREAD = 0.1;
 
 interface StreamsContext extends Pick<Source, 'budget' | 'schedule' | 'guard'> {
   source: SourceConfig;
@@ -25,6 +23,8 @@ export function openStreams(
   const { config, log, now } = deps;
   const { source, budget, guard } = context;
   const { hints, hint_streams: most } = config.polling;
+  const requestsPerMs = () => budget.limit.requests / budget.limit.perMs;
+  const policy = pollPolicy(config);
   return new StreamFeed({
     source: name,
     process: deps.processId,
@@ -44,9 +44,9 @@ export function openStreams(
     watches: deps.watches,
     schedule: streamSchedule(deps, name, context),
     claimPermit: () => budget.claim(),
-    get requestsPerMs() {
-      return budget.limit.requests / budget.limit.perMs;
-    },
+    requestsPerMs,
+    backstopMs: () => backstopMs(budget.active(), requestsPerMs()),
+    latestReadAt: (watch) => latestReadAt(watch, { policy, statistics: deps.statistics.lookup }),
     active: () => budget.active(),
     wants: (...one) => deps.endpoints.wants(...one),
     pause: (asked) => guard.note({ kind: 'rate_limited', ...asked }, now()),
@@ -67,24 +67,16 @@ export function openStreams(
 
 /** The schedule of a source, as its streams see it. */
 function streamSchedule(
-  { requests, random, now }: SourceDependencies,
+  { requests, now }: SourceDependencies,
   name: string,
-  { budget, schedule }: StreamsContext,
+  { schedule }: StreamsContext,
 ): StreamSchedule {
   return {
     expedite: (members) => schedule.expedite(members),
     enterFeed: (kind, members) => schedule.enterFeed(kind, members),
     release: (claim, until) => schedule.release(claim, until),
-    countPrompt: () => requests.count(name, 'prompt'),
-    countStreams: () => requests.count(name, 'stream'),
-    async moveRead({ runId, cadence, maxDelayMs, timeoutAt }, isRelied) {
-      const [from] = await requests.dueTimes(name, [runId]);
-      if (from === null || from === undefined) return;
-      const { requests: limit, perMs } = budget.limit;
-      const longestMs = isRelied ? backstopMs(budget.active(), limit / perMs) : cadence.intervalMs;
-      const delayMs = Math.min(jitterAround(longestMs, SPREAD, random), maxDelayMs ?? Infinity);
-      const to = Math.min(now() + delayMs, timeoutAt);
-      if (isRelied ? to > from : to < from) await schedule.defer([{ runId, from, to }]);
-    },
+    entered: (count) => schedule.entered(count),
+    countPrompt: () => requests.countDue(name, 'prompt', now()),
+    countStreams: () => requests.countDue(name, 'stream', now()),
   };
 }

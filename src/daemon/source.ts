@@ -8,6 +8,7 @@ import type { StreamFeed } from '../feed/stream-feed.ts';
 import type { WorkflowNames } from '../feed/workflow-names.ts';
 import type { Overdue } from '../core/source/overdue.ts';
 import { OverdueMonitor, Schedule, type RequestClaim } from '../poll/schedule.ts';
+import type { ObserveRunDependencies } from '../poll/observe-run.ts';
 import { Slots } from '../poll/slots.ts';
 import { createSourceLimiter, type SourceLimiter } from '../poll/source-limiter.ts';
 import type { SourceGuard } from '../poll/source-guard.ts';
@@ -79,6 +80,7 @@ export interface SourceDependencies {
   workflowNames: Pick<WorkflowNames, 'tend'>;
   endpoints: Pick<Endpoints, 'wants'>;
   random: () => number;
+  statistics: ObserveRunDependencies['statistics'];
   requests: ScheduleStore;
   wake: WakeChannel;
   systemEvents: Pick<SystemEvents, 'raise' | 'raiseWith'>;

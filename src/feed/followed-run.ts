@@ -25,6 +25,9 @@ const STEADY_MS = 60_000;
 /** A run whose stream is away for longer than this is read, ms. */
 const BRIEF_MS = 2_000;
 
+/** A stream with so many hints that reads contradicted is closed. */
+const MOST_WRONG = 2;
+
 /** How often a permit is asked for while there is none, and how many times, ms. */
 const PERMIT_EVERY_MS = 500;
 const PERMIT_TRIES = 20;
@@ -52,13 +55,20 @@ export class FollowedRun {
   nodes: RunNodes | null = null;
   /** Since when its stream is open; null while it is not. */
   liveAt: number | null = null;
-  /** Whether its reads are left to the stream, by what other processes know. */
+  /** Whether its reads are left to the stream. */
   isRelied = false;
+  /** Whether the store says so. */
+  isNoted = false;
+  /** Whether its next read may be as late as a backstop. */
+  isLeft = false;
+  /** True where its streams were of no use, so that it gets no other one. */
+  isSpent = false;
   /** Resolves once its first stream is open, or is not to be had. */
   readonly begun: Promise<void>;
   private begin: () => void = () => undefined;
   private judged: () => void = () => undefined;
   private etag: string | null = null;
+  private wrong = 0;
   /** Whether what happened before the stream was open is known. */
   private isGapClosed = false;
   /** Until when a break counts as none: the stream is resumed where it broke. */
@@ -92,6 +102,14 @@ export class FollowedRun {
     this.judged();
   }
 
+  /** Reads have contradicted a hint of its stream. */
+  contradicted(): void {
+    this.wrong += 1;
+    if (this.wrong < MOST_WRONG) return;
+    this.isSpent = true;
+    this.close();
+  }
+
   /** Follows the run until it ends, or streams are of no more use. */
   async follow(first: Permit): Promise<void> {
     const { now, learn, ended, isWorth } = this.deps;
@@ -99,12 +117,15 @@ export class FollowedRun {
     for (let attempt = 0; permit !== null; attempt += 1) {
       const openedAt = now();
       const end: StreamEnd = await this.stream(permit);
-      const isBroken = this.liveAt !== null && !this.hasSaidEnd() && end.kind === 'ended';
+      const isBroken = this.isBrokenBy(end);
       this.liveAt = null;
       const livedMs = now() - openedAt;
       learn({ is: isBroken ? 'broken' : 'lasted', afterMs: livedMs });
-      await ended(this, end);
-      if (!isBroken || this.closing.signal.aborted || !isWorth(this.watch)) return;
+      // One on which nothing more comes is opened again as one that breaks.
+      if (!isBroken || end.kind !== 'silent') await ended(this, end);
+      const goesOn = isBroken && isWorth(this.watch);
+      if (this.closing.signal.aborted) return;
+      if (!goesOn) return this.giveUp(end);
       if (livedMs > STEADY_MS) attempt = 0;
       permit = await this.permitIn(fullJitter(REOPEN, attempt + 1, this.deps.random));
     }
@@ -134,6 +155,15 @@ export class FollowedRun {
       sleep(ms, undefined, { signal, ref: false }).catch(() => undefined),
     ]);
     patience.abort();
+  }
+
+  private isBrokenBy({ kind }: StreamEnd): boolean {
+    if (this.liveAt === null || this.hasSaidEnd()) return false;
+    return kind === 'ended' || (kind === 'silent' && this.hints.said !== null);
+  }
+
+  private giveUp({ kind }: StreamEnd): void {
+    this.isSpent = kind !== 'throttled' && !this.hasSaidEnd();
   }
 
   private async stream(permit: Permit): Promise<StreamEnd> {

@@ -9,7 +9,14 @@ import type { ClaimedPoll, ListedResult, Polled } from '../poll/observe-run.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
 import type { DiscoverPass } from './discovery.ts';
 import { makePlan } from './make-plan.ts';
-import type { FeedSchedule, FeedStore, ListReader, PagePermit, PageReport } from './ports.ts';
+import type {
+  FeedSchedule,
+  FeedStore,
+  ListReader,
+  PagePermit,
+  PageReport,
+  StreamSurvey,
+} from './ports.ts';
 import { readPage, type PageRead, type Sweep, type WantedPage } from './read-page.ts';
 
 /** A plan that is older than this does not hold any more: no process makes a new one, ms. */
@@ -51,8 +58,8 @@ export interface ListFeedDependencies {
   discoverPass: (list: RunList) => DiscoverPass | null;
   /** How many polls are due that hints or users asked for. */
   waitingPolls: () => Promise<number>;
-  /** Runs whose reads are left to event streams. */
-  reliedOn: () => Promise<ReadonlySet<string>>;
+  /** Event streams: what is left to them is not read by lists, and they may open more. */
+  streams: { surveyed(): Promise<StreamSurvey>; offerAll(watches: readonly Watch[]): void };
   /** Commits what a list says of a run as a poll's result; see `poll/observe-run.ts`. */
   observeListed: (claim: ClaimedPoll, listed: ListedResult) => Promise<Polled>;
   /**

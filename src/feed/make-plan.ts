@@ -87,9 +87,11 @@ type Watched = Map<PlannedWatch, Pick<Watch, 'runId' | 'nextPollAt'>>;
 
 async function watchedRuns(deps: PlanDependencies): Promise<Watched> {
   const found: Watched = new Map();
-  const relied = await deps.reliedOn();
+  const streams = await deps.streams.surveyed();
+  const unstreamed: Watch[] = [];
   for await (const all of deps.store.active(deps.source)) {
-    const chunk = all.filter(({ watch }) => !relied.has(watch.runId));
+    const chunk = all.filter(({ watch }) => !streams.isRelied(watch.runId));
+    for (const { watch } of all) if (!streams.isStreamed(watch.runId)) unstreamed.push(watch);
     const unseen = chunk.filter(({ watch }) => watch.run === null);
     const hints = await deps.store.hints(
       deps.source,
@@ -107,6 +109,7 @@ async function watchedRuns(deps: PlanDependencies): Promise<Watched> {
     // Polls must not wait for a plan.
     await setImmediate();
   }
+  deps.streams.offerAll(unstreamed);
   return found;
 }
 

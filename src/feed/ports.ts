@@ -7,7 +7,7 @@ import type { RememberedKind, StreamTrust } from '../core/feed/stream-trust.ts';
 import type { RunNodes } from '../core/run/nodes.ts';
 import type { FallbackReason, ListHint, ListTrust } from '../core/feed/trust.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
-import type { StoredWatch, Watch } from '../core/watch/watch.ts';
+import type { StoredWatch } from '../core/watch/watch.ts';
 
 /** Reads pages of lists of one source. */
 export interface ListReader {
@@ -112,12 +112,41 @@ interface HeldStream {
   nodes: RunNodes | null;
 }
 
+/** Which runs have streams, of all processes. */
+export interface StreamSurvey {
+  isStreamed(runId: string): boolean;
+  /** Whether the reads of a run are left to its stream. */
+  isRelied(runId: string): boolean;
+}
+
+/** Moves the next read of a run: later only while its watch has this version. */
+export type ReadMove =
+  { to: 'earlier'; inMs: number } | { to: 'later'; inMs: number; version: number };
+
 /** The event streams of all processes, and how far they are believed. */
 export interface StreamStore {
   /** @returns false where the run is streamed already, or as many are as may be */
   take(source: string, runId: string, process: string, most: number): Promise<boolean>;
-  note(source: string, runId: string, held: HeldStream): Promise<void>;
-  release(source: string, process: string, runIds: readonly string[]): Promise<void>;
+  /**
+   * Notes what a stream is to other processes, and moves the next read of its run in the same step.
+   * @returns false where the process holds the run no more
+   */
+  note(
+    source: string,
+    runId: string,
+    noted: { held: HeldStream; move: ReadMove | null },
+  ): Promise<boolean>;
+  /**
+   * Gives runs back, and makes their reads due in this order in the same step: of all, or of those that
+   * were left to their streams. @returns how many reads that were
+   */
+  release(
+    source: string,
+    released: { process: string; runIds: readonly string[] },
+    after: { reads: 'all' | 'relied'; everyMs: number },
+  ): Promise<number>;
+  /** The processes that are alive, by their heartbeats; some may be dead and not be judged yet. */
+  processes(): Promise<ReadonlySet<string>>;
   count(source: string): Promise<number>;
   held(source: string, runId: string): Promise<HeldStream | null>;
   all(source: string): Promise<Map<string, HeldStream>>;
@@ -127,9 +156,9 @@ export interface StreamStore {
     source: string,
     change: (capacity: StreamCapacity) => StreamCapacity,
   ): Promise<StreamCapacity>;
-  addTold(
+  addReport(
     source: string,
-    told: { workflowId: string; kind: RememberedKind; isTold: boolean },
+    report: { workflowId: string; kind: RememberedKind; isReported: boolean },
   ): Promise<void>;
   trust(source: string): Promise<StreamTrust>;
   /** Counts by what a transition became known first. */
@@ -145,10 +174,32 @@ export interface StreamSchedule {
     members: readonly { member: string; withinMs: number }[],
   ): Promise<void>;
   release(claim: { member: string; token: string }, until: 'never'): Promise<void>;
-  /** How many polls wait that something asked for. */
+  /** Reads are due that a write of another part has entered. */
+  entered(count: number): Promise<void>;
+  /** How many polls are due that something asked for. */
   countPrompt(): Promise<number>;
   /** How many streams wait to be opened. */
   countStreams(): Promise<number>;
-  /** Moves the next read of a run to the backstop of streams, or back into its cadence. */
-  moveRead(watch: Watch, isRelied: boolean): Promise<void>;
+}
+
+/** How the streams of a source stand. */
+export interface StreamFigures {
+  open: number;
+  /** Those that are open, and those that this process would open. */
+  wanted: number;
+  allowed: number;
+  /** Until when none is opened, ms since the epoch; null where they may be. */
+  refusedUntil: number | null;
+  /** Kinds of transitions that streams are not believed to report; null where none was shown yet. */
+  doubted: TransitionKind[] | null;
+  /** How often a transition became known first by a hint of a stream or list, or by a read. */
+  known: { kind: string; by: string; count: number }[];
+}
+
+/** What a poll's result is written with: whether a stream follows the run on, and where it stands. */
+export interface StreamState {
+  isStreamed: boolean;
+  nodes: RunNodes | null;
+  /** Whether a hint of the stream led to the poll. */
+  isHinted: boolean;
 }

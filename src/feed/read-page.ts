@@ -129,7 +129,7 @@ async function takeIn(
   const disagrees = judged.disagrees ?? findings.disagrees;
   if (disagrees !== null) return fallBack(deps, read, { reason: 'disagrees', message: disagrees });
 
-  const nextMs = nextIn(deps, found, plan);
+  const nextMs = nextIn(deps, await unstreamed(deps, found), plan);
   const toCheck = memberToCheck(findings.unchanged, {
     checkedAt: record.checkedAt,
     pageMs: nextMs,
@@ -169,6 +169,15 @@ async function takeIn(
     { ...findings, vanished },
   );
   return Math.max(0, startedAt + againMs - deps.now());
+}
+
+/** What is left to event streams needs no list. */
+async function unstreamed(
+  { streams }: ListFeedDependencies,
+  found: readonly WatchOnPage[],
+): Promise<WatchOnPage[]> {
+  const survey = await streams.surveyed();
+  return found.filter(({ watch }) => !survey.isRelied(watch.runId));
 }
 
 function watchesOn(

@@ -16,7 +16,7 @@ import type { RunFigures } from '../core/watch/run-figures.ts';
 import type { Timeline } from '../core/watch/timeline.ts';
 import type { Profile, Watch, WatchState } from '../core/watch/watch.ts';
 import type { RateLimit } from '../core/source/limiter.ts';
-import type { StreamFigures } from '../feed/stream-feed.ts';
+import type { StreamFigures } from '../feed/ports.ts';
 import type { Overdue } from '../core/source/overdue.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
 import type { WorkflowPolling } from '../core/cadence/workflow-polling.ts';

@@ -14,7 +14,7 @@ import type { PollMode } from '../core/watch/poll-history.ts';
 import type { StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';
 import type { RunReader, TraceChange, WatchStore } from './ports.ts';
 
-/** What the event stream of a run, if any, adds to a poll; see `feed/stream-feed.ts`. */
+/** What the event stream of a run, if any, adds to a poll; see `feed/ports.ts`. */
 interface StreamState {
   /** Whether the next poll may be left to the stream. */
   isStreamed: boolean;
@@ -26,7 +26,7 @@ interface StreamState {
 
 interface RunStreams {
   /** @param askedAt when the poll began, milliseconds since the epoch */
-  standing(
+  stateOf(
     runId: string,
     run: RunSnapshot,
     askedAt: number,
@@ -226,7 +226,7 @@ async function streamStateOf(
   if (result.kind !== 'run' || streams === undefined) {
     return { isStreamed: false, nodes: null, mode };
   }
-  const { isHinted, ...streamState } = await streams.standing(runId, result.run, startedAt);
+  const { isHinted, ...streamState } = await streams.stateOf(runId, result.run, startedAt);
   return { ...streamState, mode: isHinted && mode === 'single' ? 'stream' : mode };
 }
 

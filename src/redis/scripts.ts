@@ -52,7 +52,7 @@ import {
 import { ADD_DELIVERIES } from './lua/plan-deliveries.ts';
 import { PUT_SOURCE, TAKE_GONE } from './lua/source.ts';
 import {
-  ADD_TOLD,
+  ADD_REPORT,
   NOTE_STREAM,
   RELEASE_STREAMS,
   REPLACE_FIELD,
@@ -133,9 +133,9 @@ declare module 'ioredis' {
       process: string,
       most: number,
     ): Result<number, Context>;
-    rwNoteStream(...args: string[]): Result<null, Context>;
-    rwReleaseStreams(...args: string[]): Result<null, Context>;
-    rwAddTold(key: string, ...args: (string | number)[]): Result<null, Context>;
+    rwNoteStream(...args: (string | number)[]): Result<number, Context>;
+    rwReleaseStreams(...args: (string | number)[]): Result<number, Context>;
+    rwAddReport(key: string, ...args: (string | number)[]): Result<null, Context>;
     rwReplaceField(key: string, field: string, was: string, is: string): Result<number, Context>;
     rwPutSource(
       state: string,
@@ -231,7 +231,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwClaimPolls', { numberOfKeys: KINDS + 2, lua: CLAIM_POLLS });
   redis.defineCommand('rwRenewClaim', { numberOfKeys: 2, lua: RENEW_CLAIM });
   redis.defineCommand('rwExpedite', { numberOfKeys: KINDS + 2, lua: EXPEDITE });
-  redis.defineCommand('rwDefer', { numberOfKeys: KINDS, lua: DEFER });
+  redis.defineCommand('rwDefer', { numberOfKeys: KINDS + 2, lua: DEFER });
   redis.defineCommand('rwEnterMissing', { numberOfKeys: KINDS + 2, lua: ENTER_MISSING });
   redis.defineCommand('rwEnterWithin', { numberOfKeys: KINDS + 2, lua: ENTER_WITHIN });
   redis.defineCommand('rwSurvey', { numberOfKeys: KINDS + 2, lua: SURVEY });
@@ -250,9 +250,9 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwSettleRequest', { numberOfKeys: 2, lua: SETTLE_REQUEST });
   redis.defineCommand('rwReadStatistics', { numberOfKeys: 3, lua: READ_STATISTICS });
   redis.defineCommand('rwTakeStream', { numberOfKeys: 1, lua: TAKE_STREAM });
-  redis.defineCommand('rwNoteStream', { numberOfKeys: 1, lua: NOTE_STREAM });
-  redis.defineCommand('rwReleaseStreams', { numberOfKeys: 1, lua: RELEASE_STREAMS });
-  redis.defineCommand('rwAddTold', { numberOfKeys: 1, lua: ADD_TOLD });
+  redis.defineCommand('rwNoteStream', { numberOfKeys: KINDS + 4, lua: NOTE_STREAM });
+  redis.defineCommand('rwReleaseStreams', { numberOfKeys: KINDS + 3, lua: RELEASE_STREAMS });
+  redis.defineCommand('rwAddReport', { numberOfKeys: 1, lua: ADD_REPORT });
   redis.defineCommand('rwReplaceField', { numberOfKeys: 1, lua: REPLACE_FIELD });
   redis.defineCommand('rwPutSource', { numberOfKeys: 3, lua: PUT_SOURCE });
   redis.defineCommand('rwTakeGone', { numberOfKeys: 1, lua: TAKE_GONE });

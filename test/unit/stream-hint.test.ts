@@ -38,10 +38,13 @@ describe('hints of a stream', () => {
     expect(hear(newHints('queued'), 'running').readInMs).toBe(0);
   });
 
-  test('a read that agrees confirms the hint, and its transition counts as told', () => {
+  test('a read that agrees confirms the hint, and its transition counts as reported', () => {
     const { hints } = hear(newHints('running'), 'failed');
     const step = read(hints, 'failed');
-    expect(step).toMatchObject({ judged: 'confirmed', told: { kind: 'failed', isTold: true } });
+    expect(step).toMatchObject({
+      judged: 'confirmed',
+      report: { kind: 'failed', isReported: true },
+    });
   });
 
   test('a read that disagrees is followed by two more within two seconds, then the hint is wrong', () => {
@@ -70,13 +73,20 @@ describe('hints of a stream', () => {
     expect(read(step.hints, 'completed', 200).judged).toBe('confirmed');
   });
 
-  test('a transition that a read finds first counts as told where the stream follows in two seconds', () => {
+  test('a first read that contradicts a hint before it counts as the first of three', () => {
+    const { hints } = hear(newHints(null), 'completed', 100);
+    const first = read(hints, 'running', 200);
+    const third = read(read(first.hints, 'running', 900).hints, 'running', 2_000);
+    expect([first.judged, third.judged]).toEqual([null, 'wrong']);
+  });
+
+  test('a transition that a read finds first counts as reported where the stream follows in two seconds', () => {
     const found = read(newHints('running'), 'awaiting_human_feedback', 0);
-    expect(found.told).toBeNull();
+    expect(found.report).toBeNull();
     const later = hear(found.hints, 'awaiting_human_feedback', 1_000);
-    expect(later.told).toEqual({ kind: 'awaiting', isTold: true });
-    expect(judgedLate(found.hints, 1_999).told).toBeNull();
-    expect(judgedLate(found.hints, 2_000).told).toEqual({ kind: 'awaiting', isTold: false });
+    expect(later.report).toEqual({ kind: 'awaiting', isReported: true });
+    expect(judgedLate(found.hints, 1_999).report).toBeNull();
+    expect(judgedLate(found.hints, 2_000).report).toEqual({ kind: 'awaiting', isReported: false });
   });
 
   test.each([

@@ -62,7 +62,7 @@ describe('trust in streams', () => {
     expect(kept.length / ids.length).toBeLessThan(0.07);
   });
 
-  test('streams that told none of ten transitions are opened for one run in twenty', () => {
+  test('streams that reported none of ten transitions are opened for one run in twenty', () => {
     const trust = trusting({ completed: '0000000000' });
     const ids = Array.from({ length: 2_000 }, (_, at) => `run-${at}`);
     const asked = ids.filter((runId) => isHopeful(trust, newWatch({ runId, run: snapshot() })));
@@ -71,12 +71,23 @@ describe('trust in streams', () => {
   });
 });
 
-test('streams that lied six times in a row are opened for one run in twenty', () => {
-  const trust = trusting({ completed: '1', hint: '1000000' });
-  const ids = Array.from({ length: 2_000 }, (_, at) => `run-${at}`);
-  const asked = ids.filter((runId) => isHopeful(trust, newWatch({ runId, run: snapshot() })));
-  expect(asked.length / ids.length).toBeLessThan(0.07);
-  expect(asked.length).toBeGreaterThan(0);
+test.each(['1000', '10011010110', '0000'])(
+  'streams that lie (%s) are opened for one run in twenty and stand in for no reads',
+  (hint) => {
+    const trust = trusting({ completed: '1111', hint });
+    const ids = Array.from({ length: 2_000 }, (_, at) => `run-${at}`);
+    const asked = ids.filter((runId) => isHopeful(trust, newWatch({ runId, run: snapshot() })));
+    expect(asked.length / ids.length).toBeLessThan(0.07);
+    expect(asked.length).toBeGreaterThan(0);
+    expect(ids.filter((runId) => isEarned(trust, { runId, run: snapshot() }))).toEqual([]);
+  },
+);
+
+test('streams that have lied are opened again once three hints in a row were confirmed', () => {
+  const runId = 'run-3';
+  const of = (hint: string) =>
+    isHopeful(trusting({ completed: '1111', hint }), { runId, run: snapshot() });
+  expect([of('00000011'), of('000000111'), of('0001101')]).toEqual([false, true, false]);
 });
 
 describe('number of streams', () => {

@@ -45,11 +45,25 @@ export function listMember(
     createdAt: run.created_at === null ? NaN : Date.parse(run.created_at),
     intervalMs: intervalNow(seen, context),
     followsProgress: watch.dwell?.stalled === true || wantsProgress(watch, context.wants),
-    latestAt: Math.min(
-      nextReminderAt(watch.waiting, context.policy.remindAfterMs),
-      stallsAt(seen, context),
-    ),
+    latestAt: latestReadAt(seen, context),
   };
+}
+
+/**
+ * When a run must be read at the latest although nothing seems to change: for a reminder, the end of
+ * an acknowledgement, or a stall.
+ * @returns milliseconds since the epoch
+ */
+export function latestReadAt(
+  watch: SeenWatch,
+  context: Pick<MemberContext, 'policy' | 'statistics'>,
+): number {
+  const { waiting, acknowledged } = watch;
+  const noticeAt =
+    acknowledged === null
+      ? nextReminderAt(waiting, context.policy.remindAfterMs)
+      : (acknowledged.until ?? Infinity);
+  return Math.min(noticeAt, stallsAt(watch, context));
 }
 
 /**
@@ -68,7 +82,10 @@ function wantsProgress(watch: Watch, wants: EndpointFilter): boolean {
 }
 
 /** When the run will have dwelt in its state for too long, by the present statistics. */
-function stallsAt(watch: SeenWatch, { policy, statistics }: MemberContext): number {
+function stallsAt(
+  watch: SeenWatch,
+  { policy, statistics }: Pick<MemberContext, 'policy' | 'statistics'>,
+): number {
   const { dwell } = watch;
   if (dwell === null || dwell.stalled) return Infinity;
   return stallTime(dwell, policy.stallAfterMs, usualDwellMs(statistics, watch));

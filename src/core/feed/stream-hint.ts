@@ -2,7 +2,7 @@ import { isSubscribed, type EndpointFilter } from '../delivery/delivery.ts';
 import { isAwaiting, isTerminalStatus } from '../run/snapshot.ts';
 import type { Watch } from '../watch/watch.ts';
 
-/** A transition that streams are trusted to tell, or not. */
+/** A transition that streams are trusted to report, or not. */
 export const TRANSITION_KINDS = ['completed', 'failed', 'stopped', 'awaiting', 'resumed'] as const;
 
 export type TransitionKind = (typeof TRANSITION_KINDS)[number];
@@ -15,7 +15,7 @@ export function transitionKind(before: string, after: string): TransitionKind | 
   return isAwaiting(before) ? 'resumed' : null;
 }
 
-/** A stream that tells what a read has found within this time counts as having told it, ms. */
+/** A stream that reports what a read has found within this time counts as having reported it, ms. */
 const GRACE_MS = 2_000;
 
 /** After a read that disagrees with a hint, further ones follow after these times, ms. */
@@ -29,7 +29,7 @@ export interface RunHints {
   said: string | null;
   /** A hint that no read has judged, when it came, and how many reads have disagreed with it. */
   pending: { status: string; at: number; disagreed: number } | null;
-  /** A transition that a read has found, and that the stream may yet tell. */
+  /** A transition that a read has found, and that the stream may yet report. */
   unclear: { kind: TransitionKind; status: string; at: number } | null;
 }
 
@@ -38,10 +38,10 @@ export function newHints(known: string | null): RunHints {
   return { known, said: null, pending: null, unclear: null };
 }
 
-/** Whether the stream told a transition before a read found it, or in time. */
-interface Told {
+/** Whether the stream reported a transition before a read found it, or in time. */
+interface StreamReport {
   kind: TransitionKind;
-  isTold: boolean;
+  isReported: boolean;
 }
 
 /** What an event or a read calls for. */
@@ -49,7 +49,7 @@ export interface HintStep {
   hints: RunHints;
   /** After how long a confirming read is due, ms; null for none. */
   readInMs: number | null;
-  told: Told | null;
+  report: StreamReport | null;
   /** `wrong`: three reads disagree with the hint. */
   judged: 'confirmed' | 'wrong' | null;
 }
@@ -65,12 +65,12 @@ export function heard(
   { now, isStartWanted }: { now: number; isStartWanted: boolean },
 ): HintStep {
   const { known, said, unclear } = hints;
-  const isTold = unclear?.status === status;
-  const told = unclear !== null && isTold ? { kind: unclear.kind, isTold } : null;
-  const next = { ...hints, said: status, unclear: isTold ? null : unclear };
-  if (status === known) return step({ ...next, pending: null }, { told });
-  if (status === said || !isNews(known, status, isStartWanted)) return step(next, { told });
-  return step({ ...next, pending: { status, at: now, disagreed: 0 } }, { told, readInMs: 0 });
+  const isReported = unclear?.status === status;
+  const report = unclear !== null && isReported ? { kind: unclear.kind, isReported } : null;
+  const next = { ...hints, said: status, unclear: isReported ? null : unclear };
+  if (status === known) return step({ ...next, pending: null }, { report });
+  if (status === said || !isNews(known, status, isStartWanted)) return step(next, { report });
+  return step({ ...next, pending: { status, at: now, disagreed: 0 } }, { report, readInMs: 0 });
 }
 
 /** Before the first read, which is due anyway, only an end or a wait is news. */
@@ -87,10 +87,10 @@ export function readFound(
 ): HintStep {
   const { known, said } = hints;
   const kind = known === null ? null : transitionKind(known, status);
-  const told = kind !== null && said === status ? { kind, isTold: true } : null;
-  const unclear = kind !== null && told === null ? { kind, status, at: now } : hints.unclear;
+  const report = kind !== null && said === status ? { kind, isReported: true } : null;
+  const unclear = kind !== null && report === null ? { kind, status, at: now } : hints.unclear;
   const next = { ...hints, unclear };
-  return { ...compared({ ...next, known: status }, { before: known, askedAt }), told };
+  return { ...compared({ ...next, known: status }, { before: known, askedAt }), report };
 }
 
 /** Compares a read with the hint that waits for one. */
@@ -102,22 +102,26 @@ function compared(
   if (pending === null) return step(hints, {});
   if (pending.status === known) return step({ ...hints, pending: null }, { judged: 'confirmed' });
   if (askedAt < pending.at) return step(hints, {});
-  if (known !== before) return step({ ...hints, pending: null }, {});
+  // A first read is no change since the hint: it contradicts one that says something else.
+  if (before !== null && known !== before) return step({ ...hints, pending: null }, {});
   const readInMs = AGAIN_MS[pending.disagreed] ?? null;
   if (readInMs === null) return step({ ...hints, pending: null }, { judged: 'wrong' });
   const disagreed = pending.disagreed + 1;
   return step({ ...hints, pending: { ...pending, disagreed } }, { readInMs });
 }
 
-/** Judges a transition that the stream has not told in time. */
+/** Judges a transition that the stream has not reported in time. */
 export function judgedLate(hints: RunHints, now: number): HintStep {
   const { unclear } = hints;
   if (unclear === null || now < unclear.at + GRACE_MS) return step(hints, {});
-  return step({ ...hints, unclear: null }, { told: { kind: unclear.kind, isTold: false } });
+  return step({ ...hints, unclear: null }, { report: { kind: unclear.kind, isReported: false } });
 }
 
-function step(hints: RunHints, { readInMs = null, told = null, judged = null }: Partial<HintStep>) {
-  return { hints, readInMs, told, judged };
+function step(
+  hints: RunHints,
+  { readInMs = null, report = null, judged = null }: Partial<HintStep>,
+) {
+  return { hints, readInMs, report, judged };
 }
 
 /** Whether a subscription is notified of the start of the run. */

@@ -3,10 +3,10 @@ import type { Profile, Watch } from '../watch/watch.ts';
 import { TRANSITION_KINDS, type TransitionKind } from './stream-hint.ts';
 import { sumOf } from './word.ts';
 
-/** Of so many transitions of a kind it is remembered whether a stream told them. */
+/** Of so many transitions of a kind it is remembered whether a stream reported them. */
 export const REMEMBERED = 20;
 
-/** Transitions that must be told in a row before a kind is believed: documented ones, and others. */
+/** Transitions that must be reported in a row before a kind is believed: documented ones, and others. */
 const IN_A_ROW: Record<TransitionKind, number> = {
   completed: 3,
   failed: 3,
@@ -18,11 +18,16 @@ const IN_A_ROW: Record<TransitionKind, number> = {
 /** One run in so many keeps its cadence, so that streams that fall silent are noticed. */
 const ONE_IN = 20;
 
-/** So many transitions in a row that no stream told show that streams are not worth their request. */
+/** So many transitions in a row that no stream reported show that streams are not worth their request. */
 const HOPELESS = 10;
 
-/** So many hints in a row that reads contradicted show that a stream lies. */
-const LIES = 6;
+/**
+ * So many hints in a row that reads contradicted, or so many of those that are remembered, show that
+ * streams lie; so many in a row that reads confirmed, that they do not any more.
+ */
+const LIES_IN_A_ROW = 3;
+const LIES = 4;
+const TRUTHS_IN_A_ROW = 3;
 
 /** What is remembered: transitions of each kind, and hints. */
 export const REMEMBERED_KINDS = [...TRANSITION_KINDS, 'hint'] as const;
@@ -30,31 +35,40 @@ export const REMEMBERED_KINDS = [...TRANSITION_KINDS, 'hint'] as const;
 export type RememberedKind = (typeof REMEMBERED_KINDS)[number];
 
 /**
- * The last ones of each kind, oldest first. Of a transition, 1 where the stream told it and 0 where a
- * read found it; of a hint, 1 where a read confirmed it.
+ * The last ones of each kind, oldest first. Of a transition, 1 where the stream reported it and 0 where
+ * a read found it; of a hint, 1 where a read confirmed it.
  */
-export type ToldHistory = Partial<Record<RememberedKind, string>>;
+export type ReportHistory = Partial<Record<RememberedKind, string>>;
 
 /** The histories of a source and of its workflows. */
 export interface StreamTrust {
-  source: ToldHistory;
-  workflows: ReadonlyMap<string, ToldHistory>;
+  source: ReportHistory;
+  workflows: ReadonlyMap<string, ReportHistory>;
 }
 
 export const NO_TRUST: StreamTrust = { source: {}, workflows: new Map() };
 
-/** Whether streams are believed to tell transitions of a kind. */
-export function isBelieved(kind: TransitionKind, told: string): boolean {
-  const missed = told.split('0').length - 1;
-  return missed <= 1 && told.includes('1'.repeat(IN_A_ROW[kind]));
+/** Whether streams are believed to report transitions of a kind. */
+export function isBelieved(kind: TransitionKind, reports: string): boolean {
+  return countOf(reports, '0') <= 1 && reports.includes('1'.repeat(IN_A_ROW[kind]));
 }
 
-/** The kinds that a workflow has shown, or else its source, and that no stream is believed to tell. */
+function countOf(history: string, digit: string): number {
+  return history.split(digit).length - 1;
+}
+
+/** Whether streams lie, by the history of their hints. */
+export function isLying(hints: string): boolean {
+  if (hints.endsWith('1'.repeat(TRUTHS_IN_A_ROW))) return false;
+  return hints.endsWith('0'.repeat(LIES_IN_A_ROW)) || countOf(hints, '0') >= LIES;
+}
+
+/** The kinds that a workflow has shown, or else its source, and that no stream is believed to report. */
 export function doubtedKinds(trust: StreamTrust, workflowId: string | null): TransitionKind[] {
   const shown = historyOf(trust, workflowId);
   return TRANSITION_KINDS.filter((kind) => {
-    const told = shown[kind] ?? '';
-    return told !== '' && !isBelieved(kind, told);
+    const reports = shown[kind] ?? '';
+    return reports !== '' && !isBelieved(kind, reports);
   });
 }
 
@@ -64,22 +78,23 @@ export function isEarned(trust: StreamTrust, { run, runId }: Pick<Watch, 'run' |
   const workflowId = run.workflow_id;
   const shown = historyOf(trust, workflowId);
   const hasShown = TRANSITION_KINDS.some((kind) => shown[kind] !== undefined);
-  return hasShown && doubtedKinds(trust, workflowId).length === 0;
+  if (!hasShown || isLying(shown.hint ?? '')) return false;
+  return doubtedKinds(trust, workflowId).length === 0;
 }
 
-function historyOf({ source, workflows }: StreamTrust, workflowId: string | null): ToldHistory {
+function historyOf({ source, workflows }: StreamTrust, workflowId: string | null): ReportHistory {
   return (workflowId === null ? undefined : workflows.get(workflowId)) ?? source;
 }
 
-/** Whether a stream of this run may save reads: some kind is told truly, or the run serves as a sample. */
+/** Whether a stream of this run may save reads: some kind is reported truly, or the run is a sample. */
 export function isHopeful(
   trust: StreamTrust,
   { run, runId }: Pick<Watch, 'run' | 'runId'>,
 ): boolean {
   const { hint = '', ...kinds } = historyOf(trust, run?.workflow_id ?? null);
   const all = Object.values(kinds).join('');
-  const isTelling = all.includes('1') || all.length < HOPELESS;
-  return (isTelling && !hint.endsWith('0'.repeat(LIES))) || isSample(runId);
+  const isReporting = all.includes('1') || all.length < HOPELESS;
+  return (isReporting && !isLying(hint)) || isSample(runId);
 }
 
 /** One run in so many gets a stream although streams are not worth while, to see when they are again. */

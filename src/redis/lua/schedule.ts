@@ -373,17 +373,21 @@ for place = 1, #ARGV do plan.expedite(ARGV[place], now, now) end
 
 /**
  * Moves members from the time that was read to another. One that is claimed, or has another time by
- * now, does not change.
+ * now, does not change; nor does one that a hint or user made due, although it was due before.
  *
- * KEYS  due sets.
+ * KEYS  clock, claims, due sets.
  * ARGV  member, from and to of each
  */
 export const DEFER = `
 ${SCHEDULE}
-local plan = schedule('', 1)
+local plan = schedule(KEYS[2], 3)
+local now = storeNow(KEYS[1])
 for place = 1, #ARGV, 3 do
   local kind, at = plan.kindOf(ARGV[place])
-  if kind and math.abs(at - ARGV[place + 1]) < 1 then plan.put(ARGV[place], kind, ARGV[place + 2]) end
+  local isExpedited = kind == 'prompt' and at <= now
+  if kind and not isExpedited and math.abs(at - ARGV[place + 1]) < 1 then
+    plan.put(ARGV[place], kind, ARGV[place + 2])
+  end
 end
 `;
 

@@ -1,3 +1,6 @@
+import { IDENTITY } from './watch.ts';
+import { SCHEDULE } from './schedule.ts';
+
 /**
  * Which runs of a source are streamed, and by which process: a hash from a run's id to the process,
  * with a + behind it while the stream stands in for reads, and what is known of its nodes as JSON.
@@ -22,40 +25,69 @@ return redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])
 `;
 
 /**
- * Notes of a stream whether it stands in for reads, and where its run stands.
+ * Notes of a stream whether it stands in for reads, and where its run stands, and moves the next read
+ * of the run. It moves later only where the watch is as it was read, and the read neither under way nor
+ * due. It moves earlier in any case, even where another process streams the run by now; of a read under
+ * way, a mark does that.
  *
- * KEYS  holders.
- * ARGV  run, process, entry
+ * KEYS  holders, watch, clock, claims, due sets.
+ * ARGV  run, process, entry, 'later', 'earlier' or '' for no move, ms, version of the watch.
+ * Returns 1 where the process holds the run
  */
 export const NOTE_STREAM = `
 ${HELD}
-if isHeldBy(ARGV[1], ARGV[2]) then redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
+${SCHEDULE}
+${IDENTITY}
+local run, move = ARGV[1], ARGV[4]
+local isHeld = isHeldBy(run, ARGV[2])
+if isHeld then redis.call('HSET', KEYS[1], run, ARGV[3]) end
+local due = schedule(KEYS[4], 5)
+local now = storeNow(KEYS[3])
+local at = move ~= '' and now + ARGV[5]
+if move == 'earlier' then due.expedite(run, at, now) end
+if move == 'later' and isHeld and identity(KEYS[2]) == tonumber(ARGV[6]) then
+  local kind, dueAt = due.kindOf(run)
+  if kind and dueAt > now and dueAt < at then due.put(run, kind, at) end
+end
+return isHeld and 1 or 0
 `;
 
 /**
- * Gives runs back.
+ * Gives runs back. Those with reads left to their streams are read in their order, or all, also those
+ * that the process does not hold any more.
  *
- * KEYS  holders.
- * ARGV  process, runs
+ * KEYS  holders, clock, claims, due sets.
+ * ARGV  process, 1 to read all, ms from one read to the next, how many reads go before, runs.
+ * Returns how many were made due
  */
 export const RELEASE_STREAMS = `
 ${HELD}
-for place = 2, #ARGV do
-  if isHeldBy(ARGV[place], ARGV[1]) then redis.call('HDEL', KEYS[1], ARGV[place]) end
+${SCHEDULE}
+local due = schedule(KEYS[3], 4)
+local now, count = storeNow(KEYS[2]), 0
+for place = 5, #ARGV do
+  local run, isRead = ARGV[place], ARGV[2] == '1'
+  if isHeldBy(run, ARGV[1]) then
+    isRead = isRead or string.match(redis.call('HGET', KEYS[1], run), '^[^ +]+%+')
+    redis.call('HDEL', KEYS[1], run)
+  end
+  local at = now + math.floor((ARGV[4] + count) * ARGV[3])
+  if isRead and due.expedite(run, at, now) then count = count + 1 end
 end
+return count
 `;
 
 /**
- * Adds to the histories of a source and of a workflow whether a stream told a transition. Where there
+ * Adds to the histories of a source and of a workflow whether a stream reported a transition. Where there
  * are too many histories, any one of them is forgotten.
  *
  * KEYS  histories: from workflow and kind to a text of 0 and 1; the source's have no workflow.
  * ARGV  1 or 0, how long a history is, how many there may be, the fields
  */
-export const ADD_TOLD = `
+export const ADD_REPORT = `
 for place = 4, #ARGV do
-  local told = (redis.call('HGET', KEYS[1], ARGV[place]) or '') .. ARGV[1]
-  redis.call('HSET', KEYS[1], ARGV[place], string.sub(told, -ARGV[2]))
+  local reports = (redis.call('HGET', KEYS[1], ARGV[place]) or '') .. ARGV[1]
+  redis.call('HSET', KEYS[1], ARGV[place], string.sub(reports, -ARGV[2]))
 end
 while redis.call('HLEN', KEYS[1]) > tonumber(ARGV[3]) do
   local field = redis.call('HRANDFIELD', KEYS[1])

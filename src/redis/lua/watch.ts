@@ -9,7 +9,7 @@ import { SCHEDULE } from './schedule.ts';
  * Version and number of a watch, the beginning of its record, see `watch-record.ts`; the version is -1
  * where the watch is folded.
  */
-const IDENTITY = `
+export const IDENTITY = `
 local function identity(key)
   local head = redis.call('GETRANGE', key, 0, 25)
   if string.find(head, '%c$') then return -1 end

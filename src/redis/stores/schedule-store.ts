@@ -132,10 +132,10 @@ export class ScheduleStore {
     return this.redis.rwClaimPolls(...this.keysOf(source), leaseMs, ...flat);
   }
 
-  /** How many requests of a kind are scheduled. */
-  async count(source: string, kind: RequestKind): Promise<number> {
+  /** How many requests of a kind are due. @param now by the store's clock */
+  async countDue(source: string, kind: RequestKind, now: number): Promise<number> {
     const key = this.keys.requestsDue(source)[REQUEST_KINDS.indexOf(kind)];
-    return key === undefined ? 0 : this.redis.zcard(key);
+    return key === undefined ? 0 : this.redis.zcount(key, '-inf', now);
   }
 
   /** Keeps a claim for another lease. @returns false where another process has it by now */
@@ -175,7 +175,7 @@ export class ScheduleStore {
   ): Promise<void> {
     if (moves.length === 0) return;
     const flat = moves.flatMap(({ member, from, to }) => [member, from, Math.round(to)]);
-    await this.redis.rwDefer(...this.keys.requestsDue(source), ...flat);
+    await this.redis.rwDefer(...this.keysOf(source), ...flat);
   }
 
   /** Enters what is missing, due at once. @returns how many were */

@@ -5,8 +5,8 @@ import {
   REMEMBERED,
   REMEMBERED_KINDS,
   type RememberedKind,
+  type ReportHistory,
   type StreamTrust,
-  type ToldHistory,
 } from '../../core/feed/stream-trust.ts';
 import type { RunNodes } from '../../core/run/nodes.ts';
 import type { Keys } from '../keys.ts';
@@ -30,6 +30,15 @@ interface HeldStream {
   nodes: RunNodes | null;
 }
 
+/** Moves the next read of a run: later only while its watch has this version. */
+type ReadMove = { to: 'earlier'; inMs: number } | { to: 'later'; inMs: number; version: number };
+
+/** Which of the runs that are given back are read, and the time from one read to the next, ms. */
+interface ReadsAfter {
+  reads: 'all' | 'relied';
+  everyMs: number;
+}
+
 /** The event streams of all processes, and how far they are believed. */
 export class StreamStore {
   constructor(
@@ -42,17 +51,58 @@ export class StreamStore {
     return (await this.redis.rwTakeStream(this.keys.streams(source), runId, process, most)) === 1;
   }
 
-  async note(source: string, runId: string, held: HeldStream): Promise<void> {
+  /**
+   * Notes what a stream is to other processes, and moves the next read of its run in the same step.
+   * @returns false where the process holds the run no more
+   */
+  async note(
+    source: string,
+    runId: string,
+    { held, move }: { held: HeldStream; move: ReadMove | null },
+  ): Promise<boolean> {
+    const { keys } = this;
     const nodes = held.nodes === null ? '' : ` ${JSON.stringify(held.nodes)}`;
-    const entry = `${held.process}${held.isRelied ? '+' : ''}${nodes}`;
-    await this.redis.rwNoteStream(this.keys.streams(source), runId, held.process, entry);
+    const isHeld = await this.redis.rwNoteStream(
+      keys.streams(source),
+      keys.watch({ source, runId }),
+      ...this.scheduleOf(source),
+      runId,
+      held.process,
+      `${held.process}${held.isRelied ? '+' : ''}${nodes}`,
+      move?.to ?? '',
+      Math.max(0, Math.round(move?.inMs ?? 0)),
+      move?.to === 'later' ? move.version : '',
+    );
+    return isHeld === 1;
   }
 
-  async release(source: string, process: string, runIds: readonly string[]): Promise<void> {
+  /**
+   * Gives runs back, and makes their reads due in this order in the same step.
+   * @returns how many reads that were
+   */
+  async release(
+    source: string,
+    { process, runIds }: { process: string; runIds: readonly string[] },
+    { reads, everyMs }: ReadsAfter,
+  ): Promise<number> {
+    let count = 0;
     for (let at = 0; at < runIds.length; at += CHUNK) {
-      const some = runIds.slice(at, at + CHUNK);
-      await this.redis.rwReleaseStreams(this.keys.streams(source), process, ...some);
+      count += await this.redis.rwReleaseStreams(
+        this.keys.streams(source),
+        ...this.scheduleOf(source),
+        process,
+        reads === 'all' ? 1 : 0,
+        everyMs,
+        count,
+        ...runIds.slice(at, at + CHUNK),
+      );
     }
+    return count;
+  }
+
+  /** The processes that are alive, by their heartbeats; some may be dead and not be judged yet. */
+  async processes(): Promise<ReadonlySet<string>> {
+    return new Set(await this.redis.hkeys(this.keys.processes));
   }
 
   count(source: string): Promise<number> {
@@ -95,28 +145,32 @@ export class StreamStore {
     }
   }
 
-  /** Notes whether a stream told a transition, or whether its hint was confirmed. */
-  async addTold(
+  /** Notes whether a stream reported a transition, or whether its hint was confirmed. */
+  async addReport(
     source: string,
-    { workflowId, kind, isTold }: { workflowId: string; kind: RememberedKind; isTold: boolean },
+    {
+      workflowId,
+      kind,
+      isReported,
+    }: { workflowId: string; kind: RememberedKind; isReported: boolean },
   ): Promise<void> {
     const key = this.keys.streamTrust(source);
     const fields = [`/${kind}`, `${workflowId}/${kind}`];
-    await this.redis.rwAddTold(key, isTold ? 1 : 0, REMEMBERED, MOST_HISTORIES, ...fields);
+    await this.redis.rwAddReport(key, isReported ? 1 : 0, REMEMBERED, MOST_HISTORIES, ...fields);
     await this.redis.pexpire(key, KEPT_MS);
   }
 
   async trust(source: string): Promise<StreamTrust> {
     const fields = await this.redis.hgetall(this.keys.streamTrust(source));
-    const workflows = new Map<string, ToldHistory>();
-    for (const [field, told] of Object.entries(fields)) {
+    const workflows = new Map<string, ReportHistory>();
+    for (const [field, reports] of Object.entries(fields)) {
       const slash = field.lastIndexOf('/');
       const [workflowId, name] = [field.slice(0, slash), field.slice(slash + 1)];
       const kind = REMEMBERED_KINDS.find((one) => one === name);
       if (kind === undefined) continue;
       const history = workflows.get(workflowId) ?? {};
       workflows.set(workflowId, history);
-      history[kind] = told;
+      history[kind] = reports;
     }
     const whole = workflows.get('') ?? {};
     workflows.delete('');
@@ -134,6 +188,11 @@ export class StreamStore {
       const [kind = '', by] = field.split('/');
       return by === undefined ? [] : [{ kind, by, count: Number(count) }];
     });
+  }
+
+  private scheduleOf(source: string): string[] {
+    const { clock, requestClaims, requestsDue } = this.keys;
+    return [clock, requestClaims(source), ...requestsDue(source)];
   }
 }
 

@@ -1,0 +1,99 @@
+import { jitterAround, type Random } from '../core/backoff.ts';
+import type { SeenWatch } from '../core/cadence/cadence.ts';
+import type { StoredWatch, WatchKey } from '../core/watch/watch.ts';
+import type { FollowedRun } from './followed-run.ts';
+import type { ReadMove, StreamSchedule, StreamStore } from './ports.ts';
+
+/** Spread of reads that are moved, as a share. */
+const SPREAD = 0.1;
+
+interface BackstopsDependencies {
+  source: string;
+  process: string;
+  store: Pick<StreamStore, 'note'>;
+  watches: { getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]> };
+  schedule: Pick<StreamSchedule, 'entered'>;
+  /** The longest time between two reads of a run that is left to its stream, ms. */
+  backstopMs: () => number;
+  /** When a run must be read at the latest although nothing seems to change, ms since the epoch. */
+  latestReadAt: (watch: SeenWatch) => number;
+  /** Whether this process still streams the run. */
+  isOpen: (run: FollowedRun) => boolean;
+  onError: (error: unknown) => void;
+  now: () => number;
+  random: Random;
+}
+
+/** The reads of runs that are left to their streams: backstops alone remain of these. */
+export class Backstops {
+  /** Runs of which something is being written. */
+  private readonly busy = new Set<FollowedRun>();
+
+  constructor(private readonly deps: BackstopsDependencies) {}
+
+  /** Leaves the reads of a run to its stream, or takes them back. */
+  leave(run: FollowedRun, isRelied: boolean): void {
+    run.isRelied = isRelied;
+    if (!isSettled(run)) this.settle(run).catch(this.deps.onError);
+  }
+
+  /** Notes for other processes where a run stands. One that was taken over meanwhile is let go. */
+  async note(run: FollowedRun, move: ReadMove | null = null): Promise<void> {
+    const { store, source, process } = this.deps;
+    const { runId, isRelied, nodes } = run;
+    const isHeld = await store.note(source, runId, { held: { process, isRelied, nodes }, move });
+    if (!isHeld) run.close();
+  }
+
+  /** Writes one at a time, so that the store always ends with the latest. */
+  private async settle(run: FollowedRun): Promise<void> {
+    if (this.busy.has(run)) return;
+    this.busy.add(run);
+    try {
+      while (!isSettled(run) && this.deps.isOpen(run)) {
+        await (run.isRelied ? this.postpone(run) : this.takeBack(run));
+      }
+    } finally {
+      this.busy.delete(run);
+    }
+  }
+
+  private async postpone(run: FollowedRun): Promise<void> {
+    const { watches, now, backstopMs, latestReadAt, random } = this.deps;
+    const [stored] = await watches.getMany([run.watch]);
+    if (!run.isRelied) return;
+    run.isLeft = true;
+    const seen = stored?.watch.run ? { ...stored.watch, run: stored.watch.run } : null;
+    if (!stored || seen === null || run.hints.pending !== null) {
+      await this.note(run);
+    } else {
+      const { timeoutAt, lastPolledAt, maxDelayMs } = seen;
+      const until = Math.min(
+        now() + jitterAround(backstopMs(), SPREAD, random),
+        timeoutAt,
+        latestReadAt(seen),
+        (lastPolledAt ?? now()) + (maxDelayMs ?? Infinity),
+      );
+      await this.note(run, { to: 'later', inMs: until - now(), version: stored.version });
+    }
+    run.isNoted = true;
+  }
+
+  /** A read that is under way, and was begun while the reads were left to the stream, is moved as well. */
+  private async takeBack(run: FollowedRun): Promise<void> {
+    run.isLeft = false;
+    try {
+      const inMs = run.watch.cadence.intervalMs * this.deps.random();
+      await this.note(run, { to: 'earlier', inMs });
+    } catch (error) {
+      run.isLeft = true;
+      throw error;
+    }
+    run.isNoted = false;
+    await this.deps.schedule.entered(1);
+  }
+}
+
+function isSettled({ isRelied, isNoted, isLeft }: FollowedRun): boolean {
+  return isRelied ? isNoted : !isNoted && !isLeft;
+}

@@ -1,0 +1,209 @@
+import {
+  allowedStreams,
+  capacityAfter,
+  isLastingFor,
+  isLikely,
+  NEW_CAPACITY,
+  type StreamCapacity,
+  type StreamOutcome,
+} from '../core/feed/stream-capacity.ts';
+import { streamMember } from '../core/feed/page-name.ts';
+import {
+  isHopeful,
+  isSample,
+  mayStream,
+  streamRank,
+  type StreamTrust,
+} from '../core/feed/stream-trust.ts';
+import type { Watch } from '../core/watch/watch.ts';
+import type { StreamSchedule, StreamStore } from './ports.ts';
+
+/** While more of the rate limit than this is used, first reads do not wait for streams. */
+const AMPLE = 0.5;
+
+/** After a stream of no use, its run gets no other one for this time, ms. */
+const SPENT_MS = 600_000;
+
+/** Runs that are remembered as such, and offers that are kept, beyond the streams that may be open. */
+const SPARE = 1_000;
+
+/** A stream that becomes live is counted once in this time, ms. */
+const LEARN_EVERY_MS = 1_000;
+
+interface StreamOpeningsDependencies {
+  source: string;
+  /** Names this process. */
+  process: string;
+  /** Most streams of the source, over all processes; 0 for none. */
+  most: number;
+  store: Pick<StreamStore, 'take' | 'count' | 'capacity' | 'changeCapacity'>;
+  schedule: Pick<StreamSchedule, 'enterFeed' | 'countStreams'>;
+  requestsPerMs: () => number;
+  trust: () => StreamTrust;
+  isOpen: (runId: string) => boolean;
+  /** While hints wait to be read, every request is worth more than another stream. */
+  isBehind: () => Promise<boolean>;
+  /** Streams are not to be had, until a time. */
+  onRefused: (untilAt: number) => void;
+  onError: (error: unknown) => void;
+  now: () => number;
+}
+
+/** Which runs streams are opened for, and how many there may be, over all processes. */
+export class StreamOpenings {
+  /** Streams of all processes, at the last count. */
+  held = 0;
+  private capacity: StreamCapacity = NEW_CAPACITY;
+  private offered = new Map<string, Watch>();
+  /** Runs after streams of no use, by when they may get another one. */
+  private readonly spent = new Map<string, number>();
+  private learnedAt = -Infinity;
+  private restsUntil = 0;
+  private isStopped = false;
+  private pumping: Promise<void> | null = null;
+
+  constructor(private readonly deps: StreamOpeningsDependencies) {}
+
+  /** How many streams there may be, over all processes. */
+  async limits(): Promise<{ allowed: number; refusedUntil: number | null }> {
+    const { store, source, most, now } = this.deps;
+    const capacity = await store.capacity(source);
+    const { refusedUntil } = capacity;
+    return {
+      allowed: allowedStreams(capacity, { most, now: now() }),
+      refusedUntil: refusedUntil > now() ? refusedUntil : null,
+    };
+  }
+
+  /** Runs that this process would open a stream for. */
+  get wanted(): number {
+    return this.offered.size;
+  }
+
+  async refresh(): Promise<void> {
+    const { store, source } = this.deps;
+    [this.held, this.capacity] = await Promise.all([store.count(source), store.capacity(source)]);
+  }
+
+  /** Whether the stream of a run is worth a request before its first read, which then closes the gap. */
+  isWorthFirst(watch: Watch, { count, limit }: { count: number; limit: number }): boolean {
+    const isAmple = count <= limit * AMPLE && isLikely(this.capacity, this.deps.now());
+    return isAmple && watch.run === null && this.isWanted(watch);
+  }
+
+  /** Whether a stream of a run is worth its request, and may be had. */
+  isWanted(watch: Watch): boolean {
+    const { now, isOpen, trust } = this.deps;
+    if (this.isStopped || now() < this.restsUntil || this.allowed() === 0) return false;
+    if (!mayStream(watch) || isOpen(watch.runId) || this.isSpent(watch.runId)) return false;
+    return isHopeful(trust(), watch) && (this.isLasting(watch) || isSample(watch.runId));
+  }
+
+  /** Whether streams live long enough to save reads of a run. */
+  isLasting({ cadence }: Watch): boolean {
+    return !this.isStopped && isLastingFor(cadence.intervalMs, this.capacity);
+  }
+
+  /** A stream may be opened for a run, as far as it is wanted. */
+  offer(watch: Watch): void {
+    if (!this.isWanted(watch)) return void this.offered.delete(watch.runId);
+    if (this.offered.size < this.deps.most + SPARE) this.offered.set(watch.runId, watch);
+    this.pumping ??= this.pump()
+      .catch(this.deps.onError)
+      .finally(() => (this.pumping = null));
+  }
+
+  /** Offers all watches that have no stream, in place of what was offered before. */
+  offerAll(watches: readonly Watch[]): void {
+    const wanted = watches.filter((watch) => this.isWanted(watch)).toSorted(byRank);
+    const best = wanted.slice(0, this.deps.most + SPARE);
+    this.offered = new Map(best.map((watch) => [watch.runId, watch]));
+  }
+
+  /** Enters streams to open into the schedule: no more than may be open, and than permits allow. */
+  async pump(): Promise<void> {
+    const { deps, offered } = this;
+    if (offered.size === 0 || this.isStopped || (await deps.isBehind())) return;
+    const entered = await deps.schedule.countStreams();
+    const perSecond = Math.max(1, deps.requestsPerMs() * 1_000);
+    const room = Math.floor(Math.min(this.allowed() - this.held, perSecond) - entered);
+    if (room <= 0) return;
+    const members = [...offered.values()]
+      .toSorted(byRank)
+      .slice(0, room)
+      .map(({ runId }) => {
+        offered.delete(runId);
+        return { member: streamMember(runId), withinMs: 0 };
+      });
+    await deps.schedule.enterFeed('stream', members);
+  }
+
+  /** Takes a run for a stream of this process. @returns false where it has one, or there are too many */
+  async take(runId: string): Promise<boolean> {
+    const { store, source, process } = this.deps;
+    this.offered.delete(runId);
+    const isTaken = await store.take(source, runId, process, this.allowed());
+    if (isTaken) this.held += 1;
+    return isTaken;
+  }
+
+  /** The stream of a run was of no use. */
+  spend(runId: string): void {
+    this.spent.delete(runId);
+    this.spent.set(runId, this.deps.now() + SPENT_MS);
+    if (this.spent.size <= this.deps.most + SPARE) return;
+    for (const oldest of this.spent.keys()) return void this.spent.delete(oldest);
+  }
+
+  /** No stream is asked for until a time. */
+  rest(untilAt: number): void {
+    this.restsUntil = untilAt;
+  }
+
+  /** While runs wait for streams, those that go on show that more may be had. */
+  goOn(isLive: boolean): void {
+    if (this.offered.size > 0 && isLive) this.learn({ is: 'live' });
+  }
+
+  learn(outcome: StreamOutcome): void {
+    const { now, onError } = this.deps;
+    if (outcome.is === 'live') {
+      if (now() - this.learnedAt < LEARN_EVERY_MS && this.capacity.refused.length === 0) return;
+      this.learnedAt = now();
+    }
+    this.changeCapacity(outcome).catch(onError);
+  }
+
+  async changeCapacity(outcome: StreamOutcome): Promise<void> {
+    const { store, source, now, onRefused } = this.deps;
+    const at = now();
+    let wasRefused = false;
+    this.capacity = await store.changeCapacity(source, (one) => {
+      wasRefused = one.refusedUntil > 0;
+      return capacityAfter(one, outcome, at);
+    });
+    const { refusedUntil } = this.capacity;
+    if (refusedUntil > 0 && !wasRefused) onRefused(refusedUntil);
+  }
+
+  stop(): void {
+    this.isStopped = true;
+  }
+
+  private allowed(): number {
+    const { most, now } = this.deps;
+    return most === 0 ? 0 : allowedStreams(this.capacity, { most, now: now() });
+  }
+
+  private isSpent(runId: string): boolean {
+    const until = this.spent.get(runId);
+    if (until === undefined) return false;
+    if (this.deps.now() < until) return true;
+    this.spent.delete(runId);
+    return false;
+  }
+}
+
+function byRank(a: Watch, b: Watch): number {
+  return streamRank(a) - streamRank(b);
+}
