@@ -1,6 +1,7 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { withContext } from './support/context.ts';
+import { withContext, type BenchContext } from './support/context.ts';
 import { rounded, type BenchResult, type Figure } from './support/figures.ts';
+import { departureFigures } from './streams/departure.ts';
+import { hostileFigures } from './streams/hostile.ts';
 import { openStage, play, type Behaviour, type Cell, type Played } from './streams/play.ts';
 
 const cell = (
@@ -14,7 +15,7 @@ const cell = (
 ];
 
 const AT_ONCE = 'at-once';
-const KILLED = 'killed';
+const HELD = 'held';
 const HINT_STREAMS = 1_000;
 
 const CELLS = new Map<string, Cell>([
@@ -39,10 +40,38 @@ const CELLS = new Map<string, Cell>([
   cell(2_000, 60, 0.2),
   cell(2_000, 600, 0.2, 'ends'),
   [AT_ONCE, { runs: 1_000, lifeS: 75, eventsPerS: 0.2, does: 'all', limit: 40, workflows: 1_000 }],
-  [KILLED, { runs: 20, lifeS: 600, eventsPerS: 1, does: 'all', limit: 10 }],
+  [HELD, { runs: 1_000, lifeS: 6_000, eventsPerS: 1, does: 'all', limit: 250, eventBytes: 1_600 }],
 ]);
 
-export const STREAM_CELLS = [...CELLS.keys()];
+const SPECIAL = new Map<string, (context: BenchContext) => Promise<Figure[]>>([
+  ['hostile', hostileFigures],
+  [
+    'killed',
+    (context) =>
+      departureFigures(context, 'killed', {
+        how: 'killed',
+        runs: 20,
+        limit: 10,
+        ends: 20,
+        withinS: 0,
+      }),
+  ],
+  ...(['killed', 'restarted'] as const).map(
+    (how): [string, (context: BenchContext) => Promise<Figure[]>] => [
+      `500-${how}`,
+      (context) =>
+        departureFigures(context, `500-${how}`, {
+          how,
+          runs: 500,
+          limit: 50,
+          ends: 100,
+          withinS: 20,
+        }),
+    ],
+  ),
+]);
+
+export const STREAM_CELLS = [...CELLS.keys(), ...SPECIAL.keys()];
 
 /** Delays below this are alike, s. */
 const ALIKE_S = 0.1;
@@ -56,12 +85,13 @@ export async function benchStreams(names: readonly string[] = STREAM_CELLS): Pro
   const figures: Figure[] = [];
   const details: Record<string, unknown> = {};
   for (const name of names) {
-    const one = CELLS.get(name);
-    if (one === undefined) throw new Error(`no cell is named ${name}`);
-    if (name === KILLED) {
-      figures.push(await killed(one));
+    const special = SPECIAL.get(name);
+    if (special !== undefined) {
+      figures.push(...(await withContext(special)));
       continue;
     }
+    const one = CELLS.get(name);
+    if (one === undefined) throw new Error(`no cell is named ${name}`);
     const [auto, off] = await withContext(async (context) => {
       const stages = [
         await openStage(context, one, { hints: 'auto' }),
@@ -70,7 +100,7 @@ export async function benchStreams(names: readonly string[] = STREAM_CELLS): Pro
       return Promise.all([play(one, stages[0]), play(one, stages[1])]);
     });
     details[name] = { auto, off };
-    figures.push(...judged(name, one, { auto, off }));
+    figures.push(...(name === HELD ? heldFigures : judged)(name, one, { auto, off }));
   }
   return { figures, details };
 }
@@ -89,7 +119,7 @@ function judged(name: string, one: Cell, { auto, off }: Record<'auto' | 'off', P
     figure(
       'requests per run',
       auto.requestsPerRun,
-      `(off ${s(off.requestsPerRun)}; ${told} of ${ended} told)`,
+      `(off ${s(off.requestsPerRun)}; ${s(auto.openingsPerRun)} openings, ${s(auto.pagesPerRun)} pages, off ${s(off.pagesPerRun)}; ${told} of ${ended} told)`,
       bounds.requests,
     ),
     figure('delay p50', p50, `s (off ${s(off.p50)})`, bounds.p50),
@@ -107,6 +137,25 @@ function judged(name: string, one: Cell, { auto, off }: Record<'auto' | 'off', P
   ];
 }
 
+/** What a process takes for the streams that it holds. */
+function heldFigures(name: string, { runs }: Cell, { auto, off }: Record<'auto' | 'off', Played>) {
+  const of = `(${auto.open} of ${runs} open, each an event of 2 KiB a second)`;
+  return [
+    {
+      name: `${name}: memory of streams`,
+      value: rounded(auto.rssMb - off.rssMb),
+      unit: `MB ${of}`,
+      target: { atMost: 60 },
+    },
+    {
+      name: `${name}: CPU of streams`,
+      value: rounded(100 * (auto.cpuShare - off.cpuShare)),
+      unit: `% of a core (${rounded(100 * auto.cpuShare)} in all)`,
+      target: { atMost: 25 },
+    },
+  ];
+}
+
 function boundsOf(name: string, one: Cell, off: Played) {
   const beside = {
     requests: off.requestsPerRun + 1,
@@ -116,32 +165,4 @@ function boundsOf(name: string, one: Cell, off: Played) {
   if (name === AT_ONCE) return { ...beside, requests: undefined, p95: 3 };
   const isGood = one.does === 'all' && one.runs >= 200 && one.runs <= HINT_STREAMS;
   return isGood ? { requests: 4 + one.lifeS / 120, p50: 0.05, p95: 0.25 } : beside;
-}
-
-/** Runs end while the daemon that listens to them is killed; another one reads them. */
-async function killed(one: Cell): Promise<Figure> {
-  return withContext(async (context) => {
-    const { simulator, daemons } = await openStage(context, one, { hints: 'auto', daemons: 2 });
-    const [first, second] = daemons;
-    if (first === undefined || second === undefined) throw new Error('two daemons are needed');
-    const ids = Array.from({ length: one.runs }, () => {
-      return simulator.add({ steps: [{ after_ms: 0, status: 'running' }] }).id;
-    });
-    await second.register(ids);
-    await delay(20_000);
-    process.kill(first.pid, 'SIGKILL');
-    for (const id of ids) simulator.setStatus(id, 'completed');
-    await delay(15_000);
-    const events = await second.events('run.completed');
-    const delays = ids.map((id) => {
-      const event = events.find(({ data }) => data.run_id === id);
-      return (event?.data.detection_delay_ms ?? Infinity) / 1_000;
-    });
-    return {
-      name: `${KILLED}: the longest delay after kill -9 of a listening process`,
-      value: rounded(Math.max(...delays)),
-      unit: 's',
-      target: { atMost: 6 },
-    };
-  });
 }

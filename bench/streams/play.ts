@@ -22,6 +22,8 @@ export interface Cell {
   isCold?: boolean;
   /** Requests each second that are allowed. */
   limit: number;
+  /** Bytes of padding in each state event. */
+  eventBytes?: number;
   /** How many workflows the runs belong to; all are registered at once where it is above one. */
   workflows?: number;
 }
@@ -29,6 +31,11 @@ export interface Cell {
 /** What a cell came to. Delays in seconds, from a run's end to its event. */
 export interface Played {
   requestsPerRun: number;
+  /** Of these, openings of streams and pages of lists. */
+  openingsPerRun: number;
+  pagesPerRun: number;
+  /** Streams that were open at the end. */
+  open: number;
   p50: number;
   p95: number;
   max: number;
@@ -69,6 +76,8 @@ const FAULTS: Partial<Record<Behaviour, FaultInput>> = {
 export interface Stage {
   simulator: Simulator;
   daemons: BenchDaemon[];
+  /** The configuration of the daemons. */
+  config: Record<string, unknown>;
 }
 
 export async function openStage(
@@ -97,7 +106,7 @@ export async function openStage(
   for (let at = 0; at < daemons; at += 1) {
     started.push(await startDaemon(context, { config, profileDir: null }));
   }
-  return { simulator, daemons: started };
+  return { simulator, daemons: started, config };
 }
 
 /** Plays a cell: as many runs as there are, of which each that ends is followed by a new one. */
@@ -107,16 +116,20 @@ export async function play(cell: Cell, { simulator, daemons }: Stage): Promise<P
   if (cell.isCold !== true) await crowd.warmUp();
   await crowd.begin();
   if (!isOnce(cell)) await crowd.goOn(settleMs(cell));
-  const [from, before, usage] = [Date.now(), simulator.requests.total, await daemon.usage()];
+  const [from, before, usage] = [Date.now(), countRequests(simulator), await daemon.usage()];
   await crowd.goOn(isOnce(cell) ? 1_500 * cell.lifeS : MEASURED_MS);
   const until = Date.now();
-  const requests = simulator.requests.total - before;
+  const requests = countRequests(simulator);
+  const { open } = simulator.streams;
   const after = await daemon.usage();
   await delay(LAST_MS);
   const ended = crowd.endedIn(from, until);
   const delays = await crowd.delaysOf(ended);
   return {
-    requestsPerRun: requests / ended.length,
+    requestsPerRun: (requests.total - before.total) / ended.length,
+    openingsPerRun: (requests.opened - before.opened) / ended.length,
+    pagesPerRun: (requests.lists - before.lists) / ended.length,
+    open,
     p50: percentile(delays, 0.5),
     p95: percentile(delays, 0.95),
     max: Math.max(...delays),
@@ -126,6 +139,10 @@ export async function play(cell: Cell, { simulator, daemons }: Stage): Promise<P
     ended: ended.length,
     told: delays.filter((one) => one < Infinity).length,
   };
+}
+
+function countRequests({ requests: { total, lists }, streams: { opened } }: Simulator) {
+  return { total, lists, opened };
 }
 
 /** Runs that are all registered at the beginning, and not followed by others. */
@@ -211,10 +228,11 @@ class Crowd {
 
   private async add(lives: readonly { lifeMs: number; ageMs: number }[]): Promise<void> {
     if (lives.length === 0) return;
-    const { does, eventsPerS, workflows = 1 } = this.cell;
+    const { does, eventsPerS, eventBytes = 0, workflows = 1 } = this.cell;
     const stream: ScriptInput['stream'] = {
       state_every_ms: Math.round(1_000 / eventsPerS),
       content_every_ms: 0,
+      state_bytes: eventBytes,
       silent_on: SILENT[does] ?? [],
     };
     const ids = lives.map(({ lifeMs, ageMs }) => {
