@@ -6,7 +6,7 @@ import { percentile, rounded, type Figure } from '../support/figures.ts';
 import { openStage, type Cell } from './play.ts';
 
 /** How a process that listens to streams leaves. */
-export type Departure = 'killed' | 'restarted';
+type Departure = 'killed' | 'restarted';
 
 interface DepartureCell extends Pick<Cell, 'runs' | 'limit'> {
   how: Departure;

@@ -14,7 +14,10 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { SystemEvents } from './system-events.ts';
 
 /** Reads runs and lists of a source. */
-export type SourceReader = Pick<NoxusClient, 'readRun' | 'readPage' | 'readWorkflows'>;
+export type SourceReader = Pick<
+  NoxusClient,
+  'readRun' | 'readPage' | 'readWorkflows' | 'readDefinition'
+>;
 
 interface GuardDependencies {
   config: Pick<Config, 'polling'>;
@@ -113,6 +116,12 @@ export function guardedReader(
     async readWorkflows(question) {
       const askedAt = now();
       const outcome = await client.readWorkflows(question);
+      if (outcome.kind === 'rate_limited') await guard.note(outcome, askedAt);
+      return outcome;
+    },
+    async readDefinition(workflowId) {
+      const askedAt = now();
+      const outcome = await client.readDefinition(workflowId);
       if (outcome.kind === 'rate_limited') await guard.note(outcome, askedAt);
       return outcome;
     },

@@ -3,6 +3,7 @@ import { loadSourceAuthorities } from '../config/tls-files.ts';
 import { backstopMs } from '../core/feed/plan.ts';
 import { isoTime } from '../core/event/event.ts';
 import { latestReadAt } from '../core/feed/member.ts';
+import { NodeNames } from '../feed/node-names.ts';
 import { StreamFeed } from '../feed/stream-feed.ts';
 import type { StreamSchedule } from '../feed/ports.ts';
 import { createEventStreams } from '../noxus/stream.ts';
@@ -10,7 +11,7 @@ import { faultLog } from './faults.ts';
 import { pollPolicy } from './settings.ts';
 import type { Source, SourceDependencies } from './source.ts';
 
-interface StreamsContext extends Pick<Source, 'budget' | 'schedule' | 'guard'> {
+interface StreamsContext extends Pick<Source, 'budget' | 'schedule' | 'guard' | 'reader'> {
   source: SourceConfig;
 }
 
@@ -21,7 +22,7 @@ export function openStreams(
   context: StreamsContext,
 ): StreamFeed {
   const { config, log, now } = deps;
-  const { source, budget, guard } = context;
+  const { source, budget, guard, reader } = context;
   const { hints, hint_streams: most } = config.polling;
   const requestsPerMs = () => budget.limit.requests / budget.limit.perMs;
   const policy = pollPolicy(config);
@@ -40,6 +41,14 @@ export function openStreams(
       proxy: source.proxy,
       userAgent: deps.userAgent,
       onRequest: (request) => deps.metrics.request(name, request),
+    }),
+    nodeNames: new NodeNames({
+      source: name,
+      store: deps.nodeNames,
+      readDefinition: (workflowId) => reader.readDefinition(workflowId),
+      usedShare: async () => (await deps.budgets.used(name)) / budget.limit.requests,
+      claimPermit: () => budget.claim(),
+      now,
     }),
     watches: deps.watches,
     schedule: streamSchedule(deps, name, context),

@@ -15,6 +15,7 @@ import type { SourceGuard } from '../poll/source-guard.ts';
 import type { SlotWorker } from '../queue/slot-queue.ts';
 import type { WakeChannel } from '../redis/channels.ts';
 import type { BudgetStore } from '../redis/stores/budget-store.ts';
+import type { NodeNameStore } from '../redis/stores/node-name-store.ts';
 import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import type { SourceStore } from '../redis/stores/source-store.ts';
 import type { StreamStore } from '../redis/stores/stream-store.ts';
@@ -78,6 +79,7 @@ export interface SourceDependencies {
   budgets: BudgetStore;
   streams: StreamStore;
   workflowNames: Pick<WorkflowNames, 'tend'>;
+  nodeNames: NodeNameStore;
   endpoints: Pick<Endpoints, 'wants'>;
   random: () => number;
   statistics: ObserveRunDependencies['statistics'];
@@ -128,7 +130,7 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
     onOpen: () => work.opened(),
   });
   const reader = guardedReader(client, guard, deps.now);
-  const streams = openStreams(deps, name, { source, budget, schedule, guard });
+  const streams = openStreams(deps, name, { source, budget, schedule, guard, reader });
   const asker = listAsker({ reader, budget, now: deps.now, onError });
   const probeMs = source.timeout + WRITE_MS;
   const tendNames = () =>

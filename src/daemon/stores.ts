@@ -27,6 +27,7 @@ import { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import { SilenceStore } from '../redis/stores/silence-store.ts';
 import { SourceNamesStore, SourceStore } from '../redis/stores/source-store.ts';
 import { StatisticsStore } from '../redis/stores/statistics-store.ts';
+import { NodeNameStore } from '../redis/stores/node-name-store.ts';
 import { StreamStore } from '../redis/stores/stream-store.ts';
 import { StoreClock } from '../redis/store-clock.ts';
 import { SystemEventStore } from '../redis/stores/system-event-store.ts';
@@ -75,6 +76,7 @@ export interface Stores {
   discoveries: DiscoveryStore;
   budgets: BudgetStore;
   streams: StreamStore;
+  nodeNames: NodeNameStore;
   /** Statistics of how long phases of runs last. */
   statistics: StatisticsStore;
   /** The names that Noxus gives workflows. */
@@ -112,21 +114,20 @@ export function createStores(
   const requests = new ScheduleStore(redis, keys);
   const statistics = new StatisticsStore(redis, keys);
   const sourceNames = new SourceNamesStore(redis, keys);
+  const counted = { sourceNames, watches, deliveries, statistics, memory, alerts };
   return {
+    ...counted,
     keys,
     epochs: new EpochStore(redis, keys),
     processes: new ProcessStore(redis, keys),
     clock: new StoreClock(redis, keys),
-    watches,
     timelines: new TimelineStore(redis, keys),
     runFigures: new RunFiguresStore(redis, keys),
     history,
-    memory,
     events,
     eventBell,
     watchChannel: new WatchChannel(redis, connections.subscriber(), keys.watchChannel),
     systemEventStore: new SystemEventStore(redis, keys),
-    deliveries,
     lookup: new LookupStore({ redis, keys, watches, events, deliveries }),
     requests,
     wake: new WakeChannel(redis, connections.subscriber(), keys.wake),
@@ -140,18 +141,15 @@ export function createStores(
     discoveries: new DiscoveryStore(redis, keys),
     budgets: new BudgetStore(redis, keys),
     streams: new StreamStore(redis, keys),
-    statistics,
     workflowNameStore: new WorkflowNameStore(redis, keys),
+    nodeNames: new NodeNameStore(redis, keys),
     alertMessages: new AlertMessageStore(redis, keys),
     endpointSecrets: new SecretStore(redis, keys),
     sealingKeys: new SealingKeyStore(redis, keys),
     answers: new AnswerStore(redis, keys),
-    sourceNames,
-    alerts,
     silences: new SilenceStore(redis, keys),
     retention: new RetentionStore(redis, keys, { history, deliveries }),
-    count: () =>
-      countStored({ sourceNames, watches, deliveries, statistics, memory, alerts }, alertRules),
+    count: () => countStored(counted, alertRules),
   };
 }
 

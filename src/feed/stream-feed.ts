@@ -11,6 +11,7 @@ import {
   type StreamTrust,
 } from '../core/feed/stream-trust.ts';
 import type { EndpointFilter } from '../core/delivery/delivery.ts';
+import type { RunNodes } from '../core/run/nodes.ts';
 import type { RunSnapshot } from '../core/run/snapshot.ts';
 import { grantedPauseMs, pauseMessage } from '../core/source/throttle.ts';
 import type { StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';
@@ -56,6 +57,7 @@ export interface StreamFeedDependencies {
   most: number;
   store: StreamStore;
   streams: EventStreams;
+  nodeNames: { named(nodes: RunNodes, workflowId: string | null): RunNodes; tend(): Promise<void> };
   watches: { getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]> };
   schedule: StreamSchedule;
   claimPermit: () => Promise<Permit | null>;
@@ -154,12 +156,16 @@ export class StreamFeed {
       const isStreamed = own.isComplete() && isEarned(this.trust, { run, runId });
       // If the stream breaks before the result is written, the next read is moved back.
       if (isStreamed) own.isLeft = true;
-      return { isStreamed, nodes: own.nodes, isHinted: own.hints.pending !== null };
+      return {
+        isStreamed,
+        nodes: this.named(own.nodes, run),
+        isHinted: own.hints.pending !== null,
+      };
     }
     if (this.openings.held <= this.open.size) return UNSTREAMED;
     const held = await this.deps.store.held(this.deps.source, runId);
     if (held === null) return UNSTREAMED;
-    return { isStreamed: held.isRelied, nodes: held.nodes, isHinted: false };
+    return { isStreamed: held.isRelied, nodes: this.named(held.nodes, run), isHinted: false };
   }
 
   /** Counts by what a transition became known first. */
@@ -197,6 +203,7 @@ export class StreamFeed {
     if (isFull) this.trust = await deps.store.trust(deps.source);
     await this.readWatches(isFull);
     if (isFull) for (const run of this.open.values()) this.evaluate(run);
+    await deps.nodeNames.tend();
     this.hintReads.goOn();
     if (isFull && this.openings.held + this.open.size > 0) await this.holders.compare();
     await this.keepUp();
@@ -308,6 +315,10 @@ export class StreamFeed {
     if (run.isOver() && run.hints.unclear === null) run.close();
   }
 
+  private named(nodes: RunNodes | null, run: RunSnapshot | null): RunNodes | null {
+    return nodes === null ? null : this.deps.nodeNames.named(nodes, run?.workflow_id ?? null);
+  }
+
   /** Other processes read runs, too, and watches can be cancelled. */
   private async readWatches(isFull: boolean): Promise<void> {
     const { now, watches } = this.deps;
@@ -349,6 +360,8 @@ export class StreamFeed {
   /** Leaves reads to a stream, or takes them back, by what is known of it; closes one of no use. */
   private evaluate(run: FollowedRun): void {
     const { watch, runId } = run;
+    // So that names are known by the time that the run ends.
+    this.named(run.nodes, watch.run);
     if (!isHopeful(this.trust, watch)) return run.close();
     const isRelied = run.isComplete() && isEarned(this.trust, { run: watch.run, runId });
     this.backstops.leave(run, isRelied);

@@ -2,10 +2,12 @@ import pRetry from 'p-retry';
 import type { Random } from '../core/backoff.ts';
 import { RunwatchError } from '../core/errors.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
+import type { DefinitionOutcome } from '../core/feed/definition.ts';
 import type { ListOutcome, ListQuestion } from '../core/feed/run-list.ts';
 import type { WorkflowListOutcome, WorkflowsQuestion } from '../core/feed/workflow-list.ts';
 import { isWorthRetrying, outcomeOf, RunBody, RUN_FIELDS } from './run.ts';
 import { Deadline } from '../deadline.ts';
+import { definitionOutcome, WorkflowBody, workflowPath } from './definition.ts';
 import { ListBody, listOutcome, listPath, workflowsOutcome, workflowsPath } from './listing.ts';
 import { type Reply, createTransport, type TransportOptions } from './transport.ts';
 
@@ -20,8 +22,8 @@ const MIN_RETRY_TIME_MS = 100;
 
 /** One request as it went over the wire, for metrics. */
 interface RequestInfo {
-  /** The read of one run, or of a page of a list, be it of runs or of workflows. */
-  kind: 'run' | 'list';
+  /** The read of one run, of a page of a list, be it of runs or of workflows, or of one workflow. */
+  kind: 'run' | 'list' | 'workflow';
   /** Null where no answer came. */
   status: number | null;
   durationMs: number;
@@ -63,6 +65,11 @@ export interface NoxusClient {
    * @throws RunwatchError `aborted` as {@link NoxusClient.readRun} does
    */
   readWorkflows: (question: WorkflowsQuestion) => Promise<WorkflowListOutcome>;
+  /**
+   * Reads the names of a workflow's nodes: `GET /v1/workflows/{workflow_id}`. One request, never repeated.
+   * @throws RunwatchError `aborted` as {@link NoxusClient.readRun} does
+   */
+  readDefinition: (workflowId: string) => Promise<DefinitionOutcome>;
   /** Sends another API key from now on; what is in flight goes on with its own. */
   useApiKey: (apiKey: string) => void;
   /** Gives up what is in flight and closes all connections. */
@@ -112,6 +119,14 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
         const reply = await timed('list', request, onRequest);
         deadline.throwIfAbandoned();
         return workflowsOutcome(reply, body, { question, now: now() });
+      }),
+    readDefinition: (workflowId) =>
+      calls.within(undefined, async (deadline) => {
+        const body = new WorkflowBody();
+        const request = transport.get(workflowPath(workflowId), deadline, body.take);
+        const reply = await timed('workflow', request, onRequest);
+        deadline.throwIfAbandoned();
+        return definitionOutcome(reply, body, now());
       }),
     useApiKey: (apiKey) => transport.useApiKey(apiKey),
     close: () => {

@@ -99,6 +99,8 @@ export function createKeys(prefix: string) {
     streams: (source: string) => key('streams', source),
     /** Hash: how many streams there may be as JSON, and counts of transitions by what reported them first. */
     streamState: (source: string) => key('stream-state', source),
+    /** Hash, from workflow to the names of its nodes as JSON; expires. */
+    nodeNames: (source: string) => key('node-names', source),
     /** Hash, from workflow and kind of transition to whether streams reported the last ones; expires. */
     streamTrust: (source: string) => key('stream-trust', source),
     ...secretKeys(key),

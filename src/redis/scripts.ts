@@ -54,6 +54,7 @@ import { PUT_SOURCE, TAKE_GONE } from './lua/source.ts';
 import {
   ADD_REPORT,
   NOTE_STREAM,
+  PUT_BOUNDED,
   RELEASE_STREAMS,
   REPLACE_FIELD,
   TAKE_STREAM,
@@ -136,6 +137,7 @@ declare module 'ioredis' {
     rwNoteStream(...args: (string | number)[]): Result<number, Context>;
     rwReleaseStreams(...args: (string | number)[]): Result<number, Context>;
     rwAddReport(key: string, ...args: (string | number)[]): Result<null, Context>;
+    rwPutBounded(key: string, field: string, text: string, most: number): Result<null, Context>;
     rwReplaceField(key: string, field: string, was: string, is: string): Result<number, Context>;
     rwPutSource(
       state: string,
@@ -249,11 +251,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwRenewPermit', { numberOfKeys: 2, lua: RENEW_PERMIT });
   redis.defineCommand('rwSettleRequest', { numberOfKeys: 2, lua: SETTLE_REQUEST });
   redis.defineCommand('rwReadStatistics', { numberOfKeys: 3, lua: READ_STATISTICS });
-  redis.defineCommand('rwTakeStream', { numberOfKeys: 1, lua: TAKE_STREAM });
-  redis.defineCommand('rwNoteStream', { numberOfKeys: KINDS + 4, lua: NOTE_STREAM });
-  redis.defineCommand('rwReleaseStreams', { numberOfKeys: KINDS + 3, lua: RELEASE_STREAMS });
-  redis.defineCommand('rwAddReport', { numberOfKeys: 1, lua: ADD_REPORT });
-  redis.defineCommand('rwReplaceField', { numberOfKeys: 1, lua: REPLACE_FIELD });
+  defineStreamScripts(redis);
   redis.defineCommand('rwPutSource', { numberOfKeys: 3, lua: PUT_SOURCE });
   redis.defineCommand('rwTakeGone', { numberOfKeys: 1, lua: TAKE_GONE });
   redis.defineCommand('rwMoveCursor', { numberOfKeys: 2, lua: MOVE_CURSOR });
@@ -279,4 +277,13 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwCommitAlerts', { lua: COMMIT_ALERTS });
   redis.defineCommand('rwForgetAlerts', { lua: FORGET_ALERTS });
   redis.defineCommand('rwAddSilence', { numberOfKeys: 1, lua: ADD_SILENCE });
+}
+
+function defineStreamScripts(redis: Redis): void {
+  redis.defineCommand('rwTakeStream', { numberOfKeys: 1, lua: TAKE_STREAM });
+  redis.defineCommand('rwNoteStream', { numberOfKeys: KINDS + 4, lua: NOTE_STREAM });
+  redis.defineCommand('rwReleaseStreams', { numberOfKeys: KINDS + 3, lua: RELEASE_STREAMS });
+  redis.defineCommand('rwAddReport', { numberOfKeys: 1, lua: ADD_REPORT });
+  redis.defineCommand('rwPutBounded', { numberOfKeys: 1, lua: PUT_BOUNDED });
+  redis.defineCommand('rwReplaceField', { numberOfKeys: 1, lua: REPLACE_FIELD });
 }

@@ -17,7 +17,7 @@ import {
 import { processInstruments, processRecordings } from './process-metrics.ts';
 
 interface RequestReport {
-  kind: 'run' | 'list' | 'stream';
+  kind: 'run' | 'list' | 'stream' | 'workflow';
   /** Null where no answer came. */
   status: number | null;
 }

@@ -93,6 +93,7 @@ function processOn(source: string) {
     most: 100,
     store: stores.streams,
     streams,
+    nodeNames: { named: (nodes) => nodes, tend: async () => undefined },
     watches,
     schedule: {
       expedite: (members) => schedule.expedite(members),

@@ -1,7 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { isSample } from '../../src/core/feed/stream-trust.ts';
 import type { FaultInput } from '../../src/simulator/fault.ts';
 import type { ScriptInput } from '../../src/simulator/script.ts';
 import { PRIVATE_CANARY } from '../../src/simulator/wire-run.ts';
+import { DEFAULT_WORKFLOW_ID } from '../../src/simulator/workflow.ts';
 import { SOURCE, startPollRig, type PollRig } from '../support/poll-rig.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -75,6 +78,25 @@ describe('streams that tell everything', () => {
     expect(JSON.stringify(rig.log())).not.toContain(PRIVATE_CANARY);
   });
 
+  test('an event names the nodes by the definition of the workflow, which is read once', async () => {
+    await start({ polling: { min_interval: '50s' } });
+    const steps = [{ after_ms: 0, status: 'running', progress: 30 }];
+    const runIds = Array.from({ length: 3 }, () => {
+      return rig.simulator.add({ steps, workflow_id: DEFAULT_WORKFLOW_ID }).id;
+    });
+    await streamed(runIds);
+    const names = () => rig.stores.nodeNames.get(SOURCE, DEFAULT_WORKFLOW_ID);
+    await waitFor(async () => (await names()) !== null);
+    for (const id of runIds) rig.simulator.setStatus(id, 'failed');
+    await told(runIds, 'failed');
+    const events = (await rig.events()).filter(({ type }) => type === 'run.failed');
+    expect(events.map(({ data }) => data.nodes?.names)).toEqual(
+      runIds.map(() => ({ 'node-2': 'Extract fields' })),
+    );
+    expect(await rig.metrics()).toMatch(/runwatch_requests_total\{[^}]*kind="workflow"[^}]*\} 1\n/);
+    expect(await rig.dump()).not.toContain(PRIVATE_CANARY);
+  });
+
   test('reads of a believed workflow are left to its streams, but for one run in twenty', async () => {
     await start({ polling: { min_interval: '50ms', max_interval: '100ms', batch: 'off' } });
     await believe(['completed', 'failed']);
@@ -134,6 +156,25 @@ describe('streams that tell little', () => {
     rig.simulator.setStatus(runId, 'completed');
     await told([runId], 'completed');
   });
+});
+
+/** A run that gets a stream to see whether streams are worth while again. */
+function sampleId(): string {
+  for (;;) {
+    const id = randomUUID();
+    if (isSample(id)) return id;
+  }
+}
+
+test('a stream that breaks soon is not opened again at each read, nor is that of a sample', async () => {
+  await start({ polling: { min_interval: '50ms', max_interval: '100ms', batch: 'off' } });
+  rig.simulator.fault({ kind: 'drop', after_ms: 20, on: 'stream' });
+  const steps = [{ after_ms: 0, status: 'running' }];
+  const samples = [sampleId(), sampleId()].map((id) => rig.simulator.add({ id, steps }).id);
+  const runIds = [...add(2), ...samples];
+  await rig.watch(runIds);
+  await waitFor(() => reads(runIds).every((count) => count > 30));
+  expect(rig.simulator.streams.opened).toBeLessThanOrEqual(2 * runIds.length);
 });
 
 const BROKEN: [string, FaultInput][] = [

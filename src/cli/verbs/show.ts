@@ -1,4 +1,5 @@
 import { RunwatchError } from '../../core/errors.ts';
+import { nodesText } from '../../core/run/nodes.ts';
 import { percentText } from '../../core/run/snapshot.ts';
 import { widened, type CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
@@ -10,7 +11,8 @@ import { linked, renderFields } from '../render/table.ts';
 import { note, writeJson } from '../report.ts';
 import { readRunId, resolveRun } from '../resolve.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
-import type { WatchView } from '../../client/types.ts';
+import { isRunEvent } from '../../client/event-stream.ts';
+import type { EventView, WatchView } from '../../client/types.ts';
 
 interface ShowFlags extends DaemonFlags {
   source?: string;
@@ -56,7 +58,8 @@ async function show(context: CliContext, id: string, flags: ShowFlags): Promise<
     client.listDeliveries({ run_id: runId, limit: SHOWN }),
   ]);
   const place = { ...context, output: widened(stdout, flags.wide) };
-  stdout.write(renderFields(fieldsOf(watch, context), stdout));
+  const fields = [...fieldsOf(watch, context), ...nodesField(events.data.filter(isRunEvent))];
+  stdout.write(renderFields(fields, stdout));
   stdout.write(`\n${stdout.colors.bold('Events')}\n`);
   if (events.data.length === 0) note(stderr, 'none yet');
   else stdout.write(renderEvents(events.data, place));
@@ -93,6 +96,13 @@ function fieldsOf(watch: WatchView, context: CliContext): Field[] {
     ...fields,
     ['trouble', `${plain(message)} (${plain(code)}) since ${exactly(since, now)}`],
   ];
+}
+
+/** Where the run stood at its latest event that says so. */
+function nodesField(newestFirst: readonly EventView[]): Field[] {
+  const nodes = newestFirst.find(({ data }) => data.nodes)?.data.nodes;
+  const text = nodes ? nodesText(nodes, plain) : null;
+  return text === null ? [] : [['nodes', text]];
 }
 
 function acknowledgedField({ acknowledged }: WatchView, now: number): Field[] {

@@ -58,7 +58,7 @@ function countOf(history: string, digit: string): number {
 }
 
 /** Whether streams lie, by the history of their hints. */
-export function isLying(hints: string): boolean {
+function isLying(hints: string): boolean {
   if (hints.endsWith('1'.repeat(TRUTHS_IN_A_ROW))) return false;
   return hints.endsWith('0'.repeat(LIES_IN_A_ROW)) || countOf(hints, '0') >= LIES;
 }

@@ -1,6 +1,9 @@
 /** Most ids of nodes that are kept of one kind. */
 const MOST_IDS = 20;
 
+/** Ids of nodes that a text lists. */
+const LISTED = 3;
+
 /** Where a run stands in its workflow: how many nodes are done and left, and which run or failed. */
 export interface RunNodes {
   executed: number;
@@ -8,10 +11,50 @@ export interface RunNodes {
   /** Ids, at most 20. */
   running: string[];
   failed: string[];
+  /** Names of these nodes by their ids, as far as they are known. */
+  names?: Record<string, string>;
 }
 
 /** Where a run stands, with the ids of nodes bounded. */
 export function boundedNodes(nodes: RunNodes): RunNodes {
   const { running, failed } = nodes;
   return { ...nodes, running: running.slice(0, MOST_IDS), failed: failed.slice(0, MOST_IDS) };
+}
+
+/** Where a run stands, with the names of its nodes that are known. */
+export function namedNodes(nodes: RunNodes, names: ReadonlyMap<string, string>): RunNodes {
+  const found = [...nodes.failed, ...nodes.running].flatMap((id) => {
+    const name = names.get(id);
+    return name === undefined ? [] : [[id, name] as const];
+  });
+  return found.length === 0 ? nodes : { ...nodes, names: Object.fromEntries(found) };
+}
+
+/** The nodes of a run, as events carry them. */
+interface SaidNodes {
+  executed: number;
+  remaining: number;
+  running: readonly string[];
+  failed: readonly string[];
+  names?: Readonly<Record<string, string>> | null | undefined;
+}
+
+/**
+ * `Failed at Extract invoice, 7 of 12 nodes done`.
+ * @param plain makes a name fit for one line
+ * @returns null where nothing is known
+ */
+export function nodesText(nodes: SaidNodes, plain: (name: string) => string): string | null {
+  const { executed, remaining, failed, running, names } = nodes;
+  const total = executed + remaining;
+  const listed = (ids: readonly string[]) => {
+    const some = ids.slice(0, LISTED).map((id) => plain(names?.[id] ?? id));
+    return some.join(', ') + (ids.length > LISTED ? ` and ${ids.length - LISTED} more` : '');
+  };
+  const where = [
+    failed.length > 0 ? `Failed at ${listed(failed)}` : '',
+    failed.length === 0 && running.length > 0 ? `At ${listed(running)}` : '',
+    total === 0 ? '' : `${executed} of ${total} nodes done`,
+  ];
+  return where.filter((part) => part !== '').join(', ') || null;
 }

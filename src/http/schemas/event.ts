@@ -64,6 +64,10 @@ const eventData = z
         remaining: count,
         running: z.array(z.string()),
         failed: z.array(z.string()),
+        names: z
+          .record(z.string(), z.string())
+          .exactOptional()
+          .meta({ description: 'Names of these nodes by their ids, as far as they are known.' }),
       })
       .meta({ id: 'RunNodes', description: 'Where the run stands, by the nodes of its workflow.' })
       .nullable(),

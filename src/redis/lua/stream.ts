@@ -96,6 +96,20 @@ end
 `;
 
 /**
+ * Sets a field. Where there are too many, any other one is forgotten.
+ *
+ * KEYS  hash.
+ * ARGV  field, text, how many fields there may be
+ */
+export const PUT_BOUNDED = `
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+while redis.call('HLEN', KEYS[1]) > tonumber(ARGV[3]) do
+  local field = redis.call('HRANDFIELD', KEYS[1])
+  if field ~= ARGV[1] then redis.call('HDEL', KEYS[1], field) end
+end
+`;
+
+/**
  * Replaces a field that is still as it was read.
  *
  * KEYS  hash.

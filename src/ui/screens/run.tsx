@@ -1,7 +1,8 @@
 import { api } from '../api/calls.ts';
 import { ApiError, messageOf } from '../api/request.ts';
 import { may } from '../api/session.ts';
-import type { Watch } from '../api/types.ts';
+import { nodesText } from '../../core/run/nodes.ts';
+import type { TimelineEvent, Watch } from '../api/types.ts';
 import { useKeys } from '../app/keys.ts';
 import { href, isKiosk } from '../app/router.ts';
 import { acknowledge, AcknowledgedBy } from '../parts/acknowledge.tsx';
@@ -61,7 +62,7 @@ export function Run({ values }: { values: Record<string, string> }) {
         <Actions watch={watch} reload={reload} />
       </Header>
       <Trouble error={error} what="the newest state" retry={reload} />
-      <RunFacts watch={watch} />
+      <RunFacts watch={watch} events={value.timeline.events} />
       <RunTimeline story={value} reload={reload} />
       <Metadata watch={watch} />
     </>
@@ -155,8 +156,15 @@ async function pollNow(watch: Watch, reload: () => void): Promise<void> {
   reload();
 }
 
-function RunFacts({ watch }: { watch: Watch }) {
+/** Where the run stood at the latest event that says so. */
+function whereItStood(events: readonly TimelineEvent[]): string | null {
+  const nodes = events.findLast(({ data }) => data.nodes)?.data.nodes;
+  return nodes ? nodesText(nodes, (name) => name) : null;
+}
+
+function RunFacts({ watch, events }: { watch: Watch; events: readonly TimelineEvent[] }) {
   const { run, acknowledged, error } = watch;
+  const where = whereItStood(events);
   return (
     <>
       <Facts>
@@ -166,6 +174,7 @@ function RunFacts({ watch }: { watch: Watch }) {
         <Fact name="Progress">
           <Progress value={run?.progress ?? null} tone={toneOf(stateOf(watch))} />
         </Fact>
+        <OptionalFact name="Nodes" text={where} />
         <Fact name="Duration">
           <RunLength watch={watch} />
         </Fact>
@@ -191,6 +200,10 @@ function RunFacts({ watch }: { watch: Watch }) {
       )}
     </>
   );
+}
+
+function OptionalFact({ name, text }: { name: string; text: string | null }) {
+  return text === null ? null : <Fact name={name}>{text}</Fact>;
 }
 
 function Metadata({ watch }: { watch: Watch }) {

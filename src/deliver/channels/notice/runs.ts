@@ -1,3 +1,4 @@
+import { nodesText } from '../../../core/run/nodes.ts';
 import { isTerminalStatus, percentText } from '../../../core/run/snapshot.ts';
 import { bareNotice, type Notice, type OwnerOf, type Tone } from './notice.ts';
 import type { SentEvent, SentRun } from './sent-event.ts';
@@ -143,24 +144,9 @@ function asksForHelp(tone: Tone): boolean {
   return tone === 'bad' || tone === 'attention';
 }
 
-/** `It failed at Extract invoice; 7 of 12 nodes were done.` */
-function whereItStood({ data }: SentEvent): string | null {
-  const { nodes } = data;
-  if (!nodes) return null;
-  const total = nodes.executed + nodes.remaining;
-  const done = total === 0 ? '' : `${nodes.executed} of ${total} nodes done`;
-  const listed = (them: typeof nodes.failed) =>
-    them
-      .slice(0, 3)
-      .map((node) => oneLine(nodes.names?.[node] ?? node, 60))
-      .join(', ') + (them.length > 3 ? ` and ${them.length - 3} more` : '');
-  const where =
-    nodes.failed.length > 0
-      ? `Failed at ${listed(nodes.failed)}`
-      : nodes.running.length > 0
-        ? `At ${listed(nodes.running)}`
-        : '';
-  return [where, done].filter((part) => part !== '').join(', ') || null;
+/** `Failed at Extract invoice, 7 of 12 nodes done`. */
+function whereItStood({ data: { nodes } }: SentEvent): string | null {
+  return nodes ? nodesText(nodes, (name) => oneLine(name, 60)) : null;
 }
 
 function factsOf({ type, data }: SentEvent): Notice['facts'] {

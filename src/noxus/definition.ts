@@ -1,0 +1,79 @@
+import { z } from 'zod';
+import { withoutControls } from '../core/controls.ts';
+import type { DefinitionOutcome } from '../core/feed/definition.ts';
+import { readJson, requestNote, troubleOfFailure, troubleOfStatus } from './errors.ts';
+import type { Reply } from './transport.ts';
+
+/** Largest answer that is read, 2 MiB. A definition holds prompts and tests, which are dropped. */
+const MAX_BYTES = 2_097_152;
+
+/** The most nodes that are read, and the longest name. */
+const MOST_NODES = 1_000;
+const MOST_LETTERS = 120;
+
+/** A workflow that is not there, or that the key may not read, says nothing about the source. */
+const NOT_OFFERED: ReadonlySet<number> = new Set([400, 403, 404, 405, 422, 501]);
+
+const node = z
+  .object({ id: z.string().min(1).max(128), name: z.string().trim().min(1) })
+  .nullable()
+  .catch(null);
+
+const nodes = z.array(node).max(MOST_NODES).catch([]);
+
+/** `{id, name, definition: {nodes: [{id, name, …}]}}` by what Noxus's SDK reads. */
+const wireWorkflow = z.object({
+  definition: z.object({ nodes }).catch({ nodes: [] }),
+});
+
+/** The path of a workflow. */
+export function workflowPath(workflowId: string): string {
+  return `v1/workflows/${encodeURIComponent(workflowId)}`;
+}
+
+/** Takes in the body of a workflow while it comes. */
+export class WorkflowBody {
+  private readonly pieces: Buffer[] = [];
+  private bytes = 0;
+
+  /** @returns false when no more is wanted: of another status than 200 nothing is */
+  readonly take = (piece: Buffer, status: number): boolean => {
+    if (status !== 200) return false;
+    this.bytes += piece.length;
+    if (this.bytes > MAX_BYTES) return false;
+    this.pieces.push(piece);
+    return true;
+  };
+
+  read(): { text: string; bytes: number } {
+    return { text: Buffer.concat(this.pieces).toString('utf8'), bytes: this.bytes };
+  }
+}
+
+/** What a reply comes to. Values of nodes are private: only ids and names are kept. */
+export function definitionOutcome(
+  reply: Reply,
+  body: WorkflowBody,
+  now: number,
+): DefinitionOutcome {
+  const { status, headers } = reply;
+  if (reply.kind === 'broken' && (status === null || status === 200)) {
+    return troubleOfFailure(reply.failure);
+  }
+  if (status !== 200) {
+    if (status === null || !NOT_OFFERED.has(status)) {
+      return troubleOfStatus({ status: status ?? 0, headers: headers ?? {} }, now);
+    }
+    return {
+      kind: 'not_offered',
+      status,
+      message: `status ${status}${requestNote(headers ?? {})}`,
+    };
+  }
+  const read = readJson(body.read(), headers ?? {}, wireWorkflow, 'a workflow');
+  if (read.kind === 'invalid_response') return read;
+  const found = read.value.definition.nodes.flatMap((one) =>
+    one === null ? [] : [[one.id, withoutControls(one.name).slice(0, MOST_LETTERS)] as const],
+  );
+  return { kind: 'definition', names: new Map(found) };
+}

@@ -1,0 +1,110 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { REQUEST_KINDS, SURE_OF_ONE_IN, type RequestKind } from '../../src/core/cadence/load.ts';
+import { pageMember, streamMember } from '../../src/core/feed/page-name.ts';
+import { newWatch } from '../support/builders.ts';
+import { openStores } from '../support/stores.ts';
+
+const stores = openStores(undefined, { isClockManual: true });
+const { redis, keys, requests, watches } = stores;
+afterAll(() => stores.close());
+
+/** What is asked for: everything but the plan, which takes no permit. */
+const KINDS = REQUEST_KINDS.filter((kind) => kind !== 'plan');
+
+/** Each kind gets one claim in ten, and those that are owed one at the same time take turns. */
+const BOUND = SURE_OF_ONE_IN + KINDS.length;
+
+const LIMIT = { requests: 1_000_000, perMs: 1_000 };
+
+let names = 0;
+
+/** The schedule of a source of its own, on a clock that the test moves. */
+function scheduleOf() {
+  const source = `source-${(names += 1)}`;
+  let now = 1_000_000;
+  const tick = async () => {
+    now += 1;
+    await redis.set(keys.clock, now);
+  };
+  /** Something that is due now, of a kind. @returns its name */
+  async function enter(kind: RequestKind): Promise<string> {
+    const name = `member-${(names += 1)}`;
+    if (kind === 'list' || kind === 'stream') {
+      const member =
+        kind === 'list' ? pageMember({ workflowId: name, page: 1 }) : streamMember(name);
+      await requests.enterWithin(source, kind, [{ member, withinMs: 0 }]);
+      return member;
+    }
+    await watches.commitMany([
+      {
+        before: null,
+        after: newWatch({ source, runId: name, timeoutAt: Infinity }),
+        events: [],
+        deliveries: [],
+        schedule: { does: 'enter', withinMs: 0, kind },
+      },
+    ]);
+    return name;
+  }
+  async function claim(): Promise<{ member: string; kind: RequestKind }> {
+    const claimed = await requests.claim(source, {
+      token: `process.${(names += 1)}`,
+      limit: LIMIT,
+      leaseMs: 1_000,
+      roundMs: 60_000,
+      pagesFirst: names % 2 === 0,
+    });
+    if (claimed.is !== 'claimed') throw new Error(`nothing was claimed: ${claimed.is}`);
+    return { member: claimed.member, kind: claimed.kind };
+  }
+  return { source, tick, enter, claim };
+}
+
+describe('shares of the rate limit', () => {
+  test('whatever hints, pages and streams come, no read waits for more than its share of the claims', async () => {
+    // More than can be claimed of every kind but that of the read, in any order and mixture.
+    const flood = fc.array(fc.constantFrom(...KINDS), { minLength: 1, maxLength: 3 });
+    const floods = fc.array(flood, { minLength: 40, maxLength: 60 });
+    const victim = fc.record({
+      kind: fc.constantFrom<RequestKind>('first', 'watch', 'frugal'),
+      ahead: fc.integer({ min: 0, max: 2 }),
+      at: fc.integer({ min: 0, max: 10 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(floods, victim, async (waves, { kind, ahead, at }) => {
+        const { tick, enter, claim } = scheduleOf();
+        let [waiting, waited]: [string | null, number] = [null, 0];
+        for (const [turn, wave] of waves.entries()) {
+          await tick();
+          for (const one of wave) if (one !== kind) await enter(one);
+          if (turn === at) {
+            for (let other = 0; other < ahead; other += 1) await enter(kind);
+            await tick();
+            waiting = await enter(kind);
+          }
+          await enter('prompt');
+          const { member } = await claim();
+          if (waiting === null) continue;
+          waited += 1;
+          expect(waited).toBeLessThanOrEqual(BOUND * (ahead + 1));
+          if (member === waiting) return;
+        }
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  test('a run that hints expedite again and again keeps its place among what is due', async () => {
+    const { source, tick, enter, claim } = scheduleOf();
+    await tick();
+    const first = await enter('watch');
+    await tick();
+    await enter('watch');
+    for (let hint = 0; hint < 5; hint += 1) {
+      await tick();
+      await requests.expedite(source, [first]);
+    }
+    expect((await claim()).member).toBe(first);
+  });
+});
