@@ -122,7 +122,7 @@ describe('a call that is wrong exits 2', () => {
     [['wait', 'x', '--timeout', '25d'], 'Expected 24d at most'],
     [['wait', 'x', '--direct'], 'NOXUS_API_KEY'],
     [['wait', 'x', '--direct', '--source', 'eu'], 'neither --url nor --source'],
-    [['events', '--type', 'run.exploded'], 'No event is ever of this type'],
+    [['events', '--type', 'run.exploded'], 'No event is ever of the type run.exploded'],
     [['events', '--follow', '--limit', '3'], '--limit is of no use with --follow'],
     [['deliveries', '--state', 'lost'], 'Expected pending, delivered'],
     [['redeliver'], 'Answer with --yes'],
