@@ -5,7 +5,7 @@ import { createJudge, type JudgeDeps } from '../../src/alert/judge.ts';
 import { createSilences } from '../../src/alert/silences.ts';
 import { entriesOf, RuleBook } from '../../src/core/alert/entry.ts';
 import { MOST_GROUPS } from '../../src/core/alert/overflow.ts';
-import type { Rule } from '../../src/core/alert/rule.ts';
+import type { InhibitRule, Rule } from '../../src/core/alert/rule.ts';
 import type { EventType } from '../../src/core/event/event.ts';
 import { noLinks } from '../../src/core/run/links.ts';
 import { buildEvent } from '../../src/core/run/transition.ts';
@@ -17,7 +17,11 @@ const SECOND = 1_000;
 const MINUTE = 60_000;
 const HOUR = 3_600_000;
 
-const rules = { book: new RuleBook([]), inhibitRules: [], sources: ['default'] };
+const rules = {
+  book: new RuleBook([]),
+  inhibitRules: [] as InhibitRule[],
+  sources: ['default'],
+};
 const stores = openStores(undefined, {
   isClockManual: true,
   entriesOf: (change) => entriesOf(rules.book, change, () => null),
@@ -42,6 +46,7 @@ beforeEach(async () => {
 });
 
 function use(...all: Rule[]): void {
+  rules.inhibitRules = [];
   rules.book = new RuleBook(all);
 }
 
@@ -230,6 +235,25 @@ describe('alerts in Redis', () => {
     expect(await told()).toEqual(['alert.firing', 'alert.acknowledged', 'alert.resolved']);
   });
 
+  test('an acknowledgement whose process dies at its commit takes effect once when it is repeated', async () => {
+    await end('run.failed');
+    await wait(MINUTE);
+    const [alert] = (await alerts.list({ limit: 1 })).items;
+    const by = { by: 'ana', comment: null, until: null };
+    for (const dies of ['before', 'after']) {
+      const commit: JudgeDeps['alerts']['commit'] = async (one) => {
+        if (dies === 'after') await alerts.commit(one);
+        throw new Error(`killed ${dies} the commit`);
+      };
+      const mortal = Object.assign(Object.create(alerts), { commit });
+      const acknowledge = createAcknowledgeAlert(deps({ alerts: mortal }));
+      await expect(acknowledge(alert?.id ?? '', by)).rejects.toThrow(dies);
+    }
+    const again = createAcknowledgeAlert(deps());
+    expect(await again(alert?.id ?? '', by)).toMatchObject({ state: 'acknowledged' });
+    expect(await told()).toEqual(['alert.firing', 'alert.acknowledged']);
+  });
+
   test('alerts are listed by state and rule, in pages', async () => {
     use(aRule(), aRule({ name: 'other', events: ['run.stopped'] }));
     for (let workflow = 0; workflow < 5; workflow += 1) {
@@ -342,6 +366,27 @@ describe('silences, absence and deadlines in Redis', () => {
     expect(await all.list()).toEqual([]);
   });
 
+  test('a silence whose process dies at its commit is one silence when it is asked for again', async () => {
+    const common = { alerts, rules, eventsSince: async () => [], now: () => now };
+    const request = {
+      matchers: { rule: ['failed-runs'] },
+      startsAt: now,
+      until: now + HOUR,
+      by: 'ana',
+      comment: 'upgrade',
+      key: 'upgrade-2',
+    };
+    const add: typeof silences.add = async (one) => {
+      await silences.add(one);
+      throw new Error('killed after the commit');
+    };
+    const mortal = Object.assign(Object.create(silences), { add });
+    await expect(createSilences({ ...common, silences: mortal }).add(request)).rejects.toThrow();
+    const all = createSilences({ ...common, silences });
+    expect(await all.add(request)).toMatchObject({ isNew: false });
+    expect(await all.list()).toHaveLength(1);
+  });
+
   test('an event that never came fires for a workflow that the rule names', async () => {
     const condition = { kind: 'absent', event: 'run.completed', withinMs: HOUR } as const;
     use(aRule({ condition, events: [], when: { workflow_id: ['wf-1'] }, groupWaitMs: 0 }));
@@ -353,6 +398,48 @@ describe('silences, absence and deadlines in Redis', () => {
     await end('run.completed');
     await wait(SECOND);
     expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
+  });
+
+  test('an absence is waited for across a restart, and the time between does not count', async () => {
+    const condition = { kind: 'absent', event: 'run.completed', withinMs: HOUR } as const;
+    use(aRule({ condition, events: [], when: { workflow_id: ['wf-1'] }, groupWaitMs: 0 }));
+    const begin = createBeginAbsence({ alerts, rules, newEventId: () => '' });
+    await begin();
+    for (let minute = 0; minute < 30; minute += 1) await wait(MINUTE);
+    await setClock(now + 5 * HOUR);
+    await begin();
+    for (let minute = 0; minute < 25; minute += 1) await wait(MINUTE);
+    expect(await told()).toEqual([]);
+    for (let minute = 0; minute < 10; minute += 1) await wait(MINUTE);
+    expect(await told()).toEqual(['alert.firing']);
+  });
+
+  test('an escalation that is due while no process runs is taken by the next', async () => {
+    const escalate = [{ afterMs: 30 * MINUTE, unlessAcknowledged: true, notify: ['pager'] }];
+    use(aRule({ escalate }));
+    await end('run.failed');
+    await wait(MINUTE);
+    await setClock(now + HOUR);
+    expect(await told('pager')).toEqual([]);
+    await wait(SECOND);
+    await wait(10 * MINUTE);
+    expect(await told('pager')).toEqual(['alert.firing']);
+    expect(await told()).toEqual(['alert.firing']);
+  });
+
+  test('an alert in Redis is inhibited while one of another rule goes on', async () => {
+    const stopped = { kind: 'events', events: ['run.resumed'] } as const;
+    use(aRule(), aRule({ name: 'stops', events: ['run.stopped'], resolve: stopped }));
+    rules.inhibitRules = [{ sourceRule: 'stops', targetRule: 'failed-runs', equal: ['source'] }];
+    await end('run.stopped', 'wf-2');
+    await wait(MINUTE);
+    await end('run.failed');
+    await wait(10 * MINUTE);
+    const firing = await alerts.list({ rule: 'failed-runs', limit: 1 });
+    expect(firing.items).toMatchObject([{ state: 'firing', notified: [] }]);
+    expect(await told()).toEqual(['alert.firing']);
+    expect(await alerts.counts()).toMatchObject({ inhibited: 1 });
+    await expectSum();
   });
 
   test('a run that goes on beyond its deadline fires, and resolves when it ends', async () => {

@@ -35,7 +35,7 @@ afterAll(async () => {
   close();
 });
 
-function send(event: SentEvent) {
+function send(event: SentEvent, put?: AlertMessageStore['put']) {
   const bot = {
     endpoint: 'chat',
     token: TOKEN,
@@ -45,6 +45,7 @@ function send(event: SentEvent) {
     timeoutMs: 5_000,
   };
   const alertMessages = new AlertMessageStore(redis, keys);
+  if (put !== undefined) alertMessages.put = put;
   const message: Message = {
     eventId: event.id,
     eventType: event.type as Message['eventType'],
@@ -111,6 +112,27 @@ test('an alert of a deleted Slack message gets a new message', async () => {
   expect(await redis.get(keys.alertMessage('chat', 'alr_7f3a'))).toBe(
     'C024BE91L 1503435956.000243',
   );
+});
+
+test('a process that dies before it notes the message of an alert posts it twice at most', async () => {
+  const killed = async () => {
+    throw new Error('killed');
+  };
+  await expect(send(sampleAlert('alert.firing'), killed)).rejects.toThrow('killed');
+  await send(sampleAlert('alert.firing'));
+  await send(sampleAlert('alert.updated'));
+  expect(methods()).toEqual([
+    'chat.postMessage',
+    'chat.postMessage',
+    'chat.update',
+    'chat.postMessage',
+  ]);
+  const [, second, update, reply] = slack.requests.map(({ body }) => body);
+  expect(second).not.toHaveProperty('thread_ts');
+  expect([update?.['ts'], reply?.['thread_ts']]).toEqual([
+    '1503435956.000242',
+    '1503435956.000242',
+  ]);
 });
 
 test('the message of an alert is remembered for a bounded time', async () => {

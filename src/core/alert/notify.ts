@@ -215,9 +215,14 @@ function earlierSteps({ escalated }: OpenAlert, { escalate: steps }: Rule): stri
   return steps.slice(0, escalated - 1).flatMap((step) => step.notify);
 }
 
+/** A caller that got no answer asks again, which is not another acknowledgement. */
+function isSame(one: Acknowledgement | null, { by, comment, until }: Acknowledgement): boolean {
+  return one !== null && one.by === by && one.comment === comment && one.until === until;
+}
+
 export function acknowledge(draft: Draft, acknowledgement: Acknowledgement): void {
   const { open } = draft.group;
-  if (open === null) return;
+  if (open === null || isSame(open.alert.acknowledged, acknowledgement)) return;
   open.alert = { ...open.alert, state: 'acknowledged', acknowledged: acknowledgement };
   const { counts } = draft.effects;
   counts.waiting -= open.waiting;
