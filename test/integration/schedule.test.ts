@@ -308,10 +308,13 @@ describe('survey of the schedule', () => {
   });
 });
 
+const bodyOf = (id: string) =>
+  JSON.stringify({ id, type: 'polling.overdue', data: { source: 'default' } });
+
 test('overdue polls are noted with their event in one step, by the first process to notice', async () => {
   const event = (id: string) => ({
     id,
-    body: `{"id":"${id}"}`,
+    body: bodyOf(id),
     deliveries: [newDelivery({ source, runId: '' }, { id, type: 'polling.overdue' }, 'ops', 0)],
   });
   const note = (isOverdue: boolean, id: string) =>
