@@ -2,7 +2,7 @@ import type { AlertRules } from './alert-rules.ts';
 import type { StoredCounts } from '../telemetry/gauges.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import { AlertStore } from '../redis/stores/alert-store.ts';
-import { AlertMessageStore } from '../redis/stores/alert-message-store.ts';
+import { AlertMessageStore } from '../redis/stores/alert-store.ts';
 import { AnswerStore } from '../redis/stores/answer-store.ts';
 import { BudgetStore } from '../redis/stores/budget-store.ts';
 import { DeliveryStore } from '../redis/stores/delivery-store.ts';

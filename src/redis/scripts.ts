@@ -32,10 +32,10 @@ import {
   UNFOLD,
 } from './lua/history.ts';
 import { READ_STATISTICS } from './lua/learn.ts';
-import { FIND_WATCHES } from './lua/lookup.ts';
+import { FIND_WATCHES } from './lua/numbers.ts';
 import { CHUNK_STARTS, COUNT_NUMBERS, READ_NUMBERS } from './lua/numbers.ts';
+import { ADMIT_REQUEST, RENEW_PERMIT, SETTLE_REQUEST } from './lua/limiter.ts';
 import {
-  ADMIT_REQUEST,
   CLAIM_POLLS,
   CLAIM_REQUEST,
   DEFER,
@@ -45,8 +45,6 @@ import {
   MOVE_BACK,
   RELEASE_CLAIMS,
   RENEW_CLAIM,
-  RENEW_PERMIT,
-  SETTLE_REQUEST,
   SURVEY,
 } from './lua/schedule.ts';
 import { ADD_DELIVERIES } from './lua/plan-deliveries.ts';
@@ -59,7 +57,7 @@ import {
   REPLACE_FIELD,
   TAKE_STREAM,
 } from './lua/stream.ts';
-import { RENEW_EPOCH } from './lua/epoch.ts';
+import { RENEW_EPOCH } from './lua/system-event.ts';
 import { RAISE_EVENT, TURN_STATE } from './lua/system-event.ts';
 import { COMMIT_WATCH } from './lua/watch.ts';
 

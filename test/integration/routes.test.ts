@@ -19,7 +19,7 @@ import { createEgressGuard, createEndpointGuard } from '../../src/deliver/egress
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import { deriveSecret, generateSecret } from '../../src/deliver/secrets/sign.ts';
 import { createWebhookAgents } from '../../src/deliver/http-post.ts';
-import { AlertMessageStore } from '../../src/redis/stores/alert-message-store.ts';
+import { AlertMessageStore } from '../../src/redis/stores/alert-store.ts';
 import { SecretStore } from '../../src/redis/stores/secret-store.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';

@@ -6,7 +6,7 @@ import { PLAN_DELIVERIES } from './plan-deliveries.ts';
  * Writes events that are about no run, each with its deliveries. `raise(effects)` returns the pools at
  * which deliveries are due now.
  */
-export const RAISE = `
+const RAISE = `
 ${PLAN_DELIVERIES}
 ${LOG_OWN_EVENTS}
 ${ENTER_INBOX}
@@ -48,4 +48,20 @@ return raise(cjson.decode(ARGV[2]))
 export const RAISE_EVENT = `
 ${RAISE}
 return raise(cjson.decode(ARGV[1]))
+`;
+
+/**
+ * Begins a new epoch and raises the event that says why, if the store is still in the epoch that
+ * was seen. Of several processes that notice a loss, one reports it.
+ *
+ * KEYS  epochs, those that the effects name.
+ * ARGV  the epochs that were seen, the new ones, effects of the event as JSON or ''.
+ * Returns false where another process was first, else the pools at which deliveries are due now.
+ */
+export const RENEW_EPOCH = `
+${RAISE}
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return false end
+redis.call('SET', KEYS[1], ARGV[2])
+if ARGV[3] == '' then return {} end
+return raise(cjson.decode(ARGV[3]))
 `;

@@ -10,7 +10,7 @@ import {
 import type { AlertEntry } from '../../core/alert/entry.ts';
 import type { Group } from '../../core/alert/group.ts';
 import { RunwatchError } from '../../core/errors.ts';
-import { declaredKeys } from '../declared-keys.ts';
+import { declaredKeys } from '../keys.ts';
 import type { Keys } from '../keys.ts';
 import { Lease } from '../leases.ts';
 import { replies } from '../replies.ts';
@@ -270,4 +270,23 @@ function openPlace(cursor: string | undefined): Place | null {
     throw new RunwatchError('this cursor is none of this listing', { code: 'invalid_cursor' });
   }
   return { at: Number(at), id };
+}
+
+/** For how long the message of an alert is remembered after its last change, ms. */
+const KEPT_MS = 30 * 86_400_000;
+
+/** Which message at a destination shows an alert, so that the next one updates it. */
+export class AlertMessageStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  async get(endpoint: string, alertId: string): Promise<string | null> {
+    return this.redis.get(this.keys.alertMessage(endpoint, alertId));
+  }
+
+  async put(endpoint: string, alertId: string, message: string): Promise<void> {
+    await this.redis.set(this.keys.alertMessage(endpoint, alertId), message, 'PX', KEPT_MS);
+  }
 }

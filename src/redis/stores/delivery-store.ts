@@ -14,7 +14,7 @@ import { shownReceiver, type Receiver } from '../../core/delivery/receiver.ts';
 import type { WatchKey } from '../../core/watch/watch.ts';
 import { receiverNames } from '../indexes.ts';
 import { parseCountField, type Keys } from '../keys.ts';
-import { countedNumbers, MOST_COUNTED, type Total } from '../counted-numbers.ts';
+import { countedNumbers, MOST_COUNTED, type Total } from '../numbers.ts';
 import { filterFields, readNumbers, walkNumbers, type NumberQuery } from '../numbers.ts';
 import type { NumberedId } from './outbox-store.ts';
 import { HistoryReader, readRows } from './history-reader.ts';

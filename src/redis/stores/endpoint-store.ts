@@ -6,7 +6,7 @@ import type {
 } from '../../core/delivery/endpoint-state.ts';
 import { poolOf, type Receiver } from '../../core/delivery/receiver.ts';
 import { claimPlan, receiverKeys } from './outbox-plan.ts';
-import { declaredKeys } from '../declared-keys.ts';
+import { declaredKeys } from '../keys.ts';
 import { readEndpoint, stateWrite } from './endpoint-record.ts';
 import type { Keys } from '../keys.ts';
 import { replies } from '../replies.ts';

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { RunwatchError } from '../../core/errors.ts';
 import type { FoundStore } from '../../core/store-loss.ts';
-import { declaredKeys } from '../declared-keys.ts';
+import { declaredKeys } from '../keys.ts';
 import type { Keys } from '../keys.ts';
 import { raiseEffects, type PlannedSystemEvent } from './system-event-store.ts';
 

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { isOutstanding } from '../../core/delivery/delivery.ts';
 import { parseWatchId, watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
-import { declaredKeys } from '../declared-keys.ts';
+import { declaredKeys } from '../keys.ts';
 import { isPacked, packHistory, type History } from '../history-codec.ts';
 import { eventIndexes, watchIndexes } from '../indexes.ts';
 import type { Keys } from '../keys.ts';

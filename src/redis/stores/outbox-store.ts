@@ -8,7 +8,7 @@ import type {
   NextClaims,
   PoolClaims,
 } from '../../core/delivery/step.ts';
-import { declaredKeys } from '../declared-keys.ts';
+import { declaredKeys } from '../keys.ts';
 import type { Keys } from '../keys.ts';
 import { Lease } from '../leases.ts';
 import { deliveryPlan } from './event-plan.ts';

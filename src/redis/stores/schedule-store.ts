@@ -10,7 +10,7 @@ import {
 import type { StoredWatch } from '../../core/watch/watch.ts';
 import { ClaimStore, type ClaimedMember } from '../leases.ts';
 import type { Keys } from '../keys.ts';
-import { declaredKeys } from '../declared-keys.ts';
+import { declaredKeys } from '../keys.ts';
 import { replies } from '../replies.ts';
 import { raiseEffects, type PlannedSystemEvent } from './system-event-store.ts';
 import { readWatch } from './watch-record.ts';

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Delivery } from '../../core/delivery/delivery.ts';
 import type { AlertEntry } from '../../core/alert/entry.ts';
-import { declaredKeys } from '../declared-keys.ts';
+import { declaredKeys } from '../keys.ts';
 import type { Keys } from '../keys.ts';
 import { deliveryPlan, inboxPlan, ownEventsPlan } from './event-plan.ts';
 

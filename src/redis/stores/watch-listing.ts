@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { RunwatchError } from '../../core/errors.ts';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
-import { countedNumbers, MOST_COUNTED, pageOf, type Total } from '../counted-numbers.ts';
+import { countedNumbers, MOST_COUNTED, pageOf, type Total } from '../numbers.ts';
 import { openCursor } from '../cursor.ts';
 import {
   attentionIndex,

@@ -12,10 +12,10 @@ import {
   type WatchKey,
   type WatchState,
 } from '../../core/watch/watch.ts';
-import { declaredKeys } from '../declared-keys.ts';
+import { declaredKeys } from '../keys.ts';
 import { eventIndexes, runsIndex, watchIndexes, type WatchNeed } from '../indexes.ts';
 import type { Keys } from '../keys.ts';
-import type { Total } from '../counted-numbers.ts';
+import type { Total } from '../numbers.ts';
 import { countNumbers, readNumbers, walkNumbers } from '../numbers.ts';
 import { replies } from '../replies.ts';
 import { deliveryPlan } from './event-plan.ts';
