@@ -44,6 +44,9 @@ async function reach(run: { id: string; workflow_id: string }, status: string) {
 
 describe('simulator: starting a run', () => {
   test('a started run is queued, and plays the story of its workflow', async () => {
+    await simulator.close();
+    let now = Date.now();
+    simulator = await startSimulator({ now: () => now });
     const run = await start('fails', { input: { invoice: 4711 } });
     expect(run).toMatchObject({
       status: 'queued',
@@ -53,6 +56,7 @@ describe('simulator: starting a run', () => {
       output: null,
       progress_details: { executed_nodes: [], running_nodes: [] },
     });
+    now += 60_000;
     expect(await reach(run, 'failed')).toMatchObject({
       output: null,
       progress_details: { executed_nodes: ['node-1', 'node-2', 'node-3'] },
