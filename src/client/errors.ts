@@ -44,8 +44,8 @@ function byField(text: string): string {
 
 /**
  * What is wrong with the shape of an answer, in a few words; null where it fits its schema. The daemon
- * may be of another version: fields and words that the schema does not have pass, and a field that is
- * missing becomes null where that is a value of it.
+ * may be of another version. Fields and words that the schema lacks pass; a missing field becomes null
+ * where that is one of its values.
  */
 export function misfit(body: unknown, schema: z.ZodType): string | null {
   const issues = issuesOf(body, schema);

@@ -203,7 +203,7 @@ export class FollowedRun {
     if (this.hints.pending === null) this.judged();
   }
 
-  /** A stream that has told the end of its run is not broken. */
+  /** A stream that has named the end of its run is not broken. */
   private hasSaidEnd(): boolean {
     return isTerminalStatus(this.hints.said ?? '') || this.isOver();
   }

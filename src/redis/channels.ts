@@ -14,7 +14,7 @@ interface Ear {
  */
 export class EventBell {
   private readonly listeners = new Set<() => void>();
-  private rung = 0;
+  private changeCount = 0;
   private onPlace: (place: number, epoch: string) => void = () => undefined;
 
   /** @param subscriber a connection of its own, since a subscribed one can do nothing else */
@@ -25,7 +25,7 @@ export class EventBell {
       this.onPlace(Number(place), epoch);
       this.wakeAll();
     });
-    // Whatever was rung while the connection was away is made good for by a ring of our own.
+    // A change while the connection was away made no message: listeners look for themselves.
     subscriber.on('ready', () => {
       subscriber.subscribe(channel).then(onReconnect, onReconnect);
     });
@@ -54,14 +54,14 @@ export class EventBell {
     };
   }
 
-  /** How often it has rung: while that is the same, so is the log, as far as this process knows. */
-  get rings(): number {
-    return this.rung;
+  /** How often the log has changed, as far as this process knows. */
+  get changes(): number {
+    return this.changeCount;
   }
 
   /** Rings in this process: something of the log is not as it was. */
   wakeAll(): void {
-    this.rung += 1;
+    this.changeCount += 1;
     for (const listener of this.listeners) listener();
   }
 }

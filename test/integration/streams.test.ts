@@ -64,7 +64,7 @@ async function streamed(runIds: readonly string[]) {
 }
 
 describe('streams that tell everything', () => {
-  test('an end is told at once although the next read is a minute away, and its nodes with it', async () => {
+  test('an end reaches its endpoint at once with its nodes, although the next read is a minute away', async () => {
     await start({ polling: { min_interval: '50s' } });
     const [runId = ''] = add(1);
     await streamed([runId]);
@@ -134,7 +134,7 @@ describe('streams that tell little', () => {
     await waitFor(() => rig.simulator.streams.open === 0);
   });
 
-  test('a lie causes three reads and nothing is told', async () => {
+  test('a lie of a stream causes three reads and no event', async () => {
     await start({ polling: { min_interval: '50s' } });
     const [runId = ''] = add(1);
     rig.simulator.fault({ kind: 'claim', status: 'completed', on: 'stream', run_id: runId });
@@ -189,7 +189,7 @@ const BROKEN: [string, FaultInput][] = [
 ];
 
 describe('broken streams', () => {
-  test.each(BROKEN)('runs with streams %s end as told by reads', async (_, fault) => {
+  test.each(BROKEN)('runs with streams %s have the events that reads find', async (_, fault) => {
     await start({ polling: { min_interval: '50ms', max_interval: '100ms', batch: 'off' } });
     const runIds = add(4);
     rig.simulator.fault({ ...fault, on: 'stream' });

@@ -11,7 +11,7 @@ const MOST_NAMED = 20;
 export interface HeldAlert {
   alert: Alert;
   /** Whether a notification of it was sent before the mute. */
-  isTold: boolean;
+  isNotified: boolean;
   /** Its events since. */
   count: number;
   until: number;
@@ -38,7 +38,7 @@ export function withHeld(before: MuteDigest | null, held: HeldAlert, now: number
   }
   const until = Math.max(digest.until, held.until);
   if (earlier !== undefined) {
-    const merged = { ...held, isTold: earlier.isTold, count: earlier.count + held.count };
+    const merged = { ...held, isNotified: earlier.isNotified, count: earlier.count + held.count };
     const alerts = digest.alerts.map((one) => (one === earlier ? merged : one));
     return { ...digest, until, alerts, byType };
   }
@@ -72,7 +72,7 @@ export function digestNotifications(digest: MuteDigest, rule: Rule, now: number)
       notify,
       isRepeat: false,
       escalation: null,
-      kind: isAlone && only.isTold ? ('updated' as const) : ('firing' as const),
+      kind: isAlone && only.isNotified ? ('updated' as const) : ('firing' as const),
       alert: isAlone ? only.alert : together(digest, covered, { rule, now }),
       digest: summary,
     },
@@ -84,8 +84,8 @@ function endOf(alert: Alert, notify: readonly string[]): Notification {
 }
 
 /** Whether the alert was notified before the mute, and has resolved since. */
-function isOver({ isTold, alert }: HeldAlert): boolean {
-  return isTold && alert.state === 'resolved';
+function isOver({ isNotified, alert }: HeldAlert): boolean {
+  return isNotified && alert.state === 'resolved';
 }
 
 export function itemOf({ id, labels, state, count, runs }: Alert): DigestItem {

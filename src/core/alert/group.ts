@@ -17,8 +17,8 @@ import type { Window } from './window.ts';
 export interface OpenAlert {
   alert: Alert;
   /** When its first notification was sent, or its digest was due; null before. */
-  toldAt: number | null;
-  lastToldAt: number | null;
+  notifiedAt: number | null;
+  lastNotifiedAt: number | null;
   /** Matching events of the notification that is due next. */
   waiting: number;
   flushAt: number | null;
@@ -174,8 +174,8 @@ export function openAlert({ group, context }: Draft, match: Match): OpenAlert {
       acknowledged: null,
       notified: [],
     },
-    toldAt: null,
-    lastToldAt: null,
+    notifiedAt: null,
+    lastNotifiedAt: null,
     waiting: 0,
     flushAt: null,
     repeatAt: null,

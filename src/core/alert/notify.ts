@@ -47,7 +47,7 @@ export function flush(draft: Draft, open: OpenAlert): void {
   }
   if (suppressed === null) {
     countNotified(draft, open);
-    notify(draft, open, open.toldAt === null ? 'firing' : 'updated');
+    notify(draft, open, open.notifiedAt === null ? 'firing' : 'updated');
   } else {
     suppress(draft, open, suppressed);
   }
@@ -79,7 +79,7 @@ function suppress(draft: Draft, open: OpenAlert, { reason, until }: Suppressed):
   if (reason === 'muted') {
     open.heldUntil = until;
     hold(draft, open, count);
-  } else if (open.toldAt === null) {
+  } else if (open.notifiedAt === null) {
     // A silence may be ended before its time.
     open.flushAt = until === null ? null : Math.min(until, draft.context.now + JUDGE_AGAIN_MS);
   }
@@ -89,7 +89,7 @@ function suppress(draft: Draft, open: OpenAlert, { reason, until }: Suppressed):
 export function hold({ effects }: Draft, open: OpenAlert, count: number): void {
   effects.held.push({
     alert: open.alert,
-    isTold: open.toldAt !== null,
+    isNotified: open.notifiedAt !== null,
     count,
     until: open.heldUntil ?? 0,
     byType: count === 0 ? {} : open.byType,
@@ -104,19 +104,22 @@ export function endHold(open: OpenAlert, { now, rule }: GroupContext): void {
 }
 
 function markNotified(open: OpenAlert, { now, rule }: Pick<GroupContext, 'now' | 'rule'>): void {
-  if (open.toldAt === null) {
-    open.toldAt = now;
+  if (open.notifiedAt === null) {
+    open.notifiedAt = now;
     open.escalateAt = escalationAt(open, rule);
   }
-  open.lastToldAt = now;
+  open.lastNotifiedAt = now;
   open.repeatAt = now + rule.repeatIntervalMs;
   open.byType = {};
 }
 
 /** When the next step of the escalation is due; null after the last. */
-function escalationAt({ toldAt, escalated }: OpenAlert, { escalate: steps }: Rule): number | null {
+function escalationAt(
+  { notifiedAt, escalated }: OpenAlert,
+  { escalate: steps }: Rule,
+): number | null {
   const step = steps[escalated];
-  return step === undefined || toldAt === null ? null : toldAt + step.afterMs;
+  return step === undefined || notifiedAt === null ? null : notifiedAt + step.afterMs;
 }
 
 interface NotifyOptions {
@@ -201,13 +204,13 @@ export function escalate(draft: Draft, open: OpenAlert): void {
   open.escalated += 1;
   const known = new Set([...context.rule.notify, ...earlierSteps(open, context.rule)]);
   const escalation = { step: open.escalated, afterMs: step.afterMs };
-  const { repeatAt, lastToldAt } = open;
+  const { repeatAt, lastNotifiedAt } = open;
   for (const kind of ['firing', 'updated'] as const) {
     const to = step.notify.filter((name) => known.has(name) === (kind === 'updated'));
     if (to.length > 0) notify(draft, open, kind, { notify: to, escalation });
   }
   open.repeatAt = repeatAt;
-  open.lastToldAt = lastToldAt;
+  open.lastNotifiedAt = lastNotifiedAt;
   open.escalateAt = escalationAt(open, context.rule);
 }
 
@@ -228,7 +231,7 @@ export function acknowledge(draft: Draft, acknowledgement: Acknowledgement): voi
   counts.waiting -= open.waiting;
   counts.acknowledged += open.waiting;
   open.waiting = 0;
-  if (open.toldAt !== null) {
+  if (open.notifiedAt !== null) {
     open.flushAt = null;
     notify(draft, open, 'acknowledged');
   }
@@ -236,11 +239,11 @@ export function acknowledge(draft: Draft, acknowledgement: Acknowledgement): voi
 
 export function unacknowledge(draft: Draft, open: OpenAlert): void {
   const { context } = draft;
-  const isPending = open.toldAt === null && open.flushAt !== null && open.flushAt > context.now;
+  const isPending = open.notifiedAt === null && open.flushAt !== null && open.flushAt > context.now;
   const state = isPending ? ('pending' as const) : ('firing' as const);
   open.alert = { ...open.alert, state, acknowledged: null };
   open.escalateAt = escalationAt(open, context.rule);
-  if (open.toldAt === null) {
+  if (open.notifiedAt === null) {
     open.flushAt ??= context.now;
     return;
   }
@@ -252,7 +255,7 @@ export function resolveAlert(draft: Draft, open: OpenAlert): void {
   const { now } = draft.context;
   const isHeld = open.heldUntil !== null;
   open.resolveAt = null;
-  if (open.toldAt !== null || isHeld || open.alert.state === 'acknowledged') {
+  if (open.notifiedAt !== null || isHeld || open.alert.state === 'acknowledged') {
     return endAlert(draft, open);
   }
   open.isResolving = true;
@@ -268,10 +271,10 @@ function endAlert(draft: Draft, open: OpenAlert): void {
   open.waiting = 0;
   open.alert = { ...open.alert, state: 'resolved', resolvedAt: now, updatedAt: now };
   const muted = open.heldUntil ?? draft.context.mutedUntil();
-  if (muted !== null && (open.heldUntil !== null || open.toldAt !== null)) {
+  if (muted !== null && (open.heldUntil !== null || open.notifiedAt !== null)) {
     open.heldUntil = muted;
     hold(draft, open, 0);
-  } else if (open.toldAt !== null) {
+  } else if (open.notifiedAt !== null) {
     notify(draft, open, 'resolved');
   }
   closeAlert(draft, open);

@@ -23,7 +23,7 @@ export function raise(draft: Draft, match: Match): void {
   const facts = factsOf(rule, match, match.runs[0]?.workflowId ?? open.facts.workflowId);
   if (context.silencedUntil(facts) !== null) {
     effects.counts.silenced += match.count;
-    if (open.toldAt === null) open.flushAt ??= firstFlush(draft);
+    if (open.notifiedAt === null) open.flushAt ??= firstFlush(draft);
     return;
   }
   open.facts = facts;
@@ -42,7 +42,7 @@ function attribute(draft: Draft, open: OpenAlert, count: number): void {
   } else {
     effects.counts.waiting += count;
     open.waiting += count;
-    const due = open.lastToldAt === null ? firstFlush(draft) : nextFlush(open, context);
+    const due = open.lastNotifiedAt === null ? firstFlush(draft) : nextFlush(open, context);
     open.flushAt = open.waiting === count ? due : Math.min(open.flushAt ?? due, due);
   }
 }
@@ -71,9 +71,9 @@ function firstFlush({ group, context: { rule, now } }: Draft): number {
 }
 
 /** When the events that have come together are due, as one notification. */
-function nextFlush({ lastToldAt }: OpenAlert, { rule, now }: GroupContext): number {
+function nextFlush({ lastNotifiedAt }: OpenAlert, { rule, now }: GroupContext): number {
   const collected = now + Math.min(rule.groupWaitMs, rule.groupIntervalMs);
-  return Math.max(collected, (lastToldAt ?? 0) + rule.groupIntervalMs);
+  return Math.max(collected, (lastNotifiedAt ?? 0) + rule.groupIntervalMs);
 }
 
 /** Counts an event for the digest of the day. */

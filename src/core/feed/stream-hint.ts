@@ -55,8 +55,8 @@ export interface HintStep {
 }
 
 /**
- * Takes in a status that an event names. A status unlike the one last read is news; one that the
- * stream has said before is not, so that a wrong hint is judged once.
+ * Takes in a status that an event names. A status unlike the one last read is a hint; one that the
+ * stream has named before is not, so that a wrong hint is judged once.
  * @param isStartWanted false where nothing needs to know that the run has started
  */
 export function heard(
@@ -69,12 +69,12 @@ export function heard(
   const report = unclear !== null && isReported ? { kind: unclear.kind, isReported } : null;
   const next = { ...hints, said: status, unclear: isReported ? null : unclear };
   if (status === known) return step({ ...next, pending: null }, { report });
-  if (status === said || !isNews(known, status, isStartWanted)) return step(next, { report });
+  if (status === said || !isHint(known, status, isStartWanted)) return step(next, { report });
   return step({ ...next, pending: { status, at: now, disagreed: 0 } }, { report, readInMs: 0 });
 }
 
-/** Before the first read, which is due anyway, only an end or a wait is news. */
-function isNews(known: string | null, status: string, isStartWanted: boolean): boolean {
+/** Before the first read, which is due anyway, only an end or a wait is a hint. */
+function isHint(known: string | null, status: string, isStartWanted: boolean): boolean {
   if (known === null) return isTerminalStatus(status) || isAwaiting(status);
   return isStartWanted || known !== 'queued' || status !== 'running';
 }

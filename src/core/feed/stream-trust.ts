@@ -22,8 +22,8 @@ const ONE_IN = 20;
 const HOPELESS = 10;
 
 /**
- * So many hints in a row that reads contradicted, or so many of those that are remembered, show that
- * streams lie; so many in a row that reads confirmed, that they do not any more.
+ * Streams lie when reads contradicted so many hints in a row, or so many of those that are remembered.
+ * They lie no more when reads confirmed so many in a row.
  */
 const LIES_IN_A_ROW = 3;
 const LIES = 4;

@@ -2,8 +2,8 @@ import { IDENTITY } from './watch.ts';
 import { SCHEDULE } from './schedule.ts';
 
 /**
- * Which runs of a source are streamed, and by which process: a hash from a run's id to the process,
- * with a + behind it while the stream stands in for reads, and what is known of its nodes as JSON.
+ * Which runs of a source are streamed: a hash from a run's id to the process, and what is known of the
+ * run's nodes as JSON. A + after the process says that the stream stands in for reads.
  */
 const HELD = `
 local function isHeldBy(id, process)

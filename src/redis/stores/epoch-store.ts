@@ -6,7 +6,7 @@ import type { Keys } from '../keys.ts';
 import { raiseEffects, type PlannedSystemEvent } from './system-event-store.ts';
 
 /** The form that records have now. A change that an older daemon would misread makes it another one. */
-const SCHEMA = '3';
+const SCHEMA = '4';
 
 /** The name of a store's present life, in Redis. Errors of the connection pass through. */
 export class EpochStore {

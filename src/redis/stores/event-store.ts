@@ -77,10 +77,10 @@ const FOLLOW_CHUNK = 100;
  */
 const FOLLOW_EVERY_MS = 100;
 
-/** What followers read last, and how often the bell had rung by then. */
+/** What followers read last, and how many changes of the log were known by then. */
 interface SharedRead {
   query: string;
-  rings: number;
+  changes: number;
   page: Promise<EventPage | 'stale'>;
 }
 
@@ -199,13 +199,13 @@ export class EventStore {
     }
   }
 
-  /** What another follower has read serves as well, unless the bell has rung since. */
+  /** What another follower has read serves as well, unless the log has changed since. */
   private sharedAfter(filter: EventFilter): Promise<EventPage | 'stale'> {
     const query = JSON.stringify(filter);
-    const { rings } = this.bell;
-    if (this.shared?.query === query && this.shared.rings === rings) return this.shared.page;
+    const { changes } = this.bell;
+    if (this.shared?.query === query && this.shared.changes === changes) return this.shared.page;
     const page = this.after(filter);
-    this.shared = { query, rings, page };
+    this.shared = { query, changes, page };
     page.catch(() => (this.shared = null));
     return page;
   }
