@@ -227,7 +227,8 @@ async function playOddity(name: string): Promise<void> {
   // A claimed end stops the polls, so they are counted before it.
   const { polls } = await reader.get(runId, sourceOf(ODD));
   if (fault !== undefined) simulatorOf(ODD).fault({ ...fault, run_id: runId });
-  // Read once as it is now, before it ends.
+  // Read once as it is now, before it ends; a list may stand in for its polls.
+  await pair[0].api(`/v1/watches/${runId}/poll?source=${sourceOf(ODD)}`, undefined, 'POST');
   await reader.until(runId, (watch) => watch.polls > polls, sourceOf(ODD));
   simulatorOf(ODD).setStatus(runId, 'failed');
   await untilFinished(runId, ODD);

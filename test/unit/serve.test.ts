@@ -10,6 +10,10 @@ import { serve } from '../../src/cli/local/serve.ts';
 let dir: string;
 
 beforeEach(async () => {
+  // The suite's own variables would be warned of as misspelt ones.
+  for (const name of Object.keys(process.env)) {
+    if (name.startsWith('RUNWATCH_')) delete process.env[name];
+  }
   dir = await mkdtemp(join(tmpdir(), 'runwatch-test-'));
 });
 afterEach(() => rm(dir, { recursive: true, force: true }));
