@@ -6,7 +6,7 @@ import { checkDataDirectory } from './daemon/data-directory.ts';
 import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
 import { endpointFigures } from './daemon/endpoint-service.ts';
 import { allEndpoints, DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
-import { startFolding } from './daemon/folding.ts';
+import { startFolding } from './daemon/history-folding.ts';
 import { checkFigures } from './daemon/health.ts';
 import { startHeartbeat } from './daemon/heartbeat.ts';
 import { startAlertJanitor, startJanitor, startMemoryNotes } from './daemon/janitor.ts';

@@ -1,24 +1,10 @@
-import { createHash } from 'node:crypto';
-import { setImmediate } from 'node:timers/promises';
-import { gunzipSync, gzipSync } from 'node:zlib';
 import type { Config } from '../config/schema.ts';
 import { withMoments } from '../core/when.ts';
-import type { PollingDefaults } from '../core/cadence/cadence.ts';
-import { workflowPolling, type WorkflowPolling } from '../core/cadence/workflow-polling.ts';
-import type { WorkflowKey, WorkflowStatistics } from '../core/cadence/phase.ts';
 import type { EgressGuard } from '../deliver/egress/guard.ts';
 import type { LinksOf } from '../core/run/links.ts';
 import type { Sealer } from '../deliver/secrets/seal.ts';
 import { deriveSecret } from '../deliver/secrets/sign.ts';
-import type {
-  Services,
-  DeliveryService,
-  PollingQuery,
-  PollingService,
-  KeptAnswer,
-  RepeatService,
-  StoreService,
-} from '../http/services.ts';
+import type { Services, DeliveryService, StoreService } from '../http/services.ts';
 import { createSkipOutstanding } from '../deliver/skip-outstanding.ts';
 import { createEndWatch, createPurgeWatch } from '../poll/end-watch.ts';
 import type { TraceChange } from '../poll/ports.ts';
@@ -43,8 +29,10 @@ import { createAttentionService } from './attention-service.ts';
 import { createEndpointService, type EndpointServiceDependencies } from './endpoint-service.ts';
 import { createHealth } from './health.ts';
 import type { Poller } from './poller.ts';
+import { createPollingService } from './polling-service.ts';
 import type { Processes } from './processes.ts';
 import type { Reload } from './reload.ts';
+import { createRepeatService } from './repeat-service.ts';
 import { registerDefaults } from './settings.ts';
 import { closedSource, createSourceService } from './source-service.ts';
 import type { StoreGuard } from './store-guard.ts';
@@ -211,104 +199,3 @@ const AGAIN_BY_DEFAULT = ['dead', 'skipped'] as const;
 const ELSEWHERE_BY_DEFAULT = ['pending', 'parked', ...AGAIN_BY_DEFAULT] as const;
 
 const AGAIN_CHUNK = 200;
-
-interface PollingServiceDependencies {
-  config: Pick<Config, 'sources' | 'polling'>;
-  statistics: StatisticsStore;
-}
-
-/** The duration statistics of workflows, from the store that all processes write. */
-function createPollingService(deps: PollingServiceDependencies): PollingService {
-  const { profile, min_interval: minIntervalMs, max_interval: maxIntervalMs } = deps.config.polling;
-  const defaults = { profile, minIntervalMs, maxIntervalMs };
-  return {
-    profile,
-    async list(query) {
-      const { items, nextCursor } = await findWorkflows(deps, query);
-      const found = await deps.statistics.read(items, { isUse: false });
-      const known = found.flatMap((one) => (one === null || one === 'unchanged' ? [] : [one]));
-      return { items: await describe(known, defaults), nextCursor };
-    },
-  };
-}
-
-/** A named workflow is read from each source. */
-async function findWorkflows(
-  { config, statistics }: PollingServiceDependencies,
-  { workflowId, sources, limit, cursor }: PollingQuery,
-): Promise<{ items: WorkflowKey[]; nextCursor: string | null }> {
-  if (workflowId === undefined) {
-    const [source] = sources ?? [];
-    return statistics.list({ source }, { limit, cursor });
-  }
-  const asked = sources ?? Object.keys(config.sources);
-  return { items: asked.map((source) => ({ source, workflowId })), nextCursor: null };
-}
-
-/** Each takes some milliseconds: polls must not wait for a whole page. */
-async function describe(
-  workflows: readonly WorkflowStatistics[],
-  defaults: PollingDefaults,
-): Promise<WorkflowPolling[]> {
-  const described: WorkflowPolling[] = [];
-  for (const workflow of workflows) {
-    described.push(workflowPolling(workflow, defaults));
-    await setImmediate();
-  }
-  return described;
-}
-
-const KEEP_MS = 86_400_000;
-
-/** Longer than the deadline of every route: after it, the process that handled a request has died. */
-const LEASE_MS = 60_000;
-
-/** The record of one request; the answer is null until it is finished. */
-interface StoredAnswer {
-  fingerprint: string;
-  answer: string | null;
-}
-
-/** Stores the answers to requests with an idempotency key, encrypted, since they may hold secrets. */
-export function createRepeatService(
-  answers: Pick<AnswerStore, 'begin' | 'keep' | 'release'>,
-  sealer: Sealer,
-): RepeatService {
-  return {
-    async begin({ scope, key, request }) {
-      const id = digest(scope.join('\n'), key);
-      const fingerprint = digest(request);
-      const begun: StoredAnswer = { fingerprint, answer: null };
-      const held = await answers.begin(id, JSON.stringify(begun), LEASE_MS);
-      if (held === null) {
-        return {
-          kind: 'first',
-          async keep(answer) {
-            const record = { fingerprint, answer: pack(answer, sealer, id) };
-            await answers.keep(id, JSON.stringify(record), KEEP_MS);
-          },
-          release: () => answers.release(id),
-        };
-      }
-      const stored = JSON.parse(held) as StoredAnswer;
-      if (stored.fingerprint !== fingerprint) return { kind: 'other_request' };
-      if (stored.answer === null) return { kind: 'in_progress' };
-      return { kind: 'repeat', answer: unpack(stored.answer, sealer, id) };
-    },
-  };
-}
-
-/** The answer to a batch has up to some MiB of repetitive text. */
-function pack(answer: KeptAnswer, sealer: Sealer, id: string): string {
-  const zipped = gzipSync(JSON.stringify(answer)).toString('base64');
-  return sealer.seal({ zipped }, id);
-}
-
-function unpack(text: string, sealer: Sealer, id: string): KeptAnswer {
-  const { zipped } = sealer.open(text, id) as { zipped: string };
-  return JSON.parse(gunzipSync(Buffer.from(zipped, 'base64')).toString()) as KeptAnswer;
-}
-
-function digest(...parts: string[]): string {
-  return createHash('sha256').update(JSON.stringify(parts)).digest('base64url');
-}

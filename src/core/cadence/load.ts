@@ -128,8 +128,8 @@ const KIND_OF_PROFILE: Record<Profile, RequestKind> = {
 };
 
 /**
- * How long a request of a kind waits at most while others are more urgent. The bound is finite for
- * each kind, so none starves.
+ * How long a request of a kind waits while those of its rank are more urgent. {@link SURE_OF_ONE_IN}
+ * keeps it from waiting for those of another rank for ever.
  * @param roundMs how long it takes to poll every watch of the source once
  * @returns ms
  */

@@ -105,7 +105,7 @@ end
 `;
 
 /**
- * Parts of the selection that a claim makes; see there. Where several kinds are due, \`shares\` counts
+ * Parts of the selection that a claim makes; see there. Where several kinds are due, `shares` counts
  * such claims, and at which each kind was served last: one that was passed over too often goes first.
  */
 const SELECT = `
@@ -159,8 +159,8 @@ end
 
 /**
  * Claims the most urgent request that is due, and takes its permit of the source's rate limit with it.
- * Which one that is, and whether there is one at all, is decided here and nowhere else: \`sourceAdmission\`
- * says what the source admits, \`select\` which request goes first.
+ * Which one that is, and whether there is one at all, is decided here and nowhere else: `sourceAdmission`
+ * says what the source admits, `select` which request goes first.
  *
  * KEYS  clock, claims, permits, shares, due sets, state, probe and open of the source.
  * ARGV  token, limit (0 for none), ms that a permit is held, ms of a lease, key prefix of watches,
