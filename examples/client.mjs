@@ -3,7 +3,7 @@
 //   RUNWATCH_URL=http://127.0.0.1:8787 node examples/client.mjs <run-id>...
 //
 // npm install runwatch gives `runwatch/client` with its types.
-import { createClient, paginate } from 'runwatch/client';
+import { createClient, isRunEvent, paginate } from 'runwatch/client';
 
 const client = createClient({
   url: process.env.RUNWATCH_URL ?? 'http://127.0.0.1:8787',
@@ -36,8 +36,9 @@ async function follow() {
     onConnection: (state) => console.error(`the stream is ${state}`),
   });
   try {
-    for await (const { data } of events) {
-      settle(data.run_id, data.run?.status ?? 'gone');
+    for await (const event of events) {
+      if (!isRunEvent(event)) continue;
+      settle(event.data.run_id, event.data.run?.status ?? 'gone');
       if (waiting.size === 0) break;
     }
   } catch (error) {

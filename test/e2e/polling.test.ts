@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { runCli } from '../support/cli-harness.ts';
@@ -83,9 +84,9 @@ describe('statistics of a workflow', () => {
   test('runwatch polling prints the statistics of a workflow, and names missing ones', async () => {
     const shown = await cli('polling', WORKFLOW);
     expect(shown.stdout).toMatch(new RegExp(`\\n${WORKFLOW} +${RUNS} +[.\\d]+m?s `));
-    const unknown = await cli('polling', 'nope');
+    const unknown = await cli('polling', randomUUID());
     expect(unknown).toMatchObject({ exitCode: 1, stdout: '' });
-    expect(unknown.stderr).toContain('nothing is known of workflow nope');
+    expect(unknown.stderr).toContain('nothing is known of workflow');
   });
 });
 
