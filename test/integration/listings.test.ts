@@ -1,7 +1,7 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { DELIVERY_STATES, planDeliveries } from '../../src/core/delivery/delivery.ts';
-import { EVENT_TYPES } from '../../src/core/event/event.ts';
+import { EVENT_TYPES, isoTime } from '../../src/core/event/event.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { WATCH_STATES, type Watch } from '../../src/core/watch/watch.ts';
 import { WatchListing } from '../../src/redis/stores/watch-listing.ts';
@@ -213,6 +213,7 @@ const part = fc.record({
       source: fc.constantFrom('default', 'eu'),
       status: fc.constantFrom('running', 'failed', 'completed'),
       gapMs: fc.integer({ min: 0, max: 2 * HOUR }),
+      endedAgoMs: fc.constantFrom(0, HOUR, 3 * DAY),
     }),
     { maxLength: 30 },
   ),
@@ -225,6 +226,23 @@ const part = fc.record({
   limit: fc.integer({ min: 1, max: 7 }),
 });
 
+test('since and until of events go by when a change was detected, not by finished_at', async () => {
+  const first = newWatch({ runId: 'ended-long-ago' });
+  await watches.commit({ before: null, after: first, events: [], deliveries: [] });
+  const before = (await watches.get(first))!;
+  const run = snapshot({ id: first.runId, status: 'failed', finished_at: isoTime(NOON - 3 * DAY) });
+  const seen = observe(before.watch, { kind: 'run', run }, observeContext(NOON));
+  await watches.commit({ before, after: seen.watch, events: seen.events, deliveries: [] });
+  for (const filter of [{}, { runId: first.runId }]) {
+    const typesOf = async (times: { since?: number; until?: number }) => {
+      const { items } = await events.list({ ...filter, ...times }, { limit: 10 });
+      return items.map(({ event }) => event.type);
+    };
+    expect(await typesOf({ since: NOON - HOUR })).toEqual(['run.failed']);
+    expect(await typesOf({ until: NOON - HOUR })).toEqual([]);
+  }
+});
+
 test('the lists of events and deliveries have what filters and times admit, in order', async () => {
   await fc.assert(
     fc.asyncProperty(
@@ -232,7 +250,8 @@ test('the lists of events and deliveries have what filters and times admit, in o
       async ({ runs, since, until, type, workflowId, sources, state, limit }) => {
         await redis.del(...(await stores.keysLeft()), 'none');
         let now = NOON;
-        for (const [at, { workflow, source, status, gapMs }] of runs.entries()) {
+        for (const [at, one] of runs.entries()) {
+          const { workflow, source, status, gapMs, endedAgoMs } = one;
           now += gapMs;
           const first = newWatch({
             runId: `run-${at}`,
@@ -241,7 +260,8 @@ test('the lists of events and deliveries have what filters and times admit, in o
           });
           await watches.commit({ before: null, after: first, events: [], deliveries: [] });
           const before = (await watches.get(first))!;
-          const run = snapshot({ id: first.runId, status, workflow_id: workflow });
+          const finished_at = status === 'running' ? null : isoTime(now - endedAgoMs);
+          const run = snapshot({ id: first.runId, status, workflow_id: workflow, finished_at });
           const seen = observe(before.watch, { kind: 'run', run }, observeContext(now));
           const planned = planDeliveries(seen.watch, seen.events, first.subscriptions, {
             wants: () => true,
@@ -271,7 +291,7 @@ test('the lists of events and deliveries have what filters and times admit, in o
               workflowId === undefined || workflowId.includes(data.run?.workflow_id ?? ''),
           )
           .filter(({ data }) => sources === undefined || sources.includes(data.watch.source))
-          .filter(({ timestamp }) => isWithin(Date.parse(timestamp)));
+          .filter(({ data }) => isWithin(Date.parse(data.detected_at)));
         for (const order of ['oldest', 'newest'] as const) {
           const filter = given({ type, workflowId, sources, ...range });
           const read = await everyPage((after) =>

@@ -153,6 +153,14 @@ export function isOfRun(event: AnyEvent): event is RunwatchEvent {
   return (EVENT_TYPES as readonly string[]).includes(event.type);
 }
 
+/**
+ * When runwatch detected the change, in ms since the epoch. It grows with the events' numbers;
+ * `timestamp` does not, since Noxus may say that a run ended long ago.
+ */
+export function detectedAt({ timestamp, data }: AnyEvent): number {
+  return Date.parse(typeof data.detected_at === 'string' ? data.detected_at : timestamp);
+}
+
 /** A transition that yields an event which has no number and id yet. */
 export interface EventDraft {
   type: EventType;

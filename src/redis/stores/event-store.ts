@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { openCursor } from '../cursor.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import {
+  detectedAt,
   watchOfEvent,
   type AnyEvent,
   type EventType,
@@ -242,12 +243,13 @@ async function passed(ms: number, signal: AbortSignal): Promise<void> {
   if (ms > 0) await delay(ms, undefined, { signal }).catch(() => undefined);
 }
 
-function isWanted({ type, timestamp, data }: RunwatchEvent, wanted: EventFilter): boolean {
+function isWanted(event: RunwatchEvent, wanted: EventFilter): boolean {
+  const { type, data } = event;
   const { run, watch } = data;
   return (
     (wanted.type === undefined || wanted.type.includes(type)) &&
     (wanted.workflowId === undefined || wanted.workflowId.includes(run?.workflow_id ?? '')) &&
     (wanted.sources === undefined || wanted.sources.includes(watch.source)) &&
-    isWithin(Date.parse(timestamp), wanted)
+    isWithin(detectedAt(event), wanted)
   );
 }

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { StoredDelivery } from '../../core/delivery/delivery.ts';
-import type { AnyEvent } from '../../core/event/event.ts';
+import { detectedAt } from '../../core/event/event.ts';
 import type { Keys } from '../keys.ts';
 import { CHUNK } from '../index-columns.ts';
 import { logOf, readNumbers, type NumberedRow, type NumberRange } from '../numbers.ts';
@@ -108,12 +108,8 @@ class TimeSearch {
 
 function timesOfRows(kind: TimedKind, rows: readonly NumberedRow[]): [number, number][] {
   return kind === 'event'
-    ? readRows(kind, rows).map(({ number, item }) => [number, madeAt(item)])
+    ? readRows(kind, rows).map(({ number, item }) => [number, detectedAt(item)])
     : readRows(kind, rows).map(({ number, item }) => [number, createdAt(item)]);
-}
-
-function madeAt({ timestamp }: AnyEvent): number {
-  return Date.parse(timestamp);
 }
 
 function createdAt({ delivery }: StoredDelivery): number {
