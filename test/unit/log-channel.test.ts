@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { EVENT_TYPES } from '../../src/core/event/event.ts';
+import { EVENT_TYPES, SYSTEM_EVENT_TYPES } from '../../src/core/event/event.ts';
 import { createLogChannel, type EventLogger } from '../../src/deliver/channels/log.ts';
 
 interface Line {
@@ -48,7 +48,6 @@ describe('log channel', () => {
     expect(of('warn').sort()).toEqual([
       'run.awaiting_human_feedback',
       'run.gone',
-      'run.stalled',
       'run.stopped',
       'watch.expired',
       'watch.recovered',
@@ -59,8 +58,17 @@ describe('log channel', () => {
       'run.progress',
       'run.recovered',
       'run.resumed',
+      'run.stalled',
       'run.started',
       'run.status_unknown',
     ]);
+  });
+
+  test('the log channel writes system events at the level of the endpoint', async () => {
+    const { lines, logger } = recorder();
+    const channel = createLogChannel({ logger, level: 'info', now: () => 0 });
+    for (const eventType of SYSTEM_EVENT_TYPES)
+      await channel.send({ eventId: 'e', eventType, body: '{}' });
+    expect(new Set(lines.map(({ level }) => level))).toEqual(new Set(['info']));
   });
 });

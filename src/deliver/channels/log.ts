@@ -19,14 +19,10 @@ const URGENT: Partial<Record<SentEventType, LogLevel>> = {
   'run.failed': 'error',
   'run.stopped': 'warn',
   'run.awaiting_human_feedback': 'warn',
-  'run.stalled': 'warn',
   'run.gone': 'warn',
   'watch.expired': 'warn',
   'watch.unreachable': 'warn',
   'watch.recovered': 'warn',
-  'endpoint.failing': 'error',
-  'endpoint.disabled': 'error',
-  'delivery.exhausted': 'error',
 };
 
 /** Writes each event as one JSON line. A written line counts as delivered. */
