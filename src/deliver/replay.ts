@@ -21,7 +21,7 @@ interface ReplayDependencies {
   now: () => number;
 }
 
-/** Redelivers settled deliveries, and sends waiting ones now, for users. */
+/** Sends settled deliveries again, and waiting ones now, for users. */
 export interface Replay {
   /**
    * Makes one delivery due at once, with the same event id: a settled one again, a waiting one now. If
@@ -50,7 +50,7 @@ export function createReplay(deps: ReplayDependencies): Replay {
   const { deliveries, outbox } = deps;
 
   async function replayChunk(requests: readonly ReplayRequest[]): Promise<void> {
-    await replaySettled(
+    await replayInPlace(
       deps,
       requests.filter(({ to }) => to === undefined).map(({ id }) => id),
     );
@@ -145,16 +145,29 @@ async function sendElsewhere(
   return instead.id;
 }
 
-/** Redelivers settled deliveries to their own endpoints. */
-async function replaySettled(deps: ReplayDependencies, ids: string[]): Promise<void> {
+/**
+ * Redelivers to their own endpoints. Where others precede a waiting one in its ordering key, the first
+ * of them is due, too.
+ */
+async function replayInPlace(deps: ReplayDependencies, ids: string[]): Promise<void> {
   if (ids.length === 0) return;
-  const { deliveries, outbox, now } = deps;
-  const found = await deliveries.getMany(ids);
-  const settled = found.flatMap((one) =>
-    one === null || isOutstanding(one.delivery.state) ? [] : [one],
+  const { deliveries, outbox } = deps;
+  const found = (await deliveries.getMany(ids)).filter((one) => one !== null);
+  await requeueAll(deps, found);
+  const waiting = found.filter(({ delivery }) => isOutstanding(delivery.state));
+  const firsts = await Promise.all(waiting.map(({ delivery }) => outbox.firstInOrder(delivery)));
+  const others = new Set(firsts.filter((id) => id !== null && !ids.includes(id)));
+  const ahead = await deliveries.getMany([...others] as string[]);
+  await requeueAll(
+    deps,
+    ahead.filter((one) => one !== null),
   );
-  await Promise.all(
-    settled.map((before) => outbox.requeue(stepOf(deps, before, replayed(before.delivery, now())))),
-  );
-  deps.dispatch([...new Set(settled.map(({ delivery }) => poolOf(delivery.endpoint)))]);
+  deps.dispatch([...new Set(found.map(({ delivery }) => poolOf(delivery.endpoint)))]);
+}
+
+/** Makes deliveries due at once, as far as their receivers take any. */
+async function requeueAll(deps: ReplayDependencies, all: readonly StoredDelivery[]): Promise<void> {
+  const stepFor = (before: StoredDelivery) =>
+    stepOf(deps, before, replayed(before.delivery, deps.now()));
+  await Promise.all(all.map((before) => deps.outbox.requeue(stepFor(before))));
 }

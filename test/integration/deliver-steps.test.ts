@@ -498,8 +498,63 @@ describe('redelivering one delivery', () => {
     expect(await rig.replay.one('dlv_unknown')).toBeNull();
     await expectNothingLeft(rig);
   });
+});
 
-  test('redelivery of a range does not touch outstanding deliveries', async () => {
+describe('redelivering a range', () => {
+  const going = new AbortController().signal;
+
+  test('redelivery of a range makes waiting deliveries due at once, and keeps their schedule', async () => {
+    const rig = rigOf({ retry: [3_600_000, 3_600_000] });
+    const ids = await planMany(rig, 1);
+    await rig.answerAll('fail');
+    await rig.replayMany(ids);
+    await rig.answerAll('fail');
+    expect(rig.sent).toHaveLength(2);
+    expect(await rig.get(ids[0]!)).toMatchObject({ state: 'pending', attemptCount: 2, step: 2 });
+    await rig.replayMany(ids);
+    await rig.answerAll('ok');
+    expect(await rig.states(ids)).toEqual(['delivered']);
+    await expectNothingLeft(rig);
+  });
+
+  test('redelivery of a range sends what is parked, once its endpoint takes it', async () => {
+    const rig = rigOf();
+    await rig.turn('ops', pause);
+    const ids = await planMany(rig, 2);
+    await rig.settle();
+    expect(await rig.states(ids)).toEqual(['parked', 'parked']);
+    await rig.replayMany(ids);
+    await rig.settle();
+    expect(await rig.states(ids)).toEqual(['parked', 'parked']);
+    await rig.turn('ops', resume);
+    await rig.replayMany(ids);
+    await rig.answerAll('ok');
+    expect(await rig.states(ids)).toEqual(['delivered', 'delivered']);
+    expect(rig.sent).toHaveLength(2);
+    await expectNothingLeft(rig);
+  });
+
+  test('redelivery of a range does not pass an open breaker', async () => {
+    const rig = rigOf();
+    const ids = await openBreaker(rig);
+    const sent = rig.sent.length;
+    await rig.replayMany(ids);
+    await rig.settle();
+    expect(rig.sent).toHaveLength(sent);
+    expect(new Set(await rig.states(ids))).toEqual(new Set(['parked']));
+  });
+
+  test('redelivery of a range makes the first of an order due that a waiting delivery is behind', async () => {
+    const rig = rigOf({ retry: [3_600_000] });
+    const [first = '', second = ''] = await rig.plan('run', 'ops', ['run.started', 'run.failed']);
+    await rig.answerAll('fail');
+    await rig.replayMany([second]);
+    await rig.answerAll('ok');
+    expect(await rig.states([first, second])).toEqual(['delivered', 'delivered']);
+    expect(rig.sent.map(({ deliveryId }) => deliveryId)).toEqual([first, first, second]);
+  });
+
+  test('redelivery of a range does not repeat an attempt in progress', async () => {
     const rig = rigOf();
     const ids = await planMany(rig, 1);
     await rig.settle();
@@ -507,10 +562,6 @@ describe('redelivering one delivery', () => {
     await rig.answerAll('ok');
     expect(rig.sent).toHaveLength(1);
   });
-});
-
-describe('redelivering a range', () => {
-  const going = new AbortController().signal;
 
   test.each([
     ['to where they went', undefined],

@@ -240,18 +240,18 @@ export function postponed(delivery: Delivery, until: number): Delivery {
 
 /** A delivery that a user wants sent now; a settled one starts its retry schedule anew. */
 export function wantedNow(delivery: Delivery, now: number): Delivery {
-  const step = isOutstanding(delivery.state) ? delivery.step : 0;
-  return { ...replayed(delivery, now), step, urgent: true };
+  return { ...replayed(delivery, now), urgent: true };
 }
 
 /**
- * A settled delivery that a bulk redelivery sends again: the same event, a fresh retry schedule.
+ * A delivery that a bulk redelivery sends: a settled one again, with the same event and a fresh retry
+ * schedule, a waiting one as soon as its receiver takes it.
  */
 export function replayed(delivery: Delivery, now: number): Delivery {
   return {
     ...delivery,
     state: 'pending',
-    step: 0,
+    step: isOutstanding(delivery.state) ? delivery.step : 0,
     requested: true,
     nextAttemptAt: now,
     deliveredAt: null,
