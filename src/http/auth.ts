@@ -25,6 +25,11 @@ declare module 'fastify' {
     sources?: 'limited' | 'any';
     /** What a call of this route needs; else `read` for GET and HEAD, `write` for other methods. */
     scope?: Scope;
+    /**
+     * True where some of what a call may ask for needs the scope `admin` instead: the handler requires
+     * the one that it is, and a token without either is refused before.
+     */
+    orAdmin?: boolean;
     /** True for what needs no token: the dashboard's page, which holds nothing of what is watched. */
     open?: boolean;
   }
@@ -32,6 +37,9 @@ declare module 'fastify' {
 
 /** Of routes that limit their answers to the sources of the token. */
 export const LIMITED = { sources: 'limited' as const };
+
+/** Of such routes whose handlers require `write` or `admin`, whichever it is that a call needs. */
+export const LIMITED_OR_ADMIN = { ...LIMITED, orAdmin: true };
 
 interface AuthOptions {
   tokens: Tokens;
@@ -61,7 +69,7 @@ export const bearerAuth = fastifyPlugin<AuthOptions>((app, options, done) => {
   done();
 });
 
-/** Throws RunwatchError `forbidden` unless the token of a request has a scope, besides the route's. */
+/** Throws RunwatchError `forbidden` unless the token of a request has a scope. */
 export function requireScope(request: FastifyRequest, reply: FastifyReply, scope: Scope): void {
   if (request.scopes === null || request.scopes.includes(scope)) return;
   challenge(reply, `, error="insufficient_scope", scope="${scope}"`);
@@ -131,7 +139,9 @@ function authenticate(
   request.token = token;
   request.tokenName = token.name;
   request.scopes = token.scopes;
-  requireScope(request, reply, scopeOf(request.routeOptions.config, request.method));
+  const { config } = request.routeOptions;
+  const isUpToHandler = config.orAdmin === true && token.scopes.includes('admin');
+  if (!isUpToHandler) requireScope(request, reply, scopeOf(config, request.method));
   refuseUnlimited(request);
 }
 

@@ -38,7 +38,10 @@ export function addRedeliverVerb(host: VerbHost): void {
     )
     .option('--since <time>', 'created at this time or later, or this long ago', moment)
     .option('--until <time>', 'created before this time', moment)
-    .option('--to <name>', 'send it to this endpoint instead (needs the scope admin, too)')
+    .option(
+      '--to <name>',
+      'send it to this endpoint instead (needs the scope admin instead of write)',
+    )
     .option('--yes', 'do not ask')
     .option('--json', "print the API's answer")
     .addHelpText('after', HELP)

@@ -1,6 +1,13 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { TokenConfig } from '../../config/schema.ts';
-import { LIMITED, mayConcern, requireScope, sourcesMeant, sourcesOf } from '../auth.ts';
+import {
+  LIMITED,
+  LIMITED_OR_ADMIN,
+  mayConcern,
+  requireScope,
+  sourcesMeant,
+  sourcesOf,
+} from '../auth.ts';
 import {
   presentDelivery,
   presentDeliveryWithAttempts,
@@ -84,7 +91,7 @@ const oneSchema = {
   operationId: 'redeliver',
   summary: 'Deliver again',
   description:
-    'With the same event id, so that receivers see a repeat. It is due at once, whatever its state; one that is behind others in the order of its run makes the first of these due. With `endpoint` that endpoint gets the event, and the delivery, if it waits, is superseded; this needs a token with the scope `admin`, too.',
+    'With the same event id, so that receivers see a repeat. It is due at once, whatever its state; one that is behind others in the order of its run makes the first of these due. With `endpoint` that endpoint gets the event, and the delivery, if it waits, is superseded; this needs the scope `admin` instead.',
   params: deliveryParams,
   body: redeliverOne.optional(),
   response: {
@@ -100,7 +107,7 @@ const rangeSchema = {
   operationId: 'redeliverRange',
   summary: 'Deliver many again',
   description:
-    'All that match go out again, as fast as their receivers take them. Without a state those are meant that are dead or were skipped. With `to` that endpoint gets the events; then those that wait are meant, too, and are superseded. This needs a token with the scope `admin`, too.',
+    'All that match go out again, as fast as their receivers take them. Without a state those are meant that are dead or were skipped. With `to` that endpoint gets the events; then those that wait are meant, too, and are superseded. This needs the scope `admin` instead.',
   body: redeliverRange,
   response: {
     202: jsonAnswer('How many go out again.', redeliverCount),
@@ -119,12 +126,12 @@ export const redeliverRoutes: FastifyPluginAsyncZod<RedeliverOptions> = async (
   app,
   { deliveries, endpoints },
 ) => {
-  const one = { schema: oneSchema, config: LIMITED };
+  const one = { schema: oneSchema, config: LIMITED_OR_ADMIN };
   app.post('/deliveries/:id/redeliver', one, async (request, reply) => {
     const { params, body } = request;
     const to = body?.endpoint;
+    requireScope(request, reply, to === undefined ? 'write' : 'admin');
     if (to !== undefined) {
-      requireScope(request, reply, 'admin');
       await refuseUnconfigured('endpoint', to, endpoints);
     }
     const isMeant = await isWithinSources(request.token, deliveries, params.id);
@@ -135,11 +142,11 @@ export const redeliverRoutes: FastifyPluginAsyncZod<RedeliverOptions> = async (
     return presentRedelivered(found.delivery);
   });
 
-  const range = { schema: rangeSchema, config: LIMITED };
+  const range = { schema: rangeSchema, config: LIMITED_OR_ADMIN };
   app.post('/deliveries/redeliver', range, async (request, reply) => {
     const { body } = request;
+    requireScope(request, reply, body.to === undefined ? 'write' : 'admin');
     if (body.to !== undefined) {
-      requireScope(request, reply, 'admin');
       await refuseUnconfigured('to', body.to, endpoints);
     }
     if (body.endpoint !== undefined) {

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { LIMITED, mayRead, requireScope, sourcesMeant } from '../auth.ts';
+import { LIMITED, LIMITED_OR_ADMIN, mayRead, requireScope, sourcesMeant } from '../auth.ts';
 import { presentPoll, presentReceipt, presentTimeline, presentWatch } from '../present.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
 import {
@@ -64,7 +64,7 @@ const unwatchSchema = {
   operationId: 'unwatch',
   summary: 'Stop watching a run',
   description:
-    'A watch that has ended stays as it is. With `endpoint`, only that subscription ends. With `purge=true` the watch is erased, ended or not, with its events and deliveries; this needs a token with the scope `admin`, too.',
+    'A watch that has ended stays as it is. With `endpoint`, only that subscription ends. With `purge=true` the watch is erased, ended or not, with its events and deliveries; this needs the scope `admin` instead.',
   response: {
     204: z.undefined().describe('The run is not watched any more, or the subscription has ended.'),
     ...ONE_WATCH_PROBLEMS,
@@ -109,11 +109,11 @@ export const watchRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = asy
     },
   );
 
-  const unwatchRoute = { schema: unwatchSchema, config: LIMITED };
+  const unwatchRoute = { schema: unwatchSchema, config: LIMITED_OR_ADMIN };
   app.delete('/watches/:run_id', unwatchRoute, async (request, reply) => {
     const { params, query } = request;
+    requireScope(request, reply, query.purge === 'true' ? 'admin' : 'write');
     if (query.purge === 'true') {
-      requireScope(request, reply, 'admin');
       if (!(await watches.purge(watchNamed(request)))) throw notWatched(params.run_id);
       return reply.code(204).send();
     }

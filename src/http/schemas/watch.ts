@@ -213,7 +213,8 @@ export const unwatchQuery = watchKeyQuery
     purge: z
       .enum(['true', 'false'], { error: 'expected true or false' })
       .meta({
-        description: 'Also erases the watch, its events and deliveries. Needs `admin`, too.',
+        description:
+          'Also erases the watch, its events and deliveries. Needs the scope `admin` instead of `write`.',
       })
       .exactOptional(),
     endpoint: boundedText(2_048)
