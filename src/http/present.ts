@@ -89,9 +89,8 @@ export function presentReceipt(
 /** A webhook's URL is masked, its secret and headers are left out; its patterns are those in force. */
 function presentSubscription(subscription: Subscription): WatchJson['subscriptions'][number] {
   return subscription.kind === 'endpoint'
-    ? { kind: 'endpoint', endpoint: subscription.endpoint }
+    ? { endpoint: subscription.endpoint }
     : {
-        kind: 'webhook',
         url: shownReceiver(subscription.receiver),
         events: patternsInForce(subscription.events),
       };

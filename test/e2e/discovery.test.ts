@@ -145,7 +145,7 @@ describe('discovery by three daemons of a workspace with a clock three hours beh
     others.push(...runIds);
     await untilNotified(runIds);
     const subscriptions = (await watchOf(anyDaemon(), runId)).subscriptions;
-    expect(subscriptions).toContainEqual({ kind: 'endpoint', endpoint: 'ops' });
+    expect(subscriptions).toContainEqual({ endpoint: 'ops' });
     noxus.delete(runId);
   });
 

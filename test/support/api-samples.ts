@@ -33,7 +33,7 @@ export function sampleWatch(changes: Partial<WatchView> = {}): WatchView {
     changed_at: '2025-05-04T09:56:00.000Z',
     acknowledged: null,
     metadata: { team: 'billing' },
-    subscriptions: [{ kind: 'endpoint', endpoint: 'ops' }],
+    subscriptions: [{ endpoint: 'ops' }],
     sequence: 2,
     polls: 7,
     registered_at: '2025-05-04T09:55:00.000Z',

@@ -51,14 +51,12 @@ describe('a watch as the API shows it', () => {
       }),
     );
     expect(subscriptions).toEqual([
-      { kind: 'endpoint', endpoint: 'ops' },
+      { endpoint: 'ops' },
       {
-        kind: 'webhook',
         url: expect.stringMatching(/^https:\/\/a\.test\/…#[0-9a-f]{6}$/),
         events: [...DEFAULT_EVENTS],
       },
       {
-        kind: 'webhook',
         url: expect.stringMatching(/^https:\/\/b\.test\/…#[0-9a-f]{6}$/),
         events: ['run.*'],
       },

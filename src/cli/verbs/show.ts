@@ -143,6 +143,6 @@ function workflowText(name: string | null, run: NonNullable<WatchView['run']>): 
 
 function describeSubscription(one: WatchView['subscriptions'][number]): string {
   return plain(
-    one.kind === 'endpoint' ? `endpoint ${one.endpoint}` : `${one.url}: ${one.events.join(', ')}`,
+    'endpoint' in one ? `endpoint ${one.endpoint}` : `${one.url}: ${one.events.join(', ')}`,
   );
 }

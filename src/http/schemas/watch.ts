@@ -96,12 +96,11 @@ export const batchRequest = z
   .meta({ id: 'WatchBatchRequest' });
 
 const endpointSubscription = z
-  .object({ kind: z.literal('endpoint'), endpoint: z.string() })
+  .object({ endpoint: z.string() })
   .meta({ id: 'EndpointSubscription', description: 'A configured endpoint that is notified.' });
 
 const webhookSubscription = z
   .object({
-    kind: z.literal('webhook'),
     url: z.string().meta({ description: 'Masked: the path may be a secret.' }),
     events: z.array(z.string()),
   })
@@ -110,7 +109,7 @@ const webhookSubscription = z
 const watchState = z.enum(WATCH_STATES).meta({ id: 'WatchState' });
 
 const subscription = z
-  .discriminatedUnion('kind', [endpointSubscription, webhookSubscription])
+  .union([endpointSubscription, webhookSubscription])
   .meta({ id: 'Subscription' });
 
 export const watchSchema = z
