@@ -69,7 +69,9 @@ function isNewer(issue: z.core.$ZodIssue): boolean {
   if (issue.code === 'invalid_value') return typeof issue.input === 'string';
   if (issue.code !== 'invalid_union') return false;
   const isNewerKind = issue.errors.length === 0 && issue.discriminator !== undefined;
-  return isNewerKind || issue.errors.some((branch) => branch.every(isNewer));
+  if (isNewerKind || issue.errors.some((branch) => branch.every(isNewer))) return true;
+  // Inside of an answer, an object of none of the known shapes is of a newer one.
+  return issue.path.length > 0 && issue.errors.every((branch) => branch.some(isMissing));
 }
 
 function isMissing({ code, input, path }: z.core.$ZodIssue): boolean {

@@ -77,7 +77,7 @@ export interface ClockStep {
 }
 
 /** Tolerated error of a clock that a busy host reads over a network, ms. */
-const TOLERANCE_MS = 1_000;
+export const TOLERANCE_MS = 1_000;
 
 /** A reading with the number of steps that the store had taken out of its clock by then. */
 interface SteppedReading extends Omit<ClockReading, 'offsetMs'> {

@@ -2,7 +2,7 @@ import type { LimiterStore } from './ports.ts';
 import { loadUnder, pressureAfter, type SourceLoad } from '../core/cadence/load.ts';
 import { graceMs, holdMs, roundMs, type RateLimit } from '../core/source/limiter.ts';
 
-/** While at most this share of the limit is used, a late request cannot exceed it. */
+/** While at most this share of the limit was used, a late request gets a permit anew. */
 const AMPLE = 0.1;
 
 /** From this share on, an answered request frees its permit at once, by a command. */
@@ -81,9 +81,9 @@ export function createSourceLimiter(deps: SourceLimiterDependencies): SourceLimi
   });
 
   function covers({ token, count, ageMs }: ClaimedPermit): boolean {
-    if (ageMs() <= graceMs(limit) / 2 || count <= limit.requests * AMPLE) return true;
-    // The renewal takes effect well before the permit ends.
-    if (ageMs() > holdMs(limit) / 2) return false;
+    if (ageMs() <= graceMs(limit) / 2) return true;
+    // The renewal takes effect well before the permit ends, or others left most of the limit unused.
+    if (ageMs() > holdMs(limit) / 2 && count > limit.requests * AMPLE) return false;
     store.renew(source, { request: token, limit }).catch(onError);
     return true;
   }

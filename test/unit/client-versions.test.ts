@@ -65,7 +65,7 @@ describe('answers of a daemon of another version', () => {
     const newer = {
       ...sampleWatch(),
       state: 'dreaming',
-      subscriptions: [{ kind: 'queue', queue: 'q' }],
+      subscriptions: [{ queue: 'q' }],
     };
     expect(misfit(newer, watchSchema)).toBeNull();
     expect(misfit(newer, watchOrReceipt)).toBeNull();

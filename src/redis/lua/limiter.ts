@@ -1,3 +1,4 @@
+import { TOLERANCE_MS } from '../../core/clock.ts';
 import { STORE_NOW } from './clock.ts';
 import { SOURCE_GATE } from './source.ts';
 
@@ -7,8 +8,9 @@ local function admit(log, now, request, limit, holdMs)
   if now % 16 == 0 then redis.call('ZREMRANGEBYSCORE', log, '-inf', now) end
   local count = redis.call('ZCOUNT', log, '(' .. now, '+inf')
   if count >= limit then
-    -- What counts for longer than any request can was entered before the clock was taken back.
-    count = count - redis.call('ZREMRANGEBYSCORE', log, '(' .. (now + holdMs), '+inf')
+    -- What counts for longer than any request can was entered before the clock was taken back. The
+    -- clock may step back by less than its tolerance without that.
+    count = count - redis.call('ZREMRANGEBYSCORE', log, '(' .. (now + holdMs + ${TOLERANCE_MS}), '+inf')
   end
   local isAdmitted = count < limit
   if isAdmitted then
@@ -60,12 +62,12 @@ redis.call('ZADD', KEYS[2], 'XX', 'LT', storeNow(KEYS[1]) + ARGV[2] + 1, ARGV[1]
 `;
 
 /**
- * Keeps the permit of a request that is sent only now, for as long as a new one.
+ * Keeps the permit of a request that is sent only now, for as long as a new one, also where it had ended.
  *
  * KEYS  clock, permits.
  * ARGV  request, hold of a permit in ms
  */
 export const RENEW_PERMIT = `
 ${STORE_NOW}
-redis.call('ZADD', KEYS[2], 'XX', 'GT', storeNow(KEYS[1]) + ARGV[2], ARGV[1])
+redis.call('ZADD', KEYS[2], 'GT', storeNow(KEYS[1]) + ARGV[2], ARGV[1])
 `;

@@ -79,9 +79,9 @@ return count
 
 /**
  * Adds to the histories of a source and of a workflow whether a stream reported a transition. Where there
- * are too many histories, any one of them is forgotten.
+ * are too many histories, any one of a workflow is forgotten.
  *
- * KEYS  histories: from workflow and kind to a text of 0 and 1; the source's have no workflow.
+ * KEYS  histories: from workflow/kind to a text of 0 and 1; the source's have no workflow.
  * ARGV  1 or 0, how long a history is, how many there may be, the fields
  */
 export const ADD_REPORT = `
@@ -91,7 +91,8 @@ for place = 4, #ARGV do
 end
 while redis.call('HLEN', KEYS[1]) > tonumber(ARGV[3]) do
   local field = redis.call('HRANDFIELD', KEYS[1])
-  if string.byte(field) ~= 47 then redis.call('HDEL', KEYS[1], field) end
+  -- A workflow's id may itself begin with a slash.
+  if not string.find(field, '^/[^/]*$') then redis.call('HDEL', KEYS[1], field) end
 end
 `;
 
