@@ -48,6 +48,9 @@ const MOST_UNWELL = 200;
 /** The most of them that a name is searched in: as many as are kept. */
 const SEARCHED_UNWELL = 10_000;
 
+const SECRET_OF_WATCH =
+  'the webhook of a watch has no secret to rotate: it signs with the one that its registration gave or answered';
+
 export function createEndpointService(deps: EndpointServiceDependencies): EndpointService {
   const { endpoints, deliveries, endpointStates, routeOf, newMark, now } = deps;
   const find = receiverFinder(endpoints, endpointStates);
@@ -99,7 +102,12 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
       deps.deliverer.dispatch([poolOf(receiver)]);
       return count;
     },
-    rotate: (name, options) => deps.secrets.rotate(name, options),
+    async rotate(name, options) {
+      const receiver = await find(name);
+      if (receiver === null) return null;
+      if (isWebhook(receiver)) throw new RunwatchError(SECRET_OF_WATCH, { code: 'not_signed' });
+      return deps.secrets.rotate(receiver, options);
+    },
   };
 }
 

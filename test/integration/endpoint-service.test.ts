@@ -21,10 +21,20 @@ const service = createEndpointService({
   outbox: rig.outbox,
   deliverer: { dispatch: () => undefined },
   routeOf: async () => null,
-  secrets: { rotate: async () => null },
+  secrets: { rotate: async () => ({ secret: 'whsec_new', previousExpiresAt: null }) },
   newMark,
   unconfigured: { find: async () => ({ sources: [], endpoints: [] }) },
   now: rig.now,
+});
+
+test('a webhook of a watch, by its masked form, has no secret to rotate', async () => {
+  const receiver = webhookReceiver('https://hooks.example/rotated');
+  await rig.plan(rig.newRun(), receiver, ['run.failed']);
+  await rig.answerAll('fail');
+  const rotate = (name: string) => service.rotate(name, { overlapMs: 0, now: false });
+  await expect(rotate(shownReceiver(receiver))).rejects.toMatchObject({ code: 'not_signed' });
+  expect(await rotate('ops')).toEqual({ secret: 'whsec_new', previousExpiresAt: null });
+  expect(await rotate('https://hooks.example/…#000000')).toBeNull();
 });
 
 test('the list of endpoints counts the deliveries of each failing per-watch webhook', async () => {

@@ -91,7 +91,9 @@ const rotateSchema = {
     200: jsonAnswer('The new secret, shown this once.', rotatedSecret),
     ...BODY_PROBLEMS,
     ...ONE_ENDPOINT_PROBLEMS,
-    409: problemAnswer('The endpoint signs nothing, or three secrets sign already.'),
+    409: problemAnswer(
+      'The endpoint has no secret of its own, three secrets sign already, or several webhooks of watches are shown by this name.',
+    ),
   },
 };
 
