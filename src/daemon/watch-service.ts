@@ -69,6 +69,11 @@ function readsOf(
   find: Find,
 ): Pick<WatchService, 'get' | 'list' | 'hasStatus' | 'hasWorkflow' | 'someWorkflows' | 'timeline'> {
   const { watches } = deps;
+  /** True, too, where there are too many watches to say so. */
+  const hasAny = async (filter: Parameters<typeof watches.list>[0]) => {
+    const { items, nextCursor } = await watches.list(filter, { limit: 1 });
+    return items.length > 0 || nextCursor !== null;
+  };
   return {
     async get(named) {
       const watch = await find(named);
@@ -81,9 +86,13 @@ function readsOf(
       return { items: await viewsOf(deps, items), ...page };
     },
 
-    hasStatus: (status) => watches.hasStatus(status),
-    async hasWorkflow(workflowId) {
-      return deps.workflows.includes(workflowId) || watches.hasWorkflow(workflowId);
+    hasStatus: (status, sources) =>
+      sources === undefined ? watches.hasStatus(status) : hasAny({ status: [status], sources }),
+    async hasWorkflow(workflowId, sources) {
+      if (deps.workflows.includes(workflowId)) return true;
+      return sources === undefined
+        ? watches.hasWorkflow(workflowId)
+        : hasAny({ workflowId: [workflowId], sources });
     },
     async someWorkflows() {
       const [learned, newest] = await Promise.all([

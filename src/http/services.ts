@@ -90,10 +90,10 @@ export interface WatchService {
   get(name: WatchName): Promise<WatchView | null>;
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   list(query: WatchQuery): Promise<CountedPage<WatchView>>;
-  /** Whether any watch has a run of this status. */
-  hasStatus(status: string): Promise<boolean>;
-  /** Whether a workflow is configured, or any watch has a run of it. */
-  hasWorkflow(workflowId: string): Promise<boolean>;
+  /** Whether any watch, or one of these sources, has a run of this status. */
+  hasStatus(status: string, sources?: readonly string[]): Promise<boolean>;
+  /** Whether a workflow is configured, or any watch, or one of these sources, has a run of it. */
+  hasWorkflow(workflowId: string, sources?: readonly string[]): Promise<boolean>;
   /** Some of the workflows that are known, those of the configuration first. */
   someWorkflows(): Promise<string[]>;
   /**

@@ -211,6 +211,19 @@ describe('the timeline of a run', () => {
   });
 });
 
+test('statuses and workflows are known within sources', async () => {
+  const run = snapshot({ status: 'dreaming', workflow_id: 'workflow-of-staging' });
+  await store({ source: 'staging', runId: 'dreaming-1', run });
+  for (const sources of [undefined, ['staging'], ['default', 'staging']]) {
+    expect(await service.hasStatus('dreaming', sources)).toBe(true);
+    expect(await service.hasWorkflow('workflow-of-staging', sources)).toBe(true);
+  }
+  expect(await service.hasStatus('dreaming', ['default'])).toBe(false);
+  expect(await service.hasWorkflow('workflow-of-staging', ['default'])).toBe(false);
+  const configured = openService({ workflows: ['configured'] });
+  expect(await configured.hasWorkflow('configured', ['default'])).toBe(true);
+});
+
 test('workflows are known from the first poll of a run of theirs on', async () => {
   await store({ runId: 'of-a-workflow', run: snapshot({ workflow_id: 'workflow-of-one-run' }) });
   expect(await service.someWorkflows()).toContain('workflow-of-one-run');

@@ -68,11 +68,9 @@ export const watchesRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = a
   const listRoute = { schema: listSchema, config: LIMITED, preValidation: gatherMetadata };
   app.get('/watches', listRoute, async ({ query, token }) => {
     const { workflow_id: workflowId, source, ...same } = query;
-    // The refusals name what other sources have.
-    if (sourcesOf(token) === undefined) {
-      await refuseUnknownStatus(same.status ?? [], watches);
-      await refuseUnknownWorkflow(workflowId ?? [], watches);
-    }
+    const known = { watches, sources: sourcesOf(token) };
+    await refuseUnknownStatus(same.status ?? [], known);
+    await refuseUnknownWorkflow(workflowId ?? [], known);
     const page = await watches.list({
       ...same,
       ...sourcesMeant(token, source),
@@ -82,14 +80,20 @@ export const watchesRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = a
   });
 };
 
+interface Known {
+  watches: WatchService;
+  /** Those that the token is limited to: what others have is not known to it. */
+  sources: readonly string[] | undefined;
+}
+
 /** A slip would match nothing, and pass for a list with nothing in it. */
 async function refuseUnknownStatus(
   statuses: readonly string[],
-  watches: WatchService,
+  { watches, sources }: Known,
 ): Promise<void> {
   for (const status of statuses) {
     const isKnown = (KNOWN_STATUSES as readonly string[]).includes(status);
-    if (isKnown || (await watches.hasStatus(status))) continue;
+    if (isKnown || (await watches.hasStatus(status, sources))) continue;
     const message = `no run has this status; expected any of ${KNOWN_STATUSES.join(', ')}`;
     throw new InvalidRequest([{ path: 'query.status', message }]);
   }
@@ -97,11 +101,11 @@ async function refuseUnknownStatus(
 
 async function refuseUnknownWorkflow(
   workflowIds: readonly string[],
-  watches: WatchService,
+  { watches, sources }: Known,
 ): Promise<void> {
   for (const [at, workflowId] of workflowIds.entries()) {
-    if (await watches.hasWorkflow(workflowId)) continue;
-    const known = await watches.someWorkflows();
+    if (await watches.hasWorkflow(workflowId, sources)) continue;
+    const known = sources === undefined ? await watches.someWorkflows() : [];
     const hint = known.length === 0 ? '' : `; known are ${known.join(', ')}`;
     const message = `no run of this workflow is watched${hint}`;
     throw new InvalidRequest([{ path: `query.workflow_id.${at}`, message }]);
