@@ -18,6 +18,8 @@ export interface SilenceRequest {
   by: string;
   comment: string;
   key: string | null;
+  /** Those that its token is limited to; absent for all. Each such set has keys of its own. */
+  sources?: readonly string[] | undefined;
 }
 
 interface SilencesDeps {
@@ -45,8 +47,11 @@ const MOST_ALERTS = 1_000;
 export function createSilences({ silences, alerts, rules, eventsSince, now }: SilencesDeps) {
   return {
     /** The same key again gives the silence that it created; null where there are too many. */
-    async add(request: SilenceRequest): Promise<{ silence: Silence; isNew: boolean } | null> {
-      const id = silenceId(request.key);
+    async add({
+      sources,
+      ...request
+    }: SilenceRequest): Promise<{ silence: Silence; isNew: boolean } | null> {
+      const id = silenceId(request.key, sources);
       const there = request.key === null ? null : await silences.get(id);
       if (there !== null) return { silence: there, isNew: false };
       const silence = await silences.add({ id, ...request, createdAt: now() });
@@ -86,12 +91,10 @@ export function createSilences({ silences, alerts, rules, eventsSince, now }: Si
   };
 }
 
-function silenceId(key: string | null): string {
-  const digits =
-    key === null
-      ? randomBytes(8).toString('hex')
-      : createHash('sha256').update(key).digest('hex').slice(0, 16);
-  return `sil_${digits}`;
+function silenceId(key: string | null, sources: readonly string[] | undefined): string {
+  if (key === null) return `sil_${randomBytes(8).toString('hex')}`;
+  const named = sources === undefined ? key : JSON.stringify([key, ...new Set(sources.toSorted())]);
+  return `sil_${createHash('sha256').update(named).digest('hex').slice(0, 16)}`;
 }
 
 function noteEvent(

@@ -456,6 +456,8 @@ interface SilenceInput {
   by: string;
   comment: string;
   key?: string;
+  /** Those that its token is limited to; absent for all. Each such set has keys of its own. */
+  sources?: readonly string[] | undefined;
 }
 
 export interface SilenceService {

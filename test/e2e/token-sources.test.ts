@@ -127,6 +127,8 @@ describe('a token that is limited to one source', () => {
     ['GET', '/v1/watches/{theirs}/timeline', 404],
     ['GET', '/v1/watches/{theirs}?source=theirs', 403],
     ['GET', '/v1/watches?source=theirs', 403],
+    ['GET', '/v1/watches?status=Failed', 422],
+    ['GET', '/v1/watches?workflow_id=unheard-of', 422],
     ['GET', '/v1/polling?source=theirs', 403],
     ['POST', '/v1/watches/{theirs}/poll', 404],
     ['POST', '/v1/watches/{theirs}/acknowledge', 404, { by: '@me' }],
@@ -180,6 +182,17 @@ describe('a token that is limited to one source', () => {
     expect((await call(ONE, 'DELETE', `/v1/silences/${body.id}`)).status).toBe(204);
   });
 
+  test("a silence's key of one token gives no silence of other sources", async () => {
+    const keyed = (source: string) => ({ ...silenceOf(source), key: 'upgrade' });
+    const theirs = await call(ALL, 'POST', '/v1/silences', keyed('theirs'));
+    const mine = await call(ONE, 'POST', '/v1/silences', keyed('mine'));
+    expect([theirs.status, mine.status]).toEqual([201, 201]);
+    expect(mine.body).toMatchObject({ matchers: { source: ['mine'] } });
+    const again = await call(ONE, 'POST', '/v1/silences', keyed('mine'));
+    expect([again.status, again.body.id]).toEqual([200, mine.body.id]);
+    expect((await call(ONE, 'DELETE', `/v1/silences/${mine.body.id}`)).status).toBe(204);
+  });
+
   test('redelivery of a range sends what belongs to the source of the token', async () => {
     const range = { endpoint: 'hooks', state: 'delivered' };
     expect((await call(ONE, 'POST', '/v1/deliveries/redeliver', range)).body).toEqual({ count: 2 });
@@ -209,6 +222,22 @@ describe('a token that is limited to one source', () => {
     }
     stream.abort();
     expect(received).not.toContain(ids[0]?.id);
+  });
+
+  test('redelivery of a range means waiting deliveries where it names their states', async () => {
+    const waiting = async (state: string) =>
+      (await call(ONE, 'GET', `/v1/deliveries?state=${state}`)).body.data.length as number;
+    await waitFor(async () => (await waiting('pending,parked')) === 0);
+    await call(ALL, 'POST', '/v1/endpoints/hooks/pause');
+    const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] });
+    await call(ONE, 'POST', '/v1/watches', { run_id: id });
+    await waitFor(async () => (await waiting('parked')) === 1);
+    const again = (range: object) => call(ONE, 'POST', '/v1/deliveries/redeliver', range);
+    expect((await again({ endpoint: 'hooks' })).body).toEqual({ count: 0 });
+    const range = { endpoint: 'hooks', state: ['pending', 'parked'] };
+    expect((await again(range)).body).toEqual({ count: 1 });
+    await call(ALL, 'POST', '/v1/endpoints/hooks/resume');
+    await waitFor(async () => (await waiting('parked')) === 0);
   });
 
   test('every call of the API is limited to the sources of the token, or refused', async () => {

@@ -366,6 +366,28 @@ describe('silences, absence and deadlines in Redis', () => {
     expect(await all.list()).toEqual([]);
   });
 
+  test('a silence with a key is another one for tokens that are limited to other sources', async () => {
+    const all = createSilences({
+      silences,
+      alerts,
+      rules,
+      eventsSince: async () => [],
+      now: () => now,
+    });
+    const until = now + HOUR;
+    const request = { matchers: {}, startsAt: now, until, by: 'ana', comment: 'x', key: 'shared' };
+    const add = async (sources?: string[]) => {
+      const added = await all.add({ ...request, sources });
+      return [added?.silence.id, added?.isNew];
+    };
+    const [id] = await add(['a', 'b']);
+    expect(await add(['b', 'a'])).toEqual([id, false]);
+    const others = [await add(), await add(['a']), await add(['b'])];
+    expect(others.map(([, isNew]) => isNew)).toEqual([true, true, true]);
+    expect(new Set([id, ...others.map(([one]) => one)]).size).toBe(4);
+    expect(await all.list()).toHaveLength(4);
+  });
+
   test('a silence whose process dies at its commit is one silence when it is asked for again', async () => {
     const common = { alerts, rules, eventsSince: async () => [], now: () => now };
     const request = {

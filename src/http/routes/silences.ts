@@ -87,6 +87,7 @@ export const silenceRoutes: FastifyPluginAsyncZod<SilenceOptions> = async (
       until,
       ...(startsAt !== undefined && { startsAt }),
       ...(key !== undefined && { key }),
+      sources: sourcesOf(token),
     });
     if (added === 'past') {
       const message = 'expected a time that is still to come, after starts_at';
