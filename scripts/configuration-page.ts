@@ -83,6 +83,7 @@ function typeOf(schema: Schema): string {
   if (inner instanceof z.ZodNumber) return numberType(inner);
   if (inner instanceof z.ZodArray) return `list of ${typeOf(inner.element)}`;
   if (inner instanceof z.ZodRecord) return `map of ${typeOf(inner.valueType)}`;
+  if (inner instanceof z.ZodISODateTime) return 'time';
   if (inner instanceof z.ZodUnion) return inner.options.map(typeOf).join(' or ');
   return 'text';
 }

@@ -88,10 +88,18 @@ const workflows = z.preprocess(
     .refine((ids) => new Set(ids).size === ids.length, { error: 'expected each workflow once' }),
 );
 
+const SINCE = 'expected registration, or a time such as 2025-05-04T10:00:00Z';
+
+/** From when on runs are discovered: the first reading of the list, or a time. */
+const discoverSince = z.union(
+  [z.literal('registration'), z.iso.datetime({ offset: true, error: SINCE })],
+  { error: SINCE },
+);
+
 /** Watches runs without registration, as they appear in the lists of Noxus. */
 const discover = z.strictObject({
   workflows,
-  since: z.literal('registration').default('registration'),
+  since: discoverSince.default('registration'),
   every: duration('10s', { min: '100ms', max: '1h' }),
 });
 

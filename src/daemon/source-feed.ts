@@ -191,6 +191,12 @@ function listsOf({ sources }: Config, source: string): RunList[] {
   }));
 }
 
+/** From when on runs of a list are discovered, ms since the epoch; null for its first reading. */
+function sinceOf({ sources }: Config, { source }: RunList): number | null {
+  const since = sources[source]?.discover?.since ?? 'registration';
+  return since === 'registration' ? null : Date.parse(since);
+}
+
 /** A watch as its list has it, at the interval that it would have in a source that keeps up. */
 function memberOf(
   { statistics, endpoints, now, random }: SourceFeedDependencies,
@@ -221,6 +227,7 @@ function discoverPass(
   const { config, discoveries, endpoints, now } = deps;
   return createDiscoverRuns({
     list,
+    since: sinceOf(config, list),
     readPage,
     claimPermit: () => source.budget.claim(source.probeMs),
     renew: (claim) => source.schedule.renew(claim),

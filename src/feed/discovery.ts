@@ -48,6 +48,8 @@ export interface DiscoverRunsDependencies {
   list: RunList;
   readPage: (sweep: Sweep, wanted: WantedPage) => Promise<PageRead>;
   /** A permit for one more page, without waiting; null while there is none. */
+  /** Runs created before this are old, ms since the epoch; null for those before the first pass. */
+  since: number | null;
   claimPermit: () => Promise<{ settle(): void } | null>;
   /** Keeps the claim. @returns false where another process has it by now */
   renew: (claim: RequestClaim) => Promise<boolean>;
@@ -122,7 +124,7 @@ async function read(
   sweep: Sweep,
   first: PagePermit,
 ): Promise<Ending> {
-  let pass = beginPass(await deps.store.cursor(deps.list));
+  let pass = beginPass(await deps.store.cursor(deps.list), deps.since);
   let place = HEAD;
   let permit: { settle(): void } | null = first;
   let nextMs: number | null = null;

@@ -286,6 +286,16 @@ endpoints: { ops: { type: webhook, url: "\${RUNWATCH_WEBHOOK_URL}" } }`,
 });
 
 describe('the proxy of a source', () => {
+  test('discover.since is registration, or a time with its offset from UTC', () => {
+    const sinceOf = (since: string) => {
+      write('f.yaml', `sources: { a: { api_key: k, discover: { workflows: all${since} } } }`);
+      return config({ configPath: 'f.yaml' }).sources['a']?.discover?.since;
+    };
+    expect(sinceOf('')).toBe('registration');
+    expect(sinceOf(', since: 2025-05-04T10:00:00Z')).toBe('2025-05-04T10:00:00Z');
+    expect(sinceOf(', since: 2025-05-04T10:00:00.000+01:00')).toBe('2025-05-04T10:00:00.000+01:00');
+  });
+
   test('the proxy of a source is its own, else that of HTTPS_PROXY, and its password is not shown', () => {
     write(
       'runwatch.yaml',

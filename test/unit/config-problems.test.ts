@@ -89,7 +89,11 @@ endpoints:
     ],
     [
       'sources: { a: { api_key: k, discover: { workflows: all, since: yesterday } } }',
-      'sources.a.discover.since: expected registration, got "yesterday"',
+      'sources.a.discover.since: expected registration, or a time such as 2025-05-04T10:00:00Z, got "yesterday"',
+    ],
+    [
+      'sources: { a: { api_key: k, discover: { workflows: all, since: 5 } } }',
+      'sources.a.discover.since: expected registration, or a time such as 2025-05-04T10:00:00Z, got the number 5',
     ],
     [
       'sources: { a: { api_key: k, discover: { every: 5s } } }',

@@ -18,7 +18,7 @@ const LEASE_MS = 15_000;
 const PAUSE_MS = 90_000;
 
 /** State that all processes share, in memory, with a clock that the test sets. */
-function sharedGround(world: FakeRunList) {
+function sharedGround(world: FakeRunList, since: number | null) {
   let now = NOON;
   let claim: { token: string; until: number } | null = null;
   let closedUntil: number | null = null;
@@ -53,6 +53,7 @@ function sharedGround(world: FakeRunList) {
 
   const dependencies: DiscoverRunsDependencies = {
     list: LIST,
+    since,
     readPage: (_, { page, size }) =>
       step(() => {
         const outcome = world.readPage({ workflowId: LIST.workflowId, page, size });
@@ -101,9 +102,10 @@ function sharedGround(world: FakeRunList) {
 }
 
 /** A world, and a process that reads its list whenever a pass is due. */
-function discovery() {
+function discovery({ sinceS }: { sinceS?: number } = {}) {
   const world = new FakeRunList();
-  const { ground, dependencies } = sharedGround(world);
+  const since = sinceS === undefined ? null : NOON + sinceS * 1_000;
+  const { ground, dependencies } = sharedGround(world, since);
   const discoverRuns = createDiscoverRuns(dependencies);
   return {
     world,
@@ -130,6 +132,39 @@ describe('discovery', () => {
     expect(watched()).toEqual([]);
     const later = world.begin(3, 100);
     await next();
+    await next();
+    expect(watched()).toEqual(later);
+  });
+
+  test.each([20, 450])(
+    'discovery with a time as since watches the %i runs created then or later, and no others',
+    async (count) => {
+      const { world, next, watched } = discovery({ sinceS: 1_000 });
+      world.begin(150, 0);
+      const wanted = world.begin(count, 1_000);
+      await next();
+      expect(watched()).toEqual(wanted);
+      const later = world.begin(3, 2_000);
+      await next();
+      expect(watched()).toEqual([...wanted, ...later]);
+    },
+  );
+
+  test('discovery with a time as since reads at most ten pages at first', async () => {
+    const { world, next, watched } = discovery({ sinceS: 0 });
+    const all = world.begin(1_500, 0);
+    await next();
+    await next();
+    expect(watched()).toEqual(all.slice(-1_000));
+    expect(Math.max(...world.pages)).toBe(10);
+  });
+
+  test('discovery with a time to come as since ignores runs created before it', async () => {
+    const { world, next, watched } = discovery({ sinceS: 1_000 });
+    await next();
+    world.begin(3, 500);
+    await next();
+    const later = world.begin(3, 1_000);
     await next();
     expect(watched()).toEqual(later);
   });

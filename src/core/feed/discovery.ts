@@ -24,7 +24,7 @@ export function datedPage(page: RunPage): DatedPage | null {
  */
 const OVERLAP_MS = 60_000;
 
-/** Most pages of the first pass, which only records what existed before. */
+/** Most pages of the first pass, which records what existed before, and finds runs since a time. */
 const FIRST_PAGES = 10;
 
 /** Most runs to remember that are no longer on the pages read. */
@@ -47,8 +47,10 @@ export interface DiscoveryCursor {
 
 /** One pass over a list, from its newest run down to the known ones. */
 export interface Pass {
-  /** Null on the very first pass, where every run counts as old. */
+  /** Null on the very first pass, where runs count as old unless `since` admits them. */
   cursor: DiscoveryCursor | null;
+  /** Runs created before this are old, ms since the epoch; null for those before the first pass. */
+  since: number | null;
   /** Runs read so far, with their creation times. */
   read: ReadonlyMap<string, number>;
   /** The first page as the pass first read it; null before. */
@@ -67,8 +69,8 @@ interface Head {
   isWhole: boolean;
 }
 
-export function beginPass(cursor: DiscoveryCursor | null): Pass {
-  return { cursor, read: new Map(), head: null, isUnsettled: false, isCutShort: false };
+export function beginPass(cursor: DiscoveryCursor | null, since: number | null): Pass {
+  return { cursor, since, read: new Map(), head: null, isUnsettled: false, isCutShort: false };
 }
 
 /** Repeats the pass, to find runs that shifting pages may have hidden. */
@@ -112,19 +114,22 @@ function headOf({ runs, isLast }: DatedPage): Head {
   };
 }
 
-function isFresh({ cursor, read }: Pass, { id, created_at: createdAt }: DatedRun): boolean {
-  if (cursor === null || read.has(id) || cursor.known.includes(id) || !RUN_ID.test(id))
-    return false;
-  return cursor.floor === null || Date.parse(createdAt) >= cursor.floor;
+function isFresh({ cursor, since, read }: Pass, { id, created_at }: DatedRun): boolean {
+  if (read.has(id) || !RUN_ID.test(id)) return false;
+  const createdAt = Date.parse(created_at);
+  if (cursor === null) return since !== null && createdAt >= since;
+  if (cursor.known.includes(id) || createdAt < (since ?? -Infinity)) return false;
+  return cursor.floor === null || createdAt >= cursor.floor;
 }
 
-/** Whether a page reaches down to known runs and beyond the overlap. */
-function isDeepEnough({ cursor, head }: Pass, { runs }: DatedPage): boolean {
+/** Whether a page reaches down to known or old runs, and beyond the overlap. */
+function isDeepEnough({ cursor, since, head }: Pass, { runs }: DatedPage): boolean {
   const last = runs.at(-1);
   if (last === undefined) return true;
   const createdAt = Date.parse(last.created_at);
   const newest = (cursor ?? head)?.newest ?? -Infinity;
   if (createdAt < (cursor?.floor ?? -Infinity)) return true;
+  if (cursor === null && since !== null && createdAt >= since) return false;
   return createdAt < newest - OVERLAP_MS && (cursor?.known.includes(last.id) ?? true);
 }
 
