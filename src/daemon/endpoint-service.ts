@@ -15,7 +15,7 @@ import {
   PER_WATCH,
 } from '../core/delivery/receiver.ts';
 import { RunwatchError } from '../core/errors.ts';
-import type { NewMark } from '../core/event/event.ts';
+import { DEFAULT_EVENTS, SYSTEM_EVENT_TYPES, type NewMark } from '../core/event/event.ts';
 import { changeEndpoint, retryEndpoint, testEndpoint } from '../deliver/endpoint-control.ts';
 import type { EndpointSecrets } from '../deliver/secrets/endpoint-secrets.ts';
 import type { EndpointService, EndpointView, EndpointHealth } from '../http/services.ts';
@@ -186,8 +186,11 @@ function kindOf(
   if (isWebhook(receiver)) return { type: 'webhook', url: shownReceiver(receiver), events: [] };
   const endpoint = endpoints.all[receiver];
   if (endpoint === undefined) return { type: 'unconfigured', url: null, events: [] };
-  const { type, events = null } = endpoint;
-  return { type, url: publicUrl(endpoint), events };
+  const events = endpoint.events ?? [
+    ...DEFAULT_EVENTS,
+    ...SYSTEM_EVENT_TYPES.filter((type) => endpoints.wantingSystemEvent(type).includes(receiver)),
+  ];
+  return { type: endpoint.type, url: publicUrl(endpoint), events };
 }
 
 /** Queries of webhook URLs often hold credentials; those of chat services are credentials. */

@@ -1,5 +1,6 @@
 import { afterAll, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
+import { DEFAULT_EVENTS } from '../../src/core/event/event.ts';
 import { webhookReceiver, shownReceiver } from '../../src/core/delivery/receiver.ts';
 import { createEndpointService } from '../../src/daemon/endpoint-service.ts';
 import { createEndpoints } from '../../src/daemon/endpoints.ts';
@@ -58,4 +59,10 @@ test('the list of endpoints counts the deliveries of each failing per-watch webh
   expect(countsOf(other!)).toMatchObject({ pending: 2, dead: 0, skipped: 0, delivered: 0 });
   const paused = await service.pause(shownReceiver(other!));
   expect(paused?.counts).toMatchObject({ pending: 2 });
+});
+
+test('the list shows the system events that an endpoint without configured events gets', async () => {
+  const [ops] = await service.list();
+  expect(ops).toMatchObject({ name: 'ops' });
+  expect(ops?.events).toEqual([...DEFAULT_EVENTS, 'source.unreachable', 'source.recovered']);
 });
