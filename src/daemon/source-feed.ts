@@ -246,7 +246,17 @@ function discoverPass(
   });
 }
 
-function discoveryLog({ log, metrics, systemEvents, now }: SourceFeedDependencies): DiscoveryLog {
+type DiscoveryLogDependencies = Pick<SourceFeedDependencies, 'systemEvents' | 'now'> & {
+  log: Pick<Logger, 'info'>;
+  metrics: Pick<Metrics, 'discovered'>;
+};
+
+export function discoveryLog({
+  log,
+  metrics,
+  systemEvents,
+  now,
+}: DiscoveryLogDependencies): DiscoveryLog {
   return {
     discovered(list, runs) {
       metrics.discovered(list.source, runs);
@@ -256,10 +266,25 @@ function discoveryLog({ log, metrics, systemEvents, now }: SourceFeedDependencie
       systemEvents.raise({
         type: 'discovery.unavailable',
         level: 'warn',
-        data: { ...fieldsOf(list), since: isoTime(now()), message },
+        data: {
+          ...fieldsOf(list),
+          message,
+          since: isoTime(now()),
+          help: 'check that Noxus answers and that the api_key of the source may list runs; runs that begin meanwhile are found afterwards',
+        },
       }),
-    recovered: (list) =>
-      systemEvents.raise({ type: 'discovery.recovered', level: 'info', data: fieldsOf(list) }),
+    recovered: (list, since) =>
+      systemEvents.raise({
+        type: 'discovery.recovered',
+        level: 'info',
+        data: {
+          ...fieldsOf(list),
+          message: 'the list can be read again',
+          since: isoTime(since),
+          lasted_ms: Math.max(0, Math.round(now() - since)),
+          help: 'nothing: runs that began meanwhile are watched now',
+        },
+      }),
   };
 }
 

@@ -6,7 +6,7 @@ import { isAborted } from '../deadline.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
 import type { StreamFeed } from '../feed/stream-feed.ts';
 import type { WorkflowNames } from '../feed/workflow-names.ts';
-import type { Overdue } from '../core/source/overdue.ts';
+import { overdueHelp, overdueMessage, type Overdue } from '../core/source/overdue.ts';
 import { OverdueMonitor, Schedule, type RequestClaim } from '../poll/schedule.ts';
 import type { ObserveRunDependencies } from '../poll/observe-run.ts';
 import { Slots } from '../poll/slots.ts';
@@ -285,27 +285,46 @@ function openOverdueMonitor(
   source: string,
   { limit, schedule }: { limit: RateLimit; schedule: Schedule },
 ): OverdueMonitor {
+  let since: number | null = null;
   return new OverdueMonitor({
     source,
     limit,
     wantedPerMs: () => schedule.feed.wantedPerMs(),
-    note: (overdue) =>
-      systemEvents.raiseWith(
+    note: async (overdue) => {
+      const at = now();
+      if (overdue !== null) since ??= at - overdue.oldestMs;
+      await systemEvents.raiseWith(
         overdue === null
-          ? { type: 'polling.caught_up', level: 'info', data: { source } }
-          : { type: 'polling.overdue', level: 'warn', data: overdueData(overdue, now()) },
+          ? { type: 'polling.caught_up', level: 'info', data: caughtUpData(source, since, at) }
+          : { type: 'polling.overdue', level: 'warn', data: overdueData(overdue, at) },
         (event) => requests.noteOverdue(source, overdue !== null, event),
-      ),
+      );
+      if (overdue === null) since = null;
+    },
   });
 }
 
-function overdueData({ source, polls, oldestMs, wantedRequests, limit }: Overdue, now: number) {
+/** @param since when polls became overdue; null where a process that has ended knew it */
+export function caughtUpData(source: string, since: number | null, now: number) {
   return {
     source,
+    message: 'no poll is overdue any more',
+    since: since === null ? null : isoTime(since),
+    lasted_ms: since === null ? null : Math.max(0, Math.round(now - since)),
+    help: 'nothing: polls are in time again',
+  };
+}
+
+export function overdueData(overdue: Overdue, now: number) {
+  const { source, polls, oldestMs, wantedRequests, limit } = overdue;
+  return {
+    source,
+    message: overdueMessage(overdue),
     polls,
     oldest_ms: Math.round(oldestMs),
     since: isoTime(now - oldestMs),
     rate_limit: { requests: limit.requests, per_ms: limit.perMs },
     rate_limit_that_would_do: { requests: wantedRequests, per_ms: limit.perMs },
+    help: overdueHelp(overdue),
   };
 }

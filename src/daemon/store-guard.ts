@@ -259,6 +259,7 @@ function lossData({ reason, known, found, epoch, missing, at }: LossFacts) {
   return {
     reason,
     message: WHAT[reason],
+    since: isoTime(at),
     detected_at: isoTime(at),
     epoch,
     previous_epoch: known.epoch,
@@ -266,6 +267,7 @@ function lossData({ reason, known, found, epoch, missing, at }: LossFacts) {
     found: { events: found.events, watches: found.watches },
     watches_missing: missing,
     remedy: REMEDY,
+    help: REMEDY,
   };
 }
 

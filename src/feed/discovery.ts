@@ -33,7 +33,8 @@ interface DiscoveryStore {
   /** @returns false where another process has the claim by now */
   moveCursor(list: RunList, claim: RequestClaim, cursor: DiscoveryCursor): Promise<boolean>;
   fail(list: RunList, message: string, now: number): Promise<number>;
-  recover(list: RunList): Promise<boolean>;
+  /** @returns since when the list could not be read; null where it could */
+  recover(list: RunList): Promise<{ since: number } | null>;
 }
 
 /** Reports what is worth a line in the log. */
@@ -41,15 +42,16 @@ export interface DiscoveryLog {
   discovered(list: RunList, runs: number): void;
   /** Once, until the list can be read again. */
   unavailable(list: RunList, message: string): Promise<void>;
-  recovered(list: RunList): Promise<void>;
+  /** @param since when it could not be read at first, ms since the epoch */
+  recovered(list: RunList, since: number): Promise<void>;
 }
 
 export interface DiscoverRunsDependencies {
   list: RunList;
-  readPage: (sweep: Sweep, wanted: WantedPage) => Promise<PageRead>;
-  /** A permit for one more page, without waiting; null while there is none. */
   /** Runs created before this are old, ms since the epoch; null for those before the first pass. */
   since: number | null;
+  readPage: (sweep: Sweep, wanted: WantedPage) => Promise<PageRead>;
+  /** A permit for one more page, without waiting; null while there is none. */
   claimPermit: () => Promise<{ settle(): void } | null>;
   /** Keeps the claim. @returns false where another process has it by now */
   renew: (claim: RequestClaim) => Promise<boolean>;
@@ -87,7 +89,8 @@ export function createDiscoverRuns(deps: DiscoverRunsDependencies): DiscoverPass
     const ending = await read(deps, sweep, permit);
     if (ending.kind === 'left') return 0;
     if (ending.kind === 'complete') {
-      if (await store.recover(list)) await log.recovered(list);
+      const trouble = await store.recover(list);
+      if (trouble !== null) await log.recovered(list, trouble.since);
       return Math.min(everyMs, ending.nextMs ?? Infinity);
     }
     const failures = await store.fail(list, ending.message, deps.now());

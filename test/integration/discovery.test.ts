@@ -117,7 +117,10 @@ describe('the claim of the head of a list', () => {
       { message: 'status 403', failures: 2, since: 1_000 },
       null,
     ]);
-    expect([await store.recover(list), await store.recover(list)]).toEqual([true, false]);
+    expect([await store.recover(list), await store.recover(list)]).toEqual([
+      { message: 'status 403', failures: 2, since: 1_000 },
+      null,
+    ]);
     expect(await store.fail(list, 'status 500', 2_000)).toBe(1);
   });
 });

@@ -144,6 +144,9 @@ test('store.data_lost goes to the endpoints that name it, not to those with *', 
     type: 'store.data_lost',
     data: { reason: 'emptied', known: { events: 0 }, found: { events: 0 } },
   });
+  const { since, detected_at: detectedAt, help, remedy, message } = body.data;
+  expect([since, help]).toEqual([detectedAt, remedy]);
+  expect(message).toContain('emptied');
 });
 
 test('a rolled-back store is detected by its counters, also those from other processes', async () => {

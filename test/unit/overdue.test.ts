@@ -1,5 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { overdueText, type Overdue } from '../../src/core/source/overdue.ts';
+import { caughtUpData, overdueData } from '../../src/daemon/source.ts';
+import { discoveryLog } from '../../src/daemon/source-feed.ts';
 import { OverdueMonitor } from '../../src/poll/schedule.ts';
 
 /** State that all processes share. @returns whether a process is the first to note it */
@@ -82,4 +84,41 @@ test('overdue polls are said in words that an operator can act on', () => {
   expect(overdueText({ ...slow, wantedRequests: 60 })).toBe(
     '1 run overdue, oldest 45 s; source default may be asked 30/min; 1/s would do, or profile frugal',
   );
+});
+
+test('system events of polling say what happened, since when, and what would help', () => {
+  const limit = { requests: 10, perMs: 1_000 };
+  const overdue = { source: 'eu', polls: 600, oldestMs: 60_000, wantedRequests: 20, limit };
+  expect(overdueData(overdue, 100_000)).toMatchObject({
+    message: '600 runs overdue, oldest 60 s; the rate limit is 10/s',
+    since: '1970-01-01T00:00:40.000Z',
+    help: 'raise rate_limit of the source to 20/s, or set profile frugal',
+  });
+  expect(caughtUpData('eu', 40_000, 100_000)).toEqual({
+    source: 'eu',
+    message: 'no poll is overdue any more',
+    since: '1970-01-01T00:00:40.000Z',
+    lasted_ms: 60_000,
+    help: 'nothing: polls are in time again',
+  });
+});
+
+test('system events of discovery say what happened, since when, and what would help', async () => {
+  const raised: unknown[] = [];
+  const log = discoveryLog({
+    log: { info: () => undefined },
+    metrics: { discovered: () => undefined },
+    systemEvents: { raise: async (event) => void raised.push(event) },
+    now: () => 100_000,
+  });
+  const list = { source: 'eu', workflowId: null };
+  await log.unavailable(list, 'status 403');
+  await log.recovered(list, 40_000);
+  const help = expect.stringMatching(/./);
+  const [since, later] = ['1970-01-01T00:01:40.000Z', '1970-01-01T00:00:40.000Z'];
+  const message = 'the list can be read again';
+  expect(raised).toMatchObject([
+    { type: 'discovery.unavailable', data: { source: 'eu', message: 'status 403', since, help } },
+    { type: 'discovery.recovered', data: { message, since: later, lasted_ms: 60_000, help } },
+  ]);
 });

@@ -13,11 +13,28 @@ export interface Overdue {
 }
 
 /** What an operator needs to know of overdue polls: how many, how old, and what would help. */
-export function overdueText({ source, polls, oldestMs, wantedRequests, limit }: Overdue): string {
+export function overdueText(overdue: Overdue): string {
+  const { source, limit } = overdue;
+  return `${runsText(overdue)}; source ${source} may be asked ${rateText(limit.requests, limit)}; ${wantedText(overdue)} would do, or profile frugal`;
+}
+
+/** What is behind, for an event. */
+export function overdueMessage(overdue: Overdue): string {
+  return `${runsText(overdue)}; the rate limit is ${rateText(overdue.limit.requests, overdue.limit)}`;
+}
+
+/** The remedy for overdue polls. */
+export function overdueHelp(overdue: Overdue): string {
+  return `raise rate_limit of the source to ${wantedText(overdue)}, or set profile frugal`;
+}
+
+function wantedText({ wantedRequests, limit }: Overdue): string {
+  return rateText(wantedRequests, limit);
+}
+
+function runsText({ polls, oldestMs }: Overdue): string {
   const runs = `${polls.toLocaleString('en')} ${polls === 1 ? 'run' : 'runs'} overdue`;
-  const asked = `source ${source} may be asked ${rateText(limit.requests, limit)}`;
-  const cure = `${rateText(wantedRequests, limit)} would do, or profile frugal`;
-  return `${runs}, oldest ${ageText(oldestMs)}; ${asked}; ${cure}`;
+  return `${runs}, oldest ${ageText(oldestMs)}`;
 }
 
 function rateText(requests: number, { perMs }: RateLimit): string {

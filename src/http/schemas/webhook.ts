@@ -8,7 +8,7 @@ import {
   TEST_EVENT_TYPE,
   type SentEventType,
 } from '../../core/event/event.ts';
-import { time } from './common.ts';
+import { milliseconds, time } from './common.ts';
 
 const MAX_URL_LENGTH = 2_048;
 const MAX_HEADERS = 20;
@@ -141,10 +141,24 @@ const endpointData = z
   })
   .meta({ id: 'EndpointEventData', description: 'What happened to an endpoint.' });
 
-const systemData = z.record(z.string(), z.unknown()).meta({
-  id: 'SystemEventData',
-  description: 'What happened to runwatch, since when, how many it concerns, and what would help.',
-});
+const systemData = z
+  .looseObject({
+    source: z.string().exactOptional().meta({ description: 'The source that it is about.' }),
+    message: z.string().exactOptional().meta({ description: 'What happened.' }),
+    since: time.nullable().exactOptional().meta({
+      description: 'Since when; of a recovery: since when the trouble lasted. Null if unknown.',
+    }),
+    lasted_ms: milliseconds
+      .nullable()
+      .exactOptional()
+      .meta({ description: 'How long the trouble lasted. Null if unknown.' }),
+    help: z.string().exactOptional().meta({ description: 'What would help.' }),
+  })
+  .meta({
+    id: 'SystemEventData',
+    description:
+      'What happened to runwatch, since when, how many it concerns, and what would help.',
+  });
 
 const testData = z
   .object({ endpoint: z.string() })

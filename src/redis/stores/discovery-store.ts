@@ -61,9 +61,12 @@ export class DiscoveryStore {
     return failures;
   }
 
-  /** Notes that a list can be read. @returns true where it could not be before */
-  async recover(list: RunList): Promise<boolean> {
-    return (await this.redis.del(this.keys.discoveryTrouble(list))) === 1;
+  /** Notes that a list can be read. @returns what stood in the way before; null for nothing */
+  async recover(list: RunList): Promise<DiscoveryTrouble | null> {
+    const key = this.keys.discoveryTrouble(list);
+    const before = readTrouble(await this.redis.get(key));
+    if (before === null) return null;
+    return (await this.redis.del(key)) === 1 ? before : null;
   }
 
   /** What stands in the way of reading lists; null for those that can be read. */

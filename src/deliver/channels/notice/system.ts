@@ -96,7 +96,16 @@ export function systemNotice(event: SentEvent): Notice {
 }
 
 /** Facts that the title or the lines give already. */
-const TOLD = new Set(['endpoint', 'help', 'message', 'test', 'oldest_ms', 'polls']);
+const TOLD = new Set([
+  'endpoint',
+  'help',
+  'remedy',
+  'detected_at',
+  'message',
+  'test',
+  'oldest_ms',
+  'polls',
+]);
 
 function factsOf(data: Data): Notice['facts'] {
   return Object.entries(data)
