@@ -89,8 +89,8 @@ export function createDiscoverRuns(deps: DiscoverRunsDependencies): DiscoverPass
     const ending = await read(deps, sweep, permit);
     if (ending.kind === 'left') return 0;
     if (ending.kind === 'complete') {
-      const trouble = await store.recover(list);
-      if (trouble !== null) await log.recovered(list, trouble.since);
+      const ended = await store.recover(list);
+      if (ended !== null) await log.recovered(list, ended.since);
       return Math.min(everyMs, ending.nextMs ?? Infinity);
     }
     const failures = await store.fail(list, ending.message, deps.now());

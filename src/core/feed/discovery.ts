@@ -127,10 +127,10 @@ function isDeepEnough({ cursor, since, head }: Pass, { runs }: DatedPage): boole
   const last = runs.at(-1);
   if (last === undefined) return true;
   const createdAt = Date.parse(last.created_at);
-  const newest = (cursor ?? head)?.newest ?? -Infinity;
-  if (createdAt < (cursor?.floor ?? -Infinity)) return true;
-  if (cursor === null && since !== null && createdAt >= since) return false;
-  return createdAt < newest - OVERLAP_MS && (cursor?.known.includes(last.id) ?? true);
+  const lowest = ((cursor ?? head)?.newest ?? -Infinity) - OVERLAP_MS;
+  if (cursor === null) return createdAt < Math.min(lowest, since ?? Infinity);
+  if (cursor.floor !== null && createdAt < cursor.floor) return true;
+  return createdAt < lowest && cursor.known.includes(last.id);
 }
 
 /** What discovery remembers after a complete pass. */
