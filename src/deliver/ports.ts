@@ -11,7 +11,7 @@ import type { WatchKey } from '../core/watch/watch.ts';
 /** Reads deliveries. */
 export interface DeliveryStore {
   get(id: string): Promise<StoredDelivery | null>;
-  getMany(ids: string[]): Promise<(StoredDelivery | null)[]>;
+  getMany(ids: readonly string[]): Promise<(StoredDelivery | null)[]>;
   /** The oldest outstanding deliveries of a watch. */
   outstandingOf(watch: WatchKey, limit: number): Promise<StoredDelivery[]>;
 }

@@ -151,23 +151,37 @@ async function sendElsewhere(
  */
 async function replayInPlace(deps: ReplayDependencies, ids: string[]): Promise<void> {
   if (ids.length === 0) return;
-  const { deliveries, outbox } = deps;
-  const found = (await deliveries.getMany(ids)).filter((one) => one !== null);
-  await requeueAll(deps, found);
+  const { outbox } = deps;
+  const found = await requeueAll(deps, ids);
   const waiting = found.filter(({ delivery }) => isOutstanding(delivery.state));
   const firsts = await Promise.all(waiting.map(({ delivery }) => outbox.firstInOrder(delivery)));
   const others = new Set(firsts.filter((id) => id !== null && !ids.includes(id)));
-  const ahead = await deliveries.getMany([...others] as string[]);
-  await requeueAll(
-    deps,
-    ahead.filter((one) => one !== null),
-  );
+  await requeueAll(deps, [...others] as string[]);
   deps.dispatch([...new Set(found.map(({ delivery }) => poolOf(delivery.endpoint)))]);
 }
 
-/** Makes deliveries due at once, as far as their receivers take any. */
-async function requeueAll(deps: ReplayDependencies, all: readonly StoredDelivery[]): Promise<void> {
-  const stepFor = (before: StoredDelivery) =>
-    stepOf(deps, before, replayed(before.delivery, deps.now()));
-  await Promise.all(all.map((before) => deps.outbox.requeue(stepFor(before))));
+/**
+ * Makes deliveries due at once, as far as their receivers take any. One that was folded meanwhile is
+ * tried again; one whose state has changed is not, since an attempt has come first.
+ * @returns the deliveries as they were before
+ */
+async function requeueAll(
+  deps: ReplayDependencies,
+  ids: readonly string[],
+): Promise<StoredDelivery[]> {
+  const all = (await deps.deliveries.getMany(ids)).filter((one) => one !== null);
+  const states = new Map(all.map(({ delivery }) => [delivery.id, delivery.state]));
+  let found = all;
+  for (let tries = 0; tries < TRIES && found.length > 0; tries += 1) {
+    const isRequeued = await Promise.all(
+      found.map((before) =>
+        deps.outbox.requeue(stepOf(deps, before, replayed(before.delivery, deps.now()))),
+      ),
+    );
+    const left = found.filter((_, at) => !isRequeued[at]).map(({ delivery }) => delivery.id);
+    found = (await deps.deliveries.getMany(left)).filter(
+      (one) => one !== null && one.delivery.state === states.get(one.delivery.id),
+    ) as StoredDelivery[];
+  }
+  return all;
 }

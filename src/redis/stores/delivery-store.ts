@@ -81,7 +81,7 @@ export class DeliveryStore {
     return kept === undefined ? null : { version: kept.version, delivery: kept.delivery };
   }
 
-  async getMany(ids: string[]): Promise<(StoredDelivery | null)[]> {
+  async getMany(ids: readonly string[]): Promise<(StoredDelivery | null)[]> {
     return Promise.all(ids.map((id) => this.get(id)));
   }
 
