@@ -247,7 +247,7 @@ function discoverPass(
 }
 
 type DiscoveryLogDependencies = Pick<SourceFeedDependencies, 'systemEvents' | 'now'> & {
-  log: Pick<Logger, 'info'>;
+  log: Pick<Logger, 'info' | 'warn'>;
   metrics: Pick<Metrics, 'discovered'>;
 };
 
@@ -261,6 +261,10 @@ export function discoveryLog({
     discovered(list, runs) {
       metrics.discovered(list.source, runs);
       log.info({ ...fieldsOf(list), runs }, 'discovered');
+    },
+    cutShort(list, oldest) {
+      const help = 'register older runs yourself: the first reading takes at most 1,000 of a list';
+      log.warn({ ...fieldsOf(list), oldest: isoTime(oldest), help }, 'discovery.cut_short');
     },
     unavailable: (list, message) =>
       systemEvents.raise({

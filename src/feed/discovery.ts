@@ -6,6 +6,7 @@ import type { StoredWatch, Subscription, WatchKey } from '../core/watch/watch.ts
 import {
   beginPass,
   cursorAfter,
+  cutShortAt,
   datedPage,
   isNewestFirst,
   repeatPass,
@@ -40,6 +41,8 @@ interface DiscoveryStore {
 /** Reports what is worth a line in the log. */
 export interface DiscoveryLog {
   discovered(list: RunList, runs: number): void;
+  /** @param oldest when the oldest run was created that was found, though `since` is earlier */
+  cutShort(list: RunList, oldest: number): void;
   /** Once, until the list can be read again. */
   unavailable(list: RunList, message: string): Promise<void>;
   /** @param since when it could not be read at first, ms since the epoch */
@@ -180,11 +183,14 @@ async function watchFresh(
 }
 
 async function finish(
-  { list, store }: DiscoverRunsDependencies,
+  { list, store, log }: DiscoverRunsDependencies,
   { sweep, pass, nextMs }: { sweep: Sweep; pass: Pass; nextMs: number | null },
 ): Promise<Ending> {
   const moved = await store.moveCursor(list, sweep.claim, cursorAfter(pass));
-  return moved ? { kind: 'complete', nextMs } : { kind: 'left' };
+  if (!moved) return { kind: 'left' };
+  const oldest = cutShortAt(pass);
+  if (oldest !== null) log.cutShort(list, oldest);
+  return { kind: 'complete', nextMs };
 }
 
 async function trouble(

@@ -93,6 +93,7 @@ function sharedGround(world: FakeRunList, since: number | null) {
     isStopping: () => false,
     log: {
       discovered: () => undefined,
+      cutShort: (_, oldest) => void ground.log.push(`cut short at ${oldest - NOON}`),
       unavailable: async (_, message) => void ground.log.push(`unavailable: ${message}`),
       recovered: async () => void ground.log.push('recovered'),
     },
@@ -150,13 +151,14 @@ describe('discovery', () => {
     },
   );
 
-  test('discovery with a time as since reads at most ten pages at first', async () => {
-    const { world, next, watched } = discovery({ sinceS: 0 });
+  test('discovery with a time as since reads at most ten pages at first, and reports it', async () => {
+    const { world, next, watched, ground } = discovery({ sinceS: 0 });
     const all = world.begin(1_500, 0);
     await next();
     await next();
     expect(watched()).toEqual(all.slice(-1_000));
     expect(Math.max(...world.pages)).toBe(10);
+    expect(ground.log).toEqual(['cut short at 500']);
   });
 
   test('discovery with a time to come as since ignores runs created before it', async () => {

@@ -106,7 +106,7 @@ test('system events of polling say what happened, since when, and what would hel
 test('system events of discovery say what happened, since when, and what would help', async () => {
   const raised: unknown[] = [];
   const log = discoveryLog({
-    log: { info: () => undefined },
+    log: { info: () => undefined, warn: () => undefined },
     metrics: { discovered: () => undefined },
     systemEvents: { raise: async (event) => void raised.push(event) },
     now: () => 100_000,

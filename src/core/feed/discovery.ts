@@ -133,6 +133,13 @@ function isDeepEnough({ cursor, since, head }: Pass, { runs }: DatedPage): boole
   return createdAt < lowest && cursor.known.includes(last.id);
 }
 
+/** The oldest run that a first pass took where older ones since its time may exist; null for none. */
+export function cutShortAt({ cursor, since, isCutShort, read }: Pass): number | null {
+  if (cursor !== null || since === null || !isCutShort) return null;
+  const oldest = Math.min(...read.values());
+  return oldest >= since ? oldest : null;
+}
+
 /** What discovery remembers after a complete pass. */
 export function cursorAfter(pass: Pass): DiscoveryCursor {
   const { cursor, read, head } = pass;
