@@ -164,7 +164,8 @@ end
  *
  * KEYS  clock, claims, permits, shares, due sets, state, probe and open of the source.
  * ARGV  token, limit (0 for none), ms that a permit is held, ms of a lease, key prefix of watches,
- *       patience of each kind in ms; 1 where pages go before confirming polls.
+ *       patience of each kind in ms.
+ *       1 where pages go before confirming polls.
  * Returns ['claimed', member, kind, due time, now, watch, troubled, requests, ms, failed probes].
  * `troubled` is 1 where the source is throttled, paused or unreachable. `requests` count against the
  * rate limit, which is used up for `ms`. `failed probes` is -1 where this is no probe.

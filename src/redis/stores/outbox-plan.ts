@@ -120,8 +120,8 @@ export function receiverPlan(keys: Keys, change: ReceiverChange, now: number) {
 }
 
 /**
- * The reply of the scripts that claim: the slots of the pool as JSON or '', whether more is due, the
- * receivers, and for how many ms the pace holds back due deliveries, or -1.
+ * The reply of the scripts that claim: the slots of the pool as JSON or '', whether more is due, and the
+ * receivers. Last, for how many ms the pace holds back due deliveries, or -1.
  * A receiver has its name,
  * its state's hash, and for each delivery version, document and the text of its event, '' where that
  * is gone.
