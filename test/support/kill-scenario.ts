@@ -194,7 +194,11 @@ async function killAll({ daemons, random }: KillTest, plan: KillPlan): Promise<v
     const victim = daemons[randomInteger(random, 0, daemons.length - 1)];
     if (random() < 0.75) await victim?.current.ready();
     await sleep(random() * 600);
-    if (plan.redisAfter.includes(kill)) await plan.killRedis();
+    if (plan.redisAfter.includes(kill)) {
+      // A daemon that loses Redis while it starts ends, as it should.
+      await Promise.all(daemons.map(({ current }) => current.ready()));
+      await plan.killRedis();
+    }
     await victim?.kill();
   }
 }
