@@ -1,6 +1,6 @@
 import { startSimulator, type Simulator } from '../src/simulator/server.ts';
 import { waitFor } from '../test/support/wait-for.ts';
-import { startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { sourceAt, startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { percentile, rounded, type BenchResult } from './support/figures.ts';
 import { withContext, type BenchContext } from './support/context.ts';
 import { startRedis, type BenchRedis } from './support/redis.ts';
@@ -58,11 +58,7 @@ async function round(context: BenchContext, { redis, options, batch }: Side): Pr
     config: {
       redis: { url: `unix://${redis.socket}`, prefix: `batch-${batch}` },
       sources: {
-        default: {
-          base_url: simulator.url,
-          api_key: simulator.apiKey,
-          rate_limit: { requests: 1_000, per: '1s' },
-        },
+        default: sourceAt(simulator, 1_000),
       },
       polling: { min_interval: '500ms', max_interval: '500ms', batch },
       endpoints: { log: { type: 'log' } },

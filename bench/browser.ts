@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { startSimulator } from '../src/simulator/server.ts';
 import { launchBrowser, openPage } from '../test/support/browser.ts';
 import { withContext } from './support/context.ts';
-import { startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { sourceAt, startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { rounded, type BenchResult } from './support/figures.ts';
 import { startRedis } from './support/redis.ts';
 
@@ -32,17 +32,9 @@ export async function benchBrowser({ seconds }: BrowserOptions): Promise<BenchRe
         redis: { url: `unix://${redis.socket}` },
         polling: { max_interval: '1s', hints: 'off', batch: 'off' },
         sources: {
-          default: {
-            base_url: noxus.url,
-            api_key: noxus.apiKey,
-            rate_limit: { requests: 1_000, per: '1s' },
-          },
+          default: sourceAt(noxus, 1_000),
           // Asked for next to nothing, so that its runs only stand there.
-          idle: {
-            base_url: noxus.url,
-            api_key: noxus.apiKey,
-            rate_limit: { requests: 1, per: '10s' },
-          },
+          idle: sourceAt(noxus, 1, '10s'),
         },
       },
     });

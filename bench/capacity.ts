@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { sourceAt, startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { percentile, rounded, type BenchResult } from './support/figures.ts';
 import { withContext, type BenchContext } from './support/context.ts';
 import { runIdAt, startNoxus } from './support/noxus.ts';
@@ -111,11 +111,7 @@ async function pollInSteps(context: BenchContext, { seconds, profileDir }: Capac
     config: {
       redis: { url: `unix://${redis.socket}` },
       sources: {
-        default: {
-          base_url: noxus.url,
-          api_key: noxus.apiKey,
-          rate_limit: { requests: 100_000, per: '1s' },
-        },
+        default: sourceAt(noxus, 100_000),
       },
       polling: { min_interval: '1s', max_interval: '1s', batch: 'off', hints: 'off' },
     },

@@ -4,7 +4,7 @@ import { randomInteger, seededRandom } from '../src/simulator/seeded-random.ts';
 import { startSimulator, type Simulator } from '../src/simulator/server.ts';
 import { startPrivateRedis } from '../test/support/redis-process.ts';
 import { waitFor } from '../test/support/wait-for.ts';
-import { quickSource, startDaemon } from './support/daemon.ts';
+import { sourceAt, startDaemon } from './support/daemon.ts';
 import { median, rounded, type BenchResult } from './support/figures.ts';
 import { withContext, type BenchContext } from './support/context.ts';
 import { startWebhookLog, type Webhook, type WebhookLog } from './support/webhook-log.ts';
@@ -114,7 +114,7 @@ function configOf(noxus: Simulator, receiverUrl: string, redisUrl: string) {
     config: {
       redis: { url: redisUrl },
       sources: {
-        default: quickSource(noxus),
+        default: sourceAt(noxus),
       },
       polling: { min_interval: '50ms', max_interval: '200ms', batch: 'off' },
       endpoints: { all: { type: 'webhook', url: receiverUrl, events: ['*', 'store.data_lost'] } },

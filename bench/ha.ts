@@ -5,7 +5,7 @@ import { startSimulator, type Simulator } from '../src/simulator/server.ts';
 import { createKeys } from '../src/redis/keys.ts';
 import { startCluster, startSentinel, type Topology } from '../test/support/redis-topology.ts';
 import { waitFor } from '../test/support/wait-for.ts';
-import { quickSource, startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { sourceAt, startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { rounded, type BenchResult, type Figure } from './support/figures.ts';
 import { withContext, type BenchContext } from './support/context.ts';
 
@@ -108,7 +108,7 @@ function configOf(noxus: Simulator, receiverUrl: string, redis: Record<string, u
   return {
     redis,
     sources: {
-      default: quickSource(noxus),
+      default: sourceAt(noxus),
     },
     polling: { min_interval: '50ms', max_interval: '200ms', batch: 'off' },
     endpoints: { all: { type: 'webhook', url: receiverUrl, events: ['run.completed'] } },

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startSimulator } from '../src/simulator/server.ts';
 import { waitFor } from '../test/support/wait-for.ts';
-import { quickSource, startDaemon } from './support/daemon.ts';
+import { sourceAt, startDaemon } from './support/daemon.ts';
 import { percentile, rounded, type BenchResult, type Figure } from './support/figures.ts';
 import { withContext, type BenchContext } from './support/context.ts';
 import { openOutbox } from './support/outbox.ts';
@@ -54,7 +54,7 @@ function figures(name: string, ms: number[], most: { p50: number; p99: number | 
 async function afterAnswers(context: BenchContext, seconds: number): Promise<number[]> {
   const noxus = await startSimulator();
   context.onEnd(() => noxus.close());
-  const { daemon, receivers } = await setUp(context, 1, quickSource(noxus));
+  const { daemon, receivers } = await setUp(context, 1, sourceAt(noxus));
   const endRuns = async (forMs: number) => {
     const ids = Array.from({ length: Math.round((forMs / 1_000) * RATE) }, () => {
       return noxus.add({ steps: [{ after_ms: 0, status: 'running' }] }).id;

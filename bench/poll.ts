@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { sourceAt, startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { median, rounded, spread, type BenchResult } from './support/figures.ts';
 import { withContext, type BenchContext } from './support/context.ts';
 import { runIdAt, startNoxus, type BenchNoxus } from './support/noxus.ts';
@@ -70,11 +70,7 @@ async function startPolling(
     config: {
       redis: { url: `unix://${redis.socket}` },
       sources: {
-        default: {
-          base_url: noxus.url,
-          api_key: noxus.apiKey,
-          rate_limit: { requests: 100_000, per: '100ms' },
-        },
+        default: sourceAt(noxus, 100_000, '100ms'),
       },
       polling: {
         min_interval: '10ms',

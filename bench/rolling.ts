@@ -7,7 +7,7 @@ import { startReceiver, type Receiver } from '../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../src/simulator/server.ts';
 import { buildOfVersion } from '../test/support/daemon-process.ts';
 import { waitFor } from '../test/support/wait-for.ts';
-import { quickSource, startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { sourceAt, startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { percentile, rounded, type BenchResult } from './support/figures.ts';
 import { withContext, type BenchContext } from './support/context.ts';
 import { startRedis } from './support/redis.ts';
@@ -150,7 +150,7 @@ async function setUp(context: BenchContext, oldMain: string): Promise<Stage> {
   context.onEnd(() => receiver.close());
   const config = {
     redis: { url: `unix://${redis.socket}` },
-    sources: { default: quickSource(noxus) },
+    sources: { default: sourceAt(noxus) },
     polling: { min_interval: '100ms', max_interval: '500ms', batch: 'off', hints: 'off' },
     endpoints: {
       all: { type: 'webhook', url: receiver.url, secret: SECRET, events: ['run.completed'] },

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startSimulator, type Simulator } from '../src/simulator/server.ts';
 import { waitFor } from '../test/support/wait-for.ts';
-import { quickSource, startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { sourceAt, startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { rounded, type BenchResult } from './support/figures.ts';
 import { withContext, type BenchContext } from './support/context.ts';
 import { startRedis } from './support/redis.ts';
@@ -78,7 +78,7 @@ function configOf(noxus: Simulator, receiverUrl: string, redisUrl: string) {
     config: {
       redis: { url: redisUrl },
       sources: {
-        default: quickSource(noxus),
+        default: sourceAt(noxus),
       },
       polling: { min_interval: '200ms', max_interval: `${INTERVAL_MS}ms`, batch: 'off' },
       watches: { timeout: '4m', stall_after: '3m' },

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startSimulator, type Simulator } from '../src/simulator/server.ts';
 import { waitFor } from '../test/support/wait-for.ts';
-import { quickSource, startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { sourceAt, startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { median, rounded, type BenchResult } from './support/figures.ts';
 import { withContext, type BenchContext } from './support/context.ts';
 import { startRedis, type BenchRedis } from './support/redis.ts';
@@ -172,7 +172,7 @@ function configOf(redis: BenchRedis, noxus: Simulator, log: WebhookLog) {
       redis: { url: `unix://${redis.socket}` },
       sources: {
         default: {
-          ...quickSource(noxus),
+          ...sourceAt(noxus),
           timeout: '60s',
         },
       },

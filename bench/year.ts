@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
 import { startSimulator, type Simulator } from '../src/simulator/server.ts';
 import { startPrivateRedis } from '../test/support/redis-process.ts';
-import { quickSource, startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { sourceAt, startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { median, rounded, type BenchResult, type Figure } from './support/figures.ts';
 import { withContext, type BenchContext } from './support/context.ts';
 import { measureStore, type StoreSize } from './support/store-size.ts';
@@ -106,7 +106,7 @@ function configOf(noxus: Simulator, redisPath: string, receiverUrl: string) {
   return {
     redis: { url: `unix://${redisPath}` },
     sources: {
-      default: quickSource(noxus),
+      default: sourceAt(noxus),
     },
     // Slots are jobs in Redis: as many as there are of them is no leak, so there are few.
     polling: { min_interval: '100ms', max_interval: '200ms', batch: 'off', concurrency: 32 },

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
-import { startDaemon, type BenchDaemon } from '../support/daemon.ts';
+import { waitFor } from '../../test/support/wait-for.ts';
+import { sourceAt, startDaemon, type BenchDaemon } from '../support/daemon.ts';
 import { percentile } from '../support/figures.ts';
 import { withContext, type BenchContext } from '../support/context.ts';
 import { startRedis, type BenchRedis } from '../support/redis.ts';
@@ -15,6 +16,8 @@ const EARNING_MS = 400;
 
 const BATCH = 500;
 const PATIENCE_MS = 120_000;
+
+const WAITING = { timeoutMs: PATIENCE_MS, everyMs: 100 };
 
 export interface BurstResult {
   p50: number;
@@ -115,7 +118,7 @@ async function prepare(context: BenchContext, { redis, simulator, runs }: Stage)
   });
   const all = [...ids, ...earning];
   for (let at = 0; at < all.length; at += BATCH) await daemon.register(all.slice(at, at + BATCH));
-  await until(() => all.every((id) => simulator.requests.run(id).count > 0));
+  await waitFor(() => all.every((id) => simulator.requests.run(id).count > 0), WAITING);
   await daemon.end();
   return { ids, earning };
 }
@@ -126,7 +129,7 @@ async function earn(daemon: BenchDaemon, simulator: Simulator, earning: readonly
     simulator.setStatus(id, 'completed');
     await delay(EARNING_MS);
   }
-  await until(async () => (await daemon.events('run.completed')).length >= EARNING);
+  await waitFor(async () => (await daemon.events('run.completed')).length >= EARNING, WAITING);
   // Their confirmations are counted with the next reads of the page.
   await delay(5_000);
 }
@@ -135,21 +138,9 @@ function configOf(redis: BenchRedis, simulator: Simulator, requests: number) {
   return {
     redis: { url: `unix://${redis.socket}` },
     sources: {
-      default: {
-        base_url: simulator.url,
-        api_key: simulator.apiKey,
-        rate_limit: { requests, per: '1s' },
-      },
+      default: sourceAt(simulator, requests),
     },
     polling: { hints: 'off' },
     endpoints: { log: { type: 'log' } },
   };
-}
-
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + PATIENCE_MS;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error('the bench waited in vain');
-    await delay(100);
-  }
 }

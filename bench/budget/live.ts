@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { startReceiver } from '../../src/simulator/receiver.ts';
 import { seededRandom } from '../../src/simulator/seeded-random.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
-import { startDaemon, type BenchDaemon } from '../support/daemon.ts';
+import { sourceAt, startDaemon, type BenchDaemon } from '../support/daemon.ts';
 import { percentile } from '../support/figures.ts';
 import { withContext, type BenchContext } from '../support/context.ts';
 import { startRedis } from '../support/redis.ts';
@@ -85,11 +85,7 @@ async function setUp(ground: BenchContext, { daemons = 1, batch = 'auto', itemBy
   const config = {
     redis: { url: `unix://${redis.socket}` },
     sources: {
-      default: {
-        base_url: simulator.url,
-        api_key: simulator.apiKey,
-        rate_limit: { requests: SCALED.requestsPerS, per: '1s' },
-      },
+      default: sourceAt(simulator, SCALED.requestsPerS),
     },
     polling: {
       min_interval: `${SCALED.minIntervalMs}ms`,

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { withContext } from '../support/context.ts';
-import { startDaemon, type BenchDaemon } from '../support/daemon.ts';
+import { waitFor } from '../../test/support/wait-for.ts';
+import { sourceAt, startDaemon, type BenchDaemon } from '../support/daemon.ts';
 import { percentile } from '../support/figures.ts';
 import { startRedis, type BenchRedis } from '../support/redis.ts';
 
@@ -16,7 +17,8 @@ const ENDING_MS = 60_000;
 const SETTLED_MS = 20_000;
 
 const BATCH = 500;
-const PATIENCE_MS = 600_000;
+
+const WAITING = { timeoutMs: 600_000, everyMs: 500 };
 
 interface ManyResult {
   /** From the registration of the first to the first read of the last, s. */
@@ -45,7 +47,7 @@ export async function playMany(runs: number): Promise<ManyResult> {
     });
     const startedAt = Date.now();
     for (let at = 0; at < runs; at += BATCH) await daemon.register(ids.slice(at, at + BATCH));
-    await until(() => ids.every((id) => simulator.requests.run(id).count > 0));
+    await waitFor(() => ids.every((id) => simulator.requests.run(id).count > 0), WAITING);
     const readS = (Date.now() - startedAt) / 1_000;
     await delay(SETTLED_MS);
     const before = await loadOf(daemon, redis);
@@ -54,7 +56,10 @@ export async function playMany(runs: number): Promise<ManyResult> {
       simulator.setStatus(id, 'completed');
       await delay(ENDING_MS / ENDS);
     }
-    await until(async () => (await daemon.events('run.completed')).length >= ending.length);
+    await waitFor(
+      async () => (await daemon.events('run.completed')).length >= ending.length,
+      WAITING,
+    );
     const after = await loadOf(daemon, redis);
     const events = await daemon.events('run.completed');
     const delays = events.map(({ data }) => (data.detection_delay_ms ?? Infinity) / 1_000);
@@ -98,21 +103,9 @@ function configOf(redis: BenchRedis, simulator: Simulator) {
   return {
     redis: { url: `unix://${redis.socket}` },
     sources: {
-      default: {
-        base_url: simulator.url,
-        api_key: simulator.apiKey,
-        rate_limit: { requests: REQUESTS_PER_S, per: '1s' },
-      },
+      default: sourceAt(simulator, REQUESTS_PER_S),
     },
     polling: { hints: 'off' },
     endpoints: { log: { type: 'log' } },
   };
-}
-
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + PATIENCE_MS;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error('the bench waited in vain');
-    await delay(500);
-  }
 }

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { startSimulator } from '../../src/simulator/server.ts';
-import { startDaemon, type BenchDaemon } from '../support/daemon.ts';
+import { sourceAt, startDaemon, type BenchDaemon } from '../support/daemon.ts';
 import { percentile, rounded, type Figure } from '../support/figures.ts';
 import type { BenchContext } from '../support/context.ts';
 import { startRedis } from '../support/redis.ts';
@@ -91,11 +91,7 @@ async function measure(context: BenchContext, isHostile: boolean): Promise<Measu
     config: {
       redis: { url: `unix://${redis.socket}` },
       sources: {
-        default: {
-          base_url: url,
-          api_key: simulator.apiKey,
-          rate_limit: { requests: 100, per: '1s' },
-        },
+        default: sourceAt({ url, apiKey: simulator.apiKey }, 100),
       },
       endpoints: { log: { type: 'log' } },
     },

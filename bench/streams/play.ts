@@ -3,7 +3,7 @@ import type { FaultInput } from '../../src/simulator/fault.ts';
 import type { ScriptInput } from '../../src/simulator/script.ts';
 import { seededRandom } from '../../src/simulator/seeded-random.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
-import { startDaemon, type BenchDaemon } from '../support/daemon.ts';
+import { sourceAt, startDaemon, type BenchDaemon } from '../support/daemon.ts';
 import { percentile } from '../support/figures.ts';
 import type { BenchContext } from '../support/context.ts';
 import { startRedis } from '../support/redis.ts';
@@ -93,11 +93,7 @@ export async function openStage(
   const config = {
     redis: { url: `unix://${redis.socket}` },
     sources: {
-      default: {
-        base_url: simulator.url,
-        api_key: simulator.apiKey,
-        rate_limit: { requests: limit, per: '1s' },
-      },
+      default: sourceAt(simulator, limit),
     },
     polling: { hints },
     endpoints: { log: { type: 'log' } },

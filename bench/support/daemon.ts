@@ -10,13 +10,15 @@ import { endProcess } from './process.ts';
 /** The options of Node that the container image sets; the raw loops have them too. */
 const AS_IN_THE_IMAGE = ['--max-semi-space-size=32'];
 
-/** A simulated source without a limit that a bench could reach, as in the file of configuration. */
-export function quickSource({ url, apiKey }: { url: string; apiKey: string }) {
-  return {
-    base_url: url,
-    api_key: apiKey,
-    rate_limit: { requests: 10_000, per: '1s' },
-  };
+/**
+ * A simulated source as in the file of configuration. By default its rate limit is out of a bench's reach.
+ */
+export function sourceAt(
+  { url, apiKey }: { url: string; apiKey: string },
+  requests = 10_000,
+  per = '1s',
+) {
+  return { base_url: url, api_key: apiKey, rate_limit: { requests, per } };
 }
 
 /** The built product: what is measured is what users run, not what a loader makes of the source. */

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startReceiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
-import { quickSource, startDaemon, type BenchDaemon } from './daemon.ts';
+import { sourceAt, startDaemon, type BenchDaemon } from './daemon.ts';
 import type { BenchContext } from './context.ts';
 import { movedTo, scriptOf, type LivedRun } from './lived-runs.ts';
 import { startRedis } from './redis.ts';
@@ -54,7 +54,7 @@ export async function setUpLive(
     config: {
       redis: { url: `unix://${redis.socket}` },
       sources: {
-        default: quickSource(noxus),
+        default: sourceAt(noxus),
       },
       polling: {
         min_interval: `${polling.minIntervalMs}ms`,

@@ -9,7 +9,7 @@ import { startKillableDaemon, type KillableDaemon } from '../../test/support/kil
 import type { BenchContext } from './context.ts';
 import { startMoodyReceivers, type MoodyReceivers } from './moody-receivers.ts';
 import type { Kill } from './repeats.ts';
-import { quickSource } from './daemon.ts';
+import { sourceAt } from './daemon.ts';
 
 const DAEMONS = 2;
 
@@ -62,7 +62,7 @@ function configOf(
 ): Record<string, unknown> {
   return {
     sources: {
-      default: quickSource(noxus),
+      default: sourceAt(noxus),
     },
     polling: { min_interval: '250ms', max_interval: '1s' },
     endpoints: Object.fromEntries(all.map(({ mood, endpointOf }) => [mood, endpointOf(daemon)])),

@@ -7,6 +7,8 @@ interface WaitForOptions {
   timeoutMs?: number;
   /** Name of the condition; a function is called on failure, to report the present state. */
   describe?: string | (() => string);
+  /** How often the condition is tried, ms; for one that is costly. */
+  everyMs?: number;
 }
 
 /**
@@ -15,7 +17,7 @@ interface WaitForOptions {
  */
 export async function waitFor<T>(
   condition: () => T | false | null | undefined | Promise<T | false | null | undefined>,
-  { timeoutMs = 10_000, describe = 'the condition' }: WaitForOptions = {},
+  { timeoutMs = 10_000, describe = 'the condition', everyMs = POLL_MS }: WaitForOptions = {},
 ): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
@@ -26,7 +28,7 @@ export async function waitFor<T>(
       const why = tried.error instanceof Error ? `: ${tried.error.message}` : '';
       throw new Error(`waited ${timeoutMs} ms in vain for ${what}${why}`, { cause: tried.error });
     }
-    await sleep(POLL_MS);
+    await sleep(everyMs);
   }
 }
 
