@@ -1,7 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
 import { noticeOf } from '../../src/deliver/channels/notice/describe.ts';
 import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
-import { oneLine, shortId, spanText } from '../../src/deliver/channels/notice/text.ts';
+import {
+  markdownLink,
+  oneLine,
+  shortId,
+  spanText,
+} from '../../src/deliver/channels/notice/text.ts';
 import {
   INVOICES,
   sampleAlert,
@@ -255,4 +260,9 @@ describe('text of messages', () => {
     expect(shortId(INVOICES.id)).toBe('3f0c6f0e');
     expect(shortId('nightly')).toBe('nightly');
   });
+});
+
+test('a link in Markdown goes to the whole address, also where that has brackets', () => {
+  const link = markdownLink('Open run', 'https://app.example/runs/a_(b)?q=(c)');
+  expect(link).toBe('[Open run](https://app.example/runs/a_%28b%29?q=%28c%29)');
 });

@@ -11,7 +11,7 @@ import {
   type NoticeRun,
   type Tone,
 } from './notice/notice.ts';
-import { oneLine } from './notice/text.ts';
+import { markdownLink, oneLine } from './notice/text.ts';
 
 /**
  * Sends messages with an embed to a webhook of a channel of Discord. Mentions are ids of users, or of
@@ -103,7 +103,7 @@ function runText({ text, url }: NoticeRun): string {
 }
 
 function link(text: string, url: string): string {
-  return `[${escapeMarkdown(text)}](${url.replaceAll(/[()]/g, encodeURIComponent)})`;
+  return markdownLink(escapeMarkdown(text), url);
 }
 
 function footerOf(notice: Notice): string {

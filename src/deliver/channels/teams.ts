@@ -10,7 +10,7 @@ import {
   type NoticeRun,
   type Tone,
 } from './notice/notice.ts';
-import { oneLine } from './notice/text.ts';
+import { markdownLink, oneLine } from './notice/text.ts';
 
 /**
  * Sends Adaptive Cards to a workflow of Teams, which posts them to its chat or channel. The URL is what
@@ -108,7 +108,7 @@ function runsBlocks({ runs, unlisted: { count, url } }: Notice): object[] {
 
 function runText({ text, url }: NoticeRun): string {
   const shown = escapeMarkdown(oneLine(text, 200));
-  return url === null ? shown : `[${shown}](${url.replaceAll(/[()]/g, encodeURIComponent)})`;
+  return url === null ? shown : markdownLink(shown, url);
 }
 
 /** Teams shows the time in the zone of each reader; its functions take no fraction of a second. */

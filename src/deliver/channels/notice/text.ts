@@ -40,6 +40,11 @@ export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
+/** A link in Markdown. A bracket would end the address early, and `encodeURIComponent` leaves it as it is. */
+export function markdownLink(label: string, url: string): string {
+  return `[${label}](${url.replaceAll('(', '%28').replaceAll(')', '%29')})`;
+}
+
 /** True for a URL that a message may link to. */
 export function isLink(url: string | null | undefined): url is string {
   return typeof url === 'string' && /^https?:\/\/\S+$/i.test(url) && url.length <= 2_000;
