@@ -110,7 +110,7 @@ function build(
   const { dispatch } = deliverer;
   const poller = createPoller({ ...common, systemEvents, statistics: learning, dispatch });
   const discovery = createDiscovery(common);
-  const sourcesInDoubt = () => findSourcesInDoubt({ ...common, poller });
+  const sourcesInDoubt = () => findSourcesInDoubt({ discovery, poller });
   const alerting = createAlerting({ ...common, dispatch, sourcesInDoubt });
   const unconfigured = createUnconfigured({ ...common, dispatch });
   const tokens = createTokens(config.auth.tokens);

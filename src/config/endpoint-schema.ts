@@ -6,6 +6,7 @@ import { parseDuration } from '../core/duration.ts';
 import {
   isReservedHeader,
   EVENT_TYPES,
+  familiesOf,
   ALERT_EVENT_TYPES,
   SYSTEM_EVENT_TYPES,
   ALL_SYSTEM_EVENTS,
@@ -26,7 +27,7 @@ const ALL_TYPES = [...EVENT_TYPES, ...SYSTEM_EVENT_TYPES, ...ALERT_EVENT_TYPES];
 
 const EVENT_PATTERNS: readonly string[] = [
   ...ALL_TYPES,
-  ...new Set(ALL_TYPES.map((type) => `${type.slice(0, type.indexOf('.'))}.*`)),
+  ...familiesOf(ALL_TYPES),
   ALL_SYSTEM_EVENTS,
   '*',
 ];

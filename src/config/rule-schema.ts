@@ -1,17 +1,12 @@
 import { z } from 'zod';
 import { SEVERITIES } from '../core/alert/rule.ts';
-import { EVENT_TYPES, isRulePattern, SYSTEM_EVENT_TYPES } from '../core/event/event.ts';
+import { EVENT_TYPES, familiesOf, isRulePattern, SYSTEM_EVENT_TYPES } from '../core/event/event.ts';
 import { when } from './endpoint-schema.ts';
 import { duration, integer, location, name, optionalDuration, wholeNumber } from './fields.ts';
 
 const RULE_TYPES = [...EVENT_TYPES, ...SYSTEM_EVENT_TYPES];
 
-const RULE_PATTERNS = [
-  ...RULE_TYPES,
-  ...new Set(RULE_TYPES.map((type) => `${type.slice(0, type.indexOf('.'))}.*`)),
-  'system.*',
-  '*',
-];
+const RULE_PATTERNS = [...RULE_TYPES, ...familiesOf(RULE_TYPES), 'system.*', '*'];
 
 const eventPattern = z.string({ error: 'expected an event type' }).refine(isRulePattern, {
   error: 'expected an event type, a family such as run.*, or "*"',

@@ -160,19 +160,18 @@ export function createDiscovery({
 
 /** The sources with events that may be missing: lists are not read, polls are late, or it gives no answer. */
 export async function findSourcesInDoubt({
-  config,
-  discoveries,
+  discovery,
   poller,
-}: Pick<SourceFeedDependencies, 'config' | 'discoveries'> & {
+}: {
+  discovery: Discovery;
   poller: { overdue(): { source: string }[]; sources: readonly Source[] };
 }): Promise<Set<string>> {
-  const lists = Object.keys(config.sources).flatMap((source) => listsOf(config, source));
-  const troubles = lists.length === 0 ? [] : await discoveries.troubles(lists);
+  const unread = (await discovery.troubles()) ?? [];
   const records = await Promise.all(
     poller.sources.map(async ({ name, guard }) => ({ name, record: await guard.read() })),
   );
   return new Set([
-    ...lists.filter((_, at) => (troubles[at] ?? null) !== null).map(({ source }) => source),
+    ...unread.map(({ source }) => source),
     ...poller.overdue().map(({ source }) => source),
     ...records
       .filter(({ record }) => (record.state?.closed ?? null) !== null)

@@ -201,8 +201,8 @@ export function escalate(draft: Draft, open: OpenAlert): void {
     open.escalateAt = suppressed.reason === 'acknowledged' ? null : again;
     return;
   }
+  const known = new Set(receivers(open, context.rule));
   open.escalated += 1;
-  const known = new Set([...context.rule.notify, ...earlierSteps(open, context.rule)]);
   const escalation = { step: open.escalated, afterMs: step.afterMs };
   const { repeatAt, lastNotifiedAt } = open;
   for (const kind of ['firing', 'updated'] as const) {
@@ -212,10 +212,6 @@ export function escalate(draft: Draft, open: OpenAlert): void {
   open.repeatAt = repeatAt;
   open.lastNotifiedAt = lastNotifiedAt;
   open.escalateAt = escalationAt(open, context.rule);
-}
-
-function earlierSteps({ escalated }: OpenAlert, { escalate: steps }: Rule): string[] {
-  return steps.slice(0, escalated - 1).flatMap((step) => step.notify);
 }
 
 /** A caller that got no answer asks again, which is not another acknowledgement. */
@@ -265,10 +261,6 @@ export function resolveAlert(draft: Draft, open: OpenAlert): void {
 
 function endAlert(draft: Draft, open: OpenAlert): void {
   const { now } = draft.context;
-  const { counts } = draft.effects;
-  counts.waiting -= open.waiting;
-  counts.grouped += open.waiting;
-  open.waiting = 0;
   open.alert = { ...open.alert, state: 'resolved', resolvedAt: now, updatedAt: now };
   const muted = open.heldUntil ?? draft.context.mutedUntil();
   if (muted !== null && (open.heldUntil !== null || open.notifiedAt !== null)) {

@@ -74,11 +74,13 @@ export const LOGGED_TYPES = [...EVENT_TYPES, ...ALERT_EVENT_TYPES, ...SYSTEM_EVE
 
 export type LoggedType = (typeof LOGGED_TYPES)[number];
 
+/** The patterns that name a family each of these types, such as `run.*`. */
+export function familiesOf(types: readonly string[]): string[] {
+  return [...new Set(types.map((type) => `${type.slice(0, type.indexOf('.'))}.*`))];
+}
+
 /** Patterns that name several of these. */
-export const LOGGED_FAMILIES: readonly string[] = [
-  ...new Set(LOGGED_TYPES.map((type) => `${type.slice(0, type.indexOf('.'))}.*`)),
-  'system.*',
-];
+export const LOGGED_FAMILIES: readonly string[] = [...familiesOf(LOGGED_TYPES), 'system.*'];
 
 /** The event types of a subscription that names none. */
 export const DEFAULT_EVENTS: readonly EventType[] = EVENT_TYPES.filter(

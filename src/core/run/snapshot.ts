@@ -109,3 +109,9 @@ export type FetchTrouble =
   | { kind: 'invalid_response'; message: string };
 
 export type TroubleKind = FetchTrouble['kind'];
+
+/** A time of a snapshot or event as milliseconds since the epoch; null where there is none. */
+export function timeOf(text: string | null | undefined): number | null {
+  const at = text ? Date.parse(text) : NaN;
+  return Number.isNaN(at) ? null : at;
+}

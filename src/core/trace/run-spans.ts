@@ -1,7 +1,7 @@
 import { assertNever } from '../errors.ts';
 import type { RunwatchEvent } from '../event/event.ts';
 import type { RunLinks } from '../run/links.ts';
-import { isTerminalStatus, type RunSnapshot } from '../run/snapshot.ts';
+import { isTerminalStatus, timeOf, type RunSnapshot } from '../run/snapshot.ts';
 import { finishedAt, type Watch, type WatchKey } from '../watch/watch.ts';
 import { pollSpanId, runSpanId, stateSpanId, traceIdOf, type Span } from './span.ts';
 
@@ -181,9 +181,4 @@ function resultOfRun(run: RunSnapshot | null): RunResult {
   if (run?.status === 'completed') return { result: 'success' };
   if (run?.status === 'stopped') return { result: 'cancellation' };
   return { result: 'failure', error: { type: 'run_failed', message: 'the run failed' } };
-}
-
-function timeOf(text: string | null | undefined): number | null {
-  const at = text ? Date.parse(text) : NaN;
-  return Number.isNaN(at) ? null : at;
 }

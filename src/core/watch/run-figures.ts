@@ -1,4 +1,4 @@
-import { isTerminalStatus, statusLabel, type RunSnapshot } from '../run/snapshot.ts';
+import { isTerminalStatus, statusLabel, timeOf, type RunSnapshot } from '../run/snapshot.ts';
 import type { WatchChange } from './watch-change.ts';
 import type { Watch } from './watch.ts';
 
@@ -109,9 +109,4 @@ export function activeCount(
   const workflowId = watch?.run?.workflow_id ?? null;
   if (watch?.state !== 'active' || workflowId === null) return null;
   return { workflowId, status: statusLabel(watch.run) };
-}
-
-function timeOf(text: string | null): number | null {
-  const at = text === null ? NaN : Date.parse(text);
-  return Number.isNaN(at) ? null : at;
 }

@@ -1,6 +1,6 @@
 import type { Attempt, Delivery } from '../delivery/delivery.ts';
 import { isTerminalEvent, type RunwatchEvent } from '../event/event.ts';
-import type { RunSnapshot } from '../run/snapshot.ts';
+import { timeOf, type RunSnapshot } from '../run/snapshot.ts';
 import { recentPolls, type RecentPoll } from './poll-history.ts';
 import type { Watch } from './watch.ts';
 
@@ -141,9 +141,4 @@ function deliverySplit({ delivery, attempts }: Omit<Timeline['deliveries'][numbe
     receiverMs:
       beganAt === null || deliveredAt === null ? null : Math.max(0, deliveredAt - beganAt),
   };
-}
-
-function timeOf(text: string | null | undefined): number | null {
-  const at = text ? Date.parse(text) : NaN;
-  return Number.isNaN(at) ? null : at;
 }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { webhookSecret } from '../../config/endpoint-schema.ts';
 import {
   EVENT_TYPES,
+  familiesOf,
   isReservedHeader,
   isEventPattern,
   SYSTEM_EVENT_TYPES,
@@ -28,7 +29,7 @@ const webhookUrl = z
     examples: ['https://example.com/hooks'],
   });
 
-const FAMILIES = new Set(EVENT_TYPES.map((type) => `${type.slice(0, type.indexOf('.'))}.*`));
+const FAMILIES = new Set(familiesOf(EVENT_TYPES));
 
 const eventPattern = z
   .string()

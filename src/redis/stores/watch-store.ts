@@ -191,7 +191,8 @@ function commitArguments(
   const { before, after } = change;
   const doc = writeDoc(after);
   const inPlace = before?.doc === doc ? slotInPlace(before, after) : null;
-  const effects = effectsOf(keys, change, entries);
+  const places = before?.doc === doc ? UNMOVED : placesOf(keys, change);
+  const effects = effectsOf(keys, change, entries, places);
   const byPlace = [
     keys.watch(after),
     keys.clock,
@@ -206,8 +207,7 @@ function commitArguments(
     inPlace === null ? doc + writePolls(after) : '',
     effects === null ? '' : JSON.stringify(effects),
     ...scheduleArguments(change),
-    inPlace?.at ?? 0,
-    inPlace?.slot ?? '',
+    ...(inPlace === null ? [0, ''] : [inPlace.at, inPlace.slot]),
   ];
 }
 
@@ -230,9 +230,13 @@ function scheduleArguments({ after, schedule }: WatchChange): (string | number)[
 }
 
 /** What the commit script must do besides writing the record; null where there is nothing. */
-function effectsOf(keys: Keys, change: WatchChange, entries: readonly AlertEntry[]) {
+function effectsOf(
+  keys: Keys,
+  change: WatchChange,
+  entries: readonly AlertEntry[],
+  places = placesOf(keys, change),
+) {
   const { after, events, deliveries } = change;
-  const places = placesOf(keys, change);
   const learned = learningPlan(keys, change);
   const counted = figuresPlan(keys, change);
   const changed = changeOf(change);
@@ -293,6 +297,9 @@ function goneCheckOf(keys: Keys, { before, after }: WatchChange) {
   if (goneCheckAt === null && !wasGone) return {};
   return { goneChecks: keys.goneChecks, wasGone, ...(goneCheckAt !== null && { goneCheckAt }) };
 }
+
+/** Whatever an index goes by stands in the document: a poll that leaves it as it was moves nothing. */
+const UNMOVED: ReturnType<typeof placesOf> = { begins: false, leave: [], enter: [] };
 
 /** The indexes that a watch leaves and enters; one that begins gets a new number in all of them. */
 function placesOf(keys: Keys, { before, after }: WatchChange) {

@@ -1,3 +1,4 @@
+import { computed } from '@preact/signals';
 import { useMemo, useRef, useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import type { EventView, Watch } from '../api/types.ts';
@@ -16,11 +17,14 @@ const HOUR_MS = 3_600_000;
 /** Runs that are drawn at most. */
 const MOST = 600;
 
+/** The time in steps of 5 s: the bars are not drawn anew each second. */
+const slot = computed(() => Math.floor(now.value / 5_000) * 5_000);
+
 /** The runs of the last hour, one row of bars for each workflow. */
 export function Lanes() {
   const { value, error, reload } = useLoaded('lanes', loadRuns, { everyMs: 30_000 });
   const news = useNewRuns(value?.runs ?? [], reload);
-  const minute = Math.floor(now.value / 5_000) * 5_000;
+  const minute = slot.value;
   const lanes = useMemo(
     () => lanesOf(news, { from: minute - HOUR_MS, to: minute }),
     [news, minute],
