@@ -4,21 +4,24 @@ import { createAlerting, type Alerting } from './daemon/alerting.ts';
 import { openCommon, type Common, type CommonOptions } from './daemon/common.ts';
 import { checkDataDirectory } from './daemon/data-directory.ts';
 import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
-import { endpointFigures } from './daemon/endpoint-service.ts';
+import { endpointFigures } from './daemon/services/endpoints.ts';
 import { allEndpoints, DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
-import { startFolding } from './daemon/history-folding.ts';
-import { checkFigures } from './daemon/health.ts';
+import { startJanitor } from './daemon/janitor.ts';
+import { checkFigures } from './daemon/services/health.ts';
 import { startHeartbeat } from './daemon/heartbeat.ts';
-import { startAlertJanitor, startJanitor, startMemoryNotes } from './daemon/janitor.ts';
 import { openRedis } from './daemon/redis.ts';
 import { createLearning, type Learning, createPoller, type Poller } from './daemon/poller.ts';
 import { loadOwnSecrets, type OwnSecrets } from './daemon/secrets.ts';
 import { createReload, replaceEntries, type Reload, type Reloadable } from './daemon/reload.ts';
-import { createRoutes, type RoutesDependencies, type RouteTable } from './daemon/routes.ts';
+import {
+  createRoutes,
+  type RoutesDependencies,
+  type RouteTable,
+} from './daemon/delivery-routes.ts';
 import { createSystemEvents, type SystemEvents } from './daemon/system-events.ts';
-import { createServices } from './daemon/services.ts';
+import { createServices } from './daemon/services/services.ts';
 import { createDiscovery, findSourcesInDoubt, type Discovery } from './daemon/source-feed.ts';
-import { sourceFigures } from './daemon/source-service.ts';
+import { sourceFigures } from './daemon/services/sources.ts';
 import {
   createEgressGuard,
   createEndpointGuard,
@@ -306,7 +309,8 @@ function run(
   const { common, systemEvents, learning, poller, deliverer, unconfigured } = parts;
   const { processes, tracing } = common;
   lifecycle.onStop('tracing', (withinMs) => tracing.stop(Math.min(FLUSH_MS, withinMs / 2)));
-  keepHouse(config, lifecycle, common);
+  const janitor = startJanitor(common);
+  lifecycle.onStop('janitor', () => janitor.stop());
   // Running work cannot end while Redis is away: other processes take it over.
   const mustForce = () => connections.state().kind !== 'ok';
   lifecycle.onStop('webhook connections', parts.closeAgents);
@@ -347,30 +351,6 @@ function run(
     deliverer.sweep();
     parts.alerting.restart();
   });
-}
-
-/** Forgets, folds and notes in the background. */
-function keepHouse(
-  { watches, delivery }: Config,
-  lifecycle: Lifecycle,
-  { stores, now, log }: Common,
-): void {
-  const janitor = startJanitor(stores.retention, {
-    retention: {
-      watchesMs: watches.retention,
-      deliveriesMs: delivery.retention,
-      deliveriesKept: delivery.keep,
-    },
-    now,
-    log,
-  });
-  lifecycle.onStop('janitor', () => janitor.stop());
-  const alertJanitor = startAlertJanitor(stores, { retentionMs: watches.retention, now, log });
-  lifecycle.onStop('alert janitor', () => alertJanitor.stop());
-  const folding = startFolding(stores.history, { retentionMs: watches.retention, now, log });
-  lifecycle.onStop('folding', () => folding.stop());
-  const noting = startMemoryNotes(stores.memory, log);
-  lifecycle.onStop('memory', () => noting.stop());
 }
 
 function keepBeating(

@@ -19,6 +19,8 @@ import {
   redisUrl,
   webhookUrl,
 } from './fields.ts';
+import type { PollPolicy } from '../core/watch/observation.ts';
+import type { RegisterDefaults } from '../core/watch/register.ts';
 
 const address = z
   .string({ error: 'expected host:port' })
@@ -278,3 +280,24 @@ export type EndpointConfig = Config['endpoints'][string];
 export type WebhookEndpointConfig = Extract<EndpointConfig, { type: 'webhook' }>;
 export type PublicArea = Config['auth']['public'][number];
 export type TokenConfig = Config['auth']['tokens'][number];
+
+/** The options of watches that set none themselves, both registered and discovered ones. */
+export function registerDefaults({ watches, polling }: Config): RegisterDefaults {
+  return {
+    timeoutMs: watches.timeout,
+    minIntervalMs: polling.min_interval,
+    profile: polling.profile,
+  };
+}
+
+/** The configured limits by which a poll result is judged, ms. */
+export function pollPolicy({ polling, watches }: Config): PollPolicy {
+  return {
+    minIntervalMs: polling.min_interval,
+    maxIntervalMs: polling.max_interval,
+    unreachableAfterMs: polling.unreachable_after,
+    goneAfterMs: polling.gone_after,
+    remindAfterMs: watches.remind_feedback,
+    stallAfterMs: watches.stall_after,
+  };
+}

@@ -16,13 +16,12 @@ import type { SilenceStore } from '../redis/stores/silence-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import type { AlertRules } from './alert-rules.ts';
+import { type AlertRules, createUsualDurations } from './alert-rules.ts';
 import type { Clock } from './clock.ts';
 import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { ClaimedWork, Processes } from './processes.ts';
-import { createUsualDurations } from './usual-durations.ts';
 
 /** The longest time between two passes over the groups that are due, ms: another process may have died. */
 const PASS_EVERY_MS = 5_000;
@@ -44,7 +43,7 @@ const MOST_EVENTS = 50_000;
 
 const PAGE = 200;
 
-export interface AlertingDependencies {
+interface AlertingDependencies {
   config: Config;
   alerts: AlertStore;
   silences: SilenceStore;

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { hostname, uptime } from 'node:os';
 import type { Redis } from 'ioredis';
-import type { Config } from '../config/schema.ts';
+import { type Config, registerDefaults } from '../config/schema.ts';
 import type { TracingSettings } from '../config/tracing.ts';
 import { newName } from '../core/event/event.ts';
 import { WorkflowNames } from '../feed/workflow-names.ts';
@@ -17,8 +17,7 @@ import { createEpochFile } from './data-directory.ts';
 import { faultLog } from './faults.ts';
 import { KnownWatches, createWatchNotes } from './known-watches.ts';
 import { createProcesses, type Processes } from './processes.ts';
-import { createLinksOf } from './run-links.ts';
-import { registerDefaults } from './settings.ts';
+import { createLinksOf } from '../core/run/links.ts';
 import { StoreGuard } from './store-guard.ts';
 import { createStores, type Stores } from './stores.ts';
 import { openTracing } from './tracing.ts';

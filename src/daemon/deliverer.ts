@@ -23,7 +23,7 @@ import { DEFAULT_RETRY_MS, type Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { Processes, ClaimedWork } from './processes.ts';
-import type { Routes } from './routes.ts';
+import type { Routes } from './delivery-routes.ts';
 import type { Tracing } from './tracing.ts';
 
 /** How often requested ranges are checked for: a process may die while it redelivers one, ms. */
@@ -32,7 +32,7 @@ const REPLAY_EVERY_MS = 10_000;
 /** Attempts that use the processor at a time, without those that wait for their receivers. */
 const BUSY_ATTEMPTS = 64;
 
-export interface DelivererDependencies {
+interface DelivererDependencies {
   config: Config;
   endpoints: Endpoints;
   routeOf: Routes;

@@ -1,4 +1,6 @@
+import type { Config } from '../config/schema.ts';
 import type { AlertStore } from '../redis/stores/alert-store.ts';
+import type { HistoryStore } from '../redis/stores/history-store.ts';
 import type { MemoryStore } from '../redis/stores/memory-store.ts';
 import type { Forgotten, RetentionStore } from '../redis/stores/retention-store.ts';
 import type { SilenceStore } from '../redis/stores/silence-store.ts';
@@ -6,7 +8,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 
-/** How often expired records are deleted, ms. */
+/** How often expired records are deleted, and the memory in use is noted, ms. */
 const EVERY_MS = 60_000;
 
 /** The longest time until a watch with unsettled deliveries is checked again, ms. */
@@ -15,31 +17,55 @@ const PUT_OFF_MS = 3_600_000;
 /** The most chunks deleted by one run: the next run deletes the rest. */
 const MOST_CHUNKS = 100;
 
-interface JanitorOptions {
-  retention: {
-    watchesMs: number;
-    deliveriesMs: number;
-    /** The most settled deliveries to keep. */
-    deliveriesKept: number;
+/** The most resolved alerts to keep. */
+const ALERTS_KEPT = 10_000;
+
+interface JanitorDependencies {
+  config: Config;
+  stores: {
+    retention: RetentionStore;
+    history: Pick<HistoryStore, 'takeDue' | 'fold'>;
+    alerts: AlertStore;
+    silences: SilenceStore;
+    memory: Pick<MemoryStore, 'note'>;
   };
   now: () => number;
   log: Logger;
 }
 
+/**
+ * The work in the background that keeps the store small: deletes what is past its retention, folds watches
+ * that have ended, and notes how much memory Redis uses, for the rate at which it grows.
+ */
+export function startJanitor(deps: JanitorDependencies): Pick<Periodic, 'stop'> {
+  const { stores, log } = deps;
+  const tasks = [
+    forgetWatches(deps),
+    forgetAlerts(deps),
+    foldWatches(deps),
+    startPeriodic(() => stores.memory.note(), {
+      everyMs: EVERY_MS,
+      onError: faultLog(log, 'memory'),
+    }),
+  ];
+  return { stop: async () => void (await Promise.all(tasks.map((task) => task.stop()))) };
+}
+
 /** Deletes watches, events and deliveries past their retention. */
-export function startJanitor(store: RetentionStore, options: JanitorOptions): Periodic {
-  const { retention, now, log } = options;
+function forgetWatches({ config, stores, now, log }: JanitorDependencies): Periodic {
+  const { retention: store } = stores;
+  const { watches: options, delivery } = config;
   // A short retention, as in tests, needs more frequent runs.
-  const shortest = Math.min(retention.watchesMs, retention.deliveriesMs);
-  const againAfterMs = Math.min(PUT_OFF_MS, retention.watchesMs);
+  const shortest = Math.min(options.retention, delivery.retention);
+  const againAfterMs = Math.min(PUT_OFF_MS, options.retention);
   return startPeriodic(
     async () => {
-      const old = await repeat(() => store.forgetDeliveries(now() - retention.deliveriesMs));
-      const many = await repeat(() => store.forgetDeliveriesBeyond(retention.deliveriesKept));
+      const old = await repeat(() => store.forgetDeliveries(now() - delivery.retention));
+      const many = await repeat(() => store.forgetDeliveriesBeyond(delivery.keep));
       const watches = await repeat(() =>
-        store.forgetWatches(now() - retention.watchesMs, againAfterMs),
+        store.forgetWatches(now() - options.retention, againAfterMs),
       );
-      const events = await repeat(() => store.forgetOwnEvents(now() - retention.watchesMs));
+      const events = await repeat(() => store.forgetOwnEvents(now() - options.retention));
       const deliveries = old + many;
       if (deliveries + watches + events > 0) {
         log.info({ watches, deliveries, events }, 'retention');
@@ -63,22 +89,16 @@ async function repeat(forgetSome: () => Promise<Forgotten>): Promise<number> {
   return total;
 }
 
-/** The most resolved alerts to keep. */
-const ALERTS_KEPT = 10_000;
-
 /** Deletes resolved alerts and expired silences past their retention. */
-export function startAlertJanitor(
-  { alerts, silences }: { alerts: AlertStore; silences: SilenceStore },
-  { retentionMs, now, log }: { retentionMs: number; now: () => number; log: Logger },
-): Periodic {
+function forgetAlerts({ config, stores, now, log }: JanitorDependencies): Periodic {
   return startPeriodic(
     async () => {
-      const before = now() - retentionMs;
+      const before = now() - config.watches.retention;
       const forgotten = await repeat(async () => {
-        const count = await alerts.forget({ before, keep: ALERTS_KEPT });
+        const count = await stores.alerts.forget({ before, keep: ALERTS_KEPT });
         return { forgotten: count, mayGoOn: count > 0 };
       });
-      const expired = await silences.forget(before);
+      const expired = await stores.silences.forget(before);
       if (forgotten + expired > 0) {
         log.info({ alerts: forgotten, silences: expired }, 'retention');
       }
@@ -87,8 +107,36 @@ export function startAlertJanitor(
   );
 }
 
-/** Notes now and then how much memory Redis uses, for the rate at which it grows. */
-export function startMemoryNotes(store: Pick<MemoryStore, 'note'>, log: Logger): Periodic {
-  const options = { everyMs: EVERY_MS, onError: faultLog(log, 'memory') };
-  return startPeriodic(() => store.note(), options);
+/**
+ * How long after its last delivery settled a watch is folded, ms. Until then it is read, registered and
+ * delivered again most.
+ */
+const FOLD_AFTER_MS = 60_000;
+
+/** How often watches are taken that are due for folding, ms. */
+const FOLD_EVERY_MS = 30_000;
+
+/** The share of its time that a process folds at the most: under load, folding waits. */
+const FOLD_SHARE = 0.1;
+
+/** Watches folded at a time. */
+const FOLDED_AT_ONCE = 10;
+
+/** Folds watches that have ended, once their deliveries have settled. */
+function foldWatches({ config, stores, now, log }: JanitorDependencies): Periodic {
+  const { history } = stores;
+  // With a short retention, as in tests, watches are folded before they are forgotten.
+  const afterMs = Math.min(FOLD_AFTER_MS, config.watches.retention / 1_000);
+  const everyMs = Math.min(FOLD_EVERY_MS, Math.max(100, afterMs));
+  return startPeriodic(
+    async () => {
+      const until = performance.now() + everyMs * FOLD_SHARE;
+      do {
+        const due = await history.takeDue(now() - afterMs, FOLDED_AT_ONCE);
+        await Promise.all(due.map((key) => history.fold(key)));
+        if (due.length < FOLDED_AT_ONCE) return;
+      } while (performance.now() < until);
+    },
+    { everyMs, onError: faultLog(log, 'folding') },
+  );
 }

@@ -1,4 +1,4 @@
-import type { Config } from '../config/schema.ts';
+import { type Config, pollPolicy } from '../config/schema.ts';
 import { loadByPlan, NO_LOAD, type SourceLoad } from '../core/cadence/load.ts';
 import type { RunwatchEvent } from '../core/event/event.ts';
 import { isTerminalStatus } from '../core/run/snapshot.ts';
@@ -26,7 +26,6 @@ import { faultLog } from './faults.ts';
 import type { WatchNotes } from './known-watches.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { ClaimedWork } from './processes.ts';
-import { pollPolicy } from './settings.ts';
 import { openFeed, type SourceFeed, type SourceFeedDependencies } from './source-feed.ts';
 import { openSource, type Source, type SourceDependencies } from './source.ts';
 import type { Tracing } from './tracing.ts';

@@ -74,7 +74,7 @@ function remarkOnKey(config: Config): string {
     : `daemons on other hosts need the same key (RUNWATCH_ENCRYPTION_KEY): ${remark}`;
 }
 
-export interface EncryptionKeys {
+interface EncryptionKeys {
   /** The first encrypts, all decrypt. */
   keys: SealingKeys;
   /** Where one of them is kept; null when all were configured. */
@@ -117,7 +117,7 @@ function keptKey(path: string): KeptSecret {
   };
 }
 
-export interface SigningSecret {
+interface SigningSecret {
   secret: string;
   /** Where it is kept; null when it was configured. */
   path: string | null;

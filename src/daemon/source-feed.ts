@@ -1,4 +1,4 @@
-import { ALL_WORKFLOWS, type Config } from '../config/schema.ts';
+import { ALL_WORKFLOWS, type Config, registerDefaults } from '../config/schema.ts';
 import { isoTime } from '../core/event/event.ts';
 import { listMember } from '../core/feed/member.ts';
 import { pageMember } from '../core/feed/page-name.ts';
@@ -23,7 +23,6 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { logPage } from '../telemetry/report.ts';
 import type { Endpoints } from './endpoints.ts';
-import { registerDefaults } from './settings.ts';
 import type { Source } from './source.ts';
 import type { SystemEvents } from './system-events.ts';
 

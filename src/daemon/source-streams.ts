@@ -1,4 +1,4 @@
-import type { SourceConfig } from '../config/schema.ts';
+import { type SourceConfig, pollPolicy } from '../config/schema.ts';
 import { loadSourceAuthorities } from '../config/tls-files.ts';
 import { backstopMs } from '../core/feed/plan.ts';
 import { isoTime } from '../core/event/event.ts';
@@ -8,7 +8,6 @@ import { StreamFeed } from '../feed/stream-feed.ts';
 import type { StreamSchedule } from '../feed/ports.ts';
 import { createEventStreams } from '../noxus/stream.ts';
 import { faultLog } from './faults.ts';
-import { pollPolicy } from './settings.ts';
 import type { Source, SourceDependencies } from './source.ts';
 
 interface StreamsContext extends Pick<Source, 'budget' | 'schedule' | 'guard' | 'reader'> {

@@ -44,7 +44,7 @@ interface StoreGuardDependencies {
 }
 
 /** The callbacks of a loss. */
-export interface LossHandlers {
+interface LossHandlers {
   systemEvents: Pick<SystemEvents, 'plan'>;
   dispatch: (pools: string[]) => void;
   count: (reason: LossReason) => void;
@@ -272,7 +272,7 @@ function lossData({ reason, known, found, epoch, missing, at }: LossFacts) {
 }
 
 /** A loss that this process or another one detected. */
-export interface NoticedLoss {
+interface NoticedLoss {
   /** Null if another process detected it. */
   reason: LossReason | null;
   at: number;

@@ -1,4 +1,4 @@
-import type { Config } from '../config/schema.ts';
+import { type Config, pollPolicy } from '../config/schema.ts';
 import { PER_WATCH } from '../core/delivery/receiver.ts';
 import {
   createObserveUnconfigured,
@@ -10,7 +10,6 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
-import { pollPolicy } from './settings.ts';
 
 /** How often remnants are searched for; a user has to act on them anyway, ms. */
 const EVERY_MS = 30_000;

@@ -4,7 +4,7 @@ import { NEW_STATE } from '../../src/core/delivery/endpoint-state.ts';
 import { newDelivery, type DeliveryState } from '../../src/core/delivery/delivery.ts';
 import { noLinks } from '../../src/core/run/links.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import { createAttentionService } from '../../src/daemon/attention-service.ts';
+import { createAttentionService } from '../../src/daemon/services/attention.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 

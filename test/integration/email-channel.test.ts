@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
-import { smtpServer } from '../../src/daemon/people-channels.ts';
+import { smtpServer } from '../../src/daemon/delivery-routes.ts';
 import { createEmailChannel } from '../../src/deliver/channels/email.ts';
 import { createEndpointGuard, type EgressGuard } from '../../src/deliver/egress/guard.ts';
 import type { Message } from '../../src/deliver/channels/channel.ts';

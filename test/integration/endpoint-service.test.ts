@@ -2,7 +2,7 @@ import { afterAll, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
 import { DEFAULT_EVENTS } from '../../src/core/event/event.ts';
 import { webhookReceiver, shownReceiver } from '../../src/core/delivery/receiver.ts';
-import { createEndpointService } from '../../src/daemon/endpoint-service.ts';
+import { createEndpointService } from '../../src/daemon/services/endpoints.ts';
 import { createEndpoints } from '../../src/daemon/endpoints.ts';
 import { newMark } from '../support/builders.ts';
 import { deliveryRig } from '../support/delivery-rig.ts';

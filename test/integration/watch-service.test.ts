@@ -2,7 +2,7 @@ import { noLinks } from '../../src/core/run/links.ts';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import type { ClosedSource } from '../../src/core/source/throttle.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import { createWatchService } from '../../src/daemon/watch-service.ts';
+import { createWatchService } from '../../src/daemon/services/watches.ts';
 import { newDelivery } from '../../src/core/delivery/delivery.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { newWatch, NOON, observeContext, snapshot, webhookTo } from '../support/builders.ts';

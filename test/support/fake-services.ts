@@ -3,7 +3,7 @@ import type { WatchRequest } from '../../src/core/watch/register.ts';
 import { NO_POLLS } from '../../src/core/watch/poll-history.ts';
 import { timelineOf } from '../../src/core/watch/timeline.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
-import { createRepeatService } from '../../src/daemon/repeat-service.ts';
+import { createRepeatService } from '../../src/daemon/services/idempotency.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import type { Attempt, Delivery } from '../../src/core/delivery/delivery.ts';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';

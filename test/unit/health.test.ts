@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { memoryFigures, type MemoryFigures, type MemoryUse } from '../../src/core/memory.ts';
 import { NEW_STATE } from '../../src/core/delivery/endpoint-state.ts';
-import { CHECKS, checkFigures, createHealth } from '../../src/daemon/health.ts';
+import { CHECKS, checkFigures, createHealth } from '../../src/daemon/services/health.ts';
 import { NOON } from '../support/builders.ts';
 
 type Dependencies = Parameters<typeof createHealth>[0];

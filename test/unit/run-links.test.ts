@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
-import { createLinksOf } from '../../src/daemon/run-links.ts';
+import { createLinksOf } from '../../src/core/run/links.ts';
 import { newWatch, snapshot } from '../support/builders.ts';
 
 const config = (settings: object) =>

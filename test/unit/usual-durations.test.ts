@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { entriesOf, RuleBook } from '../../src/core/alert/entry.ts';
 import { binOf, NO_FIGURES } from '../../src/core/watch/run-figures.ts';
-import { createUsualDurations } from '../../src/daemon/usual-durations.ts';
+import { createUsualDurations } from '../../src/daemon/alert-rules.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 import { aRule } from '../support/fake-alerts.ts';
 

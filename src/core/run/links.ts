@@ -1,3 +1,4 @@
+import type { WorkflowKey } from '../cadence/phase.ts';
 import type { WatchKey } from '../watch/watch.ts';
 import type { RunSnapshot } from './snapshot.ts';
 
@@ -11,7 +12,7 @@ export interface RunLinks {
 }
 
 /** The parts of a watch that its links are made of. `run` is null before the first snapshot. */
-export interface LinkedWatch extends WatchKey {
+interface LinkedWatch extends WatchKey {
   run: Pick<RunSnapshot, 'id' | 'workflow_id' | 'group_id'> | null;
 }
 
@@ -29,7 +30,7 @@ export const URL_PLACEHOLDERS = ['run_id', 'workflow_id', 'group_id'] as const;
  * Fills the placeholders of a template such as `https://app.example/{workflow_id}/{run_id}`.
  * @returns null where the template needs an id that is not known
  */
-export function fillUrl(template: string, { runId, run }: LinkedWatch): string | null {
+function fillUrl(template: string, { runId, run }: LinkedWatch): string | null {
   const values: Record<string, string | null> = {
     run_id: run?.id ?? runId,
     workflow_id: run?.workflow_id ?? null,
@@ -45,7 +46,42 @@ export function fillUrl(template: string, { runId, run }: LinkedWatch): string |
 }
 
 /** The page of a run in the dashboard. */
-export function dashboardUrl(publicUrl: string, { source, runId }: WatchKey): string {
+function dashboardUrl(publicUrl: string, { source, runId }: WatchKey): string {
   const path = `runs/${encodeURIComponent(source)}/${encodeURIComponent(runId)}`;
   return `${publicUrl.replace(/\/+$/, '')}/${path}`;
+}
+
+/** The parts of the configuration that name workflows and say where runs are found. */
+interface LinksConfig {
+  sources: Readonly<Record<string, { run_url?: string | undefined }>>;
+  workflows: Readonly<Record<string, { name?: string | undefined; run_url?: string | undefined }>>;
+  server: { public_url?: string | undefined };
+}
+
+interface LinksOptions {
+  config: LinksConfig;
+  /** The name that Noxus gives a workflow; null where none is known. */
+  learnedName: (workflow: WorkflowKey) => string | null;
+}
+
+/** The name of a workflow, and the addresses of its runs. The configuration wins over Noxus. */
+export function createLinksOf({ config, learnedName }: LinksOptions): LinksOf {
+  const { public_url: publicUrl } = config.server;
+  return (watch) => ({
+    workflowName: nameOf(watch),
+    runUrl: runUrlOf(config, watch),
+    watchUrl: publicUrl === undefined ? null : dashboardUrl(publicUrl, watch),
+  });
+
+  function nameOf({ source, run }: LinkedWatch): string | null {
+    const workflowId = run?.workflow_id ?? null;
+    if (workflowId === null) return null;
+    return config.workflows[workflowId]?.name ?? learnedName({ source, workflowId });
+  }
+}
+
+function runUrlOf({ sources, workflows }: LinksConfig, watch: LinkedWatch): string | null {
+  const own = watch.run?.workflow_id ? workflows[watch.run.workflow_id] : undefined;
+  const template = own?.run_url ?? sources[watch.source]?.run_url;
+  return template === undefined ? null : fillUrl(template, watch);
 }

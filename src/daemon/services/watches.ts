@@ -1,27 +1,33 @@
-import { RunwatchError } from '../core/errors.ts';
-import { withMoments } from '../core/when.ts';
-import { inForce, MAX_WEBHOOKS, watchId, type Watch, type WatchKey } from '../core/watch/watch.ts';
-import { timelineOf } from '../core/watch/timeline.ts';
-import type { LinksOf } from '../core/run/links.ts';
-import type { ClosedSource } from '../core/source/throttle.ts';
-import type { WatchRequest } from '../core/watch/register.ts';
-import type { WatchName, WatchResult, WatchService, WatchView } from '../http/services.ts';
-import { createAcknowledgeRun } from '../poll/acknowledge-run.ts';
-import { createEndSubscription, createEndWatch } from '../poll/end-watch.ts';
-import type { TraceChange } from '../poll/ports.ts';
+import { RunwatchError } from '../../core/errors.ts';
+import { withMoments } from '../../core/when.ts';
+import {
+  inForce,
+  MAX_WEBHOOKS,
+  watchId,
+  type Watch,
+  type WatchKey,
+} from '../../core/watch/watch.ts';
+import { timelineOf } from '../../core/watch/timeline.ts';
+import type { LinksOf } from '../../core/run/links.ts';
+import type { ClosedSource } from '../../core/source/throttle.ts';
+import type { WatchRequest } from '../../core/watch/register.ts';
+import type { WatchName, WatchResult, WatchService, WatchView } from '../../http/services.ts';
+import { createAcknowledgeRun } from '../../poll/acknowledge-run.ts';
+import { createEndSubscription, createEndWatch } from '../../poll/end-watch.ts';
+import type { TraceChange } from '../../poll/ports.ts';
 import {
   createRegisterWatches,
   groupBySource,
   type RegisterDependencies,
   resolveRequest,
   type RequestRules,
-} from '../poll/register-watches.ts';
-import type { Schedule } from '../poll/schedule.ts';
-import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
-import type { StatisticsStore } from '../redis/stores/statistics-store.ts';
-import type { TimelineStore } from '../redis/stores/timeline-store.ts';
-import type { WatchStore } from '../redis/stores/watch-store.ts';
-import type { WatchNotes } from './known-watches.ts';
+} from '../../poll/register-watches.ts';
+import type { Schedule } from '../../poll/schedule.ts';
+import type { ScheduleStore } from '../../redis/stores/schedule-store.ts';
+import type { StatisticsStore } from '../../redis/stores/statistics-store.ts';
+import type { TimelineStore } from '../../redis/stores/timeline-store.ts';
+import type { WatchStore } from '../../redis/stores/watch-store.ts';
+import type { WatchNotes } from '../known-watches.ts';
 
 /** What users see of watches beside what is stored of them. */
 interface ViewDependencies {

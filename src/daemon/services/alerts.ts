@@ -1,9 +1,14 @@
-import { shownAlert } from '../alert/event.ts';
-import { silenceState, type Silence } from '../core/alert/silence.ts';
-import type { AlertService, RuleService, SilenceService, SilenceView } from '../http/services.ts';
-import type { AlertStore } from '../redis/stores/alert-store.ts';
-import type { AlertRules } from './alert-rules.ts';
-import type { Alerting } from './alerting.ts';
+import { shownAlert } from '../../alert/event.ts';
+import { silenceState, type Silence } from '../../core/alert/silence.ts';
+import type {
+  AlertService,
+  RuleService,
+  SilenceService,
+  SilenceView,
+} from '../../http/services.ts';
+import type { AlertStore } from '../../redis/stores/alert-store.ts';
+import type { AlertRules } from '../alert-rules.ts';
+import type { Alerting } from '../alerting.ts';
 
 export interface AlertServicesDependencies {
   alerts: AlertStore;

@@ -13,7 +13,7 @@ import { Webhook } from 'standardwebhooks';
 import { configSchema } from '../../src/config/schema.ts';
 import { planDeliveries, type Delivery } from '../../src/core/delivery/delivery.ts';
 import { watchId } from '../../src/core/watch/watch.ts';
-import { createRoutes } from '../../src/daemon/routes.ts';
+import { createRoutes } from '../../src/daemon/delivery-routes.ts';
 import { createEndpointSecrets } from '../../src/deliver/secrets/endpoint-secrets.ts';
 import { createEgressGuard, createEndpointGuard } from '../../src/deliver/egress/guard.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import type { Sealer } from '../deliver/secrets/seal.ts';
-import type { KeptAnswer, RepeatService } from '../http/services.ts';
-import type { AnswerStore } from '../redis/stores/answer-store.ts';
+import type { Sealer } from '../../deliver/secrets/seal.ts';
+import type { KeptAnswer, RepeatService } from '../../http/services.ts';
+import type { AnswerStore } from '../../redis/stores/answer-store.ts';
 
 const KEEP_MS = 86_400_000;
 

@@ -1,11 +1,11 @@
-import type { EndpointConfig } from '../config/schema.ts';
-import { noDeliveries } from '../core/delivery/delivery.ts';
+import type { EndpointConfig } from '../../config/schema.ts';
+import { noDeliveries } from '../../core/delivery/delivery.ts';
 import {
   pause,
   resume,
   type EndpointState,
   type StoredEndpoint,
-} from '../core/delivery/endpoint-state.ts';
+} from '../../core/delivery/endpoint-state.ts';
 import {
   isWebhook,
   maskedUrl,
@@ -13,21 +13,20 @@ import {
   shownReceiver,
   type Receiver,
   PER_WATCH,
-} from '../core/delivery/receiver.ts';
-import { RunwatchError } from '../core/errors.ts';
-import { DEFAULT_EVENTS, SYSTEM_EVENT_TYPES, type NewMark } from '../core/event/event.ts';
-import { changeEndpoint, retryEndpoint, testEndpoint } from '../deliver/endpoint-control.ts';
-import type { EndpointSecrets } from '../deliver/secrets/endpoint-secrets.ts';
-import type { EndpointService, EndpointView, EndpointHealth } from '../http/services.ts';
-import type { DeliveryStore, DeliveryCounts } from '../redis/stores/delivery-store.ts';
-import type { EndpointStore } from '../redis/stores/endpoint-store.ts';
-import type { OutboxStore } from '../redis/stores/outbox-store.ts';
-import type { EndpointFigures } from '../telemetry/gauges.ts';
-import type { Deliverer } from './deliverer.ts';
-import type { Endpoints } from './endpoints.ts';
-import { smtpServer } from './people-channels.ts';
-import type { Routes } from './routes.ts';
-import type { Unconfigured } from './unconfigured.ts';
+} from '../../core/delivery/receiver.ts';
+import { RunwatchError } from '../../core/errors.ts';
+import { DEFAULT_EVENTS, SYSTEM_EVENT_TYPES, type NewMark } from '../../core/event/event.ts';
+import { changeEndpoint, retryEndpoint, testEndpoint } from '../../deliver/endpoint-control.ts';
+import type { EndpointSecrets } from '../../deliver/secrets/endpoint-secrets.ts';
+import type { EndpointService, EndpointView, EndpointHealth } from '../../http/services.ts';
+import type { DeliveryStore, DeliveryCounts } from '../../redis/stores/delivery-store.ts';
+import type { EndpointStore } from '../../redis/stores/endpoint-store.ts';
+import type { OutboxStore } from '../../redis/stores/outbox-store.ts';
+import type { EndpointFigures } from '../../telemetry/gauges.ts';
+import type { Deliverer } from '../deliverer.ts';
+import type { Endpoints } from '../endpoints.ts';
+import { smtpServer, type Routes } from '../delivery-routes.ts';
+import type { Unconfigured } from '../unconfigured.ts';
 
 export interface EndpointServiceDependencies {
   endpoints: Endpoints;

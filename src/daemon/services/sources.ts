@@ -1,10 +1,10 @@
-import { isoTime } from '../core/event/event.ts';
-import type { ClosedSource } from '../core/source/throttle.ts';
-import type { SourceService, SourceView } from '../http/services.ts';
-import type { BudgetStore } from '../redis/stores/budget-store.ts';
-import type { SourceFigures } from '../telemetry/gauges.ts';
-import type { Poller } from './poller.ts';
-import type { Source } from './source.ts';
+import { isoTime } from '../../core/event/event.ts';
+import type { ClosedSource } from '../../core/source/throttle.ts';
+import type { SourceService, SourceView } from '../../http/services.ts';
+import type { BudgetStore } from '../../redis/stores/budget-store.ts';
+import type { SourceFigures } from '../../telemetry/gauges.ts';
+import type { Poller } from '../poller.ts';
+import type { Source } from '../source.ts';
 
 /** Longer pauses are listed as trouble, ms. */
 const NOTABLE_PAUSE_MS = 60_000;

@@ -5,24 +5,24 @@ import {
   type AttentionItem,
   type AttentionKind,
   type WatchAttention,
-} from '../core/attention/attention.ts';
-import type { Alert, AlertState } from '../core/alert/alert.ts';
-import { isOutstanding, type DeliveryState } from '../core/delivery/delivery.ts';
-import type { StoredEndpoint } from '../core/delivery/endpoint-state.ts';
-import { shownReceiver } from '../core/delivery/receiver.ts';
-import type { LinksOf } from '../core/run/links.ts';
-import { overdueText } from '../core/source/overdue.ts';
-import { inForce, type Watch } from '../core/watch/watch.ts';
-import type { Attention, AttentionQuery, AttentionService } from '../http/services.ts';
-import type { AlertStore } from '../redis/stores/alert-store.ts';
-import type { DeliveryStore, DeliveryCounts } from '../redis/stores/delivery-store.ts';
-import type { EndpointStore } from '../redis/stores/endpoint-store.ts';
-import type { WatchStore } from '../redis/stores/watch-store.ts';
-import { healthOf } from './endpoint-service.ts';
-import type { Endpoints } from './endpoints.ts';
-import type { Poller } from './poller.ts';
-import type { Discovery } from './source-feed.ts';
-import { describeTrouble, troubledSources } from './source-service.ts';
+} from '../../core/attention/attention.ts';
+import type { Alert, AlertState } from '../../core/alert/alert.ts';
+import { isOutstanding, type DeliveryState } from '../../core/delivery/delivery.ts';
+import type { StoredEndpoint } from '../../core/delivery/endpoint-state.ts';
+import { shownReceiver } from '../../core/delivery/receiver.ts';
+import type { LinksOf } from '../../core/run/links.ts';
+import { overdueText } from '../../core/source/overdue.ts';
+import { inForce, type Watch } from '../../core/watch/watch.ts';
+import type { Attention, AttentionQuery, AttentionService } from '../../http/services.ts';
+import type { AlertStore } from '../../redis/stores/alert-store.ts';
+import type { DeliveryStore, DeliveryCounts } from '../../redis/stores/delivery-store.ts';
+import type { EndpointStore } from '../../redis/stores/endpoint-store.ts';
+import type { WatchStore } from '../../redis/stores/watch-store.ts';
+import { healthOf } from './endpoints.ts';
+import type { Endpoints } from '../endpoints.ts';
+import type { Poller } from '../poller.ts';
+import type { Discovery } from '../source-feed.ts';
+import { describeTrouble, troubledSources } from './sources.ts';
 
 /** Items of one answer, and at most read of one kind. */
 const MOST_ITEMS = 200;
