@@ -150,6 +150,7 @@ async function takeIn(
     watches: plan.watches,
     changed,
     stored,
+    open: judged.open,
     word: record.word,
     readAt,
   });

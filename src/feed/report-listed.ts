@@ -1,5 +1,13 @@
 import type { ListedChange } from '../core/feed/page.ts';
-import { isBacklog, isEarned, isReportable, snapshotOf, type ListWord } from '../core/feed/word.ts';
+import {
+  isBacklog,
+  isEarned,
+  isReportable,
+  isSample,
+  mostChecks,
+  snapshotOf,
+  type ListWord,
+} from '../core/feed/word.ts';
 import type { StoredWatch } from '../core/watch/watch.ts';
 import type { ListFeedDependencies } from './list-feed.ts';
 
@@ -17,6 +25,8 @@ interface ListedOutcomes {
   changed: readonly ListedChange[];
   /** The watches on the page as they are stored, by run. */
   stored: ReadonlyMap<string, StoredWatch>;
+  /** Runs that an earlier read of the page has shown to change, and that no single poll has read since. */
+  open: ReadonlySet<string>;
   word: ListWord;
   readAt: number;
   /** Active watches of the source: all of them may have to be confirmed. */
@@ -39,15 +49,18 @@ interface Reported {
  */
 export async function reportListed(
   deps: ListFeedDependencies,
-  { changed, stored, word, readAt, watches }: ListedOutcomes,
+  { changed, stored, open, word, readAt, watches }: ListedOutcomes,
 ): Promise<Reported> {
   const none = { runIds: new Set<string>(), isBacklog: false, isBurst: false };
   if (changed.length === 0 || !isEarned(word, readAt)) return none;
-  const waiting = (await deps.waitingPolls()) + changed.length;
+  const due = await deps.waitingPolls();
+  const waiting = due + changed.length;
   if (!isBacklog(waiting, deps.requestsPerMs)) return none;
+  const reportable = changed.filter(({ watch, listed }) => isReportable(watch, listed));
+  const checked = checkedFirst(reportable, open, mostChecks(deps.requestsPerMs) - due);
   const candidates = new Map(
-    changed
-      .filter(({ watch, listed }) => isReportable(watch, listed))
+    reportable
+      .filter(({ watch }) => !checked.has(watch.runId))
       .map((one) => [one.watch.runId, one]),
   );
   // The others wait for their confirming polls, which pages must not delay.
@@ -69,6 +82,17 @@ export async function reportListed(
     isBacklog: true,
     isBurst: candidates.size >= BURST,
   };
+}
+
+/** Runs that a single poll checks before they are reported. @param room for polls that are soon made */
+function checkedFirst(
+  reportable: readonly ListedChange[],
+  open: ReadonlySet<string>,
+  room: number,
+): ReadonlySet<string> {
+  const samples = reportable.map(({ watch }) => watch.runId).filter(isSample);
+  const added = samples.filter((id) => !open.has(id)).slice(0, Math.max(0, room));
+  return new Set([...samples.filter((id) => open.has(id)), ...added]);
 }
 
 interface OneReport {

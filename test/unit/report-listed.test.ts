@@ -1,16 +1,24 @@
 import { expect, test } from '@jest/globals';
-import { sumOf } from '../../src/core/feed/word.ts';
+import { isSample } from '../../src/core/feed/word.ts';
 import type { ListFeedDependencies } from '../../src/feed/list-feed.ts';
 import { reportListed } from '../../src/feed/report-listed.ts';
 import { newWatch, snapshot } from '../support/builders.ts';
 
 /** Run ids by whether a list is taken at its word for them, once it has earned that. */
 const ids = Array.from({ length: 400 }, (_, at) => `run-${at}`);
-const checkedFirst = ids.filter((id) => sumOf(id) % 20 === 0);
-const others = ids.filter((id) => sumOf(id) % 20 !== 0);
+const samples = ids.filter(isSample);
+const others = ids.filter((id) => !isSample(id));
 
-/** What a page comes to that shows these runs to have failed, while many polls wait. */
-async function reportOf(runIds: readonly string[]) {
+interface Shown {
+  runIds: readonly string[];
+  /** Polls that are due because something asked for them. */
+  due?: number;
+  /** Of the runs, those that an earlier read of the page has shown. */
+  open?: readonly string[];
+}
+
+/** What a page comes to that shows these runs to have failed, at ten requests a second. */
+async function reportOf({ runIds, due = 0, open = [] }: Shown) {
   const stored = new Map(
     runIds.map((runId) => [
       runId,
@@ -24,7 +32,7 @@ async function reportOf(runIds: readonly string[]) {
   }));
   const deps = {
     requestsPerMs: 0.01,
-    waitingPolls: async () => 100,
+    waitingPolls: async () => due,
     schedule: {
       claimPolls: async (members: string[]) => members.map((member) => ({ member, token: 'this' })),
       settled: () => undefined,
@@ -33,11 +41,18 @@ async function reportOf(runIds: readonly string[]) {
     random: () => 0.5,
   } as unknown as ListFeedDependencies;
   const word = { confirmed: 20, lostAt: 0 };
-  return reportListed(deps, { changed, stored, word, readAt: 1e12, watches: 400 });
+  return reportListed(deps, {
+    changed,
+    stored,
+    open: new Set(open),
+    word,
+    readAt: 1e12,
+    watches: 400,
+  });
 }
 
 test('a list that has earned its word reports many failures at once, and calls for its other pages', async () => {
-  const { runIds, isBacklog, isBurst } = await reportOf(others.slice(0, 20));
+  const { runIds, isBacklog, isBurst } = await reportOf({ runIds: others.slice(0, 20) });
   expect({ reported: runIds.size, isBacklog, isBurst }).toEqual({
     reported: 20,
     isBacklog: true,
@@ -45,11 +60,27 @@ test('a list that has earned its word reports many failures at once, and calls f
   });
 });
 
-test('runs that a poll confirms before they are reported do not let pages go before polls', async () => {
-  const { runIds, isBacklog, isBurst } = await reportOf(checkedFirst.slice(0, 5));
+test('runs that a poll checks before they are reported do not let pages go before polls', async () => {
+  const shown = { runIds: samples.slice(0, 5), open: samples.slice(0, 5), due: 8 };
+  const { runIds, isBacklog, isBurst } = await reportOf(shown);
   expect({ reported: runIds.size, isBacklog, isBurst }).toEqual({
     reported: 0,
     isBacklog: false,
     isBurst: false,
   });
+});
+
+test('as many failures are checked before they are reported as polls can read within a second', async () => {
+  const runIds = [...samples.slice(0, 5), ...others.slice(0, 45)];
+  const { runIds: reported } = await reportOf({ runIds, due: 7 });
+  expect(samples.slice(0, 5).filter((id) => !reported.has(id))).toHaveLength(3);
+  expect(reported.size).toBe(47);
+});
+
+test('a failure that waits for its check is not reported by the next read of the page', async () => {
+  const [checked = ''] = samples;
+  const shown = { runIds: [checked, ...others.slice(0, 20)], due: 100, open: [checked] };
+  const { runIds: reported } = await reportOf(shown);
+  expect(reported.has(checked)).toBe(false);
+  expect(reported.size).toBe(20);
 });

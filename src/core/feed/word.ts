@@ -9,7 +9,7 @@ const CONFIRMED = 20;
 /** For so long a list that was contradicted is not taken at its word, ms. */
 const LOST_MS = 3_600_000;
 
-/** One status in so many is confirmed by a single poll before it is reported. */
+/** Of so many statuses one is confirmed by a single poll before it is reported, while such polls are soon made. */
 const CHECKED_ONE_IN = 20;
 
 /** A confirming poll may wait for so long before a list is taken at its word, ms. */
@@ -55,14 +55,20 @@ export function isOutcome(status: string): boolean {
   return isTerminalStatus(status) || isAwaiting(status);
 }
 
-/**
- * Whether a listed run says enough to be reported without a single poll, and is not one of those that
- * are checked first.
- */
-export function isReportable({ run, runId }: Watch, listed: ListedRun): boolean {
+/** Whether a listed run says enough to be reported without a single poll. */
+export function isReportable({ run }: Watch, listed: ListedRun): boolean {
   if (run === null || listed.workflow_id === null || !isOutcome(listed.status)) return false;
-  if (isTerminalStatus(listed.status) && listed.finished_at === null) return false;
-  return sumOf(runId) % CHECKED_ONE_IN !== 0;
+  return !isTerminalStatus(listed.status) || listed.finished_at !== null;
+}
+
+/** How many runs may wait for the polls that check them before they are reported. */
+export function mostChecks(requestsPerMs: number): number {
+  return Math.ceil(requestsPerMs * PATIENCE_MS);
+}
+
+/** Whether a run is one of those that a single poll may check before they are reported. */
+export function isSample(runId: string): boolean {
+  return sumOf(runId) % CHECKED_ONE_IN === 0;
 }
 
 /** The same for a run at each read, and as good as random between runs. */
