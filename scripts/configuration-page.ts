@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { configSchema } from '../src/config/schema.ts';
 import { presentationOf, unwrap } from '../src/config/walk.ts';
-import { formatDuration } from '../src/core/duration.ts';
+import { formatDuration } from '../src/core/time.ts';
 
 type Schema = z.core.$ZodType;
 

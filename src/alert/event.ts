@@ -1,7 +1,7 @@
 import type { Alert, Digest, Notification } from '../core/alert/alert.ts';
 import type { SentNotification } from '../core/alert/batch.ts';
 import { newDelivery } from '../core/delivery/delivery.ts';
-import { formatDuration } from '../core/duration.ts';
+import { formatDuration } from '../core/time.ts';
 import { isoTime } from '../core/event/event.ts';
 import type { PlannedAlertEvent } from './ports.ts';
 

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import { z } from 'zod';
-import { DURATION_HINT, parseDuration } from '../core/duration.ts';
+import { DURATION_HINT, parseDuration } from '../core/time.ts';
 import { ALERT_STATES } from '../core/alert/alert.ts';
 import { DELIVERY_STATES } from '../core/delivery/delivery.ts';
 import {

@@ -1,4 +1,4 @@
-import { formatDuration } from '../core/duration.ts';
+import { formatDuration } from '../core/time.ts';
 import { isLoopback, isInClear, isLinkLocal } from './hosts.ts';
 import { adviseOnRules } from './advise-rules.ts';
 import { unknownName, type Finding, type Path } from './problems.ts';

@@ -2,7 +2,7 @@ import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { BODY_KIND_NAMES } from '../core/delivery/delivery.ts';
-import { parseDuration } from '../core/duration.ts';
+import { parseDuration } from '../core/time.ts';
 import {
   isReservedHeader,
   EVENT_TYPES,

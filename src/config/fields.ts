@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { URL_PLACEHOLDERS } from '../core/run/links.ts';
 import { isLocation } from '../core/alert/time-interval.ts';
-import { DURATION_HINT, parseDuration } from '../core/duration.ts';
+import { DURATION_HINT, parseDuration } from '../core/time.ts';
 
 const KEY_BYTES = 32;
 

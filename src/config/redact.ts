@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { maskedUrl } from '../core/delivery/receiver.ts';
-import { formatDuration } from '../core/duration.ts';
+import { formatDuration } from '../core/time.ts';
 import { assertNever } from '../core/errors.ts';
 import { configSchema, type Config } from './schema.ts';
 import { childSchema, presentationOf, unwrap } from './walk.ts';

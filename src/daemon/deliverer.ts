@@ -3,7 +3,7 @@ import type { Random } from '../core/backoff.ts';
 import type { Delivery } from '../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
-import { isOldNotice } from '../core/watch/wait.ts';
+import { isOldNotice } from '../core/watch/reminder.ts';
 import { createPermits } from '../deliver/attempt.ts';
 import { createDeliverEvent, outlasting } from '../deliver/deliver.ts';
 import { createEndpointEvents } from '../deliver/endpoint-events.ts';

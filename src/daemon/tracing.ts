@@ -2,9 +2,15 @@ import { randomBytes } from 'node:crypto';
 import type { TracingSettings } from '../config/tracing.ts';
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import type { LinksOf } from '../core/run/links.ts';
-import { attemptSpan, deliverySpan } from '../core/trace/delivery-spans.ts';
-import { pollSpan, spansOfChange } from '../core/trace/run-spans.ts';
-import { traceIdOf, traceparent, type Span } from '../core/trace/span.ts';
+import {
+  attemptSpan,
+  deliverySpan,
+  pollSpan,
+  spansOfChange,
+  traceIdOf,
+  traceparent,
+  type Span,
+} from '../core/trace.ts';
 import type { TraceAttempt } from '../deliver/ports.ts';
 import type { PollReport } from '../poll/observe-run.ts';
 import type { TraceChange } from '../poll/ports.ts';

@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import type { AttemptError } from '../core/delivery/delivery.ts';
-import { formatDuration } from '../core/duration.ts';
+import { formatDuration } from '../core/time.ts';
 import { messageOf } from '../core/errors.ts';
 import type { RequestStep } from './http-post.ts';
 

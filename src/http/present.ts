@@ -1,11 +1,11 @@
 import { overdueText } from '../core/source/overdue.ts';
 import type { z } from 'zod';
-import type { AttentionItem } from '../core/attention/attention.ts';
+import type { AttentionItem } from '../core/attention.ts';
 import type { Acknowledgement, Subscription, Watch, Profile } from '../core/watch/watch.ts';
 import type { PollingPerRun, WorkflowPolling } from '../core/cadence/workflow-polling.ts';
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { shownReceiver } from '../core/delivery/receiver.ts';
-import { formatDuration } from '../core/duration.ts';
+import { formatDuration } from '../core/time.ts';
 import { isoTime, DEFAULT_EVENTS } from '../core/event/event.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
 import type { Timeline } from '../core/watch/timeline.ts';

@@ -4,13 +4,13 @@ import type { Rehearsal } from '../alert/rehearse.ts';
 import type { SilencePreview } from '../alert/silences.ts';
 import type { Alert, AlertState } from '../core/alert/alert.ts';
 import type { Matchers, Silence, SilenceState } from '../core/alert/silence.ts';
-import type { AttentionItem, AttentionKind } from '../core/attention/attention.ts';
+import type { AttentionItem, AttentionKind } from '../core/attention.ts';
 import type { Attempt, Delivery, DeliveryState, EndpointType } from '../core/delivery/delivery.ts';
 import type { InputIssue } from '../core/errors.ts';
+import type { LookupKind } from './schemas/lookup.ts';
 import type { MemoryFigures } from '../core/memory.ts';
-import type { LookupKind } from '../core/lookup.ts';
 import type { AnyEvent, LoggedType } from '../core/event/event.ts';
-import type { When, WhenRange } from '../core/when.ts';
+import type { Until, When, WhenRange } from '../core/time.ts';
 import type { WatchRequest } from '../core/watch/register.ts';
 import type { RunFigures } from '../core/watch/run-figures.ts';
 import type { Timeline } from '../core/watch/timeline.ts';
@@ -70,7 +70,7 @@ interface AcknowledgeInput {
   by: string;
   comment?: string;
   /** When it expires: a time, or so long from now. */
-  until?: { at: number } | { inMs: number };
+  until?: Until;
 }
 
 /** A watch by its run. Of several sources, the one that has it is meant. */
@@ -451,7 +451,7 @@ export interface SilenceView extends Silence {
 /** Times are milliseconds since the epoch. */
 interface SilenceInput {
   matchers: Matchers;
-  until: { at: number } | { inMs: number };
+  until: Until;
   startsAt?: number;
   by: string;
   comment: string;
@@ -472,9 +472,7 @@ export interface SilenceService {
 export interface RuleService {
   /** Of the rules, in the order of the configuration. */
   names(): string[];
-  rehearse(
-    since: { at: number } | { agoMs: number },
-  ): Promise<Rehearsal & { since: number; until: number }>;
+  rehearse(since: When): Promise<Rehearsal & { since: number; until: number }>;
 }
 
 /** Everything that the HTTP server serves from. */

@@ -1,7 +1,7 @@
 import http, { validateHeaderValue, type IncomingHttpHeaders } from 'node:http';
 import https from 'node:https';
 import { got, RequestError, type Request, type RequestFunction, type Response } from 'got';
-import { formatDuration } from '../core/duration.ts';
+import { formatDuration } from '../core/time.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import { requestTarget } from '../core/request-target.ts';
 import type { Deadline } from '../deadline.ts';

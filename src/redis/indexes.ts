@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { attentionOf, type WatchAttention } from '../core/attention/attention.ts';
+import { attentionOf, type WatchAttention } from '../core/attention.ts';
 import { countedReceiver, shownReceiver } from '../core/delivery/receiver.ts';
 import type { Delivery } from '../core/delivery/delivery.ts';
 import type { OwnEvent, RunwatchEvent } from '../core/event/event.ts';

@@ -3,7 +3,7 @@ import type { Attributes, Tracer } from '@opentelemetry/api';
 import type { IdGenerator, SpanExporter } from '@opentelemetry/sdk-trace-base';
 import { Counter, type Registry } from 'prom-client';
 import { messageOf } from '../core/errors.ts';
-import type { Span } from '../core/trace/span.ts';
+import type { Span } from '../core/trace.ts';
 import type { Logger } from './logger.ts';
 
 /** Takes finished spans and sends them by OTLP over HTTP. It never blocks and never throws. */

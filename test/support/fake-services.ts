@@ -8,7 +8,7 @@ import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import type { Attempt, Delivery } from '../../src/core/delivery/delivery.ts';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import type { WorkflowPolling } from '../../src/core/cadence/workflow-polling.ts';
-import { ATTENTION_KINDS, type AttentionItem } from '../../src/core/attention/attention.ts';
+import { ATTENTION_KINDS, type AttentionItem } from '../../src/core/attention.ts';
 import type {
   Attention,
   AttentionQuery,

@@ -7,7 +7,7 @@ import { findRunId } from '../../src/cli/run-ids.ts';
 import { readSse } from '../../src/client/event-stream.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { parseRetryAfter } from '../../src/core/backoff.ts';
-import { parseDuration } from '../../src/core/duration.ts';
+import { parseDuration } from '../../src/core/time.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { EventReader } from '../../src/noxus/stream.ts';
 import { readTimestamp, toSnapshot, wireRunSchema } from '../../src/noxus/run.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { createProcessJudge, createPulse } from '../../src/core/process.ts';
+import { createProcessJudge, createPulse } from '../../src/core/process-judge.ts';
 
 function judgeAt() {
   let at = 0;

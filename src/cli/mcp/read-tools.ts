@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { z } from 'zod';
 import type { WatchView, TimelineView } from '../../client/types.ts';
-import { parseDuration, formatDuration } from '../../core/duration.ts';
+import { parseDuration, formatDuration } from '../../core/time.ts';
 import { isTerminalStatus } from '../../core/run/snapshot.ts';
 import { usageError } from '../exit.ts';
 import type { McpDeps } from './server.ts';

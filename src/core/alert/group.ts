@@ -7,7 +7,7 @@ import {
   type AlertRun,
   type Notification,
 } from './alert.ts';
-import { formatDuration } from '../duration.ts';
+import { formatDuration } from '../time.ts';
 import type { HeldAlert, MuteDigest } from './digest.ts';
 import { ownerOf, type AlertEvent, type AlertedRun, type Rule } from './rule.ts';
 import type { SilencedEvent } from './silence.ts';

@@ -2,7 +2,7 @@ import { nextPoll, type CadenceContext, type SeenWatch } from '../cadence/cadenc
 import { isSubscribed, type EndpointFilter } from '../delivery/delivery.ts';
 import { isTerminalStatus } from '../run/snapshot.ts';
 import type { PollPolicy } from '../watch/observation.ts';
-import { nextReminderAt } from '../watch/wait.ts';
+import { nextReminderAt } from '../watch/reminder.ts';
 import { stallTime, usualDwellMs } from '../watch/stall.ts';
 import type { StoredWatch, Watch } from '../watch/watch.ts';
 

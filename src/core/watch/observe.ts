@@ -22,7 +22,7 @@ import {
   nextReminderAt,
   waitEnded,
   waitingAfter,
-} from './wait.ts';
+} from './reminder.ts';
 import { inForce, withChangedState, withChanges, type Watch, type Missing } from './watch.ts';
 
 /** The message for Noxus's 404. */

@@ -4,7 +4,7 @@ import type { EventType } from '../event/event.ts';
 import type { TroubleKind, RunSnapshot } from '../run/snapshot.ts';
 import type { PollHistory } from './poll-history.ts';
 import type { DwellState } from './stall.ts';
-import type { Waiting } from './wait.ts';
+import type { Waiting } from './reminder.ts';
 
 export const WATCH_STATES = ['active', 'finished', 'expired', 'gone', 'cancelled'] as const;
 

@@ -1,5 +1,6 @@
 import { shownAlert } from '../../alert/event.ts';
 import { silenceState, type Silence } from '../../core/alert/silence.ts';
+import { endOf, momentOf } from '../../core/time.ts';
 import type {
   AlertService,
   RuleService,
@@ -31,7 +32,7 @@ export function createAlertServices(deps: AlertServicesDependencies): {
       names: () => alertRules.book.all.map(({ name }) => name),
       async rehearse(from) {
         const until = now();
-        const since = 'at' in from ? from.at : until - from.agoMs;
+        const since = momentOf(from, until);
         return { ...(await alerting.rehearse(since)), since, until };
       },
     },
@@ -48,7 +49,7 @@ function createAlertService({ alerts, alerting, now }: AlertServicesDependencies
       return page.items;
     },
     async acknowledge(id, { by, comment, until }) {
-      const end = endOf(until, now());
+      const end = until === undefined ? null : endOf(until, now());
       if (end !== null && end <= now()) return 'past';
       return alerting.acknowledge(id, { by, comment: comment ?? null, until: end });
     },
@@ -66,7 +67,7 @@ function createSilenceService({ alerting, now }: AlertServicesDependencies): Sil
     async add({ until, startsAt: given, key, ...input }) {
       const at = now();
       const startsAt = given ?? at;
-      const end = endOf(until, at) ?? 0;
+      const end = endOf(until, at);
       if (end <= Math.max(at, startsAt)) return 'past';
       const added = await silences.add({ ...input, startsAt, until: end, key: key ?? null });
       if (added === null) return 'full';
@@ -79,9 +80,4 @@ function createSilenceService({ alerting, now }: AlertServicesDependencies): Sil
     },
     preview: (matchers) => silences.preview(matchers),
   };
-}
-
-function endOf(until: { at: number } | { inMs: number } | undefined, now: number): number | null {
-  if (until === undefined) return null;
-  return 'at' in until ? until.at : now + until.inMs;
 }

@@ -5,7 +5,7 @@ import {
   type AttentionItem,
   type AttentionKind,
   type WatchAttention,
-} from '../../core/attention/attention.ts';
+} from '../../core/attention.ts';
 import type { Alert, AlertState } from '../../core/alert/alert.ts';
 import { isOutstanding, type DeliveryState } from '../../core/delivery/delivery.ts';
 import type { StoredEndpoint } from '../../core/delivery/endpoint-state.ts';

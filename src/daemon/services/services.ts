@@ -1,5 +1,5 @@
 import { type Config, registerDefaults } from '../../config/schema.ts';
-import { withMoments } from '../../core/when.ts';
+import { withMoments } from '../../core/time.ts';
 import type { EgressGuard } from '../../deliver/egress/guard.ts';
 import type { LinksOf } from '../../core/run/links.ts';
 import type { Sealer } from '../../deliver/secrets/seal.ts';

@@ -1,5 +1,5 @@
 import { RunwatchError } from '../../core/errors.ts';
-import { withMoments } from '../../core/when.ts';
+import { endOf, withMoments } from '../../core/time.ts';
 import {
   inForce,
   MAX_WEBHOOKS,
@@ -149,7 +149,7 @@ function changesOf(
     async acknowledge(named, { by, comment = null, until }) {
       const watch = await find(named);
       if (watch === null) return 'not_found';
-      const untilMs = until && ('at' in until ? until.at : deps.now() + until.inMs);
+      const untilMs = until && endOf(until, deps.now());
       if (untilMs !== undefined && untilMs <= deps.now()) return 'past';
       const after = await acknowledgeRun(watch, { by, comment, until: untilMs ?? null });
       return after === null ? 'not_found' : viewOf(deps, after);

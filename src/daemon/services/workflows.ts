@@ -3,6 +3,7 @@ import type { Config } from '../../config/schema.ts';
 import type { PollingDefaults } from '../../core/cadence/cadence.ts';
 import type { WorkflowKey, WorkflowStatistics } from '../../core/cadence/phase.ts';
 import { workflowPolling, type WorkflowPolling } from '../../core/cadence/workflow-polling.ts';
+import { momentOf } from '../../core/time.ts';
 import type { PollingQuery, PollingService, WorkflowService } from '../../http/services.ts';
 import type { StatisticsStore } from '../../redis/stores/statistics-store.ts';
 import type { LinksOf } from '../../core/run/links.ts';
@@ -71,7 +72,7 @@ export function createWorkflowService(deps: WorkflowServiceDependencies): Workfl
   return {
     async list({ since = { agoMs: USUAL_MS }, sources }) {
       const now = deps.now();
-      const from = 'at' in since ? since.at : now - since.agoMs;
+      const from = momentOf(since, now);
       const found = await deps.runFigures.since(from, now);
       const workflows = found.workflows
         .filter(({ source }) => sources?.includes(source) ?? true)

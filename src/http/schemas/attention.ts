@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ATTENTION_KINDS } from '../../core/attention/attention.ts';
+import { ATTENTION_KINDS } from '../../core/attention.ts';
 import { acknowledgement, count, time } from './common.ts';
 
 const kind = z.enum(ATTENTION_KINDS).meta({

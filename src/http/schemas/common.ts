@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import type { When } from '../../core/when.ts';
+import { type When, DURATION_HINT, parseDuration } from '../../core/time.ts';
 import { canonicalRunId } from '../../core/run/snapshot.ts';
-import { DURATION_HINT, parseDuration } from '../../core/duration.ts';
 import { PROFILES } from '../../core/watch/watch.ts';
 import { PROBLEM_TYPE, PROBLEMS } from '../problem.ts';
 

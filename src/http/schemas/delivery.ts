@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
-import { isEmptyRange } from '../../core/when.ts';
+import { isEmptyRange } from '../../core/time.ts';
 import { askedReceiver } from '../../core/delivery/receiver.ts';
 import {
   ALERT_EVENT_TYPES,

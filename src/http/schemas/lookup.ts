@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { LOOKUP_KINDS } from '../../core/lookup.ts';
 import { boundedText, readDigits } from './common.ts';
 
 /** Most ids that one answer holds. */
@@ -7,7 +6,10 @@ const MAX_FOUND = 50;
 
 const LIMIT_HINT = `expected a whole number from 1 to ${MAX_FOUND}`;
 
-const kind = z.enum(LOOKUP_KINDS).meta({ id: 'LookupKind' });
+const kind = z.enum(['run', 'event', 'delivery']).meta({ id: 'LookupKind' });
+
+/** What can be found by the beginning of its id. */
+export type LookupKind = z.output<typeof kind>;
 
 export const lookupQuery = z.strictObject({
   kind,

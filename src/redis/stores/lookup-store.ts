@@ -1,5 +1,4 @@
 import type { Redis } from 'ioredis';
-import type { LookupKind } from '../../core/lookup.ts';
 import { parseWatchId, type WatchKey } from '../../core/watch/watch.ts';
 import type { Keys } from '../keys.ts';
 import type { DeliveryStore } from './delivery-store.ts';
@@ -16,6 +15,9 @@ const MOST_CALLS = 80;
 /** Events and deliveries are found among the newest 5,000. */
 const PAGE_SIZE = 200;
 const MOST_PAGES = 25;
+
+/** What can be found by the beginning of its id. */
+type LookupKind = 'run' | 'event' | 'delivery';
 
 interface Found {
   kind: LookupKind;

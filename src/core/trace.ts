@@ -1,12 +1,71 @@
-import { assertNever } from '../errors.ts';
-import type { RunwatchEvent } from '../event/event.ts';
-import type { RunLinks } from '../run/links.ts';
-import { isTerminalStatus, timeOf, type RunSnapshot } from '../run/snapshot.ts';
-import { finishedAt, type Watch, type WatchKey } from '../watch/watch.ts';
-import { pollSpanId, runSpanId, stateSpanId, traceIdOf, type Span } from './span.ts';
+import { createHash } from 'node:crypto';
+import { assertNever } from './errors.ts';
+import type { RunwatchEvent } from './event/event.ts';
+import type { RunLinks } from './run/links.ts';
+import { isTerminalStatus, timeOf, type RunSnapshot } from './run/snapshot.ts';
+import { finishedAt, type Watch, type WatchKey } from './watch/watch.ts';
+import type { Attempt, Delivery } from './delivery/delivery.ts';
+import { countedReceiver, shownReceiver } from './delivery/receiver.ts';
+
+type AttributeValue = string | number | boolean | readonly string[];
+
+/** A finished operation of a trace. Times are milliseconds since the epoch. */
+export interface Span {
+  traceId: string;
+  spanId: string;
+  /** Null for the span of a run, which is the root of its trace. */
+  parentId: string | null;
+  name: string;
+  kind: 'internal' | 'server' | 'client';
+  startedAt: number;
+  endedAt: number;
+  /** Those that are null are left out. */
+  attributes: Readonly<Record<string, AttributeValue | null>>;
+  /** Why the operation failed; null where it did not. */
+  error: string | null;
+}
+
+const TRACE_BYTES = 16;
+const SPAN_BYTES = 8;
+
+/** The trace of a run: the same in every process, and after every restart. */
+export function traceIdOf({ source, runId }: WatchKey): string {
+  return digest(['trace', source, runId], TRACE_BYTES);
+}
+
+/** The span of a run, parent of all that happens to it. */
+function runSpanId({ source, runId }: WatchKey): string {
+  return digest(['run', source, runId], SPAN_BYTES);
+}
+
+/** @param from when the state began, milliseconds since the epoch */
+function stateSpanId({ source, runId }: WatchKey, status: string, from: number): string {
+  return digest(['state', source, runId, status, `${from}`], SPAN_BYTES);
+}
+
+/** The poll that detected events. @param detectedAt as in its events */
+function pollSpanId({ source, runId }: WatchKey, detectedAt: string): string {
+  return digest(['poll', source, runId, detectedAt], SPAN_BYTES);
+}
+
+/** @param id of the delivery */
+function deliverySpanId(id: string): string {
+  return digest(['delivery', id], SPAN_BYTES);
+}
+
+/** The value of a `traceparent` header: https://www.w3.org/TR/trace-context/#traceparent-header */
+export function traceparent(traceId: string, spanId: string, isSampled: boolean): string {
+  return `00-${traceId}-${spanId}-${isSampled ? '01' : '00'}`;
+}
+
+/** Ids of zeros are invalid; a digest is one with a chance of 2⁻⁶⁴. */
+function digest(parts: readonly string[], bytes: number): string {
+  const hash = createHash('sha256').update(JSON.stringify(parts));
+  return hash.digest('hex').slice(0, 2 * bytes);
+}
 
 /** A change of a watch, as its spans need it. */
-export interface TracedChange {
+interface TracedChange {
   before: Watch;
   after: Watch;
   links: RunLinks;
@@ -61,7 +120,7 @@ export function pollSpan(
   ];
 }
 
-export function childOf(key: WatchKey): Pick<Span, 'traceId' | 'parentId'> {
+function childOf(key: WatchKey): Pick<Span, 'traceId' | 'parentId'> {
   return { traceId: traceIdOf(key), parentId: runSpanId(key) };
 }
 
@@ -181,4 +240,57 @@ function resultOfRun(run: RunSnapshot | null): RunResult {
   if (run?.status === 'completed') return { result: 'success' };
   if (run?.status === 'stopped') return { result: 'cancellation' };
   return { result: 'failure', error: { type: 'run_failed', message: 'the run failed' } };
+}
+
+/**
+ * The span of a delivery that is settled. Its parent is the poll that detected its event.
+ * @param body the event's JSON text; null when the store no longer has it
+ */
+export function deliverySpan(delivery: Delivery, body: string | null, now: number): Span {
+  const { id, eventId, eventType, endpoint, state, attemptCount, createdAt, last } = delivery;
+  const error = state === 'dead' ? (last?.error ?? null) : null;
+  return {
+    ...childOf(delivery),
+    ...(body !== null && { parentId: pollOf(delivery, body) }),
+    spanId: deliverySpanId(id),
+    name: `deliver ${countedReceiver(endpoint)}`,
+    kind: 'internal',
+    startedAt: createdAt,
+    endedAt: Math.max(createdAt, now),
+    attributes: {
+      'runwatch.delivery.id': id,
+      'runwatch.delivery.state': state,
+      'runwatch.delivery.attempts': attemptCount,
+      'runwatch.endpoint': shownReceiver(endpoint),
+      'runwatch.event.id': eventId,
+      'runwatch.event.type': eventType,
+      'error.type': error?.code ?? null,
+    },
+    error: error?.message ?? null,
+  };
+}
+
+function pollOf(delivery: Delivery, body: string): string {
+  const { data } = JSON.parse(body) as Pick<RunwatchEvent, 'data'>;
+  return pollSpanId(delivery, data.detected_at);
+}
+
+/** Names by https://opentelemetry.io/docs/specs/semconv/http/http-spans/ where a request was made. */
+export function attemptSpan(delivery: Delivery, attempt: Attempt, spanId: string): Span {
+  const { at, durationMs, status, error } = attempt;
+  return {
+    traceId: traceIdOf(delivery),
+    parentId: deliverySpanId(delivery.id),
+    spanId,
+    name: 'attempt',
+    kind: 'client',
+    startedAt: at,
+    endedAt: at + durationMs,
+    attributes: {
+      'runwatch.endpoint': shownReceiver(delivery.endpoint),
+      'http.response.status_code': status,
+      'error.type': error?.code ?? null,
+    },
+    error: error?.message ?? null,
+  };
 }

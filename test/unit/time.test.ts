@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { formatDuration, parseDuration } from '../../src/core/duration.ts';
+import { formatDuration, parseDuration } from '../../src/core/time.ts';
 
 describe('durations', () => {
   test.each([

@@ -1,5 +1,5 @@
-import { isAwaiting } from '../run/snapshot.ts';
-import type { Acknowledgement, Watch } from '../watch/watch.ts';
+import { isAwaiting } from './run/snapshot.ts';
+import type { Acknowledgement, Watch } from './watch/watch.ts';
 
 /** What of a watch needs a person. */
 export const WATCH_ATTENTION = ['awaiting', 'stalled', 'gone', 'unreachable'] as const;

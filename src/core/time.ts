@@ -1,0 +1,66 @@
+const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+const DURATION = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/;
+
+/** What an error message says was expected in place of an invalid duration. */
+export const DURATION_HINT = 'a duration such as 250ms, 10s, 5m, 2h or 7d';
+
+/**
+ * Reads a duration such as `250ms`, `10s`, `5m`, `2h` or `7d`.
+ * @returns whole milliseconds, or null when the text is not a duration
+ */
+export function parseDuration(text: string): number | null {
+  const match = DURATION.exec(text.trim());
+  if (match === null) return null;
+  const unit = match[2] as keyof typeof UNIT_MS;
+  return Math.round(Number(match[1]) * UNIT_MS[unit]);
+}
+
+/** Writes milliseconds in the largest unit that divides them: 90000 → `90s`, 120000 → `2m`. */
+export function formatDuration(ms: number): string {
+  for (const unit of ['d', 'h', 'm', 's'] as const) {
+    if (ms >= UNIT_MS[unit] && ms % UNIT_MS[unit] === 0) return `${ms / UNIT_MS[unit]}${unit}`;
+  }
+  return `${ms}ms`;
+}
+
+/** A time as users give it: a moment, or how long ago. Milliseconds, moments since the epoch. */
+export type When = { at: number } | { agoMs: number };
+
+/** The moment that is meant. */
+export function momentOf(when: When, now: number): number {
+  return 'at' in when ? when.at : now - when.agoMs;
+}
+
+/** Whether nothing can lie between two times, whatever the time is now. */
+export function isEmptyRange({ since, until }: WhenRange): boolean {
+  if (since === undefined || until === undefined) return false;
+  if ('at' in since && 'at' in until) return since.at >= until.at;
+  return 'agoMs' in since && 'agoMs' in until && since.agoMs <= until.agoMs;
+}
+
+/** The end of something as users give it: a moment, or how long from now. Milliseconds. */
+export type Until = { at: number } | { inMs: number };
+
+/** The moment at which it ends. */
+export function endOf(until: Until, now: number): number {
+  return 'at' in until ? until.at : now + until.inMs;
+}
+
+/** Bounds of a time as users give them. */
+export interface WhenRange {
+  since?: When;
+  until?: When;
+}
+
+/** A query with its times as moments. */
+export function withMoments<Query extends WhenRange>(
+  { since, until, ...rest }: Query,
+  now: number,
+): Omit<Query, keyof WhenRange> & { since?: number; until?: number } {
+  return {
+    ...rest,
+    ...(since !== undefined && { since: momentOf(since, now) }),
+    ...(until !== undefined && { until: momentOf(until, now) }),
+  };
+}
