@@ -1,6 +1,6 @@
 import type { ClockStep } from '../core/clock.ts';
 import { createProcessJudge, createPulse, Heartbeats } from '../core/process-judge.ts';
-import type { ProcessView } from '../http/services.ts';
+import type { ProcessView } from '../http/routes/system.ts';
 import type { ProcessInfo, ProcessStore } from '../redis/stores/process-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Clock } from './clock.ts';

@@ -3,7 +3,28 @@ import { fastifyPlugin } from 'fastify-plugin';
 import { z } from 'zod';
 import { refusal } from './problem.ts';
 import { problemAnswer } from './schemas/common.ts';
-import type { KeptAnswer, RepeatService, RepeatedRequest } from './services.ts';
+
+/** An answer that is given again, as it was sent. */
+export interface KeptAnswer {
+  status: number;
+  headers: Record<string, string>;
+  body: string;
+}
+
+/** A request with a key, compared with what came with that key before. */
+type RepeatedRequest =
+  /** None has: its answer is to be kept, or the key given free again where nothing was decided. */
+  | { kind: 'first'; keep(answer: KeptAnswer): Promise<void>; release(): Promise<void> }
+  | { kind: 'repeat'; answer: KeptAnswer }
+  | { kind: 'in_progress' | 'other_request' };
+
+export interface RepeatService {
+  /**
+   * @param asked.scope within which the key is one
+   * @param asked.request all by which one request differs from another
+   */
+  begin(asked: { scope: string[]; key: string; request: string }): Promise<RepeatedRequest>;
+}
 
 type FirstRequest = Extract<RepeatedRequest, { kind: 'first' }>;
 

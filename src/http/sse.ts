@@ -71,7 +71,7 @@ const MAX_STREAMS = 100;
 const MAX_STREAMS_OF_TOKEN = MAX_STREAMS / 4;
 
 /** The slots of event streams, which are limited. */
-export interface StreamSlots {
+interface StreamSlots {
   /**
    * Takes a slot, before anything is awaited: a later count would let any number through.
    * Throws RunwatchError `too_many_streams`, `closing`.

@@ -5,7 +5,7 @@ import { afterEach, expect, test } from '@jest/globals';
 import { startHeartbeat } from '../../src/daemon/heartbeat.ts';
 import { createEndpointGuard } from '../../src/deliver/egress/guard.ts';
 import { createWebhookAgents } from '../../src/deliver/http-post.ts';
-import type { HealthCheck } from '../../src/http/services.ts';
+import type { HealthCheck } from '../../src/http/routes/health.ts';
 import { collectLog } from '../support/collect-log.ts';
 import { waitFor } from '../support/wait-for.ts';
 

@@ -9,26 +9,19 @@ import type { Attempt, Delivery } from '../../src/core/delivery/delivery.ts';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import type { WorkflowPolling } from '../../src/core/cadence/workflow-polling.ts';
 import { ATTENTION_KINDS, type AttentionItem } from '../../src/core/attention.ts';
+import type { Services, WatchQuery, WatchView } from '../../src/http/services.ts';
+import type { Attention, AttentionQuery } from '../../src/http/routes/attention.ts';
+import type { HealthCheck } from '../../src/http/routes/health.ts';
+import type { SourceView } from '../../src/http/routes/sources.ts';
+import type { PollingQuery, WorkflowView } from '../../src/http/routes/workflows.ts';
 import type {
-  Attention,
-  AttentionQuery,
-  DeliveryQuery,
   EndpointHealth,
   EndpointService,
   EndpointTest,
   EndpointView,
-  EventFilter,
-  HealthCheck,
-  LoggedEvent,
-  LogReset,
-  PollingQuery,
-  RedeliverRange,
-  SourceView,
-  Services,
-  WatchQuery,
-  WatchView,
-  WorkflowView,
-} from '../../src/http/services.ts';
+} from '../../src/http/routes/endpoints.ts';
+import type { DeliveryQuery, RedeliverRange } from '../../src/http/routes/deliveries.ts';
+import type { EventFilter, LoggedEvent, LogReset } from '../../src/http/routes/events.ts';
 
 /** The fake services as a test sees them: recorded calls, and answers to give. */
 export interface FakeServices extends Services {

@@ -1,11 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import { DEFAULT_EVENTS } from '../../src/core/event/event.ts';
-import {
-  presentDelivery,
-  presentDeliveryWithAttempts,
-  presentWatch,
-  presentEndpoint,
-} from '../../src/http/present.ts';
+import { presentDelivery } from '../../src/http/present.ts';
+import { presentDeliveryWithAttempts } from '../../src/http/routes/deliveries.ts';
+import { presentWatch } from '../../src/http/routes/watch.ts';
+import { presentEndpoint } from '../../src/http/routes/endpoints.ts';
 import { deliverySchema, deliveryWithAttempts } from '../../src/http/schemas/delivery.ts';
 import { endpointSchema } from '../../src/http/schemas/endpoint.ts';
 import { watchSchema } from '../../src/http/schemas/watch.ts';

@@ -1,3 +1,4 @@
+import type { Alert, AlertState } from '../../core/alert/alert.ts';
 import {
   ATTENTION_KINDS,
   watchNeeds,
@@ -6,22 +7,21 @@ import {
   type AttentionKind,
   type WatchAttention,
 } from '../../core/attention.ts';
-import type { Alert, AlertState } from '../../core/alert/alert.ts';
 import { isOutstanding, type DeliveryState } from '../../core/delivery/delivery.ts';
 import type { StoredEndpoint } from '../../core/delivery/endpoint-state.ts';
 import { shownReceiver } from '../../core/delivery/receiver.ts';
 import type { LinksOf } from '../../core/run/links.ts';
 import { overdueText } from '../../core/source/overdue.ts';
 import { inForce, type Watch } from '../../core/watch/watch.ts';
-import type { Attention, AttentionQuery, AttentionService } from '../../http/services.ts';
+import type { Attention, AttentionQuery, AttentionService } from '../../http/routes/attention.ts';
 import type { AlertStore } from '../../redis/stores/alert-store.ts';
 import type { DeliveryStore, DeliveryCounts } from '../../redis/stores/delivery-store.ts';
 import type { EndpointStore } from '../../redis/stores/endpoint-store.ts';
 import type { WatchStore } from '../../redis/stores/watch-store.ts';
-import { healthOf } from './endpoints.ts';
 import type { Endpoints } from '../endpoints.ts';
 import type { Poller } from '../poller.ts';
 import type { Discovery } from '../source-feed.ts';
+import { healthOf } from './endpoints.ts';
 import { describeTrouble, troubledSources } from './sources.ts';
 
 /** Items of one answer, and at most read of one kind. */

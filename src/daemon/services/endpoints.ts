@@ -18,14 +18,14 @@ import { RunwatchError } from '../../core/errors.ts';
 import { DEFAULT_EVENTS, SYSTEM_EVENT_TYPES, type NewMark } from '../../core/event/event.ts';
 import { changeEndpoint, retryEndpoint, testEndpoint } from '../../deliver/endpoint-control.ts';
 import type { EndpointSecrets } from '../../deliver/secrets/endpoint-secrets.ts';
-import type { EndpointService, EndpointView, EndpointHealth } from '../../http/services.ts';
+import type { EndpointService, EndpointView, EndpointHealth } from '../../http/routes/endpoints.ts';
 import type { DeliveryStore, DeliveryCounts } from '../../redis/stores/delivery-store.ts';
 import type { EndpointStore } from '../../redis/stores/endpoint-store.ts';
 import type { OutboxStore } from '../../redis/stores/outbox-store.ts';
 import type { EndpointFigures } from '../../telemetry/gauges.ts';
 import type { Deliverer } from '../deliverer.ts';
-import type { Endpoints } from '../endpoints.ts';
 import { smtpServer, type Routes } from '../delivery-routes.ts';
+import type { Endpoints } from '../endpoints.ts';
 import type { Unconfigured } from '../unconfigured.ts';
 
 export interface EndpointServiceDependencies {

@@ -1,19 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { assertNever } from '../../core/errors.ts';
 import type { MemoryFigures } from '../../core/memory.ts';
-import type { HealthCheck, HealthService } from '../../http/services.ts';
+import { overdueText, type Overdue } from '../../core/source/overdue.ts';
+import type { HealthCheck, HealthService } from '../../http/routes/health.ts';
 import type { RedisConnections } from '../../redis/connection.ts';
 import type { StoreState } from '../../redis/store-state.ts';
-import { overdueText, type Overdue } from '../../core/source/overdue.ts';
 import type { CheckFigures } from '../../telemetry/gauges.ts';
 import type { Deliverer } from '../deliverer.ts';
 import type { Poller } from '../poller.ts';
 import type { Reload } from '../reload.ts';
 import type { Discovery, UnreadList } from '../source-feed.ts';
-import { failingEndpoints, type FailingEndpoint } from './endpoints.ts';
-import { describeTrouble, troubledSources, type SourceTrouble } from './sources.ts';
 import type { StoreGuard } from '../store-guard.ts';
 import { describeRemnants, type Remnants, type Unconfigured } from '../unconfigured.ts';
+import { failingEndpoints, type FailingEndpoint } from './endpoints.ts';
+import { describeTrouble, troubledSources, type SourceTrouble } from './sources.ts';
 
 interface HealthDependencies {
   redis: Pick<RedisConnections, 'tryWrite'>;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type { Sealer } from '../../deliver/secrets/seal.ts';
-import type { KeptAnswer, RepeatService } from '../../http/services.ts';
+import type { KeptAnswer, RepeatService } from '../../http/idempotency.ts';
 import type { AnswerStore } from '../../redis/stores/answer-store.ts';
 
 const KEEP_MS = 86_400_000;

@@ -1,6 +1,6 @@
 import { isoTime } from '../../core/event/event.ts';
 import type { ClosedSource } from '../../core/source/throttle.ts';
-import type { SourceService, SourceView } from '../../http/services.ts';
+import type { SourceService, SourceView } from '../../http/routes/sources.ts';
 import type { BudgetStore } from '../../redis/stores/budget-store.ts';
 import type { SourceFigures } from '../../telemetry/gauges.ts';
 import type { Poller } from '../poller.ts';

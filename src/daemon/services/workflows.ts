@@ -3,11 +3,11 @@ import type { Config } from '../../config/schema.ts';
 import type { PollingDefaults } from '../../core/cadence/cadence.ts';
 import type { WorkflowKey, WorkflowStatistics } from '../../core/cadence/phase.ts';
 import { workflowPolling, type WorkflowPolling } from '../../core/cadence/workflow-polling.ts';
-import { momentOf } from '../../core/time.ts';
-import type { PollingQuery, PollingService, WorkflowService } from '../../http/services.ts';
-import type { StatisticsStore } from '../../redis/stores/statistics-store.ts';
 import type { LinksOf } from '../../core/run/links.ts';
+import { momentOf } from '../../core/time.ts';
+import type { PollingQuery, PollingService, WorkflowService } from '../../http/routes/workflows.ts';
 import type { RunFiguresStore } from '../../redis/stores/run-figures-store.ts';
+import type { StatisticsStore } from '../../redis/stores/statistics-store.ts';
 
 interface PollingServiceDependencies {
   config: Pick<Config, 'sources' | 'polling'>;

@@ -1,9 +1,31 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { z } from 'zod';
+import type { AttentionItem, AttentionKind } from '../../core/attention.ts';
+import { isoTime } from '../../core/event/event.ts';
 import { LIMITED, sourcesOf } from '../auth.ts';
-import { presentAttention } from '../present.ts';
+import { presentAcknowledgement } from '../present.ts';
 import { attentionPage, attentionQuery } from '../schemas/attention.ts';
 import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
-import type { AttentionService } from '../services.ts';
+
+export interface AttentionQuery {
+  /** Also what a user has acknowledged. */
+  withAcknowledged: boolean;
+  /** Only what is of these sources. */
+  sources?: readonly string[];
+}
+
+/** What needs a person. */
+export interface Attention {
+  /** The oldest 200, oldest first. */
+  items: AttentionItem[];
+  counts: Record<AttentionKind, number>;
+  /** There are more than `counts` say. */
+  isCapped: boolean;
+}
+
+export interface AttentionService {
+  list(query: AttentionQuery): Promise<Attention>;
+}
 
 const listSchema = {
   tags: ['Attention'],
@@ -27,3 +49,33 @@ export const attentionRoute: FastifyPluginAsyncZod<{ attention: AttentionService
     return presentAttention(await attention.list(meant));
   });
 };
+
+/** What needs a person as the API shows it. */
+function presentAttention({ items, counts, isCapped }: Attention): z.output<typeof attentionPage> {
+  const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  return { data: items.map(presentItem), counts, total, total_capped: isCapped };
+}
+
+type AttentionJson = z.output<typeof attentionPage>['data'][number];
+
+function presentItem(item: AttentionItem): AttentionJson {
+  const { kind, since, message, source, endpoint, count, rule, severity } = item;
+  const given = {
+    kind,
+    since: isoTime(since),
+    message,
+    run_id: item.runId,
+    source,
+    workflow_id: item.workflowId,
+    workflow_name: item.workflowName,
+    run_url: item.runUrl,
+    endpoint,
+    count,
+    alert_id: item.alertId,
+    rule,
+    severity,
+    acknowledged: item.acknowledged && presentAcknowledgement(item.acknowledged),
+  };
+  const entries = Object.entries(given).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as AttentionJson;
+}

@@ -1,5 +1,9 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { z } from 'zod';
 import type { TokenConfig } from '../../config/schema.ts';
+import type { Attempt, Delivery, DeliveryState } from '../../core/delivery/delivery.ts';
+import type { CountedPage } from '../../core/page.ts';
+import type { WhenRange } from '../../core/time.ts';
 import {
   LIMITED,
   LIMITED_OR_ADMIN,
@@ -8,12 +12,7 @@ import {
   sourcesMeant,
   sourcesOf,
 } from '../auth.ts';
-import {
-  presentDelivery,
-  presentDeliveryWithAttempts,
-  presentCountedPage,
-  presentRedelivered,
-} from '../present.ts';
+import { presentDelivery, presentCountedPage, presentAttempt } from '../present.ts';
 import { refusal, InvalidRequest } from '../problem.ts';
 import {
   COMMON_PROBLEMS,
@@ -32,8 +31,46 @@ import {
   redeliverOne,
   redeliverRange,
 } from '../schemas/delivery.ts';
-import type { DeliveryService, EndpointService, EndpointView } from '../services.ts';
-import { unknownEndpoint } from './endpoints.ts';
+import { type EndpointService, type EndpointView, unknownEndpoint } from './endpoints.ts';
+
+export interface DeliveryQuery extends WhenRange {
+  /** Any of these. */
+  state?: DeliveryState[];
+  endpoint?: string;
+  /** Of any of these sources; system events have none. */
+  sources?: readonly string[];
+  runId?: string;
+  eventId?: string;
+  limit: number;
+  cursor?: string;
+}
+
+export interface DeliveryService {
+  /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
+  list(query: DeliveryQuery): Promise<CountedPage<Delivery>>;
+  get(id: string): Promise<{ delivery: Delivery; attempts: Attempt[] } | null>;
+  /**
+   * Delivers at once, with the same event id; one that waits is due now.
+   * @param to another endpoint; the event gets a delivery of its own there
+   * @returns the id of the delivery that goes out; null when there is none
+   */
+  redeliver(id: string, to?: string): Promise<string | null>;
+  /** {@link redeliver} for all that match; they go out at a limited rate. @returns how many */
+  redeliverMany(range: RedeliverRange): Promise<number>;
+}
+
+/**
+ * Which deliveries go out again, by when they were created; without a state those that are dead or were
+ * skipped.
+ */
+export interface RedeliverRange extends WhenRange {
+  endpoint?: string;
+  state?: DeliveryState[];
+  /** Of any of these sources. */
+  sources?: readonly string[];
+  /** Another endpoint; then those are meant by default that wait, too. */
+  to?: string;
+}
 
 const tags = ['Deliveries'];
 
@@ -186,4 +223,20 @@ async function refuseUnknown(endpoint: string, views: readonly EndpointView[]): 
   if (/^https?:\/\//i.test(endpoint)) return;
   if (views.some(({ name }) => name === endpoint)) return;
   throw new InvalidRequest([{ path: 'endpoint', message: unknownEndpoint(endpoint, views) }]);
+}
+
+/** A delivery that goes out again: what it takes to follow it. */
+function presentRedelivered(delivery: Delivery): z.output<typeof redelivered> {
+  return { id: delivery.id, event_id: delivery.eventId, state: delivery.state };
+}
+
+/** A delivery shown alone, with everything that was tried. */
+export function presentDeliveryWithAttempts(
+  delivery: Delivery,
+  attempts: readonly Attempt[],
+): z.output<typeof deliveryWithAttempts> {
+  return {
+    ...presentDelivery(delivery),
+    attempts: attempts.map(presentAttempt),
+  };
 }

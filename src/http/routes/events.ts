@@ -2,14 +2,57 @@ import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { RunwatchError } from '../../core/errors.ts';
+import type { AnyEvent, LoggedType } from '../../core/event/event.ts';
+import type { Page } from '../../core/page.ts';
+import type { WhenRange } from '../../core/time.ts';
 import { LIMITED, sourcesMeant } from '../auth.ts';
 import { presentPage } from '../present.ts';
 import { refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { eventPage, eventQuery, streamHeaders, streamQuery } from '../schemas/event.ts';
-import type { EventService, EventFilter, LoggedEvent, LogReset } from '../services.ts';
 import { EVENT_STREAM_TYPE, sendMessages, type StreamLimits, createStreamSlots } from '../sse.ts';
 import type { Tokens } from '../tokens.ts';
+
+/** An event with its place in the log; the cursor grows with every event. */
+export interface LoggedEvent {
+  cursor: string;
+  event: AnyEvent;
+}
+
+/** The store has lost data; a follower goes on from this cursor. */
+export interface LogReset {
+  cursor: string;
+  event: null;
+}
+
+export interface EventFilter {
+  runId?: string;
+  /** Any of these; without them, those of runs. */
+  type?: LoggedType[];
+  /** Of any of these workflows. */
+  workflowId?: string[];
+  /** Of any of these sources. */
+  sources?: readonly string[];
+  /** A cursor, or the id of an event: only what comes after it in the order of the listing. */
+  after?: string;
+}
+
+interface EventQuery extends EventFilter, WhenRange {
+  limit: number;
+  order?: 'oldest' | 'newest';
+}
+
+export interface EventService {
+  /** Oldest first unless asked otherwise. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
+  list(query: EventQuery): Promise<Page<LoggedEvent>>;
+  /** The cursor of the latest event: what a follower of everything new starts from. */
+  position(): Promise<string>;
+  /** What comes after `filter.after`; ends with the signal. */
+  follow(
+    filter: EventFilter & { after: string },
+    signal: AbortSignal,
+  ): AsyncIterable<LoggedEvent | LogReset>;
+}
 
 const listSchema = {
   tags: ['Events'],

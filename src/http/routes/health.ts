@@ -4,7 +4,17 @@ import { messageOf } from '../../core/errors.ts';
 import { refusal } from '../problem.ts';
 import { problemAnswer } from '../schemas/common.ts';
 import { readinessSchema } from '../schemas/system.ts';
-import type { HealthCheck, HealthService } from '../services.ts';
+
+/** `degraded` needs attention but serves; only `failed` makes the process unready. */
+export interface HealthCheck {
+  name: string;
+  status: 'ok' | 'degraded' | 'failed';
+  detail: string;
+}
+
+export interface HealthService {
+  checks(): Promise<HealthCheck[]>;
+}
 
 /** The text of the metrics registry; prom-client's registry is one as `{contentType, render}`. */
 export interface Metrics {

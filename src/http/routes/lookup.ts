@@ -2,8 +2,16 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { canonicalRunId } from '../../core/run/snapshot.ts';
 import { LIMITED, mayConcern, sourcesOf } from '../auth.ts';
 import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
-import { lookupAnswer, lookupQuery } from '../schemas/lookup.ts';
-import type { LookupService } from '../services.ts';
+import { lookupAnswer, lookupQuery, type LookupKind } from '../schemas/lookup.ts';
+
+export interface LookupService {
+  /** An equal id alone; else those that begin so, the newest first. */
+  find(asked: { kind: LookupKind; prefix: string; limit: number }): Promise<{
+    found: { kind: LookupKind; id: string; source?: string }[];
+    /** There are, or may be, others that begin so. */
+    more: boolean;
+  }>;
+}
 
 const schema = {
   tags: ['Watches'],

@@ -1,11 +1,41 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { z } from 'zod';
 import type { TokenConfig } from '../../config/schema.ts';
+import { isoTime } from '../../core/event/event.ts';
+import type { RateLimit } from '../../core/source/limiter.ts';
+import { type Overdue, overdueText } from '../../core/source/overdue.ts';
+import type { ClosedSource } from '../../core/source/throttle.ts';
+import { formatDuration } from '../../core/time.ts';
+import type { StreamFigures } from '../../feed/ports.ts';
 import { LIMITED, mayConcern } from '../auth.ts';
-import { presentSource } from '../present.ts';
+import { timeOrNull } from '../present.ts';
 import { refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
 import { sourceList, sourceParams, sourceSchema } from '../schemas/source.ts';
-import type { SourceService, SourceView } from '../services.ts';
+
+/** A source as users may see it: no key. Times are milliseconds since the epoch. */
+export interface SourceView {
+  name: string;
+  /** Why nothing but probes is asked of it; null while it answers. */
+  closed: ClosedSource | null;
+  /** Since when it has given no valid answer; null while it does. */
+  since: number | null;
+  /** When it last gave a valid answer; null where that is not known. */
+  answeredAt: number | null;
+  limit: RateLimit;
+  /** Requests that count against the limit now. */
+  used: number;
+  /** Its overdue polls; null where they keep up. */
+  overdue: Overdue | null;
+  /** Its event streams. */
+  streams: StreamFigures;
+}
+
+export interface SourceService {
+  list(): Promise<SourceView[]>;
+  /** Lifts a pause; null when there is no such source. */
+  resume(name: string): Promise<SourceView | null>;
+}
 
 /** Lifting a pause is up to operators. */
 const ADMIN = { scope: 'admin' as const, ...LIMITED };
@@ -54,4 +84,41 @@ export const sourceRoutes: FastifyPluginAsyncZod<{ sources: SourceService }> = a
 
 async function shownTo(token: TokenConfig | null, sources: SourceService): Promise<SourceView[]> {
   return (await sources.list()).filter(({ name }) => mayConcern(token, name));
+}
+
+const STATES = {
+  rate_limited: 'paused',
+  unauthorized: 'unauthorized',
+  unreachable: 'unreachable',
+} as const;
+
+/** A source as the API shows it. */
+function presentSource(source: SourceView): z.output<typeof sourceSchema> {
+  const { name, closed, since, answeredAt, limit, used, overdue, streams } = source;
+  return {
+    name,
+    state: closed === null ? 'answering' : STATES[closed.reason],
+    since: closed === null ? null : timeOrNull(since),
+    message: closed?.message ?? null,
+    paused_until: closed === null ? null : isoTime(closed.probeAt),
+    last_answer_at: timeOrNull(answeredAt),
+    rate_limit: { requests: limit.requests, per: formatDuration(limit.perMs), used },
+    overdue: overdue && {
+      polls: overdue.polls,
+      oldest_ms: Math.round(overdue.oldestMs),
+      rate_limit_that_would_do: {
+        requests: overdue.wantedRequests,
+        per: formatDuration(limit.perMs),
+      },
+      message: overdueText(overdue),
+    },
+    streams: {
+      open: streams.open,
+      wanted: streams.wanted,
+      allowed: streams.allowed,
+      refused_until: timeOrNull(streams.refusedUntil),
+      doubted: streams.doubted,
+      known_first: streams.known,
+    },
+  };
 }

@@ -1,8 +1,38 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { isoTime } from '../../core/event/event.ts';
+import type { MemoryFigures } from '../../core/memory.ts';
 import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { processList, storeSchema } from '../schemas/system.ts';
-import type { ProcessService, StoreService } from '../services.ts';
+
+/** What is known of Redis. Null for what it does not say. */
+interface StoreView {
+  server: {
+    version: string;
+    /** What it does when its memory is full; only `noeviction` keeps everything. */
+    policy: string;
+    persistence: 'append_only_file' | 'snapshots' | 'none';
+  } | null;
+  memory: MemoryFigures | null;
+}
+
+export interface StoreService {
+  describe(): Promise<StoreView>;
+}
+
+/** A daemon on this store. Times are milliseconds since the epoch. */
+export interface ProcessView {
+  id: string;
+  name: string;
+  version: string;
+  startedAt: number;
+  heartbeatAt: number;
+  /** By how much the clock of its host is ahead of the store's, ms. */
+  skewMs: number;
+}
+
+export interface ProcessService {
+  list(): Promise<ProcessView[]>;
+}
 
 const tags = ['Processes'];
 

@@ -1,8 +1,19 @@
 import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { shownReceiver } from '../../core/delivery/receiver.ts';
+import { isoTime } from '../../core/event/event.ts';
+import type { ClosedSource } from '../../core/source/throttle.ts';
+import type { Timeline } from '../../core/watch/timeline.ts';
+import type { Subscription, Watch } from '../../core/watch/watch.ts';
 import { LIMITED, LIMITED_OR_ADMIN, mayRead, requireScope, sourcesMeant } from '../auth.ts';
-import { presentPoll, presentReceipt, presentTimeline, presentWatch } from '../present.ts';
+import {
+  presentAcknowledgement,
+  patternsInForce,
+  presentDelivery,
+  presentResult,
+  timeOrNull,
+} from '../present.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
 import {
   acknowledgeRequest,
@@ -20,7 +31,7 @@ import {
   watchParams,
   watchSchema,
 } from '../schemas/watch.ts';
-import type { WatchName, WatchService } from '../services.ts';
+import type { WatchName, WatchService, WatchView } from '../services.ts';
 
 const tags = ['Watches'];
 
@@ -165,7 +176,7 @@ export const acknowledgementRoutes: FastifyPluginAsyncZod<{ watches: WatchServic
       const watch = await watches.acknowledge(named, body);
       if (watch === 'not_found') throw notWatched(params.run_id);
       if (watch === 'past') throw new InvalidRequest([UNTIL_IS_PAST]);
-      return presentReceipt(watch, { mayRead: mayRead(scopes) });
+      return presentReceipt(watch, scopes);
     },
   );
 
@@ -192,4 +203,99 @@ interface NamingRequest extends Pick<FastifyRequest, 'token'> {
 
 function notWatched(runId: string) {
   return refusal('watch_not_found', `the run ${runId} is not watched`);
+}
+
+export type WatchJson = z.output<typeof watchSchema>;
+
+/** A watch as the API shows it. */
+export function presentWatch(watch: WatchView): WatchJson {
+  return {
+    run_id: watch.runId,
+    source: watch.source,
+    state: watch.state,
+    run: watch.run,
+    workflow_name: watch.workflowName,
+    run_url: watch.runUrl,
+    changed_at: isoTime(watch.changedAt),
+    acknowledged: presentAcknowledgement(watch.acknowledged),
+    metadata: watch.metadata,
+    subscriptions: watch.subscriptions.map(presentSubscription),
+    sequence: watch.sequence,
+    polls: watch.polls,
+    registered_at: isoTime(watch.registeredAt),
+    last_polled_at: timeOrNull(watch.lastPolledAt),
+    next_poll_at: timeOrNull(watch.nextPollAt),
+    timeout_at: isoTime(watch.timeoutAt),
+    error: presentError(watch),
+  };
+}
+
+/** A watch as a change of it is answered with. */
+export function presentReceipt(
+  watch: WatchView,
+  scopes: FastifyRequest['scopes'],
+): z.output<typeof watchOrReceipt> {
+  return mayRead(scopes) ? presentWatch(watch) : { run_id: watch.runId, source: watch.source };
+}
+
+/** A webhook's URL is masked, its secret and headers are left out; its patterns are those in force. */
+function presentSubscription(subscription: Subscription): WatchJson['subscriptions'][number] {
+  return subscription.kind === 'endpoint'
+    ? { endpoint: subscription.endpoint }
+    : {
+        url: shownReceiver(subscription.receiver),
+        events: patternsInForce(subscription.events),
+      };
+}
+
+/** Why the state of the run is unknown: it is gone, or not found so far, or polls fail. */
+function presentError({ gone, missing, trouble }: Watch): WatchJson['error'] {
+  if (gone !== null) return { ...gone, since: isoTime(gone.since) };
+  if (missing !== null) {
+    const { code, message, since } = missing;
+    return { code, message, since: isoTime(since) };
+  }
+  return trouble && { code: trouble.kind, message: trouble.message, since: isoTime(trouble.since) };
+}
+
+/** What asking for a poll came to: while its source is closed, when that is tried next. */
+function presentPoll({ closed }: { closed: ClosedSource | null }): z.output<typeof pollAnswer> {
+  return {
+    paused_until: closed === null ? null : isoTime(closed.probeAt),
+    message: closed?.message ?? null,
+  };
+}
+
+type TimelineJson = z.output<typeof timelineSchema>;
+
+/** A timeline as the API shows it. */
+function presentTimeline(timeline: Timeline): TimelineJson {
+  return {
+    states: timeline.states.map(({ at, until, status, progress }) => ({
+      at: isoTime(at),
+      until: until === null ? null : isoTime(until),
+      status,
+      progress,
+    })),
+    polls: timeline.polls.map(({ at, mode, outcome, durationMs, lagMs }) => ({
+      at: isoTime(at),
+      kind: mode,
+      outcome,
+      duration_ms: durationMs,
+      lag_ms: lagMs,
+    })),
+    events: timeline.events.map(presentTimedEvent),
+    deliveries: timeline.deliveries.map(({ delivery, attempts, split }) => ({
+      ...presentDelivery(delivery),
+      relay_ms: split.relayMs,
+      receiver_ms: split.receiverMs,
+      attempts: attempts.map((one) => ({ at: isoTime(one.at), ...presentResult(one) })),
+    })),
+    truncated: timeline.isCut,
+  };
+}
+
+function presentTimedEvent({ event, split }: Timeline['events'][number]) {
+  const { detected_at: at } = event.data;
+  return { ...event, at, waiting_ms: split.waitingMs, poll_ms: split.pollMs };
 }

@@ -1,12 +1,13 @@
+import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import type { InputIssue } from '../../core/errors.ts';
 import { KNOWN_STATUSES } from '../../core/run/snapshot.ts';
 import type { WatchRequest } from '../../core/watch/register.ts';
 import type { Watch } from '../../core/watch/watch.ts';
-import { LIMITED, mayRead, sourcesMeant, sourcesOf } from '../auth.ts';
+import { LIMITED, sourcesMeant, sourcesOf } from '../auth.ts';
 import { MAX_ISSUES, parse } from '../errors.ts';
-import { presentCountedPage, presentRegistered, presentWatch } from '../present.ts';
+import { presentCountedPage } from '../present.ts';
 import { InvalidRequest, summaryOf } from '../problem.ts';
 import { BODY_PROBLEMS, COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import {
@@ -18,6 +19,7 @@ import {
   batchResults,
 } from '../schemas/watch.ts';
 import type { WatchService, WatchResult } from '../services.ts';
+import { presentWatch, presentReceipt } from './watch.ts';
 
 const tags = ['Watches'];
 
@@ -62,7 +64,7 @@ export const watchesRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = a
     if (result === undefined) throw new Error('a registration without a result');
     if (result.kind === 'invalid') throw new InvalidRequest(result.issues);
     if (result.kind === 'created') reply.code(201).header('location', pathOf(result.watch));
-    return presentRegistered(result, { mayRead: mayRead(scopes) });
+    return presentRegistered(result, scopes);
   });
 
   const listRoute = { schema: listSchema, config: LIMITED, preValidation: gatherMetadata };
@@ -162,7 +164,6 @@ export const watchBatchRoute: FastifyPluginAsyncZod<{ watches: WatchService }> =
 ) => {
   const batchRoute = { schema: batchSchema, config: LIMITED };
   app.post('/watches/batch', batchRoute, async ({ body, token, scopes }) => {
-    const shown = { mayRead: mayRead(scopes) };
     const parsed = body.watches.map((item) => parse(watchRequest, item));
     const good = parsed.flatMap((item) => (item.ok ? [toWatchRequest(item.value)] : []));
     const outcomes = good.length === 0 ? [] : await watches.register(good, sourcesOf(token));
@@ -170,7 +171,7 @@ export const watchBatchRoute: FastifyPluginAsyncZod<{ watches: WatchService }> =
     const results = parsed.map((item, index) => {
       const given: GivenItem = { index, runId: givenRunId(body.watches[index]) };
       if (!item.ok) return invalid(given, item.issues);
-      return presentOutcome(given, registered.next().value, shown);
+      return presentOutcome(given, registered.next().value, scopes);
     });
     return { results: limitProblems(results) };
   });
@@ -196,12 +197,12 @@ interface GivenItem {
 function presentOutcome(
   item: GivenItem,
   outcome: WatchResult | undefined,
-  shown: { mayRead: boolean },
+  scopes: FastifyRequest['scopes'],
 ): BatchResult {
   if (outcome === undefined) throw new Error('a registration without a result');
   if (outcome.kind === 'invalid') return invalid(item, outcome.issues);
   const status = outcome.kind === 'created' ? 201 : 200;
-  return { run_id: item.runId, status, watch: presentRegistered(outcome, shown) };
+  return { run_id: item.runId, status, watch: presentRegistered(outcome, scopes) };
 }
 
 function invalid({ index, runId }: GivenItem, issues: InputIssue[]): BatchResult {
@@ -216,4 +217,17 @@ function invalid({ index, runId }: GivenItem, issues: InputIssue[]): BatchResult
 function givenRunId(item: unknown): string | null {
   const { run_id: runId } = (item ?? {}) as { run_id?: unknown };
   return typeof runId === 'string' ? runId : null;
+}
+
+type Registered = Exclude<WatchResult, { kind: 'invalid' }>;
+
+/** A watch as its registration is answered with; what others gave is left out where the token may not read. */
+function presentRegistered(
+  { watch, webhookSecret }: Registered,
+  scopes: FastifyRequest['scopes'],
+): z.output<typeof registration> {
+  return {
+    ...presentReceipt(watch, scopes),
+    ...(webhookSecret !== null && { webhook_secret: webhookSecret }),
+  };
 }

@@ -1,12 +1,55 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { LIMITED, sourcesMeant } from '../auth.ts';
+import type { z } from 'zod';
+import type { WorkflowPolling, PollingPerRun } from '../../core/cadence/workflow-polling.ts';
 import { isoTime } from '../../core/event/event.ts';
-import { failureRate, quantile } from '../../core/watch/run-figures.ts';
-import { COMMON_PROBLEMS, jsonAnswer, CURSOR_PROBLEMS, problemAnswer } from '../schemas/common.ts';
-import { workflowList, workflowQuery, pollingPage, pollingQuery } from '../schemas/workflow.ts';
-import type { WorkflowService, WorkflowView, PollingService } from '../services.ts';
-import { presentPage, presentPolling } from '../present.ts';
+import type { Page } from '../../core/page.ts';
+import type { When } from '../../core/time.ts';
+import { failureRate, quantile, type RunFigures } from '../../core/watch/run-figures.ts';
+import type { Profile } from '../../core/watch/watch.ts';
+import { LIMITED, sourcesMeant } from '../auth.ts';
+import { presentPage } from '../present.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
+import { COMMON_PROBLEMS, jsonAnswer, CURSOR_PROBLEMS, problemAnswer } from '../schemas/common.ts';
+import {
+  workflowList,
+  workflowQuery,
+  pollingPage,
+  pollingQuery,
+  type workflowPollingSchema,
+} from '../schemas/workflow.ts';
+
+export interface PollingQuery {
+  workflowId?: string;
+  /** One, unless a workflow is named; absent, all. */
+  sources?: readonly string[];
+  limit: number;
+  cursor?: string;
+}
+
+/** A workflow as users may see it. */
+export interface WorkflowView {
+  source: string;
+  workflowId: string;
+  name: string | null;
+  figures: RunFigures;
+  /** Active watches by the status of their runs. */
+  active: Record<string, number>;
+}
+
+export interface WorkflowService {
+  /** Workflows of which runs are active, or have ended since a time; that of the answer is earlier. */
+  list(query: {
+    since?: When;
+    sources?: readonly string[];
+  }): Promise<{ since: number; workflows: WorkflowView[] }>;
+}
+
+export interface PollingService {
+  /** The profile that expectations are for: that of watches which name none. */
+  profile: Profile;
+  /** The latest to become known first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
+  list(query: PollingQuery): Promise<Page<WorkflowPolling>>;
+}
 
 const listSchema = {
   tags: ['Watches'],
@@ -98,4 +141,31 @@ function total(counts: Record<string, number>): number {
 function unknownWorkflow(workflowId: string, source: string | undefined): string {
   const where = source === undefined ? '' : ` of source ${source}`;
   return `nothing is known of workflow ${workflowId}${where}: no run of it was watched to its end yet; GET /v1/watches?workflow_id= lists its watches, GET /v1/polling the workflows that are known`;
+}
+
+/** What is known of a workflow as the API shows it. */
+function presentPolling(
+  { source, workflowId, runs, states, duration, measured, expected }: WorkflowPolling,
+  profile: Profile,
+): z.output<typeof workflowPollingSchema> {
+  return {
+    source,
+    workflow_id: workflowId,
+    runs,
+    states,
+    duration: duration && {
+      median_ms: milliseconds(duration.median),
+      p90_ms: milliseconds(duration.p90),
+    },
+    measured: measured && presentPerRun(measured),
+    expected: expected && { ...presentPerRun(expected), profile },
+  };
+}
+
+function presentPerRun({ requests, delayS }: PollingPerRun) {
+  return { requests: Math.round(requests * 100) / 100, delay_ms: milliseconds(delayS) };
+}
+
+function milliseconds(seconds: number): number {
+  return Math.round(seconds * 1_000);
 }

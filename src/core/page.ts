@@ -1,0 +1,13 @@
+/** A page of a listing. `nextCursor` is opaque, and null on the last page. */
+export interface Page<Item> {
+  items: Item[];
+  nextCursor: string | null;
+}
+
+/** A page that says how many there are on all pages. */
+export interface CountedPage<Item> extends Page<Item> {
+  /** Up to 10,000. */
+  total: number;
+  /** There are more than that, or the search for them ended before it had examined all. */
+  isCapped: boolean;
+}
