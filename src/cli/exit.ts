@@ -11,6 +11,7 @@ const USAGE = new Set([
   'config_invalid',
   'invalid_config',
   'data_directory_untrusted',
+  'data_directory_unusable',
   'encryption_key_lost',
   'kept_secret_untrusted',
   'schema_unknown',

@@ -36,8 +36,14 @@ function resolveEndpoint(endpoint: EndpointConfig, place: Place): EndpointConfig
   return { ...endpoint, tls: Object.fromEntries(paths) };
 }
 
+/** `/` for a user that the system does not know, as in a container with an id of its own. */
 function home(env: NodeJS.ProcessEnv): string {
-  return env['HOME'] || homedir();
+  try {
+    // An empty HOME makes an empty home directory.
+    return env['HOME'] || homedir() || '/';
+  } catch {
+    return '/';
+  }
 }
 
 /** `$XDG_DATA_HOME/runwatch`, else `~/.local/share/runwatch` (XDG Base Directory Specification 0.8). */

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { stat, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { access, constants, stat, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { distrust, ownUids } from '../config/read-file.ts';
@@ -27,6 +27,23 @@ export async function checkDataDirectory(path: string): Promise<void> {
   throw new RunwatchError(`the data directory is not used: ${reason}, ${remedy}`, {
     code: 'data_directory_untrusted',
   });
+}
+
+/**
+ * Makes the data directory unless it exists, for a part that cannot do without one.
+ * @throws RunwatchError `data_directory_unusable`, with the cure
+ */
+export async function needDataDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    await access(path, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw new RunwatchError(
+      `the data directory ${path} cannot be written (${messageOf(error)}): set RUNWATCH_DATA_DIR to ` +
+        'a directory that this user may write to, or REDIS_URL to a Redis that runs already',
+      { code: 'data_directory_unusable', cause: error },
+    );
+  }
 }
 
 const schema = z.object({ epoch: z.string(), events: z.number(), watches: z.number() });

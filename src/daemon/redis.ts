@@ -10,6 +10,7 @@ import { startEmbeddedRedis } from '../redis/embedded/server.ts';
 import { serverTraits, type ServerTraits } from '../redis/server-check.ts';
 import type { RedisSettings } from '../redis/redis-target.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { needDataDirectory } from './data-directory.ts';
 
 interface OpenRedisOptions {
   config: Config;
@@ -78,6 +79,7 @@ function configured({ redis }: Config): RedisSettings {
 }
 
 async function embedded({ config, log, lifecycle }: OpenRedisOptions): Promise<string> {
+  await needDataDirectory(config.data_dir);
   const server = await startEmbeddedRedis({
     dataDir: config.data_dir,
     ownDirs: privateDirectories(),

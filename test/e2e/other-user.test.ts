@@ -101,6 +101,19 @@ describe('files planted by another user of the machine', () => {
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining(sentence)]);
   });
 
+  test('a user without a home and an entry in /etc/passwd is told to name a data directory', async () => {
+    if (!asRoot) return;
+    const nowhere = { HOME: '', NOXUS_API_KEY: API_KEY };
+    const unknown = { uid: 1_000_650_000, gid: 0, cwd: shared };
+    const { exitCode, stderr } = await runBuiltCli(['serve'], nowhere, unknown);
+    expect([exitCode, stderr]).toEqual([
+      2,
+      expect.stringMatching(
+        /^error: the data directory \/\S+ cannot be written \(EACCES.+RUNWATCH_DATA_DIR/,
+      ),
+    ]);
+  });
+
   test('a lock of another user in /tmp does not delay the bootstrap', async () => {
     if (!asRoot) return;
     const checkout = join(shared, 'checkout');

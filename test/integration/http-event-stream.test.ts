@@ -66,6 +66,7 @@ describe('the stream of events', () => {
   it('the event stream sends each event as it happens, with its cursor and type', async () => {
     const response = await server.fetch('/v1/events/stream');
     expect(response.headers.get('content-type')).toBe('text/event-stream');
+    expect(response.headers.get('x-accel-buffering')).toBe('no');
     expect(response.headers.get('cache-control')).toBe('no-store');
     expect(response.headers.get('x-content-type-options')).toBe('nosniff');
     await waitFor(() => server.services.followers === 1);

@@ -5,6 +5,7 @@ import { expect, test } from '@jest/globals';
 import { format, resolveConfig } from 'prettier';
 import { parse } from 'yaml';
 import { referencePages } from '../../scripts/docs.ts';
+import { configSchema } from '../../src/config/schema.ts';
 import { CHECKS } from '../../src/daemon/services/health.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 
@@ -86,6 +87,14 @@ test('the rights that the documentation gives to a user of Redis are those that 
   const [, rights = ''] = /const rights = \[(.+)\];/.exec(tested) ?? [];
   const words = [...rights.matchAll(/'([^']+)'/g)].map(([, word = '']) => word);
   expect(documented).toBe(words.join(' ').replaceAll('{connection}', '{runwatch}'));
+});
+
+test('the chart takes each key of the configuration but the data directory, which is a volume', async () => {
+  const values = JSON.parse(await read('deploy/helm/runwatch/values.schema.json')) as {
+    properties: { config: { properties: Record<string, unknown> } };
+  };
+  const keys = Object.keys(configSchema.shape).filter((key) => key !== 'data_dir');
+  expect(Object.keys(values.properties.config.properties).toSorted()).toEqual(keys.toSorted());
 });
 
 test('the chart has the alert rules of deploy/prometheus', async () => {

@@ -131,7 +131,9 @@ export const eventStreamRoute: FastifyPluginAsyncZod<EventStreamOptions> = async
     if (stream.signal.aborted) throw refusal('closing', 'this process is ending; connect again');
     if (reply.sent) return;
 
-    reply.type(EVENT_STREAM_TYPE).header(POSITION_HEADER, following.after).hijack();
+    reply.type(EVENT_STREAM_TYPE).header(POSITION_HEADER, following.after);
+    // nginx holds back what comes in pieces unless it is told not to.
+    reply.header('x-accel-buffering', 'no').hijack();
     reply.raw.writeHead(200, reply.getHeaders() as OutgoingHttpHeaders);
     try {
       const messages = toMessages(events.follow(following, stream.signal));
