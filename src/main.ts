@@ -158,7 +158,7 @@ function write(line: string): void {
 
 async function createRunReader(settings: RunReaderSettings): Promise<RunReader> {
   const { createNoxusClient } = await import('./noxus/client.ts');
-  const { createEventStreams } = await import('./noxus/stream.ts');
+  const { createEventStreams } = await import('./noxus/event-stream.ts');
   const client = createNoxusClient(settings);
   const streams = createEventStreams({ ...settings, now: Date.now });
   return {

@@ -92,7 +92,7 @@ export async function untilAborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Follows the event stream of a run until it ends; see `noxus/stream.ts`. */
+/** Follows the event stream of a run until it ends; see `noxus/event-stream.ts`. */
 export type FollowRun = (
   runId: string,
   listener: {

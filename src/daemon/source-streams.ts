@@ -6,7 +6,7 @@ import { latestReadAt } from '../core/feed/member.ts';
 import { NodeNames } from '../feed/node-names.ts';
 import { StreamFeed } from '../feed/stream-feed.ts';
 import type { StreamSchedule } from '../feed/ports.ts';
-import { createEventStreams } from '../noxus/stream.ts';
+import { createEventStreams } from '../noxus/event-stream.ts';
 import { faultLog } from './faults.ts';
 import type { Source, SourceDependencies } from './source.ts';
 

@@ -1,8 +1,9 @@
+import type { ReadMove } from '../core/feed/event-stream.ts';
 import { jitterAround, type Random } from '../core/backoff.ts';
 import type { SeenWatch } from '../core/cadence/cadence.ts';
 import type { StoredWatch, WatchKey } from '../core/watch/watch.ts';
 import type { FollowedRun } from './followed-run.ts';
-import type { ReadMove, StreamSchedule, StreamStore } from './ports.ts';
+import type { StreamSchedule, StreamStore } from './ports.ts';
 
 /** Spread of reads that are moved, as a share. */
 const SPREAD = 0.1;

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fullJitter, type Random } from '../core/backoff.ts';
+import type { StreamEnd, StreamNote } from '../core/feed/event-stream.ts';
 import type { StreamOutcome } from '../core/feed/stream-capacity.ts';
 import {
   heard,
@@ -14,7 +15,7 @@ import type { RunNodes } from '../core/run/nodes.ts';
 import { isTerminalStatus, type RunSnapshot } from '../core/run/snapshot.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { Permit } from '../poll/source-limiter.ts';
-import type { EventStreams, StreamEnd, StreamNote } from './ports.ts';
+import type { EventStreams } from './ports.ts';
 
 /** From the break of a stream until it is opened again. */
 const REOPEN = { baseMs: 1_000, maxMs: 60_000 };

@@ -1,3 +1,4 @@
+import type { HeldStream, ReadMove, StreamEnd, StreamListener } from '../core/feed/event-stream.ts';
 import type { PageName } from '../core/feed/page-name.ts';
 import type { FeedRecord, PageRecord, PageTrace, StoredPlan } from '../core/feed/record.ts';
 import type { ListOutcome, ListQuestion, RunList } from '../core/feed/run-list.ts';
@@ -72,44 +73,11 @@ export interface PageReport {
   nextAt: number;
 }
 
-/** Why a stream is over; see `noxus/stream.ts`. */
-export type StreamEnd =
-  | { kind: 'ended' | 'silent' | 'garbage' | 'too_large' | 'closed' }
-  | { kind: 'refused'; status: number }
-  | { kind: 'throttled'; status: number; retryAfterMs: number | null }
-  | { kind: 'failed'; status: number | null };
-
-/** What one event says of a run. Null for what it does not name. */
-export interface StreamNote {
-  status: string | null;
-  nodes: RunNodes | null;
-  /** Resumes the stream behind this event. */
-  redisId: string | null;
-}
-
 /** Event streams of one source. */
 export interface EventStreams {
-  follow(
-    runId: string,
-    listener: {
-      /** The last event that was taken in; null for none. */
-      etag: string | null;
-      onLive: () => void;
-      onNote: (note: StreamNote) => void;
-      /** Closes the stream. */
-      signal: AbortSignal;
-    },
-  ): Promise<StreamEnd>;
+  follow(runId: string, listener: StreamListener): Promise<StreamEnd>;
   /** Sends another API key from now on. */
   useApiKey(apiKey: string): void;
-}
-
-/** A stream as other processes see it. */
-interface HeldStream {
-  process: string;
-  /** Whether it stands in for the reads of its run. */
-  isRelied: boolean;
-  nodes: RunNodes | null;
 }
 
 /** Which runs have streams, of all processes. */
@@ -118,10 +86,6 @@ export interface StreamSurvey {
   /** Whether the reads of a run are left to its stream. */
   isRelied(runId: string): boolean;
 }
-
-/** Moves the next read of a run: later only while its watch has this version. */
-export type ReadMove =
-  { to: 'earlier'; inMs: number } | { to: 'later'; inMs: number; version: number };
 
 /** The event streams of all processes, and how far they are believed. */
 export interface StreamStore {

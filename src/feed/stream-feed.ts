@@ -1,4 +1,5 @@
 import type { Random } from '../core/backoff.ts';
+import type { StreamEnd } from '../core/feed/event-stream.ts';
 import { PLAN_MEMBER, parseStreamMember } from '../core/feed/page-name.ts';
 import { judgedLate, transitionKind, type TransitionKind } from '../core/feed/stream-hint.ts';
 import {
@@ -24,7 +25,6 @@ import { HintReads } from './hint-reads.ts';
 import type {
   EventStreams,
   PagePermit,
-  StreamEnd,
   StreamFigures,
   StreamSchedule,
   StreamState,

@@ -87,7 +87,7 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
   const attempt = async (runId: string, deadline: Deadline, onSent?: () => void) => {
     const path = `v1/runs/${encodeURIComponent(runId)}`;
     const body = new RunBody(RUN_FIELDS);
-    const request = transport.get(path, deadline, body.take, { onSent });
+    const request = transport.get(path, deadline, body.take, onSent);
     const reply = await timed('run', request, onRequest);
     deadline.throwIfAbandoned();
     return { reply, body };

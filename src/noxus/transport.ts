@@ -1,32 +1,14 @@
-import http, { validateHeaderValue, type IncomingHttpHeaders } from 'node:http';
-import https from 'node:https';
-import { got, RequestError, type Request, type RequestFunction, type Response } from 'got';
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
+import { got, RequestError, type Request } from 'got';
 import { formatDuration } from '../core/time.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
-import { requestTarget } from '../core/request-target.ts';
 import type { Deadline } from '../deadline.ts';
-import { tunnelled } from '../tunnel.ts';
+import { openConnections, type ConnectionOptions } from './connections.ts';
 import { networkFailure, timedOutPhase, type Failure, type Progress } from './errors.ts';
 
-/** How long an idle connection is kept, ms; a shorter `Keep-Alive` hint of the server wins. */
-const IDLE_CONNECTION_MS = 90_000;
-
-export interface TransportOptions {
-  baseUrl: string;
-  apiKey: string;
+export interface TransportOptions extends ConnectionOptions {
   /** Time for one call in all, ms. */
   timeoutMs: number;
-  userAgent: string;
-  /** Most connections at once; requests beyond it wait in line. */
-  maxSockets: number;
-  /** The authorities that are trusted, in PEM, in place of those that Node knows. */
-  ca?: string | undefined;
-  /** An HTTP proxy that all connections go through. */
-  proxy?: string | undefined;
-  /** False where a compressed answer would come late, as a stream of events does. */
-  isCompressed?: boolean;
-  /** @default 'application/json' */
-  accept?: string;
 }
 
 /**
@@ -35,24 +17,13 @@ export interface TransportOptions {
  */
 type TakePiece = (piece: Buffer, status: number) => boolean;
 
-interface RequestListener {
-  /** Called when the request has left this host. */
-  onSent?: (() => void) | undefined;
-  /** Called with status and content type, before any of the body. */
-  onAnswer?: (status: number, type: string) => void;
-}
-
 export interface Transport {
   /**
    * Sends one GET and hands on the body of the answer piece by piece, for it may be too large to be
    * held. Never retries, never follows redirects: the API key goes to no other host.
+   * @param onSent called when the request has left this host
    */
-  get: (
-    path: string,
-    deadline: Deadline,
-    take: TakePiece,
-    listener?: RequestListener,
-  ) => Promise<Reply>;
+  get: (path: string, deadline: Deadline, take: TakePiece, onSent?: () => void) => Promise<Reply>;
   readonly apiKey: string;
   /** Sends another API key from now on. */
   useApiKey: (apiKey: string) => void;
@@ -66,38 +37,27 @@ export interface Transport {
  * @throws RunwatchError `invalid_source` when no request could ever be made with these options
  */
 export function createTransport(options: TransportOptions): Transport {
-  const base = parseBase(options.baseUrl);
-  assertHeaderValue(options.apiKey);
-  const agent =
-    base.protocol === 'https:'
-      ? { https: withProxy(new https.Agent(poolOf(options)), options) }
-      : { http: withProxy(new http.Agent(poolOf(options)), options) };
+  const { base, request: connect, close } = openConnections(options);
   let { apiKey } = options;
   let client = got.extend({
-    agent,
     headers: {
       'x-api-key': apiKey,
       'user-agent': options.userAgent,
-      accept: options.accept ?? 'application/json',
-      'accept-encoding': (options.isCompressed ?? true) ? 'gzip, br' : 'identity',
+      accept: 'application/json',
+      'accept-encoding': 'gzip, br',
     },
     throwHttpErrors: false,
     decompress: true,
     followRedirect: false,
     retry: { limit: 0 },
-    request: requestLean,
+    request: (url, { headers }) => connect(url, headers as OutgoingHttpHeaders),
   });
   const sent = { base, timeoutMs: options.timeoutMs };
 
   return {
-    get: (path, deadline, take, { onSent, onAnswer } = {}) => {
+    get: (path, deadline, take, onSent) => {
       const request = client.stream(base.href + path);
       if (onSent !== undefined) request.once('request', (made) => made.once('finish', onSent));
-      if (onAnswer !== undefined) {
-        request.once('response', ({ statusCode, headers }: Response) =>
-          onAnswer(statusCode, headers['content-type'] ?? ''),
-        );
-      }
       return replyOf(request, { deadline, take, sent });
     },
     get apiKey() {
@@ -107,36 +67,8 @@ export function createTransport(options: TransportOptions): Transport {
       apiKey = next;
       client = client.extend({ headers: { 'x-api-key': apiKey } });
     },
-    close: () => (agent.https ?? agent.http)?.destroy(),
+    close,
   };
-}
-
-function poolOf({ maxSockets, ca }: TransportOptions) {
-  return {
-    keepAlive: true,
-    maxSockets,
-    maxFreeSockets: maxSockets,
-    timeout: IDLE_CONNECTION_MS,
-    ...(ca !== undefined && { ca }),
-  };
-}
-
-function withProxy<Agent extends http.Agent>(agent: Agent, { proxy }: TransportOptions): Agent {
-  if (proxy === undefined) return agent;
-  const secure = agent instanceof https.Agent;
-  agent.createConnection = tunnelled(agent.createConnection.bind(agent), proxy, { secure });
-  return agent;
-}
-
-/**
- * Makes a request with no more options than it needs: Node copies them several times, and copying all
- * that got offers is a fifth of what a poll costs (`bench -- poll`).
- */
-const requestLean: RequestFunction = (url, { agent, headers }) =>
-  clientOf(url).request({ ...requestTarget(url), agent, headers });
-
-function clientOf({ protocol }: URL): typeof http | typeof https {
-  return protocol === 'https:' ? https : http;
 }
 
 /** @returns isCut */
@@ -165,30 +97,6 @@ async function replyOf(
     const { statusCode = null, headers = null } = request.response ?? {};
     const failure = timedOut(request.timings, sent);
     return { kind: 'broken', status: statusCode, headers, failure };
-  }
-}
-
-/** The base as a URL with a path that ends in a slash, without query and fragment. */
-function parseBase(baseUrl: string): URL {
-  const base = URL.canParse(baseUrl) ? new URL(baseUrl) : null;
-  if (base === null || !/^https?:$/.test(base.protocol)) {
-    throw new RunwatchError('the base URL of a source must be an http:// or https:// URL', {
-      code: 'invalid_source',
-    });
-  }
-  base.search = '';
-  base.hash = '';
-  base.pathname = base.pathname.replace(/\/*$/, '/');
-  return base;
-}
-
-function assertHeaderValue(apiKey: string): void {
-  try {
-    validateHeaderValue('x-api-key', apiKey);
-  } catch {
-    throw new RunwatchError('the API key holds characters that no HTTP header can carry', {
-      code: 'invalid_source',
-    });
   }
 }
 

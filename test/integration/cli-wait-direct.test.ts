@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { createEventStreams } from '../../src/noxus/stream.ts';
+import { createEventStreams } from '../../src/noxus/event-stream.ts';
 import { createNoxusClient } from '../../src/noxus/client.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { createDirectObserver } from '../../src/cli/wait/direct-observer.ts';

@@ -15,7 +15,7 @@ const IN_A_ROW: Record<TransitionKind, number> = {
   resumed: 10,
 };
 
-/** One run in so many keeps its cadence, so that streams that fall silent are noticed. */
+/** The share of runs that are exceptions, each kind of exception. */
 const ONE_IN = 20;
 
 /** So many transitions in a row that no stream reported show that streams are not worth their request. */
@@ -74,7 +74,7 @@ export function doubtedKinds(trust: StreamTrust, workflowId: string | null): Tra
 
 /** Whether the stream of a run may stand in for the reads of its cadence. */
 export function isEarned(trust: StreamTrust, { run, runId }: Pick<Watch, 'run' | 'runId'>) {
-  if (run === null || sumOf(runId) % ONE_IN === 0) return false;
+  if (run === null || keepsCadence(runId)) return false;
   const workflowId = run.workflow_id;
   const shown = historyOf(trust, workflowId);
   const hasShown = TRANSITION_KINDS.some((kind) => shown[kind] !== undefined);
@@ -95,6 +95,11 @@ export function isHopeful(
   const all = Object.values(kinds).join('');
   const isReporting = all.includes('1') || all.length < HOPELESS;
   return (isReporting && !isLying(hint)) || isSample(runId);
+}
+
+/** One run in so many keeps its cadence, so that streams that fall silent are noticed. */
+export function keepsCadence(runId: string): boolean {
+  return sumOf(runId) % ONE_IN === 0;
 }
 
 /** One run in so many gets a stream although streams are not worth while, to see when they are again. */

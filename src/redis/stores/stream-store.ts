@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import type { HeldStream, ReadMove } from '../../core/feed/event-stream.ts';
 import { NEW_CAPACITY, type StreamCapacity } from '../../core/feed/stream-capacity.ts';
 import type { TransitionKind } from '../../core/feed/stream-hint.ts';
 import {
@@ -21,17 +22,6 @@ const CHUNK = 500;
 const KEPT_MS = 2_592_000_000;
 
 const CAPACITY = 'capacity';
-
-/** What a stream is to other processes. */
-interface HeldStream {
-  process: string;
-  /** Whether it stands in for the reads of its run. */
-  isRelied: boolean;
-  nodes: RunNodes | null;
-}
-
-/** Moves the next read of a run: later only while its watch has this version. */
-type ReadMove = { to: 'earlier'; inMs: number } | { to: 'later'; inMs: number; version: number };
 
 /** Which of the runs that are given back are read, and the time from one read to the next, ms. */
 interface ReadsAfter {

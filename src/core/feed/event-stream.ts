@@ -1,0 +1,46 @@
+import type { RunNodes } from '../run/nodes.ts';
+
+/** What one event of a run's stream says. Null for what it does not name. */
+export interface StreamNote {
+  status: string | null;
+  nodes: RunNodes | null;
+  /** Resumes the stream behind this event. */
+  redisId: string | null;
+}
+
+/** Why a stream is over. */
+export type StreamEnd =
+  /** The server ended it, as it does when the run completes or fails, or the connection broke. */
+  | { kind: 'ended' }
+  /** Nothing came for too long. */
+  | { kind: 'silent' }
+  /** What came is no stream of a run's events, or more than is taken in. */
+  | { kind: 'garbage' | 'too_large' }
+  /** There is none: another status, or an answer of another type. */
+  | { kind: 'refused'; status: number }
+  /** Too many requests; null where it is not said for how long. */
+  | { kind: 'throttled'; status: number; retryAfterMs: number | null }
+  /** A fault, or no answer. */
+  | { kind: 'failed'; status: number | null }
+  | { kind: 'closed' };
+
+export interface StreamListener {
+  /** The last event that was taken in; null for none. */
+  etag: string | null;
+  onLive: () => void;
+  onNote: (note: StreamNote) => void;
+  /** Closes the stream. */
+  signal: AbortSignal;
+}
+
+/** A stream as other processes see it. */
+export interface HeldStream {
+  process: string;
+  /** Whether it stands in for the reads of its run. */
+  isRelied: boolean;
+  nodes: RunNodes | null;
+}
+
+/** Moves the next read of a run: later only while its watch has this version. */
+export type ReadMove =
+  { to: 'earlier'; inMs: number } | { to: 'later'; inMs: number; version: number };
