@@ -99,6 +99,8 @@ export class StreamFeed {
   private readonly backstops: Backstops;
   private readonly holders: StreamHolders;
   private trust: StreamTrust = NO_TRUST;
+  /** Reads that something asked for and that were due at the last count. */
+  private prompt = 0;
   private tended = 0;
   private isStopped = false;
 
@@ -107,7 +109,7 @@ export class StreamFeed {
       ...deps,
       trust: () => this.trust,
       isOpen: (runId) => this.open.has(runId),
-      isBehind: () => this.isBehind(),
+      hintsWaitMs: () => this.hintsWaitMs(),
     });
     this.hintReads = new HintReads({
       ...deps,
@@ -142,8 +144,8 @@ export class StreamFeed {
     const runId = parseStreamMember(claim.member);
     const [stored] = await this.deps.watches.getMany([{ source: this.deps.source, runId }]);
     const watch = stored?.watch;
-    const isWanted = watch !== undefined && this.openings.isWanted(watch);
-    const run = isWanted ? await this.start(watch, permit) : null;
+    const isDue = watch !== undefined && this.openings.isDue(watch);
+    const run = isDue ? await this.start(watch, permit) : null;
     if (run === null) permit.giveBack();
     await this.deps.schedule.release(claim, 'never');
   }
@@ -251,13 +253,21 @@ export class StreamFeed {
 
   /** Hints that wait call for lists; streams that go on while more are wanted, for more of them. */
   private async keepUp(): Promise<void> {
-    if (await this.isBehind()) return this.deps.schedule.expedite([PLAN_MEMBER]);
+    const { schedule } = this.deps;
+    this.prompt = this.hasHints() ? await schedule.countPrompt() : 0;
+    if (this.hintsWaitMs() > BACKLOG_MS) return schedule.expedite([PLAN_MEMBER]);
     this.openings.goOn([...this.open.values()].some(({ liveAt }) => liveAt !== null));
     await this.openings.pump();
   }
 
-  private async isBehind(): Promise<boolean> {
-    return (await this.deps.schedule.countPrompt()) > this.deps.requestsPerMs() * BACKLOG_MS;
+  /** By the reads that were due a moment ago; without a hint, something else has asked for these. */
+  private hintsWaitMs(): number {
+    return this.prompt > 0 && this.hasHints() ? this.prompt / this.deps.requestsPerMs() : 0;
+  }
+
+  private hasHints(): boolean {
+    for (const { hints } of this.open.values()) if (hints.pending !== null) return true;
+    return false;
   }
 
   private async start(watch: Watch, permit: Permit): Promise<FollowedRun | null> {

@@ -27,6 +27,9 @@ const SPENT_MS = 600_000;
 /** Runs that are remembered as such, and offers that are kept, beyond the streams that may be open. */
 const SPARE = 1_000;
 
+/** While hints wait for longer than this to be read, no stream is opened, ms. */
+const HINTS_WAIT_MS = 250;
+
 /** A stream that becomes live is counted once in this time, ms. */
 const LEARN_EVERY_MS = 1_000;
 
@@ -41,8 +44,8 @@ interface StreamOpeningsDependencies {
   requestsPerMs: () => number;
   trust: () => StreamTrust;
   isOpen: (runId: string) => boolean;
-  /** While hints wait to be read, every request is worth more than another stream. */
-  isBehind: () => Promise<boolean>;
+  /** How long hints wait to be read, ms: their reads are worth more than further streams. */
+  hintsWaitMs: () => number;
   /** Streams are not to be had, until a time. */
   onRefused: (untilAt: number) => void;
   onError: (error: unknown) => void;
@@ -104,13 +107,19 @@ export class StreamOpenings {
     return !this.isStopped && isLastingFor(cadence.intervalMs, this.capacity);
   }
 
+  /** Whether a stream that was entered is still to be opened now; else it is offered again. */
+  isDue(watch: Watch): boolean {
+    if (!this.isWanted(watch)) return false;
+    if (!this.areHintsWaiting()) return true;
+    this.offered.set(watch.runId, watch);
+    return false;
+  }
+
   /** A stream may be opened for a run, as far as it is wanted. */
   offer(watch: Watch): void {
     if (!this.isWanted(watch)) return void this.offered.delete(watch.runId);
     if (this.offered.size < this.deps.most + SPARE) this.offered.set(watch.runId, watch);
-    this.pumping ??= this.pump()
-      .catch(this.deps.onError)
-      .finally(() => (this.pumping = null));
+    this.pump().catch(this.deps.onError);
   }
 
   /** Offers all watches that have no stream, in place of what was offered before. */
@@ -121,9 +130,14 @@ export class StreamOpenings {
   }
 
   /** Enters streams to open into the schedule: no more than may be open, and than permits allow. */
-  async pump(): Promise<void> {
+  pump(): Promise<void> {
+    this.pumping ??= this.enterBest().finally(() => (this.pumping = null));
+    return this.pumping;
+  }
+
+  private async enterBest(): Promise<void> {
     const { deps, offered } = this;
-    if (offered.size === 0 || this.isStopped || (await deps.isBehind())) return;
+    if (offered.size === 0 || this.isStopped || this.areHintsWaiting()) return;
     const entered = await deps.schedule.countStreams();
     const perSecond = Math.max(1, deps.requestsPerMs() * 1_000);
     const room = Math.floor(Math.min(this.allowed() - this.held, perSecond) - entered);
@@ -193,6 +207,10 @@ export class StreamOpenings {
   private allowed(): number {
     const { most, now } = this.deps;
     return most === 0 ? 0 : allowedStreams(this.capacity, { most, now: now() });
+  }
+
+  private areHintsWaiting(): boolean {
+    return this.deps.hintsWaitMs() > HINTS_WAIT_MS;
   }
 
   private isSpent(runId: string): boolean {
