@@ -10,10 +10,22 @@ export interface SseMessage {
 
 const NEWLINE = 0x0a;
 
-/** The text of one line; it has no `Buffer`, as browsers read streams by it too. */
-function textOf(pieces: readonly Uint8Array[]): string {
-  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-  return `${pieces.map((piece) => decoder.decode(piece, { stream: true })).join('')}${decoder.decode()}`;
+/** Holds no state, as it decodes whole lines. Not `Buffer`, since browsers read streams by it too. */
+const UTF8 = new TextDecoder('utf-8', { ignoreBOM: true });
+
+function textOf([first, ...rest]: readonly Uint8Array[]): string {
+  if (first === undefined) return '';
+  return UTF8.decode(rest.length === 0 ? first : joined([first, ...rest]));
+}
+
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
 }
 
 /**
