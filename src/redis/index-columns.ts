@@ -1,5 +1,4 @@
 import type { Redis } from 'ioredis';
-import { replies } from './replies.ts';
 
 /** Numbers of one chunk of an index or log; see `lua/numbers.ts`. */
 export const CHUNK = 128;
@@ -32,9 +31,10 @@ export async function fewestChunks(
   fields: Fields,
 ): Promise<number[] | undefined> {
   if (fields.length === 0) return undefined;
-  const pipeline = redis.pipeline().zcard(`${log}chunks`);
-  for (const index of fields.flat()) pipeline.hlen(index);
-  const [all = 0, ...sizes] = await replies<number>(pipeline);
+  const [all, ...sizes] = await Promise.all([
+    redis.zcard(`${log}chunks`),
+    ...fields.flat().map((index) => redis.hlen(index)),
+  ]);
   let at = 0;
   const sums = fields.map((indexes) => {
     const own = sizes.slice(at, at + indexes.length);
@@ -60,9 +60,9 @@ export async function readPlaces(
   { log, fields, chunks }: PlacesQuery,
 ): Promise<Places[]> {
   if (fields.length === 0) return readLogPlaces(redis, log, chunks);
-  const pipeline = redis.pipeline();
-  for (const index of fields.flat()) pipeline.hmgetBuffer(index, ...chunks.map(String));
-  const columns = (await replies<(Buffer | null)[]>(pipeline)).values();
+  const texts = chunks.map(String);
+  const read = await Promise.all(fields.flat().map((index) => redis.hmgetBuffer(index, ...texts)));
+  const columns = read.values();
   const passed = chunks.map(() => new Uint8Array(CHUNK));
   for (const [field, indexes] of fields.entries()) {
     for (const _ of indexes) pass(passed, columns.next().value ?? [], field);
@@ -86,11 +86,10 @@ async function readLogPlaces(
   log: string,
   chunks: readonly number[],
 ): Promise<Places[]> {
-  const pipeline = redis.pipeline();
-  for (const chunk of chunks) pipeline.hkeys(`${log}${chunk}`);
-  return (await replies<string[]>(pipeline)).map((held) => {
-    const places = new Uint8Array(CHUNK);
-    for (const place of held) places[Number(place)] = 1;
-    return places;
+  const places = await Promise.all(chunks.map((chunk) => redis.hkeys(`${log}${chunk}`)));
+  return places.map((held) => {
+    const inUse = new Uint8Array(CHUNK);
+    for (const place of held) inUse[Number(place)] = 1;
+    return inUse;
   });
 }

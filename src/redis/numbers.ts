@@ -9,7 +9,6 @@ import {
   type Places,
 } from './index-columns.ts';
 import type { Keys } from './keys.ts';
-import { replies } from './replies.ts';
 
 /** Chunks read in one go: few at first, since most pages are full after few. */
 const FIRST_CHUNKS = 8;
@@ -120,14 +119,14 @@ export async function readNumbers(
   numbers: readonly number[],
 ): Promise<NumberedRow[]> {
   if (numbers.length === 0) return [];
-  const pipeline = redis.pipeline();
   const log = logOf(keys, kind);
   const begins = JSON.stringify(beginnings(keys));
-  for (let at = 0; at < numbers.length; at += ROWS_AT_ONCE) {
-    const some = numbers.slice(at, at + ROWS_AT_ONCE);
-    pipeline.rwReadNumbersBuffer(`${log}chunks`, log, kind, begins, ...some);
-  }
-  return (await replies<Buffer[]>(pipeline)).flatMap(rowsOf);
+  const read = async (_: unknown, at: number): Promise<Buffer[]> => {
+    const some = numbers.slice(at * ROWS_AT_ONCE, (at + 1) * ROWS_AT_ONCE);
+    return redis.rwReadNumbersBuffer(`${log}chunks`, log, kind, begins, ...some);
+  };
+  const calls = Math.ceil(numbers.length / ROWS_AT_ONCE);
+  return (await Promise.all(Array.from({ length: calls }, read))).flatMap(rowsOf);
 }
 
 /** Which of some numbers are in any index of each field. */

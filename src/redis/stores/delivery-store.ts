@@ -14,8 +14,16 @@ import { shownReceiver, type Receiver } from '../../core/delivery/receiver.ts';
 import type { WatchKey } from '../../core/watch/watch.ts';
 import { receiverNames } from '../indexes.ts';
 import { parseCountField, type Keys } from '../keys.ts';
-import { countedNumbers, MOST_COUNTED, type Total } from '../numbers.ts';
-import { filterFields, readNumbers, walkNumbers, type NumberQuery } from '../numbers.ts';
+import {
+  countedNumbers,
+  filterFields,
+  findNumbers,
+  MOST_COUNTED,
+  readNumbers,
+  walkNumbers,
+  type NumberQuery,
+  type Total,
+} from '../numbers.ts';
 import type { NumberedId } from './outbox-store.ts';
 import { HistoryReader, readRows } from './history-reader.ts';
 import type { HistoryStore } from './history-store.ts';
@@ -194,11 +202,12 @@ export class DeliveryStore {
   }
 
   /** When the oldest delivery was created that waits for an endpoint; null for none. */
-  async oldestWaiting(endpoint: string): Promise<number | null> {
-    return this.oldest(await this.queryOf({ state: ['pending', 'parked'], endpoint }));
+  async oldestWaiting(endpoint: string, sources?: readonly string[]): Promise<number | null> {
+    const filter = { state: ['pending', 'parked'], endpoint, ...(sources && { sources }) };
+    return this.oldest(await this.queryOf(filter));
   }
 
-  /** The deliveries to an endpoint in a state that were created since a time. */
+  /** The deliveries to an endpoint in a state that were created since a time: up to 10,000. */
   async backlog(
     state: DeliveryState,
     endpoint: string,
@@ -206,16 +215,22 @@ export class DeliveryStore {
   ): Promise<Backlog> {
     const { redis, keys } = this;
     const query = await this.queryOf({ state: [state], endpoint, since });
-    const [{ total, isCapped }, oldest] = await Promise.all([
-      countedNumbers(redis, keys, { ...query, limit: 1 }),
-      this.oldest(query),
-    ]);
-    return { endpoint, count: total, isCapped, oldest };
+    const newest = { ...query, order: 'newest' as const };
+    const { numbers, next } = await findNumbers(redis, keys, newest, MOST_COUNTED);
+    const isCapped = next !== null;
+    const oldest = isCapped ? await this.oldest(query) : await this.createdAt(numbers.slice(-1));
+    return { endpoint, count: numbers.length, isCapped, oldest };
   }
 
   private async oldest(query: Omit<NumberQuery, 'order'>): Promise<number | null> {
-    const walk = { ...query, order: 'oldest' as const, limit: 1 };
-    const { rows } = await walkNumbers(this.redis, this.keys, walk);
+    const walk = { ...query, order: 'oldest' as const };
+    const { numbers } = await findNumbers(this.redis, this.keys, walk, 1);
+    return this.createdAt(numbers);
+  }
+
+  /** When the first of some deliveries was created; null for none. */
+  private async createdAt(numbers: readonly number[]): Promise<number | null> {
+    const rows = await readNumbers(this.redis, this.keys, 'delivery', numbers);
     const [first] = readRows('delivery', rows);
     return first?.item.delivery.createdAt ?? null;
   }

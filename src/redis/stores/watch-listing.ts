@@ -11,8 +11,7 @@ import {
   type WatchNeed,
 } from '../indexes.ts';
 import type { Keys } from '../keys.ts';
-import { filterFields, findNumbers, numbersAmong } from '../numbers.ts';
-import { replies } from '../replies.ts';
+import { filterFields, findNumbers, numbersAmong, type FoundNumbers } from '../numbers.ts';
 import { isWithin, type TimeRange } from './number-times.ts';
 
 /** Of the values of one field, a watch has any; the times are those of its last change. */
@@ -85,8 +84,7 @@ export class WatchListing {
         code: 'invalid_cursor',
       });
     }
-    const isDated = filter.since !== undefined || filter.until !== undefined;
-    if (order === 'registered' && !isDated) {
+    if (order === 'registered' && !isDated(filter)) {
       const fields = this.fieldsOf({ state: WATCH_STATES, ...filter });
       const query = { kind: 'watch' as const, fields, limit, from };
       const { numbers, next, ...total } = await countedNumbers(redis, keys, query);
@@ -109,7 +107,13 @@ export class WatchListing {
    * Those that changed first, the longest ago first. Where more match than are counted, those that were
    * registered first stand for them.
    */
-  async oldest(filter: WatchFilter, limit: number): Promise<{ numbers: number[] } & Total> {
+  async oldest(
+    filter: WatchFilter & { need: WatchNeed },
+    limit: number,
+  ): Promise<{ numbers: number[] } & Total> {
+    // Mostly, no watch needs a person for this reason.
+    const held = await this.redis.exists(attentionIndex(this.keys, filter.need));
+    if (held === 0) return { numbers: [], total: 0, isCapped: false };
     const all = await this.matching(filter);
     if (!all.isCapped) {
       const dated = all.dated.toSorted((a, b) => a.at - b.at);
@@ -153,10 +157,17 @@ export class WatchListing {
     filter: WatchFilter,
     { limit, last }: { limit: number; last: Dated | undefined },
   ) {
-    const all = await this.matching(filter);
-    const isLeft = (one: Dated) => last === undefined || byChange(one, last) > 0;
+    const fields = this.fieldsOf(filter);
+    const isEver = fields.length > 0 && !isDated(filter);
+    const ever = isEver ? await this.numbersIn(fields) : undefined;
+    if (ever?.next === null && (await this.areMany(ever.numbers, limit))) {
+      const wanted = new Set(ever.numbers);
+      const found = await this.latest(filter, { limit, last }, async () => wanted);
+      return { ...found, total: wanted.size, isCapped: false };
+    }
+    const all = await this.matching(filter, ever);
     if (!all.isCapped) {
-      const left = all.dated.filter(isLeft).sort(byChange);
+      const left = all.dated.filter((one) => isBeyond(one, last)).sort(byChange);
       const page = left.slice(0, limit);
       return {
         page,
@@ -165,64 +176,73 @@ export class WatchListing {
         isCapped: false,
       };
     }
-    const fields = this.fieldsOf(filter);
+    const among = async (numbers: readonly number[]) =>
+      new Set(await numbersAmong(this.redis, fields, numbers));
+    const found = await this.latest(filter, { limit, last }, among);
+    return { ...found, total: all.total, isCapped: true };
+  }
+
+  /** The next changes of wanted watches; fewer than a page where many changes had to be examined. */
+  private async latest(
+    times: TimeRange,
+    { limit, last }: { limit: number; last: Dated | undefined },
+    among: (numbers: readonly number[]) => Promise<ReadonlySet<number>>,
+  ): Promise<{ page: Dated[]; next: Dated | null }> {
     const found: Dated[] = [];
     let [examined, next] = [0, last ?? null];
-    for await (const some of this.changes(filter, last)) {
-      const left = some.filter(isLeft);
-      const among = new Set(
-        await numbersAmong(
-          this.redis,
-          fields,
-          left.map(({ number }) => number),
-        ),
-      );
-      found.push(...left.filter(({ number }) => among.has(number)));
-      next = some.at(-1) ?? next;
-      if (some.length < this.limits.atOnce) next = null;
+    for await (const some of this.changes(times, last)) {
+      const left = some.filter((one) => isBeyond(one, last));
+      const wanted = await among(left.map(({ number }) => number));
+      found.push(...left.filter(({ number }) => wanted.has(number)));
+      next = some.length < this.limits.atOnce ? null : (some.at(-1) ?? next);
       examined += some.length;
       if (found.length > limit || examined >= this.limits.examined) break;
     }
     const page = found.slice(0, limit);
-    const following = found.length > limit ? (page.at(-1) ?? null) : next;
-    return { page, next: following, total: all.total, isCapped: true };
+    return { page, next: found.length > limit ? (page.at(-1) ?? null) : next };
   }
 
   /**
    * All that match, where these are up to the limit: of the changes within the time, or of what
    * the indexes have, whichever is as few. Else how many there are at least.
+   * @param ever what the indexes have of a filter without times, where that is known
    */
   private async matching(
     filter: WatchFilter,
+    ever?: FoundNumbers,
   ): Promise<{ dated: Dated[]; isCapped: false } | { total: number; isCapped: true }> {
     const fields = this.fieldsOf(filter);
-    const isDated = filter.since !== undefined || filter.until !== undefined;
     const inTime = await this.countChanges(filter);
     if (fields.length === 0 && inTime > this.limits.counted) {
       return { total: this.limits.counted, isCapped: true };
     }
-    if ((isDated || fields.length === 0) && inTime <= this.limits.counted) {
+    if ((isDated(filter) || fields.length === 0) && inTime <= this.limits.counted) {
       const dated: Dated[] = [];
       for await (const some of this.changes(filter, undefined)) dated.push(...some);
       const numbers = dated.map(({ number }) => number);
       const among = new Set(await numbersAmong(this.redis, fields, numbers));
       return { dated: dated.filter(({ number }) => among.has(number)), isCapped: false };
     }
-    const found = await findNumbers(
-      this.redis,
-      this.keys,
-      {
-        kind: 'watch',
-        fields: [...fields, ...(await this.dayFields(filter))],
-        order: 'newest',
-      },
-      this.limits.counted,
-    );
-    if (found.next !== null && !isDated) return { total: found.numbers.length, isCapped: true };
+    const found = ever ?? (await this.numbersIn([...fields, ...(await this.dayFields(filter))]));
+    if (found.next !== null && !isDated(filter))
+      return { total: found.numbers.length, isCapped: true };
     const dated = await this.changedWithin(filter, found.numbers);
     return found.next === null
       ? { dated, isCapped: false }
       : { total: dated.length, isCapped: true };
+  }
+
+  /**
+   * Whether a page of some watches is found sooner by walking over the latest changes than by reading
+   * when each of them changed: evenly spread, it takes `limit × changes / numbers` changes.
+   */
+  private async areMany(numbers: readonly number[], limit: number): Promise<boolean> {
+    return numbers.length ** 2 > limit * (await this.redis.zcard(this.keys.watchesChanged));
+  }
+
+  private async numbersIn(fields: string[][]): Promise<FoundNumbers> {
+    const query = { kind: 'watch' as const, fields, order: 'newest' as const };
+    return findNumbers(this.redis, this.keys, query, this.limits.counted);
   }
 
   private fieldsOf(filter: WatchFilter): string[][] {
@@ -286,12 +306,14 @@ export class WatchListing {
   }
 
   private async changedWithin(range: TimeRange, numbers: readonly number[]): Promise<Dated[]> {
-    const pipeline = this.redis.pipeline();
     const { atOnce } = this.limits;
-    for (let at = 0; at < numbers.length; at += atOnce) {
-      pipeline.zmscore(this.keys.watchesChanged, ...numbers.slice(at, at + atOnce));
-    }
-    const scores = (await replies<(string | null)[]>(pipeline)).flat();
+    const read = async (_: unknown, at: number) =>
+      this.redis.zmscore(
+        this.keys.watchesChanged,
+        ...numbers.slice(at * atOnce, (at + 1) * atOnce),
+      );
+    const calls = Math.ceil(numbers.length / atOnce);
+    const scores = (await Promise.all(Array.from({ length: calls }, read))).flat();
     return numbers.flatMap((number, index) => {
       const score = scores[index] ?? null;
       const at = Number(score);
@@ -300,12 +322,21 @@ export class WatchListing {
   }
 }
 
+function isDated({ since, until }: TimeRange): boolean {
+  return since !== undefined || until !== undefined;
+}
+
 /** The latest first; of those at one time, as Redis has them. */
 function byChange(a: Dated, b: Dated): number {
   if (a.at !== b.at) return b.at - a.at;
   const [left, right] = [String(a.number), String(b.number)];
   if (left === right) return 0;
   return left < right ? 1 : -1;
+}
+
+/** Whether a change comes after another in the order of a listing; every one where there is none. */
+function isBeyond(one: Dated, last: Dated | undefined): boolean {
+  return last === undefined || byChange(one, last) > 0;
 }
 
 function datedOf(flat: readonly string[]): Dated[] {
