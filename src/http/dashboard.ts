@@ -15,6 +15,7 @@ const BUILT = fileURLToPath(new URL('../../dist/ui', import.meta.url));
 const SCREENS = [
   '/',
   '/runs',
+  '/runs/:id',
   '/runs/:source/:id',
   '/deliveries',
   '/deliveries/:id',

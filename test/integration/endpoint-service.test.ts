@@ -57,6 +57,11 @@ test('the list of endpoints counts the deliveries of each failing per-watch webh
   expect(countsOf('ops')).toMatchObject({ delivered: 1, dead: 0 });
   expect(countsOf(gone!)).toMatchObject({ dead: 1, skipped: 1, pending: 1, delivered: 0 });
   expect(countsOf(other!)).toMatchObject({ pending: 2, dead: 0, skipped: 0, delivered: 0 });
+  const oldestAt = (receiver: string) =>
+    listed.find(({ name }) => name === shownReceiver(receiver))?.oldestPendingAt;
+  expect(oldestAt('ops')).toBeNull();
+  const waiting = await rig.deliveries.list({ endpoint: shownReceiver(other!) }, { limit: 9 });
+  expect(oldestAt(other!)).toBe(waiting.items.at(-1)?.createdAt);
   const paused = await service.pause(shownReceiver(other!));
   expect(paused?.counts).toMatchObject({ pending: 2 });
 });

@@ -102,6 +102,7 @@ export function sampleEndpoint(changes: Partial<EndpointView> = {}): EndpointVie
     events: ['run.failed'],
     default: true,
     counts: { pending: 1, delivered: 12, dead: 3, parked: 4, skipped: 5, superseded: 0 },
+    oldest_pending_at: '2025-05-04T09:59:58.000Z',
     health: {
       state: 'active',
       reason: null,

@@ -162,6 +162,7 @@ export function anEndpoint(changes: Partial<EndpointView> = {}): EndpointView {
     events: ['run.failed'],
     default: true,
     counts: { pending: 1, delivered: 2, dead: 0, parked: 0, skipped: 0, superseded: 0 },
+    oldestPendingAt: NOW,
     health: {
       state: 'active',
       reason: null,

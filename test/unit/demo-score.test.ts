@@ -222,6 +222,7 @@ describe('figures of the demo', () => {
     events: ['run.completed', 'run.failed', 'run.stopped', 'run.gone'],
     default: false,
     counts: { ...NO_DELIVERIES, ...counts },
+    oldest_pending_at: null,
     health: {
       state: 'active',
       reason: null,

@@ -66,7 +66,7 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
     if (receiver === null) return null;
     const state = await changeEndpoint(controlOf(receiver), receiver, by);
     const counts = await countsOf(receiver, await deliveries.counts());
-    return viewOf({ receiver, state }, endpoints, counts);
+    return viewOf(deps, { receiver, state }, { counts });
   };
   return {
     async list(sources) {
@@ -79,7 +79,7 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
       const known = [...configured, ...(await removed(deps)), ...unwell];
       return Promise.all(
         known.map(async (stored) =>
-          viewOf(stored, endpoints, await countsOf(stored.receiver, counts)),
+          viewOf(deps, stored, { counts: await countsOf(stored.receiver, counts) }),
         ),
       );
     },
@@ -113,13 +113,14 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
 /** Configured endpoints, with the deliveries of some sources. */
 async function listWithin(
   sources: readonly string[],
-  { endpoints, endpointStates, deliveries }: EndpointServiceDependencies,
+  deps: EndpointServiceDependencies,
 ): Promise<EndpointView[]> {
+  const { endpoints, endpointStates, deliveries } = deps;
   const configured = await endpointStates.getMany(endpoints.names);
   return Promise.all(
     configured.map(async (stored) => {
       const counts = await deliveries.countsWithin(sources, shownReceiver(stored.receiver));
-      return viewOf(stored, endpoints, counts);
+      return viewOf(deps, stored, { counts, sources });
     }),
   );
 }
@@ -158,16 +159,19 @@ async function someDelivery(deliveries: DeliveryStore, receiver: Receiver) {
   return items.find(({ endpoint }) => endpoint === receiver) ?? none;
 }
 
-function viewOf(
+async function viewOf(
+  { endpoints, deliveries }: Pick<EndpointServiceDependencies, 'endpoints' | 'deliveries'>,
   { receiver, state }: Pick<StoredEndpoint, 'receiver' | 'state'>,
-  endpoints: Endpoints,
-  counts: EndpointView['counts'],
-): EndpointView {
+  { counts, sources }: { counts: EndpointView['counts']; sources?: readonly string[] },
+): Promise<EndpointView> {
+  const name = shownReceiver(receiver);
+  const isWaitedFor = counts.pending + counts.parked > 0;
   return {
-    name: shownReceiver(receiver),
+    name,
     ...kindOf(receiver, endpoints),
     default: endpoints.defaults.includes(receiver),
     counts,
+    oldestPendingAt: isWaitedFor ? await deliveries.oldestWaiting(name, sources) : null,
     health: {
       state: healthOf(state),
       reason: state.disabled?.reason ?? null,

@@ -29,6 +29,8 @@ export interface EndpointView {
   default: boolean;
   /** Deliveries by state. */
   counts: Record<DeliveryState, number>;
+  /** When the oldest delivery was created that is pending or parked; null where none is. */
+  oldestPendingAt: number | null;
   health: EndpointHealth;
 }
 
@@ -254,6 +256,7 @@ export function presentEndpoint(endpoint: EndpointView): EndpointJson {
     events: patternsInForce(endpoint.events),
     default: endpoint.default,
     counts: endpoint.counts,
+    oldest_pending_at: timeOrNull(endpoint.oldestPendingAt),
     health: presentHealth(endpoint.health),
   };
 }

@@ -47,6 +47,10 @@ export const endpointSchema = z
     events: z.array(z.string()).meta({ description: 'The event types and families that it gets.' }),
     default: z.boolean(),
     counts,
+    oldest_pending_at: time.nullable().meta({
+      description:
+        'When the oldest delivery was created that is pending or parked; null where none is.',
+    }),
     health,
   })
   .meta({
