@@ -157,7 +157,7 @@ describe('what needs a person', () => {
 
   test('Now lists a waiting run and a firing alert, and its title counts them', async () => {
     await withPage('/', async (page) => {
-      for (const name of ['Awaits feedback', 'Alert']) {
+      for (const name of ['Awaiting', 'Alert']) {
         await page.locator('.need-kind', { hasText: name }).first().waitFor();
       }
       await waitFor(async () => /^\(\d+\) Now/.test(await page.title()));
@@ -225,6 +225,12 @@ describe('a run', () => {
     });
   });
 
+  test('an address that names a run without its source opens the run', async () => {
+    await withPage(`/runs/${failed}`, async (page) => {
+      await page.getByRole('heading', { name: 'Time axis' }).waitFor();
+    });
+  });
+
   test('a run that is not watched says how to watch it', async () => {
     await withPage('/runs/default/no-such-run', async (page) => {
       await page.getByText('npx runwatch watch no-such-run').waitFor();
@@ -258,11 +264,32 @@ describe('lists', () => {
     });
   });
 
-  test('an unanswered delivery shows its attempts, the error and a retry', async () => {
+  test('an unanswered delivery shows its attempts, the error, the event and a retry', async () => {
     await withPage('/deliveries?endpoint=flaky', async (page) => {
       await page.locator('tbody a').first().click();
       await page.getByText('answered 500').first().waitFor();
+      await page.getByText('after the event').first().waitFor();
+      await page.getByText('"type": "run.failed"').waitFor();
       await page.getByRole('button', { name: 'Retry now' }).waitFor();
     });
+  });
+});
+
+test('System shows the checks of a daemon that is not ready', async () => {
+  await withPage('/', async (page) => {
+    await page.getByText('Live', { exact: true }).waitFor();
+    await page.route('**/readyz?*', (route) =>
+      route.fulfill({
+        status: 503,
+        json: {
+          status: 'unready',
+          checks: [{ name: 'redis', status: 'failed', detail: 'its memory is full' }],
+        },
+      }),
+    );
+    await page.keyboard.press('g');
+    await page.keyboard.press('s');
+    await page.getByText('its memory is full').waitFor();
+    await page.getByText('unready').waitFor();
   });
 });

@@ -1,29 +1,37 @@
 import type {
-  Alert,
-  AttentionPage,
-  DeliveryDetail,
+  AcknowledgeBody,
+  AttentionView,
+  CountView,
   DeliveryView,
-  Endpoint,
   EndpointTestView,
   EventView,
-  Matchers,
-  Page,
-  Process,
-  Readiness,
+  LookupView,
+  PageView,
+  ProcessesView,
+  RangeBody,
+  ReadinessView,
   RotatedView,
+  SilencePreviewView,
+  WorkflowsView,
+} from '../../client/types.ts';
+import type { Query } from '../app/router.ts';
+import { request } from './request.ts';
+import type {
+  Alert,
+  DeliveryDetail,
+  Endpoint,
+  Matchers,
+  NewSilence,
   Silence,
-  SilencePreview,
   Source,
   Timeline,
   Watch,
-  Workflow,
 } from './types.ts';
-import { request, type Query } from './request.ts';
 
-/** Names a run. */
+/** Names a run; without its source, the one source that has it is meant. */
 export interface RunRef {
   run_id: string;
-  source: string;
+  source?: string | undefined;
 }
 
 type Signal = AbortSignal | undefined;
@@ -39,7 +47,7 @@ const remove = (path: string, query: Query = {}) => request<undefined>('DELETE',
 
 /** The routes of the API that the dashboard calls. */
 export const api = {
-  watches: (query: Query, signal?: Signal) => get<Page<Watch>>('/v1/watches', query, signal),
+  watches: (query: Query, signal?: Signal) => get<PageView<Watch>>('/v1/watches', query, signal),
   watch: (run: RunRef, signal?: Signal) =>
     get<Watch>(watchPath(run), { source: run.source }, signal),
   timeline: (run: RunRef, signal?: Signal) =>
@@ -47,52 +55,50 @@ export const api = {
   poll: (run: RunRef) =>
     post<{ message: string | null }>(watchPath(run, '/poll'), undefined, { source: run.source }),
   unwatch: (run: RunRef) => remove(watchPath(run), { source: run.source }),
-  acknowledgeRun: (run: RunRef, body: Acknowledgement) =>
+  acknowledgeRun: (run: RunRef, body: AcknowledgeBody) =>
     post(watchPath(run, '/acknowledge'), body, { source: run.source }),
   unacknowledgeRun: (run: RunRef) => remove(watchPath(run, '/acknowledge'), { source: run.source }),
 
-  attention: (signal?: Signal) => get<AttentionPage>('/v1/attention', {}, signal),
-  workflows: (query: Query, signal?: Signal) =>
-    get<{ data: Workflow[] }>('/v1/workflows', query, signal),
-  polling: (signal?: Signal) => get<Page<Workflow>>('/v1/polling', { limit: 200 }, signal),
-  events: (query: Query, signal?: Signal) => get<Page<EventView>>('/v1/events', query, signal),
+  attention: (signal?: Signal) => get<AttentionView>('/v1/attention', {}, signal),
+  workflows: (query: Query, signal?: Signal) => get<WorkflowsView>('/v1/workflows', query, signal),
+  lookup: (query: Query, signal?: Signal) => get<LookupView>('/v1/lookup', query, signal),
+  events: (query: Query, signal?: Signal) => get<PageView<EventView>>('/v1/events', query, signal),
 
   deliveries: (query: Query, signal?: Signal) =>
-    get<Page<DeliveryView>>('/v1/deliveries', query, signal),
+    get<PageView<DeliveryView>>('/v1/deliveries', query, signal),
   delivery: (id: string, signal?: Signal) =>
     get<DeliveryDetail>(`/v1/deliveries/${part(id)}`, {}, signal),
   redeliver: (id: string, endpoint?: string) =>
     post(`/v1/deliveries/${part(id)}/redeliver`, endpoint === undefined ? {} : { endpoint }),
-  redeliverMatching: (range: Record<string, string>) =>
-    post<{ count: number }>('/v1/deliveries/redeliver', range),
+  redeliverMatching: (range: RangeBody) => post<CountView>('/v1/deliveries/redeliver', range),
 
-  endpoints: (signal?: Signal) => get<{ data: Endpoint[] }>('/v1/endpoints', {}, signal),
+  endpoints: (signal?: Signal) => get<PageView<Endpoint>>('/v1/endpoints', {}, signal),
   testEndpoint: (name: string) => post<EndpointTestView>(`/v1/endpoints/${part(name)}/test`),
   switchEndpoint: (name: string, to: 'pause' | 'resume') =>
     post(`/v1/endpoints/${part(name)}/${to}`),
-  retryEndpoint: (name: string) => post<{ count: number }>(`/v1/endpoints/${part(name)}/retry`),
+  retryEndpoint: (name: string) => post<CountView>(`/v1/endpoints/${part(name)}/retry`),
   rotateEndpoint: (name: string) => post<RotatedView>(`/v1/endpoints/${part(name)}/rotate`, {}),
 
-  alerts: (query: Query, signal?: Signal) => get<Page<Alert>>('/v1/alerts', query, signal),
+  alerts: (query: Query, signal?: Signal) => get<PageView<Alert>>('/v1/alerts', query, signal),
   alert: (id: string, signal?: Signal) => get<Alert>(`/v1/alerts/${part(id)}`, {}, signal),
-  acknowledgeAlert: (id: string, body: Acknowledgement) =>
+  acknowledgeAlert: (id: string, body: AcknowledgeBody) =>
     post(`/v1/alerts/${part(id)}/acknowledge`, body),
   unacknowledgeAlert: (id: string) => remove(`/v1/alerts/${part(id)}/acknowledge`),
-  silences: (signal?: Signal) => get<Page<Silence>>('/v1/silences', {}, signal),
-  silence: (body: { matchers: Matchers; until: string; by: string; comment: string }) =>
-    post<Silence>('/v1/silences', body),
+  silences: (signal?: Signal) => get<PageView<Silence>>('/v1/silences', {}, signal),
+  silence: (body: NewSilence) => post<Silence>('/v1/silences', body),
   previewSilence: (matchers: Matchers) =>
-    post<SilencePreview>('/v1/silences/preview', { matchers }),
+    post<SilencePreviewView>('/v1/silences/preview', { matchers }),
   endSilence: (id: string) => remove(`/v1/silences/${part(id)}`),
 
-  sources: (signal?: Signal) => get<{ data: Source[] }>('/v1/sources', {}, signal),
+  sources: (signal?: Signal) => get<PageView<Source>>('/v1/sources', {}, signal),
   resumeSource: (name: string) => post(`/v1/sources/${part(name)}/resume`),
-  processes: (signal?: Signal) => get<{ data: Process[] }>('/v1/processes', {}, signal),
-  readiness: (signal?: Signal) => get<Readiness>('/readyz', { format: 'json' }, signal),
+  processes: (signal?: Signal) => get<ProcessesView>('/v1/processes', {}, signal),
+  /** The checks, also those of a daemon that is not ready. */
+  readiness: (signal?: Signal) =>
+    request<ReadinessView>('GET', '/readyz', {
+      query: { format: 'json' },
+      signal,
+      alsoAnswer: 503,
+    }),
+  configuration: (signal?: Signal) => get<Record<string, unknown>>('/configuration', {}, signal),
 };
-
-export interface Acknowledgement {
-  by: string;
-  comment?: string;
-  until?: string;
-}

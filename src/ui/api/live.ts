@@ -1,7 +1,8 @@
 import { signal } from '@preact/signals';
 import { SseParser } from '../../core/event/sse.ts';
 import type { EventView } from '../../client/types.ts';
-import { ApiError, problemOf, send, urlOf } from './request.ts';
+import { href } from '../app/router.ts';
+import { ApiError, problemOf, send } from './request.ts';
 import { signOutHere } from './session.ts';
 
 /** How the event stream does. Times are milliseconds since the epoch. */
@@ -111,7 +112,7 @@ async function readStream(
   const silence = new AbortController();
   const headers: Record<string, string> =
     position.lastId === null ? {} : { 'last-event-id': position.lastId };
-  const response = await send(urlOf('/v1/events/stream'), {
+  const response = await send(href('/v1/events/stream'), {
     headers: { accept: 'text/event-stream', ...headers },
     signal: AbortSignal.any([stop, silence.signal]),
   });

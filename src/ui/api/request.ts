@@ -1,4 +1,4 @@
-import { ROOT } from '../app/router.ts';
+import { href, type Query } from '../app/router.ts';
 import { signOutHere, session } from './session.ts';
 
 /** Why a call failed, in words for users. */
@@ -12,19 +12,14 @@ export class ApiError extends Error {
     this.status = status;
     this.code = code;
   }
-
-  /** True for a route that this daemon does not have. */
-  get isMissing(): boolean {
-    return this.code === 'route_not_found' || this.code === 'method_not_allowed';
-  }
 }
-
-export type Query = Record<string, string | number | null | undefined>;
 
 interface Call {
   query?: Query;
   body?: unknown;
   signal?: AbortSignal | undefined;
+  /** A status that is an answer too, although it is none of success. */
+  alsoAnswer?: number;
 }
 
 /** Requests that take longer are given up, ms. */
@@ -34,17 +29,18 @@ const TIMEOUT_MS = 30_000;
 export async function request<Answer>(
   method: 'GET' | 'POST' | 'DELETE',
   path: string,
-  { query = {}, body, signal }: Call = {},
+  { query = {}, body, signal, alsoAnswer }: Call = {},
 ): Promise<Answer> {
   const limit = AbortSignal.timeout(TIMEOUT_MS);
-  const response = await send(urlOf(path, query), {
+  const response = await send(href(path, query), {
     method,
     headers: headersOf(method, body),
     signal: signal === undefined ? limit : AbortSignal.any([signal, limit]),
     ...(body !== undefined && { body: JSON.stringify(body) }),
   });
   const text = await response.text();
-  if (response.ok) return (text === '' ? undefined : JSON.parse(text)) as Answer;
+  if (response.ok || response.status === alsoAnswer)
+    return (text === '' ? undefined : JSON.parse(text)) as Answer;
   if (response.status === 401) signOutHere();
   throw problemOf(response.status, text);
 }
@@ -58,15 +54,6 @@ export async function send(url: string, init: RequestInit): Promise<Response> {
     }
     throw new ApiError('The daemon does not answer.', { status: 0, code: 'unreachable' });
   }
-}
-
-export function urlOf(path: string, query: Query = {}): string {
-  const fields = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) {
-    if (value !== null && value !== undefined && value !== '') fields.set(name, String(value));
-  }
-  const text = fields.toString();
-  return `${ROOT}${path.slice(1)}${text === '' ? '' : `?${text}`}`;
 }
 
 function headersOf(method: string, body: unknown): Record<string, string> {

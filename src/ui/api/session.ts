@@ -1,5 +1,5 @@
 import { computed, signal } from '@preact/signals';
-import { ROOT } from '../app/router.ts';
+import { href, ROOT } from '../app/router.ts';
 
 /** The browser's session at the daemon. No token is kept here: the cookie cannot be read by scripts. */
 interface Session {
@@ -31,14 +31,14 @@ export const may = {
 
 /** Reads the session from the daemon. Throws where it does not answer. */
 export async function loadSession(): Promise<void> {
-  const response = await fetch(`${ROOT}session`, { cache: 'no-store' });
+  const response = await fetch(href('/session'), { cache: 'no-store' });
   if (!response.ok) throw new Error(`The daemon answers ${response.status}.`);
   session.value = (await response.json()) as Session;
 }
 
 /** @returns why it failed; null where it did not */
 export async function signIn(token: string): Promise<string | null> {
-  const response = await fetch(`${ROOT}session`, {
+  const response = await fetch(href('/session'), {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ token, path: ROOT }),
@@ -54,7 +54,7 @@ export async function signIn(token: string): Promise<string | null> {
 
 export async function signOut(): Promise<void> {
   const { csrf } = session.peek();
-  await fetch(`${ROOT}session?path=${encodeURIComponent(ROOT)}`, {
+  await fetch(href('/session', { path: ROOT }), {
     method: 'DELETE',
     headers: csrf === null ? {} : { 'x-runwatch-csrf': csrf },
   });

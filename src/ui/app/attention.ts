@@ -1,14 +1,14 @@
 import { effect, signal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { api } from '../api/calls.ts';
-import type { AttentionPage } from '../api/types.ts';
-import { useLoaded, type Loaded } from '../parts/use.ts';
+import type { AttentionView } from '../../client/types.ts';
+import { useLoaded, type Loaded } from '../parts/hooks.ts';
 
 /** What needs a person now; the title and the icon of the page carry it. */
 export const attentionCount = signal(0);
 
 /** The newest answer, and how it stands. */
-export const attention = signal<Loaded<AttentionPage> | null>(null);
+export const attention = signal<Loaded<AttentionView> | null>(null);
 
 const CHANGES = /^run\.(failed|awaiting|stalled|recovered|resumed|gone|completed|stopped)|^watch\./;
 
@@ -24,7 +24,7 @@ export function useAttentionCount(): void {
   }, [loaded.value, loaded.error]);
 }
 
-function countOf({ data, counts }: AttentionPage): number {
+function countOf({ data, counts }: AttentionView): number {
   const all = Object.values(counts);
   return all.length === 0 ? data.length : all.reduce((sum, one) => sum + one, 0);
 }

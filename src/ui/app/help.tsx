@@ -1,6 +1,6 @@
 import { signal } from '@preact/signals';
 import { Dialog } from '../parts/basics.tsx';
-import { PLACES } from './screens.ts';
+import { PLACES } from './places.ts';
 
 export const isHelpShown = signal(false);
 

@@ -1,12 +1,11 @@
 import { signal } from '@preact/signals';
 import { useMemo, useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
-import { request } from '../api/request.ts';
 import { Dialog } from '../parts/basics.tsx';
-import { useLoaded } from '../parts/use.ts';
-import { workflowNames } from '../parts/workflows.ts';
+import { useLoaded } from '../parts/hooks.ts';
+import { workflowNames } from '../parts/workflow-names.ts';
 import { go, href, runPath } from './router.ts';
-import { PLACES } from './screens.ts';
+import { PLACES } from './places.ts';
 
 export const isPaletteShown = signal(false);
 
@@ -103,36 +102,17 @@ function named(wanted: string): Choice[] {
   return [...workflows, ...screens];
 }
 
-interface Lookup {
-  data: { run_id?: string; id?: string; source?: string }[];
-}
-
 const RUN_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{3,127}$/;
 
 /** Runs with an id that begins so. */
 function useRuns(wanted: string): Choice[] {
-  const isId = RUN_ID.test(wanted);
-  const { value } = useLoaded(`runs ${wanted}`, async (stop) => {
-    if (!isId) return [];
-    const query = { prefix: wanted, kind: 'run' };
-    const found = await request<Lookup>('GET', '/v1/lookup', { query, signal: stop }).catch(
-      () => null,
-    );
-    if (found !== null)
-      return found.data.map(({ run_id, id, source }) => ({ run_id: run_id ?? id, source }));
-    const { data } = await api.watches({ limit: 200 }, stop);
-    return data.filter(({ run_id }) => run_id.startsWith(wanted));
-  });
-  return (value ?? []).flatMap(({ run_id: id, source = 'default' }) =>
-    id === undefined
-      ? []
-      : [
-          {
-            key: `${source} ${id}`,
-            name: id,
-            kind: `run · ${source}`,
-            to: href(runPath({ run_id: id, source })),
-          },
-        ],
+  const { value } = useLoaded(`runs ${wanted}`, async (stop) =>
+    RUN_ID.test(wanted) ? api.lookup({ prefix: wanted, kind: 'run' }, stop) : null,
   );
+  return (value?.data ?? []).map(({ id, source }) => ({
+    key: `${source} ${id}`,
+    name: id,
+    kind: `run · ${source}`,
+    to: href(runPath({ run_id: id, source })),
+  }));
 }

@@ -20,20 +20,29 @@ export const address = signal<Address>(read());
 /** True on a wall: no controls are shown. */
 export const isKiosk = computed(() => address.value.query.has('kiosk'));
 
-type Fields = Record<string, string | null | undefined>;
+/** The fields of a query; those without a value are left out. */
+export type Query = Record<string, string | number | null | undefined>;
 
-/** The address of a screen, as links carry it. */
-export function href(path: string, fields: Fields = {}): string {
+/** The address of a screen, or of a route of the API, as the browser takes it. */
+export function href(path: string, fields: Query = {}): string {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(fields)) {
-    if (value !== null && value !== undefined && value !== '') query.set(name, value);
+    if (value !== null && value !== undefined && value !== '') query.set(name, String(value));
   }
   const text = query.toString();
   return `${ROOT}${path.slice(1)}${text === '' ? '' : `?${text}`}`;
 }
 
-export function runPath({ run_id: id, source }: { run_id: string; source: string }): string {
-  return `/runs/${encodeURIComponent(source)}/${encodeURIComponent(id)}`;
+/** Where a run is shown; without its source, the API finds the one that has it. */
+export function runPath({
+  run_id: id,
+  source,
+}: {
+  run_id: string;
+  source?: string | undefined;
+}): string {
+  const parts = source === undefined ? [id] : [source, id];
+  return `/runs/${parts.map(encodeURIComponent).join('/')}`;
 }
 
 /** Goes to an address that {@link href} made. */
@@ -45,7 +54,7 @@ export function go(to: string, { replace = false } = {}): void {
 }
 
 /** Changes some fields of the query and keeps the others and the screen. */
-export function setQuery(fields: Fields, { replace = true } = {}): void {
+export function setQuery(fields: Query, { replace = true } = {}): void {
   const { path, query } = address.peek();
   go(href(path, { ...Object.fromEntries(query), ...fields }), { replace });
 }

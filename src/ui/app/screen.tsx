@@ -23,6 +23,7 @@ const SCREENS: readonly {
 }[] = [
   { shape: '/', name: 'Now', screen: Now },
   { shape: '/runs', name: 'Runs', screen: Runs },
+  { shape: '/runs/:id', name: 'Run', screen: Run },
   { shape: '/runs/:source/:id', name: 'Run', screen: Run },
   { shape: '/deliveries', name: 'Deliveries', screen: Deliveries },
   { shape: '/deliveries/:id', name: 'Delivery', screen: Delivery },

@@ -6,7 +6,7 @@ import { countText, shortText } from '../parts/format.ts';
 import { nextTheme, setSetting, settings } from '../parts/settings.ts';
 import { Clock } from '../parts/time.tsx';
 import { say, Toasts } from '../parts/toast.tsx';
-import { now } from '../parts/use.ts';
+import { now } from '../parts/hooks.ts';
 import { attentionCount, useAttentionCount } from './attention.ts';
 import { Help, isHelpShown } from './help.tsx';
 import { useKeys } from './keys.ts';
@@ -14,7 +14,7 @@ import { AcknowledgeDialog } from '../parts/acknowledge.tsx';
 import { Confirmation } from '../parts/confirm.tsx';
 import { isPaletteShown, Palette } from './palette.tsx';
 import { address, go, href, isKiosk } from './router.ts';
-import { PLACES } from './screens.ts';
+import { PLACES } from './places.ts';
 
 /** What surrounds every screen. */
 export function Shell({ children }: { children: ComponentChildren }) {

@@ -1,18 +1,19 @@
 import { useState } from 'preact/hooks';
 import { signal } from '@preact/signals';
-import type { Acknowledgement } from '../api/calls.ts';
-import { session } from '../api/session.ts';
+import type { AcknowledgeBody } from '../../client/types.ts';
+import { api, type RunRef } from '../api/calls.ts';
 import type { Acknowledged } from '../api/types.ts';
 import { Dialog } from './basics.tsx';
+import { knownName, LENGTHS, SelectField, TextField } from './form.tsx';
+import { setSetting } from './settings.ts';
 import { Ago, Clock } from './time.tsx';
 import { act } from './toast.tsx';
-import { setSetting, settings } from './settings.ts';
 
 interface Asked {
   /** What is acknowledged, as a user names it. */
   what: string;
-  send: (body: Acknowledgement) => Promise<unknown>;
-  onDone: () => void;
+  send: (body: AcknowledgeBody) => Promise<unknown>;
+  onDone?: () => void;
 }
 
 const asked = signal<Asked | null>(null);
@@ -22,22 +23,27 @@ export function acknowledge(what: Asked): void {
   asked.value = what;
 }
 
+export function acknowledgeRun(run: RunRef, onDone?: () => void): void {
+  acknowledge({
+    what: `run ${run.run_id}`,
+    send: (body) => api.acknowledgeRun(run, body),
+    ...(onDone && { onDone }),
+  });
+}
+
+/** @param name what the alert is called: its rule, perhaps with its workflow */
+export function acknowledgeAlert(id: string, name: string, onDone: () => void): void {
+  acknowledge({
+    what: `the alert ${name}`,
+    send: (body) => api.acknowledgeAlert(id, body),
+    onDone,
+  });
+}
+
 const UNTIL = [
   ['', 'its state changes'],
-  ['1h', '1 hour from now'],
-  ['8h', '8 hours from now'],
-  ['1d', '1 day from now'],
+  ...LENGTHS.map(([length, name]) => [length, `${name} from now`] as const),
 ] as const;
-
-const MS = { '1h': 3_600_000, '8h': 28_800_000, '1d': 86_400_000 } as Readonly<
-  Record<string, number>
->;
-
-/** The moment that a duration ahead names; undefined for none. */
-export function momentAhead(duration: string): string | undefined {
-  const ms = MS[duration];
-  return ms === undefined ? undefined : new Date(Date.now() + ms).toISOString();
-}
 
 export function AcknowledgeDialog() {
   const shown = asked.value;
@@ -45,19 +51,18 @@ export function AcknowledgeDialog() {
 }
 
 function Form({ what, send, onDone }: Asked) {
-  const [by, setBy] = useState(settings.peek().name || session.peek().token || '');
+  const [by, setBy] = useState(knownName);
   const [comment, setComment] = useState('');
   const [until, setUntil] = useState('');
   const close = () => (asked.value = null);
   const submit = async () => {
     setSetting({ name: by });
-    const at = momentAhead(until);
     const body = {
       by: by.trim(),
       ...(comment.trim() !== '' && { comment: comment.trim() }),
-      ...(at !== undefined && { until: at }),
+      ...(until !== '' && { until }),
     };
-    if (await act(`Acknowledged ${what}.`, () => send(body))) onDone();
+    if (await act(`Acknowledged ${what}.`, () => send(body))) onDone?.();
     close();
   };
   return (
@@ -70,34 +75,14 @@ function Form({ what, send, onDone }: Asked) {
       >
         <h2>Acknowledge {what}</h2>
         <p class="faint">No reminders and no escalation until its state changes.</p>
-        <label>
-          Your name
-          <input
-            required
-            maxLength={120}
-            value={by}
-            onInput={({ currentTarget }) => setBy(currentTarget.value)}
-          />
-        </label>
-        <label>
-          Comment
-          <input
-            maxLength={500}
-            value={comment}
-            placeholder="what you do about it"
-            onInput={({ currentTarget }) => setComment(currentTarget.value)}
-          />
-        </label>
-        <label>
-          Until
-          <select value={until} onChange={({ currentTarget }) => setUntil(currentTarget.value)}>
-            {UNTIL.map(([value, name]) => (
-              <option key={value} value={value}>
-                {name}
-              </option>
-            ))}
-          </select>
-        </label>
+        <TextField label="Your name" value={by} onInput={setBy} isRequired maxLength={120} />
+        <TextField
+          label="Comment"
+          value={comment}
+          onInput={setComment}
+          placeholder="what you do about it"
+        />
+        <SelectField label="Until" value={until} onInput={setUntil} options={UNTIL} />
         <div class="dialog-foot">
           <button type="button" onClick={close}>
             Cancel
@@ -110,12 +95,8 @@ function Form({ what, send, onDone }: Asked) {
 }
 
 /** The user that has marked something as handled, and the comment. */
-export function AcknowledgedBy({
-  acknowledged,
-}: {
-  acknowledged: Acknowledged | null | undefined;
-}) {
-  if (acknowledged === null || acknowledged === undefined) return null;
+export function AcknowledgedBy({ acknowledged }: { acknowledged: Acknowledged | null }) {
+  if (acknowledged === null) return null;
   const { by, at, comment, until } = acknowledged;
   return (
     <p class="notice">

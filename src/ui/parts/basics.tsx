@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { ApiError, messageOf } from '../api/request.ts';
+import { messageOf } from '../api/request.ts';
 
 /** A screen's title, a sentence about it, and what can be done on it. */
 export function Header({
@@ -65,15 +65,12 @@ export function Trouble({
   retry?: () => void;
 }) {
   if (error === null || error === undefined) return null;
-  const isMissing = error instanceof ApiError && error.isMissing;
   return (
     <div class="trouble" role="status">
       <span>
-        {isMissing
-          ? `This daemon's version does not give ${what} yet.`
-          : `Cannot load ${what}: ${messageOf(error)}`}
+        Cannot load {what}: {messageOf(error)}
       </span>
-      {!isMissing && retry !== undefined && (
+      {retry !== undefined && (
         <button type="button" class="small" onClick={retry}>
           Try again
         </button>
@@ -205,5 +202,27 @@ export function Figure({
     <a class="figure" href={href}>
       {inner}
     </a>
+  );
+}
+
+/** What there is to know of one thing at a glance. */
+export function Facts({ children }: { children: ComponentChildren }) {
+  return <dl class="facts">{children}</dl>;
+}
+
+export function Fact({
+  name,
+  className,
+  children,
+}: {
+  name: string;
+  className?: string;
+  children: ComponentChildren;
+}) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd class={className}>{children}</dd>
+    </div>
   );
 }

@@ -1,5 +1,5 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
-import type { Page } from '../api/types.ts';
+import type { PageView } from '../../client/types.ts';
 
 /** The most that one page of the API holds. */
 export const PAGE_SIZE = 200;
@@ -36,7 +36,7 @@ interface State<Item> {
 type LoadPage<Item> = (
   paging: { limit: number; cursor: string | undefined },
   signal: AbortSignal,
-) => Promise<Page<Item>>;
+) => Promise<PageView<Item>>;
 
 /** @param key changes with whatever the listing is filtered by */
 export function useList<Item>(
@@ -106,7 +106,7 @@ function empty<Item>(key: string): State<Item> {
 /** A row may come twice where rows move between pages: the first one is kept. */
 function joined<Item>(
   before: State<Item>,
-  page: Page<Item>,
+  page: PageView<Item>,
   {
     key,
     cursor,

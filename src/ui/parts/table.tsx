@@ -10,10 +10,36 @@ export interface Column<Item> {
   render: (item: Item) => ComponentChildren;
 }
 
-export interface Selection {
+interface Selection {
   keys: ReadonlySet<string>;
   toggle: (key: string) => void;
   toggleAll: () => void;
+}
+
+/** The rows that a user chose, by their keys. */
+export interface Chosen<Item> extends Selection {
+  items: readonly Item[];
+  clear: () => void;
+}
+
+export function useSelection<Item>(
+  items: readonly Item[],
+  keyOf: (item: Item) => string,
+): Chosen<Item> {
+  const [keys, setKeys] = useState<ReadonlySet<string>>(new Set());
+  return {
+    keys,
+    items: keys.size === 0 ? [] : items.filter((item) => keys.has(keyOf(item))),
+    toggle(key) {
+      const next = new Set(keys);
+      if (!next.delete(key)) next.add(key);
+      setKeys(next);
+    },
+    toggleAll() {
+      setKeys(keys.size >= items.length ? new Set() : new Set(items.map(keyOf)));
+    },
+    clear: () => setKeys(new Set()),
+  };
 }
 
 interface TableProps<Item> {
@@ -37,8 +63,14 @@ interface TableProps<Item> {
 /** Must agree with the style sheet. */
 const ROW_PX = 38;
 
-/** Rows that are drawn above and below what can be seen; each costs time in every frame of a fast scroll. */
+/** Rows that are drawn above and below what can be seen. */
 const MARGIN_ROWS = 4;
+
+/**
+ * Rows that one frame draws anew. A fast scroll brings a screen of new rows in every frame: drawn at
+ * once they hold a slow machine up for longer than a frame, so the others are blank for some frames.
+ */
+const ROWS_A_FRAME = 8;
 
 /** A list that draws only the rows in view, however many there are. */
 export function Table<Item>(props: TableProps<Item>) {
@@ -114,35 +146,62 @@ interface RowProps<Item> {
 
 /**
  * Draws rows. An unchanged row keeps its node, which Preact then skips: scrolling draws only the rows
- * that come into view.
+ * that come into view, some in each frame.
  */
 function useRows<Item>(props: TableProps<Item>, marked: string | null) {
   const current = useRef(props);
   current.current = props;
   const drawn = useRef(new Map<string, { row: RowProps<Item>; node: ComponentChildren }>());
+  const drawMore = useNextFrame();
   const [handlers] = useState(() => ({
     onToggle: (id: string) => current.current.selection?.toggle(id),
     onOpen: (event: MouseEvent, item: Item) => openRow(event, current.current.hrefOf(item)),
   }));
   const { columns, keyOf, rowClass, selection } = props;
+  const rowOf = (item: Item, at: number): RowProps<Item> => {
+    const id = keyOf(item);
+    const isSelected = selection === undefined ? null : selection.keys.has(id);
+    const names = [
+      rowClass?.(item) ?? '',
+      id === marked ? 'marked' : '',
+      isSelected === true ? 'selected' : '',
+    ];
+    return { id, item, at, className: names.join(' ').trim(), columns, isSelected, ...handlers };
+  };
   return (items: readonly Item[], from: number): ComponentChildren[] => {
     const before = drawn.current;
     drawn.current = new Map();
-    return items.map((item, index) => {
-      const id = keyOf(item);
-      const isSelected = selection === undefined ? null : selection.keys.has(id);
-      const names = [
-        rowClass?.(item) ?? '',
-        id === marked ? 'marked' : '',
-        isSelected === true ? 'selected' : '',
-      ];
-      const className = names.join(' ').trim();
-      const row = { id, item, at: from + index, className, columns, isSelected, ...handlers };
-      const known = before.get(id);
+    let left = before.size === 0 ? Infinity : ROWS_A_FRAME;
+    const nodes: ComponentChildren[] = [];
+    let blank = 0;
+    for (const [index, item] of items.entries()) {
+      const row = rowOf(item, from + index);
+      const known = before.get(row.id);
+      if (known === undefined && (left -= 1) < 0) {
+        blank += 1;
+        continue;
+      }
+      if (blank > 0) nodes.push(<Spacer key={`before ${row.id}`} rows={blank} />);
+      blank = 0;
       const node =
-        known !== undefined && isSame(known.row, row) ? known.node : <Row key={id} {...row} />;
-      drawn.current.set(id, { row, node });
-      return node;
+        known !== undefined && isSame(known.row, row) ? known.node : <Row key={row.id} {...row} />;
+      drawn.current.set(row.id, { row, node });
+      nodes.push(node);
+    }
+    if (left < 0) drawMore();
+    return blank > 0 ? [...nodes, <Spacer key="after" rows={blank} />] : nodes;
+  };
+}
+
+/** A function that draws the component again in the next frame. */
+function useNextFrame(): () => void {
+  const [, setTurn] = useState(0);
+  const frame = useRef(0);
+  useEffect(() => () => window.cancelAnimationFrame(frame.current), []);
+  return () => {
+    frame.current ||= window.requestAnimationFrame(() => {
+      frame.current = 0;
+      setTurn((turn) => turn + 1);
     });
   };
 }

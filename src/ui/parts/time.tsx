@@ -1,6 +1,6 @@
 import { agoText, clockText, dateText, lengthText, shortText } from './format.ts';
 import { settings } from './settings.ts';
-import { now } from './use.ts';
+import { now } from './hooks.ts';
 
 /** A moment as a relative time, with the absolute one on hover. */
 export function Ago({ at, empty = '–' }: { at: string | null | undefined; empty?: string }) {

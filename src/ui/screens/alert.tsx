@@ -4,16 +4,16 @@ import { may } from '../api/session.ts';
 import type { Alert, AlertRun } from '../api/types.ts';
 import { useKeys } from '../app/keys.ts';
 import { href, isKiosk, runPath } from '../app/router.ts';
-import { AcknowledgedBy } from '../parts/acknowledge.tsx';
+import { acknowledgeAlert, AcknowledgedBy } from '../parts/acknowledge.tsx';
 import { Copy, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
-import { Fact, Facts } from '../parts/facts.tsx';
+import { Fact, Facts } from '../parts/basics.tsx';
 import { countText } from '../parts/format.ts';
 import { Status } from '../parts/status.tsx';
 import { Ago, Clock, Since } from '../parts/time.tsx';
 import { act } from '../parts/toast.tsx';
-import { useLoaded } from '../parts/use.ts';
-import { workflowText } from '../parts/workflows.ts';
-import { acknowledgeAlert, labelText } from './alerts.tsx';
+import { useLoaded } from '../parts/hooks.ts';
+import { workflowText } from '../parts/workflow-names.ts';
+import { labelText } from './alerts.tsx';
 import { SilenceDialog } from './silences.tsx';
 
 /** One alert: its subject, its runs, and its notifications. */
@@ -24,7 +24,7 @@ export function AlertDetail({ values }: { values: Record<string, string> }) {
     everyMs: 5_000,
   });
   useKeys({
-    ...(value !== null && may.write.value && { a: () => acknowledgeAlert(value, reload) }),
+    ...(value !== null && may.write.value && { a: () => acknowledgeAlert(id, value.rule, reload) }),
   });
   if (value === null) {
     return error === null ? <Loading /> : <Trouble error={error} what="the alert" retry={reload} />;
@@ -53,7 +53,7 @@ export function AlertDetail({ values }: { values: Record<string, string> }) {
         {value.runs.length === 0 && (
           <p class="faint">No run: the rule fires on what did not come.</p>
         )}
-        <RunRows runs={value.runs} source={value.labels['source'] ?? 'default'} />
+        <RunRows runs={value.runs} source={value.labels['source']} />
         {value.count > value.runs.length && (
           <p class="faint">
             The last {value.runs.length} of {countText(value.count)}.{' '}
@@ -84,14 +84,18 @@ function Actions({ alert, reload }: { alert: Alert; reload: () => void }) {
   const { rule, labels } = alert;
   const { workflow_id: workflow, source } = labels;
   const matchers = {
-    rule,
-    ...(workflow !== undefined && { workflow_id: workflow }),
-    ...(source !== undefined && { source }),
+    rule: [rule],
+    ...(workflow !== undefined && { workflow_id: [workflow] }),
+    ...(source !== undefined && { source: [source] }),
   };
   return (
     <>
       {alert.state === 'firing' && (
-        <button type="button" class="primary" onClick={() => acknowledgeAlert(alert, reload)}>
+        <button
+          type="button"
+          class="primary"
+          onClick={() => acknowledgeAlert(alert.id, rule, reload)}
+        >
           Acknowledge
         </button>
       )}
@@ -137,7 +141,7 @@ function AlertFacts({ alert }: { alert: Alert }) {
   );
 }
 
-function RunRows({ runs, source }: { runs: readonly AlertRun[]; source: string }) {
+function RunRows({ runs, source }: { runs: readonly AlertRun[]; source: string | undefined }) {
   if (runs.length === 0) return null;
   return (
     <div class="scroll-x" tabIndex={0} role="group" aria-label="Runs">
@@ -159,9 +163,7 @@ function RunRows({ runs, source }: { runs: readonly AlertRun[]; source: string }
                 <Status state={run.status ?? 'unseen'} />
               </td>
               <td class="mono id">
-                <a href={href(runPath({ run_id: run.run_id, source: run.source ?? source }))}>
-                  {run.run_id}
-                </a>
+                <a href={href(runPath({ run_id: run.run_id, source }))}>{run.run_id}</a>
               </td>
               <td>{run.name ?? workflowText(run.workflow_id)}</td>
               <td class="right">

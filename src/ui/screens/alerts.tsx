@@ -3,16 +3,16 @@ import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
 import type { Alert, AlertRun } from '../api/types.ts';
 import { address, href, isKiosk } from '../app/router.ts';
-import { acknowledge } from '../parts/acknowledge.tsx';
+import { acknowledgeAlert } from '../parts/acknowledge.tsx';
 import { Empty, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { Chips } from '../parts/chips.tsx';
 import { countText, plural } from '../parts/format.ts';
-import { useList } from '../parts/list.ts';
+import { useList, type List } from '../parts/list.ts';
 import { Status } from '../parts/status.tsx';
 import { Table, type Column } from '../parts/table.tsx';
-import { Ago, Since } from '../parts/time.tsx';
-import { useStale } from '../parts/use.ts';
-import { learnNames, workflowText } from '../parts/workflows.ts';
+import { Ago, Length, Since } from '../parts/time.tsx';
+import { useStale } from '../parts/hooks.ts';
+import { learnNames, workflowText } from '../parts/workflow-names.ts';
 import { SilenceDialog, Silences } from './silences.tsx';
 
 const namedOf = ({ workflow_id, name }: AlertRun) => ({ workflow_id, workflow_name: name });
@@ -42,7 +42,7 @@ const COLUMNS: readonly Column<Alert>[] = [
     render: ({ labels }) => (
       <span class="cut">
         {labelsOf(labels).map(([name, value]) => (
-          <span key={name} class="tag" title={`${name}=${value}`}>
+          <span key={name} class={`tag of-${name}`} title={`${name}=${value}`}>
             {labelText(name, value)}
           </span>
         ))}
@@ -68,7 +68,11 @@ const COLUMNS: readonly Column<Alert>[] = [
     name: 'For',
     className: 'col-length right',
     render: ({ started_at: started, resolved_at: resolved }) =>
-      resolved === null ? <Since at={started} /> : <Ago at={resolved} />,
+      resolved === null ? (
+        <Since at={started} />
+      ) : (
+        <Length ms={Date.parse(resolved) - Date.parse(started)} />
+      ),
   },
   {
     name: 'Updated',
@@ -107,11 +111,7 @@ export function Alerts() {
     <>
       <Header
         title="Alerts"
-        about={
-          list.isRead && list.error === null
-            ? plural(list.total ?? list.items.length, 'alert')
-            : undefined
-        }
+        about={list.isRead && list.error === null ? alertsText(list) : undefined}
       >
         {canSilence && (
           <button type="button" onClick={() => setOpen(true)}>
@@ -134,9 +134,11 @@ export function Alerts() {
           items={list.items}
           keyOf={({ id }) => id}
           hrefOf={({ id }) => href(`/alerts/${encodeURIComponent(id)}`)}
-          total={list.total ?? list.items.length}
+          total={list.items.length}
           onEnd={list.loadMore}
-          onKey={may.write.value ? { a: (alert) => acknowledgeAlert(alert, list.reload) } : {}}
+          onKey={
+            may.write.value ? { a: ({ id, rule }) => acknowledgeAlert(id, rule, list.reload) } : {}
+          }
         />
       )}
       <Section title="Silences">
@@ -147,12 +149,9 @@ export function Alerts() {
   );
 }
 
-export function acknowledgeAlert(alert: Alert, reload: () => void): void {
-  acknowledge({
-    what: `the alert ${alert.rule}`,
-    send: (body) => api.acknowledgeAlert(alert.id, body),
-    onDone: reload,
-  });
+/** The API does not count alerts: as many as were read. */
+function alertsText({ items, hasMore }: List<Alert>): string {
+  return `${hasMore ? 'more than ' : ''}${plural(items.length, 'alert')}`;
 }
 
 function NoAlerts() {

@@ -1,20 +1,19 @@
 import { useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
-import type { DeliveryView } from '../api/types.ts';
+import type { DeliveryView } from '../../client/types.ts';
 import { address, href, isKiosk, setQuery } from '../app/router.ts';
 import { Dialog, Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
 import { Chips, type Chip } from '../parts/chips.tsx';
 import { eventText, plural } from '../parts/format.ts';
 import { useList } from '../parts/list.ts';
-import { useNews } from '../parts/news.ts';
-import { NewsButton } from '../parts/news-button.tsx';
+import { NewsButton, useNews } from '../parts/news.tsx';
 import { Range } from '../parts/range.tsx';
 import { Glyph, Status, toneOfEvent } from '../parts/status.tsx';
 import { Table, type Column } from '../parts/table.tsx';
 import { Ago, Length } from '../parts/time.tsx';
 import { act, say } from '../parts/toast.tsx';
-import { useLoaded } from '../parts/use.ts';
+import { useLoaded } from '../parts/hooks.ts';
 
 const STATES = ['pending', 'delivered', 'parked', 'dead', 'skipped', 'superseded'] as const;
 
@@ -83,14 +82,7 @@ function LastAnswer({ last }: Pick<DeliveryView, 'last'>) {
 
 export function Deliveries() {
   const { query } = address.value;
-  const asked = {
-    state: query.get('state'),
-    endpoint: query.get('endpoint'),
-    run_id: query.get('run'),
-    event_id: query.get('event'),
-    since: query.get('since'),
-    until: query.get('until'),
-  };
+  const asked = askedOf(query);
   const list = useList<DeliveryView>(
     JSON.stringify(asked),
     (paging, signal) => api.deliveries({ ...asked, ...paging }, signal),
@@ -139,20 +131,30 @@ export function Deliveries() {
   );
 }
 
+type State = (typeof STATES)[number];
+
+/** What the counts of the endpoints leave out of account. */
+const FILTERS = ['endpoint', 'run', 'event', 'since', 'until'] as const;
+
+const sum = (one: number, other: number) => one + other;
+
 function Filters() {
   const { query } = address.value;
   const { value } = useLoaded('endpoints', (signal) => api.endpoints(signal), { everyMs: 10_000 });
   const endpoints = value?.data ?? [];
+  const isCounted = value !== null && FILTERS.every((name) => !query.has(name));
+  const countOf = (...states: State[]) =>
+    isCounted
+      ? endpoints.flatMap(({ counts }) => states.map((state) => counts[state])).reduce(sum, 0)
+      : null;
   const chips: Chip[] = [
     { name: 'All', fields: {} },
+    { name: 'Waiting', fields: { state: 'pending,parked' }, count: countOf('pending', 'parked') },
     ...STATES.map((state) => ({
       name: `${state.charAt(0).toUpperCase()}${state.slice(1)}`,
       fields: { state },
       state,
-      count:
-        query.get('endpoint') === null && !query.has('since') && value !== null
-          ? endpoints.reduce((sum, { counts }) => sum + counts[state], 0)
-          : null,
+      count: countOf(state),
     })),
   ];
   const extra = (['run', 'event'] as const).filter((name) => query.has(name));
@@ -202,8 +204,20 @@ function NoDeliveries() {
   );
 }
 
+/** The listing that the address asks for, as the API takes it. */
+function askedOf(query: URLSearchParams) {
+  return {
+    state: query.get('state'),
+    endpoint: query.get('endpoint'),
+    run_id: query.get('run'),
+    event_id: query.get('event'),
+    since: query.get('since'),
+    until: query.get('until'),
+  };
+}
+
 interface RedeliverProps {
-  asked: Record<string, string | null>;
+  asked: ReturnType<typeof askedOf>;
   total: number | null;
   reload: () => void;
 }
@@ -214,17 +228,18 @@ function RedeliverMatching({ asked, total, reload }: RedeliverProps) {
   const { state, endpoint, since, until, run_id: run, event_id: event } = asked;
   // The API takes these filters for many at once.
   if (run !== null || event !== null) return null;
-  const words = state === null || state === undefined ? 'dead and skipped' : state;
+  const words = state === null ? 'dead and skipped' : state.replaceAll(',', ' and ');
   const send = async () => {
     setOpen(false);
-    const range = Object.fromEntries(
-      Object.entries({ state, endpoint, since: momentOf(since), until: momentOf(until) }).filter(
-        (entry): entry is [string, string] => typeof entry[1] === 'string',
-      ),
-    );
+    const range = {
+      ...(state !== null && { state: state.split(',') as State[] }),
+      ...(endpoint !== null && { endpoint }),
+      ...(since !== null && { since }),
+      ...(until !== null && { until }),
+    };
     await act(null, async () => {
       const { count } = await api.redeliverMatching(range);
-      say(`${plural(count, 'delivery', 'deliveries')} go out again.`);
+      say(`${plural(count, 'delivery', 'deliveries')} ${count === 1 ? 'goes' : 'go'} out again.`);
     });
     reload();
   };
@@ -257,13 +272,4 @@ function RedeliverMatching({ asked, total, reload }: RedeliverProps) {
       )}
     </>
   );
-}
-
-const UNITS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-/** The moment that a filter names: one of its own, or so long ago. */
-function momentOf(text: string | null | undefined): string | null {
-  const ago = /^(\d+)([mhd])$/.exec(text ?? '');
-  if (ago === null) return text ?? null;
-  return new Date(Date.now() - Number(ago[1]) * (UNITS[ago[2] ?? ''] ?? 0)).toISOString();
 }

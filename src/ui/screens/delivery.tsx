@@ -1,17 +1,15 @@
 import { useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
-import type { DeliveryDetail } from '../api/types.ts';
-import { address, href, isKiosk, setQuery } from '../app/router.ts';
+import type { Attempt, DeliveryDetail } from '../api/types.ts';
+import { address, href, isKiosk, runPath, setQuery } from '../app/router.ts';
 import { Copy, Dialog, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
-import { Fact, Facts } from '../parts/facts.tsx';
-import { eventText, lengthText } from '../parts/format.ts';
+import { Fact, Facts } from '../parts/basics.tsx';
+import { lengthText, plural } from '../parts/format.ts';
 import { Status } from '../parts/status.tsx';
 import { Ago, Clock, Length } from '../parts/time.tsx';
 import { act } from '../parts/toast.tsx';
-import { useLoaded } from '../parts/use.ts';
-
-type Attempt = DeliveryDetail['attempts'][number];
+import { useLoaded } from '../parts/hooks.ts';
 
 /** One event to one receiver, with every attempt. */
 export function Delivery({ values }: { values: Record<string, string> }) {
@@ -29,12 +27,20 @@ export function Delivery({ values }: { values: Record<string, string> }) {
   const { attempts } = value;
   return (
     <>
-      <Header title={`${eventText(value.event_type)} to ${value.endpoint}`}>
+      <Header
+        title={
+          <>
+            <span class="title-sub">{value.endpoint}</span>
+            <span class="mono id">{value.event_type}</span>
+          </>
+        }
+      >
         {may.write.value && !isKiosk.value && <Actions delivery={value} reload={reload} />}
         <Copy text={value.id} label="Copy id" />
       </Header>
       <Trouble error={error} what="the newest state" retry={reload} />
       <DeliveryFacts delivery={value} />
+      <Standstill delivery={value} />
       <Section title="Attempts">
         {attempts.length === 0 && <p class="faint">None yet.</p>}
         <ol class="attempts">
@@ -43,6 +49,9 @@ export function Delivery({ values }: { values: Record<string, string> }) {
               key={attempt.at}
               attempt={attempt}
               number={at + 1}
+              waitedMs={
+                Date.parse(attempt.at) - Date.parse(attempts[at - 1]?.at ?? value.created_at)
+              }
               most={mostOf(attempts)}
             />
           ))}
@@ -53,7 +62,78 @@ export function Delivery({ values }: { values: Record<string, string> }) {
           </p>
         )}
       </Section>
+      <SentEvent delivery={value} />
     </>
+  );
+}
+
+/** The event of a delivery, as webhooks get it. */
+function SentEvent({ delivery }: { delivery: DeliveryDetail }) {
+  const { event_id: id, event_type: type, run_id: run } = delivery;
+  const { value, error } = useLoaded(`event ${id}`, async (signal) => {
+    const { data } = await api.events({ run_id: run, type, order: 'newest', limit: 200 }, signal);
+    return { event: data.find((event) => event.id === id) };
+  });
+  if (value?.event === undefined && error === null) return null;
+  const text = JSON.stringify(value?.event, null, 2);
+  return (
+    <Section title="Event" aside={value !== null && <Copy text={text} label="Copy" />}>
+      <Trouble error={error} what="the event" />
+      {value !== null && (
+        <pre class="snippet" tabIndex={0} aria-label="The event as JSON">
+          {text}
+        </pre>
+      )}
+    </Section>
+  );
+}
+
+/** Why nothing is tried by itself; nothing where all goes its way. */
+function Standstill({
+  delivery: { state, endpoint: name, attempt_count: attempts },
+}: {
+  delivery: DeliveryDetail;
+}) {
+  switch (state) {
+    case 'parked':
+      return <Parked name={name} />;
+    case 'dead':
+      return (
+        <p class="notice warn">
+          Given up after {plural(attempts, 'attempt')}. Redeliver it where it still matters.
+        </p>
+      );
+    case 'skipped':
+      return (
+        <p class="notice">
+          Never tried: {name} was disabled or is configured no more. Redeliver it where it still
+          matters.
+        </p>
+      );
+    case 'superseded':
+      return (
+        <p class="notice">Never tried: the run had moved on before {name} took events again.</p>
+      );
+    case 'pending':
+    case 'delivered':
+      return null;
+  }
+}
+
+function Parked({ name }: { name: string }) {
+  const { value } = useLoaded('endpoints', (signal) => api.endpoints(signal), { everyMs: 5_000 });
+  const health = value?.data.find((endpoint) => endpoint.name === name)?.health;
+  return (
+    <p class="notice warn">
+      Waits until <a href={href('/endpoints')}>{name}</a> takes deliveries again
+      {health !== undefined && `: it is ${health.state}`}.
+      {health != null && health.next_probe_at !== null && (
+        <>
+          {' '}
+          Probed <Ago at={health.next_probe_at} />.
+        </>
+      )}
+    </p>
   );
 }
 
@@ -91,23 +171,10 @@ function DeliveryFacts({ delivery }: { delivery: DeliveryDetail }) {
       </Fact>
       {run !== '' && (
         <Fact name="Run" className="mono id">
-          <RunLink id={run} />
+          <a href={href(runPath({ run_id: run }))}>{run}</a>
         </Fact>
       )}
     </Facts>
-  );
-}
-
-/** A delivery names no source: the run's page finds it. */
-function RunLink({ id }: { id: string }) {
-  const { value } = useLoaded(`source of ${id}`, async (signal) => {
-    const { data } = await api.events({ run_id: id, limit: 1 }, signal);
-    return data[0]?.data.watch.source ?? null;
-  });
-  return value === null ? (
-    <>{id}</>
-  ) : (
-    <a href={href(`/runs/${encodeURIComponent(value)}/${encodeURIComponent(id)}`)}>{id}</a>
   );
 }
 
@@ -173,7 +240,16 @@ function Elsewhere({ delivery, onClose }: { delivery: DeliveryDetail; onClose: (
   );
 }
 
-function AttemptRow({ attempt, number, most }: { attempt: Attempt; number: number; most: number }) {
+interface AttemptProps {
+  attempt: Attempt;
+  number: number;
+  /** From the attempt before, or from the creation of the delivery. */
+  waitedMs: number;
+  /** How long the longest attempt took, ms. */
+  most: number;
+}
+
+function AttemptRow({ attempt, number, waitedMs, most }: AttemptProps) {
   const { at, status, error, duration_ms: took, response } = attempt;
   const isChosen = address.value.query.get('attempt') === String(number);
   return (
@@ -190,6 +266,9 @@ function AttemptRow({ attempt, number, most }: { attempt: Attempt; number: numbe
           text={error === null ? `answered ${status ?? 'ok'}` : `${status ?? error.code}`}
         />
         <Clock at={at} withMs />
+        <span class="faint num mid">
+          {lengthText(waitedMs)} after {number === 1 ? 'the event' : `attempt ${number - 1}`}
+        </span>
         <span class="attempt-bar" aria-hidden="true">
           <span
             class={error === null ? 'tone-ok' : 'tone-bad'}

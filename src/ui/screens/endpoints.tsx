@@ -1,17 +1,17 @@
 import { useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
-import type { DeliveryView, Endpoint, RotatedView } from '../api/types.ts';
+import type { DeliveryView, RotatedView } from '../../client/types.ts';
+import type { Endpoint } from '../api/types.ts';
 import { href, isKiosk } from '../app/router.ts';
 import { Copy, Dialog, Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
 import { confirmed } from '../parts/confirm.tsx';
-import { countText, lengthText, percentText, plural } from '../parts/format.ts';
+import { countText, lengthText, plural } from '../parts/format.ts';
 import { Status } from '../parts/status.tsx';
 import { Ago, Clock, Since } from '../parts/time.tsx';
 import { act, say } from '../parts/toast.tsx';
-import { useLoaded } from '../parts/use.ts';
-import { Sparkline } from './endpoint-sparkline.tsx';
-import { hourOf } from './endpoint-hour.ts';
+import { useLoaded } from '../parts/hooks.ts';
+import { LastHour } from './endpoint-hour.tsx';
 
 /** The receivers, how they do, and what can be done about it. */
 export function Endpoints() {
@@ -53,8 +53,6 @@ function NoEndpoints() {
   );
 }
 
-type WithAge = Endpoint & { oldest_pending_at?: string | null };
-
 function Card({ endpoint, reload }: { endpoint: Endpoint; reload: () => void }) {
   const { name, type, url, events, counts, health } = endpoint;
   const { value } = useLoaded(
@@ -80,21 +78,15 @@ function Card({ endpoint, reload }: { endpoint: Endpoint; reload: () => void }) 
         {type === 'log' ? 'one JSON line for each event, on standard output' : addressOf(endpoint)}
       </p>
       <Health endpoint={endpoint} />
-      <Hour deliveries={recent} />
+      <LastHour deliveries={recent} />
       <dl class="facts small">
         <div>
           <dt>Backlog</dt>
           <dd>
-            <a
-              class="num"
-              href={href('/deliveries', {
-                endpoint: name,
-                state: counts.pending > 0 ? 'pending' : 'parked',
-              })}
-            >
+            <a class="num" href={href('/deliveries', { endpoint: name, state: 'pending,parked' })}>
               {countText(waiting)}
             </a>
-            {waiting > 0 && <Age endpoint={endpoint} recent={recent} />}
+            <Age at={endpoint.oldest_pending_at} />
           </dd>
         </div>
         {(['delivered', 'dead', 'skipped'] as const).map((state) => (
@@ -108,8 +100,9 @@ function Card({ endpoint, reload }: { endpoint: Endpoint; reload: () => void }) 
           </div>
         ))}
       </dl>
-      <p class="faint cut events" title={events.join(', ')}>
-        {events.join(', ')}
+      <p class="faint events" title={events.join(', ')}>
+        {events.slice(0, FEW).join(', ')}
+        {events.length > FEW && `, and ${events.length - FEW} more types`}
       </p>
       {failed !== undefined && <LastError delivery={failed} />}
       {!isKiosk.value && may.admin.value && type !== 'unconfigured' && (
@@ -119,21 +112,21 @@ function Card({ endpoint, reload }: { endpoint: Endpoint; reload: () => void }) 
   );
 }
 
+/** Types of events that a card names. */
+const FEW = 3;
+
 /** Where an endpoint is; a webhook of a watch has its masked address as its name. */
 function addressOf({ name, url }: Endpoint): string {
   return url === name ? 'webhook that was given with a watch' : (url ?? '\u00a0');
 }
 
 /** Of the oldest delivery that waits. */
-function Age({ endpoint, recent }: { endpoint: WithAge; recent: readonly DeliveryView[] }) {
-  const oldest =
-    endpoint.oldest_pending_at ??
-    recent.findLast(({ state }) => state === 'pending' || state === 'parked')?.created_at;
-  if (oldest === undefined) return null;
+function Age({ at }: { at: string | null }) {
+  if (at === null) return null;
   return (
     <span class="faint">
       {' '}
-      oldest <Since at={oldest} />
+      oldest <Since at={at} />
     </span>
   );
 }
@@ -168,34 +161,6 @@ function Health({ endpoint: { health } }: { endpoint: Endpoint }) {
         </>
       )}
     </p>
-  );
-}
-
-function Hour({ deliveries }: { deliveries: readonly DeliveryView[] }) {
-  const hour = hourOf(deliveries, Date.now());
-  return (
-    <div class="hour">
-      <Sparkline hour={hour} />
-      <div class="hour-figures">
-        <span>
-          <strong
-            class={`num ${hour.successRate !== null && hour.successRate < 0.95 ? 'tone-bad' : ''}`}
-          >
-            {hour.successRate === null ? '–' : percentText(hour.successRate)}
-          </strong>{' '}
-          <span class="faint">taken</span>
-        </span>
-        <span>
-          <strong class="num">{hour.medianMs === null ? '–' : lengthText(hour.medianMs)}</strong>{' '}
-          <span class="faint">median</span>
-        </span>
-        <span class="faint">
-          {hour.count === 0
-            ? 'nothing sent in the last hour'
-            : `${hour.isCut ? 'last ' : ''}${countText(hour.count)} in the last hour`}
-        </span>
-      </div>
-    </div>
   );
 }
 

@@ -1,15 +1,16 @@
 import { computed } from '@preact/signals';
 import { useMemo, useRef, useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
-import type { EventView, Watch } from '../api/types.ts';
+import type { EventView } from '../../client/types.ts';
+import type { Watch } from '../api/types.ts';
 import { go, href, runPath } from '../app/router.ts';
 import { Empty, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { useBrush } from '../parts/brush.ts';
 import { lengthText, plural, shortId } from '../parts/format.ts';
 import { Glyph, glyphPath, toneOf, type Tone } from '../parts/status.tsx';
-import { now, useLive, useLoaded, useWidth } from '../parts/use.ts';
-import { learnNames, workflowText } from '../parts/workflows.ts';
-import { lanesOf, ROWS_MOST, type Bar, type Lane } from './now-pack.ts';
+import { now, useLive, useLoaded, useWidth } from '../parts/hooks.ts';
+import { learnNames, workflowText } from '../parts/workflow-names.ts';
+import { stateOf } from './runs-columns.tsx';
 import { keyOfRun, namedOf, patched } from './runs.tsx';
 
 const HOUR_MS = 3_600_000;
@@ -224,4 +225,80 @@ function RunBar({ bar, x, width }: { bar: Bar; x: (at: number) => number; width:
       )}
     </a>
   );
+}
+
+/** Rows of bars for one workflow at most; what finds no room shares the last one. */
+const ROWS_MOST = 8;
+
+/** One run as a bar. Times are milliseconds since the epoch. */
+interface Bar {
+  key: string;
+  watch: Watch;
+  state: string;
+  from: number;
+  to: number;
+  row: number;
+}
+
+/** The runs of one workflow in a span of time. */
+interface Lane {
+  key: string;
+  workflowId: string | null;
+  bars: readonly Bar[];
+  rows: number;
+  total: number;
+  counts: ReadonlyMap<Tone, number>;
+}
+
+/** Those with a run, in the order of the workflows' ids, so that none moves as runs come. */
+function lanesOf(runs: readonly Watch[], span: { from: number; to: number }): Lane[] {
+  const groups = new Map<string, Watch[]>();
+  for (const watch of runs) {
+    const key = watch.run?.workflow_id ?? '';
+    groups.set(key, [...(groups.get(key) ?? []), watch]);
+  }
+  return [...groups]
+    .map(([key, group]) => laneOf(key, group, span))
+    .filter(({ total }) => total > 0)
+    .sort((one, other) => one.key.localeCompare(other.key));
+}
+
+function laneOf(key: string, runs: readonly Watch[], span: { from: number; to: number }): Lane {
+  const bars = runs
+    .map((watch) => barOf(watch, span.to))
+    .filter(({ from, to }) => to >= span.from && from <= span.to + 60_000)
+    .sort((one, other) => one.from - other.from);
+  const ends: number[] = [];
+  const gap = (span.to - span.from) / 400;
+  const packed = bars.map((bar) => {
+    const free = ends.findIndex((end) => end + gap <= bar.from);
+    const row = free >= 0 ? free : Math.min(ends.length, ROWS_MOST - 1);
+    ends[row] = Math.max(ends[row] ?? 0, bar.to);
+    return { ...bar, row };
+  });
+  const counts = new Map<Tone, number>();
+  for (const { state } of bars) counts.set(toneOf(state), (counts.get(toneOf(state)) ?? 0) + 1);
+  return {
+    key: key === '' ? '\u{ffff}' : key,
+    workflowId: key === '' ? null : key,
+    bars: packed,
+    rows: ends.length,
+    total: bars.length,
+    counts,
+  };
+}
+
+function barOf(watch: Watch, until: number): Bar {
+  const { run, state, registered_at: registered, changed_at: changed } = watch;
+  const from = Date.parse(run?.started_at ?? run?.created_at ?? registered);
+  const end = run?.finished_at ?? (state === 'active' ? null : (changed ?? registered));
+  const to = end === null ? until : Date.parse(end);
+  return {
+    key: `${watch.source}/${watch.run_id}`,
+    watch,
+    state: stateOf(watch),
+    from,
+    to: Math.max(from, to),
+    row: 0,
+  };
 }

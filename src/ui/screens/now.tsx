@@ -1,19 +1,11 @@
-import { address, href, isKiosk } from '../app/router.ts';
-import { attention } from '../app/attention.ts';
 import { api } from '../api/calls.ts';
-import { may } from '../api/session.ts';
-import type { Attention } from '../api/types.ts';
-import { useKeys } from '../app/keys.ts';
-import { acknowledge } from '../parts/acknowledge.tsx';
-import { Empty, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
-import { plural } from '../parts/format.ts';
-import { Glyph } from '../parts/status.tsx';
-import { Since } from '../parts/time.tsx';
-import { useState } from 'preact/hooks';
-import { describe, kindsOf, type Item } from './now-items.ts';
+import type { Source } from '../api/types.ts';
+import { href } from '../app/router.ts';
+import { Figure, Header } from '../parts/basics.tsx';
+import { countText, lengthText, percentText, shortText } from '../parts/format.ts';
+import { now, useLoaded } from '../parts/hooks.ts';
 import { Lanes } from './now-lanes.tsx';
-import { Strip } from './now-strip.tsx';
-import { useAllWell } from './now-well.ts';
+import { Needs } from './now-needs.tsx';
 
 /** What needs a person, what runs, and whether runwatch itself keeps up. */
 export function Now() {
@@ -27,125 +19,92 @@ export function Now() {
   );
 }
 
-/** Items that are shown before a user asks for more. */
-const FEW = 12;
-
-function Needs() {
-  const loaded = attention.value;
-  const [isAll, setAll] = useState(false);
-  const wanted = address.value.query.get('kind');
-  if (loaded === null || (loaded.value === null && loaded.error === null)) return <Loading />;
-  const { value, error, reload } = loaded;
-  const all = value?.data ?? [];
-  const items = all.filter(({ kind }) => wanted === null || kind === wanted);
-  const shown = isAll ? items : items.slice(0, FEW);
-  const total = value === null ? 0 : Object.values(value.counts).reduce((sum, one) => sum + one, 0);
+/** Whether runwatch keeps up: its sources, its budget, its polls, and its outbox. */
+function Strip() {
+  const sources = useLoaded('sources', (signal) => api.sources(signal), { everyMs: 5_000 }).value;
+  const outbox = useLoaded('outbox', loadOutbox, { everyMs: 5_000 }).value;
+  const active = useLoaded(
+    'active',
+    (signal) => api.watches({ state: 'active', limit: 1 }, signal),
+    {
+      on: ({ type }) => type !== 'run.progress',
+      everyMs: 10_000,
+    },
+  ).value;
+  const all = sources?.data ?? [];
+  const away = all.filter(({ state }) => state !== 'answering');
+  const used = usedShare(all);
+  const overdue = oldestOverdue(all);
   return (
-    <Section title="Needs a person" aside={<Kinds counts={value?.counts ?? {}} wanted={wanted} />}>
-      <Trouble error={error} what="what needs a person" retry={reload} />
-      {value !== null && all.length === 0 && <AllWell />}
-      <NeedList items={shown} reload={reload} />
-      {items.length > shown.length && (
-        <button type="button" class="quiet" onClick={() => setAll(true)}>
-          Show all {plural(Math.max(items.length, wanted === null ? total : 0), 'item')}
-        </button>
-      )}
-    </Section>
-  );
-}
-
-function Kinds({ counts, wanted }: { counts: Record<string, number>; wanted: string | null }) {
-  const kinds = kindsOf(counts);
-  if (kinds.length < 2) return null;
-  return (
-    <div class="chips" role="group" aria-label="Kind">
-      {kinds.map(({ kind, name, count }) => (
-        <a
-          key={kind}
-          class="chip"
-          href={href('/', { kind: kind === wanted ? null : kind })}
-          aria-current={kind === wanted ? 'true' : undefined}
-        >
-          {name} <span class="num count">{count}</span>
-        </a>
-      ))}
+    <div class="figures">
+      <Figure name="Watched now" href={href('/runs', { state: 'active' })}>
+        {active?.total === undefined ? '–' : countText(active.total)}
+      </Figure>
+      <Figure
+        name="Sources answering"
+        href={href('/system')}
+        tone={away.length > 0 ? 'bad' : 'plain'}
+      >
+        {sources === null ? '–' : `${all.length - away.length} of ${all.length}`}
+      </Figure>
+      <Figure
+        name="Request budget used"
+        href={href('/system')}
+        tone={(used ?? 0) >= 1 ? 'warn' : 'plain'}
+      >
+        {used === null ? '–' : percentText(used)}
+      </Figure>
+      <Figure
+        name="Oldest overdue poll"
+        href={href('/system')}
+        tone={overdue > 0 ? 'warn' : 'plain'}
+      >
+        {sources === null ? '–' : overdue === 0 ? 'none' : lengthText(overdue)}
+      </Figure>
+      <Figure
+        name="Oldest in the outbox"
+        href={href('/deliveries', { state: 'pending,parked' })}
+        tone={ageTone(outbox)}
+      >
+        {outboxText(outbox)}
+      </Figure>
     </div>
   );
 }
 
-function NeedList({ items, reload }: { items: readonly Attention[]; reload: () => void }) {
-  const [at, setAt] = useState(-1);
-  const marked = items[Math.min(at, items.length - 1)];
-  useKeys({
-    j: () => setAt(Math.min(at + 1, items.length - 1)),
-    k: () => setAt(Math.max(at - 1, 0)),
-    Enter: () => {
-      const to = marked === undefined ? null : describe(marked).to;
-      if (to !== null) document.querySelector<HTMLAnchorElement>('.need.marked a')?.click();
-    },
-    a: () => {
-      if (marked !== undefined && may.write.value) acknowledgeItem(marked, reload);
-    },
-  });
-  return (
-    <ol class="needs">
-      {items.map((item) => (
-        <Need key={JSON.stringify(item)} item={item} isMarked={item === marked} reload={reload} />
-      ))}
-    </ol>
+function usedShare(sources: readonly Source[]): number | null {
+  if (sources.length === 0) return null;
+  return Math.max(
+    ...sources.map(({ rate_limit: { used, requests } }) => used / Math.max(1, requests)),
   );
 }
 
-function Need({
-  item,
-  isMarked,
-  reload,
-}: {
-  item: Attention;
-  isMarked: boolean;
-  reload: () => void;
-}) {
-  const shown: Item = describe(item);
-  return (
-    <li class={`need ${isMarked ? 'marked' : ''}`}>
-      <Glyph tone={shown.tone} />
-      <span class="need-kind">{shown.name}</span>
-      <span class="need-what">
-        {shown.to === null ? <span>{shown.what}</span> : <a href={shown.to}>{shown.what}</a>}
-        {shown.detail !== '' && <span class="faint need-detail">{shown.detail}</span>}
-      </span>
-      <span class="need-since right">
-        <Since at={item.since} />
-      </span>
-      {shown.canAcknowledge && may.write.value && !isKiosk.value && (
-        <button type="button" class="small" onClick={() => acknowledgeItem(item, reload)}>
-          Acknowledge
-        </button>
-      )}
-    </li>
-  );
+function oldestOverdue(sources: readonly Source[]): number {
+  return Math.max(0, ...sources.map(({ overdue }) => overdue?.oldest_ms ?? 0));
 }
 
-function acknowledgeItem(item: Attention, reload: () => void): void {
-  const { run_id: id, source, alert_id: alert } = item;
-  if (typeof alert === 'string') {
-    acknowledge({
-      what: `the alert ${describe(item).what}`,
-      send: (body) => api.acknowledgeAlert(alert, body),
-      onDone: reload,
-    });
-  } else if (id !== undefined && source !== undefined) {
-    acknowledge({
-      what: `run ${id}`,
-      send: (body) => api.acknowledgeRun({ run_id: id, source }, body),
-      onDone: reload,
-    });
-  }
+interface Outbox {
+  waiting: number;
+  /** When the oldest delivery that waits was created; null where none does. */
+  oldestAt: string | null;
 }
 
-/** Nothing needs a person: says what that rests on. */
-function AllWell() {
-  const well = useAllWell();
-  if (well === null) return null;
-  return <Empty title={well.title}>{well.detail}</Empty>;
+async function loadOutbox(signal: AbortSignal): Promise<Outbox> {
+  const { data } = await api.endpoints(signal);
+  const waiting = data.reduce((sum, { counts }) => sum + counts.pending + counts.parked, 0);
+  const times = data.flatMap(({ oldest_pending_at: at }) => at ?? []).sort();
+  return { waiting, oldestAt: times[0] ?? null };
+}
+
+function outboxText(outbox: Outbox | null): string {
+  if (outbox === null) return '–';
+  if (outbox.waiting === 0) return 'empty';
+  return outbox.oldestAt === null
+    ? `${countText(outbox.waiting)} waiting`
+    : shortText(now.value - Date.parse(outbox.oldestAt));
+}
+
+function ageTone(outbox: Outbox | null): string {
+  const at = outbox?.oldestAt ?? null;
+  return at !== null && now.value - Date.parse(at) > 60_000 ? 'warn' : 'plain';
 }

@@ -3,10 +3,9 @@ import type { Timeline, TimelineDelivery } from '../api/types.ts';
 import { useBrush, type Stretch } from '../parts/brush.ts';
 import { clockText, middleCut } from '../parts/format.ts';
 import { settings } from '../parts/settings.ts';
-import { useWidth } from '../parts/use.ts';
+import { useWidth } from '../parts/hooks.ts';
 import { ticksOf, type Choosing, type Scale, type Span } from './run-axis.ts';
-import { Events } from './run-chart-events.tsx';
-import { Deliveries, Polls, States } from './run-chart-marks.tsx';
+import { Deliveries, Events, Polls, States } from './run-chart-lanes.tsx';
 
 const LABEL_PX = 104;
 const LANE_PX = { states: 46, polls: 34, events: 34, delivery: 30, axis: 24 };

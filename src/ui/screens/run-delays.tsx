@@ -75,7 +75,8 @@ export function Delays({ delays, chosen, onChoose, reload }: DelaysProps) {
       </ol>
       {unsent > 0 && (
         <p class="faint after">
-          {plural(unsent, 'event')} went to no endpoint, as none asks for such.
+          {plural(unsent, 'event')} {unsent === 1 ? 'has' : 'have'} no receiver: no endpoint
+          subscribes to {unsent === 1 ? 'its type' : 'their types'}.
         </p>
       )}
     </Section>
@@ -174,10 +175,10 @@ function sentenceOf({ event, delivery, totalMs }: Delay): string {
     previous !== null && run !== null && previous.status !== run.status
       ? `The run went from ${previous.status.replaceAll('_', ' ')} to ${run.status.replaceAll('_', ' ')}.`
       : `The event is ${event.type}.`;
-  if (delivery === null) return `${change} No endpoint asked for ${event.type}.`;
+  if (delivery === null) return `${change} No endpoint subscribes to ${event.type}.`;
   if (totalMs === null) {
     const { error } = delivery.last ?? { error: null };
     return `${change} ${delivery.endpoint} has not been notified${error === null ? '' : `: ${error.message}`}.`;
   }
-  return `${change} ${delivery.endpoint} knew of it ${lengthText(totalMs)} later.`;
+  return `${change} ${delivery.endpoint} was notified ${lengthText(totalMs)} later.`;
 }

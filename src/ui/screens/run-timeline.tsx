@@ -1,14 +1,20 @@
 import { useMemo } from 'preact/hooks';
+import type { Timeline, Watch } from '../api/types.ts';
 import { address, setQuery } from '../app/router.ts';
 import { Section } from '../parts/basics.tsx';
 import { lengthText } from '../parts/format.ts';
-import { now } from '../parts/use.ts';
+import { now } from '../parts/hooks.ts';
 import { Chart } from './run-chart.tsx';
 import { delaysOf } from './run-delay.ts';
 import { Delays } from './run-delays.tsx';
-import type { RunStory } from './run-load.ts';
 import { RunTables } from './run-tables.tsx';
 import { wholeSpan, zoomed, type Span } from './run-axis.ts';
+
+/** A run, and all that is known of its course. */
+export interface RunStory {
+  watch: Watch;
+  timeline: Timeline;
+}
 
 /** The course of a run on one time axis, how late its events were delivered, and the same as tables. */
 export function RunTimeline({ story, reload }: { story: RunStory; reload: () => void }) {

@@ -1,47 +1,39 @@
-import { api } from '../api/calls.ts';
+import { api, type RunRef } from '../api/calls.ts';
 import { ApiError, messageOf } from '../api/request.ts';
 import { may } from '../api/session.ts';
 import { nodesText } from '../../core/run/nodes.ts';
 import type { TimelineEvent, Watch } from '../api/types.ts';
 import { useKeys } from '../app/keys.ts';
 import { href, isKiosk } from '../app/router.ts';
-import { acknowledge, AcknowledgedBy } from '../parts/acknowledge.tsx';
+import { acknowledgeRun, AcknowledgedBy } from '../parts/acknowledge.tsx';
 import { Command, Copy, Empty, Header, Loading, Progress, Trouble } from '../parts/basics.tsx';
 import { confirmed } from '../parts/confirm.tsx';
-import { Fact, Facts } from '../parts/facts.tsx';
+import { Fact, Facts } from '../parts/basics.tsx';
 import { Status, toneOf } from '../parts/status.tsx';
 import { Ago, Clock } from '../parts/time.tsx';
 import { act, say } from '../parts/toast.tsx';
-import { useLoaded } from '../parts/use.ts';
-import { learnNames, workflowText } from '../parts/workflows.ts';
+import { useLoaded } from '../parts/hooks.ts';
+import { learnNames, workflowText } from '../parts/workflow-names.ts';
 import { RunLength, stateOf } from './runs-columns.tsx';
-import { loadRun } from './run-load.ts';
-import { RunTimeline } from './run-timeline.tsx';
+import { RunTimeline, type RunStory } from './run-timeline.tsx';
 import { namedOf } from './runs.tsx';
 
 /** One run: why endpoints were notified, when, and how late. */
 export function Run({ values }: { values: Record<string, string> }) {
-  const run = { run_id: values['id'] ?? '', source: values['source'] ?? '' };
-  const loaded = useLoaded(
-    `${run.source} ${run.run_id}`,
-    async (signal) => {
-      const story = await loadRun(run, signal);
-      learnNames([namedOf(story.watch)]);
-      return story;
-    },
-    {
-      on: ({ data }) => data.run_id === run.run_id && data.watch.source === run.source,
-      everyMs: 5_000,
-    },
-  );
+  const { id = '', source } = values;
+  const run = { run_id: id, source };
+  const loaded = useLoaded(`${source} ${id}`, (signal) => load(run, signal), {
+    on: ({ data }) => data.run_id === id && data.watch.source === (source ?? data.watch.source),
+    everyMs: 5_000,
+  });
   const { value, error, reload } = loaded;
   useKeys({
     ...(value !== null && may.write.value && { a: () => acknowledgeRun(value.watch, reload) }),
   });
   if (value === null) {
     if (error === null) return <Loading />;
-    return error instanceof ApiError && error.status === 404 && !error.isMissing ? (
-      <NotWatched id={run.run_id} />
+    return error instanceof ApiError && error.status === 404 ? (
+      <NotWatched id={id} />
     ) : (
       <Trouble error={error} what="the run" retry={reload} />
     );
@@ -69,6 +61,12 @@ export function Run({ values }: { values: Record<string, string> }) {
   );
 }
 
+async function load(run: RunRef, signal: AbortSignal): Promise<RunStory> {
+  const [watch, timeline] = await Promise.all([api.watch(run, signal), api.timeline(run, signal)]);
+  learnNames([namedOf(watch)]);
+  return { watch, timeline };
+}
+
 function NotWatched({ id }: { id: string }) {
   return (
     <Empty title={`The run ${id} is not watched.`}>
@@ -82,19 +80,11 @@ function NotWatched({ id }: { id: string }) {
   );
 }
 
-function acknowledgeRun(watch: Watch, reload: () => void): void {
-  acknowledge({
-    what: `run ${watch.run_id}`,
-    send: (body) => api.acknowledgeRun(watch, body),
-    onDone: reload,
-  });
-}
-
 function Actions({ watch, reload }: { watch: Watch; reload: () => void }) {
   const link = `${window.location.origin}${window.location.pathname}`;
   return (
     <>
-      {watch.run_url != null && (
+      {watch.run_url !== null && (
         <a class="button" href={watch.run_url} target="_blank" rel="noopener noreferrer">
           Open in Noxus
         </a>
@@ -109,7 +99,7 @@ function Actions({ watch, reload }: { watch: Watch; reload: () => void }) {
 
 function Changes({ watch, reload }: { watch: Watch; reload: () => void }) {
   const isActive = watch.state === 'active';
-  const isAcknowledged = watch.acknowledged != null;
+  const isAcknowledged = watch.acknowledged !== null;
   const unwatch = () =>
     confirmed({
       title: 'Stop watching this run?',

@@ -1,12 +1,14 @@
 import { useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
-import { messageOf, type Query } from '../api/request.ts';
-import type { DeliveryView, Page, Watch } from '../api/types.ts';
+import { messageOf } from '../api/request.ts';
+import type { DeliveryView, PageView } from '../../client/types.ts';
+import type { Watch } from '../api/types.ts';
+import type { Query } from '../app/router.ts';
 import { acknowledge } from '../parts/acknowledge.tsx';
 import { confirmed } from '../parts/confirm.tsx';
 import { countText, plural } from '../parts/format.ts';
 import { PAGE_SIZE, type List } from '../parts/list.ts';
-import type { Chosen } from '../parts/selection.ts';
+import type { Chosen } from '../parts/table.tsx';
 import { say } from '../parts/toast.tsx';
 
 interface BulkProps {
@@ -207,7 +209,7 @@ function allMatching(query: Query): Promise<Watch[]> {
 }
 
 async function allPages<Item>(
-  read: (paging: { limit: number; cursor: string | undefined }) => Promise<Page<Item>>,
+  read: (paging: { limit: number; cursor: string | undefined }) => Promise<PageView<Item>>,
 ): Promise<Item[]> {
   const all: Item[] = [];
   let cursor: string | undefined;

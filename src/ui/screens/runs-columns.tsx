@@ -4,7 +4,7 @@ import { Progress } from '../parts/basics.tsx';
 import { Status, toneOf } from '../parts/status.tsx';
 import type { Column } from '../parts/table.tsx';
 import { Ago, Length, Since } from '../parts/time.tsx';
-import { workflowText } from '../parts/workflows.ts';
+import { workflowText } from '../parts/workflow-names.ts';
 
 /** What a run's state is called: its status, or what became of the watch. */
 export function stateOf({ state, run }: Pick<Watch, 'state' | 'run'>): string {
@@ -27,7 +27,7 @@ export const RUN_COLUMNS: readonly Column<Watch>[] = [
     render: (watch) => (
       <>
         <Status state={stateOf(watch)} />
-        {watch.acknowledged !== null && watch.acknowledged !== undefined && (
+        {watch.acknowledged !== null && (
           <span class="tag" title={`acknowledged by ${watch.acknowledged.by}`}>
             ack
           </span>
@@ -73,9 +73,7 @@ export const RUN_COLUMNS: readonly Column<Watch>[] = [
   {
     name: 'Changed',
     className: 'col-ago right',
-    render: ({ changed_at: changed, run, registered_at: registered }) => (
-      <Ago at={changed ?? run?.finished_at ?? registered} />
-    ),
+    render: ({ changed_at: changed }) => <Ago at={changed} />,
   },
   {
     name: 'Metadata',

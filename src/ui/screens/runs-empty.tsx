@@ -2,7 +2,7 @@ import { api } from '../api/calls.ts';
 import { address, href } from '../app/router.ts';
 import { Command, Empty } from '../parts/basics.tsx';
 import { plural, statusText } from '../parts/format.ts';
-import { useLoaded } from '../parts/use.ts';
+import { useLoaded } from '../parts/hooks.ts';
 
 /** Why the list has no rows: no run was ever watched, or none is as asked. */
 export function NoRuns() {

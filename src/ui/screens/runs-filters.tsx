@@ -1,13 +1,12 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
-import type { Query } from '../api/request.ts';
 import type { Watch } from '../api/types.ts';
 import { useKeys } from '../app/keys.ts';
-import { address, setQuery } from '../app/router.ts';
+import { address, setQuery, type Query } from '../app/router.ts';
 import { Chips, type Chip } from '../parts/chips.tsx';
 import { Range } from '../parts/range.tsx';
-import { useLoaded } from '../parts/use.ts';
-import { workflowNames, workflowText } from '../parts/workflows.ts';
+import { useLoaded } from '../parts/hooks.ts';
+import { workflowNames, workflowText } from '../parts/workflow-names.ts';
 
 const CHIPS: readonly Chip[] = [
   { name: 'All', fields: {} },
@@ -152,14 +151,15 @@ export function metadataOf(text: string): Query {
   return Object.fromEntries(pairs);
 }
 
-/** Whether a run has all the other words of a filter in its id, workflow or metadata. */
-export function matchesText(watch: Watch, text: string): boolean {
+/** The runs that have all the other words of a filter in their id, workflow or metadata. */
+export function matchingText(watches: readonly Watch[], text: string): readonly Watch[] {
   const words = text
     .toLowerCase()
     .split(/\s+/)
     .filter((word) => word !== '' && !PAIR.test(word));
-  if (words.length === 0) return true;
-  const { run_id: id, run, workflow_name: name, metadata } = watch;
-  const hay = [id, run?.workflow_id, name, ...Object.values(metadata)].join(' ').toLowerCase();
-  return words.every((word) => hay.includes(word));
+  if (words.length === 0) return watches;
+  return watches.filter(({ run_id: id, run, workflow_name: name, metadata }) => {
+    const hay = [id, run?.workflow_id, name, ...Object.values(metadata)].join(' ').toLowerCase();
+    return words.every((word) => hay.includes(word));
+  });
 }

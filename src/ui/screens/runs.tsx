@@ -1,23 +1,22 @@
 import { useMemo } from 'preact/hooks';
 import { api } from '../api/calls.ts';
-import type { Query } from '../api/request.ts';
 import { may } from '../api/session.ts';
-import type { EventView, Watch } from '../api/types.ts';
-import { address, href, isKiosk, runPath } from '../app/router.ts';
-import { acknowledge } from '../parts/acknowledge.tsx';
+import type { EventView } from '../../client/types.ts';
+import type { Watch } from '../api/types.ts';
+import { address, href, isKiosk, runPath, type Query } from '../app/router.ts';
+import { acknowledgeRun } from '../parts/acknowledge.tsx';
 import { Header, Loading, Trouble } from '../parts/basics.tsx';
 import { plural } from '../parts/format.ts';
 import { useList, type List } from '../parts/list.ts';
-import { useNews } from '../parts/news.ts';
-import { NewsButton } from '../parts/news-button.tsx';
+import { NewsButton, useNews } from '../parts/news.tsx';
 import { Table } from '../parts/table.tsx';
-import { useSelection } from '../parts/selection.ts';
-import { useLoaded } from '../parts/use.ts';
-import { learnNames } from '../parts/workflows.ts';
+import { useSelection } from '../parts/table.tsx';
+import { useLoaded } from '../parts/hooks.ts';
+import { learnNames } from '../parts/workflow-names.ts';
 import { BulkActions } from './runs-bulk.tsx';
 import { RUN_COLUMNS } from './runs-columns.tsx';
 import { NoRuns } from './runs-empty.tsx';
-import { Filters, matchesText, metadataOf } from './runs-filters.tsx';
+import { Filters, matchingText, metadataOf } from './runs-filters.tsx';
 
 export const keyOfRun = ({ run_id: id, source }: { run_id: string; source: string }) =>
   `${source}/${id}`;
@@ -49,10 +48,7 @@ export function Runs() {
     },
     keyOfRun,
   );
-  const items = useMemo(
-    () => list.items.filter((watch) => matchesText(watch, text)),
-    [list.items, text],
-  );
+  const items = useMemo(() => matchingText(list.items, text), [list.items, text]);
   const head = useLoaded(
     `total ${JSON.stringify(asked)}`,
     (signal) => api.watches({ ...asked, limit: 1 }, signal),
@@ -88,19 +84,11 @@ export function Runs() {
           onEnd={list.loadMore}
           selection={may.write.value && !isKiosk.value ? selection : undefined}
           onHold={news.hold}
-          onKey={may.write.value ? { a: acknowledgeRun } : {}}
+          onKey={may.write.value ? { a: (watch) => acknowledgeRun(watch) } : {}}
         />
       )}
     </>
   );
-}
-
-function acknowledgeRun(watch: Watch): void {
-  acknowledge({
-    what: `run ${watch.run_id}`,
-    send: (body) => api.acknowledgeRun(watch, body),
-    onDone: () => undefined,
-  });
 }
 
 function Total({ list }: { list: List<Watch> }) {

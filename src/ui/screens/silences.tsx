@@ -1,17 +1,18 @@
 import { useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
-import { may, session } from '../api/session.ts';
-import type { Matchers, Silence, SilencePreview } from '../api/types.ts';
+import type { SilencePreviewView } from '../../client/types.ts';
+import { may } from '../api/session.ts';
+import type { Matchers, Silence } from '../api/types.ts';
 import { isKiosk } from '../app/router.ts';
-import { momentAhead } from '../parts/acknowledge.tsx';
 import { Dialog, Trouble } from '../parts/basics.tsx';
+import { knownName, LENGTHS, SelectField, TextField } from '../parts/form.tsx';
 import { countText, plural } from '../parts/format.ts';
-import { setSetting, settings } from '../parts/settings.ts';
+import { setSetting } from '../parts/settings.ts';
 import { Status } from '../parts/status.tsx';
 import { Ago } from '../parts/time.tsx';
 import { act } from '../parts/toast.tsx';
-import { now, refreshed, useLoaded } from '../parts/use.ts';
-import { workflowNames, workflowText } from '../parts/workflows.ts';
+import { refreshed, useLoaded } from '../parts/hooks.ts';
+import { workflowNames, workflowText } from '../parts/workflow-names.ts';
 
 /** Silences that are shown before a user asks for all. */
 const FIRST = 8;
@@ -50,17 +51,8 @@ export function Silences() {
   );
 }
 
-function stateOf(
-  { starts_at: starts, until }: Silence,
-  at: number,
-): 'active' | 'pending' | 'expired' {
-  if (Date.parse(until) <= at) return 'expired';
-  return Date.parse(starts) > at ? 'pending' : 'active';
-}
-
 function SilenceRow({ silence, reload }: { silence: Silence; reload: () => void }) {
-  const { id, matchers, until, by, comment } = silence;
-  const state = stateOf(silence, now.value);
+  const { id, matchers, state, until, by, comment } = silence;
   const isOver = state === 'expired';
   return (
     <li class={isOver ? 'past' : ''}>
@@ -96,23 +88,9 @@ function pairsOf({ metadata = {}, ...others }: Matchers): [string, string][] {
   const pairs = [...Object.entries(others), ...Object.entries(metadata)];
   return pairs.map(([name, values]) => [
     name === 'workflow_id' ? 'workflow' : name,
-    [values ?? []]
-      .flat()
-      .map((text) => (name === 'workflow_id' ? workflowText(text) : text))
-      .join(' or '),
+    values.map((text) => (name === 'workflow_id' ? workflowText(text) : text)).join(' or '),
   ]);
 }
-
-/** The value that a field shows, where there is one. */
-function textOf(values: Matchers['rule'] = ''): string {
-  return [values].flat()[0] ?? '';
-}
-
-const LENGTHS = [
-  ['1h', '1 hour'],
-  ['8h', '8 hours'],
-  ['1d', '1 day'],
-] as const;
 
 /** Asks what is to be silent, and shows what that would keep back. */
 export function SilenceDialog({
@@ -123,67 +101,48 @@ export function SilenceDialog({
   onClose: () => void;
 }) {
   const [matchers, setMatchers] = useState<Matchers>(first);
-  const [by, setBy] = useState(settings.peek().name || session.peek().token || '');
+  const [by, setBy] = useState(knownName);
   const [comment, setComment] = useState('');
   const [length, setLength] = useState('1h');
-  const set = (change: Matchers) =>
-    setMatchers(
-      Object.fromEntries(
-        Object.entries({ ...matchers, ...change }).filter(([, text]) => text !== ''),
-      ),
-    );
+  const set = (name: 'rule' | 'workflow_id' | 'event') => (text: string) => {
+    const { [name]: _before, ...others } = matchers;
+    setMatchers(text === '' ? others : { ...others, [name]: [text] });
+  };
+  const [rule = '', workflow = '', event = ''] = [
+    matchers.rule?.[0],
+    matchers.workflow_id?.[0],
+    matchers.event?.[0],
+  ];
+  const workflows = [...workflowNames.value.keys()].map((id) => [id, workflowText(id)] as const);
   const isEmpty = pairsOf(matchers).length === 0;
   const submit = async () => {
     setSetting({ name: by });
-    const until = momentAhead(length) ?? '';
-    const body = { matchers, until, by: by.trim(), comment: comment.trim() };
+    const body = { matchers, until: length, by: by.trim(), comment: comment.trim() };
     if (await act('Silenced.', () => api.silence(body))) refreshed.value += 1;
     onClose();
   };
   return (
     <Dialog title="Silence" onClose={onClose}>
       <form
-        onSubmit={(event) => {
-          event.preventDefault();
+        onSubmit={(submitted) => {
+          submitted.preventDefault();
           void submit();
         }}
       >
         <h2>Silence</h2>
         <p class="faint">Matching notifications are held back; alerts are still recorded.</p>
-        <Text label="Rule" value={textOf(matchers.rule)} onInput={(rule) => set({ rule })} />
-        <label>
-          Workflow
-          <select
-            value={textOf(matchers.workflow_id)}
-            onChange={({ currentTarget }) => set({ workflow_id: currentTarget.value })}
-          >
-            <option value="">Any</option>
-            {[...workflowNames.value.keys()].map((id) => (
-              <option key={id} value={id}>
-                {workflowText(id)}
-              </option>
-            ))}
-          </select>
-        </label>
-        <Text
-          label="Event"
-          value={textOf(matchers.event)}
-          placeholder="run.failed"
-          onInput={(event) => set({ event })}
+        <TextField label="Rule" value={rule} onInput={set('rule')} />
+        <SelectField
+          label="Workflow"
+          value={workflow}
+          onInput={set('workflow_id')}
+          options={[['', 'Any'], ...workflows]}
         />
+        <TextField label="Event" value={event} onInput={set('event')} placeholder="run.failed" />
         <Preview matchers={matchers} />
-        <label>
-          For
-          <select value={length} onChange={({ currentTarget }) => setLength(currentTarget.value)}>
-            {LENGTHS.map(([value, name]) => (
-              <option key={value} value={value}>
-                {name}
-              </option>
-            ))}
-          </select>
-        </label>
-        <Text label="Your name" value={by} required onInput={setBy} />
-        <Text label="Why" value={comment} required onInput={setComment} />
+        <SelectField label="For" value={length} onInput={setLength} options={LENGTHS} />
+        <TextField label="Your name" value={by} onInput={setBy} isRequired maxLength={120} />
+        <TextField label="Why" value={comment} onInput={setComment} isRequired />
         <div class="dialog-foot">
           <button type="button" onClick={onClose}>
             Cancel
@@ -194,33 +153,6 @@ export function SilenceDialog({
         </div>
       </form>
     </Dialog>
-  );
-}
-
-function Text({
-  label,
-  value,
-  onInput,
-  placeholder = '',
-  required = false,
-}: {
-  label: string;
-  value: string;
-  onInput: (text: string) => void;
-  placeholder?: string;
-  required?: boolean;
-}) {
-  return (
-    <label>
-      {label}
-      <input
-        value={value}
-        placeholder={placeholder}
-        required={required}
-        maxLength={500}
-        onInput={({ currentTarget }) => onInput(currentTarget.value)}
-      />
-    </label>
   );
 }
 
@@ -240,6 +172,6 @@ function Preview({ matchers }: { matchers: Matchers }) {
   );
 }
 
-function previewText({ now: present, last_24h: day }: SilencePreview): string {
+function previewText({ now: present, last_24h: day }: SilencePreviewView): string {
   return `Matches ${plural(present.alerts.length, 'alert')} now, and ${plural(day.events, 'event')} of the last 24 h.`;
 }

@@ -7,8 +7,7 @@ import { countText, lengthText } from '../parts/format.ts';
 import { Status } from '../parts/status.tsx';
 import { Ago, Since } from '../parts/time.tsx';
 import { act } from '../parts/toast.tsx';
-import { useLoaded } from '../parts/use.ts';
-import { Configuration } from './system-configuration.tsx';
+import { useLoaded } from '../parts/hooks.ts';
 
 /** Whether runwatch itself is well. */
 export function System() {
@@ -189,6 +188,58 @@ function Processes() {
 }
 
 function skewText(ms: number): string {
-  if (Math.abs(ms) < 100) return 'right';
+  if (Math.abs(ms) < 100) return 'in step';
   return ms > 0 ? `${lengthText(ms)} ahead` : `${lengthText(-ms)} behind`;
+}
+
+/** The configuration in force, without secrets. */
+function Configuration() {
+  if (!may.admin.value) return null;
+  return (
+    <Section title="Configuration">
+      <Shown />
+    </Section>
+  );
+}
+
+function Shown() {
+  const { value, error } = useLoaded('configuration', (signal) => api.configuration(signal));
+  return (
+    <>
+      <Trouble error={error} what="the configuration" />
+      {value !== null && (
+        <details class="fold">
+          <summary>In force, without secrets</summary>
+          <pre class="snippet" tabIndex={0}>
+            {lines(value, 0).join('\n')}
+          </pre>
+        </details>
+      )}
+    </>
+  );
+}
+
+/** As the file would say it. */
+function lines(value: Record<string, unknown>, depth: number): string[] {
+  const indent = '  '.repeat(depth);
+  return Object.entries(value).flatMap(([name, inner]) => {
+    const head = `${indent}${name}:`;
+    if (isPlain(inner) && Object.keys(inner).length > 0)
+      return [head].concat(lines(inner, depth + 1));
+    if (Array.isArray(inner) && inner.some(isPlain)) {
+      return [head].concat(inner.map((one) => `${indent}  - ${JSON.stringify(one)}`));
+    }
+    return [`${head} ${scalar(inner)}`];
+  });
+}
+
+function isPlain(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function scalar(value: unknown): string {
+  if (typeof value === 'string')
+    return /^[\w./@-][^#]*$/.test(value) ? value : JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(scalar).join(', ')}]`;
+  return JSON.stringify(value);
 }

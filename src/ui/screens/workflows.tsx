@@ -1,37 +1,50 @@
 import { api } from '../api/calls.ts';
-import { ApiError } from '../api/request.ts';
 import type { Workflow } from '../api/types.ts';
 import { address, href, setQuery } from '../app/router.ts';
 import { Command, Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
-import { countText, percentText, plural } from '../parts/format.ts';
+import { countText, percentText, plural, statusText } from '../parts/format.ts';
+import { toneOf } from '../parts/status.tsx';
 import { Length } from '../parts/time.tsx';
-import { useLoaded } from '../parts/use.ts';
-import { learnNames, workflowText } from '../parts/workflows.ts';
-import { rowOf, type WorkflowRow } from './workflow-row.ts';
+import { useLoaded } from '../parts/hooks.ts';
+import { learnNames, workflowText } from '../parts/workflow-names.ts';
 
-const RANGES = ['1h', '24h', '7d', '30d'] as const;
+/** Ranges of time that can be chosen, in hours. */
+const RANGES: Readonly<Record<string, number>> = { '1h': 1, '24h': 24, '7d': 168, '30d': 720 };
 
-type Order = 'name' | 'perDay' | 'failureRate' | 'p50' | 'p90' | 'delayP50' | 'requestsPerRun';
+/** What a column shows of a workflow, for its order; null where nothing is known. */
+const VALUES = {
+  runs: ({ watched }: Workflow) => watched,
+  failure_rate: ({ failure_rate: rate }: Workflow) => rate,
+  median: ({ duration }: Workflow) => duration?.p50_ms ?? null,
+  p90: ({ duration }: Workflow) => duration?.p90_ms ?? null,
+  delay: ({ detection_delay: delay }: Workflow) => delay?.p50_ms ?? null,
+  requests: ({ requests_per_run: requests }: Workflow) => requests,
+};
+
+type Order = 'name' | keyof typeof VALUES;
 
 const HEAD: readonly { order: Order; name: string; className: string }[] = [
   { order: 'name', name: 'Workflow', className: 'col-workflow' },
-  { order: 'perDay', name: 'Runs a day', className: 'right' },
-  { order: 'failureRate', name: 'Failure rate', className: 'right' },
-  { order: 'p50', name: 'Median', className: 'right' },
+  { order: 'runs', name: 'Runs a day', className: 'right' },
+  { order: 'failure_rate', name: 'Failure rate', className: 'right' },
+  { order: 'median', name: 'Median', className: 'right' },
   { order: 'p90', name: 'p90', className: 'right' },
-  { order: 'delayP50', name: 'Detection delay', className: 'right' },
-  { order: 'requestsPerRun', name: 'Requests a run', className: 'right' },
+  { order: 'delay', name: 'Detection delay', className: 'right' },
+  { order: 'requests', name: 'Requests a run', className: 'right' },
 ];
+
+/** Columns before that of the statuses, which has no order. */
+const BEFORE_STATUSES = 3;
 
 /** How the runs of each workflow go. */
 export function Workflows() {
   const { query } = address.value;
   const since = query.get('since') ?? '24h';
-  const order = (query.get('order') ?? 'perDay') as Order;
+  const order = HEAD.find((one) => one.order === query.get('order'))?.order ?? 'runs';
   const { value, error, reload } = useLoaded(since, (signal) => load(since, signal), {
     everyMs: 15_000,
   });
-  const rows = (value?.rows ?? []).toSorted((one, other) => compare(one, other, order));
+  const rows = (value ?? []).toSorted((one, other) => compare(one, other, order));
   return (
     <>
       <Header
@@ -45,7 +58,7 @@ export function Workflows() {
             setQuery({ since: currentTarget.value }, { replace: false })
           }
         >
-          {RANGES.map((range) => (
+          {Object.keys(RANGES).map((range) => (
             <option key={range} value={range}>
               Last {range.replace(/(\d)([hd])/, '$1 $2')}
             </option>
@@ -54,103 +67,99 @@ export function Workflows() {
       </Header>
       <Trouble error={error} what="workflows" retry={reload} />
       {value === null && error === null && <Loading />}
-      {value?.isWhole === false && (
-        <p class="notice">
-          This daemon's version knows no failure rates yet; durations are of all recent runs.
-        </p>
-      )}
       {value !== null && rows.length === 0 && <NoWorkflows since={since} />}
       {rows.length > 0 && <Rows rows={rows} order={order} since={since} />}
     </>
   );
 }
 
-async function load(
-  since: string,
-  signal: AbortSignal,
-): Promise<{ rows: WorkflowRow[]; isWhole: boolean }> {
-  const found = await api.workflows({ since }, signal).catch((error: unknown) => {
-    if (error instanceof ApiError && error.isMissing) return null;
-    throw error;
-  });
-  const data = found?.data ?? (await api.polling(signal)).data;
+async function load(since: string, signal: AbortSignal): Promise<Workflow[]> {
+  const { data } = await api.workflows({ since }, signal);
   learnNames(data.map(({ workflow_id, name }) => ({ workflow_id, workflow_name: name })));
-  return { rows: data.map((one: Workflow) => rowOf(one, since)), isWhole: found !== null };
+  return data;
 }
 
-function compare(one: WorkflowRow, other: WorkflowRow, order: Order): number {
-  if (order === 'name') return one.name.localeCompare(other.name);
-  return (other[order] ?? -1) - (one[order] ?? -1) || one.name.localeCompare(other.name);
+function compare(one: Workflow, other: Workflow, order: Order): number {
+  const byName = nameOf(one).localeCompare(nameOf(other));
+  if (order === 'name') return byName;
+  const valueOf = VALUES[order];
+  return (valueOf(other) ?? -1) - (valueOf(one) ?? -1) || byName;
+}
+
+function nameOf({ name, workflow_id: id }: Workflow): string {
+  return name ?? id;
+}
+
+function perDayText(watched: number, since: string): string {
+  const runs = (watched * 24) / (RANGES[since] ?? 24);
+  return countText(runs >= 10 ? Math.round(runs) : runs);
 }
 
 function NoWorkflows({ since }: { since: string }) {
   return (
     <Empty title={`No run of any workflow was watched in the last ${since}.`}>
-      <p>Watch runs, or have all runs of a workspace watched by `discover` in the configuration:</p>
+      <p>
+        Watch runs, or have every run of a workspace watched by <code>discover</code> in the
+        configuration:
+      </p>
       <Command text="npx runwatch watch <run-id>" />
     </Empty>
   );
 }
 
-function Rows({
-  rows,
-  order,
-  since,
-}: {
-  rows: readonly WorkflowRow[];
-  order: Order;
-  since: string;
-}) {
+function Rows({ rows, order, since }: { rows: readonly Workflow[]; order: Order; since: string }) {
   return (
     <div class="scroll-x" tabIndex={0} role="group" aria-label="Workflows">
       <table class="plain workflows">
         <thead>
           <tr>
-            {HEAD.map(({ order: by, name, className }) => (
-              <th
-                key={by}
-                scope="col"
-                class={className}
-                aria-sort={by === order ? 'descending' : undefined}
-              >
-                <button type="button" class="quiet sort" onClick={() => setQuery({ order: by })}>
-                  {name}
-                  <span aria-hidden="true">{by === order ? '\u{a0}↓' : ''}</span>
-                </button>
-              </th>
+            {HEAD.slice(0, BEFORE_STATUSES).map((column) => (
+              <SortHead key={column.order} {...column} isOrder={column.order === order} />
+            ))}
+            <th scope="col" class="mid">
+              By status
+            </th>
+            {HEAD.slice(BEFORE_STATUSES).map((column) => (
+              <SortHead key={column.order} {...column} isOrder={column.order === order} />
             ))}
           </tr>
         </thead>
         <tbody>
           {rows.map((row) => (
-            <tr key={`${row.source} ${row.id}`}>
+            <tr key={`${row.source} ${row.workflow_id}`}>
               <td class="col-workflow">
-                <a href={href('/runs', { workflow: row.id, since })} title={row.id}>
-                  {workflowText(row.id)}
+                <a
+                  href={href('/runs', { workflow: row.workflow_id, since })}
+                  title={row.workflow_id}
+                >
+                  {workflowText(row.workflow_id)}
                 </a>
                 {row.active > 0 && <span class="faint num"> {countText(row.active)} active</span>}
               </td>
-              <td class="right num">{row.perDay === null ? '–' : countText(row.perDay)}</td>
+              <td class="right num">{perDayText(row.watched, since)}</td>
               <td class="right num">
                 <FailureRate row={row} since={since} />
               </td>
-              <td class="right">
-                <Length ms={row.p50} />
+              <td class="mid">
+                <Statuses counts={row.by_status} />
               </td>
               <td class="right">
-                <Length ms={row.p90} />
+                <Length ms={row.duration?.p50_ms} />
               </td>
               <td class="right">
-                <Length ms={row.delayP50} />
-                {row.delayP95 !== null && (
+                <Length ms={row.duration?.p90_ms} />
+              </td>
+              <td class="right">
+                <Length ms={row.detection_delay?.p50_ms} />
+                {row.detection_delay !== null && (
                   <span class="faint">
                     {' '}
-                    p95 <Length ms={row.delayP95} />
+                    p95 <Length ms={row.detection_delay.p95_ms} />
                   </span>
                 )}
               </td>
               <td class="right num">
-                {row.requestsPerRun === null ? '–' : countText(row.requestsPerRun)}
+                {row.requests_per_run === null ? '–' : countText(row.requests_per_run)}
               </td>
             </tr>
           ))}
@@ -160,8 +169,48 @@ function Rows({
   );
 }
 
-function FailureRate({ row, since }: { row: WorkflowRow; since: string }) {
-  const { failureRate: rate, id } = row;
+interface SortHeadProps {
+  order: Order;
+  name: string;
+  className: string;
+  isOrder: boolean;
+}
+
+/** The head of a column, which sorts by it. */
+function SortHead({ order, name, className, isOrder }: SortHeadProps) {
+  return (
+    <th scope="col" class={className} aria-sort={isOrder ? 'descending' : undefined}>
+      <button type="button" class="quiet sort" onClick={() => setQuery({ order })}>
+        {name}
+        <span aria-hidden="true">{isOrder ? '\u{a0}↓' : ''}</span>
+      </button>
+    </th>
+  );
+}
+
+/** In the order in which they are drawn; others come last. */
+const STATUSES = ['completed', 'stopped', 'failed', 'awaiting_human_feedback', 'running', 'queued'];
+
+const placeOf = (status: string) => STATUSES.indexOf(status) + 1 || STATUSES.length + 1;
+
+/** The runs of a workflow as one bar, a stretch for each status. */
+function Statuses({ counts }: { counts: Workflow['by_status'] }) {
+  const shown = Object.entries(counts)
+    .filter(([, count]) => count > 0)
+    .sort(([one], [other]) => placeOf(one) - placeOf(other));
+  const text = shown.map(([status, count]) => `${countText(count)} ${statusText(status)}`);
+  if (shown.length === 0) return <span class="faint">–</span>;
+  return (
+    <span class="statuses" role="img" aria-label={text.join(', ')} title={text.join(', ')}>
+      {shown.map(([status, count]) => (
+        <span key={status} class={`tone-${toneOf(status)}`} style={{ flexGrow: count }} />
+      ))}
+    </span>
+  );
+}
+
+function FailureRate({ row, since }: { row: Workflow; since: string }) {
+  const { failure_rate: rate, workflow_id: id } = row;
   if (rate === null) return <span class="faint">–</span>;
   return (
     <a class="rate" href={href('/runs', { workflow: id, status: 'failed', since })}>

@@ -1,7 +1,8 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { EventView } from '../api/types.ts';
+import type { EventView } from '../../client/types.ts';
+import { plural } from './format.ts';
 import type { List } from './list.ts';
-import { useLive } from './use.ts';
+import { useLive } from './hooks.ts';
 
 interface NewsOptions<Item> {
   keyOf: (event: EventView) => string;
@@ -73,4 +74,14 @@ export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): New
     show,
     hold: (held) => (pointer.current = held),
   };
+}
+
+/** Shows the new rows that wait, once a user wants them. */
+export function NewsButton({ news, noun }: { news: News; noun: string }) {
+  if (news.count === 0) return null;
+  return (
+    <button type="button" class="news" onClick={news.show}>
+      {plural(news.count, noun)}
+    </button>
+  );
 }

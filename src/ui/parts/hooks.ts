@@ -1,6 +1,6 @@
 import { signal } from '@preact/signals';
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import type { EventView } from '../api/types.ts';
+import type { EventView } from '../../client/types.ts';
 import { onLive } from '../api/live.ts';
 
 /** The present moment, for ages; it moves once a second. Milliseconds since the epoch. */
