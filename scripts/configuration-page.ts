@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { configSchema } from '../src/config/schema.ts';
-import { presentationOf, unwrap } from '../src/config/walk.ts';
+import { presentationOf, unwrap } from '../src/config/schema-walk.ts';
 import { formatDuration } from '../src/core/time.ts';
 
 type Schema = z.core.$ZodType;

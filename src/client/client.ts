@@ -1,9 +1,7 @@
 import { z } from 'zod';
-import { Caller } from './caller.ts';
 import type { SseMessage } from '../core/event/sse.ts';
-import { attentionPage } from '../http/schemas/attention.ts';
 import { alertSchema, rehearsal } from '../http/schemas/alert.ts';
-import { silenceOrReceipt, silencePreview, silenceSchema } from '../http/schemas/silence.ts';
+import { attentionPage } from '../http/schemas/attention.ts';
 import {
   deliverySchema,
   deliveryWithAttempts,
@@ -12,11 +10,13 @@ import {
 } from '../http/schemas/delivery.ts';
 import { endpointSchema, endpointTest, rotatedSecret } from '../http/schemas/endpoint.ts';
 import { lookupAnswer } from '../http/schemas/lookup.ts';
-import { workflowPollingSchema, workflowList } from '../http/schemas/workflow.ts';
-import { processList, readinessSchema, storeSchema } from '../http/schemas/system.ts';
+import { silenceOrReceipt, silencePreview, silenceSchema } from '../http/schemas/silence.ts';
 import { sourceSchema } from '../http/schemas/source.ts';
+import { processList, readinessSchema, storeSchema } from '../http/schemas/system.ts';
 import { timelineSchema } from '../http/schemas/timeline.ts';
 import { batchResults, watchOrReceipt, watchSchema } from '../http/schemas/watch.ts';
+import { workflowPollingSchema, workflowList } from '../http/schemas/workflow.ts';
+import { Caller } from './caller.ts';
 import { followEvents, loggedEvent, type ConnectionState } from './event-stream.ts';
 import { createTransport, type DaemonSettings, type Query } from './transport.ts';
 import type {
@@ -196,22 +196,7 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
   };
 }
 
-function watchCalls(
-  call: Caller,
-): Pick<
-  DaemonClient,
-  | 'registerBatch'
-  | 'register'
-  | 'getWatch'
-  | 'getTimeline'
-  | 'unwatch'
-  | 'pollNow'
-  | 'acknowledge'
-  | 'withdraw'
-  | 'listWatches'
-  | 'listEvents'
-  | 'openEvents'
-> {
+function watchCalls(call: Caller) {
   return {
     registerBatch: (watches) => call.post('/v1/watches/batch', { watches }, batchResults),
     register: (watch) => call.post('/v1/watches', watch, watchSchema),
@@ -236,12 +221,10 @@ function watchCalls(
         loggedEvent,
       ),
     openEvents: (query, lastId) => call.stream('/v1/events/stream', query, lastId),
-  };
+  } satisfies Partial<DaemonClient>;
 }
 
-function deliveryCalls(
-  call: Caller,
-): Pick<DaemonClient, 'listDeliveries' | 'getDelivery' | 'redeliver' | 'redeliverRange'> {
+function deliveryCalls(call: Caller) {
   return {
     listDeliveries: (query) => call.page('/v1/deliveries', query, deliverySchema),
     getDelivery: (id) => call.find(deliveryPath(id), deliveryWithAttempts, {}),
@@ -253,15 +236,10 @@ function deliveryCalls(
       ),
     redeliverRange: (range) =>
       call.post('/v1/deliveries/redeliver', range, redeliverCount, { once: true }),
-  };
+  } satisfies Partial<DaemonClient>;
 }
 
-function endpointCalls(
-  call: Caller,
-): Pick<
-  DaemonClient,
-  'listEndpoints' | 'testEndpoint' | 'switchEndpoint' | 'retryEndpoint' | 'rotateEndpoint'
-> {
+function endpointCalls(call: Caller) {
   return {
     listEndpoints: () => call.page('/v1/endpoints', {}, endpointSchema),
     testEndpoint: (name) =>
@@ -273,23 +251,10 @@ function endpointCalls(
     retryEndpoint: (name) => call.post(endpointPath(name, 'retry'), undefined, redeliverCount),
     rotateEndpoint: (name, body) =>
       call.post(endpointPath(name, 'rotate'), body, rotatedSecret, { once: true }),
-  };
+  } satisfies Partial<DaemonClient>;
 }
 
-function otherCalls(
-  call: Caller,
-): Pick<
-  DaemonClient,
-  | 'lookup'
-  | 'readAttention'
-  | 'listWorkflows'
-  | 'listPolling'
-  | 'listSources'
-  | 'listProcesses'
-  | 'describeStore'
-  | 'readiness'
-  | 'resumeSource'
-> {
+function otherCalls(call: Caller) {
   return {
     async lookup({ ...query }) {
       // A daemon of an older version, or a token that may not read, leaves ids as they were typed.
@@ -305,7 +270,7 @@ function otherCalls(
     readiness: () => call.get('/readyz', readinessSchema, { format: 'json' }, 503),
     resumeSource: (name) =>
       call.post(`/v1/sources/${encodeURIComponent(name)}/resume`, undefined, sourceSchema),
-  };
+  } satisfies Partial<DaemonClient>;
 }
 
 /** What the client does with alerts, silences and rules. */

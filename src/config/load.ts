@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { adviseOn, checkServing, crossCheck } from './check.ts';
-import { defaultDataDirectory, resolvePaths } from './paths.ts';
 import { type Absence, readSettings, parseYaml } from './document.ts';
+import { openEnvironment, type Environment, type Reference } from './environment.ts';
 import {
   type Draft,
   labelOf,
@@ -9,7 +9,7 @@ import {
   applyFlags,
   type ConfigFlags,
 } from './overrides.ts';
-import { openEnvironment, type Environment, type Reference } from './environment.ts';
+import { defaultDataDirectory, resolvePaths } from './paths.ts';
 import {
   tidy,
   type ConfigProblem,
@@ -22,10 +22,10 @@ import {
   type Position,
 } from './problems.ts';
 import { readRegularFile, ownUids, distrust } from './read-file.ts';
+import { childValue, presentationOf, schemaAt, valueAt } from './schema-walk.ts';
 import { type Config, configSchema } from './schema.ts';
 import { checkTlsFiles } from './tls-files.ts';
 import { readTracing, type TracingSettings } from './tracing.ts';
-import { childValue, presentationOf, schemaAt, valueAt } from './walk.ts';
 
 interface LoadOptions {
   purpose: ConfigPurpose;

@@ -2,7 +2,7 @@ import type { Environment } from './environment.ts';
 import { NOXUS_URL } from './hosts.ts';
 import { type Path, ancestry, pathKey } from './problems.ts';
 import { proxyFor } from './proxy.ts';
-import { childValue, valueAt } from './walk.ts';
+import { childValue, valueAt } from './schema-walk.ts';
 
 /** The settings while layers are merged, before they are checked. */
 export interface Draft {

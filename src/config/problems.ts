@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Reference } from './environment.ts';
 import { REDACTED } from './redact.ts';
-import { objectAt, presentationOf, schemaAt, unwrap, valueAt } from './walk.ts';
+import { objectAt, presentationOf, schemaAt, unwrap, valueAt } from './schema-walk.ts';
 
 /** The way to a setting: keys of maps and indexes of lists. */
 export type Path = readonly (string | number)[];

@@ -1,9 +1,9 @@
 import type { z } from 'zod';
 import { maskedUrl } from '../core/delivery/receiver.ts';
-import { formatDuration } from '../core/time.ts';
 import { assertNever } from '../core/errors.ts';
+import { formatDuration } from '../core/time.ts';
+import { childSchema, presentationOf, unwrap } from './schema-walk.ts';
 import { configSchema, type Config } from './schema.ts';
-import { childSchema, presentationOf, unwrap } from './walk.ts';
 
 /**
  * The configuration as operators may see it: in the shape of the file, durations as text, without

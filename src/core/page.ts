@@ -4,10 +4,13 @@ export interface Page<Item> {
   nextCursor: string | null;
 }
 
-/** A page that says how many there are on all pages. */
-export interface CountedPage<Item> extends Page<Item> {
+/** How many match in all. */
+export interface Total {
   /** Up to 10,000. */
   total: number;
-  /** There are more than that, or the search for them ended before it had examined all. */
+  /** There are more, or the search for them ended before it had examined all. */
   isCapped: boolean;
 }
+
+/** A page that says how many there are on all pages. */
+export interface CountedPage<Item> extends Page<Item>, Total {}

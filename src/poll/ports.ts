@@ -1,6 +1,7 @@
-import type { ClockStep } from '../core/clock.ts';
 import type { RequestKind } from '../core/cadence/load.ts';
 import type { WorkflowKey, WorkflowStatistics } from '../core/cadence/phase.ts';
+import type { ClockStep } from '../core/clock.ts';
+import type { Page } from '../core/page.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
 import type { Admission, PermitRequest, RateLimit } from '../core/source/limiter.ts';
 import type { SourceState } from '../core/source/throttle.ts';
@@ -20,7 +21,7 @@ export interface WatchStore {
   list(
     filter: { state: readonly string[]; sources: readonly string[] },
     page: { limit: number; cursor?: string | undefined },
-  ): Promise<{ items: Watch[]; nextCursor: string | null }>;
+  ): Promise<Page<Watch>>;
   /** Active watches, a chunk at a time. */
   active(chunk: number): AsyncIterable<WatchKey[]>;
   countActive(): Promise<number>;

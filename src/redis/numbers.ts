@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import type { Total } from '../core/page.ts';
 import {
   CHUNK,
   chunkOf,
@@ -12,6 +13,7 @@ import type { Keys } from './keys.ts';
 
 /** Chunks read in one go: few at first, since most pages are full after few. */
 const FIRST_CHUNKS = 8;
+
 const MOST_AT_ONCE = 512;
 
 /** Chunks that one answer is looked for in: bounds its reads, also where hardly any number matches. */
@@ -249,13 +251,6 @@ function beginnings(keys: Keys) {
 
 /** Listings count what matches up to here. */
 export const MOST_COUNTED = 10_000;
-
-/** How many match in all. */
-export interface Total {
-  total: number;
-  /** There are more, or there may be: not all numbers were examined. */
-  isCapped: boolean;
-}
 
 interface CountedQuery extends Omit<NumberQuery, 'order'> {
   limit: number;

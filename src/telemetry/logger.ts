@@ -1,5 +1,6 @@
+import pc from 'picocolors';
 import { pino, stdTimeFunctions, type DestinationStream, type Logger } from 'pino';
-import { createLineFormatter } from './log-line.ts';
+import { withoutControls } from '../core/controls.ts';
 
 export type { Logger } from 'pino';
 
@@ -26,4 +27,115 @@ export function createLogger({ level, terminal = null, destination }: LoggerOpti
 function readable(destination: DestinationStream, options: { colors: boolean }): DestinationStream {
   const format = createLineFormatter(options);
   return { write: (json) => destination.write(format(json)) };
+}
+
+type Colors = ReturnType<typeof pc.createColors>;
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Longest value that a line shows, characters; the JSON off a terminal has all of it. */
+const MOST_CHARACTERS = 300;
+
+/** Fields that lead from one line to another: of use to programs, in the way of readers. */
+const FOR_PROGRAMS = new Set([
+  'delivery_id',
+  'event_id',
+  'state',
+  'outcome',
+  'polls',
+  'failures',
+  'next_poll_at',
+  'next_attempt_at',
+]);
+
+/**
+ * Turns lines of the log into lines for readers: time, level, message, and the fields that matter.
+ * @param colors false for text without escape sequences
+ * @returns the text of one line, with its line feed; what is no JSON passes unchanged
+ */
+export function createLineFormatter({ colors }: { colors: boolean }): (json: string) => string {
+  const paint = pc.createColors(colors);
+  return (json) => {
+    const entry = parse(json);
+    return entry === null ? json : `${lineOf(entry, paint)}\n`;
+  };
+}
+
+function parse(json: string): Fields | null {
+  try {
+    const entry: unknown = JSON.parse(json);
+    return isFields(entry) ? entry : null;
+  } catch {
+    return null;
+  }
+}
+
+function lineOf({ time, level, msg, event, ...fields }: Fields, colors: Colors): string {
+  const shown = isFields(event) ? ofEvent(event) : forReaders(fields);
+  return [
+    colors.dim(textOf(time).slice('2026-01-01T'.length)),
+    levelText(textOf(level), colors),
+    colors.bold(textOf(msg)),
+    ...pairs(shown, colors),
+  ].join(' ');
+}
+
+function levelText(level: string, colors: Colors): string {
+  const text = level.padEnd(5);
+  if (level === 'error' || level === 'fatal') return colors.red(text);
+  if (level === 'warn') return colors.yellow(text);
+  return level === 'info' ? colors.green(text) : colors.dim(text);
+}
+
+function forReaders(fields: Fields): Fields {
+  return Object.fromEntries(Object.entries(fields).filter(([name]) => !FOR_PROGRAMS.has(name)));
+}
+
+/** Of an event that a log endpoint writes: its run, or what a system event and an alert say. */
+function ofEvent({ data }: Fields): Fields {
+  if (!isFields(data)) return {};
+  const { run_id: runId, run, workflow_name: workflow, watch, ...others } = data;
+  if (typeof runId !== 'string') return data;
+  const { progress, workflow_id: workflowId } = isFields(run) ? run : {};
+  const { source, metadata } = isFields(watch) ? watch : {};
+  return {
+    run_id: runId,
+    workflow: workflow ?? workflowId,
+    progress,
+    detection_delay_ms: others['detection_delay_ms'],
+    source,
+    ...(isFields(metadata) && metadata),
+  };
+}
+
+function pairs(fields: Fields, colors: Colors): string[] {
+  return Object.entries(fields).flatMap(([name, value]) => {
+    const text = textOf(value);
+    return text === '' ? [] : [`${colors.dim(`${withoutControls(name)}=`)}${quoted(text)}`];
+  });
+}
+
+/** Empty for what a line leaves out. */
+function textOf(value: unknown): string {
+  if (value === null || value === undefined) return '';
+  if (Array.isArray(value)) return cut(value.map(textOf).filter(Boolean).join(','));
+  if (isFields(value)) return textOf(value['message'] ?? value['type'] ?? jsonOf(value));
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return cut(withoutControls(text, '\u{fffd}'));
+}
+
+function jsonOf(fields: Fields): string {
+  const json = JSON.stringify(fields);
+  return json === '{}' ? '' : json;
+}
+
+function cut(text: string): string {
+  return text.length > MOST_CHARACTERS ? `${text.slice(0, MOST_CHARACTERS)}…` : text;
+}
+
+function quoted(text: string): string {
+  return /[\s"=]/.test(text) ? `"${text.replaceAll('"', "'")}"` : text;
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

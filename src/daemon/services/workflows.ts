@@ -3,6 +3,7 @@ import type { Config } from '../../config/schema.ts';
 import type { PollingDefaults } from '../../core/cadence/cadence.ts';
 import type { WorkflowKey, WorkflowStatistics } from '../../core/cadence/phase.ts';
 import { workflowPolling, type WorkflowPolling } from '../../core/cadence/workflow-polling.ts';
+import type { Page } from '../../core/page.ts';
 import type { LinksOf } from '../../core/run/links.ts';
 import { momentOf } from '../../core/time.ts';
 import type { PollingQuery, PollingService, WorkflowService } from '../../http/routes/workflows.ts';
@@ -33,7 +34,7 @@ export function createPollingService(deps: PollingServiceDependencies): PollingS
 async function findWorkflows(
   { config, statistics }: PollingServiceDependencies,
   { workflowId, sources, limit, cursor }: PollingQuery,
-): Promise<{ items: WorkflowKey[]; nextCursor: string | null }> {
+): Promise<Page<WorkflowKey>> {
   if (workflowId === undefined) {
     const [source] = sources ?? [];
     return statistics.list({ source }, { limit, cursor });

@@ -1,4 +1,5 @@
 import { RunwatchError } from '../../core/errors.ts';
+import type { Page } from '../../core/page.ts';
 import { watchId, type StoredWatch, type Subscription, type Watch } from '../../core/watch/watch.ts';
 import { sealedBy, type Sealer } from './seal.ts';
 
@@ -9,7 +10,7 @@ interface WatchStore {
   list(
     filter: Record<string, never>,
     page: { limit: number; cursor?: string | undefined },
-  ): Promise<{ items: Watch[]; nextCursor: string | null }>;
+  ): Promise<Page<Watch>>;
   getMany(keys: Watch[]): Promise<(StoredWatch | null)[]>;
   /** Null for each change that lost against another write. */
   commitMany(

@@ -1,6 +1,4 @@
 import type { Redis } from 'ioredis';
-import { watchOfDelivery, watchOfEvent } from '../../core/event/event.ts';
-import { openCursor } from '../cursor.ts';
 import {
   DELIVERY_STATES,
   isOutstanding,
@@ -11,7 +9,10 @@ import {
   type StoredDelivery,
 } from '../../core/delivery/delivery.ts';
 import { shownReceiver, type Receiver } from '../../core/delivery/receiver.ts';
+import { watchOfDelivery, watchOfEvent } from '../../core/event/event.ts';
+import type { CountedPage } from '../../core/page.ts';
 import type { WatchKey } from '../../core/watch/watch.ts';
+import { openCursor } from '../cursor.ts';
 import { receiverNames } from '../indexes.ts';
 import { parseCountField, type Keys } from '../keys.ts';
 import {
@@ -22,7 +23,6 @@ import {
   readNumbers,
   walkNumbers,
   type NumberQuery,
-  type Total,
 } from '../numbers.ts';
 import type { NumberedId } from './outbox-store.ts';
 import { HistoryReader, readRows } from './history-reader.ts';
@@ -116,7 +116,7 @@ export class DeliveryStore {
   async list(
     filter: DeliveryFilter,
     { limit, cursor }: PageOptions,
-  ): Promise<{ items: Delivery[]; nextCursor: string | null } & Total> {
+  ): Promise<CountedPage<Delivery>> {
     const { items, ...page } = await this.page(filter, { limit, cursor });
     return { items: items.map(({ delivery }) => delivery), ...page };
   }

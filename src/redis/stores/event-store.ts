@@ -1,6 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
-import { openCursor } from '../cursor.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import {
   detectedAt,
@@ -10,8 +9,10 @@ import {
   type LoggedType,
   type RunwatchEvent,
 } from '../../core/event/event.ts';
-import type { Keys } from '../keys.ts';
+import type { Page } from '../../core/page.ts';
 import type { EventBell } from '../channels.ts';
+import { openCursor } from '../cursor.ts';
+import type { Keys } from '../keys.ts';
 import { filterFields, walkNumbers, type NumberedRow } from '../numbers.ts';
 import { eventIdOf } from './history-plan.ts';
 import { HistoryReader, readRows } from './history-reader.ts';
@@ -47,9 +48,7 @@ interface EventFilter extends Omit<RunEventFilter, 'type'> {
   withOwn?: boolean;
 }
 
-interface EventPage<Event = AnyEvent> {
-  items: LoggedEvent<Event>[];
-  nextCursor: string | null;
+interface EventPage<Event = AnyEvent> extends Page<LoggedEvent<Event>> {
   /** The cursor of the latest event, whether it matches or not. */
   end: string;
 }

@@ -8,6 +8,7 @@ import {
   type WorkflowStatistics,
   type Polled,
 } from '../../core/cadence/phase.ts';
+import type { Page } from '../../core/page.ts';
 import { type WatchChange, watchedRun } from '../../core/watch/watch-change.ts';
 import { openCursor } from '../cursor.ts';
 import type { Keys } from '../keys.ts';
@@ -68,7 +69,7 @@ export class StatisticsStore {
   async list(
     filter: { source?: string | undefined },
     { limit, cursor }: { limit: number; cursor?: string | undefined },
-  ): Promise<{ items: WorkflowKey[]; nextCursor: string | null }> {
+  ): Promise<Page<WorkflowKey>> {
     const { from, cursorAt } = await openCursor(
       this.redis,
       this.keys.cursorsOf(this.keys.workflowClock),

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { RunwatchError } from '../../core/errors.ts';
+import type { Total } from '../../core/page.ts';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
-import { countedNumbers, MOST_COUNTED, pageOf, type Total } from '../numbers.ts';
 import { openCursor } from '../cursor.ts';
 import {
   attentionIndex,
@@ -11,7 +11,15 @@ import {
   type WatchNeed,
 } from '../indexes.ts';
 import type { Keys } from '../keys.ts';
-import { filterFields, findNumbers, numbersAmong, type FoundNumbers } from '../numbers.ts';
+import {
+  countedNumbers,
+  filterFields,
+  findNumbers,
+  MOST_COUNTED,
+  numbersAmong,
+  pageOf,
+  type FoundNumbers,
+} from '../numbers.ts';
 import { isWithin, type TimeRange } from './number-times.ts';
 
 /** Of the values of one field, a watch has any; the times are those of its last change. */

@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis';
-import { nextGoneCheck } from '../../core/watch/observe.ts';
-import { STATUS_LABELS } from '../../core/run/snapshot.ts';
 import type { AlertEntry } from '../../core/alert/entry.ts';
+import type { CountedPage, Total } from '../../core/page.ts';
+import { STATUS_LABELS } from '../../core/run/snapshot.ts';
+import { nextGoneCheck } from '../../core/watch/observe.ts';
 import type { WatchChange } from '../../core/watch/watch-change.ts';
 import {
   parseWatchId,
@@ -12,15 +13,12 @@ import {
   type WatchKey,
   type WatchState,
 } from '../../core/watch/watch.ts';
-import { declaredKeys } from '../keys.ts';
 import { eventIndexes, runsIndex, watchIndexes, type WatchNeed } from '../indexes.ts';
-import type { Keys } from '../keys.ts';
-import type { Total } from '../numbers.ts';
+import { declaredKeys, type Keys } from '../keys.ts';
 import { countNumbers, readNumbers, walkNumbers } from '../numbers.ts';
 import { replies } from '../replies.ts';
-import { deliveryPlan } from './event-plan.ts';
+import { deliveryPlan, inboxPlan } from './event-plan.ts';
 import { readStored } from './history-plan.ts';
-import { inboxPlan } from './event-plan.ts';
 import type { HistoryStore } from './history-store.ts';
 import { figuresPlan } from './run-figures-store.ts';
 import { learningPlan } from './statistics-store.ts';
@@ -93,10 +91,7 @@ export class WatchStore {
   }
 
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
-  async list(
-    filter: WatchFilter,
-    query: WatchPageQuery,
-  ): Promise<{ items: Watch[]; nextCursor: string | null } & Total> {
+  async list(filter: WatchFilter, query: WatchPageQuery): Promise<CountedPage<Watch>> {
     const { numbers, ...page } = await this.listing.find(filter, query);
     return { items: await this.read(numbers), ...page };
   }

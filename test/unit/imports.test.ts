@@ -1,0 +1,137 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, relative, resolve, dirname } from 'node:path';
+import { expect, test } from '@jest/globals';
+
+const SRC = join(import.meta.dirname, '../../src');
+
+/** Files beside the folders that do without anything of runwatch but its core. */
+const SHARED = ['deadline.ts', 'tunnel.ts', 'lifecycle.ts'];
+
+/**
+ * What each folder may import of the others. The core is pure. Adapters know nothing of one another, use
+ * cases nothing of adapters: they declare what they need. The command line and the dashboard talk HTTP.
+ */
+const ALLOWED: Record<string, string[]> = {
+  core: [],
+  'deadline.ts': ['core'],
+  'tunnel.ts': ['core'],
+  'lifecycle.ts': ['core'],
+  config: ['core'],
+  noxus: ['core', 'deadline.ts', 'tunnel.ts'],
+  redis: ['core'],
+  queue: [],
+  telemetry: ['core'],
+  poll: ['core', 'deadline.ts'],
+  feed: ['core', 'poll'],
+  deliver: ['core', 'deadline.ts', 'tunnel.ts'],
+  alert: ['core'],
+  http: ['core', 'config', 'alert', 'feed'],
+  client: ['core', 'config', 'http/schemas'],
+  ui: ['core', 'client'],
+  simulator: ['core', 'client'],
+  cli: ['core', 'config', 'client', 'simulator', 'telemetry', 'lifecycle.ts', 'deliver'],
+  demo: [
+    'core',
+    'config',
+    'client',
+    'cli',
+    'simulator',
+    'telemetry',
+    'lifecycle.ts',
+    'http/schemas',
+  ],
+  daemon: [
+    'core',
+    'config',
+    'noxus',
+    'redis',
+    'queue',
+    'telemetry',
+    'poll',
+    'feed',
+    'deliver',
+    'alert',
+    'http',
+    ...SHARED,
+  ],
+  'daemon.ts': ['core', 'config', 'daemon', 'deliver', 'http', 'redis', 'lifecycle.ts'],
+  'main.ts': [
+    'core',
+    'config',
+    'cli',
+    'daemon',
+    'daemon.ts',
+    'demo',
+    'noxus',
+    'telemetry',
+    ...SHARED,
+  ],
+};
+
+/** The folders that may import a package, of packages that belong to a part of runwatch. */
+const PACKAGES: Record<string, string[]> = {
+  bullmq: ['queue'],
+  ioredis: ['redis', 'queue', 'daemon'],
+  fastify: ['http'],
+  got: ['noxus', 'client'],
+  nodemailer: ['deliver'],
+  'prom-client': ['telemetry'],
+  pino: ['telemetry'],
+  commander: ['cli'],
+  preact: ['ui'],
+};
+
+const IMPORT = /^(?:import|export)\s[^;']*?from '([^']+)'|import\('([^']+)'\)/gm;
+
+const IMPORTS = sourceFiles().flatMap((file) =>
+  [...readFileSync(file, 'utf8').matchAll(IMPORT)].map(([, named, loaded]) => ({
+    file: relative(SRC, file),
+    specifier: named ?? loaded ?? '',
+  })),
+);
+
+function sourceFiles(): string[] {
+  return readdirSync(SRC, { recursive: true, encoding: 'utf8' })
+    .filter((path) => /\.tsx?$/.test(path) && path !== 'ui/vite.config.ts')
+    .map((path) => join(SRC, path));
+}
+
+/** `poll` for `poll/schedule.ts`, `main.ts` for itself. */
+const folderOf = (path: string) => path.split('/')[0] ?? '';
+
+const targetOf = (file: string, specifier: string) =>
+  relative(SRC, resolve(SRC, dirname(file), specifier));
+
+test('each folder imports only the folders that it may know', () => {
+  const inner = IMPORTS.filter(({ specifier }) => specifier.startsWith('.'));
+  expect(inner.length).toBeGreaterThan(1_000);
+  const forbidden = inner.flatMap(({ file, specifier }) => {
+    const [from, target] = [folderOf(file), targetOf(file, specifier)];
+    const allowed = [from, ...(ALLOWED[from] ?? [])];
+    const isAllowed = allowed.some((one) => target === one || target.startsWith(`${one}/`));
+    return isAllowed ? [] : [`${file} imports ${target}`];
+  });
+  expect(forbidden).toEqual([]);
+});
+
+test('a package that belongs to a part of runwatch is imported there alone', () => {
+  const forbidden = IMPORTS.flatMap(({ file, specifier }) => {
+    const allowed = PACKAGES[specifier];
+    return allowed === undefined || allowed.includes(folderOf(file))
+      ? []
+      : [`${file} imports ${specifier}`];
+  });
+  expect(forbidden).toEqual([]);
+});
+
+test('core reads no files, makes no connections and uses no packages', () => {
+  const outer = IMPORTS.filter(
+    ({ file, specifier }) => folderOf(file) === 'core' && !specifier.startsWith('.'),
+  );
+  expect(outer.filter(({ specifier }) => specifier !== 'node:crypto')).toEqual([]);
+});
+
+test('the dashboard uses nothing of Node', () => {
+  const outer = IMPORTS.filter(({ file }) => folderOf(file) === 'ui');
+  expect(outer.filter(({ specifier }) => specifier.startsWith('node:'))).toEqual([]);
+});
