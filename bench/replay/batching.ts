@@ -105,6 +105,7 @@ export class Batching implements ListFollower {
     this.current = planFeed(watches, this.listsOf(watches, now), {
       requestsPerMs: this.requestsPerMs,
       minIntervalMs: context.policy.minIntervalMs,
+      maxIntervalMs: context.policy.maxIntervalMs,
       pagesPerMs: Infinity,
       spending: this.spending,
     });

@@ -79,16 +79,14 @@ export function openFeed(
     observeListed: deps.observeListed,
     usedShare: async () => (await deps.budgets.used(source.name)) / budget.limit.requests,
     minIntervalMs: policy.minIntervalMs,
+    maxIntervalMs: policy.maxIntervalMs,
     memberOf: memberOf(deps, policy),
     longestMs: ({ maxDelayMs }: Watch) =>
       maxDelayMs ??
       longestInterval(policy.maxIntervalMs, { ...NO_LOAD, roundMs: budget.load().roundMs }),
     streams: source.streams,
     discoverPass: ({ workflowId }: RunList) => passes.get(workflowId) ?? null,
-    report: (report: Parameters<typeof logPage>[1]) => {
-      deps.metrics.list(report);
-      logPage(deps.log, report);
-    },
+    report: reporter(deps),
     now: deps.now,
     random: deps.random,
   };
@@ -115,6 +113,13 @@ export function openFeed(
       if (budget.active() > 0) await lists.refresh();
     },
     stop: () => stopping.abort(),
+  };
+}
+
+function reporter({ metrics, log }: SourceFeedDependencies): ListFeedDependencies['report'] {
+  return (report) => {
+    metrics.list(report);
+    logPage(log, report);
   };
 }
 

@@ -7,6 +7,7 @@ import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
 import type { StreamFeed } from '../feed/stream-feed.ts';
 import type { WorkflowNames } from '../feed/workflow-names.ts';
 import { overdueHelp, overdueMessage, type Overdue } from '../core/source/overdue.ts';
+import { readsText, sourceReads, type SourceReads } from '../core/source/read-times.ts';
 import { OverdueMonitor, Schedule, type RequestClaim } from '../poll/schedule.ts';
 import type { ObserveRunDependencies } from '../poll/observe-run.ts';
 import { Slots } from '../poll/slots.ts';
@@ -57,6 +58,8 @@ export interface Source {
   start(perform: (claim: RequestClaim) => Promise<void>): void;
   /** How far its polls are overdue; null if they are not. */
   overdue(): Overdue | null;
+  /** How often its runs are read; null where that is not known. */
+  reads(): SourceReads | null;
   /** Takes another API key and rate limit; a key that was refused before is tried at once. */
   reconfigure(next: SourceConfig): void;
   /** Surveys the schedule, which finds lost wake-ups. */
@@ -141,7 +144,9 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
     });
   const worked = withChores(deps, { name, streams, working, tendNames });
   let { api_key: apiKey } = source;
-  const parts = { name, reader, guard, budget, schedule, streams, probeMs, asker };
+  const reads = () => readsOf(deps, name, { budget, schedule });
+  const survey = surveyWith(deps.log, worked.survey, reads);
+  const parts = { name, reader, guard, budget, schedule, streams, probeMs, asker, reads, survey };
   return {
     ...worked,
     ...parts,
@@ -155,6 +160,39 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
       guard.keyChanged().catch(onError);
     },
   };
+}
+
+/** With each survey, logs a change of whether runs are read as often as they are to be. */
+function surveyWith(log: Logger, survey: () => Promise<void>, readsNow: Source['reads']) {
+  let isRare = false;
+  return async (): Promise<void> => {
+    await survey();
+    const reads = readsNow();
+    const isRareNow = (reads?.stretched ?? 0) > 0;
+    if (reads === null || isRareNow === isRare) return;
+    isRare = isRareNow;
+    const { source, runs, stretched, longestMs } = reads;
+    const fields = { source, runs, stretched, longest_ms: longestMs, text: readsText(reads) };
+    if (isRare) log.warn(fields, 'polling.beyond_max_interval');
+    else log.info(fields, 'polling.within_max_interval');
+  };
+}
+
+function readsOf(
+  { config: { polling } }: SourceDependencies,
+  source: string,
+  { budget, schedule }: Pick<Source, 'budget' | 'schedule'>,
+): SourceReads | null {
+  const times = schedule.feed.readTimes();
+  return sourceReads({
+    source,
+    limit: budget.limit,
+    maxIntervalMs: polling.max_interval,
+    load: budget.load(),
+    active: budget.active(),
+    planned: times && { times, wantedPerMs: schedule.feed.wantedPerMs() },
+    isByLists: polling.batch === 'auto',
+  });
 }
 
 function limitOf({ rate_limit: { requests, per } }: SourceConfig): RateLimit {

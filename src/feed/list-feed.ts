@@ -3,6 +3,7 @@ import type { ListMember } from '../core/feed/member.ts';
 import { PLAN_MEMBER, pageMember, parsePageMember, type PageName } from '../core/feed/page-name.ts';
 import type { StoredPlan } from '../core/feed/record.ts';
 import { MAX_PAGE_SIZE, type RunList } from '../core/feed/run-list.ts';
+import type { ReadTimes } from '../core/source/read-times.ts';
 import { VanishedRuns } from '../core/feed/vanished.ts';
 import type { StoredWatch, Watch } from '../core/watch/watch.ts';
 import type { ClaimedPoll, ListedResult, Polled } from '../poll/observe-run.ts';
@@ -50,6 +51,7 @@ export interface ListFeedDependencies {
   /** The share of the rate limit that is used now. */
   usedShare: () => Promise<number>;
   minIntervalMs: number;
+  maxIntervalMs: number;
   /** What a watch is to a list, at the interval at which it would be polled alone, or null. */
   memberOf: (stored: StoredWatch) => ListMember | null;
   /** The longest interval that a watch accepts, ms. */
@@ -145,6 +147,11 @@ export class ListFeed {
   /** Requests each ms with which polls would be as prompt as profiles ask for; 0 if unknown. */
   wantedPerMs(): number {
     return this.costMultiplier() === null ? 0 : (this.plan?.wantedPerMs ?? 0);
+  }
+
+  /** How often runs are read by the present plan; null where there is none. */
+  readTimes(): ReadTimes | null {
+    return this.costMultiplier() === null ? null : (this.plan?.reads ?? null);
   }
 
   /** Reads the plan that another process may have made. */

@@ -57,6 +57,7 @@ export async function makePlan(
   const { covered, ...planned } = planFeed(watches, listsOf(watches, record, startedAt), {
     requestsPerMs: deps.requestsPerMs,
     minIntervalMs: deps.minIntervalMs,
+    maxIntervalMs: deps.maxIntervalMs,
     pagesPerMs: pagesPerMs(record),
     spending,
   });

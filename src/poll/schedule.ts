@@ -1,6 +1,7 @@
 import type { ClockStep } from '../core/clock.ts';
 import type { RateLimit } from '../core/source/limiter.ts';
 import type { Overdue } from '../core/source/overdue.ts';
+import type { ReadTimes } from '../core/source/read-times.ts';
 import type {
   ClaimReply,
   HeldClaim,
@@ -24,6 +25,8 @@ export interface FeedView {
   isBurst(): boolean;
   /** Requests each ms with which polls would be as prompt as profiles ask for; 0 if unknown. */
   wantedPerMs(): number;
+  /** How often the plan lets runs be read; null if there is none. */
+  readTimes(): ReadTimes | null;
 }
 
 export interface ScheduleDependencies {
@@ -70,7 +73,7 @@ export class Schedule {
   constructor(private readonly deps: ScheduleDependencies) {}
 
   /** What the source's list feed knows; it sets this. */
-  feed: FeedView = { isBurst: () => false, wantedPerMs: () => 0 };
+  feed: FeedView = { isBurst: () => false, wantedPerMs: () => 0, readTimes: () => null };
 
   /** Claims polls that are made without a request. @returns the claims that it got */
   async claimPolls(runIds: readonly string[]): Promise<HeldClaim[]> {

@@ -193,6 +193,8 @@ export interface SourceFigures {
   isUp: boolean;
   /** The share of its rate limit that is in use. */
   usedRatio: number;
+  /** How often its runs are read; null where that is not known. */
+  reads: { usualMs: number | null; longestMs: number; stretched: number } | null;
   /** Its event streams; `doubted` is null where nothing is known of them. */
   streams: { open: number; wanted: number; doubted: readonly string[] | null };
 }
@@ -212,6 +214,7 @@ export function createSourceGauges(registry: Registry) {
     labelNames: ['source'],
     registers,
   });
+  const reads = createReadGauges(registry);
   const streams = new Gauge({
     name: 'runwatch_streams',
     help: 'Event streams of a source over all processes: open ones, and how many are wanted.',
@@ -226,19 +229,50 @@ export function createSourceGauges(registry: Registry) {
   });
   return {
     set(sources: readonly SourceFigures[]): void {
-      for (const { name, isUp, usedRatio, streams: found } of sources) {
+      for (const { name, isUp, usedRatio, reads: times, streams: found } of sources) {
         streams.set({ source: name, state: 'open' }, found.open);
         streams.set({ source: name, state: 'wanted' }, found.wanted);
         believed.set({ source: name }, found.doubted?.length === 0 ? 1 : 0);
         up.set({ source: name }, isUp ? 1 : 0);
         used.set({ source: name }, usedRatio);
+        reads.set(name, times);
       }
     },
     clear(): void {
       up.reset();
       used.reset();
+      reads.clear();
       streams.reset();
       believed.reset();
+    },
+  };
+}
+
+/** How often runs are read; absent where that is not known. */
+function createReadGauges(registry: Registry) {
+  const registers = [registry];
+  const interval = new Gauge({
+    name: 'runwatch_read_interval_seconds',
+    help: 'From one read of a run to the next, alone or in a list: the median of its source, and the longest.',
+    labelNames: ['source', 'of'],
+    registers,
+  });
+  const stretched = new Gauge({
+    name: 'runwatch_runs_beyond_max_interval',
+    help: 'Runs that are read less often than max_interval asks for, since the rate limit is too short.',
+    labelNames: ['source'],
+    registers,
+  });
+  return {
+    set(source: string, times: SourceFigures['reads']): void {
+      if (times === null) return;
+      if (times.usualMs !== null) interval.set({ source, of: 'median' }, times.usualMs / 1_000);
+      interval.set({ source, of: 'longest' }, times.longestMs / 1_000);
+      stretched.set({ source }, times.stretched);
+    },
+    clear(): void {
+      interval.reset();
+      stretched.reset();
     },
   };
 }

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { sampleSource } from '../support/api-samples.ts';
 import { runCli } from '../support/cli-harness.ts';
 import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
 
@@ -57,6 +58,17 @@ describe('runwatch polling', () => {
         '',
       ].join('\n'),
     );
+  });
+
+  test('polling says how often the runs of a source are read', async () => {
+    daemon.on('GET /v1/polling', page(known));
+    daemon.on('GET /v1/sources', page(sampleSource()));
+    const { stdout, stderr } = await cli();
+    expect(stdout).toContain(
+      '\n10 runs read every 3 s, the slowest every 9 s; source default may be asked 10/s\n' +
+        'default: 0 of 0 event streams open',
+    );
+    expect(stderr).toBe('');
   });
 
   test('polling names the source where there are several', async () => {

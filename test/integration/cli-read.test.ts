@@ -1,7 +1,14 @@
 import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { EVENT_TYPES } from '../../src/core/event/event.ts';
-import { sampleDelivery, sampleEvent, sampleRun, sampleWatch } from '../support/api-samples.ts';
+import {
+  sampleDelivery,
+  sampleEvent,
+  sampleReads,
+  sampleRun,
+  sampleSource,
+  sampleWatch,
+} from '../support/api-samples.ts';
 import { runCli, startCli } from '../support/cli-harness.ts';
 import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -55,6 +62,16 @@ describe('runwatch list', () => {
     const overdue = sampleWatch({ next_poll_at: '2025-05-04T09:58:00.000Z' });
     daemon.on('GET /v1/watches', page(overdue));
     expect((await cli(['list'])).stdout).toMatch(/ due +2s ago +1\n$/);
+  });
+
+  test('list says that runs are read less often than max_interval asks for', async () => {
+    daemon.on('GET /v1/watches', page(sampleWatch()));
+    const message = '9 of 10 runs read less often than max_interval (60 s) asks for';
+    const rare = sampleReads({ beyond_max_interval: 9, message });
+    daemon.on('GET /v1/sources', page(sampleSource({ reads: rare })));
+    expect((await cli(['list'])).stderr).toContain(message);
+    daemon.on('GET /v1/sources', page(sampleSource()));
+    expect((await cli(['list'])).stderr).toBe('');
   });
 
   test('list names the source where there are several', async () => {

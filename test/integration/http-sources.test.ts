@@ -15,6 +15,17 @@ const STREAMS = {
   known_first: [{ kind: 'completed', by: 'stream', count: 7 }],
 };
 
+/** How often runs are read as the API shows it. */
+const READS = {
+  runs: 2_000,
+  usual_ms: 40_000,
+  longest_ms: 960_000,
+  beyond_max_interval: 1_343,
+  rate_limit_that_would_do: { requests: 38, per: '1s' },
+  message:
+    '1,343 of 2,000 runs read less often than max_interval (60 s) asks for, the slowest every 16 m; source default may be asked 10/s; 38/s would do',
+};
+
 let server: TestServer;
 
 beforeAll(async () => {
@@ -27,6 +38,17 @@ beforeAll(async () => {
     limit: { requests: 10, perMs: 1_000 },
     used: 4,
     overdue: null,
+    reads: {
+      source: 'default',
+      runs: 2_000,
+      usualMs: 40_000,
+      longestMs: 960_000,
+      stretched: 1_343,
+      maxIntervalMs: 60_000,
+      wantedRequests: 38,
+      limit: { requests: 10, perMs: 1_000 },
+      isByLists: true,
+    },
     streams: {
       open: 3,
       wanted: 5,
@@ -61,6 +83,7 @@ describe('sources', () => {
         last_answer_at: '2026-01-01T00:00:00.000Z',
         rate_limit,
         overdue: null,
+        reads: READS,
         streams: STREAMS,
       },
       {
@@ -72,6 +95,7 @@ describe('sources', () => {
         last_answer_at: '2026-01-01T00:00:00.000Z',
         rate_limit,
         overdue: null,
+        reads: READS,
         streams: STREAMS,
       },
     ]);

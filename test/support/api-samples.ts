@@ -1,5 +1,11 @@
 import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
-import type { DeliveryView, EndpointView, EventView, WatchView } from '../../src/client/types.ts';
+import type {
+  DeliveryView,
+  EndpointView,
+  EventView,
+  SourceView,
+  WatchView,
+} from '../../src/client/types.ts';
 
 /** Sample answers of the API. */
 
@@ -41,6 +47,45 @@ export function sampleWatch(changes: Partial<WatchView> = {}): WatchView {
     next_poll_at: '2025-05-04T10:00:03.000Z',
     timeout_at: '2025-05-11T09:55:00.000Z',
     error: null,
+    ...changes,
+  };
+}
+
+/** A source with ten runs, without event streams. */
+export function sampleSource(changes: Partial<SourceView> = {}): SourceView {
+  return {
+    name: 'default',
+    state: 'answering',
+    since: null,
+    message: null,
+    paused_until: null,
+    last_answer_at: null,
+    rate_limit: { requests: 10, per: '1s', used: 4 },
+    overdue: null,
+    reads: sampleReads(),
+    streams: {
+      open: 0,
+      wanted: 0,
+      allowed: 10,
+      refused_until: null,
+      doubted: [],
+      known_first: [],
+    },
+    ...changes,
+  };
+}
+
+type Reads = NonNullable<SourceView['reads']>;
+
+/** How often the ten runs are read. */
+export function sampleReads(changes: Partial<Reads> = {}): Reads {
+  return {
+    runs: 10,
+    usual_ms: 3_000,
+    longest_ms: 9_000,
+    beyond_max_interval: 0,
+    rate_limit_that_would_do: { requests: 8, per: '1s' },
+    message: '10 runs read every 3 s, the slowest every 9 s; source default may be asked 10/s',
     ...changes,
   };
 }

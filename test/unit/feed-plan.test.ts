@@ -14,6 +14,7 @@ import {
 const AMPLE: PlanLimits = {
   requestsPerMs: 1,
   minIntervalMs: 1_000,
+  maxIntervalMs: 60_000,
   pagesPerMs: Infinity,
   spending: 1,
 };
@@ -117,6 +118,18 @@ describe('the plan of a feed', () => {
     expect(single.costMultiplier).toBeGreaterThan(10);
     const paged = planFeed(watches(1_000, 1_000), lists(0), SHORT);
     expect(paged.costMultiplier).toBeLessThan(single.costMultiplier / 10);
+  });
+
+  test('a plan says how often runs are read, and how many of them too rarely', () => {
+    const short = planFeed(watches(2_000, 1, { intervalMs: 60_000, longestMs: 1e6 }), [], SHORT);
+    expect(short.reads).toMatchObject({ runs: 2_000, stretched: 2_000 });
+    expect(short.reads.usualMs).toBeGreaterThan(200_000);
+    const byLists = planFeed(watches(2_000, 1, { intervalMs: 60_000 }), lists(1), SHORT);
+    expect(byLists.reads.stretched).toBe(0);
+    expect(byLists.reads.longestMs).toBeLessThan(10_000);
+    const single = watch({ isListed: false, intervalMs: 20_000 });
+    const both = planFeed([...watches(100), single], lists(1), AMPLE);
+    expect(both.reads).toEqual({ runs: 101, usualMs: 1_000, longestMs: 20_000, stretched: 0 });
   });
 
   test('a plan reads the head of the list of the source for runs that were never read', () => {

@@ -1,19 +1,24 @@
 import { describe, expect, test } from '@jest/globals';
 import { memoryFigures, type MemoryFigures, type MemoryUse } from '../../src/core/memory.ts';
 import { NEW_STATE } from '../../src/core/delivery/endpoint-state.ts';
+import type { Overdue } from '../../src/core/source/overdue.ts';
+import type { SourceReads } from '../../src/core/source/read-times.ts';
 import { CHECKS, checkFigures, createHealth } from '../../src/daemon/services/health.ts';
 import { NOON } from '../support/builders.ts';
 
 type Dependencies = Parameters<typeof createHealth>[0];
 
 function healthWith(
-  overdue: ReturnType<Dependencies['poller']['overdue']>,
+  sources: { overdue: () => Overdue | null; reads: () => SourceReads | null }[],
   figures: MemoryFigures | null = null,
   changes: object = {},
 ) {
   const given = {
     redis: { tryWrite: async () => ({ kind: 'ok' as const }) },
-    poller: { sources: [], isRunning: () => true, overdue: () => overdue },
+    poller: {
+      sources: sources.map((one) => ({ guard: { read: async () => ({ state: null }) }, ...one })),
+      isRunning: () => true,
+    },
     deliverer: { isRunning: () => true },
     discovery: { troubles: async () => [] },
     storeGuard: { trouble: () => null },
@@ -30,7 +35,13 @@ function healthWith(
 test('readiness is degraded while polls are overdue, and names a sufficient rate limit', async () => {
   const limit = { requests: 10, perMs: 1_000 };
   const behind = { source: 'eu', polls: 1_200, oldestMs: 45_300, wantedRequests: 30, limit };
-  expect(await healthWith([behind]).checks()).toContainEqual({
+  const reads = () => null;
+  expect(
+    await healthWith([
+      { overdue: () => behind, reads },
+      { overdue: () => null, reads },
+    ]).checks(),
+  ).toContainEqual({
     name: 'polls',
     status: 'degraded',
     detail:
@@ -39,6 +50,28 @@ test('readiness is degraded while polls are overdue, and names a sufficient rate
   const well = await healthWith([]).checks();
   expect(well.map(({ name }) => name)).not.toContain('polls');
   expect(well.every(({ status }) => status === 'ok')).toBe(true);
+});
+
+test('readiness is degraded while runs are read less often than max_interval asks for', async () => {
+  const reads = {
+    source: 'eu',
+    runs: 2_000,
+    usualMs: 40_000,
+    longestMs: 960_000,
+    stretched: 1_343,
+    maxIntervalMs: 60_000,
+    wantedRequests: 38,
+    limit: { requests: 10, perMs: 1_000 },
+    isByLists: true,
+  };
+  const overdue = () => null;
+  expect(await healthWith([{ overdue, reads: () => reads }]).checks()).toContainEqual({
+    name: 'polls',
+    status: 'degraded',
+    detail: expect.stringContaining('1,343 of 2,000 runs read less often than max_interval (60 s)'),
+  });
+  const well = await healthWith([{ overdue, reads: () => ({ ...reads, stretched: 0 }) }]).checks();
+  expect(well.map(({ name }) => name)).not.toContain('polls');
 });
 
 test('every check that readiness knows is a metric, and no other', async () => {
@@ -50,12 +83,11 @@ test('every check that readiness knows is a metric, and no other', async () => {
     NOON,
   );
   const none = () => Promise.reject(new Error('no store'));
-  const health = healthWith([behind], full, {
+  const health = healthWith([], full, {
     redis: { tryWrite: async () => ({ kind: 'away' }) },
     poller: {
-      sources: [{ name: 'eu', guard: { read: none } }],
+      sources: [{ name: 'eu', guard: { read: none }, overdue: () => behind, reads: () => null }],
       isRunning: () => false,
-      overdue: () => [behind],
     },
     deliverer: { isRunning: () => false },
     discovery: { troubles: async () => [{ text: 'the list' }] },

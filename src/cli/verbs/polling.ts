@@ -1,7 +1,6 @@
 import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { workflowIds } from '../filters.ts';
-import { noteOverdue } from '../overdue.ts';
 import { positiveInteger } from '../options.ts';
 import { collectPages, type DaemonClient } from '../../client/client.ts';
 import { renderTable, type Column } from '../render/table.ts';
@@ -37,7 +36,7 @@ RUNS were watched to their end, which took them MEDIAN and P90 from their creati
 fifth on). REQUESTS were made for one of them alone, and its end was seen with DELAY, both as recent
 averages. EXPECTED is what the daemon's limits and profile come to, by how long runs last; progress and
 lists make the real figures better.
-A line for each source says how many event streams are open of how many wanted, for which transitions
+A line for each source says how often its runs are read. Another says how many event streams are open of how many wanted, for which transitions
 they are not trusted, and by what transitions became known first: a stream, a list, or a read.
 Exits 1 when nothing is known of the workflow.
 
@@ -63,24 +62,23 @@ async function polling(
   if (flags.json !== true && page.next_cursor !== null) {
     note(stderr, 'There are more; --limit or --all shows them.');
   }
-  if (flags.json !== true) {
-    await showStreams(context, client, flags.source);
-    await noteOverdue(context, client);
-  }
+  if (flags.json !== true) await showSources(context, client, flags.source);
   return EXIT.ok;
 }
 
-/** A line for each source with streams: how many, what they reported first, and what is read nevertheless. */
-async function showStreams(
+/** How often the runs of each source are read, how its streams stand, and on stderr which polls are overdue. */
+async function showSources(
   { io }: CliContext,
   client: Pick<DaemonClient, 'listSources'>,
   wanted: string | undefined,
 ): Promise<void> {
   const page = await client.listSources().catch(() => null);
-  for (const { name, streams } of page?.data ?? []) {
-    // Absent from a daemon that does not know it.
-    if (streams === undefined || (wanted !== undefined && wanted !== name)) continue;
-    io.stdout.write(`${plain(streamsText(name, streams))}\n`);
+  const sources = page?.data.filter(({ name }) => wanted === undefined || wanted === name) ?? [];
+  for (const { name, reads, streams, overdue } of sources) {
+    // Each is absent from a daemon that does not know it.
+    if (reads) io.stdout.write(`${plain(reads.message)}\n`);
+    if (streams !== undefined) io.stdout.write(`${plain(streamsText(name, streams))}\n`);
+    if (overdue) note(io.stderr, plain(overdue.message));
   }
 }
 

@@ -1,3 +1,4 @@
+import { readTimesOf, type ReadTimes } from '../source/read-times.ts';
 import { cheapestCover, type CoverPage, type ReadingCost } from './cover.ts';
 import type { PageMark } from './layout.ts';
 
@@ -59,6 +60,8 @@ export interface PlanLimits {
   /** Requests that the rate limit allows, each ms. */
   requestsPerMs: number;
   minIntervalMs: number;
+  /** What a source that keeps up does not exceed. */
+  maxIntervalMs: number;
   /** Pages that may be read each ms for what taking them in costs; Infinity for any number. */
   pagesPerMs: number;
   /** How much more is planned than fits by what is foreseen; see {@link spendingAfter}. */
@@ -79,6 +82,8 @@ export interface FeedPlan {
   pageMultiplier: number;
   /** Requests each ms with which all runs would be read as promptly as profiles ask for. */
   wantedPerMs: number;
+  /** How often runs are read. */
+  reads: ReadTimes;
   lists: ListPlan[];
   /** Watches that are on one of these pages; all others are read singly. */
   covered: ReadonlySet<PlannedWatch>;
@@ -115,6 +120,7 @@ export function planFeed(
   return {
     ...multipliers,
     wantedPerMs: wantedPerMs(cover, watches, limits),
+    reads: readTimes(cover, watches, { ...limits, ...multipliers }),
     lists: listPlans(cover, limits, multipliers),
     covered: new Set(cover.flatMap((page) => page.watches)),
   };
@@ -264,6 +270,26 @@ function wantedPerMs(
   const units = [...cover.map((page) => page.watches), ...singles].map(unitOf);
   const planned = sum(units.map((unit) => rateOf(unit, 1, minIntervalMs)));
   return (planned + sum(watches.map(hazardOf))) / SPENT;
+}
+
+/** How often a plan lets runs be read that were read before. */
+function readTimes(
+  cover: readonly CoverPage[],
+  watches: readonly PlannedWatch[],
+  { minIntervalMs, maxIntervalMs, costMultiplier, pageMultiplier }: PlanLimits & Multipliers,
+): ReadTimes {
+  const onPages = new Map<PlannedWatch, number>();
+  for (const page of cover) {
+    const pageMs = pageInterval(page.watches, costMultiplier * pageMultiplier, minIntervalMs);
+    for (const watch of page.watches) onPages.set(watch, pageMs);
+  }
+  const times = watches
+    .filter(({ isUnseen }) => !isUnseen)
+    .map((watch) => ({
+      intervalMs: watch.intervalMs,
+      readMs: onPages.get(watch) ?? pageInterval([watch], costMultiplier, minIntervalMs),
+    }));
+  return readTimesOf(times, maxIntervalMs);
 }
 
 /** Beyond this, caps on intervals decide alone. */

@@ -1,3 +1,4 @@
+import type { ReadTimes } from '../source/read-times.ts';
 import type { StoredWatch } from '../watch/watch.ts';
 import type { PageMark } from './layout.ts';
 import type { ListPlan } from './plan.ts';
@@ -15,6 +16,8 @@ export interface StoredPlan {
   spending: number;
   /** Requests each ms with which all runs would be read as promptly as profiles ask for. */
   wantedPerMs: number;
+  /** How often runs are read; absent from the plan of an older daemon. */
+  reads?: ReadTimes;
   /** Over how long first reads are spread of runs that a list shows going on, ms; 0 for at once. */
   firstReadsMs: number;
   backstopMs: number;

@@ -37,12 +37,15 @@ function runsText({ polls, oldestMs }: Overdue): string {
   return `${runs}, oldest ${ageText(oldestMs)}`;
 }
 
-function rateText(requests: number, { perMs }: RateLimit): string {
+/** A rate of requests, for people. */
+export function rateText(requests: number, { perMs }: RateLimit): string {
   const perS = (requests * 1_000) / perMs;
   return perS >= 1 ? `${Math.round(perS)}/s` : `${Math.round(perS * 60)}/min`;
 }
 
-function ageText(ms: number): string {
+/** A time, for people. */
+export function ageText(ms: number): string {
+  if (ms < 9_950) return `${Number((ms / 1_000).toFixed(1))} s`;
   const seconds = Math.round(ms / 1_000);
   if (seconds < 120) return `${seconds} s`;
   const minutes = Math.round(seconds / 60);

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { assertNever } from '../../core/errors.ts';
 import type { MemoryFigures } from '../../core/memory.ts';
-import { overdueText, type Overdue } from '../../core/source/overdue.ts';
+import { overdueText } from '../../core/source/overdue.ts';
+import { readsText } from '../../core/source/read-times.ts';
 import type { HealthCheck, HealthService } from '../../http/routes/health.ts';
 import type { RedisConnections } from '../../redis/connection.ts';
 import type { StoreState } from '../../redis/store-state.ts';
@@ -71,7 +72,7 @@ export function createHealth(deps: HealthDependencies): HealthService {
         workerCheck('poll workers', poller.isRunning()),
         workerCheck('delivery worker', deliverer.isRunning()),
         sourcesCheck(closed),
-        ...pollsChecks(poller.overdue()),
+        ...pollsChecks(poller),
         ...discoveryChecks(troubles),
         ...endpointsChecks(failing ?? []),
         ...configurationChecks(reload.trouble(), remnants),
@@ -130,9 +131,14 @@ function workerCheck(name: string, running: boolean): HealthCheck {
   return { name, status: running ? 'ok' : 'failed', detail: running ? 'running' : 'not running' };
 }
 
-/** No line while no polls are overdue. */
-function pollsChecks(overdue: Overdue[]): HealthCheck[] {
-  return overdue.map((one) => ({ name: 'polls', status: 'degraded', detail: overdueText(one) }));
+/** No line while no polls are overdue, and runs are read as often as they are to be. */
+function pollsChecks({ sources }: Pick<Poller, 'sources'>): HealthCheck[] {
+  const troubles = sources.flatMap((source) => {
+    const [overdue, reads] = [source.overdue(), source.reads()];
+    if (overdue !== null) return overdueText(overdue);
+    return reads !== null && reads.stretched > 0 ? readsText(reads) : [];
+  });
+  return troubles.map((detail) => ({ name: 'polls', status: 'degraded', detail }));
 }
 
 function sourcesCheck(troubled: SourceTrouble[] | null): HealthCheck {

@@ -32,6 +32,7 @@ export function createSourceService({ poller, budgets }: SourceServiceDependenci
       limit: budget.limit,
       used,
       overdue: source.overdue(),
+      reads: source.reads(),
       streams,
     };
   };
@@ -53,11 +54,12 @@ export async function sourceFigures(
 ): Promise<SourceFigures[]> {
   const troubled = await troubledSources(sources);
   return Promise.all(
-    sources.map(async ({ name, budget, streams }) => ({
-      name,
-      streams: await streams.figures(),
-      isUp: !troubled.some((one) => one.name === name),
-      usedRatio: Math.min(1, (await budgets.used(name)) / budget.limit.requests),
+    sources.map(async (source) => ({
+      name: source.name,
+      reads: source.reads(),
+      streams: await source.streams.figures(),
+      isUp: !troubled.some((one) => one.name === source.name),
+      usedRatio: Math.min(1, (await budgets.used(source.name)) / source.budget.limit.requests),
     })),
   );
 }

@@ -4,6 +4,7 @@ import type { TokenConfig } from '../../config/schema.ts';
 import { isoTime } from '../../core/event/event.ts';
 import type { RateLimit } from '../../core/source/limiter.ts';
 import { type Overdue, overdueText } from '../../core/source/overdue.ts';
+import { readsText, type SourceReads } from '../../core/source/read-times.ts';
 import type { ClosedSource } from '../../core/source/throttle.ts';
 import { formatDuration } from '../../core/time.ts';
 import type { StreamFigures } from '../../feed/ports.ts';
@@ -27,6 +28,8 @@ export interface SourceView {
   used: number;
   /** Its overdue polls; null where they keep up. */
   overdue: Overdue | null;
+  /** How often its runs are read; null where that is not known. */
+  reads: SourceReads | null;
   /** Its event streams. */
   streams: StreamFigures;
 }
@@ -94,7 +97,7 @@ const STATES = {
 
 /** A source as the API shows it. */
 function presentSource(source: SourceView): z.output<typeof sourceSchema> {
-  const { name, closed, since, answeredAt, limit, used, overdue, streams } = source;
+  const { name, closed, since, answeredAt, limit, used, overdue, reads, streams } = source;
   return {
     name,
     state: closed === null ? 'answering' : STATES[closed.reason],
@@ -111,6 +114,17 @@ function presentSource(source: SourceView): z.output<typeof sourceSchema> {
         per: formatDuration(limit.perMs),
       },
       message: overdueText(overdue),
+    },
+    reads: reads && {
+      runs: reads.runs,
+      usual_ms: reads.usualMs,
+      longest_ms: reads.longestMs,
+      beyond_max_interval: reads.stretched,
+      rate_limit_that_would_do: {
+        requests: reads.wantedRequests,
+        per: formatDuration(limit.perMs),
+      },
+      message: readsText(reads),
     },
     streams: {
       open: streams.open,

@@ -34,6 +34,24 @@ export const sourceSchema = z
       })
       .nullable()
       .meta({ description: 'Polls that are late for want of requests; null where all keep up.' }),
+    reads: z
+      .object({
+        runs: count.meta({ description: 'Active runs; those left to event streams do not count.' }),
+        usual_ms: milliseconds.nullable().meta({
+          description: 'The median time from one read of a run to the next; null where not known.',
+        }),
+        longest_ms: milliseconds,
+        beyond_max_interval: count.meta({
+          description:
+            'Runs that are read less often than `max_interval` asks for, since the rate limit is too short.',
+        }),
+        rate_limit_that_would_do: z.object({ requests: count, per: z.string() }),
+        message: z.string(),
+      })
+      .nullable()
+      .meta({
+        description: 'How often runs are read, alone or in a list; null where that is not known.',
+      }),
     streams: z
       .object({
         open: count,

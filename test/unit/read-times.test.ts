@@ -1,0 +1,80 @@
+import { expect, test } from '@jest/globals';
+import { NO_LOAD } from '../../src/core/cadence/load.ts';
+import {
+  readsText,
+  readTimesOf,
+  sourceReads,
+  type SourceReads,
+} from '../../src/core/source/read-times.ts';
+
+const limit = { requests: 10, perMs: 1_000 };
+
+const reads: SourceReads = {
+  source: 'default',
+  runs: 2_000,
+  usualMs: 40_000,
+  longestMs: 960_000,
+  stretched: 1_343,
+  maxIntervalMs: 60_000,
+  wantedRequests: 38,
+  limit,
+  isByLists: true,
+};
+
+test('runs that are read too rarely are said with the rate limit that would do', () => {
+  expect(readsText(reads)).toBe(
+    '1,343 of 2,000 runs read less often than max_interval (60 s) asks for, the slowest every 16 m; source default may be asked 10/s; 38/s would do',
+  );
+  expect(readsText({ ...reads, isByLists: false })).toMatch(
+    /38\/s would do, or polling.batch auto$/,
+  );
+});
+
+test('how often runs are read is said while that is often enough', () => {
+  expect(readsText({ ...reads, usualMs: 2_500, longestMs: 9_000, stretched: 0 })).toBe(
+    '2,000 runs read every 2.5 s, the slowest every 9 s; source default may be asked 10/s',
+  );
+  expect(readsText({ ...reads, runs: 1, usualMs: null, longestMs: 60_000, stretched: 0 })).toBe(
+    '1 run read at least every 60 s; source default may be asked 10/s',
+  );
+});
+
+test('a run that its cadence reads rarely does not count as read too rarely', () => {
+  const times = [
+    { readMs: 300_000, intervalMs: 300_000 },
+    { readMs: 90_000, intervalMs: 30_000 },
+    { readMs: 70_000, intervalMs: 60_000 },
+  ];
+  expect(readTimesOf(times, 60_000)).toEqual({
+    runs: 3,
+    usualMs: 90_000,
+    longestMs: 300_000,
+    stretched: 1,
+  });
+});
+
+test('without lists, the longest interval of a short rate limit is what runs wait for', () => {
+  const source = { source: 'eu', limit, maxIntervalMs: 60_000, planned: null, isByLists: false };
+  const load = { ...NO_LOAD, roundMs: 200_000 };
+  expect(sourceReads({ ...source, load, active: 2_000 })).toMatchObject({
+    runs: 2_000,
+    usualMs: null,
+    longestMs: 1_000_000,
+    stretched: 2_000,
+    wantedRequests: 38,
+  });
+  expect(sourceReads({ ...source, load: NO_LOAD, active: 20 })).toMatchObject({
+    longestMs: 60_000,
+    stretched: 0,
+  });
+});
+
+test('with lists, nothing is said of read times before the first plan', () => {
+  const source = { source: 'eu', limit, maxIntervalMs: 60_000, load: NO_LOAD, active: 2_000 };
+  expect(sourceReads({ ...source, planned: null, isByLists: true })).toBeNull();
+  const planned = { times: { ...reads }, wantedPerMs: 0.02 };
+  expect(sourceReads({ ...source, planned, isByLists: true })).toMatchObject({
+    stretched: 1_343,
+    wantedRequests: 20,
+  });
+});
