@@ -45,6 +45,7 @@ export async function benchRules({ rules, groups, events }: RulesOptions): Promi
       newEventId: () => `evt_${newMark()}`,
       receivers: () => [],
       urlOf: () => null,
+      linksOf: noLinks,
       cannotTell: () => false,
       dispatch: () => undefined,
       now: () => Date.now(),

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Delivery } from '../../src/core/delivery/delivery.ts';
-import { wantsEvent } from '../../src/core/event/event.ts';
+import { isOfRun, wantsEvent } from '../../src/core/event/event.ts';
 import { openStores } from '../../test/support/stores.ts';
 import type { MoodyReceiver } from './moody-receivers.ts';
 import { pairOf, type OperatorLog } from './operator.ts';
@@ -105,6 +105,7 @@ async function allEvents({ events }: Stores): Promise<Map<string, KnownEvent>> {
   do {
     const page = await events.list(after === undefined ? {} : { after }, { limit: PAGE });
     for (const { event } of page.items) {
+      if (!isOfRun(event)) continue;
       const { run_id: runId, sequence } = event.data;
       found.set(event.id, { type: event.type, runId, sequence });
     }

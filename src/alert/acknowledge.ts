@@ -68,6 +68,7 @@ async function attempt(
       : { kind: 'acknowledge', acknowledgement: { ...request, at: now } };
   batch.step(rule, { key, labels: group.labels }, input);
   const pools = await alerts.commit({
+    token: null,
     read,
     changed: batch.changed(),
     resolved: [],

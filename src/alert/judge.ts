@@ -1,10 +1,11 @@
 import type { Alert, AlertCounts } from '../core/alert/alert.ts';
-import { Batch, digestKey } from '../core/alert/batch.ts';
+import { Batch, digestKey, MOST_GROUPS, overflowKey } from '../core/alert/batch.ts';
 import { alertedRun, type AlertEntry } from '../core/alert/entry.ts';
-import { MOST_GROUPS, overflowKey } from '../core/alert/overflow.ts';
+import type { Group } from '../core/alert/group.ts';
 import { groupKey, labelsOf, type AlertEvent, type Rule } from '../core/alert/rule.ts';
 import type { Silence } from '../core/alert/silence.ts';
-import { parseWatchId, type StoredWatch } from '../core/watch/watch.ts';
+import type { LinksOf } from '../core/run/links.ts';
+import { parseWatchId, type StoredWatch, type Watch } from '../core/watch/watch.ts';
 import { planAlertEvent } from './event.ts';
 import type { AlertStore, LiveRules, ReadGroup, SilenceStore, WatchReader } from './ports.ts';
 
@@ -30,6 +31,7 @@ export interface JudgeDeps {
   newEventId: () => string;
   receivers: (type: string, named: readonly string[]) => string[];
   urlOf: (alert: Pick<Alert, 'id'>) => string | null;
+  linksOf: LinksOf;
   /** Whether missing events of a source may be due to trouble with it. */
   cannotTell: (source: string | undefined) => boolean;
   dispatch: (pools: string[]) => void;
@@ -95,12 +97,13 @@ async function judgeBatch(deps: JudgeDeps, work: Work, claimed: Claimed): Promis
     newEventId: deps.newEventId,
   });
   const deadlines = judgeEntries(deps, batch, input);
-  judgeLate(batch, input);
+  judgeLate(deps, batch, input);
   judgeDue(deps, batch, { groups: input.groups, due: claimed.due });
   const events = batch.notifications.map((notification) =>
     planAlertEvent(notification, { ...deps, now: work.now }),
   );
   const pools = await deps.alerts.commit({
+    token: deps.token,
     read: input.groups,
     changed: batch.changed(),
     resolved: [...batch.resolved.values()],
@@ -118,7 +121,7 @@ async function judgeBatch(deps: JudgeDeps, work: Work, claimed: Claimed): Promis
 }
 
 async function readBatch(
-  { alerts, silences, watches, rules, onUnreadable }: JudgeDeps,
+  { alerts, silences, watches, rules, linksOf, onUnreadable }: JudgeDeps,
   work: Work,
   claimed: Claimed,
 ): Promise<BatchInput> {
@@ -139,7 +142,8 @@ async function readBatch(
   const wanted = new Map<string, string>();
   for (const entry of entries) addKeysOf(wanted, rules, entry);
   for (const { rule, stored: watch } of late) {
-    if (rule !== undefined && watch !== null) addKeys(wanted, rule, lateEvent(rule, watch, 0));
+    if (rule === undefined || watch === null) continue;
+    addKeys(wanted, rule, lateEvent(rule, watch.watch, { at: 0, linksOf }));
   }
   const keys = new Set([...claimed.due, ...wanted.keys()]);
   const [groups, all] = await Promise.all([alerts.groups([...keys]), silences.all()]);
@@ -243,23 +247,28 @@ function judgeEntries({ rules }: JudgeDeps, batch: Batch, { entries }: BatchInpu
   return { deadlines, endedDeadlines };
 }
 
-function judgeLate(batch: Batch, { late, work }: BatchInput): void {
+function judgeLate({ linksOf }: JudgeDeps, batch: Batch, { late, work }: BatchInput): void {
   for (const { rule, stored } of late) {
     if (rule === undefined || stored?.watch.state !== 'active') continue;
-    batch.judge(rule, lateEvent(rule, stored, work.now), 'late');
+    batch.judge(rule, lateEvent(rule, stored.watch, { at: work.now, linksOf }), 'late');
   }
 }
 
 /** What rules see of a run that is beyond its deadline. */
-function lateEvent(rule: Rule, { watch }: StoredWatch, at: number): AlertEvent {
+function lateEvent(
+  rule: Rule,
+  watch: Watch,
+  { at, linksOf }: { at: number; linksOf: LinksOf },
+): AlertEvent {
   const { source, runId, metadata, run } = watch;
+  const { workflowName: name, runUrl: url } = linksOf(watch);
   return {
     id: `late ${rule.name} ${source}/${runId} ${at}`,
     type: 'run.late',
     at,
     source,
     metadata,
-    run: alertedRun(runId, run, { name: null, url: null }),
+    run: alertedRun(runId, run, { name, url }),
   };
 }
 
@@ -269,8 +278,14 @@ function judgeDue(
   { groups, due }: { groups: ReadonlyMap<string, ReadGroup>; due: readonly string[] },
 ): void {
   for (const key of due) {
-    const rule = rules.book.named(groups.get(key)?.group?.rule ?? '');
-    if (rule === undefined) batch.orphan(key);
+    const group = groups.get(key)?.group ?? null;
+    const rule = rules.book.named(group?.rule ?? '');
+    if (rule === undefined || group === null || isLeftover(group, rules)) batch.orphan(key);
     else batch.tick(rule, key);
   }
+}
+
+/** Whether a group is of a source that is configured no more, and has nothing to notify of. */
+function isLeftover({ labels: { source = '' }, open }: Group, { sources }: LiveRules): boolean {
+  return source !== '' && !sources.includes(source) && (open?.flushAt ?? null) === null;
 }

@@ -33,6 +33,8 @@ export interface PlannedAlertEvent {
 
 /** What one step writes. */
 interface AlertCommit {
+  /** The claim of the process that judges; null for a change that needs none. */
+  token: string | null;
   read: ReadonlyMap<string, ReadGroup>;
   changed: readonly ChangedGroup[];
   resolved: readonly Alert[];
@@ -54,8 +56,10 @@ export interface AlertStore {
   groups(keys: readonly string[]): Promise<Map<string, ReadGroup>>;
   /** How many groups rules have, by rule. */
   groupCounts(rules: readonly string[]): Promise<Map<string, number>>;
-  /** @returns pools at which deliveries are due now; null where a group has changed meanwhile */
+  /** @returns pools at which deliveries are due now; null where another process was faster */
   commit(commit: AlertCommit): Promise<string[] | null>;
+  /** Makes groups due now. */
+  expedite(keys: readonly string[]): Promise<void>;
   get(id: string): Promise<Alert | null>;
   list(query: {
     states?: readonly Alert['state'][];
@@ -69,7 +73,7 @@ export interface AlertStore {
 export interface SilenceStore {
   all(): Promise<Silence[]>;
   get(id: string): Promise<Silence | null>;
-  add(silence: Silence): Promise<Silence | null>;
+  add(silence: Silence): Promise<{ silence: Silence; isNew: boolean } | null>;
   put(silence: Silence): Promise<void>;
 }
 

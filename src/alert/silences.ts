@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import type { Alert } from '../core/alert/alert.ts';
+import { groupOfAlert, type Alert } from '../core/alert/alert.ts';
 import { meets, roleOf, type AlertEvent, type Rule } from '../core/alert/rule.ts';
 import {
   matchesSilence,
@@ -24,7 +24,7 @@ export interface SilenceRequest {
 
 interface SilencesDeps {
   silences: SilenceStore;
-  alerts: Pick<AlertStore, 'list'>;
+  alerts: Pick<AlertStore, 'list' | 'groups'>;
   rules: LiveRules;
   /** Stored events since a time, oldest first. */
   eventsSince: (since: number) => Promise<AlertEvent[]>;
@@ -52,10 +52,7 @@ export function createSilences({ silences, alerts, rules, eventsSince, now }: Si
       ...request
     }: SilenceRequest): Promise<{ silence: Silence; isNew: boolean } | null> {
       const id = silenceId(request.key, sources);
-      const there = request.key === null ? null : await silences.get(id);
-      if (there !== null) return { silence: there, isNew: false };
-      const silence = await silences.add({ id, ...request, createdAt: now() });
-      return silence && { silence, isNew: true };
+      return silences.add({ id, ...request, createdAt: now() });
     },
 
     /** Those in force first, then those to come, then those that have expired, each newest first. */
@@ -81,12 +78,15 @@ export function createSilences({ silences, alerts, rules, eventsSince, now }: Si
 
     async preview(matchers: Matchers): Promise<SilencePreview> {
       const states = ['pending', 'firing', 'acknowledged'] as const;
-      const open = await alerts.list({ states, limit: MOST_ALERTS });
+      const { items } = await alerts.list({ states, limit: MOST_ALERTS });
+      const groups = await alerts.groups(items.map(({ id }) => groupOfAlert(id) ?? ''));
+      const open = [...groups.values()].flatMap(({ group }) => group?.open ?? []);
+      const silenced = open.filter(({ facts }) => matchesSilence(matchers, facts));
       const events = { count: 0, byRule: {}, byType: {} };
       for (const event of await eventsSince(now() - DAY_MS)) {
         noteEvent(events, matchers, { event, rules: rules.book.all });
       }
-      return { alerts: open.items.filter((alert) => isMeant(matchers, alert)), events };
+      return { alerts: silenced.map(({ alert }) => alert), events };
     },
   };
 }
@@ -116,22 +116,4 @@ function noteEvent(
 
 function workflowOf({ run }: AlertEvent): Pick<SilencedEvent, 'workflowId'> {
   return { workflowId: run?.workflowId ?? null };
-}
-
-/** Whether a silence may be about an alert: as far as its labels and runs say. */
-function isMeant(matchers: Matchers, { rule, labels, runs }: Alert): boolean {
-  const [run] = runs;
-  const metadata = Object.fromEntries(
-    Object.entries(labels).flatMap(([label, value]) =>
-      label.startsWith('metadata.') ? [[label.slice('metadata.'.length), value]] : [],
-    ),
-  );
-  const { event: _types, ...others } = matchers;
-  return matchesSilence(others, {
-    rule,
-    type: '',
-    source: labels['source'] ?? '',
-    workflowId: labels['workflow_id'] ?? run?.workflowId ?? null,
-    metadata,
-  });
 }

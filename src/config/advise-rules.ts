@@ -1,7 +1,7 @@
 import { SYSTEM_EVENT_TYPES, ruleWants, wantsEvent, EVENT_TYPES } from '../core/event/event.ts';
 import { mutedUntil, type TimeInterval } from '../core/alert/time-interval.ts';
 import { unknownName, type Finding } from './problems.ts';
-import type { RuleConfig } from './rule-schema.ts';
+import { intervalOf, type RuleConfig } from './rule-schema.ts';
 import type { Config } from './schema.ts';
 
 /** A rule with its place in the list. */
@@ -133,23 +133,16 @@ const LONG_MS = 8 * 86_400_000 - 900_000;
 
 function alwaysMuted(given: Given, { time_intervals: named }: Config): Finding[] {
   const { mute_time_intervals: names } = given.rule;
-  const intervals = names.flatMap((name) => named[name] ?? []).map(intervalOf);
+  const intervals = names.flatMap((name) => named[name] ?? []).map(everyYear);
   const isMuted = (at: number) => (mutedUntil(intervals, at) ?? 0) - at >= LONG_MS;
   if (intervals.length === 0 || !SEASONS.every(isMuted)) return none;
   const message = 'they leave no time at which it notifies: shorten or remove one of them';
   return finding(given, ['mute_time_intervals'], message);
 }
 
-/** Of an interval without its years, which end some day. */
-function intervalOf(interval: Config['time_intervals'][string][number]): TimeInterval {
-  const { times, weekdays, days_of_month: daysOfMonth, months, location } = interval;
-  return {
-    ...(times !== undefined && { times }),
-    ...(weekdays !== undefined && { weekdays }),
-    ...(daysOfMonth !== undefined && { daysOfMonth }),
-    ...(months !== undefined && { months }),
-    location,
-  };
+/** An interval without its years, which end some day. */
+function everyYear(interval: Parameters<typeof intervalOf>[0]): TimeInterval {
+  return intervalOf({ ...interval, years: undefined });
 }
 
 /** An event that opens an alert cannot resolve it. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { SEVERITIES } from '../core/alert/rule.ts';
+import type { TimeInterval } from '../core/alert/time-interval.ts';
 import { EVENT_TYPES, familiesOf, isRulePattern, SYSTEM_EVENT_TYPES } from '../core/event/event.ts';
 import { when } from './endpoint-schema.ts';
 import { duration, integer, location, name, optionalDuration, wholeNumber } from './fields.ts';
@@ -239,6 +240,14 @@ export const timeIntervals = z.record(
   name,
   z.array(timeInterval, { error: 'expected a list of intervals' }).min(1).max(20),
 );
+
+/** A time interval in the words of the inside. */
+export function intervalOf({
+  days_of_month: daysOfMonth,
+  ...same
+}: z.output<typeof timeInterval>): TimeInterval {
+  return { ...same, daysOfMonth };
+}
 
 export const inhibitRule = z.strictObject({
   source_rule: name,

@@ -1,8 +1,7 @@
-import type { RuleConfig } from '../config/rule-schema.ts';
+import { intervalOf, type RuleConfig } from '../config/rule-schema.ts';
 import type { Config } from '../config/schema.ts';
 import { entriesOf, RuleBook, type UsualDuration } from '../core/alert/entry.ts';
 import type { AlertEvent, Condition, InhibitRule, Resolution, Rule } from '../core/alert/rule.ts';
-import type { TimeInterval } from '../core/alert/time-interval.ts';
 import type { WatchChange } from '../core/watch/watch-change.ts';
 import { workflowName } from '../core/cadence/phase.ts';
 import { quantile, type RunFigures } from '../core/watch/run-figures.ts';
@@ -130,18 +129,6 @@ function resolutionOf({ resolve }: RuleConfig): Resolution {
   if (resolve?.after !== undefined) return { kind: 'after', ms: resolve.after };
   if (resolve?.events !== undefined) return { kind: 'events', events: resolve.events };
   return { kind: 'success', threshold: resolve?.success_threshold ?? 1 };
-}
-
-function intervalOf(interval: Config['time_intervals'][string][number]): TimeInterval {
-  const { times, weekdays, days_of_month: daysOfMonth, months, years, location } = interval;
-  return {
-    ...(times !== undefined && { times }),
-    ...(weekdays !== undefined && { weekdays }),
-    ...(daysOfMonth !== undefined && { daysOfMonth }),
-    ...(months !== undefined && { months }),
-    ...(years !== undefined && { years }),
-    location,
-  };
 }
 
 /** The runs of this time say what is usual, ms. */

@@ -1,14 +1,15 @@
 import type { Config } from '../config/schema.ts';
 import { createAcknowledgeAlert } from '../alert/acknowledge.ts';
-import { createBeginAbsence } from '../alert/begin-absence.ts';
+import { createApplyRules } from '../alert/apply-rules.ts';
 import { createJudge } from '../alert/judge.ts';
 import { createRehearse } from '../alert/rehearse.ts';
 import { createSilences } from '../alert/silences.ts';
 import type { Alert, AlertCounts } from '../core/alert/alert.ts';
 import { alertEventOf, systemAlertEvent } from '../core/alert/entry.ts';
-import { MOST_GROUPS } from '../core/alert/overflow.ts';
+import { MOST_GROUPS } from '../core/alert/batch.ts';
 import type { AlertEvent } from '../core/alert/rule.ts';
 import { isOfRun, systemEventId, type AnyEvent, type NewMark } from '../core/event/event.ts';
+import type { LinksOf } from '../core/run/links.ts';
 import type { AlertStore } from '../redis/stores/alert-store.ts';
 import type { EventStore } from '../redis/stores/event-store.ts';
 import type { RunFiguresStore } from '../redis/stores/run-figures-store.ts';
@@ -55,6 +56,7 @@ interface AlertingDependencies {
   processes: Processes;
   newToken: () => string;
   newMark: NewMark;
+  linksOf: LinksOf;
   dispatch: (pools: string[]) => void;
   /** Names of sources with events that may be missing: not discovered, not reached, polled late. */
   sourcesInDoubt: () => Promise<ReadonlySet<string>>;
@@ -88,7 +90,7 @@ export function createAlerting(deps: AlertingDependencies) {
     onUnreadable: (entry) => log.error({ entry: entry.slice(0, 200) }, 'alerts.unreadable'),
     onOverflow: createOverflowReport(deps),
   });
-  const begin = createBeginAbsence(shared);
+  const applyRules = createApplyRules(shared);
   const eventsSince = (since: number) => readEvents(deps.events, since);
   const durations = createUsualDurations(deps);
   const learn = async () => {
@@ -102,7 +104,7 @@ export function createAlerting(deps: AlertingDependencies) {
     learn,
     onError,
   });
-  const restart = () => void begin().then(loop.wake, onError);
+  const restart = () => void applyRules().then(loop.wake, onError);
 
   return {
     acknowledge: createAcknowledgeAlert(shared),
@@ -166,21 +168,39 @@ interface LoopOptions {
   onError: (error: unknown) => void;
 }
 
-/** Judges groups when they are due, and at intervals those that another process has left. */
+/**
+ * Judges groups when they are due, and at intervals those that another process has left. One timer runs at
+ * a time, however many entries come; each entry has a pass that begins after it was written.
+ */
 function createLoop({ judgeDue, learn, onError }: LoopOptions) {
   let periodics: Periodic[] = [];
   let timer: NodeJS.Timeout | undefined;
-  const wake = () => periodics[0]?.trigger();
-  const wakeIn = (ms: number) => setTimeout(wake, Math.max(PAUSE_MS, ms)).unref();
+  let wakesAt = Infinity;
+  let lastEntryAt = -Infinity;
+  const wake = () => {
+    clearTimeout(timer);
+    wakesAt = Infinity;
+    periodics[0]?.trigger();
+    if (performance.now() - lastEntryAt < PAUSE_MS) wakeIn(0);
+  };
+  const wakeIn = (ms: number) => {
+    const at = performance.now() + Math.max(PAUSE_MS, ms);
+    if (at >= wakesAt) return;
+    clearTimeout(timer);
+    wakesAt = at;
+    timer = setTimeout(wake, at - performance.now()).unref();
+  };
   return {
     wake,
-    /** Soon, with what comes meanwhile. */
-    wakeSoon: () => void wakeIn(0),
+    /** Soon, with what comes meanwhile: an entry is being written. */
+    wakeSoon: () => {
+      lastEntryAt = performance.now();
+      wakeIn(0);
+    },
     start() {
       const task = async () => {
         const nextMs = await judgeDue();
-        clearTimeout(timer);
-        if (nextMs !== null && nextMs < PASS_EVERY_MS) timer = wakeIn(nextMs);
+        if (nextMs !== null && nextMs < PASS_EVERY_MS) wakeIn(nextMs);
       };
       periodics = [
         startPeriodic(task, { everyMs: PASS_EVERY_MS, onError }),

@@ -35,7 +35,10 @@ export interface Endpoints {
   wants: EndpointFilter;
   /** The endpoints that get an event about runwatch itself. */
   wantingSystemEvent: (type: string) => string[];
-  /** The endpoints that get an event of an alert, of which its rule names some. */
+  /**
+   * The endpoints that get an event of an alert: those that its rule names, and those that name the type
+   * and are named by no rule.
+   */
   wantingAlertEvent: (type: string, named: readonly string[]) => string[];
   /** The limits of an endpoint, or of an origin of per-watch webhooks. */
   limitsOf: (pool: string) => EndpointLimits;
@@ -72,7 +75,8 @@ export function createEndpoints(config: Config): Endpoints {
       current.names.filter((name) => {
         const { events } = current.all[name] ?? {};
         const isChoosy = ALERT_EVENT_TYPES.some((one) => namesAlertEvent(events, one));
-        return isChoosy ? namesAlertEvent(events, type) : named.includes(name);
+        if (isChoosy && !namesAlertEvent(events, type)) return false;
+        return current.byRules.has(name) ? named.includes(name) : isChoosy;
       }),
     knows: (pool) => isOrigin(pool) || Object.hasOwn(current.all, pool),
     limitsOf(name) {

@@ -32,12 +32,10 @@ export async function openCursor(
 ): Promise<OpenedCursor> {
   const given = cursor === undefined ? null : parse(cursor);
   const [names, end] = await redis.mget(epochs, counter);
-  const epoch = names?.split(' ', 1)[0] ?? '';
+  const epoch = presentEpoch(names);
   const last = end ?? '0';
   if (given !== null && (given.epoch !== epoch || Number(given.place) > Number(last))) {
-    throw new RunwatchError('the store has lost data since this cursor was given: start anew', {
-      code: 'stale_cursor',
-    });
+    throw staleCursor();
   }
   return {
     from: given?.place,
@@ -50,5 +48,20 @@ export async function openCursor(
 function parse(cursor: string): { epoch: string; place: string; at: string | undefined } {
   const [, epoch, place, at] = /^([0-9a-z]*)-(\d{1,15})(?:-(\d{1,15}))?$/.exec(cursor) ?? [];
   if (epoch !== undefined && place !== undefined) return { epoch, place, at };
-  throw new RunwatchError('the cursor is not one that a listing gave', { code: 'invalid_cursor' });
+  throw invalidCursor();
+}
+
+/** @param names the store's epochs, the present one first */
+export function presentEpoch(names: string | null | undefined): string {
+  return names?.split(' ', 1)[0] ?? '';
+}
+
+export function staleCursor(): RunwatchError {
+  return new RunwatchError('the store has lost data since this cursor was given: start anew', {
+    code: 'stale_cursor',
+  });
+}
+
+export function invalidCursor(): RunwatchError {
+  return new RunwatchError('the cursor is not one that a listing gave', { code: 'invalid_cursor' });
 }

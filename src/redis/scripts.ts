@@ -212,7 +212,12 @@ declare module 'ioredis' {
       ...args: (string | number)[]
     ): Result<string[] | number, Context>;
     rwForgetAlerts(keyCount: number, ...args: string[]): Result<null, Context>;
-    rwAddSilence(silences: string, id: string, doc: string, most: number): Result<string, Context>;
+    rwAddSilence(
+      silences: string,
+      id: string,
+      doc: string,
+      most: number,
+    ): Result<string | 0 | 1, Context>;
   }
 }
 

@@ -1,10 +1,10 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { createAcknowledgeAlert } from '../../src/alert/acknowledge.ts';
-import { createBeginAbsence } from '../../src/alert/begin-absence.ts';
+import { createApplyRules } from '../../src/alert/apply-rules.ts';
 import { createJudge, type JudgeDeps } from '../../src/alert/judge.ts';
 import { createSilences } from '../../src/alert/silences.ts';
 import { entriesOf, RuleBook } from '../../src/core/alert/entry.ts';
-import { MOST_GROUPS } from '../../src/core/alert/overflow.ts';
+import { MOST_GROUPS } from '../../src/core/alert/batch.ts';
 import type { InhibitRule, Rule } from '../../src/core/alert/rule.ts';
 import type { EventType } from '../../src/core/event/event.ts';
 import { noLinks } from '../../src/core/run/links.ts';
@@ -60,6 +60,7 @@ function deps(changes: Partial<JudgeDeps> = {}): JudgeDeps {
     newEventId: () => `evt_${newMark()}`,
     receivers: (_type, named) => [...named],
     urlOf: () => null,
+    linksOf: noLinks,
     cannotTell: () => false,
     dispatch: () => undefined,
     now: () => now,
@@ -305,6 +306,83 @@ describe('alerts in Redis', () => {
     expect(await alerts.groupCounts(['failed-runs'])).toEqual(new Map([['failed-runs', 1]]));
   });
 
+  test('a process that has lost the claim of the work writes nothing', async () => {
+    await end('run.failed');
+    await setClock(now + MINUTE);
+    const own = deps();
+    const commit: JudgeDeps['alerts']['commit'] = async (one) => {
+      await setClock(now + 6 * SECOND);
+      await alerts.take('other.1', { leaseMs: 5_000, entries: 10, groups: 10 });
+      return alerts.commit(one);
+    };
+    const slow = Object.assign(Object.create(alerts), { commit });
+    await createJudge({ ...own, alerts: slow })();
+    expect((await alerts.list({ limit: 10 })).items).toEqual([]);
+    expect(await alerts.inbox()).toHaveLength(1);
+    await setClock(now + 6 * SECOND);
+    await wait(MINUTE);
+    expect(await told()).toEqual(['alert.firing']);
+  });
+
+  test('a cursor of a store that was replaced since is stale, and a wrong one invalid', async () => {
+    for (const workflow of ['wf-1', 'wf-2']) await end('run.failed', workflow);
+    await wait(MINUTE);
+    await redis.set(keys.epochs, 'epoch001');
+    const { nextCursor: cursor } = await alerts.list({ limit: 1 });
+    if (cursor === null) throw new Error('there is one page only');
+    expect((await alerts.list({ limit: 1, cursor })).items).toHaveLength(1);
+    await redis.set(keys.epochs, 'epoch002 epoch001');
+    const code = 'stale_cursor';
+    await expect(alerts.list({ limit: 1, cursor })).rejects.toMatchObject({ code });
+    await expect(alerts.list({ limit: 1, cursor: 'x' })).rejects.toMatchObject({
+      code: 'invalid_cursor',
+    });
+  });
+
+  test('nothing is kept of a rule that is gone, whatever state its alerts were in', async () => {
+    const rule = aRule({ when: { workflow_id: ['wf-1'] } });
+    const absent = { kind: 'absent' as const, event: 'run.completed', withinMs: 40 * 24 * HOUR };
+    use(rule, { ...rule, name: 'missing', condition: absent });
+    const apply = createApplyRules({ alerts, rules, newEventId: () => '' });
+    await apply();
+    await end('run.failed');
+    await wait(MINUTE);
+    const [alert] = (await alerts.list({ limit: 1 })).items;
+    await createAcknowledgeAlert(deps())(alert?.id ?? '', {
+      by: 'ana',
+      comment: null,
+      until: null,
+    });
+    use();
+    await apply();
+    await wait(11 * MINUTE);
+    expect(await alerts.get(alert?.id ?? '')).toMatchObject({ state: 'resolved' });
+    await wait(41 * 24 * HOUR);
+    await alerts.forget({ before: now, keep: 0 });
+    const left = (await stores.keysLeft()).map((key) => key.slice(key.indexOf('}:') + 2));
+    expect(left.filter((key) => /^alert(s|-groups?|s-due|:|$)/.test(key))).toEqual([]);
+    expect(await told()).toEqual(['alert.firing', 'alert.acknowledged']);
+  });
+
+  test('an alert of a source that is gone is notified once and then ends by itself', async () => {
+    await end('run.failed');
+    rules.sources = ['other'];
+    await createApplyRules({ alerts, rules, newEventId: () => '' })();
+    await wait(12 * HOUR);
+    rules.sources = ['default'];
+    expect(await told()).toEqual(['alert.firing']);
+    expect((await alerts.list({ limit: 1 })).items).toMatchObject([{ state: 'resolved' }]);
+  });
+
+  test('a group that waits for an event is kept however long that is', async () => {
+    const within = 40 * 24 * HOUR;
+    const condition = { kind: 'absent' as const, event: 'run.completed', withinMs: within };
+    use(aRule({ condition, when: { workflow_id: ['wf-1'] }, groupWaitMs: 0 }));
+    await createApplyRules({ alerts, rules, newEventId: () => '' })();
+    const [group = ''] = await redis.zrange(keys.alertsDue, '0', '0');
+    expect(await redis.pttl(keys.alertGroup(group))).toBe(-1);
+  });
+
   test('resolved alerts are forgotten by age and by number', async () => {
     for (let workflow = 0; workflow < 4; workflow += 1) {
       await end('run.failed', `wf-${workflow}`);
@@ -409,10 +487,46 @@ describe('silences, absence and deadlines in Redis', () => {
     expect(await all.list()).toHaveLength(1);
   });
 
+  test('of requests at once for a silence with one key, one creates it', async () => {
+    const all = createSilences({
+      silences,
+      alerts,
+      rules,
+      eventsSince: async () => [],
+      now: () => now,
+    });
+    const request = { matchers: {}, startsAt: now, until: now + HOUR, by: 'ana', comment: 'x' };
+    const added = await Promise.all(
+      Array.from({ length: 5 }, () => all.add({ ...request, key: 'race' })),
+    );
+    expect(added.filter((one) => one?.isNew)).toHaveLength(1);
+    expect(new Set(added.map((one) => one?.silence.id)).size).toBe(1);
+  });
+
+  test('a preview of a silence shows the alerts that it would keep back, and no others', async () => {
+    use(aRule({ groupBy: ['source'] }));
+    await end('run.failed');
+    await wait(MINUTE);
+    const { preview } = createSilences({
+      silences,
+      alerts,
+      rules,
+      eventsSince: async () => [],
+      now: () => now,
+    });
+    const shown = async (matchers: Parameters<typeof preview>[0]) =>
+      (await preview(matchers)).alerts.length;
+    expect(await shown({ workflowId: ['wf-1'], event: ['run.failed'] })).toBe(1);
+    expect(await shown({ event: ['run.*'] })).toBe(1);
+    expect(await shown({ event: ['run.stopped'] })).toBe(0);
+    expect(await shown({ workflowId: ['wf-2'] })).toBe(0);
+    expect(await shown({ metadata: { env: ['prod'] } })).toBe(0);
+  });
+
   test('an event that never came fires for a workflow that the rule names', async () => {
     const condition = { kind: 'absent', event: 'run.completed', withinMs: HOUR } as const;
     use(aRule({ condition, events: [], when: { workflow_id: ['wf-1'] }, groupWaitMs: 0 }));
-    await createBeginAbsence({ alerts, rules, newEventId: () => '' })();
+    await createApplyRules({ alerts, rules, newEventId: () => '' })();
     for (let minute = 0; minute < 55; minute += 1) await wait(MINUTE);
     expect(await told()).toEqual([]);
     for (let minute = 0; minute < 10; minute += 1) await wait(MINUTE);
@@ -425,11 +539,11 @@ describe('silences, absence and deadlines in Redis', () => {
   test('an absence is waited for across a restart, and the time between does not count', async () => {
     const condition = { kind: 'absent', event: 'run.completed', withinMs: HOUR } as const;
     use(aRule({ condition, events: [], when: { workflow_id: ['wf-1'] }, groupWaitMs: 0 }));
-    const begin = createBeginAbsence({ alerts, rules, newEventId: () => '' });
-    await begin();
+    const apply = createApplyRules({ alerts, rules, newEventId: () => '' });
+    await apply();
     for (let minute = 0; minute < 30; minute += 1) await wait(MINUTE);
     await setClock(now + 5 * HOUR);
-    await begin();
+    await apply();
     for (let minute = 0; minute < 25; minute += 1) await wait(MINUTE);
     expect(await told()).toEqual([]);
     for (let minute = 0; minute < 10; minute += 1) await wait(MINUTE);

@@ -280,9 +280,11 @@ describe('runwatch events', () => {
       order: 'newest',
       since: '2025-05-04T09:00:00.000Z',
     });
-    expect(queryOf('/v1/events')['type']?.split(',')).toEqual(
-      EVENT_TYPES.filter((type) => type !== 'run.progress'),
-    );
+    expect(queryOf('/v1/events')['type']?.split(',')).toEqual([
+      ...EVENT_TYPES.filter((type) => type !== 'run.progress'),
+      'source.unreachable',
+      'source.recovered',
+    ]);
     for (const flag of ['--progress', '--all', '--type=run.*']) {
       await cli(['events', flag]);
       expect(daemon.requests.at(-1)?.query.get('type')).toBe(

@@ -66,7 +66,12 @@ describe('alerts over HTTP', () => {
     expect(added.status).toBe(201);
     expect(await added.json()).toMatchObject({ matchers: { workflow_id: ['a', 'b'] } });
     expect((await server.post('/v1/silences', { ...silence, key: 'k' })).status).toBe(200);
-    expect((await server.post('/v1/silences', { ...silence, matchers: {} })).status).toBe(422);
+    for (const matchers of [{}, { event: 'run.fialed' }]) {
+      expect((await server.post('/v1/silences', { ...silence, matchers })).status).toBe(422);
+    }
+    const families = { event: ['run.*', 'source.unreachable'] };
+    const other = await server.post('/v1/silences', { ...silence, matchers: families });
+    expect(other.status).toBe(201);
     expect((await server.fetch('/v1/silences/sil_1', { method: 'DELETE' })).status).toBe(204);
     expect((await server.fetch('/v1/silences/sil_2', { method: 'DELETE' })).status).toBe(404);
   });

@@ -1,7 +1,7 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { DELIVERY_STATES, planDeliveries } from '../../src/core/delivery/delivery.ts';
-import { EVENT_TYPES, isoTime } from '../../src/core/event/event.ts';
+import { isOfRun, EVENT_TYPES, isoTime } from '../../src/core/event/event.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { WATCH_STATES, type Watch } from '../../src/core/watch/watch.ts';
 import { WatchListing } from '../../src/redis/stores/watch-listing.ts';
@@ -285,6 +285,7 @@ test('the lists of events and deliveries have what filters and times admit, in o
         );
         const admitted = all.items
           .map(({ event }) => event)
+          .filter(isOfRun)
           .filter((event) => type === undefined || type.includes(event.type))
           .filter(
             ({ data }) =>

@@ -48,7 +48,7 @@ async function raise(data: object = { endpoint: 'ops' }, endpoint?: string): Pro
 async function fire(labels: Record<string, string>): Promise<string> {
   const event = { ...textOf('alert.firing', { alert: { id: 'alr_1', labels } }), deliveries: [] };
   const nothing = { changed: [], resolved: [], judged: [], deadlines: [], endedDeadlines: [] };
-  const written = { read: new Map(), counts: noCounts(), events: [event], ...nothing };
+  const written = { token: null, read: new Map(), counts: noCounts(), events: [event], ...nothing };
   await alerts.commit(written);
   return event.id;
 }
@@ -90,6 +90,17 @@ describe('the log of events', () => {
     const all = loggedTypes(['run.*', 'alert.*', 'system.*']);
     expect(await listed({ type: all })).toEqual([first, failing, firing, last]);
     expect(await listed({ type: all }, 3, 'newest')).toEqual([last, firing, failing, first]);
+  });
+
+  test('without a type the log lists what an asterisk names in a configuration', async () => {
+    const run = await end();
+    const text = textOf('source.unreachable', { source: 'default' });
+    await systemEventStore.raise({ ...text, deliveries: [] });
+    await raise();
+    await fire({ source: 'default' });
+    expect(await listed({})).toEqual([run, text.id]);
+    expect(await listed({ sources: ['default'] })).toEqual([run, text.id]);
+    expect(await listed({ sources: ['other'] })).toEqual([]);
   });
 
   test('pages of events of runs are full although others stand between them', async () => {

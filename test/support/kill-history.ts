@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '../../src/core/backoff.ts';
 import type { Delivery } from '../../src/core/delivery/delivery.ts';
-import type { RunwatchEvent } from '../../src/core/event/event.ts';
+import { isOfRun, type RunwatchEvent } from '../../src/core/event/event.ts';
 import { startReceiver, type ReceivedWebhook } from '../../src/simulator/receiver.ts';
 import { randomInteger, seededRandom } from '../../src/simulator/seeded-random.ts';
 import { startSimulator } from '../../src/simulator/server.ts';
@@ -255,7 +255,7 @@ async function holdingsOf(stores: Stores): Promise<Holdings> {
     const page = await stores.events.list(after === undefined ? {} : { after }, { limit: PAGE });
     const isLast = page.items.length < PAGE;
     return {
-      items: page.items.map(({ event }) => event),
+      items: page.items.map(({ event }) => event).filter(isOfRun),
       nextCursor: isLast ? null : page.nextCursor,
     };
   });

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '../../src/core/backoff.ts';
-import type { RunwatchEvent } from '../../src/core/event/event.ts';
+import { isOfRun, type RunwatchEvent } from '../../src/core/event/event.ts';
 import { startReceiver, type ReceivedWebhook } from '../../src/simulator/receiver.ts';
 import { randomInteger, seededRandom } from '../../src/simulator/seeded-random.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
@@ -300,7 +300,7 @@ async function allEvents({ events }: ReturnType<typeof openStores>): Promise<Run
   let after: string | undefined;
   do {
     const page = await events.list(after === undefined ? {} : { after }, { limit: 500 });
-    found.push(...page.items.map(({ event }) => event));
+    found.push(...page.items.map(({ event }) => event).filter(isOfRun));
     after = page.nextCursor ?? undefined;
   } while (after !== undefined);
   return found;

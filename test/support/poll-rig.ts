@@ -2,7 +2,7 @@ import { noLinks } from '../../src/core/run/links.ts';
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
-import type { RunwatchEvent } from '../../src/core/event/event.ts';
+import { isOfRun, type RunwatchEvent } from '../../src/core/event/event.ts';
 import { nothingLearned } from '../../src/core/cadence/hazard.ts';
 import { createEndpoints } from '../../src/daemon/endpoints.ts';
 import { UNTRACED } from '../../src/daemon/tracing.ts';
@@ -152,7 +152,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
     },
     async events() {
       const { items } = await stores.events.list({}, { limit: 1_000 });
-      return items.map(({ event }) => event);
+      return items.map(({ event }) => event).filter(isOfRun);
     },
     async stop() {
       await Promise.all(pollers.map((one) => one.stop({ force: false, withinMs: 5_000 })));

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { noCounts, addCounts, SUPPRESSIONS } from '../../src/core/alert/alert.ts';
 import { Batch, digestKey, type SentNotification } from '../../src/core/alert/batch.ts';
 import type { Group } from '../../src/core/alert/group.ts';
-import { MOST_GROUPS, overflowKey } from '../../src/core/alert/overflow.ts';
+import { MOST_GROUPS, overflowKey } from '../../src/core/alert/batch.ts';
 import { groupKey, type AlertEvent, type Rule } from '../../src/core/alert/rule.ts';
 import type { Silence } from '../../src/core/alert/silence.ts';
 import { aRule, anAlertEvent } from '../support/fake-alerts.ts';

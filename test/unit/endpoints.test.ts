@@ -23,6 +23,32 @@ describe('default endpoints of a watch', () => {
   });
 });
 
+test('an endpoint gets alerts of rules that name it, else those that it names itself', () => {
+  const { wantingAlertEvent } = createEndpoints(
+    configSchema.parse({
+      data_dir: '/tmp',
+      endpoints: {
+        chat: HOOK,
+        pager: { ...HOOK, events: ['alert.*'] },
+        ends: { ...HOOK, events: ['alert.resolved'] },
+        audit: { ...HOOK, events: ['alert.*'] },
+        hooks: { ...HOOK, events: ['*'] },
+      },
+      rules: [
+        {
+          name: 'failed-runs',
+          events: ['run.failed'],
+          notify: ['chat', 'ends'],
+          escalate: [{ after: '30m', notify: ['pager'] }],
+        },
+      ],
+    }),
+  );
+  expect(wantingAlertEvent('alert.firing', ['chat', 'ends'])).toEqual(['chat', 'audit']);
+  expect(wantingAlertEvent('alert.resolved', ['chat', 'ends'])).toEqual(['chat', 'ends', 'audit']);
+  expect(wantingAlertEvent('alert.firing', ['pager'])).toEqual(['pager', 'audit']);
+});
+
 describe('an endpoint', () => {
   test('an endpoint gets events that its types and its conditions both admit', () => {
     const { wants } = endpointsOf({

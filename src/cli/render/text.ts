@@ -77,7 +77,7 @@ export function moreText(
   const { total, total_capped: isCapped } = page;
   const of =
     total === undefined
-      ? `${shown} ${plural} are shown`
+      ? `${shown} ${page.data.length === 1 ? `${noun} is` : `${plural} are`} shown`
       : `${shown} of ${isCapped === true ? 'more than ' : ''}${count(total, noun, plural)}`;
   return `${of}; --limit or --all shows more.`;
 }

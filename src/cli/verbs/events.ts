@@ -3,7 +3,7 @@ import { type DaemonClient, collectPages } from '../../client/client.ts';
 import { followEvents } from '../../client/event-stream.ts';
 import type { Query } from '../../client/transport.ts';
 import type { AnyEventView } from '../../client/types.ts';
-import { EVENT_TYPES } from '../../core/event/event.ts';
+import { DEFAULT_SYSTEM_EVENTS, EVENT_TYPES } from '../../core/event/event.ts';
 import { widened, type CliContext } from '../context.ts';
 import { EXIT, usageError } from '../exit.ts';
 import {
@@ -59,8 +59,8 @@ export function addEventsVerb(host: VerbHost): void {
 
 const HELP = `
 Steps of progress are left out unless --progress, --type or --all asks for them. Events of alerts
-and of runwatch itself are listed where --type names them: alert.*, system.*. --follow outlives
-restarts of the daemon: it goes on after the last event that it saw.
+and, but for a source that cannot be reached, of runwatch itself are listed where --type names them:
+alert.*, system.*. --follow outlives restarts of the daemon: it goes on after the last event that it saw.
 
 Examples:
   runwatch events --since 1h
@@ -111,7 +111,9 @@ function wantsProgress({ type, progress, all }: EventFlags): boolean {
 }
 
 /** All types but steps of progress, which are many and say little. */
-const WITHOUT_PROGRESS = EVENT_TYPES.filter((type) => type !== 'run.progress').join(',');
+const WITHOUT_PROGRESS = [...EVENT_TYPES, ...DEFAULT_SYSTEM_EVENTS]
+  .filter((type) => type !== 'run.progress')
+  .join(',');
 
 async function listEvents(
   client: DaemonClient,

@@ -2,7 +2,6 @@ import type { Alert, AlertCounts, Notification } from './alert.ts';
 import { addCounts, noCounts, withNotified } from './alert.ts';
 import { digestNotifications, withHeld } from './digest.ts';
 import { isBlank, newGroup, type Group, type GroupContext, type GroupInput } from './group.ts';
-import { MOST_GROUPS, OVERFLOW_LABELS, overflowKey, overflowRule } from './overflow.ts';
 import {
   groupKey,
   labelsOf,
@@ -38,12 +37,28 @@ export interface ChangedGroup {
   dueAt: number | null;
 }
 
-/** How long a group waits for a rule that a process does not know, ms: another process may. */
+/** How long a group waits for a rule or source that a process does not know, ms: another may. */
 const ORPHANED_MS = 600_000;
 
 /** The group of a rule that holds what its mute intervals keep back. */
 export function digestKey(rule: string): string {
   return groupKey(rule, { '': 'digest' });
+}
+
+/**
+ * The groups that a rule may have: `group_by` may name what never comes twice. Events of further groups
+ * are counted together.
+ */
+export const MOST_GROUPS = 1_000;
+
+/** The labels of the group that counts what belongs to none of the others. */
+const OVERFLOW_LABELS = { overflow: 'true' };
+
+/** How long the alert of this group goes on after its last event, at the least, ms. */
+const OVERFLOW_GOES_ON_MS = 3_600_000;
+
+export function overflowKey(rule: string): string {
+  return groupKey(rule, OVERFLOW_LABELS);
 }
 
 /** Steps of several groups that are written together. Pure: it reads only what it was given. */
@@ -86,8 +101,8 @@ export class Batch {
   }
 
   /**
-   * A group is due, but this process does not know its rule: its alert ends without a notification,
-   * unless the rule comes back in time.
+   * A group is due, but this process does not know its rule or source: its alert ends without a
+   * notification, unless they come back in time.
    */
   orphan(key: string): void {
     const group = this.groupOf(key);
@@ -174,9 +189,9 @@ export class Batch {
 
   private send(key: string, notification: Notification): void {
     const eventId = this.context.newEventId();
-    this.notifications.push({ ...notification, eventId });
     const sent = { at: this.context.now, eventId };
     const noted = (alert: Alert) => withNotified(alert, sent, notification.notify);
+    this.notifications.push({ ...notification, alert: noted(notification.alert), eventId });
     const { id } = notification.alert;
     const group = this.current.get(key);
     if (group?.open?.alert.id === id) {
@@ -243,4 +258,19 @@ export class Batch {
     );
     return [...stored, ...changed].filter(({ state }) => state !== 'resolved');
   }
+}
+
+/**
+ * A rule as it judges the group of its overflow. The events are of many groups: none of them resolves its
+ * alert, and no threshold means anything. They are counted, and an alert says so.
+ */
+function overflowRule(rule: Rule): Rule {
+  const { condition, annotations, groupIntervalMs } = rule;
+  const summary = `The rule has ${MOST_GROUPS} groups; events of further ones are counted together.`;
+  return {
+    ...rule,
+    annotations: { ...annotations, summary },
+    condition: condition.kind === 'digest' ? condition : { kind: 'each' },
+    resolve: { kind: 'after', ms: Math.max(groupIntervalMs, OVERFLOW_GOES_ON_MS) },
+  };
 }

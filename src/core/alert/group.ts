@@ -53,7 +53,7 @@ export interface Group {
   late: readonly string[];
   /** What a rule's mute intervals have held; of one group of each rule, which has no alert. */
   held: MuteDigest | null;
-  /** Since when its rule is configured no more, as far as a process has noticed. */
+  /** Since when its rule or source is configured no more, as far as a process has noticed. */
   orphanedAt: number | null;
 }
 

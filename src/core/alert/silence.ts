@@ -1,3 +1,4 @@
+import { ruleWants } from '../event/event.ts';
 import type { AlertEvent } from './rule.ts';
 
 /** What a silence is about; all that are given must match, of several values one. */
@@ -5,7 +6,7 @@ export interface Matchers {
   rule?: readonly string[];
   workflowId?: readonly string[];
   source?: readonly string[];
-  /** Event types. */
+  /** Event types or families. */
   event?: readonly string[];
   metadata?: Readonly<Record<string, readonly string[]>>;
 }
@@ -42,7 +43,7 @@ export function matchesSilence(matchers: Matchers, event: SilencedEvent): boolea
     isAmong(rule, event.rule) &&
     isAmong(workflowId, event.workflowId) &&
     isAmong(source, event.source) &&
-    isAmong(types, event.type) &&
+    (types === undefined || ruleWants(types, event.type)) &&
     Object.entries(metadata).every(([key, values]) => isAmong(values, event.metadata[key]))
   );
 }

@@ -1,6 +1,8 @@
 import {
+  factsOf,
   matchOf,
   noEffects,
+  openAlert,
   type Draft,
   type Effects,
   type Group,
@@ -14,15 +16,20 @@ import {
   endHold,
   escalate,
   flush,
+  FREE_FIRINGS,
+  hold,
   isDue,
   JUDGE_AGAIN_MS,
   repeat,
   resolveAlert,
   unacknowledge,
 } from './notify.ts';
-import { collect, raise } from './raise.ts';
-import { roleOf, type AlertEvent, type Rule } from './rule.ts';
+import { ownerOf, roleOf, type AlertEvent, type Rule } from './rule.ts';
+import { nextDigest } from './time-interval.ts';
 import { afterSample, crossedBy, EMPTY_WINDOW, lapsesAt } from './window.ts';
+
+/** An alert is judged within this time, ms: its rule or source may be configured no more. */
+const JUDGE_AT_LATEST_MS = 7 * 86_400_000;
 
 /** The most runs beyond their deadline that a group keeps. */
 const MOST_LATE = 1_000;
@@ -201,10 +208,13 @@ function judgeAbsence(draft: Draft): void {
   });
 }
 
-/** When a group is due for its timer; null for never. Milliseconds since the epoch. */
+/** When a group is due for its timer; null for never, without an alert. Milliseconds since the epoch. */
 export function dueAt(group: Group, context: GroupContext): number | null {
   const { open, held } = group;
-  const times = open === null ? [absenceAt(group, context)] : timesOf(open);
+  const times =
+    open === null
+      ? [absenceAt(group, context)]
+      : [...timesOf(open), context.now + JUDGE_AT_LATEST_MS];
   times.push(held?.until ?? null, ...windowTimes(group, context));
   const first = Math.min(...times.map((at) => at ?? Infinity));
   return first === Infinity ? null : first;
@@ -229,4 +239,88 @@ function timesOf(open: OpenAlert): (number | null)[] {
   const until = alert.acknowledged?.until ?? null;
   const repeats = alert.state === 'firing' ? repeatAt : null;
   return [flushAt, resolveAt, heldUntil, escalateAt, until, repeats];
+}
+
+/** Counts a matching event in the group's alert, opens one if there is none, and sets its times. */
+function raise(draft: Draft, match: Match): void {
+  const { group, context, effects } = draft;
+  const { rule, now } = context;
+  const open = (group.open ??= openAlert(draft, match));
+  countIn(open, match, rule);
+  effects.counts.observed += match.count;
+  open.successes = 0;
+  open.isResolving = false;
+  open.resolveAt = rule.resolve.kind === 'after' ? now + rule.resolve.ms : null;
+  const facts = factsOf(rule, match, match.runs[0]?.workflowId ?? open.facts.workflowId);
+  if (context.silencedUntil(facts) !== null) {
+    effects.counts.silenced += match.count;
+    if (open.notifiedAt === null) open.flushAt ??= firstFlush(draft);
+    return;
+  }
+  open.facts = facts;
+  attribute(draft, open, match.count);
+}
+
+/** What becomes of matching events that no silence is about. */
+function attribute(draft: Draft, open: OpenAlert, count: number): void {
+  const { context, effects } = draft;
+  const { now } = context;
+  if (open.alert.state === 'acknowledged') {
+    effects.counts.acknowledged += count;
+  } else if (open.heldUntil !== null && now < open.heldUntil) {
+    effects.counts.muted += count;
+    hold(draft, open, count);
+  } else {
+    effects.counts.waiting += count;
+    open.waiting += count;
+    const due = open.lastNotifiedAt === null ? firstFlush(draft) : nextFlush(open, context);
+    open.flushAt = open.waiting === count ? due : Math.min(open.flushAt ?? due, due);
+  }
+}
+
+function countIn(open: OpenAlert, { at, type, count, runs }: Match, rule: Rule): void {
+  const { alert } = open;
+  const shown = new Map(
+    [...runs, ...alert.runs].toReversed().map((run) => [run.runId, run] as const),
+  );
+  const listed = [...shown.values()].toSorted((a, b) => b.at - a.at).slice(0, rule.maxRuns);
+  open.alert = {
+    ...alert,
+    owner: runs.length === 0 ? alert.owner : ownerOf(rule, alert.labels, [...shown.values()]),
+    count: alert.count + count,
+    updatedAt: Math.max(alert.updatedAt, at),
+    runs: listed,
+  };
+  open.byType[type] = (open.byType[type] ?? 0) + count;
+}
+
+/** A group that has just fired several times waits for its interval: it flaps. */
+function firstFlush({ group, context: { rule, now } }: Draft): number {
+  const earlier = group.firedAt.at(-FREE_FIRINGS);
+  const notBefore = earlier === undefined ? 0 : earlier + rule.groupIntervalMs;
+  return Math.max(now + rule.groupWaitMs, notBefore);
+}
+
+/** When the events that have come together are due, as one notification. */
+function nextFlush({ lastNotifiedAt }: OpenAlert, { rule, now }: GroupContext): number {
+  const collected = now + Math.min(rule.groupWaitMs, rule.groupIntervalMs);
+  return Math.max(collected, (lastNotifiedAt ?? 0) + rule.groupIntervalMs);
+}
+
+/** Counts an event for the digest of the day. */
+function collect(draft: Draft, match: Match): void {
+  const { group, context, effects } = draft;
+  const { condition } = context.rule;
+  if (condition.kind !== 'digest') return;
+  const open = (group.open ??= openAlert(draft, match));
+  countIn(open, match, context.rule);
+  open.flushAt ??= nextDigest(condition.schedule, context.now);
+  effects.counts.observed += match.count;
+  const facts = factsOf(context.rule, match, match.runs[0]?.workflowId ?? null);
+  if (context.silencedUntil(facts) !== null) {
+    effects.counts.silenced += match.count;
+    return;
+  }
+  effects.counts.waiting += match.count;
+  open.waiting += match.count;
 }

@@ -9,11 +9,11 @@ interface Range {
  * end is exclusive. Weekdays count from Sunday, 0; negative days of a month count from its end.
  */
 export interface TimeInterval {
-  times?: readonly Range[];
-  weekdays?: readonly Range[];
-  daysOfMonth?: readonly Range[];
-  months?: readonly Range[];
-  years?: readonly Range[];
+  times?: readonly Range[] | undefined;
+  weekdays?: readonly Range[] | undefined;
+  daysOfMonth?: readonly Range[] | undefined;
+  months?: readonly Range[] | undefined;
+  years?: readonly Range[] | undefined;
   /** A time zone of the IANA database. */
   location: string;
 }

@@ -47,8 +47,8 @@ export const SYSTEM_EVENT_TYPES = [
 
 export type SystemEventType = (typeof SYSTEM_EVENT_TYPES)[number];
 
-/** System events sent by default: each replaces one event per watch. */
-const DEFAULT_SYSTEM_EVENTS: ReadonlySet<string> = new Set([
+/** System events sent and listed by default: each replaces one event per watch. */
+export const DEFAULT_SYSTEM_EVENTS: ReadonlySet<string> = new Set([
   'source.unreachable',
   'source.recovered',
 ]);

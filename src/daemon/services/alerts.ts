@@ -49,8 +49,9 @@ function createAlertService({ alerts, alerting, now }: AlertServicesDependencies
       return page.items;
     },
     async acknowledge(id, { by, comment, until }) {
-      const end = until === undefined ? null : endOf(until, now());
-      if (end !== null && end <= now()) return 'past';
+      const at = now();
+      const end = until === undefined ? null : endOf(until, at);
+      if (end !== null && end <= at) return 'past';
       return alerting.acknowledge(id, { by, comment: comment ?? null, until: end });
     },
     withdraw: (id) => alerting.acknowledge(id, null),
@@ -74,10 +75,7 @@ function createSilenceService({ alerting, now }: AlertServicesDependencies): Sil
       return { silence: view(added.silence), isNew: added.isNew };
     },
     list: async () => (await silences.list()).map(view),
-    async expire(id) {
-      const isKnown = await silences.expire(id);
-      return isKnown;
-    },
+    expire: (id) => silences.expire(id),
     preview: (matchers) => silences.preview(matchers),
   };
 }

@@ -9,6 +9,7 @@ import {
   acknowledgeRequest,
   BODY_PROBLEMS,
   COMMON_PROBLEMS,
+  CURSOR_PROBLEMS,
   jsonAnswer,
   problemAnswer,
 } from '../schemas/common.ts';
@@ -31,7 +32,11 @@ const listSchema = {
   operationId: 'listAlerts',
   summary: 'List alerts, newest first',
   querystring: alertQuery,
-  response: { 200: jsonAnswer('A page of alerts.', alertPage), ...COMMON_PROBLEMS },
+  response: {
+    200: jsonAnswer('A page of alerts.', alertPage),
+    ...COMMON_PROBLEMS,
+    ...CURSOR_PROBLEMS,
+  },
 };
 
 const ONE = {

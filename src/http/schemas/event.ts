@@ -135,7 +135,7 @@ const ownEvent = z
   })
   .meta({
     id: 'OwnEvent',
-    description: 'An `AlertEvent`, or a `SystemEvent`: listed where `type` names it.',
+    description: 'An `AlertEvent`, or a `SystemEvent`.',
   });
 
 /** For readers, as {@link eventOfAnyType}. */
@@ -157,7 +157,7 @@ const filters = {
     .transform(loggedTypes)
     .meta({
       description:
-        'Types or families, several by comma. Without it, events of runs: those of alerts (`alert.*`) and of runwatch itself (`system.*`) are named.',
+        'Types or families, several by comma. Without it, what `*` names in the configuration: `run.*`, `watch.*`, `source.unreachable` and `source.recovered`; other events of runwatch itself (`system.*`) and those of alerts (`alert.*`) must be named.',
     })
     .exactOptional(),
   workflow_id: several(boundedText(128)).exactOptional(),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isRulePattern } from '../../core/event/event.ts';
 import { alertSchema } from './alert.ts';
 import { boundedText, count, moment, time, untilWhen } from './common.ts';
 
@@ -10,12 +11,17 @@ const values = z.preprocess(
     .max(50, 'expected at most 50 values'),
 );
 
+const EXPECTED_TYPES = 'expected types of events such as run.failed, or families such as run.*';
+
 const matchers = z
   .strictObject({
     rule: values.exactOptional(),
     workflow_id: values.exactOptional(),
     source: values.exactOptional(),
-    event: values.meta({ description: 'Types of events.' }).exactOptional(),
+    event: values
+      .refine((types) => types.every(isRulePattern), EXPECTED_TYPES)
+      .meta({ description: 'Types of events, or families such as `run.*`.' })
+      .exactOptional(),
     metadata: z.record(z.string().min(1).max(128), values).exactOptional(),
   })
   .refine((given) => Object.keys(given).length > 0, {

@@ -63,7 +63,7 @@ return reply
 /**
  * Writes groups that no other process has written since they were read, with their alerts, places in
  * indexes, due times, and events with their deliveries. What was judged leaves the inbox in the same
- * step.
+ * step. A process that judges writes nothing once another has the claim.
  *
  * KEYS  those that the plan names.
  * ARGV  plan as JSON.
@@ -72,7 +72,9 @@ return reply
 export const COMMIT_ALERTS = `
 ${PLAN_DELIVERIES}
 ${LOG_OWN_EVENTS}
+${LEASE}
 local write = cjson.decode(ARGV[1])
+if write.lease and (readLease(write.lease) or write.token) ~= write.token then return 0 end
 for _, group in ipairs(write.groups) do
   if (redis.call('HGET', group.key, 'version') or '') ~= group.before then return 0 end
 end
@@ -89,7 +91,6 @@ for _, group in ipairs(write.groups) do
       redis.call('PERSIST', group.key)
     end
     redis.call('ZADD', group.ofRule, group.keptMs and now + group.keptMs or 'inf', group.id)
-    redis.call('ZREMRANGEBYSCORE', group.ofRule, '-inf', now)
   else
     redis.call('DEL', group.key)
     redis.call('ZREM', group.ofRule, group.id)
@@ -98,6 +99,15 @@ for _, group in ipairs(write.groups) do
     redis.call('ZADD', write.due, group.dueAt, group.id)
   else
     redis.call('ZREM', write.due, group.id)
+  end
+end
+for _, groups in ipairs(write.groupsOfRules) do
+  redis.call('ZREMRANGEBYSCORE', groups, '-inf', now)
+  local last = redis.call('ZRANGE', groups, -1, -1, 'WITHSCORES')[2]
+  if last == 'inf' then
+    redis.call('PERSIST', groups)
+  elseif last then
+    redis.call('PEXPIRE', groups, math.ceil(last - now))
   end
 end
 for _, deadline in ipairs(write.deadlines) do
@@ -143,12 +153,12 @@ end
  *
  * KEYS  silences.
  * ARGV  id, document, most silences.
- * Returns the document that is there now, or '' where there are too many.
+ * Returns the document that was there before, else 1, or 0 where there are too many.
  */
 export const ADD_SILENCE = `
 local there = redis.call('HGET', KEYS[1], ARGV[1])
 if there then return there end
-if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) then return '' end
+if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-return ARGV[2]
+return 1
 `;

@@ -5,7 +5,7 @@ import type { Delivery } from '../../core/delivery/delivery.ts';
 import type { Keys } from '../keys.ts';
 import { deliveryPlan, ownEventsPlan } from './event-plan.ts';
 
-/** For how long a group without an alert is remembered, ms. */
+/** For how long a group is remembered of which nothing is due, ms. */
 const REMEMBERED_MS = 30 * 86_400_000;
 
 /** A group as it was read; null where there is none. */
@@ -23,6 +23,8 @@ interface PlannedEvent {
 
 /** What one step writes. */
 export interface AlertCommit {
+  /** The claim of the process that judges; null for a change that needs none. */
+  token: string | null;
   /** Versions of the groups as they were read, by key. */
   read: ReadonlyMap<string, ReadGroup>;
   changed: readonly ChangedGroup[];
@@ -39,6 +41,7 @@ export interface AlertCommit {
 export function alertPlan(keys: Keys, commit: AlertCommit, newVersion: () => string) {
   const { read, changed, resolved, counts, events, judged } = commit;
   return {
+    ...(commit.token !== null && { lease: keys.alertLease, token: commit.token }),
     inbox: keys.alertInbox,
     due: keys.alertsDue,
     deadlinesKey: keys.alertDeadlines,
@@ -46,15 +49,15 @@ export function alertPlan(keys: Keys, commit: AlertCommit, newVersion: () => str
     countsKey: keys.alertCounts,
     first: judged[0] ?? '',
     judged: judged.length,
+    groupsOfRules: [...new Set(changed.map((group) => groupsOfRule(keys, group)))],
     groups: changed.map(({ key, before, after, dueAt }) => ({
       id: key,
       key: keys.alertGroup(key),
-      ofRule: keys.alertGroups((after ?? before)?.rule ?? ''),
+      ofRule: groupsOfRule(keys, { before, after }),
       before: read.get(key)?.version ?? '',
       version: newVersion(),
       ...(after !== null && { doc: JSON.stringify(after) }),
-      ...(after?.open === null && after.held === null && { keptMs: REMEMBERED_MS }),
-      ...(dueAt !== null && { dueAt: Math.ceil(dueAt) }),
+      ...(dueAt === null ? { keptMs: REMEMBERED_MS } : { dueAt: Math.ceil(dueAt) }),
     })),
     deadlines: commit.deadlines,
     endedDeadlines: commit.endedDeadlines,
@@ -74,6 +77,10 @@ export function alertPlan(keys: Keys, commit: AlertCommit, newVersion: () => str
       events.flatMap(({ deliveries }) => deliveries),
     ),
   };
+}
+
+function groupsOfRule(keys: Keys, { before, after }: Pick<ChangedGroup, 'before' | 'after'>) {
+  return keys.alertGroups((after ?? before)?.rule ?? '');
 }
 
 /** The indexes that alerts leave and enter. */

@@ -9,7 +9,7 @@ import {
 } from '../../core/alert/alert.ts';
 import type { AlertEntry } from '../../core/alert/entry.ts';
 import type { Group } from '../../core/alert/group.ts';
-import { RunwatchError } from '../../core/errors.ts';
+import { invalidCursor, presentEpoch, staleCursor } from '../cursor.ts';
 import { declaredKeys } from '../keys.ts';
 import type { Keys } from '../keys.ts';
 import { Lease } from '../leases.ts';
@@ -130,6 +130,12 @@ export class AlertStore {
     return typeof reply === 'number' ? null : reply;
   }
 
+  /** Makes groups due now. */
+  async expedite(groups: readonly string[]): Promise<void> {
+    const flat = groups.flatMap((group) => [0, group]);
+    if (flat.length > 0) await this.redis.zadd(this.keys.alertsDue, ...flat);
+  }
+
   async get(id: string): Promise<Alert | null> {
     return (await this.getMany([id]))[0] ?? null;
   }
@@ -151,10 +157,12 @@ export class AlertStore {
     });
   }
 
-  /** Newest first unless asked otherwise. Throws RunwatchError `invalid_cursor`. */
+  /** Newest first unless asked otherwise. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   async list(query: AlertQuery): Promise<{ items: Alert[]; nextCursor: string | null }> {
     const { states = ALERT_STATES, rule, order = 'newest', limit } = query;
     const from = openPlace(query.cursor);
+    const epoch = presentEpoch(await this.redis.get(this.keys.epochs));
+    if (from !== null && from.epoch !== epoch) throw staleCursor();
     const indexes = states.map((state) => this.keys.alerts(state, ...(rule ? [rule] : [])));
     const pages = await Promise.all(
       indexes.map((index) => this.page(index, { order, from, limit: limit + 1 })),
@@ -164,7 +172,7 @@ export class AlertStore {
     const items = await this.getMany(found.slice(0, limit).map(({ id }) => id));
     const last = found[limit - 1];
     const isLast = found.length <= limit || last === undefined;
-    return { items, nextCursor: isLast ? null : placeText(last) };
+    return { items, nextCursor: isLast ? null : placeText(epoch, last) };
   }
 
   /** A page of one index. Ids of the same time are in the order of their bytes. */
@@ -259,17 +267,16 @@ function isBeyond(place: Place, from: Place | null, order: 'newest' | 'oldest'):
   return order === 'newest' ? compare(place, from) < 0 : compare(place, from) > 0;
 }
 
-function placeText({ id, at }: Place): string {
-  return Buffer.from(`${at} ${id}`).toString('base64url');
+function placeText(epoch: string, { id, at }: Place): string {
+  return Buffer.from(`${epoch} ${at} ${id}`).toString('base64url');
 }
 
-function openPlace(cursor: string | undefined): Place | null {
+function openPlace(cursor: string | undefined): (Place & { epoch: string }) | null {
   if (cursor === undefined) return null;
-  const [, at, id] = /^(\d+) (\S+)$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? [];
-  if (at === undefined || id === undefined) {
-    throw new RunwatchError('this cursor is none of this listing', { code: 'invalid_cursor' });
-  }
-  return { at: Number(at), id };
+  const text = Buffer.from(cursor, 'base64url').toString();
+  const [, epoch, at, id] = /^([0-9a-z]*) (\d+) (\S+)$/.exec(text) ?? [];
+  if (epoch === undefined || at === undefined || id === undefined) throw invalidCursor();
+  return { epoch, at: Number(at), id };
 }
 
 /** For how long the message of an alert is remembered after its last change, ms. */

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { RunwatchError } from '../../core/errors.ts';
 import {
+  DEFAULT_SYSTEM_EVENTS,
   detectedAt,
   watchOfEvent,
   type AnyEvent,
@@ -30,23 +31,22 @@ interface Reset {
   event: null;
 }
 
-interface RunEventFilter extends TimeRange {
+interface EventFilter extends TimeRange {
   runId?: string;
-  /** Any of these types; without them, those of runs. */
-  type?: readonly EventType[];
+  /** Any of these types; without them, those that `*` names in a configuration. */
+  type?: readonly LoggedType[];
   /** Of any of these workflows. */
   workflowId?: readonly string[];
   /** Of any of these sources. */
   sources?: readonly string[];
   /** A cursor, or the id of an event. */
   after?: string;
-}
-
-interface EventFilter extends Omit<RunEventFilter, 'type'> {
-  type?: readonly LoggedType[];
-  /** Without types: also events that are about no run. */
+  /** Without types: all that are about no run, too. */
   withOwn?: boolean;
 }
+
+/** A filter that only events of runs pass. */
+type RunEventFilter = EventFilter & ({ runId: string } | { type: readonly EventType[] });
 
 interface EventPage<Event = AnyEvent> extends Page<LoggedEvent<Event>> {
   /** The cursor of the latest event, whether it matches or not. */
@@ -128,7 +128,8 @@ export class EventStore {
       fields: filterFields(keys.events, { type, workflow, source }),
       within: await numbersWithin(redis, keys, 'event', times),
     };
-    const isMeant = ({ watch }: NumberedRow) => watch !== '' || withOwn || type !== undefined;
+    const isMeant = ({ watch, text }: NumberedRow) =>
+      watch !== '' || withOwn || type !== undefined || isOwnByDefault(text);
     const rows: NumberedRow[] = [];
     let { from } = page;
     for (let walks = 1; ; walks += 1) {
@@ -230,6 +231,11 @@ export class EventStore {
     if (found !== null) return found.place;
     throw new RunwatchError(`there is no event ${after}`, { code: 'invalid_cursor' });
   }
+}
+
+/** Whether an event about no run is listed although no type names it. */
+function isOwnByDefault(text: string): boolean {
+  return DEFAULT_SYSTEM_EVENTS.has((JSON.parse(text) as AnyEvent).type);
 }
 
 /** The first moment after another at which followers read. */

@@ -26,15 +26,13 @@ export class SilenceStore {
    * Adds a silence, unless there is one of its id.
    * @returns the one that is there now; null where there are too many
    */
-  async add(silence: Silence): Promise<Silence | null> {
-    const { id } = silence;
-    const doc = await this.redis.rwAddSilence(
-      this.keys.silences,
-      id,
-      JSON.stringify(silence),
-      MOST,
-    );
-    return doc === '' ? null : (JSON.parse(doc) as Silence);
+  async add(silence: Silence): Promise<{ silence: Silence; isNew: boolean } | null> {
+    const doc = JSON.stringify(silence);
+    const there = await this.redis.rwAddSilence(this.keys.silences, silence.id, doc, MOST);
+    if (there === 0) return null;
+    return there === 1
+      ? { silence, isNew: true }
+      : { silence: JSON.parse(there) as Silence, isNew: false };
   }
 
   /** Writes a silence anew. */

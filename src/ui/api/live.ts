@@ -142,9 +142,18 @@ async function readBody(
     for (const { id, event, data } of parser.push(value)) {
       position.lastId = id ?? position.lastId;
       if (event === 'reset') publish(null);
-      else if (data !== null) publish(JSON.parse(data) as EventView);
+      else if (data !== null) publish(ofRun(JSON.parse(data) as EventView | OwnEvent));
     }
   }
+}
+
+interface OwnEvent {
+  data: object;
+}
+
+/** An event about no run says too little: what is shown is loaded anew. */
+function ofRun(event: EventView | OwnEvent): EventView | null {
+  return 'watch' in event.data ? (event as EventView) : null;
 }
 
 function whileHidden(): Promise<void> {

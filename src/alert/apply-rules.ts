@@ -1,0 +1,105 @@
+import type { Alert } from '../core/alert/alert.ts';
+import { Batch } from '../core/alert/batch.ts';
+import { groupKey, labelsOf, type Rule } from '../core/alert/rule.ts';
+import type { AlertStore, LiveRules } from './ports.ts';
+
+interface ApplyRulesDeps {
+  alerts: AlertStore;
+  rules: LiveRules;
+  newEventId: () => string;
+}
+
+/** Groups that a rule names by its `when`. */
+const MOST_GROUPS = 1_000;
+
+/** Alerts that are read at a time. */
+const PAGE = 200;
+
+/**
+ * The use case that applies a new set of rules to what is stored. It begins to wait for events that may
+ * never come, of groups that a rule names by itself; others begin with their first event. Alerts of rules
+ * and sources that are configured no more are judged at once. Safe to repeat.
+ */
+export function createApplyRules(deps: ApplyRulesDeps) {
+  return async function applyRules(): Promise<void> {
+    await beginAbsences(deps);
+    await expediteLeftovers(deps);
+  };
+}
+
+async function beginAbsences({ alerts, rules, newEventId }: ApplyRulesDeps): Promise<void> {
+  const named = rules.book.all
+    .filter(({ condition }) => condition.kind === 'absent')
+    .flatMap((rule) => namedGroups(rule, rules.sources).map((labels) => ({ rule, labels })));
+  if (named.length === 0) return;
+  const keyed = named.map(({ rule, labels }) => ({
+    rule,
+    labels,
+    key: groupKey(rule.name, labels),
+  }));
+  const read = await alerts.groups(keyed.map(({ key }) => key));
+  const missing = keyed.filter(({ key }) => (read.get(key)?.group ?? null) === null);
+  if (missing.length === 0) return;
+  const { now, uptimeMs } = await alerts.uptime();
+  const batch = new Batch(new Map(), {
+    now,
+    uptimeMs,
+    cannotTell: () => true,
+    silences: [],
+    inhibitRules: [],
+    active: new Map(),
+    groupCounts: new Map(),
+    newEventId,
+  });
+  for (const { rule, key, labels } of missing) {
+    batch.step(rule, { key, labels }, { kind: 'begin' });
+  }
+  await alerts.commit({
+    token: null,
+    read,
+    changed: batch.changed(),
+    resolved: [],
+    counts: batch.counts,
+    events: [],
+    judged: [],
+    deadlines: [],
+    endedDeadlines: [],
+  });
+}
+
+async function expediteLeftovers({ alerts, rules }: ApplyRulesDeps): Promise<void> {
+  const states = ['pending', 'firing', 'acknowledged'] as const;
+  let cursor: string | null = null;
+  do {
+    const page = await alerts.list({ states, limit: PAGE, ...(cursor !== null && { cursor }) });
+    const left = page.items.filter((alert) => !isOfConfiguration(alert, rules));
+    await alerts.expedite(left.map(({ rule, labels }) => groupKey(rule, labels)));
+    cursor = page.nextCursor;
+  } while (cursor !== null);
+}
+
+function isOfConfiguration({ rule, labels: { source = '' } }: Alert, rules: LiveRules): boolean {
+  return rules.book.named(rule) !== undefined && (source === '' || rules.sources.includes(source));
+}
+
+/** The labels of the groups that are known without an event. */
+function namedGroups(rule: Rule, configured: readonly string[]): Record<string, string>[] {
+  const isKnown = rule.groupBy.every(
+    (label) => label === 'source' || (label === 'workflow_id' && rule.when?.workflow_id),
+  );
+  if (!isKnown) return [];
+  const sources = configured.filter((source) => rule.when?.source?.includes(source) ?? true);
+  const workflows = rule.when?.workflow_id ?? [null];
+  const all = sources.flatMap((source) =>
+    workflows.map((workflowId) =>
+      labelsOf(rule, {
+        type: '',
+        source,
+        metadata: {},
+        run: { runId: '', workflowId, name: null, url: null, status: null },
+      }),
+    ),
+  );
+  const unique = new Map(all.map((labels) => [JSON.stringify(labels), labels]));
+  return [...unique.values()].slice(0, MOST_GROUPS);
+}
