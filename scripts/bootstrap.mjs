@@ -50,7 +50,7 @@ function ensureBuild() {
 function isBuilt() {
   const main = join(ROOT, 'dist', 'main.js');
   if (!existsSync(main)) return false;
-  const inputs = ['src', 'tsconfig.json', 'tsconfig.build.json'];
+  const inputs = ['src', 'tsconfig.json', 'vite.config.ts'];
   return statSync(main).mtimeMs >= Math.max(...inputs.map((input) => newest(join(ROOT, input))));
 }
 

@@ -48,7 +48,7 @@ interface RunningDaemon {
   reload: Reload['apply'];
 }
 
-interface DaemonOptions extends CommonOptions {
+export interface DaemonOptions extends CommonOptions {
   /** Where `log` endpoints write; without a level of its own. */
   eventLog: EventLogger;
   /** When it stops, readiness fails; it finishes or releases running work and closes everything. */

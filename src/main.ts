@@ -12,6 +12,8 @@ import { runProgram } from './cli/program.ts';
 import { reportError } from './cli/report.ts';
 import { readCliEnv } from './config/cli-env.ts';
 import { RunwatchError } from './core/errors.ts';
+import type { DaemonOptions } from './daemon.ts';
+import { PACKAGE_ROOT } from './package-root.ts';
 
 const env = readCliEnv();
 const io = {
@@ -72,7 +74,7 @@ function handleSignal(
 }
 
 function versionOfPackage(): string {
-  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  const text = readFileSync(new URL('package.json', PACKAGE_ROOT), 'utf8');
   return (JSON.parse(text) as { version: string }).version;
 }
 
@@ -98,7 +100,6 @@ function dependencies(): CliDependencies {
     createRunReader,
     async serve(options) {
       const { serve } = await import('./cli/local/serve.ts');
-      const { startDaemon } = await import('./daemon.ts');
       const { stdout, stderr } = process;
       const exitCode = await serve(options, {
         startDaemon,
@@ -137,7 +138,6 @@ function dependencies(): CliDependencies {
       // A terminal that is closed would otherwise leave the Redis of the demo behind.
       handleSignal('SIGHUP', { code: 'terminated', exitCode: 143 });
       const { runDemo } = await import('./demo/demo.ts');
-      const { startDaemon } = await import('./daemon.ts');
       const exitCode = await runDemo(options, {
         startDaemon,
         io,
@@ -150,6 +150,12 @@ function dependencies(): CliDependencies {
       return process.exit(exitCode);
     },
   };
+}
+
+/** Loads the daemon only for a configuration that is right, with the handlers of signals in place. */
+async function startDaemon(options: DaemonOptions) {
+  const daemon = await import('./daemon.ts');
+  return daemon.startDaemon(options);
 }
 
 function write(line: string): void {

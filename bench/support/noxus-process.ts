@@ -1,11 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { startSimulator } from '../../src/simulator/server.ts';
 import { runIdAt, type NoxusMessage } from './noxus.ts';
 
 // The process behind `startNoxus`: argument 1 is the number of runs. It ends with its parent.
-const { startSimulator } = (await import(
-  new URL('../../dist/simulator/server.js', import.meta.url).href
-)) as typeof import('../../src/simulator/server.ts');
-
 const simulator = await startSimulator();
 const count = Number(process.argv[2]);
 for (let index = 0; index < count; index += 1) simulator.add({ id: runIdAt(index) });

@@ -4,12 +4,13 @@ import { fastifyStatic } from '@fastify/static';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { PACKAGE_ROOT } from '../package-root.ts';
 import { refusal } from './problem.ts';
 import { createSessions, hasCsrf, setCookie, type Session } from './session.ts';
 import type { Tokens } from './tokens.ts';
 
 /** Where `npm run build` puts the dashboard. */
-const BUILT = fileURLToPath(new URL('../../dist/ui', import.meta.url));
+const BUILT = fileURLToPath(new URL('dist/ui', PACKAGE_ROOT));
 
 /** The addresses of its screens; all are the same page. */
 const SCREENS = [

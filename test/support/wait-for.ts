@@ -2,12 +2,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const POLL_MS = 5;
 
+/** A long wait takes little of the machine: its condition is tried after each tenth of the time so far. */
+const PATIENCE = 0.1;
+const MOST_MS = 50;
+
 interface WaitForOptions {
   /** Default 10 seconds. */
   timeoutMs?: number;
   /** Name of the condition; a function is called on failure, to report the present state. */
   describe?: string | (() => string);
-  /** How often the condition is tried, ms; for one that is costly. */
+  /** How often the condition is tried, ms; for one that is costly. Else often, and more seldom later. */
   everyMs?: number;
 }
 
@@ -17,9 +21,10 @@ interface WaitForOptions {
  */
 export async function waitFor<T>(
   condition: () => T | false | null | undefined | Promise<T | false | null | undefined>,
-  { timeoutMs = 10_000, describe = 'the condition', everyMs = POLL_MS }: WaitForOptions = {},
+  { timeoutMs = 10_000, describe = 'the condition', everyMs }: WaitForOptions = {},
 ): Promise<T> {
-  const deadline = Date.now() + timeoutMs;
+  const start = Date.now();
+  const deadline = start + timeoutMs;
   for (;;) {
     const tried = await attempt(condition);
     if (tried.met) return tried.value;
@@ -28,8 +33,12 @@ export async function waitFor<T>(
       const why = tried.error instanceof Error ? `: ${tried.error.message}` : '';
       throw new Error(`waited ${timeoutMs} ms in vain for ${what}${why}`, { cause: tried.error });
     }
-    await sleep(everyMs);
+    await sleep(everyMs ?? pauseAfter(Date.now() - start));
   }
+}
+
+function pauseAfter(elapsedMs: number): number {
+  return Math.min(Math.max(elapsedMs * PATIENCE, POLL_MS), MOST_MS);
 }
 
 type Attempt<T> = { met: true; value: T } | { met: false; error: unknown };

@@ -37,7 +37,7 @@ beforeEach(async () => {
   bin = join(root, 'bin');
   await cp(SCRIPTS, join(root, 'scripts'), { recursive: true });
   for (const dir of ['bin', 'src/core']) await mkdir(join(root, dir), { recursive: true });
-  const files = ['src/main.ts', 'src/core/run.ts', 'tsconfig.json', 'tsconfig.build.json'];
+  const files = ['src/main.ts', 'src/core/run.ts', 'tsconfig.json', 'vite.config.ts'];
   for (const file of [...files, 'package-lock.json']) await writeFile(join(root, file), '{}');
   for (const tool of TOOLS) await symlink(findTool(tool), join(bin, tool));
   await command('npm', NPM);
@@ -104,7 +104,7 @@ describe('bootstrap', () => {
     expect(await calls()).toEqual([CI, CI]);
   });
 
-  test.each(['src/core/run.ts', 'tsconfig.build.json'])(
+  test.each(['src/core/run.ts', 'vite.config.ts'])(
     'bootstrap builds when %s is newer',
     async (file) => {
       await command('redis-server', SERVER);

@@ -5,7 +5,7 @@ import { expect, test } from '@jest/globals';
 const SRC = join(import.meta.dirname, '../../src');
 
 /** Files beside the folders that do without anything of runwatch but its core. */
-const SHARED = ['deadline.ts', 'tunnel.ts', 'lifecycle.ts'];
+const SHARED = ['deadline.ts', 'tunnel.ts', 'lifecycle.ts', 'package-root.ts'];
 
 /**
  * What each folder may import of the others. The core is pure. Adapters know nothing of one another, use
@@ -16,16 +16,17 @@ const ALLOWED: Record<string, string[]> = {
   'deadline.ts': ['core'],
   'tunnel.ts': ['core'],
   'lifecycle.ts': ['core'],
+  'package-root.ts': [],
   config: ['core'],
   noxus: ['core', 'deadline.ts', 'tunnel.ts'],
-  redis: ['core'],
+  redis: ['core', 'package-root.ts'],
   queue: [],
   telemetry: ['core'],
   poll: ['core', 'deadline.ts'],
   feed: ['core', 'poll'],
   deliver: ['core', 'deadline.ts', 'tunnel.ts'],
   alert: ['core'],
-  http: ['core', 'config', 'alert', 'feed'],
+  http: ['core', 'config', 'alert', 'feed', 'package-root.ts'],
   client: ['core', 'config', 'http/schemas'],
   ui: ['core', 'client'],
   simulator: ['core', 'client'],

@@ -9,10 +9,10 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Redis } from 'ioredis';
 import { RunwatchError, messageOf } from '../../core/errors.ts';
+import { PACKAGE_ROOT } from '../../package-root.ts';
 import { isAlive, isCode } from '../file-lock.ts';
 
-/** The same relative to src/redis and to dist/redis. */
-const BASE_CONFIG = fileURLToPath(new URL('../../../config/redis.conf', import.meta.url));
+const BASE_CONFIG = fileURLToPath(new URL('config/redis.conf', PACKAGE_ROOT));
 const BINARIES = ['redis-server', 'valkey-server'];
 const PID_FILE = 'redis.pid';
 const LOG_FILE = 'redis.log';
