@@ -40,7 +40,8 @@ export default {
       globalTeardown: '<rootDir>/test/support/global-teardown.ts',
     },
   ],
-  testTimeout: 30_000,
+  // A bound for a hang, so that a busy machine fails no test; a condition ends its wait before.
+  testTimeout: 60_000,
   // Most of the suite waits for other processes, so that more may run than there are cores.
   maxWorkers: 4,
 };

@@ -495,7 +495,7 @@ describe('names of workflows', () => {
     await daemon.api('/v1/watches', { run_id: runId, endpoints: ['audit'] });
     await waitFor(
       async () => (await daemon.api(`/v1/watches/${runId}`)).body.workflow_name === 'fails',
-      { timeoutMs: 15_000, describe: 'the name of the workflow' },
+      { describe: 'the name of the workflow' },
     );
     noxus.setStatus(runId, 'failed', 10);
     await daemon.api(`/v1/watches/${runId}/poll`, undefined, 'POST');
@@ -537,7 +537,6 @@ describe('ended watch after the retention', () => {
 
     for (const runId of gone) {
       await waitFor(async () => (await forgetful.api(`/v1/watches/${runId}`)).status === 404, {
-        timeoutMs: 15_000,
         describe: `the watch of ${runId} to be forgotten`,
       });
       expect(await eventsOf(forgetful, runId)).toEqual([]);

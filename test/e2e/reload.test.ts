@@ -124,7 +124,7 @@ test('an API key and a token are rotated by SIGHUP, and no event is lost', async
   // Without the reload the source would be probed in five minutes.
   const isTold = (id: string) =>
     receiver.received.some(({ body }) => body.includes(id) && body.includes('run.completed'));
-  await waitFor(() => runs.every(isTold), { timeoutMs: 15_000 });
+  await waitFor(() => runs.every(isTold));
 });
 
 test('a wrong configuration is refused by SIGHUP, and the next right one is taken', async () => {

@@ -38,7 +38,7 @@ test('runs whose listening daemon is killed are read within seconds by another o
     return noxus.add({ steps: [{ after_ms: 0, status: 'running' }] }).id;
   });
   await first.api('/v1/watches/batch', { watches: ids.map((run_id) => ({ run_id })) });
-  await waitFor(() => noxus.streams.open === RUNS, { timeoutMs: 20_000 });
+  await waitFor(() => noxus.streams.open === RUNS);
   await first.stop('SIGKILL');
   for (const id of ids) noxus.setStatus(id, 'completed');
   await waitFor(async () => {

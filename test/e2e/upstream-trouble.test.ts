@@ -178,7 +178,7 @@ async function playRefusal() {
   // Being asked to look now makes neither of them ask.
   for (const [turn, runId] of ids.entries()) await pollNow('refusing', runId, pair[turn % 2]);
   for (const runId of ids) source.setStatus(runId, 'completed');
-  await waitFor(() => refusals() >= 8, { timeoutMs: 15_000 });
+  await waitFor(() => refusals() >= 8);
   const requests = source.requests.total - before;
   const probes = refusals();
   const ready = await Promise.all(pair.map(readyz));

@@ -178,7 +178,7 @@ async function sourceJson(daemon: DaemonProcess, name: string): Promise<SourceJs
 /** Kills the daemon that just asks a source which does not answer. @returns what it left behind */
 async function killProber(): Promise<{ leaseEndsAt: number; freeAt: number }> {
   const probe = stores.keys.sourceAdmission(sourceOf('no answer'))[1];
-  const request = await waitFor(() => stores.redis.get(probe), { timeoutMs: 20_000 });
+  const request = await waitFor(() => stores.redis.get(probe));
   const prober = request.split('.')[0] ?? '';
   const { body } = await pair[0].api<{ data: { id: string; name: string }[] }>('/v1/processes');
   const name = body.data.find(({ id }) => id === prober)?.name ?? '';
@@ -187,7 +187,7 @@ async function killProber(): Promise<{ leaseEndsAt: number; freeAt: number }> {
   await pair[at === 1 ? 1 : 0].stop('SIGKILL');
   left = pair[at === 1 ? 0 : 1];
   const isTheirs = async () => (await stores.redis.get(probe))?.startsWith(`${prober}.`) ?? false;
-  await waitFor(async () => !(await isTheirs()), { timeoutMs: 20_000 });
+  await waitFor(async () => !(await isTheirs()));
   return { leaseEndsAt, freeAt: Date.now() };
 }
 
@@ -214,9 +214,7 @@ async function playOutages() {
   await Promise.all(
     FAILING.flatMap((name) => runsOf(name).map((runId) => untilFinished(runId, name))),
   );
-  await waitFor(() => FAILING.every((name) => sourceEvents(name).length > 1), {
-    timeoutMs: 20_000,
-  });
+  await waitFor(() => FAILING.every((name) => sourceEvents(name).length > 1));
   await waitUntilAllDelivered(left);
   return { during, kill };
 }

@@ -140,7 +140,7 @@ describe.each(WEIRD)('daemon on a Redis that $name', ({ name, said, begin, end }
     ids = await watchRuns(daemon);
 
     await begin(control, dir);
-    await waitFor(async () => (await readyz(daemon)).status === 503, { timeoutMs: 5_000 });
+    await waitFor(async () => (await readyz(daemon)).status === 503);
     for (const runId of ids) noxus.setStatus(runId, 'completed');
     const before = await commandsOf(control);
     const [lines, from] = [daemon.log().length, performance.now()];
@@ -197,7 +197,7 @@ test('after the primary of a Sentinel group is killed, the next one notifies of 
   await servers.killPrimary();
   for (const runId of ids) noxus.setStatus(runId, 'completed');
   await waitFor(async () => (await readyz(daemon)).status === 503);
-  await waitFor(async () => (await readyz(daemon)).status === 200, { timeoutMs: 10_000 });
+  await waitFor(async () => (await readyz(daemon)).status === 200);
   await allNotified(daemon, ids);
   expect(ids.map(notified)).toEqual(ids.map(() => 1));
 });

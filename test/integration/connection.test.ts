@@ -105,7 +105,7 @@ test('a server that loads its file is asked again soon until it is done', async 
   expect(asked).toBe(3);
   expect(log.lines).toMatchObject([{ msg: 'Redis refuses', reply: 'LOADING' }]);
   expect(connections.state()).toMatchObject({ kind: 'refuses', code: 'LOADING' });
-  await waitFor(() => connections.state().kind === 'ok', { timeoutMs: 5_000 });
+  await waitFor(() => connections.state().kind === 'ok');
 });
 
 /** What a server says that has all rights, apart from the script that tries them. */
@@ -259,7 +259,7 @@ test.each(REFUSALS)(
     ]);
 
     await operator.call(...(relent as [string, ...string[]]));
-    await waitFor(() => connections.state().kind === 'ok', { timeoutMs: 5_000 });
+    await waitFor(() => connections.state().kind === 'ok');
     expect(usable).toBe(1);
     expect(log.lines).toHaveLength(2);
     expect(log.lines[1]).toMatchObject({ msg: 'Redis takes what it is given again' });

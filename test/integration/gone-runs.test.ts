@@ -81,7 +81,7 @@ describe('run that a poll does not find', () => {
   test('the only run of a source is gone once the source has answered with its list', async () => {
     const [only = ''] = await start(1);
     rig.simulator.delete(only);
-    await waitFor(async () => (await stateOf(only))?.state === 'gone', { timeoutMs: 10_000 });
+    await waitFor(async () => (await stateOf(only))?.state === 'gone');
     expect(rig.simulator.requests.lists).toBe(1);
   });
 });

@@ -111,7 +111,7 @@ test('claims of a dead process are taken over within seconds, and the process is
   process.start();
   await waitFor(async () => (await process.list()).length === 1);
   expect(await process.list()).toMatchObject([{ id: 'judge', name: 'here:1', version: '0' }]);
-  await waitFor(async () => !(await processes.counters()).has('dead'), { timeoutMs: 8_000 });
+  await waitFor(async () => !(await processes.counters()).has('dead'));
   expect(found).toEqual([{ member: 'a/1', token }]);
   expect(lines).toContainEqual(expect.objectContaining({ msg: 'process.dead', process: 'dead' }));
   await process.stop(false);

@@ -70,7 +70,7 @@ export function waitForWatch(
       last = await watchOf(daemon, runId);
       return isAsWanted(last) && last;
     },
-    { timeoutMs: 15_000, describe: () => `the watch to change: ${JSON.stringify(last)}` },
+    { describe: () => `the watch to change: ${JSON.stringify(last)}` },
   );
 }
 
@@ -81,6 +81,6 @@ export async function waitUntilAllDelivered(daemon: DaemonProcess): Promise<void
       const { body } = await daemon.api<Listing<DeliveryJson>>('/v1/deliveries?state=pending');
       return body.data.length === 0;
     },
-    { timeoutMs: 15_000, describe: 'all deliveries to be settled' },
+    { describe: 'all deliveries to be settled' },
   );
 }

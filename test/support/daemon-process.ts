@@ -137,7 +137,7 @@ function asDaemonProcess(
     configure,
     async ready() {
       await waitFor(() => readyLine() ?? hasEnded(), {
-        timeoutMs: 20_000,
+        timeoutMs: 50_000,
         describe: () => `the daemon to be ready: ${lastWords()}`,
       });
       if (readyLine() === undefined) throw new Error(`the daemon ended: ${lastWords()}`);
