@@ -292,7 +292,7 @@ describe('failing start of the daemon', () => {
     const dataDir = join(await aFolder(), 'a-file');
     await writeFile(dataDir, '');
     const daemon = await spawnDaemon({ dataDir });
-    expect(await daemon.exited).toBe(1);
+    expect(await daemon.exited).toBe(2);
     await waitFor(() => daemon.stderr() !== '');
     expectOneSentence(daemon.stderr());
     expect(daemon.stderr()).toContain(dataDir);
