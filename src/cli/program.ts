@@ -1,7 +1,8 @@
 import { Command, CommanderError } from 'commander';
 import type { CliHost, CliDependencies } from './context.ts';
 import { addAttentionVerb } from './verbs/attention.ts';
-import { addCompletionVerb, addHelpVerb, addVersionVerb } from './verbs/about.ts';
+import { addHelpVerb, addVersionVerb } from './verbs/about.ts';
+import { addCompletionVerb, addNamesVerb } from './verbs/completion.ts';
 import { addAlertsVerb } from './verbs/alerts.ts';
 import { addRulesVerb } from './verbs/rules.ts';
 import { addSilenceVerb } from './verbs/silence.ts';
@@ -21,7 +22,6 @@ import {
   addSimulateVerb,
 } from './verbs/local.ts';
 import { addMcpVerb } from './verbs/mcp.ts';
-import { addNamesVerb } from './verbs/names.ts';
 import { addPollingVerb } from './verbs/polling.ts';
 import { addRedeliverVerb } from './verbs/redeliver.ts';
 import { reportError } from './report.ts';

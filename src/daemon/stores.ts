@@ -1,8 +1,7 @@
 import type { AlertRules } from './alert-rules.ts';
 import type { StoredCounts } from '../telemetry/gauges.ts';
 import type { RedisConnections } from '../redis/connection.ts';
-import { AlertStore } from '../redis/stores/alert-store.ts';
-import { AlertMessageStore } from '../redis/stores/alert-store.ts';
+import { AlertStore, AlertMessageStore } from '../redis/stores/alert-store.ts';
 import { AnswerStore } from '../redis/stores/answer-store.ts';
 import { BudgetStore } from '../redis/stores/budget-store.ts';
 import { DeliveryStore } from '../redis/stores/delivery-store.ts';
@@ -27,14 +26,13 @@ import { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import { SilenceStore } from '../redis/stores/silence-store.ts';
 import { SourceNamesStore, SourceStore } from '../redis/stores/source-store.ts';
 import { StatisticsStore } from '../redis/stores/statistics-store.ts';
-import { NodeNameStore } from '../redis/stores/node-name-store.ts';
+import { NodeNameStore, WorkflowNameStore } from '../redis/stores/name-store.ts';
 import { StreamStore } from '../redis/stores/stream-store.ts';
 import { StoreClock } from '../redis/store-clock.ts';
 import { SystemEventStore } from '../redis/stores/system-event-store.ts';
 import { RunFiguresStore } from '../redis/stores/run-figures-store.ts';
 import { TimelineStore } from '../redis/stores/timeline-store.ts';
 import { WatchStore } from '../redis/stores/watch-store.ts';
-import { WorkflowNameStore } from '../redis/stores/workflow-name-store.ts';
 
 /** All stores in Redis. */
 export interface Stores {

@@ -17,7 +17,7 @@ import { createKeys } from '../../src/redis/keys.ts';
 import { STORE_NOW } from '../../src/redis/lua/clock.ts';
 import { DiscoveryStore } from '../../src/redis/stores/discovery-store.ts';
 import { FeedStore } from '../../src/redis/stores/feed-store.ts';
-import { NodeNameStore } from '../../src/redis/stores/node-name-store.ts';
+import { NodeNameStore } from '../../src/redis/stores/name-store.ts';
 import { MemoryStore } from '../../src/redis/stores/memory-store.ts';
 import { OutboxStore } from '../../src/redis/stores/outbox-store.ts';
 import { ProcessStore } from '../../src/redis/stores/process-store.ts';

@@ -1,17 +1,25 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { z } from 'zod';
+import type { RunRef } from '../../client/client.ts';
 import type { WatchView, TimelineView } from '../../client/types.ts';
-import { parseDuration, formatDuration } from '../../core/time.ts';
 import { isTerminalStatus } from '../../core/run/snapshot.ts';
+import { parseDuration, formatDuration } from '../../core/time.ts';
 import { usageError } from '../exit.ts';
-import type { McpDeps } from './server.ts';
-import { answer, attempt, notWatched, runArguments, type RunArguments, runOf } from './tool.ts';
+import {
+  type McpDeps,
+  answer,
+  attempt,
+  notWatched,
+  runArguments,
+  type RunArguments,
+  runOf,
+} from './tool.ts';
 
 const READS = { readOnlyHint: true, openWorldHint: false };
 
-/** How often a run is looked up while a tool waits for it, ms. */
-const LOOK_EVERY_MS = 1_000;
+/** How often a run is read while a tool waits for it, ms. */
+const READ_EVERY_MS = 1_000;
 
 const WAIT = { fallbackMs: 60_000, mostMs: 600_000 };
 
@@ -115,21 +123,25 @@ function addWaitRun(server: McpServer, deps: McpDeps): void {
     ({ timeout, ...given }, { signal }) =>
       attempt(async () => {
         const endsAt = performance.now() + waitMs(timeout);
+        const run = await runOf(given, deps);
         for (;;) {
-          const watch = await watchOf(given, deps);
+          const watch = await readWatch(run, deps);
           if (isSettled(watch)) return answer(summaryOf(watch), watch);
           if (performance.now() >= endsAt) {
             return answer(`The time is over. ${summaryOf(watch)}`, watch);
           }
-          await delay(LOOK_EVERY_MS, undefined, { signal });
+          await delay(READ_EVERY_MS, undefined, { signal });
         }
       }),
   );
 }
 
 async function watchOf(given: RunArguments, deps: McpDeps): Promise<WatchView> {
-  const run = await runOf(given, deps);
-  const watch = await deps.client.getWatch(run);
+  return readWatch(await runOf(given, deps), deps);
+}
+
+async function readWatch(run: RunRef, { client }: McpDeps): Promise<WatchView> {
+  const watch = await client.getWatch(run);
   if (watch === null) throw notWatched(run.runId);
   return watch;
 }

@@ -1,8 +1,9 @@
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
+import type { DaemonClient } from '../../client/client.ts';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
+import type { CliContext } from '../context.ts';
 import { resolveRun } from '../resolve.ts';
-import type { McpDeps } from './server.ts';
 
 export const runArguments = {
   run_id: z.string().min(1).describe("the run's id, the beginning of it, or its URL"),
@@ -38,4 +39,10 @@ export async function attempt(work: () => Promise<CallToolResult>): Promise<Call
 
 export function notWatched(runId: string): RunwatchError {
   return new RunwatchError(`run ${runId} is not watched`, { code: 'watch_not_found' });
+}
+
+/** What the tools work with. */
+export interface McpDeps {
+  client: DaemonClient;
+  context: CliContext;
 }

@@ -1,8 +1,7 @@
 import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { z } from 'zod';
 import { RunwatchError } from '../../core/errors.ts';
-import type { McpDeps } from './server.ts';
-import { answer, attempt, notWatched, runOf } from './tool.ts';
+import { type McpDeps, answer, attempt, notWatched, runOf } from './tool.ts';
 
 const WRITES = { readOnlyHint: false, destructiveHint: false, idempotentHint: true };
 

@@ -1,6 +1,5 @@
-import { Argument, type Command } from 'commander';
+import type { Command } from 'commander';
 import { EXIT } from '../exit.ts';
-import { completionScript, SHELLS, type Shell } from '../completion.ts';
 import { plain } from '../render/text.ts';
 import type { VerbHost } from '../verb.ts';
 
@@ -42,27 +41,4 @@ function verbNamed(program: Command, words: readonly string[]): Command {
     at = next;
   }
   return at;
-}
-
-const COMPLETION_HELP = `
-Verbs, flags and their values are part of the script; names of endpoints and sources and ids of active
-runs are asked from the daemon.
-
-Examples:
-  source <(runwatch completion bash)                              in ~/.bashrc
-  source <(runwatch completion zsh)                               in ~/.zshrc, after compinit
-  runwatch completion fish > ~/.config/fish/completions/runwatch.fish`;
-
-export function addCompletionVerb({ program, run }: VerbHost): void {
-  program
-    .command('completion')
-    .description('print a script that completes verbs, flags and names in a shell')
-    .addArgument(new Argument('<shell>', 'the shell').choices(SHELLS))
-    .addHelpText('after', COMPLETION_HELP)
-    .action((shell: Shell) =>
-      run(async ({ io }) => {
-        io.stdout.write(completionScript(shell, program));
-        return EXIT.ok;
-      }),
-    );
 }

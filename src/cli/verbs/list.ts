@@ -3,6 +3,8 @@ import { Option } from 'commander';
 import { type DaemonClient, collectPages } from '../../client/client.ts';
 import type { Query } from '../../client/transport.ts';
 import type { PageView, WatchView } from '../../client/types.ts';
+import { messageOf, RunwatchError } from '../../core/errors.ts';
+import { percentText } from '../../core/run/snapshot.ts';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
 import { widened, type CliContext, type Output } from '../context.ts';
 import { EXIT, usageError } from '../exit.ts';
@@ -19,13 +21,10 @@ import {
   workflowIds,
 } from '../filters.ts';
 import { knownStatuses, watchStates } from '../options.ts';
-import { noteOverdue } from '../overdue.ts';
+import { renderTable, type Column } from '../render/table.ts';
 import { moreText, plain, paint, relative, roughly, upcoming } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost, whyNothing } from '../verb.ts';
-import { messageOf, RunwatchError } from '../../core/errors.ts';
-import { percentText } from '../../core/run/snapshot.ts';
-import { renderTable, type Column } from '../render/table.ts';
 
 interface ListFlags extends DaemonFlags, ListingFlags, TimeFlags {
   state?: string;
@@ -252,4 +251,21 @@ function columnsFor(
     { head: 'LAST POLL', value: (watch) => relative(watch.last_polled_at, now) },
     { head: 'NOTIFIES', value: (watch) => String(watch.subscriptions.length), align: 'right' },
   ];
+}
+
+/**
+ * Says on stderr which polls are overdue, or which runs are read too rarely, and what would help; nothing
+ * where that cannot be known.
+ */
+async function noteOverdue(
+  { io }: CliContext,
+  client: Pick<DaemonClient, 'listSources'>,
+): Promise<void> {
+  const page = await client.listSources().catch(() => null);
+  for (const { overdue, reads } of page?.data ?? []) {
+    // Both are absent from a daemon that does not know them.
+    const isRare = (reads?.beyond_max_interval ?? 0) > 0;
+    const message = overdue?.message ?? (isRare ? reads?.message : undefined);
+    if (message !== undefined) note(io.stderr, plain(message));
+  }
 }

@@ -1,13 +1,13 @@
+import { collectPages, type DaemonClient } from '../../client/client.ts';
+import type { SourceView, WorkflowView } from '../../client/types.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { workflowIds } from '../filters.ts';
 import { positiveInteger } from '../options.ts';
-import { collectPages, type DaemonClient } from '../../client/client.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { lasting, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
-import type { SourceView, WorkflowView } from '../../client/types.ts';
 
 type SourceStreams = NonNullable<SourceView['streams']>;
 

@@ -1,9 +1,32 @@
 import { Argument } from 'commander';
 import type { DaemonClient } from '../../client/client.ts';
-import { NAME_KINDS } from '../completion.ts';
+import { completionScript, SHELLS, type Shell, NAME_KINDS } from '../completion.ts';
 import { EXIT } from '../exit.ts';
 import { plain } from '../render/text.ts';
-import { connectQuietly, type VerbHost } from '../verb.ts';
+import { type VerbHost, connectQuietly } from '../verb.ts';
+
+const COMPLETION_HELP = `
+Verbs, flags and their values are part of the script; names of endpoints and sources and ids of active
+runs are asked from the daemon.
+
+Examples:
+  source <(runwatch completion bash)                              in ~/.bashrc
+  source <(runwatch completion zsh)                               in ~/.zshrc, after compinit
+  runwatch completion fish > ~/.config/fish/completions/runwatch.fish`;
+
+export function addCompletionVerb({ program, run }: VerbHost): void {
+  program
+    .command('completion')
+    .description('print a script that completes verbs, flags and names in a shell')
+    .addArgument(new Argument('<shell>', 'the shell').choices(SHELLS))
+    .addHelpText('after', COMPLETION_HELP)
+    .action((shell: Shell) =>
+      run(async ({ io }) => {
+        io.stdout.write(completionScript(shell, program));
+        return EXIT.ok;
+      }),
+    );
+}
 
 /** Most runs that a shell is given to complete. */
 const MOST_RUNS = 200;

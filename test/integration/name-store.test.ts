@@ -1,5 +1,5 @@
 import { afterAll, expect, test } from '@jest/globals';
-import { WorkflowNameStore } from '../../src/redis/stores/workflow-name-store.ts';
+import { WorkflowNameStore } from '../../src/redis/stores/name-store.ts';
 import { openStores } from '../support/stores.ts';
 
 const stores = openStores();
