@@ -11,7 +11,7 @@ import {
 } from './index-columns.ts';
 import type { Keys } from './keys.ts';
 
-/** Chunks read in one go: few at first, since most pages are full after few. */
+/** Chunks read in one go: few at first, since most pages are full after few; at least as many as can do. */
 const FIRST_CHUNKS = 8;
 
 const MOST_AT_ONCE = 512;
@@ -97,7 +97,8 @@ export async function findNumbers(
   const numbers: number[] = [];
   let edge = query.from ?? null;
   let left = MOST_CHUNKS;
-  for (let size = FIRST_CHUNKS; left > 0; size = Math.min(4 * size, MOST_AT_ONCE)) {
+  const first = Math.max(FIRST_CHUNKS, Math.ceil(most / CHUNK));
+  for (let size = first; left > 0; size = Math.min(4 * size, MOST_AT_ONCE)) {
     const chunks = await readChunks(Math.min(size, left));
     if (chunks.length === 0) return { numbers, next: null };
     const places = await readPlaces(redis, { log, fields, chunks });

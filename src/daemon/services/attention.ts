@@ -172,7 +172,7 @@ async function deliveriesOf(
   state: 'dead' | 'parked',
 ): Promise<Found> {
   const names = [...byEndpoint].flatMap(([name, counts]) => (counts[state] > 0 ? [name] : []));
-  const since = state === 'dead' ? now() - NAMED_MS : undefined;
+  const since = state === 'dead' ? now() - NAMED_MS : 0;
   const found = await Promise.all(
     names.slice(0, MOST_ITEMS).map((endpoint) => deliveries.backlog(state, endpoint, since)),
   );

@@ -27,7 +27,7 @@ import {
 import type { NumberedId } from './outbox-store.ts';
 import { HistoryReader, readRows } from './history-reader.ts';
 import type { HistoryStore } from './history-store.ts';
-import { isWithin, numbersWithin, type TimeRange } from './number-times.ts';
+import { isWithin, numbersSince, numbersWithin, type TimeRange } from './number-times.ts';
 
 interface DeliveryFilter extends TimeRange {
   /** Any of these states. */
@@ -208,18 +208,24 @@ export class DeliveryStore {
   }
 
   /** The deliveries to an endpoint in a state that were created since a time: up to 10,000. */
-  async backlog(
-    state: DeliveryState,
-    endpoint: string,
-    since: number | undefined,
-  ): Promise<Backlog> {
+  async backlog(state: DeliveryState, endpoint: string, since: number): Promise<Backlog> {
     const { redis, keys } = this;
-    const query = await this.queryOf({ state: [state], endpoint, since });
-    const newest = { ...query, order: 'newest' as const };
-    const { numbers, next } = await findNumbers(redis, keys, newest, MOST_COUNTED);
+    const filter = { state: [state], endpoint };
+    const query = { ...(await this.queryOf(filter)), order: 'newest' as const };
+    const { numbers, next } = await findNumbers(redis, keys, query, MOST_COUNTED);
+    const oldest = await this.createdAt(numbers.slice(-1));
+    if (oldest !== null && oldest < since) {
+      const young = await numbersSince(redis, keys, 'delivery', { numbers, since });
+      const first = await this.createdAt(young.slice(-1));
+      return { endpoint, count: young.length, isCapped: false, oldest: first };
+    }
     const isCapped = next !== null;
-    const oldest = isCapped ? await this.oldest(query) : await this.createdAt(numbers.slice(-1));
-    return { endpoint, count: numbers.length, isCapped, oldest };
+    return {
+      endpoint,
+      count: numbers.length,
+      isCapped,
+      oldest: isCapped ? await this.oldest(await this.queryOf({ ...filter, since })) : oldest,
+    };
   }
 
   private async oldest(query: Omit<NumberQuery, 'order'>): Promise<number | null> {

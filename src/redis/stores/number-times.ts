@@ -41,6 +41,21 @@ export async function numbersWithin(
   return { first, last: end - 1 };
 }
 
+/**
+ * Those of some numbers, newest first, that were made at a time or later. It reads some 40 records at
+ * most, however many numbers there are.
+ */
+export async function numbersSince(
+  redis: Redis,
+  keys: Keys,
+  kind: TimedKind,
+  { numbers, since }: { numbers: readonly number[]; since: number },
+): Promise<number[]> {
+  const search = new TimeSearch(redis, keys, kind);
+  const older = await search.countBefore(numbers.toReversed(), since);
+  return numbers.slice(0, numbers.length - older);
+}
+
 class TimeSearch {
   constructor(
     private readonly redis: Redis,
@@ -80,9 +95,14 @@ class TimeSearch {
     const numbers = places.map((place) => beginning + Number(place)).sort((a, b) => a - b);
     const first =
       this.kind === 'delivery'
-        ? await firstNotBefore(numbers.length, (ranks) => this.probeNumbers(numbers, ranks, time))
+        ? await this.countBefore(numbers, time)
         : await this.firstOf(numbers, time);
     return numbers[first] ?? beginning + CHUNK;
+  }
+
+  /** How many of some numbers, oldest first, were made before a time. */
+  async countBefore(numbers: readonly number[], time: number): Promise<number> {
+    return firstNotBefore(numbers.length, (ranks) => this.probeNumbers(numbers, ranks, time));
   }
 
   private async probeNumbers(numbers: readonly number[], ranks: readonly number[], time: number) {

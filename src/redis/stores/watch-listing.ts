@@ -197,14 +197,16 @@ export class WatchListing {
     among: (numbers: readonly number[]) => Promise<ReadonlySet<number>>,
   ): Promise<{ page: Dated[]; next: Dated | null }> {
     const found: Dated[] = [];
-    let [examined, next] = [0, last ?? null];
+    let [examined, next]: [number, Dated | null] = [0, null];
     for await (const some of this.changes(times, last)) {
       const left = some.filter((one) => isBeyond(one, last));
       const wanted = await among(left.map(({ number }) => number));
       found.push(...left.filter(({ number }) => wanted.has(number)));
-      next = some.length < this.limits.atOnce ? null : (some.at(-1) ?? next);
       examined += some.length;
-      if (found.length > limit || examined >= this.limits.examined) break;
+      if (found.length > limit || examined >= this.limits.examined) {
+        next = some.at(-1) ?? null;
+        break;
+      }
     }
     const page = found.slice(0, limit);
     return { page, next: found.length > limit ? (page.at(-1) ?? null) : next };
@@ -290,9 +292,10 @@ export class WatchListing {
     { since, until }: TimeRange,
     last: Dated | undefined,
   ): AsyncIterable<Dated[]> {
+    const { atOnce } = this.limits;
     let highest = last === undefined ? endOf(until) : String(last.at);
     let skipped = 0;
-    for (;;) {
+    for (let size = atOnce; ; size = Math.min(2 * size, 4 * atOnce)) {
       const flat = await this.redis.zrevrangebyscore(
         this.keys.watchesChanged,
         highest,
@@ -300,12 +303,12 @@ export class WatchListing {
         'WITHSCORES',
         'LIMIT',
         skipped,
-        this.limits.atOnce,
+        size,
       );
       const some = datedOf(flat);
       yield some;
       const end = some.at(-1);
-      if (end === undefined || some.length < this.limits.atOnce) return;
+      if (end === undefined || some.length < size) return;
       // Of many changes at one time, the next go on behind those that were read.
       const atEnd = some.filter(({ at }) => at === end.at).length;
       skipped = String(end.at) === highest ? skipped + atEnd : atEnd;
