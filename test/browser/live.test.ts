@@ -39,10 +39,33 @@ async function open(path: string): Promise<void> {
   await page.getByText('Live', { exact: true }).waitFor();
 }
 
+test('the theme and the zone of times are chosen by a switch and kept', async () => {
+  const theme = () => page.evaluate(() => document.documentElement.dataset['theme']);
+  await page.getByRole('button', { name: 'Light or dark' }).click();
+  await page.getByRole('button', { name: 'Local' }).click();
+  await page.getByRole('button', { name: 'UTC' }).waitFor();
+  expect(await theme()).toBe('dark');
+  await page.reload();
+  await page.getByRole('button', { name: 'UTC' }).waitFor();
+  expect(await theme()).toBe('dark');
+});
+
 describe('live updates', () => {
-  test('a store without a watch teaches the command that watches a run', async () => {
+  test.each([
+    ['/', 'npx runwatch watch <run-id>'],
+    ['/runs', 'npx runwatch watch <run-id>'],
+    ['/deliveries', 'Nothing was sent yet.'],
+    ['/alerts', 'A rule of the configuration makes one alert of many events'],
+    ['/workflows', 'No run of any workflow was watched in the last 24h.'],
+  ])('while nothing is watched, the screen %s says what to do: %s', async (path, words) => {
+    await page.goto(`${stage.url}${path}`);
+    await page.getByText(words).first().waitFor();
+  });
+
+  test('without a source, the dashboard says which variable to set', async () => {
+    await page.route('**/v1/sources', (route) => route.fulfill({ json: { data: [] } }));
     await page.goto(`${stage.url}/runs`);
-    await page.getByText('npx runwatch watch <run-id>').waitFor();
+    await page.getByText('NOXUS_API_KEY=… npx runwatch serve').waitFor();
   });
 
   test('a change of a run shows in its row, which keeps its place', async () => {
@@ -111,7 +134,7 @@ describe('keys', () => {
     await row(older).waitFor();
     await row(newer).waitFor();
     const markedAt = (place: number) =>
-      page.locator(`tbody tr:nth-child(${place}).marked`).waitFor({ timeout: 4_000 });
+      page.locator(`tbody tr:nth-child(${place}).marked`).waitFor();
     await page.keyboard.press('j');
     await markedAt(1);
     await page.keyboard.press('j');

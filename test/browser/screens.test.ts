@@ -9,6 +9,8 @@ import { waitFor } from '../support/wait-for.ts';
 let stage: Stage;
 let browser: Browser;
 let failed: string;
+let delivery: string;
+let alert: string;
 let axeSource: string;
 
 beforeAll(async () => {
@@ -26,11 +28,15 @@ beforeAll(async () => {
   // Of another workflow: it would resolve the alert.
   await stage.run({ ...ended('completed', 100), workflow_id: WORKFLOWS.onboarding });
   await stage.run(ended('awaiting_human_feedback', 40));
-  await waitFor(async () => {
+  delivery = await waitFor(async () => {
     const { body } = await stage.daemon.api('/v1/deliveries?endpoint=flaky');
-    return body.data.some((one: { attempt_count: number }) => one.attempt_count > 0);
+    return body.data.find((one: { attempt_count: number }) => one.attempt_count > 0)?.id;
   });
-});
+  alert = await waitFor(async () => {
+    const { body } = await stage.daemon.api('/v1/alerts?state=firing');
+    return body.data[0]?.id;
+  });
+}, 60_000);
 
 afterAll(async () => {
   await browser?.close();
@@ -63,8 +69,10 @@ const SCREENS: readonly (readonly [string, () => string, string | RegExp])[] = [
   ['Runs', () => '/runs', 'completed'],
   ['Run', () => `/runs/default/${failed}`, 'How late each event was delivered'],
   ['Deliveries', () => '/deliveries', 'awaiting feedback'],
+  ['Delivery', () => `/deliveries/${delivery}?attempt=1`, '"type": "run.failed"'],
   ['Endpoints', () => '/endpoints', 'flaky'],
   ['Alerts', () => '/alerts', 'Silences'],
+  ['Alert', () => `/alerts/${alert}`, 'Notified'],
   ['Workflows', () => '/workflows?since=24h', /Detection delay|No run of any workflow/],
   ['System', () => '/system', 'poll workers'],
 ];
@@ -87,24 +95,26 @@ describe.each(SCREENS)('the screen %s', (_name, path, words) => {
     },
   );
 
-  test.each([
-    ['a width of 360 px', { width: 360 }],
-    ['a zoom of 200 %', { width: 1_280, zoom: 2 }],
-    ['a zoom of 400 %', { width: 1_440, zoom: 4 }],
-  ])('dashboard screen fits %s', async (_size, options) => {
-    await withPage(
-      path(),
-      async (page) => {
-        await page.getByText(words).first().waitFor({ state: 'attached' });
+  test('dashboard screen fits a width of 360 px, and a zoom of 200 % and 400 %', async () => {
+    await withPage(path(), async (page) => {
+      await page.getByText(words).first().waitFor();
+      for (const size of [NARROW, zoomed(1_280, 2), zoomed(1_440, 4)]) {
+        await page.setViewportSize(size);
         await waitFor(async () => (await tooWide(page)).length === 0, {
           describe: 'a screen that does not scroll sideways',
         }).catch(() => undefined);
         expect(await tooWide(page)).toEqual([]);
-      },
-      options,
-    );
+      }
+    });
   });
 });
+
+const NARROW = { width: 360, height: 900 };
+
+/** What a zoom leaves of a window, CSS pixels. */
+function zoomed(width: number, zoom: number): { width: number; height: number } {
+  return { width: width / zoom, height: 900 / zoom };
+}
 
 /** The elements that a page is too narrow for. */
 function tooWide(page: Page): Promise<string[]> {
@@ -145,6 +155,16 @@ async function drag(page: Page, target: Locator, [from, to]: [number, number]): 
 }
 
 describe('what needs a person', () => {
+  test('where nothing needs a person, Now says how many runs failed in 24 h', async () => {
+    await withPage('/', async (page) => {
+      await page.route('**/v1/attention', (route) =>
+        route.fulfill({ json: { data: [], counts: {}, total: 0, total_capped: false } }),
+      );
+      await page.reload();
+      await page.getByText('1 of 3 runs failed in 24 h. 1 run is being watched.').waitFor();
+    });
+  });
+
   test('dragging over the lanes of Now lists the runs of that stretch of time', async () => {
     await withPage('/', async (page) => {
       const lane = page.locator('.lane-chart').first();
@@ -272,6 +292,24 @@ describe('lists', () => {
       await page.getByText('"type": "run.failed"').waitFor();
       await page.getByRole('button', { name: 'Retry now' }).waitFor();
     });
+  });
+});
+
+test('System says which source does not answer, since when, and what still works', async () => {
+  await withPage('/system', async (page) => {
+    await page.route('**/v1/sources', async (route) => {
+      const answer = await route.fetch();
+      const { data } = await answer.json();
+      const trouble = {
+        state: 'unreachable',
+        since: new Date().toISOString(),
+        message: 'default gives no valid answer.',
+      };
+      await route.fulfill({ json: { data: [{ ...data[0], ...trouble }] } });
+    });
+    await page
+      .getByText(/default gives no valid answer\. Since .+ Watches continue; changes meanwhile/)
+      .waitFor();
   });
 });
 

@@ -43,25 +43,23 @@ interface PageOptions {
   width?: number;
   height?: number;
   theme?: 'light' | 'dark';
-  /** How far the page is zoomed, which leaves it that much less room. */
-  zoom?: number;
   reducedMotion?: boolean;
   /** A script that is there before the page's own; the page's policy does not hold it back. */
   script?: string;
 }
 
 export async function openPage(browser: Browser, options: PageOptions): Promise<WatchedPage> {
-  const { url, width = 1_400, height = 900, theme = 'light', zoom = 1, script } = options;
+  const { url, width = 1_400, height = 900, theme = 'light', script } = options;
   const context = await browser.newContext({
-    viewport: { width: Math.round(width / zoom), height: Math.round(height / zoom) },
-    deviceScaleFactor: zoom,
+    viewport: { width, height },
     colorScheme: theme,
     reducedMotion: options.reducedMotion === true ? 'reduce' : 'no-preference',
     timezoneId: 'UTC',
     locale: 'en-GB',
   });
   if (script !== undefined) await context.addInitScript(script);
-  context.setDefaultTimeout(8_000);
+  // Only for what hangs: a busy machine may take seconds.
+  context.setDefaultTimeout(25_000);
   const page = await context.newPage();
   const errors: string[] = [];
   const foreign: string[] = [];

@@ -26,6 +26,8 @@ export interface List<Item> {
 interface State<Item> {
   key: string;
   items: readonly Item[];
+  /** The keys of the items, which grow with them. */
+  known: Set<string>;
   cursor: string | null;
   total: number | null;
   isCapped: boolean;
@@ -100,7 +102,16 @@ export function useList<Item>(
 }
 
 function empty<Item>(key: string): State<Item> {
-  return { key, items: [], cursor: null, total: null, isCapped: false, isRead: false, error: null };
+  return {
+    key,
+    items: [],
+    known: new Set(),
+    cursor: null,
+    total: null,
+    isCapped: false,
+    isRead: false,
+    error: null,
+  };
 }
 
 /** A row may come twice where rows move between pages: the first one is kept. */
@@ -113,11 +124,13 @@ function joined<Item>(
     keyOf,
   }: { key: string; cursor: string | undefined; keyOf: (item: Item) => string },
 ): State<Item> {
-  const earlier = cursor === undefined || before.key !== key ? [] : before.items;
-  const known = new Set(earlier.map(keyOf));
+  const { items, known } = cursor === undefined || before.key !== key ? empty<Item>(key) : before;
+  const added = page.data.filter((item) => !known.has(keyOf(item)));
+  for (const item of added) known.add(keyOf(item));
   return {
     key,
-    items: [...earlier, ...page.data.filter((item) => !known.has(keyOf(item)))],
+    items: [...items, ...added],
+    known,
     cursor: page.next_cursor,
     total: page.total ?? null,
     isCapped: page.total_capped === true,

@@ -250,29 +250,37 @@ function openRow(event: MouseEvent, to: string): void {
 /** Which rows can be seen. */
 function useWindow(body: { current: HTMLElement | null }, count: number) {
   const [range, setRange] = useState({ from: 0, to: Math.min(count, 60) });
-  useLayoutEffect(() => {
-    let frame = 0;
+  const current = useRef(count);
+  current.current = count;
+  const [frame] = useState(() => {
+    let pending = 0;
     const measure = () => {
-      frame = 0;
+      pending = 0;
       const top = body.current?.getBoundingClientRect().top ?? 0;
       const first = Math.floor(-top / ROW_PX) - MARGIN_ROWS;
       const rows = Math.ceil(window.innerHeight / ROW_PX) + 2 * MARGIN_ROWS;
-      const from = Math.max(0, Math.min(first, count - rows));
-      const to = Math.min(count, from + rows);
+      const from = Math.max(0, Math.min(first, current.current - rows));
+      const to = Math.min(current.current, from + rows);
       setRange((before) => (before.from === from && before.to === to ? before : { from, to }));
     };
-    const soon = () => {
-      frame ||= window.requestAnimationFrame(measure);
+    return {
+      measure,
+      // Measuring at once would lay out what has just changed, and again what measuring changes.
+      soon: () => (pending ||= window.requestAnimationFrame(measure)),
+      stop: () => window.cancelAnimationFrame(pending),
     };
-    measure();
-    window.addEventListener('scroll', soon, { passive: true });
-    window.addEventListener('resize', soon);
+  });
+  useLayoutEffect(() => {
+    frame.measure();
+    window.addEventListener('scroll', frame.soon, { passive: true });
+    window.addEventListener('resize', frame.soon);
     return () => {
-      window.cancelAnimationFrame(frame);
-      window.removeEventListener('scroll', soon);
-      window.removeEventListener('resize', soon);
+      frame.stop();
+      window.removeEventListener('scroll', frame.soon);
+      window.removeEventListener('resize', frame.soon);
     };
-  }, [count]);
+  }, []);
+  useEffect(() => void frame.soon(), [count]);
   return { from: Math.min(range.from, count), to: Math.min(range.to, count) };
 }
 
