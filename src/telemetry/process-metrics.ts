@@ -1,4 +1,5 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
+import type { LossReason } from '../core/store-loss.ts';
 import { tracingInstruments } from './tracing.ts';
 
 /** What a process counts of itself: its API, its configuration, its store and clock, its traces. */
@@ -62,6 +63,7 @@ function configInstruments(registers: Registry[]) {
     labelNames: ['result'],
     registers,
   });
+  for (const result of ['sent', 'failed', 'not_ready']) heartbeats.inc({ result }, 0);
   reloadSuccessful.set(1);
   reloadedAt.setToCurrentTime();
   return { reloadSuccessful, reloadedAt, heartbeats };
@@ -79,13 +81,18 @@ function httpInstruments(registers: Registry[]) {
 }
 
 function storeInstruments(registers: Registry[]) {
+  const dataLost = new Counter({
+    name: 'runwatch_store_data_lost_total',
+    help: 'Losses of data in Redis that this process detected, by reason.',
+    labelNames: ['reason'],
+    registers,
+  });
+  // An increase from nothing to one is none: each series is there before its first event.
+  for (const reason of ['emptied', 'replaced', 'rolled_back'] satisfies LossReason[]) {
+    dataLost.inc({ reason }, 0);
+  }
   return {
-    dataLost: new Counter({
-      name: 'runwatch_store_data_lost_total',
-      help: 'Losses of data in Redis that this process detected, by reason.',
-      labelNames: ['reason'],
-      registers,
-    }),
+    dataLost,
     clockSkew: new Gauge({
       name: 'runwatch_clock_skew_seconds',
       help: 'How far the clock of this host is ahead of the clock of Redis, which all processes use.',

@@ -101,7 +101,7 @@ describe('files planted by another user of the machine', () => {
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining(sentence)]);
   });
 
-  test('a user without a home and an entry in /etc/passwd is told to name a data directory', async () => {
+  test('a user without a home and an entry in /etc/passwd gets the advice to name a data directory', async () => {
     if (!asRoot) return;
     const nowhere = { HOME: '', NOXUS_API_KEY: API_KEY };
     const unknown = { uid: 1_000_650_000, gid: 0, cwd: shared };

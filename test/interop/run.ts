@@ -5,12 +5,14 @@
 import { mkdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { say, type CaseResult, type Part } from './part.ts';
+import { chartPart } from './chart.ts';
 import { clientParts } from './clients.ts';
 import { deployParts } from './deploy.ts';
 import { exampleParts } from './examples.ts';
 import { metricsPart } from './metrics.ts';
 import { FOLDER } from './places.ts';
 import { packagePart } from './package.ts';
+import { podPart } from './pod.ts';
 import { receiverParts } from './receivers.ts';
 import { schemathesisParts } from './schemathesis.ts';
 import { sdkPart } from './sdk.ts';
@@ -30,6 +32,8 @@ async function play(stage: Stage): Promise<CaseResult[]> {
     ...clientParts(tools, stage),
     metricsPart(stage),
     ...deployParts(),
+    chartPart(tools),
+    podPart(),
     packagePart(),
   ];
   const results = await Promise.all(parts.map(playPart));

@@ -84,7 +84,10 @@ const environments = new Map<string, Promise<string>>();
  * Makes a virtual environment with the packages of a list, unless it is there already.
  * @returns the folder of its programs
  */
-export async function pythonWith(python: string, list: 'sdk' | 'tools'): Promise<string> {
+export async function pythonWith(
+  python: string,
+  list: 'sdk' | 'tools' | 'kubernetes',
+): Promise<string> {
   const known = environments.get(list) ?? install(python, list);
   environments.set(list, known);
   return known;

@@ -132,7 +132,7 @@ export const eventStreamRoute: FastifyPluginAsyncZod<EventStreamOptions> = async
     if (reply.sent) return;
 
     reply.type(EVENT_STREAM_TYPE).header(POSITION_HEADER, following.after);
-    // nginx holds back what comes in pieces unless it is told not to.
+    // nginx holds back what comes in pieces unless it hears otherwise.
     reply.header('x-accel-buffering', 'no').hijack();
     reply.raw.writeHead(200, reply.getHeaders() as OutgoingHttpHeaders);
     try {
