@@ -135,7 +135,12 @@ declare module 'ioredis' {
     rwNoteStream(...args: (string | number)[]): Result<number, Context>;
     rwReleaseStreams(...args: (string | number)[]): Result<number, Context>;
     rwAddReport(key: string, ...args: (string | number)[]): Result<null, Context>;
-    rwPutBounded(key: string, field: string, text: string, most: number): Result<null, Context>;
+    rwPutBounded(
+      key: string,
+      field: string,
+      text: string,
+      ...bounds: [most: number, keptMs: number]
+    ): Result<null, Context>;
     rwReplaceField(key: string, field: string, was: string, is: string): Result<number, Context>;
     rwPutSource(
       state: string,

@@ -82,10 +82,10 @@ return count
  * are too many histories, any one of a workflow is forgotten.
  *
  * KEYS  histories: from workflow/kind to a text of 0 and 1; the source's have no workflow.
- * ARGV  1 or 0, how long a history is, how many there may be, the fields
+ * ARGV  1 or 0, how long a history is, how many there may be, ms to the expiry of the key, the fields
  */
 export const ADD_REPORT = `
-for place = 4, #ARGV do
+for place = 5, #ARGV do
   local reports = (redis.call('HGET', KEYS[1], ARGV[place]) or '') .. ARGV[1]
   redis.call('HSET', KEYS[1], ARGV[place], string.sub(reports, -ARGV[2]))
 end
@@ -94,13 +94,14 @@ while redis.call('HLEN', KEYS[1]) > tonumber(ARGV[3]) do
   -- A workflow's id may itself begin with a slash.
   if not string.find(field, '^/[^/]*$') then redis.call('HDEL', KEYS[1], field) end
 end
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
 `;
 
 /**
  * Sets a field. Where there are too many, any other one is forgotten.
  *
  * KEYS  hash.
- * ARGV  field, text, how many fields there may be
+ * ARGV  field, text, how many fields there may be, ms to the expiry of the key
  */
 export const PUT_BOUNDED = `
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
@@ -108,6 +109,7 @@ while redis.call('HLEN', KEYS[1]) > tonumber(ARGV[3]) do
   local field = redis.call('HRANDFIELD', KEYS[1])
   if field ~= ARGV[1] then redis.call('HDEL', KEYS[1], field) end
 end
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
 `;
 
 /**

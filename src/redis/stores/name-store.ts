@@ -25,7 +25,7 @@ export class WorkflowNameStore {
   ): Promise<void> {
     if (named.length === 0) return;
     const key = this.keys.workflowNames(source);
-    const pipeline = this.redis.pipeline();
+    const pipeline = this.redis.multi();
     pipeline.hset(key, ...named.flatMap(({ id, name }) => [id, name]));
     if (forgotten.length > 0) pipeline.hdel(key, ...forgotten);
     pipeline.pexpire(key, KEPT_MS);
@@ -62,8 +62,7 @@ export class NodeNameStore {
 
   /** Where there are too many workflows, any one of them is forgotten. */
   async put(source: string, workflowId: string, names: Map<string, string>): Promise<void> {
-    const key = this.keys.nodeNames(source);
-    await this.redis.rwPutBounded(key, workflowId, JSON.stringify([...names]), MOST_WORKFLOWS);
-    await this.redis.pexpire(key, KEPT_MS);
+    const [key, text] = [this.keys.nodeNames(source), JSON.stringify([...names])];
+    await this.redis.rwPutBounded(key, workflowId, text, MOST_WORKFLOWS, KEPT_MS);
   }
 }

@@ -146,8 +146,8 @@ export class StreamStore {
   ): Promise<void> {
     const key = this.keys.streamTrust(source);
     const fields = [`/${kind}`, `${workflowId}/${kind}`];
-    await this.redis.rwAddReport(key, isReported ? 1 : 0, REMEMBERED, MOST_HISTORIES, ...fields);
-    await this.redis.pexpire(key, KEPT_MS);
+    const bounds = [REMEMBERED, MOST_HISTORIES, KEPT_MS];
+    await this.redis.rwAddReport(key, isReported ? 1 : 0, ...bounds, ...fields);
   }
 
   async trust(source: string): Promise<StreamTrust> {
