@@ -11,7 +11,7 @@ import {
   type RunHints,
 } from '../core/feed/stream-hint.ts';
 import type { EndpointFilter } from '../core/delivery/delivery.ts';
-import type { RunNodes } from '../core/run/nodes.ts';
+import { haveMoved, type RunNodes } from '../core/run/nodes.ts';
 import { isTerminalStatus, type RunSnapshot } from '../core/run/snapshot.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { Permit } from '../poll/source-limiter.ts';
@@ -54,6 +54,8 @@ export interface FollowedRunDependencies {
 export class FollowedRun {
   hints: RunHints;
   nodes: RunNodes | null = null;
+  /** When its stream last showed other nodes than before, ms since the epoch; null for never. */
+  progressedAt: number | null = null;
   /** Since when its stream is open; null while it is not. */
   liveAt: number | null = null;
   /** Whether its reads are left to the stream. */
@@ -188,7 +190,7 @@ export class FollowedRun {
 
   private note({ status, nodes, redisId }: StreamNote): void {
     this.etag = redisId ?? this.etag;
-    this.nodes = nodes ?? this.nodes;
+    if (nodes !== null) this.stands(nodes);
     if (status === null) return;
     const { deps, watch } = this;
     const isWanted = wantsStart(watch, deps.wants);
@@ -196,6 +198,11 @@ export class FollowedRun {
     if (this.isGapClosed || status !== this.hints.known) return;
     this.isGapClosed = true;
     deps.changed(this);
+  }
+
+  private stands(nodes: RunNodes): void {
+    if (this.nodes !== null && haveMoved(this.nodes, nodes)) this.progressedAt = this.deps.now();
+    this.nodes = nodes;
   }
 
   private take(step: HintStep): void {

@@ -164,6 +164,8 @@ export interface StreamFigures {
 export interface StreamState {
   isStreamed: boolean;
   nodes: RunNodes | null;
+  /** When the stream last showed other nodes than before, ms since the epoch; null for never. */
+  progressedAt: number | null;
   /** Whether a hint of the stream led to the poll. */
   isHinted: boolean;
 }

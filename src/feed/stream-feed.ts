@@ -84,7 +84,12 @@ export interface StreamFeedDependencies {
 
 const NO_STREAMS: StreamSurvey = { isStreamed: () => false, isRelied: () => false };
 
-const UNSTREAMED: StreamState = { isStreamed: false, nodes: null, isHinted: false };
+const UNSTREAMED: StreamState = {
+  isStreamed: false,
+  nodes: null,
+  progressedAt: null,
+  isHinted: false,
+};
 
 /**
  * Event streams of the runs of one source. What an event says is a hint: it expedites a read, and
@@ -161,13 +166,15 @@ export class StreamFeed {
       return {
         isStreamed,
         nodes: this.named(own.nodes, run),
+        // What is not live may have missed that it went on.
+        progressedAt: own.isComplete() ? own.progressedAt : null,
         isHinted: own.hints.pending !== null,
       };
     }
     if (this.openings.held <= this.open.size) return UNSTREAMED;
     const held = await this.deps.store.held(this.deps.source, runId);
     if (held === null) return UNSTREAMED;
-    return { isStreamed: held.isRelied, nodes: this.named(held.nodes, run), isHinted: false };
+    return { ...UNSTREAMED, isStreamed: held.isRelied, nodes: this.named(held.nodes, run) };
   }
 
   /** Counts by what a transition became known first. */

@@ -20,6 +20,8 @@ interface StreamState {
   isStreamed: boolean;
   /** The nodes that run or have failed, by the stream's last event. */
   nodes: RunNodes | null;
+  /** When the stream last showed progress, milliseconds since the epoch; null for never. */
+  progressedAt: number | null;
   /** `stream` where a hint of the stream led to the poll. */
   mode: PollMode;
 }
@@ -224,7 +226,7 @@ async function streamStateOf(
 ): Promise<StreamState> {
   const streams = result.kind === 'run' ? streamsOf(source) : undefined;
   if (result.kind !== 'run' || streams === undefined) {
-    return { isStreamed: false, nodes: null, mode };
+    return { isStreamed: false, nodes: null, progressedAt: null, mode };
   }
   const { isHinted, ...streamState } = await streams.stateOf(runId, result.run, startedAt);
   return { ...streamState, mode: isHinted && mode === 'single' ? 'stream' : mode };
@@ -234,7 +236,7 @@ async function streamStateOf(
 function contextOf(
   { policy, statistics, wants, loadOf, random, linksOf, newMark }: ObserveRunDependencies,
   { source }: WatchKey,
-  { now, beganAt, mode, lagMs, isStreamed, nodes, health }: PollTimes,
+  { now, beganAt, mode, lagMs, isStreamed, nodes, progressedAt, health }: PollTimes,
 ): ObserveContext {
   return {
     now,
@@ -243,6 +245,7 @@ function contextOf(
     lagMs,
     isStreamed,
     nodes,
+    progressedAt,
     answeredAt: health.answeredAt,
     openSince: health.openSince,
     closedFor: health.closedFor,

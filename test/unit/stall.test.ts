@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import type { RunwatchEvent } from '../../src/core/event/event.ts';
+import { isoTime, type RunwatchEvent } from '../../src/core/event/event.ts';
 import { emptyStatistics, learn, type Statistics } from '../../src/core/cadence/hazard.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { PollResult, RunSnapshot } from '../../src/core/run/snapshot.ts';
@@ -17,20 +17,23 @@ interface Moment {
   /** Minutes after noon. */
   at: number;
   see: Partial<RunSnapshot> | 'nothing';
+  /** When the stream of the run last showed progress, minutes after noon. */
+  progressedAt?: number;
 }
 
 /** Polls a run at certain times; polls after its end do not happen. */
 function follow(moments: Moment[], learned: Learned = {}, watch: Watch = newWatch()) {
   const events: RunwatchEvent[] = [];
-  for (const { at, see } of moments) {
+  for (const { at, see, progressedAt } of moments) {
     if (watch.state !== 'active') break;
     const result: PollResult =
       see === 'nothing'
         ? { kind: 'unavailable', message: 'status 500' }
-        : { kind: 'run', run: snapshot(see) };
+        : { kind: 'run', run: snapshot({ observed_at: isoTime(NOON + at * MINUTE), ...see }) };
     const observation = observe(watch, result, {
       ...observeContext(NOON + at * MINUTE),
       statistics: (_source, _workflow, state) => learned[state ?? '*'],
+      progressedAt: progressedAt === undefined ? null : NOON + progressedAt * MINUTE,
     });
     events.push(...observation.events);
     watch = observation.watch;
@@ -89,6 +92,25 @@ describe('a run that remains in one state', () => {
     expect(firstCheck({ created_at: '2026-01-01T09:00:00.000Z' }).watch.dwell?.since).toBe(
       Date.parse(old.started_at),
     );
+  });
+
+  test('a state that a late poll sees began when the stream of the run last showed progress', () => {
+    const late = { ...at(20, 40), progressedAt: 3 };
+    expect(follow([at(0), late]).watch.nextPollAt).toBeLessThanOrEqual(NOON + 33 * MINUTE);
+    expect(follow([at(0), late, at(33, 40)]).told).toContain('run.stalled after 30 min');
+    expect(follow([at(0), at(20, 40), at(33, 40)]).told).not.toContain('run.stalled after 30 min');
+  });
+
+  test('a state began after the last poll that saw another one, whatever stream or Noxus say', () => {
+    const moved = { ...at(20, 40), progressedAt: 3 };
+    expect(follow([at(0), at(10), moved]).watch.dwell?.since).toBe(NOON + 10 * MINUTE);
+    const started = { status: 'running', started_at: '2026-01-01T00:05:00.000Z' };
+    const starts = (minute: number): Moment[] => [
+      { at: minute, see: { status: 'queued' } },
+      { at: 20, see: started },
+    ];
+    expect(follow(starts(0)).watch.dwell?.since).toBe(NOON + 5 * MINUTE);
+    expect(follow(starts(10)).watch.dwell?.since).toBe(NOON + 10 * MINUTE);
   });
 
   test('a run stalls by a poll that sees it, never by one that fails', () => {

@@ -21,6 +21,12 @@ export function boundedNodes(nodes: RunNodes): RunNodes {
   return { ...nodes, running: running.slice(0, MOST_IDS), failed: failed.slice(0, MOST_IDS) };
 }
 
+/** Whether other nodes run, are done or have failed than before. */
+export function haveMoved(before: RunNodes, after: RunNodes): boolean {
+  const textOf = ({ executed, running, failed }: RunNodes) => `${executed} ${running} / ${failed}`;
+  return textOf(before) !== textOf(after);
+}
+
 /** Where a run stands, with the names of its nodes that are known. */
 export function namedNodes(nodes: RunNodes, names: ReadonlyMap<string, string>): RunNodes {
   const found = [...nodes.failed, ...nodes.running].flatMap((id) => {

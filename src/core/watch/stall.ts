@@ -43,6 +43,8 @@ interface DwellContext {
   /** The new snapshot. */
   next: RunSnapshot;
   now: number;
+  /** When the run's stream last showed progress, ms since the epoch; null for never. */
+  progressedAt: number | null;
   policy: { stallAfterMs: number };
   /** When the next poll is due in any case. */
   nextPollAt: number;
@@ -60,7 +62,7 @@ export function followDwell(context: DwellContext): DwellResult {
   const recovered = goesOn ? [] : recovery(context);
   if (!canStall(next.status)) return { dwell: null, recovered, stalled: [], stallsAt: Infinity };
 
-  const begun = { since: beginning(run, next, now), stalled: false };
+  const begun = { since: beginning(context), stalled: false };
   const dwell = (goesOn ? context.dwell : null) ?? begun;
   if (dwell.stalled) return { dwell, recovered, stalled: [], stallsAt: Infinity };
 
@@ -95,12 +97,27 @@ function recovery({ dwell, next, now }: DwellContext): EventDraft[] {
   return [{ type: 'run.recovered', details: { lasted_ms: now - dwell.since } }];
 }
 
-/** The beginning of a state: Noxus's time where given, else when a poll first saw it. */
-function beginning(before: RunSnapshot | null, run: RunSnapshot, now: number): number {
+/**
+ * The beginning of a state, ms since the epoch: by Noxus or the run's stream where they tell, for a list
+ * or a stream may have put off the poll that sees it; else when this poll does.
+ */
+function beginning({ run: before, next, now, progressedAt }: DwellContext): number {
+  const at = saidBeginning(before, next) ?? progressedAt ?? now;
+  const seenBefore = before === null ? -Infinity : Date.parse(before.observed_at);
+  return Math.min(Math.max(at, seenBefore), now);
+}
+
+/** By Noxus; null where it does not say. */
+function saidBeginning(before: RunSnapshot | null, run: RunSnapshot): number | null {
   const state = stateOf(run);
-  if (before !== null || (state !== 'queued' && state !== 'running/0')) return now;
-  const began = state === 'queued' ? run.created_at : (run.started_at ?? run.created_at);
-  return began === null ? now : Math.min(Date.parse(began), now);
+  const isFirst = before === null;
+  if (state === 'queued') return isFirst ? timeOf(run.created_at) : null;
+  if (state !== 'running/0' || (!isFirst && before.status !== 'queued')) return null;
+  return timeOf(run.started_at ?? (isFirst ? run.created_at : null));
+}
+
+function timeOf(text: string | null): number | null {
+  return text === null ? null : Date.parse(text);
 }
 
 /** What counts as one state: a status, and while running each ten per cent of progress. */
