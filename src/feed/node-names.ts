@@ -1,4 +1,4 @@
-import type { DefinitionOutcome } from '../core/feed/definition.ts';
+import type { DefinitionOutcome } from '../core/feed/workflow.ts';
 import { namedNodes, type RunNodes } from '../core/run/nodes.ts';
 
 /** The most workflows with names in memory, and the most that wait for theirs. */

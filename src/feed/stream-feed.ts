@@ -19,9 +19,7 @@ import type { StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';
 import type { SeenWatch } from '../core/cadence/cadence.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
 import type { Permit } from '../poll/source-limiter.ts';
-import { Backstops } from './backstops.ts';
 import { FollowedRun } from './followed-run.ts';
-import { HintReads } from './hint-reads.ts';
 import type {
   EventStreams,
   PagePermit,
@@ -33,6 +31,7 @@ import type {
 } from './ports.ts';
 import { StreamHolders } from './stream-holders.ts';
 import { StreamOpenings } from './stream-openings.ts';
+import { Backstops, HintReads } from './stream-reads.ts';
 
 /** How long a first read waits for the stream of its run, ms. */
 const BEGIN_MS = 1_000;

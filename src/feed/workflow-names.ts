@@ -4,7 +4,7 @@ import type {
   WorkflowListOutcome,
   WorkflowPage,
   WorkflowsQuestion,
-} from '../core/feed/workflow-list.ts';
+} from '../core/feed/workflow.ts';
 
 /** Names that are kept of a source. */
 export const MOST_NAMES = 2_000;

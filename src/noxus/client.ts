@@ -2,14 +2,17 @@ import pRetry from 'p-retry';
 import type { Random } from '../core/backoff.ts';
 import { RunwatchError } from '../core/errors.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
-import type { DefinitionOutcome } from '../core/feed/definition.ts';
 import type { ListOutcome, ListQuestion } from '../core/feed/run-list.ts';
-import type { WorkflowListOutcome, WorkflowsQuestion } from '../core/feed/workflow-list.ts';
+import type {
+  DefinitionOutcome,
+  WorkflowListOutcome,
+  WorkflowsQuestion,
+} from '../core/feed/workflow.ts';
 import { isWorthRetrying, outcomeOf, RunBody, RUN_FIELDS } from './run.ts';
 import { Deadline } from '../deadline.ts';
 import { definitionOutcome, WorkflowBody, workflowPath } from './definition.ts';
 import { ListBody, listOutcome, listPath, workflowsOutcome, workflowsPath } from './listing.ts';
-import { type Reply, createTransport, type TransportOptions } from './transport.ts';
+import { createTransport, type Reply, type TakePiece, type TransportOptions } from './transport.ts';
 
 /** Quick retries after the first attempt; whatever lasts longer is for the cadence to deal with. */
 const MAX_RETRIES = 2;
@@ -84,13 +87,18 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
   const calls = createCalls(timeoutMs);
   const onUnread = once(options.onUnreadField ?? (() => undefined));
 
+  const send = async ({ kind, path, take, onSent }: Asked, deadline: Deadline): Promise<Reply> => {
+    const startedAt = performance.now();
+    const reply = await transport.get(path, deadline, take, onSent);
+    onRequest?.({ kind, status: reply.status, durationMs: performance.now() - startedAt });
+    deadline.throwIfAbandoned();
+    return reply;
+  };
+
   const attempt = async (runId: string, deadline: Deadline, onSent?: () => void) => {
     const path = `v1/runs/${encodeURIComponent(runId)}`;
     const body = new RunBody(RUN_FIELDS);
-    const request = transport.get(path, deadline, body.take, onSent);
-    const reply = await timed('run', request, onRequest);
-    deadline.throwIfAbandoned();
-    return { reply, body };
+    return { reply: await send({ kind: 'run', path, take: body.take, onSent }, deadline), body };
   };
 
   return {
@@ -107,26 +115,20 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
     readPage: (question, { signal } = {}) =>
       calls.within(signal, async (deadline) => {
         const body = ListBody.ofRuns();
-        const request = transport.get(listPath(question), deadline, body.take);
-        const reply = await timed('list', request, onRequest);
-        deadline.throwIfAbandoned();
-        return listOutcome(reply, body, { question, now: now(), onUnread });
+        const asked: Asked = { kind: 'list', path: listPath(question), take: body.take };
+        return listOutcome(await send(asked, deadline), body, { question, now: now(), onUnread });
       }),
     readWorkflows: (question) =>
       calls.within(undefined, async (deadline) => {
         const body = ListBody.ofWorkflows();
-        const request = transport.get(workflowsPath(question), deadline, body.take);
-        const reply = await timed('list', request, onRequest);
-        deadline.throwIfAbandoned();
-        return workflowsOutcome(reply, body, { question, now: now() });
+        const asked: Asked = { kind: 'list', path: workflowsPath(question), take: body.take };
+        return workflowsOutcome(await send(asked, deadline), body, { question, now: now() });
       }),
     readDefinition: (workflowId) =>
       calls.within(undefined, async (deadline) => {
         const body = new WorkflowBody();
-        const request = transport.get(workflowPath(workflowId), deadline, body.take);
-        const reply = await timed('workflow', request, onRequest);
-        deadline.throwIfAbandoned();
-        return definitionOutcome(reply, body, now());
+        const asked: Asked = { kind: 'workflow', path: workflowPath(workflowId), take: body.take };
+        return definitionOutcome(await send(asked, deadline), body, now());
       }),
     useApiKey: (apiKey) => transport.useApiKey(apiKey),
     close: () => {
@@ -134,6 +136,13 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
       transport.close();
     },
   };
+}
+
+interface Asked {
+  kind: RequestInfo['kind'];
+  path: string;
+  take: TakePiece;
+  onSent?: (() => void) | undefined;
 }
 
 /** Calls that each have a deadline of their own, and are given up together. */
@@ -180,17 +189,6 @@ function once(report: (field: string) => void): (fields: string[]) => void {
       report(field);
     }
   };
-}
-
-async function timed<Answer extends { status: number | null }>(
-  kind: RequestInfo['kind'],
-  request: Promise<Answer>,
-  onRequest: NoxusClientOptions['onRequest'],
-): Promise<Answer> {
-  const startedAt = performance.now();
-  const reply = await request;
-  onRequest?.({ kind, status: reply.status, durationMs: performance.now() - startedAt });
-  return reply;
 }
 
 /**

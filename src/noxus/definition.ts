@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { withoutControls } from '../core/controls.ts';
-import type { DefinitionOutcome } from '../core/feed/definition.ts';
+import type { DefinitionOutcome } from '../core/feed/workflow.ts';
 import { readJson, requestNote, troubleOfFailure, troubleOfStatus } from './errors.ts';
 import type { Reply } from './transport.ts';
 

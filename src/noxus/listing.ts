@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { withoutControls } from '../core/controls.ts';
 import type { ListedRun, ListOutcome, ListQuestion, RunPage } from '../core/feed/run-list.ts';
-import type { NamedWorkflow, WorkflowListOutcome } from '../core/feed/workflow-list.ts';
+import type { NamedWorkflow, WorkflowListOutcome } from '../core/feed/workflow.ts';
 import { invalid, readJson, requestNote, troubleOfFailure, troubleOfStatus } from './errors.ts';
 import type { Reply } from './transport.ts';
 import { RunSkimmer } from './skim.ts';

@@ -15,7 +15,7 @@ export interface TransportOptions extends ConnectionOptions {
  * Takes a piece of a body, decompressed; answers false when it has had enough, which cuts the body
  * off and closes the connection under it.
  */
-type TakePiece = (piece: Buffer, status: number) => boolean;
+export type TakePiece = (piece: Buffer, status: number) => boolean;
 
 export interface Transport {
   /**
@@ -23,7 +23,12 @@ export interface Transport {
    * held. Never retries, never follows redirects: the API key goes to no other host.
    * @param onSent called when the request has left this host
    */
-  get: (path: string, deadline: Deadline, take: TakePiece, onSent?: () => void) => Promise<Reply>;
+  get: (
+    path: string,
+    deadline: Deadline,
+    take: TakePiece,
+    onSent?: (() => void) | undefined,
+  ) => Promise<Reply>;
   readonly apiKey: string;
   /** Sends another API key from now on. */
   useApiKey: (apiKey: string) => void;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { nodesText } from '../../src/core/run/nodes.ts';
-import type { DefinitionOutcome } from '../../src/core/feed/definition.ts';
+import type { DefinitionOutcome } from '../../src/core/feed/workflow.ts';
 import { NodeNames } from '../../src/feed/node-names.ts';
 
 const NODES = { executed: 7, remaining: 5, running: [], failed: ['n1'] };

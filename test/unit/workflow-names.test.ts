@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import type { WorkflowListOutcome, WorkflowsQuestion } from '../../src/core/feed/workflow-list.ts';
+import type { WorkflowListOutcome, WorkflowsQuestion } from '../../src/core/feed/workflow.ts';
 import {
   DELAY_MS,
   MOST_NAMES,
