@@ -93,9 +93,11 @@ export async function benchStreams(names: readonly string[] = STREAM_CELLS): Pro
     const one = CELLS.get(name);
     if (one === undefined) throw new Error(`no cell is named ${name}`);
     const [auto, off] = await withContext(async (context) => {
+      // So that the two differ in memory by the streams alone.
+      const isGrown = name === HELD;
       const stages = [
-        await openStage(context, one, { hints: 'auto' }),
-        await openStage(context, one, { hints: 'off' }),
+        await openStage(context, one, { hints: 'auto', isGrown }),
+        await openStage(context, one, { hints: 'off', isGrown }),
       ] as const;
       return Promise.all([play(one, stages[0]), play(one, stages[1])]);
     });

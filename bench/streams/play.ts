@@ -83,7 +83,11 @@ export interface Stage {
 export async function openStage(
   context: BenchContext,
   { limit, does }: Pick<Cell, 'limit' | 'does'>,
-  { hints, daemons = 1 }: { hints: 'auto' | 'off'; daemons?: number },
+  {
+    hints,
+    daemons = 1,
+    isGrown = false,
+  }: { hints: 'auto' | 'off'; daemons?: number; isGrown?: boolean },
 ): Promise<Stage> {
   const redis = await startRedis(context);
   const simulator = await startSimulator();
@@ -100,7 +104,7 @@ export async function openStage(
   };
   const started: BenchDaemon[] = [];
   for (let at = 0; at < daemons; at += 1) {
-    started.push(await startDaemon(context, { config, profileDir: null }));
+    started.push(await startDaemon(context, { config, profileDir: null, isGrown }));
   }
   return { simulator, daemons: started, config };
 }

@@ -9,6 +9,7 @@ import { endProcess } from './process.ts';
 
 /** The options of Node that the container image sets; the raw loops have them too. */
 const AS_IN_THE_IMAGE = ['--max-semi-space-size=32'];
+const GROWN = '--min-semi-space-size=32';
 
 /**
  * A simulated source as in the file of configuration. By default its rate limit is out of a bench's reach.
@@ -36,6 +37,8 @@ interface DaemonOptions {
   main?: string;
   /** Allows {@link BenchDaemon.inspect}. */
   inspect?: boolean;
+  /** Gives V8's young generation the size at once that it grows to in hours, whatever the load. */
+  isGrown?: boolean;
   /** Allows {@link BenchDaemon.setClock}. */
   isClockSet?: boolean;
 }
@@ -111,6 +114,7 @@ export async function startDaemon(
     process.execPath,
     [
       ...AS_IN_THE_IMAGE,
+      ...(options.isGrown === true ? [GROWN] : []),
       ...profile,
       ...preload,
       options.main ?? MAIN,
