@@ -134,7 +134,7 @@ export interface StreamStore {
 export interface StreamSchedule {
   expedite(members: readonly string[]): Promise<void>;
   enterFeed(
-    kind: 'stream',
+    kind: 'stream' | 'plan',
     members: readonly { member: string; withinMs: number }[],
   ): Promise<void>;
   release(claim: { member: string; token: string }, until: 'never'): Promise<void>;

@@ -29,7 +29,7 @@ import type {
   StreamStore,
   StreamSurvey,
 } from './ports.ts';
-import { StreamHolders } from './stream-holders.ts';
+import { StreamHolders, SURVEY_MS } from './stream-holders.ts';
 import { StreamOpenings } from './stream-openings.ts';
 import { Backstops, HintReads } from './stream-reads.ts';
 
@@ -234,6 +234,9 @@ export class StreamFeed {
       left.map(({ runId }) => runId),
       { reads: 'all' },
     );
+    // Lists show their changes before all are read; until then surveys of other processes have them.
+    const plan = { member: PLAN_MEMBER, withinMs: SURVEY_MS };
+    if (left.length > 0) await this.deps.schedule.enterFeed('plan', [plan]);
     for (const run of runs) run.close();
     await Promise.all(this.following);
   }

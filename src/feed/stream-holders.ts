@@ -4,7 +4,7 @@ import type { FollowedRun } from './followed-run.ts';
 import type { StreamSchedule, StreamStore, StreamSurvey } from './ports.ts';
 
 /** How long one survey of all streams holds, ms. */
-const SURVEY_MS = 2_000;
+export const SURVEY_MS = 2_000;
 
 interface StreamHoldersDependencies {
   source: string;
@@ -49,6 +49,7 @@ export class StreamHolders {
     const { store, source, schedule, requestsPerMs } = this.deps;
     const after = { reads, everyMs: 1 / requestsPerMs() };
     const count = await store.release(source, { process: holder, runIds }, after);
+    this.survey = null;
     await schedule.entered(count);
   }
 

@@ -4,9 +4,10 @@ import { nothingLearned } from '../../src/core/cadence/hazard.ts';
 import { NO_LOAD } from '../../src/core/cadence/load.ts';
 import type { StreamEnd } from '../../src/core/feed/event-stream.ts';
 import { latestReadAt } from '../../src/core/feed/member.ts';
-import { streamMember } from '../../src/core/feed/page-name.ts';
+import { PLAN_MEMBER, streamMember } from '../../src/core/feed/page-name.ts';
 import { sumOf } from '../../src/core/feed/word.ts';
 import { noLinks } from '../../src/core/run/links.ts';
+import type { RunNodes } from '../../src/core/run/nodes.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import type { EventStreams } from '../../src/feed/ports.ts';
@@ -60,8 +61,8 @@ class ManualStreams implements EventStreams {
     this.streams.get(runId)?.listener.onLive();
   }
 
-  say(runId: string, status: string): void {
-    this.streams.get(runId)?.listener.onNote({ status, nodes: null, redisId: '1-1' });
+  say(runId: string, status: string, nodes: RunNodes | null = null): void {
+    this.streams.get(runId)?.listener.onNote({ status, nodes, redisId: '1-1' });
   }
 
   end(runId: string, kind: 'ended' | 'garbage' = 'ended'): void {
@@ -98,7 +99,9 @@ function processOn(source: string) {
     watches,
     schedule: {
       expedite: (members) => schedule.expedite(members),
-      enterFeed: async () => undefined,
+      enterFeed: async (kind, members) => {
+        if (kind === 'plan') await schedule.enterFeed(kind, members);
+      },
       release: (claim, until) => schedule.release(claim, until),
       entered: (count) => schedule.entered(count),
       countPrompt: async () => 0,
@@ -216,7 +219,7 @@ const isSoon = (ms: number | null) => ms !== null && ms < SOON_MS;
 const isLate = (ms: number | null) => ms !== null && ms > SOON_MS;
 
 /** A process that follows the run: reads are left to the stream. */
-async function following(watch: Awaited<ReturnType<typeof watched>>) {
+async function following(watch: Pick<Awaited<ReturnType<typeof watched>>, 'source' | 'runId'>) {
   const process = processOn(watch.source);
   await process.feed.tend();
   await process.open(watch.runId);
@@ -233,11 +236,38 @@ describe('reads that are left to a stream', () => {
     expect(isLate(await watch.dueIn())).toBe(true);
   });
 
+  test('a poll is observed with the time at which the stream last showed progress', async () => {
+    const { source, runId } = await watched();
+    const { feed, streams } = await following({ source, runId });
+    const done = (executed: number) => {
+      streams.say(runId, 'running', { executed, remaining: 5, running: ['node-1'], failed: [] });
+    };
+    const progressedAt = async () =>
+      (await feed.stateOf(runId, snapshot({ id: runId }), Date.now())).progressedAt;
+    done(1);
+    done(1);
+    expect(await progressedAt()).toBeNull();
+    const before = Date.now();
+    done(2);
+    expect(await progressedAt()).toBeGreaterThanOrEqual(before);
+    streams.end(runId);
+    await waitFor(async () => (await progressedAt()) === null);
+  });
+
   test('a read is due within the cadence again once the stream is gone', async () => {
     const watch = await watched();
     const process = await following(watch);
     process.streams.end(watch.runId, 'garbage');
     await watch.becomes(isSoon);
+  });
+
+  test('a process that stops leaves a plan of lists that show its runs', async () => {
+    const watch = await watched();
+    const process = await following(watch);
+    await process.feed.stop();
+    const [plan] = await requests.dueTimes(watch.source, [PLAN_MEMBER]);
+    expect(Number(plan) - Date.now()).toBeLessThanOrEqual(2_000);
+    expect(isSoon(await watch.dueIn())).toBe(true);
   });
 
   test('a stream that breaks during a poll of its own process does not leave the run to itself', async () => {
