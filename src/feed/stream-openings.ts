@@ -111,14 +111,14 @@ export class StreamOpenings {
   isDue(watch: Watch): boolean {
     if (!this.isWanted(watch)) return false;
     if (!this.areHintsWaiting()) return true;
-    this.offered.set(watch.runId, watch);
+    this.keep(watch);
     return false;
   }
 
   /** A stream may be opened for a run, as far as it is wanted. */
   offer(watch: Watch): void {
     if (!this.isWanted(watch)) return void this.offered.delete(watch.runId);
-    if (this.offered.size < this.deps.most + SPARE) this.offered.set(watch.runId, watch);
+    this.keep(watch);
     this.pump().catch(this.deps.onError);
   }
 
@@ -136,17 +136,17 @@ export class StreamOpenings {
   }
 
   private async enterBest(): Promise<void> {
-    const { deps, offered } = this;
-    if (offered.size === 0 || this.isStopped || this.areHintsWaiting()) return;
+    const { deps } = this;
+    if (this.offered.size === 0 || this.isStopped || this.areHintsWaiting()) return;
     const entered = await deps.schedule.countStreams();
     const perSecond = Math.max(1, deps.requestsPerMs() * 1_000);
     const room = Math.floor(Math.min(this.allowed() - this.held, perSecond) - entered);
     if (room <= 0) return;
-    const members = [...offered.values()]
+    const members = [...this.offered.values()]
       .toSorted(byRank)
       .slice(0, room)
       .map(({ runId }) => {
-        offered.delete(runId);
+        this.offered.delete(runId);
         return { member: streamMember(runId), withinMs: 0 };
       });
     await deps.schedule.enterFeed('stream', members);
@@ -202,6 +202,10 @@ export class StreamOpenings {
 
   stop(): void {
     this.isStopped = true;
+  }
+
+  private keep(watch: Watch): void {
+    if (this.offered.size < this.deps.most + SPARE) this.offered.set(watch.runId, watch);
   }
 
   private allowed(): number {

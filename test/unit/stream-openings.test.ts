@@ -1,0 +1,81 @@
+import { expect, test } from '@jest/globals';
+import { parseStreamMember } from '../../src/core/feed/page-name.ts';
+import { NEW_CAPACITY, type StreamCapacity } from '../../src/core/feed/stream-capacity.ts';
+import { NO_TRUST } from '../../src/core/feed/stream-trust.ts';
+import { StreamOpenings } from '../../src/feed/stream-openings.ts';
+import { newWatch, NOON, snapshot } from '../support/builders.ts';
+
+const ALLOWED = 5;
+
+/** A run that is watched, and how far it is, per cent. */
+function watchOf(runId: string, progress: number) {
+  const cadence = { intervalMs: 1_000, failures: 0 };
+  return newWatch({ runId, run: snapshot({ id: runId, progress }), cadence });
+}
+
+function openings() {
+  const state = { hintsWaitMs: 0, entered: [] as string[], passes: 0 };
+  const capacity: StreamCapacity = { ...NEW_CAPACITY, size: ALLOWED, liveAt: NOON };
+  const of = new StreamOpenings({
+    source: 'default',
+    process: 'process-1',
+    most: 100,
+    store: {
+      take: async () => true,
+      count: async () => 0,
+      capacity: async () => capacity,
+      changeCapacity: async () => capacity,
+    },
+    schedule: {
+      enterFeed: async (_kind, members) => {
+        state.entered.push(...members.map(({ member }) => parseStreamMember(member)));
+      },
+      countStreams: async () => {
+        state.passes += 1;
+        return 0;
+      },
+    },
+    requestsPerMs: () => 1,
+    trust: () => NO_TRUST,
+    isOpen: () => false,
+    hintsWaitMs: () => state.hintsWaitMs,
+    onRefused: () => undefined,
+    onError: (error) => {
+      throw error;
+    },
+    now: () => NOON,
+  });
+  return { of, state };
+}
+
+test('as many streams as may be open are entered, of the runs that are nearly done first', async () => {
+  const { of, state } = openings();
+  for (let progress = 10; progress <= 90; progress += 10) {
+    of.offer(watchOf(`run-${progress}`, progress));
+  }
+  await of.pump();
+  expect(state.entered).toEqual(['run-90', 'run-80', 'run-70', 'run-60', 'run-50']);
+});
+
+test('offers that come at once are entered in one pass', async () => {
+  const { of, state } = openings();
+  for (let run = 0; run < 50; run += 1) of.offer(watchOf(`run-${run}`, 0));
+  await Promise.all([of.pump(), of.pump()]);
+  expect(state.passes).toBe(1);
+});
+
+test('no stream is opened while hints wait for their reads, and those that were are offered again', async () => {
+  const { of, state } = openings();
+  const [before, later] = [watchOf('run-1', 90), watchOf('run-2', 10)];
+  of.offer(before);
+  await of.pump();
+  expect(of.isDue(before)).toBe(true);
+  state.hintsWaitMs = 1_000;
+  expect(of.isDue(before)).toBe(false);
+  of.offer(later);
+  await of.pump();
+  expect(state.entered).toEqual(['run-1']);
+  state.hintsWaitMs = 0;
+  await of.pump();
+  expect(state.entered).toEqual(['run-1', 'run-1', 'run-2']);
+});
