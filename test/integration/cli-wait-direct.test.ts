@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import type { ScriptInput } from '../../src/simulator/script.ts';
 import { createEventStreams } from '../../src/noxus/event-stream.ts';
 import { createNoxusClient } from '../../src/noxus/client.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
@@ -146,8 +147,15 @@ describe('waiting by event stream', () => {
   afterEach(() => noxus.close());
 
   /** Waits for a run that takes a status once it was read. @returns the verdict, and the reads */
-  async function settleByStream(status: string, intervalMs: number) {
-    const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'running' }] });
+  async function settleByStream(
+    status: string,
+    intervalMs: number,
+    {
+      stream = {},
+      streamedReadMs,
+    }: { stream?: ScriptInput['stream']; streamedReadMs?: number } = {},
+  ) {
+    const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'running' }], stream });
     const settings = {
       baseUrl: noxus.url,
       apiKey: noxus.apiKey,
@@ -161,6 +169,7 @@ describe('waiting by event stream', () => {
       reader: { readRun: client.readRun, follow: streams.follow, close: () => client.close() },
       policy: { ...POLICY, minIntervalMs: intervalMs, maxIntervalMs: intervalMs },
       throughFeedback: false,
+      streamedReadMs,
       signal: stop.signal,
       now: Date.now,
       random: () => 0,
@@ -180,6 +189,15 @@ describe('waiting by event stream', () => {
       const { kind, reads } = await settleByStream(status, 60_000);
       expect(kind).toBe(status);
       expect(reads).toBe(2);
+    },
+  );
+
+  test.each(['stopped', 'awaiting_human_feedback'])(
+    'wait --direct knows of %s by a read where the stream is silent',
+    async (status) => {
+      const silent = { stream: { silent_on: ['*'] }, streamedReadMs: 100 };
+      expect((await settleByStream(status, 60_000, silent)).kind).toBe(status);
+      expect(noxus.streams.opened).toBe(1);
     },
   );
 

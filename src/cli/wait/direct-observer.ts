@@ -45,6 +45,8 @@ interface DirectObserverOptions {
   reader: RunReader;
   policy: PollPolicy;
   throughFeedback: boolean;
+  /** How often a run is read while its stream is open. @default 15 s */
+  streamedReadMs?: number | undefined;
   signal: AbortSignal;
   now: () => number;
   random: Random;
@@ -69,8 +71,9 @@ async function settleDirectly(
 ): Promise<Verdict> {
   const { policy, random, now, signal, throughFeedback, pacer } = options;
   let watch = newWatch(runId, policy, now());
-  const { reader } = options;
-  const stream = new RunStream({ follow: reader.follow, pacer, signal, now, random });
+  const { reader, streamedReadMs = STREAMED_READ_MS } = options;
+  const { follow } = reader;
+  const stream = new RunStream({ follow, streamedReadMs, pacer, signal, now, random });
   await stream.begin(runId);
   for (;;) {
     const beganAt = now();
@@ -157,7 +160,7 @@ export class RequestPacer {
 }
 
 /** While a stream is open, the run is read this often, for what streams may not tell, ms. */
-const READ_EVERY_MS = 15_000;
+const STREAMED_READ_MS = 15_000;
 
 /** How long the first read waits for the stream, ms. */
 const BEGIN_MS = 1_000;
@@ -168,6 +171,8 @@ const REOPEN = { baseMs: 1_000, maxMs: 60_000 };
 interface RunStreamOptions {
   /** Absent where no streams are followed. */
   follow?: FollowRun | undefined;
+  /** How often the run is read while the stream is open. */
+  streamedReadMs: number;
   /** Spaces the requests of all runs. */
   pacer: { reserve(now: number): number };
   signal: AbortSignal;
@@ -208,7 +213,7 @@ class RunStream {
   /** Waits until the next read is due. @param delayMs by the cadence, where no stream is open */
   async untilDue(delayMs: number): Promise<void> {
     const woken = new Promise<void>((resolve) => (this.wake = resolve));
-    const ms = this.readInMs ?? (this.isLive ? READ_EVERY_MS : delayMs);
+    const ms = this.readInMs ?? (this.isLive ? this.options.streamedReadMs : delayMs);
     this.readInMs = null;
     const over = new AbortController();
     const signal = AbortSignal.any([over.signal, this.options.signal]);
