@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { parseRetryAfter } from '../core/backoff.ts';
 import type { StreamEnd, StreamListener } from '../core/feed/event-stream.ts';
@@ -89,6 +90,8 @@ class Stream {
     const { listener, timeoutMs } = options;
     this.silence = setTimeout(() => this.endAs({ kind: 'failed', status: null }), timeoutMs);
     this.longest = setTimeout(() => this.endAs({ kind: 'ended' }), LONGEST_MS).unref();
+    // One signal may close the streams of many runs: as many listeners are no leak.
+    setMaxListeners(0, listener.signal);
     listener.signal.addEventListener('abort', this.close);
   }
 

@@ -23,12 +23,7 @@ export interface Transport {
    * held. Never retries, never follows redirects: the API key goes to no other host.
    * @param onSent called when the request has left this host
    */
-  get: (
-    path: string,
-    deadline: Deadline,
-    take: TakePiece,
-    onSent?: (() => void) | undefined,
-  ) => Promise<Reply>;
+  get: (path: string, deadline: Deadline, take: TakePiece, onSent?: () => void) => Promise<Reply>;
   readonly apiKey: string;
   /** Sends another API key from now on. */
   useApiKey: (apiKey: string) => void;

@@ -23,8 +23,16 @@ export function boundedNodes(nodes: RunNodes): RunNodes {
 
 /** Whether other nodes run, are done or have failed than before. */
 export function haveMoved(before: RunNodes, after: RunNodes): boolean {
-  const textOf = ({ executed, running, failed }: RunNodes) => `${executed} ${running} / ${failed}`;
-  return textOf(before) !== textOf(after);
+  const { executed, running, failed } = before;
+  return (
+    executed !== after.executed ||
+    !areSame(running, after.running) ||
+    !areSame(failed, after.failed)
+  );
+}
+
+function areSame(ids: readonly string[], others: readonly string[]): boolean {
+  return ids.length === others.length && ids.every((id, at) => id === others[at]);
 }
 
 /** Where a run stands, with the names of its nodes that are known. */

@@ -98,8 +98,8 @@ function recovery({ dwell, next, now }: DwellContext): EventDraft[] {
 }
 
 /**
- * The beginning of a state, ms since the epoch: by Noxus or the run's stream where they tell, for a list
- * or a stream may have put off the poll that sees it; else when this poll does.
+ * The beginning of a state, ms since the epoch: by Noxus or the run's stream where they say, for a list
+ * or a stream may have deferred the poll that sees it; else when this poll does.
  */
 function beginning({ run: before, next, now, progressedAt }: DwellContext): number {
   const at = saidBeginning(before, next) ?? progressedAt ?? now;
