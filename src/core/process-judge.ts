@@ -38,6 +38,8 @@ const SURE_MS = DEAD_MS - 400;
 export interface Pulse {
   /** Records that the store raised the counter. @param askedAt when the process asked for it */
   raised(askedAt: number): void;
+  /** Whether a claim made now surely stands. */
+  isSure(): boolean;
   /** Whether no judge can have counted the process as dead since a time. */
   isUnbrokenSince(time: number): boolean;
 }
@@ -57,6 +59,7 @@ export function createPulse(now: () => number): Pulse {
       if (!isSure()) unbrokenFrom = now();
       lastAskedAt = askedAt;
     },
+    isSure,
     isUnbrokenSince: (time) => isSure() && time >= unbrokenFrom,
   };
 }

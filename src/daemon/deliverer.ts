@@ -93,6 +93,7 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
   const stopReplaying = new AbortController();
   let replaying: Periodic | null = null;
   deps.dueBell.onDue(dispatch);
+  deps.processes.onRevived(() => relay.resume());
   deps.processes.add(claimedDeliveries({ ...deps, limitsOf }, { tokens, id: deps.processes.id }));
 
   return {
@@ -165,6 +166,7 @@ function openRelay(
     slots,
     deliver,
     capacity: config.delivery.concurrency,
+    mayClaim: () => deps.processes.mayClaim(),
     later(ms, action) {
       const timer = setTimeout(action, ms).unref();
       return () => clearTimeout(timer);

@@ -50,6 +50,10 @@ export interface Processes {
    * was frozen or without replies for so long that others may count it as dead.
    */
   isSurelyHeld(claimedAt: number): boolean;
+  /** Whether a claim made now surely stands: another process may take it from one without a pulse. */
+  mayClaim(): boolean;
+  /** Hears when this process may claim again. */
+  onRevived(listener: () => void): void;
   /** The daemons on this store, by their start. */
   list(): Promise<ProcessView[]>;
   start(): void;
@@ -62,6 +66,7 @@ export interface Processes {
 export function createProcesses(deps: ProcessesDependencies): Processes {
   const { id, store, log } = deps;
   const works: ClaimedWork[] = [];
+  const revived: (() => void)[] = [];
   const judge = createProcessJudge(id, deps.monotonic);
   const heartbeats = new Heartbeats();
   const pulse = createPulse(deps.monotonic);
@@ -79,7 +84,9 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
   async function beat(): Promise<void> {
     const askedAt = deps.monotonic();
     const [counter, counters] = await Promise.all([store.beat(id), store.counters()]);
+    const wasSure = pulse.isSure();
     pulse.raised(askedAt);
+    if (!wasSure && pulse.isSure()) for (const listener of revived) listener();
     if (counter === 1) await appear();
     else if (counter <= highest) deps.suspectLoss();
     highest = counter;
@@ -105,6 +112,8 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
     id,
     add: (work) => void works.push(work),
     isSurelyHeld: (claimedAt) => pulse.isUnbrokenSince(claimedAt),
+    mayClaim: () => pulse.isSure(),
+    onRevived: (listener) => void revived.push(listener),
     start() {
       const onError = faultLog(log, 'processes');
       periodics = [

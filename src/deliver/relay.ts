@@ -16,6 +16,8 @@ export interface RelayDependencies {
   knows: (pool: string) => boolean;
   tokens: ClaimTokens;
   slots: Pick<PoolSlots, 'adopt' | 'limitOf'>;
+  /** Whether a claim made now surely stands; while it does not, no claim is made. */
+  mayClaim: () => boolean;
   /** @param room how many deliveries of the pool may be claimed in the slot that this one frees */
   deliver: (group: ClaimGroup, room: () => number) => Promise<Delivered>;
   /** The most attempts that this process makes at a time. */
@@ -73,6 +75,11 @@ export class Relay {
   /** Deliveries of these pools have become due. */
   dispatch(pools: readonly string[]): void {
     this.signals.put({ kind: 'due', next: pools.map((pool) => ({ pool, inMs: 0 })) });
+  }
+
+  /** Claims may be made again. */
+  resume(): void {
+    this.dispatch([]);
   }
 
   /** Reads the due index, in which every process writes. */
@@ -140,6 +147,7 @@ export class Relay {
   }
 
   private claimDue(): void {
+    if (!this.deps.mayClaim()) return;
     for (const pool of this.due) {
       if (this.free.total() <= 0) return;
       if (this.claiming.has(pool)) continue;
@@ -207,10 +215,15 @@ export class Relay {
   }
 
   private async attempt(pool: string, group: ClaimGroup): Promise<void> {
-    // The slot of this attempt is free once its result is written.
-    const room = () => (this.isClosing ? 0 : Math.max(0, this.free.at(pool) + 1));
-    const delivered = await this.deliver(pool, group, room);
-    this.signals.put({ kind: 'ended', pool, delivered });
+    let isHeldBack = false;
+    const room = () => {
+      isHeldBack = !this.deps.mayClaim();
+      // The slot of this attempt is free once its result is written.
+      return this.isClosing || isHeldBack ? 0 : Math.max(0, this.free.at(pool) + 1);
+    };
+    const { claimed, next } = await this.deliver(pool, group, room);
+    const later = isHeldBack ? [...next, { pool, inMs: 0 }] : next;
+    this.signals.put({ kind: 'ended', pool, delivered: { claimed, next: later } });
   }
 
   private async deliver(pool: string, group: ClaimGroup, room: () => number): Promise<Delivered> {

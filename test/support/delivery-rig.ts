@@ -180,6 +180,7 @@ export function deliveryRig(options: RigOptions = {}) {
         tokens,
         slots,
         capacity: options.capacity ?? 1_000,
+        mayClaim: () => true,
         async deliver(group, room) {
           process.underWay += 1;
           const [claim, ...others] = group;

@@ -36,6 +36,7 @@ function relayOf({
     slots: { adopt: () => undefined, limitOf: (pool) => (pool === 'grown' ? 128 : 4) },
     deliver: ([claim]) => new Promise((resolve) => attempts.set(claim.stored.delivery.id, resolve)),
     capacity: 20,
+    mayClaim: () => true,
     later: () => () => undefined,
     abort: () => undefined,
     onError: (error) => {
@@ -89,6 +90,38 @@ test('one round claims at as many receivers as there is room for, also beyond ha
   expect(asked.map(({ pool, most }) => [pool, most])).toEqual(
     ['a', 'b', 'c', 'd', 'e'].map((pool) => [pool, 4]),
   );
+});
+
+test('the relay claims nothing while its process may count as dead, and goes on after that', async () => {
+  let isSure = false;
+  const { relay, attempts, asked } = relayOf({
+    mayClaim: () => isSure,
+    deliver: ([claim], room) =>
+      new Promise((resolve) => {
+        attempts.set(claim.stored.delivery.id, (delivered) => {
+          asked.push({ pool: 'room', most: room(), answer: () => undefined });
+          resolve(delivered);
+        });
+      }),
+  });
+  const resume = async () => {
+    isSure = true;
+    relay.resume();
+    await turn();
+  };
+  relay.dispatch(['ops']);
+  await turn();
+  expect(asked).toEqual([]);
+  await resume();
+  asked[0]?.answer([claimOf('a')]);
+  await turn();
+
+  isSure = false;
+  attempts.get('a')?.({ claimed: [], next: [] });
+  await turn();
+  expect(asked.slice(1).map(({ pool, most }) => [pool, most])).toEqual([['room', 0]]);
+  await resume();
+  expect(asked.slice(2).map(({ pool, most }) => [pool, most])).toEqual([['ops', 4]]);
 });
 
 test('a delivery that is claimed again while its release is under way is attempted again', async () => {
