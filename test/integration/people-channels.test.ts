@@ -87,6 +87,9 @@ describe('Discord', () => {
       error: { code: 'x', message: long },
     };
     await channel().send(messageOf(sampleEvent('run.failed', { data })));
+    const folded = service.requests[0]?.body['embeds'] as { description?: string }[];
+    const listed = folded[0]?.description?.match(/^• /gm)?.length ?? 0;
+    expect(folded[0]?.description).toContain(`and ${500 - listed} more`);
     for (const { body } of service.requests) {
       const [embed] = body['embeds'] as {
         description?: string;

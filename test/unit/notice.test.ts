@@ -176,6 +176,12 @@ describe('a message about an alert', () => {
     expect([owner, tone]).toEqual(['@ana', 'bad']);
   });
 
+  test('a message about an alert lists ten runs at most, and counts all others', () => {
+    const alert = { count: 60, runs: Array.from({ length: 50 }, () => LATE) };
+    const { runs, unlisted } = noticeOf([sampleAlert('alert.firing', { alert })]);
+    expect([runs.length, unlisted.count]).toEqual([10, 50]);
+  });
+
   test('the owner of an alert is called when it fires, and only named when it is over', () => {
     const called = ['firing', 'updated', 'acknowledged', 'resolved'].map(
       (kind) => noticeOf([sampleAlert(`alert.${kind}`)]).callsOwner,

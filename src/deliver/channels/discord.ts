@@ -79,23 +79,32 @@ function fieldsOf({ facts }: Notice, owner: string | null) {
   }));
 }
 
-/** Lines are left off from the end where they exceed the limit, so that none is cut within a link. */
-function descriptionOf({ lines, runs, unlisted, links }: Notice, most: number): string {
-  const parts = [
-    ...lines.map((line) => escapeMarkdown(line)),
-    ...(links.length === 0 ? [] : [links.map(({ label, url }) => link(label, url)).join(' · ')]),
-    ...runs.slice(0, 10).map((run) => `• ${runText(run)}`),
-    ...(unlisted.count === 0
-      ? []
-      : [runText({ text: `and ${unlisted.count} more`, url: unlisted.url })]),
-  ];
+/**
+ * As many runs as fit, and the number of the others. Then lines are left off from the end, so that none
+ * is cut within a link.
+ */
+function descriptionOf(notice: Notice, most: number): string {
+  for (let listed = notice.runs.length; listed > 0; listed -= 1) {
+    const text = partsOf(notice, listed).join('\n');
+    if (text.length <= most) return text;
+  }
   let text = '';
-  for (const part of parts) {
+  for (const part of partsOf(notice, 0)) {
     const next = text === '' ? part : `${text}\n${part}`;
     if (next.length > most) break;
     text = next;
   }
   return text;
+}
+
+function partsOf({ lines, runs, unlisted, links }: Notice, listed: number): string[] {
+  const others = unlisted.count + runs.length - listed;
+  return [
+    ...lines.map((line) => escapeMarkdown(line)),
+    ...(links.length === 0 ? [] : [links.map(({ label, url }) => link(label, url)).join(' · ')]),
+    ...runs.slice(0, listed).map((run) => `• ${runText(run)}`),
+    ...(others === 0 ? [] : [runText({ text: `and ${others} more`, url: unlisted.url })]),
+  ];
 }
 
 function runText({ text, url }: NoticeRun): string {

@@ -71,7 +71,7 @@ function fieldsBlock(facts: Notice['facts']): object {
 /** Links are left off where they are so long that the text would be cut within one. */
 function runsText(runs: readonly NoticeRun[], { count, url }: Notice['unlisted']): string {
   const linesWith = (isLinked: boolean) => [
-    ...runs.slice(0, 10).map((run) => `• ${link(run.text, isLinked ? run.url : null)}`),
+    ...runs.map((run) => `• ${link(run.text, isLinked ? run.url : null)}`),
     ...(count === 0 ? [] : [link(`and ${count} more`, isLinked ? url : null)]),
   ];
   const linked = linesWith(true).join('\n');

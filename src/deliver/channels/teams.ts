@@ -102,7 +102,7 @@ function factSets({ facts }: Notice): object[] {
 function runsBlocks({ runs, unlisted: { count, url } }: Notice): object[] {
   if (runs.length === 0) return [];
   const rest = count === 0 ? [] : [{ text: `and ${count} more`, url }];
-  const listed = [...runs.slice(0, 10), ...rest].map((run) => `- ${runText(run)}`);
+  const listed = [...runs, ...rest].map((run) => `- ${runText(run)}`);
   return [textBlock(listed.join('\r'))];
 }
 

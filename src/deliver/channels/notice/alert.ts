@@ -9,6 +9,9 @@ const TONES: Readonly<Record<string, Tone>> = {
   info: 'neutral',
 };
 
+/** Runs, or alerts of a digest, that a message lists; it counts the others. */
+const MOST_LISTED = 10;
+
 /** What a change of an alert says. */
 export function alertNotice(event: SentEvent, alert: SentAlert): Notice {
   const { data } = event;
@@ -29,7 +32,7 @@ export function alertNotice(event: SentEvent, alert: SentAlert): Notice {
 }
 
 function listedRuns({ runs }: SentAlert): Notice['runs'] {
-  return runs.map(({ run_id: id, name, status, url }) => ({
+  return runs.slice(0, MOST_LISTED).map(({ run_id: id, name, status, url }) => ({
     text: [name ? oneLine(name, 60) : null, status ? statusText(status) : null, shortId(id)]
       .filter((part) => part !== null)
       .join(' · '),
@@ -149,9 +152,6 @@ function linksOf({ runs, annotations }: SentAlert, url: string | null): Notice['
   ];
 }
 
-/** Alerts that a digest lists. */
-const ALERTS_LISTED = 10;
-
 function digestNotice(event: SentEvent, alert: SentAlert, digest: SentDigest): Notice {
   const url = isLink(alert.url) ? alert.url : null;
   const counts = Object.entries(digest.by_type ?? {}).map(
@@ -161,23 +161,26 @@ function digestNotice(event: SentEvent, alert: SentAlert, digest: SentDigest): N
   const what = counts.length === 0 ? 'nothing happened' : counts.join(', ');
   const isMuted = digest.reason === 'muted';
   const span = spanText(Math.max(0, Date.parse(digest.until) - Date.parse(digest.since)));
-  const listed = alerts.slice(0, ALERTS_LISTED).map((one) => ({
-    text: `${aboutText(one)}: ${counted(one.count, 'event')}, ${statusText(one.state)}`,
-    url: null,
-  }));
+  const listed = isMuted ? listedAlerts(alerts) : listedRuns(alert);
+  const total = isMuted ? alerts.length : alert.count;
   return {
     ...bareNotice(event, `${oneLine(alert.rule, 60)}: ${oneLine(what, 200)} in ${span}`),
     tone: 'neutral',
     lines: isMuted ? ['This was held back while muted.'] : [],
     facts: [['Rule', oneLine(alert.rule, 100)]],
-    runs: isMuted ? listed : listedRuns(alert),
-    unlisted: isMuted
-      ? { count: Math.max(0, alerts.length - ALERTS_LISTED), url }
-      : { count: Math.max(0, alert.count - alert.runs.length), url },
+    runs: listed,
+    unlisted: { count: Math.max(0, total - listed.length), url },
     links: url === null ? [] : [{ label: 'Open in runwatch', url }],
     owner: alert.owner ?? null,
     callsOwner: false,
   };
+}
+
+function listedAlerts(alerts: NonNullable<SentDigest['alerts']>): Notice['runs'] {
+  return alerts.slice(0, MOST_LISTED).map((one) => ({
+    text: `${aboutText(one)}: ${counted(one.count, 'event')}, ${statusText(one.state)}`,
+    url: null,
+  }));
 }
 
 /** What an alert of a digest is about: the name of its workflow, where it is known, and its labels. */
