@@ -73,13 +73,15 @@ export async function post(
   };
   let sending: ClientRequest | undefined;
   try {
-    sending = open('POST', request, agents);
+    const { url, headers, body, tls } = request;
+    const sized = { ...headers, 'content-length': String(Buffer.byteLength(body)) };
+    sending = open('POST', { url, headers: sized, tls }, agents);
     follow(sending, request, progress);
     deadline.onEnd(() => {
       progress.isCut = true;
       sending?.destroy();
     });
-    const response = await responseTo(sending, request.body);
+    const response = await responseTo(sending, body);
     const address = agents.isProxied ? undefined : response.socket.remoteAddress;
     const head = await readHead(response, request.headBytes);
     return {
@@ -117,7 +119,8 @@ function open(
   const options = {
     ...requestTarget(url),
     method,
-    headers: { ...authorizationIn(url), ...headers },
+    // As a list, which Node writes as it is: setting each by its name takes a fifth of a request.
+    headers: Object.entries({ host: url.host, ...authorizationIn(url), ...headers }).flat(),
     maxHeaderSize: MAX_HEADER_BYTES,
   };
   if (url.protocol === 'http:') return http.request({ ...options, agent: agents.http });
@@ -159,14 +162,19 @@ function responseTo(sending: ClientRequest, body: string): Promise<IncomingMessa
   return new Promise((resolve, reject) => {
     // An error after the answer is heard too: it must not end the process.
     sending.on('error', reject);
-    sending.once('response', resolve);
+    let isAnswered = false;
+    sending.once('response', (response) => {
+      isAnswered = true;
+      resolve(response);
+    });
     // After 101 neither the agent nor the request closes the socket.
     sending.once('upgrade', (_response, socket) => {
       socket.destroy();
       reject(protocolError('the receiver switched protocols'));
     });
-    sending.once('close', () => reject(new Error('the request ended without an answer')));
-    sending.setHeader('content-length', Buffer.byteLength(body));
+    sending.once('close', () => {
+      if (!isAnswered) reject(new Error('the request ended without an answer'));
+    });
     sending.end(body);
   });
 }

@@ -298,18 +298,25 @@ export function parseCountField(field: string): { state: DeliveryState; endpoint
 
 /**
  * The KEYS of a script, after their number: those that it knows by their place, then those that its
- * plans name. A text that ends with a colon is the beginning of keys that cannot be declared. The
- * script finds them by what it reads, such as the delivery that is due next.
+ * plans name.
  */
 export function declaredKeys(
-  { queuePrefix }: Keys,
+  keys: Keys,
   byPlace: readonly string[],
   ...plans: unknown[]
 ): [number, ...string[]] {
+  const declared = [...byPlace, ...namedKeys(keys, ...plans)];
+  return [declared.length, ...declared];
+}
+
+/**
+ * The keys that plans name. A text that ends with a colon is the beginning of keys that cannot be
+ * declared. The script finds them by what it reads, such as the delivery that is due next.
+ */
+export function namedKeys({ queuePrefix }: Keys, ...plans: unknown[]): string[] {
   const named = new Set<string>();
   collect(plans, `${queuePrefix}:`, named);
-  const declared = [...byPlace, ...named];
-  return [declared.length, ...declared];
+  return [...named];
 }
 
 function collect(value: unknown, beginning: string, found: Set<string>): void {

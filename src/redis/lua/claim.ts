@@ -10,8 +10,8 @@ import { STORE_NOW } from './clock.ts';
  * What a user wants now has the due time 0 and goes past breaker, quiet and pace. A lease that has
  * lapsed makes its delivery due again.
  *
- * `p` is what `claimPlan` of `outbox-plan.ts` makes. `claimAt(p, now, most)` returns the reply that
- * `readClaims` there reads. `reschedule(p)` notes when it is worth asking the pool again.
+ * `p` is the plan of the pool, of `outbox-plan.ts`. `claimAndReschedule` returns the reply that
+ * `readClaims` there reads. `reschedule(p, now)` notes when it is worth asking the pool again.
  */
 export const CLAIM_DELIVERIES = `
 ${CLAIMS}
@@ -256,7 +256,9 @@ local function reschedule(p, now)
   return due and due <= now and 1 or 0
 end
 
-local function claimAndReschedule(p, now, most)
+-- By which token, and which of four claims goes to the newest delivery.
+local function claimAndReschedule(p, now, most, token, turn)
+  p.token, p.turn = token, tonumber(turn)
   local found = claimAt(p, now, most)
   local isWaiting = reschedule(p, now)
   -- The pace holds back what is due: this process asks again when it is over.
@@ -269,12 +271,12 @@ end
  * Claims deliveries of one pool.
  *
  * KEYS  clock, due pools, those that the plan names.
- * ARGV  the plan as JSON, how many at most
+ * ARGV  the plan as JSON, token, turn, how many at most
  */
 export const CLAIM = `
 ${STORE_NOW}
 ${CLAIM_DELIVERIES}
-return claimAndReschedule(cjson.decode(ARGV[1]), storeNow(KEYS[1]), tonumber(ARGV[2]))
+return claimAndReschedule(cjson.decode(ARGV[1]), storeNow(KEYS[1]), tonumber(ARGV[4]), ARGV[2], ARGV[3])
 `;
 
 /**

@@ -96,7 +96,7 @@ end
 -- The slot that is free goes to what is due at the pool.
 local function claimNext(d, p, now)
   if p.isShared then rescheduleWebhook(p, openReceiver(p, d.receiver, 0), false) end
-  return claimAndReschedule(p, now, d.most)
+  return claimAndReschedule(p, now, d.most, ARGV[3], ARGV[4])
 end
 `;
 
@@ -106,7 +106,8 @@ end
  * state must be as it was read, too.
  *
  * KEYS  clock, due pools, due bell, those that the plans name.
- * ARGV  plan of the delivery, plan of the pool, and what changes besides or '', as JSON; document, attempt.
+ * ARGV  plan of the delivery and plan of the pool as JSON; token and turn of the next claim; what changes
+ *       besides as JSON or ''; document, attempt.
  * Returns 'delivery' or 'endpoint', whichever had changed, else what has been claimed at the pool.
  */
 export const RECORD_ATTEMPT = `
@@ -115,7 +116,7 @@ ${WRITE_STATE}
 ${LOG_OWN_EVENTS}
 ${ENTER_INBOX}
 local d, p = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
-local shows = ARGV[3] ~= '' and cjson.decode(ARGV[3])
+local shows = ARGV[5] ~= '' and cjson.decode(ARGV[5])
 if not isUnchanged(d, p) then return 'delivery' end
 if shows and not isStateKnown(shows.state) then return 'endpoint' end
 local now = storeNow(KEYS[1])
@@ -133,8 +134,8 @@ local function raise(raised)
 end
 
 if shows then writeReceiver() end
-write(d, ARGV[4])
-if redis.call('RPUSH', d.attempts, ARGV[5]) > d.attemptsKept then
+write(d, ARGV[6])
+if redis.call('RPUSH', d.attempts, ARGV[7]) > d.attemptsKept then
   redis.call('LTRIM', d.attempts, -d.attemptsKept, -1)
 end
 takeOut(d, p)
@@ -147,7 +148,7 @@ return claimNext(d, p, now)
  * Withholds a delivery without an attempt: it is postponed, parked, skipped or superseded.
  *
  * KEYS  clock, due pools, due bell, those that the plans name.
- * ARGV  plan of the delivery, plan of the pool, as JSON; document.
+ * ARGV  plan of the delivery and plan of the pool as JSON; token and turn of the next claim; document.
  * Returns 'delivery' where it had changed, else what has been claimed at the pool.
  */
 export const WITHHOLD_DELIVERY = `
@@ -155,7 +156,7 @@ ${STEPS}
 local d, p = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 if not isUnchanged(d, p) then return 'delivery' end
 local now = storeNow(KEYS[1])
-write(d, ARGV[3])
+write(d, ARGV[5])
 takeOut(d, p)
 place(d, p, now)
 return claimNext(d, p, now)
@@ -165,7 +166,7 @@ return claimNext(d, p, now)
  * Makes a delivery that no process has claimed due, also one that has settled.
  *
  * KEYS  clock, due pools, due bell, those that the plans name.
- * ARGV  plan of the delivery, plan of the pool, as JSON; document.
+ * ARGV  plan of the delivery and plan of the pool as JSON; token and turn of the next claim; document.
  * Returns 1, or 0 where it had changed or is claimed.
  */
 export const REQUEUE_DELIVERY = `
@@ -173,7 +174,7 @@ ${STEPS}
 local d, p = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 if not isUnchanged(d, p) then return 0 end
 local now = storeNow(KEYS[1])
-write(d, ARGV[3])
+write(d, ARGV[5])
 takeOut(d, p)
 if d.wasSettled then reopen(d) end
 requeue(d, p, now)

@@ -51,16 +51,14 @@ function readMinutes(hash: Readonly<Record<string, string>>): EndpointState['min
 
 /** What the script has to write of a state that has become another. */
 export function stateWrite(keys: Keys, before: StoredEndpoint, after: EndpointState, now: number) {
-  const { minutes: had, ...old } = before.state;
-  const { minutes: has, ...record } = after;
-  const doc = JSON.stringify(record);
-  const isSame = doc === JSON.stringify(old);
+  const { minutes: had } = before.state;
+  const { minutes: has } = after;
   const last = has.at(-1);
   const counted = had.find(({ minute }) => minute === last?.minute);
   return {
     key: keys.endpointState(before.receiver),
     version: before.version,
-    ...(!isSame && { doc, ...rulesOf(after) }),
+    ...(!isCountedOnly(before.state, after) && { doc: docOf(after), ...rulesOf(after) }),
     ...(has.length === 0 && had.length > 0 && { isCleared: true }),
     ...(last !== undefined && countOf(last, counted)),
     ...(isWebhook(before.receiver) && {
@@ -73,6 +71,16 @@ export function stateWrite(keys: Keys, before: StoredEndpoint, after: EndpointSt
       unwellKept: UNWELL_KEPT,
     }),
   };
+}
+
+/** True where no more than the counts has changed: that is all that most results do. */
+function isCountedOnly(before: EndpointState, after: EndpointState): boolean {
+  const fields = Object.keys(after) as (keyof EndpointState)[];
+  return fields.every((field) => field === 'minutes' || after[field] === before[field]);
+}
+
+function docOf({ minutes: _counted, ...record }: EndpointState): string {
+  return JSON.stringify(record);
 }
 
 function rulesOf(state: EndpointState) {

@@ -5,7 +5,7 @@ import type {
   StoredEndpoint,
 } from '../../core/delivery/endpoint-state.ts';
 import { poolOf, type Receiver } from '../../core/delivery/receiver.ts';
-import { claimPlan, receiverKeys } from './outbox-plan.ts';
+import { createPoolPlans, receiverKeys } from './outbox-plan.ts';
 import { declaredKeys } from '../keys.ts';
 import { readEndpoint, stateWrite } from './endpoint-record.ts';
 import type { Keys } from '../keys.ts';
@@ -13,10 +13,14 @@ import { replies } from '../replies.ts';
 
 /** The states of endpoints, shared by all processes. */
 export class EndpointStore {
+  private readonly planOf: ReturnType<typeof createPoolPlans>;
+
   constructor(
     private readonly redis: Redis,
     private readonly keys: Keys,
-  ) {}
+  ) {
+    this.planOf = createPoolPlans(keys);
+  }
 
   async get(receiver: Receiver): Promise<StoredEndpoint> {
     return readEndpoint(receiver, await this.redis.hgetall(this.keys.endpointState(receiver)));
@@ -37,13 +41,13 @@ export class EndpointStore {
   ): Promise<boolean> {
     const { receiver } = before;
     const { clock, poolsDue, dueBell } = this.keys;
-    const byPlace = [clock, poolsDue, dueBell];
     const write = stateWrite(this.keys, before, after, now);
-    const plan = claimPlan(this.keys, { pool: poolOf(receiver), limits });
+    const { json, named } = this.planOf(poolOf(receiver), limits);
+    const byPlace = [clock, poolsDue, dueBell, ...named, ...receiverKeys(this.keys, receiver)];
     const written = await this.redis.rwWriteEndpoint(
-      ...declaredKeys(this.keys, byPlace, plan, receiverKeys(this.keys, receiver), write),
+      ...declaredKeys(this.keys, byPlace, write),
       JSON.stringify(write),
-      JSON.stringify(plan),
+      json,
       receiver,
     );
     return written === 1;

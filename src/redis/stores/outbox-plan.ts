@@ -11,7 +11,7 @@ import { FIRST_SLOTS, SLOTS_KEPT_MS } from '../../core/delivery/slots.ts';
 import type { DeliveryStep, PoolClaims, ReceiverChange } from '../../core/delivery/step.ts';
 import { watchId } from '../../core/watch/watch.ts';
 import { deliveryStateIndex } from '../indexes.ts';
-import { countField, type Keys } from '../keys.ts';
+import { countField, namedKeys, type Keys } from '../keys.ts';
 import { readEndpoint, stateWrite } from './endpoint-record.ts';
 import { raisedPlan } from './event-plan.ts';
 
@@ -23,25 +23,40 @@ export function leaseMs({ deadlineMs }: EndpointLimits): number {
   return 2 * deadlineMs;
 }
 
-/** What the scripts of `lua/claim.ts` need to claim deliveries at a pool. */
-export function claimPlan(
-  keys: Keys,
-  {
+/** What the scripts of `lua/claim.ts` need of a pool: its JSON, and the keys that it names. */
+export interface PoolPlan {
+  json: string;
+  named: readonly string[];
+}
+
+/** Plans that are kept. A plan is made of two dozen names, and every step of a delivery needs one. */
+const PLANS_KEPT = 1_000;
+
+/** Finds the plan of a pool. */
+export function createPoolPlans(keys: Keys) {
+  const kept = new Map<string, PoolPlan>();
+  return function planOf(pool: string, limits: EndpointLimits): PoolPlan {
+    const { most, rate, deadlineMs, foldMost } = limits;
+    const name = `${pool} ${most} ${rate} ${deadlineMs} ${foldMost}`;
+    const found = kept.get(name);
+    if (found !== undefined) return found;
+    const plan = poolPlan(keys, pool, limits);
+    if (kept.size >= PLANS_KEPT) kept.clear();
+    kept.set(name, plan);
+    return plan;
+  };
+}
+
+function poolPlan(keys: Keys, pool: string, limits: EndpointLimits): PoolPlan {
+  const isShared = isOrigin(pool);
+  const plan = {
     pool,
-    limits,
-    token = '',
-  }: { pool: string; limits: EndpointLimits; token?: string | undefined },
-) {
-  return {
-    pool,
-    isShared: isOrigin(pool),
+    isShared,
     first: Math.min(FIRST_SLOTS, limits.most),
     limit: limits.most,
     leaseMs: leaseMs(limits),
     ...(limits.rate !== null && { paceMs: 1_000 / limits.rate }),
     ...(limits.foldMost !== undefined && { foldMost: limits.foldMost, foldAbove: FOLD_ABOVE }),
-    token,
-    turn: turnOf(token),
     states: keys.endpointState(''),
     parked: keys.parked(''),
     probes: keys.probe(''),
@@ -57,6 +72,13 @@ export function claimPlan(
     poolsDue: keys.poolsDue,
     claims: keys.deliveryClaims,
   };
+  const ofReceiver = isShared ? [] : receiverKeys(keys, pool);
+  return { json: JSON.stringify(plan), named: namedKeys(keys, plan, ofReceiver) };
+}
+
+/** The arguments of a script that claims: its token, and which of four claims goes to the newest. */
+export function claimArgs(token: string): [token: string, turn: string] {
+  return [token, String(turnOf(token))];
 }
 
 /** Which of four claims goes to the newest delivery: spread evenly, whichever pools take turns. */

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { isOutstanding, type Delivery } from '../../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../../core/delivery/endpoint-state.ts';
-import { poolOf, type Receiver } from '../../core/delivery/receiver.ts';
+import { isWebhook, poolOf, type Receiver } from '../../core/delivery/receiver.ts';
 import type {
   AttemptStep,
   DeliveryStep,
@@ -14,13 +14,15 @@ import { Lease } from '../leases.ts';
 import { deliveryPlan } from './event-plan.ts';
 import type { HistoryStore } from './history-store.ts';
 import {
-  claimPlan,
+  claimArgs,
+  createPoolPlans,
   leaseMs,
   readClaims,
   receiverKeys,
   receiverPlan,
   stepPlan,
   type ClaimReply,
+  type PoolPlan,
 } from './outbox-plan.ts';
 
 /** A pool, and what holds for attempts at it. */
@@ -62,6 +64,7 @@ const NO_CLAIMS: NextClaims = { most: 0, token: '' };
 export class OutboxStore {
   /** The right to work off the requested replays, of one process at a time. */
   readonly replayLease: Lease;
+  private readonly planOf: ReturnType<typeof createPoolPlans>;
 
   constructor(
     private readonly redis: Redis,
@@ -69,6 +72,7 @@ export class OutboxStore {
     private readonly history: HistoryStore,
   ) {
     this.replayLease = new Lease(redis, keys, keys.replayLease);
+    this.planOf = createPoolPlans(keys);
   }
 
   /**
@@ -91,9 +95,10 @@ export class OutboxStore {
 
   /** Claims deliveries that are due, as far as there are slots for them. */
   async claim(request: ClaimRequest): Promise<PoolClaims> {
-    const plan = claimPlan(this.keys, request);
-    const declared = this.declared(request.pool, plan);
-    const reply = await this.redis.rwClaim(...declared, JSON.stringify(plan), request.most);
+    const { pool, limits, most, token } = request;
+    const plan = this.planOf(pool, limits);
+    const declared = this.declared(pool, plan);
+    const reply = await this.redis.rwClaim(...declared, plan.json, ...claimArgs(token), most);
     return readClaims(reply, request);
   }
 
@@ -102,11 +107,11 @@ export class OutboxStore {
     { pool, limits }: Pool,
     held: readonly { id: string; token: string }[],
   ): Promise<number> {
-    const plan = claimPlan(this.keys, { pool, limits });
+    const plan = this.planOf(pool, limits);
     const given = held.map(({ id }) => this.keys.delivery(id));
     const claims = held.flatMap(({ id, token }) => [id, token]);
     const declared = this.declared(pool, plan, given);
-    return this.redis.rwReleaseDeliveries(...declared, JSON.stringify(plan), ...claims);
+    return this.redis.rwReleaseDeliveries(...declared, plan.json, ...claims);
   }
 
   /**
@@ -170,17 +175,17 @@ export class OutboxStore {
 
   /** What is due at a pool within a step by which the clock was set back is due now. */
   async moveBack({ pool, limits }: Pool, stepMs: number): Promise<void> {
-    const plan = claimPlan(this.keys, { pool, limits });
+    const plan = this.planOf(pool, limits);
     const declared = this.declared(pool, plan);
-    await this.redis.rwMoveDeliveriesBack(...declared, JSON.stringify(plan), stepMs);
+    await this.redis.rwMoveDeliveriesBack(...declared, plan.json, stepMs);
   }
 
   /** Makes all that waits for its next attempt at a receiver due now. @returns how many */
   async retry(receiver: Receiver, limits: EndpointLimits): Promise<number> {
-    const plan = claimPlan(this.keys, { pool: poolOf(receiver), limits });
+    const plan = this.planOf(poolOf(receiver), limits);
     const declared = this.declared(receiver, plan);
     for (let total = 0; ;) {
-      const step = [JSON.stringify(plan), receiver, RETRY_CHUNK] as const;
+      const step = [plan.json, receiver, RETRY_CHUNK] as const;
       const moved = await this.redis.rwRetryReceiver(...declared, ...step);
       total += moved;
       if (moved < RETRY_CHUNK) return total;
@@ -242,21 +247,22 @@ export class OutboxStore {
   /** The keys of a step, and its plans as JSON. */
   private script(step: DeliveryStep, delivery: object, ...more: unknown[]) {
     const { endpoint } = step.after;
-    const pool = claimPlan(this.keys, {
-      pool: poolOf(endpoint),
-      limits: step.limits,
-      token: step.next?.token,
-    });
+    const pool = this.planOf(poolOf(endpoint), step.limits);
     return {
       declared: this.declared(endpoint, pool, delivery, ...more),
-      args: [JSON.stringify(delivery), JSON.stringify(pool)],
+      args: [JSON.stringify(delivery), pool.json, ...claimArgs(step.next?.token ?? '')],
     };
   }
 
-  private declared(receiver: Receiver, ...plans: unknown[]): [number, ...string[]] {
+  private declared(
+    receiver: Receiver,
+    { named }: PoolPlan,
+    ...plans: unknown[]
+  ): [number, ...string[]] {
     const { clock, poolsDue, dueBell } = this.keys;
-    const byPlace = [clock, poolsDue, dueBell];
-    return declaredKeys(this.keys, byPlace, ...plans, receiverKeys(this.keys, receiver));
+    // Those of a configured endpoint are in the plan of its pool.
+    const own = isWebhook(receiver) ? receiverKeys(this.keys, receiver) : [];
+    return declaredKeys(this.keys, [clock, poolsDue, dueBell, ...named, ...own], ...plans);
   }
 }
 
