@@ -26,7 +26,7 @@ import {
   createEgressGuard,
   createEndpointGuard,
   type EgressGuard,
-} from './deliver/egress/guard.ts';
+} from './deliver/egress/egress-guard.ts';
 import { createEndpointSecrets } from './deliver/secrets/endpoint-secrets.ts';
 import type { EventLogger } from './deliver/channels/log.ts';
 import { generateSecret } from './deliver/secrets/sign.ts';

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Delivery } from '../../src/core/delivery/delivery.ts';
-import { isOfRun, wantsEvent } from '../../src/core/event/event.ts';
+import { isOfRun } from '../../src/core/event/event.ts';
+import { wantsEvent } from '../../src/core/event/patterns.ts';
 import { openStores } from '../../test/support/stores.ts';
 import type { MoodyReceiver } from './moody-receivers.ts';
 import { pairOf, type OperatorLog } from './operator.ts';

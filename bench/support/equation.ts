@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis';
 import { DELIVERY_STATES } from '../../src/core/delivery/delivery.ts';
-import { EVENT_TYPES, wantsEvent } from '../../src/core/event/event.ts';
+import { EVENT_TYPES } from '../../src/core/event/event.ts';
+import { wantsEvent } from '../../src/core/event/patterns.ts';
 import { createKeys, parseCountField, type Keys } from '../../src/redis/keys.ts';
 import { defineScripts } from '../../src/redis/scripts.ts';
 

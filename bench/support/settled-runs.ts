@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { planDeliveries, type Attempt, type Delivery } from '../../src/core/delivery/delivery.ts';
-import { deliveryId, type RunwatchEvent } from '../../src/core/event/event.ts';
+import type { RunwatchEvent } from '../../src/core/event/event.ts';
+import { deliveryId } from '../../src/core/event/ids.ts';
 import type { Subscription, Watch } from '../../src/core/watch/watch.ts';
 import { NO_POLLS, recordPoll, type PollHistory } from '../../src/core/watch/poll-history.ts';
 import { packHistory, type History } from '../../src/redis/history-codec.ts';

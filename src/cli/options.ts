@@ -3,13 +3,8 @@ import { z } from 'zod';
 import { DURATION_HINT, parseDuration } from '../core/time.ts';
 import { ALERT_STATES } from '../core/alert/alert.ts';
 import { DELIVERY_STATES } from '../core/delivery/delivery.ts';
-import {
-  EVENT_TYPES,
-  isEventPattern,
-  LOGGED_FAMILIES,
-  LOGGED_TYPES,
-  loggedTypes,
-} from '../core/event/event.ts';
+import { EVENT_TYPES, LOGGED_FAMILIES, LOGGED_TYPES } from '../core/event/event.ts';
+import { isEventPattern, loggedTypes } from '../core/event/patterns.ts';
 import { KNOWN_STATUSES } from '../core/run/snapshot.ts';
 import { WATCH_STATES } from '../core/watch/watch.ts';
 

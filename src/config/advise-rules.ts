@@ -1,4 +1,5 @@
-import { SYSTEM_EVENT_TYPES, ruleWants, wantsEvent, EVENT_TYPES } from '../core/event/event.ts';
+import { SYSTEM_EVENT_TYPES, EVENT_TYPES } from '../core/event/event.ts';
+import { ruleWants, wantsEvent } from '../core/event/patterns.ts';
 import { mutedUntil, type TimeInterval } from '../core/alert/time-interval.ts';
 import { unknownName, type Finding } from './problems.ts';
 import { intervalOf, type RuleConfig } from './rule-schema.ts';

@@ -9,9 +9,8 @@ import {
   familiesOf,
   ALERT_EVENT_TYPES,
   SYSTEM_EVENT_TYPES,
-  ALL_SYSTEM_EVENTS,
-  isEndpointPattern,
 } from '../core/event/event.ts';
+import { ALL_SYSTEM_EVENTS, isEndpointPattern } from '../core/event/patterns.ts';
 import {
   duration,
   flag,

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { SEVERITIES } from '../core/alert/rule.ts';
 import type { TimeInterval } from '../core/alert/time-interval.ts';
-import { EVENT_TYPES, familiesOf, isRulePattern, SYSTEM_EVENT_TYPES } from '../core/event/event.ts';
+import { EVENT_TYPES, familiesOf, SYSTEM_EVENT_TYPES } from '../core/event/event.ts';
+import { isRulePattern } from '../core/event/patterns.ts';
 import { when } from './endpoint-schema.ts';
 import { duration, integer, location, name, optionalDuration, wholeNumber } from './fields.ts';
 

@@ -3,7 +3,7 @@ import { hostname, uptime } from 'node:os';
 import type { Redis } from 'ioredis';
 import { type Config, registerDefaults } from '../config/schema.ts';
 import type { TracingSettings } from '../config/tracing.ts';
-import { newName } from '../core/event/event.ts';
+import { newName } from '../core/event/ids.ts';
 import { WorkflowNames } from '../feed/workflow-names.ts';
 import { createSlotQueue, type SlotQueue } from '../queue/slot-queue.ts';
 import { newProcessId, tokensOf } from '../redis/leases.ts';

@@ -28,7 +28,7 @@ import { createPagerDutyChannel } from '../deliver/channels/pagerduty.ts';
 import { createSlackBot } from '../deliver/channels/slack-bot.ts';
 import { createSlackWebhook } from '../deliver/channels/slack.ts';
 import { createTeamsChannel } from '../deliver/channels/teams.ts';
-import { createEndpointGuard } from '../deliver/egress/guard.ts';
+import { createEndpointGuard } from '../deliver/egress/egress-guard.ts';
 import type { HttpDeps } from '../deliver/http-attempt.ts';
 
 export interface RoutesDependencies {

@@ -1,15 +1,15 @@
 import type { Config } from '../config/schema.ts';
 import type { EndpointFilter } from '../core/delivery/delivery.ts';
 import { notifiedByRules } from '../core/alert/rule.ts';
+import { ALERT_EVENT_TYPES } from '../core/event/event.ts';
 import {
-  ALERT_EVENT_TYPES,
   matchesWatch,
   namesAlertEvent,
   namesSystemEvent,
   wantsEvent,
-} from '../core/event/event.ts';
+} from '../core/event/patterns.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
-import { FOLD_MOST } from '../core/delivery/fold.ts';
+import { FOLD_MOST } from '../core/delivery/outbox.ts';
 import { isOrigin } from '../core/delivery/receiver.ts';
 
 /** The default delays between attempts, ms. */

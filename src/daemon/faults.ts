@@ -1,5 +1,5 @@
 import { messageOf } from '../core/errors.ts';
-import { isOutage } from '../redis/guard.ts';
+import { isOutage } from '../redis/failures.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
 /** The least time between two lines about the same fault, ms. */

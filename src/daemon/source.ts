@@ -33,7 +33,7 @@ import {
   openGuard,
   type ListAsker,
   type SourceReader,
-} from './source-guard.ts';
+} from './source-reader.ts';
 import { openStreams } from './source-streams.ts';
 import type { SystemEvents } from './system-events.ts';
 

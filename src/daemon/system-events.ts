@@ -1,8 +1,10 @@
 import { systemAlertEvent, type AlertEntry } from '../core/alert/entry.ts';
 import type { AlertEvent } from '../core/alert/rule.ts';
 import { newDelivery } from '../core/delivery/delivery.ts';
-import { systemEventId, type NewMark, isoTime, type SystemEventType } from '../core/event/event.ts';
-import type { PlannedSystemEvent, SystemEventStore } from '../redis/stores/system-event-store.ts';
+import type { PlannedEvent } from '../core/delivery/outbox.ts';
+import { isoTime, type SystemEventType } from '../core/event/event.ts';
+import { systemEventId, type NewMark } from '../core/event/ids.ts';
+import type { SystemEventStore } from '../redis/stores/system-event-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
@@ -37,10 +39,10 @@ export interface SystemEvents {
    */
   raiseWith(
     event: SystemEvent,
-    write: (planned: PlannedSystemEvent | null) => Promise<string[] | null>,
+    write: (planned: PlannedEvent | null) => Promise<string[] | null>,
   ): Promise<void>;
   /** The event with its deliveries to the endpoints that name its type. */
-  plan(event: Pick<SystemEvent, 'type' | 'data'>): PlannedSystemEvent;
+  plan(event: Pick<SystemEvent, 'type' | 'data'>): PlannedEvent;
 }
 
 /** Raises system events: in the logs, and to the endpoints that name them. */
@@ -48,7 +50,7 @@ export function createSystemEvents(deps: SystemEventsDependencies): SystemEvents
   const { store, newMark, dispatch, now, log } = deps;
   const onError = faultLog(log, 'system_event');
 
-  function plan({ type, data }: Pick<SystemEvent, 'type' | 'data'>): PlannedSystemEvent {
+  function plan({ type, data }: Pick<SystemEvent, 'type' | 'data'>): PlannedEvent {
     const receivers = deps.endpoints.wantingSystemEvent(type);
     const at = now();
     const id = systemEventId(newMark);

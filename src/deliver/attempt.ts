@@ -1,6 +1,6 @@
-import type { Attempt, AttemptOutcome, Claim, Delivery } from '../core/delivery/delivery.ts';
+import type { Attempt, AttemptOutcome, Delivery } from '../core/delivery/delivery.ts';
+import type { Claim, ClaimGroup } from '../core/delivery/outbox.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
-import type { ClaimGroup } from '../core/delivery/fold.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { Message, Route } from './channels/channel.ts';

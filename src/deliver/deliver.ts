@@ -2,7 +2,6 @@ import { setMaxListeners } from 'node:events';
 import pRetry from 'p-retry';
 import type { Random } from '../core/backoff.ts';
 import {
-  type Claim,
   afterAttempt,
   isFresh,
   postponed,
@@ -10,10 +9,15 @@ import {
   type Attempt,
   type Delivery,
 } from '../core/delivery/delivery.ts';
-import { type ClaimGroup } from '../core/delivery/fold.ts';
+import type {
+  Claim,
+  ClaimGroup,
+  DeliveryStep,
+  NextClaims,
+  PoolClaims,
+} from '../core/delivery/outbox.ts';
 import { permit, type EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
-import type { DeliveryStep, NextClaims, PoolClaims } from '../core/delivery/step.ts';
 import { assertNever, RunwatchError } from '../core/errors.ts';
 import { attemptDelivery, type AttemptDependencies, type Attempted } from './attempt.ts';
 import type { ClaimTokens, PoolSlots } from './slots.ts';

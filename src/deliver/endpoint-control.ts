@@ -1,5 +1,6 @@
 import type { Attempt } from '../core/delivery/delivery.ts';
-import { systemEventId, type NewMark, isoTime, TEST_EVENT_TYPE } from '../core/event/event.ts';
+import { isoTime, TEST_EVENT_TYPE } from '../core/event/event.ts';
+import { systemEventId, type NewMark } from '../core/event/ids.ts';
 import {
   retryNow,
   type EndpointLimits,

@@ -12,7 +12,7 @@ import {
   type EndpointResult,
 } from '../core/delivery/endpoint-state.ts';
 import { shownReceiver, type Receiver } from '../core/delivery/receiver.ts';
-import type { PlannedEvent } from '../core/delivery/step.ts';
+import type { PlannedEvent } from '../core/delivery/outbox.ts';
 import { assertNever } from '../core/errors.ts';
 import { isoTime } from '../core/event/event.ts';
 import type { Attempted } from './attempt.ts';

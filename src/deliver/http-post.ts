@@ -13,7 +13,7 @@ import type { Duplex } from 'node:stream';
 import { requestTarget } from '../core/request-target.ts';
 import type { Deadline } from '../deadline.ts';
 import { tunnelled } from '../tunnel.ts';
-import { egressBlocked, type EgressGuard } from './egress/guard.ts';
+import { egressBlocked, type EgressGuard } from './egress/egress-guard.ts';
 
 /** The most bytes read of an answer; then the connection is closed. */
 const MAX_BODY_BYTES = 16_384;

@@ -5,7 +5,7 @@ import type {
   StoredEndpoint,
 } from '../core/delivery/endpoint-state.ts';
 import type { Receiver } from '../core/delivery/receiver.ts';
-import type { AttemptStep, DeliveryStep, NextClaims, PoolClaims } from '../core/delivery/step.ts';
+import type { AttemptStep, DeliveryStep, NextClaims, PoolClaims } from '../core/delivery/outbox.ts';
 import type { WatchKey } from '../core/watch/watch.ts';
 
 /** Reads deliveries. */

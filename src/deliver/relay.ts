@@ -1,8 +1,11 @@
-import type { Claim } from '../core/delivery/delivery.ts';
+import {
+  type Claim,
+  type ClaimGroup,
+  groupClaims,
+  type PoolClaims,
+} from '../core/delivery/outbox.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
-import { type ClaimGroup, groupClaims } from '../core/delivery/fold.ts';
 import { FIRST_SLOTS } from '../core/delivery/slots.ts';
-import type { PoolClaims } from '../core/delivery/step.ts';
 import { assertNever } from '../core/errors.ts';
 import { isNotSent } from './attempt.ts';
 import type { Delivered, NextDue } from './deliver.ts';

@@ -9,7 +9,7 @@ import {
   type Delivery,
   type StoredDelivery,
 } from '../core/delivery/delivery.ts';
-import type { DeliveryStep } from '../core/delivery/step.ts';
+import type { DeliveryStep } from '../core/delivery/outbox.ts';
 import type { DeliveryStore, Outbox, ReplayRequest, ReplayRequests } from './ports.ts';
 
 interface ReplayDependencies {

@@ -1,6 +1,6 @@
 import type { EndpointView, EventView, WatchView } from '../client/types.ts';
 import { count } from '../cli/render/text.ts';
-import { wantsEvent } from '../core/event/event.ts';
+import { wantsEvent } from '../core/event/patterns.ts';
 import { isTerminalStatus } from '../core/run/snapshot.ts';
 import type { RequestLog } from '../simulator/request-log.ts';
 import { type Arrival, type Scoreboard, webhookProblems } from './scoreboard.ts';

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { RunwatchError } from '../core/errors.ts';
-import { asItIs, asUnavailable, guard, reasonOf } from './guard.ts';
+import { asItIs, asUnavailable, reasonOf, translateErrors } from './failures.ts';
 import { createKeys } from './keys.ts';
 import type { RedisLog } from './log.ts';
 import { redisTarget, type RedisSettings } from './redis-target.ts';
@@ -128,12 +128,12 @@ export function createRedisConnections(options: Options): RedisConnections {
     const isPatient = role === PATIENT;
     const reconnectOnError = afterFailover(target.isCluster);
     const redis = new Redis({ ...target.options, ...COMMON, reconnectOnError, ...role });
-    const guarded = guard(gatherWrites(redis), {
+    const translated = translateErrors(gatherWrites(redis), {
       asError: isPatient ? asItIs : asUnavailable(place),
       refusalDelayMs: isPatient ? REFUSAL_DELAY_MS : 0,
       onRefusal: (refusal) => watch.refused(refusal),
     });
-    return guarded.on('error', (error) => watch.failed(reasonOf(error)));
+    return translated.on('error', (error) => watch.failed(reasonOf(error)));
   };
 
   const commands = open(FAIL_FAST);

@@ -15,7 +15,7 @@ import { planDeliveries, type Delivery } from '../../src/core/delivery/delivery.
 import { watchId } from '../../src/core/watch/watch.ts';
 import { createRoutes } from '../../src/daemon/delivery-routes.ts';
 import { createEndpointSecrets } from '../../src/deliver/secrets/endpoint-secrets.ts';
-import { createEgressGuard, createEndpointGuard } from '../../src/deliver/egress/guard.ts';
+import { createEgressGuard, createEndpointGuard } from '../../src/deliver/egress/egress-guard.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import { deriveSecret, generateSecret } from '../../src/deliver/secrets/sign.ts';
 import { createWebhookAgents } from '../../src/deliver/http-post.ts';

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import { configSchema } from '../../src/config/schema.ts';
 import { smtpServer } from '../../src/daemon/delivery-routes.ts';
 import { createEmailChannel } from '../../src/deliver/channels/email.ts';
-import { createEndpointGuard, type EgressGuard } from '../../src/deliver/egress/guard.ts';
+import { createEndpointGuard, type EgressGuard } from '../../src/deliver/egress/egress-guard.ts';
 import type { Message } from '../../src/deliver/channels/channel.ts';
 import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
 import { sampleAlert, sampleEvent, sampleFailures } from '../support/sample-events.ts';

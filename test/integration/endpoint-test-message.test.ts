@@ -6,7 +6,7 @@ import { createPagerDutyChannel } from '../../src/deliver/channels/pagerduty.ts'
 import { createSlackBot } from '../../src/deliver/channels/slack-bot.ts';
 import { createSlackWebhook } from '../../src/deliver/channels/slack.ts';
 import { createTeamsChannel } from '../../src/deliver/channels/teams.ts';
-import { createEndpointGuard } from '../../src/deliver/egress/guard.ts';
+import { createEndpointGuard } from '../../src/deliver/egress/egress-guard.ts';
 import { testEndpoint } from '../../src/deliver/endpoint-control.ts';
 import { newMark, NOON } from '../support/builders.ts';
 import { startService, type Service, type ServiceAnswer } from '../support/chat-server.ts';

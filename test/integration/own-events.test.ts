@@ -1,7 +1,8 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { noCounts } from '../../src/core/alert/alert.ts';
 import { newDelivery } from '../../src/core/delivery/delivery.ts';
-import { loggedTypes, isoTime, type LoggedType } from '../../src/core/event/event.ts';
+import { isoTime, type LoggedType } from '../../src/core/event/event.ts';
+import { loggedTypes } from '../../src/core/event/patterns.ts';
 import { noLinks } from '../../src/core/run/links.ts';
 import { buildEvent } from '../../src/core/run/transition.ts';
 import { newMark, newWatch, NOON, snapshot } from '../support/builders.ts';

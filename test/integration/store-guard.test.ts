@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
-import { newName } from '../../src/core/event/event.ts';
+import { newName } from '../../src/core/event/ids.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { createEpochFile } from '../../src/daemon/data-directory.ts';
 import { createEndpoints } from '../../src/daemon/endpoints.ts';

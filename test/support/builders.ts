@@ -4,7 +4,7 @@ import {
   type PollPolicy,
 } from '../../src/core/watch/observation.ts';
 import { noLinks } from '../../src/core/run/links.ts';
-import { newName } from '../../src/core/event/event.ts';
+import { newName } from '../../src/core/event/ids.ts';
 import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
 import { nothingLearned } from '../../src/core/cadence/hazard.ts';
 import { NO_LOAD } from '../../src/core/cadence/load.ts';

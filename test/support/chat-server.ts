@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { createEndpointGuard } from '../../src/deliver/egress/guard.ts';
+import { createEndpointGuard } from '../../src/deliver/egress/egress-guard.ts';
 import type { HttpDeps } from '../../src/deliver/http-attempt.ts';
 import { createWebhookAgents } from '../../src/deliver/http-post.ts';
 

@@ -1,6 +1,6 @@
 import type { AttemptError, AttemptOutcome } from '../../src/core/delivery/delivery.ts';
 import type { Channel, Message } from '../../src/deliver/channels/channel.ts';
-import { createEgressGuard, type Resolve } from '../../src/deliver/egress/guard.ts';
+import { createEgressGuard, type Resolve } from '../../src/deliver/egress/egress-guard.ts';
 import { createWebhookAgents } from '../../src/deliver/http-post.ts';
 import { createWebhookChannel, type WebhookTarget } from '../../src/deliver/channels/webhook.ts';
 

@@ -7,7 +7,8 @@ import {
   type Attempt,
   type AttemptOutcome,
 } from '../../src/core/delivery/delivery.ts';
-import { EVENT_TYPES, DEFAULT_EVENTS, wantsEvent } from '../../src/core/event/event.ts';
+import { EVENT_TYPES, DEFAULT_EVENTS } from '../../src/core/event/event.ts';
+import { wantsEvent } from '../../src/core/event/patterns.ts';
 import type { Subscription } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
 import {

@@ -4,7 +4,7 @@ import {
   createEgressGuard,
   createEndpointGuard,
   type EgressGuard,
-} from '../../src/deliver/egress/guard.ts';
+} from '../../src/deliver/egress/egress-guard.ts';
 
 function guardOf(allow: string[] = [], requireHttps = true, found: string[] = []): EgressGuard {
   const resolve = () =>

@@ -1,6 +1,7 @@
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { EVENT_TYPES } from '../../src/core/event/event.ts';
 import {
   deliveryId,
   newName,
@@ -8,8 +9,7 @@ import {
   watchEventId,
   watchOfDelivery,
   watchOfEvent,
-  EVENT_TYPES,
-} from '../../src/core/event/event.ts';
+} from '../../src/core/event/ids.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { observeContext, newMark, newWatch, NOON, snapshot } from '../support/builders.ts';

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { createEndpoints } from '../../src/daemon/endpoints.ts';
 import { configSchema } from '../../src/config/schema.ts';
-import { matchesWatch, type WatchMatch } from '../../src/core/event/event.ts';
+import { matchesWatch, type WatchMatch } from '../../src/core/event/patterns.ts';
 import { newWatch, snapshot } from '../support/builders.ts';
 
 const word = fc.constantFrom('a', 'b', 'c', 'constructor', '__proto__', 'toString');

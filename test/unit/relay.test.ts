@@ -1,10 +1,9 @@
 import { expect, test, describe } from '@jest/globals';
-import type { Claim } from '../../src/core/delivery/delivery.ts';
+import type { Claim, PoolClaims } from '../../src/core/delivery/outbox.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { createClaimTokens } from '../../src/deliver/slots.ts';
 import { type Delivered, outlasting } from '../../src/deliver/deliver.ts';
 import { Relay, type RelayDependencies } from '../../src/deliver/relay.ts';
-import type { PoolClaims } from '../../src/core/delivery/step.ts';
 
 const claimOf = (id: string, endpoint = 'ops') =>
   ({ token: 'p.1', stored: { delivery: { id, endpoint } } }) as Claim;

@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { RuleBook } from '../../src/core/alert/entry.ts';
 import { meets, roleOf } from '../../src/core/alert/rule.ts';
-import type { WatchMatch } from '../../src/core/event/event.ts';
+import type { WatchMatch } from '../../src/core/event/patterns.ts';
 import { anAlertEvent, aRule } from '../support/fake-alerts.ts';
 
 const word = fc.constantFrom('a', 'b', 'c');

@@ -12,6 +12,7 @@ import {
 } from '../verb.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT, usageError } from '../exit.ts';
+import { timeQuery } from '../filters.ts';
 import { deliveryStates, moment, type Moment } from '../options.ts';
 import { count, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
@@ -78,16 +79,14 @@ async function redeliver(
   return redeliverEach(context, ids, flags);
 }
 
-function rangeOf({ endpoint, state, since, until, to }: RedeliverFlags, now: number): RangeBody {
-  const [from, upTo] = [since?.(now), until?.(now)];
-  if (from !== undefined && upTo !== undefined && from >= upTo) {
-    throw usageError('--since must be before --until');
-  }
+function rangeOf(flags: RedeliverFlags, now: number): RangeBody {
+  const { endpoint, state, to } = flags;
+  const { since, until } = timeQuery(flags, now);
   return {
     ...(endpoint !== undefined && { endpoint }),
     ...(state !== undefined && { state: statesOf(state) }),
-    ...(from !== undefined && { since: new Date(from).toISOString() }),
-    ...(upTo !== undefined && { until: new Date(upTo).toISOString() }),
+    ...(since !== undefined && { since }),
+    ...(until !== undefined && { until }),
     ...(to !== undefined && { to }),
   };
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { matchesWatch, ruleWants, type WatchMatch } from '../event/event.ts';
+import { matchesWatch, ruleWants, type WatchMatch } from '../event/patterns.ts';
 import type { DigestSchedule, TimeInterval } from './time-interval.ts';
 
 export const SEVERITIES = ['critical', 'error', 'warning', 'info'] as const;

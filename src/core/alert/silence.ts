@@ -1,4 +1,4 @@
-import { ruleWants } from '../event/event.ts';
+import { ruleWants } from '../event/patterns.ts';
 import type { AlertEvent } from './rule.ts';
 
 /** What a silence is about; all that are given must match, of several values one. */

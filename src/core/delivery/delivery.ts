@@ -1,14 +1,9 @@
 import { jitterUp, type Random } from '../backoff.ts';
 import { assertNever } from '../errors.ts';
-import {
-  deliveryId,
-  type EventType,
-  type SentEventType,
-  wantsEvent,
-  type MatchedWatch,
-} from '../event/event.ts';
+import type { EventType, SentEventType } from '../event/event.ts';
+import { deliveryId } from '../event/ids.ts';
+import { wantsEvent, type MatchedWatch } from '../event/patterns.ts';
 import { subscriptionKey, type Subscription, type WatchKey } from '../watch/watch.ts';
-import type { StoredEndpoint } from './endpoint-state.ts';
 import type { Receiver } from './receiver.ts';
 
 export const DELIVERY_STATES = [
@@ -256,23 +251,6 @@ export function replayed(delivery: Delivery, now: number): Delivery {
     nextAttemptAt: now,
     deliveredAt: null,
   };
-}
-
-/**
- * A delivery that one process may attempt now, with all data that the attempt needs. It holds a
- * slot of its receiver until it moves on, is released, or its lease expires.
- */
-export interface Claim {
-  stored: StoredDelivery;
-  endpoint: StoredEndpoint;
-  /** Proves that this process still holds the claim. */
-  token: string;
-  /** When the process asked for the claim, by its monotonic clock. */
-  askedAt: number;
-  /** Other deliveries were waiting for a slot at that time. */
-  hadWaiting: boolean;
-  /** The exact text of the event; null when the store no longer has it. */
-  body: string | null;
 }
 
 /** The body formats of a webhook; `deliver/channels/bodies.ts` builds them. */

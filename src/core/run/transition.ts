@@ -1,12 +1,11 @@
 import {
-  watchEventId,
-  type NewMark,
   type EventType,
   isoTime,
   isTerminalEvent,
   type EventDraft,
   type RunwatchEvent,
 } from '../event/event.ts';
+import { watchEventId, type NewMark } from '../event/ids.ts';
 import type { LinksOf } from './links.ts';
 import type { RunNodes } from './nodes.ts';
 import type { Watch } from '../watch/watch.ts';

@@ -1,5 +1,6 @@
 import type { CadenceContext } from '../cadence/cadence.ts';
-import type { NewMark, EventDraft } from '../event/event.ts';
+import type { EventDraft } from '../event/event.ts';
+import type { NewMark } from '../event/ids.ts';
 import type { LinksOf } from '../run/links.ts';
 import type { RunNodes } from '../run/nodes.ts';
 import type { ClosedSource } from '../source/throttle.ts';

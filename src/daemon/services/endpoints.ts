@@ -15,7 +15,8 @@ import {
   PER_WATCH,
 } from '../../core/delivery/receiver.ts';
 import { RunwatchError } from '../../core/errors.ts';
-import { DEFAULT_EVENTS, SYSTEM_EVENT_TYPES, type NewMark } from '../../core/event/event.ts';
+import { DEFAULT_EVENTS, SYSTEM_EVENT_TYPES } from '../../core/event/event.ts';
+import type { NewMark } from '../../core/event/ids.ts';
 import { changeEndpoint, retryEndpoint, testEndpoint } from '../../deliver/endpoint-control.ts';
 import type { EndpointSecrets } from '../../deliver/secrets/endpoint-secrets.ts';
 import type { EndpointService, EndpointView, EndpointHealth } from '../../http/routes/endpoints.ts';

@@ -1,7 +1,7 @@
 import { type Config, registerDefaults } from '../../config/schema.ts';
 import type { LinksOf } from '../../core/run/links.ts';
 import { withMoments } from '../../core/time.ts';
-import type { EgressGuard } from '../../deliver/egress/guard.ts';
+import type { EgressGuard } from '../../deliver/egress/egress-guard.ts';
 import type { Sealer } from '../../deliver/secrets/seal.ts';
 import { deriveSecret } from '../../deliver/secrets/sign.ts';
 import { createSkipOutstanding } from '../../deliver/skip-outstanding.ts';

@@ -3,7 +3,7 @@ import { createTransport } from 'nodemailer';
 import type { Attempt, AttemptError, AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { messageOf } from '../../core/errors.ts';
 import { Deadline } from '../../deadline.ts';
-import { egressBlocked, type EgressGuard } from '../egress/guard.ts';
+import { egressBlocked, type EgressGuard } from '../egress/egress-guard.ts';
 import { attemptAborted, claimTooOld } from '../http-attempt.ts';
 import { responseText, type TlsOptions } from '../http-post.ts';
 import { eventsOf, type Channel } from './channel.ts';

@@ -4,9 +4,9 @@ import {
   EVENT_TYPES,
   LOGGED_FAMILIES,
   LOGGED_TYPES,
-  loggedTypes,
   SYSTEM_EVENT_TYPES,
 } from '../../core/event/event.ts';
+import { loggedTypes } from '../../core/event/patterns.ts';
 import {
   boundedText,
   count,

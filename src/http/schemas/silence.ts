@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { isRulePattern } from '../../core/event/event.ts';
+import { isRulePattern } from '../../core/event/patterns.ts';
 import { alertSchema } from './alert.ts';
 import { boundedText, count, moment, time, untilWhen } from './common.ts';
 

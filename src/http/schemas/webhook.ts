@@ -4,11 +4,11 @@ import {
   EVENT_TYPES,
   familiesOf,
   isReservedHeader,
-  isEventPattern,
   SYSTEM_EVENT_TYPES,
   TEST_EVENT_TYPE,
   type SentEventType,
 } from '../../core/event/event.ts';
+import { isEventPattern } from '../../core/event/patterns.ts';
 import { milliseconds, time } from './common.ts';
 
 const MAX_URL_LENGTH = 2_048;

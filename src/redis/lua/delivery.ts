@@ -1,9 +1,8 @@
-import { ENTER_INBOX } from './alert.ts';
 import { CLAIM_DELIVERIES } from './claim.ts';
 import { WRITE_STATE } from './endpoint-state.ts';
 import { NUMBERS } from './numbers.ts';
-import { LOG_OWN_EVENTS } from './own-events.ts';
 import { PLAN_DELIVERIES } from './plan-deliveries.ts';
+import { RAISE } from './system-event.ts';
 
 /** Counts up and down; a field that comes to nought is gone. */
 const COUNT = `
@@ -113,8 +112,7 @@ end
 export const RECORD_ATTEMPT = `
 ${STEPS}
 ${WRITE_STATE}
-${LOG_OWN_EVENTS}
-${ENTER_INBOX}
+${RAISE}
 local d, p = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 local shows = ARGV[5] ~= '' and cjson.decode(ARGV[5])
 if not isUnchanged(d, p) then return 'delivery' end
@@ -125,12 +123,6 @@ local function writeReceiver()
   writeState(shows.state, now)
   if shows.slots then redis.call('SET', p.slots, shows.slots, 'PX', p.slotsKeptMs) end
   if shows.pauseMs then redis.call('SET', p.hold, now + shows.pauseMs, 'PX', shows.pauseMs) end
-end
-
-local function raise(raised)
-  logOwnEvents(raised.own, now)
-  plan(raised, {})
-  enterInbox(raised.judged)
 end
 
 if shows then writeReceiver() end

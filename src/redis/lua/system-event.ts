@@ -4,10 +4,9 @@ import { PLAN_DELIVERIES } from './plan-deliveries.ts';
 
 /**
  * Writes events that are about no run, each with its deliveries. `raise(effects)` returns the pools at
- * which deliveries are due now.
+ * which deliveries are due now. Needs {@link PLAN_DELIVERIES}.
  */
-const RAISE = `
-${PLAN_DELIVERIES}
+export const RAISE = `
 ${LOG_OWN_EVENTS}
 ${ENTER_INBOX}
 local function raise(effects)
@@ -29,6 +28,7 @@ end
  * Returns false where the state was so already, else the pools at which deliveries are due now.
  */
 export const TURN_STATE = `
+${PLAN_DELIVERIES}
 ${RAISE}
 if ARGV[1] == '0' then
   if redis.call('DEL', KEYS[1]) == 0 then return false end
@@ -46,6 +46,7 @@ return raise(cjson.decode(ARGV[2]))
  * Returns the pools at which deliveries are due now.
  */
 export const RAISE_EVENT = `
+${PLAN_DELIVERIES}
 ${RAISE}
 return raise(cjson.decode(ARGV[1]))
 `;
@@ -59,6 +60,7 @@ return raise(cjson.decode(ARGV[1]))
  * Returns false where another process was first, else the pools at which deliveries are due now.
  */
 export const RENEW_EPOCH = `
+${PLAN_DELIVERIES}
 ${RAISE}
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return false end
 redis.call('SET', KEYS[1], ARGV[2])

@@ -9,7 +9,7 @@ import {
   type StoredDelivery,
 } from '../../core/delivery/delivery.ts';
 import { shownReceiver, type Receiver } from '../../core/delivery/receiver.ts';
-import { watchOfDelivery, watchOfEvent } from '../../core/event/event.ts';
+import { watchOfDelivery, watchOfEvent } from '../../core/event/ids.ts';
 import type { CountedPage } from '../../core/page.ts';
 import type { WatchKey } from '../../core/watch/watch.ts';
 import { openCursor } from '../cursor.ts';

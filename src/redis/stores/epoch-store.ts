@@ -1,9 +1,10 @@
 import type { Redis } from 'ioredis';
+import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import type { FoundStore } from '../../core/store-loss.ts';
 import { declaredKeys } from '../keys.ts';
 import type { Keys } from '../keys.ts';
-import { raiseEffects, type PlannedSystemEvent } from './system-event-store.ts';
+import { raisedPlan } from './event-plan.ts';
 
 /** The form that records have now. A change that an older daemon would misread makes it another one. */
 const SCHEMA = '4';
@@ -58,9 +59,9 @@ export class EpochStore {
   async renew(
     seen: readonly string[],
     next: readonly string[],
-    event: PlannedSystemEvent | null,
+    event: PlannedEvent | null,
   ): Promise<string[] | null> {
-    const effects = event === null ? null : raiseEffects(this.keys, event);
+    const effects = event === null ? null : raisedPlan(this.keys, [event]);
     return this.redis.rwRenewEpoch(
       ...declaredKeys(this.keys, [this.keys.epochs], effects),
       seen.join(' '),

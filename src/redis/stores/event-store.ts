@@ -4,12 +4,12 @@ import { RunwatchError } from '../../core/errors.ts';
 import {
   DEFAULT_SYSTEM_EVENTS,
   detectedAt,
-  watchOfEvent,
   type AnyEvent,
   type EventType,
   type LoggedType,
   type RunwatchEvent,
 } from '../../core/event/event.ts';
+import { watchOfEvent } from '../../core/event/ids.ts';
 import type { Page } from '../../core/page.ts';
 import type { EventBell } from '../channels.ts';
 import { openCursor } from '../cursor.ts';

@@ -43,7 +43,7 @@ interface LookupStoreOptions {
   keys: Keys;
   watches: Pick<WatchStore, 'getMany'>;
   events: Pick<EventStore, 'list' | 'body'>;
-  deliveries: Pick<DeliveryStore, 'list' | 'get'>;
+  deliveries: Pick<DeliveryStore, 'created' | 'get'>;
 }
 
 /** Finds ids by how they begin, without an index. Errors of the connection pass through. */
@@ -105,21 +105,13 @@ export class LookupStore {
   async #events(prefix: string, limit: number): Promise<LookupResult> {
     const { events } = this.#options;
     if ((await events.body(prefix)) !== null) return onlyThis('event', prefix);
-    return walk('event', { prefix, limit }, async (cursor) => {
-      const all = { withOwn: true, ...(cursor !== null && { after: cursor }) };
-      const { items, nextCursor } = await events.list(all, { limit: PAGE_SIZE, order: 'newest' });
-      return { ids: items.map(({ event }) => event.id), nextCursor };
-    });
+    return walk('event', { prefix, limit }, newestEvents(events));
   }
 
   async #deliveries(prefix: string, limit: number): Promise<LookupResult> {
     const { deliveries } = this.#options;
     if ((await deliveries.get(prefix)) !== null) return onlyThis('delivery', prefix);
-    return walk('delivery', { prefix, limit }, async (cursor) => {
-      const page = { limit: PAGE_SIZE, cursor: cursor ?? undefined };
-      const { items, nextCursor } = await deliveries.list({}, page);
-      return { ids: items.map(({ id }) => id), nextCursor };
-    });
+    return walk('delivery', { prefix, limit }, deliveries.created({}, PAGE_SIZE));
   }
 }
 
@@ -131,23 +123,34 @@ function onlyThis(kind: LookupKind, id: string): LookupResult {
   return { found: [{ kind, id }], more: false };
 }
 
+async function* newestEvents(
+  events: LookupStoreOptions['events'],
+): AsyncIterable<{ id: string }[]> {
+  let after: string | undefined;
+  do {
+    const all = { withOwn: true, ...(after !== undefined && { after }) };
+    const { items, nextCursor } = await events.list(all, { limit: PAGE_SIZE, order: 'newest' });
+    yield items.map(({ event }) => ({ id: event.id }));
+    after = nextCursor ?? undefined;
+  } while (after !== undefined);
+}
+
 async function walk(
   kind: LookupKind,
   { prefix, limit }: { prefix: string; limit: number },
-  readPage: (cursor: string | null) => Promise<{ ids: string[]; nextCursor: string | null }>,
+  newest: AsyncIterable<readonly { id: string }[]>,
 ): Promise<LookupResult> {
   const found: Found[] = [];
-  let cursor: string | null = null;
-  for (let pages = 0; pages < MOST_PAGES; pages += 1) {
-    const page: { ids: string[]; nextCursor: string | null } = await readPage(cursor);
-    for (const id of page.ids) {
+  let pages = 0;
+  for await (const page of newest) {
+    for (const { id } of page) {
       if (!id.startsWith(prefix)) continue;
       if (found.length === limit) return { found, more: true };
       found.push({ kind, id });
     }
-    cursor = page.nextCursor;
-    if (cursor === null) return { found, more: false };
+    pages += 1;
+    // What is older is not examined; one that was found here is as good as unique.
+    if (pages === MOST_PAGES) break;
   }
-  // What is older was not examined; one that was found there is as good as unique.
   return { found, more: false };
 }

@@ -1,14 +1,14 @@
+import { isOutstanding, type Delivery, type DeliveryState } from '../../core/delivery/delivery.ts';
 import {
-  isOutstanding,
   type Claim,
-  type Delivery,
-  type DeliveryState,
-} from '../../core/delivery/delivery.ts';
+  type DeliveryStep,
+  FOLD_ABOVE,
+  type PoolClaims,
+  type ReceiverChange,
+} from '../../core/delivery/outbox.ts';
 import type { EndpointLimits } from '../../core/delivery/endpoint-state.ts';
-import { FOLD_ABOVE } from '../../core/delivery/fold.ts';
 import { isOrigin, type Receiver } from '../../core/delivery/receiver.ts';
 import { FIRST_SLOTS, SLOTS_KEPT_MS } from '../../core/delivery/slots.ts';
-import type { DeliveryStep, PoolClaims, ReceiverChange } from '../../core/delivery/step.ts';
 import { watchId } from '../../core/watch/watch.ts';
 import { deliveryStateIndex } from '../indexes.ts';
 import { countField, namedKeys, type Keys } from '../keys.ts';

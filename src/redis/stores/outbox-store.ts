@@ -7,7 +7,7 @@ import type {
   DeliveryStep,
   NextClaims,
   PoolClaims,
-} from '../../core/delivery/step.ts';
+} from '../../core/delivery/outbox.ts';
 import { declaredKeys } from '../keys.ts';
 import type { Keys } from '../keys.ts';
 import { Lease } from '../leases.ts';

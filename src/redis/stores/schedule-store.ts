@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { ClockStep } from '../../core/clock.ts';
+import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import { holdMs, type RateLimit } from '../../core/source/limiter.ts';
 import {
   patienceMs,
@@ -12,7 +13,7 @@ import { ClaimStore, type ClaimedMember } from '../leases.ts';
 import type { Keys } from '../keys.ts';
 import { declaredKeys } from '../keys.ts';
 import { replies } from '../replies.ts';
-import { raiseEffects, type PlannedSystemEvent } from './system-event-store.ts';
+import { raisedPlan } from './event-plan.ts';
 import { readWatch } from './watch-record.ts';
 
 /** A source that no process has checked for so long is configured no more, ms. */
@@ -236,9 +237,9 @@ export class ScheduleStore {
   async noteOverdue(
     source: string,
     isOverdue: boolean,
-    event: PlannedSystemEvent | null,
+    event: PlannedEvent | null,
   ): Promise<string[] | null> {
-    const effects = event === null ? null : raiseEffects(this.keys, event);
+    const effects = event === null ? null : raisedPlan(this.keys, [event]);
     return this.redis.rwTurnState(
       ...declaredKeys(this.keys, [this.keys.pollsOverdue(source)], effects),
       isOverdue ? OVERDUE_KEPT_MS : 0,

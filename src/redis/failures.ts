@@ -19,7 +19,7 @@ const DISPENSABLE: ReadonlySet<string> = new Set(['info', 'config', 'client']);
  * it. ioredis hangs the arguments of the command on each error, and they may be a password or
  * what must not be logged; so those are dropped in any case.
  */
-export function guard(redis: Redis, failure: Failure): Redis {
+export function translateErrors(redis: Redis, failure: Failure): Redis {
   const send = redis.sendCommand.bind(redis);
   redis.sendCommand = (command, stream) => {
     const { reject } = command;
@@ -34,7 +34,7 @@ export function guard(redis: Redis, failure: Failure): Redis {
     return send(command, stream);
   };
   const duplicate = redis.duplicate.bind(redis);
-  redis.duplicate = (override) => guard(duplicate(override), failure);
+  redis.duplicate = (override) => translateErrors(duplicate(override), failure);
   return redis;
 }
 

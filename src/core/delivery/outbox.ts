@@ -1,0 +1,127 @@
+import type { AlertEntry } from '../alert/entry.ts';
+import type { Attempt, Delivery, StoredDelivery } from './delivery.ts';
+import type { EndpointLimits, EndpointState, StoredEndpoint } from './endpoint-state.ts';
+
+/**
+ * A delivery that one process may attempt now, with all data that the attempt needs. It holds a
+ * slot of its receiver until it moves on, is released, or its lease expires.
+ */
+export interface Claim {
+  stored: StoredDelivery;
+  endpoint: StoredEndpoint;
+  /** Proves that this process still holds the claim. */
+  token: string;
+  /** When the process asked for the claim, by its monotonic clock. */
+  askedAt: number;
+  /** Other deliveries were waiting for a slot at that time. */
+  hadWaiting: boolean;
+  /** The exact text of the event; null when the store no longer has it. */
+  body: string | null;
+}
+
+/** A step of a delivery: as it was read, and what it becomes. */
+export interface DeliveryStep {
+  before: StoredDelivery;
+  after: Delivery;
+  /** Proves the claim on it; absent where no process has one. */
+  token?: string;
+  limits: EndpointLimits;
+  now: number;
+  /** What the step claims for the slot that it frees; absent, nothing. */
+  next?: NextClaims;
+}
+
+/** The deliveries of the same pool that a step claims: how many at most, and by which token. */
+export interface NextClaims {
+  most: number;
+  token: string;
+}
+
+/** The result of an attempt: the delivery is delivered, dead, or waits for its next attempt. */
+export interface AttemptStep extends DeliveryStep {
+  attempt: Attempt;
+  /** What it shows about the endpoint and its pool; absent where another step writes that. */
+  shows?: ReceiverChange;
+}
+
+/** What the result of an attempt changes besides its delivery. */
+export interface ReceiverChange {
+  endpoint: StoredEndpoint;
+  stateAfter: EndpointState;
+  /** What the slots of its pool become, as JSON; absent where they do not change. */
+  slots?: string;
+  /** For how long its pool is paused, ms. */
+  pauseMs?: number;
+  /** System events about the endpoint. */
+  events: readonly PlannedEvent[];
+}
+
+/** A system event with what follows from it. */
+export interface PlannedEvent {
+  id: string;
+  /** The exact JSON text to send. */
+  body: string;
+  deliveries: Delivery[];
+  /** What alert rules have to judge of it. */
+  entries?: AlertEntry[];
+}
+
+/** Claims made at a pool. */
+export interface PoolClaims {
+  claims: Claim[];
+  /** The slots of the pool as JSON; '' where nothing is known of them. */
+  slots: string;
+  /** For how long the pace of the pool holds back what is due, ms; null where it does not. */
+  heldMs: number | null;
+}
+
+/** Up to this many events of one type that wait for a receiver are messages of their own. */
+export const FOLD_ABOVE = 3;
+
+/** The most events that one message covers. */
+export const FOLD_MOST = 500;
+
+/** Claims that one message covers. The first makes the attempt, which is that of all. */
+export type ClaimGroup = readonly [Claim, ...Claim[]];
+
+/**
+ * The messages that claims of one pool become: each its own, or, where more than a few events of runs
+ * have one type, one for all of them. What a user asked for has its own.
+ * @param foldMost the most events that one message covers; absent, each has its own
+ */
+export function groupClaims(claims: readonly Claim[], foldMost: number | undefined): ClaimGroup[] {
+  if (foldMost === undefined || claims.length <= FOLD_ABOVE) {
+    return claims.map((claim): ClaimGroup => [claim]);
+  }
+  const alone = claims.filter((claim) => !mayFold(claim));
+  const folded = byType(claims.filter(mayFold)).flatMap((same) =>
+    same.length > FOLD_ABOVE ? chunks(same.toSorted(byAge), foldMost) : same.map((one) => [one]),
+  );
+  return [...alone.map((one) => [one]), ...folded].flatMap(([first, ...others]) =>
+    first === undefined ? [] : [[first, ...others] as const],
+  );
+}
+
+function mayFold({ stored: { delivery }, body }: Claim): boolean {
+  return body !== null && !delivery.urgent && delivery.runId !== '';
+}
+
+function byType(claims: readonly Claim[]): Claim[][] {
+  const found = new Map<string, Claim[]>();
+  for (const claim of claims) {
+    const { eventType } = claim.stored.delivery;
+    const same = found.get(eventType);
+    if (same === undefined) found.set(eventType, [claim]);
+    else same.push(claim);
+  }
+  return [...found.values()];
+}
+
+function byAge(a: Claim, b: Claim): number {
+  return a.stored.delivery.createdAt - b.stored.delivery.createdAt;
+}
+
+function chunks(claims: readonly Claim[], size: number): Claim[][] {
+  const count = Math.ceil(claims.length / size);
+  return Array.from({ length: count }, (_, at) => claims.slice(at * size, (at + 1) * size));
+}

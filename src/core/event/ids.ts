@@ -1,0 +1,88 @@
+import { createHash } from 'node:crypto';
+import type { WatchKey } from '../watch/watch.ts';
+import { isTerminalEvent, type EventType } from './event.ts';
+
+/**
+ * Returns a new unique mark each time: the store's epoch and a number. The number is random. A
+ * counter would go back in a store that lost writes, and then name another change.
+ */
+export type NewMark = () => string;
+
+/** Digits of an epoch and of a number, of base 36. */
+const DIGITS = 8;
+
+/** Draws a whole number from 0 to below its argument. */
+type Draw = (below: number) => number;
+
+/** Eight random letters and digits: an epoch, or the number of a mark. */
+export function newName(draw: Draw): string {
+  return draw(36 ** DIGITS)
+    .toString(36)
+    .padStart(DIGITS, '0');
+}
+
+/** The parts of a change from which its event's id is made. */
+interface WatchChangeIdentity extends WatchKey {
+  type: EventType;
+  registeredAt: number;
+  /** Terminal event types that the watch has already had. */
+  pastEnds: readonly EventType[];
+}
+
+/**
+ * The id of an event of a watch. The run alone determines the id of its terminal event, so that it
+ * is the same after a store lost the event. The registration determines the id of an expiry. Every
+ * other change may happen more than once, so its id has a mark.
+ */
+export function watchEventId(change: WatchChangeIdentity, newMark: NewMark): string {
+  return `evt_${changePart(change, newMark)}_${watchPart(change)}`;
+}
+
+function changePart(change: WatchChangeIdentity, newMark: NewMark): string {
+  const { type, registeredAt, pastEnds } = change;
+  if (type === 'watch.expired') return `expired${registeredAt.toString(36)}`;
+  return isTerminalEvent(type) && !pastEnds.includes(type) ? type.slice('run.'.length) : newMark();
+}
+
+/** The id of a system event. */
+export function systemEventId(newMark: NewMark): string {
+  return `evt_${newMark()}`;
+}
+
+/** The id of a delivery: event and endpoint determine it, and it contains the event's id. */
+export function deliveryId(eventId: string, endpoint: string): string {
+  const digest = createHash('sha256').update(`${eventId}\n${endpoint}`).digest('hex');
+  return `dlv_${digest.slice(0, 12)}_${eventId.slice('evt_'.length)}`;
+}
+
+const USUAL_SOURCE = 'default';
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/**
+ * The watch's part of an id: `[<source>~]<22 characters of a UUID>` or `[<source>~]~<run id, ~ for
+ * each dot>`. It can be parsed back, so finding an event by id needs no index. Neither part
+ * contains a tilde, and dots separate the parts of a signed webhook id.
+ */
+function watchPart({ source, runId }: WatchKey): string {
+  const run = UUID.test(runId)
+    ? Buffer.from(runId.replaceAll('-', ''), 'hex').toString('base64url')
+    : `~${runId.replaceAll('.', '~')}`;
+  return source === USUAL_SOURCE ? run : `${source}~${run}`;
+}
+
+/** The watch that an event belongs to by its id; null for system events, and for what is no id. */
+export function watchOfEvent(eventId: string): WatchKey | null {
+  const part = /^evt_[0-9a-z]+_(.+)$/.exec(eventId)?.[1];
+  if (part === undefined) return null;
+  const [, source = USUAL_SOURCE, run = ''] = /^(?:([^~]+)~)?(~?[^~].*)$/.exec(part) ?? [];
+  if (run.startsWith('~')) return { source, runId: run.slice(1).replaceAll('~', '.') };
+  const hex = Buffer.from(run, 'base64url').toString('hex');
+  const parts = /^(.{8})(.{4})(.{4})(.{4})(.{12})$/.exec(hex);
+  return parts === null ? null : { source, runId: parts.slice(1).join('-') };
+}
+
+/** The watch that a delivery belongs to by its id; null where that names none. */
+export function watchOfDelivery(id: string): WatchKey | null {
+  const rest = /^dlv_[0-9a-f]{12}_(.+)$/.exec(id)?.[1];
+  return rest === undefined ? null : watchOfEvent(`evt_${rest}`);
+}
