@@ -160,7 +160,7 @@ const rotateSchema = {
   operationId: 'rotateEndpointSecret',
   summary: 'Make a new signing secret',
   description:
-    'The new secret signs from now on; for as long as `overlap` says the old one signs too, so that the receiver takes either. Secrets of earlier rotations sign on until the time that was promised for each, three in all at the most; `now` ends them.',
+    'The new secret signs from now on; for as long as `overlap` says the old one signs too, so that the receiver takes either. Secrets of earlier rotations sign on until the time that was promised for each, three in all at the most; `now` ends all old ones at once, whatever `overlap` says.',
   params: endpointParams,
   body: rotateRequest,
   response: {

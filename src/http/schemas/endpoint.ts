@@ -92,12 +92,11 @@ export const rotateRequest = z
       .exactOptional(),
     now: z
       .boolean()
-      .meta({ description: 'Ends all old secrets at once, whatever was promised for them.' })
+      .meta({
+        description:
+          'Ends all old secrets at once, whatever `overlap` says or was promised for them.',
+      })
       .exactOptional(),
-  })
-  .refine(({ overlap, now }) => overlap === undefined || now !== true, {
-    path: ['now'],
-    error: 'expected either overlap or now',
   })
   .prefault({});
 
