@@ -140,6 +140,7 @@ const YIELD_MS = 200;
 export function createPermits(limit: number, yieldMs = YIELD_MS) {
   const waiting = new Map<string, (() => void)[]>();
   let free = limit;
+  let queued = 0;
 
   function giveBack(): void {
     const [turn] = waiting;
@@ -149,6 +150,7 @@ export function createPermits(limit: number, yieldMs = YIELD_MS) {
     }
     const [pool, queue] = turn;
     const next = queue.shift();
+    queued -= 1;
     waiting.delete(pool);
     if (queue.length > 0) waiting.set(pool, queue);
     next?.();
@@ -159,6 +161,7 @@ export function createPermits(limit: number, yieldMs = YIELD_MS) {
       free -= 1;
       return;
     }
+    queued += 1;
     await new Promise<void>((resolve) => {
       const before = waiting.get(pool);
       if (before === undefined) waiting.set(pool, [resolve]);
@@ -166,22 +169,24 @@ export function createPermits(limit: number, yieldMs = YIELD_MS) {
     });
   }
 
-  return async function withPermit<Result>(
-    pool: string,
-    work: () => Promise<Result>,
-  ): Promise<Result> {
-    await take(pool);
-    let held = true;
-    const yieldOnce = () => {
-      if (held) giveBack();
-      held = false;
-    };
-    const timer = setTimeout(yieldOnce, yieldMs);
-    try {
-      return await work();
-    } finally {
-      clearTimeout(timer);
-      yieldOnce();
-    }
+  return {
+    /** As many tasks wait as are under way: another one would only wait. */
+    isBusy: () => queued >= limit,
+
+    async withPermit<Result>(pool: string, work: () => Promise<Result>): Promise<Result> {
+      await take(pool);
+      let held = true;
+      const yieldOnce = () => {
+        if (held) giveBack();
+        held = false;
+      };
+      const timer = setTimeout(yieldOnce, yieldMs);
+      try {
+        return await work();
+      } finally {
+        clearTimeout(timer);
+        yieldOnce();
+      }
+    },
   };
 }
