@@ -36,8 +36,12 @@ const SURE_MS = DEAD_MS - 400;
 
 /** Whether a process may rely on its claims, or may have counted as dead meanwhile. */
 export interface Pulse {
-  /** Records that the store raised the counter. @param askedAt when the process asked for it */
-  raised(askedAt: number): void;
+  /**
+   * Records that the store raised the counter.
+   * @param askedAt when the process asked for it
+   * @returns whether claims are sure again that were not before
+   */
+  raised(askedAt: number): boolean;
   /** Whether a claim made now surely stands. */
   isSure(): boolean;
   /** Whether no judge can have counted the process as dead since a time. */
@@ -56,8 +60,10 @@ export function createPulse(now: () => number): Pulse {
   const isSure = () => lastAskedAt === null || now() - lastAskedAt <= SURE_MS;
   return {
     raised(askedAt) {
-      if (!isSure()) unbrokenFrom = now();
+      const wasSure = isSure();
+      if (!wasSure) unbrokenFrom = now();
       lastAskedAt = askedAt;
+      return !wasSure && isSure();
     },
     isSure,
     isUnbrokenSince: (time) => isSure() && time >= unbrokenFrom,

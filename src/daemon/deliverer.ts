@@ -93,8 +93,10 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
   const stopReplaying = new AbortController();
   let replaying: Periodic | null = null;
   deps.dueBell.onDue(dispatch);
-  deps.processes.onRevived(() => relay.resume());
-  deps.processes.add(claimedDeliveries({ ...deps, limitsOf }, { tokens, id: deps.processes.id }));
+  deps.processes.add({
+    ...claimedDeliveries({ ...deps, limitsOf }, { tokens, id: deps.processes.id }),
+    resume: () => relay.resume(),
+  });
 
   return {
     dispatch,

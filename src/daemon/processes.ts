@@ -22,6 +22,8 @@ export interface ClaimedWork {
   takeOver(process: string): Promise<void>;
   /** Releases claims with this process's id that it does not hold, as after a fail-over. */
   tend(): Promise<void>;
+  /** Claims may be made again, after a time in which they were not sure to stand. */
+  resume?(): void;
   /** Moves due times back with the store's clock, after a step forward was removed from it. */
   moveBack(step: ClockStep): Promise<void>;
 }
@@ -52,8 +54,6 @@ export interface Processes {
   isSurelyHeld(claimedAt: number): boolean;
   /** Whether a claim made now surely stands: another process may take it from one without a pulse. */
   mayClaim(): boolean;
-  /** Hears when this process may claim again. */
-  onRevived(listener: () => void): void;
   /** The daemons on this store, by their start. */
   list(): Promise<ProcessView[]>;
   start(): void;
@@ -66,7 +66,6 @@ export interface Processes {
 export function createProcesses(deps: ProcessesDependencies): Processes {
   const { id, store, log } = deps;
   const works: ClaimedWork[] = [];
-  const revived: (() => void)[] = [];
   const judge = createProcessJudge(id, deps.monotonic);
   const heartbeats = new Heartbeats();
   const pulse = createPulse(deps.monotonic);
@@ -84,9 +83,7 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
   async function beat(): Promise<void> {
     const askedAt = deps.monotonic();
     const [counter, counters] = await Promise.all([store.beat(id), store.counters()]);
-    const wasSure = pulse.isSure();
-    pulse.raised(askedAt);
-    if (!wasSure && pulse.isSure()) for (const listener of revived) listener();
+    if (pulse.raised(askedAt)) for (const work of works) work.resume?.();
     if (counter === 1) await appear();
     else if (counter <= highest) deps.suspectLoss();
     highest = counter;
@@ -113,7 +110,6 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
     add: (work) => void works.push(work),
     isSurelyHeld: (claimedAt) => pulse.isUnbrokenSince(claimedAt),
     mayClaim: () => pulse.isSure(),
-    onRevived: (listener) => void revived.push(listener),
     start() {
       const onError = faultLog(log, 'processes');
       periodics = [

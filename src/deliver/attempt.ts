@@ -169,24 +169,25 @@ export function createPermits(limit: number, yieldMs = YIELD_MS) {
     });
   }
 
+  async function withPermit<Result>(pool: string, work: () => Promise<Result>): Promise<Result> {
+    await take(pool);
+    let held = true;
+    const yieldOnce = () => {
+      if (held) giveBack();
+      held = false;
+    };
+    const timer = setTimeout(yieldOnce, yieldMs);
+    try {
+      return await work();
+    } finally {
+      clearTimeout(timer);
+      yieldOnce();
+    }
+  }
+
   return {
+    withPermit,
     /** As many tasks wait as are under way: another one would only wait. */
     isBusy: () => queued >= limit,
-
-    async withPermit<Result>(pool: string, work: () => Promise<Result>): Promise<Result> {
-      await take(pool);
-      let held = true;
-      const yieldOnce = () => {
-        if (held) giveBack();
-        held = false;
-      };
-      const timer = setTimeout(yieldOnce, yieldMs);
-      try {
-        return await work();
-      } finally {
-        clearTimeout(timer);
-        yieldOnce();
-      }
-    },
   };
 }

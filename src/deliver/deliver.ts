@@ -185,8 +185,7 @@ async function withhold(
   const result = await claimingNext(deps, claim, room, (next) =>
     deps.outbox.withhold({ ...stepOf(deps, claim, after, now), next }),
   );
-  // Another process has changed the delivery: its write stands.
-  return result === 'delivery' ? NOTHING : deliveredBy(result, [after], now);
+  return result === 'delivery' ? unwritten(claim) : deliveredBy(result, [after], now);
 }
 
 function stepOf(
@@ -233,7 +232,7 @@ async function settle(
   if (first !== null) {
     deps.report({ delivery: after, body: claim.body, attempt, others: others.length });
   }
-  return joined([...rest, first ?? NOTHING]);
+  return joined([...rest, first ?? unwritten(claim)]);
 }
 
 interface FirstResult {
@@ -271,6 +270,11 @@ async function settleFirst(
     const planned = events.flatMap(({ deliveries }) => deliveries);
     return deliveredBy(result, [after, ...planned], now);
   }
+}
+
+/** Another process has changed the delivery, and its write stands. The slot is free without a claim. */
+function unwritten({ stored }: Claim): Delivered {
+  return { claimed: [], next: [{ pool: poolOf(stored.delivery.endpoint), inMs: 0 }] };
 }
 
 /** Takes a step that also claims deliveries of the same pool for the free slots. */

@@ -236,9 +236,13 @@ export class Relay {
     try {
       return await deps.deliver(group, room);
     } catch (error) {
-      if (isNotSent(error)) await this.release(pool, group).catch(deps.onError);
-      else deps.onError(error);
-      return { claimed: [], next: [] };
+      if (!isNotSent(error)) {
+        deps.onError(error);
+        return { claimed: [], next: [] };
+      }
+      await this.release(pool, group).catch(deps.onError);
+      // The bell that the release rings may come while these slots still count as taken.
+      return { claimed: [], next: [{ pool, inMs: 0 }] };
     } finally {
       // A claim that is neither written nor released here is released by the periodic check of claims.
       for (const claim of group) {

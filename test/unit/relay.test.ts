@@ -179,6 +179,24 @@ test('a delivery that is claimed again while its release is under way is attempt
   expect(delivered).toEqual(['p.1', 'p.2']);
 });
 
+test('the relay claims again at a receiver after all of its claims were given back', async () => {
+  const { relay, asked } = relayOf({
+    deliver: async () => {
+      throw new RunwatchError('the delivery was not sent', { code: 'claim_too_old' });
+    },
+    release: async () => {
+      relay.dispatch(['ops']);
+      await turn();
+      return 1;
+    },
+  });
+  relay.dispatch(['ops']);
+  await turn();
+  asked[0]?.answer(['a', 'b', 'c', 'd'].map((id) => claimOf(id)));
+  for (let turns = 0; turns < 6; turns += 1) await turn();
+  expect(asked.map(({ most }) => most)).toEqual([4, 4]);
+});
+
 const away = () =>
   new RunwatchError('Redis is not available', { code: 'redis_unavailable', retriable: true });
 
