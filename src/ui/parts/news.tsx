@@ -38,6 +38,7 @@ export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): New
   const pointer = useRef(false);
   const [turn, setTurn] = useState(0);
   const { keyOf, keyOfItem, isWanted, patch } = options;
+  const keysOf = useKeysOf(keyOfItem);
   const isHeld = () => pointer.current || options.isHeld || window.scrollY > 80;
   const unseen = Math.max(0, (options.total ?? 0) - (list.total ?? Infinity));
   const show = () => {
@@ -48,15 +49,19 @@ export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): New
   useLive((events) => {
     if (events === null) return setStale(true);
     const newest = new Map(events.map((event) => [keyOf(event), event]));
-    list.patch((item) => {
-      const event = newest.get(keyOfItem(item));
-      return event === undefined ? item : patch(item, event);
-    });
-    const known = new Set(list.items.map(keyOfItem));
-    const added = [...newest].filter(([key, event]) => !known.has(key) && isWanted(event));
-    if (added.length > 0) {
-      setWaiting((before) => new Set([...before, ...added.map(([key]) => key)]));
+    const known = keysOf(list.items);
+    if ([...newest.keys()].some((key) => known.has(key))) {
+      list.patch((item) => {
+        const event = newest.get(keyOfItem(item));
+        return event === undefined ? item : patch(item, event);
+      });
     }
+    const added = [...newest]
+      .filter(([key, event]) => !known.has(key) && isWanted(event))
+      .map(([key]) => key);
+    setWaiting((before) =>
+      added.every((key) => before.has(key)) ? before : new Set([...before, ...added]),
+    );
   });
   useEffect(() => {
     if (waiting.size === 0 && !isStale && unseen === 0) return;
@@ -84,4 +89,17 @@ export function NewsButton({ news, noun }: { news: News; noun: string }) {
       {plural(news.count, noun)}
     </button>
   );
+}
+
+/** The keys of a list, gathered once for each list: there may be thousands, and events many times a second. */
+function useKeysOf<Item>(
+  keyOfItem: (item: Item) => string,
+): (items: readonly Item[]) => ReadonlySet<string> {
+  const last = useRef<{ items: readonly Item[]; keys: ReadonlySet<string> } | null>(null);
+  return (items) => {
+    if (last.current?.items !== items) {
+      last.current = { items, keys: new Set(items.map(keyOfItem)) };
+    }
+    return last.current.keys;
+  };
 }

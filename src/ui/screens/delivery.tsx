@@ -94,6 +94,7 @@ function Standstill({
 }: {
   delivery: DeliveryDetail;
 }) {
+  const ended = attempts === 0 ? 'Never tried' : 'Tried no more';
   switch (state) {
     case 'parked':
       return <Parked name={name} />;
@@ -106,13 +107,15 @@ function Standstill({
     case 'skipped':
       return (
         <p class="notice">
-          Never tried: {name} was disabled or is configured no more. Redeliver it where it still
+          {ended}: {name} was disabled, or is not configured any more. Redeliver it where it still
           matters.
         </p>
       );
     case 'superseded':
       return (
-        <p class="notice">Never tried: the run had moved on before {name} took events again.</p>
+        <p class="notice">
+          {ended}: the run had moved on before {name} took deliveries again.
+        </p>
       );
     case 'pending':
     case 'delivered':
@@ -126,8 +129,8 @@ function Parked({ name }: { name: string }) {
   return (
     <p class="notice warn">
       Waits until <a href={href('/endpoints')}>{name}</a> takes deliveries again
-      {health !== undefined && `: it is ${health.state}`}.
-      {health != null && health.next_probe_at !== null && (
+      {health !== undefined && health.state !== 'active' && `: it is ${health.state}`}.
+      {health !== undefined && health.next_probe_at !== null && (
         <>
           {' '}
           Probed <Ago at={health.next_probe_at} />.
