@@ -14,7 +14,7 @@ import {
 } from '../core/feed/plan.ts';
 import type { FeedRecord, ListRecord, StoredMark, StoredPlan } from '../core/feed/record.ts';
 import { MAX_PAGE_SIZE } from '../core/feed/run-list.ts';
-import type { ListHint } from '../core/feed/trust.ts';
+import type { ListHint } from '../core/feed/list-trust.ts';
 import type { StoredWatch, Watch } from '../core/watch/watch.ts';
 import type { ListFeedDependencies } from './list-feed.ts';
 

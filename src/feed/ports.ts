@@ -6,7 +6,7 @@ import type { StreamCapacity } from '../core/feed/stream-capacity.ts';
 import type { TransitionKind } from '../core/feed/stream-hint.ts';
 import type { RememberedKind, StreamTrust } from '../core/feed/stream-trust.ts';
 import type { RunNodes } from '../core/run/nodes.ts';
-import type { FallbackReason, ListHint, ListTrust } from '../core/feed/trust.ts';
+import type { FallbackReason, ListHint, ListTrust } from '../core/feed/list-trust.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
 import type { StoredWatch } from '../core/watch/watch.ts';
 

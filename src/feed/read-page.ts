@@ -20,9 +20,10 @@ import {
   NEW_TRUST,
   throttled,
   type FallbackReason,
-} from '../core/feed/trust.ts';
+  isEndConfirmed,
+  isOutcome,
+} from '../core/feed/list-trust.ts';
 import type { Watch } from '../core/watch/watch.ts';
-import { isEndConfirmed, isOutcome } from '../core/feed/word.ts';
 import { grantedPauseMs } from '../core/source/throttle.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
 import type { ListFeedDependencies } from './list-feed.ts';

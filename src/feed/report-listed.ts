@@ -7,7 +7,7 @@ import {
   mostChecks,
   snapshotOf,
   type ListWord,
-} from '../core/feed/word.ts';
+} from '../core/feed/list-trust.ts';
 import type { StoredWatch } from '../core/watch/watch.ts';
 import type { ListFeedDependencies } from './list-feed.ts';
 

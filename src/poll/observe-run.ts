@@ -9,7 +9,7 @@ import type { NewMark } from '../core/event/ids.ts';
 import type { RunNodes } from '../core/run/nodes.ts';
 import type { PollResult, RunSnapshot } from '../core/run/snapshot.ts';
 import type { ObserveContext, PollPolicy } from '../core/watch/observation.ts';
-import { unconfirmed } from '../core/feed/word.ts';
+import { unconfirmed } from '../core/feed/list-trust.ts';
 import { observe } from '../core/watch/observe.ts';
 import type { PollMode } from '../core/watch/poll-history.ts';
 import type { StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';

@@ -16,9 +16,9 @@ import {
   judgeHint,
   NEW_TRUST,
   throttled,
-} from '../../src/core/feed/trust.ts';
+  isEndConfirmed,
+} from '../../src/core/feed/list-trust.ts';
 import type { ListedRun } from '../../src/core/feed/run-list.ts';
-import { isEndConfirmed } from '../../src/core/feed/word.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 

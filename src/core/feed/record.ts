@@ -2,8 +2,7 @@ import type { ReadTimes } from '../source/read-times.ts';
 import type { StoredWatch } from '../watch/watch.ts';
 import type { PageMark } from './layout.ts';
 import type { ListPlan } from './plan.ts';
-import type { ListHint, ListTrust } from './trust.ts';
-import type { ListWord } from './word.ts';
+import type { ListHint, ListTrust, ListWord } from './list-trust.ts';
 
 /** A plan as it is kept: which pages are read, and at what cost. */
 export interface StoredPlan {

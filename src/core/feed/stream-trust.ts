@@ -1,7 +1,7 @@
 import { isTerminalStatus } from '../run/snapshot.ts';
 import type { Profile, Watch } from '../watch/watch.ts';
 import { TRANSITION_KINDS, type TransitionKind } from './stream-hint.ts';
-import { sumOf } from './word.ts';
+import { sumOf } from './list-trust.ts';
 
 /** Of so many transitions of a kind it is remembered whether a stream reported them. */
 export const REMEMBERED = 20;

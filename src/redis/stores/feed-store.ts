@@ -9,7 +9,7 @@ import type {
   StoredPlan,
 } from '../../core/feed/record.ts';
 import type { RunList } from '../../core/feed/run-list.ts';
-import type { ListHint, ListTrust } from '../../core/feed/trust.ts';
+import type { ListHint, ListTrust } from '../../core/feed/list-trust.ts';
 import { STATUS_LABELS } from '../../core/run/snapshot.ts';
 import { parseWatchId, type StoredWatch, type WatchKey } from '../../core/watch/watch.ts';
 import { runsIndex } from '../indexes.ts';
