@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { adviseOn, checkServing, crossCheck } from './check.ts';
+import { adviseOn, checkServing, crossCheck } from './cross-check.ts';
 import { type Absence, readSettings, parseYaml } from './document.ts';
 import { openEnvironment, type Environment, type Reference } from './environment.ts';
 import {

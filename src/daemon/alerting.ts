@@ -21,7 +21,7 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import { type AlertRules, createUsualDurations } from './alert-rules.ts';
 import type { Clock } from './clock.ts';
 import type { Endpoints } from './endpoints.ts';
-import { faultLog } from './faults.ts';
+import { faultLog } from './fault-log.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { ClaimedWork, Processes } from './processes.ts';
 

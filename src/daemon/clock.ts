@@ -2,7 +2,7 @@ import { stepBetween, createOwnClock, type ClockStep, type HostClocks } from '..
 import { RunwatchError } from '../core/errors.ts';
 import type { StoreClock } from '../redis/store-clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { faultLog } from './faults.ts';
+import { faultLog } from './fault-log.ts';
 
 /** A clock that differs by this much counts as wrong, ms. */
 const SKEWED_MS = 1_000;

@@ -14,7 +14,7 @@ import { AlertRules } from './alert-rules.ts';
 import { createClock, refuseSkew, type Clock, type DaemonClocks } from './clock.ts';
 import { createEndpoints } from './endpoints.ts';
 import { createEpochFile } from './data-directory.ts';
-import { faultLog } from './faults.ts';
+import { faultLog } from './fault-log.ts';
 import { KnownWatches, createWatchNotes } from './known-watches.ts';
 import { createProcesses, type Processes } from './processes.ts';
 import { createLinksOf } from '../core/run/links.ts';

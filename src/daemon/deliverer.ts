@@ -20,7 +20,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { logDelivery } from '../telemetry/report.ts';
 import { DEFAULT_RETRY_MS, type Endpoints } from './endpoints.ts';
-import { faultLog } from './faults.ts';
+import { faultLog } from './fault-log.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { Processes, ClaimedWork } from './processes.ts';
 import type { Routes } from './delivery-routes.ts';

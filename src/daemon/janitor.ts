@@ -5,7 +5,7 @@ import type { MemoryStore } from '../redis/stores/memory-store.ts';
 import type { Forgotten, RetentionStore } from '../redis/stores/retention-store.ts';
 import type { SilenceStore } from '../redis/stores/silence-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { faultLog } from './faults.ts';
+import { faultLog } from './fault-log.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 
 /** How often expired records are deleted, and the memory in use is noted, ms. */

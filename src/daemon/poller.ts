@@ -4,7 +4,7 @@ import type { RunwatchEvent } from '../core/event/event.ts';
 import { isTerminalStatus } from '../core/run/snapshot.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { PollPolicy } from '../core/watch/observation.ts';
-import { createCheckGone } from '../poll/check-gone.ts';
+import { createCheckGone } from '../poll/gone-runs.ts';
 import {
   createObserveRun,
   type ObserveRunDependencies,
@@ -22,7 +22,7 @@ import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { logPoll } from '../telemetry/report.ts';
 import type { Endpoints } from './endpoints.ts';
-import { faultLog } from './faults.ts';
+import { faultLog } from './fault-log.ts';
 import type { WatchNotes } from './known-watches.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { ClaimedWork } from './processes.ts';

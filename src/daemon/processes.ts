@@ -4,7 +4,7 @@ import type { ProcessView } from '../http/routes/system.ts';
 import type { ProcessInfo, ProcessStore } from '../redis/stores/process-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Clock } from './clock.ts';
-import { faultLog } from './faults.ts';
+import { faultLog } from './fault-log.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 
 /** How often a process raises its counter and reads those of the others, ms. */

@@ -10,7 +10,7 @@ import { overdueHelp, overdueMessage, type Overdue } from '../core/source/overdu
 import { readsText, sourceReads, type SourceReads } from '../core/source/read-times.ts';
 import { OverdueMonitor, Schedule, type RequestClaim } from '../poll/schedule.ts';
 import type { ObserveRunDependencies } from '../poll/observe-run.ts';
-import { Slots } from '../poll/slots.ts';
+import { Slots } from '../poll/source-slots.ts';
 import { createSourceLimiter, type SourceLimiter } from '../poll/source-limiter.ts';
 import type { SourceGuard } from '../poll/source-guard.ts';
 import type { SlotWorker } from '../queue/slot-queue.ts';
@@ -25,7 +25,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { QueueFactory } from './common.ts';
 import type { Endpoints } from './endpoints.ts';
-import { faultLog } from './faults.ts';
+import { faultLog } from './fault-log.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import {
   guardedReader,

@@ -12,7 +12,7 @@ import type { EpochStore } from '../redis/stores/epoch-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { EpochFile } from './data-directory.ts';
-import { faultLog } from './faults.ts';
+import { faultLog } from './fault-log.ts';
 import type { KnownWatches, KnownWatch } from './known-watches.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { SystemEvents } from './system-events.ts';

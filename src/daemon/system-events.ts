@@ -7,7 +7,7 @@ import { systemEventId, type NewMark } from '../core/event/ids.ts';
 import type { SystemEventStore } from '../redis/stores/system-event-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Endpoints } from './endpoints.ts';
-import { faultLog } from './faults.ts';
+import { faultLog } from './fault-log.ts';
 
 /** An event about runwatch itself. */
 interface SystemEvent {

@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
 import { problemReference } from './schemas/common.ts';
-import { callbacksOf, webhookOperations } from './webhook-operations.ts';
+import { callbacksOf, webhookOperations } from './openapi-webhooks.ts';
 
 const DESCRIPTION = `Watches runs of the Noxus AI platform and notifies people and systems when one
 completes, fails, stops or waits for a human.

@@ -11,7 +11,7 @@ import type {
   WatchStore,
 } from './ports.ts';
 import { groupBySource } from './register-watches.ts';
-import type { NextClaim } from './slots.ts';
+import type { NextClaim } from './source-slots.ts';
 
 /** How long a source counts as paused after its pause, ms: a probe may be in flight. */
 const JUST_PAUSED_MS = 5_000;

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { ObserveContext } from '../../src/core/watch/observation.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
-import { createCheckGone } from '../../src/poll/check-gone.ts';
+import { createCheckGone } from '../../src/poll/gone-runs.ts';
 import type { FaultInput } from '../../src/simulator/fault.ts';
 import { observeContext, newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
 import { SOURCE, startPollRig, type PollRig } from '../support/poll-rig.ts';

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
-import { Slots, type NextClaim } from '../../src/poll/slots.ts';
+import { Slots, type NextClaim } from '../../src/poll/source-slots.ts';
 
 const CONCURRENCY = 4;
 
