@@ -130,7 +130,6 @@ function openRelay(
   const { config, log, outbox, endpoints, watches, metrics, random } = deps;
   const onError = faultLog(log, 'deliver');
   const slots = createPoolSlots(deps.processes.id);
-  const permits = createPermits(BUSY_ATTEMPTS);
   const attempts = new AbortController();
   const deliver = createDeliverEvent({
     outbox: {
@@ -147,7 +146,7 @@ function openRelay(
     routeOf: deps.routeOf,
     traceAttempt: deps.tracing.traceAttempt,
     isOvertaken: (delivery) => isOvertaken(watches, delivery),
-    withPermit: permits.withPermit,
+    withPermit: createPermits(BUSY_ATTEMPTS),
     slots,
     tokens,
     events: createEndpointEvents({
@@ -170,7 +169,6 @@ function openRelay(
     deliver,
     capacity: config.delivery.concurrency,
     mayClaim: () => deps.processes.mayClaim(),
-    isBusy: permits.isBusy,
     later(ms, action) {
       const timer = setTimeout(action, ms).unref();
       return () => clearTimeout(timer);

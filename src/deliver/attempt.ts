@@ -140,7 +140,6 @@ const YIELD_MS = 200;
 export function createPermits(limit: number, yieldMs = YIELD_MS) {
   const waiting = new Map<string, (() => void)[]>();
   let free = limit;
-  let queued = 0;
 
   function giveBack(): void {
     const [turn] = waiting;
@@ -150,7 +149,6 @@ export function createPermits(limit: number, yieldMs = YIELD_MS) {
     }
     const [pool, queue] = turn;
     const next = queue.shift();
-    queued -= 1;
     waiting.delete(pool);
     if (queue.length > 0) waiting.set(pool, queue);
     next?.();
@@ -161,7 +159,6 @@ export function createPermits(limit: number, yieldMs = YIELD_MS) {
       free -= 1;
       return;
     }
-    queued += 1;
     await new Promise<void>((resolve) => {
       const before = waiting.get(pool);
       if (before === undefined) waiting.set(pool, [resolve]);
@@ -185,9 +182,5 @@ export function createPermits(limit: number, yieldMs = YIELD_MS) {
     }
   }
 
-  return {
-    withPermit,
-    /** As many tasks wait as are under way: another one would only wait. */
-    isBusy: () => queued >= limit,
-  };
+  return withPermit;
 }

@@ -21,8 +21,6 @@ export interface RelayDependencies {
   slots: Pick<PoolSlots, 'adopt' | 'limitOf'>;
   /** Whether a claim made now surely stands; while it does not, no claim is made. */
   mayClaim: () => boolean;
-  /** Attempts wait for this process itself: a pool claims one at a time then, and no more. */
-  isBusy: () => boolean;
   /** @param room how many deliveries of the pool may be claimed in the slot that this one frees */
   deliver: (group: ClaimGroup, room: () => number) => Promise<Delivered>;
   /** The most attempts that this process makes at a time. */
@@ -72,7 +70,7 @@ export class Relay {
   private readonly closed: Promise<void>;
 
   constructor(private readonly deps: RelayDependencies) {
-    this.free = createFreeSlots(deps.capacity, deps.isBusy);
+    this.free = createFreeSlots(deps.capacity);
     this.wakeUp = createWakeUp(deps.later, () => void this.sweep().catch(deps.onError));
     this.closed = this.run();
   }
@@ -222,7 +220,8 @@ export class Relay {
   private async attempt(pool: string, group: ClaimGroup): Promise<void> {
     let isHeldBack = false;
     const room = () => {
-      const most = this.deps.mayClaim() ? this.free.after(pool) : 0;
+      // The slot of this attempt is free once its result is written.
+      const most = this.deps.mayClaim() ? Math.max(0, this.free.at(pool) + 1) : 0;
       isHeldBack = most === 0;
       return this.isClosing ? 0 : most;
     };
@@ -281,7 +280,7 @@ type FreeSlots = ReturnType<typeof createFreeSlots>;
  * The free slots of this process: its capacity less the attempts in progress and the slots reserved
  * for claims in flight.
  */
-function createFreeSlots(capacity: number, isBusy: () => boolean) {
+function createFreeSlots(capacity: number) {
   const usedBy = new Map<string, number>();
   let used = 0;
   function use(pool: string, count: number): void {
@@ -290,24 +289,17 @@ function createFreeSlots(capacity: number, isBusy: () => boolean) {
     if (after > 0) usedBy.set(pool, after);
     else usedBy.delete(pool);
   }
-  /**
-   * A pool may use a few slots in any case, more only while most of the capacity is free: receivers
-   * that grew and then hang must not block the others. In a busy process it has one: what is claimed
-   * would wait here, and age, rather than in the store.
-   * @param freed slots of the pool that are about to be free
-   */
-  function freeAt(pool: string, freed: number): number {
-    const own = (usedBy.get(pool) ?? 0) - freed;
-    if (isBusy()) return own > 0 ? 0 : 1;
-    const left = capacity - used + freed;
-    const few = Math.max(0, FIRST_SLOTS - own);
-    return Math.min(left, few + Math.max(0, left - Math.ceil(capacity / 2)));
-  }
   return {
     total: () => capacity - used,
-    at: (pool: string) => freeAt(pool, 0),
-    /** Once the result of an attempt is written: its slot is free then. */
-    after: (pool: string) => Math.max(0, freeAt(pool, 1)),
+    /**
+     * A pool may use a few slots in any case, more only while most of the capacity is free: receivers
+     * that grew and then hang must not block the others.
+     */
+    at(pool: string): number {
+      const left = capacity - used;
+      const few = Math.max(0, FIRST_SLOTS - (usedBy.get(pool) ?? 0));
+      return Math.min(left, few + Math.max(0, left - Math.ceil(capacity / 2)));
+    },
     take: use,
     release: (pool: string, count: number) => use(pool, -count),
   };

@@ -144,7 +144,6 @@ export function deliveryRig(options: RigOptions = {}) {
     const tokens = createClaimTokens(tokensOf(name));
     const slots = createPoolSlots(name);
     const calledOff = new AbortController();
-    const permits = createPermits(options.permits ?? Infinity, YIELD_MS);
     const deliver = createDeliverEvent({
       outbox,
       endpoints: endpointStates,
@@ -155,7 +154,7 @@ export function deliveryRig(options: RigOptions = {}) {
       stopping: calledOff.signal,
       random: () => 0,
       defaultRetry: retry,
-      withPermit: permits.withPermit,
+      withPermit: createPermits(options.permits ?? Infinity, YIELD_MS),
       slots,
       tokens,
       async routeOf(delivery) {
@@ -182,7 +181,6 @@ export function deliveryRig(options: RigOptions = {}) {
         slots,
         capacity: options.capacity ?? 1_000,
         mayClaim: () => true,
-        isBusy: permits.isBusy,
         async deliver(group, room) {
           process.underWay += 1;
           const [claim, ...others] = group;

@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import { createPermits } from '../../src/deliver/attempt.ts';
 
 test('pools take turns at permits: one with many attempts holds up no other', async () => {
-  const { withPermit } = createPermits(1, 10_000);
+  const withPermit = createPermits(1, 10_000);
   const order: string[] = [];
   const attempt = (pool: string, name: string) =>
     withPermit(pool, async () => void order.push(name));
@@ -16,7 +16,7 @@ test('pools take turns at permits: one with many attempts holds up no other', as
 });
 
 test('an attempt that only waits for its receiver returns its permit and goes on', async () => {
-  const { withPermit } = createPermits(1, 1);
+  const withPermit = createPermits(1, 1);
   let answer: () => void = () => undefined;
   const slow = withPermit('slow', () => new Promise<void>((resolve) => (answer = resolve)));
   expect(await withPermit('other', async () => 'sent')).toBe('sent');

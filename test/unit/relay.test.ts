@@ -36,7 +36,6 @@ function relayOf({
     deliver: ([claim]) => new Promise((resolve) => attempts.set(claim.stored.delivery.id, resolve)),
     capacity: 20,
     mayClaim: () => true,
-    isBusy: () => false,
     later: () => () => undefined,
     abort: () => undefined,
     onError: (error) => {
@@ -122,37 +121,6 @@ test('the relay claims nothing while its process may count as dead, and goes on 
   expect(asked.slice(1).map(({ pool, most }) => [pool, most])).toEqual([['room', 0]]);
   await resume();
   expect(asked.slice(2).map(({ pool, most }) => [pool, most])).toEqual([['ops', 4]]);
-});
-
-test('in a busy process a receiver keeps one attempt under way, and takes more once there is time', async () => {
-  let isBusy = true;
-  const rooms: number[] = [];
-  const { relay, attempts, asked } = relayOf({
-    isBusy: () => isBusy,
-    deliver: ([claim], room) =>
-      new Promise((resolve) => {
-        attempts.set(claim.stored.delivery.id, (delivered) => {
-          rooms.push(room());
-          resolve(delivered);
-        });
-      }),
-  });
-  const end = async (id: string) => {
-    attempts.get(id)?.({ claimed: [], next: [] });
-    await turn();
-  };
-  relay.dispatch(['ops']);
-  await turn();
-  expect(asked.map(({ most }) => most)).toEqual([1]);
-  // Two at once, as from before it was busy.
-  asked[0]?.answer([claimOf('a'), claimOf('b')]);
-  await turn();
-  await end('a');
-  await end('b');
-  isBusy = false;
-  relay.dispatch(['ops']);
-  await turn();
-  expect([rooms, asked.slice(1).map(({ most }) => most)]).toEqual([[0, 1], [4]]);
 });
 
 test('a delivery that is claimed again while its release is under way is attempted again', async () => {
