@@ -1,5 +1,4 @@
 import { connect, type Socket } from 'node:net';
-import { createTransport } from 'nodemailer';
 import type { Attempt, AttemptError, AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { messageOf } from '../../core/errors.ts';
 import { Deadline } from '../../deadline.ts';
@@ -38,25 +37,12 @@ interface EmailDeps {
 /** Sends mails by SMTP. */
 export function createEmailChannel(mailbox: Mailbox, { now, guard }: EmailDeps): Channel {
   const { timeoutMs } = mailbox;
-  const transport = createTransport({
-    host: mailbox.host,
-    port: mailbox.port,
-    secure: mailbox.isSecure,
-    getSocket: guardedSocket(mailbox, guard),
-    requireTLS: mailbox.requiresTls,
-    ...(mailbox.auth && { auth: mailbox.auth }),
-    tls: tlsOf(mailbox.tls),
-    connectionTimeout: timeoutMs,
-    greetingTimeout: timeoutMs,
-    socketTimeout: timeoutMs,
-    // A mail is made of an event alone.
-    disableFileAccess: true,
-    disableUrlAccess: true,
-  });
+  let opened: ReturnType<typeof openTransport> | undefined;
   const secrets = mailbox.auth === null ? [] : [mailbox.auth.user, mailbox.auth.pass];
   return {
     async send(message, signal, mayStart) {
       const mail = emailMessage(eventsOf(message), mailbox);
+      const transport = await (opened ??= openTransport(mailbox, guard));
       if (mayStart?.() === false) throw claimTooOld();
       const at = now();
       const deadline = new Deadline(timeoutMs, signal);
@@ -68,6 +54,26 @@ export function createEmailChannel(mailbox: Mailbox, { now, guard }: EmailDeps):
       return outcomeOf(sent, { at, durationMs, secrets, mailbox });
     },
   };
+}
+
+/** Loads the library with the first mail: most daemons send none, and start sooner without it. */
+async function openTransport(mailbox: Mailbox, guard: EmailDeps['guard']) {
+  const { createTransport } = await import('nodemailer');
+  return createTransport({
+    host: mailbox.host,
+    port: mailbox.port,
+    secure: mailbox.isSecure,
+    getSocket: guardedSocket(mailbox, guard),
+    requireTLS: mailbox.requiresTls,
+    ...(mailbox.auth && { auth: mailbox.auth }),
+    tls: tlsOf(mailbox.tls),
+    connectionTimeout: mailbox.timeoutMs,
+    greetingTimeout: mailbox.timeoutMs,
+    socketTimeout: mailbox.timeoutMs,
+    // A mail is made of an event alone.
+    disableFileAccess: true,
+    disableUrlAccess: true,
+  });
 }
 
 /** Opens a connection to an address that may be reached; TLS comes on top of it. */
