@@ -8,7 +8,7 @@ import { WATCH_STATES } from '../core/watch/watch.ts';
 export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];
 
-/** What the daemon can be asked for; see `verbs/names.ts`. */
+/** What the daemon can be asked for; see `verbs/completion.ts`. */
 export const NAME_KINDS = ['endpoints', 'sources', 'runs'] as const;
 type NameKind = (typeof NAME_KINDS)[number];
 

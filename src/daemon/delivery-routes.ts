@@ -101,7 +101,7 @@ function routesTo(
 type RouteFinder = () => Promise<Route>;
 
 /**
- * A new kind of endpoint is a file in `deliver/channels/` and a case here, or in `people-channels.ts`.
+ * A new kind of endpoint is a file in `deliver/channels/` and a case here.
  * Throws RunwatchError `tls_files_unusable`.
  */
 function routeTo(name: string, endpoint: EndpointConfig, deps: RoutesDependencies): RouteFinder {

@@ -136,3 +136,22 @@ test('the dashboard uses nothing of Node', () => {
   const outer = IMPORTS.filter(({ file }) => folderOf(file) === 'ui');
   expect(outer.filter(({ specifier }) => specifier.startsWith('node:'))).toEqual([]);
 });
+
+test('documents and comments name files that exist', () => {
+  const root = join(SRC, '..');
+  const documents = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'));
+  const texts = [...documents.map((name) => join(root, 'docs', name)), ...sourceFiles()];
+  const existing = ['src', 'test'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map(
+      (path) => `/${folder}/${path}`,
+    ),
+  );
+  const named = texts.flatMap((file) =>
+    [...readFileSync(file, 'utf8').matchAll(/`([\w/-]+\.ts)`/g)].map(([, path = '']) => ({
+      file: relative(root, file),
+      path,
+    })),
+  );
+  expect(named.length).toBeGreaterThan(10);
+  expect(named.filter(({ path }) => !existing.some((one) => one.endsWith(`/${path}`)))).toEqual([]);
+});
