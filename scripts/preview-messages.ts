@@ -33,12 +33,33 @@ const NODES = {
 
 const ACKNOWLEDGED = { acknowledged: { by: 'Ana', comment: 'The supplier changed its form.' } };
 
+const ABSENT = {
+  rule: 'invoices-missing',
+  count: 1,
+  runs: [],
+  annotations: { summary: 'No run.completed of invoices for 1 d 2 h' },
+};
+
+const DIGEST = {
+  reason: 'muted',
+  since: '2025-12-31T22:00:00.000Z',
+  until: '2026-01-01T06:00:00.000Z',
+  alerts: [
+    { id: 'alr_1', labels: { workflow_id: 'wf-1' }, state: 'firing', count: 9, name: 'invoices' },
+    { id: 'alr_2', labels: { workflow_id: 'wf-2' }, state: 'resolved', count: 3, name: 'reports' },
+  ],
+  by_type: { 'run.failed': 12 },
+};
+
 const SAMPLES: [SentEvent, ...SentEvent[]][] = [
   [sampleEvent('run.failed', { data: { nodes: NODES } })],
   [sampleEvent('run.awaiting_human_feedback', { data: { reminder: 1, waited_ms: 3_600_000 } })],
   [sampleEvent('run.completed', { run: { progress: 100 } })],
   sampleFailures(300),
   [sampleAlert('alert.firing')],
+  [sampleAlert('alert.updated', { data: { repeat: true } })],
+  [sampleAlert('alert.firing', { alert: ABSENT })],
+  [sampleAlert('alert.firing', { alert: { labels: {} }, data: { digest: DIGEST } })],
   [sampleAlert('alert.acknowledged', { alert: ACKNOWLEDGED })],
   [sampleAlert('alert.resolved', { alert: { resolved_at: '2026-01-01T12:12:06.000Z' } })],
   [

@@ -239,6 +239,12 @@ test('a message about an event of an unknown type names the type', () => {
   expect(titleOf(sampleEvent('run.new'))).toBe('invoices: run.new');
 });
 
+test('a message about an alert that is about no run lists none, and does not say how many more', () => {
+  const alert = { count: 1, runs: [], annotations: MISSING };
+  const { runs, unlisted } = noticeOf([sampleAlert('alert.firing', { alert })]);
+  expect([runs, unlisted.count]).toEqual([[], 0]);
+});
+
 describe('text of messages', () => {
   test.each([
     [0, '0 s'],

@@ -24,7 +24,7 @@ export function alertNotice(event: SentEvent, alert: SentAlert): Notice {
     lines: linesOf(alert),
     facts: factsOf(alert),
     runs: listed,
-    unlisted: { count: Math.max(0, alert.count - listed.length), url },
+    unlisted: { count: listed.length === 0 ? 0 : Math.max(0, alert.count - listed.length), url },
     links: linksOf(alert, url),
     owner: alert.owner ?? null,
     callsOwner: event.type !== 'alert.resolved' && event.type !== 'alert.acknowledged',
