@@ -16,8 +16,25 @@ const COUNTS: StoredCounts = {
 function storedIn(text: string): string[] {
   return text
     .split('\n')
-    .filter((line) => /^runwatch_(store|watches|runs|deliveries|alerts|learned)/.test(line));
+    .filter((line) =>
+      /^runwatch_(store_(?!data_lost)|watches|runs|deliveries|alerts|learned)/.test(line),
+    );
 }
+
+test('counters that alerts watch begin at 0, so that a first event is an increase', async () => {
+  const text = await createMetrics('1.2.3', () => Promise.resolve(COUNTS)).render();
+  const begin = text
+    .split('\n')
+    .filter((line) => /^runwatch_(store_data_lost|heartbeats)/.test(line));
+  expect(begin).toEqual([
+    'runwatch_store_data_lost_total{reason="emptied"} 0',
+    'runwatch_store_data_lost_total{reason="replaced"} 0',
+    'runwatch_store_data_lost_total{reason="rolled_back"} 0',
+    'runwatch_heartbeats_total{result="sent"} 0',
+    'runwatch_heartbeats_total{result="failed"} 0',
+    'runwatch_heartbeats_total{result="not_ready"} 0',
+  ]);
+});
 
 describe('metrics of what is stored', () => {
   test('metrics from the store are absent while it hangs or fails, and come back after it', async () => {
