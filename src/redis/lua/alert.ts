@@ -127,9 +127,9 @@ end
 for _, count in ipairs(write.counts) do
   redis.call('HINCRBY', write.countsKey, count.field, count.by)
 end
-logOwnEvents(write.own, now)
+logOwnEvents(write.raised.own, now)
 local pools = {}
-plan(write, pools)
+plan(write.raised, pools)
 return pools
 `;
 

@@ -1,9 +1,9 @@
 import type { Alert, AlertCounts } from '../../core/alert/alert.ts';
 import type { ChangedGroup } from '../../core/alert/batch.ts';
 import type { Group } from '../../core/alert/group.ts';
-import type { Delivery } from '../../core/delivery/delivery.ts';
+import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import type { Keys } from '../keys.ts';
-import { deliveryPlan, ownEventsPlan } from './event-plan.ts';
+import { raisedPlan } from './event-plan.ts';
 
 /** For how long a group is remembered of which nothing is due, ms. */
 const REMEMBERED_MS = 30 * 86_400_000;
@@ -12,13 +12,6 @@ const REMEMBERED_MS = 30 * 86_400_000;
 export interface ReadGroup {
   version: string;
   group: Group | null;
-}
-
-/** An event with its deliveries. */
-interface PlannedEvent {
-  id: string;
-  body: string;
-  deliveries: Delivery[];
 }
 
 /** What one step writes. */
@@ -71,11 +64,8 @@ export function alertPlan(keys: Keys, commit: AlertCommit, newVersion: () => str
     counts: Object.entries(counts)
       .filter(([, by]) => by !== 0)
       .map(([field, by]) => ({ field, by })),
-    ...ownEventsPlan(keys, events),
-    ...deliveryPlan(
-      keys,
-      events.flatMap(({ deliveries }) => deliveries),
-    ),
+    clock: keys.clock,
+    raised: raisedPlan(keys, events),
   };
 }
 

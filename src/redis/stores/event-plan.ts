@@ -62,7 +62,7 @@ export function inboxPlan(keys: Keys, entries: readonly AlertEntry[]) {
 }
 
 /** What `logOwnEvents` of `lua/own-events.ts` needs; nothing where there are no events. */
-export function ownEventsPlan(keys: Keys, events: readonly { id: string; body: string }[]) {
+function ownEventsPlan(keys: Keys, events: readonly { id: string; body: string }[]) {
   if (events.length === 0) return {};
   return {
     own: {
