@@ -9,7 +9,7 @@ import type { watchSchema } from './schemas/watch.ts';
 
 type DeliveryJson = z.output<typeof deliverySchema>;
 
-/** By whom a run was taken in hand, and until when. */
+/** An acknowledgement as the API shows it. */
 export function presentAcknowledgement(
   acknowledged: Acknowledgement | null,
 ): z.output<typeof watchSchema>['acknowledged'] {
