@@ -34,8 +34,8 @@ interface JanitorDependencies {
 }
 
 /**
- * The work in the background that keeps the store small: deletes what is past its retention, folds watches
- * that have ended, and notes how much memory Redis uses, for the rate at which it grows.
+ * The work in the background that keeps the store small. It deletes what is past its retention and folds
+ * watches that have ended. It notes how much memory Redis uses, for the rate at which that grows.
  */
 export function startJanitor(deps: JanitorDependencies): Pick<Periodic, 'stop'> {
   const { stores, log } = deps;

@@ -26,8 +26,8 @@ declare module 'fastify' {
     /** What a call of this route needs; else `read` for GET and HEAD, `write` for other methods. */
     scope?: Scope;
     /**
-     * True where some of what a call may ask for needs the scope `admin` instead: the handler requires
-     * the one that it is, and a token without either is refused before.
+     * True where some of what a call may ask for needs the scope `admin` instead. The handler requires
+     * the one that it is; a token without either is refused before.
      */
     orAdmin?: boolean;
     /** True for what needs no token: the dashboard's page, which holds nothing of what is watched. */

@@ -24,8 +24,8 @@ const USERS = [
 ];
 
 /**
- * The image of the Dockerfile as a pod of the chart, without a container runtime: its files, arguments,
- * variables, volumes and user are those of the manifest, its root is read-only, its program is process 1.
+ * The image of the Dockerfile as a pod of the chart, without a container runtime. Its files, arguments,
+ * variables, volumes and user are those of the manifest. Its root is read-only, its program is process 1.
  */
 export function podPart(): Part {
   return {

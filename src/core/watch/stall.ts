@@ -98,8 +98,8 @@ function recovery({ dwell, next, now }: DwellContext): EventDraft[] {
 }
 
 /**
- * The beginning of a state, ms since the epoch: by Noxus or the run's stream where they say, for a list
- * or a stream may have deferred the poll that sees it; else when this poll does.
+ * The beginning of a state, ms since the epoch. Noxus or the run's stream may say it, for a list or a
+ * stream may have deferred the poll that sees it. Otherwise it is the time of this poll.
  */
 function beginning({ run: before, next, now, progressedAt }: DwellContext): number {
   const at = saidBeginning(before, next) ?? progressedAt ?? now;

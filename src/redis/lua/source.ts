@@ -32,8 +32,9 @@ end
  * Writes what is known of a source, unless another process has since it was read.
  *
  * KEYS  state, probe, open.
- * ARGV  state as read or '', new state or '', 1 to release the probe; when the source answered again, or
- *       '' where it did not just now; for how long that time is kept, ms.
+ * ARGV  state as read or '', new state or '', 1 to release the probe;
+ *       when the source answered again, or '' where it did not just now;
+ *       for how long that time is kept, ms.
  * Returns 1 when it was written.
  */
 export const PUT_SOURCE = `

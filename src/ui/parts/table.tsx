@@ -67,8 +67,8 @@ const ROW_PX = 38;
 const MARGIN_ROWS = 4;
 
 /**
- * Rows that one frame draws anew. A fast scroll brings a screen of new rows in every frame: drawn at
- * once they hold a slow machine up for longer than a frame, so the others are blank for some frames.
+ * Rows that one frame draws anew. A fast scroll brings a screen of new rows in every frame. Drawn at
+ * once they hold a slow machine up for longer than a frame. So the others are blank for some frames.
  */
 const ROWS_A_FRAME = 8;
 
