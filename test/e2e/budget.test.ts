@@ -65,7 +65,8 @@ async function watchRuns(
   const ids = Array.from({ length: count }, () => simulator.add({ steps }).id);
   const watches = ids.map((run_id) => ({ run_id, source, ...asked }));
   const { body } = await daemon.api('/v1/watches/batch', { watches });
-  for (const { status } of body.results) expect(status).toBe(201);
+  // Discovery may have been first.
+  for (const { status } of body.results) expect([200, 201]).toContain(status);
   return ids;
 }
 
