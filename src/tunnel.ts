@@ -6,7 +6,7 @@ import type { TLSSocket } from 'node:tls';
 import { callbackify } from 'node:util';
 import { RunwatchError } from './core/errors.ts';
 
-/** The most time that a proxy may take to open a tunnel, ms; requests have deadlines of their own. */
+/** The most time for a tunnel to open, and then for the handshake in it, ms; requests have deadlines too. */
 const OPEN_MS = 30_000;
 
 type Connect = http.Agent['createConnection'];
@@ -34,11 +34,25 @@ export function tunnelled(
 
 const ignore = () => undefined;
 
+/**
+ * Ends a request, also one whose connection a proxy has yet to open: of that one Node would not say that
+ * it is over before it is open.
+ */
+export function cutRequest(request: http.ClientRequest): void {
+  request.destroy();
+  if (request.socket === null) request.emit('close');
+}
+
 /** Makes the handshake before the request gets the connection: its first byte must not wait behind it. */
 async function encrypt(connect: Connect, options: ClientRequestArgs): Promise<Duplex> {
   const encrypted = connect(options) as TLSSocket;
-  await once(encrypted, 'secureConnect');
-  return encrypted;
+  try {
+    await once(encrypted, 'secureConnect', { signal: AbortSignal.timeout(OPEN_MS) });
+    return encrypted;
+  } catch (error) {
+    encrypted.on('error', ignore).destroy();
+    throw error;
+  }
 }
 
 /**

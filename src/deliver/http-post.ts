@@ -12,7 +12,7 @@ import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { requestTarget } from '../core/request-target.ts';
 import type { Deadline } from '../deadline.ts';
-import { tunnelled } from '../tunnel.ts';
+import { cutRequest, tunnelled } from '../tunnel.ts';
 import { egressBlocked, type EgressGuard } from './egress/egress-guard.ts';
 
 /** The most bytes read of an answer; then the connection is closed. */
@@ -79,7 +79,7 @@ export async function post(
     follow(sending, request, progress);
     deadline.onEnd(() => {
       progress.isCut = true;
-      sending?.destroy();
+      if (sending !== undefined) cutRequest(sending);
     });
     const response = await responseTo(sending, body);
     const address = agents.isProxied ? undefined : response.socket.remoteAddress;

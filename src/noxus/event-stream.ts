@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { parseRetryAfter } from '../core/backoff.ts';
 import type { StreamEnd, StreamListener } from '../core/feed/event-stream.ts';
+import { cutRequest } from '../tunnel.ts';
 import { openConnections } from './connections.ts';
 import { EventReader, HeldBytes } from './event-reader.ts';
 import type { TransportOptions } from './transport.ts';
@@ -48,7 +49,8 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
       const url = new URL(connections.base.href + pathOf(runId, listener.etag));
       const reader = new EventReader(runId, { memory, onNote: listener.onNote });
       const request = connections.request(url, headers);
-      const stream = new Stream({ ...options, listener, reader, cut: () => request.destroy() });
+      const cut = () => cutRequest(request);
+      const stream = new Stream({ ...options, listener, reader, cut });
       request
         .once('response', (response) => stream.answered(response))
         // What went wrong is no matter: that nothing came, or no more, is.
@@ -98,10 +100,11 @@ class Stream {
   answered(response: IncomingMessage): void {
     const { options, end } = this;
     const { statusCode: status = 0, headers } = response;
+    const { 'content-type': type = '', 'content-encoding': coding = 'identity' } = headers;
     if (end !== null) return;
     clearTimeout(this.silence);
     options.onRequest?.({ kind: 'stream', status });
-    if (status !== 200 || !/^text\/event-stream\b/i.test(headers['content-type'] ?? '')) {
+    if (status !== 200 || coding !== 'identity' || !/^text\/event-stream\b/i.test(type)) {
       return this.endAs(refusal(response, options.now()));
     }
     this.isLive = true;

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import https from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { createNoxusClient, type NoxusClientOptions } from '../../src/noxus/client.ts';
+import { createEventStreams } from '../../src/noxus/event-stream.ts';
 import { CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';
 import { startConnectProxy } from '../support/connect-proxy.ts';
 import { A_MESSAGE, failureOf, webhooks } from '../support/webhooks.ts';
@@ -84,7 +85,39 @@ describe('a source', () => {
       message: `the proxy 127.0.0.1:${port} answered 407 to CONNECT noxus.example:443`,
     });
   });
+
+  test('a stream of a source ends at its deadline, also where the handshake through the proxy hangs', async () => {
+    const { port: silent, close } = await listenSilently();
+    releasers.push(close);
+    const { port, tunnels } = await proxy();
+    const requests: unknown[] = [];
+    const streams = createEventStreams({
+      baseUrl: `https://localhost:${silent}`,
+      apiKey: 'key',
+      timeoutMs: 200,
+      userAgent: 'runwatch/test',
+      maxSockets: 2,
+      proxy: `http://127.0.0.1:${port}`,
+      now: Date.now,
+      onRequest: (request) => void requests.push(request),
+    });
+    releasers.push(() => streams.close());
+    const { signal } = new AbortController();
+    const listener = { etag: null, onLive: () => undefined, onNote: () => undefined, signal };
+    expect(await streams.follow('run-1', listener)).toEqual({ kind: 'failed', status: null });
+    expect(requests).toEqual([{ kind: 'stream', status: null }]);
+    expect(tunnels).toHaveLength(1);
+  });
 });
+
+/** A server that takes connections and answers nothing. */
+async function listenSilently() {
+  const server = createTcpServer((socket) => socket.on('error', () => undefined));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const close = () => server.close();
+  return { port: (server.address() as AddressInfo).port, close };
+}
 
 describe('webhooks with egress.proxy', () => {
   function proxied(proxyUrl: string, allow: string[] = []) {
