@@ -67,6 +67,10 @@ test('without lists, the longest interval of a short rate limit is what runs wai
     longestMs: 60_000,
     stretched: 0,
   });
+  // A process that has just started takes the limit for short.
+  expect(
+    sourceReads({ ...source, load: { ...NO_LOAD, roundMs: 20_000, rounds: 5 }, active: 200 }),
+  ).toMatchObject({ longestMs: 100_000, stretched: 0 });
 });
 
 test('with lists, nothing is said of read times before the first plan', () => {

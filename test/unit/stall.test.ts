@@ -103,7 +103,7 @@ describe('a run that remains in one state', () => {
 
   test('a state began after the last poll that saw another one, whatever stream or Noxus say', () => {
     const moved = { ...at(20, 40), progressedAt: 3 };
-    expect(follow([at(0), at(10), moved]).watch.dwell?.since).toBe(NOON + 10 * MINUTE);
+    expect(follow([at(0), at(10), moved]).watch.dwell?.since).toBe(NOON + 20 * MINUTE);
     const started = { status: 'running', started_at: '2026-01-01T00:05:00.000Z' };
     const starts = (minute: number): Moment[] => [
       { at: minute, see: { status: 'queued' } },

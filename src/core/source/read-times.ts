@@ -53,7 +53,9 @@ export function readTimesOf(
 /** Without a plan, by how far the longest interval is widened. */
 function singleReads(runs: number, maxIntervalMs: number, load: SourceLoad) {
   const longestMs = Math.round(longestInterval(maxIntervalMs, load));
-  const stretched = longestMs > SLACK * maxIntervalMs ? runs : 0;
+  // A limit with room for all runs may seem short until polls have been punctual for a while.
+  const isShort = load.roundMs > SPENT * maxIntervalMs;
+  const stretched = isShort && longestMs > SLACK * maxIntervalMs ? runs : 0;
   return {
     times: { runs, usualMs: null, longestMs, stretched },
     wantedPerMs: runs / (maxIntervalMs * SPENT),
@@ -85,7 +87,7 @@ export function sourceReads({
   isByLists,
 }: ReadSource): SourceReads | null {
   const found = isByLists ? planned : singleReads(active, maxIntervalMs, load);
-  if (found === null || active === 0) return null;
+  if (found === null || active === 0 || found.times.runs === 0) return null;
   const wantedRequests = Math.ceil(found.wantedPerMs * limit.perMs);
   return { ...found.times, source, maxIntervalMs, wantedRequests, limit, isByLists };
 }
@@ -98,7 +100,9 @@ export function readsText(reads: SourceReads): string {
   const runs = `${stretched.toLocaleString('en')} of ${countText(reads.runs)}`;
   const rare = `less often than max_interval (${ageText(maxIntervalMs)}) asks for`;
   const lists = reads.isByLists ? '' : ', or polling.batch auto';
-  return `${runs} read ${rare}, the slowest every ${ageText(longestMs)}; ${allowed}; ${rateText(reads.wantedRequests, limit)} would do${lists}`;
+  const isMore = reads.wantedRequests > limit.requests;
+  const cure = isMore ? `; ${rateText(reads.wantedRequests, limit)} would do${lists}` : '';
+  return `${runs} read ${rare}, the slowest every ${ageText(longestMs)}; ${allowed}${cure}`;
 }
 
 function runsText({ runs, usualMs, longestMs }: SourceReads): string {

@@ -102,8 +102,10 @@ function recovery({ dwell, next, now }: DwellContext): EventDraft[] {
  * stream may have deferred the poll that sees it. Otherwise it is the time of this poll.
  */
 function beginning({ run: before, next, now, progressedAt }: DwellContext): number {
-  const at = saidBeginning(before, next) ?? progressedAt ?? now;
   const seenBefore = before === null ? -Infinity : Date.parse(before.observed_at);
+  // Progress before the last poll was progress of the state that it saw.
+  const progressed = progressedAt !== null && progressedAt >= seenBefore ? progressedAt : now;
+  const at = saidBeginning(before, next) ?? progressed;
   return Math.min(Math.max(at, seenBefore), now);
 }
 
