@@ -32,7 +32,8 @@ export class AlertRules {
   }
 
   replace(config: Config): void {
-    this.current = resolveRules(config);
+    // Which sources are polled changes with a restart only.
+    this.current = { ...resolveRules(config), sources: this.current.sources };
   }
 
   /** What the rules have to judge of an event about runwatch itself. */

@@ -364,6 +364,18 @@ describe('alerts in Redis', () => {
     expect(await told()).toEqual(['alert.firing', 'alert.acknowledged']);
   });
 
+  test('a rule that is missing for a moment holds its alert back for a minute at most', async () => {
+    await end('run.failed');
+    await wait(SECOND);
+    expect(await told()).toEqual([]);
+    use();
+    await createApplyRules({ alerts, rules, newEventId: () => '' })();
+    await wait(10 * SECOND);
+    use(aRule());
+    await wait(MINUTE);
+    expect(await told()).toEqual(['alert.firing']);
+  });
+
   test('an alert of a source that is gone is notified once and then ends by itself', async () => {
     await end('run.failed');
     rules.sources = ['other'];

@@ -40,6 +40,9 @@ export interface ChangedGroup {
 /** How long a group waits for a rule or source that a process does not know, ms: another may. */
 const ORPHANED_MS = 600_000;
 
+/** Such a group comes up so often meanwhile, ms: the process that judges then may know its rule. */
+const ORPHAN_AGAIN_MS = 60_000;
+
 /** The group of a rule that holds what its mute intervals keep back. */
 export function digestKey(rule: string): string {
   return groupKey(rule, { '': 'digest' });
@@ -165,7 +168,9 @@ export class Batch {
 
   private changedOrphan(key: string): ChangedGroup {
     const after = this.current.get(key) ?? null;
-    const again = after === null ? null : (after.orphanedAt ?? 0) + ORPHANED_MS;
+    const { now } = this.context;
+    const endsAt = (after?.orphanedAt ?? 0) + ORPHANED_MS;
+    const again = after === null ? null : Math.min(endsAt, now + ORPHAN_AGAIN_MS);
     return { key, before: this.stored.get(key) ?? null, after, dueAt: again };
   }
 
