@@ -46,10 +46,11 @@ function ensureBuild() {
   npm('run', 'build');
 }
 
-/** link-bin.mjs touches dist/main.js at the end of every build. */
+/** A build empties dist/ first, writes the dashboard last, and then link-bin.mjs touches dist/main.js. */
 function isBuilt() {
   const main = join(ROOT, 'dist', 'main.js');
-  if (!existsSync(main)) return false;
+  const page = join(ROOT, 'dist', 'ui', 'index.html');
+  if (!existsSync(main) || !existsSync(page)) return false;
   const inputs = ['src', 'tsconfig.json', 'vite.config.ts'];
   return statSync(main).mtimeMs >= Math.max(...inputs.map((input) => newest(join(ROOT, input))));
 }

@@ -16,7 +16,7 @@ const MAIN = join(ROOT, 'dist', 'main.js');
 const BIN = join(ROOT, 'node_modules', '.bin');
 
 chmodSync(MAIN, 0o755);
-// The compiler leaves files alone that stay the same; bootstrap.mjs goes by the time of this one.
+// bootstrap.mjs goes by the time of this file.
 utimesSync(MAIN, new Date(), new Date());
 
 if (

@@ -69,7 +69,7 @@ describe('alerts over HTTP', () => {
     for (const matchers of [{}, { event: 'run.fialed' }]) {
       expect((await server.post('/v1/silences', { ...silence, matchers })).status).toBe(422);
     }
-    const families = { event: ['run.*', 'source.unreachable'] };
+    const families = { event: ['run.*', 'run.late', 'source.unreachable'] };
     const other = await server.post('/v1/silences', { ...silence, matchers: families });
     expect(other.status).toBe(201);
     expect((await server.fetch('/v1/silences/sil_1', { method: 'DELETE' })).status).toBe(204);

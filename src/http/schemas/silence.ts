@@ -19,7 +19,11 @@ const matchers = z
     workflow_id: values.exactOptional(),
     source: values.exactOptional(),
     event: values
-      .refine((types) => types.every(isRulePattern), EXPECTED_TYPES)
+      // An alert of a deadline is of the type `run.late`, which no event has.
+      .refine(
+        (types) => types.every((one) => one === 'run.late' || isRulePattern(one)),
+        EXPECTED_TYPES,
+      )
       .meta({ description: 'Types of events, or families such as `run.*`.' })
       .exactOptional(),
     metadata: z.record(z.string().min(1).max(128), values).exactOptional(),

@@ -118,7 +118,8 @@ export function SilenceDialog({
   const submit = async () => {
     setSetting({ name: by });
     const body = { matchers, until: length, by: by.trim(), comment: comment.trim() };
-    if (await act('Silenced.', () => api.silence(body))) refreshed.value += 1;
+    if (!(await act('Silenced.', () => api.silence(body)))) return;
+    refreshed.value += 1;
     onClose();
   };
   return (
