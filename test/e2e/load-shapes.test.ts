@@ -120,8 +120,9 @@ test('kill -9 during a burst and a backlog loses no event, and leaves no slot an
   expect([planned, byState.delivered]).toEqual([BURST + BACKLOG, BURST + BACKLOG]);
   expect(new Set(burst.accepted)).toEqual(new Set(ended));
   expect(new Set(backlog.accepted)).toEqual(new Set(waiting));
-  // What was under way when the process was killed may come twice.
-  expect(repeats(burst)).toBeLessThanOrEqual(burst.flight.peak);
-  expect(repeats(backlog)).toBeLessThanOrEqual(backlog.flight.peak);
+  // What was under way when the process was killed may come twice: at the receiver, or with its answer not
+  // written yet.
+  expect(repeats(burst)).toBeLessThanOrEqual(2 * burst.flight.peak);
+  expect(repeats(backlog)).toBeLessThanOrEqual(2 * backlog.flight.peak);
   expect(burst.flight.peak).toBeGreaterThan(4);
 });

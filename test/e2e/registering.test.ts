@@ -280,7 +280,9 @@ describe('ended subscription', () => {
     await daemon.api(`/v1/deliveries/${delivery?.id}/redeliver`, undefined, 'POST');
     await waitFor(() => own.received.length === 2);
     noxus.setStatus(runId, 'completed');
-    await pollNow(runId);
+    // 409 where a list or stream has shown the end already.
+    await daemon.api(`/v1/watches/${runId}/poll`, undefined, 'POST');
+    await waitForWatch(daemon, runId, ({ state }) => state === 'finished');
     await waitUntilAllDelivered(daemon);
     const all = await readAll<DeliveryJson>(daemon, planned);
     expect(all).toMatchObject([{ id: delivery?.id, state: 'delivered', attempt_count: 2 }]);

@@ -239,7 +239,7 @@ async function killWhileForgetting(
   for (let kill = 0; kill < kills; kill += 1) {
     const before = await count();
     await waitFor(async () => before === 0 || (await count()) < before, {
-      timeoutMs: 20_000,
+      everyMs: 1,
       describe: 'a run to be forgotten',
     });
     await daemon.current.stop('SIGKILL');
