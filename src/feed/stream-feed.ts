@@ -227,8 +227,20 @@ export class StreamFeed {
     this.openings.stop();
     this.hintReads.stop();
     const runs = [...this.open.values()].toSorted(byRank);
+    try {
+      await this.giveUp(runs);
+    } finally {
+      // Also where Redis is away: a stream that outlived its connection would find it closed.
+      for (const run of runs) run.close();
+      await Promise.all(this.following);
+    }
+  }
+
+  /** Has others read these runs, in this order, for their streams are about to end. */
+  private async giveUp(runs: readonly FollowedRun[]): Promise<void> {
+    const { schedule } = this.deps;
     const hinted = runs.filter(({ hints }) => hints.pending !== null);
-    await this.deps.schedule.expedite(hinted.map(({ runId }) => runId));
+    await schedule.expedite(hinted.map(({ runId }) => runId));
     const left = runs.filter(({ isLeft }) => isLeft);
     await this.holders.giveBack(
       left.map(({ runId }) => runId),
@@ -236,9 +248,7 @@ export class StreamFeed {
     );
     // Lists show their changes before all are read; until then surveys of other processes have them.
     const plan = { member: PLAN_MEMBER, withinMs: SURVEY_MS };
-    if (left.length > 0) await this.deps.schedule.enterFeed('plan', [plan]);
-    for (const run of runs) run.close();
-    await Promise.all(this.following);
+    if (left.length > 0) await schedule.enterFeed('plan', [plan]);
   }
 
   /** How streams stand, over all processes. */

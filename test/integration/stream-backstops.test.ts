@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { nothingLearned } from '../../src/core/cadence/hazard.ts';
 import { NO_LOAD } from '../../src/core/cadence/load.ts';
@@ -21,6 +21,12 @@ import { waitFor } from '../support/wait-for.ts';
 
 const stores = openStores();
 const { redis, keys, requests, watches } = stores;
+const feeds: StreamFeed[] = [];
+
+/** A stream that outlived the connection would fail in another test. */
+afterEach(async () => {
+  for (const feed of feeds.splice(0)) await feed.stop();
+});
 afterAll(() => stores.close());
 
 const WORKFLOW = 'ab000000-0000-4000-8000-000000000001';
@@ -124,6 +130,7 @@ function processOn(source: string) {
     now: Date.now,
     random: () => 0.5,
   });
+  feeds.push(feed);
   const observeRun = (result: Promise<PollResult>) =>
     createObserveRun({
       watches,
