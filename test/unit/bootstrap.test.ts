@@ -24,7 +24,7 @@ const NPM = `#!/bin/sh
 echo "npm $*" >> calls
 case "$1" in ci) mkdir -p node_modules && touch node_modules/.package-lock.json ;; esac
 sleep 0.1
-mkdir -p dist && touch dist/main.js
+mkdir -p dist/ui && touch dist/ui/index.html dist/main.js
 `;
 
 const SERVER = '#!/bin/sh\necho "Redis server v=7.2.4 sha=00000000:0"\n';
