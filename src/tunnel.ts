@@ -35,8 +35,8 @@ export function tunnelled(
 const ignore = () => undefined;
 
 /**
- * Ends a request, also one whose connection a proxy has yet to open: of that one Node would not say that
- * it is over before it is open.
+ * Ends a request, also while a proxy opens its connection. Until that is open, Node would not say that the
+ * request is over.
  */
 export function cutRequest(request: http.ClientRequest): void {
   request.destroy();
