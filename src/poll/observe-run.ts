@@ -118,10 +118,22 @@ export interface ObserveRunDependencies {
 export function createObserveRun(deps: ObserveRunDependencies) {
   return async function observeRun(claim: ClaimedPoll, listed?: ListedResult): Promise<Polled> {
     const startedAt = listed?.readAt ?? deps.now();
+    const answeredAt = await answeredBefore(deps, claim.stored.watch);
     const result = listed?.result ?? (await read(deps, claim));
     const mode = listed === undefined ? (claim.mode ?? 'single') : 'list';
-    return record(deps, claim, result, { startedAt, mode, listed });
+    return record(deps, claim, result, { startedAt, answeredAt, mode, listed });
   };
+}
+
+/**
+ * A run is gone by an answer that was asked for after its source had answered for others. One that was
+ * under way when the source came back says nothing.
+ */
+async function answeredBefore(
+  { sourceHealth }: ObserveRunDependencies,
+  { source, missing }: Watch,
+): Promise<number | null | undefined> {
+  return missing === null ? undefined : (await sourceHealth(source)).answeredAt;
 }
 
 async function read(
@@ -139,6 +151,8 @@ async function read(
 /** When and how a result was read. */
 interface Reading {
   startedAt: number;
+  /** When its source had last given a valid answer before; undefined where that does not matter. */
+  answeredAt: number | null | undefined;
   mode: PollMode;
   listed: ListedResult | undefined;
 }
@@ -148,11 +162,12 @@ async function record(
   deps: ObserveRunDependencies,
   { stored, token, lagMs, permitMs, isHinted = false }: ClaimedPoll,
   result: PollResult,
-  { startedAt, mode, listed }: Reading,
+  reading: Reading,
 ): Promise<Polled> {
+  const { startedAt, mode, listed } = reading;
   const key = stored.watch;
   const streamState = await streamStateOf(deps, key, result, { startedAt, mode });
-  const health = await healthAfter(deps, key, result, startedAt);
+  const health = await healthAfter(deps, key, result, reading);
   let before: StoredWatch | null = stored;
   while (before !== null && before.watch.state === 'active') {
     const now = deps.now();
@@ -209,10 +224,11 @@ async function healthAfter(
   { sourceHealth }: ObserveRunDependencies,
   { source }: WatchKey,
   result: PollResult,
-  startedAt: number,
+  { startedAt, answeredAt }: Reading,
 ): Promise<SourceHealth> {
-  if (result.kind !== 'run') return sourceHealth(source);
-  return { answeredAt: startedAt, openSince: null, closedFor: null };
+  if (result.kind === 'run') return { answeredAt: startedAt, openSince: null, closedFor: null };
+  const health = await sourceHealth(source);
+  return answeredAt === undefined ? health : { ...health, answeredAt };
 }
 
 interface PollTimes extends Pick<ObserveContext, 'now' | 'beganAt' | 'lagMs'>, StreamState {
