@@ -421,15 +421,20 @@ describe('alerts in Redis', () => {
   });
 });
 
+/** What users do with silences. */
+function openSilences(store = silences) {
+  return createSilences({
+    silences: store,
+    alerts,
+    rules,
+    eventsSince: async () => [],
+    now: () => now,
+  });
+}
+
 describe('silences, absence and deadlines in Redis', () => {
   test('a silence with a key is created once, suppresses and expires', async () => {
-    const all = createSilences({
-      silences,
-      alerts,
-      rules,
-      eventsSince: async () => [],
-      now: () => now,
-    });
+    const all = openSilences();
     const request = {
       matchers: { workflowId: ['wf-1'] },
       startsAt: now,
@@ -457,13 +462,7 @@ describe('silences, absence and deadlines in Redis', () => {
   });
 
   test('a silence with a key is another one for tokens that are limited to other sources', async () => {
-    const all = createSilences({
-      silences,
-      alerts,
-      rules,
-      eventsSince: async () => [],
-      now: () => now,
-    });
+    const all = openSilences();
     const until = now + HOUR;
     const request = { matchers: {}, startsAt: now, until, by: 'ana', comment: 'x', key: 'shared' };
     const add = async (sources?: string[]) => {
@@ -479,7 +478,6 @@ describe('silences, absence and deadlines in Redis', () => {
   });
 
   test('a silence whose process dies at its commit is one silence when it is asked for again', async () => {
-    const common = { alerts, rules, eventsSince: async () => [], now: () => now };
     const request = {
       matchers: { rule: ['failed-runs'] },
       startsAt: now,
@@ -493,20 +491,14 @@ describe('silences, absence and deadlines in Redis', () => {
       throw new Error('killed after the commit');
     };
     const mortal = Object.assign(Object.create(silences), { add });
-    await expect(createSilences({ ...common, silences: mortal }).add(request)).rejects.toThrow();
-    const all = createSilences({ ...common, silences });
+    await expect(openSilences(mortal).add(request)).rejects.toThrow();
+    const all = openSilences();
     expect(await all.add(request)).toMatchObject({ isNew: false });
     expect(await all.list()).toHaveLength(1);
   });
 
   test('of requests at once for a silence with one key, one creates it', async () => {
-    const all = createSilences({
-      silences,
-      alerts,
-      rules,
-      eventsSince: async () => [],
-      now: () => now,
-    });
+    const all = openSilences();
     const request = { matchers: {}, startsAt: now, until: now + HOUR, by: 'ana', comment: 'x' };
     const added = await Promise.all(
       Array.from({ length: 5 }, () => all.add({ ...request, key: 'race' })),
@@ -519,13 +511,7 @@ describe('silences, absence and deadlines in Redis', () => {
     use(aRule({ groupBy: ['source'] }));
     await end('run.failed');
     await wait(MINUTE);
-    const { preview } = createSilences({
-      silences,
-      alerts,
-      rules,
-      eventsSince: async () => [],
-      now: () => now,
-    });
+    const { preview } = openSilences();
     const shown = async (matchers: Parameters<typeof preview>[0]) =>
       (await preview(matchers)).alerts.length;
     expect(await shown({ workflowId: ['wf-1'], event: ['run.failed'] })).toBe(1);

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { sampleSource } from '../support/api-samples.ts';
 import { runCli } from '../support/cli-harness.ts';
 import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
 
@@ -12,15 +13,7 @@ afterEach(() => daemon.close());
 const cli = (...args: string[]) =>
   runCli(['sources', ...args], { env: { RUNWATCH_URL: daemon.url } });
 
-const answering = {
-  name: 'default',
-  state: 'answering',
-  since: null,
-  message: null,
-  paused_until: null,
-  last_answer_at: null,
-  rate_limit: { requests: 10, per: '1s', used: 4 },
-  overdue: null,
+const answering = sampleSource({
   streams: {
     open: 3,
     wanted: 5,
@@ -29,7 +22,7 @@ const answering = {
     doubted: ['awaiting'],
     known_first: [{ kind: 'completed', by: 'stream', count: 7 }],
   },
-};
+});
 const paused = { ...answering, name: 'eu', state: 'paused', message: 'status 429, asks for 600 s' };
 
 describe('runwatch sources', () => {

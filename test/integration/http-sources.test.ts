@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { sourceList } from '../../src/http/schemas/source.ts';
+import { stretchedReads } from '../support/builders.ts';
 import { aWatch } from '../support/fake-services.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 
@@ -38,17 +39,7 @@ beforeAll(async () => {
     limit: { requests: 10, perMs: 1_000 },
     used: 4,
     overdue: null,
-    reads: {
-      source: 'default',
-      runs: 2_000,
-      usualMs: 40_000,
-      longestMs: 960_000,
-      stretched: 1_343,
-      maxIntervalMs: 60_000,
-      wantedRequests: 38,
-      limit: { requests: 10, perMs: 1_000 },
-      isByLists: true,
-    },
+    reads: stretchedReads(),
     streams: {
       open: 3,
       wanted: 5,

@@ -9,6 +9,7 @@ import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
 import { nothingLearned } from '../../src/core/cadence/hazard.ts';
 import { NO_LOAD } from '../../src/core/cadence/load.ts';
 import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
+import type { SourceReads } from '../../src/core/source/read-times.ts';
 import { register } from '../../src/core/watch/register.ts';
 import type { Subscription, Watch, WebhookSubscription } from '../../src/core/watch/watch.ts';
 
@@ -85,5 +86,21 @@ export function observeContext(now: number): ObserveContext {
     linksOf: noLinks,
     newMark,
     random: () => 0.5,
+  };
+}
+
+/** A source whose rate limit is so short that most of its runs are read too rarely. */
+export function stretchedReads(changes: Partial<SourceReads> = {}): SourceReads {
+  return {
+    source: 'default',
+    runs: 2_000,
+    usualMs: 40_000,
+    longestMs: 960_000,
+    stretched: 1_343,
+    maxIntervalMs: 60_000,
+    wantedRequests: 38,
+    limit: { requests: 10, perMs: 1_000 },
+    isByLists: true,
+    ...changes,
   };
 }

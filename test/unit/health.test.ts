@@ -4,7 +4,7 @@ import { NEW_STATE } from '../../src/core/delivery/endpoint-state.ts';
 import type { Overdue } from '../../src/core/source/overdue.ts';
 import type { SourceReads } from '../../src/core/source/read-times.ts';
 import { CHECKS, checkFigures, createHealth } from '../../src/daemon/services/health.ts';
-import { NOON } from '../support/builders.ts';
+import { NOON, stretchedReads } from '../support/builders.ts';
 
 type Dependencies = Parameters<typeof createHealth>[0];
 
@@ -53,17 +53,7 @@ test('readiness is degraded while polls are overdue, and names a sufficient rate
 });
 
 test('readiness is degraded while runs are read less often than max_interval asks for', async () => {
-  const reads = {
-    source: 'eu',
-    runs: 2_000,
-    usualMs: 40_000,
-    longestMs: 960_000,
-    stretched: 1_343,
-    maxIntervalMs: 60_000,
-    wantedRequests: 38,
-    limit: { requests: 10, perMs: 1_000 },
-    isByLists: true,
-  };
+  const reads = stretchedReads({ source: 'eu' });
   const overdue = () => null;
   expect(await healthWith([{ overdue, reads: () => reads }]).checks()).toContainEqual({
     name: 'polls',

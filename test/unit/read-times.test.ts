@@ -1,25 +1,10 @@
 import { expect, test } from '@jest/globals';
 import { NO_LOAD } from '../../src/core/cadence/load.ts';
-import {
-  readsText,
-  readTimesOf,
-  sourceReads,
-  type SourceReads,
-} from '../../src/core/source/read-times.ts';
+import { readsText, readTimesOf, sourceReads } from '../../src/core/source/read-times.ts';
+import { stretchedReads } from '../support/builders.ts';
 
-const limit = { requests: 10, perMs: 1_000 };
-
-const reads: SourceReads = {
-  source: 'default',
-  runs: 2_000,
-  usualMs: 40_000,
-  longestMs: 960_000,
-  stretched: 1_343,
-  maxIntervalMs: 60_000,
-  wantedRequests: 38,
-  limit,
-  isByLists: true,
-};
+const reads = stretchedReads();
+const { limit } = reads;
 
 test('runs that are read too rarely are said with the rate limit that would do', () => {
   expect(readsText(reads)).toBe(

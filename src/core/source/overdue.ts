@@ -14,8 +14,7 @@ export interface Overdue {
 
 /** What an operator needs to know of overdue polls: how many, how old, and what would help. */
 export function overdueText(overdue: Overdue): string {
-  const { source, limit } = overdue;
-  return `${runsText(overdue)}; source ${source} may be asked ${rateText(limit.requests, limit)}; ${wantedText(overdue)} would do, or profile frugal`;
+  return `${runsText(overdue)}; ${allowanceText(overdue)}; ${wantedText(overdue)} would do, or profile frugal`;
 }
 
 /** What is behind, for an event. */
@@ -28,17 +27,26 @@ export function overdueHelp(overdue: Overdue): string {
   return `raise rate_limit of the source to ${wantedText(overdue)}, or set profile frugal`;
 }
 
-function wantedText({ wantedRequests, limit }: Overdue): string {
+/** What the rate limit of a source allows, for people. */
+export function allowanceText({ source, limit }: Pick<Overdue, 'source' | 'limit'>): string {
+  return `source ${source} may be asked ${rateText(limit.requests, limit)}`;
+}
+
+/** The rate limit that would do, for people. */
+export function wantedText({ wantedRequests, limit }: Pick<Overdue, 'wantedRequests' | 'limit'>) {
   return rateText(wantedRequests, limit);
 }
 
-function runsText({ polls, oldestMs }: Overdue): string {
-  const runs = `${polls.toLocaleString('en')} ${polls === 1 ? 'run' : 'runs'} overdue`;
-  return `${runs}, oldest ${ageText(oldestMs)}`;
+/** A number of runs, for people. */
+export function countText(runs: number): string {
+  return `${runs.toLocaleString('en')} ${runs === 1 ? 'run' : 'runs'}`;
 }
 
-/** A rate of requests, for people. */
-export function rateText(requests: number, { perMs }: RateLimit): string {
+function runsText({ polls, oldestMs }: Overdue): string {
+  return `${countText(polls)} overdue, oldest ${ageText(oldestMs)}`;
+}
+
+function rateText(requests: number, { perMs }: RateLimit): string {
   const perS = (requests * 1_000) / perMs;
   return perS >= 1 ? `${Math.round(perS)}/s` : `${Math.round(perS * 60)}/min`;
 }

@@ -1,6 +1,6 @@
 import { longestInterval, type SourceLoad } from '../cadence/load.ts';
 import type { RateLimit } from './limiter.ts';
-import { ageText, rateText } from './overdue.ts';
+import { ageText, allowanceText, countText, wantedText } from './overdue.ts';
 
 /** Jitter, and what a plan cannot foresee, are no reason to call an interval too long. */
 const SLACK = 1.2;
@@ -94,22 +94,18 @@ export function sourceReads({
 
 /** How often runs are read, and where that is too rare, what would help. */
 export function readsText(reads: SourceReads): string {
-  const { source, limit, stretched, maxIntervalMs, longestMs } = reads;
-  const allowed = `source ${source} may be asked ${rateText(limit.requests, limit)}`;
+  const { limit, stretched, maxIntervalMs, longestMs } = reads;
+  const allowed = allowanceText(reads);
   if (stretched === 0) return `${runsText(reads)}; ${allowed}`;
   const runs = `${stretched.toLocaleString('en')} of ${countText(reads.runs)}`;
   const rare = `less often than max_interval (${ageText(maxIntervalMs)}) asks for`;
   const lists = reads.isByLists ? '' : ', or polling.batch auto';
   const isMore = reads.wantedRequests > limit.requests;
-  const cure = isMore ? `; ${rateText(reads.wantedRequests, limit)} would do${lists}` : '';
+  const cure = isMore ? `; ${wantedText(reads)} would do${lists}` : '';
   return `${runs} read ${rare}, the slowest every ${ageText(longestMs)}; ${allowed}${cure}`;
 }
 
 function runsText({ runs, usualMs, longestMs }: SourceReads): string {
   const usual = usualMs === null ? '' : `every ${ageText(usualMs)}, `;
   return `${countText(runs)} read ${usual}${usualMs === null ? 'at least' : 'the slowest'} every ${ageText(longestMs)}`;
-}
-
-function countText(runs: number): string {
-  return `${runs.toLocaleString('en')} ${runs === 1 ? 'run' : 'runs'}`;
 }

@@ -5,7 +5,7 @@ import {
   type Statistics,
   type StatisticsLookup,
 } from '../cadence/hazard.ts';
-import { isAwaiting, isTerminalStatus, type RunSnapshot } from '../run/snapshot.ts';
+import { isAwaiting, isTerminalStatus, timeOf, type RunSnapshot } from '../run/snapshot.ts';
 import type { Phase } from '../cadence/phase.ts';
 
 /** A run is stalled at this multiple of the time in which nearly all others leave the state. */
@@ -116,10 +116,6 @@ function saidBeginning(before: RunSnapshot | null, run: RunSnapshot): number | n
   if (state === 'queued') return isFirst ? timeOf(run.created_at) : null;
   if (state !== 'running/0' || (!isFirst && before.status !== 'queued')) return null;
   return timeOf(run.started_at ?? (isFirst ? run.created_at : null));
-}
-
-function timeOf(text: string | null): number | null {
-  return text === null ? null : Date.parse(text);
 }
 
 /** What counts as one state: a status, and while running each ten per cent of progress. */
