@@ -137,6 +137,7 @@ function runEnded(subscribe: Subscribe, now: number): WatchChange {
     mode: 'single' as const,
     isStreamed: false,
     nodes: null,
+    progressedAt: null,
     answeredAt: now,
     openSince: null,
     closedFor: null,

@@ -312,6 +312,7 @@ function goneChecker(deps: PollerDependencies, context: PollContext): () => Prom
       mode: 'single' as const,
       isStreamed: false,
       nodes: null,
+      progressedAt: null,
       answeredAt: now,
       openSince: null,
       closedFor: null,

@@ -349,6 +349,7 @@ const UNPOLLED = {
   mode: 'single' as const,
   isStreamed: false,
   nodes: null,
+  progressedAt: null,
   openSince: null,
   closedFor: null,
 };

@@ -80,6 +80,7 @@ export function observeContext(now: number): ObserveContext {
     mode: 'single' as const,
     isStreamed: false,
     nodes: null,
+    progressedAt: null,
     answeredAt: now,
     openSince: null,
     closedFor: null,

@@ -15,8 +15,8 @@ export interface StoredPlan {
   spending: number;
   /** Requests each ms with which all runs would be read as promptly as profiles ask for. */
   wantedPerMs: number;
-  /** How often runs are read; absent from the plan of an older daemon. */
-  reads?: ReadTimes;
+  /** How often runs are read. */
+  reads: ReadTimes;
   /** Over how long first reads are spread of runs that a list shows going on, ms; 0 for at once. */
   firstReadsMs: number;
   backstopMs: number;

@@ -260,7 +260,7 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Obser
     run: watch.run,
     next: run,
     now,
-    progressedAt: context.progressedAt ?? null,
+    progressedAt: context.progressedAt,
     policy,
     nextPollAt,
     usualMs: () => usualDwellMs(statistics, { source: watch.source, run, phases }),
