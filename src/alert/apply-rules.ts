@@ -1,6 +1,6 @@
 import type { Alert } from '../core/alert/alert.ts';
-import { Batch } from '../core/alert/batch.ts';
-import { groupKey, labelsOf, type Rule } from '../core/alert/rule.ts';
+import { Batch, MOST_GROUPS } from '../core/alert/batch.ts';
+import { groupKey, isOfSources, labelsOf, type Rule } from '../core/alert/rule.ts';
 import type { AlertStore, LiveRules } from './ports.ts';
 
 interface ApplyRulesDeps {
@@ -8,9 +8,6 @@ interface ApplyRulesDeps {
   rules: LiveRules;
   newEventId: () => string;
 }
-
-/** Groups that a rule names by its `when`. */
-const MOST_GROUPS = 1_000;
 
 /** Alerts that are read at a time. */
 const PAGE = 200;
@@ -78,8 +75,8 @@ async function expediteLeftovers({ alerts, rules }: ApplyRulesDeps): Promise<voi
   } while (cursor !== null);
 }
 
-function isOfConfiguration({ rule, labels: { source = '' } }: Alert, rules: LiveRules): boolean {
-  return rules.book.named(rule) !== undefined && (source === '' || rules.sources.includes(source));
+function isOfConfiguration({ rule, labels }: Alert, { book, sources }: LiveRules): boolean {
+  return book.named(rule) !== undefined && isOfSources(labels, sources);
 }
 
 /** The labels of the groups that are known without an event. */

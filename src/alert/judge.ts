@@ -2,7 +2,7 @@ import type { Alert, AlertCounts } from '../core/alert/alert.ts';
 import { Batch, digestKey, MOST_GROUPS, overflowKey } from '../core/alert/batch.ts';
 import { alertedRun, type AlertEntry } from '../core/alert/entry.ts';
 import type { Group } from '../core/alert/group.ts';
-import { groupKey, labelsOf, type AlertEvent, type Rule } from '../core/alert/rule.ts';
+import { groupKey, isOfSources, labelsOf, type AlertEvent, type Rule } from '../core/alert/rule.ts';
 import type { Silence } from '../core/alert/silence.ts';
 import type { LinksOf } from '../core/run/links.ts';
 import { parseWatchId, type StoredWatch, type Watch } from '../core/watch/watch.ts';
@@ -286,6 +286,6 @@ function judgeDue(
 }
 
 /** Whether a group is of a source that is configured no more, and has nothing to notify of. */
-function isLeftover({ labels: { source = '' }, open }: Group, { sources }: LiveRules): boolean {
-  return source !== '' && !sources.includes(source) && (open?.flushAt ?? null) === null;
+function isLeftover({ labels, open }: Group, { sources }: LiveRules): boolean {
+  return !isOfSources(labels, sources) && (open?.flushAt ?? null) === null;
 }

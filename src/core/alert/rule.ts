@@ -151,6 +151,14 @@ export function meets(rule: Rule, { source, metadata, run }: Omit<AlertEvent, 'i
   return matchesWatch(rule.when, { source, metadata, run: watched });
 }
 
+/** Whether a group is of one of these sources, or of no particular one. */
+export function isOfSources(
+  { source = '' }: Readonly<Record<string, string>>,
+  sources: readonly string[],
+): boolean {
+  return source === '' || sources.includes(source);
+}
+
 /** The labels of the group that an event belongs to, in the order of `group_by`. */
 export function labelsOf(
   rule: Pick<Rule, 'groupBy'>,
