@@ -5,10 +5,10 @@ import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { discordMessage } from '../src/deliver/channels/discord.ts';
-import { emailMessage } from '../src/deliver/channels/email-message.ts';
+import { emailMessage } from '../src/deliver/channels/email.ts';
 import { noticeOf } from '../src/deliver/channels/notice/describe.ts';
 import type { SentEvent } from '../src/deliver/channels/notice/sent-event.ts';
-import { slackMessage } from '../src/deliver/channels/slack-message.ts';
+import { slackMessage } from '../src/deliver/channels/slack.ts';
 import { teamsMessage } from '../src/deliver/channels/teams.ts';
 import {
   sampleAlert,

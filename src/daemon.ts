@@ -234,7 +234,7 @@ function openRoutes(
 function openSystemEvents(common: Common, dispatch: Deliverer['dispatch']): SystemEvents {
   return createSystemEvents({
     ...common,
-    store: common.stores.systemEventStore,
+    store: common.stores.events,
     entryOf: (event) => common.alertRules.entryOf(event),
     dispatch,
   });

@@ -2,7 +2,7 @@ import { intervalOf, type RuleConfig } from '../config/rule-schema.ts';
 import type { Config } from '../config/schema.ts';
 import { entriesOf, RuleBook, type UsualDuration } from '../core/alert/entry.ts';
 import type { AlertEvent, Condition, InhibitRule, Resolution, Rule } from '../core/alert/rule.ts';
-import type { WatchChange } from '../core/watch/watch-change.ts';
+import type { WatchChange } from '../core/watch/watch.ts';
 import { workflowName } from '../core/cadence/phase.ts';
 import { quantile, type RunFigures } from '../core/watch/run-figures.ts';
 import type { RunFiguresStore } from '../redis/stores/run-figures-store.ts';

@@ -16,7 +16,7 @@ import type { TraceChange } from '../poll/ports.ts';
 import { createRepairSchedule, type Schedule } from '../poll/schedule.ts';
 import { createPerform } from '../poll/perform-request.ts';
 import { createStatisticsCache, type StatisticsCache } from '../poll/statistics-cache.ts';
-import type { GoneStore } from '../redis/stores/gone-store.ts';
+import type { GoneStore } from '../redis/stores/schedule-store.ts';
 import type { StatisticsStore } from '../redis/stores/statistics-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';

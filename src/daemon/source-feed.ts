@@ -14,7 +14,7 @@ import {
   type DiscoveryLog,
 } from '../feed/discovery.ts';
 import { ListFeed, type ListFeedDependencies } from '../feed/list-feed.ts';
-import type { BudgetStore } from '../redis/stores/budget-store.ts';
+import type { BudgetStore } from '../redis/stores/source-store.ts';
 import type { DiscoveryStore } from '../redis/stores/discovery-store.ts';
 import type { FeedStore } from '../redis/stores/feed-store.ts';
 import type { ScheduleStore } from '../redis/stores/schedule-store.ts';

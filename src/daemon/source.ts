@@ -15,10 +15,9 @@ import { createSourceLimiter, type SourceLimiter } from '../poll/source-limiter.
 import type { SourceGuard } from '../poll/source-guard.ts';
 import type { SlotWorker } from '../queue/slot-queue.ts';
 import type { WakeChannel } from '../redis/channels.ts';
-import type { BudgetStore } from '../redis/stores/budget-store.ts';
+import type { BudgetStore, SourceStore } from '../redis/stores/source-store.ts';
 import type { NodeNameStore } from '../redis/stores/name-store.ts';
 import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
-import type { SourceStore } from '../redis/stores/source-store.ts';
 import type { StreamStore } from '../redis/stores/stream-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';

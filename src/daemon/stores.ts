@@ -3,11 +3,11 @@ import type { StoredCounts } from '../telemetry/gauges.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import { AlertStore, AlertMessageStore } from '../redis/stores/alert-store.ts';
 import { AnswerStore } from '../redis/stores/answer-store.ts';
-import { BudgetStore } from '../redis/stores/budget-store.ts';
+import { BudgetStore, SourceNamesStore, SourceStore } from '../redis/stores/source-store.ts';
 import { DeliveryStore } from '../redis/stores/delivery-store.ts';
 import { DiscoveryStore } from '../redis/stores/discovery-store.ts';
 import { FeedStore } from '../redis/stores/feed-store.ts';
-import { GoneStore } from '../redis/stores/gone-store.ts';
+import { GoneStore, ScheduleStore } from '../redis/stores/schedule-store.ts';
 import { ClaimStore } from '../redis/leases.ts';
 import { EndpointStore } from '../redis/stores/endpoint-store.ts';
 import { EpochStore } from '../redis/stores/epoch-store.ts';
@@ -22,14 +22,11 @@ import { ProcessStore } from '../redis/stores/process-store.ts';
 import { RetentionStore } from '../redis/stores/retention-store.ts';
 import { defineScripts } from '../redis/scripts.ts';
 import { SealingKeyStore, SecretStore } from '../redis/stores/secret-store.ts';
-import { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import { SilenceStore } from '../redis/stores/silence-store.ts';
-import { SourceNamesStore, SourceStore } from '../redis/stores/source-store.ts';
 import { StatisticsStore } from '../redis/stores/statistics-store.ts';
 import { NodeNameStore, WorkflowNameStore } from '../redis/stores/name-store.ts';
 import { StreamStore } from '../redis/stores/stream-store.ts';
 import { StoreClock } from '../redis/store-clock.ts';
-import { SystemEventStore } from '../redis/stores/system-event-store.ts';
 import { RunFiguresStore } from '../redis/stores/run-figures-store.ts';
 import { TimelineStore } from '../redis/stores/timeline-store.ts';
 import { WatchStore } from '../redis/stores/watch-store.ts';
@@ -53,11 +50,10 @@ export interface Stores {
   events: EventStore;
   eventBell: EventBell;
   watchChannel: WatchChannel;
-  systemEventStore: SystemEventStore;
   deliveries: DeliveryStore;
-  /** The schedule of requests to sources. */
   /** Ids by how they begin. */
   lookup: LookupStore;
+  /** The schedule of requests to sources. */
   requests: ScheduleStore;
   wake: WakeChannel;
   /** Deliveries that are due, and the steps by which they move on. */
@@ -125,7 +121,6 @@ export function createStores(
     events,
     eventBell,
     watchChannel: new WatchChannel(redis, connections.subscriber(), keys.watchChannel),
-    systemEventStore: new SystemEventStore(redis, keys),
     lookup: new LookupStore({ redis, keys, watches, events, deliveries }),
     requests,
     wake: new WakeChannel(redis, connections.subscriber(), keys.wake),

@@ -4,7 +4,7 @@ import { newDelivery } from '../core/delivery/delivery.ts';
 import type { PlannedEvent } from '../core/delivery/outbox.ts';
 import { isoTime, type SystemEventType } from '../core/event/event.ts';
 import { systemEventId, type NewMark } from '../core/event/ids.ts';
-import type { SystemEventStore } from '../redis/stores/system-event-store.ts';
+import type { EventStore } from '../redis/stores/event-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './fault-log.ts';
@@ -19,7 +19,7 @@ interface SystemEvent {
 }
 
 interface SystemEventsDependencies {
-  store: Pick<SystemEventStore, 'raise'>;
+  store: Pick<EventStore, 'raise'>;
   endpoints: Pick<Endpoints, 'wantingSystemEvent'>;
   newMark: NewMark;
   /** What alert rules have to judge of an event; null for nothing. */

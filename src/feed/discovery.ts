@@ -1,8 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { firstKind } from '../core/cadence/load.ts';
 import { register, type RegisterDefaults } from '../core/watch/register.ts';
-import type { WatchChange } from '../core/watch/watch-change.ts';
-import type { StoredWatch, Subscription, WatchKey } from '../core/watch/watch.ts';
+import type { StoredWatch, Subscription, WatchChange, WatchKey } from '../core/watch/watch.ts';
 import {
   beginPass,
   cursorAfter,

@@ -5,8 +5,7 @@ import type { Page } from '../core/page.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
 import type { Admission, PermitRequest, RateLimit } from '../core/source/limiter.ts';
 import type { SourceState } from '../core/source/throttle.ts';
-import type { WatchChange } from '../core/watch/watch-change.ts';
-import type { StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';
+import type { StoredWatch, Watch, WatchChange, WatchKey } from '../core/watch/watch.ts';
 
 /** Reads runs of one source. */
 export interface RunReader {

@@ -10,13 +10,13 @@ import {
   type Registration,
   type WatchRequest,
 } from '../core/watch/register.ts';
-import type { ScheduleChange } from '../core/watch/watch-change.ts';
 import {
   watchId,
+  type ScheduleChange,
   type StoredWatch,
+  type Subscription,
   type Watch,
   type WatchKey,
-  type Subscription,
 } from '../core/watch/watch.ts';
 import type { WatchStore } from './ports.ts';
 import type { Schedule } from './schedule.ts';

@@ -1,11 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Redis } from 'ioredis';
+import { Redis, type ChainableCommander } from 'ioredis';
 import { RunwatchError } from '../core/errors.ts';
-import { asItIs, asUnavailable, reasonOf, translateErrors } from './failures.ts';
+import {
+  asItIs,
+  asUnavailable,
+  reasonOf,
+  refusalOf,
+  translateErrors,
+  type RedisLog,
+} from './failures.ts';
 import { createKeys } from './keys.ts';
-import type { RedisLog } from './log.ts';
 import { redisTarget, type RedisSettings } from './redis-target.ts';
-import { refusalOf } from './refusal.ts';
 import { checkRights, checkServer } from './server-check.ts';
 import { StoreWatch, type StoreState } from './store-state.ts';
 
@@ -263,4 +268,13 @@ export function gatherWrites(redis: Redis): Redis {
     return send(command, stream);
   };
   return redis;
+}
+
+/** The results of a pipeline; the first error, if there is one, is thrown. */
+export async function replies<Reply>(pipeline: ChainableCommander): Promise<Reply[]> {
+  const results = (await pipeline.exec()) ?? [];
+  return results.map(([error, reply]) => {
+    if (error) throw error;
+    return reply as Reply;
+  });
 }

@@ -118,7 +118,7 @@ export function createKeys(prefix: string) {
     events: (...filter: string[]) => key('events', ...filter),
     /** Sorted set of ids of a live watch's events by place. */
     liveEvents: (watch: string) => key('live-events', watch),
-    /** Sorted set of ids of events that are about no run by when they were written; see `lua/own-events.ts`. */
+    /** Sorted set of ids of events that are about no run by when they were written; see `lua/outbox.ts`. */
     ownEvents: key('own-events'),
     /** Pub/sub channel that rings when events were appended. */
     eventBell: key('event-bell'),

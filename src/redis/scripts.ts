@@ -10,7 +10,7 @@ import {
   RETRY_RECEIVER,
 } from './lua/claim.ts';
 import { READ_CLOCK, TAKE_OUT_STEP } from './lua/clock.ts';
-import { END_LEASE, TAKE_LEASE } from './lua/leases.ts';
+import { END_LEASE, MOVE_CURSOR, TAKE_LEASE } from './lua/leases.ts';
 import {
   FORGET_DELIVERIES,
   RECORD_ATTEMPT,
@@ -18,7 +18,6 @@ import {
   WITHHOLD_DELIVERY,
 } from './lua/delivery.ts';
 import { REQUEST_KINDS } from '../core/cadence/load.ts';
-import { MOVE_CURSOR } from './lua/discovery.ts';
 import { WRITE_ENDPOINT } from './lua/endpoint-state.ts';
 import {
   FOLD,
@@ -34,7 +33,13 @@ import {
 import { READ_STATISTICS } from './lua/learn.ts';
 import { FIND_WATCHES } from './lua/numbers.ts';
 import { CHUNK_STARTS, COUNT_NUMBERS, READ_NUMBERS } from './lua/numbers.ts';
-import { ADMIT_REQUEST, RENEW_PERMIT, SETTLE_REQUEST } from './lua/limiter.ts';
+import {
+  ADMIT_REQUEST,
+  PUT_SOURCE,
+  RENEW_PERMIT,
+  SETTLE_REQUEST,
+  TAKE_GONE,
+} from './lua/source.ts';
 import {
   CLAIM_POLLS,
   CLAIM_REQUEST,
@@ -47,8 +52,7 @@ import {
   RENEW_CLAIM,
   SURVEY,
 } from './lua/schedule.ts';
-import { ADD_DELIVERIES } from './lua/plan-deliveries.ts';
-import { PUT_SOURCE, TAKE_GONE } from './lua/source.ts';
+import { ADD_DELIVERIES } from './lua/outbox.ts';
 import {
   ADD_REPORT,
   NOTE_STREAM,

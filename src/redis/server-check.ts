@@ -2,8 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { RunwatchError } from '../core/errors.ts';
 import type { Keys } from './keys.ts';
-import type { RedisLog } from './log.ts';
-import { refusalOf, type Refusal } from './refusal.ts';
+import { refusalOf, type RedisLog, type Refusal } from './failures.ts';
 
 const OLDEST = [6, 2] as const;
 

@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../core/errors.ts';
-import type { RedisLog } from './log.ts';
-import type { Refusal } from './refusal.ts';
+import type { RedisLog, Refusal } from './failures.ts';
 
 /** Whether what is written to Redis is taken. */
 export type StoreState =

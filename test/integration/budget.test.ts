@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import type { RateLimit } from '../../src/core/source/limiter.ts';
 import { createSourceLimiter } from '../../src/poll/source-limiter.ts';
-import { BudgetStore } from '../../src/redis/stores/budget-store.ts';
+import { BudgetStore } from '../../src/redis/stores/source-store.ts';
 import { closeSource, openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 

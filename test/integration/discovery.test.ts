@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from '@jest/globals';
 import { pageMember } from '../../src/core/feed/page-name.ts';
 import type { RunList } from '../../src/core/feed/run-list.ts';
 import type { Subscription } from '../../src/core/watch/watch.ts';
-import { createEndWatch } from '../../src/poll/end-watch.ts';
+import { createEndWatch } from '../../src/poll/watch-control.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
 import { createWatchDiscovered } from '../../src/feed/discovery.ts';
 import { DiscoveryStore } from '../../src/redis/stores/discovery-store.ts';

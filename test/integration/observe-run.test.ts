@@ -5,7 +5,7 @@ import { NO_LOAD } from '../../src/core/cadence/load.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import type { Registration } from '../../src/core/watch/register.ts';
 import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
-import { createEndWatch } from '../../src/poll/end-watch.ts';
+import { createEndWatch } from '../../src/poll/watch-control.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../../src/poll/observe-run.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
 import { newMark, POLICY, snapshot } from '../support/builders.ts';

@@ -11,8 +11,7 @@ import { delivered, openStores } from '../support/stores.ts';
 const MINUTE = 60_000;
 
 const stores = openStores(undefined, { isClockManual: true });
-const { redis, keys, alerts, deliveries, events, outbox, retention, systemEventStore, watches } =
-  stores;
+const { redis, keys, alerts, deliveries, events, outbox, retention, watches } = stores;
 afterAll(() => stores.close());
 
 let now = NOON;
@@ -42,7 +41,7 @@ async function raise(data: object = { endpoint: 'ops' }, endpoint?: string): Pro
   const about = { source: '', runId: '' };
   const planned =
     endpoint === undefined ? [] : [newDelivery(about, { id: text.id, type }, endpoint, now)];
-  await systemEventStore.raise({ ...text, deliveries: planned });
+  await events.raise({ ...text, deliveries: planned });
   return text.id;
 }
 
@@ -96,7 +95,7 @@ describe('the log of events', () => {
   test('without a type the log lists what an asterisk names in a configuration', async () => {
     const run = await end();
     const text = textOf('source.unreachable', { source: 'default' });
-    await systemEventStore.raise({ ...text, deliveries: [] });
+    await events.raise({ ...text, deliveries: [] });
     await raise();
     await fire({ source: 'default' });
     expect(await listed({})).toEqual([run, text.id]);

@@ -3,7 +3,7 @@ import { newDelivery, type DeliveryState } from '../../src/core/delivery/deliver
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Subscription, Watch, WatchKey } from '../../src/core/watch/watch.ts';
 import { createSkipOutstanding } from '../../src/deliver/skip-outstanding.ts';
-import { createEndWatch, createPurgeWatch } from '../../src/poll/end-watch.ts';
+import { createEndWatch, createPurgeWatch } from '../../src/poll/watch-control.ts';
 import { DeliveryStore } from '../../src/redis/stores/delivery-store.ts';
 import { HistoryStore } from '../../src/redis/stores/history-store.ts';
 import { OutboxStore } from '../../src/redis/stores/outbox-store.ts';

@@ -3,7 +3,7 @@ import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { isoTime } from '../../src/core/event/event.ts';
 import { failureRate, quantile } from '../../src/core/watch/run-figures.ts';
-import { createEndWatch } from '../../src/poll/end-watch.ts';
+import { createEndWatch } from '../../src/poll/watch-control.ts';
 import { newWatch, NOON, observeContext, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 

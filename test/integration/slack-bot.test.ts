@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import type { Message } from '../../src/deliver/channels/channel.ts';
 import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
-import { createSlackBot } from '../../src/deliver/channels/slack-bot.ts';
+import { createSlackBot } from '../../src/deliver/channels/slack.ts';
 import { AlertMessageStore } from '../../src/redis/stores/alert-store.ts';
 import { startService, type Service, type ServiceAnswer } from '../support/chat-server.ts';
 import { sampleAlert, sampleEvent } from '../support/sample-events.ts';

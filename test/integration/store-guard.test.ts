@@ -73,7 +73,7 @@ async function startProcess({ name = 'a', isStarted = true } = {}) {
     guard.start({
       systemEvents: createSystemEvents({
         entryOf: () => null,
-        store: stores.systemEventStore,
+        store: stores.events,
         endpoints,
         newMark,
         dispatch: () => undefined,

@@ -1,13 +1,13 @@
 import { Redis } from 'ioredis';
 import type { AlertEntry } from '../../src/core/alert/entry.ts';
-import type { WatchChange } from '../../src/core/watch/watch-change.ts';
+import type { WatchChange } from '../../src/core/watch/watch.ts';
 import type { Delivery } from '../../src/core/delivery/delivery.ts';
 import { AlertStore } from '../../src/redis/stores/alert-store.ts';
 import { SilenceStore } from '../../src/redis/stores/silence-store.ts';
-import { BudgetStore } from '../../src/redis/stores/budget-store.ts';
+import { BudgetStore, SourceStore } from '../../src/redis/stores/source-store.ts';
 import { ClaimStore } from '../../src/redis/leases.ts';
 import { DeliveryStore } from '../../src/redis/stores/delivery-store.ts';
-import { GoneStore } from '../../src/redis/stores/gone-store.ts';
+import { GoneStore, ScheduleStore } from '../../src/redis/stores/schedule-store.ts';
 import { EpochStore } from '../../src/redis/stores/epoch-store.ts';
 import { EndpointStore } from '../../src/redis/stores/endpoint-store.ts';
 import { EventBell, WakeChannel } from '../../src/redis/channels.ts';
@@ -23,12 +23,9 @@ import { OutboxStore } from '../../src/redis/stores/outbox-store.ts';
 import { ProcessStore } from '../../src/redis/stores/process-store.ts';
 import { RetentionStore } from '../../src/redis/stores/retention-store.ts';
 import { defineScripts } from '../../src/redis/scripts.ts';
-import { ScheduleStore } from '../../src/redis/stores/schedule-store.ts';
-import { SourceStore } from '../../src/redis/stores/source-store.ts';
 import { StatisticsStore } from '../../src/redis/stores/statistics-store.ts';
 import { StreamStore } from '../../src/redis/stores/stream-store.ts';
 import { StoreClock } from '../../src/redis/store-clock.ts';
-import { SystemEventStore } from '../../src/redis/stores/system-event-store.ts';
 import { RunFiguresStore } from '../../src/redis/stores/run-figures-store.ts';
 import { TimelineStore } from '../../src/redis/stores/timeline-store.ts';
 import { WatchStore } from '../../src/redis/stores/watch-store.ts';
@@ -60,7 +57,6 @@ export function openStores(
     processes: new ProcessStore(redis, keys),
     clock: new StoreClock(redis, keys),
     epochs: new EpochStore(redis, keys),
-    systemEventStore: new SystemEventStore(redis, keys),
     watches,
     timelines: new TimelineStore(redis, keys),
     runFigures: new RunFiguresStore(redis, keys),

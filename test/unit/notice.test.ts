@@ -6,7 +6,7 @@ import {
   oneLine,
   shortId,
   spanText,
-} from '../../src/deliver/channels/notice/text.ts';
+} from '../../src/deliver/channels/notice/notice.ts';
 import {
   INVOICES,
   sampleAlert,

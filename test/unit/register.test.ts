@@ -1,13 +1,13 @@
 import { describe, expect, test, beforeEach } from '@jest/globals';
 import { register, type Registration } from '../../src/core/watch/register.ts';
 import {
-  type Subscription,
   watchId,
   type StoredWatch,
+  type Subscription,
+  type WatchChange,
   type WatchKey,
 } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, snapshot, webhookTo } from '../support/builders.ts';
-import type { WatchChange } from '../../src/core/watch/watch-change.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
 
 const context = {

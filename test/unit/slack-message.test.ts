@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { noticeOf } from '../../src/deliver/channels/notice/describe.ts';
 import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
-import { clip, escapeText, slackMessage } from '../../src/deliver/channels/slack-message.ts';
+import { clip, escapeText, slackMessage } from '../../src/deliver/channels/slack.ts';
 import { sampleAlert, sampleEvent, sampleFailures } from '../support/sample-events.ts';
 
 const messageOf = (event: SentEvent, mentions = {}) => slackMessage(noticeOf([event]), mentions);

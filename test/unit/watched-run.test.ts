@@ -1,7 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { isoTime } from '../../src/core/event/event.ts';
-import { watchedRun } from '../../src/core/watch/watch-change.ts';
-import type { Watch } from '../../src/core/watch/watch.ts';
+import { watchedRun, type Watch } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
 /** A watch that ends a minute after its registration, and its run, created at the same time. */

@@ -8,10 +8,9 @@ import {
   hazard,
 } from '../../src/core/cadence/hazard.ts';
 import { observe } from '../../src/core/watch/observe.ts';
-import { watchedRun } from '../../src/core/watch/watch-change.ts';
+import { watchedRun, type Watch } from '../../src/core/watch/watch.ts';
 import { workflowPolling, expectedPolling } from '../../src/core/cadence/workflow-polling.ts';
 import type { WorkflowStatistics } from '../../src/core/cadence/phase.ts';
-import type { Watch } from '../../src/core/watch/watch.ts';
 import type { Random } from '../../src/core/backoff.ts';
 import { seededRandom } from '../../src/simulator/seeded-random.ts';
 import { observeContext, newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';

@@ -1,7 +1,6 @@
 import type { RunwatchEvent } from '../event/event.ts';
 import type { RunSnapshot } from '../run/snapshot.ts';
-import type { WatchChange } from '../watch/watch-change.ts';
-import { watchId, type Watch } from '../watch/watch.ts';
+import { watchId, type Watch, type WatchChange } from '../watch/watch.ts';
 import { meets, roleOf, type AlertEvent, type AlertedRun, type Rule } from './rule.ts';
 
 /**

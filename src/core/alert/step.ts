@@ -1,5 +1,9 @@
 import {
+  afterSample,
+  crossedBy,
+  EMPTY_WINDOW,
   factsOf,
+  lapsesAt,
   matchOf,
   noEffects,
   openAlert,
@@ -26,7 +30,6 @@ import {
 } from './notify.ts';
 import { ownerOf, roleOf, type AlertEvent, type Rule } from './rule.ts';
 import { nextDigest } from './time-interval.ts';
-import { afterSample, crossedBy, EMPTY_WINDOW, lapsesAt } from './window.ts';
 
 /** An alert is judged within this time, ms: its rule or source may be configured no more. */
 const JUDGE_AT_LATEST_MS = 7 * 86_400_000;

@@ -1,6 +1,5 @@
 import { isTerminalStatus, statusLabel, timeOf, type RunSnapshot } from '../run/snapshot.ts';
-import type { WatchChange } from './watch-change.ts';
-import type { Watch } from './watch.ts';
+import type { Watch, WatchChange } from './watch.ts';
 
 /** Bins for each doubling: a time is known within a fifth. */
 const BINS_PER_DOUBLING = 4;

@@ -1,7 +1,7 @@
 import { isoTime } from '../../core/event/event.ts';
 import type { ClosedSource } from '../../core/source/throttle.ts';
 import type { SourceService, SourceView } from '../../http/routes/sources.ts';
-import type { BudgetStore } from '../../redis/stores/budget-store.ts';
+import type { BudgetStore } from '../../redis/stores/source-store.ts';
 import type { SourceFigures } from '../../telemetry/gauges.ts';
 import type { Poller } from '../poller.ts';
 import type { Source } from '../source.ts';

@@ -12,8 +12,11 @@ import type { LinksOf } from '../../core/run/links.ts';
 import type { ClosedSource } from '../../core/source/throttle.ts';
 import type { WatchRequest } from '../../core/watch/register.ts';
 import type { WatchName, WatchResult, WatchService, WatchView } from '../../http/services.ts';
-import { createAcknowledgeRun } from '../../poll/acknowledge-run.ts';
-import { createEndSubscription, createEndWatch } from '../../poll/end-watch.ts';
+import {
+  createAcknowledgeRun,
+  createEndSubscription,
+  createEndWatch,
+} from '../../poll/watch-control.ts';
 import type { TraceChange } from '../../poll/ports.ts';
 import {
   createRegisterWatches,

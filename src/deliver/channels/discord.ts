@@ -6,12 +6,13 @@ import { answeredJson, createJsonChannel, failedAs, type SecretWebhook } from '.
 import {
   calledOwner,
   eventIdsText,
+  markdownLink,
+  oneLine,
   titleOf,
   type Notice,
   type NoticeRun,
   type Tone,
 } from './notice/notice.ts';
-import { markdownLink, oneLine } from './notice/text.ts';
 
 /**
  * Sends messages with an embed to a webhook of a channel of Discord. Mentions are ids of users, or of

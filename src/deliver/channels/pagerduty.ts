@@ -4,9 +4,8 @@ import { attemptPost, outcomeByStatus, type HttpDeps, type HttpResult } from '..
 import type { Channel } from './channel.ts';
 import { answeredJson, failedAs } from './json-channel.ts';
 import { noticeOf } from './notice/describe.ts';
-import { titleOf, type Notice, type OwnerOf, type Tone } from './notice/notice.ts';
+import { oneLine, titleOf, type Notice, type OwnerOf, type Tone } from './notice/notice.ts';
 import { parseEvent, type SentEvent } from './notice/sent-event.ts';
-import { oneLine } from './notice/text.ts';
 
 interface PagerDutyService {
   /** The integration key of a service. */

@@ -1,8 +1,21 @@
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
-import { outcomeByStatus, type HttpDeps, type HttpResult } from '../http-attempt.ts';
-import type { Channel } from './channel.ts';
+import { attemptPost, outcomeByStatus, type HttpDeps, type HttpResult } from '../http-attempt.ts';
+import type { AlertMessages } from '../ports.ts';
+import { eventsOf, type Channel } from './channel.ts';
 import { createJsonChannel, failedAs, type SecretWebhook } from './json-channel.ts';
-import { slackMessage } from './slack-message.ts';
+import { noticeOf } from './notice/describe.ts';
+import {
+  calledOwner,
+  eventIdsText,
+  oneLine,
+  titleOf,
+  type Notice,
+  type NoticeLink,
+  type NoticeRun,
+  type OwnerOf,
+  type Tone,
+} from './notice/notice.ts';
+import type { SentEvent } from './notice/sent-event.ts';
 
 /**
  * Sends messages to an incoming webhook of Slack, and to services that take the same.
@@ -31,7 +44,7 @@ const REFUSALS: Readonly<Record<string, string>> = {
 };
 
 /** The webhook itself is no more: no later message will do better. */
-const GONE: ReadonlySet<string> = new Set([
+const WEBHOOK_GONE: ReadonlySet<string> = new Set([
   'channel_is_archived',
   'no_active_hooks',
   'no_service',
@@ -48,7 +61,321 @@ function webhookOutcome(result: HttpResult, now: number): AttemptOutcome {
     return outcomeByStatus(result, now);
   }
   const why = REFUSALS[reason] ?? 'it does not take the message';
-  const isGone = GONE.has(reason) || answer.status === 410;
+  const isGone = WEBHOOK_GONE.has(reason) || answer.status === 410;
   const message = `Slack answered ${answer.status} ${reason}: ${why}`;
   return failedAs(isGone ? 'refused' : 'rejected', result, message);
+}
+
+interface SlackBot {
+  /** The name of the endpoint, under which its messages are remembered. */
+  endpoint: string;
+  token: string;
+  /** The id or name of a channel that the app is a member of. */
+  channel: string;
+  /** Where the Web API is, with its path. */
+  apiUrl: string;
+  mentions: Mentions;
+  ownerOf?: OwnerOf;
+  timeoutMs: number;
+}
+
+/** An answer of the Web API takes the message's blocks back, after the fields that are read here. */
+const ANSWER_BYTES = 16_384;
+
+/**
+ * Sends messages as an app of Slack. An alert is one message, which is updated in place; what happens to
+ * it later follows in its thread. Were the process killed right after the message was sent, it would be
+ * sent once more.
+ * Source: https://docs.slack.dev/reference/methods/chat.postMessage and chat.update
+ */
+export function createSlackBot(
+  bot: SlackBot,
+  deps: HttpDeps & { alertMessages: AlertMessages },
+): Channel {
+  const { endpoint } = bot;
+  return {
+    async send(message, signal, mayStart) {
+      const call = (method: string, body: object) =>
+        callSlack(bot, deps, { method, body, signal, mayStart });
+      const post = (body: object) => call('chat.postMessage', body);
+      const events = eventsOf(message);
+      const [event] = events;
+      const content = slackMessage(noticeOf(events, bot.ownerOf), bot.mentions);
+      const alertId = events.length === 1 ? threadOf(event) : null;
+      const place = alertId === null ? null : await deps.alertMessages.get(endpoint, alertId);
+      const begin = async () => {
+        const { outcome, posted } = await post({ channel: bot.channel, ...content });
+        if (posted !== null && alertId !== null) {
+          await deps.alertMessages.put(endpoint, alertId, posted);
+        }
+        return outcome;
+      };
+      if (place === null) return begin();
+      const [channel = '', ts = ''] = place.split(' ');
+      const updated = await call('chat.update', { channel, ts, ...content });
+      if (updated.isLost) return begin();
+      if (updated.outcome.kind !== 'delivered') return updated.outcome;
+      return (await post(replyTo({ channel, ts }, event, content))).outcome;
+    },
+  };
+}
+
+/** The alert of the message that an event updates; null for events that are messages of their own. */
+function threadOf({ type, data }: SentEvent): string | null {
+  if (data.alert === undefined || data.digest) return null;
+  return type.startsWith('alert.') ? data.alert.id : null;
+}
+
+/** A short message in the thread; what wants attention again is shown in the channel, too. */
+function replyTo(
+  { channel, ts }: { channel: string; ts: string },
+  { data }: SentEvent,
+  { text, unfurl_links, unfurl_media }: SlackMessage,
+): object {
+  const isAgain = data.repeat === true || !!data.escalation;
+  return { channel, thread_ts: ts, reply_broadcast: isAgain, text, unfurl_links, unfurl_media };
+}
+
+interface Call {
+  method: string;
+  body: object;
+  signal: AbortSignal | undefined;
+  mayStart: (() => boolean) | undefined;
+}
+
+interface Called {
+  outcome: AttemptOutcome;
+  /** The channel's id and the message's time, which name a message; null where none was posted. */
+  posted: string | null;
+  /** The message to update is there no more. */
+  isLost: boolean;
+}
+
+async function callSlack(bot: SlackBot, deps: HttpDeps, call: Call): Promise<Called> {
+  const request = {
+    url: new URL(`${bot.apiUrl.replace(/\/+$/, '')}/${call.method}`),
+    headers: {
+      authorization: `Bearer ${bot.token}`,
+      'content-type': 'application/json; charset=utf-8',
+      'user-agent': deps.userAgent,
+    },
+    body: JSON.stringify(call.body),
+    mayStart: call.mayStart,
+    timeoutMs: bot.timeoutMs,
+    confidential: [bot.token],
+    headBytes: ANSWER_BYTES,
+  };
+  const result = await attemptPost(request, deps, call.signal);
+  const answer = readAnswer(result);
+  return {
+    outcome: outcomeOf(result, answer, deps.now()),
+    posted: answer?.ok === true ? `${answer.channel} ${answer.ts}` : null,
+    isLost: answer?.ok === false && LOST.has(answer.error),
+  };
+}
+
+interface SlackAnswer {
+  ok: boolean;
+  error: string;
+  channel: string;
+  ts: string;
+}
+
+/** The four fields that are needed; the rest of a long answer may be cut off. */
+function readAnswer({ answer }: HttpResult): SlackAnswer | null {
+  if (answer?.status !== 200) return null;
+  const text = answer.head.toString();
+  const field = (name: string) => new RegExp(`"${name}"\\s*:\\s*"([^"]*)"`).exec(text)?.[1] ?? '';
+  const ok = /"ok"\s*:\s*(true|false)/.exec(text)?.[1];
+  if (ok === undefined) return null;
+  return { ok: ok === 'true', error: field('error'), channel: field('channel'), ts: field('ts') };
+}
+
+const LOST: ReadonlySet<string> = new Set([
+  'message_not_found',
+  'cant_update_message',
+  'edit_window_closed',
+]);
+
+/** What passes by itself. */
+const PASSING: ReadonlySet<string> = new Set([
+  'fatal_error',
+  'internal_error',
+  'request_timeout',
+  'service_unavailable',
+  'team_added_to_org',
+]);
+
+/** The token is no good any more, for whatever message. */
+const TOKEN_GONE: ReadonlySet<string> = new Set([
+  'account_inactive',
+  'token_expired',
+  'token_revoked',
+]);
+
+/** Where Slack names no time, its limit of a message per second and channel is over by then, ms. */
+const THROTTLED_MS = 30_000;
+
+/**
+ * The Web API says `ok` in the body of a 200; every other error than those that pass is about the token,
+ * the channel or the message, and final.
+ * Source: https://docs.slack.dev/reference/methods/chat.postMessage#errors
+ */
+function outcomeOf(result: HttpResult, answer: SlackAnswer | null, now: number): AttemptOutcome {
+  const byStatus = outcomeByStatus(result, now);
+  if (byStatus.kind !== 'delivered' || answer?.ok === true) return byStatus;
+  if (answer === null) return failedAs('failed', result, 'the answer is not one of Slack');
+  const { error } = answer;
+  if (error === 'ratelimited' || error === 'rate_limited') {
+    return {
+      ...failedAs('failed', result, `Slack answered ${error}`),
+      kind: 'throttled',
+      retryAfterMs: THROTTLED_MS,
+    };
+  }
+  const kind = PASSING.has(error) ? 'failed' : TOKEN_GONE.has(error) ? 'refused' : 'rejected';
+  return failedAs(kind, result, `Slack answered ${error}`);
+}
+
+/** Limits of Block Kit. Source: https://docs.slack.dev/reference/block-kit/blocks */
+const MOST_IN_TEXT = 3_000;
+const MOST_IN_FIELD = 2_000;
+const MOST_FIELDS = 10;
+const MOST_ACTIONS = 5;
+
+const SIGNS: Readonly<Record<Tone, string>> = {
+  bad: ':red_circle:',
+  attention: ':warning:',
+  good: ':white_check_mark:',
+  neutral: ':information_source:',
+};
+
+/** Which user of Slack stands behind a name of the configuration, such as `@ana`. */
+type Mentions = Readonly<Record<string, string>>;
+
+interface SlackMessage {
+  /** For notifications and screen readers, which do not show blocks. */
+  text: string;
+  blocks: object[];
+  unfurl_links: false;
+  unfurl_media: false;
+}
+
+/** The message that a notice becomes in Slack. */
+export function slackMessage(notice: Notice, mentions: Mentions = {}): SlackMessage {
+  const title = titleOf(notice);
+  return {
+    text: clip([title, ...notice.lines].join('. '), MOST_IN_TEXT),
+    blocks: blocksOf(notice, title, mentions),
+    // The links lead to pages behind a sign-in: previews of them are noise.
+    unfurl_links: false,
+    unfurl_media: false,
+  };
+}
+
+function blocksOf(notice: Notice, title: string, mentions: Mentions): object[] {
+  const { facts, runs, links, lines, owner } = notice;
+  const head = [
+    `${SIGNS[notice.tone]} *${bold(title)}*`,
+    ...lines.map((line) => clip(line, 600)),
+    ...(owner === null ? [] : [mentionOf(owner, calledOwner(notice, mentions))]),
+  ];
+  return [
+    section(head.join('\n')),
+    ...(facts.length === 0 ? [] : [fieldsBlock(facts)]),
+    ...(runs.length === 0 ? [] : [section(runsText(runs, notice.unlisted))]),
+    ...(links.length === 0 ? [] : [{ type: 'actions', elements: buttonsOf(links) }]),
+    { type: 'context', elements: [markdown(contextText(notice))] },
+  ];
+}
+
+function fieldsBlock(facts: Notice['facts']): object {
+  const fields = facts
+    .slice(0, MOST_FIELDS)
+    .map(([name, value]) => markdown(`*${bold(name)}*\n${clip(value, MOST_IN_FIELD - 150)}`));
+  return { type: 'section', fields };
+}
+
+/** Links are left off where they are so long that the text would be cut within one. */
+function runsText(runs: readonly NoticeRun[], { count, url }: Notice['unlisted']): string {
+  const linesWith = (isLinked: boolean) => [
+    ...runs.map((run) => `• ${link(run.text, isLinked ? run.url : null)}`),
+    ...(count === 0 ? [] : [link(`and ${count} more`, isLinked ? url : null)]),
+  ];
+  const linked = linesWith(true).join('\n');
+  return linked.length <= MOST_IN_TEXT ? linked : linesWith(false).join('\n');
+}
+
+function buttonsOf(links: readonly NoticeLink[]): object[] {
+  return links.slice(0, MOST_ACTIONS).map(({ label, url }, at) => ({
+    type: 'button',
+    text: { type: 'plain_text', text: oneLine(label, 75) },
+    url,
+    action_id: `open-${at}`,
+  }));
+}
+
+function contextText(notice: Notice): string {
+  const { at, isTest } = notice;
+  const test = isTest ? 'This is a test by `runwatch endpoints test` · ' : '';
+  return `${test}${dateText(at)} · ${escapeText(eventIdsText(notice))}`;
+}
+
+/** A time that Slack shows in the zone of each reader; what follows the bar is for other clients. */
+function dateText(iso: string): string {
+  const seconds = Math.floor(Date.parse(iso) / 1_000);
+  if (!Number.isFinite(seconds)) return escapeText(iso);
+  return `<!date^${seconds}^{date_short_pretty} at {time_secs}|${escapeText(iso)}>`;
+}
+
+/** A user, a user group, or one of `here` and `channel`; the bare name where nothing is configured. */
+function mentionOf(owner: string, id: string | null): string {
+  if (id === null) return `Owner: ${clip(owner, 100)}`;
+  if (id === 'here' || id === 'channel') return `<!${id}>`;
+  return id.startsWith('S') ? `<!subteam^${id}>` : `<@${id}>`;
+}
+
+/** A link with at most 250 characters of text; the bare text where there is no URL. */
+function link(text: string, url: string | null): string {
+  const shown = clip(text.replaceAll('|', '¦'), 250);
+  if (url === null) return shown;
+  const target = url.replaceAll(/[|<>]/g, encodeURIComponent);
+  return `<${escapeText(target)}|${shown}>`;
+}
+
+function section(text: string): object {
+  return { type: 'section', text: markdown(text) };
+}
+
+/** `verbatim` keeps Slack from turning plain text into links. */
+function markdown(text: string): object {
+  return { type: 'mrkdwn', text, verbatim: true };
+}
+
+/** Text between asterisks, which none may end early: Slack has no escape for them. */
+function bold(text: string): string {
+  return clip(oneLine(text, 250).replaceAll('*', '∗'), 1_000);
+}
+
+const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;' };
+
+/**
+ * The three characters by which Slack marks links, mentions and entities.
+ * Source: https://docs.slack.dev/messaging/formatting-message-text#escaping
+ */
+export function escapeText(text: string): string {
+  return text.replaceAll(/[&<>]/g, (character) => ENTITIES[character] ?? character);
+}
+
+/** Escaped text of at most `most` characters, never cut within an entity or a character. */
+export function clip(text: string, most: number): string {
+  const escaped = escapeText(text);
+  if (escaped.length <= most) return escaped;
+  let kept = '';
+  for (const character of text) {
+    const next = escapeText(character);
+    if (kept.length + next.length > most - 1) break;
+    kept += next;
+  }
+  return `${kept}…`;
 }

@@ -5,12 +5,13 @@ import { answeredJson, createJsonChannel, failedAs, type SecretWebhook } from '.
 import {
   calledOwner,
   eventIdsText,
+  markdownLink,
+  oneLine,
   titleOf,
   type Notice,
   type NoticeRun,
   type Tone,
 } from './notice/notice.ts';
-import { markdownLink, oneLine } from './notice/text.ts';
 
 /**
  * Sends Adaptive Cards to a workflow of Teams, which posts them to its chat or channel. The URL is what

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { RunwatchError } from '../../core/errors.ts';
 import { withFileLock } from '../file-lock.ts';
-import type { RedisLog } from '../log.ts';
+import type { RedisLog } from '../failures.ts';
 import {
   probeServer,
   shutDownUnlessUsed,

@@ -1,22 +1,6 @@
 import { LEASE } from './leases.ts';
 import { STORE_NOW } from './clock.ts';
-import { LOG_OWN_EVENTS } from './own-events.ts';
-import { PLAN_DELIVERIES } from './plan-deliveries.ts';
-
-/**
- * `enterInbox(plan)` adds what rules have to judge. A list beyond its bound takes no more, which is
- * counted.
- */
-export const ENTER_INBOX = `
-local function enterInbox(plan)
-  if not plan then return end
-  if redis.call('LLEN', plan.inbox) >= plan.most then
-    redis.call('HINCRBY', plan.counts, 'lost', #plan.entries)
-    return
-  end
-  redis.call('RPUSH', plan.inbox, unpack(plan.entries))
-end
-`;
+import { PLAN_DELIVERIES, RAISE } from './outbox.ts';
 
 /**
  * Claims the work of alerts, if there is any and no other process has it. The claim lasts as long as
@@ -71,7 +55,7 @@ return reply
  */
 export const COMMIT_ALERTS = `
 ${PLAN_DELIVERIES}
-${LOG_OWN_EVENTS}
+${RAISE}
 ${LEASE}
 local write = cjson.decode(ARGV[1])
 if write.lease and (readLease(write.lease) or write.token) ~= write.token then return 0 end
@@ -127,10 +111,7 @@ end
 for _, count in ipairs(write.counts) do
   redis.call('HINCRBY', write.countsKey, count.field, count.by)
 end
-logOwnEvents(write.raised.own, now)
-local pools = {}
-plan(write.raised, pools)
-return pools
+return raise(write.raised)
 `;
 
 /**

@@ -1,8 +1,7 @@
 import { CLAIM_DELIVERIES } from './claim.ts';
 import { WRITE_STATE } from './endpoint-state.ts';
 import { NUMBERS } from './numbers.ts';
-import { PLAN_DELIVERIES } from './plan-deliveries.ts';
-import { RAISE } from './system-event.ts';
+import { PLAN_DELIVERIES, RAISE } from './outbox.ts';
 
 /** Counts up and down; a field that comes to nought is gone. */
 const COUNT = `

@@ -2,8 +2,7 @@ import { POLL_KINDS, REQUEST_KINDS, SURE_OF_ONE_IN } from '../../core/cadence/lo
 import { ACTIVE, IDENTITY_LENGTH } from '../stores/watch-record.ts';
 import { CLAIMS } from './leases.ts';
 import { STORE_NOW } from './clock.ts';
-import { ADMIT } from './limiter.ts';
-import { SOURCE_GATE } from './source.ts';
+import { ADMIT, SOURCE_GATE } from './source.ts';
 
 const KINDS = REQUEST_KINDS.map((kind) => `'${kind}'`).join(', ');
 

@@ -1,3 +1,5 @@
+import { TOLERANCE_MS } from '../../core/clock.ts';
+import { STORE_NOW } from './clock.ts';
 import { LEASE } from './leases.ts';
 
 /**
@@ -56,4 +58,74 @@ export const TAKE_GONE = `
 local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])
 for _, id in ipairs(ids) do redis.call('ZADD', KEYS[1], ARGV[1] + ARGV[2], id) end
 return ids
+`;
+
+/** Takes a permit. Requests that do not count any more are forgotten now and then: a poll pays for it. */
+export const ADMIT = `
+local function admit(log, now, request, limit, holdMs)
+  if now % 16 == 0 then redis.call('ZREMRANGEBYSCORE', log, '-inf', now) end
+  local count = redis.call('ZCOUNT', log, '(' .. now, '+inf')
+  if count >= limit then
+    -- What counts for longer than any request can was entered before the clock was taken back. The
+    -- clock may step back by less than its tolerance without that.
+    count = count - redis.call('ZREMRANGEBYSCORE', log, '(' .. (now + holdMs + ${TOLERANCE_MS}), '+inf')
+  end
+  local isAdmitted = count < limit
+  if isAdmitted then
+    redis.call('ZADD', log, now + holdMs, request)
+    count = count + 1
+  end
+  if count < limit then return isAdmitted, count, 0 end
+  local first = redis.call('ZRANGEBYSCORE', log, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  return isAdmitted, count, math.ceil(first[2] - now)
+end
+`;
+
+/**
+ * A permit for one request beyond those of claims, unless the source is closed.
+ *
+ * KEYS  clock, permits, state, probe and open of the source.
+ * ARGV  request, limit, hold in ms, lease in ms of a probe, 0 for a request that is to be none.
+ * Returns [0 or 1, requests that count, ms for which the rate limit is used up or the source closed]
+ */
+export const ADMIT_REQUEST = `
+${STORE_NOW}
+${ADMIT}
+${SOURCE_GATE}
+local now = storeNow(KEYS[1])
+local found = redis.call('MGET', KEYS[3], KEYS[5])
+local isClosed = found[1] and string.find(found[1], '"probeAt"', 1, true)
+local gate, pausedMs = 0, 0
+if isClosed and ARGV[4] == '0' then
+  gate, pausedMs = 2, 1000
+elseif isClosed then
+  gate, pausedMs = sourceAdmission(found[1], KEYS[4], ARGV[1], ARGV[4], now)
+end
+if gate == 2 then return {0, 0, math.max(1, pausedMs)} end
+local limit = rising(found[2], tonumber(ARGV[2]), now)
+local isAdmitted, count, usedUpMs = admit(KEYS[2], now, ARGV[1], limit, tonumber(ARGV[3]))
+if gate == 1 and not isAdmitted then redis.call('DEL', KEYS[4]) end
+return {isAdmitted and 1 or 0, count, usedUpMs}
+`;
+
+/**
+ * Notes that a request was answered: it arrived by now, and counts no longer than the limit's time.
+ *
+ * KEYS  clock, permits.
+ * ARGV  request, the limit's time in ms
+ */
+export const SETTLE_REQUEST = `
+${STORE_NOW}
+redis.call('ZADD', KEYS[2], 'XX', 'LT', storeNow(KEYS[1]) + ARGV[2] + 1, ARGV[1])
+`;
+
+/**
+ * Keeps the permit of a request that is sent only now, for as long as a new one, also where it had ended.
+ *
+ * KEYS  clock, permits.
+ * ARGV  request, hold of a permit in ms
+ */
+export const RENEW_PERMIT = `
+${STORE_NOW}
+redis.call('ZADD', KEYS[2], 'GT', storeNow(KEYS[1]) + ARGV[2], ARGV[1])
 `;

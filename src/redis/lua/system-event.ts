@@ -1,22 +1,4 @@
-import { ENTER_INBOX } from './alert.ts';
-import { LOG_OWN_EVENTS } from './own-events.ts';
-import { PLAN_DELIVERIES } from './plan-deliveries.ts';
-
-/**
- * Writes events that are about no run, each with its deliveries. `raise(effects)` returns the pools at
- * which deliveries are due now. Needs {@link PLAN_DELIVERIES}.
- */
-export const RAISE = `
-${LOG_OWN_EVENTS}
-${ENTER_INBOX}
-local function raise(effects)
-  local pools = {}
-  logOwnEvents(effects.own, storeNow(effects.clock))
-  plan(effects, pools)
-  enterInbox(effects.judged)
-  return pools
-end
-`;
+import { PLAN_DELIVERIES, RAISE } from './outbox.ts';
 
 /**
  * Turns a state on or off, and raises the event that says so. Of several processes that notice, one

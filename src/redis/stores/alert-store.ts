@@ -13,7 +13,7 @@ import { invalidCursor, presentEpoch, staleCursor } from '../cursor.ts';
 import { declaredKeys } from '../keys.ts';
 import type { Keys } from '../keys.ts';
 import { Lease } from '../leases.ts';
-import { replies } from '../replies.ts';
+import { replies } from '../connection.ts';
 import { alertPlan, type AlertCommit, type ReadGroup } from './alert-plan.ts';
 
 /** The longest time between two calls that counts as uptime, ms. */

@@ -9,7 +9,7 @@ import { createPoolPlans, receiverKeys } from './outbox-plan.ts';
 import { declaredKeys } from '../keys.ts';
 import { readEndpoint, stateWrite } from './endpoint-record.ts';
 import type { Keys } from '../keys.ts';
-import { replies } from '../replies.ts';
+import { replies } from '../connection.ts';
 
 /** The states of endpoints, shared by all processes. */
 export class EndpointStore {

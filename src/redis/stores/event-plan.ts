@@ -10,7 +10,7 @@ import { countField, type Keys } from '../keys.ts';
 /** Entries that may wait to be judged. */
 const MOST_ENTRIES = 1_000_000;
 
-/** What `PLAN_DELIVERIES` of `lua/plan-deliveries.ts` needs to add deliveries. */
+/** What `PLAN_DELIVERIES` of `lua/outbox.ts` needs to add deliveries. */
 export function deliveryPlan(keys: Keys, deliveries: readonly Delivery[]) {
   return {
     clock: keys.clock,
@@ -50,7 +50,7 @@ function newDeliveryPlan(keys: Keys, delivery: Delivery) {
   };
 }
 
-/** What `enterInbox` of `lua/alert.ts` needs; null for nothing. */
+/** What `enterInbox` of `lua/outbox.ts` needs; null for nothing. */
 export function inboxPlan(keys: Keys, entries: readonly AlertEntry[]) {
   if (entries.length === 0) return null;
   return {
@@ -61,7 +61,7 @@ export function inboxPlan(keys: Keys, entries: readonly AlertEntry[]) {
   };
 }
 
-/** What `logOwnEvents` of `lua/own-events.ts` needs; nothing where there are no events. */
+/** What `logOwnEvents` of `lua/outbox.ts` needs; nothing where there are no events. */
 function ownEventsPlan(keys: Keys, events: readonly { id: string; body: string }[]) {
   if (events.length === 0) return {};
   return {

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
+import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import {
   DEFAULT_SYSTEM_EVENTS,
@@ -13,8 +14,9 @@ import { watchOfEvent } from '../../core/event/ids.ts';
 import type { Page } from '../../core/page.ts';
 import type { EventBell } from '../channels.ts';
 import { openCursor } from '../cursor.ts';
-import type { Keys } from '../keys.ts';
+import { declaredKeys, type Keys } from '../keys.ts';
 import { filterFields, walkNumbers, type NumberedRow } from '../numbers.ts';
+import { raisedPlan } from './event-plan.ts';
 import { eventIdOf } from './history-plan.ts';
 import { HistoryReader, readRows } from './history-reader.ts';
 import { isWithin, numbersWithin, type TimeRange } from './number-times.ts';
@@ -96,6 +98,15 @@ export class EventStore {
     private readonly bell: EventBell,
   ) {
     this.history = new HistoryReader(redis, keys);
+  }
+
+  /** Raises an event about runwatch itself. @returns the pools at which deliveries are due now */
+  async raise(event: PlannedEvent): Promise<string[]> {
+    const effects = raisedPlan(this.keys, [event]);
+    return this.redis.rwRaiseEvent(
+      ...declaredKeys(this.keys, [], effects),
+      JSON.stringify(effects),
+    );
   }
 
   /** Oldest first unless asked otherwise. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */

@@ -15,7 +15,7 @@ import { parseWatchId, type StoredWatch, type WatchKey } from '../../core/watch/
 import { runsIndex } from '../indexes.ts';
 import type { Keys } from '../keys.ts';
 import { walkNumbers } from '../numbers.ts';
-import { replies } from '../replies.ts';
+import { replies } from '../connection.ts';
 import type { ScheduleStore } from './schedule-store.ts';
 import type { WatchStore } from './watch-store.ts';
 

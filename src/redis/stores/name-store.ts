@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Keys } from '../keys.ts';
-import { replies } from '../replies.ts';
+import { replies } from '../connection.ts';
 
 /** For how long names are kept that no process has read again, ms. */
 const KEPT_MS = 30 * 86_400_000;

@@ -4,7 +4,7 @@ import type { OwnEvent } from '../../core/event/event.ts';
 import { parseWatchId, watchId, type WatchKey } from '../../core/watch/watch.ts';
 import { deliveryIndexes, eventIndexes, ownEventIndexes } from '../indexes.ts';
 import { countField, declaredKeys, type Keys } from '../keys.ts';
-import { replies } from '../replies.ts';
+import { replies } from '../connection.ts';
 import { liveDeliveriesOf } from './event-plan.ts';
 import type { DeliveryStore } from './delivery-store.ts';
 import { HistoryReader } from './history-reader.ts';

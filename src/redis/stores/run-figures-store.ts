@@ -7,10 +7,10 @@ import {
   sumOf,
   type RunFigures,
 } from '../../core/watch/run-figures.ts';
-import type { WatchChange } from '../../core/watch/watch-change.ts';
+import type { WatchChange } from '../../core/watch/watch.ts';
 import { parseWorkflowName, workflowName, type WorkflowKey } from '../../core/cadence/phase.ts';
 import type { Keys } from '../keys.ts';
-import { replies } from '../replies.ts';
+import { replies } from '../connection.ts';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;

@@ -1,18 +1,17 @@
 import type { Redis } from 'ioredis';
-import type { ClockStep } from '../../core/clock.ts';
-import type { PlannedEvent } from '../../core/delivery/outbox.ts';
-import { holdMs, type RateLimit } from '../../core/source/limiter.ts';
 import {
   patienceMs,
   POLL_KINDS,
   REQUEST_KINDS,
   type RequestKind,
 } from '../../core/cadence/load.ts';
+import type { ClockStep } from '../../core/clock.ts';
+import type { PlannedEvent } from '../../core/delivery/outbox.ts';
+import { holdMs, type RateLimit } from '../../core/source/limiter.ts';
 import type { StoredWatch } from '../../core/watch/watch.ts';
+import { replies } from '../connection.ts';
+import { declaredKeys, type Keys } from '../keys.ts';
 import { ClaimStore, type ClaimedMember } from '../leases.ts';
-import type { Keys } from '../keys.ts';
-import { declaredKeys } from '../keys.ts';
-import { replies } from '../replies.ts';
 import { raisedPlan } from './event-plan.ts';
 import { readWatch } from './watch-record.ts';
 
@@ -20,7 +19,7 @@ import { readWatch } from './watch-record.ts';
 const OVERDUE_KEPT_MS = 30 * 86_400_000;
 
 /** What a process asks for when it has time for a request to a source. */
-export interface ClaimRequestOptions {
+interface ClaimRequestOptions {
   token: string;
   /** The rate limit that the claim takes a permit of. */
   limit: RateLimit;
@@ -32,7 +31,7 @@ export interface ClaimRequestOptions {
 }
 
 /** A request that a process may make now; times by the store's clock. */
-export interface ClaimedRequest {
+interface ClaimedRequest {
   is: 'claimed';
   member: string;
   kind: RequestKind;
@@ -63,7 +62,7 @@ interface NothingClaimed {
 }
 
 /** How the schedule of a source stands. */
-export interface ScheduleSurvey {
+interface ScheduleSurvey {
   /** Scheduled polls, and claimed requests. */
   members: number;
   /** Polls that are due and not claimed. */
@@ -75,7 +74,7 @@ export interface ScheduleSurvey {
 }
 
 /** When a claim that is given back is due: after so many ms, as it was before, or never again. */
-export type ReleasedUntil = { inMs: number } | 'as before' | 'never';
+type ReleasedUntil = { inMs: number } | 'as before' | 'never';
 
 /** The due times of requests to sources: the only truth of when something is requested. */
 export class ScheduleStore {
@@ -282,4 +281,26 @@ function claimedRequest(
     count: Number(count),
     usedUpMs: Number(usedUpMs),
   };
+}
+
+/** When runs that are gone are looked for. What enters here does so with the end of its watch. */
+export class GoneStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  /** Takes what is due by a time, and makes it due again after a lease. @returns ids of watches */
+  async takeDue(
+    now: number,
+    { leaseMs, most }: { leaseMs: number; most: number },
+  ): Promise<string[]> {
+    return this.redis.rwTakeGone(this.keys.goneChecks, now, leaseMs, most);
+  }
+
+  /** Sets when a run is looked for next; null for no more. */
+  async putCheck(id: string, at: number | null): Promise<void> {
+    if (at === null) await this.redis.zrem(this.keys.goneChecks, id);
+    else await this.redis.zadd(this.keys.goneChecks, 'XX', Math.round(at), id);
+  }
 }

@@ -9,10 +9,10 @@ import {
   type Polled,
 } from '../../core/cadence/phase.ts';
 import type { Page } from '../../core/page.ts';
-import { type WatchChange, watchedRun } from '../../core/watch/watch-change.ts';
+import { type WatchChange, watchedRun } from '../../core/watch/watch.ts';
 import { openCursor } from '../cursor.ts';
 import type { Keys } from '../keys.ts';
-import { replies } from '../replies.ts';
+import { replies } from '../connection.ts';
 
 /**
  * Most tables that are kept, about a kilobyte each: two for each of 10,000 states, how long it lasts

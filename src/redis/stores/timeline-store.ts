@@ -5,7 +5,7 @@ import type { WatchHistory } from '../../core/watch/timeline.ts';
 import { watchId, type WatchKey } from '../../core/watch/watch.ts';
 import { isPacked, type History } from '../history-codec.ts';
 import type { Keys } from '../keys.ts';
-import { replies } from '../replies.ts';
+import { replies } from '../connection.ts';
 import { openFolded, readLiveHistory, readStored } from './history-plan.ts';
 import { HistoryReader } from './history-reader.ts';
 import { readWatch } from './watch-record.ts';

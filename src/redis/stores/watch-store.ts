@@ -3,20 +3,20 @@ import type { AlertEntry } from '../../core/alert/entry.ts';
 import type { CountedPage, Total } from '../../core/page.ts';
 import { STATUS_LABELS } from '../../core/run/snapshot.ts';
 import { nextGoneCheck } from '../../core/watch/observe.ts';
-import type { WatchChange } from '../../core/watch/watch-change.ts';
 import {
   parseWatchId,
   WATCH_STATES,
   watchId,
   type StoredWatch,
   type Watch,
+  type WatchChange,
   type WatchKey,
   type WatchState,
 } from '../../core/watch/watch.ts';
 import { eventIndexes, runsIndex, watchIndexes, type WatchNeed } from '../indexes.ts';
 import { declaredKeys, type Keys } from '../keys.ts';
 import { countNumbers, readNumbers, walkNumbers } from '../numbers.ts';
-import { replies } from '../replies.ts';
+import { replies } from '../connection.ts';
 import { deliveryPlan, inboxPlan } from './event-plan.ts';
 import { readStored } from './history-plan.ts';
 import type { HistoryStore } from './history-store.ts';

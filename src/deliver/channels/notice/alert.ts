@@ -1,6 +1,14 @@
-import { bareNotice, type Notice, type Tone } from './notice.ts';
+import {
+  bareNotice,
+  counted,
+  isLink,
+  oneLine,
+  shortId,
+  spanText,
+  type Notice,
+  type Tone,
+} from './notice.ts';
 import type { SentAlert, SentDigest, SentEvent } from './sent-event.ts';
-import { counted, isLink, oneLine, shortId, spanText } from './text.ts';
 
 const TONES: Readonly<Record<string, Tone>> = {
   critical: 'bad',

@@ -1,8 +1,17 @@
 import { nodesText } from '../../../core/run/nodes.ts';
 import { isTerminalStatus, percentText } from '../../../core/run/snapshot.ts';
-import { bareNotice, type Notice, type OwnerOf, type Tone } from './notice.ts';
+import {
+  bareNotice,
+  counted,
+  isLink,
+  oneLine,
+  shortId,
+  spanText,
+  type Notice,
+  type OwnerOf,
+  type Tone,
+} from './notice.ts';
 import type { SentEvent, SentRun } from './sent-event.ts';
-import { counted, isLink, oneLine, shortId, spanText } from './text.ts';
 
 interface Words {
   /** The workflow's name, or the run. */

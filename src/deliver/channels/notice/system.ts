@@ -1,7 +1,6 @@
 import { TEST_EVENT_TYPE } from '../../../core/event/event.ts';
-import { bareNotice, type Notice, type Tone } from './notice.ts';
+import { bareNotice, counted, oneLine, spanText, type Notice, type Tone } from './notice.ts';
 import type { SentEvent } from './sent-event.ts';
-import { counted, oneLine, spanText } from './text.ts';
 
 type Data = SentEvent['data'] & Record<string, unknown>;
 

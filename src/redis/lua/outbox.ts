@@ -2,6 +2,29 @@ import { STORE_NOW } from './clock.ts';
 import { NUMBERS } from './numbers.ts';
 
 /**
+ * `logOwnEvents(own, now)` writes events that are about no run: of alerts, and about runwatch itself. They
+ * stand in the log by their own ids. Needs `NUMBERS`. `ringEvents(keys)` wakes the followers of the log.
+ */
+export const LOG_OWN_EVENTS = `
+local function ringEvents(keys)
+  local place, epochs = unpack(redis.call('MGET', keys.eventPlace, keys.epochs))
+  redis.call('PUBLISH', keys.eventBell, place .. ' ' .. (string.match(epochs or '', '^%S+') or ''))
+end
+
+local function logOwnEvents(own, now)
+  if not own then return end
+  for _, event in ipairs(own.events) do
+    local place = redis.call('INCR', own.eventPlace)
+    redis.call('HSET', event.key, 'place', place, 'body', event.body)
+    for _, index in ipairs(event.indexes) do enterIndex(index, place) end
+    enterLog(own.eventLog, place, event.id)
+    redis.call('ZADD', own.ownEvents, now, event.id)
+  end
+  ringEvents(own)
+end
+`;
+
+/**
  * Adds deliveries that are not there yet to store, counters and orders. One that is alone in its order
  * is due; its pool is worth asking, is added to `pools`, and the other processes are woken.
  */
@@ -37,6 +60,37 @@ local function plan(effects, pools)
     end
   end
   if #pools > 0 then redis.call('PUBLISH', effects.dueBell, table.concat(pools, '\\n')) end
+end
+`;
+
+/**
+ * `enterInbox(plan)` adds what rules have to judge. A list beyond its bound takes no more, which is
+ * counted.
+ */
+export const ENTER_INBOX = `
+local function enterInbox(plan)
+  if not plan then return end
+  if redis.call('LLEN', plan.inbox) >= plan.most then
+    redis.call('HINCRBY', plan.counts, 'lost', #plan.entries)
+    return
+  end
+  redis.call('RPUSH', plan.inbox, unpack(plan.entries))
+end
+`;
+
+/**
+ * Writes events that are about no run, each with its deliveries. `raise(effects)` returns the pools at
+ * which deliveries are due now. Needs {@link PLAN_DELIVERIES}.
+ */
+export const RAISE = `
+${LOG_OWN_EVENTS}
+${ENTER_INBOX}
+local function raise(effects)
+  local pools = {}
+  logOwnEvents(effects.own, storeNow(effects.clock))
+  plan(effects, pools)
+  enterInbox(effects.judged)
+  return pools
 end
 `;
 
