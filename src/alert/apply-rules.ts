@@ -1,4 +1,4 @@
-import type { Alert } from '../core/alert/alert.ts';
+import { OPEN_STATES, type Alert } from '../core/alert/alert.ts';
 import { Batch, MOST_GROUPS } from '../core/alert/batch.ts';
 import { groupKey, isOfSources, labelsOf, type Rule } from '../core/alert/rule.ts';
 import type { AlertStore, LiveRules } from './ports.ts';
@@ -65,10 +65,13 @@ async function beginAbsences({ alerts, rules, newEventId }: ApplyRulesDeps): Pro
 }
 
 async function expediteLeftovers({ alerts, rules }: ApplyRulesDeps): Promise<void> {
-  const states = ['pending', 'firing', 'acknowledged'] as const;
   let cursor: string | null = null;
   do {
-    const page = await alerts.list({ states, limit: PAGE, ...(cursor !== null && { cursor }) });
+    const page = await alerts.list({
+      state: OPEN_STATES,
+      limit: PAGE,
+      ...(cursor !== null && { cursor }),
+    });
     const left = page.items.filter((alert) => !isOfConfiguration(alert, rules));
     await alerts.expedite(left.map(({ rule, labels }) => groupKey(rule, labels)));
     cursor = page.nextCursor;

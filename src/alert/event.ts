@@ -3,7 +3,7 @@ import type { SentNotification } from '../core/alert/batch.ts';
 import { newDelivery } from '../core/delivery/delivery.ts';
 import { formatDuration } from '../core/time.ts';
 import { isoTime } from '../core/event/event.ts';
-import type { PlannedAlertEvent } from './ports.ts';
+import type { PlannedEvent } from '../core/delivery/outbox.ts';
 
 /** An alert in the shape that users see. */
 export function shownAlert(alert: Alert, url: string | null) {
@@ -61,7 +61,7 @@ interface PlanOptions {
 export function planAlertEvent(
   notification: SentNotification,
   { now, receivers, urlOf }: PlanOptions,
-): PlannedAlertEvent {
+): PlannedEvent {
   const { eventId: id, kind, alert } = notification;
   const type = `alert.${kind}` as const;
   const about = { source: '', runId: '', alertId: alert.id };

@@ -1,5 +1,5 @@
-import type { Alert, AlertCounts } from '../core/alert/alert.ts';
-import { Batch, digestKey, MOST_GROUPS, overflowKey } from '../core/alert/batch.ts';
+import { OPEN_STATES, type Alert, type AlertCounts } from '../core/alert/alert.ts';
+import { Batch, digestKey, MOST_GROUPS, overflowKey, type ReadGroup } from '../core/alert/batch.ts';
 import { alertedRun, type AlertEntry } from '../core/alert/entry.ts';
 import type { Group } from '../core/alert/group.ts';
 import { groupKey, isOfSources, labelsOf, type AlertEvent, type Rule } from '../core/alert/rule.ts';
@@ -7,7 +7,7 @@ import type { Silence } from '../core/alert/silence.ts';
 import type { LinksOf } from '../core/run/links.ts';
 import { parseWatchId, type StoredWatch, type Watch } from '../core/watch/watch.ts';
 import { planAlertEvent } from './event.ts';
-import type { AlertStore, LiveRules, ReadGroup, SilenceStore, WatchReader } from './ports.ts';
+import type { AlertStore, LiveRules, SilenceStore, WatchReader } from './ports.ts';
 
 /** How long a claim on the work lasts unless it is renewed, ms. */
 const LEASE_MS = 5_000;
@@ -217,8 +217,11 @@ async function inhibiting(
   ]);
   for (const { sourceRule, targetRule } of rules.inhibitRules) {
     if (!names.has(targetRule) || active.has(sourceRule)) continue;
-    const states = ['pending', 'firing', 'acknowledged'] as const;
-    const found = await alerts.list({ states, rule: sourceRule, limit: MOST_INHIBITING });
+    const found = await alerts.list({
+      state: OPEN_STATES,
+      rule: sourceRule,
+      limit: MOST_INHIBITING,
+    });
     active.set(sourceRule, found.items);
   }
   return active;

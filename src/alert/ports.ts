@@ -1,50 +1,10 @@
-import type { Alert, AlertCounts } from '../core/alert/alert.ts';
-import type { ChangedGroup } from '../core/alert/batch.ts';
+import type { Alert, AlertQuery } from '../core/alert/alert.ts';
+import type { AlertCommit, AlertWork, ReadGroup } from '../core/alert/batch.ts';
 import type { RuleBook } from '../core/alert/entry.ts';
-import type { Group } from '../core/alert/group.ts';
 import type { InhibitRule } from '../core/alert/rule.ts';
 import type { Silence } from '../core/alert/silence.ts';
-import type { Delivery } from '../core/delivery/delivery.ts';
+import type { Page } from '../core/page.ts';
 import type { StoredWatch, WatchKey } from '../core/watch/watch.ts';
-
-/** Work that a process has claimed. Times are milliseconds since the epoch. */
-interface AlertWork {
-  now: number;
-  /** For how long some process has judged, ms. */
-  uptimeMs: number;
-  /** When to look again, ms from now; null where nothing is due at all. */
-  nextMs: number | null;
-  /** Null where there is nothing to do, or another process does it. */
-  claimed: { entries: string[]; due: string[]; deadlines: string[] } | null;
-}
-
-/** A group as it was read, with the version that a write must find. */
-export interface ReadGroup {
-  version: string;
-  group: Group | null;
-}
-
-export interface PlannedAlertEvent {
-  id: string;
-  /** The exact JSON text to send. */
-  body: string;
-  deliveries: Delivery[];
-}
-
-/** What one step writes. */
-interface AlertCommit {
-  /** The claim of the process that judges; null for a change that needs none. */
-  token: string | null;
-  read: ReadonlyMap<string, ReadGroup>;
-  changed: readonly ChangedGroup[];
-  resolved: readonly Alert[];
-  counts: AlertCounts;
-  events: readonly PlannedAlertEvent[];
-  /** Entries of the inbox that were judged, from the first on. */
-  judged: readonly string[];
-  deadlines: readonly { member: string; at: number }[];
-  endedDeadlines: readonly string[];
-}
 
 export interface AlertStore {
   take(
@@ -61,13 +21,7 @@ export interface AlertStore {
   /** Makes groups due now. */
   expedite(keys: readonly string[]): Promise<void>;
   get(id: string): Promise<Alert | null>;
-  list(query: {
-    states?: readonly Alert['state'][];
-    rule?: string;
-    order?: 'newest' | 'oldest';
-    limit: number;
-    cursor?: string;
-  }): Promise<{ items: Alert[]; nextCursor: string | null }>;
+  list(query: AlertQuery): Promise<Page<Alert>>;
 }
 
 export interface SilenceStore {

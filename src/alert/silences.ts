@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { groupOfAlert, type Alert } from '../core/alert/alert.ts';
+import { groupOfAlert, OPEN_STATES, type Alert } from '../core/alert/alert.ts';
 import { meets, roleOf, type AlertEvent, type Rule } from '../core/alert/rule.ts';
 import {
   matchesSilence,
@@ -77,8 +77,7 @@ export function createSilences({ silences, alerts, rules, eventsSince, now }: Si
     },
 
     async preview(matchers: Matchers): Promise<SilencePreview> {
-      const states = ['pending', 'firing', 'acknowledged'] as const;
-      const { items } = await alerts.list({ states, limit: MOST_ALERTS });
+      const { items } = await alerts.list({ state: OPEN_STATES, limit: MOST_ALERTS });
       const groups = await alerts.groups(items.map(({ id }) => groupOfAlert(id) ?? ''));
       const open = [...groups.values()].flatMap(({ group }) => group?.open ?? []);
       const silenced = open.filter(({ facts }) => matchesSilence(matchers, facts));

@@ -5,7 +5,13 @@ import type {
   StoredEndpoint,
 } from '../core/delivery/endpoint-state.ts';
 import type { Receiver } from '../core/delivery/receiver.ts';
-import type { AttemptStep, DeliveryStep, NextClaims, PoolClaims } from '../core/delivery/outbox.ts';
+import type {
+  AttemptStep,
+  DeliveryStep,
+  NextClaims,
+  PoolClaims,
+  ReplayRequest,
+} from '../core/delivery/outbox.ts';
 import type { WatchKey } from '../core/watch/watch.ts';
 
 /** Reads deliveries. */
@@ -52,12 +58,6 @@ export interface Outbox {
   firstInOrder(delivery: Delivery): Promise<string | null>;
   /** The token of the claim on a delivery; undefined for none. */
   tokenOf(id: string): Promise<string | undefined>;
-}
-
-/** A delivery to redeliver, to another endpoint if one is named. */
-export interface ReplayRequest {
-  id: string;
-  to?: string | undefined;
 }
 
 /** The deliveries that users want sent again. */

@@ -10,7 +10,8 @@ import {
   type StoredDelivery,
 } from '../core/delivery/delivery.ts';
 import type { DeliveryStep } from '../core/delivery/outbox.ts';
-import type { DeliveryStore, Outbox, ReplayRequest, ReplayRequests } from './ports.ts';
+import type { ReplayRequest } from '../core/delivery/outbox.ts';
+import type { DeliveryStore, Outbox, ReplayRequests } from './ports.ts';
 
 interface ReplayDependencies {
   deliveries: Pick<DeliveryStore, 'get' | 'getMany'>;

@@ -2,7 +2,7 @@ import type { Acknowledged } from '../alert/acknowledge.ts';
 import type { ShownAlert } from '../alert/event.ts';
 import type { Rehearsal } from '../alert/rehearse.ts';
 import type { SilencePreview } from '../alert/silences.ts';
-import type { Alert, AlertState } from '../core/alert/alert.ts';
+import type { Alert, AlertQuery } from '../core/alert/alert.ts';
 import type { Matchers, Silence, SilenceState } from '../core/alert/silence.ts';
 import type { InputIssue } from '../core/errors.ts';
 import type { Page, CountedPage } from '../core/page.ts';
@@ -107,13 +107,6 @@ export interface WatchService {
   withdraw(name: WatchName): Promise<boolean>;
   /** `closed`: why its source takes no requests before, where that is so. */
   pollNow(name: WatchName): Promise<{ closed: ClosedSource | null } | 'not_found' | 'not_active'>;
-}
-
-interface AlertQuery {
-  state?: readonly AlertState[];
-  rule?: string;
-  limit: number;
-  cursor?: string;
 }
 
 export interface AlertService {

@@ -3,8 +3,16 @@ import type { WorkflowKey, WorkflowStatistics } from '../core/cadence/phase.ts';
 import type { ClockStep } from '../core/clock.ts';
 import type { Page } from '../core/page.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
-import type { Admission, PermitRequest, RateLimit } from '../core/source/limiter.ts';
-import type { SourceState } from '../core/source/throttle.ts';
+import type { Admission, PermitRequest } from '../core/source/limiter.ts';
+import type {
+  ClaimedRequest,
+  ClaimRequestOptions,
+  HeldClaim,
+  NothingClaimed,
+  ReleasedUntil,
+  ScheduleSurvey,
+} from '../core/source/schedule.ts';
+import type { SourceRecord, SourceState } from '../core/source/throttle.ts';
 import type { StoredWatch, Watch, WatchChange, WatchKey } from '../core/watch/watch.ts';
 
 /** Reads runs of one source. */
@@ -34,58 +42,9 @@ export interface WatchStore {
   commitPoll(change: WatchChange): Promise<string[] | 'changed' | 'lost'>;
 }
 
-/** A claimed request as the schedule stores it. Times are milliseconds since the epoch. */
-export interface ClaimReply {
-  is: 'claimed';
-  /** A run id, or the name of a list. */
-  member: string;
-  kind: RequestKind;
-  token: string;
-  dueAt: number;
-  now: number;
-  /** Null for a list, and for a run without a watch. */
-  stored: StoredWatch | null;
-  /** Whether the source has any trouble. */
-  isTroubled: boolean;
-  /** Failed probes so far, if this request probes a closed source; else null. */
-  failedProbes: number | null;
-  /** Requests that count against the rate limit. */
-  count: number;
-  /** How long the rate limit is used up, ms. */
-  usedUpMs: number;
-}
-
-/** What identifies a claim. */
-export interface HeldClaim {
-  member: string;
-  token: string;
-}
-
-/** When a released member is due again; `never` removes it from the schedule. */
-export type ReleasedUntil = { inMs: number } | 'as before' | 'never';
-
-/** The size of a source's schedule. */
-export interface ScheduleSurvey {
-  members: number;
-  due: number;
-  /** How long the earliest poll has been due, ms; below zero if it is due later, null for none. */
-  oldestMs: number | null;
-  /** When the first request of any kind is due, ms from now; null for none. */
-  nextMs: number | null;
-}
-
 /** The schedule of every source. */
 export interface ScheduleStore {
-  claim(
-    source: string,
-    request: {
-      token: string;
-      limit: RateLimit;
-      leaseMs: number;
-      roundMs: number;
-      pagesFirst: boolean;
-    },
-  ): Promise<ClaimReply | { is: 'paused' | 'limited' | 'idle'; ms: number | null }>;
+  claim(source: string, request: ClaimRequestOptions): Promise<ClaimedRequest | NothingClaimed>;
   /** @returns how many of the claims were still held */
   release(source: string, claims: readonly HeldClaim[], until: ReleasedUntil): Promise<number>;
   /** Claims polls that are made without a request. @returns the tokens of those that it got */
@@ -121,17 +80,6 @@ export interface LimiterStore {
   renew(source: string, request: PermitRequest): Promise<void>;
   /** The request was not sent: it no longer counts. */
   giveBack(source: string, request: string): Promise<void>;
-}
-
-/** What all processes know of a source. Times are milliseconds since the epoch. */
-export interface SourceRecord {
-  /** Null for a source without trouble. */
-  state: SourceState | null;
-  /** The stored form of the state, which a write must find unchanged. */
-  text: string;
-  answeredAt: number | null;
-  /** When it answered again after an outage; null if that is long ago. */
-  openSince: number | null;
 }
 
 export interface SourceStore {

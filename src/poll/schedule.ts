@@ -3,13 +3,12 @@ import type { RateLimit } from '../core/source/limiter.ts';
 import type { Overdue } from '../core/source/overdue.ts';
 import type { ReadTimes } from '../core/source/read-times.ts';
 import type {
-  ClaimReply,
+  ClaimedRequest,
   HeldClaim,
   ReleasedUntil,
-  ScheduleStore,
   ScheduleSurvey,
-  WatchStore,
-} from './ports.ts';
+} from '../core/source/schedule.ts';
+import type { ScheduleStore, WatchStore } from './ports.ts';
 import { groupBySource } from './register-watches.ts';
 import type { NextClaim } from './source-slots.ts';
 
@@ -51,7 +50,7 @@ export interface ScheduleDependencies {
 }
 
 /** A request that this process may make until it settles or releases the claim. */
-export interface RequestClaim extends Omit<ClaimReply, 'is' | 'dueAt' | 'now' | 'usedUpMs'> {
+export interface RequestClaim extends Omit<ClaimedRequest, 'is' | 'dueAt' | 'now' | 'usedUpMs'> {
   /** From when the request was due to its claim, without pauses of the source, ms. */
   lagMs: number;
   /** From the start of the claim to now, ms. */
@@ -228,7 +227,10 @@ export class Schedule {
     if (this.tokens.delete(token)) this.inFlight.delete(member);
   }
 
-  private async claimed(reply: ClaimReply, startedAt: number): Promise<NextClaim<RequestClaim>> {
+  private async claimed(
+    reply: ClaimedRequest,
+    startedAt: number,
+  ): Promise<NextClaim<RequestClaim>> {
     const { member, kind, token, stored, isTroubled, failedProbes, count, usedUpMs } = reply;
     if (this.inFlight.has(member)) return this.overlap(reply);
     this.inFlight.add(member);
@@ -243,7 +245,7 @@ export class Schedule {
   }
 
   /** Another process released this claim while the read was in flight, so the run is delayed. */
-  private async overlap({ member, token }: ClaimReply): Promise<NextClaim<RequestClaim>> {
+  private async overlap({ member, token }: ClaimedRequest): Promise<NextClaim<RequestClaim>> {
     try {
       await this.deps.store.release(this.deps.source, [{ member, token }], { inMs: OVERLAP_MS });
     } finally {

@@ -6,10 +6,11 @@ import {
   type ClosedSource,
   type SourceAnswer,
   type SourceChange,
+  type SourceRecord,
   type SourceState,
   type ThrottlePolicy,
 } from '../core/source/throttle.ts';
-import type { SourceRecord, SourceStore } from './ports.ts';
+import type { SourceStore } from './ports.ts';
 
 /** How often the time of the latest valid answer is written for other processes, ms. */
 const NOTE_EVERY_MS = 1_000;

@@ -116,7 +116,7 @@ describe('alerts in Redis', () => {
     await wait(SECOND);
     expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
     expect(await alerts.get(alert?.id ?? '')).toMatchObject({ state: 'resolved', count: 3 });
-    expect((await alerts.list({ states: ['firing'], limit: 10 })).items).toEqual([]);
+    expect((await alerts.list({ state: ['firing'], limit: 10 })).items).toEqual([]);
     await expectSum();
   });
 
@@ -291,7 +291,7 @@ describe('alerts in Redis', () => {
     expect(overflowed).toEqual([['failed-runs', 2]]);
     await expectSum();
     await wait(2 * HOUR);
-    expect((await alerts.list({ states: ['firing'], limit: 10 })).items).toHaveLength(1);
+    expect((await alerts.list({ state: ['firing'], limit: 10 })).items).toHaveLength(1);
   });
 
   test('groups that are gone make way for others', async () => {

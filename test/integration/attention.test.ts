@@ -166,7 +166,7 @@ test('alerts and lists that cannot be read stand among the others by their time'
   const asked: unknown[] = [];
   const alerts: Dependencies['alerts'] = {
     async list(query) {
-      asked.push(query.states);
+      asked.push(query.state);
       return { items: [alert], nextCursor: null };
     },
   };

@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto';
 import { groupKey, type AlertedRun, type Severity } from './rule.ts';
 
-export const ALERT_STATES = ['pending', 'firing', 'acknowledged', 'resolved'] as const;
+/** States of an alert that goes on. */
+export const OPEN_STATES = ['pending', 'firing', 'acknowledged'] as const;
+
+export const ALERT_STATES = [...OPEN_STATES, 'resolved'] as const;
 
 export type AlertState = (typeof ALERT_STATES)[number];
 
@@ -129,4 +132,14 @@ export function withNotified(
   const others = alert.notified.filter(({ endpoint }) => !to.includes(endpoint));
   const added = to.map((endpoint) => ({ endpoint, ...sent }));
   return { ...alert, notified: [...others, ...added].slice(-MOST_NOTIFIED) };
+}
+
+/** Which alerts to list. */
+export interface AlertQuery {
+  /** Any of these; all without them. */
+  state?: readonly AlertState[] | undefined;
+  rule?: string | undefined;
+  order?: 'newest' | 'oldest';
+  limit: number;
+  cursor?: string | undefined;
 }

@@ -1,3 +1,4 @@
+import type { PlannedEvent } from '../delivery/outbox.ts';
 import type { Alert, AlertCounts, Notification } from './alert.ts';
 import { addCounts, noCounts, withNotified } from './alert.ts';
 import { digestNotifications, withHeld } from './digest.ts';
@@ -35,6 +36,39 @@ export interface ChangedGroup {
   before: Group | null;
   after: Group | null;
   dueAt: number | null;
+}
+
+/** Work on alerts that a process has claimed. Times are milliseconds since the epoch. */
+export interface AlertWork {
+  now: number;
+  /** For how long some process has judged, ms. */
+  uptimeMs: number;
+  /** When the next work is due, ms from now; null where nothing is due at all. */
+  nextMs: number | null;
+  /** Null where there is nothing to do, or another process does it. */
+  claimed: { entries: string[]; due: string[]; deadlines: string[] } | null;
+}
+
+/** A group as it was read, with the version that a write must find; null where there is none. */
+export interface ReadGroup {
+  version: string;
+  group: Group | null;
+}
+
+/** What one step writes. */
+export interface AlertCommit {
+  /** The claim of the process that judges; null for a change that needs none. */
+  token: string | null;
+  /** Groups as they were read, by key. */
+  read: ReadonlyMap<string, ReadGroup>;
+  changed: readonly ChangedGroup[];
+  resolved: readonly Alert[];
+  counts: AlertCounts;
+  events: readonly PlannedEvent[];
+  /** The entries of the inbox that were judged, from the first on. */
+  judged: readonly string[];
+  deadlines: readonly { member: string; at: number }[];
+  endedDeadlines: readonly string[];
 }
 
 /** How long a group waits for a rule or source that a process does not know, ms: another may. */

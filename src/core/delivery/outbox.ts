@@ -125,3 +125,9 @@ function chunks(claims: readonly Claim[], size: number): Claim[][] {
   const count = Math.ceil(claims.length / size);
   return Array.from({ length: count }, (_, at) => claims.slice(at * size, (at + 1) * size));
 }
+
+/** A delivery to redeliver, to another endpoint if one is named. */
+export interface ReplayRequest {
+  id: string;
+  to?: string | undefined;
+}

@@ -112,3 +112,11 @@ export function afterOriginSign(
   );
   return { trouble: { receivers: [], pauses: before.pauses + 1 }, pauseMs };
 }
+
+/** How the secret of an endpoint is replaced. */
+export interface RotateOptions {
+  /** How long the current secret still signs, ms. */
+  overlapMs: number;
+  /** Ends all others at once, also before their promised time. */
+  now: boolean;
+}

@@ -79,6 +79,18 @@ export interface SourceState {
   unsaid: SourceChange[];
 }
 
+/** What all processes know of a source. Times are milliseconds since the epoch. */
+export interface SourceRecord {
+  /** Null for a source without trouble. */
+  state: SourceState | null;
+  /** The stored form of the state, which a write must find unchanged; '' for none. */
+  text: string;
+  /** When it last gave a valid answer, accurate to about a second; null where unknown. */
+  answeredAt: number | null;
+  /** When it answered again after an outage; null if that is long ago. */
+  openSince: number | null;
+}
+
 export interface ThrottlePolicy {
   /** Interval of the probes of a source that refuses the key, ms. */
   unauthorizedProbeMs: number;

@@ -41,11 +41,11 @@ export function createAlertServices(deps: AlertServicesDependencies): {
 
 function createAlertService({ alerts, alerting, now }: AlertServicesDependencies): AlertService {
   return {
-    list: ({ state, ...query }) => alerts.list({ ...query, states: state }),
+    list: (query) => alerts.list(query),
     get: (id) => alerts.get(id),
     show: (alert) => shownAlert(alert, alerting.urlOf(alert)),
     async attention(limit) {
-      const page = await alerts.list({ states: ['firing'], order: 'oldest', limit });
+      const page = await alerts.list({ state: ['firing'], order: 'oldest', limit });
       return page.items;
     },
     async acknowledge(id, { by, comment, until }) {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { RotateOptions } from '../../core/delivery/receiver.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import type { Sealer } from './seal.ts';
 
@@ -51,13 +52,6 @@ export interface EndpointSecrets {
     name: string,
     options: RotateOptions,
   ): Promise<{ secret: string; previousExpiresAt: number | null } | null>;
-}
-
-interface RotateOptions {
-  /** How long the current secret still signs, 0 to {@link LONGEST_OVERLAP_MS}. */
-  overlapMs: number;
-  /** Ends all others at once, also before their promised time. */
-  now: boolean;
 }
 
 /** Reads and rotates the secrets of configured endpoints. */

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import type { Attempt, DeliveryState, EndpointType } from '../../core/delivery/delivery.ts';
+import type { RotateOptions } from '../../core/delivery/receiver.ts';
 import type { RunwatchError } from '../../core/errors.ts';
 import { LIMITED, sourcesOf } from '../auth.ts';
 import { patternsInForce, presentAttempt, timeOrNull } from '../present.ts';
@@ -83,13 +84,6 @@ export interface EndpointService {
     name: string,
     options: RotateOptions,
   ): Promise<{ secret: string; previousExpiresAt: number | null } | null>;
-}
-
-interface RotateOptions {
-  /** How long the present secret signs too, 0 to 7 days. */
-  overlapMs: number;
-  /** Ends all others at once. */
-  now: boolean;
 }
 
 /** A test waits for the receiver, which has up to 30 s by configuration; ms. */

@@ -1,34 +1,10 @@
-import type { Alert, AlertCounts } from '../../core/alert/alert.ts';
-import type { ChangedGroup } from '../../core/alert/batch.ts';
-import type { Group } from '../../core/alert/group.ts';
-import type { PlannedEvent } from '../../core/delivery/outbox.ts';
+import type { Alert } from '../../core/alert/alert.ts';
+import type { AlertCommit, ChangedGroup } from '../../core/alert/batch.ts';
 import type { Keys } from '../keys.ts';
 import { raisedPlan } from './event-plan.ts';
 
 /** For how long a group is remembered of which nothing is due, ms. */
 const REMEMBERED_MS = 30 * 86_400_000;
-
-/** A group as it was read; null where there is none. */
-export interface ReadGroup {
-  version: string;
-  group: Group | null;
-}
-
-/** What one step writes. */
-export interface AlertCommit {
-  /** The claim of the process that judges; null for a change that needs none. */
-  token: string | null;
-  /** Versions of the groups as they were read, by key. */
-  read: ReadonlyMap<string, ReadGroup>;
-  changed: readonly ChangedGroup[];
-  resolved: readonly Alert[];
-  counts: AlertCounts;
-  events: readonly PlannedEvent[];
-  /** The entries of the inbox that were judged, from the first on. */
-  judged: readonly string[];
-  deadlines: readonly { member: string; at: number }[];
-  endedDeadlines: readonly string[];
-}
 
 /** What `COMMIT_ALERTS` of `lua/alert.ts` needs. */
 export function alertPlan(keys: Keys, commit: AlertCommit, newVersion: () => string) {

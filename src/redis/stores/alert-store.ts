@@ -5,8 +5,10 @@ import {
   groupOfAlert,
   type Alert,
   type AlertCounts,
+  type AlertQuery,
   type AlertState,
 } from '../../core/alert/alert.ts';
+import type { AlertCommit, AlertWork, ReadGroup } from '../../core/alert/batch.ts';
 import type { AlertEntry } from '../../core/alert/entry.ts';
 import type { Group } from '../../core/alert/group.ts';
 import { invalidCursor, presentEpoch, staleCursor } from '../cursor.ts';
@@ -14,32 +16,13 @@ import { declaredKeys } from '../keys.ts';
 import type { Keys } from '../keys.ts';
 import { Lease } from '../leases.ts';
 import { replies } from '../connection.ts';
-import { alertPlan, type AlertCommit, type ReadGroup } from './alert-plan.ts';
+import { alertPlan } from './alert-plan.ts';
 
 /** The longest time between two calls that counts as uptime, ms. */
 const LONGEST_GAP_MS = 60_000;
 
 /** Alerts read by one command. */
 const CHUNK = 200;
-
-/** Work on alerts that a process has claimed. Times are milliseconds since the epoch. */
-export interface AlertWork {
-  now: number;
-  /** For how long some process has judged, ms. */
-  uptimeMs: number;
-  /** When to look again, ms from now; null where nothing is due at all. */
-  nextMs: number | null;
-  /** Null where there is nothing to do, or another process does it. */
-  claimed: { entries: string[]; due: string[]; deadlines: string[] } | null;
-}
-
-interface AlertQuery {
-  states?: readonly AlertState[] | undefined;
-  rule?: string | undefined;
-  order?: 'newest' | 'oldest';
-  limit: number;
-  cursor?: string | undefined;
-}
 
 /** Alerts in Redis, with the groups that they belong to. Errors of the connection pass through. */
 export class AlertStore {
@@ -159,7 +142,7 @@ export class AlertStore {
 
   /** Newest first unless asked otherwise. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   async list(query: AlertQuery): Promise<{ items: Alert[]; nextCursor: string | null }> {
-    const { states = ALERT_STATES, rule, order = 'newest', limit } = query;
+    const { state: states = ALERT_STATES, rule, order = 'newest', limit } = query;
     const from = openPlace(query.cursor);
     const epoch = presentEpoch(await this.redis.get(this.keys.epochs));
     if (from !== null && from.epoch !== epoch) throw staleCursor();

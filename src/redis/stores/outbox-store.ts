@@ -7,6 +7,7 @@ import type {
   DeliveryStep,
   NextClaims,
   PoolClaims,
+  ReplayRequest,
 } from '../../core/delivery/outbox.ts';
 import { declaredKeys } from '../keys.ts';
 import type { Keys } from '../keys.ts';
@@ -35,12 +36,6 @@ interface Pool {
 interface ClaimRequest extends Pool, NextClaims {
   /** When this is asked, by the monotonic clock. */
   askedAt: number;
-}
-
-/** A delivery that is to go out again, to another endpoint where that is named. */
-interface ReplayRequest {
-  id: string;
-  to?: string | undefined;
 }
 
 /** A delivery by its id, and its number in the order of their creation. */

@@ -7,8 +7,14 @@ import {
 } from '../../core/cadence/load.ts';
 import type { ClockStep } from '../../core/clock.ts';
 import type { PlannedEvent } from '../../core/delivery/outbox.ts';
-import { holdMs, type RateLimit } from '../../core/source/limiter.ts';
-import type { StoredWatch } from '../../core/watch/watch.ts';
+import { holdMs } from '../../core/source/limiter.ts';
+import type {
+  ClaimedRequest,
+  ClaimRequestOptions,
+  NothingClaimed,
+  ReleasedUntil,
+  ScheduleSurvey,
+} from '../../core/source/schedule.ts';
 import { replies } from '../connection.ts';
 import { declaredKeys, type Keys } from '../keys.ts';
 import { ClaimStore, type ClaimedMember } from '../leases.ts';
@@ -17,64 +23,6 @@ import { readWatch } from './watch-record.ts';
 
 /** A source that no process has checked for so long is configured no more, ms. */
 const OVERDUE_KEPT_MS = 30 * 86_400_000;
-
-/** What a process asks for when it has time for a request to a source. */
-interface ClaimRequestOptions {
-  token: string;
-  /** The rate limit that the claim takes a permit of. */
-  limit: RateLimit;
-  leaseMs: number;
-  /** How long it takes to poll every watch of the source once, ms. */
-  roundMs: number;
-  /** True where pages of lists go before confirming polls. */
-  pagesFirst: boolean;
-}
-
-/** A request that a process may make now; times by the store's clock. */
-interface ClaimedRequest {
-  is: 'claimed';
-  member: string;
-  kind: RequestKind;
-  token: string;
-  /** Since when it was due. */
-  dueAt: number;
-  /** When it was claimed. */
-  now: number;
-  /** Null for a page, and for the plan. */
-  stored: StoredWatch | null;
-  /** The source does not simply answer: what this is answered with may change that. */
-  isTroubled: boolean;
-  /** Where it is a probe of a closed source: how many have failed before it; null where it is none. */
-  failedProbes: number | null;
-  /** Requests that count against the rate limit. */
-  count: number;
-  /** For how long the rate limit is used up from now on, ms; 0 where it is not. */
-  usedUpMs: number;
-}
-
-/**
- * Why there is nothing to request now, and for how long, ms. The source is paused, its rate limit
- * used up, or nothing due; null where nothing is scheduled at all.
- */
-interface NothingClaimed {
-  is: 'paused' | 'limited' | 'idle';
-  ms: number | null;
-}
-
-/** How the schedule of a source stands. */
-interface ScheduleSurvey {
-  /** Scheduled polls, and claimed requests. */
-  members: number;
-  /** Polls that are due and not claimed. */
-  due: number;
-  /** For how long the earliest of them is due, ms; below zero where none is yet, null for none. */
-  oldestMs: number | null;
-  /** When the first of anything is due, ms from now; null for nothing. */
-  nextMs: number | null;
-}
-
-/** When a claim that is given back is due: after so many ms, as it was before, or never again. */
-type ReleasedUntil = { inMs: number } | 'as before' | 'never';
 
 /** The due times of requests to sources: the only truth of when something is requested. */
 export class ScheduleStore {

@@ -1,24 +1,12 @@
 import type { Redis } from 'ioredis';
 import { holdMs, type Admission, type PermitRequest } from '../../core/source/limiter.ts';
-import type { SourceState } from '../../core/source/throttle.ts';
+import type { SourceRecord, SourceState } from '../../core/source/throttle.ts';
 import type { Keys } from '../keys.ts';
 import { Lease } from '../leases.ts';
 import { countNumbers } from '../numbers.ts';
 
 /** For how long it is known when a source answered, or did again, ms. */
 const KEPT_MS = 86_400_000;
-
-/** What all processes know of a source. Times are milliseconds since the epoch. */
-interface SourceRecord {
-  /** Null while it simply answers. */
-  state: SourceState | null;
-  /** The state as it is kept, which a write must find unchanged; '' for none. */
-  text: string;
-  /** When it last gave a valid answer, to a second or so; null where that is not known. */
-  answeredAt: number | null;
-  /** When it answered again after it had been closed; null where it has not lately. */
-  openSince: number | null;
-}
 
 /** What all processes know of sources: whether they answer, and may be asked. */
 export class SourceStore {
