@@ -1,6 +1,5 @@
 import { InvalidArgumentError } from 'commander';
-import { z } from 'zod';
-import { DURATION_HINT, parseDuration } from '../core/time.ts';
+import { DURATION_HINT, parseDuration, parseIsoTime } from '../core/time.ts';
 import { ALERT_STATES } from '../core/alert/alert.ts';
 import { DELIVERY_STATES } from '../core/delivery/delivery.ts';
 import { EVENT_TYPES, LOGGED_FAMILIES, LOGGED_TYPES } from '../core/event/event.ts';
@@ -33,14 +32,12 @@ export function waitTime(text: string): number {
 /** A moment that may depend on the time of the call; both in milliseconds since the epoch. */
 export type Moment = (now: number) => number;
 
-const isoTime = z.union([z.iso.datetime({ offset: true }), z.iso.date()]);
-
 /** A time with its zone, a day, which begins in UTC, or how long ago. */
 export function moment(text: string): Moment {
   const agoMs = parseDuration(text);
   if (agoMs !== null) return (now) => Math.max(0, now - agoMs);
-  const parsed = isoTime.safeParse(text.trim());
-  if (parsed.success) return () => Date.parse(parsed.data);
+  const at = parseIsoTime(text);
+  if (at !== null) return () => at;
   throw new InvalidArgumentError(
     'Expected a time such as 2025-05-04T10:00:00Z, a day such as 2025-05-04, or how long ago, such as 2h.',
   );
@@ -48,7 +45,7 @@ export function moment(text: string): Moment {
 
 /** A time to come, or a duration from now; kept as text, as the API takes it. */
 export function untilText(text: string): string {
-  if (parseDuration(text) === null && !isoTime.safeParse(text.trim()).success) {
+  if (parseDuration(text) === null && parseIsoTime(text) === null) {
     throw new InvalidArgumentError(
       'Expected a duration from now such as 2h, or a time such as 2025-05-04T10:00:00Z.',
     );

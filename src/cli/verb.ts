@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { createClient, type RunwatchClient } from '../client/client.ts';
+import type { RunwatchClient } from '../client/client.ts';
 import type { Query } from '../client/transport.ts';
 import type { PageView } from '../client/types.ts';
 import { isInClear } from '../config/hosts.ts';
@@ -44,7 +44,7 @@ export function daemonCommand(
     .addHelpText('after', `\nNeeds a token with the scope ${scope}, where the daemon has tokens.`);
 }
 
-export function connect(context: CliContext, flags: DaemonFlags): RunwatchClient {
+export async function connect(context: CliContext, flags: DaemonFlags): Promise<RunwatchClient> {
   if (context.env.apiToken() !== undefined) {
     warnOfPlainHttp(context, 'RUNWATCH_API_TOKEN', urlOf(context, flags));
   }
@@ -56,7 +56,12 @@ function urlOf({ env }: CliContext, flags: DaemonFlags): string {
 }
 
 /** {@link connect} without the warning, for a verb that has given it already. */
-export function connectQuietly(context: CliContext, flags: DaemonFlags): RunwatchClient {
+export async function connectQuietly(
+  context: CliContext,
+  flags: DaemonFlags,
+): Promise<RunwatchClient> {
+  // Loaded here: it is most of what a verb loads, and help and completion need none of it.
+  const { createClient } = await import('../client/client.ts');
   const { stderr } = context.io;
   const url = urlOf(context, flags);
   return createClient({
@@ -102,6 +107,9 @@ export async function guard(
     return exitCodeOf(error, failure ?? EXIT.failure);
   }
 }
+
+/** Requests to the daemon at the same time: as many as the client has connections. */
+export const MAX_REQUESTS = 8;
 
 /** Runs `task` over the items, at most `limit` at a time, and gives the results in order. */
 export async function mapConcurrently<Item, Result>(

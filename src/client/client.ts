@@ -18,6 +18,7 @@ import { batchResults, watchOrReceipt, watchSchema } from '../http/schemas/watch
 import { workflowPollingSchema, workflowList } from '../http/schemas/workflow.ts';
 import { Caller } from './caller.ts';
 import { followEvents, loggedEvent, type ConnectionState } from './event-stream.ts';
+import { PAGE_SIZE } from './pages.ts';
 import { createTransport, type DaemonSettings, type Query } from './transport.ts';
 import type {
   AcknowledgeBody,
@@ -53,7 +54,8 @@ import type {
 } from './types.ts';
 
 export { RunwatchError } from '../core/errors.ts';
-export { isRunEvent } from './event-stream.ts';
+export { collectPages, paginate } from './pages.ts';
+export { isRunEvent } from './types.ts';
 export type { Query } from './transport.ts';
 export type * from './types.ts';
 
@@ -312,9 +314,6 @@ function watchPath(runId: string): string {
   return `/v1/watches/${encodeURIComponent(runId)}`;
 }
 
-/** Most that the API gives in one page. */
-const PAGE_SIZE = 200;
-
 /** Which events to follow. */
 export interface EventsOptions {
   /** Filters of `GET /v1/events/stream`, such as `type: 'run.failed'`. */
@@ -338,44 +337,4 @@ function eventsOf(
     random: Math.random,
     onConnection,
   });
-}
-
-/**
- * Every item of a listing, page after page: `for await (const watch of paginate(client.listWatches, {}))`.
- * @param list `listWatches`, `listEvents`, `listDeliveries` or `listPolling` of a client
- */
-export async function* paginate<Item>(
-  list: (query: Query) => Promise<PageView<Item>>,
-  query: Query = {},
-): AsyncGenerator<Item> {
-  let cursor: string | undefined;
-  do {
-    const page = await list({
-      limit: PAGE_SIZE,
-      ...query,
-      ...(cursor !== undefined && { cursor }),
-    });
-    yield* page.data;
-    cursor = page.next_cursor ?? undefined;
-  } while (cursor !== undefined);
-}
-
-/**
- * Follows the cursors of a listing until there is enough.
- * @param limit how many items at most; Infinity for all
- * @returns what the API would have answered, had its pages been that long
- */
-export async function collectPages<Item>(
-  fetchPage: (paging: { limit: number; cursor: string | undefined }) => Promise<PageView<Item>>,
-  limit: number,
-): Promise<PageView<Item>> {
-  const data: Item[] = [];
-  let cursor: string | undefined;
-  for (;;) {
-    const page = await fetchPage({ limit: Math.min(limit - data.length, PAGE_SIZE), cursor });
-    data.push(...page.data);
-    const next = page.next_cursor ?? null;
-    if (next === null || data.length >= limit) return { ...page, data, next_cursor: next };
-    cursor = next;
-  }
 }

@@ -4,10 +4,11 @@ import { fullJitter, type Random } from '../core/backoff.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { SseParser, type SseMessage } from '../core/event/sse.ts';
 import type { DaemonClient } from './client.ts';
-import { misfit, notADaemon } from './errors.ts';
+import { misfit } from './answer.ts';
+import { notADaemon } from './errors.ts';
 import { eventOfAnyType, ownEventOfAnyType } from '../http/schemas/event.ts';
 import type { Query } from './transport.ts';
-import type { AnyEventView, EventView } from './types.ts';
+import type { AnyEventView } from './types.ts';
 
 /** Largest event that is held, bytes: more than any event can have. */
 const MAX_EVENT_BYTES = 4 * 1024 * 1024;
@@ -78,11 +79,6 @@ async function* eventsOf(
 
 /** Any event of the log, also of a type that only a newer daemon has. */
 export const loggedEvent = z.union([eventOfAnyType, ownEventOfAnyType]);
-
-/** Whether an event is about a run, so that its `data` is fully typed. */
-export function isRunEvent(event: AnyEventView): event is EventView {
-  return typeof event.data['run_id'] === 'string';
-}
 
 function parseEvent(data: string, url: string): AnyEventView {
   try {

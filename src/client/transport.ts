@@ -8,7 +8,7 @@ import { RunwatchError } from '../core/errors.ts';
 import { notADaemon, withoutPasswords } from './errors.ts';
 
 /** Requests to the daemon that run at the same time, at most. */
-export const MAX_SOCKETS = 8;
+const MAX_SOCKETS = 8;
 
 /** A stream that is silent for longer than this is taken for dead, ms. */
 const STREAM_SILENCE_MS = 90_000;

@@ -73,6 +73,11 @@ export type LookupView = z.output<typeof lookupAnswer>;
 export type WorkflowsView = z.output<typeof workflowList>;
 export type WorkflowView = z.output<typeof workflowPollingSchema>;
 
+/** Whether an event is about a run, so that its `data` is fully typed. */
+export function isRunEvent(event: AnyEventView): event is EventView {
+  return typeof event.data['run_id'] === 'string';
+}
+
 /** A page of a listing. */
 export interface PageView<Item> {
   data: Item[];

@@ -24,6 +24,20 @@ export function formatDuration(ms: number): string {
   return `${ms}ms`;
 }
 
+const ISO_TIME = /^(\d{4}-\d\d-\d\d)(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d))?$/;
+
+/**
+ * Reads a time with its zone, or a day, which begins in UTC.
+ * @returns milliseconds since the epoch, or null when the text is neither
+ */
+export function parseIsoTime(text: string): number | null {
+  const [time, day = ''] = ISO_TIME.exec(text.trim()) ?? [];
+  const [at, midnight] = [Date.parse(time ?? ''), Date.parse(day)];
+  if (Number.isNaN(at) || Number.isNaN(midnight)) return null;
+  // `Date` takes February 30 for a day of March.
+  return new Date(midnight).toISOString().startsWith(day) ? at : null;
+}
+
 /** A time as users give it: a moment, or how long ago. Milliseconds, moments since the epoch. */
 export type When = { at: number } | { agoMs: number };
 

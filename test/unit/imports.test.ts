@@ -85,9 +85,10 @@ const PACKAGES: Record<string, string[]> = {
 const IMPORT = /^(?:import|export)\s[^;']*?from '([^']+)'|import\('([^']+)'\)/gm;
 
 const IMPORTS = sourceFiles().flatMap((file) =>
-  [...readFileSync(file, 'utf8').matchAll(IMPORT)].map(([, named, loaded]) => ({
+  [...readFileSync(file, 'utf8').matchAll(IMPORT)].map(([text, named, loaded]) => ({
     file: relative(SRC, file),
     specifier: named ?? loaded ?? '',
+    isLoadedAtOnce: named !== undefined && !/^(import|export) type /.test(text),
   })),
 );
 
@@ -123,6 +124,19 @@ test('a package that belongs to a part of runwatch is imported there alone', () 
       : [`${file} imports ${specifier}`];
   });
   expect(forbidden).toEqual([]);
+});
+
+test('the command line starts with few packages: each verb loads the others that it needs', () => {
+  const files = new Set(['main.ts']);
+  const packages = new Set<string>();
+  for (const from of files) {
+    for (const { file, specifier, isLoadedAtOnce } of IMPORTS) {
+      if (file !== from || !isLoadedAtOnce) continue;
+      if (specifier.startsWith('.')) files.add(targetOf(file, specifier));
+      else if (!specifier.startsWith('node:')) packages.add(specifier);
+    }
+  }
+  expect([...packages].toSorted()).toEqual(['cli-table3', 'commander', 'ipaddr.js', 'picocolors']);
 });
 
 test('core reads no files, makes no connections and uses no packages', () => {

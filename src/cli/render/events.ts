@@ -1,7 +1,6 @@
 import { percentText } from '../../core/run/snapshot.ts';
 import type { Output } from '../context.ts';
-import { isRunEvent } from '../../client/event-stream.ts';
-import type { AnyEventView, EventView } from '../../client/types.ts';
+import { type AnyEventView, type EventView, isRunEvent } from '../../client/types.ts';
 import { paint, plain, relative, roughly } from './text.ts';
 import { linked, renderTable, type Column } from './table.ts';
 

@@ -43,7 +43,7 @@ async function ack(context: CliContext, given: string[], flags: AckFlags): Promi
   if (flags.undo === true && (flags.by ?? flags.comment ?? flags.until) !== undefined) {
     throw usageError('--undo takes no --by, --comment or --until');
   }
-  const client = connect(context, flags);
+  const client = await connect(context, flags);
   const body = bodyOf(flags, context);
   const targets = given.map((text) => targetOf(text, client, { context, flags }));
   const isUndo = flags.undo === true;

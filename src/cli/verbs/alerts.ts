@@ -1,4 +1,4 @@
-import { collectPages } from '../../client/client.ts';
+import { collectPages } from '../../client/pages.ts';
 import type { AlertView } from '../../client/types.ts';
 import type { Query } from '../../client/transport.ts';
 import { widened, type CliContext } from '../context.ts';
@@ -38,7 +38,7 @@ Examples:
   runwatch alerts --rule failed-runs --json | jq '.data[].count'`;
 
 async function listAlerts(context: CliContext, flags: AlertFlags): Promise<number> {
-  const client = connect(context, flags);
+  const client = await connect(context, flags);
   const filters: Query = { state: flags.state, rule: flags.rule };
   const page = await collectPages(
     ({ limit, cursor }) => client.listAlerts({ ...filters, limit, cursor }),

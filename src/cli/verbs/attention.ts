@@ -32,7 +32,7 @@ Examples:
   runwatch attention --json | jq '.counts'`;
 
 async function attention(context: CliContext, flags: AttentionFlags): Promise<number> {
-  const client = connect(context, flags);
+  const client = await connect(context, flags);
   const page = await client.readAttention(flags.all === true ? { acknowledged: 'include' } : {});
   const { stdout, stderr } = context.io;
   if (flags.json === true) {

@@ -50,7 +50,7 @@ export function addNamesVerb({ program, run }: VerbHost): void {
     .addArgument(new Argument('<kind>').choices(NAME_KINDS))
     .action((kind: (typeof NAME_KINDS)[number]) =>
       run(async (context) => {
-        const client = connectQuietly({ ...context, startupMs: 0 }, {});
+        const client = await connectQuietly({ ...context, startupMs: 0 }, {});
         const names = await NAMES[kind](client).catch(() => []);
         context.io.stdout.write(names.map((name) => `${plain(name)}\n`).join(''));
         return EXIT.ok;

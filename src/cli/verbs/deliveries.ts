@@ -1,4 +1,5 @@
-import { type DaemonClient, collectPages } from '../../client/client.ts';
+import type { DaemonClient } from '../../client/client.ts';
+import { collectPages } from '../../client/pages.ts';
 import type { Query } from '../../client/transport.ts';
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import { RunwatchError } from '../../core/errors.ts';
@@ -41,8 +42,8 @@ export function addDeliveriesVerb(host: VerbHost): void {
   addListingFlags(deliveries)
     .addHelpText('after', HELP)
     .action((id: string | undefined, flags: DeliveryFlags) =>
-      host.run((context) => {
-        const client = connect(context, flags);
+      host.run(async (context) => {
+        const client = await connect(context, flags);
         return id === undefined
           ? listDeliveries(client, context, flags)
           : showDelivery(client, context, { id, flags });

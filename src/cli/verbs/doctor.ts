@@ -60,7 +60,7 @@ async function diagnose(
   local: LocalInspection,
 ): Promise<Diagnosis[]> {
   // What is wrong now is asked for, not in five seconds.
-  const client = connect({ ...context, startupMs: 0 }, flags);
+  const client = await connect({ ...context, startupMs: 0 }, flags);
   const readiness = await client.readiness().catch((error: unknown) => failureOf(error));
   if (readiness instanceof RunwatchError) {
     const daemon: Diagnosis = {

@@ -47,7 +47,8 @@ function refuseUnknown(command: Command): void {
 }
 
 async function listEndpoints(context: CliContext, flags: EndpointFlags): Promise<number> {
-  const page = await connect(context, flags).listEndpoints();
+  const client = await connect(context, flags);
+  const page = await client.listEndpoints();
   const { stdout, stderr } = context.io;
   if (flags.json === true) writeJson(stdout, page);
   else if (page.data.length === 0) note(stderr, 'No endpoints are configured.');
@@ -135,7 +136,8 @@ async function testEndpoint(
   name: string,
   flags: ActionFlags,
 ): Promise<number> {
-  const test = await connect(context, flags).testEndpoint(name);
+  const client = await connect(context, flags);
+  const test = await client.testEndpoint(name);
   const { stdout } = context.io;
   const { delivered, attempt } = test;
   if (flags.json === true) {
@@ -158,10 +160,9 @@ async function testEndpoint(
 
 /** A receiver that took the test takes what waits for it, too. */
 async function offerRetry(context: CliContext, name: string, flags: ActionFlags): Promise<void> {
+  const client = await connect(context, flags);
   // A token that may test may not be one that may list; the test is done either way.
-  const { data } = await connect(context, flags)
-    .listEndpoints()
-    .catch(() => ({ data: [] }));
+  const { data } = await client.listEndpoints().catch(() => ({ data: [] }));
   const { counts } = data.find((one) => one.name === name) ?? {};
   const waiting = (counts?.pending ?? 0) + (counts?.parked ?? 0);
   if (waiting === 0) return;
@@ -174,7 +175,8 @@ async function retryEndpoint(
   name: string,
   flags: ActionFlags,
 ): Promise<number> {
-  const answer = await connect(context, flags).retryEndpoint(name);
+  const client = await connect(context, flags);
+  const answer = await client.retryEndpoint(name);
   const { stdout } = context.io;
   if (flags.json === true) writeJson(stdout, answer);
   else stdout.write(`${count(answer.count, 'delivery is', 'deliveries are')} due now\n`);
@@ -183,7 +185,8 @@ async function retryEndpoint(
 
 function switchEndpoint(to: EndpointSwitch): Action<ActionFlags> {
   return async (context, name, flags) => {
-    const endpoint = await connect(context, flags).switchEndpoint(name, to);
+    const client = await connect(context, flags);
+    const endpoint = await client.switchEndpoint(name, to);
     const { stdout, stderr } = context.io;
     if (flags.json === true) {
       writeJson(stdout, endpoint);
@@ -218,7 +221,8 @@ async function rotateSecret(
   { overlap, now, ...flags }: RotateFlags,
 ): Promise<number> {
   const body = { ...(overlap !== undefined && { overlap }), ...(now === true && { now }) };
-  const rotated = await connect(context, flags).rotateEndpoint(name, body);
+  const client = await connect(context, flags);
+  const rotated = await client.rotateEndpoint(name, body);
   const { stdout, stderr } = context.io;
   if (flags.json === true) writeJson(stdout, rotated);
   else stdout.write(`${plain(rotated.secret)}\n`);

@@ -1,6 +1,6 @@
 import { Option } from 'commander';
-import { type DaemonClient, collectPages } from '../../client/client.ts';
-import { followEvents } from '../../client/event-stream.ts';
+import type { DaemonClient } from '../../client/client.ts';
+import { collectPages } from '../../client/pages.ts';
 import type { Query } from '../../client/transport.ts';
 import type { AnyEventView } from '../../client/types.ts';
 import { DEFAULT_SYSTEM_EVENTS, EVENT_TYPES } from '../../core/event/event.ts';
@@ -71,7 +71,7 @@ Examples:
 
 async function showEvents(context: CliContext, flags: EventFlags): Promise<number> {
   if (flags.follow === true) refuseWithFollow(flags);
-  const client = connect(context, flags);
+  const client = await connect(context, flags);
   const resolver = { client, context };
   const filters: Query = {
     run_id: flags.run === undefined ? undefined : await resolveRun(flags.run, resolver),
@@ -162,6 +162,7 @@ async function follow(
   { flags, filters, after }: Asked,
 ): Promise<number> {
   const { stdout, stderr } = context.io;
+  const { followEvents } = await import('../../client/event-stream.ts');
   const stream = followEvents({
     client,
     query: filters,

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Option } from 'commander';
-import { type DaemonClient, collectPages } from '../../client/client.ts';
+import type { DaemonClient } from '../../client/client.ts';
+import { collectPages } from '../../client/pages.ts';
 import type { Query } from '../../client/transport.ts';
 import type { PageView, WatchView } from '../../client/types.ts';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
@@ -72,7 +73,7 @@ async function listWatches(context: CliContext, flags: ListFlags): Promise<numbe
   if (flags.watch === true && flags.json === true) {
     throw usageError('--watch is for people; `runwatch events --follow --json` is for programs');
   }
-  const client = connect(context, flags);
+  const client = await connect(context, flags);
   const filters = await filtersOf(client, context, flags);
   const read = () => readWatches(client, filters, limitOf(flags));
   if (flags.watch === true) {

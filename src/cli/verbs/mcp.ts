@@ -13,7 +13,7 @@ export function addMcpVerb(host: VerbHost): void {
         // Loaded here: no other verb pays for it.
         const { StdioServerTransport } = await import('@modelcontextprotocol/sdk/server/stdio.js');
         const { mayWrite, serveMcp } = await import('../mcp/server.ts');
-        const deps = { client: connect(context, flags), context };
+        const deps = { client: await connect(context, flags), context };
         const { stdin, stdout } = context.io;
         const transport = new StdioServerTransport(stdin, stdout.stream as Writable);
         const closed = Promise.race([once(stdin, 'end'), untilAborted(context.signal)]);

@@ -1,4 +1,5 @@
-import { collectPages, type DaemonClient } from '../../client/client.ts';
+import type { DaemonClient } from '../../client/client.ts';
+import { collectPages } from '../../client/pages.ts';
 import type { SourceView, WorkflowView } from '../../client/types.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
@@ -49,7 +50,7 @@ async function polling(
   workflow: string | undefined,
   flags: PollingFlags,
 ): Promise<number> {
-  const client = connect(context, flags);
+  const client = await connect(context, flags);
   const query = { workflow_id: await workflowIds(workflow, client), source: flags.source };
   const page = await collectPages(
     (paging) => client.listPolling({ ...query, ...paging }),

@@ -2,9 +2,9 @@ import { createInterface } from 'node:readline';
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import type { DaemonClient } from '../../client/client.ts';
 import type { RangeBody } from '../../client/types.ts';
-import { MAX_SOCKETS } from '../../client/transport.ts';
 import {
   mapConcurrently,
+  MAX_REQUESTS,
   connect,
   daemonCommand,
   type DaemonFlags,
@@ -103,7 +103,7 @@ async function redeliverRange(
   range: RangeBody,
   flags: RedeliverFlags,
 ): Promise<number> {
-  const client = connect(context, flags);
+  const client = await connect(context, flags);
   const { stdout, stderr } = context.io;
   if (flags.yes !== true && !(await confirm(context, `Deliver again ${inWords(range)}?`))) {
     note(stderr, 'Nothing was delivered again.');
@@ -135,11 +135,11 @@ async function redeliverEach(
   ids: readonly string[],
   flags: RedeliverFlags,
 ): Promise<number> {
-  const client = connect(context, flags);
+  const client = await connect(context, flags);
   const { stdout, stderr } = context.io;
   const isJson = flags.json === true;
   const whole = await resolveIds(ids, 'delivery', { client, context });
-  const results = await mapConcurrently(whole, MAX_SOCKETS, async (id) => {
+  const results = await mapConcurrently(whole, MAX_REQUESTS, async (id) => {
     const result = await redeliverOne(client, id, flags.to);
     if ('error' in result) {
       stderr.write(`${stderr.colors.red('error:')} ${plain(id)}: there is no such delivery\n`);

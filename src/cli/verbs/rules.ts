@@ -31,7 +31,8 @@ const DAY_MS = 86_400_000;
 async function testRules(context: CliContext, flags: RulesFlags): Promise<number> {
   const now = context.now();
   const since = new Date(flags.since?.(now) ?? now - DAY_MS).toISOString();
-  const found = await connect(context, flags).testRules(since);
+  const client = await connect(context, flags);
+  const found = await client.testRules(since);
   const { stdout, stderr } = context.io;
   if (flags.json === true) {
     writeJson(stdout, found);

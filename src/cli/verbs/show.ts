@@ -11,7 +11,7 @@ import { linked, renderFields } from '../render/table.ts';
 import { note, writeJson } from '../report.ts';
 import { readRunId, resolveRun } from '../resolve.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
-import { isRunEvent } from '../../client/event-stream.ts';
+import { isRunEvent } from '../../client/types.ts';
 import type { EventView, WatchView } from '../../client/types.ts';
 
 interface ShowFlags extends DaemonFlags {
@@ -42,7 +42,7 @@ Examples:
 
 async function show(context: CliContext, id: string, flags: ShowFlags): Promise<number> {
   const given = readRunId(id);
-  const client = connect(context, flags);
+  const client = await connect(context, flags);
   const runId = await resolveRun(given, { client, context });
   const watch = await client.getWatch({ runId, source: flags.source });
   if (watch === null) {

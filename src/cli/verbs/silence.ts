@@ -93,7 +93,7 @@ async function matchersOf(
 
 async function add(context: CliContext, flags: SilenceFlags): Promise<number> {
   const { until = '', comment = '', by, key } = flags;
-  const client = connect(context, flags);
+  const client = await connect(context, flags);
   const body: SilenceBody = {
     matchers: await matchersOf(flags, client),
     until,
@@ -109,7 +109,8 @@ async function add(context: CliContext, flags: SilenceFlags): Promise<number> {
 }
 
 async function list(context: CliContext, flags: SilenceFlags): Promise<number> {
-  const page = await connect(context, flags).listSilences();
+  const client = await connect(context, flags);
+  const page = await client.listSilences();
   const { stdout, stderr } = context.io;
   if (flags.json === true) writeJson(stdout, page);
   else if (page.data.length === 0) note(stderr, 'No silences.');
@@ -118,7 +119,7 @@ async function list(context: CliContext, flags: SilenceFlags): Promise<number> {
 }
 
 async function expire(context: CliContext, given: string, flags: SilenceFlags): Promise<number> {
-  const client = connect(context, flags);
+  const client = await connect(context, flags);
   const id = await resolveSilence(given, { client, context });
   const isKnown = await client.expireSilence(id);
   const { stdout, stderr } = context.io;
@@ -128,7 +129,7 @@ async function expire(context: CliContext, given: string, flags: SilenceFlags): 
 }
 
 async function preview(context: CliContext, flags: SilenceFlags): Promise<number> {
-  const client = connect(context, flags);
+  const client = await connect(context, flags);
   const found = await client.previewSilence({ matchers: await matchersOf(flags, client) });
   const { stdout } = context.io;
   if (flags.json === true) {

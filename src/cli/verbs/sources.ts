@@ -49,7 +49,8 @@ function refuseUnknown(command: Command): void {
 }
 
 async function listSources(context: CliContext, flags: SourceFlags): Promise<number> {
-  const page = await connect(context, flags).listSources();
+  const client = await connect(context, flags);
+  const page = await client.listSources();
   const { stdout, stderr } = context.io;
   if (flags.json === true) writeJson(stdout, page);
   else if (page.data.length === 0) note(stderr, 'No sources are configured.');
@@ -62,7 +63,8 @@ async function resumeSource(
   name: string,
   flags: SourceFlags,
 ): Promise<number> {
-  const source = await connect(context, flags).resumeSource(name);
+  const client = await connect(context, flags);
+  const source = await client.resumeSource(name);
   const { stdout, stderr } = context.io;
   if (flags.json === true) writeJson(stdout, source);
   else note(stderr, `${plain(source.name)} is polled again.`);

@@ -4,13 +4,13 @@ import {
   type DaemonFlags,
   type VerbHost,
   mapConcurrently,
+  MAX_REQUESTS,
 } from '../verb.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT, usageError } from '../exit.ts';
 import { plain } from '../render/text.ts';
 import { resolveRuns } from '../resolve.ts';
 import { readGoodRunIds } from '../run-ids.ts';
-import { MAX_SOCKETS } from '../../client/transport.ts';
 
 interface UnwatchFlags extends DaemonFlags {
   source?: string;
@@ -49,11 +49,11 @@ async function unwatch(context: CliContext, args: string[], flags: UnwatchFlags)
     throw usageError('--purge erases all of a watch, --endpoint ends one subscription: give one');
   }
   const given = await readGoodRunIds(args, flags.file, context.io);
-  const client = connect(context, flags);
+  const client = await connect(context, flags);
   const ids = await resolveRuns(given, { client, context });
   const { stdout, stderr } = context.io;
   const done = purge === true ? 'purged' : 'no longer watched';
-  const found = await mapConcurrently(ids, MAX_SOCKETS, async (runId) => {
+  const found = await mapConcurrently(ids, MAX_REQUESTS, async (runId) => {
     const wasWatched = await client.unwatch({ runId, source }, { endpoint, purge });
     const to = endpoint === undefined ? '' : ` for ${plain(endpoint)}`;
     if (wasWatched) stdout.write(`${done} ${runId}${to}\n`);

@@ -91,7 +91,7 @@ async function wait(
   if (isDirect) return waitDirectly(context, await openReader(context, dependencies), request);
   const absence = await daemonAbsence(context, request);
   if (absence === null) {
-    const resolver = { client: connectQuietly(context, flags), context };
+    const resolver = { client: await connectQuietly(context, flags), context };
     const known = await resolveKnownRuns(runIds, resolver);
     return waitThroughDaemon(known, context, flags, flags.timeout);
   }
@@ -116,7 +116,8 @@ async function daemonAbsence(
     // Where Noxus can be asked instead, no daemon is waited for.
     const canAskNoxus = flags.source === undefined && context.env.noxusApiKey() !== undefined;
     const patient = canAskNoxus ? { ...context, startupMs: 0 } : context;
-    await connect(patient, flags).getWatch({ runId, source: flags.source });
+    const client = await connect(patient, flags);
+    await client.getWatch({ runId, source: flags.source });
     return null;
   } catch (error) {
     if (error instanceof RunwatchError && error.code === 'daemon_unreachable') return error;
@@ -135,7 +136,7 @@ function waitDirectly(
     json: flags.json === true,
     any: flags.any,
     timeoutMs: flags.timeout,
-    openObserver: (signal) =>
+    openObserver: async (signal) =>
       createDirectObserver({
         reader,
         policy: DEFAULT_POLICY,

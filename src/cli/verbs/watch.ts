@@ -76,7 +76,7 @@ async function watchRuns(context: CliContext, args: string[], flags: WatchFlags)
     throw usageError('--event says what --webhook hears of; endpoints have events of their own');
   }
   const given = await readTargets(context, args, flags);
-  const client = connect(context, flags);
+  const client = await connect(context, flags);
   const ids = await resolveKnownRuns(given, { client, context });
   const watches = ids.map((id) => bodyOf(id, flags));
   const report = createReport(ids.length, reportOutput(context, flags), context.io.stderr);

@@ -35,7 +35,8 @@ async function workflows(context: CliContext, flags: WorkflowFlags): Promise<num
     source: flags.source,
     since: since === undefined ? undefined : new Date(since).toISOString(),
   };
-  const page = await connect(context, flags).listWorkflows(query);
+  const client = await connect(context, flags);
+  const page = await client.listWorkflows(query);
   const { stdout, stderr } = context.io;
   if (flags.json === true) writeJson(stdout, page);
   else if (page.data.length === 0) note(stderr, since === undefined ? NONE_LATELY : NONE);

@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
 import type { DaemonClient, RunRef } from '../../client/client.ts';
-import { followEvents, isRunEvent } from '../../client/event-stream.ts';
-import type { WatchView } from '../../client/types.ts';
+import { isRunEvent, type WatchView } from '../../client/types.ts';
 import type { CliContext } from '../context.ts';
 import { connectQuietly, type DaemonFlags } from '../verb.ts';
 import { cannotTell, judge, type RunView, type Verdict } from './verdict.ts';
@@ -63,6 +62,7 @@ async function streamHints(
   signal: AbortSignal,
 ): Promise<void> {
   const [only] = runIds;
+  const { followEvents } = await import('../../client/event-stream.ts');
   const stream = followEvents({
     client,
     query: { run_id: runIds.length === 1 ? only : undefined },
@@ -191,9 +191,9 @@ export function waitThroughDaemon(
     json: flags.json === true,
     any: flags.any,
     timeoutMs,
-    openObserver: (signal) =>
+    openObserver: async (signal) =>
       createDaemonObserver({
-        client: connectQuietly({ ...context, signal }, flags),
+        client: await connectQuietly({ ...context, signal }, flags),
         runIds,
         source: flags.source,
         throughFeedback: flags.throughFeedback === true,

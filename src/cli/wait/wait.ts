@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import { MultiBar, type SingleBar } from 'cli-progress';
+import type { MultiBar, SingleBar } from 'cli-progress';
 import { percentText } from '../../core/run/snapshot.ts';
 import type { CliContext, Output } from '../context.ts';
 import { number, paint, plain } from '../render/text.ts';
@@ -20,7 +20,7 @@ export interface RunObserver {
 interface WaitOptions {
   context: CliContext;
   /** Everything that the observer does must end with the signal. */
-  openObserver: (signal: AbortSignal) => RunObserver;
+  openObserver: (signal: AbortSignal) => Promise<RunObserver>;
   json: boolean;
   /** Ends with the first run that there is a verdict on. */
   any?: boolean | undefined;
@@ -51,8 +51,8 @@ export async function waitForRuns(
   ]);
   // Each run waits for it, and there may be thousands.
   setMaxListeners(0, signal);
-  const observer = openObserver(signal);
-  const display = createWaitDisplay(context.io.stderr, runIds);
+  const observer = await openObserver(signal);
+  const display = await createWaitDisplay(context.io.stderr, runIds);
 
   const waitFor = async (runId: string): Promise<WaitResult> => {
     let view: RunView | null = null;
@@ -128,7 +128,7 @@ const MOST_BARS = 12;
 const MOST_TALKATIVE = 100;
 
 /** Bars on a terminal, else lines. */
-function createWaitDisplay(output: Output, runIds: readonly string[]): WaitDisplay {
+async function createWaitDisplay(output: Output, runIds: readonly string[]): Promise<WaitDisplay> {
   if (!output.isTty) return createLines(output, runIds.length);
   return runIds.length <= MOST_BARS
     ? createBars(output, runIds)
@@ -158,7 +158,8 @@ function createLines(output: Output, runs: number): WaitDisplay {
 
 const STATUS_WIDTH = 24;
 
-function newBars(output: Output, format: string, barsize: number): MultiBar {
+async function newBars(output: Output, format: string, barsize: number): Promise<MultiBar> {
+  const { MultiBar } = await import('cli-progress');
   return new MultiBar({
     stream: output.stream,
     format,
@@ -172,10 +173,10 @@ function newBars(output: Output, format: string, barsize: number): MultiBar {
   });
 }
 
-function createBars(output: Output, runIds: readonly string[]): WaitDisplay {
+async function createBars(output: Output, runIds: readonly string[]): Promise<WaitDisplay> {
   const width = Math.max(...runIds.map(({ length }) => length));
   const format = '{name} {bar} {percentage}% {status}';
-  const bars = newBars(output, format, output.columns - width - STATUS_WIDTH - 10);
+  const bars = await newBars(output, format, output.columns - width - STATUS_WIDTH - 10);
   const byRun = new Map<string, SingleBar>();
   for (const runId of runIds) {
     byRun.set(runId, bars.create(100, 0, { name: runId.padEnd(width), status: 'waiting' }));
@@ -198,8 +199,8 @@ function createBars(output: Output, runIds: readonly string[]): WaitDisplay {
 }
 
 /** One bar for many runs, with how many came to which verdict. */
-function createTally(output: Output, runs: number): WaitDisplay {
-  const bars = newBars(output, '{bar} {value}/{total} {verdicts}', output.columns - 60);
+async function createTally(output: Output, runs: number): Promise<WaitDisplay> {
+  const bars = await newBars(output, '{bar} {value}/{total} {verdicts}', output.columns - 60);
   const bar = bars.create(runs, 0, { verdicts: '' });
   const counts = new Map<string, number>();
   return {
