@@ -79,7 +79,7 @@ function versionOfPackage(): string {
 }
 
 async function inspect({ configPath }: { configPath: string | undefined }) {
-  const { inspectInstallation } = await import('./cli/local/inspect.ts');
+  const { inspectInstallation } = await import('./cli/local/doctor.ts');
   return inspectInstallation(configPath, {
     async probeRedis(config) {
       const { probeRedis } = await import('./daemon/redis.ts');

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import http, { type ClientRequestArgs, type IncomingMessage } from 'node:http';
+import http from 'node:http';
+import type { ClientRequestArgs, IncomingMessage } from 'node:http';
 import https from 'node:https';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
@@ -102,4 +103,18 @@ function authorizationFor({ username, password }: URL): { 'proxy-authorization'?
 /** Its credentials are in no message. */
 function proxyError({ host }: URL, what: string, cause?: unknown): RunwatchError {
   return new RunwatchError(`the proxy ${host} ${what}`, { code: 'proxy', cause });
+}
+
+/** The part of a URL that Node's `request` needs, as few fields as possible: it copies them. */
+interface RequestTarget {
+  protocol: string;
+  hostname: string;
+  port: string;
+  path: string;
+}
+
+/** The target of a request. The brackets around an IPv6 address belong to the URL, not to the host. */
+export function requestTarget({ protocol, hostname, port, pathname, search }: URL): RequestTarget {
+  const host = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname;
+  return { protocol, hostname: host, port, path: pathname + search };
 }

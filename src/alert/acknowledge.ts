@@ -1,6 +1,7 @@
-import { groupOfAlert, type Acknowledgement, type Alert } from '../core/alert/alert.ts';
+import { groupOfAlert, type Alert } from '../core/alert/alert.ts';
 import { Batch } from '../core/alert/batch.ts';
 import type { GroupInput } from '../core/alert/group.ts';
+import type { AcknowledgeRequest } from '../core/watch/watch.ts';
 import { planAlertEvent } from './event.ts';
 import type { JudgeDeps } from './judge.ts';
 
@@ -27,7 +28,7 @@ export type Acknowledged = Alert | 'not_found' | 'over' | 'unconfigured';
 export function createAcknowledgeAlert(deps: AcknowledgeDeps) {
   return async function acknowledgeAlert(
     id: string,
-    request: Omit<Acknowledgement, 'at'> | null,
+    request: AcknowledgeRequest | null,
   ): Promise<Acknowledged> {
     for (;;) {
       const result = await attempt(deps, id, request);
@@ -39,7 +40,7 @@ export function createAcknowledgeAlert(deps: AcknowledgeDeps) {
 async function attempt(
   deps: AcknowledgeDeps,
   id: string,
-  request: Omit<Acknowledgement, 'at'> | null,
+  request: AcknowledgeRequest | null,
 ): Promise<Acknowledged | 'conflict'> {
   const { alerts, silences, rules } = deps;
   const key = groupOfAlert(id) ?? '';
@@ -71,12 +72,8 @@ async function attempt(
     token: null,
     read,
     changed: batch.changed(),
-    resolved: [],
     counts: batch.counts,
     events: batch.notifications.map((one) => planAlertEvent(one, { ...deps, now })),
-    judged: [],
-    deadlines: [],
-    endedDeadlines: [],
   });
   if (pools === null) return 'conflict';
   deps.count(batch.counts);

@@ -55,12 +55,8 @@ async function beginAbsences({ alerts, rules, newEventId }: ApplyRulesDeps): Pro
     token: null,
     read,
     changed: batch.changed(),
-    resolved: [],
     counts: batch.counts,
     events: [],
-    judged: [],
-    deadlines: [],
-    endedDeadlines: [],
   });
 }
 

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { noCounts, addCounts, type AlertCounts } from '../core/alert/alert.ts';
+import { noCounts, addCounts, type Alert, type AlertCounts } from '../core/alert/alert.ts';
 import { Batch, type SentNotification } from '../core/alert/batch.ts';
 import type { Group } from '../core/alert/group.ts';
 import type { AlertEvent, InhibitRule } from '../core/alert/rule.ts';
@@ -124,6 +124,7 @@ class Theatre {
 
   private active(rule: string) {
     const inhibiting = new Set(this.inhibitRulesOf(rule).map(({ sourceRule }) => sourceRule));
+    if (inhibiting.size === 0) return new Map<string, Alert[]>();
     const open = [...this.groups.values()].flatMap((group) =>
       group.open !== null && inhibiting.has(group.rule) ? [group.open.alert] : [],
     );

@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { readRegularFile } from '../config/read-file.ts';
-import { canonicalRunId } from '../core/run/snapshot.ts';
+import { canonicalRunId, NOXUS_ID } from '../core/run/snapshot.ts';
 import type { CliIo } from './context.ts';
 import { usageError } from './exit.ts';
 import { plain } from './render/text.ts';
@@ -114,9 +114,6 @@ async function* lines(input: Readable, name: string): AsyncGenerator<Given> {
   if (failure !== undefined) throw failure;
 }
 
-/** The form that the API accepts. */
-const RUN_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
-
 const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/gi;
 
 /** What scripts print where they have no id: taken for one, nothing would ever be heard of it. */
@@ -133,7 +130,7 @@ export function findRunId(text: string): string | null {
   if (text.length > MAX_LENGTH) return null;
   const bare = unwrapped(text);
   const id = bare.includes('://') ? idOfUrl(bare) : bare;
-  if (id === null || !RUN_ID.test(id) || NOTHING.has(id.toLowerCase())) return null;
+  if (id === null || !NOXUS_ID.test(id) || NOTHING.has(id.toLowerCase())) return null;
   return canonicalRunId(id);
 }
 

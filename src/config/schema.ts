@@ -1,6 +1,7 @@
 import { isIP, isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { PER_WATCH } from '../core/delivery/receiver.ts';
+import { NOXUS_ID } from '../core/run/snapshot.ts';
 import { PROFILES } from '../core/watch/watch.ts';
 import { NOXUS_URL } from './hosts.ts';
 import { endpoint, webhookSecret, tls } from './endpoint-schema.ts';
@@ -76,7 +77,7 @@ function listOfOne(input: unknown): unknown {
 
 const workflowId = z
   .string({ error: 'expected the id of a workflow' })
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, 'expected the id of a workflow');
+  .regex(NOXUS_ID, 'expected the id of a workflow');
 
 const workflows = z.preprocess(
   listOfOne,

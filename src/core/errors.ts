@@ -32,6 +32,11 @@ export function assertNever(value: never): never {
   throw new RunwatchError(`unhandled case: ${JSON.stringify(value)}`, { code: 'internal' });
 }
 
+/** Whether the call that threw this may succeed later. */
+export function isRetriable(error: unknown): boolean {
+  return error instanceof RunwatchError && error.retriable;
+}
+
 /** The message of anything that was thrown. */
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);

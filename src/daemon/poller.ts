@@ -19,8 +19,7 @@ import { createStatisticsCache, type StatisticsCache } from '../poll/statistics-
 import type { GoneStore } from '../redis/stores/schedule-store.ts';
 import type { StatisticsStore } from '../redis/stores/statistics-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
-import type { Logger } from '../telemetry/logger.ts';
-import { logPoll } from '../telemetry/report.ts';
+import { logPoll, type Logger } from '../telemetry/logger.ts';
 import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './fault-log.ts';
 import type { WatchNotes } from './known-watches.ts';

@@ -18,7 +18,7 @@ import type {
 } from '../core/delivery/outbox.ts';
 import { permit, type EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
-import { assertNever, RunwatchError } from '../core/errors.ts';
+import { assertNever, isRetriable } from '../core/errors.ts';
 import { attemptDelivery, type AttemptDependencies, type Attempted } from './attempt.ts';
 import type { ClaimTokens, PoolSlots } from './slots.ts';
 import { type EndpointEvents, effectsOf } from './endpoint-events.ts';
@@ -336,19 +336,15 @@ export function outlasting<Input, Output>(
   setMaxListeners(0, stopping);
   return async function outlast(input) {
     return step(input).catch((error: unknown) => {
-      if (!isAway(error)) throw error;
+      if (!isRetriable(error)) throw error;
       return pRetry(() => step(input), {
         retries: Infinity,
         maxRetryTime: LONGEST_MS,
         minTimeout: 100,
         maxTimeout: 1_000,
         signal: stopping,
-        shouldRetry: ({ error: again }) => isAway(again),
+        shouldRetry: ({ error: again }) => isRetriable(again),
       });
     });
   };
-}
-
-function isAway(error: unknown): boolean {
-  return error instanceof RunwatchError && error.retriable;
 }

@@ -10,9 +10,8 @@ import type {
 import https from 'node:https';
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { requestTarget } from '../core/request-target.ts';
+import { cutRequest, requestTarget, tunnelled } from '../tunnel.ts';
 import type { Deadline } from '../deadline.ts';
-import { cutRequest, tunnelled } from '../tunnel.ts';
 import { egressBlocked, type EgressGuard } from './egress/egress-guard.ts';
 
 /** The most bytes read of an answer; then the connection is closed. */

@@ -32,13 +32,15 @@ declare module 'fastify' {
     orAdmin?: boolean;
     /** True for what needs no token: the dashboard's page, which holds nothing of what is watched. */
     open?: boolean;
+    /** True for routes that health probes call, by whatever name they know the host. */
+    probe?: boolean;
   }
 }
 
 /** Of routes that limit their answers to the sources of the token. */
 export const LIMITED = { sources: 'limited' as const };
 
-/** Of such routes whose handlers require `write` or `admin`, whichever it is that a call needs. */
+/** Of such routes where the call decides between the scopes `write` and `admin`. */
 export const LIMITED_OR_ADMIN = { ...LIMITED, orAdmin: true };
 
 interface AuthOptions {
@@ -184,4 +186,45 @@ function describeScope(route: RouteOptions): void {
 /** Source: RFC 6750, section 2.1; the scheme is case-insensitive by RFC 9110, section 11.1. */
 function bearerToken(header: string | undefined): string | null {
   return /^bearer +([^\s,]+) *$/i.exec(header ?? '')?.[1] ?? null;
+}
+
+/** How programs on this machine address a loopback server. */
+const LOOPBACK_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/i;
+
+/**
+ * Takes one `Host` for each request: where there are two, a proxy and this server may mean another.
+ *
+ * Keeps web pages away from a server without tokens. Browsers reach loopback on behalf of any page:
+ * a name that is rebound to 127.0.0.1 shows in `Host`, a foreign page that posts shows in `Origin`.
+ */
+export const hostGuard = fastifyPlugin<{ tokens: Tokens }>((app, { tokens }, done) => {
+  app.addHook('onRequest', async (request) => {
+    refuseSecondHost(request);
+    if (tokens.areNeeded() || request.routeOptions.config.probe === true) return;
+    checkHost(request);
+    checkOrigin(request);
+  });
+  done();
+});
+
+function refuseSecondHost({ raw }: FastifyRequest): void {
+  const names = raw.rawHeaders.filter((_, at) => at % 2 === 0);
+  if (names.filter((name) => name.toLowerCase() === 'host').length < 2) return;
+  throw refusal('bad_request', 'send one Host header');
+}
+
+function checkHost({ headers }: FastifyRequest): void {
+  if (LOOPBACK_HOST.test(headers.host ?? '')) return;
+  throw refusal(
+    'host_not_allowed',
+    'without a configured token this server answers to localhost, 127.0.0.1 and [::1] only',
+  );
+}
+
+function checkOrigin({ headers }: FastifyRequest): void {
+  if (headers.origin === undefined || headers.origin === `http://${headers.host}`) return;
+  throw refusal(
+    'origin_not_allowed',
+    'without a configured token this server takes no requests from other web pages',
+  );
 }

@@ -4,7 +4,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { PublicArea } from '../config/schema.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { accessLog, type HttpLog } from './access-log.ts';
-import { bearerAuth } from './auth.ts';
+import { bearerAuth, hostGuard } from './auth.ts';
 import {
   answerClientError,
   answerError,
@@ -14,9 +14,7 @@ import {
   validateByZod,
 } from './errors.ts';
 import { dashboard } from './dashboard.ts';
-import { connections, createNodeServer, type ConnectionLimits } from './connections.ts';
-import { deadline } from './time-limit.ts';
-import { hostGuard } from './host-guard.ts';
+import { connections, createNodeServer, deadline, type ConnectionLimits } from './connections.ts';
 import { idempotency } from './idempotency.ts';
 import { jsonBody } from './json-body.ts';
 import { openapi } from './openapi.ts';

@@ -4,7 +4,7 @@ import type { TokenConfig } from '../config/schema.ts';
 
 /** The API tokens in force. A reload of the configuration replaces them. */
 export interface Tokens {
-  /** False leaves the API open; see `host-guard.ts` for what protects it then. */
+  /** False leaves the API open; see `hostGuard` for what protects it then. */
   areNeeded(): boolean;
   all(): readonly TokenConfig[];
   /** The token that was presented; null where this server does not know it. */

@@ -1,6 +1,6 @@
 import pRetry from 'p-retry';
 import type { Random } from '../core/backoff.ts';
-import { RunwatchError } from '../core/errors.ts';
+import { isRetriable, RunwatchError } from '../core/errors.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
 import type { ListOutcome, ListQuestion } from '../core/feed/run-list.ts';
 import type {
@@ -226,8 +226,4 @@ async function retryQuickly(
     if (!isRetriable(error) && !deadline.signal.aborted) throw error;
   }
   return last;
-}
-
-function isRetriable(error: unknown): boolean {
-  return error instanceof RunwatchError && error.retriable;
 }

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { withoutControls } from '../core/controls.ts';
 import type { DefinitionOutcome } from '../core/feed/workflow.ts';
-import { readJson, requestNote, troubleOfFailure, troubleOfStatus } from './errors.ts';
+import { readJson } from './errors.ts';
+import { troubleOfExtra } from './listing.ts';
 import type { Reply } from './transport.ts';
 
 /** Largest answer that is read, 2 MiB. A definition holds prompts and tests, which are dropped. */
@@ -10,9 +11,6 @@ const MAX_BYTES = 2_097_152;
 /** The most nodes that are read, and the longest name. */
 const MOST_NODES = 1_000;
 const MOST_LETTERS = 120;
-
-/** A workflow that is not there, or that the key may not read, says nothing about the source. */
-const NOT_OFFERED: ReadonlySet<number> = new Set([400, 403, 404, 405, 422, 501]);
 
 const node = z
   .object({ id: z.string().min(1).max(128), name: z.string().trim().min(1) })
@@ -56,21 +54,9 @@ export function definitionOutcome(
   body: WorkflowBody,
   now: number,
 ): DefinitionOutcome {
-  const { status, headers } = reply;
-  if (reply.kind === 'broken' && (status === null || status === 200)) {
-    return troubleOfFailure(reply.failure);
-  }
-  if (status !== 200) {
-    if (status === null || !NOT_OFFERED.has(status)) {
-      return troubleOfStatus({ status: status ?? 0, headers: headers ?? {} }, now);
-    }
-    return {
-      kind: 'not_offered',
-      status,
-      message: `status ${status}${requestNote(headers ?? {})}`,
-    };
-  }
-  const read = readJson(body.read(), headers ?? {}, wireWorkflow, 'a workflow');
+  const trouble = troubleOfExtra(reply, now);
+  if (trouble !== null) return trouble;
+  const read = readJson(body.read(), reply.headers ?? {}, wireWorkflow, 'a workflow');
   if (read.kind === 'invalid_response') return read;
   const found = read.value.definition.nodes.flatMap((one) =>
     one === null ? [] : [[one.id, withoutControls(one.name).slice(0, MOST_LETTERS)] as const],

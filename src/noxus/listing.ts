@@ -57,7 +57,7 @@ interface Asked extends AskedPage {
   onUnread: (fields: string[]) => void;
 }
 
-/** A list is an extra: being refused it says nothing about the key, nor about any run. */
+/** Being refused a list or definition says nothing about the key, nor about any run. */
 const NOT_OFFERED: ReadonlySet<number> = new Set([400, 403, 404, 405, 422, 501]);
 
 /** The path of a page of a list, query included. */
@@ -158,11 +158,19 @@ function readItems(
   { question, now }: AskedPage,
   what: string,
 ): PageItems | Exclude<ListOutcome, { kind: 'page' }> {
+  return troubleOfExtra(reply, now) ?? pageItems(reply, body, question, what);
+}
+
+/** What a reply without a 200 comes to, of what runs are watched without; null for a 200. */
+export function troubleOfExtra(
+  reply: Reply,
+  now: number,
+): Exclude<ListOutcome, { kind: 'page' }> | null {
   const { status, headers } = reply;
   if (reply.kind === 'broken' && (status === null || status === 200)) {
     return troubleOfFailure(reply.failure);
   }
-  if (status === 200) return pageItems(reply, body, question, what);
+  if (status === 200) return null;
   if (status !== null && NOT_OFFERED.has(status)) {
     return {
       kind: 'not_offered',

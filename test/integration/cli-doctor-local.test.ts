@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { RunReaderSettings } from '../../src/cli/context.ts';
-import { inspectInstallation } from '../../src/cli/local/inspect.ts';
+import { inspectInstallation } from '../../src/cli/local/doctor.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { createLineRate } from '../../src/http/access-log.ts';
-import { requestTarget } from '../../src/core/request-target.ts';
+import { requestTarget } from '../../src/tunnel.ts';
 
 test('one line per key and interval is due, with the count since the last line', () => {
   const dueFor = createLineRate({ intervalMs: 10, keys: 2 });

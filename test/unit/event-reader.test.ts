@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { StreamNote } from '../../src/core/feed/event-stream.ts';
-import { EventReader } from '../../src/noxus/event-reader.ts';
+import { EventReader } from '../../src/noxus/event-stream.ts';
 
 const event = (type: string, data: object) =>
   `event: message\ndata: ${JSON.stringify({ type, data, redisId: '1-0' })}\n\n`;

@@ -9,7 +9,7 @@ import { loadConfig } from '../../src/config/load.ts';
 import { parseRetryAfter } from '../../src/core/backoff.ts';
 import { parseDuration } from '../../src/core/time.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
-import { EventReader } from '../../src/noxus/event-reader.ts';
+import { EventReader } from '../../src/noxus/event-stream.ts';
 import { readTimestamp, toSnapshot, wireRunSchema } from '../../src/noxus/run.ts';
 import { openCursor } from '../../src/redis/cursor.ts';
 

@@ -1,9 +1,7 @@
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { RunwatchError } from '../../core/errors.ts';
-import { addReadTools } from './read-tools.ts';
-import type { McpDeps } from './tool.ts';
-import { addWriteTools } from './write-tools.ts';
+import { addReadTools, addWriteTools, type McpDeps } from './tools.ts';
 
 const INSTRUCTIONS = `Runs of the Noxus AI platform, as runwatch watches them. list_attention says what needs a person now; list_runs finds runs, show_run and explain_run say how one stands and what happened to it; wait_run waits for its end. Run ids may be given whole, by their beginning, or as the run's URL.`;
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Acknowledgement } from '../watch/watch.ts';
 import { groupKey, type AlertedRun, type Severity } from './rule.ts';
 
 /** States of an alert that goes on. */
@@ -11,14 +12,6 @@ export type AlertState = (typeof ALERT_STATES)[number];
 /** A run of an alert, with the time of its event, milliseconds since the epoch. */
 export interface AlertRun extends AlertedRun {
   at: number;
-}
-
-export interface Acknowledgement {
-  by: string;
-  comment: string | null;
-  at: number;
-  /** When it expires; null for never. */
-  until: number | null;
 }
 
 /** A notification that was sent, by endpoint: the newest. */

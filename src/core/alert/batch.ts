@@ -62,13 +62,13 @@ export interface AlertCommit {
   /** Groups as they were read, by key. */
   read: ReadonlyMap<string, ReadGroup>;
   changed: readonly ChangedGroup[];
-  resolved: readonly Alert[];
+  resolved?: readonly Alert[];
   counts: AlertCounts;
   events: readonly PlannedEvent[];
   /** The entries of the inbox that were judged, from the first on. */
-  judged: readonly string[];
-  deadlines: readonly { member: string; at: number }[];
-  endedDeadlines: readonly string[];
+  judged?: readonly string[];
+  deadlines?: readonly { member: string; at: number }[];
+  endedDeadlines?: readonly string[];
 }
 
 /** How long a group waits for a rule or source that a process does not know, ms: another may. */

@@ -60,7 +60,7 @@ type IndexedEvent = Omit<AlertEvent, 'id' | 'at'>;
  * thousand rules, each of its own workflows or team, cost an event of none of them some look-ups
  * (`bench -- rules`).
  */
-export class RuleIndex {
+class RuleIndex {
   private readonly byTrait = new Map<string, Rule[]>();
   private readonly ofAll: Rule[] = [];
 

@@ -1,8 +1,8 @@
 import { formatDuration } from '../time.ts';
+import type { Acknowledgement } from '../watch/watch.ts';
 import {
   alertId,
   noCounts,
-  type Acknowledgement,
   type Alert,
   type AlertCounts,
   type AlertRun,

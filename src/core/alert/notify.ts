@@ -1,4 +1,5 @@
-import type { Acknowledgement, AlertEventKind, Digest, Suppression } from './alert.ts';
+import type { Acknowledgement } from '../watch/watch.ts';
+import type { AlertEventKind, Digest, Suppression } from './alert.ts';
 import { itemOf } from './digest.ts';
 import type { Draft, GroupContext, OpenAlert } from './group.ts';
 import type { Rule } from './rule.ts';

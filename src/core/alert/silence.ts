@@ -1,4 +1,4 @@
-import { ruleWants } from '../event/patterns.ts';
+import { isAmong, ruleWants } from '../event/patterns.ts';
 import type { AlertEvent } from './rule.ts';
 
 /** What a silence is about; all that are given must match, of several values one. */
@@ -46,10 +46,6 @@ export function matchesSilence(matchers: Matchers, event: SilencedEvent): boolea
     (types === undefined || ruleWants(types, event.type)) &&
     Object.entries(metadata).every(([key, values]) => isAmong(values, event.metadata[key]))
   );
-}
-
-function isAmong(wanted: readonly string[] | undefined, value: string | null | undefined): boolean {
-  return wanted === undefined || (typeof value === 'string' && wanted.includes(value));
 }
 
 /** Until when silences suppress what is about an event; null where none does. */

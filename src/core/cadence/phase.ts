@@ -1,4 +1,4 @@
-import { isAwaiting, isTerminalStatus, type RunSnapshot } from '../run/snapshot.ts';
+import { isAwaiting, isTerminalStatus, timeOf, type RunSnapshot } from '../run/snapshot.ts';
 import type { Watch } from '../watch/watch.ts';
 import type { Statistics } from './hazard.ts';
 
@@ -47,10 +47,6 @@ export function untilTransition(state: string): string {
 /** When a run began to work: `started_at`, else `created_at` as an estimate. Null with neither. */
 export function workBegan(run: RunSnapshot): number | null {
   return timeOf(run.started_at ?? run.created_at);
-}
-
-function timeOf(time: string | null): number | null {
-  return time === null ? null : Date.parse(time);
 }
 
 /**

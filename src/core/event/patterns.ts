@@ -114,6 +114,10 @@ export function matchesWatch(match: WatchMatch | undefined, watch: MatchedWatch)
   );
 }
 
-function isAmong(wanted: readonly string[] | undefined, value: string | null | undefined): boolean {
+/** Whether a value is one of those that are wanted; without any, every value is. */
+export function isAmong(
+  wanted: readonly string[] | undefined,
+  value: string | null | undefined,
+): boolean {
   return wanted === undefined || (typeof value === 'string' && wanted.includes(value));
 }

@@ -1,3 +1,4 @@
+import { NOXUS_ID } from '../run/snapshot.ts';
 import type { ListedRun, RunPage } from './run-list.ts';
 
 /**
@@ -29,9 +30,6 @@ const FIRST_PAGES = 10;
 
 /** Most runs to remember that are no longer on the pages read. */
 const MOST_GONE = 500;
-
-/** The pattern of run ids that a watch can have. */
-const RUN_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 /**
  * What discovery remembers of a list: every run created at the floor or later. Times are Noxus's
@@ -115,7 +113,7 @@ function headOf({ runs, isLast }: DatedPage): Head {
 }
 
 function isFresh({ cursor, since, read }: Pass, { id, created_at }: DatedRun): boolean {
-  if (read.has(id) || !RUN_ID.test(id)) return false;
+  if (read.has(id) || !NOXUS_ID.test(id)) return false;
   const createdAt = Date.parse(created_at);
   if (cursor === null) return since !== null && createdAt >= since;
   if (cursor.known.includes(id) || createdAt < (since ?? -Infinity)) return false;

@@ -222,7 +222,7 @@ export function formerWebhooks(
   return [...byKey.values()].slice(-MAX_WEBHOOKS);
 }
 
-/** A user has taken a run in hand: no reminders meanwhile. Times are milliseconds since the epoch. */
+/** A user has taken a run or an alert in hand: no reminders meanwhile. Times are milliseconds since the epoch. */
 export interface Acknowledgement {
   by: string;
   comment: string | null;

@@ -192,17 +192,17 @@ export interface Rotation {
 }
 
 /** Writes a rotation as it is stored: the text of a sealed value that opens for its endpoint only. */
-export function sealRotation(sealer: Sealer, endpoint: string, rotation: Rotation): string {
+function sealRotation(sealer: Sealer, endpoint: string, rotation: Rotation): string {
   return sealer.seal(rotation, endpoint);
 }
 
 /** The reverse of {@link sealRotation}. Throws RunwatchError of {@link Sealer.open}. */
-export function openRotation(sealer: Sealer, endpoint: string, text: string): Rotation {
+function openRotation(sealer: Sealer, endpoint: string, text: string): Rotation {
   return sealer.open(text, endpoint) as Rotation;
 }
 
 /** A hash that identifies a secret without revealing it. */
-export function fingerprintOf(secret: string | null): string | null {
+function fingerprintOf(secret: string | null): string | null {
   return secret === null ? null : createHash('sha256').update(secret).digest('hex');
 }
 
@@ -213,7 +213,7 @@ export function fingerprintOf(secret: string | null): string | null {
  * @param own the secret that is configured for the endpoint; null where none is
  * @param fallback what signs for endpoints without a secret of their own
  */
-export function signingSecrets(
+function signingSecrets(
   rotation: Rotation | null,
   { own, fallback, now }: { own: string | null; fallback: string; now: number },
 ): Pick<Rotation, 'current' | 'replaced'> {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { type When, DURATION_HINT, parseDuration } from '../../core/time.ts';
-import { canonicalRunId } from '../../core/run/snapshot.ts';
+import { canonicalRunId, NOXUS_ID } from '../../core/run/snapshot.ts';
 import { PROFILES } from '../../core/watch/watch.ts';
 import { PROBLEM_TYPE, PROBLEMS } from '../problem.ts';
 
@@ -9,10 +9,7 @@ const MAX_LIMIT = 200;
 
 export const runId = z
   .string()
-  .regex(
-    /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/,
-    'expected 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or digit',
-  )
+  .regex(NOXUS_ID, 'expected 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or digit')
   .overwrite(canonicalRunId)
   .meta({
     description: 'The id of a Noxus run; a UUID is taken in any case and kept in lower case.',

@@ -1,20 +1,57 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
-import type { RunRef } from '../../client/client.ts';
-import type { WatchView, TimelineView } from '../../client/types.ts';
+import type { DaemonClient, RunRef } from '../../client/client.ts';
+import type { TimelineView, WatchView } from '../../client/types.ts';
+import { messageOf, RunwatchError } from '../../core/errors.ts';
 import { isTerminalStatus } from '../../core/run/snapshot.ts';
-import { parseDuration, formatDuration } from '../../core/time.ts';
+import { formatDuration, parseDuration } from '../../core/time.ts';
+import type { CliContext } from '../context.ts';
 import { usageError } from '../exit.ts';
-import {
-  type McpDeps,
-  answer,
-  attempt,
-  notWatched,
-  runArguments,
-  type RunArguments,
-  runOf,
-} from './tool.ts';
+import { resolveRun } from '../resolve.ts';
+
+/** What the tools work with. */
+export interface McpDeps {
+  client: DaemonClient;
+  context: CliContext;
+}
+
+const runArguments = {
+  run_id: z.string().min(1).describe("the run's id, the beginning of it, or its URL"),
+  source: z.string().optional().describe('the source, where several have the run'),
+};
+
+interface RunArguments {
+  run_id: string;
+  source?: string | undefined;
+}
+
+/** The run that arguments name. Throws RunwatchError. */
+async function runOf({ run_id: given, source }: RunArguments, deps: McpDeps) {
+  return { runId: await resolveRun(given, deps), source };
+}
+
+/** The answer of a tool: words for the model, and the API's answer for programs. */
+function answer(text: string, data: object): CallToolResult {
+  return {
+    content: [{ type: 'text', text }],
+    structuredContent: data as Record<string, unknown>,
+  };
+}
+
+/** What goes wrong is an answer that the model can act on, not a fault of the protocol. */
+async function attempt(work: () => Promise<CallToolResult>): Promise<CallToolResult> {
+  try {
+    return await work();
+  } catch (error) {
+    return { isError: true, content: [{ type: 'text', text: messageOf(error) }] };
+  }
+}
+
+function notWatched(runId: string): RunwatchError {
+  return new RunwatchError(`run ${runId} is not watched`, { code: 'watch_not_found' });
+}
 
 const READS = { readOnlyHint: true, openWorldHint: false };
 
@@ -175,7 +212,7 @@ function explainRun(watch: WatchView, timeline: TimelineView): string {
       return { at, text: `the run was ${status}${share} ${lasted}` };
     }),
     ...timeline.events.map(({ at, type, waiting_ms: waiting }): Line => {
-      const after = waiting === null ? '' : `, ${text(waiting)} after the change`;
+      const after = waiting === null ? '' : `, ${spanText(waiting)} after the change`;
       return { at, text: `runwatch noticed ${type}${after}` };
     }),
     ...timeline.deliveries.flatMap(deliveryLines),
@@ -210,7 +247,10 @@ function deliveryLines(delivery: TimelineView['deliveries'][number]): Line[] {
     const isLast = index === attempts.length - 1;
     const result =
       error === null ? `${endpoint} took ${type}` : `${endpoint} failed: ${error.message}`;
-    return { at, text: `${result} (${text(took)})${isLast ? `; the delivery is ${state}` : ''}` };
+    return {
+      at,
+      text: `${result} (${spanText(took)})${isLast ? `; the delivery is ${state}` : ''}`,
+    };
   });
 }
 
@@ -224,11 +264,76 @@ function pollsOf({ polls }: TimelineView): string {
 }
 
 function between(from: string, to: string): string {
-  return text(Date.parse(to) - Date.parse(from));
+  return spanText(Date.parse(to) - Date.parse(from));
 }
 
 /** Exact to a millisecond below ten seconds, to a second above. */
-function text(ms: number): string {
+function spanText(ms: number): string {
   const known = Math.max(0, Math.round(ms));
   return formatDuration(known < 10_000 ? known : Math.round(known / 1_000) * 1_000);
+}
+
+const WRITES = { readOnlyHint: false, destructiveHint: false, idempotentHint: true };
+
+const by = z.string().min(1).max(128).describe('the person in whose name this is done');
+
+/** Adds the tools that change something; they need a token that may write. */
+export function addWriteTools(server: McpServer, deps: McpDeps): void {
+  const { client } = deps;
+  server.registerTool(
+    'acknowledge',
+    {
+      description:
+        'Marks a run or an alert as taken in hand: no reminders and no escalation until its state changes.',
+      inputSchema: {
+        id: z.string().min(1).describe('a run id, or an alert id (alr_…)'),
+        by,
+        comment: z.string().max(1_000).exactOptional(),
+        until: z.string().exactOptional().describe('a time, or a duration from now such as 2h'),
+        source: z.string().optional(),
+      },
+      annotations: WRITES,
+    },
+    ({ id, source, ...body }) =>
+      attempt(async () => {
+        if (id.startsWith('alr_')) {
+          const alert = await client.acknowledgeAlert(id, body);
+          if (alert === null) {
+            throw new RunwatchError(`there is no alert ${id}`, { code: 'alert_not_found' });
+          }
+          return answer(`Alert ${id} is acknowledged.`, alert);
+        }
+        const run = await runOf({ run_id: id, source }, deps);
+        const watch = await client.acknowledge(run, body);
+        if (watch === null) throw notWatched(run.runId);
+        return answer(`Run ${run.runId} is acknowledged.`, watch);
+      }),
+  );
+  server.registerTool(
+    'silence',
+    {
+      description:
+        'Mutes notifications of alerts that match, until a time. Matchers all have to match.',
+      inputSchema: {
+        matchers: z
+          .object({
+            rule: z.string().optional(),
+            workflow_id: z.string().optional(),
+            source: z.string().optional(),
+            event: z.string().optional(),
+            metadata: z.record(z.string(), z.string()).optional(),
+          })
+          .describe('at least one of them'),
+        until: z.string().describe('a time, or a duration from now such as 2h'),
+        by,
+        comment: z.string().min(1).max(1_000),
+      },
+      annotations: WRITES,
+    },
+    (body) =>
+      attempt(async () => {
+        const silence = await client.addSilence(body);
+        return answer('The alerts that match are silenced.', silence);
+      }),
+  );
 }
