@@ -183,9 +183,27 @@ describe('where runs stand in a list', () => {
   test('runs that were created at once are placed apart', () => {
     const marks = [mark(1, 10, 5), mark(2, 5, 5), mark(3, 5, 1)];
     const offsets = offsetsOf([5, 5, 5, 5], marks, 100);
-    expect(offsets[0]).toBeGreaterThanOrEqual(99);
-    expect(offsets[3]).toBeLessThanOrEqual(200);
+    expect(offsets[0]).toBeGreaterThanOrEqual(96);
+    expect(offsets[3]).toBeLessThanOrEqual(203);
     expect(new Set(offsets).size).toBe(4);
+  });
+
+  test.each([
+    ['that was read', [mark(1, 10, 5), mark(2, 5, 1)]],
+    ['that was not read', [mark(1, 10, 5)]],
+    ['that was not read, before one that was', [mark(1, 10, 5), mark(3, 3, 1)]],
+  ])('runs that were created at once go on to a page %s', (_, marks) => {
+    const offsets = offsetsOf(Array<number>(40).fill(5), marks, 100);
+    expect(offsets.some((offset) => offset < 100)).toBe(true);
+    expect(offsets.some((offset) => offset >= 110)).toBe(true);
+    expect(Math.max(...offsets)).toBeLessThan(200);
+  });
+
+  test('runs that were created at once are placed on one page where the next one begins with others', () => {
+    const marks = [mark(1, 10, 5), mark(2, 4, 1)];
+    expect(Math.max(...offsetsOf(Array<number>(40).fill(5), marks, 100))).toBeLessThan(100);
+    const last = { ...mark(1, 10, 5), isLast: true };
+    expect(Math.max(...offsetsOf(Array<number>(40).fill(5), [last], 100))).toBeLessThan(100);
   });
 });
 

@@ -17,8 +17,8 @@ interface Point {
 
 /**
  * Where runs stand in a list, by their creation times: between the pages read, by interpolation;
- * beyond the last one, by its density. Runs that were created at once share what lies between. Where
- * nothing was read, the watched runs alone count.
+ * beyond the last one, by its density. Runs that were created at once share what lies between, and may
+ * go on to the next page. Where nothing was read, the watched runs alone count.
  * @param createdAts creation times of the watched runs on the list, the newest first
  * @returns for each of them, how many runs come before it
  */
@@ -29,7 +29,7 @@ export function offsetsOf(
 ): number[] {
   const layout = layoutOf(marks, size);
   return sameTimes(createdAts).flatMap(({ createdAt, first, count }) => {
-    const { least, most } = rangeAt(createdAt, layout);
+    const { least, most } = rangeAt(createdAt, count, layout);
     return Array.from({ length: count }, (_, at) =>
       Math.max(first + at, Math.floor(least + ((most - least) * at) / count)),
     );
@@ -51,14 +51,18 @@ interface Layout {
   points: Point[];
   /** Runs that follow the last point, each ms. */
   perMs: number;
+  /** How many runs come before the last one of the list; Infinity where that was not read. */
+  end: number;
 }
 
 function layoutOf(marks: readonly PageMark[], size: number): Layout {
   const sorted = [...marks].sort((a, b) => a.page - b.page);
   const last = sorted.at(-1);
+  const points = pointsOf(sorted, size);
   return {
-    points: pointsOf(sorted, size),
+    points,
     perMs: last === undefined || last.isLast ? 0 : densityOf(last),
+    end: last?.isLast === true ? (points.at(-1)?.offset ?? 0) : Infinity,
   };
 }
 
@@ -66,19 +70,33 @@ function densityOf({ newest, oldest, runs }: PageMark): number {
   return runs / Math.max(1, newest - oldest);
 }
 
-/** The least and the most runs that come before one of this creation time. */
-function rangeAt(createdAt: number, { points, perMs }: Layout): { least: number; most: number } {
+/**
+ * The least and the most runs that come before one of this creation time. What was read does not show
+ * how far those of one time reach: each of the watched ones takes up a place on either side.
+ * @param count how many watched runs have this creation time
+ */
+function rangeAt(
+  createdAt: number,
+  count: number,
+  { points, perMs, end }: Layout,
+): { least: number; most: number } {
   const [newer, older] = [
     countThat(points, ({ at }) => at > createdAt),
     countThat(points, ({ at }) => at >= createdAt),
   ];
-  const [before, after] = [points[newer - 1], points[newer]];
-  if (older > newer) {
-    return { least: after?.offset ?? 0, most: points[older - 1]?.offset ?? 0 };
+  const [before, after] = [points[newer - 1], points[older]];
+  const others = count - 1;
+  const bound = after === undefined ? end : after.offset - 1;
+  const [first, last] = [points[newer], points[older - 1]];
+  if (older > newer && first !== undefined && last !== undefined) {
+    return {
+      least: Math.max(before === undefined ? 0 : before.offset + 1, first.offset - others),
+      most: Math.min(bound, last.offset + others),
+    };
   }
   if (before === undefined) return { least: 0, most: 0 };
   const offset = before.offset + (before.at - createdAt) * slope(before, after, perMs);
-  return { least: offset, most: offset };
+  return { least: offset, most: Math.max(offset, Math.min(bound, offset + others)) };
 }
 
 /** Runs each ms between two points. */
