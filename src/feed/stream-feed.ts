@@ -14,7 +14,6 @@ import {
 import type { EndpointFilter } from '../core/delivery/delivery.ts';
 import type { RunNodes } from '../core/run/nodes.ts';
 import type { RunSnapshot } from '../core/run/snapshot.ts';
-import { grantedPauseMs, pauseMessage } from '../core/source/throttle.ts';
 import type { StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';
 import type { SeenWatch } from '../core/cadence/cadence.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
@@ -38,9 +37,6 @@ const BEGIN_MS = 1_000;
 
 /** Trust, and the watches of streamed runs, are read anew at every so many calls of `tend`. */
 const TRUST_EVERY = 5;
-
-/** No stream is asked for after one had the source paused, beyond that pause, at the least, ms. */
-const PAUSED_REST_MS = 60_000;
 
 /** So many hints at once are more than confirming reads can follow: lists may show them sooner. */
 const BACKLOG_MS = 1_000;
@@ -103,8 +99,6 @@ export class StreamFeed {
   private readonly backstops: Backstops;
   private readonly holders: StreamHolders;
   private trust: StreamTrust = NO_TRUST;
-  /** Reads that something asked for and that were due at the last count. */
-  private prompt = 0;
   private tended = 0;
   private isStopped = false;
 
@@ -113,10 +107,11 @@ export class StreamFeed {
       ...deps,
       trust: () => this.trust,
       isOpen: (runId) => this.open.has(runId),
-      hintsWaitMs: () => this.hintsWaitMs(),
+      hintsWaitMs: () => this.hintReads.waitMs(),
     });
     this.hintReads = new HintReads({
       ...deps,
+      open: this.open,
       expedite: (run) => this.expedite(run),
       remember: (run, kind, isReported) => this.remember(run, kind, isReported),
       onWrong: (run) => this.wrong(run),
@@ -273,20 +268,10 @@ export class StreamFeed {
   /** Hints that wait call for lists; streams that go on while more are wanted, for more of them. */
   private async keepUp(): Promise<void> {
     const { schedule } = this.deps;
-    this.prompt = this.hasHints() ? await schedule.countPrompt() : 0;
-    if (this.hintsWaitMs() > BACKLOG_MS) return schedule.expedite([PLAN_MEMBER]);
+    await this.hintReads.count();
+    if (this.hintReads.waitMs() > BACKLOG_MS) return schedule.expedite([PLAN_MEMBER]);
     this.openings.goOn([...this.open.values()].some(({ liveAt }) => liveAt !== null));
     await this.openings.pump();
-  }
-
-  /** By the reads that were due a moment ago; without a hint, something else has asked for these. */
-  private hintsWaitMs(): number {
-    return this.prompt > 0 && this.hasHints() ? this.prompt / this.deps.requestsPerMs() : 0;
-  }
-
-  private hasHints(): boolean {
-    for (const { hints } of this.open.values()) if (hints.pending !== null) return true;
-    return false;
   }
 
   private async start(watch: Watch, permit: Permit): Promise<FollowedRun | null> {
@@ -397,20 +382,8 @@ export class StreamFeed {
   }
 
   private async ended({ watch }: FollowedRun, end: StreamEnd): Promise<void> {
-    const { now, pause, onEnd } = this.deps;
-    const { runId } = watch;
-    onEnd(watch, end);
-    if (end.kind === 'refused' || end.kind === 'failed') {
-      await this.openings.changeCapacity({ is: end.kind, runId });
-    }
-    if (end.kind === 'silent') await this.openings.changeCapacity({ is: 'failed', runId });
-    if (end.kind !== 'throttled') return;
-    await this.openings.changeCapacity({ is: 'throttled' });
-    const { retryAfterMs, status } = end;
-    const pausedMs = grantedPauseMs(retryAfterMs);
-    // Else streams that are not needed would keep the source paused for polls.
-    this.openings.rest(now() + pausedMs + Math.max(PAUSED_REST_MS, pausedMs));
-    await pause({ retryAfterMs, message: pauseMessage(status, retryAfterMs) });
+    this.deps.onEnd(watch, end);
+    await this.openings.ended(watch.runId, end);
   }
 }
 

@@ -7,6 +7,7 @@ import {
   type StreamCapacity,
   type StreamOutcome,
 } from '../core/feed/stream-capacity.ts';
+import type { StreamEnd } from '../core/feed/event-stream.ts';
 import { streamMember } from '../core/feed/page-name.ts';
 import {
   isHopeful,
@@ -15,6 +16,7 @@ import {
   streamRank,
   type StreamTrust,
 } from '../core/feed/stream-trust.ts';
+import { grantedPauseMs, pauseMessage } from '../core/source/throttle.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { StreamSchedule, StreamStore } from './ports.ts';
 
@@ -29,6 +31,9 @@ const SPARE = 1_000;
 
 /** While hints wait for longer than this to be read, no stream is opened, ms. */
 const HINTS_WAIT_MS = 250;
+
+/** No stream is asked for after one had the source paused, beyond that pause, at the least, ms. */
+const PAUSED_REST_MS = 60_000;
 
 /** A stream that becomes live is counted once in this time, ms. */
 const LEARN_EVERY_MS = 1_000;
@@ -46,6 +51,8 @@ interface StreamOpeningsDependencies {
   isOpen: (runId: string) => boolean;
   /** How long hints wait to be read, ms: their reads are worth more than further streams. */
   hintsWaitMs: () => number;
+  /** The source asks for a pause; null where it does not say how long. */
+  pause: (asked: { retryAfterMs: number | null; message: string }) => Promise<void>;
   /** Streams are not to be had, until a time. */
   onRefused: (untilAt: number) => void;
   onError: (error: unknown) => void;
@@ -169,9 +176,20 @@ export class StreamOpenings {
     for (const oldest of this.spent.keys()) return void this.spent.delete(oldest);
   }
 
-  /** No stream is asked for until a time. */
-  rest(untilAt: number): void {
-    this.restsUntil = untilAt;
+  /** Learns from the end of a stream how many there may be, and when to ask for none. */
+  async ended(runId: string, end: StreamEnd): Promise<void> {
+    if (end.kind === 'refused') await this.changeCapacity({ is: 'refused', runId });
+    if (end.kind === 'failed' || end.kind === 'silent') {
+      await this.changeCapacity({ is: 'failed', runId });
+    }
+    if (end.kind !== 'throttled') return;
+    await this.changeCapacity({ is: 'throttled' });
+    const { now, pause } = this.deps;
+    const { retryAfterMs, status } = end;
+    const pausedMs = grantedPauseMs(retryAfterMs);
+    // Else streams that are not needed would keep the source paused for polls.
+    this.restsUntil = now() + pausedMs + Math.max(PAUSED_REST_MS, pausedMs);
+    await pause({ retryAfterMs, message: pauseMessage(status, retryAfterMs) });
   }
 
   /** While runs wait for streams, those that go on show that more may be had. */
@@ -188,7 +206,7 @@ export class StreamOpenings {
     this.changeCapacity(outcome).catch(onError);
   }
 
-  async changeCapacity(outcome: StreamOutcome): Promise<void> {
+  private async changeCapacity(outcome: StreamOutcome): Promise<void> {
     const { store, source, now, onRefused } = this.deps;
     const at = now();
     let wasRefused = false;

@@ -8,6 +8,9 @@ import type { FollowedRun } from './followed-run.ts';
 import type { StreamSchedule, StreamStore } from './ports.ts';
 
 interface HintReadsDependencies {
+  schedule: Pick<StreamSchedule, 'countPrompt'>;
+  /** Runs that this process streams. */
+  open: ReadonlyMap<string, FollowedRun>;
   requestsPerMs: () => number;
   /** Makes the read of a run due now. */
   expedite: (run: FollowedRun) => Promise<void>;
@@ -23,6 +26,8 @@ export class HintReads {
   private readonly allowance: HintAllowance;
   /** Runs with hints that no read may confirm yet. */
   private readonly waiting = new Set<FollowedRun>();
+  /** Reads that something asked for and that were due at the last count. */
+  private prompt = 0;
   private isStopped = false;
 
   constructor(private readonly deps: HintReadsDependencies) {
@@ -49,8 +54,23 @@ export class HintReads {
     this.waiting.delete(run);
   }
 
+  /** Counts the reads that are due; without a hint, something else has asked for these. */
+  async count(): Promise<void> {
+    this.prompt = this.hasHints() ? await this.deps.schedule.countPrompt() : 0;
+  }
+
+  /** How long hints wait to be read, by the last count, ms. */
+  waitMs(): number {
+    return this.prompt > 0 && this.hasHints() ? this.prompt / this.deps.requestsPerMs() : 0;
+  }
+
   stop(): void {
     this.isStopped = true;
+  }
+
+  private hasHints(): boolean {
+    for (const { hints } of this.deps.open.values()) if (hints.pending !== null) return true;
+    return false;
   }
 
   private judged(run: FollowedRun, isConfirmed: boolean): void {

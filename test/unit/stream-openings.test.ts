@@ -39,6 +39,7 @@ function openings() {
     trust: () => NO_TRUST,
     isOpen: () => false,
     hintsWaitMs: () => state.hintsWaitMs,
+    pause: async () => undefined,
     onRefused: () => undefined,
     onError: (error) => {
       throw error;
