@@ -2,6 +2,7 @@ import { withContext, type BenchContext } from './support/context.ts';
 import { rounded, type BenchResult, type Figure } from './support/figures.ts';
 import { departureFigures } from './streams/departure.ts';
 import { hostileFigures } from './streams/hostile.ts';
+import { waitFigures } from './streams/wait.ts';
 import { openStage, play, type Behaviour, type Cell, type Played } from './streams/play.ts';
 
 const cell = (
@@ -45,6 +46,7 @@ const CELLS = new Map<string, Cell>([
 
 const SPECIAL = new Map<string, (context: BenchContext) => Promise<Figure[]>>([
   ['hostile', hostileFigures],
+  ['wait', waitFigures],
   [
     'killed',
     (context) =>

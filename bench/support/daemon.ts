@@ -23,7 +23,7 @@ export function sourceAt(
 }
 
 /** The built product: what is measured is what users run, not what a loader makes of the source. */
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+export const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
 const INSPECT = fileURLToPath(new URL('./inspect-preload.mjs', import.meta.url));
 const CLOCK = fileURLToPath(new URL('./clock-preload.mjs', import.meta.url));
