@@ -166,7 +166,11 @@ async function createRunReader(settings: RunReaderSettings): Promise<RunReader> 
   const { createNoxusClient } = await import('./noxus/client.ts');
   const { createEventStreams } = await import('./noxus/event-stream.ts');
   const client = createNoxusClient(settings);
-  const streams = createEventStreams({ ...settings, now: Date.now });
+  const streams = createEventStreams({
+    ...settings,
+    maxSockets: settings.maxStreams,
+    now: Date.now,
+  });
   return {
     readRun: client.readRun,
     follow: streams.follow,

@@ -116,7 +116,9 @@ export interface RunReaderSettings {
   apiKey: string;
   timeoutMs: number;
   userAgent: string;
+  /** Connections for reads, and for event streams: as many may be open at once. */
   maxSockets: number;
+  maxStreams: number;
   proxy: string | undefined;
 }
 

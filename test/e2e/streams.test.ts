@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { FaultInput } from '../../src/simulator/fault.ts';
 import type { ScriptInput } from '../../src/simulator/script.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { runBuiltCli } from '../support/built-cli.ts';
 import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
 import { testRedis, type TestRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -49,6 +50,24 @@ test('runs whose listening daemon is killed are read within seconds by another o
     const { body } = await second.api('/v1/watches?state=finished');
     return body.data.length === RUNS;
   });
+}, 60_000);
+
+test('wait --direct follows the streams of more runs than it has connections for reads', async () => {
+  const direct = await startSimulator();
+  try {
+    const ids = Array.from({ length: 12 }, () => {
+      return direct.add({ steps: [{ after_ms: 0, status: 'running' }] }).id;
+    });
+    const waiting = runBuiltCli(['wait', '--direct', ...ids], {
+      NOXUS_API_KEY: direct.apiKey,
+      NOXUS_BACKEND_URL: direct.url,
+    });
+    await waitFor(() => direct.streams.open === ids.length);
+    for (const id of ids) direct.setStatus(id, 'completed');
+    expect((await waiting).exitCode).toBe(0);
+  } finally {
+    await direct.close();
+  }
 }, 60_000);
 
 const STREAMS: Record<string, { stream?: ScriptInput['stream']; fault?: FaultInput }> = {

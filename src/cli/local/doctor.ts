@@ -106,6 +106,7 @@ function sourceChecks(config: Config, deps: InspectDependencies): Promise<Diagno
         timeoutMs: READ_TIMEOUT_MS,
         userAgent: `runwatch/${deps.version}`,
         maxSockets: 1,
+        maxStreams: 1,
         proxy: source.proxy,
       });
       try {

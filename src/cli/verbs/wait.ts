@@ -33,6 +33,9 @@ interface WaitFlags extends DaemonFlags {
 const READ_TIMEOUT_MS = 10_000;
 const MAX_SOCKETS = 8;
 
+/** Each stream takes a file descriptor. Runs beyond so many are polled. */
+const MAX_STREAMS = 500;
+
 export function addWaitVerb(host: VerbHost): void {
   daemonCommand(host, 'wait [run-id...]', 'read')
     .description('wait for runs and exit by what became of them')
@@ -160,6 +163,7 @@ async function openReader(context: CliContext, dependencies: CliDependencies): P
     timeoutMs: READ_TIMEOUT_MS,
     userAgent: `runwatch/${context.version}`,
     maxSockets: MAX_SOCKETS,
+    maxStreams: MAX_STREAMS,
     proxy: context.env.proxyFor(context.env.noxusBaseUrl),
   });
 }
