@@ -229,6 +229,9 @@ describe('broken streams', () => {
     await waitFor(() => reads(runIds).every((count) => count > 20));
     const opened = rig.simulator.requests.total - reads(runIds).reduce((sum, one) => sum + one, 0);
     expect(opened).toBeLessThanOrEqual(2);
+    expect(rig.log()).toContainEqual(
+      expect.objectContaining({ msg: 'source.paused', pause_ms: 1_000 }),
+    );
   });
 });
 
