@@ -7,6 +7,7 @@ import { createDirectObserver } from '../../src/cli/wait/direct-observer.ts';
 import type { RunView } from '../../src/cli/wait/verdict.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import { sampleRun } from '../support/api-samples.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const POLICY = {
   minIntervalMs: 5,
@@ -177,6 +178,8 @@ describe('waiting by event stream', () => {
     const verdict = await observer.settle(id, ({ run }) => {
       if (run?.status === 'running') setImmediate(() => noxus.setStatus(id, status));
     });
+    // Before the wait for other runs is over.
+    await waitFor(() => noxus.streams.open === 0);
     stop.abort();
     observer.close();
     streams.close();
@@ -189,6 +192,7 @@ describe('waiting by event stream', () => {
       const { kind, reads } = await settleByStream(status, 60_000);
       expect(kind).toBe(status);
       expect(reads).toBe(2);
+      expect(noxus.streams.opened).toBe(1);
     },
   );
 

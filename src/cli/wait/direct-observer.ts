@@ -70,12 +70,24 @@ async function settleDirectly(
   report: (view: RunView) => void,
   options: DirectObserverOptions & { pacer: RequestPacer },
 ): Promise<Verdict> {
-  const { policy, random, now, signal, throughFeedback, pacer } = options;
-  let watch = newWatch(runId, policy, now());
   const { reader, streamedReadMs = STREAMED_READ_MS } = options;
-  const { follow } = reader;
-  const stream = new RunStream({ follow, streamedReadMs, pacer, signal, now, random });
-  await stream.begin(runId);
+  const stream = new RunStream({ ...options, follow: reader.follow, streamedReadMs });
+  try {
+    await stream.begin(runId);
+    return await settleBeside(stream, runId, { report, ...options });
+  } finally {
+    stream.close();
+  }
+}
+
+/** Reads a run when its stream, or else its cadence, calls for it. */
+async function settleBeside(
+  stream: RunStream,
+  runId: string,
+  options: DirectObserverOptions & { pacer: RequestPacer; report: (view: RunView) => void },
+): Promise<Verdict> {
+  const { policy, random, now, throughFeedback, report } = options;
+  let watch = newWatch(runId, policy, now());
   for (;;) {
     const beganAt = now();
     const result = await pollRun(runId, options);
@@ -188,8 +200,12 @@ class RunStream {
   private etag: string | null = null;
   private readInMs: number | null = null;
   private wake: () => void = () => undefined;
+  private readonly closing = new AbortController();
+  private readonly signal: AbortSignal;
 
-  constructor(private readonly options: RunStreamOptions) {}
+  constructor(private readonly options: RunStreamOptions) {
+    this.signal = AbortSignal.any([options.signal, this.closing.signal]);
+  }
 
   /** Opens the stream, and waits until it is open, or not to be had. */
   async begin(runId: string): Promise<void> {
@@ -202,6 +218,10 @@ class RunStream {
     const patience = sleep(BEGIN_MS, undefined, over).catch(() => undefined);
     await Promise.race([begun, patience]);
     over.abort();
+  }
+
+  close(): void {
+    this.closing.abort();
   }
 
   /** Takes in a read of the run. */
@@ -226,7 +246,8 @@ class RunStream {
   }
 
   private async keep(follow: FollowRun, runId: string): Promise<void> {
-    const { signal, random, pacer, now } = this.options;
+    const { random, pacer, now } = this.options;
+    const { signal } = this;
     for (let attempt = 1; !signal.aborted; attempt += 1) {
       await sleep(pacer.reserve(now()), undefined, { signal, ref: false });
       const { kind } = await follow(runId, {
