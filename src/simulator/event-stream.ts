@@ -18,6 +18,8 @@ const MAX_UNREAD_BYTES = 8_388_608;
 export interface StreamCounts {
   /** All streams so far. */
   opened: number;
+  /** Of these, those that were asked for behind an event, by `etag`. */
+  resumed: number;
   open: number;
   /** The most that were open at once. */
   maxOpen: number;

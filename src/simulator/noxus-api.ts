@@ -112,6 +112,7 @@ async function serveStream(
     return;
   }
   streams.opened += 1;
+  if (etag !== null) streams.resumed += 1;
   streams.open += 1;
   streams.maxOpen = Math.max(streams.maxOpen, streams.open);
   await streamEvents(response, {

@@ -73,7 +73,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     runs,
     faults,
     requestLog,
-    streams: { opened: 0, open: 0, maxOpen: 0 },
+    streams: { opened: 0, resumed: 0, open: 0, maxOpen: 0 },
     callbacks: { sent: 0, failed: 0 },
     workflows: new WorkflowCatalog(),
     streamSettings: DEFAULT_STREAM_SETTINGS,
