@@ -54,6 +54,9 @@ type PackedDelivery = [
   attempts: Attempt[],
 ];
 
+/** What most records have when they are inflated, bytes; zlib's own buffer is four times as large. */
+const INFLATED_BYTES = 4_096;
+
 /** Whether a record is that of a folded watch. */
 export function isPacked(record: Buffer): boolean {
   return (record[IDENTITY_LENGTH] ?? FIRST_LIVE_BYTE) < FIRST_LIVE_BYTE;
@@ -133,14 +136,19 @@ function rowsOf(polls: string): string {
   return transposed(polls, polls.length / SLOT);
 }
 
-/** @param width characters of a row */
+/** @param width characters of a row, each of one byte */
 function transposed(text: string, width: number): string {
-  const rows = text.length / width;
-  let turned = '';
-  for (let at = 0; at < text.length; at += 1) {
-    turned += text[(at % rows) * width + Math.floor(at / rows)] ?? '';
+  const from = Buffer.from(text, 'latin1');
+  const to = Buffer.allocUnsafe(from.length);
+  const rows = from.length / width;
+  let at = 0;
+  for (let column = 0; column < width; column += 1) {
+    for (let row = 0; row < rows; row += 1) {
+      to[at] = from[row * width + column] ?? 0;
+      at += 1;
+    }
   }
-  return turned;
+  return to.toString('latin1');
 }
 
 function readEvents(line: string): PackedEvent[] {
@@ -177,7 +185,7 @@ function inflate(record: Buffer): string {
     );
   }
   const packed = record.subarray(IDENTITY_LENGTH + 1);
-  return inflateRawSync(packed, { dictionary: DICTIONARY }).toString();
+  return inflateRawSync(packed, { dictionary: DICTIONARY, chunkSize: INFLATED_BYTES }).toString();
 }
 
 function valueOf(body: string): unknown {

@@ -9,7 +9,7 @@ const FEW_CHUNKS = 2_048;
 /** For each field that is filtered by, its indexes: a number must be in any of each. */
 export type Fields = readonly (readonly string[])[];
 
-/** The places of a chunk: 1 where its number is meant, else 0. */
+/** The places of chunks, {@link CHUNK} for each in their order: 1 where the number is meant, else 0. */
 export type Places = Uint8Array;
 
 export function chunkOf(number: number): number {
@@ -54,42 +54,45 @@ interface PlacesQuery {
   chunks: readonly number[];
 }
 
-/** For each chunk, the places that are in any index of each field; without fields, those of the log. */
+/** The places that are in any index of each field; without fields, those of the log. */
 export async function readPlaces(
   redis: Redis,
   { log, fields, chunks }: PlacesQuery,
-): Promise<Places[]> {
+): Promise<Places> {
   if (fields.length === 0) return readLogPlaces(redis, log, chunks);
   const texts = chunks.map(String);
   const read = await Promise.all(fields.flat().map((index) => redis.hmgetBuffer(index, ...texts)));
   const columns = read.values();
-  const passed = chunks.map(() => new Uint8Array(CHUNK));
+  const passed = new Uint8Array(chunks.length * CHUNK);
   for (const [field, indexes] of fields.entries()) {
     for (const _ of indexes) pass(passed, columns.next().value ?? [], field);
   }
-  return passed.map((places) => places.map((count) => (count === fields.length ? 1 : 0)));
+  for (let at = 0; at < passed.length; at += 1) passed[at] = passed[at] === fields.length ? 1 : 0;
+  return passed;
 }
 
 /** Counts for each place the fields that it has passed. */
-function pass(passed: readonly Places[], column: readonly (Buffer | null)[], field: number): void {
-  for (const [at, places] of passed.entries()) {
-    const held = column[at];
-    if (!held) continue;
-    for (const place of held) {
-      if (places[place] === field) places[place] = field + 1;
+function pass(passed: Places, column: readonly (Buffer | null)[], field: number): void {
+  for (let at = 0; at < column.length; at += 1) {
+    const held = column[at] ?? NONE;
+    for (let byte = 0; byte < held.length; byte += 1) {
+      const place = at * CHUNK + (held[byte] ?? 0);
+      if (passed[place] === field) passed[place] = field + 1;
     }
   }
 }
+
+const NONE = Buffer.alloc(0);
 
 async function readLogPlaces(
   redis: Redis,
   log: string,
   chunks: readonly number[],
-): Promise<Places[]> {
-  const places = await Promise.all(chunks.map((chunk) => redis.hkeys(`${log}${chunk}`)));
-  return places.map((held) => {
-    const inUse = new Uint8Array(CHUNK);
-    for (const place of held) inUse[Number(place)] = 1;
-    return inUse;
-  });
+): Promise<Places> {
+  const held = await Promise.all(chunks.map((chunk) => redis.hkeys(`${log}${chunk}`)));
+  const inUse = new Uint8Array(chunks.length * CHUNK);
+  for (const [at, places] of held.entries()) {
+    for (const place of places) inUse[at * CHUNK + Number(place)] = 1;
+  }
+  return inUse;
 }

@@ -96,22 +96,49 @@ export async function findNumbers(
   const readChunks = await chunkReader(redis, { log, fields, order, range });
   const numbers: number[] = [];
   let edge = query.from ?? null;
-  let left = MOST_CHUNKS;
-  const first = Math.max(FIRST_CHUNKS, Math.ceil(most / CHUNK));
-  for (let size = first; left > 0; size = Math.min(4 * size, MOST_AT_ONCE)) {
-    const chunks = await readChunks(Math.min(size, left));
+  let read = 0;
+  let size = Math.max(FIRST_CHUNKS, Math.ceil(most / CHUNK));
+  while (read < MOST_CHUNKS) {
+    const chunks = await readChunks(Math.min(size, MOST_CHUNKS - read));
     if (chunks.length === 0) return { numbers, next: null };
     const places = await readPlaces(redis, { log, fields, chunks });
-    const found = chunks.flatMap((chunk, at) => numbersOf(chunk, places[at], order));
-    const meant = found.filter((number) => number >= range.first && number <= range.last);
-    const wanted = meant.slice(0, most - numbers.length);
-    numbers.push(...wanted);
-    if (wanted.length < meant.length) return { numbers, next: String(numbers.at(-1) ?? edge) };
+    const isFull = gather(numbers, { chunks, places, order, range, most });
+    if (isFull) return { numbers, next: String(numbers.at(-1) ?? edge) };
     const last = chunks.at(-1) ?? 0;
     edge = String(order === 'newest' ? firstOf(last) : firstOf(last + 1) - 1);
-    left -= chunks.length;
+    read += chunks.length;
+    size = Math.min(4 * size, MOST_AT_ONCE, chunksFor(most, { found: numbers.length, read }));
   }
   return { numbers, next: edge };
+}
+
+/** How many more chunks hold the rest, where numbers are as dense in them as in those that were read. */
+function chunksFor(most: number, { found, read }: { found: number; read: number }): number {
+  return Math.max(FIRST_CHUNKS, Math.ceil(((most + 1 - found) * read) / found));
+}
+
+interface ReadChunks {
+  chunks: readonly number[];
+  places: Places;
+  order: NumberOrder;
+  range: NumberRange;
+  most: number;
+}
+
+/** Adds the numbers that are meant. @returns whether there are more of them than wanted */
+function gather(numbers: number[], { chunks, places, order, range, most }: ReadChunks): boolean {
+  const [start, step] = order === 'newest' ? [CHUNK - 1, -1] : [0, 1];
+  for (let at = 0; at < chunks.length; at += 1) {
+    const first = firstOf(chunks[at] ?? 0);
+    for (let place = start; place >= 0 && place < CHUNK; place += step) {
+      if (places[at * CHUNK + place] !== 1) continue;
+      const number = first + place;
+      if (number < range.first || number > range.last) continue;
+      if (numbers.length === most) return true;
+      numbers.push(number);
+    }
+  }
+  return false;
 }
 
 /** What numbers stand for, in their order; those that stand for nothing any more are left out. */
@@ -141,8 +168,10 @@ export async function numbersAmong(
   if (fields.length === 0 || numbers.length === 0) return [...numbers];
   const chunks = [...new Set(numbers.map(chunkOf))];
   const places = await readPlaces(redis, { log: '', fields, chunks });
-  const found = new Map(chunks.map((chunk, at) => [chunk, places[at]]));
-  return numbers.filter((number) => found.get(chunkOf(number))?.[number % CHUNK] === 1);
+  const starts = new Map(chunks.map((chunk, at) => [chunk, at * CHUNK]));
+  return numbers.filter((number) => {
+    return places[(starts.get(chunkOf(number)) ?? 0) + (number % CHUNK)] === 1;
+  });
 }
 
 /** The fields that a filter names, each with the indexes of its values. */
@@ -202,14 +231,6 @@ async function chunkReader(redis: Redis, query: ChunkQuery) {
     start = (chunks.at(-1) ?? 0) + sign;
     return chunks;
   };
-}
-
-function numbersOf(chunk: number, places: Places | undefined, order: NumberOrder): number[] {
-  const numbers: number[] = [];
-  for (let place = 0; place < CHUNK; place += 1) {
-    if (places?.[place] === 1) numbers.push(firstOf(chunk) + place);
-  }
-  return order === 'newest' ? numbers.toReversed() : numbers;
 }
 
 function rowsOf(reply: Buffer[]): NumberedRow[] {

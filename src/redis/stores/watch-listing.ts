@@ -93,7 +93,9 @@ export class WatchListing {
       });
     }
     if (order === 'registered' && !isDated(filter)) {
-      const fields = this.fieldsOf({ state: WATCH_STATES, ...filter });
+      const named = this.fieldsOf(filter);
+      // Every watch has a state.
+      const fields = named.length === 0 ? this.fieldsOf({ state: WATCH_STATES }) : named;
       const query = { kind: 'watch' as const, fields, limit, from };
       const { numbers, next, ...total } = await countedNumbers(redis, keys, query);
       return { numbers, nextCursor: next === null ? null : cursorAt(next), ...total };
@@ -168,10 +170,13 @@ export class WatchListing {
     const fields = this.fieldsOf(filter);
     const isEver = fields.length > 0 && !isDated(filter);
     const ever = isEver ? await this.numbersIn(fields) : undefined;
-    if (ever?.next === null && (await this.areMany(ever.numbers, limit))) {
+    if (ever?.next === null) {
       const wanted = new Set(ever.numbers);
-      const found = await this.latest(filter, { limit, last }, async () => wanted);
-      return { ...found, total: wanted.size, isCapped: false };
+      const walk = await this.changesFor(limit, wanted.size);
+      if (walk < wanted.size) {
+        const found = await this.latest(filter, { limit, last, walk }, async () => wanted);
+        return { ...found, total: wanted.size, isCapped: false };
+      }
     }
     const all = await this.matching(filter, ever);
     if (!all.isCapped) {
@@ -186,19 +191,20 @@ export class WatchListing {
     }
     const among = async (numbers: readonly number[]) =>
       new Set(await numbersAmong(this.redis, fields, numbers));
-    const found = await this.latest(filter, { limit, last }, among);
+    const walk = Math.ceil(this.limits.atOnce / 4);
+    const found = await this.latest(filter, { limit, last, walk }, among);
     return { ...found, total: all.total, isCapped: true };
   }
 
   /** The next changes of wanted watches; fewer than a page where many changes had to be examined. */
   private async latest(
     times: TimeRange,
-    { limit, last }: { limit: number; last: Dated | undefined },
+    { limit, last, walk }: { limit: number; last: Dated | undefined; walk: number },
     among: (numbers: readonly number[]) => Promise<ReadonlySet<number>>,
   ): Promise<{ page: Dated[]; next: Dated | null }> {
     const found: Dated[] = [];
     let [examined, next]: [number, Dated | null] = [0, null];
-    for await (const some of this.changes(times, last)) {
+    for await (const some of this.changes(times, { last, walk })) {
       const left = some.filter((one) => isBeyond(one, last));
       const wanted = await among(left.map(({ number }) => number));
       found.push(...left.filter(({ number }) => wanted.has(number)));
@@ -228,7 +234,8 @@ export class WatchListing {
     }
     if ((isDated(filter) || fields.length === 0) && inTime <= this.limits.counted) {
       const dated: Dated[] = [];
-      for await (const some of this.changes(filter, undefined)) dated.push(...some);
+      const { atOnce } = this.limits;
+      for await (const some of this.changes(filter, { walk: atOnce })) dated.push(...some);
       const numbers = dated.map(({ number }) => number);
       const among = new Set(await numbersAmong(this.redis, fields, numbers));
       return { dated: dated.filter(({ number }) => among.has(number)), isCapped: false };
@@ -243,11 +250,12 @@ export class WatchListing {
   }
 
   /**
-   * Whether a page of some watches is found sooner by walking over the latest changes than by reading
-   * when each of them changed: evenly spread, it takes `limit × changes / numbers` changes.
+   * How many of the latest changes fill a page of some watches that are evenly spread, and a few more.
+   * Where the watches are fewer than that, to read when each of them changed is sooner done.
    */
-  private async areMany(numbers: readonly number[], limit: number): Promise<boolean> {
-    return numbers.length ** 2 > limit * (await this.redis.zcard(this.keys.watchesChanged));
+  private async changesFor(limit: number, watches: number): Promise<number> {
+    const changes = await this.redis.zcard(this.keys.watchesChanged);
+    return Math.ceil((1.2 * limit * changes) / watches);
   }
 
   private async numbersIn(fields: string[][]): Promise<FoundNumbers> {
@@ -287,15 +295,15 @@ export class WatchListing {
     return this.redis.zcount(this.keys.watchesChanged, since ?? '-inf', endOf(until));
   }
 
-  /** Changes within a time, the latest first, from one on. */
+  /** Changes within a time, the latest first, from one on; `walk` of them first. */
   private async *changes(
     { since, until }: TimeRange,
-    last: Dated | undefined,
+    { last, walk }: { last?: Dated | undefined; walk: number },
   ): AsyncIterable<Dated[]> {
     const { atOnce } = this.limits;
     let highest = last === undefined ? endOf(until) : String(last.at);
     let skipped = 0;
-    for (let size = atOnce; ; size = Math.min(2 * size, 4 * atOnce)) {
+    for (let size = Math.min(walk, 4 * atOnce); ; size = Math.min(2 * size, 4 * atOnce)) {
       const flat = await this.redis.zrevrangebyscore(
         this.keys.watchesChanged,
         highest,
