@@ -85,6 +85,33 @@ describe('live updates', () => {
     await row(second).waitFor();
   });
 
+  test('a page of newer runs that comes after a row was marked waits behind the button', async () => {
+    const first = await stage.run(running);
+    await open('/runs?status=running');
+    await row(first).getByText('running').waitFor();
+    let [asked, answer] = [() => {}, () => {}];
+    const isAsked = new Promise<void>((resolve) => (asked = resolve));
+    const isAnswered = new Promise<void>((resolve) => (answer = resolve));
+    await page.route(/\/v1\/watches\?.*limit=200/, async (route) => {
+      asked();
+      await isAnswered;
+      await route.continue();
+    });
+    const second = await stage.run(running);
+    await isAsked;
+    await page.keyboard.press('j');
+    await page.locator('tbody tr.marked').waitFor();
+    const answered = page.waitForResponse(/limit=200/);
+    answer();
+    await (await answered).finished();
+    // What an answer changes is drawn by the second frame after it.
+    await page.evaluate(
+      () => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))),
+    );
+    expect(await row(second).count()).toBe(0);
+    await page.getByRole('button', { name: '1 new run' }).waitFor();
+  });
+
   test('paused updates are counted, and shown once they go on', async () => {
     const id = await stage.run(running);
     await open('/runs');
@@ -153,6 +180,22 @@ describe('keys', () => {
     await page.getByRole('heading', { level: 1, name: 'Runs' }).waitFor();
   });
 
+  test('Escape leaves the fields of a dialog at once, so that Enter does not send its form', async () => {
+    const id = await stage.run(running);
+    await open(`/runs/default/${id}`);
+    await page.getByRole('heading', { name: 'Time axis' }).waitFor();
+    await page.keyboard.press('a');
+    await page.getByLabel('Your name').focus();
+    await page.evaluate(() => {
+      const { dataset } = document.documentElement;
+      const closed = () => (dataset['focused'] = document.activeElement?.tagName);
+      document.addEventListener('close', closed, true);
+    });
+    await page.keyboard.press('Escape');
+    const root = page.locator('html[data-focused]');
+    expect(await root.getAttribute('data-focused')).toBe('BODY');
+  });
+
   test('/ goes to the filter, Escape out of it, and ? lists the keys', async () => {
     await open('/runs');
     await page.getByLabel('Filter').waitFor();
@@ -201,6 +244,25 @@ describe('actions', () => {
     await card.getByText('paused', { exact: true }).waitFor();
     await card.getByRole('button', { name: 'Resume' }).click();
     await card.getByText('active', { exact: true }).waitFor();
+  });
+
+  test('alerts that fire stand before newer ones that are over', async () => {
+    const end = async (name: keyof typeof WORKFLOWS, status: string, alerts: string) => {
+      const steps = [{ after_ms: 1, status, progress: 50 }];
+      await stage.run({ ...running, workflow_id: WORKFLOWS[name], steps });
+      await waitFor(async () => {
+        const { body } = await stage.daemon.api(`/v1/alerts?state=${alerts}`);
+        return JSON.stringify(body.data).includes(WORKFLOWS[name]);
+      });
+    };
+    await end('onboarding', 'failed', 'firing');
+    await end('weekly report', 'failed', 'firing');
+    await end('weekly report', 'completed', 'resolved');
+    await open('/alerts');
+    await page.locator('tbody tr', { hasText: 'resolved' }).first().waitFor();
+    const states = await page.locator('tbody .col-state').allTextContents();
+    expect(states).toContain('firing');
+    expect(states).toEqual(states.toSorted());
   });
 
   test('selected runs are unwatched after a preview of them', async () => {

@@ -168,6 +168,7 @@ export function Dialog({
       ref={dialog}
       class={className}
       aria-label={title}
+      onCancel={leaveField}
       onClose={onClose}
       onClick={({ target }) => {
         if (target === dialog.current) dialog.current?.close();
@@ -176,6 +177,11 @@ export function Dialog({
       <div class="dialog-body">{children}</div>
     </dialog>
   );
+}
+
+/** A dialog that closes has the focus until the next frame: a quick Enter would send its form. */
+function leaveField(): void {
+  (document.activeElement as HTMLElement | null)?.blur();
 }
 
 /** A number with its name; it links to the list that it counts. */

@@ -19,6 +19,8 @@ export interface List<Item> {
   loadMore: () => void;
   /** Begins again at the first page, and keeps the rows until it is there. */
   reload: () => void;
+  /** The same, unless the rows are held as the page comes. @returns false where they were, and stayed */
+  refresh: (isHeld: () => boolean) => Promise<boolean>;
   /** Changes rows in place. */
   patch: (change: (item: Item) => Item) => void;
 }
@@ -52,32 +54,36 @@ export function useList<Item>(
   Object.assign(current.current, { loadPage, keyOf });
 
   const load = useCallback(
-    async (cursor: string | undefined) => {
+    async (cursor: string | undefined, isHeld: () => boolean = () => false): Promise<boolean> => {
       const { stop } = current.current;
+      let isShown = true;
       current.current.isBusy = true;
       setLoading(true);
       try {
         const page = await current.current.loadPage({ limit: PAGE_SIZE, cursor }, stop.signal);
-        if (stop.signal.aborted) return;
-        setState((before) => joined(before, page, { key, cursor, keyOf: current.current.keyOf }));
+        if (stop.signal.aborted) return true;
+        isShown = !isHeld();
+        if (isShown)
+          setState((before) => joined(before, page, { key, cursor, keyOf: current.current.keyOf }));
       } catch (error) {
-        if (stop.signal.aborted) return;
-        setState((before) => ({
-          ...(before.key === key ? before : empty<Item>(key)),
-          error,
-          isRead: true,
-        }));
+        if (stop.signal.aborted) return true;
+        setState((before) => failed(before, { key, error }));
       }
       current.current.isBusy = false;
       setLoading(false);
+      return isShown;
     },
     [key],
   );
-  const reload = useCallback(() => {
-    current.current.stop.abort();
-    current.current.stop = new AbortController();
-    void load(undefined);
-  }, [load]);
+  const refresh = useCallback(
+    (isHeld?: () => boolean) => {
+      current.current.stop.abort();
+      current.current.stop = new AbortController();
+      return load(undefined, isHeld);
+    },
+    [load],
+  );
+  const reload = useCallback(() => void refresh(), [refresh]);
   useEffect(() => {
     reload();
     return () => current.current.stop.abort();
@@ -89,16 +95,27 @@ export function useList<Item>(
     hasMore: shown.cursor !== null,
     isLoading,
     reload,
+    refresh,
     loadMore: () => {
       if (shown.cursor !== null && !current.current.isBusy) void load(shown.cursor);
     },
     patch: useCallback((change) => {
-      setState((before) => {
-        const items = before.items.map(change);
-        return items.some((item, at) => item !== before.items[at]) ? { ...before, items } : before;
-      });
+      setState((before) => changed(before, change));
     }, []),
   };
+}
+
+function failed<Item>(
+  before: State<Item>,
+  { key, error }: { key: string; error: unknown },
+): State<Item> {
+  return { ...(before.key === key ? before : empty<Item>(key)), error, isRead: true };
+}
+
+/** The same state where no item changes. */
+function changed<Item>(before: State<Item>, change: (item: Item) => Item): State<Item> {
+  const items = before.items.map(change);
+  return items.some((item, at) => item !== before.items[at]) ? { ...before, items } : before;
 }
 
 function empty<Item>(key: string): State<Item> {

@@ -36,15 +36,24 @@ export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): New
   const [waiting, setWaiting] = useState<ReadonlySet<string>>(new Set());
   const [isStale, setStale] = useState(false);
   const pointer = useRef(false);
+  const selection = useRef(false);
+  selection.current = options.isHeld;
   const [turn, setTurn] = useState(0);
   const { keyOf, keyOfItem, isWanted, patch } = options;
   const keysOf = useKeysOf(keyOfItem);
-  const isHeld = () => pointer.current || options.isHeld || window.scrollY > 80;
+  const isHeld = () => pointer.current || selection.current || window.scrollY > 80;
   const unseen = Math.max(0, (options.total ?? 0) - (list.total ?? Infinity));
   const show = () => {
     setWaiting(new Set());
     setStale(false);
     list.reload();
+  };
+  const showUnlessHeld = async () => {
+    setWaiting(new Set());
+    setStale(false);
+    if (await list.refresh(isHeld)) return;
+    setWaiting((since) => new Set([...waiting, ...since]));
+    setStale(isStale);
   };
   useLive((events) => {
     if (events === null) return setStale(true);
@@ -67,7 +76,7 @@ export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): New
     if (waiting.size === 0 && !isStale && unseen === 0) return;
     const timer = window.setTimeout(
       () => {
-        if (!isHeld()) show();
+        if (!isHeld()) void showUnlessHeld();
         else setTurn((before) => before + 1);
       },
       turn === 0 ? 400 : RELOAD_MS,

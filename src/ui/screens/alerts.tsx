@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
+import type { PageView } from '../../client/types.ts';
 import type { Alert, AlertRun } from '../api/types.ts';
 import { address, href, isKiosk } from '../app/router.ts';
 import { acknowledgeAlert } from '../parts/acknowledge.tsx';
@@ -81,7 +82,32 @@ const COLUMNS: readonly Column<Alert>[] = [
   },
 ];
 
-const STATES = ['firing', 'acknowledged', 'pending', 'resolved'] as const;
+const OPEN_STATES = ['firing', 'acknowledged', 'pending'] as const;
+
+const STATES = [...OPEN_STATES, 'resolved'] as const;
+
+/** Begins the cursor of an alert that is over, in the listing of all. */
+const OVER = 'resolved ';
+
+/** All alerts: those that fire first, those that are over last; else those of one state. */
+async function loadAlerts(
+  asked: { state: string | null; rule: string | null },
+  { limit, cursor }: { limit: number; cursor: string | undefined },
+  signal: AbortSignal,
+): Promise<PageView<Alert>> {
+  if (asked.state !== null) return api.alerts({ ...asked, limit, cursor }, signal);
+  const isOver = cursor?.startsWith(OVER) === true;
+  const state = OPEN_STATES.join(',');
+  const open = isOver ? null : await api.alerts({ ...asked, state, limit, cursor }, signal);
+  const data = OPEN_STATES.flatMap(
+    (one) => open?.data.filter((alert) => alert.state === one) ?? [],
+  );
+  if (open !== null && open.next_cursor !== null) return { ...open, data };
+  const from = isOver ? cursor.slice(OVER.length) : undefined;
+  const over = await api.alerts({ ...asked, state: 'resolved', limit, cursor: from }, signal);
+  const next = over.next_cursor;
+  return { data: [...data, ...over.data], next_cursor: next === null ? null : OVER + next };
+}
 
 /** What the rules made of the events, and what is silenced. */
 export function Alerts() {
@@ -91,7 +117,7 @@ export function Alerts() {
   const list = useList<Alert>(
     JSON.stringify(asked),
     async (paging, signal) => {
-      const page = await api.alerts({ ...asked, ...paging }, signal);
+      const page = await loadAlerts(asked, paging, signal);
       learnNames(page.data.flatMap(({ runs }) => runs.map(namedOf)));
       return page;
     },
