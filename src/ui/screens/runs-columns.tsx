@@ -78,13 +78,14 @@ export const RUN_COLUMNS: readonly Column<Watch>[] = [
   {
     name: 'Metadata',
     className: 'col-metadata wider',
-    render: ({ metadata }) => (
-      <span class="cut faint">
-        {Object.entries(metadata)
-          .map(([key, value]) => `${key}=${value}`)
-          .join('  ')}
-      </span>
-    ),
+    render: ({ metadata }) => {
+      const entries = Object.entries(metadata).map(([key, value]) => `${key}=${value}`);
+      return (
+        <span class="cut faint" title={entries.join('\n')}>
+          {entries.join('  ')}
+        </span>
+      );
+    },
   },
   {
     name: 'Next poll',
