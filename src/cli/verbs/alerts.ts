@@ -1,14 +1,13 @@
 import { collectPages } from '../../client/pages.ts';
 import type { AlertView } from '../../client/types.ts';
 import type { Query } from '../../client/transport.ts';
-import { widened, type CliContext } from '../context.ts';
+import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
-import { addListingFlags, limitOf, type ListingFlags } from '../filters.ts';
+import { addListingFlags, limitOf, type ListingFlags, showListing } from '../listing.ts';
 import { alertStates } from '../options.ts';
 import { renderTable, type Column } from '../render/table.ts';
-import { moreText, relative } from '../render/text.ts';
-import { note, writeJson } from '../report.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost, whyNothing } from '../verb.ts';
+import { relative } from '../render/text.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
 
 interface AlertFlags extends DaemonFlags, ListingFlags {
   state?: string;
@@ -44,19 +43,14 @@ async function listAlerts(context: CliContext, flags: AlertFlags): Promise<numbe
     ({ limit, cursor }) => client.listAlerts({ ...filters, limit, cursor }),
     limitOf(flags),
   );
-  const { stdout, stderr } = context.io;
-  if (flags.json === true) {
-    writeJson(stdout, page);
-    return EXIT.ok;
-  }
-  const list = (some: Query) => client.listAlerts(some);
-  if (page.data.length === 0) {
-    note(stderr, await whyNothing({ what: 'alert', none: 'No alerts.', list, filters }));
-  } else {
-    stdout.write(renderTable(page.data, columnsFor(context), widened(stdout, flags.wide)));
-  }
-  const more = moreText(page, 'alert', 'alerts');
-  if (more !== null) note(stderr, more);
+  await showListing(context.io, flags, {
+    page,
+    what: ['alert', 'alerts'],
+    none: 'No alerts.',
+    filters,
+    list: (query) => client.listAlerts(query),
+    render: (alerts, output) => renderTable(alerts, columnsFor(context), output),
+  });
   return EXIT.ok;
 }
 

@@ -1,7 +1,7 @@
 import type { AttentionView } from '../../client/types.ts';
 import { widened, type CliContext, type Output } from '../context.ts';
 import { EXIT } from '../exit.ts';
-import { wideFlag } from '../filters.ts';
+import { wideFlag } from '../listing.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { count, paint, relative } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';

@@ -1,9 +1,8 @@
 import type { DaemonClient } from '../../client/client.ts';
 import { collectPages } from '../../client/pages.ts';
-import type { Query } from '../../client/transport.ts';
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import { RunwatchError } from '../../core/errors.ts';
-import { widened, type CliContext } from '../context.ts';
+import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import {
   addListingFlags,
@@ -12,13 +11,14 @@ import {
   timeQuery,
   type ListingFlags,
   type TimeFlags,
-} from '../filters.ts';
+  showListing,
+} from '../listing.ts';
 import { deliveryStates } from '../options.ts';
 import { renderDeliveries, renderDelivery } from '../render/deliveries.ts';
-import { moreText, plain } from '../render/text.ts';
-import { note, writeJson } from '../report.ts';
+import { plain } from '../render/text.ts';
+import { writeJson } from '../report.ts';
 import { resolveId, resolveRun } from '../resolve.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost, whyNothing } from '../verb.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
 
 interface DeliveryFlags extends DaemonFlags, ListingFlags, TimeFlags {
   state?: string;
@@ -75,18 +75,14 @@ async function listDeliveries(
     (paging) => client.listDeliveries({ ...filters, ...paging }),
     limitOf(flags),
   );
-  const { stdout, stderr } = context.io;
-  if (flags.json === true) {
-    writeJson(stdout, page);
-    return EXIT.ok;
-  }
-  const any = (query: Query) => client.listDeliveries(query);
-  const nothing = { what: 'delivery', none: 'No deliveries.', list: any };
-  const output = widened(stdout, flags.wide);
-  if (page.data.length === 0) note(stderr, await whyNothing({ ...nothing, filters }));
-  else stdout.write(renderDeliveries(page.data, { ...context, output }));
-  const more = moreText(page, 'delivery', 'deliveries');
-  if (more !== null) note(stderr, more);
+  await showListing(context.io, flags, {
+    page,
+    what: ['delivery', 'deliveries'],
+    none: 'No deliveries.',
+    filters,
+    list: (query) => client.listDeliveries(query),
+    render: (deliveries, output) => renderDeliveries(deliveries, { ...context, output }),
+  });
   return EXIT.ok;
 }
 

@@ -4,7 +4,7 @@ import { collectPages } from '../../client/pages.ts';
 import type { Query } from '../../client/transport.ts';
 import type { AnyEventView } from '../../client/types.ts';
 import { DEFAULT_SYSTEM_EVENTS, EVENT_TYPES } from '../../core/event/event.ts';
-import { widened, type CliContext } from '../context.ts';
+import type { CliContext } from '../context.ts';
 import { EXIT, usageError } from '../exit.ts';
 import {
   addListingFlags,
@@ -14,13 +14,14 @@ import {
   type ListingFlags,
   type TimeFlags,
   workflowIds,
-} from '../filters.ts';
+  showListing,
+} from '../listing.ts';
 import { eventTypes } from '../options.ts';
 import { eventLine, renderEvents } from '../render/events.ts';
-import { moreText, plain } from '../render/text.ts';
-import { note, writeJson, writeJsonLine } from '../report.ts';
+import { plain } from '../render/text.ts';
+import { note, writeJsonLine } from '../report.ts';
 import { resolveId, resolveRun } from '../resolve.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost, whyNothing } from '../verb.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
 
 interface EventFlags extends DaemonFlags, ListingFlags, TimeFlags {
   run?: string;
@@ -132,21 +133,16 @@ async function listEvents(
       client.listEvents({ ...query, limit, ...(cursor !== undefined && { after: cursor }) }),
     limitOf(flags),
   );
-  const { stdout, stderr } = context.io;
-  if (flags.json === true) {
-    writeJson(stdout, page);
-    return EXIT.ok;
-  }
-  const any = (some: Query) => client.listEvents(some);
-  const nothing = { what: 'event', none: 'No events.', list: any };
-  if (page.data.length === 0) note(stderr, await whyNothing({ ...nothing, filters: asked }));
-  else stdout.write(renderEvents(page.data, { ...context, output: widened(stdout, flags.wide) }));
-  const more = moreText(page, 'event', 'events');
-  if (more === null) return EXIT.ok;
-  note(
-    stderr,
-    order === 'newest' ? more : `${more} They come with --after ${plain(page.next_cursor ?? '')}`,
-  );
+  await showListing(context.io, flags, {
+    page,
+    what: ['event', 'events'],
+    none: 'No events.',
+    filters: asked,
+    list: (some) => client.listEvents(some),
+    render: (events, output) => renderEvents(events, { ...context, output }),
+    next:
+      order === 'newest' ? undefined : `They come with --after ${plain(page.next_cursor ?? '')}`,
+  });
   return EXIT.ok;
 }
 

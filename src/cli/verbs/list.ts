@@ -20,12 +20,13 @@ import {
   type Meta,
   type TimeFlags,
   workflowIds,
-} from '../filters.ts';
+  showListing,
+} from '../listing.ts';
 import { knownStatuses, watchStates } from '../options.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { moreText, plain, paint, relative, roughly, upcoming } from '../render/text.ts';
-import { note, writeJson } from '../report.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost, whyNothing } from '../verb.ts';
+import { note } from '../report.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
 
 interface ListFlags extends DaemonFlags, ListingFlags, TimeFlags {
   state?: string;
@@ -80,21 +81,15 @@ async function listWatches(context: CliContext, flags: ListFlags): Promise<numbe
     return liveTable(context, async () => renderPage(await read(), context, flags));
   }
   const page = await read();
-  const { stdout, stderr } = context.io;
-  if (flags.json === true) {
-    writeJson(stdout, page);
-    return EXIT.ok;
-  }
-  if (page.data.length === 0) {
-    const none = 'No watches. `runwatch watch <run-id>` begins one.';
-    const any = (query: Query) => client.listWatches(query);
-    note(stderr, await whyNothing({ what: 'watch', none, filters, list: any }));
-    return EXIT.ok;
-  }
-  stdout.write(renderWatches(page.data, { ...context, output: widened(stdout, flags.wide) }));
-  const more = moreText(page, 'watch', 'watches');
-  if (more !== null) note(stderr, more);
-  await noteOverdue(context, client);
+  await showListing(context.io, flags, {
+    page,
+    what: ['watch', 'watches'],
+    none: 'No watches. `runwatch watch <run-id>` begins one.',
+    filters,
+    list: (query) => client.listWatches(query),
+    render: (watches, output) => renderWatches(watches, { ...context, output }),
+  });
+  if (flags.json !== true && page.data.length > 0) await noteOverdue(context, client);
   return EXIT.ok;
 }
 

@@ -3,7 +3,7 @@ import { collectPages } from '../../client/pages.ts';
 import type { SourceView, WorkflowView } from '../../client/types.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
-import { workflowIds } from '../filters.ts';
+import { workflowIds } from '../listing.ts';
 import { positiveInteger } from '../options.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { lasting, plain } from '../render/text.ts';

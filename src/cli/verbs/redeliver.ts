@@ -12,7 +12,7 @@ import {
 } from '../verb.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT, usageError } from '../exit.ts';
-import { timeQuery } from '../filters.ts';
+import { timeQuery } from '../listing.ts';
 import { deliveryStates, moment, type Moment } from '../options.ts';
 import { count, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';

@@ -3,7 +3,7 @@ import { nodesText } from '../../core/run/nodes.ts';
 import { percentText } from '../../core/run/snapshot.ts';
 import { widened, type CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
-import { wideFlag } from '../filters.ts';
+import { wideFlag } from '../listing.ts';
 import { renderDeliveries } from '../render/deliveries.ts';
 import { renderEvents } from '../render/events.ts';
 import { paint, exactly, plain, relative } from '../render/text.ts';

@@ -6,7 +6,7 @@ import { EXIT, usageError } from '../exit.ts';
 import { collectPair, untilText } from '../options.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { count as counted, plain, relative, upcoming } from '../render/text.ts';
-import { workflowIds } from '../filters.ts';
+import { workflowIds } from '../listing.ts';
 import { note, writeJson } from '../report.ts';
 import { resolveSilence } from '../resolve.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';

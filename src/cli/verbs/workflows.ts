@@ -1,7 +1,7 @@
 import type { WorkflowsView } from '../../client/types.ts';
 import { widened, type CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
-import { wideFlag } from '../filters.ts';
+import { wideFlag } from '../listing.ts';
 import { moment, type Moment } from '../options.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { lasting } from '../render/text.ts';

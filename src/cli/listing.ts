@@ -1,13 +1,15 @@
 import { type Command, Option } from 'commander';
 import type { DaemonClient } from '../client/client.ts';
 import type { Query } from '../client/transport.ts';
-import type { WorkflowsView } from '../client/types.ts';
+import type { PageView, WorkflowsView } from '../client/types.ts';
+import { widened, type CliContext, type Output } from './context.ts';
 import { usageError } from './exit.ts';
-import { plain } from './render/text.ts';
+import { moreText, plain } from './render/text.ts';
+import { note, writeJson } from './report.ts';
 import { UUID } from './resolve.ts';
 import { collectPair, moment, positiveInteger, type Moment } from './options.ts';
 
-/* Filters that several listings have, as flags and as the API takes them. */
+/* What several listings have: filters, as flags and as the API takes them, and how a page is shown. */
 
 /** Flags that bound a listing in time. */
 export interface TimeFlags {
@@ -85,6 +87,43 @@ export function wideFlag(): Option {
 
 export function limitOf({ all, limit = DEFAULT_LIMIT }: ListingFlags): number {
   return all === true ? Infinity : limit;
+}
+
+/** A page, and what to say of it. */
+interface Listing<Item> {
+  page: PageView<Item>;
+  /** What is listed, such as `watch` and `watches`. */
+  what: [one: string, many: string];
+  /** What to say where there is none at all. */
+  none: string;
+  filters: Query;
+  /** Lists without filters. */
+  list: (query: Query) => Promise<PageView<unknown>>;
+  render: (items: Item[], output: Output) => string;
+  /** How to see the rest, besides `--limit` and `--all`. */
+  next?: string | undefined;
+}
+
+/** Prints a page as JSON or a table. It says on stderr what the page leaves out, or why it is empty. */
+export async function showListing<Item>(
+  { stdout, stderr }: CliContext['io'],
+  { json, wide }: ListingFlags,
+  listing: Listing<Item>,
+): Promise<void> {
+  const { page, what, render, next } = listing;
+  if (json === true) return writeJson(stdout, page);
+  if (page.data.length === 0) note(stderr, await whyNothing(listing));
+  else stdout.write(render(page.data, widened(stdout, wide)));
+  const more = moreText(page, ...what);
+  if (more !== null) note(stderr, next === undefined ? more : `${more} ${next}`);
+}
+
+/** Says of an empty listing whether there is nothing, or nothing that matches. */
+async function whyNothing<Item>({ what, none, filters, list }: Listing<Item>): Promise<string> {
+  const isFiltered = Object.values(filters).some((value) => value !== undefined);
+  if (!isFiltered) return none;
+  const { data } = await list({ limit: 1 });
+  return data.length === 0 ? none : `No ${what[0]} matches; without the filters there are some.`;
 }
 
 /** Most workflows that are named where a name is unknown. */
