@@ -1,9 +1,13 @@
-import { Argument } from 'commander';
+import { Argument, type Command, type Option } from 'commander';
 import type { DaemonClient } from '../../client/client.ts';
-import { completionScript, SHELLS, type Shell, NAME_KINDS } from '../completion.ts';
+import { ALERT_STATES } from '../../core/alert/alert.ts';
+import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
+import { EVENT_TYPES, LOGGED_FAMILIES, LOGGED_TYPES } from '../../core/event/event.ts';
+import { KNOWN_STATUSES } from '../../core/run/snapshot.ts';
+import { WATCH_STATES } from '../../core/watch/watch.ts';
 import { EXIT } from '../exit.ts';
 import { plain } from '../render/text.ts';
-import { type VerbHost, connectQuietly } from '../verb.ts';
+import { connectQuietly, type VerbHost } from '../verb.ts';
 
 const COMPLETION_HELP = `
 Verbs, flags and their values are part of the script; names of endpoints and sources and ids of active
@@ -56,4 +60,281 @@ export function addNamesVerb({ program, run }: VerbHost): void {
         return EXIT.ok;
       }),
     );
+}
+
+const SHELLS = ['bash', 'zsh', 'fish'] as const;
+type Shell = (typeof SHELLS)[number];
+
+/** What the daemon can be asked for. */
+const NAME_KINDS = ['endpoints', 'sources', 'runs'] as const;
+type NameKind = (typeof NAME_KINDS)[number];
+
+/** What a word of the command line may be. */
+type Words =
+  | { kind: 'choices'; words: readonly string[] }
+  | { kind: 'names'; of: NameKind }
+  | { kind: 'file' }
+  | { kind: 'free' };
+
+interface Flag {
+  names: string[];
+  description: string;
+  /** Null where the flag takes no value. */
+  value: Words | null;
+}
+
+/** A verb, or one of its own verbs; the program itself has the path ''. */
+interface Verb {
+  path: string;
+  verbs: { name: string; description: string }[];
+  flags: Flag[];
+  /** What its arguments may be. */
+  args: Words;
+}
+
+/** A script that completes the verbs and flags of the program, for one shell. */
+function completionScript(shell: Shell, program: Command): string {
+  const verbs = verbsOf(program, '');
+  switch (shell) {
+    case 'bash':
+      return bashScript(verbs);
+    case 'zsh':
+      return zshScript(verbs);
+    case 'fish':
+      return fishScript(verbs);
+  }
+}
+
+function verbsOf(command: Command, path: string): Verb[] {
+  const children = command.createHelp().visibleCommands(command);
+  const verb: Verb = {
+    path,
+    verbs: children.map((one) => ({ name: one.name(), description: one.description() })),
+    flags: command
+      .createHelp()
+      .visibleOptions(command)
+      .map((option) => flagOf(option, path)),
+    args: argumentsOf(command, path),
+  };
+  return [verb, ...children.flatMap((one) => verbsOf(one, `${path} ${one.name()}`.trim()))];
+}
+
+function flagOf(option: Option, path: string): Flag {
+  const names = [option.short, option.long].filter((name) => name !== undefined);
+  return { names, description: option.description, value: valueOf(option, path) };
+}
+
+/** Flags that take a name known to the daemon, and the kind of that name. */
+const NAMED: Readonly<Record<string, NameKind>> = {
+  '--endpoint': 'endpoints',
+  '--to': 'endpoints',
+  '--source': 'sources',
+  '--run': 'runs',
+};
+
+/** Values of flags that take several by comma, of which commander knows no choices. */
+const LISTED: Readonly<Record<string, readonly string[]>> = {
+  'list --state': WATCH_STATES,
+  'deliveries --state': DELIVERY_STATES,
+  'redeliver --state': DELIVERY_STATES,
+  'alerts --state': ALERT_STATES,
+  '--status': KNOWN_STATUSES,
+  '--type': [...LOGGED_TYPES, ...LOGGED_FAMILIES],
+  '--event': EVENT_TYPES,
+};
+
+function valueOf({ long = '', flags, argChoices }: Option, path: string): Words | null {
+  if (!/[<[]/.test(flags)) return null;
+  const named = NAMED[long];
+  if (named !== undefined) return { kind: 'names', of: named };
+  const words = LISTED[`${path} ${long}`] ?? (/<id>/.test(flags) ? undefined : LISTED[long]);
+  if (words !== undefined && argChoices === undefined) return { kind: 'choices', words };
+  if (argChoices !== undefined) return { kind: 'choices', words: argChoices };
+  return /<path>/.test(flags) ? { kind: 'file' } : { kind: 'free' };
+}
+
+function argumentsOf(command: Command, path: string): Words {
+  const [first] = command.registeredArguments;
+  if (first === undefined) return { kind: 'free' };
+  if (first.argChoices !== undefined) return { kind: 'choices', words: first.argChoices };
+  if (first.name() === 'run-id') return { kind: 'names', of: 'runs' };
+  if (path.startsWith('endpoints ')) return { kind: 'names', of: 'endpoints' };
+  if (path.startsWith('sources ')) return { kind: 'names', of: 'sources' };
+  return { kind: 'free' };
+}
+
+/** All pairs of a verb's path and what may follow it, as a shell pattern. */
+function stepsOf(verbs: readonly Verb[]): string[] {
+  return verbs
+    .filter(({ path }) => path !== '')
+    .map(({ path }) => (path.includes(' ') ? path : ` ${path}`));
+}
+
+function quote(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+/** Only these are asked, so that a shell never runs what a flag's text says. */
+function nameCommand(of: NameKind): string {
+  return `runwatch complete ${of} 2>/dev/null`;
+}
+
+/* bash: one function, without the package bash-completion. */
+
+function bashScript(verbs: readonly Verb[]): string {
+  const values = verbs.flatMap(({ path, flags }) =>
+    flags.flatMap(({ names, value }) => {
+      if (value === null) return [];
+      const pattern = names.map((name) => quote(`${path} ${name}`)).join('|');
+      return [`    ${pattern}) ${bashValue(value)}; return ;;`];
+    }),
+  );
+  return `# Completes runwatch in bash; load it by: source <(runwatch completion bash)
+_runwatch() {
+  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD-1]} verb='' words='' i
+  COMPREPLY=()
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case "$verb \${COMP_WORDS[i]}" in
+      ${stepsOf(verbs).map(quote).join('|')})
+        verb="\${verb:+$verb }\${COMP_WORDS[i]}" ;;
+    esac
+  done
+  case "$verb $prev" in
+${values.join('\n')}
+  esac
+  case "$verb" in
+${verbs.map((verb) => `    ${quote(verb.path)}) words=${bashWords(verb)} ;;`).join('\n')}
+  esac
+  COMPREPLY=($(compgen -W "$words" -- "$cur"))
+}
+complete -F _runwatch runwatch
+`;
+}
+
+function bashValue(value: Words): string {
+  switch (value.kind) {
+    case 'choices':
+      return `COMPREPLY=($(compgen -W ${quote(value.words.join(' '))} -- "$cur"))`;
+    case 'names':
+      return `COMPREPLY=($(compgen -W "$(${nameCommand(value.of)})" -- "$cur"))`;
+    case 'file':
+      return 'COMPREPLY=($(compgen -f -- "$cur"))';
+    case 'free':
+      return ':';
+  }
+}
+
+function bashWords({ verbs, flags, args }: Verb): string {
+  const fixed = [
+    ...verbs.map(({ name }) => name),
+    ...flags.flatMap(({ names }) => names),
+    ...(args.kind === 'choices' ? args.words : []),
+  ];
+  // Names are only asked for where no flag is being typed.
+  return args.kind === 'names'
+    ? `${quote(`${fixed.join(' ')} `)}; [[ $cur == -* ]] || words+=$(${nameCommand(args.of)})`
+    : quote(fixed.join(' '));
+}
+
+/* zsh: the same walk, with descriptions. */
+
+function zshScript(verbs: readonly Verb[]): string {
+  const values = verbs.flatMap(({ path, flags }) =>
+    flags.flatMap(({ names, value }) =>
+      value === null
+        ? []
+        : [
+            `    (${names.map((name) => quote(`${path} ${name}`)).join('|')}) ${zshValue(value)}; return ;;`,
+          ],
+    ),
+  );
+  return `#compdef runwatch
+# Completes runwatch in zsh; load it by: source <(runwatch completion zsh)
+_runwatch() {
+  local verb='' prev=\${words[CURRENT-1]} i
+  local -a found
+  for ((i = 2; i < CURRENT; i++)); do
+    case "$verb \${words[i]}" in
+      (${stepsOf(verbs).map(quote).join('|')})
+        verb="\${verb:+$verb }\${words[i]}" ;;
+    esac
+  done
+  case "$verb $prev" in
+${values.join('\n')}
+  esac
+  case "$verb" in
+${verbs.map((verb) => `    (${quote(verb.path)}) found=(${zshWords(verb)}) ;;`).join('\n')}
+  esac
+  _describe runwatch found
+}
+if [[ \${funcstack[1]} == _runwatch ]]; then _runwatch "$@"; else compdef _runwatch runwatch; fi
+`;
+}
+
+function zshValue(value: Words): string {
+  switch (value.kind) {
+    case 'choices':
+      return `compadd -- ${value.words.map(quote).join(' ')}`;
+    case 'names':
+      return `compadd -- \${(f)"$(${nameCommand(value.of)})"}`;
+    case 'file':
+      return '_files';
+    case 'free':
+      return ':';
+  }
+}
+
+function zshWords({ verbs, flags, args }: Verb): string {
+  const describe = (name: string, description: string) =>
+    quote(`${name.replaceAll(':', String.raw`\:`)}:${description.replaceAll('\n', ' ')}`);
+  return [
+    ...verbs.map(({ name, description }) => describe(name, description)),
+    ...flags.flatMap(({ names, description }) => names.map((name) => describe(name, description))),
+    ...(args.kind === 'choices' ? args.words.map(quote) : []),
+    ...(args.kind === 'names' ? [`\${(f)"$(${nameCommand(args.of)})"}`] : []),
+  ].join(' ');
+}
+
+/* fish: one line for each word. */
+
+function fishScript(verbs: readonly Verb[]): string {
+  return `# Completes runwatch in fish; keep it as ~/.config/fish/completions/runwatch.fish
+function __runwatch_at
+    set -l verb ''
+    for word in (commandline -opc)[2..-1]
+        switch "$verb $word"
+            case ${stepsOf(verbs).map(quote).join(' ')}
+                set verb (string trim -- "$verb $word")
+        end
+    end
+    test "$verb" = "$argv[1]"
+end
+complete -c runwatch -f
+${verbs.flatMap(fishLines).join('\n')}
+`;
+}
+
+function fishLines({ path, verbs, flags, args }: Verb): string[] {
+  const start = `complete -c runwatch -n ${quote(`__runwatch_at ${quote(path)}`).replaceAll(`'\\''`, '"')}`;
+  return [
+    ...verbs.map(({ name, description }) => `${start} -a ${name} -d ${quote(description)}`),
+    ...flags.map(({ names, description, value }) => {
+      const spelt = names.map((name) =>
+        name.startsWith('--') ? `-l ${name.slice(2)}` : `-s ${name.slice(1)}`,
+      );
+      return `${start} ${spelt.join(' ')}${fishValue(value)} -d ${quote(description)}`;
+    }),
+    ...(args.kind === 'free' || args.kind === 'file' ? [] : [`${start}${fishWords(args)}`]),
+  ];
+}
+
+function fishValue(value: Words | null): string {
+  if (value === null) return '';
+  if (value.kind === 'file') return ' -rF';
+  return value.kind === 'free' ? ' -x' : ` -x${fishWords(value)}`;
+}
+
+function fishWords(words: Words): string {
+  if (words.kind === 'choices') return ` -a ${quote(words.words.join(' '))}`;
+  return words.kind === 'names' ? ` -a ${quote(`(${nameCommand(words.of)})`)}` : '';
 }
