@@ -41,7 +41,10 @@ const LIES = { runs: 2_000, oneIn: 50 };
 const STEADY = { runs: 600, requestsPerS: 200 };
 const USED_SHARE = 0.95;
 
-/** Where answers are slow, a request counts for a tenth of the limit's period longer: until it has arrived for certain. */
+/**
+ * Where answers are slow, a request counts for a tenth of the limit's period longer: until it has
+ * arrived for certain. So 0.91 is the most that can be used.
+ */
 const SLOW_USED_SHARE = 0.88;
 
 /** Beside a fast source, one that answers after so long, ms; with watches enough to keep it busy. */

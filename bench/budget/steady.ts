@@ -9,11 +9,8 @@ import { waitFor } from '../../test/support/wait-for.ts';
 /** The longest interval of all watches, ms. */
 const MAX_INTERVAL_MS = 1_000;
 
-/**
- * By then each run was read at an interval of which the daemon knows that the rate limit allows it, ms.
- * Runs that were registered at once come due at once for some rounds, and are late together.
- */
-const SETTLED_MS = 120_000;
+/** After the first reads: by then the daemon has counted the runs and surveyed its schedule, ms. */
+const SETTLED_MS = 5_000;
 const MEASURED_MS = 20_000;
 
 /** Runs old enough that nothing but the longest interval calls for a read each second, ms. */

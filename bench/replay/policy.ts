@@ -15,6 +15,8 @@ export interface Sight {
 interface Step {
   /** When the next poll of the run is due, s; null once its end was seen. */
   nextAt: number | null;
+  /** From when on requests that are left over may poll the run, s; absent or null for not before. */
+  spareAt?: number | null;
   /** Updates that this poll saw: the run had started, or its progress had changed. */
   updates: number;
 }

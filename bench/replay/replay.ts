@@ -90,26 +90,26 @@ export class Replay {
         return dueAt - NEW_FIRST_S;
       },
       act: (now, dueAt) => {
-        const nextAt = this.look(polled, now, Math.max(0, now - dueAt));
+        const next = this.look(polled, now, Math.max(0, now - dueAt));
         if (this.policy.lists?.notice(polled.run, now) === true) this.beginPlans(lists, now);
-        return { requests: 1, nextAt };
+        return { requests: 1, ...next };
       },
     };
   }
 
-  private look(polled: Polled, now: number, lagS: number): number | null {
+  private look(polled: Polled, now: number, lagS: number) {
     const { run, follower } = polled;
     polled.requests += 1;
     if (this.slotS > 0) this.policy.lagged?.(lagS, this.slotS);
     const fails = this.fails(now);
-    const { nextAt, updates } = follower.look({ run, now, lagS, fails });
+    const { nextAt, spareAt, updates } = follower.look({ run, now, lagS, fails });
     this.updates += updates;
     if (nextAt === null) {
       this.active -= 1;
       const { workflow, created } = run;
       this.seen.push({ workflow, created, requests: polled.requests, delayS: now - run.finished });
     }
-    return nextAt;
+    return { nextAt, spareAt: spareAt ?? null };
   }
 
   private fails(now: number): boolean {

@@ -11,7 +11,7 @@ import type { DurationSample } from '../../src/core/cadence/phase.ts';
 import {
   loadByPlan,
   loadUnder,
-  pressureAfter,
+  costMultiplierAfter,
   patienceMs,
   pollKind,
 } from '../../src/core/cadence/load.ts';
@@ -53,7 +53,7 @@ export function runwatch(options: RunwatchOptions): Policy {
   const { profile, memory = new Map(), random, roundS = () => 0 } = options;
   const policy = { ...DEFAULT_POLICY, ...options.limits };
   /** Null before the first lag. */
-  let pressure: number | null = null;
+  let costMultiplier: number | null = null;
 
   function learnAll(samples: DurationSample[]): void {
     for (const sample of samples) {
@@ -68,8 +68,8 @@ export function runwatch(options: RunwatchOptions): Policy {
   const wants = () => false;
 
   function contextAt({ now, lagS }: Pick<Sight, 'now' | 'lagS'>): ObserveContext {
-    const load = loadUnder(pressure ?? 1, roundS() * 1_000);
-    const own = pressure === null ? (options.costMultiplier ?? 1) : load.costMultiplier;
+    const own = loadUnder(costMultiplier ?? options.costMultiplier ?? 1, roundS() * 1_000);
+    const usesSpare = (options.budgetPerS ?? Infinity) < Infinity;
     return {
       now: toMs(now),
       beganAt: toMs(now),
@@ -87,7 +87,7 @@ export function runwatch(options: RunwatchOptions): Policy {
       statistics,
       wants,
       random,
-      load: loadByPlan({ ...load, costMultiplier: own }, batching?.costMultiplier ?? null),
+      load: loadByPlan({ ...own, usesSpare }, batching?.costMultiplier ?? null),
     };
   }
 
@@ -104,14 +104,18 @@ export function runwatch(options: RunwatchOptions): Policy {
     return {
       look(sight) {
         const context = contextAt(sight);
-        const { watch, events, samples } = observe(followed.watch, look(sight), context);
+        const { watch, events, samples, spareAt } = observe(followed.watch, look(sight), context);
         followed.watch = watch;
         learnAll(samples);
         const updates = events.filter(
           ({ type }) => type === 'run.progress' || type === 'run.started',
         );
         const { nextPollAt } = watch;
-        return { nextAt: nextPollAt === null ? null : toS(nextPollAt), updates: updates.length };
+        return {
+          nextAt: nextPollAt === null ? null : toS(nextPollAt),
+          spareAt: spareAt === null ? null : toS(spareAt),
+          updates: updates.length,
+        };
       },
       deadline(dueAt) {
         const roundMs = roundS() * 1_000;
@@ -125,8 +129,7 @@ export function runwatch(options: RunwatchOptions): Policy {
     follow,
     ...(batching && { lists: batching }),
     lagged(lagS, requestS) {
-      const times = { requestMs: requestS * 1_000, roundMs: roundS() * 1_000 };
-      pressure = pressureAfter(pressure ?? 1, lagS * 1_000, times);
+      costMultiplier = costMultiplierAfter(costMultiplier ?? 1, lagS * 1_000, requestS * 1_000);
     },
   };
 }

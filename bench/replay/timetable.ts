@@ -7,8 +7,14 @@ export interface Task {
   isPage?: boolean;
   /** The latest time for a due task while requests are short. */
   deadline(dueAt: number): number;
-  /** @returns the number of requests, and the next due time; null for never */
-  act(now: number, dueAt: number): { requests: number; nextAt: number | null };
+  /**
+   * @returns the number of requests, and the next due time, null for never; from `spareAt` on, the task
+   * may take a request that is left over
+   */
+  act(
+    now: number,
+    dueAt: number,
+  ): { requests: number; nextAt: number | null; spareAt?: number | null };
 }
 
 /** A task and its state. */
@@ -17,6 +23,8 @@ interface Entry {
   dueAt: number;
   /** Its deadline while it is due and waits for its turn; null while it sleeps. */
   waits: number | null;
+  /** From when on it may take a request that is left over; null for not before it is due. */
+  spareAt: number | null;
 }
 
 /** Before all others. */
@@ -31,6 +39,7 @@ export class Timetable {
   private readonly due = new Agenda<Entry>();
   private readonly waiting = new Agenda<Entry>();
   private readonly waitingPages = new Agenda<Entry>();
+  private readonly spare = new Agenda<Entry>();
   private sincePage = 0;
   private readonly entries = new Map<Task, Entry>();
 
@@ -48,7 +57,7 @@ export class Timetable {
 
   /** Adds a task with a due time, or moves an existing one. */
   set(task: Task, at: number): void {
-    const entry = this.entries.get(task) ?? { task, dueAt: at, waits: null };
+    const entry = this.entries.get(task) ?? { task, dueAt: at, waits: null, spareAt: null };
     this.entries.set(task, entry);
     this.sleep(entry, at);
   }
@@ -74,7 +83,9 @@ export class Timetable {
   run(): void {
     let now = -Infinity;
     while (this.due.size + this.waiting.size + this.waitingPages.size > 0) {
-      if (this.waiting.size + this.waitingPages.size === 0) now = Math.max(now, this.due.nextAt);
+      if (this.waiting.size + this.waitingPages.size === 0) {
+        now = Math.max(now, Math.min(this.due.nextAt, this.spare.nextAt));
+      }
       while (this.due.nextAt <= now) this.fallDue();
       const requests = this.next(now);
       this.used = this.usedShare(now) + requests * this.slotS;
@@ -83,10 +94,12 @@ export class Timetable {
     }
   }
 
-  private sleep(entry: Entry, at: number): void {
+  private sleep(entry: Entry, at: number, spareAt: number | null = null): void {
     entry.dueAt = at;
     entry.waits = null;
+    entry.spareAt = spareAt !== null && spareAt < at ? spareAt : null;
     this.due.add(at, entry);
+    if (entry.spareAt !== null) this.spare.add(entry.spareAt, entry);
   }
 
   private queue(entry: Entry, deadline: number): void {
@@ -110,14 +123,24 @@ export class Timetable {
     return waiting.take();
   }
 
+  /** What may take a request that is left over, if that is so. */
+  private takeSpare(now: number): Entry | undefined {
+    while (this.spare.nextAt <= now) {
+      const { at, item } = this.spare.take()!;
+      if (item.waits === null && item.spareAt === at) return item;
+    }
+    return undefined;
+  }
+
   /** @returns how many requests were sent */
   private next(now: number): number {
     const taken = this.takeNext();
-    if (taken === undefined || taken.item.waits !== taken.at) return 0;
-    const { item: entry } = taken;
-    const { requests, nextAt } = entry.task.act(now, entry.dueAt);
+    if (taken !== undefined && taken.item.waits !== taken.at) return 0;
+    const entry = taken?.item ?? this.takeSpare(now);
+    if (entry === undefined) return 0;
+    const { requests, nextAt, spareAt } = entry.task.act(now, Math.min(entry.dueAt, now));
     if (nextAt !== null) {
-      this.sleep(entry, nextAt);
+      this.sleep(entry, nextAt, spareAt);
     } else {
       entry.waits = NaN;
       this.entries.delete(entry.task);

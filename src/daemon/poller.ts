@@ -12,6 +12,7 @@ import {
 } from '../poll/observe-run.ts';
 import type { StreamFeed } from '../feed/stream-feed.ts';
 import type { Overdue } from '../core/source/overdue.ts';
+import { widenedWait } from '../core/source/read-times.ts';
 import type { TraceChange } from '../poll/ports.ts';
 import { createRepairSchedule, type Schedule } from '../poll/schedule.ts';
 import { createPerform } from '../poll/perform-request.ts';
@@ -248,9 +249,9 @@ function observer(
     ...context,
     askList: (name) => context.sourceOf(name)?.asker.askList(),
     report(report) {
-      const { watch, isFirst, lagMs } = report;
-      // First polls start when they are requested, not when due.
-      if (!isFirst) context.budgetOf(watch.source)?.began(lagMs);
+      const { watch } = report;
+      const budget = context.budgetOf(watch.source);
+      if (budget !== undefined) timedBy(budget, report, context.policy);
       deps.metrics.poll(report);
       logPoll(deps.log, report);
       deps.tracing.polled(report);
@@ -261,6 +262,19 @@ function observer(
       deps.watchNotes.polled(report.watch);
     },
   });
+}
+
+/** Shows the rate limiter how a poll was timed. */
+function timedBy(
+  budget: Source['budget'],
+  { before, watch, isFirst, lagMs }: PollReport,
+  { maxIntervalMs }: PollPolicy,
+): void {
+  // First polls start when they are requested, not when due.
+  if (isFirst) return;
+  budget.began(lagMs);
+  const waitMs = widenedWait(before, watch, { maxIntervalMs, lagMs });
+  if (waitMs !== null) budget.longestWait.add(waitMs);
 }
 
 /** Lets streams follow a poll, and counts by what its transition became known. */

@@ -1,6 +1,7 @@
 import type { Config, SourceConfig } from '../config/schema.ts';
 import { loadSourceAuthorities } from '../config/tls-files.ts';
 import { isoTime } from '../core/event/event.ts';
+import { isWidened } from '../core/cadence/load.ts';
 import { autoConcurrency, type AskedSource, type RateLimit } from '../core/source/limiter.ts';
 import { isAborted } from '../deadline.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
@@ -189,6 +190,7 @@ function readsOf(
     maxIntervalMs: polling.max_interval,
     load: budget.load(),
     active: budget.active(),
+    waitMs: budget.longestWait.ms,
     planned: times && { times, wantedPerMs: schedule.feed.wantedPerMs() },
     isByLists: polling.batch === 'auto',
   });
@@ -220,6 +222,7 @@ function openWork(deps: SourceDependencies, name: string, options: WorkOptions) 
     newToken,
     limit: budget.limit,
     roundMs: () => budget.load().roundMs,
+    isShort: () => isWidened(deps.config.polling.max_interval, budget.load()),
     deadlineMs: source.timeout + WRITE_MS,
     wakeOthers: () => wake.wake(name),
     onDue: (count) => slots.due(count),

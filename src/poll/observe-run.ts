@@ -12,7 +12,7 @@ import type { ObserveContext, PollPolicy } from '../core/watch/observation.ts';
 import { unconfirmed } from '../core/feed/list-trust.ts';
 import { observe } from '../core/watch/observe.ts';
 import type { PollMode } from '../core/watch/poll-history.ts';
-import type { StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';
+import type { NextPoll, StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';
 import type { RunReader, TraceChange, WatchStore } from './ports.ts';
 
 /** What the event stream of a run, if any, adds to a poll; see `feed/ports.ts`. */
@@ -182,7 +182,7 @@ async function record(
       wants: deps.wants,
       now,
     });
-    const next = nextPoll(deps, watch, now);
+    const next = nextPoll(deps, watch, { now, spareAt: observed.spareAt });
     const schedule = { does: 'settle' as const, token, next, permitMs };
     const change = {
       before,
@@ -204,7 +204,7 @@ async function record(
       const knownBy = knownFirstBy(streamState.mode, isHinted);
       const report = { before: before.watch, watch, outcome, events, knownBy };
       deps.report({ ...report, lagMs, isFirst, durationMs });
-      return { is: 'written', nextMs: next === null ? null : next.inMs };
+      return { is: 'written', nextMs: next === null ? null : (next.spareMs ?? next.inMs) };
     }
     // A list says nothing about a watch that was written since it was read.
     if (listed !== undefined) break;
@@ -276,10 +276,16 @@ function contextOf(
   };
 }
 
-function nextPoll({ loadOf }: ObserveRunDependencies, watch: Watch, now: number) {
+function nextPoll(
+  { loadOf }: ObserveRunDependencies,
+  watch: Watch,
+  { now, spareAt }: { now: number; spareAt: number | null },
+): NextPoll | null {
   if (watch.nextPollAt === null) return null;
   const kind = pollKind(watch, loadOf(watch.source).roundMs);
-  return { inMs: Math.max(0, watch.nextPollAt - now), kind };
+  const next = { inMs: Math.max(0, watch.nextPollAt - now), kind };
+  const isSpare = spareAt !== null && spareAt < watch.nextPollAt;
+  return isSpare ? { ...next, spareMs: Math.max(0, spareAt - now) } : next;
 }
 
 /** The number of watches read at a time. */

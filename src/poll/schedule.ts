@@ -37,6 +37,8 @@ export interface ScheduleDependencies {
   limit: RateLimit;
   /** How long it takes to poll every watch of the source once, ms. */
   roundMs: () => number;
+  /** Whether a short rate limit widens the longest interval. */
+  isShort: () => boolean;
   /** One deadline of a poll covers permit, retries and body; a claim is leased for twice that, ms. */
   deadlineMs: number;
   /** Wakes the other processes. */
@@ -104,6 +106,7 @@ export class Schedule {
       leaseMs: this.leaseMs,
       roundMs: this.deps.roundMs(),
       pagesFirst: this.feed.isBurst(),
+      isShort: this.deps.isShort(),
     };
     const reply = await store.claim(source, request).catch((error: unknown) => {
       this.tokens.delete(token);

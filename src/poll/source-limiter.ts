@@ -1,5 +1,6 @@
 import type { LimiterStore } from './ports.ts';
-import { loadUnder, pressureAfter, type SourceLoad } from '../core/cadence/load.ts';
+import { costMultiplierAfter, loadUnder, type SourceLoad } from '../core/cadence/load.ts';
+import { LongestWait } from '../core/source/read-times.ts';
 import { graceMs, holdMs, roundMs, type RateLimit } from '../core/source/limiter.ts';
 
 /** While at most this share of the limit was used, a late request gets a permit anew. */
@@ -46,6 +47,8 @@ export interface SourceLimiter {
   watched(active: number): void;
   /** Records the lag of a poll that the cadence made due, ms. */
   began(lagMs: number): void;
+  /** Of the times between two polls of watches with a widened interval. */
+  longestWait: LongestWait;
   /** How busy the limit is, by the polls of this process. */
   load(): SourceLoad;
   /**
@@ -73,7 +76,7 @@ export interface SourceLimiter {
 export function createSourceLimiter(deps: SourceLimiterDependencies): SourceLimiter {
   const { source, limit, store, clock, onError } = deps;
   let active = 0;
-  let pressure = 1;
+  let costMultiplier = 1;
   const arrivals = new Arrivals({
     limit,
     clock,
@@ -117,10 +120,10 @@ export function createSourceLimiter(deps: SourceLimiterDependencies): SourceLimi
     limit,
     watched: (count) => void (active = count),
     began(lagMs) {
-      const times = { requestMs: roundMs(1, limit), roundMs: roundMs(active, limit) };
-      pressure = pressureAfter(pressure, lagMs, times);
+      costMultiplier = costMultiplierAfter(costMultiplier, lagMs, roundMs(1, limit));
     },
-    load: () => loadUnder(pressure, roundMs(active, limit)),
+    longestWait: new LongestWait(clock),
+    load: () => loadUnder(costMultiplier, roundMs(active, limit)),
     covers,
     settleMs: ({ count }) => (count > limit.requests * SHORT ? limit.perMs : null),
     arrivalOf: ({ token }) => arrivals.track(token),

@@ -252,9 +252,11 @@ function requestKeys(key: (...parts: string[]) => string) {
   return {
     /**
      * A source's sorted sets of requests by when they are due, one for each kind of request. Members are
-     * the ids of runs, and the names of lists.
+     * the ids of runs, and the names of lists. The last set has watches with a widened interval, by
+     * when the configured one is over.
      */
-    requestsDue: (source: string) => REQUEST_KINDS.map((kind) => key('requests', source, kind)),
+    requestsDue: (source: string) =>
+      [...REQUEST_KINDS, 'spare'].map((kind) => key('requests', source, kind)),
     /** String: which kinds of requests were claimed last, while several are due; expires. */
     requestShares: (source: string) => key('request-shares', source),
     /** Hash: which requests of a source are claimed, and by which token; see `lua/schedule.ts`. */

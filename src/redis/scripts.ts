@@ -231,7 +231,7 @@ declare module 'ioredis' {
 }
 
 /** Sorted sets of a source's schedule. */
-const KINDS = REQUEST_KINDS.length;
+const DUE_SETS = REQUEST_KINDS.length + 1;
 
 /** Teaches a connection our scripts; ioredis sends them by hash and reloads them when Redis forgot. */
 export function defineScripts(redis: Redis): void {
@@ -240,16 +240,16 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwTakeLease', { numberOfKeys: 2, lua: TAKE_LEASE });
   redis.defineCommand('rwEndLease', { numberOfKeys: 1, lua: END_LEASE });
   redis.defineCommand('rwCommitWatch', { lua: COMMIT_WATCH });
-  redis.defineCommand('rwClaimRequest', { numberOfKeys: KINDS + 7, lua: CLAIM_REQUEST });
-  redis.defineCommand('rwReleaseClaims', { numberOfKeys: KINDS + 2, lua: RELEASE_CLAIMS });
-  redis.defineCommand('rwClaimPolls', { numberOfKeys: KINDS + 2, lua: CLAIM_POLLS });
+  redis.defineCommand('rwClaimRequest', { numberOfKeys: DUE_SETS + 7, lua: CLAIM_REQUEST });
+  redis.defineCommand('rwReleaseClaims', { numberOfKeys: DUE_SETS + 2, lua: RELEASE_CLAIMS });
+  redis.defineCommand('rwClaimPolls', { numberOfKeys: DUE_SETS + 2, lua: CLAIM_POLLS });
   redis.defineCommand('rwRenewClaim', { numberOfKeys: 2, lua: RENEW_CLAIM });
-  redis.defineCommand('rwExpedite', { numberOfKeys: KINDS + 2, lua: EXPEDITE });
-  redis.defineCommand('rwDefer', { numberOfKeys: KINDS + 2, lua: DEFER });
-  redis.defineCommand('rwEnterMissing', { numberOfKeys: KINDS + 2, lua: ENTER_MISSING });
-  redis.defineCommand('rwEnterWithin', { numberOfKeys: KINDS + 2, lua: ENTER_WITHIN });
-  redis.defineCommand('rwSurvey', { numberOfKeys: KINDS + 2, lua: SURVEY });
-  redis.defineCommand('rwMoveBack', { numberOfKeys: KINDS, lua: MOVE_BACK });
+  redis.defineCommand('rwExpedite', { numberOfKeys: DUE_SETS + 2, lua: EXPEDITE });
+  redis.defineCommand('rwDefer', { numberOfKeys: DUE_SETS + 2, lua: DEFER });
+  redis.defineCommand('rwEnterMissing', { numberOfKeys: DUE_SETS + 2, lua: ENTER_MISSING });
+  redis.defineCommand('rwEnterWithin', { numberOfKeys: DUE_SETS + 2, lua: ENTER_WITHIN });
+  redis.defineCommand('rwSurvey', { numberOfKeys: DUE_SETS + 2, lua: SURVEY });
+  redis.defineCommand('rwMoveBack', { numberOfKeys: DUE_SETS, lua: MOVE_BACK });
   redis.defineCommand('rwClaim', { lua: CLAIM });
   redis.defineCommand('rwReleaseDeliveries', { lua: RELEASE_DELIVERIES });
   redis.defineCommand('rwMoveDeliveriesBack', { lua: MOVE_DELIVERIES_BACK });
@@ -293,8 +293,8 @@ export function defineScripts(redis: Redis): void {
 
 function defineStreamScripts(redis: Redis): void {
   redis.defineCommand('rwTakeStream', { numberOfKeys: 1, lua: TAKE_STREAM });
-  redis.defineCommand('rwNoteStream', { numberOfKeys: KINDS + 4, lua: NOTE_STREAM });
-  redis.defineCommand('rwReleaseStreams', { numberOfKeys: KINDS + 3, lua: RELEASE_STREAMS });
+  redis.defineCommand('rwNoteStream', { numberOfKeys: DUE_SETS + 4, lua: NOTE_STREAM });
+  redis.defineCommand('rwReleaseStreams', { numberOfKeys: DUE_SETS + 3, lua: RELEASE_STREAMS });
   redis.defineCommand('rwAddReport', { numberOfKeys: 1, lua: ADD_REPORT });
   redis.defineCommand('rwPutBounded', { numberOfKeys: 1, lua: PUT_BOUNDED });
   redis.defineCommand('rwReplaceField', { numberOfKeys: 1, lua: REPLACE_FIELD });

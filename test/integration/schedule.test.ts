@@ -26,6 +26,7 @@ interface ProcessOptions {
   requests?: number;
   perMs?: number;
   deadlineMs?: number;
+  isShort?: boolean;
 }
 
 /** A process's view of the schedule, on a clock that stands still unless the test moves it. */
@@ -40,6 +41,7 @@ function processOn(options: ProcessOptions = {}) {
     newToken: tokensOf(id),
     limit: { requests: options.requests ?? 1_000, perMs },
     roundMs: () => 0,
+    isShort: () => options.isShort ?? false,
     deadlineMs,
     wakeOthers: async () => undefined,
     onDue: (count) => due.push(count),
@@ -76,7 +78,7 @@ const claimedRuns = async (process: Process, count: number) => {
 };
 
 /** Writes a poll without a change. @returns the reply of the store */
-async function commit({ stored, token }: RequestClaim, nextMs: number) {
+async function commit({ stored, token }: RequestClaim, nextMs: number, spareMs?: number) {
   return watches.commitPoll({
     before: stored,
     after: { ...stored!.watch, polls: stored!.watch.polls + 1 },
@@ -85,10 +87,23 @@ async function commit({ stored, token }: RequestClaim, nextMs: number) {
     schedule: {
       does: 'settle',
       token,
-      next: { inMs: nextMs, kind: 'watch' },
+      next: { inMs: nextMs, kind: 'watch', ...(spareMs !== undefined && { spareMs }) },
       permitMs: null,
     },
   });
+}
+
+/** Polls runs that are due: their intervals are an hour, beyond the configured ones at once. */
+async function pollWidened(process: Process, runIds: readonly string[]) {
+  await watch(runIds);
+  for (const [at] of runIds.entries()) await poll(process, AN_HOUR, at);
+}
+
+/** Makes the poll that goes next. */
+async function poll(process: Process, nextMs: number, spareMs?: number) {
+  const claim = await claimed(process);
+  await commit(claim, nextMs, spareMs);
+  process.settled(claim, nextMs);
 }
 
 const dueIn = async (runId: string) => {
@@ -134,6 +149,52 @@ describe('claim from the schedule', () => {
     expect((last as { heldMs: number }).heldMs).toBeGreaterThan(AN_HOUR - 60_000);
     expect(await processOn(limit).claim()).toMatchObject({ is: 'held' });
     expect(await dueIn('c')).toBeLessThanOrEqual(0);
+  });
+
+  test('while nothing is due, runs beyond their configured interval are polled, the longest beyond first', async () => {
+    const process = processOn({ isShort: true });
+    await pollWidened(process, ['a', 'b', 'c']);
+    await delay(5);
+    await watch(['due']);
+    expect(await claimedRuns(process, 4)).toEqual(['due', 'a', 'b', 'c']);
+    expect(await process.claim()).toEqual({ is: 'idle', ms: null });
+    expect(await processOn().claim()).toEqual({ is: 'idle', ms: null });
+  });
+
+  test('an idle claim returns when the first run is beyond its configured interval', async () => {
+    const process = processOn({ isShort: true });
+    await watch(['a']);
+    await poll(process, AN_HOUR, 60_000);
+    const { ms } = (await process.claim()) as { ms: number };
+    expect(ms).toBeGreaterThan(50_000);
+    expect(ms).toBeLessThanOrEqual(60_000);
+  });
+
+  test('a poll that a request left over makes is no late one, and is due at once where it is given up', async () => {
+    const process = processOn({ isShort: true });
+    await pollWidened(process, ['a']);
+    await delay(5);
+    const claim = await claimed(process);
+    expect(claim.lagMs).toBe(0);
+    await process.release(claim, 'as before');
+    expect(await dueIn('a')).toBeLessThanOrEqual(0);
+  });
+
+  test('a run that is polled before its turn, or ends, takes no request that is left over', async () => {
+    const process = processOn({ isShort: true });
+    await pollWidened(process, ['polled', 'ended']);
+    await process.expedite(['polled']);
+    await poll(process, AN_HOUR);
+    const stored = (await watches.get({ source, runId: 'ended' }))!;
+    await watches.commit({
+      before: stored,
+      after: { ...stored.watch, state: 'cancelled' },
+      events: [],
+      deliveries: [],
+      schedule: { does: 'leave' },
+    });
+    await delay(5);
+    expect(await process.claim()).toMatchObject({ is: 'idle' });
   });
 
   test('a claim from a paused source returns the time until its end', async () => {

@@ -88,6 +88,7 @@ function processOn(source: string) {
     newToken: tokensOf(id),
     limit,
     roundMs: () => 0,
+    isShort: () => false,
     deadlineMs: 10_000,
     wakeOthers: async () => undefined,
     onDue: ignore,

@@ -2,7 +2,13 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { nextPoll, type SeenWatch } from '../../src/core/cadence/cadence.ts';
 import { emptyStatistics, learn, type Statistics } from '../../src/core/cadence/hazard.ts';
-import { loadUnder, longestInterval, NO_LOAD, pressureAfter } from '../../src/core/cadence/load.ts';
+import {
+  costMultiplierAfter,
+  loadByPlan,
+  loadUnder,
+  longestInterval,
+  NO_LOAD,
+} from '../../src/core/cadence/load.ts';
 import type { ObserveContext } from '../../src/core/watch/observation.ts';
 import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
 import { phasesAfter } from '../../src/core/cadence/phase.ts';
@@ -153,32 +159,47 @@ describe('load of a source', () => {
     expect(intervalAfter(1e6, seen(), { load })).toBeGreaterThan(60);
   });
 
-  /** The pressure after so many polls with the same lag. */
-  const pressed = (from: number, polls: number, lagMs: number, requestMs = 100) =>
+  /** The cost multiplier after so many polls with the same lag. */
+  const costAfter = (from: number, polls: number, lagMs: number, requestMs = 100) =>
     Array.from({ length: polls }).reduce<number>(
-      (pressure) => pressureAfter(pressure, lagMs, { requestMs, roundMs: 3_000 }),
+      (multiplier) => costMultiplierAfter(multiplier, lagMs, requestMs),
       from,
     );
-  const costAt = (pressure: number) => loadUnder(pressure, 1_000).costMultiplier;
 
   test('the cost multiplier rises with each late poll, and falls again in time', () => {
-    const late = pressed(1, 50, 1_001);
-    expect(costAt(late)).toBeGreaterThan(2.5);
-    expect(costAt(late)).toBeLessThan(3);
-    expect(costAt(pressed(late, 500, 1_000))).toBe(1);
-    expect(costAt(pressed(1, 9_999, 9e9))).toBe(1_000);
+    const late = costAfter(1, 50, 1_001);
+    expect(late).toBeGreaterThan(2.5);
+    expect(late).toBeLessThan(3);
+    expect(costAfter(late, 500, 1_000)).toBe(1);
+    expect(costAfter(1, 9_999, 9e9)).toBe(1_000);
     // Even a generous source gets this tolerance: processes are busy now and then.
-    expect(costAt(pressed(1, 1, 900, 0.1))).toBe(1);
+    expect(costAfter(1, 1, 900, 0.1)).toBe(1);
   });
 
-  test('what punctual polls leave of the rate limit goes to watches beyond their longest interval', () => {
-    const longestAt = (pressure: number) => longestInterval(1_000, loadUnder(pressure, 3_000));
-    expect(longestAt(1)).toBe(15_000);
-    expect(longestAt(8)).toBe(15_000);
-    const punctual = pressed(1, 300, 0);
-    expect(longestAt(punctual)).toBeLessThan(5_000);
-    expect(longestAt(pressed(punctual, 2_000, 0))).toBe(1_500);
-    expect(longestAt(pressed(punctual, 100, 2_000))).toBeLessThan(5_000);
-    expect(longestAt(pressed(punctual, 100, 3_001))).toBe(15_000);
+  /** From when on a request that is left over may poll an old run, s. */
+  const spareAfter = (watch: SeenWatch, load = loadUnder(1, 100_000)) => {
+    const context = { ...observeContext(NOON + 1e9), random: () => 0.5, load };
+    const { spareMs } = nextPoll(watch, false, context);
+    return spareMs === null ? null : spareMs / 1_000;
+  };
+
+  test('a request that is left over may poll a run once its configured longest interval is over', () => {
+    expect(intervalAfter(1e6, seen(), { load: loadUnder(1, 100_000) })).toBe(500);
+    expect(spareAfter(seen())).toBeCloseTo(60);
+    expect(spareAfter(seen({}, { status: 'awaiting_human_feedback' }))).toBeCloseTo(300);
+  });
+
+  test('requests that are left over poll no run with an interval as configured', () => {
+    expect(spareAfter(seen(), loadUnder(1, 12_000))).toBeNull();
+    expect(spareAfter(seen({ maxDelayMs: 30_000 }))).toBeNull();
+    expect(spareAfter(seen(), NO_LOAD)).toBeNull();
+  });
+
+  test('a plan of list feeds keeps intervals as configured while it fits, and spends what is left over', () => {
+    const short = loadUnder(8, 100_000);
+    expect(longestInterval(60_000, loadByPlan(short, 1))).toBe(60_000);
+    expect(longestInterval(60_000, loadByPlan(short, 1.1))).toBe(500_000);
+    expect(spareAfter(seen(), loadByPlan(short, 1.1))).toBeNull();
+    expect(loadByPlan(short, null)).toBe(short);
   });
 });

@@ -1,7 +1,13 @@
 import { expect, test } from '@jest/globals';
 import { NO_LOAD } from '../../src/core/cadence/load.ts';
-import { readsText, readTimesOf, sourceReads } from '../../src/core/source/read-times.ts';
-import { stretchedReads } from '../support/builders.ts';
+import {
+  LongestWait,
+  readsText,
+  readTimesOf,
+  sourceReads,
+  widenedWait,
+} from '../../src/core/source/read-times.ts';
+import { newWatch, snapshot, stretchedReads } from '../support/builders.ts';
 
 const reads = stretchedReads();
 const { limit } = reads;
@@ -39,7 +45,14 @@ test('a run that its cadence reads rarely does not count as read too rarely', ()
 });
 
 test('without lists, the longest interval of a short rate limit is what runs wait for', () => {
-  const source = { source: 'eu', limit, maxIntervalMs: 60_000, planned: null, isByLists: false };
+  const source = {
+    source: 'eu',
+    limit,
+    maxIntervalMs: 60_000,
+    waitMs: null,
+    planned: null,
+    isByLists: false,
+  };
   const load = { ...NO_LOAD, roundMs: 200_000 };
   expect(sourceReads({ ...source, load, active: 2_000 })).toMatchObject({
     runs: 2_000,
@@ -52,6 +65,11 @@ test('without lists, the longest interval of a short rate limit is what runs wai
     longestMs: 60_000,
     stretched: 0,
   });
+  // Requests that are left over are shared by all runs.
+  expect(sourceReads({ ...source, load, active: 2_000, waitMs: 210_000 })).toMatchObject({
+    longestMs: 210_000,
+    stretched: 2_000,
+  });
   // A process that has just started takes the limit for short.
   expect(
     sourceReads({ ...source, load: { ...NO_LOAD, roundMs: 20_000, rounds: 5 }, active: 200 }),
@@ -59,11 +77,50 @@ test('without lists, the longest interval of a short rate limit is what runs wai
 });
 
 test('with lists, nothing is said of read times before the first plan', () => {
-  const source = { source: 'eu', limit, maxIntervalMs: 60_000, load: NO_LOAD, active: 2_000 };
+  const source = {
+    source: 'eu',
+    limit,
+    maxIntervalMs: 60_000,
+    waitMs: null,
+    load: NO_LOAD,
+    active: 2_000,
+  };
   expect(sourceReads({ ...source, planned: null, isByLists: true })).toBeNull();
   const planned = { times: { ...reads }, wantedPerMs: 0.02 };
   expect(sourceReads({ ...source, planned, isByLists: true })).toMatchObject({
     stretched: 1_343,
     wantedRequests: 20,
   });
+});
+
+test('a wait counts between two polls of a run with a widened interval', () => {
+  const [maxIntervalMs, lagMs] = [60_000, 0];
+  const waitOf = (intervalMs: number, waitMs: number, status = 'running') => {
+    const before = newWatch({
+      run: snapshot({ status }),
+      lastPolledAt: 1_000,
+      cadence: { intervalMs, failures: 0 },
+    });
+    return widenedWait(before, { lastPolledAt: 1_000 + waitMs }, { maxIntervalMs, lagMs });
+  };
+  expect(waitOf(300_000, 70_000)).toBe(70_000);
+  expect(waitOf(60_000, 70_000)).toBeNull();
+  expect(waitOf(300_000, 290_000, 'awaiting_human_feedback')).toBeNull();
+  // An event stream stood in for the polls between.
+  expect(waitOf(300_000, 900_000)).toBeNull();
+});
+
+test('the longest wait of the last seconds is known, and is forgotten with the seconds after', () => {
+  let now = 0;
+  const longest = new LongestWait(() => now);
+  expect(longest.ms).toBeNull();
+  longest.add(25_000);
+  longest.add(9_000);
+  expect(longest.ms).toBe(25_000);
+  now = 6_000;
+  longest.add(5_000);
+  expect(longest.ms).toBe(25_000);
+  now = 12_000;
+  longest.add(5_000);
+  expect(longest.ms).toBe(5_000);
 });

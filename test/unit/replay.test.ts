@@ -47,6 +47,20 @@ describe('a replay', () => {
     expect(last?.requests).toBeLessThanOrEqual(8);
   });
 
+  test('a short budget is used up from the first polls on while runs wait beyond their longest interval', () => {
+    const [lastsS, budgetPerS] = [60, 20];
+    const runs = Array.from({ length: 100 }, (_, at) =>
+      run({ started: at / 100, finished: lastsS }),
+    );
+    const limits = { minIntervalMs: 1_000, maxIntervalMs: 1_000 };
+    const options = { seed: 1, profile: 'normal' as const, limits };
+    const { seen } = replayOurs(runs, options, { budgetPerS });
+    const requests = seen.map((one) => one.requests);
+    const total = requests.reduce((sum, count) => sum + count, 0);
+    expect(total / (budgetPerS * lastsS)).toBeGreaterThan(0.97);
+    expect(Math.max(...requests) - Math.min(...requests)).toBeLessThanOrEqual(2);
+  });
+
   test('a replay gives the same figures each time', () => {
     const runs = workload({ seed: 5, runs: 5 });
     expect(workload({ seed: 5, runs: 5 })).toEqual(runs);

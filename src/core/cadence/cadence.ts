@@ -61,34 +61,40 @@ type PacedWatch = Pick<
  * The time until the next poll of a run. The statistics of similar runs decide it, bounded by the
  * run's age, the limits, and the watch.
  * @param changed whether this poll found a change
- * @returns milliseconds: the interval, and the jittered delay
+ * @returns milliseconds: the interval, and the jittered delay; after `spareMs`, requests that are left
+ * over may poll the run, null where its interval is not widened
  */
 export function nextPoll(
   watch: PacedWatch,
   changed: boolean,
   context: CadenceContext,
-): { intervalMs: number; delayMs: number } {
-  const { policy, random, wants } = context;
+): { intervalMs: number; delayMs: number; spareMs: number | null } {
+  const { policy, random, wants, load } = context;
   const isFollowed = followsChanges(watch, wants);
-  const longestMs = longestOf(watch, isFollowed, context);
+  const configuredMs = configuredLongest(watch, isFollowed, context);
+  const longestMs = Math.min(watch.maxDelayMs ?? Infinity, longestInterval(configuredMs, load));
   const wantedMs = Math.min(
     hazardInterval(watch, longestMs, context),
     isFollowed ? growingInterval(watch, changed, policy.minIntervalMs) : Infinity,
   );
   const intervalMs = Math.min(Math.max(wantedMs, policy.minIntervalMs), longestMs);
   const delayMs = jitterAround(intervalMs, JITTER, random);
-  return { intervalMs, delayMs: Math.min(delayMs, watch.maxDelayMs ?? Infinity) };
+  const isWidened = load.usesSpare && intervalMs > configuredMs;
+  return {
+    intervalMs,
+    delayMs: Math.min(delayMs, watch.maxDelayMs ?? Infinity),
+    spareMs: isWidened ? (delayMs * configuredMs) / intervalMs : null,
+  };
 }
 
-/** The longest interval; the watch's own limit overrides the policy's. */
-function longestOf(
-  { run, maxDelayMs }: PacedWatch,
+/** The longest interval of a source that keeps up, by the policy alone. */
+function configuredLongest(
+  { run }: PacedWatch,
   isFollowed: boolean,
-  { policy, load }: CadenceContext,
+  { policy }: CadenceContext,
 ): number {
   const waits = isAwaiting(run.status) && !isFollowed;
-  const stretch = waits ? AWAITING_STRETCH : 1;
-  return Math.min(maxDelayMs ?? Infinity, longestInterval(policy.maxIntervalMs * stretch, load));
+  return policy.maxIntervalMs * (waits ? AWAITING_STRETCH : 1);
 }
 
 /** The interval that the hazard model gives for the next major transition (see `isMajorTransition`). */

@@ -1,4 +1,6 @@
 import { longestInterval, type SourceLoad } from '../cadence/load.ts';
+import { isAwaiting } from '../run/snapshot.ts';
+import type { Watch } from '../watch/watch.ts';
 import type { RateLimit } from './limiter.ts';
 import { ageText, allowanceText, countText, wantedText } from './overdue.ts';
 
@@ -50,9 +52,52 @@ export function readTimesOf(
   };
 }
 
-/** Without a plan, by how far the longest interval is widened. */
-function singleReads(runs: number, maxIntervalMs: number, load: SourceLoad) {
-  const longestMs = Math.round(longestInterval(maxIntervalMs, load));
+/**
+ * The time between two polls of a run with an interval that a short rate limit has widened.
+ * @returns milliseconds; null where the interval is not widened, or something else set the time
+ */
+export function widenedWait(
+  before: Watch,
+  after: Pick<Watch, 'lastPolledAt'>,
+  { maxIntervalMs, lagMs }: { maxIntervalMs: number; lagMs: number },
+): number | null {
+  const { intervalMs } = before.cadence;
+  if (before.lastPolledAt === null || after.lastPolledAt === null) return null;
+  if (intervalMs <= maxIntervalMs || isAwaiting(before.run?.status ?? '')) return null;
+  const waitMs = after.lastPolledAt - before.lastPolledAt;
+  return waitMs > SLACK * intervalMs + lagMs ? null : waitMs;
+}
+
+/** A wait is forgotten after one to two of these, ms. */
+const RECENT_MS = 5_000;
+
+/** The longest wait of the last seconds, or of the last ones that had any. */
+export class LongestWait {
+  private since = -Infinity;
+  private before: number | null = null;
+  private latest: number | null = null;
+
+  /** @param clock ms of a clock that only runs forward */
+  constructor(private readonly clock: () => number) {}
+
+  add(waitMs: number): void {
+    const now = this.clock();
+    if (now - this.since > RECENT_MS) {
+      [this.since, this.before, this.latest] = [now, this.latest, null];
+    }
+    this.latest = Math.max(this.latest ?? 0, waitMs);
+  }
+
+  /** Milliseconds; null for none so far. */
+  get ms(): number | null {
+    return this.latest === null ? this.before : Math.max(this.latest, this.before ?? 0);
+  }
+}
+
+/** Without a plan, how long runs wait, or before that is known, by how far the longest interval is widened. */
+function singleReads({ active: runs, maxIntervalMs, load, waitMs }: ReadSource) {
+  const mostMs = longestInterval(maxIntervalMs, load);
+  const longestMs = Math.round(Math.max(maxIntervalMs, Math.min(waitMs ?? Infinity, mostMs)));
   // A limit with room for all runs may seem short until polls have been punctual for a while.
   const isShort = load.roundMs > SPENT * maxIntervalMs;
   const stretched = isShort && longestMs > SLACK * maxIntervalMs ? runs : 0;
@@ -70,6 +115,8 @@ interface ReadSource {
   load: SourceLoad;
   /** Active runs. */
   active: number;
+  /** The longest recent wait of a run with a widened interval, ms; null for none. */
+  waitMs: number | null;
   /** What the plan of its lists comes to; null where it has none yet. */
   planned: { times: ReadTimes; wantedPerMs: number } | null;
   /** Whether lists of runs are read at all. */
@@ -77,16 +124,9 @@ interface ReadSource {
 }
 
 /** How often the runs of a source are read; null where that is not known. */
-export function sourceReads({
-  source,
-  limit,
-  maxIntervalMs,
-  load,
-  active,
-  planned,
-  isByLists,
-}: ReadSource): SourceReads | null {
-  const found = isByLists ? planned : singleReads(active, maxIntervalMs, load);
+export function sourceReads(read: ReadSource): SourceReads | null {
+  const { source, limit, maxIntervalMs, active, planned, isByLists } = read;
+  const found = isByLists ? planned : singleReads(read);
   if (found === null || active === 0 || found.times.runs === 0) return null;
   const wantedRequests = Math.ceil(found.wantedPerMs * limit.perMs);
   return { ...found.times, source, maxIntervalMs, wantedRequests, limit, isByLists };

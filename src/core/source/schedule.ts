@@ -12,6 +12,8 @@ export interface ClaimRequestOptions {
   roundMs: number;
   /** True where pages of lists go before confirming polls. */
   pagesFirst: boolean;
+  /** True where a short rate limit widens intervals: what is left of it goes to those watches. */
+  isShort?: boolean;
 }
 
 /** A request that a process may make now. Times are milliseconds since the epoch by the store's clock. */

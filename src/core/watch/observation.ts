@@ -61,6 +61,8 @@ export interface ObservationDraft {
   news: EventDraft[];
   /** When the next poll is due, milliseconds since the epoch; ignored once the watch has ended. */
   nextPollAt: number;
+  /** From when on requests that are left over may poll the run; absent for not before `nextPollAt`. */
+  spareAt?: number | null;
   /** True where the source itself may be failing: nothing shows that it answers for other runs. */
   isDoubtful?: boolean;
 }

@@ -34,6 +34,11 @@ export interface Observation {
   events: RunwatchEvent[];
   /** Duration samples; empty unless the run left a state. */
   samples: DurationSample[];
+  /**
+   * From when on requests that are left over may poll the run, milliseconds since the epoch; null for
+   * not before the next poll is due.
+   */
+  spareAt: number | null;
   /** True where the source itself may be failing: nothing shows that it answers for other runs. */
   isDoubtful: boolean;
 }
@@ -63,6 +68,7 @@ export function observe(watch: Watch, result: PollResult, context: ObserveContex
     watch: settle(seen, events, finding.nextPollAt, context.now),
     events,
     samples: durationSamples(watch, seen, context.now),
+    spareAt: finding.spareAt ?? null,
     isDoubtful: finding.isDoubtful ?? false,
   };
 }
@@ -247,14 +253,14 @@ export function revived(watch: Watch, now: number): Watch {
 
 /** The observation for a poll that returned the run. */
 function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): ObservationDraft {
-  const { now, policy, statistics, beganAt, isStreamed } = context;
+  const { now, policy, statistics, beganAt } = context;
   const types = diffRun(watch.run, run, watch.unknownStatuses);
   const phases = phasesAfter(watch.phases, watch.run, run, now);
   const changed = watch.run === null || types.length > 0;
-  const { intervalMs, delayMs } = nextPoll(pacedBy(watch, run, phases), changed, context);
+  const { intervalMs, ...delays } = nextPoll(pacedBy(watch, run, phases), changed, context);
   const waited = watch.run?.status === run.status ? watch.waiting : null;
   const waiting = waitingAfter(waited, run.status, now);
-  const nextPollAt = now + (isStreamed ? streamedDelay(watch, delayMs) : delayMs);
+  const { nextPollAt, spareAt } = pollTimes(watch, delays, context);
   const dwelling = followDwell({
     dwell: watch.dwell,
     run: watch.run,
@@ -301,7 +307,18 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Obser
         ),
       ),
     ),
+    spareAt,
   };
+}
+
+function pollTimes(
+  watch: Watch,
+  { delayMs, spareMs }: { delayMs: number; spareMs: number | null },
+  { now, isStreamed }: ObserveContext,
+) {
+  // What a stream stands in for is not worth a request that is left over.
+  if (isStreamed) return { nextPollAt: now + streamedDelay(watch, delayMs), spareAt: null };
+  return { nextPollAt: now + delayMs, spareAt: spareMs === null ? null : now + spareMs };
 }
 
 /** An acknowledgement ends with the state that it is about, or when it expires. */

@@ -265,13 +265,22 @@ export interface WatchChange {
   schedule?: ScheduleChange;
 }
 
+/** The next poll of a watch. */
+export interface NextPoll {
+  /** When it is due. */
+  inMs: number;
+  kind: RequestKind;
+  /** From when on a request that is left over may make it; absent for not before it is due. */
+  spareMs?: number;
+}
+
 /** A change of the schedule. Times count from the write, by the store's clock. */
 export type ScheduleChange =
   /** A claimed poll is done: the watch is due again, or leaves the schedule. */
   | {
       does: 'settle';
       token: string;
-      next: { inMs: number; kind: RequestKind } | null;
+      next: NextPoll | null;
       /** How long its permit counts after the answer; null where that need not be written. */
       permitMs: number | null;
     }

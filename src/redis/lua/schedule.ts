@@ -4,6 +4,9 @@ import { CLAIMS } from './leases.ts';
 import { STORE_NOW } from './clock.ts';
 import { ADMIT, SOURCE_GATE } from './source.ts';
 
+/** How long the set of widened intervals is kept after the last change, ms. */
+const SPARE_KEPT_MS = 3_600_000;
+
 const KINDS = REQUEST_KINDS.map((kind) => `'${kind}'`).join(', ');
 
 /**
@@ -11,11 +14,14 @@ const KINDS = REQUEST_KINDS.map((kind) => `'${kind}'`).join(', ');
  * and the hash of those that are claimed. A member stands in exactly one of these. A watch's member is
  * its run's id; those of pages and of the plan begin with a tilde.
  *
+ * A watch with an interval that a short rate limit has widened stands in one more set: by when its
+ * configured longest interval is over. From then on it may be polled with a request that is left over.
+ *
  * A claim notes the end of its lease, its kind, and a mark: by when the member is to be due again,
  * left by whatever asked for that meanwhile. A new claim has none.
  *
  * `schedule(claims, first)` gives the functions that move members; the sorted sets are KEYS from `first`
- * on, in the order of their kinds.
+ * on, in the order of their kinds, and the last is that of widened intervals.
  */
 export const SCHEDULE = `
 ${STORE_NOW}
@@ -25,7 +31,7 @@ local KINDS = {${KINDS}}
 local function isPoll(member) return string.byte(member) ~= 126 end
 
 local function schedule(claims, first)
-  local self, due = {}, {}
+  local self, due, spare = {}, {}, KEYS[first + #KINDS]
   for place, kind in ipairs(KINDS) do due[kind] = KEYS[first + place - 1] end
 
   function self.put(member, kind, at) redis.call('ZADD', due[kind], at, member) end
@@ -34,6 +40,7 @@ local function schedule(claims, first)
 
   function self.leave(member)
     for _, kind in ipairs(KINDS) do redis.call('ZREM', due[kind], member) end
+    self.dropSpare(member)
   end
 
   function self.kindOf(member)
@@ -75,6 +82,26 @@ local function schedule(claims, first)
       if marked <= now and isPoll(member) then kind = 'prompt' end
     end
     self.put(member, kind, at)
+    if next.spareAt and next.spareAt < at then
+      redis.call('ZADD', spare, next.spareAt, member)
+      redis.call('PEXPIRE', spare, ${SPARE_KEPT_MS})
+    end
+  end
+
+  -- Where no interval is widened any more, what is left in the set expires: to see to it would cost each poll.
+  function self.dropSpare(member) redis.call('ZREM', spare, member) end
+
+  -- The watch that is beyond its configured longest interval for longest: it counts as due now. Or else
+  -- when the first one will be.
+  function self.longestBeyond(now)
+    for _ = 1, 100 do
+      local member, at = unpack(redis.call('ZRANGE', spare, 0, 0, 'WITHSCORES'))
+      if not member or tonumber(at) > now then return nil, tonumber(at) end
+      local kind = self.kindOf(member)
+      if kind then return {member = member, kind = kind, dueAt = now} end
+      self.dropSpare(member)
+    end
+    return nil, now
   end
 
   -- Enters a member, or makes it due earlier where it is in the schedule already.
@@ -159,12 +186,13 @@ end
 /**
  * Claims the most urgent request that is due, and takes its permit of the source's rate limit with it.
  * Which one that is, and whether there is one at all, is decided here and nowhere else: `sourceAdmission`
- * says what the source admits, `select` which request goes first.
+ * says what the source admits, `select` which request goes first. Where nothing is due, the rest of the
+ * rate limit goes to watches beyond their configured longest interval.
  *
  * KEYS  clock, claims, permits, shares, due sets, state, probe and open of the source.
  * ARGV  token, limit (0 for none), ms that a permit is held, ms of a lease, key prefix of watches,
  *       patience of each kind in ms.
- *       1 where pages go before confirming polls.
+ *       1 where pages go before confirming polls; 1 where a short rate limit widens intervals.
  * Returns ['claimed', member, kind, due time, now, watch, troubled, requests, ms, failed probes].
  * `troubled` is 1 where the source is throttled, paused or unreachable. `requests` count against the
  * rate limit, which is used up for `ms`. `failed probes` is -1 where this is no probe.
@@ -177,6 +205,7 @@ ${ADMIT}
 ${SOURCE_GATE}
 local plan = schedule(KEYS[2], 5)
 local limit, holdMs = tonumber(ARGV[2]), tonumber(ARGV[3])
+local isShort = ARGV[7 + #KINDS] == '1'
 local source = {state = KEYS[#KEYS - 2], probe = KEYS[#KEYS - 1], open = KEYS[#KEYS]}
 
 local function isOver(record)
@@ -198,6 +227,11 @@ end
 
 for _ = 1, 100 do
   local best, soonest, shares = select(now, isProbe)
+  if not best and isShort and not isProbe then
+    local spareAt
+    best, spareAt = plan.longestBeyond(now)
+    if spareAt and (not soonest or spareAt < soonest) then soonest = spareAt end
+  end
   if not best then return nothing('idle', soonest and math.ceil(soonest - now) or -1) end
   local record = isPoll(best.member) and redis.call('GET', ARGV[5] .. best.member)
   if isPoll(best.member) and isOver(record) then
@@ -212,6 +246,7 @@ for _ = 1, 100 do
     plan.claim(best.member, best.kind, {
       token = ARGV[1], dueAt = best.dueAt, leaseUntil = now + ARGV[4],
     })
+    if isShort then plan.dropSpare(best.member) end
     return {
       'claimed', best.member, best.kind, best.dueAt, now, record or '', found[1] and 1 or 0, count,
       usedUpMs, isProbe and tonumber(string.match(found[1], '"failedProbes":(%d+)')) or -1,

@@ -57,7 +57,8 @@ end
  * KEYS  watch, clock, claims, permits, due sets, those that the effects name.
  * ARGV  expected version; head; document and poll history, '' where unchanged; effects as JSON, '' for none.
  *       What it does to the schedule or '', member, token or '', ms or '', kind or ''. For how long a
- *       permit counts after its answer in ms or ''; offset of the slot, slot or ''.
+ *       permit counts after its answer in ms or ''. From when on what is left over may poll it, in ms
+ *       or ''; offset of the slot, slot or ''.
  * Returns 0 where the watch has changed or is folded, -1 where the claim was lost, else the pools at which
  * deliveries are due now.
  */
@@ -104,7 +105,7 @@ end
 local head = string.format('%012.0f %012.0f', version + 1, number) .. ARGV[2]
 if ARGV[3] == '' then
   redis.call('SETRANGE', KEYS[1], 0, head)
-  if ARGV[12] ~= '' then redis.call('SETRANGE', KEYS[1], ARGV[11], ARGV[12]) end
+  if ARGV[13] ~= '' then redis.call('SETRANGE', KEYS[1], ARGV[12], ARGV[13]) end
 else
   redis.call('SET', KEYS[1], head .. ARGV[3])
 end
@@ -114,7 +115,8 @@ if does ~= '' then
   local now = storeNow(KEYS[2])
   local at = ARGV[8] ~= '' and now + ARGV[8]
   if does == 'settle' then
-    due.finish(member, claim, now, at and {at = at, kind = ARGV[9]} or nil)
+    local spareAt = ARGV[11] ~= '' and now + ARGV[11] or nil
+    due.finish(member, claim, now, at and {at = at, kind = ARGV[9], spareAt = spareAt} or nil)
     if ARGV[10] ~= '' then redis.call('ZADD', KEYS[4], 'XX', 'LT', now + ARGV[10] + 1, ARGV[7]) end
   elseif does == 'enter' then
     due.enter(member, ARGV[9], at)

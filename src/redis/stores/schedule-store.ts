@@ -48,6 +48,7 @@ export class ScheduleStore {
       keys.watch({ source, runId: '' }),
       ...REQUEST_KINDS.map((kind) => patienceMs(kind, ask.roundMs)),
       ask.pagesFirst ? 1 : 0,
+      ask.isShort ? 1 : 0,
     );
     if (is === 'claimed') return claimedRequest(source, ask.token, rest);
     const ms = Number(rest[0]);
@@ -169,7 +170,8 @@ export class ScheduleStore {
   async dueTimes(source: string, members: readonly string[]): Promise<(number | null)[]> {
     if (members.length === 0) return [];
     const pipeline = this.redis.pipeline();
-    for (const key of this.keys.requestsDue(source)) pipeline.zmscore(key, ...members);
+    const sets = this.keys.requestsDue(source).slice(0, REQUEST_KINDS.length);
+    for (const key of sets) pipeline.zmscore(key, ...members);
     const found = await replies<(string | null)[]>(pipeline);
     return members.map((_, at) => {
       const score = found.map((scores) => scores[at]).find((one) => typeof one === 'string');

@@ -207,20 +207,21 @@ function commitArguments(
 }
 
 function scheduleArguments({ after, schedule }: WatchChange): (string | number)[] {
-  if (schedule === undefined) return ['', '', '', '', '', ''];
+  if (schedule === undefined) return ['', '', '', '', '', '', ''];
   const about = [schedule.does, after.runId];
   switch (schedule.does) {
     case 'settle': {
       const { token, next, permitMs } = schedule;
       const at = next === null ? '' : Math.max(0, Math.round(next.inMs));
-      return [...about, token, at, next?.kind ?? '', permitMs ?? ''];
+      const spare = next?.spareMs === undefined ? '' : Math.round(next.spareMs);
+      return [...about, token, at, next?.kind ?? '', permitMs ?? '', spare];
     }
     case 'enter':
-      return [...about, '', Math.round(schedule.withinMs), schedule.kind, ''];
+      return [...about, '', Math.round(schedule.withinMs), schedule.kind, '', ''];
     case 'expedite':
-      return [...about, '', Math.round(schedule.withinMs), '', ''];
+      return [...about, '', Math.round(schedule.withinMs), '', '', ''];
     case 'leave':
-      return [...about, '', '', '', ''];
+      return [...about, '', '', '', '', ''];
   }
 }
 
