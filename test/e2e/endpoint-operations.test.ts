@@ -247,7 +247,7 @@ describe('paused endpoint', () => {
     expect(metrics).toMatch(/^runwatch_endpoint_up\{endpoint="rotated"\} 1$/m);
     expect(metrics).toMatch(/^runwatch_endpoint_backlog\{endpoint="paused"\} 2$/m);
     expect(metrics).toMatch(
-      /^runwatch_endpoint_oldest_pending_seconds\{endpoint="paused"\} 0\.\d+$/m,
+      /^runwatch_endpoint_oldest_pending_seconds\{endpoint="paused"\} \d+\.\d+$/m,
     );
     expect(metrics).toMatch(/^runwatch_endpoint_backlog\{endpoint="per-watch"\} 0$/m);
     expect(metrics).toMatch(

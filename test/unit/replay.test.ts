@@ -2,16 +2,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { Agenda } from '../../bench/replay/agenda.ts';
 import { BACKOFF, FIXED } from '../../bench/replay/baselines.ts';
 import { replay } from '../../bench/replay/replay.ts';
-import { iso, isoWriter } from '../../bench/replay/clock.ts';
-import { RunLists } from '../../bench/replay/run-lists.ts';
 import { replayOurs } from '../../bench/replay/scenarios.ts';
-import { Timetable, type Task } from '../../bench/replay/timetable.ts';
 import { readTrace } from '../../bench/replay/trace.ts';
 import { workload, type TracedRun } from '../../bench/replay/workload.ts';
-import { seededRandom } from '../../src/simulator/seeded-random.ts';
 
 const run = (changes: Partial<TracedRun> = {}): TracedRun => ({
   workflow: 'a',
@@ -67,27 +62,6 @@ describe('a replay', () => {
     const [one, other] = [1, 2].map(() => replayOurs(runs, { seed: 1, profile: 'normal' }));
     expect(one).toEqual(other);
   });
-
-  test('a replay writes times in the usual format', () => {
-    const random = seededRandom(4);
-    const write = isoWriter();
-    for (const times of [0.001, 59.999, 3_600, 86_399.999, 86_400])
-      expect(write(times)).toBe(iso(times));
-    for (let count = 0; count < 500; count += 1) {
-      const seconds = random() * 1e7;
-      expect(write(seconds)).toBe(iso(seconds));
-    }
-  });
-
-  test('a replay processes events in the order of their times', () => {
-    const random = seededRandom(3);
-    const times = Array.from({ length: 500 }, () => random());
-    const agenda = new Agenda<number>();
-    for (const time of times) agenda.add(time, time);
-    const taken = times.map(() => agenda.take()?.item);
-    expect(taken).toEqual(times.toSorted((a, b) => a - b));
-    expect(agenda.take()).toBeUndefined();
-  });
 });
 
 describe('runs of one workflow that share a list feed', () => {
@@ -125,71 +99,6 @@ describe('runs of one workflow that share a list feed', () => {
     const lastS = Math.max(...together.map(({ finished }, at) => finished + seen[at]!.delayS));
     expect(requestsOf(seen)).toBeLessThanOrEqual(10 * lastS + 1);
     expect(requestsOf(seen)).toBeGreaterThan(200);
-  });
-
-  test('a replayed list shows runs from their creation on, the newest first', () => {
-    const runs = [3, 1, 2, 9].map((created) => run({ created }));
-    const lists = new RunLists(runs);
-    const page = (number: number) => {
-      const read = lists.page('a', { now: 5, page: number, size: 2 });
-      return { ...read, runs: read.runs.map(({ created }) => created) };
-    };
-    expect(page(1)).toEqual({ runs: [3, 2], isLast: false });
-    expect(page(2)).toEqual({ runs: [1], isLast: true });
-    expect(page(3)).toEqual({ runs: [], isLast: true });
-  });
-});
-
-describe('a timetable', () => {
-  function world(slotS: number) {
-    const done: [name: string, now: number][] = [];
-    const timetable = new Timetable(slotS);
-    const task = (name: string, then?: () => void): Task => ({
-      deadline: (dueAt) => dueAt,
-      act(now) {
-        done.push([name, now]);
-        then?.();
-        return { requests: 1, nextAt: null };
-      },
-    });
-    return { done, timetable, task };
-  }
-
-  test('a timetable runs moved entries only at their new time, and woken entries at once', () => {
-    const { done, timetable, task } = world(0);
-    const [later, earlier, woken] = [task('later'), task('earlier'), task('woken')];
-    const mover = task('mover', () => {
-      timetable.set(later, 8);
-      timetable.set(earlier, 2);
-      timetable.wake(woken);
-    });
-    for (const one of [later, earlier, woken]) timetable.set(one, 5);
-    timetable.set(mover, 1);
-    timetable.run();
-    expect(done).toEqual([
-      ['mover', 1],
-      ['woken', 1],
-      ['earlier', 2],
-      ['later', 8],
-    ]);
-  });
-
-  test('a timetable runs woken entries before waiting ones, and deferred entries after them', () => {
-    const { done, timetable, task } = world(1);
-    const [putOff, waiting, woken] = [task('put off'), task('waiting'), task('woken')];
-    timetable.set(
-      task('mover', () => {
-        timetable.set(putOff, 9);
-        timetable.wake(woken);
-      }),
-      0,
-    );
-    timetable.set(putOff, 0.1);
-    timetable.set(waiting, 0.2);
-    timetable.set(woken, 5);
-    timetable.run();
-    expect(done.map(([name]) => name)).toEqual(['mover', 'woken', 'waiting', 'put off']);
-    expect(done.at(-1)).toEqual(['put off', 9]);
   });
 });
 

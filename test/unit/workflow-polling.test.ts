@@ -107,7 +107,7 @@ describe('expected polling of a workflow', () => {
     const { workflow, take } = learner();
     for (let run = 0; run < 350; run += 1) watchRun(workflow, draw(), take);
     // Enough to average out chance. They teach nothing, since the policy is the present one.
-    const seen = Array.from({ length: 1_000 }, () => watchRun(workflow, draw()));
+    const seen = Array.from({ length: 400 }, () => watchRun(workflow, draw()));
     const { expected, duration, runs } = workflowPolling(workflow, {
       ...POLICY,
       profile: 'normal',
