@@ -6,6 +6,7 @@ import type {
   IncomingMessage,
   AgentOptions,
   ClientRequestArgs,
+  RequestOptions,
 } from 'node:http';
 import https from 'node:https';
 import { isIP } from 'node:net';
@@ -115,16 +116,32 @@ function open(
   { url, headers, tls }: Pick<PostRequest, 'url' | 'headers' | 'tls'>,
   agents: Pick<WebhookAgents, 'http' | 'https'>,
 ): ClientRequest {
-  const options = {
-    ...requestTarget(url),
+  const { protocol, hostname: host, port, path } = requestTarget(url);
+  const isSecure = protocol === 'https:';
+  const agent = isSecure ? agents.https : agents.http;
+  // No more than it needs: Node copies all of them several times.
+  const options: RequestOptions = {
+    host,
+    port,
+    path,
     method,
-    // As a list, which Node writes as it is: setting each by its name takes a fifth of a request.
-    headers: Object.entries({ host: url.host, ...authorizationIn(url), ...headers }).flat(),
+    headers: listed(url, headers),
     maxHeaderSize: MAX_HEADER_BYTES,
+    agent,
   };
-  if (url.protocol === 'http:') return http.request({ ...options, agent: agents.http });
+  if (!isSecure) return http.request(options);
   const { ca, certificate: cert, key } = tls ?? {};
-  return https.request({ ...options, agent: agents.https, ca, cert, key });
+  return https.request({ ...options, ca, cert, key });
+}
+
+/** Headers as a list, which Node writes as it is: setting each by its name takes a fifth of a request. */
+function listed(url: URL, headers: Record<string, string>): string[] {
+  const list = ['host', url.host];
+  const given = headers['authorization'] === undefined ? authorizationIn(url) : {};
+  for (const part of [given, headers]) {
+    for (const [name, value] of Object.entries(part)) list.push(name, value);
+  }
+  return list;
 }
 
 /** Credentials in a URL are those of basic authentication. */
