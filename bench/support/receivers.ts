@@ -6,7 +6,7 @@ import { endProcess } from './process.ts';
 
 const PROCESS = fileURLToPath(new URL('./receivers-process.ts', import.meta.url));
 
-/** A webhook with a complete head. */
+/** A complete webhook. */
 export interface Arrival {
   /** `webhook-id`. */
   id: string;
