@@ -197,10 +197,19 @@ export class ListFeed {
   }
 
   /** The size of a page by the present plan; null where that does not read it. */
-  private async planned({ workflowId, page }: PageName): Promise<number | null> {
+  private async planned(name: PageName): Promise<number | null> {
     const { now, isOn } = this.deps;
     if (!isOn) return null;
-    if (now() - this.readAt > FRESH_MS) await this.refresh();
+    const isFresh = now() - this.readAt <= FRESH_MS;
+    if (!isFresh) await this.refresh();
+    const size = this.sizeOf(name);
+    if (size !== null || !isFresh) return size;
+    // A newer plan may have entered the page.
+    await this.refresh();
+    return this.sizeOf(name);
+  }
+
+  private sizeOf({ workflowId, page }: PageName): number | null {
     if (this.costMultiplier() === null) return null;
     const list = this.plan?.lists.find((one) => one.workflowId === workflowId);
     return list?.pages.some((one) => one.page === page) === true ? list.size : null;
