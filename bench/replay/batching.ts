@@ -136,8 +136,7 @@ export class Batching implements ListFollower {
       this.avoidedUntil.set(name.workflowId, now + AVOIDED_MS);
       return { woken: [], moved: [], nextAt: null, isGivenUp: true };
     }
-    this.mark(name, page);
-    return this.takeIn(page, now);
+    return this.takeIn(name, page, now);
   }
 
   /** Without a plan, runs are polled singly. */
@@ -161,10 +160,15 @@ export class Batching implements ListFollower {
     }
   }
 
-  private takeIn(page: TracedPage, now: number): Moves & { nextAt: number | null } {
+  private takeIn(
+    name: TracedPageName,
+    page: TracedPage,
+    now: number,
+  ): Moves & { nextAt: number | null } {
     const context = this.memberContext(now);
     const found = page.runs.flatMap((run) => this.found(run, context));
     const { changed, unchanged, unseen } = comparePage(found, now);
+    this.mark(name, page, unchanged.length + unseen.length);
     const pageMs = this.intervalOf(found, context);
     const toCheck = memberToCheck(unchanged, { checkedAt: this.checkedAt, pageMs, now });
     if (toCheck !== null) this.checkedAt = now;
@@ -174,7 +178,7 @@ export class Batching implements ListFollower {
       woken: [...changed, ...(toCheck === null ? [] : [toCheck])].map((one) => followedOf(one).run),
       moved: [
         ...this.deferFirst(unseen, context),
-        ...unchanged.flatMap((member) =>
+        ...(found.length > 1 ? unchanged : []).flatMap((member) =>
           this.moved(
             followedOf(member),
             deferredTo(member, { ...context, pageMs, backstopMs: backstop }),
@@ -215,12 +219,16 @@ export class Batching implements ListFollower {
     return withinMs === 0 ? [] : news.flatMap((one) => this.moved(one, now + withinMs * random()));
   }
 
-  private mark({ workflowId, page }: TracedPageName, { runs, isLast }: TracedPage): void {
+  private mark(
+    { workflowId, page }: TracedPageName,
+    { runs, isLast }: TracedPage,
+    watched: number,
+  ): void {
     const marks = this.marks.get(workflowId) ?? new Map<number, PageMark>();
     this.marks.set(workflowId, marks);
     const times = runs.map(({ created }) => toMs(created));
     const [newest, oldest] = [Math.max(...times), Math.min(...times)];
-    marks.set(page, { page, newest, oldest, runs: runs.length, isLast });
+    marks.set(page, { page, newest, oldest, runs: runs.length, watched, isLast });
   }
 
   private listsOf(watches: readonly PlannedWatch[], now: number): PlannedList[] {

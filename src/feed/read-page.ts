@@ -3,14 +3,13 @@ import { assertNever } from '../core/errors.ts';
 import {
   comparePage,
   contradiction,
-  deferredTo,
   memberToCheck,
   type PageFindings,
   type WatchOnPage,
 } from '../core/feed/page.ts';
 import type { PageRecord, PageTrace, StoredPlan } from '../core/feed/record.ts';
 import { PLAN_MEMBER } from '../core/feed/page-name.ts';
-import { pageInterval, unseenIntervalMs } from '../core/feed/plan.ts';
+import { pageInterval, unseenIntervalMs, type PlannedWatch } from '../core/feed/plan.ts';
 import type { ListOutcome, ListedRun, RunList, RunPage } from '../core/feed/run-list.ts';
 import {
   givenUp,
@@ -27,6 +26,7 @@ import type { Watch } from '../core/watch/watch.ts';
 import { grantedPauseMs } from '../core/source/throttle.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
 import type { ListFeedDependencies } from './list-feed.ts';
+import { deferFirst, deferPolls } from './defer-polls.ts';
 import { reportListed } from './report-listed.ts';
 import type { PagePermit, PageReport } from './ports.ts';
 
@@ -130,7 +130,8 @@ async function takeIn(
   const disagrees = judged.disagrees ?? findings.disagrees;
   if (disagrees !== null) return fallBack(deps, read, { reason: 'disagrees', message: disagrees });
 
-  const nextMs = nextIn(deps, await unstreamed(deps, found), plan);
+  const readHere = readByPage(deps, await unstreamed(deps, found));
+  const nextMs = nextIn(deps, readHere, plan);
   const toCheck = memberToCheck(findings.unchanged, {
     checkedAt: record.checkedAt,
     pageMs: nextMs,
@@ -160,16 +161,14 @@ async function takeIn(
     ...toPoll(changed, runIds, toCheck?.watch.runId ?? null),
     ...vanished,
   ]);
-  const unchanged = findings.unchanged.filter(({ watch }) => !judged.open.has(watch.runId));
-  await defer(deps, unchanged, { pageMs: nextMs, backstopMs: plan.backstopMs, now: readAt });
+  // Of one run alone single polls go on: the page is hardly read for it.
+  const replaced = readHere.length > 1 ? findings.unchanged : [];
+  const unchanged = replaced.filter(({ watch }) => !judged.open.has(watch.runId));
+  await deferPolls(deps, unchanged, { pageMs: nextMs, backstopMs: plan.backstopMs, now: readAt });
   await deferFirst(deps, news, plan.firstReadsMs);
   const againMs = isBacklog ? Math.min(nextMs, BURST_MS) : nextMs;
-  report(
-    deps,
-    read,
-    { outcome: 'ok', message: null, nextAt: startedAt + againMs },
-    { ...findings, vanished },
-  );
+  const seen = { outcome: 'ok' as const, message: null, nextAt: startedAt + againMs };
+  report(deps, read, seen, { ...findings, vanished });
   return Math.max(0, startedAt + againMs - deps.now());
 }
 
@@ -231,21 +230,30 @@ function judgeHints(runs: readonly ListedRun[], { hints, watches, readAt }: Page
   return verdict;
 }
 
-/** By the runs that were found, rather than those that were expected. */
-function nextIn(
-  { minIntervalMs, longestMs, now, random }: ListFeedDependencies,
+/** What a page is to be read for. */
+type ReadHere = Pick<PlannedWatch, 'intervalMs' | 'longestMs'>[];
+
+/** The runs that were found, rather than those that were expected. */
+function readByPage(
+  { longestMs, now }: ListFeedDependencies,
   found: readonly WatchOnPage[],
-  { costMultiplier, pageMultiplier }: StoredPlan,
-): number {
-  const active = found.flatMap(({ member, watch, listed }) => {
+): ReadHere {
+  return found.flatMap(({ member, watch, listed }) => {
     if (watch.state !== 'active') return [];
     const intervalMs = member?.intervalMs ?? unseenIntervalMs(ageOf(watch, listed, now()));
     const isRead = member !== null || watch.run === null;
     return isRead ? { intervalMs, longestMs: longestMs(watch) } : [];
   });
-  if (active.length === 0) return FUTILE_MS;
-  const interval = pageInterval(active, costMultiplier * pageMultiplier, minIntervalMs);
-  const wanted = active.length === 1 ? interval * FUTILE : interval;
+}
+
+function nextIn(
+  { minIntervalMs, random }: ListFeedDependencies,
+  runs: ReadHere,
+  { costMultiplier, pageMultiplier }: StoredPlan,
+): number {
+  if (runs.length === 0) return FUTILE_MS;
+  const interval = pageInterval(runs, costMultiplier * pageMultiplier, minIntervalMs);
+  const wanted = runs.length === 1 ? interval * FUTILE : interval;
   return jitterAround(wanted, JITTER, random);
 }
 
@@ -275,6 +283,7 @@ function traceOf(
       newest: Math.max(...times),
       oldest: Math.min(...times),
       runs: page.runs.length,
+      watched: findings.unchanged.length + findings.unseen.length,
       isLast: page.isLast,
       at: readAt,
       bytes: page.bytes,
@@ -302,32 +311,6 @@ function toPoll(
 function unseenNews({ unseen }: PageFindings, { hints }: PageRecord, runs: readonly ListedRun[]) {
   const known = new Set(runs.filter((_, at) => hints[at] !== null).map(({ id }) => id));
   return unseen.filter(({ watch }) => !known.has(watch.runId));
-}
-
-/** Under a short budget the first reads of runs that go on can wait: a list shows when they do not. */
-async function deferFirst(
-  { schedule, now, random }: ListFeedDependencies,
-  news: PageFindings['unseen'],
-  withinMs: number,
-): Promise<void> {
-  if (withinMs === 0) return;
-  const moves = news.flatMap(({ watch: { runId, nextPollAt: from } }) =>
-    from === null ? [] : [{ runId, from, to: now() + withinMs * random() }],
-  );
-  await schedule.defer(moves);
-}
-
-async function defer(
-  { schedule, random }: ListFeedDependencies,
-  unchanged: PageFindings['unchanged'],
-  options: Omit<Parameters<typeof deferredTo>[1], 'random'>,
-): Promise<void> {
-  const moves = unchanged.flatMap((member) => {
-    const { runId, nextPollAt: from } = member.watch;
-    const to = deferredTo(member, { ...options, random });
-    return from === null || to === null ? [] : [{ runId, from, to }];
-  });
-  await schedule.defer(moves);
 }
 
 /** A smaller page would fit; the next plan reads those. */

@@ -118,6 +118,14 @@ describe('runs of one workflow', () => {
     await waitFor(() => rig.simulator.requests.run('run-0').count > count);
   });
 
+  test('the last active run of a page is polled singly again', async () => {
+    const runs = await startBatch(110);
+    for (const id of runs.slice(1, 10)) rig.simulator.setStatus(id, 'stopped');
+    await waitFor(async () => (await told('run.stopped')) === 9);
+    const { count } = rig.simulator.requests.run('run-0');
+    await waitFor(() => rig.simulator.requests.run('run-0').count >= count + 3);
+  });
+
   test('no list is read once all runs have ended', async () => {
     for (const id of await startBatch(3)) rig.simulator.setStatus(id, 'stopped');
     const left = () => rig.stores.redis.exists(...rig.stores.keys.requestsDue(SOURCE));

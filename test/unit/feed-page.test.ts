@@ -168,6 +168,7 @@ describe('where runs stand in a list', () => {
     newest,
     oldest,
     runs: 100,
+    watched: 0,
     isLast,
   });
 

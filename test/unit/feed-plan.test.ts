@@ -87,6 +87,7 @@ describe('the plan of a feed', () => {
       newest: at < 1 ? 0 : -1e6 - at * 10_000,
       oldest: at < 1 ? -1e6 - 1 : -1e6 - (at + 1) * 10_000,
       runs: 100,
+      watched: 0,
       isLast: false,
     }));
     const all = [list({ marks }), list({ workflowId: 'workflow-0' })];
@@ -104,6 +105,26 @@ describe('the plan of a feed', () => {
     expect(pagesOf(planFeed(watches(50), [source], AMPLE))).toEqual([[SOURCE, [1]]]);
     expect(pagesOf(planFeed(watches(50), [own], AMPLE))).toEqual([['workflow-0', [1]]]);
     expect(planFeed(watches(50), [], AMPLE).covered.size).toBe(0);
+  });
+
+  test('a plan reads a run that is alone on its page singly, even if the page was read before', () => {
+    const all = [list({ isInUse: true }), list({ workflowId: 'workflow-0', isInUse: true })];
+    const plan = planFeed(watches(101), all, AMPLE);
+    expect([pagesOf(plan), plan.covered.size]).toEqual([[['workflow-0', [1]]], 100]);
+  });
+
+  test('a plan finds runs that were created at once on the pages that have shown them', () => {
+    const marks = [0, 1, 0, 2].map((watched, at) => ({
+      page: at + 1,
+      newest: 0,
+      oldest: 0,
+      runs: 100,
+      watched,
+      isLast: at === 3,
+    }));
+    const three = watches(3, 1, { createdAt: 0 });
+    const plan = planFeed(three, [list({ workflowId: 'workflow-0', marks })], AMPLE);
+    expect(pagesOf(plan)).toEqual([['workflow-0', [4]]]);
   });
 
   test('a plan reads a page no longer than its runs need where it is the only one', () => {

@@ -5,6 +5,8 @@ export interface PageMark {
   newest: number;
   oldest: number;
   runs: number;
+  /** How many of them are watched and go on. */
+  watched: number;
   /** True where no page follows. */
   isLast: boolean;
 }
@@ -17,8 +19,9 @@ interface Point {
 
 /**
  * Where runs stand in a list, by their creation times: between the pages read, by interpolation;
- * beyond the last one, by its density. Runs that were created at once share what lies between, and may
- * go on to the next page. Where nothing was read, the watched runs alone count.
+ * beyond the last one, by its density. Runs that were created at once stand where pages have shown
+ * watched runs. Without that they share what lies between, and may go on to the next page. Where
+ * nothing was read, the watched runs alone count.
  * @param createdAts creation times of the watched runs on the list, the newest first
  * @returns for each of them, how many runs come before it
  */
@@ -30,10 +33,30 @@ export function offsetsOf(
   const layout = layoutOf(marks, size);
   return sameTimes(createdAts).flatMap(({ createdAt, first, count }) => {
     const { least, most } = rangeAt(createdAt, count, layout);
-    return Array.from({ length: count }, (_, at) =>
-      Math.max(first + at, Math.floor(least + ((most - least) * at) / count)),
-    );
+    const shown = shownBetween(least, most, { marks, size });
+    const isShown = shown.length >= count;
+    return Array.from({ length: count }, (_, at) => {
+      const offset = isShown ? shown[Math.floor((at * shown.length) / count)] : undefined;
+      return Math.max(first + at, offset ?? Math.floor(least + ((most - least) * at) / count));
+    });
   });
+}
+
+/** Offsets of the watched runs that pages have shown in a range; none where one of them was not read. */
+function shownBetween(
+  least: number,
+  most: number,
+  { marks, size }: { marks: readonly PageMark[]; size: number },
+): number[] {
+  const [first, last] = [Math.floor(least / size) + 1, Math.floor(most / size) + 1];
+  if (first === last) return [];
+  const within = marks.filter(({ page }) => page >= first && page <= last);
+  if (within.length <= last - first) return [];
+  return within
+    .toSorted((a, b) => a.page - b.page)
+    .flatMap(({ page, watched }) =>
+      Array.from({ length: watched }, () => Math.max(least, (page - 1) * size)),
+    );
 }
 
 /** Times, each once, with the place of the first and how many there are. */
