@@ -12,7 +12,7 @@ export const SCALED = {
   requestsPerS: 100,
   minIntervalMs: 100,
   maxIntervalMs: 6_000,
-  /** How long runs begin, s. */
+  /** Over how long runs begin, s. */
   beginS: 1,
   leastS: 30,
   mostS: 90,
@@ -112,8 +112,9 @@ function addRuns(simulator: Simulator, { runs, workflows, others = 0, seed }: Li
       { after_ms: Math.round(endMs), status: 'completed', progress: 100 },
     ];
     const workflow_id = workflowId(at % workflows);
-    watched.push(simulator.add({ workflow_id, steps }).id);
-    for (let other = 0; other < others; other += 1) simulator.add({ workflow_id, steps });
+    const age_ms = Math.round(1_000 * SCALED.beginS * (1 - at / runs));
+    watched.push(simulator.add({ workflow_id, age_ms, steps }).id);
+    for (let other = 0; other < others; other += 1) simulator.add({ workflow_id, age_ms, steps });
   }
   return watched;
 }
