@@ -35,7 +35,7 @@ const FAILED: Told = {
   gate: 'counts_failed',
 };
 const GONE: Told = { ...FAILED, state: 'dead', nextIn: null, gate: 'disabled' };
-const quiet = (ms: number): Told => ({ ...FAILED, attemptCount: 0, nextIn: ms, gate: 'quiet' });
+const quiet = (ms: number): Told => ({ ...FAILED, nextIn: ms, gate: 'quiet' });
 
 let server: Server;
 let origin: string;

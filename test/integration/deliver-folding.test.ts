@@ -120,11 +120,11 @@ describe('a message about several events that fails', () => {
     expect([breaker, failures]).toEqual(['closed', 1]);
   });
 
-  test('a message that asks for quiet costs none of its deliveries an attempt', async () => {
+  test('a message that is answered with a wish for quiet costs none of its deliveries a step', async () => {
     const rig = foldingRig();
     const ids = await planMany(rig, 10);
     await rig.answerAll({ retryAfterMs: 30_000 });
-    expect(await rig.get(ids[9] ?? '')).toMatchObject({ state: 'pending', attemptCount: 0 });
+    expect(await rig.get(ids[9] ?? '')).toMatchObject({ attemptCount: 1, step: 0 });
     await rig.advance(31_000);
     await rig.answerAll('ok');
     expect(rig.sent.map(covered)).toEqual([10, 10]);

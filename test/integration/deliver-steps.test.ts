@@ -245,7 +245,7 @@ describe('a clock that was set back', () => {
 });
 
 describe('a receiver that answers with Retry-After', () => {
-  test('Retry-After delays all deliveries of a receiver and costs no attempt', async () => {
+  test('Retry-After delays all deliveries of a receiver and costs no step of the schedule', async () => {
     const rig = rigOf({ limits: { most: 1 } });
     const ids = await planMany(rig, 3);
     await rig.settle();
@@ -253,7 +253,7 @@ describe('a receiver that answers with Retry-After', () => {
     await rig.settle();
     await rig.advance(59_999);
     expect(rig.sent).toHaveLength(1);
-    expect(await rig.get(ids[0]!)).toMatchObject({ state: 'pending', attemptCount: 0, step: 0 });
+    expect(await rig.get(ids[0]!)).toMatchObject({ state: 'pending', attemptCount: 1, step: 0 });
     await rig.advance(7_000);
     await rig.answerAll('ok');
     expect(rig.sent).toHaveLength(4);

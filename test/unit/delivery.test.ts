@@ -108,10 +108,10 @@ describe('an attempt', () => {
     },
   );
 
-  test('a throttled attempt costs none, and the next waits at least as long as asked', () => {
+  test('a throttled attempt counts but costs no step, and the next waits as long as asked', () => {
     const throttled: AttemptOutcome = { kind: 'throttled', attempt, retryAfterMs: 90_000 };
     const after = afterAttempt(fresh!, throttled, schedule, { now: NOON, random: () => 0.5 });
-    expect(after).toMatchObject({ state: 'pending', attemptCount: 0, step: 0, last: attempt });
+    expect(after).toMatchObject({ state: 'pending', attemptCount: 1, step: 0, last: attempt });
     expect(after.nextAttemptAt).toBeGreaterThanOrEqual(NOON + 90_000);
   });
 

@@ -84,8 +84,8 @@ export type AttemptOutcome =
 const RETRY_JITTER = 0.1;
 
 /**
- * The shortest quiet, ms. A quiet costs no attempt. Without a minimum, a receiver that asks for a
- * quiet of 0 s, or until a time already past, would get attempts in an endless loop.
+ * The shortest quiet, ms. A quiet costs no step of the schedule. Without a minimum, a receiver that asks
+ * for a quiet of 0 s, or until a time already past, would get attempts in an endless loop.
  */
 const SHORTEST_QUIET_MS = 1_000;
 
@@ -165,7 +165,7 @@ export function isOutstanding(state: DeliveryState): boolean {
 }
 
 /**
- * The delivery after an attempt. A receiver that asks for quiet costs it no attempt.
+ * The delivery after an attempt. A receiver that asks for quiet costs it no step of the schedule.
  * @param schedule delays in ms after the first, second, … failed attempt; when it ends, the
  * delivery is dead
  */
@@ -191,10 +191,9 @@ export function afterAttempt(
       return { ...tried, state: 'dead', nextAttemptAt: null };
     case 'throttled':
       return {
-        ...delivery,
+        ...tried,
         state: 'pending',
-        last,
-        urgent: false,
+        step: delivery.step,
         nextAttemptAt: now + jitterUp(quietMs(outcome.retryAfterMs), RETRY_JITTER, random),
       };
     case 'failed': {
