@@ -118,7 +118,7 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
         startPeriodic(tend, { everyMs: TEND_MS, onError }),
       ];
     },
-    list: () => listProcesses(store, heartbeats),
+    list: () => listProcesses(deps, heartbeats),
     tend: () => periodics.at(-1)?.trigger(),
     async stop(force) {
       await Promise.all(periodics.map((one) => one.stop()));
@@ -145,7 +145,11 @@ function describer({ id, info, store, clock }: ProcessesDependencies) {
   };
 }
 
-async function listProcesses(store: ProcessStore, heartbeats: Heartbeats): Promise<ProcessView[]> {
+async function listProcesses(
+  { store, clock }: ProcessesDependencies,
+  heartbeats: Heartbeats,
+): Promise<ProcessView[]> {
+  heartbeats.note(await store.counters(), clock.now());
   const described = await store.described();
   const found = heartbeats.all().flatMap(([id, heartbeatAt]) => {
     const info = described.get(id);

@@ -118,6 +118,18 @@ test('claims of a dead process are taken over within seconds, and the process is
   expect((await processes.counters()).size).toBe(0);
 });
 
+test('a process lists one that appeared since its last heartbeat', async () => {
+  const { process: one } = processOf('one');
+  one.start();
+  await waitFor(async () => (await one.list()).length === 1);
+  const info = { host: 'there', pid: 2, version: '0', startedAt: 1, skewMs: 0 };
+  await stores.processes.describe('new', info);
+  await stores.processes.beat('new');
+  expect((await one.list()).map(({ id }) => id)).toEqual(['one', 'new']);
+  await stores.processes.forget('new');
+  await one.stop(false);
+});
+
 test('a claim ends only by its own token, and returns its due time', async () => {
   const { redis, keys } = stores;
   const run = (code: string) =>
