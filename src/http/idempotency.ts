@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyReply, RouteOptions } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import { z } from 'zod';
@@ -18,12 +19,16 @@ type RepeatedRequest =
   | { kind: 'repeat'; answer: KeptAnswer }
   | { kind: 'in_progress' | 'other_request' };
 
+interface RepeatRequest {
+  /** Within which the key is one. */
+  scope: string[];
+  key: string;
+  /** All by which one request differs from another. */
+  request: string;
+}
+
 export interface RepeatService {
-  /**
-   * @param asked.scope within which the key is one
-   * @param asked.request all by which one request differs from another
-   */
-  begin(asked: { scope: string[]; key: string; request: string }): Promise<RepeatedRequest>;
+  begin(asked: RepeatRequest): Promise<RepeatedRequest>;
 }
 
 type FirstRequest = Extract<RepeatedRequest, { kind: 'first' }>;
@@ -51,6 +56,10 @@ const headers = z.looseObject({
 /** Answers of these are not kept: the request may be sent again, or has not ended. */
 const UNDECIDED = 500;
 
+/** How long a repeat waits for the answer to the first request, and how often it asks, ms. */
+const PATIENCE_MS = 1_000;
+const BETWEEN_READS_MS = 50;
+
 /** Lets a POST be repeated: with an `Idempotency-Key`, what was answered once is answered again. */
 export const idempotency = fastifyPlugin<{ repeats: RepeatService }>((app, { repeats }, done) => {
   app.decorateRequest('firstRequest', null);
@@ -58,7 +67,7 @@ export const idempotency = fastifyPlugin<{ repeats: RepeatService }>((app, { rep
   app.addHook('preHandler', async (request, reply) => {
     const key = request.headers[HEADER];
     if (request.method !== 'POST' || typeof key !== 'string') return;
-    const begun = await repeats.begin({
+    const begun = await beginPatiently(repeats, {
       scope: [request.tokenName ?? '', request.routeOptions.url ?? ''],
       key,
       request: JSON.stringify([request.url, request.body ?? null]),
@@ -79,6 +88,19 @@ export const idempotency = fastifyPlugin<{ repeats: RepeatService }>((app, { rep
   });
   done();
 });
+
+/** Waits a moment for the answer to a first request that is at work. */
+async function beginPatiently(
+  repeats: RepeatService,
+  asked: RepeatRequest,
+): Promise<RepeatedRequest> {
+  const giveUpAt = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const begun = await repeats.begin(asked);
+    if (begun.kind !== 'in_progress' || performance.now() >= giveUpAt) return begun;
+    await sleep(BETWEEN_READS_MS);
+  }
+}
 
 function describeHeader(route: RouteOptions): void {
   if (route.method !== 'POST' || route.schema === undefined) return;

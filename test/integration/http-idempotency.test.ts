@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { anEndpoint, aWatch } from '../support/fake-services.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const tokens = ['one', 'two'].map((name) => ({
   name,
@@ -32,6 +33,19 @@ function post(path: string, body: object | undefined, { key = 'k', token = 'one'
     },
     ...(body && { body: JSON.stringify(body) }),
   });
+}
+
+/** A poll that is answered only after `answer`. */
+function holdPoll() {
+  let answer: () => void = () => undefined;
+  const asked = new Promise<void>((resolve) => {
+    server.services.watches.pollNow = async () => {
+      resolve();
+      await new Promise<void>((settle) => (answer = settle));
+      return { closed: null };
+    };
+  });
+  return { asked, answer: () => answer() };
 }
 
 describe('a POST with an Idempotency-Key', () => {
@@ -91,15 +105,26 @@ describe('a POST with an Idempotency-Key', () => {
     expect(server.services.calls.registered).toHaveLength(4);
   });
 
-  it('a repeat before the first answer is a conflict that says to wait', async () => {
-    let answer: () => void = () => undefined;
-    const asked = new Promise<void>((resolve) => {
-      server.services.watches.pollNow = async () => {
-        resolve();
-        await new Promise<void>((settle) => (answer = settle));
-        return { closed: null };
-      };
-    });
+  it('a repeat during the first request gets its answer', async () => {
+    const { answer, asked } = holdPoll();
+    let met = 0;
+    const { begin } = server.services.repeats;
+    server.services.repeats.begin = async (request) => {
+      const begun = await begin(request);
+      if (begun.kind === 'in_progress') met += 1;
+      return begun;
+    };
+    const first = post('/v1/watches/r/poll', undefined);
+    await asked;
+    const second = post('/v1/watches/r/poll', undefined);
+    await waitFor(() => met > 0);
+    answer();
+    expect([(await first).status, (await second).status]).toEqual([202, 202]);
+    expect((await second).headers.get('idempotent-replayed')).toBe('true');
+  });
+
+  it('a repeat that waits long for the first answer is a conflict that says to wait', async () => {
+    const { answer, asked } = holdPoll();
     const first = post('/v1/watches/r/poll', undefined);
     await asked;
     const second = await post('/v1/watches/r/poll', undefined);
