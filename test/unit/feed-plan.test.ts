@@ -107,12 +107,6 @@ describe('the plan of a feed', () => {
     expect(planFeed(watches(50), [], AMPLE).covered.size).toBe(0);
   });
 
-  test('a plan reads a run that is alone on its page singly, even if the page was read before', () => {
-    const all = [list({ isInUse: true }), list({ workflowId: 'workflow-0', isInUse: true })];
-    const plan = planFeed(watches(101), all, AMPLE);
-    expect([pagesOf(plan), plan.covered.size]).toEqual([[['workflow-0', [1]]], 100]);
-  });
-
   test('a plan finds runs that were created at once on the pages that have shown them', () => {
     const marks = [0, 1, 0, 2].map((watched, at) => ({
       page: at + 1,

@@ -109,12 +109,11 @@ function pagesOf(list: PlannedList, watches: readonly PlannedWatch[]): CoverPage
   return [...pages.values()];
 }
 
-/** What a page costs, or where they are cheaper single reads of its runs. One run needs no page. */
+/** What a page costs, or where they are cheaper single reads of its runs. */
 function judged(page: CoverPage, { single, page: pageCost }: ReadingCost) {
   const singly = sum(page.watches.map(single));
   const together = pageCost(page.watches) * (page.list.isInUse ? KEPT : 1);
-  const pays = page.watches.length > 1 && together < singly;
-  return { page, pays, cost: pays ? together : singly };
+  return { page, pays: together < singly, cost: Math.min(together, singly) };
 }
 
 /** The pages of a workflow's own list that are cheaper than single reads. */
