@@ -170,6 +170,8 @@ export function createRedisConnections(options: Options): RedisConnections {
 
 /** Lets running commands finish, but does not wait long for a server that does not answer. */
 async function end(redis: Redis): Promise<void> {
+  // Closing a TLS connection that was not trusted may fail it again, and ioredis hears the first error only.
+  (redis.stream as Redis['stream'] | undefined)?.on('error', () => undefined);
   // Between two attempts there is nothing to close, and ioredis reports no end.
   if (redis.status === 'end' || redis.status === 'reconnecting') return redis.disconnect();
   const ended = new Promise((resolve) => redis.once('end', resolve));
