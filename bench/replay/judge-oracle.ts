@@ -1,6 +1,6 @@
 import { rounded } from '../support/figures.ts';
 import type { Judgement } from './judgement.ts';
-import { ageOracle, groupBy } from './oracle.ts';
+import { ageOracle, groupBy, progressOracle } from './oracle.ts';
 import type { Policy } from './policy.ts';
 import { replay } from './replay.ts';
 import { summarize, type Seen, type Summary } from './summary.ts';
@@ -28,17 +28,24 @@ export function judgeOracle({ seed, runs, ours }: OracleOptions): Judgement {
   const at = (oracleAt: (priceS: number) => Policy) =>
     atRequests(mine.requestsPerRun, (priceS) => summarize(replay(steady, oracleAt(priceS)).seen));
   const byAge = at((priceS) => ageOracle(known, priceS));
+  const byProgress = at((priceS) => progressOracle(known, priceS));
   return {
     tables: {
       'at the requests of runwatch normal': {
         'runwatch normal': mine,
         'an oracle by age': byAge,
+        'an oracle by progress': byProgress,
       },
     },
     gates: [
       {
         name: 'mean delay, by that of an oracle by age at as many requests 1',
         value: rounded(mine.mean / byAge.mean),
+        unit: '',
+      },
+      {
+        name: 'mean delay, by that of an oracle by progress at as many requests 1',
+        value: rounded(mine.mean / byProgress.mean),
         unit: '',
       },
     ],

@@ -14,6 +14,10 @@ const ENDS = 700;
 /** Each known duration stands for those around it, so that few long runs do not decide alone. */
 const AROUND = [0.88, 0.91, 0.94, 0.97, 1, 1.03, 1.06, 1.09, 1.12];
 
+/** Ages at which runs made progress count as one within this ratio, for so many known runs. */
+const PACE_RATIO = 1.05;
+const MOST_ALIKE = 400;
+
 /** When to poll a run of this age next, both in s. */
 type Plan = (ageS: number) => number;
 
@@ -25,13 +29,59 @@ type Plan = (ageS: number) => number;
  */
 export function ageOracle(known: readonly TracedRun[], priceS: number): Policy {
   const workflows = groupBy(known, ({ workflow }) => workflow);
-  const plans = new Map([...workflows].map(([name, runs]) => [name, planByAge(runs, priceS)]));
+  const plans = new Map(
+    [...workflows].map(([name, runs]) => [name, planByDuration(runs.map(durationOf), priceS)]),
+  );
+  return oracle('oracle by age', ({ workflow, created }, now) =>
+    plans.get(workflow)!(now - created),
+  );
+}
+
+/**
+ * Beside its age knows when a run made its last progress, and plans by how long known runs of its
+ * workflow lasted from there on at the same pace. It does not foresee that it will see more.
+ */
+export function progressOracle(known: readonly TracedRun[], priceS: number): Policy {
+  const workflows = groupBy(known, ({ workflow }) => workflow);
+  const plans = new Map<string, Plan>();
+  return oracle('oracle by progress', (run, now) => {
+    const steps = run.progress.filter(([at]) => at <= now).length;
+    const reachedS = Math.max(LEAST_S, ageAt(run, steps));
+    const bucket = steps === 0 ? 0 : Math.round(Math.log(reachedS) / Math.log(PACE_RATIO));
+    const key = `${run.workflow} ${steps} ${bucket}`;
+    const plan =
+      plans.get(key) ??
+      planByDuration(
+        durationsFrom(workflows.get(run.workflow)!, steps, PACE_RATIO ** bucket),
+        priceS,
+      );
+    plans.set(key, plan);
+    return plan(now - run.created);
+  });
+}
+
+/** The age at which a run made so many steps of progress, s. */
+function ageAt({ created, progress }: TracedRun, steps: number): number {
+  return steps === 0 ? 0 : progress[steps - 1]![0] - created;
+}
+
+/** How long known runs lasted that made so many steps, at the pace of one that made them by this age. */
+function durationsFrom(runs: readonly TracedRun[], steps: number, reachedS: number): number[] {
+  if (steps === 0) return runs.map(durationOf);
+  return runs
+    .filter(({ progress }) => progress.length >= steps)
+    .slice(0, MOST_ALIKE)
+    .map((run) => (durationOf(run) * reachedS) / ageAt(run, steps));
+}
+
+/** @param nextAge the age at which to poll a run next that goes on now, s */
+function oracle(name: string, nextAge: (run: TracedRun, now: number) => number): Policy {
   return {
-    name: 'oracle by age',
-    follow: ({ workflow }): Follower => ({
+    name,
+    follow: (): Follower => ({
       look({ run, now, fails }) {
         if (!fails && now >= run.finished) return { nextAt: null, updates: 0 };
-        const nextAt = run.created + plans.get(workflow)!(now - run.created);
+        const nextAt = run.created + nextAge(run, now);
         return { nextAt: Math.max(now + LEAST_S, nextAt), updates: 0 };
       },
       deadline: (dueAt) => dueAt,
@@ -42,9 +92,8 @@ export function ageOracle(known: readonly TracedRun[], priceS: number): Policy {
 const durationOf = ({ created, finished }: TracedRun) => finished - created;
 
 /** From the last age backwards: the cost from each age on, and the age at which to poll next. */
-function planByAge(runs: readonly TracedRun[], priceS: number): Plan {
-  const durations = runs
-    .map(durationOf)
+function planByDuration(known: readonly number[], priceS: number): Plan {
+  const durations = known
     .flatMap((duration) => AROUND.map((factor) => duration * factor))
     .toSorted((a, b) => a - b);
   const ages = agesOf(durations);
