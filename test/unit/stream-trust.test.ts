@@ -143,6 +143,21 @@ describe('number of streams', () => {
     expect(isLastingFor(5_000, capacity)).toBe(true);
   });
 
+  test('streams that end with short runs show that streams last', () => {
+    let capacity = capacityAfter(NEW_CAPACITY, { is: 'broken', afterMs: 500 }, NOON);
+    expect(isLastingFor(500, capacity)).toBe(false);
+    for (let at = 0; at < 20; at += 1) {
+      capacity = capacityAfter(capacity, { is: 'lasted', afterMs: 2_000 }, NOON);
+    }
+    expect(isLastingFor(500, capacity)).toBe(true);
+    for (let at = 0; at < 1_000; at += 1) {
+      const is = at % 2 === 0 ? 'broken' : 'lasted';
+      capacity = capacityAfter(capacity, { is, afterMs: 2_000 }, NOON);
+      expect(capacity.lifeMs).toBeLessThan(600_001);
+    }
+    expect(isLastingFor(500, capacity)).toBe(false);
+  });
+
   test('whatever happens, the number stays between one and what is configured', () => {
     const outcome = fc.oneof(
       fc.constant(live),

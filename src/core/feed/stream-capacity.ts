@@ -37,7 +37,7 @@ export interface StreamCapacity {
   refused: string[];
   /** Until when none is opened. */
   refusedUntil: number;
-  /** How long streams live that break before their run ends, ms. */
+  /** How long streams are open until one breaks before its run ends, ms. */
   lifeMs: number;
 }
 
@@ -57,7 +57,7 @@ export type StreamOutcome =
   | { is: 'refused' | 'failed'; runId: string }
   /** Too many requests, by status 429 or 503. */
   | { is: 'throttled' }
-  /** It lived for so long; streams that end with their runs count where they live longer than others. */
+  /** It was open for so long, and broke, or ended with its run. */
   | { is: 'broken' | 'lasted'; afterMs: number };
 
 /** The capacity after an outcome; the same object where it does not change. */
@@ -81,11 +81,8 @@ export function capacityAfter(
     case 'throttled':
       return halved(capacity, now);
     case 'lasted':
-    case 'broken': {
-      if (outcome.is === 'lasted' && outcome.afterMs <= capacity.lifeMs) return capacity;
-      const lifeMs = capacity.lifeMs + (outcome.afterMs - capacity.lifeMs) * LATEST;
-      return { ...capacity, lifeMs: Math.min(lifeMs, outcome.afterMs * 2 + 1) };
-    }
+    case 'broken':
+      return lived(capacity, outcome);
   }
 }
 
@@ -97,6 +94,22 @@ function grown(capacity: StreamCapacity, now: number): StreamCapacity {
   if (changedAt === 0) return { ...live, changedAt: now };
   if (now - changedAt >= DOUBLES_MS) return { ...live, size: size * 2, changedAt: now };
   return isSame && now - liveAt < DOUBLES_MS ? capacity : live;
+}
+
+/**
+ * The life of a stream is the time that streams were open for each break. So one that ends with its run
+ * adds to it, however short that run was.
+ */
+function lived(
+  capacity: StreamCapacity,
+  { is, afterMs }: { is: 'broken' | 'lasted'; afterMs: number },
+): StreamCapacity {
+  if (is === 'lasted') {
+    const lifeMs = Math.min(capacity.lifeMs + afterMs * LATEST, LONG_LIFE_MS);
+    return lifeMs === capacity.lifeMs ? capacity : { ...capacity, lifeMs };
+  }
+  const lifeMs = capacity.lifeMs + (afterMs - capacity.lifeMs) * LATEST;
+  return { ...capacity, lifeMs: Math.min(lifeMs, afterMs * 2 + 1) };
 }
 
 function halved(capacity: StreamCapacity, now: number): StreamCapacity {
