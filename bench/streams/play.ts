@@ -54,8 +54,8 @@ const MEASURED_MS = 12_000;
 const WARM_RUNS = 30;
 const WARM_MS = 2_000;
 
-/** Up to the number of streams that many runs need, ms. */
-const SETTLE_MS = { few: 8_000, short: 20_000, some: 35_000, many: 50_000 };
+/** Until as many streams may be open as there are runs, ms: from five, the number doubles every 5 s. */
+const SETTLE_MS = { few: 8_000, some: 35_000, many: 50_000 };
 
 /** After the last end, ms. */
 const LAST_MS = 3_000;
@@ -150,10 +150,10 @@ function isOnce({ workflows = 1, isCold = false }: Cell): boolean {
   return workflows > 1 || isCold;
 }
 
-function settleMs({ runs, lifeS }: Cell): number {
+function settleMs({ runs }: Cell): number {
   if (runs >= 1_000) return SETTLE_MS.many;
   if (runs < 100) return SETTLE_MS.few;
-  return lifeS < 10 ? SETTLE_MS.short : SETTLE_MS.some;
+  return SETTLE_MS.some;
 }
 
 class Crowd {
