@@ -2,7 +2,7 @@ import type { BenchDaemon } from './daemon.ts';
 import { percentile } from './figures.ts';
 
 /** Pages read of each listing, from its beginning again where it ends. */
-const PAGES = 20;
+const PAGES = 60;
 
 /** How long a listing takes to answer a page. */
 interface ListingTime {
