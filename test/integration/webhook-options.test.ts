@@ -157,6 +157,16 @@ describe('a webhook that proves itself', () => {
     expect((await channel.send(A_MESSAGE)).kind).toBe('delivered');
     expect(received[0]?.headers).toMatchObject({ authorization, 'x-team': 'a' });
   });
+
+  test.each([
+    ['', {}, 'Basic dTpw'],
+    [', but for the header of the endpoint', { authorization: 'Bearer t0ken' }, 'Bearer t0ken'],
+  ])('a webhook sends the credentials in its URL%s', async (_but, headers, authorization) => {
+    const { hooks, received, url } = await receiver();
+    const channel = hooks.to(url.replace('//', '//u:p@'), { headers, tls: { ca: TEST_CA } });
+    expect((await channel.send(A_MESSAGE)).kind).toBe('delivered');
+    expect(received[0]?.headers).toMatchObject({ authorization });
+  });
 });
 
 describe('a body of another kind', () => {
