@@ -40,18 +40,8 @@ import {
   SETTLE_REQUEST,
   TAKE_GONE,
 } from './lua/source.ts';
-import {
-  CLAIM_POLLS,
-  CLAIM_REQUEST,
-  DEFER,
-  ENTER_MISSING,
-  ENTER_WITHIN,
-  EXPEDITE,
-  MOVE_BACK,
-  RELEASE_CLAIMS,
-  RENEW_CLAIM,
-  SURVEY,
-} from './lua/schedule.ts';
+import { CLAIM_POLLS, CLAIM_REQUEST, RELEASE_CLAIMS, RENEW_CLAIM } from './lua/request-claim.ts';
+import { DEFER, ENTER_MISSING, ENTER_WITHIN, EXPEDITE, MOVE_BACK, SURVEY } from './lua/schedule.ts';
 import { ADD_DELIVERIES } from './lua/outbox.ts';
 import {
   ADD_REPORT,
