@@ -154,7 +154,7 @@ export class Relay {
     for (const pool of this.due) {
       if (this.free.total() <= 0) return;
       if (this.claiming.has(pool)) continue;
-      const asked = Math.min(this.mostAt(pool), this.free.at(pool));
+      const asked = Math.min(this.mostAt(pool), this.free.at(pool, this.othersThan(pool)));
       if (asked > 0) {
         this.due.delete(pool);
         this.claiming.add(pool);
@@ -165,6 +165,11 @@ export class Relay {
         this.due.delete(pool);
       }
     }
+  }
+
+  /** How many other pools wait for a claim. */
+  private othersThan(pool: string): number {
+    return this.due.size - Number(this.due.has(pool));
   }
 
   /** As many as the pool's slots, as far as this process knows them: the store claims no more. */
@@ -221,7 +226,7 @@ export class Relay {
     let isHeldBack = false;
     const room = () => {
       // The slot of this attempt is free once its result is written.
-      const most = this.deps.mayClaim() ? Math.max(0, this.free.at(pool) + 1) : 0;
+      const most = this.deps.mayClaim() ? this.free.next(pool, this.othersThan(pool)) : 0;
       isHeldBack = most === 0;
       return this.isClosing ? 0 : most;
     };
@@ -289,16 +294,24 @@ function createFreeSlots(capacity: number) {
     if (after > 0) usedBy.set(pool, after);
     else usedBy.delete(pool);
   }
+  /** A few slots, and of those beyond an equal share with the other pools that wait. */
+  function at(pool: string, others: number): number {
+    const left = capacity - used;
+    const few = Math.max(0, FIRST_SLOTS - (usedBy.get(pool) ?? 0));
+    const beyond = Math.max(0, left - Math.ceil(capacity / 2));
+    return Math.min(left, few + Math.floor(beyond / (others + 1)));
+  }
   return {
     total: () => capacity - used,
     /**
      * A pool may use a few slots in any case, more only while most of the capacity is free: receivers
      * that grew and then hang must not block the others.
      */
-    at(pool: string): number {
-      const left = capacity - used;
-      const few = Math.max(0, FIRST_SLOTS - (usedBy.get(pool) ?? 0));
-      return Math.min(left, few + Math.max(0, left - Math.ceil(capacity / 2)));
+    at,
+    /** Slots for the next deliveries of a pool whose attempt ends: one with many leaves that slot to others. */
+    next(pool: string, others: number): number {
+      const hasMany = (usedBy.get(pool) ?? 0) > FIRST_SLOTS;
+      return hasMany && others > 0 ? 0 : at(pool, others) + 1;
     },
     take: use,
     release: (pool: string, count: number) => use(pool, -count),

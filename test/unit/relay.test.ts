@@ -82,6 +82,38 @@ test('a receiver takes more than a few attempts only while most of the capacity 
   expect(asked.slice(1).map(({ pool, most }) => [pool, most])).toEqual([['other', 4]]);
 });
 
+test('a receiver with many attempts leaves the slots of those that end to receivers that wait', async () => {
+  const rooms: number[] = [];
+  const { relay, attempts, asked } = relayOf({
+    deliver: ([claim], room) =>
+      new Promise((resolve) => {
+        attempts.set(claim.stored.delivery.id, (delivered) => {
+          rooms.push(room());
+          resolve(delivered);
+        });
+      }),
+  });
+  relay.dispatch(['grown', 'a', 'b', 'c', 'd']);
+  await turn();
+  const claimed = asked.map(({ pool, most }) => [pool, most]);
+  expect(claimed).toEqual([['grown', 6], ...['a', 'b', 'c'].map((pool) => [pool, 4]), ['d', 2]]);
+  for (const { pool, most, answer } of asked) {
+    answer(Array.from({ length: most }, (_, at) => claimOf(`${pool}-${at}`, pool)));
+  }
+  await turn();
+  relay.dispatch(['late']);
+  await turn();
+  expect(asked).toHaveLength(5);
+  for (const id of ['a-0', 'grown-0', 'grown-1', 'grown-2']) {
+    attempts.get(id)?.({ claimed: id === 'a-0' ? [claimOf('a-4', 'a')] : [], next: [] });
+    await turn();
+  }
+  // It left two slots, to those two that waited; then no other one did.
+  expect(rooms).toEqual([1, 0, 0, 1]);
+  const later = asked.slice(5).map(({ pool, most }) => [pool, most]);
+  expect(later).toEqual(['d', 'late', 'grown'].map((pool) => [pool, 1]));
+});
+
 test('one round claims at as many receivers as there is room for, also beyond half of the capacity', async () => {
   const { relay, asked } = relayOf();
   relay.dispatch(['a', 'b', 'c', 'd', 'e', 'f']);
