@@ -308,7 +308,7 @@ function createFreeSlots(capacity: number) {
      * that grew and then hang must not block the others.
      */
     at,
-    /** Slots for the next deliveries of a pool whose attempt ends: one with many leaves that slot to others. */
+    /** Slots for the next deliveries of a pool as its attempt ends: one with many leaves that slot to others. */
     next(pool: string, others: number): number {
       const hasMany = (usedBy.get(pool) ?? 0) > FIRST_SLOTS;
       return hasMany && others > 0 ? 0 : at(pool, others) + 1;
