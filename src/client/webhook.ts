@@ -29,8 +29,9 @@ export type OtherEvent = Envelope<Exclude<SentEventType, EventType>, Record<stri
 export type WebhookEvent = RunEvent | OtherEvent;
 
 /** Headers as `node:http` and frameworks on it give them, or as `fetch` does. */
-export type WebhookHeaders =
-  Headers | Readonly<Record<string, string | readonly string[] | undefined>>;
+export type WebhookHeaders = Headers | Readonly<Record<string, HeaderValue>>;
+
+type HeaderValue = string | readonly string[] | undefined;
 
 /**
  * The event of a webhook with a valid signature.

@@ -3,8 +3,7 @@ import { problemWith, type ConfigProblem, suggest } from './problems.ts';
 import { MAX_SECRET_BYTES, readRegularFile } from './read-file.ts';
 
 /** The result of a lookup. `failed`: the variable names an unusable file; see `problems`. */
-type Lookup =
-  { kind: 'found'; text: string; secret: boolean } | { kind: 'unset' } | { kind: 'failed' };
+type Lookup = { kind: 'found'; text: string; secret: boolean } | { kind: 'unset' | 'failed' };
 
 /** The environment, with secrets that are given as files. */
 export interface Environment {

@@ -21,8 +21,7 @@ export type LossReason = 'emptied' | 'replaced' | 'rolled_back';
  * The result of a check of the store. `renewed`: another process noticed a loss and began a new
  * epoch.
  */
-export type StoreFinding =
-  { kind: 'same' } | { kind: 'renewed' } | { kind: 'lost'; reason: LossReason };
+export type StoreFinding = { kind: 'same' | 'renewed' } | { kind: 'lost'; reason: LossReason };
 
 /** Epochs to keep, so that a process recognizes the store after it missed some of them. */
 const EPOCHS_KEPT = 20;

@@ -118,8 +118,12 @@ export interface RunScript {
 }
 
 /** The result of reading a run. */
-export type RunAnswer =
-  { kind: 'run'; run: PublicRun } | { kind: 'not_found' } | { kind: 'rejected' };
+export type RunAnswer = ReadRun | { kind: 'not_found' } | { kind: 'rejected' };
+
+interface ReadRun {
+  kind: 'run';
+  run: PublicRun;
+}
 
 interface ScriptContext {
   now: number;

@@ -2,7 +2,6 @@ import { readFile } from 'node:fs/promises';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { format, resolveConfig } from 'prettier';
 import { parse } from 'yaml';
 import { referencePages } from '../../scripts/docs.ts';
 import { configSchema } from '../../src/config/schema.ts';
@@ -11,10 +10,14 @@ import { createMetrics } from '../../src/telemetry/metrics.ts';
 
 test('the generated pages in docs are what `npm run docs` writes', async () => {
   for (const [path, text] of Object.entries(await referencePages())) {
-    const written = await format(text, { ...(await resolveConfig(path)), filepath: path });
-    expect([path, await readFile(path, 'utf8')]).toEqual([path, written]);
+    expect([path, unaligned(await readFile(path, 'utf8'))]).toEqual([path, unaligned(text)]);
   }
 });
+
+/** A page before the formatter aligns the columns of its tables. */
+function unaligned(page: string): string {
+  return page.replace(/ +\|/g, ' |').replace(/-{3,}/g, '---').trimEnd();
+}
 
 const TESTS = join(import.meta.dirname, '..');
 const DOCUMENT = readFileSync(join(TESTS, '../docs/security.md'), 'utf8');

@@ -42,5 +42,4 @@ export interface HeldStream {
 }
 
 /** Moves the next read of a run: later only while its watch has this version. */
-export type ReadMove =
-  { to: 'earlier'; inMs: number } | { to: 'later'; inMs: number; version: number };
+export type ReadMove = { inMs: number } & ({ to: 'earlier' } | { to: 'later'; version: number });

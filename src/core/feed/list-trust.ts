@@ -14,8 +14,9 @@ const LAG_MS = 5_000;
  * Why a list is given up: it cannot be read, costs too much, is throttled again and again, or single
  * polls contradict it.
  */
-export type FallbackReason =
-  Exclude<ListOutcome['kind'], 'page' | 'rate_limited'> | 'too_large' | 'throttled' | 'disagrees';
+export type FallbackReason = UnreadableReason | 'too_large' | 'throttled' | 'disagrees';
+
+type UnreadableReason = Exclude<ListOutcome['kind'], 'page' | 'rate_limited'>;
 
 /** How far a list is trusted. Times are milliseconds since the epoch. */
 export interface ListTrust {

@@ -26,9 +26,9 @@ export interface WorkflowPage {
 }
 
 /** The result of one read of a page. */
-export type WorkflowListOutcome =
-  { kind: 'page'; page: WorkflowPage } | Exclude<ListOutcome, { kind: 'page' }>;
+export type WorkflowListOutcome = { kind: 'page'; page: WorkflowPage } | NoPage;
+
+type NoPage = Exclude<ListOutcome, { kind: 'page' }>;
 
 /** What is read of a workflow's definition: the names of its nodes by their ids. */
-export type DefinitionOutcome =
-  { kind: 'definition'; names: Map<string, string> } | Exclude<ListOutcome, { kind: 'page' }>;
+export type DefinitionOutcome = { kind: 'definition'; names: Map<string, string> } | NoPage;

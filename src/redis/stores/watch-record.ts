@@ -57,13 +57,14 @@ function readHead(text: string): (number | null)[] {
  * count from the registration on.
  */
 type WatchRecord = {
-  [Name in Exclude<keyof Watch, NotInDocument | 'run' | 'dwell' | 'phases'>]:
-    Watch[Name] | undefined;
+  [Name in KeptAsItIs]: Watch[Name] | undefined;
 } & Pick<Watch, 'registeredAt' | 'timeoutAt'> & {
     run: RunRecord | undefined;
     dwell: DwellRecord | undefined;
     phases: PhaseRecord[] | undefined;
   };
+
+type KeptAsItIs = Exclude<keyof Watch, NotInDocument | 'run' | 'dwell' | 'phases'>;
 
 /** What stands in the key, in the head, or in the schedule. */
 type NotInDocument =

@@ -6,8 +6,13 @@ import { ApiError, problemOf, send } from './request.ts';
 import { signOutHere } from './session.ts';
 
 /** How the event stream does. Times are milliseconds since the epoch. */
-type Connection =
-  { kind: 'connecting' } | { kind: 'live' } | { kind: 'reconnecting'; since: number; why: string };
+type Connection = { kind: 'connecting' | 'live' } | Reconnecting;
+
+interface Reconnecting {
+  kind: 'reconnecting';
+  since: number;
+  why: string;
+}
 
 export const connection = signal<Connection>({ kind: 'connecting' });
 
