@@ -94,6 +94,7 @@ test('the embedded server keeps everything, on a private socket and on no port',
   expect(await setting('appendfsync')).toBe('everysec');
   expect(await setting('maxmemory-policy')).toBe('noeviction');
   expect(await setting('hash-max-listpack-value')).toBe('1024');
+  expect(await setting('hash-max-listpack-entries')).toBe('128');
   expect((await stat(server.socketPath)).mode & 0o777).toBe(0o700);
   expect((await stat(dataDir)).mode & 0o777).toBe(0o700);
 });
