@@ -66,18 +66,14 @@ export function isLocation(text: string): boolean {
 
 /** What a clock on the wall shows. */
 function wallTime(at: number, location: string): WallTime {
-  const parts = new Map(
-    formatOf(location)
-      .formatToParts(at)
-      .map(({ type, value }) => [type, Number(value)]),
-  );
-  const part = (name: Intl.DateTimeFormatPartTypes) => parts.get(name) ?? 0;
-  const [year, month, day] = [part('year'), part('month'), part('day')];
+  // As in `1/31/2026, 08:05`.
+  const numbers = formatOf(location).format(at).split(/\D+/, 5).map(Number);
+  const [month = 0, day = 0, year = 0, hour = 0, minute = 0] = numbers;
   return {
     year,
     month,
     day,
-    minute: part('hour') * 60 + part('minute'),
+    minute: hour * 60 + minute,
     weekday: new Date(Date.UTC(year, month - 1, day)).getUTCDay(),
   };
 }
