@@ -64,8 +64,9 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
     endpoints: options.endpoints,
   });
   const endpoints = createEndpoints(config);
-  const lines: string[] = [];
-  const log = pino({ level: 'debug' }, { write: (line: string) => void lines.push(line) });
+  const lines: Record<string, unknown>[] = [];
+  const take = (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>);
+  const log = pino({ level: 'debug' }, { write: take });
   const metrics = createMetrics('1.2.3', async () => ({
     watches: {},
     runs: [],
@@ -135,7 +136,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
   return {
     simulator,
     stores,
-    log: () => lines.map((line) => JSON.parse(line) as Record<string, unknown>),
+    log: () => lines,
     metrics: () => metrics.render(),
     async watch(runIds) {
       const subscriptions = endpoints.names.map((endpoint) => ({

@@ -8,6 +8,7 @@ import { fitWidths, renderFields, renderTable } from '../../src/cli/render/table
 import { lasting, plain, relative, roughly } from '../../src/cli/render/text.ts';
 import type { EventView } from '../../src/client/types.ts';
 import { sampleEvent, sampleRun } from '../support/api-samples.ts';
+import { anyText } from '../support/any-text.ts';
 
 function output(columns: number | undefined, noColor = false) {
   const stream = Object.assign(new Writable({ write: (_c, _e, done) => done() }), {
@@ -161,7 +162,7 @@ describe('text', () => {
 
   test('plain text holds nothing that a terminal would act on', () => {
     fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), (text) => {
+      fc.property(anyText(), (text) => {
         expect(plain(text)).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u);
         expect(plain(plain(text))).toBe(plain(text));
       }),

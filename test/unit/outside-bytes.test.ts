@@ -12,6 +12,7 @@ import { RunwatchError } from '../../src/core/errors.ts';
 import { EventReader } from '../../src/noxus/event-stream.ts';
 import { readTimestamp, toSnapshot, wireRunSchema } from '../../src/noxus/run.ts';
 import { openCursor } from '../../src/redis/cursor.ts';
+import { anyText } from '../support/any-text.ts';
 
 let cwd: string;
 
@@ -131,7 +132,7 @@ describe.each(PARSERS)('%s from outside', (_name, parse, pieces, declared) => {
   test('bytes from outside are read, or refused as declared, whatever they are', async () => {
     const nearly = fc.array(fc.constantFrom(...pieces), { maxLength: 40 });
     const anything = fc.oneof(
-      fc.string({ unit: 'binary' }),
+      anyText(),
       nearly.map((parts) => parts.join('')),
     );
     await fc.assert(
