@@ -1,4 +1,5 @@
 import type { Random } from '../core/backoff.ts';
+import type { PagesBefore } from '../core/cadence/load.ts';
 import type { ListMember } from '../core/feed/member.ts';
 import { PLAN_MEMBER, pageMember, parsePageMember, type PageName } from '../core/feed/page-name.ts';
 import type { StoredPlan } from '../core/feed/record.ts';
@@ -9,7 +10,7 @@ import type { StoredWatch, Watch } from '../core/watch/watch.ts';
 import type { ClaimedPoll, ListedResult, Polled } from '../poll/observe-run.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
 import type { DiscoverPass } from './discovery.ts';
-import { makePlan } from './make-plan.ts';
+import { leastMsBetweenPlans, makePlan } from './make-plan.ts';
 import type {
   FeedSchedule,
   FeedStore,
@@ -92,9 +93,11 @@ export class ListFeed {
 
   constructor(private readonly deps: Omit<ListFeedDependencies, 'onBacklog' | 'vanished'>) {}
 
-  /** Whether pages go before confirming polls: many runs change, and lists are taken at their word. */
-  isBurst(): boolean {
-    return this.deps.now() - this.burstAt < BURST_LASTS_MS;
+  /** Where lists are taken at their word, or many runs wait for first reads, a page shows far more. */
+  pagesBefore(): PagesBefore {
+    if (this.deps.now() - this.burstAt < BURST_LASTS_MS) return 'prompt';
+    const isFilling = this.costMultiplier() !== null && (this.plan?.firstReadsMs ?? 0) > 0;
+    return isFilling ? 'first' : 'watch';
   }
 
   /** A single poll contradicts an end that was reported by a list. */
@@ -134,8 +137,12 @@ export class ListFeed {
     this.noticedAt = now();
     await schedule.enterFeed('plan', [
       // A plan without new watches may be valid for long.
-      { member: PLAN_MEMBER, withinMs: polls === 1 ? 0 : PLAN_WITHIN_MS },
+      { member: PLAN_MEMBER, withinMs: polls === 1 ? this.newPlanMs() : PLAN_WITHIN_MS },
     ]);
+  }
+
+  private newPlanMs(): number {
+    return this.costMultiplier() === null ? 0 : leastMsBetweenPlans(this.plan?.watches ?? 0);
   }
 
   /** The cost multiplier of the present plan; null where there is none. */

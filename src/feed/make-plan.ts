@@ -26,6 +26,11 @@ const EVERY_MS = { least: 1_000, most: 60_000 };
 /** For each watch, so that planning takes a few hundredths of a process's time, ms. */
 const EVERY_MS_PER_WATCH = 0.5;
 
+/** The least time between two plans, ms. */
+export function leastMsBetweenPlans(watches: number): number {
+  return EVERY_MS_PER_WATCH * watches;
+}
+
 /** A page that was read this long ago says nothing any more, ms. */
 const MARK_KEPT_MS = 600_000;
 
@@ -80,7 +85,7 @@ export async function makePlan(
   await recall(deps, watched, { covered, costMultiplier: plan.costMultiplier });
   const soonest = Math.min(...watches.map(({ intervalMs }) => intervalMs));
   const usual = Math.min(Math.max(soonest, EVERY_MS.least), EVERY_MS.most);
-  return { plan, nextMs: Math.max(usual, EVERY_MS_PER_WATCH * watches.length) };
+  return { plan, nextMs: Math.max(usual, leastMsBetweenPlans(watches.length)) };
 }
 
 /** What a plan sees of watches, and their next polls. */

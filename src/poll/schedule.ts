@@ -1,4 +1,5 @@
 import type { ClockStep } from '../core/clock.ts';
+import type { PagesBefore } from '../core/cadence/load.ts';
 import type { RateLimit } from '../core/source/limiter.ts';
 import type { Overdue } from '../core/source/overdue.ts';
 import type { ReadTimes } from '../core/source/read-times.ts';
@@ -20,8 +21,7 @@ const OVERLAP_MS = 1_000;
 
 /** The list feed of a source, as its schedule sees it. */
 export interface FeedView {
-  /** Whether pages go before confirming polls: many runs change at once. */
-  isBurst(): boolean;
+  pagesBefore(): PagesBefore;
   /** Requests each ms with which polls would be as prompt as profiles ask for; 0 if unknown. */
   wantedPerMs(): number;
   /** How often the plan lets runs be read; null if there is none. */
@@ -74,7 +74,7 @@ export class Schedule {
   constructor(private readonly deps: ScheduleDependencies) {}
 
   /** What the source's list feed knows; it sets this. */
-  feed: FeedView = { isBurst: () => false, wantedPerMs: () => 0, readTimes: () => null };
+  feed: FeedView = { pagesBefore: () => 'watch', wantedPerMs: () => 0, readTimes: () => null };
 
   /** Claims polls that are made without a request. @returns the claims that it got */
   async claimPolls(runIds: readonly string[]): Promise<HeldClaim[]> {
@@ -105,7 +105,7 @@ export class Schedule {
       limit,
       leaseMs: this.leaseMs,
       roundMs: this.deps.roundMs(),
-      pagesFirst: this.feed.isBurst(),
+      pagesBefore: this.feed.pagesBefore(),
       isShort: this.deps.isShort(),
     };
     const reply = await store.claim(source, request).catch((error: unknown) => {

@@ -1,6 +1,11 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { REQUEST_KINDS, SURE_OF_ONE_IN, type RequestKind } from '../../src/core/cadence/load.ts';
+import {
+  REQUEST_KINDS,
+  SURE_OF_ONE_IN,
+  type PagesBefore,
+  type RequestKind,
+} from '../../src/core/cadence/load.ts';
 import { pageMember, streamMember } from '../../src/core/feed/page-name.ts';
 import { newWatch } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
@@ -47,13 +52,15 @@ function scheduleOf() {
     ]);
     return name;
   }
-  async function claim(): Promise<{ member: string; kind: RequestKind }> {
+  async function claim(
+    pagesBefore: PagesBefore = names % 2 === 0 ? 'prompt' : 'watch',
+  ): Promise<{ member: string; kind: RequestKind }> {
     const claimed = await requests.claim(source, {
       token: `process.${(names += 1)}`,
       limit: LIMIT,
       leaseMs: 1_000,
       roundMs: 60_000,
-      pagesFirst: names % 2 === 0,
+      pagesBefore,
     });
     if (claimed.is !== 'claimed') throw new Error(`nothing was claimed: ${claimed.is}`);
     return { member: claimed.member, kind: claimed.kind };
@@ -93,6 +100,21 @@ describe('shares of the rate limit', () => {
       }),
       { numRuns: 25 },
     );
+  });
+
+  test.each<[PagesBefore, RequestKind[]]>([
+    ['prompt', ['list', 'prompt', 'first', 'watch']],
+    ['first', ['prompt', 'list', 'first', 'watch']],
+    ['watch', ['prompt', 'first', 'list', 'watch']],
+  ])('pages that go before %s polls are claimed in this order: %j', async (before, order) => {
+    const { tick, enter, claim } = scheduleOf();
+    for (const kind of order.toReversed()) {
+      await tick();
+      await enter(kind);
+    }
+    const claimed: RequestKind[] = [];
+    for (const _ of order) claimed.push((await claim(before)).kind);
+    expect(claimed).toEqual(order);
   });
 
   test('a run that hints expedite again and again keeps its place among what is due', async () => {

@@ -2,6 +2,7 @@ import { expect, test } from '@jest/globals';
 import { pageMember } from '../../src/core/feed/page-name.ts';
 import type { StoredPlan } from '../../src/core/feed/record.ts';
 import { ListFeed, type ListFeedDependencies } from '../../src/feed/list-feed.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
 import type { RequestClaim } from '../../src/poll/schedule.ts';
 
 const NOW = 1_000_000;
@@ -51,4 +52,45 @@ test('a page of a plan that another process has just made is read', async () => 
   expect(world.pages).toEqual([1, 2]);
   await read(3);
   expect(world.pages).toEqual([1, 2]);
+});
+
+test('pages go before first reads while a plan has many of those to spread', async () => {
+  const world = { plan: planOf(1) };
+  const feed = new ListFeed({
+    source: 'default',
+    isOn: true,
+    store: { plan: async () => world.plan },
+    now: () => NOW,
+  } as unknown as ListFeedDependencies);
+  expect(feed.pagesBefore()).toBe('watch');
+  await feed.refresh();
+  expect(feed.pagesBefore()).toBe('watch');
+  world.plan = { ...world.plan, firstReadsMs: 60_000 };
+  await feed.refresh();
+  expect(feed.pagesBefore()).toBe('first');
+});
+
+test('polls of new watches call for a plan no sooner than the size of the present one allows', async () => {
+  const world = { now: NOW, plan: { ...planOf(200), watches: 20_000 } };
+  const entered: number[] = [];
+  const feed = new ListFeed({
+    source: 'default',
+    isOn: true,
+    store: { plan: async () => world.plan },
+    schedule: {
+      async enterFeed(_kind: string, [plan]: { withinMs: number }[]) {
+        entered.push(plan?.withinMs ?? NaN);
+      },
+    },
+    now: () => world.now,
+  } as unknown as ListFeedDependencies);
+  const poll = async (runId: string) => {
+    world.now += 5_000;
+    await feed.notice({ runId, state: 'active', polls: 1 } as Watch);
+  };
+  await poll('a');
+  await poll('b');
+  await feed.refresh();
+  await poll('c');
+  expect(entered).toEqual([0, 10_000]);
 });

@@ -111,11 +111,16 @@ export const POLL_KINDS = 4;
 /**
  * Under a short budget each kind of request that is due is sure of one in so many. What is left goes
  * to `prompt`, then `first`, `list`, and the polls by cadence and streams to open, of those the one with
- * the least patience left.
+ * the least patience left. Pages may go before more than that, see {@link PagesBefore}.
  */
 export const SURE_OF_ONE_IN = 10;
 
 export type RequestKind = (typeof REQUEST_KINDS)[number];
+
+/**
+ * What pages of lists go before: confirming polls too, first reads, or only the polls by cadence.
+ */
+export type PagesBefore = 'prompt' | 'first' | 'watch';
 
 /** For how many rounds, of one poll per watch, a request lets other kinds go first. */
 const PATIENCE_ROUNDS: Record<RequestKind, number> = {

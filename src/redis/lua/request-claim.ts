@@ -10,10 +10,10 @@ import { ADMIT, SOURCE_GATE } from './source.ts';
  * such claims, and at which each kind was served last: one that was passed over too often goes first.
  */
 const SELECT = `
-local RANK = {prompt = 1, first = 2, list = 3, watch = 4, frugal = 4, stream = 4}
+local RANK = {prompt = 1, first = 2, watch = 4, frugal = 4, stream = 4}
 
 local function pick(due, shares)
-  if ARGV[6 + #KINDS] == '1' then RANK.list = 0 end
+  RANK.list = RANK[ARGV[6 + #KINDS]] - 0.5
   local counts = {}
   for count in string.gmatch(redis.call('GET', shares) or '', '%d+') do counts[#counts + 1] = tonumber(count) end
   local turn = (counts[1] or 0) + 1
@@ -67,7 +67,7 @@ end
  * KEYS  clock, claims, permits, shares, due sets, state, probe and open of the source.
  * ARGV  token, limit (0 for none), ms that a permit is held, ms of a lease, key prefix of watches,
  *       patience of each kind in ms.
- *       1 where pages go before confirming polls; 1 where a short rate limit widens intervals.
+ *       the kind that pages go before; 1 where a short rate limit widens intervals.
  * Returns ['claimed', member, kind, due time, now, watch, troubled, requests, ms, failed probes].
  * `troubled` is 1 where the source is throttled, paused or unreachable. `requests` count against the
  * rate limit, which is used up for `ms`. `failed probes` is -1 where this is no probe.
