@@ -37,27 +37,46 @@ interface Group {
   own: CoverPage[] | null;
 }
 
+/** On which pages of which lists the watched runs of a source are. */
+export interface PagesOfRuns {
+  /** By workflow. */
+  groups: ReadonlyMap<string, Group>;
+  /** Pages of the source's list; null where that cannot be read. */
+  shared: readonly CoverPage[] | null;
+  /** Whether there are runs that only the source's list can show. */
+  isLookedFor: boolean;
+}
+
+export function pagesOfRuns(
+  watches: readonly PlannedWatch[],
+  lists: readonly PlannedList[],
+): PagesOfRuns {
+  const listed = watches.filter(({ isListed }) => isListed).sort(newestFirst);
+  const byList = new Map(lists.map((list) => [list.workflowId, list]));
+  const sourceList = byList.get(null);
+  return {
+    groups: groupsOf(listed, byList),
+    shared: sourceList === undefined ? null : pagesOf(sourceList, listed),
+    isLookedFor: listed.some(({ workflowId }) => workflowId === null),
+  };
+}
+
 /**
  * The cheapest way to read the watched runs of a source: by pages of the source's list, by pages of
  * workflows' lists, or singly. Runs that were never read are looked for in the source's list.
  * @returns the pages to read; all other runs are read singly
  */
 export function cheapestCover(
-  watches: readonly PlannedWatch[],
-  lists: readonly PlannedList[],
+  { groups, shared: pages, isLookedFor }: PagesOfRuns,
   cost: ReadingCost,
 ): CoverPage[] {
-  const listed = watches.filter(({ isListed }) => isListed).sort(newestFirst);
-  const byList = new Map(lists.map((list) => [list.workflowId, list]));
-  const groups = groupsOf(listed, byList);
   const own = new Map(
     [...groups].map(([workflowId, group]) => [workflowId, ownCover(group, cost)]),
   );
-  const apart = [...own.values()].flatMap(({ pages }) => pages);
-  const sourceList = byList.get(null);
-  if (sourceList === undefined) return apart;
-  const shared = sharedCover(pagesOf(sourceList, listed), { groups, own, cost });
-  const isLookedFor = listed.some(({ workflowId }) => workflowId === null);
+  const apart = [...own.values()].flatMap((one) => one.pages);
+  if (pages === null) return apart;
+  const copies = pages.map((page) => ({ ...page }));
+  const shared = sharedCover(copies, { groups, own, cost });
   return isLookedFor || shared.cost < sum([...own.values()].map((one) => one.cost))
     ? shared.pages
     : apart;

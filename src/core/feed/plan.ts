@@ -1,5 +1,5 @@
 import { readTimesOf, type ReadTimes } from '../source/read-times.ts';
-import { cheapestCover, type CoverPage, type ReadingCost } from './cover.ts';
+import { cheapestCover, pagesOfRuns, type CoverPage, type ReadingCost } from './cover.ts';
 import type { PageMark } from './layout.ts';
 
 /** How long a list may replace the single polls of a run before one confirms it, at the least, ms. */
@@ -110,11 +110,12 @@ export function planFeed(
   limits: PlanLimits,
 ): FeedPlan {
   let multipliers: Multipliers = { costMultiplier: 1, pageMultiplier: 1 };
-  let cover = cheapestCover(watches, lists, readingCost(watches, limits, multipliers));
+  const pages = pagesOfRuns(watches, lists);
+  let cover = cheapestCover(pages, readingCost(watches, limits, multipliers));
   // At higher cost the caps on intervals weigh more, and another cover may win.
   for (let round = 0; round < 2; round += 1) {
     multipliers = fit(cover, watches, limits);
-    cover = cheapestCover(watches, lists, readingCost(watches, limits, multipliers));
+    cover = cheapestCover(pages, readingCost(watches, limits, multipliers));
   }
   multipliers = fit(cover, watches, limits);
   return {
@@ -146,7 +147,11 @@ export function spendingAfter(
 }
 
 /** The rate of a unit at a cost multiplier, 1/ms. */
-function rateOf({ squares, longestMs }: Unit, multiplier: number, minIntervalMs: number): number {
+function rateOf(
+  { squares, longestMs }: Pick<Unit, 'squares' | 'longestMs'>,
+  multiplier: number,
+  minIntervalMs: number,
+): number {
   const rate = Math.sqrt(squares / multiplier);
   return Math.min(1 / minIntervalMs, Math.max(rate, 1 / longestMs));
 }
@@ -233,7 +238,8 @@ function readingCost(
   const rate = (some: readonly PlannedWatch[], by: number) =>
     rateOf(unitOf(some), by, minIntervalMs);
   return {
-    single: (watch) => rate([watch], costMultiplier),
+    single: ({ intervalMs, longestMs }) =>
+      rateOf({ squares: 1 / intervalMs ** 2, longestMs }, costMultiplier, minIntervalMs),
     page: (some) =>
       rate(some, costMultiplier * pageMultiplier) * Math.sqrt(pageMultiplier) +
       some.length * backstop,
