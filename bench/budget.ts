@@ -2,6 +2,7 @@ import { playBurst, playLies } from './budget/burst.ts';
 import { SCALED, playLive, type LiveCell } from './budget/live.ts';
 import { playMany } from './budget/many.ts';
 import { playSteady } from './budget/steady.ts';
+import { playWaits } from './budget/waits.ts';
 import { playSteadyVirtual, playVirtual, type VirtualCell } from './budget/virtual.ts';
 import { rounded, type BenchResult, type Figure } from './support/figures.ts';
 
@@ -48,13 +49,16 @@ const USED_SHARE = 0.95;
 const SLOW_USED_SHARE = 0.88;
 
 /** Beside a fast source, one that answers after so long, ms; with watches enough to keep it busy. */
-const SLOW_MS = [1_000, 3_000];
+const SLOW_MS = [400, 1_000, 3_000];
 const SLOW = { runs: 500, requestsPerS: 100 };
 
 const MANY_RUNS = 20_000;
 
+/** Runs that go on beside those that wait for a human. */
+const BESIDE_WAITS = [100, 0];
+
 /** Parts of the bench: all but the first by built daemons, in life's time. */
-const PARTS = { virtual, bursts, lies, daemons, large, interval, slow, many };
+const PARTS = { virtual, bursts, lies, daemons, large, interval, slow, waits, many };
 
 export const BUDGET_CELLS = Object.keys(PARTS);
 
@@ -261,6 +265,27 @@ async function slow(): Promise<Figure[]> {
   return figures;
 }
 
+async function waits(): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  for (const others of BESIDE_WAITS) {
+    const found = await playWaits(others);
+    const name = `${found.of} runs that wait beside ${others} that go on, at 10 requests/s`;
+    figures.push(
+      {
+        name: `${name}: p50 from an answer to run.resumed`,
+        value: rounded(found.p50),
+        unit: `s (p95 ${rounded(found.p95)}, longest ${rounded(found.max)}, ${found.seen} seen)`,
+      },
+      {
+        name: `${name}: requests`,
+        value: rounded(found.requestsPerS),
+        unit: `/s (of each that waits ${rounded(found.readsPerHour)} an hour)`,
+      },
+    );
+  }
+  return figures;
+}
+
 async function many(): Promise<Figure[]> {
   const found = await playMany(MANY_RUNS);
   const figure = (name: string, value: number, unit: string): Figure => ({
@@ -268,14 +293,26 @@ async function many(): Promise<Figure[]> {
     value: rounded(value),
     unit,
   });
+  const { first, later } = found;
   return [
-    figure('until each was read once', found.readS, 's'),
-    figure('p95 of the delay', found.p95, `s (p50 ${rounded(found.p50)}, ${found.seen} seen)`),
-    figure('the longest delay', found.max, 's'),
+    figure('registrations', found.registrationsPerS, '/s'),
+    figure(
+      'p95 from registration to the events of runs that had ended',
+      first.p95,
+      `s (p50 ${rounded(first.p50)}, longest ${rounded(first.max)}, ${first.seen} of ${first.of} seen)`,
+    ),
+    figure(
+      'p95 of the delay',
+      later.p95,
+      `s (p50 ${rounded(later.p50)}, ${later.seen} of ${later.of} seen)`,
+    ),
+    figure('the longest delay', later.max, 's'),
+    figure('requests', found.requestsPerS, '/s of 100'),
     figure('share of a core', found.cpuShare, ''),
     figure('share of a core for Redis', found.redisCpuShare, ''),
+    figure('Redis commands, those in scripts included', found.commandsPerS, '/s'),
     figure('memory', found.rssMb, 'MB'),
-    figure('memory of Redis', found.redisMb, 'MB'),
+    figure('memory of Redis per watch', found.redisBytesPerWatch, 'bytes'),
   ];
 }
 

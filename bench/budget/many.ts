@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { withContext } from '../support/context.ts';
-import { waitFor } from '../../test/support/wait-for.ts';
 import { sourceAt, startDaemon, type BenchDaemon } from '../support/daemon.ts';
 import { percentile } from '../support/figures.ts';
 import { startRedis, type BenchRedis } from '../support/redis.ts';
@@ -9,32 +8,48 @@ import { startRedis, type BenchRedis } from '../support/redis.ts';
 const REQUESTS_PER_S = 100;
 const WORKFLOWS = 20;
 
-/** Of the runs, so many end while figures are taken, one after the other. */
-const ENDS = 600;
-const ENDING_MS = 60_000;
+/** One run in so many has ended before its registration. */
+const ENDED_ONE_IN = 100;
 
-/** By then plans go by what the first reads have shown, ms. */
-const SETTLED_MS = 20_000;
+/** Of the others, so many end while figures are taken, one after the other. */
+const ENDS = 300;
+const ENDING_MS = 30_000;
+
+/** By then the plan goes by what the pages have shown, ms. */
+const SETTLED_MS = 10_000;
+
+/** What is not reported by then is not waited for, ms. */
+const PATIENCE_MS = 40_000;
+const LOOK_EVERY_MS = 500;
 
 const BATCH = 500;
 
-const WAITING = { timeoutMs: 600_000, everyMs: 500 };
-
+/** What a daemon makes of very many runs. Delays in seconds. */
 interface ManyResult {
-  /** From the registration of the first to the first read of the last, s. */
-  readS: number;
+  registrationsPerS: number;
+  /** From the end of registration to the events of runs that had ended before it. */
+  first: Delays;
+  /** From the ends of runs to their events. */
+  later: Delays;
+  /** Requests each second while runs end. */
+  requestsPerS: number;
+  /** Of a core, while runs end. */
+  cpuShare: number;
+  redisCpuShare: number;
+  commandsPerS: number;
+  rssMb: number;
+  redisBytesPerWatch: number;
+}
+
+interface Delays {
   p50: number;
   p95: number;
   max: number;
   seen: number;
-  /** Of a core, while runs end. */
-  cpuShare: number;
-  redisCpuShare: number;
-  rssMb: number;
-  redisMb: number;
+  of: number;
 }
 
-/** One process watches many runs of one source, some of which end. Delays in seconds. */
+/** One process watches many runs of one source: some have ended before, and some end later. */
 export async function playMany(runs: number): Promise<ManyResult> {
   return withContext(async (context) => {
     const redis = await startRedis(context);
@@ -45,46 +60,91 @@ export async function playMany(runs: number): Promise<ManyResult> {
       config: configOf(redis, simulator),
       profileDir: null,
     });
+    const empty = await loadOf({ daemon, redis, simulator });
     const startedAt = Date.now();
     for (let at = 0; at < runs; at += BATCH) await daemon.register(ids.slice(at, at + BATCH));
-    await waitFor(() => ids.every((id) => simulator.requests.run(id).count > 0), WAITING);
-    const readS = (Date.now() - startedAt) / 1_000;
+    const registeredAt = Date.now();
+    const ended = ids.filter((_, at) => hasEnded(at)).length;
+    const before = await eventsOf(daemon, ended);
     await delay(SETTLED_MS);
-    const before = await loadOf(daemon, redis);
-    const ending = ids.filter((_, at) => at % Math.floor(runs / ENDS) === 0).slice(0, ENDS);
-    for (const id of ending) {
-      simulator.setStatus(id, 'completed');
-      await delay(ENDING_MS / ENDS);
-    }
-    await waitFor(
-      async () => (await daemon.events('run.completed')).length >= ending.length,
-      WAITING,
-    );
-    const after = await loadOf(daemon, redis);
-    const events = await daemon.events('run.completed');
-    const delays = events.map(({ data }) => (data.detection_delay_ms ?? Infinity) / 1_000);
-    const tookMs = after.at - before.at;
+    await redis.takeCommands();
+    const from = await loadOf({ daemon, redis, simulator });
+    const ending = await endSome(simulator, ids);
+    const events = await eventsOf(daemon, ended + ending.size);
+    const until = await loadOf({ daemon, redis, simulator });
+    const commands = Object.values(await redis.takeCommands()).reduce((sum, one) => sum + one, 0);
+    const each = (name: 'cpuMs' | 'redisCpuMs' | 'requests') =>
+      (until[name] - from[name]) / (until.at - from.at);
     return {
-      readS,
-      p50: percentile(delays, 0.5),
-      p95: percentile(delays, 0.95),
-      max: Math.max(...delays),
-      seen: events.length,
-      cpuShare: (after.cpuMs - before.cpuMs) / tookMs,
-      redisCpuShare: (after.redisCpuMs - before.redisCpuMs) / tookMs,
-      rssMb: after.rssBytes / 1e6,
-      redisMb: after.redisBytes / 1e6,
+      registrationsPerS: runs / ((registeredAt - startedAt) / 1_000),
+      first: delaysOf(
+        before.map(({ data }) => Math.max(0, Date.parse(data.detected_at) - registeredAt)),
+        ended,
+      ),
+      later: delaysOf(
+        events
+          .filter(({ data }) => ending.has(data.run_id))
+          .map(({ data }) => data.detection_delay_ms ?? Infinity),
+        ending.size,
+      ),
+      requestsPerS: 1_000 * each('requests'),
+      cpuShare: each('cpuMs'),
+      redisCpuShare: each('redisCpuMs'),
+      commandsPerS: (1_000 * commands) / (until.at - from.at),
+      rssMb: until.rssBytes / 1e6,
+      redisBytesPerWatch: (until.redisBytes - empty.redisBytes) / runs,
     };
   });
 }
 
+const hasEnded = (at: number) => at % ENDED_ONE_IN === 0;
+
 function addRun(simulator: Simulator, at: number, runs: number): string {
   const workflow_id = `0b9e6f74-25c1-4d0e-8a5b-${(at % WORKFLOWS).toString(16).padStart(12, '0')}`;
   const age_ms = 1_000 * (600 + runs - at);
-  return simulator.add({ workflow_id, age_ms, steps: [{ after_ms: 0, status: 'running' }] }).id;
+  const status = hasEnded(at) ? 'completed' : 'running';
+  return simulator.add({ workflow_id, age_ms, steps: [{ after_ms: 0, status }] }).id;
 }
 
-async function loadOf(daemon: BenchDaemon, redis: BenchRedis) {
+/** Ends runs one after the other. @returns their ids */
+async function endSome(simulator: Simulator, ids: readonly string[]): Promise<Set<string>> {
+  const others = ids.filter((_, at) => !hasEnded(at));
+  const ending = others.filter((_, at) => at % Math.floor(others.length / ENDS) === 0);
+  for (const id of ending) {
+    simulator.setStatus(id, 'completed');
+    await delay(ENDING_MS / ending.length);
+  }
+  return new Set(ending);
+}
+
+/** Events of ends, once there are so many or patience is over. */
+async function eventsOf(daemon: BenchDaemon, count: number) {
+  const until = Date.now() + PATIENCE_MS;
+  for (;;) {
+    const events = await daemon.events('run.completed');
+    if (events.length >= count || Date.now() > until) return events;
+    await delay(LOOK_EVERY_MS);
+  }
+}
+
+function delaysOf(delaysMs: readonly number[], of: number): Delays {
+  const delays = delaysMs.map((ms) => ms / 1_000);
+  return {
+    p50: percentile(delays, 0.5),
+    p95: percentile(delays, 0.95),
+    max: Math.max(...delays),
+    seen: delays.length,
+    of,
+  };
+}
+
+interface Measured {
+  daemon: BenchDaemon;
+  redis: BenchRedis;
+  simulator: Simulator;
+}
+
+async function loadOf({ daemon, redis, simulator }: Measured) {
   const [{ cpuUs, rssBytes }, cpu, memory] = await Promise.all([
     daemon.usage(),
     redis.info('cpu'),
@@ -92,6 +152,7 @@ async function loadOf(daemon: BenchDaemon, redis: BenchRedis) {
   ]);
   return {
     at: Date.now(),
+    requests: simulator.requests.total,
     cpuMs: cpuUs / 1_000,
     rssBytes,
     redisCpuMs: 1_000 * ((cpu['used_cpu_user'] ?? 0) + (cpu['used_cpu_sys'] ?? 0)),
