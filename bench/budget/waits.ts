@@ -12,11 +12,11 @@ const WAITING = 20;
 const REQUESTS_PER_S = 10;
 
 /** By then every run was read and the plan has settled, ms. */
-const SETTLED_MS = 40_000;
+const SETTLED_MS = 25_000;
 
 /** One answer after the other, ms. */
-const BETWEEN_MS = 1_700;
-const LAST_MS = 10_000;
+const BETWEEN_MS = 1_300;
+const LAST_MS = 7_000;
 
 /** Runs are as old as this, ms. */
 const AGE_MS = 600_000;

@@ -152,6 +152,13 @@ describe('the plan of a feed', () => {
     expect(pagesOf(planFeed(unseen, lists(0), SHORT))).toEqual([[SOURCE, [1, 2, 3]]]);
   });
 
+  test('a plan wants no more requests for runs that only wait for a first read', () => {
+    const seen = watches(100);
+    const unseen = watches(1_000, 1, { isListed: false, isUnseen: true, intervalMs: 1_000 });
+    const { wantedPerMs } = planFeed([...seen, ...unseen], [], AMPLE);
+    expect(wantedPerMs).toBe(planFeed(seen, [], AMPLE).wantedPerMs);
+  });
+
   test('a plan slows down pages that cost too much to take in, and nothing else', () => {
     const all = [...watches(1_000), ...watches(10, 10, { isListed: false })];
     const quick = planFeed(all, lists(1), AMPLE);

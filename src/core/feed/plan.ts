@@ -266,16 +266,18 @@ function fit(
   return { costMultiplier, pageMultiplier };
 }
 
+/** A run before its first read wants one read, and no polls again and again. */
 function wantedPerMs(
   cover: readonly CoverPage[],
   watches: readonly PlannedWatch[],
   { minIntervalMs }: PlanLimits,
 ): number {
   const covered = new Set(cover.flatMap((page) => page.watches));
-  const singles = watches.filter((watch) => !covered.has(watch)).map((watch) => [watch]);
+  const seen = watches.filter(({ isUnseen }) => !isUnseen);
+  const singles = seen.filter((watch) => !covered.has(watch)).map((watch) => [watch]);
   const units = [...cover.map((page) => page.watches), ...singles].map(unitOf);
   const planned = sum(units.map((unit) => rateOf(unit, 1, minIntervalMs)));
-  return (planned + sum(watches.map(hazardOf))) / SPENT;
+  return (planned + sum(seen.map(hazardOf))) / SPENT;
 }
 
 /** How often a plan lets runs be read that were read before. */
