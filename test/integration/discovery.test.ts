@@ -94,7 +94,13 @@ describe('the claim of the head of a list', () => {
     const member = pageMember({ ...list, page: 1 });
     await stores.requests.enterMissing(list.source, 'list', [member]);
     const limit = { requests: 1_000, perMs: 1_000 };
-    const ask = { token: 'one.1', limit, leaseMs: 60_000, roundMs: 0, pagesBefore: 'watch' as const };
+    const ask = {
+      token: 'one.1',
+      limit,
+      leaseMs: 60_000,
+      roundMs: 0,
+      pagesBefore: 'watch' as const,
+    };
     await waitFor(async () => {
       const claimed = await stores.requests.claim(list.source, ask);
       return claimed.is === 'claimed' && claimed.member === member;
