@@ -118,6 +118,7 @@ export async function writeRun(stores: Stores, shape: RunShape, at: number): Pro
       error: isDead ? { code: 'http_status', message: 'status 500' } : null,
       durationMs: 7,
       response: '',
+      phases: [null, 6, 1],
     };
     const after: Delivery = {
       ...before.delivery,

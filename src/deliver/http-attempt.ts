@@ -64,8 +64,9 @@ export async function attemptPost(
   if (result.kind === 'cut' && signal?.aborted === true) throw attemptAborted();
   if (result.kind === 'withheld') throw claimTooOld();
   const durationMs = Math.max(0, now() - at);
+  const { phases } = result;
   const failed = (error: AttemptError): HttpResult => ({
-    attempt: { at, status: null, error, durationMs, response: null },
+    attempt: { at, status: null, error, durationMs, response: null, phases },
     answer: null,
   });
   switch (result.kind) {
@@ -78,7 +79,7 @@ export async function attemptPost(
       const isShown = request.mayShow?.(address) ?? true;
       const error = isSuccess(status) ? null : statusError(status, shownLocation(result, isShown));
       const response = isShown ? responseText(head, request.confidential) : null;
-      const attempt = { at, status, error, durationMs, response };
+      const attempt = { at, status, error, durationMs, response, phases };
       return { attempt, answer: { status, headers, head } };
     }
   }

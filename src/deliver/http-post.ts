@@ -11,6 +11,7 @@ import type {
 import https from 'node:https';
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { RequestPhases } from '../core/delivery/delivery.ts';
 import { cutRequest, requestTarget, tunnelled } from '../tunnel.ts';
 import type { Deadline } from '../deadline.ts';
 import { egressBlocked, type EgressGuard } from './egress/egress-guard.ts';
@@ -48,9 +49,16 @@ export type PostResult =
       head: Buffer;
       /** The address that answered; undefined if unknown. */
       address: string | undefined;
+      phases: RequestPhases;
     }
-  | { kind: 'broken'; error: unknown; step: RequestStep; reusedSocket: boolean }
-  | { kind: 'cut'; step: RequestStep }
+  | {
+      kind: 'broken';
+      error: unknown;
+      step: RequestStep;
+      reusedSocket: boolean;
+      phases: RequestPhases;
+    }
+  | { kind: 'cut'; step: RequestStep; phases: RequestPhases }
   /** `mayStart` returned false. */
   | { kind: 'withheld' };
 
@@ -70,6 +78,9 @@ export async function post(
     step: agents.isProxied ? 'connect' : 'queue',
     isWithheld: false,
     isCut: false,
+    startedAt: performance.now(),
+    sentAt: null,
+    answeredAt: null,
   };
   let sending: ClientRequest | undefined;
   try {
@@ -82,6 +93,7 @@ export async function post(
       if (sending !== undefined) cutRequest(sending);
     });
     const response = await responseTo(sending, body);
+    progress.answeredAt = performance.now();
     const address = agents.isProxied ? undefined : response.socket.remoteAddress;
     const head = await readHead(response, request.headBytes);
     return {
@@ -90,12 +102,15 @@ export async function post(
       headers: response.headers,
       head,
       address,
+      phases: phasesOf(progress, sending.reusedSocket),
     };
   } catch (error) {
     const { step, isWithheld, isCut } = progress;
     if (isWithheld) return { kind: 'withheld' };
-    if (isCut) return { kind: 'cut', step };
-    return { kind: 'broken', error, step, reusedSocket: sending?.reusedSocket === true };
+    const reusedSocket = sending?.reusedSocket === true;
+    const phases = phasesOf(progress, reusedSocket);
+    if (isCut) return { kind: 'cut', step, phases };
+    return { kind: 'broken', error, step, reusedSocket, phases };
   } finally {
     // A connection that is kept alive is no longer the request's by now.
     sending?.destroy();
@@ -109,6 +124,22 @@ interface Progress {
   isWithheld: boolean;
   /** The deadline ended it. */
   isCut: boolean;
+  /** Times of the monotonic clock; null before. */
+  startedAt: number;
+  sentAt: number | null;
+  answeredAt: number | null;
+}
+
+/** How long each part took until now; their sum is the whole, rounded. */
+function phasesOf({ startedAt, sentAt, answeredAt }: Progress, isReused: boolean): RequestPhases {
+  const sinceStart = (time: number) => Math.round(time - startedAt);
+  const ended = sinceStart(performance.now());
+  if (sentAt === null) return [ended];
+  const connect = isReused ? null : sinceStart(sentAt);
+  const sent = connect ?? 0;
+  if (answeredAt === null) return [connect, ended - sent];
+  const answered = sinceStart(answeredAt);
+  return [connect, answered - sent, ended - answered];
 }
 
 function open(
@@ -145,7 +176,7 @@ function listed(url: URL, headers: Record<string, string>): string[] {
 }
 
 /** Credentials in a URL are those of basic authentication. */
-function authorizationIn({ username, password }: URL): Record<string, string> {
+export function authorizationIn({ username, password }: URL): Record<string, string> {
   if (username === '' && password === '') return {};
   const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
   return { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
@@ -158,6 +189,7 @@ function authorizationIn({ username, password }: URL): Record<string, string> {
 function follow(sending: ClientRequest, { url, mayStart }: PostRequest, progress: Progress): void {
   const start = () => {
     progress.step = 'headers';
+    progress.sentAt = performance.now();
     if (mayStart === undefined || mayStart()) return;
     progress.isWithheld = true;
     sending.destroy(new Error('it may not start any more'));

@@ -45,8 +45,15 @@ export function presentAttempt(attempt: Attempt): z.output<typeof attemptSchema>
   return {
     at: isoTime(attempt.at),
     ...presentResult(attempt),
+    phases: presentPhases(attempt),
     response: attempt.response,
   };
+}
+
+function presentPhases({ phases }: Attempt): z.output<typeof attemptSchema>['phases'] {
+  if (phases === undefined) return null;
+  const [connect, wait = null, receive = null] = phases;
+  return { connect_ms: connect, wait_ms: wait, receive_ms: receive };
 }
 
 export function presentResult({ status, error, durationMs }: Attempt) {

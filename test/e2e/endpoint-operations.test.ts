@@ -280,12 +280,20 @@ describe('delivery with two attempts', () => {
   test('a delivery lists its attempts, and redelivery sends the same event', async () => {
     const { id, event_id: eventId } = await tell('flaky', 'delivered');
     const shown = await cli('deliveries', id, '--json');
+    const sent = {
+      phases: { wait_ms: expect.any(Number), receive_ms: expect.any(Number) },
+      request_headers: { 'webhook-id': eventId, 'webhook-signature': 'v1,…' },
+    };
     expect(JSON.parse(shown.stdout)).toMatchObject({
       state: 'delivered',
       attempt_count: 2,
       attempts: [
-        { status: 500, error: { code: 'status', message: expect.stringContaining('500') } },
-        { status: 204, error: null },
+        {
+          status: 500,
+          error: { code: 'status', message: expect.stringContaining('500') },
+          ...sent,
+        },
+        { status: 204, error: null, ...sent },
       ],
     });
     const again = await nextOf('flaky', async () => {

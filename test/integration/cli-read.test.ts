@@ -395,11 +395,24 @@ describe('runwatch deliveries', () => {
         status: 500,
         error: null,
         duration_ms: 12,
+        phases: { connect_ms: null, wait_ms: 9, receive_ms: 3 },
         response: 'oh\nno',
+        request_headers: null,
+      },
+      {
+        at: '2025-05-04T10:00:04.000Z',
+        status: null,
+        error: { code: 'timeout', message: 'no answer' },
+        duration_ms: 5_000,
+        phases: { connect_ms: 5_000, wait_ms: null, receive_ms: null },
+        response: null,
+        request_headers: null,
       },
     ];
     daemon.on('GET /v1/deliveries/dlv_1', { status: 200, body: { ...sampleDelivery(), attempts } });
     const { stdout } = await cli(['deliveries', 'dlv_1']);
-    expect(stdout).toMatch(/AT +RESULT +TOOK +ANSWER\n.*500 +12ms +oh\ufffdno/);
+    expect(stdout).toMatch(/AT +RESULT +TOOK +CONNECT +WAIT +RECEIVE +ANSWER\n/);
+    expect(stdout).toMatch(/500 +12ms +kept +9ms +3ms +oh\ufffdno\n/);
+    expect(stdout).toMatch(/no answer +5\.0s +5\.0s +- +- +-\n/);
   });
 });

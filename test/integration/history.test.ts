@@ -81,6 +81,7 @@ async function settle(id: string, end: End, now: number): Promise<void> {
     error: { code: 'http_status', message: 'status 500' },
     durationMs: 4,
     response: 'é'.repeat(300),
+    phases: [2, 2],
   });
   const fine: Attempt = { at: now, status: 200, error: null, durationMs: 3, response: 'thanks' };
   if (end === 'pending') return;
@@ -330,7 +331,13 @@ describe('a delivery of a folded watch', () => {
       { status: 500, error: { code: 'http_status' }, response: 'é'.repeat(256) },
     ]);
     expect(await deliveries.attempts(retried!.id)).toMatchObject([
-      { status: 500, error: { code: 'http_status' }, durationMs: 4, response: null },
+      {
+        status: 500,
+        error: { code: 'http_status' },
+        durationMs: 4,
+        response: null,
+        phases: [2, 2],
+      },
       { status: 200, error: null, durationMs: 3, response: null },
     ]);
   });

@@ -35,7 +35,7 @@ afterAll(async () => {
   close();
 });
 
-function send(event: SentEvent, put?: AlertMessageStore['put']) {
+function slackBot(put?: AlertMessageStore['put']) {
   const bot = {
     endpoint: 'chat',
     token: TOKEN,
@@ -46,15 +46,23 @@ function send(event: SentEvent, put?: AlertMessageStore['put']) {
   };
   const alertMessages = new AlertMessageStore(redis, keys);
   if (put !== undefined) alertMessages.put = put;
+  return createSlackBot(bot, { ...slack.deps, alertMessages });
+}
+
+function send(event: SentEvent, put?: AlertMessageStore['put']) {
   const message: Message = {
     eventId: event.id,
     eventType: event.type as Message['eventType'],
     body: JSON.stringify(event),
   };
-  return createSlackBot(bot, { ...slack.deps, alertMessages }).send(message);
+  return slackBot(put).send(message);
 }
 
 const methods = () => slack.requests.map(({ path }) => path.slice(1));
+
+test('headers shown of a message of the app mask its token', () => {
+  expect(slackBot().shownHeaders?.('evt_1', 0)).toMatchObject({ authorization: 'Bearer …' });
+});
 
 test('an event that is no alert is one message of the app', async () => {
   expect(await send(sampleEvent('run.failed'))).toMatchObject({ kind: 'delivered' });

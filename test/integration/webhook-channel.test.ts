@@ -95,9 +95,8 @@ describe('a webhook request', () => {
     const at = Date.parse('2026-01-02T03:04:05.678Z');
     const clocked = webhooks({ now: () => at });
     const headers = { Authorization: 'Bearer t', 'X-Team': 'a' };
-    await clocked
-      .to(`${origin}/hook?a=b`, { headers, secrets: [generateSecret()] })
-      .send(A_MESSAGE);
+    const channel = clocked.to(`${origin}/hook?a=b`, { headers, secrets: [generateSecret()] });
+    await channel.send(A_MESSAGE);
     clocked.close();
     expect(received).toHaveLength(1);
     expect(received[0]).toMatchObject({ method: 'POST', url: '/hook?a=b' });
@@ -113,6 +112,33 @@ describe('a webhook request', () => {
       host: origin.slice('http://'.length),
       connection: 'keep-alive',
     });
+    const { 'content-length': _l, host: _h, connection: _c, ...shown } = received[0]?.headers ?? {};
+    const masked = { 'webhook-signature': 'v1,…', authorization: '…', 'x-team': '…' };
+    expect(channel.shownHeaders?.('evt_1', at)).toEqual({ ...shown, ...masked });
+  });
+
+  test('headers shown of a webhook mask each signature and the credentials of its URL', () => {
+    const url = origin.replace('//', '//user:pass@');
+    const channel = to(url, { secrets: [generateSecret(), generateSecret()] });
+    expect(channel.shownHeaders?.('evt_1', 0)).toMatchObject({
+      'webhook-signature': 'v1,… v1,…',
+      authorization: '…',
+    });
+    expect(to(origin).shownHeaders?.('evt_1', 0)).not.toHaveProperty('webhook-signature');
+  });
+
+  test('an attempt has the times of its parts, and shows that a connection was kept alive', async () => {
+    const fresh = webhooks();
+    const send = async () => (await fresh.to(origin).send(A_MESSAGE)).attempt;
+    const [first, second] = [await send(), await send()];
+    fresh.close();
+    const ms = expect.any(Number);
+    expect([first.phases, second.phases]).toEqual([
+      [ms, ms, ms],
+      [null, ms, ms],
+    ]);
+    const sum = first.phases?.reduce<number>((all, part) => all + (part ?? 0), 0) ?? 0;
+    expect(Math.abs(sum - first.durationMs)).toBeLessThanOrEqual(2);
   });
 
   test('a webhook is signed anew for every attempt, with the same id', async () => {

@@ -64,11 +64,13 @@ describe('a receiver that does not answer', () => {
 
   test('a silent receiver is a timeout', async () => {
     const { channel, server } = await facing((socket) => socket.resume());
-    const { code, message } = failureOf(await channel.send(A_MESSAGE));
+    const outcome = await channel.send(A_MESSAGE);
+    const { code, message } = failureOf(outcome);
     expect([code, message]).toEqual([
       'timeout',
       'no answer within 1s: still waiting for the answer (headers)',
     ]);
+    expect(outcome.attempt.phases).toHaveLength(2);
     await noConnectionLeft(server);
   });
 
@@ -96,7 +98,10 @@ describe('a receiver that does not answer', () => {
     const hooks = webhooks({ resolve: () => new Promise(() => undefined) });
     releasers.push(hooks.close);
     const channel = hooks.to('https://hooks.example.com', { timeoutMs: 500 });
-    expect(failureOf(await channel.send(A_MESSAGE)).message).toMatch(/\(dns\)$/);
+    const outcome = await channel.send(A_MESSAGE);
+    expect(failureOf(outcome).message).toMatch(/\(dns\)$/);
+    // There was no connection, so nothing was sent.
+    expect(outcome.attempt.phases).toHaveLength(1);
   });
 });
 

@@ -150,6 +150,7 @@ export function anAttempt(changes: Partial<Attempt> = {}): Attempt {
     error: null,
     durationMs: 12,
     response: 'thanks',
+    phases: [null, 11, 1],
     ...changes,
   };
 }
@@ -289,6 +290,9 @@ export function fakeServices(): FakeServices {
         if (delivery === undefined) return null;
         return { delivery, attempts: delivery.last === null ? [] : [delivery.last] };
       },
+      headersOf:
+        async ({ eventId }) =>
+        () => ({ 'webhook-id': eventId }),
       async redeliver(id, to) {
         const delivery = fake.storedDeliveries.find((one) => one.id === id);
         if (delivery === undefined) return null;

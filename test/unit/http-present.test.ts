@@ -7,7 +7,7 @@ import { presentEndpoint } from '../../src/http/routes/endpoints.ts';
 import { deliverySchema, deliveryWithAttempts } from '../../src/http/schemas/delivery.ts';
 import { endpointSchema } from '../../src/http/schemas/endpoint.ts';
 import { watchSchema } from '../../src/http/schemas/watch.ts';
-import { aDelivery, anEndpoint, aWatch } from '../support/fake-services.ts';
+import { aDelivery, anAttempt, anEndpoint, aWatch } from '../support/fake-services.ts';
 import { webhookTo } from '../support/builders.ts';
 
 const SINCE = Date.parse('2025-05-04T09:00:00.000Z');
@@ -103,7 +103,12 @@ describe('a delivery as the API shows it', () => {
 
   it('the API shows a single delivery with its attempts and their responses', () => {
     const { last } = aDelivery();
-    const delivery = presentDeliveryWithAttempts(aDelivery(), last === null ? [] : [last]);
+    const attempts = last === null ? [] : [last];
+    const found = {
+      delivery: aDelivery(),
+      attempts: [...attempts, anAttempt({ phases: [15_000] })],
+    };
+    const delivery = presentDeliveryWithAttempts(found, () => ({ 'webhook-id': 'evt_1' }));
     expect(deliveryWithAttempts.strict().parse(delivery)).toEqual(delivery);
     expect(delivery.attempts).toEqual([
       {
@@ -111,8 +116,15 @@ describe('a delivery as the API shows it', () => {
         status: 200,
         error: null,
         duration_ms: 12,
+        phases: { connect_ms: null, wait_ms: 11, receive_ms: 1 },
         response: 'thanks',
+        request_headers: { 'webhook-id': 'evt_1' },
       },
+      // Nothing was sent before there was a connection.
+      expect.objectContaining({
+        phases: { connect_ms: 15_000, wait_ms: null, receive_ms: null },
+        request_headers: null,
+      }),
     ]);
   });
 });

@@ -55,6 +55,9 @@ export function renderDelivery(delivery: DeliveryDetailView, context: CliContext
       { head: 'AT', value: (attempt) => attempt.at, keep: 'always' },
       { head: 'RESULT', value: attemptText },
       { head: 'TOOK', value: (attempt) => lasting(attempt.duration_ms), align: 'right' },
+      { head: 'CONNECT', value: connectText, align: 'right' },
+      { head: 'WAIT', value: ({ phases }) => partText(phases?.wait_ms), align: 'right' },
+      { head: 'RECEIVE', value: ({ phases }) => partText(phases?.receive_ms), align: 'right' },
       { head: 'ANSWER', value: (attempt) => attempt.response ?? '-' },
     ],
     stdout,
@@ -63,6 +66,15 @@ export function renderDelivery(delivery: DeliveryDetailView, context: CliContext
 }
 
 type Attempt = DeliveryDetailView['attempts'][number];
+
+/** How long it took to connect; `kept` on a connection that was kept alive. */
+function connectText({ phases }: Attempt): string {
+  return phases?.connect_ms === null ? 'kept' : partText(phases?.connect_ms);
+}
+
+function partText(ms: number | null | undefined): string {
+  return ms === null || ms === undefined ? '-' : lasting(ms);
+}
 
 /** What came of an attempt: its status and what was wrong with it. */
 export function attemptText(attempt: Pick<Attempt, 'status' | 'error'> | null): string {

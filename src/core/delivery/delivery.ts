@@ -37,7 +37,16 @@ export interface Attempt {
   durationMs: number;
   /** First 1 KiB of the answer. */
   response: string | null;
+  /** Absent where no HTTP request was made. */
+  phases?: RequestPhases;
 }
+
+/**
+ * How long each part of a request took, ms: until it could be sent (a free connection, DNS, connection,
+ * TLS), until the answer began, and until it ended. `connect` is null on a connection that was kept
+ * alive: then `wait` counts from the start. A part that was not reached is absent.
+ */
+export type RequestPhases = readonly [connect: number | null, wait?: number, receive?: number];
 
 /** One event to one subscription. Times are milliseconds since the epoch. */
 export interface Delivery extends WatchKey {

@@ -1,4 +1,5 @@
 import { type Config, registerDefaults } from '../../config/schema.ts';
+import { RunwatchError } from '../../core/errors.ts';
 import type { LinksOf } from '../../core/run/links.ts';
 import { withMoments } from '../../core/time.ts';
 import type { EgressGuard } from '../../deliver/egress/egress-guard.ts';
@@ -166,8 +167,12 @@ function createDeliveryService({
   deliveries,
   outbox,
   deliverer,
+  routeOf,
   now,
-}: Pick<ServicesDependencies, 'deliveries' | 'outbox' | 'deliverer' | 'now'>): DeliveryService {
+}: Pick<
+  ServicesDependencies,
+  'deliveries' | 'outbox' | 'deliverer' | 'routeOf' | 'now'
+>): DeliveryService {
   return {
     list({ limit, cursor, ...filter }) {
       return deliveries.list(withMoments(filter, now()), { limit, cursor });
@@ -176,6 +181,10 @@ function createDeliveryService({
       const stored = await deliveries.get(id);
       if (stored === null) return null;
       return { delivery: stored.delivery, attempts: await deliveries.attempts(id) };
+    },
+    async headersOf(delivery) {
+      const shown = (await routeOf(delivery).catch(unusable))?.channel.shownHeaders;
+      return shown === undefined ? null : (atMs) => shown(delivery.eventId, atMs);
     },
     redeliver: (id, to) => deliverer.replay.one(id, to),
     async redeliverMany({ to, ...range }) {
@@ -190,6 +199,12 @@ function createDeliveryService({
       return count;
     },
   };
+}
+
+/** Without the secrets of an endpoint there are no headers to show. */
+function unusable(error: unknown): null {
+  if (error instanceof RunwatchError && !error.retriable) return null;
+  throw error;
 }
 
 /** States to redeliver if none is named: settled without a delivery. */

@@ -30,7 +30,15 @@ export interface Channel {
    *   when `mayStart` returned false
    */
   send(message: Message, signal?: AbortSignal, mayStart?: () => boolean): Promise<AttemptOutcome>;
+  /**
+   * The headers that an attempt at a time (ms since the epoch) sends, each credential as {@link MASKED}.
+   * Those of the connection and `traceparent` are left out. Absent for kinds without requests.
+   */
+  shownHeaders?: (eventId: string, atMs: number) => Record<string, string>;
 }
+
+/** Shown in place of a credential. */
+export const MASKED = '…';
 
 /** The channel and retry schedule of a delivery. */
 export interface Route {

@@ -37,6 +37,7 @@ export function createJsonChannel(
       const request = { url, headers, body, mayStart, timeoutMs, confidential };
       return judge(await attemptPost(request, deps, signal), deps.now());
     },
+    shownHeaders: () => headers,
   };
 }
 

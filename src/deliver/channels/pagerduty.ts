@@ -42,6 +42,7 @@ export function createPagerDutyChannel(
       }
       return outcome;
     },
+    shownHeaders: () => headers,
   };
 }
 

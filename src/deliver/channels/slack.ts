@@ -1,7 +1,7 @@
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { attemptPost, outcomeByStatus, type HttpDeps, type HttpResult } from '../http-attempt.ts';
 import type { AlertMessages } from '../ports.ts';
-import { eventsOf, type Channel } from './channel.ts';
+import { eventsOf, MASKED, type Channel } from './channel.ts';
 import { createJsonChannel, failedAs, type SecretWebhook } from './json-channel.ts';
 import { noticeOf } from './notice/describe.ts';
 import {
@@ -117,6 +117,15 @@ export function createSlackBot(
       if (updated.outcome.kind !== 'delivered') return updated.outcome;
       return (await post(replyTo({ channel, ts }, event, content))).outcome;
     },
+    shownHeaders: () => headersOf(MASKED, deps),
+  };
+}
+
+function headersOf(token: string, { userAgent }: Pick<HttpDeps, 'userAgent'>) {
+  return {
+    authorization: `Bearer ${token}`,
+    'content-type': 'application/json; charset=utf-8',
+    'user-agent': userAgent,
   };
 }
 
@@ -154,11 +163,7 @@ interface Called {
 async function callSlack(bot: SlackBot, deps: HttpDeps, call: Call): Promise<Called> {
   const request = {
     url: new URL(`${bot.apiUrl.replace(/\/+$/, '')}/${call.method}`),
-    headers: {
-      authorization: `Bearer ${bot.token}`,
-      'content-type': 'application/json; charset=utf-8',
-      'user-agent': deps.userAgent,
-    },
+    headers: headersOf(bot.token, deps),
     body: JSON.stringify(call.body),
     mayStart: call.mayStart,
     timeoutMs: bot.timeoutMs,

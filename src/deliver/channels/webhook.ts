@@ -2,11 +2,11 @@ import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { RunwatchError, messageOf } from '../../core/errors.ts';
 import { isReservedHeader } from '../../core/event/event.ts';
 import { attemptPost, outcomeByStatus, type HttpDeps } from '../http-attempt.ts';
-import type { TlsOptions } from '../http-post.ts';
+import { authorizationIn, type TlsOptions } from '../http-post.ts';
 import { parseAddress, specialRange } from '../egress/addresses.ts';
 import { standardBody } from './bodies.ts';
 import { createSigner } from '../secrets/sign.ts';
-import type { BodyKind, Channel, Message } from './channel.ts';
+import { MASKED, type BodyKind, type Channel, type Message } from './channel.ts';
 
 /** The URL of a webhook, and how to send to it. */
 export interface WebhookTarget {
@@ -79,6 +79,19 @@ export function createWebhookChannel(target: WebhookTarget, deps: WebhookDeps): 
         signal,
       );
       return outcomeByStatus(result, deps.now());
+    },
+    shownHeaders(eventId, atMs) {
+      const { 'webhook-signature': signature, ...signed } = sign({ eventId, body: '' }, atMs);
+      const credentials = { ...authorizationIn(url), ...confidential };
+      return {
+        ...signed,
+        ...(signature !== undefined && {
+          'webhook-signature': signature.replaceAll(/,[^ ]+/g, `,${MASKED}`),
+        }),
+        'content-type': kind.contentType,
+        'user-agent': deps.userAgent,
+        ...Object.fromEntries(Object.keys(credentials).map((name) => [name, MASKED])),
+      };
     },
   };
 }

@@ -7,7 +7,10 @@ const PREFIX = 'whsec_';
 const GENERATED_BYTES = 32;
 
 /** Makes the headers that identify and sign a message sent at a time (ms since the epoch). */
-export type Signer = (message: Message, atMs: number) => Record<string, string>;
+export type Signer = (
+  message: Pick<Message, 'eventId' | 'body'>,
+  atMs: number,
+) => Record<string, string>;
 
 /**
  * Signs by the Standard Webhooks specification: one HMAC-SHA256 per secret over id, time and body.

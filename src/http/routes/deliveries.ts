@@ -50,6 +50,11 @@ export interface DeliveryService {
   list(query: DeliveryQuery): Promise<CountedPage<Delivery>>;
   get(id: string): Promise<{ delivery: Delivery; attempts: Attempt[] } | null>;
   /**
+   * The headers that attempts at times (ms since the epoch) send by the present configuration, without
+   * secrets; null where its endpoint has none, or none is configured.
+   */
+  headersOf(delivery: Delivery): Promise<((atMs: number) => Record<string, string>) | null>;
+  /**
    * Delivers at once, with the same event id; one that waits is due now.
    * @param to another endpoint; the event gets a delivery of its own there
    * @returns the id of the delivery that goes out; null when there is none
@@ -119,7 +124,8 @@ export const deliveryRoutes: FastifyPluginAsyncZod<{ deliveries: DeliveryService
     if (found === null || !mayConcern(token, found.delivery.source)) {
       throw refusal('delivery_not_found', `there is no delivery ${params.id}`);
     }
-    return presentDeliveryWithAttempts(found.delivery, found.attempts);
+    const headersAt = await deliveries.headersOf(found.delivery);
+    return presentDeliveryWithAttempts(found, headersAt);
   });
 };
 
@@ -232,11 +238,19 @@ function presentRedelivered(delivery: Delivery): z.output<typeof redelivered> {
 
 /** A delivery shown alone, with everything that was tried. */
 export function presentDeliveryWithAttempts(
-  delivery: Delivery,
-  attempts: readonly Attempt[],
+  { delivery, attempts }: { delivery: Delivery; attempts: readonly Attempt[] },
+  headersAt: ((atMs: number) => Record<string, string>) | null,
 ): z.output<typeof deliveryWithAttempts> {
   return {
     ...presentDelivery(delivery),
-    attempts: attempts.map(presentAttempt),
+    attempts: attempts.map((attempt) => ({
+      ...presentAttempt(attempt),
+      request_headers: wasSent(attempt) ? (headersAt?.(attempt.at) ?? null) : null,
+    })),
   };
+}
+
+/** Whether the request of an attempt left: without a connection none did. */
+function wasSent({ phases }: Attempt): boolean {
+  return phases?.[1] !== undefined;
 }

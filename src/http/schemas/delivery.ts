@@ -54,16 +54,42 @@ export const deliverySchema = z
   })
   .meta({ id: 'Delivery', description: 'One event to one subscription.' });
 
+const requestPhases = z
+  .object({
+    connect_ms: milliseconds.nullable().meta({
+      description:
+        'Until it could be sent: a free connection, DNS, connection and TLS. Null on a connection that was kept alive.',
+    }),
+    wait_ms: milliseconds.nullable().meta({
+      description:
+        'From there, or from the start, until the answer began or the request failed. Null if it was not sent.',
+    }),
+    receive_ms: milliseconds.nullable().meta({
+      description: 'From there until the answer was read. Null if none came.',
+    }),
+  })
+  .meta({ id: 'RequestPhases', description: 'How long each part of an HTTP request took.' });
+
 export const attemptSchema = z
   .object({
     at: time,
     ...attemptResult,
+    phases: requestPhases.nullable().meta({ description: 'Null without an HTTP request.' }),
     response: z.string().nullable().meta({ description: 'The first 1 KiB of what was answered.' }),
   })
   .meta({ id: 'Attempt', description: 'One try at delivering.' });
 
+const deliveryAttempt = attemptSchema
+  .extend({
+    request_headers: z.record(z.string(), z.string()).nullable().meta({
+      description:
+        'What was sent, with secrets as `…`. Not stored: made of the event, the time and the present configuration, without `traceparent` and what belongs to the connection. Null if no request was sent.',
+    }),
+  })
+  .meta({ id: 'DeliveryAttempt', description: 'One try at delivering, and what was sent.' });
+
 export const deliveryWithAttempts = deliverySchema
-  .extend({ attempts: z.array(attemptSchema) })
+  .extend({ attempts: z.array(deliveryAttempt) })
   .meta({ id: 'DeliveryWithAttempts' });
 
 export const deliveryParams = z.strictObject({

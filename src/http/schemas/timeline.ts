@@ -46,7 +46,9 @@ const timelineDelivery = deliverySchema
     receiver_ms: milliseconds
       .nullable()
       .meta({ description: 'From the start of the first attempt to the consent of the receiver.' }),
-    attempts: z.array(attemptSchema.omit({ response: true }).meta({ id: 'TimelineAttempt' })),
+    attempts: z.array(
+      attemptSchema.omit({ phases: true, response: true }).meta({ id: 'TimelineAttempt' }),
+    ),
   })
   .meta({ id: 'TimelineDelivery', description: 'A delivery with its attempts.' });
 

@@ -1,15 +1,16 @@
 import { useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
-import type { Attempt, DeliveryDetail } from '../api/types.ts';
-import { address, href, isKiosk, runPath, setQuery } from '../app/router.ts';
+import type { DeliveryDetail } from '../api/types.ts';
+import { href, isKiosk, runPath } from '../app/router.ts';
 import { Copy, Dialog, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { Fact, Facts } from '../parts/basics.tsx';
-import { lengthText, plural } from '../parts/format.ts';
+import { plural } from '../parts/format.ts';
 import { Status } from '../parts/status.tsx';
-import { Ago, Clock, Length } from '../parts/time.tsx';
+import { Ago, Length } from '../parts/time.tsx';
 import { act } from '../parts/toast.tsx';
 import { useLoaded } from '../parts/hooks.ts';
+import { Attempts } from './delivery-attempts.tsx';
 
 /** One event to one receiver, with every attempt. */
 export function Delivery({ values }: { values: Record<string, string> }) {
@@ -24,7 +25,6 @@ export function Delivery({ values }: { values: Record<string, string> }) {
       <Trouble error={error} what="the delivery" retry={reload} />
     );
   }
-  const { attempts } = value;
   return (
     <>
       <Header
@@ -41,27 +41,7 @@ export function Delivery({ values }: { values: Record<string, string> }) {
       <Trouble error={error} what="the newest state" retry={reload} />
       <DeliveryFacts delivery={value} />
       <Standstill delivery={value} />
-      <Section title="Attempts">
-        {attempts.length === 0 && <p class="faint">None yet.</p>}
-        <ol class="attempts">
-          {attempts.map((attempt, at) => (
-            <AttemptRow
-              key={attempt.at}
-              attempt={attempt}
-              number={at + 1}
-              waitedMs={
-                Date.parse(attempt.at) - Date.parse(attempts[at - 1]?.at ?? value.created_at)
-              }
-              most={mostOf(attempts)}
-            />
-          ))}
-        </ol>
-        {value.next_attempt_at !== null && (
-          <p>
-            Next attempt <Ago at={value.next_attempt_at} />.
-          </p>
-        )}
-      </Section>
+      <Attempts delivery={value} />
       <SentEvent delivery={value} />
     </>
   );
@@ -138,10 +118,6 @@ function Parked({ name }: { name: string }) {
       )}
     </p>
   );
-}
-
-function mostOf(attempts: readonly Attempt[]): number {
-  return Math.max(1, ...attempts.map(({ duration_ms: took }) => took));
 }
 
 function DeliveryFacts({ delivery }: { delivery: DeliveryDetail }) {
@@ -240,57 +216,5 @@ function Elsewhere({ delivery, onClose }: { delivery: DeliveryDetail; onClose: (
         </button>
       </div>
     </Dialog>
-  );
-}
-
-interface AttemptProps {
-  attempt: Attempt;
-  number: number;
-  /** From the attempt before, or from the creation of the delivery. */
-  waitedMs: number;
-  /** How long the longest attempt took, ms. */
-  most: number;
-}
-
-function AttemptRow({ attempt, number, waitedMs, most }: AttemptProps) {
-  const { at, status, error, duration_ms: took, response } = attempt;
-  const isChosen = address.value.query.get('attempt') === String(number);
-  return (
-    <li class={isChosen ? 'chosen' : ''}>
-      <button
-        type="button"
-        class="quiet attempt-head"
-        aria-expanded={isChosen}
-        onClick={() => setQuery({ attempt: isChosen ? null : String(number) })}
-      >
-        <span class="num faint">{number}</span>
-        <Status
-          state={error === null ? 'delivered' : 'failed'}
-          text={error === null ? `answered ${status ?? 'ok'}` : `${status ?? error.code}`}
-        />
-        <Clock at={at} withMs />
-        <span class="faint num mid">
-          {lengthText(waitedMs)} after {number === 1 ? 'the event' : `attempt ${number - 1}`}
-        </span>
-        <span class="attempt-bar" aria-hidden="true">
-          <span
-            class={error === null ? 'tone-ok' : 'tone-bad'}
-            style={{ width: `${Math.max(1, (took / most) * 100)}%` }}
-          />
-        </span>
-        <span class="num right">{lengthText(took)}</span>
-      </button>
-      {error !== null && <p class="attempt-error">{error.message}</p>}
-      {isChosen && (
-        <div class="attempt-detail">
-          <h3>Response</h3>
-          {response === null || response === '' ? (
-            <p class="faint">Nothing was answered, or nothing of it is kept.</p>
-          ) : (
-            <pre tabIndex={0}>{response}</pre>
-          )}
-        </div>
-      )}
-    </li>
   );
 }
