@@ -9,7 +9,7 @@ import { waitFor } from '../test/support/wait-for.ts';
 const DOCS = join(import.meta.dirname, '../docs/images');
 
 /**
- * With `--all <folder>`, every screen in both themes and at two widths, to be looked at; also while
+ * With `--all <folder>`, every screen in both themes and at three widths, to be looked at; also while
  * nothing is watched, with long names and many silences, and without its daemon.
  */
 const [flag, folder] = process.argv.slice(2);
@@ -119,7 +119,7 @@ async function takeAll(into: string, screens: Record<string, string>): Promise<v
   await mkdir(into, { recursive: true });
   for (const [name, path] of Object.entries(screens)) {
     for (const theme of ['light', 'dark'] as const) {
-      for (const width of [360, 1_400]) {
+      for (const width of [360, 768, 1_400]) {
         await take(join(into, `${name}-${width}-${theme}.png`), path, { theme, width });
       }
     }

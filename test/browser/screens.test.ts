@@ -293,6 +293,37 @@ describe('lists', () => {
       await page.getByRole('button', { name: 'Retry now' }).waitFor();
     });
   });
+
+  test('an attempt shows where its time went, and what was sent with secrets masked', async () => {
+    await withPage(`/deliveries/${delivery}?attempt=1`, async (page) => {
+      const detail = page.locator('.attempt-detail');
+      await detail.getByText(/; the answer began after .+ and took .+\.$/).waitFor();
+      const headers = await detail.getByLabel('Request headers').textContent();
+      expect(headers).toMatch(/webhook-id: evt_failed_/);
+      expect(headers).toMatch(/webhook-signature: v1,…/);
+      await detail.getByText('made again from the event').waitFor();
+      await page.locator('.attempt-bar .phase-wait').first().waitFor();
+    });
+  });
+
+  test('Runs shows whole ids and the next poll at a width of 1,400 px', async () => {
+    await withPage(
+      '/runs',
+      async (page) => {
+        await page.getByRole('columnheader', { name: 'Next poll' }).waitFor();
+        await page.locator('td.col-id a').first().waitFor();
+        const cut = await page
+          .locator('td.col-id')
+          .evaluateAll((cells) =>
+            cells
+              .filter((cell) => cell.scrollWidth > cell.clientWidth)
+              .map((one) => one.textContent),
+          );
+        expect(cut).toEqual([]);
+      },
+      { width: 1_400 },
+    );
+  });
 });
 
 test('System says which source does not answer, since when, and what still works', async () => {

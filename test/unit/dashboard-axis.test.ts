@@ -76,10 +76,11 @@ describe('lengths of time in the dashboard', () => {
   });
 
   test('what is to come and what has been differ in words', () => {
-    expect([agoText(12_000), agoText(-12_000), agoText(0)]).toEqual([
+    expect([agoText(12_000), agoText(-12_000), agoText(0), agoText(-900)]).toEqual([
       '12 s ago',
       'in 12 s',
       'just now',
+      'now',
     ]);
   });
 });

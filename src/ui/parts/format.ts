@@ -23,10 +23,10 @@ function trim(value: number): string {
   return value.toFixed(1).replace(/\.0$/, '');
 }
 
-/** How long ago, in one unit: `just now`, `12 s ago`, `4 m ago`; `in 12 s` for what is to come. */
+/** How long ago, in one unit: `just now`, `12 s ago`, `4 m ago`; `now`, `in 12 s` for what is to come. */
 export function agoText(ms: number): string {
   const length = shortText(Math.abs(ms));
-  if (Math.abs(ms) < 1_500) return 'just now';
+  if (Math.abs(ms) < 1_500) return ms < 0 ? 'now' : 'just now';
   return ms > 0 ? `${length} ago` : `in ${length}`;
 }
 

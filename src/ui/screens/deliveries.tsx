@@ -148,7 +148,7 @@ function Filters() {
       ? endpoints.flatMap(({ counts }) => states.map((state) => counts[state])).reduce(sum, 0)
       : null;
   const chips: Chip[] = [
-    { name: 'All', fields: {} },
+    { name: 'All', fields: {}, count: countOf(...STATES) },
     { name: 'Waiting', fields: { state: 'pending,parked' }, count: countOf('pending', 'parked') },
     ...STATES.map((state) => ({
       name: `${state.charAt(0).toUpperCase()}${state.slice(1)}`,
@@ -194,8 +194,8 @@ function NoDeliveries() {
     <Empty title={isAll ? 'Nothing was sent yet.' : 'No delivery is as you asked.'}>
       {isAll ? (
         <p>
-          An event of a watched run becomes one delivery for each endpoint that asks for its type.
-          Which do: <a href={href('/endpoints')}>endpoints</a>
+          An event of a watched run becomes one delivery for each endpoint that asks for its type.{' '}
+          <a href={href('/endpoints')}>Endpoints</a> lists the types of each.
         </p>
       ) : (
         <a href={href('/deliveries')}>Show all deliveries</a>
@@ -249,7 +249,7 @@ function RedeliverMatching({ asked, total, reload }: RedeliverProps) {
       : `All ${words} deliveries`;
   return (
     <>
-      <button type="button" onClick={() => setOpen(true)}>
+      <button type="button" disabled={total === 0} onClick={() => setOpen(true)}>
         Redeliver matching
       </button>
       {isOpen && (

@@ -72,25 +72,33 @@ export function LastHour({ deliveries }: { deliveries: readonly DeliveryView[] }
           </span>
         ))}
       </div>
+      <HourFigures hour={hour} />
+    </div>
+  );
+}
+
+function HourFigures({ hour }: { hour: Hour }) {
+  const { count, isCut, successRate: rate, medianMs } = hour;
+  if (count === 0) {
+    return (
       <div class="hour-figures">
-        <span>
-          <strong
-            class={`num ${hour.successRate !== null && hour.successRate < 0.95 ? 'tone-bad' : ''}`}
-          >
-            {hour.successRate === null ? '–' : percentText(hour.successRate)}
-          </strong>{' '}
-          <span class="faint">taken</span>
-        </span>
-        <span>
-          <strong class="num">{hour.medianMs === null ? '–' : lengthText(hour.medianMs)}</strong>{' '}
-          <span class="faint">median</span>
-        </span>
-        <span class="faint">
-          {hour.count === 0
-            ? 'nothing sent in the last hour'
-            : `${hour.isCut ? 'last ' : ''}${countText(hour.count)} in the last hour`}
-        </span>
+        <span class="faint">Nothing sent in the last hour</span>
       </div>
+    );
+  }
+  return (
+    <div class="hour-figures">
+      <span>
+        <strong class={`num ${rate !== null && rate < 0.95 ? 'tone-bad' : ''}`}>
+          {rate === null ? '–' : percentText(rate)}
+        </strong>{' '}
+        <span class="faint">taken</span>
+      </span>
+      <span>
+        <strong class="num">{medianMs === null ? '–' : lengthText(medianMs)}</strong>{' '}
+        <span class="faint">median</span>
+      </span>
+      <span class="faint">{`${isCut ? 'last ' : ''}${countText(count)} in the last hour`}</span>
     </div>
   );
 }

@@ -152,7 +152,7 @@ function Rows({ rows, order, since }: { rows: readonly Workflow[]; order: Order;
               <td class="right">
                 <Length ms={row.detection_delay?.p50_ms} />
                 {row.detection_delay !== null && (
-                  <span class="faint">
+                  <span class="faint mid">
                     {' '}
                     p95 <Length ms={row.detection_delay.p95_ms} />
                   </span>
