@@ -10,7 +10,7 @@ import type { ClosedSource } from '../core/source/throttle.ts';
 import type { Until, When, WhenRange } from '../core/time.ts';
 import type { WatchRequest } from '../core/watch/register.ts';
 import type { Timeline } from '../core/watch/timeline.ts';
-import type { Watch, WatchState } from '../core/watch/watch.ts';
+import type { Watch, WatchKey, WatchState } from '../core/watch/watch.ts';
 import type { RepeatService } from './idempotency.ts';
 import type { AttentionService } from './routes/attention.ts';
 import type { DeliveryService } from './routes/deliveries.ts';
@@ -22,8 +22,27 @@ import type { SourceService } from './routes/sources.ts';
 import type { StoreService, ProcessService } from './routes/system.ts';
 import type { WorkflowService, PollingService } from './routes/workflows.ts';
 
+/** What users may see of a watch. */
+type ShownField =
+  | keyof WatchKey
+  | 'state'
+  | 'run'
+  | 'changedAt'
+  | 'acknowledged'
+  | 'metadata'
+  | 'subscriptions'
+  | 'sequence'
+  | 'polls'
+  | 'registeredAt'
+  | 'lastPolledAt'
+  | 'nextPollAt'
+  | 'timeoutAt'
+  | 'gone'
+  | 'missing'
+  | 'trouble';
+
 /** A watch as users may see it, with the name of its workflow and the address of its run. */
-export interface WatchView extends Watch {
+export interface WatchView extends Pick<Watch, ShownField> {
   workflowName: string | null;
   runUrl: string | null;
 }

@@ -85,26 +85,24 @@ export function packHistory({ rest, events, deliveries }: Omit<History, 'identit
 
 /** The record of the watch alone, as it is while live. Throws RunwatchError `record_unknown`. */
 export function unpackWatch(record: Buffer): string {
-  const text = inflate(record);
-  return identityOf(record) + mapPolls(text.slice(0, text.indexOf('\n')), rowsOf);
+  return identityOf(record) + mapPolls(lineOf(inflate(record), 'rest'), rowsOf);
 }
 
 /** The reverse of {@link packHistory}, of a whole record. Throws RunwatchError `record_unknown`. */
 export function unpackHistory(record: Buffer): History {
-  const [rest = '', events = '', deliveries = ''] = inflate(record).split('\n');
+  const bytes = inflate(record);
   return {
     identity: identityOf(record),
-    rest: mapPolls(rest, rowsOf),
-    events: readEvents(events).map(([place, event]) => ({ place, body: textOf(event) })),
-    deliveries: readDeliveries(deliveries),
+    rest: mapPolls(lineOf(bytes, 'rest'), rowsOf),
+    events: readEvents(bytes).map(([place, event]) => ({ place, body: textOf(event) })),
+    deliveries: readDeliveries(bytes),
   };
 }
 
 /** The events of a packed record by their places. Throws RunwatchError `record_unknown`. */
 export function unpackEvents(record: Buffer): Map<number, RunwatchEvent> {
-  const [, events = ''] = inflate(record).split('\n', 2);
   return new Map(
-    readEvents(events).map(([place, event]) => [
+    readEvents(inflate(record)).map(([place, event]) => [
       place,
       (typeof event === 'string' ? JSON.parse(event) : event) as RunwatchEvent,
     ]),
@@ -113,8 +111,7 @@ export function unpackEvents(record: Buffer): Map<number, RunwatchEvent> {
 
 /** The deliveries of a packed record by their numbers. Throws RunwatchError `record_unknown`. */
 export function unpackDeliveries(record: Buffer): Map<number, KeptDelivery> {
-  const [, , deliveries = ''] = inflate(record).split('\n');
-  return new Map(readDeliveries(deliveries).map((kept) => [kept.number, kept]));
+  return new Map(readDeliveries(inflate(record)).map((kept) => [kept.number, kept]));
 }
 
 /** A record with the text of its poll history rearranged. */
@@ -151,12 +148,22 @@ function transposed(text: string, width: number): string {
   return to.toString('latin1');
 }
 
-function readEvents(line: string): PackedEvent[] {
-  return JSON.parse(line) as PackedEvent[];
+/** One line alone: to make text of all takes longer than to inflate them. */
+function lineOf(bytes: Buffer, line: 'rest' | 'events' | 'deliveries'): string {
+  const events = bytes.indexOf('\n') + 1;
+  if (line === 'rest') return bytes.toString('utf8', 0, events - 1);
+  const deliveries = bytes.indexOf('\n', events) + 1;
+  return line === 'events'
+    ? bytes.toString('utf8', events, deliveries - 1)
+    : bytes.toString('utf8', deliveries);
 }
 
-function readDeliveries(line: string): KeptDelivery[] {
-  return (JSON.parse(line) as PackedDelivery[]).map(
+function readEvents(bytes: Buffer): PackedEvent[] {
+  return JSON.parse(lineOf(bytes, 'events')) as PackedEvent[];
+}
+
+function readDeliveries(bytes: Buffer): KeptDelivery[] {
+  return (JSON.parse(lineOf(bytes, 'deliveries')) as PackedDelivery[]).map(
     ([number, version, settledAt, delivery, attempts]) => ({
       number,
       version,
@@ -175,7 +182,7 @@ function identityOf(record: Buffer): string {
   return record.toString('latin1', 0, IDENTITY_LENGTH);
 }
 
-function inflate(record: Buffer): string {
+function inflate(record: Buffer): Buffer {
   const form = record[IDENTITY_LENGTH];
   if (form !== FORM) {
     throw new RunwatchError(
@@ -185,7 +192,7 @@ function inflate(record: Buffer): string {
     );
   }
   const packed = record.subarray(IDENTITY_LENGTH + 1);
-  return inflateRawSync(packed, { dictionary: DICTIONARY, chunkSize: INFLATED_BYTES }).toString();
+  return inflateRawSync(packed, { dictionary: DICTIONARY, chunkSize: INFLATED_BYTES });
 }
 
 function valueOf(body: string): unknown {

@@ -37,10 +37,19 @@ const someOf = <Value extends string>(values: readonly Value[]) =>
   fc.option(fc.subarray([...values], { minLength: 1 }), { nil: undefined });
 
 const timeRange = {
-  since: fc.option(fc.constantFrom(NOON - 2 * DAY, NOON - DAY, NOON - 2 * HOUR), {
+  since: fc.option(
+    fc.constantFrom(
+      NOON - 2 * DAY,
+      NOON - 36 * HOUR,
+      NOON - DAY,
+      NOON - 12 * HOUR,
+      NOON - 2 * HOUR,
+    ),
+    { nil: undefined },
+  ),
+  until: fc.option(fc.constantFrom(NOON - DAY, NOON - 12 * HOUR, NOON - HOUR, NOON), {
     nil: undefined,
   }),
-  until: fc.option(fc.constantFrom(NOON - DAY, NOON - HOUR, NOON), { nil: undefined }),
 };
 
 const watchFilter = fc.record({
@@ -52,6 +61,18 @@ const watchFilter = fc.record({
   metadata: fc.constantFrom({ team: 'ml' }, { team: 'ml', tier: 'gold' }, { team: 'x' }, undefined),
   ...timeRange,
 });
+
+/** Most watches pass it. */
+const timesAndSource = watchFilter.map(({ source, since, until }): WatchFilter => ({
+  state: undefined,
+  status: undefined,
+  sources: undefined,
+  workflowId: undefined,
+  metadata: undefined,
+  source,
+  since,
+  until,
+}));
 
 type WatchFilter = typeof watchFilter extends fc.Arbitrary<infer Filter> ? Filter : never;
 
@@ -142,9 +163,11 @@ describe('the listing of watches', () => {
   });
 
   test('the list of watches is complete where more match than are counted, perhaps on more pages', async () => {
-    const listing = new WatchListing(redis, keys, { counted: 3, atOnce: 2, examined: 4 });
+    const counts = fc.constantFrom(3, 9, 30);
+    const filters = fc.oneof(watchFilter, timesAndSource);
     await fc.assert(
-      fc.asyncProperty(someWatches, watchFilter, async (told, filter) => {
+      fc.asyncProperty(someWatches, filters, counts, async (told, filter, counted) => {
+        const listing = new WatchListing(redis, keys, { counted, atOnce: 2, examined: 4 });
         await redis.del(...(await stores.keysLeft()), 'none');
         const all = await storeAll(told);
         const admitted = all.flatMap((watch, at) => (isListed(watch, filter) ? [at + 1] : []));

@@ -244,9 +244,23 @@ function viewWith(
 ): WatchView {
   const { workflowName, runUrl } = linksOf(watch);
   return {
-    ...watch,
+    source: watch.source,
+    runId: watch.runId,
+    state: watch.state,
+    run: watch.run,
+    changedAt: watch.changedAt,
     acknowledged: inForce(watch.acknowledged, now()),
+    metadata: watch.metadata,
+    subscriptions: watch.subscriptions,
+    sequence: watch.sequence,
+    polls: watch.polls,
+    registeredAt: watch.registeredAt,
+    lastPolledAt: watch.lastPolledAt,
     nextPollAt: dueTimes.get(watchId(watch)) ?? null,
+    timeoutAt: watch.timeoutAt,
+    gone: watch.gone,
+    missing: watch.missing,
+    trouble: watch.trouble,
     workflowName,
     runUrl,
   };

@@ -5,7 +5,7 @@ import { shownReceiver } from '../../core/delivery/receiver.ts';
 import { isoTime } from '../../core/event/event.ts';
 import type { ClosedSource } from '../../core/source/throttle.ts';
 import type { Timeline } from '../../core/watch/timeline.ts';
-import type { Subscription, Watch } from '../../core/watch/watch.ts';
+import type { Subscription } from '../../core/watch/watch.ts';
 import { LIMITED, LIMITED_OR_ADMIN, mayRead, requireScope, sourcesMeant } from '../auth.ts';
 import {
   presentAcknowledgement,
@@ -249,7 +249,7 @@ function presentSubscription(subscription: Subscription): WatchJson['subscriptio
 }
 
 /** Why the state of the run is unknown: it is gone, or not found so far, or polls fail. */
-function presentError({ gone, missing, trouble }: Watch): WatchJson['error'] {
+function presentError({ gone, missing, trouble }: WatchView): WatchJson['error'] {
   if (gone !== null) return { ...gone, since: isoTime(gone.since) };
   if (missing !== null) {
     const { code, message, since } = missing;

@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import type { InputIssue } from '../../core/errors.ts';
 import { KNOWN_STATUSES } from '../../core/run/snapshot.ts';
 import type { WatchRequest } from '../../core/watch/register.ts';
-import type { Watch } from '../../core/watch/watch.ts';
+import type { WatchKey } from '../../core/watch/watch.ts';
 import { LIMITED, sourcesMeant, sourcesOf } from '../auth.ts';
 import { MAX_ISSUES, parse } from '../errors.ts';
 import { presentCountedPage } from '../present.ts';
@@ -127,7 +127,7 @@ async function gatherMetadata(request: { query: unknown }): Promise<void> {
 
 const METADATA = 'metadata.';
 
-function pathOf({ runId, source }: Watch): string {
+function pathOf({ runId, source }: WatchKey): string {
   return `/v1/watches/${runId}?source=${encodeURIComponent(source)}`;
 }
 

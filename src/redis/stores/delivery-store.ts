@@ -155,7 +155,7 @@ export class DeliveryStore {
     return {
       kind: 'delivery' as const,
       fields: filterFields(keys.deliveries, { state, endpoint: endpoints, source }),
-      within: await numbersWithin(redis, keys, 'delivery', times),
+      within: await numbersWithin(redis, keys, times),
     };
   }
 
@@ -215,7 +215,7 @@ export class DeliveryStore {
     const { numbers, next } = await findNumbers(redis, keys, query, MOST_COUNTED);
     const oldest = await this.createdAt(numbers.slice(-1));
     if (oldest !== null && oldest < since) {
-      const young = await numbersSince(redis, keys, 'delivery', { numbers, since });
+      const young = await numbersSince(redis, keys, { numbers, since });
       const first = await this.createdAt(young.slice(-1));
       return { endpoint, count: young.length, isCapped: false, oldest: first };
     }

@@ -14,12 +14,13 @@ import { watchOfEvent } from '../../core/event/ids.ts';
 import type { Page } from '../../core/page.ts';
 import type { EventBell } from '../channels.ts';
 import { openCursor } from '../cursor.ts';
+import { CHUNK } from '../index-columns.ts';
 import { declaredKeys, type Keys } from '../keys.ts';
 import { filterFields, walkNumbers, type NumberedRow } from '../numbers.ts';
 import { raisedPlan } from './event-plan.ts';
 import { eventIdOf } from './history-plan.ts';
-import { HistoryReader, readRows } from './history-reader.ts';
-import { isWithin, numbersWithin, type TimeRange } from './number-times.ts';
+import { HistoryReader, readRows, type Numbered } from './history-reader.ts';
+import { eventsAround, isWithin, type TimeRange } from './number-times.ts';
 
 /** An event with its place in the log; the cursor grows with every event. */
 interface LoggedEvent<Event = AnyEvent> {
@@ -137,20 +138,23 @@ export class EventStore {
       order: page.order,
       kind: 'event' as const,
       fields: filterFields(keys.events, { type, workflow, source }),
-      within: await numbersWithin(redis, keys, 'event', times),
+      within: await eventsAround(redis, keys, times),
     };
     const isMeant = ({ watch, text }: NumberedRow) =>
       watch !== '' || withOwn || type !== undefined || isOwnByDefault(text);
-    const rows: NumberedRow[] = [];
+    // One more than is wanted says whether any is left; a chunk may begin with all that are not within.
+    const [more, least] = walk.within === undefined ? [0, 0] : [1, CHUNK];
+    const items: Numbered<AnyEvent>[] = [];
     let { from } = page;
     for (let walks = 1; ; walks += 1) {
-      const limit = page.limit - rows.length;
+      const limit = Math.max(least, page.limit + more - items.length);
       const found = await walkNumbers(redis, keys, { ...walk, from, limit });
-      const meant = found.rows.filter(isMeant);
-      rows.push(...meant);
-      const isFull = meant.length === found.rows.length || walks === MOST_WALKS;
-      if (isFull || found.next === null)
-        return { items: readRows('event', rows), next: found.next };
+      const read = readRows('event', found.rows.filter(isMeant));
+      const meant = read.filter(({ item }) => isWithin(detectedAt(item), times));
+      items.push(...meant);
+      const isFull = meant.length === found.rows.length || items.length > page.limit;
+      if (isFull || walks === MOST_WALKS || found.next === null)
+        return cutTo(page.limit, items, found.next);
       from = found.next;
     }
   }
@@ -242,6 +246,11 @@ export class EventStore {
     if (found !== null) return found.place;
     throw new RunwatchError(`there is no event ${after}`, { code: 'invalid_cursor' });
   }
+}
+
+function cutTo(limit: number, items: readonly Numbered<AnyEvent>[], next: string | null) {
+  const page = items.slice(0, limit);
+  return { items: page, next: items.length > limit ? String(page.at(-1)?.number) : next };
 }
 
 /** Whether an event about no run is listed although no type names it. */

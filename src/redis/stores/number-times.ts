@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import type { StoredDelivery } from '../../core/delivery/delivery.ts';
 import { detectedAt } from '../../core/event/event.ts';
 import type { Keys } from '../keys.ts';
-import { CHUNK } from '../index-columns.ts';
+import { CHUNK, firstOf } from '../index-columns.ts';
 import { logOf, readNumbers, type NumberedRow, type NumberRange } from '../numbers.ts';
 import { readRows } from './history-reader.ts';
 
@@ -22,18 +22,17 @@ export function isWithin(at: number, { since = -Infinity, until = Infinity }: Ti
 const PROBES = 8;
 
 /**
- * The numbers of the events, or deliveries, that were made within a time. Numbers grow with time, so no
- * index is needed: a search reads some 50 records for each bound, however many there are.
+ * The numbers of the deliveries that were made within a time. Numbers grow with time, so no index is
+ * needed: a search reads some 50 records for each bound, however many there are.
  * @returns undefined where no time is given
  */
 export async function numbersWithin(
   redis: Redis,
   keys: Keys,
-  kind: TimedKind,
   { since, until }: TimeRange,
 ): Promise<NumberRange | undefined> {
   if (since === undefined && until === undefined) return undefined;
-  const search = new TimeSearch(redis, keys, kind);
+  const search = new TimeSearch(redis, keys, 'delivery');
   const [first, end] = await Promise.all([
     since === undefined ? 0 : search.firstFrom(since),
     until === undefined ? Infinity : search.firstFrom(until),
@@ -42,16 +41,34 @@ export async function numbersWithin(
 }
 
 /**
- * Those of some numbers, newest first, that were made at a time or later. It reads some 40 records at
+ * The numbers of the chunks with all events that happened within a time, and with others. Events near
+ * one another are not always numbered in the order in which they happened, so their reader judges each.
+ * @returns undefined where no time is given
+ */
+export async function eventsAround(
+  redis: Redis,
+  keys: Keys,
+  { since, until }: TimeRange,
+): Promise<NumberRange | undefined> {
+  if (since === undefined && until === undefined) return undefined;
+  const search = new TimeSearch(redis, keys, 'event');
+  const [first, end] = await Promise.all([
+    since === undefined ? 0 : search.chunkBefore(since),
+    until === undefined ? Infinity : search.chunkFrom(until),
+  ]);
+  return { first, last: end - 1 };
+}
+
+/**
+ * Those of some deliveries, newest first, that were made at a time or later. It reads some 40 records at
  * most, however many numbers there are.
  */
 export async function numbersSince(
   redis: Redis,
   keys: Keys,
-  kind: TimedKind,
   { numbers, since }: { numbers: readonly number[]; since: number },
 ): Promise<number[]> {
-  const search = new TimeSearch(redis, keys, kind);
+  const search = new TimeSearch(redis, keys, 'delivery');
   const older = await search.countBefore(numbers.toReversed(), since);
   return numbers.slice(0, numbers.length - older);
 }
@@ -65,10 +82,31 @@ class TimeSearch {
 
   /** The lowest number of a record that was made at a time or later; above all others if none was. */
   async firstFrom(time: number): Promise<number> {
-    // Chunks by rank: those below `low` begin before the time, those from `high` on do not.
+    return this.firstInChunk((await this.chunksBefore(time)) - 1, time);
+  }
+
+  /** The lowest number of the last chunk that begins before a time; 0 where none does. */
+  async chunkBefore(time: number): Promise<number> {
+    const rank = (await this.chunksBefore(time)) - 1;
+    const chunk = rank < 0 ? undefined : await this.chunkAt(rank);
+    return chunk === undefined ? 0 : firstOf(chunk);
+  }
+
+  /** The lowest number of the first chunk that begins at a time or later; above all where none does. */
+  async chunkFrom(time: number): Promise<number> {
+    const chunk = await this.chunkAt(await this.chunksBefore(time));
+    return chunk === undefined ? Infinity : firstOf(chunk);
+  }
+
+  /** How many chunks begin before a time. */
+  private async chunksBefore(time: number): Promise<number> {
     const count = await this.redis.zcard(`${this.log}chunks`);
-    const low = await firstNotBefore(count, (ranks) => this.probe(ranks, time));
-    return this.firstInChunk(low - 1, time);
+    return firstNotBefore(count, (ranks) => this.probe(ranks, time));
+  }
+
+  private async chunkAt(rank: number): Promise<number | undefined> {
+    const [chunk] = await this.redis.zrange(`${this.log}chunks`, rank, String(rank));
+    return chunk === undefined ? undefined : Number(chunk);
   }
 
   private get log(): string {
@@ -88,16 +126,12 @@ class TimeSearch {
 
   private async firstInChunk(rank: number, time: number): Promise<number> {
     if (rank < 0) return 0;
-    const [chunk] = await this.redis.zrange(`${this.log}chunks`, rank, String(rank));
+    const chunk = await this.chunkAt(rank);
     if (chunk === undefined) return 0;
     const places = await this.redis.hkeys(`${this.log}${chunk}`);
-    const beginning = Number(chunk) * CHUNK;
+    const beginning = firstOf(chunk);
     const numbers = places.map((place) => beginning + Number(place)).sort((a, b) => a - b);
-    const first =
-      this.kind === 'delivery'
-        ? await this.countBefore(numbers, time)
-        : await this.firstOf(numbers, time);
-    return numbers[first] ?? beginning + CHUNK;
+    return numbers[await this.countBefore(numbers, time)] ?? beginning + CHUNK;
   }
 
   /** How many of some numbers, oldest first, were made before a time. */
@@ -111,13 +145,6 @@ class TimeSearch {
       const made = times.get(numbers[rank] ?? 0);
       return made === undefined ? [] : [{ rank, isBefore: made < time }];
     });
-  }
-
-  /** Events near one another are not always numbered in the order in which they happened. */
-  private async firstOf(numbers: readonly number[], time: number): Promise<number> {
-    const times = await this.timesOf(numbers);
-    const first = numbers.findIndex((number) => (times.get(number) ?? 0) >= time);
-    return first === -1 ? numbers.length : first;
   }
 
   private async timesOf(numbers: readonly number[]): Promise<Map<number, number>> {

@@ -57,6 +57,11 @@ interface Dated {
   at: number;
 }
 
+/** How many match, and all of them, the newest first; null where they are too many to be read. */
+interface Matches extends Total {
+  numbers: number[] | null;
+}
+
 interface ListingLimits {
   /** Up to here matches are counted, and sorted. */
   counted: number;
@@ -124,16 +129,15 @@ export class WatchListing {
     // Mostly, no watch needs a person for this reason.
     const held = await this.redis.exists(attentionIndex(this.keys, filter.need));
     if (held === 0) return { numbers: [], total: 0, isCapped: false };
-    const all = await this.matching(filter);
-    if (!all.isCapped) {
-      const dated = all.dated.toSorted((a, b) => a.at - b.at);
-      const numbers = dated.slice(0, limit).map(({ number }) => number);
-      return { numbers, total: dated.length, isCapped: false };
+    const { numbers: all, ...total } = await this.matching(filter, await this.countChanges(filter));
+    if (all !== null) {
+      const dated = (await this.changedWithin(filter, all)).sort((a, b) => a.at - b.at);
+      return { numbers: dated.slice(0, limit).map(({ number }) => number), ...total };
     }
     const fields = this.fieldsOf(filter);
     const query = { kind: 'watch' as const, fields, order: 'oldest' as const };
     const { numbers } = await findNumbers(this.redis, this.keys, query, limit);
-    return { numbers, total: all.total, isCapped: true };
+    return { numbers, ...total };
   }
 
   /** By their numbers, those that changed within a time. */
@@ -141,25 +145,25 @@ export class WatchListing {
     filter: WatchFilter,
     { limit, from }: { limit: number; from: string | undefined },
   ) {
-    const all = await this.matching(filter);
-    if (!all.isCapped) {
-      const numbers = all.dated.map(({ number }) => number).sort((a, b) => b - a);
-      const left = numbers.filter((number) => from === undefined || number < Number(from));
-      return { ...pageOf(left, limit), total: all.dated.length, isCapped: false };
+    const { numbers: all, ...total } = await this.matching(filter, await this.countChanges(filter));
+    if (all !== null) {
+      const left = all.filter((number) => from === undefined || number < Number(from));
+      return { ...pageOf(left, limit), ...total };
     }
-    const fields = [...this.fieldsOf(filter), ...(await this.dayFields(filter))];
+    const days = await this.dayFields(filter);
+    const fields = [...this.fieldsOf(filter), ...days];
     const query = { kind: 'watch' as const, fields, order: 'newest' as const };
     const numbers: number[] = [];
     let next = from ?? null;
     for (let examined = 0; examined < this.limits.examined; examined += this.limits.atOnce) {
       const walk = { ...query, from: next ?? undefined };
       const found = await findNumbers(this.redis, this.keys, walk, this.limits.atOnce);
-      numbers.push(...(await this.changedWithin(filter, found.numbers)).map((one) => one.number));
+      numbers.push(...(await this.numbersWithin(filter, { numbers: found.numbers, days })));
       next = found.next;
       if (numbers.length > limit || next === null) break;
     }
     const page = pageOf(numbers, limit);
-    return { numbers: page.numbers, next: page.next ?? next, total: all.total, isCapped: true };
+    return { numbers: page.numbers, next: page.next ?? next, ...total };
   }
 
   /** By the time of their last change. */
@@ -168,32 +172,28 @@ export class WatchListing {
     { limit, last }: { limit: number; last: Dated | undefined },
   ) {
     const fields = this.fieldsOf(filter);
-    const isEver = fields.length > 0 && !isDated(filter);
-    const ever = isEver ? await this.numbersIn(fields) : undefined;
-    if (ever?.next === null) {
-      const wanted = new Set(ever.numbers);
-      const walk = await this.changesFor(limit, wanted.size);
-      if (walk < wanted.size) {
-        const found = await this.latest(filter, { limit, last, walk }, async () => wanted);
-        return { ...found, total: wanted.size, isCapped: false };
-      }
+    const inTime = await this.countChanges(filter);
+    const { numbers, ...total } = await this.matching(filter, inTime);
+    if (numbers === null) {
+      const among = async (some: readonly number[]) =>
+        new Set(await numbersAmong(this.redis, fields, some));
+      const walk = Math.ceil(this.limits.atOnce / 4);
+      return { ...(await this.latest(filter, { limit, last, walk }, among)), ...total };
     }
-    const all = await this.matching(filter, ever);
-    if (!all.isCapped) {
-      const left = all.dated.filter((one) => isBeyond(one, last)).sort(byChange);
-      const page = left.slice(0, limit);
+    // So many of the latest changes fill a page of watches that are evenly spread, and a few more.
+    const walk = Math.ceil((1.2 * limit * inTime) / numbers.length);
+    if (walk < numbers.length) {
+      const wanted = new Set(numbers);
       return {
-        page,
-        next: left.length > limit ? (page.at(-1) ?? null) : null,
-        total: all.dated.length,
-        isCapped: false,
+        ...(await this.latest(filter, { limit, last, walk }, async () => wanted)),
+        ...total,
       };
     }
-    const among = async (numbers: readonly number[]) =>
-      new Set(await numbersAmong(this.redis, fields, numbers));
-    const walk = Math.ceil(this.limits.atOnce / 4);
-    const found = await this.latest(filter, { limit, last, walk }, among);
-    return { ...found, total: all.total, isCapped: true };
+    // Where the watches are fewer, to read when each of them changed is sooner done.
+    const dated = await this.changedWithin(filter, numbers);
+    const left = dated.filter((one) => isBeyond(one, last)).sort(byChange);
+    const page = left.slice(0, limit);
+    return { page, next: left.length > limit ? (page.at(-1) ?? null) : null, ...total };
   }
 
   /** The next changes of wanted watches; fewer than a page where many changes had to be examined. */
@@ -219,43 +219,63 @@ export class WatchListing {
   }
 
   /**
-   * All that match, where these are up to the limit: of the changes within the time, or of what
-   * the indexes have, whichever is as few. Else how many there are at least.
-   * @param ever what the indexes have of a filter without times, where that is known
+   * All that match, where these are up to the limit: of the changes within the time where these are few,
+   * else of what the indexes have. Else how many there are at least.
+   * @param changes how many are within the time
    */
-  private async matching(
-    filter: WatchFilter,
-    ever?: FoundNumbers,
-  ): Promise<{ dated: Dated[]; isCapped: false } | { total: number; isCapped: true }> {
+  private async matching(filter: WatchFilter, changes: number): Promise<Matches> {
+    const { counted, atOnce } = this.limits;
     const fields = this.fieldsOf(filter);
-    const inTime = await this.countChanges(filter);
-    if (fields.length === 0 && inTime > this.limits.counted) {
-      return { total: this.limits.counted, isCapped: true };
+    const isEver = !isDated(filter);
+    if (!isEver && changes <= atOnce)
+      return allOf(await this.changedAmong(filter, { fields, changes }));
+    const days = await this.dayFields(filter);
+    const areRead = !isEver && changes <= counted;
+    if (fields.length === 0 && (days.length > 0 || !areRead)) {
+      return { numbers: null, total: Math.min(changes, counted), isCapped: changes > counted };
     }
-    if ((isDated(filter) || fields.length === 0) && inTime <= this.limits.counted) {
-      const dated: Dated[] = [];
-      const { atOnce } = this.limits;
-      for await (const some of this.changes(filter, { walk: atOnce })) dated.push(...some);
-      const numbers = dated.map(({ number }) => number);
-      const among = new Set(await numbersAmong(this.redis, fields, numbers));
-      return { dated: dated.filter(({ number }) => among.has(number)), isCapped: false };
+    const { numbers, next } = await this.numbersIn([...fields, ...days]);
+    if (next !== null && areRead) {
+      return allOf(await this.changedAmong(filter, { fields, changes }));
     }
-    const found = ever ?? (await this.numbersIn([...fields, ...(await this.dayFields(filter))]));
-    if (found.next !== null && !isDated(filter))
-      return { total: found.numbers.length, isCapped: true };
-    const dated = await this.changedWithin(filter, found.numbers);
-    return found.next === null
-      ? { dated, isCapped: false }
-      : { total: dated.length, isCapped: true };
+    const found = isEver ? numbers : await this.numbersWithin(filter, { numbers, days });
+    return next === null ? allOf(found) : { numbers: null, total: found.length, isCapped: true };
   }
 
-  /**
-   * How many of the latest changes fill a page of some watches that are evenly spread, and a few more.
-   * Where the watches are fewer than that, to read when each of them changed is sooner done.
-   */
-  private async changesFor(limit: number, watches: number): Promise<number> {
-    const changes = await this.redis.zcard(this.keys.watchesChanged);
-    return Math.ceil((1.2 * limit * changes) / watches);
+  /** Those that changed within a time, the newest first. */
+  private async changedAmong(
+    { since, until }: TimeRange,
+    { fields, changes }: { fields: string[][]; changes: number },
+  ): Promise<number[]> {
+    const { atOnce } = this.limits;
+    const read = async (_: unknown, at: number) =>
+      this.redis.zrevrangebyscore(
+        this.keys.watchesChanged,
+        endOf(until),
+        since ?? '-inf',
+        'LIMIT',
+        at * atOnce,
+        atOnce,
+      );
+    const calls = Math.ceil(changes / atOnce);
+    const found = (await Promise.all(Array.from({ length: calls }, read))).flat();
+    const numbers = [...new Set(found.map(Number))].sort((a, b) => b - a);
+    return numbersAmong(this.redis, fields, numbers);
+  }
+
+  /** Those within a time. Of watches that changed on its days, only those on the first and last are read. */
+  private async numbersWithin(
+    range: TimeRange,
+    { numbers, days }: { numbers: number[]; days: string[][] },
+  ): Promise<number[]> {
+    const ends = [range.since, range.until].flatMap((end) =>
+      end === undefined ? [] : [changedDayIndex(this.keys, changedDay(end))],
+    );
+    const judged = await numbersAmong(this.redis, days.length === 0 ? [] : [ends], numbers);
+    const within = await this.changedWithin(range, judged);
+    const out = new Set(judged);
+    for (const { number } of within) out.delete(number);
+    return numbers.filter((number) => !out.has(number));
   }
 
   private async numbersIn(fields: string[][]): Promise<FoundNumbers> {
@@ -339,6 +359,10 @@ export class WatchListing {
       return score !== null && isWithin(at, range) ? [{ number, at }] : [];
     });
   }
+}
+
+function allOf(numbers: number[]): Matches {
+  return { numbers, total: numbers.length, isCapped: false };
 }
 
 function isDated({ since, until }: TimeRange): boolean {
