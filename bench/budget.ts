@@ -260,6 +260,12 @@ async function slow(): Promise<Figure[]> {
         unit: `(the longest wait: p50 ${rounded(one.wait.p50)} s)`,
         target: { atLeast: one.name === 'slow' ? SLOW_USED_SHARE : USED_SHARE },
       });
+      figures.push({
+        name: `${one.name} source, where one answers in ${answerMs / 1_000} s: most requests within a second`,
+        value: one.most,
+        unit: '',
+        target: { atMost: SLOW.requestsPerS },
+      });
     }
   }
   return figures;

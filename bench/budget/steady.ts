@@ -38,6 +38,8 @@ interface SteadyResult {
   name: string;
   /** Share of the rate limit that was used. */
   usedShare: number;
+  /** The most requests that arrived within a second. */
+  most: number;
   /** The longest time between two reads of a run, over all runs, s; without lists. */
   wait: { p50: number; p95: number };
 }
@@ -75,6 +77,7 @@ export async function playSteady(cell: SteadyCell): Promise<SteadyResult[]> {
       const sent = requests.requestsBetween(from, until);
       return {
         name: cell.sources[at]?.name ?? '',
+        most: requests.mostWithin(1_000),
         usedShare: sent / ((cell.requestsPerS * (until - from)) / 1_000),
         wait: { p50: percentile(waits, 0.5), p95: percentile(waits, 0.95) },
       };

@@ -110,8 +110,8 @@ export const POLL_KINDS = 4;
 
 /**
  * Under a short budget each kind of request that is due is sure of one in so many. What is left goes
- * to `prompt`, then `first`, `list`, and the polls by cadence and streams to open, of those the one with
- * the least patience left. Pages may go before more than that, see {@link PagesBefore}.
+ * to `prompt`, then `first`, `list`, and the polls by cadence and streams to open. Of those the one with
+ * the least patience left goes first. Pages may go before more than that, see {@link PagesBefore}.
  */
 export const SURE_OF_ONE_IN = 10;
 
