@@ -294,6 +294,12 @@ describe('lists', () => {
     });
   });
 
+  test('the title of an alert names its workflow', async () => {
+    await withPage(`/alerts/${alert}`, async (page) => {
+      await page.locator('h1').getByText('invoices').waitFor();
+    });
+  });
+
   test('an attempt shows where its time went, and what was sent with secrets masked', async () => {
     await withPage(`/deliveries/${delivery}?attempt=1`, async (page) => {
       const detail = page.locator('.attempt-detail');

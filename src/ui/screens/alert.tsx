@@ -12,14 +12,14 @@ import { Status } from '../parts/status.tsx';
 import { Ago, Clock, Since } from '../parts/time.tsx';
 import { act } from '../parts/toast.tsx';
 import { useLoaded } from '../parts/hooks.ts';
-import { workflowText } from '../parts/workflow-names.ts';
-import { labelText } from './alerts.tsx';
+import { learnNames, workflowText } from '../parts/workflow-names.ts';
+import { labelText, namedOf } from './alerts.tsx';
 import { SilenceDialog } from './silences.tsx';
 
 /** One alert: its subject, its runs, and its notifications. */
 export function AlertDetail({ values }: { values: Record<string, string> }) {
   const id = values['id'] ?? '';
-  const { value, error, reload } = useLoaded(id, (signal) => api.alert(id, signal), {
+  const { value, error, reload } = useLoaded(id, (signal) => load(id, signal), {
     on: ({ type }) => type !== 'run.progress',
     everyMs: 5_000,
   });
@@ -79,6 +79,12 @@ export function AlertDetail({ values }: { values: Record<string, string> }) {
   );
 }
 
+async function load(id: string, signal: AbortSignal): Promise<Alert> {
+  const alert = await api.alert(id, signal);
+  learnNames(alert.runs.map(namedOf));
+  return alert;
+}
+
 function Actions({ alert, reload }: { alert: Alert; reload: () => void }) {
   const [isOpen, setOpen] = useState(false);
   const { rule, labels } = alert;
@@ -132,7 +138,11 @@ function AlertFacts({ alert }: { alert: Alert }) {
           {countText(count)}
         </Fact>
         <Fact name="Owner">{owner ?? '–'}</Fact>
-        <Fact name={resolved === null ? 'Firing for' : 'Resolved'}>
+        <Fact
+          name={
+            resolved === null ? `${state === 'pending' ? 'Pending' : 'Firing'} for` : 'Resolved'
+          }
+        >
           {resolved === null ? <Since at={started} /> : <Ago at={resolved} />}
         </Fact>
       </Facts>

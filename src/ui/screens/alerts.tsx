@@ -16,7 +16,8 @@ import { useStale } from '../parts/hooks.ts';
 import { learnNames, workflowText } from '../parts/workflow-names.ts';
 import { SilenceDialog, Silences } from './silences.tsx';
 
-const namedOf = ({ workflow_id, name }: AlertRun) => ({ workflow_id, workflow_name: name });
+/** The workflow of a run of an alert, with its name. */
+export const namedOf = ({ workflow_id, name }: AlertRun) => ({ workflow_id, workflow_name: name });
 
 /** What a label says: a workflow by its name. */
 export function labelText(name: string, value: string): string {
