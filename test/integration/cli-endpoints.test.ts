@@ -70,6 +70,7 @@ describe('runwatch endpoints test', () => {
     status: 200,
     error: null,
     duration_ms: 12,
+    phases: { connect_ms: null, wait_ms: 11, receive_ms: 1 },
     response: 'thanks\u001b[2J',
   };
 

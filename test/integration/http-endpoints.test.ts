@@ -71,6 +71,7 @@ describe('a test of an endpoint', () => {
         status: 200,
         error: null,
         duration_ms: 12,
+        phases: { connect_ms: null, wait_ms: 11, receive_ms: 1 },
         response: 'thanks',
       },
     });
