@@ -139,7 +139,6 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
   const tendNames = () =>
     deps.workflowNames.tend(name, {
       readWorkflows: (question) => reader.readWorkflows(question),
-      usedShare: async () => (await deps.budgets.used(name)) / limit.requests,
       claimPermit: () => budget.claim(),
     });
   const worked = withChores(deps, { name, streams, working, tendNames });

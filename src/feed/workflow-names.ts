@@ -21,20 +21,11 @@ const PAGE_SIZE = 64;
 /** The least time between two passes, in all processes, ms. */
 const PASS_EVERY_MS = 3 * 60_000;
 
-/** How long until a list that is not offered, or that lacks a workflow, is read for it again, ms. */
-const FUTILE_MS = 3_600_000;
-
-/** Names in use are read again after this time, ms: workflows are renamed. */
+/** A list is read again after this time, whether it was refused or gave names: workflows are renamed, ms. */
 const RENEW_MS = 3_600_000;
 
-/** How long after a name is first wanted the list is read: by then more may be, and polls have begun, ms. */
+/** How long after its start a process reads no list: the first polls go first, ms. */
 export const DELAY_MS = 8_000;
-
-/** How long a pass waits for a time in which the rate limit is hardly used, ms. */
-const PATIENCE_MS = 60_000;
-
-/** The share of the rate limit up to which it is hardly used. */
-const SPARE = 0.5;
 
 /** How often names that other processes have read are loaded, ms. */
 const OTHERS_EVERY_MS = 30_000;
@@ -45,8 +36,6 @@ interface WorkflowNameStore {
   put(source: string, named: readonly NamedWorkflow[], forgotten: readonly string[]): Promise<void>;
   /** Claims the right to a pass. @returns false where some process has had it within that time */
   claimPass(source: string, forMs: number): Promise<boolean>;
-  /** Lets no process begin a pass for a time. */
-  rest(source: string, forMs: number): Promise<void>;
 }
 
 interface WorkflowNamesDependencies {
@@ -57,8 +46,6 @@ interface WorkflowNamesDependencies {
 /** How the list of a source is read. */
 export interface WorkflowReader {
   readWorkflows(question: WorkflowsQuestion): Promise<WorkflowListOutcome>;
-  /** The share of the rate limit that is used. */
-  usedShare(): Promise<number>;
   /** A permit for one page, without waiting; null while there is none. */
   claimPermit(): Promise<{ settle(): void } | null>;
 }
@@ -75,20 +62,19 @@ interface SourceNames {
   names: Map<string, string>;
   /** Workflows that some watch has, and that have no name. */
   wanted: Set<string>;
-  /** Until when the list is not read for a workflow that it lacked. */
-  lacking: Map<string, number>;
+  /** Those of them that the list lacked when it was read last. */
+  lacking: ReadonlySet<string>;
   /** Whether a name was used since names were read. */
   isUsed: boolean;
   readAt: number | null;
   /** Nothing is done before this time. */
   notBefore: number;
-  waitsSince: number | null;
   pass: Pass | null;
 }
 
 /**
  * The names that Noxus gives workflows, learned from its list. It is read once a watch has a workflow
- * without a name, a page at a time, with what the rate limit leaves. Without it, ids stand for names.
+ * without a name, a page at a time. Without it, ids stand for names.
  */
 export class WorkflowNames {
   private readonly bySource = new Map<string, SourceNames>();
@@ -113,7 +99,7 @@ export class WorkflowNames {
     const known = this.namesOf(source);
     if (known.notBefore > now()) return;
     if (known.readAt === null) await this.load(source, known);
-    if (!this.isWanted(known) || !(await this.isSpare(known, reader))) return;
+    if (!this.isWanted(known)) return;
     known.pass ??= await this.begin(source, known);
     if (known.pass === null) return;
     const permit = await reader.claimPermit();
@@ -122,18 +108,17 @@ export class WorkflowNames {
     const outcome = await reader.readWorkflows({ page: Math.floor(read / size) + 1, size });
     permit.settle();
     if (outcome.kind === 'page') await this.takeIn(source, known, outcome.page);
-    else await this.end(source, known, outcome.kind);
+    else this.end(known, outcome.kind);
   }
 
   private namesOf(source: string): SourceNames {
     const known = this.bySource.get(source) ?? {
       names: new Map(),
       wanted: new Set(),
-      lacking: new Map(),
+      lacking: new Set(),
       isUsed: false,
       readAt: null,
-      notBefore: 0,
-      waitsSince: null,
+      notBefore: this.deps.now() + DELAY_MS,
       pass: null,
     };
     this.bySource.set(source, known);
@@ -147,20 +132,10 @@ export class WorkflowNames {
   }
 
   private isWanted({ names, wanted, lacking, isUsed, readAt, pass }: SourceNames): boolean {
-    const now = this.deps.now();
-    for (const id of wanted) {
-      if (names.has(id) || (lacking.get(id) ?? 0) > now) wanted.delete(id);
-    }
-    return pass !== null || wanted.size > 0 || (isUsed && now - (readAt ?? now) >= RENEW_MS);
-  }
-
-  /** Polls come first: a pass waits while they use the rate limit, though not for ever. */
-  private async isSpare(known: SourceNames, reader: WorkflowReader): Promise<boolean> {
-    const now = this.deps.now();
-    known.waitsSince ??= now;
-    const waitedMs = now - known.waitsSince;
-    if (known.pass === null && waitedMs < DELAY_MS) return false;
-    return waitedMs >= PATIENCE_MS || (await reader.usedShare()) <= SPARE;
+    for (const id of wanted) if (names.has(id)) wanted.delete(id);
+    if (pass !== null) return true;
+    if (this.deps.now() - (readAt ?? 0) >= RENEW_MS) return isUsed || wanted.size > 0;
+    return [...wanted].some((id) => !lacking.has(id));
   }
 
   private async begin(source: string, known: SourceNames): Promise<Pass | null> {
@@ -172,7 +147,6 @@ export class WorkflowNames {
 
   private async takeIn(source: string, known: SourceNames, page: WorkflowPage): Promise<void> {
     const pass = known.pass ?? { read: 0, size: PAGE_SIZE };
-    known.waitsSince = null;
     const { names } = known;
     for (const { id, name } of page.workflows) names.set(id, name);
     // The names that were learned first go first.
@@ -182,25 +156,20 @@ export class WorkflowNames {
     known.pass = nextPass(pass, page);
     const isOver = page.isLast || known.pass.read >= MOST_READ;
     const isFound = known.wanted.size > 0 && [...known.wanted].every((id) => known.names.has(id));
-    if (isOver || isFound) await this.end(source, known, isOver ? 'read' : 'found');
+    if (isOver || isFound) this.end(known, isOver ? 'read' : 'found');
   }
 
-  private async end(
-    source: string,
+  private end(
     known: SourceNames,
     how: 'read' | 'found' | Exclude<WorkflowListOutcome['kind'], 'page'>,
-  ): Promise<void> {
+  ): void {
     const now = this.deps.now();
     const isRefused = how === 'not_offered' || how === 'forbidden' || how === 'unauthorized';
     known.pass = null;
-    known.waitsSince = null;
     known.readAt = now;
     known.isUsed = false;
-    known.notBefore = now + (isRefused ? FUTILE_MS : PASS_EVERY_MS);
-    if (isRefused) await this.deps.store.rest(source, FUTILE_MS);
-    if (how !== 'read') return;
-    const lacking = [...known.wanted].filter((id) => !known.names.has(id));
-    known.lacking = new Map(lacking.map((id) => [id, now + FUTILE_MS]));
+    known.notBefore = now + (isRefused ? RENEW_MS : PASS_EVERY_MS);
+    if (how === 'read') known.lacking = new Set(known.wanted);
   }
 }
 

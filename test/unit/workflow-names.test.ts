@@ -35,7 +35,6 @@ function sharedStore() {
         readableAt = now + forMs;
         return true;
       },
-      rest: async (_: string, forMs: number) => void (readableAt = now + forMs),
     },
   };
 }
@@ -46,7 +45,6 @@ class FakeList implements WorkflowReader {
   prefix = 'name';
   /** The number of the first workflow. */
   first = 1;
-  used = 0;
   hasPermits = true;
   outcome: WorkflowListOutcome | null = null;
 
@@ -65,10 +63,6 @@ class FakeList implements WorkflowReader {
     const isCut = workflows.length < all.length;
     const isLast = page * size >= this.count && !isCut;
     return { kind: 'page', page: { workflows, items: workflows.length, isLast, isCut } };
-  }
-
-  async usedShare() {
-    return this.used;
   }
 
   async claimPermit() {
@@ -177,23 +171,20 @@ test('a workflow that the list lacks is looked for again after an hour', async (
   expect(list.asked).toHaveLength(2);
 });
 
-test('a list that is refused is not read again for an hour, by no process', async () => {
-  const shared = sharedStore();
-  const [one, other] = [namesOf(shared), namesOf(shared)];
+test('a list that is refused is not read again for an hour', async () => {
+  const { shared, names, tend } = namesOf();
   const list = new FakeList(1);
   list.outcome = { kind: 'not_offered', status: 404, message: 'status 404' };
   for (let minutes = 0; minutes < 40; minutes += 1) {
-    for (const { names, tend } of [one, other]) {
-      names.nameOf(workflow(1));
-      await tend(list);
-    }
+    names.nameOf(workflow(1));
+    await tend(list);
     shared.pass(MINUTE_MS);
   }
   expect(list.asked).toHaveLength(1);
   list.outcome = null;
   shared.pass(HOUR_MS);
-  for (const { tend } of [one, other]) await tend(list);
-  expect(one.names.nameOf(workflow(1))).toBe('name of workflow-1');
+  await tend(list);
+  expect(names.nameOf(workflow(1))).toBe('name of workflow-1');
 });
 
 test('names in use are renewed each hour', async () => {
@@ -209,14 +200,10 @@ test('names in use are renewed each hour', async () => {
   expect(list.asked).toHaveLength(2);
 });
 
-test('polls come first: a list waits a minute while they use the rate limit', async () => {
-  const { shared, names, tend } = namesOf();
+test('the list of workflows waits for a permit of the rate limit', async () => {
+  const { names, tend } = namesOf();
   const list = new FakeList(1);
-  list.used = 1;
   names.nameOf(workflow(1));
-  for (let waits = 0; waits < 7; waits += 1) await tend(list);
-  expect(list.asked).toEqual([]);
-  shared.pass(MINUTE_MS);
   list.hasPermits = false;
   await tend(list);
   expect(list.asked).toEqual([]);

@@ -37,11 +37,6 @@ export class WorkflowNameStore {
     const key = this.keys.workflowNamesRead(source);
     return (await this.redis.set(key, '1', 'PX', forMs, 'NX')) === 'OK';
   }
-
-  /** Lets no process read the list for a time. */
-  async rest(source: string, forMs: number): Promise<void> {
-    await this.redis.set(this.keys.workflowNamesRead(source), '1', 'PX', forMs);
-  }
 }
 
 /** The most workflows of a source with names of nodes. */
