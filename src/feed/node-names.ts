@@ -35,11 +35,9 @@ interface NodeNamesDependencies {
  * with streams that say where runs stand, and with what the rate limit leaves; else ids stand alone.
  */
 export class NodeNames {
-  /** By workflow, the least recently used first. */
-  private readonly names = new Map<string, ReadonlyMap<string, string>>();
+  /** By workflow, what was read first; a workflow is not read again before a time. */
+  private readonly known = new Map<string, { names: ReadonlyMap<string, string>; until: number }>();
   private readonly wanted = new Set<string>();
-  /** Until when a workflow is not read again. */
-  private readonly notBefore = new Map<string, number>();
   private restsUntil = 0;
 
   constructor(private readonly deps: NodeNamesDependencies) {}
@@ -47,12 +45,11 @@ export class NodeNames {
   /** Where a run stands, with the names of its nodes; those that are not known are wanted. */
   named(nodes: RunNodes, workflowId: string | null): RunNodes {
     if (workflowId === null) return nodes;
-    const ids = [...nodes.failed, ...nodes.running];
-    const known = this.names.get(workflowId);
-    if (ids.some((id) => known?.get(id) === undefined)) this.want(workflowId);
-    if (known === undefined) return nodes;
-    this.hold(workflowId, known);
-    return namedNodes(nodes, known);
+    const { names = new Map<string, string>(), until = 0 } = this.known.get(workflowId) ?? {};
+    const isLacking = [...nodes.failed, ...nodes.running].some((id) => !names.has(id));
+    const mayRead = until <= this.deps.now() && this.wanted.size < MOST_WANTED;
+    if (isLacking && mayRead) this.wanted.add(workflowId);
+    return names.size === 0 ? nodes : namedNodes(nodes, names);
   }
 
   /** Reads at most one definition, where one is wanted and nothing is in the way. */
@@ -60,15 +57,9 @@ export class NodeNames {
     const [workflowId] = this.wanted;
     const { now, store, source } = this.deps;
     if (workflowId === undefined || now() < this.restsUntil) return;
-    const stored = this.names.has(workflowId) ? null : await store.get(source, workflowId);
-    if (stored === null) return this.read(workflowId);
-    this.wanted.delete(workflowId);
-    this.hold(workflowId, stored);
-  }
-
-  private want(workflowId: string): void {
-    if ((this.notBefore.get(workflowId) ?? 0) > this.deps.now()) return;
-    if (this.wanted.size < MOST_WANTED) this.wanted.add(workflowId);
+    const stored = this.known.has(workflowId) ? null : await store.get(source, workflowId);
+    if (stored === null) await this.read(workflowId);
+    else this.learn(workflowId, stored, 0);
   }
 
   private async read(workflowId: string): Promise<void> {
@@ -76,33 +67,24 @@ export class NodeNames {
     if ((await usedShare()) > SPARE) return;
     const permit = await claimPermit();
     if (permit === null) return;
-    this.restsUntil = now() + READ_EVERY_MS;
     const outcome = await readDefinition(workflowId).finally(() => permit.settle());
-    this.wanted.delete(workflowId);
-    this.postpone(workflowId);
+    this.restsUntil = now() + READ_EVERY_MS;
     if (outcome.kind === 'definition') {
-      this.hold(workflowId, outcome.names);
-      await store.put(source, workflowId, outcome.names);
-    } else if (outcome.kind !== 'not_offered' || outcome.status !== 404) {
-      this.restsUntil = now() + REST_MS;
+      this.learn(workflowId, outcome.names, now() + AGAIN_MS);
+      return store.put(source, workflowId, outcome.names);
     }
+    const { names = new Map<string, string>() } = this.known.get(workflowId) ?? {};
+    this.learn(workflowId, names, now() + AGAIN_MS);
+    const isThisOne = outcome.kind === 'not_offered' && outcome.status === 404;
+    if (!isThisOne) this.restsUntil = now() + REST_MS;
   }
 
-  private postpone(workflowId: string): void {
-    this.notBefore.delete(workflowId);
-    this.notBefore.set(workflowId, this.deps.now() + AGAIN_MS);
-    trim(this.notBefore);
+  /** @param until when the definition may be read again */
+  private learn(workflowId: string, names: ReadonlyMap<string, string>, until: number): void {
+    this.wanted.delete(workflowId);
+    this.known.delete(workflowId);
+    this.known.set(workflowId, { names, until });
+    if (this.known.size <= MOST_WORKFLOWS) return;
+    for (const oldest of this.known.keys()) return void this.known.delete(oldest);
   }
-
-  private hold(workflowId: string, names: ReadonlyMap<string, string>): void {
-    this.names.delete(workflowId);
-    this.names.set(workflowId, names);
-    trim(this.names);
-  }
-}
-
-/** Forgets the oldest entry of a map that has too many. */
-function trim(map: Map<string, unknown>): void {
-  if (map.size <= MOST_WORKFLOWS) return;
-  for (const oldest of map.keys()) return void map.delete(oldest);
 }
