@@ -19,9 +19,6 @@ import type { RequestClaim, Schedule } from '../poll/schedule.ts';
 import type { PagePermit } from './ports.ts';
 import type { PageRead, Sweep, WantedPage } from './read-page.ts';
 
-/** After so many pages the head of the list is read again: what has just begun cannot wait. */
-const HEAD_EVERY = 10;
-
 /** The longest pause after a list could not be read, ms. */
 const LONGEST_PAUSE_MS = 60_000;
 
@@ -111,26 +108,13 @@ function restMs(everyMs: number, failures: number, pausedMs: number): number {
   return failures === 1 ? rest : Math.max(rest, pausedMs);
 }
 
-/** Where in the list a pass is. */
-interface Place {
-  /** From 1. */
-  page: number;
-  size: number;
-  /** The first page that was not read yet. */
-  frontier: number;
-  /** Pages read since the head of the list was. */
-  sinceHead: number;
-}
-
-const HEAD: Place = { page: 1, size: MAX_PAGE_SIZE, frontier: 1, sinceHead: 0 };
-
 async function read(
   deps: DiscoverRunsDependencies,
   sweep: Sweep,
   first: PagePermit,
 ): Promise<Ending> {
   let pass = beginPass(await deps.store.cursor(deps.list), deps.since);
-  let place = HEAD;
+  let place = { page: 1, size: MAX_PAGE_SIZE };
   let permit: { settle(): void } | null = first;
   let nextMs: number | null = null;
   while (permit !== null) {
@@ -144,8 +128,9 @@ async function read(
     await watchFresh(deps, step.fresh);
     pass = step.pass;
     if (step.isComplete && !pass.isUnsettled) return finish(deps, { sweep, pass, nextMs });
-    if (!step.isComplete) place = nextPlace(place, found.outcome.page, step.fresh.length > 0);
-    else [pass, place] = [repeatPass(pass), { ...HEAD, size }];
+    if (step.isComplete) [pass, place] = [repeatPass(pass), { page: 1, size }];
+    else if (dated.isCut) place = { page: 1, size: Math.max(1, found.outcome.page.runs.length) };
+    else place = { page: page + 1, size };
     permit = await nextPermit(deps, sweep);
   }
   return { kind: 'left' };
@@ -199,20 +184,6 @@ async function trouble(
   const until = outcome.kind === 'not_offered' ? null : await closedUntil();
   const pausedMs = until === null ? 0 : Math.max(0, Math.ceil(until - now()));
   return { kind: 'trouble', message: outcome.message, pausedMs };
-}
-
-/**
- * The next page to read. Now and then that is the first again. From there the pass goes down to
- * what is known by now. It goes on from a page above the one where it stopped, since deleted runs
- * move all others up.
- */
-function nextPlace(place: Place, { isCut, runs }: RunPage, hasFresh: boolean): Place {
-  if (isCut) return { ...HEAD, size: Math.max(1, runs.length) };
-  const frontier = Math.max(place.frontier, place.page + 1);
-  const sinceHead = place.sinceHead + 1;
-  if (sinceHead >= HEAD_EVERY) return { ...place, page: 1, frontier, sinceHead: 0 };
-  const isKnown = !hasFresh && place.page + 1 < frontier;
-  return { ...place, page: isKnown ? frontier - 1 : place.page + 1, frontier, sinceHead };
 }
 
 interface DiscoveredStore {
