@@ -62,8 +62,7 @@ export type ReadPage = (name: TracedPageName, size: number) => TracedPage | null
 export interface ListFollower {
   /** Called after each poll. @returns whether a plan is called for */
   notice(run: TracedRun, now: number): boolean;
-  /** @param used share of the rate limit that was used recently */
-  plan(now: number, used: number): PlanStep;
+  plan(now: number): PlanStep;
   /**
    * Reads a page.
    * @returns when to read it again, `nextAt`; null where no plan has it, or its list is given up,

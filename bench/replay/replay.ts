@@ -129,8 +129,7 @@ export class Replay {
     return {
       deadline: () => -Infinity,
       act: (now) => {
-        const used = this.timetable.usedShare(now);
-        const { pages, nextAt, ...moves } = this.policy.lists!.plan(now, used);
+        const { pages, nextAt, ...moves } = this.policy.lists!.plan(now);
         [this.plannedAt, this.planDueAt] = [now, nextAt ?? Infinity];
         this.move(moves);
         for (const name of pages) {

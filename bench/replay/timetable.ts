@@ -43,17 +43,8 @@ export class Timetable {
   private sincePage = 0;
   private readonly entries = new Map<Task, Entry>();
 
-  /** The share of the time that recent requests took, and the time of that figure. */
-  private used = 0;
-  private usedAt = -Infinity;
-
   /** @param slotS the budget's time for one request, s */
   constructor(private readonly slotS: number) {}
-
-  /** The share of the budget that was used in about the last second. */
-  usedShare(now: number): number {
-    return this.used * Math.exp(this.usedAt - now);
-  }
 
   /** Adds a task with a due time, or moves an existing one. */
   set(task: Task, at: number): void {
@@ -88,8 +79,6 @@ export class Timetable {
       }
       while (this.due.nextAt <= now) this.fallDue();
       const requests = this.next(now);
-      this.used = this.usedShare(now) + requests * this.slotS;
-      this.usedAt = now;
       now += this.slotS * requests;
     }
   }

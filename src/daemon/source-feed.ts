@@ -6,7 +6,7 @@ import type { RunList } from '../core/feed/run-list.ts';
 import type { StatisticsLookup } from '../core/cadence/hazard.ts';
 import { longestInterval, NO_LOAD } from '../core/cadence/load.ts';
 import type { PollPolicy } from '../core/watch/observation.ts';
-import type { StoredWatch, Watch } from '../core/watch/watch.ts';
+import type { Watch } from '../core/watch/watch.ts';
 import {
   createDiscoverRuns,
   createWatchDiscovered,
@@ -14,7 +14,6 @@ import {
   type DiscoveryLog,
 } from '../feed/discovery.ts';
 import { ListFeed, type ListFeedDependencies } from '../feed/list-feed.ts';
-import type { BudgetStore } from '../redis/stores/source-store.ts';
 import type { DiscoveryStore } from '../redis/stores/discovery-store.ts';
 import type { FeedStore } from '../redis/stores/feed-store.ts';
 import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
@@ -29,7 +28,6 @@ export interface SourceFeedDependencies {
   config: Config;
   feeds: FeedStore;
   discoveries: DiscoveryStore;
-  budgets: Pick<BudgetStore, 'used'>;
   requests: Pick<ScheduleStore, 'countDue'>;
   observeListed: ListFeedDependencies['observeListed'];
   watches: WatchStore;
@@ -70,13 +68,11 @@ export function openFeed(
     store: deps.feeds,
     reader,
     schedule,
-    claimPermit: () => budget.claim(source.probeMs),
     get requestsPerMs() {
       return budget.limit.requests / budget.limit.perMs;
     },
     waitingPolls: () => deps.requests.countDue(source.name, 'prompt', deps.now()),
     observeListed: deps.observeListed,
-    usedShare: async () => (await deps.budgets.used(source.name)) / budget.limit.requests,
     minIntervalMs: policy.minIntervalMs,
     maxIntervalMs: policy.maxIntervalMs,
     memberOf: memberOf(deps, policy),
@@ -204,8 +200,8 @@ function memberOf(
   { statistics, endpoints, now, random }: SourceFeedDependencies,
   policy: PollPolicy,
 ) {
-  return (stored: StoredWatch) =>
-    listMember(stored, {
+  return (watch: Watch) =>
+    listMember(watch, {
       policy,
       statistics: statistics.lookup,
       wants: endpoints.wants,

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fullJitter, type Random } from '../core/backoff.ts';
+import { fullJitter } from '../core/backoff.ts';
 import type { StreamEnd, StreamNote } from '../core/feed/event-stream.ts';
 import type { StreamOutcome } from '../core/feed/stream-capacity.ts';
 import {
@@ -10,12 +10,11 @@ import {
   type HintStep,
   type RunHints,
 } from '../core/feed/stream-hint.ts';
-import type { EndpointFilter } from '../core/delivery/delivery.ts';
 import { haveMoved, type RunNodes } from '../core/run/nodes.ts';
 import { isTerminalStatus, type RunSnapshot } from '../core/run/snapshot.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { Permit } from '../poll/source-limiter.ts';
-import type { EventStreams } from './ports.ts';
+import type { StreamFeedDependencies } from './stream-feed.ts';
 
 /** From the break of a stream until it is opened again. */
 const REOPEN = { baseMs: 1_000, maxMs: 60_000 };
@@ -33,10 +32,10 @@ const MOST_WRONG = 2;
 const PERMIT_EVERY_MS = 500;
 const PERMIT_TRIES = 20;
 
-export interface FollowedRunDependencies {
-  streams: Pick<EventStreams, 'follow'>;
-  claimPermit: () => Promise<Permit | null>;
-  wants: EndpointFilter;
+export interface FollowedRunDependencies extends Pick<
+  StreamFeedDependencies,
+  'streams' | 'claimPermit' | 'wants' | 'now' | 'random'
+> {
   /** What a hint or a read calls for. */
   act: (run: FollowedRun, step: HintStep) => void;
   /** The stream is there again, or not, or its gap has closed. */
@@ -46,8 +45,6 @@ export interface FollowedRunDependencies {
   ended: (run: FollowedRun, end: StreamEnd) => Promise<void>;
   /** Whether a stream that has broken is worth another request. */
   isWorth: (watch: Watch) => boolean;
-  now: () => number;
-  random: Random;
 }
 
 /** A run whose events this process follows, through as many streams as it takes. */

@@ -1,13 +1,11 @@
-import type { HeldStream, ReadMove, StreamEnd, StreamListener } from '../core/feed/event-stream.ts';
-import type { PageName } from '../core/feed/page-name.ts';
+import type { HeldStream, ReadMove } from '../core/feed/event-stream.ts';
 import type { FeedRecord, PageRecord, PageTrace, StoredPlan } from '../core/feed/record.ts';
 import type { ListOutcome, ListQuestion, RunList } from '../core/feed/run-list.ts';
 import type { StreamCapacity } from '../core/feed/stream-capacity.ts';
 import type { TransitionKind } from '../core/feed/stream-hint.ts';
 import type { RememberedKind, StreamTrust } from '../core/feed/stream-trust.ts';
-import type { RunNodes } from '../core/run/nodes.ts';
-import type { FallbackReason, ListHint, ListTrust } from '../core/feed/list-trust.ts';
-import type { RequestClaim } from '../poll/schedule.ts';
+import type { ListHint, ListTrust } from '../core/feed/list-trust.ts';
+import type { Schedule } from '../poll/schedule.ts';
 import type { StoredWatch } from '../core/watch/watch.ts';
 
 /** Reads pages of lists of one source. */
@@ -23,9 +21,10 @@ export interface PagePermit {
 
 export interface FeedStore {
   plan(source: string): Promise<StoredPlan | null>;
-  read(source: string): Promise<FeedRecord>;
-  putPlan(source: string, plan: StoredPlan, forgotten: readonly PageName[]): Promise<void>;
-  pageRecord(list: RunList, page: number, runIds: readonly string[]): Promise<PageRecord>;
+  /** @param since marks of pages that were read before, ms since the epoch, are forgotten */
+  read(source: string, since: number): Promise<FeedRecord>;
+  putPlan(source: string, plan: StoredPlan): Promise<void>;
+  pageRecord(list: RunList, runIds: readonly string[]): Promise<PageRecord>;
   /** Hints about runs that no single poll has judged. */
   hints(source: string, runIds: readonly string[]): Promise<(ListHint | null)[]>;
   putPage(list: RunList, trace: PageTrace): Promise<void>;
@@ -37,48 +36,11 @@ export interface FeedStore {
   active(source: string): AsyncIterable<StoredWatch[]>;
 }
 
-/** The part of a source's schedule that the feed moves. */
-export interface FeedSchedule {
-  expedite(members: readonly string[]): Promise<void>;
-  /** Claims polls that are made without a request. @returns the claims that it got */
-  claimPolls(runIds: readonly string[]): Promise<{ member: string; token: string }[]>;
-  settled(claim: { member: string; token: string }, nextMs: number | null): void;
-  defer(moves: readonly { runId: string; from: number; to: number }[]): Promise<void>;
-  /** Enters members, or makes them due earlier: after so many ms at the latest. */
-  enterFeed(
-    kind: 'list' | 'plan',
-    members: readonly { member: string; withinMs: number }[],
-  ): Promise<void>;
-  release(
-    claim: { member: string; token: string },
-    until: { inMs: number } | 'as before' | 'never',
-  ): Promise<void>;
-  /** @returns false where another process has the claim by now */
-  renew(claim: RequestClaim): Promise<boolean>;
-}
-
-/** What one read of a page came to, for log and metrics. */
-export interface PageReport {
-  list: RunList;
-  page: number;
-  outcome: 'ok' | 'rate_limited' | FallbackReason;
-  /** What is wrong, for people; null where nothing is. */
-  message: string | null;
-  changed: number;
-  unchanged: number;
-  /** Runs that were on the page and are in the list no more. */
-  vanished: number;
-  durationMs: number;
-  /** When it is read again, milliseconds since the epoch. */
-  nextAt: number;
-}
-
-/** Event streams of one source. */
-export interface EventStreams {
-  follow(runId: string, listener: StreamListener): Promise<StreamEnd>;
-  /** Sends another API key from now on. */
-  useApiKey(apiKey: string): void;
-}
+/** The part of a source's schedule that the list feed moves. */
+export type FeedSchedule = Pick<
+  Schedule,
+  'expedite' | 'claimPolls' | 'settled' | 'defer' | 'enterFeed' | 'release'
+>;
 
 /** Which runs have streams, of all processes. */
 export interface StreamSurvey {
@@ -131,15 +93,10 @@ export interface StreamStore {
 }
 
 /** The part of a source's schedule that streams move. */
-export interface StreamSchedule {
-  expedite(members: readonly string[]): Promise<void>;
-  enterFeed(
-    kind: 'stream' | 'plan',
-    members: readonly { member: string; withinMs: number }[],
-  ): Promise<void>;
-  release(claim: { member: string; token: string }, until: 'never'): Promise<void>;
-  /** Reads are due that a write of another part has entered. */
-  entered(count: number): Promise<void>;
+export interface StreamSchedule extends Pick<
+  Schedule,
+  'expedite' | 'enterFeed' | 'release' | 'entered'
+> {
   /** How many polls are due that something asked for. */
   countPrompt(): Promise<number>;
   /** How many streams wait to be opened. */
@@ -158,14 +115,4 @@ export interface StreamFigures {
   doubted: TransitionKind[] | null;
   /** How often a transition became known first by a hint of a stream or list, or by a read. */
   known: { kind: string; by: string; count: number }[];
-}
-
-/** What a poll's result is written with: whether a stream follows the run on, and where it stands. */
-export interface StreamState {
-  isStreamed: boolean;
-  nodes: RunNodes | null;
-  /** When the stream last showed other nodes than before, ms since the epoch; null for never. */
-  progressedAt: number | null;
-  /** Whether a hint of the stream led to the poll. */
-  isHinted: boolean;
 }

@@ -1,42 +1,33 @@
-import { jitterAround } from '../core/backoff.ts';
-import { assertNever } from '../core/errors.ts';
 import {
   comparePage,
   contradiction,
+  deferrals,
+  firstDeferrals,
   memberToCheck,
+  pageIntervalMs,
   type PageFindings,
   type WatchOnPage,
 } from '../core/feed/page.ts';
-import type { PageRecord, PageTrace, StoredPlan } from '../core/feed/record.ts';
+import type { PageRecord, PageReport, PageTrace, StoredPlan } from '../core/feed/record.ts';
 import { PLAN_MEMBER } from '../core/feed/page-name.ts';
-import { pageInterval, unseenIntervalMs, type PlannedWatch } from '../core/feed/plan.ts';
+import { backstopMs } from '../core/feed/plan.ts';
 import type { ListOutcome, ListedRun, RunList, RunPage } from '../core/feed/run-list.ts';
 import {
   givenUp,
   heldGood,
   hintOf,
+  isOutcome,
   judgeHint,
   NEW_TRUST,
   throttled,
   type FallbackReason,
-  isEndConfirmed,
-  isOutcome,
 } from '../core/feed/list-trust.ts';
-import type { Watch } from '../core/watch/watch.ts';
 import { grantedPauseMs } from '../core/source/throttle.ts';
+import type { Watch } from '../core/watch/watch.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
 import type { ListFeedDependencies } from './list-feed.ts';
-import { deferFirst, deferPolls } from './defer-polls.ts';
 import { reportListed } from './report-listed.ts';
-import type { PagePermit, PageReport } from './ports.ts';
-
-const JITTER = 0.1;
-
-/** A page on which no watched run was found is read again after so many times its usual interval. */
-const FUTILE = 4;
-
-/** Pages that are not in a plan, or had nothing on them, wait for so long, ms. */
-const FUTILE_MS = 2_000;
+import type { PagePermit } from './ports.ts';
 
 /** Reads held back by a pause do not all come in the instant of its end, ms. */
 const PAUSE_SPREAD_MS = 1_000;
@@ -92,22 +83,13 @@ async function conclude(
   read: Read,
   outcome: ListOutcome,
 ): Promise<number | null> {
-  switch (outcome.kind) {
-    case 'page':
-      return outcome.page.isCut
-        ? tooLarge(deps, read, outcome.page)
-        : takeIn(deps, read, outcome.page);
-    case 'rate_limited':
-      return slowDown(deps, read, outcome);
-    case 'not_offered':
-    case 'unauthorized':
-    case 'forbidden':
-    case 'unavailable':
-    case 'invalid_response':
-      return fallBack(deps, read, { reason: outcome.kind, message: outcome.message });
-    default:
-      return assertNever(outcome);
+  if (outcome.kind === 'page') {
+    return outcome.page.isCut
+      ? tooLarge(deps, read, outcome.page)
+      : takeIn(deps, read, outcome.page);
   }
+  if (outcome.kind === 'rate_limited') return slowDown(deps, read, outcome);
+  return fallBack(deps, read, { reason: outcome.kind, message: outcome.message });
 }
 
 async function takeIn(
@@ -118,7 +100,6 @@ async function takeIn(
   const { list, plan, startedAt } = read;
   const record = await deps.store.pageRecord(
     list,
-    read.page,
     page.runs.map(({ id }) => id),
   );
   // Another list may have been read in time; what this one had to say of that is past.
@@ -130,55 +111,51 @@ async function takeIn(
   const disagrees = judged.disagrees ?? findings.disagrees;
   if (disagrees !== null) return fallBack(deps, read, { reason: 'disagrees', message: disagrees });
 
-  const readHere = readByPage(deps, await unstreamed(deps, found));
-  const nextMs = nextIn(deps, readHere, plan);
-  const toCheck = memberToCheck(findings.unchanged, {
-    checkedAt: record.checkedAt,
-    pageMs: nextMs,
-    now: readAt,
-  });
-  const news = unseenNews(findings, record, page.runs);
-  await deps.store.putPage(
-    list,
-    traceOf(read, page, { record, findings, judged, readAt, checks: toCheck !== null }),
+  const streams = await deps.streams.surveyed();
+  // What is left to event streams needs no list.
+  const readHere = found.filter(
+    ({ watch }) => watch.state === 'active' && !streams.isRelied(watch.runId),
   );
-  const vanished = deps.vanished.take(
-    { workflowId: list.workflowId, page: read.page },
-    { page, watched: creationTimes(found), now: readAt },
-  );
-  const stored = new Map(record.watches.flatMap((one) => (one ? [[one.watch.runId, one]] : [])));
-  const { changed } = findings;
-  const { runIds, isBacklog, isBurst } = await reportListed(deps, {
-    watches: plan.watches,
-    changed,
-    stored,
-    open: judged.open,
-    word: record.word,
-    readAt,
+  const pageMs = pageIntervalMs(readHere, plan, { ...deps, now: readAt });
+  const check = { checkedAt: record.checkedAt, pageMs, now: readAt };
+  const checked = memberToCheck(findings.unchanged, check)?.watch.runId ?? null;
+  const taken = { record, findings, judged, readAt, pageMs, checked };
+  const trace = traceOf(read, page, taken);
+  await deps.store.putPage(list, trace);
+  const vanished = deps.vanished.take(list, trace.mark, {
+    shown: new Set(page.runs.map(({ id }) => id)),
+    watched: creationTimes(found),
   });
-  if (isBacklog) await deps.onBacklog(isBurst);
-  await deps.schedule.expedite([
-    ...toPoll(changed, runIds, toCheck?.watch.runId ?? null),
-    ...vanished,
-  ]);
-  // Of one run alone single polls go on: the page is hardly read for it.
-  const replaced = readHere.length > 1 ? findings.unchanged : [];
-  const unchanged = replaced.filter(({ watch }) => !judged.open.has(watch.runId));
-  await deferPolls(deps, unchanged, { pageMs: nextMs, backstopMs: plan.backstopMs, now: readAt });
-  await deferFirst(deps, news, plan.firstReadsMs);
-  const againMs = isBacklog ? Math.min(nextMs, BURST_MS) : nextMs;
+  const isBurst = await follow(deps, plan, { ...taken, vanished, isAlone: readHere.length < 2 });
+  const againMs = isBurst ? Math.min(pageMs, BURST_MS) : pageMs;
   const seen = { outcome: 'ok' as const, message: null, nextAt: startedAt + againMs };
   report(deps, read, seen, { ...findings, vanished });
   return Math.max(0, startedAt + againMs - deps.now());
 }
 
-/** What is left to event streams needs no list. */
-async function unstreamed(
-  { streams }: ListFeedDependencies,
-  found: readonly WatchOnPage[],
-): Promise<WatchOnPage[]> {
-  const survey = await streams.surveyed();
-  return found.filter(({ watch }) => !survey.isRelied(watch.runId));
+/** Reports, expedites and defers by what a page shows. @returns whether the list was taken at its word */
+async function follow(
+  deps: ListFeedDependencies,
+  plan: StoredPlan,
+  { vanished, isAlone, ...taken }: Taken & { vanished: string[]; isAlone: boolean },
+): Promise<boolean> {
+  const { record, judged, readAt, pageMs, checked, findings } = taken;
+  const { changed, unchanged, unseen } = findings;
+  const outcomes = { ...record, changed, open: judged.open, plan, readAt };
+  const reported = await reportListed(deps, outcomes);
+  if (reported.size > 0) await deps.onBurst();
+  const toPoll = changed.map(({ watch }) => watch.runId).filter((id) => !reported.has(id));
+  await deps.schedule.expedite([...toPoll, ...(checked === null ? [] : [checked]), ...vanished]);
+  const isNews = ({ watch }: { watch: Watch }) => !judged.open.has(watch.runId);
+  const context = { now: readAt, random: deps.random };
+  const backstop = backstopMs(plan.watches, deps.requestsPerMs);
+  // Of one run alone single polls go on beside the page.
+  const replaced = isAlone ? [] : unchanged.filter(isNews);
+  await deps.schedule.defer([
+    ...deferrals(replaced, { ...context, pageMs, backstopMs: backstop }),
+    ...firstDeferrals(unseen.filter(isNews), plan, context),
+  ]);
+  return reported.size > 0;
 }
 
 function watchesOn(
@@ -189,7 +166,7 @@ function watchesOn(
   return runs.flatMap((listed, at) => {
     const stored = watches[at] ?? null;
     if (stored === null) return [];
-    const member = stored.watch.state === 'active' ? memberOf(stored) : null;
+    const member = stored.watch.state === 'active' ? memberOf(stored.watch) : null;
     return { watch: stored.watch, listed, member };
   });
 }
@@ -204,7 +181,7 @@ function creationTimes(found: readonly WatchOnPage[]): Map<string, number> {
 }
 
 /** What single polls since say of the hints that the list gave before. */
-function judgeHints(runs: readonly ListedRun[], { hints, watches, readAt }: PageRecord) {
+function judgeHints(runs: readonly ListedRun[], { hints, watches }: PageRecord) {
   const verdict = {
     /** Ends and waits that a single poll has confirmed. */
     confirmed: 0,
@@ -212,12 +189,9 @@ function judgeHints(runs: readonly ListedRun[], { hints, watches, readAt }: Page
     open: new Set<string>(),
     disagrees: null as string | null,
   };
-  for (const [at, { id, status }] of runs.entries()) {
+  for (const [at, { id }] of runs.entries()) {
     const [hint, stored] = [hints[at] ?? null, watches[at] ?? null];
-    if (hint === null) {
-      verdict.confirmed += Number(isEndConfirmed(stored, status, readAt));
-      continue;
-    }
+    if (hint === null) continue;
     const found = stored === null ? 'moot' : judgeHint(hint, stored.watch);
     if (found === 'confirmed' && isOutcome(hint.listed.status)) verdict.confirmed += 1;
     if (found === 'open') verdict.open.add(id);
@@ -230,51 +204,22 @@ function judgeHints(runs: readonly ListedRun[], { hints, watches, readAt }: Page
   return verdict;
 }
 
-/** What a page is to be read for. */
-type ReadHere = Pick<PlannedWatch, 'intervalMs' | 'longestMs'>[];
-
-/** The runs that were found, rather than those that were expected. */
-function readByPage(
-  { longestMs, now }: ListFeedDependencies,
-  found: readonly WatchOnPage[],
-): ReadHere {
-  return found.flatMap(({ member, watch, listed }) => {
-    if (watch.state !== 'active') return [];
-    const intervalMs = member?.intervalMs ?? unseenIntervalMs(ageOf(watch, listed, now()));
-    const isRead = member !== null || watch.run === null;
-    return isRead ? { intervalMs, longestMs: longestMs(watch) } : [];
-  });
-}
-
-function nextIn(
-  { minIntervalMs, random }: ListFeedDependencies,
-  runs: ReadHere,
-  { costMultiplier, pageMultiplier }: StoredPlan,
-): number {
-  if (runs.length === 0) return FUTILE_MS;
-  const interval = pageInterval(runs, costMultiplier * pageMultiplier, minIntervalMs);
-  const wanted = runs.length === 1 ? interval * FUTILE : interval;
-  return jitterAround(wanted, JITTER, random);
-}
-
-/** By whichever clock says more. */
-function ageOf({ registeredAt }: Watch, { created_at: at }: ListedRun, now: number): number {
-  const createdAt = at === null ? registeredAt : Date.parse(at);
-  return now - Math.min(createdAt, registeredAt);
-}
-
+/** What a page says, and what follows. */
 interface Taken {
   record: PageRecord;
   findings: PageFindings;
   judged: ReturnType<typeof judgeHints>;
   readAt: number;
-  checks: boolean;
+  /** How long until it is read again, ms. */
+  pageMs: number;
+  /** The run that a single poll reads to check the list; null where no check is due. */
+  checked: string | null;
 }
 
 function traceOf(
   read: Read,
   page: RunPage,
-  { record, findings, judged, readAt, checks }: Taken,
+  { record, findings, judged, readAt, checked }: Taken,
 ): PageTrace {
   const times = page.runs.flatMap(({ created_at: at }) => (at === null ? [] : [Date.parse(at)]));
   return {
@@ -283,7 +228,6 @@ function traceOf(
       newest: Math.max(...times),
       oldest: Math.min(...times),
       runs: page.runs.length,
-      watched: findings.unchanged.length + findings.unseen.length,
       isLast: page.isLast,
       at: readAt,
       bytes: page.bytes,
@@ -293,24 +237,9 @@ function traceOf(
       .map(({ watch, listed }) => ({ runId: watch.runId, hint: hintOf(watch, listed, readAt) })),
     judged: judged.judged,
     confirmed: judged.confirmed,
-    checkedAt: checks ? readAt : null,
+    checkedAt: checked === null ? null : readAt,
     trust: heldGood(record.trust ?? NEW_TRUST, readAt),
   };
-}
-
-function toPoll(
-  changed: PageFindings['changed'],
-  reported: ReadonlySet<string>,
-  checked: string | null,
-): string[] {
-  const runIds = changed.map(({ watch }) => watch.runId).filter((id) => !reported.has(id));
-  return checked === null ? runIds : [...runIds, checked];
-}
-
-/** Runs before their first read that no page has shown before. */
-function unseenNews({ unseen }: PageFindings, { hints }: PageRecord, runs: readonly ListedRun[]) {
-  const known = new Set(runs.filter((_, at) => hints[at] !== null).map(({ id }) => id));
-  return unseen.filter(({ watch }) => !known.has(watch.runId));
 }
 
 /** A smaller page would fit; the next plan reads those. */
@@ -334,7 +263,7 @@ async function slowDown(
 ): Promise<number | null> {
   const untilAt = deps.now() + grantedPauseMs(trouble.retryAfterMs);
   const { message } = trouble;
-  const { trust } = await deps.store.pageRecord(read.list, read.page, []);
+  const { trust } = await deps.store.pageRecord(read.list, []);
   const next = throttled(trust ?? NEW_TRUST);
   if (next === null) return fallBack(deps, read, { reason: 'throttled', message, from: untilAt });
   await deps.store.putTrust(read.list, next);
@@ -352,7 +281,7 @@ async function fallBack(
     from = deps.now(),
   }: { reason: FallbackReason; message: string; from?: number },
 ): Promise<null> {
-  const { trust } = await deps.store.pageRecord(read.list, read.page, []);
+  const { trust } = await deps.store.pageRecord(read.list, []);
   // Several pages of a list can fail at once: that is one failure.
   if ((trust?.since ?? 0) > from) return null;
   const next = givenUp(trust ?? NEW_TRUST, from);

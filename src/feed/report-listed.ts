@@ -1,4 +1,5 @@
 import type { ListedChange } from '../core/feed/page.ts';
+import type { PageRecord, StoredPlan } from '../core/feed/record.ts';
 import {
   isBacklog,
   isEarned,
@@ -6,13 +7,10 @@ import {
   isSample,
   mostChecks,
   snapshotOf,
-  type ListWord,
 } from '../core/feed/list-trust.ts';
+import type { HeldClaim } from '../core/source/schedule.ts';
 import type { StoredWatch } from '../core/watch/watch.ts';
 import type { ListFeedDependencies } from './list-feed.ts';
-
-/** So many changes on a page are a burst: the other pages are read at once. */
-const BURST = 5;
 
 /** Confirming polls of what was reported by a list are spread over twice the time that they take. */
 const SPREAD = 2;
@@ -20,42 +18,29 @@ const SPREAD = 2;
 /** What could not be written is polled after this time, ms. */
 const FAULT_DELAY_MS = 5_000;
 
-/** Ends and waits on a page, and how the list has done so far. */
-interface ListedOutcomes {
+/** What a page shows, and how the list has done so far. */
+interface ListedOutcomes extends Pick<PageRecord, 'watches' | 'word'> {
   changed: readonly ListedChange[];
-  /** The watches on the page as they are stored, by run. */
-  stored: ReadonlyMap<string, StoredWatch>;
   /** Runs that an earlier read of the page has shown to change, and that no single poll has read since. */
   open: ReadonlySet<string>;
-  word: ListWord;
   readAt: number;
-  /** Active watches of the source: all of them may have to be confirmed. */
-  watches: number;
-}
-
-/** What was reported by a list. */
-interface Reported {
-  runIds: ReadonlySet<string>;
-  /** True while confirming polls wait and the list is taken at its word. */
-  isBacklog: boolean;
-  /** True where many runs change at once, too. */
-  isBurst: boolean;
+  plan: Pick<StoredPlan, 'watches'>;
 }
 
 /**
  * Reports ends and waits by the word of a list that has earned it, while confirming polls would
  * wait. Each is committed under a claim as a poll's result. The watch remains active until a single
  * poll follows.
+ * @returns the runs that were reported
  */
 export async function reportListed(
   deps: ListFeedDependencies,
-  { changed, stored, open, word, readAt, watches }: ListedOutcomes,
-): Promise<Reported> {
-  const none = { runIds: new Set<string>(), isBacklog: false, isBurst: false };
-  if (changed.length === 0 || !isEarned(word, readAt)) return none;
+  { changed, watches, open, word, readAt, plan }: ListedOutcomes,
+): Promise<ReadonlySet<string>> {
+  if (changed.length === 0 || !isEarned(word, readAt)) return new Set();
   const due = await deps.waitingPolls();
   const waiting = due + changed.length;
-  if (!isBacklog(waiting, deps.requestsPerMs)) return none;
+  if (!isBacklog(waiting, deps.requestsPerMs)) return new Set();
   const reportable = changed.filter(({ watch, listed }) => isReportable(watch, listed));
   const checked = checkedFirst(reportable, open, mostChecks(deps.requestsPerMs) - due);
   const candidates = new Map(
@@ -63,9 +48,9 @@ export async function reportListed(
       .filter(({ watch }) => !checked.has(watch.runId))
       .map((one) => [one.watch.runId, one]),
   );
-  // The others wait for their confirming polls, which pages must not delay.
-  if (candidates.size === 0) return none;
-  const spreadMs = (SPREAD * Math.max(waiting, watches)) / deps.requestsPerMs;
+  const stored = new Map(watches.flatMap((one) => (one ? [[one.watch.runId, one]] : [])));
+  // All active watches of the source may have to be confirmed.
+  const spreadMs = (SPREAD * Math.max(waiting, plan.watches)) / deps.requestsPerMs;
   const claims = await deps.schedule.claimPolls([...candidates.keys()]);
   await Promise.all(
     claims.map((claim) => {
@@ -77,11 +62,7 @@ export async function reportListed(
       return report(deps, { claim, found, before, readAt, spreadMs });
     }),
   );
-  return {
-    runIds: new Set(claims.map(({ member }) => member)),
-    isBacklog: true,
-    isBurst: candidates.size >= BURST,
-  };
+  return new Set(claims.map(({ member }) => member));
 }
 
 /** Runs that a single poll checks before they are reported. @param room for polls that are soon made */
@@ -96,7 +77,7 @@ function checkedFirst(
 }
 
 interface OneReport {
-  claim: { member: string; token: string };
+  claim: HeldClaim;
   found: ListedChange;
   before: StoredWatch;
   readAt: number;

@@ -1,5 +1,5 @@
 import type { Random } from '../core/backoff.ts';
-import type { StreamEnd } from '../core/feed/event-stream.ts';
+import type { EventStreams, StreamEnd, StreamState } from '../core/feed/event-stream.ts';
 import { PLAN_MEMBER, parseStreamMember } from '../core/feed/page-name.ts';
 import { judgedLate, transitionKind, type TransitionKind } from '../core/feed/stream-hint.ts';
 import {
@@ -20,11 +20,9 @@ import type { RequestClaim } from '../poll/schedule.ts';
 import type { Permit } from '../poll/source-limiter.ts';
 import { FollowedRun } from './followed-run.ts';
 import type {
-  EventStreams,
   PagePermit,
   StreamFigures,
   StreamSchedule,
-  StreamState,
   StreamStore,
   StreamSurvey,
 } from './ports.ts';
@@ -51,7 +49,7 @@ export interface StreamFeedDependencies {
   /** Most streams of the source, over all processes; 0 for none. */
   most: number;
   store: StreamStore;
-  streams: EventStreams;
+  streams: Pick<EventStreams, 'follow' | 'useApiKey'>;
   nodeNames: { named(nodes: RunNodes, workflowId: string | null): RunNodes; tend(): Promise<void> };
   watches: { getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]> };
   schedule: StreamSchedule;

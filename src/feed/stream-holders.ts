@@ -1,22 +1,18 @@
 import { streamRank } from '../core/feed/stream-trust.ts';
-import type { StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';
+import type { Watch } from '../core/watch/watch.ts';
 import type { FollowedRun } from './followed-run.ts';
-import type { StreamSchedule, StreamStore, StreamSurvey } from './ports.ts';
+import type { StreamSurvey } from './ports.ts';
+import type { StreamFeedDependencies } from './stream-feed.ts';
 
 /** How long one survey of all streams holds, ms. */
 export const SURVEY_MS = 2_000;
 
-interface StreamHoldersDependencies {
-  source: string;
-  /** Names this process. */
-  process: string;
-  store: Pick<StreamStore, 'all' | 'processes' | 'release'>;
-  watches: { getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]> };
-  schedule: Pick<StreamSchedule, 'entered'>;
-  requestsPerMs: () => number;
+interface StreamHoldersDependencies extends Pick<
+  StreamFeedDependencies,
+  'source' | 'process' | 'store' | 'watches' | 'schedule' | 'requestsPerMs' | 'now'
+> {
   /** Runs that this process streams. */
   open: ReadonlyMap<string, FollowedRun>;
-  now: () => number;
 }
 
 /** Which process streams which run, as the store has it. */

@@ -19,6 +19,7 @@ import {
 import { grantedPauseMs, pauseMessage } from '../core/source/throttle.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { StreamSchedule, StreamStore } from './ports.ts';
+import type { StreamFeedDependencies } from './stream-feed.ts';
 
 /** While more of the rate limit than this is used, first reads do not wait for streams. */
 const AMPLE = 0.5;
@@ -35,28 +36,16 @@ const HINTS_WAIT_MS = 250;
 /** No stream is asked for after one had the source paused, beyond that pause, at the least, ms. */
 const PAUSED_REST_MS = 60_000;
 
-/** A stream that becomes live is counted once in this time, ms. */
-const LEARN_EVERY_MS = 1_000;
-
-interface StreamOpeningsDependencies {
-  source: string;
-  /** Names this process. */
-  process: string;
-  /** Most streams of the source, over all processes; 0 for none. */
-  most: number;
+interface StreamOpeningsDependencies extends Pick<
+  StreamFeedDependencies,
+  'source' | 'process' | 'most' | 'requestsPerMs' | 'pause' | 'onRefused' | 'onError' | 'now'
+> {
   store: Pick<StreamStore, 'take' | 'count' | 'capacity' | 'changeCapacity'>;
   schedule: Pick<StreamSchedule, 'enterFeed' | 'countStreams'>;
-  requestsPerMs: () => number;
   trust: () => StreamTrust;
   isOpen: (runId: string) => boolean;
   /** How long hints wait to be read, ms: their reads are worth more than further streams. */
   hintsWaitMs: () => number;
-  /** The source asks for a pause; null where it does not say how long. */
-  pause: (asked: { retryAfterMs: number | null; message: string }) => Promise<void>;
-  /** Streams are not to be had, until a time. */
-  onRefused: (untilAt: number) => void;
-  onError: (error: unknown) => void;
-  now: () => number;
 }
 
 /** Which runs streams are opened for, and how many there may be, over all processes. */
@@ -67,7 +56,6 @@ export class StreamOpenings {
   private offered = new Map<string, Watch>();
   /** Runs after streams of no use, by when they may get another one. */
   private readonly spent = new Map<string, number>();
-  private learnedAt = -Infinity;
   private restsUntil = 0;
   private isStopped = false;
   private pumping: Promise<void> | null = null;
@@ -198,12 +186,7 @@ export class StreamOpenings {
   }
 
   learn(outcome: StreamOutcome): void {
-    const { now, onError } = this.deps;
-    if (outcome.is === 'live') {
-      if (now() - this.learnedAt < LEARN_EVERY_MS && this.capacity.refused.length === 0) return;
-      this.learnedAt = now();
-    }
-    this.changeCapacity(outcome).catch(onError);
+    this.changeCapacity(outcome).catch(this.deps.onError);
   }
 
   private async changeCapacity(outcome: StreamOutcome): Promise<void> {

@@ -1,24 +1,21 @@
-import { jitterAround, type Random } from '../core/backoff.ts';
-import type { SeenWatch } from '../core/cadence/cadence.ts';
+import { jitterAround } from '../core/backoff.ts';
 import type { ReadMove } from '../core/feed/event-stream.ts';
 import { HintAllowance, type HintStep } from '../core/feed/stream-hint.ts';
 import type { RememberedKind } from '../core/feed/stream-trust.ts';
-import type { StoredWatch, WatchKey } from '../core/watch/watch.ts';
 import type { FollowedRun } from './followed-run.ts';
-import type { StreamSchedule, StreamStore } from './ports.ts';
+import type { StreamFeedDependencies } from './stream-feed.ts';
 
-interface HintReadsDependencies {
-  schedule: Pick<StreamSchedule, 'countPrompt'>;
+interface HintReadsDependencies extends Pick<
+  StreamFeedDependencies,
+  'schedule' | 'requestsPerMs' | 'onError' | 'now'
+> {
   /** Runs that this process streams. */
   open: ReadonlyMap<string, FollowedRun>;
-  requestsPerMs: () => number;
   /** Makes the read of a run due now. */
   expedite: (run: FollowedRun) => Promise<void>;
   /** Remembers whether a stream reported a transition, or whether its hint was confirmed. */
   remember: (run: FollowedRun, kind: RememberedKind, isReported: boolean) => Promise<void>;
   onWrong: (run: FollowedRun) => void;
-  onError: (error: unknown) => void;
-  now: () => number;
 }
 
 /** The reads that confirm the hints of streams: as many as hints may cause while some are wrong. */
@@ -93,21 +90,21 @@ export class HintReads {
 /** Spread of reads that are moved, as a share. */
 const SPREAD = 0.1;
 
-interface BackstopsDependencies {
-  source: string;
-  process: string;
-  store: Pick<StreamStore, 'note'>;
-  watches: { getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]> };
-  schedule: Pick<StreamSchedule, 'entered'>;
-  /** The longest time between two reads of a run that is left to its stream, ms. */
-  backstopMs: () => number;
-  /** When a run must be read at the latest although nothing seems to change, ms since the epoch. */
-  latestReadAt: (watch: SeenWatch) => number;
+interface BackstopsDependencies extends Pick<
+  StreamFeedDependencies,
+  | 'source'
+  | 'process'
+  | 'store'
+  | 'watches'
+  | 'schedule'
+  | 'backstopMs'
+  | 'latestReadAt'
+  | 'onError'
+  | 'now'
+  | 'random'
+> {
   /** Whether this process still streams the run. */
   isOpen: (run: FollowedRun) => boolean;
-  onError: (error: unknown) => void;
-  now: () => number;
-  random: Random;
 }
 
 /** The reads of runs that are left to their streams: backstops alone remain of these. */

@@ -4,7 +4,12 @@ import { z } from 'zod';
 import { parseRetryAfter } from '../core/backoff.ts';
 import { withoutControls } from '../core/controls.ts';
 import { SseParser } from '../core/event/sse.ts';
-import type { StreamEnd, StreamListener, StreamNote } from '../core/feed/event-stream.ts';
+import type {
+  EventStreams,
+  StreamEnd,
+  StreamListener,
+  StreamNote,
+} from '../core/feed/event-stream.ts';
 import { boundedNodes, type RunNodes } from '../core/run/nodes.ts';
 import { cutRequest } from '../tunnel.ts';
 import { openConnections } from './connections.ts';
@@ -23,14 +28,6 @@ interface EventStreamsOptions extends TransportOptions {
   now: () => number;
   /** Called when a stream was opened or refused. */
   onRequest?: (request: { kind: 'stream'; status: number | null }) => void;
-}
-
-interface EventStreams {
-  /** Follows `GET /v1/runs/{run_id}/events` until it ends; trouble is never thrown. */
-  follow: (runId: string, listener: StreamListener) => Promise<StreamEnd>;
-  /** Opens further streams with another API key. */
-  useApiKey: (apiKey: string) => void;
-  close: () => void;
 }
 
 /**

@@ -6,34 +6,18 @@ import { planDeliveries, type EndpointFilter, type Delivery } from '../core/deli
 import type { LinksOf } from '../core/run/links.ts';
 import type { RunwatchEvent } from '../core/event/event.ts';
 import type { NewMark } from '../core/event/ids.ts';
-import type { RunNodes } from '../core/run/nodes.ts';
 import type { PollResult, RunSnapshot } from '../core/run/snapshot.ts';
 import type { ObserveContext, PollPolicy } from '../core/watch/observation.ts';
+import type { StreamState } from '../core/feed/event-stream.ts';
 import { unconfirmed } from '../core/feed/list-trust.ts';
 import { observe } from '../core/watch/observe.ts';
 import type { PollMode } from '../core/watch/poll-history.ts';
 import type { NextPoll, StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';
 import type { RunReader, TraceChange, WatchStore } from './ports.ts';
 
-/** What the event stream of a run, if any, adds to a poll; see `feed/ports.ts`. */
-interface StreamState {
-  /** Whether the next poll may be left to the stream. */
-  isStreamed: boolean;
-  /** The nodes that run or have failed, by the stream's last event. */
-  nodes: RunNodes | null;
-  /** When the stream last showed progress, milliseconds since the epoch; null for never. */
-  progressedAt: number | null;
-  /** `stream` where a hint of the stream led to the poll. */
-  mode: PollMode;
-}
-
 interface RunStreams {
   /** @param askedAt when the poll began, milliseconds since the epoch */
-  stateOf(
-    runId: string,
-    run: RunSnapshot,
-    askedAt: number,
-  ): Promise<Omit<StreamState, 'mode'> & { isHinted: boolean }>;
+  stateOf(runId: string, run: RunSnapshot, askedAt: number): Promise<StreamState>;
 }
 
 /** A poll that this process has claimed. */
@@ -231,7 +215,9 @@ async function healthAfter(
   return answeredAt === undefined ? health : { ...health, answeredAt };
 }
 
-interface PollTimes extends Pick<ObserveContext, 'now' | 'beganAt' | 'lagMs'>, StreamState {
+type StreamTimes = Pick<ObserveContext, 'isStreamed' | 'nodes' | 'progressedAt' | 'mode'>;
+
+interface PollTimes extends Pick<ObserveContext, 'now' | 'beganAt' | 'lagMs'>, StreamTimes {
   health: SourceHealth;
 }
 
@@ -240,7 +226,7 @@ async function streamStateOf(
   { source, runId }: WatchKey,
   result: PollResult,
   { startedAt, mode }: Pick<Reading, 'startedAt' | 'mode'>,
-): Promise<StreamState> {
+): Promise<StreamTimes> {
   const streams = result.kind === 'run' ? streamsOf(source) : undefined;
   if (result.kind !== 'run' || streams === undefined) {
     return { isStreamed: false, nodes: null, progressedAt: null, mode };

@@ -4,6 +4,7 @@ import { withoutControls } from '../core/controls.ts';
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { shownReceiver } from '../core/delivery/receiver.ts';
 import type { RunwatchEvent } from '../core/event/event.ts';
+import type { PageReport } from '../core/feed/record.ts';
 import type { Watch } from '../core/watch/watch.ts';
 
 export type { Logger } from 'pino';
@@ -171,19 +172,6 @@ export function logPoll(log: Logger, { watch, outcome, events, durationMs }: Pol
     next_poll_at: watch.nextPollAt === null ? null : new Date(watch.nextPollAt).toISOString(),
   };
   log[level](fields, 'poll');
-}
-
-/** A page of a list of runs that was read. */
-interface PageReport {
-  list: { source: string; workflowId: string | null };
-  page: number;
-  outcome: string;
-  message: string | null;
-  changed: number;
-  unchanged: number;
-  vanished: number;
-  durationMs: number;
-  nextAt: number;
 }
 
 /** One wide line for each list that is given up; other reads of pages have level debug. */

@@ -14,20 +14,13 @@ import {
   type SourceFigures,
   scraped,
 } from './gauges.ts';
+import type { PageReport } from '../core/feed/record.ts';
 import { processInstruments, processRecordings } from './process-metrics.ts';
 
 interface RequestReport {
   kind: 'run' | 'list' | 'stream' | 'workflow';
   /** Null where no answer came. */
   status: number | null;
-}
-
-interface ListReport {
-  list: { source: string };
-  outcome: string;
-  changed: number;
-  unchanged: number;
-  vanished: number;
 }
 
 interface PollReport {
@@ -129,7 +122,7 @@ function recordings(instruments: ReturnType<typeof createInstruments>) {
       instruments.batchRuns.inc({ source, result: 'contradicted' });
     },
 
-    list({ list: { source }, outcome, changed, unchanged, vanished }: ListReport): void {
+    list({ list: { source }, outcome, changed, unchanged, vanished }: PageReport): void {
       instruments.batchLooks.inc({ source, outcome });
       instruments.batchRuns.inc({ source, result: 'changed' }, changed);
       instruments.batchRuns.inc({ source, result: 'unchanged' }, unchanged);

@@ -2,7 +2,7 @@ import { afterAll, afterEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { nothingLearned } from '../../src/core/cadence/hazard.ts';
 import { NO_LOAD } from '../../src/core/cadence/load.ts';
-import type { StreamEnd } from '../../src/core/feed/event-stream.ts';
+import type { EventStreams, StreamEnd } from '../../src/core/feed/event-stream.ts';
 import { latestReadAt } from '../../src/core/feed/member.ts';
 import { PLAN_MEMBER, streamMember } from '../../src/core/feed/page-name.ts';
 import { sumOf } from '../../src/core/feed/list-trust.ts';
@@ -10,7 +10,6 @@ import { noLinks } from '../../src/core/run/links.ts';
 import type { RunNodes } from '../../src/core/run/nodes.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import type { EventStreams } from '../../src/feed/ports.ts';
 import { StreamFeed } from '../../src/feed/stream-feed.ts';
 import { createObserveRun } from '../../src/poll/observe-run.ts';
 import { Schedule } from '../../src/poll/schedule.ts';
@@ -48,7 +47,7 @@ function plainRunId(): string {
 const ignore = () => undefined;
 
 /** Event streams that the test opens, feeds and ends. */
-class ManualStreams implements EventStreams {
+class ManualStreams implements Omit<EventStreams, 'close'> {
   private readonly streams = new Map<
     string,
     { listener: Parameters<EventStreams['follow']>[1]; end: (end: StreamEnd) => void }

@@ -16,7 +16,6 @@ import {
   judgeHint,
   NEW_TRUST,
   throttled,
-  isEndConfirmed,
 } from '../../src/core/feed/list-trust.ts';
 import type { ListedRun } from '../../src/core/feed/run-list.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
@@ -43,7 +42,6 @@ function seen(changes: Partial<Watch> = {}): Watch {
 function memberOf(watch: Watch, changes: Partial<ListMember> = {}): ListMember {
   return {
     watch: { ...watch, run: watch.run! },
-    version: 1,
     createdAt: NOON,
     intervalMs: 10_000,
     followsProgress: false,
@@ -168,7 +166,6 @@ describe('where runs stand in a list', () => {
     newest,
     oldest,
     runs: 100,
-    watched: 0,
     isLast,
   });
 
@@ -215,26 +212,4 @@ test('the name of a page says its list and number', () => {
   ]) {
     expect(parsePageMember(pageMember(name))).toEqual(name);
   }
-});
-
-describe('an end that a single poll found before its list showed it', () => {
-  const run = snapshot({ status: 'failed', observed_at: iso(NOON) });
-  const ended = { watch: seen({ state: 'finished', run }) };
-
-  test('an end by a single poll confirms the list where the page was read before the poll', () => {
-    expect(isEndConfirmed(ended, 'failed', NOON - 1)).toBe(true);
-  });
-
-  test('an end by a single poll confirms the list once, not at the next read of the page', () => {
-    expect(isEndConfirmed(ended, 'failed', NOON + 1)).toBe(false);
-  });
-
-  test('an end by a single poll confirms nothing where the list differs or was never read', () => {
-    expect(isEndConfirmed(ended, 'stopped', NOON - 1)).toBe(false);
-    expect(isEndConfirmed(ended, 'failed', null)).toBe(false);
-  });
-
-  test('an end by a single poll confirms nothing while the watch waits for its confirming poll', () => {
-    expect(isEndConfirmed({ watch: seen({ run }) }, 'failed', NOON - 1)).toBe(false);
-  });
 });

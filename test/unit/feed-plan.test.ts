@@ -2,21 +2,17 @@ import { describe, expect, test } from '@jest/globals';
 import {
   backstopMs,
   BACKSTOP_MS,
-  firstReadsMs,
-  pageInterval,
   planFeed,
-  spendingAfter,
-  type PlannedList,
-  type PlannedWatch,
+  readInterval,
   type PlanLimits,
 } from '../../src/core/feed/plan.ts';
+import type { PlannedList, PlannedWatch } from '../../src/core/feed/planned.ts';
 
 const AMPLE: PlanLimits = {
   requestsPerMs: 1,
   minIntervalMs: 1_000,
   maxIntervalMs: 60_000,
   pagesPerMs: Infinity,
-  spending: 1,
 };
 
 /** Ten requests a second, the default. */
@@ -26,6 +22,8 @@ const SOURCE = null;
 
 function watch(changes: Partial<PlannedWatch> = {}): PlannedWatch {
   return {
+    runId: 'run',
+    nextPollAt: null,
     workflowId: 'a',
     createdAt: 0,
     intervalMs: 10_000,
@@ -60,13 +58,13 @@ const pagesOf = (plan: ReturnType<typeof planFeed>) =>
 describe('the plan of a feed', () => {
   test('a plan reads a single run singly', () => {
     const plan = planFeed([watch()], lists(1), AMPLE);
-    expect([plan.lists, plan.covered.size, plan.costMultiplier]).toEqual([[], 0, 1]);
+    expect([plan.lists, plan.singles.length, plan.costMultiplier]).toEqual([[], 1, 1]);
   });
 
   test('a plan reads many runs of one workflow by its list, however many pages they are on', () => {
     const plan = planFeed(watches(1_250), lists(1), AMPLE);
     expect(pagesOf(plan)).toEqual([['workflow-0', Array.from({ length: 13 }, (_, at) => at + 1)]]);
-    expect(plan.covered.size).toBe(1_250);
+    expect(plan.singles).toEqual([]);
   });
 
   test("a plan reads few runs each of many workflows by the source's list", () => {
@@ -87,7 +85,6 @@ describe('the plan of a feed', () => {
       newest: at < 1 ? 0 : -1e6 - at * 10_000,
       oldest: at < 1 ? -1e6 - 1 : -1e6 - (at + 1) * 10_000,
       runs: 100,
-      watched: 0,
       isLast: false,
     }));
     const all = [list({ marks }), list({ workflowId: 'workflow-0' })];
@@ -104,26 +101,7 @@ describe('the plan of a feed', () => {
     const [source, own] = lists(1) as [PlannedList, PlannedList];
     expect(pagesOf(planFeed(watches(50), [source], AMPLE))).toEqual([[SOURCE, [1]]]);
     expect(pagesOf(planFeed(watches(50), [own], AMPLE))).toEqual([['workflow-0', [1]]]);
-    expect(planFeed(watches(50), [], AMPLE).covered.size).toBe(0);
-  });
-
-  test('a plan finds runs that were created at once on the pages that have shown them', () => {
-    const marks = [0, 1, 0, 2].map((watched, at) => ({
-      page: at + 1,
-      newest: 0,
-      oldest: 0,
-      runs: 100,
-      watched,
-      isLast: at === 3,
-    }));
-    const three = watches(3, 1, { createdAt: 0 });
-    const plan = planFeed(three, [list({ workflowId: 'workflow-0', marks })], AMPLE);
-    expect(pagesOf(plan)).toEqual([['workflow-0', [4]]]);
-  });
-
-  test('a plan reads a page no longer than its runs need where it is the only one', () => {
-    const plan = planFeed(watches(10), lists(1), AMPLE);
-    expect(plan.lists.map(({ size }) => size)).toEqual([30]);
+    expect(planFeed(watches(50), [], AMPLE).singles).toHaveLength(50);
   });
 
   test('a plan raises the cost of requests until all of them fit into the rate limit', () => {
@@ -171,29 +149,17 @@ describe('the plan of a feed', () => {
 
 describe('the interval of a page', () => {
   test("a page's interval is that of a run of it, divided by the square root of their number", () => {
-    expect(pageInterval(watches(25), 1, 1)).toBeCloseTo(2_000);
-    expect(pageInterval(watches(25), 4, 1)).toBeCloseTo(4_000);
+    expect(readInterval(watches(25), 1, 1)).toBeCloseTo(2_000);
+    expect(readInterval(watches(25), 4, 1)).toBeCloseTo(4_000);
   });
 
   test("a page's interval is at least the minimum, and at most what a watch on it accepts", () => {
-    expect(pageInterval(watches(400), 1, 1_000)).toBe(1_000);
-    expect(pageInterval([watch({ longestMs: 3_000 }), watch()], 1_000, 1)).toBeCloseTo(3_000);
+    expect(readInterval(watches(400), 1, 1_000)).toBe(1_000);
+    expect(readInterval([watch({ longestMs: 3_000 }), watch()], 1_000, 1)).toBeCloseTo(3_000);
   });
 });
 
 test('backstops take a tenth of the rate limit at the most', () => {
   expect(backstopMs(10, 0.01)).toBe(BACKSTOP_MS);
   expect(backstopMs(20_000, 0.01)).toBe(20_000_000);
-});
-
-test('first reads of runs that a list shows going on are spread once they take long', () => {
-  expect(firstReadsMs(watches(10, 1, { isUnseen: true }), 0.01)).toBe(0);
-  expect(firstReadsMs(watches(3_000, 1, { isUnseen: true }), 0.01)).toBeCloseTo(1_000_000);
-});
-
-test('a plan spends more where the plan before left some of a short budget unused', () => {
-  const before = { spending: 1, costMultiplier: 5 };
-  expect(spendingAfter(before, 0.5)).toBeCloseTo(1.15);
-  expect(spendingAfter({ ...before, spending: 2 }, 1)).toBeCloseTo(1.9);
-  expect(spendingAfter({ spending: 3, costMultiplier: 1 }, 0.1)).toBe(1);
 });

@@ -14,12 +14,10 @@ function planOf(pages: number): StoredPlan {
     at: NOW,
     watches: 200,
     costMultiplier: 1,
-    pageMultiplier: 1,
-    spending: 1,
+    leastPageMs: 1_000,
     wantedPerMs: 0.01,
     reads: { runs: 200, usualMs: 1_000, longestMs: 1_000, stretched: 0 },
     firstReadsMs: 0,
-    backstopMs: 120_000,
     lists: [{ workflowId: null, size: 100, pages: list }],
   };
 }

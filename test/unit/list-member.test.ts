@@ -20,12 +20,12 @@ const member = (changes: Partial<Watch> = {}, endpoint = 'ops', now = NOON) => {
   const watch = newWatch({ run: snapshot(), lastPolledAt: NOON, ...changes }, [
     { kind: 'endpoint', endpoint },
   ]);
-  return listMember({ watch, version: 1 }, { ...context, now });
+  return listMember(watch, { ...context, now });
 };
 
 describe('a watch on a list', () => {
   test('a watch of a missing or unreadable run is left to single polls', () => {
-    expect(member()).toMatchObject({ createdAt: NOON, version: 1 });
+    expect(member()).toMatchObject({ createdAt: NOON });
     expect(member({ run: null })).toBeNull();
     expect(
       member({ missing: { count: 1, code: 'not_found', message: '404', since: NOON } }),
@@ -62,10 +62,7 @@ describe('a watch on a list', () => {
     let learned = emptyStatistics();
     for (let samples = 0; samples < 50; samples += 1) learned = learn(learned, anHour);
     const watch = newWatch({ run: snapshot(), dwell: { since: NOON, stalled: false } });
-    const latestAt = listMember(
-      { watch, version: 1 },
-      { ...context, statistics: () => learned },
-    )?.latestAt;
+    const latestAt = listMember(watch, { ...context, statistics: () => learned })?.latestAt;
     expect(latestAt).toBeGreaterThan(NOON + 1.5 * HOUR_MS * 0.75);
     expect(latestAt).toBeLessThan(NOON + 1.5 * HOUR_MS * 1.3);
   });

@@ -1,19 +1,14 @@
 import { offsetsOf } from './layout.ts';
-import type { PlannedList, PlannedWatch } from './plan.ts';
+import type { PlannedList, PlannedWatch } from './planned.ts';
 
-/** A list in use must cost this share more than another cover before it is left. */
+/** A list in use must cost this share more than single reads before it is left: the last runs are read twice. */
 const KEPT = 0.9;
-
-/** Pages read of one list at most. */
-const MAX_PAGES = 1_000;
 
 /** A page of a list, and the watched runs on it. */
 export interface CoverPage {
   list: PlannedList;
   page: number;
   watches: PlannedWatch[];
-  /** How many runs of the list come before the last of them. */
-  reach: number;
 }
 
 /** What reading runs costs, in requests each ms. */
@@ -24,62 +19,53 @@ export interface ReadingCost {
   page: (watches: readonly PlannedWatch[]) => number;
 }
 
-/** Pages, and what they and the single reads of all other runs cost. */
-interface Cover {
-  cost: number;
-  pages: CoverPage[];
-}
-
-/** The runs of one workflow. */
-interface Group {
-  watches: PlannedWatch[];
-  /** Pages of its own list; null where that cannot be read. */
-  own: CoverPage[] | null;
-}
-
-/** On which pages of which lists the watched runs of a source are. */
-export interface PagesOfRuns {
-  /** By workflow. */
-  groups: ReadonlyMap<string, Group>;
-  /** Pages of the source's list; null where that cannot be read. */
-  shared: readonly CoverPage[] | null;
-  /** Whether there are runs that only the source's list can show. */
-  isLookedFor: boolean;
-}
-
-export function pagesOfRuns(
+/** The pages of each list that watched runs lie on. */
+export function pagesOfLists(
   watches: readonly PlannedWatch[],
   lists: readonly PlannedList[],
-): PagesOfRuns {
+): CoverPage[][] {
   const listed = watches.filter(({ isListed }) => isListed).sort(newestFirst);
-  const byList = new Map(lists.map((list) => [list.workflowId, list]));
-  const sourceList = byList.get(null);
-  return {
-    groups: groupsOf(listed, byList),
-    shared: sourceList === undefined ? null : pagesOf(sourceList, listed),
-    isLookedFor: listed.some(({ workflowId }) => workflowId === null),
-  };
+  const byWorkflow = groupBy(listed, ({ workflowId }) => workflowId);
+  return lists.map((list) => {
+    const { workflowId, marks, size } = list;
+    const some = workflowId === null ? listed : (byWorkflow.get(workflowId) ?? []);
+    const offsets = offsetsOf(some.map(timeOf), marks, size);
+    const pages = groupBy(some, (_, rank) => Math.floor((offsets[rank] ?? rank) / size) + 1);
+    return [...pages].map(([page, on]) => ({ list, page, watches: on }));
+  });
 }
 
 /**
  * The cheapest way to read the watched runs of a source: by pages of the source's list, by pages of
- * workflows' lists, or singly. Runs that were never read are looked for in the source's list.
+ * workflows' lists, or singly. A workflow is read by its own list where that costs less than its part of
+ * the source's pages; the source's list alone may cost less than that. Runs that were never read are
+ * looked for in the source's list.
+ * @param pages of each list
  * @returns the pages to read; all other runs are read singly
  */
-export function cheapestCover(
-  { groups, shared: pages, isLookedFor }: PagesOfRuns,
-  cost: ReadingCost,
-): CoverPage[] {
-  const own = new Map(
-    [...groups].map(([workflowId, group]) => [workflowId, ownCover(group, cost)]),
-  );
-  const apart = [...own.values()].flatMap((one) => one.pages);
-  if (pages === null) return apart;
-  const copies = pages.map((page) => ({ ...page }));
-  const shared = sharedCover(copies, { groups, own, cost });
-  return isLookedFor || shared.cost < sum([...own.values()].map((one) => one.cost))
-    ? shared.pages
-    : apart;
+export function cheapestCover(pages: readonly CoverPage[][], cost: ReadingCost): CoverPage[] {
+  const isShared = ([page]: CoverPage[]) => page?.list.workflowId === null;
+  const shared = pages.find(isShared) ?? [];
+  const parts = new Map(shared.flatMap((page) => partsOf(page, cost)));
+  const partOf = (watch: PlannedWatch) => parts.get(watch) ?? cost.single(watch);
+  const own = pages.filter((some) => {
+    const costs = sum(
+      some.map(({ watches }) => Math.min(cost.page(watches), singly(watches, cost))),
+    );
+    // Where both cost the same, its own list is the smaller one.
+    const isCheaper = costs * 0.999 <= sum(some.flatMap(({ watches }) => watches).map(partOf));
+    return !isShared(some) && isCheaper;
+  });
+  const apart = new Set(own.flat().flatMap((page) => page.watches));
+  const rest = shared.map((page) => ({
+    ...page,
+    watches: page.watches.filter((watch) => !apart.has(watch)),
+  }));
+  const saved = ({ list, watches }: CoverPage) =>
+    singly(watches, cost) - cost.page(watches) * (list.isInUse ? KEPT : 1);
+  const worthWhile = (some: CoverPage[]) => some.filter((page) => saved(page) > 0);
+  const [mixed, alone] = [worthWhile([...rest, ...own.flat()]), worthWhile(shared)];
+  return sum(alone.map(saved)) > sum(mixed.map(saved)) ? alone : mixed;
 }
 
 /** What was not read yet counts as newest: it is looked for at the head of the list. */
@@ -93,101 +79,29 @@ function timeOf({ createdAt }: PlannedWatch): number {
   return Number.isNaN(createdAt) ? Infinity : createdAt;
 }
 
-function groupsOf(
-  listed: readonly PlannedWatch[],
-  lists: ReadonlyMap<string | null, PlannedList>,
-): Map<string, Group> {
-  const groups = new Map<string, Group>();
-  for (const watch of listed) {
-    const { workflowId } = watch;
-    if (workflowId === null) continue;
-    const group = groups.get(workflowId) ?? { watches: [], own: null };
-    groups.set(workflowId, group);
-    group.watches.push(watch);
-  }
-  for (const [workflowId, group] of groups) {
-    const list = lists.get(workflowId);
-    if (list !== undefined) group.own = pagesOf(list, group.watches);
+/** What each run on a page costs: its part of the reads of the page, or a single read. */
+function partsOf({ watches }: CoverPage, cost: ReadingCost): [PlannedWatch, number][] {
+  const whole = Math.min(cost.page(watches), singly(watches, cost));
+  const squares = sum(watches.map((watch) => cost.single(watch) ** 2));
+  return watches.map((watch) => [watch, (whole * cost.single(watch) ** 2) / squares]);
+}
+
+function groupBy<Key>(
+  watches: readonly PlannedWatch[],
+  keyOf: (watch: PlannedWatch, rank: number) => Key,
+): Map<Key, PlannedWatch[]> {
+  const groups = new Map<Key, PlannedWatch[]>();
+  for (const [rank, watch] of watches.entries()) {
+    const key = keyOf(watch, rank);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [watch]);
+    else group.push(watch);
   }
   return groups;
 }
 
-/** @param watches the newest first */
-function pagesOf(list: PlannedList, watches: readonly PlannedWatch[]): CoverPage[] {
-  const offsets = offsetsOf(watches.map(timeOf), list.marks, list.size);
-  const pages = new Map<number, CoverPage>();
-  for (const [rank, watch] of watches.entries()) {
-    const reach = offsets[rank] ?? rank;
-    const number = Math.floor(reach / list.size) + 1;
-    if (number > MAX_PAGES) continue;
-    const page = pages.get(number) ?? { list, page: number, watches: [], reach };
-    pages.set(number, page);
-    page.watches.push(watch);
-    page.reach = Math.max(page.reach, reach);
-  }
-  return [...pages.values()];
-}
-
-/** What a page costs, or where they are cheaper single reads of its runs. */
-function judged(page: CoverPage, { single, page: pageCost }: ReadingCost) {
-  const singly = sum(page.watches.map(single));
-  const together = pageCost(page.watches) * (page.list.isInUse ? KEPT : 1);
-  return { page, pays: together < singly, cost: Math.min(together, singly) };
-}
-
-/** The pages of a workflow's own list that are cheaper than single reads. */
-function ownCover({ own }: Group, cost: ReadingCost): Cover {
-  if (own === null) return { cost: Infinity, pages: [] };
-  const pages = own.map((page) => judged(page, cost));
-  return {
-    cost: sum(pages.map((one) => one.cost)),
-    pages: pages.filter(({ pays }) => pays).map(({ page }) => page),
-  };
-}
-
-interface Sharing {
-  groups: ReadonlyMap<string, Group>;
-  own: ReadonlyMap<string, Cover>;
-  cost: ReadingCost;
-}
-
-/** The source's list, without the workflows for which it costs more than their own lists. */
-function sharedCover(pages: CoverPage[], { groups, own, cost }: Sharing): Cover {
-  const costs = new Map(pages.map((page) => [page, judged(page, cost).cost]));
-  const pageOf = new Map(pages.flatMap((page) => page.watches.map((watch) => [watch, page])));
-  const apart: Cover = { cost: 0, pages: [] };
-  const largestFirst = [...groups].sort(([, a], [, b]) => b.watches.length - a.watches.length);
-  for (const [workflowId, { watches }] of largestFirst) {
-    const cover = own.get(workflowId);
-    if (cover === undefined || cover.cost === Infinity) continue;
-    const without = pagesWithout(watches, pageOf, cost);
-    const saved = sum(without.map((one) => (costs.get(one.page) ?? 0) - one.cost));
-    // Where both cost the same, its own list is the smaller one.
-    if (saved < cover.cost * 0.999) continue;
-    for (const one of without) {
-      one.page.watches = one.watches;
-      costs.set(one.page, one.cost);
-    }
-    apart.pages.push(...cover.pages);
-    apart.cost += cover.cost;
-  }
-  const used = pages.filter((page) => page.watches.length > 0 && judged(page, cost).pays);
-  return { cost: apart.cost + sum([...costs.values()]), pages: [...used, ...apart.pages] };
-}
-
-/** What is left of pages without some of the runs on them. */
-function pagesWithout(
-  watches: readonly PlannedWatch[],
-  pageOf: ReadonlyMap<PlannedWatch, CoverPage>,
-  cost: ReadingCost,
-) {
-  const leaving = new Set(watches);
-  const pages = new Set(watches.flatMap((watch) => pageOf.get(watch) ?? []));
-  return [...pages].map((page) => {
-    const others = page.watches.filter((watch) => !leaving.has(watch));
-    const left = { list: page.list, page: page.page, watches: others, reach: page.reach };
-    return { page, watches: others, cost: others.length === 0 ? 0 : judged(left, cost).cost };
-  });
+function singly(watches: readonly PlannedWatch[], { single }: ReadingCost): number {
+  return sum(watches.map(single));
 }
 
 function sum(numbers: readonly number[]): number {

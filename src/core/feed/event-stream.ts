@@ -33,12 +33,33 @@ export interface StreamListener {
   signal: AbortSignal;
 }
 
+/** Event streams of the runs of one source. */
+export interface EventStreams {
+  /** Follows `GET /v1/runs/{run_id}/events` until it ends; trouble is never thrown. */
+  follow: (runId: string, listener: StreamListener) => Promise<StreamEnd>;
+  /** Opens further streams with another API key. */
+  useApiKey: (apiKey: string) => void;
+  close: () => void;
+}
+
 /** A stream as other processes see it. */
 export interface HeldStream {
   process: string;
   /** Whether it stands in for the reads of its run. */
   isRelied: boolean;
   nodes: RunNodes | null;
+}
+
+/** What a poll's result is written with: whether a stream follows the run on, and where it stands. */
+export interface StreamState {
+  /** Whether the next poll may be left to the stream. */
+  isStreamed: boolean;
+  /** The nodes that run or have failed, by the stream's last event. */
+  nodes: RunNodes | null;
+  /** When the stream last showed other nodes than before, ms since the epoch; null for never. */
+  progressedAt: number | null;
+  /** Whether a hint of the stream led to the poll. */
+  isHinted: boolean;
 }
 
 /** Moves the next read of a run: later only while its watch has this version. */

@@ -160,20 +160,6 @@ export function isBacklog(waiting: number, requestsPerMs: number): boolean {
   return waiting > requestsPerMs * PATIENCE_MS;
 }
 
-/**
- * Whether a list shows the end that a single poll has found since the page was read last. The poll came
- * first, which says as much for the list as a hint that is confirmed.
- */
-export function isEndConfirmed(
-  stored: { watch: Pick<Watch, 'state' | 'run'> } | null,
-  listed: string,
-  pageReadAt: number | null,
-): boolean {
-  if (stored === null || stored.watch.state !== 'finished' || pageReadAt === null) return false;
-  const { run } = stored.watch;
-  return run?.status === listed && Date.parse(run.observed_at) > pageReadAt;
-}
-
 /** Whether a status is one that a list can be taken at its word for. */
 export function isOutcome(status: string): boolean {
   return isTerminalStatus(status) || isAwaiting(status);

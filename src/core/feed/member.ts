@@ -4,7 +4,7 @@ import { isTerminalStatus } from '../run/snapshot.ts';
 import type { PollPolicy } from '../watch/observation.ts';
 import { nextReminderAt } from '../watch/reminder.ts';
 import { stallTime, usualDwellMs } from '../watch/stall.ts';
-import type { StoredWatch, Watch } from '../watch/watch.ts';
+import type { Watch } from '../watch/watch.ts';
 
 /** A watch that a list feed may cover. */
 export interface ListMember {
@@ -13,7 +13,6 @@ export interface ListMember {
   /** The interval at which single polls would read the run now, ms. */
   intervalMs: number;
   watch: SeenWatch;
-  version: number;
   /** Whether progress alone calls for a poll. */
   followsProgress: boolean;
   /**
@@ -30,10 +29,7 @@ export interface MemberContext extends CadenceContext {
  * A watch as a member of a list. Null for runs that are missing or unreadable: only single polls
  * can judge those.
  */
-export function listMember(
-  { watch, version }: StoredWatch,
-  context: MemberContext,
-): ListMember | null {
+export function listMember(watch: Watch, context: MemberContext): ListMember | null {
   const { run, trouble, missing } = watch;
   if (run === null || trouble !== null || missing !== null) return null;
   // Of an end that only a list has shown, a single poll must tell.
@@ -41,7 +37,6 @@ export function listMember(
   const seen = { ...watch, run };
   return {
     watch: seen,
-    version,
     createdAt: run.created_at === null ? NaN : Date.parse(run.created_at),
     intervalMs: intervalNow(seen, context),
     followsProgress: watch.dwell?.stalled === true || wantsProgress(watch, context.wants),

@@ -1,8 +1,10 @@
 import type { SeenWatch } from '../cadence/cadence.ts';
-import type { Random } from '../backoff.ts';
+import { jitterAround, type Random } from '../backoff.ts';
 import { isTerminalStatus } from '../run/snapshot.ts';
 import type { Watch } from '../watch/watch.ts';
 import type { ListMember } from './member.ts';
+import { readInterval, type FeedPlan } from './plan.ts';
+import { ageOf, unseenIntervalMs } from './planned.ts';
 import type { ListedRun } from './run-list.ts';
 
 /** The shortest time from one check of a list by a single poll to the next, ms. */
@@ -142,4 +144,73 @@ export function memberToCheck(
 
 function polledAt({ watch }: ListMember): number {
   return watch.lastPolledAt ?? 0;
+}
+
+/** A page with no watched run on it waits for so long, ms. */
+const FUTILE_MS = 2_000;
+
+const JITTER = 0.1;
+
+/** How long until a page is read again, by the runs that were found rather than those expected, ms. */
+export function pageIntervalMs(
+  found: readonly WatchOnPage[],
+  { costMultiplier, leastPageMs }: Pick<FeedPlan, 'costMultiplier' | 'leastPageMs'>,
+  { longestMs, now, random }: PageContext & { longestMs: (watch: Watch) => number },
+): number {
+  const runs = found.flatMap(({ member, watch, listed: { created_at: at } }) => {
+    if (member === null && watch.run !== null) return [];
+    const ageMs = ageOf(watch, at === null ? NaN : Date.parse(at), now);
+    const intervalMs = member?.intervalMs ?? unseenIntervalMs(ageMs);
+    return { intervalMs, longestMs: longestMs(watch) };
+  });
+  if (runs.length === 0) return FUTILE_MS;
+  return jitterAround(readInterval(runs, costMultiplier, leastPageMs), JITTER, random);
+}
+
+interface PageContext {
+  now: number;
+  random: Random;
+}
+
+/** The next poll of a run goes from one time to another. Times in ms since the epoch. */
+export interface PollMove {
+  runId: string;
+  from: number;
+  to: number;
+}
+
+function moveOf(
+  { runId, nextPollAt: from }: Pick<Watch, 'runId' | 'nextPollAt'>,
+  to: number | null,
+): PollMove[] {
+  return from === null || to === null ? [] : [{ runId, from, to }];
+}
+
+/** A page that shows runs unchanged stands in for their next single polls. */
+export function deferrals(unchanged: readonly ListMember[], options: DeferralOptions): PollMove[] {
+  return unchanged.flatMap((member) => moveOf(member.watch, deferredTo(member, options)));
+}
+
+/** Under a short budget the first reads of runs that go on can wait: a list shows when they do not. */
+export function firstDeferrals(
+  unseen: readonly ListedChange[],
+  { firstReadsMs }: Pick<FeedPlan, 'firstReadsMs'>,
+  { now, random }: PageContext,
+): PollMove[] {
+  if (firstReadsMs === 0) return [];
+  return unseen.flatMap(({ watch }) => moveOf(watch, now + firstReadsMs * random()));
+}
+
+/** A cadence's jitter is no reason to recall a poll. */
+const RECALL_SLACK = 1.2;
+
+/** Single polls that no page stands in for any more come within their intervals again. */
+export function recalls(
+  { singles, costMultiplier }: Pick<FeedPlan, 'singles' | 'costMultiplier'>,
+  { minIntervalMs, ...context }: PageContext & { minIntervalMs: number },
+): PollMove[] {
+  return singles.flatMap((watch) => {
+    const intervalMs = RECALL_SLACK * readInterval([watch], costMultiplier, minIntervalMs);
+    return moveOf(watch, recalledTo(watch, { ...context, intervalMs }));
+  });
 }

@@ -1,26 +1,15 @@
-import type { ReadTimes } from '../source/read-times.ts';
 import type { StoredWatch } from '../watch/watch.ts';
 import type { PageMark } from './layout.ts';
-import type { ListPlan } from './plan.ts';
-import type { ListHint, ListTrust, ListWord } from './list-trust.ts';
+import type { FeedPlan } from './plan.ts';
+import type { RunList } from './run-list.ts';
+import type { FallbackReason, ListHint, ListTrust, ListWord } from './list-trust.ts';
 
 /** A plan as it is kept: which pages are read, and at what cost. */
-export interface StoredPlan {
+export interface StoredPlan extends Omit<FeedPlan, 'singles'> {
   /** When it was made, milliseconds since the epoch. */
   at: number;
   /** How many there were. */
   watches: number;
-  costMultiplier: number;
-  pageMultiplier: number;
-  spending: number;
-  /** Requests each ms with which all runs would be read as promptly as profiles ask for. */
-  wantedPerMs: number;
-  /** How often runs are read. */
-  reads: ReadTimes;
-  /** Over how long first reads are spread of runs that a list shows going on, ms; 0 for at once. */
-  firstReadsMs: number;
-  backstopMs: number;
-  lists: ListPlan[];
 }
 
 /** A page as it was last read. Milliseconds since the epoch. */
@@ -53,8 +42,6 @@ export interface PageRecord {
   trust: ListTrust | null;
   /** When a single poll last checked the list; 0 for never. */
   checkedAt: number;
-  /** When the page was read last; null for never. */
-  readAt: number | null;
   word: ListWord;
 }
 
@@ -68,4 +55,20 @@ export interface PageTrace {
   confirmed: number;
   checkedAt: number | null;
   trust: ListTrust | null;
+}
+
+/** What one read of a page came to, for log and metrics. */
+export interface PageReport {
+  list: RunList;
+  page: number;
+  outcome: 'ok' | 'rate_limited' | FallbackReason;
+  /** What is wrong, for people; null where nothing is. */
+  message: string | null;
+  changed: number;
+  unchanged: number;
+  /** Runs that were on the page and are in the list no more. */
+  vanished: number;
+  durationMs: number;
+  /** When it is read again, milliseconds since the epoch. */
+  nextAt: number;
 }

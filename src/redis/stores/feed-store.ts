@@ -1,5 +1,4 @@
 import type { Redis } from 'ioredis';
-import type { PageName } from '../../core/feed/page-name.ts';
 import type {
   FeedRecord,
   ListRecord,
@@ -25,7 +24,7 @@ const CHUNK = 200;
 /** Kept this long after the last write: well beyond the longest time that a list is avoided, ms. */
 const KEPT_MS = 7_200_000;
 
-const PLAN = 'plan';
+const PLAN = 'planned';
 
 /** The word of a source's lists: they show the same records, and a plan may change between them. */
 const CONFIRMED = 'confirmed';
@@ -48,9 +47,14 @@ export class FeedStore {
     return parsedPlan(await this.redis.hget(this.keys.feed(source), PLAN));
   }
 
-  /** The plan, and what is known of lists. */
-  async read(source: string): Promise<FeedRecord> {
-    const fields = await this.redis.hgetall(this.keys.feed(source));
+  /**
+   * The plan, and what is known of lists.
+   * @param since marks of pages that were read before, ms since the epoch, are forgotten
+   */
+  async read(source: string, since: number): Promise<FeedRecord> {
+    const key = this.keys.feed(source);
+    const fields = await this.redis.hgetall(key);
+    const old: string[] = [];
     const lists = new Map<string | null, ListRecord>();
     for (const [name, text] of Object.entries(fields)) {
       const slash = name.indexOf('/');
@@ -60,24 +64,26 @@ export class FeedStore {
       lists.set(workflowId, list);
       if (what === 'trust') list.trust = parsedTrust(text);
       else if (what === 'size') list.size = Number(text);
-      else if (what.startsWith('mark')) list.marks.push(JSON.parse(text) as StoredMark);
+      if (!what.startsWith('mark')) continue;
+      const mark = JSON.parse(text) as StoredMark;
+      if (mark.at > since) list.marks.push(mark);
+      else old.push(name);
     }
+    if (old.length > 0) await this.redis.hdel(key, ...old);
     return { plan: parsedPlan(fields[PLAN] ?? null), lists };
   }
 
-  /** @param forgotten pages of which nothing is to be known any more */
-  async putPlan(source: string, plan: StoredPlan, forgotten: readonly PageName[]): Promise<void> {
+  async putPlan(source: string, plan: StoredPlan): Promise<void> {
     const key = this.keys.feed(source);
     const pipeline = this.redis.pipeline().hset(key, PLAN, JSON.stringify(plan));
-    if (forgotten.length > 0) pipeline.hdel(key, ...forgotten.map(markField));
     await replies(pipeline.pexpire(key, KEPT_MS));
   }
 
   /** What a page is taken in with: the watches of the runs on it, with their next polls. */
-  async pageRecord(list: RunList, page: number, runIds: readonly string[]): Promise<PageRecord> {
+  async pageRecord(list: RunList, runIds: readonly string[]): Promise<PageRecord> {
     const watchKeys = runIds.map((runId) => ({ source: list.source, runId }));
-    const about = ['trust', 'checked', `mark${page}`].map((what) => field(what, list));
-    const [[trust = null, checked, mark, confirmed, lost], watches, hints] = await Promise.all([
+    const about = ['trust', 'checked'].map((what) => field(what, list));
+    const [[trust = null, checked, confirmed, lost], watches, hints] = await Promise.all([
       this.redis.hmget(this.keys.feed(list.source), ...about, CONFIRMED, LOST),
       this.watchesOf(watchKeys),
       this.hints(list.source, runIds),
@@ -87,7 +93,6 @@ export class FeedStore {
       hints,
       trust: parsedTrust(trust),
       checkedAt: Number(checked ?? 0),
-      readAt: mark ? (JSON.parse(mark) as StoredMark).at : null,
       word: { confirmed: Number(confirmed ?? 0), lostAt: Number(lost ?? 0) },
     };
   }
@@ -104,7 +109,7 @@ export class FeedStore {
     const [key, hintsKey] = [this.keys.feed(list.source), this.keys.feedHints(list.source)];
     const pipeline = this.redis.pipeline();
     pipeline.hset(key, {
-      [markField({ ...list, page: mark.page })]: JSON.stringify(mark),
+      [field(`mark${mark.page}`, list)]: JSON.stringify(mark),
       ...(checkedAt !== null && { [field('checked', list)]: checkedAt }),
       ...(trust !== null && { [field('trust', list)]: JSON.stringify(trust) }),
     });
@@ -172,10 +177,6 @@ export class FeedStore {
 
 function field(what: string, { workflowId }: Pick<RunList, 'workflowId'>): string {
   return `${what}/${workflowId ?? ''}`;
-}
-
-function markField({ workflowId, page }: PageName): string {
-  return field(`mark${page}`, { workflowId });
 }
 
 function parsedPlan(text: string | null): StoredPlan | null {
