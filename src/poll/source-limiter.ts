@@ -58,7 +58,7 @@ export interface SourceLimiter {
   covers(permit: ClaimedPermit): boolean;
   /** How long a claimed permit counts after its answer, ms; null where that need not be written. */
   settleMs(permit: ClaimedPermit): number | null;
-  /** Tracks the request of a claim, which frees its permit before a slow answer. */
+  /** Tracks the request of a claim, which frees permits early at a slow source. */
   arrivalOf(permit: ClaimedPermit): Arrival;
   /** The permit of a claim, where no write follows the answer and settles it. */
   claimed(permit: ClaimedPermit): Permit & { giveBack(): void };
@@ -77,6 +77,11 @@ export function createSourceLimiter(deps: SourceLimiterDependencies): SourceLimi
   const { source, limit, store, clock, onError } = deps;
   let active = 0;
   let costMultiplier = 1;
+  const arrivals = new Arrivals({
+    limit,
+    clock,
+    onArrived: (name) => void store.settle(source, { request: name, limit }).catch(onError),
+  });
 
   function covers({ token, count, ageMs }: ClaimedPermit): boolean {
     if (ageMs() <= graceMs(limit) / 2) return true;
@@ -121,7 +126,7 @@ export function createSourceLimiter(deps: SourceLimiterDependencies): SourceLimi
     load: () => loadUnder(costMultiplier, roundMs(active, limit)),
     covers,
     settleMs: ({ count }) => (count > limit.requests * SHORT ? limit.perMs : null),
-    arrivalOf: ({ token, count }) => trackArrival(limit, () => settle(token, count)),
+    arrivalOf: ({ token }) => arrivals.track(token),
     claimed: ({ token, count }) => ({
       settle: () => settle(token, count),
       giveBack: () => giveBack(token),
@@ -135,7 +140,13 @@ export function createSourceLimiter(deps: SourceLimiterDependencies): SourceLimi
   };
 }
 
-/** A request has certainly arrived this share of the limit's period after it has left this host. */
+/** A source is slow if its answers take more than this share of the limit's period. */
+const SLOW = 0.5;
+
+/** The weight of the latest answer in the average answer time. */
+const LATEST_WEIGHT = 0.1;
+
+/** A request has certainly arrived after this share of the limit's period. */
 const ARRIVES_WITHIN = 0.1;
 
 /** Tracks one request. */
@@ -146,14 +157,44 @@ interface Arrival {
   over(): void;
 }
 
+interface ArrivalsDependencies {
+  limit: RateLimit;
+  /** Milliseconds of a clock that only runs forward. */
+  clock: () => number;
+  /** Called when a request to a slow source has arrived without an answer so far. */
+  onArrived: (request: string) => void;
+}
+
 /**
- * Reports the arrival of a request without an answer so far, since Noxus counts a request when it
- * arrives. An earlier answer says so itself.
+ * Reports the arrival of requests at a slow source, since Noxus counts a request when it arrives. At
+ * a fast source the answer itself is early enough.
  */
-function trackArrival({ perMs }: RateLimit, onArrived: () => void): Arrival {
-  let timer: NodeJS.Timeout | undefined;
-  return {
-    sent: () => void (timer ??= setTimeout(onArrived, perMs * ARRIVES_WITHIN).unref()),
-    over: () => clearTimeout(timer),
-  };
+class Arrivals {
+  /** The average answer time, ms. */
+  private answerMs = 0;
+
+  constructor(private readonly deps: ArrivalsDependencies) {}
+
+  track(request: string): Arrival {
+    const { clock } = this.deps;
+    let timer: NodeJS.Timeout | undefined;
+    let sentAt: number | null = null;
+    return {
+      sent: () => {
+        if (sentAt !== null) return;
+        sentAt = clock();
+        timer = this.timerFor(request);
+      },
+      over: () => {
+        clearTimeout(timer);
+        if (sentAt !== null) this.answerMs += (clock() - sentAt - this.answerMs) * LATEST_WEIGHT;
+      },
+    };
+  }
+
+  private timerFor(request: string): NodeJS.Timeout | undefined {
+    const { limit, onArrived } = this.deps;
+    if (this.answerMs <= limit.perMs * SLOW) return undefined;
+    return setTimeout(() => onArrived(request), limit.perMs * ARRIVES_WITHIN).unref();
+  }
 }
