@@ -14,7 +14,8 @@ export function NoRuns() {
   if (all === null) return null;
   if (all.data.length === 0 && since === null) return <FirstRun />;
   const count = all.total ?? null;
-  const among = count === null ? 'No run' : `None of ${plural(count, 'run')}`;
+  const more = all.total_capped === true ? 'more than ' : '';
+  const among = count === null ? 'No run' : `None of ${more}${plural(count, 'run')}`;
   const wanted = query.get('status') ?? query.get('state');
   const others = ['q', 'workflow', 'source', 'until'].some((name) => query.has(name));
   const what =
