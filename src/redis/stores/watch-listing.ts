@@ -208,9 +208,10 @@ export class WatchListing {
       const left = some.filter((one) => isBeyond(one, last));
       const wanted = await among(left.map(({ number }) => number));
       found.push(...left.filter(({ number }) => wanted.has(number)));
-      examined += some.length;
+      // Of changes at the cursor's time, those up to it are read again: they bring the page no further.
+      examined += left.length;
       if (found.length > limit || examined >= this.limits.examined) {
-        next = some.at(-1) ?? null;
+        next = left.at(-1) ?? null;
         break;
       }
     }
