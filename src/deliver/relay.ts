@@ -151,10 +151,12 @@ export class Relay {
 
   private claimDue(): void {
     if (!this.deps.mayClaim()) return;
+    // One share for all that wait now, so that none gets more by its place in the order.
+    const share = this.free.share(this.due.size);
     for (const pool of this.due) {
       if (this.free.total() <= 0) return;
       if (this.claiming.has(pool)) continue;
-      const asked = Math.min(this.mostAt(pool), this.free.at(pool, this.othersThan(pool)));
+      const asked = Math.min(this.mostAt(pool), this.free.at(pool, share));
       if (asked > 0) {
         this.due.delete(pool);
         this.claiming.add(pool);
@@ -294,24 +296,27 @@ function createFreeSlots(capacity: number) {
     if (after > 0) usedBy.set(pool, after);
     else usedBy.delete(pool);
   }
-  /** A few slots, and of those beyond an equal share with the other pools that wait. */
-  function at(pool: string, others: number): number {
-    const left = capacity - used;
+  /**
+   * What each of so many waiting pools gets beyond a few slots: an equal part of what is left of half of
+   * the capacity. Receivers that grew and then hang must not block the others.
+   */
+  function share(waiting: number): number {
+    const beyond = capacity - used - Math.ceil(capacity / 2) - FIRST_SLOTS * (waiting - 1);
+    return Math.max(0, Math.floor(beyond / Math.max(1, waiting)));
+  }
+  /** A few slots, and a share of those beyond. */
+  function at(pool: string, beyond: number): number {
     const few = Math.max(0, FIRST_SLOTS - (usedBy.get(pool) ?? 0));
-    const beyond = Math.max(0, left - Math.ceil(capacity / 2));
-    return Math.min(left, few + Math.floor(beyond / (others + 1)));
+    return Math.min(capacity - used, few + beyond);
   }
   return {
     total: () => capacity - used,
-    /**
-     * A pool may use a few slots in any case, more only while most of the capacity is free: receivers
-     * that grew and then hang must not block the others.
-     */
+    share,
     at,
     /** Slots for the next deliveries of a pool as its attempt ends: one with many leaves that slot to others. */
     next(pool: string, others: number): number {
       const hasMany = (usedBy.get(pool) ?? 0) > FIRST_SLOTS;
-      return hasMany && others > 0 ? 0 : at(pool, others) + 1;
+      return hasMany && others > 0 ? 0 : at(pool, share(others + 1)) + 1;
     },
     take: use,
     release: (pool: string, count: number) => use(pool, -count),

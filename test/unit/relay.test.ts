@@ -93,25 +93,40 @@ test('a receiver with many attempts leaves the slots of those that end to receiv
         });
       }),
   });
-  relay.dispatch(['grown', 'a', 'b', 'c', 'd']);
+  relay.dispatch(['grown']);
+  await turn();
+  relay.dispatch(['a', 'b']);
   await turn();
   const claimed = asked.map(({ pool, most }) => [pool, most]);
-  expect(claimed).toEqual([['grown', 6], ...['a', 'b', 'c'].map((pool) => [pool, 4]), ['d', 2]]);
+  expect(claimed).toEqual([
+    ['grown', 14],
+    ['a', 4],
+    ['b', 2],
+  ]);
   for (const { pool, most, answer } of asked) {
     answer(Array.from({ length: most }, (_, at) => claimOf(`${pool}-${at}`, pool)));
   }
   await turn();
-  relay.dispatch(['late']);
+  relay.dispatch(['late', 'later']);
   await turn();
-  expect(asked).toHaveLength(5);
-  for (const id of ['a-0', 'grown-0', 'grown-1', 'grown-2']) {
+  expect(asked).toHaveLength(3);
+  for (const id of ['a-0', 'grown-0', 'grown-1', 'grown-2', 'grown-3']) {
     attempts.get(id)?.({ claimed: id === 'a-0' ? [claimOf('a-4', 'a')] : [], next: [] });
     await turn();
   }
-  // It left two slots, to those two that waited; then no other one did.
-  expect(rooms).toEqual([1, 0, 0, 1]);
-  const later = asked.slice(5).map(({ pool, most }) => [pool, most]);
-  expect(later).toEqual(['d', 'late', 'grown'].map((pool) => [pool, 1]));
+  // It left three slots, to those three that waited; then no other one did.
+  expect(rooms).toEqual([1, 0, 0, 0, 1]);
+  const others = asked.slice(3).map(({ pool, most }) => [pool, most]);
+  expect(others).toEqual(['b', 'late', 'later'].map((pool) => [pool, 1]));
+});
+
+test('receivers that wait together get even shares, whatever their order', async () => {
+  const grown = ['grown', 'grown-2', 'grown-3'];
+  const slots = { adopt: () => undefined, limitOf: () => 128 };
+  const { relay, asked } = relayOf({ slots, capacity: 40 });
+  relay.dispatch(grown);
+  await turn();
+  expect(asked.map(({ pool, most }) => [pool, most])).toEqual(grown.map((pool) => [pool, 8]));
 });
 
 test('one round claims at as many receivers as there is room for, also beyond half of the capacity', async () => {
