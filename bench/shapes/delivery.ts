@@ -7,6 +7,7 @@ import { percentile, rounded, type Figure } from '../support/figures.ts';
 import { withContext, type BenchContext } from '../support/context.ts';
 import { openOutbox, type Committed, type Outbox } from '../support/outbox.ts';
 import { startRedis } from '../support/redis.ts';
+import { createPostLoop } from '../support/post-loop.ts';
 import { settled, startSending, type Sending } from '../support/sending.ts';
 import { startHost, type Behaviour, type Host } from './host.ts';
 
@@ -207,24 +208,34 @@ async function backlog(): Promise<Figure[]> {
 const MANY_ENDPOINTS = 200;
 const ENDS_EACH = 100;
 
+/** As many posts at once as a daemon makes by default, and for how long, ms. */
+const RAW = { concurrency: 64, warmMs: 2_000, ms: 4_000 };
+
+/** What was sent per post of the bare loop while each receiver had four slots only. */
+const SENT_PER_POST = 0.6;
+
 /**
  * All runs of all teams end at once: how much one process sends then, and how evenly it serves the
  * teams. Twice: by a process that has just started, and again once V8 has compiled what it runs, as in a
- * daemon that has been up for a while. The target is that of the second.
+ * daemon that has been up for a while. The target is that of the second, beside a bare loop of got that
+ * posts to the same receivers.
  */
 async function endsAtOnce(): Promise<Figure[]> {
   return withContext(async (context) => {
     const sending = await startSending(context, { endpoints: MANY_ENDPOINTS, profileDir: null });
     const first = await sendAtOnce(sending);
+    const posts = await rawPosts(context, sending);
     const again = await sendAtOnce(sending);
     const name = `${MANY_ENDPOINTS} endpoints × ${ENDS_EACH} ends at once`;
     return [
       { name: `${name}: sent, just started`, value: rounded(first.perSecond), unit: '/s' },
+      { name: `${name}: sent`, value: rounded(again.perSecond), unit: '/s' },
+      { name: `${name}: posts of the bare loop`, value: rounded(posts), unit: '/s' },
       {
-        name: `${name}: sent`,
-        value: rounded(again.perSecond),
-        unit: '/s',
-        target: { atLeast: 3_000 },
+        name: `${name}: sent per post of the bare loop`,
+        value: rounded(again.perSecond / posts),
+        unit: '',
+        target: { atLeast: SENT_PER_POST },
       },
       ...Object.entries({ 'just started': first, again }).map(([when, { unfairness }]) => ({
         name: `${name}: half of a team's, the last beside the first team, ${when}`,
@@ -234,6 +245,19 @@ async function endsAtOnce(): Promise<Figure[]> {
       })),
     ];
   });
+}
+
+/** Posts per second of a bare loop to the same receivers, while the daemon stands still. */
+async function rawPosts(context: BenchContext, sending: Sending): Promise<number> {
+  const { daemon, receivers, outbox, endpoints } = sending;
+  const body = outbox.sample(endpoints[0] ?? '');
+  const raw = createPostLoop({ urls: receivers.urls, body, concurrency: RAW.concurrency });
+  context.onEnd(async () => raw.close());
+  daemon.freeze();
+  await raw.run(RAW.warmMs);
+  const { requests, elapsedMs } = await raw.run(RAW.ms);
+  daemon.thaw();
+  return (requests * 1_000) / elapsedMs;
 }
 
 async function sendAtOnce(sending: Sending): Promise<{ perSecond: number; unfairness: number }> {
