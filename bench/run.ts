@@ -1,6 +1,5 @@
 import { mkdir } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
-import { setFlagsFromString } from 'node:v8';
 import { PROFILES, type Profile } from '../src/core/watch/watch.ts';
 import { benchApi } from './api.ts';
 import { benchAttack } from './attack.ts';
@@ -31,9 +30,6 @@ import { benchSoak } from './soak.ts';
 import { benchStreams, STREAM_CELLS } from './streams.ts';
 import { benchWatches } from './watches.ts';
 import { benchYear } from './year.ts';
-
-// As the daemon does: raw loops in this process are compared with it.
-setFlagsFromString('--no-parallel-scavenge');
 
 /** Benches with only targets to check, so they are always checked. */
 const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);

@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
-import { setFlagsFromString } from 'node:v8';
 import {
   outputOf,
   type CliHost,
@@ -155,8 +154,6 @@ function dependencies(): CliDependencies {
 
 /** Loads the daemon only for a configuration that is right, with the handlers of signals in place. */
 async function startDaemon(options: DaemonOptions) {
-  // V8 reads it before each scavenge. Helper threads would use the core that Redis runs on.
-  setFlagsFromString('--no-parallel-scavenge');
   const daemon = await import('./daemon.ts');
   return daemon.startDaemon(options);
 }

@@ -30,8 +30,9 @@ async function p95Of({ url }: Pick<BenchDaemon, 'url'>, path: string): Promise<n
   for (let page = 0; page < PAGES; page += 1) {
     const startedAt = performance.now();
     const response = await fetch(`${url}${path}${cursor === null ? '' : `&${name}=${cursor}`}`);
-    const body = (await response.json()) as { next_cursor?: string | null };
+    const text = await response.text();
     times.push(performance.now() - startedAt);
+    const body = JSON.parse(text) as { next_cursor?: string | null };
     if (!response.ok) throw new Error(`${path} answers ${response.status}`);
     cursor = body.next_cursor ?? null;
   }
