@@ -46,7 +46,9 @@ async function untilPutOff(runIds: string[]): Promise<void> {
   const isFar = (at: number) => at > Date.now() + FAR_MS;
   await waitFor(async () => (await nextPolls(runIds)).every(isFar), {
     describe: 'all polls to be put off',
-    timeoutMs: 20_000,
+    // Checks by single polls come between: a moment without one must be caught.
+    everyMs: 5,
+    timeoutMs: 40_000,
   });
 }
 
