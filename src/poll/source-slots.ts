@@ -132,7 +132,8 @@ export class Slots<Claim> {
   private wait(until: number): Promise<boolean> {
     if (this.isStopped || this.timer.at > until) return Promise.resolve(false);
     return new Promise((resolve) => {
-      const timer = setTimeout(() => finish(false), until - this.deps.clock());
+      const leftMs = Math.max(0, until - this.deps.clock());
+      const timer = setTimeout(() => finish(false), leftMs);
       const finish = (isWoken: boolean): void => {
         clearTimeout(timer);
         const index = this.waiting.indexOf(finish);
