@@ -29,15 +29,11 @@ const PROBES = 8;
 export async function numbersWithin(
   redis: Redis,
   keys: Keys,
-  { since, until }: TimeRange,
+  times: TimeRange,
 ): Promise<NumberRange | undefined> {
-  if (since === undefined && until === undefined) return undefined;
   const search = new TimeSearch(redis, keys, 'delivery');
-  const [first, end] = await Promise.all([
-    since === undefined ? 0 : search.firstFrom(since),
-    until === undefined ? Infinity : search.firstFrom(until),
-  ]);
-  return { first, last: end - 1 };
+  const bound = (time: number) => search.firstFrom(time);
+  return rangeOf(times, { first: bound, end: bound });
 }
 
 /**
@@ -48,13 +44,24 @@ export async function numbersWithin(
 export async function eventsAround(
   redis: Redis,
   keys: Keys,
+  times: TimeRange,
+): Promise<NumberRange | undefined> {
+  const search = new TimeSearch(redis, keys, 'event');
+  return rangeOf(times, {
+    first: (since) => search.chunkBefore(since),
+    end: (until) => search.chunkFrom(until),
+  });
+}
+
+/** @param bounds the first number for a time to begin with, and the one behind the last for its end */
+async function rangeOf(
   { since, until }: TimeRange,
+  bounds: Record<'first' | 'end', (time: number) => Promise<number>>,
 ): Promise<NumberRange | undefined> {
   if (since === undefined && until === undefined) return undefined;
-  const search = new TimeSearch(redis, keys, 'event');
   const [first, end] = await Promise.all([
-    since === undefined ? 0 : search.chunkBefore(since),
-    until === undefined ? Infinity : search.chunkFrom(until),
+    since === undefined ? 0 : bounds.first(since),
+    until === undefined ? Infinity : bounds.end(until),
   ]);
   return { first, last: end - 1 };
 }

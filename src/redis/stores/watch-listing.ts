@@ -228,39 +228,25 @@ export class WatchListing {
     const { counted, atOnce } = this.limits;
     const fields = this.fieldsOf(filter);
     const isEver = !isDated(filter);
-    if (!isEver && changes <= atOnce)
-      return allOf(await this.changedAmong(filter, { fields, changes }));
+    if (!isEver && changes <= atOnce) return allOf(await this.changedAmong(filter, fields));
     const days = await this.dayFields(filter);
     const areRead = !isEver && changes <= counted;
     if (fields.length === 0 && (days.length > 0 || !areRead)) {
       return { numbers: null, total: Math.min(changes, counted), isCapped: changes > counted };
     }
     const { numbers, next } = await this.numbersIn([...fields, ...days]);
-    if (next !== null && areRead) {
-      return allOf(await this.changedAmong(filter, { fields, changes }));
-    }
+    if (next !== null && areRead) return allOf(await this.changedAmong(filter, fields));
     const found = isEver ? numbers : await this.numbersWithin(filter, { numbers, days });
     return next === null ? allOf(found) : { numbers: null, total: found.length, isCapped: true };
   }
 
   /** Those that changed within a time, the newest first. */
-  private async changedAmong(
-    { since, until }: TimeRange,
-    { fields, changes }: { fields: string[][]; changes: number },
-  ): Promise<number[]> {
-    const { atOnce } = this.limits;
-    const read = async (_: unknown, at: number) =>
-      this.redis.zrevrangebyscore(
-        this.keys.watchesChanged,
-        endOf(until),
-        since ?? '-inf',
-        'LIMIT',
-        at * atOnce,
-        atOnce,
-      );
-    const calls = Math.ceil(changes / atOnce);
-    const found = (await Promise.all(Array.from({ length: calls }, read))).flat();
-    const numbers = [...new Set(found.map(Number))].sort((a, b) => b - a);
+  private async changedAmong(times: TimeRange, fields: string[][]): Promise<number[]> {
+    const found = new Set<number>();
+    for await (const some of this.changes(times, { walk: this.limits.atOnce })) {
+      for (const { number } of some) found.add(number);
+    }
+    const numbers = [...found].sort((a, b) => b - a);
     return numbersAmong(this.redis, fields, numbers);
   }
 
