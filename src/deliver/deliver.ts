@@ -149,18 +149,10 @@ async function send(
     const moved = await withhold(deps, claim, superseded, NO_ROOM);
     return joined([moved, await send(deps, [next, ...rest], room)]);
   }
-  if (others.length === 0) return attemptAndSettle(deps, group, room);
   const kept = await withoutOutdated(deps, others);
-  return joined([kept.moved, await attemptAndSettle(deps, [claim, ...kept.claims], room)]);
-}
-
-async function attemptAndSettle(
-  deps: DeliverEventDependencies,
-  group: ClaimGroup,
-  room: Room,
-): Promise<Delivered> {
-  const attempted = await attemptDelivery(deps, group, limitsOf(deps, group[0]));
-  return settle(deps, group, attempted, room);
+  const covered: ClaimGroup = [claim, ...kept.claims];
+  const attempted = await attemptDelivery(deps, covered, limitsOf(deps, claim));
+  return joined([kept.moved, await settle(deps, covered, attempted, room)]);
 }
 
 /** The deliveries that are not out of date; the others are superseded. */
