@@ -153,7 +153,7 @@ async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<
   });
   await api.register(idempotency, { repeats: services.repeats });
   await api.register(unreachableStore, { isReady: options.isStoreReady });
-  // They share hooks and decorators, so that none needs a plugin of its own, which takes time at start.
+  // They share hooks and decorators: none needs a plugin of its own.
   await watchesRoutes(api, services);
   await watchRoutes(api, services);
   await watchBatchRoute(api, services);

@@ -146,7 +146,7 @@ function readingCost(
 /** The prices at which all planned reads fit into the rate limit: others that come go before them. */
 function pricesOf({ cover, singles }: Reads, limits: PlanLimits): Prices {
   const leastPageMs = Math.max(limits.minIntervalMs, cover.length / limits.pagesPerMs);
-  const reads = { cover, singles: singles.filter(({ isUnseen }) => !isUnseen) };
+  const reads = { cover, singles: readBefore(singles) };
   const fits = (costMultiplier: number) =>
     plannedRate(reads, { ...limits, costMultiplier, leastPageMs }) <=
     PLANNED_SHARE * limits.requestsPerMs;
@@ -170,10 +170,14 @@ function wantedPerMs(
   watches: readonly PlannedWatch[],
   { minIntervalMs }: PlanLimits,
 ): number {
-  const reads = { cover, singles: singles.filter(({ isUnseen }) => !isUnseen) };
+  const reads = { cover, singles: readBefore(singles) };
   const unlimited = { minIntervalMs, costMultiplier: 1, leastPageMs: minIntervalMs };
-  const seen = watches.filter(({ isUnseen }) => !isUnseen);
-  return (plannedRate(reads, unlimited) + sum(seen.map(hazardOf))) / SPENT;
+  return (plannedRate(reads, unlimited) + sum(readBefore(watches).map(hazardOf))) / SPENT;
+}
+
+/** The watches after their first read. */
+function readBefore(watches: readonly PlannedWatch[]): PlannedWatch[] {
+  return watches.filter(({ isUnseen }) => !isUnseen);
 }
 
 /** How often a plan lets runs be read that were read before. */
@@ -183,8 +187,7 @@ function readTimes(
 ): ReadTimes {
   const timesOf = (watches: readonly PlannedWatch[], leastMs: number) => {
     const readMs = readInterval(watches, costMultiplier, leastMs);
-    const seen = watches.filter(({ isUnseen }) => !isUnseen);
-    return seen.map(({ intervalMs }) => ({ intervalMs, readMs }));
+    return readBefore(watches).map(({ intervalMs }) => ({ intervalMs, readMs }));
   };
   const onPages = cover.flatMap((page) => timesOf(page.watches, leastPageMs));
   const alone = singles.flatMap((watch) => timesOf([watch], minIntervalMs));
