@@ -219,14 +219,19 @@ async function playOutages() {
   return { during, kill };
 }
 
+/** A list may stand in for the polls of a run for minutes. */
+async function pollNow(runId: string): Promise<void> {
+  await pair[0].api(`/v1/watches/${runId}/poll?source=${sourceOf(ODD)}`, undefined, 'POST');
+}
+
 async function playOddity(name: string): Promise<void> {
   const runId = oddRun(name);
   const { fault } = ODDITIES[name] ?? {};
   // A claimed end stops the polls, so they are counted before it.
   const { polls } = await reader.get(runId, sourceOf(ODD));
   if (fault !== undefined) simulatorOf(ODD).fault({ ...fault, run_id: runId });
-  // Read once as it is now, before it ends; a list may stand in for its polls.
-  await pair[0].api(`/v1/watches/${runId}/poll?source=${sourceOf(ODD)}`, undefined, 'POST');
+  // Read once as it is now, before it ends.
+  await pollNow(runId);
   await reader.until(runId, (watch) => watch.polls > polls, sourceOf(ODD));
   simulatorOf(ODD).setStatus(runId, 'failed');
   await untilFinished(runId, ODD);
@@ -239,12 +244,13 @@ async function playBackwards(): Promise<void> {
     await reader.until(runId, ({ run }) => run?.status === status, sourceOf(ODD));
   }
   simulatorOf(ODD).setStatus(runId, 'running');
-  await pair[0].api(`/v1/watches/${runId}/poll?source=${sourceOf(ODD)}`, undefined, 'POST');
+  await pollNow(runId);
 }
 
 async function playForbidden(): Promise<void> {
   const runId = oddRun(FORBIDDEN);
   simulatorOf(ODD).fault({ kind: 'status', status: 403, run_id: runId });
+  await pollNow(runId);
   await reader.until(runId, ({ error }) => error?.code === 'forbidden', sourceOf(ODD));
 }
 
