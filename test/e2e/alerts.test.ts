@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, expect, test } from '@jest/globals';
 import { startReceiver, type ReceivedWebhook } from '../../src/simulator/receiver.ts';
 import { randomInteger, seededRandom } from '../../src/simulator/seeded-random.ts';
 import { startSimulator } from '../../src/simulator/server.ts';

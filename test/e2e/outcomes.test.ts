@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import {
   startReceiver,

@@ -1,4 +1,3 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import type { FaultInput } from '../../src/simulator/fault.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';

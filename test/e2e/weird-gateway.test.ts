@@ -3,7 +3,6 @@ import { request as forward } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { FaultInput } from '../../src/simulator/fault.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import type { ScriptInput } from '../../src/simulator/script.ts';

@@ -1,5 +1,4 @@
 import { stripVTControlCharacters } from 'node:util';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { EVENT_TYPES } from '../../src/core/event/event.ts';
 import {
   sampleDelivery,

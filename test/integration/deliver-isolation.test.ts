@@ -1,4 +1,3 @@
-import { afterEach, describe, expect, test } from '@jest/globals';
 import { expectNothingLeft } from '../support/delivery-invariants.ts';
 import { deliveryRig, type DeliveryRig } from '../support/delivery-rig.ts';
 

@@ -1,4 +1,3 @@
-import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
 import { isOutstanding, type Delivery } from '../../src/core/delivery/delivery.ts';

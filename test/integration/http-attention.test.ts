@@ -1,4 +1,3 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { attentionPage } from '../../src/http/schemas/attention.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 

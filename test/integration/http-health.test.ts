@@ -1,4 +1,3 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { createServer, listen } from '../../src/http/server.ts';
 import { createTokens } from '../../src/http/tokens.ts';

@@ -1,4 +1,3 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { lookupAnswer } from '../../src/http/schemas/lookup.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 

@@ -1,4 +1,3 @@
-import { afterAll, expect, test } from '@jest/globals';
 import { NodeNameStore, WorkflowNameStore } from '../../src/redis/stores/name-store.ts';
 import { openStores } from '../support/stores.ts';
 

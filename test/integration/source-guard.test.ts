@@ -1,4 +1,3 @@
-import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SourceAnswer, SourceChange } from '../../src/core/source/throttle.ts';
 import { SourceGuard } from '../../src/poll/source-guard.ts';
 import { openStores } from '../support/stores.ts';

@@ -1,4 +1,3 @@
-import { afterAll, describe, expect, test } from '@jest/globals';
 import { emptyStatistics } from '../../src/core/cadence/hazard.ts';
 import type { DurationSample } from '../../src/core/cadence/phase.ts';
 import { createStatisticsCache } from '../../src/poll/statistics-cache.ts';

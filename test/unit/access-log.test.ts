@@ -1,4 +1,3 @@
-import { expect, test } from '@jest/globals';
 import { createLineRate } from '../../src/http/access-log.ts';
 import { requestTarget } from '../../src/tunnel.ts';
 

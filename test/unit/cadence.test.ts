@@ -1,4 +1,3 @@
-import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { nextPoll, type SeenWatch } from '../../src/core/cadence/cadence.ts';
 import { emptyStatistics, learn, type Statistics } from '../../src/core/cadence/hazard.ts';

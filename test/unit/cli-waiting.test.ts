@@ -1,5 +1,4 @@
 import * as fc from 'fast-check';
-import { describe, expect, test } from '@jest/globals';
 import {
   exitCodeOfVerdict,
   judge,

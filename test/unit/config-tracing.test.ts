@@ -1,4 +1,3 @@
-import { expect, test } from '@jest/globals';
 import { openEnvironment } from '../../src/config/environment.ts';
 import { readTracing } from '../../src/config/tracing.ts';
 

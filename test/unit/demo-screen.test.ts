@@ -1,5 +1,4 @@
 import pc from 'picocolors';
-import { describe, expect, test } from '@jest/globals';
 import { render, widthOf } from '../../src/demo/line.ts';
 import {
   createLines,

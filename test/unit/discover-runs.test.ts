@@ -1,4 +1,3 @@
-import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { DiscoveryCursor } from '../../src/core/feed/discovery.ts';
 import type { ListOutcome } from '../../src/core/feed/run-list.ts';

@@ -1,5 +1,4 @@
 import type { LookupAddress } from 'node:dns';
-import { describe, expect, test } from '@jest/globals';
 import {
   createEgressGuard,
   createEndpointGuard,

@@ -1,4 +1,3 @@
-import { describe, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
 import { createEndpoints, DEFAULT_RETRY_MS } from '../../src/daemon/endpoints.ts';
 

@@ -1,4 +1,3 @@
-import { describe, expect, test } from '@jest/globals';
 import { offsetsOf } from '../../src/core/feed/layout.ts';
 import type { ListMember } from '../../src/core/feed/member.ts';
 import {

@@ -1,4 +1,3 @@
-import { describe, expect, test } from '@jest/globals';
 import { memoryFigures, type MemoryFigures, type MemoryUse } from '../../src/core/memory.ts';
 import { NEW_STATE } from '../../src/core/delivery/endpoint-state.ts';
 import type { Overdue } from '../../src/core/source/overdue.ts';

@@ -1,4 +1,3 @@
-import { describe, expect, test } from '@jest/globals';
 import { graceMs, holdMs, roundMs, autoConcurrency } from '../../src/core/source/limiter.ts';
 import { patienceMs, pollKind } from '../../src/core/cadence/load.ts';
 

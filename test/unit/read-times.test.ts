@@ -1,4 +1,3 @@
-import { expect, test } from '@jest/globals';
 import { NO_LOAD } from '../../src/core/cadence/load.ts';
 import {
   LongestWait,

@@ -1,4 +1,3 @@
-import { describe, expect, test, beforeEach } from '@jest/globals';
 import { register, type Registration } from '../../src/core/watch/register.ts';
 import {
   watchId,

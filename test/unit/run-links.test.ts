@@ -1,4 +1,3 @@
-import { expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
 import { createLinksOf } from '../../src/core/run/links.ts';
 import { newWatch, snapshot } from '../support/builders.ts';

@@ -4,16 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { serve } from '../../src/cli/local/serve.ts';
 
 let dir: string;
 
 beforeEach(async () => {
-  // The suite's own variables would be warned of as misspelt ones.
-  for (const name of Object.keys(process.env)) {
-    if (name.startsWith('RUNWATCH_')) delete process.env[name];
-  }
   dir = await mkdtemp(join(tmpdir(), 'runwatch-test-'));
 });
 afterEach(() => rm(dir, { recursive: true, force: true }));

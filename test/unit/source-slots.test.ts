@@ -1,8 +1,9 @@
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { install, type Clock } from '@sinonjs/fake-timers';
 import { Slots, type NextClaim } from '../../src/poll/source-slots.ts';
 
 const CONCURRENCY = 4;
 
+let clock: Clock;
 let slots: Slots<string>;
 /** Requests that are due, in order. */
 let due: string[];
@@ -21,7 +22,7 @@ let performing: { claim: string; end: () => void }[];
 let isQuick: boolean;
 
 beforeEach(() => {
-  jest.useFakeTimers();
+  clock = install();
   [due, nextAt, permits, heldMs, claims, queued, ended] = [[], null, Infinity, 0, 0, 0, 0];
   performing = [];
   isQuick = true;
@@ -42,7 +43,7 @@ beforeEach(() => {
 
 afterEach(() => {
   slots.stop();
-  jest.useRealTimers();
+  clock.uninstall();
 });
 
 async function claim(): Promise<NextClaim<string>> {
@@ -61,12 +62,12 @@ async function claim(): Promise<NextClaim<string>> {
 async function settle(): Promise<void> {
   for (let round = 0; round < 20; round += 1) {
     for (; queued > 0; queued -= 1) void slots.run().then(() => (ended += 1));
-    await jest.advanceTimersByTimeAsync(0);
+    await clock.tickAsync(0);
   }
 }
 
 async function pass(ms: number): Promise<void> {
-  await jest.advanceTimersByTimeAsync(ms);
+  await clock.tickAsync(ms);
   await settle();
 }
 

@@ -1,4 +1,3 @@
-import { expect, test } from '@jest/globals';
 import { VanishedRuns } from '../../src/core/feed/vanished.ts';
 import { NOON } from '../support/builders.ts';
 

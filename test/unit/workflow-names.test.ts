@@ -1,4 +1,3 @@
-import { expect, test } from '@jest/globals';
 import type { WorkflowListOutcome, WorkflowsQuestion } from '../../src/core/feed/workflow.ts';
 import {
   DELAY_MS,
