@@ -543,13 +543,19 @@ describe('ended watch after the retention', () => {
       expect(await eventsOf(forgetful, runId)).toEqual([]);
       expect(await readAll(forgetful, `/v1/deliveries?run_id=${runId}`)).toEqual([]);
     }
-    const dump = await dumpRedis(redis.url, `${redis.prefix}-short`);
-    expect(dump.some(({ text }) => text.includes(kept))).toBe(true);
     // BullMQ notes the latest job ids in a stream of bounded length, which is no record of ours.
-    const ours = dump.filter(({ key }) => !key.endsWith(':events'));
-    for (const runId of gone) {
-      expect(ours.filter(({ key, text }) => `${key} ${text}`.includes(runId))).toEqual([]);
-    }
+    const dump = async () =>
+      (await dumpRedis(redis.url, `${redis.prefix}-short`)).filter(
+        ({ key }) => !key.endsWith(':events'),
+      );
+    const isOfGone = ({ key, text }: { key: string; text: string }) =>
+      gone.some((runId) => `${key} ${text}`.includes(runId));
+    let ours = await dump();
+    // A stream is given back a moment after the watch of its run is forgotten.
+    await waitFor(async () => !(ours = await dump()).some(isOfGone), {
+      describe: () => `nothing of gone runs: ${JSON.stringify(ours.filter(isOfGone))}`,
+    });
+    expect(ours.some(({ text }) => text.includes(kept))).toBe(true);
     expect(ours.filter(({ key }) => /:(event|delivery|attempts|lane):/.test(key))).toEqual([]);
     const { body } = await forgetful.api('/v1/endpoints');
     for (const { counts } of body.data) {
