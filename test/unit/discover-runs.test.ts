@@ -229,6 +229,18 @@ describe('discovery', () => {
     expect(watched().filter((id) => !later.includes(id))).toEqual([]);
   });
 
+  test('discovery finds runs that move up from the next page while the first is read', async () => {
+    const { world, next, watched } = discovery();
+    await next();
+    const later = world.begin(105, 0);
+    world.plan.push(
+      () => undefined,
+      () => void world.deleteNewest(7),
+    );
+    await next();
+    expect(watched()).toEqual(later);
+  });
+
   test('a list that is empty for a while does not mislead discovery', async () => {
     const { world, next, watched } = discovery();
     for (let run = 0; run < 350; run += 1) world.begin(1, run * 10);

@@ -53,7 +53,12 @@ export interface Pass {
   read: ReadonlyMap<string, number>;
   /** The first page as the pass first read it; null before. */
   head: Head | null;
-  /** True once a later page showed a new run: pages may have shifted, so the pass repeats. */
+  /** True where the last page ended with a new run. */
+  endsFresh: boolean;
+  /**
+   * True once a later page showed a new run, or followed one that ended with it: pages may have
+   * shifted and hidden new runs between them, so the pass repeats.
+   */
   isUnsettled: boolean;
   /** True once the first pass reached its page limit before the end of the list. */
   isCutShort: boolean;
@@ -68,12 +73,20 @@ interface Head {
 }
 
 export function beginPass(cursor: DiscoveryCursor | null, since: number | null): Pass {
-  return { cursor, since, read: new Map(), head: null, isUnsettled: false, isCutShort: false };
+  return {
+    cursor,
+    since,
+    read: new Map(),
+    head: null,
+    endsFresh: false,
+    isUnsettled: false,
+    isCutShort: false,
+  };
 }
 
 /** Repeats the pass, to find runs that shifting pages may have hidden. */
 export function repeatPass(pass: Pass): Pass {
-  return { ...pass, isUnsettled: false };
+  return { ...pass, endsFresh: false, isUnsettled: false };
 }
 
 /** What a page adds to a pass. */
@@ -94,8 +107,9 @@ export function takePage(pass: Pass, page: DatedPage, number: number): PassStep 
     ...page.runs.map(({ id, created_at }) => entry(id, created_at)),
   ]);
   const isCutShort = pass.cursor === null && number >= FIRST_PAGES;
-  const isUnsettled = pass.isUnsettled || (number > 1 && fresh.length > 0);
-  const next = { ...pass, head, read, isUnsettled, isCutShort };
+  const endsFresh = fresh.length > 0 && fresh.at(-1) === page.runs.at(-1);
+  const isUnsettled = pass.isUnsettled || (number > 1 && (fresh.length > 0 || pass.endsFresh));
+  const next = { ...pass, head, read, endsFresh, isUnsettled, isCutShort };
   return { pass: next, fresh, isComplete: page.isLast || isCutShort || isDeepEnough(next, page) };
 }
 
