@@ -1,6 +1,6 @@
 import { longestInterval, NO_LOAD } from '../../src/core/cadence/load.ts';
 import { listMember } from '../../src/core/feed/member.ts';
-import type { PageMark } from '../../src/core/feed/layout.ts';
+import type { PageMark } from '../../src/core/feed/page-layout.ts';
 import {
   comparePage,
   deferrals,
@@ -17,7 +17,7 @@ import {
   plannedWatch,
   type PlannedList,
   type PlannedWatch,
-} from '../../src/core/feed/planned.ts';
+} from '../../src/core/feed/plan-input.ts';
 import type { ObserveContext } from '../../src/core/watch/observation.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { toMs, toS } from './clock.ts';

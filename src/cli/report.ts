@@ -1,5 +1,5 @@
 import { withoutPasswords } from '../client/errors.ts';
-import { escapeControls } from '../core/controls.ts';
+import { escapeControls } from '../core/control-characters.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { Output } from './context.ts';
 

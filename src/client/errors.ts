@@ -1,5 +1,5 @@
 import { RunwatchError } from '../core/errors.ts';
-import { withoutControls } from '../core/controls.ts';
+import { withoutControls } from '../core/control-characters.ts';
 import type { z } from 'zod';
 import type { problemSchema } from '../http/schemas/common.ts';
 

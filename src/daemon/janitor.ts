@@ -1,7 +1,7 @@
 import type { Config } from '../config/schema.ts';
 import type { AlertStore } from '../redis/stores/alert-store.ts';
 import type { HistoryStore } from '../redis/stores/history-store.ts';
-import type { MemoryStore } from '../redis/stores/memory-store.ts';
+import type { RedisMemoryStore } from '../redis/stores/redis-memory-store.ts';
 import type { Forgotten, RetentionStore } from '../redis/stores/retention-store.ts';
 import type { SilenceStore } from '../redis/stores/silence-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -27,7 +27,7 @@ interface JanitorDependencies {
     history: Pick<HistoryStore, 'takeDue' | 'fold'>;
     alerts: AlertStore;
     silences: SilenceStore;
-    memory: Pick<MemoryStore, 'note'>;
+    memory: Pick<RedisMemoryStore, 'note'>;
   };
   now: () => number;
   log: Logger;

@@ -16,7 +16,7 @@ import { EventStore } from '../redis/stores/event-store.ts';
 import { HistoryStore } from '../redis/stores/history-store.ts';
 import { createKeys, type Keys } from '../redis/keys.ts';
 import { LookupStore } from '../redis/stores/lookup-store.ts';
-import { MemoryStore } from '../redis/stores/memory-store.ts';
+import { RedisMemoryStore } from '../redis/stores/redis-memory-store.ts';
 import { OutboxStore } from '../redis/stores/outbox-store.ts';
 import { ProcessStore } from '../redis/stores/process-store.ts';
 import { RetentionStore } from '../redis/stores/retention-store.ts';
@@ -46,7 +46,7 @@ export interface Stores {
   /** Watches that have ended, folded with all that belongs to them. */
   history: HistoryStore;
   /** What memory Redis uses. */
-  memory: MemoryStore;
+  memory: RedisMemoryStore;
   events: EventStore;
   eventBell: EventBell;
   watchChannel: WatchChannel;
@@ -99,7 +99,7 @@ export function createStores(
   defineScripts(redis);
   const keys = createKeys(prefix);
   const history = new HistoryStore(redis, keys);
-  const memory = new MemoryStore(redis, keys);
+  const memory = new RedisMemoryStore(redis, keys);
   const watches = new WatchStore(redis, keys, history, (one) => alertRules?.entriesOf(one) ?? []);
   const alerts = new AlertStore(redis, keys);
   const eventBell = new EventBell(connections.subscriber(), keys.eventBell);

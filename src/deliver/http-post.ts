@@ -12,7 +12,7 @@ import https from 'node:https';
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { RequestPhases } from '../core/delivery/delivery.ts';
-import { cutRequest, requestTarget, tunnelled } from '../tunnel.ts';
+import { cutRequest, requestTarget, tunnelled } from '../proxy-tunnel.ts';
 import type { Deadline } from '../deadline.ts';
 import { egressBlocked, type EgressGuard } from './egress/egress-guard.ts';
 

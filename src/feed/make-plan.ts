@@ -1,7 +1,7 @@
 import { recalls } from '../core/feed/page.ts';
 import { pageMember } from '../core/feed/page-name.ts';
 import { planFeed } from '../core/feed/plan.ts';
-import { plannedLists, plannedWatch, type PlannedWatch } from '../core/feed/planned.ts';
+import { plannedLists, plannedWatch, type PlannedWatch } from '../core/feed/plan-input.ts';
 import type { FeedRecord, StoredPlan } from '../core/feed/record.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { ListFeedDependencies } from './list-feed.ts';

@@ -1,7 +1,7 @@
 import http, { validateHeaderValue, type ClientRequest, type OutgoingHttpHeaders } from 'node:http';
 import https from 'node:https';
 import { RunwatchError } from '../core/errors.ts';
-import { requestTarget, tunnelled } from '../tunnel.ts';
+import { requestTarget, tunnelled } from '../proxy-tunnel.ts';
 
 /** How long an idle connection is kept, ms; a shorter `Keep-Alive` hint of the server wins. */
 const IDLE_CONNECTION_MS = 90_000;

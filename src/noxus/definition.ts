@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { withoutControls } from '../core/controls.ts';
+import { withoutControls } from '../core/control-characters.ts';
 import type { DefinitionOutcome } from '../core/feed/workflow.ts';
 import { readJson } from './errors.ts';
 import { troubleOfExtra } from './listing.ts';

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { parseRetryAfter } from '../core/backoff.ts';
-import { withoutControls } from '../core/controls.ts';
+import { withoutControls } from '../core/control-characters.ts';
 import type { FetchTrouble } from '../core/run/snapshot.ts';
 import { pauseMessage } from '../core/source/throttle.ts';
 

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { parseRetryAfter } from '../core/backoff.ts';
-import { withoutControls } from '../core/controls.ts';
+import { withoutControls } from '../core/control-characters.ts';
 import { SseParser } from '../core/event/sse.ts';
 import type {
   EventStreams,
@@ -11,7 +11,7 @@ import type {
   StreamNote,
 } from '../core/feed/event-stream.ts';
 import { boundedNodes, type RunNodes } from '../core/run/nodes.ts';
-import { cutRequest } from '../tunnel.ts';
+import { cutRequest } from '../proxy-tunnel.ts';
 import { openConnections } from './connections.ts';
 import { parseJson } from './errors.ts';
 import type { TransportOptions } from './transport.ts';

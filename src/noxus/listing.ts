@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { withoutControls } from '../core/controls.ts';
+import { withoutControls } from '../core/control-characters.ts';
 import type { ListedRun, ListOutcome, ListQuestion, RunPage } from '../core/feed/run-list.ts';
 import type { NamedWorkflow, WorkflowListOutcome } from '../core/feed/workflow.ts';
 import { invalid, readJson, requestNote, troubleOfFailure, troubleOfStatus } from './errors.ts';

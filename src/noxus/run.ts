@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { withoutControls } from '../core/controls.ts';
+import { withoutControls } from '../core/control-characters.ts';
 import { isoTime } from '../core/event/event.ts';
 import { canonicalRunId, type RunSnapshot, type PollResult } from '../core/run/snapshot.ts';
 import {

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Gauge, type Registry } from 'prom-client';
-import type { MemoryFigures } from '../core/memory.ts';
+import type { MemoryFigures } from '../core/redis-memory.ts';
 
 /** Counts of stored records, read at each scrape. */
 export interface StoredCounts {

@@ -1,6 +1,6 @@
 import pc from 'picocolors';
 import { pino, stdTimeFunctions, type DestinationStream, type Logger } from 'pino';
-import { withoutControls } from '../core/controls.ts';
+import { withoutControls } from '../core/control-characters.ts';
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { shownReceiver } from '../core/delivery/receiver.ts';
 import type { RunwatchEvent } from '../core/event/event.ts';

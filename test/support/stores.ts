@@ -18,7 +18,7 @@ import { STORE_NOW } from '../../src/redis/lua/clock.ts';
 import { DiscoveryStore } from '../../src/redis/stores/discovery-store.ts';
 import { FeedStore } from '../../src/redis/stores/feed-store.ts';
 import { NodeNameStore } from '../../src/redis/stores/name-store.ts';
-import { MemoryStore } from '../../src/redis/stores/memory-store.ts';
+import { RedisMemoryStore } from '../../src/redis/stores/redis-memory-store.ts';
 import { OutboxStore } from '../../src/redis/stores/outbox-store.ts';
 import { ProcessStore } from '../../src/redis/stores/process-store.ts';
 import { RetentionStore } from '../../src/redis/stores/retention-store.ts';
@@ -61,7 +61,7 @@ export function openStores(
     timelines: new TimelineStore(redis, keys),
     runFigures: new RunFiguresStore(redis, keys),
     history,
-    memory: new MemoryStore(redis, keys),
+    memory: new RedisMemoryStore(redis, keys),
     events,
     eventBell,
     deliveries,

@@ -1,5 +1,5 @@
 import { createLineRate } from '../../src/http/access-log.ts';
-import { requestTarget } from '../../src/tunnel.ts';
+import { requestTarget } from '../../src/proxy-tunnel.ts';
 
 test('one line per key and interval is due, with the count since the last line', () => {
   const dueFor = createLineRate({ intervalMs: 10, keys: 2 });

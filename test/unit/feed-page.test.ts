@@ -1,4 +1,4 @@
-import { offsetsOf } from '../../src/core/feed/layout.ts';
+import { offsetsOf } from '../../src/core/feed/page-layout.ts';
 import type { ListMember } from '../../src/core/feed/member.ts';
 import {
   comparePage,

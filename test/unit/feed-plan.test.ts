@@ -5,7 +5,7 @@ import {
   readInterval,
   type PlanLimits,
 } from '../../src/core/feed/plan.ts';
-import type { PlannedList, PlannedWatch } from '../../src/core/feed/planned.ts';
+import type { PlannedList, PlannedWatch } from '../../src/core/feed/plan-input.ts';
 
 const AMPLE: PlanLimits = {
   requestsPerMs: 1,

@@ -1,4 +1,4 @@
-import { memoryFigures, type MemoryFigures, type MemoryUse } from '../../src/core/memory.ts';
+import { memoryFigures, type MemoryFigures, type MemoryUse } from '../../src/core/redis-memory.ts';
 import { NEW_STATE } from '../../src/core/delivery/endpoint-state.ts';
 import type { Overdue } from '../../src/core/source/overdue.ts';
 import type { SourceReads } from '../../src/core/source/read-times.ts';

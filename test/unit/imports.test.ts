@@ -4,7 +4,7 @@ import { join, relative, resolve, dirname } from 'node:path';
 const SRC = join(import.meta.dirname, '../../src');
 
 /** Files beside the folders that do without anything of runwatch but its core. */
-const SHARED = ['deadline.ts', 'tunnel.ts', 'lifecycle.ts', 'package-root.ts'];
+const SHARED = ['deadline.ts', 'proxy-tunnel.ts', 'lifecycle.ts', 'package-root.ts'];
 
 /**
  * What each folder may import of the others. The core is pure. Adapters know nothing of one another, use
@@ -13,17 +13,17 @@ const SHARED = ['deadline.ts', 'tunnel.ts', 'lifecycle.ts', 'package-root.ts'];
 const ALLOWED: Record<string, string[]> = {
   core: [],
   'deadline.ts': ['core'],
-  'tunnel.ts': ['core'],
+  'proxy-tunnel.ts': ['core'],
   'lifecycle.ts': ['core'],
   'package-root.ts': [],
   config: ['core'],
-  noxus: ['core', 'deadline.ts', 'tunnel.ts'],
+  noxus: ['core', 'deadline.ts', 'proxy-tunnel.ts'],
   redis: ['core', 'package-root.ts'],
   queue: [],
   telemetry: ['core'],
   poll: ['core', 'deadline.ts'],
   feed: ['core', 'poll'],
-  deliver: ['core', 'deadline.ts', 'tunnel.ts'],
+  deliver: ['core', 'deadline.ts', 'proxy-tunnel.ts'],
   alert: ['core'],
   http: ['core', 'config', 'alert', 'feed', 'package-root.ts'],
   client: ['core', 'config', 'http/schemas'],

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { escapeControls } from '../../core/controls.ts';
+import { escapeControls } from '../../core/control-characters.ts';
 import { isoTime } from '../../core/event/event.ts';
 import { percentText } from '../../core/run/snapshot.ts';
 import { startReceiver, type ReceivedWebhook } from '../../simulator/receiver.ts';

@@ -1,4 +1,4 @@
-import { withoutControls } from '../../core/controls.ts';
+import { withoutControls } from '../../core/control-characters.ts';
 import type { Colors } from '../context.ts';
 
 /**

@@ -1,5 +1,5 @@
-import { offsetsOf } from './layout.ts';
-import type { PlannedList, PlannedWatch } from './planned.ts';
+import { offsetsOf } from './page-layout.ts';
+import type { PlannedList, PlannedWatch } from './plan-input.ts';
 
 /** A list in use must cost this share more than single reads before it is left: the last runs are read twice. */
 const KEPT = 0.9;

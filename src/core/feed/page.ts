@@ -4,7 +4,7 @@ import { isTerminalStatus } from '../run/snapshot.ts';
 import type { Watch } from '../watch/watch.ts';
 import type { ListMember } from './member.ts';
 import { readInterval, type FeedPlan } from './plan.ts';
-import { ageOf, unseenIntervalMs } from './planned.ts';
+import { ageOf, unseenIntervalMs } from './plan-input.ts';
 import type { ListedRun } from './run-list.ts';
 
 /** The shortest time from one check of a list by a single poll to the next, ms. */

@@ -1,6 +1,6 @@
 import { readTimesOf, type ReadTimes } from '../source/read-times.ts';
 import { cheapestCover, pagesOfLists, type CoverPage, type ReadingCost } from './cover.ts';
-import { PRICE_MS, type PlannedList, type PlannedWatch } from './planned.ts';
+import { PRICE_MS, type PlannedList, type PlannedWatch } from './plan-input.ts';
 
 /** How long a list may replace the single polls of a run before one confirms it, at the least, ms. */
 export const BACKSTOP_MS = 120_000;

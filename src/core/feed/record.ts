@@ -1,5 +1,5 @@
 import type { StoredWatch } from '../watch/watch.ts';
-import type { PageMark } from './layout.ts';
+import type { PageMark } from './page-layout.ts';
 import type { FeedPlan } from './plan.ts';
 import type { RunList } from './run-list.ts';
 import type { FallbackReason, ListHint, ListTrust, ListWord } from './list-trust.ts';

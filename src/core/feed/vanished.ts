@@ -1,4 +1,4 @@
-import type { PageMark } from './layout.ts';
+import type { PageMark } from './page-layout.ts';
 import { pageMember, type PageName } from './page-name.ts';
 
 /** Pages to remember, the latest read ones. */

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { assertNever } from '../../core/errors.ts';
-import type { MemoryFigures } from '../../core/memory.ts';
+import type { MemoryFigures } from '../../core/redis-memory.ts';
 import { overdueText } from '../../core/source/overdue.ts';
 import { readsText } from '../../core/source/read-times.ts';
 import type { HealthCheck, HealthService } from '../../http/routes/health.ts';

@@ -18,7 +18,7 @@ import type { AnswerStore } from '../../redis/stores/answer-store.ts';
 import type { BudgetStore } from '../../redis/stores/source-store.ts';
 import type { EventStore } from '../../redis/stores/event-store.ts';
 import type { LookupStore } from '../../redis/stores/lookup-store.ts';
-import type { MemoryStore } from '../../redis/stores/memory-store.ts';
+import type { RedisMemoryStore } from '../../redis/stores/redis-memory-store.ts';
 import type { RetentionStore } from '../../redis/stores/retention-store.ts';
 import type { RunFiguresStore } from '../../redis/stores/run-figures-store.ts';
 import type { ScheduleStore } from '../../redis/stores/schedule-store.ts';
@@ -67,7 +67,7 @@ interface ServicesDependencies extends EndpointServiceDependencies, AlertService
   signingSecret: string;
   answers: AnswerStore;
   retention: RetentionStore;
-  memory: MemoryStore;
+  memory: RedisMemoryStore;
   trace: TraceChange;
 }
 

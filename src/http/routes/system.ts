@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { isoTime } from '../../core/event/event.ts';
-import type { MemoryFigures } from '../../core/memory.ts';
+import type { MemoryFigures } from '../../core/redis-memory.ts';
 import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { processList, storeSchema } from '../schemas/system.ts';
 

@@ -1,5 +1,5 @@
 import type { Watch } from '../watch/watch.ts';
-import type { PageMark } from './layout.ts';
+import type { PageMark } from './page-layout.ts';
 import type { ListHint } from './list-trust.ts';
 import type { ListMember } from './member.ts';
 import { MAX_PAGE_SIZE } from './run-list.ts';

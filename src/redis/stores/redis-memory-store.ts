@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { memoryFigures, type MemoryFigures, type MemoryUse } from '../../core/memory.ts';
+import { memoryFigures, type MemoryFigures, type MemoryUse } from '../../core/redis-memory.ts';
 import { EVENT_TYPES } from '../../core/event/event.ts';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
 import { INDEX_BYTES } from '../indexes.ts';
@@ -19,7 +19,7 @@ const FIGURES_KEPT_MS = 60_000;
 const RECORD_BYTES = 140;
 
 /** What memory Redis uses, for what, and had used. Errors of the connection pass through. */
-export class MemoryStore {
+export class RedisMemoryStore {
   private kept: { figures: MemoryFigures | null; at: number } | null = null;
 
   constructor(

@@ -2,7 +2,7 @@ import { PassThrough } from 'node:stream';
 import * as fc from 'fast-check';
 import { writeJson, writeJsonLine } from '../../src/cli/report.ts';
 import { outputOf } from '../../src/cli/context.ts';
-import { escapeControls, withoutControls } from '../../src/core/controls.ts';
+import { escapeControls, withoutControls } from '../../src/core/control-characters.ts';
 import { toSnapshot, wireRunSchema } from '../../src/noxus/run.ts';
 import { NOON } from '../support/builders.ts';
 import { anyText } from '../support/any-text.ts';
