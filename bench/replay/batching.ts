@@ -11,7 +11,7 @@ import {
   type PollMove,
   type WatchOnPage,
 } from '../../src/core/feed/page.ts';
-import { backstopMs, planFeed, type FeedPlan } from '../../src/core/feed/plan.ts';
+import { backstopMs, nextPlanMs, planFeed, type FeedPlan } from '../../src/core/feed/plan.ts';
 import {
   plannedLists,
   plannedWatch,
@@ -38,9 +38,6 @@ export interface Followed {
   run: TracedRun;
   watch: Watch;
 }
-
-/** As the daemon does, see `feed/make-plan.ts`. */
-const PLAN_EVERY_MS = { least: 1_000, most: 60_000 };
 
 /** The share of a failed list's time until it is read again, ms. */
 const AVOIDED_MS = 30_000;
@@ -95,12 +92,10 @@ export class Batching implements ListFollower {
     this.current = watches.length < 2 ? null : plan;
     if (this.current === null) return { woken: [], moved, pages: [], nextAt: null };
     this.costMultiplier = plan.costMultiplier;
-    const soonest = Math.min(...watches.map(({ intervalMs }) => intervalMs));
-    const everyMs = Math.min(Math.max(soonest, PLAN_EVERY_MS.least), PLAN_EVERY_MS.most);
     const pages = plan.lists.flatMap(({ workflowId, pages: some }) =>
       some.map(({ page, intervalMs }) => ({ workflowId, page, intervalS: intervalMs / 1_000 })),
     );
-    return { woken: [], moved, pages, nextAt: toS(now + everyMs) };
+    return { woken: [], moved, pages, nextAt: toS(now + nextPlanMs(watches)) };
   }
 
   readPage(name: TracedPageName, nowS: number, read: ReadPage): PageStep {

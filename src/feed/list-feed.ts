@@ -2,6 +2,7 @@ import type { Random } from '../core/backoff.ts';
 import type { PagesBefore } from '../core/cadence/load.ts';
 import type { ListMember } from '../core/feed/member.ts';
 import { PLAN_MEMBER, parsePageMember, type PageName } from '../core/feed/page-name.ts';
+import { leastMsBetweenPlans } from '../core/feed/plan.ts';
 import type { PageReport, StoredPlan } from '../core/feed/record.ts';
 import { MAX_PAGE_SIZE, type RunList } from '../core/feed/run-list.ts';
 import type { ReadTimes } from '../core/source/read-times.ts';
@@ -10,7 +11,7 @@ import type { Watch } from '../core/watch/watch.ts';
 import type { ClaimedPoll, ListedResult, Polled } from '../poll/observe-run.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
 import type { DiscoverPass } from './discovery.ts';
-import { leastMsBetweenPlans, makePlan, pagesOf } from './make-plan.ts';
+import { makePlan, pagesOf } from './make-plan.ts';
 import type { FeedSchedule, FeedStore, ListReader, PagePermit, StreamSurvey } from './ports.ts';
 import { readPage, type PageRead, type Sweep, type WantedPage } from './read-page.ts';
 

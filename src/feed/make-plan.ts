@@ -1,21 +1,10 @@
 import { recalls } from '../core/feed/page.ts';
 import { pageMember } from '../core/feed/page-name.ts';
-import { planFeed } from '../core/feed/plan.ts';
+import { nextPlanMs, planFeed } from '../core/feed/plan.ts';
 import { plannedLists, plannedWatch, type PlannedWatch } from '../core/feed/plan-input.ts';
 import type { FeedRecord, StoredPlan } from '../core/feed/record.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { ListFeedDependencies } from './list-feed.ts';
-
-/** From one plan to the next, ms; longer where it takes long, or nothing is about to change. */
-const EVERY_MS = { least: 1_000, most: 60_000 };
-
-/** For each watch, so that planning takes a few hundredths of a process's time, ms. */
-const EVERY_MS_PER_WATCH = 0.5;
-
-/** The least time between two plans, ms. */
-export function leastMsBetweenPlans(watches: number): number {
-  return EVERY_MS_PER_WATCH * watches;
-}
 
 /** A page that was read this long ago says nothing any more, ms. */
 const MARK_KEPT_MS = 600_000;
@@ -55,10 +44,7 @@ export async function makePlan(
   await schedule.enterFeed('list', pagesOf(plan));
   const { costMultiplier } = plan;
   await schedule.defer(recalls({ singles, costMultiplier }, { minIntervalMs, now: now(), random }));
-  if (watches.length < 2) return { plan, nextMs: null };
-  const soonest = Math.min(...watches.map(({ intervalMs }) => intervalMs));
-  const usual = Math.min(Math.max(soonest, EVERY_MS.least), EVERY_MS.most);
-  return { plan, nextMs: Math.max(usual, leastMsBetweenPlans(watches.length)) };
+  return { plan, nextMs: watches.length < 2 ? null : nextPlanMs(watches) };
 }
 
 /** The pages of a plan by their names in the schedule, with their intervals. */

@@ -18,6 +18,12 @@ const PLANNED_SHARE = 0.95;
 /** With the rate limit that is recommended, planned reads take this share of it. */
 const SPENT = 0.9;
 
+/** From one plan to the next, ms; longer where it takes long, or nothing is about to change. */
+const PLAN_EVERY_MS = { least: 1_000, most: 60_000 };
+
+/** For each watch, so that planning takes a few hundredths of a process's time, ms. */
+const PLAN_MS_PER_WATCH = 0.5;
+
 export interface PlanLimits {
   /** Requests that the rate limit allows, each ms. */
   requestsPerMs: number;
@@ -196,6 +202,18 @@ function readTimes(
 
 /** Beyond this, caps on intervals decide alone. */
 const MOST_MULTIPLIER = 1e6;
+
+/** When to make the next plan after one of these watches, in ms. */
+export function nextPlanMs(watches: readonly PlannedWatch[]): number {
+  const soonest = Math.min(...watches.map(({ intervalMs }) => intervalMs));
+  const usual = Math.min(Math.max(soonest, PLAN_EVERY_MS.least), PLAN_EVERY_MS.most);
+  return Math.max(usual, leastMsBetweenPlans(watches.length));
+}
+
+/** The least time between two plans of so many watches, ms. */
+export function leastMsBetweenPlans(watches: number): number {
+  return PLAN_MS_PER_WATCH * watches;
+}
 
 function leastThat(fits: (multiplier: number) => boolean): number {
   if (fits(1)) return 1;
