@@ -6,7 +6,8 @@ export default {
   testMatch: ['<rootDir>/test/{unit,integration,e2e,browser}/**/*.test.ts'],
   globalSetup: '<rootDir>/test/support/global-setup.ts',
   globalTeardown: '<rootDir>/test/support/global-teardown.ts',
-  setupFilesAfterEnv: ['<rootDir>/test/support/watchdog.ts'],
+  setupFilesAfterEnv: ['<rootDir>/test/support/process-setup.ts'],
+  reporters: ['default', '<rootDir>/test/support/hang-reporter.mjs'],
   // Most of the suite waits for other processes, so that more may run than there are cores.
   maxWorkers: 5,
 };

@@ -23,7 +23,7 @@ beforeAll(async () => {
     const { status } = await stage.daemon.api('/v1/watches/batch', { watches });
     expect(status).toBe(200);
   }
-}, 120_000);
+});
 
 afterAll(async () => {
   await browser?.close();
@@ -52,4 +52,4 @@ test('ten thousand watches scroll to the last, with few rows drawn at a time', a
   await page.locator('tr[data-key]').first().waitFor();
   expect(errors).toEqual([]);
   await context.close();
-}, 90_000);
+});

@@ -113,7 +113,7 @@ beforeAll(async () => {
     timeoutMs: 40_000,
   });
   storm = await playStorm();
-}, 60_000);
+});
 
 afterAll(async () => {
   await stopAll(daemons);

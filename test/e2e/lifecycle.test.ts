@@ -350,7 +350,7 @@ describe.each(OUTAGES.map(({ how }, at) => ({ how, at })))(
 
     beforeAll(async () => {
       outage = (await outages[at]) as typeof outage;
-    }, 90_000);
+    });
 
     test(`a Redis that ${how} makes the daemon unready, but does not end it`, () => {
       expect(outage.live).toBe(200);

@@ -260,7 +260,7 @@ beforeAll(async () => {
   ]);
   [faults, refusal, pauses] = [first, second, { seconds, date }];
   await waitUntilAllDelivered(pair[0]);
-}, 90_000);
+});
 
 afterAll(async () => {
   await stopAll(pair);

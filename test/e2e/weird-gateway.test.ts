@@ -263,7 +263,7 @@ beforeAll(async () => {
   await Promise.all(NAMES.map(watchRuns));
   await Promise.all([...Object.keys(ODDITIES).map(playOddity), playBackwards(), playForbidden()]);
   outages = await playOutages();
-}, 120_000);
+});
 
 afterAll(async () => {
   await stopAll(pair);

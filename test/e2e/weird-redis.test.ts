@@ -164,7 +164,7 @@ describe.each(WEIRD)('daemon on a Redis that $name', ({ name, said, begin, end }
     await waitFor(async () => (await readyz(daemon)).status === 200);
     backAfterMs = Date.now() - relentedAt;
     await allNotified(daemon, ids);
-  }, 60_000);
+  });
 
   test(`a Redis that ${name} makes the daemon unready and the API answer 503, with the reason`, () => {
     expect(refused.text).toMatch(said);

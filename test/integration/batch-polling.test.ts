@@ -316,7 +316,7 @@ describe('a list that has earned its word', () => {
     await waitFor(async () => !(await states()).has('active'), { timeoutMs: 20_000 });
     expect(await states()).toEqual(new Set(['finished']));
     expect(await told('run.failed')).toBe(runs.length);
-  }, 60_000);
+  });
 
   test('a list loses its word with the first failure that a single poll contradicts', async () => {
     await earn(100);
@@ -326,7 +326,7 @@ describe('a list that has earned its word', () => {
     const failures = await told('run.failed');
     await waitFor(async () => (await told('run.resumed')) === failures, { timeoutMs: 20_000 });
     expect(await told('run.failed')).toBe(failures);
-  }, 60_000);
+  });
 });
 
 test('nothing private of listed runs is kept, logged or counted', async () => {

@@ -5,13 +5,21 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { serve } from '../../src/cli/local/serve.ts';
+import { cleanEnv } from '../support/daemon-process.ts';
 
 let dir: string;
+/** The machine's own variables, which would count as configuration. */
+let environment: NodeJS.ProcessEnv;
 
 beforeEach(async () => {
+  environment = process.env;
+  process.env = cleanEnv();
   dir = await mkdtemp(join(tmpdir(), 'runwatch-test-'));
 });
-afterEach(() => rm(dir, { recursive: true, force: true }));
+afterEach(() => {
+  process.env = environment;
+  return rm(dir, { recursive: true, force: true });
+});
 
 const EVENT = { id: 'evt_1', type: 'run.completed', data: { run_id: 'run-1' } };
 
