@@ -12,6 +12,8 @@ export class FakeRunList {
   answer: ListOutcome | null = null;
   /** True for a list in the unexpected order. */
   isOldestFirst = false;
+  /** No page gives more runs than this, as where they are large. */
+  most = Infinity;
   #runs: ListedRun[] = [];
   #created = 0;
 
@@ -42,11 +44,10 @@ export class FakeRunList {
     if (this.answer !== null) return this.answer;
     this.#sort();
     const sorted = this.isOldestFirst ? this.#runs.toReversed() : this.#runs;
-    const runs = sorted.slice((page - 1) * size, page * size);
-    return {
-      kind: 'page',
-      page: { runs, isLast: page * size >= this.#runs.length, isCut: false, bytes: 0 },
-    };
+    const runs = sorted.slice((page - 1) * size, page * size).slice(0, this.most);
+    const isCut = runs.length < Math.min(size, sorted.length - (page - 1) * size);
+    const isLast = !isCut && page * size >= sorted.length;
+    return { kind: 'page', page: { runs, isLast, isCut, bytes: 0 } };
   }
 
   /** Stable, as Noxus's list is: of two runs created at once the later comes first. */

@@ -229,17 +229,22 @@ describe('discovery', () => {
     expect(watched().filter((id) => !later.includes(id))).toEqual([]);
   });
 
-  test('discovery finds runs that move up from the next page while the first is read', async () => {
-    const { world, next, watched } = discovery();
-    await next();
-    const later = world.begin(105, 0);
-    world.plan.push(
-      () => undefined,
-      () => void world.deleteNewest(7),
-    );
-    await next();
-    expect(watched()).toEqual(later);
-  });
+  test.each([
+    { most: Infinity, count: 105, reads: 1 },
+    { most: 50, count: 53, reads: 2 },
+  ])(
+    'discovery finds runs that move up after a first page of at most $most runs',
+    async ({ most, count, reads }) => {
+      const { world, next, watched } = discovery();
+      await next();
+      world.most = most;
+      const later = world.begin(count, 0);
+      for (let read = 0; read < reads; read += 1) world.plan.push(() => undefined);
+      world.plan.push(() => void world.deleteNewest(7));
+      await next();
+      expect(watched()).toEqual(later);
+    },
+  );
 
   test('a list that is empty for a while does not mislead discovery', async () => {
     const { world, next, watched } = discovery();

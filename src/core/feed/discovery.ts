@@ -56,8 +56,9 @@ export interface Pass {
   /** True where the last page ended with a new run. */
   endsFresh: boolean;
   /**
-   * True once a later page showed a new run, or followed one that ended with it: pages may have
-   * shifted and hidden new runs between them, so the pass repeats.
+   * True once a later page showed a new run, or followed one that ended with one. Pages may have
+   * shifted and hidden new runs between them, so the pass repeats. What shifts again between the same
+   * two pages of the repetition is found by the next pass, where it is younger than the overlap.
    */
   isUnsettled: boolean;
   /** True once the first pass reached its page limit before the end of the list. */
@@ -107,7 +108,9 @@ export function takePage(pass: Pass, page: DatedPage, number: number): PassStep 
     ...page.runs.map(({ id, created_at }) => entry(id, created_at)),
   ]);
   const isCutShort = pass.cursor === null && number >= FIRST_PAGES;
-  const endsFresh = fresh.length > 0 && fresh.at(-1) === page.runs.at(-1);
+  // A first page that was cut short is read again, and its runs are not new then.
+  const before = number === 1 && pass.endsFresh;
+  const endsFresh = before || (fresh.length > 0 && fresh.at(-1) === page.runs.at(-1));
   const isUnsettled = pass.isUnsettled || (number > 1 && (fresh.length > 0 || pass.endsFresh));
   const next = { ...pass, head, read, endsFresh, isUnsettled, isCutShort };
   return { pass: next, fresh, isComplete: page.isLast || isCutShort || isDeepEnough(next, page) };

@@ -203,7 +203,7 @@ function readTimes(
 /** Beyond this, caps on intervals decide alone. */
 const MOST_MULTIPLIER = 1e6;
 
-/** When to make the next plan after one of these watches, in ms. */
+/** How long until the next plan, after one of these watches, ms. */
 export function nextPlanMs(watches: readonly PlannedWatch[]): number {
   const soonest = Math.min(...watches.map(({ intervalMs }) => intervalMs));
   const usual = Math.min(Math.max(soonest, PLAN_EVERY_MS.least), PLAN_EVERY_MS.most);
