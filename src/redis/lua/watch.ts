@@ -132,7 +132,7 @@ if effects.changedAt then redis.call('ZADD', effects.changed, effects.changedAt,
 if effects.endedAt then
   redis.call('ZADD', effects.ended, effects.endedAt, number)
   redis.call('ZADD', effects.foldDue, 'NX', effects.endedAt, effects.member)
-else
+elseif effects.wasEnded then
   redis.call('ZREM', effects.ended, number)
   redis.call('ZREM', effects.foldDue, effects.member)
 end

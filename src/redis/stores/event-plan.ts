@@ -10,8 +10,9 @@ import { countField, type Keys } from '../keys.ts';
 /** Entries that may wait to be judged. */
 const MOST_ENTRIES = 1_000_000;
 
-/** What `PLAN_DELIVERIES` of `lua/outbox.ts` needs to add deliveries. */
+/** What `PLAN_DELIVERIES` of `lua/outbox.ts` needs to add deliveries; no key where there are none. */
 export function deliveryPlan(keys: Keys, deliveries: readonly Delivery[]) {
+  if (deliveries.length === 0) return { deliveries };
   return {
     clock: keys.clock,
     deliveryNumber: keys.deliveryNumber,
@@ -85,6 +86,7 @@ function ownEventsPlan(keys: Keys, events: readonly { id: string; body: string }
 export function raisedPlan(keys: Keys, events: readonly PlannedEvent[]) {
   const entries = events.flatMap((event) => event.entries ?? []);
   return {
+    clock: keys.clock,
     ...ownEventsPlan(keys, events),
     ...(entries.length > 0 && { judged: inboxPlan(keys, entries) }),
     ...deliveryPlan(

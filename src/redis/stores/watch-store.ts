@@ -250,19 +250,54 @@ function effectsOf(
   return {
     ...places,
     member: watchId(after),
+    ...(places.begins && beginningOf(keys, change)),
+    ...(changed.length > 0 && { changed: keys.watchesChanged, changedAt: after.changedAt }),
+    ...endingOf(keys, change),
+    ...goneCheckOf(keys, change),
+    ...eventsOf(keys, change),
+    ...deliveryPlan(keys, deliveries),
+    ...(learned !== null && { learned }),
+    ...(counted !== null && { counted }),
+    ...(entries.length > 0 && { judged: inboxPlan(keys, entries) }),
+  };
+}
+
+/** What a watch that begins needs; one that begins anew takes what is in logs along. */
+function beginningOf(keys: Keys, { before, after }: WatchChange) {
+  const isAnew = before !== null;
+  return {
     source: after.source,
     sources: keys.watchSources,
     names: keys.watchNames,
     watchNumber: keys.watchNumber,
-    changed: keys.watchesChanged,
-    ...(changed.length > 0 && { changedAt: after.changedAt }),
+    ...(isAnew && {
+      ended: keys.watchesEnded,
+      changed: keys.watchesChanged,
+      eventLog: keys.eventLog,
+      liveEvents: keys.liveEvents(watchId(after)),
+      deliveryLog: keys.deliveryLog,
+      liveDeliveries: keys.liveDeliveries(watchId(after)),
+    }),
+  };
+}
+
+/** A watch that has ended is folded later, unless it begins anew. */
+function endingOf(keys: Keys, { before, after }: WatchChange) {
+  const wasEnded = (before?.watch.endedAt ?? null) !== null;
+  if (after.endedAt === null && !wasEnded) return {};
+  return {
     ended: keys.watchesEnded,
     foldDue: keys.foldDue,
+    wasEnded,
+    ...(after.endedAt !== null && { endedAt: after.endedAt }),
+  };
+}
+
+function eventsOf(keys: Keys, { after, events }: WatchChange) {
+  if (events.length === 0) return { events };
+  return {
     eventLog: keys.eventLog,
     liveEvents: keys.liveEvents(watchId(after)),
-    liveDeliveries: keys.liveDeliveries(watchId(after)),
-    ...(after.endedAt !== null && { endedAt: after.endedAt }),
-    ...goneCheckOf(keys, change),
     eventPlace: keys.eventPlace,
     eventBell: keys.eventBell,
     epochs: keys.epochs,
@@ -272,10 +307,6 @@ function effectsOf(
       indexes: eventIndexes(keys, event),
       body: JSON.stringify(event),
     })),
-    ...deliveryPlan(keys, deliveries),
-    ...(learned !== null && { learned }),
-    ...(counted !== null && { counted }),
-    ...(entries.length > 0 && { judged: inboxPlan(keys, entries) }),
   };
 }
 
