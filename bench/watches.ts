@@ -140,7 +140,8 @@ async function start(
       sources: {
         default: { base_url: noxus.url, api_key: noxus.apiKey, rate_limit: rateLimit },
       },
-      polling: { min_interval: '1h', max_interval: '1h' },
+      // What lists show would not be polled by itself for long.
+      polling: { min_interval: '1h', max_interval: '1h', batch: 'off' },
     },
   });
 }
