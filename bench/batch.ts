@@ -60,7 +60,7 @@ async function round(context: BenchContext, { redis, options, batch }: Side): Pr
       sources: {
         default: sourceAt(simulator, 1_000),
       },
-      polling: { min_interval: '500ms', max_interval: '500ms', batch },
+      polling: { min_interval: '500ms', max_interval: '500ms', batch, hints: 'off' },
       endpoints: { log: { type: 'log' } },
     },
   });
