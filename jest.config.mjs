@@ -1,13 +1,47 @@
-/** The tests run in plain Node processes, each of which loads a module once for all of its test files. */
-export default {
-  runner: 'jest-light-runner/child-process',
-  transform: {},
+const swc = [
+  '@swc/jest',
+  { jsc: { parser: { syntax: 'typescript' }, target: 'es2023' }, module: { type: 'es6' } },
+];
+
+const common = {
+  testEnvironment: 'node',
   extensionsToTreatAsEsm: ['.ts'],
-  testMatch: ['<rootDir>/test/{unit,integration,e2e,browser}/**/*.test.ts'],
-  globalSetup: '<rootDir>/test/support/global-setup.ts',
-  globalTeardown: '<rootDir>/test/support/global-teardown.ts',
-  setupFilesAfterEnv: ['<rootDir>/test/support/process-setup.ts'],
-  reporters: ['default', '<rootDir>/test/support/hang-reporter.mjs'],
+  transform: {
+    '\\.ts$': swc,
+    // A dependency of @fastify/static loads this one by require(), which Node allows and jest does not.
+    'node_modules/content-disposition/.*\\.js$': [
+      '@swc/jest',
+      { jsc: { target: 'es2023' }, module: { type: 'commonjs' } },
+    ],
+  },
+  transformIgnorePatterns: ['/node_modules/(?!content-disposition/)'],
+};
+
+export default {
+  projects: [
+    { ...common, displayName: 'unit', testMatch: ['<rootDir>/test/unit/**/*.test.ts'] },
+    {
+      ...common,
+      displayName: 'integration',
+      testMatch: ['<rootDir>/test/integration/**/*.test.ts'],
+      globalSetup: '<rootDir>/test/support/global-setup.ts',
+      globalTeardown: '<rootDir>/test/support/global-teardown.ts',
+    },
+    {
+      ...common,
+      displayName: 'browser',
+      testMatch: ['<rootDir>/test/browser/**/*.test.ts'],
+    },
+    {
+      ...common,
+      displayName: 'e2e',
+      testMatch: ['<rootDir>/test/e2e/**/*.test.ts'],
+      globalSetup: '<rootDir>/test/support/global-setup.ts',
+      globalTeardown: '<rootDir>/test/support/global-teardown.ts',
+    },
+  ],
+  // A bound for a hang, so that a busy machine fails no test; a condition ends its wait before.
+  testTimeout: 400_000,
   // Most of the suite waits for other processes, so that more may run than there are cores.
-  maxWorkers: 5,
+  maxWorkers: 4,
 };

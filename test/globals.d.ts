@@ -1,6 +1,6 @@
 import type * as jest from '@jest/globals';
 
-// What the runner of jest.config.mjs puts into every test file.
+// What jest puts into every test file.
 declare global {
   const describe: typeof jest.describe;
   const test: typeof jest.test;
