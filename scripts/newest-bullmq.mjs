@@ -23,7 +23,8 @@ try {
   npm('run', 'build');
   npm('run', 'test:all', '--', ...TESTS.map((name) => `test/${name}.test.ts`));
 } catch (error) {
-  // What npm says of it stands above.
+  // Npm has said above what went wrong with it; nobody has said anything else.
+  if (error.status === undefined) throw error;
   process.exitCode = error.status ?? 1;
 } finally {
   rmSync(copy, { recursive: true, force: true });

@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, test } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
 import { launchBrowser, openPage, type WatchedPage } from '../support/browser.ts';
 import { openStage, WORKFLOWS, type Stage } from '../support/dashboard-stage.ts';
@@ -187,12 +188,8 @@ describe('keys', () => {
     await page.getByLabel('Your name').focus();
     await page.evaluate(() => {
       const { dataset } = document.documentElement;
-      // Without a name of its own: a compiler would wrap it in a helper that the page does not have.
-      document.addEventListener(
-        'close',
-        () => (dataset['focused'] = document.activeElement?.tagName),
-        true,
-      );
+      const closed = () => (dataset['focused'] = document.activeElement?.tagName);
+      document.addEventListener('close', closed, true);
     });
     await page.keyboard.press('Escape');
     const root = page.locator('html[data-focused]');

@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Browser } from 'playwright-core';
 import { launchBrowser, openPage } from '../support/browser.ts';
 import { openStage, type Stage } from '../support/dashboard-stage.ts';
@@ -23,7 +24,7 @@ beforeAll(async () => {
     const { status } = await stage.daemon.api('/v1/watches/batch', { watches });
     expect(status).toBe(200);
   }
-});
+}, 120_000);
 
 afterAll(async () => {
   await browser?.close();
@@ -52,4 +53,4 @@ test('ten thousand watches scroll to the last, with few rows drawn at a time', a
   await page.locator('tr[data-key]').first().waitFor();
   expect(errors).toEqual([]);
   await context.close();
-});
+}, 90_000);

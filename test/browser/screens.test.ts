@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { launchBrowser, openPage, type WatchedPage } from '../support/browser.ts';
 import { openStage, WORKFLOWS, type Stage } from '../support/dashboard-stage.ts';
@@ -35,7 +36,7 @@ beforeAll(async () => {
     const { body } = await stage.daemon.api('/v1/alerts?state=firing');
     return body.data[0]?.id;
   });
-});
+}, 60_000);
 
 afterAll(async () => {
   await browser?.close();

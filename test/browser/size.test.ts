@@ -1,5 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
 
 const ASSETS = join(import.meta.dirname, '../../dist/ui/assets');
 

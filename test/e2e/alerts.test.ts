@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, expect, test } from '@jest/globals';
 import { startReceiver, type ReceivedWebhook } from '../../src/simulator/receiver.ts';
 import { randomInteger, seededRandom } from '../../src/simulator/seeded-random.ts';
 import { startSimulator } from '../../src/simulator/server.ts';
@@ -135,4 +136,4 @@ test('500 failures of a workflow are one alert with right notifications, however
   const gaps = at.slice(1).map((time, index) => time - (at[index] ?? 0));
   expect(Math.min(...gaps, INTERVAL_MS)).toBe(INTERVAL_MS);
   expect(received.every(({ verified }) => verified)).toBe(true);
-});
+}, 120_000);

@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
 import { testRedis } from '../support/redis.ts';
@@ -113,7 +114,7 @@ beforeAll(async () => {
     timeoutMs: 40_000,
   });
   storm = await playStorm();
-});
+}, 60_000);
 
 afterAll(async () => {
   await stopAll(daemons);

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { cleanEnv, tempDir } from '../support/daemon-process.ts';

@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import {
   startReceiver,
@@ -147,7 +148,7 @@ describe('two daemons with failing receivers', () => {
     // A healthy receiver gets at most the attempts in flight at the kill a second time.
     expect(duplicates('well') + duplicates('slow')).toBeLessThanOrEqual(2 * PLACES);
     expect(deliveries.filter(({ state }) => state === 'skipped').length).toBeGreaterThan(0);
-  });
+  }, 60_000);
 
   test('deleting every key of the queue and restarting the daemons loses no event', async () => {
     await stopAll(daemons);
@@ -166,7 +167,7 @@ describe('two daemons with failing receivers', () => {
     expect(balance).toMatchObject({ imbalances: [], planned });
     expect(balance.samples).toBeGreaterThan(10);
     expect(duplicates('well') + duplicates('slow')).toBeLessThanOrEqual(2 * 2 * PLACES);
-  });
+  }, 60_000);
 });
 
 /** Deletes every key of the queues of slots, and nothing else. @returns how many */

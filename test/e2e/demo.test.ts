@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { SCENARIO } from '../../src/demo/scenario.ts';
 import { runBuiltCli } from '../support/built-cli.ts';
 import { cleanEnv } from '../support/daemon-process.ts';
@@ -102,6 +103,8 @@ function eventsIn(output: string): string[] {
   const lines = output.matchAll(/✔ (\S+) +(.+?) {2,}(?:\S+ m?s later|\S+ s in one state)/g);
   return [...lines].map(([, type, name]) => `${name}: ${type}`);
 }
+
+jest.setTimeout(90_000);
 
 describe('demo off a terminal', () => {
   let plain: DemoProcess;

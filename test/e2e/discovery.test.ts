@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import type { ScriptInput } from '../../src/simulator/script.ts';
@@ -160,7 +161,7 @@ describe('discovery by three daemons of a workspace with a clock three hours beh
     runIds.push(...begin(20));
     others.push(...runIds);
     await untilNotified(runIds);
-  });
+  }, 90_000);
 
   test('discovery reports a failing list once, keeps the daemons ready, and misses no run', async () => {
     const readiness = async () => (await anyDaemon().api<string>('/readyz')).body;

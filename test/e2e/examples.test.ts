@@ -1,6 +1,7 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { afterEach, expect, test } from '@jest/globals';
 import { createSigner, generateSecret } from '../../src/deliver/secrets/sign.ts';
 import { sampleEvent, sampleRun, settledWatch } from '../support/api-samples.ts';
 import { cleanEnv } from '../support/daemon-process.ts';

@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -20,7 +21,7 @@ beforeAll(async () => {
   const plays = scenarios.map(async ({ name, play }) => outcomes.set(name, await play()));
   await Promise.allSettled(plays);
   await Promise.all(plays);
-});
+}, 400_000);
 
 afterAll(() => {
   for (const [name, { events, accepted }] of outcomes) {

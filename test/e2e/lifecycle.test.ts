@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, realpath, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { probeServer, socketPathFor } from '../../src/redis/embedded/process.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
@@ -350,7 +351,7 @@ describe.each(OUTAGES.map(({ how }, at) => ({ how, at })))(
 
     beforeAll(async () => {
       outage = (await outages[at]) as typeof outage;
-    });
+    }, 90_000);
 
     test(`a Redis that ${how} makes the daemon unready, but does not end it`, () => {
       expect(outage.live).toBe(200);

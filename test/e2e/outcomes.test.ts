@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import {
   startReceiver,

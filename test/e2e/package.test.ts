@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { cleanEnv } from '../support/daemon-process.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -28,7 +29,7 @@ beforeAll(async () => {
   await run('tar', ['-xzf', file, '-C', home, '--strip-components=1']);
   await symlink(join(ROOT, 'node_modules'), join(home, 'node_modules'));
   await symlink('../runwatch/dist/main.js', join(folder, 'node_modules/.bin/runwatch'));
-});
+}, 60_000);
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -76,7 +77,7 @@ test('the types of the packed client and webhook need no types of Node or of oth
   const tsc = join(ROOT, 'node_modules/.bin/tsc');
   const compiled = await run(tsc, ['-p', folder]).catch((error: { stdout: string }) => error);
   expect(compiled.stdout).toBe('');
-});
+}, 60_000);
 
 test('the packed command line runs by npx in an empty folder, and its demo comes to life', async () => {
   const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as {
@@ -99,4 +100,4 @@ test('the packed command line runs by npx in an empty folder, and its demo comes
   await waitFor(() => said.includes('✔'), { timeoutMs: 25_000, describe: () => said });
   demo.kill('SIGINT');
   expect(await exited).toEqual([130, null]);
-});
+}, 60_000);

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { runCli } from '../support/cli-harness.ts';
 import { eventsOf, watchOf, type WatchJson } from '../support/daemon-listings.ts';

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
@@ -130,7 +131,7 @@ test("a rolling change of three daemons' version and configuration loses no even
   expect(runsOf('old')).toEqual(olds.toSorted());
   expect(runsOf('kept')).toEqual([...olds, ...news].sort());
   expect(runsOf('added')).toEqual([...news, ...elsewhere].sort());
-});
+}, 60_000);
 
 test('a daemon on records in a form that its version does not know ends with 2 and says why', async () => {
   const target = testRedis();

@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { FaultInput } from '../../src/simulator/fault.ts';
 import type { ScriptInput } from '../../src/simulator/script.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
@@ -29,7 +30,7 @@ beforeAll(async () => {
   const redis = testRedis();
   const polling = { min_interval: '200ms', max_interval: '1s' };
   daemons = await Promise.all([start(redis), start(redis), start(testRedis(), polling)]);
-});
+}, 60_000);
 
 afterAll(async () => {
   await stopAll(daemons);
@@ -49,7 +50,7 @@ test('runs whose listening daemon is killed are read within seconds by another o
     const { body } = await second.api('/v1/watches?state=finished');
     return body.data.length === RUNS;
   });
-});
+}, 60_000);
 
 test('wait --direct follows the streams of more runs than it has connections for reads', async () => {
   const direct = await startSimulator();
@@ -67,7 +68,7 @@ test('wait --direct follows the streams of more runs than it has connections for
   } finally {
     await direct.close();
   }
-});
+}, 60_000);
 
 const STREAMS: Record<string, { stream?: ScriptInput['stream']; fault?: FaultInput }> = {
   'that tells everything': {},
@@ -110,4 +111,4 @@ test('runs have the events of their ends, whatever their streams do', async () =
   expect((await told()).filter((one) => !one.startsWith('run.started')).toSorted()).toEqual(
     expected.toSorted(),
   );
-});
+}, 60_000);

@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import type { FaultInput } from '../../src/simulator/fault.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
@@ -260,7 +261,7 @@ beforeAll(async () => {
   ]);
   [faults, refusal, pauses] = [first, second, { seconds, date }];
   await waitUntilAllDelivered(pair[0]);
-});
+}, 90_000);
 
 afterAll(async () => {
   await stopAll(pair);

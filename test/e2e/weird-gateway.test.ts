@@ -3,6 +3,7 @@ import { request as forward } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { FaultInput } from '../../src/simulator/fault.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import type { ScriptInput } from '../../src/simulator/script.ts';
@@ -263,7 +264,7 @@ beforeAll(async () => {
   await Promise.all(NAMES.map(watchRuns));
   await Promise.all([...Object.keys(ODDITIES).map(playOddity), playBackwards(), playForbidden()]);
   outages = await playOutages();
-});
+}, 120_000);
 
 afterAll(async () => {
   await stopAll(pair);

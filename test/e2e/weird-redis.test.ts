@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
@@ -164,7 +165,7 @@ describe.each(WEIRD)('daemon on a Redis that $name', ({ name, said, begin, end }
     await waitFor(async () => (await readyz(daemon)).status === 200);
     backAfterMs = Date.now() - relentedAt;
     await allNotified(daemon, ids);
-  });
+  }, 60_000);
 
   test(`a Redis that ${name} makes the daemon unready and the API answer 503, with the reason`, () => {
     expect(refused.text).toMatch(said);

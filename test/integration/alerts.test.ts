@@ -1,3 +1,4 @@
+import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { createAcknowledgeAlert } from '../../src/alert/acknowledge.ts';
 import { createApplyRules } from '../../src/alert/apply-rules.ts';
 import { createJudge, type JudgeDeps } from '../../src/alert/judge.ts';

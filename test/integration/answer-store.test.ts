@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import { createRepeatService } from '../../src/daemon/services/idempotency.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import { AnswerStore } from '../../src/redis/stores/answer-store.ts';

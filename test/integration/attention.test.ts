@@ -1,3 +1,4 @@
+import { afterAll, beforeEach, expect, test } from '@jest/globals';
 import type { Alert } from '../../src/core/alert/alert.ts';
 import { NEW_STATE } from '../../src/core/delivery/endpoint-state.ts';
 import { newDelivery, type DeliveryState } from '../../src/core/delivery/delivery.ts';

@@ -1,3 +1,4 @@
+import { afterEach, describe, expect, test } from '@jest/globals';
 import type { FaultInput } from '../../src/simulator/fault.ts';
 import { PRIVATE_CANARY } from '../../src/simulator/wire-run.ts';
 import { SOURCE, startPollRig, type PollRig } from '../support/poll-rig.ts';
@@ -316,7 +317,7 @@ describe('a list that has earned its word', () => {
     await waitFor(async () => !(await states()).has('active'), { timeoutMs: 20_000 });
     expect(await states()).toEqual(new Set(['finished']));
     expect(await told('run.failed')).toBe(runs.length);
-  });
+  }, 60_000);
 
   test('a list loses its word with the first failure that a single poll contradicts', async () => {
     await earn(100);
@@ -326,7 +327,7 @@ describe('a list that has earned its word', () => {
     const failures = await told('run.failed');
     await waitFor(async () => (await told('run.resumed')) === failures, { timeoutMs: 20_000 });
     expect(await told('run.failed')).toBe(failures);
-  });
+  }, 60_000);
 });
 
 test('nothing private of listed runs is kept, logged or counted', async () => {

@@ -1,3 +1,4 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
 import type { RateLimit } from '../../src/core/source/limiter.ts';
 import { createSourceLimiter } from '../../src/poll/source-limiter.ts';
 import { BudgetStore } from '../../src/redis/stores/source-store.ts';

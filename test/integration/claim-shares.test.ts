@@ -1,3 +1,4 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import {
   REQUEST_KINDS,

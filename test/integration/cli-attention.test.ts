@@ -1,3 +1,4 @@
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { ATTENTION_KINDS } from '../../src/core/attention.ts';
 import { runCli } from '../support/cli-harness.ts';
 import { startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';

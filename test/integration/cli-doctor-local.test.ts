@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { RunReaderSettings } from '../../src/cli/context.ts';
 import { inspectInstallation } from '../../src/cli/local/doctor.ts';
 import { RunwatchError } from '../../src/core/errors.ts';

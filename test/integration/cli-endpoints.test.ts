@@ -1,3 +1,4 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { EndpointView } from '../../src/client/types.ts';
 import { sampleEndpoint } from '../support/api-samples.ts';
 import { runCli } from '../support/cli-harness.ts';

@@ -1,6 +1,7 @@
 import { createServer } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { runCli } from '../support/cli-harness.ts';
 import {

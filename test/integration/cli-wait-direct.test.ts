@@ -1,3 +1,4 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { ScriptInput } from '../../src/simulator/script.ts';
 import { createEventStreams } from '../../src/noxus/event-stream.ts';
 import { createNoxusClient } from '../../src/noxus/client.ts';

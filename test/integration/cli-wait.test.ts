@@ -1,4 +1,5 @@
 import { stripVTControlCharacters } from 'node:util';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { createDaemonClient } from '../../src/client/client.ts';
 import { createDaemonObserver } from '../../src/cli/wait/daemon-observer.ts';
 import type { RunReaderSettings } from '../../src/cli/context.ts';

@@ -1,3 +1,4 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { sampleEvent, sampleWatch, settledWatch } from '../support/api-samples.ts';
 import { runCli, startCli } from '../support/cli-harness.ts';
 import { startFakeDaemon, type FakeDaemon, type FakeRequest } from '../support/fake-daemon.ts';

@@ -1,3 +1,4 @@
+import { afterAll, afterEach, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { createClock, refuseSkew } from '../../src/daemon/clock.ts';
 import { openStores } from '../support/stores.ts';

@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterEach, expect, test } from '@jest/globals';
 import type { RunwatchError } from '../../src/core/errors.ts';
 import { createRedisConnections, type RedisConnections } from '../../src/redis/connection.ts';
 import type { RedisSettings } from '../../src/redis/redis-target.ts';

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { NOON } from '../support/builders.ts';
 import { deliveryRig, type DeliveryRig } from '../support/delivery-rig.ts';
 import { answering, listenRaw } from '../support/raw-server.ts';

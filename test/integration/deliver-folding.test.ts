@@ -1,3 +1,4 @@
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { FOLD_MOST } from '../../src/core/delivery/outbox.ts';
 import { pause, resume } from '../../src/core/delivery/endpoint-state.ts';
 import type { SentEventType } from '../../src/core/event/event.ts';

@@ -1,3 +1,4 @@
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { expectNothingLeft } from '../support/delivery-invariants.ts';
 import { deliveryRig, type DeliveryRig } from '../support/delivery-rig.ts';
 
@@ -57,5 +58,6 @@ describe('receivers that hang', () => {
       expect(new Set(await rig.states(late))).toEqual(new Set(['delivered']));
       await expectNothingLeft(rig);
     },
+    60_000,
   );
 });

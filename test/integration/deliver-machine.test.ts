@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
 import { isOutstanding, type Delivery } from '../../src/core/delivery/delivery.ts';
@@ -255,7 +256,7 @@ describe('random sequences of answers, pauses, restarts and losses', () => {
       ),
       { numRuns: 40 },
     );
-  });
+  }, 120_000);
 
   test('no random sequence loses a delivery where a backlog becomes one message', async () => {
     await fc.assert(
@@ -264,5 +265,5 @@ describe('random sequences of answers, pauses, restarts and losses', () => {
       ),
       { numRuns: 20 },
     );
-  });
+  }, 120_000);
 });

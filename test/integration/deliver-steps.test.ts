@@ -1,3 +1,4 @@
+import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import type { SentEventType } from '../../src/core/event/event.ts';
 import { pause, resume } from '../../src/core/delivery/endpoint-state.ts';
 import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
@@ -157,14 +158,10 @@ describe('slots of an endpoint', () => {
   test('a claim is released unsent once half of its lease is over', async () => {
     // One attempt may be at work: the second waits for longer than its deadline, for the first to yield.
     const rig = rigOf({ permits: 1, limits: { deadlineMs: 200 } });
-    const givenBack: string[] = [];
-    const { release } = rig.outbox;
-    rig.outbox.release = (endpoint, held) => {
-      givenBack.push(...held.map(({ id }) => id));
-      return release.call(rig.outbox, endpoint, held);
-    };
+    const release = jest.spyOn(rig.outbox, 'release');
     const ids = await planMany(rig, 2);
     await rig.settle();
+    const givenBack = release.mock.calls.flatMap(([, held]) => held.map(({ id }) => id));
     expect(givenBack).toEqual(ids.slice(1));
     // It was due again at once, and has been claimed anew.
     await rig.answerAll('ok');

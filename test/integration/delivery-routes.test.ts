@@ -8,6 +8,7 @@ import {
 import type { AddressInfo } from 'node:net';
 import { randomBytes } from 'node:crypto';
 import { text } from 'node:stream/consumers';
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
 import { configSchema } from '../../src/config/schema.ts';
 import { planDeliveries, type Delivery } from '../../src/core/delivery/delivery.ts';

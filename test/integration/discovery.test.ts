@@ -1,3 +1,4 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
 import { pageMember } from '../../src/core/feed/page-name.ts';
 import type { RunList } from '../../src/core/feed/run-list.ts';
 import type { Subscription } from '../../src/core/watch/watch.ts';

@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
 import { smtpServer } from '../../src/daemon/delivery-routes.ts';
 import { createEmailChannel } from '../../src/deliver/channels/email.ts';

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { afterEach, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { startEmbeddedRedis } from '../../src/redis/embedded/server.ts';
 import { isAlive } from '../../src/redis/file-lock.ts';

@@ -1,3 +1,4 @@
+import { afterAll, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
 import { DEFAULT_EVENTS } from '../../src/core/event/event.ts';
 import { webhookReceiver, shownReceiver } from '../../src/core/delivery/receiver.ts';

@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import type { Channel } from '../../src/deliver/channels/channel.ts';
 import { createDiscordChannel } from '../../src/deliver/channels/discord.ts';
 import { createEmailChannel } from '../../src/deliver/channels/email.ts';

@@ -1,5 +1,6 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { afterEach, expect, test } from '@jest/globals';
 import { cleanEnv } from '../support/daemon-process.ts';
 import { AS_IT_SHOULD, EXAMPLE_ENV, listening, tryOut } from '../support/example-receiver.ts';
 

@@ -1,3 +1,4 @@
+import { afterAll, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { gatherWrites } from '../../src/redis/connection.ts';
 import { startPrivateRedis } from '../support/redis.ts';

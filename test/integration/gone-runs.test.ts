@@ -1,3 +1,4 @@
+import { afterEach, describe, expect, test } from '@jest/globals';
 import type { ObserveContext } from '../../src/core/watch/observation.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import { createCheckGone } from '../../src/poll/gone-runs.ts';

@@ -1,6 +1,7 @@
 import { createServer } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { afterEach, expect, test } from '@jest/globals';
 import { startHeartbeat } from '../../src/daemon/heartbeat.ts';
 import { createEndpointGuard } from '../../src/deliver/egress/egress-guard.ts';
 import { createWebhookAgents } from '../../src/deliver/http-post.ts';

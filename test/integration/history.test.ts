@@ -1,3 +1,4 @@
+import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { planDeliveries, sentInstead, type Attempt } from '../../src/core/delivery/delivery.ts';
 import { DELIVERY_STATES, type Delivery } from '../../src/core/delivery/delivery.ts';

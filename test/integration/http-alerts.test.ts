@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startServer, type TestServer } from '../support/http-server.ts';
 
 const ID = 'alr_0123456789abcdef0123_0123456789';

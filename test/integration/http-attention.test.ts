@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { attentionPage } from '../../src/http/schemas/attention.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 

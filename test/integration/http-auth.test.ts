@@ -1,3 +1,4 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { startServer, type TestServer } from '../support/http-server.ts';
 import { rawRequest, sendRaw } from '../support/raw-http.ts';
 

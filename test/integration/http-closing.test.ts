@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
+import { describe, expect, it } from '@jest/globals';
 import { aWatch } from '../support/fake-services.ts';
 import { startServer } from '../support/http-server.ts';
 import { dial, untilRefused } from '../support/raw-http.ts';

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { afterEach, describe, expect, it } from '@jest/globals';
 import { createNodeServer } from '../../src/http/connections.ts';
 import { aWatch } from '../support/fake-services.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';

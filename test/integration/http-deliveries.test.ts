@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { maskedUrl } from '../../src/core/delivery/receiver.ts';
 import { deliveryPage, deliveryWithAttempts } from '../../src/http/schemas/delivery.ts';
 import { aDelivery, anEndpoint } from '../support/fake-services.ts';

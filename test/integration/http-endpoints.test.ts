@@ -1,3 +1,4 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { endpointList, endpointSchema, endpointTest } from '../../src/http/schemas/endpoint.ts';
 import { anAttempt, anEndpoint, SECRET } from '../support/fake-services.ts';

@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { PROBLEMS, type ProblemCode } from '../../src/http/problem.ts';

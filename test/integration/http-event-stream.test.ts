@@ -1,4 +1,5 @@
 import { connect } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { anEvent, STALE } from '../support/fake-services.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';

@@ -1,3 +1,4 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { createServer, listen } from '../../src/http/server.ts';
 import { createTokens } from '../../src/http/tokens.ts';

@@ -1,3 +1,4 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { anEndpoint, aWatch } from '../support/fake-services.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';

@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { lookupAnswer } from '../../src/http/schemas/lookup.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 

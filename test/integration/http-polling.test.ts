@@ -1,5 +1,6 @@
 import { binOf, NO_FIGURES } from '../../src/core/watch/run-figures.ts';
 import { workflowList, pollingPage } from '../../src/http/schemas/workflow.ts';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { aWorkflow } from '../support/fake-services.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 

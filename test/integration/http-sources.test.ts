@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { sourceList } from '../../src/http/schemas/source.ts';
 import { stretchedReads } from '../support/builders.ts';
 import { aWatch } from '../support/fake-services.ts';

@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { batchResults, watchPage, watchSchema } from '../../src/http/schemas/watch.ts';
 import { NO_POLLS, recordPoll } from '../../src/core/watch/poll-history.ts';
 import { timelineSchema } from '../../src/http/schemas/timeline.ts';

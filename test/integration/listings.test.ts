@@ -1,3 +1,4 @@
+import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { DELIVERY_STATES, planDeliveries } from '../../src/core/delivery/delivery.ts';
 import { isOfRun, EVENT_TYPES, isoTime } from '../../src/core/event/event.ts';

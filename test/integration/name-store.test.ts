@@ -1,3 +1,4 @@
+import { afterAll, expect, test } from '@jest/globals';
 import { NodeNameStore, WorkflowNameStore } from '../../src/redis/stores/name-store.ts';
 import { openStores } from '../support/stores.ts';
 

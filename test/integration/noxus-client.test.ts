@@ -8,6 +8,7 @@ import {
   type Socket,
 } from 'node:net';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { createNoxusClient, type NoxusClientOptions } from '../../src/noxus/client.ts';
 import { growthByBody } from '../support/heap.ts';
 

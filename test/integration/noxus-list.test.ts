@@ -1,5 +1,6 @@
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { ListOutcome } from '../../src/core/feed/run-list.ts';
 import { createNoxusClient, type NoxusClient } from '../../src/noxus/client.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';

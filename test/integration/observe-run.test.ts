@@ -1,4 +1,5 @@
 import { noLinks } from '../../src/core/run/links.ts';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import { nothingLearned } from '../../src/core/cadence/hazard.ts';
 import { NO_LOAD } from '../../src/core/cadence/load.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';

@@ -1,3 +1,4 @@
+import { afterEach, describe, expect, test } from '@jest/globals';
 import type { FaultInput } from '../../src/simulator/fault.ts';
 import { SOURCE, startPollRig, type PollRig } from '../support/poll-rig.ts';
 import { waitFor } from '../support/wait-for.ts';

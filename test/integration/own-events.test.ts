@@ -1,3 +1,4 @@
+import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { noCounts } from '../../src/core/alert/alert.ts';
 import { newDelivery } from '../../src/core/delivery/delivery.ts';
 import { isoTime, type LoggedType } from '../../src/core/event/event.ts';

@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Channel, Message } from '../../src/deliver/channels/channel.ts';
 import { createDiscordChannel } from '../../src/deliver/channels/discord.ts';
 import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';

@@ -1,3 +1,4 @@
+import { afterAll, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import type { ClockStep } from '../../src/core/clock.ts';
 import { createClock } from '../../src/daemon/clock.ts';

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import https from 'node:https';
 import { createServer as createTcpServer, type AddressInfo } from 'node:net';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { createNoxusClient, type NoxusClientOptions } from '../../src/noxus/client.ts';
 import { createEventStreams } from '../../src/noxus/event-stream.ts';
 import { CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';

@@ -1,3 +1,4 @@
+import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { newDelivery, type DeliveryState } from '../../src/core/delivery/delivery.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Subscription, Watch, WatchKey } from '../../src/core/watch/watch.ts';

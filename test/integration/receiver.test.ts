@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { waitFor } from '../support/wait-for.ts';

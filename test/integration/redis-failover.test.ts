@@ -1,3 +1,4 @@
+import { afterEach, expect, test } from '@jest/globals';
 import { createRedisConnections } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import type { RedisSettings } from '../../src/redis/redis-target.ts';

@@ -1,3 +1,4 @@
+import { afterAll, beforeEach, expect, test } from '@jest/globals';
 import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { isoTime } from '../../src/core/event/event.ts';

@@ -1,4 +1,5 @@
 import { REQUEST_KINDS } from '../../src/core/cadence/load.ts';
+import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { createRepairSchedule, Schedule, type RequestClaim } from '../../src/poll/schedule.ts';

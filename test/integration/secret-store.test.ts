@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { watchId, type Subscription } from '../../src/core/watch/watch.ts';
 import { createEndpointSecrets } from '../../src/deliver/secrets/endpoint-secrets.ts';
 import { reencrypt } from '../../src/deliver/secrets/reencrypt.ts';

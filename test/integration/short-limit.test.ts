@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { startPollRig, type PollRig } from '../support/poll-rig.ts';
 import { waitFor } from '../support/wait-for.ts';
 

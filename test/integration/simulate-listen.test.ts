@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
 import { listen } from '../../src/cli/local/listen.ts';
 import { simulate } from '../../src/cli/local/simulate.ts';

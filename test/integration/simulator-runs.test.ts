@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { STORY_NAMES, type StoryName } from '../../src/simulator/stories.ts';
 import { workflowOfStory } from '../../src/simulator/workflow.ts';

@@ -1,3 +1,4 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import type { ScriptInput, StreamSettingsInput } from '../../src/simulator/script.ts';
 import { waitFor } from '../support/wait-for.ts';

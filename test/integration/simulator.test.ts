@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { story } from '../../src/simulator/stories.ts';
 import { PRIVATE_CANARY } from '../../src/simulator/wire-run.ts';

@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import type { Message } from '../../src/deliver/channels/channel.ts';
 import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
 import { createSlackBot } from '../../src/deliver/channels/slack.ts';

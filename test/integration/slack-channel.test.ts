@@ -1,3 +1,4 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import type { Message } from '../../src/deliver/channels/channel.ts';
 import { createSlackWebhook } from '../../src/deliver/channels/slack.ts';
 import { startService, type Service, type ServiceAnswer } from '../support/chat-server.ts';

@@ -1,3 +1,4 @@
+import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SourceAnswer, SourceChange } from '../../src/core/source/throttle.ts';
 import { SourceGuard } from '../../src/poll/source-guard.ts';
 import { openStores } from '../support/stores.ts';

@@ -1,3 +1,4 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
 import { emptyStatistics } from '../../src/core/cadence/hazard.ts';
 import type { DurationSample } from '../../src/core/cadence/phase.ts';
 import { createStatisticsCache } from '../../src/poll/statistics-cache.ts';

@@ -1,3 +1,4 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { isoTime } from '../../src/core/event/event.ts';
 import { DECAY, emptyStatistics, learn, type Statistics } from '../../src/core/cadence/hazard.ts';

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { isSample, keepsCadence } from '../../src/core/feed/stream-trust.ts';
 import type { FaultInput } from '../../src/simulator/fault.ts';
 import type { ScriptInput } from '../../src/simulator/script.ts';

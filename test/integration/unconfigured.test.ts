@@ -1,4 +1,5 @@
 import { noLinks } from '../../src/core/run/links.ts';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
 import { planDeliveries } from '../../src/core/delivery/delivery.ts';
 import { createEndpoints } from '../../src/daemon/endpoints.ts';

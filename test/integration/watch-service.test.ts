@@ -1,4 +1,5 @@
 import { noLinks } from '../../src/core/run/links.ts';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import type { ClosedSource } from '../../src/core/source/throttle.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { createWatchService } from '../../src/daemon/services/watches.ts';

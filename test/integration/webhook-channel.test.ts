@@ -8,6 +8,7 @@ import {
 } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
 import { generateSecret } from '../../src/deliver/secrets/sign.ts';
 import { A_MESSAGE, webhooks } from '../support/webhooks.ts';

@@ -4,6 +4,7 @@ import https, { type ServerOptions } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import type { TLSSocket } from 'node:tls';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
 import { BODY_KINDS } from '../../src/deliver/channels/bodies.ts';
 import type { TlsOptions } from '../../src/deliver/http-post.ts';

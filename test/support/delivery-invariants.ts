@@ -1,3 +1,4 @@
+import { expect } from '@jest/globals';
 import { DELIVERY_STATES, isOutstanding, type Delivery } from '../../src/core/delivery/delivery.ts';
 import { claimRules } from '../../src/core/delivery/endpoint-state.ts';
 import { poolOf } from '../../src/core/delivery/receiver.ts';

@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import { createLineRate } from '../../src/http/access-log.ts';
 import { requestTarget } from '../../src/proxy-tunnel.ts';
 

@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { noCounts, addCounts, SUPPRESSIONS } from '../../src/core/alert/alert.ts';
 import { Batch, digestKey, type SentNotification } from '../../src/core/alert/batch.ts';

@@ -14,6 +14,7 @@ import {
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 
 const SCRIPTS = join(import.meta.dirname, '../../scripts');
 const TOOLS = ['sh', 'mkdir', 'touch', 'sleep', 'cp'];

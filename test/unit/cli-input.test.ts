@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import { splitBatches } from '../../src/cli/verbs/watch.ts';
 import { outputOf } from '../../src/cli/context.ts';
 import { collectPages } from '../../src/client/client.ts';

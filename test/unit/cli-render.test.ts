@@ -1,5 +1,6 @@
 import { Writable } from 'node:stream';
 import { stripVTControlCharacters } from 'node:util';
+import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { outputOf } from '../../src/cli/context.ts';
 import { eventLine } from '../../src/cli/render/events.ts';

@@ -1,4 +1,5 @@
 import * as fc from 'fast-check';
+import { describe, expect, test } from '@jest/globals';
 import {
   exitCodeOfVerdict,
   judge,

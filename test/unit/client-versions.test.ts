@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import type { z } from 'zod';
 import { misfit } from '../../src/client/answer.ts';
 import { deliverySchema } from '../../src/http/schemas/delivery.ts';

@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { loadConfig, type LoadedConfig } from '../../src/config/load.ts';
 import type { ConfigFlags } from '../../src/config/overrides.ts';
 import { formatProblem } from '../../src/config/problems.ts';

@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { renderInvalid } from '../../src/cli/local/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { formatProblem, type ConfigProblem, suggest } from '../../src/config/problems.ts';

@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import { proxyFor } from '../../src/config/proxy.ts';
 
 const proxyOf = (url: string, env: Record<string, string>) =>

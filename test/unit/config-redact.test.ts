@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { parse } from 'yaml';
 import { renderConfig } from '../../src/cli/local/config.ts';

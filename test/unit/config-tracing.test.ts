@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import { openEnvironment } from '../../src/config/environment.ts';
 import { readTracing } from '../../src/config/tracing.ts';
 

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { showConfig } from '../../src/cli/local/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { formatProblem } from '../../src/config/problems.ts';
@@ -188,6 +189,8 @@ describe('config --check', () => {
   }
 
   beforeAll(() => {
+    // A variable of the test suite, which users do not have.
+    delete process.env['RUNWATCH_TEST_REDIS_URL'];
     writeFileSync(
       join(cwd, 'f.yaml'),
       'sources: { default: { base_url: http://noxus.example.com, api_key: nox } }\n',

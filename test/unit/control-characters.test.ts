@@ -1,4 +1,5 @@
 import { PassThrough } from 'node:stream';
+import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { writeJson, writeJsonLine } from '../../src/cli/report.ts';
 import { outputOf } from '../../src/cli/context.ts';

@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import type { TimelineView } from '../../src/client/types.ts';
 import { agoText, lengthText } from '../../src/ui/parts/format.ts';
 import { segmentsOf, ticksOf, zoomed } from '../../src/ui/screens/run-axis.ts';

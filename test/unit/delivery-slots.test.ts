@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { describe, expect, test } from '@jest/globals';
 import { playPlaces } from '../../bench/places.ts';
 import {
   afterAttemptAt,

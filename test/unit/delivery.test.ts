@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { describe, expect, test } from '@jest/globals';
 import {
   afterAttempt,
   planDeliveries,

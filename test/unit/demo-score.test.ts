@@ -1,4 +1,5 @@
 import pc from 'picocolors';
+import { describe, expect, test } from '@jest/globals';
 import { EVENT_TYPES } from '../../src/core/event/event.ts';
 import { KNOWN_STATUSES } from '../../src/core/run/snapshot.ts';
 import { arrivalLine, Scoreboard, webhookProblems } from '../../src/demo/scoreboard.ts';

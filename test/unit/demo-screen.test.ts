@@ -1,4 +1,5 @@
 import pc from 'picocolors';
+import { describe, expect, test } from '@jest/globals';
 import { render, widthOf } from '../../src/demo/line.ts';
 import {
   createLines,

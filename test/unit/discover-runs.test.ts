@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { DiscoveryCursor } from '../../src/core/feed/discovery.ts';
 import type { ListOutcome } from '../../src/core/feed/run-list.ts';

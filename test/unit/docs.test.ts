@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
 import { parse } from 'yaml';
 import { referencePages } from '../../scripts/docs.ts';
 import { configSchema } from '../../src/config/schema.ts';

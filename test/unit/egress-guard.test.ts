@@ -1,4 +1,5 @@
 import type { LookupAddress } from 'node:dns';
+import { describe, expect, test } from '@jest/globals';
 import {
   createEgressGuard,
   createEndpointGuard,

@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
 import { createEndpoints, DEFAULT_RETRY_MS } from '../../src/daemon/endpoints.ts';
 

@@ -1,4 +1,5 @@
 import type { PollResult } from '../../src/core/run/snapshot.ts';
+import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { EVENT_TYPES } from '../../src/core/event/event.ts';
 import {

@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { StreamNote } from '../../src/core/feed/event-stream.ts';
 import { EventReader } from '../../src/noxus/event-stream.ts';

@@ -1,11 +1,10 @@
-import { install, type Clock } from '@sinonjs/fake-timers';
+import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { faultLog } from '../../src/daemon/fault-log.ts';
 import type { Logger } from '../../src/telemetry/logger.ts';
 
-let clock: Clock;
-beforeEach(() => void (clock = install()));
-afterEach(() => clock.uninstall());
+beforeEach(() => void jest.useFakeTimers());
+afterEach(() => void jest.useRealTimers());
 
 function collect() {
   const lines: [level: string, fields: object, message: string][] = [];
@@ -20,7 +19,7 @@ test('a repeated fault is one log line every 10 s with a count', () => {
   const onError = faultLog(log, 'queue', { queue: 'poll' });
   for (let ms = 0; ms < 15_000; ms += 1) {
     onError(new Error('WRONGTYPE'));
-    clock.tick(1);
+    jest.advanceTimersByTime(1);
   }
   const common = { queue: 'poll', error: 'WRONGTYPE' };
   expect(lines).toEqual([

@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import { offsetsOf } from '../../src/core/feed/page-layout.ts';
 import type { ListMember } from '../../src/core/feed/member.ts';
 import {

@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import { memoryFigures, type MemoryFigures, type MemoryUse } from '../../src/core/redis-memory.ts';
 import { NEW_STATE } from '../../src/core/delivery/endpoint-state.ts';
 import type { Overdue } from '../../src/core/source/overdue.ts';

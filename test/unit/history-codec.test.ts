@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { newDelivery, type Attempt } from '../../src/core/delivery/delivery.ts';
 import { NO_POLLS, recordPoll } from '../../src/core/watch/poll-history.ts';

@@ -1,3 +1,4 @@
+import { describe, expect, it } from '@jest/globals';
 import { DEFAULT_EVENTS } from '../../src/core/event/event.ts';
 import { presentDelivery } from '../../src/http/present.ts';
 import { presentDeliveryWithAttempts } from '../../src/http/routes/deliveries.ts';

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative, resolve, dirname } from 'node:path';
+import { expect, test } from '@jest/globals';
 
 const SRC = join(import.meta.dirname, '../../src');
 

@@ -1,5 +1,5 @@
-import { install, type Clock } from '@sinonjs/fake-timers';
 import { EventEmitter } from 'node:events';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import {
   budgetFor,
@@ -67,9 +67,8 @@ describe('lifecycle', () => {
   });
 
   describe('lifecycle with a test clock', () => {
-    let clock: Clock;
-    beforeEach(() => void (clock = install()));
-    afterEach(() => clock.uninstall());
+    beforeEach(() => void jest.useFakeTimers());
+    afterEach(() => void jest.useRealTimers());
 
     test('a stop cuts off any step that hangs, so that the rest fits the deadline', async () => {
       const lifecycle = createLifecycle(collectLog());
@@ -85,7 +84,7 @@ describe('lifecycle', () => {
       });
       const began = performance.now();
       const report = lifecycle.stop(20_000);
-      await clock.tickAsync(20_000);
+      await jest.advanceTimersByTimeAsync(20_000);
       expect(await report).toEqual({ late: ['worker', 'queue'], failed: [] });
       expect(budgets).toEqual([19_500, 250, 250]);
       expect(performance.now() - began).toBe(20_000);

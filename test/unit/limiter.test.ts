@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import { graceMs, holdMs, roundMs, autoConcurrency } from '../../src/core/source/limiter.ts';
 import { patienceMs, pollKind } from '../../src/core/cadence/load.ts';
 

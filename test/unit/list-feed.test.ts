@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import { pageMember } from '../../src/core/feed/page-name.ts';
 import type { StoredPlan } from '../../src/core/feed/record.ts';
 import { ListFeed, type ListFeedDependencies } from '../../src/feed/list-feed.ts';

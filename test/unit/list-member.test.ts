@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import { emptyStatistics, learn, nothingLearned } from '../../src/core/cadence/hazard.ts';
 import { listMember, type MemberContext } from '../../src/core/feed/member.ts';
 import { NO_LOAD } from '../../src/core/cadence/load.ts';

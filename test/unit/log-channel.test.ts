@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import { EVENT_TYPES, SYSTEM_EVENT_TYPES } from '../../src/core/event/event.ts';
 import { createLogChannel, type EventLogger } from '../../src/deliver/channels/log.ts';
 

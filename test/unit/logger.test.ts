@@ -1,5 +1,6 @@
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { describe, expect, test } from '@jest/globals';
 import { createLogger, type Logger, createLineFormatter } from '../../src/telemetry/logger.ts';
 
 const TIME = /^\d\d:\d\d:\d\d\.\d{3}Z /;

@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import type { EndpointFigures, StoredCounts } from '../../src/telemetry/gauges.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 

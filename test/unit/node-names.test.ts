@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import { nodesText } from '../../src/core/run/nodes.ts';
 import type { DefinitionOutcome } from '../../src/core/feed/workflow.ts';
 import { NodeNames } from '../../src/feed/node-names.ts';

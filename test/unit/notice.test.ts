@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import { noticeOf } from '../../src/deliver/channels/notice/describe.ts';
 import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
 import {

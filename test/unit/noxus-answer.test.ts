@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import type { IncomingHttpHeaders } from 'node:http';
+import { describe, expect, test } from '@jest/globals';
 import { isWorthRetrying, outcomeOf, RunBody, RUN_FIELDS } from '../../src/noxus/run.ts';
 import type { Reply } from '../../src/noxus/transport.ts';
 import { networkFailure, timedOutPhase } from '../../src/noxus/errors.ts';

@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { RunSkimmer } from '../../src/noxus/skim.ts';
 import { anyText } from '../support/any-text.ts';

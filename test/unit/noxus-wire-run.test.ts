@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { readTimestamp, toSnapshot, wireRunSchema } from '../../src/noxus/run.ts';
 

@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { DurationSample } from '../../src/core/cadence/phase.ts';
 import { nextGoneCheck, revived, observe } from '../../src/core/watch/observe.ts';

@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import { overdueText, type Overdue } from '../../src/core/source/overdue.ts';
 import { caughtUpData, overdueData } from '../../src/daemon/source.ts';
 import { discoveryLog } from '../../src/daemon/source-feed.ts';

@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import { RunwatchError } from '../../src/core/errors.ts';
 import type { Polled } from '../../src/poll/observe-run.ts';
 import { createPerform } from '../../src/poll/perform-request.ts';

@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import { startPeriodic } from '../../src/daemon/periodic.ts';
 import { liveHeapBytes } from '../support/heap.ts';
 import { waitFor } from '../support/wait-for.ts';

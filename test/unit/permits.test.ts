@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import { createPermits } from '../../src/deliver/attempt.ts';
 
 test('pools take turns at permits: one with many attempts holds up no other', async () => {

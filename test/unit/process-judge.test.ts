@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import { createProcessJudge, createPulse } from '../../src/core/process-judge.ts';
 
 function judgeAt() {

@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import { NO_LOAD } from '../../src/core/cadence/load.ts';
 import {
   LongestWait,

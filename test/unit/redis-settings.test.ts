@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { expect, test, describe } from '@jest/globals';
 import { checkRedis } from '../../src/config/cross-check.ts';
 import { redis } from '../../src/config/schema.ts';
 import { parseAddress } from '../../src/redis/cluster-connector.ts';

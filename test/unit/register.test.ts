@@ -1,3 +1,4 @@
+import { describe, expect, test, beforeEach } from '@jest/globals';
 import { register, type Registration } from '../../src/core/watch/register.ts';
 import {
   watchId,

@@ -1,3 +1,4 @@
+import { expect, test, describe } from '@jest/globals';
 import type { Claim, PoolClaims } from '../../src/core/delivery/outbox.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { createClaimTokens } from '../../src/deliver/slots.ts';

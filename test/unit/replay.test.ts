@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { BACKOFF, FIXED } from '../../bench/replay/baselines.ts';
 import { replay } from '../../bench/replay/replay.ts';
 import { replayOurs } from '../../bench/replay/scenarios.ts';

@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import { isSample } from '../../src/core/feed/list-trust.ts';
 import type { ListFeedDependencies } from '../../src/feed/list-feed.ts';
 import { reportListed } from '../../src/feed/report-listed.ts';

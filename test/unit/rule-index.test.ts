@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { RuleBook } from '../../src/core/alert/entry.ts';
 import { meets, roleOf } from '../../src/core/alert/rule.ts';

@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
 import { createLinksOf } from '../../src/core/run/links.ts';
 import { newWatch, snapshot } from '../support/builders.ts';

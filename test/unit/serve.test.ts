@@ -4,22 +4,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { serve } from '../../src/cli/local/serve.ts';
-import { cleanEnv } from '../support/daemon-process.ts';
 
 let dir: string;
-/** The machine's own variables, which would count as configuration. */
-let environment: NodeJS.ProcessEnv;
 
 beforeEach(async () => {
-  environment = process.env;
-  process.env = cleanEnv();
+  // The suite's own variables would be warned of as misspelt ones.
+  for (const name of Object.keys(process.env)) {
+    if (name.startsWith('RUNWATCH_')) delete process.env[name];
+  }
   dir = await mkdtemp(join(tmpdir(), 'runwatch-test-'));
 });
-afterEach(() => {
-  process.env = environment;
-  return rm(dir, { recursive: true, force: true });
-});
+afterEach(() => rm(dir, { recursive: true, force: true }));
 
 const EVENT = { id: 'evt_1', type: 'run.completed', data: { run_id: 'run-1' } };
 

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { afterEach, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { superviseServer, type RunningServer } from '../../src/redis/embedded/server.ts';
 import { collectLog } from '../support/collect-log.ts';

@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import { RequestLog } from '../../src/simulator/request-log.ts';
 
 describe('request log of a simulator', () => {

@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { isTerminalStatus } from '../../src/core/run/snapshot.ts';
 import { randomScripts, STORY_NAMES, story, type StoryName } from '../../src/simulator/stories.ts';

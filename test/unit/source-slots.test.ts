@@ -1,9 +1,8 @@
-import { install, type Clock } from '@sinonjs/fake-timers';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { Slots, type NextClaim } from '../../src/poll/source-slots.ts';
 
 const CONCURRENCY = 4;
 
-let clock: Clock;
 let slots: Slots<string>;
 /** Requests that are due, in order. */
 let due: string[];
@@ -22,7 +21,7 @@ let performing: { claim: string; end: () => void }[];
 let isQuick: boolean;
 
 beforeEach(() => {
-  clock = install();
+  jest.useFakeTimers();
   [due, nextAt, permits, heldMs, claims, queued, ended] = [[], null, Infinity, 0, 0, 0, 0];
   performing = [];
   isQuick = true;
@@ -43,7 +42,7 @@ beforeEach(() => {
 
 afterEach(() => {
   slots.stop();
-  clock.uninstall();
+  jest.useRealTimers();
 });
 
 async function claim(): Promise<NextClaim<string>> {
@@ -62,12 +61,12 @@ async function claim(): Promise<NextClaim<string>> {
 async function settle(): Promise<void> {
   for (let round = 0; round < 20; round += 1) {
     for (; queued > 0; queued -= 1) void slots.run().then(() => (ended += 1));
-    await clock.tickAsync(0);
+    await jest.advanceTimersByTimeAsync(0);
   }
 }
 
 async function pass(ms: number): Promise<void> {
-  await clock.tickAsync(ms);
+  await jest.advanceTimersByTimeAsync(ms);
   await settle();
 }
 

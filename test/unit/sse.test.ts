@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { readSse } from '../../src/client/event-stream.ts';
 import type { SseMessage } from '../../src/core/event/sse.ts';

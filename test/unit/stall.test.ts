@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { isoTime, type RunwatchEvent } from '../../src/core/event/event.ts';
 import { emptyStatistics, learn, type Statistics } from '../../src/core/cadence/hazard.ts';

@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import { parseStreamMember } from '../../src/core/feed/page-name.ts';
 import { NEW_CAPACITY, type StreamCapacity } from '../../src/core/feed/stream-capacity.ts';
 import { NO_TRUST } from '../../src/core/feed/stream-trust.ts';

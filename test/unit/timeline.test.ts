@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import { newDelivery, type Attempt } from '../../src/core/delivery/delivery.ts';
 import { isoTime, type RunwatchEvent } from '../../src/core/event/event.ts';
 import type { PollResult, RunSnapshot } from '../../src/core/run/snapshot.ts';

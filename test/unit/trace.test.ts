@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import { noLinks } from '../../src/core/run/links.ts';
 import { spansOfChange } from '../../src/core/trace.ts';
 import type { RunSnapshot } from '../../src/core/run/snapshot.ts';

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { describe, expect, test } from '@jest/globals';
 import { diffRun, buildEvent } from '../../src/core/run/transition.ts';
 import { EVENT_TYPES, isoTime, type EventType } from '../../src/core/event/event.ts';
 import { isTerminalStatus, KNOWN_STATUSES } from '../../src/core/run/snapshot.ts';

@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import { entriesOf, RuleBook } from '../../src/core/alert/entry.ts';
 import { binOf, NO_FIGURES } from '../../src/core/watch/run-figures.ts';
 import { createUsualDurations } from '../../src/daemon/alert-rules.ts';

@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import { VanishedRuns } from '../../src/core/feed/vanished.ts';
 import { NOON } from '../support/builders.ts';
 

@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { EVENT_TYPES, isoTime } from '../../src/core/event/event.ts';
 import { PROFILES, WATCH_STATES, type Watch } from '../../src/core/watch/watch.ts';

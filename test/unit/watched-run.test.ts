@@ -1,3 +1,4 @@
+import { describe, expect, test } from '@jest/globals';
 import { isoTime } from '../../src/core/event/event.ts';
 import { watchedRun, type Watch } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';

@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { webhookLine } from '../../src/cli/local/listen.ts';
 

@@ -1,4 +1,5 @@
 import * as fc from 'fast-check';
+import { describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
 import { networkError, statusError, timeoutError } from '../../src/deliver/attempt-error.ts';
 import { Deadline } from '../../src/deadline.ts';

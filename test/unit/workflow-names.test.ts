@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import type { WorkflowListOutcome, WorkflowsQuestion } from '../../src/core/feed/workflow.ts';
 import {
   DELAY_MS,
