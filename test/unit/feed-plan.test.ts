@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import {
   backstopMs,
   BACKSTOP_MS,
+  nextPlanMs,
   planFeed,
   readInterval,
   type PlanLimits,
@@ -56,6 +57,10 @@ const pagesOf = (plan: ReturnType<typeof planFeed>) =>
   plan.lists.map(({ workflowId, pages }) => [workflowId, pages.map(({ page }) => page)]);
 
 describe('the plan of a feed', () => {
+  test('the next plan of more watches than a call takes arguments is made after half a millisecond of each', () => {
+    expect(nextPlanMs(watches(200_000))).toBe(100_000);
+  });
+
   test('a plan reads a single run singly', () => {
     const plan = planFeed([watch()], lists(1), AMPLE);
     expect([plan.lists, plan.singles.length, plan.costMultiplier]).toEqual([[], 1, 1]);

@@ -205,7 +205,8 @@ const MOST_MULTIPLIER = 1e6;
 
 /** How long until the next plan, after one of these watches, ms. */
 export function nextPlanMs(watches: readonly PlannedWatch[]): number {
-  const soonest = Math.min(...watches.map(({ intervalMs }) => intervalMs));
+  // There may be more watches than a call takes arguments.
+  const soonest = watches.reduce((least, one) => Math.min(least, one.intervalMs), Infinity);
   const usual = Math.min(Math.max(soonest, PLAN_EVERY_MS.least), PLAN_EVERY_MS.most);
   return Math.max(usual, leastMsBetweenPlans(watches.length));
 }
