@@ -27,11 +27,6 @@ export interface InputIssue {
   message: string;
 }
 
-/** Makes a `switch` over a union exhaustive: the call only type-checks on `never`. */
-export function assertNever(value: never): never {
-  throw new RunwatchError(`unhandled case: ${JSON.stringify(value)}`, { code: 'internal' });
-}
-
 /** Whether the call that threw this may succeed later. */
 export function isRetriable(error: unknown): boolean {
   return error instanceof RunwatchError && error.retriable;

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { assertNever } from './errors.ts';
 import type { RunwatchEvent } from './event/event.ts';
 import type { RunLinks } from './run/links.ts';
 import { isTerminalStatus, timeOf, type RunSnapshot } from './run/snapshot.ts';
@@ -231,8 +230,6 @@ function resultOf({ state, run, gone }: Watch): RunResult {
     case 'cancelled':
     case 'active':
       return { result: null };
-    default:
-      return assertNever(state);
   }
 }
 

@@ -18,7 +18,7 @@ import type {
 } from '../core/delivery/outbox.ts';
 import { permit, type EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
-import { assertNever, isRetriable } from '../core/errors.ts';
+import { isRetriable } from '../core/errors.ts';
 import { attemptDelivery, type AttemptDependencies, type Attempted } from './attempt.ts';
 import type { ClaimTokens, PoolSlots } from './slots.ts';
 import { type EndpointEvents, effectsOf } from './endpoint-events.ts';
@@ -109,8 +109,6 @@ async function deliverAlone(
     }
     case 'send':
       return send(deps, [claim], room);
-    default:
-      return assertNever(permitted);
   }
 }
 

@@ -13,7 +13,6 @@ import {
 } from '../core/delivery/endpoint-state.ts';
 import { shownReceiver, type Receiver } from '../core/delivery/receiver.ts';
 import type { PlannedEvent } from '../core/delivery/outbox.ts';
-import { assertNever } from '../core/errors.ts';
 import { isoTime } from '../core/event/event.ts';
 import type { Attempted } from './attempt.ts';
 
@@ -120,7 +119,5 @@ function resultOf(outcome: AttemptOutcome, now: number): EndpointResult {
       return { kind: 'gone' };
     case 'throttled':
       return { kind: 'throttled', until: now + quietMs(outcome.retryAfterMs) };
-    default:
-      return assertNever(outcome);
   }
 }

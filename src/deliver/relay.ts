@@ -6,7 +6,6 @@ import {
 } from '../core/delivery/outbox.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { FIRST_SLOTS } from '../core/delivery/slots.ts';
-import { assertNever } from '../core/errors.ts';
 import { isNotSent } from './attempt.ts';
 import type { Delivered, NextDue } from './deliver.ts';
 import type { Outbox } from './ports.ts';
@@ -120,8 +119,6 @@ export class Relay {
         return this.onClaimed(signal);
       case 'ended':
         return this.onEnded(signal);
-      default:
-        return assertNever(signal);
     }
   }
 

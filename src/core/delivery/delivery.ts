@@ -1,5 +1,4 @@
 import { jitterUp, type Random } from '../backoff.ts';
-import { assertNever } from '../errors.ts';
 import type { EventType, SentEventType } from '../event/event.ts';
 import { deliveryId } from '../event/ids.ts';
 import { wantsEvent, type MatchedWatch } from '../event/patterns.ts';
@@ -212,8 +211,6 @@ export function afterAttempt(
       const nextAttemptAt = now + jitterUp(waitMs, RETRY_JITTER, random);
       return { ...tried, state: 'pending', nextAttemptAt };
     }
-    default:
-      return assertNever(outcome);
   }
 }
 

@@ -1,4 +1,3 @@
-import { assertNever } from '../errors.ts';
 import type { Receiver } from './receiver.ts';
 
 /**
@@ -169,8 +168,6 @@ export function afterResult(
         state: { ...state, disabled: state.disabled ?? { reason: 'gone', at: now } },
         alert: state.disabled === null ? 'endpoint.disabled' : null,
       };
-    default:
-      return assertNever(result);
   }
 }
 

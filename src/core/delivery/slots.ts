@@ -1,4 +1,3 @@
-import { assertNever } from '../errors.ts';
 
 /**
  * How many concurrent attempts a receiver gets. The limit starts low, grows while deliveries wait
@@ -81,8 +80,6 @@ export function afterAttemptAt(slots: Slots, result: SlotResult, most: number): 
       return cut(slots, result, KEPT_AFTER_TIMEOUT);
     case 'failed':
       return slots;
-    default:
-      return assertNever(result.kind);
   }
 }
 

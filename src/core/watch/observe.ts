@@ -1,6 +1,5 @@
 import { troubleDelay, nextPoll } from '../cadence/cadence.ts';
 import { type DurationSample, phasesAfter, type Phase, durationSamples } from '../cadence/phase.ts';
-import { assertNever } from '../errors.ts';
 import { isTerminalEvent, type RunwatchEvent, isoTime } from '../event/event.ts';
 import { streamedDelay } from '../feed/stream-trust.ts';
 import {
@@ -96,8 +95,6 @@ function draftOf(watch: Watch, result: PollResult, context: ObserveContext): Obs
     case 'unavailable':
     case 'invalid_response':
       return readFailed(watch, result, context);
-    default:
-      return assertNever(result);
   }
 }
 
