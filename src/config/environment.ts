@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { problemWith, type ConfigProblem, suggest } from './problems.ts';
+import { didYouMean, problemWith, type ConfigProblem, suggest } from './problems.ts';
 import { MAX_SECRET_BYTES, readRegularFile } from './read-file.ts';
 
 /** The result of a lookup. `failed`: the variable names an unusable file; see `problems`. */
@@ -182,7 +182,8 @@ function unknownVariables(
     if (known.has(name) || known.has(name.replace(/_FILE$/, ''))) return [];
     if (SERVICE_LINK.test(name) || isServiceLink(value)) return [];
     const meant = suggest(name, [...KNOWN, ...KNOWN.map((one) => `${one}_FILE`)]);
-    const hint = meant === null ? '' : ` (did you mean ${meant}?)`;
-    return [problemWith(name, `there is no such variable, so it has no effect${hint}`)];
+    return [
+      problemWith(name, `there is no such variable, so it has no effect${didYouMean(meant)}`),
+    ];
   });
 }

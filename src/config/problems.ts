@@ -181,7 +181,8 @@ function unknownKey(path: Path, { schema, value }: Subject): Finding {
   return { path, message: `unknown key${didYouMean(meant)}` };
 }
 
-function didYouMean(word: string | null): string {
+/** A hint for the author; nothing where no word is near. */
+export function didYouMean(word: string | null): string {
   return word === null ? '' : ` (did you mean ${word}?)`;
 }
 
@@ -261,7 +262,6 @@ export function unknownName(
   { what, names }: { what: string; names: readonly string[] },
 ): Finding[] {
   if (names.includes(name)) return [];
-  const meant = suggest(name, names);
-  const hint = meant === null ? '' : ` (did you mean ${meant}?)`;
+  const hint = didYouMean(suggest(name, names));
   return [{ path, message: `no ${what} is named ${JSON.stringify(name)}${hint}` }];
 }

@@ -1,4 +1,5 @@
 import type { Config } from '../config/schema.ts';
+import { groupBy } from '../core/arrays.ts';
 import type { Random } from '../core/backoff.ts';
 import type { Delivery } from '../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
@@ -203,13 +204,10 @@ export function claimedDeliveries(
 
   async function release(held: readonly ClaimedMember[]): Promise<void> {
     const found = await deliveries.getMany(held.map(({ member }) => member));
-    const byPool = new Map<string, { id: string; token: string }[]>();
-    for (const [at, { member: id, token }] of held.entries()) {
-      const pool = poolOf(found[at]?.delivery.endpoint ?? '');
-      byPool.set(pool, [...(byPool.get(pool) ?? []), { id, token }]);
-    }
+    const byPool = groupBy(held, (_, at) => poolOf(found[at]?.delivery.endpoint ?? ''));
     for (const [pool, claims] of byPool) {
-      await outbox.release({ pool, limits: limitsOf(pool) }, claims);
+      const released = claims.map(({ member: id, token }) => ({ id, token }));
+      await outbox.release({ pool, limits: limitsOf(pool) }, released);
     }
   }
 

@@ -1,3 +1,4 @@
+import { groupBy } from '../core/arrays.ts';
 import { firstKind } from '../core/cadence/load.ts';
 import { planDeliveries, type Delivery, type EndpointFilter } from '../core/delivery/delivery.ts';
 import { webhookReceiver } from '../core/delivery/receiver.ts';
@@ -127,21 +128,10 @@ async function notify(
   committed: (string[] | null)[],
 ): Promise<void> {
   const due = done.filter(({ dueWithinMs }) => dueWithinMs <= SOON_MS).map(({ watch }) => watch);
-  for (const [source, watches] of groupBySource(due)) {
+  for (const [source, watches] of groupBy(due, (watch) => watch.source)) {
     await scheduleOf(source)?.entered(watches.length);
   }
   dispatch(committed.flatMap((pools) => pools ?? []));
-}
-
-/** Splits watches by their source. */
-export function groupBySource<Key extends WatchKey>(keys: Key[]): Map<string, Key[]> {
-  const groups = new Map<string, Key[]>();
-  for (const key of keys) {
-    const group = groups.get(key.source);
-    if (group) group.push(key);
-    else groups.set(key.source, [key]);
-  }
-  return groups;
 }
 
 /** The names that a request may use, and the rules for its webhook. */

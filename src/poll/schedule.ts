@@ -1,3 +1,4 @@
+import { groupBy } from '../core/arrays.ts';
 import type { ClockStep } from '../core/clock.ts';
 import type { PagesBefore } from '../core/cadence/load.ts';
 import type { RateLimit } from '../core/source/limiter.ts';
@@ -10,7 +11,6 @@ import type {
   ScheduleSurvey,
 } from '../core/source/schedule.ts';
 import type { ScheduleStore, WatchStore } from './ports.ts';
-import { groupBySource } from './register-watches.ts';
 import type { NextClaim } from './source-slots.ts';
 
 /** How long a source counts as paused after its pause, ms: a probe may be in flight. */
@@ -300,7 +300,7 @@ export function createRepairSchedule({ watches, schedules, onRepaired }: RepairD
     let others = 0;
     for await (const chunk of watches.active(CHUNK)) {
       found.active += chunk.length;
-      for (const [source, keys] of groupBySource(chunk)) {
+      for (const [source, keys] of groupBy(chunk, (key) => key.source)) {
         const schedule = schedules.get(source);
         if (schedule === undefined) others += keys.length;
         else found.missing += await schedule.enterMissing(keys.map(({ runId }) => runId));

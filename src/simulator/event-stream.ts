@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { RunRegistry } from './run-registry.ts';
-import { stateAt, type RunScript, type StreamSettings } from './script.ts';
+import { stateAt, stepAt, type RunScript, type StreamSettings } from './script.ts';
 import { PRIVATE_CANARY } from './wire-run.ts';
 import { nodeStates, progressDetails, type NodeState } from './workflow.ts';
 
@@ -175,7 +175,7 @@ const PERIODIC_REPEATED_MS = 60_000;
 
 /** The start of a stream without `etag`: the present state, or the end of the run. */
 function startOf(script: RunScript, elapsedMs: number): Position {
-  const index = stepAt(script, elapsedMs);
+  const index = stepAt(script.steps, elapsedMs);
   const place = ORDERS_PER_STEP * (index + 1);
   const isOver = isStreamedEnd(script.steps[index]?.status ?? '');
   const atMs = script.steps[index]?.after_ms ?? 0;
@@ -197,7 +197,7 @@ function* eventsAfter(
   settings: StreamSettings,
 ): Generator<TimelineEvent> {
   const periodicFromMs = untilMs - PERIODIC_REPEATED_MS;
-  for (let index = Math.max(0, stepAt(script, from.atMs)); ; index += 1) {
+  for (let index = Math.max(0, stepAt(script.steps, from.atMs)); ; index += 1) {
     const step = script.steps[index];
     if (step === undefined || step.after_ms > untilMs) return;
     for (const event of eventsOfStep(script, index, settings)) {
@@ -217,7 +217,7 @@ function* eventsAfter(
 
 /** The time of the next possible event, ms since creation; Infinity for none. */
 function nextEventAfter(script: RunScript, atMs: number, settings: StreamSettings): number {
-  const index = stepAt(script, atMs);
+  const index = stepAt(script.steps, atMs);
   const step = script.steps[index];
   const nextStep = script.steps[index + 1]?.after_ms ?? Infinity;
   if (step?.status !== 'running') return nextStep;
@@ -328,11 +328,4 @@ function nextTick(beginMs: number, everyMs: number, afterMs: number): number {
 
 function isAfter(event: Position, position: Position): boolean {
   return event.atMs > position.atMs || (event.atMs === position.atMs && event.n > position.n);
-}
-
-function stepAt({ steps }: RunScript, elapsedMs: number): number {
-  return Math.max(
-    0,
-    steps.findLastIndex((step) => step.after_ms <= elapsedMs),
-  );
 }

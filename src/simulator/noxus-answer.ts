@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { isTerminalStatus } from '../core/run/snapshot.ts';
+import { isTerminalStatus, isUuid } from '../core/run/snapshot.ts';
 import type { Answer } from './http-io.ts';
 import type { Call } from './noxus-api.ts';
 import {
@@ -198,8 +198,6 @@ function pageOf(query: URLSearchParams): Page {
   return { complaints: [page, size].filter((one) => typeof one !== 'number') };
 }
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-
 /** The result of a start; `runId` is null if it was refused. */
 interface Start {
   answer: Answer;
@@ -209,7 +207,7 @@ interface Start {
 /** `POST /v1/workflows/{workflow_id}/runs`: answers with the new run. */
 export function startRun(simulation: Simulation, workflowId: string, body: unknown): Start {
   const { runs, workflows } = simulation;
-  if (!UUID.test(workflowId)) return refused(invalid(notUuid(['path', 'workflow_id'], workflowId)));
+  if (!isUuid(workflowId)) return refused(invalid(notUuid(['path', 'workflow_id'], workflowId)));
   if (body === undefined) return refused(invalid(BODY_MISSING));
   const parsed = startSchema.safeParse(body);
   if (!parsed.success) return refused(invalid(...complaintsOf(parsed.error, body)));

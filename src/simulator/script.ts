@@ -214,12 +214,17 @@ export function isVisible(script: RunScript, elapsedMs: number): boolean {
   return !rejected && elapsedMs >= from && elapsedMs < until;
 }
 
-/** The state of a run; `since` is the start of its status, ms since creation. */
-export function stateAt({ steps }: RunScript, elapsedMs: number) {
-  const index = Math.max(
+/** The index of the step that a run has reached. */
+export function stepAt(steps: readonly Step[], elapsedMs: number): number {
+  return Math.max(
     0,
     steps.findLastIndex((step) => step.after_ms <= elapsedMs),
   );
+}
+
+/** The state of a run; `since` is the start of its status, ms since creation. */
+export function stateAt({ steps }: RunScript, elapsedMs: number) {
+  const index = stepAt(steps, elapsedMs);
   const step = steps[index] ?? steps[0];
   const next = steps[index + 1];
   const since = enteredAt(steps, index, step.status);

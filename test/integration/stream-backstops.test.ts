@@ -5,7 +5,7 @@ import { NO_LOAD } from '../../src/core/cadence/load.ts';
 import type { EventStreams, StreamEnd } from '../../src/core/feed/event-stream.ts';
 import { latestReadAt } from '../../src/core/feed/member.ts';
 import { PLAN_MEMBER, streamMember } from '../../src/core/feed/page-name.ts';
-import { sumOf } from '../../src/core/feed/list-trust.ts';
+import { hashOf } from '../../src/core/feed/list-trust.ts';
 import { noLinks } from '../../src/core/run/links.ts';
 import type { RunNodes } from '../../src/core/run/nodes.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
@@ -40,7 +40,7 @@ let names = 0;
 function plainRunId(): string {
   for (;;) {
     const id = `run-${(names += 1)}`;
-    if (sumOf(id) % 20 > 1) return id;
+    if (hashOf(id) % 20 > 1) return id;
   }
 }
 

@@ -108,7 +108,11 @@ function beganAt(
   return lastPollAt === null ? null : Math.round((lastPollAt + now) / 2);
 }
 
-function reportedBeginning(
+/**
+ * When a run entered a state, by Noxus's own times, ms since the epoch; null where these do not say.
+ * @param previous the last snapshot; null on the first poll
+ */
+export function reportedBeginning(
   state: string,
   previous: RunSnapshot | null,
   run: RunSnapshot,

@@ -1,3 +1,4 @@
+import { groupBy } from '../arrays.ts';
 import type { AlertEntry } from '../alert/entry.ts';
 import type { Attempt, Delivery, StoredDelivery } from './delivery.ts';
 import type { EndpointLimits, EndpointState, StoredEndpoint } from './endpoint-state.ts';
@@ -94,7 +95,8 @@ export function groupClaims(claims: readonly Claim[], foldMost: number | undefin
     return claims.map((claim): ClaimGroup => [claim]);
   }
   const alone = claims.filter((claim) => !mayFold(claim));
-  const folded = byType(claims.filter(mayFold)).flatMap((same) =>
+  const byType = groupBy(claims.filter(mayFold), ({ stored }) => stored.delivery.eventType);
+  const folded = [...byType.values()].flatMap((same) =>
     same.length > FOLD_ABOVE ? chunks(same.toSorted(byAge), foldMost) : same.map((one) => [one]),
   );
   return [...alone.map((one) => [one]), ...folded].flatMap(([first, ...others]) =>
@@ -104,17 +106,6 @@ export function groupClaims(claims: readonly Claim[], foldMost: number | undefin
 
 function mayFold({ stored: { delivery }, body }: Claim): boolean {
   return body !== null && !delivery.urgent && delivery.runId !== '';
-}
-
-function byType(claims: readonly Claim[]): Claim[][] {
-  const found = new Map<string, Claim[]>();
-  for (const claim of claims) {
-    const { eventType } = claim.stored.delivery;
-    const same = found.get(eventType);
-    if (same === undefined) found.set(eventType, [claim]);
-    else same.push(claim);
-  }
-  return [...found.values()];
 }
 
 function byAge(a: Claim, b: Claim): number {

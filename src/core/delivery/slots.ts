@@ -1,4 +1,3 @@
-
 /**
  * How many concurrent attempts a receiver gets. The limit starts low, grows while deliveries wait
  * and attempts succeed, and shrinks at signs of overload. This follows TCP's congestion window (RFC

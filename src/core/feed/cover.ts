@@ -1,3 +1,4 @@
+import { groupBy, sum } from '../arrays.ts';
 import { offsetsOf } from './page-layout.ts';
 import type { PlannedList, PlannedWatch } from './plan-input.ts';
 
@@ -86,24 +87,6 @@ function partsOf({ watches }: CoverPage, cost: ReadingCost): [PlannedWatch, numb
   return watches.map((watch) => [watch, (whole * cost.single(watch) ** 2) / squares]);
 }
 
-function groupBy<Key>(
-  watches: readonly PlannedWatch[],
-  keyOf: (watch: PlannedWatch, rank: number) => Key,
-): Map<Key, PlannedWatch[]> {
-  const groups = new Map<Key, PlannedWatch[]>();
-  for (const [rank, watch] of watches.entries()) {
-    const key = keyOf(watch, rank);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [watch]);
-    else group.push(watch);
-  }
-  return groups;
-}
-
 function singly(watches: readonly PlannedWatch[], { single }: ReadingCost): number {
   return sum(watches.map(single));
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0);
 }

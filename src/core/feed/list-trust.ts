@@ -178,14 +178,14 @@ export function mostChecks(requestsPerMs: number): number {
 
 /** Whether a run is one of those that a single poll may check before they are reported. */
 export function isSample(runId: string): boolean {
-  return sumOf(runId) % CHECKED_ONE_IN === 0;
+  return hashOf(runId) % CHECKED_ONE_IN === 0;
 }
 
 /** The same for a run at each read, and as good as random between runs. */
-export function sumOf(runId: string): number {
-  let sum = 0;
-  for (let at = 0; at < runId.length; at += 1) sum = (sum * 31 + runId.charCodeAt(at)) % 65_521;
-  return sum;
+export function hashOf(runId: string): number {
+  let hash = 0;
+  for (let at = 0; at < runId.length; at += 1) hash = (hash * 31 + runId.charCodeAt(at)) % 65_521;
+  return hash;
 }
 
 /** The snapshot that a list gives of a run; what it lacks is as it was read last. */

@@ -1,3 +1,4 @@
+import { sum } from '../arrays.ts';
 import { readTimesOf, type ReadTimes } from '../source/read-times.ts';
 import { cheapestCover, pagesOfLists, type CoverPage, type ReadingCost } from './cover.ts';
 import { PRICE_MS, type PlannedList, type PlannedWatch } from './plan-input.ts';
@@ -240,8 +241,4 @@ function listPlans(
     lists.set(workflowId, plan);
   }
   return [...lists.values()];
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0);
 }

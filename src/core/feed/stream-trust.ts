@@ -1,7 +1,7 @@
 import { isTerminalStatus } from '../run/snapshot.ts';
 import type { Profile, Watch } from '../watch/watch.ts';
 import { TRANSITION_KINDS, type TransitionKind } from './stream-hint.ts';
-import { sumOf } from './list-trust.ts';
+import { hashOf } from './list-trust.ts';
 
 /** Of so many transitions of a kind it is remembered whether a stream reported them. */
 export const REMEMBERED = 20;
@@ -99,12 +99,12 @@ export function isHopeful(
 
 /** One run in so many keeps its cadence, so that streams that fall silent are noticed. */
 export function keepsCadence(runId: string): boolean {
-  return sumOf(runId) % ONE_IN === 0;
+  return hashOf(runId) % ONE_IN === 0;
 }
 
 /** One run in so many gets a stream although streams are not worth while, to see when they are again. */
 export function isSample(runId: string): boolean {
-  return sumOf(runId) % ONE_IN === 1;
+  return hashOf(runId) % ONE_IN === 1;
 }
 
 /** Whether a run may still change, so that a stream of it makes sense. */

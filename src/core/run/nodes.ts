@@ -45,7 +45,7 @@ export function namedNodes(nodes: RunNodes, names: ReadonlyMap<string, string>):
 }
 
 /** The nodes of a run, as events carry them. */
-interface SaidNodes {
+export interface SaidNodes {
   executed: number;
   remaining: number;
   running: readonly string[];

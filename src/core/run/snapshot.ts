@@ -64,11 +64,16 @@ export function isTerminalStatus(status: string): status is TerminalStatus {
   return status === 'completed' || status === 'failed' || status === 'stopped';
 }
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** Whether an id is a UUID, in whatever case. */
+export function isUuid(id: string): boolean {
+  return UUID.test(id);
+}
 
 /** The one spelling of a run id: a UUID is the same in any case, so lower case is kept. */
 export function canonicalRunId(runId: string): string {
-  return UUID.test(runId) ? runId.toLowerCase() : runId;
+  return isUuid(runId) ? runId.toLowerCase() : runId;
 }
 
 /**

@@ -5,8 +5,8 @@ import {
   type Statistics,
   type StatisticsLookup,
 } from '../cadence/hazard.ts';
-import { isAwaiting, isTerminalStatus, timeOf, type RunSnapshot } from '../run/snapshot.ts';
-import type { Phase } from '../cadence/phase.ts';
+import { isAwaiting, isTerminalStatus, type RunSnapshot } from '../run/snapshot.ts';
+import { reportedBeginning, type Phase } from '../cadence/phase.ts';
 
 /** A run is stalled at this multiple of the time in which nearly all others leave the state. */
 const PATIENCE = 1.5;
@@ -105,17 +105,8 @@ function beginning({ run: before, next, now, progressedAt }: DwellContext): numb
   const seenBefore = before === null ? -Infinity : Date.parse(before.observed_at);
   // Progress before the last poll was progress of the state that it saw.
   const progressed = progressedAt !== null && progressedAt >= seenBefore ? progressedAt : now;
-  const at = saidBeginning(before, next) ?? progressed;
+  const at = reportedBeginning(stateOf(next), before, next) ?? progressed;
   return Math.min(Math.max(at, seenBefore), now);
-}
-
-/** By Noxus; null where it does not say. */
-function saidBeginning(before: RunSnapshot | null, run: RunSnapshot): number | null {
-  const state = stateOf(run);
-  const isFirst = before === null;
-  if (state === 'queued') return isFirst ? timeOf(run.created_at) : null;
-  if (state !== 'running/0' || (!isFirst && before.status !== 'queued')) return null;
-  return timeOf(run.started_at ?? (isFirst ? run.created_at : null));
 }
 
 /** What counts as one state: a status, and while running each ten per cent of progress. */

@@ -1,3 +1,4 @@
+import { groupBy } from '../../core/arrays.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import { endOf, withMoments } from '../../core/time.ts';
 import {
@@ -20,7 +21,6 @@ import {
 import type { TraceChange } from '../../poll/ports.ts';
 import {
   createRegisterWatches,
-  groupBySource,
   type RegisterDependencies,
   resolveRequest,
   type RequestRules,
@@ -272,7 +272,8 @@ async function dueTimesOf(
   watches: readonly Watch[],
 ): Promise<Map<string, number | null>> {
   const due = new Map<string, number | null>();
-  for (const [source, own] of groupBySource(watches.filter(({ state }) => state === 'active'))) {
+  const active = watches.filter(({ state }) => state === 'active');
+  for (const [source, own] of groupBy(active, (watch) => watch.source)) {
     const runIds = own.map(({ runId }) => runId);
     const [times, closed] = await Promise.all([
       schedule.dueTimes(source, runIds),

@@ -1,5 +1,6 @@
 import { computed } from '@preact/signals';
 import { useMemo, useRef, useState } from 'preact/hooks';
+import { groupBy } from '../../core/arrays.ts';
 import { api } from '../api/calls.ts';
 import type { EventView } from '../../client/types.ts';
 import type { Watch } from '../api/types.ts';
@@ -252,12 +253,7 @@ interface Lane {
 
 /** Those with a run, in the order of the workflows' ids, so that none moves as runs come. */
 function lanesOf(runs: readonly Watch[], span: { from: number; to: number }): Lane[] {
-  const groups = new Map<string, Watch[]>();
-  for (const watch of runs) {
-    const key = watch.run?.workflow_id ?? '';
-    groups.set(key, [...(groups.get(key) ?? []), watch]);
-  }
-  return [...groups]
+  return [...groupBy(runs, ({ run }) => run?.workflow_id ?? '')]
     .map(([key, group]) => laneOf(key, group, span))
     .filter(({ total }) => total > 0)
     .sort((one, other) => one.key.localeCompare(other.key));

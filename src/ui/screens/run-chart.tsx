@@ -1,4 +1,5 @@
 import { useRef } from 'preact/hooks';
+import { groupBy } from '../../core/arrays.ts';
 import type { Timeline, TimelineDelivery } from '../api/types.ts';
 import { useBrush, type Stretch } from '../parts/brush.ts';
 import { clockText, middleCut } from '../parts/format.ts';
@@ -101,13 +102,7 @@ function topsOf(receivers: number, gap: number) {
 }
 
 function byReceiver(deliveries: readonly TimelineDelivery[]): [string, TimelineDelivery[]][] {
-  const groups = new Map<string, TimelineDelivery[]>();
-  for (const delivery of deliveries) {
-    const group = groups.get(delivery.endpoint);
-    if (group === undefined) groups.set(delivery.endpoint, [delivery]);
-    else group.push(delivery);
-  }
-  return [...groups].slice(0, 12);
+  return [...groupBy(deliveries, ({ endpoint }) => endpoint)].slice(0, 12);
 }
 
 function Grid({

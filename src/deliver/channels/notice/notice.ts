@@ -1,3 +1,4 @@
+import { isUuid } from '../../../core/run/snapshot.ts';
 import type { SentEvent } from './sent-event.ts';
 
 /** The tone of a message: something is broken, needs attention, is well again, or is mere information. */
@@ -95,11 +96,9 @@ export function oneLine(text: string, most: number): string {
   return `${kept.trimEnd()}…`;
 }
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-
 /** An id as people tell it apart: the first part of a UUID. */
 export function shortId(id: string): string {
-  return UUID.test(id) ? id.slice(0, 8) : oneLine(id, 30);
+  return isUuid(id) ? id.slice(0, 8) : oneLine(id, 30);
 }
 
 /** A time span for people, in its two largest units: `1 h 3 min`, `2 min 5 s`, `0.8 s`. @param ms 0 or more */

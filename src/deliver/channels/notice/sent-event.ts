@@ -1,3 +1,6 @@
+import type { SaidNodes } from '../../../core/run/nodes.ts';
+import type { RunSnapshot } from '../../../core/run/snapshot.ts';
+
 /**
  * The fields of an event that bodies and messages read. Events of runs have most of them; `data` of
  * alerts and of system events has other shapes.
@@ -12,7 +15,7 @@ export interface SentEvent {
 interface SentData {
   run_id?: string;
   run?: SentRun | null;
-  nodes?: SentNodes | null;
+  nodes?: SaidNodes | null;
   workflow_name?: string | null;
   run_url?: string | null;
   watch_url?: string | null;
@@ -36,24 +39,10 @@ interface SentData {
   help?: string;
 }
 
-export interface SentRun {
-  workflow_id: string | null;
-  status: string;
-  progress: number | null;
-  started_at: string | null;
-  finished_at: string | null;
-  observed_at: string;
-}
-
-/** Where a run stands: how many of its nodes have run, and which ones run or have failed. */
-interface SentNodes {
-  executed: number;
-  remaining: number;
-  running: readonly string[];
-  failed: readonly string[];
-  /** Names of nodes by their ids, where they are known. */
-  names?: Readonly<Record<string, string>> | null;
-}
+export type SentRun = Pick<
+  RunSnapshot,
+  'workflow_id' | 'status' | 'progress' | 'started_at' | 'finished_at' | 'observed_at'
+>;
 
 export interface SentAlert {
   id: string;
