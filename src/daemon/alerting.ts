@@ -23,7 +23,7 @@ import type { Clock } from './clock.ts';
 import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './fault-log.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
-import type { ClaimedWork, Processes } from './processes.ts';
+import type { Processes } from './processes.ts';
 
 /** The longest time between two passes over the groups that are due, ms: another process may have died. */
 const PASS_EVERY_MS = 5_000;
@@ -98,7 +98,7 @@ export function createAlerting(deps: AlertingDependencies) {
     inDoubt = rules.book.needsAll() ? await deps.sourcesInDoubt() : new Set();
     if (rules.book.needsUsual()) await durations.refreshIfDue();
   };
-  deps.processes.add(leaseOf(alerts));
+  deps.processes.add({ takeOver: (dead) => alerts.lease.endOf(dead) });
   const leftover = createLeftover(deps);
   const loop = createLoop({
     judgeDue: async () => (rules.book.all.length > 0 || (await leftover()) ? judge() : null),
@@ -149,15 +149,6 @@ function createLeftover({ alerts, now }: Pick<AlertingDependencies, 'alerts' | '
     if (now() - askedAt < LEFTOVER_EVERY_MS) return false;
     askedAt = now();
     return alerts.hasAny();
-  };
-}
-
-/** The lease of the process that judges, as others take it over. */
-function leaseOf(alerts: AlertStore): ClaimedWork {
-  return {
-    takeOver: (dead) => alerts.lease.endOf(dead),
-    tend: () => Promise.resolve(),
-    moveBack: () => Promise.resolve(),
   };
 }
 

@@ -199,7 +199,7 @@ const POOLS_MOVED = 100_000;
 export function claimedDeliveries(
   deps: ClaimedDeliveriesDependencies,
   own: { id: string; tokens: ClaimTokens },
-): ClaimedWork {
+) {
   const { deliveries, outbox, deliveryClaims, limitsOf } = deps;
 
   async function release(held: readonly ClaimedMember[]): Promise<void> {
@@ -227,5 +227,5 @@ export function claimedDeliveries(
         await outbox.moveBack({ pool, limits: limitsOf(pool) }, ms);
       }
     },
-  };
+  } satisfies ClaimedWork;
 }

@@ -12,20 +12,21 @@ const MOST = 20_000;
 /** Watches read by one command. */
 const CHUNK = 200;
 
-/** The registration of a watch, and its number of events. */
-export type KnownWatch = Pick<
-  Watch,
-  | 'source'
-  | 'runId'
-  | 'subscriptions'
-  | 'metadata'
-  | 'profile'
-  | 'maxDelayMs'
-  | 'registeredAt'
-  | 'timeoutAt'
-  | 'sequence'
-  | 'pastEnds'
->;
+/** What is remembered of a watch: its registration, and what its next events go by. */
+const KNOWN = [
+  'source',
+  'runId',
+  'subscriptions',
+  'metadata',
+  'profile',
+  'maxDelayMs',
+  'registeredAt',
+  'timeoutAt',
+  'sequence',
+  'pastEnds',
+] as const satisfies (keyof Watch)[];
+
+export type KnownWatch = Pick<Watch, (typeof KNOWN)[number]>;
 
 /**
  * The registrations of active watches that this process knows, in memory, with webhooks sealed as in the
@@ -48,7 +49,8 @@ export class KnownWatches {
     const id = watchId(watch);
     this.unread.delete(id);
     this.texts.delete(id);
-    this.texts.set(id, { text: JSON.stringify(registrationOf(watch)), sequence: watch.sequence });
+    const known = Object.fromEntries(KNOWN.map((name) => [name, watch[name]]));
+    this.texts.set(id, { text: JSON.stringify(known), sequence: watch.sequence });
     const [oldest] = this.texts.keys();
     if (this.texts.size > MOST && oldest !== undefined) this.texts.delete(oldest);
   }
@@ -98,23 +100,6 @@ export class KnownWatches {
     for (const stored of found) if (stored !== null) this.polled(stored.watch);
     return known.filter((_, at) => found[at] === null);
   }
-}
-
-function registrationOf(watch: Watch): KnownWatch {
-  const { source, runId, subscriptions, metadata, profile, maxDelayMs } = watch;
-  const { registeredAt, timeoutAt, sequence, pastEnds } = watch;
-  return {
-    source,
-    runId,
-    subscriptions,
-    metadata,
-    profile,
-    maxDelayMs,
-    registeredAt,
-    timeoutAt,
-    sequence,
-    pastEnds,
-  };
 }
 
 async function inChunks<Item, Found>(

@@ -21,11 +21,11 @@ export interface ClaimedWork {
   /** Makes the work of a dead process due at once. */
   takeOver(process: string): Promise<void>;
   /** Releases claims with this process's id that it does not hold, as after a fail-over. */
-  tend(): Promise<void>;
+  tend?(): Promise<void>;
   /** Claims may be made again, after a time in which they were not sure to stand. */
   resume?(): void;
   /** Moves due times back with the store's clock, after a step forward was removed from it. */
-  moveBack(step: ClockStep): Promise<void>;
+  moveBack?(step: ClockStep): Promise<void>;
 }
 
 interface ProcessesDependencies {
@@ -70,14 +70,14 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
   const heartbeats = new Heartbeats();
   const pulse = createPulse(deps.monotonic);
   deps.clock.onStepTakenOut(async (step) => {
-    for (const work of works) await work.moveBack(step);
+    for (const work of works) await work.moveBack?.(step);
   });
   let periodics: Periodic[] = [];
   let hasAppeared = false;
   let highest = 0;
   const description = describer(deps);
   const tend = async () => {
-    for (const work of works) await work.tend();
+    for (const work of works) await work.tend?.();
   };
 
   async function beat(): Promise<void> {

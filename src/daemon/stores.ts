@@ -14,7 +14,7 @@ import { EpochStore } from '../redis/stores/epoch-store.ts';
 import { DueBell, EventBell, WakeChannel, WatchChannel } from '../redis/channels.ts';
 import { EventStore } from '../redis/stores/event-store.ts';
 import { HistoryStore } from '../redis/stores/history-store.ts';
-import { createKeys, type Keys } from '../redis/keys.ts';
+import { createKeys } from '../redis/keys.ts';
 import { LookupStore } from '../redis/stores/lookup-store.ts';
 import { RedisMemoryStore } from '../redis/stores/redis-memory-store.ts';
 import { OutboxStore } from '../redis/stores/outbox-store.ts';
@@ -32,69 +32,13 @@ import { TimelineStore } from '../redis/stores/timeline-store.ts';
 import { WatchStore } from '../redis/stores/watch-store.ts';
 
 /** All stores in Redis. */
-export interface Stores {
-  keys: Keys;
-  epochs: EpochStore;
-  /** The daemons on this store. */
-  processes: ProcessStore;
-  clock: StoreClock;
-  watches: WatchStore;
-  /** Watches with all that belongs to them. */
-  timelines: TimelineStore;
-  /** How the runs of each workflow go. */
-  runFigures: RunFiguresStore;
-  /** Watches that have ended, folded with all that belongs to them. */
-  history: HistoryStore;
-  /** What memory Redis uses. */
-  memory: RedisMemoryStore;
-  events: EventStore;
-  eventBell: EventBell;
-  watchChannel: WatchChannel;
-  deliveries: DeliveryStore;
-  /** Ids by how they begin. */
-  lookup: LookupStore;
-  /** The schedule of requests to sources. */
-  requests: ScheduleStore;
-  wake: WakeChannel;
-  /** Deliveries that are due, and the steps by which they move on. */
-  outbox: OutboxStore;
-  endpointStates: EndpointStore;
-  /** Claims on deliveries. */
-  deliveryClaims: ClaimStore;
-  dueBell: DueBell;
-  sources: SourceStore;
-  /** What is known of lists of runs. */
-  feeds: FeedStore;
-  /** When gone runs are checked. */
-  gone: GoneStore;
-  discoveries: DiscoveryStore;
-  budgets: BudgetStore;
-  streams: StreamStore;
-  nodeNames: NodeNameStore;
-  /** Statistics of how long phases of runs last. */
-  statistics: StatisticsStore;
-  /** The names that Noxus gives workflows. */
-  workflowNameStore: WorkflowNameStore;
-  /** Which messages tell alerts. */
-  alertMessages: AlertMessageStore;
-  /** Rotated secrets of endpoints. */
-  endpointSecrets: SecretStore;
-  sealingKeys: SealingKeyStore;
-  /** Answers to requests with an idempotency key. */
-  answers: AnswerStore;
-  sourceNames: SourceNamesStore;
-  retention: RetentionStore;
-  alerts: AlertStore;
-  silences: SilenceStore;
-  /** Counts of records, for metrics. */
-  count(): Promise<StoredCounts>;
-}
+export type Stores = ReturnType<typeof createStores>;
 
 export function createStores(
   connections: RedisConnections,
   prefix: string,
   alertRules: Pick<AlertRules, 'book' | 'entriesOf'> | null = null,
-): Stores {
+) {
   const redis = connections.commands;
   defineScripts(redis);
   const keys = createKeys(prefix);
@@ -113,43 +57,61 @@ export function createStores(
     ...counted,
     keys,
     epochs: new EpochStore(redis, keys),
+    /** The daemons on this store. */
     processes: new ProcessStore(redis, keys),
     clock: new StoreClock(redis, keys),
+    /** Watches with all that belongs to them. */
     timelines: new TimelineStore(redis, keys),
+    /** How the runs of each workflow go. */
     runFigures: new RunFiguresStore(redis, keys),
+    /** Watches that have ended, folded with all that belongs to them. */
     history,
     events,
     eventBell,
     watchChannel: new WatchChannel(redis, connections.subscriber(), keys.watchChannel),
+    /** Ids by how they begin. */
     lookup: new LookupStore({ redis, keys, watches, events, deliveries }),
+    /** The schedule of requests to sources. */
     requests,
     wake: new WakeChannel(redis, connections.subscriber(), keys.wake),
+    /** Deliveries that are due, and the steps by which they move on. */
     outbox: new OutboxStore(redis, keys, history),
     endpointStates: new EndpointStore(redis, keys),
     deliveryClaims: new ClaimStore(redis, keys.deliveryClaims),
     dueBell: new DueBell(connections.subscriber(), keys.dueBell),
     sources: new SourceStore(redis, keys),
+    /** What is known of lists of runs. */
     feeds: new FeedStore(redis, keys, watches, requests),
+    /** When gone runs are checked. */
     gone: new GoneStore(redis, keys),
     discoveries: new DiscoveryStore(redis, keys),
     budgets: new BudgetStore(redis, keys),
     streams: new StreamStore(redis, keys),
+    /** The names that Noxus gives workflows. */
     workflowNameStore: new WorkflowNameStore(redis, keys),
     nodeNames: new NodeNameStore(redis, keys),
+    /** Which messages tell alerts. */
     alertMessages: new AlertMessageStore(redis, keys),
+    /** Rotated secrets of endpoints. */
     endpointSecrets: new SecretStore(redis, keys),
     sealingKeys: new SealingKeyStore(redis, keys),
+    /** Answers to requests with an idempotency key. */
     answers: new AnswerStore(redis, keys),
     silences: new SilenceStore(redis, keys),
     retention: new RetentionStore(redis, keys, { history, deliveries }),
+    /** Counts of records, for metrics. */
     count: () => countStored(counted, alertRules),
   };
 }
 
-type Counted = Pick<
-  Stores,
-  'sourceNames' | 'watches' | 'deliveries' | 'statistics' | 'memory' | 'alerts'
->;
+interface Counted {
+  sourceNames: SourceNamesStore;
+  watches: WatchStore;
+  deliveries: DeliveryStore;
+  statistics: StatisticsStore;
+  memory: RedisMemoryStore;
+  alerts: AlertStore;
+}
 
 async function countStored(
   { sourceNames, watches, deliveries, statistics, memory, alerts }: Counted,

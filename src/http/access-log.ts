@@ -65,7 +65,7 @@ function isPassing({ failure }: FastifyRequest, { statusCode }: FastifyReply): b
 
 /** Anything that reaches the port can be the cause of these, as often as it likes. */
 function isTurnedAway(request: FastifyRequest, { statusCode }: FastifyReply): boolean {
-  if (request.tokenName !== null) return false;
+  if (request.token !== null) return false;
   const hasRoute = request.routeOptions.url !== undefined;
   return statusCode === 401 || statusCode === 403 || (statusCode >= 400 && !hasRoute);
 }
@@ -76,7 +76,7 @@ function fieldsOf(request: FastifyRequest, reply: FastifyReply, durationMs: numb
     route: request.routeOptions.url ?? null,
     status: reply.raw.headersSent ? reply.statusCode : null,
     duration_ms: Math.round(durationMs * 10) / 10,
-    token: request.tokenName ?? null,
+    token: request.token?.name ?? null,
     ...(isTurnedAway(request, reply) && { remote_address: request.ip }),
     ...(!reply.raw.writableFinished && { aborted: true }),
     ...(request.failure !== undefined && { err: request.failure }),

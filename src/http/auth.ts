@@ -11,10 +11,6 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The token that the request came with; null where none was needed. */
     token: TokenConfig | null;
-    /** The name of the token that the request came with; null where none was needed. */
-    tokenName: string | null;
-    /** What that token is good for; null where none was needed. */
-    scopes: readonly Scope[] | null;
   }
 
   interface FastifyContextConfig {
@@ -58,8 +54,6 @@ export const bearerAuth = fastifyPlugin<AuthOptions>((app, options, done) => {
     );
   };
   app.decorateRequest('token', null);
-  app.decorateRequest('tokenName', null);
-  app.decorateRequest('scopes', null);
   app.addHook('onRoute', (route) => {
     if (!isOpen(route)) describeScope(route);
   });
@@ -73,9 +67,10 @@ export const bearerAuth = fastifyPlugin<AuthOptions>((app, options, done) => {
 
 /** Throws RunwatchError `forbidden` unless the token of a request has a scope. */
 export function requireScope(request: FastifyRequest, reply: FastifyReply, scope: Scope): void {
-  if (request.scopes === null || request.scopes.includes(scope)) return;
+  const { token } = request;
+  if (token === null || token.scopes.includes(scope)) return;
   challenge(reply, `, error="insufficient_scope", scope="${scope}"`);
-  throw refusal('forbidden', `the token "${request.tokenName}" lacks the scope ${scope}`);
+  throw refusal('forbidden', `the token "${token.name}" lacks the scope ${scope}`);
 }
 
 /** The sources that a token is limited to; undefined for all of them, as without a token. */
@@ -109,8 +104,8 @@ function outOfBounds(token: TokenConfig | null, allowed: readonly string[]) {
 }
 
 /** False for tokens that may write and nothing else: no answer shows them what others gave. */
-export function mayRead(scopes: FastifyRequest['scopes']): boolean {
-  return scopes === null || scopes.includes('read');
+export function mayRead(token: TokenConfig | null): boolean {
+  return token === null || token.scopes.includes('read');
 }
 
 interface RouteAddress {
@@ -139,8 +134,6 @@ function authenticate(
     throw refusal('unauthorized', 'the token is not one that this server knows');
   }
   request.token = token;
-  request.tokenName = token.name;
-  request.scopes = token.scopes;
   const { config } = request.routeOptions;
   const isUpToHandler = config.orAdmin === true && token.scopes.includes('admin');
   if (!isUpToHandler) requireScope(request, reply, scopeOf(config, request.method));

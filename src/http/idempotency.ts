@@ -68,7 +68,7 @@ export const idempotency = fastifyPlugin<{ repeats: RepeatService }>((app, { rep
     const key = request.headers[HEADER];
     if (request.method !== 'POST' || typeof key !== 'string') return;
     const begun = await beginPatiently(repeats, {
-      scope: [request.tokenName ?? '', request.routeOptions.url ?? ''],
+      scope: [request.token?.name ?? '', request.routeOptions.url ?? ''],
       key,
       request: JSON.stringify([request.url, request.body ?? null]),
     });

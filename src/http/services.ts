@@ -10,7 +10,7 @@ import type { ClosedSource } from '../core/source/throttle.ts';
 import type { Until, When, WhenRange } from '../core/time.ts';
 import type { WatchRequest } from '../core/watch/register.ts';
 import type { Timeline } from '../core/watch/timeline.ts';
-import type { Watch, WatchKey, WatchState } from '../core/watch/watch.ts';
+import type { Watch, WatchState } from '../core/watch/watch.ts';
 import type { RepeatService } from './idempotency.ts';
 import type { AttentionService } from './routes/attention.ts';
 import type { DeliveryService } from './routes/deliveries.ts';
@@ -22,27 +22,8 @@ import type { SourceService } from './routes/sources.ts';
 import type { StoreService, ProcessService } from './routes/system.ts';
 import type { WorkflowService, PollingService } from './routes/workflows.ts';
 
-/** What users may see of a watch. */
-type ShownField =
-  | keyof WatchKey
-  | 'state'
-  | 'run'
-  | 'changedAt'
-  | 'acknowledged'
-  | 'metadata'
-  | 'subscriptions'
-  | 'sequence'
-  | 'polls'
-  | 'registeredAt'
-  | 'lastPolledAt'
-  | 'nextPollAt'
-  | 'timeoutAt'
-  | 'gone'
-  | 'missing'
-  | 'trouble';
-
-/** A watch as users may see it, with the name of its workflow and the address of its run. */
-export interface WatchView extends Pick<Watch, ShownField> {
+/** A watch with the name of its workflow and the address of its run; `presentWatch` picks what is shown. */
+export interface WatchView extends Watch {
   workflowName: string | null;
   runUrl: string | null;
 }
@@ -134,8 +115,6 @@ export interface AlertService {
   get(id: string): Promise<Alert | null>;
   /** An alert in the shape that users see. */
   show(alert: Alert): ShownAlert;
-  /** Alerts that fire and are not acknowledged, oldest first. */
-  attention(limit: number): Promise<Alert[]>;
   /** @returns `over` where it has resolved, `past` where the acknowledgement would expire at once */
   acknowledge(id: string, request: AcknowledgeInput): Promise<Acknowledged | 'past'>;
   withdraw(id: string): Promise<Acknowledged>;

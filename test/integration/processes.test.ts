@@ -12,11 +12,7 @@ import { waitFor } from '../support/wait-for.ts';
 const stores = openStores();
 afterAll(() => stores.close());
 
-const idle: ClaimedWork = {
-  takeOver: async () => undefined,
-  tend: async () => undefined,
-  moveBack: async () => undefined,
-};
+const idle: ClaimedWork = { takeOver: async () => undefined };
 
 function processOf(id: string, { work = idle, uptime = () => performance.now() } = {}) {
   const lines: unknown[] = [];

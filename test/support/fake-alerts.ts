@@ -84,7 +84,6 @@ export function fakeAlertServices(): {
       list: async () => ({ items: [alert], nextCursor: null }),
       get: async (id) => (isIt(id) ? alert : null),
       show: (shown) => shownAlert(shown, null),
-      attention: async () => [alert],
       async acknowledge(id, { by, comment = null }) {
         if (!isIt(id)) return 'not_found';
         const acknowledged = { by, comment, at: NOW, until: null };

@@ -9,7 +9,6 @@ import type { Attempt, Delivery } from '../../src/core/delivery/delivery.ts';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import type { WorkflowPolling } from '../../src/core/cadence/workflow-polling.ts';
 import { ATTENTION_KINDS, type AttentionItem } from '../../src/core/attention.ts';
-import type { Watch } from '../../src/core/watch/watch.ts';
 import type { Services, WatchQuery, WatchView } from '../../src/http/services.ts';
 import type { Attention, AttentionQuery } from '../../src/http/routes/attention.ts';
 import type { HealthCheck } from '../../src/http/routes/health.ts';
@@ -38,7 +37,7 @@ export interface FakeServices extends Services {
     pollingQueries: PollingQuery[];
   };
   /** Watches by run id. */
-  store: Map<string, FakeWatch>;
+  store: Map<string, WatchView>;
   log: LoggedEvent[];
   checks: HealthCheck[];
   append(event: RunwatchEvent): void;
@@ -61,10 +60,7 @@ export const SECRET = 'whsec_bm90LWEtc2VjcmV0LWJ1dC1sb25nLWVub3VnaA==';
 
 const NOW = Date.parse('2025-05-04T10:00:00.000Z');
 
-/** A watch, and all that users see of it. */
-type FakeWatch = Watch & WatchView;
-
-export function aWatch(changes: Partial<FakeWatch> = {}): FakeWatch {
+export function aWatch(changes: Partial<WatchView> = {}): WatchView {
   return {
     source: 'default',
     runId: 'run-1',

@@ -11,7 +11,7 @@ import type { AlertStore } from '../../redis/stores/alert-store.ts';
 import type { AlertRules } from '../alert-rules.ts';
 import type { Alerting } from '../alerting.ts';
 
-export interface AlertServicesDependencies {
+interface AlertServicesDependencies {
   alerts: AlertStore;
   alertRules: AlertRules;
   alerting: Alerting;
@@ -44,10 +44,6 @@ function createAlertService({ alerts, alerting, now }: AlertServicesDependencies
     list: (query) => alerts.list(query),
     get: (id) => alerts.get(id),
     show: (alert) => shownAlert(alert, alerting.urlOf(alert)),
-    async attention(limit) {
-      const page = await alerts.list({ state: ['firing'], order: 'oldest', limit });
-      return page.items;
-    },
     async acknowledge(id, { by, comment, until }) {
       const at = now();
       const end = until === undefined ? null : endOf(until, at);

@@ -29,7 +29,7 @@ import { smtpServer, type Routes } from '../delivery-routes.ts';
 import type { Endpoints } from '../endpoints.ts';
 import type { Unconfigured } from '../unconfigured.ts';
 
-export interface EndpointServiceDependencies {
+interface EndpointServiceDependencies {
   endpoints: Endpoints;
   deliveries: DeliveryStore;
   endpointStates: EndpointStore;

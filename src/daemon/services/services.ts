@@ -1,8 +1,8 @@
-import { type Config, registerDefaults } from '../../config/schema.ts';
+import { registerDefaults } from '../../config/schema.ts';
 import { RunwatchError } from '../../core/errors.ts';
-import type { LinksOf } from '../../core/run/links.ts';
 import { withMoments } from '../../core/time.ts';
 import type { EgressGuard } from '../../deliver/egress/egress-guard.ts';
+import type { EndpointSecrets } from '../../deliver/secrets/endpoint-secrets.ts';
 import type { Sealer } from '../../deliver/secrets/seal.ts';
 import { deriveSecret } from '../../deliver/secrets/sign.ts';
 import { createSkipOutstanding } from '../../deliver/skip-outstanding.ts';
@@ -10,65 +10,39 @@ import type { DeliveryService } from '../../http/routes/deliveries.ts';
 import type { StoreService } from '../../http/routes/system.ts';
 import type { Services } from '../../http/services.ts';
 import { createEndWatch, createPurgeWatch } from '../../poll/watch-control.ts';
-import type { TraceChange } from '../../poll/ports.ts';
 import type { RequestRules } from '../../poll/register-watches.ts';
 import type { RedisConnections } from '../../redis/connection.ts';
 import { serverTraits } from '../../redis/server-check.ts';
-import type { AnswerStore } from '../../redis/stores/answer-store.ts';
-import type { BudgetStore } from '../../redis/stores/source-store.ts';
-import type { EventStore } from '../../redis/stores/event-store.ts';
-import type { LookupStore } from '../../redis/stores/lookup-store.ts';
-import type { RedisMemoryStore } from '../../redis/stores/redis-memory-store.ts';
-import type { RetentionStore } from '../../redis/stores/retention-store.ts';
-import type { RunFiguresStore } from '../../redis/stores/run-figures-store.ts';
-import type { ScheduleStore } from '../../redis/stores/schedule-store.ts';
-import type { StatisticsStore } from '../../redis/stores/statistics-store.ts';
-import type { TimelineStore } from '../../redis/stores/timeline-store.ts';
-import type { WatchStore } from '../../redis/stores/watch-store.ts';
+import type { Alerting } from '../alerting.ts';
+import type { Common } from '../common.ts';
 import type { Deliverer } from '../deliverer.ts';
-import type { WatchNotes } from '../known-watches.ts';
+import type { Routes } from '../delivery-routes.ts';
 import type { Poller } from '../poller.ts';
-import type { Processes } from '../processes.ts';
 import type { Reload } from '../reload.ts';
 import type { Discovery } from '../source-feed.ts';
-import type { StoreGuard } from '../store-guard.ts';
 import type { Unconfigured } from '../unconfigured.ts';
-import { createAlertServices, type AlertServicesDependencies } from './alerts.ts';
+import { createAlertServices } from './alerts.ts';
 import { createAttentionService } from './attention.ts';
-import { createEndpointService, type EndpointServiceDependencies } from './endpoints.ts';
+import { createEndpointService } from './endpoints.ts';
 import { createHealth } from './health.ts';
 import { createRepeatService } from './idempotency.ts';
 import { closedSource, createSourceService } from './sources.ts';
 import { createWatchService } from './watches.ts';
 import { createPollingService, createWorkflowService } from './workflows.ts';
 
-interface ServicesDependencies extends EndpointServiceDependencies, AlertServicesDependencies {
-  config: Config;
-  watches: WatchStore;
-  timelines: TimelineStore;
-  runFigures: RunFiguresStore;
-  events: EventStore;
-  lookup: LookupStore;
-  statistics: StatisticsStore;
-  budgets: BudgetStore;
-  requests: ScheduleStore;
+interface ServicesDependencies extends Common {
   connections: RedisConnections;
   poller: Poller;
   unconfigured: Unconfigured;
   reload: Reload;
   discovery: Discovery;
   deliverer: Deliverer;
-  processes: Processes;
-  storeGuard: StoreGuard;
-  watchNotes: WatchNotes;
-  linksOf: LinksOf;
+  alerting: Alerting;
+  routeOf: Routes;
+  secrets: EndpointSecrets;
   guard: EgressGuard;
   sealer: Sealer;
   signingSecret: string;
-  answers: AnswerStore;
-  retention: RetentionStore;
-  memory: RedisMemoryStore;
-  trace: TraceChange;
 }
 
 /** The services behind the HTTP API: use cases for changes, stores for reads. */
@@ -148,10 +122,7 @@ function requestRules({ config, endpoints, guard, sealer }: ServicesDependencies
   };
 }
 
-function createStoreService({
-  connections,
-  memory,
-}: Pick<ServicesDependencies, 'connections' | 'memory'>): StoreService {
+function createStoreService({ connections, memory }: ServicesDependencies): StoreService {
   return {
     async describe() {
       const [server, figures] = await Promise.all([
@@ -169,10 +140,7 @@ function createDeliveryService({
   deliverer,
   routeOf,
   now,
-}: Pick<
-  ServicesDependencies,
-  'deliveries' | 'outbox' | 'deliverer' | 'routeOf' | 'now'
->): DeliveryService {
+}: ServicesDependencies): DeliveryService {
   return {
     list({ limit, cursor, ...filter }) {
       return deliveries.list(withMoments(filter, now()), { limit, cursor });

@@ -243,27 +243,9 @@ function viewWith(
   dueTimes: ReadonlyMap<string, number | null>,
 ): WatchView {
   const { workflowName, runUrl } = linksOf(watch);
-  return {
-    source: watch.source,
-    runId: watch.runId,
-    state: watch.state,
-    run: watch.run,
-    changedAt: watch.changedAt,
-    acknowledged: inForce(watch.acknowledged, now()),
-    metadata: watch.metadata,
-    subscriptions: watch.subscriptions,
-    sequence: watch.sequence,
-    polls: watch.polls,
-    registeredAt: watch.registeredAt,
-    lastPolledAt: watch.lastPolledAt,
-    nextPollAt: dueTimes.get(watchId(watch)) ?? null,
-    timeoutAt: watch.timeoutAt,
-    gone: watch.gone,
-    missing: watch.missing,
-    trouble: watch.trouble,
-    workflowName,
-    runUrl,
-  };
+  const acknowledged = inForce(watch.acknowledged, now());
+  const nextPollAt = dueTimes.get(watchId(watch)) ?? null;
+  return { ...watch, acknowledged, nextPollAt, workflowName, runUrl };
 }
 
 /** When watches are polled next: as scheduled, but not before the probe of a paused source. */

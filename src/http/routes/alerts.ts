@@ -102,14 +102,15 @@ export const alertRoutes: FastifyPluginAsyncZod<{ alerts: AlertService }> = asyn
 
   const acknowledgeRoute = { schema: acknowledgeSchema, config: LIMITED };
   app.post('/alerts/:id/acknowledge', acknowledgeRoute, async (request, _reply) => {
-    const { params, body, scopes, token } = request;
+    const { params, body, token } = request;
     await refuseOthers(params.id, { token, alerts });
     const result = await alerts.acknowledge(params.id, body);
     if (result === 'past') {
       const message = 'expected a time that is still to come';
       throw new InvalidRequest([{ path: 'until', message }]);
     }
-    return shown(settled(result, params.id), { alerts, mayRead: mayRead(scopes) });
+    const alert = settled(result, params.id);
+    return mayRead(token) ? alerts.show(alert) : { id: alert.id, state: alert.state };
   });
 
   const withdrawRoute = { schema: withdrawSchema, config: LIMITED };
@@ -132,13 +133,6 @@ async function refuseOthers(
   if (sourcesOf(token) === undefined) return;
   const alert = await alerts.get(id);
   if (alert === null || !isOf(token, alert)) throw unknownAlert(id);
-}
-
-function shown(
-  alert: Alert,
-  { alerts, mayRead: isWhole }: { alerts: AlertService; mayRead: boolean },
-) {
-  return isWhole ? alerts.show(alert) : { id: alert.id, state: alert.state };
 }
 
 function settled(result: Alert | 'not_found' | 'over' | 'unconfigured', id: string): Alert {

@@ -174,31 +174,26 @@ export const redeliverRoutes: FastifyPluginAsyncZod<RedeliverOptions> = async (
     const { params, body } = request;
     const to = body?.endpoint;
     requireScope(request, reply, to === undefined ? 'write' : 'admin');
-    if (to !== undefined) {
-      await refuseUnconfigured('endpoint', to, endpoints);
-    }
+    if (to !== undefined) await refuseUnconfigured('endpoint', to, endpoints);
     const isMeant = await isWithinSources(request.token, deliveries, params.id);
     const id = isMeant ? await deliveries.redeliver(params.id, to) : null;
     const found = id === null ? null : await deliveries.get(id);
     if (found === null) throw refusal('delivery_not_found', `there is no delivery ${params.id}`);
     reply.code(202);
-    return presentRedelivered(found.delivery);
+    const { eventId, state } = found.delivery;
+    return { id: found.delivery.id, event_id: eventId, state };
   });
 
   const range = { schema: rangeSchema, config: LIMITED_OR_ADMIN };
   app.post('/deliveries/redeliver', range, async (request, reply) => {
     const { body } = request;
     requireScope(request, reply, body.to === undefined ? 'write' : 'admin');
-    if (body.to !== undefined) {
-      await refuseUnconfigured('to', body.to, endpoints);
-    }
+    if (body.to !== undefined) await refuseUnconfigured('to', body.to, endpoints);
     if (body.endpoint !== undefined) {
-      await refuseUnknown(body.endpoint, await endpoints.list(sourcesOf(request.token)));
+      refuseUnknown(body.endpoint, await endpoints.list(sourcesOf(request.token)));
     }
     reply.code(202);
-    return {
-      count: await deliveries.redeliverMany({ ...body, ...sourcesMeant(request.token) }),
-    };
+    return { count: await deliveries.redeliverMany({ ...body, ...sourcesMeant(request.token) }) };
   });
 };
 
@@ -225,15 +220,10 @@ async function refuseUnconfigured(
 }
 
 /** A name with a slip in it would match nothing, and pass for a range with nothing in it. */
-async function refuseUnknown(endpoint: string, views: readonly EndpointView[]): Promise<void> {
+function refuseUnknown(endpoint: string, views: readonly EndpointView[]): void {
   if (/^https?:\/\//i.test(endpoint)) return;
   if (views.some(({ name }) => name === endpoint)) return;
   throw new InvalidRequest([{ path: 'endpoint', message: unknownEndpoint(endpoint, views) }]);
-}
-
-/** A delivery that goes out again: what it takes to follow it. */
-function presentRedelivered(delivery: Delivery): z.output<typeof redelivered> {
-  return { id: delivery.id, event_id: delivery.eventId, state: delivery.state };
 }
 
 /** A delivery shown alone, with everything that was tried. */

@@ -181,7 +181,7 @@ export const endpointRoutes: FastifyPluginAsyncZod<{ endpoints: EndpointService 
   app.post('/endpoints/:name/test', testRoute, async ({ params }) => {
     const test = await endpoints.test(params.name);
     if (test === null) throw await noSuchEndpoint(endpoints, params.name);
-    return presentTest(test);
+    return { delivered: test.delivered, attempt: presentAttempt(test.attempt) };
   });
 
   for (const { action, summary } of SWITCHES) {
@@ -205,7 +205,8 @@ export const endpointRoutes: FastifyPluginAsyncZod<{ endpoints: EndpointService 
     const { overlap: overlapMs = DEFAULT_OVERLAP_MS, now = false } = body;
     const rotation = await endpoints.rotate(params.name, { overlapMs, now });
     if (rotation === null) throw await noSuchEndpoint(endpoints, params.name);
-    return presentRotation(rotation);
+    const { secret, previousExpiresAt } = rotation;
+    return { secret, previous_expires_at: timeOrNull(previousExpiresAt) };
   });
 };
 
@@ -239,8 +240,6 @@ export function unknownEndpoint(name: string, views: readonly EndpointView[]): s
 
 type EndpointJson = z.output<typeof endpointSchema>;
 
-type Rotation = NonNullable<Awaited<ReturnType<EndpointService['rotate']>>>;
-
 /** An endpoint as the API shows it. */
 export function presentEndpoint(endpoint: EndpointView): EndpointJson {
   return {
@@ -262,18 +261,5 @@ function presentHealth(health: EndpointHealth): EndpointJson['health'] {
     failing_since: timeOrNull(health.failingSince),
     next_probe_at: timeOrNull(health.nextProbeAt),
     throttled_until: timeOrNull(health.throttledUntil),
-  };
-}
-
-/** What the receiver made of a test. */
-function presentTest({ delivered, attempt }: EndpointTest): z.output<typeof endpointTest> {
-  return { delivered, attempt: presentAttempt(attempt) };
-}
-
-/** A new secret, which is shown this once. */
-function presentRotation(rotation: Rotation): z.output<typeof rotatedSecret> {
-  return {
-    secret: rotation.secret,
-    previous_expires_at: timeOrNull(rotation.previousExpiresAt),
   };
 }

@@ -79,7 +79,7 @@ export const silenceRoutes: FastifyPluginAsyncZod<SilenceOptions> = async (
   { silences, alerts },
 ) => {
   app.post('/silences', { schema: addSchema, config: LIMITED }, async (request, reply) => {
-    const { body, scopes, token } = request;
+    const { body, token } = request;
     const { matchers, until, starts_at: startsAt, key, ...by } = body;
     const added = await silences.add({
       ...by,
@@ -98,7 +98,7 @@ export const silenceRoutes: FastifyPluginAsyncZod<SilenceOptions> = async (
     }
     reply.code(added.isNew ? 201 : 200);
     const { silence } = added;
-    return mayRead(scopes) ? presentSilence(silence) : { id: silence.id, state: silence.state };
+    return mayRead(token) ? presentSilence(silence) : { id: silence.id, state: silence.state };
   });
 
   app.get('/silences', { schema: listSchema, config: LIMITED }, async ({ token }) => {

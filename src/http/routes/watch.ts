@@ -1,9 +1,9 @@
 import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import type { TokenConfig } from '../../config/schema.ts';
 import { shownReceiver } from '../../core/delivery/receiver.ts';
 import { isoTime } from '../../core/event/event.ts';
-import type { ClosedSource } from '../../core/source/throttle.ts';
 import type { Timeline } from '../../core/watch/timeline.ts';
 import type { Subscription } from '../../core/watch/watch.ts';
 import { LIMITED, LIMITED_OR_ADMIN, mayRead, requireScope, sourcesMeant } from '../auth.ts';
@@ -107,7 +107,8 @@ export const watchRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = asy
       throw refusal('watch_not_active', 'the watch has ended; register the run to watch it again');
     }
     reply.code(202);
-    return presentPoll(outcome);
+    const { closed } = outcome;
+    return { paused_until: closed && isoTime(closed.probeAt), message: closed?.message ?? null };
   });
 
   app.get(
@@ -171,12 +172,12 @@ export const acknowledgementRoutes: FastifyPluginAsyncZod<{ watches: WatchServic
   app.post(
     '/watches/:run_id/acknowledge',
     { schema: acknowledgeSchema, config: LIMITED },
-    async ({ params, query, body, token, scopes }) => {
+    async ({ params, query, body, token }) => {
       const named = watchNamed({ params, query, token });
       const watch = await watches.acknowledge(named, body);
       if (watch === 'not_found') throw notWatched(params.run_id);
       if (watch === 'past') throw new InvalidRequest([UNTIL_IS_PAST]);
-      return presentReceipt(watch, scopes);
+      return presentReceipt(watch, token);
     },
   );
 
@@ -233,9 +234,9 @@ export function presentWatch(watch: WatchView): WatchJson {
 /** A watch as a change of it is answered with. */
 export function presentReceipt(
   watch: WatchView,
-  scopes: FastifyRequest['scopes'],
+  token: TokenConfig | null,
 ): z.output<typeof watchOrReceipt> {
-  return mayRead(scopes) ? presentWatch(watch) : { run_id: watch.runId, source: watch.source };
+  return mayRead(token) ? presentWatch(watch) : { run_id: watch.runId, source: watch.source };
 }
 
 /** A webhook's URL is masked, its secret and headers are left out; its patterns are those in force. */
@@ -256,14 +257,6 @@ function presentError({ gone, missing, trouble }: WatchView): WatchJson['error']
     return { code, message, since: isoTime(since) };
   }
   return trouble && { code: trouble.kind, message: trouble.message, since: isoTime(trouble.since) };
-}
-
-/** What asking for a poll came to: while its source is closed, when that is tried next. */
-function presentPoll({ closed }: { closed: ClosedSource | null }): z.output<typeof pollAnswer> {
-  return {
-    paused_until: closed === null ? null : isoTime(closed.probeAt),
-    message: closed?.message ?? null,
-  };
 }
 
 type TimelineJson = z.output<typeof timelineSchema>;

@@ -1,6 +1,6 @@
-import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
+import type { TokenConfig } from '../../config/schema.ts';
 import type { InputIssue } from '../../core/errors.ts';
 import { KNOWN_STATUSES } from '../../core/run/snapshot.ts';
 import type { WatchRequest } from '../../core/watch/register.ts';
@@ -59,12 +59,12 @@ export const watchesRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = a
 ) => {
   const registerRoute = { schema: registerSchema, config: LIMITED };
   app.post('/watches', registerRoute, async (request, reply) => {
-    const { body, scopes } = request;
-    const [result] = await watches.register([toWatchRequest(body)], sourcesOf(request.token));
+    const { body, token } = request;
+    const [result] = await watches.register([toWatchRequest(body)], sourcesOf(token));
     if (result === undefined) throw new Error('a registration without a result');
     if (result.kind === 'invalid') throw new InvalidRequest(result.issues);
     if (result.kind === 'created') reply.code(201).header('location', pathOf(result.watch));
-    return presentRegistered(result, scopes);
+    return presentRegistered(result, token);
   });
 
   const listRoute = { schema: listSchema, config: LIMITED, preValidation: gatherMetadata };
@@ -163,7 +163,7 @@ export const watchBatchRoute: FastifyPluginAsyncZod<{ watches: WatchService }> =
   { watches },
 ) => {
   const batchRoute = { schema: batchSchema, config: LIMITED };
-  app.post('/watches/batch', batchRoute, async ({ body, token, scopes }) => {
+  app.post('/watches/batch', batchRoute, async ({ body, token }) => {
     const parsed = body.watches.map((item) => parse(watchRequest, item));
     const good = parsed.flatMap((item) => (item.ok ? [toWatchRequest(item.value)] : []));
     const outcomes = good.length === 0 ? [] : await watches.register(good, sourcesOf(token));
@@ -171,7 +171,7 @@ export const watchBatchRoute: FastifyPluginAsyncZod<{ watches: WatchService }> =
     const results = parsed.map((item, index) => {
       const given: GivenItem = { index, runId: givenRunId(body.watches[index]) };
       if (!item.ok) return invalid(given, item.issues);
-      return presentOutcome(given, registered.next().value, scopes);
+      return presentOutcome(given, registered.next().value, token);
     });
     return { results: limitProblems(results) };
   });
@@ -197,12 +197,12 @@ interface GivenItem {
 function presentOutcome(
   item: GivenItem,
   outcome: WatchResult | undefined,
-  scopes: FastifyRequest['scopes'],
+  token: TokenConfig | null,
 ): BatchResult {
   if (outcome === undefined) throw new Error('a registration without a result');
   if (outcome.kind === 'invalid') return invalid(item, outcome.issues);
   const status = outcome.kind === 'created' ? 201 : 200;
-  return { run_id: item.runId, status, watch: presentRegistered(outcome, scopes) };
+  return { run_id: item.runId, status, watch: presentRegistered(outcome, token) };
 }
 
 function invalid({ index, runId }: GivenItem, issues: InputIssue[]): BatchResult {
@@ -224,10 +224,10 @@ type Registered = Exclude<WatchResult, { kind: 'invalid' }>;
 /** A watch as its registration is answered with; what others gave is left out where the token may not read. */
 function presentRegistered(
   { watch, webhookSecret }: Registered,
-  scopes: FastifyRequest['scopes'],
+  token: TokenConfig | null,
 ): z.output<typeof registration> {
   return {
-    ...presentReceipt(watch, scopes),
+    ...presentReceipt(watch, token),
     ...(webhookSecret !== null && { webhook_secret: webhookSecret }),
   };
 }

@@ -6,6 +6,7 @@ import {
   acknowledgement,
   boundedText,
   count,
+  countsBy,
   cursor,
   limit,
   pageOf,
@@ -124,13 +125,6 @@ export const rehearseRequest = z
   })
   .meta({ id: 'RehearseRequest', examples: [{ since: '24h' }] });
 
-const suppressed = z.object(
-  Object.fromEntries(SUPPRESSIONS.map((reason) => [reason, count])) as Record<
-    (typeof SUPPRESSIONS)[number],
-    typeof count
-  >,
-);
-
 export const rehearsal = z
   .object({
     since: time,
@@ -142,7 +136,7 @@ export const rehearsal = z
         matched: count,
         notified: count,
         waiting: count,
-        suppressed,
+        suppressed: countsBy(SUPPRESSIONS),
         notifications: count,
       }),
     ),

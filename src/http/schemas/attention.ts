@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ATTENTION_KINDS } from '../../core/attention.ts';
-import { acknowledgement, count, time } from './common.ts';
+import { acknowledgement, count, countsBy, time } from './common.ts';
 
 const kind = z.enum(ATTENTION_KINDS).meta({
   id: 'AttentionKind',
@@ -27,11 +27,6 @@ const attentionItem = z
   })
   .meta({ id: 'AttentionItem', description: 'Something that needs a person.' });
 
-const kinds = Object.fromEntries(ATTENTION_KINDS.map((name) => [name, count])) as Record<
-  (typeof ATTENTION_KINDS)[number],
-  typeof count
->;
-
 export const attentionQuery = z.strictObject({
   acknowledged: z
     .enum(['exclude', 'include'])
@@ -43,9 +38,10 @@ export const attentionQuery = z.strictObject({
 export const attentionPage = z
   .object({
     data: z.array(attentionItem).meta({ description: 'The oldest 200, oldest first.' }),
-    counts: z
-      .object(kinds)
-      .meta({ id: 'AttentionCounts', description: 'How many of each kind; each up to 10,000.' }),
+    counts: countsBy(ATTENTION_KINDS).meta({
+      id: 'AttentionCounts',
+      description: 'How many of each kind; each up to 10,000.',
+    }),
     total: count,
     total_capped: z.boolean().meta({ description: 'There are more than `total`.' }),
   })

@@ -32,20 +32,19 @@ export const source = name.meta({
   examples: ['default'],
 });
 
-const LIMIT_HINT = `expected a whole number from 1 to ${MAX_LIMIT}`;
-
-/** Decimal digits only: what else JavaScript takes for a number is a slip here. */
-export function readDigits(text: unknown): unknown {
-  return typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : text;
+/** How many items an answer has at most: in a query, by decimal digits alone. */
+export function limitUpTo(most: number, usual: number) {
+  const hint = `expected a whole number from 1 to ${most}`;
+  return z
+    .preprocess(
+      // What else JavaScript takes for a number is a slip here.
+      (text) => (typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : text),
+      z.number(hint).int(hint).min(1, hint).max(most, hint),
+    )
+    .default(usual);
 }
 
-export const limit = z
-  .preprocess(
-    readDigits,
-    z.number(LIMIT_HINT).int(LIMIT_HINT).min(1, LIMIT_HINT).max(MAX_LIMIT, LIMIT_HINT),
-  )
-  .default(50)
-  .meta({ description: 'Most items of one page.' });
+export const limit = limitUpTo(MAX_LIMIT, 50).meta({ description: 'Most items of one page.' });
 
 export const cursor = boundedText(512).meta({
   description: 'The `next_cursor` of the page before.',
@@ -95,35 +94,27 @@ export const moment = z.iso
   .meta({ examples: ['2025-05-04T10:00:00Z'] })
   .transform((text) => Date.parse(text));
 
-const WHEN_HINT = `${MOMENT_HINT}, or ${DURATION_HINT} for so long ago`;
+/** A moment in a request, or a duration that stands for one. */
+function momentOr<Relative>(said: string, momentOf: (ms: number) => Relative) {
+  const hint = `${MOMENT_HINT}, or ${DURATION_HINT} ${said}`;
+  return z
+    .string({ error: hint })
+    .meta({ examples: ['2025-05-04T10:00:00Z', '2h'] })
+    .transform((text, context): { at: number } | Relative => {
+      const ms = parseDuration(text);
+      if (ms !== null) return momentOf(ms);
+      const at = moment.safeParse(text);
+      if (at.success) return { at: at.data };
+      context.addIssue({ code: 'custom', message: hint });
+      return z.NEVER;
+    });
+}
 
 /** A moment in a request, or how long ago it was. */
-export const when = z
-  .string({ error: WHEN_HINT })
-  .meta({ examples: ['2025-05-04T10:00:00Z', '1h'] })
-  .transform((text, context): When => {
-    const agoMs = parseDuration(text);
-    if (agoMs !== null) return { agoMs };
-    const at = moment.safeParse(text);
-    if (at.success) return { at: at.data };
-    context.addIssue({ code: 'custom', message: WHEN_HINT });
-    return z.NEVER;
-  });
-
-const UNTIL_HINT = `${MOMENT_HINT}, or ${DURATION_HINT} from now`;
+export const when = momentOr('for so long ago', (agoMs): When => ({ agoMs }));
 
 /** A moment in a request that is still to come, or how long from now it is. */
-export const untilWhen = z
-  .string({ error: UNTIL_HINT })
-  .meta({ examples: ['2h', '2025-05-04T10:00:00Z'] })
-  .transform((text, context): { at: number } | { inMs: number } => {
-    const inMs = parseDuration(text);
-    if (inMs !== null) return { inMs };
-    const at = moment.safeParse(text);
-    if (at.success) return { at: at.data };
-    context.addIssue({ code: 'custom', message: UNTIL_HINT });
-    return z.NEVER;
-  });
+export const untilWhen = momentOr('from now', (inMs) => ({ inMs }));
 
 /** Bounds of a time, for the fields of a query. */
 export function whenRange(what: string) {
@@ -147,6 +138,12 @@ export const time = z
 
 /** A number of things. */
 export const count = z.number().meta({ type: 'integer', minimum: 0 });
+
+/** A number for each of some names. */
+export function countsBy<Name extends string>(names: readonly Name[]) {
+  const shape = Object.fromEntries(names.map((one) => [one, count]));
+  return z.object(shape as Record<Name, typeof count>);
+}
 
 /** A whole number of any sign. */
 export const integer = z.number().meta({ type: 'integer' });

@@ -1,10 +1,6 @@
 import { z } from 'zod';
-import {
-  DELIVERY_STATES,
-  ENDPOINT_TYPES,
-  type DeliveryState,
-} from '../../core/delivery/delivery.ts';
-import { count, duration, time } from './common.ts';
+import { DELIVERY_STATES, ENDPOINT_TYPES } from '../../core/delivery/delivery.ts';
+import { countsBy, duration, time } from './common.ts';
 import { attemptSchema } from './delivery.ts';
 
 const health = z
@@ -27,14 +23,10 @@ const health = z
   })
   .meta({ id: 'EndpointHealth', description: 'How an endpoint does.' });
 
-const counts = z
-  .object(
-    Object.fromEntries(DELIVERY_STATES.map((state) => [state, count])) as Record<
-      DeliveryState,
-      typeof count
-    >,
-  )
-  .meta({ id: 'DeliveryCounts', description: 'Deliveries by state.' });
+const counts = countsBy(DELIVERY_STATES).meta({
+  id: 'DeliveryCounts',
+  description: 'Deliveries by state.',
+});
 
 export const endpointSchema = z
   .object({

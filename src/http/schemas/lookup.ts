@@ -1,10 +1,8 @@
 import { z } from 'zod';
-import { boundedText, readDigits } from './common.ts';
+import { boundedText, limitUpTo } from './common.ts';
 
 /** Most ids that one answer holds. */
 const MAX_FOUND = 50;
-
-const LIMIT_HINT = `expected a whole number from 1 to ${MAX_FOUND}`;
 
 const kind = z.enum(['run', 'event', 'delivery']).meta({ id: 'LookupKind' });
 
@@ -14,12 +12,7 @@ export type LookupKind = z.output<typeof kind>;
 export const lookupQuery = z.strictObject({
   kind,
   prefix: boundedText(256).meta({ description: 'How the id begins.', examples: ['5b0f'] }),
-  limit: z
-    .preprocess(
-      readDigits,
-      z.number(LIMIT_HINT).int().min(1, LIMIT_HINT).max(MAX_FOUND, LIMIT_HINT),
-    )
-    .default(10),
+  limit: limitUpTo(MAX_FOUND, 10),
 });
 
 export const lookupAnswer = z
