@@ -13,7 +13,7 @@ export interface Output {
   stream: NodeJS.WritableStream;
   write: (text: string) => void;
   isTty: boolean;
-  /** Width of the terminal; Infinity where there is none, so that nothing is cut in a pipe. */
+  /** Width of the terminal; without one `COLUMNS`, else Infinity, so that nothing is cut in a pipe. */
   columns: number;
   /** Lines of the terminal; Infinity where there is none. */
   readonly rows: number;
@@ -53,17 +53,24 @@ export interface CliContext extends Omit<CliHost, 'interrupts'> {
 
 type Sink = NodeJS.WritableStream & { isTTY?: boolean; columns?: number; rows?: number };
 
-/** An output on a stream, with the colours and the width of its terminal; neither without one. */
+/**
+ * An output on a stream, with the colours and the width of its terminal; without one, no colours.
+ * @param columns the width without a terminal; absent, there is no limit
+ */
 export function outputOf(
   stream: Sink,
-  { noColor, isDumb = false }: { noColor: boolean; isDumb?: boolean },
+  {
+    noColor,
+    isDumb = false,
+    columns = Infinity,
+  }: { noColor: boolean; isDumb?: boolean; columns?: number | undefined },
 ): Output {
   const isTty = stream.isTTY === true;
   return {
     stream,
     write: (text) => void stream.write(text),
     isTty,
-    columns: isTty ? (stream.columns ?? 80) : Infinity,
+    columns: isTty ? (stream.columns ?? 80) : columns,
     // A terminal may be resized while it shows a table.
     get rows() {
       return isTty ? (stream.rows ?? 24) : Infinity;

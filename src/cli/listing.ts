@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import type { DaemonClient } from '../client/client.ts';
 import type { Query } from '../client/transport.ts';
 import type { PageView, WorkflowsView } from '../client/types.ts';
+import { RunwatchError } from '../core/errors.ts';
 import { widened, type CliContext, type Output } from './context.ts';
 import { usageError } from './exit.ts';
 import { moreText, plain } from './render/text.ts';
@@ -132,20 +133,22 @@ const MOST_NAMED = 10;
 /**
  * Ids of workflows by their names, or by what one id alone begins with, for a query.
  * @param text names or ids, separated by commas
- * @throws a usage error for what is neither, where the daemon knows workflows
+ * @param code of the error for what is neither
+ * @throws RunwatchError where the daemon knows workflows, and not this one
  */
 export async function workflowIds(
   text: string | undefined,
   client: Pick<DaemonClient, 'listWorkflows'>,
+  code: 'usage' | 'workflow_not_found' = 'usage',
 ): Promise<string | undefined> {
   if (text === undefined) return undefined;
   // A daemon of an older version knows no names.
   const { data } = await client.listWorkflows({ since: '30d' }).catch(() => ({ data: [] }));
-  const ids = text.split(',').flatMap((part) => idsOf(part.trim(), data));
+  const ids = text.split(',').flatMap((part) => idsOf(part.trim(), data, code));
   return [...new Set(ids)].join(',');
 }
 
-function idsOf(wanted: string, workflows: WorkflowsView['data']): string[] {
+function idsOf(wanted: string, workflows: WorkflowsView['data'], code: string): string[] {
   const named = workflows.filter(({ name }) => name?.toLowerCase() === wanted.toLowerCase());
   if (named.length > 0) return named.map(({ workflow_id: id }) => id);
   const begun = workflows.filter(({ workflow_id: id }) => id.startsWith(wanted.toLowerCase()));
@@ -154,13 +157,15 @@ function idsOf(wanted: string, workflows: WorkflowsView['data']): string[] {
   if (workflows.length === 0 || UUID.test(wanted)) return [wanted];
   if (only !== undefined && begun.length === 1) return [only];
   if (begun.some(({ workflow_id: id }) => id === wanted)) return [wanted];
-  const what = begun.length > 1 ? 'several ids of workflows begin with' : 'no workflow is called';
+  const isAmbiguous = begun.length > 1;
+  const what = isAmbiguous ? 'several ids of workflows begin with' : 'no workflow is called';
   const known = [
-    ...new Set(begun.length > 1 ? begun.map(({ workflow_id: id }) => id) : workflows.map(labelOf)),
+    ...new Set(isAmbiguous ? begun.map(({ workflow_id: id }) => id) : workflows.map(labelOf)),
   ];
   const more = known.length > MOST_NAMED ? ', …' : '';
-  throw usageError(
+  throw new RunwatchError(
     plain(`${what} "${wanted}"; known are: ${known.slice(0, MOST_NAMED).join(', ')}${more}`),
+    { code: isAmbiguous ? 'ambiguous_id' : code },
   );
 }
 

@@ -15,6 +15,8 @@ export interface CliEnv {
   noColor: boolean;
   /** True where the output is kept (`CI`), or the terminal cannot be drawn on (`TERM=dumb`). */
   isDumb: boolean;
+  /** The width of tables off a terminal, by `COLUMNS`, as watch(1) sets it; undefined for any. */
+  columns: number | undefined;
   noxusBaseUrl: string;
   /** The user at the terminal, also behind sudo. */
   user: string;
@@ -35,6 +37,7 @@ export function readCliEnv(env: Env = process.env): CliEnv {
     daemonUrl: present(env['RUNWATCH_URL']) ?? localUrl(env),
     noColor: present(env['NO_COLOR']) !== undefined,
     isDumb: env['TERM'] === 'dumb' || !['', '0', 'false'].includes(env['CI']?.trim() ?? ''),
+    columns: /^[1-9]\d{0,4}$/.test(env['COLUMNS'] ?? '') ? Number(env['COLUMNS']) : undefined,
     noxusBaseUrl: present(env['NOXUS_BACKEND_URL']) ?? NOXUS_URL,
     proxyFor: (url) => proxyFor(url, (name) => present(env[name]))?.proxy,
     user: present(env['SUDO_USER']) ?? present(env['USER']) ?? userOfProcess(),

@@ -98,6 +98,11 @@ describe('runwatch polling', () => {
     const result = await cli('nope');
     expect(result).toMatchObject({ exitCode: 1, stdout: '' });
     expect(result.stderr).toContain(detail);
+    const body = { since: '2025-05-03T10:00:00.000Z', data: [{ ...NAMED, name: 'Letters' }] };
+    daemon.on('GET /v1/workflows', { status: 200, body });
+    const unnamed = await cli('nope');
+    expect(unnamed).toMatchObject({ exitCode: 1, stdout: '' });
+    expect(unnamed.stderr).toContain('no workflow is called "nope"; known are: Letters');
   });
 
   test('polling says when nothing is known, and when there is more', async () => {

@@ -89,6 +89,9 @@ describe('runwatch list', () => {
     expect(text).toMatch(/\(--wide also shows .*last poll, notifies\)\n$/);
     const wide = stripVTControlCharacters((await cli(['list', '--wide'], 80)).stdout);
     expect(wide).toMatch(/LAST POLL +NOTIFIES\n/);
+    // watch(1) sets it, and reads a pipe.
+    const env = { RUNWATCH_URL: daemon.url, COLUMNS: '80' };
+    expect((await runCli(['list'], { env })).stdout).toBe(text);
   });
 
   test('list sends metadata and times, and orders by change where times are given', async () => {
@@ -133,8 +136,20 @@ describe('runwatch list', () => {
     expect(run.stdout().endsWith('\u001b[?25h\u001b[?1049l')).toBe(true);
   });
 
-  test('list --watch without a terminal is a usage error', async () => {
-    expect(await cli(['list', '--watch'])).toMatchObject({ exitCode: 2, stdout: '' });
+  test('list --watch off a terminal prints a list below the other at each change', async () => {
+    const statuses = ['running', 'running', 'completed'].map((status) =>
+      page(sampleWatch({ run: sampleRun({ status }) })),
+    );
+    daemon.on('GET /v1/watches', () => statuses.shift() ?? problem(503, 'starting', 'it starts'));
+    const run = startCli(['list', '--watch'], { env: { RUNWATCH_URL: daemon.url } });
+    await waitFor(() => run.stderr().includes('it starts'));
+    run.interrupt();
+    expect(await run.exitCode).toBe(130);
+    expect(run.stdout()).not.toContain('\u001b');
+    const lists = run.stdout().trimEnd().split('\n\n');
+    expect(lists).toHaveLength(2);
+    expect(lists[0]).toMatch(/^\S+Z\nRUN .*\nrun-1 +running /);
+    expect(lists[1]).toMatch(/^\S+Z\nRUN .*\nrun-1 +completed /);
   });
 
   test('list sends its flags, and follows cursors up to the limit', async () => {

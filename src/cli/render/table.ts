@@ -73,8 +73,8 @@ function cutWidest(
 }
 
 /**
- * A table without lines. On a terminal it is fitted to its width; ids are never cut, and what was left
- * out is said below. In a pipe it shows everything.
+ * A table without lines. On a terminal, or with `COLUMNS`, it is fitted to that width; ids are never cut,
+ * and what was left out is said below. In a pipe it shows everything.
  */
 export function renderTable<Row>(
   rows: readonly Row[],

@@ -58,7 +58,10 @@ export function addListVerb(host: VerbHost): void {
     ).choices(['registered', 'changed']),
   );
   addListingFlags(list)
-    .option('--watch', 'show it anew every two seconds, until Ctrl-C')
+    .option(
+      '--watch',
+      'show it anew until Ctrl-C: every two seconds, off a terminal at each change',
+    )
     .addHelpText('after', HELP)
     .action((flags: ListFlags) => host.run((context) => listWatches(context, flags)));
 }
@@ -78,7 +81,10 @@ async function listWatches(context: CliContext, flags: ListFlags): Promise<numbe
   const filters = await filtersOf(client, context, flags);
   const read = () => readWatches(client, filters, limitOf(flags));
   if (flags.watch === true) {
-    return liveTable(context, async () => renderPage(await read(), context, flags));
+    const render = (page: PageView<WatchView>) => renderPage(page, context, flags);
+    return context.io.stdout.isTty
+      ? liveTable(context, async () => render(await read()))
+      : printChanges(context, read, render);
   }
   const page = await read();
   await showListing(context.io, flags, {
@@ -131,17 +137,11 @@ function renderPage(page: PageView<WatchView>, context: CliContext, flags: ListF
 /** Between two requests to the daemon, ms. */
 const EVERY_MS = 2_000;
 
-/**
- * Shows a text anew again and again, in place, until Ctrl-C.
- * @throws a usage error without a terminal
- */
+/** Shows a text anew again and again, in place, until Ctrl-C. */
 async function liveTable(
   { io: { stdout }, now, signal }: CliContext,
   render: () => Promise<string>,
 ): Promise<never> {
-  if (!stdout.isTty) {
-    throw usageError('--watch needs a terminal; `runwatch events --follow` prints changes');
-  }
   let shown = await render();
   // The alternate screen, without a cursor; what stood there before comes back.
   stdout.write('\u001b[?1049h\u001b[?25l');
@@ -155,6 +155,40 @@ async function liveTable(
   } finally {
     stdout.write('\u001b[?25h\u001b[?1049l');
   }
+}
+
+/** Prints a page below the one before whenever another one is due, for a pipe or a log, until Ctrl-C. */
+async function printChanges(
+  { io: { stdout, stderr }, now, signal }: CliContext,
+  read: () => Promise<PageView<WatchView>>,
+  render: (page: PageView<WatchView>) => string,
+): Promise<never> {
+  let page: PageView<WatchView> | string = await read();
+  let printed = '';
+  for (;;) {
+    const state = typeof page === 'string' ? page : stateOf(page);
+    if (state !== printed) {
+      if (typeof page === 'string') note(stderr, page.trimEnd());
+      else stdout.write(`${new Date(now()).toISOString()}\n${render(page)}\n`);
+    }
+    printed = state;
+    await sleep(EVERY_MS, undefined, { signal });
+    page = await read().catch(ifItMayPass);
+  }
+}
+
+/** What makes another page: all that a table shows, but for what only time or a poll changes. */
+function stateOf({ data, total }: PageView<WatchView>): string {
+  const rows = data.map((watch) => [
+    watch.run_id,
+    watch.source,
+    watch.run?.status,
+    watch.run?.progress,
+    watch.workflow_name,
+    stateText(watch),
+    watch.subscriptions.length,
+  ]);
+  return JSON.stringify([total, rows]);
 }
 
 /** A daemon that restarts is waited for. */

@@ -51,7 +51,10 @@ async function polling(
   flags: PollingFlags,
 ): Promise<number> {
   const client = await connect(context, flags);
-  const query = { workflow_id: await workflowIds(workflow, client), source: flags.source };
+  const query = {
+    workflow_id: await workflowIds(workflow, client, 'workflow_not_found'),
+    source: flags.source,
+  };
   const page = await collectPages(
     (paging) => client.listPolling({ ...query, ...paging }),
     flags.all === true ? Infinity : flags.limit,
