@@ -1,20 +1,8 @@
 import { z } from 'zod';
+import { decodeEncryptionKey } from '../core/encryption-key.ts';
 import { URL_PLACEHOLDERS } from '../core/run/links.ts';
 import { isLocation } from '../core/alert/time-interval.ts';
 import { DURATION_HINT, parseDuration } from '../core/time.ts';
-
-const KEY_BYTES = 32;
-
-/**
- * Reads a key for AES-256-GCM: 64 hexadecimal digits, or base64 with or without padding.
- * @returns the 32 bytes, or null when the text is no such key
- */
-export function decodeEncryptionKey(text: string): Buffer | null {
-  if (/^[0-9a-f]{64}$/i.test(text)) return Buffer.from(text, 'hex');
-  if (!/^[A-Za-z0-9+/_-]+={0,2}$/.test(text)) return null;
-  const bytes = Buffer.from(text, 'base64');
-  return bytes.length === KEY_BYTES ? bytes : null;
-}
 
 /**
  * How a setting is shown wherever it is printed. `secret`: never. `url`: without user name, password

@@ -1,5 +1,6 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
 import { RunwatchError } from '../core/errors.ts';
+import type { TlsOptions } from '../core/tls.ts';
 import type { Finding, Path } from './problems.ts';
 import { readRegularFile } from './read-file.ts';
 import type { Config, SourceConfig, WebhookEndpointConfig } from './schema.ts';
@@ -8,13 +9,6 @@ import type { Config, SourceConfig, WebhookEndpointConfig } from './schema.ts';
 const MAX_PEM_BYTES = 1024 * 1024;
 
 type TlsConfig = NonNullable<WebhookEndpointConfig['tls']>;
-
-/** Trust and identity of an endpoint's connections, in PEM. */
-export interface TlsMaterial {
-  ca?: string;
-  certificate?: string;
-  key?: string;
-}
 
 /** What is wrong with the files that sources, endpoints and `redis` name. */
 export function checkTlsFiles({ sources, endpoints, redis }: Config): Finding[] {
@@ -36,7 +30,7 @@ export function checkTlsFiles({ sources, endpoints, redis }: Config): Finding[] 
  * The files of a section, such as an endpoint, that has passed the check.
  * @throws RunwatchError `tls_files_unusable` where they have changed since then
  */
-export function loadTlsFiles(section: Path, tls: TlsConfig): TlsMaterial {
+export function loadTlsFiles(section: Path, tls: TlsConfig): TlsOptions {
   const read = readTlsFiles(tls);
   if ('material' in read) return read.material;
   throw unusable(read.wrong.map((finding) => under(section, finding)));
@@ -68,7 +62,7 @@ function beneath(section: Path, { path, message }: Finding): Finding {
   return { path: [...section, ...path], message };
 }
 
-type Read = { material: TlsMaterial } | { wrong: Finding[] };
+type Read = { material: TlsOptions } | { wrong: Finding[] };
 
 function readTlsFiles({ ca_file, cert_file, key_file }: TlsConfig): Read {
   const wrong: Finding[] = [];

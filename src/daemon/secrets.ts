@@ -1,19 +1,13 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { link, mkdir, open, rm } from 'node:fs/promises';
 import { join, dirname } from 'node:path';
-import { decodeEncryptionKey } from '../config/fields.ts';
 import { webhookSecret } from '../config/endpoint-schema.ts';
 import { MAX_SECRET_BYTES, readRegularFile, distrust, ownUids } from '../config/read-file.ts';
 import type { Config } from '../config/schema.ts';
+import { decodeEncryptionKey, ENCRYPTION_KEY_BYTES } from '../core/encryption-key.ts';
 import { RunwatchError, messageOf } from '../core/errors.ts';
 import { countSealed, reencrypt, type ReencryptReport } from '../deliver/secrets/reencrypt.ts';
-import {
-  createSealer,
-  type Sealer,
-  keyIdsOf,
-  SEALING_KEY_BYTES,
-  type SealingKeys,
-} from '../deliver/secrets/seal.ts';
+import { createSealer, type Sealer, keyIdsOf, type SealingKeys } from '../deliver/secrets/seal.ts';
 import { generateSecret } from '../deliver/secrets/sign.ts';
 import type { Lifecycle } from '../lifecycle.ts';
 import { isCode } from '../redis/file-lock.ts';
@@ -109,7 +103,7 @@ function presentEncryptionKeys(dataDir: string, configured: readonly string[]): 
 function keptKey(path: string): KeptSecret {
   return {
     path,
-    generate: () => randomBytes(SEALING_KEY_BYTES).toString('base64'),
+    generate: () => randomBytes(ENCRYPTION_KEY_BYTES).toString('base64'),
     isValid: (text) => decodeEncryptionKey(text) !== null,
     expected: '32 bytes in base64 or hex',
     loss: 'secrets that it encrypted are lost then and have to be given anew',

@@ -3,7 +3,7 @@ import type { Claim, ClaimGroup } from '../core/delivery/outbox.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
-import type { Message, Route } from './channels/channel.ts';
+import { isWithoutResult, withoutResult, type Message, type Route } from './channels/channel.ts';
 import type { TraceAttempt } from './ports.ts';
 
 /** A wait for a permit longer than this means that all permits were in use, ms. */
@@ -80,14 +80,14 @@ export async function attemptDelivery(
   try {
     const outcome = await deps.withPermit(poolOf(delivery.endpoint), async () => {
       beganAt = performance.now();
-      if (!mayStart()) throw notSent('claim_too_old');
-      if (deps.stopping.aborted) throw notSent('attempt_aborted');
+      if (!mayStart()) throw withoutResult('claim_too_old');
+      if (deps.stopping.aborted) throw withoutResult('attempt_aborted');
       return route.channel.send(message, deps.stopping, mayStart);
     });
     for (const trace of traces) trace?.end(outcome.attempt);
     return { outcome, route, isOurFault: false, isHeldUp: beganAt - readyAt > HELD_UP_MS };
   } catch (error) {
-    if (isNotSent(error)) throw error;
+    if (isWithoutResult(error)) throw error;
     // Channels return outcomes for all that receivers do: a throw is a defect of the channel.
     return failed(fault(deps, 'internal', messageOf(error)));
   }
@@ -114,18 +114,6 @@ async function findRoute(
 
 function fault({ now }: AttemptDependencies, code: string, message: string): Attempt {
   return { at: now(), status: null, error: { code, message }, durationMs: 0, response: null };
-}
-
-function notSent(code: 'claim_too_old' | 'attempt_aborted'): RunwatchError {
-  return new RunwatchError('the delivery was not sent', { code, retriable: true });
-}
-
-/** True for the errors of an attempt that has no result to write. */
-export function isNotSent(error: unknown): boolean {
-  return (
-    error instanceof RunwatchError &&
-    (error.code === 'claim_too_old' || error.code === 'attempt_aborted')
-  );
 }
 
 /** After this long an attempt waits for its receiver and hardly uses this process, ms. */

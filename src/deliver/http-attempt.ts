@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { parseRetryAfter } from '../core/backoff.ts';
 import type { Attempt, AttemptError, AttemptOutcome } from '../core/delivery/delivery.ts';
-import { RunwatchError } from '../core/errors.ts';
 import { Deadline } from '../deadline.ts';
+import { withoutResult } from './channels/channel.ts';
 import { errorCode, networkError, statusError, timeoutError } from './attempt-error.ts';
 import {
   post,
@@ -61,8 +61,8 @@ export async function attemptPost(
   const at = now();
   const deadline = new Deadline(request.timeoutMs, signal);
   const result = await postOnce(request, agents, deadline).finally(() => deadline.release());
-  if (result.kind === 'cut' && signal?.aborted === true) throw attemptAborted();
-  if (result.kind === 'withheld') throw claimTooOld();
+  if (result.kind === 'cut' && signal?.aborted === true) throw withoutResult('attempt_aborted');
+  if (result.kind === 'withheld') throw withoutResult('claim_too_old');
   const durationMs = Math.max(0, now() - at);
   const { phases } = result;
   const failed = (error: AttemptError): HttpResult => ({
@@ -125,20 +125,4 @@ export function outcomeByStatus({ attempt, answer }: HttpResult, now: number): A
   if (retryAfterMs === null) return { kind: 'failed', attempt };
   const kind = status === 429 || status === 503 ? 'throttled' : 'failed';
   return { kind, attempt, retryAfterMs };
-}
-
-/** Another process may send the message. */
-export function claimTooOld(): RunwatchError {
-  return new RunwatchError('another process may have sent the message by now', {
-    code: 'claim_too_old',
-    retriable: true,
-  });
-}
-
-/** The process stops: whether the receiver took the message is not known. */
-export function attemptAborted(): RunwatchError {
-  return new RunwatchError('the attempt was aborted before the receiver answered', {
-    code: 'attempt_aborted',
-    retriable: true,
-  });
 }

@@ -12,19 +12,13 @@ import https from 'node:https';
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { RequestPhases } from '../core/delivery/delivery.ts';
+import type { TlsOptions } from '../core/tls.ts';
 import { cutRequest, requestTarget, tunnelled } from '../proxy-tunnel.ts';
 import type { Deadline } from '../deadline.ts';
 import { egressBlocked, type EgressGuard } from './egress/egress-guard.ts';
 
 /** The most bytes read of an answer; then the connection is closed. */
 const MAX_BODY_BYTES = 16_384;
-
-/** Trust and identity of a TLS connection, in PEM. */
-export interface TlsOptions {
-  ca?: string;
-  certificate?: string;
-  key?: string;
-}
 
 export interface PostRequest {
   url: URL;

@@ -72,6 +72,16 @@ export interface ReplayRequests {
   };
 }
 
+/** The rotated secrets of endpoints, sealed. */
+export interface SecretStore {
+  get(endpoint: string): Promise<string | null>;
+  all(): Promise<Map<string, string>>;
+  /** @returns false when the value has changed */
+  replace(endpoint: string, before: string | null, after: string): Promise<boolean>;
+  /** @returns false when the value has changed */
+  remove(endpoint: string, before: string): Promise<boolean>;
+}
+
 /** An attempt in the trace of a run. */
 interface AttemptTrace {
   /** What the receiver continues the trace by: the value of its `traceparent` header. */

@@ -6,7 +6,7 @@ import {
 } from '../core/delivery/outbox.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { FIRST_SLOTS } from '../core/delivery/slots.ts';
-import { isNotSent } from './attempt.ts';
+import { isWithoutResult } from './channels/channel.ts';
 import type { Delivered, NextDue } from './deliver.ts';
 import type { Outbox } from './ports.ts';
 import type { ClaimTokens, PoolSlots } from './slots.ts';
@@ -239,7 +239,7 @@ export class Relay {
     try {
       return await deps.deliver(group, room);
     } catch (error) {
-      if (!isNotSent(error)) {
+      if (!isWithoutResult(error)) {
         deps.onError(error);
         return { claimed: [], next: [] };
       }

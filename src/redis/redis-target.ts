@@ -1,6 +1,7 @@
 import type { ConnectionOptions } from 'node:tls';
 import type { RedisOptions } from 'ioredis';
 import { RunwatchError } from '../core/errors.ts';
+import type { TlsOptions } from '../core/tls.ts';
 import { addressText, parseAddress, type Address, clusterConnector } from './cluster-connector.ts';
 import { createKeys } from './keys.ts';
 import { parseRedisUrl } from './redis-url.ts';
@@ -11,11 +12,7 @@ const SENTINEL_TIMEOUT_MS = 1_000;
 const SENTINEL_PORT = 26_379;
 const REDIS_PORT = 6_379;
 
-/** Trust and identity of connections by TLS, in PEM. */
-interface TlsSettings {
-  ca?: string;
-  certificate?: string;
-  key?: string;
+interface TlsSettings extends TlsOptions {
   /** The name that certificates are to have, where it is not that of the host. */
   serverName?: string | undefined;
 }

@@ -7,7 +7,7 @@ import type { TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
 import { BODY_KINDS } from '../../src/deliver/channels/bodies.ts';
-import type { TlsOptions } from '../../src/deliver/http-post.ts';
+import type { TlsOptions } from '../../src/core/tls.ts';
 import { generateSecret } from '../../src/deliver/secrets/sign.ts';
 import {
   CERT_FOR_LOCALHOST,

@@ -1,6 +1,14 @@
 import type { BodyKindName } from '../../core/delivery/delivery.ts';
-import type { BodyKind } from './channel.ts';
 import { parseEvent, type SentEvent } from './notice/sent-event.ts';
+
+/** One form of a webhook's body. */
+export interface BodyKind {
+  readonly contentType: string;
+  /**
+   * Makes the body from an event's JSON text alone, so that every attempt sends the same bytes.
+   */
+  render(eventText: string): string;
+}
 
 /** Prefix of our types among those of other producers. */
 const TYPE_PREFIX = 'runwatch.';

@@ -1,4 +1,5 @@
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
+import { RunwatchError } from '../../core/errors.ts';
 import type { SentEventType } from '../../core/event/event.ts';
 import { parseEvent, type SentEvent } from './notice/sent-event.ts';
 
@@ -37,6 +38,21 @@ export interface Channel {
   shownHeaders?: (eventId: string, atMs: number) => Record<string, string>;
 }
 
+/**
+ * The error of an attempt that has no result to write: another process may have sent the message by now,
+ * or this one stopped before the receiver answered.
+ */
+export function withoutResult(code: 'claim_too_old' | 'attempt_aborted'): RunwatchError {
+  return new RunwatchError('the attempt has no result', { code, retriable: true });
+}
+
+export function isWithoutResult(error: unknown): boolean {
+  return (
+    error instanceof RunwatchError &&
+    (error.code === 'claim_too_old' || error.code === 'attempt_aborted')
+  );
+}
+
 /** Shown in place of a credential. */
 export const MASKED = '…';
 
@@ -45,13 +61,4 @@ export interface Route {
   channel: Channel;
   /** Delays in ms after the first, second, … failed attempt. */
   retry: readonly number[];
-}
-
-/** One form of a webhook's body. */
-export interface BodyKind {
-  readonly contentType: string;
-  /**
-   * Makes the body from an event's JSON text alone, so that every attempt sends the same bytes.
-   */
-  render(eventText: string): string;
 }

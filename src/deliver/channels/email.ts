@@ -2,15 +2,16 @@ import { connect, type Socket } from 'node:net';
 import type { SendMailOptions } from 'nodemailer';
 import type { Attempt, AttemptError, AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { messageOf } from '../../core/errors.ts';
+import type { TlsOptions } from '../../core/tls.ts';
 import { Deadline } from '../../deadline.ts';
 import { egressBlocked, type EgressGuard } from '../egress/egress-guard.ts';
-import { attemptAborted, claimTooOld } from '../http-attempt.ts';
-import { responseText, type TlsOptions } from '../http-post.ts';
-import { eventsOf, type Channel } from './channel.ts';
+import { responseText } from '../http-post.ts';
+import { eventsOf, withoutResult, type Channel } from './channel.ts';
 import { noticeOf } from './notice/describe.ts';
 import {
   eventIdsText,
   oneLine,
+  runsAndRest,
   titleOf,
   type Notice,
   type OwnerOf,
@@ -51,13 +52,14 @@ export function createEmailChannel(mailbox: Mailbox, { now, guard }: EmailDeps):
     async send(message, signal, mayStart) {
       const mail = emailMessage(eventsOf(message), mailbox);
       const transport = await (opened ??= openTransport(mailbox, guard));
-      if (mayStart?.() === false) throw claimTooOld();
+      if (mayStart?.() === false) throw withoutResult('claim_too_old');
       const at = now();
       const deadline = new Deadline(timeoutMs, signal);
       const sent = await untilAborted(transport.sendMail(mail), deadline.signal).finally(() =>
         deadline.release(),
       );
-      if (sent.kind === 'aborted' && signal?.aborted === true) throw attemptAborted();
+      if (sent.kind === 'aborted' && signal?.aborted === true)
+        throw withoutResult('attempt_aborted');
       const durationMs = Math.max(0, now() - at);
       return outcomeOf(sent, { at, durationMs, secrets, mailbox });
     },
@@ -224,17 +226,10 @@ function errorOf(
   return { code, message: `no mail could be sent by ${host}:${port}: ${why}` };
 }
 
-interface Addresses {
-  from: string;
-  to: readonly string[];
-  mentions: Readonly<Record<string, string>>;
-  ownerOf?: OwnerOf;
-}
-
 /** The mail that one event becomes, or several of one type. */
 export function emailMessage(
   events: readonly [SentEvent, ...SentEvent[]],
-  { from, to, mentions, ownerOf }: Addresses,
+  { from, to, mentions, ownerOf }: Pick<Mailbox, 'from' | 'to' | 'mentions' | 'ownerOf'>,
 ): SendMailOptions {
   const [event] = events;
   const notice = noticeOf(events, ownerOf);
@@ -271,17 +266,13 @@ function threadOf({ data }: SentEvent, count: number): string | null {
 }
 
 function textOf(notice: Notice): string {
-  const { title, lines, facts, runs, unlisted, links, owner } = notice;
-  const listed = runs.map(({ text, url }) => (url === null ? `- ${text}` : `- ${text}\n  ${url}`));
-  const rest = unlisted.url === null ? '' : `\n  ${unlisted.url}`;
-  const more = unlisted.count === 0 ? [] : [`- and ${unlisted.count} more${rest}`];
+  const { title, lines, links } = notice;
   const parts = [
     [title, ...lines],
-    [
-      ...facts.map(([name, value]) => `${name}: ${value}`),
-      ...(owner === null ? [] : [`Owner: ${owner}`]),
-    ],
-    [...listed, ...more],
+    factsAndOwner(notice).map(([name, value]) => `${name}: ${value}`),
+    runsAndRest(notice).map(({ text, url }) =>
+      url === null ? `- ${text}` : `- ${text}\n  ${url}`,
+    ),
     links.map(({ label, url }) => `${label}: ${url}`),
     [footerOf(notice)],
   ];
@@ -289,6 +280,10 @@ function textOf(notice: Notice): string {
     .filter((part) => part.length > 0)
     .map((part) => part.join('\n'))
     .join('\n\n');
+}
+
+function factsAndOwner({ facts, owner }: Notice): Notice['facts'] {
+  return owner === null ? facts : [...facts, ['Owner', owner]];
 }
 
 function footerOf(notice: Notice): string {
@@ -306,15 +301,9 @@ const COLOURS: Readonly<Record<Tone, string>> = {
 
 /** Styles stand on each element: clients of mail drop style sheets. */
 function htmlOf(notice: Notice): string {
-  const { title, tone, lines, facts, runs, unlisted, links, owner } = notice;
-  const rows: (readonly [string, string])[] = [
-    ...facts,
-    ...(owner === null ? [] : [['Owner', owner] as const]),
-  ];
-  const items = [
-    ...runs,
-    ...(unlisted.count === 0 ? [] : [{ text: `and ${unlisted.count} more`, url: unlisted.url }]),
-  ];
+  const { title, tone, lines, links } = notice;
+  const rows = factsAndOwner(notice);
+  const items = runsAndRest(notice);
   return [
     '<div style="font-family:-apple-system,Segoe UI,Roboto,Helvetica,Arial,sans-serif;font-size:14px;line-height:20px;color:#101828;max-width:600px">',
     `<p style="margin:0 0 12px;padding-left:10px;border-left:4px solid ${COLOURS[tone]};font-size:17px;line-height:24px;font-weight:600">${escapeHtml(title)}</p>`,

@@ -7,6 +7,7 @@ import {
   eventIdsText,
   markdownLink,
   oneLine,
+  runsAndRest,
   titleOf,
   type Notice,
   type NoticeRun,
@@ -100,10 +101,9 @@ function factSets({ facts }: Notice): object[] {
 }
 
 /** A line of Markdown that begins with `- ` is an item of a list. */
-function runsBlocks({ runs, unlisted: { count, url } }: Notice): object[] {
-  if (runs.length === 0) return [];
-  const rest = count === 0 ? [] : [{ text: `and ${count} more`, url }];
-  const listed = [...runs, ...rest].map((run) => `- ${runText(run)}`);
+function runsBlocks(notice: Notice): object[] {
+  if (notice.runs.length === 0) return [];
+  const listed = runsAndRest(notice).map((run) => `- ${runText(run)}`);
   return [textBlock(listed.join('\r'))];
 }
 

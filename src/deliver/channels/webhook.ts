@@ -1,12 +1,13 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { RunwatchError, messageOf } from '../../core/errors.ts';
 import { isReservedHeader } from '../../core/event/event.ts';
+import type { TlsOptions } from '../../core/tls.ts';
 import { attemptPost, outcomeByStatus, type HttpDeps } from '../http-attempt.ts';
-import { authorizationIn, type TlsOptions } from '../http-post.ts';
+import { authorizationIn } from '../http-post.ts';
 import { parseAddress, specialRange } from '../egress/addresses.ts';
-import { standardBody } from './bodies.ts';
+import { standardBody, type BodyKind } from './bodies.ts';
 import { createSigner } from '../secrets/sign.ts';
-import { MASKED, type BodyKind, type Channel, type Message } from './channel.ts';
+import { MASKED, type Channel, type Message } from './channel.ts';
 
 /** The URL of a webhook, and how to send to it. */
 export interface WebhookTarget {

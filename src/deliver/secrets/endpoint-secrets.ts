@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { RotateOptions } from '../../core/delivery/receiver.ts';
 import { RunwatchError } from '../../core/errors.ts';
+import type { SecretStore } from '../ports.ts';
 import type { Sealer } from './seal.ts';
 
 /** How long a replaced secret may sign, ms. */
@@ -12,14 +13,8 @@ const MOST_SECRETS = 3;
 /** How old the cache of rotations may be, ms. */
 const REFRESH_MS = 2_000;
 
-interface SecretStore {
-  get(endpoint: string): Promise<string | null>;
-  all(): Promise<Map<string, string>>;
-  replace(endpoint: string, before: string | null, after: string): Promise<boolean>;
-}
-
 interface EndpointSecretsDependencies {
-  store: SecretStore;
+  store: Pick<SecretStore, 'get' | 'all' | 'replace'>;
   sealer: Sealer;
   /** The configured endpoints by name; those of another kind than `webhook` sign nothing. */
   endpoints: {
@@ -85,7 +80,7 @@ export function createEndpointSecrets(deps: EndpointSecretsDependencies): Endpoi
       replaced: present === null || options.now ? [] : signOn(present, options.overlapMs, now()),
       configured: fingerprintOf(endpointOf(name)?.secret ?? null),
     };
-    const isWritten = await store.replace(name, before, sealRotation(sealer, name, after));
+    const isWritten = await store.replace(name, before, sealer.seal(after, name));
     return isWritten ? after : null;
   }
 
@@ -191,12 +186,7 @@ export interface Rotation {
   configured: string | null;
 }
 
-/** Writes a rotation as it is stored: the text of a sealed value that opens for its endpoint only. */
-function sealRotation(sealer: Sealer, endpoint: string, rotation: Rotation): string {
-  return sealer.seal(rotation, endpoint);
-}
-
-/** The reverse of {@link sealRotation}. Throws RunwatchError of {@link Sealer.open}. */
+/** Reads a rotation, which is sealed for its endpoint. Throws RunwatchError of {@link Sealer.open}. */
 function openRotation(sealer: Sealer, endpoint: string, text: string): Rotation {
   return sealer.open(text, endpoint) as Rotation;
 }

@@ -1,6 +1,7 @@
 import { RunwatchError } from '../../core/errors.ts';
 import type { Page } from '../../core/page.ts';
 import { watchId, type StoredWatch, type Subscription, type Watch } from '../../core/watch/watch.ts';
+import type { SecretStore } from '../ports.ts';
 import { sealedBy, type Sealer } from './seal.ts';
 
 /** Watches read and written by one step. */
@@ -16,14 +17,6 @@ interface WatchStore {
   commitMany(
     changes: { before: StoredWatch; after: Watch; events: []; deliveries: [] }[],
   ): Promise<(unknown[] | null)[]>;
-}
-
-interface SecretStore {
-  get(endpoint: string): Promise<string | null>;
-  all(): Promise<Map<string, string>>;
-  replace(endpoint: string, before: string | null, after: string): Promise<boolean>;
-  /** False when the value has changed. */
-  remove(endpoint: string, before: string): Promise<boolean>;
 }
 
 interface ReencryptOptions {
@@ -101,18 +94,16 @@ async function reencryptWatches(
   while (open.length > 0) {
     const stored = (await watches.getMany(open)).filter((one) => one !== null);
     const changes = stored.flatMap((before) => {
-      const { watch, resealed, lost } = resealWatch(before.watch, sealer);
-      if (lost > 0) unreadable.add(watchId(watch));
-      const after = discard ? withoutLost(watch, before.watch, sealer) : watch;
-      const changed = resealed + (discard ? lost : 0) > 0;
-      const counts = { resealed, lost: discard ? lost : 0 };
-      return changed ? [{ before, after, counts, events: [] as [], deliveries: [] as [] }] : [];
+      const { after, lost, ...counts } = resealWatch(before.watch, { sealer, discard });
+      if (lost > 0) unreadable.add(watchId(after));
+      const isChanged = counts.resealed + counts.discarded > 0;
+      return isChanged ? [{ before, after, counts, events: [] as [], deliveries: [] as [] }] : [];
     });
     const written = await watches.commitMany(changes);
     for (const [at, { counts }] of changes.entries()) {
       if (!written[at]) continue;
       report.reencrypted += counts.resealed;
-      report.discarded += counts.lost;
+      report.discarded += counts.discarded;
     }
     open = changes.flatMap(({ after }, at) => (written[at] ? [] : [after]));
   }
@@ -125,33 +116,30 @@ function sealedParts({ subscriptions, formerWebhooks }: Watch): string[] {
   );
 }
 
-/** A watch with all values sealed by the first key; values that no key opens do not change. */
-function resealWatch(watch: Watch, sealer: Sealer) {
+/**
+ * A watch with all values sealed by the first key. Webhooks with a value that no key opens are discarded,
+ * for nothing can be sent to them, or do not change.
+ */
+function resealWatch(
+  watch: Watch,
+  { sealer, discard }: Required<Pick<ReencryptOptions, 'sealer' | 'discard'>>,
+) {
   const context = watchId(watch);
-  const counts = { resealed: 0, lost: 0 };
-  const resealOne = <One extends Subscription>(one: One): One => {
-    if (one.kind !== 'webhook') return one;
-    const sealed = reseal(sealer, one.sealed, context);
-    if (sealed === null) counts.lost += 1;
-    if (sealed === null || sealed === one.sealed) return one;
+  const counts = { resealed: 0, lost: 0, discarded: 0 };
+  const resealOne = <One extends Subscription>(one: One): One[] => {
+    const sealed = one.kind === 'webhook' ? reseal(sealer, one.sealed, context) : undefined;
+    if (sealed === null) {
+      counts.lost += 1;
+      if (discard) counts.discarded += 1;
+      return discard ? [] : [one];
+    }
+    if (one.kind !== 'webhook' || sealed === one.sealed) return [one];
     counts.resealed += 1;
-    return { ...one, sealed };
+    return [{ ...one, sealed }];
   };
-  const subscriptions = watch.subscriptions.map(resealOne);
-  const formerWebhooks = watch.formerWebhooks.map(resealOne);
-  return { watch: { ...watch, subscriptions, formerWebhooks }, ...counts };
-}
-
-/** Removes webhooks without a readable URL: nothing can be sent to them. */
-function withoutLost(resealed: Watch, before: Watch, sealer: Sealer): Watch {
-  const context = watchId(before);
-  const isLost = (one: Subscription | undefined) =>
-    one?.kind === 'webhook' && reseal(sealer, one.sealed, context) === null;
-  const subscriptions = resealed.subscriptions.filter((_, at) => !isLost(before.subscriptions[at]));
-  const formerWebhooks = resealed.formerWebhooks.filter(
-    (_, at) => !isLost(before.formerWebhooks[at]),
-  );
-  return { ...resealed, subscriptions, formerWebhooks };
+  const subscriptions = watch.subscriptions.flatMap(resealOne);
+  const formerWebhooks = watch.formerWebhooks.flatMap(resealOne);
+  return { after: { ...watch, subscriptions, formerWebhooks }, ...counts };
 }
 
 async function reencryptSecret(

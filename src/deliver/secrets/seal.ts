@@ -1,10 +1,9 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
+import { decodeEncryptionKey, ENCRYPTION_KEY_BYTES } from '../../core/encryption-key.ts';
 import { RunwatchError } from '../../core/errors.ts';
 
 const ALGORITHM = 'aes-256-gcm';
 const FORMAT = 'v1';
-/** AES-256. */
-export const SEALING_KEY_BYTES = 32;
 /** The length for which GCM is defined without hashing (NIST SP 800-38D, section 8.2). */
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
@@ -63,19 +62,13 @@ export function sealedBy(sealed: string): string {
 }
 
 function parseKey(key: string | Buffer, index: number): SealingKey {
-  const bytes = typeof key === 'string' ? decodeKey(key.trim()) : key;
-  if (bytes.length === SEALING_KEY_BYTES) {
+  const bytes = typeof key === 'string' ? decodeEncryptionKey(key.trim()) : key;
+  if (bytes?.length === ENCRYPTION_KEY_BYTES) {
     return { id: createHash('sha256').update(bytes).digest('hex').slice(0, 8), bytes };
   }
   throw new RunwatchError(`encryption key ${index + 1}: expected 32 bytes in base64 or hex`, {
     code: 'invalid_encryption_key',
   });
-}
-
-function decodeKey(text: string): Buffer {
-  if (/^[0-9a-f]{64}$/i.test(text)) return Buffer.from(text, 'hex');
-  // Node skips characters outside base64: a misspelt key must not become another key.
-  return Buffer.from(/^[A-Za-z0-9+/_-]+={0,2}$/.test(text) ? text : '', 'base64');
 }
 
 function encrypt(text: string, key: SealingKey, context: string): string {

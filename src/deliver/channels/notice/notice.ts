@@ -79,6 +79,12 @@ export function titleOf({ title, isTest }: Notice): string {
   return isTest ? `[Test] ${title}` : title;
 }
 
+/** The runs that a message lists, and an entry for the others. */
+export function runsAndRest({ runs, unlisted }: Pick<Notice, 'runs' | 'unlisted'>): NoticeRun[] {
+  const { count, url } = unlisted;
+  return count === 0 ? runs : [...runs, { text: `and ${count} more`, url }];
+}
+
 /** The id of the first event, and how many more there are. */
 export function eventIdsText({ eventIds: [first = '', ...others] }: Notice): string {
   return others.length === 0 ? first : `${first} and ${others.length} more`;
