@@ -172,13 +172,13 @@ function createRotationCache({ store, sealer, now }: EndpointSecretsDependencies
 }
 
 /** A secret that signs beside the current one until a promised time, ms since the epoch. */
-export interface ReplacedSecret {
+interface ReplacedSecret {
   secret: string;
   until: number;
 }
 
 /** The state of an endpoint's rotated secret. */
-export interface Rotation {
+interface Rotation {
   current: string;
   /** The newest first. */
   replaced: ReplacedSecret[];

@@ -1,6 +1,11 @@
 import { RunwatchError } from '../../core/errors.ts';
 import type { Page } from '../../core/page.ts';
-import { watchId, type StoredWatch, type Subscription, type Watch } from '../../core/watch/watch.ts';
+import {
+  watchId,
+  type StoredWatch,
+  type Subscription,
+  type Watch,
+} from '../../core/watch/watch.ts';
 import type { SecretStore } from '../ports.ts';
 import { sealedBy, type Sealer } from './seal.ts';
 

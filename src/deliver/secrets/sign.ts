@@ -44,7 +44,7 @@ function hashOf(key: KeyObject, text: string): string {
 function parseSecret(secret: string): KeyObject {
   if (!secret.startsWith(PREFIX)) throw invalidSecret();
   try {
-    new Webhook(secret);
+    void new Webhook(secret);
   } catch {
     throw invalidSecret();
   }
