@@ -1,5 +1,10 @@
 import type { Random } from '../core/backoff.ts';
-import type { EventStreams, StreamEnd, StreamState } from '../core/feed/event-stream.ts';
+import {
+  UNSTREAMED,
+  type EventStreams,
+  type StreamEnd,
+  type StreamState,
+} from '../core/feed/event-stream.ts';
 import { PLAN_MEMBER, parseStreamMember } from '../core/feed/page-name.ts';
 import { judgedLate, transitionKind, type TransitionKind } from '../core/feed/stream-hint.ts';
 import {
@@ -76,13 +81,6 @@ export interface StreamFeedDependencies {
 }
 
 const NO_STREAMS: StreamSurvey = { isStreamed: () => false, isRelied: () => false };
-
-const UNSTREAMED: StreamState = {
-  isStreamed: false,
-  nodes: null,
-  progressedAt: null,
-  isHinted: false,
-};
 
 /**
  * Event streams of the runs of one source. What an event says is a hint: it expedites a read, and

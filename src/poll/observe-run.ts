@@ -8,7 +8,7 @@ import type { RunwatchEvent } from '../core/event/event.ts';
 import type { NewMark } from '../core/event/ids.ts';
 import type { PollResult, RunSnapshot } from '../core/run/snapshot.ts';
 import type { ObserveContext, PollPolicy } from '../core/watch/observation.ts';
-import type { StreamState } from '../core/feed/event-stream.ts';
+import { UNSTREAMED, type StreamState } from '../core/feed/event-stream.ts';
 import { unconfirmed } from '../core/feed/list-trust.ts';
 import { observe } from '../core/watch/observe.ts';
 import type { PollMode } from '../core/watch/poll-history.ts';
@@ -148,14 +148,15 @@ async function record(
   result: PollResult,
   reading: Reading,
 ): Promise<Polled> {
-  const { startedAt, mode, listed } = reading;
+  const { startedAt, listed } = reading;
   const key = stored.watch;
-  const streamState = await streamStateOf(deps, key, result, { startedAt, mode });
+  const streamed = await streamStateOf(deps, key, result, startedAt);
+  const mode = modeOf(reading, streamed);
   const health = await healthAfter(deps, key, result, reading);
   let before: StoredWatch | null = stored;
   while (before !== null && before.watch.state === 'active') {
     const now = deps.now();
-    const times = { now, beganAt: startedAt, lagMs, health, ...streamState };
+    const times = { now, beganAt: startedAt, mode, lagMs, streamed, health };
     const observed = observe(before.watch, result, contextOf(deps, key, times));
     const { events } = observed;
     const watch =
@@ -185,7 +186,7 @@ async function record(
       deps.dispatch(due);
       if (observed.isDoubtful) deps.askList(key.source);
       const outcome: PollReport['outcome'] = listed === undefined ? result.kind : 'listed';
-      const knownBy = knownFirstBy(streamState.mode, isHinted);
+      const knownBy = knownFirstBy(mode, isHinted);
       const report = { before: before.watch, watch, outcome, events, knownBy };
       deps.report({ ...report, lagMs, isFirst, durationMs });
       return { is: 'written', nextMs: next === null ? null : (next.spareMs ?? next.inMs) };
@@ -195,6 +196,11 @@ async function record(
     before = await deps.watches.get(key);
   }
   return { is: 'unwatched' };
+}
+
+/** A hint of the run's stream may have led to a single poll. */
+function modeOf({ mode }: Reading, { isHinted }: StreamState): PollMode {
+  return isHinted && mode === 'single' ? 'stream' : mode;
 }
 
 /** What a change was known from before this poll, if anything. */
@@ -215,9 +221,8 @@ async function healthAfter(
   return answeredAt === undefined ? health : { ...health, answeredAt };
 }
 
-type StreamTimes = Pick<ObserveContext, 'isStreamed' | 'nodes' | 'progressedAt' | 'mode'>;
-
-interface PollTimes extends Pick<ObserveContext, 'now' | 'beganAt' | 'lagMs'>, StreamTimes {
+interface PollTimes extends Pick<ObserveContext, 'now' | 'beganAt' | 'mode' | 'lagMs'> {
+  streamed: StreamState;
   health: SourceHealth;
 }
 
@@ -225,30 +230,27 @@ async function streamStateOf(
   { streamsOf }: ObserveRunDependencies,
   { source, runId }: WatchKey,
   result: PollResult,
-  { startedAt, mode }: Pick<Reading, 'startedAt' | 'mode'>,
-): Promise<StreamTimes> {
+  startedAt: number,
+): Promise<StreamState> {
   const streams = result.kind === 'run' ? streamsOf(source) : undefined;
-  if (result.kind !== 'run' || streams === undefined) {
-    return { isStreamed: false, nodes: null, progressedAt: null, mode };
-  }
-  const { isHinted, ...streamState } = await streams.stateOf(runId, result.run, startedAt);
-  return { ...streamState, mode: isHinted && mode === 'single' ? 'stream' : mode };
+  if (result.kind !== 'run' || streams === undefined) return UNSTREAMED;
+  return streams.stateOf(runId, result.run, startedAt);
 }
 
 /** Field by field, since a spread here takes longer than the whole cadence computation. */
 function contextOf(
   { policy, statistics, wants, loadOf, random, linksOf, newMark }: ObserveRunDependencies,
   { source }: WatchKey,
-  { now, beganAt, mode, lagMs, isStreamed, nodes, progressedAt, health }: PollTimes,
+  { now, beganAt, mode, lagMs, streamed, health }: PollTimes,
 ): ObserveContext {
   return {
     now,
     beganAt,
     mode,
     lagMs,
-    isStreamed,
-    nodes,
-    progressedAt,
+    isStreamed: streamed.isStreamed,
+    nodes: streamed.nodes,
+    progressedAt: streamed.progressedAt,
     answeredAt: health.answeredAt,
     openSince: health.openSince,
     closedFor: health.closedFor,

@@ -62,5 +62,13 @@ export interface StreamState {
   isHinted: boolean;
 }
 
+/** A run without a stream. */
+export const UNSTREAMED: StreamState = {
+  isStreamed: false,
+  nodes: null,
+  progressedAt: null,
+  isHinted: false,
+};
+
 /** Moves the next read of a run: later only while its watch has this version. */
 export type ReadMove = { inMs: number } & ({ to: 'earlier' } | { to: 'later'; version: number });
