@@ -222,14 +222,10 @@ function judgedEvent(event: AnyEvent): AlertEvent {
 /** Stored events since a time, oldest first; the newest of them where there are too many. */
 async function readEvents(events: EventStore, since: number): Promise<AlertEvent[]> {
   const found: AlertEvent[] = [];
-  let after: string | undefined;
-  do {
-    const all = { withOwn: true, ...(after !== undefined && { after }) };
-    const page = await events.list(all, { limit: PAGE, order: 'newest' });
-    const newer = page.items.map(({ event }) => judgedEvent(event)).filter(({ at }) => at >= since);
+  for await (const page of events.newest(PAGE)) {
+    const newer = page.map(judgedEvent).filter(({ at }) => at >= since);
     found.push(...newer);
-    if (newer.length < page.items.length) break;
-    after = page.nextCursor ?? undefined;
-  } while (after !== undefined && found.length < MOST_EVENTS);
+    if (newer.length < page.length || found.length >= MOST_EVENTS) break;
+  }
   return found.toReversed();
 }

@@ -92,7 +92,7 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
   });
   const stopReplaying = new AbortController();
   let replaying: Periodic | null = null;
-  deps.dueBell.onDue(dispatch);
+  deps.dueBell.listen(dispatch);
   deps.processes.add({
     ...claimedDeliveries({ ...deps, limitsOf }, { tokens, id: deps.processes.id }),
     resume: () => relay.resume(),

@@ -10,7 +10,7 @@ import type { ClosedSource } from '../core/source/throttle.ts';
 import type { Until, When, WhenRange } from '../core/time.ts';
 import type { WatchRequest } from '../core/watch/register.ts';
 import type { Timeline } from '../core/watch/timeline.ts';
-import type { Watch, WatchState } from '../core/watch/watch.ts';
+import type { Watch, WatchFilter } from '../core/watch/watch.ts';
 import type { RepeatService } from './idempotency.ts';
 import type { AttentionService } from './routes/attention.ts';
 import type { DeliveryService } from './routes/deliveries.ts';
@@ -38,16 +38,8 @@ export type WatchResult =
   /** The request names something that does not exist or may not be; nothing was changed by it. */
   | { kind: 'invalid'; issues: InputIssue[] };
 
-/** Of the values of one field, a watch has any. The times are those of its last change. */
-export interface WatchQuery extends WhenRange {
-  state?: WatchState[];
-  status?: string[];
-  source?: string;
-  /** Beside `source`, any of these: those that a token is for. */
-  sources?: readonly string[];
-  workflowId?: string[];
-  /** Values by key: a watch has all of them. */
-  metadata?: Record<string, string>;
+/** The times are those of a watch's last change. */
+export interface WatchQuery extends WatchFilter, WhenRange {
   order?: 'registered' | 'changed';
   limit: number;
   cursor?: string;

@@ -13,7 +13,7 @@ import type {
   ScheduleSurvey,
 } from '../core/source/schedule.ts';
 import type { SourceRecord, SourceState } from '../core/source/throttle.ts';
-import type { StoredWatch, Watch, WatchChange, WatchKey } from '../core/watch/watch.ts';
+import type { StoredWatch, Watch, WatchChange, WatchKey, WatchState } from '../core/watch/watch.ts';
 
 /** Reads runs of one source. */
 export interface RunReader {
@@ -26,7 +26,7 @@ export interface WatchStore {
   get(key: WatchKey): Promise<StoredWatch | null>;
   getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]>;
   list(
-    filter: { state: readonly string[]; sources: readonly string[] },
+    filter: { state: readonly WatchState[]; sources: readonly string[] },
     page: { limit: number; cursor?: string | undefined },
   ): Promise<Page<Watch>>;
   /** Active watches, a chunk at a time. */

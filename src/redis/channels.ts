@@ -1,6 +1,23 @@
 import type { Redis } from 'ioredis';
 import { parseWatchId, watchId, type WatchKey } from '../core/watch/watch.ts';
 
+interface Hearing {
+  onMessage: (text: string) => void;
+  /** Called after each connection, since what was sent before it was missed. */
+  onConnected?: () => void;
+}
+
+/** @param subscriber a connection of the channel's own, since a subscribed one can do nothing else */
+function hear(
+  subscriber: Redis,
+  channel: string,
+  { onMessage, onConnected = () => undefined }: Hearing,
+): void {
+  const subscribe = () => void subscriber.subscribe(channel).then(onConnected, onConnected);
+  subscriber.on('message', (_channel, text: string) => onMessage(text)).on('ready', subscribe);
+  if (subscriber.status === 'ready') subscribe();
+}
+
 /** One listener's end of the bell. */
 interface Ear {
   /** The next ring from now. Ask before you look, and nothing that happens meanwhile is missed. */
@@ -17,18 +34,14 @@ export class EventBell {
   private changeCount = 0;
   private onPlace: (place: number, epoch: string) => void = () => undefined;
 
-  /** @param subscriber a connection of its own, since a subscribed one can do nothing else */
   constructor(subscriber: Redis, channel: string) {
-    const onReconnect = () => this.wakeAll();
-    subscriber.on('message', (_channel, text: string) => {
+    const onMessage = (text: string) => {
       const [place = '', epoch = ''] = text.split(' ');
       this.onPlace(Number(place), epoch);
       this.wakeAll();
-    });
+    };
     // A change while the connection was away made no message: listeners look for themselves.
-    subscriber.on('ready', () => {
-      subscriber.subscribe(channel).then(onReconnect, onReconnect);
-    });
+    hear(subscriber, channel, { onMessage, onConnected: () => this.wakeAll() });
   }
 
   /** Passes on how far the log has come, and in which epoch of the store, with each ring. */
@@ -71,21 +84,14 @@ export class EventBell {
  * time and never a delivery: processes also read what is due now and then.
  */
 export class DueBell {
-  private readonly listeners = new Set<(pools: string[]) => void>();
+  private listener: (pools: string[]) => void = () => undefined;
 
-  /** @param subscriber a connection of its own, since a subscribed one can do nothing else */
   constructor(subscriber: Redis, channel: string) {
-    subscriber.on('message', (_channel: string, message: string) => {
-      const pools = message.split('\n');
-      for (const listener of this.listeners) listener(pools);
-    });
-    subscriber.on('ready', () => {
-      subscriber.subscribe(channel).catch(() => undefined);
-    });
+    hear(subscriber, channel, { onMessage: (text) => this.listener(text.split('\n')) });
   }
 
-  onDue(listener: (pools: string[]) => void): void {
-    this.listeners.add(listener);
+  listen(listener: (pools: string[]) => void): void {
+    this.listener = listener;
   }
 }
 
@@ -96,16 +102,12 @@ export class DueBell {
 export class WakeChannel {
   private readonly listeners = new Map<string, () => void>();
 
-  /** @param subscriber a connection of its own, since a subscribed one can do nothing else */
   constructor(
     private readonly redis: Redis,
     subscriber: Redis,
     private readonly channel: string,
   ) {
-    subscriber.on('message', (_, name: string) => this.listeners.get(name)?.());
-    const subscribe = () => void subscriber.subscribe(channel).catch(() => undefined);
-    subscriber.on('ready', subscribe);
-    if (subscriber.status === 'ready') subscribe();
+    hear(subscriber, channel, { onMessage: (name) => this.listeners.get(name)?.() });
   }
 
   /** Calls the listener at each message of a name; one for each name. */
@@ -131,14 +133,12 @@ const MARKS = { registered: '+', ended: '-' } as const;
 export class WatchChannel {
   private listener: (notice: WatchNotice) => void = () => undefined;
 
-  /** @param subscriber a connection of its own */
   constructor(
     private readonly redis: Redis,
     subscriber: Redis,
     private readonly channel: string,
   ) {
-    subscriber.on('message', (_channel, text: string) => this.listener(parseNotice(text)));
-    subscriber.on('ready', () => void subscriber.subscribe(channel).catch(() => undefined));
+    hear(subscriber, channel, { onMessage: (text) => this.listener(parseNotice(text)) });
   }
 
   async publish({ kind, keys }: WatchNotice): Promise<void> {

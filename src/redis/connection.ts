@@ -272,6 +272,11 @@ export function gatherWrites(redis: Redis): Redis {
   return redis;
 }
 
+/** What a text of JSON says; null for none. */
+export function jsonOrNull(text: string | null): unknown {
+  return text === null ? null : JSON.parse(text);
+}
+
 /** The results of a pipeline; the first error, if there is one, is thrown. */
 export async function replies<Reply>(pipeline: ChainableCommander): Promise<Reply[]> {
   const results = (await pipeline.exec()) ?? [];

@@ -1,13 +1,6 @@
 import type { Redis } from 'ioredis';
 import { RunwatchError } from '../core/errors.ts';
-
-/** What cursors of one kind of record go by. */
-interface CursorKeys {
-  /** The store's epochs, the present one first. */
-  epochs: string;
-  /** The counter that gives records their place. */
-  counter: string;
-}
+import type { Keys } from './keys.ts';
 
 interface OpenedCursor {
   /** The place to go on from; undefined begins. */
@@ -24,14 +17,16 @@ interface OpenedCursor {
  * Reads a cursor: a place, and the epoch of the store that it is in, since another store has other
  * records at that place.
  * Throws RunwatchError `invalid_cursor`, `stale_cursor`.
+ * @param counter what gives the records their place
  */
 export async function openCursor(
   redis: Redis,
-  { epochs, counter }: CursorKeys,
+  keys: Keys,
+  counter: string,
   cursor: string | undefined,
 ): Promise<OpenedCursor> {
   const given = cursor === undefined ? null : parse(cursor);
-  const [names, end] = await redis.mget(epochs, counter);
+  const [names, end] = await redis.mget(keys.epochs, counter);
   const epoch = presentEpoch(names);
   const last = end ?? '0';
   if (given !== null && (given.epoch !== epoch || Number(given.place) > Number(last))) {

@@ -11,8 +11,6 @@ function storeKeys(key: (name: string) => string) {
     schema: key('schema'),
     /** String: the store's epoch, and those before it, which lost data; 8 letters and digits each. */
     epochs: key('epochs'),
-    /** What cursors go by: the epochs, and the counter that gives their records a place. */
-    cursorsOf: (counter: string) => ({ epochs: key('epochs'), counter }),
     /** Pub/sub channel: watches that were registered or have ended; see `channels.ts`. */
     watchChannel: key('watch-channel'),
     /** Sorted set of `<time> <bytes>`, the memory in use, by the time at which it was noted. */
@@ -104,7 +102,8 @@ export function createKeys(prefix: string) {
     /** Hash, from workflow and kind of transition to whether streams reported the last ones; expires. */
     streamTrust: (source: string) => key('stream-trust', source),
     ...secretKeys(key),
-    ...sourceKeys(key),
+    /** Hash: when each source was configured last, by its name. */
+    sourceNames: key('source-names'),
     /** Hash `place`, `body`: one event, its body the exact text that is sent. */
     event: (id: string) => key('event', id),
     /** Counter that gives events their place in the log. */
@@ -154,6 +153,8 @@ function alertKeys(key: (...parts: string[]) => string) {
     alertCounts: key('alert-counts'),
     /** Hash of the JSON of silences by id. */
     silences: key('silences'),
+    /** String: which message at an endpoint shows an alert; expires. */
+    alertMessage: (endpoint: string, alertId: string) => key('alert-message', endpoint, alertId),
   };
 }
 
@@ -224,19 +225,10 @@ function deliveryKeys(key: (...parts: string[]) => string) {
   };
 }
 
-function sourceKeys(key: (name: string) => string) {
-  return {
-    /** Hash: when each source was configured last, by its name. */
-    sourceNames: key('source-names'),
-  };
-}
-
 function secretKeys(key: (...parts: string[]) => string) {
   return {
     /** Set of the ids of keys that sealed values may be encrypted by. */
     sealingKeys: key('sealing-keys'),
-    /** String: which message at an endpoint shows an alert; expires. */
-    alertMessage: (endpoint: string, alertId: string) => key('alert-message', endpoint, alertId),
     /** Hash: for each endpoint with a rotated secret, the JSON of its rotation. */
     endpointSecrets: key('endpoint-secrets'),
   };
@@ -249,18 +241,22 @@ export function answerKeys({ queuePrefix: tag }: Keys): [string, string, string]
 
 /** The schedule of a source's requests. */
 function requestKeys(key: (...parts: string[]) => string) {
+  const requestsDue = (source: string) =>
+    [...REQUEST_KINDS, 'spare'].map((kind) => key('requests', source, kind));
+  const requestClaims = (source: string) => key('request-claims', source);
   return {
     /**
      * A source's sorted sets of requests by when they are due, one for each kind of request. Members are
      * the ids of runs, and the names of lists. The last set has watches with a widened interval, by
      * when the configured one is over.
      */
-    requestsDue: (source: string) =>
-      [...REQUEST_KINDS, 'spare'].map((kind) => key('requests', source, kind)),
+    requestsDue,
+    /** What scripts of a schedule take as `clock, claims, due sets`. */
+    schedule: (source: string) => [key('clock'), requestClaims(source), ...requestsDue(source)],
     /** String: which kinds of requests were claimed last, while several are due; expires. */
     requestShares: (source: string) => key('request-shares', source),
     /** Hash: which requests of a source are claimed, and by which token; see `lua/schedule.ts`. */
-    requestClaims: (source: string) => key('request-claims', source),
+    requestClaims,
     /** String, set while the polls of a source are overdue: of these, one event was raised. */
     pollsOverdue: (source: string) => key('polls-overdue', source),
     /** Pub/sub channel: names of sources of which something is due now that was not before. */

@@ -4,7 +4,6 @@ import { RunwatchError } from '../core/errors.ts';
 import type { TlsOptions } from '../core/tls.ts';
 import { addressText, parseAddress, type Address, clusterConnector } from './cluster-connector.ts';
 import { createKeys } from './keys.ts';
-import { parseRedisUrl } from './redis-url.ts';
 
 const DISCONNECT_TIMEOUT_MS = 250;
 /** How long a Sentinel may take to name the primary, ms. */
@@ -58,6 +57,78 @@ function urlTarget({ url = '', tls, ...settings }: RedisSettings): RedisTarget {
   const { options, place } = parseRedisUrl(url);
   const secure = 'tls' in options && tls !== undefined ? { tls: tlsOptions(tls) } : {};
   return { options: { ...credentials(settings), ...options, ...secure }, place, isCluster: false };
+}
+
+type UrlTarget = Pick<RedisTarget, 'options' | 'place'>;
+
+/**
+ * Reads `redis://[user][:password]@host[:port][/db]`, `rediss://…` (TLS), `unix:///path[?db=n]` and
+ * a plain `/path[?db=n]`. Percent-encoding in names, passwords and paths is undone.
+ * @throws RunwatchError `invalid_redis_url`, with a message that does not repeat the URL: it may
+ *   hold a password
+ */
+export function parseRedisUrl(url: string): UrlTarget {
+  const text = url.startsWith('/') ? `unix://${url}` : url;
+  if (!URL.canParse(text)) throw invalid('it is no URL');
+  const parsed = new URL(text);
+  switch (parsed.protocol) {
+    case 'unix:':
+      return socketTarget(parsed);
+    case 'redis:':
+    case 'rediss:':
+      return networkTarget(parsed);
+    default:
+      throw invalid('expected redis://, rediss:// or unix:// and an absolute path');
+  }
+}
+
+function socketTarget(url: URL): UrlTarget {
+  const path = decoded(url.pathname);
+  if (url.host !== '' || path.length < 2) throw invalid('expected unix:///absolute/path');
+  return { options: { path, ...credentialsIn(url), db: database(url, '') }, place: path };
+}
+
+function networkTarget(url: URL): UrlTarget {
+  if (url.hostname === '') throw invalid('it names no host');
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const port = url.port === '' ? REDIS_PORT : Number(url.port);
+  const tls = url.protocol === 'rediss:' ? { tls: {} } : {};
+  return {
+    options: {
+      host,
+      port,
+      ...credentialsIn(url),
+      ...tls,
+      db: database(url, url.pathname.slice(1)),
+    },
+    place: `${url.hostname}:${port}`,
+  };
+}
+
+function credentialsIn({ username, password }: URL) {
+  return credentials({
+    username: username === '' ? undefined : decoded(username),
+    password: password === '' ? undefined : decoded(password),
+  });
+}
+
+function database(url: URL, fromPath: string): number {
+  const text = fromPath === '' ? (url.searchParams.get('db') ?? '0') : fromPath;
+  if (!/^\d{1,5}$/.test(text)) throw invalid('the database must be a number');
+  return Number(text);
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch (cause) {
+    throw invalid('a % in it is not followed by two hexadecimal digits', cause);
+  }
+}
+
+function invalid(why: string, cause?: unknown): RunwatchError {
+  const message = `the Redis URL cannot be used: ${why}`;
+  return new RunwatchError(message, { code: 'invalid_redis_url', cause });
 }
 
 function sentinelTarget(settings: RedisSettings, sentinels: Address[]): RedisTarget {

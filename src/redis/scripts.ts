@@ -31,8 +31,7 @@ import {
   UNFOLD,
 } from './lua/history.ts';
 import { READ_STATISTICS } from './lua/learn.ts';
-import { FIND_WATCHES } from './lua/numbers.ts';
-import { CHUNK_STARTS, COUNT_NUMBERS, READ_NUMBERS } from './lua/numbers.ts';
+import { CHUNK_STARTS, COUNT_NUMBERS, FIND_WATCHES, READ_NUMBERS } from './lua/numbers.ts';
 import {
   ADMIT_REQUEST,
   PUT_SOURCE,
@@ -42,7 +41,7 @@ import {
 } from './lua/source.ts';
 import { CLAIM_POLLS, CLAIM_REQUEST, RELEASE_CLAIMS, RENEW_CLAIM } from './lua/request-claim.ts';
 import { DEFER, ENTER_MISSING, ENTER_WITHIN, EXPEDITE, MOVE_BACK, SURVEY } from './lua/schedule.ts';
-import { ADD_DELIVERIES } from './lua/outbox.ts';
+import { ADD_DELIVERIES, RAISE_EVENT, RENEW_EPOCH, TURN_STATE } from './lua/outbox.ts';
 import {
   ADD_REPORT,
   NOTE_STREAM,
@@ -51,8 +50,6 @@ import {
   REPLACE_FIELD,
   TAKE_STREAM,
 } from './lua/stream.ts';
-import { RENEW_EPOCH } from './lua/system-event.ts';
-import { RAISE_EVENT, TURN_STATE } from './lua/system-event.ts';
 import { COMMIT_WATCH } from './lua/watch.ts';
 
 declare module 'ioredis' {

@@ -57,11 +57,10 @@ async function hasNoSnapshots(redis: Redis): Promise<boolean> {
   return Array.isArray(answer) && answer[1] === '';
 }
 
-/** A reply is a refusal, of whatever wording; anything else is trouble with the connection. */
+/** A reply is a refusal, of whatever wording. */
 function unlessForbidden(error: unknown): null {
-  const said = error instanceof RunwatchError ? error.cause : error;
-  if (said instanceof Error && said.name === 'ReplyError') return null;
-  throw error;
+  replyIn(error);
+  return null;
 }
 
 function refuseSentinel(fields: Map<string, string>, place: string): void {

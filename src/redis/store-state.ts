@@ -33,7 +33,7 @@ interface Trouble {
   refusal: Refusal | null;
   /** Replies that refused. */
   refusals: number;
-  isSubscribed: boolean;
+  isLogged: boolean;
   timers: NodeJS.Timeout[];
 }
 
@@ -106,7 +106,7 @@ export class StoreWatch {
       setInterval(() => void this.tryWrite(), PROBE_EVERY_MS).unref(),
     ];
     const refusals = refusal === null ? 0 : 1;
-    this.trouble = { since: performance.now(), refusal, refusals, isSubscribed: false, timers };
+    this.trouble = { since: performance.now(), refusal, refusals, isLogged: false, timers };
     this.tell();
   }
 
@@ -154,7 +154,7 @@ function createVoice({ log, place, remindEveryMs }: Omit<StoreWatchOptions, 'wri
         lasts_ms: Math.round(now - trouble.since),
         reason: state.reason,
       };
-      trouble.isSubscribed = true;
+      trouble.isLogged = true;
       if (state.kind === 'away') {
         log.warn({ code: 'redis_unavailable', ...fields }, 'Redis is away');
         return;
@@ -163,9 +163,9 @@ function createVoice({ log, place, remindEveryMs }: Omit<StoreWatchOptions, 'wri
       repliesLogged = trouble.refusals;
       log.warn({ code: 'redis_refuses', ...fields, reply: state.code, replies }, 'Redis refuses');
     },
-    tellEnd({ since, refusal, isSubscribed }: Trouble): void {
+    tellEnd({ since, refusal, isLogged }: Trouble): void {
       repliesLogged = 0;
-      if (!isSubscribed) return;
+      if (!isLogged) return;
       const what = refusal === null ? 'Redis is back' : 'Redis takes what it is given again';
       log.info({ redis: place, lasted_ms: Math.round(performance.now() - since) }, what);
     },

@@ -267,7 +267,7 @@ describe('lists of records', () => {
       source: 'listed',
       workflowId: [workflow],
       status: ['running'],
-      state: ['active'],
+      state: ['active' as const],
     };
     const found: string[] = [];
     let cursor: string | undefined;

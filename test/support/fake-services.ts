@@ -6,7 +6,12 @@ import { RunwatchError } from '../../src/core/errors.ts';
 import { createRepeatService } from '../../src/daemon/services/idempotency.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import type { Attempt, Delivery } from '../../src/core/delivery/delivery.ts';
-import type { RunwatchEvent } from '../../src/core/event/event.ts';
+import type {
+  EventFilter,
+  LoggedEvent,
+  LogReset,
+  RunwatchEvent,
+} from '../../src/core/event/event.ts';
 import type { WorkflowPolling } from '../../src/core/cadence/workflow-polling.ts';
 import { ATTENTION_KINDS, type AttentionItem } from '../../src/core/attention.ts';
 import type { Services, WatchQuery, WatchView } from '../../src/http/services.ts';
@@ -21,7 +26,6 @@ import type {
   EndpointView,
 } from '../../src/http/routes/endpoints.ts';
 import type { DeliveryQuery, RedeliverRange } from '../../src/http/routes/deliveries.ts';
-import type { EventFilter, LoggedEvent, LogReset } from '../../src/http/routes/events.ts';
 
 /** The fake services as a test sees them: recorded calls, and answers to give. */
 export interface FakeServices extends Services {

@@ -12,6 +12,7 @@ import { RunwatchError } from '../../src/core/errors.ts';
 import { EventReader } from '../../src/noxus/event-stream.ts';
 import { readTimestamp, toSnapshot, wireRunSchema } from '../../src/noxus/run.ts';
 import { openCursor } from '../../src/redis/cursor.ts';
+import { createKeys } from '../../src/redis/keys.ts';
 import { anyText } from '../support/any-text.ts';
 
 let cwd: string;
@@ -54,7 +55,7 @@ function readWireRun(text: string): void {
 
 function readCursor(cursor: string): Promise<unknown> {
   const empty = { mget: () => Promise.resolve(['a1', '7']) };
-  return openCursor(empty as never, { epochs: 'e', counter: 'c' }, cursor);
+  return openCursor(empty as never, createKeys('p'), 'c', cursor);
 }
 
 function readConfig(text: string): void {

@@ -71,6 +71,16 @@ export interface Delivery extends WatchKey {
   last: Attempt | null;
 }
 
+/** Which deliveries are meant; of several values, any. */
+export interface DeliveryFilter {
+  state?: readonly DeliveryState[];
+  endpoint?: string;
+  /** System events have none. */
+  sources?: readonly string[];
+  runId?: string;
+  eventId?: string;
+}
+
 /** A delivery as read from the store, with the version that a write must find unchanged. */
 export interface StoredDelivery {
   delivery: Delivery;

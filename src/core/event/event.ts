@@ -161,6 +161,31 @@ export function detectedAt({ timestamp, data }: AnyEvent): number {
   return Date.parse(typeof data.detected_at === 'string' ? data.detected_at : timestamp);
 }
 
+/** An event with its place in the log; the cursor grows with every event. */
+export interface LoggedEvent<Event = AnyEvent> {
+  cursor: string;
+  event: Event;
+}
+
+/** The store has lost data: where its log begins anew for a follower. */
+export interface LogReset {
+  cursor: string;
+  event: null;
+}
+
+/** Which events of the log are meant. */
+export interface EventFilter {
+  runId?: string;
+  /** Any of these types; without them, those that `*` names in a configuration. */
+  type?: readonly LoggedType[];
+  /** Of any of these workflows. */
+  workflowId?: readonly string[];
+  /** Of any of these sources. */
+  sources?: readonly string[];
+  /** A cursor, or the id of an event: only what comes after it in the order of the listing. */
+  after?: string;
+}
+
 /** A transition that yields an event which has no number and id yet. */
 export interface EventDraft {
   type: EventType;

@@ -118,6 +118,18 @@ export interface Watch extends WatchKey {
   cadence: { intervalMs: number; failures: number };
 }
 
+/** Which watches are meant: all that is given must hold; of several values, any. */
+export interface WatchFilter {
+  state?: readonly WatchState[];
+  status?: readonly string[];
+  source?: string;
+  /** Beside `source`, any of these: those that a token is for. */
+  sources?: readonly string[];
+  workflowId?: readonly string[];
+  /** Values by key: a watch has all of them. */
+  metadata?: Readonly<Record<string, string>>;
+}
+
 /** A watch as read from the store, with the version that a write must find unchanged. */
 export interface StoredWatch {
   watch: Watch;

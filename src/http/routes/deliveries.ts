@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import type { TokenConfig } from '../../config/schema.ts';
-import type { Attempt, Delivery, DeliveryState } from '../../core/delivery/delivery.ts';
+import type { Attempt, Delivery, DeliveryFilter } from '../../core/delivery/delivery.ts';
 import type { CountedPage } from '../../core/page.ts';
 import type { WhenRange } from '../../core/time.ts';
 import {
@@ -33,14 +33,7 @@ import {
 } from '../schemas/delivery.ts';
 import { type EndpointService, type EndpointView, unknownEndpoint } from './endpoints.ts';
 
-export interface DeliveryQuery extends WhenRange {
-  /** Any of these. */
-  state?: DeliveryState[];
-  endpoint?: string;
-  /** Of any of these sources; system events have none. */
-  sources?: readonly string[];
-  runId?: string;
-  eventId?: string;
+export interface DeliveryQuery extends DeliveryFilter, WhenRange {
   limit: number;
   cursor?: string;
 }
@@ -68,11 +61,8 @@ export interface DeliveryService {
  * Which deliveries go out again, by when they were created; without a state those that are dead or were
  * skipped.
  */
-export interface RedeliverRange extends WhenRange {
-  endpoint?: string;
-  state?: DeliveryState[];
-  /** Of any of these sources. */
-  sources?: readonly string[];
+export interface RedeliverRange
+  extends Pick<DeliveryFilter, 'endpoint' | 'state' | 'sources'>, WhenRange {
   /** Another endpoint; then those are meant by default that wait, too. */
   to?: string;
 }

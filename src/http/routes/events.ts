@@ -2,7 +2,7 @@ import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { RunwatchError } from '../../core/errors.ts';
-import type { AnyEvent, LoggedType } from '../../core/event/event.ts';
+import type { EventFilter, LoggedEvent, LogReset } from '../../core/event/event.ts';
 import type { Page } from '../../core/page.ts';
 import type { WhenRange } from '../../core/time.ts';
 import { LIMITED, sourcesMeant } from '../auth.ts';
@@ -12,30 +12,6 @@ import { COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer } from '../schemas/common.
 import { eventPage, eventQuery, streamHeaders, streamQuery } from '../schemas/event.ts';
 import { EVENT_STREAM_TYPE, sendMessages, type StreamLimits, createStreamSlots } from '../sse.ts';
 import type { Tokens } from '../tokens.ts';
-
-/** An event with its place in the log; the cursor grows with every event. */
-export interface LoggedEvent {
-  cursor: string;
-  event: AnyEvent;
-}
-
-/** The store has lost data; a follower goes on from this cursor. */
-export interface LogReset {
-  cursor: string;
-  event: null;
-}
-
-export interface EventFilter {
-  runId?: string;
-  /** Any of these; without them, those of runs. */
-  type?: LoggedType[];
-  /** Of any of these workflows. */
-  workflowId?: string[];
-  /** Of any of these sources. */
-  sources?: readonly string[];
-  /** A cursor, or the id of an event: only what comes after it in the order of the listing. */
-  after?: string;
-}
 
 interface EventQuery extends EventFilter, WhenRange {
   limit: number;

@@ -116,11 +116,12 @@ redis.call('PEXPIRE', KEYS[1], ARGV[4])
  * Replaces a field that is still as it was read.
  *
  * KEYS  hash.
- * ARGV  field, text as it was read or '', text.
+ * ARGV  field, text as it was read or '' for none, text or '' for none.
  * Returns 1 where it is replaced
  */
 export const REPLACE_FIELD = `
 if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1])
+else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
 return 1
 `;

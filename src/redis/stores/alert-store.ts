@@ -11,7 +11,7 @@ import {
 import type { AlertCommit, AlertWork, ChangedGroup, ReadGroup } from '../../core/alert/batch.ts';
 import type { AlertEntry } from '../../core/alert/entry.ts';
 import type { Group } from '../../core/alert/group.ts';
-import { replies } from '../connection.ts';
+import { jsonOrNull, replies } from '../connection.ts';
 import { invalidCursor, presentEpoch, staleCursor } from '../cursor.ts';
 import { declaredKeys, type Keys } from '../keys.ts';
 import { Lease } from '../leases.ts';
@@ -87,8 +87,7 @@ export class AlertStore {
     return new Map(
       wanted.map((key, at) => {
         const [version, doc] = found[at] ?? [null, null];
-        const group = doc === null ? null : (JSON.parse(doc) as Group);
-        return [key, { version: version ?? '', group }];
+        return [key, { version: version ?? '', group: jsonOrNull(doc) as Group | null }];
       }),
     );
   }
@@ -132,10 +131,9 @@ export class AlertStore {
     }
     const found = await replies<string | null>(pipeline);
     return ids.flatMap((id, at) => {
-      const [group, resolved] = [found[2 * at] ?? null, found[2 * at + 1] ?? null];
-      const open = group === null ? null : (JSON.parse(group) as Group).open;
-      if (open?.alert.id === id) return [open.alert];
-      return resolved === null ? [] : [JSON.parse(resolved) as Alert];
+      const group = jsonOrNull(found[2 * at] ?? null) as Group | null;
+      if (group?.open?.alert.id === id) return [group.open.alert];
+      return (jsonOrNull(found[2 * at + 1] ?? null) as Alert | null) ?? [];
     });
   }
 

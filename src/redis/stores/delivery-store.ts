@@ -5,6 +5,7 @@ import {
   noDeliveries,
   type Attempt,
   type Delivery,
+  type DeliveryFilter,
   type DeliveryState,
   type StoredDelivery,
 } from '../../core/delivery/delivery.ts';
@@ -29,15 +30,7 @@ import { HistoryReader, readRows } from './history-reader.ts';
 import type { HistoryStore } from './history-store.ts';
 import { isWithin, numbersSince, numbersWithin, type TimeRange } from './number-times.ts';
 
-interface DeliveryFilter extends TimeRange {
-  /** Any of these states. */
-  state?: readonly string[];
-  endpoint?: string;
-  /** Of any of these sources; system events have none. */
-  sources?: readonly string[];
-  runId?: string;
-  eventId?: string;
-}
+type StoredFilter = DeliveryFilter & TimeRange;
 
 interface PageOptions {
   limit: number;
@@ -113,20 +106,14 @@ export class DeliveryStore {
   }
 
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
-  async list(
-    filter: DeliveryFilter,
-    { limit, cursor }: PageOptions,
-  ): Promise<CountedPage<Delivery>> {
+  async list(filter: StoredFilter, { limit, cursor }: PageOptions): Promise<CountedPage<Delivery>> {
     const { items, ...page } = await this.page(filter, { limit, cursor });
     return { items: items.map(({ delivery }) => delivery), ...page };
   }
 
-  private async page(filter: DeliveryFilter, { limit, cursor }: PageOptions) {
-    const { from, cursorAt } = await openCursor(
-      this.redis,
-      this.keys.cursorsOf(this.keys.deliveryNumber),
-      cursor,
-    );
+  private async page(filter: StoredFilter, { limit, cursor }: PageOptions) {
+    const { redis, keys } = this;
+    const { from, cursorAt } = await openCursor(redis, keys, keys.deliveryNumber, cursor);
     const isOfFew = filter.runId !== undefined || filter.eventId !== undefined;
     const found = isOfFew
       ? await this.ofFew(filter, { limit, from })
@@ -140,7 +127,7 @@ export class DeliveryStore {
     };
   }
 
-  private async ofAll(filter: DeliveryFilter, page: { limit: number; from: string | undefined }) {
+  private async ofAll(filter: StoredFilter, page: { limit: number; from: string | undefined }) {
     const { redis, keys } = this;
     const query = { ...page, ...(await this.queryOf(filter)) };
     const { numbers, ...found } = await countedNumbers(redis, keys, query);
@@ -148,7 +135,7 @@ export class DeliveryStore {
     return { items: readRows('delivery', rows), ...found };
   }
 
-  private async queryOf(filter: DeliveryFilter) {
+  private async queryOf(filter: StoredFilter) {
     const { redis, keys } = this;
     const { state = DELIVERY_STATES, endpoint, sources: source, ...times } = filter;
     const endpoints = endpoint === undefined ? undefined : [endpoint];
@@ -161,7 +148,7 @@ export class DeliveryStore {
 
   /** Of one event, or of one run: so few that all are read. */
   private async ofFew(
-    filter: DeliveryFilter,
+    filter: StoredFilter,
     { limit, from }: { limit: number; from: string | undefined },
   ) {
     const { items, next } = await this.allOfFew(filter);
@@ -175,7 +162,7 @@ export class DeliveryStore {
     };
   }
 
-  private async allOfFew(filter: DeliveryFilter) {
+  private async allOfFew(filter: StoredFilter) {
     const { runId, eventId } = filter;
     const ofEvent = eventId === undefined ? null : watchOfEvent(eventId);
     if (eventId !== undefined && ofEvent === null) return this.ofSystemEvent(eventId, filter);
@@ -185,7 +172,7 @@ export class DeliveryStore {
   }
 
   /** These are never folded, and few: a system event goes to each endpoint once. */
-  private async ofSystemEvent(eventId: string, filter: DeliveryFilter) {
+  private async ofSystemEvent(eventId: string, filter: StoredFilter) {
     const flat = await this.redis.zrange(
       this.keys.deliveriesOfEvent(eventId),
       0,
@@ -203,8 +190,10 @@ export class DeliveryStore {
 
   /** When the oldest delivery was created that waits for an endpoint; null for none. */
   async oldestWaiting(endpoint: string, sources?: readonly string[]): Promise<number | null> {
-    const filter = { state: ['pending', 'parked'], endpoint, ...(sources && { sources }) };
-    return this.oldest(await this.queryOf(filter));
+    const waiting = ['pending', 'parked'] as const;
+    return this.oldest(
+      await this.queryOf({ state: waiting, endpoint, ...(sources && { sources }) }),
+    );
   }
 
   /** The deliveries to an endpoint in a state that were created since a time: up to 10,000. */
@@ -243,7 +232,7 @@ export class DeliveryStore {
 
   /** Deliveries that were created within a time, the newest first, a chunk of ids at a time. */
   async *created(
-    filter: Omit<DeliveryFilter, 'runId' | 'eventId'>,
+    filter: Omit<StoredFilter, 'runId' | 'eventId'>,
     chunk: number,
   ): AsyncIterable<NumberedId[]> {
     const query = await this.queryOf(filter);
@@ -313,7 +302,7 @@ export class DeliveryStore {
   }
 }
 
-function isWanted(delivery: Delivery, wanted: DeliveryFilter): boolean {
+function isWanted(delivery: Delivery, wanted: StoredFilter): boolean {
   const { state, source, endpoint, runId, eventId, createdAt } = delivery;
   return (
     isWithin(createdAt, wanted) &&

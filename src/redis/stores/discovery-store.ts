@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { DiscoveryCursor } from '../../core/feed/discovery.ts';
 import type { RunList } from '../../core/feed/run-list.ts';
+import { jsonOrNull } from '../connection.ts';
 import type { ClaimedMember } from '../leases.ts';
 import type { Keys } from '../keys.ts';
 
@@ -35,7 +36,7 @@ export class DiscoveryStore {
   /** Null for a list that was never read. */
   async cursor(list: RunList): Promise<DiscoveryCursor | null> {
     const text = await this.redis.get(this.keys.discoveryCursor(list));
-    return text === null ? null : (JSON.parse(text) as DiscoveryCursor);
+    return jsonOrNull(text) as DiscoveryCursor | null;
   }
 
   /** @returns false when the claim was lost, and nothing was written */
@@ -54,7 +55,7 @@ export class DiscoveryStore {
   /** Notes that a list could not be read. @returns failures in a row */
   async fail(list: RunList, message: string, now: number): Promise<number> {
     const key = this.keys.discoveryTrouble(list);
-    const before = readTrouble(await this.redis.get(key));
+    const before = jsonOrNull(await this.redis.get(key)) as DiscoveryTrouble | null;
     const failures = (before?.failures ?? 0) + 1;
     const trouble: DiscoveryTrouble = { message, failures, since: before?.since ?? now };
     await this.redis.set(key, JSON.stringify(trouble), 'PX', TROUBLE_KEPT_MS);
@@ -64,7 +65,7 @@ export class DiscoveryStore {
   /** Notes that a list can be read. @returns what stood in the way before; null for nothing */
   async recover(list: RunList): Promise<DiscoveryTrouble | null> {
     const key = this.keys.discoveryTrouble(list);
-    const before = readTrouble(await this.redis.get(key));
+    const before = jsonOrNull(await this.redis.get(key)) as DiscoveryTrouble | null;
     if (before === null) return null;
     return (await this.redis.del(key)) === 1 ? before : null;
   }
@@ -73,10 +74,6 @@ export class DiscoveryStore {
   async troubles(lists: readonly RunList[]): Promise<(DiscoveryTrouble | null)[]> {
     if (lists.length === 0) return [];
     const texts = await this.redis.mget(lists.map((list) => this.keys.discoveryTrouble(list)));
-    return texts.map(readTrouble);
+    return texts.map(jsonOrNull) as (DiscoveryTrouble | null)[];
   }
-}
-
-function readTrouble(text: string | null): DiscoveryTrouble | null {
-  return text === null ? null : (JSON.parse(text) as DiscoveryTrouble);
 }

@@ -6,9 +6,8 @@ import type {
 } from '../../core/delivery/endpoint-state.ts';
 import { poolOf, type Receiver } from '../../core/delivery/receiver.ts';
 import { createPoolPlans, receiverKeys } from './outbox-plan.ts';
-import { declaredKeys } from '../keys.ts';
+import { declaredKeys, type Keys } from '../keys.ts';
 import { readEndpoint, stateWrite } from './endpoint-record.ts';
-import type { Keys } from '../keys.ts';
 import { replies } from '../connection.ts';
 
 /** The states of endpoints, shared by all processes. */

@@ -2,8 +2,7 @@ import type { Redis } from 'ioredis';
 import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import type { FoundStore } from '../../core/store-loss.ts';
-import { declaredKeys } from '../keys.ts';
-import type { Keys } from '../keys.ts';
+import { declaredKeys, type Keys } from '../keys.ts';
 import { raisedPlan } from './event-plan.ts';
 
 /** The form that records have now. A change that an older daemon would misread makes it another one. */

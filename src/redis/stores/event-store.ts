@@ -6,8 +6,10 @@ import {
   DEFAULT_SYSTEM_EVENTS,
   detectedAt,
   type AnyEvent,
+  type EventFilter,
   type EventType,
-  type LoggedType,
+  type LoggedEvent,
+  type LogReset,
   type RunwatchEvent,
 } from '../../core/event/event.ts';
 import { watchOfEvent } from '../../core/event/ids.ts';
@@ -22,34 +24,13 @@ import { eventIdOf } from './history-plan.ts';
 import { HistoryReader, readRows, type Numbered } from './history-reader.ts';
 import { eventsAround, isWithin, type TimeRange } from './number-times.ts';
 
-/** An event with its place in the log; the cursor grows with every event. */
-interface LoggedEvent<Event = AnyEvent> {
-  cursor: string;
-  event: Event;
-}
-
-/** The store has lost data: where its log begins anew for a follower. */
-interface Reset {
-  cursor: string;
-  event: null;
-}
-
-interface EventFilter extends TimeRange {
-  runId?: string;
-  /** Any of these types; without them, those that `*` names in a configuration. */
-  type?: readonly LoggedType[];
-  /** Of any of these workflows. */
-  workflowId?: readonly string[];
-  /** Of any of these sources. */
-  sources?: readonly string[];
-  /** A cursor, or the id of an event. */
-  after?: string;
+interface LogFilter extends EventFilter, TimeRange {
   /** Without types: all that are about no run, too. */
   withOwn?: boolean;
 }
 
 /** A filter that only events of runs pass. */
-type RunEventFilter = EventFilter & ({ runId: string } | { type: readonly EventType[] });
+type RunEventFilter = LogFilter & ({ runId: string } | { type: readonly EventType[] });
 
 interface EventPage<Event = AnyEvent> extends Page<LoggedEvent<Event>> {
   /** The cursor of the latest event, whether it matches or not. */
@@ -112,8 +93,8 @@ export class EventStore {
 
   /** Oldest first unless asked otherwise. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   list(filter: RunEventFilter, options: ListOptions): Promise<EventPage<RunwatchEvent>>;
-  list(filter: EventFilter, options: ListOptions): Promise<EventPage>;
-  async list(filter: EventFilter, { limit, order = 'oldest' }: ListOptions): Promise<EventPage> {
+  list(filter: LogFilter, options: ListOptions): Promise<EventPage>;
+  async list(filter: LogFilter, { limit, order = 'oldest' }: ListOptions): Promise<EventPage> {
     const after = filter.after?.startsWith('evt_') ? undefined : filter.after;
     const { from = await this.placeOf(filter.after), cursorAt, end } = await this.open(after);
     const page = { order, limit, from };
@@ -131,7 +112,7 @@ export class EventStore {
     };
   }
 
-  private async ofAll(filter: EventFilter, page: PageQuery) {
+  private async ofAll(filter: LogFilter, page: PageQuery) {
     const { type, workflowId: workflow, sources: source, withOwn = false, ...times } = filter;
     const { redis, keys } = this;
     const walk = {
@@ -159,7 +140,7 @@ export class EventStore {
     }
   }
 
-  private async ofRun(runId: string, filter: EventFilter, page: PageQuery) {
+  private async ofRun(runId: string, filter: LogFilter, page: PageQuery) {
     const matches = (event: RunwatchEvent) => isWanted(event, filter);
     return this.history.events(await this.history.watchesOf(runId), { ...page, matches });
   }
@@ -177,6 +158,17 @@ export class EventStore {
     return kept === undefined ? null : { place: String(kept.place), body: kept.body };
   }
 
+  /** All events, also those that are about no run, the newest first, a chunk at a time. */
+  async *newest(chunk: number): AsyncIterable<AnyEvent[]> {
+    let after: string | undefined;
+    do {
+      const all = { withOwn: true, ...(after !== undefined && { after }) };
+      const { items, nextCursor } = await this.list(all, { limit: chunk, order: 'newest' });
+      yield items.map(({ event }) => event);
+      after = nextCursor ?? undefined;
+    } while (after !== undefined);
+  }
+
   /** The cursor of the latest event. */
   async position(): Promise<string> {
     const { cursorAt, end } = await this.open(undefined);
@@ -190,7 +182,7 @@ export class EventStore {
   async *follow(
     filter: EventFilter & { after: string },
     signal: AbortSignal,
-  ): AsyncIterable<LoggedEvent | Reset> {
+  ): AsyncIterable<LoggedEvent | LogReset> {
     const ear = this.bell.listen(signal);
     try {
       let { after } = filter;
@@ -236,7 +228,7 @@ export class EventStore {
   }
 
   private open(cursor: string | undefined) {
-    return openCursor(this.redis, this.keys.cursorsOf(this.keys.eventPlace), cursor);
+    return openCursor(this.redis, this.keys, this.keys.eventPlace, cursor);
   }
 
   /** An event's id is as good a place to go on from as a cursor. */
@@ -268,7 +260,7 @@ async function passed(ms: number, signal: AbortSignal): Promise<void> {
   if (ms > 0) await delay(ms, undefined, { signal }).catch(() => undefined);
 }
 
-function isWanted(event: RunwatchEvent, wanted: EventFilter): boolean {
+function isWanted(event: RunwatchEvent, wanted: LogFilter): boolean {
   const { type, data } = event;
   const { run, watch } = data;
   return (

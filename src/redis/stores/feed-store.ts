@@ -14,7 +14,7 @@ import { parseWatchId, type StoredWatch, type WatchKey } from '../../core/watch/
 import { runsIndex } from '../indexes.ts';
 import type { Keys } from '../keys.ts';
 import { walkNumbers } from '../numbers.ts';
-import { replies } from '../connection.ts';
+import { jsonOrNull, replies } from '../connection.ts';
 import type { ScheduleStore } from './schedule-store.ts';
 import type { WatchStore } from './watch-store.ts';
 
@@ -44,7 +44,8 @@ export class FeedStore {
   ) {}
 
   async plan(source: string): Promise<StoredPlan | null> {
-    return parsedPlan(await this.redis.hget(this.keys.feed(source), PLAN));
+    const text = await this.redis.hget(this.keys.feed(source), PLAN);
+    return jsonOrNull(text) as StoredPlan | null;
   }
 
   /**
@@ -62,7 +63,7 @@ export class FeedStore {
       const [what, workflowId] = [name.slice(0, slash), name.slice(slash + 1) || null];
       const list = lists.get(workflowId) ?? { trust: null, size: null, marks: [] };
       lists.set(workflowId, list);
-      if (what === 'trust') list.trust = parsedTrust(text);
+      if (what === 'trust') list.trust = JSON.parse(text) as ListTrust;
       else if (what === 'size') list.size = Number(text);
       if (!what.startsWith('mark')) continue;
       const mark = JSON.parse(text) as StoredMark;
@@ -70,7 +71,7 @@ export class FeedStore {
       else old.push(name);
     }
     if (old.length > 0) await this.redis.hdel(key, ...old);
-    return { plan: parsedPlan(fields[PLAN] ?? null), lists };
+    return { plan: jsonOrNull(fields[PLAN] ?? null) as StoredPlan | null, lists };
   }
 
   async putPlan(source: string, plan: StoredPlan): Promise<void> {
@@ -91,7 +92,7 @@ export class FeedStore {
     return {
       watches,
       hints,
-      trust: parsedTrust(trust),
+      trust: jsonOrNull(trust) as ListTrust | null,
       checkedAt: Number(checked ?? 0),
       word: { confirmed: Number(confirmed ?? 0), lostAt: Number(lost ?? 0) },
     };
@@ -101,7 +102,7 @@ export class FeedStore {
   async hints(source: string, runIds: readonly string[]): Promise<(ListHint | null)[]> {
     if (runIds.length === 0) return [];
     const texts = await this.redis.hmget(this.keys.feedHints(source), ...runIds);
-    return texts.map(parsedHint);
+    return texts.map(jsonOrNull) as (ListHint | null)[];
   }
 
   async putPage(list: RunList, trace: PageTrace): Promise<void> {
@@ -177,16 +178,4 @@ export class FeedStore {
 
 function field(what: string, { workflowId }: Pick<RunList, 'workflowId'>): string {
   return `${what}/${workflowId ?? ''}`;
-}
-
-function parsedPlan(text: string | null): StoredPlan | null {
-  return text === null ? null : (JSON.parse(text) as StoredPlan);
-}
-
-function parsedTrust(text: string | null): ListTrust | null {
-  return text === null ? null : (JSON.parse(text) as ListTrust);
-}
-
-function parsedHint(text: string | null): ListHint | null {
-  return text === null ? null : (JSON.parse(text) as ListHint);
 }

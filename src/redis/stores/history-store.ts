@@ -1,10 +1,9 @@
 import type { Redis } from 'ioredis';
 import { isOutstanding } from '../../core/delivery/delivery.ts';
 import { parseWatchId, watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
-import { declaredKeys } from '../keys.ts';
+import { declaredKeys, type Keys } from '../keys.ts';
 import { isPacked, packHistory, type History } from '../history-codec.ts';
 import { eventIndexes, watchIndexes } from '../indexes.ts';
-import type { Keys } from '../keys.ts';
 import {
   foldedDeliveries,
   foldPlan,

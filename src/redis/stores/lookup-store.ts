@@ -42,7 +42,7 @@ interface LookupStoreOptions {
   redis: Redis;
   keys: Keys;
   watches: Pick<WatchStore, 'getMany'>;
-  events: Pick<EventStore, 'list' | 'body'>;
+  events: Pick<EventStore, 'newest' | 'body'>;
   deliveries: Pick<DeliveryStore, 'created' | 'get'>;
 }
 
@@ -105,7 +105,7 @@ export class LookupStore {
   async #events(prefix: string, limit: number): Promise<LookupResult> {
     const { events } = this.#options;
     if ((await events.body(prefix)) !== null) return onlyThis('event', prefix);
-    return walk('event', { prefix, limit }, newestEvents(events));
+    return walk('event', { prefix, limit }, events.newest(PAGE_SIZE));
   }
 
   async #deliveries(prefix: string, limit: number): Promise<LookupResult> {
@@ -121,18 +121,6 @@ function presentRun({ runId, source }: WatchKey): Found {
 
 function onlyThis(kind: LookupKind, id: string): LookupResult {
   return { found: [{ kind, id }], more: false };
-}
-
-async function* newestEvents(
-  events: LookupStoreOptions['events'],
-): AsyncIterable<{ id: string }[]> {
-  let after: string | undefined;
-  do {
-    const all = { withOwn: true, ...(after !== undefined && { after }) };
-    const { items, nextCursor } = await events.list(all, { limit: PAGE_SIZE, order: 'newest' });
-    yield items.map(({ event }) => ({ id: event.id }));
-    after = nextCursor ?? undefined;
-  } while (after !== undefined);
 }
 
 async function walk(

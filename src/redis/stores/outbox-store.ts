@@ -9,8 +9,7 @@ import type {
   PoolClaims,
   ReplayRequest,
 } from '../../core/delivery/outbox.ts';
-import { declaredKeys } from '../keys.ts';
-import type { Keys } from '../keys.ts';
+import { declaredKeys, type Keys } from '../keys.ts';
 import { Lease } from '../leases.ts';
 import { deliveryPlan } from './event-plan.ts';
 import type { HistoryStore } from './history-store.ts';

@@ -63,7 +63,7 @@ export class ScheduleStore {
   ): Promise<number> {
     if (claims.length === 0) return 0;
     return this.redis.rwReleaseClaims(
-      ...this.keysOf(source),
+      ...this.keys.schedule(source),
       typeof until === 'string' ? until : 'in',
       typeof until === 'string' ? 0 : Math.max(0, Math.round(until.inMs)),
       ...claims.flatMap(({ member, token }) => [member, token]),
@@ -78,7 +78,7 @@ export class ScheduleStore {
   ): Promise<string[]> {
     if (claims.length === 0) return [];
     const flat = claims.flatMap(({ member, token }) => [member, token]);
-    return this.redis.rwClaimPolls(...this.keysOf(source), leaseMs, ...flat);
+    return this.redis.rwClaimPolls(...this.keys.schedule(source), leaseMs, ...flat);
   }
 
   /** How many requests of a kind are due. @param now by the store's clock */
@@ -114,7 +114,7 @@ export class ScheduleStore {
   /** Makes requests due now, as far as they are scheduled. */
   async expedite(source: string, members: readonly string[]): Promise<void> {
     if (members.length === 0) return;
-    await this.redis.rwExpedite(...this.keysOf(source), ...members);
+    await this.redis.rwExpedite(...this.keys.schedule(source), ...members);
   }
 
   /** Moves requests that are still due when they were read to be; times by the store's clock. */
@@ -124,7 +124,7 @@ export class ScheduleStore {
   ): Promise<void> {
     if (moves.length === 0) return;
     const flat = moves.flatMap(({ member, from, to }) => [member, from, Math.round(to)]);
-    await this.redis.rwDefer(...this.keysOf(source), ...flat);
+    await this.redis.rwDefer(...this.keys.schedule(source), ...flat);
   }
 
   /** Enters what is missing, due at once. @returns how many were */
@@ -134,7 +134,7 @@ export class ScheduleStore {
     members: readonly string[],
   ): Promise<number> {
     if (members.length === 0) return 0;
-    return this.redis.rwEnterMissing(...this.keysOf(source), kind, ...members);
+    return this.redis.rwEnterMissing(...this.keys.schedule(source), kind, ...members);
   }
 
   /** Enters members, due now; those that are there are due within so many ms. */
@@ -145,11 +145,11 @@ export class ScheduleStore {
   ): Promise<void> {
     if (members.length === 0) return;
     const flat = members.flatMap(({ member, withinMs }) => [member, Math.round(withinMs)]);
-    await this.redis.rwEnterWithin(...this.keysOf(source), kind, ...flat);
+    await this.redis.rwEnterWithin(...this.keys.schedule(source), kind, ...flat);
   }
 
   async survey(source: string): Promise<ScheduleSurvey> {
-    const keys = this.keysOf(source);
+    const keys = this.keys.schedule(source);
     // With nothing to do, which is asked all day, one command is enough.
     const isEmpty = (await this.redis.exists(...keys.slice(1))) === 0;
     if (isEmpty) return { members: 0, due: 0, oldestMs: null, nextMs: null };
@@ -203,11 +203,6 @@ export class ScheduleStore {
 
   private claimsOf(source: string): ClaimStore {
     return new ClaimStore(this.redis, this.keys.requestClaims(source));
-  }
-
-  private keysOf(source: string): string[] {
-    const { clock, requestClaims, requestsDue } = this.keys;
-    return [clock, requestClaims(source), ...requestsDue(source)];
   }
 }
 

@@ -1,30 +1,5 @@
-import type { Redis, Result } from 'ioredis';
+import type { Redis } from 'ioredis';
 import type { Keys } from '../keys.ts';
-
-/**
- * Replaces a field of a hash, if it still holds what was read.
- *
- * KEYS  hash
- * ARGV  field, the value that was read or '' for none, the new value or '' for none
- * Returns 1 when it was replaced, 0 on a conflict.
- */
-const REPLACE_FIELD = `
-if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
-if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1])
-else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
-return 1
-`;
-
-declare module 'ioredis' {
-  interface RedisCommander<Context> {
-    rwReplaceField(
-      hash: string,
-      field: string,
-      before: string,
-      after: string,
-    ): Result<number, Context>;
-  }
-}
 
 /**
  * The rotated secrets of endpoints in Redis, each as a text that its owner has encrypted. A text is
@@ -34,9 +9,7 @@ export class SecretStore {
   constructor(
     private readonly redis: Redis,
     private readonly keys: Keys,
-  ) {
-    redis.defineCommand('rwReplaceField', { numberOfKeys: 1, lua: REPLACE_FIELD });
-  }
+  ) {}
 
   async get(endpoint: string): Promise<string | null> {
     return this.redis.hget(this.keys.endpointSecrets, endpoint);

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Silence } from '../../core/alert/silence.ts';
+import { jsonOrNull } from '../connection.ts';
 import type { Keys } from '../keys.ts';
 
 /** Silences that may be there at a time, those that have expired included. */
@@ -18,8 +19,7 @@ export class SilenceStore {
   }
 
   async get(id: string): Promise<Silence | null> {
-    const doc = await this.redis.hget(this.keys.silences, id);
-    return doc === null ? null : (JSON.parse(doc) as Silence);
+    return jsonOrNull(await this.redis.hget(this.keys.silences, id)) as Silence | null;
   }
 
   /**

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { holdMs, type Admission, type PermitRequest } from '../../core/source/limiter.ts';
 import type { SourceRecord, SourceState } from '../../core/source/throttle.ts';
+import { jsonOrNull } from '../connection.ts';
 import type { Keys } from '../keys.ts';
 import { Lease } from '../leases.ts';
 import { countNumbers } from '../numbers.ts';
@@ -23,7 +24,7 @@ export class SourceStore {
       open,
     );
     return {
-      state: text === null ? null : (JSON.parse(text) as SourceState),
+      state: jsonOrNull(text) as SourceState | null,
       text: text ?? '',
       answeredAt: numberOrNull(answered),
       openSince: numberOrNull(openSince),

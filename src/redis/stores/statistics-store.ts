@@ -70,12 +70,8 @@ export class StatisticsStore {
     filter: { source?: string | undefined },
     { limit, cursor }: { limit: number; cursor?: string | undefined },
   ): Promise<Page<WorkflowKey>> {
-    const { from, cursorAt } = await openCursor(
-      this.redis,
-      this.keys.cursorsOf(this.keys.workflowClock),
-      cursor,
-    );
-    const { workflows } = this.keys;
+    const { workflows, workflowClock } = this.keys;
+    const { from, cursorAt } = await openCursor(this.redis, this.keys, workflowClock, cursor);
     const index = filter.source === undefined ? workflows() : workflows('source', filter.source);
     const flat = await this.redis.zrevrangebyscore(
       index,

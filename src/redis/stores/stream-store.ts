@@ -10,6 +10,7 @@ import {
   type StreamTrust,
 } from '../../core/feed/stream-trust.ts';
 import type { RunNodes } from '../../core/run/nodes.ts';
+import { jsonOrNull } from '../connection.ts';
 import type { Keys } from '../keys.ts';
 
 /** Histories of kinds of transitions that are kept for a source. */
@@ -55,7 +56,7 @@ export class StreamStore {
     const isHeld = await this.redis.rwNoteStream(
       keys.streams(source),
       keys.watch({ source, runId }),
-      ...this.scheduleOf(source),
+      ...keys.schedule(source),
       runId,
       held.process,
       `${held.process}${held.isRelied ? '+' : ''}${nodes}`,
@@ -79,7 +80,7 @@ export class StreamStore {
     for (let at = 0; at < runIds.length; at += CHUNK) {
       count += await this.redis.rwReleaseStreams(
         this.keys.streams(source),
-        ...this.scheduleOf(source),
+        ...this.keys.schedule(source),
         process,
         reads === 'all' ? 1 : 0,
         everyMs,
@@ -116,7 +117,8 @@ export class StreamStore {
   }
 
   async capacity(source: string): Promise<StreamCapacity> {
-    return parsedCapacity(await this.redis.hget(this.keys.streamState(source), CAPACITY));
+    const text = await this.redis.hget(this.keys.streamState(source), CAPACITY);
+    return (jsonOrNull(text) as StreamCapacity | null) ?? NEW_CAPACITY;
   }
 
   /** Changes the capacity. @param change returns the same object where nothing is to change */
@@ -127,7 +129,7 @@ export class StreamStore {
     const key = this.keys.streamState(source);
     for (;;) {
       const text = await this.redis.hget(key, CAPACITY);
-      const before = parsedCapacity(text);
+      const before = (jsonOrNull(text) as StreamCapacity | null) ?? NEW_CAPACITY;
       const after = change(before);
       if (after === before) return before;
       const json = JSON.stringify(after);
@@ -179,11 +181,6 @@ export class StreamStore {
       return by === undefined ? [] : [{ kind, by, count: Number(count) }];
     });
   }
-
-  private scheduleOf(source: string): string[] {
-    const { clock, requestClaims, requestsDue } = this.keys;
-    return [clock, requestClaims(source), ...requestsDue(source)];
-  }
 }
 
 function parsedHeld(entry: string | null): HeldStream | null {
@@ -194,8 +191,4 @@ function parsedHeld(entry: string | null): HeldStream | null {
     isRelied: plus === '+',
     nodes: nodes === undefined ? null : (JSON.parse(nodes) as RunNodes),
   };
-}
-
-function parsedCapacity(text: string | null): StreamCapacity {
-  return text === null ? NEW_CAPACITY : (JSON.parse(text) as StreamCapacity);
 }

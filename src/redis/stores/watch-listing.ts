@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { RunwatchError } from '../../core/errors.ts';
 import type { Total } from '../../core/page.ts';
-import { WATCH_STATES } from '../../core/watch/watch.ts';
+import { WATCH_STATES, type WatchFilter } from '../../core/watch/watch.ts';
 import { openCursor } from '../cursor.ts';
 import {
   attentionIndex,
@@ -22,18 +22,10 @@ import {
 } from '../numbers.ts';
 import { isWithin, type TimeRange } from './number-times.ts';
 
-/** Of the values of one field, a watch has any; the times are those of its last change. */
-export interface WatchFilter extends TimeRange {
-  state?: readonly string[];
-  status?: readonly string[];
-  source?: string;
-  /** Beside `source`, any of these. */
-  sources?: readonly string[];
-  workflowId?: readonly string[];
+/** The times are those of a watch's last change. */
+export interface StoredFilter extends WatchFilter, TimeRange {
   /** Why it needs a person. */
   need?: WatchNeed;
-  /** Values of metadata by key: a watch has all of them. */
-  metadata?: Readonly<Record<string, string>>;
 }
 
 /** By the number that a registration gives, or by the time of the last change. */
@@ -86,11 +78,11 @@ export class WatchListing {
 
   /** Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   async find(
-    filter: WatchFilter,
+    filter: StoredFilter,
     { limit, cursor, order = 'registered' }: WatchPageQuery,
   ): Promise<WatchNumbers> {
     const { redis, keys } = this;
-    const opened = await openCursor(redis, keys.cursorsOf(keys.watchNumber), cursor);
+    const opened = await openCursor(redis, keys, keys.watchNumber, cursor);
     const { from, at, cursorAt } = opened;
     if (from !== undefined && (at === undefined) !== (order === 'registered')) {
       throw new RunwatchError('the cursor is of a listing in another order', {
@@ -123,7 +115,7 @@ export class WatchListing {
    * registered first stand for them.
    */
   async oldest(
-    filter: WatchFilter & { need: WatchNeed },
+    filter: StoredFilter & { need: WatchNeed },
     limit: number,
   ): Promise<{ numbers: number[] } & Total> {
     // Mostly, no watch needs a person for this reason.
@@ -142,7 +134,7 @@ export class WatchListing {
 
   /** By their numbers, those that changed within a time. */
   private async registered(
-    filter: WatchFilter,
+    filter: StoredFilter,
     { limit, from }: { limit: number; from: string | undefined },
   ) {
     const { numbers: all, ...total } = await this.matching(filter, await this.countChanges(filter));
@@ -168,7 +160,7 @@ export class WatchListing {
 
   /** By the time of their last change. */
   private async changed(
-    filter: WatchFilter,
+    filter: StoredFilter,
     { limit, last }: { limit: number; last: Dated | undefined },
   ) {
     const fields = this.fieldsOf(filter);
@@ -224,7 +216,7 @@ export class WatchListing {
    * else of what the indexes have. Else how many there are at least.
    * @param changes how many are within the time
    */
-  private async matching(filter: WatchFilter, changes: number): Promise<Matches> {
+  private async matching(filter: StoredFilter, changes: number): Promise<Matches> {
     const { counted, atOnce } = this.limits;
     const fields = this.fieldsOf(filter);
     const isEver = !isDated(filter);
@@ -270,7 +262,7 @@ export class WatchListing {
     return findNumbers(this.redis, this.keys, query, this.limits.counted);
   }
 
-  private fieldsOf(filter: WatchFilter): string[][] {
+  private fieldsOf(filter: StoredFilter): string[][] {
     const { keys } = this;
     const { state, status, source, sources, workflowId: workflow, need, metadata = {} } = filter;
     const named = source === undefined ? undefined : [source];

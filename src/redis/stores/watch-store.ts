@@ -22,7 +22,7 @@ import { readStored } from './history-plan.ts';
 import type { HistoryStore } from './history-store.ts';
 import { figuresPlan } from './run-figures-store.ts';
 import { learningPlan } from './statistics-store.ts';
-import { WatchListing, type WatchFilter, type WatchPageQuery } from './watch-listing.ts';
+import { WatchListing, type StoredFilter, type WatchPageQuery } from './watch-listing.ts';
 import { slotInPlace, writeDoc, writeHead, writePolls } from './watch-record.ts';
 
 /** What became of a write of a poll: what was due by it, or why it was not written. */
@@ -91,7 +91,7 @@ export class WatchStore {
   }
 
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
-  async list(filter: WatchFilter, query: WatchPageQuery): Promise<CountedPage<Watch>> {
+  async list(filter: StoredFilter, query: WatchPageQuery): Promise<CountedPage<Watch>> {
     const { numbers, ...page } = await this.listing.find(filter, query);
     return { items: await this.read(numbers), ...page };
   }
@@ -99,7 +99,7 @@ export class WatchStore {
   /** Watches that need a person for the same reason, the one that changed longest ago first. */
   async needing(
     need: WatchNeed,
-    filter: Pick<WatchFilter, 'sources' | 'since'>,
+    filter: Pick<StoredFilter, 'sources' | 'since'>,
     limit: number,
   ): Promise<{ items: Watch[] } & Total> {
     const { numbers, ...total } = await this.listing.oldest({ ...filter, need }, limit);
