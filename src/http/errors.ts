@@ -226,10 +226,11 @@ function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
       return `expected at least ${sized(issue.origin, issue.minimum)}`;
     case 'too_big':
       return `expected at most ${sized(issue.origin, issue.maximum)}`;
+    case 'invalid_key':
+      return `the name of the field: ${issue.issues.map(({ message }) => message).join()}`;
     case 'custom':
     case 'invalid_element':
     case 'invalid_format':
-    case 'invalid_key':
     case 'invalid_union':
     case 'not_multiple_of':
       return undefined;

@@ -1,11 +1,14 @@
 import type { FastifyRequest } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
-import type { z } from 'zod';
+import { z } from 'zod';
+import type { InputIssue } from '../core/errors.ts';
+import { parse } from './errors.ts';
 import { InvalidRequest, refusal } from './problem.ts';
 
 /**
  * Bodies are JSON and nothing else. Where one is asked for, there must be one, unless its schema has
- * a default: then none stands for an empty object. An empty body is none, whatever its type.
+ * a default: then none stands for an empty object. An empty body is none, whatever its type. Where none
+ * is asked for, one with fields is refused, as a field of a query is that the route does not know.
  */
 export const jsonBody = fastifyPlugin((app, _options, done) => {
   app.removeAllContentTypeParsers();
@@ -27,6 +30,7 @@ export const jsonBody = fastifyPlugin((app, _options, done) => {
     });
   });
   app.addHook('preValidation', async (request) => {
+    refuseUnasked(request);
     const schema = request.routeOptions.schema?.body as z.ZodType | undefined;
     if (request.body !== undefined || schema === undefined) return;
     if (!schema.safeParse(undefined).success) {
@@ -36,6 +40,24 @@ export const jsonBody = fastifyPlugin((app, _options, done) => {
   });
   done();
 });
+
+const NOTHING = z.strictObject({});
+
+/** Refuses fields of a query or body for which a route of the API has no schema. */
+function refuseUnasked({ routeOptions, query, body }: FastifyRequest): void {
+  const { schema = {}, url = '' } = routeOptions;
+  if (!url.startsWith('/v1/')) return;
+  const issues = [
+    ...(schema.querystring === undefined ? issuesOf(query, 'query') : []),
+    ...(schema.body === undefined && body !== undefined ? issuesOf(body, null) : []),
+  ];
+  if (issues.length > 0) throw new InvalidRequest(issues);
+}
+
+function issuesOf(value: unknown, prefix: string | null): InputIssue[] {
+  const parsed = parse(NOTHING, value, prefix);
+  return parsed.ok ? [] : parsed.issues;
+}
 
 function parseJson(text: string): unknown {
   const value = parseText(text);

@@ -73,6 +73,10 @@ export interface WatchService {
   hasStatus(status: string, sources?: readonly string[]): Promise<boolean>;
   /** Whether a workflow is configured, or any watch, or one of these sources, has a run of it. */
   hasWorkflow(workflowId: string, sources?: readonly string[]): Promise<boolean>;
+  /** Whether a source is configured, or any watch has a run of it. */
+  hasSource(source: string): Promise<boolean>;
+  /** The sources that are configured. */
+  sources: readonly string[];
   /** Some of the workflows that are known, those of the configuration first. */
   someWorkflows(): Promise<string[]>;
   /**

@@ -189,6 +189,17 @@ const refused: Refused[] = [
   },
   { what: 'metrics where there are none', path: '/metrics', code: 'metrics_not_found' },
   { what: 'an unknown query field', path: '/v1/watches?state=active&x=1', code: 'invalid_request' },
+  {
+    what: 'a query field of a route that has none',
+    path: '/v1/sources?x=1',
+    code: 'invalid_request',
+  },
+  {
+    what: 'a field of a body of a route that has none',
+    path: '/v1/watches/r-1/poll',
+    init: { method: 'POST', body: '{"x":1}', headers: json },
+    code: 'invalid_request',
+  },
   { what: 'a query field twice', path: '/v1/watches?source=a&source=b', code: 'invalid_request' },
   { what: 'an unknown state', path: '/v1/watches?state=done', code: 'invalid_request' },
   { what: 'an unknown event type', path: '/v1/events?type=run.x', code: 'invalid_request' },
@@ -292,6 +303,13 @@ describe('a refusal', () => {
     const { errors, detail } = await expectProblem(response, 'invalid_request');
     expect(errors?.map(({ path }) => path)).toEqual(['run_id', 'timeout', 'sauce']);
     expect(detail).toMatch(/^run_id: .*and 2 more/);
+  });
+
+  it('a refusal of one or several states names those there are', async () => {
+    const init = { method: 'POST', body: '{"state":["lost"]}', headers: json };
+    const answer = await server.fetch('/v1/deliveries/redeliver', init);
+    const detail = expect.stringMatching(/^state: expected one or several of pending, delivered, /);
+    expect(await answer.json()).toMatchObject({ detail });
   });
 
   it('a refusal names the part of the request that a field is in', async () => {

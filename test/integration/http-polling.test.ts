@@ -48,7 +48,7 @@ describe('what was learned of workflows', () => {
     });
   });
 
-  it.each(['workflow=wf-1', 'limit=0', 'cursor=nonsense'])(
+  it.each(['workflow=wf-1', 'limit=0', 'cursor=nonsense', 'workflow_id=nope&source=slip'])(
     'the polling query %s is refused',
     async (query) => {
       expect((await server.fetch(`/v1/polling?${query}`)).status).toBe(422);
@@ -65,6 +65,7 @@ describe('workflows', () => {
       requests: 30,
       polled: 8,
     };
+    expect((await server.fetch('/v1/workflows?source=slip')).status).toBe(422);
     server.services.workflowFigures.push(
       { source: 'default', workflowId: 'wf-1', name: null, figures: NO_FIGURES, active: {} },
       { source: 'default', workflowId: 'wf-2', name: 'two', figures, active: { running: 1 } },

@@ -204,10 +204,12 @@ describe('reading and ending watches', () => {
     ['status=Failed', /^query\.status: .* any of queued, running, failed, completed, stopped/],
     ['status=failed,', /^query\.status\.1: expected a value/],
     ['workflow_id=w,slip', /^query\.workflow_id\.1: no run of this .*; known are wf-1, wf-2$/],
+    ['source=slip', /^query\.source: no source is named "slip"; expected one of: default, eu$/],
     ['since=yesterday', /^query\.since: expected a time such as .* or a duration such as .* ago$/],
     ['order=newest', /^query\.order: expected one of registered, changed$/],
     ['metadata.team=a&metadata.team=b', /^query\.metadata\.team: /],
     ['metadata=a', /^query\.metadata: /],
+    ['metadata.=a', /^query\.metadata\.: the name of the field: expected a value$/],
   ])('a watch filter refuses %s and names the known values', async (query, detail) => {
     const response = await server.fetch(`/v1/watches?${query}`);
     expect(response.status).toBe(422);

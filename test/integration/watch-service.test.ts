@@ -211,7 +211,7 @@ describe('the timeline of a run', () => {
   });
 });
 
-test('statuses and workflows are known within sources', async () => {
+test('statuses and workflows are known within sources, and sources by watches', async () => {
   const run = snapshot({ status: 'dreaming', workflow_id: 'workflow-of-staging' });
   await store({ source: 'staging', runId: 'dreaming-1', run });
   for (const sources of [undefined, ['staging'], ['default', 'staging']]) {
@@ -222,6 +222,11 @@ test('statuses and workflows are known within sources', async () => {
   expect(await service.hasWorkflow('workflow-of-staging', ['default'])).toBe(false);
   const configured = openService({ workflows: ['configured'] });
   expect(await configured.hasWorkflow('configured', ['default'])).toBe(true);
+  // One that is configured no more may have a watch.
+  await store({ source: 'removed', runId: 'removed-1', run });
+  expect(service.sources).toEqual(['default', 'staging', 'empty']);
+  for (const source of ['empty', 'removed']) expect(await service.hasSource(source)).toBe(true);
+  expect(await service.hasSource('stagign')).toBe(false);
 });
 
 test('workflows are known from the first poll of a run of theirs on', async () => {

@@ -239,6 +239,8 @@ export function fakeServices(): FakeServices {
       },
       hasStatus: async (status) => status === 'hibernating',
       hasWorkflow: async (workflowId) => workflowId !== 'slip',
+      hasSource: async (source) => source !== 'slip',
+      sources: ['default', 'eu'],
       someWorkflows: async () => ['wf-1', 'wf-2'],
       async unwatch({ runId }, receiver) {
         if (receiver !== undefined && receiver !== 'ops') return 'not_subscribed';

@@ -73,11 +73,18 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
 
 type Find = (named: WatchName) => Promise<Watch | null>;
 
-function readsOf(
-  deps: WatchServiceDependencies,
-  find: Find,
-): Pick<WatchService, 'get' | 'list' | 'hasStatus' | 'hasWorkflow' | 'someWorkflows' | 'timeline'> {
-  const { watches } = deps;
+type ReadMethod =
+  | 'get'
+  | 'list'
+  | 'timeline'
+  | 'hasStatus'
+  | 'hasWorkflow'
+  | 'someWorkflows'
+  | 'hasSource'
+  | 'sources';
+
+function readsOf(deps: WatchServiceDependencies, find: Find): Pick<WatchService, ReadMethod> {
+  const { watches, rules } = deps;
   /** True, too, where there are too many watches to say so. */
   const hasAny = async (filter: Parameters<typeof watches.list>[0]) => {
     const { items, nextCursor } = await watches.list(filter, { limit: 1 });
@@ -103,6 +110,8 @@ function readsOf(
         ? watches.hasWorkflow(workflowId)
         : hasAny({ workflowId: [workflowId], sources });
     },
+    hasSource: async (source) => rules.sources.includes(source) || hasAny({ sources: [source] }),
+    sources: rules.sources,
     async someWorkflows() {
       const [learned, newest] = await Promise.all([
         deps.statistics.list({}, { limit: MOST_WORKFLOWS }),

@@ -73,6 +73,7 @@ export const watchesRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = a
     const known = { watches, sources: sourcesOf(token) };
     await refuseUnknownStatus(same.status ?? [], known);
     await refuseUnknownWorkflow(workflowId ?? [], known);
+    await refuseUnknownSource(source, known);
     const page = await watches.list({
       ...same,
       ...sourcesMeant(token, source),
@@ -112,6 +113,16 @@ async function refuseUnknownWorkflow(
     const message = `no run of this workflow is watched${hint}`;
     throw new InvalidRequest([{ path: `query.workflow_id.${at}`, message }]);
   }
+}
+
+/** A source that is configured no more may still have watches. */
+export async function refuseUnknownSource(
+  source: string | undefined,
+  { watches, sources = watches.sources }: Known,
+): Promise<void> {
+  if (source === undefined || (await watches.hasSource(source))) return;
+  const message = `no source is named "${source}"; expected one of: ${sources.join(', ')}`;
+  throw new InvalidRequest([{ path: 'query.source', message }]);
 }
 
 /** A query names each entry of metadata by a field of its own, `metadata.<key>`. */

@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import type { WorkflowPolling, PollingPerRun } from '../../core/cadence/workflow-polling.ts';
@@ -6,10 +7,11 @@ import type { Page } from '../../core/page.ts';
 import type { When } from '../../core/time.ts';
 import { failureRate, quantile, type RunFigures } from '../../core/watch/run-figures.ts';
 import type { Profile } from '../../core/watch/watch.ts';
-import { LIMITED, sourcesMeant } from '../auth.ts';
+import { LIMITED, sourcesMeant, sourcesOf } from '../auth.ts';
 import { presentPage } from '../present.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, jsonAnswer, CURSOR_PROBLEMS, problemAnswer } from '../schemas/common.ts';
+import type { WatchService } from '../services.ts';
 import {
   workflowList,
   workflowQuery,
@@ -17,6 +19,7 @@ import {
   pollingQuery,
   type workflowPollingSchema,
 } from '../schemas/workflow.ts';
+import { refuseUnknownSource } from './watches.ts';
 
 export interface PollingQuery {
   workflowId?: string;
@@ -77,6 +80,7 @@ const pollingSchema = {
 };
 
 interface WorkflowOptions {
+  watches: WatchService;
   workflows: WorkflowService;
   polling: PollingService;
 }
@@ -84,12 +88,16 @@ interface WorkflowOptions {
 /** How the runs of each workflow go, and how well they are polled. */
 export const workflowRoutes: FastifyPluginAsyncZod<WorkflowOptions> = async (
   app,
-  { workflows, polling },
+  { workflows, polling, watches },
 ) => {
+  const refuseSource = (source: string | undefined, token: FastifyRequest['token']) =>
+    refuseUnknownSource(source, { watches, sources: sourcesOf(token) });
+
   app.get('/workflows', { schema: listSchema, config: LIMITED }, async ({ query, token }) => {
     const { source, ...since } = query;
     const found = await workflows.list({ ...since, ...sourcesMeant(token, source) });
     const data = found.workflows.map(presentWorkflow);
+    if (data.length === 0) await refuseSource(source, token);
     return {
       since: isoTime(found.since),
       data: data.toSorted((one, other) => other.watched - one.watched),
@@ -107,6 +115,7 @@ export const workflowRoutes: FastifyPluginAsyncZod<WorkflowOptions> = async (
       ...meant,
       ...(workflowId !== undefined && { workflowId }),
     });
+    if (page.items.length === 0) await refuseSource(source, token);
     if (workflowId !== undefined && page.items.length === 0) {
       throw refusal('workflow_not_found', unknownWorkflow(workflowId, query.source));
     }

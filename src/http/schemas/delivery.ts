@@ -131,7 +131,9 @@ export const redeliverRange = z
   .strictObject({
     endpoint: receiver.exactOptional(),
     state: z
-      .union([deliveryState, z.array(deliveryState).min(1)])
+      .union([deliveryState, z.array(deliveryState).min(1)], {
+        error: `expected one or several of ${DELIVERY_STATES.join(', ')}`,
+      })
       .meta({ description: 'One or several; without it, those that are dead or were skipped.' })
       .transform((states) => [states].flat())
       .exactOptional(),
