@@ -134,14 +134,14 @@ export function createPoller(deps: PollerDependencies): Poller {
 /** How a source makes its claimed requests. */
 function performer(
   { sources, log }: PollerDependencies,
-  { name, schedule, budget, guard, asker, streams }: Source,
+  { name, schedule, limiter, throttle, asker, streams }: Source,
   { observeRun, lists }: { observeRun: ReturnType<typeof observer>; lists: SourceFeed['lists'] },
 ) {
   return createPerform({
     schedule,
-    budget,
+    limiter,
     source: {
-      saw: (isTroubled) => guard.saw(isTroubled),
+      saw: (isTroubled) => throttle.saw(isTroubled),
       probeList: () => asker.probeList(),
       dropProbe: (request) => sources.probeLease(name).end(request),
     },
@@ -152,7 +152,7 @@ function performer(
       openStream: (claim, permit) => streams.openClaimed(claim, permit),
     },
     beforeFirst: (watch, { count }) =>
-      streams.beforeFirst(watch, { count, limit: budget.limit.requests }),
+      streams.beforeFirst(watch, { count, limit: limiter.limit.requests }),
     onError: faultLog(log, 'poll', { source: name }),
   });
 }
@@ -206,7 +206,7 @@ function claimedWork({ sources: store }: PollerDependencies, sources: Source[]):
 /** How a source fares against its rate limit: by the plan of its feed, where there is one. */
 function loads(sources: ReadonlyMap<string, Source>, feeds: ReadonlyMap<string, SourceFeed>) {
   return (name: string): SourceLoad => {
-    const load = sources.get(name)?.budget.load() ?? NO_LOAD;
+    const load = sources.get(name)?.limiter.load() ?? NO_LOAD;
     return loadByPlan(load, feeds.get(name)?.lists.costMultiplier() ?? null);
   };
 }
@@ -218,14 +218,14 @@ function pollContext({ endpoints }: PollerDependencies, sources: Map<string, Sou
     scheduleOf: (name: string) => sources.get(name)?.schedule,
     readerOf: (name: string) => sources.get(name)?.reader,
     sourceHealth: (name: string) => healthOf(sources.get(name)),
-    budgetOf: (name: string) => sources.get(name)?.budget,
+    limiterOf: (name: string) => sources.get(name)?.limiter,
     streamsOf: (name: string) => sources.get(name)?.streams,
     wants: endpoints.wants,
   };
 }
 
 async function healthOf(source: Source | undefined) {
-  const record = await source?.guard.read();
+  const record = await source?.throttle.read();
   return {
     answeredAt: record?.answeredAt ?? null,
     openSince: record?.openSince ?? null,
@@ -250,8 +250,8 @@ function observer(
     askList: (name) => context.sourceOf(name)?.asker.askList(),
     report(report) {
       const { watch } = report;
-      const budget = context.budgetOf(watch.source);
-      if (budget !== undefined) timedBy(budget, report, context.policy);
+      const limiter = context.limiterOf(watch.source);
+      if (limiter !== undefined) timedBy(limiter, report, context.policy);
       deps.metrics.poll(report);
       logPoll(deps.log, report);
       deps.tracing.polled(report);
@@ -266,15 +266,15 @@ function observer(
 
 /** Shows the rate limiter how a poll was timed. */
 function timedBy(
-  budget: Source['budget'],
+  limiter: Source['limiter'],
   { before, watch, isFirst, lagMs }: PollReport,
   { maxIntervalMs }: PollPolicy,
 ): void {
   // First polls start when they are requested, not when due.
   if (isFirst) return;
-  budget.began(lagMs);
+  limiter.began(lagMs);
   const waitMs = widenedWait(before, watch, { maxIntervalMs, lagMs });
-  if (waitMs !== null) budget.longestWait.add(waitMs);
+  if (waitMs !== null) limiter.longestWait.add(waitMs);
 }
 
 /** Lets streams follow a poll, and counts by what its transition became known. */

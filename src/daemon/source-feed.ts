@@ -61,7 +61,7 @@ export function openFeed(
   const stopping = new AbortController();
   const discovered = listsOf(deps.config, source.name);
   const passes = new Map<string | null, DiscoverPass>();
-  const { budget, schedule, reader } = source;
+  const { limiter, schedule, reader } = source;
   const feedDeps = {
     source: source.name,
     isOn: deps.config.polling.batch === 'auto',
@@ -69,7 +69,7 @@ export function openFeed(
     reader,
     schedule,
     get requestsPerMs() {
-      return budget.limit.requests / budget.limit.perMs;
+      return limiter.limit.requests / limiter.limit.perMs;
     },
     waitingPolls: () => deps.requests.countDue(source.name, 'prompt', deps.now()),
     observeListed: deps.observeListed,
@@ -78,7 +78,7 @@ export function openFeed(
     memberOf: memberOf(deps, policy),
     longestMs: ({ maxDelayMs }: Watch) =>
       maxDelayMs ??
-      longestInterval(policy.maxIntervalMs, { ...NO_LOAD, roundMs: budget.load().roundMs }),
+      longestInterval(policy.maxIntervalMs, { ...NO_LOAD, roundMs: limiter.load().roundMs }),
     streams: source.streams,
     discoverPass: ({ workflowId }: RunList) => passes.get(workflowId) ?? null,
     report: reporter(deps),
@@ -105,7 +105,7 @@ export function openFeed(
     async tend() {
       await schedule.enterFeed('list', heads);
       // Without watches there is nothing to plan: an idle daemon asks for as little as it can.
-      if (budget.active() > 0) await lists.refresh();
+      if (limiter.active() > 0) await lists.refresh();
     },
     stop: () => stopping.abort(),
   };
@@ -167,7 +167,7 @@ export async function findSourcesInDoubt({
 }): Promise<Set<string>> {
   const unread = (await discovery.troubles()) ?? [];
   const records = await Promise.all(
-    poller.sources.map(async ({ name, guard }) => ({ name, record: await guard.read() })),
+    poller.sources.map(async ({ name, throttle }) => ({ name, record: await throttle.read() })),
   );
   return new Set([
     ...unread.map(({ source }) => source),
@@ -227,10 +227,10 @@ function discoverPass(
     list,
     since: sinceOf(config, list),
     readPage,
-    claimPermit: () => source.budget.claim(source.probeMs),
+    claimPermit: () => source.limiter.claim(source.probeMs),
     renew: (claim) => source.schedule.renew(claim),
     store: discoveries,
-    closedUntil: async () => (await source.guard.read()).state?.closed?.probeAt ?? null,
+    closedUntil: async () => (await source.throttle.read()).state?.closed?.probeAt ?? null,
     watch: createWatchDiscovered({
       ...deps,
       scheduleOf: () => source.schedule,

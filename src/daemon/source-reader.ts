@@ -6,7 +6,7 @@ import {
   type SourceChange,
 } from '../core/source/throttle.ts';
 import type { NoxusClient } from '../noxus/client.ts';
-import { SourceGuard } from '../poll/source-guard.ts';
+import { SourceThrottle } from '../poll/source-throttle.ts';
 import type { SourceLimiter } from '../poll/source-limiter.ts';
 import type { SourceStore } from '../redis/stores/source-store.ts';
 import type { Config } from '../config/schema.ts';
@@ -19,7 +19,7 @@ export type SourceReader = Pick<
   'readRun' | 'readPage' | 'readWorkflows' | 'readDefinition'
 >;
 
-interface GuardDependencies {
+interface ThrottleDependencies {
   config: Pick<Config, 'polling'>;
   sources: SourceStore;
   systemEvents: Pick<SystemEvents, 'raise'>;
@@ -27,7 +27,7 @@ interface GuardDependencies {
   log: Logger;
 }
 
-interface GuardedSource {
+interface ThrottledSource {
   /** The number of watches at the last count. */
   active: () => number;
   /** Counts the watches. */
@@ -36,12 +36,12 @@ interface GuardedSource {
 }
 
 /** Judges the answers of one source, and raises system events about it. */
-export function openGuard(
-  { config, sources, systemEvents, now, log }: GuardDependencies,
+export function openThrottle(
+  { config, sources, systemEvents, now, log }: ThrottleDependencies,
   source: string,
-  { active, countWatches, onOpen }: GuardedSource,
-): SourceGuard {
-  return new SourceGuard({
+  { active, countWatches, onOpen }: ThrottledSource,
+): SourceThrottle {
+  return new SourceThrottle({
     source,
     store: sources,
     policy: {
@@ -49,12 +49,12 @@ export function openGuard(
       unreachableAfterMs: config.polling.unreachable_after,
     },
     active,
-    raise: async (_source, news) => {
-      await systemEvents.raise(eventOf(source, news, await countWatches()));
+    raise: async (change) => {
+      await systemEvents.raise(eventOf(source, change, await countWatches()));
     },
     log: {
-      paused: (name, closed) => logPause(log, name, closed),
-      authorized: (name) => log.info({ source: name }, 'source.authorized'),
+      paused: (closed) => logPause(log, source, closed),
+      authorized: () => log.info({ source }, 'source.authorized'),
     },
     onOpen,
     now,
@@ -92,37 +92,37 @@ function logPause(log: Logger, source: string, { message, at, probeAt }: ClosedS
 }
 
 /**
- * A reader that reports every answer to the guard. Names of workflows are an extra: of these answers, only
+ * A reader that reports every answer to the throttle. Names of workflows are an extra: of these answers, only
  * one that asks for a pause says anything about the source.
  */
-export function guardedReader(
+export function reportingReader(
   client: SourceReader,
-  guard: Pick<SourceGuard, 'note'>,
+  throttle: Pick<SourceThrottle, 'note'>,
   now: () => number,
 ): SourceReader {
   return {
     async readRun(runId, options) {
       const askedAt = now();
       const outcome = await client.readRun(runId, options);
-      await guard.note(answerAboutRun(outcome, runId), askedAt);
+      await throttle.note(answerAboutRun(outcome, runId), askedAt);
       return outcome;
     },
     async readPage(question, options) {
       const askedAt = now();
       const outcome = await client.readPage(question, options);
-      await guard.note(answerAboutList(outcome), askedAt);
+      await throttle.note(answerAboutList(outcome), askedAt);
       return outcome;
     },
     async readWorkflows(question) {
       const askedAt = now();
       const outcome = await client.readWorkflows(question);
-      if (outcome.kind === 'rate_limited') await guard.note(outcome, askedAt);
+      if (outcome.kind === 'rate_limited') await throttle.note(outcome, askedAt);
       return outcome;
     },
     async readDefinition(workflowId) {
       const askedAt = now();
       const outcome = await client.readDefinition(workflowId);
-      if (outcome.kind === 'rate_limited') await guard.note(outcome, askedAt);
+      if (outcome.kind === 'rate_limited') await throttle.note(outcome, askedAt);
       return outcome;
     },
   };
@@ -136,19 +136,19 @@ const ASK_EVERY_MS = 5_000;
 /** Requests the list of a source to test whether it answers. */
 export function listAsker({
   reader,
-  budget,
+  limiter,
   now,
   onError,
 }: {
   reader: SourceReader;
-  budget: Pick<SourceLimiter, 'claim'>;
+  limiter: Pick<SourceLimiter, 'claim'>;
   now: () => number;
   onError: (error: unknown) => void;
 }) {
   let notBefore = 0;
   const read = () => reader.readPage({ workflowId: null, page: 1, size: 1 });
   const ask = async () => {
-    const permit = await budget.claim();
+    const permit = await limiter.claim();
     if (permit === null) return;
     await read();
     permit.settle();

@@ -10,7 +10,7 @@ import { createEventStreams } from '../noxus/event-stream.ts';
 import { faultLog } from './fault-log.ts';
 import type { Source, SourceDependencies } from './source.ts';
 
-interface StreamsContext extends Pick<Source, 'budget' | 'schedule' | 'guard' | 'reader'> {
+interface StreamsContext extends Pick<Source, 'limiter' | 'schedule' | 'throttle' | 'reader'> {
   source: SourceConfig;
 }
 
@@ -21,9 +21,9 @@ export function openStreams(
   context: StreamsContext,
 ): StreamFeed {
   const { config, log, now } = deps;
-  const { source, budget, guard, reader } = context;
+  const { source, limiter, throttle, reader } = context;
   const { hints, hint_streams: most } = config.polling;
-  const requestsPerMs = () => budget.limit.requests / budget.limit.perMs;
+  const requestsPerMs = () => limiter.limit.requests / limiter.limit.perMs;
   const policy = pollPolicy(config);
   return new StreamFeed({
     source: name,
@@ -45,19 +45,19 @@ export function openStreams(
       source: name,
       store: deps.nodeNames,
       readDefinition: (workflowId) => reader.readDefinition(workflowId),
-      usedShare: async () => (await deps.budgets.used(name)) / budget.limit.requests,
-      claimPermit: () => budget.claim(),
+      usedShare: async () => (await deps.budgets.used(name)) / limiter.limit.requests,
+      claimPermit: () => limiter.claim(),
       now,
     }),
     watches: deps.watches,
     schedule: streamSchedule(deps, name, context),
-    claimPermit: () => budget.claim(),
+    claimPermit: () => limiter.claim(),
     requestsPerMs,
-    backstopMs: () => backstopMs(budget.active(), requestsPerMs()),
+    backstopMs: () => backstopMs(limiter.active(), requestsPerMs()),
     latestReadAt: (watch) => latestReadAt(watch, { policy, statistics: deps.statistics.lookup }),
-    active: () => budget.active(),
+    active: () => limiter.active(),
     wants: (...one) => deps.endpoints.wants(...one),
-    pause: (asked) => guard.note({ kind: 'rate_limited', ...asked }, now()),
+    pause: (asked) => throttle.note({ kind: 'rate_limited', ...asked }, now()),
     onRefused: (untilAt) =>
       log.info({ source: name, until: isoTime(untilAt) }, 'streams.unavailable'),
     onEnd: ({ runId }, end) =>

@@ -13,7 +13,7 @@ import { OverdueMonitor, Schedule, type RequestClaim } from '../poll/schedule.ts
 import type { ObserveRunDependencies } from '../poll/observe-run.ts';
 import { Slots } from '../poll/source-slots.ts';
 import { createSourceLimiter, type SourceLimiter } from '../poll/source-limiter.ts';
-import type { SourceGuard } from '../poll/source-guard.ts';
+import type { SourceThrottle } from '../poll/source-throttle.ts';
 import type { SlotWorker } from '../queue/slot-queue.ts';
 import type { WakeChannel } from '../redis/channels.ts';
 import type { BudgetStore, SourceStore } from '../redis/stores/source-store.ts';
@@ -28,9 +28,9 @@ import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './fault-log.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import {
-  guardedReader,
+  reportingReader,
   listAsker,
-  openGuard,
+  openThrottle,
   type ListAsker,
   type SourceReader,
 } from './source-reader.ts';
@@ -46,10 +46,10 @@ const WRITE_MS = 5_000;
 /** One Noxus workspace: its client, schedule and rate limit. */
 export interface Source {
   name: string;
-  /** Reads runs and lists; the guard sees every answer. */
+  /** Reads runs and lists; the throttle sees every answer. */
   reader: SourceReader;
-  guard: SourceGuard;
-  budget: SourceLimiter;
+  throttle: SourceThrottle;
+  limiter: SourceLimiter;
   schedule: Schedule;
   /** Event streams of its runs. */
   streams: StreamFeed;
@@ -104,7 +104,7 @@ const clock = () => performance.now();
 export function openSource(deps: SourceDependencies, name: string, source: SourceConfig): Source {
   const onError = faultLog(deps.log, 'budget', { source: name });
   const limit = limitOf(source);
-  const budget = createSourceLimiter({
+  const limiter = createSourceLimiter({
     source: name,
     limit,
     store: deps.budgets,
@@ -112,40 +112,39 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
     newId: deps.newToken,
     onError,
   });
-  const client = createNoxusClient({
-    baseUrl: source.base_url,
-    apiKey: source.api_key,
-    timeoutMs: source.timeout,
-    maxSockets: concurrencyOf(deps.config, source),
-    ca: loadSourceAuthorities(name, source),
-    proxy: source.proxy,
-    userAgent: deps.userAgent,
-    now: deps.now,
-    mayRetry: async () => (await budget.claim().catch(() => null)) !== null,
-    onRequest: (request) => deps.metrics.request(name, request),
-    onUnreadField: (field) => deps.log.warn({ source: name, field }, 'source.field_unread'),
-  });
-  const work = openWork(deps, name, { client, budget, source });
+  const client = openClient(deps, name, { source, limiter });
+  const work = openWork(deps, name, { client, limiter, source });
   const { schedule, ...working } = work;
-  const guard = openGuard(deps, name, {
-    active: () => budget.active(),
+  const throttle = openThrottle(deps, name, {
+    active: () => limiter.active(),
     countWatches: () => schedule.countWatches(),
     onOpen: () => work.opened(),
   });
-  const reader = guardedReader(client, guard, deps.now);
-  const streams = openStreams(deps, name, { source, budget, schedule, guard, reader });
-  const asker = listAsker({ reader, budget, now: deps.now, onError });
+  const reader = reportingReader(client, throttle, deps.now);
+  const streams = openStreams(deps, name, { source, limiter, schedule, throttle, reader });
+  const asker = listAsker({ reader, limiter, now: deps.now, onError });
   const probeMs = source.timeout + WRITE_MS;
   const tendNames = () =>
     deps.workflowNames.tend(name, {
       readWorkflows: (question) => reader.readWorkflows(question),
-      claimPermit: () => budget.claim(),
+      claimPermit: () => limiter.claim(),
     });
   const worked = withChores(deps, { name, streams, working, tendNames });
   let { api_key: apiKey } = source;
-  const reads = () => readsOf(deps, name, { budget, schedule });
+  const reads = () => readsOf(deps, name, { limiter, schedule });
   const survey = surveyWith(deps.log, worked.survey, reads);
-  const parts = { name, reader, guard, budget, schedule, streams, probeMs, asker, reads, survey };
+  const parts = {
+    name,
+    reader,
+    throttle,
+    limiter,
+    schedule,
+    streams,
+    probeMs,
+    asker,
+    reads,
+    survey,
+  };
   return {
     ...worked,
     ...parts,
@@ -156,9 +155,29 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
       apiKey = next.api_key;
       client.useApiKey(apiKey);
       streams.useApiKey(apiKey);
-      guard.keyChanged().catch(onError);
+      throttle.keyChanged().catch(onError);
     },
   };
+}
+
+function openClient(
+  deps: SourceDependencies,
+  name: string,
+  { source, limiter }: { source: SourceConfig; limiter: SourceLimiter },
+): NoxusClient {
+  return createNoxusClient({
+    baseUrl: source.base_url,
+    apiKey: source.api_key,
+    timeoutMs: source.timeout,
+    maxSockets: concurrencyOf(deps.config, source),
+    ca: loadSourceAuthorities(name, source),
+    proxy: source.proxy,
+    userAgent: deps.userAgent,
+    now: deps.now,
+    mayRetry: async () => (await limiter.claim().catch(() => null)) !== null,
+    onRequest: (request) => deps.metrics.request(name, request),
+    onUnreadField: (field) => deps.log.warn({ source: name, field }, 'source.field_unread'),
+  });
 }
 
 /** With each survey, logs a change of whether runs are read as often as they are to be. */
@@ -180,16 +199,16 @@ function surveyWith(log: Logger, survey: () => Promise<void>, readsNow: Source['
 function readsOf(
   { config: { polling } }: SourceDependencies,
   source: string,
-  { budget, schedule }: Pick<Source, 'budget' | 'schedule'>,
+  { limiter, schedule }: Pick<Source, 'limiter' | 'schedule'>,
 ): SourceReads | null {
   const times = schedule.feed.readTimes();
   return sourceReads({
     source,
-    limit: budget.limit,
+    limit: limiter.limit,
     maxIntervalMs: polling.max_interval,
-    load: budget.load(),
-    active: budget.active(),
-    waitMs: budget.longestWait.ms,
+    load: limiter.load(),
+    active: limiter.active(),
+    waitMs: limiter.longestWait.ms,
     planned: times && { times, wantedPerMs: schedule.feed.wantedPerMs() },
     isByLists: polling.batch === 'auto',
   });
@@ -199,7 +218,7 @@ function limitOf({ rate_limit: { requests, per } }: SourceConfig): RateLimit {
   return { requests, perMs: per };
 }
 
-interface WorkOptions extends Pick<Source, 'budget'> {
+interface WorkOptions extends Pick<Source, 'limiter'> {
   client: NoxusClient;
   source: SourceConfig;
 }
@@ -209,7 +228,7 @@ async function notStarted(): Promise<void> {}
 /** The schedule of a source, and its slots. */
 function openWork(deps: SourceDependencies, name: string, options: WorkOptions) {
   const { requests, wake, processId, newToken } = deps;
-  const { client, budget, source } = options;
+  const { client, limiter, source } = options;
   const concurrency = concurrencyOf(deps.config, source);
   const queue = deps.queueOf(`poll-${name}`);
   const onError = faultLog(deps.log, 'poll', { source: name });
@@ -219,9 +238,9 @@ function openWork(deps: SourceDependencies, name: string, options: WorkOptions) 
     store: requests,
     process: processId,
     newToken,
-    limit: budget.limit,
-    roundMs: () => budget.load().roundMs,
-    isShort: () => isWidened(deps.config.polling.max_interval, budget.load()),
+    limit: limiter.limit,
+    roundMs: () => limiter.load().roundMs,
+    isShort: () => isWidened(deps.config.polling.max_interval, limiter.load()),
     deadlineMs: source.timeout + WRITE_MS,
     wakeOthers: () => wake.wake(name),
     onDue: (count) => slots.due(count),
@@ -238,7 +257,7 @@ function openWork(deps: SourceDependencies, name: string, options: WorkOptions) 
   });
   // A wake-up may mean that the source takes requests again.
   wake.on(name, () => slots.free());
-  const overdue = openOverdueMonitor(deps, name, { limit: budget.limit, schedule });
+  const overdue = openOverdueMonitor(deps, name, { limit: limiter.limit, schedule });
   return {
     schedule,
     slots,
@@ -254,7 +273,7 @@ function openWork(deps: SourceDependencies, name: string, options: WorkOptions) 
     overdue: () => overdue.current(),
     async survey() {
       const survey = await schedule.survey();
-      budget.watched(survey.members);
+      limiter.watched(survey.members);
       deps.metrics.overdue(name, survey);
       // While the source is paused, polls wait for it, not for requests.
       await overdue.check(schedule.isPaused() ? { due: 0, oldestMs: null } : survey);

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fullJitter } from '../core/backoff.ts';
-import type { StreamEnd, StreamNote } from '../core/feed/event-stream.ts';
+import type { StreamEnd, StreamNote } from '../core/feed/run-stream.ts';
 import type { StreamOutcome } from '../core/feed/stream-capacity.ts';
 import {
   heard,

@@ -1,4 +1,4 @@
-import type { HeldStream, ReadMove } from '../core/feed/event-stream.ts';
+import type { HeldStream, ReadMove } from '../core/feed/run-stream.ts';
 import type { FeedRecord, PageRecord, PageTrace, StoredPlan } from '../core/feed/record.ts';
 import type { ListOutcome, ListQuestion, RunList } from '../core/feed/run-list.ts';
 import type { StreamCapacity } from '../core/feed/stream-capacity.ts';

@@ -4,7 +4,7 @@ import {
   type EventStreams,
   type StreamEnd,
   type StreamState,
-} from '../core/feed/event-stream.ts';
+} from '../core/feed/run-stream.ts';
 import { PLAN_MEMBER, parseStreamMember } from '../core/feed/page-name.ts';
 import { judgedLate, transitionKind, type TransitionKind } from '../core/feed/stream-hint.ts';
 import {

@@ -7,7 +7,7 @@ import {
   type StreamCapacity,
   type StreamOutcome,
 } from '../core/feed/stream-capacity.ts';
-import type { StreamEnd } from '../core/feed/event-stream.ts';
+import type { StreamEnd } from '../core/feed/run-stream.ts';
 import { streamMember } from '../core/feed/page-name.ts';
 import {
   isHopeful,

@@ -1,5 +1,5 @@
 import { jitterAround } from '../core/backoff.ts';
-import type { ReadMove } from '../core/feed/event-stream.ts';
+import type { ReadMove } from '../core/feed/run-stream.ts';
 import { HintAllowance, type HintStep } from '../core/feed/stream-hint.ts';
 import type { RememberedKind } from '../core/feed/stream-trust.ts';
 import type { FollowedRun } from './followed-run.ts';

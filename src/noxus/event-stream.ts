@@ -9,7 +9,7 @@ import type {
   StreamEnd,
   StreamListener,
   StreamNote,
-} from '../core/feed/event-stream.ts';
+} from '../core/feed/run-stream.ts';
 import { boundedNodes, type RunNodes } from '../core/run/nodes.ts';
 import { cutRequest } from '../proxy-tunnel.ts';
 import { openConnections } from './connections.ts';

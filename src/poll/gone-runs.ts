@@ -18,7 +18,7 @@ export interface CheckGoneDependencies {
   gone: GoneStore;
   /** Undefined, like the limiter, for a source that is not configured any more. */
   readerOf: (source: string) => RunReader | undefined;
-  budgetOf: (source: string) => { claim(): Promise<Permit | null> } | undefined;
+  limiterOf: (source: string) => { claim(): Promise<Permit | null> } | undefined;
   contextOf: (key: WatchKey, now: number) => ObserveContext;
   wants: EndpointFilter;
   /** A watch of a source has entered the schedule. */
@@ -51,10 +51,10 @@ async function check(deps: CheckGoneDependencies, key: WatchKey): Promise<void> 
 }
 
 async function read(
-  { readerOf, budgetOf }: CheckGoneDependencies,
+  { readerOf, limiterOf }: CheckGoneDependencies,
   { source, runId }: WatchKey,
 ): Promise<PollResult | null> {
-  const permit = await budgetOf(source)?.claim();
+  const permit = await limiterOf(source)?.claim();
   if (!permit) return null;
   const outcome = await readerOf(source)?.readRun(runId);
   permit.settle();

@@ -8,7 +8,7 @@ import type { RunwatchEvent } from '../core/event/event.ts';
 import type { NewMark } from '../core/event/ids.ts';
 import type { PollResult, RunSnapshot } from '../core/run/snapshot.ts';
 import type { ObserveContext, PollPolicy } from '../core/watch/observation.ts';
-import { UNSTREAMED, type StreamState } from '../core/feed/event-stream.ts';
+import { UNSTREAMED, type StreamState } from '../core/feed/run-stream.ts';
 import { unconfirmed } from '../core/feed/list-trust.ts';
 import { observe } from '../core/watch/observe.ts';
 import type { PollMode } from '../core/watch/poll-history.ts';

@@ -13,7 +13,7 @@ const FAULT_DELAY_MS = 5_000;
 
 interface PerformDependencies {
   schedule: Pick<Schedule, 'release' | 'settled' | 'handBack'>;
-  budget: Pick<SourceLimiter, 'covers' | 'settleMs' | 'arrivalOf' | 'claimed'>;
+  limiter: Pick<SourceLimiter, 'covers' | 'settleMs' | 'arrivalOf' | 'claimed'>;
   observeRun: (claim: ClaimedPoll) => Promise<Polled>;
   /** Each releases the claim. */
   feed: {
@@ -39,13 +39,13 @@ interface PerformDependencies {
  * either by the write of the result or by its release. Returns a function that never throws.
  */
 export function createPerform(deps: PerformDependencies) {
-  const { schedule, budget, source, onError } = deps;
+  const { schedule, limiter, source, onError } = deps;
 
   async function poll(claim: RequestClaim): Promise<void> {
     const { stored, token, lagMs } = claim;
     if (stored === null) return schedule.release(claim, 'never');
-    const permitMs = budget.settleMs(claim);
-    const arrival = budget.arrivalOf(claim);
+    const permitMs = limiter.settleMs(claim);
+    const arrival = limiter.arrivalOf(claim);
     // The polls of urgent watches go with those that something asked for.
     const isHinted = claim.kind === 'prompt' && stored.watch.profile !== 'urgent';
     const claimed = { stored, token, lagMs, permitMs, isHinted, onSent: () => arrival.sent() };
@@ -62,8 +62,8 @@ export function createPerform(deps: PerformDependencies) {
 
   function request(claim: RequestClaim): Promise<void> {
     if (claim.kind === 'plan') return deps.feed.makePlan(claim);
-    if (claim.kind === 'list') return deps.feed.readPage(claim, budget.claimed(claim));
-    if (claim.kind === 'stream') return deps.feed.openStream(claim, budget.claimed(claim));
+    if (claim.kind === 'list') return deps.feed.readPage(claim, limiter.claimed(claim));
+    if (claim.kind === 'stream') return deps.feed.openStream(claim, limiter.claimed(claim));
     return poll(claim);
   }
 
@@ -74,14 +74,14 @@ export function createPerform(deps: PerformDependencies) {
 
   /** Sends no request, which leaves the permit to another one. */
   async function putBack(claim: RequestClaim): Promise<void> {
-    budget.claimed(claim).giveBack();
+    limiter.claimed(claim).giveBack();
     await schedule.release(claim, 'as before');
   }
 
   /** Probes the source by its list; the claimed run is not read. */
   async function probeByList(claim: RequestClaim): Promise<void> {
     await source.probeList();
-    budget.claimed(claim).settle();
+    limiter.claimed(claim).settle();
     await schedule.release(claim, 'as before');
   }
 
@@ -92,7 +92,7 @@ export function createPerform(deps: PerformDependencies) {
       const watch = claim.stored?.watch;
       if (watch?.run === null && failedProbes === null) await deps.beforeFirst(watch, claim);
       // After a long delay another process may hold the claim, or the permit may have expired.
-      if (claim.isStale() || !budget.covers(claim)) await putBack(claim);
+      if (claim.isStale() || !limiter.covers(claim)) await putBack(claim);
       else if (failedProbes !== null && isListProbe({ failedProbes })) await probeByList(claim);
       else await request(claim);
     } catch (error) {

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { isTerminalStatus } from '../core/run/snapshot.ts';
-import { openStream } from './event-stream.ts';
+import { openStream } from './run-stream.ts';
 import type { Fault } from './fault.ts';
 import { pause, send, type Answer } from './http-io.ts';
 import { PRIVATE_CANARY } from './wire-run.ts';

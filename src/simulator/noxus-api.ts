@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isTerminalStatus } from '../core/run/snapshot.ts';
-import { streamEvents } from './event-stream.ts';
+import { streamEvents } from './run-stream.ts';
 import type { Fault } from './fault.ts';
 import { sendFaulty } from './faulty-answer.ts';
 import { type Answer, readBody, send } from './http-io.ts';

@@ -5,7 +5,7 @@ import { SIMULATOR_API_KEY, addRun, type CallbackCounts, type Simulation } from 
 import { FaultTable, type FaultInput } from './fault.ts';
 import { closeServer, listenOnLoopback, send, type LoopbackHost } from './http-io.ts';
 import { RequestLog } from './request-log.ts';
-import type { StreamCounts } from './event-stream.ts';
+import type { StreamCounts } from './run-stream.ts';
 import { RunRegistry } from './run-registry.ts';
 import {
   type ScriptInput,

@@ -1,4 +1,4 @@
-import type { StreamCounts } from './event-stream.ts';
+import type { StreamCounts } from './run-stream.ts';
 import type { FaultTable } from './fault.ts';
 import type { RequestLog } from './request-log.ts';
 import type { RunRegistry } from './run-registry.ts';

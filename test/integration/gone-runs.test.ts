@@ -100,7 +100,7 @@ describe('check of gone runs', () => {
       ...stores,
       trace: () => undefined,
       readerOf: () => ({ readRun: async (runId) => (reads.push(runId), outcome) }),
-      budgetOf: () => ({ claim: async () => ({ settle: () => undefined }) }),
+      limiterOf: () => ({ claim: async () => ({ settle: () => undefined }) }),
       contextOf,
       wants: () => true,
       onScheduled: async (source) => void scheduled.push(source),

@@ -2,7 +2,7 @@ import { afterAll, afterEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { nothingLearned } from '../../src/core/cadence/hazard.ts';
 import { NO_LOAD } from '../../src/core/cadence/load.ts';
-import type { EventStreams, StreamEnd } from '../../src/core/feed/event-stream.ts';
+import type { EventStreams, StreamEnd } from '../../src/core/feed/run-stream.ts';
 import { latestReadAt } from '../../src/core/feed/member.ts';
 import { PLAN_MEMBER, streamMember } from '../../src/core/feed/page-name.ts';
 import { hashOf } from '../../src/core/feed/list-trust.ts';

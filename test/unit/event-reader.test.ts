@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import type { StreamNote } from '../../src/core/feed/event-stream.ts';
+import type { StreamNote } from '../../src/core/feed/run-stream.ts';
 import { EventReader } from '../../src/noxus/event-stream.ts';
 
 const event = (type: string, data: object) =>

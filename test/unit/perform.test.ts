@@ -19,7 +19,7 @@ async function endOf(
       handBack: async () => void ends.push('handed back'),
       settled: (_, nextMs) => void ends.push({ nextMs }),
     },
-    budget: {
+    limiter: {
       covers: () => !isLate,
       settleMs: () => null,
       arrivalOf: () => ({ sent: () => undefined, over: () => undefined }),

@@ -17,9 +17,9 @@ interface SourceServiceDependencies {
 /** Shows the state of sources, and lifts pauses. */
 export function createSourceService({ poller, budgets }: SourceServiceDependencies): SourceService {
   const viewOf = async (source: Source): Promise<SourceView> => {
-    const { name, guard, budget } = source;
+    const { name, throttle, limiter } = source;
     const [{ state, answeredAt }, used, streams] = await Promise.all([
-      guard.read(),
+      throttle.read(),
       budgets.used(name),
       source.streams.figures(),
     ]);
@@ -29,7 +29,7 @@ export function createSourceService({ poller, budgets }: SourceServiceDependenci
       closed,
       since,
       answeredAt,
-      limit: budget.limit,
+      limit: limiter.limit,
       used,
       overdue: source.overdue(),
       reads: source.reads(),
@@ -41,7 +41,7 @@ export function createSourceService({ poller, budgets }: SourceServiceDependenci
     async resume(name) {
       const source = poller.sourceOf(name);
       if (source === undefined) return null;
-      await source.guard.resume();
+      await source.throttle.resume();
       return viewOf(source);
     },
   };
@@ -59,14 +59,14 @@ export async function sourceFigures(
       reads: source.reads(),
       streams: await source.streams.figures(),
       isUp: !troubled.some((one) => one.name === source.name),
-      usedRatio: Math.min(1, (await budgets.used(source.name)) / source.budget.limit.requests),
+      usedRatio: Math.min(1, (await budgets.used(source.name)) / source.limiter.limit.requests),
     })),
   );
 }
 
 /** Why a source takes no requests now; null if it does. */
 export async function closedSource(source: Source | undefined): Promise<ClosedSource | null> {
-  return (await source?.guard.read())?.state?.closed ?? null;
+  return (await source?.throttle.read())?.state?.closed ?? null;
 }
 
 /** A source with lasting trouble. */
@@ -92,7 +92,7 @@ const WHAT_IT_DOES = {
 /** Sources that refuse their key, asked for a long pause, or were reported as unreachable. */
 export async function troubledSources(sources: readonly Source[]): Promise<SourceTrouble[]> {
   const found = await Promise.all(
-    sources.map(async ({ name, guard }) => ({ name, state: (await guard.read()).state })),
+    sources.map(async ({ name, throttle }) => ({ name, state: (await throttle.read()).state })),
   );
   return found.flatMap(({ name, state }) => {
     const closed = state?.closed ?? null;

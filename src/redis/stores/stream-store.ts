@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { HeldStream, ReadMove } from '../../core/feed/event-stream.ts';
+import type { HeldStream, ReadMove } from '../../core/feed/run-stream.ts';
 import { NEW_CAPACITY, type StreamCapacity } from '../../core/feed/stream-capacity.ts';
 import type { TransitionKind } from '../../core/feed/stream-hint.ts';
 import {

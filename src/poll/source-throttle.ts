@@ -21,17 +21,17 @@ const MANY = 100;
 /** After this time without its event a change was left by a dead process, ms. */
 const ABANDONED_MS = 10_000;
 
-interface SourceGuardDependencies {
+interface SourceThrottleDependencies {
   source: string;
   store: SourceStore;
   policy: ThrottlePolicy;
   /** How many watches of the source are active. */
   active: () => number;
   /** Logs a change of the source and raises its event. */
-  raise: (source: string, change: SourceChange) => Promise<void>;
+  raise: (change: SourceChange) => Promise<void>;
   log: {
-    paused(source: string, closed: ClosedSource): void;
-    authorized(source: string): void;
+    paused(closed: ClosedSource): void;
+    authorized(): void;
   };
   /** The source accepts requests again: wakes the slots of all processes. */
   onOpen: () => Promise<void>;
@@ -43,14 +43,14 @@ interface SourceGuardDependencies {
  * without trouble costs one command a second. All other writes run one after another, so that
  * simultaneous answers do not conflict.
  */
-export class SourceGuard {
+export class SourceThrottle {
   /** Whether the source may have a stored state. */
   private isTroubled = true;
   private answeredAt: number | null = null;
   private notedAt = -Infinity;
   private lastWrite: Promise<unknown> = Promise.resolve();
 
-  constructor(private readonly deps: SourceGuardDependencies) {}
+  constructor(private readonly deps: SourceThrottleDependencies) {}
 
   /** Judges an answer. @param askedAt when its request was sent, milliseconds since the epoch */
   async note(answer: SourceAnswer, askedAt: number): Promise<void> {
@@ -149,18 +149,18 @@ export class SourceGuard {
     after: SourceState | null,
     answer: SourceAnswer,
   ): void {
-    const { log, source } = this.deps;
+    const { log } = this.deps;
     const closed = closedOf(after);
-    if (closed?.reason === 'rate_limited' && closedOf(before) === null) log.paused(source, closed);
+    if (closed?.reason === 'rate_limited' && closedOf(before) === null) log.paused(closed);
     const wasRefused = before?.said.includes('source.unauthorized') ?? false;
     const isAccepted = answer.kind === 'valid' && closedOf(after) === null;
-    if (isAccepted && wasRefused) log.authorized(source);
+    if (isAccepted && wasRefused) log.authorized();
   }
 
   /** Raises events and marks them as raised; if the process dies in between they are raised twice. */
   private async raise(changes: readonly SourceChange[]): Promise<void> {
     if (changes.length === 0) return;
-    for (const one of changes) await this.deps.raise(this.deps.source, one);
+    for (const one of changes) await this.deps.raise(one);
     await this.change((state) => (state === null ? null : withSaid(state, changes)));
   }
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SourceAnswer, SourceChange } from '../../src/core/source/throttle.ts';
-import { SourceGuard } from '../../src/poll/source-guard.ts';
+import { SourceThrottle } from '../../src/poll/source-throttle.ts';
 import { openStores } from '../support/stores.ts';
 
 const policy = { unauthorizedProbeMs: 60_000, unreachableAfterMs: 120_000 };
@@ -25,21 +25,21 @@ afterAll(() => stores.close());
 /** The commands that were sent, by name. */
 const commands: string[] = [];
 
-const store: ConstructorParameters<typeof SourceGuard>[0]['store'] = {
+const store: ConstructorParameters<typeof SourceThrottle>[0]['store'] = {
   read: (source) => (commands.push('read'), stores.sources.read(source)),
   put: (...change) => (commands.push('put'), stores.sources.put(...change)),
   answered: (...at) => (commands.push('answered'), stores.sources.answered(...at)),
 };
 
 /** What one process takes in of the source of this test. */
-function guard(raise: (change: SourceChange) => Promise<void> = async () => undefined) {
+function throttle(raise: (change: SourceChange) => Promise<void> = async () => undefined) {
   const lines: string[] = [];
-  const made = new SourceGuard({
+  const made = new SourceThrottle({
     source: `source-${turn}`,
     store,
     policy,
     active: () => 50,
-    raise: async (_source, change) => raise(change),
+    raise,
     log: {
       paused: () => void lines.push('paused'),
       authorized: () => void lines.push('authorized'),
@@ -52,11 +52,11 @@ function guard(raise: (change: SourceChange) => Promise<void> = async () => unde
 
 const standing = () => stores.sources.read(`source-${turn}`);
 
-describe('source guards of several processes', () => {
+describe('source throttles of several processes', () => {
   test('failing answers to all processes are one outage, raised once and ended by the first valid answer', async () => {
     const raised: string[] = [];
     const raise = async ({ type }: SourceChange) => void raised.push(type);
-    const three = [guard(raise), guard(raise), guard(raise)];
+    const three = [throttle(raise), throttle(raise), throttle(raise)];
     const answers = Array.from({ length: 60 }, (_, run) => run);
     await Promise.all(answers.slice(0, 30).map((run) => three[run % 3]!.note(down(run), now)));
     now += 2_000;
@@ -73,11 +73,11 @@ describe('source guards of several processes', () => {
   });
 
   test("the event of a dead process's change is raised by another process", async () => {
-    const dying = guard(async () => Promise.reject(new Error('killed')));
+    const dying = throttle(async () => Promise.reject(new Error('killed')));
     const refused: SourceAnswer = { kind: 'unauthorized', message: 'status 401' };
     await expect(dying.note(refused, now)).rejects.toThrow('killed');
     const raised: string[] = [];
-    const other = guard(async ({ type }) => void raised.push(type));
+    const other = throttle(async ({ type }) => void raised.push(type));
     now += 9_000;
     await other.note(refused, now);
     expect(raised).toEqual([]);
@@ -90,7 +90,7 @@ describe('source guards of several processes', () => {
   });
 
   test('a source without trouble costs one write of its last answer time', async () => {
-    const one = guard();
+    const one = throttle();
     await one.note(valid, now);
     const from = commands.length;
     for (let answer = 0; answer < 100; answer += 1) await one.note(valid, (now += 5));
@@ -100,7 +100,7 @@ describe('source guards of several processes', () => {
   });
 
   test('a refused key counts until a later request is answered', async () => {
-    const one = guard();
+    const one = throttle();
     const askedAt = now;
     await one.note({ kind: 'unauthorized', message: 'status 401' }, (now += 10));
     await one.note(valid, askedAt);
@@ -111,7 +111,7 @@ describe('source guards of several processes', () => {
   });
 
   test('a pause of a source can be ended by hand', async () => {
-    const one = guard();
+    const one = throttle();
     await one.note({ kind: 'rate_limited', retryAfterMs: 600_000, message: 'status 429' }, now);
     expect((await standing()).state?.closed?.probeAt).toBe(now + 600_000);
     await one.resume();
