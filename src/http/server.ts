@@ -2,7 +2,7 @@ import { fastifyHelmet } from '@fastify/helmet';
 import { fastify, type FastifyInstance, type FastifyServerOptions } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { PublicArea } from '../config/schema.ts';
-import { RunwatchError } from '../core/errors.ts';
+import { messageOf, RunwatchError } from '../core/errors.ts';
 import { accessLog, type HttpLog } from './access-log.ts';
 import { bearerAuth, hostGuard } from './auth.ts';
 import {
@@ -176,7 +176,7 @@ async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<
 /**
  * Begins to listen.
  * @returns the URL of the server
- * @throws RunwatchError `port_in_use`
+ * @throws RunwatchError `port_in_use`, `cannot_listen`
  */
 export async function listen(
   app: FastifyInstance,
@@ -185,10 +185,12 @@ export async function listen(
   try {
     return await app.listen({ host, port });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    const isTaken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
     throw new RunwatchError(
-      `port ${port} of ${host} is in use by another process; stop that one or choose another port`,
-      { code: 'port_in_use', cause: error },
+      isTaken
+        ? `port ${port} of ${host} is in use by another process; stop that one or choose another port`
+        : `cannot listen on port ${port} of ${host}: ${messageOf(error)}`,
+      { code: isTaken ? 'port_in_use' : 'cannot_listen', cause: error },
     );
   }
 }

@@ -11,7 +11,7 @@ import {
 } from './failures.ts';
 import { createKeys } from './keys.ts';
 import { redisTarget, type RedisSettings } from './redis-target.ts';
-import { checkRights, checkServer } from './server-check.ts';
+import { checkDatabase, checkRights, checkServer } from './server-check.ts';
 import { StoreWatch, type StoreState } from './store-state.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
@@ -88,7 +88,7 @@ export interface RedisConnections {
   /**
    * Waits for Redis, tries the rights that are needed, and warns of settings that may lose data.
    * @throws RunwatchError `redis_unavailable` or `redis_refuses` (within 10 s),
-   *   `redis_credentials_refused`, `redis_rights_missing`, `redis_too_old`
+   *   `redis_credentials_refused`, `redis_database_refused`, `redis_rights_missing`, `redis_too_old`
    */
   ready(): Promise<void>;
   /** What is known of Redis without asking it. */
@@ -155,6 +155,7 @@ export function createRedisConnections(options: Options): RedisConnections {
     },
     async ready() {
       await whenReady(commands, place, readyTimeoutMs);
+      await checkDatabase(commands, place, target.options.db);
       await checkServer(commands, place, log);
       await checkRights(commands, keys, { place, timeoutMs: readyTimeoutMs });
     },

@@ -29,6 +29,18 @@ export async function checkServer(redis: Redis, place: string, log: RedisLog): P
   }
 }
 
+/**
+ * Takes the database of the URL. The client goes on in database 0 where the server refuses another.
+ * @throws RunwatchError `redis_database_refused`
+ */
+export async function checkDatabase(redis: Redis, place: string, database = 0): Promise<void> {
+  if (database === 0) return;
+  const reply = await redis.select(database).catch(replyIn);
+  if (reply === 'OK') return;
+  const message = `Redis at ${place} refuses database ${database}: ${reply}`;
+  throw new RunwatchError(message, { code: 'redis_database_refused' });
+}
+
 /** What a server says of itself that decides whether it keeps what it is given. */
 export interface ServerTraits {
   version: string;

@@ -140,6 +140,15 @@ test('wrong credentials fail at once', async () => {
   await right.connections.ready();
 });
 
+test('a database that the server does not have is refused, in place of database 0', async () => {
+  const redis = await privateRedis({ tcp: true });
+  const { connections } = connect(`${redis.url}/99`);
+  const error = await caught(connections.ready());
+  expect(error).toMatchObject({ code: 'redis_database_refused', retriable: false });
+  expect(String(error)).toMatch(/127\.0\.0\.1:\d+ refuses database 99: .*out of range$/);
+  await connect(`${redis.url}/15`).connections.ready();
+});
+
 test('no error of a command carries its arguments', async () => {
   const { url, prefix } = testRedis();
   const { connections } = connect(url);

@@ -126,8 +126,8 @@ describe('metrics', () => {
   });
 });
 
-describe('listening on a port that is taken', () => {
-  it('listening on a taken port fails with a sentence that names the port', async () => {
+describe('listening where it cannot be', () => {
+  it('listening on a taken port or at an address of another host fails with a sentence', async () => {
     const { url } = await start();
     const port = Number(new URL(url).port);
     const second = createServer({
@@ -140,7 +140,13 @@ describe('listening on a port that is taken', () => {
       isStoreReady: () => true,
     });
     const failure = await listen(second, { host: '127.0.0.1', port }).catch((error) => error);
+    // An address of the documentation ranges is of no host.
+    const elsewhere = await listen(second, { host: '192.0.2.1', port }).catch((error) => error);
     await second.close();
+    expect(elsewhere).toMatchObject({
+      code: 'cannot_listen',
+      message: expect.stringMatching(/^cannot listen on port \d+ of 192\.0\.2\.1: .*EADDRNOTAVAIL/),
+    });
     expect(failure).toBeInstanceOf(RunwatchError);
     expect(failure).toMatchObject({
       code: 'port_in_use',

@@ -50,6 +50,8 @@ describe('egress guard, before connecting', () => {
     ['https://[::1]/', 'loopback'],
     ['https://[::ffff:10.0.0.1]/', 'ipv4_mapped'],
     ['https://169.254.169.254/latest/meta-data', 'metadata'],
+    ['https://Metadata.Google.Internal./computeMetadata/v1', 'metadata'],
+    ['https://metadata.example.com/', 'allowed'],
     ['https://10.1.2.3/', 'private'],
   ])('the egress guard judges %s: %s', (url, rule) => {
     expect(ruleFor(guardOf(), url)).toBe(rule);
@@ -112,6 +114,7 @@ describe('egress allow-list', () => {
     [['0.0.0.0/0', '::/0'], 'http://10.1.2.3/', 'allowed'],
     [['0.0.0.0/0', '::/0'], 'http://169.254.169.254/', 'metadata'],
     [['169.254.169.254:80'], 'http://169.254.169.254/', 'metadata'],
+    [['metadata.goog:80'], 'http://metadata.goog/', 'metadata'],
     [['fe80::/10'], 'http://[fe80::1]/', 'link_local'],
     [['::/0'], 'http://[::ffff:169.254.169.254]/', 'metadata'],
   ])('the allow-list %j lets %s be %s', (allow, url, rule) => {
@@ -210,6 +213,7 @@ describe('the guard of configured endpoints', () => {
   test.each([
     ['http://169.254.169.254/latest', 'metadata'],
     ['http://2852039166/', 'metadata'],
+    ['http://metadata.google.internal/', 'metadata'],
     ['http://169.254.1.1/', 'link_local'],
     ['http://[fe80::1]/', 'link_local'],
     ['http://[fd00:ec2::254]/', 'metadata'],

@@ -90,6 +90,20 @@ export function forbiddenRange(address: Address): SpecialRange | null {
   return FORBIDDEN.has(innerRange) ? innerRange : null;
 }
 
+/** Names of metadata services by the documentation of the clouds. Outside of a cloud they resolve to nothing. */
+const METADATA_NAMES: ReadonlySet<string> = new Set([
+  'metadata.google.internal',
+  'metadata.goog',
+  'instance-data.ec2.internal',
+  'metadata.tencentyun.com',
+  'api.metadata.cloud.ibm.com',
+]);
+
+/** True for names that no webhook may use, whatever they resolve to. */
+export function isMetadataName(host: string): boolean {
+  return METADATA_NAMES.has(host.toLowerCase().replace(/\.$/, ''));
+}
+
 /** The bytes of an IPv6 address in which a range keeps an IPv4 address. */
 const EMBEDDED_AT: Partial<Record<SpecialRange, number>> = {
   ipv4_mapped: 12,

@@ -7,6 +7,7 @@ import {
   parseAllowList,
   type AllowList,
   forbiddenRange,
+  isMetadataName,
   parseAddress,
   specialRange,
   type SpecialRange,
@@ -108,6 +109,9 @@ function checkUrl(url: URL, policy: Policy): EgressVerdict {
 function checkTarget(target: EgressTarget, policy: Policy): EgressVerdict {
   const { host, port, secure } = target;
   if (isIP(host) !== 0 || parseAddress(host) !== null) return checkAddress(host, target, policy);
+  if (isMetadataName(host)) {
+    return deny('metadata', `${host} is a host that runwatch never connects to (metadata)`);
+  }
   if (policy.chosen || policy.list.hasHost(host, port)) return ALLOWED;
   if (isLocalName(host)) {
     const verdicts = LOOPBACK.map((address) => checkAddress(address, target, policy));
