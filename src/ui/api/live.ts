@@ -12,6 +12,8 @@ interface Reconnecting {
   kind: 'reconnecting';
   since: number;
   why: string;
+  /** The code of the API's problem, if it was one. */
+  code: string | null;
 }
 
 export const connection = signal<Connection>({ kind: 'connecting' });
@@ -106,7 +108,8 @@ function lost(error: unknown): void {
   const why = error instanceof Error ? error.message : String(error);
   const before = connection.peek();
   const since = before.kind === 'reconnecting' ? before.since : Date.now();
-  connection.value = { kind: 'reconnecting', since, why };
+  const code = error instanceof ApiError ? error.code : null;
+  connection.value = { kind: 'reconnecting', since, why, code };
 }
 
 async function readStream(

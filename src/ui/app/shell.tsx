@@ -197,7 +197,8 @@ function Lost() {
   return (
     <p class="notice warn" role="alert">
       The daemon has not answered since <Clock at={new Date(state.since).toISOString()} />: what is
-      shown is from then, and is loaded anew as soon as it answers. {state.why}
+      shown is from then, and is loaded anew as soon as it answers.
+      {state.code !== 'unreachable' && ` ${state.why}`}
     </p>
   );
 }
