@@ -4,7 +4,7 @@ import { Agent as HttpsAgent } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AbortError, got, RequestError, TimeoutError } from 'got';
 import { isLoopback } from '../config/hosts.ts';
-import { RunwatchError } from '../core/errors.ts';
+import { isNetworkError, RunwatchError } from '../core/errors.ts';
 import { notADaemon, withoutPasswords } from './errors.ts';
 
 /** Requests to the daemon that run at the same time, at most. */
@@ -245,22 +245,13 @@ function parseBody(text: string, url: string): unknown {
 
 function fail(url: string): (error: unknown) => never {
   return (error) => {
-    if (!isNetworkError(error)) throw error;
+    if (error instanceof AbortError || !isNetworkError(error)) throw error;
     throw new RunwatchError(describe(error, url), {
       code: 'daemon_unreachable',
       retriable: true,
       cause: error,
     });
   };
-}
-
-/**
- * From Node 24 on, a failed handshake arrives as Node's own error and not as one of got, so the class
- * of what was thrown says nothing.
- */
-function isNetworkError(error: unknown): error is Error & { code: string } {
-  if (error instanceof AbortError || error instanceof RunwatchError) return false;
-  return error instanceof Error && 'code' in error && typeof error.code === 'string';
 }
 
 function describe(error: Error & { code: string }, url: string): string {

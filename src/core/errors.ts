@@ -36,3 +36,12 @@ export function isRetriable(error: unknown): boolean {
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }
+
+/**
+ * True for errors that Node and its libraries throw, with their codes. From Node 24 on, a failed handshake
+ * arrives as Node's own error and not as one of got, so the class of what was thrown says nothing.
+ */
+export function isNetworkError(error: unknown): error is Error & { code: string } {
+  const hasCode = typeof error === 'object' && error !== null && 'code' in error;
+  return hasCode && typeof error.code === 'string' && !(error instanceof RunwatchError);
+}

@@ -40,7 +40,7 @@ export async function makePlan(
     pagesPerMs: pagesPerMs(record),
   });
   const plan = { ...planned, at, watches: watches.length };
-  await store.putPlan(source, plan);
+  await store.putPlan(source, plan, record.oldMarks);
   await schedule.enterFeed('list', pagesOf(plan));
   const { costMultiplier } = plan;
   await schedule.defer(recalls({ singles, costMultiplier }, { minIntervalMs, now: now(), random }));

@@ -21,9 +21,9 @@ export interface PagePermit {
 
 export interface FeedStore {
   plan(source: string): Promise<StoredPlan | null>;
-  /** @param since marks of pages that were read before, ms since the epoch, are forgotten */
+  /** @param since marks of pages that were read before, ms since the epoch, are too old */
   read(source: string, since: number): Promise<FeedRecord>;
-  putPlan(source: string, plan: StoredPlan): Promise<void>;
+  putPlan(source: string, plan: StoredPlan, oldMarks: readonly string[]): Promise<void>;
   pageRecord(list: RunList, runIds: readonly string[]): Promise<PageRecord>;
   /** Hints about runs that no single poll has judged. */
   hints(source: string, runIds: readonly string[]): Promise<(ListHint | null)[]>;

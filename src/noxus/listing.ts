@@ -5,7 +5,7 @@ import type { NamedWorkflow, WorkflowListOutcome } from '../core/feed/workflow.t
 import { invalid, readJson, requestNote, troubleOfFailure, troubleOfStatus } from './errors.ts';
 import type { Reply } from './transport.ts';
 import { RunSkimmer } from './skim.ts';
-import { toSnapshot, unreadFields, wireRunSchema, type WireRun } from './run.ts';
+import { toSnapshot, unreadFields, wireRunSchema } from './run.ts';
 
 /**
  * Largest answer that is read of a list, 16 MiB: the rest is not waited for. This bounds the
@@ -207,8 +207,10 @@ function runsOf(items: readonly unknown[], { onUnread }: Asked): ListedRun[] {
       onUnread(read.error.issues.map(({ path }) => String(path[0] ?? 'item')));
       return [];
     }
-    onUnread(unreadFields(read.data).filter((field) => FIELD_NAMES.has(field)));
-    return [listedRun(read.data)];
+    const run = toSnapshot(read.data, 0);
+    onUnread(unreadFields(read.data, run).filter((field) => FIELD_NAMES.has(field)));
+    const { id, workflow_id, status, progress, created_at, finished_at } = run;
+    return [{ id, workflow_id, status, progress, created_at, finished_at }];
   });
 }
 
@@ -228,10 +230,4 @@ function endOf(
 ): Pick<RunPage, 'isLast'> {
   const isLast = pages === undefined ? items.length < size : page >= pages;
   return { isLast: isLast && !isCut };
-}
-
-function listedRun(item: WireRun): ListedRun {
-  const run = toSnapshot(item, 0);
-  const { id, workflow_id, status, progress, created_at, finished_at } = run;
-  return { id, workflow_id, status, progress, created_at, finished_at };
 }

@@ -34,8 +34,8 @@ const optional = z.unknown().optional();
 export const wireRunSchema = z.object(
   {
     id: requiredText,
-    group_id: optional,
     workflow_id: optional,
+    group_id: optional,
     workflow_version_id: optional,
     status: requiredText,
     progress: optional,
@@ -51,29 +51,13 @@ export const wireRunSchema = z.object(
 
 export type WireRun = z.output<typeof wireRunSchema>;
 
-type Field = Exclude<keyof WireRun, 'id' | 'status'>;
-
-/** How each field is read; null stands for what cannot be. */
-const READERS = {
-  workflow_id: textOrNull,
-  group_id: textOrNull,
-  workflow_version_id: textOrNull,
-  progress: integerOrNull,
-  created_at: readTimestamp,
-  started_at: readTimestamp,
-  finished_at: readTimestamp,
-  source: textOrNull,
-  user_id: textOrNull,
-  conversation_id: textOrNull,
-} satisfies Record<Field, (value: unknown) => string | number | null>;
-
-const FIELDS = Object.keys(READERS) as Field[];
+const FIELDS = Object.keys(wireRunSchema.shape) as (keyof WireRun)[];
 
 /** The names of all fields that are read. */
-export const RUN_FIELDS: ReadonlySet<string> = new Set(['id', 'status', ...FIELDS]);
+export const RUN_FIELDS: ReadonlySet<string> = new Set(FIELDS);
 
 /** Fields that Noxus documents as always there and never null. */
-const ALWAYS_THERE: ReadonlySet<Field> = new Set([
+const ALWAYS_THERE: ReadonlySet<keyof WireRun> = new Set([
   'workflow_id',
   'group_id',
   'progress',
@@ -103,12 +87,10 @@ export function toSnapshot(wire: WireRun, observedAt: number): RunSnapshot {
 }
 
 /** The fields of a run that are not what Noxus documents, so that its snapshot has null for them. */
-export function unreadFields(wire: WireRun): string[] {
+export function unreadFields(wire: WireRun, run: RunSnapshot): string[] {
   return FIELDS.filter((field) => {
-    const value = wire[field];
-    return value === undefined || value === null
-      ? ALWAYS_THERE.has(field)
-      : READERS[field](value) === null;
+    const isThere = wire[field] !== undefined && wire[field] !== null;
+    return run[field] === null && (isThere || ALWAYS_THERE.has(field));
   });
 }
 
@@ -258,8 +240,9 @@ function readRun(body: RunBody, reply: Reply, question: Question): PollResult {
   if (read.value.id.toLowerCase() !== question.runId.toLowerCase()) {
     return invalid('id: another run than the one that was asked for');
   }
-  question.onUnread(unreadFields(read.value));
-  return { kind: 'run', run: toSnapshot(read.value, question.now) };
+  const run = toSnapshot(read.value, question.now);
+  question.onUnread(unreadFields(read.value, run));
+  return { kind: 'run', run };
 }
 
 /** ISO 8601 as RFC 3339 and Python's `isoformat()` write it: any fraction, the zone may be missing. */

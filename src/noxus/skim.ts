@@ -19,8 +19,8 @@ const BYTE_ORDER_MARK = '\uFEFF';
 interface SkimOptions {
   /** How deep the fields of a run lie: 1 for a run alone, 3 for `{"items": [{…}]}`. */
   fieldDepth: number;
-  /** The fields of a run that are kept; null for all that are not nested. */
-  fields: ReadonlySet<string> | null;
+  /** The fields of a run that are kept. */
+  fields: Pick<ReadonlySet<string>, 'has'>;
   /** Largest text that may be left, bytes. */
   maxKeptBytes: number;
 }
@@ -168,7 +168,7 @@ export class RunSkimmer {
     this.#isName = false;
     const { fields } = this.#options;
     const name = this.#kept.toString('latin1', this.#stringAt + 1, this.#length - 1);
-    if (fields === null || fields.has(name)) return;
+    if (fields.has(name)) return;
     this.#length = this.#fieldAt;
     this.#isSkipping = true;
   }

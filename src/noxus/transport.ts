@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import { got, RequestError, type Request } from 'got';
 import { formatDuration } from '../core/time.ts';
-import { messageOf, RunwatchError } from '../core/errors.ts';
+import { isNetworkError, messageOf } from '../core/errors.ts';
 import type { Deadline } from '../deadline.ts';
 import { openConnections, type ConnectionOptions } from './connections.ts';
 import { networkFailure, timedOutPhase, type Failure, type Progress } from './errors.ts';
@@ -135,15 +135,6 @@ function brokenReply(error: unknown, sent: Sent): BrokenReply {
       ? { message: messageOf(error), transient: false }
       : networkFailure({ code: error.code, response }, sent.base);
   return { kind: 'broken', status: statusCode, headers, failure };
-}
-
-/**
- * From Node 24 on, a failed handshake arrives as Node's own error and not as one of got, so the class
- * of what was thrown says nothing.
- */
-function isNetworkError(error: unknown): error is { code: string } {
-  const hasCode = typeof error === 'object' && error !== null && 'code' in error;
-  return hasCode && typeof error.code === 'string' && !(error instanceof RunwatchError);
 }
 
 /** The failure of a request that was given up because its time was over. */

@@ -31,6 +31,8 @@ export interface ListRecord {
 export interface FeedRecord {
   plan: StoredPlan | null;
   lists: Map<string | null, ListRecord>;
+  /** Names of marks that are too old to go by: the next plan removes them. */
+  oldMarks: string[];
 }
 
 /** What a page is taken in with. */

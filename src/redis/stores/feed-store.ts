@@ -50,12 +50,11 @@ export class FeedStore {
 
   /**
    * The plan, and what is known of lists.
-   * @param since marks of pages that were read before, ms since the epoch, are forgotten
+   * @param since marks of pages that were read before, ms since the epoch, are too old
    */
   async read(source: string, since: number): Promise<FeedRecord> {
-    const key = this.keys.feed(source);
-    const fields = await this.redis.hgetall(key);
-    const old: string[] = [];
+    const fields = await this.redis.hgetall(this.keys.feed(source));
+    const oldMarks: string[] = [];
     const lists = new Map<string | null, ListRecord>();
     for (const [name, text] of Object.entries(fields)) {
       const slash = name.indexOf('/');
@@ -68,15 +67,15 @@ export class FeedStore {
       if (!what.startsWith('mark')) continue;
       const mark = JSON.parse(text) as StoredMark;
       if (mark.at > since) list.marks.push(mark);
-      else old.push(name);
+      else oldMarks.push(name);
     }
-    if (old.length > 0) await this.redis.hdel(key, ...old);
-    return { plan: jsonOrNull(fields[PLAN] ?? null) as StoredPlan | null, lists };
+    return { plan: jsonOrNull(fields[PLAN] ?? null) as StoredPlan | null, lists, oldMarks };
   }
 
-  async putPlan(source: string, plan: StoredPlan): Promise<void> {
+  async putPlan(source: string, plan: StoredPlan, oldMarks: readonly string[]): Promise<void> {
     const key = this.keys.feed(source);
     const pipeline = this.redis.pipeline().hset(key, PLAN, JSON.stringify(plan));
+    if (oldMarks.length > 0) pipeline.hdel(key, ...oldMarks);
     await replies(pipeline.pexpire(key, KEPT_MS));
   }
 
