@@ -5,6 +5,7 @@ import {
   type Delivery,
   type StoredDelivery,
 } from '../../src/core/delivery/delivery.ts';
+import type { AlertEntry } from '../../src/core/alert/entry.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { recentPolls } from '../../src/core/watch/poll-history.ts';
 import {
@@ -12,9 +13,12 @@ import {
   type StoredWatch,
   type Subscription,
   type Watch,
+  type WatchChange,
 } from '../../src/core/watch/watch.ts';
 import { countNumbers } from '../../src/redis/numbers.ts';
 import { newWatch, NOON, observeContext, snapshot, webhookTo } from '../support/builders.ts';
+import { dumpRedis } from '../support/dump-redis.ts';
+import { testRedis } from '../support/redis.ts';
 import { delivered, openStores } from '../support/stores.ts';
 
 const {
@@ -149,6 +153,131 @@ describe('transition', () => {
     expect(
       (await deliveries.list({ runId: stored.watch.runId }, { limit: 10 })).items,
     ).toHaveLength(1);
+  });
+});
+
+describe('the script that writes a change of a watch', () => {
+  const place = testRedis();
+  let entries: AlertEntry[] = [];
+  const own = openStores(place, { entriesOf: () => entries });
+  afterAll(own.close);
+
+  const values = async () =>
+    new Map((await dumpRedis(place.url, place.prefix)).map(({ key, text }) => [key, text]));
+
+  /** The kinds of keys that a change writes; the clock is written once a second. */
+  async function writtenBy(change: WatchChange, judged: AlertEntry[] = []): Promise<string[]> {
+    const before = await values();
+    entries = judged;
+    expect(await own.watches.commit(change)).not.toBeNull();
+    entries = [];
+    const after = await values();
+    const written = [...before.keys(), ...after.keys()].filter(
+      (key) => before.get(key) !== after.get(key),
+    );
+    const kinds = new Set(written.map((key) => key.split(':')[1] ?? ''));
+    kinds.delete('clock');
+    return [...kinds];
+  }
+
+  const stored = async (watch: Watch) => (await own.watches.get(watch))!;
+
+  const to = (before: StoredWatch | null, after: Watch): WatchChange => ({
+    before,
+    after,
+    events: [],
+    deliveries: [],
+  });
+
+  const changed = (before: StoredWatch, changes: Partial<Watch>) =>
+    to(before, { ...before.watch, ...changes });
+
+  /** A new watch in the store, of a run that is running. */
+  async function running(): Promise<StoredWatch> {
+    runs += 1;
+    const watch = newWatch({ runId: `run-${runs}`, run: snapshot() });
+    await own.watches.commit(to(null, watch));
+    return stored(watch);
+  }
+
+  /** Progress of a run, with deliveries to these subscriptions. */
+  function progressed(before: StoredWatch, ...subscriptions: Subscription[]): WatchChange {
+    const poll = { kind: 'run' as const, run: snapshot({ progress: 50 }) };
+    const { watch, events: found } = observe(before.watch, poll, observeContext(NOON));
+    const planned = planDeliveries(watch, found, subscriptions, { wants, now: NOON });
+    return { ...to(before, watch), events: found, deliveries: planned };
+  }
+
+  const sample = { source: 'default', workflowId: 'w', state: 'a', fromS: 0, toS: 1, ended: true };
+  const entry: AlertEntry = { kind: 'deadlines', watch: 'default/run-1', deadlines: [] };
+  const ended = { state: 'finished', endedAt: NOON } as const;
+  const hook = webhookTo('https://a.test/hook', ['run.*']);
+  const EVENT = 'event event-log event-place events live-events';
+  const DELIVERY =
+    'deliveries delivery delivery-log delivery-number due lane ledger live-deliveries';
+
+  test.each<[string, () => Promise<string[]>, string]>([
+    [
+      'a registration needs',
+      () => writtenBy(to(null, newWatch({ runId: 'first' }))),
+      'watch watch-names watch-number watch-sources watches watches-changed',
+    ],
+    ['a poll needs', async () => writtenBy(changed(await running(), { polls: 9 })), 'watch'],
+    [
+      'another time of change needs',
+      async () => writtenBy(changed(await running(), { changedAt: NOON + 9 })),
+      'watch watches-changed',
+    ],
+    [
+      'metadata need',
+      async () => writtenBy(changed(await running(), { metadata: { a: 'b' } })),
+      'watch watches',
+    ],
+    ['an event needs', async () => writtenBy(progressed(await running())), `${EVENT} watch`],
+    [
+      'a delivery needs',
+      async () => writtenBy(progressed(await running(), ops)),
+      `${DELIVERY} ${EVENT} pools-due watch`,
+    ],
+    [
+      'a delivery to a webhook needs',
+      async () => writtenBy(progressed(await running(), hook)),
+      `${DELIVERY} ${EVENT} pool-due pools-due watch`,
+    ],
+    [
+      'a duration sample needs',
+      async () => writtenBy({ ...changed(await running(), {}), samples: [sample] }),
+      'statistics tables-known watch workflow-clock workflows workflows-used',
+    ],
+    [
+      'an entry for alert rules needs',
+      async () => writtenBy(changed(await running(), {}), [entry]),
+      'alert-inbox watch',
+    ],
+    [
+      'an end needs',
+      async () => writtenBy(changed(await running(), ended)),
+      'active-runs fold-due run-figures watch watches watches-ended',
+    ],
+    [
+      'a run that is gone needs',
+      async () => writtenBy(changed(await running(), { ...ended, state: 'gone' })),
+      'active-runs fold-due gone-checks run-figures watch watches watches-ended',
+    ],
+    [
+      'the registration of a run that was gone needs',
+      async () => {
+        const begun = await running();
+        await own.watches.commit(progressed(begun, ops));
+        await own.watches.commit(changed(await stored(begun.watch), { ...ended, state: 'gone' }));
+        const again = { state: 'active', registeredAt: NOON + 9, endedAt: null } as const;
+        return writtenBy(changed(await stored(begun.watch), again));
+      },
+      'active-runs delivery-log event-log fold-due gone-checks watch watch-names watch-number ' +
+        'watches watches-changed watches-ended',
+    ],
+  ])('the script writes the keys that %s, and no other', async (_what, written, kinds) => {
+    expect((await written()).sort()).toEqual(kinds.split(' ').sort());
   });
 });
 

@@ -272,7 +272,6 @@ function beginningOf(keys: Keys, { before, after }: WatchChange) {
     watchNumber: keys.watchNumber,
     ...(isAnew && {
       ended: keys.watchesEnded,
-      changed: keys.watchesChanged,
       eventLog: keys.eventLog,
       liveEvents: keys.liveEvents(watchId(after)),
       deliveryLog: keys.deliveryLog,
