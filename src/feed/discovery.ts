@@ -16,7 +16,7 @@ import {
 } from '../core/feed/discovery.ts';
 import { MAX_PAGE_SIZE, type RunList, type RunPage } from '../core/feed/run-list.ts';
 import type { RequestClaim, Schedule } from '../poll/schedule.ts';
-import type { PagePermit } from './ports.ts';
+import type { Permit } from '../poll/source-limiter.ts';
 import type { PageRead, Sweep, WantedPage } from './read-page.ts';
 
 /** The longest pause after a list could not be read, ms. */
@@ -51,7 +51,7 @@ export interface DiscoverRunsDependencies {
   since: number | null;
   readPage: (sweep: Sweep, wanted: WantedPage) => Promise<PageRead>;
   /** A permit for one more page, without waiting; null while there is none. */
-  claimPermit: () => Promise<{ settle(): void } | null>;
+  claimPermit: () => Promise<Permit | null>;
   /** Keeps the claim. @returns false where another process has it by now */
   renew: (claim: RequestClaim) => Promise<boolean>;
   store: DiscoveryStore;
@@ -67,7 +67,7 @@ export interface DiscoverRunsDependencies {
 }
 
 /** A pass over a list from its first page on. @returns when to make the next one, in ms */
-export type DiscoverPass = (sweep: Sweep, permit: PagePermit) => Promise<number>;
+export type DiscoverPass = (sweep: Sweep, permit: Permit) => Promise<number>;
 
 type Ending =
   /** `nextMs`: when the plan wants the first page again; null for no such wish. */
@@ -108,14 +108,10 @@ function restMs(everyMs: number, failures: number, pausedMs: number): number {
   return failures === 1 ? rest : Math.max(rest, pausedMs);
 }
 
-async function read(
-  deps: DiscoverRunsDependencies,
-  sweep: Sweep,
-  first: PagePermit,
-): Promise<Ending> {
+async function read(deps: DiscoverRunsDependencies, sweep: Sweep, first: Permit): Promise<Ending> {
   let pass = beginPass(await deps.store.cursor(deps.list), deps.since);
   let place = { page: 1, size: MAX_PAGE_SIZE };
-  let permit: { settle(): void } | null = first;
+  let permit: Permit | null = first;
   let nextMs: number | null = null;
   while (permit !== null) {
     const { page, size } = place;
@@ -147,7 +143,7 @@ function usable(page: RunPage): DatedPage | string {
 async function nextPermit(
   { claimPermit, renew, isStopping }: DiscoverRunsDependencies,
   { claim }: Sweep,
-): Promise<{ settle(): void } | null> {
+): Promise<Permit | null> {
   while (!isStopping() && (await renew(claim))) {
     const permit = await claimPermit();
     if (permit !== null) return permit;

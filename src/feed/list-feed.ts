@@ -10,9 +10,10 @@ import { VanishedRuns } from '../core/feed/vanished.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { ClaimedPoll, ListedResult, Polled } from '../poll/observe-run.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
+import type { ClaimedPermit } from '../poll/source-limiter.ts';
 import type { DiscoverPass } from './discovery.ts';
 import { makePlan, pagesOf } from './make-plan.ts';
-import type { FeedSchedule, FeedStore, ListReader, PagePermit, StreamSurvey } from './ports.ts';
+import type { FeedSchedule, FeedStore, ListReader, StreamSurvey } from './ports.ts';
 import { readPage, type PageRead, type Sweep, type WantedPage } from './read-page.ts';
 
 /** A plan that is older than this does not hold any more: no process makes a new one, ms. */
@@ -158,7 +159,7 @@ export class ListFeed {
   }
 
   /** Reads a page that was claimed, and releases its claim. */
-  async readPage(claim: RequestClaim, permit: PagePermit): Promise<void> {
+  async readPage(claim: RequestClaim, permit: ClaimedPermit): Promise<void> {
     const { source, schedule, discoverPass } = this.deps;
     const name = parsePageMember(claim.member);
     const list = { source, workflowId: name.workflowId };

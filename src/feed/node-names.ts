@@ -1,5 +1,6 @@
 import type { DefinitionOutcome } from '../core/feed/workflow.ts';
 import { namedNodes, type RunNodes } from '../core/run/nodes.ts';
+import type { Permit } from '../poll/source-limiter.ts';
 
 /** The most workflows with names in memory, and the most that wait for theirs. */
 const MOST_WORKFLOWS = 200;
@@ -26,7 +27,7 @@ interface NodeNamesDependencies {
   readDefinition: (workflowId: string) => Promise<DefinitionOutcome>;
   /** The share of the rate limit that is used now. */
   usedShare: () => Promise<number>;
-  claimPermit: () => Promise<{ settle(): void } | null>;
+  claimPermit: () => Promise<Permit | null>;
   now: () => number;
 }
 

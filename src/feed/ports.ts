@@ -13,12 +13,6 @@ export interface ListReader {
   readPage(question: ListQuestion): Promise<ListOutcome>;
 }
 
-/** The right to read one page; one that is not used is given back. */
-export interface PagePermit {
-  settle(): void;
-  giveBack(): void;
-}
-
 export interface FeedStore {
   plan(source: string): Promise<StoredPlan | null>;
   /** @param since marks of pages that were read before, ms since the epoch, are too old */

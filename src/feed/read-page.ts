@@ -25,9 +25,9 @@ import {
 import { grantedPauseMs } from '../core/source/throttle.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
+import type { Permit } from '../poll/source-limiter.ts';
 import type { ListFeedDependencies } from './list-feed.ts';
 import { reportListed } from './report-listed.ts';
-import type { PagePermit } from './ports.ts';
 
 /** Reads held back by a pause do not all come in the instant of its end, ms. */
 const PAUSE_SPREAD_MS = 1_000;
@@ -48,7 +48,7 @@ export interface Sweep {
 export interface WantedPage {
   page: number;
   size: number;
-  permit: Pick<PagePermit, 'settle'>;
+  permit: Permit;
 }
 
 /** What a read of a page came to. */

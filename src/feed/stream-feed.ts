@@ -22,15 +22,9 @@ import type { RunSnapshot } from '../core/run/snapshot.ts';
 import type { StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';
 import type { SeenWatch } from '../core/cadence/cadence.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
-import type { Permit } from '../poll/source-limiter.ts';
+import type { ClaimedPermit, Permit } from '../poll/source-limiter.ts';
 import { FollowedRun } from './followed-run.ts';
-import type {
-  PagePermit,
-  StreamFigures,
-  StreamSchedule,
-  StreamStore,
-  StreamSurvey,
-} from './ports.ts';
+import type { StreamFigures, StreamSchedule, StreamStore, StreamSurvey } from './ports.ts';
 import { StreamHolders, SURVEY_MS } from './stream-holders.ts';
 import { StreamOpenings } from './stream-openings.ts';
 import { Backstops, HintReads } from './stream-reads.ts';
@@ -135,7 +129,7 @@ export class StreamFeed {
   }
 
   /** A claimed stream: it is opened by this process, which keeps it. */
-  async openClaimed(claim: RequestClaim, permit: PagePermit): Promise<void> {
+  async openClaimed(claim: RequestClaim, permit: ClaimedPermit): Promise<void> {
     const runId = parseStreamMember(claim.member);
     const [stored] = await this.deps.watches.getMany([{ source: this.deps.source, runId }]);
     const watch = stored?.watch;

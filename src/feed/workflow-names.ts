@@ -5,6 +5,7 @@ import type {
   WorkflowPage,
   WorkflowsQuestion,
 } from '../core/feed/workflow.ts';
+import type { Permit } from '../poll/source-limiter.ts';
 
 /** Names that are kept of a source. */
 export const MOST_NAMES = 2_000;
@@ -47,7 +48,7 @@ interface WorkflowNamesDependencies {
 export interface WorkflowReader {
   readWorkflows(question: WorkflowsQuestion): Promise<WorkflowListOutcome>;
   /** A permit for one page, without waiting; null while there is none. */
-  claimPermit(): Promise<{ settle(): void } | null>;
+  claimPermit(): Promise<Permit | null>;
 }
 
 /** A pass over the list of workflows. */

@@ -3,10 +3,7 @@ import type { Watch } from '../core/watch/watch.ts';
 import { isAborted } from '../deadline.ts';
 import type { ClaimedPoll, Polled } from './observe-run.ts';
 import type { RequestClaim, Schedule } from './schedule.ts';
-import type { SourceLimiter } from './source-limiter.ts';
-
-/** A permit that a claim took; one that is not used is given back. */
-type ClaimedPermit = ReturnType<SourceLimiter['claimed']>;
+import type { ClaimedPermit, SourceLimiter } from './source-limiter.ts';
 
 /** The delay of a request after an unexpected error, ms. */
 const FAULT_DELAY_MS = 5_000;

@@ -3,7 +3,7 @@ import type { WorkflowKey, WorkflowStatistics } from '../core/cadence/phase.ts';
 import type { ClockStep } from '../core/clock.ts';
 import type { Page } from '../core/page.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
-import type { Admission, PermitRequest } from '../core/source/limiter.ts';
+import type { PermitRequest } from '../core/source/limiter.ts';
 import type {
   ClaimedRequest,
   ClaimRequestOptions,
@@ -73,7 +73,8 @@ export interface ScheduleStore {
 
 /** The requests that count against each source's rate limit. */
 export interface LimiterStore {
-  admit(source: string, request: PermitRequest): Promise<Admission>;
+  /** @returns how many requests count against the limit with this one; null for no permit now */
+  admit(source: string, request: PermitRequest): Promise<number | null>;
   /** The request was answered: it counts for the limit's period from now on. */
   settle(source: string, request: PermitRequest): Promise<void>;
   /** The request is sent only now: it counts for as long as if its permit were new. */

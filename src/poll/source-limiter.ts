@@ -26,8 +26,13 @@ export interface Permit {
   settle(): void;
 }
 
-/** A permit that was taken in the same step as a claim. */
-interface ClaimedPermit {
+/** A permit of a claim; one that is not used is given back. */
+export interface ClaimedPermit extends Permit {
+  giveBack(): void;
+}
+
+/** How a permit was taken in the same step as a claim. */
+interface TakenPermit {
   /** The name of the request. */
   token: string;
   /** Requests that counted against the limit then. */
@@ -55,15 +60,13 @@ export interface SourceLimiter {
    * Whether a permit still covers its request: sent too late, that could exceed the limit. A permit
    * that is not much too old is renewed, so that a busy process still makes requests.
    */
-  covers(permit: ClaimedPermit): boolean;
+  covers(permit: TakenPermit): boolean;
   /** How long a claimed permit counts after its answer, ms; null where that need not be written. */
-  settleMs(permit: ClaimedPermit): number | null;
+  settleMs(permit: TakenPermit): number | null;
   /** Tracks the request of a claim, which frees permits early at a slow source. */
-  arrivalOf(permit: ClaimedPermit): Arrival;
+  arrivalOf(permit: TakenPermit): Arrival;
   /** The permit of a claim, where no write follows the answer and settles it. */
-  claimed(permit: ClaimedPermit): Permit & { giveBack(): void };
-  /** A permit for one request, or the time until there may be one, ms. */
-  request(): Promise<Permit | { heldForMs: number }>;
+  claimed(permit: TakenPermit): ClaimedPermit;
   /**
    * A permit for one request, or null if there is none now.
    * @param probeMs set for a request that may probe a closed source: how long it takes at most, ms
@@ -83,7 +86,7 @@ export function createSourceLimiter(deps: SourceLimiterDependencies): SourceLimi
     onArrived: (name) => void store.settle(source, { request: name, limit }).catch(onError),
   });
 
-  function covers({ token, count, ageMs }: ClaimedPermit): boolean {
+  function covers({ token, count, ageMs }: TakenPermit): boolean {
     if (ageMs() <= graceMs(limit) / 2) return true;
     // The renewal takes effect well before the permit ends, or others left most of the limit unused.
     if (ageMs() > holdMs(limit) / 2 && count > limit.requests * AMPLE) return false;
@@ -98,22 +101,6 @@ export function createSourceLimiter(deps: SourceLimiterDependencies): SourceLimi
   function settle(name: string, count: number): void {
     if (count <= limit.requests * SHORT) return;
     store.settle(source, { request: name, limit }).catch(onError);
-  }
-
-  async function request(probeMs?: number): Promise<Permit | { heldForMs: number }> {
-    const name = deps.newId();
-    const askedAt = clock();
-    const { admitted, count, usedUpMs } = await store.admit(source, {
-      request: name,
-      limit,
-      probeMs,
-    });
-    if (!admitted) return { heldForMs: usedUpMs };
-    if (covers({ token: name, count, ageMs: () => clock() - askedAt })) {
-      return { settle: () => settle(name, count) };
-    }
-    giveBack(name);
-    return { heldForMs: 0 };
   }
 
   return {
@@ -131,11 +118,17 @@ export function createSourceLimiter(deps: SourceLimiterDependencies): SourceLimi
       settle: () => settle(token, count),
       giveBack: () => giveBack(token),
     }),
-    request: () => request(),
     active: () => active,
     async claim(probeMs) {
-      const permit = await request(probeMs);
-      return 'settle' in permit ? permit : null;
+      const name = deps.newId();
+      const askedAt = clock();
+      const count = await store.admit(source, { request: name, limit, probeMs });
+      if (count === null) return null;
+      if (covers({ token: name, count, ageMs: () => clock() - askedAt })) {
+        return { settle: () => settle(name, count) };
+      }
+      giveBack(name);
+      return null;
     },
   };
 }

@@ -107,9 +107,7 @@ declare module 'ioredis' {
     ): Result<'delivery' | ClaimReply, Context>;
     rwRequeueDelivery(keyCount: number, ...args: string[]): Result<number, Context>;
     rwWriteEndpoint(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
-    rwAdmitRequest(
-      ...args: (string | number)[]
-    ): Result<[admitted: number, count: number, usedUpMs: number], Context>;
+    rwAdmitRequest(...args: (string | number)[]): Result<number | null, Context>;
     rwRenewPermit(
       clock: string,
       permits: string,

@@ -40,7 +40,7 @@ function sharedGround(world: FakeRunList, since: number | null) {
       const token = `token-${(tokens += 1)}`;
       claim = { token, until: now + LEASE_MS };
       const sweep = { list: LIST, plan: null, claim: { token } as RequestClaim };
-      const nextMs = await discoverRuns(sweep, { settle: nothing, giveBack: nothing });
+      const nextMs = await discoverRuns(sweep, { settle: nothing });
       claim = { token, until: now + nextMs };
     },
   };

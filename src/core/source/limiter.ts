@@ -14,15 +14,6 @@ export interface PermitRequest {
   probeMs?: number | undefined;
 }
 
-/** The rate limiter's answer. */
-export interface Admission {
-  admitted: boolean;
-  /** How many requests count against the limit now. */
-  count: number;
-  /** How long from now the budget is used up, ms; 0 where it is not. */
-  usedUpMs: number;
-}
-
 /** Longest time from permit to arrival for which a request is still counted exactly, ms. */
 const MOST_GRACE_MS = 1_000;
 

@@ -86,7 +86,7 @@ end
  *
  * KEYS  clock, permits, state, probe and open of the source.
  * ARGV  request, limit, hold in ms, lease in ms of a probe, 0 for a request that is to be none.
- * Returns [0 or 1, requests that count, ms for which the rate limit is used up or the source closed]
+ * Returns how many requests count with this one; null where there is no permit now.
  */
 export const ADMIT_REQUEST = `
 ${STORE_NOW}
@@ -95,17 +95,15 @@ ${SOURCE_GATE}
 local now = storeNow(KEYS[1])
 local found = redis.call('MGET', KEYS[3], KEYS[5])
 local isClosed = found[1] and string.find(found[1], '"probeAt"', 1, true)
-local gate, pausedMs = 0, 0
-if isClosed and ARGV[4] == '0' then
-  gate, pausedMs = 2, 1000
-elseif isClosed then
-  gate, pausedMs = sourceAdmission(found[1], KEYS[4], ARGV[1], ARGV[4], now)
-end
-if gate == 2 then return {0, 0, math.max(1, pausedMs)} end
+if isClosed and ARGV[4] == '0' then return nil end
+local gate = 0
+if isClosed then gate = sourceAdmission(found[1], KEYS[4], ARGV[1], ARGV[4], now) end
+if gate == 2 then return nil end
 local limit = rising(found[2], tonumber(ARGV[2]), now)
-local isAdmitted, count, usedUpMs = admit(KEYS[2], now, ARGV[1], limit, tonumber(ARGV[3]))
-if gate == 1 and not isAdmitted then redis.call('DEL', KEYS[4]) end
-return {isAdmitted and 1 or 0, count, usedUpMs}
+local isAdmitted, count = admit(KEYS[2], now, ARGV[1], limit, tonumber(ARGV[3]))
+if isAdmitted then return count end
+if gate == 1 then redis.call('DEL', KEYS[4]) end
+return nil
 `;
 
 /**

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { holdMs, type Admission, type PermitRequest } from '../../core/source/limiter.ts';
+import { holdMs, type PermitRequest } from '../../core/source/limiter.ts';
 import type { SourceRecord, SourceState } from '../../core/source/throttle.ts';
 import { jsonOrNull } from '../connection.ts';
 import type { Keys } from '../keys.ts';
@@ -106,10 +106,10 @@ export class BudgetStore {
     private readonly keys: Keys,
   ) {}
 
-  /** A permit for one request. For as long as a source is closed, its rate limit counts as used up. */
-  async admit(source: string, { request, limit, probeMs }: PermitRequest): Promise<Admission> {
+  /** A permit for one request; while a source is closed, only for a probe. */
+  admit(source: string, { request, limit, probeMs }: PermitRequest): Promise<number | null> {
     const { clock, budget, sourceAdmission } = this.keys;
-    const [admitted, count, usedUpMs] = await this.redis.rwAdmitRequest(
+    return this.redis.rwAdmitRequest(
       clock,
       budget(source),
       ...sourceAdmission(source),
@@ -118,7 +118,6 @@ export class BudgetStore {
       holdMs(limit),
       probeMs ?? 0,
     );
-    return { admitted: admitted === 1, count, usedUpMs };
   }
 
   /** Notes that a request was answered just now. */
