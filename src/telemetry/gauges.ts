@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Gauge, type Registry } from 'prom-client';
 import type { MemoryFigures } from '../core/redis-memory.ts';
+import type { Maker } from './instruments.ts';
 
 /** Counts of stored records, read at each scrape. */
 export interface StoredCounts {
@@ -19,39 +19,36 @@ export interface StoredCounts {
 }
 
 /** The gauges of what is stored. */
-export function createStoredGauges(registry: Registry) {
-  const registers = [registry];
-  const up = new Gauge({
-    name: 'runwatch_store_up',
-    help: 'Whether Redis answered this scrape in time; while it is 0, the gauges of stored data are absent.',
-    registers,
-  });
-  const watches = new Gauge({
-    name: 'runwatch_watches',
-    help: 'Watches, by state.',
-    labelNames: ['state'],
-    registers,
-  });
-  const runs = new Gauge({
-    name: 'runwatch_runs',
-    help: 'Active watches, by the source and status of their runs.',
-    labelNames: ['source', 'status'],
-    registers,
-  });
-  const deliveries = new Gauge({
-    name: 'runwatch_deliveries',
-    help: 'Deliveries, by state; their sum is runwatch_deliveries_planned.',
-    labelNames: ['state'],
-    registers,
-  });
-  const planned = createPlannedGauge(registry);
-  const tables = new Gauge({
-    name: 'runwatch_learned_tables',
-    help: 'Tables of durations that were learned; beyond 20,000 the least recently used workflows are forgotten.',
-    registers,
-  });
-  const alerts = createAlertGauge(registry);
-  const memory = createMemoryGauges(registry);
+export function createStoredGauges(make: Maker) {
+  const up = make.gauge(
+    'runwatch_store_up',
+    'Whether Redis answered this scrape in time; while it is 0, the gauges of stored data are absent.',
+  );
+  const watches = make.gauge('runwatch_watches', 'Watches, by state.', ['state']);
+  const runs = make.gauge(
+    'runwatch_runs',
+    'Active watches, by the source and status of their runs.',
+    ['source', 'status'],
+  );
+  const deliveries = make.gauge(
+    'runwatch_deliveries',
+    'Deliveries, by state; their sum is runwatch_deliveries_planned.',
+    ['state'],
+  );
+  const planned = make.gauge(
+    'runwatch_deliveries_planned',
+    'Pairs of an event and a subscription that gets it.',
+  );
+  const tables = make.gauge(
+    'runwatch_learned_tables',
+    'Tables of durations that were learned; beyond 20,000 the least recently used workflows are forgotten.',
+  );
+  const alerts = make.gauge(
+    'runwatch_alerts',
+    'Alerts, by rule and state; resolved ones are kept for a while.',
+    ['rule', 'state'],
+  );
+  const memory = createMemoryGauges(make);
   return {
     set(counts: StoredCounts): void {
       up.set(1);
@@ -61,7 +58,7 @@ export function createStoredGauges(registry: Registry) {
       for (const [state, count] of Object.entries(counts.deliveries)) {
         deliveries.set({ state }, count);
       }
-      alerts.set(counts.alerts);
+      for (const { rule, state, count } of counts.alerts) alerts.set({ rule, state }, count);
       planned.set(counts.planned);
       tables.set(counts.tables);
     },
@@ -73,7 +70,7 @@ export function createStoredGauges(registry: Registry) {
       watches.reset();
       runs.reset();
       deliveries.reset();
-      alerts.clear();
+      alerts.reset();
       planned.remove();
       tables.remove();
       memory.clear();
@@ -81,48 +78,21 @@ export function createStoredGauges(registry: Registry) {
   };
 }
 
-function createPlannedGauge(registry: Registry) {
-  return new Gauge({
-    name: 'runwatch_deliveries_planned',
-    help: 'Pairs of an event and a subscription that gets it.',
-    registers: [registry],
-  });
-}
-
-function createAlertGauge(registry: Registry) {
-  const gauge = new Gauge({
-    name: 'runwatch_alerts',
-    help: 'Alerts, by rule and state; resolved ones are kept for a while.',
-    labelNames: ['rule', 'state'],
-    registers: [registry],
-  });
-  return {
-    clear: () => gauge.reset(),
-    set(counts: StoredCounts['alerts']): void {
-      for (const { rule, state, count } of counts) gauge.set({ rule, state }, count);
-    },
-  };
-}
-
 /** The gauges of Redis's memory. */
-function createMemoryGauges(registry: Registry) {
-  const registers = [registry];
-  const parts = new Gauge({
-    name: 'runwatch_store_memory_bytes',
-    help: 'Memory of Redis by what it is kept for: live is what may change yet, settled the records of runs that have ended. Counted once a minute; indexes are an estimate.',
-    labelNames: ['part'],
-    registers,
-  });
-  const limit = new Gauge({
-    name: 'runwatch_store_memory_limit_bytes',
-    help: 'The maxmemory of Redis; absent where there is none.',
-    registers,
-  });
-  const daysLeft = new Gauge({
-    name: 'runwatch_store_memory_days_left',
-    help: 'For how many days maxmemory lasts at the rate of the last day; absent without maxmemory, and where memory does not grow.',
-    registers,
-  });
+function createMemoryGauges(make: Maker) {
+  const parts = make.gauge(
+    'runwatch_store_memory_bytes',
+    'Memory of Redis by what it is kept for: live is what may change yet, settled the records of runs that have ended. Counted once a minute; indexes are an estimate.',
+    ['part'],
+  );
+  const limit = make.gauge(
+    'runwatch_store_memory_limit_bytes',
+    'The maxmemory of Redis; absent where there is none.',
+  );
+  const daysLeft = make.gauge(
+    'runwatch_store_memory_days_left',
+    'For how many days maxmemory lasts at the rate of the last day; absent without maxmemory, and where memory does not grow.',
+  );
   limit.remove();
   daysLeft.remove();
   return {
@@ -155,9 +125,8 @@ export interface EndpointFigures {
 }
 
 /** The gauges of endpoints; absent while the store cannot be read. */
-export function createEndpointGauges(registry: Registry) {
-  const gauge = (name: string, help: string) =>
-    new Gauge({ name, help, labelNames: ['endpoint'], registers: [registry] });
+export function createEndpointGauges(make: Maker) {
+  const gauge = (name: string, help: string) => make.gauge(name, help, ['endpoint']);
   const up = gauge(
     'runwatch_endpoint_up',
     'Whether deliveries to a configured endpoint are sent: 0 while it is failing, paused or disabled.',
@@ -200,33 +169,28 @@ export interface SourceFigures {
 }
 
 /** The gauges of sources; absent while the store cannot be read. */
-export function createSourceGauges(registry: Registry) {
-  const registers = [registry];
-  const up = new Gauge({
-    name: 'runwatch_source_up',
-    help: 'Whether a source takes requests: 0 while it refuses the key, does not answer or has asked for a long pause.',
-    labelNames: ['source'],
-    registers,
-  });
-  const used = new Gauge({
-    name: 'runwatch_source_budget_used_ratio',
-    help: 'Share of the rate limit of a source that is in use, over all processes.',
-    labelNames: ['source'],
-    registers,
-  });
-  const reads = createReadGauges(registry);
-  const streams = new Gauge({
-    name: 'runwatch_streams',
-    help: 'Event streams of a source over all processes: open ones, and how many are wanted.',
-    labelNames: ['source', 'state'],
-    registers,
-  });
-  const believed = new Gauge({
-    name: 'runwatch_streams_believed',
-    help: 'Whether streams of a source are trusted to report every kind of transition that was seen, so that runs are read less often.',
-    labelNames: ['source'],
-    registers,
-  });
+export function createSourceGauges(make: Maker) {
+  const up = make.gauge(
+    'runwatch_source_up',
+    'Whether a source takes requests: 0 while it refuses the key, does not answer or has asked for a long pause.',
+    ['source'],
+  );
+  const used = make.gauge(
+    'runwatch_source_budget_used_ratio',
+    'Share of the rate limit of a source that is in use, over all processes.',
+    ['source'],
+  );
+  const reads = createReadGauges(make);
+  const streams = make.gauge(
+    'runwatch_streams',
+    'Event streams of a source over all processes: open ones, and how many are wanted.',
+    ['source', 'state'],
+  );
+  const believed = make.gauge(
+    'runwatch_streams_believed',
+    'Whether streams of a source are trusted to report every kind of transition that was seen, so that runs are read less often.',
+    ['source'],
+  );
   return {
     set(sources: readonly SourceFigures[]): void {
       for (const { name, isUp, usedRatio, reads: times, streams: found } of sources) {
@@ -249,20 +213,17 @@ export function createSourceGauges(registry: Registry) {
 }
 
 /** How often runs are read; absent where that is not known. */
-function createReadGauges(registry: Registry) {
-  const registers = [registry];
-  const interval = new Gauge({
-    name: 'runwatch_read_interval_seconds',
-    help: 'From one read of a run to the next, alone or in a list: the median of its source, and the longest.',
-    labelNames: ['source', 'of'],
-    registers,
-  });
-  const stretched = new Gauge({
-    name: 'runwatch_runs_beyond_max_interval',
-    help: 'Runs that are read less often than max_interval asks for, since the rate limit is too short.',
-    labelNames: ['source'],
-    registers,
-  });
+function createReadGauges(make: Maker) {
+  const interval = make.gauge(
+    'runwatch_read_interval_seconds',
+    'From one read of a run to the next, alone or in a list: the median of its source, and the longest.',
+    ['source', 'of'],
+  );
+  const stretched = make.gauge(
+    'runwatch_runs_beyond_max_interval',
+    'Runs that are read less often than max_interval asks for, since the rate limit is too short.',
+    ['source'],
+  );
   return {
     set(source: string, times: SourceFigures['reads']): void {
       if (times === null) return;
@@ -283,13 +244,12 @@ export interface CheckFigures {
   isOk: boolean;
 }
 
-export function createCheckGauge(registry: Registry) {
-  const ok = new Gauge({
-    name: 'runwatch_check_ok',
-    help: 'Whether a check of /readyz is ok: 0 while it is degraded or failed.',
-    labelNames: ['check'],
-    registers: [registry],
-  });
+export function createCheckGauge(make: Maker) {
+  const ok = make.gauge(
+    'runwatch_check_ok',
+    'Whether a check of /readyz is ok: 0 while it is degraded or failed.',
+    ['check'],
+  );
   return {
     set(checks: readonly CheckFigures[]): void {
       for (const { name, isOk } of checks) ok.set({ check: name }, isOk ? 1 : 0);

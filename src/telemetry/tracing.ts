@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Attributes, Tracer } from '@opentelemetry/api';
 import type { IdGenerator, SpanExporter } from '@opentelemetry/sdk-trace-base';
-import { Counter, type Registry } from 'prom-client';
 import { messageOf } from '../core/errors.ts';
 import type { Span } from '../core/trace.ts';
 import type { Logger } from './logger.ts';
@@ -154,16 +153,5 @@ function observed(
       });
     },
     shutdown: () => exporter.shutdown(),
-  };
-}
-
-export function tracingInstruments(registers: Registry[]) {
-  return {
-    spans: new Counter({
-      name: 'runwatch_trace_spans_total',
-      help: 'Spans of traces, by the result of their export: exported or failed.',
-      labelNames: ['result'],
-      registers,
-    }),
   };
 }
