@@ -15,8 +15,6 @@ const IN_TIME = 0.95;
 /** The interval at which most watches are polled by default, s. */
 const USUAL_INTERVAL_S = 60;
 
-const BATCH = 500;
-
 const ENDPOINTS = 100;
 
 /** Deliveries before those that are measured, and for each second of these. */
@@ -119,10 +117,9 @@ async function pollInSteps(context: BenchContext, { seconds, profileDir }: Capac
   const steps: Step[] = [];
   let registered = 0;
   for (const watches of STEPS) {
-    for (; registered < watches; registered += BATCH) {
-      const from = registered;
-      await daemon.register(Array.from({ length: BATCH }, (_, at) => runIdAt(from + at)));
-    }
+    const from = registered;
+    await daemon.register(Array.from({ length: watches - from }, (_, at) => runIdAt(from + at)));
+    registered = watches;
     await delay(SETTLE_MS);
     const before = await spent(daemon, redis);
     await delay(seconds * 1_000);

@@ -9,8 +9,6 @@ import { startRedis, type BenchRedis } from './support/redis.ts';
 /** After a switch of sides, connections open anew. */
 const SETTLE_MS = 1_000;
 
-const BATCH = 1_000;
-
 interface PollOptions {
   /** Pairs of rounds: one of the raw loop, one of the daemon. */
   rounds: number;
@@ -81,10 +79,7 @@ async function startPolling(
       },
     },
   });
-  for (let from = 0; from < options.watches; from += BATCH) {
-    const size = Math.min(BATCH, options.watches - from);
-    await daemon.register(Array.from({ length: size }, (_, index) => runIdAt(from + index)));
-  }
+  await daemon.register(Array.from({ length: options.watches }, (_, at) => runIdAt(at)));
   return daemon;
 }
 

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { waitFor } from '../../test/support/wait-for.ts';
-import { sourceAt, startDaemon, type BenchDaemon } from '../support/daemon.ts';
+import { configOf, sourceAt, startDaemon, type BenchDaemon } from '../support/daemon.ts';
 import { percentile } from '../support/figures.ts';
 import { withContext, type BenchContext } from '../support/context.ts';
 import { startRedis, type BenchRedis } from '../support/redis.ts';
@@ -14,7 +14,6 @@ const EARNING = 30;
 /** From one of them to the next, ms: a confirming poll each is within the rate limit. */
 const EARNING_MS = 400;
 
-const BATCH = 500;
 const PATIENCE_MS = 120_000;
 
 const WAITING = { timeoutMs: PATIENCE_MS, everyMs: 100 };
@@ -91,7 +90,7 @@ async function withEarnedWord(context: BenchContext, runs: number) {
   context.onEnd(() => simulator.close());
   const { ids, earning } = await prepare(context, { redis, simulator, runs });
   const daemon = await startDaemon(context, {
-    config: configOf(redis, simulator, 10),
+    config: configOf(redis, sourceAt(simulator, 10), { hints: 'off' }),
     profileDir: null,
   });
   // By then the plan of so few requests has replaced the one of many.
@@ -113,11 +112,11 @@ async function prepare(context: BenchContext, { redis, simulator, runs }: Stage)
   const ids = Array.from({ length: runs }, add);
   const earning = Array.from({ length: EARNING }, add);
   const daemon = await startDaemon(context, {
-    config: configOf(redis, simulator, 1_000),
+    config: configOf(redis, sourceAt(simulator, 1_000), { hints: 'off' }),
     profileDir: null,
   });
   const all = [...ids, ...earning];
-  for (let at = 0; at < all.length; at += BATCH) await daemon.register(all.slice(at, at + BATCH));
+  await daemon.register(all);
   await waitFor(() => all.every((id) => simulator.requests.run(id).count > 0), WAITING);
   await daemon.end();
   return { ids, earning };
@@ -132,15 +131,4 @@ async function earn(daemon: BenchDaemon, simulator: Simulator, earning: readonly
   await waitFor(async () => (await daemon.events('run.completed')).length >= EARNING, WAITING);
   // Their confirmations are counted with the next reads of the page.
   await delay(5_000);
-}
-
-function configOf(redis: BenchRedis, simulator: Simulator, requests: number) {
-  return {
-    redis: { url: `unix://${redis.socket}` },
-    sources: {
-      default: sourceAt(simulator, requests),
-    },
-    polling: { hints: 'off' },
-    endpoints: { log: { type: 'log' } },
-  };
 }

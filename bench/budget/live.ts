@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { startReceiver } from '../../src/simulator/receiver.ts';
 import { seededRandom } from '../../src/simulator/seeded-random.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
-import { sourceAt, startDaemon, type BenchDaemon } from '../support/daemon.ts';
+import { configOf, sourceAt, startDaemon, type BenchDaemon } from '../support/daemon.ts';
 import { percentile } from '../support/figures.ts';
 import { withContext, type BenchContext } from '../support/context.ts';
 import { startRedis } from '../support/redis.ts';
@@ -20,8 +20,6 @@ export const SCALED = {
 
 /** After the last run has ended, its end must be seen within this time, ms. */
 const PATIENCE_MS = 60_000;
-
-const BATCH = 500;
 
 export interface LiveCell {
   runs: number;
@@ -53,8 +51,7 @@ export async function playLive(cell: LiveCell): Promise<LiveResult> {
     const runs = addRuns(simulator, cell);
     const startedAt = Date.now();
     const [first] = daemons as [BenchDaemon];
-    for (let at = 0; at < runs.length; at += BATCH)
-      await first.register(runs.slice(at, at + BATCH));
+    await first.register(runs);
     const until = startedAt + SCALED.mostS * 1_000 + PATIENCE_MS;
     let events = await first.events('run.completed');
     while (events.length < runs.length && Date.now() < until) {
@@ -82,19 +79,12 @@ async function setUp(ground: BenchContext, { daemons = 1, batch = 'auto', itemBy
   if (itemBytes !== undefined) simulator.fault({ kind: 'bulky', bytes: itemBytes, on: 'list' });
   const receiver = await startReceiver({ secrets: [] });
   ground.onEnd(() => receiver.close());
-  const config = {
-    redis: { url: `unix://${redis.socket}` },
-    sources: {
-      default: sourceAt(simulator, SCALED.requestsPerS),
-    },
-    polling: {
-      min_interval: `${SCALED.minIntervalMs}ms`,
-      max_interval: `${SCALED.maxIntervalMs}ms`,
-      batch,
-      hints: 'off',
-    },
-    endpoints: { log: { type: 'log' } },
-  };
+  const config = configOf(redis, sourceAt(simulator, SCALED.requestsPerS), {
+    min_interval: `${SCALED.minIntervalMs}ms`,
+    max_interval: `${SCALED.maxIntervalMs}ms`,
+    batch,
+    hints: 'off',
+  });
   const started: BenchDaemon[] = [];
   for (let at = 0; at < daemons; at += 1) {
     started.push(await startDaemon(ground, { config, profileDir: null }));

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { withContext } from '../support/context.ts';
-import { sourceAt, startDaemon, type BenchDaemon } from '../support/daemon.ts';
+import { configOf, sourceAt, startDaemon, type BenchDaemon } from '../support/daemon.ts';
 import { percentile } from '../support/figures.ts';
 import { startRedis, type BenchRedis } from '../support/redis.ts';
 
@@ -57,7 +57,7 @@ export async function playMany(runs: number): Promise<ManyResult> {
     context.onEnd(() => simulator.close());
     const ids = Array.from({ length: runs }, (_, at) => addRun(simulator, at, runs));
     const daemon = await startDaemon(context, {
-      config: configOf(redis, simulator),
+      config: configOf(redis, sourceAt(simulator, REQUESTS_PER_S), { hints: 'off' }),
       profileDir: null,
     });
     const empty = await loadOf({ daemon, redis, simulator });
@@ -157,16 +157,5 @@ async function loadOf({ daemon, redis, simulator }: Measured) {
     rssBytes,
     redisCpuMs: 1_000 * ((cpu['used_cpu_user'] ?? 0) + (cpu['used_cpu_sys'] ?? 0)),
     redisBytes: memory['used_memory'] ?? 0,
-  };
-}
-
-function configOf(redis: BenchRedis, simulator: Simulator) {
-  return {
-    redis: { url: `unix://${redis.socket}` },
-    sources: {
-      default: sourceAt(simulator, REQUESTS_PER_S),
-    },
-    polling: { hints: 'off' },
-    endpoints: { log: { type: 'log' } },
   };
 }

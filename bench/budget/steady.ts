@@ -16,7 +16,6 @@ const MEASURED_MS = 20_000;
 /** Runs old enough that nothing but the longest interval calls for a read each second, ms. */
 const AGE_MS = 3_600_000;
 
-const BATCH = 500;
 const PATIENCE_MS = 60_000;
 
 /** A source whose runs go on and on. */
@@ -59,10 +58,7 @@ export async function playSteady(cell: SteadyCell): Promise<SteadyResult[]> {
         { length: cell.runs },
         () => simulator.add({ age_ms: AGE_MS, steps }).id,
       );
-      for (let from = 0; from < ids.length; from += BATCH) {
-        const watches = ids.slice(from, from + BATCH).map((run_id) => ({ run_id, source: name }));
-        await daemon.call('/v1/watches/batch', { watches });
-      }
+      await daemon.register(ids, { source: name });
     }
     await waitFor(() => simulators.every(({ requests }) => requests.runIds.length >= cell.runs), {
       timeoutMs: PATIENCE_MS,

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startSimulator } from '../../src/simulator/server.ts';
 import { withContext } from '../support/context.ts';
-import { sourceAt, startDaemon } from '../support/daemon.ts';
+import { configOf, sourceAt, startDaemon } from '../support/daemon.ts';
 import { percentile } from '../support/figures.ts';
 import { startRedis } from '../support/redis.ts';
 
@@ -47,12 +47,7 @@ export async function playWaits(others: number): Promise<WaitsResult> {
       add('awaiting_human_feedback', 50 * at),
     );
     const daemon = await startDaemon(context, {
-      config: {
-        redis: { url: `unix://${redis.socket}` },
-        sources: { default: sourceAt(simulator, REQUESTS_PER_S) },
-        polling: { hints: 'off' },
-        endpoints: { log: { type: 'log' } },
-      },
+      config: configOf(redis, sourceAt(simulator, REQUESTS_PER_S), { hints: 'off' }),
       profileDir: null,
     });
     await daemon.register([...running, ...waiting]);

@@ -37,8 +37,6 @@ interface PollStageOptions {
 /** The endpoints: every event comes once to each. */
 export const ENDPOINTS = ['ops', 'audit'] as const;
 
-const BATCH = 500;
-
 export async function setUpPolling(
   context: BenchContext,
   options: PollStageOptions,
@@ -56,11 +54,7 @@ export async function setUpPolling(
     daemons.push(await startDaemon(context, { config, profileDir: null }));
   }
   for (const { name, runs } of sources) {
-    for (let at = 0; at < runs.length; at += BATCH) {
-      const some = runs.slice(at, at + BATCH);
-      const watches = some.map((run_id) => ({ run_id, source: name, timeout: '1h' }));
-      await daemons[0]?.call('/v1/watches/batch', { watches });
-    }
+    await daemons[0]?.register(runs, { source: name, timeout: '1h' });
   }
   await until(() =>
     sources.every(({ simulator, runs }) =>

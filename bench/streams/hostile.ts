@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { startSimulator } from '../../src/simulator/server.ts';
-import { sourceAt, startDaemon, type BenchDaemon } from '../support/daemon.ts';
+import { configOf, sourceAt, startDaemon, type BenchDaemon } from '../support/daemon.ts';
 import { percentile, rounded, type Figure } from '../support/figures.ts';
 import type { BenchContext } from '../support/context.ts';
 import { startRedis } from '../support/redis.ts';
@@ -88,13 +88,7 @@ async function measure(context: BenchContext, isHostile: boolean): Promise<Measu
   const attacks = new Map<string, (response: ServerResponse) => Promise<void>>();
   const url = await startGate(context, simulator.url, attacks);
   const daemon = await startDaemon(context, {
-    config: {
-      redis: { url: `unix://${redis.socket}` },
-      sources: {
-        default: sourceAt({ url, apiKey: simulator.apiKey }, 100),
-      },
-      endpoints: { log: { type: 'log' } },
-    },
+    config: configOf(redis, sourceAt({ url, apiKey: simulator.apiKey }, 100)),
     profileDir: null,
   });
   const add = (lifeMs: number) =>

@@ -3,7 +3,7 @@ import type { FaultInput } from '../../src/simulator/fault.ts';
 import type { ScriptInput } from '../../src/simulator/script.ts';
 import { seededRandom } from '../../src/simulator/seeded-random.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
-import { sourceAt, startDaemon, type BenchDaemon } from '../support/daemon.ts';
+import { configOf, sourceAt, startDaemon, type BenchDaemon } from '../support/daemon.ts';
 import { percentile } from '../support/figures.ts';
 import type { BenchContext } from '../support/context.ts';
 import { startRedis } from '../support/redis.ts';
@@ -94,14 +94,7 @@ export async function openStage(
   context.onEnd(() => simulator.close());
   const fault = FAULTS[does];
   if (fault !== undefined) simulator.fault(fault);
-  const config = {
-    redis: { url: `unix://${redis.socket}` },
-    sources: {
-      default: sourceAt(simulator, limit),
-    },
-    polling: { hints },
-    endpoints: { log: { type: 'log' } },
-  };
+  const config = configOf(redis, sourceAt(simulator, limit), { hints });
   const started: BenchDaemon[] = [];
   for (let at = 0; at < daemons; at += 1) {
     started.push(await startDaemon(context, { config, profileDir: null, isGrown }));
@@ -252,8 +245,7 @@ class Crowd {
       this.runs.set(id, { endsAt: now + lifeMs - ageMs, registeredAt: now });
       return id;
     });
-    for (let at = 0; at < ids.length; at += 500)
-      await this.daemon.register(ids.slice(at, at + 500));
+    await this.daemon.register(ids);
   }
 
   private end(): string {

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { waitFor } from '../../test/support/wait-for.ts';
 import type { BenchContext } from './context.ts';
 import { endProcess } from './process.ts';
+import type { BenchRedis } from './redis.ts';
 
 /** The options of Node that the container image sets; the raw loops have them too. */
 const AS_IN_THE_IMAGE = ['--max-semi-space-size=32'];
@@ -20,6 +21,20 @@ export function sourceAt(
   per = '1s',
 ) {
   return { base_url: url, api_key: apiKey, rate_limit: { requests, per } };
+}
+
+/** A daemon that watches the runs of a simulator. @param polling as in the file of configuration */
+export function configOf(
+  redis: BenchRedis,
+  source: ReturnType<typeof sourceAt>,
+  polling: Record<string, unknown> = {},
+) {
+  return {
+    redis: { url: `unix://${redis.socket}` },
+    sources: { default: source },
+    polling,
+    endpoints: { log: { type: 'log' } },
+  };
 }
 
 /** The built product: what is measured is what users run, not what a loader makes of the source. */
@@ -72,8 +87,8 @@ export interface BenchDaemon {
   startedAt: number;
   pid: number;
   url: string;
-  /** Registers runs in one batch; throws unless all of them are new. */
-  register(runIds: string[]): Promise<void>;
+  /** Registers runs, in batches; throws unless all of them are new. @param as what else is said of each */
+  register(runIds: readonly string[], as?: Record<string, unknown>): Promise<void>;
   /** Calls the API; throws unless it succeeds. */
   post(path: string): Promise<void>;
   usage(): Promise<DaemonUsage>;
@@ -137,7 +152,11 @@ export async function startDaemon(
     startedAt,
     pid: child.pid ?? 0,
     url,
-    register: (runIds) => register(url, runIds),
+    async register(runIds, as) {
+      for (let at = 0; at < runIds.length; at += BATCH) {
+        await register(url, runIds.slice(at, at + BATCH), as);
+      }
+    },
     async post(path) {
       const response = await fetch(`${url}${path}`, { method: 'POST' });
       if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
@@ -181,11 +200,18 @@ async function call(url: string, path: string, body: unknown): Promise<void> {
   if (!response.ok) throw new Error(`${path} answers ${response.status}: ${text.slice(0, 500)}`);
 }
 
-async function register(url: string, runIds: string[]): Promise<void> {
+/** Watches registered at a time: the most that the API takes. */
+const BATCH = 1_000;
+
+async function register(
+  url: string,
+  runIds: readonly string[],
+  as: Record<string, unknown> = {},
+): Promise<void> {
   const response = await fetch(`${url}/v1/watches/batch`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ watches: runIds.map((id) => ({ run_id: id })) }),
+    body: JSON.stringify({ watches: runIds.map((run_id) => ({ run_id, ...as })) }),
   });
   const body = await response.text();
   const created = body.match(/"status":201/g)?.length ?? 0;
