@@ -116,7 +116,7 @@ async function inChunks<Item, Found>(
 interface WatchNotesDependencies {
   known: KnownWatches;
   channel: WatchChannel;
-  epochs: Pick<EpochStore, 'watches'>;
+  epochs: Pick<EpochStore, 'read'>;
   guard: Pick<StoreGuard, 'saw'>;
   log: Logger;
 }
@@ -158,7 +158,10 @@ export function createWatchNotes({
       if (active.length === 0) return;
       for (const watch of active) known.note(watch);
       publish('registered', active);
-      epochs.watches().then((found) => guard.saw(found), onError);
+      epochs
+        .read()
+        .then(({ epochs: [epoch = ''], watches: count }) => guard.saw({ epoch, watches: count }))
+        .catch(onError);
     },
     polled(watch) {
       if (watch.state === 'active') known.polled(watch);

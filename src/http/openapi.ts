@@ -111,7 +111,6 @@ interface Operation {
   operationId?: string;
   callbacks?: object;
   parameters?: Parameter[];
-  security?: unknown[];
   requestBody?: { required: boolean; content: Record<string, { schema?: Node }> };
   responses?: Record<string, Answer>;
 }

@@ -1,14 +1,7 @@
 import { CLAIM_DELIVERIES } from './claim.ts';
 import { WRITE_STATE } from './endpoint-state.ts';
-import { NUMBERS } from './numbers.ts';
+import { COUNT, NUMBERS } from './numbers.ts';
 import { PLAN_DELIVERIES, RAISE } from './outbox.ts';
-
-/** Counts up and down; a field that comes to nought is gone. */
-const COUNT = `
-local function count(counters, field, by)
-  if redis.call('HINCRBY', counters, field, by) == 0 then redis.call('HDEL', counters, field) end
-end
-`;
 
 /**
  * What the steps of a delivery are made of. A delivery is claimed, or stands among those that are due or

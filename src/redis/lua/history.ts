@@ -1,5 +1,5 @@
 import { STORE_NOW } from './clock.ts';
-import { NUMBERS } from './numbers.ts';
+import { COUNT, NUMBERS } from './numbers.ts';
 
 /**
  * A watch that has ended is folded once its deliveries have settled: record, events, deliveries and
@@ -37,15 +37,13 @@ end
 
 /** `dropDeliveries(plan)` takes deliveries of a folded watch out of log, indexes and counters. */
 const DROP_DELIVERIES = `
+${COUNT}
 local function dropDeliveries(plan)
   for _, delivery in ipairs(plan.deliveries) do
     leaveLog(plan.deliveryLog, delivery.number)
     for _, index in ipairs(delivery.indexes) do leaveIndex(index, delivery.number) end
-    for _, field in ipairs({'planned', delivery.count}) do
-      if redis.call('HINCRBY', plan.deliveryCounts, field, -1) == 0 then
-        redis.call('HDEL', plan.deliveryCounts, field)
-      end
-    end
+    count(plan.deliveryCounts, 'planned', -1)
+    count(plan.deliveryCounts, delivery.count, -1)
   end
 end
 `;
@@ -234,9 +232,7 @@ for _, index in ipairs(plan.indexes) do leaveIndex(index, plan.number) end
 redis.call('ZREM', plan.ended, plan.number)
 redis.call('ZREM', plan.changed, plan.number)
 redis.call('ZREM', plan.goneChecks, plan.member)
-if redis.call('HINCRBY', plan.sources, plan.source, -1) == 0 then
-  redis.call('HDEL', plan.sources, plan.source)
-end
+count(plan.sources, plan.source, -1)
 return 1
 `;
 

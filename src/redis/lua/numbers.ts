@@ -55,6 +55,13 @@ local function readLog(log, number)
 end
 `;
 
+/** Counts up and down; a field that comes to nought is gone. */
+export const COUNT = `
+local function count(counters, field, by)
+  if redis.call('HINCRBY', counters, field, by) == 0 then redis.call('HDEL', counters, field) end
+end
+`;
+
 /**
  * What numbers of a log stand for.
  *

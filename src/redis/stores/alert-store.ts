@@ -9,7 +9,6 @@ import {
   type AlertState,
 } from '../../core/alert/alert.ts';
 import type { AlertCommit, AlertWork, ChangedGroup, ReadGroup } from '../../core/alert/batch.ts';
-import type { AlertEntry } from '../../core/alert/entry.ts';
 import type { Group } from '../../core/alert/group.ts';
 import { jsonOrNull, replies } from '../connection.ts';
 import { invalidCursor, presentEpoch, staleCursor } from '../cursor.ts';
@@ -199,12 +198,6 @@ export class AlertStore {
   async counts(): Promise<Partial<AlertCounts> & { lost?: number }> {
     const fields = await this.redis.hgetall(this.keys.alertCounts);
     return Object.fromEntries(Object.entries(fields).map(([name, n]) => [name, Number(n)]));
-  }
-
-  /** What rules have yet to judge. */
-  async inbox(): Promise<AlertEntry[]> {
-    const texts = await this.redis.lrange(this.keys.alertInbox, 0, -1);
-    return texts.map((text) => JSON.parse(text) as AlertEntry);
   }
 
   /** Forgets alerts that resolved before a time, and the oldest beyond a number. */

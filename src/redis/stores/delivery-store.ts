@@ -107,11 +107,6 @@ export class DeliveryStore {
 
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   async list(filter: StoredFilter, { limit, cursor }: PageOptions): Promise<CountedPage<Delivery>> {
-    const { items, ...page } = await this.page(filter, { limit, cursor });
-    return { items: items.map(({ delivery }) => delivery), ...page };
-  }
-
-  private async page(filter: StoredFilter, { limit, cursor }: PageOptions) {
     const { redis, keys } = this;
     const { from, cursorAt } = await openCursor(redis, keys, keys.deliveryNumber, cursor);
     const isOfFew = filter.runId !== undefined || filter.eventId !== undefined;
@@ -120,7 +115,7 @@ export class DeliveryStore {
       : await this.ofAll(filter, { limit, from });
     const { items, next, total, isCapped } = found;
     return {
-      items: items.map(({ number, item: { delivery } }) => ({ delivery, number: String(number) })),
+      items: items.map(({ item: { delivery } }) => delivery),
       nextCursor: next === null ? null : cursorAt(next),
       total,
       isCapped,

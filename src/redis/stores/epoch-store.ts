@@ -40,12 +40,6 @@ export class EpochStore {
     );
   }
 
-  /** The number of the watch that was registered last, and the epoch. */
-  async watches(): Promise<{ epoch: string; watches: number }> {
-    const { epochs, watches } = await this.read();
-    return { epoch: epochs[0] ?? '', watches };
-  }
-
   /** Begins the first epoch of a store that has none. */
   async begin(epoch: string): Promise<void> {
     await this.redis.setnx(this.keys.epochs, epoch);
