@@ -262,6 +262,15 @@ export function unknownName(
   { what, names }: { what: string; names: readonly string[] },
 ): Finding[] {
   if (names.includes(name)) return [];
-  const hint = didYouMean(suggest(name, names));
+  const hint = didYouMean(suggest(name, names)) || expectedNames(names);
   return [{ path, message: `no ${what} is named ${JSON.stringify(name)}${hint}` }];
+}
+
+/** The most names that are said where another was expected. */
+const MOST_NAMES = 10;
+
+function expectedNames(names: readonly string[]): string {
+  if (names.length === 0) return ', and none is configured';
+  const more = names.length > MOST_NAMES ? ', …' : '';
+  return `; expected one of: ${names.slice(0, MOST_NAMES).join(', ')}${more}`;
 }

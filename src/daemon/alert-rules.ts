@@ -5,11 +5,12 @@ import type { AlertEvent, Condition, InhibitRule, Resolution, Rule } from '../co
 import type { WatchChange } from '../core/watch/watch.ts';
 import { workflowName } from '../core/cadence/phase.ts';
 import { quantile, type RunFigures } from '../core/watch/run-figures.ts';
+import { allEndpoints } from './endpoints.ts';
 import type { RunFiguresStore } from '../redis/stores/run-figures-store.ts';
 
 /** The rules in force. A reload replaces them: read them where they are used. */
 export class AlertRules {
-  private current: { book: RuleBook; inhibitRules: InhibitRule[]; sources: string[] };
+  private current: ReturnType<typeof resolveRules>;
   /** Called when there is something to judge, which is written at once. */
   onEntries: () => void = () => undefined;
   /** How long a workflow's runs usually take; nothing is known before statistics are at hand. */
@@ -29,6 +30,11 @@ export class AlertRules {
 
   get sources(): readonly string[] {
     return this.current.sources;
+  }
+
+  /** Endpoints that rules name and that are not configured: they are left out. */
+  get unknown(): readonly { rule: string; endpoint: string }[] {
+    return this.current.unknown;
   }
 
   replace(config: Config): void {
@@ -52,8 +58,15 @@ export class AlertRules {
 }
 
 function resolveRules(config: Config) {
-  const rules = config.rules.map((rule) => ruleOf(rule, config));
+  const endpoints = allEndpoints(config);
+  const rules = config.rules.map((rule) => ruleOf(rule, { ...config, endpoints }));
+  const unknown = config.rules.flatMap(({ name: rule, notify, escalate }) =>
+    [...new Set([...notify, ...escalate.flatMap((step) => step.notify)])]
+      .filter((endpoint) => !Object.hasOwn(endpoints, endpoint))
+      .map((endpoint) => ({ rule, endpoint })),
+  );
   return {
+    unknown,
     book: new RuleBook(rules),
     inhibitRules: config.inhibit_rules.map(
       ({ source_rule: sourceRule, target_rule: targetRule, equal }) => ({
@@ -70,8 +83,14 @@ const GROUP_BY = ['source', 'workflow_id'];
 
 function ruleOf(
   rule: RuleConfig,
-  { time_intervals: intervals, workflows }: Pick<Config, 'time_intervals' | 'workflows'>,
+  {
+    time_intervals: intervals,
+    workflows,
+    endpoints,
+  }: Pick<Config, 'time_intervals' | 'workflows' | 'endpoints'>,
 ): Rule {
+  const known = (names: readonly string[]) =>
+    names.filter((name) => Object.hasOwn(endpoints, name));
   return {
     name: rule.name,
     events: rule.events ?? [],
@@ -90,12 +109,12 @@ function ruleOf(
     ownerOf: (workflowId) => workflows[workflowId]?.owner ?? null,
     nameOf: (workflowId) => workflows[workflowId]?.name ?? null,
     annotations: rule.annotations,
-    notify: rule.notify,
+    notify: known(rule.notify),
     mute: rule.mute_time_intervals.flatMap((name) => (intervals[name] ?? []).map(intervalOf)),
     escalate: rule.escalate.map(({ after, unless, notify }) => ({
       afterMs: after,
       unlessAcknowledged: unless === 'acknowledged',
-      notify,
+      notify: known(notify),
     })),
   };
 }

@@ -157,3 +157,23 @@ test('a wrong configuration is refused by SIGHUP, and the next right one is take
   const received = await waitFor(() => receiver.received.find(({ body }) => body.includes(id)));
   expect(JSON.parse(received.body)).toMatchObject({ data: { workflow_name: 'invoices' } });
 });
+
+test('a rule that notifies an unknown endpoint degrades readiness, and says not that it did', async () => {
+  const daemon = await start();
+  const rule = { name: 'failures', events: ['run.failed'], group_wait: '0s' };
+  const rules = [{ ...rule, notify: ['hooks', 'hoks'] }];
+  await daemon.configure(configOf({ endpoints: { hooks: hooks() }, rules }));
+  await hangUp(daemon, READ_AGAIN);
+  const { text } = await call(daemon, OLD_TOKEN, '/readyz');
+  expect(text).toMatch(
+    /^degraded configuration: the rule failures notifies hoks, which is no end/m,
+  );
+
+  const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] });
+  await call(daemon, OLD_TOKEN, '/v1/watches', { run_id: id });
+  const { body } = await waitFor(() =>
+    receiver.received.find((one) => one.body.includes(id) && one.body.includes('alert.firing')),
+  );
+  const { notified } = JSON.parse(body).data.alert;
+  expect(notified).toMatchObject([{ endpoint: 'hooks' }]);
+});

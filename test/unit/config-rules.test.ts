@@ -84,7 +84,7 @@ describe('rules of the configuration', () => {
     ['absent: { event: run.completed, within: 26h }', 'set discover of the source'],
     ['events: ["run.*"]', 'set resolve.after or resolve.events'],
     ['events: [run.failed], when: { source: defualt }', 'did you mean default?'],
-    ['events: [run.failed], notify: [nowhere]', 'no endpoint is named "nowhere"'],
+    ['events: [run.failed], notify: [nowhere]', 'named "nowhere"; expected one of: chat'],
     ['events: [run.failed], when: { workflow_id: invoices }', 'give its id, wf-1'],
     ['events: ["discovery.*"]', 'set discover of the source'],
     ['events: [source.unreachable]', 'never resolve: set resolve.events'],

@@ -24,6 +24,7 @@ function healthWith(
     storeGuard: { trouble: () => null },
     unconfigured: { find: async () => ({ sources: [], endpoints: [] }) },
     reload: { trouble: () => null },
+    alertRules: { unknown: [] },
     endpoints: { names: [] },
     memory: { figures: async () => figures },
     endpointStates: { getMany: async () => [], unwell: async () => [] },

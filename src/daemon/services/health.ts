@@ -6,6 +6,7 @@ import type { HealthCheck, HealthService } from '../../http/routes/health.ts';
 import type { RedisConnections } from '../../redis/connection.ts';
 import type { StoreState } from '../../redis/store-state.ts';
 import type { CheckFigures } from '../../telemetry/gauges.ts';
+import type { AlertRules } from '../alert-rules.ts';
 import type { Deliverer } from '../deliverer.ts';
 import type { Poller } from '../poller.ts';
 import type { Reload } from '../reload.ts';
@@ -23,6 +24,7 @@ interface HealthDependencies {
   storeGuard: Pick<StoreGuard, 'trouble'>;
   unconfigured: Pick<Unconfigured, 'find'>;
   reload: Pick<Reload, 'trouble'>;
+  alertRules: Pick<AlertRules, 'unknown'>;
   endpoints: Parameters<typeof failingEndpoints>[0]['endpoints'];
   endpointStates: Parameters<typeof failingEndpoints>[0]['endpointStates'];
   memory: { figures(): Promise<MemoryFigures | null> };
@@ -53,7 +55,7 @@ const ANSWER_TIMEOUT_MS = 1_000;
 
 /** The checks of readiness. A failure of Noxus only degrades: the daemon remains ready. */
 export function createHealth(deps: HealthDependencies): HealthService {
-  const { redis, poller, deliverer, discovery, storeGuard, unconfigured, reload, memory } = deps;
+  const { redis, poller, deliverer, discovery, storeGuard, unconfigured, memory } = deps;
   return {
     async checks() {
       const [written, closed, troubles, remnants, failing, figures] = await Promise.all([
@@ -74,7 +76,7 @@ export function createHealth(deps: HealthDependencies): HealthService {
         ...pollsChecks(poller),
         ...discoveryChecks(troubles),
         ...endpointsChecks(failing ?? []),
-        ...configurationChecks(reload.trouble(), remnants),
+        ...configurationChecks(deps, remnants),
       ];
     },
   };
@@ -163,10 +165,19 @@ function discoveryChecks(troubles: UnreadList[] | null): HealthCheck[] {
     : [{ name, status: 'degraded', detail: `cannot read ${lines.join('; ')}` }];
 }
 
-/** No line when the file was right, and all sources and endpoints in the store are configured. */
-function configurationChecks(refusal: string | null, remnants: Remnants | null): HealthCheck[] {
-  const unconfigured = remnants === null ? [] : describeRemnants(remnants);
-  const lines = refusal === null ? unconfigured : [refusal, ...unconfigured];
+/** No line when the file was right, and all that the store and rules name is configured. */
+function configurationChecks(
+  { reload, alertRules }: Pick<HealthDependencies, 'reload' | 'alertRules'>,
+  remnants: Remnants | null,
+): HealthCheck[] {
+  const lines = [
+    reload.trouble() ?? [],
+    remnants === null ? [] : describeRemnants(remnants),
+    alertRules.unknown.map(
+      ({ rule, endpoint }) =>
+        `the rule ${rule} notifies ${endpoint}, which is no endpoint: configure it, or correct the rule`,
+    ),
+  ].flat();
   if (lines.length === 0) return [];
   return [{ name: 'configuration', status: 'degraded', detail: lines.join('; ') }];
 }
