@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { groupBy } from '../core/arrays.ts';
 import type { Reference } from './environment.ts';
 import { REDACTED } from './redact.ts';
 import { objectAt, presentationOf, schemaAt, unwrap, valueAt } from './schema-walk.ts';
@@ -55,11 +56,11 @@ function byPlace(a: ConfigProblem, b: ConfigProblem): number {
  * the first is worth reading.
  */
 export function tidy(problems: readonly ConfigProblem[]): ConfigProblem[] {
-  const first = new Map<string, ConfigProblem>();
-  for (const problem of problems) {
-    if (!first.has(subjectOf(problem))) first.set(subjectOf(problem), problem);
-  }
-  return [...first.values()].sort(byPlace);
+  return firstOfEach(problems, subjectOf).sort(byPlace);
+}
+
+function firstOfEach<Item>(items: readonly Item[], keyOf: (item: Item) => string): Item[] {
+  return [...groupBy(items, keyOf).values()].flatMap((same) => same.slice(0, 1));
 }
 
 /** A path as a key of a Map; the separator occurs in no key of a text file. */
@@ -150,12 +151,8 @@ function listing(options: string[]): string {
 
 /** The issues of one parse, one finding for each setting, in words for its author. */
 export function explainIssues(issues: readonly Issue[], subject: Subject): Finding[] {
-  const findings = new Map<string, Finding>();
-  for (const finding of issues.flatMap((issue) => explain(issue, subject))) {
-    const key = pathKey(finding.path);
-    if (!findings.has(key)) findings.set(key, finding);
-  }
-  return [...findings.values()];
+  const findings = issues.flatMap((issue) => explain(issue, subject));
+  return firstOfEach(findings, ({ path }) => pathKey(path));
 }
 
 function explain(issue: Issue, subject: Subject): Finding[] {

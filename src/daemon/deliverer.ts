@@ -7,7 +7,7 @@ import { poolOf } from '../core/delivery/receiver.ts';
 import { isOldNotice } from '../core/watch/reminder.ts';
 import { createPermits } from '../deliver/attempt.ts';
 import { createDeliverEvent, outlasting } from '../deliver/deliver.ts';
-import { createEndpointEvents } from '../deliver/endpoint-events.ts';
+import type { EndpointEvents } from '../deliver/endpoint-events.ts';
 import { Relay } from '../deliver/relay.ts';
 import { createReplay, type Replay } from '../deliver/replay.ts';
 import { createClaimTokens, type ClaimTokens, createPoolSlots } from '../deliver/slots.ts';
@@ -43,7 +43,7 @@ interface DelivererDependencies {
   deliveryClaims: ClaimStore;
   dueBell: DueBell;
   processes: Processes;
-  systemEvents: { plan: Parameters<typeof createEndpointEvents>[0]['plan'] };
+  systemEvents: Pick<EndpointEvents, 'plan'>;
   metrics: Metrics;
   tracing: Pick<Tracing, 'traceAttempt' | 'delivered'>;
   now: () => number;
@@ -149,10 +149,10 @@ function openRelay(
     withPermit: createPermits(BUSY_ATTEMPTS),
     slots,
     tokens,
-    events: createEndpointEvents({
+    events: {
       plan: (event) => deps.systemEvents.plan(event),
       log: ({ type, data }) => log[type === 'endpoint.recovered' ? 'info' : 'error'](data, type),
-    }),
+    },
     defaultRetry: DEFAULT_RETRY_MS,
     report(report) {
       metrics.attempt(report);

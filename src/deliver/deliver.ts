@@ -21,7 +21,7 @@ import { poolOf } from '../core/delivery/receiver.ts';
 import { isRetriable } from '../core/errors.ts';
 import { attemptDelivery, type AttemptDependencies, type Attempted } from './attempt.ts';
 import type { ClaimTokens, PoolSlots } from './slots.ts';
-import { type EndpointEvents, effectsOf } from './endpoint-events.ts';
+import { type EndpointEvents, effectsOf, planEndpointEvents } from './endpoint-events.ts';
 import type { EndpointStore, Outbox } from './ports.ts';
 
 /** A finished attempt, for log, metrics and traces. */
@@ -257,14 +257,14 @@ async function settleFirst(
     : deps.slots.afterAttempt({ delivery: after, outcome, hadWaiting, most });
   for (let { endpoint } = claim; ; endpoint = await deps.endpoints.get(endpoint.receiver)) {
     const effects = effectsOf(endpoint.state, shown, attempted, now);
-    const events = deps.events.plan(effects.events);
+    const events = planEndpointEvents(effects.events, deps.events);
     const shows = { endpoint, stateAfter: effects.state, events, ...pool };
     const result = await claimingNext(deps, claim, room, (next) =>
       deps.outbox.recordAttempt({ ...stepOf(deps, claim, after, now), attempt, shows, next }),
     );
     if (result === 'endpoint') continue;
     if (result === 'delivery') return null;
-    deps.events.announce(effects.events);
+    for (const event of effects.events) deps.events.log(event);
     const planned = events.flatMap(({ deliveries }) => deliveries);
     return deliveredBy(result, [after, ...planned], now);
   }

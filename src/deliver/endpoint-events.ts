@@ -24,33 +24,24 @@ export interface EndpointEvent {
   data: Record<string, unknown>;
 }
 
-interface EndpointEventsDeps {
+/** System events about endpoints: planned with the result that causes them, and logged after that. */
+export interface EndpointEvents {
   /** Makes the event and its deliveries to those that name its type. */
   plan: (event: Pick<EndpointEvent, 'type' | 'data'>) => PlannedEvent;
   log: (event: EndpointEvent) => void;
 }
 
-/**
- * Plans system events about endpoints, to be written with the result that causes them, and logs them
- * after that. An event about an endpoint never goes to that endpoint.
- */
-export function createEndpointEvents({ plan, log }: EndpointEventsDeps) {
-  return {
-    announce(events: readonly EndpointEvent[]): void {
-      for (const event of events) log(event);
-    },
-
-    plan(events: readonly EndpointEvent[]): PlannedEvent[] {
-      return events.map(({ type, data, about }) => {
-        const planned = plan({ type, data });
-        const deliveries = planned.deliveries.filter(({ endpoint }) => endpoint !== about);
-        return { ...planned, deliveries };
-      });
-    },
-  };
+/** An event about an endpoint never goes to that endpoint. */
+export function planEndpointEvents(
+  events: readonly EndpointEvent[],
+  { plan }: Pick<EndpointEvents, 'plan'>,
+): PlannedEvent[] {
+  return events.map(({ type, data, about }) => {
+    const planned = plan({ type, data });
+    const deliveries = planned.deliveries.filter(({ endpoint }) => endpoint !== about);
+    return { ...planned, deliveries };
+  });
 }
-
-export type EndpointEvents = ReturnType<typeof createEndpointEvents>;
 
 interface Cause {
   delivery: Delivery;

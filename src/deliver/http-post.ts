@@ -273,9 +273,9 @@ const LIMITS: AgentOptions = {
  */
 export function createWebhookAgents(
   guard: EgressGuard,
-  { limits = LIMITS, proxy }: { limits?: AgentOptions; proxy?: string | undefined } = {},
+  { proxy }: { proxy?: string | undefined } = {},
 ): WebhookAgents {
-  const agents = { http: new http.Agent(limits), https: new https.Agent(limits) };
+  const agents = { http: new http.Agent(LIMITS), https: new https.Agent(LIMITS) };
   guardConnections(agents.http, { guard, proxy, secure: false });
   guardConnections(agents.https, { guard, proxy, secure: true });
   return {

@@ -134,7 +134,7 @@ export class FaultTable {
   }
 
   /** The fault for this request, which counts as used; `runId` is null for calls of no one run. */
-  take(runId: string | null, place: FaultPlace = runId === null ? 'list' : 'run'): Fault | null {
+  take(runId: string | null, place: FaultPlace): Fault | null {
     if (this.#size === 0) return null;
     const own = runId === null ? undefined : this.#byRun.get(runId);
     return (own && this.#takeFrom(own, place)) ?? this.#takeFrom(this.#forAll, place);

@@ -11,7 +11,7 @@ import { claimedDeliveries } from '../../src/daemon/deliverer.ts';
 import { createClaimTokens, createPoolSlots } from '../../src/deliver/slots.ts';
 import { createDeliverEvent } from '../../src/deliver/deliver.ts';
 import { changeEndpoint, retryEndpoint } from '../../src/deliver/endpoint-control.ts';
-import { createEndpointEvents, type EndpointEvent } from '../../src/deliver/endpoint-events.ts';
+import type { EndpointEvent } from '../../src/deliver/endpoint-events.ts';
 import { createPermits } from '../../src/deliver/attempt.ts';
 import { Relay } from '../../src/deliver/relay.ts';
 import { createReplay } from '../../src/deliver/replay.ts';
@@ -165,7 +165,7 @@ export function deliveryRig(options: RigOptions = {}) {
         return options.routeOf === undefined ? route : options.routeOf(delivery, route);
       },
       isOvertaken: async (delivery) => options.isOvertaken?.(delivery) ?? false,
-      events: createEndpointEvents({ plan: planEvent, log: (event) => endpointEvents.push(event) }),
+      events: { plan: planEvent, log: (event) => endpointEvents.push(event) },
       report: () => undefined,
     });
     const process: RigProcess = {

@@ -174,7 +174,10 @@ describe('a scripted run', () => {
 });
 
 function kinds(table: FaultTable, runId: string | null, times: number) {
-  return Array.from({ length: times }, () => table.take(runId)?.kind ?? null);
+  return Array.from(
+    { length: times },
+    () => table.take(runId, runId === null ? 'list' : 'run')?.kind ?? null,
+  );
 }
 
 /** The faults of 2,000 requests of which a quarter is to be reset. */
