@@ -35,7 +35,7 @@ import { WatchStore } from '../redis/stores/watch-store.ts';
 export type Stores = ReturnType<typeof createStores>;
 
 export function createStores(
-  connections: RedisConnections,
+  connections: Pick<RedisConnections, 'commands' | 'subscriber'>,
   prefix: string,
   alertRules: Pick<AlertRules, 'book' | 'entriesOf'> | null = null,
 ) {
