@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { SseMessage } from '../core/event/sse.ts';
-import { misfit, notADaemon, problemError } from './errors.ts';
+import { misfit, problemError } from './answer.ts';
+import { notADaemon } from './errors.ts';
 import { readSse } from './event-stream.ts';
 import type { Query, Transport } from './transport.ts';
 import type { PageView } from './types.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { z } from 'zod';
-import { misfit } from '../../src/client/errors.ts';
+import { misfit } from '../../src/client/answer.ts';
 import { deliverySchema } from '../../src/http/schemas/delivery.ts';
 import { eventOfAnyType } from '../../src/http/schemas/event.ts';
 import { watchOrReceipt, watchSchema } from '../../src/http/schemas/watch.ts';
