@@ -62,6 +62,25 @@ export async function resolveKnownRuns(
   return [...new Set(await Promise.all(known))];
 }
 
+/**
+ * The source that alone has each run already; undefined where none or several have it, where the daemon
+ * cannot say, and for ids of a program.
+ */
+export async function sourcesOfRuns(
+  ids: readonly string[],
+  client: Resolver['client'],
+): Promise<(string | undefined)[]> {
+  if (ids.length > MOST_LOOKED_UP) return ids.map(() => undefined);
+  return Promise.all(
+    ids.map(async (id) => {
+      const { data } = await client.lookup({ kind: 'run', prefix: id, limit: MOST_SHOWN });
+      const same = data.filter((one) => one.id.toLowerCase() === id.toLowerCase());
+      const sources = new Set(same.map(({ source }) => source));
+      return sources.size === 1 ? [...sources][0] : undefined;
+    }),
+  );
+}
+
 /** The id that a run has by its form alone. Throws a usage error. */
 export function readRunId(text: string): string {
   const id = findRunId(text);

@@ -49,6 +49,24 @@ describe('runs of several sources', () => {
     expect(stderr).toContain(detail);
   });
 
+  test('watch of a run that another source has already merges into that watch', async () => {
+    acceptWatch({ source: 'staging' });
+    const found = (...sources: string[]) => ({
+      status: 200,
+      body: { data: sources.map((source) => ({ kind: 'run', id: 'run-1', source })), more: false },
+    });
+    const sentWith = async (...args: string[]) => {
+      await cli(['watch', 'run-1', ...args]);
+      const sent = daemon.requests.findLast(({ method }) => method === 'POST');
+      return (sent!.body as { watches: { source?: string }[] }).watches[0]?.source;
+    };
+    daemon.on('GET /v1/lookup', found('staging'));
+    expect(await sentWith()).toBe('staging');
+    expect(await sentWith('--source', 'prod')).toBe('prod');
+    daemon.on('GET /v1/lookup', found('prod', 'staging'));
+    expect(await sentWith()).toBeUndefined();
+  });
+
   test('wait registers a watch that has expired in the source that had it', async () => {
     daemon.on('GET /v1/watches/run-1', {
       status: 200,

@@ -10,7 +10,7 @@ import { EXIT, usageError } from '../exit.ts';
 import { collect, collectPair, collectPattern, durationText } from '../options.ts';
 import { plain, count, number } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
-import { resolveKnownRuns } from '../resolve.ts';
+import { resolveKnownRuns, sourcesOfRuns } from '../resolve.ts';
 import { badRunIds, readRunIds } from '../run-ids.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
 import { waitThroughDaemon } from '../wait/daemon-observer.ts';
@@ -78,7 +78,8 @@ async function watchRuns(context: CliContext, args: string[], flags: WatchFlags)
   const given = await readTargets(context, args, flags);
   const client = await connect(context, flags);
   const ids = await resolveKnownRuns(given, { client, context });
-  const watches = ids.map((id) => bodyOf(id, flags));
+  const sources = flags.source === undefined ? await sourcesOfRuns(ids, client) : [];
+  const watches = ids.map((id, at) => bodyOf(id, flags, sources[at]));
   const report = createReport(ids.length, reportOutput(context, flags), context.io.stderr);
   const results = await registerRuns(client, watches, { context, report });
   report.end();
@@ -157,10 +158,14 @@ function reportOutput({ io }: CliContext, flags: WatchFlags): Output | null {
   return flags.wait === true ? io.stderr : io.stdout;
 }
 
-function bodyOf(runId: string, flags: WatchFlags): WatchBody {
+function bodyOf(
+  runId: string,
+  flags: WatchFlags,
+  source: string | undefined = flags.source,
+): WatchBody {
   return {
     run_id: runId,
-    ...(flags.source !== undefined && { source: flags.source }),
+    ...(source !== undefined && { source }),
     ...(flags.endpoint !== undefined && { endpoints: flags.endpoint }),
     ...(flags.webhook !== undefined && {
       webhook: { url: flags.webhook, ...(flags.event !== undefined && { events: flags.event }) },
