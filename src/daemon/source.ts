@@ -123,7 +123,6 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
   const reader = reportingReader(client, throttle, deps.now);
   const streams = openStreams(deps, name, { source, limiter, schedule, throttle, reader });
   const asker = listAsker({ reader, limiter, now: deps.now, onError });
-  const probeMs = source.timeout + WRITE_MS;
   const tendNames = () =>
     deps.workflowNames.tend(name, {
       readWorkflows: (question) => reader.readWorkflows(question),
@@ -132,22 +131,18 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
   const worked = withChores(deps, { name, streams, working, tendNames });
   let { api_key: apiKey } = source;
   const reads = () => readsOf(deps, name, { limiter, schedule });
-  const survey = surveyWith(deps.log, worked.survey, reads);
-  const parts = {
+  return {
+    ...worked,
     name,
     reader,
     throttle,
     limiter,
     schedule,
     streams,
-    probeMs,
     asker,
     reads,
-    survey,
-  };
-  return {
-    ...worked,
-    ...parts,
+    survey: surveyWith(deps.log, worked.survey, reads),
+    probeMs: source.timeout + WRITE_MS,
     reconfigure(next) {
       // The limiter and the schedule hold this very object.
       Object.assign(limit, limitOf(next));

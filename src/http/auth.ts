@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import type { PublicArea, TokenConfig } from '../config/schema.ts';
 import { refusal } from './problem.ts';
-import { createSessions, hasCsrf, type Sessions } from './session.ts';
+import { createSessions, FORGED, hasCsrf, type Sessions } from './session.ts';
 import type { Tokens } from './tokens.ts';
 
 type Scope = TokenConfig['scopes'][number];
@@ -155,7 +155,7 @@ function signedIn(request: FastifyRequest, sessions: Sessions): TokenConfig | nu
   if (request.method === 'GET' || request.method === 'HEAD' || hasCsrf(request, session)) {
     return session.token;
   }
-  throw refusal('origin_not_allowed', 'the request lacks the check of its session');
+  throw refusal('origin_not_allowed', FORGED);
 }
 
 function challenge(reply: FastifyReply, reason: string): void {

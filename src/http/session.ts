@@ -58,6 +58,9 @@ export function createSessions(tokens: Tokens): Sessions {
   };
 }
 
+/** Why a change without the check of its session is refused. */
+export const FORGED = 'the request lacks the check of its session';
+
 /** True where a request proves that a page of this server made it. */
 export function hasCsrf({ headers }: FastifyRequest, { csrf }: Session): boolean {
   const given = headers[CSRF_HEADER];

@@ -10,7 +10,7 @@ import {
   type RedisLog,
 } from './failures.ts';
 import { createKeys } from './keys.ts';
-import { redisTarget, type RedisSettings } from './redis-target.ts';
+import { DISCONNECT_TIMEOUT_MS, redisTarget, type RedisSettings } from './redis-target.ts';
 import { checkDatabase, checkRights, checkServer } from './server-check.ts';
 import { StoreWatch, type StoreState } from './store-state.ts';
 
@@ -18,8 +18,6 @@ const CONNECT_TIMEOUT_MS = 3_000;
 const COMMAND_TIMEOUT_MS = 10_000;
 /** Longer than the 10 s for which a BullMQ worker blocks. */
 const SILENCE_TIMEOUT_MS = 20_000;
-/** How long a peer may take to agree to an end; ioredis waits it out for what is closed already, too. */
-const DISCONNECT_TIMEOUT_MS = 250;
 const FIRST_RETRY_MS = 50;
 /** With the connect timeout it bounds how long after an outage work goes on: under 5 s. */
 const MAX_RETRY_MS = 1_000;

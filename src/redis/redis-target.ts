@@ -5,7 +5,8 @@ import type { TlsOptions } from '../core/tls.ts';
 import { addressText, parseAddress, type Address, clusterConnector } from './cluster-connector.ts';
 import { createKeys } from './keys.ts';
 
-const DISCONNECT_TIMEOUT_MS = 250;
+/** How long a peer may take to agree to an end; ioredis waits it out for what is closed already, too. */
+export const DISCONNECT_TIMEOUT_MS = 250;
 /** How long a Sentinel may take to name the primary, ms. */
 const SENTINEL_TIMEOUT_MS = 1_000;
 const SENTINEL_PORT = 26_379;

@@ -162,9 +162,9 @@ export function detectedAt({ timestamp, data }: AnyEvent): number {
 }
 
 /** An event with its place in the log; the cursor grows with every event. */
-export interface LoggedEvent<Event = AnyEvent> {
+export interface LoggedEvent {
   cursor: string;
-  event: Event;
+  event: AnyEvent;
 }
 
 /** The store has lost data: where its log begins anew for a follower. */

@@ -11,6 +11,7 @@ import { Redis } from 'ioredis';
 import { RunwatchError, messageOf } from '../../core/errors.ts';
 import { PACKAGE_ROOT } from '../../package-root.ts';
 import { isAlive, isCode } from '../file-lock.ts';
+import { DISCONNECT_TIMEOUT_MS } from '../redis-target.ts';
 
 const BASE_CONFIG = fileURLToPath(new URL('config/redis.conf', PACKAGE_ROOT));
 const BINARIES = ['redis-server', 'valkey-server'];
@@ -222,7 +223,6 @@ async function hasOtherClients(control: Redis): Promise<boolean> {
 }
 
 const ANSWER_TIMEOUT_MS = 5_000;
-const DISCONNECT_TIMEOUT_MS = 250;
 
 /** What stands behind a socket path. */
 type Probe =

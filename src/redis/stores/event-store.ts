@@ -7,7 +7,6 @@ import {
   detectedAt,
   type AnyEvent,
   type EventFilter,
-  type EventType,
   type LoggedEvent,
   type LogReset,
   type RunwatchEvent,
@@ -29,10 +28,7 @@ interface LogFilter extends EventFilter, TimeRange {
   withOwn?: boolean;
 }
 
-/** A filter that only events of runs pass. */
-type RunEventFilter = LogFilter & ({ runId: string } | { type: readonly EventType[] });
-
-interface EventPage<Event = AnyEvent> extends Page<LoggedEvent<Event>> {
+interface EventPage extends Page<LoggedEvent> {
   /** The cursor of the latest event, whether it matches or not. */
   end: string;
 }
@@ -92,8 +88,6 @@ export class EventStore {
   }
 
   /** Oldest first unless asked otherwise. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
-  list(filter: RunEventFilter, options: ListOptions): Promise<EventPage<RunwatchEvent>>;
-  list(filter: LogFilter, options: ListOptions): Promise<EventPage>;
   async list(filter: LogFilter, { limit, order = 'oldest' }: ListOptions): Promise<EventPage> {
     const after = filter.after?.startsWith('evt_') ? undefined : filter.after;
     const { from = await this.placeOf(filter.after), cursorAt, end } = await this.open(after);
