@@ -130,10 +130,14 @@ export function asUnavailable(place: string): (error: Error) => Error {
   };
 }
 
+/** What the client's parser says of other protocols, such as HTTP. */
+const NO_REDIS = /^Unknown RESP type\b/;
+
 /** Why a connection does not work, in as few words as there are. */
 export function reasonOf(error: Error): string {
   if (error instanceof RunwatchError && error.cause) return reasonOf(error.cause as Error);
   if (error.message.includes('enableOfflineQueue')) return 'not connected';
+  if (NO_REDIS.test(error.message)) return 'what answers there does not speak as Redis does';
   if (error.message !== '') return error.message;
   // A message is missing where Node tried several addresses of a host; the code is not.
   return 'code' in error ? String(error.code) : error.name;

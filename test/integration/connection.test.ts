@@ -140,6 +140,15 @@ test('wrong credentials fail at once', async () => {
   await right.connections.ready();
 });
 
+test('a server of another protocol is not taken for a fault of the client', async () => {
+  const server = await listenRaw((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
+  cleanups.push(() => server.close());
+  const url = server.origin.replace('http:', 'redis:');
+  const { connections } = connect(url, { readyTimeoutMs: 300 });
+  const error = await caught(connections.ready());
+  expect(String(error)).toContain('within 0.3 s: what answers there does not speak as Redis does');
+});
+
 test('a database that the server does not have is refused, in place of database 0', async () => {
   const redis = await privateRedis({ tcp: true });
   const { connections } = connect(`${redis.url}/99`);
