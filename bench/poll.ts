@@ -21,7 +21,6 @@ interface PollOptions {
 
 interface PollRound extends LoopResult {
   redisCpuUs: number;
-  redisCommandUs: number;
   aofBytes: number;
   commands: Record<string, number>;
 }
@@ -97,7 +96,6 @@ async function measure(
     elapsedMs: after.at - before.at,
     cpuUs: after.cpuUs - before.cpuUs,
     redisCpuUs: after.redisCpuUs - before.redisCpuUs,
-    redisCommandUs: after.redisCommandUs - before.redisCommandUs,
     aofBytes: after.aofBytes - before.aofBytes,
     commands: await redis.takeCommands(),
   };
@@ -107,14 +105,12 @@ async function look(daemon: BenchDaemon, redis: BenchRedis) {
   const { polls, cpuUs } = await daemon.usage();
   const at = performance.now();
   const { used_cpu_user: user = 0, used_cpu_sys: system = 0 } = await redis.info('cpu');
-  const { eventloop_duration_cmd_sum: commandUs = NaN } = await redis.info('stats');
   const { aof_current_size: aofBytes = NaN } = await redis.info('persistence');
   return {
     polls,
     cpuUs,
     at,
     redisCpuUs: (user + system) * 1e6,
-    redisCommandUs: commandUs,
     aofBytes,
   };
 }
@@ -149,11 +145,6 @@ function resultOf(rounds: { raw: LoopResult; ours: PollRound }[], redis: string)
         unit: '',
       },
       { name: 'Redis CPU per poll', value: perPoll(({ redisCpuUs }) => redisCpuUs), unit: 'µs' },
-      {
-        name: 'Redis time in commands per poll',
-        value: perPoll(({ redisCommandUs }) => redisCommandUs),
-        unit: 'µs',
-      },
       {
         name: 'Redis commands per poll, those in scripts included',
         value: perPoll((round) => Object.values(round.commands).reduce((a, b) => a + b, 0)),
