@@ -2,11 +2,10 @@ import { fullJitter, jitterAround, type Random } from '../backoff.ts';
 import { isSubscribed, type EndpointFilter } from '../delivery/delivery.ts';
 import { type EventType, isoTime } from '../event/event.ts';
 import { isAwaiting, type RunSnapshot } from '../run/snapshot.ts';
-import { register } from '../watch/register.ts';
 import type { Profile, Watch } from '../watch/watch.ts';
 import { type StatisticsLookup, pollInterval, hazardModelOf, type HazardModel } from './hazard.ts';
 import { longestInterval, type SourceLoad, NO_LOAD } from './load.ts';
-import { SECOND_MS, type WorkflowStatistics } from './phase.ts';
+import { SECOND_MS, type WorkflowStatistics, type WorkTimes } from './phase.ts';
 
 /** Seconds of delay that one request is worth. */
 export const PRICE_S: Record<Profile, number> = { urgent: 0.05, normal: 0.2, frugal: 1 };
@@ -51,11 +50,13 @@ export interface SeenWatch extends Watch {
   run: RunSnapshot;
 }
 
-/** The fields of a watch that decide its interval. */
-type PacedWatch = Pick<
-  SeenWatch,
-  'source' | 'run' | 'metadata' | 'subscriptions' | 'profile' | 'maxDelayMs' | 'phases' | 'cadence'
->;
+/** The fields of a watch and its run that decide its interval. */
+interface PacedWatch extends Pick<
+  Watch,
+  'source' | 'metadata' | 'subscriptions' | 'profile' | 'maxDelayMs' | 'phases' | 'cadence'
+> {
+  run: WorkTimes & Pick<RunSnapshot, 'status' | 'workflow_id'>;
+}
 
 /**
  * The time until the next poll of a run. The statistics of similar runs decide it, bounded by the
@@ -176,33 +177,24 @@ export function policyInterval(
   { source, workflowId, states }: WorkflowStatistics,
   defaults: PollingDefaults,
 ): (ageS: number) => number {
-  const { watch } = register(
-    null,
-    { source, runId: '', subscriptions: [] },
-    { now: 0, defaults: { ...defaults, timeoutMs: Infinity } },
-  );
   const began = isoTime(0);
-  const seen = {
-    ...watch,
+  const watch: PacedWatch = {
+    source,
+    metadata: {},
+    subscriptions: [],
+    profile: defaults.profile,
+    maxDelayMs: null,
     phases: [{ state: phase, since: 0, seenAt: 0, secondMs: SECOND_MS }],
+    cadence: { intervalMs: defaults.minIntervalMs, failures: 0 },
     run: {
-      id: '',
       workflow_id: workflowId,
-      group_id: '',
-      workflow_version_id: null,
       status: phase === 'queued' ? 'queued' : 'running',
-      progress: 0,
       created_at: began,
       started_at: phase === 'queued' ? null : began,
-      finished_at: null,
-      source: null,
-      user_id: null,
-      conversation_id: null,
-      observed_at: began,
     },
   };
   return (ageS) =>
-    nextPoll(seen, false, {
+    nextPoll(watch, false, {
       now: ageS * SECOND_MS,
       random: () => 0.5,
       policy: defaults,

@@ -1,5 +1,11 @@
-import type { RunSnapshot } from '../run/snapshot.ts';
-import { type Dwell, untilTransition, SECOND_MS, workBegan, type Phase } from './phase.ts';
+import {
+  type Dwell,
+  untilTransition,
+  SECOND_MS,
+  workBegan,
+  type Phase,
+  type WorkTimes,
+} from './phase.ts';
 
 /**
  * Bins of age: the end of the first, s. Each further bin is longer by the ratio; the last is open.
@@ -176,7 +182,7 @@ export interface HazardModel {
 
 export function hazardModelOf(
   phase: Phase,
-  run: RunSnapshot,
+  run: WorkTimes,
   learned: (state: string | null) => Statistics | undefined,
 ): HazardModel {
   const isWork = phase.state.startsWith('running/');

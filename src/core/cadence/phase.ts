@@ -44,8 +44,11 @@ export function untilTransition(state: string): string {
   return `transition/${state}`;
 }
 
+/** By which Noxus says when a run began to work. */
+export type WorkTimes = Pick<RunSnapshot, 'created_at' | 'started_at'>;
+
 /** When a run began to work: `started_at`, else `created_at` as an estimate. Null with neither. */
-export function workBegan(run: RunSnapshot): number | null {
+export function workBegan(run: WorkTimes): number | null {
   return timeOf(run.started_at ?? run.created_at);
 }
 
