@@ -1,6 +1,4 @@
 import { createServer } from 'node:http';
-import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
 import { startSimulator, type Simulator } from '../src/simulator/server.ts';
 import { createKeys } from '../src/redis/keys.ts';
 import { startCluster, startSentinel, type Topology } from '../test/support/redis-topology.ts';
@@ -8,6 +6,7 @@ import { waitFor } from '../test/support/wait-for.ts';
 import { sourceAt, startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { rounded, type BenchResult, type Figure } from './support/figures.ts';
 import { withContext, type BenchContext } from './support/context.ts';
+import { serve } from './support/serve.ts';
 
 /** Runs that end while the primary is dead. */
 const RUNS = 60;
@@ -123,14 +122,8 @@ async function startReceiver(context: BenchContext) {
     ends.set(id, { ...known, times: known.times + 1 });
     request.resume();
     response.writeHead(204).end();
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  context.onEnd(async () => {
-    server.closeAllConnections();
-    server.close();
   });
-  const { port } = server.address() as AddressInfo;
-  return { url: `http://127.0.0.1:${port}`, ends };
+  return { url: await serve(context, server), ends };
 }
 
 function figuresOf(name: string, rounds: Round[]): Figure[] {

@@ -1,6 +1,4 @@
 import { createServer } from 'node:http';
-import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
 import { startSimulator, type Simulator } from '../src/simulator/server.ts';
@@ -8,6 +6,7 @@ import { startPrivateRedis } from '../test/support/redis-process.ts';
 import { sourceAt, startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { median, rounded, type BenchResult, type Figure } from './support/figures.ts';
 import { withContext, type BenchContext } from './support/context.ts';
+import { serve } from './support/serve.ts';
 import { measureStore, type StoreSize } from './support/store-size.ts';
 
 /**
@@ -126,14 +125,8 @@ async function startCounter(context: BenchContext) {
     count += 1;
     request.resume();
     response.writeHead(204).end();
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  context.onEnd(async () => {
-    server.closeAllConnections();
-    server.close();
   });
-  const { port } = server.address() as AddressInfo;
-  return { url: `http://127.0.0.1:${port}`, received: () => count };
+  return { url: await serve(context, server), received: () => count };
 }
 
 async function beginRuns({ noxus, daemon, url }: Stage, ending: AbortSignal): Promise<void> {

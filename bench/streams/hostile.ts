@@ -1,5 +1,4 @@
 import { createServer, request, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { startSimulator } from '../../src/simulator/server.ts';
@@ -7,6 +6,7 @@ import { configOf, sourceAt, startDaemon, type BenchDaemon } from '../support/da
 import { percentile, rounded, type Figure } from '../support/figures.ts';
 import type { BenchContext } from '../support/context.ts';
 import { startRedis } from '../support/redis.ts';
+import { serve } from '../support/serve.ts';
 
 const MEBIBYTE = 1_048_576;
 
@@ -163,10 +163,5 @@ async function startGate(
     outgoing.once('error', () => response.destroy());
     incoming.pipe(outgoing);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  context.onEnd(async () => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return serve(context, server);
 }
