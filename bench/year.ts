@@ -107,8 +107,15 @@ function configOf(noxus: Simulator, redisPath: string, receiverUrl: string) {
     sources: {
       default: sourceAt(noxus),
     },
-    // Slots are jobs in Redis: as many as there are of them is no leak, so there are few.
-    polling: { min_interval: '100ms', max_interval: '200ms', batch: 'off', concurrency: 32 },
+    polling: {
+      min_interval: '100ms',
+      max_interval: '200ms',
+      batch: 'off',
+      // Half of the runs have streams, which stand in for polls.
+      hint_streams: 50,
+      // Slots are jobs in Redis: as many as there are of them is no leak, so there are few.
+      concurrency: 32,
+    },
     watches: { retention: RETENTION },
     delivery: { retention: RETENTION },
     endpoints: {
