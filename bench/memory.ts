@@ -20,7 +20,7 @@ import {
   type RunShape,
 } from './support/settled-runs.ts';
 
-/** Runs of each shape that are written and folded one by one. */
+/** Runs of each shape that are written and packed one by one. */
 const SAMPLES = 1_500;
 
 /** Written at a time. */
@@ -59,7 +59,7 @@ interface Stage {
 
 /**
  * What runs cost in Redis, indexes included. Measured: bytes of a run with five events and two
- * deliveries, of one with an event and a delivery, each live and folded, and of an active one. Then,
+ * deliveries, of one with an event and a delivery, each live and packed, and of an active one. Then,
  * with very many of the first kind: memory, time from start to ready, the slowest listing, and the
  * longest block of Redis while they are forgotten.
  */
@@ -107,14 +107,14 @@ function figure(name: string, value: number, unit: string, atMost: number): Figu
   return { name, value: rounded(value), unit, target: { atMost } };
 }
 
-function costFigures(what: string, cost: { live: number; folded: number }, atMost: number) {
+function costFigures(what: string, cost: { live: number; packed: number }, atMost: number) {
   return [
     { name: `${what}: live`, value: rounded(cost.live), unit: 'bytes' },
-    figure(`${what}: settled`, cost.folded, 'bytes', atMost),
+    figure(`${what}: settled`, cost.packed, 'bytes', atMost),
   ];
 }
 
-/** Bytes of Redis a run, before and after it is folded. */
+/** Bytes of Redis a run, before and after it is packed. */
 async function costOf(stage: Stage, shape: RunShape) {
   const { redis, stores } = stage;
   await redis.flush();
@@ -122,15 +122,15 @@ async function costOf(stage: Stage, shape: RunShape) {
   const runs = await writeMany(stage, shape, SAMPLES);
   const live = await memoryOf(redis);
   for (const run of runs) {
-    const result = await stores.history.fold(run);
-    if (result !== 'folded') throw new Error(`a run was not folded: ${result}`);
+    const result = await stores.history.pack(run);
+    if (result !== 'packed') throw new Error(`a run was not packed: ${result}`);
   }
   await delay(1_000);
-  const folded = await memoryOf(redis);
-  return { live: (live - empty) / SAMPLES, folded: (folded - empty) / SAMPLES };
+  const packed = await memoryOf(redis);
+  return { live: (live - empty) / SAMPLES, packed: (packed - empty) / SAMPLES };
 }
 
-/** Bytes of Redis a run that is not folded. */
+/** Bytes of Redis a run that is not packed. */
 async function liveCostOf(stage: Stage, shape: RunShape): Promise<number> {
   await stage.redis.flush();
   const empty = await memoryOf(stage.redis);

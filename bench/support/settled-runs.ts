@@ -176,7 +176,7 @@ function snapshotOf(
 }
 
 /**
- * Writes folded runs as folding leaves them, many at a time.
+ * Writes packed runs as packing leaves them, many at a time.
  *
  * ARGV  keys as JSON, then for each run plan as JSON and packed record
  */
@@ -188,8 +188,8 @@ for at = 2, #ARGV, 2 do
   local number = plan.number
   local record = string.format('%012.0f %012.0f', 9, number) .. ARGV[at + 1]
   redis.call('SET', plan.watch, record)
-  redis.call('HINCRBY', keys.folded, 'watches', 1)
-  redis.call('HINCRBY', keys.folded, 'bytes', #record)
+  redis.call('HINCRBY', keys.packed, 'watches', 1)
+  redis.call('HINCRBY', keys.packed, 'bytes', #record)
   enterLog(keys.names, number, plan.member)
   for _, index in ipairs(plan.indexes) do enterIndex(index, number) end
   redis.call('ZADD', keys.ended, plan.at, number)
@@ -217,13 +217,13 @@ interface Sample {
   history: History;
 }
 
-/** Writes a run of a shape and folds it, to make others like it. */
+/** Writes a run of a shape and packs it, to make others like it. */
 export async function sampleOf(stores: Stores, shape: RunShape): Promise<Sample> {
   const key = await writeRun(stores, shape, 0);
-  await stores.history.fold(key);
-  const folded = await stores.history.folded(key);
-  if (folded === null) throw new Error('the run was not folded');
-  return folded;
+  await stores.history.pack(key);
+  const packed = await stores.history.packed(key);
+  if (packed === null) throw new Error('the run was not packed');
+  return packed;
 }
 
 /** Where the next run that is filled in begins. */
@@ -233,7 +233,7 @@ interface Filled {
   deliveries: number;
 }
 
-/** Writes so many folded runs like some that were there, in turn. One ended each 8 s until now. */
+/** Writes so many packed runs like some that were there, in turn. One ended each 8 s until now. */
 export async function fillWith(
   stores: Stores,
   samples: readonly Sample[],
@@ -241,7 +241,7 @@ export async function fillWith(
 ): Promise<void> {
   const { redis, keys } = stores;
   const names = JSON.stringify({
-    folded: keys.folded,
+    packed: keys.packed,
     names: keys.watchNames,
     ended: keys.watchesEnded,
     settled: keys.deliveriesSettled,

@@ -26,7 +26,7 @@ export interface MemoryFigures extends KeptBytes {
   used: number;
   /** Null for no limit. */
   max: number | null;
-  /** Everything else: active watches, events and deliveries that are not folded, schedule, statistics. */
+  /** Everything else: active watches, events and deliveries that are not packed, schedule, statistics. */
   live: number;
   /** For how many days the limit lasts at the rate of the last day; null where it does not come nearer. */
   daysLeft: number | null;

@@ -9,7 +9,7 @@ import {
   wantsEvent,
 } from '../core/event/patterns.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
-import { FOLD_MOST } from '../core/delivery/outbox.ts';
+import { FOLD_MOST } from '../core/delivery/fold.ts';
 import { isOrigin } from '../core/delivery/receiver.ts';
 
 /** The default delays between attempts, ms. */

@@ -24,7 +24,7 @@ interface JanitorDependencies {
   config: Config;
   stores: {
     retention: RetentionStore;
-    history: Pick<HistoryStore, 'takeDue' | 'fold'>;
+    history: Pick<HistoryStore, 'takeDue' | 'pack'>;
     alerts: AlertStore;
     silences: SilenceStore;
     memory: Pick<RedisMemoryStore, 'note'>;
@@ -34,7 +34,7 @@ interface JanitorDependencies {
 }
 
 /**
- * The work in the background that keeps the store small. It deletes what is past its retention and folds
+ * The work in the background that keeps the store small. It deletes what is past its retention and packs
  * watches that have ended. It notes how much memory Redis uses, for the rate at which that grows.
  */
 export function startJanitor(deps: JanitorDependencies): Pick<Periodic, 'stop'> {
@@ -42,7 +42,7 @@ export function startJanitor(deps: JanitorDependencies): Pick<Periodic, 'stop'> 
   const tasks = [
     forgetWatches(deps),
     forgetAlerts(deps),
-    foldWatches(deps),
+    packWatches(deps),
     startPeriodic(() => stores.memory.note(), {
       everyMs: EVERY_MS,
       onError: faultLog(log, 'memory'),
@@ -108,35 +108,35 @@ function forgetAlerts({ config, stores, now, log }: JanitorDependencies): Period
 }
 
 /**
- * How long after its last delivery settled a watch is folded, ms. Until then it is read, registered and
+ * How long after its last delivery settled a watch is packed, ms. Until then it is read, registered and
  * delivered again most.
  */
-const FOLD_AFTER_MS = 60_000;
+const PACK_AFTER_MS = 60_000;
 
-/** How often watches are taken that are due for folding, ms. */
-const FOLD_EVERY_MS = 30_000;
+/** How often watches are taken that are due for packing, ms. */
+const PACK_EVERY_MS = 30_000;
 
-/** The share of its time that a process folds at the most: under load, folding waits. */
-const FOLD_SHARE = 0.1;
+/** The share of its time that a process packs at the most: under load, packing waits. */
+const PACK_SHARE = 0.1;
 
-/** Watches folded at a time. */
-const FOLDED_AT_ONCE = 10;
+/** Watches packed at a time. */
+const PACKED_AT_ONCE = 10;
 
-/** Folds watches that have ended, once their deliveries have settled. */
-function foldWatches({ config, stores, now, log }: JanitorDependencies): Periodic {
+/** Packs watches that have ended, once their deliveries have settled. */
+function packWatches({ config, stores, now, log }: JanitorDependencies): Periodic {
   const { history } = stores;
-  // With a short retention, as in tests, watches are folded before they are forgotten.
-  const afterMs = Math.min(FOLD_AFTER_MS, config.watches.retention / 1_000);
-  const everyMs = Math.min(FOLD_EVERY_MS, Math.max(100, afterMs));
+  // With a short retention, as in tests, watches are packed before they are forgotten.
+  const afterMs = Math.min(PACK_AFTER_MS, config.watches.retention / 1_000);
+  const everyMs = Math.min(PACK_EVERY_MS, Math.max(100, afterMs));
   return startPeriodic(
     async () => {
-      const until = performance.now() + everyMs * FOLD_SHARE;
+      const until = performance.now() + everyMs * PACK_SHARE;
       do {
-        const due = await history.takeDue(now() - afterMs, FOLDED_AT_ONCE);
-        await Promise.all(due.map((key) => history.fold(key)));
-        if (due.length < FOLDED_AT_ONCE) return;
+        const due = await history.takeDue(now() - afterMs, PACKED_AT_ONCE);
+        await Promise.all(due.map((key) => history.pack(key)));
+        if (due.length < PACKED_AT_ONCE) return;
       } while (performance.now() < until);
     },
-    { everyMs, onError: faultLog(log, 'folding') },
+    { everyMs, onError: faultLog(log, 'packing') },
   );
 }

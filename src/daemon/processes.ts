@@ -1,5 +1,5 @@
 import type { ClockStep } from '../core/clock.ts';
-import { createProcessJudge, createPulse, Heartbeats } from '../core/process-judge.ts';
+import { createProcessJudge, createPulse, Heartbeats } from '../core/dead-processes.ts';
 import type { ProcessView } from '../http/routes/system.ts';
 import type { ProcessInfo, ProcessStore } from '../redis/stores/process-store.ts';
 import type { Logger } from '../telemetry/logger.ts';

@@ -64,7 +64,7 @@ export function createStores(
     timelines: new TimelineStore(redis, keys),
     /** How the runs of each workflow go. */
     runFigures: new RunFiguresStore(redis, keys),
-    /** Watches that have ended, folded with all that belongs to them. */
+    /** Watches that have ended, packed with all that belongs to them. */
     history,
     events,
     eventBell,

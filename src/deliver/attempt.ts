@@ -1,5 +1,6 @@
 import type { Attempt, AttemptOutcome, Delivery } from '../core/delivery/delivery.ts';
-import type { Claim, ClaimGroup } from '../core/delivery/outbox.ts';
+import type { ClaimGroup } from '../core/delivery/fold.ts';
+import type { Claim } from '../core/delivery/outbox.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';

@@ -9,13 +9,8 @@ import {
   type Attempt,
   type Delivery,
 } from '../core/delivery/delivery.ts';
-import type {
-  Claim,
-  ClaimGroup,
-  DeliveryStep,
-  NextClaims,
-  PoolClaims,
-} from '../core/delivery/outbox.ts';
+import type { ClaimGroup } from '../core/delivery/fold.ts';
+import type { Claim, DeliveryStep, NextClaims, PoolClaims } from '../core/delivery/outbox.ts';
 import { permit, type EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
 import { isRetriable } from '../core/errors.ts';

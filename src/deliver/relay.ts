@@ -1,9 +1,5 @@
-import {
-  type Claim,
-  type ClaimGroup,
-  groupClaims,
-  type PoolClaims,
-} from '../core/delivery/outbox.ts';
+import { foldClaims, type ClaimGroup } from '../core/delivery/fold.ts';
+import type { Claim, PoolClaims } from '../core/delivery/outbox.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { FIRST_SLOTS } from '../core/delivery/slots.ts';
 import { isWithoutResult } from './channels/channel.ts';
@@ -196,7 +192,7 @@ export class Relay {
 
   /** Starts an attempt for each claim, or one for all claims that a message covers. */
   private start(pool: string, claims: readonly Claim[]): void {
-    for (const claimed of groupClaims(claims, this.deps.limitsOf(pool).foldMost)) {
+    for (const claimed of foldClaims(claims, this.deps.limitsOf(pool).foldMost)) {
       const [first, ...others] = claimed.filter((claim) => this.begins(claim));
       if (first === undefined) continue;
       this.attempts += 1;

@@ -162,7 +162,7 @@ async function replayInPlace(deps: ReplayDependencies, ids: string[]): Promise<v
 }
 
 /**
- * Makes deliveries due at once, as far as their receivers take any. One that was folded meanwhile is
+ * Makes deliveries due at once, as far as their receivers take any. One that was packed meanwhile is
  * tried again; one whose state has changed is not, since an attempt has come first.
  * @returns the deliveries as they were before
  */

@@ -57,7 +57,7 @@ type PackedDelivery = [
 /** What most records have when they are inflated, bytes; zlib's own buffer is four times as large. */
 const INFLATED_BYTES = 4_096;
 
-/** Whether a record is that of a folded watch. */
+/** Whether a record is that of a packed watch. */
 export function isPacked(record: Buffer): boolean {
   return (record[IDENTITY_LENGTH] ?? FIRST_LIVE_BYTE) < FIRST_LIVE_BYTE;
 }

@@ -56,10 +56,10 @@ export function createKeys(prefix: string) {
     watchesEnded: key('watches-ended'),
     /** Sorted set of numbers of watches by the time of their last change: the order `changed`. */
     watchesChanged: key('watches-changed'),
-    /** Sorted set of ids of ended watches that are not folded, by since when they may be. */
-    foldDue: key('fold-due'),
-    /** Hash `watches`, `bytes`: how many watches are folded, and the size of their records. */
-    folded: key('folded'),
+    /** Sorted set of ids of ended watches that are not packed, by since when they may be. */
+    packDue: key('pack-due'),
+    /** Hash `watches`, `bytes`: how many watches are packed, and the size of their records. */
+    packed: key('packed'),
     /** Hash: what was learned of a workflow, named `<source>/<workflow>`; see `stores/statistics-store.ts`. */
     statistics: (workflow: string) => key('statistics', workflow),
     /** Sorted sets of the names of workflows of which something is known, by when it first was. */
@@ -178,7 +178,7 @@ function deliveryKeys(key: (...parts: string[]) => string) {
     deliveriesOfEvent: (id: string) => key('event-deliveries', id),
     /**
      * Sorted set by the time of settling, what retention goes by: of ids of live deliveries, and of
-     * numbers of folded watches by the first of theirs.
+     * numbers of packed watches by the first of theirs.
      */
     deliveriesSettled: key('deliveries-settled'),
     /** List of attempts of one delivery, oldest first. */

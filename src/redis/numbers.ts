@@ -53,7 +53,7 @@ export interface NumberedRow {
   number: string;
   /** The id of the watch that it belongs to; '' for none. */
   watch: string;
-  /** The watch's packed record, where it is folded. A watch alone: its record in either state. */
+  /** The watch's record, where it is packed. A watch alone: its record in either state. */
   record: Buffer | null;
   /** Of a live delivery. */
   version: string;

@@ -20,15 +20,15 @@ import {
 import { REQUEST_KINDS } from '../core/cadence/load.ts';
 import { WRITE_ENDPOINT } from './lua/endpoint-state.ts';
 import {
-  FOLD,
+  PACK,
   FORGET_EVENTS,
   FORGET_OWN_EVENTS,
-  FORGET_FOLDED,
+  FORGET_PACKED,
   READ_HISTORY,
   READ_ONE,
   READ_PART,
   REPACK,
-  UNFOLD,
+  UNPACK,
 } from './lua/history.ts';
 import { READ_STATISTICS } from './lua/learn.ts';
 import { CHUNK_STARTS, COUNT_NUMBERS, FIND_WATCHES, READ_NUMBERS } from './lua/numbers.ts';
@@ -182,10 +182,10 @@ declare module 'ioredis' {
     ): Result<[record?: Buffer, events?: Buffer[], deliveries?: BytesReply], Context>;
     rwReadPartBuffer(...args: (string | number)[]): Result<Buffer[], Context>;
     rwReadOneBuffer(keyCount: number, ...args: string[]): Result<Buffer[], Context>;
-    rwFold(keyCount: number, ...args: (string | Buffer)[]): Result<number, Context>;
-    rwUnfold(keyCount: number, ...args: string[]): Result<number, Context>;
+    rwPack(keyCount: number, ...args: (string | Buffer)[]): Result<number, Context>;
+    rwUnpack(keyCount: number, ...args: string[]): Result<number, Context>;
     rwRepack(keyCount: number, ...args: (string | Buffer)[]): Result<number, Context>;
-    rwForgetFolded(keyCount: number, ...args: string[]): Result<number, Context>;
+    rwForgetPacked(keyCount: number, ...args: string[]): Result<number, Context>;
     rwForgetEvents(keyCount: number, ...args: string[]): Result<null, Context>;
     rwForgetOwnEvents(keyCount: number, ...args: string[]): Result<null, Context>;
     rwTakeAlertWork(
@@ -264,10 +264,10 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwReadHistory', { numberOfKeys: 3, lua: READ_HISTORY });
   redis.defineCommand('rwReadPart', { numberOfKeys: 2, lua: READ_PART });
   redis.defineCommand('rwReadOne', { lua: READ_ONE });
-  redis.defineCommand('rwFold', { lua: FOLD });
-  redis.defineCommand('rwUnfold', { lua: UNFOLD });
+  redis.defineCommand('rwPack', { lua: PACK });
+  redis.defineCommand('rwUnpack', { lua: UNPACK });
   redis.defineCommand('rwRepack', { lua: REPACK });
-  redis.defineCommand('rwForgetFolded', { lua: FORGET_FOLDED });
+  redis.defineCommand('rwForgetPacked', { lua: FORGET_PACKED });
   redis.defineCommand('rwForgetEvents', { lua: FORGET_EVENTS });
   redis.defineCommand('rwForgetOwnEvents', { lua: FORGET_OWN_EVENTS });
   redis.defineCommand('rwTakeAlertWork', { numberOfKeys: 6, lua: TAKE_ALERT_WORK });

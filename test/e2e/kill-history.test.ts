@@ -7,7 +7,7 @@ import {
   type HistoryOutcome,
 } from '../support/kill-history.ts';
 
-const KILLS = { folding: 5, forgetting: 2 };
+const KILLS = { packing: 5, forgetting: 2 };
 
 let outcome: HistoryOutcome;
 
@@ -17,14 +17,14 @@ beforeAll(async () => {
 
 const idsOf = (items: readonly { id: string }[]) => items.map(({ id }) => id).toSorted();
 const moments = (): Holdings[] => {
-  const { before, duringFolding, after, duringForgetting, end } = outcome;
-  return [before, ...duringFolding, after, ...duringForgetting, end];
+  const { before, duringPacking, after, duringForgetting, end } = outcome;
+  return [before, ...duringPacking, after, ...duringForgetting, end];
 };
 
-describe('a daemon that is killed while it folds, unfolds and forgets runs', () => {
-  test('the kills found runs folded and unfolded, and some forgotten and some not', () => {
-    const { before, duringFolding, duringForgetting } = outcome;
-    expect(duringFolding.some(({ folded }) => folded < before.watches.size)).toBe(true);
+describe('a daemon that is killed while it packs, unpacks and forgets runs', () => {
+  test('the kills found runs packed and unpacked, and some forgotten and some not', () => {
+    const { before, duringPacking, duringForgetting } = outcome;
+    expect(duringPacking.some(({ packed }) => packed < before.watches.size)).toBe(true);
     expect(duringForgetting.some(({ watches }) => watches.size > 0)).toBe(true);
     expect(duringForgetting.every(({ watches }) => watches.size < before.watches.size)).toBe(true);
   });
@@ -36,14 +36,14 @@ describe('a daemon that is killed while it folds, unfolds and forgets runs', () 
     }
   });
 
-  test('folding and unfolding lose no event and add none', () => {
-    const { before, duringFolding, after } = outcome;
-    for (const { events } of [...duringFolding, after]) expect(events).toEqual(before.events);
+  test('packing and unpacking lose no event and add none', () => {
+    const { before, duringPacking, after } = outcome;
+    for (const { events } of [...duringPacking, after]) expect(events).toEqual(before.events);
   });
 
-  test('folding and unfolding lose no delivery, and a new subscription adds one for each run', () => {
-    const { before, duringFolding, after, registered } = outcome;
-    for (const { deliveries } of [...duringFolding, after]) {
+  test('packing and unpacking lose no delivery, and a new subscription adds one for each run', () => {
+    const { before, duringPacking, after, registered } = outcome;
+    for (const { deliveries } of [...duringPacking, after]) {
       expect(idsOf(deliveries)).toEqual(expect.arrayContaining(idsOf(before.deliveries)));
       expect(new Set(idsOf(deliveries)).size).toBe(deliveries.length);
     }
@@ -68,7 +68,7 @@ describe('a daemon that is killed while it folds, unfolds and forgets runs', () 
   test('webhooks repeat only for redeliveries, and for attempts in flight at the kills', () => {
     const { after, accepted, redelivered } = outcome;
     const wanted = after.deliveries.length + redelivered.size;
-    const kills = KILLS.folding + KILLS.forgetting;
+    const kills = KILLS.packing + KILLS.forgetting;
     const arrived = accepted.hooks.length + accepted.late.length;
     expect(arrived).toBeGreaterThanOrEqual(wanted);
     // A request that got no answer may have been made: the user repeats it.
@@ -86,8 +86,8 @@ describe('a daemon that is killed while it folds, unfolds and forgets runs', () 
   });
 
   test('nothing is left of runs that are forgotten', () => {
-    const { planned, watches, events, deliveries, keys, folded } = outcome.end;
-    expect([planned, watches.size, events.length, deliveries.length, folded]).toEqual([
+    const { planned, watches, events, deliveries, keys, packed } = outcome.end;
+    expect([planned, watches.size, events.length, deliveries.length, packed]).toEqual([
       0, 0, 0, 0, 0,
     ]);
     const ofRuns = /^\{runwatch\}:(watch|event|delivery|attempts|lane|live-\w+|due|parked|taken):/;

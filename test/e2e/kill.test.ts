@@ -140,8 +140,8 @@ describe.each(scenarios)('after $name were killed again and again', ({ name, dae
     expect(accepted.length - different).toBeLessThanOrEqual(interrupted * PER_ENDPOINT);
   });
 
-  test('watches were folded during the kills', () => {
-    expect(outcome().folded).toBeGreaterThan(0);
+  test('watches were packed during the kills', () => {
+    expect(outcome().packed).toBeGreaterThan(0);
   });
 
   test('no run had more than one request in flight, or two during a takeover', () => {

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { FOLD_MOST } from '../../src/core/delivery/outbox.ts';
+import { FOLD_MOST } from '../../src/core/delivery/fold.ts';
 import { pause, resume } from '../../src/core/delivery/endpoint-state.ts';
 import type { SentEventType } from '../../src/core/event/event.ts';
 import { expectInvariants, expectNothingLeft } from '../support/delivery-invariants.ts';

@@ -180,7 +180,7 @@ async function answers(all: readonly WatchKey[]) {
   };
 }
 
-/** What folding keeps of answers is a test of its own. */
+/** What packing keeps of answers is a test of its own. */
 function withoutAnswers<Value>(value: Value): Value {
   return JSON.parse(
     JSON.stringify(value, (name, one: unknown) => (name === 'response' ? null : one)),
@@ -214,7 +214,7 @@ function hooked(act: (command: string) => void | Promise<unknown>): typeof redis
 }
 
 describe('history', () => {
-  test('every reader answers the same before folding, after it, and after unfolding', async () => {
+  test('every reader answers the same before packing, after it, and after unpacking', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(story, { minLength: 1, maxLength: 4 }),
@@ -225,15 +225,15 @@ describe('history', () => {
           for (const [at, one] of told.entries()) all.push(await live(one, at));
           const before = await answers(all);
           for (const [at, key] of all.entries()) {
-            await mortal(commands).fold(key).catch(ignoreKill);
+            await mortal(commands).pack(key).catch(ignoreKill);
             if (at % 2 === 0) expect(await answers(all)).toEqual(before);
           }
-          for (const key of all) expect(await history.fold(key)).toBe('folded');
+          for (const key of all) expect(await history.pack(key)).toBe('packed');
           expect((await history.size()).watches).toBe(all.length);
           expect(await answers(all)).toEqual(before);
-          for (const key of all) await mortal(commands).unfold(key).catch(ignoreKill);
+          for (const key of all) await mortal(commands).unpack(key).catch(ignoreKill);
           expect(await answers(all)).toEqual(before);
-          for (const key of all) await history.unfold(key);
+          for (const key of all) await history.unpack(key);
           expect(await history.size()).toEqual({ watches: 0, bytes: 0 });
           expect(await answers(all)).toEqual(before);
         },
@@ -243,8 +243,8 @@ describe('history', () => {
   });
 });
 
-/** A run that has failed, its deliveries settled as given, and folded. */
-async function foldedRun(ends: End[] = ['delivered'], changes: Partial<Story> = {}) {
+/** A run that has failed, its deliveries settled as given, and packed. */
+async function packedRun(ends: End[] = ['delivered'], changes: Partial<Story> = {}) {
   const told: Story = {
     source: 'default',
     statuses: ['awaiting_human_feedback', 'failed'],
@@ -255,7 +255,7 @@ async function foldedRun(ends: End[] = ['delivered'], changes: Partial<Story> = 
   };
   runs += 1;
   const key = await live(told, runs);
-  expect(await history.fold(key)).toBe('folded');
+  expect(await history.pack(key)).toBe('packed');
   return key;
 }
 
@@ -267,12 +267,12 @@ const deliveriesOf = async ({ runId }: WatchKey) =>
 const eventsOf = async ({ runId }: WatchKey) =>
   (await events.list({ runId }, { limit: 200 })).items.map(({ event }) => event);
 
-const isFolded = async (key: WatchKey) => (await history.folded(key)) !== null;
+const isPacked = async (key: WatchKey) => (await history.packed(key)) !== null;
 
 /** Claims what is due at an endpoint. */
 const claim = (pool: string) => outbox.claim({ pool, limits, most: 9, token: 'x.1', askedAt: 0 });
 
-test('a watch is folded if its last delivery settles while folding finds it outstanding', async () => {
+test('a watch is packed if its last delivery settles while packing finds it outstanding', async () => {
   await redis.del(...(await stores.keysLeft()), 'none');
   const subscriptions = [ops];
   const shape = { source: 'default', statuses: ['completed'], subscriptions, metadata: {} };
@@ -284,39 +284,39 @@ test('a watch is folded if its last delivery settles while folding finds it outs
     isSettled = true;
     return settle(id, 'delivered', NOON);
   });
-  expect(await new HistoryStore(racing, keys).fold(key)).toBe('folded');
+  expect(await new HistoryStore(racing, keys).pack(key)).toBe('packed');
 });
 
-describe('a delivery of a folded watch', () => {
-  test('a folded delivery is redelivered with the same text, and folded again', async () => {
-    const key = await foldedRun(['delivered', 'dead']);
+describe('a delivery of a packed watch', () => {
+  test('a packed delivery is redelivered with the same text, and packed again', async () => {
+    const key = await packedRun(['delivered', 'dead']);
     const [last] = await deliveriesOf(key);
     const body = await events.body(last!.eventId);
     await write(last!.id, { state: 'pending', nextAttemptAt: NOON });
-    expect(await isFolded(key)).toBe(false);
+    expect(await isPacked(key)).toBe(false);
     const { claims } = await claim('ops');
     expect(claims.map((one) => one.body)).toEqual([body]);
-    expect(await history.fold(key)).toBe('kept');
+    expect(await history.pack(key)).toBe('kept');
     const [{ stored, token }] = claims as [(typeof claims)[0]];
     const after: Delivery = { ...stored.delivery, state: 'delivered', nextAttemptAt: null };
     const attempt = { at: NOON, status: 200, error: null, durationMs: 3, response: '' };
     const step = { before: stored, after, token, attempt, limits, now: NOON };
     expect(await outbox.recordAttempt(step)).toMatchObject({ claims: [] });
-    expect(await history.fold(key)).toBe('folded');
+    expect(await history.pack(key)).toBe('packed');
     expect((await deliveriesOf(key))[0]).toMatchObject({ id: last!.id, state: 'delivered' });
   });
 
-  test('a folded delivery is redelivered to another endpoint, even if its watch is folded meanwhile', async () => {
-    const key = await foldedRun();
+  test('a packed delivery is redelivered to another endpoint, even if its watch is packed meanwhile', async () => {
+    const key = await packedRun();
     const [last] = await deliveriesOf(key);
     const there = sentInstead(last!, 'audit', NOON);
-    let folds = 0;
+    let packs = 0;
     const racing = hooked((command) => {
-      if (command === 'rwAddDeliveries') folds += 1;
-      return command === 'rwAddDeliveries' && folds === 1 ? history.fold(key) : undefined;
+      if (command === 'rwAddDeliveries') packs += 1;
+      return command === 'rwAddDeliveries' && packs === 1 ? history.pack(key) : undefined;
     });
     await new OutboxStore(racing, keys, history).add([there]);
-    expect(folds).toBe(2);
+    expect(packs).toBe(2);
     expect((await claim('audit')).claims).toMatchObject([
       { body: await events.body(last!.eventId), stored: { delivery: { id: there.id } } },
     ]);
@@ -324,8 +324,8 @@ describe('a delivery of a folded watch', () => {
     expect((await deliveries.counts()).planned).toBe(5);
   });
 
-  test('a folded delivery keeps its attempts without answers; a dead one the beginning of the last', async () => {
-    const key = await foldedRun(['dead', 'retried']);
+  test('a packed delivery keeps its attempts without answers; a dead one the beginning of the last', async () => {
+    const key = await packedRun(['dead', 'retried']);
     const [retried, dead] = await deliveriesOf(key);
     expect(await deliveries.attempts(dead!.id)).toMatchObject([
       { status: 500, error: { code: 'http_status' }, response: 'é'.repeat(256) },
@@ -343,20 +343,20 @@ describe('a delivery of a folded watch', () => {
   });
 });
 
-describe('a change of a folded watch', () => {
-  test('a change of the watch alone leaves it folded', async () => {
-    const key = await foldedRun();
+describe('a change of a packed watch', () => {
+  test('a change of the watch alone leaves it packed', async () => {
+    const key = await packedRun();
     const before = (await watches.get(key))!;
     const after = { ...before.watch, maxDelayMs: 7_000 };
     expect(await watches.commit({ before, after, events: [], deliveries: [] })).toEqual([]);
-    expect(await isFolded(key)).toBe(true);
+    expect(await isPacked(key)).toBe(true);
     expect((await watches.get(key))?.watch.maxDelayMs).toBe(7_000);
     expect(await watches.commit({ before, after, events: [], deliveries: [] })).toBeNull();
     expect(await eventsOf(key)).toHaveLength(4);
   });
 
-  test('a new subscription to the end of a folded watch is written once, and the end delivered', async () => {
-    const key = await foldedRun();
+  test('a new subscription to the end of a packed watch is written once, and the end delivered', async () => {
+    const key = await packedRun();
     const before = (await watches.get(key))!;
     const { notice } = before.watch;
     const audit: Subscription = { kind: 'endpoint', endpoint: 'audit' };
@@ -369,8 +369,8 @@ describe('a change of a folded watch', () => {
     expect((await claim('audit')).claims[0]?.body).toBe(await events.body(notice!.eventId));
   });
 
-  test('a change of a watch or delivery during folding keeps the watch live', async () => {
-    const key = await foldedRun();
+  test('a change of a watch or delivery during packing keeps the watch live', async () => {
+    const key = await packedRun();
     const [last] = await deliveriesOf(key);
     for (const change of [
       () => write(last!.id, { state: 'skipped' }),
@@ -380,31 +380,31 @@ describe('a change of a folded watch', () => {
         await watches.commit({ before: stored, after, events: [], deliveries: [] });
       },
     ]) {
-      await history.unfold(key);
-      const racing = hooked((command) => (command === 'rwFold' ? change() : undefined));
-      expect(await new HistoryStore(racing, keys).fold(key)).toBe('changed');
-      expect(await isFolded(key)).toBe(false);
+      await history.unpack(key);
+      const racing = hooked((command) => (command === 'rwPack' ? change() : undefined));
+      expect(await new HistoryStore(racing, keys).pack(key)).toBe('changed');
+      expect(await isPacked(key)).toBe(false);
     }
     expect((await watches.get(key))?.watch.metadata).toEqual({ team: 'late' });
     expect((await deliveries.get(last!.id))?.delivery.state).toBe('skipped');
   });
 
-  test('a change by a version from before folding is refused', async () => {
-    const key = await foldedRun();
-    await history.unfold(key);
+  test('a change by a version from before packing is refused', async () => {
+    const key = await packedRun();
+    await history.unpack(key);
     const before = (await watches.get(key))!;
-    expect(await history.fold(key)).toBe('folded');
+    expect(await history.pack(key)).toBe('packed');
     const after = { ...before.watch, sequence: 9 };
     expect(await watches.commit({ before, after, events: [], deliveries: [] })).toBeNull();
     expect((await watches.get(key))?.watch.sequence).toBe(4);
   });
 
-  test('a folded watch that begins anew keeps its events and deliveries under the new number', async () => {
-    const key = await foldedRun();
+  test('a packed watch that begins anew keeps its events and deliveries under the new number', async () => {
+    const key = await packedRun();
     const before = (await watches.get(key))!;
     const after = newWatch({ ...key, subscriptions: [ops], registeredAt: NOON + 1 });
     await watches.commit({ before, after, events: [], deliveries: [] });
-    expect(await history.fold(key)).toBe('kept');
+    expect(await history.pack(key)).toBe('kept');
     expect(await eventsOf(key)).toHaveLength(4);
     expect((await events.list({}, { limit: 9 })).items).toHaveLength(4);
     expect((await deliveries.list({ state: ['delivered'] }, { limit: 9 })).items).toHaveLength(4);
@@ -413,34 +413,34 @@ describe('a change of a folded watch', () => {
   });
 });
 
-test('a watch is due for folding once its last delivery has settled', async () => {
-  const key = await foldedRun();
+test('a watch is due for packing once its last delivery has settled', async () => {
+  const key = await packedRun();
   expect(await history.takeDue(Infinity, 9)).toEqual([]);
   const [last] = await deliveriesOf(key);
   await write(last!.id, { state: 'pending', nextAttemptAt: NOON });
   expect(await history.takeDue(NOON, 9)).toEqual([]);
   const now = Date.now() + 1_000;
   expect(await history.takeDue(now, 9)).toEqual([key]);
-  expect(await history.fold(key)).toBe('kept');
+  expect(await history.pack(key)).toBe('kept');
   expect(await history.takeDue(now + 60_000, 9)).toEqual([]);
   await write(last!.id, { state: 'delivered', nextAttemptAt: null });
   expect(await history.takeDue(now + 60_000, 9)).toEqual([key]);
 });
 
-test('the watch of a gone run that is still checked is folded by retention alone', async () => {
-  const key = await foldedRun();
+test('the watch of a gone run that is still checked is packed by retention alone', async () => {
+  const key = await packedRun();
   const before = (await watches.get(key))!;
   const after = { ...before.watch, state: 'gone' as const };
   await watches.commit({ before, after, events: [], deliveries: [] });
-  expect(await history.fold(key)).toBe('kept');
+  expect(await history.pack(key)).toBe('kept');
   await retention.forgetWatches(NOON + 3_600_000, 1);
   expect(await watches.get(key)).toBeNull();
 });
 
-describe('retention of folded watches', () => {
-  test('retention forgets folded deliveries that settled before a time, and keeps the others', async () => {
-    const key = await foldedRun(['dead', 'delivered']);
-    const { history: kept, number } = (await history.folded(key))!;
+describe('retention of packed watches', () => {
+  test('retention forgets packed deliveries that settled before a time, and keeps the others', async () => {
+    const key = await packedRun(['dead', 'delivered']);
+    const { history: kept, number } = (await history.packed(key))!;
     const until = kept.deliveries[1]!.settledAt!;
     const left = kept.deliveries.filter(({ settledAt }) => settledAt! > until);
     expect(await retention.forgetDeliveries(until)).toMatchObject({
@@ -456,11 +456,11 @@ describe('retention of folded watches', () => {
     expect(await eventsOf(key)).toHaveLength(4);
   });
 
-  test('retention forgets the longest settled deliveries beyond a number, live and folded', async () => {
-    const first = await foldedRun();
-    const second = await foldedRun();
-    const third = await foldedRun();
-    await history.unfold(second);
+  test('retention forgets the longest settled deliveries beyond a number, live and packed', async () => {
+    const first = await packedRun();
+    const second = await packedRun();
+    const third = await packedRun();
+    await history.unpack(second);
     expect(await retention.forgetDeliveriesBeyond(6)).toMatchObject({ forgotten: 6 });
     const left = await Promise.all([first, second, third].map(deliveriesOf));
     expect(left.map(({ length }) => length)).toEqual([0, 2, 4]);
@@ -468,27 +468,27 @@ describe('retention of folded watches', () => {
   });
 
   test('retention leaves nothing of a watch, also where it was killed meanwhile', async () => {
-    const all = [await foldedRun(), await foldedRun(['dead'], { subscriptions: [ops, own] })];
-    await history.unfold(all[1]!);
+    const all = [await packedRun(), await packedRun(['dead'], { subscriptions: [ops, own] })];
+    await history.unpack(all[1]!);
     for (const commands of [0, 1, 2, 3, 4]) {
       const dying = new RetentionStore(redis, keys, { history: mortal(commands), deliveries });
       await dying.forgetWatches(NOON + 3_600_000, 1).catch(ignoreKill);
     }
     await retention.forgetWatches(NOON + 3_600_000, 1);
     const counters =
-      /:([\w-]+:chunks|clock|watch-number|event-place|delivery-number|folded|memory-notes|statistics.*|workflow.*|tables-known|run-figures.*|endpoint-state.*|slots.*)$/;
+      /:([\w-]+:chunks|clock|watch-number|event-place|delivery-number|packed|memory-notes|statistics.*|workflow.*|tables-known|run-figures.*|endpoint-state.*|slots.*)$/;
     expect((await stores.keysLeft()).filter((key) => !counters.test(key))).toEqual([]);
     expect(await history.size()).toEqual({ watches: 0, bytes: 0 });
   });
 
-  test('retention forgets a watch with more events than are folded, in steps', async () => {
+  test('retention forgets a watch with more events than are packed, in steps', async () => {
     const statuses = Array.from({ length: 260 }, (_, at) => (at % 2 === 0 ? 'odd' : 'running'));
     const told = { source: 'default', ends: ['delivered' as const], metadata: {} };
     const key = await live(
       { ...told, statuses: [...statuses, 'failed'], subscriptions: [ops] },
       99,
     );
-    expect(await history.fold(key)).toBe('long');
+    expect(await history.pack(key)).toBe('long');
     expect((await deliveriesOf(key)).length).toBe(200);
     await retention.forgetWatches(NOON + 3_600_000, 1);
     expect(await watches.get(key)).toBeNull();
@@ -499,7 +499,7 @@ describe('retention of folded watches', () => {
 
 test('memory is counted by what it is kept for, and noted once an hour', async () => {
   const { memory } = stores;
-  const key = await foldedRun();
+  const key = await packedRun();
   const { bytes } = await history.size();
   const figures = (await memory.figures())!;
   expect(figures.settled).toBeGreaterThan(bytes);
@@ -513,12 +513,12 @@ test('memory is counted by what it is kept for, and noted once an hour', async (
   await redis.zremrangebyrank(keys.memoryNotes, -1, -1);
   await memory.note();
   expect(await redis.zrange(keys.memoryNotes, 0, '0')).toEqual([`${dayAgo} 1000`]);
-  await history.unfold(key);
+  await history.unpack(key);
   expect(await history.size()).toEqual({ watches: 0, bytes: 0 });
 });
 
 test('a watch that another version has packed is refused with a sentence', async () => {
-  const key = await foldedRun();
+  const key = await packedRun();
   await redis.setrange(keys.watch(key), 25, '\u0003');
   await expect(watches.get(key)).rejects.toMatchObject({
     code: 'record_unknown',

@@ -93,7 +93,7 @@ const KEPT = new Set([
   'delivery-number',
   'clock',
   'pools-due',
-  'folded',
+  'packed',
 ]);
 
 /** The keys that hold something of a run; not counters, ends of logs, and what was learned of a workflow. */
@@ -122,12 +122,12 @@ describe('purging a watch', () => {
     expect(await purge(key)).toBe(false);
   });
 
-  test('purge leaves nothing of a folded watch and everything of its neighbours', async () => {
+  test('purge leaves nothing of a packed watch and everything of its neighbours', async () => {
     const [key, other] = [
       await aRun('run-1', ['dead'], { status: 'failed' }),
       await aRun('run-2', ALL.slice(0, 1)),
     ];
-    expect(await history.fold(key)).toBe('folded');
+    expect(await history.pack(key)).toBe('packed');
     const ofOther = (await events.list({ runId: other.runId }, { limit: 10 })).items;
     expect(await purge(key)).toBe(true);
     expect(await watches.get(key)).toBeNull();
@@ -150,7 +150,7 @@ describe('purging a watch', () => {
     expect(await traces()).toEqual([]);
   });
 
-  test('a watch with more events and deliveries than are folded is purged in steps', async () => {
+  test('a watch with more events and deliveries than are packed is purged in steps', async () => {
     const key = await aRun(
       'run-1',
       Array.from({ length: 520 }, () => 'pending' as const),

@@ -257,12 +257,12 @@ describe('the script that writes a change of a watch', () => {
     [
       'an end needs',
       async () => writtenBy(changed(await running(), ended)),
-      'active-runs fold-due run-figures watch watches watches-ended',
+      'active-runs pack-due run-figures watch watches watches-ended',
     ],
     [
       'a run that is gone needs',
       async () => writtenBy(changed(await running(), { ...ended, state: 'gone' })),
-      'active-runs fold-due gone-checks run-figures watch watches watches-ended',
+      'active-runs pack-due gone-checks run-figures watch watches watches-ended',
     ],
     [
       'the registration of a run that was gone needs',
@@ -273,7 +273,7 @@ describe('the script that writes a change of a watch', () => {
         const again = { state: 'active', registeredAt: NOON + 9, endedAt: null } as const;
         return writtenBy(changed(await stored(begun.watch), again));
       },
-      'active-runs delivery-log event-log fold-due gone-checks watch watch-names watch-number ' +
+      'active-runs delivery-log event-log pack-due gone-checks watch watch-names watch-number ' +
         'watches watches-changed watches-ended',
     ],
   ])('the script writes the keys that %s, and no other', async (_what, written, kinds) => {

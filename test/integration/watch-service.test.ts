@@ -172,13 +172,13 @@ describe('acknowledging a run', () => {
     expect(await timed.withdraw({ runId: 'nothing' })).toBe(false);
   });
 
-  test('a run with a folded watch can be acknowledged', async () => {
-    await store({ runId: 'folded-ack', state: 'finished', endedAt: NOON });
-    const key = { source: 'default', runId: 'folded-ack' };
-    expect(await stores.history.fold(key)).toBe('folded');
+  test('a run with a packed watch can be acknowledged', async () => {
+    await store({ runId: 'packed-ack', state: 'finished', endedAt: NOON });
+    const key = { source: 'default', runId: 'packed-ack' };
+    expect(await stores.history.pack(key)).toBe('packed');
     await service.acknowledge(key, { by: 'ana' });
     expect(await stores.watches.get(key)).toMatchObject({
-      isFolded: true,
+      isPacked: true,
       watch: { acknowledged: { by: 'ana' } },
     });
   });

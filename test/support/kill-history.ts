@@ -19,8 +19,8 @@ export const PER_ENDPOINT = 4;
 
 export interface HistoryKillPlan {
   seed: number;
-  /** Kills while runs are folded and unfolded, and while they are forgotten. */
-  kills: { folding: number; forgetting: number };
+  /** Kills while runs are packed and unpacked, and while they are forgotten. */
+  kills: { packing: number; forgetting: number };
 }
 
 /** What the store holds of runs, as its listings and counters say. */
@@ -33,7 +33,7 @@ export interface Holdings {
   listed: Map<string, number>;
   counted: Map<string, number>;
   planned: number;
-  folded: number;
+  packed: number;
 }
 
 /** What a history kill test has seen. */
@@ -41,8 +41,8 @@ export interface HistoryOutcome {
   /** Before the first kill: every run has ended, and every delivery has arrived. */
   before: Holdings;
   /** Right after each kill, while no daemon ran. */
-  duringFolding: Holdings[];
-  /** After all that users asked for was done, and all was folded. */
+  duringPacking: Holdings[];
+  /** After all that users asked for was done, and all was packed. */
   after: Holdings;
   duringForgetting: Holdings[];
   /** After all was forgotten, with what keys are left. */
@@ -58,7 +58,7 @@ export interface HistoryOutcome {
 type Stores = ReturnType<typeof openStores>;
 
 /**
- * Kills a daemon while ended runs are folded, unfolded by redeliveries and registrations of users,
+ * Kills a daemon while ended runs are packed, unpacked by redeliveries and registrations of users,
  * and forgotten.
  */
 export async function runHistoryKillTest({
@@ -76,19 +76,19 @@ export async function runHistoryKillTest({
       env: { REDIS_URL: redis.url },
       config: configOf({ noxus, urls: [hooks.url, late.url], retention }),
     });
-  // Watches are folded a tenth of a second after they have settled, and forgotten by the second one.
+  // Watches are packed a tenth of a second after they have settled, and forgotten by the second one.
   const keeping = await start('100s');
   try {
     const runs = Array.from({ length: RUNS }, () => {
       return noxus.add({ steps: [{ after_ms: 300, status: 'completed' }] }).id;
     });
-    await allFolded({ daemon: keeping, stores, runs });
+    await allPacked({ daemon: keeping, stores, runs });
     const before = await holdingsOf(stores);
     const users = startUsers(keeping, before, random);
-    const duringFolding = await killAtRandom(keeping, stores, { kills: kills.folding, random });
+    const duringPacking = await killAtRandom(keeping, stores, { kills: kills.packing, random });
     const { redelivered, registered } = await users.stop();
     await keeping.current.ready();
-    await allFolded({ daemon: keeping, stores, runs });
+    await allPacked({ daemon: keeping, stores, runs });
     const after = await holdingsOf(stores);
     await keeping.stop();
 
@@ -100,7 +100,7 @@ export async function runHistoryKillTest({
     });
     await forgetting.stop();
     const end = { ...(await holdingsOf(stores)), keys: await stores.keysLeft() };
-    const seen = { before, duringFolding, after, duringForgetting, end };
+    const seen = { before, duringPacking, after, duringForgetting, end };
     const accepted = { hooks: hooks.received, late: late.received };
     return { ...seen, redelivered, registered, accepted };
   } finally {
@@ -137,8 +137,8 @@ function configOf({ noxus, urls: [hooks, late], retention }: ConfigOptions) {
   };
 }
 
-/** Registers runs until the daemon has all, and waits until all are folded. */
-async function allFolded({
+/** Registers runs until the daemon has all, and waits until all are packed. */
+async function allPacked({
   daemon,
   stores,
   runs,
@@ -153,7 +153,7 @@ async function allFolded({
   if (answer.status !== 200) throw new Error(`the batch was answered by ${answer.status}`);
   await waitFor(async () => (await stores.history.size()).watches === runs.length, {
     timeoutMs: 30_000,
-    describe: 'all runs to be folded',
+    describe: 'all runs to be packed',
   });
 }
 
@@ -275,7 +275,7 @@ async function holdingsOf(stores: Stores): Promise<Holdings> {
     listed: tally(deliveries.map(({ state, endpoint }) => `${state} ${endpoint}`)),
     counted: new Map(counted.filter(([, count]) => count > 0)),
     planned,
-    folded: (await stores.history.size()).watches,
+    packed: (await stores.history.size()).watches,
   };
 }
 

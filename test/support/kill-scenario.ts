@@ -54,8 +54,8 @@ export interface KillOutcome {
   superseded: Set<string>;
   /** Keys that stand for unfinished work. */
   leftovers: string[];
-  /** Watches that were folded between the kills and since. */
-  folded: number;
+  /** Watches that were packed between the kills and since. */
+  packed: number;
   maxInFlightPerRun: number;
 }
 
@@ -129,7 +129,7 @@ function daemonOptions({ redisUrl, dataDir }: KillPlan, noxus: Simulator, receiv
           retry: Array.from({ length: 30 }, () => '300ms'),
         },
       },
-      // Watches are folded soon after they have ended, and none is forgotten.
+      // Watches are packed soon after they have ended, and none is forgotten.
       watches: { retention: '10m' },
       delivery: { per_endpoint: PER_ENDPOINT },
       egress: { allow: ['127.0.0.1/32'] },
@@ -251,7 +251,7 @@ async function settle(
       byState,
       superseded: await supersededEvents(stores),
       leftovers: await leftovers(),
-      folded: (await stores.history.size()).watches,
+      packed: (await stores.history.size()).watches,
       maxInFlightPerRun: noxus.requests.maxInFlightPerRun,
     };
   } finally {

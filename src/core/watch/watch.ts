@@ -137,7 +137,7 @@ export interface StoredWatch {
   /** Its document in the store: a write that leaves it unchanged sends none. */
   doc?: string;
   /** The store keeps it and its history in one packed record. */
-  isFolded?: true;
+  isPacked?: true;
 }
 
 /** The internal name of a watch, in Redis and in log lines. Neither part can hold a slash. */

@@ -56,7 +56,7 @@ end
 -- It has come to its end: the next of its order is due.
 local function settle(d, p, now)
   redis.call('ZADD', d.settled, now, d.id)
-  if d.foldDue then redis.call('ZADD', d.foldDue, 'XX', now, d.watch) end
+  if d.packDue then redis.call('ZADD', d.packDue, 'XX', now, d.watch) end
   local first, following = unpack(redis.call('LRANGE', d.ordering, 0, 1))
   if first ~= d.id then
     redis.call('LREM', d.ordering, 1, d.id)

@@ -2,15 +2,15 @@ import { STORE_NOW } from './clock.ts';
 import { COUNT, NUMBERS } from './numbers.ts';
 
 /**
- * A watch that has ended is folded once its deliveries have settled: record, events, deliveries and
+ * A watch that has ended is packed once its deliveries have settled: record, events, deliveries and
  * attempts become one packed record, under the key of the watch. `history-codec.ts` packs and unpacks it.
- * Indexes, logs and delivery counters are the same in both states, so folding changes none of them.
+ * Indexes, logs and delivery counters are the same in both states, so packing changes none of them.
  *
  * A record begins with version and number of the watch, 25 bytes; a packed one goes on with its form, a
  * control character.
  *
- * `isPacked(key)` says whether a watch is folded. `writePacked(key, version, packed, folded)` writes its
- * record and counts it; `dropPacked(key, folded)` uncounts it.
+ * `isPacked(key)` says whether a watch is packed. `writePacked(key, version, packed, totals)` writes its
+ * record and counts it; `dropPacked(key, totals)` uncounts it.
  */
 const PACKED = `
 local function isPacked(key)
@@ -21,21 +21,21 @@ local function isUnchanged(key, identity)
   return redis.call('GETRANGE', key, 0, 24) == identity
 end
 
-local function dropPacked(key, folded)
-  redis.call('HINCRBY', folded, 'watches', -1)
-  redis.call('HINCRBY', folded, 'bytes', -redis.call('STRLEN', key))
+local function dropPacked(key, totals)
+  redis.call('HINCRBY', totals, 'watches', -1)
+  redis.call('HINCRBY', totals, 'bytes', -redis.call('STRLEN', key))
 end
 
-local function writePacked(key, identity, packed, folded)
+local function writePacked(key, identity, packed, totals)
   local version = tonumber(string.sub(identity, 1, 12)) + 1
   local record = string.format('%012.0f', version) .. string.sub(identity, 13) .. packed
   redis.call('SET', key, record)
-  redis.call('HINCRBY', folded, 'watches', 1)
-  redis.call('HINCRBY', folded, 'bytes', #record)
+  redis.call('HINCRBY', totals, 'watches', 1)
+  redis.call('HINCRBY', totals, 'bytes', #record)
 end
 `;
 
-/** `dropDeliveries(plan)` takes deliveries of a folded watch out of log, indexes and counters. */
+/** `dropDeliveries(plan)` takes deliveries of a packed watch out of log, indexes and counters. */
 const DROP_DELIVERIES = `
 ${COUNT}
 local function dropDeliveries(plan)
@@ -53,7 +53,7 @@ end
  *
  * KEYS  watch, its live events, its live deliveries.
  * ARGV  key prefixes of events, deliveries and attempts; settled deliveries; most events and deliveries.
- * Returns [record] alone for a folded watch and for one with more than that. Else [record, events,
+ * Returns [record] alone for a packed watch and for one with more than that. Else [record, events,
  * deliveries]. Events are place and text in turn; deliveries are number, version, document, time of
  * settling or '', attempts, in turn.
  */
@@ -88,7 +88,7 @@ return {record, events, deliveries}
  * KEYS  watch, its live events or deliveries.
  * ARGV  their key prefix, 'newest' or 'oldest', number to go on from or '', most of them, two fields to
  *       read: version or '', and text.
- * Returns [packed record] where the watch is folded, else ['', number, version, text, …].
+ * Returns [record] where the watch is packed, else ['', number, version, text, …].
  */
 export const READ_PART = `
 ${PACKED}
@@ -113,25 +113,25 @@ return reply
  *
  * KEYS  its hash, the watch that it belongs to, where it belongs to one.
  * ARGV  two fields.
- * Returns ['live', field, field], ['folded', packed record], or nothing.
+ * Returns ['live', field, field], ['packed', record], or nothing.
  */
 export const READ_ONE = `
 ${PACKED}
 local found = redis.call('HMGET', KEYS[1], ARGV[1], ARGV[2])
 if found[2] then return {'live', found[1], found[2]} end
-if KEYS[2] and isPacked(KEYS[2]) then return {'folded', redis.call('GET', KEYS[2])} end
+if KEYS[2] and isPacked(KEYS[2]) then return {'packed', redis.call('GET', KEYS[2])} end
 return {}
 `;
 
 /**
- * Folds a watch, if neither it nor a delivery of it has changed since they were read.
+ * Packs a watch, if neither it nor a delivery of it has changed since they were read.
  *
- * KEYS  watch, its live events, its live deliveries, folded, settled deliveries, those due for folding,
+ * KEYS  watch, its live events, its live deliveries, packed, settled deliveries, those due for packing,
  *       those that the plan names.
  * ARGV  identity of the record as it was read, packed record, plan as JSON.
- * Returns 1 where it is folded now.
+ * Returns 1 where it is packed now.
  */
-export const FOLD = `
+export const PACK = `
 ${PACKED}
 local plan = cjson.decode(ARGV[3])
 if not isUnchanged(KEYS[1], ARGV[1]) or isPacked(KEYS[1]) then return 0 end
@@ -153,13 +153,13 @@ return 1
 `;
 
 /**
- * Unfolds a watch, unless it has changed since it was read: it has the same version, events and
- * deliveries as before, and is due for folding again.
+ * Unpacks a watch, unless it has changed since it was read: it has the same version, events and
+ * deliveries as before, and is due for packing again.
  *
- * KEYS  as for folding, with the clock behind those that are named there.
+ * KEYS  as for packing, with the clock behind those that are named there.
  * ARGV  identity of the record as it was read, the rest of the record, plan as JSON
  */
-export const UNFOLD = `
+export const UNPACK = `
 ${STORE_NOW}
 ${PACKED}
 local plan = cjson.decode(ARGV[3])
@@ -185,10 +185,10 @@ return 1
 `;
 
 /**
- * Writes a folded watch anew, unless it has changed since it was read, perhaps without some of its
+ * Writes a packed watch anew, unless it has changed since it was read, perhaps without some of its
  * deliveries.
  *
- * KEYS  watch, folded, settled deliveries, those that the plan names.
+ * KEYS  watch, packed, settled deliveries, those that the plan names.
  * ARGV  identity of the record as it was read, packed record, plan as JSON.
  * Returns 1 where it was written.
  */
@@ -207,13 +207,13 @@ return 1
 `;
 
 /**
- * Forgets a folded watch with all that belongs to it, unless it has changed since it was read.
+ * Forgets a packed watch with all that belongs to it, unless it has changed since it was read.
  *
- * KEYS  watch, folded, settled deliveries, those that the plan names.
+ * KEYS  watch, packed, settled deliveries, those that the plan names.
  * ARGV  identity of the record as it was read, plan as JSON.
  * Returns 1 where it is gone.
  */
-export const FORGET_FOLDED = `
+export const FORGET_PACKED = `
 ${NUMBERS}
 ${PACKED}
 ${DROP_DELIVERIES}
@@ -237,7 +237,7 @@ return 1
 `;
 
 /**
- * Forgets events of a live watch that has too many to be folded.
+ * Forgets events of a live watch that has too many to be packed.
  *
  * KEYS  its live events, those that the plan names.
  * ARGV  plan as JSON

@@ -68,7 +68,7 @@ end
  * KEYS  the chunks of the log, which say where the script runs.
  * ARGV  log, kind of number ('name', 'watch', 'event' or 'delivery'), key prefixes as JSON, numbers.
  * Returns five texts for each number in use: itself, the watch's id, packed record, version, and text.
- * The packed record is that of a folded watch and given once.
+ * The record is that of a packed watch and given once.
  */
 export const READ_NUMBERS = `
 ${NUMBERS}
@@ -77,7 +77,7 @@ local log, kind, keys = ARGV[1], ARGV[2], cjson.decode(ARGV[3])
 local function isPacked(key) return string.find(redis.call('GETRANGE', key, 25, 25), '^%c') ~= nil end
 
 local given = {}
--- The packed record of a watch, the first time that it is asked for; nil where it is not folded.
+-- The packed record of a watch, the first time that it is asked for; nil where it is not packed.
 local function packed(name)
   if given[name] == nil then
     given[name] = isPacked(keys.watch .. name)

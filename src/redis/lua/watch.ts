@@ -39,7 +39,7 @@ end
 
 /**
  * Version and number of a watch, the beginning of its record, see `watch-record.ts`; the version is -1
- * where the watch is folded.
+ * where the watch is packed.
  */
 export const IDENTITY = `
 local function identity(key)
@@ -59,7 +59,7 @@ end
  *       What it does to the schedule or '', member, token or '', ms or '', kind or ''. For how long a
  *       permit counts after its answer in ms or ''. From when on what is left over may poll it, in ms
  *       or ''; offset of the slot, slot or ''.
- * Returns 0 where the watch has changed or is folded, -1 where the claim was lost, else the pools at which
+ * Returns 0 where the watch has changed or is packed, -1 where the claim was lost, else the pools at which
  * deliveries are due now.
  */
 export const COMMIT_WATCH = `
@@ -131,10 +131,10 @@ if not effects then return {} end
 if effects.changedAt then redis.call('ZADD', effects.changed, effects.changedAt, number) end
 if effects.endedAt then
   redis.call('ZADD', effects.ended, effects.endedAt, number)
-  redis.call('ZADD', effects.foldDue, 'NX', effects.endedAt, effects.member)
+  redis.call('ZADD', effects.packDue, 'NX', effects.endedAt, effects.member)
 elseif effects.wasEnded then
   redis.call('ZREM', effects.ended, number)
-  redis.call('ZREM', effects.foldDue, effects.member)
+  redis.call('ZREM', effects.packDue, effects.member)
 end
 
 if effects.goneCheckAt then

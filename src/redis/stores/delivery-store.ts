@@ -86,13 +86,13 @@ export class DeliveryStore {
     return Promise.all(ids.map((id) => this.get(id)));
   }
 
-  /** What was tried so far; once a watch is folded, answers are kept of dead deliveries alone. */
+  /** What was tried so far; once a watch is packed, answers are kept of dead deliveries alone. */
   async attempts(id: string): Promise<Attempt[]> {
     const texts = await this.redis.lrange(this.keys.attempts(id), 0, -1);
     if (texts.length > 0) return texts.map((text) => JSON.parse(text) as Attempt);
     const watch = watchOfDelivery(id);
-    const folded = watch === null ? null : await this.history.folded(watch);
-    return folded?.history.deliveries.find(({ delivery }) => delivery.id === id)?.attempts ?? [];
+    const packed = watch === null ? null : await this.history.packed(watch);
+    return packed?.history.deliveries.find(({ delivery }) => delivery.id === id)?.attempts ?? [];
   }
 
   /** The oldest outstanding deliveries of a watch. */
@@ -166,7 +166,7 @@ export class DeliveryStore {
     return this.reader.deliveries(watches, { order: 'newest', limit: MOST_COUNTED, matches });
   }
 
-  /** These are never folded, and few: a system event goes to each endpoint once. */
+  /** These are never packed, and few: a system event goes to each endpoint once. */
   private async ofSystemEvent(eventId: string, filter: StoredFilter) {
     const flat = await this.redis.zrange(
       this.keys.deliveriesOfEvent(eventId),

@@ -6,7 +6,7 @@ import { declaredKeys, type Keys } from '../keys.ts';
 import { raisedPlan } from './event-plan.ts';
 
 /** The form that records have now. A change that an older daemon would misread makes it another one. */
-const SCHEMA = '4';
+const SCHEMA = '5';
 
 /** The name of a store's present life, in Redis. Errors of the connection pass through. */
 export class EpochStore {

@@ -11,8 +11,8 @@ import { deliveryIndexes } from '../indexes.ts';
 import { countField, type Keys } from '../keys.ts';
 import { IDENTITY_LENGTH, readWatch } from './watch-record.ts';
 
-/** A watch that is folded, as it was read. */
-export interface FoldedWatch {
+/** A watch that is packed, as it was read. */
+export interface PackedWatch {
   watch: Watch;
   number: string;
   history: History;
@@ -26,11 +26,11 @@ export function readStored(key: WatchKey, record: Buffer | null): StoredWatch | 
   if (record === null) return null;
   if (!isPacked(record)) return readWatch(key, record.toString());
   const { watch, version } = readWatch(key, unpackWatch(record));
-  return { watch, version, isFolded: true };
+  return { watch, version, isPacked: true };
 }
 
-/** Reads the record of a folded watch. Throws RunwatchError `record_unknown`. */
-export function openFolded(key: WatchKey, record: Buffer): FoldedWatch {
+/** Reads the record of a packed watch. Throws RunwatchError `record_unknown`. */
+export function openPacked(key: WatchKey, record: Buffer): PackedWatch {
   const history = unpackHistory(record);
   const { watch } = readWatch(key, history.identity + history.rest);
   return { watch, number: String(numberOf(history)), history };
@@ -59,7 +59,7 @@ export function readLiveHistory(
 }
 
 /** What the script has to do besides writing the record. */
-export function foldPlan(keys: Keys, watch: Watch, history: History) {
+export function packPlan(keys: Keys, watch: Watch, history: History) {
   return {
     member: watchId(watch),
     number: String(numberOf(history)),
@@ -75,7 +75,7 @@ export function foldPlan(keys: Keys, watch: Watch, history: History) {
 }
 
 /** The same the other way round. */
-export function unfoldPlan(keys: Keys, { watch, number, history }: FoldedWatch) {
+export function unpackPlan(keys: Keys, { watch, number, history }: PackedWatch) {
   return {
     member: watchId(watch),
     number,
@@ -100,7 +100,7 @@ export function unfoldPlan(keys: Keys, { watch, number, history }: FoldedWatch) 
 }
 
 /** Deliveries that leave log, indexes and counters. */
-export function foldedDeliveries(keys: Keys, deliveries: readonly KeptDelivery[]) {
+export function packedDeliveries(keys: Keys, deliveries: readonly KeptDelivery[]) {
   return {
     deliveryLog: keys.deliveryLog,
     deliveryCounts: keys.deliveryCounts,

@@ -35,7 +35,7 @@ interface Part<Item> {
   next: string | null;
 }
 
-/** How one kind of what belongs to a watch is read, live and folded. */
+/** How one kind of what belongs to a watch is read, live and packed. */
 interface PartKind<Item> {
   liveKey: (keys: Keys, watch: string) => string;
   hashes: (keys: Keys) => string;
@@ -70,7 +70,7 @@ const DELIVERIES: PartKind<StoredDelivery> = {
 };
 
 /** What of one event or delivery is in Redis: two fields of its hash, or the history of its watch. */
-type FoundOne = { is: 'live'; first: string; second: string } | { is: 'folded'; history: History };
+type FoundOne = { is: 'live'; first: string; second: string } | { is: 'packed'; history: History };
 
 /** Reads events and deliveries of watches in either state. Errors of the connection pass through. */
 export class HistoryReader {
@@ -99,7 +99,7 @@ export class HistoryReader {
     return this.partOf(DELIVERIES, watches, query);
   }
 
-  /** Reads two fields of one hash, or the history that it was folded into. */
+  /** Reads two fields of one hash, or the history that it was packed into. */
   async one(
     hash: string,
     watch: WatchKey | null,
@@ -111,7 +111,7 @@ export class HistoryReader {
     if (is === undefined) return null;
     return is.toString() === 'live'
       ? { is: 'live', first: String(first ?? ''), second: String(second) }
-      : { is: 'folded', history: unpackHistory(first as Buffer) };
+      : { is: 'packed', history: unpackHistory(first as Buffer) };
   }
 
   private async partOf<Item>(

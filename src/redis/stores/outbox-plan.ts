@@ -1,8 +1,8 @@
 import { isOutstanding, type Delivery, type DeliveryState } from '../../core/delivery/delivery.ts';
+import { FOLD_ABOVE } from '../../core/delivery/fold.ts';
 import {
   type Claim,
   type DeliveryStep,
-  FOLD_ABOVE,
   type PoolClaims,
   type ReceiverChange,
 } from '../../core/delivery/outbox.ts';
@@ -112,7 +112,7 @@ export function stepPlan(keys: Keys, { before, after, token, next, now }: Delive
     countTo: countField(after),
     ordering: keys.ordering(after),
     settled: keys.deliveriesSettled,
-    ...(after.runId !== '' && { foldDue: keys.foldDue, watch: watchId(after) }),
+    ...(after.runId !== '' && { packDue: keys.packDue, watch: watchId(after) }),
     attempts: keys.attempts(after.id),
     attemptsKept: ATTEMPTS_KEPT,
     mayProbe: true,

@@ -46,7 +46,7 @@ export interface NumberedId {
 /** Deliveries made due by one step of a script. */
 const RETRY_CHUNK = 500;
 
-/** A watch may be folded between two steps of adding a delivery to it. */
+/** A watch may be packed between two steps of adding a delivery to it. */
 const ADD_TRIES = 3;
 
 const NO_CLAIMS: NextClaims = { most: 0, token: '' };
@@ -235,7 +235,7 @@ export class OutboxStore {
   }
 
   private async makeLive(delivery: Delivery): Promise<void> {
-    if (delivery.runId !== '') await this.history.unfold(delivery);
+    if (delivery.runId !== '') await this.history.unpack(delivery);
   }
 
   /** The keys of a step, and its plans as JSON. */

@@ -63,7 +63,7 @@ export class RedisMemoryStore {
   }
 
   private async settledBytes(): Promise<number> {
-    const [watches, bytes] = await this.redis.hmget(this.keys.folded, 'watches', 'bytes');
+    const [watches, bytes] = await this.redis.hmget(this.keys.packed, 'watches', 'bytes');
     return Number(bytes ?? 0) + RECORD_BYTES * Number(watches ?? 0);
   }
 

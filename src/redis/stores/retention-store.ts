@@ -29,7 +29,7 @@ export interface Forgotten {
   mayGoOn: boolean;
 }
 
-/** A settled delivery: live, by its id, or of a folded watch, by its number. */
+/** A settled delivery: live, by its id, or of a packed watch, by its number. */
 type Settled = { at: number } & ({ id: string } | { watch: WatchKey; number: number });
 
 /**
@@ -69,7 +69,7 @@ export class RetentionStore {
     if (surplus <= 0) return { forgotten: 0, mayGoOn: false };
     const { deliveriesSettled } = this.keys;
     const members = await this.redis.zrange(deliveriesSettled, 0, String(CHUNK - 1), 'WITHSCORES');
-    // Those of folded watches that settled after the last of these have others before them.
+    // Those of packed watches that settled after the last of these have others before them.
     const until = members.length < 2 * CHUNK ? Infinity : Number(members.at(-1));
     return this.forgetSettled(members, { until, most: surplus });
   }
@@ -127,22 +127,22 @@ export class RetentionStore {
 
   /**
    * Forgets a watch with its events and deliveries; `kept` while it is active, or a delivery is
-   * outstanding. It is folded first, whatever its size, so that it goes by one step.
+   * outstanding. It is packed first, whatever its size, so that it goes by one step.
    */
   async forget(key: WatchKey): Promise<'forgotten' | 'kept' | 'unknown'> {
     const { history } = this.stores;
     for (let tries = 0; tries < TRIES; tries += 1) {
-      const result = await history.fold(key, { isForced: true });
+      const result = await history.pack(key, { isForced: true });
       if (result === 'kept' || result === 'unknown') return result;
       if (result === 'long' && !(await this.shorten(key))) return 'kept';
-      if (result !== 'folded') continue;
-      const folded = await history.folded(key);
-      if (folded !== null && (await history.forget(folded))) return 'forgotten';
+      if (result !== 'packed') continue;
+      const packed = await history.packed(key);
+      if (packed !== null && (await history.forget(packed))) return 'forgotten';
     }
     return 'kept';
   }
 
-  /** Forgets the settled deliveries and the events of a live watch that has too many to be folded. */
+  /** Forgets the settled deliveries and the events of a live watch that has too many to be packed. */
   private async shorten(key: WatchKey): Promise<boolean> {
     const all = { order: 'oldest' as const, limit: CHUNK };
     for (;;) {
@@ -193,9 +193,9 @@ export class RetentionStore {
     const stored = await this.stores.deliveries.getMany(ids);
     let forgotten = await this.forgetLive(stored.filter((one) => one !== null));
     for (const { watch, numbers } of byWatch(oldest)) {
-      const folded = await this.stores.history.folded(watch);
-      if (folded === null) continue;
-      forgotten += await this.stores.history.dropDeliveries(folded, numbers);
+      const packed = await this.stores.history.packed(watch);
+      if (packed === null) continue;
+      forgotten += await this.stores.history.dropDeliveries(packed, numbers);
     }
     return { forgotten, mayGoOn: members.length === CHUNK && forgotten + lost.length > 0 };
   }
@@ -215,8 +215,8 @@ export class RetentionStore {
     const watches = await this.watchesOf(numbers);
     lost.push(...numbers.filter((_, at) => watches[at] === null));
     for (const watch of watches) {
-      const folded = watch === null ? null : await this.stores.history.folded(watch);
-      for (const { number, settledAt } of folded?.history.deliveries ?? []) {
+      const packed = watch === null ? null : await this.stores.history.packed(watch);
+      for (const { number, settledAt } of packed?.history.deliveries ?? []) {
         const at = settledAt ?? 0;
         if (watch !== null && at <= until) found.push({ watch, number, at });
       }
@@ -249,7 +249,7 @@ export class RetentionStore {
   }
 }
 
-/** The numbers of deliveries of folded watches, by watch. */
+/** The numbers of deliveries of packed watches, by watch. */
 function byWatch(settled: readonly Settled[]): { watch: WatchKey; numbers: Set<number> }[] {
   const found = new Map<string, { watch: WatchKey; numbers: Set<number> }>();
   for (const one of settled) {

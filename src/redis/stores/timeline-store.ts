@@ -6,7 +6,7 @@ import { watchId, type WatchKey } from '../../core/watch/watch.ts';
 import { isPacked, type History } from '../history-codec.ts';
 import type { Keys } from '../keys.ts';
 import { replies } from '../connection.ts';
-import { openFolded, readLiveHistory, readStored } from './history-plan.ts';
+import { openPacked, readLiveHistory, readStored } from './history-plan.ts';
 import { HistoryReader } from './history-reader.ts';
 import { readWatch } from './watch-record.ts';
 
@@ -18,7 +18,7 @@ const MOST_OF_MANY = 200;
 
 const NEWEST = { order: 'newest', limit: MOST_OF_MANY, matches: () => true } as const;
 
-/** Reads a watch with all that belongs to it, live or folded. Errors of the connection pass through. */
+/** Reads a watch with all that belongs to it, live or packed. Errors of the connection pass through. */
 export class TimelineStore {
   private readonly reader: HistoryReader;
 
@@ -44,7 +44,7 @@ export class TimelineStore {
     );
     if (record === undefined) return null;
     if (isPacked(record)) {
-      const { watch, history } = openFolded(key, record);
+      const { watch, history } = openPacked(key, record);
       return { watch, ...partsOf(history), isCut: false };
     }
     if (events === undefined || deliveries === undefined) return this.readNewest(key);

@@ -10,7 +10,7 @@ import { finishedAt, type StoredWatch, type Watch, type WatchKey } from '../../c
  * tab, the history of its last polls. The head holds the version, the number in indexes, and what
  * every poll writes. So a poll without a change writes head and slot in place and never the document.
  * Scripts read nothing of the document: the character behind version and number says whether the watch is
- * over, and is a control character where it is folded.
+ * over, and is a control character where it is packed.
  *
  * version  number  polls  last polled  run asked  run observed  interval  failures  polls recorded
  */
@@ -220,7 +220,7 @@ function either<Value>(said: Value | undefined, usual: Value): Value {
 }
 
 /**
- * Reads what Redis keeps of a watch that is live; `openFolded` of `history-plan.ts` reads the others.
+ * Reads what Redis keeps of a watch that is live; `openPacked` of `history-plan.ts` reads the others.
  */
 export function readWatch({ source, runId }: WatchKey, text: string): StoredWatch {
   const [doc = '', history = ''] = text.slice(DOC_AT).split(POLLS_MARK);

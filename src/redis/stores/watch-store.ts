@@ -59,8 +59,8 @@ export class WatchStore {
    * @returns for each change, the pools at which deliveries are due now; null on a conflict
    */
   async commitMany(changes: readonly WatchChange[]): Promise<(string[] | null)[]> {
-    const folded = changes.filter(({ before }) => before?.isFolded === true);
-    if (folded.length > 0) return Promise.all(changes.map((change) => this.commit(change)));
+    const packed = changes.filter(({ before }) => before?.isPacked === true);
+    if (packed.length > 0) return Promise.all(changes.map((change) => this.commit(change)));
     const pipeline = this.redis.pipeline();
     for (const change of changes) pipeline.rwCommitWatch(...this.commitArguments(change));
     const found = await replies<string[] | number>(pipeline);
@@ -70,11 +70,11 @@ export class WatchStore {
   /** {@link commitMany} for one change. */
   async commit(change: WatchChange): Promise<string[] | null> {
     const { before, after } = change;
-    if (before?.isFolded === true) {
+    if (before?.isPacked === true) {
       if (this.isOfWatchAlone(change)) {
         return (await this.history.rewrite(after, before.version, after)) ? [] : null;
       }
-      await this.history.unfold(after);
+      await this.history.unpack(after);
     }
     const reply = await this.redis.rwCommitWatch(...this.commitArguments(change));
     return typeof reply === 'number' ? null : reply;
@@ -280,13 +280,13 @@ function beginningOf(keys: Keys, { before, after }: WatchChange) {
   };
 }
 
-/** A watch that has ended is folded later, unless it begins anew. */
+/** A watch that has ended is packed later, unless it begins anew. */
 function endingOf(keys: Keys, { before, after }: WatchChange) {
   const wasEnded = (before?.watch.endedAt ?? null) !== null;
   if (after.endedAt === null && !wasEnded) return {};
   return {
     ended: keys.watchesEnded,
-    foldDue: keys.foldDue,
+    packDue: keys.packDue,
     wasEnded,
     ...(after.endedAt !== null && { endedAt: after.endedAt }),
   };

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { createProcessJudge, createPulse } from '../../src/core/process-judge.ts';
+import { createProcessJudge, createPulse } from '../../src/core/dead-processes.ts';
 
 function judgeAt() {
   let at = 0;

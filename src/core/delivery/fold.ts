@@ -1,0 +1,43 @@
+import { groupBy } from '../arrays.ts';
+import type { Claim } from './outbox.ts';
+
+/** Up to this many events of one type that wait for a receiver are messages of their own. */
+export const FOLD_ABOVE = 3;
+
+/** The most events that one message covers. */
+export const FOLD_MOST = 500;
+
+/** Claims that one message covers. The first makes the attempt, which is that of all. */
+export type ClaimGroup = readonly [Claim, ...Claim[]];
+
+/**
+ * The messages that claims of one pool become: each its own, or, where more than a few events of runs
+ * have one type, one for all of them. What a user asked for has its own.
+ * @param foldMost the most events that one message covers; absent, each has its own
+ */
+export function foldClaims(claims: readonly Claim[], foldMost: number | undefined): ClaimGroup[] {
+  if (foldMost === undefined || claims.length <= FOLD_ABOVE) {
+    return claims.map((claim): ClaimGroup => [claim]);
+  }
+  const alone = claims.filter((claim) => !mayFold(claim));
+  const byType = groupBy(claims.filter(mayFold), ({ stored }) => stored.delivery.eventType);
+  const folded = [...byType.values()].flatMap((same) =>
+    same.length > FOLD_ABOVE ? chunks(same.toSorted(byAge), foldMost) : same.map((one) => [one]),
+  );
+  return [...alone.map((one) => [one]), ...folded].flatMap(([first, ...others]) =>
+    first === undefined ? [] : [[first, ...others] as const],
+  );
+}
+
+function mayFold({ stored: { delivery }, body }: Claim): boolean {
+  return body !== null && !delivery.urgent && delivery.runId !== '';
+}
+
+function byAge(a: Claim, b: Claim): number {
+  return a.stored.delivery.createdAt - b.stored.delivery.createdAt;
+}
+
+function chunks(claims: readonly Claim[], size: number): Claim[][] {
+  const count = Math.ceil(claims.length / size);
+  return Array.from({ length: count }, (_, at) => claims.slice(at * size, (at + 1) * size));
+}
