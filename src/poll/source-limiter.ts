@@ -94,13 +94,14 @@ export function createSourceLimiter(deps: SourceLimiterDependencies): SourceLimi
     return true;
   }
 
-  function giveBack(name: string): void {
-    store.giveBack(source, name).catch(onError);
-  }
-
-  function settle(name: string, count: number): void {
-    if (count <= limit.requests * SHORT) return;
-    store.settle(source, { request: name, limit }).catch(onError);
+  function claimed({ token, count }: TakenPermit): ClaimedPermit {
+    return {
+      settle() {
+        if (count <= limit.requests * SHORT) return;
+        store.settle(source, { request: token, limit }).catch(onError);
+      },
+      giveBack: () => void store.giveBack(source, token).catch(onError),
+    };
   }
 
   return {
@@ -114,20 +115,17 @@ export function createSourceLimiter(deps: SourceLimiterDependencies): SourceLimi
     covers,
     settleMs: ({ count }) => (count > limit.requests * SHORT ? limit.perMs : null),
     arrivalOf: ({ token }) => arrivals.track(token),
-    claimed: ({ token, count }) => ({
-      settle: () => settle(token, count),
-      giveBack: () => giveBack(token),
-    }),
+    claimed,
     active: () => active,
     async claim(probeMs) {
-      const name = deps.newId();
+      const token = deps.newId();
       const askedAt = clock();
-      const count = await store.admit(source, { request: name, limit, probeMs });
+      const count = await store.admit(source, { request: token, limit, probeMs });
       if (count === null) return null;
-      if (covers({ token: name, count, ageMs: () => clock() - askedAt })) {
-        return { settle: () => settle(name, count) };
-      }
-      giveBack(name);
+      const taken = { token, count, ageMs: () => clock() - askedAt };
+      const permit = claimed(taken);
+      if (covers(taken)) return permit;
+      permit.giveBack();
       return null;
     },
   };
