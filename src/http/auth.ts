@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import type { PublicArea, TokenConfig } from '../config/schema.ts';
 import { refusal } from './problem.ts';
-import { createSessions, FORGED, hasCsrf, type Sessions } from './session.ts';
+import { createSessions, refuseForged, type Sessions } from './session.ts';
 import type { Tokens } from './tokens.ts';
 
 type Scope = TokenConfig['scopes'][number];
@@ -152,10 +152,8 @@ function refuseUnlimited(request: FastifyRequest): void {
 function signedIn(request: FastifyRequest, sessions: Sessions): TokenConfig | null {
   const session = sessions.find(request);
   if (session === null) return null;
-  if (request.method === 'GET' || request.method === 'HEAD' || hasCsrf(request, session)) {
-    return session.token;
-  }
-  throw refusal('origin_not_allowed', FORGED);
+  if (request.method !== 'GET' && request.method !== 'HEAD') refuseForged(request, session);
+  return session.token;
 }
 
 function challenge(reply: FastifyReply, reason: string): void {

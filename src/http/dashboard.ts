@@ -6,7 +6,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { PACKAGE_ROOT } from '../package-root.ts';
 import { refusal } from './problem.ts';
-import { createSessions, FORGED, hasCsrf, setCookie, type Session } from './session.ts';
+import { createSessions, refuseForged, setCookie, type Session } from './session.ts';
 import type { Tokens } from './tokens.ts';
 
 /** Where `npm run build` puts the dashboard. */
@@ -150,8 +150,7 @@ const sessionRoutes: FastifyPluginAsyncZod<DashboardOptions> = async (app, { tok
     { ...options, schema: { hide: true, querystring: path } },
     async (request, reply) => {
       const session = sessions.find(request);
-      if (session !== null && !hasCsrf(request, session))
-        throw refusal('origin_not_allowed', FORGED);
+      if (session !== null) refuseForged(request, session);
       setCookie(request, reply, { value: null, path: request.query.path });
       return reply.code(204).send();
     },

@@ -1,6 +1,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { TokenConfig } from '../config/schema.ts';
+import { refusal } from './problem.ts';
 import type { Tokens } from './tokens.ts';
 
 const COOKIE = 'runwatch_session';
@@ -58,13 +59,11 @@ export function createSessions(tokens: Tokens): Sessions {
   };
 }
 
-/** Why a change without the check of its session is refused. */
-export const FORGED = 'the request lacks the check of its session';
-
-/** True where a request proves that a page of this server made it. */
-export function hasCsrf({ headers }: FastifyRequest, { csrf }: Session): boolean {
+/** Throws RunwatchError `origin_not_allowed` unless a request proves that a page of this server made it. */
+export function refuseForged({ headers }: FastifyRequest, { csrf }: Session): void {
   const given = headers[CSRF_HEADER];
-  return typeof given === 'string' && isSame(csrf, given);
+  if (typeof given === 'string' && isSame(csrf, given)) return;
+  throw refusal('origin_not_allowed', 'the request lacks the check of its session');
 }
 
 /**
