@@ -3,11 +3,11 @@ import type { DaemonClient } from '../client/client.ts';
 import type { Query } from '../client/transport.ts';
 import type { PageView, WorkflowsView } from '../client/types.ts';
 import { RunwatchError } from '../core/errors.ts';
+import { isUuid } from '../core/run/snapshot.ts';
 import { widened, type CliContext, type Output } from './context.ts';
 import { usageError } from './exit.ts';
 import { moreText, plain } from './render/text.ts';
 import { note, writeJson } from './report.ts';
-import { UUID } from './resolve.ts';
 import { collectPair, moment, positiveInteger, type Moment } from './options.ts';
 
 /* What several listings have: filters, as flags and as the API takes them, and how a page is shown. */
@@ -154,7 +154,7 @@ function idsOf(wanted: string, workflows: WorkflowsView['data'], code: string): 
   const begun = workflows.filter(({ workflow_id: id }) => id.startsWith(wanted.toLowerCase()));
   const [only] = new Set(begun.map(({ workflow_id: id }) => id));
   // A whole id may be of a workflow without runs for a month.
-  if (workflows.length === 0 || UUID.test(wanted)) return [wanted];
+  if (workflows.length === 0 || isUuid(wanted)) return [wanted];
   if (only !== undefined && begun.length === 1) return [only];
   if (begun.some(({ workflow_id: id }) => id === wanted)) return [wanted];
   const isAmbiguous = begun.length > 1;

@@ -1,5 +1,6 @@
 import type { DaemonClient, LookupKind } from '../client/client.ts';
 import { RunwatchError } from '../core/errors.ts';
+import { isUuid } from '../core/run/snapshot.ts';
 import type { CliContext } from './context.ts';
 import { usageError } from './exit.ts';
 import { plain } from './render/text.ts';
@@ -12,8 +13,6 @@ import { findRunId } from './run-ids.ts';
 
 /** Most candidates that are listed for a beginning that several ids have. */
 const MOST_SHOWN = 10;
-
-export const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** The beginning of a UUID, long enough to be meant as one. */
 const UUID_BEGINNING = /^[0-9a-f]{4,8}$|^[0-9a-f]{8}-[0-9a-f-]{0,27}$/i;
@@ -98,7 +97,7 @@ export async function resolveId(
   { client, context }: Resolver,
 ): Promise<string> {
   const given = text.trim();
-  if (kind === 'run' && UUID.test(given)) return given;
+  if (kind === 'run' && isUuid(given)) return given;
   const { data, isMore } = await client.lookup({ kind, prefix: given, limit: MOST_SHOWN });
   const ids = [...new Set(data.map(({ id }) => id))];
   const [only] = ids;

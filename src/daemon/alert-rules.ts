@@ -1,5 +1,6 @@
 import { intervalOf, type RuleConfig } from '../config/rule-schema.ts';
 import type { Config } from '../config/schema.ts';
+import { sum } from '../core/arrays.ts';
 import { entriesOf, RuleBook, type UsualDuration } from '../core/alert/entry.ts';
 import type { AlertEvent, Condition, InhibitRule, Resolution, Rule } from '../core/alert/rule.ts';
 import type { WatchChange } from '../core/watch/watch.ts';
@@ -200,7 +201,7 @@ export function createUsualDurations({
       if (!known.has(name) && !unknown.has(name) && unknown.size < MOST_UNKNOWN) {
         unknown.set(name, { isRead: false });
       }
-      const runs = Object.values(durations).reduce((sum, count) => sum + count, 0);
+      const runs = sum(Object.values(durations));
       return runs < LEAST_RUNS ? null : quantile(durations, percentile / 100);
     },
   };

@@ -1,5 +1,6 @@
 import type { EndpointView, EventView, WatchView } from '../client/types.ts';
 import { count } from '../cli/render/text.ts';
+import { sum } from '../core/arrays.ts';
 import { wantsEvent } from '../core/event/patterns.ts';
 import { isTerminalStatus } from '../core/run/snapshot.ts';
 import type { RequestLog } from '../simulator/request-log.ts';
@@ -67,7 +68,7 @@ export function computeFigures(sources: Sources): Figures {
   const accepted = board.accepted();
   const ids = new Set(accepted.map(({ event }) => event?.id));
   const logs = Object.values(requests);
-  const total = logs.reduce((sum, log) => sum + log.total, 0);
+  const total = sum(logs.map((log) => log.total));
   return {
     byType: byType(events, accepted),
     sent: board.arrivals.length,
@@ -127,7 +128,7 @@ function delayOf(
     .sort((a, b) => a - b);
   const maxMs = delays.at(-1);
   if (maxMs === undefined) return null;
-  const reads = runs.reduce((sum, { script }) => sum + requests[source].run(script.id).count, 0);
+  const reads = sum(runs.map(({ script }) => requests[source].run(script.id).count));
   return {
     webhooks: delays.length,
     medianMs: delays[Math.floor((delays.length - 1) / 2)] ?? 0,
@@ -158,7 +159,7 @@ function fixedInterval(
     return 1 + Math.ceil((watchedUntil(watch, now) - registeredAt) / FIXED_INTERVAL_MS);
   });
   return {
-    readsPerRun: requests.reduce((sum, one) => sum + one, 0) / Math.max(runs.length, 1),
+    readsPerRun: sum(requests) / Math.max(runs.length, 1),
     meanDelayMs: FIXED_INTERVAL_MS / 2,
     maxDelayMs: FIXED_INTERVAL_MS,
   };
@@ -178,7 +179,7 @@ function balanceOf(
   { counts, events: patterns }: EndpointView,
 ): Balance {
   const expected = events.filter(({ type }) => wantsEvent(patterns ?? undefined, type)).length;
-  const held = Object.values(counts).reduce((sum, one) => sum + one, 0);
+  const held = sum(Object.values(counts));
   return { expected, counts, addsUp: expected === held };
 }
 
@@ -285,9 +286,9 @@ function balanceLines({ balance }: Figures): Line[] {
   const { delivered, pending, dead, ...others } = balance.counts;
   const rest = Object.entries(others).filter(([, number]) => number > 0);
   const states = [['delivered', delivered], ['pending', pending], ['dead', dead], ...rest];
-  const sum = states.map(([state, number]) => `${number} ${state}`).join(' + ');
+  const parts = states.map(([state, number]) => `${number} ${state}`).join(' + ');
   const sign = balance.addsUp ? '=' : '≠';
-  return [field('Deliveries', `${balance.expected} events × 1 receiver ${sign} ${sum}`)];
+  return [field('Deliveries', `${balance.expected} events × 1 receiver ${sign} ${parts}`)];
 }
 
 function field(label: string, value: string): Line {

@@ -1,3 +1,4 @@
+import { sum } from '../core/arrays.ts';
 import type { Random } from '../core/backoff.ts';
 import type { PagesBefore } from '../core/cadence/load.ts';
 import type { ListMember } from '../core/feed/member.ts';
@@ -263,6 +264,6 @@ async function plannedWatches(deps: ListFeedDependencies): Promise<PlannedWatch[
 function pagesPerMs({ lists }: FeedRecord): number {
   const marks = [...lists.values()].flatMap((list) => list.marks);
   if (marks.length === 0) return Infinity;
-  const bytes = marks.reduce((sum, mark) => sum + mark.bytes, 0) / marks.length;
+  const bytes = sum(marks.map((mark) => mark.bytes)) / marks.length;
   return CORE_SHARE / (MS_PER_PAGE + bytes * MS_PER_BYTE);
 }

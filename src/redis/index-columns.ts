@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { sum } from '../core/arrays.ts';
 
 /** Numbers of one chunk of an index or log; see `lua/numbers.ts`. */
 export const CHUNK = 128;
@@ -39,7 +40,7 @@ export async function fewestChunks(
   const sums = fields.map((indexes) => {
     const own = sizes.slice(at, at + indexes.length);
     at += indexes.length;
-    return own.reduce((sum, size) => sum + size, 0);
+    return sum(own);
   });
   const least = Math.min(...sums);
   if (least > Math.min(FEW_CHUNKS, all / 2)) return undefined;

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
+import { sum } from '../../core/arrays.ts';
 import type { AttentionItem, AttentionKind } from '../../core/attention.ts';
 import { isoTime } from '../../core/event/event.ts';
 import { LIMITED, sourcesOf } from '../auth.ts';
@@ -52,7 +53,7 @@ export const attentionRoute: FastifyPluginAsyncZod<{ attention: AttentionService
 
 /** What needs a person as the API shows it. */
 function presentAttention({ items, counts, isCapped }: Attention): z.output<typeof attentionPage> {
-  const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  const total = sum(Object.values(counts));
   return { data: items.map(presentItem), counts, total, total_capped: isCapped };
 }
 

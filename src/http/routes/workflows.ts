@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
+import { sum } from '../../core/arrays.ts';
 import type { WorkflowPolling, PollingPerRun } from '../../core/cadence/workflow-polling.ts';
 import { isoTime } from '../../core/event/event.ts';
 import type { Page } from '../../core/page.ts';
@@ -144,7 +145,7 @@ function presentWorkflow({ source, workflowId, name, figures, active }: Workflow
 }
 
 function total(counts: Record<string, number>): number {
-  return Object.values(counts).reduce((sum, count) => sum + count, 0);
+  return sum(Object.values(counts));
 }
 
 function unknownWorkflow(workflowId: string, source: string | undefined): string {

@@ -1,5 +1,5 @@
 import { STORE_NOW } from './clock.ts';
-import { COUNT, NUMBERS } from './numbers.ts';
+import { COUNT, IS_PACKED, NUMBERS } from './numbers.ts';
 
 /**
  * A watch that has ended is packed once its deliveries have settled: record, events, deliveries and
@@ -9,14 +9,11 @@ import { COUNT, NUMBERS } from './numbers.ts';
  * A record begins with version and number of the watch, 25 bytes; a packed one goes on with its form, a
  * control character.
  *
- * `isPacked(key)` says whether a watch is packed. `writePacked(key, version, packed, totals)` writes its
+ * `writePacked(key, version, packed, totals)` writes its
  * record and counts it; `dropPacked(key, totals)` uncounts it.
  */
 const PACKED = `
-local function isPacked(key)
-  return string.find(redis.call('GETRANGE', key, 25, 25), '^%c') ~= nil
-end
-
+${IS_PACKED}
 local function isUnchanged(key, identity)
   return redis.call('GETRANGE', key, 0, 24) == identity
 end

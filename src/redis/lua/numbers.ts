@@ -55,6 +55,13 @@ local function readLog(log, number)
 end
 `;
 
+/** Whether the record of a watch is packed, by the control character behind version and number. */
+export const IS_PACKED = `
+local function isPacked(key)
+  return string.find(redis.call('GETRANGE', key, 25, 25), '^%c') ~= nil
+end
+`;
+
 /** Counts up and down; a field that comes to nought is gone. */
 export const COUNT = `
 local function count(counters, field, by)
@@ -74,8 +81,7 @@ export const READ_NUMBERS = `
 ${NUMBERS}
 local log, kind, keys = ARGV[1], ARGV[2], cjson.decode(ARGV[3])
 
-local function isPacked(key) return string.find(redis.call('GETRANGE', key, 25, 25), '^%c') ~= nil end
-
+${IS_PACKED}
 local given = {}
 -- The packed record of a watch, the first time that it is asked for; nil where it is not packed.
 local function packed(name)

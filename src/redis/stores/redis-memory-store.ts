@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { sum } from '../../core/arrays.ts';
 import { memoryFigures, type MemoryFigures, type MemoryUse } from '../../core/redis-memory.ts';
 import { EVENT_TYPES } from '../../core/event/event.ts';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
@@ -83,7 +84,7 @@ export class RedisMemoryStore {
 
   private async sumOf(indexes: readonly string[]): Promise<number> {
     const counts = await Promise.all(indexes.map((index) => countNumbers(this.redis, index)));
-    return counts.reduce((sum, count) => sum + count, 0);
+    return sum(counts);
   }
 
   private async use(): Promise<Omit<MemoryUse, 'before'> | null> {

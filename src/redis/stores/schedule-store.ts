@@ -5,6 +5,7 @@ import {
   REQUEST_KINDS,
   type RequestKind,
 } from '../../core/cadence/load.ts';
+import { sum } from '../../core/arrays.ts';
 import type { ClockStep } from '../../core/clock.ts';
 import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import { holdMs } from '../../core/source/limiter.ts';
@@ -163,7 +164,7 @@ export class ScheduleStore {
     const pipeline = this.redis.multi().hlen(this.keys.requestClaims(source));
     const sets = this.keys.requestsDue(source).slice(0, POLL_KINDS);
     for (const key of sets) pipeline.zcard(key);
-    return (await replies<number>(pipeline)).reduce((sum, size) => sum + size, 0);
+    return sum(await replies<number>(pipeline));
   }
 
   /** When requests are due, by the store's clock; null for those that are claimed, or not scheduled. */

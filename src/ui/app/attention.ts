@@ -1,5 +1,6 @@
 import { effect, signal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
+import { sum } from '../../core/arrays.ts';
 import { api } from '../api/calls.ts';
 import type { AttentionView } from '../../client/types.ts';
 import { useLoaded, type Loaded } from '../parts/hooks.ts';
@@ -26,7 +27,7 @@ export function useAttentionCount(): void {
 
 function countOf({ data, counts }: AttentionView): number {
   const all = Object.values(counts);
-  return all.length === 0 ? data.length : all.reduce((sum, one) => sum + one, 0);
+  return all.length === 0 ? data.length : sum(all);
 }
 
 /** The name of the screen, for the page's title. */

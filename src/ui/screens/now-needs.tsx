@@ -1,4 +1,5 @@
 import { useState } from 'preact/hooks';
+import { sum } from '../../core/arrays.ts';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
 import type { Attention, AttentionKind } from '../api/types.ts';
@@ -27,7 +28,7 @@ export function Needs() {
   const all = value?.data ?? [];
   const items = all.filter(({ kind }) => wanted === null || kind === wanted);
   const shown = isAll ? items : items.slice(0, FEW);
-  const total = value === null ? 0 : Object.values(value.counts).reduce((sum, one) => sum + one, 0);
+  const total = value === null ? 0 : sum(Object.values(value.counts));
   return (
     <Section title="Needs a person" aside={<Kinds counts={value?.counts ?? {}} wanted={wanted} />}>
       <Trouble error={error} what="what needs a person" retry={reload} />
