@@ -2,8 +2,8 @@
 //
 //   RUNWATCH_URL=http://127.0.0.1:8787 node examples/client.mjs <run-id>...
 //
-// npm install runwatch gives `runwatch/client` with its types.
-import { createClient, isRunEvent, paginate } from 'runwatch/client';
+// npm install ./runwatchd-*.tgz gives `runwatchd/client` with its types; `npm pack` writes that file.
+import { createClient, isRunEvent, paginate } from 'runwatchd/client';
 
 const client = createClient({
   url: process.env.RUNWATCH_URL ?? 'http://127.0.0.1:8787',

@@ -2,9 +2,9 @@
 //
 //   RUNWATCH_WEBHOOK_SECRET=whsec_... PORT=9000 node examples/webhook-receiver.mjs
 //
-// npm install runwatch gives `runwatch/webhook` with its types.
+// npm install ./runwatchd-*.tgz gives `runwatchd/webhook` with its types; `npm pack` writes that file.
 import { createServer } from 'node:http';
-import { isRunEvent, RunwatchError, verifyWebhook } from 'runwatch/webhook';
+import { isRunEvent, RunwatchError, verifyWebhook } from 'runwatchd/webhook';
 
 const secret = process.env.RUNWATCH_WEBHOOK_SECRET ?? '';
 
@@ -30,7 +30,7 @@ const server = createServer(async (request, response) => {
   }
 });
 
-/** @param {import('runwatch/webhook').WebhookEvent} event */
+/** @param {import('runwatchd/webhook').WebhookEvent} event */
 function handle(event) {
   if (!isRunEvent(event)) {
     console.log(event.type);

@@ -1,4 +1,4 @@
-// Ends every build: makes `npx runwatch` work in the checkout, and marks the build as done.
+// Ends every build: makes `npx --no-install runwatch` work in the checkout, and marks the build as done.
 import {
   chmodSync,
   existsSync,

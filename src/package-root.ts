@@ -6,6 +6,11 @@ import { existsSync } from 'node:fs';
  */
 export const PACKAGE_ROOT = findRoot(new URL('./', import.meta.url));
 
+/** What users type to run this very package. In a checkout only npm finds it; the packed one has no lock file. */
+export const COMMAND = existsSync(new URL('package-lock.json', PACKAGE_ROOT))
+  ? 'npx --no-install runwatch'
+  : 'runwatch';
+
 function findRoot(directory: URL): URL {
   if (existsSync(new URL('package.json', directory))) return directory;
   const parent = new URL('../', directory);

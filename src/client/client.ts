@@ -176,7 +176,7 @@ export interface RunwatchClient extends DaemonClient {
 }
 
 /**
- * A client of the daemon's API: `import { createClient } from 'runwatch/client'`. Without options it
+ * A client of the daemon's API: `import { createClient } from 'runwatchd/client'`. Without options it
  * expects a daemon on this machine that needs no token.
  */
 export function createClient(options: ClientOptions = {}): RunwatchClient {

@@ -5,7 +5,7 @@ import { EVENT_TYPES, type EventType, type SentEventType } from '../core/event/e
 import type { EventView } from './types.ts';
 
 /*
- * For receivers of webhooks: `import { verifyWebhook } from 'runwatch/webhook'`.
+ * For receivers of webhooks: `import { verifyWebhook } from 'runwatchd/webhook'`.
  */
 
 export { RunwatchError } from '../core/errors.ts';

@@ -15,6 +15,7 @@ import {
   type Environment,
   type StartDaemon,
 } from './environment.ts';
+import { COMMAND } from '../package-root.ts';
 import { BLANK, inColorOf, bold, text, type Line, dim } from './line.ts';
 import { addRuns, playScenario, type ScenarioResult } from './player.ts';
 import { computeFigures, type Figures, summaryLines, problemsOf } from './report.ts';
@@ -210,19 +211,14 @@ function overture(url: string): Line[] {
 const NEXT: readonly Line[] = [
   BLANK,
   [bold('Next')],
-  ...commandLines([
-    ['npx runwatch demo --keep', 'the same, and it goes on: dashboard, API, own runs'],
-    ['npx runwatch simulate', 'the simulated Noxus alone, for a daemon of your own'],
-    ['npx runwatch doctor', 'what is still missing for your own Noxus'],
-  ]),
+  comment('The same, and it goes on: dashboard, API, own runs:'),
+  command(`${COMMAND} demo --keep`),
+  comment('The simulated Noxus alone, for a daemon of your own:'),
+  command(`${COMMAND} simulate`),
+  comment('What is still missing for your own Noxus:'),
+  command(`${COMMAND} doctor`),
   BLANK,
 ];
-
-/** Commands below one another, each with what it is for. */
-function commandLines(commands: readonly (readonly [string, string])[]): Line[] {
-  const width = Math.max(...commands.map(([words]) => words.length));
-  return commands.map(([words, purpose]) => [text(`  ${words.padEnd(width)}  `), dim(purpose)]);
-}
 
 /** Addresses for users that go on trying things. */
 interface Places {
@@ -239,7 +235,7 @@ interface Places {
 /** Commands to try while everything still runs. */
 function afterwardLines(places: Places): Line[] {
   const { url, isUsual, noxusUrl, logPath, waitingRunId } = places;
-  const runwatch = isUsual ? 'npx runwatch' : `RUNWATCH_URL=${url} npx runwatch`;
+  const runwatch = isUsual ? COMMAND : `RUNWATCH_URL=${url} ${COMMAND}`;
   const post = `curl -s -H 'content-type: application/json' ${noxusUrl}/_sim/runs`;
   return [
     BLANK,

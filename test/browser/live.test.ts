@@ -52,8 +52,8 @@ test('the theme and the zone of times are chosen by a switch and kept', async ()
 
 describe('live updates', () => {
   test.each([
-    ['/', 'npx runwatch watch <run-id>'],
-    ['/runs', 'npx runwatch watch <run-id>'],
+    ['/', 'runwatch watch <run-id>'],
+    ['/runs', 'runwatch watch <run-id>'],
     ['/deliveries', 'Nothing was sent yet.'],
     ['/alerts', 'A rule of the configuration makes one alert of many events'],
     ['/workflows', 'No run of any workflow was watched in the last 24h.'],
@@ -65,7 +65,7 @@ describe('live updates', () => {
   test('without a source, the dashboard says which variable to set', async () => {
     await page.route('**/v1/sources', (route) => route.fulfill({ json: { data: [] } }));
     await page.goto(`${stage.url}/runs`);
-    await page.getByText('NOXUS_API_KEY=… npx runwatch serve').waitFor();
+    await page.getByText('NOXUS_API_KEY=… runwatch serve').waitFor();
   });
 
   test('a change of a run shows in its row, which keeps its place', async () => {

@@ -253,7 +253,7 @@ describe('a run', () => {
 
   test('a run that is not watched says how to watch it', async () => {
     await withPage('/runs/default/no-such-run', async (page) => {
-      await page.getByText('npx runwatch watch no-such-run').waitFor();
+      await page.getByText('runwatch watch no-such-run').waitFor();
     });
   });
 });

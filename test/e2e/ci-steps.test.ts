@@ -13,15 +13,16 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 let noxus: Simulator;
 let folder: string;
 
-/** Puts an npx on PATH that runs this build in place of the package in the registry. */
+/** Puts an npm on PATH that installs this build in place of the packed package. */
 beforeAll(async () => {
   noxus = await startSimulator();
   folder = await tempDir();
-  const npx = join(folder, 'npx');
+  const npm = join(folder, 'npm');
   const main = join(ROOT, 'dist/main.js');
-  const script = `#!/bin/sh\n[ "$1 $2" = "--yes runwatch" ] || exit 99\nshift 2\nexec "${process.execPath}" "${main}" "$@"\n`;
-  await writeFile(npx, script);
-  await chmod(npx, 0o755);
+  const script = `#!/bin/sh\n[ "$*" = "install --global ./runwatchd-1.2.3.tgz" ] || exit 99\nln -sf "${main}" "${folder}/runwatch"\n`;
+  await writeFile(npm, script);
+  await chmod(npm, 0o755);
+  await writeFile(join(folder, 'runwatchd-1.2.3.tgz'), '');
 });
 
 afterAll(async () => {
@@ -29,12 +30,12 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** The command of a step as the documentation prints it. */
+/** The commands of a step as the documentation prints it. */
 async function stepOf(system: string): Promise<string> {
   const page = await readFile(join(ROOT, 'docs/deploy.md'), 'utf8');
   const [, block = ''] = new RegExp(`\`\`\`yaml\\n# ${system}\\n(.*?)\`\`\``, 's').exec(page) ?? [];
-  const step = parse(block) as [{ run: string }] | { wait: { script: [string] } };
-  return Array.isArray(step) ? step[0].run : step.wait.script[0];
+  const step = parse(block) as [{ run: string }] | { wait: { script: string[] } };
+  return Array.isArray(step) ? step[0].run : step.wait.script.join('\n');
 }
 
 async function exitOf(command: string, env: Record<string, string>) {

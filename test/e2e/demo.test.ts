@@ -17,7 +17,7 @@ const PATIENCE_MS = 50_000;
 
 /** A line of a shell as users paste it. */
 function runLine(line: string): Promise<{ exitCode: number; stdout: string }> {
-  const command = line.replaceAll('npx runwatch', `'${process.execPath}' '${MAIN}'`);
+  const command = line.replaceAll('npx --no-install runwatch', `'${process.execPath}' '${MAIN}'`);
   return new Promise((resolve) => {
     const child = execFile('sh', ['-c', command], { env: cleanEnv() }, (_error, stdout) => {
       resolve({ exitCode: child.exitCode ?? -1, stdout });
@@ -159,7 +159,7 @@ describe('demo off a terminal', () => {
 
   test('the demo says what to try next, by commands that exist', async () => {
     await plain.exitCode;
-    const commands = [...plain.stdout().matchAll(/^ {2}npx runwatch (.+?) {2,}/gm)];
+    const commands = [...plain.stdout().matchAll(/^ {2}npx --no-install runwatch (.+)$/gm)];
     const verbs = commands.map(([, words = '']) => words.split(' '));
     expect(verbs).toEqual([['demo', '--keep'], ['simulate'], ['doctor']]);
     for (const words of verbs) {

@@ -22,13 +22,13 @@ beforeAll(async () => {
   const { stdout } = await run('npm', args, { cwd: ROOT, env: cleanEnv() });
   const [tarball] = JSON.parse(stdout) as { filename: string; files: { path: string }[] }[];
   packed = tarball?.files.map(({ path }) => path) ?? [];
-  const home = join(folder, 'node_modules/runwatch');
+  const home = join(folder, 'node_modules/runwatchd');
   await mkdir(join(folder, 'node_modules/.bin'), { recursive: true });
   await mkdir(home);
   const file = join(folder, tarball?.filename ?? '');
   await run('tar', ['-xzf', file, '-C', home, '--strip-components=1']);
   await symlink(join(ROOT, 'node_modules'), join(home, 'node_modules'));
-  await symlink('../runwatch/dist/main.js', join(folder, 'node_modules/.bin/runwatch'));
+  await symlink('../runwatchd/dist/main.js', join(folder, 'node_modules/.bin/runwatch'));
 }, 60_000);
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -41,8 +41,8 @@ test('the package holds what runs, and neither tests nor sources nor maps', () =
 });
 
 const PROGRAM = `
-import { createClient, paginate, type WatchView } from 'runwatch/client';
-import { isRunEvent, verifyWebhook, type WebhookEvent } from 'runwatch/webhook';
+import { createClient, paginate, type WatchView } from 'runwatchd/client';
+import { isRunEvent, verifyWebhook, type WebhookEvent } from 'runwatchd/webhook';
 
 const client = createClient({ url: 'http://127.0.0.1:8787', token: 'x' });
 export async function polls(): Promise<number> {
@@ -87,17 +87,30 @@ test('the packed command line runs by npx in an empty folder, and its demo comes
   const { stdout } = await run('npm', npx, { cwd: folder, env: cleanEnv() });
   expect(stdout.trim()).toBe(version);
 
-  const demo = spawn(join(folder, 'node_modules/.bin/runwatch'), ['demo'], {
+  const demo = start(['demo'], { TMPDIR: folder });
+  await waitFor(() => demo.said().includes('✔'), { timeoutMs: 25_000, describe: demo.said });
+  demo.child.kill('SIGINT');
+  expect(await demo.exited).toEqual([130, null]);
+}, 60_000);
+
+test('the packed command line names itself as users type it outside a checkout', async () => {
+  const simulate = start(['simulate', '--port', '0']);
+  await waitFor(() => simulate.said().includes('Make more'), { describe: simulate.said });
+  expect(simulate.said()).toMatch(/^ {2}runwatch watch \S+ --wait$/m);
+  expect(simulate.said()).not.toContain('npx');
+  simulate.child.kill('SIGINT');
+  await simulate.exited;
+});
+
+function start(args: string[], env: Record<string, string> = {}) {
+  const child = spawn(join(folder, 'node_modules/.bin/runwatch'), args, {
     cwd: folder,
-    env: cleanEnv({ TMPDIR: folder }),
+    env: cleanEnv(env),
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let said = '';
-  for (const stream of [demo.stdout, demo.stderr]) {
+  for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (piece: Buffer) => (said += piece.toString()));
   }
-  const exited = once(demo, 'exit');
-  await waitFor(() => said.includes('✔'), { timeoutMs: 25_000, describe: () => said });
-  demo.kill('SIGINT');
-  expect(await exited).toEqual([130, null]);
-}, 60_000);
+  return { child, said: () => said, exited: once(child, 'exit') };
+}

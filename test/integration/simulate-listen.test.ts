@@ -71,8 +71,9 @@ describe('simulate verb', () => {
     const key = /API key: (\S+?)\)/.exec(lines[0] ?? '')?.[1] ?? '';
     const ids = lines.flatMap((line) => /^ {2}([0-9a-f-]{36}) {2}/.exec(line)?.[1] ?? []);
     expect(ids).toHaveLength(18);
-    expect(lines).toContain(`  NOXUS_BACKEND_URL=${url} NOXUS_API_KEY=${key} npx runwatch serve`);
-    expect(lines).toContain(`  npx runwatch watch ${ids[0]} --wait`);
+    const command = 'npx --no-install runwatch';
+    expect(lines).toContain(`  NOXUS_BACKEND_URL=${url} NOXUS_API_KEY=${key} ${command} serve`);
+    expect(lines).toContain(`  ${command} watch ${ids[0]} --wait`);
     const read = await fetch(`${url}/v1/runs/${ids[0]}`, { headers: { 'x-api-key': key } });
     expect(await read.json()).toMatchObject({ id: ids[0], status: 'queued' });
     stop.abort();

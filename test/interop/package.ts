@@ -48,12 +48,12 @@ async function installed(folder: string): Promise<CaseResult[]> {
 async function sbom(cwd: string): Promise<CaseResult> {
   const title = 'has a list of what it is made of (npm sbom)';
   const { code, stdout, stderr } = await run('npm', ['sbom', '--sbom-format', 'spdx'], { cwd });
-  const isList = code === 0 && stdout.includes('"name": "runwatch"');
+  const isList = code === 0 && stdout.includes('"name": "runwatchd"');
   return { title, problem: isList ? null : `exit ${code}\n${stderr}` };
 }
 
 async function demo(cwd: string): Promise<CaseResult> {
-  const child = spawn('npx', ['runwatch', 'demo'], {
+  const child = spawn(join(cwd, 'node_modules/.bin/runwatch'), ['demo'], {
     cwd,
     env: cleanEnv({ TMPDIR: cwd }),
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -64,7 +64,7 @@ async function demo(cwd: string): Promise<CaseResult> {
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (piece: Buffer) => (said += piece.toString()));
   }
-  const title = 'npx runwatch demo comes to life';
+  const title = 'the installed demo comes to life';
   const isAlive = await waitFor(() => said.includes('✔'), { timeoutMs: 60_000 }).catch(() => false);
   child.kill('SIGINT');
   await exited;

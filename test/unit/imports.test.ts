@@ -30,7 +30,16 @@ const ALLOWED: Record<string, string[]> = {
   client: ['core', 'config', 'http/schemas'],
   ui: ['core', 'client'],
   simulator: ['core', 'client'],
-  cli: ['core', 'config', 'client', 'simulator', 'telemetry', 'lifecycle.ts', 'deliver'],
+  cli: [
+    'core',
+    'config',
+    'client',
+    'simulator',
+    'telemetry',
+    'lifecycle.ts',
+    'package-root.ts',
+    'deliver',
+  ],
   demo: [
     'core',
     'config',
@@ -39,6 +48,7 @@ const ALLOWED: Record<string, string[]> = {
     'simulator',
     'telemetry',
     'lifecycle.ts',
+    'package-root.ts',
     'http/schemas',
   ],
   daemon: [

@@ -2,6 +2,7 @@ import { randomScripts, STORIES, STORY_NAMES, story } from '../../simulator/stor
 import type { RunScript } from '../../simulator/script.ts';
 import { startSimulator, type Simulator } from '../../simulator/server.ts';
 import { workflowOfStory } from '../../simulator/workflow.ts';
+import { COMMAND } from '../../package-root.ts';
 import { untilAborted } from '../context.ts';
 
 /** The random runs of one `simulate` end within this time of their first read. */
@@ -67,8 +68,8 @@ function introduction({ url, apiKey }: Simulator, runs: Listed[]): string[] {
     ...runs.map(({ run, summary }) => `  ${run.id}  ${summary}`),
     '',
     'Try next, in other terminals:',
-    `  NOXUS_BACKEND_URL=${url} NOXUS_API_KEY=${apiKey} npx runwatch serve`,
-    `  npx runwatch watch ${example} --wait`,
+    `  NOXUS_BACKEND_URL=${url} NOXUS_API_KEY=${apiKey} ${COMMAND} serve`,
+    `  ${COMMAND} watch ${example} --wait`,
     '',
     'Make more happen:',
     `  ${post}/runs ${json} '{"story":"fails"}'`,

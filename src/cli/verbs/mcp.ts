@@ -28,5 +28,5 @@ Tools: list_attention, list_runs, show_run, explain_run and wait_run; with a tok
 acknowledge and silence. Without a token nothing can be changed.
 
 Examples:
-  claude mcp add runwatch -- npx runwatch mcp
+  claude mcp add runwatch -- runwatch mcp
   RUNWATCH_URL=https://runwatch.example.com RUNWATCH_API_TOKEN_FILE=~/token runwatch mcp`;

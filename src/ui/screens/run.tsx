@@ -71,7 +71,7 @@ function NotWatched({ id }: { id: string }) {
   return (
     <Empty title={`The run ${id} is not watched.`}>
       <p>Watch it from a shell:</p>
-      <Command text={`npx runwatch watch ${id}`} />
+      <Command text={`runwatch watch ${id}`} />
       <p>
         Records are forgotten after the retention of the configuration.{' '}
         <a href={href('/runs')}>All runs</a>
@@ -92,7 +92,7 @@ function Actions({ watch, reload }: { watch: Watch; reload: () => void }) {
       {may.write.value && !isKiosk.value && <Changes watch={watch} reload={reload} />}
       <Copy text={link} label="Copy link" />
       <Copy text={watch.run_id} label="Copy id" />
-      <Copy text={`npx runwatch wait ${watch.run_id}`} label="Copy wait" />
+      <Copy text={`runwatch wait ${watch.run_id}`} label="Copy wait" />
     </>
   );
 }

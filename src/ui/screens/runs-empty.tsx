@@ -37,14 +37,14 @@ export function FirstRun() {
     return (
       <Empty title="No Noxus workspace is configured.">
         <p>Set the API key of a workspace and start the daemon again:</p>
-        <Command text="NOXUS_API_KEY=… npx runwatch serve" />
+        <Command text="NOXUS_API_KEY=… runwatch serve" />
       </Empty>
     );
   }
   return (
     <Empty title="No run is watched yet.">
       <p>Watch one by its id, from a shell:</p>
-      <Command text="npx runwatch watch <run-id>" />
+      <Command text="runwatch watch <run-id>" />
       <p>or from your program, right after it starts the run:</p>
       <Command
         text={`curl -X POST ${window.location.origin}${href('/v1/watches')} -H 'content-type: application/json' -d '{"run_id":"<run-id>"}'`}

@@ -102,7 +102,7 @@ function NoWorkflows({ since }: { since: string }) {
         Watch runs, or have every run of a workspace watched by <code>discover</code> in the
         configuration:
       </p>
-      <Command text="npx runwatch watch <run-id>" />
+      <Command text="runwatch watch <run-id>" />
     </Empty>
   );
 }
