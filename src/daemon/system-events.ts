@@ -55,7 +55,7 @@ export function createSystemEvents(deps: SystemEventsDependencies): SystemEvents
     const at = now();
     const id = systemEventId(newMark);
     const entry = deps.entryOf(systemAlertEvent({ id, type, at, data }));
-    const about = { source: '', runId: '' };
+    const about = { source: '', runId: '', subject: subjectOf(id, { type, data }) };
     return {
       id,
       body: JSON.stringify({ id, type, timestamp: isoTime(at), data }),
@@ -77,4 +77,14 @@ export function createSystemEvents(deps: SystemEventsDependencies): SystemEvents
       dispatch(pools);
     },
   };
+}
+
+/**
+ * What an event is about: a source or an endpoint, and what of it. A recovery follows the outage that it
+ * ends. Whatever else happens does not wait behind an event that its receiver refuses.
+ */
+function subjectOf(id: string, { type, data }: Pick<SystemEvent, 'type' | 'data'>): string {
+  const { source, endpoint } = data;
+  const name = source ?? endpoint;
+  return typeof name === 'string' ? `${type.slice(0, type.indexOf('.'))} ${name}` : id;
 }

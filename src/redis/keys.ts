@@ -158,6 +158,9 @@ function alertKeys(key: (...parts: string[]) => string) {
   };
 }
 
+/** What the ordering key of a delivery is made of. */
+type OrderedDelivery = Pick<Delivery, 'endpoint' | 'source' | 'runId' | 'alertId' | 'subject'>;
+
 /** What belongs to deliveries, and to the endpoints that they go to. */
 function deliveryKeys(key: (...parts: string[]) => string) {
   return {
@@ -217,11 +220,11 @@ function deliveryKeys(key: (...parts: string[]) => string) {
     /** String: the lease of the process that redelivers these; see `lua/leases.ts`. */
     replayLease: key('replay-lease'),
     /**
-     * List of delivery ids of one run, or alert, and endpoint, oldest first; only the first may be
-     * attempted.
+     * List of delivery ids of one run, alert, or subject of system events, and endpoint, oldest first;
+     * only the first may be attempted.
      */
-    ordering: (delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId' | 'alertId'>) =>
-      key('lane', delivery.alertId ?? watchId(delivery), delivery.endpoint),
+    ordering: ({ alertId, subject, endpoint, ...watch }: OrderedDelivery) =>
+      key('lane', alertId ?? subject ?? watchId(watch), endpoint),
   };
 }
 

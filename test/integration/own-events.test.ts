@@ -1,10 +1,12 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
+import pino from 'pino';
 import { noCounts } from '../../src/core/alert/alert.ts';
 import { newDelivery } from '../../src/core/delivery/delivery.ts';
-import { isoTime, type LoggedType } from '../../src/core/event/event.ts';
+import { isoTime, type LoggedType, type SystemEventType } from '../../src/core/event/event.ts';
 import { loggedTypes } from '../../src/core/event/patterns.ts';
 import { noLinks } from '../../src/core/run/links.ts';
 import { buildEvent } from '../../src/core/run/transition.ts';
+import { createSystemEvents } from '../../src/daemon/system-events.ts';
 import { newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
 import { delivered, openStores } from '../support/stores.ts';
 
@@ -166,5 +168,44 @@ describe('the log of events', () => {
     expect(waiting?.eventId).toBe(id);
     expect(await events.body(id)).toBeNull();
     expect(await events.body(other)).not.toBeNull();
+  });
+});
+
+describe('the order of system events at an endpoint', () => {
+  const systemEvents = createSystemEvents({
+    store: events,
+    endpoints: { wantingSystemEvent: () => ['ops'] },
+    newMark,
+    entryOf: () => null,
+    dispatch: () => undefined,
+    now: () => now,
+    log: pino({ level: 'silent' }),
+  });
+
+  test('a system event waits only behind one of the same kind about the same thing', async () => {
+    const raised: [SystemEventType, object][] = [
+      ['discovery.unavailable', { source: 'a' }],
+      ['discovery.unavailable', { source: 'b' }],
+      ['source.unreachable', { source: 'a' }],
+      ['source.unreachable', { source: 'b' }],
+      ['endpoint.failing', { endpoint: 'chat' }],
+      ['endpoint.failing', { endpoint: 'mail' }],
+      ['store.data_lost', {}],
+      ['store.data_lost', {}],
+    ];
+    const later: [SystemEventType, object][] = [
+      ['discovery.recovered', { source: 'a' }],
+      ['source.recovered', { source: 'b' }],
+      ['endpoint.recovered', { endpoint: 'chat' }],
+    ];
+    for (const [type, data] of [...raised, ...later]) {
+      await systemEvents.raise({ type, level: 'info', data: { ...data } });
+    }
+    const limits = { most: 20, rate: null, deadlineMs: 1_000 };
+    await redis.set(keys.slots('ops'), JSON.stringify({ limit: 20 }));
+    const wish = { pool: 'ops', limits, most: 20, token: 'p.1', askedAt: 0 };
+    const { claims } = await outbox.claim(wish);
+    const types = claims.map(({ stored }) => stored.delivery.eventType);
+    expect(types.toSorted()).toEqual(raised.map(([type]) => type).toSorted());
   });
 });

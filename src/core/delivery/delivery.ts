@@ -54,6 +54,8 @@ export interface Delivery extends WatchKey {
   eventType: SentEventType;
   /** The alert that its event is about; absent for others. */
   alertId?: string;
+  /** What its system event is about, which orders it; absent for others. */
+  subject?: string;
   /** Where it goes. */
   endpoint: Receiver;
   state: DeliveryState;
@@ -152,7 +154,7 @@ export function planDeliveries(
 
 /** A delivery that is due at once. Event and endpoint determine its id. */
 export function newDelivery(
-  about: WatchKey & { alertId?: string | undefined },
+  about: WatchKey & { alertId?: string | undefined; subject?: string | undefined },
   event: { id: string; type: SentEventType },
   endpoint: string,
   now: number,
@@ -164,6 +166,7 @@ export function newDelivery(
     source: about.source,
     runId: about.runId,
     ...(about.alertId !== undefined && { alertId: about.alertId }),
+    ...(about.subject !== undefined && { subject: about.subject }),
     endpoint,
     state: 'pending',
     attemptCount: 0,
