@@ -1,4 +1,4 @@
-import type { AttemptOutcome, Delivery } from '../core/delivery/delivery.ts';
+import { quietMs, type AttemptOutcome, type Delivery } from '../core/delivery/delivery.ts';
 import {
   afterOriginSign,
   NO_TROUBLE,
@@ -136,7 +136,9 @@ const UNREACHED: ReadonlySet<string> = new Set(['timeout', 'refused', 'dns', 'un
 
 function signOf(outcome: AttemptOutcome): OriginSign {
   if (outcome.kind === 'delivered') return { kind: 'well' };
-  if (outcome.kind === 'throttled') return { kind: 'trouble', askedMs: outcome.retryAfterMs };
+  if (outcome.kind === 'throttled') {
+    return { kind: 'trouble', askedMs: quietMs(outcome.retryAfterMs) };
+  }
   const { status, error } = outcome.attempt;
   const isTrouble = status === 429 || status === 503 || UNREACHED.has(error?.code ?? '');
   return isTrouble ? { kind: 'trouble', askedMs: null } : { kind: 'none' };

@@ -292,6 +292,26 @@ describe('a receiver that answers with Retry-After', () => {
     await rig.answerAll('ok');
     expect(rig.sent).toHaveLength(2);
   });
+
+  test('Retry-After: 0 of three webhooks pauses their origin for a second', async () => {
+    const rig = rigOf({ limits: { most: 8 } });
+    const ids: string[] = [];
+    for (const path of ['a', 'b', 'c']) {
+      const receiver = webhookReceiver(`https://hooks.example/${path}`);
+      ids.push(...(await planMany(rig, 1, receiver)));
+    }
+    await rig.answerAll({ retryAfterMs: 0 });
+    const attempts = await Promise.all(ids.map(async (id) => (await rig.get(id)).attemptCount));
+    expect(attempts).toEqual([1, 1, 1]);
+    const [other = ''] = await planMany(rig, 1, webhookReceiver('https://hooks.example/d'));
+    await rig.advance(900);
+    await rig.settle();
+    expect(openIds(rig)).toEqual([]);
+    await rig.advance(200);
+    await rig.answerAll('ok');
+    expect(await rig.states([...ids, other])).toEqual(Array.from({ length: 4 }, () => 'delivered'));
+    await expectNothingLeft(rig);
+  });
 });
 
 describe('the breaker', () => {
