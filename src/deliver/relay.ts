@@ -10,7 +10,7 @@ import type { ClaimTokens, PoolSlots } from './slots.ts';
 export interface RelayDependencies {
   outbox: Pick<Outbox, 'claim' | 'duePools' | 'release'>;
   limitsOf: (pool: string) => EndpointLimits;
-  /** Whether this process's configuration has the pool; the relay claims nothing for others. */
+  /** Whether this process's configuration has the pool now; the relay attempts nothing for others. */
   knows: (pool: string) => boolean;
   tokens: ClaimTokens;
   slots: Pick<PoolSlots, 'adopt' | 'limitOf'>;
@@ -149,6 +149,10 @@ export class Relay {
     for (const pool of this.due) {
       if (this.free.total() <= 0) return;
       if (this.claiming.has(pool)) continue;
+      if (!this.deps.knows(pool)) {
+        this.due.delete(pool);
+        continue;
+      }
       const asked = Math.min(this.mostAt(pool), this.free.at(pool, share));
       if (asked > 0) {
         this.due.delete(pool);
@@ -192,6 +196,10 @@ export class Relay {
 
   /** Starts an attempt for each claim, or one for all claims that a message covers. */
   private start(pool: string, claims: readonly Claim[]): void {
+    if (!this.deps.knows(pool)) {
+      void this.giveBack(pool, claims).catch(this.deps.onError);
+      return;
+    }
     for (const claimed of foldClaims(claims, this.deps.limitsOf(pool).foldMost)) {
       const [first, ...others] = claimed.filter((claim) => this.begins(claim));
       if (first === undefined) continue;
@@ -221,13 +229,17 @@ export class Relay {
     let isHeldBack = false;
     const room = () => {
       // The slot of this attempt is free once its result is written.
-      const most = this.deps.mayClaim() ? this.free.next(pool, this.othersThan(pool)) : 0;
+      const most = this.mayClaimAt(pool) ? this.free.next(pool, this.othersThan(pool)) : 0;
       isHeldBack = most === 0;
       return this.isClosing ? 0 : most;
     };
     const { claimed, next } = await this.deliver(pool, group, room);
     const later = isHeldBack ? [...next, { pool, inMs: 0 }] : next;
     this.signals.put({ kind: 'ended', pool, delivered: { claimed, next: later } });
+  }
+
+  private mayClaimAt(pool: string): boolean {
+    return this.deps.mayClaim() && this.deps.knows(pool);
   }
 
   private async deliver(pool: string, group: ClaimGroup, room: () => number): Promise<Delivered> {
@@ -251,8 +263,18 @@ export class Relay {
     }
   }
 
+  /** Gives claims back of which no attempt was made. */
+  private async giveBack(pool: string, claims: readonly Claim[]): Promise<void> {
+    const unstarted = claims.filter((claim) => this.begins(claim));
+    try {
+      if (unstarted.length > 0) await this.release(pool, unstarted);
+    } finally {
+      for (const { token } of unstarted) this.deps.tokens.end(token);
+    }
+  }
+
   /** Releases claims. From now on the deliveries may be claimed again, for another attempt. */
-  private async release(pool: string, group: ClaimGroup): Promise<void> {
+  private async release(pool: string, group: readonly Claim[]): Promise<void> {
     const { outbox, limitsOf } = this.deps;
     for (const claim of group) this.forget(claim);
     const held = group.map(({ stored, token }) => ({ id: stored.delivery.id, token }));

@@ -70,6 +70,40 @@ test('the relay claims nothing for a pool that its configuration lacks', async (
   expect(asked.map(({ pool }) => pool)).toEqual(['ops']);
 });
 
+test('the relay claims nothing for an endpoint that was removed during an attempt', async () => {
+  const known = new Set(['ops']);
+  const rooms: number[] = [];
+  const released: string[] = [];
+  const { relay, attempts, asked } = relayOf({
+    knows: (pool) => known.has(pool),
+    async release({ pool }, held) {
+      released.push(...held.map(({ id }) => `${pool} ${id}`));
+      return held.length;
+    },
+    deliver: ([claim], room) =>
+      new Promise((resolve) => {
+        attempts.set(claim.stored.delivery.id, (delivered) => {
+          rooms.push(room());
+          resolve(delivered);
+        });
+      }),
+  });
+  relay.dispatch(['ops']);
+  await turn();
+  asked[0]?.answer([claimOf('a')]);
+  relay.dispatch(['ops']);
+  await turn();
+  known.delete('ops');
+  // Its claim was made before, and answered after.
+  asked[1]?.answer([claimOf('b'), claimOf('c')]);
+  attempts.get('a')?.({ claimed: [], next: [{ pool: 'ops', inMs: 0 }] });
+  await turn();
+  expect(rooms).toEqual([0]);
+  expect([...attempts.keys()]).toEqual(['a']);
+  expect(released).toEqual(['ops b', 'ops c']);
+  expect(asked).toHaveLength(2);
+});
+
 test('a receiver takes more than a few attempts only while most of the capacity is free', async () => {
   const { relay, asked } = relayOf();
   relay.dispatch(['grown']);
