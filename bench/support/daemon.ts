@@ -76,7 +76,7 @@ interface DaemonUsage {
 }
 
 /** The measured part of an event. */
-interface BenchEvent {
+export interface BenchEvent {
   id: string;
   data: { run_id: string; detection_delay_ms: number | null; detected_at: string };
 }

@@ -1,8 +1,5 @@
 import { type Config, pollPolicy } from '../config/schema.ts';
 import { loadByPlan, NO_LOAD, type SourceLoad } from '../core/cadence/load.ts';
-import type { RunwatchEvent } from '../core/event/event.ts';
-import { isTerminalStatus } from '../core/run/snapshot.ts';
-import type { Watch } from '../core/watch/watch.ts';
 import type { PollPolicy } from '../core/watch/observation.ts';
 import { createCheckGone } from '../poll/gone-runs.ts';
 import {
@@ -89,8 +86,7 @@ export function createPoller(deps: PollerDependencies): Poller {
   const all = [...sources.values()];
   const scheduleOf = (name: string) => sources.get(name)?.schedule;
   const policy = pollPolicy(config);
-  const observeListed: SourceFeedDependencies['observeListed'] = (...one) => observeRun(...one);
-  const feeds = openFeeds({ ...deps, observeListed }, all, policy);
+  const feeds = openFeeds(deps, all, policy);
   const context = { ...pollContext(deps, sources), policy, loadOf: loads(sources, feeds) };
   const observeRun = observer(deps, context, feeds);
   const checkGone = goneChecker(deps, context);
@@ -258,7 +254,6 @@ function observer(
       feeds.get(watch.source)?.lists.notice(watch).catch(onError);
       const streams = context.sourceOf(watch.source)?.streams;
       if (streams !== undefined) noticedBy(streams, report).catch(onError);
-      if (isContradiction(report.events)) contradicted(deps, feeds, watch).catch(onError);
       deps.watchNotes.polled(report.watch);
     },
   });
@@ -286,24 +281,6 @@ async function noticedBy(
   const before = events.find(({ data }) => data.previous !== null)?.data.previous;
   if (!before || watch.run === null) return;
   await streams.countKnown(before.status, watch.run.status, knownBy);
-}
-
-/** An end that was reported by the word of a list, and that a single poll has not found. */
-function isContradiction(events: readonly RunwatchEvent[]): boolean {
-  return events.some(
-    ({ type, data }) => type === 'run.resumed' && isTerminalStatus(data.previous?.status ?? ''),
-  );
-}
-
-async function contradicted(
-  { log, metrics }: PollerDependencies,
-  feeds: ReadonlyMap<string, SourceFeed>,
-  { source, runId, run }: Watch,
-): Promise<void> {
-  const workflowId = run?.workflow_id ?? null;
-  log.warn({ source, run_id: runId, workflow_id: workflowId }, 'batch.contradicted');
-  metrics.contradicted(source);
-  await feeds.get(source)?.lists.contradicted();
 }
 
 function repairer({ watches, log }: PollerDependencies, sources: Source[]): () => Promise<void> {

@@ -16,7 +16,6 @@ import {
 import { ListFeed, type ListFeedDependencies } from '../feed/list-feed.ts';
 import type { DiscoveryStore } from '../redis/stores/discovery-store.ts';
 import type { FeedStore } from '../redis/stores/feed-store.ts';
-import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import { logPage, type Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -28,8 +27,6 @@ export interface SourceFeedDependencies {
   config: Config;
   feeds: FeedStore;
   discoveries: DiscoveryStore;
-  requests: Pick<ScheduleStore, 'countDue'>;
-  observeListed: ListFeedDependencies['observeListed'];
   watches: WatchStore;
   endpoints: Endpoints;
   systemEvents: Pick<SystemEvents, 'raise'>;
@@ -71,8 +68,6 @@ export function openFeed(
     get requestsPerMs() {
       return limiter.limit.requests / limiter.limit.perMs;
     },
-    waitingPolls: () => deps.requests.countDue(source.name, 'prompt', deps.now()),
-    observeListed: deps.observeListed,
     minIntervalMs: policy.minIntervalMs,
     maxIntervalMs: policy.maxIntervalMs,
     memberOf: memberOf(deps, policy),

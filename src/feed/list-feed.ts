@@ -11,7 +11,6 @@ import { MAX_PAGE_SIZE, type RunList } from '../core/feed/run-list.ts';
 import type { ReadTimes } from '../core/source/read-times.ts';
 import { VanishedRuns } from '../core/feed/vanished.ts';
 import type { Watch } from '../core/watch/watch.ts';
-import type { ClaimedPoll, ListedResult, Polled } from '../poll/observe-run.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
 import type { ClaimedPermit } from '../poll/source-limiter.ts';
 import type { DiscoverPass } from './discovery.ts';
@@ -23,9 +22,6 @@ const STALE_MS = 180_000;
 
 /** The longest time to the next plan, ms. */
 const PLAN_WITHIN_MS = 60_000;
-
-/** How often at most, in a burst of changes, all pages are called for, ms. */
-const BURST_MS = 1_000;
 
 /** How often at most polls that go by call for a plan, ms. */
 const NOTICE_EVERY_MS = 1_000;
@@ -46,14 +42,8 @@ export interface ListFeedDependencies {
   longestMs: (watch: Watch) => number;
   /** The pass of discovery over a list; null for lists in which nothing is discovered. */
   discoverPass: (list: RunList) => DiscoverPass | null;
-  /** How many polls are due that hints or users asked for. */
-  waitingPolls: () => Promise<number>;
   /** Event streams: what is left to them is not read by lists, and they may open more. */
   streams: { surveyed(): Promise<StreamSurvey>; offerAll(watches: readonly Watch[]): void };
-  /** Commits what a list says of a run as a poll's result; see `poll/observe-run.ts`. */
-  observeListed: (claim: ClaimedPoll, listed: ListedResult) => Promise<Polled>;
-  /** Runs were reported by the word of a list, while confirming polls wait. */
-  onBurst: () => Promise<void>;
   vanished: VanishedRuns;
   report: (report: PageReport) => void;
   now: () => number;
@@ -70,39 +60,19 @@ export class ListFeed {
   private plan: StoredPlan | null = null;
   private lastRun: string | null = null;
   private noticedAt = -Infinity;
-  private burstAt = -Infinity;
 
-  constructor(deps: Omit<ListFeedDependencies, 'onBurst' | 'vanished'>) {
-    this.deps = { ...deps, vanished: new VanishedRuns(), onBurst: () => this.onBurst() };
+  constructor(deps: Omit<ListFeedDependencies, 'vanished'>) {
+    this.deps = { ...deps, vanished: new VanishedRuns() };
   }
 
-  /** Where lists are taken at their word, or many runs wait for first reads, a page shows far more. */
+  /** Where many runs wait for first reads, a page shows far more. */
   pagesBefore(): PagesBefore {
-    if (this.deps.now() - this.burstAt < 2 * BURST_MS) return 'prompt';
     return (this.current()?.firstReadsMs ?? 0) > 0 ? 'first' : 'watch';
-  }
-
-  /** A single poll contradicts an end that was reported by a list. */
-  async contradicted(): Promise<void> {
-    const { store, source, now } = this.deps;
-    this.burstAt = -Infinity;
-    await store.loseWord(source, now());
   }
 
   /** Reads a page, and lets single polls follow what it says. */
   read(sweep: Sweep, wanted: WantedPage): Promise<PageRead> {
     return readPage(this.deps, sweep, wanted);
-  }
-
-  private async onBurst(): Promise<void> {
-    const { now, schedule } = this.deps;
-    if (now() - this.burstAt < BURST_MS) return;
-    this.burstAt = now();
-    const pages = this.plan === null ? [] : pagesOf(this.plan);
-    await schedule.enterFeed(
-      'list',
-      pages.map(({ member }) => ({ member, withinMs: 0 })),
-    );
   }
 
   /**

@@ -22,8 +22,6 @@ export interface FeedStore {
   /** Hints about runs that no single poll has judged. */
   hints(source: string, runIds: readonly string[]): Promise<(ListHint | null)[]>;
   putPage(list: RunList, trace: PageTrace): Promise<void>;
-  /** A single poll has contradicted a list. @param at milliseconds since the epoch */
-  loseWord(source: string, at: number): Promise<void>;
   putTrust(list: RunList, trust: ListTrust): Promise<void>;
   putSize(list: RunList, size: number): Promise<void>;
   /** Active watches of a source with their next polls, a chunk at a time. */
@@ -31,10 +29,7 @@ export interface FeedStore {
 }
 
 /** The part of a source's schedule that the list feed moves. */
-export type FeedSchedule = Pick<
-  Schedule,
-  'expedite' | 'claimPolls' | 'settled' | 'defer' | 'enterFeed' | 'release'
->;
+export type FeedSchedule = Pick<Schedule, 'expedite' | 'defer' | 'enterFeed' | 'release'>;
 
 /** Which runs have streams, of all processes. */
 export interface StreamSurvey {

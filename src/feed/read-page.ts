@@ -16,7 +16,6 @@ import {
   givenUp,
   heldGood,
   hintOf,
-  isOutcome,
   judgeHint,
   NEW_TRUST,
   throttled,
@@ -27,13 +26,9 @@ import type { Watch } from '../core/watch/watch.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
 import type { Permit } from '../poll/source-limiter.ts';
 import type { ListFeedDependencies } from './list-feed.ts';
-import { reportListed } from './report-listed.ts';
 
 /** Reads held back by a pause do not all come in the instant of its end, ms. */
 const PAUSE_SPREAD_MS = 1_000;
-
-/** While many runs change at once, a page is read again after this time, ms. */
-const BURST_MS = 1_000;
 
 /** So few runs on a page are not worth a request for it. */
 const LEAST_SIZE = 5;
@@ -126,25 +121,21 @@ async function takeIn(
     shown: new Set(page.runs.map(({ id }) => id)),
     watched: creationTimes(found),
   });
-  const isBurst = await follow(deps, plan, { ...taken, vanished, isAlone: readHere.length < 2 });
-  const againMs = isBurst ? Math.min(pageMs, BURST_MS) : pageMs;
-  const seen = { outcome: 'ok' as const, message: null, nextAt: startedAt + againMs };
+  await follow(deps, plan, { ...taken, vanished, isAlone: readHere.length < 2 });
+  const seen = { outcome: 'ok' as const, message: null, nextAt: startedAt + pageMs };
   report(deps, read, seen, { ...findings, vanished });
-  return Math.max(0, startedAt + againMs - deps.now());
+  return Math.max(0, startedAt + pageMs - deps.now());
 }
 
-/** Reports, expedites and defers by what a page shows. @returns whether the list was taken at its word */
+/** Expedites and defers single polls by what a page shows. */
 async function follow(
   deps: ListFeedDependencies,
   plan: StoredPlan,
   { vanished, isAlone, ...taken }: Taken & { vanished: string[]; isAlone: boolean },
-): Promise<boolean> {
-  const { record, judged, readAt, pageMs, checked, findings } = taken;
+): Promise<void> {
+  const { judged, readAt, pageMs, checked, findings } = taken;
   const { changed, unchanged, unseen } = findings;
-  const outcomes = { ...record, changed, open: judged.open, plan, readAt };
-  const reported = await reportListed(deps, outcomes);
-  if (reported.size > 0) await deps.onBurst();
-  const toPoll = changed.map(({ watch }) => watch.runId).filter((id) => !reported.has(id));
+  const toPoll = changed.map(({ watch }) => watch.runId);
   await deps.schedule.expedite([...toPoll, ...(checked === null ? [] : [checked]), ...vanished]);
   const isNews = ({ watch }: { watch: Watch }) => !judged.open.has(watch.runId);
   const context = { now: readAt, random: deps.random };
@@ -155,7 +146,6 @@ async function follow(
     ...deferrals(replaced, { ...context, pageMs, backstopMs: backstop }),
     ...firstDeferrals(unseen.filter(isNews), plan, context),
   ]);
-  return reported.size > 0;
 }
 
 function watchesOn(
@@ -183,8 +173,6 @@ function creationTimes(found: readonly WatchOnPage[]): Map<string, number> {
 /** What single polls since say of the hints that the list gave before. */
 function judgeHints(runs: readonly ListedRun[], { hints, watches }: PageRecord) {
   const verdict = {
-    /** Ends and waits that a single poll has confirmed. */
-    confirmed: 0,
     judged: [] as string[],
     open: new Set<string>(),
     disagrees: null as string | null,
@@ -192,8 +180,7 @@ function judgeHints(runs: readonly ListedRun[], { hints, watches }: PageRecord) 
   for (const [at, { id }] of runs.entries()) {
     const [hint, stored] = [hints[at] ?? null, watches[at] ?? null];
     if (hint === null) continue;
-    const found = stored === null ? 'moot' : judgeHint(hint, stored.watch);
-    if (found === 'confirmed' && isOutcome(hint.listed.status)) verdict.confirmed += 1;
+    const found = stored === null ? 'settled' : judgeHint(hint, stored.watch);
     if (found === 'open') verdict.open.add(id);
     else verdict.judged.push(id);
     if (stored !== null && found === 'contradicted') {
@@ -236,7 +223,6 @@ function traceOf(
       .filter(({ watch }) => !judged.open.has(watch.runId))
       .map(({ watch, listed }) => ({ runId: watch.runId, hint: hintOf(watch, listed, readAt) })),
     judged: judged.judged,
-    confirmed: judged.confirmed,
     checkedAt: checked === null ? null : readAt,
     trust: heldGood(record.trust ?? NEW_TRUST, readAt),
   };
@@ -286,7 +272,6 @@ async function fallBack(
   if ((trust?.since ?? 0) > from) return null;
   const next = givenUp(trust ?? NEW_TRUST, from);
   await deps.store.putTrust(read.list, next);
-  if (reason === 'disagrees') await deps.store.loseWord(deps.source, deps.now());
   report(deps, read, { outcome: reason, message, nextAt: next.since });
   await deps.schedule.expedite([PLAN_MEMBER]);
   return null;

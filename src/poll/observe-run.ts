@@ -9,7 +9,6 @@ import type { NewMark } from '../core/event/ids.ts';
 import type { PollResult, RunSnapshot } from '../core/run/snapshot.ts';
 import type { ObserveContext, PollPolicy } from '../core/watch/observation.ts';
 import { UNSTREAMED, type StreamState } from '../core/feed/run-stream.ts';
-import { unconfirmed } from '../core/feed/list-trust.ts';
 import { observe } from '../core/watch/observe.ts';
 import type { PollMode } from '../core/watch/poll-history.ts';
 import type { NextPoll, StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';
@@ -26,8 +25,6 @@ export interface ClaimedPoll {
   token: string;
   /** From when the poll was due to its claim, ms. */
   lagMs: number;
-  /** Absent for `single`. */
-  mode?: PollMode;
   /** Whether a hint or a user asked for it. */
   isHinted?: boolean;
   /** How long its permit counts after the answer, ms; null where that need not be written. */
@@ -53,7 +50,7 @@ export interface PollReport {
   /** The watch before the poll. */
   before: Watch;
   watch: Watch;
-  outcome: PollResult['kind'] | 'listed';
+  outcome: PollResult['kind'];
   events: RunwatchEvent[];
   /** By what its events became known first: a hint of a stream or list, or this read. */
   knownBy: 'stream' | 'list' | 'read';
@@ -62,15 +59,6 @@ export interface PollReport {
   /** True for the first poll of the watch. */
   isFirst: boolean;
   durationMs: number;
-}
-
-/** What a list says of a run, taken at its word. */
-export interface ListedResult {
-  result: PollResult;
-  /** When the list was read, milliseconds since the epoch. */
-  readAt: number;
-  /** After how long a single poll is due to confirm it, ms. */
-  confirmInMs: number;
 }
 
 export interface ObserveRunDependencies {
@@ -100,12 +88,11 @@ export interface ObserveRunDependencies {
  * time in one step.
  */
 export function createObserveRun(deps: ObserveRunDependencies) {
-  return async function observeRun(claim: ClaimedPoll, listed?: ListedResult): Promise<Polled> {
-    const startedAt = listed?.readAt ?? deps.now();
+  return async function observeRun(claim: ClaimedPoll): Promise<Polled> {
+    const startedAt = deps.now();
     const answeredAt = await answeredBefore(deps, claim.stored.watch);
-    const result = listed?.result ?? (await read(deps, claim));
-    const mode = listed === undefined ? (claim.mode ?? 'single') : 'list';
-    return record(deps, claim, result, { startedAt, answeredAt, mode, listed });
+    const result = await read(deps, claim);
+    return record(deps, claim, result, { startedAt, answeredAt });
   };
 }
 
@@ -137,8 +124,6 @@ interface Reading {
   startedAt: number;
   /** When its source had last given a valid answer before; undefined where that does not matter. */
   answeredAt: number | null | undefined;
-  mode: PollMode;
-  listed: ListedResult | undefined;
 }
 
 /** Writes a result. If the watch was registered again meanwhile, the result applies to the new one. */
@@ -148,21 +133,17 @@ async function record(
   result: PollResult,
   reading: Reading,
 ): Promise<Polled> {
-  const { startedAt, listed } = reading;
+  const { startedAt } = reading;
   const key = stored.watch;
   const streamed = await streamStateOf(deps, key, result, startedAt);
-  const mode = modeOf(reading, streamed);
+  const mode = modeOf(isHinted, streamed);
   const health = await healthAfter(deps, key, result, reading);
   let before: StoredWatch | null = stored;
   while (before !== null && before.watch.state === 'active') {
     const now = deps.now();
     const times = { now, beganAt: startedAt, mode, lagMs, streamed, health };
     const observed = observe(before.watch, result, contextOf(deps, key, times));
-    const { events } = observed;
-    const watch =
-      listed === undefined
-        ? observed.watch
-        : unconfirmed(before.watch, observed.watch, now + listed.confirmInMs);
+    const { watch, events } = observed;
     const deliveries = planDeliveries(watch, events, watch.subscriptions, {
       wants: deps.wants,
       now,
@@ -185,28 +166,27 @@ async function record(
       deps.statistics.learn(observed.samples);
       deps.dispatch(due);
       if (observed.isDoubtful) deps.askList(key.source);
-      const outcome: PollReport['outcome'] = listed === undefined ? result.kind : 'listed';
-      const knownBy = knownFirstBy(mode, isHinted);
-      const report = { before: before.watch, watch, outcome, events, knownBy };
-      deps.report({ ...report, lagMs, isFirst, durationMs });
+      deps.report({
+        before: before.watch,
+        watch,
+        outcome: result.kind,
+        events,
+        knownBy: mode === 'single' ? 'read' : mode,
+        lagMs,
+        isFirst,
+        durationMs,
+      });
       return { is: 'written', nextMs: next === null ? null : (next.spareMs ?? next.inMs) };
     }
-    // A list says nothing about a watch that was written since it was read.
-    if (listed !== undefined) break;
     before = await deps.watches.get(key);
   }
   return { is: 'unwatched' };
 }
 
-/** A hint of the run's stream may have led to a single poll. */
-function modeOf({ mode }: Reading, { isHinted }: StreamState): PollMode {
-  return isHinted && mode === 'single' ? 'stream' : mode;
-}
-
-/** What a change was known from before this poll, if anything. */
-function knownFirstBy(mode: PollMode, isHinted: boolean): PollReport['knownBy'] {
-  if (mode === 'single') return isHinted ? 'list' : 'read';
-  return mode;
+/** What a poll was made for: a hint of the run's stream, one of a list, or the cadence. */
+function modeOf(isHinted: boolean, streamed: StreamState): PollMode {
+  if (streamed.isHinted) return 'stream';
+  return isHinted ? 'list' : 'single';
 }
 
 /** Read only after a poll without a run, since only such a poll needs it. */

@@ -47,8 +47,6 @@ export interface ScheduleStore {
   claim(source: string, request: ClaimRequestOptions): Promise<ClaimedRequest | NothingClaimed>;
   /** @returns how many of the claims were still held */
   release(source: string, claims: readonly HeldClaim[], until: ReleasedUntil): Promise<number>;
-  /** Claims polls that are made without a request. @returns the tokens of those that it got */
-  claimPolls(source: string, claims: readonly HeldClaim[], leaseMs: number): Promise<string[]>;
   /** @returns false where another process holds the claim */
   renew(source: string, claim: HeldClaim, leaseMs: number): Promise<boolean>;
   heldBy(source: string, process: string): AsyncIterable<HeldClaim[]>;

@@ -76,24 +76,6 @@ export class Schedule {
   /** What the source's list feed knows; it sets this. */
   feed: FeedView = { pagesBefore: () => 'watch', wantedPerMs: () => 0, readTimes: () => null };
 
-  /** Claims polls that are made without a request. @returns the claims that it got */
-  async claimPolls(runIds: readonly string[]): Promise<HeldClaim[]> {
-    const { store, source, newToken } = this.deps;
-    const free = runIds.filter((runId) => !this.inFlight.has(runId));
-    const claims = free.map((member) => ({ member, token: newToken() }));
-    for (const { token } of claims) this.tokens.add(token);
-    const got = new Set(
-      await store.claimPolls(source, claims, this.leaseMs).catch((error: unknown) => {
-        for (const { token } of claims) this.tokens.delete(token);
-        throw error;
-      }),
-    );
-    for (const { token } of claims) if (!got.has(token)) this.tokens.delete(token);
-    const held = claims.filter(({ token }) => got.has(token));
-    for (const { member } of held) this.inFlight.add(member);
-    return held;
-  }
-
   /** Claims the most urgent request that is due. */
   async claim(): Promise<NextClaim<RequestClaim>> {
     const { source, store, limit, clock } = this.deps;

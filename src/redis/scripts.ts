@@ -39,7 +39,7 @@ import {
   SETTLE_REQUEST,
   TAKE_GONE,
 } from './lua/source.ts';
-import { CLAIM_POLLS, CLAIM_REQUEST, RELEASE_CLAIMS, RENEW_CLAIM } from './lua/request-claim.ts';
+import { CLAIM_REQUEST, RELEASE_CLAIMS, RENEW_CLAIM } from './lua/request-claim.ts';
 import { DEFER, ENTER_MISSING, ENTER_WITHIN, EXPEDITE, MOVE_BACK, SURVEY } from './lua/schedule.ts';
 import { ADD_DELIVERIES, RAISE_EVENT, RENEW_EPOCH, TURN_STATE } from './lua/outbox.ts';
 import {
@@ -69,7 +69,6 @@ declare module 'ioredis' {
     ): Result<string[] | number, Context>;
     rwClaimRequest(...args: (string | number)[]): Result<[string, ...(string | number)[]], Context>;
     rwReleaseClaims(...args: (string | number)[]): Result<number, Context>;
-    rwClaimPolls(...args: (string | number)[]): Result<string[], Context>;
     rwRenewClaim(
       clock: string,
       claims: string,
@@ -227,7 +226,6 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwCommitWatch', { lua: COMMIT_WATCH });
   redis.defineCommand('rwClaimRequest', { numberOfKeys: DUE_SETS + 7, lua: CLAIM_REQUEST });
   redis.defineCommand('rwReleaseClaims', { numberOfKeys: DUE_SETS + 2, lua: RELEASE_CLAIMS });
-  redis.defineCommand('rwClaimPolls', { numberOfKeys: DUE_SETS + 2, lua: CLAIM_POLLS });
   redis.defineCommand('rwRenewClaim', { numberOfKeys: 2, lua: RENEW_CLAIM });
   redis.defineCommand('rwExpedite', { numberOfKeys: DUE_SETS + 2, lua: EXPEDITE });
   redis.defineCommand('rwDefer', { numberOfKeys: DUE_SETS + 2, lua: DEFER });

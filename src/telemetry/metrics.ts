@@ -178,10 +178,6 @@ function listRecordings(make: Maker) {
       runs.inc({ source, result: 'unchanged' }, unchanged);
       runs.inc({ source, result: 'vanished' }, vanished);
     },
-    /** An end that was reported by a list is contradicted by a single poll. */
-    contradicted(source: string): void {
-      runs.inc({ source, result: 'contradicted' });
-    },
     discovered(source: string, count: number): void {
       discoveredRuns.inc({ source }, count);
     },

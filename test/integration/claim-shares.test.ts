@@ -53,7 +53,7 @@ function scheduleOf() {
     return name;
   }
   async function claim(
-    pagesBefore: PagesBefore = names % 2 === 0 ? 'prompt' : 'watch',
+    pagesBefore: PagesBefore = names % 2 === 0 ? 'first' : 'watch',
   ): Promise<{ member: string; kind: RequestKind }> {
     const claimed = await requests.claim(source, {
       token: `process.${(names += 1)}`,
@@ -103,7 +103,6 @@ describe('shares of the rate limit', () => {
   });
 
   test.each<[PagesBefore, RequestKind[]]>([
-    ['prompt', ['list', 'prompt', 'first', 'watch']],
     ['first', ['prompt', 'list', 'first', 'watch']],
     ['watch', ['prompt', 'first', 'list', 'watch']],
   ])('pages that go before %s polls are claimed in this order: %j', async (before, order) => {
@@ -115,6 +114,27 @@ describe('shares of the rate limit', () => {
     const claimed: RequestKind[] = [];
     for (const _ of order) claimed.push((await claim(before)).kind);
     expect(claimed).toEqual(order);
+  });
+
+  test('of confirming polls, one claim in four takes the newest hint and the others the longest overdue', async () => {
+    const { tick, enter, claim } = scheduleOf();
+    const waiting: string[] = [];
+    for (let hint = 0; hint < 24; hint += 1) {
+      await tick();
+      waiting.push(await enter('prompt'));
+      if (hint % 3 === 0) await enter('watch');
+    }
+    const [newest, longest] = [[] as number[], [] as number[]];
+    for (let turn = 1; waiting.length > 1; turn += 1) {
+      const { member, kind } = await claim();
+      if (kind !== 'prompt') continue;
+      if (member === waiting.at(-1)) newest.push(turn);
+      else if (member === waiting[0]) longest.push(turn);
+      waiting.splice(waiting.indexOf(member), 1);
+    }
+    expect({ newest: newest.length, longest: longest.length }).toEqual({ newest: 5, longest: 18 });
+    const between = newest.slice(1).map((turn, at) => turn - (newest[at] ?? 0));
+    expect(Math.max(...between)).toBeLessThanOrEqual(5);
   });
 
   test('a run that hints expedite again and again keeps its place among what is due', async () => {

@@ -5,7 +5,7 @@ import { NO_LOAD } from '../../src/core/cadence/load.ts';
 import type { EventStreams, StreamEnd } from '../../src/core/feed/run-stream.ts';
 import { latestReadAt } from '../../src/core/feed/member.ts';
 import { PLAN_MEMBER, streamMember } from '../../src/core/feed/page-name.ts';
-import { hashOf } from '../../src/core/feed/list-trust.ts';
+import { hashOf } from '../../src/core/feed/stream-trust.ts';
 import { noLinks } from '../../src/core/run/links.ts';
 import type { RunNodes } from '../../src/core/run/nodes.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';

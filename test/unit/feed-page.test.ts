@@ -133,9 +133,9 @@ describe('the trust in a list', () => {
       lastPolledAt: NOON + atMs,
     });
 
-  test('trust in a list grows with confirmed hints, and ends with a contradicted one', () => {
-    expect(judgeHint(hint, later('failed', 11_000))).toBe('confirmed');
-    expect(judgeHint(hint, later('completed', 11_000))).toBe('moot');
+  test('a hint is settled by a poll that finds a change, and contradicted by one that finds none', () => {
+    expect(judgeHint(hint, later('failed', 11_000))).toBe('settled');
+    expect(judgeHint(hint, later('completed', 11_000))).toBe('settled');
     expect(judgeHint(hint, later('running', 11_000))).toBe('contradicted');
   });
 

@@ -109,12 +109,7 @@ describe('transitions between two snapshots', () => {
         const looks = statuses.map((one) => snapshot({ status: one }));
         const types = looks.flatMap((one, at) => diffRun(looks[at - 1] ?? null, one, []));
         const entered = statuses.filter((one, at) => one === waiting && statuses[at - 1] !== one);
-        const isEnd = (one: string | undefined) => one !== undefined && isTerminalStatus(one);
-        const left = statuses.filter((one, at) => {
-          const before = statuses[at - 1];
-          // An end that is none after all was reported by a list, and contradicted by a poll.
-          return (one !== waiting && before === waiting) || (isEnd(before) && !isEnd(one));
-        });
+        const left = statuses.filter((one, at) => one !== waiting && statuses[at - 1] === waiting);
         expect(types.filter((type) => type === 'run.awaiting_human_feedback')).toHaveLength(
           entered.length,
         );

@@ -90,7 +90,8 @@ export function loadByPlan(load: SourceLoad, costMultiplier: number | null): Sou
 }
 
 /**
- * The kinds of requests to a source. Within a kind the longest due goes first. `prompt`: polls that a
+ * The kinds of requests to a source. Within a kind the longest due goes first, but of `prompt` one claim
+ * in {@link NEWEST_ONE_IN} takes the newest. `prompt`: polls that a
  * hint or user asks for now, and those of urgent watches. `first`: the first reads of watches.
  * `list`: pages of lists. `stream`: event streams to open. `plan` is no request: the feed's plan of
  * which lists to read.
@@ -115,12 +116,15 @@ export const POLL_KINDS = 4;
  */
 export const SURE_OF_ONE_IN = 10;
 
+/** Of confirming polls, one claim in so many takes the newest hint, the others the longest due. */
+export const NEWEST_ONE_IN = 4;
+
 export type RequestKind = (typeof REQUEST_KINDS)[number];
 
 /**
- * What pages of lists go before: confirming polls too, first reads, or only the polls by cadence.
+ * What pages of lists go before: first reads, or only the polls by cadence.
  */
-export type PagesBefore = 'prompt' | 'first' | 'watch';
+export type PagesBefore = 'first' | 'watch';
 
 /** For how many rounds, of one poll per watch, a request lets other kinds go first. */
 const PATIENCE_ROUNDS: Record<RequestKind, number> = {

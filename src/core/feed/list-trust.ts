@@ -1,6 +1,5 @@
-import { isoTime } from '../event/event.ts';
-import { isAwaiting, isTerminalStatus, type RunSnapshot } from '../run/snapshot.ts';
-import { withChanges, type Watch } from '../watch/watch.ts';
+import { isTerminalStatus, type RunSnapshot } from '../run/snapshot.ts';
+import type { Watch } from '../watch/watch.ts';
 import type { ListOutcome, ListedRun } from './run-list.ts';
 
 /** How long a list is avoided after its first failure; each further failure doubles it. */
@@ -95,10 +94,10 @@ export function hintOf({ run }: Watch, listed: ListedRun, madeAt: number): ListH
   };
 }
 
-/** `confirmed`: a single poll found the very status; `moot`: the run has moved on since. */
-type Verdict = 'confirmed' | 'moot' | 'contradicted' | 'open';
+/** `settled`: a single poll agrees, or the run has moved on since. */
+type Verdict = 'settled' | 'contradicted' | 'open';
 
-type JudgedWatch = Pick<Watch, 'run' | 'runAskedAt' | 'lastPolledAt' | 'state'>;
+type JudgedWatch = Pick<Watch, 'run' | 'runAskedAt' | 'state'>;
 
 /**
  * Compares a hint with later single polls. The run may have moved on, so any change confirms the
@@ -107,17 +106,10 @@ type JudgedWatch = Pick<Watch, 'run' | 'runAskedAt' | 'lastPolledAt' | 'state'>;
  */
 export function judgeHint(hint: ListHint, watch: JudgedWatch): Verdict {
   const { run, runAskedAt, state } = watch;
-  if (run === null || !isReadSince(hint, watch)) return state === 'active' ? 'open' : 'moot';
-  const isNews = hint.known?.status !== hint.listed.status;
-  if (isNews && run.status === hint.listed.status) return 'confirmed';
-  if (!isContradicted(hint, run)) return 'moot';
+  const isReadSince = run !== null && Date.parse(run.observed_at) >= hint.madeAt;
+  if (!isReadSince) return state === 'active' ? 'open' : 'settled';
+  if (!isContradicted(hint, run)) return 'settled';
   return (runAskedAt ?? -Infinity) >= hint.madeAt ? 'contradicted' : 'open';
-}
-
-/** What the list itself had reported confirms nothing: while a watch is active, a poll must. */
-function isReadSince({ madeAt }: ListHint, { run, lastPolledAt, state }: JudgedWatch): boolean {
-  if (state === 'active' && (lastPolledAt ?? 0) < madeAt) return false;
-  return run !== null && Date.parse(run.observed_at) >= madeAt;
 }
 
 function isContradicted({ madeAt, listed, known }: ListHint, run: RunSnapshot): boolean {
@@ -125,82 +117,4 @@ function isContradicted({ madeAt, listed, known }: ListHint, run: RunSnapshot): 
   if (known === null) return false;
   const isUnchanged = run.status === known.status && run.progress === known.progress;
   return isUnchanged && known.at < madeAt - LAG_MS;
-}
-
-/** So many statuses of a list in a row must have been confirmed by single polls. */
-const CONFIRMED = 20;
-
-/** For so long a list that was contradicted is not taken at its word, ms. */
-const LOST_MS = 3_600_000;
-
-/** Of so many statuses one is confirmed by a single poll before it is reported, while such polls are soon made. */
-const CHECKED_ONE_IN = 20;
-
-/** A confirming poll may wait for so long before a list is taken at its word, ms. */
-const PATIENCE_MS = 1_000;
-
-/** How a list has done so far. */
-export interface ListWord {
-  /** Ends and waits that single polls have confirmed since the last contradiction. */
-  confirmed: number;
-  /** When a single poll last contradicted it, milliseconds since the epoch; 0 for never. */
-  lostAt: number;
-}
-
-/** Whether what a list says is as good as a single poll, while those would wait. */
-export function isEarned({ confirmed, lostAt }: ListWord, now: number): boolean {
-  return confirmed >= CONFIRMED && now - lostAt > LOST_MS;
-}
-
-/**
- * Whether confirming polls would wait for too long.
- * @param waiting how many are due, those to come included
- */
-export function isBacklog(waiting: number, requestsPerMs: number): boolean {
-  return waiting > requestsPerMs * PATIENCE_MS;
-}
-
-/** Whether a status is one that a list can be taken at its word for. */
-export function isOutcome(status: string): boolean {
-  return isTerminalStatus(status) || isAwaiting(status);
-}
-
-/** Whether a listed run says enough to be reported without a single poll. */
-export function isReportable({ run }: Watch, listed: ListedRun): boolean {
-  if (run === null || listed.workflow_id === null || !isOutcome(listed.status)) return false;
-  return !isTerminalStatus(listed.status) || listed.finished_at !== null;
-}
-
-/** How many runs may wait for the polls that check them before they are reported. */
-export function mostChecks(requestsPerMs: number): number {
-  return Math.ceil(requestsPerMs * PATIENCE_MS);
-}
-
-/** Whether a run is one of those that a single poll may check before they are reported. */
-export function isSample(runId: string): boolean {
-  return hashOf(runId) % CHECKED_ONE_IN === 0;
-}
-
-/** The same for a run at each read, and as good as random between runs. */
-export function hashOf(runId: string): number {
-  let hash = 0;
-  for (let at = 0; at < runId.length; at += 1) hash = (hash * 31 + runId.charCodeAt(at)) % 65_521;
-  return hash;
-}
-
-/** The snapshot that a list gives of a run; what it lacks is as it was read last. */
-export function snapshotOf(run: RunSnapshot, listed: ListedRun, readAt: number): RunSnapshot {
-  return {
-    ...run,
-    status: listed.status,
-    progress: listed.progress ?? run.progress,
-    finished_at: listed.finished_at,
-    observed_at: isoTime(readAt),
-  };
-}
-
-/** The watch of a run that only a list has shown to end: active until a single poll confirms it. */
-export function unconfirmed(before: Watch, after: Watch, nextPollAt: number): Watch {
-  const { polls, lastPolledAt } = before;
-  return withChanges(after, { state: 'active', endedAt: null, polls, lastPolledAt, nextPollAt });
 }

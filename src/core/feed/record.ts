@@ -2,7 +2,7 @@ import type { StoredWatch } from '../watch/watch.ts';
 import type { PageMark } from './page-layout.ts';
 import type { FeedPlan } from './plan.ts';
 import type { RunList } from './run-list.ts';
-import type { FallbackReason, ListHint, ListTrust, ListWord } from './list-trust.ts';
+import type { FallbackReason, ListHint, ListTrust } from './list-trust.ts';
 
 /** A plan as it is kept: which pages are read, and at what cost. */
 export interface StoredPlan extends Omit<FeedPlan, 'singles'> {
@@ -44,7 +44,6 @@ export interface PageRecord {
   trust: ListTrust | null;
   /** When a single poll last checked the list; 0 for never. */
   checkedAt: number;
-  word: ListWord;
 }
 
 /** What a page leaves behind. */
@@ -53,8 +52,6 @@ export interface PageTrace {
   hints: { runId: string; hint: ListHint }[];
   /** Runs with judged hints. */
   judged: string[];
-  /** Ends and waits among them that a single poll has confirmed. */
-  confirmed: number;
   checkedAt: number | null;
   trust: ListTrust | null;
 }

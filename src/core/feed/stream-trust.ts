@@ -1,7 +1,6 @@
 import { isTerminalStatus } from '../run/snapshot.ts';
 import type { Profile, Watch } from '../watch/watch.ts';
 import { TRANSITION_KINDS, type TransitionKind } from './stream-hint.ts';
-import { hashOf } from './list-trust.ts';
 
 /** Of so many transitions of a kind it is remembered whether a stream reported them. */
 export const REMEMBERED = 20;
@@ -105,6 +104,13 @@ export function keepsCadence(runId: string): boolean {
 /** One run in so many gets a stream although streams are not worth while, to see when they are again. */
 export function isSample(runId: string): boolean {
   return hashOf(runId) % ONE_IN === 1;
+}
+
+/** The same for a run at each read, and as good as random between runs. */
+export function hashOf(runId: string): number {
+  let hash = 0;
+  for (let at = 0; at < runId.length; at += 1) hash = (hash * 31 + runId.charCodeAt(at)) % 65_521;
+  return hash;
 }
 
 /** Whether a run may still change, so that a stream of it makes sense. */

@@ -44,8 +44,6 @@ function hasProgressed(previous: RunSnapshot, next: RunSnapshot): boolean {
 
 function leaving(from: string, to: string): EventType[] {
   if (isAwaiting(from)) return isAwaiting(to) ? [] : ['run.resumed'];
-  // An end that only a list has shown, and that a single poll contradicts.
-  if (isTerminalStatus(from)) return isTerminalStatus(to) ? [] : ['run.resumed'];
   return from === 'queued' && to === 'running' ? ['run.started'] : [];
 }
 

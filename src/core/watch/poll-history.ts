@@ -1,9 +1,6 @@
 import type { PollResult } from '../run/snapshot.ts';
 
-/**
- * How a poll was made. `single` and `stream` read the run, since it was due or an event stream gave a
- * hint; `list` took an entry of a list without such a read.
- */
+/** Why a run was read: it was due, or a list or its event stream gave a hint. */
 export const POLL_MODES = ['single', 'list', 'stream'] as const;
 
 export type PollMode = (typeof POLL_MODES)[number];

@@ -18,7 +18,7 @@ const poll = z
     at: time.meta({ description: 'When it began.' }),
     kind: z.enum(POLL_MODES).meta({
       description:
-        'A single read; the word of a list, taken without one; or a single read that an event stream asked for.',
+        'Why the run was read: it was due (`single`), or a list or an event stream showed a change.',
     }),
     outcome: z.enum(POLL_OUTCOMES),
     duration_ms: milliseconds,

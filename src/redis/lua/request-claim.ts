@@ -1,4 +1,4 @@
-import { POLL_KINDS, SURE_OF_ONE_IN } from '../../core/cadence/load.ts';
+import { NEWEST_ONE_IN, POLL_KINDS, SURE_OF_ONE_IN } from '../../core/cadence/load.ts';
 import { ACTIVE, IDENTITY_LENGTH } from '../stores/watch-record.ts';
 import { CLAIMS } from './leases.ts';
 import { STORE_NOW } from './clock.ts';
@@ -8,18 +8,24 @@ import { ADMIT, SOURCE_GATE } from './source.ts';
 /**
  * Parts of the selection that a claim makes; see there. Where several kinds are due, `shares` counts
  * such claims, and at which each kind was served last: one that was passed over too often goes first.
+ * Last in it stands how many confirming polls were claimed while several were due.
  */
 const SELECT = `
 local RANK = {prompt = 1, first = 2, watch = 4, frugal = 4, stream = 4}
 
-local function pick(due, shares)
-  RANK.list = RANK[ARGV[6 + #KINDS]] - 0.5
+local function readShares(shares)
   local counts = {}
   for count in string.gmatch(redis.call('GET', shares) or '', '%d+') do counts[#counts + 1] = tonumber(count) end
-  local turn = (counts[1] or 0) + 1
+  for place = 1, #KINDS + 2 do counts[place] = counts[place] or 0 end
+  return counts
+end
+
+local function pick(due, counts)
+  RANK.list = RANK[ARGV[6 + #KINDS]] - 0.5
+  local turn = counts[1] + 1
   local best, owed
   for _, one in ipairs(due) do
-    local passed = turn - (counts[one.place + 1] or 0)
+    local passed = turn - counts[one.place + 1]
     if passed >= ${SURE_OF_ONE_IN} and (not owed or passed > owed) then best, owed = one, passed end
   end
   if not best then
@@ -30,20 +36,29 @@ local function pick(due, shares)
       end
     end
   end
-  counts[1] = turn
-  for place = 1, #KINDS do counts[place + 1] = counts[place + 1] or 0 end
-  counts[best.place + 1] = turn
-  return best, table.concat(counts, ' ')
+  counts[1], counts[best.place + 1] = turn, turn
+  return best
+end
+
+-- Of several confirming polls, the longest due or at times the newest: what happens now does not wait
+-- for a backlog.
+local function pickPrompt(head, counts, now)
+  local place = #KINDS + 2
+  counts[place] = counts[place] + 1
+  if counts[place] % ${NEWEST_ONE_IN} > 0 then return end
+  local newest = redis.call('ZREVRANGEBYSCORE', KEYS[4 + head.place], now, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  head.member, head.dueAt = newest[1], tonumber(newest[2])
 end
 
 -- What goes next, when something is due at the earliest where nothing is, and the shares after it.
 local function select(now, isProbe)
-  local due, soonest = {}, nil
+  local due, soonest, isBacklog = {}, nil, false
   for place, kind in ipairs(KINDS) do
     -- A page may turn out not to be worth a request, so it is no probe.
     local head = isProbe and place > ${POLL_KINDS} and {}
-      or redis.call('ZRANGE', KEYS[4 + place], 0, 0, 'WITHSCORES')
+      or redis.call('ZRANGE', KEYS[4 + place], 0, kind == 'prompt' and 1 or 0, 'WITHSCORES')
     local dueAt = tonumber(head[2])
+    if head[4] then isBacklog = not isProbe and tonumber(head[4]) <= now end
     if dueAt and dueAt <= now then
       local one = {member = head[1], kind = kind, place = place, dueAt = dueAt, deadline = dueAt + ARGV[5 + place]}
       if kind == 'plan' then return one end
@@ -52,9 +67,11 @@ local function select(now, isProbe)
       soonest = dueAt
     end
   end
-  if #due < 2 then return due[1], soonest end
-  local best, shares = pick(due, KEYS[4])
-  return best, soonest, shares
+  if #due < 2 and not isBacklog then return due[1], soonest end
+  local counts, best = readShares(KEYS[4]), due[1]
+  if #due > 1 then best = pick(due, counts) end
+  if isBacklog and best.kind == 'prompt' then pickPrompt(best, counts, now) end
+  return best, soonest, table.concat(counts, ' ')
 end
 `;
 
@@ -158,29 +175,6 @@ for place = 3, #ARGV, 2 do
   end
 end
 return released
-`;
-
-/**
- * Claims polls that are made without a request, as far as they are scheduled and not claimed.
- *
- * KEYS  clock, claims, due sets.
- * ARGV  lease in ms, then member and token of each.
- * Returns the tokens of those that were claimed
- */
-export const CLAIM_POLLS = `
-${SCHEDULE}
-local plan = schedule(KEYS[2], 3)
-local leaseUntil = storeNow(KEYS[1]) + ARGV[1]
-local claimed = {}
-for place = 2, #ARGV, 2 do
-  local kind, dueAt = plan.kindOf(ARGV[place])
-  if kind then
-    local token = ARGV[place + 1]
-    plan.claim(ARGV[place], kind, {token = token, dueAt = dueAt, leaseUntil = leaseUntil})
-    claimed[#claimed + 1] = token
-  end
-end
-return claimed
 `;
 
 /**

@@ -26,10 +26,6 @@ const KEPT_MS = 7_200_000;
 
 const PLAN = 'planned';
 
-/** The word of a source's lists: they show the same records, and a plan may change between them. */
-const CONFIRMED = 'confirmed';
-const LOST = 'lost';
-
 /**
  * What the list feed keeps of a source's lists, in one hash of JSON. That is the plan, and of each
  * list its trust, page size, last check and where its pages lie. Hints stand in a hash of their
@@ -83,8 +79,8 @@ export class FeedStore {
   async pageRecord(list: RunList, runIds: readonly string[]): Promise<PageRecord> {
     const watchKeys = runIds.map((runId) => ({ source: list.source, runId }));
     const about = ['trust', 'checked'].map((what) => field(what, list));
-    const [[trust = null, checked, confirmed, lost], watches, hints] = await Promise.all([
-      this.redis.hmget(this.keys.feed(list.source), ...about, CONFIRMED, LOST),
+    const [[trust = null, checked], watches, hints] = await Promise.all([
+      this.redis.hmget(this.keys.feed(list.source), ...about),
       this.watchesOf(watchKeys),
       this.hints(list.source, runIds),
     ]);
@@ -93,7 +89,6 @@ export class FeedStore {
       hints,
       trust: jsonOrNull(trust) as ListTrust | null,
       checkedAt: Number(checked ?? 0),
-      word: { confirmed: Number(confirmed ?? 0), lostAt: Number(lost ?? 0) },
     };
   }
 
@@ -105,7 +100,7 @@ export class FeedStore {
   }
 
   async putPage(list: RunList, trace: PageTrace): Promise<void> {
-    const { mark, hints, judged, confirmed, checkedAt, trust } = trace;
+    const { mark, hints, judged, checkedAt, trust } = trace;
     const [key, hintsKey] = [this.keys.feed(list.source), this.keys.feedHints(list.source)];
     const pipeline = this.redis.pipeline();
     pipeline.hset(key, {
@@ -113,18 +108,12 @@ export class FeedStore {
       ...(checkedAt !== null && { [field('checked', list)]: checkedAt }),
       ...(trust !== null && { [field('trust', list)]: JSON.stringify(trust) }),
     });
-    if (confirmed > 0) pipeline.hincrby(key, CONFIRMED, confirmed);
     if (judged.length > 0) pipeline.hdel(hintsKey, ...judged);
     if (hints.length > 0) {
       const texts = hints.map(({ runId, hint }) => [runId, JSON.stringify(hint)]);
       pipeline.hset(hintsKey, ...texts.flat()).pexpire(hintsKey, KEPT_MS);
     }
     await replies(pipeline);
-  }
-
-  /** A single poll has contradicted a list. @param at milliseconds since the epoch */
-  async loseWord(source: string, at: number): Promise<void> {
-    await this.redis.hset(this.keys.feed(source), { [CONFIRMED]: 0, [LOST]: at });
   }
 
   async putTrust(list: RunList, trust: ListTrust): Promise<void> {

@@ -71,17 +71,6 @@ export class ScheduleStore {
     );
   }
 
-  /** Claims polls that are made without a request. @returns the tokens of those that it got */
-  async claimPolls(
-    source: string,
-    claims: readonly ClaimedMember[],
-    leaseMs: number,
-  ): Promise<string[]> {
-    if (claims.length === 0) return [];
-    const flat = claims.flatMap(({ member, token }) => [member, token]);
-    return this.redis.rwClaimPolls(...this.keys.schedule(source), leaseMs, ...flat);
-  }
-
   /** How many requests of a kind are due. @param now by the store's clock */
   async countDue(source: string, kind: RequestKind, now: number): Promise<number> {
     const key = this.keys.requestsDue(source)[REQUEST_KINDS.indexOf(kind)];

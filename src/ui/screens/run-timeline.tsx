@@ -116,7 +116,7 @@ function Legend() {
         <svg viewBox="0 0 12 12" width="12" height="12" aria-hidden="true">
           <path d="M6 1l4 5-4 5-4-5Z" class="hollow" />
         </svg>
-        poll of a list
+        poll after a hint of a list
       </li>
       <li>
         <svg viewBox="0 0 12 12" width="12" height="12" aria-hidden="true">
