@@ -17,7 +17,7 @@ afterAll(() => server.close());
 describe('deliveries', () => {
   it('deliveries are listed by the filters of the query', async () => {
     const endpoint = encodeURIComponent('https://example.com/hook?a=b');
-    const fields = `state=dead,parked&endpoint=${endpoint}&run_id=r-1&event_id=evt_1`;
+    const fields = `state=dead,parked&endpoint=${endpoint}&run_id=r-1&source=default&event_id=evt_1`;
     const query = `${fields}&since=1h&until=2025-05-04T10:00:00Z&limit=200&cursor=c1`;
     const response = await server.fetch(`/v1/deliveries?${query}`);
     const page = deliveryPage.strict().parse(await response.json());
@@ -29,6 +29,7 @@ describe('deliveries', () => {
         until: { at: Date.parse('2025-05-04T10:00:00Z') },
         endpoint: expect.stringMatching(/^https:\/\/example\.com\/…#[0-9a-f]{6}$/),
         runId: 'r-1',
+        sources: ['default'],
         eventId: 'evt_1',
         limit: 200,
         cursor: 'c1',

@@ -24,6 +24,7 @@ interface DeliveryFlags extends DaemonFlags, ListingFlags, TimeFlags {
   state?: string;
   endpoint?: string;
   run?: string;
+  source?: string;
   event?: string;
 }
 
@@ -37,6 +38,7 @@ export function addDeliveriesVerb(host: VerbHost): void {
     )
     .option('--endpoint <name>', 'to one endpoint, or to one webhook by its URL')
     .option('--run <run-id>', 'of one run')
+    .option('--source <name>', 'the source that the run belongs to')
     .option('--event <id>', 'of one event');
   addTimeFlags(deliveries, 'created');
   addListingFlags(deliveries)
@@ -62,12 +64,13 @@ async function listDeliveries(
   context: CliContext,
   flags: DeliveryFlags,
 ): Promise<number> {
-  const { state, endpoint, run, event } = flags;
+  const { state, endpoint, run, source, event } = flags;
   const resolver = { client, context };
   const filters = {
     state,
     endpoint,
     run_id: run === undefined ? undefined : await resolveRun(run, resolver),
+    source,
     event_id: event === undefined ? undefined : await resolveId(event, 'event', resolver),
     ...timeQuery(flags, context.now()),
   };

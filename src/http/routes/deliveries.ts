@@ -99,10 +99,10 @@ export const deliveryRoutes: FastifyPluginAsyncZod<{ deliveries: DeliveryService
   { deliveries },
 ) => {
   app.get('/deliveries', { schema: listSchema, config: LIMITED }, async ({ query, token }) => {
-    const { run_id: runId, event_id: eventId, ...same } = query;
+    const { run_id: runId, event_id: eventId, source, ...same } = query;
     const page = await deliveries.list({
       ...same,
-      ...sourcesMeant(token),
+      ...sourcesMeant(token, source),
       ...(runId !== undefined && { runId }),
       ...(eventId !== undefined && { eventId }),
     });

@@ -18,6 +18,7 @@ import {
   milliseconds,
   runId,
   several,
+  source,
   time,
   whenRange,
 } from './common.ts';
@@ -108,6 +109,7 @@ export const deliveryQuery = z.strictObject({
   state: several(deliveryState).exactOptional(),
   endpoint: receiver.exactOptional(),
   run_id: runId.exactOptional(),
+  source: source.exactOptional(),
   event_id: boundedText(256).exactOptional(),
   ...whenRange('Created'),
   limit,
