@@ -54,3 +54,15 @@ test('ten thousand watches scroll to the last, with few rows drawn at a time', a
   expect(errors).toEqual([]);
   await context.close();
 }, 90_000);
+
+test('all of ten thousand watches that a word matches are read before they are selected', async () => {
+  const { page, context } = await openPage(browser, {
+    url: `${stage.url}/runs?order=registered&q=run-77`,
+  });
+  await page.locator('tr[data-key] input[type=checkbox]').first().check();
+  await page.getByRole('button', { name: /^Select all/ }).click();
+  await page.getByText('111 selected runs').waitFor();
+  await page.getByRole('button', { name: 'Unwatch …' }).click();
+  await page.getByRole('dialog', { name: 'Unwatch 111 runs?' }).waitFor();
+  await context.close();
+}, 90_000);

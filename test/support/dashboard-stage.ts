@@ -18,6 +18,8 @@ const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 interface StageOptions {
   /** Sections of the configuration besides those of the stage. */
   config?: Record<string, unknown>;
+  /** Further sources, of the same Noxus. */
+  sources?: readonly string[];
   env?: Record<string, string>;
   /** The answer of the receiver `flaky`, a status code. */
   flaky?: () => number;
@@ -96,18 +98,17 @@ interface Parts {
 
 function configOf(
   { noxus, receiver, flaky }: Parts,
-  { config }: StageOptions,
+  { config, sources = [] }: StageOptions,
 ): Record<string, unknown> {
+  const source = {
+    base_url: noxus.url,
+    api_key: noxus.apiKey,
+    rate_limit: { requests: 100, per: '1s' },
+    run_url: 'https://app.noxus.example/workflows/{workflow_id}/runs/{run_id}',
+  };
   const names = Object.entries(WORKFLOWS).map(([name, id]) => [id, { name }]);
   return {
-    sources: {
-      default: {
-        base_url: noxus.url,
-        api_key: noxus.apiKey,
-        rate_limit: { requests: 100, per: '1s' },
-        run_url: 'https://app.noxus.example/workflows/{workflow_id}/runs/{run_id}',
-      },
-    },
+    sources: Object.fromEntries(['default', ...sources].map((name) => [name, source])),
     workflows: Object.fromEntries(names) as object,
     polling: { max_interval: '1s' },
     rules: [

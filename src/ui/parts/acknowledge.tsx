@@ -1,3 +1,4 @@
+import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import { signal } from '@preact/signals';
 import type { AcknowledgeBody } from '../../client/types.ts';
@@ -12,6 +13,8 @@ import { act } from './toast.tsx';
 interface Asked {
   /** What is acknowledged, as a user names it. */
   what: string;
+  /** Says more of what that is. */
+  about?: ComponentChildren;
   send: (body: AcknowledgeBody) => Promise<unknown>;
   onDone?: () => void;
 }
@@ -50,7 +53,7 @@ export function AcknowledgeDialog() {
   return shown === null ? null : <Form {...shown} key={shown.what} />;
 }
 
-function Form({ what, send, onDone }: Asked) {
+function Form({ what, about, send, onDone }: Asked) {
   const [by, setBy] = useState(knownName);
   const [comment, setComment] = useState('');
   const [until, setUntil] = useState('');
@@ -74,6 +77,7 @@ function Form({ what, send, onDone }: Asked) {
         }}
       >
         <h2>Acknowledge {what}</h2>
+        {about}
         <p class="faint">No reminders and no escalation until its state changes.</p>
         <TextField label="Your name" value={by} onInput={setBy} isRequired maxLength={120} />
         <TextField

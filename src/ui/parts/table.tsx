@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { useKeys } from '../app/keys.ts';
 import { go } from '../app/router.ts';
 
@@ -19,17 +19,25 @@ interface Selection {
 /** The rows that a user chose, by their keys. */
 export interface Chosen<Item> extends Selection {
   items: readonly Item[];
+  /** Selects every row that the table has now. */
+  selectAll: () => void;
   clear: () => void;
 }
 
+/** A row that leaves the table, by a filter or by itself, is selected no more: no action is on hidden rows. */
 export function useSelection<Item>(
   items: readonly Item[],
   keyOf: (item: Item) => string,
 ): Chosen<Item> {
-  const [keys, setKeys] = useState<ReadonlySet<string>>(new Set());
+  const [wanted, setKeys] = useState<ReadonlySet<string>>(new Set());
+  const chosen = useMemo(
+    () => (wanted.size === 0 ? [] : items.filter((item) => wanted.has(keyOf(item)))),
+    [items, wanted],
+  );
+  const keys = useMemo(() => new Set(chosen.map(keyOf)), [chosen]);
   return {
     keys,
-    items: keys.size === 0 ? [] : items.filter((item) => keys.has(keyOf(item))),
+    items: chosen,
     toggle(key) {
       const next = new Set(keys);
       if (!next.delete(key)) next.add(key);
@@ -38,6 +46,7 @@ export function useSelection<Item>(
     toggleAll() {
       setKeys(keys.size >= items.length ? new Set() : new Set(items.map(keyOf)));
     },
+    selectAll: () => setKeys(new Set(items.map(keyOf))),
     clear: () => setKeys(new Set()),
   };
 }
@@ -52,6 +61,8 @@ interface TableProps<Item> {
   rowClass?: (item: Item) => string;
   /** How many rows there are in all, those included that were not read yet. */
   total: number;
+  /** How many rows were read, where a filter hides some of them. */
+  read?: number;
   onEnd?: () => void;
   selection?: Selection | undefined;
   /** Called as the pointer or the keyboard comes to a row and leaves it. */
@@ -74,14 +85,14 @@ const ROWS_A_FRAME = 8;
 
 /** A list that draws only the rows in view, however many there are. */
 export function Table<Item>(props: TableProps<Item>) {
-  const { label, columns, items, total, selection, onHold, onEnd } = props;
+  const { label, columns, items, total, read, selection, onHold, onEnd } = props;
   const body = useRef<HTMLTableSectionElement>(null);
   const { from, to, drawMore } = useWindow(body, items.length);
   const marked = useMarkedRow(props, body);
   const rows = useRows(props, { marked, drawMore });
   useEffect(() => {
     if (to >= items.length - MARGIN_ROWS) onEnd?.();
-  }, [to, items.length]);
+  }, [to, items.length, read]);
   useEffect(() => onHold?.(marked !== null), [marked !== null]);
   return (
     <table

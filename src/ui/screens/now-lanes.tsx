@@ -12,7 +12,8 @@ import { Glyph, glyphPath, toneOf, type Tone } from '../parts/status.tsx';
 import { now, useLive, useLoaded, useWidth } from '../parts/hooks.ts';
 import { learnNames, workflowText } from '../parts/workflow-names.ts';
 import { stateOf } from './runs-columns.tsx';
-import { keyOfRun, namedOf, patched } from './runs.tsx';
+import { keyOfRun } from './runs-columns.tsx';
+import { namedOf, patched } from './runs.tsx';
 
 const HOUR_MS = 3_600_000;
 

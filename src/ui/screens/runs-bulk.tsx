@@ -1,24 +1,28 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
+import { groupBy } from '../../core/arrays.ts';
 import { api } from '../api/calls.ts';
 import { messageOf } from '../api/request.ts';
 import type { DeliveryView, PageView } from '../../client/types.ts';
 import type { Watch } from '../api/types.ts';
-import type { Query } from '../app/router.ts';
+import { address, type Query } from '../app/router.ts';
 import { acknowledge } from '../parts/acknowledge.tsx';
 import { confirmed } from '../parts/confirm.tsx';
 import { countText, plural } from '../parts/format.ts';
 import { PAGE_SIZE, type List } from '../parts/list.ts';
 import type { Chosen } from '../parts/table.tsx';
 import { say } from '../parts/toast.tsx';
+import { keyOfRun, stateOf, workflowOf } from './runs-columns.tsx';
+import { filtersText } from './runs-filters.tsx';
 
 interface BulkProps {
   list: List<Watch>;
+  /** How many rows the filters leave of those that were read. */
+  shown: number;
   selection: Chosen<Watch>;
-  query: Query;
 }
 
-/** The most runs that one action of the dashboard takes. */
-const MOST = 10_000;
+/** The most runs that are read to be filtered or selected, and the most deliveries that are read of them. */
+export const MOST_RUNS = 10_000;
 
 /** Requests at once. */
 const PARALLEL = 4;
@@ -30,23 +34,27 @@ interface Progress {
   of: string;
 }
 
-/** What can be done to the runs that are selected, or to all that match the filters. */
-export function BulkActions({ list, selection, query }: BulkProps) {
-  const [isAll, setAll] = useState(false);
+/** What can be done to the runs that are selected. All of these are rows of the table. */
+export function BulkActions({ list, shown, selection }: BulkProps) {
+  const [isGathering, setGathering] = useState(false);
   const [progress, setProgress] = useState<Progress | null>(null);
-  const chosen = selection.items.length;
-  if (chosen === 0) return null;
-  const total = list.total ?? list.items.length;
-  const count = isAll ? Math.min(total, MOST) : chosen;
+  const runs = selection.items;
+  // "Select all" reads the listing to its end, then selects what the table has.
+  useEffect(() => {
+    if (!isGathering) return;
+    if (list.hasMore && list.error === null && list.items.length < MOST_RUNS)
+      return list.loadMore();
+    setGathering(false);
+    if (list.error === null) selection.selectAll();
+  });
+  const count = runs.length;
+  if (count === 0) return null;
   const finish = () => {
     setProgress(null);
-    setAll(false);
     selection.clear();
     list.reload();
   };
-  const gather = () => (isAll ? allMatching(query) : Promise.resolve(selection.items));
   const unwatch = async () => {
-    const runs = await gather();
     const failed = await forEach(runs, api.unwatch, (done) =>
       setProgress({ done, total: runs.length, of: 'runs' }),
     );
@@ -65,7 +73,7 @@ export function BulkActions({ list, selection, query }: BulkProps) {
   const askToRedeliver = async () => {
     setProgress({ done: 0, total: count, of: 'runs' });
     try {
-      const lost = await lostDeliveries(await gather());
+      const lost = await lostDeliveries(runs);
       if (lost.length === 0)
         say(`${plural(count, 'run')}: no delivery is dead, parked or skipped.`);
       else confirmRedelivery(lost, count, () => void redeliver(lost));
@@ -74,29 +82,31 @@ export function BulkActions({ list, selection, query }: BulkProps) {
     }
     setProgress(null);
   };
-  if (progress !== null) {
+  const shownProgress: Progress | null = isGathering
+    ? { done: list.items.length, total: list.total ?? list.items.length, of: 'runs read' }
+    : progress;
+  if (shownProgress !== null) {
     return (
       <div class="bulk" role="status">
-        {countText(progress.done)} of {countText(progress.total)} {progress.of}…
+        {countText(shownProgress.done)} of {countText(shownProgress.total)} {shownProgress.of}…
       </div>
     );
   }
   return (
     <div class="bulk" role="group" aria-label="Actions on the selected runs">
-      <strong class="num">{plural(count, isAll ? 'matching run' : 'selected run')}</strong>
-      {total > chosen && !isAll && (
-        <button type="button" class="quiet" onClick={() => setAll(true)}>
-          Select all {countText(Math.min(total, MOST))} matching
-        </button>
-      )}
+      <strong class="num">{plural(count, 'selected run')}</strong>
+      <SelectAll list={list} shown={shown} chosen={count} onSelect={() => setGathering(true)} />
       <span class="spring" />
       <button
         type="button"
         onClick={() =>
           acknowledge({
             what: plural(count, 'run'),
-            send: async (body) =>
-              forEach(await gather(), (watch) => api.acknowledgeRun(watch, body)),
+            about: <Preview runs={runs} />,
+            send: async (body) => {
+              const failed = await forEach(runs, (watch) => api.acknowledgeRun(watch, body));
+              if (failed > 0) throw new Error(`${failed} of ${plural(count, 'run')} failed.`);
+            },
             onDone: finish,
           })
         }
@@ -109,7 +119,7 @@ export function BulkActions({ list, selection, query }: BulkProps) {
       <button
         type="button"
         class="danger"
-        onClick={() => confirmUnwatch(selection.items, count, () => void unwatch())}
+        onClick={() => confirmUnwatch(runs, () => void unwatch())}
       >
         Unwatch …
       </button>
@@ -120,14 +130,36 @@ export function BulkActions({ list, selection, query }: BulkProps) {
   );
 }
 
+interface SelectAllProps {
+  list: List<Watch>;
+  shown: number;
+  chosen: number;
+  onSelect: () => void;
+}
+
+/** Offers the rest of what the filters admit. A number only where it is known. */
+function SelectAll({ list, shown, chosen, onSelect }: SelectAllProps) {
+  const { hasMore, items, total } = list;
+  if (!hasMore && chosen >= shown) return null;
+  if (hasMore && items.length >= MOST_RUNS) return null;
+  const isFiltered = shown < items.length;
+  const matching = hasMore ? (isFiltered ? null : total) : shown;
+  const most = matching === null ? '' : `${countText(Math.min(matching, MOST_RUNS))} `;
+  return (
+    <button type="button" class="quiet" onClick={onSelect}>
+      Select all {most}matching
+    </button>
+  );
+}
+
 function sayDone(verb: string, what: string, failed: number): void {
   say(`${verb} ${what}${failed > 0 ? `; ${failed} failed` : ''}.`, { isError: failed > 0 });
 }
 
-function confirmUnwatch(items: readonly Watch[], count: number, onYes: () => void): void {
+function confirmUnwatch(runs: readonly Watch[], onYes: () => void): void {
   confirmed({
-    title: `Unwatch ${plural(count, 'run')}?`,
-    text: <Preview items={items} count={count} />,
+    title: `Unwatch ${plural(runs.length, 'run')}?`,
+    text: <Preview runs={runs} />,
     verb: 'Unwatch',
     isDangerous: true,
     onYes,
@@ -169,17 +201,30 @@ function confirmRedelivery(
 
 const deliveriesText = (count: number) => plural(count, 'delivery', 'deliveries');
 
-function Preview({ items, count }: { items: readonly Watch[]; count: number }) {
-  const shown = items.slice(0, 5);
+/** A run has a line of its own only among so few. */
+const NAMED = 6;
+
+/** What an action is about to touch: a few runs by name and id, more of them by workflow and status. */
+function Preview({ runs }: { runs: readonly Watch[] }) {
+  const filters = filtersText(address.value.query);
+  const groups = groupBy(runs, (watch) => `${workflowOf(watch)} · ${stateOf(watch)}`);
   return (
-    <ul class="preview">
-      {shown.map(({ run_id: id }) => (
-        <li key={id} class="mono">
-          {id}
-        </li>
-      ))}
-      {count > shown.length && <li class="faint">and {countText(count - shown.length)} more</li>}
-    </ul>
+    <>
+      {filters !== '' && <p>Shown are {filters}.</p>}
+      <ul class="preview">
+        {runs.length <= NAMED
+          ? runs.map((watch) => (
+              <li key={keyOfRun(watch)}>
+                {workflowOf(watch)} · {stateOf(watch)} <span class="mono">{watch.run_id}</span>
+              </li>
+            ))
+          : [...groups].map(([group, { length }]) => (
+              <li key={group}>
+                <span class="num">{countText(length)}</span> {group}
+              </li>
+            ))}
+      </ul>
+    </>
   );
 }
 
@@ -191,21 +236,17 @@ const FEW = 20;
 
 /** What did not arrive of some runs: of few, read by run; of many, out of all that did not arrive. */
 async function lostDeliveries(runs: readonly Watch[]): Promise<DeliveryView[]> {
-  if (runs.length > FEW) {
-    const ids = new Set(runs.map(({ run_id: id }) => id));
-    const all = await allPages((paging) => api.deliveries({ state: LOST, ...paging }));
-    return all.filter(({ run_id: id }) => ids.has(id));
+  const read = (query: Query) =>
+    allPages((paging) => api.deliveries({ ...query, state: LOST, ...paging }));
+  if (runs.length <= FEW) {
+    const found = runs.map(({ run_id, source }) => read({ run_id, source }));
+    return (await Promise.all(found)).flat();
   }
-  const found = await Promise.all(
-    runs.map(({ run_id: id }) =>
-      allPages((paging) => api.deliveries({ run_id: id, state: LOST, ...paging })),
-    ),
-  );
-  return found.flat();
-}
-
-function allMatching(query: Query): Promise<Watch[]> {
-  return allPages((paging) => api.watches({ ...query, ...paging }));
+  const found = [...groupBy(runs, ({ source }) => source)].map(async ([source, ofSource]) => {
+    const ids = new Set(ofSource.map(({ run_id: id }) => id));
+    return (await read({ source })).filter(({ run_id: id }) => ids.has(id));
+  });
+  return (await Promise.all(found)).flat();
 }
 
 async function allPages<Item>(
@@ -217,7 +258,7 @@ async function allPages<Item>(
     const page = await read({ limit: PAGE_SIZE, cursor });
     all.push(...page.data);
     cursor = page.next_cursor ?? undefined;
-  } while (cursor !== undefined && all.length < MOST);
+  } while (cursor !== undefined && all.length < MOST_RUNS);
   return all;
 }
 

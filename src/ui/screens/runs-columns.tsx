@@ -6,6 +6,14 @@ import type { Column } from '../parts/table.tsx';
 import { Ago, Length, Since } from '../parts/time.tsx';
 import { workflowText } from '../parts/workflow-names.ts';
 
+export const keyOfRun = ({ run_id: id, source }: { run_id: string; source: string }) =>
+  `${source}/${id}`;
+
+/** What a run's workflow is called. */
+export function workflowOf({ run, workflow_name: name }: Pick<Watch, 'run' | 'workflow_name'>) {
+  return name ?? workflowText(run?.workflow_id);
+}
+
 /** What a run's state is called: its status, or what became of the watch. */
 export function stateOf({ state, run }: Pick<Watch, 'state' | 'run'>): string {
   return state === 'active' || state === 'finished' ? (run?.status ?? 'unseen') : state;
@@ -52,9 +60,9 @@ export const RUN_COLUMNS: readonly Column<Watch>[] = [
   {
     name: 'Workflow',
     className: 'col-workflow',
-    render: ({ run, workflow_name: name }) => (
-      <span class="cut" title={run?.workflow_id ?? undefined}>
-        {name ?? workflowText(run?.workflow_id)}
+    render: (watch) => (
+      <span class="cut" title={watch.run?.workflow_id ?? undefined}>
+        {workflowOf(watch)}
       </span>
     ),
   },

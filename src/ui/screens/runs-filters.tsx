@@ -35,7 +35,9 @@ export function Filters() {
     ...metadataOf(query.get('q') ?? ''),
   };
   const counts = useCounts(rest);
-  const chips = CHIPS.map((chip, at) => ({ ...chip, ...counts[at] }));
+  // The daemon counts without the words of the text filter, so that its counts are not of what is shown.
+  const isCounted = wordsOf(query.get('q') ?? '').length === 0;
+  const chips = CHIPS.map((chip, at) => ({ ...chip, ...(isCounted && counts[at]) }));
   return (
     <div class="filters">
       <Chips label="State" chips={chips} names={['status', 'state']} />
@@ -153,13 +155,37 @@ export function metadataOf(text: string): Query {
 
 /** The runs that have all the other words of a filter in their id, workflow or metadata. */
 export function matchingText(watches: readonly Watch[], text: string): readonly Watch[] {
-  const words = text
-    .toLowerCase()
-    .split(/\s+/)
-    .filter((word) => word !== '' && !PAIR.test(word));
+  const words = wordsOf(text);
   if (words.length === 0) return watches;
   return watches.filter(({ run_id: id, run, workflow_name: name, metadata }) => {
     const hay = [id, run?.workflow_id, name, ...Object.values(metadata)].join(' ').toLowerCase();
     return words.every((word) => hay.includes(word));
   });
+}
+
+/** The words of a filter that name no metadata. */
+function wordsOf(text: string): string[] {
+  return text
+    .toLowerCase()
+    .split(/\s+/)
+    .filter((word) => word !== '' && !PAIR.test(word));
+}
+
+/** The filters of the address in words, such as `failed, of invoices, since 1h, with “q3”`; empty for none. */
+export function filtersText(query: URLSearchParams): string {
+  const words = [
+    ['status', (value: string) => value.replaceAll(',', ' or ')],
+    ['state', (value: string) => value.replaceAll(',', ' or ')],
+    ['workflow', (value: string) => `of ${workflowText(value)}`],
+    ['source', (value: string) => `of the source ${value}`],
+    ['since', (value: string) => `since ${value}`],
+    ['until', (value: string) => `until ${value}`],
+    ['q', (value: string) => `with “${value}”`],
+  ] as const;
+  return words
+    .flatMap(([name, say]) => {
+      const value = query.get(name) ?? '';
+      return value === '' ? [] : [say(value)];
+    })
+    .join(', ');
 }

@@ -6,20 +6,17 @@ import type { Watch } from '../api/types.ts';
 import { address, href, isKiosk, runPath, type Query } from '../app/router.ts';
 import { acknowledgeRun } from '../parts/acknowledge.tsx';
 import { Header, Loading, Trouble } from '../parts/basics.tsx';
-import { plural } from '../parts/format.ts';
+import { countText, plural } from '../parts/format.ts';
 import { useList, type List } from '../parts/list.ts';
 import { NewsButton, useNews } from '../parts/news.tsx';
 import { Table } from '../parts/table.tsx';
 import { useSelection } from '../parts/table.tsx';
 import { useLoaded } from '../parts/hooks.ts';
 import { learnNames } from '../parts/workflow-names.ts';
-import { BulkActions } from './runs-bulk.tsx';
-import { RUN_COLUMNS } from './runs-columns.tsx';
+import { BulkActions, MOST_RUNS } from './runs-bulk.tsx';
+import { keyOfRun, RUN_COLUMNS } from './runs-columns.tsx';
 import { NoRuns } from './runs-empty.tsx';
 import { Filters, matchingText, metadataOf } from './runs-filters.tsx';
-
-export const keyOfRun = ({ run_id: id, source }: { run_id: string; source: string }) =>
-  `${source}/${id}`;
 
 /** The listing that the address asks for, as the API takes it. */
 function queryOf(query: URLSearchParams): Query {
@@ -65,9 +62,9 @@ export function Runs() {
   });
   return (
     <>
-      <Header title="Runs" about={<Total list={list} />} />
+      <Header title="Runs" about={<Total list={list} shown={items.length} />} />
       {!isKiosk.value && <Filters />}
-      {may.write.value && <BulkActions list={list} selection={selection} query={asked} />}
+      {may.write.value && <BulkActions list={list} shown={items.length} selection={selection} />}
       <Trouble error={list.error} what="runs" retry={list.reload} />
       <NewsButton news={news} noun="new run" />
       {!list.isRead && <Loading />}
@@ -81,7 +78,12 @@ export function Runs() {
           hrefOf={(watch) => href(runPath(watch))}
           rowClass={(watch) => (stillMatches(watch, query) ? '' : 'past')}
           total={list.total ?? items.length}
-          onEnd={list.loadMore}
+          read={list.items.length}
+          onEnd={() => {
+            // A word that matches few runs does not read a whole store.
+            const isFiltered = items.length < list.items.length;
+            if (!isFiltered || list.items.length < MOST_RUNS) list.loadMore();
+          }}
           selection={may.write.value && !isKiosk.value ? selection : undefined}
           onHold={news.hold}
           onKey={may.write.value ? { a: (watch) => acknowledgeRun(watch) } : {}}
@@ -91,10 +93,18 @@ export function Runs() {
   );
 }
 
-function Total({ list }: { list: List<Watch> }) {
-  const { total, isCapped, items, isRead } = list;
+/** How many runs the filters admit: the text filter only sees those that were read. */
+function Total({ list, shown }: { list: List<Watch>; shown: number }) {
+  const { total, isCapped, items, hasMore, isRead } = list;
   if (!isRead) return <>&nbsp;</>;
-  if (total === null) return <>{plural(items.length, 'run')} so far</>;
+  if (shown < items.length || total === null) {
+    return (
+      <>
+        {plural(shown, 'run')}
+        {hasMore ? ` of ${countText(items.length)} read` : ''}
+      </>
+    );
+  }
   return (
     <>
       {isCapped ? 'more than ' : ''}
