@@ -9,7 +9,7 @@ import {
   type Attempt,
   type Delivery,
 } from '../core/delivery/delivery.ts';
-import type { ClaimGroup } from '../core/delivery/fold.ts';
+import { halfOf, type ClaimGroup } from '../core/delivery/fold.ts';
 import type { Claim, DeliveryStep, NextClaims, PoolClaims } from '../core/delivery/outbox.ts';
 import { permit, type EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
@@ -204,9 +204,14 @@ async function settle(
   const { outcome, route } = attempted;
   const { attempt } = outcome;
   const retry = route?.retry ?? deps.defaultRetry;
+  const foldMost = others.length > 0 ? halfOf(1 + others.length) : undefined;
   const resultFor = (one: Claim) => ({
     claim: one,
-    after: afterAttempt(one.stored.delivery, outcome, retry, { now, random: deps.random }),
+    after: afterAttempt(one.stored.delivery, outcome, retry, {
+      now,
+      random: deps.random,
+      foldMost,
+    }),
   });
   const results = others.map(resultFor);
   const rest = await inTurn(results, async ({ claim: other, after }) => {

@@ -132,6 +132,106 @@ describe('a message about several events that fails', () => {
   });
 });
 
+describe('a message about several events that is rejected', () => {
+  /** Answers by what a message covers: one about a refused event is rejected. */
+  const refusing = (refused: ReadonlySet<string>) => (sent: Sent) =>
+    [sent.eventId, ...sent.others].some((id) => refused.has(id)) ? 'reject' : 'ok';
+
+  /** Answers all messages, and lets time pass, until nothing waits any more. */
+  async function drain(rig: DeliveryRig, ids: string[], refused: ReadonlySet<string>) {
+    let rounds = 0;
+    while ((await rig.states(ids)).some((state) => state === 'pending' || state === 'parked')) {
+      if ((rounds += 1) > 1_000) throw new Error('the messages do not end');
+      await rig.answerAll(refusing(refused));
+      await expectInvariants(rig, ids);
+      await rig.advance(60_000);
+    }
+  }
+
+  async function refusedOf(rig: DeliveryRig, ids: string[], places: readonly number[]) {
+    const found = await Promise.all(places.map((at) => rig.get(ids[at] ?? '')));
+    return new Set(found.map(({ eventId }) => eventId));
+  }
+
+  test.each([
+    [8, [2]],
+    [4, [0]],
+    [60, [59]],
+    [60, [0, 30]],
+    [100, [7, 8, 9, 10]],
+  ])('of %i folded events all but the refused ones %j are delivered', async (count, places) => {
+    const rig = foldingRig();
+    const ids = await planMany(rig, count);
+    const refused = await refusedOf(rig, ids, places);
+    await drain(rig, ids, refused);
+    const states = ids.map((_, at) => (places.includes(at) ? 'dead' : 'delivered'));
+    expect(await rig.states(ids)).toEqual(states);
+    // Each half of a rejected message is a message of its own, down to the few that go alone.
+    const depth = Math.ceil(Math.log2(count));
+    expect(rig.sent.length).toBeLessThanOrEqual(places.length * (2 * depth + 2) + 1);
+    for (const id of ids) {
+      const { attemptCount } = await rig.get(id);
+      expect(await rig.deliveries.attempts(id)).toHaveLength(attemptCount);
+      expect(attemptCount).toBeLessThanOrEqual(depth + 1);
+    }
+    await expectNothingLeft(rig);
+  });
+
+  test('a receiver that refuses every event gets a bounded number of messages', async () => {
+    const rig = foldingRig();
+    const ids = await planMany(rig, 40);
+    await drain(rig, ids, await refusedOf(rig, ids, [...ids.keys()]));
+    expect(new Set(await rig.states(ids))).toEqual(new Set(['dead']));
+    expect(rig.sent.length).toBeLessThanOrEqual(2 * ids.length);
+    await expectNothingLeft(rig);
+  });
+
+  test('a rejected message about several events costs its deliveries no step', async () => {
+    const rig = foldingRig();
+    const ids = await planMany(rig, 8);
+    await rig.settle();
+    rig.open()[0]?.answer('reject');
+    await rig.settle();
+    const shown = { state: 'pending', attemptCount: 1, step: 0, last: { status: 400 } };
+    for (const id of ids) expect(await rig.get(id)).toMatchObject(shown);
+  });
+
+  test('a bulk redelivery sends what was rejected alone, and kills no other', async () => {
+    const rig = foldingRig();
+    const ids = await planMany(rig, 20);
+    const refused = await refusedOf(rig, ids, [4]);
+    await drain(rig, ids, refused);
+    const before = rig.sent.length;
+    await rig.replayMany(ids);
+    await drain(rig, ids, refused);
+    expect(await rig.states(ids)).toEqual(ids.map((_, at) => (at === 4 ? 'dead' : 'delivered')));
+    const again = rig.sent.slice(before);
+    expect(again.filter((sent) => refusing(refused)(sent) === 'reject').map(covered)).toEqual([1]);
+    await expectNothingLeft(rig);
+  });
+
+  test('halves of a rejected message remain apart from other events after a retry and a kill', async () => {
+    const rig = foldingRig();
+    const ids = await planMany(rig, 16);
+    const refused = await refusedOf(rig, ids, [3]);
+    await rig.answerAll((sent) => (covered(sent) === 16 ? 'reject' : 'fail'));
+    await rig.advance(1_000);
+    await rig.answerAll('fail');
+    const more = await planMany(rig, 10);
+    rig.kill('a');
+    rig.startProcess('b');
+    rig.startProcess('a');
+    await rig.advance(5_000);
+    await drain(rig, [...ids, ...more], refused);
+    const sizes = rig.sent.filter(({ others }) => others.length > 0).map(covered);
+    expect(sizes.toSorted((a, b) => a - b)).toEqual([4, 4, 8, 8, 8, 10, 16]);
+    expect(await rig.states([...ids, ...more])).toEqual(
+      [...ids, ...more].map((_, at) => (at === 3 ? 'dead' : 'delivered')),
+    );
+    await expectNothingLeft(rig);
+  });
+});
+
 test('a process that is killed between its message and the results has it sent once more', async () => {
   const rig = foldingRig();
   const ids = await planMany(rig, 30);

@@ -35,7 +35,7 @@ const endpoint = fc.nat(ENDPOINTS.length - 1);
 const answer: fc.Arbitrary<Answer> = fc.oneof(
   { weight: 3, arbitrary: fc.constant<Answer>('ok') },
   { weight: 5, arbitrary: fc.constant<Answer>('fail') },
-  { weight: 1, arbitrary: fc.constant<Answer>('gone') },
+  { weight: 1, arbitrary: fc.constantFrom<Answer>('gone', 'reject') },
   {
     weight: 1,
     arbitrary: fc.record({ retryAfterMs: fc.constantFrom(0, 2_000, 90_000) }),
@@ -228,8 +228,9 @@ async function heal(rig: DeliveryRig, planned: string[], process: string): Promi
 function expectEndByRule(delivery: Delivery, wasDisabled: Set<string>): void {
   const { state, last, step: steps } = delivery;
   if (state === 'delivered') expect(last?.status).toBe(200);
-  else if (state === 'dead') expect(last?.status === 410 || steps === RETRY.length + 1).toBe(true);
-  else if (state === 'skipped') expect(wasDisabled).toContain(delivery.endpoint);
+  else if (state === 'dead') {
+    expect([400, 410].includes(last?.status ?? 0) || steps === RETRY.length + 1).toBe(true);
+  } else if (state === 'skipped') expect(wasDisabled).toContain(delivery.endpoint);
   else expect([state, delivery.eventType]).toEqual(['superseded', 'run.awaiting_human_feedback']);
 }
 

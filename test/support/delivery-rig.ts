@@ -28,7 +28,7 @@ const PATIENCE_MS = 20_000;
 const YIELD_MS = 400;
 
 /** The end of a request, as tests name it. */
-export type Answer = 'ok' | 'fail' | 'gone' | 'timeout' | { retryAfterMs: number };
+export type Answer = 'ok' | 'fail' | 'reject' | 'gone' | 'timeout' | { retryAfterMs: number };
 
 /** A request that its receiver has not answered yet. */
 export interface Sent {
@@ -49,6 +49,8 @@ interface RigOptions {
   retry?: readonly number[];
   operatorEndpoint?: string | null;
   isOvertaken?: (delivery: Delivery) => boolean;
+  /** Makes the events of runs; else they have only what the stores read. */
+  eventOf?: (id: string, type: SentEventType, runId: string) => RunwatchEvent;
   /** Replaces a route; a throw simulates a fault of runwatch itself. */
   routeOf?: (delivery: Delivery, route: Route) => Promise<Route | null>;
   /** Whether the store has lost the events of deliveries. */
@@ -262,7 +264,8 @@ export function deliveryRig(options: RigOptions = {}) {
         eventCount += 1;
         return newDelivery(key, { id: `evt_${eventCount}`, type }, endpoint, time);
       });
-      const events = planned.map(({ eventId, eventType }) => eventOf(eventId, eventType, runId));
+      const makeEvent = options.eventOf ?? eventOf;
+      const events = planned.map(({ eventId, eventType }) => makeEvent(eventId, eventType, runId));
       const change = { before, after: watch, events, deliveries: planned };
       if ((await stores.watches.commit(change)) === null)
         throw new Error('the watch was written by another process');
@@ -378,6 +381,7 @@ function eventOf(id: string, type: SentEventType, runId: string): RunwatchEvent 
 
 function outcomeOf(answer: Answer, at: number): AttemptOutcome {
   if (answer === 'ok') return { kind: 'delivered', attempt: attemptOf(200, at) };
+  if (answer === 'reject') return { kind: 'rejected', attempt: attemptOf(400, at) };
   if (answer === 'gone') return { kind: 'refused', attempt: attemptOf(410, at) };
   if (answer === 'timeout') {
     const error = { code: 'timeout', message: 'no answer' };

@@ -9,15 +9,22 @@ interface TakenMail {
   text: string;
 }
 
-/** What the server answers to a command, such as `RCPT` or `DATA.`; null for the usual answer. */
-type SmtpAnswer = (command: string) => string | null;
+/**
+ * What the server answers to a command, such as `RCPT` or `DATA.`, with the text of the mail so far; null
+ * for the usual answer.
+ */
+type SmtpAnswer = (command: string, text: string) => string | null;
 
 /** A small SMTP server without TLS. `DATA.` stands for the end of a mail. */
 export async function startSmtpServer(answer: SmtpAnswer = () => null) {
   const mails: TakenMail[] = [];
   const commands: string[] = [];
   let current = answer;
-  const session = { mails, commands, answer: (command: string) => current(command) };
+  const session = {
+    mails,
+    commands,
+    answer: (command: string, text: string) => current(command, text),
+  };
   const server = createServer((socket) => serve(socket, session));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -50,7 +57,7 @@ function serve(socket: Socket, { mails, commands, answer }: Session): void {
 
   function endMail(): void {
     isData = false;
-    const special = answer('DATA.');
+    const special = answer('DATA.', mail.text);
     if (special === null) mails.push(mail);
     say(special ?? '250 2.0.0 queued as 1');
   }
@@ -63,7 +70,7 @@ function serve(socket: Socket, { mails, commands, answer }: Session): void {
     }
     const command = line.slice(0, 4).toUpperCase();
     commands.push(line);
-    const special = answer(command);
+    const special = answer(command, mail.text);
     if (special !== null) return void say(special);
     if (command === 'MAIL') mail = { from: line, to: [], text: '' };
     if (command === 'RCPT') mail.to.push(/<(.*)>/.exec(line)?.[1] ?? '');
@@ -79,7 +86,7 @@ function serve(socket: Socket, { mails, commands, answer }: Session): void {
     buffered = lines.pop() ?? '';
     for (const line of lines) take(line);
   });
-  const greeting = answer('GREET');
+  const greeting = answer('GREET', '');
   say(greeting ?? '220 mail.test ESMTP');
 }
 

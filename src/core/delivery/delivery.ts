@@ -67,6 +67,11 @@ export interface Delivery extends WatchKey {
   requested: boolean;
   /** A user asked for the next attempt now: it ignores an open breaker and a requested quiet. */
   urgent: boolean;
+  /**
+   * The most events that its message may cover, since a message that covered more was rejected. Absent:
+   * as many as the endpoint's.
+   */
+  foldMost?: number;
   nextAttemptAt: number | null;
   createdAt: number;
   deliveredAt: number | null;
@@ -96,7 +101,7 @@ export type AttemptOutcome =
   | { kind: 'failed'; attempt: Attempt; retryAfterMs?: number }
   /** The receiver asked for quiet (429 or 503 with `Retry-After`). */
   | { kind: 'throttled'; attempt: Attempt; retryAfterMs: number }
-  /** This message will never be taken, whenever it is sent; other messages may be. */
+  /** This message will never be taken, whenever it is sent; others may be, also some of its events. */
   | { kind: 'rejected'; attempt: Attempt }
   /** Will never work: the receiver said so (410). */
   | { kind: 'refused'; attempt: Attempt };
@@ -185,16 +190,21 @@ export function isOutstanding(state: DeliveryState): boolean {
   return state === 'pending' || state === 'parked';
 }
 
+/** Statuses that may be about the message, also where a channel takes them for passing. */
+const ABOUT_THE_MESSAGE: ReadonlySet<number> = new Set([400, 413, 422]);
+
 /**
  * The delivery after an attempt. A receiver that asks for quiet costs it no step of the schedule.
  * @param schedule delays in ms after the first, second, … failed attempt; when it ends, the
  * delivery is dead
+ * @param options.foldMost the most events of the messages that follow if it was this message, about
+ * several, that was refused; absent where it covered one event
  */
 export function afterAttempt(
   delivery: Delivery,
   outcome: AttemptOutcome,
   schedule: readonly number[],
-  { now, random }: { now: number; random: Random },
+  { now, random, foldMost }: { now: number; random: Random; foldMost?: number | undefined },
 ): Delivery {
   const last = outcome.attempt;
   const tried = {
@@ -208,6 +218,10 @@ export function afterAttempt(
     case 'delivered':
       return { ...tried, state: 'delivered', nextAttemptAt: null, deliveredAt: now };
     case 'rejected':
+      // Of several events only some are refused: smaller messages find out which.
+      return foldMost === undefined
+        ? { ...tried, state: 'dead', nextAttemptAt: null, foldMost: 1 }
+        : { ...tried, state: 'pending', step: delivery.step, nextAttemptAt: now, foldMost };
     case 'refused':
       return { ...tried, state: 'dead', nextAttemptAt: null };
     case 'throttled':
@@ -222,7 +236,8 @@ export function afterAttempt(
       if (scheduled === undefined) return { ...tried, state: 'dead', nextAttemptAt: null };
       const waitMs = Math.max(scheduled, outcome.retryAfterMs ?? 0);
       const nextAttemptAt = now + jitterUp(waitMs, RETRY_JITTER, random);
-      return { ...tried, state: 'pending', nextAttemptAt };
+      const isSmaller = foldMost !== undefined && ABOUT_THE_MESSAGE.has(last.status ?? 0);
+      return { ...tried, state: 'pending', nextAttemptAt, ...(isSmaller && { foldMost }) };
     }
   }
 }

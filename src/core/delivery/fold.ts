@@ -10,9 +10,16 @@ export const FOLD_MOST = 500;
 /** Claims that one message covers. The first makes the attempt, which is that of all. */
 export type ClaimGroup = readonly [Claim, ...Claim[]];
 
+/** The most events of a message, after one about so many was rejected: half, or one where that is few. */
+export function halfOf(rejected: number): number {
+  const half = Math.ceil(rejected / 2);
+  return half > FOLD_ABOVE ? half : 1;
+}
+
 /**
  * The messages that claims of one pool become: each its own, or, where more than a few events of runs
- * have one type, one for all of them. What a user asked for has its own.
+ * have one type, one for all of them. What a user asked for has its own, and events of a rejected message
+ * remain apart from others.
  * @param foldMost the most events that one message covers; absent, each has its own
  */
 export function foldClaims(claims: readonly Claim[], foldMost: number | undefined): ClaimGroup[] {
@@ -20,17 +27,22 @@ export function foldClaims(claims: readonly Claim[], foldMost: number | undefine
     return claims.map((claim): ClaimGroup => [claim]);
   }
   const alone = claims.filter((claim) => !mayFold(claim));
-  const byType = groupBy(claims.filter(mayFold), ({ stored }) => stored.delivery.eventType);
-  const folded = [...byType.values()].flatMap((same) =>
-    same.length > FOLD_ABOVE ? chunks(same.toSorted(byAge), foldMost) : same.map((one) => [one]),
+  const alike = groupBy(claims.filter(mayFold), ({ stored: { delivery } }) =>
+    JSON.stringify([delivery.eventType, delivery.foldMost]),
   );
+  const folded = [...alike.values()].flatMap((same) => {
+    if (same.length <= FOLD_ABOVE) return same.map((one) => [one]);
+    const own = same[0]?.stored.delivery.foldMost ?? foldMost;
+    return chunks(same.toSorted(byAge), Math.min(own, foldMost));
+  });
   return [...alone.map((one) => [one]), ...folded].flatMap(([first, ...others]) =>
     first === undefined ? [] : [[first, ...others] as const],
   );
 }
 
 function mayFold({ stored: { delivery }, body }: Claim): boolean {
-  return body !== null && !delivery.urgent && delivery.runId !== '';
+  const { urgent, runId, foldMost } = delivery;
+  return body !== null && !urgent && runId !== '' && foldMost !== 1;
 }
 
 function byAge(a: Claim, b: Claim): number {

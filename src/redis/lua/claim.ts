@@ -119,18 +119,25 @@ local function take(p, r, id, dueAt, isParked, now, claims)
   return 1
 end
 
+-- The most events of a message about a delivery, where one about more was rejected.
+local function foldMostOf(doc)
+  return tonumber(string.match(doc, '"foldMost":(%d+)'))
+end
+
 -- Claims what else waits of the type of the delivery that was claimed last, where that is more than a
--- few: one message tells them. A probe stays alone, and so does what a user wants now.
+-- few: one message tells them. A probe stays alone, and so does what a user wants now. What a rejected
+-- message covered stays apart from the rest.
 local function claimAlong(p, r, now, most, claims)
   local doc = claims[#claims - 1]
-  local mark = string.match(doc, '"eventType":"[^"]+"')
+  local mark, own = string.match(doc, '"eventType":"[^"]+"'), foldMostOf(doc)
   if r.isProbe or not mark or string.find(doc, '"runId":""', 1, true) then return end
-  local along = {}
+  local along, foldMost = {}, math.min(p.foldMost, own or p.foldMost)
   local function gather(ids, isParked)
     for _, id in ipairs(ids) do
-      if #along >= p.foldMost - 1 then return end
+      if #along >= foldMost - 1 then return end
       local other = redis.call('HGET', p.deliveries .. id, 'doc')
-      if other and string.find(other, mark, 1, true) and not string.find(other, '"runId":""', 1, true) then
+      local isAlike = other and string.find(other, mark, 1, true) and foldMostOf(other) == own
+      if isAlike and not string.find(other, '"runId":""', 1, true) then
         along[#along + 1] = {id, isParked}
       end
     end
