@@ -157,7 +157,7 @@ export class Backstops {
         latestReadAt(seen),
         (lastPolledAt ?? now()) + (maxDelayMs ?? Infinity),
       );
-      await this.note(run, { to: 'later', inMs: until - now(), version: stored.version });
+      await this.note(run, { to: 'later', inMs: until - now(), watch: stored });
     }
     run.isNoted = true;
   }

@@ -126,7 +126,7 @@ interface Reading {
   answeredAt: number | null | undefined;
 }
 
-/** Writes a result. If the watch was registered again meanwhile, the result applies to the new one. */
+/** Writes a result. If the watch was registered again meanwhile, even after a purge, the result applies to the new one. */
 async function record(
   deps: ObserveRunDependencies,
   { stored, token, lagMs, permitMs, isHinted = false }: ClaimedPoll,
@@ -161,7 +161,7 @@ async function record(
     const due = await deps.watches.commitPoll(change);
     if (due === 'lost') return { is: 'lost' };
     if (due !== 'changed') {
-      const isFirst = stored.watch.lastPolledAt === null;
+      const isFirst = before.watch.lastPolledAt === null;
       const durationMs = now - startedAt;
       deps.statistics.learn(observed.samples);
       deps.dispatch(due);

@@ -20,6 +20,7 @@ import {
 import { REQUEST_KINDS } from '../core/cadence/load.ts';
 import { WRITE_ENDPOINT } from './lua/endpoint-state.ts';
 import {
+  DROP_PACK_DUE,
   PACK,
   FORGET_EVENTS,
   FORGET_OWN_EVENTS,
@@ -185,6 +186,7 @@ declare module 'ioredis' {
     rwUnpack(keyCount: number, ...args: string[]): Result<number, Context>;
     rwRepack(keyCount: number, ...args: (string | Buffer)[]): Result<number, Context>;
     rwForgetPacked(keyCount: number, ...args: string[]): Result<number, Context>;
+    rwDropPackDue(watch: string, packDue: string, id: string): Result<null, Context>;
     rwForgetEvents(keyCount: number, ...args: string[]): Result<null, Context>;
     rwForgetOwnEvents(keyCount: number, ...args: string[]): Result<null, Context>;
     rwTakeAlertWork(
@@ -266,6 +268,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwUnpack', { lua: UNPACK });
   redis.defineCommand('rwRepack', { lua: REPACK });
   redis.defineCommand('rwForgetPacked', { lua: FORGET_PACKED });
+  redis.defineCommand('rwDropPackDue', { numberOfKeys: 2, lua: DROP_PACK_DUE });
   redis.defineCommand('rwForgetEvents', { lua: FORGET_EVENTS });
   redis.defineCommand('rwForgetOwnEvents', { lua: FORGET_OWN_EVENTS });
   redis.defineCommand('rwTakeAlertWork', { numberOfKeys: 6, lua: TAKE_ALERT_WORK });

@@ -29,31 +29,56 @@ describe('kept answers', () => {
       Array.from({ length: 5 }, (_, at) => answers.begin('a', `first-${at}`, 60_000)),
     );
     expect(begun.filter((record) => record === null)).toHaveLength(1);
-    await answers.keep('a', 'the answer', 60_000);
+    const first = `first-${begun.indexOf(null)}`;
+    await answers.keep('a', first, 'the answer', 60_000);
     expect(await answers.begin('a', 'again', 60_000)).toBe('the answer');
-    await answers.release('a');
+    await answers.release('a', 'the answer');
     expect(await answers.begin('a', 'anew', 60_000)).toBeNull();
     expect(await held()).toEqual(['a']);
-    await answers.release('a');
+    await answers.release('a', 'anew');
+    expect(await held()).toEqual([]);
+  });
+
+  test('a request that outlived its lease neither releases nor overwrites the answer of its repeat', async () => {
+    const service = createRepeatService(
+      new AnswerStore(redis, keys),
+      createSealer([randomBytes(32)]),
+    );
+    const asked = { scope: ['ops', '/v1/watches'], key: 'slow', request: '{}' };
+    const slow = await service.begin(asked);
+    // Its lease ends.
+    const [id = ''] = await redis.hkeys(records);
+    await redis.zadd(expiries, 1, id);
+    const again = await service.begin(asked);
+    if (slow.kind !== 'first' || again.kind !== 'first') throw new Error('neither began');
+    await slow.release();
+    expect(await service.begin(asked)).toEqual({ kind: 'in_progress' });
+    const answer = { status: 201, headers: {}, body: '{}' };
+    await again.keep(answer);
+    await slow.keep({ ...answer, status: 500 });
+    expect(await service.begin(asked)).toEqual({ kind: 'repeat', answer });
+    await redis.del(records, expiries, bytes);
   });
 
   test('answers expire after their time, and those of a dead process after its lease', async () => {
     const answers = new AnswerStore(redis, keys);
     await answers.begin('died', 'never answered', 1);
     await waitFor(async () => (await answers.begin('died', 'anew', 60_000)) === null);
-    await answers.keep('old', 'answer', 1);
+    await answers.keep('old', '', 'answer', 1);
     await waitFor(async () => {
       await answers.begin('other', '', 60_000);
       return (await redis.hget(records, 'old')) === null;
     });
     expect(await held()).toEqual(['died', 'other']);
-    await answers.release('died');
-    await answers.release('other');
+    await answers.release('died', 'anew');
+    await answers.release('other', '');
   });
 
   test('answers take a bounded number of bytes; those that expire first are dropped first', async () => {
     const answers = new AnswerStore(redis, keys, 1_000);
-    for (let at = 0; at < 20; at += 1) await answers.keep(`k-${at}`, 'x'.repeat(300), 60_000 + at);
+    for (let at = 0; at < 20; at += 1) {
+      await answers.keep(`k-${at}`, '', 'x'.repeat(300), 60_000 + at);
+    }
     expect(await held()).toEqual(['k-17', 'k-18', 'k-19']);
   });
 

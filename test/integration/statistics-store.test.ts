@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { isoTime } from '../../src/core/event/event.ts';
 import { DECAY, emptyStatistics, learn, type Statistics } from '../../src/core/cadence/hazard.ts';
-import type { DurationSample } from '../../src/core/cadence/phase.ts';
+import type { DurationSample, WorkflowStatistics } from '../../src/core/cadence/phase.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Watch, WatchChange } from '../../src/core/watch/watch.ts';
 import { TABLE_LIMITS } from '../../src/redis/stores/statistics-store.ts';
@@ -151,10 +151,24 @@ describe('a reader', () => {
       store.read([{ source: 'default', workflowId, version }], { isUse: true });
     expect(await ask(null)).toEqual([null]);
     await watches.commit(changeWith([sampleOf({ workflowId })]));
-    expect(await ask(null)).toMatchObject([{ version: 1, workflowId, source: 'default' }]);
-    expect(await ask(1)).toEqual(['unchanged']);
+    const [known] = await ask(null);
+    if (known === 'unchanged' || !known) throw new Error('nothing was learned');
+    expect(known).toMatchObject({ workflowId, source: 'default' });
+    expect(await ask(known.version)).toEqual(['unchanged']);
     await watches.commit(changeWith([sampleOf({ workflowId })]));
-    expect(await ask(1)).toMatchObject([{ version: 2 }]);
+    expect(await ask(known.version)).toMatchObject([{ version: known.version + 1 }]);
+  });
+
+  test('a reader gets statistics of a workflow that was forgotten and begun anew', async () => {
+    const workflowId = fresh('workflow');
+    await watches.commit(changeWith([sampleOf({ workflowId })]));
+    const known = await read(workflowId);
+    await redis.del(keys.statistics(`default/${workflowId}`));
+    await redis.decr(keys.tablesKnown);
+    await watches.commit(changeWith([sampleOf({ workflowId, state: 'queued/0' })]));
+    const asked = { source: 'default', workflowId, version: known!.version };
+    const [anew] = await store.read([asked], { isUse: true });
+    expect([...((anew as WorkflowStatistics).states.keys() ?? [])]).toEqual(['queued/0']);
   });
 
   test('workflows are listed page by page, the newest first, by source too', async () => {

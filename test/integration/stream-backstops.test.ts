@@ -375,7 +375,8 @@ describe('reads that are left to a stream', () => {
     await stores.processes.beat(process.id);
     await stores.streams.take(watch.source, watch.runId, 'forgotten', 10);
     const held = { process: 'forgotten', isRelied: true, nodes: null };
-    const move = { to: 'later', inMs: BACKSTOP_MS, version: 1 } as const;
+    const stored = (await stores.watches.get(watch))!;
+    const move = { to: 'later', inMs: BACKSTOP_MS, watch: stored } as const;
     await stores.streams.note(watch.source, watch.runId, { held, move });
     await watch.becomes(isLate);
     for (let turn = 0; turn < 6; turn += 1) await process.feed.tend();

@@ -380,7 +380,7 @@ function fakeAnswers(records = new Map<string, string>()) {
       if (held === null) records.set(id, record);
       return held;
     },
-    keep: async (id: string, record: string) => void records.set(id, record),
+    keep: async (id: string, _begun: string, record: string) => void records.set(id, record),
     release: async (id: string) => void records.delete(id),
   };
 }

@@ -3,6 +3,7 @@ import { register, type Registration } from '../../src/core/watch/register.ts';
 import {
   watchId,
   type StoredWatch,
+  type Watch,
   type Subscription,
   type WatchChange,
   type WatchKey,
@@ -127,7 +128,7 @@ describe('register watches', () => {
           const id = watchId(change.after);
           if (contested.delete(id)) return null;
           writes.push(change);
-          stored.set(id, { watch: change.after, version: writes.length });
+          stored.set(id, { watch: change.after, version: writes.length, number: 1 });
           return [];
         });
       },
@@ -170,7 +171,8 @@ describe('register watches', () => {
       await registerWatches([requestOf('r', 'first')]);
       const { watch } = stored.get('default/r')!;
       const notice = { eventId: 'evt_1', type: 'run.failed' as const };
-      stored.set('default/r', { watch: { ...watch, state: 'finished', notice }, version: 1 });
+      const ended: Watch = { ...watch, state: 'finished', notice };
+      stored.set('default/r', { watch: ended, version: 1, number: 1 });
       await registerWatches([
         requestOf('r', 'first'),
         requestOf('r', 'late'),

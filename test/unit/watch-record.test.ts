@@ -129,7 +129,7 @@ describe('a record', () => {
     fc.assert(
       fc.property(watches, fc.nat(), fc.nat(), (watch, version, number) => {
         const stored = readWatch(watch, recordOf(watch, { version, number }));
-        expect(stored).toEqual({ version, watch, doc: writeDoc(watch) });
+        expect(stored).toEqual({ version, number, watch, doc: writeDoc(watch) });
       }),
     );
   });

@@ -14,7 +14,7 @@ function ending(changes: Partial<Watch> = {}, finishedAt: number | null = NOON +
     endedAt: NOON + 60_000,
     ...changes,
   };
-  return watchedRun({ before: { watch: before, version: 1 }, after });
+  return watchedRun({ before: { watch: before, version: 1, number: 1 }, after });
 }
 
 describe('the end of a watch', () => {
@@ -71,7 +71,7 @@ describe('the end of a watch', () => {
 
   test('a watch that is written again after its end yields nothing more', () => {
     const after = newWatch({ state: 'finished', run: snapshot(), endedAt: NOON + 1 });
-    expect(watchedRun({ before: { watch: after, version: 2 }, after })).toBeNull();
+    expect(watchedRun({ before: { watch: after, version: 2, number: 1 }, after })).toBeNull();
     expect(watchedRun({ before: null, after })).toBeNull();
   });
 });

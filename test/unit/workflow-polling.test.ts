@@ -40,7 +40,7 @@ function learner() {
     workflow,
     take(before: Watch, { watch: after, samples }: ReturnType<typeof observe>) {
       for (const sample of samples) states.set(sample.state, add(states.get(sample.state), sample));
-      const run = watchedRun({ before: { watch: before, version: 1 }, after });
+      const run = watchedRun({ before: { watch: before, version: 1, number: 1 }, after });
       if (run !== null) workflow.durations = add(workflow.durations, run.duration);
     },
   };

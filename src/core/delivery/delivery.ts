@@ -92,6 +92,8 @@ export interface DeliveryFilter {
 export interface StoredDelivery {
   delivery: Delivery;
   version: number;
+  /** Its number in the order of creation; one with the id of a delivery that was forgotten has another. */
+  number: number;
 }
 
 /** The result of an attempt, as reported by the channel that made it. */

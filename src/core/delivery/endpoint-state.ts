@@ -36,7 +36,8 @@ export interface EndpointState {
 export interface StoredEndpoint {
   receiver: Receiver;
   state: EndpointState;
-  version: number;
+  /** Another one after each write; '' where nothing was written yet, or it was forgotten. */
+  version: string;
 }
 
 /** How many attempts at an endpoint or an origin may run at a time, and how fast. */

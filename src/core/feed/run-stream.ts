@@ -1,4 +1,5 @@
 import type { RunNodes } from '../run/nodes.ts';
+import type { WatchIdentity } from '../watch/watch.ts';
 
 /** What one event of a run's stream says. Null for what it does not name. */
 export interface StreamNote {
@@ -70,5 +71,8 @@ export const UNSTREAMED: StreamState = {
   isHinted: false,
 };
 
-/** Moves the next read of a run: later only while its watch has this version. */
-export type ReadMove = { inMs: number } & ({ to: 'earlier' } | { to: 'later'; version: number });
+/** Moves the next read of a run: later only while its watch is as it was read. */
+export type ReadMove = { inMs: number } & (
+  | { to: 'earlier' }
+  | { to: 'later'; watch: WatchIdentity }
+);

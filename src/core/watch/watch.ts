@@ -130,10 +130,16 @@ export interface WatchFilter {
   metadata?: Readonly<Record<string, string>>;
 }
 
-/** A watch as read from the store, with the version that a write must find unchanged. */
-export interface StoredWatch {
-  watch: Watch;
+/** What a write must find unchanged: where a watch was erased and registered again, versions may be equal. */
+export interface WatchIdentity {
   version: number;
+  /** Its number in indexes; no two registrations have the same. */
+  number: number;
+}
+
+/** A watch as read from the store. */
+export interface StoredWatch extends WatchIdentity {
+  watch: Watch;
   /** Its document in the store: a write that leaves it unchanged sends none. */
   doc?: string;
   /** The store keeps it and its history in one packed record. */

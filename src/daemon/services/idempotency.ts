@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type { Sealer } from '../../deliver/secrets/seal.ts';
 import type { KeptAnswer, RepeatService } from '../../http/idempotency.ts';
@@ -15,6 +15,11 @@ interface StoredAnswer {
   answer: string | null;
 }
 
+/** The record before the answer. Its own name differs from that of a repeat after the lease. */
+interface BegunAnswer extends StoredAnswer {
+  by: string;
+}
+
 /** Stores the answers to requests with an idempotency key, encrypted, since they may hold secrets. */
 export function createRepeatService(
   answers: Pick<AnswerStore, 'begin' | 'keep' | 'release'>,
@@ -24,16 +29,17 @@ export function createRepeatService(
     async begin({ scope, key, request }) {
       const id = digest(scope.join('\n'), key);
       const fingerprint = digest(request);
-      const begun: StoredAnswer = { fingerprint, answer: null };
-      const held = await answers.begin(id, JSON.stringify(begun), LEASE_MS);
+      const begun: BegunAnswer = { fingerprint, answer: null, by: randomUUID() };
+      const text = JSON.stringify(begun);
+      const held = await answers.begin(id, text, LEASE_MS);
       if (held === null) {
         return {
           kind: 'first',
           async keep(answer) {
             const record = { fingerprint, answer: pack(answer, sealer, id) };
-            await answers.keep(id, JSON.stringify(record), KEEP_MS);
+            await answers.keep(id, text, JSON.stringify(record), KEEP_MS);
           },
-          release: () => answers.release(id),
+          release: () => answers.release(id, text),
         };
       }
       const stored = JSON.parse(held) as StoredAnswer;

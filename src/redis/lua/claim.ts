@@ -106,14 +106,15 @@ end
 local function take(p, r, id, dueAt, isParked, now, claims)
   redis.call('ZREM', (isParked and p.parked or p.dues) .. r.name, id)
   if isParked then r.parked = r.parked - 1 else r.gone[id] = true end
-  local version, doc, event = unpack(redis.call('HMGET', p.deliveries .. id, 'version', 'doc', 'event'))
+  local version, number, doc, event =
+    unpack(redis.call('HMGET', p.deliveries .. id, 'version', 'number', 'doc', 'event'))
   if not version then return 0 end
   redis.call('ZADD', p.taken, now + p.leaseMs, id)
   if p.isShared then redis.call('ZADD', p.takens .. r.name, now + p.leaseMs, id) end
   p.takenCount = p.takenCount + 1
   p.lapse = math.min(p.lapse or math.huge, now + p.leaseMs)
   hold(p.claims, id, p.token, dueAt)
-  for _, part in ipairs({version, doc, redis.call('HGET', p.events .. event, 'body') or ''}) do
+  for _, part in ipairs({version, number, doc, redis.call('HGET', p.events .. event, 'body') or ''}) do
     claims[#claims + 1] = part
   end
   return 1

@@ -12,11 +12,11 @@ const STEPS = `
 ${PLAN_DELIVERIES}
 ${CLAIM_DELIVERIES}
 ${COUNT}
--- It is as it was read, and so is the claim on it; a token that is not there stands for none.
+-- It is as it was read, and so is the claim on it; a token that is not there stands for none. One with
+-- another number was forgotten and made again.
 local function isUnchanged(d, p)
   local version, number = unpack(redis.call('HMGET', d.key, 'version', 'number'))
-  d.number = number
-  return version == d.version and holder(p.claims, d.id) == d.token
+  return version == d.version and number == d.number and holder(p.claims, d.id) == d.token
 end
 
 -- Writes what it becomes, and counts it in its new state.
@@ -180,7 +180,8 @@ local plan = cjson.decode(ARGV[1])
 local forgotten = 0
 for _, delivery in ipairs(plan.deliveries) do
   local version, number = unpack(redis.call('HMGET', delivery.key, 'version', 'number'))
-  if version == delivery.version and redis.call('ZREM', KEYS[1], delivery.id) == 1 then
+  local isUnchanged = version == delivery.version and number == delivery.number
+  if isUnchanged and redis.call('ZREM', KEYS[1], delivery.id) == 1 then
     redis.call('DEL', delivery.key, delivery.attempts)
     for _, index in ipairs(delivery.indexes) do leaveIndex(index, number) end
     leaveLog(plan.deliveryLog, number)

@@ -14,7 +14,7 @@ import { STORE_NOW } from './clock.ts';
  */
 export const WRITE_STATE = `
 local function isStateKnown(write)
-  return not write.doc or tonumber(redis.call('HGET', write.key, 'version') or 0) == write.version
+  return not write.doc or (redis.call('HGET', write.key, 'version') or '') == write.version
 end
 
 local function forgetMinutes(write, isOld)
@@ -40,7 +40,7 @@ end
 
 local function writeState(write, now)
   if write.doc then
-    redis.call('HSET', write.key, 'version', write.version + 1, 'doc', write.doc, 'from', write.from,
+    redis.call('HSET', write.key, 'version', write.newVersion, 'doc', write.doc, 'from', write.from,
       'parkedFrom', write.parkedFrom, 'probes', write.probes, 'slow', write.slow)
   end
   if write.isCleared then

@@ -109,13 +109,13 @@ return reply
  * One event or delivery.
  *
  * KEYS  its hash, the watch that it belongs to, where it belongs to one.
- * ARGV  two fields.
- * Returns ['live', field, field], ['packed', record], or nothing.
+ * ARGV  fields, the last of which each has.
+ * Returns ['live', fields], ['packed', record], or nothing.
  */
 export const READ_ONE = `
 ${PACKED}
-local found = redis.call('HMGET', KEYS[1], ARGV[1], ARGV[2])
-if found[2] then return {'live', found[1], found[2]} end
+local found = redis.call('HMGET', KEYS[1], unpack(ARGV))
+if found[#ARGV] then return {'live', unpack(found)} end
 if KEYS[2] and isPacked(KEYS[2]) then return {'packed', redis.call('GET', KEYS[2])} end
 return {}
 `;
@@ -135,7 +135,8 @@ if not isUnchanged(KEYS[1], ARGV[1]) or isPacked(KEYS[1]) then return 0 end
 if redis.call('ZCARD', KEYS[2]) ~= #plan.events then return 0 end
 if redis.call('ZCARD', KEYS[3]) ~= #plan.deliveries then return 0 end
 for _, delivery in ipairs(plan.deliveries) do
-  if redis.call('HGET', delivery.key, 'version') ~= delivery.version then return 0 end
+  local version, number = unpack(redis.call('HMGET', delivery.key, 'version', 'number'))
+  if version ~= delivery.version or number ~= delivery.number then return 0 end
 end
 for _, key in ipairs(plan.events) do redis.call('DEL', key) end
 for _, delivery in ipairs(plan.deliveries) do
@@ -231,6 +232,16 @@ redis.call('ZREM', plan.changed, plan.number)
 redis.call('ZREM', plan.goneChecks, plan.member)
 count(plan.sources, plan.source, -1)
 return 1
+`;
+
+/**
+ * Drops a watch from those that are due for packing, unless it has been registered again.
+ *
+ * KEYS  watch, those due for packing.
+ * ARGV  its id
+ */
+export const DROP_PACK_DUE = `
+if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('ZREM', KEYS[2], ARGV[1]) end
 `;
 
 /**

@@ -71,6 +71,8 @@ local function addAll(plan)
     if makesRoom(plan, key, sample) then addSample(plan, key, sample) end
   end
   if plan.polled then addPolled(plan, key) end
+  -- Begun anew, it has a version that no reader can have: the clock counts each write of all.
+  redis.call('HSETNX', key, 'version', now - 1)
   redis.call('HINCRBY', key, 'version', 1)
   forgetOldest(plan, key)
 end

@@ -31,7 +31,7 @@ return redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])
  * way, a mark does that.
  *
  * KEYS  holders, watch, clock, claims, due sets.
- * ARGV  run, process, entry, 'later', 'earlier' or '' for no move, ms, version of the watch.
+ * ARGV  run, process, entry, 'later', 'earlier' or '' for no move, ms, identity of the watch.
  * Returns 1 where the process holds the run
  */
 export const NOTE_STREAM = `
@@ -45,7 +45,7 @@ local due = schedule(KEYS[4], 5)
 local now = storeNow(KEYS[3])
 local at = move ~= '' and now + ARGV[5]
 if move == 'earlier' then due.expedite(run, at, now) end
-if move == 'later' and isHeld and identity(KEYS[2]) == tonumber(ARGV[6]) then
+if move == 'later' and isHeld and identityOf(KEYS[2]) == ARGV[6] then
   local kind, dueAt = due.kindOf(run)
   if kind and dueAt > now and dueAt < at then due.put(run, kind, at) end
 end

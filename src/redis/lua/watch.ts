@@ -38,14 +38,15 @@ end
 `;
 
 /**
- * Version and number of a watch, the beginning of its record, see `watch-record.ts`; the version is -1
- * where the watch is packed.
+ * `identityOf(key)` returns version and number of a live watch as one text, the beginning of its record,
+ * see `watch-record.ts`; '' where there is none, nil where the watch is packed. A write compares both: a
+ * watch that was erased and registered again has another number, though perhaps the same version.
  */
 export const IDENTITY = `
-local function identity(key)
+local function identityOf(key)
   local head = redis.call('GETRANGE', key, 0, 25)
-  if string.find(head, '%c$') then return -1 end
-  return tonumber(string.sub(head, 1, 12)) or 0, tonumber(string.sub(head, 14, 25))
+  if string.find(head, '%c$') then return nil end
+  return string.sub(head, 1, 25)
 end
 `;
 
@@ -55,7 +56,7 @@ end
  * A document that is the same is not written again; then one slot of the poll history is written in place.
  *
  * KEYS  watch, clock, claims, permits, due sets, those that the effects name.
- * ARGV  expected version; head; document and poll history, '' where unchanged; effects as JSON, '' for none.
+ * ARGV  identity as it was read or ''; head; document and poll history, '' where unchanged; effects as JSON, '' for none.
  *       What it does to the schedule or '', member, token or '', ms or '', kind or ''. For how long a
  *       permit counts after its answer in ms or ''. From when on what is left over may poll it, in ms
  *       or ''; offset of the slot, slot or ''.
@@ -70,13 +71,14 @@ ${COUNT_RUNS}
 ${ENTER_INBOX}
 ${SCHEDULE}
 ${IDENTITY}
-local version, number = identity(KEYS[1])
+local identity = identityOf(KEYS[1])
 local does, member = ARGV[5], ARGV[6]
 local claim = {}
 if does == 'settle' then claim.token, claim.dueAt, claim.notes = holder(KEYS[3], member) end
 if does == 'settle' and claim.token ~= ARGV[7] then return -1 end
-if version ~= tonumber(ARGV[1]) then return 0 end
+if identity ~= ARGV[1] then return 0 end
 
+local version, number = tonumber(string.sub(identity, 1, 12)) or 0, tonumber(string.sub(identity, 14))
 local effects = ARGV[4] ~= '' and cjson.decode(ARGV[4])
 -- What is in a log under the number of its watch.
 local function renumber(log, live)

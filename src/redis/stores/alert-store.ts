@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import {
   ALERT_STATES,
@@ -14,6 +13,7 @@ import { jsonOrNull, replies } from '../connection.ts';
 import { invalidCursor, presentEpoch, staleCursor } from '../cursor.ts';
 import { declaredKeys, type Keys } from '../keys.ts';
 import { Lease } from '../leases.ts';
+import { newVersion } from '../versions.ts';
 import { raisedPlan } from './event-plan.ts';
 
 /** The longest time between two calls that counts as uptime, ms. */
@@ -102,7 +102,7 @@ export class AlertStore {
 
   /** One atomic step. @returns the pools at which deliveries are due now; null on a conflict */
   async commit(commit: AlertCommit): Promise<string[] | null> {
-    const plan = alertPlan(this.keys, commit, () => randomBytes(6).toString('base64url'));
+    const plan = alertPlan(this.keys, commit);
     const reply = await this.redis.rwCommitAlerts(
       ...declaredKeys(this.keys, [], plan),
       JSON.stringify(plan),
@@ -275,7 +275,7 @@ export class AlertMessageStore {
 const REMEMBERED_MS = 30 * 86_400_000;
 
 /** What `COMMIT_ALERTS` of `lua/alert.ts` needs. */
-function alertPlan(keys: Keys, commit: AlertCommit, newVersion: () => string) {
+function alertPlan(keys: Keys, commit: AlertCommit) {
   const { read, changed, counts, events } = commit;
   const { resolved = [], judged = [], deadlines = [], endedDeadlines = [] } = commit;
   return {

@@ -41,22 +41,25 @@ return ''
 `;
 
 /**
- * ARGV  id, record, how long it is kept in ms, most bytes of all records
- * The record that would expire first goes first where there are too many bytes.
+ * ARGV  id, record that was begun, record, how long it is kept in ms, most bytes of all records
+ * Where another request has begun since the lease ended, its record is kept. The record that would expire
+ * first goes first where there are too many bytes.
  */
 const KEEP = `${COMMON}
 forgetExpired()
-put(ARGV[1], ARGV[2], now + ARGV[3])
-while tonumber(redis.call('GET', bytes)) > tonumber(ARGV[4]) do
+local there = redis.call('HGET', records, ARGV[1])
+if there and there ~= ARGV[2] then return end
+put(ARGV[1], ARGV[3], now + ARGV[4])
+while tonumber(redis.call('GET', bytes)) > tonumber(ARGV[5]) do
   local first = redis.call('ZRANGE', expiries, 0, 0)[1]
   if not first then redis.call('DEL', bytes) break end
   drop(first)
 end
 `;
 
-/** ARGV  id */
+/** ARGV  id, record that was begun */
 const RELEASE = `${COMMON}
-drop(ARGV[1])
+if redis.call('HGET', records, ARGV[1]) == ARGV[2] then drop(ARGV[1]) end
 `;
 
 declare module 'ioredis' {
@@ -65,9 +68,16 @@ declare module 'ioredis' {
       ...args: [...AnswerKeys, id: string, record: string, leaseMs: number]
     ): Result<string, Context>;
     rwKeepAnswer(
-      ...args: [...AnswerKeys, id: string, record: string, keepMs: number, mostBytes: number]
+      ...args: [
+        ...AnswerKeys,
+        id: string,
+        begun: string,
+        record: string,
+        keepMs: number,
+        mostBytes: number,
+      ]
     ): Result<null, Context>;
-    rwReleaseAnswer(...args: [...AnswerKeys, id: string]): Result<null, Context>;
+    rwReleaseAnswer(...args: [...AnswerKeys, id: string, begun: string]): Result<null, Context>;
   }
 }
 
@@ -97,11 +107,12 @@ export class AnswerStore {
     return held === '' ? null : held;
   }
 
-  async keep(id: string, record: string, keepMs: number): Promise<void> {
-    await this.redis.rwKeepAnswer(...this.names, id, record, keepMs, this.mostBytes);
+  /** @param begun the record that began it; where another one did since, nothing is written */
+  async keep(id: string, begun: string, record: string, keepMs: number): Promise<void> {
+    await this.redis.rwKeepAnswer(...this.names, id, begun, record, keepMs, this.mostBytes);
   }
 
-  async release(id: string): Promise<void> {
-    await this.redis.rwReleaseAnswer(...this.names, id);
+  async release(id: string, begun: string): Promise<void> {
+    await this.redis.rwReleaseAnswer(...this.names, id, begun);
   }
 }

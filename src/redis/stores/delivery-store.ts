@@ -73,13 +73,20 @@ export class DeliveryStore {
 
   async get(id: string): Promise<StoredDelivery | null> {
     const hash = this.keys.delivery(id);
-    const found = await this.reader.one(hash, watchOfDelivery(id), ['version', 'doc']);
+    const found = await this.reader.one(hash, watchOfDelivery(id), ['version', 'number', 'doc']);
     if (found === null) return null;
     if (found.is === 'live') {
-      return { version: Number(found.first), delivery: JSON.parse(found.second) as Delivery };
+      const [version, number, doc = ''] = found.fields;
+      return {
+        version: Number(version),
+        number: Number(number),
+        delivery: JSON.parse(doc) as Delivery,
+      };
     }
     const kept = found.history.deliveries.find(({ delivery }) => delivery.id === id);
-    return kept === undefined ? null : { version: kept.version, delivery: kept.delivery };
+    if (kept === undefined) return null;
+    const { version, number, delivery } = kept;
+    return { version, number, delivery };
   }
 
   async getMany(ids: readonly string[]): Promise<(StoredDelivery | null)[]> {

@@ -7,6 +7,7 @@ import {
 } from '../../core/delivery/endpoint-state.ts';
 import { isWebhook, type Receiver } from '../../core/delivery/receiver.ts';
 import type { Keys } from '../keys.ts';
+import { newVersion } from '../versions.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -27,12 +28,12 @@ export function readEndpoint(
   receiver: Receiver,
   hash: Readonly<Record<string, string>>,
 ): StoredEndpoint {
-  const { version = '0', doc } = hash;
+  const { version = '', doc } = hash;
   const record = doc === undefined ? NEW_STATE : (JSON.parse(doc) as StateRecord);
   return {
     receiver,
     state: { ...record, minutes: readMinutes(hash) },
-    version: Number(version),
+    version,
   };
 }
 
@@ -58,7 +59,11 @@ export function stateWrite(keys: Keys, before: StoredEndpoint, after: EndpointSt
   return {
     key: keys.endpointState(before.receiver),
     version: before.version,
-    ...(!isCountedOnly(before.state, after) && { doc: docOf(after), ...rulesOf(after) }),
+    ...(!isCountedOnly(before.state, after) && {
+      doc: docOf(after),
+      newVersion: newVersion(),
+      ...rulesOf(after),
+    }),
     ...(has.length === 0 && had.length > 0 && { isCleared: true }),
     ...(last !== undefined && countOf(last, counted)),
     ...(isWebhook(before.receiver) && {

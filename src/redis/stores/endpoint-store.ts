@@ -57,8 +57,8 @@ export class EndpointStore {
     const { endpointsUnwell } = this.keys;
     const names = await this.redis.zrevrange(endpointsUnwell, 0, limit - 1);
     const found = await this.getMany(names);
-    const gone = found.filter(({ version }) => version === 0).map(({ receiver }) => receiver);
+    const gone = found.filter(({ version }) => version === '').map(({ receiver }) => receiver);
     if (gone.length > 0) await this.redis.zrem(endpointsUnwell, ...gone);
-    return found.filter(({ version }) => version > 0);
+    return found.filter(({ version }) => version !== '');
   }
 }

@@ -147,7 +147,10 @@ export class EventStore {
   private async one(id: string): Promise<{ place: string; body: string } | null> {
     const found = await this.history.one(this.keys.event(id), watchOfEvent(id), ['place', 'body']);
     if (found === null) return null;
-    if (found.is === 'live') return { place: found.first, body: found.second };
+    if (found.is === 'live') {
+      const [place = '', body = ''] = found.fields;
+      return { place, body };
+    }
     const kept = found.history.events.find(({ body }) => eventIdOf(body) === id);
     return kept === undefined ? null : { place: String(kept.place), body: kept.body };
   }

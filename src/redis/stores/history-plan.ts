@@ -9,7 +9,7 @@ import {
 } from '../history-codec.ts';
 import { deliveryIndexes } from '../indexes.ts';
 import { countField, type Keys } from '../keys.ts';
-import { IDENTITY_LENGTH, readWatch } from './watch-record.ts';
+import { IDENTITY_LENGTH, readIdentity, readWatch } from './watch-record.ts';
 
 /** A watch that is packed, as it was read. */
 export interface PackedWatch {
@@ -25,8 +25,8 @@ export type BytesReply = (Buffer | BytesReply)[];
 export function readStored(key: WatchKey, record: Buffer | null): StoredWatch | null {
   if (record === null) return null;
   if (!isPacked(record)) return readWatch(key, record.toString());
-  const { watch, version } = readWatch(key, unpackWatch(record));
-  return { watch, version, isPacked: true };
+  const { watch, version, number } = readWatch(key, unpackWatch(record));
+  return { watch, version, number, isPacked: true };
 }
 
 /** Reads the record of a packed watch. Throws RunwatchError `record_unknown`. */
@@ -65,9 +65,10 @@ export function packPlan(keys: Keys, watch: Watch, history: History) {
     number: String(numberOf(history)),
     ...settledAtOf(history),
     events: history.events.map(({ body }) => keys.event(eventIdOf(body))),
-    deliveries: history.deliveries.map(({ version, delivery: { id } }) => ({
+    deliveries: history.deliveries.map(({ version, number, delivery: { id } }) => ({
       id,
       version: String(version),
+      number: String(number),
       key: keys.delivery(id),
       attempts: keys.attempts(id),
     })),
@@ -124,7 +125,7 @@ export function eventIdOf(body: string): string {
 }
 
 function numberOf({ identity }: History): number {
-  return Number(identity.slice(13, IDENTITY_LENGTH));
+  return readIdentity(identity).number;
 }
 
 function rowsOf(flat: BytesReply, width: number): BytesReply[] {

@@ -40,7 +40,7 @@ interface PartKind<Item> {
   liveKey: (keys: Keys, watch: string) => string;
   hashes: (keys: Keys) => string;
   fields: [version: string, text: string];
-  parse: (text: string, version: string) => Item;
+  parse: (text: string, version: string, number: number) => Item;
   ofHistory: (history: History) => Numbered<Item>[];
   /** All of a packed record, by their numbers. */
   unpack: (record: Buffer) => ReadonlyMap<number, Item>;
@@ -60,17 +60,21 @@ const DELIVERIES: PartKind<StoredDelivery> = {
   liveKey: (keys, watch) => keys.liveDeliveries(watch),
   hashes: (keys) => keys.delivery(''),
   fields: ['version', 'doc'],
-  parse: (text, version) => ({
+  parse: (text, version, number) => ({
     version: Number(version),
+    number,
     delivery: JSON.parse(text) as Delivery,
   }),
   ofHistory: ({ deliveries }) =>
-    deliveries.map(({ number, version, delivery }) => ({ number, item: { version, delivery } })),
+    deliveries.map(({ number, version, delivery }) => ({
+      number,
+      item: { version, number, delivery },
+    })),
   unpack: unpackDeliveries,
 };
 
-/** What of one event or delivery is in Redis: two fields of its hash, or the history of its watch. */
-type FoundOne = { is: 'live'; first: string; second: string } | { is: 'packed'; history: History };
+/** What of one event or delivery is in Redis: fields of its hash, or the history of its watch. */
+type FoundOne = { is: 'live'; fields: string[] } | { is: 'packed'; history: History };
 
 /** Reads events and deliveries of watches in either state. Errors of the connection pass through. */
 export class HistoryReader {
@@ -99,19 +103,19 @@ export class HistoryReader {
     return this.partOf(DELIVERIES, watches, query);
   }
 
-  /** Reads two fields of one hash, or the history that it was packed into. */
+  /** Reads fields of one hash, the last of which each has, or the history that it was packed into. */
   async one(
     hash: string,
     watch: WatchKey | null,
-    fields: [string, string],
+    fields: readonly string[],
   ): Promise<FoundOne | null> {
     const declared = watch === null ? [hash] : [hash, this.keys.watch(watch)];
     const reply = await this.redis.rwReadOneBuffer(declared.length, ...declared, ...fields);
-    const [is, first, second] = reply;
+    const [is, ...found] = reply;
     if (is === undefined) return null;
     return is.toString() === 'live'
-      ? { is: 'live', first: String(first ?? ''), second: String(second) }
-      : { is: 'packed', history: unpackHistory(first as Buffer) };
+      ? { is: 'live', fields: found.map((field) => String(field ?? '')) }
+      : { is: 'packed', history: unpackHistory(found[0] as Buffer) };
   }
 
   private async partOf<Item>(
@@ -164,8 +168,9 @@ export class HistoryReader {
     }
     const items: Numbered<Item>[] = [];
     for (let at = 0; at < flat.length; at += 3) {
-      const [number, version, text] = flat.slice(at, at + 3).map(String);
-      if (text) items.push({ number: Number(number), item: kind.parse(text, version ?? '') });
+      const [place, version = '', text] = flat.slice(at, at + 3).map(String);
+      const number = Number(place);
+      if (text) items.push({ number, item: kind.parse(text, version, number) });
     }
     return { items, isLast: flat.length < 3 * CHUNK };
   }
@@ -191,7 +196,7 @@ export function readRows(
   };
   return rows.flatMap(({ number: place, record, version, text }) => {
     const number = Number(place);
-    const item = record === null ? part.parse(text, version) : itemsOf(record).get(number);
+    const item = record === null ? part.parse(text, version, number) : itemsOf(record).get(number);
     return item === undefined ? [] : [{ number, item }];
   });
 }

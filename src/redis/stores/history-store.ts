@@ -1,6 +1,12 @@
 import type { Redis } from 'ioredis';
 import { isOutstanding } from '../../core/delivery/delivery.ts';
-import { parseWatchId, watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
+import {
+  parseWatchId,
+  watchId,
+  type Watch,
+  type WatchIdentity,
+  type WatchKey,
+} from '../../core/watch/watch.ts';
 import { declaredKeys, type Keys } from '../keys.ts';
 import { isPacked, packHistory, type History } from '../history-codec.ts';
 import { eventIndexes, watchIndexes } from '../indexes.ts';
@@ -13,7 +19,13 @@ import {
   unpackPlan,
   type PackedWatch,
 } from './history-plan.ts';
-import { readWatch, writeRest } from './watch-record.ts';
+import {
+  IDENTITY_LENGTH,
+  readIdentity,
+  readWatch,
+  writeIdentity,
+  writeRest,
+} from './watch-record.ts';
 
 /**
  * Events and deliveries of a watch that is packed: one with more is kept live. Bounds how long Redis is
@@ -65,7 +77,9 @@ export class HistoryStore {
     { isForced = false }: { isForced?: boolean } = {},
   ): Promise<PackResult> {
     const result = await this.tryPack(key, isForced);
-    if (result === 'unknown') await this.redis.zrem(this.keys.packDue, watchId(key));
+    if (result === 'unknown') {
+      await this.redis.rwDropPackDue(this.keys.watch(key), this.keys.packDue, watchId(key));
+    }
     if (result !== 'kept' && result !== 'long') return result;
     await this.putOff(key, AGAIN_MS);
     // The last delivery may have settled in between: that made the watch due, and is undone.
@@ -113,6 +127,12 @@ export class HistoryStore {
     return (await this.redis.zscore(this.keys.goneChecks, watchId(watch))) !== null;
   }
 
+  /** The number of a watch in either state; null where there is none. */
+  async numberOf(key: WatchKey): Promise<string | null> {
+    const identity = await this.redis.getrange(this.keys.watch(key), 0, IDENTITY_LENGTH - 1);
+    return identity === '' ? null : String(readIdentity(identity).number);
+  }
+
   /** The watch as it is packed; null where it is live, or there is none. */
   async packed(key: WatchKey): Promise<PackedWatch | null> {
     const record = await this.redis.getBuffer(this.keys.watch(key));
@@ -134,9 +154,9 @@ export class HistoryStore {
   }
 
   /** Writes a change of the watch alone into its packed record. @returns false where it has changed */
-  async rewrite(key: WatchKey, version: number, after: Watch): Promise<boolean> {
-    const found = await this.packed(key);
-    if (found === null || Number(found.history.identity.slice(0, 12)) !== version) return false;
+  async rewrite(before: WatchIdentity, after: Watch): Promise<boolean> {
+    const found = await this.packed(after);
+    if (found === null || found.history.identity !== writeIdentity(before)) return false;
     const rest = writeRest(after);
     return this.repack(found, { ...found.history, rest }, []);
   }

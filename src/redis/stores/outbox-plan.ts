@@ -99,6 +99,7 @@ export function stepPlan(keys: Keys, { before, after, token, next, now }: Delive
     id: after.id,
     key: keys.delivery(after.id),
     version: String(before.version),
+    number: String(before.number),
     receiver: after.endpoint,
     ...(token !== undefined && { token }),
     becomes: PLACES[after.state],
@@ -145,7 +146,7 @@ export function receiverPlan(keys: Keys, change: ReceiverChange, now: number) {
  * The reply of the scripts that claim: the slots of the pool as JSON or '', whether more is due, and the
  * receivers. Last, for how many ms the pace holds back due deliveries, or -1.
  * A receiver has its name,
- * its state's hash, and for each delivery version, document and the text of its event, '' where that
+ * its state's hash, and for each delivery version, number, document and the text of its event, '' where that
  * is gone.
  */
 export type ClaimReply = [
@@ -164,9 +165,13 @@ export function readClaims(
   for (let at = 0; at < found.length; at += 3) {
     const [name, hash, parts] = found.slice(at, at + 3) as [string, string[], string[]];
     const endpoint = readEndpoint(name, pairs(hash));
-    for (let part = 0; part < parts.length; part += 3) {
-      const [version = '', doc = '', body = ''] = parts.slice(part, part + 3);
-      const stored = { version: Number(version), delivery: JSON.parse(doc) as Delivery };
+    for (let part = 0; part < parts.length; part += 4) {
+      const [version, number, doc = '', body = ''] = parts.slice(part, part + 4);
+      const stored = {
+        version: Number(version),
+        number: Number(number),
+        delivery: JSON.parse(doc) as Delivery,
+      };
       const hadWaiting = isWaiting === 1;
       claims.push({
         stored,

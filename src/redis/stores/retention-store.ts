@@ -113,7 +113,7 @@ export class RetentionStore {
       const gone = await Promise.all(
         some.map(async (number, index) => {
           const watch = watches[at + index] ?? null;
-          const result = watch === null ? 'unknown' : await this.forget(watch);
+          const result = watch === null ? 'unknown' : await this.forget(watch, number);
           if (result === 'unknown') await this.redis.zrem(watchesEnded, number);
           if (result !== 'kept') return result;
           await this.redis.zadd(watchesEnded, 'XX', before + againAfterMs, number);
@@ -128,18 +128,26 @@ export class RetentionStore {
   /**
    * Forgets a watch with its events and deliveries; `kept` while it is active, or a delivery is
    * outstanding. It is packed first, whatever its size, so that it goes by one step.
+   * @param number of the watch that is meant; one that was registered again since is `kept`
    */
-  async forget(key: WatchKey): Promise<'forgotten' | 'kept' | 'unknown'> {
+  async forget(key: WatchKey, number?: string): Promise<'forgotten' | 'kept' | 'unknown'> {
     const { history } = this.stores;
     for (let tries = 0; tries < TRIES; tries += 1) {
+      if (number !== undefined && (await history.numberOf(key)) !== number) return 'kept';
       const result = await history.pack(key, { isForced: true });
       if (result === 'kept' || result === 'unknown') return result;
       if (result === 'long' && !(await this.shorten(key))) return 'kept';
       if (result !== 'packed') continue;
-      const packed = await history.packed(key);
-      if (packed !== null && (await history.forget(packed))) return 'forgotten';
+      if (await this.forgetPacked(key, number)) return 'forgotten';
     }
     return 'kept';
+  }
+
+  private async forgetPacked(key: WatchKey, number: string | undefined): Promise<boolean> {
+    const { history } = this.stores;
+    const packed = await history.packed(key);
+    if (packed === null || (number !== undefined && packed.number !== number)) return false;
+    return history.forget(packed);
   }
 
   /** Forgets the settled deliveries and the events of a live watch that has too many to be packed. */
@@ -230,9 +238,10 @@ export class RetentionStore {
       deliveryCounts: this.keys.deliveryCounts,
       ownEvents: this.keys.ownEvents,
       deliveryLog: this.keys.deliveryLog,
-      deliveries: deliveries.map(({ delivery, version }) => ({
+      deliveries: deliveries.map(({ delivery, version, number }) => ({
         id: delivery.id,
         version: String(version),
+        number: String(number),
         key: this.keys.delivery(delivery.id),
         attempts: this.keys.attempts(delivery.id),
         event: delivery.runId === '' ? this.keys.event(delivery.eventId) : '',

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { sum } from '../../core/arrays.ts';
 import type { Silence } from '../../core/alert/silence.ts';
 import { jsonOrNull } from '../connection.ts';
 import type { Keys } from '../keys.ts';
@@ -15,7 +16,7 @@ export class SilenceStore {
 
   async all(): Promise<Silence[]> {
     const docs = await this.redis.hvals(this.keys.silences);
-    return docs.map((doc) => JSON.parse(doc) as Silence);
+    return docs.map(parse);
   }
 
   async get(id: string): Promise<Silence | null> {
@@ -40,9 +41,18 @@ export class SilenceStore {
     await this.redis.hset(this.keys.silences, silence.id, JSON.stringify(silence));
   }
 
-  /** Forgets those that expired before a time. */
+  /** Forgets those that expired before a time; one that was created anew by its key meanwhile is kept. */
   async forget(before: number): Promise<number> {
-    const old = (await this.all()).filter(({ until }) => until < before).map(({ id }) => id);
-    return old.length === 0 ? 0 : this.redis.hdel(this.keys.silences, ...old);
+    const { silences } = this.keys;
+    const docs = await this.redis.hgetall(silences);
+    const old = Object.entries(docs).filter(([, doc]) => parse(doc).until < before);
+    const forgotten = await Promise.all(
+      old.map(([id, doc]) => this.redis.rwReplaceField(silences, id, doc, '')),
+    );
+    return sum(forgotten);
   }
+}
+
+function parse(doc: string): Silence {
+  return JSON.parse(doc) as Silence;
 }

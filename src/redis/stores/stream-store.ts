@@ -12,6 +12,7 @@ import {
 import type { RunNodes } from '../../core/run/nodes.ts';
 import { jsonOrNull } from '../connection.ts';
 import type { Keys } from '../keys.ts';
+import { writeIdentity } from './watch-record.ts';
 
 /** Histories of kinds of transitions that are kept for a source. */
 const MOST_HISTORIES = 2_000;
@@ -62,7 +63,7 @@ export class StreamStore {
       `${held.process}${held.isRelied ? '+' : ''}${nodes}`,
       move?.to ?? '',
       Math.max(0, Math.round(move?.inMs ?? 0)),
-      move?.to === 'later' ? move.version : '',
+      move?.to === 'later' ? writeIdentity(move.watch) : '',
     );
     return isHeld === 1;
   }

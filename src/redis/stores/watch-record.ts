@@ -3,7 +3,13 @@ import type { RunSnapshot } from '../../core/run/snapshot.ts';
 import type { Phase } from '../../core/cadence/phase.ts';
 import type { DwellState } from '../../core/watch/stall.ts';
 import { MOST_POLLS, SLOT, slotOf, type PollHistory } from '../../core/watch/poll-history.ts';
-import { finishedAt, type StoredWatch, type Watch, type WatchKey } from '../../core/watch/watch.ts';
+import {
+  finishedAt,
+  type StoredWatch,
+  type Watch,
+  type WatchIdentity,
+  type WatchKey,
+} from '../../core/watch/watch.ts';
 
 /**
  * A watch as it is kept: one string of a head with fields of fixed width, a document, and, behind a
@@ -18,6 +24,17 @@ const HEAD = { version: 12, number: 12, fields: 7, field: 10 };
 
 /** Length of version and number. */
 export const IDENTITY_LENGTH = HEAD.version + 1 + HEAD.number;
+
+/** Version and number as a record begins with them. */
+export function writeIdentity({ version, number }: WatchIdentity): string {
+  return [version, number].map((one) => String(one).padStart(HEAD.version, '0')).join(' ');
+}
+
+/** The reverse of {@link writeIdentity}. */
+export function readIdentity(text: string): WatchIdentity {
+  const [version, number] = text.slice(0, IDENTITY_LENGTH).split(' ');
+  return { version: Number(version), number: Number(number) };
+}
 
 /** How a record begins behind its identity, while it is live. */
 export const ACTIVE = ' ';
@@ -262,7 +279,7 @@ export function readWatch({ source, runId }: WatchKey, text: string): StoredWatc
     cadence: { intervalMs: intervalMs ?? 0, failures: failures ?? 0 },
   };
   watch.changedAt = timeOf(record.changedAt, registeredAt) ?? usualChangedAt(watch);
-  return { version: Number(text.slice(0, HEAD.version)), watch, doc };
+  return { ...readIdentity(text), watch, doc };
 }
 
 /** Its fields in the order in which users see them. */

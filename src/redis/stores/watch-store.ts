@@ -23,7 +23,7 @@ import type { HistoryStore } from './history-store.ts';
 import { figuresPlan } from './run-figures-store.ts';
 import { learningPlan } from './statistics-store.ts';
 import { WatchListing, type StoredFilter, type WatchPageQuery } from './watch-listing.ts';
-import { slotInPlace, writeDoc, writeHead, writePolls } from './watch-record.ts';
+import { slotInPlace, writeDoc, writeHead, writeIdentity, writePolls } from './watch-record.ts';
 
 /** What became of a write of a poll: what was due by it, or why it was not written. */
 type Committed = string[] | 'changed' | 'lost';
@@ -72,7 +72,7 @@ export class WatchStore {
     const { before, after } = change;
     if (before?.isPacked === true) {
       if (this.isOfWatchAlone(change)) {
-        return (await this.history.rewrite(after, before.version, after)) ? [] : null;
+        return (await this.history.rewrite(before, after)) ? [] : null;
       }
       await this.history.unpack(after);
     }
@@ -197,7 +197,7 @@ function commitArguments(
   ];
   return [
     ...declaredKeys(keys, byPlace, effects),
-    before?.version ?? 0,
+    before === null ? '' : writeIdentity(before),
     writeHead(after),
     inPlace === null ? doc + writePolls(after) : '',
     effects === null ? '' : JSON.stringify(effects),
