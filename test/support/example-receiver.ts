@@ -2,7 +2,8 @@ import type { ChildProcess } from 'node:child_process';
 import { Webhook } from 'standardwebhooks';
 import { waitFor } from './wait-for.ts';
 
-const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+/** A secret that the examples take. */
+export const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const OLDER = `whsec_${Buffer.alloc(32, 8).toString('base64')}`;
 const WRONG = `whsec_${Buffer.alloc(32, 9).toString('base64')}`;
 
@@ -26,7 +27,8 @@ export async function listening(child: ChildProcess): Promise<{ url: string; sai
   return { url, said: () => said };
 }
 
-function signed(id: string, secret = SECRET, at = new Date()) {
+/** A webhook as it is sent, signed. */
+export function signed(id: string, secret = SECRET, at = new Date()) {
   const body = JSON.stringify({ id, type: 'run.failed', data: { run_id: `run-of-${id}` } });
   const headers = {
     'content-type': 'application/json',
