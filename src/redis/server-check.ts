@@ -23,7 +23,7 @@ export async function checkServer(redis: Redis, place: string, log: RedisLog): P
     const message = 'Redis may drop keys when its memory is full: set maxmemory-policy noeviction';
     log.warn({ code: 'redis_may_evict', redis: place, maxmemory_policy: policy }, message);
   }
-  if (fields.get('aof_enabled') === '0' && (await hasNoSnapshots(redis))) {
+  if ((await persistenceOf(redis, fields)) === 'none') {
     const message = 'Redis keeps nothing on disk, a restart of it loses all: set appendonly yes';
     log.warn({ code: 'redis_not_persistent', redis: place }, message);
   }
@@ -41,12 +41,14 @@ export async function checkDatabase(redis: Redis, place: string, database = 0): 
   throw new RunwatchError(message, { code: 'redis_database_refused' });
 }
 
+type Persistence = 'append_only_file' | 'snapshots' | 'none';
+
 /** What a server says of itself that decides whether it keeps what it is given. */
 export interface ServerTraits {
   version: string;
   /** What it does when its memory is full; only `noeviction` keeps everything. */
   policy: string;
-  persistence: 'append_only_file' | 'snapshots' | 'none';
+  persistence: Persistence;
 }
 
 /** Null for a server that forbids INFO. */
@@ -54,19 +56,29 @@ export async function serverTraits(redis: Redis): Promise<ServerTraits | null> {
   const info = await redis.info().catch(unlessForbidden);
   if (info === null) return null;
   const fields = parseInfo(info);
-  const isAppending = fields.get('aof_enabled') === '1';
-  const isLost = !isAppending && (await hasNoSnapshots(redis));
   return {
     version: fields.get('redis_version') ?? '',
     policy: fields.get('maxmemory_policy') ?? 'noeviction',
-    persistence: isAppending ? 'append_only_file' : isLost ? 'none' : 'snapshots',
+    persistence: await persistenceOf(redis, fields),
   };
 }
 
-/** True only where it is known: snapshots are what `save` says, and INFO does not tell of it. */
-async function hasNoSnapshots(redis: Redis): Promise<boolean> {
-  const answer = await redis.config('GET', 'save').catch(unlessForbidden);
-  return Array.isArray(answer) && answer[1] === '';
+/**
+ * How a server keeps its data. INFO says nothing of snapshots, and while a server loads its append-only
+ * file, INFO calls that file disabled; CONFIG says both. Where CONFIG is forbidden, snapshots are assumed.
+ */
+async function persistenceOf(redis: Redis, info: Map<string, string>): Promise<Persistence> {
+  if (info.get('aof_enabled') === '1') return 'append_only_file';
+  const [appendonly, save] = await Promise.all(
+    ['appendonly', 'save'].map((name) => redis.config('GET', name).catch(unlessForbidden)),
+  );
+  if (valueIn(appendonly) === 'yes') return 'append_only_file';
+  return valueIn(save) === '' ? 'none' : 'snapshots';
+}
+
+/** The value in an answer of CONFIG GET for one name. */
+function valueIn(answer: unknown): unknown {
+  return Array.isArray(answer) ? answer[1] : undefined;
 }
 
 /** A reply is a refusal, of whatever wording. */

@@ -5,6 +5,7 @@ import { afterEach, expect, test } from '@jest/globals';
 import type { RunwatchError } from '../../src/core/errors.ts';
 import { createRedisConnections, type RedisConnections } from '../../src/redis/connection.ts';
 import type { RedisSettings } from '../../src/redis/redis-target.ts';
+import { serverTraits } from '../../src/redis/server-check.ts';
 import { CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';
 import { collectLog } from '../support/collect-log.ts';
 import { listenRaw } from '../support/raw-server.ts';
@@ -181,6 +182,24 @@ test('a server that may evict or forget is warned of, one line each', async () =
     ['warn', 'redis_may_evict'],
     ['warn', 'redis_not_persistent'],
   ]);
+});
+
+test('a Redis that is still loading its append-only file is not said to keep nothing on disk', async () => {
+  const redis = await privateRedis({ aof: true, args: ['--key-load-delay', '500'] });
+  const before = connect(redis.url);
+  await before.connections.ready();
+  const fill = before.connections.commands.pipeline();
+  for (let key = 0; key < 4_000; key++) fill.set(`key-${key}`, 'v');
+  await fill.exec();
+
+  const restarted = redis.restart();
+  const { connections, log } = connect(redis.url);
+  await connections.ready();
+  await restarted;
+  expect(log.lines.filter(({ code }) => code === 'redis_not_persistent')).toEqual([]);
+  expect(await serverTraits(connections.commands)).toMatchObject({
+    persistence: 'append_only_file',
+  });
 });
 
 test('snapshots count as persistence', async () => {
