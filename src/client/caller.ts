@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { z } from 'zod';
 import type { SseMessage } from '../core/event/sse.ts';
 import { misfit, problemError } from './answer.ts';
@@ -24,6 +25,8 @@ export class Caller {
   constructor(transport: Transport, signal: AbortSignal) {
     this.#transport = transport;
     this.#signal = signal;
+    // Each request listens to it, and many run at once.
+    setMaxListeners(0, signal);
   }
 
   async post<Schema extends z.ZodType>(

@@ -1,6 +1,11 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { generateSecret } from '../../src/deliver/secrets/sign.ts';
 import { sampleEvent, sampleWatch, settledWatch } from '../support/api-samples.ts';
+import { runBuiltCli } from '../support/built-cli.ts';
 import { runCli, startCli } from '../support/cli-harness.ts';
+import { tempDir } from '../support/daemon-process.ts';
 import { startFakeDaemon, type FakeDaemon, type FakeRequest } from '../support/fake-daemon.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -56,6 +61,59 @@ const cli = (args: string[], stdin?: string) =>
   });
 
 describe('runwatch watch', () => {
+  test('watch of fifteen runs from a file writes nothing to standard error', async () => {
+    acceptBatches();
+    const folder = await tempDir();
+    const file = join(folder, 'ids.txt');
+    const ids = Array.from({ length: 15 }, (_, at) => `run-${at}`);
+    await writeFile(file, ids.join('\n'));
+    const { exitCode, stderr } = await runBuiltCli(['watch', '--file', file], {
+      RUNWATCH_URL: daemon.url,
+    });
+    expect([exitCode, stderr]).toEqual([0, '']);
+    expect(batches()[0]?.watches).toHaveLength(15);
+    await rm(folder, { recursive: true });
+  });
+
+  test('watch signs for the webhook of every run by the secret in a file', async () => {
+    acceptBatches();
+    const folder = await tempDir();
+    const path = join(folder, 'secret');
+    const secret = generateSecret();
+    await writeFile(path, `${secret}\n`);
+    const hook = ['--webhook', 'https://example.com/h', '--webhook-secret-file', path];
+    const { exitCode, stdout, stderr } = await cli(['watch', 'run-1', 'run-2', ...hook]);
+    expect([exitCode, stderr]).toEqual([0, '']);
+    expect(batches()[0]?.watches).toEqual(
+      ['run-1', 'run-2'].map((id) => ({
+        run_id: id,
+        webhook: { url: 'https://example.com/h', secret },
+      })),
+    );
+    expect(stdout).not.toContain(secret);
+    await rm(folder, { recursive: true });
+  });
+
+  test.each([
+    ['whsec_short', /secret: .*whsec_/],
+    [null, /cannot read .*secret \(ENOENT\)/],
+  ])('watch refuses a file of a secret that holds %p, and watches nothing', async (text, why) => {
+    const folder = await tempDir();
+    const path = join(folder, 'secret');
+    if (text !== null) await writeFile(path, text);
+    const hook = ['--webhook', 'https://example.com/h', '--webhook-secret-file', path];
+    const { exitCode, stderr } = await cli(['watch', 'run-1', ...hook]);
+    expect([exitCode, stderr]).toEqual([2, expect.stringMatching(why)]);
+    expect(stderr).not.toContain('short');
+    expect(daemon.requests).toEqual([]);
+    await rm(folder, { recursive: true });
+  });
+
+  test('watch --webhook-secret-file without --webhook is a usage error', async () => {
+    const { exitCode, stderr } = await cli(['watch', 'run-1', '--webhook-secret-file', 'x']);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('needs --webhook')]);
+  });
+
   test('watch registers the runs by its flags, and prints each', async () => {
     acceptBatches({ known: ['run-2'] });
     const flags = [

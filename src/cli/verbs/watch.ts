@@ -3,6 +3,8 @@ import { Option } from 'commander';
 import type { DaemonClient } from '../../client/client.ts';
 import { describeProblem } from '../../client/errors.ts';
 import type { BatchView, WatchBody, WatchView } from '../../client/types.ts';
+import { webhookSecret } from '../../config/endpoint-schema.ts';
+import { MAX_SECRET_BYTES, readRegularFile } from '../../config/read-file.ts';
 import { RunwatchError, messageOf } from '../../core/errors.ts';
 import { PROFILES } from '../../core/watch/watch.ts';
 import type { CliContext, Output } from '../context.ts';
@@ -20,6 +22,7 @@ interface WatchFlags extends DaemonFlags {
   source?: string;
   endpoint?: string[];
   webhook?: string;
+  webhookSecretFile?: string;
   event?: string[];
   meta?: Record<string, string>;
   timeout?: string;
@@ -38,6 +41,7 @@ export function addWatchVerb(host: VerbHost): void {
     .option('--source <name>', 'the source that the runs belong to')
     .option('--endpoint <name>', 'notify this endpoint; may be repeated', collect)
     .option('--webhook <url>', 'notify this URL')
+    .option('--webhook-secret-file <path>', 'the secret that signs for --webhook, for every run')
     .option('--event <type>', 'what --webhook hears of; may be repeated', collectPattern)
     .option('--meta <key=value>', 'comes back with every event; may be repeated', collectPair)
     .option('--timeout <duration>', 'give up on a run after this long', durationText)
@@ -59,6 +63,7 @@ export function addWatchVerb(host: VerbHost): void {
 
 const HELP = `
 Without --endpoint and --webhook, the endpoints that are marked as default are notified.
+Without --webhook-secret-file the daemon makes a secret for the webhook's URL, and the answer shows it.
 --wait needs the scope read too.
 Watching a run again is harmless: subscriptions are merged, and none is notified twice.
 Exits 0 when every run is watched, 1 when one is not, 2 when a run id is malformed, or nothing could be
@@ -68,25 +73,25 @@ Examples:
   runwatch watch 6f1c9a52-5b1e-4a55-9d3c-0c5f0a1b2c3d
   runwatch watch run-1 run-2 --endpoint ops --meta team=billing --timeout 2h
   runwatch watch run-1 --webhook https://example.com/hooks --event run.failed
+  runwatch watch - --webhook https://example.com/hooks --webhook-secret-file ~/hooks-secret < ids.txt
   cat ids.txt | runwatch watch -
   runwatch watch run-1 --wait && echo completed`;
 
 async function watchRuns(context: CliContext, args: string[], flags: WatchFlags): Promise<number> {
-  if (flags.event !== undefined && flags.webhook === undefined) {
-    throw usageError('--event says what --webhook hears of; endpoints have events of their own');
-  }
+  const webhook = webhookOf(flags);
   const given = await readTargets(context, args, flags);
   const client = await connect(context, flags);
   const ids = await resolveKnownRuns(given, { client, context });
   const sources = flags.source === undefined ? await sourcesOfRuns(ids, client) : [];
-  const watches = ids.map((id, at) => bodyOf(id, flags, sources[at]));
+  const watches = ids.map((id, at) => bodyOf(id, { flags, webhook, source: sources[at] }));
   const report = createReport(ids.length, reportOutput(context, flags), context.io.stderr);
   const results = await registerRuns(client, watches, { context, report });
   report.end();
   const watched = ids.filter((_, at) => !isRefused(results[at]));
   const isPartial = watched.length < ids.length;
   const secrets = new Set(results.flatMap(({ watch: one }) => one?.webhook_secret ?? []));
-  if (flags.json !== true) for (const secret of secrets) showSecret(secret, context);
+  const isInJson = flags.json === true && flags.wait !== true;
+  if (!isInJson) for (const secret of secrets) showSecret(secret, context);
   if (flags.wait === true && !isMistaken(results)) {
     const code = await waitThroughDaemon(watched, context, flags);
     return isPartial && code !== 1 && code !== 3 ? CANNOT_TELL_EXIT : code;
@@ -158,18 +163,42 @@ function reportOutput({ io }: CliContext, flags: WatchFlags): Output | null {
   return flags.wait === true ? io.stderr : io.stdout;
 }
 
-function bodyOf(
-  runId: string,
-  flags: WatchFlags,
-  source: string | undefined = flags.source,
-): WatchBody {
+/** @throws RunwatchError of usage, also for a file that holds no secret; nothing of it is in the message */
+function webhookOf(flags: WatchFlags): WatchBody['webhook'] {
+  const { webhook: url, event: events, webhookSecretFile: path } = flags;
+  if (url === undefined) {
+    if (path !== undefined) throw usageError('--webhook-secret-file needs --webhook');
+    if (events === undefined) return undefined;
+    throw usageError('--event says what --webhook hears of; endpoints have events of their own');
+  }
+  return {
+    url,
+    ...(path !== undefined && { secret: readSecret(path) }),
+    ...(events !== undefined && { events }),
+  };
+}
+
+function readSecret(path: string): string {
+  const read = readRegularFile(path, { maxBytes: MAX_SECRET_BYTES, name: plain(path) });
+  if (read.kind === 'unreadable') throw usageError(`--webhook-secret-file: ${read.message}`);
+  const parsed = webhookSecret.safeParse(read.text.trim());
+  if (parsed.success) return parsed.data;
+  const why = parsed.error.issues.map(({ message }) => message).join('; ');
+  throw usageError(`--webhook-secret-file: ${plain(path)}: ${why}`);
+}
+
+interface Asked {
+  flags: WatchFlags;
+  webhook: WatchBody['webhook'];
+  source: string | undefined;
+}
+
+function bodyOf(runId: string, { flags, webhook, source = flags.source }: Asked): WatchBody {
   return {
     run_id: runId,
     ...(source !== undefined && { source }),
     ...(flags.endpoint !== undefined && { endpoints: flags.endpoint }),
-    ...(flags.webhook !== undefined && {
-      webhook: { url: flags.webhook, ...(flags.event !== undefined && { events: flags.event }) },
-    }),
+    ...(webhook !== undefined && { webhook }),
     ...(flags.meta !== undefined && { metadata: flags.meta }),
     ...(flags.timeout !== undefined && { timeout: flags.timeout }),
     ...(flags.profile !== undefined && { profile: flags.profile }),
