@@ -24,6 +24,35 @@ export function formatDuration(ms: number): string {
   return `${ms}ms`;
 }
 
+/** An amount of a unit of time, `min` being a minute. */
+type Amount = readonly [value: number, unit: 'd' | 'h' | 'min' | 's'];
+
+/**
+ * A span in its two largest units, rounded to the smaller one: 7,199 s are two hours. An amount of zero is
+ * left out, unless it is the only one.
+ */
+export function inTwoUnits(ms: number): Amount[] {
+  const seconds = Math.round(Math.max(0, ms) / 1_000);
+  if (seconds < 60) return [[seconds, 's']];
+  if (seconds < 3_600) return split(seconds, 60, ['min', 's']);
+  const minutes = Math.round(ms / 60_000);
+  if (minutes < 1_440) return split(minutes, 60, ['h', 'min']);
+  return split(Math.round(ms / 3_600_000), 24, ['d', 'h']);
+}
+
+function split(amount: number, each: number, [large, small]: [Amount[1], Amount[1]]): Amount[] {
+  const whole: Amount = [Math.floor(amount / each), large];
+  return amount % each === 0 ? [whole] : [whole, [amount % each, small]];
+}
+
+/** A span for people: `0.8 s`, `41 s`, `1 h 59 min`, `2 d`. */
+export function spanText(ms: number): string {
+  if (ms < 9_950) return `${Number((Math.max(0, ms) / 1_000).toFixed(1))} s`;
+  return inTwoUnits(ms)
+    .map(([value, unit]) => `${value} ${unit}`)
+    .join(' ');
+}
+
 const ISO_TIME = /^(\d{4}-\d\d-\d\d)(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d))?$/;
 
 /**

@@ -66,7 +66,7 @@ describe('runwatch list', () => {
 
   test('list says that runs are read less often than max_interval asks for', async () => {
     daemon.on('GET /v1/watches', page(sampleWatch()));
-    const message = '9 of 10 runs read less often than max_interval (60 s) asks for';
+    const message = '9 of 10 runs read less often than max_interval (1 min) asks for';
     const rare = sampleReads({ beyond_max_interval: 9, message });
     daemon.on('GET /v1/sources', page(sampleSource({ reads: rare })));
     expect((await cli(['list'])).stderr).toContain(message);

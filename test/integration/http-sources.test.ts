@@ -24,7 +24,7 @@ const READS = {
   beyond_max_interval: 1_343,
   rate_limit_that_would_do: { requests: 38, per: '1s' },
   message:
-    '1,343 of 2,000 runs read less often than max_interval (60 s) asks for, the slowest every 16 m; source default may be asked 10/s; 38/s would do',
+    '1,343 of 2,000 runs read less often than max_interval (1 min) asks for, the slowest every 16 min; source default may be asked 10/s; 38/s would do',
 };
 
 let server: TestServer;

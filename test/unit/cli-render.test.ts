@@ -137,9 +137,9 @@ describe('an event', () => {
     const run = sampleRun({ status: 'running', progress: 40 });
     expect(what({})).toBe('running → completed, 100%');
     expect(what({ run, lasted_ms: 5_400_000, usual_ms: 300_000 })).toBe(
-      'running, 40%, for 1h, usually 5m at most',
+      'running, 40%, for 1h 30m, usually 5m at most',
     );
-    expect(what({ run, lasted_ms: 5_400_000, usual_ms: null })).toBe('running, 40%, for 1h');
+    expect(what({ run, lasted_ms: 5_400_000, usual_ms: null })).toBe('running, 40%, for 1h 30m');
     expect(what({ run, reminder: 2, waited_ms: 86_400_000 })).toBe(
       'running, 40%, reminder 2, waited 1d',
     );
@@ -170,12 +170,15 @@ describe('text', () => {
   });
 
   test.each([
-    [999, '0s'],
-    [59_999, '59s'],
+    [499, '0s'],
+    [999, '1s'],
+    [59_999, '1m'],
     [60_000, '1m'],
-    [3_599_999, '59m'],
-    [86_399_999, '23h'],
-    [864_000_000, '10d'],
+    [3_599_999, '1h'],
+    [7_140_000, '1h 59m'],
+    [7_199_900, '2h'],
+    [86_399_999, '1d'],
+    [604_799_000, '7d'],
     [-5, '0s'],
   ])('%d ms round to %s', (ms, text) => {
     expect(roughly(ms)).toBe(text);
@@ -187,7 +190,7 @@ describe('text', () => {
     [999.6, '1.0s'],
     [1_540, '1.5s'],
     [9_960, '10s'],
-    [59_600, '1m 0s'],
+    [59_600, '1m'],
     [65_000, '1m 5s'],
     [7_325_000, '2h 2m'],
     [90_000_000, '1d 1h'],
@@ -200,6 +203,8 @@ describe('text', () => {
     ['1970-01-01T00:00:10.000Z', 'now'],
     ['1970-01-01T00:00:00.000Z', '10s ago'],
     ['1970-01-01T00:05:10.000Z', 'in 5m'],
+    ['1970-01-01T02:00:09.900Z', 'in 2h'],
+    ['1970-01-01T01:59:10.000Z', 'in 1h 59m'],
     ['never\u0007', 'never\u{fffd}'],
   ])('the time %s, ten seconds later, is shown as %s', (iso, text) => {
     expect(relative(iso, 10_000)).toBe(text);

@@ -68,19 +68,22 @@ describe('lengths of time in the dashboard', () => {
   test.each([
     [8, '8 ms'],
     [1_250, '1.3 s'],
-    [59_600, '1 m'],
-    [3_725_000, '1 h 2 m'],
+    [999.7, '1 s'],
+    [59_600, '1 min'],
+    [3_725_000, '1 h 2 min'],
+    [7_199_000, '2 h'],
     [90_000_000, '1 d 1 h'],
   ])('%s ms are written %s', (ms, text) => {
     expect(lengthText(ms)).toBe(text);
   });
 
   test('what is to come and what has been differ in words', () => {
-    expect([agoText(12_000), agoText(-12_000), agoText(0), agoText(-900)]).toEqual([
-      '12 s ago',
-      'in 12 s',
-      'just now',
-      'now',
-    ]);
+    expect([
+      agoText(12_000),
+      agoText(240_000),
+      agoText(-12_000),
+      agoText(0),
+      agoText(-900),
+    ]).toEqual(['12 s ago', '4 min ago', 'in 12 s', 'just now', 'now']);
   });
 });

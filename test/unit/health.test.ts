@@ -59,7 +59,9 @@ test('readiness is degraded while runs are read less often than max_interval ask
   expect(await healthWith([{ overdue, reads: () => reads }]).checks()).toContainEqual({
     name: 'polls',
     status: 'degraded',
-    detail: expect.stringContaining('1,343 of 2,000 runs read less often than max_interval (60 s)'),
+    detail: expect.stringContaining(
+      '1,343 of 2,000 runs read less often than max_interval (1 min)',
+    ),
   });
   const well = await healthWith([{ overdue, reads: () => ({ ...reads, stretched: 0 }) }]).checks();
   expect(well.map(({ name }) => name)).not.toContain('polls');

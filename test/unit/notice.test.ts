@@ -1,12 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { noticeOf } from '../../src/deliver/channels/notice/describe.ts';
 import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
-import {
-  markdownLink,
-  oneLine,
-  shortId,
-  spanText,
-} from '../../src/deliver/channels/notice/notice.ts';
+import { markdownLink, oneLine, shortId } from '../../src/deliver/channels/notice/notice.ts';
 import {
   INVOICES,
   sampleAlert,
@@ -246,20 +241,6 @@ test('a message about an alert that is about no run lists none, and does not say
 });
 
 describe('text of messages', () => {
-  test.each([
-    [0, '0 s'],
-    [850, '0.8 s'],
-    [9_999, '9.9 s'],
-    [10_000, '10 s'],
-    [125_500, '2 min 5 s'],
-    [3_600_000, '1 h'],
-    [3_780_000, '1 h 3 min'],
-    [90_000_000, '1 d 1 h'],
-    [86_460_000, '1 d'],
-  ])('a duration of %i ms reads as %s', (ms, shown) => {
-    expect(spanText(ms)).toBe(shown);
-  });
-
   test.each([
     ['a\nb', 10, 'a b'],
     ['abcdef', 5, 'abcd…'],

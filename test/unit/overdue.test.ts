@@ -78,7 +78,7 @@ test('overdue polls are said in words that an operator can act on', () => {
   const limit = { requests: 10, perMs: 1_000 };
   const overdue = { source: 'default', polls: 1_343, oldestMs: 240_000, wantedRequests: 38, limit };
   expect(overdueText(overdue)).toBe(
-    '1,343 runs overdue, oldest 4 m; source default may be asked 10/s; 38/s would do, or profile frugal',
+    '1,343 runs overdue, oldest 4 min; source default may be asked 10/s; 38/s would do, or profile frugal',
   );
   const slow = { ...overdue, polls: 1, oldestMs: 45_000, limit: { requests: 30, perMs: 60_000 } };
   expect(overdueText({ ...slow, wantedRequests: 60 })).toBe(
@@ -90,7 +90,7 @@ test('system events of polling say what happened, since when, and what would hel
   const limit = { requests: 10, perMs: 1_000 };
   const overdue = { source: 'eu', polls: 600, oldestMs: 60_000, wantedRequests: 20, limit };
   expect(overdueData(overdue, 100_000)).toMatchObject({
-    message: '600 runs overdue, oldest 60 s; the rate limit is 10/s',
+    message: '600 runs overdue, oldest 1 min; the rate limit is 10/s',
     since: '1970-01-01T00:00:40.000Z',
     help: 'raise rate_limit of the source to 20/s, or set profile frugal',
   });

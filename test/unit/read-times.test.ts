@@ -14,7 +14,7 @@ const { limit } = reads;
 
 test('runs that are read too rarely are said with the rate limit that would do', () => {
   expect(readsText(reads)).toBe(
-    '1,343 of 2,000 runs read less often than max_interval (60 s) asks for, the slowest every 16 m; source default may be asked 10/s; 38/s would do',
+    '1,343 of 2,000 runs read less often than max_interval (1 min) asks for, the slowest every 16 min; source default may be asked 10/s; 38/s would do',
   );
   expect(readsText({ ...reads, isByLists: false })).toMatch(
     /38\/s would do, or polling.batch auto$/,
@@ -26,7 +26,7 @@ test('how often runs are read is said while that is often enough', () => {
     '2,000 runs read every 2.5 s, the slowest every 9 s; source default may be asked 10/s',
   );
   expect(readsText({ ...reads, runs: 1, usualMs: null, longestMs: 60_000, stretched: 0 })).toBe(
-    '1 run read at least every 60 s; source default may be asked 10/s',
+    '1 run read at least every 1 min; source default may be asked 10/s',
   );
 });
 

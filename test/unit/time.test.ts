@@ -1,6 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { formatDuration, parseDuration, parseIsoTime } from '../../src/core/time.ts';
+import {
+  formatDuration,
+  inTwoUnits,
+  parseDuration,
+  parseIsoTime,
+  spanText,
+} from '../../src/core/time.ts';
 
 describe('durations', () => {
   test.each([
@@ -20,6 +26,39 @@ describe('durations', () => {
 
   test('a formatted duration parses back', () => {
     fc.assert(fc.property(fc.nat(), (ms) => expect(parseDuration(formatDuration(ms))).toBe(ms)));
+  });
+});
+
+describe('spans', () => {
+  test.each([
+    [0, '0 s'],
+    [870, '0.9 s'],
+    [9_949, '9.9 s'],
+    [9_999, '10 s'],
+    [59_499, '59 s'],
+    [59_600, '1 min'],
+    [125_500, '2 min 6 s'],
+    [3_599_600, '1 h'],
+    [3_600_000, '1 h'],
+    [7_140_000, '1 h 59 min'],
+    [7_199_000, '2 h'],
+    [86_399_000, '1 d'],
+    [90_000_000, '1 d 1 h'],
+    [604_790_000, '7 d'],
+    [-5, '0 s'],
+  ])('a span of %i ms reads as %s', (ms, text) => {
+    expect(spanText(ms)).toBe(text);
+  });
+
+  test('a span in two units is off by half of the smaller unit at most', () => {
+    const unitMs = { s: 1_000, min: 60_000, h: 3_600_000, d: 86_400_000 };
+    fc.assert(
+      fc.property(fc.nat(10 * 86_400_000), (ms) => {
+        const sum = inTwoUnits(ms).reduce((all, [value, unit]) => all + value * unitMs[unit], 0);
+        const smaller = ms < 3_599_500 ? unitMs.s : ms < 86_370_000 ? unitMs.min : unitMs.h;
+        expect(Math.abs(sum - ms)).toBeLessThanOrEqual(smaller / 2);
+      }),
+    );
   });
 });
 

@@ -1,4 +1,5 @@
 import { withoutControls } from '../../core/control-characters.ts';
+import { inTwoUnits } from '../../core/time.ts';
 import type { Colors } from '../context.ts';
 
 /**
@@ -9,29 +10,20 @@ export function plain(text: string): string {
   return withoutControls(text, '\u{fffd}');
 }
 
-const SECOND = [1_000, 's'] as const;
-
-const UNITS = [[86_400_000, 'd'], [3_600_000, 'h'], [60_000, 'm'], SECOND] as const;
-
-/** Milliseconds in their largest unit, rounded down: `41s`, `3h`; less than a second is `0s`. */
+/** Milliseconds in two units at most, rounded: `41s`, `1h 59m`, `2h`; less than half a second is `0s`. */
 export function roughly(ms: number): string {
-  const [size, unit] = UNITS.find(([unitMs]) => ms >= unitMs) ?? [1_000, 's'];
-  return `${Math.floor(Math.max(ms, 0) / size)}${unit}`;
+  return inTwoUnits(ms)
+    .map(([value, unit]) => `${value}${unit === 'min' ? 'm' : unit}`)
+    .join(' ');
 }
 
-/** How long something lasts, to two units at the most: `812ms`, `1.5s`, `41s`, `1m 5s`, `2h 0m`. */
+/** How long something takes: {@link roughly}, and below ten seconds `812ms` or `1.5s`. */
 export function lasting(ms: number): string {
   if (Math.round(ms) < 1_000) return `${Math.round(ms)}ms`;
-  if (ms < 9_950) return `${(ms / 1_000).toFixed(1)}s`;
-  const seconds = Math.round(ms / 1_000);
-  if (seconds < 60) return `${seconds}s`;
-  const at = UNITS.findIndex(([unitMs]) => seconds * 1_000 >= unitMs);
-  const [[size, unit] = SECOND, [smallerSize, smallerUnit] = SECOND] = UNITS.slice(at, at + 2);
-  const smaller = Math.floor(((seconds * 1_000) % size) / smallerSize);
-  return `${Math.floor((seconds * 1_000) / size)}${unit} ${smaller}${smallerUnit}`;
+  return ms < 9_950 ? `${(ms / 1_000).toFixed(1)}s` : roughly(ms);
 }
 
-/** How far a time lies from now: `12s ago`, `in 3m`, `now`; `-` where there is none. */
+/** How far a time lies from now: `12s ago`, `in 1h 59m`, `now`; `-` where there is none. */
 export function relative(iso: string | null | undefined, now: number): string {
   if (iso === null || iso === undefined) return '-';
   const distance = Date.parse(iso) - now;

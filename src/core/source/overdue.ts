@@ -1,3 +1,4 @@
+import { spanText } from '../time.ts';
 import type { RateLimit } from './limiter.ts';
 
 /** The overdue polls of a source. */
@@ -43,19 +44,10 @@ export function countText(runs: number): string {
 }
 
 function runsText({ polls, oldestMs }: Overdue): string {
-  return `${countText(polls)} overdue, oldest ${ageText(oldestMs)}`;
+  return `${countText(polls)} overdue, oldest ${spanText(oldestMs)}`;
 }
 
 function rateText(requests: number, { perMs }: RateLimit): string {
   const perS = (requests * 1_000) / perMs;
   return perS >= 1 ? `${Math.round(perS)}/s` : `${Math.round(perS * 60)}/min`;
-}
-
-/** A time, for people. */
-export function ageText(ms: number): string {
-  if (ms < 9_950) return `${Number((ms / 1_000).toFixed(1))} s`;
-  const seconds = Math.round(ms / 1_000);
-  if (seconds < 120) return `${seconds} s`;
-  const minutes = Math.round(seconds / 60);
-  return minutes < 120 ? `${minutes} m` : `${Math.round(minutes / 60)} h`;
 }

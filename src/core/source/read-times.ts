@@ -1,8 +1,9 @@
 import { longestInterval, type SourceLoad } from '../cadence/load.ts';
 import { isAwaiting } from '../run/snapshot.ts';
 import type { Watch } from '../watch/watch.ts';
+import { spanText } from '../time.ts';
 import type { RateLimit } from './limiter.ts';
-import { ageText, allowanceText, countText, wantedText } from './overdue.ts';
+import { allowanceText, countText, wantedText } from './overdue.ts';
 
 /** Jitter, and what a plan cannot foresee, are no reason to call an interval too long. */
 const SLACK = 1.2;
@@ -138,14 +139,14 @@ export function readsText(reads: SourceReads): string {
   const allowed = allowanceText(reads);
   if (stretched === 0) return `${runsText(reads)}; ${allowed}`;
   const runs = `${stretched.toLocaleString('en')} of ${countText(reads.runs)}`;
-  const rare = `less often than max_interval (${ageText(maxIntervalMs)}) asks for`;
+  const rare = `less often than max_interval (${spanText(maxIntervalMs)}) asks for`;
   const lists = reads.isByLists ? '' : ', or polling.batch auto';
   const isMore = reads.wantedRequests > limit.requests;
   const cure = isMore ? `; ${wantedText(reads)} would do${lists}` : '';
-  return `${runs} read ${rare}, the slowest every ${ageText(longestMs)}; ${allowed}${cure}`;
+  return `${runs} read ${rare}, the slowest every ${spanText(longestMs)}; ${allowed}${cure}`;
 }
 
 function runsText({ runs, usualMs, longestMs }: SourceReads): string {
-  const usual = usualMs === null ? '' : `every ${ageText(usualMs)}, `;
-  return `${countText(runs)} read ${usual}${usualMs === null ? 'at least' : 'the slowest'} every ${ageText(longestMs)}`;
+  const usual = usualMs === null ? '' : `every ${spanText(usualMs)}, `;
+  return `${countText(runs)} read ${usual}${usualMs === null ? 'at least' : 'the slowest'} every ${spanText(longestMs)}`;
 }

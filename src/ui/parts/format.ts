@@ -1,29 +1,12 @@
-/** A length of time in its two largest units: `4 m 10 s`, `2 h 5 m`, `3 d`. */
+import { spanText } from '../../core/time.ts';
+
+/** A length of time in its two largest units: `812 ms`, `4 min 10 s`, `2 h 5 min`, `3 d`. */
 export function lengthText(ms: number): string {
-  const total = Math.max(0, ms);
-  if (total < 1_000) return `${Math.round(total)} ms`;
-  if (total < 10_000) return `${trim(total / 1_000)} s`;
-  const seconds = Math.round(total / 1_000);
-  if (seconds < 60) return `${seconds} s`;
-  const [days, hours, minutes] = [
-    Math.floor(seconds / 86_400),
-    Math.floor(seconds / 3_600) % 24,
-    Math.floor(seconds / 60) % 60,
-  ];
-  if (days > 0) return two(days, 'd', hours, 'h');
-  if (hours > 0) return two(hours, 'h', minutes, 'm');
-  return two(minutes, 'm', seconds % 60, 's');
+  const rounded = Math.round(Math.max(0, ms));
+  return rounded < 1_000 ? `${rounded} ms` : spanText(ms);
 }
 
-function two(large: number, unit: string, small: number, smaller: string): string {
-  return small === 0 ? `${large} ${unit}` : `${large} ${unit} ${small} ${smaller}`;
-}
-
-function trim(value: number): string {
-  return value.toFixed(1).replace(/\.0$/, '');
-}
-
-/** How long ago, in one unit: `just now`, `12 s ago`, `4 m ago`; `now`, `in 12 s` for what is to come. */
+/** How long ago, in one unit: `just now`, `12 s ago`, `4 min ago`; `now`, `in 12 s` for what is to come. */
 export function agoText(ms: number): string {
   const length = shortText(Math.abs(ms));
   if (Math.abs(ms) < 1_500) return ms < 0 ? 'now' : 'just now';
@@ -35,7 +18,7 @@ export function shortText(ms: number): string {
   const seconds = Math.round(ms / 1_000);
   if (seconds < 100) return `${seconds} s`;
   const minutes = Math.round(seconds / 60);
-  if (minutes < 100) return `${minutes} m`;
+  if (minutes < 100) return `${minutes} min`;
   const hours = Math.round(minutes / 60);
   return hours < 48 ? `${hours} h` : `${Math.round(hours / 24)} d`;
 }

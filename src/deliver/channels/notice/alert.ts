@@ -1,13 +1,5 @@
-import {
-  bareNotice,
-  counted,
-  isLink,
-  oneLine,
-  shortId,
-  spanText,
-  type Notice,
-  type Tone,
-} from './notice.ts';
+import { spanText } from '../../../core/time.ts';
+import { bareNotice, counted, isLink, oneLine, shortId, type Notice, type Tone } from './notice.ts';
 import type { SentAlert, SentDigest, SentEvent } from './sent-event.ts';
 
 const TONES: Readonly<Record<string, Tone>> = {

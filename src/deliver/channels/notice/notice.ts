@@ -107,24 +107,6 @@ export function shortId(id: string): string {
   return isUuid(id) ? id.slice(0, 8) : oneLine(id, 30);
 }
 
-/** A time span for people, in its two largest units: `1 h 3 min`, `2 min 5 s`, `0.8 s`. @param ms 0 or more */
-export function spanText(ms: number): string {
-  if (ms < 10_000) return `${(Math.floor(ms / 100) / 10).toString()} s`;
-  const seconds = Math.floor(ms / 1_000);
-  const parts: [number, string][] = [
-    [Math.floor(seconds / 86_400), 'd'],
-    [Math.floor(seconds / 3_600) % 24, 'h'],
-    [Math.floor(seconds / 60) % 60, 'min'],
-    [seconds % 60, 's'],
-  ];
-  const first = parts.findIndex(([amount]) => amount > 0);
-  return parts
-    .slice(first, first + 2)
-    .filter(([amount]) => amount > 0)
-    .map(([amount, unit]) => `${amount} ${unit}`)
-    .join(' ');
-}
-
 /** `1 run`, `12 runs`. */
 export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;

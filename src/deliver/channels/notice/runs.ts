@@ -1,12 +1,12 @@
 import { nodesText } from '../../../core/run/nodes.ts';
 import { isTerminalStatus, percentText } from '../../../core/run/snapshot.ts';
+import { spanText } from '../../../core/time.ts';
 import {
   bareNotice,
   counted,
   isLink,
   oneLine,
   shortId,
-  spanText,
   type Notice,
   type OwnerOf,
   type Tone,

@@ -1,5 +1,6 @@
 import { TEST_EVENT_TYPE } from '../../../core/event/event.ts';
-import { bareNotice, counted, oneLine, spanText, type Notice, type Tone } from './notice.ts';
+import { spanText } from '../../../core/time.ts';
+import { bareNotice, counted, oneLine, type Notice, type Tone } from './notice.ts';
 import type { SentEvent } from './sent-event.ts';
 
 type Data = SentEvent['data'] & Record<string, unknown>;
