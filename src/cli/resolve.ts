@@ -1,6 +1,7 @@
 import type { DaemonClient, LookupKind } from '../client/client.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { isUuid } from '../core/run/snapshot.ts';
+import { confirm } from './confirm.ts';
 import type { CliContext } from './context.ts';
 import { usageError } from './exit.ts';
 import { plain } from './render/text.ts';
@@ -19,8 +20,19 @@ const UUID_BEGINNING = /^[0-9a-f]{4,8}$|^[0-9a-f]{8}-[0-9a-f-]{0,27}$/i;
 
 interface Resolver {
   client: Pick<DaemonClient, 'lookup'>;
-  context: Pick<CliContext, 'io'>;
+  context: Asking;
+  writes?: Writes;
 }
+
+type Asking = Pick<CliContext, 'io' | 'signal'>;
+
+/** Given for a verb that changes something. With `yes` it does not ask whether an id is the one that is meant. */
+interface Writes {
+  yes?: boolean;
+}
+
+/** Fewer characters are too easily the beginning of another id than the one that is meant. */
+const LEAST_TO_WRITE = 8;
 
 /** The id of the run that a text names, by its id, its beginning, or its URL. */
 export async function resolveRun(text: string, resolver: Resolver): Promise<string> {
@@ -42,7 +54,8 @@ export async function resolveIds(
   resolver: Resolver,
 ): Promise<string[]> {
   if (ids.length > MOST_LOOKED_UP) return [...new Set(ids)];
-  return [...new Set(await Promise.all(ids.map((id) => resolveId(id, kind, resolver))))];
+  const found = await Promise.all(ids.map((id) => lookUp(id, kind, resolver)));
+  return [...new Set(await accept(found, kind, resolver))];
 }
 
 /**
@@ -54,11 +67,12 @@ export async function resolveKnownRuns(
   resolver: Resolver,
 ): Promise<string[]> {
   if (ids.length > MOST_LOOKED_UP) return [...ids];
-  const known = ids.map(async (id) => {
-    const [found = id] = UUID_BEGINNING.test(id) ? await resolveRuns([id], resolver) : [];
-    return found;
-  });
-  return [...new Set(await Promise.all(known))];
+  const found = await Promise.all(
+    ids.map(async (id) => {
+      return UUID_BEGINNING.test(id) ? lookUp(id, 'run', resolver) : { given: id, id };
+    }),
+  );
+  return [...new Set(await accept(found, 'run', resolver))];
 }
 
 /**
@@ -89,47 +103,83 @@ export function readRunId(text: string): string {
 
 /**
  * The whole id of what begins so; the text itself where nothing does, or the daemon cannot say.
- * @throws RunwatchError `ambiguous_id` that lists the candidates
+ * @throws RunwatchError `ambiguous_id` that lists the candidates; for a verb that writes also `declined`,
+ *   and an error of usage where the text is too short
  */
 export async function resolveId(
   text: string,
   kind: LookupKind,
-  { client, context }: Resolver,
+  resolver: Resolver,
 ): Promise<string> {
+  const [id] = await accept([await lookUp(text, kind, resolver)], kind, resolver);
+  return id ?? text;
+}
+
+/** What was typed, and the id that it stands for. */
+interface Found {
+  given: string;
+  id: string;
+}
+
+async function lookUp(text: string, kind: LookupKind, { client }: Resolver): Promise<Found> {
   const given = text.trim();
-  if (kind === 'run' && isUuid(given)) return given;
+  if (kind === 'run' && isUuid(given)) return { given, id: given };
   const { data, isMore } = await client.lookup({ kind, prefix: given, limit: MOST_SHOWN });
   const ids = [...new Set(data.map(({ id }) => id))];
   const [only] = ids;
-  if (only === undefined || ids.includes(given)) return given;
+  if (only === undefined || ids.includes(given)) return { given, id: given };
   if (ids.length > 1) throw ambiguous(given, kind, { ids, isMore });
-  note(context.io.stderr, `${plain(given)} is ${kind} ${plain(only)}`);
-  return only;
+  return { given, id: only };
+}
+
+/** Says what was taken for what; before something is changed, it asks on a terminal. */
+async function accept(
+  found: readonly Found[],
+  kind: string,
+  { context, writes }: { context: Asking; writes?: Writes | undefined },
+): Promise<string[]> {
+  const completed = found.filter(({ given, id }) => given !== id);
+  const says = completed.map(({ given, id }) => `${plain(given)} is ${kind} ${plain(id)}`);
+  if (writes !== undefined) for (const one of completed) refuseShort(one, kind);
+  for (const line of says) note(context.io.stderr, line);
+  const isAsked = writes !== undefined && writes.yes !== true && context.io.stdin.isTTY === true;
+  if (isAsked && completed.length > 0 && !(await confirm(context, 'Go on?'))) {
+    throw new RunwatchError('nothing was changed', { code: 'declined' });
+  }
+  return found.map(({ id }) => id);
+}
+
+function refuseShort({ given, id }: Found, kind: string): void {
+  if (given.length >= LEAST_TO_WRITE || given === id.slice(id.lastIndexOf('/') + 1)) return;
+  throw usageError(
+    `"${plain(given)}" begins ${kind} ${plain(id)}, and is too short to change something by: ` +
+      `type ${LEAST_TO_WRITE} characters of the id at least, or its whole last part`,
+  );
 }
 
 /** The same for alerts, among the newest of them. */
 export async function resolveAlert(
   text: string,
-  { client, context }: { client: Pick<DaemonClient, 'alertIds'>; context: Resolver['context'] },
+  { client, ...rest }: Omit<Resolver, 'client'> & { client: Pick<DaemonClient, 'alertIds'> },
 ): Promise<string> {
-  return resolveAmong(await client.alertIds(), text, { kind: 'alert', context });
+  return resolveAmong(await client.alertIds(), text, { kind: 'alert', ...rest });
 }
 
 /** The same for silences. */
 export async function resolveSilence(
   text: string,
-  { client, context }: { client: Pick<DaemonClient, 'listSilences'>; context: Resolver['context'] },
+  { client, ...rest }: Omit<Resolver, 'client'> & { client: Pick<DaemonClient, 'listSilences'> },
 ): Promise<string> {
   const { data } = await client.listSilences();
   const all = data.map(({ id }) => id);
-  return resolveAmong(all, text, { kind: 'silence', context });
+  return resolveAmong(all, text, { kind: 'silence', ...rest });
 }
 
-function resolveAmong(
+async function resolveAmong(
   all: readonly string[],
   text: string,
-  { kind, context }: { kind: string; context: Resolver['context'] },
-): string {
+  { kind, ...rest }: Omit<Resolver, 'client'> & { kind: string },
+): Promise<string> {
   const given = text.trim();
   const ids = all.filter((id) => id.startsWith(given));
   const [only] = ids;
@@ -138,8 +188,8 @@ function resolveAmong(
     const isMore = ids.length > MOST_SHOWN;
     throw ambiguous(given, kind, { ids: ids.slice(0, MOST_SHOWN), isMore });
   }
-  note(context.io.stderr, `${plain(given)} is ${kind} ${plain(only)}`);
-  return only;
+  const [id] = await accept([{ given, id: only }], kind, rest);
+  return id ?? given;
 }
 
 function ambiguous(

@@ -24,13 +24,13 @@ test('ack of a run says that the user at the terminal has taken it in hand', asy
 
 test('ack of the beginning of an alert acknowledges this alert, by another user', async () => {
   const alerts = [
-    { id: 'alr_4n2k', state: 'firing' },
+    { id: 'alr_4n2k9x', state: 'firing' },
     { id: 'alr_9999', state: 'firing' },
   ];
   daemon.on('GET /v1/alerts', { status: 200, body: { data: alerts, next_cursor: null } });
-  daemon.on('POST /v1/alerts/alr_4n2k/acknowledge', { status: 200, body: alerts[0] });
-  const { stdout, exitCode } = await cli('ack', 'alr_4', '--by', 'bob');
-  expect({ stdout, exitCode }).toEqual({ stdout: 'acknowledged alert alr_4n2k\n', exitCode: 0 });
+  daemon.on('POST /v1/alerts/alr_4n2k9x/acknowledge', { status: 200, body: alerts[0] });
+  const { stdout, exitCode } = await cli('ack', 'alr_4n2k', '--by', 'bob');
+  expect({ stdout, exitCode }).toEqual({ stdout: 'acknowledged alert alr_4n2k9x\n', exitCode: 0 });
   expect(daemon.requests.at(-1)?.body).toEqual({ by: 'bob' });
   expect(await cli('ack', 'alr_')).toMatchObject({ exitCode: 2 });
 });

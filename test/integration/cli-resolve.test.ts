@@ -17,6 +17,9 @@ afterEach(() => daemon.close());
 
 const cli = (...args: string[]) => runCli(args, { env: { RUNWATCH_URL: daemon.url } });
 
+const onTerminal = (stdin: string, ...args: string[]) =>
+  runCli(args, { env: { RUNWATCH_URL: daemon.url }, terminalInput: 'typed', stdin });
+
 function found(kind: string, ...ids: string[]) {
   const data = ids.map((id) => ({ kind, id }));
   return { status: 200, body: { data, more: false } };
@@ -90,10 +93,10 @@ test('redeliver takes the beginning of a delivery that one alone has', async () 
     status: 202,
     body: { id: 'dlv_0f3a_failed', event_id: 'evt_1', state: 'pending' },
   });
-  expect(await cli('redeliver', 'dlv_0f', 'dlv_0f3a_failed')).toEqual({
+  expect(await cli('redeliver', 'dlv_0f3a', 'dlv_0f3a_failed')).toEqual({
     exitCode: 0,
     stdout: 'dlv_0f3a_failed goes out again (evt_1)\n',
-    stderr: 'dlv_0f is delivery dlv_0f3a_failed\n',
+    stderr: 'dlv_0f3a is delivery dlv_0f3a_failed\n',
   });
 });
 
@@ -123,4 +126,87 @@ test('unwatch --purge asks the daemon to erase what it knows', async () => {
   daemon.on(`DELETE /v1/watches/${UUID}`, { status: 204 });
   expect(await cli('unwatch', UUID, '--purge')).toMatchObject({ stdout: `purged ${UUID}\n` });
   expect(daemon.requests[0]?.query.get('purge')).toBe('true');
+});
+
+/** Each verb that changes something, with a beginning of 7 and one of 8 characters. */
+const WRITING: [verb: string, short: string, long: string, id: string, done: string][] = [
+  ['unwatch', '6f1c9a5', '6f1c9a52', UUID, `DELETE /v1/watches/${UUID}`],
+  ['ack', '6f1c9a5', '6f1c9a52', UUID, `POST /v1/watches/${UUID}/acknowledge`],
+  ['watch', '6f1c9a5', '6f1c9a52', UUID, 'POST /v1/watches/batch'],
+  ['ack', 'alr_4n2', 'alr_4n2k', 'alr_4n2k9x', 'POST /v1/alerts/alr_4n2k9x/acknowledge'],
+  ['silence expire', 'sil_0f2', 'sil_0f2a', 'sil_0f2a6b', 'DELETE /v1/silences/sil_0f2a6b'],
+  ['redeliver', 'dlv_0f3', 'dlv_0f3a', 'dlv_0f3a6b', 'POST /v1/deliveries/dlv_0f3a6b/redeliver'],
+];
+
+/** Answers for the ids of {@link WRITING}. */
+function answerWrites() {
+  daemon.on('GET /v1/lookup', ({ query }) =>
+    query.get('kind') === 'run' ? found('run', UUID) : found('delivery', 'dlv_0f3a6b'),
+  );
+  const at = '2025-05-04T10:00:00.000Z';
+  const silence = {
+    id: 'sil_0f2a6b',
+    matchers: {},
+    starts_at: at,
+    until: at,
+    state: 'active',
+    by: 'ana',
+    comment: 'upgrade',
+    key: null,
+    created_at: at,
+  };
+  daemon.on('GET /v1/silences', { status: 200, body: { data: [silence], next_cursor: null } });
+  daemon.on('GET /v1/alerts', {
+    status: 200,
+    body: { data: [{ id: 'alr_4n2k9x', state: 'firing' }], next_cursor: null },
+  });
+}
+
+const writes = () => paths().filter((path) => !path.startsWith('GET '));
+
+test.each(WRITING)(
+  '%s refuses a beginning of seven characters, and names what it begins',
+  async (verb, short, _long, id) => {
+    answerWrites();
+    const { exitCode, stderr } = await cli(...verb.split(' '), short);
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain(`"${short}" begins`);
+    expect(stderr).toContain(id);
+    expect(writes()).toEqual([]);
+  },
+);
+
+test.each(WRITING)(
+  '%s asks on a terminal before it takes a beginning for an id, and does nothing without a yes',
+  async (verb, _short, long, id) => {
+    answerWrites();
+    const { exitCode, stderr } = await onTerminal('n\n', ...verb.split(' '), long);
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(new RegExp(`^${long} is \\w+ ${id}\nGo on\\? \\[y/N\\] `));
+    expect(stderr).toContain('nothing was changed');
+    expect(writes()).toEqual([]);
+  },
+);
+
+test.each(WRITING)(
+  '%s goes on after a yes, with --yes, and off a terminal',
+  async (verb, _short, long, _id, done) => {
+    answerWrites();
+    await onTerminal('y\n', ...verb.split(' '), long);
+    await onTerminal('', ...verb.split(' '), long, '--yes');
+    await cli(...verb.split(' '), long);
+    expect(writes()).toEqual([done, done, done]);
+  },
+);
+
+test('a verb that changes something takes the whole last part of an id, however short', async () => {
+  daemon.on('GET /v1/lookup', found('run', 'acme/shop/123'));
+  await cli('unwatch', '123', '--yes');
+  expect(writes()).toEqual(['DELETE /v1/watches/acme%2Fshop%2F123']);
+});
+
+test('a verb that changes something does not ask for a whole id', async () => {
+  daemon.on(`DELETE /v1/watches/${UUID}`, { status: 204 });
+  const { exitCode, stderr } = await onTerminal('', 'unwatch', UUID);
+  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
 });

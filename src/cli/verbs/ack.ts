@@ -14,6 +14,7 @@ interface AckFlags extends DaemonFlags {
   comment?: string;
   until?: string;
   undo?: boolean;
+  yes?: boolean;
   json?: boolean;
 }
 
@@ -25,6 +26,7 @@ export function addAckVerb(host: VerbHost): void {
     .option('--until <time>', 'remind again then: a time, or a duration from now', untilText)
     .option('--source <name>', 'the source that the runs belong to')
     .option('--undo', 'take it back')
+    .option('--yes', 'do not ask whether the beginning of an id is the one that is meant')
     .option('--json', "print the API's answers")
     .addHelpText('after', HELP)
     .action((ids: string[], flags: AckFlags) => host.run((context) => ack(context, ids, flags)));
@@ -32,7 +34,7 @@ export function addAckVerb(host: VerbHost): void {
 
 const HELP = `
 Nothing reminds of it or escalates until its state changes. Alerts are named by their ids (alr_...), runs
-by their ids or URLs. Exits 1 when there is no such alert or run.
+by their ids or URLs, or by 8 characters of an id at least; then it asks on a terminal. Exits 1 when there is no such alert or run.
 
 Examples:
   runwatch ack alr_4n2k9x --comment "provider is down" --until 2h
@@ -83,9 +85,10 @@ interface Target {
 function targetOf(
   text: string,
   client: DaemonClient,
-  { context, flags: { source } }: { context: CliContext; flags: AckFlags },
+  { context, flags }: { context: CliContext; flags: AckFlags },
 ): Target {
-  const resolver = { client, context };
+  const { source } = flags;
+  const resolver = { client, context, writes: flags };
   if (/^\s*alr_/.test(text)) {
     return {
       kind: 'alert',

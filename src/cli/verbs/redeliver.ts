@@ -1,4 +1,3 @@
-import { createInterface } from 'node:readline';
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import type { DaemonClient } from '../../client/client.ts';
 import type { RangeBody } from '../../client/types.ts';
@@ -10,6 +9,7 @@ import {
   type DaemonFlags,
   type VerbHost,
 } from '../verb.ts';
+import { confirm } from '../confirm.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT, usageError } from '../exit.ts';
 import { timeQuery } from '../listing.ts';
@@ -53,7 +53,8 @@ export function addRedeliverVerb(host: VerbHost): void {
 
 const HELP = `
 The event ids stay the same, so that receivers know a repeat. A delivery that waits is due at once. Many
-deliveries go out as fast as their receivers take them. Without ids it asks first; --yes answers.
+deliveries go out as fast as their receivers take them. It asks first without ids, and on a terminal also for
+the beginning of an id, which has 8 characters at least; --yes answers.
 With --to those that wait go, too; the deliveries that they replace are superseded. Exits 1 when there is
 no such delivery.
 
@@ -138,7 +139,7 @@ async function redeliverEach(
   const client = await connect(context, flags);
   const { stdout, stderr } = context.io;
   const isJson = flags.json === true;
-  const whole = await resolveIds(ids, 'delivery', { client, context });
+  const whole = await resolveIds(ids, 'delivery', { client, context, writes: flags });
   const results = await mapConcurrently(whole, MAX_REQUESTS, async (id) => {
     const result = await redeliverOne(client, id, flags.to);
     if ('error' in result) {
@@ -155,24 +156,4 @@ async function redeliverEach(
 async function redeliverOne(client: DaemonClient, id: string, to: string | undefined) {
   const answer = await client.redeliver(id, to);
   return answer ?? { id, error: { code: 'delivery_not_found' } };
-}
-
-/**
- * Asks before something is done that cannot be taken back. Anything but yes means no.
- * @throws a usage error without a terminal to ask on
- */
-async function confirm({ io, signal }: CliContext, question: string): Promise<boolean> {
-  if (io.stdin.isTTY !== true) {
-    throw usageError(`there is no terminal to ask on: "${question}" Answer with --yes.`);
-  }
-  io.stderr.write(`${question} [y/N] `);
-  const lines = createInterface({ input: io.stdin, signal });
-  for await (const line of lines) {
-    lines.close();
-    return /^y(es)?$/i.test(line.trim());
-  }
-  signal.throwIfAborted();
-  // The end of the input leaves the cursor on the line of the question.
-  io.stderr.write('\n');
-  return false;
 }

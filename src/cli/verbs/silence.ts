@@ -26,6 +26,7 @@ interface SilenceFlags extends DaemonFlags, MatcherFlags {
   by?: string;
   comment?: string;
   key?: string;
+  yes?: boolean;
   json?: boolean;
 }
 
@@ -50,6 +51,7 @@ export function addSilenceVerb(host: VerbHost): void {
     .action((flags: SilenceFlags) => host.run((context) => list(context, flags)));
   daemonCommand(of, 'expire <id>', 'write')
     .description('end a silence now')
+    .option('--yes', 'do not ask whether the beginning of an id is the one that is meant')
     .action((id: string, flags: SilenceFlags) => host.run((context) => expire(context, id, flags)));
   withMatchers(daemonCommand(of, 'preview', 'read'))
     .description('show what a silence would match, now and in the last 24 hours')
@@ -58,7 +60,8 @@ export function addSilenceVerb(host: VerbHost): void {
 }
 
 const HELP = `
-Alerts are recorded and counted as before; \`runwatch alerts\` lists them.
+Alerts are recorded and counted as before; \`runwatch alerts\` lists them. \`expire\` takes 8 characters of an id
+or more; on a terminal it asks whether that silence is meant.
 
 Examples:
   runwatch silence add --workflow invoices --until 2h --comment upgrade
@@ -120,7 +123,7 @@ async function list(context: CliContext, flags: SilenceFlags): Promise<number> {
 
 async function expire(context: CliContext, given: string, flags: SilenceFlags): Promise<number> {
   const client = await connect(context, flags);
-  const id = await resolveSilence(given, { client, context });
+  const id = await resolveSilence(given, { client, context, writes: flags });
   const isKnown = await client.expireSilence(id);
   const { stdout, stderr } = context.io;
   if (isKnown) stdout.write(`silence ${plain(id)} has ended\n`);

@@ -17,6 +17,7 @@ interface UnwatchFlags extends DaemonFlags {
   endpoint?: string;
   purge?: boolean;
   file?: string;
+  yes?: boolean;
 }
 
 export function addUnwatchVerb(host: VerbHost): void {
@@ -26,6 +27,7 @@ export function addUnwatchVerb(host: VerbHost): void {
     .option('--endpoint <name>', 'end only this subscription: an endpoint, or the URL of a webhook')
     .option('--purge', 'also erase their records, events and deliveries (needs the scope admin)')
     .option('--file <path>', 'read run ids from a file, one on a line; - is standard input')
+    .option('--yes', 'do not ask whether the beginning of an id is the one that is meant')
     .addHelpText('after', HELP)
     .action((ids: string[], flags: UnwatchFlags) =>
       host.run((context) => unwatch(context, ids, flags)),
@@ -35,6 +37,7 @@ export function addUnwatchVerb(host: VerbHost): void {
 const HELP = `
 The runs themselves go on; they notify no endpoint any more. What is known of them is kept until
 \`watches.retention\` ends; --purge erases it now, also of runs that have ended.
+The beginning of an id has 8 characters at least; on a terminal it asks whether that run is meant.
 Exits 1 when one of the runs is not watched.
 
 Examples:
@@ -50,7 +53,7 @@ async function unwatch(context: CliContext, args: string[], flags: UnwatchFlags)
   }
   const given = await readGoodRunIds(args, flags.file, context.io);
   const client = await connect(context, flags);
-  const ids = await resolveRuns(given, { client, context });
+  const ids = await resolveRuns(given, { client, context, writes: flags });
   const { stdout, stderr } = context.io;
   const done = purge === true ? 'purged' : 'no longer watched';
   const found = await mapConcurrently(ids, MAX_REQUESTS, async (runId) => {

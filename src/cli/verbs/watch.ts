@@ -30,6 +30,7 @@ interface WatchFlags extends DaemonFlags {
   maxDelay?: string;
   file?: string;
   skipInvalid?: boolean;
+  yes?: boolean;
   wait?: boolean;
   throughFeedback?: boolean;
   json?: boolean;
@@ -49,6 +50,7 @@ export function addWatchVerb(host: VerbHost): void {
     .option('--max-delay <duration>', 'longest time between two polls', durationText)
     .option('--file <path>', 'read run ids from a file, one on a line; - is standard input')
     .option('--skip-invalid', 'leave out what is not a run id, instead of doing nothing')
+    .option('--yes', 'do not ask whether the beginning of an id is the one that is meant')
     .option('--wait', 'then wait for the runs; exits as `runwatch wait` does')
     .option('--through-feedback', 'with --wait: wait on while a run awaits human feedback')
     .option('--json', "print the API's answer")
@@ -81,7 +83,7 @@ async function watchRuns(context: CliContext, args: string[], flags: WatchFlags)
   const webhook = webhookOf(flags);
   const given = await readTargets(context, args, flags);
   const client = await connect(context, flags);
-  const ids = await resolveKnownRuns(given, { client, context });
+  const ids = await resolveKnownRuns(given, { client, context, writes: flags });
   const sources = flags.source === undefined ? await sourcesOfRuns(ids, client) : [];
   const watches = ids.map((id, at) => bodyOf(id, { flags, webhook, source: sources[at] }));
   const report = createReport(ids.length, reportOutput(context, flags), context.io.stderr);

@@ -1,0 +1,26 @@
+import { createInterface } from 'node:readline';
+import type { CliContext } from './context.ts';
+import { usageError } from './exit.ts';
+
+/**
+ * Asks before something is done that cannot be taken back. Anything but yes means no.
+ * @throws a usage error without a terminal to ask on
+ */
+export async function confirm(
+  { io, signal }: Pick<CliContext, 'io' | 'signal'>,
+  question: string,
+): Promise<boolean> {
+  if (io.stdin.isTTY !== true) {
+    throw usageError(`there is no terminal to ask on: "${question}" Answer with --yes.`);
+  }
+  io.stderr.write(`${question} [y/N] `);
+  const lines = createInterface({ input: io.stdin, signal });
+  for await (const line of lines) {
+    lines.close();
+    return /^y(es)?$/i.test(line.trim());
+  }
+  signal.throwIfAborted();
+  // The end of the input leaves the cursor on the line of the question.
+  io.stderr.write('\n');
+  return false;
+}
