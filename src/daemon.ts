@@ -36,6 +36,7 @@ import { createServer, listen } from './http/server.ts';
 import type { Services } from './http/services.ts';
 import { createTokens, type Tokens } from './http/tokens.ts';
 import type { Lifecycle } from './lifecycle.ts';
+import { Names } from './names.ts';
 import type { RedisConnections } from './redis/connection.ts';
 
 /** How long the stop waits for the receiver of traces, ms. */
@@ -48,7 +49,7 @@ interface RunningDaemon {
   reload: Reload['apply'];
 }
 
-export interface DaemonOptions extends CommonOptions {
+export interface DaemonOptions extends Omit<CommonOptions, 'names'> {
   /** Where `log` endpoints write; without a level of its own. */
   eventLog: EventLogger;
   /** When it stops, readiness fails; it finishes or releases running work and closes everything. */
@@ -63,8 +64,9 @@ export interface DaemonOptions extends CommonOptions {
 export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon> {
   const { config, log, version } = options;
   await checkDataDirectory(config.data_dir);
-  const connections = await openRedis(options);
-  const common = await openCommon(options, connections);
+  const names = new Names();
+  const connections = await openRedis({ ...options, names });
+  const common = await openCommon({ ...options, names }, connections);
   const ownSecrets = await loadOwnSecrets({ config, log, stores: common.stores });
   const parts = build(options, connections, { common, ...ownSecrets });
   const url = await serve(options, parts, connections);
@@ -101,8 +103,9 @@ function build(
     allow: config.egress.allow,
     requireHttps: config.egress.require_https,
     isProxied: config.egress.proxy !== undefined,
+    resolve: common.names.ofReceiver,
   });
-  const agents = openAgents(guard, options);
+  const agents = openAgents(guard, { ...options, names: common.names });
   const secrets = openSecrets(common, { signingSecret, sealer });
   const own = { signingSecret, sealer };
   const routes = openRoutes(common, { ...own, agents, secrets, eventLog: options.eventLog });
@@ -260,10 +263,14 @@ function stopwatch(stopping: AbortSignal): () => number {
 }
 
 /** Connections of configured webhooks and of per-watch webhooks, each with its egress guard. */
-function openAgents(perWatchGuard: EgressGuard, { config, log }: DaemonOptions) {
+function openAgents(
+  perWatchGuard: EgressGuard,
+  { config, log, names }: DaemonOptions & Pick<Common, 'names'>,
+) {
   const { proxy } = config.egress;
-  const configured = createWebhookAgents(createEndpointGuard(), { proxy });
-  const perWatch = createWebhookAgents(perWatchGuard, { proxy });
+  const resolve = names.ofReceiver;
+  const configured = createWebhookAgents(createEndpointGuard({ resolve }), { proxy, names });
+  const perWatch = createWebhookAgents(perWatchGuard, { proxy, names });
   if (proxy !== undefined) {
     const what =
       'webhooks go through a proxy, which resolves their names: the egress guard judges names and literal addresses, so limit at the proxy which addresses it may reach';

@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { callbackify } from 'node:util';
 import { RunwatchError } from './core/errors.ts';
+import type { Names } from './names.ts';
 
 /** The most time for a tunnel to open, and then for the handshake in it, ms; requests have deadlines too. */
 const OPEN_MS = 30_000;
@@ -21,10 +22,10 @@ type Connect = http.Agent['createConnection'];
 export function tunnelled(
   connect: Connect,
   proxy: string,
-  { secure }: { secure: boolean },
+  { secure, names }: { secure: boolean; names: Names },
 ): Connect {
   return (options, callback) => {
-    const opened = openTunnel(new URL(proxy), authorityOf(options));
+    const opened = openTunnel(new URL(proxy), authorityOf(options), names);
     const ready = secure
       ? opened.then((socket) => encrypt(connect, { ...options, socket } as ClientRequestArgs))
       : opened;
@@ -60,7 +61,7 @@ async function encrypt(connect: Connect, options: ClientRequestArgs): Promise<Du
  * Source: RFC 9110, section 9.3.6.
  * Throws RunwatchError `proxy`.
  */
-async function openTunnel(proxy: URL, authority: string): Promise<Duplex> {
+async function openTunnel(proxy: URL, authority: string, names: Names): Promise<Duplex> {
   const isSecure = proxy.protocol === 'https:';
   const request = (isSecure ? https : http).request({
     method: 'CONNECT',
@@ -69,8 +70,10 @@ async function openTunnel(proxy: URL, authority: string): Promise<Duplex> {
     path: authority,
     headers: { host: authority, ...authorizationFor(proxy) },
     agent: false,
+    lookup: names.lookupOwn,
     signal: AbortSignal.timeout(OPEN_MS),
   });
+  request.once('socket', (socket) => names.watched(socket, proxy.hostname));
   request.end();
   try {
     const [response, socket, head] = (await once(request, 'connect')) as Connected;

@@ -18,6 +18,7 @@ import { faultLog } from './fault-log.ts';
 import { KnownWatches, createWatchNotes } from './known-watches.ts';
 import { createProcesses, type Processes } from './processes.ts';
 import { createLinksOf } from '../core/run/links.ts';
+import type { Names } from '../names.ts';
 import { StoreGuard } from './store-guard.ts';
 import { createStores, type Stores } from './stores.ts';
 import { openTracing } from './tracing.ts';
@@ -30,6 +31,7 @@ export interface CommonOptions {
   tracing?: TracingSettings | null;
   /** The clocks of this host, unless given. */
   clocks?: DaemonClocks;
+  names: Names;
 }
 
 const HOST_CLOCKS: DaemonClocks = {
@@ -76,6 +78,7 @@ export async function openCommon(options: CommonOptions, connections: RedisConne
     newToken: tokensOf(processId),
     processes: createOwnProcess(options, { stores, clock, storeGuard, processId }),
     config,
+    names: options.names,
     endpoints: createEndpoints(config),
     metrics,
     queueOf: queueFactory({

@@ -29,6 +29,7 @@ import { createSlackBot, createSlackWebhook } from '../deliver/channels/slack.ts
 import { createTeamsChannel } from '../deliver/channels/teams.ts';
 import { createEndpointGuard } from '../deliver/egress/egress-guard.ts';
 import type { HttpDeps } from '../deliver/http-attempt.ts';
+import type { Names } from '../names.ts';
 
 export interface RoutesDependencies {
   endpoints: Pick<Endpoints, 'all'>;
@@ -47,6 +48,7 @@ export interface RoutesDependencies {
   /** The options of per-watch webhooks, which have none of their own. */
   perWatch: { timeoutMs: number; retry: readonly number[] };
   userAgent: string;
+  names: Names;
   now: () => number;
   timeOfDay: () => number;
 }
@@ -123,8 +125,9 @@ function routeTo(name: string, endpoint: EndpointConfig, deps: RoutesDependencie
   }
 }
 
-function peopleDeps({ agents, userAgent, now, alertMessages, ownerOf }: RoutesDependencies) {
-  return { agents: agents.configured, userAgent, now, alertMessages, ownerOf };
+function peopleDeps({ agents, ...rest }: RoutesDependencies) {
+  const { userAgent, names, now, alertMessages, ownerOf } = rest;
+  return { agents: agents.configured, userAgent, names, now, alertMessages, ownerOf };
 }
 
 /** The channel is made anew when the signing secrets change: by a rotation, or when one expires. */
@@ -194,7 +197,7 @@ type PeopleEndpoint = Exclude<EndpointConfig, { type: 'webhook' | 'log' }>;
 function createPeopleChannel(
   name: string,
   endpoint: PeopleEndpoint,
-  deps: HttpDeps & { alertMessages: AlertMessages; ownerOf: OwnerOf },
+  deps: HttpDeps & { alertMessages: AlertMessages; ownerOf: OwnerOf; names: Names },
 ): Channel {
   const { timeout: timeoutMs } = endpoint;
   const { ownerOf } = deps;
@@ -214,7 +217,7 @@ function createPeopleChannel(
       const tls = endpoint.tls ? loadTlsFiles(['endpoints', name], endpoint.tls) : {};
       return createEmailChannel(
         { ...smtpServer(endpoint), tls, from, to, mentions, ownerOf, timeoutMs },
-        { now: deps.now, guard: createEndpointGuard() },
+        { now: deps.now, guard: createEndpointGuard({ resolve: deps.names.ofReceiver }) },
       );
     }
     case 'pagerduty': {

@@ -4,6 +4,7 @@ import type { Config } from '../config/schema.ts';
 import { loadTlsFiles } from '../config/tls-files.ts';
 import { RunwatchError } from '../core/errors.ts';
 import type { Lifecycle } from '../lifecycle.ts';
+import type { Names } from '../names.ts';
 import { createRedisConnections, type RedisConnections } from '../redis/connection.ts';
 import { installedServer } from '../redis/embedded/process.ts';
 import { startEmbeddedRedis } from '../redis/embedded/server.ts';
@@ -16,6 +17,7 @@ interface OpenRedisOptions {
   config: Config;
   log: Logger;
   lifecycle: Lifecycle;
+  names?: Names | undefined;
 }
 
 /**
@@ -23,11 +25,11 @@ interface OpenRedisOptions {
  * Throws RunwatchError of the server or the connection, or `tls_files_unusable`.
  */
 export async function openRedis(options: OpenRedisOptions): Promise<RedisConnections> {
-  const { config, log, lifecycle } = options;
+  const { config, log, lifecycle, names } = options;
   const settings = usesOwnRedis(config)
     ? { url: await embedded(options), prefix: config.redis.prefix }
     : configured(config);
-  const connections = createRedisConnections({ settings, log });
+  const connections = createRedisConnections({ settings, log, names });
   lifecycle.onStop('redis connections', () => connections.close());
   await connections.ready();
   return connections;

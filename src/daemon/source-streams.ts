@@ -38,6 +38,7 @@ export function openStreams(
       maxSockets: most,
       ca: loadSourceAuthorities(name, source),
       proxy: source.proxy,
+      names: deps.names,
       userAgent: deps.userAgent,
       onRequest: (request) => deps.metrics.request(name, request),
     }),

@@ -4,6 +4,7 @@ import { isoTime } from '../core/event/event.ts';
 import { isWidened } from '../core/cadence/load.ts';
 import { autoConcurrency, type AskedSource, type RateLimit } from '../core/source/limiter.ts';
 import { isAborted } from '../deadline.ts';
+import type { Names } from '../names.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
 import type { StreamFeed } from '../feed/stream-feed.ts';
 import type { WorkflowNames } from '../feed/workflow-names.ts';
@@ -94,6 +95,7 @@ export interface SourceDependencies {
   processId: string;
   newToken: () => string;
   userAgent: string;
+  names: Names;
   metrics: Metrics;
   now: () => number;
   log: Logger;
@@ -167,6 +169,7 @@ function openClient(
     maxSockets: concurrencyOf(deps.config, source),
     ca: loadSourceAuthorities(name, source),
     proxy: source.proxy,
+    names: deps.names,
     userAgent: deps.userAgent,
     now: deps.now,
     mayRetry: async () => (await limiter.claim().catch(() => null)) !== null,

@@ -15,6 +15,7 @@ import type { RequestPhases } from '../core/delivery/delivery.ts';
 import type { TlsOptions } from '../core/tls.ts';
 import { cutRequest, requestTarget, tunnelled } from '../proxy-tunnel.ts';
 import type { Deadline } from '../deadline.ts';
+import { Names } from '../names.ts';
 import { egressBlocked, type EgressGuard } from './egress/egress-guard.ts';
 
 /** The most bytes read of an answer; then the connection is closed. */
@@ -273,11 +274,11 @@ const LIMITS: AgentOptions = {
  */
 export function createWebhookAgents(
   guard: EgressGuard,
-  { proxy }: { proxy?: string | undefined } = {},
+  { proxy, names = new Names() }: { proxy?: string | undefined; names?: Names | undefined } = {},
 ): WebhookAgents {
   const agents = { http: new http.Agent(LIMITS), https: new https.Agent(LIMITS) };
-  guardConnections(agents.http, { guard, proxy, secure: false });
-  guardConnections(agents.https, { guard, proxy, secure: true });
+  guardConnections(agents.http, { guard, proxy, names, secure: false });
+  guardConnections(agents.https, { guard, proxy, names, secure: true });
   return {
     ...agents,
     isProxied: proxy !== undefined,
@@ -304,13 +305,17 @@ const ignore = () => undefined;
 /** As Node calls it: with an error there is no socket, which its type omits. */
 type OnCreate = (error: Error | null, socket?: Duplex) => void;
 
+interface Guarded {
+  guard: EgressGuard;
+  proxy: string | undefined;
+  names: Names;
+  secure: boolean;
+}
+
 /** `lookup` alone is not enough: Node does not call it for a host that is an address. */
-function guardConnections(
-  agent: http.Agent,
-  { guard, proxy, secure }: { guard: EgressGuard; proxy: string | undefined; secure: boolean },
-): void {
+function guardConnections(agent: http.Agent, { guard, proxy, names, secure }: Guarded): void {
   const own = agent.createConnection.bind(agent);
-  const connect = proxy === undefined ? own : tunnelled(own, proxy, { secure });
+  const connect = proxy === undefined ? own : tunnelled(own, proxy, { secure, names });
   agent.createConnection = (options: ClientRequestArgs, callback) => {
     const target = { secure, host: options.host ?? '', port: Number(options.port) };
     const verdict = guard.checkTarget(target);

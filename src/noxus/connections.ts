@@ -1,6 +1,12 @@
-import http, { validateHeaderValue, type ClientRequest, type OutgoingHttpHeaders } from 'node:http';
+import http, {
+  validateHeaderValue,
+  type ClientRequest,
+  type ClientRequestArgs,
+  type OutgoingHttpHeaders,
+} from 'node:http';
 import https from 'node:https';
 import { RunwatchError } from '../core/errors.ts';
+import { Names } from '../names.ts';
 import { requestTarget, tunnelled } from '../proxy-tunnel.ts';
 
 /** How long an idle connection is kept, ms; a shorter `Keep-Alive` hint of the server wins. */
@@ -17,6 +23,8 @@ export interface ConnectionOptions {
   ca?: string | undefined;
   /** An HTTP proxy that all connections go through. */
   proxy?: string | undefined;
+  /** Shared by all connections of a process. */
+  names?: Names | undefined;
 }
 
 /** One keep-alive connection pool of a source. */
@@ -34,7 +42,7 @@ export function openConnections(options: ConnectionOptions): Connections {
   const base = parseBase(options.baseUrl);
   assertHeaderValue(options.apiKey);
   const client = base.protocol === 'https:' ? https : http;
-  const agent = withProxy(new client.Agent(poolOf(options)), options);
+  const agent = withNames(new client.Agent(poolOf(options)), options);
   return {
     base,
     // No more options than it needs: Node copies them several times, and copying all that got offers
@@ -54,12 +62,26 @@ function poolOf({ maxSockets, ca }: ConnectionOptions): https.AgentOptions {
   };
 }
 
-function withProxy(agent: http.Agent, { proxy }: ConnectionOptions): http.Agent {
-  if (proxy === undefined) return agent;
+/** Connects by our own names, and through the proxy where there is one. */
+function withNames(
+  agent: http.Agent,
+  { proxy, names = new Names() }: ConnectionOptions,
+): http.Agent {
+  const own = agent.createConnection.bind(agent);
   const secure = agent instanceof https.Agent;
-  agent.createConnection = tunnelled(agent.createConnection.bind(agent), proxy, { secure });
+  agent.createConnection =
+    proxy === undefined ? namedConnect(own, names) : tunnelled(own, proxy, { secure, names });
   return agent;
 }
+
+function namedConnect(connect: http.Agent['createConnection'], names: Names) {
+  return (options: ClientRequestArgs, callback?: OnCreate) => {
+    const socket = connect({ ...options, lookup: names.lookupOwn }, callback);
+    return socket && names.watched(socket, options.host ?? '');
+  };
+}
+
+type OnCreate = Parameters<http.Agent['createConnection']>[1];
 
 /** The base as a URL with a path that ends in a slash, without query and fragment. */
 function parseBase(baseUrl: string): URL {

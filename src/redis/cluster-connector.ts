@@ -1,7 +1,9 @@
-import { connect as connectPlain, type Socket } from 'node:net';
-import { connect as connectTls, type ConnectionOptions } from 'node:tls';
+import type { Socket } from 'node:net';
+import type { ConnectionOptions } from 'node:tls';
 import { AbstractConnector, Redis, type RedisOptions } from 'ioredis';
 import { messageOf, RunwatchError } from '../core/errors.ts';
+import type { Names } from '../names.ts';
+import { openSocket, type Address } from './host-connector.ts';
 
 /** How long one node may take to say which node holds what, ms. */
 const ASK_TIMEOUT_MS = 1_000;
@@ -18,6 +20,7 @@ interface ClusterOptions {
   username: string | undefined;
   password: string | undefined;
   disconnectTimeoutMs: number;
+  names: Names;
 }
 
 /**
@@ -39,8 +42,7 @@ export function clusterConnector(options: ClusterOptions) {
       const { primary, nodes } = await findPrimary(known, options);
       known = merged(options.nodes, nodes);
       if (!this.connecting) throw new Error('Connection is closed.');
-      const { tls } = options;
-      const socket = tls === undefined ? connectPlain(primary) : connectTls({ ...tls, ...primary });
+      const socket = openSocket(primary, options);
       socket.once('error', (error: Error) => (this.firstError = error));
       this.stream = socket;
       return socket;
@@ -128,12 +130,6 @@ function topologyFor(slot: number, ranges: SlotRange[], asked: Address): Topolog
 function merged(named: readonly Address[], found: readonly Address[]): Address[] {
   const byText = new Map([...named, ...found].map((node) => [addressText(node), node]));
   return [...byText.values()].slice(0, MOST_NODES);
-}
-
-/** Where a server listens. */
-export interface Address {
-  host: string;
-  port: number;
 }
 
 /** Reads `host:port`, `host` or `[ipv6]:port`; null where it is none of them. */

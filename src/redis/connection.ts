@@ -10,7 +10,9 @@ import {
   type RedisLog,
 } from './failures.ts';
 import { createKeys } from './keys.ts';
-import { DISCONNECT_TIMEOUT_MS, redisTarget, type RedisSettings } from './redis-target.ts';
+import { Names } from '../names.ts';
+import { DISCONNECT_TIMEOUT_MS } from './host-connector.ts';
+import { redisTarget, type RedisSettings } from './redis-target.ts';
 import { checkDatabase, checkRights, checkServer } from './server-check.ts';
 import { StoreWatch, type StoreState } from './store-state.ts';
 
@@ -102,6 +104,8 @@ export interface RedisConnections {
 interface Options {
   settings: RedisSettings;
   log: RedisLog;
+  /** Shared by all connections of a process. */
+  names?: Names | undefined;
   /** How long `ready` waits, in milliseconds. */
   readyTimeoutMs?: number;
   /** Milliseconds between log lines while Redis is away. */
@@ -113,8 +117,8 @@ interface Options {
  * @throws RunwatchError `invalid_redis_url`
  */
 export function createRedisConnections(options: Options): RedisConnections {
-  const { log, readyTimeoutMs = 10_000, remindEveryMs = 10_000 } = options;
-  const target = redisTarget(options.settings);
+  const { log, names = new Names(), readyTimeoutMs = 10_000, remindEveryMs = 10_000 } = options;
+  const target = redisTarget(options.settings, names);
   const keys = createKeys(options.settings.prefix);
   const { place } = target;
   const usable: (() => void)[] = [];

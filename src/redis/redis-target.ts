@@ -2,11 +2,11 @@ import type { ConnectionOptions } from 'node:tls';
 import type { RedisOptions } from 'ioredis';
 import { RunwatchError } from '../core/errors.ts';
 import type { TlsOptions } from '../core/tls.ts';
-import { addressText, parseAddress, type Address, clusterConnector } from './cluster-connector.ts';
+import type { Names } from '../names.ts';
+import { addressText, parseAddress, clusterConnector } from './cluster-connector.ts';
+import { DISCONNECT_TIMEOUT_MS, hostConnector, type Address } from './host-connector.ts';
 import { createKeys } from './keys.ts';
 
-/** How long a peer may take to agree to an end; ioredis waits it out for what is closed already, too. */
-export const DISCONNECT_TIMEOUT_MS = 250;
 /** How long a Sentinel may take to name the primary, ms. */
 const SENTINEL_TIMEOUT_MS = 1_000;
 const SENTINEL_PORT = 26_379;
@@ -47,17 +47,23 @@ interface RedisTarget {
 }
 
 /** @throws RunwatchError `invalid_redis_url` */
-export function redisTarget(settings: RedisSettings): RedisTarget {
+export function redisTarget(settings: RedisSettings, names: Names): RedisTarget {
   const { sentinels, cluster } = settings;
   if (sentinels !== undefined) return sentinelTarget(settings, addresses(sentinels, SENTINEL_PORT));
-  if (cluster !== undefined) return clusterTarget(settings, addresses(cluster, REDIS_PORT));
-  return urlTarget(settings);
+  if (cluster !== undefined) return clusterTarget(settings, addresses(cluster, REDIS_PORT), names);
+  return urlTarget(settings, names);
 }
 
-function urlTarget({ url = '', tls, ...settings }: RedisSettings): RedisTarget {
+function urlTarget({ url = '', tls, ...settings }: RedisSettings, names: Names): RedisTarget {
   const { options, place } = parseRedisUrl(url);
   const secure = 'tls' in options && tls !== undefined ? { tls: tlsOptions(tls) } : {};
-  return { options: { ...credentials(settings), ...options, ...secure }, place, isCluster: false };
+  const all = { ...credentials(settings), ...options, ...secure };
+  const { host, port, tls: encryption } = all;
+  const connector =
+    host === undefined || port === undefined
+      ? {}
+      : { Connector: hostConnector({ host, port }, { tls: encryption, names }) };
+  return { options: { ...all, ...connector }, place, isCluster: false };
 }
 
 type UrlTarget = Pick<RedisTarget, 'options' | 'place'>;
@@ -154,7 +160,7 @@ function sentinelTarget(settings: RedisSettings, sentinels: Address[]): RedisTar
   };
 }
 
-function clusterTarget(settings: RedisSettings, nodes: Address[]): RedisTarget {
+function clusterTarget(settings: RedisSettings, nodes: Address[], names: Names): RedisTarget {
   const { username, password, tls, prefix } = settings;
   const Connector = clusterConnector({
     nodes,
@@ -163,6 +169,7 @@ function clusterTarget(settings: RedisSettings, nodes: Address[]): RedisTarget {
     username,
     password,
     disconnectTimeoutMs: DISCONNECT_TIMEOUT_MS,
+    names,
   });
   return {
     options: { ...credentials(settings), Connector },

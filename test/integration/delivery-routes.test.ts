@@ -21,6 +21,7 @@ import { deriveSecret, generateSecret } from '../../src/deliver/secrets/sign.ts'
 import { createWebhookAgents } from '../../src/deliver/http-post.ts';
 import { AlertMessageStore } from '../../src/redis/stores/alert-store.ts';
 import { SecretStore } from '../../src/redis/stores/secret-store.ts';
+import { Names } from '../../src/names.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 import { A_MESSAGE } from '../support/webhooks.ts';
@@ -88,6 +89,7 @@ function processWith(endpoints: object) {
     ownerOf: () => null,
     perWatch: { timeoutMs: 10_000, retry: [1] },
     userAgent: 'runwatch/1.2.3',
+    names: new Names(),
     timeOfDay: () => clock.now,
   });
   return { routeOf, secrets, clock, logged };

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
-import type { Resolve } from '../../src/deliver/egress/egress-guard.ts';
+import type { Resolve } from '../../src/names.ts';
 import { answering, listenRaw, type RawServer } from '../support/raw-server.ts';
 import { A_MESSAGE, failureOf, webhooks } from '../support/webhooks.ts';
 

@@ -12,6 +12,7 @@ import { createRegisterWatches } from '../../src/poll/register-watches.ts';
 import { newProcessId, tokensOf } from '../../src/redis/leases.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { Names } from '../../src/names.ts';
 import { newMark } from './builders.ts';
 import { dumpRedis } from './dump-redis.ts';
 import { testRedis } from './redis.ts';
@@ -92,6 +93,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
       processId,
       newToken: tokensOf(processId),
       userAgent: 'runwatch/test',
+      names: new Names(),
       tracing: UNTRACED,
       trace: UNTRACED.trace,
       statistics: { lookup: nothingLearned, learn: () => undefined },

@@ -1,6 +1,7 @@
 import type { AttemptError, AttemptOutcome } from '../../src/core/delivery/delivery.ts';
 import type { Channel, Message } from '../../src/deliver/channels/channel.ts';
-import { createEgressGuard, type Resolve } from '../../src/deliver/egress/egress-guard.ts';
+import { createEgressGuard } from '../../src/deliver/egress/egress-guard.ts';
+import type { Resolve } from '../../src/names.ts';
 import { createWebhookAgents } from '../../src/deliver/http-post.ts';
 import { createWebhookChannel, type WebhookTarget } from '../../src/deliver/channels/webhook.ts';
 

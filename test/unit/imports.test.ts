@@ -5,7 +5,7 @@ import { expect, test } from '@jest/globals';
 const SRC = join(import.meta.dirname, '../../src');
 
 /** Files beside the folders that do without anything of runwatch but its core. */
-const SHARED = ['deadline.ts', 'proxy-tunnel.ts', 'lifecycle.ts', 'package-root.ts'];
+const SHARED = ['deadline.ts', 'names.ts', 'proxy-tunnel.ts', 'lifecycle.ts', 'package-root.ts'];
 
 /**
  * What each folder may import of the others. The core is pure. Adapters know nothing of one another, use
@@ -14,17 +14,18 @@ const SHARED = ['deadline.ts', 'proxy-tunnel.ts', 'lifecycle.ts', 'package-root.
 const ALLOWED: Record<string, string[]> = {
   core: [],
   'deadline.ts': ['core'],
-  'proxy-tunnel.ts': ['core'],
+  'names.ts': [],
+  'proxy-tunnel.ts': ['core', 'names.ts'],
   'lifecycle.ts': ['core'],
   'package-root.ts': [],
   config: ['core'],
-  noxus: ['core', 'deadline.ts', 'proxy-tunnel.ts'],
-  redis: ['core', 'package-root.ts'],
+  noxus: ['core', 'deadline.ts', 'names.ts', 'proxy-tunnel.ts'],
+  redis: ['core', 'names.ts', 'package-root.ts'],
   queue: [],
   telemetry: ['core'],
   poll: ['core', 'deadline.ts'],
   feed: ['core', 'poll'],
-  deliver: ['core', 'deadline.ts', 'proxy-tunnel.ts'],
+  deliver: ['core', 'deadline.ts', 'names.ts', 'proxy-tunnel.ts'],
   alert: ['core'],
   http: ['core', 'config', 'alert', 'feed', 'package-root.ts'],
   client: ['core', 'config', 'http/schemas'],
@@ -65,7 +66,7 @@ const ALLOWED: Record<string, string[]> = {
     'http',
     ...SHARED,
   ],
-  'daemon.ts': ['core', 'config', 'daemon', 'deliver', 'http', 'redis', 'lifecycle.ts'],
+  'daemon.ts': ['core', 'config', 'daemon', 'deliver', 'http', 'redis', 'lifecycle.ts', 'names.ts'],
   'main.ts': [
     'core',
     'config',

@@ -1,8 +1,8 @@
 import type { LookupAddress } from 'node:dns';
-import { lookup as resolveHost } from 'node:dns/promises';
 import { isIP, type LookupFunction } from 'node:net';
 import { callbackify } from 'node:util';
 import { RunwatchError } from '../../core/errors.ts';
+import { answerLookup, isLocalName, Names, type Resolve } from '../../names.ts';
 import {
   parseAllowList,
   type AllowList,
@@ -25,17 +25,14 @@ interface EgressTarget {
   port: number;
 }
 
-/** Every address of a host name. */
-export type Resolve = (hostname: string) => Promise<LookupAddress[]>;
-
 interface EgressOptions {
   /** CIDRs, addresses and `host:port` that are reachable although private or plain http. */
   allow: readonly string[];
   requireHttps: boolean;
   /** Whether a proxy resolves names. */
   isProxied?: boolean;
-  /** The system's resolver unless given. */
-  resolve?: Resolve;
+  /** As {@link Names.ofReceiver} unless given. */
+  resolve?: Resolve | undefined;
 }
 
 /** Decides what webhooks may connect to. */
@@ -83,8 +80,7 @@ export function createEndpointGuard({ resolve }: Pick<EgressOptions, 'resolve'> 
   return guardBy({ list, requireHttps: false, chosen: true, isProxied: false }, resolve);
 }
 
-function guardBy(policy: Policy, resolver: Resolve | undefined): EgressGuard {
-  const resolve = resolver ?? ((hostname) => resolveHost(hostname, { all: true }));
+function guardBy(policy: Policy, resolve: Resolve = new Names().ofReceiver): EgressGuard {
   return {
     check: (url) => checkUrl(url, policy),
     checkTarget: (target) => checkTarget(target, policy),
@@ -163,11 +159,6 @@ function deny(rule: EgressRule, message: string): EgressVerdict {
   return { allowed: false, rule, message };
 }
 
-/** Names that mean this machine whatever a resolver says (RFC 6761, section 6.3). */
-function isLocalName(host: string): boolean {
-  return /^(?:.+\.)?localhost\.?$/i.test(host);
-}
-
 function guardedLookup(target: EgressTarget, policy: Policy, resolve: Resolve): LookupFunction {
   const resolveAllowed = callbackify(async (hostname: string) =>
     selectAllowed(await resolve(hostname), target, policy),
@@ -175,12 +166,7 @@ function guardedLookup(target: EgressTarget, policy: Policy, resolve: Resolve): 
   return (hostname, options, callback) => {
     resolveAllowed(hostname, (error, allowed) => {
       if (error !== null) return callback(error, '');
-      const found = allowed.filter(({ family }) => matchesFamily(family, options.family));
-      const [first] = found;
-      if (first === undefined) return callback(notFound(hostname), '');
-      return options.all === true
-        ? callback(null, found)
-        : callback(null, first.address, first.family);
+      answerLookup(allowed, { hostname, options, callback });
     });
   };
 }
@@ -198,12 +184,4 @@ function selectAllowed(
   const denied = judged.find(({ verdict }) => !verdict.allowed)?.verdict;
   if (allowed.length === 0 && denied?.allowed === false) throw egressBlocked(denied.message);
   return allowed;
-}
-
-function matchesFamily(family: number, wanted: number | string | undefined): boolean {
-  return (wanted !== 4 && wanted !== 6) || family === wanted;
-}
-
-function notFound(hostname: string): NodeJS.ErrnoException {
-  return Object.assign(new Error(`no address for ${hostname}`), { code: 'ENOTFOUND' });
 }

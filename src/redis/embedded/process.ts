@@ -11,7 +11,7 @@ import { Redis } from 'ioredis';
 import { RunwatchError, messageOf } from '../../core/errors.ts';
 import { PACKAGE_ROOT } from '../../package-root.ts';
 import { isAlive, isCode } from '../file-lock.ts';
-import { DISCONNECT_TIMEOUT_MS } from '../redis-target.ts';
+import { DISCONNECT_TIMEOUT_MS } from '../host-connector.ts';
 
 const BASE_CONFIG = fileURLToPath(new URL('config/redis.conf', PACKAGE_ROOT));
 const BINARIES = ['redis-server', 'valkey-server'];
