@@ -77,7 +77,6 @@ export function runwatch(options: RunwatchOptions): Policy {
       mode: 'single' as const,
       isStreamed: false,
       nodes: null,
-      progressedAt: null,
       answeredAt: toMs(now),
       openSince: null,
       closedFor: null,

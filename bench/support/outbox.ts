@@ -136,7 +136,6 @@ function runEnded(subscribe: Subscribe, now: number): WatchChange {
     mode: 'single' as const,
     isStreamed: false,
     nodes: null,
-    progressedAt: null,
     answeredAt: now,
     openSince: null,
     closedFor: null,

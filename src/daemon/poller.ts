@@ -302,7 +302,6 @@ function goneChecker(deps: PollerDependencies, context: PollContext): () => Prom
       mode: 'single' as const,
       isStreamed: false,
       nodes: null,
-      progressedAt: null,
       answeredAt: now,
       openSince: null,
       closedFor: null,

@@ -48,8 +48,9 @@ export function workflowOf({ workflow = 'invoices' }: ScenarioRun) {
 }
 
 /**
- * After this long in one state a run counts as stalled, ms. A run that stalls does so for more than twice
- * that time: its state begins with the first poll that sees it. Other states are shorter.
+ * After this long in one state a run counts as stalled, ms. A run that stalls does so for more than three
+ * times as long: its state begins with the first read that sees it, and a second one must find it too long.
+ * Other states are shorter.
  */
 export const STALL_AFTER_MS = 3_000;
 
@@ -129,8 +130,8 @@ export const SCENARIO: readonly ScenarioRun[] = [
       steps: [
         start,
         { after_ms: 2_000, status: 'running', progress: 40 },
-        { after_ms: 10_500, status: 'running', progress: 40 },
-        { after_ms: 13_200, status: 'completed', progress: 100 },
+        { after_ms: 11_400, status: 'running', progress: 40 },
+        { after_ms: 13_900, status: 'completed', progress: 100 },
       ],
     },
     expected: ['run.stalled', 'run.recovered', 'run.completed'],

@@ -10,7 +10,7 @@ import {
   type HintStep,
   type RunHints,
 } from '../core/feed/stream-hint.ts';
-import { haveMoved, type RunNodes } from '../core/run/nodes.ts';
+import type { RunNodes } from '../core/run/nodes.ts';
 import { isTerminalStatus, type RunSnapshot } from '../core/run/snapshot.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { Permit } from '../poll/source-limiter.ts';
@@ -51,8 +51,6 @@ export interface FollowedRunDependencies extends Pick<
 export class FollowedRun {
   hints: RunHints;
   nodes: RunNodes | null = null;
-  /** When its stream last showed other nodes than before, ms since the epoch; null for never. */
-  progressedAt: number | null = null;
   /** Since when its stream is open; null while it is not. */
   liveAt: number | null = null;
   /** Whether its reads are left to the stream. */
@@ -187,7 +185,7 @@ export class FollowedRun {
 
   private note({ status, nodes, redisId }: StreamNote): void {
     this.etag = redisId ?? this.etag;
-    if (nodes !== null) this.stands(nodes);
+    if (nodes !== null) this.nodes = nodes;
     if (status === null) return;
     const { deps, watch } = this;
     const isWanted = wantsStart(watch, deps.wants);
@@ -195,11 +193,6 @@ export class FollowedRun {
     if (this.isGapClosed || status !== this.hints.known) return;
     this.isGapClosed = true;
     deps.changed(this);
-  }
-
-  private stands(nodes: RunNodes): void {
-    if (this.nodes !== null && haveMoved(this.nodes, nodes)) this.progressedAt = this.deps.now();
-    this.nodes = nodes;
   }
 
   private take(step: HintStep): void {

@@ -150,8 +150,6 @@ export class StreamFeed {
       return {
         isStreamed,
         nodes: this.named(own.nodes, run),
-        // What is not live may have missed that it went on.
-        progressedAt: own.isComplete() ? own.progressedAt : null,
         isHinted: own.hints.pending !== null,
       };
     }

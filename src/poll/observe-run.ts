@@ -230,7 +230,6 @@ function contextOf(
     lagMs,
     isStreamed: streamed.isStreamed,
     nodes: streamed.nodes,
-    progressedAt: streamed.progressedAt,
     answeredAt: health.answeredAt,
     openSince: health.openSince,
     closedFor: health.closedFor,
@@ -323,7 +322,6 @@ const UNPOLLED = {
   mode: 'single' as const,
   isStreamed: false,
   nodes: null,
-  progressedAt: null,
   openSince: null,
   closedFor: null,
 };

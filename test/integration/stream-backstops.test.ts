@@ -243,24 +243,6 @@ describe('reads that are left to a stream', () => {
     expect(isLate(await watch.dueIn())).toBe(true);
   });
 
-  test('a poll is observed with the time at which the stream last showed progress', async () => {
-    const { source, runId } = await watched();
-    const { feed, streams } = await following({ source, runId });
-    const done = (executed: number) => {
-      streams.say(runId, 'running', { executed, remaining: 5, running: ['node-1'], failed: [] });
-    };
-    const progressedAt = async () =>
-      (await feed.stateOf(runId, snapshot({ id: runId }), Date.now())).progressedAt;
-    done(1);
-    done(1);
-    expect(await progressedAt()).toBeNull();
-    const before = Date.now();
-    done(2);
-    expect(await progressedAt()).toBeGreaterThanOrEqual(before);
-    streams.end(runId);
-    await waitFor(async () => (await progressedAt()) === null);
-  });
-
   test('a read is due within the cadence again once the stream is gone', async () => {
     const watch = await watched();
     const process = await following(watch);

@@ -80,7 +80,6 @@ export function observeContext(now: number): ObserveContext {
     mode: 'single' as const,
     isStreamed: false,
     nodes: null,
-    progressedAt: null,
     answeredAt: now,
     openSince: null,
     closedFor: null,

@@ -17,14 +17,12 @@ interface Moment {
   /** Minutes after noon. */
   at: number;
   see: Partial<RunSnapshot> | 'nothing';
-  /** When the stream of the run last showed progress, minutes after noon. */
-  progressedAt?: number;
 }
 
 /** Polls a run at certain times; polls after its end do not happen. */
 function follow(moments: Moment[], learned: Learned = {}, watch: Watch = newWatch()) {
   const events: RunwatchEvent[] = [];
-  for (const { at, see, progressedAt } of moments) {
+  for (const { at, see } of moments) {
     if (watch.state !== 'active') break;
     const result: PollResult =
       see === 'nothing'
@@ -33,7 +31,6 @@ function follow(moments: Moment[], learned: Learned = {}, watch: Watch = newWatc
     const observation = observe(watch, result, {
       ...observeContext(NOON + at * MINUTE),
       statistics: (_source, _workflow, state) => learned[state ?? '*'],
-      progressedAt: progressedAt === undefined ? null : NOON + progressedAt * MINUTE,
     });
     events.push(...observation.events);
     watch = observation.watch;
@@ -56,16 +53,16 @@ function samples(...minutes: number[]): Statistics {
 const at = (minute: number, progress = 0): Moment => ({ at: minute, see: { progress } });
 
 describe('a run that remains in one state', () => {
-  test('a run stalls once after half an hour, and recovers once when it moves on', () => {
-    const moments = [at(0), at(29.9), at(30), at(31), at(90), at(91, 10), at(92, 20)];
+  test('a run stalls once after half an hour, by the second read that finds it, and recovers once', () => {
+    const moments = [at(0), at(29.9), at(30), at(30.1), at(31), at(90), at(91, 10), at(92, 20)];
     expect(follow(moments).told.filter((type) => type !== 'run.progress')).toEqual([
-      'run.stalled after 30 min',
+      'run.stalled after 30.1 min',
       'run.recovered after 91 min',
     ]);
   });
 
   test('a run may stall again in its next state', () => {
-    const moments = [at(0), at(30), at(31, 10), at(60, 10), at(61, 10)];
+    const moments = [at(0), at(30), at(30), at(31, 10), at(61, 10), at(61, 10)];
     expect(follow(moments).told).toEqual([
       'run.stalled after 30 min',
       'run.recovered after 31 min',
@@ -74,49 +71,43 @@ describe('a run that remains in one state', () => {
     ]);
   });
 
+  test('a run that moves on after a first read found it too long is not stalled', () => {
+    expect(follow([at(0, 41), at(45, 49), at(45.1, 50)]).told).not.toContain('run.stalled');
+    expect(follow([at(0, 41), at(45, 49)]).watch.nextPollAt).toBe(NOON + 45 * MINUTE + 1_000);
+  });
+
   test('a run is in the same state while its progress remains within ten per cent', () => {
-    const moments = [at(0, 30), at(20, 39), at(31, 35)];
+    const moments = [at(0, 30), at(20, 39), at(30, 38), at(31, 35)];
     expect(follow(moments).told).toContain('run.stalled after 31 min');
-    expect(follow([at(0, 30), at(20, 40), at(31, 45)]).told).toEqual([
+    expect(follow([at(0, 30), at(20, 40), at(31, 45), at(32, 45)]).told).toEqual([
       'run.progress',
       'run.progress',
     ]);
   });
 
-  test("a run's state began at Noxus's time if the first poll shows one", () => {
-    const old = { created_at: '2025-12-31T22:00:00.000Z', started_at: '2025-12-31T23:00:00.000Z' };
-    const firstCheck = (see: Partial<RunSnapshot>) => follow([{ at: 0, see: { ...old, ...see } }]);
-    expect(firstCheck({ status: 'queued' }).told).toEqual(['run.stalled after 120 min']);
-    expect(firstCheck({ status: 'running' }).told).toEqual(['run.stalled after 60 min']);
-    expect(firstCheck({ status: 'running', progress: 50 }).told).toEqual([]);
-    expect(firstCheck({ created_at: '2026-01-01T09:00:00.000Z' }).watch.dwell?.since).toBe(
-      Date.parse(old.started_at),
-    );
+  test('the state of a run that is queued at the first read began with the run', () => {
+    const queued = { status: 'queued', created_at: '2025-12-31T22:00:00.000Z', started_at: null };
+    const reads = (see: Partial<RunSnapshot>) =>
+      follow([at(0), at(0)].map((one) => ({ ...one, see })));
+    expect(reads(queued).told).toEqual(['run.stalled after 120 min']);
+    expect(reads({ ...queued, started_at: '2025-12-31T23:00:00.000Z' }).told).toEqual([]);
+    expect(reads({ ...queued, status: 'running' }).told).toEqual([]);
   });
 
-  test('a state that a late poll sees began when the stream of the run last showed progress', () => {
-    const late = { ...at(20, 40), progressedAt: 3 };
-    expect(follow([at(0), late]).watch.nextPollAt).toBeLessThanOrEqual(NOON + 33 * MINUTE);
-    expect(follow([at(0), late, at(33, 40)]).told).toContain('run.stalled after 30 min');
-    expect(follow([at(0), at(20, 40), at(33, 40)]).told).not.toContain('run.stalled after 30 min');
-  });
-
-  test('a state began after the last poll that saw another one, whatever stream or Noxus say', () => {
-    const moved = { ...at(20, 40), progressedAt: 3 };
-    expect(follow([at(0), at(10), moved]).watch.dwell?.since).toBe(NOON + 20 * MINUTE);
+  test("a state began with the read that first saw it, whatever Noxus says of the run's start", () => {
     const started = { status: 'running', started_at: '2026-01-01T00:05:00.000Z' };
-    const starts = (minute: number): Moment[] => [
-      { at: minute, see: { status: 'queued' } },
+    const moments: Moment[] = [
+      { at: 0, see: { status: 'queued' } },
       { at: 20, see: started },
     ];
-    expect(follow(starts(0)).watch.dwell?.since).toBe(NOON + 5 * MINUTE);
-    expect(follow(starts(10)).watch.dwell?.since).toBe(NOON + 10 * MINUTE);
+    expect(follow(moments).watch.dwell?.since).toBe(NOON + 20 * MINUTE);
+    expect(follow([at(0), at(20, 40)]).watch.dwell?.since).toBe(NOON + 20 * MINUTE);
   });
 
   test('a run stalls by a poll that sees it, never by one that fails', () => {
     const blind: Moment[] = [1, 31, 60].map((minute) => ({ at: minute, see: 'nothing' }));
-    const { told } = follow([at(0), ...blind, at(61)]);
-    expect(told).toEqual(['watch.unreachable', 'watch.recovered', 'run.stalled after 61 min']);
+    const { told } = follow([at(0), ...blind, at(61), at(62)]);
+    expect(told).toEqual(['watch.unreachable', 'watch.recovered', 'run.stalled after 62 min']);
   });
 
   test('a run is polled when it would stall, however long its interval', () => {
@@ -129,7 +120,7 @@ describe('a run that remains in one state', () => {
     ['is stopped', 'stopped', ['run.stopped']],
     ['asks a human', AWAITING, ['run.recovered after 40 min', `run.${AWAITING}`]],
   ])('a stalled run that then %s recovers as it should', (_, status, expected) => {
-    const { told } = follow([at(0), at(30), { at: 40, see: { status } }]);
+    const { told } = follow([at(0), at(30), at(30), { at: 40, see: { status } }]);
     expect(told).toEqual(['run.stalled after 30 min', ...expected]);
   });
 
@@ -140,7 +131,7 @@ describe('a run that remains in one state', () => {
 });
 
 describe('statistics of a state', () => {
-  const moments = [10, 31, 44, 60, 76, 91, 151].map((minute) => at(minute));
+  const moments = [10, 31, 31, 44, 60, 76, 76, 91, 151].map((minute) => at(minute));
   const stalledAfter = (learned: Learned) =>
     follow([at(0), ...moments], learned).events.map(({ data }) => (data.lasted_ms ?? 0) / MINUTE);
 
@@ -171,7 +162,7 @@ describe('statistics of a state', () => {
 
   test('the usual time after feedback is that of runs with feedback', () => {
     const start: Moment[] = [at(0), { at: 1, see: { status: AWAITING } }];
-    const { told } = follow([...start, at(2, 40), at(33, 40), at(76, 40), at(78, 40)], {
+    const { told } = follow([...start, at(2, 40), at(33, 40), at(76, 40), at(78, 40), at(78, 40)], {
       resumed: samples(50),
       'running/40': samples(1),
     });
@@ -179,7 +170,7 @@ describe('statistics of a state', () => {
   });
 
   test('a run without statistics still stalls', () => {
-    const { events } = follow([at(0), at(31)], { 'running/0': emptyStatistics() });
+    const { events } = follow([at(0), at(31), at(31)], { 'running/0': emptyStatistics() });
     expect(events.map(({ data }) => data.usual_ms)).toEqual([null]);
   });
 });
@@ -208,4 +199,124 @@ test('whatever a run does, it stalls at most once in each state, and recovers as
       if (watch.state === 'active') expect(watch.dwell?.stalled ?? false).toBe(isStalled);
     }),
   );
+});
+
+describe('reads with gaps', () => {
+  const STALL_AFTER = 30;
+  /** From a request to the write of its answer. */
+  const TOOK_MS = 20_000;
+
+  /** A state of a run, minutes after noon. */
+  interface State {
+    status: string;
+    progress: number;
+    from: number;
+    to: number;
+  }
+
+  /** A time without a valid answer: reads fail, or there are none. */
+  interface Gap {
+    from: number;
+    to: number;
+    isTried: boolean;
+  }
+
+  /** Each state of a run once: progress grows by more than a state holds. */
+  const states = fc
+    .array(
+      fc.record({
+        status: fc.constantFrom('running', 'running', AWAITING, 'odd'),
+        lasts: fc.oneof(
+          fc.double({ min: 0.5, max: 29, noNaN: true }),
+          fc.constantFrom(31, 60, 200),
+        ),
+      }),
+      { minLength: 1, maxLength: 8 },
+    )
+    .map((steps) => {
+      let from = 0;
+      return steps.map(({ status, lasts }, index): State => {
+        const name = status === 'odd' ? `odd-${index}` : status;
+        const state = { from, to: from + lasts, progress: index * 11 };
+        from = state.to;
+        return { ...state, status: index === 0 ? 'queued' : name };
+      });
+    });
+
+  /** Many begin soon after a state does, so that no read sees that state before. */
+  const gaps = fc.array(
+    fc.record({
+      index: fc.nat(7),
+      after: fc.oneof(
+        fc.double({ min: 0, max: 2, noNaN: true }),
+        fc.double({ min: 0, max: 200, noNaN: true }),
+      ),
+      lasts: fc.double({ min: 1, max: 120, noNaN: true }),
+      isTried: fc.boolean(),
+    }),
+    { maxLength: 4 },
+  );
+
+  /** How late reads are, in turn, minutes: what a list shows unchanged is read later. */
+  const lags = fc.array(fc.oneof(fc.constant(0), fc.double({ min: 0, max: 3, noNaN: true })), {
+    minLength: 1,
+    maxLength: 5,
+  });
+
+  /** Reads a run whenever a read is due. @returns each state that was called stalled, and when */
+  function play(run: State[], unread: Gap[], { isStreamed, late }: Reads) {
+    const stalled: { at: number; state: State }[] = [];
+    let watch = newWatch();
+    let minute = 0;
+    for (let reads = 0; ; reads += 1) {
+      const gap = unread.find(({ from, to }) => minute >= from && minute < to);
+      if (gap?.isTried === false) {
+        minute = gap.to;
+        continue;
+      }
+      const state = run.find(({ from, to }) => minute >= from && minute < to);
+      if (state === undefined) return stalled;
+      const askedAt = NOON + minute * MINUTE;
+      const { status, progress } = state;
+      const seen = snapshot({ observed_at: isoTime(askedAt + TOOK_MS), status, progress });
+      const observation = observe(
+        watch,
+        gap ? { kind: 'unavailable', message: 'status 503' } : { kind: 'run', run: seen },
+        { ...observeContext(askedAt + TOOK_MS), beganAt: askedAt, isStreamed },
+      );
+      const isNews = observation.events.some(({ type }) => type === 'run.stalled');
+      if (isNews) stalled.push({ at: minute, state });
+      ({ watch } = observation);
+      const dueAt = watch.nextPollAt ?? Infinity;
+      minute = (dueAt - NOON) / MINUTE + (late[reads % late.length] ?? 0);
+    }
+  }
+
+  interface Reads {
+    isStreamed: boolean;
+    late: number[];
+  }
+
+  test('a run is stalled exactly where it stands, wherever there are gaps between its reads', () => {
+    const reads = fc.record({ isStreamed: fc.boolean(), late: lags });
+    fc.assert(
+      fc.property(states, gaps, reads, (run, places, how) => {
+        const unread = places.map(({ index, after, lasts, isTried }): Gap => {
+          const from = (run[index % run.length]?.from ?? 0) + after;
+          return { from, to: from + lasts, isTried };
+        });
+        const stalled = play(run, unread, how);
+        for (const { at: minute, state } of stalled) {
+          expect(minute - state.from).toBeGreaterThanOrEqual(STALL_AFTER);
+        }
+        for (const state of run.filter(({ status }) => status !== AWAITING)) {
+          const ends = unread.filter(({ from }) => from < state.to).map(({ to }) => to);
+          const readFor = state.to - Math.max(state.from, ...ends);
+          if (readFor < STALL_AFTER + 15) continue;
+          expect(stalled.filter((one) => one.state === state)).toHaveLength(1);
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
 });

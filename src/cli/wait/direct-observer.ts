@@ -26,7 +26,6 @@ const CONTEXT = {
   mode: 'single' as const,
   isStreamed: false,
   nodes: null,
-  progressedAt: null,
   // The state of the source is unknown here.
   answeredAt: Infinity,
   openSince: null,

@@ -115,7 +115,7 @@ function beganAt(
  * When a run entered a state, by Noxus's own times, ms since the epoch; null where these do not say.
  * @param previous the last snapshot; null on the first poll
  */
-export function reportedBeginning(
+function reportedBeginning(
   state: string,
   previous: RunSnapshot | null,
   run: RunSnapshot,

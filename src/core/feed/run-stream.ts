@@ -57,8 +57,6 @@ export interface StreamState {
   isStreamed: boolean;
   /** The nodes that run or have failed, by the stream's last event. */
   nodes: RunNodes | null;
-  /** When the stream last showed other nodes than before, ms since the epoch; null for never. */
-  progressedAt: number | null;
   /** Whether a hint of the stream led to the poll. */
   isHinted: boolean;
 }
@@ -67,7 +65,6 @@ export interface StreamState {
 export const UNSTREAMED: StreamState = {
   isStreamed: false,
   nodes: null,
-  progressedAt: null,
   isHinted: false,
 };
 

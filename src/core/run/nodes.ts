@@ -21,20 +21,6 @@ export function boundedNodes(nodes: RunNodes): RunNodes {
   return { ...nodes, running: running.slice(0, MOST_IDS), failed: failed.slice(0, MOST_IDS) };
 }
 
-/** Whether other nodes run, are done or have failed than before. */
-export function haveMoved(before: RunNodes, after: RunNodes): boolean {
-  const { executed, running, failed } = before;
-  return (
-    executed !== after.executed ||
-    !areSame(running, after.running) ||
-    !areSame(failed, after.failed)
-  );
-}
-
-function areSame(ids: readonly string[], others: readonly string[]): boolean {
-  return ids.length === others.length && ids.every((id, at) => id === others[at]);
-}
-
 /** Where a run stands, with the names of its nodes that are known. */
 export function namedNodes(nodes: RunNodes, names: ReadonlyMap<string, string>): RunNodes {
   const found = [...nodes.failed, ...nodes.running].flatMap((id) => {

@@ -36,8 +36,6 @@ export interface ObserveContext extends CadenceContext {
   isStreamed: boolean;
   /** Where the run stands, by its stream; null where none has said so. */
   nodes: RunNodes | null;
-  /** When its stream last showed progress, milliseconds since the epoch; null for never. */
-  progressedAt: number | null;
   /** When the source last gave a valid answer, accurate to about a second; null where unknown. */
   answeredAt: number | null;
   /** When the source answered again after an outage; null where there was none recently. */

@@ -5,8 +5,8 @@ import {
   type Statistics,
   type StatisticsLookup,
 } from '../cadence/hazard.ts';
-import { isAwaiting, isTerminalStatus, type RunSnapshot } from '../run/snapshot.ts';
-import { reportedBeginning, type Phase } from '../cadence/phase.ts';
+import { isAwaiting, isTerminalStatus, timeOf, type RunSnapshot } from '../run/snapshot.ts';
+import type { Phase } from '../cadence/phase.ts';
 
 /** A run is stalled at this multiple of the time in which nearly all others leave the state. */
 const PATIENCE = 1.5;
@@ -43,8 +43,10 @@ interface DwellContext {
   /** The new snapshot. */
   next: RunSnapshot;
   now: number;
-  /** When the run's stream last showed progress, ms since the epoch; null for never. */
-  progressedAt: number | null;
+  /** When the request for the new snapshot began, ms since the epoch. */
+  askedAt: number;
+  /** The same for the snapshot before; null where there is none. */
+  askedBefore: number | null;
   policy: { stallAfterMs: number };
   /** When the next poll is due in any case. */
   nextPollAt: number;
@@ -54,7 +56,8 @@ interface DwellContext {
 
 /**
  * Follows a run through its states: raises `run.stalled` once for a state that lasts too long, and
- * `run.recovered` when it ends.
+ * `run.recovered` when it ends. Two reads in a row must find it too long: the first one may end a time
+ * without reads, in which the run moved and may be about to leave the state.
  */
 export function followDwell(context: DwellContext): DwellResult {
   const { run, next, now, policy, nextPollAt } = context;
@@ -71,7 +74,8 @@ export function followDwell(context: DwellContext): DwellResult {
   if (earliestAt > nextPollAt) return { dwell, recovered, stalled: [], stallsAt: earliestAt };
   const usualMs = context.usualMs();
   const stallsAt = stallTime(dwell, policy.stallAfterMs, usualMs);
-  if (now < stallsAt) return { dwell, recovered, stalled: [], stallsAt };
+  const isSure = goesOn && context.askedBefore !== null && context.askedBefore >= stallsAt;
+  if (context.askedAt < stallsAt || !isSure) return { dwell, recovered, stalled: [], stallsAt };
   const details = { lasted_ms: now - dwell.since, usual_ms: usualMs };
   const stalled: EventDraft[] = [{ type: 'run.stalled', details }];
   return { dwell: { ...dwell, stalled: true }, recovered, stalled, stallsAt: Infinity };
@@ -98,15 +102,12 @@ function recovery({ dwell, next, now }: DwellContext): EventDraft[] {
 }
 
 /**
- * The beginning of a state, ms since the epoch. Noxus or the run's stream may say it, for a list or a
- * stream may have deferred the poll that sees it. Otherwise it is the time of this poll.
+ * The beginning of a state, ms since the epoch: the time of the read that first sees it. Before that the
+ * run may have been anywhere, such as with a human, unless it has been queued since its creation.
  */
-function beginning({ run: before, next, now, progressedAt }: DwellContext): number {
-  const seenBefore = before === null ? -Infinity : Date.parse(before.observed_at);
-  // Progress before the last poll was progress of the state that it saw.
-  const progressed = progressedAt !== null && progressedAt >= seenBefore ? progressedAt : now;
-  const at = reportedBeginning(stateOf(next), before, next) ?? progressed;
-  return Math.min(Math.max(at, seenBefore), now);
+function beginning({ run: before, next, now }: DwellContext): number {
+  const isNew = before === null && next.status === 'queued' && next.started_at === null;
+  return Math.min((isNew ? timeOf(next.created_at) : null) ?? now, now);
 }
 
 /** What counts as one state: a status, and while running each ten per cent of progress. */
