@@ -114,7 +114,13 @@ function build(
   const deliverer: Deliverer = createDeliverer({ ...common, routeOf, systemEvents });
   const learning = createLearning(common);
   const { dispatch } = deliverer;
-  const poller = createPoller({ ...common, systemEvents, statistics: learning, dispatch });
+  const poller = createPoller({
+    ...common,
+    systemEvents,
+    statistics: learning,
+    dispatch,
+    signingSecret,
+  });
   const discovery = createDiscovery(common);
   const sourcesInDoubt = () => findSourcesInDoubt({ discovery, poller });
   const alerting = createAlerting({ ...common, dispatch, sourcesInDoubt });

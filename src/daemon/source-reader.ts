@@ -28,6 +28,7 @@ interface ThrottleDependencies {
 }
 
 interface ThrottledSource {
+  access: string;
   /** The number of watches at the last count. */
   active: () => number;
   /** Counts the watches. */
@@ -39,10 +40,11 @@ interface ThrottledSource {
 export function openThrottle(
   { config, sources, systemEvents, now, log }: ThrottleDependencies,
   source: string,
-  { active, countWatches, onOpen }: ThrottledSource,
+  { access, active, countWatches, onOpen }: ThrottledSource,
 ): SourceThrottle {
   return new SourceThrottle({
     source,
+    access,
     store: sources,
     policy: {
       unauthorizedProbeMs: config.polling.unauthorized_probe,
@@ -97,32 +99,31 @@ function logPause(log: Logger, source: string, { message, at, probeAt }: ClosedS
  */
 export function reportingReader(
   client: SourceReader,
-  throttle: Pick<SourceThrottle, 'note'>,
-  now: () => number,
+  throttle: Pick<SourceThrottle, 'asks' | 'note'>,
 ): SourceReader {
   return {
     async readRun(runId, options) {
-      const askedAt = now();
+      const asked = throttle.asks();
       const outcome = await client.readRun(runId, options);
-      await throttle.note(answerAboutRun(outcome, runId), askedAt);
+      await throttle.note(answerAboutRun(outcome, runId), asked);
       return outcome;
     },
     async readPage(question, options) {
-      const askedAt = now();
+      const asked = throttle.asks();
       const outcome = await client.readPage(question, options);
-      await throttle.note(answerAboutList(outcome), askedAt);
+      await throttle.note(answerAboutList(outcome), asked);
       return outcome;
     },
     async readWorkflows(question) {
-      const askedAt = now();
+      const asked = throttle.asks();
       const outcome = await client.readWorkflows(question);
-      if (outcome.kind === 'rate_limited') await throttle.note(outcome, askedAt);
+      if (outcome.kind === 'rate_limited') await throttle.note(outcome, asked);
       return outcome;
     },
     async readDefinition(workflowId) {
-      const askedAt = now();
+      const asked = throttle.asks();
       const outcome = await client.readDefinition(workflowId);
-      if (outcome.kind === 'rate_limited') await throttle.note(outcome, askedAt);
+      if (outcome.kind === 'rate_limited') await throttle.note(outcome, asked);
       return outcome;
     },
   };

@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto';
 import type { Config, SourceConfig } from '../config/schema.ts';
 import { loadSourceAuthorities } from '../config/tls-files.ts';
 import { isoTime } from '../core/event/event.ts';
@@ -91,6 +92,8 @@ export interface SourceDependencies {
   wake: WakeChannel;
   systemEvents: Pick<SystemEvents, 'raise' | 'raiseWith'>;
   queueOf: QueueFactory;
+  /** Keys the fingerprints of API keys. */
+  signingSecret: string;
   /** This process, and tokens of its claims. */
   processId: string;
   newToken: () => string;
@@ -118,11 +121,12 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
   const work = openWork(deps, name, { client, limiter, source });
   const { schedule, ...working } = work;
   const throttle = openThrottle(deps, name, {
+    access: accessOf(deps, source),
     active: () => limiter.active(),
     countWatches: () => schedule.countWatches(),
     onOpen: () => work.opened(),
   });
-  const reader = reportingReader(client, throttle, deps.now);
+  const reader = reportingReader(client, throttle);
   const streams = openStreams(deps, name, { source, limiter, schedule, throttle, reader });
   const asker = listAsker({ reader, limiter, now: deps.now, onError });
   const tendNames = () =>
@@ -143,7 +147,10 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
     streams,
     asker,
     reads,
-    survey: surveyWith(deps.log, worked.survey, reads),
+    survey: surveyWith(deps.log, reads, async () => {
+      await throttle.freshen();
+      await worked.survey();
+    }),
     probeMs: source.timeout + WRITE_MS,
     reconfigure(next) {
       // The limiter and the schedule hold this very object.
@@ -152,7 +159,8 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
       apiKey = next.api_key;
       client.useApiKey(apiKey);
       streams.useApiKey(apiKey);
-      throttle.keyChanged().catch(onError);
+      throttle.useAccess(accessOf(deps, next));
+      throttle.freshen().catch(onError);
     },
   };
 }
@@ -179,7 +187,7 @@ function openClient(
 }
 
 /** With each survey, logs a change of whether runs are read as often as they are to be. */
-function surveyWith(log: Logger, survey: () => Promise<void>, readsNow: Source['reads']) {
+function surveyWith(log: Logger, readsNow: Source['reads'], survey: () => Promise<void>) {
   let isRare = false;
   return async (): Promise<void> => {
     await survey();
@@ -210,6 +218,15 @@ function readsOf(
     planned: times && { times, wantedPerMs: schedule.feed.wantedPerMs() },
     isByLists: polling.batch === 'auto',
   });
+}
+
+/**
+ * A fingerprint of what a source is reached by. It is kept with what is known of the source, so the key
+ * cannot be guessed from it without the secret of this installation.
+ */
+function accessOf({ signingSecret }: SourceDependencies, source: SourceConfig): string {
+  const text = JSON.stringify([source.base_url, source.api_key]);
+  return createHmac('sha256', signingSecret).update(text).digest('base64url').slice(0, 22);
 }
 
 function limitOf({ rate_limit: { requests, per } }: SourceConfig): RateLimit {

@@ -88,7 +88,7 @@ export interface SourceStore {
     source: string,
     before: SourceRecord,
     after: SourceState | null,
-    change: { isProbe: boolean; openSince: number | null },
+    change: { isProbe: boolean; openSince: number | null; access: string },
   ): Promise<boolean>;
   answered(source: string, now: number): Promise<void>;
 }

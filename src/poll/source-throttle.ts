@@ -3,6 +3,7 @@ import {
   resumed,
   withSaid,
   type AnswerContext,
+  type AskedRequest,
   type ClosedSource,
   type SourceAnswer,
   type SourceChange,
@@ -23,6 +24,8 @@ const ABANDONED_MS = 10_000;
 
 interface SourceThrottleDependencies {
   source: string;
+  /** A keyed fingerprint of the URL and API key that the source is configured with. */
+  access: string;
   store: SourceStore;
   policy: ThrottlePolicy;
   /** How many watches of the source are active. */
@@ -49,14 +52,27 @@ export class SourceThrottle {
   private answeredAt: number | null = null;
   private notedAt = -Infinity;
   private lastWrite: Promise<unknown> = Promise.resolve();
+  private access: string;
+  /** Whether what other URLs and keys led to is forgotten. */
+  private isFresh = false;
 
-  constructor(private readonly deps: SourceThrottleDependencies) {}
+  constructor(private readonly deps: SourceThrottleDependencies) {
+    this.access = deps.access;
+  }
 
-  /** Judges an answer. @param askedAt when its request was sent, milliseconds since the epoch */
-  async note(answer: SourceAnswer, askedAt: number): Promise<void> {
+  /** A request that is sent now. */
+  asks(): AskedRequest {
+    return { at: this.deps.now(), access: this.access };
+  }
+
+  /** Judges an answer. One to another key or URL says nothing of the source as it is configured now. */
+  async note(answer: SourceAnswer, { at: askedAt, access }: AskedRequest): Promise<void> {
+    if (access !== this.access) return;
     if (answer.kind === 'valid') this.answeredAt = this.deps.now();
     if (answer.kind === 'valid' && !this.isTroubled) return this.noteAnswered(false);
-    await this.inOrder(() => this.judge(answer, askedAt));
+    await this.inOrder(async () => {
+      if (access === this.access) await this.judge(answer, askedAt);
+    });
   }
 
   /** A claim of this process reports whether the source has a stored state. */
@@ -77,18 +93,32 @@ export class SourceThrottle {
     return this.open(() => true);
   }
 
-  /** Another API key is in use: ends the pause of one that was refused. */
-  keyChanged(): Promise<void> {
-    return this.open(({ reason }) => reason === 'unauthorized');
+  /** The source is configured with another URL or API key from now on. */
+  useAccess(access: string): void {
+    this.access = access;
+    this.isFresh = false;
   }
 
-  private async open(mayOpen: (closed: ClosedSource) => boolean): Promise<void> {
+  /**
+   * Forgets a pause, and failures, that another URL or API key led to: of an earlier process, or before
+   * {@link useAccess}. Does nothing the second time.
+   */
+  async freshen(): Promise<void> {
+    if (this.isFresh) return;
+    const { access } = this;
+    await this.open((found) => found !== access);
+    this.isFresh = access === this.access;
+  }
+
+  private async open(mayOpen: (access: string | null) => boolean): Promise<void> {
     await this.inOrder(async () => {
-      const isLifted = await this.change((state) => {
-        const closed = closedOf(state);
-        return state !== null && closed !== null && mayOpen(closed) ? resumed(state) : state;
+      let wasClosed = false;
+      const isLifted = await this.change((state, access) => {
+        wasClosed = closedOf(state) !== null;
+        const hasFailures = wasClosed || (state?.row.length ?? 0) > 0;
+        return state !== null && hasFailures && mayOpen(access) ? resumed(state) : state;
       });
-      if (isLifted) await this.deps.onOpen();
+      if (isLifted && wasClosed) await this.deps.onOpen();
     });
   }
 
@@ -141,7 +171,8 @@ export class SourceThrottle {
     const closed = closedOf(before.state);
     const isProbe = closed !== null && askedAt >= closed.at;
     const isRecovered = closed?.reason === 'unreachable' && closedOf(after) === null;
-    return store.put(source, before, after, { isProbe, openSince: isRecovered ? now() : null });
+    const openSince = isRecovered ? now() : null;
+    return store.put(source, before, after, { isProbe, openSince, access: this.access });
   }
 
   private logChange(
@@ -166,14 +197,15 @@ export class SourceThrottle {
 
   /** Writes a change that no answer caused. @returns false if the state is as wanted already */
   private async change(
-    changeOf: (state: SourceState | null) => SourceState | null,
+    changeOf: (state: SourceState | null, access: string | null) => SourceState | null,
   ): Promise<boolean> {
     const { store, source } = this.deps;
     for (;;) {
       const before = await store.read(source);
-      const after = changeOf(before.state);
+      const after = changeOf(before.state, before.access);
       if (after === before.state) return false;
-      if (await store.put(source, before, after, { isProbe: false, openSince: null })) {
+      const change = { isProbe: false, openSince: null, access: this.access };
+      if (await store.put(source, before, after, change)) {
         this.isTroubled = after !== null;
         return true;
       }

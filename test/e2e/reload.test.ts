@@ -55,11 +55,15 @@ function configOf(changes: Record<string, unknown> = {}): Record<string, unknown
 }
 
 /** Starts a daemon with its secrets in files. */
-async function start(): Promise<DaemonProcess> {
-  await keep('key', noxus.apiKey);
+async function start({
+  apiKey = noxus.apiKey,
+  ...options
+}: { apiKey?: string; dataDir?: string; config?: Record<string, unknown> } = {}) {
+  await keep('key', apiKey);
   await keep('token', OLD_TOKEN);
   const daemon = await startDaemonProcess({
     config: configOf(),
+    ...options,
     env: { NOXUS_API_KEY_FILE: join(folder, 'key'), OPS_TOKEN_FILE: join(folder, 'token') },
   });
   daemons.push(daemon);
@@ -125,6 +129,29 @@ test('an API key and a token are rotated by SIGHUP, and no event is lost', async
   const isTold = (id: string) =>
     receiver.received.some(({ body }) => body.includes(id) && body.includes('run.completed'));
   await waitFor(() => runs.every(isTold));
+});
+
+test('a start with another key or URL tries the source at once, whatever was met before', async () => {
+  const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'completed' }] });
+  const wrongKey = await start({ apiKey: 'a-wrong-key' });
+  const { dataDir } = wrongKey;
+  await call(wrongKey, OLD_TOKEN, '/v1/watches', { run_id: id });
+  await waitFor(() => linesOf(wrongKey, /^source.unauthorized/).length > 0);
+  await wrongKey.stop();
+
+  const elsewhere = await startSimulator({ apiKey: 'the-key-of-another' });
+  const sources = { default: { base_url: elsewhere.url, api_key: '${NOXUS_API_KEY}' } };
+  const wrongUrl = await start({ dataDir, config: configOf({ sources }) });
+  await waitFor(async () => {
+    const { text } = await call(wrongUrl, OLD_TOKEN, '/v1/sources');
+    return elsewhere.requests.total > 0 && text.includes('unauthorized');
+  });
+  await wrongUrl.stop();
+  await elsewhere.close();
+
+  // Without that the source would be probed in five minutes.
+  await start({ dataDir });
+  await waitFor(() => receiver.received.some(({ body }) => body.includes(id)));
 });
 
 test('a wrong configuration is refused by SIGHUP, and the next right one is taken', async () => {

@@ -1,5 +1,7 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SourceAnswer, SourceChange } from '../../src/core/source/throttle.ts';
+import type { PollResult } from '../../src/core/run/snapshot.ts';
+import { reportingReader, type SourceReader } from '../../src/daemon/source-reader.ts';
 import { SourceThrottle } from '../../src/poll/source-throttle.ts';
 import { openStores } from '../support/stores.ts';
 
@@ -11,6 +13,7 @@ const down = (run: number): SourceAnswer => ({
   message: 'status 503',
 });
 const valid: SourceAnswer = { kind: 'valid' };
+const refused: SourceAnswer = { kind: 'unauthorized', message: 'status 401' };
 
 const stores = openStores();
 let [turn, now] = [0, 0];
@@ -32,10 +35,14 @@ const store: ConstructorParameters<typeof SourceThrottle>[0]['store'] = {
 };
 
 /** What one process takes in of the source of this test. */
-function throttle(raise: (change: SourceChange) => Promise<void> = async () => undefined) {
+function throttle(
+  raise: (change: SourceChange) => Promise<void> = async () => undefined,
+  access = 'today',
+) {
   const lines: string[] = [];
   const made = new SourceThrottle({
     source: `source-${turn}`,
+    access,
     store,
     policy,
     active: () => 50,
@@ -47,7 +54,18 @@ function throttle(raise: (change: SourceChange) => Promise<void> = async () => u
     onOpen: async () => void lines.push('open'),
     now: () => now,
   });
-  return Object.assign(made, { lines });
+  const note = (answer: SourceAnswer, at: number, by = access) =>
+    made.note(answer, { at, access: by });
+  return {
+    note,
+    lines,
+    saw: made.saw.bind(made),
+    read: made.read.bind(made),
+    resume: made.resume.bind(made),
+    useAccess: made.useAccess.bind(made),
+    freshen: made.freshen.bind(made),
+    reader: (client: SourceReader) => reportingReader(client, made),
+  };
 }
 
 const standing = () => stores.sources.read(`source-${turn}`);
@@ -74,7 +92,6 @@ describe('source throttles of several processes', () => {
 
   test("the event of a dead process's change is raised by another process", async () => {
     const dying = throttle(async () => Promise.reject(new Error('killed')));
-    const refused: SourceAnswer = { kind: 'unauthorized', message: 'status 401' };
     await expect(dying.note(refused, now)).rejects.toThrow('killed');
     const raised: string[] = [];
     const other = throttle(async ({ type }) => void raised.push(type));
@@ -108,6 +125,48 @@ describe('source throttles of several processes', () => {
     expect(one.lines).toEqual([]);
     await one.note(valid, (now += 10));
     expect(one.lines.sort()).toEqual(['authorized', 'open']);
+  });
+
+  test('an answer to the key of before a reload says nothing of the source with its new key', async () => {
+    const { note, useAccess, freshen } = throttle();
+    await note(refused, now);
+    useAccess('tomorrow');
+    await freshen();
+    expect((await standing()).state).toMatchObject({ closed: null });
+    await note(refused, now, 'today');
+    expect((await standing()).state).toMatchObject({ closed: null });
+    await note(refused, now, 'tomorrow');
+    await note(valid, now + 1, 'today');
+    expect((await standing()).state?.closed).toMatchObject({ reason: 'unauthorized' });
+  });
+
+  test('an answer counts for the key with which its request was sent', async () => {
+    const one = throttle();
+    let answer = (_: PollResult): void => undefined;
+    const readRun = () => new Promise<PollResult>((resolve) => (answer = resolve));
+    const read = one.reader({ readRun } as unknown as SourceReader).readRun('run-1');
+    one.useAccess('tomorrow');
+    answer({ kind: 'unauthorized', message: 'status 401' });
+    await read;
+    expect((await standing()).state).toBeNull();
+  });
+
+  test('a start with another key or URL forgets the pause and the failures of before, once', async () => {
+    const raised: string[] = [];
+    const before = throttle(async ({ type }) => void raised.push(type));
+    await before.note(refused, now);
+    const same = throttle();
+    await same.freshen();
+    expect((await standing()).state?.closed).toMatchObject({ reason: 'unauthorized' });
+    const other = throttle(async ({ type }) => void raised.push(type), 'tomorrow');
+    await other.freshen();
+    expect((await standing()).state).toMatchObject({ closed: null, row: [] });
+    expect(other.lines).toEqual(['open']);
+    // Another process still has the old key.
+    await before.note(refused, now);
+    await other.freshen();
+    expect((await standing()).state?.closed).toMatchObject({ reason: 'unauthorized' });
+    expect(raised).toEqual(['source.unauthorized']);
   });
 
   test('a pause of a source can be ended by hand', async () => {

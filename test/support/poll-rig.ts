@@ -91,6 +91,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
       log,
       queueOf: queueFactory({ prefix: stores.keys.queuePrefix, producer, consumer, log }),
       processId,
+      signingSecret: 'a secret of this rig',
       newToken: tokensOf(processId),
       userAgent: 'runwatch/test',
       names: new Names(),

@@ -66,6 +66,6 @@ export async function closeSource(
   const message = 'status 429';
   const closed = { reason: 'rate_limited' as const, message, at, probeAt, failedProbes: 0 };
   const state = { since: at, row: [], closed, said: [], unsaid: [] };
-  const change = { isProbe: false, openSince: null };
+  const change = { isProbe: false, openSince: null, access: 'a test' };
   await sources.put(source, await sources.read(source), state, change);
 }

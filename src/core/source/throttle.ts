@@ -45,6 +45,14 @@ export type SourceAnswer =
   /** Not an answer of Noxus. */
   | { kind: 'trouble'; about: string; message: string };
 
+/** A request whose answer is judged. */
+export interface AskedRequest {
+  /** When it was sent, milliseconds since the epoch. */
+  at: number;
+  /** A keyed fingerprint of the URL and API key that it was sent to and with. */
+  access: string;
+}
+
 /** Why a source gets only probes. Times are milliseconds since the epoch. */
 export interface ClosedSource {
   reason: 'unauthorized' | 'rate_limited' | 'unreachable';
@@ -85,6 +93,8 @@ export interface SourceRecord {
   state: SourceState | null;
   /** The stored form of the state, which a write must find unchanged; '' for none. */
   text: string;
+  /** The access with which the state was found; null without a state. */
+  access: string | null;
   /** When it last gave a valid answer, accurate to about a second; null where unknown. */
   answeredAt: number | null;
   /** When it answered again after an outage; null if that is long ago. */

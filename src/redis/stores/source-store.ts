@@ -17,15 +17,18 @@ export class SourceStore {
   ) {}
 
   async read(source: string): Promise<SourceRecord> {
-    const [state, , open] = this.keys.sourceAdmission(source);
+    const [key, , open] = this.keys.sourceAdmission(source);
     const [text = null, answered = null, openSince = null] = await this.redis.mget(
-      state,
+      key,
       this.keys.sourceAnswered(source),
       open,
     );
+    const stored = jsonOrNull(text) as (SourceState & { access: string }) | null;
+    const state = stored && withoutAccess(stored);
     return {
-      state: jsonOrNull(text) as SourceState | null,
+      state,
       text: text ?? '',
+      access: stored?.access ?? null,
       answeredAt: numberOrNull(answered),
       openSince: numberOrNull(openSince),
     };
@@ -35,17 +38,18 @@ export class SourceStore {
    * Writes what became of a source, unless another process was first.
    * @param change.isProbe lets go of the probe
    * @param change.openSince set where it answers again
+   * @param change.access with which the state was found
    */
   async put(
     source: string,
     before: Pick<SourceRecord, 'text'>,
     after: SourceState | null,
-    { isProbe, openSince }: { isProbe: boolean; openSince: number | null },
+    { isProbe, openSince, access }: { isProbe: boolean; openSince: number | null; access: string },
   ): Promise<boolean> {
     const written = await this.redis.rwPutSource(
       ...this.keys.sourceAdmission(source),
       before.text,
-      after === null ? '' : JSON.stringify(after),
+      after === null ? '' : JSON.stringify({ ...after, access }),
       isProbe ? 1 : 0,
       openSince === null ? '' : Math.round(openSince),
       KEPT_MS,
@@ -63,6 +67,10 @@ export class SourceStore {
   async answered(source: string, now: number): Promise<void> {
     await this.redis.set(this.keys.sourceAnswered(source), Math.round(now), 'PX', KEPT_MS);
   }
+}
+
+function withoutAccess({ access: _, ...state }: SourceState & { access: string }): SourceState {
+  return state;
 }
 
 function numberOrNull(text: string | null): number | null {
