@@ -9,6 +9,8 @@ import { allEndpoints, DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/e
 import { startJanitor } from './daemon/janitor.ts';
 import { checkFigures } from './daemon/services/health.ts';
 import { startHeartbeat } from './daemon/heartbeat.ts';
+import { faultLog } from './daemon/fault-log.ts';
+import { startPeriodic } from './daemon/periodic.ts';
 import { openRedis } from './daemon/redis.ts';
 import { createLearning, type Learning, createPoller, type Poller } from './daemon/poller.ts';
 import { loadOwnSecrets, type OwnSecrets } from './daemon/secrets.ts';
@@ -41,6 +43,9 @@ import type { RedisConnections } from './redis/connection.ts';
 
 /** How long the stop waits for the receiver of traces, ms. */
 const FLUSH_MS = 2_000;
+
+/** How often a source is asked whether it answers, while that is not known, ms. */
+const GREET_EVERY_MS = 10_000;
 
 interface RunningDaemon {
   /** Where the HTTP API listens. */
@@ -344,6 +349,11 @@ function run(
   lifecycle.onStop('alerting', () => parts.alerting.stop({ force: mustForce() }));
   poller.start();
   lifecycle.onStop('poller', (withinMs) => poller.stop({ force: mustForce(), withinMs }));
+  const greeting = startPeriodic(() => poller.greet(), {
+    everyMs: GREET_EVERY_MS,
+    onError: faultLog(parts.common.log, 'greeting'),
+  });
+  lifecycle.onStop('greeting', () => greeting.stop());
   // After the workers: it may find that watches are missing from the schedule.
   common.storeGuard.start({
     systemEvents,

@@ -68,6 +68,8 @@ export interface Poller {
   work: ClaimedWork;
   /** Gives the sources that it has their new keys and rate limits. */
   reconfigure(next: Config['sources']): void;
+  /** Asks the sources of which nothing is known yet whether they answer. */
+  greet(): Promise<void>;
   /** Surveys all schedules now, and repairs what Redis lost while it was away. */
   survey(): void;
   start(): void;
@@ -101,6 +103,7 @@ export function createPoller(deps: PollerDependencies): Poller {
     overdue: () => all.flatMap((source) => source.overdue() ?? []),
     work: claimedWork(deps, all),
     reconfigure: (next) => reconfigureAll(all, next),
+    greet: () => each(all, (source) => source.greet()),
     survey: () => {
       for (const periodic of periodics) periodic.trigger();
     },

@@ -72,6 +72,8 @@ export interface Source {
   giveUp(): void;
   /** Requests the source's list, to test whether it answers. */
   asker: ListAsker;
+  /** Requests it where nothing is known of the source yet. */
+  greet(): Promise<void>;
   /** How long one request may probe a paused source, ms. */
   probeMs: number;
   close(): Promise<void>;
@@ -146,6 +148,10 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
     schedule,
     streams,
     asker,
+    async greet() {
+      await throttle.freshen();
+      if ((await throttle.read()).answeredAt === null) asker.askList();
+    },
     reads,
     survey: surveyWith(deps.log, reads, async () => {
       await throttle.freshen();

@@ -90,7 +90,7 @@ export interface SourceStore {
     after: SourceState | null,
     change: { isProbe: boolean; openSince: number | null; access: string },
   ): Promise<boolean>;
-  answered(source: string, now: number): Promise<void>;
+  answered(source: string, now: number, access: string): Promise<void>;
 }
 
 /** Takes a written change of a watch, for the trace of its run. */

@@ -50,6 +50,7 @@ export class SourceThrottle {
   /** Whether the source may have a stored state. */
   private isTroubled = true;
   private answeredAt: number | null = null;
+  private failure: string | null = null;
   private notedAt = -Infinity;
   private lastWrite: Promise<unknown> = Promise.resolve();
   private access: string;
@@ -69,9 +70,10 @@ export class SourceThrottle {
   async note(answer: SourceAnswer, { at: askedAt, access }: AskedRequest): Promise<void> {
     if (access !== this.access) return;
     if (answer.kind === 'valid') this.answeredAt = this.deps.now();
+    this.failure = answer.kind === 'valid' ? null : answer.message;
     if (answer.kind === 'valid' && !this.isTroubled) return this.noteAnswered(false);
     await this.inOrder(async () => {
-      if (access === this.access) await this.judge(answer, askedAt);
+      if (access === this.access) await this.judge(answer, { at: askedAt, access });
     });
   }
 
@@ -82,10 +84,15 @@ export class SourceThrottle {
 
   /** What is known of the source now, by this process and the store. */
   async read(): Promise<SourceRecord> {
-    const record = await this.deps.store.read(this.deps.source);
+    const record = await this.stored();
     const known = record.answeredAt;
     const own = this.answeredAt;
     return { ...record, answeredAt: own === null ? known : Math.max(own, known ?? 0) };
+  }
+
+  /** Why the last answer to this process was not valid; null where it was, or there was none. */
+  lastFailure(): string | null {
+    return this.failure;
   }
 
   /** Ends a pause at once. */
@@ -97,6 +104,8 @@ export class SourceThrottle {
   useAccess(access: string): void {
     this.access = access;
     this.isFresh = false;
+    this.answeredAt = null;
+    this.failure = null;
   }
 
   /**
@@ -132,16 +141,22 @@ export class SourceThrottle {
     const at = this.deps.now();
     if (!isAtOnce && at - this.notedAt < NOTE_EVERY_MS) return;
     this.notedAt = at;
-    await this.deps.store.answered(this.deps.source, at);
+    await this.deps.store.answered(this.deps.source, at, this.access);
   }
 
-  private async judge(answer: SourceAnswer, askedAt: number): Promise<void> {
-    const { store, source, now } = this.deps;
+  /** What the store knows; an answer by another URL or key says nothing of this one. */
+  private async stored(): Promise<SourceRecord> {
+    const record = await this.deps.store.read(this.deps.source);
+    return record.answeredBy === this.access ? record : { ...record, answeredAt: null };
+  }
+
+  private async judge(answer: SourceAnswer, asked: AskedRequest): Promise<void> {
+    const { now } = this.deps;
     if (answer.kind === 'valid') await this.noteAnswered(true);
     for (;;) {
-      const before = await store.read(source);
-      const after = afterAnswer(before.state, answer, this.contextOf(before, askedAt));
-      if (after !== before.state && !(await this.write(before, after, askedAt))) continue;
+      const before = await this.stored();
+      const after = afterAnswer(before.state, answer, this.contextOf(before, asked.at));
+      if (after !== before.state && !(await this.write(before, after, asked))) continue;
       this.isTroubled = after !== null;
       this.logChange(before.state, after, answer);
       if (closedOf(before.state) !== null && closedOf(after) === null) await this.deps.onOpen();
@@ -165,14 +180,14 @@ export class SourceThrottle {
   private write(
     before: SourceRecord,
     after: SourceState | null,
-    askedAt: number,
+    { at: askedAt, access }: AskedRequest,
   ): Promise<boolean> {
     const { store, source, now } = this.deps;
     const closed = closedOf(before.state);
     const isProbe = closed !== null && askedAt >= closed.at;
     const isRecovered = closed?.reason === 'unreachable' && closedOf(after) === null;
     const openSince = isRecovered ? now() : null;
-    return store.put(source, before, after, { isProbe, openSince, access: this.access });
+    return store.put(source, before, after, { isProbe, openSince, access });
   }
 
   private logChange(
@@ -204,7 +219,8 @@ export class SourceThrottle {
       const before = await store.read(source);
       const after = changeOf(before.state, before.access);
       if (after === before.state) return false;
-      const change = { isProbe: false, openSince: null, access: this.access };
+      const access = before.access ?? this.access;
+      const change = { isProbe: false, openSince: null, access };
       if (await store.put(source, before, after, change)) {
         this.isTroubled = after !== null;
         return true;

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { LocalInspection } from '../../src/cli/verbs/doctor.ts';
+import { sampleSource } from '../support/api-samples.ts';
 import { runCli } from '../support/cli-harness.ts';
 import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
 
@@ -29,6 +30,7 @@ beforeEach(async () => {
   daemon = await startFakeDaemon();
   daemon.on('GET /readyz', readiness(['redis', 'ok', 'takes writes']));
   daemon.on('GET /v1/processes', { status: 200, body: { data: [PROCESS] } });
+  daemon.on('GET /v1/sources', { status: 200, body: { data: [] } });
   daemon.on('GET /v1/store', { status: 200, body: { server: SERVER, memory: MEMORY } });
 });
 afterEach(() => daemon.close());
@@ -40,6 +42,13 @@ const HERE: LocalInspection = {
   inspectOutside: async () => [
     { name: 'redis', status: 'problem', detail: 'Redis does not answer', cure: 'start it' },
   ],
+  inspectSources: async (names) =>
+    names.map((name) => ({
+      name: `source ${name}`,
+      status: 'problem',
+      detail: 'connect ECONNREFUSED',
+      cure: 'see that its base_url is right and can be reached from here',
+    })),
 };
 
 const doctor = (local: LocalInspection = HERE, ...args: string[]) =>
@@ -47,6 +56,18 @@ const doctor = (local: LocalInspection = HERE, ...args: string[]) =>
     env: { RUNWATCH_URL: daemon.url },
     dependencies: { inspect: async () => local },
   });
+
+test('doctor itself asks a source that never answered the daemon', async () => {
+  const sources = [
+    sampleSource({ state: 'unknown', last_answer_at: null }),
+    sampleSource({ name: 'eu' }),
+  ];
+  daemon.on('GET /v1/sources', { status: 200, body: { data: sources } });
+  const { stdout, exitCode } = await doctor();
+  expect(exitCode).toBe(1);
+  expect(stdout).toContain('✘ source default: connect ECONNREFUSED');
+  expect(stdout).not.toContain('source eu');
+});
 
 test('doctor of a good installation says so, a line for each check, and exits 0', async () => {
   const { stdout, exitCode } = await doctor();

@@ -36,6 +36,7 @@ beforeAll(async () => {
     closed: null,
     since: null,
     answeredAt: NOON,
+    failure: null,
     limit: { requests: 10, perMs: 1_000 },
     used: 4,
     overdue: null,
@@ -90,6 +91,20 @@ describe('sources', () => {
         streams: STREAMS,
       },
     ]);
+  });
+
+  it('a source without a valid answer is unknown, with the reason of the last one', async () => {
+    const { sourceViews } = server.services;
+    const never = {
+      ...sourceViews[0]!,
+      name: 'new',
+      answeredAt: null,
+      failure: 'connect ECONNREFUSED',
+    };
+    sourceViews.push(never);
+    const { data } = sourceList.strict().parse(await (await server.fetch('/v1/sources')).json());
+    sourceViews.pop();
+    expect(data.at(-1)).toMatchObject({ state: 'unknown', message: 'connect ECONNREFUSED' });
   });
 
   it('sources are resumed by name', async () => {

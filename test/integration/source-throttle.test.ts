@@ -128,9 +128,10 @@ describe('source throttles of several processes', () => {
   });
 
   test('an answer to the key of before a reload says nothing of the source with its new key', async () => {
-    const { note, useAccess, freshen } = throttle();
+    // The reload comes while the refusal is written.
+    const one = throttle(async () => one.useAccess('tomorrow'));
+    const { note, freshen } = one;
     await note(refused, now);
-    useAccess('tomorrow');
     await freshen();
     expect((await standing()).state).toMatchObject({ closed: null });
     await note(refused, now, 'today');

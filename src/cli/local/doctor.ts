@@ -1,6 +1,6 @@
 import { loadConfig } from '../../config/load.ts';
 import { formatProblem } from '../../config/problems.ts';
-import type { Config } from '../../config/schema.ts';
+import type { Config, SourceConfig } from '../../config/schema.ts';
 import { messageOf } from '../../core/errors.ts';
 import type { StoreView } from '../../client/types.ts';
 import type { RunReader, RunReaderSettings } from '../context.ts';
@@ -45,6 +45,7 @@ export async function inspectInstallation(
       configuration: [...problems, ...warnings],
       isConfigured: !isEmpty,
       inspectOutside: async () => [],
+      inspectSources: async () => [],
     };
   }
   const { config, file } = loaded;
@@ -59,8 +60,13 @@ export async function inspectInstallation(
     isConfigured: true,
     inspectOutside: async () => [
       ...(await redisChecks(config, deps)),
-      ...(await sourceChecks(config, deps)),
+      ...(await sourceChecks(Object.entries(config.sources), deps)),
     ],
+    inspectSources: (names) =>
+      sourceChecks(
+        Object.entries(config.sources).filter(([name]) => names.includes(name)),
+        deps,
+      ),
   };
 }
 
@@ -97,9 +103,12 @@ function ofOwnServer(found: string | null): Diagnosis {
 const NO_RUN = '00000000-0000-4000-8000-000000000000';
 const READ_TIMEOUT_MS = 5_000;
 
-function sourceChecks(config: Config, deps: InspectDependencies): Promise<Diagnosis[]> {
+function sourceChecks(
+  sources: [string, SourceConfig][],
+  deps: InspectDependencies,
+): Promise<Diagnosis[]> {
   return Promise.all(
-    Object.entries(config.sources).map(async ([name, source]) => {
+    sources.map(async ([name, source]) => {
       const reader = await deps.createRunReader({
         baseUrl: source.base_url,
         apiKey: source.api_key,

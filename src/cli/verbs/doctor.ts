@@ -37,7 +37,8 @@ export function addDoctorVerb(host: VerbHost): void {
 
 const HELP = `
 It looks at the configuration here, the daemon, its token, Redis, sources, endpoints, clocks and versions.
-Where no daemon answers, it asks Redis and the sources itself.
+Where no daemon answers, it asks Redis and the sources itself. It also asks a source itself that has never
+answered the daemon, where that source is configured here.
 Exits 0 when all is well, also with warnings, and 1 when something is wrong.
 
 Examples:
@@ -52,6 +53,8 @@ export interface LocalInspection {
   isConfigured: boolean;
   /** Asks Redis and the sources themselves. */
   inspectOutside: () => Promise<Diagnosis[]>;
+  /** Asks those of these sources that are configured here. */
+  inspectSources: (names: readonly string[]) => Promise<Diagnosis[]>;
 }
 
 async function diagnose(
@@ -76,7 +79,7 @@ async function diagnose(
   return [
     ...configuration,
     { name: 'daemon', status: 'ok', detail: `answers at ${client.url}`, cure: null },
-    ...(await behindToken(client, context)),
+    ...(await behindToken(client, context, local)),
     ...readiness.checks.map(ofReadiness),
   ];
 }
@@ -94,9 +97,18 @@ function failureOf(error: unknown): RunwatchError {
 }
 
 /** What a daemon answers only to requests with a token. */
-async function behindToken(client: DaemonClient, context: CliContext): Promise<Diagnosis[]> {
+async function behindToken(
+  client: DaemonClient,
+  context: CliContext,
+  local: LocalInspection,
+): Promise<Diagnosis[]> {
   try {
-    const [processes, store] = await Promise.all([client.listProcesses(), client.describeStore()]);
+    const [processes, store, sources] = await Promise.all([
+      client.listProcesses(),
+      client.describeStore(),
+      client.listSources(),
+    ]);
+    const unknown = sources.data.filter(({ state }) => state === 'unknown');
     const hasToken = context.env.apiToken() !== undefined;
     const detail = hasToken ? 'is taken' : 'none is needed';
     return [
@@ -104,6 +116,7 @@ async function behindToken(client: DaemonClient, context: CliContext): Promise<D
       ...versionChecks(processes, context.version),
       ...clockChecks(processes),
       ...(store === null ? [] : storeChecks(store)),
+      ...(await local.inspectSources(unknown.map(({ name }) => name))),
     ];
   } catch (error) {
     const failure = failureOf(error);

@@ -73,13 +73,20 @@ async function resumeSource(
 
 function columnsFor(context: CliContext): Column<SourceView>[] {
   const now = context.now();
-  const { colors } = context.io.stdout;
+  const { green, yellow, red } = context.io.stdout.colors;
+  const paints: Record<SourceView['state'], (text: string) => string> = {
+    answering: green,
+    unknown: yellow,
+    paused: red,
+    unauthorized: red,
+    unreachable: red,
+  };
   return [
     { head: 'SOURCE', value: ({ name }) => name },
     {
       head: 'STATE',
       value: ({ state }) => state,
-      paint: (text, { state }) => (state === 'answering' ? colors.green(text) : colors.red(text)),
+      paint: (text, { state }) => paints[state](text),
     },
     { head: 'SINCE', value: ({ since }) => relative(since, now) },
     { head: 'NEXT TRY', value: ({ paused_until: until }) => upcoming(until, now) },

@@ -97,6 +97,8 @@ export interface SourceRecord {
   access: string | null;
   /** When it last gave a valid answer, accurate to about a second; null where unknown. */
   answeredAt: number | null;
+  /** The access by which it did; null where unknown. */
+  answeredBy: string | null;
   /** When it answered again after an outage; null if that is long ago. */
   openSince: number | null;
 }

@@ -14,7 +14,13 @@ import type { Discovery, UnreadList } from '../source-feed.ts';
 import type { StoreGuard } from '../store-guard.ts';
 import { describeRemnants, type Remnants, type Unconfigured } from '../unconfigured.ts';
 import { failingEndpoints, type FailingEndpoint } from './endpoints.ts';
-import { describeTrouble, troubledSources, type SourceTrouble } from './sources.ts';
+import {
+  describeTrouble,
+  troubledSources,
+  unknownSources,
+  type SourceTrouble,
+  type UnknownSource,
+} from './sources.ts';
 
 interface HealthDependencies {
   redis: Pick<RedisConnections, 'tryWrite'>;
@@ -58,9 +64,10 @@ export function createHealth(deps: HealthDependencies): HealthService {
   const { redis, poller, deliverer, discovery, storeGuard, unconfigured, memory } = deps;
   return {
     async checks() {
-      const [written, closed, troubles, remnants, failing, figures] = await Promise.all([
+      const [written, closed, unknown, troubles, remnants, failing, figures] = await Promise.all([
         redis.tryWrite(),
         answerOf(() => troubledSources(poller.sources)),
+        answerOf(() => unknownSources(poller.sources)),
         answerOf(() => discovery.troubles()),
         answerOf(() => unconfigured.find()),
         answerOf(() => failingEndpoints(deps)),
@@ -72,7 +79,7 @@ export function createHealth(deps: HealthDependencies): HealthService {
         ...memoryChecks(figures),
         workerCheck('poll workers', poller.isRunning()),
         workerCheck('delivery worker', deliverer.isRunning()),
-        sourcesCheck(closed),
+        sourcesCheck(closed, unknown),
         ...pollsChecks(poller),
         ...discoveryChecks(troubles),
         ...endpointsChecks(failing ?? []),
@@ -140,12 +147,21 @@ function pollsChecks({ sources }: Pick<Poller, 'sources'>): HealthCheck[] {
   return troubles.map((detail) => ({ name: 'polls', status: 'degraded', detail }));
 }
 
-function sourcesCheck(troubled: SourceTrouble[] | null): HealthCheck {
+function sourcesCheck(
+  troubled: SourceTrouble[] | null,
+  unknown: UnknownSource[] | null,
+): HealthCheck {
   const name = 'sources';
-  if (troubled === null) return { name, status: 'degraded', detail: 'not known without Redis' };
-  return troubled.length === 0
-    ? { name, status: 'ok', detail: 'every source answers' }
-    : { name, status: 'degraded', detail: troubled.map(describeTrouble).join('; ') };
+  if (troubled === null || unknown === null)
+    return { name, status: 'degraded', detail: 'not known without Redis' };
+  const lines = [...troubled.map(describeTrouble), ...unknown.map(describeUnknown)];
+  if (lines.length === 0) return { name, status: 'ok', detail: 'every source answers' };
+  const isWell = troubled.length === 0 && unknown.every(({ failure }) => failure === null);
+  return { name, status: isWell ? 'ok' : 'degraded', detail: lines.join('; ') };
+}
+
+function describeUnknown({ name, failure }: UnknownSource): string {
+  return `${name} has not answered yet${failure === null ? '' : ` (${failure})`}`;
 }
 
 /** No line while no endpoint is failing or disabled. */

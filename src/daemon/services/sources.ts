@@ -29,6 +29,7 @@ export function createSourceService({ poller, budgets }: SourceServiceDependenci
       closed,
       since,
       answeredAt,
+      failure: throttle.lastFailure(),
       limit: limiter.limit,
       used,
       overdue: source.overdue(),
@@ -52,16 +53,39 @@ export async function sourceFigures(
   sources: readonly Source[],
   budgets: Pick<BudgetStore, 'used'>,
 ): Promise<SourceFigures[]> {
-  const troubled = await troubledSources(sources);
+  const [troubled, unknown] = await Promise.all([
+    troubledSources(sources),
+    unknownSources(sources),
+  ]);
+  const isDown = new Set(
+    [...troubled, ...unknown.filter(({ failure }) => failure !== null)].map(({ name }) => name),
+  );
   return Promise.all(
     sources.map(async (source) => ({
       name: source.name,
       reads: source.reads(),
       streams: await source.streams.figures(),
-      isUp: !troubled.some((one) => one.name === source.name),
+      isUp: !isDown.has(source.name),
       usedRatio: Math.min(1, (await budgets.used(source.name)) / source.limiter.limit.requests),
     })),
   );
+}
+
+/** A source that has given no valid answer as it is configured now. */
+export interface UnknownSource {
+  name: string;
+  /** Why its last answer was not valid; null without one. */
+  failure: string | null;
+}
+
+/** Sources that are open, and of which no valid answer is known. */
+export async function unknownSources(sources: readonly Source[]): Promise<UnknownSource[]> {
+  const records = await Promise.all(sources.map(({ throttle }) => throttle.read()));
+  return sources.flatMap(({ name, throttle }, at) => {
+    const record = records[at];
+    const isKnown = record === undefined || record.answeredAt !== null || record.state?.closed;
+    return isKnown ? [] : [{ name, failure: throttle.lastFailure() }];
+  });
 }
 
 /** Why a source takes no requests now; null if it does. */

@@ -23,6 +23,8 @@ export interface SourceView {
   since: number | null;
   /** When it last gave a valid answer; null where that is not known. */
   answeredAt: number | null;
+  /** Why its last answer was not valid; null where it was, or none is known. */
+  failure: string | null;
   limit: RateLimit;
   /** Requests that count against the limit now. */
   used: number;
@@ -97,12 +99,13 @@ const STATES = {
 
 /** A source as the API shows it. */
 function presentSource(source: SourceView): z.output<typeof sourceSchema> {
-  const { name, closed, since, answeredAt, limit, used, overdue, reads, streams } = source;
+  const { name, closed, since, answeredAt, failure, limit, used, overdue, reads, streams } = source;
+  const isUnknown = closed === null && answeredAt === null;
   return {
     name,
-    state: closed === null ? 'answering' : STATES[closed.reason],
+    state: closed !== null ? STATES[closed.reason] : isUnknown ? 'unknown' : 'answering',
     since: closed === null ? null : timeOrNull(since),
-    message: closed?.message ?? null,
+    message: closed?.message ?? (isUnknown ? failure : null),
     paused_until: closed === null ? null : isoTime(closed.probeAt),
     last_answer_at: timeOrNull(answeredAt),
     rate_limit: { requests: limit.requests, per: formatDuration(limit.perMs), used },

@@ -29,7 +29,7 @@ export class SourceStore {
       state,
       text: text ?? '',
       access: stored?.access ?? null,
-      answeredAt: numberOrNull(answered),
+      ...answerIn(answered),
       openSince: numberOrNull(openSince),
     };
   }
@@ -64,13 +64,19 @@ export class SourceStore {
   }
 
   /** Notes that a source has given a valid answer. */
-  async answered(source: string, now: number): Promise<void> {
-    await this.redis.set(this.keys.sourceAnswered(source), Math.round(now), 'PX', KEPT_MS);
+  async answered(source: string, now: number, access: string): Promise<void> {
+    const text = `${Math.round(now)} ${access}`;
+    await this.redis.set(this.keys.sourceAnswered(source), text, 'PX', KEPT_MS);
   }
 }
 
 function withoutAccess({ access: _, ...state }: SourceState & { access: string }): SourceState {
   return state;
+}
+
+function answerIn(text: string | null): Pick<SourceRecord, 'answeredAt' | 'answeredBy'> {
+  const [at, by = null] = text?.split(' ') ?? [];
+  return { answeredAt: at === undefined ? null : Number(at), answeredBy: by };
 }
 
 function numberOrNull(text: string | null): number | null {

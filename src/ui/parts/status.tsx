@@ -27,6 +27,7 @@ const TONES: Readonly<Record<string, Tone>> = {
   degraded: 'warn',
   stalled: 'warn',
   throttled: 'warn',
+  unknown: 'idle',
   acknowledged: 'idle',
   running: 'live',
   queued: 'idle',

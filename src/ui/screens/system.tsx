@@ -90,7 +90,7 @@ function SourceCard({ source, reload }: { source: Source; reload: () => void }) 
         <h3>{name}</h3>
         <Status state={state} />
         <span class="spring" />
-        {state !== 'answering' && may.admin.value && !isKiosk.value && (
+        {state !== 'answering' && state !== 'unknown' && may.admin.value && !isKiosk.value && (
           <button
             type="button"
             class="small"
