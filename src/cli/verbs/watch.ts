@@ -3,7 +3,6 @@ import { Option } from 'commander';
 import type { DaemonClient } from '../../client/client.ts';
 import { describeProblem } from '../../client/errors.ts';
 import type { BatchView, WatchBody, WatchView } from '../../client/types.ts';
-import { webhookSecret } from '../../config/endpoint-schema.ts';
 import { MAX_SECRET_BYTES, readRegularFile } from '../../config/read-file.ts';
 import { RunwatchError, messageOf } from '../../core/errors.ts';
 import { PROFILES } from '../../core/watch/watch.ts';
@@ -80,7 +79,7 @@ Examples:
   runwatch watch run-1 --wait && echo completed`;
 
 async function watchRuns(context: CliContext, args: string[], flags: WatchFlags): Promise<number> {
-  const webhook = webhookOf(flags);
+  const webhook = await webhookOf(flags);
   const given = await readTargets(context, args, flags);
   const client = await connect(context, flags);
   const ids = await resolveKnownRuns(given, { client, context, writes: flags });
@@ -166,7 +165,7 @@ function reportOutput({ io }: CliContext, flags: WatchFlags): Output | null {
 }
 
 /** @throws RunwatchError of usage, also for a file that holds no secret; nothing of it is in the message */
-function webhookOf(flags: WatchFlags): WatchBody['webhook'] {
+async function webhookOf(flags: WatchFlags): Promise<WatchBody['webhook']> {
   const { webhook: url, event: events, webhookSecretFile: path } = flags;
   if (url === undefined) {
     if (path !== undefined) throw usageError('--webhook-secret-file needs --webhook');
@@ -175,14 +174,16 @@ function webhookOf(flags: WatchFlags): WatchBody['webhook'] {
   }
   return {
     url,
-    ...(path !== undefined && { secret: readSecret(path) }),
+    ...(path !== undefined && { secret: await readSecret(path) }),
     ...(events !== undefined && { events }),
   };
 }
 
-function readSecret(path: string): string {
+async function readSecret(path: string): Promise<string> {
   const read = readRegularFile(path, { maxBytes: MAX_SECRET_BYTES, name: plain(path) });
   if (read.kind === 'unreadable') throw usageError(`--webhook-secret-file: ${read.message}`);
+  // Loaded here, as few verbs need the schemas of the configuration.
+  const { webhookSecret } = await import('../../config/endpoint-schema.ts');
   const parsed = webhookSecret.safeParse(read.text.trim());
   if (parsed.success) return parsed.data;
   const why = parsed.error.issues.map(({ message }) => message).join('; ');
