@@ -2,6 +2,7 @@ import { SYSTEM_EVENT_TYPES, EVENT_TYPES } from '../core/event/event.ts';
 import { ruleWants, wantsEvent } from '../core/event/patterns.ts';
 import { mutedUntil, type TimeInterval } from '../core/alert/time-interval.ts';
 import { unknownName, type Finding } from './problems.ts';
+import { namesOfWorkflows } from './advise-names.ts';
 import { intervalOf, type RuleConfig } from './rule-schema.ts';
 import type { Config } from './schema.ts';
 
@@ -56,16 +57,8 @@ function unknownSources({ rule: { when }, at }: Given, { sources }: Config): Fin
   );
 }
 
-/** The events of a run have the id of its workflow, never the name. */
-function namedWorkflows(given: Given, { workflows }: Config): Finding[] {
-  const idOf = (wanted: string) =>
-    Object.entries(workflows).find(([id, { name }]) => name === wanted && id !== wanted)?.[0];
-  return (given.rule.when?.workflow_id ?? []).flatMap((name) => {
-    const id = idOf(name);
-    if (id === undefined || Object.hasOwn(workflows, name)) return none;
-    const message = `"${name}" is the name of a workflow, so no run matches: give its id, ${id}`;
-    return finding(given, ['when', 'workflow_id'], message);
-  });
+function namedWorkflows({ rule, at }: Given, config: Config): Finding[] {
+  return namesOfWorkflows(['rules', at, 'when'], rule.when, config);
 }
 
 /** What is absent is not noticed where runs only come by registration. */

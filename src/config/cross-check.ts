@@ -1,5 +1,8 @@
 import { formatDuration } from '../core/time.ts';
 import { isLoopback, isInClear, isLinkLocal } from './hosts.ts';
+import { SYSTEM_EVENT_TYPES } from '../core/event/event.ts';
+import { ruleWants } from '../core/event/patterns.ts';
+import { namesOfWorkflows, unknownOwners } from './advise-names.ts';
 import { adviseOnRules } from './advise-rules.ts';
 import { unknownName, type Finding, type Path } from './problems.ts';
 import type { RedisConfig, Config, WebhookEndpointConfig } from './schema.ts';
@@ -146,7 +149,14 @@ function redisFinding(key: keyof RedisConfig, message: string): Finding {
 
 /** What is valid and yet will not work, or not as safely as it could, each with its cure. */
 export function adviseOn(config: Config): Finding[] {
-  return [...unreachableEndpoints(config), ...secretsInClear(config), ...adviseOnRules(config)];
+  return [
+    ...unreachableEndpoints(config),
+    ...unusedEndpoints(config),
+    ...endpointsOfNames(config),
+    ...unknownOwners(config),
+    ...secretsInClear(config),
+    ...adviseOnRules(config),
+  ];
 }
 
 function unreachableEndpoints({ endpoints }: Config): Finding[] {
@@ -158,6 +168,34 @@ function unreachableEndpoints({ endpoints }: Config): Finding[] {
       'give another address of the receiver';
     return [{ path: ['endpoints', name, key], message }];
   });
+}
+
+/** Endpoints that are sent nothing unless a watch names them; `default: false` says that watches do. */
+function unusedEndpoints({ endpoints, rules }: Config): Finding[] {
+  const all = Object.entries(endpoints);
+  if (all.every(([, endpoint]) => endpoint.default !== true)) return [];
+  const byRules = new Set(
+    rules.flatMap(({ notify, escalate }) => [
+      ...notify,
+      ...escalate.flatMap((step) => step.notify),
+    ]),
+  );
+  return all.flatMap(([name, endpoint]) => {
+    const { events = [], default: isDefault } = endpoint;
+    const named = events.filter((pattern) => pattern !== '*');
+    const isTold = SYSTEM_EVENT_TYPES.some((type) => ruleWants(named, type));
+    if (isDefault !== undefined || byRules.has(name) || isTold) return [];
+    const message =
+      'no rule notifies it, and it is not among the defaults, so only a watch that names it sends to it: ' +
+      'set default: true, name it in a rule, or set default: false where watches name it';
+    return [{ path: ['endpoints', name], message }];
+  });
+}
+
+function endpointsOfNames(config: Config): Finding[] {
+  return Object.entries(config.endpoints).flatMap(([name, { when }]) =>
+    namesOfWorkflows(['endpoints', name, 'when'], when, config),
+  );
 }
 
 /** The host of an endpoint, and the setting that has it. */

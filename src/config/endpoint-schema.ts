@@ -14,6 +14,7 @@ import { ALL_SYSTEM_EVENTS, isEndpointPattern } from '../core/event/patterns.ts'
 import {
   duration,
   flag,
+  optionalFlag,
   perSecond,
   wholeNumber,
   presentations,
@@ -156,7 +157,8 @@ const retrySchedule = z
 const endpointBase = {
   events: eventPatterns.optional(),
   when: when.optional(),
-  default: flag(false),
+  /** Absent, the same as false; see `unusedEndpoints`. */
+  default: optionalFlag,
 };
 
 /** What every kind of endpoint has that is reached over a network. */

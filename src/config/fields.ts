@@ -76,9 +76,13 @@ function readBoolean(input: unknown): unknown {
 
 /** True or false, also as the text that a variable expands to. */
 export function flag(fallback: boolean) {
-  const boolean = z.boolean({ error: 'expected true or false' });
-  return z.preprocess(readBoolean, boolean).default(fallback);
+  return writtenBoolean.default(fallback);
 }
+
+const writtenBoolean = z.preprocess(readBoolean, z.boolean({ error: 'expected true or false' }));
+
+/** For a setting where false and nothing differ. */
+export const optionalFlag = writtenBoolean.optional();
 
 /** Names become parts of Redis keys, queues and metric labels. */
 export const name = z

@@ -156,7 +156,10 @@ export function explainIssues(issues: readonly Issue[], subject: Subject): Findi
 }
 
 function explain(issue: Issue, subject: Subject): Finding[] {
-  const path = issue.path.filter((key) => typeof key !== 'symbol');
+  const path = writtenPath(
+    issue.path.filter((key) => typeof key !== 'symbol'),
+    subject,
+  );
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => unknownKey([...path, key], subject));
   }
@@ -168,6 +171,13 @@ function explain(issue: Issue, subject: Subject): Finding[] {
   return [
     { path, message: `${issue.message}, ${describeFound(path, subject)}${didYouMean(meant)}` },
   ];
+}
+
+/** The first item of a list is the setting itself where a list of one may be written without brackets. */
+function writtenPath(path: Path, { value }: Subject): Path {
+  const parent = path.slice(0, -1);
+  const isList = path.at(-1) !== 0 || Array.isArray(valueAt(value, parent));
+  return isList || valueAt(value, parent) === undefined ? path : parent;
 }
 
 function unknownKey(path: Path, { schema, value }: Subject): Finding {
@@ -204,7 +214,7 @@ const SCHEME = /^[a-z][a-z0-9+.-]{0,9}:\/\//i;
 
 function describeUrl(text: string): string {
   const scheme = SCHEME.exec(text)?.[0];
-  if (scheme === undefined) return 'text without a scheme';
+  if (scheme === undefined) return 'text without ://';
   return `${URL.canParse(text) ? 'a URL' : 'text'} that begins with ${scheme}`;
 }
 
@@ -228,6 +238,7 @@ function isCollection(schema: z.core.$ZodType): boolean {
 }
 
 function hide(value: unknown): string {
+  if (typeof value === 'number') return 'a number, which needs quotes to be text';
   return typeof value === 'string' ? REDACTED : kindOf(value);
 }
 
@@ -246,9 +257,9 @@ function quote(value: unknown): string {
 }
 
 function kindOf(value: unknown): string {
-  if (Array.isArray(value)) return 'a list';
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
   if (typeof value === 'boolean') return String(value);
-  if (typeof value === 'number') return 'a number, which needs quotes to be text';
+  if (typeof value === 'number') return 'a number';
   return typeof value === 'string' ? 'text' : 'a map';
 }
 

@@ -31,6 +31,16 @@ const notify = z
   .max(20, 'expected at most 20 endpoints');
 
 /** Fires at so many events in a time, so many in a row, or a share of the last runs. */
+/** Keys of a threshold that go together, both ways round. */
+const PAIRS = [
+  ['count', 'within'],
+  ['within', 'count'],
+  ['rate', 'of_last'],
+  ['of_last', 'rate'],
+] as const;
+
+const isSet = (value: unknown) => value !== undefined;
+
 const threshold = z
   .strictObject({
     count: wholeNumber(1, 1_000).optional(),
@@ -52,6 +62,13 @@ const threshold = z
       const isWhole = ways.length === 1 && ways[0]?.every((value) => value !== undefined);
       if (isWhole && (least === undefined || (rate !== undefined && least <= (ofLast ?? 0))))
         return;
+      const given = { count, within, rate, of_last: ofLast };
+      const half = PAIRS.find(([one, other]) => isSet(given[one]) && !isSet(given[other]));
+      if (ways.length === 1 && half !== undefined) {
+        const [one, other] = half;
+        context.addIssue({ code: 'custom', path: [other], message: `expected it beside ${one}` });
+        return;
+      }
       const message =
         'expected one of: count and within; consecutive; rate and of_last, with at_least up to of_last';
       context.addIssue({ code: 'custom', message });

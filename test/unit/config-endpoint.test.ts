@@ -63,7 +63,6 @@ describe('the options of a webhook', () => {
   test('an omitted webhook option is absent or has its default', () => {
     expect(Object.keys(webhookOf('')).sort()).toEqual([
       'body',
-      'default',
       'headers',
       'retry',
       'timeout',
@@ -121,7 +120,10 @@ describe('the options of a webhook', () => {
       'ops.headers.Authorization: auth sets this header already',
     ],
     ['when: { workflow: x }', 'ops.when.workflow: unknown key'],
-    ['when: { workflow_id: [] }', 'when.workflow_id: expected text or a list of texts, got a list'],
+    [
+      'when: { workflow_id: [] }',
+      'when.workflow_id: expected text or a list of texts, got an empty list',
+    ],
     ['when: { workflow_id: 5 }', 'when.workflow_id: expected text or a list of texts'],
     ['when: { metadata: { a: [1] } }', 'when.metadata.a.0: expected text, got'],
     [

@@ -118,8 +118,9 @@ describe('the example configuration', () => {
           },
           rate: 20,
           concurrency: 4,
+          default: false,
         },
-        audit: { type: 'log', events: ['*'] },
+        audit: { type: 'log', events: ['*'], default: false },
         partner: {
           type: 'webhook',
           url: 'https://partner.example.com/hooks',

@@ -124,7 +124,20 @@ endpoints:
       'sources: { a: { base_url: "https://u:p@x.example" } }',
       'expected a URL without a user name and password',
     ],
-    ['redis: { url: localhost:6379 }', 'got text without a scheme'],
+    ['sources: { a: { base_url: "htp:/x" } }', 'got text without ://'],
+    [
+      'sources: { a: { api_key: k, rate_limit: 5 } }',
+      'sources.a.rate_limit: expected a map of settings, got a number',
+    ],
+    [
+      'endpoints: { m: { type: email, host: h, from: a@b.example, to: a } }',
+      'endpoints.m.to: expected an address such as ops@example.com, got text',
+    ],
+    [
+      'rules: [{ name: a, events: [run.failed], notify: [], threshold: { count: 5, within: 1h } }]',
+      'rules.0.notify: expected at least one endpoint, got an empty list',
+    ],
+    ['redis: { url: localhost:6379 }', 'got text without ://'],
     [
       'egress: { allow: [example.com] }',
       'allow.0: expected an address, a CIDR such as 10.0.0.0/8, or host:port',
@@ -253,7 +266,7 @@ describe('what is said about bad variables and flags', () => {
 
   test('an overridden mistake in the file leaves the rest of the file in force', () => {
     expect(problemsOf('server: 5', { RUNWATCH_PORT: '2' })).toEqual([
-      'f.yaml:1:1 server: expected a map of settings, got a number, which needs quotes to be text',
+      'f.yaml:1:1 server: expected a map of settings, got a number',
     ]);
   });
 });
@@ -279,10 +292,10 @@ test.each([
 });
 
 test.each([
-  ['redis:/ /:canary', 'text without a scheme'],
-  ['redis//canary', 'text without a scheme'],
-  ['rediscanary', 'text without a scheme'],
-  ['localhost:6379', 'text without a scheme'],
+  ['redis:/ /:canary', 'text without ://'],
+  ['redis//canary', 'text without ://'],
+  ['rediscanary', 'text without ://'],
+  ['localhost:6379', 'text without ://'],
   ['http://canary:6379/0', 'a URL that begins with http://'],
   ['http:// canary', 'text that begins with http://'],
 ])('a problem with a Redis URL written as %s says only that it is %s', (url, shown) => {

@@ -49,7 +49,15 @@ describe('rules of the configuration', () => {
   test.each([
     ['', 'rules.0.events: expected a list of event types'],
     ['events: [run.faild]', 'did you mean run.failed?'],
-    ['events: [run.failed], threshold: { count: 3 }', 'expected one of: count and within'],
+    ['events: [run.failed], threshold: { count: 3 }', 'threshold.within: expected it beside count'],
+    [
+      'events: [run.failed], threshold: { of_last: 3 }',
+      'threshold.rate: expected it beside of_last',
+    ],
+    [
+      'events: [run.failed], threshold: { count: 3, rate: 0.5 }',
+      'expected one of: count and within',
+    ],
     ['events: [run.failed], threshold: { rate: 0.5, of_last: 5, at_least: 9 }', 'at_least up to'],
     ['absent: { event: run.completed }, digest: { at: "08:00" }', 'expected only one of'],
     ['absent: { event: run.completed }, events: [run.failed]', 'it has no effect with absent'],
@@ -86,6 +94,7 @@ describe('rules of the configuration', () => {
     ['events: [run.failed], when: { source: defualt }', 'did you mean default?'],
     ['events: [run.failed], notify: [nowhere]', 'named "nowhere"; expected one of: chat'],
     ['events: [run.failed], when: { workflow_id: invoices }', 'give its id, wf-1'],
+    ['events: [run.failed], when: { workflow_id: [orders] }', 'no run matches: give the id'],
     ['events: ["discovery.*"]', 'set discover of the source'],
     ['events: [source.unreachable]', 'never resolve: set resolve.events'],
     [

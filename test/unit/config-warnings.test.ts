@@ -150,6 +150,67 @@ describe('warnings about a configuration that cannot work', () => {
     expect(warningsOf(endpointAt('${RUNWATCH_OPS_HOOK}'), env)).toEqual([]);
   });
 
+  test.each([
+    [
+      'an endpoint that nothing sends to',
+      'endpoints: { ops: { type: log, default: true }, idle: { type: log, events: ["*"] } }',
+      'f.yaml:1:49 endpoints.idle: no rule notifies it, and it is not among the defaults',
+    ],
+    [
+      'a name in the filter of an endpoint',
+      'endpoints: { ops: { type: log, when: { workflow_id: [invoices] } } }',
+      'endpoints.ops.when.workflow_id: "invoices" is no UUID',
+    ],
+    [
+      'an owner of a workflow whom no endpoint knows',
+      `workflows: { wf-1: { name: a, owner: '@bob' } }
+endpoints: { chat: { type: slack, url: 'https://hooks.slack.com/x', mentions: { '@rob': U1 } } }`,
+      'f.yaml:1:31 workflows.wf-1.owner: no endpoint has @bob in its mentions, so that messages call no user: add it there (did you mean @rob?)',
+    ],
+    [
+      'an owner of a rule whom no endpoint knows',
+      `endpoints: { chat: { type: slack, url: 'https://hooks.slack.com/x' } }
+rules: [{ name: r, events: [run.failed], notify: [chat], owner: '@bob' }]`,
+      'rules.0.owner: no endpoint has @bob in its mentions',
+    ],
+  ])('%s is a warning', (_what, yaml, expected) => {
+    expect(warningsOf(yaml)).toEqual([expect.stringContaining(expected)]);
+  });
+
+  test.each([
+    [
+      'an endpoint that says that it is no default',
+      'endpoints: { ops: { type: log, default: true }, idle: { type: log, default: false } }',
+    ],
+    [
+      'an endpoint of system events',
+      'endpoints: { ops: { type: log, default: true }, own: { type: log, events: [system.*] } }',
+    ],
+    [
+      'an endpoint that only an escalation names',
+      `endpoints: { ops: { type: log, default: true }, late: { type: log } }
+rules: [{ name: r, events: [run.failed], notify: [ops], escalate: [{ notify: [late] }] }]`,
+    ],
+    ['an endpoint where none is default', 'endpoints: { ops: { type: log }, b: { type: log } }'],
+    [
+      'the id of a workflow that is discovered',
+      `sources: { a: { api_key: k, discover: { workflows: [wf-1] } } }
+endpoints: { ops: { type: log, when: { workflow_id: wf-1 } } }`,
+    ],
+    [
+      'an owner where no endpoint has messages for people',
+      `endpoints: { ops: { type: log } }
+workflows: { wf-1: { name: a, owner: '@bob' } }`,
+    ],
+    [
+      'an owner that is no mention',
+      `endpoints: { chat: { type: slack, url: 'https://hooks.slack.com/x' } }
+workflows: { wf-1: { name: a, owner: Finance } }`,
+    ],
+  ])('%s is no warning', (_what, yaml) => {
+    expect(warningsOf(yaml)).toEqual([]);
+  });
+
   test('--strict makes every warning an error', () => {
     const env = { ...KEY, RUNWATCH_PROT: '1' };
     const yaml = sourceAt('http://noxus.example.com');
