@@ -79,6 +79,26 @@ export interface ClockStep {
 /** Tolerated error of a clock that a busy host reads over a network, ms. */
 export const TOLERANCE_MS = 1_000;
 
+/** A store's clock that is ahead by this much is set back where its host and this one agree, ms. */
+const AHEAD_MS = 30_000;
+
+/** How far the clocks of two hosts may be apart that agree, ms. */
+const AGREE_MS = 2_000;
+
+/**
+ * How far the store's clock is ahead without need: its host was set right, and this host agrees. The
+ * clock would be ahead for ten times as long, since it is slowed by a tenth.
+ * @param wall the time of this host as the answer came, milliseconds since the epoch
+ * @returns ms, 0 for a clock that is not
+ */
+export function needlessLead(
+  { now, offsetMs }: Pick<ClockReading, 'now' | 'offsetMs'>,
+  wall: number,
+): number {
+  const agrees = Math.abs(now - offsetMs - wall) <= AGREE_MS;
+  return offsetMs >= AHEAD_MS && agrees ? offsetMs : 0;
+}
+
 /** A reading with the number of steps that the store had taken out of its clock by then. */
 interface SteppedReading extends Omit<ClockReading, 'offsetMs'> {
   steps: number;

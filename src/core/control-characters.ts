@@ -4,9 +4,12 @@
  */
 const CONTROLS = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 
-/** The text with `instead` in place of each control character. */
+/**
+ * The text with `instead` in place of each control character, and U+FFFD in place of each lone
+ * surrogate: the scripts of the store refuse JSON with one.
+ */
 export function withoutControls(text: string, instead = ''): string {
-  return text.replace(CONTROLS, instead);
+  return text.replace(CONTROLS, instead).toWellFormed();
 }
 
 /** Equivalent JSON without control characters other than line feeds. */

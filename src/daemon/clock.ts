@@ -1,4 +1,10 @@
-import { stepBetween, createOwnClock, type ClockStep, type HostClocks } from '../core/clock.ts';
+import {
+  needlessLead,
+  stepBetween,
+  createOwnClock,
+  type ClockStep,
+  type HostClocks,
+} from '../core/clock.ts';
 import { RunwatchError } from '../core/errors.ts';
 import type { StoreClock } from '../redis/store-clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -85,15 +91,16 @@ export function createClock({ store, clocks, report, log }: ClockDependencies): 
   };
 }
 
-/** Reads the store's clock; after it removed a step forward, reads again. */
-function storeReader(store: ClockDependencies['store'], { monotonic, uptime }: DaemonClocks) {
+/** Reads the store's clock; after it removed a step forward or a needless lead, reads again. */
+function storeReader(store: ClockDependencies['store'], { wall, monotonic, uptime }: DaemonClocks) {
   let before: Parameters<typeof stepBetween>[0] | null = null;
 
   async function readOnce() {
     const asked = { monotonic: monotonic(), uptime: uptime() };
     const { now, steps, offsetMs } = await store.read();
     const seen = { now, steps, askedAt: asked.uptime, answeredAt: uptime() };
-    const stepMs = before === null ? 0 : stepBetween(before, seen);
+    const advancedMs = before === null ? 0 : stepBetween(before, seen);
+    const stepMs = advancedMs > 0 ? advancedMs : needlessLead({ now, offsetMs }, wall());
     before = seen;
     const times = { askedAt: asked.monotonic, answeredAt: monotonic() };
     return { reading: { now, offsetMs, ...times }, stepMs, removed: steps };

@@ -28,12 +28,18 @@ const KNOWN = [
 
 export type KnownWatch = Pick<Watch, (typeof KNOWN)[number]>;
 
+/** What polls change of it: the number of its last event, and how many ends it has had. */
+interface Progress {
+  sequence: number;
+  pastEnds: number;
+}
+
 /**
  * The registrations of active watches that this process knows, in memory, with webhooks sealed as in the
  * store. Watches that the store loses are registered again from here.
  */
 export class KnownWatches {
-  private readonly texts = new Map<string, { text: string; sequence: number }>();
+  private readonly texts = new Map<string, { text: string } & Progress>();
   /** Watches that other processes registered, not read yet. */
   private readonly unread = new Map<string, WatchKey>();
 
@@ -50,7 +56,8 @@ export class KnownWatches {
     this.unread.delete(id);
     this.texts.delete(id);
     const known = Object.fromEntries(KNOWN.map((name) => [name, watch[name]]));
-    this.texts.set(id, { text: JSON.stringify(known), sequence: watch.sequence });
+    const progress = { sequence: watch.sequence, pastEnds: watch.pastEnds.length };
+    this.texts.set(id, { text: JSON.stringify(known), ...progress });
     const [oldest] = this.texts.keys();
     if (this.texts.size > MOST && oldest !== undefined) this.texts.delete(oldest);
   }
@@ -59,8 +66,8 @@ export class KnownWatches {
   polled(watch: Watch): void {
     if (watch.state !== 'active') return this.forget(watch);
     const known = this.texts.get(watchId(watch));
-    if (known !== undefined) known.sequence = watch.sequence;
-    else if (this.texts.size < MOST) this.note(watch);
+    if (known?.pastEnds === watch.pastEnds.length) known.sequence = watch.sequence;
+    else if (known !== undefined || this.texts.size < MOST) this.note(watch);
   }
 
   forget(key: WatchKey): void {

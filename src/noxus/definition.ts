@@ -59,7 +59,9 @@ export function definitionOutcome(
   const read = readJson(body.read(), reply.headers ?? {}, wireWorkflow, 'a workflow');
   if (read.kind === 'invalid_response') return read;
   const found = read.value.definition.nodes.flatMap((one) =>
-    one === null ? [] : [[one.id, withoutControls(one.name).slice(0, MOST_LETTERS)] as const],
+    one === null
+      ? []
+      : [[one.id.toWellFormed(), withoutControls(one.name.slice(0, MOST_LETTERS))] as const],
   );
   return { kind: 'definition', names: new Map(found) };
 }

@@ -174,7 +174,7 @@ export function readRejection(body: unknown, secret: string): Rejection {
 }
 
 function clip(text: string): string {
-  return text.length > MAX_LENGTH ? `${text.slice(0, MAX_LENGTH - 1)}…` : text;
+  return text.length > MAX_LENGTH ? `${text.slice(0, MAX_LENGTH - 1).toWellFormed()}…` : text;
 }
 
 /** Why there is no whole answer. Nothing of the request or of what was received is in it. */

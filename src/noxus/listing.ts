@@ -133,8 +133,12 @@ export function workflowsOutcome(
 }
 
 const workflowSchema = z.object({
-  id: z.string().min(1).max(MAX_NAME_LENGTH),
-  name: z.string().transform((name) => withoutControls(name, ' ').trim().slice(0, MAX_NAME_LENGTH)),
+  id: z
+    .string()
+    .min(1)
+    .max(MAX_NAME_LENGTH)
+    .transform((id) => id.toWellFormed()),
+  name: z.string().transform((name) => withoutControls(name.slice(0, MAX_NAME_LENGTH), ' ').trim()),
 });
 
 function named(item: unknown): NamedWorkflow[] {

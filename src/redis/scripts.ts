@@ -56,12 +56,7 @@ import { COMMIT_WATCH } from './lua/watch.ts';
 declare module 'ioredis' {
   interface RedisCommander<Context> {
     rwReadClock(clock: string): Result<[now: number, steps: number, offsetMs: number], Context>;
-    rwTakeOutStep(
-      clock: string,
-      openSteps: string,
-      stepMs: number,
-      steps: number,
-    ): Result<number, Context>;
+    rwTakeOutStep(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
     rwTakeLease(clock: string, lease: string, token: string, ms: number): Result<number, Context>;
     rwEndLease(lease: string, whose: 'token' | 'process', name: string): Result<null, Context>;
     rwCommitWatch(
@@ -222,7 +217,7 @@ const DUE_SETS = REQUEST_KINDS.length + 1;
 /** Teaches a connection our scripts; ioredis sends them by hash and reloads them when Redis forgot. */
 export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwReadClock', { numberOfKeys: 1, lua: READ_CLOCK });
-  redis.defineCommand('rwTakeOutStep', { numberOfKeys: 2, lua: TAKE_OUT_STEP });
+  redis.defineCommand('rwTakeOutStep', { lua: TAKE_OUT_STEP });
   redis.defineCommand('rwTakeLease', { numberOfKeys: 2, lua: TAKE_LEASE });
   redis.defineCommand('rwEndLease', { numberOfKeys: 1, lua: END_LEASE });
   redis.defineCommand('rwCommitWatch', { lua: COMMIT_WATCH });

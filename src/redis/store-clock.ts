@@ -23,8 +23,10 @@ export class StoreClock {
    * @returns the step's number; 0 where another process was first
    */
   async takeOut(stepMs: number, steps: number): Promise<number> {
-    const { clock, clockSteps } = this.keys;
-    return this.redis.rwTakeOutStep(clock, clockSteps, Math.round(stepMs), steps);
+    const { clock, clockSteps, sourceNames, budget } = this.keys;
+    const permits = (await this.redis.hkeys(sourceNames)).map(budget);
+    const declared = [clock, clockSteps, ...permits];
+    return this.redis.rwTakeOutStep(declared.length, ...declared, Math.round(stepMs), steps);
   }
 
   /** Steps that were taken out, by their numbers, while due times are moved back by them. */

@@ -1,5 +1,9 @@
 import { afterAll, afterEach, expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import { pino } from 'pino';
+import { sum } from '../../src/core/arrays.ts';
+import { REQUEST_KINDS } from '../../src/core/cadence/load.ts';
+import { needlessLead } from '../../src/core/clock.ts';
 import { createClock, refuseSkew } from '../../src/daemon/clock.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -91,6 +95,76 @@ test('a process finishes the step forward that another process removed before it
   await alive.clock.measure();
   await alive.clock.measure();
   expect(moved).toEqual([expect.closeTo(300_000, -4)]);
+});
+
+test('a store clock that its host has left ahead is set back where this host agrees', async () => {
+  const aheadMs = 7_200_000;
+  await stores.redis.set(stores.keys.clock, `${aheadMs} ${Date.now() + aheadMs} 0`);
+  const wrong = processOn({ aheadMs: 300_000 });
+  await wrong.clock.measure();
+  expect(offBy(wrong.clock.now())).toBeGreaterThan(aheadMs / 2);
+  const right = processOn({ aheadMs: 0 });
+  const moved: number[] = [];
+  right.clock.onStepTakenOut(async ({ ms }) => void moved.push(ms));
+  await right.clock.measure();
+  expect(offBy(right.clock.now())).toBeLessThan(2_000);
+  expect(moved).toEqual([expect.closeTo(aheadMs, -4)]);
+});
+
+test('a request that was overdue when a step was taken out of the clock remains due', async () => {
+  const { redis, keys, requests } = stores;
+  const step = { ms: 7_200_000, at: Date.now() };
+  const dueSet = keys.requestsDue('moved')[REQUEST_KINDS.indexOf('watch')] ?? '';
+  const from = step.at + step.ms;
+  await redis.zadd(dueSet, from - 3_000, 'overdue', from + 9_000, 'later');
+  await requests.moveBack('moved', step);
+  const times = await requests.dueTimes('moved', ['overdue', 'later']);
+  expect(times).toEqual([step.at, step.at + 9_000]);
+});
+
+test('a lead of the store clock is needless only where its host and this one agree', () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 0, max: 1e8 }),
+      fc.integer({ min: -1e8, max: 1e8 }),
+      (lead, off) => {
+        const taken = needlessLead({ now: 1e12 + lead, offsetMs: lead }, 1e12 + off);
+        expect(taken).toBe(lead >= 30_000 && Math.abs(off) <= 2_000 ? lead : 0);
+      },
+    ),
+  );
+});
+
+test('the limit of requests holds in its window whatever steps are taken out of the clock', async () => {
+  const limit = { requests: 5, perMs: 600_000 };
+  const { redis, keys, budgets, clock } = stores;
+  let sources = 0;
+  const action = fc.oneof(
+    { weight: 3, arbitrary: fc.constant('admit' as const) },
+    { weight: 1, arbitrary: fc.constant('settle' as const) },
+    { weight: 1, arbitrary: fc.integer({ min: 1_001, max: 86_400_000 }) },
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(action, { minLength: 8, maxLength: 25 }), async (actions) => {
+      const source = `stepped-${(sources += 1)}`;
+      await redis.hset(keys.sourceNames, source, 0);
+      const aheadMs = sum(actions.filter((one) => typeof one === 'number'));
+      await redis.set(keys.clock, `${aheadMs} ${Date.now() + aheadMs} 0`);
+      let admitted = 0;
+      for (const [at, one] of actions.entries()) {
+        const request = { request: `r-${at}`, limit };
+        if (one === 'admit') {
+          if ((await budgets.admit(source, request)) !== null) admitted += 1;
+        } else if (one === 'settle') {
+          await budgets.settle(source, { request: `r-${at - 1}`, limit });
+        } else {
+          await clock.takeOut(one, (await clock.read()).steps);
+        }
+        expect(admitted).toBeLessThanOrEqual(limit.requests);
+      }
+    }),
+    { numRuns: 30 },
+  );
 });
 
 test('a clock that is half a minute off is refused if so configured', () => {

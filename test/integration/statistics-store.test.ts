@@ -5,7 +5,7 @@ import { DECAY, emptyStatistics, learn, type Statistics } from '../../src/core/c
 import type { DurationSample, WorkflowStatistics } from '../../src/core/cadence/phase.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Watch, WatchChange } from '../../src/core/watch/watch.ts';
-import { TABLE_LIMITS } from '../../src/redis/stores/statistics-store.ts';
+import { MOST_WORKFLOWS, TABLE_LIMITS } from '../../src/redis/stores/statistics-store.ts';
 import { observeContext, newWatch, NOON, snapshot } from '../support/builders.ts';
 import { anEvent } from '../support/fake-services.ts';
 import { openStores } from '../support/stores.ts';
@@ -205,6 +205,20 @@ describe('what is kept', () => {
     const known = (await read(workflowId))?.states;
     expect(known?.size).toBe(TABLE_LIMITS.ofOne);
     expect(known?.get('odd-99/0')?.runs).toBe(2);
+  });
+
+  test('a bounded number of workflows without known states is kept', async () => {
+    const old = Array.from({ length: MOST_WORKFLOWS + 20 }, (_, at) => `default/old-${at}`);
+    await redis.zadd(keys.workflowsUsed, ...old.flatMap((name) => ['0', name]));
+    const oldest = (await redis.zrange(keys.workflowsUsed, 0, '0'))[0] ?? '';
+    await redis.hset(keys.statistics(oldest), 'version', '1');
+    const all = { state: null };
+    for (let at = 0; at < 20; at += 1) {
+      await watches.commit(changeWith([sampleOf({ workflowId: fresh('workflow'), ...all })]));
+    }
+    expect(await redis.zcard(keys.workflowsUsed)).toBe(MOST_WORKFLOWS);
+    expect(await redis.exists(keys.statistics(oldest))).toBe(0);
+    await redis.zremrangebyscore(keys.workflowsUsed, 0, 0);
   });
 
   test('the two workflows of 10,000 states that were used last are kept, in less than half of 64 MiB', async () => {

@@ -23,6 +23,12 @@ describe('text that came from elsewhere', () => {
     expect(wireRunSchema.safeParse({ id: 'r', status: '\u0000\u202e' }).success).toBe(false);
   });
 
+  test('half of a surrogate pair from Noxus becomes U+FFFD on arrival', () => {
+    const wire = { id: 'r', status: 'a\ud800', workflow_id: 'w\udc00f' };
+    const run = toSnapshot(wireRunSchema.parse(wire), NOON);
+    expect(run).toMatchObject({ status: 'a\ufffd', workflow_id: 'w\ufffdf' });
+  });
+
   test('text without control characters is kept unchanged', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), (given) => {

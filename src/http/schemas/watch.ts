@@ -36,6 +36,10 @@ const metadata = z
         message: `expected at most ${MAX_METADATA_ENTRIES} strings`,
       });
     }
+    if (!pairs.flat().every((text) => text.isWellFormed())) {
+      const message = 'expected names and values without half of a surrogate pair';
+      context.addIssue({ code: 'custom', message });
+    }
     if (Buffer.byteLength(pairs.flat().join('')) > MAX_METADATA_BYTES) {
       context.addIssue({ code: 'custom', message: 'expected at most 4 KiB of names and values' });
     }

@@ -45,9 +45,10 @@ const STEP_KEPT_MS = 86_400_000;
 
 /**
  * Takes a step forward out of the clock, unless another process has done so since it was seen. It
- * stands among the open steps until all due times were moved back by it.
+ * stands among the open steps until all due times were moved back by it. Permits that count are moved
+ * back at once, so that none counts for longer than before, and none is forgotten.
  *
- * KEYS  clock, open steps.
+ * KEYS  clock, open steps, permits of each source.
  * ARGV  the step in ms, the number of steps when it was seen.
  * Returns the number of the step when it was taken out, else 0
  */
@@ -60,5 +61,12 @@ local text = string.format('%.0f %.0f %.0f', offset - ARGV[1], now - ARGV[1], st
 redis.call('SET', KEYS[1], text)
 redis.call('HSET', KEYS[2], steps + 1, string.format('%.0f %.0f', ARGV[1], now - ARGV[1]))
 redis.call('PEXPIRE', KEYS[2], ${STEP_KEPT_MS})
+for place = 3, #KEYS do
+  local counting = redis.call('ZRANGEBYSCORE', KEYS[place], '(' .. now, '+inf', 'WITHSCORES')
+  redis.call('ZREMRANGEBYSCORE', KEYS[place], '-inf', now)
+  for at = 1, #counting, 2 do
+    redis.call('ZADD', KEYS[place], counting[at + 1] - ARGV[1], counting[at])
+  end
+end
 return steps + 1
 `;

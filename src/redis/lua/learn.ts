@@ -1,7 +1,7 @@
 /**
  * Adds samples to what is known of their workflow. What a sample adds to which bin has been worked out
  * already: here it is only decayed and added, as `learn` of `core/cadence/hazard.ts` does. Where there are
- * too many tables then, the workflows that were used longest ago are forgotten.
+ * too many tables or workflows then, those that were used longest ago are forgotten.
  *
  * A table is a packed string of doubles: samples, endings by bin, seconds at risk by bin. So is what was
  * polled: runs, requests, seconds of delay.
@@ -51,8 +51,11 @@ local function forget(plan, name)
   redis.call('DEL', plan.hashes .. name)
 end
 
+-- So many at a time, so that no change takes long; the next one goes on.
 local function forgetOldest(plan, key)
-  while tonumber(redis.call('GET', plan.count) or 0) > plan.mostOfAll do
+  for _ = 1, plan.mostForgotten do
+    local isOver = tonumber(redis.call('GET', plan.count) or 0) > plan.mostOfAll
+    if not isOver and redis.call('ZCARD', plan.used) <= plan.mostWorkflows then return end
     local oldest = redis.call('ZRANGE', plan.used, 0, 0)[1]
     if oldest == plan.name then
       return redis.call('SET', plan.count, redis.call('HGET', key, 'tables'))

@@ -223,15 +223,21 @@ return {now, members, due, earliest, first}
 `;
 
 /**
- * Moves what was scheduled while the clock was ahead back by a step, once that was taken out of it.
+ * Moves what was scheduled while the clock was ahead back by a step, once that was taken out of it. What
+ * was overdue by then remains due.
  *
  * KEYS  due sets.
  * ARGV  the step in ms, when it was taken out
  */
 export const MOVE_BACK = `
-local step, from = tonumber(ARGV[1]), ARGV[2] + ARGV[1]
+local step, at = tonumber(ARGV[1]), tonumber(ARGV[2])
+local from = at + step
 for place = 1, #KEYS do
+  local overdue = redis.call('ZRANGEBYSCORE', KEYS[place], '(' .. at, '(' .. from)
+  for _, member in ipairs(overdue) do redis.call('ZADD', KEYS[place], at, member) end
   local late = redis.call('ZRANGEBYSCORE', KEYS[place], from, '+inf', 'WITHSCORES')
-  for at = 1, #late, 2 do redis.call('ZADD', KEYS[place], late[at + 1] - step, late[at]) end
+  for one = 1, #late, 2 do
+    redis.call('ZADD', KEYS[place], late[one + 1] - step, late[one])
+  end
 end
 `;

@@ -21,6 +21,12 @@ import { replies } from '../connection.ts';
  */
 export const TABLE_LIMITS = { ofAll: 20_000, ofOne: 100 };
 
+/** Most workflows of which something is known, also those without known states. */
+export const MOST_WORKFLOWS = 20_000;
+
+/** Most workflows that one change forgets. */
+const MOST_FORGOTTEN = 20;
+
 /** What was learned of how long states last. Errors of the connection pass through. */
 export class StatisticsStore {
   constructor(
@@ -115,6 +121,8 @@ export function learningPlan(keys: Keys, change: WatchChange) {
     count: keys.tablesKnown,
     mostOfAll: TABLE_LIMITS.ofAll,
     mostOfOne: TABLE_LIMITS.ofOne,
+    mostWorkflows: MOST_WORKFLOWS,
+    mostForgotten: MOST_FORGOTTEN,
     bins: BINS,
     decay: DECAY,
     samples: [
