@@ -168,3 +168,30 @@ export function untilStoppedBySignal(options: SignalOptions): Promise<number> {
     });
   });
 }
+
+interface FaultOptions {
+  /** The part of `process` that errors come from which nothing caught, rejections among them. */
+  source: { on(event: 'uncaughtException', listener: (error: unknown) => void): unknown };
+  /** Stops all parts, in bounded time. */
+  stop: () => Promise<unknown>;
+  /** Ends the process at once. */
+  exitNow: (code: number) => void;
+  log: { fatal(fields: object, message: string): void };
+}
+
+/**
+ * After an error that nothing caught, the state of the process is unknown. It says so in one line, hands back
+ * what it has claimed, and ends with 1, so that its supervisor starts it again.
+ */
+export function endOnFault({ source, stop, exitNow, log }: FaultOptions): void {
+  let isEnding = false;
+  source.on('uncaughtException', (error) => {
+    if (isEnding) return;
+    isEnding = true;
+    log.fatal({ err: error }, 'an error that nothing caught ends the process');
+    stop().then(
+      () => exitNow(1),
+      () => exitNow(1),
+    );
+  });
+}

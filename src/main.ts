@@ -104,6 +104,7 @@ function dependencies(): CliDependencies {
       const exitCode = await serve(options, {
         startDaemon,
         signals: process,
+        faults: process,
         exitNow: (code) => process.exit(code),
         version: host.version,
         stdout,

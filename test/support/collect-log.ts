@@ -1,5 +1,5 @@
 export interface CollectedLine {
-  level: 'info' | 'warn' | 'error';
+  level: 'info' | 'warn' | 'error' | 'fatal';
   msg: string;
   [field: string]: unknown;
 }
@@ -10,5 +10,5 @@ export function collectLog() {
   const at = (level: CollectedLine['level']) => (fields: object, msg: string) => {
     lines.push({ ...fields, level, msg });
   };
-  return { lines, info: at('info'), warn: at('warn'), error: at('error') };
+  return { lines, info: at('info'), warn: at('warn'), error: at('error'), fatal: at('fatal') };
 }

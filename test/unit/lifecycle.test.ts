@@ -4,6 +4,7 @@ import * as fc from 'fast-check';
 import {
   budgetFor,
   createLifecycle,
+  endOnFault,
   startOrUndo,
   untilStoppedBySignal,
 } from '../../src/lifecycle.ts';
@@ -211,4 +212,26 @@ describe('signals', () => {
     signal('SIGINT');
     expect(exits).toEqual([1]);
   });
+});
+
+test('an error that nothing caught is logged once, hands back what is claimed, and ends with 1', async () => {
+  const source = new EventEmitter();
+  const log = collectLog();
+  const steps: string[] = [];
+  const ended = new Promise<void>((resolve) => {
+    endOnFault({
+      source,
+      log,
+      stop: async () => void steps.push('stopped'),
+      exitNow(code) {
+        steps.push(`exit ${code}`);
+        resolve();
+      },
+    });
+  });
+  source.emit('uncaughtException', new Error('NOPERM'));
+  source.emit('uncaughtException', new Error('another'));
+  await ended;
+  expect(steps).toEqual(['stopped', 'exit 1']);
+  expect(log.lines).toMatchObject([{ level: 'fatal', err: new Error('NOPERM') }]);
 });

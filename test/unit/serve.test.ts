@@ -36,6 +36,7 @@ async function written(isTTY: boolean): Promise<string[]> {
         return { reload: () => undefined };
       },
       signals,
+      faults: new EventEmitter(),
       exitNow: () => undefined,
       version: '1.2.3',
       stdout: stdout as unknown as NodeJS.WriteStream & { fd: number },

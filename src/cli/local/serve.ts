@@ -4,6 +4,7 @@ import { formatProblem } from '../../config/problems.ts';
 import type { Config } from '../../config/schema.ts';
 import {
   createLifecycle,
+  endOnFault,
   startOrUndo,
   untilStoppedBySignal,
   type Lifecycle,
@@ -24,6 +25,7 @@ interface ServeDependencies {
     lifecycle: Lifecycle;
   }): Promise<{ reload(loaded: LoadedConfig | InvalidConfig): void }>;
   signals: SignalSource;
+  faults: Parameters<typeof endOnFault>[0]['source'];
   exitNow: (code: number) => void;
   version: string;
   stdout: NodeJS.WriteStream & { fd: number };
@@ -74,6 +76,12 @@ async function run(
       void started.then((daemon) => daemon?.reload(load()));
       return true;
     },
+    exitNow: deps.exitNow,
+    log,
+  });
+  endOnFault({
+    source: deps.faults,
+    stop: () => lifecycle.stop(timeoutMs),
     exitNow: deps.exitNow,
     log,
   });
