@@ -46,7 +46,7 @@ export function createStores(
   const memory = new RedisMemoryStore(redis, keys);
   const watches = new WatchStore(redis, keys, history, (one) => alertRules?.entriesOf(one) ?? []);
   const alerts = new AlertStore(redis, keys);
-  const eventBell = new EventBell(connections.subscriber(), keys.eventBell);
+  const eventBell = new EventBell(connections.subscriber, keys.eventBell);
   const events = new EventStore(redis, keys, eventBell);
   const deliveries = new DeliveryStore(redis, keys, history);
   const requests = new ScheduleStore(redis, keys);
@@ -68,17 +68,17 @@ export function createStores(
     history,
     events,
     eventBell,
-    watchChannel: new WatchChannel(redis, connections.subscriber(), keys.watchChannel),
+    watchChannel: new WatchChannel(redis, connections.subscriber, keys.watchChannel),
     /** Ids by how they begin. */
     lookup: new LookupStore({ redis, keys, watches, events, deliveries }),
     /** The schedule of requests to sources. */
     requests,
-    wake: new WakeChannel(redis, connections.subscriber(), keys.wake),
+    wake: new WakeChannel(redis, connections.subscriber, keys.wake),
     /** Deliveries that are due, and the steps by which they move on. */
     outbox: new OutboxStore(redis, keys, history),
     endpointStates: new EndpointStore(redis, keys),
     deliveryClaims: new ClaimStore(redis, keys.deliveryClaims),
-    dueBell: new DueBell(connections.subscriber(), keys.dueBell),
+    dueBell: new DueBell(connections.subscriber, keys.dueBell),
     sources: new SourceStore(redis, keys),
     /** What is known of lists of runs. */
     feeds: new FeedStore(redis, keys, watches, requests),

@@ -1,22 +1,9 @@
 import type { Redis } from 'ioredis';
 import { parseWatchId, watchId, type WatchKey } from '../core/watch/watch.ts';
+import type { Subscriber } from './subscriber.ts';
 
-interface Hearing {
-  onMessage: (text: string) => void;
-  /** Called after each connection, since what was sent before it was missed. */
-  onConnected?: () => void;
-}
-
-/** @param subscriber a connection of the channel's own, since a subscribed one can do nothing else */
-function hear(
-  subscriber: Redis,
-  channel: string,
-  { onMessage, onConnected = () => undefined }: Hearing,
-): void {
-  const subscribe = () => void subscriber.subscribe(channel).then(onConnected, onConnected);
-  subscriber.on('message', (_channel, text: string) => onMessage(text)).on('ready', subscribe);
-  if (subscriber.status === 'ready') subscribe();
-}
+/** Listeners read the log this often without a ring, ms: one may be lost. */
+const READ_EVERY_MS = 5_000;
 
 /** One listener's end of the bell. */
 interface Ear {
@@ -34,14 +21,14 @@ export class EventBell {
   private changeCount = 0;
   private onPlace: (place: number, epoch: string) => void = () => undefined;
 
-  constructor(subscriber: Redis, channel: string) {
+  constructor(subscriber: Subscriber, channel: string) {
     const onMessage = (text: string) => {
       const [place = '', epoch = ''] = text.split(' ');
       this.onPlace(Number(place), epoch);
       this.wakeAll();
     };
     // A change while the connection was away made no message: listeners look for themselves.
-    hear(subscriber, channel, { onMessage, onConnected: () => this.wakeAll() });
+    subscriber.hear(channel, { onMessage, onSubscribed: () => this.wakeAll() });
   }
 
   /** Passes on how far the log has come, and in which epoch of the store, with each ring. */
@@ -55,12 +42,14 @@ export class EventBell {
     const listener = () => wake?.();
     this.listeners.add(listener);
     signal.addEventListener('abort', listener);
+    const timer = setInterval(listener, READ_EVERY_MS).unref();
     return {
       next: () =>
         new Promise((resolve) => {
           wake = resolve;
         }),
       close: () => {
+        clearInterval(timer);
         this.listeners.delete(listener);
         signal.removeEventListener('abort', listener);
       },
@@ -86,8 +75,8 @@ export class EventBell {
 export class DueBell {
   private listener: (pools: string[]) => void = () => undefined;
 
-  constructor(subscriber: Redis, channel: string) {
-    hear(subscriber, channel, { onMessage: (text) => this.listener(text.split('\n')) });
+  constructor(subscriber: Subscriber, channel: string) {
+    subscriber.hear(channel, { onMessage: (text) => this.listener(text.split('\n')) });
   }
 
   listen(listener: (pools: string[]) => void): void {
@@ -104,10 +93,10 @@ export class WakeChannel {
 
   constructor(
     private readonly redis: Redis,
-    subscriber: Redis,
+    subscriber: Subscriber,
     private readonly channel: string,
   ) {
-    hear(subscriber, channel, { onMessage: (name) => this.listeners.get(name)?.() });
+    subscriber.hear(channel, { onMessage: (name) => this.listeners.get(name)?.() });
   }
 
   /** Calls the listener at each message of a name; one for each name. */
@@ -135,10 +124,10 @@ export class WatchChannel {
 
   constructor(
     private readonly redis: Redis,
-    subscriber: Redis,
+    subscriber: Subscriber,
     private readonly channel: string,
   ) {
-    hear(subscriber, channel, { onMessage: (text) => this.listener(parseNotice(text)) });
+    subscriber.hear(channel, { onMessage: (text) => this.listener(parseNotice(text)) });
   }
 
   async publish({ kind, keys }: WatchNotice): Promise<void> {

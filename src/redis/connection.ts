@@ -15,6 +15,7 @@ import { DISCONNECT_TIMEOUT_MS } from './host-connector.ts';
 import { redisTarget, type RedisSettings } from './redis-target.ts';
 import { checkDatabase, checkRights, checkServer } from './server-check.ts';
 import { StoreWatch, type StoreState } from './store-state.ts';
+import { Subscriber } from './subscriber.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
 const COMMAND_TIMEOUT_MS = 10_000;
@@ -73,6 +74,9 @@ const FAIL_FAST = {
 
 const PATIENT = { maxRetriesPerRequest: null, socketTimeout: SILENCE_TIMEOUT_MS };
 
+/** A subscription that ioredis makes by itself cannot be caught: a refusal would end the process. */
+const LISTENING = { ...PATIENT, autoResubscribe: false };
+
 /** All connections of this process to Redis; nothing else opens one. */
 export interface RedisConnections {
   /**
@@ -83,8 +87,8 @@ export interface RedisConnections {
   readonly commands: Redis;
   /** For BullMQ workers: commands wait for Redis, without a bound of their own. */
   readonly blocking: Redis;
-  /** A fresh connection for pub/sub; it subscribes again by itself after an outage. */
-  subscriber(): Redis;
+  /** For pub/sub. */
+  readonly subscriber: Subscriber;
   /**
    * Waits for Redis, tries the rights that are needed, and warns of settings that may lose data.
    * @throws RunwatchError `redis_unavailable` or `redis_refuses` (within 10 s),
@@ -132,7 +136,7 @@ export function createRedisConnections(options: Options): RedisConnections {
     },
   });
   const open = (role: typeof FAIL_FAST | typeof PATIENT): Redis => {
-    const isPatient = role === PATIENT;
+    const isPatient = role !== FAIL_FAST;
     const reconnectOnError = afterFailover(target.isCluster);
     const redis = new Redis({ ...target.options, ...COMMON, reconnectOnError, ...role });
     const translated = translateErrors(gatherWrites(redis), {
@@ -145,16 +149,12 @@ export function createRedisConnections(options: Options): RedisConnections {
 
   const commands = open(FAIL_FAST);
   const blocking = open(PATIENT);
-  const subscribers: Redis[] = [];
+  const listening = open(LISTENING);
   commands.on('ready', () => watch.connected()).on('close', () => watch.lost());
   return {
     commands,
     blocking,
-    subscriber() {
-      const subscriber = open(PATIENT);
-      subscribers.push(subscriber);
-      return subscriber;
-    },
+    subscriber: new Subscriber(listening),
     async ready() {
       await whenReady(commands, place, readyTimeoutMs);
       await checkDatabase(commands, place, target.options.db);
@@ -166,7 +166,7 @@ export function createRedisConnections(options: Options): RedisConnections {
     onUsable: (listener) => void usable.push(listener),
     async close() {
       watch.close();
-      await Promise.all([commands, blocking, ...subscribers].map(end));
+      await Promise.all([commands, blocking, listening].map(end));
     },
   };
 }

@@ -1,10 +1,13 @@
+import { createConnection, createServer, type AddressInfo, type Socket } from 'node:net';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
+import { Redis } from 'ioredis';
 import type { RunwatchError } from '../../src/core/errors.ts';
 import { createRedisConnections, type RedisConnections } from '../../src/redis/connection.ts';
 import type { RedisSettings } from '../../src/redis/redis-target.ts';
+import { Subscriber } from '../../src/redis/subscriber.ts';
 import { serverTraits } from '../../src/redis/server-check.ts';
 import { CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';
 import { collectLog } from '../support/collect-log.ts';
@@ -70,10 +73,9 @@ test('a subscriber hears what is published, also after Redis was restarted', asy
   const redis = await privateRedis();
   const { connections } = connect(redis.url);
   await connections.ready();
-  const subscriber = connections.subscriber();
   const heard: string[] = [];
-  subscriber.on('message', (_channel, message) => heard.push(message));
-  await subscriber.subscribe('news');
+  connections.subscriber.hear('news', { onMessage: (message) => heard.push(message) });
+  await waitFor(() => hasListener(connections));
   await connections.commands.publish('news', 'one');
   await waitFor(() => heard.includes('one'));
 
@@ -86,6 +88,71 @@ test('a subscriber hears what is published, also after Redis was restarted', asy
 async function hasListener({ commands }: RedisConnections): Promise<boolean> {
   const [, count] = (await commands.pubsub('NUMSUB', 'news')) as [string, number];
   return count > 0;
+}
+
+test('a subscription that Redis refuses after a reconnect is tried until it holds', async () => {
+  const redis = await privateRedis();
+  const { connections, log } = connect(redis.url);
+  await connections.ready();
+  const heard: string[] = [];
+  connections.subscriber.hear('news', { onMessage: (message) => heard.push(message) });
+  await waitFor(() => hasListener(connections));
+  const { commands } = connections;
+  await commands.acl('SETUSER', 'default', 'resetchannels');
+  await waitFor(() => log.lines.some(({ reply }) => reply === 'NOPERM'));
+  await commands.acl('SETUSER', 'default', 'allchannels');
+  await waitFor(() => hasListener(connections));
+  await commands.publish('news', 'again');
+  await waitFor(() => heard.includes('again'));
+});
+
+test('a subscriber whose connection holds and answers nothing connects anew', async () => {
+  const redis = await privateRedis();
+  const way = await startHoldableProxy(redis.url);
+  const listening = new Redis(way.url, { autoResubscribe: false });
+  const subscriber = new Subscriber(listening, { pingEveryMs: 50, pongMs: 500 });
+  cleanups.push(async () => listening.disconnect());
+  const heard: string[] = [];
+  let subscriptions = 0;
+  subscriber.hear('news', {
+    onMessage: (message) => heard.push(message),
+    onSubscribed: () => (subscriptions += 1),
+  });
+  await waitFor(() => subscriptions === 1);
+  way.hold();
+  await waitFor(() => subscriptions === 2);
+  const { commands } = connect(redis.url).connections;
+  await waitFor(async () => {
+    await commands.publish('news', 'one');
+    return heard.includes('one');
+  });
+});
+
+/** Passes connections on to a Redis. @returns what makes those that are open pass nothing on, for good */
+async function startHoldableProxy(target: string) {
+  const open = new Set<[Socket, Socket]>();
+  const server = createServer((near) => {
+    const far = createConnection(target.replace('unix://', ''));
+    near.pipe(far).pipe(near);
+    for (const one of [near, far]) one.on('error', () => undefined);
+    near.on('close', () => far.destroy());
+    open.add([near, far]);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  cleanups.push(async () => {
+    for (const pair of open) for (const one of pair) one.destroy();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    hold() {
+      for (const [near, far] of open) {
+        near.unpipe();
+        far.unpipe();
+      }
+    },
+  };
 }
 
 test('a server that loads its file is asked again soon until it is done', async () => {
@@ -246,13 +313,12 @@ test('closing is quiet, and leaves no connection behind', async () => {
   const redis = await privateRedis({ aof: true });
   const { connections, log } = connect(redis.url);
   await connections.ready();
-  connections.subscriber();
   await connections.close();
   expect(connections.state().kind).toBe('away');
   expect(log.lines).toEqual([]);
 
   const { blocking } = connect(redis.url).connections;
-  await waitFor(async () => clientsIn(await blocking.client('LIST')) <= 2);
+  await waitFor(async () => clientsIn(await blocking.client('LIST')) <= 3);
 });
 
 function clientsIn(list: unknown): number {

@@ -28,10 +28,8 @@ async function survivesItsPrimary(
   killPrimary: () => Promise<void>,
 ): Promise<void> {
   const { commands, blocking } = connections;
-  const subscriber = connections.subscriber();
   const heard: string[] = [];
-  subscriber.on('message', (_channel, message: string) => heard.push(message));
-  await subscriber.subscribe('news');
+  connections.subscriber.hear('news', { onMessage: (message) => heard.push(message) });
   await commands.set(key, 'kept');
   expect(await commands.wait(1, 1_000)).toBe(1);
   let usable = 0;

@@ -5,6 +5,7 @@ import type { Delivery } from '../../src/core/delivery/delivery.ts';
 import { createStores } from '../../src/daemon/stores.ts';
 import { STORE_NOW } from '../../src/redis/lua/clock.ts';
 import type { SourceStore } from '../../src/redis/stores/source-store.ts';
+import { Subscriber } from '../../src/redis/subscriber.ts';
 import { testRedis, type TestRedis } from './redis.ts';
 
 /** The stores on the suite's Redis with their own prefix, or on the given Redis. */
@@ -17,12 +18,8 @@ export function openStores(
 ) {
   const redis = new Redis(url);
   if (isClockManual) setClockByHand(redis);
-  const subscribers: Redis[] = [];
-  const subscriber = () => {
-    const opened = new Redis(url);
-    subscribers.push(opened);
-    return opened;
-  };
+  const listening = new Redis(url, { autoResubscribe: false });
+  const subscriber = new Subscriber(listening);
   const rules = { book: new RuleBook([]), entriesOf };
   return {
     redis,
@@ -32,7 +29,7 @@ export function openStores(
       return (await redis.keys(`{${prefix}}:*`)).sort();
     },
     close() {
-      for (const one of [redis, ...subscribers]) one.disconnect();
+      for (const one of [redis, listening]) one.disconnect();
     },
   };
 }
