@@ -58,52 +58,61 @@ function forgetWatches({ config, stores, now, log }: JanitorDependencies): Perio
   // A short retention, as in tests, needs more frequent runs.
   const shortest = Math.min(options.retention, delivery.retention);
   const againAfterMs = Math.min(PUT_OFF_MS, options.retention);
+  const onError = faultLog(log, 'retention');
   return startPeriodic(
     async () => {
-      const old = await repeat(() => store.forgetDeliveries(now() - delivery.retention));
-      const many = await repeat(() => store.forgetDeliveriesBeyond(delivery.keep));
-      const watches = await repeat(() =>
-        store.forgetWatches(now() - options.retention, againAfterMs),
+      const old = await repeat(() => store.forgetDeliveries(now() - delivery.retention), onError);
+      const many = await repeat(() => store.forgetDeliveriesBeyond(delivery.keep), onError);
+      const watches = await repeat(
+        () => store.forgetWatches(now() - options.retention, againAfterMs),
+        onError,
       );
-      const events = await repeat(() => store.forgetOwnEvents(now() - options.retention));
+      const events = await repeat(() => store.forgetOwnEvents(now() - options.retention), onError);
       const deliveries = old + many;
       if (deliveries + watches + events > 0) {
         log.info({ watches, deliveries, events }, 'retention');
       }
     },
-    {
-      everyMs: Math.min(EVERY_MS, Math.max(1_000, shortest)),
-      onError: faultLog(log, 'retention'),
-    },
+    { everyMs: Math.min(EVERY_MS, Math.max(1_000, shortest)), onError },
   );
 }
 
-/** Repeats until no record is left to delete, or the remaining ones must be kept. */
-async function repeat(forgetSome: () => Promise<Forgotten>): Promise<number> {
+/**
+ * Repeats until no record is left to delete, or the remaining ones must be kept. An error is reported, not
+ * thrown: what comes next may still delete something.
+ */
+async function repeat(
+  forgetSome: () => Promise<Forgotten>,
+  onError: (error: unknown) => void,
+): Promise<number> {
   let total = 0;
-  for (let chunk = 0; chunk < MOST_CHUNKS; chunk += 1) {
-    const { forgotten, mayGoOn } = await forgetSome();
-    total += forgotten;
-    if (!mayGoOn) break;
+  try {
+    for (let chunk = 0; chunk < MOST_CHUNKS; chunk += 1) {
+      const { forgotten, mayGoOn, failures } = await forgetSome();
+      total += forgotten;
+      failures.forEach(onError);
+      if (!mayGoOn) break;
+    }
+  } catch (error) {
+    onError(error);
   }
   return total;
 }
 
 /** Deletes resolved alerts and expired silences past their retention. */
 function forgetAlerts({ config, stores, now, log }: JanitorDependencies): Periodic {
+  const onError = faultLog(log, 'retention');
   return startPeriodic(
     async () => {
       const before = now() - config.watches.retention;
-      const forgotten = await repeat(async () => {
-        const count = await stores.alerts.forget({ before, keep: ALERTS_KEPT });
-        return { forgotten: count, mayGoOn: count > 0 };
-      });
-      const expired = await stores.silences.forget(before);
-      if (forgotten + expired > 0) {
-        log.info({ alerts: forgotten, silences: expired }, 'retention');
-      }
+      const alerts = await repeat(async () => {
+        const forgotten = await stores.alerts.forget({ before, keep: ALERTS_KEPT });
+        return { forgotten, mayGoOn: forgotten > 0, failures: [] };
+      }, onError);
+      const silences = await stores.silences.forget(before);
+      if (alerts + silences > 0) log.info({ alerts, silences }, 'retention');
     },
-    { everyMs: EVERY_MS, onError: faultLog(log, 'retention') },
+    { everyMs: EVERY_MS, onError },
   );
 }
 
@@ -128,15 +137,16 @@ function packWatches({ config, stores, now, log }: JanitorDependencies): Periodi
   // With a short retention, as in tests, watches are packed before they are forgotten.
   const afterMs = Math.min(PACK_AFTER_MS, config.watches.retention / 1_000);
   const everyMs = Math.min(PACK_EVERY_MS, Math.max(100, afterMs));
+  const onError = faultLog(log, 'packing');
   return startPeriodic(
     async () => {
       const until = performance.now() + everyMs * PACK_SHARE;
       do {
         const due = await history.takeDue(now() - afterMs, PACKED_AT_ONCE);
-        await Promise.all(due.map((key) => history.pack(key)));
+        await Promise.all(due.map((key) => history.pack(key).catch(onError)));
         if (due.length < PACKED_AT_ONCE) return;
       } while (performance.now() < until);
     },
-    { everyMs, onError: faultLog(log, 'packing') },
+    { everyMs, onError },
   );
 }

@@ -22,6 +22,7 @@ import { WRITE_ENDPOINT } from './lua/endpoint-state.ts';
 import {
   DROP_PACK_DUE,
   PACK,
+  PUT_OFF,
   FORGET_EVENTS,
   FORGET_OWN_EVENTS,
   FORGET_PACKED,
@@ -178,6 +179,7 @@ declare module 'ioredis' {
     rwReadPartBuffer(...args: (string | number)[]): Result<Buffer[], Context>;
     rwReadOneBuffer(keyCount: number, ...args: string[]): Result<Buffer[], Context>;
     rwPack(keyCount: number, ...args: (string | Buffer)[]): Result<number, Context>;
+    rwPutOff(times: string, member: string, time: number): Result<null, Context>;
     rwUnpack(keyCount: number, ...args: string[]): Result<number, Context>;
     rwRepack(keyCount: number, ...args: (string | Buffer)[]): Result<number, Context>;
     rwForgetPacked(keyCount: number, ...args: string[]): Result<number, Context>;
@@ -260,6 +262,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwReadPart', { numberOfKeys: 2, lua: READ_PART });
   redis.defineCommand('rwReadOne', { lua: READ_ONE });
   redis.defineCommand('rwPack', { lua: PACK });
+  redis.defineCommand('rwPutOff', { numberOfKeys: 1, lua: PUT_OFF });
   redis.defineCommand('rwUnpack', { lua: UNPACK });
   redis.defineCommand('rwRepack', { lua: REPACK });
   redis.defineCommand('rwForgetPacked', { lua: FORGET_PACKED });

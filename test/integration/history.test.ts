@@ -2,6 +2,7 @@ import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { planDeliveries, sentInstead, type Attempt } from '../../src/core/delivery/delivery.ts';
 import { DELIVERY_STATES, type Delivery } from '../../src/core/delivery/delivery.ts';
+import { RunwatchError } from '../../src/core/errors.ts';
 import { EVENT_TYPES } from '../../src/core/event/event.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { timelineOf } from '../../src/core/watch/timeline.ts';
@@ -192,7 +193,8 @@ function mortal(commands: number): HistoryStore {
   let left = commands;
   const dying = hooked(() => {
     left -= 1;
-    if (left < 0) throw new Error('killed');
+    // As where the connection is gone: nothing else is written any more.
+    if (left < 0) throw new RunwatchError('killed', { code: 'redis_unavailable' });
   });
   return new HistoryStore(dying, keys);
 }

@@ -553,7 +553,7 @@ describe('retention', () => {
     expect(await redis.zscore(keys.watchesEnded, number)).toBe(String(NOON + 60_001));
     expect(await redis.zcount(keys.watchesEnded, '-inf', NOON)).toBe(0);
 
-    expect(await retention.forgetDeliveries(NOON)).toEqual({ forgotten: 0, mayGoOn: true });
+    expect(await retention.forgetDeliveries(NOON)).toMatchObject({ forgotten: 0, mayGoOn: true });
     await retention.forgetDeliveries(NOON);
     expect(await redis.zcount(keys.deliveriesSettled, '-inf', NOON - 1)).toBe(0);
   });

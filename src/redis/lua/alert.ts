@@ -123,9 +123,9 @@ return raise(write.raised)
 export const FORGET_ALERTS = `
 local plan = cjson.decode(ARGV[1])
 for _, alert in ipairs(plan.alerts) do
+  for _, index in ipairs(alert.indexes) do redis.call('ZREM', index, alert.id) end
   redis.call('DEL', alert.key)
   redis.call('ZREM', KEYS[1], alert.id)
-  for _, index in ipairs(alert.indexes) do redis.call('ZREM', index, alert.id) end
 end
 `;
 

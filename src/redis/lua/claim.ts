@@ -1,5 +1,6 @@
 import { CLAIMS, LEASE } from './leases.ts';
 import { STORE_NOW } from './clock.ts';
+import { EVEN_IF_FULL } from './full.ts';
 
 /**
  * Gives slots among the attempts at a pool to deliveries that are due. A pool is a configured endpoint,
@@ -295,8 +296,10 @@ return claimAndReschedule(cjson.decode(ARGV[1]), storeNow(KEYS[1]), tonumber(ARG
  * Returns how many were given back; those whose token is another by now were not.
  */
 export const RELEASE_DELIVERIES = `
+${EVEN_IF_FULL}
 ${STORE_NOW}
 ${CLAIM_DELIVERIES}
+evenIfFull(KEYS[1])
 local p, now, released = cjson.decode(ARGV[1]), storeNow(KEYS[1]), 0
 for at = 2, #ARGV, 2 do
   local id = ARGV[at]
@@ -319,7 +322,9 @@ return released
  * ARGV  how many at most
  */
 export const DUE_POOLS = `
+${EVEN_IF_FULL}
 ${STORE_NOW}
+evenIfFull(KEYS[1])
 return {storeNow(KEYS[1]), redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1, 'WITHSCORES')}
 `;
 

@@ -1,3 +1,5 @@
+import { EVEN_IF_FULL } from './full.ts';
+
 /**
  * The store's clock: Redis TIME plus an offset, so that no process's own clock matters. The offset is
  * raised when TIME would go back by more than a second, because the host's clock was set back or a
@@ -36,7 +38,9 @@ end
  * Returns [now, steps, offset]
  */
 export const READ_CLOCK = `
+${EVEN_IF_FULL}
 ${STORE_NOW}
+evenIfFull(KEYS[1])
 return {storeNow(KEYS[1])}
 `;
 

@@ -1,5 +1,6 @@
 import { CLAIM_DELIVERIES } from './claim.ts';
 import { WRITE_STATE } from './endpoint-state.ts';
+import { EVEN_IF_FULL } from './full.ts';
 import { COUNT, NUMBERS } from './numbers.ts';
 import { PLAN_DELIVERIES, RAISE } from './outbox.ts';
 
@@ -136,7 +137,9 @@ return claimNext(d, p, now)
  * Returns 'delivery' where it had changed, else what has been claimed at the pool.
  */
 export const WITHHOLD_DELIVERY = `
+${EVEN_IF_FULL}
 ${STEPS}
+evenIfFull(KEYS[1])
 local d, p = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 if not isUnchanged(d, p) then return 'delivery' end
 local now = storeNow(KEYS[1])
@@ -181,10 +184,9 @@ local forgotten = 0
 for _, delivery in ipairs(plan.deliveries) do
   local version, number = unpack(redis.call('HMGET', delivery.key, 'version', 'number'))
   local isUnchanged = version == delivery.version and number == delivery.number
-  if isUnchanged and redis.call('ZREM', KEYS[1], delivery.id) == 1 then
-    redis.call('DEL', delivery.key, delivery.attempts)
-    for _, index in ipairs(delivery.indexes) do leaveIndex(index, number) end
+  if isUnchanged and redis.call('ZSCORE', KEYS[1], delivery.id) then
     leaveLog(plan.deliveryLog, number)
+    for _, index in ipairs(delivery.indexes) do leaveIndex(index, number) end
     redis.call('ZREM', delivery.live, delivery.id)
     -- The text of an event that has left the log goes with the last of its deliveries.
     if delivery.event ~= '' and redis.call('EXISTS', delivery.live) == 0
@@ -193,6 +195,8 @@ for _, delivery in ipairs(plan.deliveries) do
     end
     count(plan.deliveryCounts, 'planned', -1)
     count(plan.deliveryCounts, delivery.count, -1)
+    redis.call('DEL', delivery.key, delivery.attempts)
+    redis.call('ZREM', KEYS[1], delivery.id)
     forgotten = forgotten + 1
   end
 end

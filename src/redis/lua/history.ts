@@ -1,4 +1,5 @@
 import { STORE_NOW } from './clock.ts';
+import { EVEN_IF_FULL } from './full.ts';
 import { COUNT, IS_PACKED, NUMBERS } from './numbers.ts';
 
 /**
@@ -151,6 +152,18 @@ return 1
 `;
 
 /**
+ * Gives a member of a sorted set of times another time, if it is there.
+ *
+ * KEYS  sorted set.
+ * ARGV  member, time
+ */
+export const PUT_OFF = `
+${EVEN_IF_FULL}
+evenIfFull(KEYS[1])
+redis.call('ZADD', KEYS[1], 'XX', ARGV[2], ARGV[1])
+`;
+
+/**
  * Unpacks a watch, unless it has changed since it was read: it has the same version, events and
  * deliveries as before, and is due for packing again.
  *
@@ -191,16 +204,18 @@ return 1
  * Returns 1 where it was written.
  */
 export const REPACK = `
+${EVEN_IF_FULL}
 ${NUMBERS}
 ${PACKED}
 ${DROP_DELIVERIES}
 local plan = cjson.decode(ARGV[3])
 if not isUnchanged(KEYS[1], ARGV[1]) or not isPacked(KEYS[1]) then return 0 end
-dropPacked(KEYS[1], KEYS[2])
-writePacked(KEYS[1], ARGV[1], ARGV[2], KEYS[2])
-dropDeliveries(plan)
+evenIfFull(KEYS[2])
 redis.call('ZREM', KEYS[3], plan.number)
 if plan.settledAt then redis.call('ZADD', KEYS[3], plan.settledAt, plan.number) end
+dropDeliveries(plan)
+dropPacked(KEYS[1], KEYS[2])
+writePacked(KEYS[1], ARGV[1], ARGV[2], KEYS[2])
 return 1
 `;
 
@@ -212,15 +227,15 @@ return 1
  * Returns 1 where it is gone.
  */
 export const FORGET_PACKED = `
+${EVEN_IF_FULL}
 ${NUMBERS}
 ${PACKED}
 ${DROP_DELIVERIES}
 local plan = cjson.decode(ARGV[2])
 if not isUnchanged(KEYS[1], ARGV[1]) or not isPacked(KEYS[1]) then return 0 end
-dropPacked(KEYS[1], KEYS[2])
-redis.call('DEL', KEYS[1])
-dropDeliveries(plan)
+evenIfFull(KEYS[2])
 redis.call('ZREM', KEYS[3], plan.number)
+dropDeliveries(plan)
 for _, event in ipairs(plan.events) do
   leaveLog(plan.eventLog, event.place)
   for _, index in ipairs(event.indexes) do leaveIndex(index, event.place) end
@@ -231,6 +246,8 @@ redis.call('ZREM', plan.ended, plan.number)
 redis.call('ZREM', plan.changed, plan.number)
 redis.call('ZREM', plan.goneChecks, plan.member)
 count(plan.sources, plan.source, -1)
+dropPacked(KEYS[1], KEYS[2])
+redis.call('DEL', KEYS[1])
 return 1
 `;
 
@@ -254,10 +271,10 @@ export const FORGET_EVENTS = `
 ${NUMBERS}
 local plan = cjson.decode(ARGV[1])
 for _, event in ipairs(plan.events) do
-  redis.call('DEL', event.key)
-  redis.call('ZREM', KEYS[1], event.id)
   leaveLog(plan.eventLog, event.place)
   for _, index in ipairs(event.indexes) do leaveIndex(index, event.place) end
+  redis.call('DEL', event.key)
+  redis.call('ZREM', KEYS[1], event.id)
 end
 `;
 
@@ -271,10 +288,11 @@ export const FORGET_OWN_EVENTS = `
 ${NUMBERS}
 local plan = cjson.decode(ARGV[1])
 for _, event in ipairs(plan.events) do
-  if redis.call('ZREM', plan.ownEvents, event.id) == 1 then
+  if redis.call('ZSCORE', plan.ownEvents, event.id) then
     if event.place then leaveLog(plan.eventLog, event.place) end
     for _, index in ipairs(event.indexes) do leaveIndex(index, event.place) end
     if redis.call('EXISTS', event.live) == 0 then redis.call('DEL', event.key) end
+    redis.call('ZREM', plan.ownEvents, event.id)
   end
 end
 `;

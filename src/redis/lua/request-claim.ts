@@ -2,6 +2,7 @@ import { NEWEST_ONE_IN, POLL_KINDS, SURE_OF_ONE_IN } from '../../core/cadence/lo
 import { ACTIVE, IDENTITY_LENGTH } from '../stores/watch-record.ts';
 import { CLAIMS } from './leases.ts';
 import { STORE_NOW } from './clock.ts';
+import { EVEN_IF_FULL } from './full.ts';
 import { SCHEDULE } from './schedule.ts';
 import { ADMIT, SOURCE_GATE } from './source.ts';
 
@@ -156,7 +157,9 @@ return nothing('idle', 0)
  * Returns how many there were
  */
 export const RELEASE_CLAIMS = `
+${EVEN_IF_FULL}
 ${SCHEDULE}
+evenIfFull(KEYS[1])
 local plan = schedule(KEYS[2], 3)
 local now = storeNow(KEYS[1])
 local released = 0

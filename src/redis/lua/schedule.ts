@@ -1,6 +1,7 @@
 import { POLL_KINDS, REQUEST_KINDS } from '../../core/cadence/load.ts';
 import { CLAIMS } from './leases.ts';
 import { STORE_NOW } from './clock.ts';
+import { EVEN_IF_FULL } from './full.ts';
 
 /** How long the set of widened intervals is kept after the last change, ms. */
 const SPARE_KEPT_MS = 3_600_000;
@@ -206,7 +207,9 @@ end
  * Returns [now, polls, of these due, the earliest due time of a poll or '', that of anything or '']
  */
 export const SURVEY = `
+${EVEN_IF_FULL}
 ${STORE_NOW}
+evenIfFull(KEYS[1])
 local now = storeNow(KEYS[1])
 local members, due, earliest, first = redis.call('HLEN', KEYS[2]), 0, '', ''
 for place = 3, #KEYS do

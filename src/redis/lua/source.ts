@@ -1,5 +1,6 @@
 import { TOLERANCE_MS } from '../../core/clock.ts';
 import { STORE_NOW } from './clock.ts';
+import { EVEN_IF_FULL } from './full.ts';
 import { LEASE } from './leases.ts';
 
 /**
@@ -55,6 +56,8 @@ return 1
  * Returns their ids
  */
 export const TAKE_GONE = `
+${EVEN_IF_FULL}
+evenIfFull(KEYS[1])
 local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])
 for _, id in ipairs(ids) do redis.call('ZADD', KEYS[1], ARGV[1] + ARGV[2], id) end
 return ids

@@ -1,3 +1,4 @@
+import { EVEN_IF_FULL } from './full.ts';
 import { IDENTITY } from './watch.ts';
 import { SCHEDULE } from './schedule.ts';
 
@@ -61,8 +62,10 @@ return isHeld and 1 or 0
  * Returns how many were made due
  */
 export const RELEASE_STREAMS = `
+${EVEN_IF_FULL}
 ${HELD}
 ${SCHEDULE}
+evenIfFull(KEYS[2])
 local due = schedule(KEYS[3], 4)
 local now, count = storeNow(KEYS[2]), 0
 for place = 5, #ARGV do

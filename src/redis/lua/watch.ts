@@ -1,3 +1,4 @@
+import { EVEN_IF_FULL } from './full.ts';
 import { LEARN } from './learn.ts';
 import { ENTER_INBOX, LOG_OWN_EVENTS, PLAN_DELIVERIES } from './outbox.ts';
 import { SCHEDULE } from './schedule.ts';
@@ -64,6 +65,7 @@ end
  * deliveries are due now.
  */
 export const COMMIT_WATCH = `
+${EVEN_IF_FULL}
 ${PLAN_DELIVERIES}
 ${LOG_OWN_EVENTS}
 ${LEARN}
@@ -80,6 +82,8 @@ if identity ~= ARGV[1] then return 0 end
 
 local version, number = tonumber(string.sub(identity, 1, 12)) or 0, tonumber(string.sub(identity, 14))
 local effects = ARGV[4] ~= '' and cjson.decode(ARGV[4])
+-- A watch is ended, by whoever purges it, before it is forgotten.
+if does == 'leave' and (not effects or #effects.events == 0) then evenIfFull(KEYS[2]) end
 -- What is in a log under the number of its watch.
 local function renumber(log, live)
   local found = redis.call('ZRANGE', live, 0, -1, 'WITHSCORES')

@@ -11,8 +11,9 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function drop(id)
-  redis.call('DECRBY', bytes, redis.call('HSTRLEN', records, id))
+  local size = redis.call('HSTRLEN', records, id)
   redis.call('HDEL', records, id)
+  redis.call('DECRBY', bytes, size)
   redis.call('ZREM', expiries, id)
 end
 

@@ -8,7 +8,11 @@ import { raisedPlan } from './event-plan.ts';
 /** The form that records have now. A change that an older daemon would misread makes it another one. */
 const SCHEMA = '5';
 
-/** The name of a store's present life, in Redis. Errors of the connection pass through. */
+/**
+ * The name of a store's present life, in Redis. What a daemon writes at its start is written only where it
+ * is missing: it also starts on a Redis that is full, which it may make room in. Errors of the connection
+ * pass through.
+ */
 export class EpochStore {
   constructor(
     private readonly redis: Redis,
@@ -30,8 +34,9 @@ export class EpochStore {
    * Throws RunwatchError `schema_unknown` where a daemon of another version wrote in another form.
    */
   async claimSchema(): Promise<void> {
-    await this.redis.setnx(this.keys.schema, SCHEMA);
-    const found = await this.redis.get(this.keys.schema);
+    const { schema } = this.keys;
+    if ((await this.redis.exists(schema)) === 0) await this.redis.setnx(schema, SCHEMA);
+    const found = await this.redis.get(schema);
     if (found === SCHEMA || found === null) return;
     throw new RunwatchError(
       `Redis holds records of form ${found}, and this version of runwatch knows form ${SCHEMA}: ` +
@@ -42,7 +47,8 @@ export class EpochStore {
 
   /** Begins the first epoch of a store that has none. */
   async begin(epoch: string): Promise<void> {
-    await this.redis.setnx(this.keys.epochs, epoch);
+    const { epochs } = this.keys;
+    if ((await this.redis.exists(epochs)) === 0) await this.redis.setnx(epochs, epoch);
   }
 
   /**

@@ -90,7 +90,7 @@ export class HistoryStore {
 
   private async putOff(key: WatchKey, ms: number): Promise<void> {
     const [now] = await this.redis.rwReadClock(this.keys.clock);
-    await this.redis.zadd(this.keys.packDue, 'XX', now + ms, watchId(key));
+    await this.redis.rwPutOff(this.keys.packDue, watchId(key), now + ms);
   }
 
   private async tryPack(key: WatchKey, isForced: boolean): Promise<PackResult> {

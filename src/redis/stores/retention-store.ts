@@ -5,6 +5,7 @@ import { parseWatchId, watchId, type WatchKey } from '../../core/watch/watch.ts'
 import { deliveryIndexes, eventIndexes, ownEventIndexes } from '../indexes.ts';
 import { countField, declaredKeys, type Keys } from '../keys.ts';
 import { replies } from '../connection.ts';
+import { isOutage } from '../failures.ts';
 import { liveDeliveriesOf } from './event-plan.ts';
 import type { DeliveryStore } from './delivery-store.ts';
 import { HistoryReader } from './history-reader.ts';
@@ -27,10 +28,14 @@ export interface Forgotten {
   forgotten: number;
   /** False once nothing is left, or nothing that may go yet. */
   mayGoOn: boolean;
+  /** Why some could not be forgotten, such as a record that cannot be read. */
+  failures: unknown[];
 }
 
-/** A settled delivery: live, by its id, or of a packed watch, by its number. */
-type Settled = { at: number } & ({ id: string } | { watch: WatchKey; number: number });
+const NOTHING: Forgotten = { forgotten: 0, mayGoOn: false, failures: [] };
+
+/** A settled delivery: live, or of a packed watch, by its number. */
+type Settled = { at: number } & ({ stored: StoredDelivery } | { watch: WatchKey; number: number });
 
 /**
  * Forgets what has been over for long. What is pending is never forgotten. Each step is about one watch,
@@ -66,7 +71,7 @@ export class RetentionStore {
   async forgetDeliveriesBeyond(kept: number): Promise<Forgotten> {
     const { planned, byState } = await this.stores.deliveries.counts();
     const surplus = planned - byState.pending - byState.parked - kept;
-    if (surplus <= 0) return { forgotten: 0, mayGoOn: false };
+    if (surplus <= 0) return NOTHING;
     const { deliveriesSettled } = this.keys;
     const members = await this.redis.zrange(deliveriesSettled, 0, String(CHUNK - 1), 'WITHSCORES');
     // Those of packed watches that settled after the last of these have others before them.
@@ -83,7 +88,7 @@ export class RetentionStore {
       surplus > 0 ? this.redis.zrange(ownEvents, 0, String(Math.min(surplus, CHUNK) - 1)) : [],
     ]);
     const ids = [...new Set([...old, ...beyond])];
-    if (ids.length === 0) return { forgotten: 0, mayGoOn: false };
+    if (ids.length === 0) return NOTHING;
     const pipeline = this.redis.pipeline();
     for (const id of ids) pipeline.hmget(this.keys.event(id), 'place', 'body');
     const found = await replies<[string | null, string | null]>(pipeline);
@@ -95,34 +100,38 @@ export class RetentionStore {
     });
     const plan = { ownEvents, eventLog, events };
     await this.redis.rwForgetOwnEvents(...declaredKeys(this.keys, [], plan), JSON.stringify(plan));
-    return { forgotten: ids.length, mayGoOn: ids.length >= CHUNK };
+    return { forgotten: ids.length, mayGoOn: ids.length >= CHUNK, failures: [] };
   }
 
   /**
    * Forgets watches that ended before a time, with their events and deliveries.
-   * @param againAfterMs for how long a watch that must remain is deferred, so that it does not stand in
-   *   the way of the others
+   * @param againAfterMs for how long a watch that must remain, or fails, is deferred, so that it does not
+   *   stand in the way of the others
    */
   async forgetWatches(before: number, againAfterMs: number): Promise<Forgotten> {
     const { watchesEnded } = this.keys;
     const ended = await this.redis.zrangebyscore(watchesEnded, '-inf', before, 'LIMIT', 0, CHUNK);
     const watches = await this.watchesOf(ended);
+    const failures: unknown[] = [];
     let forgotten = 0;
     for (let at = 0; at < ended.length; at += AT_ONCE) {
       const some = ended.slice(at, at + AT_ONCE);
       const gone = await Promise.all(
         some.map(async (number, index) => {
           const watch = watches[at + index] ?? null;
-          const result = watch === null ? 'unknown' : await this.forget(watch, number);
+          const result =
+            watch === null
+              ? 'unknown'
+              : await this.forget(watch, number).catch(notedIn(failures, 'kept'));
           if (result === 'unknown') await this.redis.zrem(watchesEnded, number);
           if (result !== 'kept') return result;
-          await this.redis.zadd(watchesEnded, 'XX', before + againAfterMs, number);
+          await this.redis.rwPutOff(watchesEnded, number, before + againAfterMs);
           return result;
         }),
       );
       forgotten += gone.filter((result) => result === 'forgotten').length;
     }
-    return { forgotten, mayGoOn: ended.length === CHUNK };
+    return { forgotten, mayGoOn: ended.length === CHUNK, failures };
   }
 
   /**
@@ -194,41 +203,58 @@ export class RetentionStore {
     { until, most }: { until: number; most: number },
   ): Promise<Forgotten> {
     const members = flat.filter((_, at) => at % 2 === 0);
-    const { found, lost } = await this.settledAmong(flat, until);
+    const failures: unknown[] = [];
+    const { found, lost } = await this.settledAmong(flat, until, failures);
     if (lost.length > 0) await this.redis.zrem(this.keys.deliveriesSettled, ...lost);
     const oldest = found.sort((a, b) => a.at - b.at).slice(0, most);
-    const ids = oldest.flatMap((one) => ('id' in one ? [one.id] : []));
-    const stored = await this.stores.deliveries.getMany(ids);
-    let forgotten = await this.forgetLive(stored.filter((one) => one !== null));
+    const live = oldest.flatMap((one) => ('stored' in one ? [one.stored] : []));
+    let forgotten = await this.forgetLive(live);
     for (const { watch, numbers } of byWatch(oldest)) {
       const packed = await this.stores.history.packed(watch);
       if (packed === null) continue;
       forgotten += await this.stores.history.dropDeliveries(packed, numbers);
     }
-    return { forgotten, mayGoOn: members.length === CHUNK && forgotten + lost.length > 0 };
+    const mayGoOn = members.length === CHUNK && forgotten + lost.length > 0;
+    return { forgotten, mayGoOn, failures };
   }
 
   /** Deliveries that settled by a time, and members that stand for none any more. */
-  private async settledAmong(flat: readonly string[], until: number) {
-    const found: Settled[] = [];
+  private async settledAmong(flat: readonly string[], until: number, failures: unknown[]) {
     const numbers: string[] = [];
+    const ids = new Map<string, number>();
     for (let at = 0; at < flat.length; at += 2) {
       const member = flat[at] ?? '';
       if (/^\d+$/.test(member)) numbers.push(member);
-      else found.push({ id: member, at: Number(flat[at + 1]) });
+      else ids.set(member, Number(flat[at + 1]));
     }
-    const ids = found.flatMap((one) => ('id' in one ? [one.id] : []));
-    const stored = await this.stores.deliveries.getMany(ids);
-    const lost = ids.filter((_, at) => stored[at] === null);
+    const live = await this.liveAmong(ids, failures);
     const watches = await this.watchesOf(numbers);
-    lost.push(...numbers.filter((_, at) => watches[at] === null));
+    const found: Settled[] = live.found;
     for (const watch of watches) {
-      const packed = watch === null ? null : await this.stores.history.packed(watch);
+      const packed =
+        watch === null
+          ? null
+          : await this.stores.history.packed(watch).catch(notedIn(failures, null));
       for (const { number, settledAt } of packed?.history.deliveries ?? []) {
         const at = settledAt ?? 0;
         if (watch !== null && at <= until) found.push({ watch, number, at });
       }
     }
+    return { found, lost: [...live.lost, ...numbers.filter((_, at) => watches[at] === null)] };
+  }
+
+  private async liveAmong(settledAt: ReadonlyMap<string, number>, failures: unknown[]) {
+    const found: Settled[] = [];
+    const lost: string[] = [];
+    await Promise.all(
+      [...settledAt].map(async ([id, at]) => {
+        const stored = await this.stores.deliveries
+          .get(id)
+          .catch(notedIn(failures, 'unread' as const));
+        if (stored === null) lost.push(id);
+        else if (stored !== 'unread') found.push({ stored, at });
+      }),
+    );
     return { found, lost };
   }
 
@@ -258,11 +284,20 @@ export class RetentionStore {
   }
 }
 
+/** Notes an error in place of a result, so that the rest is done. An outage stops it all the same. */
+function notedIn<Instead>(failures: unknown[], instead: Instead): (error: unknown) => Instead {
+  return (error) => {
+    if (error instanceof Error && isOutage(error)) throw error;
+    failures.push(error);
+    return instead;
+  };
+}
+
 /** The numbers of deliveries of packed watches, by watch. */
 function byWatch(settled: readonly Settled[]): { watch: WatchKey; numbers: Set<number> }[] {
   const found = new Map<string, { watch: WatchKey; numbers: Set<number> }>();
   for (const one of settled) {
-    if ('id' in one) continue;
+    if ('stored' in one) continue;
     const id = watchId(one.watch);
     const entry = found.get(id) ?? { watch: one.watch, numbers: new Set() };
     entry.numbers.add(one.number);

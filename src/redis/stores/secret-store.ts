@@ -49,7 +49,10 @@ export class SealingKeyStore {
 
   /** To be called before anything is sealed by the key. */
   async add(keyId: string): Promise<void> {
-    await this.redis.sadd(this.keys.sealingKeys, keyId);
+    const { sealingKeys } = this.keys;
+    // A daemon also starts on a full Redis, which refuses this even where it changes nothing.
+    if ((await this.redis.sismember(sealingKeys, keyId)) === 1) return;
+    await this.redis.sadd(sealingKeys, keyId);
   }
 
   /** To be called once nothing is sealed by these keys any more. */
