@@ -72,6 +72,7 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
   const names = new Names();
   const connections = await openRedis({ ...options, names });
   const common = await openCommon({ ...options, names }, connections);
+  await common.workflowNames.start(Object.keys(config.sources));
   const ownSecrets = await loadOwnSecrets({ config, log, stores: common.stores });
   const parts = build(options, connections, { common, ...ownSecrets });
   const url = await serve(options, parts, connections);

@@ -82,6 +82,11 @@ export class WorkflowNames {
 
   constructor(private readonly deps: WorkflowNamesDependencies) {}
 
+  /** Reads the names that processes have learned before, so that the first events have them. */
+  async start(sources: readonly string[]): Promise<void> {
+    for (const source of sources) await this.load(source, this.namesOf(source));
+  }
+
   /** The name of a workflow; null where none is known, and then it is wanted. */
   nameOf({ source, workflowId }: WorkflowKey): string | null {
     const known = this.namesOf(source);

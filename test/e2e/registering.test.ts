@@ -107,7 +107,6 @@ describe('batch registration', () => {
         return msg === 'run.completed' && data !== undefined ? [data.run_id] : [];
       });
     await waitFor(() => linesOf().length >= 1_000, {
-      timeoutMs: 20_000,
       describe: () => `1000 lines, have ${linesOf().length}`,
     });
     expect(linesOf().sort()).toEqual(ids.sort());
@@ -506,6 +505,20 @@ describe('names of workflows', () => {
     expect(events.at(-1)?.data.workflow_name).toBe('fails');
     const { body } = await daemon.api('/v1/workflows');
     expect(body.data.map(({ name }: { name: string }) => name)).toContain('fails');
+  });
+
+  test('the first event after a restart has the name that an earlier process learned', async () => {
+    await daemon.stop();
+    daemon = await startDaemonProcess({
+      env: { REDIS_URL: redis.url },
+      config: configOf(redis.prefix),
+      dataDir: daemon.dataDir,
+    });
+    const runId = aRun('failed', workflowOfStory('fails'));
+    await daemon.api('/v1/watches', { run_id: runId, endpoints: ['audit'] });
+    await waitForWatch(daemon, runId, ({ state }) => state === 'finished');
+    const [event] = await eventsOf(daemon, runId);
+    expect(event?.data.workflow_name).toBe('fails');
   });
 });
 
