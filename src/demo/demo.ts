@@ -22,7 +22,7 @@ import { computeFigures, type Figures, summaryLines, problemsOf } from './report
 import { SCENARIO, countExpected } from './scenario.ts';
 
 /** Time for one request to the daemon, ms. */
-const REQUEST_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 60_000;
 
 interface DemoDependencies {
   startDaemon: StartDaemon;

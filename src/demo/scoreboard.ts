@@ -147,7 +147,7 @@ function happenedAt(
 }
 
 function timeOf(
-  { script, registeredAt, timeoutMs }: DemoRun,
+  { script, registeredAt, timeoutMs, followed }: DemoRun,
   { type, run }: Parameters<typeof happenedAt>[1],
   occurrence: number,
 ): number {
@@ -156,10 +156,12 @@ function timeOf(
   if (type === 'run.gone')
     return script.rejected ? registeredAt : createdAt + script.deleted_after_ms;
   if (run?.finished_at) return Date.parse(run.finished_at);
-  const entries = script.steps.filter(
-    (step, at) => step.status === run?.status && script.steps[at - 1]?.status !== step.status,
+  const steps = script.steps.map(({ status, after_ms: ms }) => ({ status, at: createdAt + ms }));
+  const changes = [...steps, ...followed];
+  const entries = changes.filter(
+    ({ status }, at) => status === run?.status && changes[at - 1]?.status !== status,
   );
-  return createdAt + (entries[occurrence - 1]?.after_ms ?? 0);
+  return entries[occurrence - 1]?.at ?? createdAt;
 }
 
 const TYPE_WIDTH = 'run.awaiting_human_feedback'.length;

@@ -4,16 +4,13 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { SCENARIO } from '../../src/demo/scenario.ts';
 import { runBuiltCli } from '../support/built-cli.ts';
 import { cleanEnv } from '../support/daemon-process.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
-
-/** For the demo to come this far, also beside the rest of the suite. */
-const PATIENCE_MS = 50_000;
 
 /** A line of a shell as users paste it. */
 function runLine(line: string): Promise<{ exitCode: number; stdout: string }> {
@@ -54,7 +51,6 @@ async function startDemo(
   const exitCode = once(child, 'close').then(([code]) => code as number | null);
   const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
   const redis = waitFor(() => (hasEnded() ? { pid: 0 } : redisIn(temp)), {
-    timeoutMs: PATIENCE_MS,
     describe: () => `its Redis: ${stdout}${stderr}`,
   });
   return {
@@ -93,7 +89,6 @@ async function expectNothingLeft(demo: DemoProcess): Promise<void> {
   const { pid } = await demo.redis;
   expect(pid).toBeGreaterThan(0);
   await waitFor(() => !isAlive(pid), {
-    timeoutMs: PATIENCE_MS,
     describe: 'the end of its Redis',
   });
 }
@@ -103,8 +98,6 @@ function eventsIn(output: string): string[] {
   const lines = output.matchAll(/✔ (\S+) +(.+?) {2,}(?:\S+ m?s later|\S+ s in one state)/g);
   return [...lines].map(([, type, name]) => `${name}: ${type}`);
 }
-
-jest.setTimeout(90_000);
 
 describe('demo off a terminal', () => {
   let plain: DemoProcess;
@@ -169,7 +162,6 @@ describe('demo off a terminal', () => {
 
   test('the demo with --keep goes on, shows its dashboard and commands that work, and cleans up on Ctrl-C', async () => {
     await waitFor(() => kept.stdout().includes('Everything still runs.'), {
-      timeoutMs: PATIENCE_MS,
       describe: () => `the demo to be kept: ${kept.stdout()}${kept.stderr()}`,
     });
     const addresses = [...kept.stdout().matchAll(/^(?:Dashboard|API) +(\S+)/gm)];
@@ -190,7 +182,6 @@ describe('demo off a terminal', () => {
     expect(outputs[2]?.stdout).toContain('failed');
     const shown = () => eventsIn(kept.stdout());
     await waitFor(() => shown().includes('waits for a human: run.completed'), {
-      timeoutMs: PATIENCE_MS,
       describe: kept.stdout,
     });
 
@@ -207,7 +198,6 @@ describe('interrupted demo', () => {
   ])('the demo interrupted %s exits 130 and leaves nothing behind', async (_how, times) => {
     const demo = await startDemo();
     await waitFor(() => demo.stdout().includes('✔'), {
-      timeoutMs: PATIENCE_MS,
       describe: demo.stdout,
     });
     await demo.redis;
