@@ -41,7 +41,7 @@ export default {
     },
   ],
   // A bound for a hang, so that a busy machine fails no test; a condition ends its wait before.
-  testTimeout: 60_000,
+  testTimeout: 600_000,
   // Most of the suite waits for other processes, so that more may run than there are cores.
   maxWorkers: 4,
 };

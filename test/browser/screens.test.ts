@@ -36,7 +36,7 @@ beforeAll(async () => {
     const { body } = await stage.daemon.api('/v1/alerts?state=firing');
     return body.data[0]?.id;
   });
-}, 60_000);
+});
 
 afterAll(async () => {
   await browser?.close();

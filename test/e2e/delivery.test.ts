@@ -27,7 +27,7 @@ const RECEIVERS: Record<string, { respond: Respond; runs: number }> = {
   well: { respond: () => 204, runs: RUNS },
   slow: { respond: () => ({ status: 204, delayMs: 400 }), runs: RUNS },
   fails: { respond: (nth) => (nth <= 6 ? 500 : 204), runs: 6 },
-  hangs: { respond: (nth) => (nth <= 4 ? { status: 204, delayMs: 5_000 } : 204), runs: 12 },
+  hangs: { respond: (nth) => (nth <= 4 ? { status: 204, delayMs: 15_000 } : 204), runs: 12 },
   throttles: {
     respond: (nth) =>
       nth <= 4 ? { status: nth % 2 ? 429 : 503, headers: { 'retry-after': '1' } } : 204,
@@ -67,7 +67,7 @@ async function startDaemon(): Promise<DaemonProcess> {
     type: 'webhook',
     url: receivers.get(name)?.url,
     secret: SECRET,
-    timeout: '1s',
+    timeout: '3s',
     retry: Array.from({ length: 12 }, () => '300ms'),
   });
   const daemon = await startDaemonProcess({
@@ -119,7 +119,7 @@ async function waitUntilSettled(daemon: DaemonProcess, planned: number): Promise
       left = all.filter(({ state }) => state === 'pending' || state === 'parked');
       return all.length === planned && left.length === 0 && all;
     },
-    { timeoutMs: 45_000, describe: () => `${left.length} deliveries: ${JSON.stringify(left[0])}` },
+    { describe: () => `${left.length} deliveries: ${JSON.stringify(left[0])}` },
   );
 }
 
@@ -148,7 +148,7 @@ describe('two daemons with failing receivers', () => {
     // A healthy receiver gets at most the attempts in flight at the kill a second time.
     expect(duplicates('well') + duplicates('slow')).toBeLessThanOrEqual(2 * PLACES);
     expect(deliveries.filter(({ state }) => state === 'skipped').length).toBeGreaterThan(0);
-  }, 60_000);
+  });
 
   test('deleting every key of the queue and restarting the daemons loses no event', async () => {
     await stopAll(daemons);
@@ -167,7 +167,7 @@ describe('two daemons with failing receivers', () => {
     expect(balance).toMatchObject({ imbalances: [], planned });
     expect(balance.samples).toBeGreaterThan(10);
     expect(duplicates('well') + duplicates('slow')).toBeLessThanOrEqual(2 * 2 * PLACES);
-  }, 60_000);
+  });
 });
 
 /** Deletes every key of the queues of slots, and nothing else. @returns how many */

@@ -13,7 +13,7 @@ let outcome: HistoryOutcome;
 
 beforeAll(async () => {
   outcome = await runHistoryKillTest({ seed: 3, kills: KILLS });
-}, 240_000);
+});
 
 const idsOf = (items: readonly { id: string }[]) => items.map(({ id }) => id).toSorted();
 const moments = (): Holdings[] => {

@@ -21,7 +21,7 @@ beforeAll(async () => {
   const plays = scenarios.map(async ({ name, play }) => outcomes.set(name, await play()));
   await Promise.allSettled(plays);
   await Promise.all(plays);
-}, 400_000);
+});
 
 afterAll(() => {
   for (const [name, { events, accepted }] of outcomes) {

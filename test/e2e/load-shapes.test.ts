@@ -114,7 +114,6 @@ test('kill -9 during a burst and a backlog loses no event, and leaves no slot an
   const leftovers = async () => (await stores.keysLeft()).filter(isWork);
   await waitFor(async () => (await leftovers()).length === 0, {
     describe: () => `nothing to be left to do of ${held} claims`,
-    timeoutMs: 20_000,
   });
   const { planned, byState } = await stores.deliveries.counts();
   expect([planned, byState.delivered]).toEqual([BURST + BACKLOG, BURST + BACKLOG]);

@@ -13,7 +13,8 @@ const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const AWAITING = 'awaiting_human_feedback';
 
 /** When runs that wait are called to mind, ms. */
-const REMIND_AFTER_MS = [700, 1_400];
+const REMIND_AFTER_MS = [700, 1_400] as const;
+const NEVER_MS = 3_600_000;
 
 /** How long a run may be in one state, ms. */
 const STALL_AFTER_MS = 600;
@@ -26,14 +27,17 @@ let daemon: DaemonProcess;
 const reader = watchReader(() => daemon);
 const allDaemons: DaemonProcess[] = [];
 
-async function start(dataDir?: string): Promise<DaemonProcess> {
+/** A daemon that reminds of a wait at these times, in place of the one before it. */
+async function start(remindAfterMs: readonly number[]): Promise<DaemonProcess> {
+  const [before] = allDaemons.slice(-1);
+  await before?.stop();
   const started = await startDaemonProcess({
-    ...(dataDir !== undefined && { dataDir }),
+    ...(before !== undefined && { dataDir: before.dataDir }),
     config: {
       sources: { default: { base_url: noxus.url, api_key: noxus.apiKey } },
       polling: { min_interval: '50ms', max_interval: '100ms' },
       watches: {
-        remind_feedback: REMIND_AFTER_MS.map((ms) => `${ms}ms`),
+        remind_feedback: remindAfterMs.map((ms) => `${ms}ms`),
         stall_after: `${STALL_AFTER_MS}ms`,
       },
       endpoints: {
@@ -54,7 +58,7 @@ beforeAll(async () => {
     secrets: [SECRET],
     respond: ({ body }) => (eventIn(body).data.reminder === undefined ? 204 : 500),
   });
-  daemon = await start();
+  daemon = await start([REMIND_AFTER_MS[0], NEVER_MS]);
 });
 
 afterAll(async () => {
@@ -81,8 +85,26 @@ async function waitingRun(endpoints?: string[]): Promise<string> {
 }
 
 describe('run that waits long for a human', () => {
+  test('a reminder that is undelivered at the answer is superseded', async () => {
+    const runId = await waitingRun(['stubborn']);
+    await waitFor(() => eventsTo(stubborn, runId).some(({ data }) => data.reminder === 1));
+    noxus.setStatus(runId, 'completed');
+    await reader.until(runId, ({ state }) => state === 'finished');
+    await waitUntilAllDelivered(daemon);
+    const deliveries = await readAll<DeliveryJson>(daemon, `/v1/deliveries?run_id=${runId}`);
+    const states = deliveries.toReversed().map(({ event_type, state }) => [event_type, state]);
+    expect(states).toEqual([
+      ['run.awaiting_human_feedback', 'delivered'],
+      ['run.awaiting_human_feedback', 'superseded'],
+      ['run.completed', 'delivered'],
+    ]);
+  });
+
   test('a waiting run has one reminder at each configured time, until the answer', async () => {
     const runId = await waitingRun();
+    // However slow the machine is, the second one is not due before the first has come.
+    await waitFor(() => eventsTo(hooks, runId).length === 2);
+    daemon = await start(REMIND_AFTER_MS);
     await waitFor(() => eventsTo(hooks, runId).length === 3);
     noxus.setStatus(runId, 'running');
     await reader.until(runId, ({ run }) => run?.status === 'running');
@@ -105,28 +127,14 @@ describe('run that waits long for a human', () => {
     expect(all.at(-1)?.data).not.toHaveProperty('waited_ms');
   });
 
-  test('a reminder that is undelivered at the answer is superseded', async () => {
-    const runId = await waitingRun(['stubborn']);
-    await waitFor(() => eventsTo(stubborn, runId).some(({ data }) => data.reminder === 1));
-    noxus.setStatus(runId, 'completed');
-    await reader.until(runId, ({ state }) => state === 'finished');
-    await waitUntilAllDelivered(daemon);
-    const deliveries = await readAll<DeliveryJson>(daemon, `/v1/deliveries?run_id=${runId}`);
-    const states = deliveries.toReversed().map(({ event_type, state }) => [event_type, state]);
-    expect(states).toEqual([
-      ['run.awaiting_human_feedback', 'delivered'],
-      ['run.awaiting_human_feedback', 'superseded'],
-      ['run.completed', 'delivered'],
-    ]);
-  });
-
   test('after downtime of the daemon only the latest reminder is sent', async () => {
+    daemon = await start([NEVER_MS]);
     const runId = await waitingRun();
     const [entry] = await eventsOf(daemon, runId);
     await daemon.stop();
     const awayUntil = Date.parse(entry?.data.detected_at ?? '') + Math.max(...REMIND_AFTER_MS);
     await waitFor(() => Date.now() > awayUntil);
-    daemon = await start(daemon.dataDir);
+    daemon = await start(REMIND_AFTER_MS);
     await waitFor(() => eventsTo(hooks, runId).some(({ data }) => data.reminder === 2));
     noxus.setStatus(runId, 'completed');
     await reader.until(runId, ({ state }) => state === 'finished');
@@ -141,6 +149,14 @@ describe('run that waits long for a human', () => {
     expect(received.at(-1)?.data.waited_ms).toBe(received.at(-2)?.data.waited_ms);
   });
 });
+
+/** Without the stalls at a progress: on a slow machine a run that is seen late has stalled there too. */
+function withoutStalls(events: RunwatchEvent[], progress: number): RunwatchEvent[] {
+  return events.filter(({ type, data: { run, previous } }) => {
+    if (type === 'run.stalled') return run?.progress !== progress;
+    return type !== 'run.recovered' || previous?.progress !== progress;
+  });
+}
 
 describe('run without progress', () => {
   test('a run without progress is stalled once and then recovered, for endpoints with default events', async () => {
@@ -159,7 +175,7 @@ describe('run without progress', () => {
     await waitUntilAllDelivered(daemon);
 
     const received = eventsTo(hooks, id);
-    expect(received.map(({ type }) => type)).toEqual([
+    expect(withoutStalls(received, 60).map(({ type }) => type)).toEqual([
       'run.stalled',
       'run.recovered',
       'run.failed',
@@ -168,7 +184,8 @@ describe('run without progress', () => {
     expect(stalled?.data.usual_ms).toBeNull();
     expect(stalled?.data.lasted_ms).toBeGreaterThanOrEqual(STALL_AFTER_MS);
     expect(received[1]?.data.lasted_ms).toBeGreaterThan(stalled?.data.lasted_ms ?? Infinity);
-    expect((await eventsOf(daemon, id)).map(({ type }) => type)).toEqual([
+    const all = await eventsOf(daemon, id);
+    expect(withoutStalls(all, 60).map(({ type }) => type)).toEqual([
       'run.stalled',
       'run.recovered',
       'run.progress',
@@ -187,7 +204,7 @@ describe('run without progress', () => {
     await daemon.api('/v1/watches', { run_id: first });
     const beganAt = Date.now();
     await waitFor(() => eventsTo(hooks, first).length > 0);
-    await waitFor(() => Date.now() > beganAt + 2 * STALL_AFTER_MS);
+    await waitFor(() => Date.now() > beganAt + 5 * STALL_AFTER_MS);
     noxus.setStatus(first, 'completed');
     expect(await eventTypesOf(first)).toEqual(['run.stalled', 'run.recovered', 'run.completed']);
 

@@ -24,6 +24,8 @@ import { watchReader } from '../support/watch-reader.ts';
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const PER_WATCH_EVENTS = ['run.failed', 'run.awaiting_human_feedback', 'watch.*'];
 const NOT_DEFAULT_EVENTS = new Set(['run.started', 'run.resumed', 'run.progress']);
+const WORKFLOW = '3d0a7c51-2f6b-4b8e-9c1d-5e7f90a1b2c3';
+const NAME = 'invoices';
 const AN_ID = /^evt_[a-z0-9]+_[\w~-]+$/;
 const A_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
@@ -193,6 +195,7 @@ async function start(dataDir?: string): Promise<DaemonProcess> {
           rate_limit: { requests: 10_000, per: '1s' },
         },
       },
+      workflows: { [WORKFLOW]: { name: NAME } },
       polling: { min_interval: '50ms', max_interval: '100ms', gone_after: '900ms' },
       endpoints: {
         everything: { type: 'webhook', url: everything.url, secret: SECRET, events: ['*'] },
@@ -212,7 +215,7 @@ async function play(outcome: Outcome): Promise<string> {
   const runId =
     outcome.script === null
       ? `late-${Math.random().toString(36).slice(2)}`
-      : noxus.add(outcome.script).id;
+      : noxus.add({ ...outcome.script, workflow_id: WORKFLOW }).id;
   const { status } = await daemon.api('/v1/watches', {
     run_id: runId,
     endpoints: ['everything', 'usual', 'audit'],
@@ -242,7 +245,7 @@ async function take(step: Step, runId: string): Promise<void> {
   } else if ('isUnwatched' in step) {
     await daemon.api(`/v1/watches/${runId}`, undefined, 'DELETE');
   } else {
-    noxus.add({ id: runId });
+    noxus.add({ id: runId, workflow_id: WORKFLOW });
     await reader.until(runId, ({ run }) => run !== null);
   }
 }
@@ -346,7 +349,7 @@ function expectPromisedShape(event: RunwatchEvent, watch: WatchJson): void {
   });
   expect(data).toStrictEqual({
     run_id: watch.run_id,
-    workflow_name: null,
+    workflow_name: watch.run === null ? null : NAME,
     run_url: null,
     watch_url: null,
     sequence: expect.any(Number),

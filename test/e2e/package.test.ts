@@ -29,7 +29,7 @@ beforeAll(async () => {
   await run('tar', ['-xzf', file, '-C', home, '--strip-components=1']);
   await symlink(join(ROOT, 'node_modules'), join(home, 'node_modules'));
   await symlink('../runwatchd/dist/main.js', join(folder, 'node_modules/.bin/runwatch'));
-}, 60_000);
+});
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -77,7 +77,7 @@ test('the types of the packed client and webhook need no types of Node or of oth
   const tsc = join(ROOT, 'node_modules/.bin/tsc');
   const compiled = await run(tsc, ['-p', folder]).catch((error: { stdout: string }) => error);
   expect(compiled.stdout).toBe('');
-}, 60_000);
+});
 
 test('the packed command line runs by npx in an empty folder, and its demo comes to life', async () => {
   const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as {
@@ -88,10 +88,10 @@ test('the packed command line runs by npx in an empty folder, and its demo comes
   expect(stdout.trim()).toBe(version);
 
   const demo = start(['demo'], { TMPDIR: folder });
-  await waitFor(() => demo.said().includes('✔'), { timeoutMs: 25_000, describe: demo.said });
+  await waitFor(() => demo.said().includes('✔'), { describe: demo.said });
   demo.child.kill('SIGINT');
   expect(await demo.exited).toEqual([130, null]);
-}, 60_000);
+});
 
 test('the packed command line names itself as users type it outside a checkout', async () => {
   const simulate = start(['simulate', '--port', '0']);

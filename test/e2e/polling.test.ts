@@ -47,7 +47,7 @@ beforeAll(async () => {
       const { body } = await daemon.api('/v1/watches?state=finished');
       return body.data.length === RUNS;
     },
-    { timeoutMs: 20_000, describe: 'all runs to be seen completed' },
+    { describe: 'all runs to be seen completed' },
   );
 });
 

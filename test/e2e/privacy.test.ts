@@ -282,7 +282,7 @@ beforeAll(async () => {
       const notes = perWatch.received.map(({ body }) => JSON.parse(body) as RunwatchEvent);
       return new Set(notes.map(({ data }) => data.run_id)).size === runIds.length;
     },
-    { timeoutMs: 20_000, describe: 'something to be notes of every run' },
+    { describe: 'something to be notes of every run' },
   );
 });
 

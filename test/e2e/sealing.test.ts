@@ -99,7 +99,6 @@ async function redeliverAll(daemon: DaemonProcess): Promise<void> {
 /** Waits for one more webhook of every watch, and expects that all were signed by the secret. */
 async function expectWebhooks(since: number): Promise<void> {
   await waitFor(() => own.received.length >= since + runIds.length, {
-    timeoutMs: 20_000,
     describe: () => `webhooks of ${runIds.length} watches after ${since}`,
   });
   expect(own.received.map(({ verified }) => verified)).not.toContain(false);

@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { sum } from '../../src/core/arrays.ts';
 import { planDeliveries } from '../../src/core/delivery/delivery.ts';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import { newWatch } from '../support/builders.ts';
@@ -20,11 +21,17 @@ let stores: ReturnType<typeof openStores>;
 let daemons: DaemonProcess[] = [];
 let slack: Server;
 
+/** A process sends so many messages to one endpoint side by side. */
+const SLOTS = 4;
+
+/** Paths that get no answer for now. */
+const held = new Set<string>();
+
 /** How many events each message covered, by the path that it came to. */
 const told = new Map<string, number[]>();
 
 const countsAt = (path: string) => told.get(path) ?? [];
-const sumAt = (path: string) => countsAt(path).reduce((sum, count) => sum + count, 0);
+const sumAt = (path: string) => sum(countsAt(path));
 
 /** `142 runs of invoices failed`, or the title of one run. */
 function eventsIn(title: string): number {
@@ -37,6 +44,7 @@ beforeAll(async () => {
       const message = JSON.parse(await text(request)) as { text: string };
       const path = request.url ?? '';
       told.set(path, [...countsAt(path), eventsIn(message.text)]);
+      await waitFor(() => !held.has(path), { everyMs: 20 });
       setTimeout(() => response.end('ok'), 150);
     })();
   });
@@ -71,10 +79,9 @@ afterAll(async () => {
   await redis.stop();
 });
 
-/** Observes so many failures within two seconds, a few at a time. */
+/** Observes so many failures, one after another. */
 async function failRuns(endpoint: string, whileUnderWay = async () => {}): Promise<void> {
   const subscriptions = [{ kind: 'endpoint' as const, endpoint }];
-  const beganAt = performance.now();
   for (let at = 0; at < RUNS; at += 1) {
     const id = `evt_${endpoint}_${at}`;
     const watch = newWatch({ runId: `${endpoint}-${at}`, state: 'finished', subscriptions });
@@ -86,8 +93,6 @@ async function failRuns(endpoint: string, whileUnderWay = async () => {}): Promi
     });
     await stores.watches.commit({ before: null, after: watch, events: [event], deliveries });
     if (at === RUNS / 2) await whileUnderWay();
-    const isEarly = performance.now() - beganAt < (2_000 * at) / RUNS;
-    if (isEarly) await waitFor(() => performance.now() - beganAt >= (2_000 * at) / RUNS);
   }
 }
 
@@ -98,15 +103,16 @@ async function delivered(endpoint: string): Promise<number> {
 async function untilDelivered(endpoint: string): Promise<void> {
   await waitFor(async () => (await delivered(endpoint)) === RUNS, {
     describe: `${RUNS} deliveries to ${endpoint}`,
-    timeoutMs: 10_000,
   });
 }
 
-test('300 failures within two seconds reach a Slack URL in at most 6 messages within 10 s', async () => {
+test('300 failures while a Slack URL is slow to answer reach it in at most 6 messages', async () => {
+  held.add('/folded');
   await failRuns('folded');
+  held.delete('/folded');
   await untilDelivered('folded');
   expect(sumAt('/folded')).toBe(RUNS);
-  expect(countsAt('/folded').length).toBeLessThanOrEqual(6);
+  expect(countsAt('/folded').length).toBeLessThanOrEqual(SLOTS + 2);
 });
 
 test('300 failures are 300 messages where an endpoint does not fold', async () => {
@@ -115,7 +121,7 @@ test('300 failures are 300 messages where an endpoint does not fold', async () =
   expect(countsAt('/each')).toEqual(Array.from({ length: RUNS }, () => 1));
 });
 
-test('kill -9 during notifications of failures loses none, and repeats at most one message', async () => {
+test('kill -9 during notifications of failures loses none, and repeats at most what was under way', async () => {
   const [victim] = daemons;
   await failRuns('killed', async () => {
     await victim?.stop('SIGKILL');
@@ -124,9 +130,8 @@ test('kill -9 during notifications of failures loses none, and repeats at most o
   const leftovers = async () => (await stores.keysLeft()).filter(isWork);
   await waitFor(async () => (await leftovers()).length === 0, {
     describe: 'nothing to be left to do',
-    timeoutMs: 20_000,
   });
-  expect(sumAt('/killed') - RUNS).toBeLessThanOrEqual(Math.max(...countsAt('/killed')));
+  const largest = countsAt('/killed').toSorted((a, b) => b - a);
+  expect(sumAt('/killed') - RUNS).toBeLessThanOrEqual(sum(largest.slice(0, SLOTS)));
   expect(sumAt('/killed')).toBeGreaterThanOrEqual(RUNS);
-  expect(countsAt('/killed').length).toBeLessThanOrEqual(8);
 });

@@ -9,7 +9,6 @@ import { startPrivateRedis, type PrivateRedis } from '../support/redis-process.t
 import { waitFor } from '../support/wait-for.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 5).toString('base64')}`;
-const PATIENCE = { timeoutMs: 30_000 };
 
 let noxus: Simulator;
 let receiver: Receiver;
@@ -76,14 +75,14 @@ test('an emptied Redis is reported once, and its active runs are watched again',
   const ids = runs(30);
   const [cancelled = ''] = runs(1);
   await watched([...ids, cancelled]);
-  await waitFor(async () => (await active()).every(({ run }) => run !== null), PATIENCE);
+  await waitFor(async () => (await active()).every(({ run }) => run !== null));
   await first().api(`/v1/watches/${cancelled}`, undefined, 'DELETE');
 
   await redis.flushall();
-  await waitFor(() => received('store.data_lost').length > 0, PATIENCE);
-  await waitFor(async () => (await active()).length === ids.length, PATIENCE);
+  await waitFor(() => received('store.data_lost').length > 0);
+  await waitFor(async () => (await active()).length === ids.length);
   for (const id of ids) noxus.setStatus(id, 'completed');
-  await waitFor(() => received('run.completed').length >= ids.length, PATIENCE);
+  await waitFor(() => received('run.completed').length >= ids.length);
 
   expect(new Set(received('run.completed').map(({ data }) => data.run_id))).toEqual(new Set(ids));
   expect(lossLines()).toMatchObject([{ level: 'error', reason: 'emptied' }]);
@@ -93,16 +92,16 @@ test('an emptied Redis is reported once, and its active runs are watched again',
     expect(ready.status).toBe(200);
     return (await ready.text()).includes('degraded store: data was lost');
   };
-  await waitFor(isSaid, PATIENCE);
+  await waitFor(isSaid);
 });
 
 test('a failover that loses writes gives each change its own id, and each end one event', async () => {
   const ids = runs(12);
   await watched(ids);
-  await waitFor(async () => (await active()).every(({ run }) => run !== null), PATIENCE);
+  await waitFor(async () => (await active()).every(({ run }) => run !== null));
   const waits = ids.slice(0, 6);
   for (const id of waits) noxus.setStatus(id, 'awaiting_human_feedback');
-  await waitFor(() => received('run.awaiting_human_feedback').length === waits.length, PATIENCE);
+  await waitFor(() => received('run.awaiting_human_feedback').length === waits.length);
   await redis.call('SAVE');
 
   // The next changes are delivered, and then lost by the store.
@@ -110,17 +109,17 @@ test('a failover that loses writes gives each change its own id, and each end on
   await waitFor(async () => {
     const { body } = await first().api('/v1/watches?status=awaiting_human_feedback');
     return body.data.length === 0;
-  }, PATIENCE);
+  });
   for (const id of waits) noxus.setStatus(id, 'awaiting_human_feedback');
   for (const id of ids.slice(6)) noxus.setStatus(id, 'failed');
-  await waitFor(() => received('run.failed').length === 6, PATIENCE);
-  await waitFor(() => received('run.awaiting_human_feedback').length === 12, PATIENCE);
+  await waitFor(() => received('run.failed').length === 6);
+  await waitFor(() => received('run.awaiting_human_feedback').length === 12);
   await server.restart();
 
-  await waitFor(() => received('store.data_lost').length > 0, PATIENCE);
+  await waitFor(() => received('store.data_lost').length > 0);
   for (const id of waits) noxus.setStatus(id, 'stopped');
-  await waitFor(() => received('run.stopped').length >= 6, PATIENCE);
-  await waitFor(async () => (await active()).length === 0, PATIENCE);
+  await waitFor(() => received('run.stopped').length >= 6);
+  await waitFor(async () => (await active()).length === 0);
 
   const changes = new Map<string, string>();
   for (const { id, type, data } of bodies()) {

@@ -30,7 +30,7 @@ beforeAll(async () => {
   const redis = testRedis();
   const polling = { min_interval: '200ms', max_interval: '1s' };
   daemons = await Promise.all([start(redis), start(redis), start(testRedis(), polling)]);
-}, 60_000);
+});
 
 afterAll(async () => {
   await stopAll(daemons);
@@ -50,7 +50,7 @@ test('runs whose listening daemon is killed are read within seconds by another o
     const { body } = await second.api('/v1/watches?state=finished');
     return body.data.length === RUNS;
   });
-}, 60_000);
+});
 
 test('wait --direct follows the streams of more runs than it has connections for reads', async () => {
   const direct = await startSimulator();
@@ -68,7 +68,7 @@ test('wait --direct follows the streams of more runs than it has connections for
   } finally {
     await direct.close();
   }
-}, 60_000);
+});
 
 const STREAMS: Record<string, { stream?: ScriptInput['stream']; fault?: FaultInput }> = {
   'that tells everything': {},
@@ -92,7 +92,7 @@ test('runs have the events of their ends, whatever their streams do', async () =
   );
   const ids = [...kinds.keys()];
   await daemon.api('/v1/watches/batch', { watches: ids.map((run_id) => ({ run_id })) });
-  await waitFor(() => ids.every((id) => noxus.requests.run(id).count > 1), { timeoutMs: 20_000 });
+  await waitFor(() => ids.every((id) => noxus.requests.run(id).count > 1));
   for (const id of ids) noxus.setStatus(id, 'failed');
   const told = async () => {
     const { body } = await daemon.api('/v1/events?limit=100');
@@ -103,12 +103,9 @@ test('runs have the events of their ends, whatever their streams do', async () =
   };
   await waitFor(
     async () => (await told()).filter((one) => one.includes('run.failed')).length >= ids.length,
-    {
-      timeoutMs: 20_000,
-    },
   );
   const expected = [...kinds.values()].map((kind) => `run.failed of a run with a stream ${kind}`);
   expect((await told()).filter((one) => !one.startsWith('run.started')).toSorted()).toEqual(
     expected.toSorted(),
   );
-}, 60_000);
+});

@@ -22,7 +22,6 @@ import { testRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 4).toString('base64')}`;
-const PATIENCE = { timeoutMs: 20_000 };
 const ERROR = 2;
 
 let noxus: Simulator;
@@ -79,7 +78,7 @@ async function watchQueued(daemon: DaemonProcess): Promise<string> {
   const { id } = noxus.add({ workflow_id: 'wf-1', steps: [{ after_ms: 0, status: 'queued' }] });
   await daemon.api('/v1/watches', { run_id: id });
   const isSeen = async () => (await daemon.api(`/v1/watches/${id}`)).body.run !== null;
-  await waitFor(isSeen, PATIENCE);
+  await waitFor(isSeen);
   return id;
 }
 
@@ -95,7 +94,7 @@ const traceparent = (webhook: ReceivedWebhook | undefined) =>
 async function runSpanOf(id: string): Promise<ReceivedSpan> {
   const isOfRun = ({ parentSpanId, attributes }: ReceivedSpan) =>
     parentSpanId === '' && attributes['cicd.pipeline.run.id'] === id;
-  return waitFor(() => traces.spans.find(isOfRun), PATIENCE);
+  return waitFor(() => traces.spans.find(isOfRun));
 }
 
 test('a run is one trace from its queue to the webhook of its failure, which gets the traceparent', async () => {
@@ -107,14 +106,14 @@ test('a run is one trace from its queue to the webhook of its failure, which get
   });
   const id = await watchQueued(daemon);
   noxus.setStatus(id, 'running', 10);
-  await waitFor(() => webhooksOf(id, 'run.started').length > 0, PATIENCE);
+  await waitFor(() => webhooksOf(id, 'run.started').length > 0);
   refused.add(id);
   noxus.setStatus(id, 'failed');
-  await waitFor(() => webhooksOf(id, 'run.failed').length === 2, PATIENCE);
+  await waitFor(() => webhooksOf(id, 'run.failed').length === 2);
   const run = await runSpanOf(id);
   const isDelivery = ({ attributes }: ReceivedSpan) =>
     attributes['runwatch.event.type'] === 'run.failed';
-  const delivery = await waitFor(() => spansOf(run.traceId).find(isDelivery), PATIENCE);
+  const delivery = await waitFor(() => spansOf(run.traceId).find(isDelivery));
 
   expect(run).toMatchObject({ name: 'RUN invoices', kind: 2, status: ERROR });
   expect(run.attributes).toMatchObject({
@@ -168,9 +167,9 @@ test('the trace of a run goes on in another daemon after kill -9', async () => {
   const first = await start(exporting(), target);
   const id = await watchQueued(first);
   noxus.setStatus(id, 'running', 10);
-  await waitFor(() => webhooksOf(id, 'run.started').length > 0, PATIENCE);
+  await waitFor(() => webhooksOf(id, 'run.started').length > 0);
   const [, traceId = ''] = traceparent(webhooksOf(id, 'run.started')[0]);
-  await waitFor(() => spansOf(traceId).some(({ name }) => name === 'deliver hooks'), PATIENCE);
+  await waitFor(() => spansOf(traceId).some(({ name }) => name === 'deliver hooks'));
   await first.stop('SIGKILL');
   const second = await start(exporting(), target);
   noxus.setStatus(id, 'completed', 100);
@@ -178,7 +177,7 @@ test('the trace of a run goes on in another daemon after kill -9', async () => {
   const spans = await waitFor(() => {
     const found = spansOf(traceId);
     return found.filter(({ name }) => name === 'deliver hooks').length === 2 && found;
-  }, PATIENCE);
+  });
   expect(run.traceId).toBe(traceId);
   expect(run.attributes['cicd.pipeline.result']).toBe('success');
   expect(run.status).not.toBe(ERROR);
@@ -199,18 +198,18 @@ test('a receiver of traces that is down costs one line in the log, and no event'
   const end = async () => {
     const id = noxus.add({ steps: [{ after_ms: 0, status: 'completed' }] }).id;
     await daemon.api('/v1/watches', { run_id: id });
-    await waitFor(() => webhooksOf(id, 'run.completed').length === 1, PATIENCE);
+    await waitFor(() => webhooksOf(id, 'run.completed').length === 1);
     return id;
   };
   await end();
-  await waitFor(() => lines().length === 1, PATIENCE);
+  await waitFor(() => lines().length === 1);
   const asked = flaky.headers.length;
   await end();
-  await waitFor(() => flaky.headers.length > asked, PATIENCE);
+  await waitFor(() => flaky.headers.length > asked);
   flaky.answer = 200;
   await end();
-  await waitFor(() => flaky.spans.length > 0, PATIENCE);
-  await waitFor(() => lines().length === 2, PATIENCE);
+  await waitFor(() => flaky.spans.length > 0);
+  await waitFor(() => lines().length === 2);
   expect(lines().map(({ level, msg }) => [level, msg])).toEqual([
     ['warn', expect.stringMatching(/^traces cannot be exported/)],
     ['info', 'traces are exported again'],
@@ -249,7 +248,7 @@ test.each([
   const [webhook] = await waitFor(() => {
     const found = webhooksOf(id, 'run.completed');
     return found.length > 0 && found;
-  }, PATIENCE);
+  });
   expect(webhook?.headers['traceparent'] === undefined).toBe(least === 0);
   await daemon.stop();
   const loaded = (await readFile(list, 'utf8')).split('\n').filter((path) => path !== '');

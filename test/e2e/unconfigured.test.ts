@@ -58,7 +58,7 @@ beforeAll(async () => {
   [lost, expiring, kept] = [aRun(), aRun(), aRun()];
   const watches = [
     { run_id: lost, source: 'old', endpoints: ['ops'] },
-    { run_id: expiring, source: 'old', endpoints: ['ops'], timeout: '2s' },
+    { run_id: expiring, source: 'old', endpoints: ['ops'], timeout: '12s' },
     { run_id: kept, source: 'prod', endpoints: ['ops', 'old-ops'] },
   ];
   const { body } = await daemon.api('/v1/watches/batch', { watches });

@@ -257,7 +257,7 @@ describe('random sequences of answers, pauses, restarts and losses', () => {
       ),
       { numRuns: 40 },
     );
-  }, 120_000);
+  });
 
   test('no random sequence loses a delivery where a backlog becomes one message', async () => {
     await fc.assert(
@@ -266,5 +266,5 @@ describe('random sequences of answers, pauses, restarts and losses', () => {
       ),
       { numRuns: 20 },
     );
-  }, 120_000);
+  });
 });

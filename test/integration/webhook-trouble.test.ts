@@ -121,7 +121,7 @@ describe('an answer that never ends', () => {
     const { channel, server } = await facing((socket) => {
       socket.write('HTTP/1.1 200 OK\r\n');
       flood(socket, `x-filler: ${'a'.repeat(1_000)}\r\n`, tally);
-    }, 10_000);
+    });
     expect(failureOf(await channel.send(A_MESSAGE)).code).toBe('too_large');
     await noConnectionLeft(server);
     expect(tally.written).toBeLessThan(16 * 1_048_576);
@@ -158,7 +158,7 @@ describe('an answer that never ends', () => {
     const { channel, server } = await facing((socket) => {
       socket.write(`HTTP/1.1 ${status}\r\ncontent-length: 1073741824\r\n\r\n`);
       flood(socket, 'a'.repeat(65_536), tally);
-    }, 10_000);
+    });
     const outcome = await channel.send(A_MESSAGE);
     expect(outcome.kind).toBe(kind);
     expect(outcome.attempt.response).toBe('a'.repeat(1_024));
@@ -229,7 +229,7 @@ describe('aborting an attempt', () => {
     const controller = new AbortController();
     const { channel, server } = await facing((socket) => {
       socket.once('data', () => controller.abort());
-    }, 10_000);
+    });
     await expect(channel.send(A_MESSAGE, controller.signal)).rejects.toMatchObject({
       code: 'attempt_aborted',
       retriable: true,
@@ -241,7 +241,7 @@ describe('aborting an attempt', () => {
     const controller = new AbortController();
     const { channel } = await facing((socket) => {
       socket.write('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n');
-    }, 10_000);
+    });
     // Node announces a response just before it hands it on.
     const abort = () => setImmediate(() => controller.abort());
     subscribe('http.client.response.finish', abort);

@@ -59,7 +59,7 @@ export async function openPage(browser: Browser, options: PageOptions): Promise<
   });
   if (script !== undefined) await context.addInitScript(script);
   // Only for what hangs: a busy machine may take seconds.
-  context.setDefaultTimeout(25_000);
+  context.setDefaultTimeout(120_000);
   const page = await context.newPage();
   const errors: string[] = [];
   const foreign: string[] = [];

@@ -137,7 +137,6 @@ function asDaemonProcess(
     configure,
     async ready() {
       await waitFor(() => readyLine() ?? hasEnded(), {
-        timeoutMs: 50_000,
         describe: () => `the daemon to be ready: ${lastWords()}`,
       });
       if (readyLine() === undefined) throw new Error(`the daemon ended: ${lastWords()}`);

@@ -21,7 +21,6 @@ export async function listening(child: ChildProcess): Promise<{ url: string; sai
     stream?.on('data', (piece: Buffer) => (said += piece.toString()));
   }
   const url = await waitFor(() => /http:\/\/127\.0\.0\.1:\d+/.exec(said)?.[0], {
-    timeoutMs: 20_000,
     describe: () => said,
   });
   return { url, said: () => said };

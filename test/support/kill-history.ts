@@ -95,7 +95,6 @@ export async function runHistoryKillTest({
     const forgetting = await start('1s');
     const duringForgetting = await killWhileForgetting(forgetting, stores, kills.forgetting);
     await waitFor(async () => (await stores.watches.counts()).finished === 0, {
-      timeoutMs: 20_000,
       describe: 'all runs to be forgotten',
     });
     await forgetting.stop();
@@ -152,7 +151,6 @@ async function allPacked({
   const answer = await daemon.current.api('/v1/watches/batch', { watches });
   if (answer.status !== 200) throw new Error(`the batch was answered by ${answer.status}`);
   await waitFor(async () => (await stores.history.size()).watches === runs.length, {
-    timeoutMs: 30_000,
     describe: 'all runs to be packed',
   });
 }

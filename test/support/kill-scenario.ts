@@ -15,12 +15,6 @@ const AWAITING = 'run.awaiting_human_feedback';
 /** A daemon's concurrent attempts: at most so many may repeat after it was killed. */
 export const PER_ENDPOINT = 4;
 
-/** A bound for a hang: work goes on seconds after a kill, on a busy machine later. */
-const TAKEOVER_MS = 90_000;
-
-/** How long a client retries: on a slow machine a daemon is often killed before it can answer. */
-const REGISTER_MS = 120_000;
-
 export interface KillPlan {
   seed: number;
   daemons: number;
@@ -182,7 +176,7 @@ async function registerAll({ noxus, daemons, random, createdAt }: KillTest, runs
         const answer = await daemon?.current.api<BatchAnswer>('/v1/watches/batch', { watches });
         return answer?.body.results.every(({ status }) => status < 300);
       },
-      { timeoutMs: REGISTER_MS, describe: 'a good answer to a registration' },
+      { describe: 'a good answer to a registration' },
     );
     await sleep(random() * 600);
   }
@@ -207,7 +201,6 @@ async function killAll({ daemons, random }: KillTest, plan: KillPlan): Promise<v
 async function resume({ noxus, countEvents }: KillTest, { id, waits }: KillTestRun): Promise<void> {
   const notified = (type: string, times: number) =>
     waitFor(() => countEvents(id, type) >= times, {
-      timeoutMs: TAKEOVER_MS,
       describe: () => `run ${id} to have ${times} events of type ${type}`,
     });
   await notified(AWAITING, 1);
@@ -232,11 +225,9 @@ async function settle(
   const leftovers = async () => (await stores.keysLeft()).filter(isWork);
   try {
     await waitFor(async () => (await stores.watches.counts()).finished === runs.length, {
-      timeoutMs: TAKEOVER_MS,
       describe: 'all watches to be finished',
     });
     await waitFor(async () => (await leftovers()).length === 0, {
-      timeoutMs: TAKEOVER_MS,
       describe: 'nothing to be left to do',
     }).catch(() => undefined);
     const { planned, byState } = await stores.deliveries.counts();

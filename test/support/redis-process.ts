@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
-const START_DEADLINE_MS = 15_000;
+const START_DEADLINE_MS = 120_000;
 
 export interface PrivateRedisOptions {
   /** Keep an append-only file that is synced on every write, so that a kill loses nothing. */
@@ -124,7 +124,7 @@ async function startServer(given: {
 async function answersPing(target: NetConnectOpts): Promise<boolean> {
   const socket = connect(target);
   try {
-    socket.setTimeout(1000, () => socket.destroy(new Error('no answer')));
+    socket.setTimeout(10_000, () => socket.destroy(new Error('no answer')));
     await once(socket, 'connect');
     socket.write('PING\r\n');
     const [answer] = (await once(socket, 'data')) as [Buffer];

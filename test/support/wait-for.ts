@@ -7,7 +7,7 @@ const PATIENCE = 0.1;
 const MOST_MS = 50;
 
 interface WaitForOptions {
-  /** A bound for a hang, so generous: 30 seconds by default. */
+  /** A bound for a hang, so generous: four minutes by default. */
   timeoutMs?: number;
   /** Name of the condition; a function is called on failure, to report the present state. */
   describe?: string | (() => string);
@@ -21,7 +21,7 @@ interface WaitForOptions {
  */
 export async function waitFor<T>(
   condition: () => T | false | null | undefined | Promise<T | false | null | undefined>,
-  { timeoutMs = 30_000, describe = 'the condition', everyMs }: WaitForOptions = {},
+  { timeoutMs = 240_000, describe = 'the condition', everyMs }: WaitForOptions = {},
 ): Promise<T> {
   const start = Date.now();
   const deadline = start + timeoutMs;

@@ -48,7 +48,7 @@ export function watchReader(daemonOf: () => DaemonProcess): WatchReader {
           last = await get(runId, source);
           return isAsWanted(last) && last;
         },
-        { timeoutMs: 40_000, describe: () => `the watch to change: ${JSON.stringify(last)}` },
+        { describe: () => `the watch to change: ${JSON.stringify(last)}` },
       );
     },
   };
