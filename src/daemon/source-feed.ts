@@ -12,6 +12,7 @@ import {
   createWatchDiscovered,
   type DiscoverPass,
   type DiscoveryLog,
+  type DiscoveryTroubles,
 } from '../feed/discovery.ts';
 import { ListFeed, type ListFeedDependencies } from '../feed/list-feed.ts';
 import type { DiscoveryStore } from '../redis/stores/discovery-store.ts';
@@ -29,7 +30,7 @@ export interface SourceFeedDependencies {
   discoveries: DiscoveryStore;
   watches: WatchStore;
   endpoints: Endpoints;
-  systemEvents: Pick<SystemEvents, 'raise'>;
+  systemEvents: Pick<SystemEvents, 'raiseWith'>;
   metrics: Metrics;
   log: Logger;
   statistics: { lookup: StatisticsLookup };
@@ -218,6 +219,7 @@ function discoverPass(
   { list, source, signal, readPage }: PassContext,
 ): DiscoverPass {
   const { config, discoveries, endpoints, now } = deps;
+  const everyMs = config.sources[list.source]?.discover?.every ?? 0;
   return createDiscoverRuns({
     list,
     since: sinceOf(config, list),
@@ -225,6 +227,7 @@ function discoverPass(
     claimPermit: () => source.limiter.claim(source.probeMs),
     renew: (claim) => source.schedule.renew(claim),
     store: discoveries,
+    troubles: discoveryTroubles(deps, everyMs),
     closedUntil: async () => (await source.throttle.read()).state?.closed?.probeAt ?? null,
     watch: createWatchDiscovered({
       ...deps,
@@ -232,24 +235,19 @@ function discoverPass(
       subscriptions: () => endpoints.defaults.map((endpoint) => ({ kind: 'endpoint', endpoint })),
       defaults: registerDefaults(config),
     }),
-    everyMs: config.sources[list.source]?.discover?.every ?? 0,
+    everyMs,
     isStopping: () => signal.aborted,
     log: discoveryLog(deps),
     now,
   });
 }
 
-type DiscoveryLogDependencies = Pick<SourceFeedDependencies, 'systemEvents' | 'now'> & {
+type DiscoveryLogDependencies = {
   log: Pick<Logger, 'info' | 'warn'>;
   metrics: Pick<Metrics, 'discovered'>;
 };
 
-export function discoveryLog({
-  log,
-  metrics,
-  systemEvents,
-  now,
-}: DiscoveryLogDependencies): DiscoveryLog {
+function discoveryLog({ log, metrics }: DiscoveryLogDependencies): DiscoveryLog {
   return {
     discovered(list, runs) {
       metrics.discovered(list.source, runs);
@@ -259,29 +257,59 @@ export function discoveryLog({
       const help = 'register older runs yourself: the first reading takes at most 1,000 of a list';
       log.warn({ ...fieldsOf(list), oldest: isoTime(oldest), help }, 'discovery.cut_short');
     },
-    unavailable: (list, message) =>
-      systemEvents.raise({
-        type: 'discovery.unavailable',
-        level: 'warn',
-        data: {
-          ...fieldsOf(list),
-          message,
-          since: isoTime(now()),
-          help: 'check that Noxus answers and that the api_key of the source may list runs; runs that begin meanwhile are found afterwards',
-        },
-      }),
-    recovered: (list, since) =>
-      systemEvents.raise({
-        type: 'discovery.recovered',
-        level: 'info',
-        data: {
-          ...fieldsOf(list),
-          message: 'the list can be read again',
-          since: isoTime(since),
-          lasted_ms: Math.max(0, Math.round(now() - since)),
-          help: 'nothing: runs that began meanwhile are watched now',
-        },
-      }),
+  };
+}
+
+/** A pause that a source may ask for comes on top of the usual time to the next attempt, ms. */
+const LONGEST_PAUSE_MS = 900_000;
+
+/** @param everyMs from one reading of the list to the next */
+export function discoveryTroubles(
+  {
+    discoveries,
+    systemEvents,
+    now,
+  }: Pick<SourceFeedDependencies, 'discoveries' | 'systemEvents' | 'now'>,
+  everyMs: number,
+): DiscoveryTroubles {
+  // Longer than any pause between attempts, else each failure would count as the first.
+  const keptMs = 2 * (everyMs + LONGEST_PAUSE_MS);
+  const troubleOf = async (list: RunList) => (await discoveries.troubles([list]))[0] ?? null;
+  return {
+    async fail(list, message) {
+      const before = await troubleOf(list);
+      const failures = (before?.failures ?? 0) + 1;
+      const trouble = { message, failures, since: before?.since ?? now() };
+      if (before !== null) {
+        await discoveries.keepTrouble(list, trouble, keptMs);
+        return failures;
+      }
+      const data = {
+        ...fieldsOf(list),
+        message,
+        since: isoTime(trouble.since),
+        help: 'check that Noxus answers and that the api_key of the source may list runs; runs that begin meanwhile are found afterwards',
+      };
+      await systemEvents.raiseWith(
+        { type: 'discovery.unavailable', level: 'warn', data },
+        (event) => discoveries.beginTrouble(list, trouble, { keptMs, event }),
+      );
+      return failures;
+    },
+    async recover(list) {
+      const before = await troubleOf(list);
+      if (before === null) return;
+      const data = {
+        ...fieldsOf(list),
+        message: 'the list can be read again',
+        since: isoTime(before.since),
+        lasted_ms: Math.max(0, Math.round(now() - before.since)),
+        help: 'nothing: runs that began meanwhile are watched now',
+      };
+      await systemEvents.raiseWith({ type: 'discovery.recovered', level: 'info', data }, (event) =>
+        discoveries.endTrouble(list, event),
+      );
+    },
   };
 }
 

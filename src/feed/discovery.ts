@@ -29,9 +29,13 @@ interface DiscoveryStore {
   cursor(list: RunList): Promise<DiscoveryCursor | null>;
   /** @returns false where another process has the claim by now */
   moveCursor(list: RunList, claim: RequestClaim, cursor: DiscoveryCursor): Promise<boolean>;
-  fail(list: RunList, message: string, now: number): Promise<number>;
-  /** @returns since when the list could not be read; null where it could */
-  recover(list: RunList): Promise<{ since: number } | null>;
+}
+
+/** Notes whether a list can be read, and raises an event with each change. */
+export interface DiscoveryTroubles {
+  /** @returns failures in a row */
+  fail(list: RunList, message: string): Promise<number>;
+  recover(list: RunList): Promise<void>;
 }
 
 /** Reports what is worth a line in the log. */
@@ -39,10 +43,6 @@ export interface DiscoveryLog {
   discovered(list: RunList, runs: number): void;
   /** @param oldest when the oldest run was created that was found, though `since` is earlier */
   cutShort(list: RunList, oldest: number): void;
-  /** Once, until the list can be read again. */
-  unavailable(list: RunList, message: string): Promise<void>;
-  /** @param since when it could not be read at first, ms since the epoch */
-  recovered(list: RunList, since: number): Promise<void>;
 }
 
 export interface DiscoverRunsDependencies {
@@ -55,6 +55,7 @@ export interface DiscoverRunsDependencies {
   /** Keeps the claim. @returns false where another process has it by now */
   renew: (claim: RequestClaim) => Promise<boolean>;
   store: DiscoveryStore;
+  troubles: DiscoveryTroubles;
   /** Before when the source takes no requests, milliseconds since the epoch; null where it does. */
   closedUntil: () => Promise<number | null>;
   /** Watches runs that no watch has yet. @returns how many those were */
@@ -83,17 +84,15 @@ type Ending =
  * and the next one reads the same again.
  */
 export function createDiscoverRuns(deps: DiscoverRunsDependencies): DiscoverPass {
-  const { list, store, log, everyMs } = deps;
+  const { list, troubles, everyMs } = deps;
   return async function discoverRuns(sweep, permit) {
     const ending = await read(deps, sweep, permit);
     if (ending.kind === 'left') return 0;
     if (ending.kind === 'complete') {
-      const ended = await store.recover(list);
-      if (ended !== null) await log.recovered(list, ended.since);
+      await troubles.recover(list);
       return Math.min(everyMs, ending.nextMs ?? Infinity);
     }
-    const failures = await store.fail(list, ending.message, deps.now());
-    if (failures === 1) await log.unavailable(list, ending.message);
+    const failures = await troubles.fail(list, ending.message);
     return ending.pausedMs + restMs(everyMs, failures, ending.pausedMs);
   };
 }

@@ -5,7 +5,10 @@ import type { Subscription } from '../../src/core/watch/watch.ts';
 import { createEndWatch } from '../../src/poll/watch-control.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
 import { createWatchDiscovered } from '../../src/feed/discovery.ts';
+import { discoveryTroubles } from '../../src/daemon/source-feed.ts';
+import type { SystemEvents } from '../../src/daemon/system-events.ts';
 import { DiscoveryStore } from '../../src/redis/stores/discovery-store.ts';
+import { newMark } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -112,21 +115,58 @@ describe('the claim of the head of a list', () => {
     expect(await store.cursor({ ...list, workflowId: null })).toBeNull();
   });
 
-  test('failures of a list in a row are counted, and their end is reported once', async () => {
+  /** What one process notes of lists that are read each hour. */
+  function process() {
+    const raised: Parameters<SystemEvents['raiseWith']>[0][] = [];
+    const raiseWith: SystemEvents['raiseWith'] = async (event, write) => {
+      if ((await write(null)) !== null) raised.push(event);
+    };
+    const parts = { discoveries: store, systemEvents: { raiseWith }, now: () => 100_000 };
+    return { ...discoveryTroubles(parts, 3_600_000), raised };
+  }
+
+  test('failures of a list in a row are counted, and their begin and end are reported once', async () => {
     const [list, other] = [newList(), newList()];
-    const failures = [
-      await store.fail(list, 'status 500', 1_000),
-      await store.fail(list, 'status 403', 1_009),
-    ];
-    expect(failures).toEqual([1, 2]);
+    const [one, two] = [process(), process()];
+    await Promise.all([one.fail(list, 'status 500'), two.fail(list, 'status 500')]);
+    const failures = (await store.troubles([list]))[0]?.failures ?? 0;
+    expect(await one.fail(list, 'status 403')).toBe(failures + 1);
     expect(await store.troubles([list, other])).toEqual([
-      { message: 'status 403', failures: 2, since: 1_000 },
+      { message: 'status 403', failures: failures + 1, since: 100_000 },
       null,
     ]);
-    expect([await store.recover(list), await store.recover(list)]).toEqual([
-      { message: 'status 403', failures: 2, since: 1_000 },
-      null,
+    await Promise.all([one.recover(list), two.recover(list)]);
+    const help = expect.stringMatching(/./);
+    const since = '1970-01-01T00:01:40.000Z';
+    expect([...one.raised, ...two.raised]).toMatchObject([
+      { type: 'discovery.unavailable', data: { source: 'default', since, help } },
+      { type: 'discovery.recovered', data: { since, lasted_ms: 0, help } },
     ]);
-    expect(await store.fail(list, 'status 500', 2_000)).toBe(1);
+    expect(await one.fail(list, 'status 500')).toBe(1);
+  });
+
+  test('a failure is remembered until long after the next attempt, however rarely a list is read', async () => {
+    const list = newList();
+    const { fail, raised } = process();
+    await fail(list, 'status 500');
+    const pauseMs = 900_000;
+    const nextInMs = 3_600_000 + pauseMs;
+    expect(await redis.pttl(keys.discoveryTrouble(list))).toBeGreaterThan(nextInMs + pauseMs);
+    await fail(list, 'status 500');
+    expect(await redis.pttl(keys.discoveryTrouble(list))).toBeGreaterThan(nextInMs + pauseMs);
+    expect(raised).toHaveLength(1);
+  });
+
+  test('the event of a failure is written in the step that notes the failure', async () => {
+    const list = newList();
+    const id = `evt_${newMark()}`;
+    const timestamp = new Date().toISOString();
+    const body = JSON.stringify({ id, type: 'discovery.unavailable', timestamp, data: {} });
+    const trouble = { message: 'status 500', failures: 1, since: 1 };
+    const event = { id, body, deliveries: [] };
+    expect(await store.beginTrouble(list, trouble, { keptMs: 60_000, event })).toEqual([]);
+    expect(await store.beginTrouble(list, trouble, { keptMs: 60_000, event })).toBeNull();
+    const { items } = await stores.events.list({ withOwn: true }, { limit: 10 });
+    expect(items.filter(({ event: one }) => one.id === id)).toHaveLength(1);
   });
 });

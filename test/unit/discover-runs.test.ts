@@ -74,12 +74,18 @@ function sharedGround(world: FakeRunList, since: number | null) {
           if (holds(held)) ground.cursor = structuredClone(cursor);
           return holds(held);
         }),
-      fail: () => step(() => (failures += 1)),
+    },
+    troubles: {
+      fail: (_, message) =>
+        step(() => {
+          failures += 1;
+          if (failures === 1) ground.log.push(`unavailable: ${message}`);
+          return failures;
+        }),
       recover: () =>
         step(() => {
-          const failed = failures > 0;
+          if (failures > 0) ground.log.push('recovered');
           failures = 0;
-          return failed ? { since: NOON } : null;
         }),
     },
     closedUntil: () => step(() => closedUntil),
@@ -94,8 +100,6 @@ function sharedGround(world: FakeRunList, since: number | null) {
     log: {
       discovered: () => undefined,
       cutShort: (_, oldest) => void ground.log.push(`cut short at ${oldest - NOON}`),
-      unavailable: async (_, message) => void ground.log.push(`unavailable: ${message}`),
-      recovered: async () => void ground.log.push('recovered'),
     },
     now: ground.now,
   };

@@ -1,7 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { overdueText, type Overdue } from '../../src/core/source/overdue.ts';
 import { caughtUpData, overdueData } from '../../src/daemon/source.ts';
-import { discoveryLog } from '../../src/daemon/source-feed.ts';
 import { OverdueMonitor } from '../../src/poll/schedule.ts';
 
 /** State that all processes share. @returns whether a process is the first to note it */
@@ -101,24 +100,4 @@ test('system events of polling say what happened, since when, and what would hel
     lasted_ms: 60_000,
     help: 'nothing: polls are in time again',
   });
-});
-
-test('system events of discovery say what happened, since when, and what would help', async () => {
-  const raised: unknown[] = [];
-  const log = discoveryLog({
-    log: { info: () => undefined, warn: () => undefined },
-    metrics: { discovered: () => undefined },
-    systemEvents: { raise: async (event) => void raised.push(event) },
-    now: () => 100_000,
-  });
-  const list = { source: 'eu', workflowId: null };
-  await log.unavailable(list, 'status 403');
-  await log.recovered(list, 40_000);
-  const help = expect.stringMatching(/./);
-  const [since, later] = ['1970-01-01T00:01:40.000Z', '1970-01-01T00:00:40.000Z'];
-  const message = 'the list can be read again';
-  expect(raised).toMatchObject([
-    { type: 'discovery.unavailable', data: { source: 'eu', message: 'status 403', since, help } },
-    { type: 'discovery.recovered', data: { message, since: later, lasted_ms: 60_000, help } },
-  ]);
 });

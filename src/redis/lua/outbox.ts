@@ -116,7 +116,7 @@ return 1
  *
  * KEYS  the state, those that the effects name.
  * ARGV  how long the state is kept while it is on, ms, 0 to turn it off; effects of the event as JSON
- *       or ''.
+ *       or ''; what the state says.
  * Returns false where the state was so already, else the pools at which deliveries are due now.
  */
 export const TURN_STATE = `
@@ -124,7 +124,7 @@ ${PLAN_DELIVERIES}
 ${RAISE}
 if ARGV[1] == '0' then
   if redis.call('DEL', KEYS[1]) == 0 then return false end
-elseif not redis.call('SET', KEYS[1], '1', 'PX', ARGV[1], 'NX') then
+elseif not redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[1], 'NX') then
   redis.call('PEXPIRE', KEYS[1], ARGV[1])
   return false
 end

@@ -1,18 +1,17 @@
 import type { Redis } from 'ioredis';
+import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import type { DiscoveryCursor } from '../../core/feed/discovery.ts';
 import type { RunList } from '../../core/feed/run-list.ts';
 import { jsonOrNull } from '../connection.ts';
 import type { ClaimedMember } from '../leases.ts';
-import type { Keys } from '../keys.ts';
+import { declaredKeys, type Keys } from '../keys.ts';
+import { raisedPlan } from './event-plan.ts';
 
 /**
  * A cursor outlives every ordinary downtime, and not a discovery that is switched off for long: what
  * was started meanwhile is known by then.
  */
 const CURSOR_KEPT_MS = 30 * 86_400_000;
-
-/** Trouble is noted for this long after the last failure: longer than any pause between attempts. */
-const TROUBLE_KEPT_MS = 3_600_000;
 
 /** Why a list cannot be read at present. */
 export interface DiscoveryTrouble {
@@ -52,22 +51,43 @@ export class DiscoveryStore {
     return moved === 1;
   }
 
-  /** Notes that a list could not be read. @returns failures in a row */
-  async fail(list: RunList, message: string, now: number): Promise<number> {
-    const key = this.keys.discoveryTrouble(list);
-    const before = jsonOrNull(await this.redis.get(key)) as DiscoveryTrouble | null;
-    const failures = (before?.failures ?? 0) + 1;
-    const trouble: DiscoveryTrouble = { message, failures, since: before?.since ?? now };
-    await this.redis.set(key, JSON.stringify(trouble), 'PX', TROUBLE_KEPT_MS);
-    return failures;
+  /**
+   * Notes the first failure of a list, and raises its event in the same step.
+   * @returns the pools at which deliveries are due now; null where another process was first
+   */
+  beginTrouble(
+    list: RunList,
+    trouble: DiscoveryTrouble,
+    { keptMs, event }: { keptMs: number; event: PlannedEvent | null },
+  ): Promise<string[] | null> {
+    return this.turn(list, { keptMs, event, text: JSON.stringify(trouble) });
   }
 
-  /** Notes that a list can be read. @returns what stood in the way before; null for nothing */
-  async recover(list: RunList): Promise<DiscoveryTrouble | null> {
+  /** Notes one more failure. */
+  async keepTrouble(list: RunList, trouble: DiscoveryTrouble, keptMs: number): Promise<void> {
     const key = this.keys.discoveryTrouble(list);
-    const before = jsonOrNull(await this.redis.get(key)) as DiscoveryTrouble | null;
-    if (before === null) return null;
-    return (await this.redis.del(key)) === 1 ? before : null;
+    await this.redis.set(key, JSON.stringify(trouble), 'PX', keptMs);
+  }
+
+  /**
+   * Notes that a list can be read again, and raises the event that says so in the same step.
+   * @returns as {@link beginTrouble}
+   */
+  endTrouble(list: RunList, event: PlannedEvent | null): Promise<string[] | null> {
+    return this.turn(list, { keptMs: 0, event, text: '' });
+  }
+
+  private turn(
+    list: RunList,
+    { keptMs, event, text }: { keptMs: number; event: PlannedEvent | null; text: string },
+  ): Promise<string[] | null> {
+    const effects = event === null ? null : raisedPlan(this.keys, [event]);
+    return this.redis.rwTurnState(
+      ...declaredKeys(this.keys, [this.keys.discoveryTrouble(list)], effects),
+      keptMs,
+      effects === null ? '' : JSON.stringify(effects),
+      text,
+    );
   }
 
   /** What stands in the way of reading lists; null for those that can be read. */

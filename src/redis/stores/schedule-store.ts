@@ -183,6 +183,7 @@ export class ScheduleStore {
       ...declaredKeys(this.keys, [this.keys.pollsOverdue(source)], effects),
       isOverdue ? OVERDUE_KEPT_MS : 0,
       effects === null ? '' : JSON.stringify(effects),
+      '1',
     );
   }
 
