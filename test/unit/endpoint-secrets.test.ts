@@ -149,13 +149,16 @@ describe('the secrets of an endpoint', () => {
     );
   });
 
-  test("a changed configuration replaces an endpoint's rotated secrets", async () => {
+  test('a changed configuration replaces what a rotation gave, and keeps what it promised', async () => {
     const { store, secrets } = processWith({ own: OWN });
     const { secret } = await rotated(secrets, DAY);
     const other = generateSecret();
-    expect(await processWith({ store, own: other }).effective()).toEqual([other]);
+    const after = processWith({ store, own: other });
+    expect(await after.effective()).toEqual([other, OWN]);
+    after.clock.now += DAY;
+    expect(await after.effective()).toEqual([other]);
     // The rotation gave an endpoint without its own secret one of its own.
-    expect(await processWith({ store, own: undefined }).effective()).toEqual([INSTANCE]);
+    expect(await processWith({ store, own: undefined }).effective()).toEqual([INSTANCE, OWN]);
     expect(await processWith({ store, own: OWN }).effective()).toEqual([secret, OWN]);
   });
 

@@ -198,8 +198,8 @@ function fingerprintOf(secret: string | null): string | null {
 
 /**
  * The secret that signs now, and those that it replaced and that still sign. A secret that was
- * configured after the rotation wins; one that was configured by copying what the rotation gave
- * changes nothing.
+ * configured after the rotation wins over what the rotation gave. What it replaced signs on until its
+ * promised time all the same. One that was configured by copying what the rotation gave changes nothing.
  * @param own the secret that is configured for the endpoint; null where none is
  * @param fallback what signs for endpoints without a secret of their own
  */
@@ -209,7 +209,7 @@ function signingSecrets(
 ): Pick<Rotation, 'current' | 'replaced'> {
   const stands =
     rotation !== null && (rotation.configured === fingerprintOf(own) || rotation.current === own);
-  if (!stands) return { current: own ?? fallback, replaced: [] };
-  const { current, replaced } = rotation;
-  return { current, replaced: replaced.filter(({ until }) => now < until) };
+  const current = stands ? rotation.current : (own ?? fallback);
+  const promised = (rotation?.replaced ?? []).filter(({ until }) => now < until);
+  return { current, replaced: promised.filter(({ secret }) => secret !== current) };
 }
