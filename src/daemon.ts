@@ -132,7 +132,9 @@ function build(
   const alerting = createAlerting({ ...common, dispatch, sourcesInDoubt });
   const unconfigured = createUnconfigured({ ...common, dispatch });
   const tokens = createTokens(config.auth.tokens);
-  const reload = openReload(options, { common, routes, poller, alerting, tokens });
+  const retryEndpoint = (name: string) => services.endpoints.retry(name);
+  const changing = { routes, poller, alerting, tokens, retryEndpoint };
+  const reload = openReload(options, { common, ...changing });
   const services = createServices({
     ...common,
     alerting,
@@ -186,9 +188,14 @@ function openReload(
     poller,
     alerting,
     tokens,
-  }: Pick<Parts, 'common' | 'poller' | 'alerting' | 'tokens'> & { routes: RouteTable },
+    retryEndpoint,
+  }: Pick<Parts, 'common' | 'poller' | 'alerting' | 'tokens'> & {
+    routes: RouteTable;
+    retryEndpoint: (name: string) => Promise<unknown>;
+  },
 ): Reload {
   const { endpoints, metrics, now } = common;
+  const onError = faultLog(log, 'reload');
   const parts: Reloadable[] = [
     {
       settings: ['endpoints', 'delivery.per_endpoint'],
@@ -196,7 +203,8 @@ function openReload(
         const replaceRoutes = routes.prepare(allEndpoints(next));
         return () => {
           endpoints.replace(next);
-          replaceRoutes();
+          // What waited for the receiver to be mended is tried at once: the cause may have been here.
+          for (const name of replaceRoutes()) void retryEndpoint(name).catch(onError);
         };
       },
     },

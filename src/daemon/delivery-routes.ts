@@ -64,9 +64,9 @@ export interface RouteTable {
   /**
    * Makes the routes of changed endpoints, also of those with changed certificate files alone.
    * Throws RunwatchError `tls_files_unusable`, and changes nothing then.
-   * @returns puts them in force
+   * @returns puts them in force, and returns the names of endpoints that are reached in another way now
    */
-  prepare: (endpoints: Config['endpoints']) => () => void;
+  prepare: (endpoints: Config['endpoints']) => () => string[];
 }
 
 /**
@@ -76,6 +76,7 @@ export interface RouteTable {
  */
 export function createRoutes(deps: RoutesDependencies): RouteTable {
   let configured = routesTo(deps.endpoints.all, deps);
+  let ways = waysTo(deps.endpoints.all);
   return {
     async routeOf(delivery) {
       const route = configured.get(delivery.endpoint);
@@ -85,7 +86,13 @@ export function createRoutes(deps: RoutesDependencies): RouteTable {
     },
     prepare(endpoints) {
       const next = routesTo(endpoints, deps);
-      return () => void (configured = next);
+      const nextWays = waysTo(endpoints);
+      return () => {
+        const changed = [...nextWays].filter(([name, way]) => (ways.get(name) ?? way) !== way);
+        configured = next;
+        ways = nextWays;
+        return changed.map(([name]) => name);
+      };
     },
   };
 }
@@ -96,6 +103,40 @@ function routesTo(
 ): Map<string, RouteFinder> {
   return new Map(
     Object.entries(endpoints).map(([name, endpoint]) => [name, routeTo(name, endpoint, deps)]),
+  );
+}
+
+/** The settings that decide whether a receiver takes a message. */
+const WAY = [
+  'type',
+  'url',
+  'headers',
+  'auth',
+  'secret',
+  'host',
+  'port',
+  'username',
+  'password',
+  'from',
+  'to',
+  'bot_token',
+  'channel',
+  'api_url',
+  'routing_key',
+] as const;
+
+/**
+ * How each endpoint is reached, with the contents of its certificate files.
+ * Throws RunwatchError `tls_files_unusable`.
+ */
+function waysTo(endpoints: Config['endpoints']): Map<string, string> {
+  return new Map(
+    Object.entries(endpoints).map(([name, endpoint]) => {
+      const settings = endpoint as Partial<Record<(typeof WAY)[number], unknown>>;
+      const tls =
+        'tls' in endpoint && endpoint.tls && loadTlsFiles(['endpoints', name], endpoint.tls);
+      return [name, JSON.stringify([...WAY.map((key) => settings[key]), tls])];
+    }),
   );
 }
 

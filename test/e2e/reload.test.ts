@@ -204,3 +204,22 @@ test('a rule that notifies an unknown endpoint degrades readiness, and says not 
   const { notified } = JSON.parse(body).data.alert;
   expect(notified).toMatchObject([{ endpoint: 'hooks' }]);
 });
+
+test('SIGHUP with a corrected URL sends at once what waited for the endpoint', async () => {
+  const daemon = await start();
+  const wrong = { ...hooks(), url: 'http://127.0.0.1:9/', retry: ['1h'] };
+  await daemon.configure(configOf({ endpoints: { hooks: wrong } }));
+  await hangUp(daemon, READ_AGAIN);
+  const runs = Array.from({ length: 12 }, () => {
+    return noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] }).id;
+  });
+  const watches = runs.map((run_id) => ({ run_id }));
+  await call(daemon, OLD_TOKEN, '/v1/watches/batch', { watches });
+  await waitFor(() => linesOf(daemon, /^endpoint.failing/).length > 0);
+
+  await daemon.configure(configOf());
+  await hangUp(daemon, READ_AGAIN);
+  // Without the reload a probe comes after half a minute, and what has failed goes again after an hour.
+  const isTold = (id: string) => receiver.received.some(({ body }) => body.includes(id));
+  await waitFor(() => runs.every(isTold));
+});
