@@ -5,9 +5,11 @@ import {
   afterAttempt,
   isFresh,
   postponed,
+  wished,
   withheld,
   type Attempt,
   type Delivery,
+  type Wish,
 } from '../core/delivery/delivery.ts';
 import { halfOf, type ClaimGroup } from '../core/delivery/fold.ts';
 import type { Claim, DeliveryStep, NextClaims, PoolClaims } from '../core/delivery/outbox.ts';
@@ -175,10 +177,26 @@ async function withhold(
   room: Room,
 ): Promise<Delivered> {
   const now = deps.now();
-  const result = await claimingNext(deps, claim, room, (next) =>
-    deps.outbox.withhold({ ...stepOf(deps, claim, after, now), next }),
+  const step = stepOf(deps, claim, after, now);
+  const taken = await heedingWish(step, (one) =>
+    claimingNext(deps, claim, room, (next) => deps.outbox.withhold({ ...one, next })),
   );
-  return result === 'delivery' ? unwritten(claim) : deliveredBy(result, [after], now);
+  if (taken.result === 'delivery') return unwritten(claim);
+  return deliveredBy(taken.result, [taken.after], now);
+}
+
+/**
+ * Takes a step; where a user wanted its delivery during the attempt, the step makes it due.
+ * @returns what the step returned, and what the delivery became
+ */
+async function heedingWish<Step extends DeliveryStep, Changed extends 'delivery' | 'endpoint'>(
+  step: Step,
+  take: (step: Step) => Promise<PoolClaims | Changed | Wish>,
+): Promise<{ result: PoolClaims | Changed; after: Delivery }> {
+  const result = await take(step);
+  if (!isWish(result)) return { result, after: step.after };
+  const after = wished(step.after, result, step.now);
+  return heedingWish({ ...step, after, meetsWish: true }, take);
 }
 
 function stepOf(
@@ -215,13 +233,11 @@ async function settle(
   });
   const results = others.map(resultFor);
   const rest = await inTurn(results, async ({ claim: other, after }) => {
-    const result = await deps.outbox.recordAttempt({
-      ...stepOf(deps, other, after, now),
-      attempt,
-    });
-    if (typeof result === 'string') return NOTHING;
-    deps.report({ delivery: after, body: other.body, attempt, others: null });
-    return deliveredBy(result, [after], now);
+    const step = { ...stepOf(deps, other, after, now), attempt };
+    const taken = await heedingWish(step, (one) => deps.outbox.recordAttempt(one));
+    if (typeof taken.result === 'string') return NOTHING;
+    deps.report({ delivery: taken.after, body: other.body, attempt, others: null });
+    return deliveredBy(taken.result, [taken.after], now);
   });
   const { after } = resultFor(claim);
   const shown = [after, ...results.map((one) => one.after)].find(({ state }) => state === 'dead');
@@ -259,20 +275,25 @@ async function settleFirst(
     const effects = effectsOf(endpoint.state, shown, attempted, now);
     const events = planEndpointEvents(effects.events, deps.events);
     const shows = { endpoint, stateAfter: effects.state, events, ...pool };
-    const result = await claimingNext(deps, claim, room, (next) =>
-      deps.outbox.recordAttempt({ ...stepOf(deps, claim, after, now), attempt, shows, next }),
+    const step = { ...stepOf(deps, claim, after, now), attempt, shows };
+    const taken = await heedingWish(step, (one) =>
+      claimingNext(deps, claim, room, (next) => deps.outbox.recordAttempt({ ...one, next })),
     );
-    if (result === 'endpoint') continue;
-    if (result === 'delivery') return null;
+    if (taken.result === 'endpoint') continue;
+    if (taken.result === 'delivery') return null;
     for (const event of effects.events) deps.events.log(event);
     const planned = events.flatMap(({ deliveries }) => deliveries);
-    return deliveredBy(result, [after, ...planned], now);
+    return deliveredBy(taken.result, [taken.after, ...planned], now);
   }
 }
 
 /** Another process has changed the delivery, and its write stands. The slot is free without a claim. */
 function unwritten({ stored }: Claim): Delivered {
   return { claimed: [], next: [{ pool: poolOf(stored.delivery.endpoint), inMs: 0 }] };
+}
+
+function isWish(result: unknown): result is Wish {
+  return result === 'now' || result === 'due';
 }
 
 /** Takes a step that also claims deliveries of the same pool for the free slots. */

@@ -1,4 +1,4 @@
-import type { Attempt, Delivery, StoredDelivery } from '../core/delivery/delivery.ts';
+import type { Attempt, Delivery, StoredDelivery, Wish } from '../core/delivery/delivery.ts';
 import type {
   EndpointLimits,
   EndpointState,
@@ -45,10 +45,10 @@ export interface Outbox {
   claim(request: PoolOptions & NextClaims & { askedAt: number }): Promise<PoolClaims>;
   release(pool: PoolOptions, held: readonly { id: string; token: string }[]): Promise<number>;
   /** Returns the claims that it made, or which record had changed meanwhile. */
-  recordAttempt(step: AttemptStep): Promise<PoolClaims | 'delivery' | 'endpoint'>;
+  recordAttempt(step: AttemptStep): Promise<PoolClaims | 'delivery' | 'endpoint' | Wish>;
   /** Postpones, parks, skips or supersedes a delivery without an attempt. */
-  withhold(step: DeliveryStep): Promise<PoolClaims | 'delivery'>;
-  /** Makes a delivery due, also a settled one. @returns false where it has changed or is claimed */
+  withhold(step: DeliveryStep): Promise<PoolClaims | 'delivery' | Wish>;
+  /** Makes a delivery due, also a settled one, or when its attempt ends. @returns false where it has changed */
   requeue(step: DeliveryStep): Promise<boolean>;
   duePools(limit: number): Promise<{ pool: string; inMs: number }[]>;
   retry(receiver: Receiver, limits: EndpointLimits): Promise<number>;

@@ -69,6 +69,8 @@ export function createReplay(deps: ReplayDependencies): Replay {
       for (let tries = 0; tries < TRIES; tries += 1) {
         const stored = await deliveries.get(id);
         if (stored === null) return null;
+        // Another request at the same time has made it due.
+        if (tries > 0 && stored.delivery.urgent) return id;
         const isElsewhere = to !== undefined && to !== stored.delivery.endpoint;
         if (isElsewhere) return sendElsewhere(deps, stored, to);
         const isRequeued = await sendNow(deps, stored);
@@ -105,7 +107,7 @@ function stepOf(
   return { before, after, limits: limitsOf(poolOf(after.endpoint)), now: now() };
 }
 
-/** @returns false when an attempt is in progress, or the delivery has changed */
+/** @returns false when the delivery has changed */
 async function sendNow(deps: ReplayDependencies, before: StoredDelivery): Promise<boolean> {
   const { delivery } = before;
   const step = stepOf(deps, before, wantedNow(delivery, deps.now()));
@@ -140,7 +142,8 @@ async function sendElsewhere(
   if (there === null) await outbox.add([instead]);
   else await sendNow(deps, there);
   if (isOutstanding(delivery.state)) {
-    await outbox.withhold(stepOf(deps, before, withheld(delivery, 'superseded')));
+    const superseded = stepOf(deps, before, withheld(delivery, 'superseded'));
+    await outbox.withhold({ ...superseded, meetsWish: true });
   }
   deps.dispatch([poolOf(to)]);
   return instead.id;

@@ -1,5 +1,6 @@
 import type { Redis, Result } from 'ioredis';
 import { ADD_SILENCE, COMMIT_ALERTS, FORGET_ALERTS, TAKE_ALERT_WORK } from './lua/alert.ts';
+import type { Wish } from '../core/delivery/delivery.ts';
 import type { ClaimReply } from './stores/outbox-plan.ts';
 import type { BytesReply } from './stores/history-plan.ts';
 import {
@@ -92,15 +93,18 @@ declare module 'ioredis' {
       most: number,
     ): Result<[now: number, pools: string[]], Context>;
     rwMoveDeliveriesBack(keyCount: number, ...args: (string | number)[]): Result<null, Context>;
-    rwRetryReceiver(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
+    rwRetryReceiver(
+      keyCount: number,
+      ...args: (string | number)[]
+    ): Result<[moved: number, attempted: number], Context>;
     rwRecordAttempt(
       keyCount: number,
       ...args: string[]
-    ): Result<'delivery' | 'endpoint' | ClaimReply, Context>;
+    ): Result<'delivery' | 'endpoint' | Wish | ClaimReply, Context>;
     rwWithholdDelivery(
       keyCount: number,
       ...args: string[]
-    ): Result<'delivery' | ClaimReply, Context>;
+    ): Result<'delivery' | Wish | ClaimReply, Context>;
     rwRequeueDelivery(keyCount: number, ...args: string[]): Result<number, Context>;
     rwWriteEndpoint(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
     rwAdmitRequest(...args: (string | number)[]): Result<number | null, Context>;

@@ -223,6 +223,110 @@ describe('the relay of a process', () => {
   });
 });
 
+describe('a delivery that a user wants while it is being attempted', () => {
+  const LATER = 86_400_000;
+
+  test.each<[string, (rig: DeliveryRig, id: string) => Promise<unknown>]>([
+    ['redelivers it', (rig, id) => rig.replay.one(id)],
+    ['redelivers its range', (rig, id) => rig.replayMany([id])],
+    ['retries its endpoint', (rig) => rig.retryAll('ops')],
+  ])('an attempt that fails is repeated at once where a user %s', async (_what, ask) => {
+    const rig = rigOf({ retry: [LATER] });
+    const [id = ''] = await planMany(rig, 1);
+    await rig.settle();
+    await ask(rig, id);
+    expect(rig.sent).toHaveLength(1);
+    rig.open()[0]?.answer('timeout');
+    await rig.settle();
+    expect(openIds(rig)).toEqual([id]);
+    rig.open()[0]?.answer('ok');
+    await rig.settle();
+    expect(await rig.get(id)).toMatchObject({ state: 'delivered', attemptCount: 2 });
+    await expectNothingLeft(rig);
+  });
+
+  test('a retry of an endpoint counts what is being attempted', async () => {
+    const rig = rigOf({ retry: [LATER] });
+    await planMany(rig, 3);
+    await rig.settle();
+    expect(await rig.retryAll('ops')).toBe(2);
+  });
+
+  test('an attempt that makes a delivery dead is repeated once for the user who wanted it', async () => {
+    const rig = rigOf({ retry: [] });
+    const [id = ''] = await planMany(rig, 1);
+    await rig.settle();
+    await rig.replay.one(id);
+    await rig.answerAll('fail');
+    expect(rig.sent).toHaveLength(2);
+    expect(await rig.states([id])).toEqual(['dead']);
+    await expectNothingLeft(rig);
+  });
+
+  test('an attempt that delivers is all that the user wanted', async () => {
+    const rig = rigOf();
+    const [id = ''] = await planMany(rig, 1);
+    await rig.settle();
+    await rig.replay.one(id);
+    await rig.answerAll('ok');
+    expect(rig.sent).toHaveLength(1);
+    expect(await rig.redis.hexists(rig.keys.delivery(id), 'wish')).toBe(0);
+    await expectNothingLeft(rig);
+  });
+
+  test('what a user wants outlives the process of the attempt', async () => {
+    const rig = rigOf({ retry: [LATER] });
+    const [id = ''] = await planMany(rig, 1);
+    await rig.settle();
+    await rig.replay.one(id);
+    rig.kill('a');
+    rig.startProcess('b');
+    await rig.takeOver('b', 'a');
+    await rig.settle('b');
+    rig.open()[0]?.answer('fail');
+    await rig.settle('b');
+    await rig.answerAll('ok', 'b');
+    expect(await rig.states([id])).toEqual(['delivered']);
+    await expectNothingLeft(rig);
+  });
+});
+
+describe('attempts that outlast their leases, since the store is away', () => {
+  test.each([true, false])(
+    'attempts under way during a long outage are not repeated, with a sweep after it: %s',
+    async (isSwept) => {
+      const rig = rigOf({ limits: { most: 4 } });
+      const ids = await planMany(rig, 4);
+      await rig.settle();
+      let endOutage = () => {};
+      const outage = new Promise<void>((resolve) => (endOutage = resolve));
+      const record = rig.outbox.recordAttempt.bind(rig.outbox);
+      const spy = jest.spyOn(rig.outbox, 'recordAttempt').mockImplementation(async (step) => {
+        await outage;
+        return record(step);
+      });
+      for (const one of rig.open()) one.answer('ok');
+      await waitFor(() => spy.mock.calls.length === 4);
+      await rig.advance(DEADLINE_AND_GRACE + 1_000);
+      if (isSwept) {
+        await rig.sweep();
+        const [, lapse] = await waitFor(async () => {
+          const first = await rig.redis.zrange(rig.keys.taken('ops'), 0, '0', 'WITHSCORES');
+          return Number(first[1]) > rig.now() && first;
+        });
+        expect(Number(lapse)).toBeGreaterThan(rig.now());
+      }
+      endOutage();
+      await rig.settle();
+      expect(rig.sent).toHaveLength(4);
+      for (const id of ids) {
+        expect(await rig.get(id)).toMatchObject({ state: 'delivered', attemptCount: 1 });
+      }
+      await expectNothingLeft(rig);
+    },
+  );
+});
+
 describe('a clock that was set back', () => {
   test.each(['ops', webhookReceiver('https://hooks.example/a')])(
     'a clock set back makes only the deliveries due that the step had delayed, at %s',

@@ -284,6 +284,9 @@ export function deliveryRig(options: RigOptions = {}) {
       } while (sent.length > before);
     },
 
+    /** Lets a process look for due deliveries once, without a wait for what it finds. */
+    sweep: (name = 'a') => processes.get(name)?.relay.sweep(),
+
     /** Waits for running work, and starts none. */
     quiesce,
 

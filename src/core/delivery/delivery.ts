@@ -274,6 +274,18 @@ export function wantedNow(delivery: Delivery, now: number): Delivery {
 }
 
 /**
+ * What a user wants of a delivery that is being attempted: another attempt `now`, past breaker and quiet,
+ * or one that is `due` as soon as its receiver takes it.
+ */
+export type Wish = 'now' | 'due';
+
+/** A delivery after an attempt during which a user wanted another one. */
+export function wished(delivery: Delivery, wish: Wish, now: number): Delivery {
+  if (wish === 'now') return wantedNow(delivery, now);
+  return delivery.state === 'pending' ? { ...delivery, nextAttemptAt: now } : delivery;
+}
+
+/**
  * A delivery that a bulk redelivery sends: a settled one again, with the same event and a fresh retry
  * schedule, a waiting one as soon as its receiver takes it.
  */

@@ -29,6 +29,8 @@ export interface DeliveryStep {
   now: number;
   /** What the step claims for the slot that it frees; absent, nothing. */
   next?: NextClaims;
+  /** Nothing that a user wants of the delivery is left to do after this step. */
+  meetsWish?: boolean;
 }
 
 /** The deliveries of the same pool that a step claims: how many at most, and by which token. */

@@ -9,7 +9,8 @@ import { EVEN_IF_FULL } from './full.ts';
  * in four takes the newest delivery, so that what happens now does not wait for it.
  *
  * What a user wants now has the due time 0 and goes past breaker, quiet and pace. A lease that has
- * lapsed makes its delivery due again.
+ * lapsed makes its delivery due again, unless its process asks: that is alive, and releases what it does
+ * not attempt.
  *
  * `p` is the plan of the pool, of `outbox-plan.ts`. `claimAndReschedule` returns the reply that
  * `readClaims` there reads. `reschedule(p, now)` notes when it is worth asking the pool again.
@@ -203,14 +204,14 @@ local function claimShared(p, now, most, found)
 end
 
 local function backToDue(p, id, at)
-  local doc = redis.call('HGET', p.deliveries .. id, 'doc')
+  local doc, wish = unpack(redis.call('HMGET', p.deliveries .. id, 'doc', 'wish'))
   if not doc then return end
   local delivery = cjson.decode(doc)
   local name = delivery.endpoint
   if delivery.state == 'parked' then
     redis.call('ZADD', p.parked .. name, at, id)
   else
-    redis.call('ZADD', p.dues .. name, delivery.urgent and 0 or at, id)
+    redis.call('ZADD', p.dues .. name, (delivery.urgent or wish == 'now') and 0 or at, id)
   end
   endLease(p.probes .. name, id)
   if p.isShared then
@@ -219,13 +220,23 @@ local function backToDue(p, id, at)
   end
 end
 
+local function processOf(token)
+  return string.match(token, '^[^.]+')
+end
+
 local function endLapsed(p, now)
   countTaken(p)
-  if not p.lapse or p.lapse > now then return end
+  -- A user's step has no token, and leaves them to the processes.
+  if not p.lapse or p.lapse > now or p.token == '' then return end
+  local own = processOf(p.token)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', p.taken, '-inf', now)) do
-    redis.call('ZREM', p.taken, id)
-    redis.call('HDEL', p.claims, id)
-    backToDue(p, id, now)
+    if processOf(holder(p.claims, id) or '') == own then
+      redis.call('ZADD', p.taken, now + p.leaseMs, id)
+    else
+      redis.call('ZREM', p.taken, id)
+      redis.call('HDEL', p.claims, id)
+      backToDue(p, id, now)
+    end
   end
   p.takenCount = nil
 end
@@ -330,11 +341,11 @@ return {storeNow(KEYS[1]), redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1, 'WITHSC
 
 /**
  * Makes all that waits at a receiver due at once: what is parked, and what waits for its next attempt.
- * In steps of so many at the most, so that Redis is never busy for long.
+ * What is being attempted is due when that fails. In steps of so many at the most, so that Redis is never busy for long.
  *
  * KEYS  clock, due pools, due bell, those that the plan names.
  * ARGV  the plan as JSON, the receiver, how many at most.
- * Returns how many deliveries were moved up.
+ * Returns how many deliveries were moved up, and how many are being attempted.
  */
 export const RETRY_RECEIVER = `
 ${STORE_NOW}
@@ -342,10 +353,15 @@ ${CLAIM_DELIVERIES}
 local p, name, now = cjson.decode(ARGV[1]), ARGV[2], storeNow(KEYS[1])
 local ids = redis.call('ZRANGEBYSCORE', p.dues .. name, '(' .. now, '+inf', 'LIMIT', 0, ARGV[3])
 for _, id in ipairs(ids) do redis.call('ZADD', p.dues .. name, now, id) end
+local attempted = redis.call('ZRANGE', p.isShared and p.takens .. name or p.taken, 0, -1)
+for _, id in ipairs(attempted) do
+  local key = p.deliveries .. id
+  if redis.call('HEXISTS', key, 'version') == 1 then redis.call('HSETNX', key, 'wish', 'due') end
+end
 if p.isShared then rescheduleWebhook(p, openReceiver(p, name, 0), false) end
 reschedule(p, now)
 redis.call('PUBLISH', KEYS[3], p.pool)
-return #ids
+return {#ids, #attempted}
 `;
 
 /**

@@ -8,21 +8,33 @@ import { PLAN_DELIVERIES, RAISE } from './outbox.ts';
  * What the steps of a delivery are made of. A delivery is claimed, or stands among those that are due or
  * parked, or waits behind others of its order, or has settled. `d` is the delivery as it was read and what
  * it becomes, see `stepPlan` of `outbox-plan.ts`; `p` is the plan of its pool, see `claim.ts`.
+ *
+ * What a user wants of a delivery that is being attempted stands in its field `wish`: `now`, past breaker
+ * and quiet, or `due`, as soon as its receiver takes it. A step that does not meet it writes nothing and
+ * returns it.
  */
 const STEPS = `
 ${PLAN_DELIVERIES}
 ${CLAIM_DELIVERIES}
 ${COUNT}
--- It is as it was read, and so is the claim on it; a token that is not there stands for none. One with
--- another number was forgotten and made again.
+-- It is as it was read, and no other claim on it stands: an attempt that outlasted its lease has happened.
+-- One with another number was forgotten and made again.
 local function isUnchanged(d, p)
-  local version, number = unpack(redis.call('HMGET', d.key, 'version', 'number'))
-  return version == d.version and number == d.number and holder(p.claims, d.id) == d.token
+  local version, number, wish = unpack(redis.call('HMGET', d.key, 'version', 'number', 'wish'))
+  local token = holder(p.claims, d.id)
+  d.wish, d.isClaimed = wish, token ~= nil
+  d.isCurrent = version == d.version and number == d.number
+  return d.isCurrent and (not token or token == d.token)
+end
+
+local function unmetWish(d)
+  return not d.meetsWish and d.wish
 end
 
 -- Writes what it becomes, and counts it in its new state.
 local function write(d, doc)
   redis.call('HSET', d.key, 'version', d.version + 1, 'doc', doc)
+  if d.wish then redis.call('HDEL', d.key, 'wish') end
   if d.leave == d.enter then return end
   leaveIndex(d.leave, d.number)
   enterIndex(d.enter, d.number)
@@ -32,7 +44,7 @@ end
 
 -- Takes it from where it stands: its claim and slot are free.
 local function takeOut(d, p)
-  if d.token then
+  if d.isClaimed then
     redis.call('HDEL', p.claims, d.id)
     redis.call('ZREM', p.taken, d.id)
     if p.isShared then redis.call('ZREM', p.takens .. d.receiver, d.id) end
@@ -88,7 +100,9 @@ end
 -- The slot that is free goes to what is due at the pool.
 local function claimNext(d, p, now)
   if p.isShared then rescheduleWebhook(p, openReceiver(p, d.receiver, 0), false) end
-  return claimAndReschedule(p, now, d.most, ARGV[3], ARGV[4])
+  -- One that claims nothing goes by the token of its own claim.
+  local token = d.most > 0 and ARGV[3] or d.token or ''
+  return claimAndReschedule(p, now, d.most, token, ARGV[4])
 end
 `;
 
@@ -100,7 +114,8 @@ end
  * KEYS  clock, due pools, due bell, those that the plans name.
  * ARGV  plan of the delivery and plan of the pool as JSON; token and turn of the next claim; what changes
  *       besides as JSON or ''; document, attempt.
- * Returns 'delivery' or 'endpoint', whichever had changed, else what has been claimed at the pool.
+ * Returns 'delivery' or 'endpoint', whichever had changed, or a wish that the step does not meet, else
+ * what has been claimed at the pool.
  */
 export const RECORD_ATTEMPT = `
 ${STEPS}
@@ -109,6 +124,7 @@ ${RAISE}
 local d, p = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 local shows = ARGV[5] ~= '' and cjson.decode(ARGV[5])
 if not isUnchanged(d, p) then return 'delivery' end
+if unmetWish(d) then return d.wish end
 if shows and not isStateKnown(shows.state) then return 'endpoint' end
 local now = storeNow(KEYS[1])
 
@@ -134,7 +150,8 @@ return claimNext(d, p, now)
  *
  * KEYS  clock, due pools, due bell, those that the plans name.
  * ARGV  plan of the delivery and plan of the pool as JSON; token and turn of the next claim; document.
- * Returns 'delivery' where it had changed, else what has been claimed at the pool.
+ * Returns 'delivery' where it had changed, or a wish that the step does not meet, else what has been
+ * claimed at the pool.
  */
 export const WITHHOLD_DELIVERY = `
 ${EVEN_IF_FULL}
@@ -142,6 +159,7 @@ ${STEPS}
 evenIfFull(KEYS[1])
 local d, p = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 if not isUnchanged(d, p) then return 'delivery' end
+if unmetWish(d) then return d.wish end
 local now = storeNow(KEYS[1])
 write(d, ARGV[5])
 takeOut(d, p)
@@ -150,16 +168,21 @@ return claimNext(d, p, now)
 `;
 
 /**
- * Makes a delivery that no process has claimed due, also one that has settled.
+ * Makes a delivery due, also one that has settled. One that a process has claimed is due when its attempt
+ * ends.
  *
  * KEYS  clock, due pools, due bell, those that the plans name.
  * ARGV  plan of the delivery and plan of the pool as JSON; token and turn of the next claim; document.
- * Returns 1, or 0 where it had changed or is claimed.
+ * Returns 1, or 0 where it had changed.
  */
 export const REQUEUE_DELIVERY = `
 ${STEPS}
 local d, p = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
-if not isUnchanged(d, p) then return 0 end
+if not isUnchanged(d, p) then
+  if not d.isCurrent then return 0 end
+  if d.wish ~= 'now' then redis.call('HSET', d.key, 'wish', d.isUrgent and 'now' or 'due') end
+  return 1
+end
 local now = storeNow(KEYS[1])
 write(d, ARGV[5])
 takeOut(d, p)

@@ -94,7 +94,8 @@ export function receiverKeys(keys: Keys, receiver: Receiver): string[] {
 }
 
 /** What the steps of `lua/delivery.ts` need of a delivery. */
-export function stepPlan(keys: Keys, { before, after, token, next, now }: DeliveryStep) {
+export function stepPlan(keys: Keys, step: DeliveryStep) {
+  const { before, after, token, next, now, meetsWish = false } = step;
   return {
     id: after.id,
     key: keys.delivery(after.id),
@@ -117,6 +118,7 @@ export function stepPlan(keys: Keys, { before, after, token, next, now }: Delive
     attempts: keys.attempts(after.id),
     attemptsKept: ATTEMPTS_KEPT,
     mayProbe: true,
+    meetsWish: meetsWish || after.state === 'delivered',
     most: next?.most ?? 0,
   };
 }

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { isOutstanding, type Delivery } from '../../core/delivery/delivery.ts';
+import { isOutstanding, type Delivery, type Wish } from '../../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../../core/delivery/endpoint-state.ts';
 import { isWebhook, poolOf, type Receiver } from '../../core/delivery/receiver.ts';
 import type {
@@ -110,9 +110,9 @@ export class OutboxStore {
 
   /**
    * Records the result of an attempt, and claims the next deliveries of the pool.
-   * @returns the claims, or which record another process has changed meanwhile
+   * @returns the claims, or which record another process has changed meanwhile, or what a user wants
    */
-  async recordAttempt(step: AttemptStep): Promise<PoolClaims | 'delivery' | 'endpoint'> {
+  async recordAttempt(step: AttemptStep): Promise<PoolClaims | 'delivery' | 'endpoint' | Wish> {
     const shows = step.shows && receiverPlan(this.keys, step.shows, step.now);
     const delivery = {
       ...stepPlan(this.keys, step),
@@ -134,9 +134,10 @@ export class OutboxStore {
 
   /**
    * Withholds a delivery without an attempt: it is postponed, parked, skipped or superseded.
-   * @returns the claims that the step has made, or 'delivery' where another process has changed it
+   * @returns the claims that the step has made, or 'delivery' where another process has changed it, or
+   *   what a user wants
    */
-  async withhold(step: DeliveryStep): Promise<PoolClaims | 'delivery'> {
+  async withhold(step: DeliveryStep): Promise<PoolClaims | 'delivery' | Wish> {
     const { declared, args } = this.script(step, stepPlan(this.keys, step));
     const askedAt = performance.now();
     const reply = await this.redis.rwWithholdDelivery(
@@ -147,7 +148,7 @@ export class OutboxStore {
     return claimsOf(reply, step, askedAt);
   }
 
-  /** Makes a delivery due for a user. @returns false where it has changed, or an attempt is in progress */
+  /** Makes a delivery due for a user, at once or when its attempt ends. @returns false where it has changed */
   async requeue(step: DeliveryStep): Promise<boolean> {
     if (!isOutstanding(step.before.delivery.state)) await this.makeLive(step.after);
     const { declared, args } = this.script(step, stepPlan(this.keys, step));
@@ -174,15 +175,18 @@ export class OutboxStore {
     await this.redis.rwMoveDeliveriesBack(...declared, plan.json, stepMs);
   }
 
-  /** Makes all that waits for its next attempt at a receiver due now. @returns how many */
+  /**
+   * Makes all that waits for its next attempt at a receiver due now, and what is being attempted due when
+   * that fails. @returns how many
+   */
   async retry(receiver: Receiver, limits: EndpointLimits): Promise<number> {
     const plan = this.planOf(poolOf(receiver), limits);
     const declared = this.declared(receiver, plan);
     for (let total = 0; ;) {
       const step = [plan.json, receiver, RETRY_CHUNK] as const;
-      const moved = await this.redis.rwRetryReceiver(...declared, ...step);
+      const [moved, attempted] = await this.redis.rwRetryReceiver(...declared, ...step);
       total += moved;
-      if (moved < RETRY_CHUNK) return total;
+      if (moved < RETRY_CHUNK) return total + attempted;
     }
   }
 
