@@ -248,6 +248,12 @@ function openRoutes(
   return createRoutes({
     ...common,
     ...parts,
+    workflowNameOf: ({ source, workflowId }) =>
+      common.linksOf({
+        source,
+        runId: '',
+        run: { id: '', workflow_id: workflowId, group_id: null },
+      }).workflowName,
     ownerOf: (workflowId) => common.config.workflows[workflowId ?? '']?.owner ?? null,
     timeOfDay: common.clock.timeOfDay,
     perWatch: { timeoutMs: PER_WATCH_TIMEOUT_MS, retry: DEFAULT_RETRY_MS },

@@ -24,6 +24,7 @@ import type { Endpoints } from './endpoints.ts';
 import { isLoopback } from '../config/hosts.ts';
 import { createDiscordChannel } from '../deliver/channels/discord.ts';
 import { createEmailChannel } from '../deliver/channels/email.ts';
+import { namingWorkflows, type WorkflowNameOf } from '../deliver/channels/name-workflows.ts';
 import { createPagerDutyChannel } from '../deliver/channels/pagerduty.ts';
 import { createSlackBot, createSlackWebhook } from '../deliver/channels/slack.ts';
 import { createTeamsChannel } from '../deliver/channels/teams.ts';
@@ -41,6 +42,7 @@ export interface RoutesDependencies {
   alertMessages: AlertMessages;
   /** The owners of workflows. */
   ownerOf: OwnerOf;
+  workflowNameOf: WorkflowNameOf;
   /** Where `log` endpoints write. */
   eventLog: EventLogger;
   /** The secrets of per-watch webhooks without one are derived from it. */
@@ -160,7 +162,8 @@ function routeTo(name: string, endpoint: EndpointConfig, deps: RoutesDependencie
     case 'discord':
     case 'email':
     case 'pagerduty': {
-      const channel = createPeopleChannel(name, endpoint, peopleDeps(deps));
+      const made = createPeopleChannel(name, endpoint, peopleDeps(deps));
+      const channel = namingWorkflows(made, deps.workflowNameOf);
       return () => Promise.resolve({ channel, retry: endpoint.retry });
     }
   }

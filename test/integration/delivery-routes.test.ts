@@ -23,6 +23,7 @@ import { AlertMessageStore } from '../../src/redis/stores/alert-store.ts';
 import { SecretStore } from '../../src/redis/stores/secret-store.ts';
 import { Names } from '../../src/names.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
+import { sampleEvent } from '../support/sample-events.ts';
 import { openStores } from '../support/stores.ts';
 import { A_MESSAGE } from '../support/webhooks.ts';
 
@@ -33,6 +34,8 @@ const agents = {
 };
 const sealer = createSealer([randomBytes(32)]);
 const signingSecret = generateSecret();
+/** Names of workflows, by id. */
+const names = new Map<string, string>();
 let received: { headers: IncomingHttpHeaders; body: string }[] = [];
 const server = createServer((request, response) => void receive(request, response));
 
@@ -87,6 +90,7 @@ function processWith(endpoints: object) {
     eventLog: { trace: note, debug: note, info: note, warn: note, error: note },
     alertMessages: new AlertMessageStore(redis, keys),
     ownerOf: () => null,
+    workflowNameOf: ({ workflowId }) => names.get(workflowId) ?? null,
     perWatch: { timeoutMs: 10_000, retry: [1] },
     userAgent: 'runwatch/1.2.3',
     names: new Names(),
@@ -173,6 +177,21 @@ test('auth, headers and body of a configured webhook reach the receiver', async 
     'x-team': 'a',
   });
   expect(JSON.parse(received[0]?.body ?? '')).toMatchObject({ type: 'runwatch.run.failed' });
+});
+
+test('a message names the workflow as it is known when it is sent, in each of its events', async () => {
+  const { routeOf } = processWith({ chat: { type: 'slack', url: origin } });
+  const route = await routeOf(deliveryTo('chat'));
+  const event = sampleEvent('run.failed');
+  const body = JSON.stringify({ ...event, data: { ...event.data, workflow_name: null } });
+  const others = [1, 2, 3].map((at) => ({ eventId: `evt_${at}`, body }));
+  const message = { eventId: 'evt_0', eventType: 'run.failed' as const, body };
+  await route?.channel.send(message);
+  names.set(event.data.run?.workflow_id ?? '', 'nightly books');
+  await route?.channel.send(message);
+  await route?.channel.send({ ...message, others });
+  const says = received.map((one) => one.body.includes('nightly books'));
+  expect(says).toEqual([false, true, true]);
 });
 
 test('a log endpoint writes a line, and has no retries', async () => {
