@@ -72,8 +72,11 @@ export function createOwnClock({ wall, monotonic }: HostClocks): OwnClock {
 export interface ClockStep {
   /** How far the clock was set back for it. */
   ms: number;
-  /** When, milliseconds since the epoch by the clock without it. */
-  at: number;
+  /**
+   * Due times from this one on move back, milliseconds since the epoch: those beyond the step, or all
+   * that were to come, also the overdue ones, of a clock that had long been ahead.
+   */
+  from: number;
 }
 
 /** Tolerated error of a clock that a busy host reads over a network, ms. */

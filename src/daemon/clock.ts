@@ -100,16 +100,17 @@ function storeReader(store: ClockDependencies['store'], { wall, monotonic, uptim
     const { now, steps, offsetMs } = await store.read();
     const seen = { now, steps, askedAt: asked.uptime, answeredAt: uptime() };
     const advancedMs = before === null ? 0 : stepBetween(before, seen);
-    const stepMs = advancedMs > 0 ? advancedMs : needlessLead({ now, offsetMs }, wall());
+    const isLead = advancedMs === 0;
+    const step = { ms: isLead ? needlessLead({ now, offsetMs }, wall()) : advancedMs, isLead };
     before = seen;
     const times = { askedAt: asked.monotonic, answeredAt: monotonic() };
-    return { reading: { now, offsetMs, ...times }, stepMs, removed: steps };
+    return { reading: { now, offsetMs, ...times }, step, removed: steps };
   }
 
   return async function readStore() {
-    const { stepMs, ...first } = await readOnce();
-    if (stepMs === 0) return { ...first, taken: null };
-    const taken = await store.takeOut(stepMs, first.removed);
+    const { step, ...first } = await readOnce();
+    if (step.ms === 0) return { ...first, taken: null };
+    const taken = await store.takeOut(step, first.removed);
     return { ...(await readOnce()), taken };
   };
 }

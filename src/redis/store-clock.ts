@@ -19,14 +19,16 @@ export class StoreClock {
   }
 
   /**
-   * Takes a step forward out. @param steps as when it was seen
+   * Takes a step forward out, or the lead of a clock that has long been ahead.
+   * @param steps as when it was seen
    * @returns the step's number; 0 where another process was first
    */
-  async takeOut(stepMs: number, steps: number): Promise<number> {
+  async takeOut({ ms, isLead }: { ms: number; isLead: boolean }, steps: number): Promise<number> {
     const { clock, clockSteps, sourceNames, budget } = this.keys;
     const permits = (await this.redis.hkeys(sourceNames)).map(budget);
     const declared = [clock, clockSteps, ...permits];
-    return this.redis.rwTakeOutStep(declared.length, ...declared, Math.round(stepMs), steps);
+    const args = [Math.round(ms), steps, isLead ? 1 : 0];
+    return this.redis.rwTakeOutStep(declared.length, ...declared, ...args);
   }
 
   /** Steps that were taken out, by their numbers, while due times are moved back by them. */
@@ -34,8 +36,8 @@ export class StoreClock {
     const open = Object.entries(await this.redis.hgetall(this.keys.clockSteps));
     return new Map(
       open.map(([number, text]) => {
-        const [ms = 0, at = 0] = text.split(' ').map(Number);
-        return [Number(number), { ms, at }];
+        const [ms = 0, from = 0] = text.split(' ').map(Number);
+        return [Number(number), { ms, from }];
       }),
     );
   }

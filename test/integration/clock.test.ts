@@ -111,15 +111,18 @@ test('a store clock that its host has left ahead is set back where this host agr
   expect(moved).toEqual([expect.closeTo(aheadMs, -4)]);
 });
 
-test('a request that was overdue when a step was taken out of the clock remains due', async () => {
-  const { redis, keys, requests } = stores;
-  const step = { ms: 7_200_000, at: Date.now() };
+test('a request that was overdue by a clock that had long been ahead remains due', async () => {
+  const { redis, keys, requests, clock } = stores;
+  const lead = { ms: 7_200_000, isLead: true };
+  await redis.set(keys.clock, `${lead.ms} ${Date.now() + lead.ms} 0`);
+  const { now, steps } = await clock.read();
+  const number = await clock.takeOut(lead, steps);
+  const step = (await clock.openSteps()).get(number)!;
   const dueSet = keys.requestsDue('moved')[REQUEST_KINDS.indexOf('watch')] ?? '';
-  const from = step.at + step.ms;
-  await redis.zadd(dueSet, from - 3_000, 'overdue', from + 9_000, 'later');
+  await redis.zadd(dueSet, now - 3_000, 'overdue', now + 9_000, 'later');
   await requests.moveBack('moved', step);
   const times = await requests.dueTimes('moved', ['overdue', 'later']);
-  expect(times).toEqual([step.at, step.at + 9_000]);
+  expect(times).toEqual([now - 3_000 - lead.ms, now + 9_000 - lead.ms]);
 });
 
 test('a lead of the store clock is needless only where its host and this one agree', () => {
@@ -158,7 +161,7 @@ test('the limit of requests holds in its window whatever steps are taken out of 
         } else if (one === 'settle') {
           await budgets.settle(source, { request: `r-${at - 1}`, limit });
         } else {
-          await clock.takeOut(one, (await clock.read()).steps);
+          await clock.takeOut({ ms: one, isLead: true }, (await clock.read()).steps);
         }
         expect(admitted).toBeLessThanOrEqual(limit.requests);
       }

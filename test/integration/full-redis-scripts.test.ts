@@ -181,7 +181,12 @@ const held = { process: 'p', isRelied: true, nodes: null };
 
 const CASES: Case[] = [
   ['rwReadClock', 'reads', 'the clock', () => stores.clock.read()],
-  ['rwTakeOutStep', 'grows', 'a step of the clock', () => stores.clock.takeOut(5_000, 0)],
+  [
+    'rwTakeOutStep',
+    'grows',
+    'a step of the clock',
+    () => stores.clock.takeOut({ ms: 5_000, isLead: false }, 0),
+  ],
   ['rwTakeLease', 'grows', 'a lease', () => alerts.lease.take('p.1', 5_000)],
   [
     'rwEndLease',
@@ -272,7 +277,7 @@ const CASES: Case[] = [
     'due times moved back',
     async () => {
       await register(['run-1', 'run-2'], HOUR);
-      await requests.moveBack(SOURCE, { ms: 5_000, at: Date.now() });
+      await requests.moveBack(SOURCE, { ms: 5_000, from: Date.now() });
     },
   ],
   [

@@ -325,7 +325,7 @@ export function deliveryRig(options: RigOptions = {}) {
 
     /** Has a process react to its clock being set back by this much. */
     moveBack: (name: string, stepMs: number) =>
-      processes.get(name)?.work.moveBack({ ms: stepMs, at: Date.now() }),
+      processes.get(name)?.work.moveBack({ ms: stepMs, from: Date.now() }),
 
     /** Has a process release claims that the store ascribes to it but it does not hold. */
     tend: (name: string) => processes.get(name)?.work.tend(),

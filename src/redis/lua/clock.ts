@@ -53,7 +53,7 @@ const STEP_KEPT_MS = 86_400_000;
  * back at once, so that none counts for longer than before, and none is forgotten.
  *
  * KEYS  clock, open steps, permits of each source.
- * ARGV  the step in ms, the number of steps when it was seen.
+ * ARGV  the step in ms, the number of steps when it was seen, 1 where the clock had long been ahead.
  * Returns the number of the step when it was taken out, else 0
  */
 export const TAKE_OUT_STEP = `
@@ -63,7 +63,8 @@ if steps ~= tonumber(ARGV[2]) then return 0 end
 local offset = string.match(redis.call('GET', KEYS[1]) or '', '^(-?%d+) ') or 0
 local text = string.format('%.0f %.0f %.0f', offset - ARGV[1], now - ARGV[1], steps + 1)
 redis.call('SET', KEYS[1], text)
-redis.call('HSET', KEYS[2], steps + 1, string.format('%.0f %.0f', ARGV[1], now - ARGV[1]))
+local from = ARGV[3] == '1' and now - ARGV[1] or now
+redis.call('HSET', KEYS[2], steps + 1, string.format('%.0f %.0f', ARGV[1], from))
 redis.call('PEXPIRE', KEYS[2], ${STEP_KEPT_MS})
 for place = 3, #KEYS do
   local counting = redis.call('ZRANGEBYSCORE', KEYS[place], '(' .. now, '+inf', 'WITHSCORES')

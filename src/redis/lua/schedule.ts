@@ -226,18 +226,14 @@ return {now, members, due, earliest, first}
 `;
 
 /**
- * Moves what was scheduled while the clock was ahead back by a step, once that was taken out of it. What
- * was overdue by then remains due.
+ * Moves what was scheduled while the clock was ahead back by a step, once that was taken out of it.
  *
  * KEYS  due sets.
- * ARGV  the step in ms, when it was taken out
+ * ARGV  the step in ms, from which due time on
  */
 export const MOVE_BACK = `
-local step, at = tonumber(ARGV[1]), tonumber(ARGV[2])
-local from = at + step
+local step, from = tonumber(ARGV[1]), ARGV[2]
 for place = 1, #KEYS do
-  local overdue = redis.call('ZRANGEBYSCORE', KEYS[place], '(' .. at, '(' .. from)
-  for _, member in ipairs(overdue) do redis.call('ZADD', KEYS[place], at, member) end
   local late = redis.call('ZRANGEBYSCORE', KEYS[place], from, '+inf', 'WITHSCORES')
   for one = 1, #late, 2 do
     redis.call('ZADD', KEYS[place], late[one + 1] - step, late[one])

@@ -188,8 +188,8 @@ export class ScheduleStore {
   }
 
   /** Moves what was scheduled while the store's clock was ahead by a step; again does no harm. */
-  async moveBack(source: string, { ms, at }: ClockStep): Promise<void> {
-    await this.redis.rwMoveBack(...this.keys.requestsDue(source), ms, at);
+  async moveBack(source: string, { ms, from }: ClockStep): Promise<void> {
+    await this.redis.rwMoveBack(...this.keys.requestsDue(source), ms, from);
   }
 
   private claimsOf(source: string): ClaimStore {
