@@ -102,7 +102,10 @@ export function createPoller(deps: PollerDependencies): Poller {
     isRunning: () => all.every((source) => source.isRunning()),
     overdue: () => all.flatMap((source) => source.overdue() ?? []),
     work: claimedWork(deps, all),
-    reconfigure: (next) => reconfigureAll(all, next),
+    reconfigure(next) {
+      reconfigureAll(all, next);
+      each(all, ({ name }) => feedOf(feeds, name).lists.replan()).catch(faultLog(log, 'feed'));
+    },
     greet: () => each(all, (source) => source.greet()),
     survey: () => {
       for (const periodic of periodics) periodic.trigger();

@@ -66,9 +66,7 @@ export function openFeed(
     store: deps.feeds,
     reader,
     schedule,
-    get requestsPerMs() {
-      return limiter.limit.requests / limiter.limit.perMs;
-    },
+    requestsPerMs: () => limiter.limit.requests / limiter.limit.perMs,
     minIntervalMs: policy.minIntervalMs,
     maxIntervalMs: policy.maxIntervalMs,
     memberOf: memberOf(deps, policy),

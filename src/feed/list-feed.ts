@@ -33,7 +33,8 @@ export interface ListFeedDependencies {
   store: FeedStore;
   reader: ListReader;
   schedule: FeedSchedule;
-  requestsPerMs: number;
+  /** What the rate limit allows, which a reload may change. */
+  requestsPerMs: () => number;
   minIntervalMs: number;
   maxIntervalMs: number;
   /** What a watch is to a list, at the interval at which it would be polled alone, or null. */
@@ -121,6 +122,11 @@ export class ListFeed {
     this.plan = await this.deps.store.plan(this.deps.source);
   }
 
+  /** The rate limit has changed: the present plan does not fit it. */
+  async replan(): Promise<void> {
+    await this.deps.schedule.expedite([PLAN_MEMBER]);
+  }
+
   /** Makes a plan, and releases its claim. */
   async makePlan(claim: RequestClaim): Promise<void> {
     const { schedule, isOn } = this.deps;
@@ -186,7 +192,7 @@ async function makePlan(
     return size === null ? { marks, isInUse } : { marks, size, isInUse };
   });
   const { singles, ...planned } = planFeed(watches, lists, {
-    requestsPerMs: deps.requestsPerMs,
+    requestsPerMs: deps.requestsPerMs(),
     minIntervalMs,
     maxIntervalMs: deps.maxIntervalMs,
     pagesPerMs: pagesPerMs(record),

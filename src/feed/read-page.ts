@@ -139,7 +139,7 @@ async function follow(
   await deps.schedule.expedite([...toPoll, ...(checked === null ? [] : [checked]), ...vanished]);
   const isNews = ({ watch }: { watch: Watch }) => !judged.open.has(watch.runId);
   const context = { now: readAt, random: deps.random };
-  const backstop = backstopMs(plan.watches, deps.requestsPerMs);
+  const backstop = backstopMs(plan.watches, deps.requestsPerMs());
   // Of one run alone single polls go on beside the page.
   const replaced = isAlone ? [] : unchanged.filter(isNews);
   await deps.schedule.defer([

@@ -228,6 +228,15 @@ describe('a budget that is short', () => {
   });
 });
 
+test('a rate limit that is raised by a reload is what the next plan of lists goes by', async () => {
+  rig = await startPollRig({ polling: QUICK, rateLimit: { requests: 3, per: '1s' } });
+  const cost = async () => (await rig.stores.feeds.plan(SOURCE))?.costMultiplier ?? 0;
+  await rig.watch(addRuns(40));
+  await waitFor(async () => (await cost()) > 1, { describe: 'a plan under a short rate limit' });
+  rig.limitTo(10_000);
+  await waitFor(async () => (await cost()) === 1, { describe: 'a plan under the new rate limit' });
+});
+
 test('of many runs that are registered at once, those that a list shows to have ended are read first', async () => {
   rig = await startPollRig({ polling: QUICK, rateLimit: { requests: 20, per: '1s' } });
   const runs = addRuns(300);

@@ -42,6 +42,8 @@ export interface PollRig {
   watch(runIds: readonly string[]): Promise<void>;
   events(): Promise<RunwatchEvent[]>;
   pollNow(runId: string): Promise<void>;
+  /** Gives the source another rate limit, as a reload does. */
+  limitTo(requestsPerS: number): void;
   /** Everything that Redis keeps of this rig, as one text. */
   dump(): Promise<string>;
   stop(): Promise<void>;
@@ -150,6 +152,12 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
     },
     async pollNow(runId) {
       await first.scheduleOf(SOURCE)?.expedite([runId]);
+    },
+    limitTo(requestsPerS) {
+      const source = config.sources[SOURCE];
+      if (source === undefined) throw new Error(`no source ${SOURCE}`);
+      const rate_limit = { requests: requestsPerS, per: 1_000 };
+      for (const poller of pollers) poller.reconfigure({ [SOURCE]: { ...source, rate_limit } });
     },
     async dump() {
       return JSON.stringify(await dumpRedis(place.url, place.prefix));
