@@ -38,7 +38,7 @@ export async function benchBrowser({ seconds }: BrowserOptions): Promise<BenchRe
       profileDir: null,
       config: {
         redis: { url: `unix://${redis.socket}` },
-        polling: { max_interval: '1s', hints: 'off', batch: 'off' },
+        polling: { max_interval: '1s', hints: 'off', lists: 'off' },
         sources: {
           default: sourceAt(noxus, 1_000),
           // Asked for next to nothing, so that its runs only stand there.

@@ -91,9 +91,9 @@ export async function benchBudget({
 
 function virtual(seed: number): Figure[] {
   const figures = RUNS.flatMap((count) =>
-    workflowsOf(count).flatMap((of) => judged({ runs: count, workflows: of, batch: true, seed })),
+    workflowsOf(count).flatMap((of) => judged({ runs: count, workflows: of, lists: true, seed })),
   );
-  const singly = playVirtual({ runs: 2_000, workflows: 1, batch: false, seed });
+  const singly = playVirtual({ runs: 2_000, workflows: 1, lists: false, seed });
   const others = [1, 500].map((of) => withOthers(of, seed));
   return [
     ...figures,
@@ -142,7 +142,7 @@ function limitS(runs: number): number {
 }
 
 function withOthers(workflows: number, seed: number): Figure {
-  const { p95 } = playVirtual({ runs: 2_000, workflows, batch: true, others: OTHERS, seed });
+  const { p95 } = playVirtual({ runs: 2_000, workflows, lists: true, others: OTHERS, seed });
   return {
     name: `2000 runs of ${workflows} workflows, one run in five watched: p95 of the delay`,
     value: rounded(p95),
@@ -224,13 +224,13 @@ async function large(seed: number): Promise<Figure[]> {
 
 async function interval(): Promise<Figure[]> {
   const figures: Figure[] = [];
-  for (const batch of ['off', 'auto'] as const) {
+  for (const lists of ['off', 'auto'] as const) {
     const sources = [{ name: 'default', answerMs: 0 }];
-    const [result] = await playSteady({ ...STEADY, sources, batch });
+    const [result] = await playSteady({ ...STEADY, sources, lists });
     const name = `${STEADY.runs} watches with max_interval 1 s at ${STEADY.requestsPerS} requests/s`;
     const { usedShare = 0, wait } = result ?? {};
     figures.push(
-      batch === 'off'
+      lists === 'off'
         ? {
             name: `${name}, no lists: share of the rate limit that is used`,
             value: rounded(usedShare),
@@ -254,7 +254,7 @@ async function slow(): Promise<Figure[]> {
       { name: 'slow', answerMs },
       { name: 'fast', answerMs: 0 },
     ];
-    for (const one of await playSteady({ ...SLOW, sources, batch: 'off' })) {
+    for (const one of await playSteady({ ...SLOW, sources, lists: 'off' })) {
       figures.push({
         name: `${one.name} source, where one answers in ${answerMs / 1_000} s: share of its rate limit that is used`,
         value: rounded(one.usedShare),

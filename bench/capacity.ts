@@ -111,7 +111,7 @@ async function pollInSteps(context: BenchContext, { seconds, profileDir }: Capac
       sources: {
         default: sourceAt(noxus, 100_000),
       },
-      polling: { min_interval: '1s', max_interval: '1s', batch: 'off', hints: 'off' },
+      polling: { min_interval: '1s', max_interval: '1s', lists: 'off', hints: 'off' },
     },
   });
   const steps: Step[] = [];

@@ -116,7 +116,7 @@ function configOf(noxus: Simulator, receiverUrl: string, redisUrl: string) {
       sources: {
         default: sourceAt(noxus),
       },
-      polling: { min_interval: '50ms', max_interval: '200ms', batch: 'off' },
+      polling: { min_interval: '50ms', max_interval: '200ms', lists: 'off' },
       endpoints: { all: { type: 'webhook', url: receiverUrl, events: ['*', 'store.data_lost'] } },
     },
   };

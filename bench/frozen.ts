@@ -97,7 +97,7 @@ function configOf(noxus: Simulator, receiverUrl: string, redisUrl: string) {
       sources: {
         default: { base_url: noxus.url, api_key: noxus.apiKey, rate_limit: limit },
       },
-      polling: { min_interval: '50ms', max_interval: '100ms', batch: 'off' },
+      polling: { min_interval: '50ms', max_interval: '100ms', lists: 'off' },
       endpoints: { all: { type: 'webhook', url: receiverUrl, events: ['*'] } },
     },
   };

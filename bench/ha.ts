@@ -109,7 +109,7 @@ function configOf(noxus: Simulator, receiverUrl: string, redis: Record<string, u
     sources: {
       default: sourceAt(noxus),
     },
-    polling: { min_interval: '50ms', max_interval: '200ms', batch: 'off' },
+    polling: { min_interval: '50ms', max_interval: '200ms', lists: 'off' },
     endpoints: { all: { type: 'webhook', url: receiverUrl, events: ['run.completed'] } },
   };
 }

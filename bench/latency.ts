@@ -118,7 +118,7 @@ async function setUp(context: BenchContext, count: number, source: Record<string
       polling: {
         min_interval: `${INTERVAL_MS}ms`,
         max_interval: `${INTERVAL_MS}ms`,
-        batch: 'off',
+        lists: 'off',
       },
       endpoints: Object.fromEntries(endpoints),
     },

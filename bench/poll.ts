@@ -73,7 +73,7 @@ async function startPolling(
         min_interval: '10ms',
         max_interval: '10ms',
         // Here each run needs its own polls.
-        batch: 'off',
+        lists: 'off',
         concurrency: options.concurrency,
       },
     },

@@ -1,5 +1,5 @@
 import type { Profile } from '../src/core/watch/watch.ts';
-import { judgeBatch } from './replay/judge-batch.ts';
+import { judgeLists } from './replay/judge-lists.ts';
 import { judgeChange } from './replay/judge-change.ts';
 import { judgeOracle } from './replay/judge-oracle.ts';
 import { judgeSteady } from './replay/judge-steady.ts';
@@ -20,7 +20,7 @@ interface ReplayBenchOptions {
   profile?: Profile | undefined;
   budgetPerS?: number | undefined;
   /** Whether our policy is replayed a second time, with list feeds. */
-  batch: boolean;
+  lists: boolean;
   /** A file of runs, see `replay/trace.ts`. */
   trace?: string | undefined;
 }
@@ -33,18 +33,18 @@ interface ReplayBenchOptions {
  * polling.
  */
 export async function benchReplay(options: ReplayBenchOptions): Promise<BenchResult> {
-  const { profile, budgetPerS, batch, trace } = options;
-  const asked = [profile, budgetPerS, trace].some((one) => one !== undefined) || batch;
+  const { profile, budgetPerS, lists, trace } = options;
+  const asked = [profile, budgetPerS, trace].some((one) => one !== undefined) || lists;
   return asked ? compareOnly(options) : judge(options);
 }
 
 async function compareOnly(options: ReplayBenchOptions): Promise<BenchResult> {
-  const { seed, profile = 'normal', budgetPerS, batch, trace } = options;
+  const { seed, profile = 'normal', budgetPerS, lists, trace } = options;
   const replayed = trace === undefined ? workload(options) : await readTrace(trace);
   const name = trace ?? 'seven kinds of workflow';
   const comparison = compare(
     replayed,
-    { seed, profile, batch },
+    { seed, profile, lists },
     budgetPerS === undefined ? {} : { budgetPerS },
   );
   return { figures: [], details: { [name]: comparison }, text: tableOf(name, comparison) };
@@ -54,7 +54,7 @@ function judge({ seed, runs }: ReplayBenchOptions): BenchResult {
   const steady = judgeSteady({ seed, runs });
   const fewer = Math.ceil(runs * CHANGED_SHARE);
   const change = judgeChange({ seed, runs: fewer, memory: steady.memory });
-  const together = judgeBatch({ seed, memory: steady.memory });
+  const together = judgeLists({ seed, memory: steady.memory });
   const beside = judgeOracle({ seed, runs, ours: steady.ours });
   const tables = { ...steady.tables, ...change.tables, ...together.tables, ...beside.tables };
   return {

@@ -151,7 +151,7 @@ async function setUp(context: BenchContext, oldMain: string): Promise<Stage> {
   const config = {
     redis: { url: `unix://${redis.socket}` },
     sources: { default: sourceAt(noxus) },
-    polling: { min_interval: '100ms', max_interval: '500ms', batch: 'off', hints: 'off' },
+    polling: { min_interval: '100ms', max_interval: '500ms', lists: 'off', hints: 'off' },
     endpoints: {
       all: { type: 'webhook', url: receiver.url, secret: SECRET, events: ['run.completed'] },
     },

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { PROFILES, type Profile } from '../src/core/watch/watch.ts';
 import { benchApi } from './api.ts';
 import { benchAttack } from './attack.ts';
-import { benchBatch } from './batch.ts';
+import { benchLists } from './lists.ts';
 import { benchBrowser } from './browser.ts';
 import { benchBudget, BUDGET_CELLS } from './budget.ts';
 import { benchCapacity } from './capacity.ts';
@@ -35,7 +35,7 @@ import { benchYear } from './year.ts';
 const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
-names: rules, capacity, poll, idle, browser, latency, takeover, frozen, skew, failover, ha, rolling, batch, budget, watches, api, memory, deliver,
+names: rules, capacity, poll, idle, browser, latency, takeover, frozen, skew, failover, ha, rolling, lists, budget, watches, api, memory, deliver,
        places, shapes, streams,
        isolation, hostile, attack, soak, year, live, replay
   --json               one JSON document instead of a table
@@ -64,7 +64,7 @@ failover:
   --seed <n>           of when they come (1)
 frozen:
   --rounds <n>         faults of either kind, 11 s each (10)
-batch:
+lists:
   --runs <n>           runs of one workflow (100)
   --within <n>         when the last of them ends, seconds (40)
 budget (with runs or workflows, that cell by a built daemon, and nothing is judged):
@@ -121,7 +121,7 @@ replay (with any of the last four, only that comparison, and nothing is judged):
   --runs <n>           runs of each of seven kinds of workflow (1500)
   --profile <name>     urgent, normal or frugal
   --budget <n>         requests a second that all runs share
-  --batch              ours a second time, runs of one workflow polled by their list
+  --lists              ours a second time, runs of one workflow polled by their list
   --trace <file>       runs as JSON lines, times in seconds:
                        {"workflow":"a","created":0,"started":2.5,"finished":61.0,
                         "status":"completed","progress":[[10.2,25],[30.0,50]]}`;
@@ -131,7 +131,7 @@ const { values, positionals } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
     check: { type: 'boolean', default: false },
-    batch: { type: 'boolean', default: false },
+    lists: { type: 'boolean', default: false },
     profile: { type: 'string' },
     rounds: { type: 'string' },
     seconds: { type: 'string' },
@@ -183,8 +183,8 @@ const benches = {
       runs: values.runs === undefined ? undefined : bounded('runs', 20_000),
       workflows: values.workflows === undefined ? undefined : bounded('workflows', 20_000),
     }),
-  batch: () =>
-    benchBatch({
+  lists: () =>
+    benchLists({
       runs: given('runs', { usual: 100, least: 2, most: 1_000 }),
       seconds: bounded('within', 600, 4),
       profileDir,
@@ -257,7 +257,7 @@ const benches = {
       runs: given('runs', { usual: 1_500, least: 100, most: 10_000 }),
       profile: watchProfile(values.profile),
       budgetPerS: values.budget === undefined ? undefined : positive('budget', values.budget),
-      batch: values.batch,
+      lists: values.lists,
       trace: values.trace,
     }),
   live: () =>
@@ -332,7 +332,7 @@ function rounds(usual: number): number {
 function bounded(
   option: Exclude<
     keyof typeof values,
-    'json' | 'check' | 'batch' | 'profile' | 'budget' | 'trace' | 'cells' | 'from'
+    'json' | 'check' | 'lists' | 'profile' | 'budget' | 'trace' | 'cells' | 'from'
   >,
   most: number,
   least = 1,

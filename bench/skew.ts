@@ -80,7 +80,7 @@ function configOf(noxus: Simulator, receiverUrl: string, redisUrl: string) {
       sources: {
         default: sourceAt(noxus),
       },
-      polling: { min_interval: '200ms', max_interval: `${INTERVAL_MS}ms`, batch: 'off' },
+      polling: { min_interval: '200ms', max_interval: `${INTERVAL_MS}ms`, lists: 'off' },
       watches: { timeout: '4m', stall_after: '3m' },
       endpoints: { all: { type: 'webhook', url: receiverUrl, events: ['*'] } },
     },

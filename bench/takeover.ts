@@ -176,7 +176,7 @@ function configOf(redis: BenchRedis, noxus: Simulator, log: WebhookLog) {
           timeout: '60s',
         },
       },
-      polling: { batch: 'off' },
+      polling: { lists: 'off' },
       endpoints: Object.fromEntries(endpoints) as Record<string, unknown>,
     },
   };

@@ -141,7 +141,7 @@ async function start(
         default: { base_url: noxus.url, api_key: noxus.apiKey, rate_limit: rateLimit },
       },
       // What lists show would not be polled by itself for long.
-      polling: { min_interval: '1h', max_interval: '1h', batch: 'off' },
+      polling: { min_interval: '1h', max_interval: '1h', lists: 'off' },
     },
   });
 }

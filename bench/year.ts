@@ -110,7 +110,7 @@ function configOf(noxus: Simulator, redisPath: string, receiverUrl: string) {
     polling: {
       min_interval: '100ms',
       max_interval: '200ms',
-      batch: 'off',
+      lists: 'off',
       // Half of the runs have streams, which stand in for polls.
       hint_streams: 50,
       // Slots are jobs in Redis: as many as there are of them is no leak, so there are few.

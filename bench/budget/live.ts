@@ -27,7 +27,7 @@ export interface LiveCell {
   /** Runs of others between any two of ours. */
   others?: number;
   daemons?: number;
-  batch?: 'auto' | 'off';
+  lists?: 'auto' | 'off';
   /** Size of a run in a list, bytes; as the simulator gives them by default. */
   itemBytes?: number;
   seed: number;
@@ -72,7 +72,7 @@ export async function playLive(cell: LiveCell): Promise<LiveResult> {
   });
 }
 
-async function setUp(ground: BenchContext, { daemons = 1, batch = 'auto', itemBytes }: LiveCell) {
+async function setUp(ground: BenchContext, { daemons = 1, lists = 'auto', itemBytes }: LiveCell) {
   const redis = await startRedis(ground);
   const simulator = await startSimulator();
   ground.onEnd(() => simulator.close());
@@ -82,7 +82,7 @@ async function setUp(ground: BenchContext, { daemons = 1, batch = 'auto', itemBy
   const config = configOf(redis, sourceAt(simulator, SCALED.requestsPerS), {
     min_interval: `${SCALED.minIntervalMs}ms`,
     max_interval: `${SCALED.maxIntervalMs}ms`,
-    batch,
+    lists,
     hints: 'off',
   });
   const started: BenchDaemon[] = [];

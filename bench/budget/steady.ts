@@ -30,7 +30,7 @@ interface SteadyCell {
   /** Of each source. */
   runs: number;
   requestsPerS: number;
-  batch: 'auto' | 'off';
+  lists: 'auto' | 'off';
 }
 
 interface SteadyResult {
@@ -104,7 +104,7 @@ async function configOf(context: BenchContext, cell: SteadyCell, simulators: rea
     polling: {
       min_interval: `${MAX_INTERVAL_MS}ms`,
       max_interval: `${MAX_INTERVAL_MS}ms`,
-      batch: cell.batch,
+      lists: cell.lists,
       hints: 'off',
     },
     endpoints: { log: { type: 'log' } },

@@ -7,20 +7,20 @@ import { SCALED } from './live.ts';
 export interface VirtualCell {
   runs: number;
   workflows: number;
-  batch: boolean;
+  lists: boolean;
   /** Runs of others for each of ours; they are on the same lists. */
   others?: number;
   seed: number;
 }
 
 /** The cell on a virtual clock, by the daemon's own rules. Delays in seconds. */
-export function playVirtual({ seed, batch, others = 0, ...cell }: VirtualCell): Summary {
+export function playVirtual({ seed, lists, others = 0, ...cell }: VirtualCell): Summary {
   const { runs, unwatched } = tracedRuns({ ...cell, others, seed });
   const limits = {
     minIntervalMs: SCALED.minIntervalMs,
     maxIntervalMs: SCALED.maxIntervalMs,
   };
-  const options = { seed, profile: 'normal' as const, batch, limits };
+  const options = { seed, profile: 'normal' as const, lists, limits };
   const { seen } = replayOurs(runs, options, { budgetPerS: SCALED.requestsPerS, unwatched });
   return summarize(seen);
 }
@@ -55,7 +55,7 @@ export function playSteadyVirtual(cell: SteadyVirtualCell, seed: number): number
   return requests / (requestsPerS * (lastsS + 1));
 }
 
-function tracedRuns({ runs, workflows, others, seed }: Required<Omit<VirtualCell, 'batch'>>) {
+function tracedRuns({ runs, workflows, others, seed }: Required<Omit<VirtualCell, 'lists'>>) {
   const random = seededRandom(seed);
   const watched: TracedRun[] = [];
   const unwatched: TracedRun[] = [];

@@ -18,7 +18,7 @@ import {
 import { observe } from '../../src/core/watch/observe.ts';
 import { register } from '../../src/core/watch/register.ts';
 import type { Profile, Subscription, Watch } from '../../src/core/watch/watch.ts';
-import { Batching, type Followed } from './batching.ts';
+import { FollowedLists, type Followed } from './followed-lists.ts';
 import { toMs, toS } from './clock.ts';
 import { viewOf } from './noxus-view.ts';
 import type { Follower, Policy, Sight } from './policy.ts';
@@ -45,7 +45,7 @@ export interface RunwatchOptions {
   /** Limits of the intervals, if not the default ones. */
   limits?: { minIntervalMs: number; maxIntervalMs: number };
   /** Whether list feeds cover runs of one workflow. */
-  batch?: boolean;
+  lists?: boolean;
 }
 
 /** The daemon's own rules, `core/observe` and all that it calls, with a virtual clock. */
@@ -86,12 +86,15 @@ export function runwatch(options: RunwatchOptions): Policy {
       statistics,
       wants,
       random,
-      load: loadByPlan({ ...own, usesSpare }, batching?.costMultiplier ?? null),
+      load: loadByPlan({ ...own, usesSpare }, followedLists?.costMultiplier ?? null),
     };
   }
 
-  const batching = options.batch
-    ? new Batching((now) => contextAt({ now, lagS: 0 }), (options.budgetPerS ?? Infinity) / 1_000)
+  const followedLists = options.lists
+    ? new FollowedLists(
+        (now) => contextAt({ now, lagS: 0 }),
+        (options.budgetPerS ?? Infinity) / 1_000,
+      )
     : undefined;
   let runs = 0;
 
@@ -99,7 +102,7 @@ export function runwatch(options: RunwatchOptions): Policy {
     const id = `run-${(runs += 1)}`;
     const look = viewOf(run, id);
     const followed: Followed = { run, watch: newWatch(run, id, options) };
-    batching?.add(followed);
+    followedLists?.add(followed);
     return {
       look(sight) {
         const context = contextAt(sight);
@@ -126,7 +129,7 @@ export function runwatch(options: RunwatchOptions): Policy {
   return {
     name: `runwatch ${profile}`,
     follow,
-    ...(batching && { lists: batching }),
+    ...(followedLists && { lists: followedLists }),
     lagged(lagS, requestS) {
       costMultiplier = costMultiplierAfter(costMultiplier ?? 1, lagS * 1_000, requestS * 1_000);
     },

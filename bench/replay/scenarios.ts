@@ -111,22 +111,22 @@ export function firstOf(seen: Seen[], count: number): Seen[] {
 }
 
 /**
- * Our policy, fixed polling and backoff under the same conditions; with `batch` also ours without
+ * Our policy, fixed polling and backoff under the same conditions; with `lists` also ours without
  * lists.
  */
 export function compare(
   runs: readonly TracedRun[],
-  { batch = false, ...ours }: OurOptions,
+  { lists = false, ...ours }: OurOptions,
   options: ReplayOptions = {},
 ): Comparison {
   const name = `runwatch ${ours.profile}`;
-  const summaryOf = (more: { batch?: boolean }) =>
+  const summaryOf = (more: { lists?: boolean }) =>
     summarize(replayOurs(runs, { ...ours, ...more }, options).seen);
   return {
     [FIXED.name]: summarize(replay(runs, FIXED, options).seen),
     [BACKOFF.name]: summarize(replay(runs, BACKOFF, options).seen),
     [name]: summaryOf({}),
-    ...(batch && { [`${name}, by lists`]: summaryOf({ batch }) }),
+    ...(lists && { [`${name}, by lists`]: summaryOf({ lists }) }),
   };
 }
 

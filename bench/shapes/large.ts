@@ -40,7 +40,7 @@ async function large(): Promise<Figure[]> {
             rate_limit: { requests: 200, per: '1s' },
           },
         },
-        polling: { min_interval: '500ms', max_interval: '2s', batch: 'off' },
+        polling: { min_interval: '500ms', max_interval: '2s', lists: 'off' },
         endpoints: { ops: { type: 'webhook', url: receiver.url, events: ['*'] } },
       },
     });

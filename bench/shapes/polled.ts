@@ -103,7 +103,7 @@ function configOf(
     redis: { url: `unix://${socket}` },
     sources: Object.fromEntries(sources.map((source) => [source.name, sourceOf(source)])),
     // Single polls show when each run was read.
-    polling: { min_interval: '500ms', max_interval: '2s', batch: 'off', ...polling },
+    polling: { min_interval: '500ms', max_interval: '2s', lists: 'off', ...polling },
     endpoints: Object.fromEntries(ENDPOINTS.map((name) => [name, endpointAt(name)])),
   };
 }

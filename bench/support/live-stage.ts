@@ -59,7 +59,7 @@ export async function setUpLive(
       polling: {
         min_interval: `${polling.minIntervalMs}ms`,
         max_interval: `${polling.maxIntervalMs}ms`,
-        batch: 'off',
+        lists: 'off',
       },
       endpoints: {
         hook: {

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { adviseOn, checkServing, crossCheck } from './cross-check.ts';
 import { type Absence, readSettings, parseYaml } from './document.ts';
+import { withNewNames } from './old-names.ts';
 import { openEnvironment, type Environment, type Reference } from './environment.ts';
 import {
   type Draft,
@@ -84,6 +85,7 @@ export function loadConfig(options: LoadOptions): LoadedConfig | InvalidConfig {
   const warnings = tidy([
     ...environment.unknown(),
     ...traced.warnings,
+    ...file.warnings,
     ...located(assembled.advice),
   ]);
   const problems = tidy([
@@ -283,6 +285,8 @@ interface SettingsFile {
   /** Settings that are absent because their variable gives nothing. */
   absent: readonly Absence[];
   problems: ConfigProblem[];
+  /** Settings under old names. */
+  warnings: ConfigProblem[];
   /** True when the YAML is so faulty that its settings mean nothing. */
   broken: boolean;
 }
@@ -294,6 +298,7 @@ const NO_FILE: SettingsFile = {
   references: new Map(),
   absent: [],
   problems: [],
+  warnings: [],
   broken: false,
 };
 
@@ -305,9 +310,11 @@ function readSettingsFile(
   const yaml = parseYaml(text);
   const syntax = yaml.problems.map((problem) => ({ file: name, ...problem }));
   if (yaml.broken) return { ...NO_FILE, name, problems: syntax, broken: true };
-  const { findings, ...settings } = readSettings(yaml, environment);
-  const problems = [...syntax, ...findings.map((finding) => place(finding, { name, ...settings }))];
-  return { name, ...settings, problems, broken: false };
+  const { document, warnings: advice } = withNewNames(readSettings(yaml, environment));
+  const { findings, ...settings } = document;
+  const placed = (these: Finding[]) => these.map((one) => place(one, { name, ...settings }));
+  const [problems, warnings] = [[...syntax, ...placed(findings)], placed(advice)];
+  return { name, ...settings, problems, warnings, broken: false };
 }
 
 /** Gives a finding the place in the file, the variable or the flag that its setting came from. */

@@ -218,7 +218,7 @@ export const configSchema = z.strictObject({
       max_interval: duration('60s', { min: '10ms', max: '1d' }),
       profile: z.enum(PROFILES).default('normal'),
       concurrency: pollConcurrency,
-      batch: z.enum(['auto', 'off']).default('auto'),
+      lists: z.enum(['auto', 'off']).default('auto'),
       unreachable_after: duration('2m', { min: '1s', max: '7d' }),
       gone_after: duration('60s', { min: '100ms', max: '1d' }),
       // Well under the time for which a refusal is remembered, so that it is logged once.

@@ -62,7 +62,7 @@ export function openFeed(
   const { limiter, schedule, reader } = source;
   const feedDeps = {
     source: source.name,
-    isOn: deps.config.polling.batch === 'auto',
+    isOn: deps.config.polling.lists === 'auto',
     store: deps.feeds,
     reader,
     schedule,

@@ -222,7 +222,7 @@ function readsOf(
     active: limiter.active(),
     waitMs: limiter.longestWait.ms,
     planned: times && { times, wantedPerMs: schedule.feed.wantedPerMs() },
-    isByLists: polling.batch === 'auto',
+    isByLists: polling.lists === 'auto',
   });
 }
 

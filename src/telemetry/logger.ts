@@ -191,7 +191,7 @@ export function logPage(log: Logger, { list, outcome, message, ...seen }: PageRe
     duration_ms: seen.durationMs,
     next_read_at: new Date(seen.nextAt).toISOString(),
   };
-  log[level](fields, isGivenUp ? 'batch.fallback' : 'batch');
+  log[level](fields, isGivenUp ? 'list.fallback' : 'list.page');
 }
 
 /** A finished attempt at delivering. */

@@ -157,12 +157,12 @@ function pollRecordings(make: Maker) {
 
 function listRecordings(make: Maker) {
   const pages = make.counter(
-    'runwatch_batch_looks_total',
+    'runwatch_list_pages_total',
     'Pages of lists of runs that were read, by outcome; all but ok and rate_limited are followed by single polls.',
     ['source', 'outcome'],
   );
   const runs = make.counter(
-    'runwatch_batch_runs_total',
+    'runwatch_list_runs_total',
     'Watched runs that stood on a page, by what it said of them.',
     ['source', 'result'],
   );

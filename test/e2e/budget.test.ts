@@ -42,7 +42,7 @@ async function start(prefix: string): Promise<DaemonProcess> {
       polling: {
         min_interval: '50ms',
         max_interval: '100ms',
-        batch: 'off',
+        lists: 'off',
         unreachable_after: '5m',
       },
     },

@@ -50,7 +50,7 @@ async function startOn(
           rate_limit: { requests: 1_000, per: '1s' },
         },
       },
-      polling: { min_interval: '50ms', max_interval: '200ms', batch: 'off' },
+      polling: { min_interval: '50ms', max_interval: '200ms', lists: 'off' },
       watches: { timeout: '2m' },
       rules,
       endpoints: { hooks: { type: 'webhook', url: receiver.url, secret: SECRET, default: true } },

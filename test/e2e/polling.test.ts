@@ -27,7 +27,7 @@ beforeAll(async () => {
           rate_limit: { requests: 10_000, per: '1s' },
         },
       },
-      polling: { min_interval: '50ms', max_interval: '200ms', batch: 'off', hints: 'off' },
+      polling: { min_interval: '50ms', max_interval: '200ms', lists: 'off', hints: 'off' },
     },
   });
   const script = {

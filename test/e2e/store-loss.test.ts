@@ -33,7 +33,7 @@ beforeEach(async () => {
           rate_limit: { requests: 1_000, per: '1s' },
         },
       },
-      polling: { min_interval: '50ms', max_interval: '200ms', batch: 'off' },
+      polling: { min_interval: '50ms', max_interval: '200ms', lists: 'off' },
       endpoints: {
         hooks: {
           type: 'webhook',

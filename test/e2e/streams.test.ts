@@ -20,7 +20,7 @@ function start({ url, prefix }: TestRedis, polling: object = SLOW): Promise<Daem
     config: {
       redis: { prefix },
       sources: { default: { base_url: noxus.url, api_key: noxus.apiKey } },
-      polling: { batch: 'off', ...polling },
+      polling: { lists: 'off', ...polling },
     },
   });
 }

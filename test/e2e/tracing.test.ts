@@ -55,7 +55,7 @@ async function start(env: Record<string, string>, target = testRedis()): Promise
       redis: { prefix: target.prefix },
       sources: { default: { base_url: noxus.url, api_key: noxus.apiKey } },
       workflows: { 'wf-1': { name: 'invoices' } },
-      polling: { min_interval: '50ms', max_interval: '100ms', hints: 'off', batch: 'off' },
+      polling: { min_interval: '50ms', max_interval: '100ms', hints: 'off', lists: 'off' },
       endpoints: {
         hooks: {
           type: 'webhook',

@@ -27,7 +27,7 @@ describe('run that a poll does not find', () => {
       min_interval: '20ms',
       max_interval: '50ms',
       gone_after: `${GONE_AFTER_MS}ms`,
-      batch: 'off',
+      lists: 'off',
     };
     rig = await startPollRig({ polling });
     const steps = [{ after_ms: 0, status: 'running' }];

@@ -23,7 +23,7 @@ async function start(
     min_interval: '200ms',
     max_interval: '500ms',
     unreachable_after: unreachableAfter,
-    batch: 'off',
+    lists: 'off',
   };
   rig = await startPollRig({ polling, pollers });
   const steps = [{ after_ms: 0, status: 'running' }];

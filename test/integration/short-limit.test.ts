@@ -14,7 +14,7 @@ const READS = 3 * RUNS;
 let rig: PollRig;
 beforeAll(async () => {
   rig = await startPollRig({
-    polling: { batch: 'off', min_interval: '100ms', max_interval: '100ms' },
+    polling: { lists: 'off', min_interval: '100ms', max_interval: '100ms' },
     rateLimit: LIMIT,
   });
 });

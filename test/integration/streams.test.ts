@@ -111,7 +111,7 @@ describe('streams that tell everything', () => {
   });
 
   test('reads of a believed workflow are left to its streams, but for one run in twenty', async () => {
-    await start({ polling: { min_interval: '50ms', max_interval: '100ms', batch: 'off' } });
+    await start({ polling: { min_interval: '50ms', max_interval: '100ms', lists: 'off' } });
     await believe(['completed', 'failed']);
     const steps = [{ after_ms: 0, status: 'running' }];
     const control = idThat(keepsCadence);
@@ -123,7 +123,7 @@ describe('streams that tell everything', () => {
   });
 
   test('the awaiting of a workflow that is believed for ends alone is not left to streams', async () => {
-    await start({ polling: { min_interval: '50ms', max_interval: '100ms', batch: 'off' } });
+    await start({ polling: { min_interval: '50ms', max_interval: '100ms', lists: 'off' } });
     const believed = 'ab000000-0000-4000-8000-000000000002';
     await believe(['completed'], believed);
     await believe(['completed']);
@@ -142,7 +142,7 @@ describe('streams that tell everything', () => {
 
 describe('streams that tell little', () => {
   test('transitions that streams do not tell are found by reads, and count against the streams', async () => {
-    await start({ polling: { min_interval: '50ms', max_interval: '100ms', batch: 'off' } });
+    await start({ polling: { min_interval: '50ms', max_interval: '100ms', lists: 'off' } });
     const runIds = add(3, { silent_on: ['*'] });
     await streamed(runIds);
     for (const id of runIds) rig.simulator.setStatus(id, 'stopped');
@@ -177,7 +177,7 @@ describe('streams that tell little', () => {
 });
 
 test('a stream that breaks soon is not opened again at each read, nor is that of a sample', async () => {
-  await start({ polling: { min_interval: '50ms', max_interval: '100ms', batch: 'off' } });
+  await start({ polling: { min_interval: '50ms', max_interval: '100ms', lists: 'off' } });
   rig.simulator.fault({ kind: 'drop', after_ms: 20, on: 'stream' });
   const steps = [{ after_ms: 0, status: 'running' }];
   const samples = [idThat(isSample), idThat(isSample)];
@@ -202,7 +202,7 @@ const BROKEN: [string, FaultInput][] = [
 
 describe('broken streams', () => {
   test.each(BROKEN)('runs with streams %s have the events that reads find', async (_, fault) => {
-    await start({ polling: { min_interval: '50ms', max_interval: '100ms', batch: 'off' } });
+    await start({ polling: { min_interval: '50ms', max_interval: '100ms', lists: 'off' } });
     const runIds = add(4);
     rig.simulator.fault({ ...fault, on: 'stream' });
     await rig.watch(runIds);
@@ -213,7 +213,7 @@ describe('broken streams', () => {
   });
 
   test('a source that refuses streams of three runs is asked for none for ten minutes, said once', async () => {
-    await start({ polling: { min_interval: '50ms', max_interval: '100ms', batch: 'off' } });
+    await start({ polling: { min_interval: '50ms', max_interval: '100ms', lists: 'off' } });
     rig.simulator.fault({ kind: 'status', status: 404, on: 'stream' });
     const runIds = add(8);
     await rig.watch(runIds);
@@ -229,7 +229,7 @@ describe('broken streams', () => {
   });
 
   test('a stream that is throttled pauses the source as asked, and no stream follows soon', async () => {
-    await start({ polling: { min_interval: '50ms', max_interval: '100ms', batch: 'off' } });
+    await start({ polling: { min_interval: '50ms', max_interval: '100ms', lists: 'off' } });
     const fault: FaultInput = { kind: 'status', status: 429, retry_after: 1, on: 'stream' };
     rig.simulator.fault(fault);
     const runIds = add(2);
@@ -247,7 +247,7 @@ describe('streams of several processes', () => {
   test('a run has one stream, whichever process reads it', async () => {
     await start({
       pollers: 3,
-      polling: { min_interval: '50ms', max_interval: '100ms', batch: 'off' },
+      polling: { min_interval: '50ms', max_interval: '100ms', lists: 'off' },
     });
     const runIds = add(4);
     await streamed(runIds);

@@ -132,6 +132,21 @@ describe('warnings about a configuration that cannot work', () => {
     ]);
   });
 
+  test('a setting under its old name counts under the new one, with a warning', () => {
+    const yaml = 'polling:\n  batch: ${LISTS}\n';
+    const loaded = attempt(yaml, { ...KEY, LISTS: 'off' });
+    expect(loaded.kind === 'loaded' && loaded.config.polling).toMatchObject({ lists: 'off' });
+    expect(loaded.warnings.map(formatProblem)).toEqual([
+      'f.yaml:2:3 polling.batch: it is called polling.lists now; rename it',
+    ]);
+    expect(problemsOf(yaml, { ...KEY, LISTS: 'on' })).toEqual([
+      'f.yaml:2:3 polling.lists: expected auto or off, got "on" from LISTS',
+    ]);
+    expect(problemsOf('polling: { batch: off, lists: auto }')).toEqual([
+      'f.yaml:1:12 polling.batch: it is called polling.lists now, which is given, too; remove one of them',
+    ]);
+  });
+
   test('variables that the file uses, empty ones, and those that Kubernetes sets cause no warning', () => {
     const env = {
       ...KEY,

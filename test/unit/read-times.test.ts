@@ -17,7 +17,7 @@ test('runs that are read too rarely are said with the rate limit that would do',
     '1,343 of 2,000 runs read less often than max_interval (1 min) asks for, the slowest every 16 min; source default may be asked 10/s; 38/s would do',
   );
   expect(readsText({ ...reads, isByLists: false })).toMatch(
-    /38\/s would do, or polling.batch auto$/,
+    /38\/s would do, or polling.lists auto$/,
   );
 });
 

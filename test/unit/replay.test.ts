@@ -78,7 +78,7 @@ describe('runs of one workflow that share a list feed', () => {
     seen.reduce((sum, { requests }) => sum + requests, 0);
 
   test('runs on a list are polled singly when they begin and when they have ended', () => {
-    const { seen } = replayOurs(together, { ...ours, batch: true });
+    const { seen } = replayOurs(together, { ...ours, lists: true });
     const requests = requestsOf(seen);
     expect(requests).toBeGreaterThan(200 + 70);
     expect(requests).toBeLessThan(200 + 140);
@@ -89,13 +89,13 @@ describe('runs of one workflow that share a list feed', () => {
 
   test('runs are polled singly while their list cannot be read', () => {
     const fails = (now: number) => now > 1 && now < 2;
-    const { seen } = replayOurs(together, { ...ours, batch: true }, { fails });
+    const { seen } = replayOurs(together, { ...ours, lists: true }, { fails });
     expect(requestsOf(seen)).toBeGreaterThan(4_000);
     expect(requestsOf(seen)).toBeLessThan(6_000);
   });
 
   test('runs share a budget with their list', () => {
-    const { seen } = replayOurs(together, { ...ours, batch: true }, { budgetPerS: 10 });
+    const { seen } = replayOurs(together, { ...ours, lists: true }, { budgetPerS: 10 });
     const lastS = Math.max(...together.map(({ finished }, at) => finished + seen[at]!.delayS));
     expect(requestsOf(seen)).toBeLessThanOrEqual(10 * lastS + 1);
     expect(requestsOf(seen)).toBeGreaterThan(200);

@@ -140,7 +140,7 @@ export function readsText(reads: SourceReads): string {
   if (stretched === 0) return `${runsText(reads)}; ${allowed}`;
   const runs = `${stretched.toLocaleString('en')} of ${countText(reads.runs)}`;
   const rare = `less often than max_interval (${spanText(maxIntervalMs)}) asks for`;
-  const lists = reads.isByLists ? '' : ', or polling.batch auto';
+  const lists = reads.isByLists ? '' : ', or polling.lists auto';
   const isMore = reads.wantedRequests > limit.requests;
   const cure = isMore ? `; ${wantedText(reads)} would do${lists}` : '';
   return `${runs} read ${rare}, the slowest every ${spanText(longestMs)}; ${allowed}${cure}`;

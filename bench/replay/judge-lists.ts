@@ -23,7 +23,7 @@ const LIKE = 1.1;
 /** Prices to try, as powers of ten of the profile's, by bisection. */
 const PRICES = { low: -2, high: 0, halvings: 5 };
 
-interface BatchOptions {
+interface ListsOptions {
   seed: number;
   /** Earlier statistics. */
   memory: Memory;
@@ -31,21 +31,21 @@ interface BatchOptions {
 
 /**
  * Runs of one workflow polled by their list, beside single polls with no higher p95 of the delay.
- * They are judged as `bench -- batch` judges the daemon: both sides poll every second, so that
+ * They are judged as `bench -- lists` judges the daemon: both sides poll every second, so that
  * their delays are alike whatever the statistics. Where intervals follow from the price of a
  * request, lists are not only cheaper but also earlier. The figure for that is for information.
  * There the price of single polls is lowered until they are as early. Their statistics of the
  * workflow make up for part of what lists save.
  */
-export function judgeBatch({ seed, memory }: BatchOptions): Judgement {
+export function judgeLists({ seed, memory }: ListsOptions): Judgement {
   const runs = atOnce(seed + 4);
   const replayed = (options: Partial<OurOptions>) =>
     summarize(
       replayOurs(runs, { seed, profile: 'normal', memory: copyOf(memory), ...options }).seen,
     );
   const single = replayed({ limits: EACH_SECOND });
-  const listed = replayed({ limits: EACH_SECOND, batch: true });
-  const ours = replayed({ batch: true });
+  const listed = replayed({ limits: EACH_SECOND, lists: true });
+  const ours = replayed({ lists: true });
   const asEarly = asEarlyAs(ours, (costMultiplier) => replayed({ costMultiplier }));
   const name = `${RUNS} runs of a workflow at once`;
   return {

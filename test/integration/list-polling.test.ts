@@ -38,7 +38,7 @@ const types = async () => (await rig.events()).map(({ type }) => type);
 
 const told = async (wanted: string) => (await types()).filter((type) => type === wanted).length;
 
-const looks = () => rig.log().filter(({ msg }) => msg === 'batch' || msg === 'batch.fallback');
+const looks = () => rig.log().filter(({ msg }) => msg === 'list.page' || msg === 'list.fallback');
 
 async function nextPolls(runIds: string[]): Promise<number[]> {
   return (await rig.stores.requests.dueTimes(SOURCE, runIds)).map((at) => at ?? 0);
@@ -117,8 +117,8 @@ describe('runs of one workflow', () => {
     await waitFor(async () => (await types()).includes('run.failed'));
   });
 
-  test('runs are polled singly where batch polling is off', async () => {
-    rig = await startPollRig({ polling: { ...QUICK, batch: 'off' } });
+  test('runs are polled singly where lists are off', async () => {
+    rig = await startPollRig({ polling: { ...QUICK, lists: 'off' } });
     const runs = addRuns(3);
     await rig.watch(runs);
     await waitFor(() => runs.every((id) => rig.simulator.requests.run(id).count >= 3));
@@ -258,7 +258,7 @@ describe('a list that can not be trusted', () => {
     ['claims what no single read bears out', 'disagrees', { kind: 'claim', status: 'completed' }],
   ];
 
-  const fallbacks = () => rig.log().filter(({ msg }) => msg === 'batch.fallback');
+  const fallbacks = () => rig.log().filter(({ msg }) => msg === 'list.fallback');
 
   test.each(causes)(
     'is given up at once when it %s, and so is the one of the source',
@@ -279,7 +279,7 @@ describe('a list that can not be trusted', () => {
       expect(rig.simulator.requests.lists).toBe(0);
       expect(lists).toBeGreaterThan(0);
       expect(await rig.metrics()).toContain(
-        `runwatch_batch_looks_total{source="${SOURCE}",outcome="${reason}"} 2`,
+        `runwatch_list_pages_total{source="${SOURCE}",outcome="${reason}"} 2`,
       );
     },
   );

@@ -13,7 +13,7 @@ const LIKE = 1.1;
 /** Time left to notice the last run, ms. */
 const PATIENCE_MS = 30_000;
 
-interface BatchOptions {
+interface ListsOptions {
   /** Runs of one workflow that are watched at once. */
   runs: number;
   /** When the last of them ends; the first does so half-way. */
@@ -31,36 +31,36 @@ interface Round {
 
 /**
  * What reading a list in place of its runs saves. The built daemon watches runs of one workflow
- * that begin at once and end one after the other, with batch polling off and on. For equal delays,
+ * that begin at once and end one after the other, without lists and with them. For equal delays,
  * both sides poll every half second; requests are counted at the fake Noxus. Target: a tenth of the
  * requests of single polls at a like p95 of the delay.
  */
-export async function benchBatch(options: BatchOptions): Promise<BenchResult> {
+export async function benchLists(options: ListsOptions): Promise<BenchResult> {
   return withContext(async (context) => {
     const redis = await startRedis(context);
-    const single = await round(context, { redis, options, batch: 'off' });
-    const together = await round(context, { redis, options, batch: 'auto' });
+    const single = await round(context, { redis, options, lists: 'off' });
+    const together = await round(context, { redis, options, lists: 'auto' });
     return resultOf(single, together);
   });
 }
 
 interface Side {
   redis: BenchRedis;
-  options: BatchOptions;
-  batch: 'auto' | 'off';
+  options: ListsOptions;
+  lists: 'auto' | 'off';
 }
 
-async function round(context: BenchContext, { redis, options, batch }: Side): Promise<Round> {
+async function round(context: BenchContext, { redis, options, lists }: Side): Promise<Round> {
   const simulator = await startSimulator();
   context.onEnd(() => simulator.close());
   const daemon = await startDaemon(context, {
     profileDir: options.profileDir,
     config: {
-      redis: { url: `unix://${redis.socket}`, prefix: `batch-${batch}` },
+      redis: { url: `unix://${redis.socket}`, prefix: `lists-${lists}` },
       sources: {
         default: sourceAt(simulator, 1_000),
       },
-      polling: { min_interval: '500ms', max_interval: '500ms', batch, hints: 'off' },
+      polling: { min_interval: '500ms', max_interval: '500ms', lists, hints: 'off' },
       endpoints: { log: { type: 'log' } },
     },
   });
@@ -69,12 +69,12 @@ async function round(context: BenchContext, { redis, options, batch }: Side): Pr
     timeoutMs: options.seconds * 1_000 + PATIENCE_MS,
     describe: 'all runs to be seen to their ends',
   });
-  const { total, lists } = simulator.requests;
+  const { total: requests, lists: pages } = simulator.requests;
   await daemon.end();
-  return { requests: total, lists, delays };
+  return { requests, lists: pages, delays };
 }
 
-function addRuns(simulator: Simulator, { runs, seconds }: BatchOptions): string[] {
+function addRuns(simulator: Simulator, { runs, seconds }: ListsOptions): string[] {
   return Array.from({ length: runs }, (_, index) => {
     const endMs = Math.round((seconds * 1_000 * (1 + index / runs)) / 2);
     const steps = [

@@ -46,7 +46,7 @@ const AVOIDED_MS = 30_000;
  * The daemon's own rules for lists, `core/feed`, with a virtual clock. Lists here are correct, so that
  * no hint is contradicted.
  */
-export class Batching implements ListFollower {
+export class FollowedLists implements ListFollower {
   private readonly active = new Map<TracedRun, Followed>();
   private readonly all = new Map<TracedRun, Followed>();
   /** Runs that were not created yet, the last to come first; null before the first plan. */
