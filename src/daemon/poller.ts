@@ -257,7 +257,9 @@ function observer(
       deps.metrics.poll(report);
       logPoll(deps.log, report);
       deps.tracing.polled(report);
-      feeds.get(watch.source)?.lists.notice(watch).catch(onError);
+      const lists = feeds.get(watch.source)?.lists;
+      lists?.notice(watch).catch(onError);
+      if (report.knownBy === 'list') lists?.confirm(watch).catch(onError);
       const streams = context.sourceOf(watch.source)?.streams;
       if (streams !== undefined) noticedBy(streams, report).catch(onError);
       deps.watchNotes.polled(report.watch);

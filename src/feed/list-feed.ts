@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { sum } from '../core/arrays.ts';
 import type { Random } from '../core/backoff.ts';
 import type { PagesBefore } from '../core/cadence/load.ts';
@@ -7,6 +8,7 @@ import { PLAN_MEMBER, pageMember, parsePageMember, type PageName } from '../core
 import { leastMsBetweenPlans, nextPlanMs, planFeed } from '../core/feed/plan.ts';
 import { plannedLists, plannedWatch, type PlannedWatch } from '../core/feed/plan-input.ts';
 import type { FeedRecord, PageReport, StoredPlan } from '../core/feed/record.ts';
+import { repeatedInMs } from '../core/feed/list-trust.ts';
 import { MAX_PAGE_SIZE, type RunList } from '../core/feed/run-list.ts';
 import type { ReadTimes } from '../core/source/read-times.ts';
 import { VanishedRuns } from '../core/feed/vanished.ts';
@@ -91,6 +93,17 @@ export class ListFeed {
       // A plan without new watches may be valid for long.
       { member: PLAN_MEMBER, withinMs: polls === 1 ? this.newPlanMs() : PLAN_WITHIN_MS },
     ]);
+  }
+
+  /** A poll that a hint asked for has read a run: where it disagrees, the run is soon read again. */
+  async confirm(watch: Watch): Promise<void> {
+    const { isOn, now, source, store, schedule } = this.deps;
+    if (!isOn) return;
+    const [hint = null] = await store.hints(source, [watch.runId]);
+    const inMs = hint === null ? null : repeatedInMs(hint, watch, now());
+    if (inMs === null) return;
+    await delay(inMs, undefined, { ref: false });
+    await schedule.expedite([watch.runId]);
   }
 
   private newPlanMs(): number {

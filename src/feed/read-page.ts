@@ -16,6 +16,7 @@ import {
   givenUp,
   heldGood,
   hintOf,
+  isRepeated,
   judgeHint,
   NEW_TRUST,
   throttled,
@@ -100,7 +101,7 @@ async function takeIn(
   // Another list may have been read in time; what this one had to say of that is past.
   if ((record.trust?.since ?? 0) > deps.now()) return null;
   const readAt = deps.now();
-  const judged = judgeHints(page.runs, record);
+  const judged = judgeHints(page.runs, record, readAt);
   const found = watchesOn(deps, page.runs, record);
   const findings = comparePage(found, startedAt);
   const disagrees = judged.disagrees ?? findings.disagrees;
@@ -135,7 +136,7 @@ async function follow(
 ): Promise<void> {
   const { judged, readAt, pageMs, checked, findings } = taken;
   const { changed, unchanged, unseen } = findings;
-  const toPoll = changed.map(({ watch }) => watch.runId);
+  const toPoll = changed.map(({ watch }) => watch.runId).filter((id) => !judged.repeated.has(id));
   await deps.schedule.expedite([...toPoll, ...(checked === null ? [] : [checked]), ...vanished]);
   const isNews = ({ watch }: { watch: Watch }) => !judged.open.has(watch.runId);
   const context = { now: readAt, random: deps.random };
@@ -171,18 +172,22 @@ function creationTimes(found: readonly WatchOnPage[]): Map<string, number> {
 }
 
 /** What single polls since say of the hints that the list gave before. */
-function judgeHints(runs: readonly ListedRun[], { hints, watches }: PageRecord) {
+function judgeHints(runs: readonly ListedRun[], { hints, watches }: PageRecord, now: number) {
   const verdict = {
     judged: [] as string[],
     open: new Set<string>(),
+    /** Of these, runs that are read again by themselves. */
+    repeated: new Set<string>(),
     disagrees: null as string | null,
   };
   for (const [at, { id }] of runs.entries()) {
     const [hint, stored] = [hints[at] ?? null, watches[at] ?? null];
     if (hint === null) continue;
     const found = stored === null ? 'settled' : judgeHint(hint, stored.watch);
-    if (found === 'open') verdict.open.add(id);
+    const isOpen = found === 'open' || found === 'doubted';
+    if (isOpen) verdict.open.add(id);
     else verdict.judged.push(id);
+    if (found === 'doubted' && isRepeated(hint, now)) verdict.repeated.add(id);
     if (stored !== null && found === 'contradicted') {
       const listed = `${hint.listed.status} at ${hint.listed.progress}`;
       verdict.disagrees ??= contradiction(stored.watch, listed);

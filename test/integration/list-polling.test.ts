@@ -284,6 +284,16 @@ describe('a list that can not be trusted', () => {
     },
   );
 
+  test('a list is not given up where single polls lag behind it by less than two seconds', async () => {
+    const runs = await startBatch(20);
+    rig.simulator.fault({ kind: 'lag', ms: 400, on: 'run' });
+    for (const [at, id] of runs.entries()) {
+      rig.simulator.setStatus(id, 'completed', 100);
+      await waitFor(async () => (await told('run.completed')) > at);
+    }
+    expect(fallbacks()).toEqual([]);
+  });
+
   test('a 429 of a list pauses the source', async () => {
     await startBatch(5);
     rig.simulator.fault({ kind: 'status', status: 429, retry_after: 600, on: 'list', count: 1 });

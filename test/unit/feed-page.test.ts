@@ -13,8 +13,10 @@ import {
   givenUp,
   heldGood,
   hintOf,
+  isRepeated,
   judgeHint,
   NEW_TRUST,
+  repeatedInMs,
   throttled,
 } from '../../src/core/feed/list-trust.ts';
 import type { ListedRun } from '../../src/core/feed/run-list.ts';
@@ -136,7 +138,25 @@ describe('the trust in a list', () => {
   test('a hint is settled by a poll that finds a change, and contradicted by one that finds none', () => {
     expect(judgeHint(hint, later('failed', 11_000))).toBe('settled');
     expect(judgeHint(hint, later('completed', 11_000))).toBe('settled');
-    expect(judgeHint(hint, later('running', 11_000))).toBe('contradicted');
+    expect(judgeHint(hint, later('running', 12_010))).toBe('contradicted');
+  });
+
+  test('a poll that lags behind the list contradicts nothing, and is repeated twice within two seconds', () => {
+    const madeAt = NOON + 10_000;
+    const first = later('running', 10_100);
+    expect(judgeHint(hint, first)).toBe('doubted');
+    expect(repeatedInMs(hint, first, madeAt + 100)).toBe(600);
+    const second = later('running', 10_800);
+    expect(judgeHint(hint, second)).toBe('doubted');
+    expect(repeatedInMs(hint, second, madeAt + 800)).toBe(1_200);
+    expect(judgeHint(hint, later('failed', 12_010))).toBe('settled');
+    for (const over of [later('running', 12_010), later('failed', 10_800)]) {
+      expect(repeatedInMs(hint, over, madeAt + 3_000)).toBeNull();
+    }
+    expect([isRepeated(hint, madeAt + 1_999), isRepeated(hint, madeAt + 2_000)]).toEqual([
+      true,
+      false,
+    ]);
   });
 
   test('trust in a list is not judged by a poll that began before the list was read', () => {

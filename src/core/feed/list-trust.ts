@@ -94,8 +94,18 @@ export function hintOf({ run }: Watch, listed: ListedRun, madeAt: number): ListH
   };
 }
 
-/** `settled`: a single poll agrees, or the run has moved on since. */
-type Verdict = 'settled' | 'contradicted' | 'open';
+/**
+ * A single poll that disagrees with a hint may lag behind the list: the first one is repeated after
+ * this time, and the hint is contradicted by one that begins so long after the list was read, ms.
+ */
+const FIRST_AGAIN_MS = 600;
+const CONTRADICTED_MS = 2_000;
+
+/**
+ * `settled`: a single poll agrees, or the run has moved on since. `open`: no single poll has read it.
+ * `doubted`: one disagrees, and is repeated.
+ */
+type Verdict = 'settled' | 'open' | 'doubted' | 'contradicted';
 
 type JudgedWatch = Pick<Watch, 'run' | 'runAskedAt' | 'state'>;
 
@@ -109,7 +119,22 @@ export function judgeHint(hint: ListHint, watch: JudgedWatch): Verdict {
   const isReadSince = run !== null && Date.parse(run.observed_at) >= hint.madeAt;
   if (!isReadSince) return state === 'active' ? 'open' : 'settled';
   if (!isContradicted(hint, run)) return 'settled';
-  return (runAskedAt ?? -Infinity) >= hint.madeAt ? 'contradicted' : 'open';
+  const afterMs = (runAskedAt ?? -Infinity) - hint.madeAt;
+  if (afterMs < 0) return 'open';
+  return afterMs < CONTRADICTED_MS ? 'doubted' : 'contradicted';
+}
+
+/** After how long a single poll that disagrees with a hint is repeated, ms; null for not at all. */
+export function repeatedInMs(hint: ListHint, watch: JudgedWatch, now: number): number | null {
+  if (watch.state !== 'active' || judgeHint(hint, watch) !== 'doubted') return null;
+  const afterMs = (watch.runAskedAt ?? hint.madeAt) - hint.madeAt;
+  if (afterMs < FIRST_AGAIN_MS) return FIRST_AGAIN_MS;
+  return Math.max(0, hint.madeAt + CONTRADICTED_MS - now);
+}
+
+/** Whether a hint that is doubted is still being repeated: a read of the page asks for nothing more. */
+export function isRepeated({ madeAt }: ListHint, now: number): boolean {
+  return now < madeAt + CONTRADICTED_MS;
 }
 
 function isContradicted({ madeAt, listed, known }: ListHint, run: RunSnapshot): boolean {
