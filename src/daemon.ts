@@ -105,28 +105,18 @@ function build(
   { common, signingSecret, sealer }: OwnSecrets & { common: Common },
 ): Parts {
   const { config } = options;
-  const guard = createEgressGuard({
-    allow: config.egress.allow,
-    requireHttps: config.egress.require_https,
-    isProxied: config.egress.proxy !== undefined,
-    resolve: common.names.ofReceiver,
-  });
+  const guard = openPerWatchGuard(config, common);
   const agents = openAgents(guard, { ...options, names: common.names });
-  const secrets = openSecrets(common, { signingSecret, sealer });
   const own = { signingSecret, sealer };
+  const secrets = openSecrets(common, own);
   const routes = openRoutes(common, { ...own, agents, secrets, eventLog: options.eventLog });
   const { routeOf } = routes;
   const systemEvents = openSystemEvents(common, (pools) => deliverer.dispatch(pools));
   const deliverer: Deliverer = createDeliverer({ ...common, routeOf, systemEvents });
   const learning = createLearning(common);
   const { dispatch } = deliverer;
-  const poller = createPoller({
-    ...common,
-    systemEvents,
-    statistics: learning,
-    dispatch,
-    signingSecret,
-  });
+  const polling = { systemEvents, statistics: learning, dispatch, signingSecret };
+  const poller = createPoller({ ...common, ...polling });
   const discovery = createDiscovery(common);
   const sourcesInDoubt = () => findSourcesInDoubt({ discovery, poller });
   const alerting = createAlerting({ ...common, dispatch, sourcesInDoubt });
@@ -147,8 +137,7 @@ function build(
     routeOf,
     secrets,
     guard,
-    sealer,
-    signingSecret,
+    ...own,
   });
   nameFigures(common, { poller, services });
   return {
@@ -166,6 +155,16 @@ function build(
     closeAgents: () => agents.close(),
     get: (...request) => agents.configured.get(...request),
   };
+}
+
+/** Judges the webhooks that come with watches. */
+function openPerWatchGuard({ egress }: Config, { names }: Common): EgressGuard {
+  return createEgressGuard({
+    allow: egress.allow,
+    requireHttps: egress.require_https,
+    isProxied: egress.proxy !== undefined,
+    resolve: names.ofReceiver,
+  });
 }
 
 /** What a scrape of the metrics reads. */
