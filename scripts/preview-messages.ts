@@ -76,16 +76,14 @@ interface Block {
   type: string;
   text?: { text: string };
   fields?: { text: string }[];
-  elements?: { text: string | { text: string } }[];
+  elements?: { text: string }[];
 }
 
 function slackHtml(events: (typeof SAMPLES)[number]): string {
   const { text, blocks } = slackMessage(noticeOf(events), USERS);
   const shown = (blocks as Block[]).map((block) => {
     const parts = [block.text, ...(block.fields ?? [])].flatMap((one) => one?.text ?? []);
-    const elements = (block.elements ?? []).map(({ text: one }) =>
-      typeof one === 'string' ? `<small>${mrkdwn(one)}</small>` : `<button>${one.text}</button>`,
-    );
+    const elements = (block.elements ?? []).map((one) => `<small>${mrkdwn(one.text)}</small>`);
     const html = parts.map((part) => `<div>${mrkdwn(part)}</div>`).join('') + elements.join(' ');
     return `<div class="${block.fields === undefined ? 'block' : 'fields'}">${html}</div>`;
   });

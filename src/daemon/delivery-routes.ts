@@ -260,8 +260,12 @@ function createPeopleChannel(
       const { from, to, mentions } = endpoint;
       const tls = endpoint.tls ? loadTlsFiles(['endpoints', name], endpoint.tls) : {};
       return createEmailChannel(
-        { ...smtpServer(endpoint), tls, from, to, mentions, ownerOf, timeoutMs },
-        { now: deps.now, guard: createEndpointGuard({ resolve: deps.names.ofReceiver }) },
+        { endpoint: name, ...smtpServer(endpoint), tls, from, to, mentions, ownerOf, timeoutMs },
+        {
+          now: deps.now,
+          guard: createEndpointGuard({ resolve: deps.names.ofReceiver }),
+          alertMessages: deps.alertMessages,
+        },
       );
     }
     case 'pagerduty': {

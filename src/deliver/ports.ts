@@ -92,7 +92,7 @@ interface AttemptTrace {
 /** Begins to trace the attempt at a delivery; null where it is in no trace. */
 export type TraceAttempt = (delivery: Delivery) => AttemptTrace | null;
 
-/** Remembers which message at a destination shows an alert. */
+/** Remembers which message at a destination shows an alert, or the subject of its mails. */
 export interface AlertMessages {
   get(endpoint: string, alertId: string): Promise<string | null>;
   put(endpoint: string, alertId: string, message: string): Promise<void>;

@@ -1,7 +1,4 @@
-import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { sum } from '../../src/core/arrays.ts';
 import { planDeliveries } from '../../src/core/delivery/delivery.ts';
@@ -11,15 +8,21 @@ import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daem
 import { isWork } from '../support/kill-scenario.ts';
 import { startPrivateRedis, type PrivateRedis } from '../support/redis.ts';
 import { sampleEvent } from '../support/sample-events.ts';
+import { startService, type Service } from '../support/services/service.ts';
+import { SLACK_WEBHOOK } from '../support/services/slack.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const RUNS = 300;
 
+const FOLDED = '/services/T0/B0/folded';
+const KILLED = '/services/T0/B0/killed';
+const EACH = '/services/T0/B0/each';
+
 let redis: PrivateRedis;
 let stores: ReturnType<typeof openStores>;
 let daemons: DaemonProcess[] = [];
-let slack: Server;
+let slack: Service;
 
 /** A process sends so many messages to one endpoint side by side. */
 const SLOTS = 4;
@@ -39,21 +42,17 @@ function eventsIn(title: string): number {
 }
 
 beforeAll(async () => {
-  slack = createServer((request, response) => {
-    void (async () => {
-      const message = JSON.parse(await text(request)) as { text: string };
-      const path = request.url ?? '';
-      told.set(path, [...countsAt(path), eventsIn(message.text)]);
-      await waitFor(() => !held.has(path), { everyMs: 20 });
-      setTimeout(() => response.end('ok'), 150);
-    })();
+  slack = await startService(SLACK_WEBHOOK);
+  slack.answerBy(async (request) => {
+    const { path, body } = request;
+    told.set(path, [...countsAt(path), eventsIn(String(body['text']))]);
+    await waitFor(() => !held.has(path), { everyMs: 20 });
+    await delay(150);
+    return SLACK_WEBHOOK.take(request);
   });
-  slack.listen(0, '127.0.0.1');
-  await once(slack, 'listening');
-  const origin = `http://127.0.0.1:${(slack.address() as AddressInfo).port}`;
   redis = await startPrivateRedis({ aof: true });
   stores = openStores({ url: redis.url, prefix: 'runwatch' });
-  const chat = (path: string) => ({ type: 'slack', url: origin + path, events: ['run.failed'] });
+  const chat = (path: string) => ({ type: 'slack', url: slack.url + path, events: ['run.failed'] });
   const options = {
     env: {
       REDIS_URL: `unix://${redis.url}`,
@@ -62,9 +61,9 @@ beforeAll(async () => {
     config: {
       sources: { default: { base_url: 'http://127.0.0.1:9', api_key: 'none' } },
       endpoints: {
-        folded: chat('/folded'),
-        killed: chat('/killed'),
-        each: { ...chat('/each'), fold: false, rate: 1_000 },
+        folded: chat(FOLDED),
+        killed: chat(KILLED),
+        each: { ...chat(EACH), fold: false, rate: 1_000 },
       },
     },
   };
@@ -74,9 +73,9 @@ beforeAll(async () => {
 afterAll(async () => {
   await stopAll(daemons);
   stores.close();
-  slack.closeAllConnections();
-  slack.close();
+  await slack.close();
   await redis.stop();
+  expect(slack.refusals).toEqual([]);
 });
 
 /** Observes so many failures, one after another. */
@@ -107,18 +106,18 @@ async function untilDelivered(endpoint: string): Promise<void> {
 }
 
 test('300 failures while a Slack URL is slow to answer reach it in at most 6 messages', async () => {
-  held.add('/folded');
+  held.add(FOLDED);
   await failRuns('folded');
-  held.delete('/folded');
+  held.delete(FOLDED);
   await untilDelivered('folded');
-  expect(sumAt('/folded')).toBe(RUNS);
-  expect(countsAt('/folded').length).toBeLessThanOrEqual(SLOTS + 2);
+  expect(sumAt(FOLDED)).toBe(RUNS);
+  expect(countsAt(FOLDED).length).toBeLessThanOrEqual(SLOTS + 2);
 });
 
 test('300 failures are 300 messages where an endpoint does not fold', async () => {
   await failRuns('each');
   await untilDelivered('each');
-  expect(countsAt('/each')).toEqual(Array.from({ length: RUNS }, () => 1));
+  expect(countsAt(EACH)).toEqual(Array.from({ length: RUNS }, () => 1));
 });
 
 test('kill -9 during notifications of failures loses none, and repeats at most what was under way', async () => {
@@ -131,7 +130,7 @@ test('kill -9 during notifications of failures loses none, and repeats at most w
   await waitFor(async () => (await leftovers()).length === 0, {
     describe: 'nothing to be left to do',
   });
-  const largest = countsAt('/killed').toSorted((a, b) => b - a);
-  expect(sumAt('/killed') - RUNS).toBeLessThanOrEqual(sum(largest.slice(0, SLOTS)));
-  expect(sumAt('/killed')).toBeGreaterThanOrEqual(RUNS);
+  const largest = countsAt(KILLED).toSorted((a, b) => b - a);
+  expect(sumAt(KILLED) - RUNS).toBeLessThanOrEqual(sum(largest.slice(0, SLOTS)));
+  expect(sumAt(KILLED)).toBeGreaterThanOrEqual(RUNS);
 });

@@ -1,12 +1,12 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
 import { smtpServer } from '../../src/daemon/delivery-routes.ts';
 import { createEmailChannel } from '../../src/deliver/channels/email.ts';
 import { createEndpointGuard, type EgressGuard } from '../../src/deliver/egress/egress-guard.ts';
-import type { Message } from '../../src/deliver/channels/channel.ts';
 import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
+import { alertMessages, messageOf } from '../support/messages.ts';
 import { sampleAlert, sampleEvent, sampleFailures } from '../support/sample-events.ts';
-import { startSmtpServer } from '../support/smtp-server.ts';
+import { mailboxAt, startSmtpServer } from '../support/services/smtp.ts';
 
 let server: Awaited<ReturnType<typeof startSmtpServer>>;
 
@@ -15,9 +15,11 @@ beforeAll(async () => {
 });
 
 beforeEach(() => {
-  server.mails.length = 0;
-  server.commands.length = 0;
-  server.answerBy(() => null);
+  server.reset();
+});
+
+afterEach(() => {
+  expect(server.refusals).toEqual([]);
 });
 
 afterAll(() => server.close());
@@ -29,32 +31,19 @@ function send(
   {
     others = [],
     guard = createEndpointGuard(),
+    kept = alertMessages(),
     ...options
-  }: Options & { others?: SentEvent[]; guard?: EgressGuard } = {},
+  }: Options & {
+    others?: SentEvent[];
+    guard?: EgressGuard;
+    kept?: ReturnType<typeof alertMessages>;
+  } = {},
 ) {
   const channel = createEmailChannel(
-    {
-      host: server.host,
-      port: server.port,
-      isSecure: false,
-      requiresTls: false,
-      auth: null,
-      tls: {},
-      from: 'runwatch <runwatch@example.com>',
-      to: ['ops@example.com'],
-      mentions: { '@ana': 'ana@example.com' },
-      timeoutMs: 5_000,
-      ...options,
-    },
-    { now: Date.now, guard },
+    { ...mailboxAt(server), ...options },
+    { now: Date.now, guard, alertMessages: kept },
   );
-  const message: Message = {
-    eventId: event.id,
-    eventType: event.type as Message['eventType'],
-    body: JSON.stringify(event),
-    others: others.map((other) => ({ eventId: other.id, body: JSON.stringify(other) })),
-  };
-  return channel.send(message);
+  return channel.send(messageOf(event, ...others));
 }
 
 /** A mail without the marks of quoted-printable, and without its folded headers. */
@@ -85,6 +74,29 @@ test('mails about one alert are one thread, and each has an id of its own', asyn
   expect(first).toContain('Message-ID: <evt_firing@example.com>');
   expect(second).toContain('Message-ID: <evt_resolved@example.com>');
   for (const mail of [first, second]) expect(mail).toContain('References: <alr_7f3a@example.com>');
+});
+
+test('mails about one alert have the subject of the first, and say first what is new', async () => {
+  const kept = alertMessages();
+  const firing = sampleAlert('alert.firing');
+  // The first attempt may have reached the server without an answer.
+  for (const event of [firing, firing, sampleAlert('alert.resolved')]) await send(event, { kept });
+  await send(sampleAlert('alert.firing', { alert: { id: 'alr_other' } }), { kept });
+  const title = '12 runs of invoices failed (failed-runs)';
+  const subjects = server.mails.map(({ text }) => /^Subject: (.*)$/m.exec(readable(text))?.[1]);
+  expect(subjects).toEqual([title, title, `Re: ${title}`, title]);
+  const [, , resolved] = server.mails.map(({ text }) => readable(text));
+  expect(resolved).toContain(`\n\nResolved: ${title}\n`);
+});
+
+test('a mail about more events has another id, also where the oldest event is the same', async () => {
+  const [first, ...others] = sampleFailures(25);
+  await send(first, { others: others.slice(0, 9) });
+  await send(first, { others });
+  await send(first, { others });
+  const ids = server.mails.map(({ text }) => /^Message-ID: (.*)$/m.exec(text)?.[1]);
+  expect(new Set(ids).size).toBe(2);
+  expect(ids[1]).toBe(ids[2]);
 });
 
 test('a mail about an alert goes to its owner too', async () => {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { afterEach, expect, test } from '@jest/globals';
 import type { Channel } from '../../src/deliver/channels/channel.ts';
 import { createDiscordChannel } from '../../src/deliver/channels/discord.ts';
 import { createEmailChannel } from '../../src/deliver/channels/email.ts';
@@ -8,28 +8,33 @@ import { createTeamsChannel } from '../../src/deliver/channels/teams.ts';
 import { createEndpointGuard } from '../../src/deliver/egress/egress-guard.ts';
 import { testEndpoint } from '../../src/deliver/endpoint-control.ts';
 import { newMark, NOON } from '../support/builders.ts';
-import { startService, type Service, type ServiceAnswer } from '../support/chat-server.ts';
-import { startSmtpServer } from '../support/smtp-server.ts';
+import { alertMessages } from '../support/messages.ts';
+import { DISCORD, DISCORD_PATH } from '../support/services/discord.ts';
+import { PAGERDUTY, ROUTING_KEY } from '../support/services/pagerduty.ts';
+import { startService, type Service, type ServiceRules } from '../support/services/service.ts';
+import {
+  SLACK_CHANNEL,
+  SLACK_PATH,
+  SLACK_TOKEN,
+  SLACK_WEBHOOK,
+  slackWebApi,
+} from '../support/services/slack.ts';
+import { mailboxAt, startSmtpServer } from '../support/services/smtp.ts';
+import { TEAMS, TEAMS_PATH } from '../support/services/teams.ts';
 
 const TITLE = '[Test] 3 runs of invoices failed (failed-runs)';
 const SUMMARY = 'This is what an alert of runwatch looks like; nothing has failed.';
 
-let service: Service;
-let smtp: Awaited<ReturnType<typeof startSmtpServer>>;
-let answer: ServiceAnswer;
+const services: Service[] = [];
 
-beforeAll(async () => {
-  service = await startService(() => answer);
-  smtp = await startSmtpServer();
-});
+async function started(rules: ServiceRules): Promise<Service> {
+  const service = await startService(rules);
+  services.push(service);
+  return service;
+}
 
-beforeEach(() => {
-  service.requests.length = 0;
-});
-
-afterAll(async () => {
-  await service.close();
-  await smtp.close();
+afterEach(async () => {
+  await Promise.all(services.splice(0).map((service) => service.close()));
 });
 
 async function sendTest(channel: Channel) {
@@ -37,50 +42,55 @@ async function sendTest(channel: Channel) {
   return testEndpoint(route, { endpoint: 'chat', isForPeople: true, now: NOON, newMark });
 }
 
-const posted = () => JSON.stringify(service.requests.at(-1)?.body);
 const shared = { mentions: {}, timeoutMs: 5_000 };
 
-test.each<[string, ServiceAnswer, () => Channel]>([
+test.each<[string, ServiceRules, (service: Service) => Channel]>([
   [
     'a webhook of Slack',
-    { status: 200, body: 'ok' },
-    () => createSlackWebhook({ url: `${service.url}/services/T0/B0/X`, ...shared }, service.deps),
+    SLACK_WEBHOOK,
+    ({ url, deps }) => createSlackWebhook({ url: url + SLACK_PATH, ...shared }, deps),
   ],
   [
     'an app of Slack',
-    { status: 200, body: { ok: true, channel: 'C1', ts: '1.2' } },
-    () =>
+    slackWebApi(),
+    ({ url, deps }) =>
       createSlackBot(
-        { endpoint: 'chat', token: 'xoxb-1', channel: '#runs', apiUrl: service.url, ...shared },
-        { ...service.deps, alertMessages: { get: async () => null, put: async () => undefined } },
+        {
+          endpoint: 'chat',
+          token: SLACK_TOKEN,
+          channel: SLACK_CHANNEL.name,
+          apiUrl: url,
+          ...shared,
+        },
+        { ...deps, alertMessages: alertMessages() },
       ),
   ],
   [
     'Discord',
-    { status: 204 },
-    () => createDiscordChannel({ url: `${service.url}/api/webhooks/1/x`, ...shared }, service.deps),
+    DISCORD,
+    ({ url, deps }) => createDiscordChannel({ url: url + DISCORD_PATH, ...shared }, deps),
   ],
   [
     'Teams',
-    { status: 202 },
-    () => createTeamsChannel({ url: `${service.url}/workflows/x`, ...shared }, service.deps),
+    TEAMS,
+    ({ url, deps }) => createTeamsChannel({ url: url + TEAMS_PATH, ...shared }, deps),
   ],
-])('a test of %s shows a whole alert, marked as a test', async (_what, said, channel) => {
-  answer = said;
-  expect(await sendTest(channel())).toMatchObject({ delivered: true });
+])('a test of %s shows a whole alert, marked as a test', async (_what, rules, open) => {
+  const service = await started(rules);
+  expect(await sendTest(open(service))).toMatchObject({ delivered: true });
   expect(service.requests).toHaveLength(1);
+  const posted = JSON.stringify(service.requests[0]?.body);
   // Discord escapes brackets.
-  expect(posted().replaceAll('\\', '')).toContain(TITLE);
-  expect(posted()).toContain(SUMMARY);
-  expect(posted()).toContain('sample-run');
+  expect(posted.replaceAll('\\', '')).toContain(TITLE);
+  expect(posted).toContain(SUMMARY);
+  expect(posted).toContain('sample-run');
 });
 
 test('a test of PagerDuty shows a whole alert of severity info, and ends it', async () => {
-  answer = { status: 202, body: { status: 'success' } };
-  const config = { routingKey: 'R'.repeat(32), apiUrl: service.url, timeoutMs: 5_000 };
-  const channel = createPagerDutyChannel(config, service.deps);
-  expect(await sendTest(channel)).toMatchObject({ delivered: true });
-  const [first, second] = service.requests.map(({ body }) => body);
+  const { url, deps, requests } = await started(PAGERDUTY);
+  const config = { routingKey: ROUTING_KEY, apiUrl: url, timeoutMs: 5_000 };
+  expect(await sendTest(createPagerDutyChannel(config, deps))).toMatchObject({ delivered: true });
+  const [first, second] = requests.map(({ body }) => body);
   expect(first).toMatchObject({
     event_action: 'trigger',
     payload: { summary: TITLE, severity: 'info' },
@@ -89,19 +99,12 @@ test('a test of PagerDuty shows a whole alert of severity info, and ends it', as
 });
 
 test('a test mail shows a whole alert in its subject, text and HTML', async () => {
-  const mailbox = {
-    host: smtp.host,
-    port: smtp.port,
-    isSecure: false,
-    requiresTls: false,
-    auth: null,
-    tls: {},
-    from: 'runwatch@example.com',
-    to: ['ops@example.com'],
-    ...shared,
-  };
-  const channel = createEmailChannel(mailbox, { now: Date.now, guard: createEndpointGuard() });
-  expect(await sendTest(channel)).toMatchObject({ delivered: true });
+  const smtp = await startSmtpServer();
+  const guard = createEndpointGuard();
+  const deps = { now: Date.now, guard, alertMessages: alertMessages() };
+  const sent = await sendTest(createEmailChannel(mailboxAt(smtp), deps));
+  await smtp.close();
+  expect(sent).toMatchObject({ delivered: true });
   const text = smtp.mails
     .at(-1)
     ?.text.replaceAll(/=\n/g, '')

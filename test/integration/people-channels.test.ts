@@ -1,56 +1,54 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import type { Channel, Message } from '../../src/deliver/channels/channel.ts';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import type { Channel } from '../../src/deliver/channels/channel.ts';
 import { createDiscordChannel } from '../../src/deliver/channels/discord.ts';
-import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
 import { createPagerDutyChannel } from '../../src/deliver/channels/pagerduty.ts';
 import { createTeamsChannel } from '../../src/deliver/channels/teams.ts';
-import { startService, type Service, type ServiceAnswer } from '../support/chat-server.ts';
+import { messageOf } from '../support/messages.ts';
 import {
   sampleAlert,
   sampleEvent,
   sampleFailures,
   sampleSystemEvent,
 } from '../support/sample-events.ts';
-
-const ROUTING_KEY = 'R0123456789abcdef0123456789abcde';
+import { DISCORD, DISCORD_PATH } from '../support/services/discord.ts';
+import { PAGERDUTY, ROUTING_KEY } from '../support/services/pagerduty.ts';
+import { startService, type Service, type ServiceRules } from '../support/services/service.ts';
+import { TEAMS, TEAMS_PATH } from '../support/services/teams.ts';
 
 let service: Service;
-let answer: ServiceAnswer;
 
-beforeAll(async () => {
-  service = await startService(() => answer);
-});
+/** Puts a service in the place of the real one, for the tests of a block. */
+function withService(rules: ServiceRules): void {
+  beforeAll(async () => {
+    service = await startService(rules);
+  });
 
-beforeEach(() => {
-  service.requests.length = 0;
-});
+  beforeEach(() => {
+    service.reset();
+  });
 
-afterAll(() => service.close());
+  afterEach(() => {
+    expect(service.refusals).toEqual([]);
+  });
 
-function messageOf(event: SentEvent, ...others: SentEvent[]): Message {
-  return {
-    eventId: event.id,
-    eventType: event.type as Message['eventType'],
-    body: JSON.stringify(event),
-    ...(others.length > 0 && {
-      others: others.map((other) => ({ eventId: other.id, body: JSON.stringify(other) })),
-    }),
-  };
+  afterAll(() => service.close());
 }
 
 const FAILED = messageOf(sampleEvent('run.failed'));
 const lastBody = () => service.requests.at(-1)?.body ?? {};
 
 describe('Discord', () => {
-  const PATH = '/api/webhooks/1234/secret-token-of-discord';
+  withService(DISCORD);
   const mentions = { '@ana': '80351110224678912' };
   const channel = (): Channel =>
-    createDiscordChannel({ url: service.url + PATH, mentions, timeoutMs: 5_000 }, service.deps);
+    createDiscordChannel(
+      { url: service.url + DISCORD_PATH, mentions, timeoutMs: 5_000 },
+      service.deps,
+    );
 
   test('Discord gets a title that notifications show, and an embed', async () => {
-    answer = { status: 204 };
     expect(await channel().send(FAILED)).toMatchObject({ kind: 'delivered' });
-    expect(service.requests[0]?.path).toBe(PATH);
+    expect(service.requests[0]?.path).toBe(DISCORD_PATH);
     expect(lastBody()).toMatchObject({
       content: '**invoices failed at 60 % after 6 s**',
       embeds: [
@@ -65,7 +63,6 @@ describe('Discord', () => {
   });
 
   test('Discord notifies the configured owner and no user that a name mentions', async () => {
-    answer = { status: 204 };
     await channel().send(messageOf(sampleAlert('alert.firing')));
     expect(lastBody()).toMatchObject({
       content: expect.stringContaining('<@80351110224678912>'),
@@ -74,7 +71,6 @@ describe('Discord', () => {
   });
 
   test('an embed of Discord keeps to 6,000 characters, however many events it covers', async () => {
-    answer = { status: 204 };
     const long = 'x*'.repeat(3_000);
     const [first, ...rest] = sampleFailures(500).map((event) => {
       event.data.workflow_name = long;
@@ -106,7 +102,7 @@ describe('Discord', () => {
 
   test('429 of Discord pauses for the seconds of its body, which have a fraction', async () => {
     const body = { message: 'You are being rate limited.', retry_after: 1.337, global: false };
-    answer = { status: 429, headers: { 'retry-after': '1' }, body };
+    service.answerBy(() => ({ status: 429, headers: { 'retry-after': '1' }, body }));
     expect(await channel().send(FAILED)).toMatchObject({ kind: 'throttled', retryAfterMs: 1_337 });
   });
 
@@ -117,26 +113,23 @@ describe('Discord', () => {
     [502, 'Bad gateway', 'failed'],
     [403, '<html>of a proxy</html>', 'failed'],
   ])('%i %j of Discord: %s', async (status, body, kind) => {
-    answer = { status, body };
+    service.answerBy(() => ({ status, body }));
     expect((await channel().send(FAILED)).kind).toBe(kind);
   });
 
   test('the token of a Discord webhook is in no stored answer', async () => {
-    answer = { status: 500, body: `no ${PATH}` };
+    service.answerBy(() => ({ status: 500, body: `no ${DISCORD_PATH}` }));
     expect(JSON.stringify(await channel().send(FAILED))).not.toContain('secret-token');
   });
 });
 
 describe('Teams', () => {
+  withService(TEAMS);
   const mentions = { '@ana': 'ana@example.com' };
   const channel = (): Channel =>
-    createTeamsChannel(
-      { url: `${service.url}/workflows/a?sig=secret-of-teams`, mentions, timeoutMs: 5_000 },
-      service.deps,
-    );
+    createTeamsChannel({ url: service.url + TEAMS_PATH, mentions, timeoutMs: 5_000 }, service.deps);
 
   test('Teams gets an Adaptive Card, and 202 delivers it', async () => {
-    answer = { status: 202 };
     expect(await channel().send(FAILED)).toMatchObject({ kind: 'delivered' });
     expect(lastBody()).toMatchObject({
       type: 'message',
@@ -160,7 +153,6 @@ describe('Teams', () => {
   });
 
   test('Teams mentions the owner by the configured address', async () => {
-    answer = { status: 202 };
     await channel().send(messageOf(sampleAlert('alert.firing')));
     const card = JSON.stringify(lastBody());
     expect(card).toContain(
@@ -169,7 +161,6 @@ describe('Teams', () => {
   });
 
   test('a card of Teams is smaller than the 28 KB that a message may have', async () => {
-    answer = { status: 202 };
     const [first, ...rest] = sampleFailures(500).map((event) => {
       event.data.run_url = `https://a.example/${'y'.repeat(1_980)}`;
       event.data.workflow_name = '💥'.repeat(500);
@@ -194,30 +185,26 @@ describe('Teams', () => {
     [400, 'WorkflowTriggerIsNotEnabled', 'failed'],
     [502, 'NoResponse', 'failed'],
   ])('%i %s of Teams: %s', async (status, code, kind) => {
-    answer = { status, body: { error: { code, message: 'why' } } };
+    service.answerBy(() => ({ status, body: { error: { code, message: 'why' } } }));
     const outcome = await channel().send(FAILED);
     expect(outcome.kind).toBe(kind);
   });
 
   test('429 of Teams pauses for as long as Retry-After says', async () => {
-    answer = { status: 429, headers: { 'retry-after': '17' }, body: '' };
+    service.answerBy(() => ({ status: 429, headers: { 'retry-after': '17' }, body: '' }));
     expect(await channel().send(FAILED)).toMatchObject({ kind: 'throttled', retryAfterMs: 17_000 });
   });
 });
 
 describe('PagerDuty', () => {
+  withService(PAGERDUTY);
   const channel = (): Channel =>
     createPagerDutyChannel(
       { routingKey: ROUTING_KEY, apiUrl: service.url, timeoutMs: 5_000 },
       service.deps,
     );
-  const accepted = {
-    status: 202,
-    body: { status: 'success', message: 'Event processed', dedup_key: 'x' },
-  };
 
   test('a firing alert triggers PagerDuty, with the alert id as key', async () => {
-    answer = accepted;
     expect(await channel().send(messageOf(sampleAlert('alert.firing')))).toMatchObject({
       kind: 'delivered',
       attempt: { status: 202 },
@@ -247,7 +234,6 @@ describe('PagerDuty', () => {
     ['alert.acknowledged', 'acknowledge'],
     ['alert.resolved', 'resolve'],
   ])('%s is "%s" of PagerDuty with the same key', async (type, action) => {
-    answer = accepted;
     await channel().send(messageOf(sampleAlert(type)));
     expect(lastBody()).toMatchObject({ event_action: action, dedup_key: 'alr_7f3a' });
   });
@@ -258,7 +244,6 @@ describe('PagerDuty', () => {
     ['run.failed', 'trigger'],
     ['run.completed', 'resolve'],
   ])('without rules one run is one alert of PagerDuty: %s is "%s"', async (type, action) => {
-    answer = accepted;
     await channel().send(messageOf(sampleEvent(type)));
     expect(lastBody()).toMatchObject({
       event_action: action,
@@ -270,7 +255,6 @@ describe('PagerDuty', () => {
     ['source.unreachable', 'trigger'],
     ['source.recovered', 'resolve'],
   ])('%s about a source is "%s"', async (type, action) => {
-    answer = accepted;
     await channel().send(messageOf(sampleSystemEvent(type, { source: 'default' })));
     expect(lastBody()).toMatchObject({
       event_action: action,
@@ -279,7 +263,6 @@ describe('PagerDuty', () => {
   });
 
   test('a test of PagerDuty has severity info, and is resolved at once', async () => {
-    answer = accepted;
     await channel().send(messageOf(sampleSystemEvent('runwatch.test', { endpoint: 'pager' })));
     const [first, second] = service.requests.map(({ body }) => body);
     expect(first).toMatchObject({ event_action: 'trigger', payload: { severity: 'info' } });
@@ -287,7 +270,6 @@ describe('PagerDuty', () => {
   });
 
   test('a summary of PagerDuty has at most 1,024 characters', async () => {
-    answer = accepted;
     const alert = { rule: 'x'.repeat(2_000), runs: [] };
     await channel().send(messageOf(sampleAlert('alert.firing', { alert })));
     const { summary } = lastBody()['payload'] as { summary: string };
@@ -296,24 +278,24 @@ describe('PagerDuty', () => {
 
   test('400 of PagerDuty is final, and the attempt records its errors', async () => {
     const errors = ["Length of 'routing_key' is incorrect (should be 32 characters)"];
-    answer = {
+    service.answerBy(() => ({
       status: 400,
       body: { status: 'invalid event', message: 'Event object is invalid', errors },
-    };
+    }));
     const outcome = await channel().send(FAILED);
     expect(outcome.kind).toBe('rejected');
     expect(outcome.attempt.error?.message).toContain("Length of 'routing_key'");
   });
 
   test('429 of PagerDuty pauses, and 5xx is sent again', async () => {
-    answer = { status: 429 };
+    service.answerBy(() => ({ status: 429 }));
     expect(await channel().send(FAILED)).toMatchObject({ kind: 'throttled', retryAfterMs: 30_000 });
-    answer = { status: 500 };
+    service.answerBy(() => ({ status: 500 }));
     expect((await channel().send(FAILED)).kind).toBe('failed');
   });
 
   test('the routing key of PagerDuty is in no stored answer', async () => {
-    answer = { status: 400, body: { message: `bad ${ROUTING_KEY}` } };
+    service.answerBy(() => ({ status: 400, body: { message: `bad ${ROUTING_KEY}` } }));
     expect(JSON.stringify(await channel().send(FAILED))).not.toContain(ROUTING_KEY);
   });
 });

@@ -7,11 +7,25 @@ import { createEmailChannel } from '../../src/deliver/channels/email.ts';
 import { createSlackBot, createSlackWebhook } from '../../src/deliver/channels/slack.ts';
 import { createTeamsChannel } from '../../src/deliver/channels/teams.ts';
 import { createEndpointGuard } from '../../src/deliver/egress/egress-guard.ts';
-import { startService, type ServiceAnswer } from '../support/chat-server.ts';
 import { expectNothingLeft } from '../support/delivery-invariants.ts';
 import { deliveryRig } from '../support/delivery-rig.ts';
+import { alertMessages } from '../support/messages.ts';
 import { sampleEvent } from '../support/sample-events.ts';
-import { startSmtpServer } from '../support/smtp-server.ts';
+import { DISCORD, DISCORD_PATH } from '../support/services/discord.ts';
+import {
+  startService,
+  type ServiceAnswer,
+  type ServiceRules,
+} from '../support/services/service.ts';
+import {
+  SLACK_CHANNEL,
+  SLACK_PATH,
+  SLACK_TOKEN,
+  SLACK_WEBHOOK,
+  slackWebApi,
+} from '../support/services/slack.ts';
+import { mailboxAt, startSmtpServer } from '../support/services/smtp.ts';
+import { TEAMS, TEAMS_PATH } from '../support/services/teams.ts';
 
 /** Shown in the message about the one run that the receiver refuses. */
 const REFUSED = 'refused-workflow';
@@ -35,16 +49,17 @@ const common = { mentions: {}, timeoutMs: 5_000 };
 
 /** A chat that refuses a message for one text in it. */
 function chat(
+  rules: ServiceRules,
   refusal: ServiceAnswer,
-  taken: ServiceAnswer,
   channelOf: (url: string, deps: Awaited<ReturnType<typeof startService>>['deps']) => Channel,
 ) {
   return async (): Promise<Receiver> => {
     const wasRefused: boolean[] = [];
-    const service = await startService(({ body }) => {
-      const isRefused = JSON.stringify(body).includes(REFUSED);
+    const service = await startService(rules);
+    service.answerBy((request) => {
+      const isRefused = JSON.stringify(request.body).includes(REFUSED);
       wasRefused.push(isRefused);
-      return isRefused ? refusal : taken;
+      return isRefused ? refusal : rules.take(request);
     });
     const { url, deps, close } = service;
     return { channel: channelOf(url, deps), wasRefused, close };
@@ -61,47 +76,35 @@ async function mailServer(): Promise<Receiver> {
     wasRefused.push(isRefused);
     return isRefused ? '554 5.7.1 taken for spam' : null;
   });
-  const mailbox = {
-    host: server.host,
-    port: server.port,
-    isSecure: false,
-    requiresTls: false,
-    auth: null,
-    tls: {},
-    from: 'runwatch@example.com',
-    to: ['ops@example.com'],
-    ...common,
-  };
-  const channel = createEmailChannel(mailbox, { now: Date.now, guard: createEndpointGuard() });
+  const guard = createEndpointGuard();
+  const deps = { now: Date.now, guard, alertMessages: alertMessages() };
+  const channel = createEmailChannel(mailboxAt(server), deps);
   return { channel, wasRefused, close: server.close };
 }
 
-const alertMessages = { get: async () => null, put: async () => undefined };
-
 const receivers: Record<string, () => Promise<Receiver>> = {
-  'a Slack webhook': chat(
-    { status: 400, body: 'invalid_payload' },
-    { status: 200, body: 'ok' },
-    (url, deps) => createSlackWebhook({ url, ...common }, deps),
+  'a Slack webhook': chat(SLACK_WEBHOOK, { status: 400, body: 'invalid_payload' }, (url, deps) =>
+    createSlackWebhook({ url: url + SLACK_PATH, ...common }, deps),
   ),
   'a Slack bot': chat(
+    slackWebApi(),
     { status: 200, body: { ok: false, error: 'invalid_blocks' } },
-    { status: 200, body: { ok: true, channel: 'C024BE91L', ts: '1503435956.000247' } },
     (apiUrl, deps) => {
-      const bot = { endpoint: 'chat', token: 'xoxb-1234', channel: '#runs', apiUrl, ...common };
-      return createSlackBot(bot, { ...deps, alertMessages });
+      const channel = SLACK_CHANNEL.name;
+      const bot = { endpoint: 'chat', token: SLACK_TOKEN, channel, apiUrl, ...common };
+      return createSlackBot(bot, { ...deps, alertMessages: alertMessages() });
     },
   ),
   Teams: chat(
+    TEAMS,
     { status: 400, body: { error: { code: 'InvalidRequestContent', message: 'no card' } } },
-    { status: 202 },
-    (url, deps) => createTeamsChannel({ url, ...common }, deps),
+    (url, deps) => createTeamsChannel({ url: url + TEAMS_PATH, ...common }, deps),
   ),
-  'a proxy before Teams': chat({ status: 413 }, { status: 202 }, (url, deps) =>
-    createTeamsChannel({ url, ...common }, deps),
+  'a proxy before Teams': chat(TEAMS, { status: 413 }, (url, deps) =>
+    createTeamsChannel({ url: url + TEAMS_PATH, ...common }, deps),
   ),
-  Discord: chat({ status: 400, body: { code: 50_006 } }, { status: 204 }, (url, deps) =>
-    createDiscordChannel({ url, ...common }, deps),
+  Discord: chat(DISCORD, { status: 400, body: { code: 50_006 } }, (url, deps) =>
+    createDiscordChannel({ url: url + DISCORD_PATH, ...common }, deps),
   ),
   'a mail server': mailServer,
 };

@@ -1,45 +1,36 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import type { Message } from '../../src/deliver/channels/channel.ts';
+import { afterAll, afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
 import { createSlackBot } from '../../src/deliver/channels/slack.ts';
 import { AlertMessageStore } from '../../src/redis/stores/alert-store.ts';
-import { startService, type Service, type ServiceAnswer } from '../support/chat-server.ts';
+import { messageOf } from '../support/messages.ts';
 import { sampleAlert, sampleEvent } from '../support/sample-events.ts';
+import { startService, type Service } from '../support/services/service.ts';
+import { SLACK_CHANNEL, SLACK_TOKEN, slackWebApi } from '../support/services/slack.ts';
 import { openStores } from '../support/stores.ts';
 
-const TOKEN = 'xoxb-1234-secret-token';
 const { redis, keys, close } = openStores();
 
 let slack: Service;
-let sent = 0;
-/** In place of the usual answer, by method. */
-let answers: Record<string, ServiceAnswer>;
-
-beforeAll(async () => {
-  slack = await startService(({ path, body }) => {
-    sent += 1;
-    const posted = { ok: true, channel: 'C024BE91L', ts: `1503435956.00024${sent}`, message: body };
-    return answers[path.slice(1)] ?? { status: 200, body: posted };
-  });
-});
 
 beforeEach(async () => {
-  slack.requests.length = 0;
-  sent = 0;
-  answers = {};
+  slack = await startService(slackWebApi());
   await redis.del(keys.alertMessage('chat', 'alr_7f3a'));
 });
 
-afterAll(async () => {
+afterEach(async () => {
+  expect(slack.refusals).toEqual([]);
   await slack.close();
+});
+
+afterAll(() => {
   close();
 });
 
 function slackBot(put?: AlertMessageStore['put']) {
   const bot = {
     endpoint: 'chat',
-    token: TOKEN,
-    channel: '#runs',
+    token: SLACK_TOKEN,
+    channel: SLACK_CHANNEL.name,
     apiUrl: slack.url,
     mentions: {},
     timeoutMs: 5_000,
@@ -50,12 +41,7 @@ function slackBot(put?: AlertMessageStore['put']) {
 }
 
 function send(event: SentEvent, put?: AlertMessageStore['put']) {
-  const message: Message = {
-    eventId: event.id,
-    eventType: event.type as Message['eventType'],
-    body: JSON.stringify(event),
-  };
-  return slackBot(put).send(message);
+  return slackBot(put).send(messageOf(event));
 }
 
 const methods = () => slack.requests.map(({ path }) => path.slice(1));
@@ -68,7 +54,7 @@ test('an event that is no alert is one message of the app', async () => {
   expect(await send(sampleEvent('run.failed'))).toMatchObject({ kind: 'delivered' });
   expect(slack.requests[0]).toMatchObject({
     path: '/chat.postMessage',
-    headers: { authorization: `Bearer ${TOKEN}` },
+    headers: { authorization: `Bearer ${SLACK_TOKEN}` },
     body: { channel: '#runs', text: 'invoices failed at 60 % after 6 s' },
   });
 });
@@ -113,13 +99,12 @@ test('an alert that is repeated is shown in the channel again', async () => {
 });
 
 test('an alert of a deleted Slack message gets a new message', async () => {
-  await send(sampleAlert('alert.firing'));
-  answers = { 'chat.update': { status: 200, body: { ok: false, error: 'message_not_found' } } };
+  const place = keys.alertMessage('chat', 'alr_7f3a');
+  await redis.set(place, `${SLACK_CHANNEL.id} 1500000000.000001`);
   await send(sampleAlert('alert.updated'));
-  expect(methods()).toEqual(['chat.postMessage', 'chat.update', 'chat.postMessage']);
-  expect(await redis.get(keys.alertMessage('chat', 'alr_7f3a'))).toBe(
-    'C024BE91L 1503435956.000243',
-  );
+  expect(slack.refusals.splice(0)).toEqual(['message_not_found: 1500000000.000001']);
+  expect(methods()).toEqual(['chat.update', 'chat.postMessage']);
+  expect(await redis.get(place)).toBe('C024BE91L 1503435956.000241');
 });
 
 test('a process that dies before it notes the message of an alert posts it twice at most', async () => {
@@ -149,14 +134,14 @@ test('the message of an alert is remembered for a bounded time', async () => {
 });
 
 test.each([
-  ['channel_not_found', 'rejected'],
+  ['is_archived', 'rejected'],
   ['not_in_channel', 'rejected'],
   ['invalid_blocks', 'rejected'],
   ['token_revoked', 'refused'],
   ['internal_error', 'failed'],
   ['ratelimited', 'throttled'],
 ])('"%s" of the Web API of Slack: %s', async (error, kind) => {
-  answers = { 'chat.postMessage': { status: 200, body: { ok: false, error } } };
+  slack.answerBy(() => ({ status: 200, body: { ok: false, error } }));
   const outcome = await send(sampleEvent('run.failed'));
   expect(outcome.kind).toBe(kind);
   expect(outcome.attempt.error?.message).toBe(`Slack answered ${error}`);
@@ -164,7 +149,7 @@ test.each([
 
 test('429 of the Web API of Slack pauses for as long as Retry-After says', async () => {
   const body = { ok: false, error: 'ratelimited' };
-  answers = { 'chat.postMessage': { status: 429, headers: { 'retry-after': '12' }, body } };
+  slack.answerBy(() => ({ status: 429, headers: { 'retry-after': '12' }, body }));
   expect(await send(sampleEvent('run.failed'))).toMatchObject({
     kind: 'throttled',
     retryAfterMs: 12_000,
@@ -172,6 +157,6 @@ test('429 of the Web API of Slack pauses for as long as Retry-After says', async
 });
 
 test('the token of the app is in no stored answer', async () => {
-  answers = { 'chat.postMessage': { status: 500, body: `bad ${TOKEN}` } };
+  slack.answerBy(() => ({ status: 500, body: `bad ${SLACK_TOKEN}` }));
   expect(JSON.stringify(await send(sampleEvent('run.failed')))).not.toContain('secret-token');
 });

@@ -1,42 +1,38 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import type { Message } from '../../src/deliver/channels/channel.ts';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { createSlackWebhook } from '../../src/deliver/channels/slack.ts';
-import { startService, type Service, type ServiceAnswer } from '../support/chat-server.ts';
+import { messageOf } from '../support/messages.ts';
 import { sampleEvent } from '../support/sample-events.ts';
-
-const SECRET_PATH = '/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX';
-const MESSAGE: Message = {
-  eventId: 'evt_1',
-  eventType: 'run.failed',
-  body: JSON.stringify(sampleEvent('run.failed')),
-};
+import { startService, type Service } from '../support/services/service.ts';
+import { SLACK_PATH, SLACK_WEBHOOK } from '../support/services/slack.ts';
 
 let slack: Service;
-let answer: ServiceAnswer;
 
 beforeAll(async () => {
-  slack = await startService(() => answer);
+  slack = await startService(SLACK_WEBHOOK);
 });
 
 beforeEach(() => {
-  slack.requests.length = 0;
+  slack.reset();
+});
+
+afterEach(() => {
+  expect(slack.refusals).toEqual([]);
 });
 
 afterAll(() => slack.close());
 
 function send() {
-  const url = slack.url + SECRET_PATH;
-  return createSlackWebhook({ url, mentions: {}, timeoutMs: 5_000 }, slack.deps).send(MESSAGE);
+  const webhook = { url: slack.url + SLACK_PATH, mentions: {}, timeoutMs: 5_000 };
+  return createSlackWebhook(webhook, slack.deps).send(messageOf(sampleEvent('run.failed')));
 }
 
 test('an incoming webhook of Slack gets one message, and "ok" delivers it', async () => {
-  answer = { status: 200, body: 'ok' };
   expect(await send()).toMatchObject({
     kind: 'delivered',
     attempt: { status: 200, response: 'ok' },
   });
   const [request] = slack.requests;
-  expect(request?.path).toBe(SECRET_PATH);
+  expect(request?.path).toBe(SLACK_PATH);
   expect(request?.headers['content-type']).toBe('application/json');
   expect(request?.body).toMatchObject({
     text: 'invoices failed at 60 % after 6 s',
@@ -54,7 +50,7 @@ test.each([
   [404, 'no_team', 'refused'],
   [410, 'channel_is_archived', 'refused'],
 ])('%i %s of Slack is final: %s', async (status, reason, kind) => {
-  answer = { status, body: reason };
+  slack.answerBy(() => ({ status, body: reason }));
   const outcome = await send();
   expect(outcome.kind).toBe(kind);
   expect(outcome.attempt.error?.message).toContain(`${status} ${reason}`);
@@ -65,17 +61,17 @@ test.each([
   [502, '<html>Bad gateway</html>'],
   [403, '<html>of a proxy on the way</html>'],
 ])('%i %s may pass, so that the message is sent again', async (status, body) => {
-  answer = { status, body };
+  slack.answerBy(() => ({ status, body }));
   expect(await send()).toMatchObject({ kind: 'failed', attempt: { status } });
 });
 
 test('429 of Slack pauses the receiver for as long as Retry-After says', async () => {
-  answer = { status: 429, headers: { 'retry-after': '30' }, body: 'rate_limited' };
+  slack.answerBy(() => ({ status: 429, headers: { 'retry-after': '30' }, body: 'rate_limited' }));
   expect(await send()).toMatchObject({ kind: 'throttled', retryAfterMs: 30_000 });
 });
 
 test('the path of a Slack webhook is in no stored answer', async () => {
-  answer = { status: 500, body: `cannot post to ${SECRET_PATH}` };
+  slack.answerBy(() => ({ status: 500, body: `cannot post to ${SLACK_PATH}` }));
   const outcome = await send();
   expect(JSON.stringify(outcome)).not.toContain('XXXXXXXX');
 });

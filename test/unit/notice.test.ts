@@ -216,6 +216,30 @@ describe('a message about an alert', () => {
   });
 });
 
+test('a message has no blank names, values and lines, of whatever labels and texts it is made', () => {
+  const labels = {
+    source: 'default',
+    workflow_id: '',
+    'metadata.env': ' \u{85}',
+    'metadata. ': 'x',
+  };
+  const annotations = { description: ' \n' };
+  const alert = { labels, annotations, owner: ' ', runs: [], count: 1 };
+  const { title, facts, lines, owner } = noticeOf([sampleAlert('alert.firing', { alert })]);
+  expect(Object.fromEntries(facts)).toEqual({
+    Rule: 'failed-runs',
+    Severity: 'error',
+    Source: 'default',
+  });
+  expect([title, lines, owner]).toEqual(['failed-runs', [], null]);
+});
+
+test('a message names the run where the name of its workflow is blank', () => {
+  const blank = sampleEvent('run.failed', { workflow: { ...INVOICES, name: ' \t' } });
+  expect(titleOf(blank)).toBe('run 0b1c2d3e failed at 60 % after 6 s');
+  expect(noticeOf([blank, blank]).title).toBe('2 runs of workflow 3f0c6f0e failed');
+});
+
 test('a message about runwatch itself says what happened and what would help', () => {
   const data = {
     endpoint: 'ops',

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import type { SendMailOptions } from 'nodemailer';
 import type { Attempt, AttemptError, AttemptOutcome } from '../../core/delivery/delivery.ts';
@@ -6,6 +7,7 @@ import type { TlsOptions } from '../../core/tls.ts';
 import { Deadline } from '../../deadline.ts';
 import { egressBlocked, type EgressGuard } from '../egress/egress-guard.ts';
 import { responseText } from '../http-post.ts';
+import type { AlertMessages } from '../ports.ts';
 import { eventsOf, withoutResult, type Channel } from './channel.ts';
 import { noticeOf } from './notice/describe.ts';
 import {
@@ -21,6 +23,8 @@ import type { SentEvent } from './notice/sent-event.ts';
 
 /** The mail server, the sender and the recipients. */
 interface Mailbox {
+  /** The name of the endpoint, under which the subjects of its threads are remembered. */
+  endpoint: string;
   host: string;
   port: number;
   /** TLS from the first byte, rather than by STARTTLS. */
@@ -41,29 +45,60 @@ interface EmailDeps {
   now: () => number;
   /** Says which addresses may be connected to. */
   guard: Pick<EgressGuard, 'checkTarget' | 'lookup'>;
+  alertMessages: AlertMessages;
 }
 
 /** Sends mails by SMTP. */
-export function createEmailChannel(mailbox: Mailbox, { now, guard }: EmailDeps): Channel {
+export function createEmailChannel(mailbox: Mailbox, deps: EmailDeps): Channel {
+  const { now, guard } = deps;
   const { timeoutMs } = mailbox;
   let opened: ReturnType<typeof openTransport> | undefined;
   const secrets = mailbox.auth === null ? [] : [mailbox.auth.user, mailbox.auth.pass];
   return {
     async send(message, signal, mayStart) {
-      const mail = emailMessage(eventsOf(message), mailbox);
+      const events = eventsOf(message);
+      const mail = emailMessage(events, mailbox);
+      const subject = await subjectOf(mail.subject, events, mailbox.endpoint, deps);
       const transport = await (opened ??= openTransport(mailbox, guard));
       if (mayStart?.() === false) throw withoutResult('claim_too_old');
       const at = now();
       const deadline = new Deadline(timeoutMs, signal);
-      const sent = await untilAborted(transport.sendMail(mail), deadline.signal).finally(() =>
-        deadline.release(),
-      );
+      const sent = await untilAborted(
+        transport.sendMail({ ...mail, subject }),
+        deadline.signal,
+      ).finally(() => deadline.release());
       if (sent.kind === 'aborted' && signal?.aborted === true)
         throw withoutResult('attempt_aborted');
       const durationMs = Math.max(0, now() - at);
       return outcomeOf(sent, { at, durationMs, secrets, mailbox });
     },
   };
+}
+
+/**
+ * The subject of a mail. Gmail puts a mail to a thread only where both have one subject, `Re:` apart, so
+ * the mails of an alert have that of its first one. It is kept before that is sent, and so is the same in
+ * every attempt.
+ * @param title what a mail without a thread has
+ */
+async function subjectOf(
+  title: string,
+  events: readonly [SentEvent, ...SentEvent[]],
+  endpoint: string,
+  { alertMessages }: Pick<EmailDeps, 'alertMessages'>,
+): Promise<string> {
+  const [{ id, type, data }] = events;
+  const isOfAlert = type.startsWith('alert.') && threadOf(events) !== null;
+  if (data.alert === undefined || !isOfAlert) return title;
+  // Apart from what a chat of the same name would remember.
+  const place = [`${endpoint}.mail`, data.alert.id] as const;
+  const kept = await alertMessages.get(...place);
+  if (kept === null) {
+    await alertMessages.put(...place, `${id} ${title}`);
+    return title;
+  }
+  const first = kept.slice(kept.indexOf(' ') + 1);
+  return kept.startsWith(`${id} `) ? first : `Re: ${first}`;
 }
 
 /** Loads the library with the first mail: most daemons send none, and start sooner without it. */
@@ -230,13 +265,11 @@ function errorOf(
 export function emailMessage(
   events: readonly [SentEvent, ...SentEvent[]],
   { from, to, mentions, ownerOf }: Pick<Mailbox, 'from' | 'to' | 'mentions' | 'ownerOf'>,
-): SendMailOptions {
-  const [event] = events;
+): SendMailOptions & { subject: string } {
   const notice = noticeOf(events, ownerOf);
   const title = oneLine(titleOf(notice), 250);
   const domain = domainOf(from);
-  const id = `<${event.id}@${domain}>`;
-  const thread = threadOf(event, events.length);
+  const thread = threadOf(events);
   const root = thread === null ? null : `<${thread}@${domain}>`;
   const owner = notice.owner === null ? undefined : mentions[notice.owner];
   const shown = { ...notice, title };
@@ -246,8 +279,8 @@ export function emailMessage(
     subject: title,
     text: textOf(shown),
     html: htmlOf(shown),
-    // The same event has the same id in every attempt, so that mailboxes drop repeats.
-    messageId: id,
+    // The same events have the same id in every attempt, so that mailboxes drop repeats.
+    messageId: `<${messageIdOf(events)}@${domain}>`,
     ...(root !== null && { references: [root], inReplyTo: root }),
     list: { id: { url: `runwatch.${domain}`, comment: 'runwatch' } },
     headers: { 'Auto-Submitted': 'auto-generated', 'X-Auto-Response-Suppress': 'All' },
@@ -258,9 +291,17 @@ function domainOf(from: string): string {
   return /@([A-Za-z0-9.-]+)/.exec(from)?.[1] ?? 'runwatch.invalid';
 }
 
+/** Mails that cover other events have other ids, also where the first event is the same. */
+function messageIdOf([first, ...others]: readonly [SentEvent, ...SentEvent[]]): string {
+  if (others.length === 0) return first.id;
+  const hash = createHash('sha256').update(first.id);
+  for (const { id } of others) hash.update(` ${id}`);
+  return `fold_${hash.digest('hex').slice(0, 32)}`;
+}
+
 /** Mails about one alert, or about one run, are one thread. */
-function threadOf({ data }: SentEvent, count: number): string | null {
-  if (count > 1 || data.digest) return null;
+function threadOf([{ data }, ...others]: readonly [SentEvent, ...SentEvent[]]): string | null {
+  if (others.length > 0 || data.digest) return null;
   if (data.alert !== undefined) return data.alert.id;
   return data.run_id === undefined ? null : `${data.watch?.source ?? 'default'}.${data.run_id}`;
 }

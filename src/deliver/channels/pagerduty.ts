@@ -4,7 +4,7 @@ import { attemptPost, outcomeByStatus, type HttpDeps, type HttpResult } from '..
 import type { Channel } from './channel.ts';
 import { answeredJson, failedAs } from './json-channel.ts';
 import { noticeOf } from './notice/describe.ts';
-import { oneLine, titleOf, type Notice, type OwnerOf, type Tone } from './notice/notice.ts';
+import { isLink, oneLine, titleOf, type Notice, type OwnerOf, type Tone } from './notice/notice.ts';
 import { parseEvent, type SentEvent } from './notice/sent-event.ts';
 
 interface PagerDutyService {
@@ -69,7 +69,7 @@ function pagerDutyEvent(event: SentEvent, ownerOf?: OwnerOf): PagerDutyEvent {
     payload: payloadOf(event, notice),
     links: notice.links.map(({ label, url }) => ({ href: url, text: label })),
     client: 'runwatch',
-    ...(page && { client_url: page }),
+    ...(isLink(page) && { client_url: page }),
   };
 }
 

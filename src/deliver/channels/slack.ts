@@ -246,7 +246,6 @@ function outcomeOf(result: HttpResult, answer: SlackAnswer | null, now: number):
 const MOST_IN_TEXT = 3_000;
 const MOST_IN_FIELD = 2_000;
 const MOST_FIELDS = 10;
-const MOST_ACTIONS = 5;
 
 const SIGNS: Readonly<Record<Tone, string>> = {
   bad: ':red_circle:',
@@ -279,7 +278,8 @@ export function slackMessage(notice: Notice, mentions: Mentions = {}): SlackMess
 }
 
 function blocksOf(notice: Notice, title: string, mentions: Mentions): object[] {
-  const { facts, runs, links, lines, owner } = notice;
+  const { facts, runs, lines, owner } = notice;
+  const links = linksText(notice.links);
   const head = [
     `${SIGNS[notice.tone]} *${bold(title)}*`,
     ...lines.map((line) => clip(line, 600)),
@@ -289,7 +289,7 @@ function blocksOf(notice: Notice, title: string, mentions: Mentions): object[] {
     section(head.join('\n')),
     ...(facts.length === 0 ? [] : [fieldsBlock(facts)]),
     ...(runs.length === 0 ? [] : [section(runsText(runs, notice.unlisted))]),
-    ...(links.length === 0 ? [] : [{ type: 'actions', elements: buttonsOf(links) }]),
+    ...(links === '' ? [] : [section(links)]),
     { type: 'context', elements: [markdown(contextText(notice))] },
   ];
 }
@@ -311,13 +311,17 @@ function runsText(runs: readonly NoticeRun[], { count, url }: Notice['unlisted']
   return linked.length <= MOST_IN_TEXT ? linked : linesWith(false).join('\n');
 }
 
-function buttonsOf(links: readonly NoticeLink[]): object[] {
-  return links.slice(0, MOST_ACTIONS).map(({ label, url }, at) => ({
-    type: 'button',
-    text: { type: 'plain_text', text: oneLine(label, 75) },
-    url,
-    action_id: `open-${at}`,
-  }));
+/**
+ * Links in one line, without those that do not fit. A button with a URL would do, but Slack also sends
+ * its click to the app, and shows a warning where the app takes none.
+ */
+function linksText(links: readonly NoticeLink[]): string {
+  let text = '';
+  for (const { label, url } of links) {
+    const next = text === '' ? link(label, url) : `${text} · ${link(label, url)}`;
+    if (next.length <= MOST_IN_TEXT) text = next;
+  }
+  return text;
 }
 
 function contextText(notice: Notice): string {

@@ -33,8 +33,8 @@ export function alertNotice(event: SentEvent, alert: SentAlert): Notice {
 
 function listedRuns({ runs }: SentAlert): Notice['runs'] {
   return runs.slice(0, MOST_LISTED).map(({ run_id: id, name, status, url }) => ({
-    text: [name ? oneLine(name, 60) : null, status ? statusText(status) : null, shortId(id)]
-      .filter((part) => part !== null)
+    text: [oneLine(name ?? '', 60), statusText(status ?? ''), shortId(id)]
+      .filter((part) => part !== '')
       .join(' · '),
     url: isLink(url) ? url : null,
   }));
@@ -54,7 +54,7 @@ function titleOf({ type, timestamp, data }: SentEvent, alert: SentAlert): string
     case 'alert.resolved':
       return `Resolved${lastedText(alert)}: ${what}`;
     case 'alert.acknowledged':
-      return `${oneLine(alert.acknowledged?.by ?? 'Somebody', 40)} acknowledged: ${what}`;
+      return `${oneLine(alert.acknowledged?.by ?? '', 40) || 'Somebody'} acknowledged: ${what}`;
     case 'alert.updated':
       return data.repeat === true ? `Still firing after ${span}: ${what}` : `Now ${what}`;
     default:
@@ -76,14 +76,14 @@ function subjectOf(alert: SentAlert, within: string): string {
 
 /** The name of the workflow, where all runs are of one. */
 function nameOf({ runs }: Pick<SentAlert, 'runs'>): string | null {
-  const names = new Set(runs.flatMap(({ name }) => (name ? [name] : [])));
+  const names = new Set(runs.map(({ name }) => oneLine(name ?? '', 40)).filter(Boolean));
   const [name] = names;
-  return names.size === 1 && name !== undefined ? oneLine(name, 40) : null;
+  return names.size === 1 && name !== undefined ? name : null;
 }
 
 function withoutRuns({ annotations }: SentAlert, rule: string, name: string | null): string {
-  const { summary } = annotations ?? {};
-  if (summary) return `${oneLine(summary, 100)} (${rule})`;
+  const summary = oneLine(annotations?.['summary'] ?? '', 100);
+  if (summary !== '') return `${summary} (${rule})`;
   return name === null ? rule : `${rule} (${name})`;
 }
 
@@ -122,8 +122,8 @@ function linesOf({ acknowledged, annotations, runs }: SentAlert): string[] {
   const { summary, description } = annotations ?? {};
   // Where there are no runs, the title has it.
   return [runs.length === 0 ? null : summary, description, acknowledged?.comment]
-    .filter((line) => typeof line === 'string' && line.trim() !== '')
-    .map((line) => oneLine(String(line), 500));
+    .filter((line) => typeof line === 'string')
+    .map((line) => oneLine(line, 500));
 }
 
 function factsOf(alert: SentAlert): Notice['facts'] {

@@ -1,5 +1,5 @@
 import { alertNotice } from './alert.ts';
-import type { Notice, OwnerOf } from './notice.ts';
+import { oneLine, type Notice, type OwnerOf } from './notice.ts';
 import { foldedNotice, runNotice } from './runs.ts';
 import type { SentEvent } from './sent-event.ts';
 import { systemNotice } from './system.ts';
@@ -9,6 +9,24 @@ export function noticeOf(
   events: readonly [SentEvent, ...SentEvent[]],
   ownerOf: OwnerOf = () => null,
 ): Notice {
+  return withoutBlanks(wholeNotice(events, ownerOf));
+}
+
+/** Discord and Teams refuse a message of which one name or value is blank. */
+function withoutBlanks({ lines, facts, owner, ...rest }: Notice): Notice {
+  return {
+    ...rest,
+    lines: lines.filter(hasText),
+    facts: facts.filter((fact) => fact.every(hasText)),
+    owner: owner !== null && hasText(owner) ? owner : null,
+  };
+}
+
+function hasText(text: string): boolean {
+  return oneLine(text, text.length) !== '';
+}
+
+function wholeNotice(events: readonly [SentEvent, ...SentEvent[]], ownerOf: OwnerOf): Notice {
   const [event] = events;
   if (events.length > 1) return foldedNotice(events, ownerOf);
   if (event.data.alert !== undefined) return alertNotice(event, event.data.alert);

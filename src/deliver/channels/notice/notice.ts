@@ -1,3 +1,4 @@
+import { withoutControls } from '../../../core/control-characters.ts';
 import { isUuid } from '../../../core/run/snapshot.ts';
 import type { SentEvent } from './sent-event.ts';
 
@@ -90,9 +91,9 @@ export function eventIdsText({ eventIds: [first = '', ...others] }: Notice): str
   return others.length === 0 ? first : `${first} and ${others.length} more`;
 }
 
-/** Text of at most `most` characters on one line, never cut within a character. */
+/** Text of at most `most` characters on one line without control characters, never cut within a character. */
 export function oneLine(text: string, most: number): string {
-  const line = text.replaceAll(/\s+/g, ' ').trim();
+  const line = withoutControls(text.replaceAll(/\s+/g, ' ')).trim();
   if (line.length <= most) return line;
   let kept = '';
   for (const character of line) {
@@ -119,5 +120,10 @@ export function markdownLink(label: string, url: string): string {
 
 /** True for a URL that a message may link to. */
 export function isLink(url: string | null | undefined): url is string {
-  return typeof url === 'string' && /^https?:\/\/\S+$/i.test(url) && url.length <= 2_000;
+  return (
+    typeof url === 'string' &&
+    /^https?:\/\/\S+$/i.test(url) &&
+    url.length <= 2_000 &&
+    URL.canParse(url)
+  );
 }

@@ -115,7 +115,7 @@ function wordsOf({ data }: SentEvent): Words {
   const lasted = run ? durationOf(run) : null;
   const isUnknown = run?.progress === null || run?.progress === undefined;
   return {
-    who: name ? oneLine(name, NAME_LENGTH) : `run ${shortId(runId)}`,
+    who: oneLine(name ?? '', NAME_LENGTH) || `run ${shortId(runId)}`,
     at: isUnknown ? '' : ` at ${percentText(run.progress, ' %')}`,
     after: lasted === null ? '' : ` after ${spanText(lasted)}`,
     data,
@@ -162,18 +162,17 @@ function factsOf({ type, data }: SentEvent): Notice['facts'] {
   const { run, run_id: runId = '', watch } = data;
   const isOver = type.startsWith('run.') && run && isTerminalStatus(run.status);
   const metadata = Object.entries(watch?.metadata ?? {}).map(([key, value]) => `${key}: ${value}`);
-  const facts: [string, string][] = [
+  return [
     ['Run', runId],
     ['Workflow', workflowText(data)],
     ['Last seen', run && isOver !== true ? lastSeen(run) : ''],
     ['Source', watch?.source ?? ''],
     ['Metadata', oneLine(metadata.join(' · '), 600)],
   ];
-  return facts.filter(([, value]) => value !== '');
 }
 
 function workflowText({ run, workflow_name: name }: SentEvent['data']): string {
-  const parts = [name ? oneLine(name, 100) : '', run?.workflow_id ?? ''];
+  const parts = [oneLine(name ?? '', 100), run?.workflow_id ?? ''];
   return parts.filter((part) => part !== '').join(' · ');
 }
 
@@ -224,7 +223,7 @@ function countByWorkflow(events: readonly SentEvent[]): [name: string, count: nu
   for (const { data } of events) {
     const id = data.run?.workflow_id ?? '';
     const fallback = id === '' ? 'an unknown workflow' : `workflow ${shortId(id)}`;
-    const name = data.workflow_name ? oneLine(data.workflow_name, NAME_LENGTH) : fallback;
+    const name = oneLine(data.workflow_name ?? '', NAME_LENGTH) || fallback;
     const one = counts.get(id || name) ?? { name, count: 0 };
     counts.set(id || name, { name, count: one.count + 1 });
   }
