@@ -8,10 +8,13 @@ import {
 import type { AddressInfo } from 'node:net';
 import { randomBytes } from 'node:crypto';
 import { text } from 'node:stream/consumers';
-import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
+import { z } from 'zod';
+import { endpoint as endpointSchema } from '../../src/config/endpoint-schema.ts';
+import { presentationOf, unwrap } from '../../src/config/schema-walk.ts';
 import { configSchema } from '../../src/config/schema.ts';
-import { planDeliveries, type Delivery } from '../../src/core/delivery/delivery.ts';
+import { ENDPOINT_TYPES, planDeliveries, type Delivery } from '../../src/core/delivery/delivery.ts';
 import { watchId } from '../../src/core/watch/watch.ts';
 import { createRoutes } from '../../src/daemon/delivery-routes.ts';
 import { createEndpointSecrets } from '../../src/deliver/secrets/endpoint-secrets.ts';
@@ -23,7 +26,9 @@ import { AlertMessageStore } from '../../src/redis/stores/alert-store.ts';
 import { SecretStore } from '../../src/redis/stores/secret-store.ts';
 import { Names } from '../../src/names.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
+import { messageOf } from '../support/messages.ts';
 import { sampleEvent } from '../support/sample-events.ts';
+import { startSmtpServer } from '../support/services/smtp.ts';
 import { openStores } from '../support/stores.ts';
 import { A_MESSAGE } from '../support/webhooks.ts';
 
@@ -36,17 +41,20 @@ const sealer = createSealer([randomBytes(32)]);
 const signingSecret = generateSecret();
 /** Names of workflows, by id. */
 const names = new Map<string, string>();
-let received: { headers: IncomingHttpHeaders; body: string }[] = [];
+let received: { path: string; headers: IncomingHttpHeaders; body: string }[] = [];
 const server = createServer((request, response) => void receive(request, response));
 
 async function receive(request: IncomingMessage, response: ServerResponse): Promise<void> {
-  received.push({ headers: request.headers, body: await text(request) });
+  const { url: path = '', headers } = request;
+  received.push({ path, headers, body: await text(request) });
   response.end();
 }
 
 let origin = '';
+let smtp: Awaited<ReturnType<typeof startSmtpServer>>;
 
 beforeAll(async () => {
+  smtp = await startSmtpServer();
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -54,9 +62,11 @@ beforeAll(async () => {
 
 afterEach(() => {
   received = [];
+  smtp.reset();
 });
 
 afterAll(async () => {
+  await smtp.close();
   agents.configured.close();
   agents.perWatch.close();
   server.closeAllConnections();
@@ -241,4 +251,196 @@ test('missing TLS files of an endpoint keep the daemon from starting', () => {
   expect(() => processWith({ ops: { type: 'webhook', url: 'https://a.example', tls } })).toThrow(
     expect.objectContaining({ code: 'tls_files_unusable' }),
   );
+});
+
+/** A way to configure a kind of endpoint, and what its receiver gets of it. */
+interface Credentials {
+  type: (typeof ENDPOINT_TYPES)[number];
+  settings: (at: { http: string; smtp: string }) => Record<string, unknown>;
+  /** By setting: what the receiver looks for, and the only places where it arrives. */
+  arrives: Record<string, [text: string, ...places: string[]]>;
+}
+
+const SECRET = generateSecret();
+const KEY = 'canaryKeyOf32LettersAndDigits012';
+
+const CREDENTIALS: Record<string, Credentials> = {
+  'a webhook with a bearer token': {
+    type: 'webhook',
+    settings: ({ http }) => ({
+      url: `${http}/hook?key=canary-query`,
+      secret: SECRET,
+      headers: { 'X-Key': 'canary-header' },
+      auth: { bearer: 'canary-bearer' },
+    }),
+    arrives: {
+      url: ['/hook?key=canary-query', 'path'],
+      secret: [SECRET, 'signature'],
+      headers: ['canary-header', 'x-key'],
+      'auth.bearer': ['Bearer canary-bearer', 'authorization'],
+    },
+  },
+  'a webhook with a password': {
+    type: 'webhook',
+    settings: ({ http }) => ({
+      url: `${http}/hook`,
+      auth: { basic: { username: 'canary-user', password: 'canary-password' } },
+    }),
+    arrives: {
+      'auth.basic.username': ['Basic canary-user:', 'authorization'],
+      'auth.basic.password': [':canary-password', 'authorization'],
+    },
+  },
+  'a webhook of Slack': {
+    type: 'slack',
+    settings: ({ http }) => ({ url: `${http}/services/T0/B0/canary` }),
+    arrives: { url: ['/services/T0/B0/canary', 'path'] },
+  },
+  'an app of Slack': {
+    type: 'slack',
+    settings: ({ http }) => ({
+      bot_token: 'xoxb-canary-token',
+      channel: '#canary-channel',
+      api_url: `${http}/canary-api`,
+    }),
+    arrives: {
+      bot_token: ['Bearer xoxb-canary-token', 'authorization'],
+      channel: ['#canary-channel', 'body.channel'],
+      api_url: ['/canary-api/chat.postMessage', 'path'],
+    },
+  },
+  PagerDuty: {
+    type: 'pagerduty',
+    settings: ({ http }) => ({ routing_key: KEY, api_url: `${http}/canary-api` }),
+    arrives: {
+      routing_key: [KEY, 'body.routing_key'],
+      api_url: ['/canary-api/v2/enqueue', 'path'],
+    },
+  },
+  'a mail server by its URL': {
+    type: 'email',
+    settings: ({ smtp }) => ({
+      url: `smtp://canary-user:canary%20password@${smtp}`,
+      from: 'canary-from@example.com',
+      to: ['canary-to@example.com', 'canary-other@example.com'],
+    }),
+    arrives: {
+      url: ['\0canary-user\0canary password', 'AUTH'],
+      from: ['canary-from@example.com', 'MAIL', 'mail'],
+      to: ['canary-other@example.com', 'RCPT', 'mail'],
+    },
+  },
+  'a mail server by host and port': {
+    type: 'email',
+    settings: ({ smtp }) => ({
+      host: smtp.split(':')[0],
+      port: Number(smtp.split(':')[1]),
+      username: 'canary-user',
+      password: 'canary-password',
+      from: 'canary-from@example.com',
+      to: 'canary-to@example.com',
+    }),
+    arrives: {
+      username: ['\0canary-user\0', 'AUTH'],
+      password: ['\0canary-password', 'AUTH'],
+    },
+  },
+  Teams: {
+    type: 'teams',
+    settings: ({ http }) => ({ url: `${http}/workflows/a?sig=canary` }),
+    arrives: { url: ['/workflows/a?sig=canary', 'path'] },
+  },
+  Discord: {
+    type: 'discord',
+    settings: ({ http }) => ({ url: `${http}/api/webhooks/1/canary` }),
+    arrives: { url: ['/api/webhooks/1/canary', 'path'] },
+  },
+  'the log': { type: 'log', settings: () => ({}), arrives: {} },
+};
+
+/** All that arrived, by its place: parts of a request, fields of its body, commands of SMTP. */
+function arrived(): [place: string, text: string][] {
+  return [
+    ...received.flatMap(({ path, headers, body }) => [
+      ['path', path] as [string, string],
+      ...Object.entries(headers).map(([name, value]): [string, string] => [
+        name,
+        String(value).replace(/(?<=^Basic )(.*)$/, decoded),
+      ]),
+      ...textsIn(JSON.parse(body), 'body'),
+      ...verifiedBy(headers, body),
+    ]),
+    ...smtp.commands.map((line): [string, string] => [
+      line.slice(0, 4),
+      line.replace(/(?<=^AUTH PLAIN )(.*)$/, decoded),
+    ]),
+    ...smtp.mails.map(({ text: mail }): [string, string] => ['mail', mail]),
+  ];
+}
+
+function decoded(base64: string): string {
+  return Buffer.from(base64, 'base64').toString();
+}
+
+function textsIn(value: unknown, place: string): [string, string][] {
+  if (typeof value === 'string') return [[place, value]];
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) => textsIn(inner, `${place}.${key}`));
+}
+
+function verifiedBy(headers: IncomingHttpHeaders, body: string): [string, string][] {
+  if (headers['webhook-signature'] === undefined) return [];
+  try {
+    new Webhook(SECRET).verify(body, headers as Record<string, string>);
+    return [['signature', SECRET]];
+  } catch {
+    return [];
+  }
+}
+
+/** The settings of a kind of endpoint that are credentials or addresses, and so never shown whole. */
+function hiddenSettings(schema: z.core.$ZodType, path: string[] = []): string[] {
+  const as = presentationOf(schema);
+  if (as !== null) return as === 'duration' ? [] : [path.join('.')];
+  const inner = unwrap(schema);
+  if (inner instanceof z.ZodRecord) return hiddenSettings(inner.valueType, path);
+  if (!(inner instanceof z.ZodObject)) return [];
+  return Object.entries(inner.shape as Record<string, z.core.$ZodType>).flatMap(([key, child]) =>
+    hiddenSettings(child, [...path, key]),
+  );
+}
+
+describe('credentials', () => {
+  test.each(Object.entries(CREDENTIALS))(
+    'the credentials of %s arrive where the receiver reads them, and nowhere else',
+    async (_name, { type, settings, arrives }) => {
+      const at = { http: origin, smtp: `${smtp.host}:${smtp.port}` };
+      const { routeOf } = processWith({ canary: { type, ...settings(at) } });
+      const route = await routeOf(deliveryTo('canary'));
+      await route?.channel.send(messageOf(sampleEvent('run.failed')));
+      const places = arrived();
+      const found = Object.entries(arrives).map(([setting, [looked]]) => {
+        const where = places.filter(([, one]) => one.includes(looked)).map(([place]) => place);
+        return [setting, [looked, ...where]];
+      });
+      expect(Object.fromEntries(found)).toEqual(arrives);
+    },
+  );
+
+  test.each(ENDPOINT_TYPES)(
+    'a test looks for each credential of an endpoint of type %s',
+    (type) => {
+      const rows = Object.values(CREDENTIALS).filter((one) => one.type === type);
+      expect(rows).not.toEqual([]);
+      const looked = new Set(rows.flatMap(({ arrives }) => Object.keys(arrives)));
+      const schema = endpointSchema.options.find((one) => one.shape.type.value === type);
+      const hidden = schema === undefined ? ['no schema'] : hiddenSettings(schema);
+      expect(hidden.filter((setting) => !looked.has(setting))).toEqual([]);
+    },
+  );
+
+  test('each kind of endpoint in the schema is a known type', () => {
+    const types = endpointSchema.options.map((one) => one.shape.type.value);
+    expect(types.toSorted()).toEqual([...ENDPOINT_TYPES].toSorted());
+  });
 });
