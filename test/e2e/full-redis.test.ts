@@ -81,7 +81,7 @@ async function watchRuns(daemon: DaemonProcess, runIds: readonly string[]): Prom
     expect(status).toBe(200);
   }
   await waitFor(async () => {
-    const watches = await readAll<WatchJson>(daemon, '/v1/watches?limit=200');
+    const watches = await readAll<WatchJson>(daemon, '/v1/watches');
     return watches.length === runIds.length && watches.every(({ run }) => run !== null);
   }, PATIENCE);
 }
