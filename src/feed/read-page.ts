@@ -5,6 +5,7 @@ import {
   firstDeferrals,
   memberToCheck,
   pageIntervalMs,
+  settledMs,
   type PageFindings,
   type WatchOnPage,
 } from '../core/feed/page.ts';
@@ -123,9 +124,9 @@ async function takeIn(
     watched: creationTimes(found),
   });
   await follow(deps, plan, { ...taken, vanished, isAlone: readHere.length < 2 });
-  const seen = { outcome: 'ok' as const, message: null, nextAt: startedAt + pageMs };
-  report(deps, read, seen, { ...findings, vanished });
-  return Math.max(0, startedAt + pageMs - deps.now());
+  const nextAt = startedAt + Math.max(pageMs, settledMs(findings, deps.requestsPerMs()));
+  report(deps, read, { outcome: 'ok', message: null, nextAt }, { ...findings, vanished });
+  return Math.max(0, nextAt - deps.now());
 }
 
 /** Expedites and defers single polls by what a page shows. */

@@ -6,6 +6,7 @@ import {
   deferredTo,
   memberToCheck,
   recalledTo,
+  settledMs,
   type WatchOnPage,
 } from '../../src/core/feed/page.ts';
 import { pageMember, parsePageMember } from '../../src/core/feed/page-name.ts';
@@ -80,6 +81,13 @@ describe('a page', () => {
       onPage(first, listed({ status: 'queued' })),
     );
     expect([changed.length, unseen.length]).toEqual([1, 1]);
+  });
+
+  test('a page waits for the confirming polls of its runs once all of them have changed', () => {
+    const failed = () => onPage(seen(), listed({ status: 'failed' }));
+    expect(settledMs(compare(failed(), failed(), failed()), 0.01)).toBe(300);
+    expect(settledMs(compare(failed(), onPage(seen(), listed())), 0.01)).toBe(0);
+    expect(settledMs(compare(), 0.01)).toBe(0);
   });
 
   test('a page disagrees where it shows as running what a single poll has long seen to end', () => {

@@ -167,6 +167,17 @@ export function pageIntervalMs(
   return jitterAround(readInterval(runs, costMultiplier, leastPageMs), JITTER, random);
 }
 
+/**
+ * For how long a page has nothing new to show: all runs on it have changed, and confirming polls of
+ * them take so long, ms. A read of it meanwhile would only take a request from these.
+ */
+export function settledMs(
+  { changed, unseen, unchanged }: Pick<PageFindings, 'changed' | 'unseen' | 'unchanged'>,
+  requestsPerMs: number,
+): number {
+  return unseen.length + unchanged.length > 0 ? 0 : changed.length / requestsPerMs;
+}
+
 interface PageContext {
   now: number;
   random: Random;
