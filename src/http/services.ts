@@ -134,7 +134,9 @@ interface SilenceInput {
 
 export interface SilenceService {
   /** @returns `past` where it would end at once, `full` where there are too many */
-  add(input: SilenceInput): Promise<{ silence: SilenceView; isNew: boolean } | 'past' | 'full'>;
+  add(
+    input: SilenceInput,
+  ): Promise<{ silence: SilenceView; isNew: boolean } | 'past' | 'far' | 'full'>;
   list(): Promise<SilenceView[]>;
   /** @returns false for an unknown silence */
   expire(id: string): Promise<boolean>;

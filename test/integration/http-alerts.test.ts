@@ -76,6 +76,18 @@ describe('alerts over HTTP', () => {
     expect((await server.fetch('/v1/silences/sil_2', { method: 'DELETE' })).status).toBe(404);
   });
 
+  test.each([
+    ['/v1/silences', { until: '99999999d' }],
+    ['/v1/silences', { until: '366d' }],
+    ['/v1/rules/test', { since: '9999999999999d' }],
+  ])('times beyond what is kept are refused: %s %j', async (path, given) => {
+    const silence = { matchers: { rule: ['r'] }, by: 'ana', comment: 'x' };
+    const body = path === '/v1/silences' ? { ...silence, ...given } : given;
+    const response = await server.post(path, body);
+    expect(response.status).toBe(422);
+    expect(JSON.stringify(await response.json())).toContain('at the most');
+  });
+
   test('a preview of a silence and a trial of rules say what they found', async () => {
     const preview = await server.post('/v1/silences/preview', {
       matchers: { rule: 'failed-runs' },

@@ -54,6 +54,9 @@ function createAlertService({ alerts, alerting, now }: AlertServicesDependencies
   };
 }
 
+/** How far ahead a silence may end, ms. */
+const LONGEST_SILENCE_MS = 365 * 86_400_000;
+
 function createSilenceService({ alerting, now }: AlertServicesDependencies): SilenceService {
   const { silences } = alerting;
   const view = (silence: Silence): SilenceView => ({
@@ -66,6 +69,7 @@ function createSilenceService({ alerting, now }: AlertServicesDependencies): Sil
       const startsAt = given ?? at;
       const end = endOf(until, at);
       if (end <= Math.max(at, startsAt)) return 'past';
+      if (end - at > LONGEST_SILENCE_MS) return 'far';
       const added = await silences.add({ ...input, startsAt, until: end, key: key ?? null });
       if (added === null) return 'full';
       return { silence: view(added.silence), isNew: added.isNew };

@@ -93,6 +93,10 @@ export const silenceRoutes: FastifyPluginAsyncZod<SilenceOptions> = async (
       const message = 'expected a time that is still to come, after starts_at';
       throw new InvalidRequest([{ path: 'until', message }]);
     }
+    if (added === 'far') {
+      const message = 'expected a time within 365 days';
+      throw new InvalidRequest([{ path: 'until', message }]);
+    }
     if (added === 'full') {
       throw refusal('too_many_silences', 'there are 1,000 silences; expired ones are kept a while');
     }

@@ -95,14 +95,22 @@ export const moment = z.iso
   .transform((text) => Date.parse(text));
 
 /** A moment in a request, or a duration that stands for one. */
-function momentOr<Relative>(said: string, momentOf: (ms: number) => Relative) {
+function momentOr<Relative>(
+  said: string,
+  { most, momentOf }: { most: string; momentOf: (ms: number) => Relative },
+) {
   const hint = `${MOMENT_HINT}, or ${DURATION_HINT} ${said}`;
+  const mostMs = parseDuration(most) ?? 0;
   return z
     .string({ error: hint })
     .meta({ examples: ['2025-05-04T10:00:00Z', '2h'] })
     .transform((text, context): { at: number } | Relative => {
       const ms = parseDuration(text);
-      if (ms !== null) return momentOf(ms);
+      if (ms !== null && ms <= mostMs) return momentOf(ms);
+      if (ms !== null) {
+        context.addIssue({ code: 'custom', message: `expected a duration of ${most} at the most` });
+        return z.NEVER;
+      }
       const at = moment.safeParse(text);
       if (at.success) return { at: at.data };
       context.addIssue({ code: 'custom', message: hint });
@@ -111,10 +119,13 @@ function momentOr<Relative>(said: string, momentOf: (ms: number) => Relative) {
 }
 
 /** A moment in a request, or how long ago it was. */
-export const when = momentOr('for so long ago', (agoMs): When => ({ agoMs }));
+export const when = momentOr('for so long ago', {
+  most: '3650d',
+  momentOf: (agoMs): When => ({ agoMs }),
+});
 
 /** A moment in a request that is still to come, or how long from now it is. */
-export const untilWhen = momentOr('from now', (inMs) => ({ inMs }));
+export const untilWhen = momentOr('from now', { most: '365d', momentOf: (inMs) => ({ inMs }) });
 
 /** Bounds of a time, for the fields of a query. */
 export function whenRange(what: string) {
