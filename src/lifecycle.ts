@@ -189,9 +189,14 @@ export function endOnFault({ source, stop, exitNow, log }: FaultOptions): void {
     if (isEnding) return;
     isEnding = true;
     log.fatal({ err: error }, 'an error that nothing caught ends the process');
-    stop().then(
-      () => exitNow(1),
-      () => exitNow(1),
-    );
+    void endWith(1, { stop, exitNow });
   });
+}
+
+async function endWith(
+  code: number,
+  { stop, exitNow }: Pick<FaultOptions, 'stop' | 'exitNow'>,
+): Promise<void> {
+  await stop().catch(() => undefined);
+  exitNow(code);
 }

@@ -2,6 +2,7 @@ import type { LookupAddress } from 'node:dns';
 import { lookup as resolveHost, Resolver } from 'node:dns/promises';
 import { isIP, type LookupFunction } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { callbackify } from 'node:util';
 
 /** Every address of a host name. */
 export type Resolve = (hostname: string) => Promise<LookupAddress[]>;
@@ -97,10 +98,10 @@ export class Names {
 
   /** {@link ofOwn} as connections ask for it. */
   readonly lookupOwn: LookupFunction = (hostname, options, callback) => {
-    this.ofOwn(hostname).then(
-      (found) => answerLookup(found, { hostname, options, callback }),
-      (error: NodeJS.ErrnoException) => callback(error, ''),
-    );
+    callbackify(this.ofOwn.bind(this))(hostname, (error, found) => {
+      if (error !== null) callback(error, '');
+      else answerLookup(found, { hostname, options, callback });
+    });
   };
 
   /** Its last good addresses are of use no more. */
