@@ -1,5 +1,6 @@
 import { redactConfig } from './config/redact.ts';
 import type { Config } from './config/schema.ts';
+import { RunwatchError } from './core/errors.ts';
 import { createAlerting, type Alerting } from './daemon/alerting.ts';
 import { openCommon, type Common, type CommonOptions } from './daemon/common.ts';
 import { checkDataDirectory } from './daemon/data-directory.ts';
@@ -224,7 +225,10 @@ function openReload(
     },
     {
       settings: ['auth.tokens'],
-      prepare: (next) => () => tokens.replace(next.auth.tokens),
+      prepare(next) {
+        refuseToOpen(tokens, next);
+        return () => tokens.replace(next.auth.tokens);
+      },
     },
     {
       settings: ['log.level'],
@@ -330,6 +334,9 @@ async function serve(
     isStoreReady: () => connections.state().kind !== 'away',
   });
   lifecycle.onStop('http server', () => server.close());
+  if (!tokens.areNeeded()) {
+    log.warn('no token is configured: every user of this machine has all rights');
+  }
   return listen(server, config.server);
 }
 
@@ -407,4 +414,12 @@ function keepBeating(
   });
   // A receiver that is slow must not hold up the stop.
   lifecycle.onStop('heartbeat', () => void beating.stop());
+}
+
+/** Without tokens the API is open to this machine, which a slip in a file must not bring about. */
+function refuseToOpen(tokens: Tokens, next: Config): void {
+  if (!tokens.areNeeded() || next.auth.tokens.length > 0) return;
+  const message =
+    'it has no token any more, which would give every user of this machine all rights; restart the daemon to run it without';
+  throw new RunwatchError(message, { code: 'last_token' });
 }

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import type { PublicArea, TokenConfig } from '../config/schema.ts';
@@ -64,6 +65,15 @@ export const bearerAuth = fastifyPlugin<AuthOptions>((app, options, done) => {
   });
   done();
 });
+
+/** Says of a request, before it is read, whether it comes with a token or session in force. */
+export function trustedBy(tokens: Tokens): (request: IncomingMessage) => boolean {
+  const sessions = createSessions(tokens);
+  return (request) => {
+    const presented = bearerToken(request.headers.authorization);
+    return presented === null ? sessions.find(request) !== null : tokens.find(presented) !== null;
+  };
+}
 
 /** Throws RunwatchError `forbidden` unless the token of a request has a scope. */
 export function requireScope(request: FastifyRequest, reply: FastifyReply, scope: Scope): void {
@@ -194,6 +204,7 @@ export const hostGuard = fastifyPlugin<{ tokens: Tokens }>((app, { tokens }, don
     if (tokens.areNeeded() || request.routeOptions.config.probe === true) return;
     checkHost(request);
     checkOrigin(request);
+    if (areaOf(request.routeOptions.url ?? '') !== 'metrics') checkForwarded(request);
   });
   done();
 });
@@ -217,5 +228,17 @@ function checkOrigin({ headers }: FastifyRequest): void {
   throw refusal(
     'origin_not_allowed',
     'without a configured token this server takes no requests from other web pages',
+  );
+}
+
+/** A proxy in front makes the whole network local, and a page of another site is no user of this machine. */
+function checkForwarded({ headers }: FastifyRequest): void {
+  const isForwarded =
+    headers.forwarded !== undefined ||
+    Object.keys(headers).some((name) => name.startsWith('x-forwarded-'));
+  if (!isForwarded && headers['sec-fetch-site'] !== 'cross-site') return;
+  throw refusal(
+    'token_needed',
+    'without a configured token this server answers to programs of this machine only: set RUNWATCH_API_TOKEN or auth.tokens to serve others through a proxy',
   );
 }

@@ -1,4 +1,4 @@
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
@@ -6,45 +6,61 @@ import { refusal } from './problem.ts';
 
 interface Connection {
   /** Requests that are not answered yet. */
-  requests: number;
+  requests: Set<IncomingMessage>;
   /** False until the first request. */
   hasAsked: boolean;
+  /** Whether its last request carried a token in force. */
+  isTrusted: boolean;
 }
+
+interface ConnectionOptions {
+  most: number;
+  /** Whether a request carries a token in force. */
+  isTrusted: (request: IncomingMessage) => boolean;
+}
+
+/** The part of all connections that one address may hold without a token. */
+const ADDRESS_SHARE = 1 / 4;
 
 /**
  * Keeps account of the open connections.
  *
  * Beyond `most`, a new connection takes the place of the oldest idle one, first of one that never
- * sent a request. Connections that only wait must not keep requests out.
+ * sent a request. Connections that only wait must not keep requests out. Nor must those whose request
+ * has no token and does not come to its end: of these, too, the oldest gives way. An address has a
+ * share of the places, loopback aside; requests with a token do not count, since behind a proxy all
+ * users have one address.
  *
  * `close()` ends with the last answer. Node by itself waits for connections that were opened ahead of
  * a request, as browsers and pools do, and keeps those that served one until their idle time-out.
  */
-export const connections = fastifyPlugin<{ most: number }>((app, { most }, done) => {
+export const connections = fastifyPlugin<ConnectionOptions>((app, { most, isTrusted }, done) => {
   const open = new Map<Socket, Connection>();
   let isClosing = false;
 
   app.server.on('connection', (socket) => {
-    if (isClosing || !makeRoom(open, most)) return void socket.destroy();
-    open.set(socket, { requests: 0, hasAsked: false });
+    if (isClosing || !makeRoom(open, socket, most)) return void socket.destroy();
+    open.set(socket, { requests: new Set(), hasAsked: false, isTrusted: false });
     socket.once('close', () => open.delete(socket));
   });
 
-  app.server.on('request', ({ socket }, response) => {
+  app.server.on('request', (request, response) => {
+    const { socket } = request;
     const connection = open.get(socket);
     if (connection === undefined) return;
-    connection.requests += 1;
+    connection.requests.add(request);
     connection.hasAsked = true;
+    connection.isTrusted = isTrusted(request);
     response.once('close', () => {
-      connection.requests -= 1;
-      if (isClosing && connection.requests === 0) closeWhole(socket);
+      connection.requests.delete(request);
+      if (isClosing && connection.requests.size === 0) closeWhole(socket);
     });
   });
 
   app.addHook('preClose', async () => {
     isClosing = true;
     for (const [socket, { requests }] of open) {
-      if (requests === 0) socket.destroy();
+      if (requests.size === 0) socket.destroy();
     }
   });
 
@@ -55,17 +71,61 @@ export const connections = fastifyPlugin<{ most: number }>((app, { most }, done)
   done();
 });
 
-/** @returns false where every connection is busy */
-function makeRoom(open: Map<Socket, Connection>, most: number): boolean {
-  if (open.size < most) return true;
-  const idle = [...open].filter(([, { requests }]) => requests === 0);
-  const oldest = idle.find(([, { hasAsked }]) => !hasAsked) ?? idle[0];
+/** @returns false where every connection that could give way is busy */
+function makeRoom(open: Map<Socket, Connection>, { remoteAddress }: Socket, most: number): boolean {
+  const isShared = remoteAddress === undefined || isLoopback(remoteAddress);
+  const ofAddress = isShared
+    ? []
+    : [...open].filter(
+        ([socket, { isTrusted }]) => !isTrusted && socket.remoteAddress === remoteAddress,
+      );
+  const isOverShare = ofAddress.length >= most * ADDRESS_SHARE;
+  if (open.size < most && !isOverShare) return true;
+  const candidates = isOverShare ? ofAddress : [...open];
+  const idle = candidates.filter(([, { requests }]) => requests.size === 0);
+  const oldest =
+    idle.find(([, { hasAsked }]) => !hasAsked) ??
+    idle[0] ??
+    candidates.find(([, { isTrusted, requests }]) => !isTrusted && isUnfinished(requests));
   if (oldest === undefined) return false;
   const [socket] = oldest;
   open.delete(socket);
   socket.destroy();
   return true;
 }
+
+function isUnfinished(requests: ReadonlySet<IncomingMessage>): boolean {
+  return [...requests].every(({ complete }) => !complete);
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || /^(::ffff:)?127\./.test(address);
+}
+
+/** Bytes of bodies of all requests that are not whole yet. */
+const MOST_BODY_BYTES = 64 * 1_048_576;
+
+/** Bounds what unfinished bodies hold in memory. */
+export const bodyBudget = fastifyPlugin((app, _options, done) => {
+  let held = 0;
+  app.addHook('preParsing', async ({ raw, headers, routeOptions }, reply) => {
+    if (raw.complete) return;
+    const most = routeOptions.bodyLimit ?? app.initialConfig.bodyLimit ?? 0;
+    const bytes = Math.min(Number(headers['content-length'] ?? most), most);
+    if (held + bytes > MOST_BODY_BYTES) {
+      reply.header('retry-after', 1);
+      throw refusal('too_many_requests', 'too many large bodies come in at once; try again');
+    }
+    held += bytes;
+    let isHeld = true;
+    const release = () => {
+      if (isHeld) held -= bytes;
+      isHeld = false;
+    };
+    raw.once('end', release).once('close', release);
+  });
+  done();
+});
 
 /** Limits of connections; counts and milliseconds. */
 export interface ConnectionLimits {

@@ -94,7 +94,8 @@ function answerPage(page: string | null, request: FastifyRequest, reply: Fastify
     throw refusal('route_not_found', 'the dashboard is not built here: npm run build');
   }
   const [path = ''] = request.url.split('?');
-  const depth = path.split('/').length - 2;
+  // `GET *` has no slash.
+  const depth = Math.max(0, path.split('/').length - 2);
   reply.header('content-security-policy', POLICY).header('cache-control', 'no-cache');
   reply.type('text/html; charset=utf-8');
   return reply.send(page.replace('href="./" data-root', `href="${'../'.repeat(depth) || './'}"`));
@@ -121,7 +122,8 @@ interface SessionView {
 
 const sessionRoutes: FastifyPluginAsyncZod<DashboardOptions> = async (app, { tokens, version }) => {
   const sessions = createSessions(tokens);
-  const options = { config: { open: true } };
+  // Anybody may send these: a token has at most 1 KiB, and is sent at once.
+  const options = { bodyLimit: 2_048, config: { open: true, limitMs: 3_000 } };
   app.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store');
   });

@@ -4,7 +4,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { PublicArea } from '../config/schema.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import { accessLog, type HttpLog } from './access-log.ts';
-import { bearerAuth, hostGuard } from './auth.ts';
+import { bearerAuth, hostGuard, trustedBy } from './auth.ts';
 import {
   answerClientError,
   answerError,
@@ -14,7 +14,13 @@ import {
   validateByZod,
 } from './errors.ts';
 import { dashboard } from './dashboard.ts';
-import { connections, createNodeServer, deadline, type ConnectionLimits } from './connections.ts';
+import {
+  bodyBudget,
+  connections,
+  createNodeServer,
+  deadline,
+  type ConnectionLimits,
+} from './connections.ts';
 import { idempotency } from './idempotency.ts';
 import { jsonBody } from './json-body.ts';
 import { openapi } from './openapi.ts';
@@ -122,7 +128,8 @@ function rewriting(publicUrl: string | undefined): Pick<FastifyServerOptions, 'r
 
 function registerPlugins(app: FastifyInstance, options: ServerOptions, limits: ServerLimits): void {
   const { services, tokens, log, version, isDraining, metrics } = options;
-  void app.register(connections, { most: limits.connections });
+  const isTrusted = trustedBy(tokens);
+  void app.register(connections, { most: limits.connections, isTrusted });
   void app.register(errorHandler);
   const count = (route: string | null, status: number) => metrics?.httpRequest(route, status);
   void app.register(accessLog, { log, count });
@@ -138,6 +145,7 @@ function registerPlugins(app: FastifyInstance, options: ServerOptions, limits: S
   void app.register(hostGuard, { tokens });
   void app.register(notFound);
   void app.register(bearerAuth, { tokens, public: options.public });
+  void app.register(bodyBudget);
   void app.register(jsonBody);
   void app.register(openapi, { version, publicUrl: options.publicUrl });
   void app.register(dashboard, { tokens, version, configuration: options.configuration });

@@ -1,4 +1,5 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { TokenConfig } from '../config/schema.ts';
 import { refusal } from './problem.ts';
@@ -30,7 +31,7 @@ export interface Sessions {
   /** A session for a browser that sent one of the tokens, as a cookie's value. */
   issue(token: TokenConfig): { value: string; session: Session };
   /** The session of a request; null where it has none, or one that is over. */
-  find(request: FastifyRequest): Session | null;
+  find(request: Pick<IncomingMessage, 'headers'>): Session | null;
 }
 
 export function createSessions(tokens: Tokens): Sessions {

@@ -154,6 +154,14 @@ test('a start with another key or URL tries the source at once, whatever was met
   await waitFor(() => receiver.received.some(({ body }) => body.includes(id)));
 });
 
+test('a reload that takes the last token away is refused', async () => {
+  const daemon = await start();
+  await daemon.configure(configOf({ auth: { tokens: [] } }));
+  const refused = await hangUp(daemon, REFUSED);
+  expect(refused?.['problems']).toEqual([expect.stringContaining('no token any more')]);
+  expect((await fetch(`${daemon.url}/v1/watches`)).status).toBe(401);
+});
+
 test('a wrong configuration is refused by SIGHUP, and the next right one is taken', async () => {
   const daemon = await start();
   await daemon.configure(configOf({ endpoints: { hooks: { type: 'webhook', url: 'nowhere' } } }));

@@ -334,6 +334,24 @@ describe('a server without tokens', () => {
     expect(answer).toContain('host_not_allowed');
   });
 
+  it.each([
+    ['forwarded', 'for=192.0.2.1'],
+    ['x-forwarded-for', '192.0.2.1'],
+    ['x-forwarded-proto', 'https'],
+    ['sec-fetch-site', 'cross-site'],
+  ])('a server without tokens refuses what came from elsewhere: %s', async (name, value) => {
+    const answer = await get('/v1/watches', { host: 'localhost:8787', [name]: value });
+    expect(answer).toMatch(/^HTTP\/1.1 403 /);
+    expect(answer).toContain('token_needed');
+    for (const path of ['/livez', '/readyz', '/metrics']) {
+      expect(await get(path, { host: 'localhost:8787', [name]: value })).not.toMatch(/ 403 /);
+    }
+  });
+
+  it('a path without a slash is answered as an unknown one', async () => {
+    expect(await get('*', { host: 'localhost:8787' })).toMatch(/^HTTP\/1.1 (200|404) /);
+  });
+
   it.each(['https://evil.example', 'http://localhost:3000', 'null'])(
     'takes no request from a page of %s',
     async (origin) => {

@@ -68,6 +68,61 @@ describe('connections that send no request', () => {
   });
 });
 
+describe('requests that are never whole', () => {
+  const half = (path: string, length: number, more: string[] = []) =>
+    [`POST ${path} HTTP/1.1`, 'host: localhost', 'content-type: application/json', ...more]
+      .concat(`content-length: ${length}`, '', '{')
+      .join('\r\n');
+
+  it('requests without a token that are never whole give way to those with one', async () => {
+    const tokens = [{ name: 'ops', token: 'ops-token-of-16-', scopes: ['read' as const] }];
+    const { fetch } = await start({ tokens, limits: { connections: 20 } });
+    for (let count = 0; count < 60; count += 1) {
+      const socket = await open();
+      socket.write(half('/session', 90));
+    }
+    const headers = { authorization: 'Bearer ops-token-of-16-' };
+    expect((await fetch('/v1/watches', { headers })).status).toBe(200);
+    expect((await fetch('/livez')).status).toBe(200);
+  });
+
+  it('a request with a token that is not whole yet gives way to nothing', async () => {
+    const tokens = [{ name: 'ops', token: 'ops-token-of-16-', scopes: ['write' as const] }];
+    const { services } = await start({ tokens, limits: { connections: 10 } });
+    const socket = await open();
+    const answer = readToEnd(socket);
+    const body = JSON.stringify({ run_id: 'r-1' });
+    socket.write(half('/v1/watches', body.length, ['authorization: Bearer ops-token-of-16-']));
+    for (let count = 0; count < 40; count += 1) {
+      const other = await open();
+      other.write(half('/session', 90));
+    }
+    socket.end(body.slice(1));
+    expect(await answer).toMatch(/^HTTP\/1.1 20[01] /);
+    expect(services.calls.registered).toHaveLength(1);
+  });
+
+  it('unfinished bodies of 64 MiB in all are the most, and the next request is asked to wait', async () => {
+    const { post } = await start();
+    for (let count = 0; count < 64; count += 1) {
+      const socket = await open();
+      socket.write(half('/v1/watches', 1_048_576));
+    }
+    await waitFor(async () => (await post('/v1/watches', { run_id: 'r-1' })).status === 429);
+    const refused = await post('/v1/watches', { run_id: 'r-1' });
+    expect(refused.headers.get('retry-after')).toBe('1');
+    expect(await refused.json()).toMatchObject({ code: 'too_many_requests' });
+    for (const socket of sockets.splice(0)) socket.destroy();
+    await waitFor(async () => (await post('/v1/watches', { run_id: 'r-1' })).ok);
+  });
+
+  it('a sign-in takes no more than 2 KiB', async () => {
+    const { post } = await start();
+    const { status } = await post('/session', { token: 'x'.repeat(2_100), path: '/' });
+    expect(status).toBe(413);
+  });
+});
+
 describe('a connection that the server ends', () => {
   it.each([
     ['after what is not HTTP', {}, 'hello\r\n\r\n'],
