@@ -146,6 +146,21 @@ test('dead and parked deliveries are counted by endpoint, and endpoints that fai
   expect(counts).toEqual({ dead: 2, parked: 1, endpoint: 1 });
 });
 
+test('an endpoint that asked for a pause of a minute or more is listed until the pause ends', async () => {
+  const asked = { ...NEW_STATE, throttledSince: NOON - MINUTE, throttledUntil: NOON + MINUTE };
+  const limits = { most: 4, rate: null, deadlineMs: 15_000 };
+  await endpointStates.write(await endpointStates.get('ops'), asked, { limits, now: NOON });
+  expect((await listed()).items).toEqual([
+    expect.objectContaining({
+      kind: 'endpoint',
+      endpoint: 'ops',
+      since: NOON - MINUTE,
+      message: expect.stringContaining('ops asked for a pause until'),
+    }),
+  ]);
+  expect((await listed(false, { now: () => NOON + MINUTE })).items).toEqual([]);
+});
+
 test('alerts and lists that cannot be read stand among the others by their time', async () => {
   const alert: Alert = {
     id: 'alr_1',

@@ -131,7 +131,7 @@ describe('every status from 200 to 599', () => {
     ['without Retry-After', '', null],
     ['with Retry-After in seconds', inSeconds(120_000), 120_000],
     ['with Retry-After as a date', asDate(90_000), 90_000],
-    ['with Retry-After of two days, which is a day', inSeconds(172_800_000), 86_400_000],
+    ['with Retry-After of two days, which is an hour', inSeconds(172_800_000), 3_600_000],
     ['with Retry-After in the past, which is a second', asDate(-60_000), 1_000],
     ['with Retry-After of nothing, which is a second', '0', 1_000],
     ['with Retry-After that is none', 'tomorrow', null],

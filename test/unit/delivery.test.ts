@@ -100,6 +100,7 @@ describe('an attempt', () => {
   test.each([
     [1_000, 5_000],
     [90_000, 90_000],
+    [86_400_000, 3_600_000],
   ])(
     'a failed attempt with a Retry-After of %i ms is repeated after %i ms',
     (retryAfterMs, waitMs) => {
@@ -113,6 +114,14 @@ describe('an attempt', () => {
     const after = afterAttempt(fresh!, throttled, schedule, { now: NOON, random: () => 0.5 });
     expect(after).toMatchObject({ state: 'pending', attemptCount: 1, step: 0, last: attempt });
     expect(after.nextAttemptAt).toBeGreaterThanOrEqual(NOON + 90_000);
+  });
+
+  test('Retry-After of milliseconds or a Unix time delays the next attempt by an hour at most', () => {
+    for (const seconds of [90_000, NOON / 1_000]) {
+      const throttled = { kind: 'throttled', attempt, retryAfterMs: seconds * 1_000 } as const;
+      const after = afterAttempt(fresh!, throttled, schedule, { now: NOON, random: () => 0.9 });
+      expect(after.nextAttemptAt).toBe(NOON + 3_600_000);
+    }
   });
 
   test('a redelivered delivery begins its schedule anew', () => {

@@ -2,10 +2,12 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import {
   afterResult,
+  longPause,
   NEW_STATE,
   pause,
   permit,
   resume,
+  retryNow,
   type EndpointState,
   type EndpointResult,
 } from '../../src/core/delivery/endpoint-state.ts';
@@ -99,6 +101,20 @@ describe('an endpoint', () => {
     expect(afterResult(twice, { kind: 'failed' }, NOON + 6 * DAY).state.disabled).toBeNull();
     const once = afterResult(failing, { kind: 'delivered' }, NOON + DAY).state;
     expect(afterResult(once, { kind: 'failed' }, NOON + 5 * DAY).state.disabled).toBeNull();
+  });
+
+  test('a pause of a minute or more is named until it ends, and one of less is not', () => {
+    const asked = (state: EndpointState, until: number, now: number) =>
+      afterResult(state, { kind: 'throttled', until }, now).state;
+    const short = asked(NEW_STATE, NOON + 59_000, NOON);
+    expect(longPause(short, NOON)).toBeNull();
+    const longer = asked(short, NOON + 65_000, NOON + 10_000);
+    expect(longPause(longer, NOON + 64_000)).toEqual({ since: NOON, until: NOON + 65_000 });
+    expect(longPause(longer, NOON + 65_000)).toBeNull();
+    const again = asked(longer, NOON + 120_000, NOON + 70_000);
+    expect(longPause(again, NOON + 70_000)).toBeNull();
+    expect(longPause(resume(longer), NOON + 20_000)).toBeNull();
+    expect(longPause(retryNow(longer, NOON), NOON + 20_000)).toBeNull();
   });
 
   test('an endpoint that asks for quiet gets it, without effect on its health', () => {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { memoryFigures, type MemoryFigures, type MemoryUse } from '../../src/core/redis-memory.ts';
 import { NEW_STATE } from '../../src/core/delivery/endpoint-state.ts';
+import { isoTime } from '../../src/core/event/event.ts';
 import type { Overdue } from '../../src/core/source/overdue.ts';
 import type { SourceReads } from '../../src/core/source/read-times.ts';
 import { CHECKS, checkFigures, createHealth } from '../../src/daemon/services/health.ts';
@@ -28,6 +29,7 @@ function healthWith(
     endpoints: { names: [] },
     memory: { figures: async () => figures },
     endpointStates: { getMany: async () => [], unwell: async () => [] },
+    now: () => NOON,
     ...changes,
   };
   return createHealth(given as unknown as Dependencies);
@@ -65,6 +67,24 @@ test('readiness is degraded while runs are read less often than max_interval ask
   });
   const well = await healthWith([{ overdue, reads: () => ({ ...reads, stretched: 0 }) }]).checks();
   expect(well.map(({ name }) => name)).not.toContain('polls');
+});
+
+test('readiness is degraded while an endpoint has asked for a pause of a minute or more', async () => {
+  const paused = (throttledUntil: number) => ({
+    ...NEW_STATE,
+    throttledSince: NOON,
+    throttledUntil,
+  });
+  const checksWith = (throttledUntil: number) => {
+    const states = async () => [{ receiver: 'ops', state: paused(throttledUntil) }];
+    return healthWith([], null, { endpointStates: { getMany: states }, now: () => NOON }).checks();
+  };
+  expect(await checksWith(NOON + 60_000)).toContainEqual({
+    name: 'endpoints',
+    status: 'degraded',
+    detail: `ops asked for a pause until ${isoTime(NOON + 60_000)}`,
+  });
+  expect((await checksWith(NOON + 59_000)).map(({ name }) => name)).not.toContain('endpoints');
 });
 
 test('every check that readiness knows is a metric, and no other', async () => {

@@ -116,9 +116,15 @@ const RETRY_JITTER = 0.1;
  */
 const SHORTEST_QUIET_MS = 1_000;
 
-/** How long a receiver that asked for quiet gets no attempts, ms; at least a second. */
+/**
+ * The longest wait that `Retry-After` of a receiver causes, ms. Some send milliseconds or a Unix time
+ * where seconds are due, and would otherwise hold their deliveries for a day or more.
+ */
+const LONGEST_QUIET_MS = 3_600_000;
+
+/** How long a receiver that asked for quiet gets no attempts, ms: a second to an hour. */
 export function quietMs(retryAfterMs: number): number {
-  return Math.max(retryAfterMs, SHORTEST_QUIET_MS);
+  return Math.min(Math.max(retryAfterMs, SHORTEST_QUIET_MS), LONGEST_QUIET_MS);
 }
 
 /** Whether a named endpoint wants a type of event of a watch. */
@@ -231,17 +237,23 @@ export function afterAttempt(
         ...tried,
         state: 'pending',
         step: delivery.step,
-        nextAttemptAt: now + jitterUp(quietMs(outcome.retryAfterMs), RETRY_JITTER, random),
+        nextAttemptAt: now + spreadQuiet(quietMs(outcome.retryAfterMs), random),
       };
     case 'failed': {
       const scheduled = schedule[delivery.step];
       if (scheduled === undefined) return { ...tried, state: 'dead', nextAttemptAt: null };
-      const waitMs = Math.max(scheduled, outcome.retryAfterMs ?? 0);
-      const nextAttemptAt = now + jitterUp(waitMs, RETRY_JITTER, random);
+      const scheduledMs = jitterUp(scheduled, RETRY_JITTER, random);
+      const askedMs = spreadQuiet(outcome.retryAfterMs ?? 0, random);
+      const nextAttemptAt = now + Math.max(scheduledMs, askedMs);
       const isSmaller = foldMost !== undefined && ABOUT_THE_MESSAGE.has(last.status ?? 0);
       return { ...tried, state: 'pending', nextAttemptAt, ...(isSmaller && { foldMost }) };
     }
   }
+}
+
+/** Deliveries that wait out a quiet do not all come at its end, nor later than the longest. */
+function spreadQuiet(ms: number, random: Random): number {
+  return Math.min(jitterUp(ms, RETRY_JITTER, random), LONGEST_QUIET_MS);
 }
 
 /** Within this age a first attempt goes out without a check of the run's present state, ms. */

@@ -23,6 +23,8 @@ export interface EndpointState {
   failedProbes: number;
   /** The receiver asked for no requests before this time (`Retry-After`). */
   throttledUntil: number | null;
+  /** When that pause began; null without one. */
+  throttledSince: number | null;
   /**
    * Its last attempt timed out, so it gets only one of the slots that it shares with other
    * webhooks.
@@ -61,6 +63,8 @@ const POLICY = {
   firstProbeMs: 30_000,
   longestProbeMs: 600_000,
   disableAfterMs: 5 * 86_400_000,
+  /** A pause that a receiver asks for is named from this length on. */
+  toldPauseMs: 60_000,
   /** `delivery.exhausted` is raised at most this often per endpoint. */
   exhaustedEveryMs: 3_600_000,
 };
@@ -75,6 +79,7 @@ export const NEW_STATE: EndpointState = {
   probeAt: null,
   failedProbes: 0,
   throttledUntil: null,
+  throttledSince: null,
   timedOut: false,
   exhaustedToldAt: null,
 };
@@ -136,6 +141,19 @@ export function isWell(state: EndpointState, now: number): boolean {
   );
 }
 
+/**
+ * The pause that the receiver asked for, where it lasts a minute or more: people hear of it, since
+ * the breaker is closed and no attempt fails. Null for none.
+ */
+export function longPause(
+  state: EndpointState,
+  now: number,
+): { since: number; until: number } | null {
+  const { throttledSince: since, throttledUntil: until } = state;
+  if (since === null || until === null) return null;
+  return until > now && until - since >= POLICY.toldPauseMs ? { since, until } : null;
+}
+
 /** What an attempt shows about its endpoint. */
 export type EndpointResult =
   | { kind: 'delivered' }
@@ -160,16 +178,23 @@ export function afterResult(
     case 'failed':
       return afterFailed({ ...state, timedOut: result.timedOut === true }, now);
     case 'throttled':
-      return {
-        state: { ...state, throttledUntil: Math.max(state.throttledUntil ?? 0, result.until) },
-        alert: null,
-      };
+      return { state: afterThrottled(state, result.until, now), alert: null };
     case 'gone':
       return {
         state: { ...state, disabled: state.disabled ?? { reason: 'gone', at: now } },
         alert: state.disabled === null ? 'endpoint.disabled' : null,
       };
   }
+}
+
+function afterThrottled(state: EndpointState, until: number, now: number): EndpointState {
+  const since = isThrottled(state, now) ? state.throttledSince : null;
+  const throttledUntil = Math.max(state.throttledUntil ?? 0, until);
+  return { ...state, throttledUntil, throttledSince: since ?? now };
+}
+
+function isThrottled({ throttledUntil }: EndpointState, now: number): boolean {
+  return throttledUntil !== null && throttledUntil > now;
 }
 
 function afterDelivered(
@@ -243,7 +268,9 @@ export function pause(state: EndpointState): EndpointState {
 
 /** Ends a pause and a requested quiet; a disabled endpoint starts with a clean state. */
 export function resume(state: EndpointState): EndpointState {
-  return state.disabled === null ? { ...state, paused: false, throttledUntil: null } : NEW_STATE;
+  return state.disabled === null
+    ? { ...state, paused: false, throttledUntil: null, throttledSince: null }
+    : NEW_STATE;
 }
 
 /** Sends what is waiting now: ends a requested quiet, and probes at once. */
@@ -251,6 +278,7 @@ export function retryNow(state: EndpointState, now: number): EndpointState {
   return {
     ...state,
     throttledUntil: null,
+    throttledSince: null,
     probeAt: state.breaker === 'open' ? now : state.probeAt,
   };
 }

@@ -8,7 +8,11 @@ import {
   type WatchAttention,
 } from '../../core/attention.ts';
 import { isOutstanding, type DeliveryState } from '../../core/delivery/delivery.ts';
-import type { StoredEndpoint } from '../../core/delivery/endpoint-state.ts';
+import {
+  longPause,
+  type EndpointState,
+  type StoredEndpoint,
+} from '../../core/delivery/endpoint-state.ts';
 import { shownReceiver } from '../../core/delivery/receiver.ts';
 import type { LinksOf } from '../../core/run/links.ts';
 import { overdueText } from '../../core/source/overdue.ts';
@@ -21,7 +25,7 @@ import type { WatchStore } from '../../redis/stores/watch-store.ts';
 import type { Endpoints } from '../endpoints.ts';
 import type { Poller } from '../poller.ts';
 import type { Discovery } from '../source-feed.ts';
-import { healthOf } from './endpoints.ts';
+import { healthOf, pauseText } from './endpoints.ts';
 import { describeTrouble, troubledSources } from './sources.ts';
 
 /** Items of one answer, and at most read of one kind. */
@@ -202,23 +206,34 @@ function endpointItem(
   { byEndpoint }: DeliveryCounts,
   now: number,
 ): AttentionItem[] {
-  const health = healthOf(state);
-  if (health !== 'failing' && health !== 'disabled') return [];
   const endpoint = shownReceiver(receiver);
+  const trouble = endpointTrouble(endpoint, state, now);
+  if (trouble === null) return [];
   const counts = byEndpoint.get(endpoint);
-  const message =
-    state.disabled === null
-      ? `most attempts at ${endpoint} fail; it is probed`
-      : `${endpoint} is disabled: ${WHY_DISABLED[state.disabled.reason]}; resume it once it is well`;
   return [
     {
       kind: 'endpoint',
-      since: state.failingSince ?? state.disabled?.at ?? now,
-      message,
+      ...trouble,
       endpoint,
       ...(counts && { count: counts.pending + counts.parked }),
     },
   ];
+}
+
+function endpointTrouble(endpoint: string, state: EndpointState, now: number) {
+  const { disabled } = state;
+  const health = healthOf(state);
+  if (health === 'failing' || health === 'disabled') {
+    const message =
+      disabled === null
+        ? `most attempts at ${endpoint} fail; it is probed`
+        : `${endpoint} is disabled: ${WHY_DISABLED[disabled.reason]}; resume it once it is well`;
+    return { since: state.failingSince ?? disabled?.at ?? now, message };
+  }
+  const asked = longPause(state, now);
+  if (asked === null) return null;
+  const cure = `lift it with \`runwatch endpoints retry ${endpoint}\` if it asked in error`;
+  return { since: asked.since, message: `${pauseText(endpoint, asked.until)}; ${cure}` };
 }
 
 const WHY_DISABLED = {

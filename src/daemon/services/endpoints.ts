@@ -1,6 +1,7 @@
 import type { EndpointConfig } from '../../config/schema.ts';
 import { noDeliveries } from '../../core/delivery/delivery.ts';
 import {
+  longPause,
   pause,
   resume,
   type EndpointState,
@@ -15,7 +16,7 @@ import {
   PER_WATCH,
 } from '../../core/delivery/receiver.ts';
 import { RunwatchError } from '../../core/errors.ts';
-import { DEFAULT_EVENTS, SYSTEM_EVENT_TYPES } from '../../core/event/event.ts';
+import { DEFAULT_EVENTS, isoTime, SYSTEM_EVENT_TYPES } from '../../core/event/event.ts';
 import type { NewMark } from '../../core/event/ids.ts';
 import { changeEndpoint, retryEndpoint, testEndpoint } from '../../deliver/endpoint-control.ts';
 import type { EndpointSecrets } from '../../deliver/secrets/endpoint-secrets.ts';
@@ -263,20 +264,22 @@ export async function endpointFigures(
   );
 }
 
-/** An endpoint that gets no deliveries, for another reason than a pause. */
-export interface FailingEndpoint {
-  name: string;
-  health: 'failing' | 'disabled';
-}
-
-/** Configured endpoints that are failing or disabled. */
-export async function failingEndpoints({
+/** What keeps deliveries from configured endpoints, other than a user's pause: a text for each. */
+export async function endpointTroubles({
   endpoints,
   endpointStates,
-}: Pick<EndpointFiguresDependencies, 'endpoints' | 'endpointStates'>): Promise<FailingEndpoint[]> {
+  now,
+}: Pick<EndpointFiguresDependencies, 'endpoints' | 'endpointStates' | 'now'>): Promise<string[]> {
   const states = await endpointStates.getMany(endpoints.names);
   return states.flatMap(({ receiver, state }) => {
     const health = healthOf(state);
-    return health === 'failing' || health === 'disabled' ? [{ name: receiver, health }] : [];
+    if (health === 'failing' || health === 'disabled') return `${receiver} is ${health}`;
+    const asked = longPause(state, now());
+    return asked === null ? [] : pauseText(receiver, asked.until);
   });
+}
+
+/** Says until when an endpoint, as shown, asked for no requests. */
+export function pauseText(endpoint: string, until: number): string {
+  return `${endpoint} asked for a pause until ${isoTime(until)}`;
 }

@@ -13,7 +13,7 @@ import type { Reload } from '../reload.ts';
 import type { Discovery, UnreadList } from '../source-feed.ts';
 import type { StoreGuard } from '../store-guard.ts';
 import { describeRemnants, type Remnants, type Unconfigured } from '../unconfigured.ts';
-import { failingEndpoints, type FailingEndpoint } from './endpoints.ts';
+import { endpointTroubles } from './endpoints.ts';
 import {
   describeTrouble,
   troubledSources,
@@ -31,8 +31,9 @@ interface HealthDependencies {
   unconfigured: Pick<Unconfigured, 'find'>;
   reload: Pick<Reload, 'trouble'>;
   alertRules: Pick<AlertRules, 'unknown'>;
-  endpoints: Parameters<typeof failingEndpoints>[0]['endpoints'];
-  endpointStates: Parameters<typeof failingEndpoints>[0]['endpointStates'];
+  endpoints: Parameters<typeof endpointTroubles>[0]['endpoints'];
+  endpointStates: Parameters<typeof endpointTroubles>[0]['endpointStates'];
+  now: () => number;
   memory: { figures(): Promise<MemoryFigures | null> };
 }
 
@@ -70,7 +71,7 @@ export function createHealth(deps: HealthDependencies): HealthService {
         answerOf(() => unknownSources(poller.sources)),
         answerOf(() => discovery.troubles()),
         answerOf(() => unconfigured.find()),
-        answerOf(() => failingEndpoints(deps)),
+        answerOf(() => endpointTroubles(deps)),
         answerOf(() => memory.figures()),
       ]);
       return [
@@ -164,11 +165,10 @@ function describeUnknown({ name, failure }: UnknownSource): string {
   return `${name} has not answered yet${failure === null ? '' : ` (${failure})`}`;
 }
 
-/** No line while no endpoint is failing or disabled. */
-function endpointsChecks(failing: FailingEndpoint[]): HealthCheck[] {
-  if (failing.length === 0) return [];
-  const detail = failing.map(({ name, health }) => `${name} is ${health}`).join('; ');
-  return [{ name: 'endpoints', status: 'degraded', detail }];
+/** No line while every endpoint takes deliveries. */
+function endpointsChecks(troubles: string[]): HealthCheck[] {
+  if (troubles.length === 0) return [];
+  return [{ name: 'endpoints', status: 'degraded', detail: troubles.join('; ') }];
 }
 
 /** No line when discovery is not configured. */

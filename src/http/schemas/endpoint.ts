@@ -18,7 +18,7 @@ const health = z
     }),
     next_probe_at: time.nullable().meta({ description: 'When it is probed next, while failing.' }),
     throttled_until: time.nullable().meta({
-      description: 'It asked for no requests before this (`Retry-After`).',
+      description: 'It asked for no requests before this (`Retry-After`), an hour at most.',
     }),
   })
   .meta({ id: 'EndpointHealth', description: 'How an endpoint does.' });
