@@ -108,8 +108,10 @@ async function findRoute(
   try {
     return { route: await deps.routeOf(delivery) };
   } catch (error) {
-    if (!(error instanceof RunwatchError) || error.retriable) throw error;
-    return { fault: fault(deps, error.code, messageOf(error)) };
+    // Redis is away: the claim is given back.
+    if (error instanceof RunwatchError && error.retriable) throw error;
+    const code = error instanceof RunwatchError ? error.code : 'internal';
+    return { fault: fault(deps, code, messageOf(error)) };
   }
 }
 

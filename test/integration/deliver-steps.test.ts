@@ -818,6 +818,7 @@ describe('internal faults', () => {
   test.each([
     ['sealed_by_unknown_key', { routeOf: () => Promise.reject(sealed) }],
     ['endpoint_unknown', { routeOf: async () => null }],
+    ['internal', { routeOf: () => Promise.reject(new RangeError('info is too long')) }],
     ['event_missing', { isForgotten: true }],
     [
       'internal',
