@@ -1,3 +1,4 @@
+import { derivedSecrets } from './config/cross-check.ts';
 import { redactConfig } from './config/redact.ts';
 import type { Config } from './config/schema.ts';
 import { RunwatchError } from './core/errors.ts';
@@ -75,6 +76,8 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
   const common = await openCommon({ ...options, names }, connections);
   await common.workflowNames.start(Object.keys(config.sources));
   const ownSecrets = await loadOwnSecrets({ config, log, stores: common.stores });
+  const derived = derivedSecrets(config);
+  if (derived !== null) log.info(derived);
   const parts = build(options, connections, { common, ...ownSecrets });
   const url = await serve(options, parts, connections);
   run(options, parts, connections);

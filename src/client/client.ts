@@ -8,7 +8,12 @@ import {
   redelivered,
   redeliverCount,
 } from '../http/schemas/delivery.ts';
-import { endpointSchema, endpointTest, rotatedSecret } from '../http/schemas/endpoint.ts';
+import {
+  endpointSchema,
+  endpointSecret,
+  endpointTest,
+  rotatedSecret,
+} from '../http/schemas/endpoint.ts';
 import { lookupAnswer } from '../http/schemas/lookup.ts';
 import { silenceOrReceipt, silencePreview, silenceSchema } from '../http/schemas/silence.ts';
 import { sourceSchema } from '../http/schemas/source.ts';
@@ -43,6 +48,7 @@ import type {
   ReadinessView,
   RedeliveredView,
   RotateBody,
+  EndpointSecretView,
   RotatedView,
   SourceView,
   StoreView,
@@ -139,6 +145,8 @@ export interface DaemonClient {
   testEndpoint(name: string): Promise<EndpointTestView>;
   switchEndpoint(name: string, to: EndpointSwitch): Promise<EndpointView>;
   retryEndpoint(name: string): Promise<CountView>;
+  /** Of an endpoint that has none of its own. */
+  endpointSecret(name: string): Promise<EndpointSecretView>;
   rotateEndpoint(name: string, body: RotateBody): Promise<RotatedView>;
   /** Ids that begin so, an equal one first; none from a daemon that cannot say. */
   lookup(query: LookupQuery): Promise<{ data: LookupView['data']; isMore: boolean }>;
@@ -251,6 +259,7 @@ function endpointCalls(call: Caller) {
       }),
     switchEndpoint: (name, to) => call.post(endpointPath(name, to), undefined, endpointSchema),
     retryEndpoint: (name) => call.post(endpointPath(name, 'retry'), undefined, redeliverCount),
+    endpointSecret: (name) => call.get(endpointPath(name, 'secret'), endpointSecret),
     rotateEndpoint: (name, body) =>
       call.post(endpointPath(name, 'rotate'), body, rotatedSecret, { once: true }),
   } satisfies Partial<DaemonClient>;

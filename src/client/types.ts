@@ -15,6 +15,7 @@ import type {
 } from '../http/schemas/delivery.ts';
 import type {
   endpointSchema,
+  endpointSecret,
   endpointTest,
   rotatedSecret,
   rotateRequest,
@@ -64,6 +65,7 @@ export type CountView = z.output<typeof redeliverCount>;
 export type EndpointView = z.output<typeof endpointSchema>;
 export type EndpointTestView = z.output<typeof endpointTest>;
 export type RotateBody = NonNullable<z.input<typeof rotateRequest>>;
+export type EndpointSecretView = z.output<typeof endpointSecret>;
 export type RotatedView = z.output<typeof rotatedSecret>;
 export type ProcessesView = z.output<typeof processList>;
 export type ReadinessView = z.output<typeof readinessSchema>;

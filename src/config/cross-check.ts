@@ -250,3 +250,12 @@ function checkRule(
     ),
   ];
 }
+
+/** What a receiver that verifies has to be given and no configuration shows; null where each has a secret. */
+export function derivedSecrets({ endpoints }: Config): string | null {
+  const names = Object.entries(endpoints).flatMap(([name, endpoint]) =>
+    endpoint.type === 'webhook' && endpoint.secret === undefined ? [name] : [],
+  );
+  if (names.length === 0) return null;
+  return `a secret that is derived from its name signs for ${names.join(', ')}: \`runwatch endpoints secret ${names[0]}\` shows it`;
+}

@@ -14,7 +14,7 @@ import type { EndpointSecrets } from '../deliver/secrets/endpoint-secrets.ts';
 import { createLogChannel, type EventLogger } from '../deliver/channels/log.ts';
 import type { OwnerOf } from '../deliver/channels/notice/notice.ts';
 import type { Sealer } from '../deliver/secrets/seal.ts';
-import { deriveSecret } from '../deliver/secrets/sign.ts';
+import { deriveWebhookSecret } from '../deliver/secrets/sign.ts';
 import type { WebhookAgents } from '../deliver/http-post.ts';
 import type { AlertMessages } from '../deliver/ports.ts';
 import { createWebhookChannel } from '../deliver/channels/webhook.ts';
@@ -218,7 +218,7 @@ function perWatchRoute(watch: Watch, endpoint: string, deps: RoutesDependencies)
       url,
       isUrlSecret: true,
       isGuarded: true,
-      secrets: [secret ?? deriveSecret(deps.signingSecret, url)],
+      secrets: [secret ?? deriveWebhookSecret(deps.signingSecret, { source: watch.source, url })],
       headers: headers ?? {},
       timeoutMs: deps.perWatch.timeoutMs,
     }),

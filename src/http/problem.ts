@@ -32,6 +32,7 @@ export const PROBLEMS = {
   sealed_by_unknown_key: { status: 409, title: 'The secret was encrypted with another key' },
   too_many_secrets: { status: 409, title: 'Three secrets sign already' },
   ambiguous_endpoint: { status: 409, title: 'Several endpoints have this name' },
+  secret_not_derived: { status: 409, title: 'The secret is shown nowhere' },
   not_signed: { status: 409, title: 'The endpoint has no secret' },
   stale_cursor: { status: 410, title: 'The cursor is of a store that lost data' },
   body_too_large: { status: 413, title: 'The body is too large' },

@@ -157,6 +157,12 @@ describe('a verb that must not be done twice', () => {
   });
 });
 
+test('endpoints secret prints the secret alone', async () => {
+  daemon.on('GET /v1/endpoints/ops/secret', { status: 200, body: { secret: SECRET } });
+  const { stdout, exitCode } = await cli('secret', 'ops');
+  expect([stdout, exitCode]).toEqual([`${SECRET}\n`, 0]);
+});
+
 describe('runwatch endpoints rotate', () => {
   const end = '2025-05-05T10:00:00.000Z';
 

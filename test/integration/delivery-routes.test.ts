@@ -20,7 +20,11 @@ import { createRoutes } from '../../src/daemon/delivery-routes.ts';
 import { createEndpointSecrets } from '../../src/deliver/secrets/endpoint-secrets.ts';
 import { createEgressGuard, createEndpointGuard } from '../../src/deliver/egress/egress-guard.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
-import { deriveSecret, generateSecret } from '../../src/deliver/secrets/sign.ts';
+import {
+  deriveEndpointSecret,
+  deriveWebhookSecret,
+  generateSecret,
+} from '../../src/deliver/secrets/sign.ts';
 import { createWebhookAgents } from '../../src/deliver/http-post.ts';
 import { AlertMessageStore } from '../../src/redis/stores/alert-store.ts';
 import { SecretStore } from '../../src/redis/stores/secret-store.ts';
@@ -163,9 +167,10 @@ test('the same channel serves while the same secrets sign', async () => {
   expect(await routeOf(deliveryTo('same'))).not.toBe(first);
 });
 
-test('an endpoint without a secret is signed by the instance secret', async () => {
+test('an endpoint without a secret is signed by one of its name, never by that of the instance', async () => {
   const process = processWith({ plain: { type: 'webhook', url: origin } });
-  expect(await signersOf(process, 'plain', [signingSecret])).toEqual([signingSecret]);
+  const derived = deriveEndpointSecret(signingSecret, 'plain');
+  expect(await signersOf(process, 'plain', [signingSecret, derived])).toEqual([derived]);
 });
 
 test('auth, headers and body of a configured webhook reach the receiver', async () => {
@@ -237,7 +242,9 @@ test('webhooks of watches without a secret are signed by one of their own, whate
     deliveries: [],
   });
   const process = processWith({});
-  const derived = [`${origin}/a?y=2`, `${origin}/b`].map((url) => deriveSecret(signingSecret, url));
+  const derived = [`${origin}/a?y=2`, `${origin}/b`].map((url) =>
+    deriveWebhookSecret(signingSecret, { source: 'default', url }),
+  );
   const signers: string[][] = [];
   for (const { receiver } of subscriptions) {
     const delivery = { ...deliveryTo(receiver), runId: 'derived' };

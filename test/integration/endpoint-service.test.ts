@@ -22,7 +22,10 @@ const service = createEndpointService({
   outbox: rig.outbox,
   deliverer: { dispatch: () => undefined },
   routeOf: async () => null,
-  secrets: { rotate: async () => ({ secret: 'whsec_new', previousExpiresAt: null }) },
+  secrets: {
+    derived: async () => 'whsec_derived',
+    rotate: async () => ({ secret: 'whsec_new', previousExpiresAt: null }),
+  },
   newMark,
   unconfigured: { find: async () => ({ sources: [], endpoints: [] }) },
   now: rig.now,

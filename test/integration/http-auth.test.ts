@@ -56,6 +56,7 @@ const routes = [
   ['POST', '/v1/endpoints/{name}/resume', 'admin'],
   ['POST', '/v1/endpoints/{name}/retry', 'admin'],
   ['POST', '/v1/endpoints/{name}/rotate', 'admin'],
+  ['GET', '/v1/endpoints/{name}/secret', 'admin'],
   ['POST', '/v1/sources/{name}/resume', 'admin'],
 ] as const;
 

@@ -153,3 +153,16 @@ describe('rotating a secret', () => {
     expect(await response.json()).toMatchObject({ code, detail: message });
   });
 });
+
+describe('the secret of an endpoint without one of its own', () => {
+  it('the derived secret is shown to admins, and refusals keep their codes', async () => {
+    const shown = await server.fetch('/v1/endpoints/ops/secret');
+    expect(await shown.json()).toEqual({ secret: expect.stringMatching(/^whsec_/) });
+    expect((await server.fetch('/v1/endpoints/nobody/secret')).status).toBe(404);
+    server.services.endpointFailure = new RunwatchError('it was configured', {
+      code: 'secret_not_derived',
+    });
+    expect((await server.fetch('/v1/endpoints/ops/secret')).status).toBe(409);
+    server.services.endpointFailure = null;
+  });
+});

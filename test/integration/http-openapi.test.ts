@@ -76,6 +76,7 @@ const ROUTES = [
   'POST /v1/endpoints/{name}/resume',
   'POST /v1/endpoints/{name}/retry',
   'POST /v1/endpoints/{name}/rotate',
+  'GET /v1/endpoints/{name}/secret',
   'GET /v1/lookup',
   'GET /v1/polling',
   'GET /v1/workflows',

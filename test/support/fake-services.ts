@@ -404,6 +404,12 @@ function fakeEndpoints(of: () => FakeServices): EndpointService {
     pause: change('paused'),
     resume: change('active'),
     retry: async (name) => (find(name) === undefined ? null : 3),
+    async secret(name) {
+      const { endpointFailure } = of();
+      if (find(name) === undefined) return null;
+      if (endpointFailure !== null) throw endpointFailure;
+      return SECRET;
+    },
     async rotate(name, options) {
       const { calls, endpointFailure } = of();
       if (find(name) === undefined) return null;

@@ -6,12 +6,18 @@ import {
   LONGEST_OVERLAP_MS,
 } from '../../src/deliver/secrets/endpoint-secrets.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
-import { createSigner, generateSecret } from '../../src/deliver/secrets/sign.ts';
+import {
+  createSigner,
+  generateSecret,
+  deriveEndpointSecret,
+} from '../../src/deliver/secrets/sign.ts';
 import { Webhook } from 'standardwebhooks';
 import { NOON } from '../support/builders.ts';
 
 const KEY = randomBytes(32);
 const INSTANCE = generateSecret();
+/** What signs for the endpoint `ops` without a secret of its own. */
+const DERIVED = deriveEndpointSecret(INSTANCE, 'ops');
 const OWN = generateSecret();
 const DAY = 86_400_000;
 
@@ -63,9 +69,20 @@ async function rotated(secrets: ReturnType<typeof processWith>['secrets'], overl
 }
 
 describe('the secrets of an endpoint', () => {
-  test("an endpoint's secret before any rotation is its own, else the instance's", async () => {
+  test('the secret of an endpoint before any rotation is its own, else one of its name', async () => {
     expect(await processWith({ own: OWN }).effective()).toEqual([OWN]);
-    expect(await processWith().effective()).toEqual([INSTANCE]);
+    expect(await processWith().effective()).toEqual([DERIVED]);
+  });
+
+  test('the derived secret is shown, and one that was configured or rotated is not', async () => {
+    const { secrets } = processWith();
+    expect(await secrets.derived('ops')).toBe(DERIVED);
+    expect(await secrets.derived('nobody')).toBeNull();
+    await expect(secrets.derived('audit')).rejects.toMatchObject({ code: 'not_signed' });
+    await rotated(secrets, DAY);
+    await expect(secrets.derived('ops')).rejects.toMatchObject({ code: 'secret_not_derived' });
+    const configured = processWith({ own: OWN }).secrets.derived('ops');
+    await expect(configured).rejects.toMatchObject({ code: 'secret_not_derived' });
   });
 
   test('after a rotation an endpoint has the new secret, and the old one until it expires', async () => {
@@ -158,7 +175,7 @@ describe('the secrets of an endpoint', () => {
     after.clock.now += DAY;
     expect(await after.effective()).toEqual([other]);
     // The rotation gave an endpoint without its own secret one of its own.
-    expect(await processWith({ store, own: undefined }).effective()).toEqual([INSTANCE, OWN]);
+    expect(await processWith({ store, own: undefined }).effective()).toEqual([DERIVED, OWN]);
     expect(await processWith({ store, own: OWN }).effective()).toEqual([secret, OWN]);
   });
 
@@ -175,7 +192,7 @@ describe('the secrets of an endpoint', () => {
     const { store, secrets } = processWith();
     const { secret } = await rotated(secrets, DAY);
     const elsewhere = processWith({ store, signingSecret: generateSecret() });
-    expect(await elsewhere.effective()).toEqual([secret, INSTANCE]);
+    expect(await elsewhere.effective()).toEqual([secret, DERIVED]);
   });
 });
 

@@ -7,7 +7,12 @@ import { responseText } from '../../src/deliver/http-post.ts';
 import { customHeaders, headerProblem } from '../../src/deliver/channels/webhook.ts';
 import { BODY_KINDS } from '../../src/deliver/channels/bodies.ts';
 import type { Message } from '../../src/deliver/channels/channel.ts';
-import { createSigner, deriveSecret, generateSecret } from '../../src/deliver/secrets/sign.ts';
+import {
+  createSigner,
+  deriveEndpointSecret,
+  deriveWebhookSecret,
+  generateSecret,
+} from '../../src/deliver/secrets/sign.ts';
 
 const failing = (code: string) => Object.assign(new Error('secret'), { code });
 
@@ -316,16 +321,28 @@ describe('signing', () => {
   );
 });
 
-test('a derived secret belongs to scheme, host, port and path of a URL, and to the instance', () => {
+test('a derived secret belongs to a source, scheme, host, port and path, and to the instance', () => {
   const [one, other] = [generateSecret(), generateSecret()];
-  const derive = (url: string) => deriveSecret(one, url);
+  const derive = (url: string, source = 'a') => deriveWebhookSecret(one, { source, url });
   expect(derive('https://a.example/x?token=1')).toBe(derive('https://a.example:443/x'));
-  const all = ['https://a.example/x', 'https://a.example/y', 'https://b.example/x'].map(derive);
+  const all = ['https://a.example/x', 'https://a.example/y', 'https://b.example/x'].map((url) =>
+    derive(url),
+  );
   const others = [
     derive('http://a.example/x'),
     derive('https://a.example:8443/x'),
-    deriveSecret(other, 'https://a.example/x'),
+    derive('https://a.example/x', 'b'),
+    deriveWebhookSecret(other, { source: 'a', url: 'https://a.example/x' }),
+    deriveEndpointSecret(one, 'a'),
+    deriveEndpointSecret(one, 'b'),
+    deriveEndpointSecret(other, 'a'),
+    one,
   ];
-  expect(new Set([...all, ...others]).size).toBe(6);
+  expect(new Set([...all, ...others]).size).toBe(11);
   for (const secret of all) expect(Buffer.from(secret.slice(6), 'base64')).toHaveLength(32);
+});
+
+test('a webhook with a path of any length that the API takes has a derived secret', () => {
+  const url = `https://a.example/${'x'.repeat(2_000)}`;
+  expect(deriveWebhookSecret(generateSecret(), { source: 'a', url })).toMatch(/^whsec_/);
 });

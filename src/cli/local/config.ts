@@ -1,4 +1,5 @@
 import { stringify } from 'yaml';
+import { derivedSecrets } from '../../config/cross-check.ts';
 import { loadConfig, type InvalidConfig, type LoadedConfig } from '../../config/load.ts';
 import { formatProblem, type ConfigProblem } from '../../config/problems.ts';
 import { redactConfig } from '../../config/redact.ts';
@@ -34,6 +35,8 @@ export function showConfig(
   }
   stderr.write(isGood ? renderWarnings(loaded) : renderInvalid(loaded));
   if (!isGood) return EXIT.usage;
+  const derived = derivedSecrets(loaded.config);
+  if (check && derived !== null) stderr.write(`note: ${derived}\n`);
   stdout.write(check ? renderCheck(loaded) : renderConfig(loaded, { json }));
   return EXIT.ok;
 }

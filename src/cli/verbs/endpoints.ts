@@ -90,6 +90,9 @@ function addEndpointActions(host: VerbHost, endpoints: Command): void {
   add('retry', retryEndpoint)
     .description('send all that waits there now')
     .addHelpText('after', RETRY_HELP);
+  add('secret', showSecret)
+    .description('print the secret that signs for an endpoint without one of its own')
+    .addHelpText('after', SECRET_HELP);
   add<RotateFlags>('rotate', rotateSecret)
     .description('make a new signing secret and print it, this once')
     .option('--overlap <duration>', 'how long the old one signs too (default: 24h)', durationText)
@@ -120,6 +123,12 @@ If its circuit breaker is open, one delivery probes at once, and the others foll
 
 Examples:
   runwatch endpoints retry ops`;
+
+const SECRET_HELP = `
+It is derived from the endpoint's name. One that is configured, or was made by a rotation, is shown nowhere.
+
+Examples:
+  (umask 077; runwatch endpoints secret ops > secret)`;
 
 const ROTATE_HELP = `
 The new secret signs from now on, and both do until the overlap ends, so that the receiver may take
@@ -213,6 +222,15 @@ function adviceOn({ health, counts, ...endpoint }: EndpointView): string | null 
   return counts.skipped > 0
     ? `What was skipped goes out by \`runwatch redeliver --endpoint ${name} --state skipped\`.`
     : null;
+}
+
+async function showSecret(context: CliContext, name: string, flags: ActionFlags): Promise<number> {
+  const client = await connect(context, flags);
+  const shown = await client.endpointSecret(name);
+  const { stdout } = context.io;
+  if (flags.json === true) writeJson(stdout, shown);
+  else stdout.write(`${plain(shown.secret)}\n`);
+  return EXIT.ok;
 }
 
 async function rotateSecret(

@@ -37,7 +37,7 @@ interface EndpointServiceDependencies {
   outbox: OutboxStore;
   deliverer: Pick<Deliverer, 'dispatch'>;
   routeOf: Routes;
-  secrets: Pick<EndpointSecrets, 'rotate'>;
+  secrets: Pick<EndpointSecrets, 'derived' | 'rotate'>;
   newMark: NewMark;
   unconfigured: Pick<Unconfigured, 'find'>;
   now: () => number;
@@ -102,6 +102,12 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
       const count = await retryEndpoint({ ...controlOf(receiver), outbox: deps.outbox }, receiver);
       deps.deliverer.dispatch([poolOf(receiver)]);
       return count;
+    },
+    async secret(name) {
+      const receiver = await find(name);
+      if (receiver === null) return null;
+      if (isWebhook(receiver)) throw new RunwatchError(SECRET_OF_WATCH, { code: 'not_signed' });
+      return deps.secrets.derived(receiver);
     },
     async rotate(name, options) {
       const receiver = await find(name);

@@ -4,7 +4,7 @@ import { withMoments } from '../../core/time.ts';
 import type { EgressGuard } from '../../deliver/egress/egress-guard.ts';
 import type { EndpointSecrets } from '../../deliver/secrets/endpoint-secrets.ts';
 import type { Sealer } from '../../deliver/secrets/seal.ts';
-import { deriveSecret } from '../../deliver/secrets/sign.ts';
+import { deriveWebhookSecret } from '../../deliver/secrets/sign.ts';
 import { createSkipOutstanding } from '../../deliver/skip-outstanding.ts';
 import type { DeliveryService } from '../../http/routes/deliveries.ts';
 import type { StoreService } from '../../http/routes/system.ts';
@@ -67,7 +67,7 @@ export function createServices(deps: ServicesDependencies): Services {
         return Object.keys(config.workflows);
       },
       statistics: deps.statistics,
-      deriveSecret: (url) => deriveSecret(deps.signingSecret, url),
+      deriveSecret: (webhook) => deriveWebhookSecret(deps.signingSecret, webhook),
       now: deps.now,
     }),
     events: {

@@ -54,7 +54,7 @@ interface WatchServiceDependencies
   workflows: readonly string[];
   statistics: Pick<StatisticsStore, 'list'>;
   /** The secret of a webhook that comes without one. */
-  deriveSecret: (url: string) => string;
+  deriveSecret: (webhook: { source: string; url: string }) => string;
   scheduleOf: (source: string) => Schedule | undefined;
 }
 
@@ -185,8 +185,10 @@ function changesOf(
 /** Registers runs by the names that their requests use. */
 function createRegister(deps: WatchServiceDependencies): WatchService['register'] {
   const registerWatches = createRegisterWatches(deps);
-  const derivedSecret = (webhook: WatchRequest['webhook']) =>
-    webhook === undefined || webhook.secret !== undefined ? null : deps.deriveSecret(webhook.url);
+  const derivedSecret = (webhook: WatchRequest['webhook'], source: string) =>
+    webhook === undefined || webhook.secret !== undefined
+      ? null
+      : deps.deriveSecret({ source, url: webhook.url });
 
   return async (requests, sources) => {
     const resolved = requests.map((request) => resolveRequest(request, deps.rules, sources));
@@ -209,7 +211,7 @@ function createRegister(deps: WatchServiceDependencies): WatchService['register'
       return {
         kind: value.kind === 'merged' ? 'merged' : 'created',
         watch: value.watch,
-        webhookSecret: derivedSecret(requests[at]?.webhook),
+        webhookSecret: derivedSecret(requests[at]?.webhook, value.watch.source),
       };
     });
   };

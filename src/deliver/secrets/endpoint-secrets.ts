@@ -3,6 +3,7 @@ import type { RotateOptions } from '../../core/delivery/receiver.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import type { SecretStore } from '../ports.ts';
 import type { Sealer } from './seal.ts';
+import { deriveEndpointSecret } from './sign.ts';
 
 /** How long a replaced secret may sign, ms. */
 export const LONGEST_OVERLAP_MS = 7 * 86_400_000;
@@ -20,7 +21,7 @@ interface EndpointSecretsDependencies {
   endpoints: {
     readonly all: Readonly<Record<string, { type: string; secret?: string | undefined }>>;
   };
-  /** Signs webhooks that have no secret of their own. */
+  /** The secrets of endpoints without one of their own are derived from it. */
   signingSecret: string;
   /** Makes a secret. */
   generate: () => string;
@@ -34,6 +35,13 @@ export interface EndpointSecrets {
    * Throws RunwatchError `sealed_by_unknown_key`, `sealed_value_corrupt`, or what the store throws.
    */
   effective(name: string): Promise<readonly string[]>;
+  /**
+   * The secret that signs for an endpoint without one of its own.
+   * Throws RunwatchError `not_signed` for kinds without a secret, `secret_not_derived` where its own was
+   * configured or made by a rotation: that one is shown nowhere.
+   * @returns null when there is no such endpoint
+   */
+  derived(name: string): Promise<string | null>;
   /**
    * Makes a new secret, which signs from now on. The others sign beside it, each until its promised
    * time, so a repeated call breaks no receiver. With an overlap of 0 other processes may sign with the
@@ -58,7 +66,7 @@ export function createEndpointSecrets(deps: EndpointSecretsDependencies): Endpoi
   const signing = (name: string, rotation: Rotation | null) =>
     signingSecrets(rotation, {
       own: endpointOf(name)?.secret ?? null,
-      fallback: deps.signingSecret,
+      fallback: deriveEndpointSecret(deps.signingSecret, name),
       now: now(),
     });
 
@@ -89,10 +97,23 @@ export function createEndpointSecrets(deps: EndpointSecretsDependencies): Endpoi
       const { current, replaced } = signing(name, await known.get(name));
       return [current, ...replaced.map(({ secret }) => secret)];
     },
+    async derived(name) {
+      const endpoint = endpointOf(name);
+      if (endpoint === undefined) return null;
+      refuseUnlessSigned(endpoint);
+      const { current } = signing(name, await known.get(name));
+      const derived = deriveEndpointSecret(deps.signingSecret, name);
+      if (current === derived) return derived;
+      throw new RunwatchError(
+        'its secret was configured or made by a rotation, and is shown nowhere',
+        { code: 'secret_not_derived' },
+      );
+    },
     async rotate(name, options) {
       const endpoint = endpointOf(name);
       if (endpoint === undefined) return null;
-      refuseUnlessPossible(endpoint, options);
+      refuseUnlessSigned(endpoint);
+      refuseUnlessPossible(options);
       for (;;) {
         const rotation = await tryToRotate(name, options);
         if (rotation === null) continue;
@@ -125,10 +146,12 @@ function lastEnd(replaced: readonly ReplacedSecret[]): number | null {
   return replaced.length === 0 ? null : Math.max(...replaced.map(({ until }) => until));
 }
 
-function refuseUnlessPossible({ type }: { type: string }, { overlapMs }: RotateOptions): void {
-  if (type !== 'webhook') {
-    throw new RunwatchError(`an endpoint of type ${type} signs nothing`, { code: 'not_signed' });
-  }
+function refuseUnlessSigned({ type }: { type: string }): void {
+  if (type === 'webhook') return;
+  throw new RunwatchError(`an endpoint of type ${type} signs nothing`, { code: 'not_signed' });
+}
+
+function refuseUnlessPossible({ overlapMs }: RotateOptions): void {
   if (!(overlapMs >= 0 && overlapMs <= LONGEST_OVERLAP_MS)) {
     const message = 'the old secret can go on signing for 0 to 7 days';
     throw new RunwatchError(message, { code: 'invalid_overlap' });

@@ -1,4 +1,11 @@
-import { createHmac, createSecretKey, hkdfSync, randomBytes, type KeyObject } from 'node:crypto';
+import {
+  createHash,
+  createHmac,
+  createSecretKey,
+  hkdfSync,
+  randomBytes,
+  type KeyObject,
+} from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
 import { RunwatchError } from '../../core/errors.ts';
 import type { Message } from '../channels/channel.ts';
@@ -60,17 +67,31 @@ function invalidSecret(): RunwatchError {
 
 /**
  * The secret of a per-watch webhook that came without one. Receivers do not share it, so a captured
- * message does not verify at another receiver. The query is ignored, as it may change.
+ * message does not verify at another receiver, and neither do the sources that one receiver serves. The
+ * query is ignored, as it may change.
  * @param instanceSecret `whsec_…`
  */
-export function deriveSecret(instanceSecret: string, url: string): string {
+export function deriveWebhookSecret(
+  instanceSecret: string,
+  { source, url }: { source: string; url: string },
+): string {
   const { protocol, hostname, port, pathname } = new URL(url);
   const number = port === '' ? DEFAULT_PORTS[protocol] : port;
+  const receiver = `${protocol}//${hostname}:${number}${pathname}`;
+  // Hashed, since `info` takes 1,024 bytes and a path may have more.
+  const hash = createHash('sha256').update(receiver).digest('hex');
+  return derive(instanceSecret, `runwatch webhook ${source} ${hash}`);
+}
+
+/** The secret of a configured endpoint that has none of its own. @param instanceSecret `whsec_…` */
+export function deriveEndpointSecret(instanceSecret: string, name: string): string {
+  return derive(instanceSecret, `runwatch endpoint ${name}`);
+}
+
+function derive(instanceSecret: string, info: string): string {
   const key = Buffer.from(instanceSecret.slice(PREFIX.length), 'base64');
-  const info = `runwatch webhook ${protocol}//${hostname}:${number}${pathname}`;
-  return (
-    PREFIX + Buffer.from(hkdfSync('sha256', key, '', info, GENERATED_BYTES)).toString('base64')
-  );
+  const derived = hkdfSync('sha256', key, '', info, GENERATED_BYTES);
+  return PREFIX + Buffer.from(derived).toString('base64');
 }
 
 const DEFAULT_PORTS: Record<string, string> = { 'http:': '80', 'https:': '443' };

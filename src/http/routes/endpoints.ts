@@ -13,6 +13,7 @@ import {
   endpointList,
   endpointParams,
   endpointSchema,
+  endpointSecret,
   endpointTest,
   rotatedSecret,
   rotateRequest,
@@ -76,6 +77,11 @@ export interface EndpointService {
   resume(name: string): Promise<EndpointView | null>;
   /** Makes all that waits due now. @returns how many deliveries that are; null for no such endpoint */
   retry(name: string): Promise<number | null>;
+  /**
+   * The secret that signs for an endpoint without one of its own.
+   * Throws RunwatchError `not_signed`, `secret_not_derived`.
+   */
+  secret(name: string): Promise<string | null>;
   /**
    * Makes a new secret that signs from now on, beside those that it replaces, each for as long as was
    * promised. Throws RunwatchError `not_signed` for kinds without a secret, `too_many_secrets`.
@@ -149,6 +155,20 @@ const retrySchema = {
   },
 };
 
+const secretSchema = {
+  tags,
+  operationId: 'getEndpointSecret',
+  summary: 'Show the secret of an endpoint that has none of its own',
+  description:
+    'It is derived from the name of the endpoint and the signing secret of this installation. A secret that was configured, or made by a rotation, is shown nowhere.',
+  params: endpointParams,
+  response: {
+    200: jsonAnswer('The secret that signs for it.', endpointSecret),
+    ...ONE_ENDPOINT_PROBLEMS,
+    409: problemAnswer('Its secret was configured or rotated, or it signs nothing.'),
+  },
+};
+
 const rotateSchema = {
   tags,
   operationId: 'rotateEndpointSecret',
@@ -198,6 +218,13 @@ export const endpointRoutes: FastifyPluginAsyncZod<{ endpoints: EndpointService 
     const count = await endpoints.retry(params.name);
     if (count === null) throw await noSuchEndpoint(endpoints, params.name);
     return { count };
+  });
+
+  const secretRoute = { schema: secretSchema, config: ADMIN };
+  app.get('/endpoints/:name/secret', secretRoute, async ({ params }) => {
+    const secret = await endpoints.secret(params.name);
+    if (secret === null) throw await noSuchEndpoint(endpoints, params.name);
+    return { secret };
   });
 
   const rotateRoute = { schema: rotateSchema, config: ADMIN };

@@ -100,3 +100,5 @@ export const rotatedSecret = z
     }),
   })
   .meta({ id: 'RotatedSecret' });
+
+export const endpointSecret = z.object({ secret: z.string() }).meta({ id: 'EndpointSecret' });
