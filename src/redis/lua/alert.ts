@@ -65,7 +65,22 @@ end
 if write.judged > 0 and redis.call('LINDEX', write.inbox, 0) ~= write.first then return 0 end
 
 local now = storeNow(write.clock)
-if write.judged > 0 then redis.call('LTRIM', write.inbox, write.judged, -1) end
+for _, deadline in ipairs(write.deadlines) do
+  redis.call('ZADD', write.deadlinesKey, deadline.at, deadline.member)
+end
+for _, member in ipairs(write.endedDeadlines) do
+  redis.call('ZREM', write.deadlinesKey, member)
+end
+for _, move in ipairs(write.moves) do
+  for _, index in ipairs(move.leave) do redis.call('ZREM', index, move.id) end
+  for _, index in ipairs(move.enter) do redis.call('ZADD', index, move.startedAt, move.id) end
+end
+for _, alert in ipairs(write.resolved) do
+  redis.call('SET', alert.key, alert.doc)
+  redis.call('ZADD', write.alertsResolved, alert.at, alert.id)
+end
+local pools = raise(write.raised)
+-- Groups and inbox come last: what a step that fails before has judged is judged again.
 for _, group in ipairs(write.groups) do
   if group.doc then
     redis.call('HSET', group.key, 'version', group.version, 'doc', group.doc)
@@ -94,24 +109,11 @@ for _, groups in ipairs(write.groupsOfRules) do
     redis.call('PEXPIRE', groups, math.ceil(last - now))
   end
 end
-for _, deadline in ipairs(write.deadlines) do
-  redis.call('ZADD', write.deadlinesKey, deadline.at, deadline.member)
-end
-for _, member in ipairs(write.endedDeadlines) do
-  redis.call('ZREM', write.deadlinesKey, member)
-end
-for _, move in ipairs(write.moves) do
-  for _, index in ipairs(move.leave) do redis.call('ZREM', index, move.id) end
-  for _, index in ipairs(move.enter) do redis.call('ZADD', index, move.startedAt, move.id) end
-end
-for _, alert in ipairs(write.resolved) do
-  redis.call('SET', alert.key, alert.doc)
-  redis.call('ZADD', write.alertsResolved, alert.at, alert.id)
-end
 for _, count in ipairs(write.counts) do
   redis.call('HINCRBY', write.countsKey, count.field, count.by)
 end
-return raise(write.raised)
+if write.judged > 0 then redis.call('LTRIM', write.inbox, write.judged, -1) end
+return pools
 `;
 
 /**

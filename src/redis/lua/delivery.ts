@@ -31,15 +31,17 @@ local function unmetWish(d)
   return not d.meetsWish and d.wish
 end
 
--- Writes what it becomes, and counts it in its new state.
+-- Writes what it becomes, and counts it in its new state. The record comes last of a step: one that fails
+-- before leaves it as it was, and is taken again.
 local function write(d, doc)
+  if d.leave ~= d.enter then
+    leaveIndex(d.leave, d.number)
+    enterIndex(d.enter, d.number)
+    count(d.deliveryCounts, d.countFrom, -1)
+    count(d.deliveryCounts, d.countTo, 1)
+  end
   redis.call('HSET', d.key, 'version', d.version + 1, 'doc', doc)
   if d.wish then redis.call('HDEL', d.key, 'wish') end
-  if d.leave == d.enter then return end
-  leaveIndex(d.leave, d.number)
-  enterIndex(d.enter, d.number)
-  count(d.deliveryCounts, d.countFrom, -1)
-  count(d.deliveryCounts, d.countTo, 1)
 end
 
 -- Takes it from where it stands: its claim and slot are free.
@@ -84,7 +86,7 @@ end
 -- One that had settled is outstanding again, behind the others of its order.
 local function reopen(d)
   redis.call('ZREM', d.settled, d.id)
-  redis.call('RPUSH', d.ordering, d.id)
+  if not redis.call('LPOS', d.ordering, d.id) then redis.call('RPUSH', d.ordering, d.id) end
 end
 
 local function place(d, p, now)
@@ -135,13 +137,13 @@ local function writeReceiver()
 end
 
 if shows then writeReceiver() end
-write(d, ARGV[6])
 if redis.call('RPUSH', d.attempts, ARGV[7]) > d.attemptsKept then
   redis.call('LTRIM', d.attempts, -d.attemptsKept, -1)
 end
 takeOut(d, p)
 place(d, p, now)
 if shows and shows.raised then raise(shows.raised) end
+write(d, ARGV[6])
 return claimNext(d, p, now)
 `;
 
@@ -161,9 +163,9 @@ local d, p = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 if not isUnchanged(d, p) then return 'delivery' end
 if unmetWish(d) then return d.wish end
 local now = storeNow(KEYS[1])
-write(d, ARGV[5])
 takeOut(d, p)
 place(d, p, now)
+write(d, ARGV[5])
 return claimNext(d, p, now)
 `;
 
@@ -184,10 +186,10 @@ if not isUnchanged(d, p) then
   return 1
 end
 local now = storeNow(KEYS[1])
-write(d, ARGV[5])
 takeOut(d, p)
 if d.wasSettled then reopen(d) end
 requeue(d, p, now)
+write(d, ARGV[5])
 claimNext(d, p, now)
 return 1
 `;

@@ -27,9 +27,9 @@ end
 local function writePacked(key, identity, packed, totals)
   local version = tonumber(string.sub(identity, 1, 12)) + 1
   local record = string.format('%012.0f', version) .. string.sub(identity, 13) .. packed
-  redis.call('SET', key, record)
   redis.call('HINCRBY', totals, 'watches', 1)
   redis.call('HINCRBY', totals, 'bytes', #record)
+  redis.call('SET', key, record)
 end
 `;
 
@@ -130,6 +130,7 @@ return {}
  * Returns 1 where it is packed now.
  */
 export const PACK = `
+${EVEN_IF_FULL}
 ${PACKED}
 local plan = cjson.decode(ARGV[3])
 if not isUnchanged(KEYS[1], ARGV[1]) or isPacked(KEYS[1]) then return 0 end
@@ -139,6 +140,10 @@ for _, delivery in ipairs(plan.deliveries) do
   local version, number = unpack(redis.call('HMGET', delivery.key, 'version', 'number'))
   if version ~= delivery.version or number ~= delivery.number then return 0 end
 end
+evenIfFull(KEYS[1])
+if plan.settledAt then redis.call('ZADD', KEYS[5], plan.settledAt, plan.number) end
+-- What goes into the record is deleted once the record is there: a step may fail in between.
+writePacked(KEYS[1], ARGV[1], ARGV[2], KEYS[4])
 for _, key in ipairs(plan.events) do redis.call('DEL', key) end
 for _, delivery in ipairs(plan.deliveries) do
   redis.call('DEL', delivery.key, delivery.attempts)
@@ -146,8 +151,6 @@ for _, delivery in ipairs(plan.deliveries) do
 end
 redis.call('DEL', KEYS[2], KEYS[3])
 redis.call('ZREM', KEYS[6], plan.member)
-if plan.settledAt then redis.call('ZADD', KEYS[5], plan.settledAt, plan.number) end
-writePacked(KEYS[1], ARGV[1], ARGV[2], KEYS[4])
 return 1
 `;
 
@@ -175,8 +178,6 @@ ${STORE_NOW}
 ${PACKED}
 local plan = cjson.decode(ARGV[3])
 if not isUnchanged(KEYS[1], ARGV[1]) or not isPacked(KEYS[1]) then return 0 end
-dropPacked(KEYS[1], KEYS[4])
-redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2])
 for _, event in ipairs(plan.events) do
   redis.call('HSET', event.key, 'place', event.place, 'body', event.body)
   redis.call('ZADD', KEYS[2], event.place, event.id)
@@ -185,6 +186,7 @@ redis.call('ZREM', KEYS[5], plan.number)
 for _, delivery in ipairs(plan.deliveries) do
   redis.call('HSET', delivery.key, 'version', delivery.version, 'number', delivery.number,
     'doc', delivery.doc, 'event', delivery.event)
+  redis.call('DEL', delivery.attempts)
   for _, attempt in ipairs(delivery.attemptTexts) do
     redis.call('RPUSH', delivery.attempts, attempt)
   end
@@ -192,6 +194,9 @@ for _, delivery in ipairs(plan.deliveries) do
   redis.call('ZADD', KEYS[5], delivery.settledAt, delivery.id)
 end
 redis.call('ZADD', KEYS[6], storeNow(KEYS[7]), plan.member)
+-- The record last: until then all of it is in the packed one.
+dropPacked(KEYS[1], KEYS[4])
+redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2])
 return 1
 `;
 

@@ -126,7 +126,8 @@ for at = 4, #ARGV do
     if value then add(text, value, '', '', '') end
   elseif kind == 'watch' then
     local record = value and redis.call('GET', keys.watch .. value)
-    if record then add(text, value, record, '', '') end
+    -- One that was registered again, or whose registration failed half-way, has another number.
+    if record and tonumber(string.sub(record, 14, 25)) == tonumber(text) then add(text, value, record, '', '') end
   elseif value then
     -- A delivery of a system event is in the log by its id.
     local watch = tonumber(value)

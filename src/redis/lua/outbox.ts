@@ -1,4 +1,5 @@
 import { STORE_NOW } from './clock.ts';
+import { EVEN_IF_FULL } from './full.ts';
 import { NUMBERS } from './numbers.ts';
 
 /**
@@ -15,10 +16,10 @@ local function logOwnEvents(own, now)
   if not own then return end
   for _, event in ipairs(own.events) do
     local place = redis.call('INCR', own.eventPlace)
-    redis.call('HSET', event.key, 'place', place, 'body', event.body)
     for _, index in ipairs(event.indexes) do enterIndex(index, place) end
     enterLog(own.eventLog, place, event.id)
     redis.call('ZADD', own.ownEvents, now, event.id)
+    redis.call('HSET', event.key, 'place', place, 'body', event.body)
   end
   ringEvents(own)
 end
@@ -42,21 +43,25 @@ local function plan(effects, pools)
   if #effects.deliveries == 0 then return end
   local now = storeNow(effects.clock)
   for _, delivery in ipairs(effects.deliveries) do
-    if redis.call('EXISTS', delivery.key) == 0 then
+    if redis.call('HEXISTS', delivery.key, 'version') == 0 then
       local at = redis.call('INCR', effects.deliveryNumber)
-      redis.call('HSET', delivery.key, 'version', 1, 'number', at, 'doc', delivery.doc,
-        'event', delivery.event)
       for _, index in ipairs(delivery.indexes) do enterIndex(index, at) end
       enterLog(effects.deliveryLog, at, delivery.watch and numberOf(delivery.watch) or delivery.id)
       redis.call('ZADD', delivery.live, at, delivery.id)
-      redis.call('HINCRBY', effects.deliveryCounts, 'planned', 1)
-      redis.call('HINCRBY', effects.deliveryCounts, delivery.count, 1)
-      if redis.call('RPUSH', delivery.ordering, delivery.id) == 1 then
+      -- It is there already where this step was taken before, and failed.
+      if redis.call('LINDEX', delivery.ordering, -1) ~= delivery.id then
+        redis.call('RPUSH', delivery.ordering, delivery.id)
+      end
+      if redis.call('LINDEX', delivery.ordering, 0) == delivery.id then
         redis.call('ZADD', delivery.due, now, delivery.id)
         if delivery.poolDue then redis.call('ZADD', delivery.poolDue, 'LT', now, delivery.receiver) end
         redis.call('ZADD', effects.poolsDue, 'LT', now, delivery.pool)
         pools[#pools + 1] = delivery.pool
       end
+      redis.call('HINCRBY', effects.deliveryCounts, 'planned', 1)
+      redis.call('HINCRBY', effects.deliveryCounts, delivery.count, 1)
+      redis.call('HSET', delivery.key, 'version', 1, 'number', at, 'doc', delivery.doc,
+        'event', delivery.event)
     end
   end
   if #pools > 0 then redis.call('PUBLISH', effects.dueBell, table.concat(pools, '\\n')) end
@@ -120,16 +125,24 @@ return 1
  * Returns false where the state was so already, else the pools at which deliveries are due now.
  */
 export const TURN_STATE = `
+${EVEN_IF_FULL}
 ${PLAN_DELIVERIES}
 ${RAISE}
-if ARGV[1] == '0' then
-  if redis.call('DEL', KEYS[1]) == 0 then return false end
-elseif not redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[1], 'NX') then
-  redis.call('PEXPIRE', KEYS[1], ARGV[1])
+local isOn, turnsOn = redis.call('EXISTS', KEYS[1]) == 1, ARGV[1] ~= '0'
+if isOn == turnsOn then
+  if isOn then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
   return false
 end
-if ARGV[2] == '' then return {} end
-return raise(cjson.decode(ARGV[2]))
+local effects = ARGV[2] ~= '' and cjson.decode(ARGV[2])
+if effects and not turnsOn then evenIfFull(effects.clock) end
+local pools = effects and raise(effects) or {}
+-- Last, so that a step that fails before is taken again.
+if turnsOn then
+  redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[1])
+else
+  redis.call('DEL', KEYS[1])
+end
+return pools
 `;
 
 /**
@@ -155,7 +168,7 @@ export const RENEW_EPOCH = `
 ${PLAN_DELIVERIES}
 ${RAISE}
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return false end
+local pools = ARGV[3] == '' and {} or raise(cjson.decode(ARGV[3]))
 redis.call('SET', KEYS[1], ARGV[2])
-if ARGV[3] == '' then return {} end
-return raise(cjson.decode(ARGV[3]))
+return pools
 `;

@@ -108,6 +108,43 @@ if effects then
   end
   for _, index in ipairs(effects.enter) do enterIndex(index, number) end
 end
+local pools = {}
+if effects then
+  if effects.changedAt then redis.call('ZADD', effects.changed, effects.changedAt, number) end
+  if effects.endedAt then
+    redis.call('ZADD', effects.ended, effects.endedAt, number)
+    redis.call('ZADD', effects.packDue, 'NX', effects.endedAt, effects.member)
+  elseif effects.wasEnded then
+    redis.call('ZREM', effects.ended, number)
+    redis.call('ZREM', effects.packDue, effects.member)
+  end
+
+  if effects.goneCheckAt then
+    redis.call('ZADD', effects.goneChecks, effects.goneCheckAt, effects.member)
+  elseif effects.wasGone then
+    redis.call('ZREM', effects.goneChecks, effects.member)
+  end
+
+  for _, event in ipairs(effects.events) do
+    -- One that is there was written by a step that failed afterwards, or before the watch was lost.
+    if redis.call('HEXISTS', event.key, 'place') == 0 then
+      local place = redis.call('INCR', effects.eventPlace)
+      for _, index in ipairs(event.indexes) do enterIndex(index, place) end
+      enterLog(effects.eventLog, place, number)
+      redis.call('ZADD', effects.liveEvents, place, event.id)
+      redis.call('HSET', event.key, 'place', place, 'body', event.body)
+    end
+  end
+
+  numbers[KEYS[1]] = number
+  plan(effects, pools)
+  enterInbox(effects.judged)
+  if effects.learned then learn(effects.learned) end
+  if effects.counted then countRuns(effects.counted) end
+end
+
+-- From here on the change counts: a step that has failed before leaves the watch as it was, so that the
+-- next poll finds the same change again.
 local head = string.format('%012.0f %012.0f', version + 1, number) .. ARGV[2]
 if ARGV[3] == '' then
   redis.call('SETRANGE', KEYS[1], 0, head)
@@ -132,36 +169,6 @@ if does ~= '' then
     due.leave(member)
   end
 end
-if not effects then return {} end
-
-if effects.changedAt then redis.call('ZADD', effects.changed, effects.changedAt, number) end
-if effects.endedAt then
-  redis.call('ZADD', effects.ended, effects.endedAt, number)
-  redis.call('ZADD', effects.packDue, 'NX', effects.endedAt, effects.member)
-elseif effects.wasEnded then
-  redis.call('ZREM', effects.ended, number)
-  redis.call('ZREM', effects.packDue, effects.member)
-end
-
-if effects.goneCheckAt then
-  redis.call('ZADD', effects.goneChecks, effects.goneCheckAt, effects.member)
-elseif effects.wasGone then
-  redis.call('ZREM', effects.goneChecks, effects.member)
-end
-
-for _, event in ipairs(effects.events) do
-  local place = redis.call('INCR', effects.eventPlace)
-  redis.call('HSET', event.key, 'place', place, 'body', event.body)
-  for _, index in ipairs(event.indexes) do enterIndex(index, place) end
-  enterLog(effects.eventLog, place, number)
-  redis.call('ZADD', effects.liveEvents, place, event.id)
-end
-
-local pools = {}
-plan(effects, pools)
-enterInbox(effects.judged)
-if effects.learned then learn(effects.learned) end
-if effects.counted then countRuns(effects.counted) end
-if #effects.events > 0 then ringEvents(effects) end
+if effects and #effects.events > 0 then ringEvents(effects) end
 return pools
 `;
