@@ -13,11 +13,12 @@ import {
 } from '../../src/core/feed/page.ts';
 import { backstopMs, nextPlanMs, planFeed, type FeedPlan } from '../../src/core/feed/plan.ts';
 import {
-  plannedLists,
   plannedWatch,
+  sharedLists,
   type PlannedList,
   type PlannedWatch,
 } from '../../src/core/feed/plan-input.ts';
+import { MAX_PAGE_SIZE } from '../../src/core/feed/run-list.ts';
 import type { ObserveContext } from '../../src/core/watch/observation.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { toMs, toS } from './clock.ts';
@@ -81,7 +82,7 @@ export class FollowedLists implements ListFollower {
     const context = this.memberContext(now);
     const watches = [...this.active.values()].map((one) => this.plannedWatch(one, now));
     const { minIntervalMs, maxIntervalMs } = context.policy;
-    const lists = plannedLists(watches, (workflowId) => this.known(workflowId, now));
+    const lists = sharedLists(watches).flatMap((workflowId) => this.known(workflowId, now) ?? []);
     const plan = planFeed(watches, lists, {
       requestsPerMs: this.requestsPerMs,
       minIntervalMs,
@@ -164,10 +165,11 @@ export class FollowedLists implements ListFollower {
     marks.set(page, { page, newest, oldest, runs: runs.length, isLast });
   }
 
-  private known(workflowId: string | null, now: number): Partial<PlannedList> | null {
+  private known(workflowId: string | null, now: number): PlannedList | null {
     if ((this.avoidedUntil.get(workflowId) ?? 0) > now) return null;
     const isInUse = this.current?.lists.some((one) => one.workflowId === workflowId) ?? false;
-    return { marks: [...(this.marks.get(workflowId)?.values() ?? [])], isInUse };
+    const marks = [...(this.marks.get(workflowId)?.values() ?? [])];
+    return { workflowId, marks, size: MAX_PAGE_SIZE, isInUse };
   }
 
   private plannedWatch({ run, watch }: Followed, now: number): PlannedWatch {

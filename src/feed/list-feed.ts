@@ -6,8 +6,8 @@ import type { ListMember } from '../core/feed/member.ts';
 import { recalls } from '../core/feed/page.ts';
 import { PLAN_MEMBER, pageMember, parsePageMember, type PageName } from '../core/feed/page-name.ts';
 import { leastMsBetweenPlans, nextPlanMs, planFeed } from '../core/feed/plan.ts';
-import { plannedLists, plannedWatch, type PlannedWatch } from '../core/feed/plan-input.ts';
-import type { FeedRecord, PageReport, StoredPlan } from '../core/feed/record.ts';
+import { plannedWatch, sharedLists, type PlannedWatch } from '../core/feed/plan-input.ts';
+import type { ListRecord, PageReport, StoredPlan } from '../core/feed/record.ts';
 import { repeatedInMs } from '../core/feed/list-trust.ts';
 import { MAX_PAGE_SIZE, type RunList } from '../core/feed/run-list.ts';
 import type { ReadTimes } from '../core/source/read-times.ts';
@@ -195,23 +195,26 @@ async function makePlan(
 ): Promise<{ plan: StoredPlan; nextMs: number | null }> {
   const { source, store, schedule, now, random, minIntervalMs } = deps;
   const at = now();
-  const watches = await plannedWatches(deps);
-  const record = await store.read(source, at - MARK_KEPT_MS);
+  // Read before the watches are, so that a run that is registered meanwhile keeps its hint.
+  const hinted = new Set(await store.hintedRuns(source));
+  const watches = await plannedWatches(deps, (runId) => hinted.delete(runId));
+  const before = await store.plan(source);
+  const named = sharedLists(watches).map((workflowId) => ({ source, workflowId }));
+  const known = await store.read(named, at - MARK_KEPT_MS);
   // A list that is not trusted is not read.
-  const lists = plannedLists(watches, (workflowId) => {
-    const { trust = null, marks = [], size = null } = record.lists.get(workflowId) ?? {};
-    if (trust !== null && trust.since > at) return null;
-    const isInUse = record.plan?.lists.some((one) => one.workflowId === workflowId) ?? false;
-    return size === null ? { marks, isInUse } : { marks, size, isInUse };
+  const lists = known.flatMap(({ list: { workflowId }, trust, marks, size }) => {
+    if (trust !== null && trust.since > at) return [];
+    const isInUse = before?.lists.some((one) => one.workflowId === workflowId) ?? false;
+    return { workflowId, marks, size: size ?? MAX_PAGE_SIZE, isInUse };
   });
   const { singles, ...planned } = planFeed(watches, lists, {
     requestsPerMs: deps.requestsPerMs(),
     minIntervalMs,
     maxIntervalMs: deps.maxIntervalMs,
-    pagesPerMs: pagesPerMs(record),
+    pagesPerMs: pagesPerMs(known),
   });
   const plan = { ...planned, at, watches: watches.length };
-  await store.putPlan(source, plan, record.oldMarks);
+  await store.putPlan(source, plan, { lists: known, hinted: [...hinted] });
   await schedule.enterFeed('list', pagesOf(plan));
   const { costMultiplier } = plan;
   await schedule.defer(recalls({ singles, costMultiplier }, { minIntervalMs, now: now(), random }));
@@ -228,8 +231,11 @@ function pagesOf({ lists }: StoredPlan): { member: string; withinMs: number }[] 
   );
 }
 
-/** The watches that are not left to event streams. */
-async function plannedWatches(deps: ListFeedDependencies): Promise<PlannedWatch[]> {
+/** The watches that are not left to event streams. @param onActive is called with each run that is watched */
+async function plannedWatches(
+  deps: ListFeedDependencies,
+  onActive: (runId: string) => void,
+): Promise<PlannedWatch[]> {
   const { source, store, streams, memberOf, minIntervalMs } = deps;
   const found: PlannedWatch[] = [];
   const unstreamed: Watch[] = [];
@@ -238,6 +244,7 @@ async function plannedWatches(deps: ListFeedDependencies): Promise<PlannedWatch[
     const runIds = chunk.map(({ watch }) => watch.runId);
     const hints = await store.hints(source, runIds);
     for (const [at, { watch }] of chunk.entries()) {
+      onActive(watch.runId);
       if (!survey.isStreamed(watch.runId)) unstreamed.push(watch);
       if (survey.isRelied(watch.runId)) continue;
       const seen = { member: memberOf(watch), hint: hints[at] ?? null };
@@ -250,8 +257,8 @@ async function plannedWatches(deps: ListFeedDependencies): Promise<PlannedWatch[
 }
 
 /** How many pages a process can take in, each ms, by the bytes of those that it read. */
-function pagesPerMs({ lists }: FeedRecord): number {
-  const marks = [...lists.values()].flatMap((list) => list.marks);
+function pagesPerMs(lists: readonly ListRecord[]): number {
+  const marks = lists.flatMap((list) => list.marks);
   if (marks.length === 0) return Infinity;
   const bytes = sum(marks.map((mark) => mark.bytes)) / marks.length;
   return CORE_SHARE / (MS_PER_PAGE + bytes * MS_PER_BYTE);

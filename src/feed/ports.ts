@@ -1,5 +1,11 @@
 import type { HeldStream, ReadMove } from '../core/feed/run-stream.ts';
-import type { FeedRecord, PageRecord, PageTrace, StoredPlan } from '../core/feed/record.ts';
+import type {
+  ListRecord,
+  OldTraces,
+  PageRecord,
+  PageTrace,
+  StoredPlan,
+} from '../core/feed/record.ts';
 import type { ListOutcome, ListQuestion, RunList } from '../core/feed/run-list.ts';
 import type { StreamCapacity } from '../core/feed/stream-capacity.ts';
 import type { TransitionKind } from '../core/feed/stream-hint.ts';
@@ -16,11 +22,13 @@ export interface ListReader {
 export interface FeedStore {
   plan(source: string): Promise<StoredPlan | null>;
   /** @param since marks of pages that were read before, ms since the epoch, are too old */
-  read(source: string, since: number): Promise<FeedRecord>;
-  putPlan(source: string, plan: StoredPlan, oldMarks: readonly string[]): Promise<void>;
+  read(lists: readonly RunList[], since: number): Promise<ListRecord[]>;
+  putPlan(source: string, plan: StoredPlan, old: OldTraces): Promise<void>;
   pageRecord(list: RunList, runIds: readonly string[]): Promise<PageRecord>;
   /** Hints about runs that no single poll has judged. */
   hints(source: string, runIds: readonly string[]): Promise<(ListHint | null)[]>;
+  /** The runs with such hints. */
+  hintedRuns(source: string): Promise<string[]>;
   putPage(list: RunList, trace: PageTrace): Promise<void>;
   putTrust(list: RunList, trust: ListTrust): Promise<void>;
   putSize(list: RunList, size: number): Promise<void>;

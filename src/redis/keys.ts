@@ -78,10 +78,12 @@ export function createKeys(prefix: string) {
     runFigures: (span: string, at: number) => key('run-figures', span, String(at)),
     /** Counter of the tables of states in all of those hashes. */
     tablesKnown: key('tables-known'),
-    /** Hash: what the feed keeps of a source's lists, see `feed-store.ts`; expires when unused. */
-    feed: (source: string) => key('feed', source),
+    /** String with the JSON of how the lists of a source are read; expires when unused. */
+    listPlan: (source: string) => key('list-plan', source),
+    /** Hash: what the feed keeps of a list, see `feed-store.ts`; expires when unused. */
+    list: (list: RunList) => key('list', ...listName(list)),
     /** Hash, from run to JSON: hints of lists that no single poll has judged; expires when unused. */
-    feedHints: (source: string) => key('feed-hints', source),
+    listHints: (source: string) => key('list-hints', source),
     /** String with the JSON of how far discovery has come with a list; expires when unused. */
     discoveryCursor: (list: RunList) => key('discovery-cursor', ...listName(list)),
     /** String with the JSON of why a list cannot be read; set while it cannot. */

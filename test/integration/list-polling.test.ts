@@ -336,6 +336,26 @@ describe('many runs that a list shows to fail at once', () => {
   });
 });
 
+test('a hint about a run that is watched no more leaves with the next plan', async () => {
+  await startBatch(3);
+  const mark = { page: 9, newest: 1, oldest: 1, runs: 1, isLast: true, at: 1, bytes: 100 };
+  const hint = {
+    madeAt: Date.now(),
+    listed: { status: 'running', progress: 10 },
+    workflowId: WORKFLOW,
+    createdAt: null,
+    known: null,
+  };
+  const { feeds } = rig.stores;
+  const hints = [{ runId: 'ended', hint }];
+  // No page that is read shows it, so that nothing judges it.
+  const list = { source: SOURCE, workflowId: 'another' };
+  await feeds.putPage(list, { mark, hints, judged: [], checkedAt: null, trust: null });
+  await waitFor(async () => (await feeds.hints(SOURCE, ['ended']))[0] === null, {
+    describe: 'the hint about a run that has ended to leave',
+  });
+});
+
 test('nothing private of listed runs is kept, logged or counted', async () => {
   const runs = await startBatch(3);
   rig.simulator.fault({ kind: 'bulky', bytes: 10_000, on: 'list' });

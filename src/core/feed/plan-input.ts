@@ -2,7 +2,6 @@ import type { Watch } from '../watch/watch.ts';
 import type { PageMark } from './page-layout.ts';
 import type { ListHint } from './list-trust.ts';
 import type { ListMember } from './member.ts';
-import { MAX_PAGE_SIZE } from './run-list.ts';
 
 /** Delay that a request is worth under the profile `normal`, ms: hazards follow from it. */
 export const PRICE_MS = 200;
@@ -67,21 +66,13 @@ export function plannedWatch(
   };
 }
 
-/** The lists that several watched runs are on. @param known what is known of one; null where it is not read */
-export function plannedLists(
-  watches: readonly PlannedWatch[],
-  known: (workflowId: string | null) => Partial<PlannedList> | null,
-): PlannedList[] {
+/** The workflows with several watched runs, and null for the list of all workflows where there are several. */
+export function sharedLists(watches: readonly PlannedWatch[]): (string | null)[] {
   const counts = new Map<string | null, number>([[null, watches.length]]);
   for (const { workflowId, isListed } of watches) {
     if (workflowId !== null && isListed) counts.set(workflowId, (counts.get(workflowId) ?? 0) + 1);
   }
-  return [...counts].flatMap(([workflowId, count]) => {
-    const list = count < 2 ? null : known(workflowId);
-    if (list === null) return [];
-    const { marks = [], size = MAX_PAGE_SIZE, isInUse = false } = list;
-    return { workflowId, marks, size, isInUse };
-  });
+  return [...counts].flatMap(([workflowId, count]) => (count < 2 ? [] : [workflowId]));
 }
 
 /** The interval of a run of which only the age is known, ms: its hazard is taken for 1/age. */

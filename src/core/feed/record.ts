@@ -21,18 +21,20 @@ export interface StoredMark extends PageMark {
 
 /** What is known of one list. */
 export interface ListRecord {
+  list: RunList;
   trust: ListTrust | null;
   /** Runs on a page that fits; null for as many as Noxus gives. */
   size: number | null;
   marks: StoredMark[];
-}
-
-/** All that a plan goes by. */
-export interface FeedRecord {
-  plan: StoredPlan | null;
-  lists: Map<string | null, ListRecord>;
   /** Names of marks that are too old to go by: the next plan removes them. */
   oldMarks: string[];
+}
+
+/** What a plan removes. */
+export interface OldTraces {
+  lists: readonly Pick<ListRecord, 'list' | 'oldMarks'>[];
+  /** Runs that have hints, and are watched no more. */
+  hinted: readonly string[];
 }
 
 /** What a page is taken in with. */

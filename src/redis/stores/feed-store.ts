@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type {
-  FeedRecord,
   ListRecord,
+  OldTraces,
   PageRecord,
   PageTrace,
   StoredMark,
@@ -24,12 +24,13 @@ const CHUNK = 200;
 /** Kept this long after the last write: well beyond the longest time that a list is avoided, ms. */
 const KEPT_MS = 7_200_000;
 
-const PLAN = 'planned';
+/** How the field of a page begins in the hash of its list. */
+const MARK = 'mark';
 
 /**
- * What the list feed keeps of a source's lists, in one hash of JSON. That is the plan, and of each
- * list its trust, page size, last check and where its pages lie. Hints stand in a hash of their
- * own. Written under the claims of a plan or page alone.
+ * What the list feed keeps of a source's lists: the plan, the hints, and of each list its trust, page
+ * size, last check and where its pages lie. A list has a hash of its own, so that it expires however
+ * busy the others are. Written under the claims of a plan or page alone.
  */
 export class FeedStore {
   constructor(
@@ -40,47 +41,37 @@ export class FeedStore {
   ) {}
 
   async plan(source: string): Promise<StoredPlan | null> {
-    const text = await this.redis.hget(this.keys.feed(source), PLAN);
-    return jsonOrNull(text) as StoredPlan | null;
+    return jsonOrNull(await this.redis.get(this.keys.listPlan(source))) as StoredPlan | null;
   }
 
   /**
-   * The plan, and what is known of lists.
+   * What is known of lists.
    * @param since marks of pages that were read before, ms since the epoch, are too old
    */
-  async read(source: string, since: number): Promise<FeedRecord> {
-    const fields = await this.redis.hgetall(this.keys.feed(source));
-    const oldMarks: string[] = [];
-    const lists = new Map<string | null, ListRecord>();
-    for (const [name, text] of Object.entries(fields)) {
-      const slash = name.indexOf('/');
-      if (slash === -1) continue;
-      const [what, workflowId] = [name.slice(0, slash), name.slice(slash + 1) || null];
-      const list = lists.get(workflowId) ?? { trust: null, size: null, marks: [] };
-      lists.set(workflowId, list);
-      if (what === 'trust') list.trust = JSON.parse(text) as ListTrust;
-      else if (what === 'size') list.size = Number(text);
-      if (!what.startsWith('mark')) continue;
-      const mark = JSON.parse(text) as StoredMark;
-      if (mark.at > since) list.marks.push(mark);
-      else oldMarks.push(name);
-    }
-    return { plan: jsonOrNull(fields[PLAN] ?? null) as StoredPlan | null, lists, oldMarks };
+  async read(lists: readonly RunList[], since: number): Promise<ListRecord[]> {
+    const pipeline = this.redis.pipeline();
+    for (const list of lists) pipeline.hgetall(this.keys.list(list));
+    const found = await replies<Record<string, string>>(pipeline);
+    return lists.map((list, at) => ({ list, ...listRecord(found[at] ?? {}, since) }));
   }
 
-  async putPlan(source: string, plan: StoredPlan, oldMarks: readonly string[]): Promise<void> {
-    const key = this.keys.feed(source);
-    const pipeline = this.redis.pipeline().hset(key, PLAN, JSON.stringify(plan));
-    if (oldMarks.length > 0) pipeline.hdel(key, ...oldMarks);
-    await replies(pipeline.pexpire(key, KEPT_MS));
+  async putPlan(source: string, plan: StoredPlan, old: OldTraces): Promise<void> {
+    const pipeline = this.redis.pipeline();
+    pipeline.set(this.keys.listPlan(source), JSON.stringify(plan), 'PX', KEPT_MS);
+    for (const { list, oldMarks } of old.lists) {
+      if (oldMarks.length > 0) pipeline.hdel(this.keys.list(list), ...oldMarks);
+    }
+    for (let at = 0; at < old.hinted.length; at += CHUNK) {
+      pipeline.hdel(this.keys.listHints(source), ...old.hinted.slice(at, at + CHUNK));
+    }
+    await replies(pipeline);
   }
 
   /** What a page is taken in with: the watches of the runs on it, with their next polls. */
   async pageRecord(list: RunList, runIds: readonly string[]): Promise<PageRecord> {
     const watchKeys = runIds.map((runId) => ({ source: list.source, runId }));
-    const about = ['trust', 'checked'].map((what) => field(what, list));
     const [[trust = null, checked], watches, hints] = await Promise.all([
-      this.redis.hmget(this.keys.feed(list.source), ...about),
+      this.redis.hmget(this.keys.list(list), 'trust', 'checked'),
       this.watchesOf(watchKeys),
       this.hints(list.source, runIds),
     ]);
@@ -95,19 +86,25 @@ export class FeedStore {
   /** Hints about runs that no single poll has judged. */
   async hints(source: string, runIds: readonly string[]): Promise<(ListHint | null)[]> {
     if (runIds.length === 0) return [];
-    const texts = await this.redis.hmget(this.keys.feedHints(source), ...runIds);
+    const texts = await this.redis.hmget(this.keys.listHints(source), ...runIds);
     return texts.map(jsonOrNull) as (ListHint | null)[];
+  }
+
+  /** The runs with such hints. */
+  hintedRuns(source: string): Promise<string[]> {
+    return this.redis.hkeys(this.keys.listHints(source));
   }
 
   async putPage(list: RunList, trace: PageTrace): Promise<void> {
     const { mark, hints, judged, checkedAt, trust } = trace;
-    const [key, hintsKey] = [this.keys.feed(list.source), this.keys.feedHints(list.source)];
+    const [key, hintsKey] = [this.keys.list(list), this.keys.listHints(list.source)];
     const pipeline = this.redis.pipeline();
     pipeline.hset(key, {
-      [field(`mark${mark.page}`, list)]: JSON.stringify(mark),
-      ...(checkedAt !== null && { [field('checked', list)]: checkedAt }),
-      ...(trust !== null && { [field('trust', list)]: JSON.stringify(trust) }),
+      [`${MARK}${mark.page}`]: JSON.stringify(mark),
+      ...(checkedAt !== null && { checked: checkedAt }),
+      ...(trust !== null && { trust: JSON.stringify(trust) }),
     });
+    pipeline.pexpire(key, KEPT_MS);
     if (judged.length > 0) pipeline.hdel(hintsKey, ...judged);
     if (hints.length > 0) {
       const texts = hints.map(({ runId, hint }) => [runId, JSON.stringify(hint)]);
@@ -160,10 +157,26 @@ export class FeedStore {
   }
 
   private async put(list: RunList, what: string, text: string): Promise<void> {
-    await this.redis.hset(this.keys.feed(list.source), field(what, list), text);
+    const key = this.keys.list(list);
+    await replies(this.redis.pipeline().hset(key, what, text).pexpire(key, KEPT_MS));
   }
 }
 
-function field(what: string, { workflowId }: Pick<RunList, 'workflowId'>): string {
-  return `${what}/${workflowId ?? ''}`;
+/** What the fields of a list's hash say. @param since marks of pages that were read before are too old */
+function listRecord(fields: Record<string, string>, since: number): Omit<ListRecord, 'list'> {
+  const { trust = null, size } = fields;
+  const marks: StoredMark[] = [];
+  const oldMarks: string[] = [];
+  for (const [name, text] of Object.entries(fields)) {
+    if (!name.startsWith(MARK)) continue;
+    const mark = JSON.parse(text) as StoredMark;
+    if (mark.at > since) marks.push(mark);
+    else oldMarks.push(name);
+  }
+  return {
+    trust: jsonOrNull(trust) as ListTrust | null,
+    size: size === undefined ? null : Number(size),
+    marks,
+    oldMarks,
+  };
 }

@@ -1,0 +1,60 @@
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { openStores } from '../support/stores.ts';
+
+const SOURCE = 'default';
+const QUIET = { source: SOURCE, workflowId: 'quiet' };
+const BUSY = { source: SOURCE, workflowId: 'busy' };
+
+const SOON_MS = 60_000;
+
+let stores: ReturnType<typeof openStores>;
+
+beforeEach(() => {
+  stores = openStores();
+});
+
+afterEach(() => stores.close());
+
+const PLAN = {
+  at: 1,
+  watches: 1,
+  costMultiplier: 1,
+  leastPageMs: 1,
+  wantedPerMs: 0,
+  reads: { runs: 0, usualMs: null, longestMs: 1, stretched: 0 },
+  firstReadsMs: 0,
+  lists: [],
+};
+
+const markAt = (at: number) => ({
+  page: 1,
+  newest: at,
+  oldest: at,
+  runs: 1,
+  isLast: true,
+  at,
+  bytes: 100,
+});
+
+test('what is known of a list that is read no more expires, however busy its source is', async () => {
+  const { feeds, redis } = stores;
+  await feeds.putTrust(QUIET, { failures: 1, since: 1, isThrottled: false });
+  await feeds.putSize(QUIET, 10);
+  const written = await stores.keysLeft();
+  for (const key of written) {
+    expect(await redis.pttl(key)).toBeGreaterThan(SOON_MS);
+    await redis.pexpire(key, SOON_MS);
+  }
+
+  const hint = {
+    madeAt: 1,
+    listed: { status: 'running', progress: 1 },
+    workflowId: 'busy',
+    createdAt: null,
+    known: null,
+  };
+  const page = { mark: markAt(2), hints: [{ runId: 'run', hint }], judged: [] };
+  await feeds.putPage(BUSY, { ...page, checkedAt: 2, trust: null });
+  await feeds.putPlan(SOURCE, PLAN, { lists: [], hinted: [] });
+  for (const key of written) expect(await redis.pttl(key)).toBeLessThanOrEqual(SOON_MS);
+});
