@@ -160,6 +160,8 @@ const token = z.strictObject({
     .array(z.string({ error: TOKEN_SOURCES }), { error: TOKEN_SOURCES })
     .min(1, TOKEN_SOURCES)
     .default([ALL_SOURCES]),
+  /** Active watches that it may have registered; absent, any number. */
+  max_watches: wholeNumber(1, 10_000_000).optional(),
 });
 
 /** Requests under way at once for each source; `auto`: what its rate limit can need. */

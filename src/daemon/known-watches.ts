@@ -16,6 +16,7 @@ const CHUNK = 200;
 const KNOWN = [
   'source',
   'runId',
+  'registeredBy',
   'subscriptions',
   'metadata',
   'profile',

@@ -28,6 +28,7 @@ export const PROBLEMS = {
   several_sources: { status: 409, title: 'Several sources have this run' },
   alert_over: { status: 409, title: 'The alert is over' },
   too_many_silences: { status: 409, title: 'There are too many silences' },
+  too_many_watches: { status: 409, title: 'The token has registered too many watches' },
   watch_not_active: { status: 409, title: 'The watch has ended' },
   sealed_by_unknown_key: { status: 409, title: 'The secret was encrypted with another key' },
   too_many_secrets: { status: 409, title: 'Three secrets sign already' },

@@ -35,6 +35,8 @@ export type WatchResult =
       /** What signs for the webhook of the request, where that came without a secret; else null. */
       webhookSecret: string | null;
     }
+  /** The token of the request has registered as many active watches as it may. */
+  | { kind: 'too_many_watches' }
   /** The request names something that does not exist or may not be; nothing was changed by it. */
   | { kind: 'invalid'; issues: InputIssue[] };
 
@@ -52,6 +54,16 @@ interface AcknowledgeInput {
   until?: Until;
 }
 
+/** The token that registers watches. */
+export interface Registrant {
+  /** Its name; null where none was needed. */
+  token: string | null;
+  /** The sources that its requests may name; absent, all. */
+  sources?: readonly string[];
+  /** The most active watches that it may have registered; null for any number. */
+  mostWatches: number | null;
+}
+
 /** A watch by its run. Of several sources, the one that has it is meant. */
 export interface WatchName {
   /** The sources that may be meant; absent, all that are configured. */
@@ -61,11 +73,8 @@ export interface WatchName {
 
 /** What the API does with watches. By name, it throws RunwatchError `several_sources`. */
 export interface WatchService {
-  /**
-   * One result per request, in order; a bad one spoils no other.
-   * @param sources those that requests may name; absent, all
-   */
-  register(requests: WatchRequest[], sources?: readonly string[]): Promise<WatchResult[]>;
+  /** One result per request, in order; a bad one spoils no other. */
+  register(requests: WatchRequest[], by: Registrant): Promise<WatchResult[]>;
   get(name: WatchName): Promise<WatchView | null>;
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   list(query: WatchQuery): Promise<CountedPage<WatchView>>;

@@ -13,7 +13,14 @@ import type {
   ScheduleSurvey,
 } from '../core/source/schedule.ts';
 import type { SourceRecord, SourceState } from '../core/source/throttle.ts';
-import type { StoredWatch, Watch, WatchChange, WatchKey, WatchState } from '../core/watch/watch.ts';
+import type {
+  StoredWatch,
+  Watch,
+  WatchChange,
+  WatchKey,
+  WatchQuota,
+  WatchState,
+} from '../core/watch/watch.ts';
 
 /** Reads runs of one source. */
 export interface RunReader {
@@ -35,6 +42,11 @@ export interface WatchStore {
   /** @returns pools at which deliveries are due now; null where the watch has changed */
   commit(change: WatchChange): Promise<string[] | null>;
   commitMany(changes: WatchChange[]): Promise<(string[] | null)[]>;
+  /** The same; `beyond_quota` where the token would have more active watches than it may. */
+  commitWithin(
+    changes: WatchChange[],
+    quota: WatchQuota,
+  ): Promise<(string[] | null | 'beyond_quota')[]>;
   /**
    * Writes the result of a claimed poll and ends the claim.
    * @returns `changed` where the watch has changed; `lost` where another process holds the claim

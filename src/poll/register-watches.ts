@@ -8,6 +8,7 @@ import {
   register,
   type RegisterDefaults,
   type Registered,
+  type RegisterResult,
   type Registration,
   type WatchRequest,
 } from '../core/watch/register.ts';
@@ -17,7 +18,9 @@ import {
   type StoredWatch,
   type Subscription,
   type Watch,
+  type WatchChange,
   type WatchKey,
+  type WatchQuota,
 } from '../core/watch/watch.ts';
 import type { WatchStore } from './ports.ts';
 import type { Schedule } from './schedule.ts';
@@ -26,7 +29,7 @@ import type { Schedule } from './schedule.ts';
 const SOON_MS = 5_000;
 
 export interface RegisterDependencies {
-  watches: Pick<WatchStore, 'getMany' | 'commitMany'>;
+  watches: Pick<WatchStore, 'getMany' | 'commitMany' | 'commitWithin'>;
   /** Undefined for a source that is not configured any more. */
   scheduleOf: (source: string) => Pick<Schedule, 'entered'> | undefined;
   dispatch: (pools: string[]) => void;
@@ -39,30 +42,49 @@ export interface RegisterDependencies {
  * The use case behind registration. New watches enter the schedule, existing ones get the new
  * subscriptions, and a late subscription to an ended run is notified at once. All requests for one
  * watch are written in one atomic step, and again if another writer came first.
- * Returns a function that gives one result per registration, in order; null for one that would give
- * its watch too many webhooks.
+ * Returns a function that gives one result per registration, in order. It takes how many active watches
+ * the token of the requests may have registered; null for any number.
  */
 export function createRegisterWatches(deps: RegisterDependencies) {
-  return async function registerWatches(requests: Registration[]): Promise<(Registered | null)[]> {
-    const results: (Registered | null)[] = requests.map(() => null);
+  return async function registerWatches(
+    requests: Registration[],
+    quota: WatchQuota | null = null,
+  ): Promise<RegisterResult[]> {
+    const results: RegisterResult[] = requests.map(() => TOO_MANY_WEBHOOKS);
     let open = groupByWatch(requests);
     while (open.length > 0) {
       const stored = await deps.watches.getMany(open.map(({ key }) => key));
       const round = open.map((group, index) => attempt(deps, group, stored[index] ?? null));
-      const committed = await deps.watches.commitMany(round.map(({ change }) => change));
-      const settled = round.filter((_, index) => committed[index]);
+      const changes = round.map(({ change }) => change);
+      const committed = await commit(deps.watches, changes, quota);
+      const settled = round.filter((_, index) => Array.isArray(committed[index]));
       await notify(
         deps,
         settled.map(({ outcome }) => outcome),
-        committed,
+        committed.flatMap((pools) => (Array.isArray(pools) ? pools : [])),
       );
       for (const { at, result } of settled.flatMap(({ registered }) => registered)) {
         results[at] = result;
       }
-      open = open.filter((_, index) => !committed[index]);
+      const refused = open.filter((_, index) => committed[index] === 'beyond_quota');
+      for (const { at } of refused.flatMap((group) => group.requests)) {
+        results[at] = TOO_MANY_WATCHES;
+      }
+      open = open.filter((_, index) => committed[index] === null);
     }
     return results;
   };
+}
+
+const TOO_MANY_WEBHOOKS: RegisterResult = { kind: 'too_many_webhooks' };
+const TOO_MANY_WATCHES: RegisterResult = { kind: 'too_many_watches' };
+
+function commit(
+  watches: RegisterDependencies['watches'],
+  changes: WatchChange[],
+  quota: WatchQuota | null,
+): Promise<(string[] | null | 'beyond_quota')[]> {
+  return quota === null ? watches.commitMany(changes) : watches.commitWithin(changes, quota);
 }
 
 /** The requests for one watch, with their indexes among all. */
@@ -125,13 +147,13 @@ function scheduleChange(
 async function notify(
   { scheduleOf, dispatch }: RegisterDependencies,
   done: Pick<Registered, 'watch' | 'dueWithinMs'>[],
-  committed: (string[] | null)[],
+  pools: string[],
 ): Promise<void> {
   const due = done.filter(({ dueWithinMs }) => dueWithinMs <= SOON_MS).map(({ watch }) => watch);
   for (const [source, watches] of groupBy(due, (watch) => watch.source)) {
     await scheduleOf(source)?.entered(watches.length);
   }
-  dispatch(committed.flatMap((pools) => pools ?? []));
+  dispatch(pools);
 }
 
 /** The names that a request may use, and the rules for its webhook. */
@@ -163,11 +185,14 @@ function onlyOne(names: readonly string[]): string | undefined {
   return names.length === 1 ? names[0] : undefined;
 }
 
-/** Turns a request into a registration. @returns every problem with its names instead */
+/**
+ * Turns a request into a registration. @returns every problem with its names instead
+ * @param by the sources that it may name, absent for all, and the name of its token, null for none
+ */
 export function resolveRequest(
   request: WatchRequest,
   rules: RequestRules,
-  sources: readonly string[] = rules.sources,
+  { sources = rules.sources, token }: { sources?: readonly string[]; token: string | null },
 ): { registration: Registration } | { issues: InputIssue[] } {
   const source = resolveSource(sources, request.source);
   const issues = [
@@ -177,11 +202,13 @@ export function resolveRequest(
   ];
   if (source === null || issues.length > 0) return { issues };
   const { runId, metadata, timeoutMs, profile, maxDelayMs } = request;
+  const registeredBy = token === null ? [] : [token];
   return {
     registration: {
       source,
       runId,
-      subscriptions: subscriptionsOf(request, rules, { source, runId }),
+      registeredBy,
+      subscriptions: subscriptionsOf(request, rules, { source, runId, registeredBy }),
       ...(metadata !== undefined && { metadata }),
       ...(timeoutMs !== undefined && { timeoutMs }),
       ...(profile !== undefined && { profile }),
@@ -222,7 +249,7 @@ function webhookIssues(webhook: WatchRequest['webhook'], rules: RequestRules): I
 function subscriptionsOf(
   { endpoints, webhook }: WatchRequest,
   rules: RequestRules,
-  watch: WatchKey,
+  watch: RegisteredKey,
 ): Subscription[] {
   const named = endpoints ?? (webhook === undefined ? rules.defaultEndpoints : []);
   return [
@@ -231,10 +258,12 @@ function subscriptionsOf(
   ];
 }
 
+type RegisteredKey = WatchKey & { registeredBy: string[] };
+
 function webhookSubscription(
   { url, events, secret, headers }: NonNullable<WatchRequest['webhook']>,
   seal: RequestRules['seal'],
-  watch: WatchKey,
+  { registeredBy, ...watch }: RegisteredKey,
 ): Subscription {
   const parts = {
     url,
@@ -245,6 +274,7 @@ function webhookSubscription(
     kind: 'webhook',
     receiver: webhookReceiver(url),
     ...(events !== undefined && { events }),
+    ...(registeredBy.length > 0 && { registeredBy }),
     sealed: seal(parts, watchId(watch)),
   };
 }

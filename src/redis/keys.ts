@@ -68,6 +68,8 @@ export function createKeys(prefix: string) {
     workflowsUsed: key('workflows-used'),
     /** Counter: the clock of both. */
     workflowClock: key('workflow-clock'),
+    /** Hash, from the name of a token to how many active watches it registered. */
+    watchesOfTokens: key('watches-of-tokens'),
     /** Hash, from `<source>/<workflow> <status>` to how many active watches that is. */
     activeRuns: key('active-runs'),
     /** Hash of the names of a source's workflows by their ids; expires when unused. */

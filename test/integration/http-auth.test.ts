@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { batchResults } from '../../src/http/schemas/watch.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 import { rawRequest, sendRaw } from '../support/raw-http.ts';
 
@@ -78,6 +79,36 @@ describe('a server with tokens', () => {
       },
       ...(body !== undefined && { body }),
     });
+
+  it('a token with as many active watches as it may have gets 409, in a batch for each item', async () => {
+    const limited = { name: 'few', token: 'token-of-few-watches', max_watches: 1 };
+    const small = await startServer({ tokens: [{ ...limited, scopes: ['read', 'write'] }] });
+    const register = async (path: string, body: object) => {
+      const headers = {
+        authorization: `Bearer ${limited.token}`,
+        'content-type': 'application/json',
+      };
+      const answer = await small.fetch(path, {
+        method: 'POST',
+        headers,
+        body: JSON.stringify(body),
+      });
+      return { status: answer.status, body: await answer.json() };
+    };
+    expect((await register('/v1/watches', { run_id: 'first' })).status).toBe(201);
+    const detail = expect.stringContaining('"few" has registered 1 active watches');
+    expect(await register('/v1/watches', { run_id: 'second' })).toMatchObject({
+      status: 409,
+      body: { code: 'too_many_watches', detail },
+    });
+    const watches = [{ run_id: 'first' }, { run_id: 'second' }];
+    const { body } = await register('/v1/watches/batch', { watches });
+    expect(batchResults.parse(body).results).toMatchObject([
+      { run_id: 'first', status: 200 },
+      { run_id: 'second', status: 409, error: { code: 'too_many_watches', detail, errors: [] } },
+    ]);
+    await small.close();
+  });
 
   it.each([
     ['/v1/deliveries/d/redeliver', { endpoint: 'ops' }],

@@ -81,10 +81,10 @@ describe('a watch that is named without a source', () => {
 describe('registering', () => {
   test('a 51st webhook of a watch is refused without affecting other requests', async () => {
     const urls = Array.from({ length: 52 }, (_, at) => `https://example.com/${at}`);
-    const results = await service.register([
-      ...urls.map((url) => ({ runId: 'crowded', webhook: { url } })),
-      { runId: 'other' },
-    ]);
+    const results = await service.register(
+      [...urls.map((url) => ({ runId: 'crowded', webhook: { url } })), { runId: 'other' }],
+      { token: null, mostWatches: null },
+    );
     const refused = results.flatMap((result, at) => (result.kind === 'invalid' ? [at] : []));
     expect(refused).toEqual([50, 51]);
     expect(results[51]).toEqual({
@@ -232,4 +232,72 @@ test('statuses and workflows are known within sources, and sources by watches', 
 test('workflows are known from the first poll of a run of theirs on', async () => {
   await store({ runId: 'of-a-workflow', run: snapshot({ workflow_id: 'workflow-of-one-run' }) });
   expect(await service.someWorkflows()).toContain('workflow-of-one-run');
+});
+
+describe('the tokens of watches', () => {
+  const by = (token: string, mostWatches: number | null = null) => ({ token, mostWatches });
+  const url = 'https://example.com/hooks/of-two-tokens';
+
+  test('a watch and its webhooks name the tokens that registered them, also again', async () => {
+    await service.register([{ runId: 'named', webhook: { url } }], by('ci'));
+    await service.register([{ runId: 'named' }], by('ops'));
+    await service.register([{ runId: 'named', webhook: { url } }], by('ana'));
+    const watch = await service.get({ runId: 'named' });
+    expect(watch?.registeredBy).toEqual(['ci', 'ops', 'ana']);
+    expect(watch?.subscriptions).toMatchObject([
+      { kind: 'webhook', registeredBy: ['ci', 'ana'] },
+      { kind: 'endpoint' },
+    ]);
+  });
+
+  test('a watch that begins again names the tokens of its new registrations', async () => {
+    await service.register([{ runId: 'again' }], by('ci'));
+    await service.unwatch({ runId: 'again' });
+    await service.register([{ runId: 'again' }], by('ops'));
+    expect((await service.get({ runId: 'again' }))?.registeredBy).toEqual(['ops']);
+  });
+
+  test('a token registers as many active watches as it may, however many requests come at once', async () => {
+    const requests = Array.from({ length: 40 }, (_, at) => ({ runId: `limited-${at}` }));
+    const results = await Promise.all(
+      requests.map(async (request) => (await service.register([request], by('few', 7)))[0]),
+    );
+    const kinds = results.map((result) => result?.kind);
+    expect(kinds.filter((kind) => kind === 'created')).toHaveLength(7);
+    expect(kinds.filter((kind) => kind === 'too_many_watches')).toHaveLength(33);
+    const known = await Promise.all(requests.map(({ runId }) => service.get({ runId })));
+    expect(known.filter((watch) => watch !== null)).toHaveLength(7);
+  });
+
+  test('a token at its limit registers its own watches again, and another once one has ended', async () => {
+    const few = by('two', 2);
+    const batch = ['mine-1', 'mine-2', 'mine-3'].map((runId) => ({ runId }));
+    const kinds = async () => (await service.register(batch, few)).map(({ kind }) => kind);
+    expect(await kinds()).toEqual(['created', 'created', 'too_many_watches']);
+    expect(await kinds()).toEqual(['merged', 'merged', 'too_many_watches']);
+    await service.unwatch({ runId: 'mine-1' });
+    expect((await service.register([{ runId: 'mine-3' }], few))[0]?.kind).toBe('created');
+    expect((await service.register([{ runId: 'mine-1' }], few))[0]?.kind).toBe('too_many_watches');
+    expect((await service.register([{ runId: 'mine-1' }], by('ops')))[0]?.kind).toBe('created');
+    expect((await service.get({ runId: 'mine-1' }))?.registeredBy).toEqual(['ops']);
+  });
+
+  test('a watch of another token counts for a token that registers it too', async () => {
+    await service.register([{ runId: 'shared' }], by('ops'));
+    const results = await service.register([{ runId: 'shared' }, { runId: 'own' }], by('one', 1));
+    expect(results.map(({ kind }) => kind)).toEqual(['merged', 'too_many_watches']);
+  });
+
+  test('a watch that ended and was packed counts for no token until it begins again', async () => {
+    await service.register([{ runId: 'packed' }], by('pack', 1));
+    await service.unwatch({ runId: 'packed' });
+    expect(await stores.history.pack({ source: 'default', runId: 'packed' })).toBe('packed');
+    expect((await service.register([{ runId: 'beside-packed' }], by('pack', 1)))[0]?.kind).toBe(
+      'created',
+    );
+    const [again] = await service.register([{ runId: 'packed' }], by('pack', 1));
+    expect(again?.kind).toBe('too_many_watches');
+    await service.unwatch({ runId: 'beside-packed' });
+    expect((await service.register([{ runId: 'packed' }], by('pack', 1)))[0]?.kind).toBe('created');
+  });
 });

@@ -32,6 +32,7 @@ export function sampleWatch(changes: Partial<WatchView> = {}): WatchView {
   return {
     run_id: 'run-1',
     source: 'default',
+    registered_by: [],
     state: 'active',
     run: sampleRun(),
     workflow_name: null,

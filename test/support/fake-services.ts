@@ -68,6 +68,7 @@ export function aWatch(changes: Partial<WatchView> = {}): WatchView {
   return {
     source: 'default',
     runId: 'run-1',
+    registeredBy: [],
     state: 'active',
     run: null,
     metadata: {},
@@ -224,9 +225,9 @@ export function fakeServices(): FakeServices {
       for (const wake of waiting) wake();
     },
     watches: {
-      async register(requests) {
+      async register(requests, { mostWatches }) {
         fake.calls.registered.push(...requests);
-        return requests.map((request) => registerOne(fake, request));
+        return requests.map((request) => registerOne(fake, request, mostWatches));
       },
       async get({ runId }) {
         return fake.store.get(runId) ?? null;
@@ -421,11 +422,14 @@ function fakeEndpoints(of: () => FakeServices): EndpointService {
   };
 }
 
-function registerOne(fake: FakeServices, request: WatchRequest) {
+function registerOne(fake: FakeServices, request: WatchRequest, mostWatches: number | null) {
   if (request.runId.startsWith('nope')) {
     return { kind: 'invalid' as const, issues: [{ path: 'source', message: 'no such source' }] };
   }
   const existing = fake.store.get(request.runId);
+  if (existing === undefined && fake.store.size >= (mostWatches ?? Infinity)) {
+    return { kind: 'too_many_watches' as const };
+  }
   const watch = aWatch({ runId: request.runId, metadata: request.metadata ?? {} });
   fake.store.set(request.runId, watch);
   const kind = existing === undefined ? ('created' as const) : ('merged' as const);

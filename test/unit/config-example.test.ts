@@ -170,6 +170,7 @@ describe('the example configuration', () => {
         token: 'a-token-long-enough',
         scopes: ['read', 'write', 'admin'],
         sources: ['*'],
+        max_watches: 10_000,
       },
     ]);
     expect(config.data_dir).toBe('/home/me/.local/share/runwatch');

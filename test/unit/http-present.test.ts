@@ -20,6 +20,7 @@ describe('a watch as the API shows it', () => {
     expect(Object.keys(watch)).toEqual([
       'run_id',
       'source',
+      'registered_by',
       'state',
       'run',
       'workflow_name',

@@ -123,6 +123,7 @@ describe('register watches', () => {
   const registerWatches = createRegisterWatches({
     watches: {
       getMany: async (keys: WatchKey[]) => keys.map((key) => stored.get(watchId(key)) ?? null),
+      commitWithin: () => Promise.reject(new Error('no token has a quota')),
       async commitMany(changes: WatchChange[]) {
         return changes.map((change) => {
           const id = watchId(change.after);
@@ -157,13 +158,17 @@ describe('register watches', () => {
       );
       const results = await registerWatches(requests);
       expect(writes).toHaveLength(1);
-      expect(results.map((result) => result?.kind)).toEqual([
+      expect(results.map(({ kind }) => kind)).toEqual([
         'created',
         ...Array.from({ length: 999 }, () => 'merged'),
       ]);
-      expect(results[0]?.watch).toMatchObject({
-        metadata: { at: '999' },
-        subscriptions: ['endpoint-0', 'endpoint-1', 'endpoint-2'].map((endpoint) => ({ endpoint })),
+      expect(results[0]).toMatchObject({
+        watch: {
+          metadata: { at: '999' },
+          subscriptions: ['endpoint-0', 'endpoint-1', 'endpoint-2'].map((endpoint) => ({
+            endpoint,
+          })),
+        },
       });
     });
 
@@ -185,12 +190,12 @@ describe('register watches', () => {
       contested.add('default/b');
       const ids = ['a', 'b', 'a', 'c', 'b'];
       const results = await registerWatches(ids.map((id) => requestOf(id)));
-      expect(results.map((result) => `${result?.watch.runId} ${result?.kind}`)).toEqual([
-        'a created',
-        'b created',
-        'a merged',
-        'c created',
-        'b merged',
+      expect(results).toMatchObject([
+        { watch: { runId: 'a' }, kind: 'created' },
+        { watch: { runId: 'b' }, kind: 'created' },
+        { watch: { runId: 'a' }, kind: 'merged' },
+        { watch: { runId: 'c' }, kind: 'created' },
+        { watch: { runId: 'b' }, kind: 'merged' },
       ]);
     });
   });
@@ -203,22 +208,22 @@ describe('register watches', () => {
 
     test('a watch with the most webhooks takes no other, and remains unchanged', async () => {
       const results = await registerWatches(Array.from({ length: 52 }, (_, at) => withWebhook(at)));
-      expect(results.map((result) => result?.kind ?? null)).toEqual([
+      expect(results.map(({ kind }) => kind)).toEqual([
         'created',
         ...Array.from({ length: 49 }, () => 'merged'),
-        null,
-        null,
+        'too_many_webhooks',
+        'too_many_webhooks',
       ]);
       const watch = stored.get('default/r')?.watch;
       expect(watch?.subscriptions).toHaveLength(50);
-      expect(await registerWatches([withWebhook(60)])).toEqual([null]);
+      expect(await registerWatches([withWebhook(60)])).toEqual([{ kind: 'too_many_webhooks' }]);
       expect(stored.get('default/r')?.watch).toEqual(watch);
     });
 
     test('a watch with the most webhooks takes endpoints, and webhooks that it has already', async () => {
       await registerWatches(Array.from({ length: 50 }, (_, at) => withWebhook(at)));
       const results = await registerWatches([withWebhook(7), requestOf('r', 'ops')]);
-      expect(results.map((result) => result?.kind)).toEqual(['merged', 'merged']);
+      expect(results.map(({ kind }) => kind)).toEqual(['merged', 'merged']);
       expect(stored.get('default/r')?.watch.subscriptions).toHaveLength(51);
     });
   });

@@ -58,6 +58,7 @@ function historyOf(polls: number): PollHistory {
 const watches: fc.Arbitrary<Watch> = fc.record({
   source: fc.constant('default'),
   runId: fc.constant('run-1'),
+  registeredBy: fc.array(fc.constantFrom('ci', 'ops'), { maxLength: 2 }),
   state: fc.constantFrom(...WATCH_STATES),
   run: fc.option(run),
   changedAt: time,

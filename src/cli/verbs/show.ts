@@ -86,6 +86,9 @@ function fieldsOf(watch: WatchView, context: CliContext): Field[] {
     ['events', String(watch.sequence)],
     ['polls', String(watch.polls)],
     ['watched since', exactly(watch.registered_at, now)],
+    ...(watch.registered_by.length === 0
+      ? []
+      : [['registered by', plain(watch.registered_by.join(', '))] as const]),
     ['last poll', exactly(watch.last_polled_at, now)],
     ['next poll', exactly(watch.next_poll_at, now)],
     ['expires', exactly(watch.timeout_at, now)],

@@ -2,6 +2,7 @@ import { NO_POLLS } from './poll-history.ts';
 import {
   formerWebhooks,
   MAX_WEBHOOKS,
+  registrants,
   subscriptionKey,
   type Profile,
   type Subscription,
@@ -31,6 +32,8 @@ export interface WatchRequest {
 
 /** A request to watch a run, with its subscriptions already resolved. Durations in ms. */
 export interface Registration extends WatchKey {
+  /** The tokens that register it; absent for none. */
+  registeredBy?: string[];
   subscriptions: Subscription[];
   /** Replaces the metadata of an existing watch; undefined keeps it. */
   metadata?: Record<string, string>;
@@ -50,6 +53,9 @@ export interface Registered {
   /** The longest accepted time from now to its next poll, ms; infinite for an ended watch. */
   dueWithinMs: number;
 }
+
+/** What a registration came to: `too_many_watches` where its token may have registered no more. */
+export type RegisterResult = Registered | { kind: 'too_many_webhooks' | 'too_many_watches' };
 
 /** Defaults for a new watch. Durations in ms. */
 export interface RegisterDefaults {
@@ -71,15 +77,26 @@ function withEarlier(existing: Watch | null, request: Registration): Registratio
   if (existing?.state !== 'gone') return request;
   return {
     ...request,
+    registeredBy: registrants(existing.registeredBy, request.registeredBy ?? []),
     subscriptions: allSubscriptions(existing.subscriptions, request.subscriptions),
     metadata: request.metadata ?? existing.metadata,
   };
 }
 
-/** Endpoint name or URL identifies a subscription: naming one again replaces it. */
+/** Endpoint name or URL identifies a subscription: naming one again replaces all but its tokens. */
 function allSubscriptions(before: readonly Subscription[], more: readonly Subscription[]) {
-  const all = [...before, ...more].map((one) => [subscriptionKey(one), one] as const);
-  return [...new Map(all).values()];
+  const all = new Map<string, Subscription>();
+  for (const one of [...before, ...more]) {
+    const key = subscriptionKey(one);
+    all.set(key, withTokensOf(all.get(key), one));
+  }
+  return [...all.values()];
+}
+
+function withTokensOf(before: Subscription | undefined, after: Subscription): Subscription {
+  if (before?.kind !== 'webhook' || after.kind !== 'webhook') return after;
+  const registeredBy = registrants(before.registeredBy ?? [], after.registeredBy ?? []);
+  return registeredBy.length === 0 ? after : { ...after, registeredBy };
 }
 
 /** What a renewed watch keeps of its past. */
@@ -113,6 +130,7 @@ function newWatch(request: Registration, past: Past, { now, defaults }: Register
   return {
     source: request.source,
     runId: request.runId,
+    registeredBy: request.registeredBy ?? [],
     state: 'active',
     run: null,
     changedAt: now,
@@ -155,6 +173,7 @@ function merge(watch: Watch, request: Registration, now: number): Omit<Registere
   const subscriptions = allSubscriptions(watch.subscriptions, request.subscriptions);
   const merged = {
     ...watch,
+    registeredBy: registrants(watch.registeredBy, request.registeredBy ?? []),
     subscriptions,
     formerWebhooks: formerWebhooks(watch, subscriptions),
     metadata: request.metadata ?? watch.metadata,

@@ -40,6 +40,8 @@ export interface WebhookSubscription {
   receiver: Receiver;
   /** Event patterns; undefined stands for the default ones. */
   events?: string[];
+  /** Names of the tokens that registered it; absent for none. */
+  registeredBy?: string[];
   /** The URL, the signing secret and the headers, encrypted; see `deliver/secrets/seal.ts`. */
   sealed: string;
 }
@@ -64,6 +66,8 @@ export interface Missing {
 
 /** Our interest in one run. Times are milliseconds since the epoch. */
 export interface Watch extends WatchKey {
+  /** Names of the tokens that registered it since it began, the first one first. */
+  registeredBy: string[];
   state: WatchState;
   /** The last snapshot; null before the first answer. */
   run: RunSnapshot | null;
@@ -170,6 +174,7 @@ export function withChanges(watch: Watch, changes: Partial<Watch>): Watch {
   const copy: Watch = {
     source: watch.source,
     runId: watch.runId,
+    registeredBy: watch.registeredBy,
     state: watch.state,
     run: watch.run,
     changedAt: watch.changedAt,
@@ -221,6 +226,19 @@ export function withChangedState(before: Watch, after: Watch, now: number): Watc
 export function finishedAt({ state, run }: Pick<Watch, 'state' | 'run'>): number | null {
   if (state !== 'finished' || !run?.finished_at) return null;
   return Date.parse(run.finished_at);
+}
+
+/** Most tokens that a watch or a subscription names: the newest. */
+const MAX_REGISTRANTS = 50;
+
+/** The tokens that registered something, with those that register it again. */
+export function registrants(before: readonly string[], more: readonly string[]): string[] {
+  return [...new Set([...before, ...more])].slice(-MAX_REGISTRANTS);
+}
+
+/** The tokens for which a watch counts as one of their active watches. */
+export function countedTokens(watch: Pick<Watch, 'state' | 'registeredBy'>): readonly string[] {
+  return watch.state === 'active' ? watch.registeredBy : [];
 }
 
 /** Most webhooks per watch, and most former ones that it keeps (the newest). */
@@ -281,6 +299,12 @@ export interface WatchChange {
   samples?: DurationSample[];
   /** The change of the schedule in the same step; absent for none. */
   schedule?: ScheduleChange;
+}
+
+/** How many active watches a token may have registered. */
+export interface WatchQuota {
+  token: string;
+  most: number;
 }
 
 /** The next poll of a watch. */

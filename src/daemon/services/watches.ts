@@ -7,12 +7,19 @@ import {
   watchId,
   type Watch,
   type WatchKey,
+  type WatchQuota,
 } from '../../core/watch/watch.ts';
 import { timelineOf } from '../../core/watch/timeline.ts';
 import type { LinksOf } from '../../core/run/links.ts';
 import type { ClosedSource } from '../../core/source/throttle.ts';
 import type { WatchRequest } from '../../core/watch/register.ts';
-import type { WatchName, WatchResult, WatchService, WatchView } from '../../http/services.ts';
+import type {
+  Registrant,
+  WatchName,
+  WatchResult,
+  WatchService,
+  WatchView,
+} from '../../http/services.ts';
 import {
   createAcknowledgeRun,
   createEndSubscription,
@@ -190,21 +197,23 @@ function createRegister(deps: WatchServiceDependencies): WatchService['register'
       ? null
       : deps.deriveSecret({ source, url: webhook.url });
 
-  return async (requests, sources) => {
-    const resolved = requests.map((request) => resolveRequest(request, deps.rules, sources));
+  return async (requests, by) => {
+    const resolved = requests.map((request) => resolveRequest(request, deps.rules, by));
     const good = resolved.flatMap((one) => ('registration' in one ? [one.registration] : []));
-    const results = await registerWatches(good);
-    const taken = results.filter((result) => result !== null);
+    const results = await registerWatches(good, quotaOf(by));
+    const taken = results.filter((result) => 'watch' in result);
     deps.notes.registered(taken.map(({ watch }) => watch));
     const views = await viewsOf(
       deps,
       taken.map(({ watch }) => watch),
     );
     const registered = taken.map(({ kind }, at) => ({ kind, watch: views[at] })).values();
-    const isTaken = results.map((result) => result !== null).values();
+    const kinds = results.map(({ kind }) => kind).values();
     return resolved.map((one, at): WatchResult => {
       if ('issues' in one) return { kind: 'invalid', issues: one.issues };
-      if (isTaken.next().value === false) return { kind: 'invalid', issues: [TOO_MANY_WEBHOOKS] };
+      const { value: outcome } = kinds.next();
+      if (outcome === 'too_many_watches') return { kind: outcome };
+      if (outcome === 'too_many_webhooks') return { kind: 'invalid', issues: [TOO_MANY_WEBHOOKS] };
       const { value } = registered.next();
       if (value?.watch === undefined)
         throw new RunwatchError('a result is missing', { code: 'internal' });
@@ -215,6 +224,10 @@ function createRegister(deps: WatchServiceDependencies): WatchService['register'
       };
     });
   };
+}
+
+function quotaOf({ token, mostWatches }: Registrant): WatchQuota | null {
+  return token === null || mostWatches === null ? null : { token, most: mostWatches };
 }
 
 /** Also of a source that is no longer configured, if it is named. Throws `several_sources`. */

@@ -213,6 +213,7 @@ export function presentWatch(watch: WatchView): WatchJson {
   return {
     run_id: watch.runId,
     source: watch.source,
+    registered_by: watch.registeredBy,
     state: watch.state,
     run: watch.run,
     workflow_name: watch.workflowName,

@@ -8,8 +8,14 @@ import type { WatchKey } from '../../core/watch/watch.ts';
 import { LIMITED, sourcesMeant, sourcesOf } from '../auth.ts';
 import { MAX_ISSUES, parse } from '../errors.ts';
 import { presentCountedPage } from '../present.ts';
-import { InvalidRequest, summaryOf } from '../problem.ts';
-import { BODY_PROBLEMS, COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
+import { InvalidRequest, refusal, summaryOf } from '../problem.ts';
+import {
+  BODY_PROBLEMS,
+  COMMON_PROBLEMS,
+  CURSOR_PROBLEMS,
+  jsonAnswer,
+  problemAnswer,
+} from '../schemas/common.ts';
 import {
   registration,
   watchPage,
@@ -18,7 +24,7 @@ import {
   batchRequest,
   batchResults,
 } from '../schemas/watch.ts';
-import type { WatchService, WatchResult } from '../services.ts';
+import type { Registrant, WatchService, WatchResult } from '../services.ts';
 import { presentWatch, presentReceipt } from './watch.ts';
 
 const tags = ['Watches'];
@@ -35,6 +41,9 @@ const registerSchema = {
     201: jsonAnswer('The run is watched from now on.', registration),
     ...BODY_PROBLEMS,
     ...COMMON_PROBLEMS,
+    409: problemAnswer(
+      'The token has registered as many active watches as it may, or the idempotency key came with another request.',
+    ),
   },
 };
 
@@ -60,9 +69,10 @@ export const watchesRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = a
   const registerRoute = { schema: registerSchema, config: LIMITED };
   app.post('/watches', registerRoute, async (request, reply) => {
     const { body, token } = request;
-    const [result] = await watches.register([toWatchRequest(body)], sourcesOf(token));
+    const [result] = await watches.register([toWatchRequest(body)], registrantOf(token));
     if (result === undefined) throw new Error('a registration without a result');
     if (result.kind === 'invalid') throw new InvalidRequest(result.issues);
+    if (result.kind === 'too_many_watches') throw refusal(result.kind, tooManyWatches(token));
     if (result.kind === 'created') reply.code(201).header('location', pathOf(result.watch));
     return presentRegistered(result, token);
   });
@@ -153,6 +163,18 @@ export function toWatchRequest(body: z.output<typeof watchRequest>): WatchReques
   };
 }
 
+function registrantOf(token: TokenConfig | null): Registrant {
+  return {
+    token: token?.name ?? null,
+    mostWatches: token?.max_watches ?? null,
+    ...sourcesMeant(token),
+  };
+}
+
+function tooManyWatches(token: TokenConfig | null): string {
+  return `the token "${token?.name}" has registered ${token?.max_watches} active watches, the most that it may (max_watches): end some, or wait until they end`;
+}
+
 type BatchResult = z.output<typeof batchResults>['results'][number];
 
 const batchSchema = {
@@ -177,7 +199,7 @@ export const watchBatchRoute: FastifyPluginAsyncZod<{ watches: WatchService }> =
   app.post('/watches/batch', batchRoute, async ({ body, token }) => {
     const parsed = body.watches.map((item) => parse(watchRequest, item));
     const good = parsed.flatMap((item) => (item.ok ? [toWatchRequest(item.value)] : []));
-    const outcomes = good.length === 0 ? [] : await watches.register(good, sourcesOf(token));
+    const outcomes = good.length === 0 ? [] : await watches.register(good, registrantOf(token));
     const registered = outcomes.values();
     const results = parsed.map((item, index) => {
       const given: GivenItem = { index, runId: givenRunId(body.watches[index]) };
@@ -212,6 +234,10 @@ function presentOutcome(
 ): BatchResult {
   if (outcome === undefined) throw new Error('a registration without a result');
   if (outcome.kind === 'invalid') return invalid(item, outcome.issues);
+  if (outcome.kind === 'too_many_watches') {
+    const detail = tooManyWatches(token);
+    return { run_id: item.runId, status: 409, error: { code: outcome.kind, detail, errors: [] } };
+  }
   const status = outcome.kind === 'created' ? 201 : 200;
   return { run_id: item.runId, status, watch: presentRegistered(outcome, token) };
 }
@@ -230,7 +256,7 @@ function givenRunId(item: unknown): string | null {
   return typeof runId === 'string' ? runId : null;
 }
 
-type Registered = Exclude<WatchResult, { kind: 'invalid' }>;
+type Registered = Extract<WatchResult, { watch: unknown }>;
 
 /** A watch as its registration is answered with; what others gave is left out where the token may not read. */
 function presentRegistered(

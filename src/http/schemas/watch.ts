@@ -120,6 +120,9 @@ export const watchSchema = z
   .object({
     run_id: z.string(),
     source: z.string(),
+    registered_by: z
+      .array(z.string())
+      .meta({ description: 'Names of the tokens that registered it.' }),
     state: watchState,
     run: runSnapshot.nullable(),
     workflow_name: z
@@ -173,7 +176,11 @@ export const watchOrReceipt = z.union([watchSchema, watchReceipt]).meta({ id: 'W
 export const registration = z.union([registeredWatch, watchReceipt]).meta({ id: 'Registration' });
 
 const batchError = z
-  .object({ code: z.literal('invalid_request'), detail: z.string(), errors: issues })
+  .object({
+    code: z.enum(['invalid_request', 'too_many_watches']).meta({ id: 'BatchErrorCode' }),
+    detail: z.string(),
+    errors: issues,
+  })
   .meta({ id: 'BatchError' });
 
 export const batchResults = z
@@ -186,8 +193,8 @@ export const batchResults = z
             .nullable()
             .meta({ description: 'As it was given; null where it was not.' }),
           status: z
-            .union([z.literal(200), z.literal(201), z.literal(422)])
-            .meta({ type: 'integer', enum: [200, 201, 422], anyOf: undefined }),
+            .union([z.literal(200), z.literal(201), z.literal(409), z.literal(422)])
+            .meta({ type: 'integer', enum: [200, 201, 409, 422], anyOf: undefined }),
           watch: registration.exactOptional(),
           error: batchError.exactOptional(),
         })

@@ -39,6 +39,25 @@ end
 `;
 
 /**
+ * `isBeyondQuota(tokens)` is true where a token would have registered more active watches than it may.
+ * `countTokens(tokens)` counts an active watch for the tokens that registered it, or no more.
+ */
+const COUNT_TOKENS = `
+local function isBeyondQuota(tokens)
+  if not tokens.limited then return false end
+  return tonumber(redis.call('HGET', tokens.key, tokens.limited) or 0) >= tokens.most
+end
+
+local function countTokens(tokens)
+  for _, one in ipairs(tokens.counts) do
+    if redis.call('HINCRBY', tokens.key, one.name, one.by) <= 0 then
+      redis.call('HDEL', tokens.key, one.name)
+    end
+  end
+end
+`;
+
+/**
  * `identityOf(key)` returns version and number of a live watch as one text, the beginning of its record,
  * see `watch-record.ts`; '' where there is none, nil where the watch is packed. A write compares both: a
  * watch that was erased and registered again has another number, though perhaps the same version.
@@ -61,8 +80,8 @@ end
  *       What it does to the schedule or '', member, token or '', ms or '', kind or ''. For how long a
  *       permit counts after its answer in ms or ''. From when on what is left over may poll it, in ms
  *       or ''; offset of the slot, slot or ''.
- * Returns 0 where the watch has changed or is packed, -1 where the claim was lost, else the pools at which
- * deliveries are due now.
+ * Returns 0 where the watch has changed or is packed, -1 where the claim was lost, -2 where a token would
+ * have more active watches than it may, else the pools at which deliveries are due now.
  */
 export const COMMIT_WATCH = `
 ${EVEN_IF_FULL}
@@ -70,6 +89,7 @@ ${PLAN_DELIVERIES}
 ${LOG_OWN_EVENTS}
 ${LEARN}
 ${COUNT_RUNS}
+${COUNT_TOKENS}
 ${ENTER_INBOX}
 ${SCHEDULE}
 ${IDENTITY}
@@ -82,6 +102,7 @@ if identity ~= ARGV[1] then return 0 end
 
 local version, number = tonumber(string.sub(identity, 1, 12)) or 0, tonumber(string.sub(identity, 14))
 local effects = ARGV[4] ~= '' and cjson.decode(ARGV[4])
+if effects and effects.tokens and isBeyondQuota(effects.tokens) then return -2 end
 -- A watch is ended, by whoever purges it, before it is forgotten.
 if does == 'leave' and (not effects or #effects.events == 0) then evenIfFull(KEYS[2]) end
 -- What is in a log under the number of its watch.
@@ -169,6 +190,7 @@ if does ~= '' then
     due.leave(member)
   end
 end
+if effects and effects.tokens then countTokens(effects.tokens) end
 if effects and #effects.events > 0 then ringEvents(effects) end
 return pools
 `;

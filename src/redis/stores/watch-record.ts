@@ -102,6 +102,7 @@ type RunRecord = {
 export function writeDoc(watch: Watch): string {
   const record: WatchRecord = {
     state: unless('active', watch.state),
+    registeredBy: unlessEmpty(watch.registeredBy),
     run: watch.run === null ? undefined : runRecord(watch.run, watch.runId),
     metadata: unlessEmpty(watch.metadata),
     subscriptions: unlessEmpty(watch.subscriptions),
@@ -247,6 +248,7 @@ export function readWatch({ source, runId }: WatchKey, text: string): StoredWatc
   const watch: Watch = {
     source,
     runId,
+    registeredBy: either(record.registeredBy, []),
     state: either(record.state, 'active'),
     run:
       record.run === undefined ? null : readRun(record.run, runId, registeredAt + (observed ?? 0)),

@@ -4,12 +4,14 @@ import type { CountedPage, Total } from '../../core/page.ts';
 import { STATUS_LABELS } from '../../core/run/snapshot.ts';
 import { nextGoneCheck } from '../../core/watch/observe.ts';
 import {
+  countedTokens,
   parseWatchId,
   WATCH_STATES,
   watchId,
   type StoredWatch,
   type Watch,
   type WatchChange,
+  type WatchQuota,
   type WatchKey,
   type WatchState,
 } from '../../core/watch/watch.ts';
@@ -65,6 +67,26 @@ export class WatchStore {
     for (const change of changes) pipeline.rwCommitWatch(...this.commitArguments(change));
     const found = await replies<string[] | number>(pipeline);
     return found.map((reply) => (typeof reply === 'number' ? null : reply));
+  }
+
+  /**
+   * {@link commitMany} for changes by a token that may have registered so many active watches.
+   * @returns also `beyond_quota`, for a change that would make them more
+   */
+  async commitWithin(
+    changes: readonly WatchChange[],
+    quota: WatchQuota,
+  ): Promise<(string[] | null | 'beyond_quota')[]> {
+    for (const { before, after } of changes) {
+      if (before?.isPacked === true) await this.history.unpack(after);
+    }
+    const pipeline = this.redis.pipeline();
+    for (const change of changes) pipeline.rwCommitWatch(...this.commitArguments(change, quota));
+    const found = await replies<string[] | number>(pipeline);
+    return found.map((reply) => {
+      if (reply === BEYOND_QUOTA) return 'beyond_quota';
+      return typeof reply === 'number' ? null : reply;
+    });
   }
 
   /** {@link commitMany} for one change. */
@@ -154,14 +176,14 @@ export class WatchStore {
     return Object.fromEntries(sizes) as Record<WatchState, number>;
   }
 
-  private commitArguments(change: WatchChange) {
-    return commitArguments(this.keys, change, this.entriesOf(change));
+  private commitArguments(change: WatchChange, quota?: WatchQuota) {
+    return commitArguments(this.keys, change, { entries: this.entriesOf(change), quota });
   }
 
   /** A change of what only the record of an ended watch says, such as its metadata. */
   private isOfWatchAlone(change: WatchChange): boolean {
     const entries = this.entriesOf(change);
-    return change.schedule === undefined && effectsOf(this.keys, change, entries) === null;
+    return change.schedule === undefined && effectsOf(this.keys, change, { entries }) === null;
   }
 
   /** How many active watches of sources there are by the status of their runs. */
@@ -178,16 +200,25 @@ export class WatchStore {
   }
 }
 
+/** What the commit script replies where a token would have more active watches than it may. */
+const BEYOND_QUOTA = -2;
+
+/** What bears on a change besides itself. */
+interface CommitContext {
+  entries: readonly AlertEntry[];
+  quota?: WatchQuota | undefined;
+}
+
 function commitArguments(
   keys: Keys,
   change: WatchChange,
-  entries: readonly AlertEntry[],
+  context: CommitContext,
 ): [keyCount: number, ...args: (string | number)[]] {
   const { before, after } = change;
   const doc = writeDoc(after);
   const inPlace = before?.doc === doc ? slotInPlace(before, after) : null;
   const places = before?.doc === doc ? UNMOVED : placesOf(keys, change);
-  const effects = effectsOf(keys, change, entries, places);
+  const effects = effectsOf(keys, change, context, places);
   const byPlace = [
     keys.watch(after),
     keys.clock,
@@ -229,13 +260,14 @@ function scheduleArguments({ after, schedule }: WatchChange): (string | number)[
 function effectsOf(
   keys: Keys,
   change: WatchChange,
-  entries: readonly AlertEntry[],
+  { entries, quota }: CommitContext,
   places = placesOf(keys, change),
 ) {
   const { after, events, deliveries } = change;
   const learned = learningPlan(keys, change);
   const counted = figuresPlan(keys, change);
   const changed = changeOf(change);
+  const tokens = tokenPlan(keys, change, quota);
   const followed = [
     places.leave,
     places.enter,
@@ -244,6 +276,7 @@ function effectsOf(
     deliveries,
     learned?.samples ?? [],
     counted === null ? [] : [counted],
+    tokens?.counts ?? [],
     entries,
   ];
   if (followed.every((none) => none.length === 0)) return null;
@@ -258,7 +291,25 @@ function effectsOf(
     ...deliveryPlan(keys, deliveries),
     ...(learned !== null && { learned }),
     ...(counted !== null && { counted }),
+    ...(tokens !== null && { tokens }),
     ...(entries.length > 0 && { judged: inboxPlan(keys, entries) }),
+  };
+}
+
+/** The tokens that have one active watch more or less; null for none. */
+function tokenPlan(keys: Keys, { before, after }: WatchChange, quota: WatchQuota | undefined) {
+  const was = before === null ? [] : countedTokens(before.watch);
+  const is = countedTokens(after);
+  const counts = [
+    ...was.filter((name) => !is.includes(name)).map((name) => ({ name, by: -1 })),
+    ...is.filter((name) => !was.includes(name)).map((name) => ({ name, by: 1 })),
+  ];
+  if (counts.length === 0) return null;
+  const isLimited = counts.some(({ name, by }) => name === quota?.token && by === 1);
+  return {
+    key: keys.watchesOfTokens,
+    counts,
+    ...(quota !== undefined && isLimited && { limited: quota.token, most: quota.most }),
   };
 }
 
