@@ -32,7 +32,6 @@ import {
   type EgressGuard,
 } from './deliver/egress/egress-guard.ts';
 import { createEndpointSecrets } from './deliver/secrets/endpoint-secrets.ts';
-import type { EventLogger } from './deliver/channels/log.ts';
 import { generateSecret } from './deliver/secrets/sign.ts';
 import { createWebhookAgents, type WebhookAgents } from './deliver/http-post.ts';
 import { createUnconfigured, type Unconfigured } from './daemon/unconfigured.ts';
@@ -58,7 +57,7 @@ interface RunningDaemon {
 
 export interface DaemonOptions extends Omit<CommonOptions, 'names'> {
   /** Where `log` endpoints write; without a level of its own. */
-  eventLog: EventLogger;
+  eventLog: RoutesDependencies['eventLog'];
   /** When it stops, readiness fails; it finishes or releases running work and closes everything. */
   lifecycle: Lifecycle;
 }
@@ -108,15 +107,15 @@ function build(
   connections: RedisConnections,
   { common, signingSecret, sealer }: OwnSecrets & { common: Common },
 ): Parts {
-  const { config } = options;
+  const { config, eventLog } = options;
   const guard = openPerWatchGuard(config, common);
   const agents = openAgents(guard, { ...options, names: common.names });
   const own = { signingSecret, sealer };
   const secrets = openSecrets(common, own);
-  const routes = openRoutes(common, { ...own, agents, secrets, eventLog: options.eventLog });
+  const routes = openRoutes(common, { ...own, agents, secrets, eventLog });
   const { routeOf } = routes;
   const systemEvents = openSystemEvents(common, (pools) => deliverer.dispatch(pools));
-  const deliverer: Deliverer = createDeliverer({ ...common, routeOf, systemEvents });
+  const deliverer: Deliverer = createDeliverer({ ...common, routeOf, systemEvents, eventLog });
   const learning = createLearning(common);
   const { dispatch } = deliverer;
   const polling = { systemEvents, statistics: learning, dispatch, signingSecret };
@@ -135,6 +134,7 @@ function build(
     unconfigured,
     reload,
     connections,
+    eventLog,
     poller,
     discovery,
     deliverer,

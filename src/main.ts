@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
+import { Socket } from 'node:net';
 import {
   outputOf,
   type CliHost,
@@ -24,7 +25,7 @@ const io = {
 const stop = new AbortController();
 
 // A closed pipe, as of `head`, is no error: the verb ends. A full disk ends verbs with an error, but not
-// the daemon, which works on without a log.
+// the daemon, which works on, and keeps some of its log for later.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (stop.signal.aborted) return;
   if (error.code === 'EPIPE') {
@@ -39,6 +40,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exitCode = EXIT.failure;
   stop.abort(failed);
 });
+
+// What stderr does not take is lost: there is nowhere left to say so.
+process.stderr.on('error', () => undefined);
 
 const host: CliHost = {
   io,
@@ -108,6 +112,8 @@ function dependencies(): CliDependencies {
         exitNow: (code) => process.exit(code),
         version: host.version,
         stdout,
+        // A terminal is a socket, too.
+        isFile: !(stdout instanceof Socket),
         stderr,
         hasColors: io.stdout.colors.isColorSupported,
       });

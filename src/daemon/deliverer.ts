@@ -17,7 +17,7 @@ import type { DeliveryStore } from '../redis/stores/delivery-store.ts';
 import type { EndpointStore } from '../redis/stores/endpoint-store.ts';
 import type { OutboxStore } from '../redis/stores/outbox-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
-import { logDelivery, type Logger } from '../telemetry/logger.ts';
+import { logDelivery, type EventLog, type Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { DEFAULT_RETRY_MS, type Endpoints } from './endpoints.ts';
 import { faultLog } from './fault-log.ts';
@@ -46,6 +46,7 @@ interface DelivererDependencies {
   systemEvents: Pick<EndpointEvents, 'plan'>;
   metrics: Metrics;
   tracing: Pick<Tracing, 'traceAttempt' | 'delivered'>;
+  eventLog: Pick<EventLog, 'trouble' | 'listen'>;
   now: () => number;
   /** Makes the tokens of this process. */
   newToken: () => string;
@@ -72,7 +73,7 @@ export interface Deliverer {
 }
 
 export function createDeliverer(deps: DelivererDependencies): Deliverer {
-  const { log, deliveries, outbox, endpoints, now } = deps;
+  const { log, metrics, deliveries, outbox, endpoints, now } = deps;
   const onError = faultLog(log, 'deliver');
   const stopping = new AbortController();
   const tokens = createClaimTokens(tokensOf(deps.processes.id));
@@ -80,6 +81,9 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
   let isRunning = false;
   const dispatch = (pools: string[]) => {
     if (isRunning) relay.dispatch(pools);
+  };
+  const sweep = () => {
+    if (isRunning) relay.sweep().catch(onError);
   };
   const { limitsOf } = endpoints;
   const replay = createReplay({
@@ -93,6 +97,7 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
   const stopReplaying = new AbortController();
   let replaying: Periodic | null = null;
   deps.dueBell.listen(dispatch);
+  deps.eventLog.listen({ writable: sweep, dropped: () => metrics.logLineDropped() });
   deps.processes.add({
     ...claimedDeliveries({ ...deps, limitsOf }, { tokens, id: deps.processes.id }),
     resume: () => relay.resume(),
@@ -102,11 +107,11 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
     dispatch,
     replay,
     isRunning: () => isRunning,
-    sweep: () => void relay.sweep().catch(onError),
+    sweep,
     replayRanges: () => replaying?.trigger(),
     start() {
       isRunning = true;
-      relay.sweep().catch(onError);
+      sweep();
       replaying = startPeriodic(() => replay.replayRequested(stopReplaying.signal), {
         everyMs: REPLAY_EVERY_MS,
         onError,
@@ -163,7 +168,8 @@ function openRelay(
   return new Relay({
     outbox,
     limitsOf: endpoints.limitsOf,
-    knows: endpoints.knows,
+    serves: (pool) =>
+      endpoints.knows(pool) && !(endpoints.isLog(pool) && deps.eventLog.trouble() !== null),
     tokens,
     slots,
     deliver,

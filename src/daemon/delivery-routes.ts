@@ -11,7 +11,7 @@ import {
 import { BODY_KINDS } from '../deliver/channels/bodies.ts';
 import type { Channel, Route } from '../deliver/channels/channel.ts';
 import type { EndpointSecrets } from '../deliver/secrets/endpoint-secrets.ts';
-import { createLogChannel, type EventLogger } from '../deliver/channels/log.ts';
+import { createLogChannel } from '../deliver/channels/log.ts';
 import type { OwnerOf } from '../deliver/channels/notice/notice.ts';
 import type { Sealer } from '../deliver/secrets/seal.ts';
 import { deriveWebhookSecret } from '../deliver/secrets/sign.ts';
@@ -20,6 +20,7 @@ import type { AlertMessages } from '../deliver/ports.ts';
 import { createWebhookChannel } from '../deliver/channels/webhook.ts';
 import type { SealedParts } from '../poll/register-watches.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
+import type { EventLog } from '../telemetry/logger.ts';
 import type { Endpoints } from './endpoints.ts';
 import { isLoopback } from '../config/hosts.ts';
 import { createDiscordChannel } from '../deliver/channels/discord.ts';
@@ -44,7 +45,7 @@ export interface RoutesDependencies {
   ownerOf: OwnerOf;
   workflowNameOf: WorkflowNameOf;
   /** Where `log` endpoints write. */
-  eventLog: EventLogger;
+  eventLog: EventLog;
   /** The secrets of per-watch webhooks without one are derived from it. */
   signingSecret: string;
   /** The options of per-watch webhooks, which have none of their own. */
@@ -151,8 +152,8 @@ type RouteFinder = () => Promise<Route>;
 function routeTo(name: string, endpoint: EndpointConfig, deps: RoutesDependencies): RouteFinder {
   switch (endpoint.type) {
     case 'log': {
-      const { eventLog: logger, now } = deps;
-      const channel = createLogChannel({ logger, level: endpoint.level, now });
+      const { eventLog: log, now } = deps;
+      const channel = createLogChannel({ log, level: endpoint.level, now });
       return () => Promise.resolve({ channel, retry: [] });
     }
     case 'webhook':

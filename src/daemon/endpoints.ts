@@ -44,6 +44,8 @@ export interface Endpoints {
   limitsOf: (pool: string) => EndpointLimits;
   /** True for configured endpoints and for origins. */
   knows: (pool: string) => boolean;
+  /** Whether it writes to the log of the process. */
+  isLog: (name: string) => boolean;
   /** Takes those of another configuration in their place. */
   replace: (config: Config) => void;
 }
@@ -79,6 +81,7 @@ export function createEndpoints(config: Config): Endpoints {
         return current.byRules.has(name) ? named.includes(name) : isChoosy;
       }),
     knows: (pool) => isOrigin(pool) || Object.hasOwn(current.all, pool),
+    isLog: (name) => current.all[name]?.type === 'log',
     limitsOf(name) {
       const endpoint = current.all[name];
       const own = endpoint === undefined || endpoint.type === 'log' ? undefined : endpoint;

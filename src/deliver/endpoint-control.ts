@@ -7,7 +7,7 @@ import {
   type EndpointState,
 } from '../core/delivery/endpoint-state.ts';
 import type { Receiver } from '../core/delivery/receiver.ts';
-import type { Route } from './channels/channel.ts';
+import { isWithoutResult, type Route } from './channels/channel.ts';
 import type { EndpointStore, Outbox } from './ports.ts';
 
 /** Changes the state of a receiver for a user; retries when another write comes in between. */
@@ -69,8 +69,15 @@ export async function testEndpoint(
     timestamp: isoTime(now),
     data: { endpoint, ...sample },
   });
-  const { kind, attempt } = await channel.send({ eventId, eventType: TEST_EVENT_TYPE, body });
-  return { delivered: kind === 'delivered', attempt };
+  try {
+    const { kind, attempt } = await channel.send({ eventId, eventType: TEST_EVENT_TYPE, body });
+    return { delivered: kind === 'delivered', attempt };
+  } catch (error) {
+    if (!isWithoutResult(error)) throw error;
+    const { code, message } = error;
+    const failed = { at: now, status: null, error: { code, message }, durationMs: 0 };
+    return { delivered: false, attempt: { ...failed, response: null } };
+  }
 }
 
 /** An alert as a rule about failed runs would send it. */

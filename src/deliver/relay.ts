@@ -10,8 +10,11 @@ import type { ClaimTokens, PoolSlots } from './slots.ts';
 export interface RelayDependencies {
   outbox: Pick<Outbox, 'claim' | 'duePools' | 'release'>;
   limitsOf: (pool: string) => EndpointLimits;
-  /** Whether this process's configuration has the pool now; the relay attempts nothing for others. */
-  knows: (pool: string) => boolean;
+  /**
+   * Whether this process can attempt deliveries of the pool now: its configuration has the endpoint, and
+   * its log takes lines. The relay claims and attempts nothing for others.
+   */
+  serves: (pool: string) => boolean;
   tokens: ClaimTokens;
   slots: Pick<PoolSlots, 'adopt' | 'limitOf'>;
   /** Whether a claim made now surely stands; while it does not, no claim is made. */
@@ -119,9 +122,9 @@ export class Relay {
   }
 
   private note(next: readonly NextDue[]): void {
-    const known = next.filter(({ pool }) => this.deps.knows(pool));
-    for (const { pool, inMs } of known) if (inMs <= 0) this.due.add(pool);
-    const soonest = Math.min(...known.filter(({ inMs }) => inMs > 0).map(({ inMs }) => inMs));
+    const served = next.filter(({ pool }) => this.deps.serves(pool));
+    for (const { pool, inMs } of served) if (inMs <= 0) this.due.add(pool);
+    const soonest = Math.min(...served.filter(({ inMs }) => inMs > 0).map(({ inMs }) => inMs));
     if (!this.isClosing && soonest < SWEEP_EVERY_MS) this.wakeUp.within(soonest);
   }
 
@@ -149,7 +152,7 @@ export class Relay {
     for (const pool of this.due) {
       if (this.free.total() <= 0) return;
       if (this.claiming.has(pool)) continue;
-      if (!this.deps.knows(pool)) {
+      if (!this.deps.serves(pool)) {
         this.due.delete(pool);
         continue;
       }
@@ -196,7 +199,7 @@ export class Relay {
 
   /** Starts an attempt for each claim, or one for all claims that a message covers. */
   private start(pool: string, claims: readonly Claim[]): void {
-    if (!this.deps.knows(pool)) {
+    if (!this.deps.serves(pool)) {
       void this.giveBack(pool, claims).catch(this.deps.onError);
       return;
     }
@@ -239,7 +242,7 @@ export class Relay {
   }
 
   private mayClaimAt(pool: string): boolean {
-    return this.deps.mayClaim() && this.deps.knows(pool);
+    return this.deps.mayClaim() && this.deps.serves(pool);
   }
 
   private async deliver(pool: string, group: ClaimGroup, room: () => number): Promise<Delivered> {

@@ -17,7 +17,8 @@ import { createLifecycle, startOrUndo, type Lifecycle } from '../lifecycle.ts';
 import { STALL_AFTER_MS, WORKFLOWS, type SourceName } from './scenario.ts';
 import { startReceiver, type ReceivedWebhook } from '../simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../simulator/server.ts';
-import { createLogger, type Logger } from '../telemetry/logger.ts';
+import { streamSink } from '../telemetry/log-output.ts';
+import { openProcessLog, type EventLog, type Logger } from '../telemetry/logger.ts';
 
 /** Time for all parts to stop, ms. */
 const STOP_MS = 8_000;
@@ -31,7 +32,7 @@ const ENDPOINT = 'receiver';
 export type StartDaemon = (options: {
   config: Config;
   log: Logger;
-  eventLog: Logger;
+  eventLog: EventLog;
   version: string;
   lifecycle: Lifecycle;
 }) => Promise<{ url: string }>;
@@ -66,7 +67,11 @@ export interface Environment {
 export async function startEnvironment(options: EnvironmentOptions): Promise<Environment> {
   const { tempDir, respond, version } = options;
   const logFile = createWriteStream(tempDir.logPath);
-  const log = createLogger({ level: 'info', destination: logFile });
+  const { log, eventLog } = openProcessLog({
+    level: 'info',
+    sink: streamSink(logFile),
+    complain: () => undefined,
+  });
   const lifecycle = createLifecycle(log);
   lifecycle.onStop('log file', async () => {
     logFile.end();
@@ -80,7 +85,7 @@ export async function startEnvironment(options: EnvironmentOptions): Promise<Env
     const port = options.onUsualPort && (await isFree(USUAL_PORT)) ? USUAL_PORT : 0;
     const config = settings({ noxus, receiverUrl: receiver.url, secret, port, tempDir });
     const { url } = await options
-      .startDaemon({ config, log, eventLog: log, version, lifecycle })
+      .startDaemon({ config, log, eventLog, version, lifecycle })
       .catch(explain);
     return {
       noxus,

@@ -1,19 +1,26 @@
 import pc from 'picocolors';
-import { pino, stdTimeFunctions, type DestinationStream, type Logger } from 'pino';
+import { pino, stdTimeFunctions, type DestinationStream, type Level, type Logger } from 'pino';
 import { withoutControls } from '../core/control-characters.ts';
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { shownReceiver } from '../core/delivery/receiver.ts';
 import type { RunwatchEvent } from '../core/event/event.ts';
 import type { PageReport } from '../core/feed/record.ts';
 import type { Watch } from '../core/watch/watch.ts';
+import {
+  LogOutput,
+  type LogGap,
+  type LogListener,
+  type LogSink,
+  type LogTrouble,
+} from './log-output.ts';
 
 export type { Logger } from 'pino';
 
 interface LoggerOptions {
   level: string;
   /** Set on a terminal, for lines to read; without it each line is a JSON object. */
-  terminal?: { colors: boolean } | null;
-  destination: DestinationStream & NodeJS.WritableStream;
+  terminal?: { colors: boolean } | null | undefined;
+  destination: DestinationStream;
 }
 
 /** The process's logger. It redacts nothing: callers must not pass private data. */
@@ -27,6 +34,70 @@ export function createLogger({ level, terminal = null, destination }: LoggerOpti
     },
     terminal === null ? destination : readable(destination, terminal),
   );
+}
+
+/** What is written besides the entries of a logger. */
+export interface EventLog {
+  /**
+   * Writes a line, whatever the level of the log. Resolves once it is written.
+   * @throws an error that says why no line can be written now
+   */
+  write(level: Level, fields: object, msg: string): Promise<void>;
+  /** Null while lines can be written. */
+  trouble(): LogTrouble | null;
+  listen(listener: LogListener): void;
+}
+
+interface ProcessLogOptions extends Pick<LoggerOptions, 'level' | 'terminal'> {
+  sink: LogSink;
+  /** Says elsewhere than in the log that it cannot be written. */
+  complain: (text: string) => void;
+}
+
+/** The log of a process: its entries, and events, in one order. */
+interface ProcessLog {
+  log: Logger;
+  eventLog: EventLog;
+  /** Hands over what waits, for a process that ends. */
+  flush: () => void;
+}
+
+/** Opens the log of this process. */
+export function openProcessLog({ level, terminal, sink, complain }: ProcessLogOptions): ProcessLog {
+  const lineOf = createLineMaker(terminal);
+  const output = new LogOutput({ sink, gapLine: gapLine(lineOf), complain, now: Date.now });
+  return {
+    log: createLogger({ level, terminal, destination: output }),
+    eventLog: {
+      write: (...entry) => output.deliver(lineOf(...entry)),
+      trouble: () => output.trouble(),
+      listen: (listener) => output.listen(listener),
+    },
+    flush: () => output.flush(),
+  };
+}
+
+type LineMaker = (level: Level, fields: object, msg: string) => string;
+
+/** Makes lines as a logger writes them. */
+function createLineMaker(terminal: LoggerOptions['terminal']): LineMaker {
+  let line = '';
+  const destination = { write: (text: string) => void (line = text) };
+  const log = createLogger({ level: 'trace', terminal, destination });
+  return (level, fields, msg) => {
+    log[level](fields, msg);
+    return line;
+  };
+}
+
+function gapLine(lineOf: LineMaker) {
+  return ({ trouble, droppedLines }: LogGap): string => {
+    const dropped = droppedLines > 0 && { dropped_lines: droppedLines };
+    if (trouble === null) return lineOf('warn', { ...dropped }, 'log.lines_dropped');
+    const { reason, since } = trouble;
+    const fields = { reason, since: new Date(since).toISOString(), ...dropped };
+    return lineOf('warn', fields, 'log.written_again');
+  };
 }
 
 function readable(destination: DestinationStream, options: { colors: boolean }): DestinationStream {

@@ -13,12 +13,19 @@ export function processRecordings(make: Maker) {
     'Spans of traces, by the result of their export: exported or failed.',
     ['result'],
   );
+  const droppedLines = make.counter(
+    'runwatch_log_lines_dropped_total',
+    'Lines of the log that were dropped, since it could not be written and too many waited.',
+  );
   return {
     ...storeRecordings(make),
     ...configRecordings(make),
     /** @param route the pattern of its path; null where no route has it */
     httpRequest(route: string | null, status: number): void {
       httpRequests.inc({ route: route ?? 'none', status });
+    },
+    logLineDropped(): void {
+      droppedLines.inc();
     },
     spans(result: 'exported' | 'failed', count: number): void {
       spanCount.inc({ result }, count);

@@ -22,7 +22,8 @@ const open = (changes: Partial<Dependencies> = {}) =>
   createAttentionService({
     watches,
     deliveries,
-    endpoints: { names: ['ops', 'audit'] },
+    endpoints: { names: ['ops', 'audit'], isLog: (name) => name === 'audit' },
+    eventLog: { trouble: () => null },
     endpointStates,
     poller: { sources: [], overdue: () => [] },
     discovery: { troubles: async () => null },
@@ -202,4 +203,18 @@ test('alerts and lists that cannot be read stand among the others by their time'
   expect(asked).toEqual([['firing'], ['firing', 'acknowledged']]);
   const limited = await open(changes).list({ withAcknowledged: false, sources: ['eu'] });
   expect(limited.items).toEqual([]);
+});
+
+test('an endpoint that writes to the log is listed while this process cannot write it', async () => {
+  const eventLog = { trouble: () => ({ reason: 'ENOSPC', since: NOON - MINUTE }) };
+  const { items } = await listed(false, { eventLog });
+  expect(items).toEqual([
+    {
+      kind: 'endpoint',
+      since: NOON - MINUTE,
+      message: 'audit waits: this process cannot write its log (ENOSPC)',
+      endpoint: 'audit',
+      count: 0,
+    },
+  ]);
 });

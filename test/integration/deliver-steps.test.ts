@@ -746,7 +746,7 @@ describe('redelivering a range', () => {
 
 describe('redelivering to another endpoint', () => {
   test('redelivery to another endpoint supersedes waiting deliveries, and keeps the order of the run', async () => {
-    const rig = rigOf({ knows: (pool) => pool !== 'old' });
+    const rig = rigOf({ serves: (pool) => pool !== 'old' });
     const ids = await rig.plan('run', 'old', ['run.started', 'run.progress', 'run.failed']);
     await rig.settle();
     expect(rig.sent).toHaveLength(0);

@@ -30,6 +30,7 @@ import { AlertMessageStore } from '../../src/redis/stores/alert-store.ts';
 import { SecretStore } from '../../src/redis/stores/secret-store.ts';
 import { Names } from '../../src/names.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
+import { eventLogTo } from '../support/event-log.ts';
 import { messageOf } from '../support/messages.ts';
 import { sampleEvent } from '../support/sample-events.ts';
 import { startSmtpServer } from '../support/services/smtp.ts';
@@ -83,7 +84,6 @@ afterAll(async () => {
 function processWith(endpoints: object) {
   const config = configSchema.parse({ data_dir: '/d', endpoints });
   const logged: unknown[] = [];
-  const note = (_fields: object, message: string) => logged.push(message);
   const clock = { now: Date.now() };
   const common = {
     endpoints: { all: config.endpoints },
@@ -101,7 +101,7 @@ function processWith(endpoints: object) {
     watches,
     agents,
     secrets,
-    eventLog: { trace: note, debug: note, info: note, warn: note, error: note },
+    eventLog: eventLogTo((_level, _fields, message) => logged.push(message)),
     alertMessages: new AlertMessageStore(redis, keys),
     ownerOf: () => null,
     workflowNameOf: ({ workflowId }) => names.get(workflowId) ?? null,

@@ -42,6 +42,8 @@ export interface DaemonProcess {
   /** Every line so far, parsed; a line that is no JSON fails the test. */
   log(): LogLine[];
   stderr(): string;
+  /** Closes the pipe that it writes its log to, as a reader does that ends. */
+  closeLog(): void;
   /** Rewrites its configuration file; SIGHUP reads it. */
   configure(config: Record<string, unknown>): Promise<void>;
   /** Calls the API; a body makes it a POST unless a method is given. */
@@ -143,6 +145,7 @@ function asDaemonProcess(
     },
     log: output.log,
     stderr: output.stderr,
+    closeLog: () => void child.stdout?.destroy(),
     api: (path, body, method) => callApi(url(), path, body, method),
     exited,
     stop(signal = 'SIGTERM') {

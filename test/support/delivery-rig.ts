@@ -56,7 +56,7 @@ interface RigOptions {
   /** Whether the store has lost the events of deliveries. */
   isForgotten?: () => boolean;
   /** Whether the processes' configuration has a pool. */
-  knows?: (pool: string) => boolean;
+  serves?: (pool: string) => boolean;
   /** Answers some requests at once, depending on the request. */
   autoAnswer?: (sent: Sent) => Answer | null;
   /** How many attempts a process has under way, and how many of them may use it. */
@@ -178,7 +178,7 @@ export function deliveryRig(options: RigOptions = {}) {
       relay: new Relay({
         outbox,
         limitsOf,
-        knows: options.knows ?? (() => true),
+        serves: options.serves ?? (() => true),
         tokens,
         slots,
         capacity: options.capacity ?? 1_000,

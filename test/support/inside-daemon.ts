@@ -2,6 +2,7 @@ import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
 import { startDaemon } from '../../src/daemon.ts';
 import { createLifecycle } from '../../src/lifecycle.ts';
+import { eventLogTo } from './event-log.ts';
 
 type Options = Parameters<typeof startDaemon>[0];
 
@@ -16,7 +17,7 @@ export async function startInside(
   const daemon = await startDaemon({
     config: configSchema.parse({ server: { port: 0 }, ...config }),
     log,
-    eventLog: log,
+    eventLog: eventLogTo((level, fields, msg) => log.info({ ...fields, level }, msg)),
     version: '0',
     lifecycle,
     ...(clocks !== undefined && { clocks }),

@@ -16,6 +16,7 @@ function healthWith(
 ) {
   const given = {
     redis: { tryWrite: async () => ({ kind: 'ok' as const }) },
+    eventLog: { trouble: () => null },
     poller: {
       sources: sources.map((one) => ({ guard: { read: async () => ({ state: null }) }, ...one })),
       isRunning: () => true,
@@ -98,6 +99,7 @@ test('every check that readiness knows is a metric, and no other', async () => {
   const none = () => Promise.reject(new Error('no store'));
   const health = healthWith([], full, {
     redis: { tryWrite: async () => ({ kind: 'away' }) },
+    eventLog: { trouble: () => ({ reason: 'ENOSPC', since: NOON }) },
     poller: {
       sources: [{ name: 'eu', guard: { read: none }, overdue: () => behind, reads: () => null }],
       isRunning: () => false,

@@ -30,7 +30,7 @@ function relayOf({
       release,
     },
     limitsOf: () => ({ most: 128, rate: null, deadlineMs: 1_000 }),
-    knows: (pool) => pool !== 'unknown',
+    serves: (pool) => pool !== 'unknown',
     tokens: createClaimTokens(() => 'p.1'),
     slots: { adopt: () => undefined, limitOf: (pool) => (pool === 'grown' ? 128 : 4) },
     deliver: ([claim]) => new Promise((resolve) => attempts.set(claim.stored.delivery.id, resolve)),
@@ -75,7 +75,7 @@ test('the relay claims nothing for an endpoint that was removed during an attemp
   const rooms: number[] = [];
   const released: string[] = [];
   const { relay, attempts, asked } = relayOf({
-    knows: (pool) => known.has(pool),
+    serves: (pool) => known.has(pool),
     async release({ pool }, held) {
       released.push(...held.map(({ id }) => `${pool} ${id}`));
       return held.length;

@@ -31,7 +31,7 @@ async function written(isTTY: boolean): Promise<string[]> {
     {
       startDaemon: async ({ log, eventLog }) => {
         log.info({ url: 'http://127.0.0.1:8787' }, 'ready');
-        eventLog.info({ event: EVENT }, 'run.completed');
+        await eventLog.write('info', { event: EVENT }, 'run.completed');
         setImmediate(() => signals.emit('SIGTERM', 'SIGTERM'));
         return { reload: () => undefined };
       },
@@ -40,6 +40,7 @@ async function written(isTTY: boolean): Promise<string[]> {
       exitNow: () => undefined,
       version: '1.2.3',
       stdout: stdout as unknown as NodeJS.WriteStream & { fd: number },
+      isFile: false,
       stderr: new PassThrough() as unknown as NodeJS.WriteStream,
       hasColors: false,
     },

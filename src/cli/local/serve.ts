@@ -10,7 +10,8 @@ import {
   type Lifecycle,
   type SignalSource,
 } from '../../lifecycle.ts';
-import { createLogger, type Logger } from '../../telemetry/logger.ts';
+import { fileSink, streamSink } from '../../telemetry/log-output.ts';
+import { openProcessLog, type EventLog, type Logger } from '../../telemetry/logger.ts';
 import { renderInvalid } from './config.ts';
 import type { ServeOptions } from '../context.ts';
 import { EXIT } from '../exit.ts';
@@ -20,7 +21,7 @@ interface ServeDependencies {
     config: Config;
     tracing: LoadedConfig['tracing'];
     log: Logger;
-    eventLog: Logger;
+    eventLog: EventLog;
     version: string;
     lifecycle: Lifecycle;
   }): Promise<{ reload(loaded: LoadedConfig | InvalidConfig): void }>;
@@ -29,6 +30,8 @@ interface ServeDependencies {
   exitNow: (code: number) => void;
   version: string;
   stdout: NodeJS.WriteStream & { fd: number };
+  /** Whether stdout is a file, not a pipe, socket or terminal. */
+  isFile: boolean;
   stderr: NodeJS.WriteStream;
   /** Whether lines on a terminal may have colours. */
   hasColors: boolean;
@@ -54,12 +57,20 @@ async function run(
   load: () => LoadedConfig | InvalidConfig,
   deps: ServeDependencies,
 ): Promise<number> {
-  const { stdout } = deps;
+  const { stdout, stderr } = deps;
   const terminal = stdout.isTTY ? { colors: deps.hasColors } : null;
-  const log = createLogger({ level: config.log.level, terminal, destination: stdout });
-  for (const warning of warnings) log.warn(`configuration: ${formatProblem(warning)}`);
   // Events for log endpoints are no diagnostics, so the log level does not filter them.
-  const eventLog = createLogger({ level: 'trace', terminal, destination: stdout });
+  const { log, eventLog, flush } = openProcessLog({
+    level: config.log.level,
+    terminal,
+    sink: deps.isFile ? fileSink(stdout.fd) : streamSink(stdout),
+    complain: (text) => stderr.write(`runwatch: ${text}\n`),
+  });
+  const exitNow = (code: number) => {
+    flush();
+    deps.exitNow(code);
+  };
+  for (const warning of warnings) log.warn(`configuration: ${formatProblem(warning)}`);
   const lifecycle = createLifecycle(log);
   const timeoutMs = config.server.shutdown_timeout;
   let signalled = false;
@@ -76,13 +87,13 @@ async function run(
       void started.then((daemon) => daemon?.reload(load()));
       return true;
     },
-    exitNow: deps.exitNow,
+    exitNow,
     log,
   });
   endOnFault({
     source: deps.faults,
     stop: () => lifecycle.stop(timeoutMs),
-    exitNow: deps.exitNow,
+    exitNow,
     log,
   });
   const { version } = deps;
@@ -96,5 +107,6 @@ async function run(
   await Promise.race([started, stopped]);
   const code = await stopped;
   log.info('stopped');
+  flush();
   return code;
 }

@@ -207,6 +207,7 @@ function ofReadiness({ name, status, detail }: ReadinessView['checks'][number]):
 /** What to do about checks of readiness that do not say so themselves. */
 const CURES: Readonly<Record<string, string>> = {
   redis: 'see that Redis runs, has memory and disk, and that REDIS_URL names its primary',
+  log: 'see that the disk of the log has room, and that its reader reads; a daemon whose reader has ended has to be started again',
   sources: 'see `runwatch sources`; after the cause is gone, `runwatch sources resume <name>`',
   endpoints: 'see `runwatch endpoints`, and try one with `runwatch endpoints test <name>`',
   discovery: 'see that the API key may list runs, or name workflows in sources.*.discover',

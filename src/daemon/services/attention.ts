@@ -22,6 +22,7 @@ import type { AlertStore } from '../../redis/stores/alert-store.ts';
 import type { DeliveryStore, DeliveryCounts } from '../../redis/stores/delivery-store.ts';
 import type { EndpointStore } from '../../redis/stores/endpoint-store.ts';
 import type { WatchStore } from '../../redis/stores/watch-store.ts';
+import type { EventLog } from '../../telemetry/logger.ts';
 import type { Endpoints } from '../endpoints.ts';
 import type { Poller } from '../poller.ts';
 import type { Discovery } from '../source-feed.ts';
@@ -37,7 +38,8 @@ const NAMED_MS = 7 * 86_400_000;
 interface AttentionDependencies {
   watches: Pick<WatchStore, 'needing'>;
   deliveries: Pick<DeliveryStore, 'counts' | 'backlog'>;
-  endpoints: Pick<Endpoints, 'names'>;
+  endpoints: Pick<Endpoints, 'names' | 'isLog'>;
+  eventLog: Pick<EventLog, 'trouble'>;
   endpointStates: Pick<EndpointStore, 'getMany' | 'unwell'>;
   poller: Pick<Poller, 'sources' | 'overdue'>;
   discovery: Discovery;
@@ -162,7 +164,10 @@ async function waitingOf(deps: AttentionDependencies): Promise<Found[]> {
     endpointStates.getMany(endpoints.names),
     endpointStates.unwell(MOST_ITEMS),
   ]);
-  const unwell = [...configured, ...webhooks].flatMap((one) => endpointItem(one, counts, now()));
+  const unwell = [
+    ...[...configured, ...webhooks].flatMap((one) => endpointItem(one, counts, now())),
+    ...unwrittenItems(deps, counts),
+  ];
   return [
     await deliveriesOf(deps, counts, 'dead'),
     await deliveriesOf(deps, counts, 'parked'),
@@ -234,6 +239,22 @@ function endpointTrouble(endpoint: string, state: EndpointState, now: number) {
   if (asked === null) return null;
   const cure = `lift it with \`runwatch endpoints retry ${endpoint}\` if it asked in error`;
   return { since: asked.since, message: `${pauseText(endpoint, asked.until)}; ${cure}` };
+}
+
+/** Endpoints that write to the log of this process, while it cannot be written. */
+function unwrittenItems(
+  { endpoints, eventLog }: Pick<AttentionDependencies, 'endpoints' | 'eventLog'>,
+  { byEndpoint }: DeliveryCounts,
+): AttentionItem[] {
+  const trouble = eventLog.trouble();
+  if (trouble === null) return [];
+  return endpoints.names.filter(endpoints.isLog).map((endpoint) => ({
+    kind: 'endpoint',
+    since: trouble.since,
+    message: `${endpoint} waits: this process cannot write its log (${trouble.reason})`,
+    endpoint,
+    count: byEndpoint.get(endpoint)?.pending ?? 0,
+  }));
 }
 
 const WHY_DISABLED = {

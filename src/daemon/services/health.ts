@@ -6,6 +6,8 @@ import type { HealthCheck, HealthService } from '../../http/routes/health.ts';
 import type { RedisConnections } from '../../redis/connection.ts';
 import type { StoreState } from '../../redis/store-state.ts';
 import type { CheckFigures } from '../../telemetry/gauges.ts';
+import type { LogTrouble } from '../../telemetry/log-output.ts';
+import type { EventLog } from '../../telemetry/logger.ts';
 import type { AlertRules } from '../alert-rules.ts';
 import type { Deliverer } from '../deliverer.ts';
 import type { Poller } from '../poller.ts';
@@ -24,6 +26,7 @@ import {
 
 interface HealthDependencies {
   redis: Pick<RedisConnections, 'tryWrite'>;
+  eventLog: Pick<EventLog, 'trouble'>;
   poller: Poller;
   deliverer: Deliverer;
   discovery: Discovery;
@@ -40,6 +43,7 @@ interface HealthDependencies {
 /** The names of all checks. One that has nothing to say has no line, and is ok. */
 export const CHECKS = [
   'redis',
+  'log',
   'store',
   'memory',
   'poll workers',
@@ -76,6 +80,7 @@ export function createHealth(deps: HealthDependencies): HealthService {
       ]);
       return [
         redisCheck(written),
+        ...logChecks(deps.eventLog.trouble()),
         ...storeChecks(storeGuard.trouble()),
         ...memoryChecks(figures),
         workerCheck('poll workers', poller.isRunning()),
@@ -106,6 +111,13 @@ function redisCheck(state: StoreState): HealthCheck {
     case 'refuses':
       return { name, status: 'failed', detail: `refuses: ${state.reason} (${state.code})` };
   }
+}
+
+/** No line while the log of this process can be written. */
+function logChecks(trouble: LogTrouble | null): HealthCheck[] {
+  if (trouble === null) return [];
+  const detail = `no line was written since ${new Date(trouble.since).toISOString()}: ${trouble.reason}; deliveries to log endpoints wait, or another process makes them`;
+  return [{ name: 'log', status: 'degraded', detail }];
 }
 
 /** No line unless data was lost in the last hour. */

@@ -13,6 +13,7 @@ import { createEndWatch, createPurgeWatch } from '../../poll/watch-control.ts';
 import type { RequestRules } from '../../poll/register-watches.ts';
 import type { RedisConnections } from '../../redis/connection.ts';
 import { serverTraits } from '../../redis/server-check.ts';
+import type { EventLog } from '../../telemetry/logger.ts';
 import type { Alerting } from '../alerting.ts';
 import type { Common } from '../common.ts';
 import type { Deliverer } from '../deliverer.ts';
@@ -32,6 +33,7 @@ import { createPollingService, createWorkflowService } from './workflows.ts';
 
 interface ServicesDependencies extends Common {
   connections: RedisConnections;
+  eventLog: EventLog;
   poller: Poller;
   unconfigured: Unconfigured;
   reload: Reload;

@@ -28,7 +28,7 @@ export interface Channel {
    * @param mayStart called right before the first byte is sent; false if another process may have sent
    *   the message meanwhile
    * @throws RunwatchError `attempt_aborted` when aborted before the receiver answered, `claim_too_old`
-   *   when `mayStart` returned false
+   *   when `mayStart` returned false, `log_unwritable` where this process cannot write its log
    */
   send(message: Message, signal?: AbortSignal, mayStart?: () => boolean): Promise<AttemptOutcome>;
   /**
@@ -38,19 +38,21 @@ export interface Channel {
   shownHeaders?: (eventId: string, atMs: number) => Record<string, string>;
 }
 
+const WITHOUT_RESULT = ['claim_too_old', 'attempt_aborted', 'log_unwritable'] as const;
+
 /**
  * The error of an attempt that has no result to write: another process may have sent the message by now,
- * or this one stopped before the receiver answered.
+ * this one stopped before the receiver answered, or its log cannot be written.
  */
-export function withoutResult(code: 'claim_too_old' | 'attempt_aborted'): RunwatchError {
-  return new RunwatchError('the attempt has no result', { code, retriable: true });
+export function withoutResult(
+  code: (typeof WITHOUT_RESULT)[number],
+  message = 'the attempt has no result',
+): RunwatchError {
+  return new RunwatchError(message, { code, retriable: true });
 }
 
-export function isWithoutResult(error: unknown): boolean {
-  return (
-    error instanceof RunwatchError &&
-    (error.code === 'claim_too_old' || error.code === 'attempt_aborted')
-  );
+export function isWithoutResult(error: unknown): error is RunwatchError {
+  return error instanceof RunwatchError && WITHOUT_RESULT.some((code) => code === error.code);
 }
 
 /** Shown in place of a credential. */

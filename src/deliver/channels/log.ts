@@ -1,13 +1,17 @@
+import { messageOf } from '../../core/errors.ts';
 import type { SentEventType } from '../../core/event/event.ts';
-import type { Channel, Message } from './channel.ts';
+import { withoutResult, type Channel, type Message } from './channel.ts';
 
 type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 
-/** A logger without a level of its own: it writes every line. */
-export type EventLogger = Record<LogLevel, (fields: { event: unknown }, msg: string) => void>;
+/** A log without a level of its own: it writes every line. */
+interface EventLines {
+  /** Resolves once the line is written. @throws an error when no line can be written now */
+  write(level: LogLevel, fields: { event: unknown }, msg: string): Promise<void>;
+}
 
 interface LogChannelOptions {
-  logger: EventLogger;
+  log: EventLines;
   /** The level of events that need no attention. */
   level: LogLevel;
   /** Milliseconds since the epoch. */
@@ -25,17 +29,40 @@ const URGENT: Partial<Record<SentEventType, LogLevel>> = {
   'watch.recovered': 'warn',
 };
 
-/** Writes each event as one JSON line. A written line counts as delivered. */
-export function createLogChannel({ logger, level, now }: LogChannelOptions): Channel {
+/**
+ * Writes each event as one JSON line, and delivers by that alone. A log that cannot be written is a trouble of
+ * this process, not of the endpoint: the delivery waits, or another process makes it.
+ */
+export function createLogChannel({ log, level, now }: LogChannelOptions): Channel {
   return {
-    send({ eventType, body }: Message) {
+    async send({ eventType, body }: Message, signal) {
       const at = now();
-      logger[URGENT[eventType] ?? level]({ event: JSON.parse(body) }, eventType);
+      const fields = { event: JSON.parse(body) as unknown };
+      const written = log.write(URGENT[eventType] ?? level, fields, eventType).catch(unwritten);
+      await unlessAborted(written, signal);
       const durationMs = Math.max(0, now() - at);
-      return Promise.resolve({
+      return {
         kind: 'delivered',
         attempt: { at, status: null, error: null, durationMs, response: null },
-      });
+      };
     },
   };
+}
+
+function unwritten(error: unknown): never {
+  throw withoutResult('log_unwritable', `the log cannot be written: ${messageOf(error)}`);
+}
+
+/** @throws RunwatchError `attempt_aborted` when aborted first: the line may be written yet */
+async function unlessAborted(written: Promise<void>, signal?: AbortSignal): Promise<void> {
+  let abort: () => void = () => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(withoutResult('attempt_aborted'));
+  });
+  signal?.addEventListener('abort', abort);
+  try {
+    await Promise.race([written, aborted]);
+  } finally {
+    signal?.removeEventListener('abort', abort);
+  }
 }
