@@ -184,12 +184,16 @@ function judgeHints(runs: readonly ListedRun[], { hints, watches }: PageRecord, 
   for (const [at, { id }] of runs.entries()) {
     const [hint, stored] = [hints[at] ?? null, watches[at] ?? null];
     if (hint === null) continue;
-    const found = stored === null ? 'settled' : judgeHint(hint, stored.watch);
+    if (stored === null) {
+      verdict.judged.push(id);
+      continue;
+    }
+    const found = judgeHint(hint, stored.watch);
     const isOpen = found === 'open' || found === 'doubted';
     if (isOpen) verdict.open.add(id);
     else verdict.judged.push(id);
     if (found === 'doubted' && isRepeated(hint, now)) verdict.repeated.add(id);
-    if (stored !== null && found === 'contradicted') {
+    if (found === 'contradicted') {
       const listed = `${hint.listed.status} at ${hint.listed.progress}`;
       verdict.disagrees ??= contradiction(stored.watch, listed);
     }

@@ -56,10 +56,10 @@ async function receive(request: IncomingMessage, response: ServerResponse): Prom
 }
 
 let origin = '';
-let smtp: Awaited<ReturnType<typeof startSmtpServer>>;
+let mailServer: Awaited<ReturnType<typeof startSmtpServer>>;
 
 beforeAll(async () => {
-  smtp = await startSmtpServer();
+  mailServer = await startSmtpServer();
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -67,11 +67,11 @@ beforeAll(async () => {
 
 afterEach(() => {
   received = [];
-  smtp.reset();
+  mailServer.reset();
 });
 
 afterAll(async () => {
-  await smtp.close();
+  await mailServer.close();
   agents.configured.close();
   agents.perWatch.close();
   server.closeAllConnections();
@@ -365,23 +365,28 @@ const CREDENTIALS: Record<string, Credentials> = {
   'the log': { type: 'log', settings: () => ({}), arrives: {} },
 };
 
+function arrivedBy({ path, headers, body }: (typeof received)[number]): [string, string][] {
+  const sent = Object.entries(headers).map(([name, value]): [string, string] => [
+    name,
+    String(value).replace(/(?<=^Basic )(.*)$/, decoded),
+  ]);
+  return [
+    ['path', path],
+    ...sent,
+    ...textsIn(JSON.parse(body), 'body'),
+    ...verifiedBy(headers, body),
+  ];
+}
+
 /** All that arrived, by its place: parts of a request, fields of its body, commands of SMTP. */
 function arrived(): [place: string, text: string][] {
   return [
-    ...received.flatMap(({ path, headers, body }) => [
-      ['path', path] as [string, string],
-      ...Object.entries(headers).map(([name, value]): [string, string] => [
-        name,
-        String(value).replace(/(?<=^Basic )(.*)$/, decoded),
-      ]),
-      ...textsIn(JSON.parse(body), 'body'),
-      ...verifiedBy(headers, body),
-    ]),
-    ...smtp.commands.map((line): [string, string] => [
+    ...received.flatMap(arrivedBy),
+    ...mailServer.commands.map((line): [string, string] => [
       line.slice(0, 4),
       line.replace(/(?<=^AUTH PLAIN )(.*)$/, decoded),
     ]),
-    ...smtp.mails.map(({ text: mail }): [string, string] => ['mail', mail]),
+    ...mailServer.mails.map(({ text: mail }): [string, string] => ['mail', mail]),
   ];
 }
 
@@ -421,7 +426,7 @@ describe('credentials', () => {
   test.each(Object.entries(CREDENTIALS))(
     'the credentials of %s arrive where the receiver reads them, and nowhere else',
     async (_name, { type, settings, arrives }) => {
-      const at = { http: origin, smtp: `${smtp.host}:${smtp.port}` };
+      const at = { http: origin, smtp: `${mailServer.host}:${mailServer.port}` };
       const { routeOf } = processWith({ canary: { type, ...settings(at) } });
       const route = await routeOf(deliveryTo('canary'));
       await route?.channel.send(messageOf(sampleEvent('run.failed')));

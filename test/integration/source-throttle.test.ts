@@ -143,7 +143,7 @@ describe('source throttles of several processes', () => {
 
   test('an answer counts for the key with which its request was sent', async () => {
     const one = throttle();
-    let answer = (_: PollResult): void => undefined;
+    let answer: (result: PollResult) => void = () => undefined;
     const readRun = () => new Promise<PollResult>((resolve) => (answer = resolve));
     const read = one.reader({ readRun } as unknown as SourceReader).readRun('run-1');
     one.useAccess('tomorrow');

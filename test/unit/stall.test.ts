@@ -88,7 +88,10 @@ describe('a run that remains in one state', () => {
   test('the state of a run that is queued at the first read began with the run', () => {
     const queued = { status: 'queued', created_at: '2025-12-31T22:00:00.000Z', started_at: null };
     const reads = (see: Partial<RunSnapshot>) =>
-      follow([at(0), at(0)].map((one) => ({ ...one, see })));
+      follow([
+        { ...at(0), see },
+        { ...at(0), see },
+      ]);
     expect(reads(queued).told).toEqual(['run.stalled after 120 min']);
     expect(reads({ ...queued, started_at: '2025-12-31T23:00:00.000Z' }).told).toEqual([]);
     expect(reads({ ...queued, status: 'running' }).told).toEqual([]);

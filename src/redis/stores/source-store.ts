@@ -70,7 +70,9 @@ export class SourceStore {
   }
 }
 
-function withoutAccess({ access: _, ...state }: SourceState & { access: string }): SourceState {
+function withoutAccess(stored: SourceState & { access: string }): SourceState {
+  const state: SourceState & { access?: string } = { ...stored };
+  delete state.access;
   return state;
 }
 
