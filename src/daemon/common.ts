@@ -15,6 +15,7 @@ import { createClock, refuseSkew, type Clock, type DaemonClocks } from './clock.
 import { createEndpoints } from './endpoints.ts';
 import { createEpochFile } from './data-directory.ts';
 import { faultLog } from './fault-log.ts';
+import { createHostShortages } from './host-shortages.ts';
 import { KnownWatches, createWatchNotes } from './known-watches.ts';
 import { createProcesses, type Processes } from './processes.ts';
 import { createLinksOf } from '../core/run/links.ts';
@@ -79,6 +80,7 @@ export async function openCommon(options: CommonOptions, connections: RedisConne
     processes: createOwnProcess(options, { stores, clock, storeGuard, processId }),
     config,
     names: options.names,
+    hostShortages: createHostShortages({ log }),
     endpoints: createEndpoints(config),
     metrics,
     queueOf: queueFactory({

@@ -21,6 +21,7 @@ import { logDelivery, type EventLog, type Logger } from '../telemetry/logger.ts'
 import type { Metrics } from '../telemetry/metrics.ts';
 import { DEFAULT_RETRY_MS, type Endpoints } from './endpoints.ts';
 import { faultLog } from './fault-log.ts';
+import type { HostShortages } from './host-shortages.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { Processes, ClaimedWork } from './processes.ts';
 import type { Routes } from './delivery-routes.ts';
@@ -43,6 +44,7 @@ interface DelivererDependencies {
   deliveryClaims: ClaimStore;
   dueBell: DueBell;
   processes: Processes;
+  hostShortages: Pick<HostShortages, 'note'>;
   systemEvents: Pick<EndpointEvents, 'plan'>;
   metrics: Metrics;
   tracing: Pick<Tracing, 'traceAttempt' | 'delivered'>;
@@ -180,6 +182,7 @@ function openRelay(
       return () => clearTimeout(timer);
     },
     abort: () => attempts.abort(),
+    onExhausted: (error) => deps.hostShortages.note(error),
     onError,
   });
 }

@@ -135,7 +135,7 @@ export function createPoller(deps: PollerDependencies): Poller {
 
 /** How a source makes its claimed requests. */
 function performer(
-  { sources, log }: PollerDependencies,
+  { sources, hostShortages, log }: PollerDependencies,
   { name, schedule, limiter, throttle, asker, streams }: Source,
   { observeRun, lists }: { observeRun: ReturnType<typeof observer>; lists: SourceFeed['lists'] },
 ) {
@@ -155,6 +155,7 @@ function performer(
     },
     beforeFirst: (watch, { count }) =>
       streams.beforeFirst(watch, { count, limit: limiter.limit.requests }),
+    onExhausted: (error) => hostShortages.note(error),
     onError: faultLog(log, 'poll', { source: name }),
   });
 }

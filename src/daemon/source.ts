@@ -28,6 +28,7 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import type { QueueFactory } from './common.ts';
 import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './fault-log.ts';
+import type { HostShortages } from './host-shortages.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import {
   reportingReader,
@@ -101,6 +102,7 @@ export interface SourceDependencies {
   newToken: () => string;
   userAgent: string;
   names: Names;
+  hostShortages: Pick<HostShortages, 'note'>;
   metrics: Metrics;
   now: () => number;
   log: Logger;

@@ -39,8 +39,8 @@ export interface Attempted {
  * Makes one attempt, for all deliveries that its message covers. Internal faults, such as a secret that
  * no key opens, are failed attempts like any other, but show nothing about the endpoint. They are listed
  * and retried, and become dead letters that can be replayed.
- * @throws RunwatchError `claim_too_old`, `attempt_aborted`, `log_unwritable`: there is no result, and the
- *   caller releases the claim
+ * @throws RunwatchError `claim_too_old`, `attempt_aborted`, `log_unwritable`, `host_exhausted`: there is no
+ *   result, and the caller releases the claim
  */
 export async function attemptDelivery(
   deps: AttemptDependencies,

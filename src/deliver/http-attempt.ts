@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { parseRetryAfter } from '../core/backoff.ts';
 import type { Attempt, AttemptError, AttemptOutcome } from '../core/delivery/delivery.ts';
 import { Deadline } from '../deadline.ts';
+import { throwIfExhausted } from '../host-shortage.ts';
 import { withoutResult } from './channels/channel.ts';
 import { errorCode, networkError, statusError, timeoutError } from './attempt-error.ts';
 import {
@@ -51,7 +52,7 @@ export interface HttpResult {
  * Makes one request and describes it as an attempt.
  * @param signal aborts the request; its outcome is then unknown
  * @throws RunwatchError `attempt_aborted` when aborted before the receiver answered, `claim_too_old`
- *   when `mayStart` of the request returned false
+ *   when `mayStart` of the request returned false, `host_exhausted`
  */
 export async function attemptPost(
   request: AttemptRequest,
@@ -73,6 +74,7 @@ export async function attemptPost(
     case 'cut':
       return failed(timeoutError(request.timeoutMs, result.step));
     case 'broken':
+      await throwIfExhausted(result.error);
       return failed(networkError(result.error, request.url.hostname, result.step));
     case 'answered': {
       const { status, headers, head, address } = result;

@@ -2,6 +2,7 @@ import { foldClaims, type ClaimGroup } from '../core/delivery/fold.ts';
 import type { Claim, PoolClaims } from '../core/delivery/outbox.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { FIRST_SLOTS } from '../core/delivery/slots.ts';
+import { isHostExhausted } from '../host-shortage.ts';
 import { isWithoutResult } from './channels/channel.ts';
 import type { Delivered, NextDue } from './deliver.ts';
 import type { Outbox } from './ports.ts';
@@ -27,6 +28,8 @@ export interface RelayDependencies {
   later: (ms: number, action: () => void) => () => void;
   /** Aborts the attempts that are in progress. */
   abort: () => void;
+  /** This host could open no connection for an attempt. */
+  onExhausted: (error: unknown) => void;
   onError: (error: unknown) => void;
 }
 
@@ -38,6 +41,9 @@ const POOLS_PER_SWEEP = 1_000;
 
 /** How long attempts go on after the process begins to stop; then they are aborted, ms. */
 const STOP_GRACE_MS = 500;
+
+/** How long a pool waits after this host could open no connection for it, ms. */
+const EXHAUSTED_REST_MS = 1_000;
 
 /** What the loop reacts to. */
 type Signal =
@@ -58,6 +64,8 @@ export class Relay {
   private readonly due = new Set<string>();
   /** Pools with a claim in flight: one at a time each. */
   private readonly claiming = new Set<string>();
+  /** Pools for which this process claims nothing for a while, since it could open no connection. */
+  private readonly resting = new Set<string>();
   /** Claims whose attempt is in progress and not yet written or released, by delivery. */
   private readonly attempting = new Map<string, Claim>();
   /** Attempts whose end the loop has not seen. */
@@ -152,7 +160,7 @@ export class Relay {
     for (const pool of this.due) {
       if (this.free.total() <= 0) return;
       if (this.claiming.has(pool)) continue;
-      if (!this.deps.serves(pool)) {
+      if (!this.deps.serves(pool) || this.resting.has(pool)) {
         this.due.delete(pool);
         continue;
       }
@@ -242,7 +250,7 @@ export class Relay {
   }
 
   private mayClaimAt(pool: string): boolean {
-    return this.deps.mayClaim() && this.deps.serves(pool);
+    return this.deps.mayClaim() && this.deps.serves(pool) && !this.resting.has(pool);
   }
 
   private async deliver(pool: string, group: ClaimGroup, room: () => number): Promise<Delivered> {
@@ -254,6 +262,7 @@ export class Relay {
         deps.onError(error);
         return { claimed: [], next: [] };
       }
+      if (isHostExhausted(error)) this.rest(pool, error);
       await this.release(pool, group).catch(deps.onError);
       // The bell that the release rings may come while these slots still count as taken.
       return { claimed: [], next: [{ pool, inMs: 0 }] };
@@ -264,6 +273,18 @@ export class Relay {
         deps.tokens.end(claim.token);
       }
     }
+  }
+
+  /** Other processes may attempt its deliveries meanwhile. */
+  private rest(pool: string, error: unknown): void {
+    const { deps } = this;
+    deps.onExhausted(error);
+    if (this.resting.has(pool)) return;
+    this.resting.add(pool);
+    deps.later(EXHAUSTED_REST_MS, () => {
+      this.resting.delete(pool);
+      this.dispatch([pool]);
+    });
   }
 
   /** Gives claims back of which no attempt was made. */

@@ -48,8 +48,8 @@ export interface NoxusClient {
   /**
    * Reads one run: `GET /v1/runs/{run_id}`. One deadline covers everything, quick retries included.
    * @param options.onSent called when the first request has left this host
-   * @throws RunwatchError `aborted` when `signal` fires or the client is closed; trouble with Noxus
-   * is never thrown
+   * @throws RunwatchError `aborted` when `signal` fires or the client is closed, `host_exhausted` when
+   * this host could open no connection; trouble with Noxus is never thrown
    */
   readRun: (
     runId: string,

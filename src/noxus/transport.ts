@@ -3,6 +3,7 @@ import { got, RequestError, type Request } from 'got';
 import { formatDuration } from '../core/time.ts';
 import { isNetworkError, messageOf } from '../core/errors.ts';
 import type { Deadline } from '../deadline.ts';
+import { throwIfExhausted } from '../host-shortage.ts';
 import { openConnections, type ConnectionOptions } from './connections.ts';
 import { networkFailure, timedOutPhase, type Failure, type Progress } from './errors.ts';
 
@@ -22,6 +23,7 @@ export interface Transport {
    * Sends one GET and hands on the body of the answer piece by piece, for it may be too large to be
    * held. Never retries, never follows redirects: the API key goes to no other host.
    * @param onSent called when the request has left this host
+   * @throws RunwatchError `host_exhausted` when this host could open no connection
    */
   get: (path: string, deadline: Deadline, take: TakePiece, onSent?: () => void) => Promise<Reply>;
   readonly apiKey: string;
@@ -93,7 +95,10 @@ async function replyOf(
     const { statusCode = 0, headers = {} } = request.response ?? {};
     return { kind: 'answer', status: statusCode, headers, isCut };
   } catch (error) {
-    if (!isOver) return brokenReply(error, sent);
+    if (!isOver) {
+      await throwIfExhausted(error);
+      return brokenReply(error, sent);
+    }
     const { statusCode = null, headers = null } = request.response ?? {};
     const failure = timedOut(request.timings, sent);
     return { kind: 'broken', status: statusCode, headers, failure };

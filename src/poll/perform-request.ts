@@ -1,12 +1,16 @@
 import { isListProbe } from '../core/source/throttle.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import { isAborted } from '../deadline.ts';
+import { isHostExhausted } from '../host-shortage.ts';
 import type { ClaimedPoll, Polled } from './observe-run.ts';
 import type { RequestClaim, Schedule } from './schedule.ts';
 import type { ClaimedPermit, SourceLimiter } from './source-limiter.ts';
 
 /** The delay of a request after an unexpected error, ms. */
 const FAULT_DELAY_MS = 5_000;
+
+/** The delay of a request for which this host could open no connection, ms. */
+const EXHAUSTED_DELAY_MS = 1_000;
 
 interface PerformDependencies {
   schedule: Pick<Schedule, 'release' | 'settled' | 'handBack'>;
@@ -28,6 +32,8 @@ interface PerformDependencies {
     /** Releases the source's probe if this request still holds it. */
     dropProbe(request: string): Promise<void>;
   };
+  /** This host could open no connection. */
+  onExhausted: (error: unknown) => void;
   onError: (error: unknown) => void;
 }
 
@@ -64,9 +70,18 @@ export function createPerform(deps: PerformDependencies) {
     return poll(claim);
   }
 
-  async function retryLater(claim: RequestClaim, error: unknown): Promise<void> {
+  async function release(claim: RequestClaim, error: unknown): Promise<void> {
+    if (isAborted(error)) return schedule.handBack(claim).catch(onError);
+    if (isHostExhausted(error)) return waitForHost(claim, error);
     onError(error);
     await schedule.release(claim, { inMs: FAULT_DELAY_MS }).catch(onError);
+  }
+
+  /** Nothing was sent, so it counts neither against the source nor against its limit. */
+  async function waitForHost(claim: RequestClaim, error: unknown): Promise<void> {
+    deps.onExhausted(error);
+    limiter.claimed(claim).giveBack();
+    await schedule.release(claim, { inMs: EXHAUSTED_DELAY_MS }).catch(onError);
   }
 
   /** Sends no request, which leaves the permit to another one. */
@@ -93,8 +108,7 @@ export function createPerform(deps: PerformDependencies) {
       else if (failedProbes !== null && isListProbe({ failedProbes })) await probeByList(claim);
       else await request(claim);
     } catch (error) {
-      if (isAborted(error)) await schedule.handBack(claim).catch(onError);
-      else await retryLater(claim, error);
+      await release(claim, error);
     }
     // Usually the answer has released the probe; without one, nothing else would.
     if (failedProbes !== null) await source.dropProbe(claim.token).catch(onError);

@@ -192,6 +192,7 @@ export function deliveryRig(options: RigOptions = {}) {
         // The test sets the clock: no timer fires by itself.
         later: () => () => undefined,
         abort: () => calledOff.abort(),
+        onExhausted: (error) => errors.push(error),
         onError: (error) => errors.push(error),
       }),
     };

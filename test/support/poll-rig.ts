@@ -97,6 +97,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
       newToken: tokensOf(processId),
       userAgent: 'runwatch/test',
       names: new Names(),
+      hostShortages: { note: () => undefined },
       tracing: UNTRACED,
       trace: UNTRACED.trace,
       statistics: { lookup: nothingLearned, learn: () => undefined },

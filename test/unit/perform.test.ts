@@ -9,10 +9,11 @@ import { newWatch } from '../support/builders.ts';
 async function endOf(
   poll: () => Promise<Polled>,
   { isStale = false, isLate = false, failedProbes = null as number | null } = {},
-): Promise<{ ends: unknown[]; errors: unknown[]; dropped: string[] }> {
+): Promise<{ ends: unknown[]; errors: unknown[]; exhausted: unknown[]; dropped: string[] }> {
   const ends: unknown[] = [];
   const dropped: string[] = [];
   const errors: unknown[] = [];
+  const exhausted: unknown[] = [];
   const perform = createPerform({
     schedule: {
       release: async (_, until) => void ends.push(until),
@@ -40,12 +41,13 @@ async function endOf(
       openStream: async () => undefined,
     },
     beforeFirst: async () => undefined,
+    onExhausted: (error) => void exhausted.push(error),
     onError: (error) => errors.push(error),
   });
   const stored = { watch: newWatch(), version: 1 };
   const claim = { kind: 'watch', token: 'this', stored, failedProbes, isStale: () => isStale };
   await perform(claim as unknown as RequestClaim);
-  return { ends, errors, dropped };
+  return { ends, errors, exhausted, dropped };
 }
 
 const never = () => Promise.reject(new Error('nothing is to be read'));
@@ -65,6 +67,13 @@ test('a poll that throws is repeated after five seconds, and logged', async () =
   const { ends, errors } = await endOf(never);
   expect(ends).toEqual([{ inMs: 5_000 }]);
   expect(errors).toHaveLength(1);
+});
+
+test('a poll that this host can open no connection for waits a second, and its permit goes to others', async () => {
+  const short = new RunwatchError('no connection', { code: 'host_exhausted', retriable: true });
+  const { ends, errors, exhausted } = await endOf(() => Promise.reject(short));
+  expect(ends).toEqual(['permit given back', { inMs: 1_000 }]);
+  expect([errors, exhausted]).toEqual([[], [short]]);
 });
 
 test('a poll given up because the process stops is released at once', async () => {

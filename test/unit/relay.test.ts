@@ -38,6 +38,7 @@ function relayOf({
     mayClaim: () => true,
     later: () => () => undefined,
     abort: () => undefined,
+    onExhausted: () => undefined,
     onError: (error) => {
       throw error;
     },
@@ -226,6 +227,38 @@ test('a delivery that is claimed again while its release is under way is attempt
   asked[0]?.answer([claimOf('a')]);
   for (let turns = 0; turns < 6; turns += 1) await turn();
   expect(delivered).toEqual(['p.1', 'p.2']);
+});
+
+test('a delivery that this host can open no connection for is released, and tried again after a second', async () => {
+  const exhausted = new RunwatchError('no connection', { code: 'host_exhausted', retriable: true });
+  const released: string[] = [];
+  const told: unknown[] = [];
+  let rested = () => undefined as void;
+  const { relay, asked } = relayOf({
+    async release({ pool }, held) {
+      released.push(...held.map(({ id }) => id));
+      // The bell of the release.
+      relay.dispatch([pool]);
+      return held.length;
+    },
+    deliver: () => Promise.reject(exhausted),
+    onExhausted: (error) => void told.push(error),
+    later(ms, action) {
+      if (ms === 1_000) rested = action;
+      return () => undefined;
+    },
+  });
+  relay.dispatch(['ops']);
+  await turn();
+  asked[0]?.answer([claimOf('a')]);
+  await turn();
+  relay.dispatch(['ops', 'other']);
+  await turn();
+  expect([released, told]).toEqual([['a'], [exhausted]]);
+  expect(asked.map(({ pool }) => pool)).toEqual(['ops', 'other']);
+  rested();
+  await turn();
+  expect(asked.map(({ pool }) => pool)).toEqual(['ops', 'other', 'ops']);
 });
 
 test('the relay claims again at a receiver after all of its claims were given back', async () => {

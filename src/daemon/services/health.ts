@@ -10,6 +10,7 @@ import type { LogTrouble } from '../../telemetry/log-output.ts';
 import type { EventLog } from '../../telemetry/logger.ts';
 import type { AlertRules } from '../alert-rules.ts';
 import type { Deliverer } from '../deliverer.ts';
+import type { HostShortages } from '../host-shortages.ts';
 import type { Poller } from '../poller.ts';
 import type { Reload } from '../reload.ts';
 import type { Discovery, UnreadList } from '../source-feed.ts';
@@ -36,6 +37,7 @@ interface HealthDependencies {
   alertRules: Pick<AlertRules, 'unknown'>;
   endpoints: Parameters<typeof endpointTroubles>[0]['endpoints'];
   endpointStates: Parameters<typeof endpointTroubles>[0]['endpointStates'];
+  hostShortages: Pick<HostShortages, 'trouble'>;
   now: () => number;
   memory: { figures(): Promise<MemoryFigures | null> };
 }
@@ -44,6 +46,7 @@ interface HealthDependencies {
 export const CHECKS = [
   'redis',
   'log',
+  'descriptors',
   'store',
   'memory',
   'poll workers',
@@ -66,7 +69,8 @@ const ANSWER_TIMEOUT_MS = 1_000;
 
 /** The checks of readiness. A failure of Noxus only degrades: the daemon remains ready. */
 export function createHealth(deps: HealthDependencies): HealthService {
-  const { redis, poller, deliverer, discovery, storeGuard, unconfigured, memory } = deps;
+  const { redis, poller, deliverer, discovery, storeGuard, unconfigured, memory, hostShortages } =
+    deps;
   return {
     async checks() {
       const [written, closed, unknown, troubles, remnants, failing, figures] = await Promise.all([
@@ -81,7 +85,8 @@ export function createHealth(deps: HealthDependencies): HealthService {
       return [
         redisCheck(written),
         ...logChecks(deps.eventLog.trouble()),
-        ...storeChecks(storeGuard.trouble()),
+        ...degradedBy('descriptors', hostShortages.trouble()),
+        ...degradedBy('store', storeGuard.trouble()),
         ...memoryChecks(figures),
         workerCheck('poll workers', poller.isRunning()),
         workerCheck('delivery worker', deliverer.isRunning()),
@@ -120,9 +125,9 @@ function logChecks(trouble: LogTrouble | null): HealthCheck[] {
   return [{ name: 'log', status: 'degraded', detail }];
 }
 
-/** No line unless data was lost in the last hour. */
-function storeChecks(trouble: string | null): HealthCheck[] {
-  return trouble === null ? [] : [{ name: 'store', status: 'degraded', detail: trouble }];
+/** No line without trouble: descriptors that ran out, data that was lost in the last hour. */
+function degradedBy(name: string, trouble: string | null): HealthCheck[] {
+  return trouble === null ? [] : [{ name, status: 'degraded', detail: trouble }];
 }
 
 /** No line where Redis does not say. */

@@ -28,7 +28,8 @@ export interface Channel {
    * @param mayStart called right before the first byte is sent; false if another process may have sent
    *   the message meanwhile
    * @throws RunwatchError `attempt_aborted` when aborted before the receiver answered, `claim_too_old`
-   *   when `mayStart` returned false, `log_unwritable` where this process cannot write its log
+   *   when `mayStart` returned false, `log_unwritable` where this process cannot write its log,
+   *   `host_exhausted` where this host could open no connection
    */
   send(message: Message, signal?: AbortSignal, mayStart?: () => boolean): Promise<AttemptOutcome>;
   /**
@@ -38,11 +39,16 @@ export interface Channel {
   shownHeaders?: (eventId: string, atMs: number) => Record<string, string>;
 }
 
-const WITHOUT_RESULT = ['claim_too_old', 'attempt_aborted', 'log_unwritable'] as const;
+const WITHOUT_RESULT = [
+  'claim_too_old',
+  'attempt_aborted',
+  'log_unwritable',
+  'host_exhausted',
+] as const;
 
 /**
  * The error of an attempt that has no result to write: another process may have sent the message by now,
- * this one stopped before the receiver answered, or its log cannot be written.
+ * this one stopped before the receiver answered, its log cannot be written, or this host is short.
  */
 export function withoutResult(
   code: (typeof WITHOUT_RESULT)[number],

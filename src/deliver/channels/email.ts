@@ -5,6 +5,7 @@ import type { Attempt, AttemptError, AttemptOutcome } from '../../core/delivery/
 import { messageOf } from '../../core/errors.ts';
 import type { TlsOptions } from '../../core/tls.ts';
 import { Deadline } from '../../deadline.ts';
+import { throwIfExhausted } from '../../host-shortage.ts';
 import { egressBlocked, type EgressGuard } from '../egress/egress-guard.ts';
 import { responseText } from '../http-post.ts';
 import type { AlertMessages } from '../ports.ts';
@@ -69,6 +70,7 @@ export function createEmailChannel(mailbox: Mailbox, deps: EmailDeps): Channel {
       ).finally(() => deadline.release());
       if (sent.kind === 'aborted' && signal?.aborted === true)
         throw withoutResult('attempt_aborted');
+      if (sent.kind === 'failed') await throwIfExhausted(sent.error);
       const durationMs = Math.max(0, now() - at);
       return outcomeOf(sent, { at, durationMs, secrets, mailbox });
     },
