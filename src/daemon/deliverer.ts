@@ -214,10 +214,12 @@ export function claimedDeliveries(
   async function release(held: readonly ClaimedMember[]): Promise<void> {
     const found = await deliveries.getMany(held.map(({ member }) => member));
     const byPool = groupBy(held, (_, at) => poolOf(found[at]?.delivery.endpoint ?? ''));
-    for (const [pool, claims] of byPool) {
+    // Side by side: claims of many pools cost one round trip.
+    const releases = [...byPool].map(([pool, claims]) => {
       const released = claims.map(({ member: id, token }) => ({ id, token }));
-      await outbox.release({ pool, limits: limitsOf(pool) }, released);
-    }
+      return outbox.release({ pool, limits: limitsOf(pool) }, released);
+    });
+    await Promise.all(releases);
   }
 
   return {

@@ -73,6 +73,9 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
     for (const work of works) await work.moveBack?.(step);
   });
   let periodics: Periodic[] = [];
+  let takingOver: Periodic | null = null;
+  /** Dead processes by the last heartbeat whose work is not yet taken over. */
+  let dead: readonly string[] = [];
   let hasAppeared = false;
   let highest = 0;
   const description = describer(deps);
@@ -88,10 +91,18 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
     else if (counter <= highest) deps.suspectLoss();
     highest = counter;
     heartbeats.note(counters, deps.clock.now());
-    for (const dead of judge(counters)) {
-      log.warn({ process: dead }, 'process.dead');
-      for (const work of works) await work.takeOver(dead);
-      await store.forget(dead);
+    dead = judge(counters);
+    if (dead.length > 0) takingOver?.trigger();
+  }
+
+  /** Beside the heartbeat: while it took long, others would count this process as dead. */
+  async function takeOver(): Promise<void> {
+    for (let [first] = dead; first !== undefined; [first] = dead) {
+      const taken = first;
+      log.warn({ process: taken }, 'process.dead');
+      for (const work of works) await work.takeOver(taken);
+      await store.forget(taken);
+      dead = dead.filter((one) => one !== taken);
     }
   }
 
@@ -112,7 +123,9 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
     mayClaim: () => pulse.isSure(),
     start() {
       const onError = faultLog(log, 'processes');
+      takingOver = startPeriodic(takeOver, { everyMs: BEAT_MS, onError });
       periodics = [
+        takingOver,
         startPeriodic(beat, { everyMs: BEAT_MS, onError }),
         startPeriodic(() => description.measure(), { everyMs: TEND_MS, onError }),
         startPeriodic(tend, { everyMs: TEND_MS, onError }),

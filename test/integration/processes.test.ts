@@ -3,6 +3,11 @@ import { pino } from 'pino';
 import type { ClockStep } from '../../src/core/clock.ts';
 import { createClock } from '../../src/daemon/clock.ts';
 import { createProcesses, type ClaimedWork } from '../../src/daemon/processes.ts';
+import { newDelivery } from '../../src/core/delivery/delivery.ts';
+import { claimedDeliveries } from '../../src/daemon/deliverer.ts';
+import { createClaimTokens } from '../../src/deliver/slots.ts';
+import type { DeliveryStore } from '../../src/redis/stores/delivery-store.ts';
+import type { OutboxStore } from '../../src/redis/stores/outbox-store.ts';
 import { ClaimStore, tokensOf } from '../../src/redis/leases.ts';
 import { CLAIMS } from '../../src/redis/lua/leases.ts';
 import { STORE_NOW } from '../../src/redis/lua/clock.ts';
@@ -11,6 +16,8 @@ import { waitFor } from '../support/wait-for.ts';
 
 const stores = openStores();
 afterAll(() => stores.close());
+
+const RUN = { source: 'default', runId: 'run-1' };
 
 const idle: ClaimedWork = { takeOver: async () => undefined };
 
@@ -112,6 +119,64 @@ test('claims of a dead process are taken over within seconds, and the process is
   expect(lines).toContainEqual(expect.objectContaining({ msg: 'process.dead', process: 'dead' }));
   await process.stop(false);
   expect((await processes.counters()).size).toBe(0);
+});
+
+test('a process beats on while it takes over dead ones, one at a time', async () => {
+  const { processes } = stores;
+  const dead = ['dead-1', 'dead-2'];
+  for (const one of dead) await processes.beat(one);
+  const counter = async () => Number((await processes.counters()).get('busy'));
+  let underWay = 0;
+  const seen: { process: string; underWay: number }[] = [];
+  const work = {
+    ...idle,
+    async takeOver(process: string) {
+      underWay += 1;
+      seen.push({ process, underWay });
+      const before = await counter();
+      await waitFor(async () => (await counter()) > before + 2, {
+        describe: 'the heartbeat to go on',
+      });
+      underWay -= 1;
+    },
+  };
+  const { process } = processOf('busy', { work });
+  process.start();
+  await waitFor(async () => (await counter()) > 0 && (await processes.counters()).size === 1);
+  expect(seen).toEqual(dead.map((one) => ({ process: one, underWay: 1 })));
+  expect(process.mayClaim()).toBe(true);
+  await process.stop(false);
+});
+
+test('claims of many pools are released side by side', async () => {
+  const { redis, keys, deliveries, outbox } = stores;
+  const pools = ['one', 'two', 'three'];
+  for (const pool of pools) {
+    await redis.hset(keys.deliveryClaims, pool, `${tokensOf('gone')()} 0`);
+  }
+  const begun: string[] = [];
+  const work = claimedDeliveries(
+    {
+      ...stores,
+      limitsOf: () => ({ most: 1, rate: null, deadlineMs: 1_000 }),
+      deliveries: Object.assign(Object.create(deliveries) as DeliveryStore, {
+        getMany: async (ids: string[]) =>
+          ids.map((id) => ({
+            delivery: newDelivery(RUN, { id: 'evt_1', type: 'run.failed' }, id, 0),
+          })),
+      }),
+      outbox: Object.assign(Object.create(outbox) as OutboxStore, {
+        async release({ pool }: { pool: string }) {
+          begun.push(pool);
+          await waitFor(() => begun.length === pools.length);
+        },
+      }),
+    },
+    { id: 'here', tokens: createClaimTokens(tokensOf('here')) },
+  );
+  await work.takeOver('gone');
+  expect(begun.toSorted()).toEqual(pools.toSorted());
+  await redis.del(keys.deliveryClaims);
 });
 
 test('a process lists one that appeared since its last heartbeat', async () => {
