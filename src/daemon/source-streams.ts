@@ -58,7 +58,8 @@ export function openStreams(
     latestReadAt: (watch) => latestReadAt(watch, { policy, statistics: deps.statistics.lookup }),
     active: () => limiter.active(),
     wants: (...one) => deps.endpoints.wants(...one),
-    pause: (asked) => throttle.note({ kind: 'rate_limited', ...asked }, throttle.asks()),
+    asks: () => throttle.asks(),
+    pause: (wish, asked) => throttle.note({ kind: 'rate_limited', ...wish }, asked),
     onRefused: (untilAt) =>
       log.info({ source: name, until: isoTime(untilAt) }, 'streams.unavailable'),
     onEnd: ({ runId }, end) =>

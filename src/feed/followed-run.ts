@@ -12,6 +12,7 @@ import {
 } from '../core/feed/stream-hint.ts';
 import type { RunNodes } from '../core/run/nodes.ts';
 import { isTerminalStatus, type RunSnapshot } from '../core/run/snapshot.ts';
+import type { AskedRequest } from '../core/source/throttle.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { Permit } from '../poll/source-limiter.ts';
 import type { StreamFeedDependencies } from './stream-feed.ts';
@@ -34,15 +35,15 @@ const PERMIT_TRIES = 20;
 
 export interface FollowedRunDependencies extends Pick<
   StreamFeedDependencies,
-  'streams' | 'claimPermit' | 'wants' | 'now' | 'random'
+  'streams' | 'claimPermit' | 'wants' | 'asks' | 'now' | 'random'
 > {
   /** What a hint or a read calls for. */
   act: (run: FollowedRun, step: HintStep) => void;
   /** The stream is there again, or not, or its gap has closed. */
   changed: (run: FollowedRun) => void;
   learn: (outcome: StreamOutcome) => void;
-  /** The end of each of its streams. */
-  ended: (run: FollowedRun, end: StreamEnd) => Promise<void>;
+  /** The end of each of its streams, and the request that opened it. */
+  ended: (run: FollowedRun, end: StreamEnd, asked: AskedRequest) => Promise<void>;
   /** Whether a stream that has broken is worth another request. */
   isWorth: (watch: Watch) => boolean;
 }
@@ -110,17 +111,17 @@ export class FollowedRun {
 
   /** Follows the run until it ends, or streams are of no more use. */
   async follow(first: Permit): Promise<void> {
-    const { now, learn, ended, isWorth } = this.deps;
+    const { now, asks, learn, ended, isWorth } = this.deps;
     let permit: Permit | null = first;
     for (let attempt = 0; permit !== null; attempt += 1) {
-      const openedAt = now();
+      const asked = asks();
       const end: StreamEnd = await this.stream(permit);
       const isBroken = this.isBrokenBy(end);
       this.liveAt = null;
-      const livedMs = now() - openedAt;
+      const livedMs = now() - asked.at;
       learn({ is: isBroken ? 'broken' : 'lasted', afterMs: livedMs });
       // One on which nothing more comes is opened again as one that breaks.
-      if (!isBroken || end.kind !== 'silent') await ended(this, end);
+      if (!isBroken || end.kind !== 'silent') await ended(this, end, asked);
       const goesOn = isBroken && isWorth(this.watch);
       if (this.closing.signal.aborted) return;
       if (!goesOn) return this.giveUp(end);

@@ -19,6 +19,7 @@ import {
 import type { EndpointFilter } from '../core/delivery/delivery.ts';
 import type { RunNodes } from '../core/run/nodes.ts';
 import type { RunSnapshot } from '../core/run/snapshot.ts';
+import type { AskedRequest } from '../core/source/throttle.ts';
 import type { StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';
 import type { SeenWatch } from '../core/cadence/cadence.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
@@ -61,8 +62,10 @@ export interface StreamFeedDependencies {
   /** Active watches of the source. */
   active: () => number;
   wants: EndpointFilter;
-  /** The source asks for a pause; null where it does not say how long. */
-  pause: (asked: { retryAfterMs: number | null; message: string }) => Promise<void>;
+  /** A request that is sent now. */
+  asks: () => AskedRequest;
+  /** The source asks for a pause, in answer to a request; null where it does not say how long. */
+  pause: (wish: PauseWish, asked: AskedRequest) => Promise<void>;
   /** Streams are not to be had, until a time. */
   onRefused: (untilAt: number) => void;
   onEnd: (watch: WatchKey, end: StreamEnd) => void;
@@ -72,6 +75,11 @@ export interface StreamFeedDependencies {
   onError: (error: unknown) => void;
   now: () => number;
   random: Random;
+}
+
+interface PauseWish {
+  retryAfterMs: number | null;
+  message: string;
 }
 
 const NO_STREAMS: StreamSurvey = { isStreamed: () => false, isRelied: () => false };
@@ -278,7 +286,7 @@ export class StreamFeed {
         act: (of, step) => this.hintReads.act(of, step),
         changed: (of) => this.evaluate(of),
         learn: (outcome) => openings.learn(outcome),
-        ended: (of, end) => this.ended(of, end),
+        ended: (of, end, asked) => this.ended(of, end, asked),
         isWorth: (of) => openings.isLasting(of),
       },
       watch,
@@ -369,9 +377,9 @@ export class StreamFeed {
     this.backstops.leave(run, isRelied);
   }
 
-  private async ended({ watch }: FollowedRun, end: StreamEnd): Promise<void> {
+  private async ended({ watch }: FollowedRun, end: StreamEnd, asked: AskedRequest): Promise<void> {
     this.deps.onEnd(watch, end);
-    await this.openings.ended(watch.runId, end);
+    await this.openings.ended(watch.runId, end, asked);
   }
 }
 

@@ -16,7 +16,7 @@ import {
   streamRank,
   type StreamTrust,
 } from '../core/feed/stream-trust.ts';
-import { grantedPauseMs, pauseMessage } from '../core/source/throttle.ts';
+import { grantedPauseMs, pauseMessage, type AskedRequest } from '../core/source/throttle.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { StreamSchedule, StreamStore } from './ports.ts';
 import type { StreamFeedDependencies } from './stream-feed.ts';
@@ -38,7 +38,15 @@ const PAUSED_REST_MS = 60_000;
 
 interface StreamOpeningsDependencies extends Pick<
   StreamFeedDependencies,
-  'source' | 'process' | 'most' | 'requestsPerMs' | 'pause' | 'onRefused' | 'onError' | 'now'
+  | 'source'
+  | 'process'
+  | 'most'
+  | 'requestsPerMs'
+  | 'asks'
+  | 'pause'
+  | 'onRefused'
+  | 'onError'
+  | 'now'
 > {
   store: Pick<StreamStore, 'take' | 'count' | 'capacity' | 'changeCapacity'>;
   schedule: Pick<StreamSchedule, 'enterFeed' | 'countStreams'>;
@@ -165,7 +173,9 @@ export class StreamOpenings {
   }
 
   /** Learns from the end of a stream how many there may be, and when to ask for none. */
-  async ended(runId: string, end: StreamEnd): Promise<void> {
+  async ended(runId: string, end: StreamEnd, asked: AskedRequest): Promise<void> {
+    // What another key or URL led to says nothing of the source as it is configured now.
+    if (asked.access !== this.deps.asks().access) return;
     if (end.kind === 'refused') await this.changeCapacity({ is: 'refused', runId });
     if (end.kind === 'failed' || end.kind === 'silent') {
       await this.changeCapacity({ is: 'failed', runId });
@@ -177,7 +187,7 @@ export class StreamOpenings {
     const pausedMs = grantedPauseMs(retryAfterMs);
     // Else streams that are not needed would keep the source paused for polls.
     this.restsUntil = now() + pausedMs + Math.max(PAUSED_REST_MS, pausedMs);
-    await pause({ retryAfterMs, message: pauseMessage(status, retryAfterMs) });
+    await pause({ retryAfterMs, message: pauseMessage(status, retryAfterMs) }, asked);
   }
 
   /** While runs wait for streams, those that go on show that more may be had. */

@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
@@ -129,6 +132,59 @@ test('an API key and a token are rotated by SIGHUP, and no event is lost', async
   const isTold = (id: string) =>
     receiver.received.some(({ body }) => body.includes(id) && body.includes('run.completed'));
   await waitFor(() => runs.every(isTold));
+});
+
+/** Noxus behind a gateway that keeps requests for event streams until the test answers them. */
+async function startGateway() {
+  const streams: ServerResponse[] = [];
+  const server = createServer(({ url = '', headers }, response) => {
+    if (url.includes('/events')) return void streams.push(response);
+    const apiKey = String(headers['x-api-key']);
+    void fetch(noxus.url + url, { headers: { 'x-api-key': apiKey } })
+      .then(async (answer) => {
+        response.writeHead(answer.status, { 'content-type': 'application/json' });
+        response.end(await answer.text());
+      })
+      .catch(() => response.destroy());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    streams,
+    close() {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
+test('a pause that a stream of the old key is asked for does not hold the new key', async () => {
+  const gateway = await startGateway();
+  const source = { base_url: gateway.url, api_key: '${NOXUS_API_KEY}', timeout: '60s' };
+  const daemon = await start({
+    config: configOf({ sources: { default: source }, polling: {}, log: { level: 'debug' } }),
+  });
+  for (let at = 0; at < 5; at += 1) {
+    const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'running', progress: 40 }] });
+    await call(daemon, OLD_TOKEN, '/v1/watches', { run_id: id });
+  }
+  await waitFor(() => gateway.streams.length > 0);
+  noxus.useApiKey('the-key-of-today');
+  await keep('key', 'the-key-of-today');
+  await hangUp(daemon, READ_AGAIN);
+
+  const old = gateway.streams.splice(0);
+  for (const response of old) response.writeHead(429, { 'retry-after': '600' }).end();
+  const throttled = () =>
+    linesOf(daemon, /^stream.ended/).filter(({ end }) => end === 'throttled').length;
+  await waitFor(() => throttled() > 0);
+  const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] });
+  await call(daemon, OLD_TOKEN, '/v1/watches', { run_id: id });
+  await waitFor(() => receiver.received.some(({ body }) => body.includes(id)));
+  expect(linesOf(daemon, /^source.paused/)).toEqual([]);
+  gateway.close();
 });
 
 test('a start with another key or URL tries the source at once, whatever was met before', async () => {

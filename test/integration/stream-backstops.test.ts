@@ -119,6 +119,7 @@ function processOn(source: string) {
     latestReadAt: (watch) => latestReadAt(watch, { policy: POLICY, statistics: nothingLearned }),
     active: () => 1,
     wants: () => false,
+    asks: () => ({ at: Date.now(), access: '' }),
     pause: async () => undefined,
     onRefused: ignore,
     onEnd: ignore,

@@ -39,6 +39,7 @@ function openings() {
     trust: () => NO_TRUST,
     isOpen: () => false,
     hintsWaitMs: () => state.hintsWaitMs,
+    asks: () => ({ at: NOON, access: '' }),
     pause: async () => undefined,
     onRefused: () => undefined,
     onError: (error) => {
