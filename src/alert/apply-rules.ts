@@ -1,5 +1,5 @@
 import { OPEN_STATES, type Alert } from '../core/alert/alert.ts';
-import { Batch, MOST_GROUPS } from '../core/alert/batch.ts';
+import { Batch, digestKey, MOST_GROUPS } from '../core/alert/batch.ts';
 import { groupKey, isOfSources, labelsOf, type Rule } from '../core/alert/rule.ts';
 import type { AlertStore, LiveRules } from './ports.ts';
 
@@ -15,12 +15,14 @@ const PAGE = 200;
 /**
  * The use case that applies a new set of rules to what is stored. It begins to wait for events that may
  * never come, of groups that a rule names by itself; others begin with their first event. Alerts of rules
- * and sources that are configured no more are judged at once. Safe to repeat.
+ * and sources that are configured no more are judged at once, and so is what mute intervals hold, which may
+ * have changed. Safe to repeat.
  */
 export function createApplyRules(deps: ApplyRulesDeps) {
   return async function applyRules(): Promise<void> {
     await beginAbsences(deps);
     await expediteLeftovers(deps);
+    await expediteHeld(deps);
   };
 }
 
@@ -72,6 +74,17 @@ async function expediteLeftovers({ alerts, rules }: ApplyRulesDeps): Promise<voi
     await alerts.expedite(left.map(({ rule, labels }) => groupKey(rule, labels)));
     cursor = page.nextCursor;
   } while (cursor !== null);
+}
+
+async function expediteHeld({ alerts, rules }: ApplyRulesDeps): Promise<void> {
+  const read = await alerts.groups(rules.book.all.map(({ name }) => digestKey(name)));
+  const held = [...read].flatMap(([key, { group }]) => {
+    const { alerts: of = [] } = group?.held ?? {};
+    return of.length === 0
+      ? []
+      : [key, ...of.map(({ alert }) => groupKey(alert.rule, alert.labels))];
+  });
+  await alerts.expedite(held);
 }
 
 function isOfConfiguration({ rule, labels }: Alert, { book, sources }: LiveRules): boolean {

@@ -241,9 +241,10 @@ export class Batch {
     if (resolved !== undefined) this.resolved.set(id, noted(resolved));
   }
 
+  /** The rule may be muted again, or for another time than when it began: a reload changes intervals. */
   private endMute(rule: Rule, key: string, group: Group): void {
     const { now } = this.context;
-    if (group.held === null || now < group.held.until) return;
+    if (group.held === null) return;
     const again = this.mutedUntil(rule);
     if (again !== null) {
       return this.put(rule, key, { ...group, held: { ...group.held, until: again } });

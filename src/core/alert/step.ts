@@ -185,7 +185,10 @@ function onTimer(draft: Draft): void {
 function takeDue(draft: Draft, open: OpenAlert, { now, rule }: { now: number; rule: Rule }): void {
   const isStill = (at: number | null) => draft.group.open === open && isDue(at, now);
   if (isDue(open.alert.acknowledged?.until ?? null, now)) unacknowledge(draft, open);
-  if (isDue(open.heldUntil, now)) endHold(open, draft.context);
+  if (open.heldUntil !== null) {
+    open.heldUntil = draft.context.mutedUntil();
+    if (open.heldUntil === null) endHold(open, draft.context);
+  }
   if (rule.resolve.kind === 'after' && isDue(open.resolveAt, now)) resolveAlert(draft, open);
   if (isStill(open.flushAt)) flush(draft, open);
   if (isStill(open.escalateAt)) escalate(draft, open);
