@@ -126,7 +126,7 @@ function build(
   const unconfigured = createUnconfigured({ ...common, dispatch });
   const tokens = createTokens(config.auth.tokens);
   const retryEndpoint = (name: string) => services.endpoints.retry(name);
-  const changing = { routes, poller, alerting, tokens, retryEndpoint };
+  const changing = { routes, poller, alerting, tokens, retryEndpoint, dispatch };
   const reload = openReload(options, { common, ...changing });
   const services = createServices({
     ...common,
@@ -192,9 +192,11 @@ function openReload(
     alerting,
     tokens,
     retryEndpoint,
+    dispatch,
   }: Pick<Parts, 'common' | 'poller' | 'alerting' | 'tokens'> & {
     routes: RouteTable;
     retryEndpoint: (name: string) => Promise<unknown>;
+    dispatch: Deliverer['dispatch'];
   },
 ): Reload {
   const { endpoints, metrics, now } = common;
@@ -208,6 +210,8 @@ function openReload(
           endpoints.replace(next);
           // What waited for the receiver to be mended is tried at once: the cause may have been here.
           for (const name of replaceRoutes()) void retryEndpoint(name).catch(onError);
+          // What waited for a slot, or for the pace, may have more room now.
+          dispatch(endpoints.names);
         };
       },
     },

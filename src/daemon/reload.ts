@@ -6,10 +6,23 @@ import { messageOf } from '../core/errors.ts';
 import { isoTime } from '../core/event/event.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
+/** The settings that a running daemon takes; `*` stands for any one key. */
+export const RELOADED_SETTINGS = [
+  'endpoints',
+  'delivery.per_endpoint',
+  'sources.*.api_key',
+  'sources.*.rate_limit',
+  'rules',
+  'time_intervals',
+  'inhibit_rules',
+  'workflows',
+  'auth.tokens',
+  'log.level',
+] as const;
+
 /** A part of the daemon that takes new settings while it runs. */
 export interface Reloadable {
-  /** The settings that it takes, such as `auth.tokens`; `*` stands for any one key. */
-  settings: readonly string[];
+  settings: readonly (typeof RELOADED_SETTINGS)[number][];
   /**
    * Makes what the new settings need. What it throws refuses the whole configuration.
    * @returns puts it in force; must not throw

@@ -47,7 +47,7 @@ async function poolsDueBy(rig: DeliveryRig, pools: string[], receivers: string[]
       const text = await redis.get(keys.slots(pool));
       const slots = text === null ? 4 : Math.floor((JSON.parse(text) as Slots).limit);
       const isFull = lapses.length / 2 >= Math.min(slots, limits.most);
-      const held = Number((await redis.get(keys.hold(pool))) ?? 0);
+      const held = parseFloat((await redis.get(keys.hold(pool))) ?? '0');
       const known = Number((await redis.zscore(keys.poolsDue, pool)) ?? Infinity);
       const own = receivers.filter((name) => poolOf(name) === pool);
       const next = await Promise.all(own.map((name) => nextAt(rig, name)));

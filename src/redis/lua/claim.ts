@@ -24,7 +24,10 @@ local function poolOf(p)
   local text, hold = unpack(redis.call('MGET', p.slots, p.hold))
   p.slotsText = text or ''
   p.slotCount = math.min(text and math.floor(cjson.decode(text).limit) or p.first, p.limit)
-  p.heldUntil = tonumber(hold or 0)
+  -- A hold by the pace ends by the pace of now: a reload may have changed it.
+  local untilAt, pace = string.match(hold or '0', '^(%S+) ?(%S*)$')
+  p.heldUntil = tonumber(untilAt)
+  if pace ~= '' then p.heldUntil = p.heldUntil - pace + (p.paceMs or 0) end
 end
 
 -- How many slots are taken, and when the first lease ends, read once: nothing may take or free one
@@ -165,8 +168,9 @@ local function claimOf(p, r, now, most, found)
     count = count + taken
     if p.foldMost and taken == 1 and dueAt > 0 then claimAlong(p, r, now, most, claims) end
     if p.paceMs and p.heldUntil <= now then
-      redis.call('SET', p.hold, now + p.paceMs, 'PX', math.ceil(p.paceMs) + 1000)
       p.heldUntil = now + p.paceMs
+      redis.call('SET', p.hold, string.format('%.3f %.3f', p.heldUntil, p.paceMs), 'PX',
+        math.ceil(p.paceMs) + 1000)
     end
   end
   if count > 0 then
