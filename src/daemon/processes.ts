@@ -74,7 +74,7 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
   });
   let periodics: Periodic[] = [];
   let takingOver: Periodic | null = null;
-  /** Dead processes by the last heartbeat whose work is not yet taken over. */
+  /** Processes that count as dead since the last heartbeat, with work that is not yet taken over. */
   let dead: readonly string[] = [];
   let hasAppeared = false;
   let highest = 0;

@@ -172,7 +172,7 @@ export interface SourceFigures {
 export function createSourceGauges(make: Maker) {
   const up = make.gauge(
     'runwatch_source_up',
-    'Whether a source takes requests: 0 while it refuses the key, does not answer or has asked for a long pause.',
+    'Whether a source takes requests: 0 while it refuses the key, does not answer, has not answered yet or has asked for a long pause.',
     ['source'],
   );
   const used = make.gauge(

@@ -37,7 +37,7 @@ type Settings = Record<string, unknown>;
 
 /** A setting that reload takes, changed on the running daemon. */
 interface Row {
-  /** The keys whose effect it shows, as `changed` of the log names them. */
+  /** The keys that it changes, as `changed` of the log names them. */
   keys: string[];
   from: () => Settings;
   to: () => Settings;
@@ -549,7 +549,7 @@ const alertsOf = async (rule: string) =>
 /** Workflows of alerts that one may inhibit. */
 let inhibited = 0;
 
-/** A run whose alert must wait; rows that change rules begin with it. */
+/** A run that must wait for the change of its row. */
 let waiting = '';
 
 const ROWS: Row[] = [
