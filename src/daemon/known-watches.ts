@@ -6,8 +6,9 @@ import type { Logger } from '../telemetry/logger.ts';
 import { faultLog } from './fault-log.ts';
 import type { StoreGuard } from './store-guard.ts';
 
-/** The most registrations that a process remembers: the newest. */
+/** The most registrations that a process remembers, and how many bytes of JSON they are: the newest. */
 const MOST = 20_000;
+export const MOST_BYTES = 16_777_216;
 
 /** Watches read by one command. */
 const CHUNK = 200;
@@ -29,8 +30,10 @@ const KNOWN = [
 
 export type KnownWatch = Pick<Watch, (typeof KNOWN)[number]>;
 
-/** What polls change of it: the number of its last event, and how many ends it has had. */
-interface Progress {
+interface Remembered {
+  text: string;
+  bytes: number;
+  /** What polls change of it: the number of its last event, and how many ends it has had. */
   sequence: number;
   pastEnds: number;
 }
@@ -40,39 +43,46 @@ interface Progress {
  * store. Watches that the store loses are registered again from here.
  */
 export class KnownWatches {
-  private readonly texts = new Map<string, { text: string } & Progress>();
+  private readonly remembered = new Map<string, Remembered>();
+  private held = 0;
   /** Watches that other processes registered, not read yet. */
   private readonly unread = new Map<string, WatchKey>();
 
   constructor(private readonly watches: Pick<WatchStore, 'getMany' | 'active'>) {}
 
   get size(): number {
-    return this.texts.size;
+    return this.remembered.size;
+  }
+
+  /** How many bytes of JSON they are. */
+  get bytes(): number {
+    return this.held;
   }
 
   /** Remembers a watch that was written. */
   note(watch: Watch): void {
     if (watch.state !== 'active') return this.forget(watch);
-    const id = watchId(watch);
-    this.unread.delete(id);
-    this.texts.delete(id);
-    const known = Object.fromEntries(KNOWN.map((name) => [name, watch[name]]));
-    const progress = { sequence: watch.sequence, pastEnds: watch.pastEnds.length };
-    this.texts.set(id, { text: JSON.stringify(known), ...progress });
-    const [oldest] = this.texts.keys();
-    if (this.texts.size > MOST && oldest !== undefined) this.texts.delete(oldest);
+    this.unread.delete(watchId(watch));
+    this.put(watchId(watch), rememberedOf(watch));
   }
 
   /** Remembers a watch that was polled; cheap for a known watch. */
   polled(watch: Watch): void {
     if (watch.state !== 'active') return this.forget(watch);
-    const known = this.texts.get(watchId(watch));
-    if (known?.pastEnds === watch.pastEnds.length) known.sequence = watch.sequence;
-    else if (known !== undefined || this.texts.size < MOST) this.note(watch);
+    const id = watchId(watch);
+    const known = this.remembered.get(id);
+    if (known?.pastEnds === watch.pastEnds.length) {
+      known.sequence = watch.sequence;
+      return;
+    }
+    if (known === undefined && this.remembered.size >= MOST) return;
+    const one = rememberedOf(watch);
+    // A poll of a watch that is not remembered pushes out none that is.
+    if (known !== undefined || this.held + one.bytes <= MOST_BYTES) this.put(id, one);
   }
 
   forget(key: WatchKey): void {
-    this.texts.delete(watchId(key));
+    this.drop(watchId(key));
     this.unread.delete(watchId(key));
   }
 
@@ -83,42 +93,63 @@ export class KnownWatches {
 
   /** Reads the watches that other processes registered. */
   async catchUp(): Promise<void> {
-    const keys = [...this.unread.values()];
-    for (const found of await inChunks(keys, (chunk) => this.watches.getMany(chunk))) {
-      if (found !== null) this.note(found.watch);
+    for (const keys of chunks([...this.unread.values()])) {
+      for (const found of await this.watches.getMany(keys)) {
+        if (found !== null) this.note(found.watch);
+      }
+      for (const key of keys) this.unread.delete(watchId(key));
     }
-    for (const key of keys) this.unread.delete(watchId(key));
   }
 
   /** Reads the active watches of the store, up to the limit. */
   async load(): Promise<void> {
     for await (const keys of this.watches.active(CHUNK)) {
       for (const stored of await this.watches.getMany(keys)) {
-        if (stored !== null && !this.texts.has(watchId(stored.watch))) this.note(stored.watch);
+        if (stored !== null && !this.remembered.has(watchId(stored.watch))) this.note(stored.watch);
       }
     }
   }
 
   /** Known watches that are missing from the store; drops those that have ended there. */
   async missing(): Promise<KnownWatch[]> {
-    const known = [...this.texts.values()].map(({ text, sequence }) =>
-      Object.assign(JSON.parse(text) as KnownWatch, { sequence }),
-    );
-    const found = await inChunks(known, (chunk) => this.watches.getMany(chunk));
-    for (const stored of found) if (stored !== null) this.polled(stored.watch);
-    return known.filter((_, at) => found[at] === null);
+    const missing: KnownWatch[] = [];
+    for (const some of chunks([...this.remembered.values()])) {
+      const known = some.map(({ text, sequence }) =>
+        Object.assign(JSON.parse(text) as KnownWatch, { sequence }),
+      );
+      const found = await this.watches.getMany(known);
+      for (const stored of found) if (stored !== null) this.polled(stored.watch);
+      missing.push(...known.filter((_, at) => found[at] === null));
+    }
+    return missing;
+  }
+
+  /** Remembers a registration, and forgets the oldest ones beyond what may be. */
+  private put(id: string, one: Remembered): void {
+    this.drop(id);
+    this.remembered.set(id, one);
+    this.held += one.bytes;
+    for (const oldest of this.remembered.keys()) {
+      if (this.remembered.size <= MOST && this.held <= MOST_BYTES) break;
+      this.drop(oldest);
+    }
+  }
+
+  private drop(id: string): void {
+    this.held -= this.remembered.get(id)?.bytes ?? 0;
+    this.remembered.delete(id);
   }
 }
 
-async function inChunks<Item, Found>(
-  items: readonly Item[],
-  read: (chunk: Item[]) => Promise<Found[]>,
-): Promise<Found[]> {
-  const found: Found[] = [];
-  for (let at = 0; at < items.length; at += CHUNK) {
-    found.push(...(await read(items.slice(at, at + CHUNK))));
-  }
-  return found;
+function rememberedOf(watch: Watch): Remembered {
+  const text = JSON.stringify(Object.fromEntries(KNOWN.map((name) => [name, watch[name]])));
+  const { sequence, pastEnds } = watch;
+  return { text, bytes: Buffer.byteLength(text), sequence, pastEnds: pastEnds.length };
+}
+
+/** Items as many at a time as one command reads, so that not all are in memory at once. */
+function* chunks<Item>(items: readonly Item[]): Iterable<Item[]> {
+  for (let at = 0; at < items.length; at += CHUNK) yield items.slice(at, at + CHUNK);
 }
 
 interface WatchNotesDependencies {
