@@ -95,6 +95,9 @@ describe('a run that remains in one state', () => {
     expect(reads(queued).told).toEqual(['run.stalled after 120 min']);
     expect(reads({ ...queued, started_at: '2025-12-31T23:00:00.000Z' }).told).toEqual([]);
     expect(reads({ ...queued, status: 'running' }).told).toEqual([]);
+    for (const none of ['1970-01-01T00:00:00.000Z', '0001-01-01T00:00:00.000Z']) {
+      expect(reads({ ...queued, created_at: none }).told).toEqual([]);
+    }
   });
 
   test("a state began with the read that first saw it, whatever Noxus says of the run's start", () => {

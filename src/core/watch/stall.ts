@@ -14,6 +14,9 @@ const PATIENCE = 1.5;
 /** The share of runs that counts as "nearly all". */
 const NEARLY_ALL = 0.99;
 
+/** A run is not created earlier, ms since the epoch: such a time, as 1970, stands for none. */
+const EARLIEST_AT = Date.UTC(2000, 0);
+
 const BUCKET_PERCENT = 10;
 
 /** The state in which a run dwells, as far as stalls depend on it. */
@@ -107,7 +110,8 @@ function recovery({ dwell, next, now }: DwellContext): EventDraft[] {
  */
 function beginning({ run: before, next, now }: DwellContext): number {
   const isNew = before === null && next.status === 'queued' && next.started_at === null;
-  return Math.min((isNew ? timeOf(next.created_at) : null) ?? now, now);
+  const createdAt = isNew ? timeOf(next.created_at) : null;
+  return createdAt === null || createdAt < EARLIEST_AT ? now : Math.min(createdAt, now);
 }
 
 /** What counts as one state: a status, and while running each ten per cent of progress. */
