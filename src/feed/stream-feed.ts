@@ -64,7 +64,7 @@ export interface StreamFeedDependencies {
   wants: EndpointFilter;
   /** A request that is sent now. */
   asks: () => AskedRequest;
-  /** The source asks for a pause, in answer to a request; null where it does not say how long. */
+  /** The source asks for a pause by `Retry-After`, in answer to a request. */
   pause: (wish: PauseWish, asked: AskedRequest) => Promise<void>;
   /** Streams are not to be had, until a time. */
   onRefused: (untilAt: number) => void;
@@ -78,7 +78,7 @@ export interface StreamFeedDependencies {
 }
 
 interface PauseWish {
-  retryAfterMs: number | null;
+  retryAfterMs: number;
   message: string;
 }
 

@@ -187,7 +187,10 @@ export class StreamOpenings {
     const pausedMs = grantedPauseMs(retryAfterMs);
     // Else streams that are not needed would keep the source paused for polls.
     this.restsUntil = now() + pausedMs + Math.max(PAUSED_REST_MS, pausedMs);
-    await pause({ retryAfterMs, message: pauseMessage(status, retryAfterMs) }, asked);
+    // A limit of streams says nothing of reads, unless the source names a time.
+    if (retryAfterMs !== null) {
+      await pause({ retryAfterMs, message: pauseMessage(status, retryAfterMs) }, asked);
+    }
   }
 
   /** While runs wait for streams, those that go on show that more may be had. */

@@ -7,6 +7,8 @@ import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
 const ALLOWED = 5;
 
+const ASKED = { at: NOON, access: '' };
+
 /** A run that is watched, and how far it is, per cent. */
 function watchOf(runId: string, progress: number) {
   const cadence = { intervalMs: 1_000, failures: 0 };
@@ -14,7 +16,7 @@ function watchOf(runId: string, progress: number) {
 }
 
 function openings() {
-  const state = { hintsWaitMs: 0, entered: [] as string[], passes: 0 };
+  const state = { hintsWaitMs: 0, entered: [] as string[], passes: 0, pauses: [] as number[] };
   const capacity: StreamCapacity = { ...NEW_CAPACITY, size: ALLOWED, liveAt: NOON };
   const of = new StreamOpenings({
     source: 'default',
@@ -39,8 +41,8 @@ function openings() {
     trust: () => NO_TRUST,
     isOpen: () => false,
     hintsWaitMs: () => state.hintsWaitMs,
-    asks: () => ({ at: NOON, access: '' }),
-    pause: async () => undefined,
+    asks: () => ASKED,
+    pause: async ({ retryAfterMs }) => void state.pauses.push(retryAfterMs),
     onRefused: () => undefined,
     onError: (error) => {
       throw error;
@@ -57,6 +59,16 @@ test('as many streams as may be open are entered, of the runs that are nearly do
   }
   await of.pump();
   expect(state.entered).toEqual(['run-90', 'run-80', 'run-70', 'run-60', 'run-50']);
+});
+
+test('a 429 of a stream stops streams for a while, and pauses polls only where it has Retry-After', async () => {
+  const { of, state } = openings();
+  await of.ended('run-1', { kind: 'throttled', status: 429, retryAfterMs: null }, ASKED);
+  of.offer(watchOf('run-2', 50));
+  await of.pump();
+  expect([state.entered, state.pauses]).toEqual([[], []]);
+  await of.ended('run-3', { kind: 'throttled', status: 429, retryAfterMs: 20_000 }, ASKED);
+  expect(state.pauses).toEqual([20_000]);
 });
 
 test('offers that come at once are entered in one pass', async () => {
