@@ -30,6 +30,8 @@ export interface PostRequest {
   mayStart?: (() => boolean) | undefined;
   /** How much of the answer's body is kept; absent, as much as is stored. */
   headBytes?: number;
+  /** How long the body is waited for once the status is there, ms; absent, until the deadline. */
+  bodyMs?: number;
 }
 
 /** The step at which a request ended without an answer. */
@@ -90,7 +92,7 @@ export async function post(
     const response = await responseTo(sending, body);
     progress.answeredAt = performance.now();
     const address = agents.isProxied ? undefined : response.socket.remoteAddress;
-    const head = await readHead(response, request.headBytes);
+    const head = await readHead(response, request);
     return {
       kind: 'answered',
       status: response.statusCode ?? 0,
@@ -226,13 +228,20 @@ function protocolError(message: string): Error {
   return Object.assign(new Error(message), { code: 'ERR_PROTOCOL_SWITCHED' });
 }
 
-/** Reads to the end, so that the connection can be reused, or to the limit. */
-function readHead(response: IncomingMessage, most = RESPONSE_TEXT_BYTES): Promise<Buffer> {
+/** Reads to the end, so that the connection can be reused, or to the limits. */
+function readHead(
+  response: IncomingMessage,
+  { headBytes: most = RESPONSE_TEXT_BYTES, bodyMs }: Pick<PostRequest, 'headBytes' | 'bodyMs'>,
+): Promise<Buffer> {
   return new Promise((resolve) => {
     const kept: Buffer[] = [];
     let read = 0;
     // The status has arrived; where the connection breaks, only text for display is missing.
-    const finish = () => resolve(Buffer.concat(kept));
+    const finish = () => {
+      clearTimeout(timer);
+      resolve(Buffer.concat(kept));
+    };
+    const timer = bodyMs === undefined ? undefined : setTimeout(finish, bodyMs);
     response.on('data', (chunk: Buffer) => {
       if (read < most) kept.push(chunk.subarray(0, most - read));
       read += chunk.length;

@@ -150,6 +150,17 @@ describe('an answer that never ends', () => {
     await noConnectionLeft(server);
   });
 
+  test('a receiver that answers 200 and drips its body holds no slot until the deadline', async () => {
+    // The deadline would outlast the test.
+    const { channel, server } = await facing((socket) => {
+      socket.write('HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n');
+      const timer = setInterval(() => socket.write('a'), 5);
+      socket.once('close', () => clearInterval(timer));
+    }, 3_600_000);
+    expect((await channel.send(A_MESSAGE)).kind).toBe('delivered');
+    await noConnectionLeft(server);
+  });
+
   test.each([
     ['200 OK', 'delivered'],
     ['500 Oops', 'failed'],

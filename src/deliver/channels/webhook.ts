@@ -35,6 +35,9 @@ interface WebhookDeps extends HttpDeps {
   timeOfDay: () => number;
 }
 
+/** The status decides: a receiver that drips its body must not hold a slot for it, ms. */
+const BODY_MS = 1_000;
+
 /**
  * Delivers by POST, signed by the Standard Webhooks specification.
  * @throws RunwatchError `invalid_webhook_secret`, `invalid_header`
@@ -71,6 +74,7 @@ export function createWebhookChannel(target: WebhookTarget, deps: WebhookDeps): 
           tls: target.tls,
           mayStart,
           timeoutMs: target.timeoutMs,
+          bodyMs: BODY_MS,
           confidential: secretTexts,
           mayShow: (address) => target.isGuarded !== true || isPublic(address),
         },
