@@ -28,6 +28,7 @@ import { reportError } from './report.ts';
 import { addShowVerb } from './verbs/show.ts';
 import { addSourcesVerb } from './verbs/sources.ts';
 import { addUnwatchVerb } from './verbs/unwatch.ts';
+import { addWebhooksVerb } from './verbs/webhooks.ts';
 import { addWorkflowsVerb } from './verbs/workflows.ts';
 import { guard, type VerbHost } from './verb.ts';
 import { addWaitVerb } from './verbs/wait.ts';
@@ -120,6 +121,7 @@ function addVerbs(host: VerbHost, version: string): void {
   addDeliveriesVerb(host);
   addRedeliverVerb(host);
   addEndpointsVerb(host);
+  addWebhooksVerb(host);
   addRulesVerb(host);
   host.program.commandsGroup('Running:');
   addServeVerb(host);

@@ -82,6 +82,11 @@ export class Caller {
     return answer !== MISSING;
   }
 
+  /** {@link remove} of many things, answered with what came of it. */
+  async erase<Schema extends z.ZodType>(path: string, schema: Schema, query: Query) {
+    return this.#checked(await this.#send('DELETE', path, { query }), schema);
+  }
+
   async trigger(path: string, query: Query): Promise<void> {
     await this.#send('POST', path, { query });
   }

@@ -19,6 +19,7 @@ import { silenceOrReceipt, silencePreview, silenceSchema } from '../http/schemas
 import { sourceSchema } from '../http/schemas/source.ts';
 import { processList, readinessSchema, storeSchema } from '../http/schemas/system.ts';
 import { timelineSchema } from '../http/schemas/timeline.ts';
+import { endedWebhooks, webhookList } from '../http/schemas/watch-webhook.ts';
 import { batchResults, watchOrReceipt, watchSchema } from '../http/schemas/watch.ts';
 import { workflowPollingSchema, workflowList } from '../http/schemas/workflow.ts';
 import { Caller } from './caller.ts';
@@ -57,6 +58,7 @@ import type {
   WatchView,
   WorkflowsView,
   WorkflowView,
+  WebhooksView,
 } from './types.ts';
 
 export { RunwatchError } from '../core/errors.ts';
@@ -83,6 +85,13 @@ interface LookupQuery {
   kind: LookupKind;
   prefix: string;
   limit: number;
+}
+
+/** Which webhooks of watches are meant. */
+export interface WebhookQuery {
+  /** The name of the token that registered them. */
+  token?: string;
+  source?: string;
 }
 
 /** Names a run; without a source, the one source that has it is meant. */
@@ -142,6 +151,10 @@ export interface DaemonClient {
   redeliver(id: string, to?: string): Promise<RedeliveredView | null>;
   redeliverRange(range: RangeBody): Promise<CountView>;
   listEndpoints(): Promise<PageView<EndpointView>>;
+  /** Webhooks of active watches; by `token`, those that it registered. */
+  listWebhooks(query?: WebhookQuery): Promise<WebhooksView>;
+  /** Ends those of a token or a source. */
+  endWebhooks(query: WebhookQuery): Promise<CountView>;
   testEndpoint(name: string): Promise<EndpointTestView>;
   switchEndpoint(name: string, to: EndpointSwitch): Promise<EndpointView>;
   retryEndpoint(name: string): Promise<CountView>;
@@ -252,6 +265,8 @@ function deliveryCalls(call: Caller) {
 function endpointCalls(call: Caller) {
   return {
     listEndpoints: () => call.page('/v1/endpoints', {}, endpointSchema),
+    listWebhooks: (query = {}) => call.get('/v1/webhooks', webhookList, { ...query }),
+    endWebhooks: (query) => call.erase('/v1/webhooks', endedWebhooks, { ...query }),
     testEndpoint: (name) =>
       call.post(endpointPath(name, 'test'), undefined, endpointTest, {
         timeoutMs: TEST_TIMEOUT_MS,

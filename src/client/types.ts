@@ -20,6 +20,7 @@ import type {
   rotatedSecret,
   rotateRequest,
 } from '../http/schemas/endpoint.ts';
+import type { webhookList } from '../http/schemas/watch-webhook.ts';
 import type { attentionPage } from '../http/schemas/attention.ts';
 import type { eventOfAnyType, ownEventOfAnyType } from '../http/schemas/event.ts';
 import type { lookupAnswer } from '../http/schemas/lookup.ts';
@@ -67,6 +68,7 @@ export type EndpointTestView = z.output<typeof endpointTest>;
 export type RotateBody = NonNullable<z.input<typeof rotateRequest>>;
 export type EndpointSecretView = z.output<typeof endpointSecret>;
 export type RotatedView = z.output<typeof rotatedSecret>;
+export type WebhooksView = z.output<typeof webhookList>;
 export type ProcessesView = z.output<typeof processList>;
 export type ReadinessView = z.output<typeof readinessSchema>;
 export type StoreView = z.output<typeof storeSchema>;

@@ -32,6 +32,7 @@ import { endpointRoutes } from './routes/endpoints.ts';
 import { eventStreamRoute, eventRoutes } from './routes/events.ts';
 import { healthRoutes, type Metrics } from './routes/health.ts';
 import { lookupRoutes } from './routes/lookup.ts';
+import { webhookRoutes } from './routes/webhooks.ts';
 import { workflowRoutes } from './routes/workflows.ts';
 import { systemRoutes } from './routes/system.ts';
 import { silenceRoutes } from './routes/silences.ts';
@@ -174,6 +175,7 @@ async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<
   await silenceRoutes(api, services);
   await ruleRoutes(api, services);
   await endpointRoutes(api, services);
+  await webhookRoutes(api, services);
   await lookupRoutes(api, services);
   await workflowRoutes(api, services);
   await systemRoutes(api, services);

@@ -20,6 +20,7 @@ import type { HealthService } from './routes/health.ts';
 import type { LookupService } from './routes/lookup.ts';
 import type { SourceService } from './routes/sources.ts';
 import type { StoreService, ProcessService } from './routes/system.ts';
+import type { WebhookService } from './routes/webhooks.ts';
 import type { WorkflowService, PollingService } from './routes/workflows.ts';
 
 /** A watch with the name of its workflow and the address of its run; `presentWatch` picks what is shown. */
@@ -167,6 +168,7 @@ export interface Services {
   silences: SilenceService;
   rules: RuleService;
   endpoints: EndpointService;
+  webhooks: WebhookService;
   polling: PollingService;
   workflows: WorkflowService;
   lookup: LookupService;

@@ -8,6 +8,7 @@ import {
   subscriptionKey,
   withChangedState,
   type AcknowledgeRequest,
+  type Subscription,
   type Watch,
   type WatchKey,
 } from '../core/watch/watch.ts';
@@ -95,6 +96,48 @@ export function createEndSubscription(watches: Pick<WatchStore, 'get' | 'commit'
       if (await watches.commit({ before, after, events: [], deliveries: [] })) return 'done';
     }
   };
+}
+
+/**
+ * The use case behind ending webhooks of a watch, which remains active: those that a token registered and
+ * no other did, or all. Planned deliveries to them are still sent.
+ * Returns a function that resolves with the changed watch and how many webhooks have ended; null for none.
+ */
+export function createEndWebhooks(watches: Pick<WatchStore, 'get' | 'commit'>) {
+  return async function endWebhooks(
+    key: WatchKey,
+    token: string | undefined,
+  ): Promise<{ watch: Watch; ended: number } | null> {
+    for (;;) {
+      const before = await watches.get(key);
+      if (before?.watch.state !== 'active') return null;
+      const { subscriptions: had } = before.watch;
+      const subscriptions = had.flatMap((one) => withoutToken(one, token));
+      if (
+        subscriptions.every((one, at) => one === had[at]) &&
+        subscriptions.length === had.length
+      ) {
+        return null;
+      }
+      const watch = {
+        ...before.watch,
+        subscriptions,
+        formerWebhooks: formerWebhooks(before.watch, subscriptions),
+      };
+      const change = { before, after: watch, events: [], deliveries: [] };
+      if (await watches.commit(change)) return { watch, ended: had.length - subscriptions.length };
+    }
+  };
+}
+
+/** What is left of a subscription once a token, or every token, wants its webhook no more. */
+function withoutToken(one: Subscription, token: string | undefined): Subscription[] {
+  if (one.kind === 'endpoint') return [one];
+  if (token === undefined) return [];
+  const { registeredBy = [] } = one;
+  if (!registeredBy.includes(token)) return [one];
+  const others = registeredBy.filter((name) => name !== token);
+  return others.length === 0 ? [] : [{ ...one, registeredBy: others }];
 }
 
 /** Tries to purge a watch that other processes change meanwhile. */

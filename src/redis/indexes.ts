@@ -67,6 +67,12 @@ const WATCH_INDEXES: readonly Index<Watch>[] = [
       Object.entries(metadata).map(([key, value]) => metadataIndex(keys, key, value)),
   },
   {
+    // Of active watches with a webhook: all of them, and those of each token.
+    serves: 'GET /v1/webhooks',
+    bytes: 0,
+    keysOf: (keys, watch) => webhookIndexes(keys, watch),
+  },
+  {
     serves: 'runwatch_runs',
     bytes: 0,
     keysOf: (keys, { state, source, run }) =>
@@ -187,6 +193,18 @@ export function metadataIndex(keys: Keys, key: string, value: string): string {
     .update(JSON.stringify([key, value]))
     .digest('base64url');
   return keys.watches('metadata', entry.slice(0, ENTRY_LETTERS));
+}
+
+/** The active watches with a webhook; with a token, with one that it registered. */
+export function webhooksIndex(keys: Keys, token?: string): string {
+  return token === undefined ? keys.watches('webhooks') : keys.watches('webhooks', token);
+}
+
+function webhookIndexes(keys: Keys, { state, subscriptions }: Watch): string[] {
+  const webhooks = subscriptions.filter((one) => one.kind === 'webhook');
+  if (state !== 'active' || webhooks.length === 0) return [];
+  const tokens = new Set(webhooks.flatMap(({ registeredBy }) => registeredBy ?? []));
+  return [webhooksIndex(keys), ...[...tokens].map((token) => webhooksIndex(keys, token))];
 }
 
 /** The active watches of a source by the status of their runs, see `statusLabel`. */

@@ -29,6 +29,8 @@ const routes = [
   ['GET', '/v1/deliveries/{id}', 'read'],
   ['GET', '/v1/endpoints', 'read'],
   ['GET', '/v1/polling', 'read'],
+  ['GET', '/v1/webhooks', 'read'],
+  ['DELETE', '/v1/webhooks', 'admin'],
   ['GET', '/v1/workflows', 'read'],
   ['GET', '/v1/processes', 'read'],
   ['GET', '/v1/sources', 'read'],

@@ -79,6 +79,8 @@ const ROUTES = [
   'GET /v1/endpoints/{name}/secret',
   'GET /v1/lookup',
   'GET /v1/polling',
+  'GET /v1/webhooks',
+  'DELETE /v1/webhooks',
   'GET /v1/workflows',
   'GET /v1/processes',
   'GET /v1/sources',

@@ -314,6 +314,7 @@ export function fakeServices(): FakeServices {
     },
     ...fakeAlertServices(),
     endpoints: fakeEndpoints(() => fake),
+    webhooks: { list: async () => ({ webhooks: [], more: false }), end: async () => 0 },
     repeats: createRepeatService(fakeAnswers(), createSealer([Buffer.alloc(32)])),
     processes: {
       async list() {

@@ -296,7 +296,7 @@ const REASONS: Record<string, string> = {
  * How an endpoint does, with what there is to add: `failing for 5m`, `disabled (answered 410)`.
  * @param now milliseconds since the epoch
  */
-function healthText(health: Health, now: number): string {
+export function healthText(health: Health, now: number): string {
   const since = health.failing_since === null ? null : now - Date.parse(health.failing_since);
   const throttledMs =
     health.throttled_until === null ? 0 : Date.parse(health.throttled_until) - now;

@@ -180,13 +180,18 @@ async function viewOf(
     default: endpoints.defaults.includes(receiver),
     counts,
     oldestPendingAt: isWaitedFor ? await deliveries.oldestWaiting(name, sources) : null,
-    health: {
-      state: healthOf(state),
-      reason: state.disabled?.reason ?? null,
-      failingSince: state.failingSince,
-      nextProbeAt: state.probeAt,
-      throttledUntil: state.throttledUntil,
-    },
+    health: healthViewOf(state),
+  };
+}
+
+/** How an endpoint does, as users see it. */
+export function healthViewOf(state: EndpointState): EndpointHealth {
+  return {
+    state: healthOf(state),
+    reason: state.disabled?.reason ?? null,
+    failingSince: state.failingSince,
+    nextProbeAt: state.probeAt,
+    throttledUntil: state.throttledUntil,
   };
 }
 

@@ -29,6 +29,7 @@ import { createHealth } from './health.ts';
 import { createRepeatService } from './idempotency.ts';
 import { closedSource, createSourceService } from './sources.ts';
 import { createWatchService } from './watches.ts';
+import { createWebhookService } from './webhooks.ts';
 import { createPollingService, createWorkflowService } from './workflows.ts';
 
 interface ServicesDependencies extends Common {
@@ -82,6 +83,7 @@ export function createServices(deps: ServicesDependencies): Services {
     deliveries: createDeliveryService(deps),
     ...createAlertServices(deps),
     endpoints: createEndpointService(deps),
+    webhooks: createWebhookService({ ...deps, notes: deps.watchNotes }),
     polling: createPollingService(deps),
     workflows: createWorkflowService(deps),
     lookup: deps.lookup,

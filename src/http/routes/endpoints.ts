@@ -281,7 +281,7 @@ export function presentEndpoint(endpoint: EndpointView): EndpointJson {
   };
 }
 
-function presentHealth(health: EndpointHealth): EndpointJson['health'] {
+export function presentHealth(health: EndpointHealth): EndpointJson['health'] {
   return {
     state: health.state,
     reason: health.reason,

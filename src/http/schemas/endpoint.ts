@@ -3,7 +3,7 @@ import { DELIVERY_STATES, ENDPOINT_TYPES } from '../../core/delivery/delivery.ts
 import { countsBy, duration, time } from './common.ts';
 import { attemptSchema } from './delivery.ts';
 
-const health = z
+export const endpointHealth = z
   .object({
     state: z.enum(['active', 'failing', 'paused', 'disabled']).meta({
       id: 'EndpointState',
@@ -23,7 +23,7 @@ const health = z
   })
   .meta({ id: 'EndpointHealth', description: 'How an endpoint does.' });
 
-const counts = countsBy(DELIVERY_STATES).meta({
+export const deliveryCounts = countsBy(DELIVERY_STATES).meta({
   id: 'DeliveryCounts',
   description: 'Deliveries by state.',
 });
@@ -38,12 +38,12 @@ export const endpointSchema = z
     url: z.string().nullable(),
     events: z.array(z.string()).meta({ description: 'The event types and families that it gets.' }),
     default: z.boolean(),
-    counts,
+    counts: deliveryCounts,
     oldest_pending_at: time.nullable().meta({
       description:
         'When the oldest delivery was created that is pending or parked; null where none is.',
     }),
-    health,
+    health: endpointHealth,
   })
   .meta({
     id: 'Endpoint',

@@ -273,14 +273,17 @@ export class DeliveryStore {
     return counts;
   }
 
-  /** Deliveries of some sources to one endpoint, by state: up to 10,000 of each. */
+  /**
+   * Deliveries to one endpoint, as it is shown, by state: up to 10,000 of each.
+   * @param sources those whose deliveries count; undefined for all
+   */
   async countsWithin(
-    sources: readonly string[],
+    sources: readonly string[] | undefined,
     endpoint: string,
   ): Promise<Record<DeliveryState, number>> {
     const counts = noDeliveries();
     for (const state of DELIVERY_STATES) {
-      const query = await this.queryOf({ state: [state], endpoint, sources });
+      const query = await this.queryOf({ state: [state], endpoint, ...(sources && { sources }) });
       counts[state] = (await countedNumbers(this.redis, this.keys, { ...query, limit: 1 })).total;
     }
     return counts;

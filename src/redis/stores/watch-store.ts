@@ -15,9 +15,15 @@ import {
   type WatchKey,
   type WatchState,
 } from '../../core/watch/watch.ts';
-import { eventIndexes, runsIndex, watchIndexes, type WatchNeed } from '../indexes.ts';
+import {
+  eventIndexes,
+  runsIndex,
+  watchIndexes,
+  webhooksIndex,
+  type WatchNeed,
+} from '../indexes.ts';
 import { declaredKeys, type Keys } from '../keys.ts';
-import { countNumbers, readNumbers, walkNumbers } from '../numbers.ts';
+import { countNumbers, findNumbers, readNumbers, walkNumbers } from '../numbers.ts';
 import { replies } from '../connection.ts';
 import { deliveryPlan, inboxPlan } from './event-plan.ts';
 import { readStored } from './history-plan.ts';
@@ -158,6 +164,30 @@ export class WatchStore {
         from,
       });
       yield rows.map(({ watch }) => parseWatchId(watch));
+      from = next ?? undefined;
+    } while (from !== undefined);
+  }
+
+  /** Active watches with a webhook, the newest first, a chunk at a time. */
+  async *withWebhooks(
+    { token, sources }: { token?: string; sources?: readonly string[] },
+    chunk: number,
+  ): AsyncIterable<Watch[]> {
+    const ofSources = sources?.map((source) => this.keys.watches('source', source));
+    let from: string | undefined;
+    do {
+      const { numbers, next } = await findNumbers(
+        this.redis,
+        this.keys,
+        {
+          kind: 'watch',
+          fields: [[webhooksIndex(this.keys, token)], ...(ofSources ? [ofSources] : [])],
+          order: 'newest',
+          from,
+        },
+        chunk,
+      );
+      yield this.read(numbers);
       from = next ?? undefined;
     } while (from !== undefined);
   }

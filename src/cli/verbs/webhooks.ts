@@ -1,0 +1,155 @@
+import type { Command } from 'commander';
+import type { WebhookQuery } from '../../client/client.ts';
+import type { WebhooksView } from '../../client/types.ts';
+import { confirm } from '../confirm.ts';
+import type { CliContext } from '../context.ts';
+import { EXIT, usageError } from '../exit.ts';
+import { renderTable, type Column } from '../render/table.ts';
+import { count, paint, plain } from '../render/text.ts';
+import { note, writeJson } from '../report.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { healthText } from './endpoints.ts';
+
+interface WebhookFlags extends DaemonFlags, WebhookQuery {
+  json?: boolean;
+}
+
+interface EndFlags extends WebhookFlags {
+  yes?: boolean;
+}
+
+export function addWebhooksVerb(host: VerbHost): void {
+  const webhooks = withFilter(daemonCommand(host, 'webhooks', 'read'))
+    .description('list webhooks of watches and which tokens registered them; end those of a token')
+    .helpCommand(false)
+    .allowExcessArguments()
+    .addHelpText('after', HELP)
+    .action((flags: WebhookFlags, command: Command) => {
+      refuseUnknown(command);
+      return host.run((context) => listWebhooks(context, flags));
+    });
+  withFilter(daemonCommand({ program: webhooks }, 'end', 'admin'))
+    .description('end all that a token registered, or all of a source')
+    .option('--yes', 'do not ask')
+    .allowExcessArguments(false)
+    .addHelpText('after', END_HELP)
+    // The list takes these flags as well, wherever they stand.
+    .action((_flags: unknown, command: Command) =>
+      host.run((context) => endWebhooks(context, command.optsWithGlobals<EndFlags>())),
+    );
+}
+
+function withFilter(command: Command): Command {
+  return command
+    .option('--token <name>', 'only those that this token registered')
+    .option('--source <name>', 'only those of watches of this source')
+    .option('--json', "print the API's answer");
+}
+
+const HELP = `
+Webhooks that came with watches, by their masked URL, as far as their watches are active.
+
+Examples:
+  runwatch webhooks
+  runwatch webhooks --token ci
+  runwatch webhooks --json | jq '.data[] | select(.registered_by == [])'`;
+
+const END_HELP = `
+The watches go on, and deliveries that were planned before still go out. A webhook that another token
+registered too goes on for that one.
+
+Examples:
+  runwatch webhooks end --token ci
+  runwatch webhooks end --source staging --yes`;
+
+function refuseUnknown(command: Command): void {
+  const [word] = command.args;
+  if (word === undefined) return;
+  command.error(`error: webhooks has no verb "${plain(word)}"; expected: end`);
+}
+
+function queryOf({ token, source }: WebhookFlags): WebhookQuery {
+  return { ...(token !== undefined && { token }), ...(source !== undefined && { source }) };
+}
+
+async function listWebhooks(context: CliContext, flags: WebhookFlags): Promise<number> {
+  const client = await connect(context, flags);
+  const query = queryOf(flags);
+  const found = await client.listWebhooks(query);
+  const { stdout, stderr } = context.io;
+  if (flags.json === true) {
+    writeJson(stdout, found);
+    return EXIT.ok;
+  }
+  if (found.data.length > 0) stdout.write(renderTable(found.data, columnsFor(context), stdout));
+  else note(stderr, noneText(query));
+  if (found.more) note(stderr, 'There are more; --token and --source narrow the list.');
+  return EXIT.ok;
+}
+
+function noneText(query: WebhookQuery): string {
+  return Object.keys(query).length === 0
+    ? 'No active watch has a webhook.'
+    : 'No webhook of an active watch matches.';
+}
+
+async function endWebhooks(context: CliContext, flags: EndFlags): Promise<number> {
+  const query = queryOf(flags);
+  if (Object.keys(query).length === 0) {
+    throw usageError('name the token or the source whose webhooks are to end: --token, --source');
+  }
+  const client = await connect(context, flags);
+  const { stdout, stderr } = context.io;
+  const { data, more } = flags.yes === true ? NOT_ASKED : await client.listWebhooks(query);
+  if (flags.yes !== true) {
+    if (data.length === 0) {
+      note(stderr, noneText(query));
+      return EXIT.ok;
+    }
+    const watches = data.reduce((sum, one) => sum + one.watches, 0);
+    const least = more ? 'at least ' : '';
+    const what = `${count(data.length, 'webhook', 'webhooks')} of ${least}${count(watches, 'subscription', 'subscriptions')}`;
+    if (!(await confirm(context, `End ${what}${whoseText(query)}?`))) return EXIT.failure;
+  }
+  const ended = await client.endWebhooks(query);
+  if (flags.json === true) writeJson(stdout, ended);
+  else stdout.write(`${count(ended.count, 'webhook has', 'webhooks have')} ended\n`);
+  return EXIT.ok;
+}
+
+const NOT_ASKED: WebhooksView = { data: [], more: false };
+
+function whoseText({ token, source }: WebhookQuery): string {
+  const by = token === undefined ? '' : ` that the token ${plain(token)} registered`;
+  return source === undefined ? by : `${by} for the source ${plain(source)}`;
+}
+
+type Webhook = WebhooksView['data'][number];
+
+function columnsFor(context: CliContext): Column<Webhook>[] {
+  const now = context.now();
+  const { colors } = context.io.stdout;
+  return [
+    { head: 'URL', value: ({ url }) => url },
+    { head: 'REGISTERED BY', value: (webhook) => webhook.registered_by.join(' ') || '-' },
+    { head: 'SOURCE', value: ({ sources }) => sources.join(' ') },
+    { head: 'WATCHES', value: ({ watches }) => String(watches), align: 'right' },
+    {
+      head: 'HEALTH',
+      value: ({ health }) => healthText(health, now),
+      paint: (text, { health }) => paint(text, health.state, colors),
+    },
+    { head: 'DELIVERED', value: ({ counts }) => String(counts.delivered), align: 'right' },
+    {
+      head: 'WAITING',
+      value: ({ counts }) => String(counts.pending + counts.parked),
+      align: 'right',
+    },
+    {
+      head: 'DEAD',
+      value: ({ counts }) => String(counts.dead),
+      paint: (text, { counts }) => (counts.dead > 0 ? colors.red(text) : text),
+      align: 'right',
+    },
+  ];
+}

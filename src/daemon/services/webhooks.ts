@@ -1,0 +1,145 @@
+import { shownReceiver, type Receiver } from '../../core/delivery/receiver.ts';
+import type { Watch, WebhookSubscription } from '../../core/watch/watch.ts';
+import type { EndpointHealth } from '../../http/routes/endpoints.ts';
+import type { WebhookFilter, WebhookService, WebhookView } from '../../http/routes/webhooks.ts';
+import { createEndWebhooks } from '../../poll/watch-control.ts';
+import type { DeliveryStore } from '../../redis/stores/delivery-store.ts';
+import type { EndpointStore } from '../../redis/stores/endpoint-store.ts';
+import type { WatchStore } from '../../redis/stores/watch-store.ts';
+import type { WatchNotes } from '../known-watches.ts';
+import { healthViewOf } from './endpoints.ts';
+
+/** Watches read at a time. */
+const CHUNK = 200;
+
+/** The most watches that one list is made of: the newest. */
+const MOST_WATCHES = 10_000;
+
+/** The most webhooks of one list. */
+const MOST_WEBHOOKS = 200;
+
+/** Webhooks whose deliveries are counted, and watches that are changed, at a time. */
+const AT_ONCE = 20;
+
+interface WebhookServiceOptions {
+  watches: Pick<WatchStore, 'get' | 'commit' | 'withWebhooks'>;
+  deliveries: Pick<DeliveryStore, 'countsWithin'>;
+  endpointStates: Pick<EndpointStore, 'getMany'>;
+  notes: Pick<WatchNotes, 'changed'>;
+}
+
+/** Webhooks of active watches that are shown as one URL. */
+interface Gathered {
+  url: string;
+  receivers: Set<Receiver>;
+  sources: Set<string>;
+  registeredBy: Set<string>;
+  watches: number;
+}
+
+export function createWebhookService(options: WebhookServiceOptions): WebhookService {
+  const endWebhooks = createEndWebhooks(options.watches);
+  return {
+    async list(filter) {
+      const { gathered, more } = await gather(options.watches, filter);
+      return { webhooks: await inChunks(gathered, (one) => viewOf(options, one, filter)), more };
+    },
+    async end(filter) {
+      let count = 0;
+      for await (const watches of options.watches.withWebhooks(filter, CHUNK)) {
+        const results = await inChunks(watches, (watch) => endWebhooks(watch, filter.token));
+        for (const result of results) {
+          if (result === null) continue;
+          options.notes.changed(result.watch);
+          count += result.ended;
+        }
+      }
+      return count;
+    },
+  };
+}
+
+/** The webhooks of the newest watches, by the URL as it is shown. */
+async function gather(watches: WebhookServiceOptions['watches'], filter: WebhookFilter) {
+  const byUrl = new Map<string, Gathered>();
+  let [read, more] = [0, false];
+  for await (const chunk of watches.withWebhooks(filter, CHUNK)) {
+    if (read >= MOST_WATCHES) {
+      more = true;
+      break;
+    }
+    read += chunk.length;
+    for (const watch of chunk) if (!add(byUrl, watch, filter.token)) more = true;
+  }
+  return { gathered: [...byUrl.values()], more };
+}
+
+/** @returns false where a webhook was left out, since there are too many */
+function add(byUrl: Map<string, Gathered>, watch: Watch, token: string | undefined): boolean {
+  let isWhole = true;
+  for (const webhook of watch.subscriptions.filter((one) => isMeant(one, token))) {
+    const url = shownReceiver(webhook.receiver);
+    const known = byUrl.get(url);
+    if (known === undefined && byUrl.size === MOST_WEBHOOKS) {
+      isWhole = false;
+      continue;
+    }
+    const one = known ?? newlyGathered(url);
+    byUrl.set(url, one);
+    one.receivers.add(webhook.receiver);
+    one.sources.add(watch.source);
+    for (const name of webhook.registeredBy ?? []) one.registeredBy.add(name);
+    one.watches += 1;
+  }
+  return isWhole;
+}
+
+function isMeant(
+  one: Watch['subscriptions'][number],
+  token: string | undefined,
+): one is WebhookSubscription {
+  if (one.kind === 'endpoint') return false;
+  return token === undefined || one.registeredBy?.includes(token) === true;
+}
+
+function newlyGathered(url: string): Gathered {
+  return { url, receivers: new Set(), sources: new Set(), registeredBy: new Set(), watches: 0 };
+}
+
+/** The least well first: of receivers with one masked form, that is the one to show. */
+const BY_NEED: readonly EndpointHealth['state'][] = ['disabled', 'failing', 'paused', 'active'];
+
+async function viewOf(
+  { deliveries, endpointStates }: WebhookServiceOptions,
+  { url, receivers, sources, registeredBy, watches }: Gathered,
+  filter: WebhookFilter,
+): Promise<WebhookView> {
+  const [counts, states] = await Promise.all([
+    deliveries.countsWithin(filter.sources, url),
+    endpointStates.getMany([...receivers]),
+  ]);
+  const healths = states.map(({ state }) => healthViewOf(state));
+  const [health] = healths.toSorted(
+    (one, other) => BY_NEED.indexOf(one.state) - BY_NEED.indexOf(other.state),
+  );
+  if (health === undefined) throw new Error('a webhook without a receiver');
+  return {
+    url,
+    sources: [...sources].sort(),
+    registeredBy: [...registeredBy].sort(),
+    watches,
+    counts,
+    health,
+  };
+}
+
+async function inChunks<Item, Result>(
+  items: readonly Item[],
+  task: (item: Item) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  for (let at = 0; at < items.length; at += AT_ONCE) {
+    results.push(...(await Promise.all(items.slice(at, at + AT_ONCE).map(task))));
+  }
+  return results;
+}

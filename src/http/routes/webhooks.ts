@@ -1,0 +1,109 @@
+import type { FastifyRequest } from 'fastify';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { DeliveryState } from '../../core/delivery/delivery.ts';
+import { LIMITED, sourcesMeant, sourcesOf } from '../auth.ts';
+import { InvalidRequest } from '../problem.ts';
+import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
+import { endedWebhooks, webhookList, webhookQuery } from '../schemas/watch-webhook.ts';
+import type { WatchService } from '../services.ts';
+import { presentHealth, type EndpointHealth } from './endpoints.ts';
+import { refuseUnknownSource } from './watches.ts';
+
+/** Which webhooks are meant. */
+export interface WebhookFilter {
+  /** The name of a token that registered them. */
+  token?: string;
+  /** Absent for all. */
+  sources?: readonly string[];
+}
+
+/** Webhooks of active watches that are shown as one URL. */
+export interface WebhookView {
+  /** Masked. */
+  url: string;
+  sources: string[];
+  /** The tokens that registered them. */
+  registeredBy: string[];
+  /** How many active watches notify it. */
+  watches: number;
+  /** Deliveries by state. */
+  counts: Record<DeliveryState, number>;
+  health: EndpointHealth;
+}
+
+export interface WebhookService {
+  /** Of the newest active watches; `more` where there are others. */
+  list(filter: WebhookFilter): Promise<{ webhooks: WebhookView[]; more: boolean }>;
+  /** Ends them, unless another token wants them too. @returns how many have ended, of all watches */
+  end(filter: WebhookFilter): Promise<number>;
+}
+
+const tags = ['Endpoints'];
+
+const listSchema = {
+  tags,
+  operationId: 'listWebhooks',
+  summary: 'List webhooks of active watches, and which tokens registered them',
+  description:
+    'By masked URL, those of the newest watches first: up to 200, of up to 10,000 watches.',
+  querystring: webhookQuery,
+  response: { 200: jsonAnswer('The webhooks.', webhookList), ...COMMON_PROBLEMS },
+};
+
+const endSchema = {
+  tags,
+  operationId: 'endWebhooks',
+  summary: 'End webhooks of watches: all that a token registered, or all of a source',
+  description:
+    'Their watches go on, and deliveries that were planned before still go out. A webhook that another token registered too goes on for that one. `token` or `source` is needed.',
+  querystring: webhookQuery,
+  response: { 200: jsonAnswer('How many have ended.', endedWebhooks), ...COMMON_PROBLEMS },
+};
+
+interface WebhookOptions {
+  webhooks: WebhookService;
+  watches: WatchService;
+}
+
+/** Webhooks that came with watches. */
+export const webhookRoutes: FastifyPluginAsyncZod<WebhookOptions> = async (
+  app,
+  { webhooks, watches },
+) => {
+  app.get('/webhooks', { schema: listSchema, config: LIMITED }, async ({ query, token }) => {
+    const found = await webhooks.list(filterOf(query, token));
+    if (found.webhooks.length === 0) {
+      await refuseUnknownSource(query.source, { watches, sources: sourcesOf(token) });
+    }
+    return { data: found.webhooks.map(presentWebhook), more: found.more };
+  });
+
+  const endRoute = { schema: endSchema, config: { ...LIMITED, scope: 'admin' as const } };
+  app.delete('/webhooks', endRoute, async ({ query, token }) => {
+    if (query.token === undefined && query.source === undefined) {
+      const message = 'name the token or the source whose webhooks are to end';
+      throw new InvalidRequest([{ path: 'query.token', message }]);
+    }
+    const filter = filterOf(query, token);
+    await refuseUnknownSource(query.source, { watches, sources: sourcesOf(token) });
+    return { count: await webhooks.end(filter) };
+  });
+};
+
+function filterOf(
+  { token, source }: { token?: string; source?: string },
+  asking: FastifyRequest['token'],
+): WebhookFilter {
+  return { ...sourcesMeant(asking, source), ...(token !== undefined && { token }) };
+}
+
+function presentWebhook({ url, sources, registeredBy, watches, counts, health }: WebhookView) {
+  return {
+    url,
+    sources,
+    registered_by: registeredBy,
+    watches,
+    counts,
+    health: presentHealth(health),
+  };
+}
