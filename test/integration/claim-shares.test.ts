@@ -137,6 +137,28 @@ describe('shares of the rate limit', () => {
     expect(Math.max(...between)).toBeLessThanOrEqual(5);
   });
 
+  test('whatever is overdue, new runs are read within three claims for each of them', async () => {
+    const { tick, enter, claim } = scheduleOf();
+    const [news, claims] = [30, 90];
+    await tick();
+    for (const kind of KINDS) {
+      // Confirming polls go before first reads.
+      for (let one = 0; kind !== 'prompt' && one < claims; one += 1) await enter(kind);
+    }
+    await tick();
+    const waiting = new Set<string>();
+    for (let one = 0; one < news; one += 1) waiting.add(await enter('first'));
+    await tick();
+    let longestDue = 0;
+    for (let turn = 0; turn < claims; turn += 1) {
+      const { member, kind } = await claim('watch');
+      if (!waiting.delete(member) && kind === 'first' && waiting.size > 0) longestDue += 1;
+    }
+    expect(waiting.size).toBe(0);
+    // Those that wait for longest go on meanwhile.
+    expect(longestDue).toBeGreaterThanOrEqual(news / 2 - 1);
+  });
+
   test('a run that hints expedite again and again keeps its place among what is due', async () => {
     const { source, tick, enter, claim } = scheduleOf();
     await tick();

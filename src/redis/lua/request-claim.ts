@@ -1,4 +1,9 @@
-import { NEWEST_ONE_IN, POLL_KINDS, SURE_OF_ONE_IN } from '../../core/cadence/load.ts';
+import {
+  LONGEST_ONE_IN,
+  NEWEST_ONE_IN,
+  POLL_KINDS,
+  SURE_OF_ONE_IN,
+} from '../../core/cadence/load.ts';
 import { ACTIVE, IDENTITY_LENGTH } from '../stores/watch-record.ts';
 import { CLAIMS } from './leases.ts';
 import { STORE_NOW } from './clock.ts';
@@ -9,7 +14,7 @@ import { ADMIT, SOURCE_GATE } from './source.ts';
 /**
  * Parts of the selection that a claim makes; see there. Where several kinds are due, `shares` counts
  * such claims, and at which each kind was served last: one that was passed over too often goes first.
- * Last in it stands how many confirming polls were claimed while several were due.
+ * Last in it stand how many confirming polls and first reads were claimed while several were due.
  */
 const SELECT = `
 local RANK = {prompt = 1, first = 2, watch = 4, frugal = 4, stream = 4}
@@ -17,7 +22,7 @@ local RANK = {prompt = 1, first = 2, watch = 4, frugal = 4, stream = 4}
 local function readShares(shares)
   local counts = {}
   for count in string.gmatch(redis.call('GET', shares) or '', '%d+') do counts[#counts + 1] = tonumber(count) end
-  for place = 1, #KINDS + 2 do counts[place] = counts[place] or 0 end
+  for place = 1, #KINDS + 3 do counts[place] = counts[place] or 0 end
   return counts
 end
 
@@ -41,25 +46,29 @@ local function pick(due, counts)
   return best
 end
 
--- Of several confirming polls, the longest due or at times the newest: what happens now does not wait
--- for a backlog.
-local function pickPrompt(head, counts, now)
-  local place = #KINDS + 2
-  counts[place] = counts[place] + 1
-  if counts[place] % ${NEWEST_ONE_IN} > 0 then return end
-  local newest = redis.call('ZREVRANGEBYSCORE', KEYS[4 + head.place], now, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
-  head.member, head.dueAt = newest[1], tonumber(newest[2])
+-- Of several, the longest due or at times the newest: what happens now does not wait for a backlog.
+local NEWEST = {
+  prompt = {place = #KINDS + 2, at = function(count) return count % ${NEWEST_ONE_IN} == 0 end},
+  first = {place = #KINDS + 3, at = function(count) return count % ${LONGEST_ONE_IN} > 0 end},
+}
+
+local function pickWithin(head, counts, now)
+  local newest = NEWEST[head.kind]
+  counts[newest.place] = counts[newest.place] + 1
+  if not newest.at(counts[newest.place]) then return end
+  local last = redis.call('ZREVRANGEBYSCORE', KEYS[4 + head.place], now, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  head.member, head.dueAt = last[1], tonumber(last[2])
 end
 
 -- What goes next, when something is due at the earliest where nothing is, and the shares after it.
 local function select(now, isProbe)
-  local due, soonest, isBacklog = {}, nil, false
+  local due, soonest, backlog = {}, nil, {}
   for place, kind in ipairs(KINDS) do
     -- A page may turn out not to be worth a request, so it is no probe.
     local head = isProbe and place > ${POLL_KINDS} and {}
-      or redis.call('ZRANGE', KEYS[4 + place], 0, kind == 'prompt' and 1 or 0, 'WITHSCORES')
+      or redis.call('ZRANGE', KEYS[4 + place], 0, NEWEST[kind] and 1 or 0, 'WITHSCORES')
     local dueAt = tonumber(head[2])
-    if head[4] then isBacklog = not isProbe and tonumber(head[4]) <= now end
+    if head[4] and not isProbe and tonumber(head[4]) <= now then backlog[kind] = true end
     if dueAt and dueAt <= now then
       local one = {member = head[1], kind = kind, place = place, dueAt = dueAt, deadline = dueAt + ARGV[5 + place]}
       if kind == 'plan' then return one end
@@ -68,10 +77,10 @@ local function select(now, isProbe)
       soonest = dueAt
     end
   end
-  if #due < 2 and not isBacklog then return due[1], soonest end
+  if #due < 2 and not next(backlog) then return due[1], soonest end
   local counts, best = readShares(KEYS[4]), due[1]
   if #due > 1 then best = pick(due, counts) end
-  if isBacklog and best.kind == 'prompt' then pickPrompt(best, counts, now) end
+  if backlog[best.kind] then pickWithin(best, counts, now) end
   return best, soonest, table.concat(counts, ' ')
 end
 `;
