@@ -80,6 +80,7 @@ export function runwatch(options: RunwatchOptions): Policy {
       answeredAt: toMs(now),
       openSince: null,
       closedFor: null,
+      isConsistent: true,
       linksOf: noLinks,
       newMark: () => '',
       policy,

@@ -139,6 +139,7 @@ function runEnded(subscribe: Subscribe, now: number): WatchChange {
     answeredAt: now,
     openSince: null,
     closedFor: null,
+    isConsistent: true,
     linksOf: noLinks,
     newMark: () => '',
   };

@@ -223,6 +223,8 @@ function pollContext({ endpoints }: PollerDependencies, sources: Map<string, Sou
     sourceHealth: (name: string) => healthOf(sources.get(name)),
     limiterOf: (name: string) => sources.get(name)?.limiter,
     streamsOf: (name: string) => sources.get(name)?.streams,
+    isConsistent: async (name: string) =>
+      (await sources.get(name)?.agreement.isConsistent()) ?? true,
     wants: endpoints.wants,
   };
 }
@@ -258,6 +260,8 @@ function observer(
       deps.metrics.poll(report);
       logPoll(deps.log, report);
       deps.tracing.polled(report);
+      const { agreement } = context.sourceOf(watch.source) ?? {};
+      agreement?.note(watch.runId, report.agreement).catch(onError);
       const lists = feeds.get(watch.source)?.lists;
       lists?.notice(watch).catch(onError);
       if (report.knownBy === 'list') lists?.confirm(watch).catch(onError);
@@ -314,6 +318,7 @@ function goneChecker(deps: PollerDependencies, context: PollContext): () => Prom
       answeredAt: now,
       openSince: null,
       closedFor: null,
+      isConsistent: true,
       policy: context.policy,
       statistics: deps.statistics.lookup,
       wants: context.wants,

@@ -5,12 +5,16 @@ import {
   type ClosedSource,
   type SourceChange,
 } from '../core/source/throttle.ts';
+import { CONSISTENT_MESSAGE, inconsistentMessage } from '../core/source/consistency.ts';
 import type { NoxusClient } from '../noxus/client.ts';
+import { SourceAgreement, type AgreementChange } from '../poll/source-agreement.ts';
 import { SourceThrottle } from '../poll/source-throttle.ts';
 import type { SourceLimiter } from '../poll/source-limiter.ts';
+import type { ConsistencyStore } from '../redis/stores/consistency-store.ts';
 import type { SourceStore } from '../redis/stores/source-store.ts';
 import type { Config } from '../config/schema.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import type { SystemEvents } from './system-events.ts';
 
 /** Reads runs and lists of a source. */
@@ -84,6 +88,67 @@ function eventOf(source: string, news: SourceChange, watches: number) {
       next_try_at: until === null ? null : isoTime(until),
       watches,
       help: HELP[type],
+    },
+  };
+}
+
+interface AgreementDependencies {
+  consistencies: ConsistencyStore;
+  systemEvents: Pick<SystemEvents, 'raiseWith'>;
+  metrics: Pick<Metrics, 'contradicted'>;
+  now: () => number;
+}
+
+/** Judges how far the polls of one source's runs agree, and raises system events about it. */
+export function openAgreement(
+  { consistencies: store, systemEvents, metrics, now }: AgreementDependencies,
+  source: string,
+  countWatches: () => Promise<number>,
+): SourceAgreement {
+  return new SourceAgreement({
+    source,
+    store,
+    async raise(change, write) {
+      const event = agreementEvent(source, change, { watches: await countWatches(), now: now() });
+      let isWritten = false;
+      await systemEvents.raiseWith(event, async (planned) => {
+        const pools = await store.put(write, planned);
+        isWritten = pools !== null;
+        return pools;
+      });
+      return isWritten;
+    },
+    onContradiction: () => metrics.contradicted(source),
+    now,
+  });
+}
+
+/** The data of both events; the remedy is outside runwatch. */
+const AGREEMENT = {
+  'source.inconsistent': {
+    level: 'warn',
+    help: 'look for a replica or cache of Noxus that lags; until polls agree again, leaving a wait is notified up to half a minute later',
+  },
+  'source.consistent': { level: 'info', help: 'nothing: changes are notified as usual again' },
+} as const;
+
+function agreementEvent(
+  source: string,
+  { type, found, since }: AgreementChange,
+  { watches, now }: { watches: number; now: number },
+) {
+  const { level, help } = AGREEMENT[type];
+  const message = type === 'source.consistent' ? CONSISTENT_MESSAGE : inconsistentMessage(found);
+  return {
+    type,
+    level,
+    data: {
+      source,
+      message,
+      since: isoTime(since),
+      lasted_ms: Math.max(0, Math.round(now - since)),
+      watches,
+      help,
     },
   };
 }

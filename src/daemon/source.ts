@@ -15,9 +15,11 @@ import { OverdueMonitor, Schedule, type RequestClaim } from '../poll/schedule.ts
 import type { ObserveRunDependencies } from '../poll/observe-run.ts';
 import { Slots } from '../poll/source-slots.ts';
 import { createSourceLimiter, type SourceLimiter } from '../poll/source-limiter.ts';
+import type { SourceAgreement } from '../poll/source-agreement.ts';
 import type { SourceThrottle } from '../poll/source-throttle.ts';
 import type { SlotWorker } from '../queue/slot-queue.ts';
 import type { WakeChannel } from '../redis/channels.ts';
+import type { ConsistencyStore } from '../redis/stores/consistency-store.ts';
 import type { BudgetStore, SourceStore } from '../redis/stores/source-store.ts';
 import type { NodeNameStore } from '../redis/stores/name-store.ts';
 import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
@@ -33,6 +35,7 @@ import { startPeriodic, type Periodic } from './periodic.ts';
 import {
   reportingReader,
   listAsker,
+  openAgreement,
   openThrottle,
   type ListAsker,
   type SourceReader,
@@ -52,6 +55,8 @@ export interface Source {
   /** Reads runs and lists; the throttle sees every answer. */
   reader: SourceReader;
   throttle: SourceThrottle;
+  /** How far polls of its runs agree. */
+  agreement: SourceAgreement;
   limiter: SourceLimiter;
   schedule: Schedule;
   /** Event streams of its runs. */
@@ -84,6 +89,7 @@ export interface SourceDependencies {
   config: Config;
   watches: WatchStore;
   sources: SourceStore;
+  consistencies: ConsistencyStore;
   budgets: BudgetStore;
   streams: StreamStore;
   workflowNames: Pick<WorkflowNames, 'tend'>;
@@ -130,6 +136,7 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
     countWatches: () => schedule.countWatches(),
     onOpen: () => work.opened(),
   });
+  const agreement = openAgreement(deps, name, () => schedule.countWatches());
   const reader = reportingReader(client, throttle);
   const streams = openStreams(deps, name, { source, limiter, schedule, throttle, reader });
   const asker = listAsker({ reader, limiter, now: deps.now, onError });
@@ -146,6 +153,7 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
     name,
     reader,
     throttle,
+    agreement,
     limiter,
     schedule,
     streams,
@@ -155,10 +163,7 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
       if ((await throttle.read()).answeredAt === null) asker.askList();
     },
     reads,
-    survey: surveyWith(deps.log, reads, async () => {
-      await throttle.freshen();
-      await worked.survey();
-    }),
+    survey: surveyWith(deps.log, reads, tending({ throttle, agreement }, worked.survey)),
     probeMs: source.timeout + WRITE_MS,
     reconfigure(next) {
       // The limiter and the schedule hold this very object.
@@ -192,6 +197,18 @@ function openClient(
     onRequest: (request) => deps.metrics.request(name, request),
     onUnreadField: (field) => deps.log.warn({ source: name, field }, 'source.field_unread'),
   });
+}
+
+/** Judges the source as a whole with each survey. */
+function tending(
+  { throttle, agreement }: Pick<Source, 'throttle' | 'agreement'>,
+  survey: () => Promise<void>,
+) {
+  return async (): Promise<void> => {
+    await throttle.freshen();
+    await agreement.tend();
+    await survey();
+  };
 }
 
 /** With each survey, logs a change of whether runs are read as often as they are to be. */

@@ -6,6 +6,7 @@ import { AnswerStore } from '../redis/stores/answer-store.ts';
 import { BudgetStore, SourceNamesStore, SourceStore } from '../redis/stores/source-store.ts';
 import { DeliveryStore } from '../redis/stores/delivery-store.ts';
 import { DiscoveryStore } from '../redis/stores/discovery-store.ts';
+import { ConsistencyStore } from '../redis/stores/consistency-store.ts';
 import { FeedStore } from '../redis/stores/feed-store.ts';
 import { GoneStore, ScheduleStore } from '../redis/stores/schedule-store.ts';
 import { ClaimStore } from '../redis/leases.ts';
@@ -80,6 +81,7 @@ export function createStores(
     deliveryClaims: new ClaimStore(redis, keys.deliveryClaims),
     dueBell: new DueBell(connections.subscriber, keys.dueBell),
     sources: new SourceStore(redis, keys),
+    consistencies: new ConsistencyStore(redis, keys),
     /** What is known of lists of runs. */
     feeds: new FeedStore(redis, keys, watches, requests),
     /** When gone runs are checked. */

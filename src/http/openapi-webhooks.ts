@@ -40,6 +40,9 @@ const OCCASIONS: Record<SentEventType, string> = {
   'source.throttled': 'a source asks for a pause of more than a minute',
   'source.unreachable': 'a source gives no valid answer to anything for `unreachable_after`',
   'source.recovered': 'a source gives a valid answer again',
+  'source.inconsistent':
+    'polls of runs contradict one another again and again, as where a replica or cache of a source lags',
+  'source.consistent': 'no poll has contradicted another for ten minutes',
   'polling.overdue': 'polls of a source are behind their schedule',
   'polling.caught_up': 'polls of a source are in time again',
   'discovery.unavailable': 'a list of runs cannot be read, so that new runs are not found',

@@ -9,7 +9,7 @@ import type { NewMark } from '../core/event/ids.ts';
 import type { PollResult, RunSnapshot } from '../core/run/snapshot.ts';
 import type { ObserveContext, PollPolicy } from '../core/watch/observation.ts';
 import { UNSTREAMED, type StreamState } from '../core/feed/run-stream.ts';
-import { observe } from '../core/watch/observe.ts';
+import { needsConsistency, observe, type Observation } from '../core/watch/observe.ts';
 import type { PollMode } from '../core/watch/poll-history.ts';
 import type { NextPoll, StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';
 import type { RunReader, TraceChange, WatchStore } from './ports.ts';
@@ -56,6 +56,8 @@ export interface PollReport {
   knownBy: 'stream' | 'list' | 'read';
   /** From when the poll was due to its start, ms. */
   lagMs: number;
+  /** What it says of how far the source agrees with itself. */
+  agreement: Observation['agreement'];
   /** True for the first poll of the watch. */
   isFirst: boolean;
   durationMs: number;
@@ -66,6 +68,8 @@ export interface ObserveRunDependencies {
   readerOf: (source: string) => RunReader | undefined;
   sourceHealth: (source: string) => Promise<SourceHealth>;
   streamsOf: (source: string) => RunStreams | undefined;
+  /** False where polls of the source's runs contradict one another again and again. */
+  isConsistent: (source: string) => Promise<boolean>;
   /** Statistics of dwell times, and where new samples go. */
   statistics: { lookup: StatisticsLookup; learn(samples: readonly DurationSample[]): void };
   /** Reads the source's list, to see whether the source answers at all. */
@@ -138,10 +142,11 @@ async function record(
   const streamed = await streamStateOf(deps, key, result, startedAt);
   const mode = modeOf(isHinted, streamed);
   const health = await healthAfter(deps, key, result, reading);
+  const isConsistent = await consistencyOf(deps, stored.watch, result, streamed);
   let before: StoredWatch | null = stored;
   while (before !== null && before.watch.state === 'active') {
     const now = deps.now();
-    const times = { now, beganAt: startedAt, mode, lagMs, streamed, health };
+    const times = { now, beganAt: startedAt, mode, lagMs, streamed, health, isConsistent };
     const observed = observe(before.watch, result, contextOf(deps, key, times));
     const { watch, events } = observed;
     const deliveries = planDeliveries(watch, events, watch.subscriptions, {
@@ -171,6 +176,7 @@ async function record(
         watch,
         outcome: result.kind,
         events,
+        agreement: observed.agreement,
         knownBy: mode === 'single' ? 'read' : mode,
         lagMs,
         isFirst,
@@ -201,7 +207,20 @@ async function healthAfter(
   return answeredAt === undefined ? health : { ...health, answeredAt };
 }
 
-interface PollTimes extends Pick<ObserveContext, 'now' | 'beganAt' | 'mode' | 'lagMs'> {
+/** Read only after a poll that takes something back, or follows one, since only such a poll needs it. */
+async function consistencyOf(
+  { isConsistent }: ObserveRunDependencies,
+  watch: Watch,
+  result: PollResult,
+  { nodes }: StreamState,
+): Promise<boolean> {
+  return !needsConsistency(watch, result, nodes) || isConsistent(watch.source);
+}
+
+interface PollTimes extends Pick<
+  ObserveContext,
+  'now' | 'beganAt' | 'mode' | 'lagMs' | 'isConsistent'
+> {
   streamed: StreamState;
   health: SourceHealth;
 }
@@ -221,7 +240,7 @@ async function streamStateOf(
 function contextOf(
   { policy, statistics, wants, loadOf, random, linksOf, newMark }: ObserveRunDependencies,
   { source }: WatchKey,
-  { now, beganAt, mode, lagMs, streamed, health }: PollTimes,
+  { now, beganAt, mode, lagMs, streamed, health, isConsistent }: PollTimes,
 ): ObserveContext {
   return {
     now,
@@ -233,6 +252,7 @@ function contextOf(
     answeredAt: health.answeredAt,
     openSince: health.openSince,
     closedFor: health.closedFor,
+    isConsistent,
     policy,
     statistics: statistics.lookup,
     wants,
@@ -324,4 +344,5 @@ const UNPOLLED = {
   nodes: null,
   openSince: null,
   closedFor: null,
+  isConsistent: true,
 };

@@ -1,8 +1,10 @@
 import type { RequestKind } from '../core/cadence/load.ts';
 import type { WorkflowKey, WorkflowStatistics } from '../core/cadence/phase.ts';
 import type { ClockStep } from '../core/clock.ts';
+import type { PlannedEvent } from '../core/delivery/outbox.ts';
 import type { Page } from '../core/page.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
+import type { SourceConsistency } from '../core/source/consistency.ts';
 import type { PermitRequest } from '../core/source/limiter.ts';
 import type {
   ClaimedRequest,
@@ -103,6 +105,20 @@ export interface SourceStore {
     change: { isProbe: boolean; openSince: number | null; access: string },
   ): Promise<boolean>;
   answered(source: string, now: number, access: string): Promise<void>;
+}
+
+/** A record of how far a source's polls agree, to replace the one that was read. */
+export interface ConsistencyWrite {
+  source: string;
+  /** The record's text when it was read; '' for none. */
+  before: string;
+  after: SourceConsistency | null;
+}
+
+export interface ConsistencyStore {
+  read(source: string): Promise<{ found: SourceConsistency | null; text: string }>;
+  /** @returns the pools at which deliveries are due now; null where another process has written since */
+  put(write: ConsistencyWrite, event: PlannedEvent | null): Promise<string[] | null>;
 }
 
 /** Takes a written change of a watch, for the trace of its run. */

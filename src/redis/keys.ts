@@ -91,6 +91,8 @@ export function createKeys(prefix: string) {
     /** String with the JSON of why a list cannot be read; set while it cannot. */
     discoveryTrouble: (list: RunList) => key('discovery-trouble', ...listName(list)),
     sourceAdmission: (source: string) => sourceAdmission(key, source),
+    /** String with the JSON of how far polls of a source's runs agree; set after a contradiction; expires. */
+    sourceConsistency: (source: string) => key('source-consistency', source),
     /** String, when a source last gave a valid answer, ms since the epoch, and by which access. */
     sourceAnswered: (source: string) => key('answered', source),
     /** Sorted set of the ids of watches of gone runs, by when they are checked again. */

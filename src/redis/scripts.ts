@@ -44,7 +44,13 @@ import {
 } from './lua/source.ts';
 import { CLAIM_REQUEST, RELEASE_CLAIMS, RENEW_CLAIM } from './lua/request-claim.ts';
 import { DEFER, ENTER_MISSING, ENTER_WITHIN, EXPEDITE, MOVE_BACK, SURVEY } from './lua/schedule.ts';
-import { ADD_DELIVERIES, RAISE_EVENT, RENEW_EPOCH, TURN_STATE } from './lua/outbox.ts';
+import {
+  ADD_DELIVERIES,
+  RAISE_EVENT,
+  RENEW_EPOCH,
+  REPLACE_STATE,
+  TURN_STATE,
+} from './lua/outbox.ts';
 import {
   ADD_REPORT,
   NOTE_STREAM,
@@ -165,6 +171,10 @@ declare module 'ioredis' {
     rwAddDeliveries(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
     rwForgetDeliveries(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
     rwTurnState(keyCount: number, ...args: (string | number)[]): Result<string[] | null, Context>;
+    rwReplaceState(
+      keyCount: number,
+      ...args: (string | number)[]
+    ): Result<string[] | null, Context>;
     rwRaiseEvent(keyCount: number, ...args: (string | number)[]): Result<string[], Context>;
     rwRenewEpoch(keyCount: number, ...args: (string | number)[]): Result<string[] | null, Context>;
     rwReadNumbersBuffer(...args: (string | number)[]): Result<Buffer[], Context>;
@@ -256,6 +266,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwAddDeliveries', { lua: ADD_DELIVERIES });
   redis.defineCommand('rwForgetDeliveries', { lua: FORGET_DELIVERIES });
   redis.defineCommand('rwTurnState', { lua: TURN_STATE });
+  redis.defineCommand('rwReplaceState', { lua: REPLACE_STATE });
   redis.defineCommand('rwRaiseEvent', { lua: RAISE_EVENT });
   redis.defineCommand('rwRenewEpoch', { lua: RENEW_EPOCH });
   redis.defineCommand('rwReadNumbers', { numberOfKeys: 1, lua: READ_NUMBERS });

@@ -162,6 +162,8 @@ export interface SourceFigures {
   isUp: boolean;
   /** The share of its rate limit that is in use. */
   usedRatio: number;
+  /** False while polls of its runs contradict one another again and again. */
+  isConsistent: boolean;
   /** How often its runs are read; null where that is not known. */
   reads: { usualMs: number | null; longestMs: number; stretched: number } | null;
   /** Its event streams; `doubted` is null where nothing is known of them. */
@@ -173,6 +175,11 @@ export function createSourceGauges(make: Maker) {
   const up = make.gauge(
     'runwatch_source_up',
     'Whether a source takes requests: 0 while it refuses the key, does not answer, has not answered yet or has asked for a long pause.',
+    ['source'],
+  );
+  const consistent = make.gauge(
+    'runwatch_source_consistent',
+    'Whether polls of runs agree: 0 while they contradict one another again and again, as where a replica or cache of a source lags.',
     ['source'],
   );
   const used = make.gauge(
@@ -193,17 +200,20 @@ export function createSourceGauges(make: Maker) {
   );
   return {
     set(sources: readonly SourceFigures[]): void {
-      for (const { name, isUp, usedRatio, reads: times, streams: found } of sources) {
+      for (const one of sources) {
+        const { name, isUp, isConsistent, usedRatio, reads: times, streams: found } = one;
         streams.set({ source: name, state: 'open' }, found.open);
         streams.set({ source: name, state: 'wanted' }, found.wanted);
         believed.set({ source: name }, found.doubted?.length === 0 ? 1 : 0);
         up.set({ source: name }, isUp ? 1 : 0);
+        consistent.set({ source: name }, isConsistent ? 1 : 0);
         used.set({ source: name }, usedRatio);
         reads.set(name, times);
       }
     },
     clear(): void {
       up.reset();
+      consistent.reset();
       used.reset();
       reads.clear();
       streams.reset();

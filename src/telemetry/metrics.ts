@@ -113,6 +113,11 @@ function pollRecordings(make: Maker) {
     'source',
     'outcome',
   ]);
+  const contradictions = make.counter(
+    'runwatch_poll_contradictions_total',
+    'Polls that contradicted the poll of the same run before, as where a replica or cache of a source lags.',
+    ['source'],
+  );
   const lag = make.histogram(
     'runwatch_poll_lag_seconds',
     'Time from when a poll was due to when it started.',
@@ -147,6 +152,9 @@ function pollRecordings(make: Maker) {
           detectionDelay.observe(data.detection_delay_ms / 1_000);
         }
       }
+    },
+    contradicted(source: string): void {
+      contradictions.inc({ source });
     },
     overdue(source: string, { due, oldestMs }: { due: number; oldestMs: number | null }): void {
       pollsOverdue.set({ source }, due);

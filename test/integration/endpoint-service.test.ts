@@ -72,5 +72,11 @@ test('the list of endpoints counts the deliveries of each failing per-watch webh
 test('the list shows the system events that an endpoint without configured events gets', async () => {
   const [ops] = await service.list();
   expect(ops).toMatchObject({ name: 'ops' });
-  expect(ops?.events).toEqual([...DEFAULT_EVENTS, 'source.unreachable', 'source.recovered']);
+  const ofSources = [
+    'source.unreachable',
+    'source.recovered',
+    'source.inconsistent',
+    'source.consistent',
+  ];
+  expect(ops?.events).toEqual([...DEFAULT_EVENTS, ...ofSources]);
 });

@@ -151,6 +151,7 @@ function observeRun(result: Promise<PollResult>) {
     watches,
     readerOf: () => ({ readRun: () => result }),
     sourceHealth: async () => ({ answeredAt: Date.now(), openSince: null, closedFor: null }),
+    isConsistent: async () => true,
     askList: ignore,
     streamsOf: ignore,
     statistics: { lookup: nothingLearned, learn: ignore },

@@ -45,6 +45,7 @@ const SOURCE = 'default';
 const KEY: WatchKey = { source: SOURCE, runId: 'run-1' };
 const LATER = NOON + 10 * 365 * 86_400_000;
 const HOUR = 3_600_000;
+const CONTRADICTED = { changes: ['run-1'], contradictedAt: NOON, since: null };
 const LIST = { source: SOURCE, workflowId: null };
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
 const limits = { most: 4, rate: null, deadlineMs: 15_000 };
@@ -513,6 +514,12 @@ const CASES: Case[] = [
     },
   ],
   ['rwTurnState', 'grows', 'overdue polls', () => requests.noteOverdue(SOURCE, true, null)],
+  [
+    'rwReplaceState',
+    'grows',
+    'a contradiction',
+    () => stores.consistencies.put({ source: SOURCE, before: '', after: CONTRADICTED }, null),
+  ],
   ['rwRaiseEvent', 'grows', 'an event about runwatch', raise],
   ['rwRenewEpoch', 'grows', 'a new epoch', () => stores.epochs.renew([], ['abcdefgh'], null)],
   [

@@ -36,6 +36,7 @@ beforeAll(async () => {
     closed: null,
     since: null,
     answeredAt: NOON,
+    inconsistency: null,
     failure: null,
     limit: { requests: 10, perMs: 1_000 },
     used: 4,

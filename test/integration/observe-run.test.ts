@@ -42,8 +42,8 @@ async function register(request: Partial<Registration> = {}): Promise<WatchKey> 
   return key;
 }
 
-function seen(key: WatchKey, status: string): PollResult {
-  return { kind: 'run', run: snapshot({ id: key.runId, status }) };
+function seen(key: WatchKey, status: string, progress = 0): PollResult {
+  return { kind: 'run', run: snapshot({ id: key.runId, status, progress }) };
 }
 
 const limit = { requests: 1_000, perMs: 1_000 };
@@ -78,6 +78,7 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
       watches,
       readerOf: () => ({ readRun: async () => result }),
       sourceHealth: async () => ({ answeredAt: Date.now(), openSince: null, closedFor: null }),
+      isConsistent: async () => true,
       askList: () => undefined,
       streamsOf: () => undefined,
       statistics: { lookup: nothingLearned, learn: () => undefined },
@@ -142,10 +143,32 @@ describe('poll that was taken over from a slow process', () => {
     const { poll } = pollingProcess();
     await poll(key, seen(key, 'awaiting_human_feedback'));
     await requests.expedite(key.source, [key.runId]);
-    await poll(key, seen(key, 'running'));
+    await poll(key, seen(key, 'running', 50));
     late.arrive(seen(key, 'awaiting_human_feedback'));
     expect(await heldUp).toEqual({ is: 'lost' });
-    expect(await eventTypes(key)).toEqual(['run.awaiting_human_feedback', 'run.resumed']);
+    expect(await eventTypes(key)).toEqual([
+      'run.awaiting_human_feedback',
+      'run.resumed',
+      'run.progress',
+    ]);
+  });
+});
+
+describe('poll that takes a wait back', () => {
+  test('a process that dies between two polls loses no wait and no end of one', async () => {
+    const key = await register();
+    const polls = ['awaiting_human_feedback', 'running', 'running', 'awaiting_human_feedback'];
+    for (const [at, status] of polls.entries()) {
+      // A new process each time: it knows what the store says.
+      const { poll } = pollingProcess({ now: () => Date.now() + at * POLICY.minIntervalMs });
+      await poll(key, seen(key, status));
+      await requests.expedite(key.source, [key.runId]);
+    }
+    expect(await eventTypes(key)).toEqual([
+      'run.awaiting_human_feedback',
+      'run.resumed',
+      'run.awaiting_human_feedback',
+    ]);
   });
 });
 

@@ -137,6 +137,7 @@ function processOn(source: string) {
       watches,
       readerOf: () => ({ readRun: () => result }),
       sourceHealth: async () => ({ answeredAt: Date.now(), openSince: null, closedFor: null }),
+      isConsistent: async () => true,
       streamsOf: () => feed,
       statistics: { lookup: nothingLearned, learn: ignore },
       askList: ignore,

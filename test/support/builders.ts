@@ -83,6 +83,7 @@ export function observeContext(now: number): ObserveContext {
     answeredAt: now,
     openSince: null,
     closedFor: null,
+    isConsistent: true,
     linksOf: noLinks,
     newMark,
     random: () => 0.5,

@@ -92,6 +92,8 @@ export function aWatch(changes: Partial<WatchView> = {}): WatchView {
     unknownStatuses: [],
     notice: null,
     waiting: null,
+    waits: null,
+    doubt: null,
     dwell: null,
     phases: [],
     changedAt: NOW,

@@ -85,7 +85,7 @@ describe('a poll of a run', () => {
 
   test('awaiting, running, awaiting gives two events of the wait', () => {
     const waits = run('awaiting_human_feedback');
-    const { types } = follow(newWatch(), [waits, waits, run('running'), waits]);
+    const { types } = follow(newWatch(), [waits, waits, run('running'), run('running'), waits]);
     expect(types).toEqual([
       'run.awaiting_human_feedback',
       'run.resumed',

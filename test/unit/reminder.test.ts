@@ -39,6 +39,12 @@ function inShort({ type, data: { reminder, waited_ms: waited } }: RunwatchEvent)
 
 const waits = (at: number): Look => ({ at, status: AWAITING });
 
+/** Two polls that find the run going on: one alone does not end a wait. */
+const goesOn = (at: number): Look[] => [
+  { at: at - 1_000, status: 'running' },
+  { at, status: 'running' },
+];
+
 describe('a run that waits for an event', () => {
   test('a run that waits for an event has reminders as one that waits for a human, from its own start', () => {
     const event = (at: number): Look => ({ at, status: 'awaiting_event' });
@@ -87,10 +93,10 @@ describe('a run that waits for a human', () => {
   test('an acknowledgement ends with the state that it is about', () => {
     const { watch } = follow([waits(0)]);
     const acknowledged = { by: 'ana', comment: null, at: NOON, until: null };
-    const { watch: later, told } = follow(
-      [waits(50 * HOUR), { at: 51 * HOUR, status: 'running' }],
-      { ...watch, acknowledged },
-    );
+    const { watch: later, told } = follow([waits(50 * HOUR), ...goesOn(51 * HOUR)], {
+      ...watch,
+      acknowledged,
+    });
     expect(told).toEqual(['run.resumed after 51 h']);
     expect(later.acknowledged).toBeNull();
   });
@@ -107,9 +113,7 @@ describe('a run that waits for a human', () => {
     const context = { ...observeContext(NOON + 2 * HOUR), policy };
     const blind = observe(watch, { kind: 'unavailable', message: 'status 500' }, context);
     expect(blind.events).toEqual([]);
-    expect(follow([{ at: 2 * HOUR, status: 'running' }], blind.watch).told).toEqual([
-      'run.resumed after 2 h',
-    ]);
+    expect(follow(goesOn(2 * HOUR), blind.watch).told).toEqual(['run.resumed after 2 h']);
   });
 
   test('a run says how long it waited when it goes on, and when it ends', () => {
@@ -121,7 +125,7 @@ describe('a run that waits for a human', () => {
   });
 
   test('reminders begin anew with the next wait', () => {
-    const looks = [waits(0), waits(HOUR), { at: 2 * HOUR, status: 'running' }];
+    const looks = [waits(0), waits(HOUR), ...goesOn(2 * HOUR)];
     const told = follow([...looks, waits(3 * HOUR), waits(4 * HOUR)]).told;
     expect(told).toEqual([
       'run.awaiting_human_feedback',

@@ -77,7 +77,7 @@ describe('a run that remains in one state', () => {
   });
 
   test('a run is in the same state while its progress remains within ten per cent', () => {
-    const moments = [at(0, 30), at(20, 39), at(30, 38), at(31, 35)];
+    const moments = [at(0, 30), at(20, 39), at(30, 39), at(31, 39)];
     expect(follow(moments).told).toContain('run.stalled after 31 min');
     expect(follow([at(0, 30), at(20, 40), at(31, 45), at(32, 45)]).told).toEqual([
       'run.progress',

@@ -97,6 +97,18 @@ const watches: fc.Arbitrary<Watch> = fc.record({
   unknownStatuses: fc.array(text),
   notice: fc.option(fc.record({ eventId: text, type: fc.constantFrom(...EVENT_TYPES) })),
   waiting: fc.option(fc.record({ since: time, reminders: fc.nat(), reminderId: fc.option(text) })),
+  waits: fc.option(
+    fc.record({
+      place: fc.record({
+        progress: fc.option(fc.integer()),
+        startedAt: timeOrNull,
+        executed: fc.option(fc.nat()),
+      }),
+      notifiedAt: fc.array(time, { maxLength: 3 }),
+      pending: fc.option(fc.record({ since: time, isAgain: fc.boolean() })),
+    }),
+  ),
+  doubt: fc.option(fc.record({ since: time, at: time, reads: fc.nat() })),
   dwell: fc.option(fc.record({ since: time, stalled: fc.boolean() })),
   phases: fc.array(
     fc.record({ state: text, since: time, seenAt: timeOrNull, secondMs: fc.nat() }),

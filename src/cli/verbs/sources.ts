@@ -35,7 +35,7 @@ export function addSourcesVerb(host: VerbHost): void {
 
 const HELP = `
 A source that asks for a pause, refuses the key or does not answer is tried by one request now and
-then; its runs wait meanwhile.
+then; its runs wait meanwhile. An inconsistent one answers, and its answers contradict one another.
 
 Examples:
   runwatch sources
@@ -77,6 +77,7 @@ function columnsFor(context: CliContext): Column<SourceView>[] {
   const paints: Record<SourceView['state'], (text: string) => string> = {
     answering: green,
     unknown: yellow,
+    inconsistent: yellow,
     paused: red,
     unauthorized: red,
     unreachable: red,

@@ -30,6 +30,7 @@ const CONTEXT = {
   answeredAt: Infinity,
   openSince: null,
   closedFor: null,
+  isConsistent: true,
   // Its events are shown to no receiver that would drop repeats.
   linksOf: noLinks,
   newMark: () => '',

@@ -36,6 +36,8 @@ export const SYSTEM_EVENT_TYPES = [
   'source.throttled',
   'source.unreachable',
   'source.recovered',
+  'source.inconsistent',
+  'source.consistent',
   'polling.overdue',
   'polling.caught_up',
   'discovery.unavailable',
@@ -45,10 +47,12 @@ export const SYSTEM_EVENT_TYPES = [
 
 export type SystemEventType = (typeof SYSTEM_EVENT_TYPES)[number];
 
-/** System events sent and listed by default: each replaces one event per watch. */
+/** System events sent and listed by default: each is in place of, or explains, events of many watches. */
 export const DEFAULT_SYSTEM_EVENTS: ReadonlySet<string> = new Set([
   'source.unreachable',
   'source.recovered',
+  'source.inconsistent',
+  'source.consistent',
 ]);
 
 /** Events of alerts, which rules make of other events. */

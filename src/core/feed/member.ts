@@ -4,6 +4,7 @@ import { isTerminalStatus } from '../run/snapshot.ts';
 import type { PollPolicy } from '../watch/observation.ts';
 import { nextReminderAt } from '../watch/reminder.ts';
 import { stallTime, usualDwellMs } from '../watch/stall.ts';
+import { isPending } from '../watch/waits.ts';
 import type { Watch } from '../watch/watch.ts';
 
 /** A watch that a list feed may cover. */
@@ -26,12 +27,13 @@ export interface MemberContext extends CadenceContext {
 }
 
 /**
- * A watch as a member of a list. Null for runs that are missing or unreadable: only single polls
- * can judge those.
+ * A watch as a member of a list. Null for runs that are missing, unreadable, in doubt, or in a wait
+ * that is not notified yet: only single polls can judge those.
  */
 export function listMember(watch: Watch, context: MemberContext): ListMember | null {
-  const { run, trouble, missing } = watch;
-  if (run === null || trouble !== null || missing !== null) return null;
+  const { run, trouble, missing, doubt } = watch;
+  if (run === null || trouble !== null || missing !== null || doubt !== null) return null;
+  if (isPending(watch.waits)) return null;
   // Of an end that only a list has shown, a single poll must tell.
   if (isTerminalStatus(run.status)) return null;
   const seen = { ...watch, run };

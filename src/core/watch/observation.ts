@@ -45,6 +45,8 @@ export interface ObserveContext extends CadenceContext {
    * null while it takes requests.
    */
   closedFor: ClosedSource['reason'] | null;
+  /** False where polls of the source's runs contradict one another again and again. */
+  isConsistent: boolean;
   /** The names and addresses that events say. */
   linksOf: LinksOf;
   /** Gives marks for the ids of events that may repeat. */
@@ -63,6 +65,8 @@ export interface ObservationDraft {
   spareAt?: number | null;
   /** True where the source itself may be failing: nothing shows that it answers for other runs. */
   isDoubtful?: boolean;
+  /** True where the poll contradicts the one before. */
+  isContradiction?: boolean;
 }
 
 /** The limits of polling where nothing is configured; without reminders and stalls. */

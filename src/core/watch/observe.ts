@@ -13,6 +13,7 @@ import {
 import { buildEvent, diffRun, isUnreported } from '../run/transition.ts';
 import type { ObservationDraft, ObserveContext } from './observation.ts';
 import { recordPoll, type RecentPoll } from './poll-history.ts';
+import { judgePoll, takesBack, type Doubt, type Judgement } from './doubt.ts';
 import { followDwell, usualDwellMs } from './stall.ts';
 import {
   isEntry,
@@ -22,6 +23,7 @@ import {
   waitEnded,
   waitingAfter,
 } from './reminder.ts';
+import { followWaits, isPending, nextWaitPoll } from './waits.ts';
 import { inForce, withChangedState, withChanges, type Watch, type Missing } from './watch.ts';
 
 /** The message for Noxus's 404. */
@@ -40,6 +42,8 @@ export interface Observation {
   spareAt: number | null;
   /** True where the source itself may be failing: nothing shows that it answers for other runs. */
   isDoubtful: boolean;
+  /** What the poll says of how far the source agrees with itself; null for nothing. */
+  agreement: 'changed' | 'contradicted' | null;
 }
 
 /**
@@ -69,7 +73,26 @@ export function observe(watch: Watch, result: PollResult, context: ObserveContex
     samples: durationSamples(watch, seen, context.now),
     spareAt: finding.spareAt ?? null,
     isDoubtful: finding.isDoubtful ?? false,
+    agreement: finding.isContradiction === true ? 'contradicted' : changeOf(watch, seen),
   };
+}
+
+function changeOf({ run: before }: Watch, { run: after }: Watch): 'changed' | null {
+  if (before === null || after === null) return null;
+  const isSame = before.status === after.status && before.progress === after.progress;
+  return isSame ? null : 'changed';
+}
+
+/** Whether the observation depends on whether the source is consistent. */
+export function needsConsistency(
+  watch: Watch,
+  result: PollResult,
+  nodes: ObserveContext['nodes'],
+): boolean {
+  if (result.kind !== 'run') return false;
+  const { status } = result.run;
+  const isReentry = watch.waits !== null && isAwaiting(status) && watch.run?.status !== status;
+  return watch.doubt !== null || isReentry || takesBack(watch, result.run, nodes);
 }
 
 function pollOf(
@@ -109,6 +132,7 @@ function settle(watch: Watch, events: RunwatchEvent[], nextPollAt: number, now: 
     pastEnds: endsAfter(watch, events),
     notice: noticeAfter(watch, events),
     waiting: reminded(watch.waiting, events),
+    ...(ended && { waits: null, doubt: null }),
     endedAt: ended ? now : null,
     nextPollAt: ended ? null : Math.round(Math.min(nextPollAt, Math.max(watch.timeoutAt, now))),
   });
@@ -250,38 +274,47 @@ export function revived(watch: Watch, now: number): Watch {
 
 /** The observation for a poll that returned the run. */
 function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): ObservationDraft {
-  const { now, policy, statistics, beganAt } = context;
+  const judged = judgePoll(watch, run, context);
+  return judged.is === 'doubted'
+    ? runDoubted(watch, judged)
+    : runCounted(watch, run, { ...context, contradicted: judged.contradicted });
+}
+
+function runCounted(
+  watch: Watch,
+  run: RunSnapshot,
+  context: ObserveContext & { contradicted: Doubt | null },
+): ObservationDraft {
+  const { now, policy, beganAt } = context;
   const types = diffRun(watch.run, run, watch.unknownStatuses);
+  const entry = followWaits(watch, run, { ...context, types });
   const phases = phasesAfter(watch.phases, watch.run, run, now);
   const changed = watch.run === null || types.length > 0;
   const { intervalMs, ...delays } = nextPoll(pacedBy(watch, run, phases), changed, context);
-  const waited = watch.run?.status === run.status ? watch.waiting : null;
-  const waiting = waitingAfter(waited, run.status, now);
+  const goesOn = watch.run?.status === run.status && !entry.isAnew;
+  const waiting = waitingAfter(goesOn ? watch.waiting : null, run.status, now);
   const { nextPollAt, spareAt } = pollTimes(watch, delays, context);
-  const dwelling = followDwell({
-    dwell: watch.dwell,
-    run: watch.run,
-    next: run,
-    now,
-    askedAt: beganAt,
-    askedBefore: watch.runAskedAt,
-    policy,
-    nextPollAt,
-    usualMs: () => usualDwellMs(statistics, { source: watch.source, run, phases }),
-  });
-  const acknowledged = acknowledgedAfter(watch, run, dwelling.recovered.length > 0, now);
-  const reminders = acknowledged === null ? policy.remindAfterMs : [];
-  const isNewStatus = isUnreported(run.status, watch.unknownStatuses);
+  const dwelling = dwellAfter(watch, run, { ...context, phases, nextPollAt });
+  const isSame = goesOn && dwelling.recovered.length === 0;
+  const acknowledged = isSame ? inForce(watch.acknowledged, now) : null;
+  const isQuiet = acknowledged !== null || isPending(entry.waits);
+  const reminders = isQuiet ? [] : policy.remindAfterMs;
+  const calledAt = Math.min(
+    nextReminderAt(waiting, reminders),
+    nextWaitPoll(entry.waits, now),
+    expiryOf(acknowledged),
+    dwelling.stallsAt,
+  );
   return {
     changes: {
       run,
       runAskedAt: beganAt,
       state: isTerminalStatus(run.status) ? 'finished' : 'active',
-      trouble: null,
-      missing: null,
-      unreachable: false,
-      unknownStatuses: isNewStatus ? [...watch.unknownStatuses, run.status] : watch.unknownStatuses,
+      ...ANSWERED,
+      unknownStatuses: reportedAfter(watch.unknownStatuses, run.status),
       waiting,
+      waits: entry.waits,
+      doubt: null,
       acknowledged,
       phases,
       dwell: dwelling.dwell,
@@ -290,22 +323,50 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Obser
     news: [
       ...(watch.unreachable ? [{ type: 'watch.recovered' as const }] : []),
       ...dwelling.recovered,
-      ...types.map((type) => ({ type, details: waitEnded(watch.waiting, type, now) })),
+      ...entry.types.map((type) => ({ type, details: waitEnded(watch.waiting, type, now) })),
       ...dueReminders(waiting, reminders, now),
       ...dwelling.stalled,
     ],
-    nextPollAt: Math.min(
-      nextPollAt,
-      Math.max(
-        now + policy.minIntervalMs,
-        Math.min(
-          nextReminderAt(waiting, reminders),
-          acknowledged?.until ?? Infinity,
-          dwelling.stallsAt,
-        ),
-      ),
-    ),
+    nextPollAt: Math.min(nextPollAt, Math.max(now + policy.minIntervalMs, calledAt)),
     spareAt,
+    isContradiction: context.contradicted !== null,
+  };
+}
+
+function dwellAfter(
+  { source, dwell, run, runAskedAt: askedBefore }: Watch,
+  next: RunSnapshot,
+  { phases, nextPollAt, ...context }: ObserveContext & { phases: Phase[]; nextPollAt: number },
+) {
+  const { now, policy, statistics, beganAt: askedAt } = context;
+  const usualMs = () => usualDwellMs(statistics, { source, run: next, phases });
+  return followDwell({ dwell, run, next, now, askedAt, askedBefore, policy, nextPollAt, usualMs });
+}
+
+/** What an answer about the run ends. */
+const ANSWERED = { trouble: null, missing: null, unreachable: false } as const;
+
+function expiryOf(acknowledged: Watch['acknowledged']): number {
+  return acknowledged?.until ?? Infinity;
+}
+
+function reportedAfter(reported: string[], status: string): string[] {
+  return isUnreported(status, reported) ? [...reported, status] : reported;
+}
+
+/** The snapshot does not change until further polls agree with this one. */
+function runDoubted(
+  watch: Watch,
+  { doubt, againAt }: Extract<Judgement, { is: 'doubted' }>,
+): ObservationDraft {
+  return {
+    changes: {
+      ...ANSWERED,
+      doubt,
+      cadence: { ...watch.cadence, failures: 0 },
+    },
+    news: watch.unreachable ? [{ type: 'watch.recovered' }] : [],
+    nextPollAt: againAt,
   };
 }
 
@@ -317,16 +378,6 @@ function pollTimes(
   // What a stream stands in for is not worth a request that is left over.
   if (isStreamed) return { nextPollAt: now + streamedDelay(watch, delayMs), spareAt: null };
   return { nextPollAt: now + delayMs, spareAt: spareMs === null ? null : now + spareMs };
-}
-
-/** An acknowledgement ends with the state that it is about, or when it expires. */
-function acknowledgedAfter(
-  { acknowledged, run }: Watch,
-  next: RunSnapshot,
-  hasRecovered: boolean,
-  now: number,
-): Watch['acknowledged'] {
-  return run?.status !== next.status || hasRecovered ? null : inForce(acknowledged, now);
 }
 
 /**

@@ -157,6 +157,8 @@ function newWatch(request: Registration, past: Past, { now, defaults }: Register
     unknownStatuses: [],
     notice: null,
     waiting: null,
+    waits: null,
+    doubt: null,
     dwell: null,
     phases: [],
     cadence: { intervalMs: defaults.minIntervalMs, failures: 0 },

@@ -6,7 +6,9 @@ import type { EventType, RunwatchEvent } from '../event/event.ts';
 import type { RunSnapshot, TroubleKind } from '../run/snapshot.ts';
 import type { PollHistory } from './poll-history.ts';
 import type { Waiting } from './reminder.ts';
+import type { Doubt } from './doubt.ts';
 import type { DwellState } from './stall.ts';
+import type { Waits } from './waits.ts';
 
 export const WATCH_STATES = ['active', 'finished', 'expired', 'gone', 'cancelled'] as const;
 
@@ -114,6 +116,10 @@ export interface Watch extends WatchKey {
   notice: { eventId: string; type: EventType } | null;
   /** Since when the run waits for a human, and its last reminder; null while it does not wait. */
   waiting: Waiting | null;
+  /** Its last entries into waits, by which repeated notices are damped; null before the first. */
+  waits: Waits | null;
+  /** Polls that take back what the snapshot shows, and do not count yet; null for none. */
+  doubt: Doubt | null;
   /** The state in which the run dwells; null where it cannot stall. */
   dwell: DwellState | null;
   /** The phases of the run since the last major transition, the present one last. */
@@ -201,6 +207,8 @@ export function withChanges(watch: Watch, changes: Partial<Watch>): Watch {
     unknownStatuses: watch.unknownStatuses,
     notice: watch.notice,
     waiting: watch.waiting,
+    waits: watch.waits,
+    doubt: watch.doubt,
     dwell: watch.dwell,
     phases: watch.phases,
     cadence: watch.cadence,

@@ -27,7 +27,7 @@ import type { Endpoints } from '../endpoints.ts';
 import type { Poller } from '../poller.ts';
 import type { Discovery } from '../source-feed.ts';
 import { healthOf, pauseText } from './endpoints.ts';
-import { describeTrouble, troubledSources } from './sources.ts';
+import { troubledSources } from './sources.ts';
 
 /** Items of one answer, and at most read of one kind. */
 const MOST_ITEMS = 200;
@@ -262,7 +262,7 @@ const WHY_DISABLED = {
   failing: 'nothing reached it for days',
 } as const;
 
-/** Sources that refuse or do not answer, overdue polls, and lists that cannot be read. */
+/** Sources that refuse, do not answer or contradict themselves, overdue polls, and lists that cannot be read. */
 async function sourcesOf(
   { poller, discovery, now }: AttentionDependencies,
   { sources }: AttentionQuery,
@@ -272,11 +272,11 @@ async function sourcesOf(
     troubledSources(poller.sources),
     discovery.troubles(),
   ]);
-  const closed = troubled.map((trouble) => ({
+  const unwell = troubled.map(({ name, since, text }) => ({
     kind: 'source' as const,
-    since: trouble.since,
-    message: describeTrouble(trouble),
-    source: trouble.name,
+    since,
+    message: text,
+    source: name,
   }));
   const overdue = poller.overdue().map((one) => ({
     kind: 'overdue' as const,
@@ -293,7 +293,7 @@ async function sourcesOf(
     workflowId,
   }));
   return [
-    { kind: 'source' as const, items: closed.filter(isMeant) },
+    { kind: 'source' as const, items: unwell.filter(isMeant) },
     { kind: 'overdue' as const, items: overdue.filter(isMeant) },
     { kind: 'discovery' as const, items: lists.filter(isMeant) },
   ].map(({ kind, items }) => ({ kind, items, total: items.length }));

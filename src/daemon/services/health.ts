@@ -18,7 +18,6 @@ import type { StoreGuard } from '../store-guard.ts';
 import { describeRemnants, type Remnants, type Unconfigured } from '../unconfigured.ts';
 import { endpointTroubles } from './endpoints.ts';
 import {
-  describeTrouble,
   troubledSources,
   unknownSources,
   type SourceTrouble,
@@ -172,7 +171,7 @@ function sourcesCheck(
   const name = 'sources';
   if (troubled === null || unknown === null)
     return { name, status: 'degraded', detail: 'not known without Redis' };
-  const lines = [...troubled.map(describeTrouble), ...unknown.map(describeUnknown)];
+  const lines = [...troubled.map(({ text }) => text), ...unknown.map(describeUnknown)];
   if (lines.length === 0) return { name, status: 'ok', detail: 'every source answers' };
   const isWell = troubled.length === 0 && unknown.every(({ failure }) => failure === null);
   return { name, status: isWell ? 'ok' : 'degraded', detail: lines.join('; ') };

@@ -1,4 +1,5 @@
 import { isoTime } from '../../core/event/event.ts';
+import { inconsistentMessage } from '../../core/source/consistency.ts';
 import type { ClosedSource } from '../../core/source/throttle.ts';
 import type { SourceService, SourceView } from '../../http/routes/sources.ts';
 import type { BudgetStore } from '../../redis/stores/source-store.ts';
@@ -18,8 +19,9 @@ interface SourceServiceDependencies {
 export function createSourceService({ poller, budgets }: SourceServiceDependencies): SourceService {
   const viewOf = async (source: Source): Promise<SourceView> => {
     const { name, throttle, limiter } = source;
-    const [{ state, answeredAt }, used, streams] = await Promise.all([
+    const [{ state, answeredAt }, inconsistency, used, streams] = await Promise.all([
       throttle.read(),
+      source.agreement.inconsistency(),
       budgets.used(name),
       source.streams.figures(),
     ]);
@@ -29,6 +31,7 @@ export function createSourceService({ poller, budgets }: SourceServiceDependenci
       closed,
       since,
       answeredAt,
+      inconsistency,
       failure: throttle.lastFailure(),
       limit: limiter.limit,
       used,
@@ -53,12 +56,9 @@ export async function sourceFigures(
   sources: readonly Source[],
   budgets: Pick<BudgetStore, 'used'>,
 ): Promise<SourceFigures[]> {
-  const [troubled, unknown] = await Promise.all([
-    troubledSources(sources),
-    unknownSources(sources),
-  ]);
+  const [closed, unknown] = await Promise.all([closedSources(sources), unknownSources(sources)]);
   const isDown = new Set(
-    [...troubled, ...unknown.filter(({ failure }) => failure !== null)].map(({ name }) => name),
+    [...closed, ...unknown.filter(({ failure }) => failure !== null)].map(({ name }) => name),
   );
   return Promise.all(
     sources.map(async (source) => ({
@@ -66,6 +66,7 @@ export async function sourceFigures(
       reads: source.reads(),
       streams: await source.streams.figures(),
       isUp: !isDown.has(source.name),
+      isConsistent: await source.agreement.isConsistent(),
       usedRatio: Math.min(1, (await budgets.used(source.name)) / source.limiter.limit.requests),
     })),
   );
@@ -96,14 +97,13 @@ export async function closedSource(source: Source | undefined): Promise<ClosedSo
 /** A source with lasting trouble. */
 export interface SourceTrouble {
   name: string;
-  closed: ClosedSource;
-  /** When it last answered, ms since the epoch. */
+  /** Since when, ms since the epoch; for one that does not answer, when it last did. */
   since: number;
+  /** What is wrong with it, for people. */
+  text: string;
 }
 
-/** What is wrong with a source, in words. */
-export function describeTrouble({ name, closed }: SourceTrouble): string {
-  const { reason, message, probeAt } = closed;
+function closedText(name: string, { reason, message, probeAt }: ClosedSource): string {
   return `${name} ${WHAT_IT_DOES[reason]} (${message}), tried next at ${isoTime(probeAt)}`;
 }
 
@@ -113,8 +113,27 @@ const WHAT_IT_DOES = {
   unreachable: 'does not answer',
 } as const;
 
-/** Sources that refuse their key, asked for a long pause, or were reported as unreachable. */
+/** Sources that are closed, see {@link closedSources}, or inconsistent. */
 export async function troubledSources(sources: readonly Source[]): Promise<SourceTrouble[]> {
+  const [closed, inconsistent] = await Promise.all([
+    closedSources(sources),
+    inconsistentSources(sources),
+  ]);
+  return [...closed, ...inconsistent];
+}
+
+async function inconsistentSources(sources: readonly Source[]): Promise<SourceTrouble[]> {
+  const found = await Promise.all(sources.map(({ agreement }) => agreement.inconsistency()));
+  return sources.flatMap(({ name }, at) => {
+    const { since = null, changes = [] } = found[at] ?? {};
+    if (since === null) return [];
+    const text = `${name} contradicts itself (${inconsistentMessage({ changes })}): a replica or cache of it may lag`;
+    return [{ name, since, text }];
+  });
+}
+
+/** Sources that refuse their key, asked for a long pause, or were reported as unreachable. */
+async function closedSources(sources: readonly Source[]): Promise<SourceTrouble[]> {
   const found = await Promise.all(
     sources.map(async ({ name, throttle }) => ({ name, state: (await throttle.read()).state })),
   );
@@ -125,6 +144,7 @@ export async function troubledSources(sources: readonly Source[]): Promise<Sourc
       closed.reason === 'unauthorized' ||
       state.said.includes('source.unreachable') ||
       closed.probeAt - closed.at > NOTABLE_PAUSE_MS;
-    return isNotable ? [{ name, closed, since: state.since ?? closed.at }] : [];
+    const text = closedText(name, closed);
+    return isNotable ? [{ name, since: state.since ?? closed.at, text }] : [];
   });
 }

@@ -5,6 +5,7 @@ import { isoTime } from '../../core/event/event.ts';
 import type { RateLimit } from '../../core/source/limiter.ts';
 import { type Overdue, overdueText } from '../../core/source/overdue.ts';
 import { readsText, type SourceReads } from '../../core/source/read-times.ts';
+import { inconsistentMessage, type SourceConsistency } from '../../core/source/consistency.ts';
 import type { ClosedSource } from '../../core/source/throttle.ts';
 import { formatDuration } from '../../core/time.ts';
 import type { StreamFigures } from '../../feed/ports.ts';
@@ -21,6 +22,8 @@ export interface SourceView {
   closed: ClosedSource | null;
   /** Since when it has given no valid answer; null while it does. */
   since: number | null;
+  /** Why polls of its runs are not trusted; null while they agree. */
+  inconsistency: SourceConsistency | null;
   /** When it last gave a valid answer; null where that is not known. */
   answeredAt: number | null;
   /** Why its last answer was not valid; null where it was, or none is known. */
@@ -97,15 +100,25 @@ const STATES = {
   unreachable: 'unreachable',
 } as const;
 
+function presentState({ closed, since, inconsistency, answeredAt, failure }: SourceView) {
+  if (closed !== null) {
+    return { state: STATES[closed.reason], since: timeOrNull(since), message: closed.message };
+  }
+  if (answeredAt === null) return { state: 'unknown' as const, since: null, message: failure };
+  if (inconsistency === null) return { state: 'answering' as const, since: null, message: null };
+  return {
+    state: 'inconsistent' as const,
+    since: timeOrNull(inconsistency.since),
+    message: inconsistentMessage(inconsistency),
+  };
+}
+
 /** A source as the API shows it. */
 function presentSource(source: SourceView): z.output<typeof sourceSchema> {
-  const { name, closed, since, answeredAt, failure, limit, used, overdue, reads, streams } = source;
-  const isUnknown = closed === null && answeredAt === null;
+  const { name, closed, answeredAt, limit, used, overdue, reads, streams } = source;
   return {
     name,
-    state: closed !== null ? STATES[closed.reason] : isUnknown ? 'unknown' : 'answering',
-    since: closed === null ? null : timeOrNull(since),
-    message: closed?.message ?? (isUnknown ? failure : null),
+    ...presentState(source),
     paused_until: closed === null ? null : isoTime(closed.probeAt),
     last_answer_at: timeOrNull(answeredAt),
     rate_limit: { requests: limit.requests, per: formatDuration(limit.perMs), used },

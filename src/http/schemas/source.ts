@@ -3,17 +3,27 @@ import { TRANSITION_KINDS } from '../../core/feed/stream-hint.ts';
 import { count, milliseconds, name, time } from './common.ts';
 
 /** How a source stands; what is asked of it while it does not answer is one request at a time. */
-const SOURCE_STATES = ['unknown', 'answering', 'paused', 'unauthorized', 'unreachable'] as const;
+const SOURCE_STATES = [
+  'unknown',
+  'answering',
+  'inconsistent',
+  'paused',
+  'unauthorized',
+  'unreachable',
+] as const;
 
 export const sourceSchema = z
   .object({
     name: z.string(),
     state: z.enum(SOURCE_STATES).meta({
       description:
-        'unknown: it has not given a valid answer yet. paused: it asked for a pause. unauthorized: it refuses the key. unreachable: it gives no valid answer to anything.',
+        'unknown: it has not given a valid answer yet. inconsistent: it answers, and polls of its runs contradict one another. paused: it asked for a pause. unauthorized: it refuses the key. unreachable: it gives no valid answer to anything.',
     }),
-    since: time.nullable().meta({ description: 'Since when; null while it answers.' }),
-    message: z.string().nullable().meta({ description: 'Why it does not answer, where known.' }),
+    since: time.nullable().meta({ description: 'Since when; null while it answers as it should.' }),
+    message: z
+      .string()
+      .nullable()
+      .meta({ description: 'Why it does not answer, or is inconsistent, where known.' }),
     paused_until: time.nullable().meta({
       description: 'When one request is tried next; null while it answers.',
     }),

@@ -146,6 +146,23 @@ return pools
 `;
 
 /**
+ * Replaces a state and raises the event that says so, unless another process has written it since.
+ *
+ * KEYS  the state, those that the effects name.
+ * ARGV  the state as read or '', the new one or '', for how long it is kept, ms; effects of the event as
+ *       JSON or ''.
+ * Returns false where it had changed, else the pools at which deliveries are due now.
+ */
+export const REPLACE_STATE = `
+${PLAN_DELIVERIES}
+${RAISE}
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return false end
+if ARGV[2] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
+if ARGV[4] == '' then return {} end
+return raise(cjson.decode(ARGV[4]))
+`;
+
+/**
  * KEYS  those that the effects name.
  * ARGV  effects as JSON.
  * Returns the pools at which deliveries are due now.

@@ -126,6 +126,8 @@ export function writeDoc(watch: Watch): string {
     ),
     acknowledged: unless(null, watch.acknowledged),
     waiting: unless(null, watch.waiting),
+    waits: unless(null, watch.waits),
+    doubt: unless(null, watch.doubt),
     dwell: watch.dwell === null ? undefined : dwellRecord(watch.dwell, watch.registeredAt),
     phases: unlessEmpty(watch.phases.map((phase) => phaseRecord(phase, watch.registeredAt))),
   };
@@ -276,6 +278,8 @@ export function readWatch({ source, runId }: WatchKey, text: string): StoredWatc
     unknownStatuses: either(record.unknownStatuses, []),
     notice: either(record.notice, null),
     waiting: either(record.waiting, null),
+    waits: either(record.waits, null),
+    doubt: either(record.doubt, null),
     dwell: record.dwell === undefined ? null : readDwell(record.dwell, registeredAt),
     phases: (record.phases ?? []).map((phase) => readPhase(phase, registeredAt)),
     cadence: { intervalMs: intervalMs ?? 0, failures: failures ?? 0 },

@@ -27,6 +27,7 @@ const TONES: Readonly<Record<string, Tone>> = {
   degraded: 'warn',
   stalled: 'warn',
   throttled: 'warn',
+  inconsistent: 'warn',
   unknown: 'idle',
   acknowledged: 'idle',
   running: 'live',
@@ -49,7 +50,7 @@ export function toneOf(state: string): Tone {
 export function toneOfEvent({ type }: { type: string }): Tone {
   const name = type.split('.')[1] ?? type;
   if (/^(started|resumed|progress)$/.test(name)) return 'live';
-  if (name === 'recovered') return 'ok';
+  if (name === 'recovered' || name === 'consistent') return 'ok';
   return name === 'status_unknown' ? 'warn' : toneOf(name);
 }
 

@@ -32,7 +32,7 @@ function Strip() {
     },
   ).value;
   const all = sources?.data ?? [];
-  const away = all.filter(({ state }) => state !== 'answering');
+  const away = all.filter(({ state }) => state !== 'answering' && state !== 'inconsistent');
   const used = usedShare(all);
   const overdue = oldestOverdue(all);
   return (

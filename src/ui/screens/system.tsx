@@ -83,6 +83,7 @@ function SourceCard({ source, reload }: { source: Source; reload: () => void }) 
     rate_limit: limit,
     overdue,
   } = source;
+  const isClosed = !['answering', 'inconsistent', 'unknown'].includes(state);
   const share = Math.min(1, limit.used / Math.max(1, limit.requests));
   return (
     <section class="card" aria-label={name}>
@@ -90,7 +91,7 @@ function SourceCard({ source, reload }: { source: Source; reload: () => void }) 
         <h3>{name}</h3>
         <Status state={state} />
         <span class="spring" />
-        {state !== 'answering' && state !== 'unknown' && may.admin.value && !isKiosk.value && (
+        {isClosed && may.admin.value && !isKiosk.value && (
           <button
             type="button"
             class="small"
@@ -115,7 +116,7 @@ function SourceCard({ source, reload }: { source: Source; reload: () => void }) 
               Next request <Ago at={until} />.
             </>
           )}
-          {' Watches continue; changes meanwhile are notified once it answers.'}
+          {isClosed && ' Watches continue; changes meanwhile are notified once it answers.'}
         </p>
       )}
       <div class="budget">

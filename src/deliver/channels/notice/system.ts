@@ -47,6 +47,14 @@ const SYSTEM_EVENTS: Readonly<Record<string, SystemEvent>> = {
     tone: 'good',
     title: (data) => `Noxus answers again for ${sourceOf(data)}`,
   },
+  'source.inconsistent': {
+    tone: 'attention',
+    title: (data) => `Noxus contradicts itself for ${sourceOf(data)}`,
+  },
+  'source.consistent': {
+    tone: 'good',
+    title: (data) => `Noxus is consistent again for ${sourceOf(data)}`,
+  },
   'polling.overdue': {
     tone: 'attention',
     title: (data) => `${pollsOf(data)} of ${sourceOf(data)} are late${lateText(data)}`,

@@ -1,0 +1,174 @@
+import type { EventType } from '../event/event.ts';
+import type { RunNodes } from '../run/nodes.ts';
+import { isAwaiting, timeOf, type RunSnapshot } from '../run/snapshot.ts';
+import type { Doubt } from './doubt.ts';
+import type { Watch } from './watch.ts';
+
+/** So many entries into waits at one place are notified at once within {@link WITHIN_MS}. */
+const NOTIFIED_AT_ONCE = 3;
+
+/** The same at an inconsistent source, which makes up most of the others. */
+const NOTIFIED_WHERE_INCONSISTENT = 2;
+
+const WITHIN_MS = 600_000;
+
+/** A further one is notified once the run has waited for so long, ms. */
+const LASTS_MS = 60_000;
+
+/** Meanwhile polls of the run are at most so far apart, to see that it still waits, ms. */
+const POLL_EVERY_MS = 7_500;
+
+/** Replicas lag by less: a doubt that begins so soon after an entry is of a time before it, ms. */
+const LAG_MS = 5_000;
+
+/** Where a run stands: what shows that it has moved on. */
+interface Place {
+  progress: number | null;
+  startedAt: number | null;
+  /** Nodes done, by its event stream; null where none has said so. */
+  executed: number | null;
+}
+
+/** The last entries of a run into waits at one place. Times are milliseconds since the epoch. */
+export interface Waits {
+  place: Place;
+  /** When they were notified, the oldest first. */
+  notifiedAt: number[];
+  /** An entry that is not notified yet; null for none. */
+  pending: {
+    since: number;
+    /** Whether the wait before it, which was notified, may never have ended. */
+    isAgain: boolean;
+  } | null;
+}
+
+export function placeOf(
+  { progress, started_at }: Pick<RunSnapshot, 'progress' | 'started_at'>,
+  nodes: RunNodes | null,
+): Place {
+  return { progress, startedAt: timeOf(started_at), executed: nodes?.executed ?? null };
+}
+
+/** Streams come and go: nodes that are known only now do not show that the run moved. */
+export function hasMovedOn(from: Place, to: Place): boolean {
+  return (
+    isMore(from.progress, to.progress) ||
+    isMore(from.startedAt, to.startedAt) ||
+    (from.executed !== null && isMore(from.executed, to.executed))
+  );
+}
+
+function isMore(from: number | null, to: number | null): boolean {
+  return to !== null && (from === null || to > from);
+}
+
+/** Whether the run is in a wait that is not notified yet. */
+export function isPending(waits: Waits | null): boolean {
+  return waits !== null && waits.pending !== null;
+}
+
+/** When the next poll is due at the latest for a wait that is not notified yet; Infinity for none. */
+export function nextWaitPoll(waits: Waits | null, now: number): number {
+  if (waits === null || waits.pending === null) return Infinity;
+  return Math.min(now + POLL_EVERY_MS, waits.pending.since + LASTS_MS);
+}
+
+interface WaitContext {
+  now: number;
+  nodes: RunNodes | null;
+  isConsistent: boolean;
+  /** The transitions between the snapshots. */
+  types: readonly EventType[];
+  /** The doubt that the poll ends without agreeing; null for none. */
+  contradicted: Doubt | null;
+}
+
+/** What a poll makes of the waits of its run. */
+interface WaitStep {
+  waits: Waits | null;
+  /** The transitions to notify. */
+  types: readonly EventType[];
+  /** Whether the run counts as having left a wait for another of the same status. */
+  isAnew: boolean;
+}
+
+const ENTRY = 'run.awaiting_human_feedback';
+
+/**
+ * Follows a run into and out of waits. Where it has not moved on, a lagging replica may only make it
+ * look like another entry: after the first few within ten minutes, one is notified once the run has
+ * waited for a minute. A wait that was not notified ends without `run.resumed`.
+ */
+export function followWaits(
+  { waits, waiting }: Pick<Watch, 'waits' | 'waiting'>,
+  run: RunSnapshot,
+  context: WaitContext,
+): WaitStep {
+  const { types } = context;
+  if (!isAwaiting(run.status)) return left(waits, types);
+  if (types.includes(ENTRY)) {
+    const next = entered(waits, run, { ...context, isAgain: false, isSure: true });
+    return { waits: next, isAnew: false, types: isPending(next) ? without(types, ENTRY) : types };
+  }
+  return waits === null ? { waits, types, isAnew: false } : waitsOn(waits, waiting, run, context);
+}
+
+/** The run is in the same wait, or was out of it so shortly that one poll alone shows that. */
+function waitsOn(
+  waits: Waits,
+  waiting: Watch['waiting'],
+  run: RunSnapshot,
+  context: WaitContext,
+): WaitStep {
+  const { types, now, isConsistent, contradicted } = context;
+  const isDoubtful = contradicted !== null && contradicted.since - (waiting?.since ?? 0) >= LAG_MS;
+  const isAgain = waits.pending?.isAgain ?? true;
+  const next = isDoubtful
+    ? entered(waits, run, { ...context, isAgain, isSure: isConsistent })
+    : lasting(waits, now);
+  const isNotified = !isPending(next) && (isDoubtful || isPending(waits));
+  if (!isNotified) return { waits: next, types, isAnew: false };
+  const ended: EventType[] = isAgain ? ['run.resumed'] : [];
+  return { waits: next, isAnew: isAgain, types: [...ended, ...types, ENTRY] };
+}
+
+function left(waits: Waits | null, types: readonly EventType[]): WaitStep {
+  const pending = waits?.pending ?? null;
+  if (waits === null || pending === null) return { waits, types, isAnew: false };
+  const notified = pending.isAgain ? types : without(types, 'run.resumed');
+  return { waits: { ...waits, pending: null }, types: notified, isAnew: false };
+}
+
+function without(types: readonly EventType[], type: EventType): readonly EventType[] {
+  return types.filter((one) => one !== type);
+}
+
+/** @param isSure false where polls contradict one another on whether the run left the wait before */
+function entered(
+  before: Waits | null,
+  run: RunSnapshot,
+  {
+    now,
+    nodes,
+    isConsistent,
+    isAgain,
+    isSure,
+  }: Omit<WaitContext, 'types'> & { isAgain: boolean; isSure: boolean },
+): Waits {
+  const here = placeOf(run, nodes);
+  const same = before === null || hasMovedOn(before.place, here) ? null : before;
+  const recent = (same?.notifiedAt ?? []).filter((at) => now - at < WITHIN_MS);
+  const executed = same?.place.executed ?? here.executed;
+  const place = { ...(same?.place ?? here), executed };
+  const atOnce = isConsistent ? NOTIFIED_AT_ONCE : NOTIFIED_WHERE_INCONSISTENT;
+  return isSure && recent.length < atOnce
+    ? { place, notifiedAt: [...recent, now], pending: null }
+    : { place, notifiedAt: recent, pending: { since: now, isAgain } };
+}
+
+/** An entry that lasts is notified. */
+function lasting(waits: Waits, now: number): Waits {
+  if (waits.pending === null || now - waits.pending.since < LASTS_MS) return waits;
+  const notifiedAt = [...waits.notifiedAt, now].slice(-NOTIFIED_AT_ONCE);
+  return { ...waits, notifiedAt, pending: null };
+}
