@@ -2,7 +2,7 @@ import type { Alert, AlertQuery } from '../core/alert/alert.ts';
 import type { AlertCommit, AlertWork, ReadGroup } from '../core/alert/batch.ts';
 import type { RuleBook } from '../core/alert/entry.ts';
 import type { InhibitRule } from '../core/alert/rule.ts';
-import type { Silence } from '../core/alert/silence.ts';
+import type { Silence, SilenceRefusal } from '../core/alert/silence.ts';
 import type { Page } from '../core/page.ts';
 import type { StoredWatch, WatchKey } from '../core/watch/watch.ts';
 
@@ -27,7 +27,7 @@ export interface AlertStore {
 export interface SilenceStore {
   all(): Promise<Silence[]>;
   get(id: string): Promise<Silence | null>;
-  add(silence: Silence): Promise<{ silence: Silence; isNew: boolean } | null>;
+  add(silence: Silence): Promise<{ silence: Silence; isNew: boolean } | SilenceRefusal>;
   put(silence: Silence): Promise<void>;
 }
 

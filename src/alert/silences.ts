@@ -6,6 +6,7 @@ import {
   silenceState,
   type Matchers,
   type Silence,
+  type SilenceRefusal,
   type SilencedEvent,
 } from '../core/alert/silence.ts';
 import type { AlertStore, LiveRules, SilenceStore } from './ports.ts';
@@ -18,6 +19,8 @@ export interface SilenceRequest {
   by: string;
   comment: string;
   key: string | null;
+  /** The name of its token; absent for none. */
+  token?: string;
   /** Those that its token is limited to; absent for all. Each such set has keys of its own. */
   sources?: readonly string[] | undefined;
 }
@@ -46,11 +49,11 @@ const MOST_ALERTS = 1_000;
 /** The use cases behind silences. */
 export function createSilences({ silences, alerts, rules, eventsSince, now }: SilencesDeps) {
   return {
-    /** The same key again gives the silence that it created; null where there are too many. */
+    /** The same key again gives the silence that it created. */
     async add({
       sources,
       ...request
-    }: SilenceRequest): Promise<{ silence: Silence; isNew: boolean } | null> {
+    }: SilenceRequest): Promise<{ silence: Silence; isNew: boolean } | SilenceRefusal> {
       const id = silenceId(request.key, sources);
       return silences.add({ id, ...request, createdAt: now() });
     },

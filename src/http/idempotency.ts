@@ -1,7 +1,9 @@
+import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyReply, RouteOptions } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import { z } from 'zod';
+import type { TokenConfig } from '../config/schema.ts';
 import { refusal } from './problem.ts';
 import { problemAnswer } from './schemas/common.ts';
 
@@ -20,6 +22,8 @@ type RepeatedRequest =
   | { kind: 'in_progress' | 'other_request' };
 
 interface RepeatRequest {
+  /** Whose it is: the answers of one never make room for those of another that has fewer. */
+  owner: string;
   /** Within which the key is one. */
   scope: string[];
   key: string;
@@ -68,7 +72,8 @@ export const idempotency = fastifyPlugin<{ repeats: RepeatService }>((app, { rep
     const key = request.headers[HEADER];
     if (request.method !== 'POST' || typeof key !== 'string') return;
     const begun = await beginPatiently(repeats, {
-      scope: [request.token?.name ?? '', request.routeOptions.url ?? ''],
+      owner: ownerOf(request.token),
+      scope: [request.routeOptions.url ?? ''],
       key,
       request: JSON.stringify([request.url, request.body ?? null]),
     });
@@ -88,6 +93,15 @@ export const idempotency = fastifyPlugin<{ repeats: RepeatService }>((app, { rep
   });
   done();
 });
+
+/** The token with its rights: another of its name, or with other rights, is given none of its answers. */
+function ownerOf(token: TokenConfig | null): string {
+  if (token === null) return '';
+  const { name, token: secret, scopes, sources } = token;
+  const rights = [scopes.toSorted(), sources.toSorted()];
+  const hash = createHash('sha256').update(JSON.stringify([name, secret, ...rights]));
+  return hash.digest('base64url');
+}
 
 /** Waits a moment for the answer to a first request that is at work. */
 async function beginPatiently(

@@ -3,7 +3,7 @@ import type { ShownAlert } from '../alert/event.ts';
 import type { Rehearsal } from '../alert/rehearse.ts';
 import type { SilencePreview } from '../alert/silences.ts';
 import type { Alert, AlertQuery } from '../core/alert/alert.ts';
-import type { Matchers, Silence, SilenceState } from '../core/alert/silence.ts';
+import type { Matchers, Silence, SilenceRefusal, SilenceState } from '../core/alert/silence.ts';
 import type { InputIssue } from '../core/errors.ts';
 import type { Page, CountedPage } from '../core/page.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
@@ -138,15 +138,20 @@ interface SilenceInput {
   by: string;
   comment: string;
   key?: string;
+  /** The name of its token; absent for none. */
+  token?: string;
   /** Those that its token is limited to; absent for all. Each such set has keys of its own. */
   sources?: readonly string[] | undefined;
 }
 
 export interface SilenceService {
-  /** @returns `past` where it would end at once, `full` where there are too many */
+  /**
+   * @returns `past` where it would end at once, `full` where there are too many, `share` where there are too
+   *   many of its token
+   */
   add(
     input: SilenceInput,
-  ): Promise<{ silence: SilenceView; isNew: boolean } | 'past' | 'far' | 'full'>;
+  ): Promise<{ silence: SilenceView; isNew: boolean } | 'past' | 'far' | SilenceRefusal>;
   list(): Promise<SilenceView[]>;
   /** @returns false for an unknown silence */
   expire(id: string): Promise<boolean>;

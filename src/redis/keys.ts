@@ -243,9 +243,9 @@ function secretKeys(key: (...parts: string[]) => string) {
   };
 }
 
-/** Answers to requests with a key: records, when they expire, their bytes; see `answer-store.ts`. */
+/** Answers to requests with a key: records, when they expire, bytes by owner; see `answer-store.ts`. */
 export function answerKeys({ queuePrefix: tag }: Keys): [string, string, string] {
-  return [`${tag}:answers`, `${tag}:answers-expiry`, `${tag}:answers-bytes`];
+  return [`${tag}:kept-answers`, `${tag}:kept-answers-expiry`, `${tag}:kept-answers-bytes`];
 }
 
 /** The schedule of a source's requests. */

@@ -223,7 +223,10 @@ declare module 'ioredis' {
       id: string,
       doc: string,
       most: number,
-    ): Result<string | 0 | 1, Context>;
+      mostOfToken: number,
+      mostKept: number,
+      now: number,
+    ): Result<string | -1 | 0 | 1, Context>;
   }
 }
 

@@ -423,13 +423,21 @@ describe('alerts in Redis', () => {
 
 /** What users do with silences. */
 function openSilences(store = silences) {
-  return createSilences({
+  const all = createSilences({
     silences: store,
     alerts,
     rules,
     eventsSince: async () => [],
     now: () => now,
   });
+  return {
+    ...all,
+    async add(request: Parameters<typeof all.add>[0]) {
+      const added = await all.add(request);
+      if (typeof added === 'string') throw new Error(added);
+      return added;
+    },
+  };
 }
 
 describe('silences, absence and deadlines in Redis', () => {
@@ -475,6 +483,29 @@ describe('silences, absence and deadlines in Redis', () => {
     expect(others.map(([, isNew]) => isNew)).toEqual([true, true, true]);
     expect(new Set([id, ...others.map(([one]) => one)]).size).toBe(4);
     expect(await all.list()).toHaveLength(4);
+  });
+
+  test('silences count until they expire, a quarter of them for one token', async () => {
+    const all = openSilences();
+    const request = { matchers: {}, startsAt: now, by: 'ana', comment: 'x', key: null };
+    const add = (token: string, ms = HOUR) => all.add({ ...request, token, until: now + ms });
+    const fill = async (token: string) => {
+      await Promise.all(Array.from({ length: 250 }, () => add(token)));
+    };
+    await fill('tenant');
+    await expect(add('tenant')).rejects.toThrow('share');
+    const { silence } = await add('ops');
+    expect(await all.expire(silence.id)).toBe(true);
+    await fill('two');
+    await fill('three');
+    await fill('four');
+    await expect(add('ops')).rejects.toThrow('full');
+    now += 2 * HOUR;
+    await fill('tenant');
+    await expect(add('tenant')).rejects.toThrow('share');
+    for (const name of ['two', 'three', 'four']) await fill(name);
+    expect(await all.list()).toHaveLength(2_000);
+    await silences.forget(Infinity);
   });
 
   test('a silence whose process dies at its commit is one silence when it is asked for again', async () => {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { sum } from '../../src/core/arrays.ts';
 import { createRepeatService } from '../../src/daemon/services/idempotency.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import { AnswerStore } from '../../src/redis/stores/answer-store.ts';
@@ -18,7 +19,8 @@ async function held() {
   const values = await redis.hvals(records);
   const ids = await redis.zrange(expiries, 0, '-1');
   expect(ids.sort()).toEqual((await redis.hkeys(records)).sort());
-  expect(Number(await redis.get(bytes))).toBe(values.join('').length);
+  const sizes = Object.values(await redis.hgetall(bytes)).map(Number);
+  expect(sum(sizes)).toBe(values.join('').length);
   return ids;
 }
 
@@ -44,7 +46,7 @@ describe('kept answers', () => {
       new AnswerStore(redis, keys),
       createSealer([randomBytes(32)]),
     );
-    const asked = { scope: ['ops', '/v1/watches'], key: 'slow', request: '{}' };
+    const asked = { owner: 'ops', scope: ['/v1/watches'], key: 'slow', request: '{}' };
     const slow = await service.begin(asked);
     // Its lease ends.
     const [id = ''] = await redis.hkeys(records);
@@ -57,7 +59,7 @@ describe('kept answers', () => {
     await again.keep(answer);
     await slow.keep({ ...answer, status: 500 });
     expect(await service.begin(asked)).toEqual({ kind: 'repeat', answer });
-    await redis.del(records, expiries, bytes);
+    await redis.del(records, expiries, `${expiries}:ops`, bytes);
   });
 
   test('answers expire after their time, and those of a dead process after its lease', async () => {
@@ -77,9 +79,22 @@ describe('kept answers', () => {
   test('answers take a bounded number of bytes; those that expire first are dropped first', async () => {
     const answers = new AnswerStore(redis, keys, 1_000);
     for (let at = 0; at < 20; at += 1) {
-      await answers.keep(`k-${at}`, '', 'x'.repeat(300), 60_000 + at);
+      await answers.keep(`ops.k-${at}`, '', 'x'.repeat(300), 60_000 + at);
     }
-    expect(await held()).toEqual(['k-17', 'k-18', 'k-19']);
+    expect(await held()).toEqual(['ops.k-17', 'ops.k-18', 'ops.k-19']);
+    await Promise.all((await held()).map((id) => answers.release(id, 'x'.repeat(300))));
+  });
+
+  test('answers of a token that keeps many make room for themselves, not out of those of another', async () => {
+    const answers = new AnswerStore(redis, keys, 1_000);
+    await answers.keep('ops.mine', '', 'x'.repeat(300), 59_000);
+    for (let at = 0; at < 20; at += 1) {
+      await answers.keep(`tenant.k-${at}`, '', 'x'.repeat(300), 60_000 + at);
+    }
+    expect(await held()).toEqual(['ops.mine', 'tenant.k-18', 'tenant.k-19']);
+    await Promise.all((await held()).map((id) => answers.release(id, 'x'.repeat(300))));
+    expect(await held()).toEqual([]);
+    expect(await redis.keys(`${expiries}:*`)).toEqual([]);
   });
 
   test('answers are encrypted in Redis, and returned for a repeat', async () => {
@@ -87,7 +102,7 @@ describe('kept answers', () => {
       new AnswerStore(redis, keys),
       createSealer([randomBytes(32)]),
     );
-    const asked = { scope: ['ops', '/v1/endpoints/:name/rotate'], key: 'k', request: '{}' };
+    const asked = { owner: 'ops', scope: ['/v1/endpoints/:name/rotate'], key: 'k', request: '{}' };
     const answer = { status: 200, headers: {}, body: '{"secret":"whsec_canary"}' };
     const first = await service.begin(asked);
     if (first.kind === 'first') await first.keep(answer);

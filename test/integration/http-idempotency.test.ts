@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { anEndpoint, aWatch } from '../support/fake-services.ts';
+import { createTokens } from '../../src/http/tokens.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -49,6 +50,31 @@ function holdPoll() {
 }
 
 describe('a POST with an Idempotency-Key', () => {
+  it('a token of the same name with another secret or other rights gets no answer of the former one', async () => {
+    const [former] = tokens;
+    const inForce = createTokens([{ ...former!, sources: ['*'] }]);
+    const limited = await startServer({ tokens: inForce });
+    const send = async (token: string) => {
+      const answer = await limited.fetch('/v1/watches', {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${token}`,
+          'idempotency-key': 'k',
+          'content-type': 'application/json',
+        },
+        body: JSON.stringify({ run_id: 'r' }),
+      });
+      return [answer.status, answer.headers.get('idempotent-replayed'), await answer.json()];
+    };
+    expect(await send('one-token-1')).toMatchObject([201, null, {}]);
+    expect(await send('one-token-1')).toMatchObject([201, 'true', {}]);
+    inForce.replace([{ ...former!, sources: ['*'], scopes: ['write'] }]);
+    expect(await send('one-token-1')).toEqual([200, null, { run_id: 'r', source: 'default' }]);
+    inForce.replace([{ ...former!, sources: ['*'], token: 'another-secret' }]);
+    expect(await send('another-secret')).toMatchObject([200, null, {}]);
+    await limited.close();
+  });
+
   it('a repeated Idempotency-Key gives the first answer again, and does nothing', async () => {
     const answers = [];
     for (let sent = 0; sent < 3; sent += 1) {

@@ -1,7 +1,7 @@
 import { promisify } from 'node:util';
 import type { TokenConfig } from '../../src/config/schema.ts';
 import { createServer, listen, type ServerOptions } from '../../src/http/server.ts';
-import { createTokens } from '../../src/http/tokens.ts';
+import { createTokens, type Tokens } from '../../src/http/tokens.ts';
 import { fakeServices, type FakeServices } from './fake-services.ts';
 
 interface LogLine {
@@ -22,9 +22,11 @@ export interface TestServer {
   close: () => Promise<void>;
 }
 
+type GivenToken = Omit<TokenConfig, 'sources'> & Partial<Pick<TokenConfig, 'sources'>>;
+
 interface TestServerOptions extends Partial<Omit<ServerOptions, 'tokens'>> {
   /** Good for all sources unless they say otherwise. */
-  tokens?: readonly (Omit<TokenConfig, 'sources'> & Partial<Pick<TokenConfig, 'sources'>>)[];
+  tokens?: Tokens | readonly GivenToken[];
 }
 
 export async function startServer({
@@ -38,7 +40,10 @@ export async function startServer({
   };
   const app = createServer({
     services,
-    tokens: createTokens(tokens.map((token) => ({ sources: ['*'], ...token }))),
+    tokens:
+      'find' in tokens && 'replace' in tokens
+        ? tokens
+        : createTokens(tokens.map((token) => ({ sources: ['*'], ...token }))),
     public: ['metrics', 'docs'],
     version: '1.2.3',
     log: { debug: keep('debug'), info: keep('info'), error: keep('error') },

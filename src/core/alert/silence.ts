@@ -22,7 +22,12 @@ export interface Silence {
   createdAt: number;
   /** The key by which it was created once. */
   key: string | null;
+  /** The name of the token that created it; absent for none. */
+  token?: string;
 }
+
+/** Why no silence is added: there are too many in all, or of its token. */
+export type SilenceRefusal = 'full' | 'share';
 
 export type SilenceState = 'pending' | 'active' | 'expired';
 

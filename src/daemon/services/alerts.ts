@@ -71,7 +71,7 @@ function createSilenceService({ alerting, now }: AlertServicesDependencies): Sil
       if (end <= Math.max(at, startsAt)) return 'past';
       if (end - at > LONGEST_SILENCE_MS) return 'far';
       const added = await silences.add({ ...input, startsAt, until: end, key: key ?? null });
-      if (added === null) return 'full';
+      if (typeof added === 'string') return added;
       return { silence: view(added.silence), isNew: added.isNew };
     },
     list: async () => (await silences.list()).map(view),

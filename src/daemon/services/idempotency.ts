@@ -26,8 +26,8 @@ export function createRepeatService(
   sealer: Sealer,
 ): RepeatService {
   return {
-    async begin({ scope, key, request }) {
-      const id = digest(scope.join('\n'), key);
+    async begin({ owner, scope, key, request }) {
+      const id = `${owner}.${digest(owner, ...scope, key)}`;
       const fingerprint = digest(request);
       const begun: BegunAnswer = { fingerprint, answer: null, by: randomUUID() };
       const text = JSON.stringify(begun);

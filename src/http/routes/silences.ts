@@ -87,6 +87,7 @@ export const silenceRoutes: FastifyPluginAsyncZod<SilenceOptions> = async (
       until,
       ...(startsAt !== undefined && { startsAt }),
       ...(key !== undefined && { key }),
+      ...(token !== null && { token: token.name }),
       sources: sourcesOf(token),
     });
     if (added === 'past') {
@@ -98,7 +99,14 @@ export const silenceRoutes: FastifyPluginAsyncZod<SilenceOptions> = async (
       throw new InvalidRequest([{ path: 'until', message }]);
     }
     if (added === 'full') {
-      throw refusal('too_many_silences', 'there are 1,000 silences; expired ones are kept a while');
+      throw refusal(
+        'too_many_silences',
+        'there are 1,000 silences that have not expired; end some',
+      );
+    }
+    if (added === 'share') {
+      const detail = `the token "${token?.name}" has 250 silences that have not expired, the most that one may have; end some`;
+      throw refusal('too_many_silences', detail);
     }
     reply.code(added.isNew ? 201 : 200);
     const { silence } = added;

@@ -132,16 +132,33 @@ end
 `;
 
 /**
- * Creates a silence, unless there is one of its id.
+ * Creates a silence, unless there is one of its id. Those that have expired count for nothing; the first of
+ * them to expire is forgotten where there are too many of both.
  *
  * KEYS  silences.
- * ARGV  id, document, most silences.
- * Returns the document that was there before, else 1, or 0 where there are too many.
+ * ARGV  id, document, most live ones, most of its token, most of both, now.
+ * Returns the document that was there before, else 1; 0 where too many are live, -1 where too many of its
+ * token are.
  */
 export const ADD_SILENCE = `
 local there = redis.call('HGET', KEYS[1], ARGV[1])
 if there then return there end
-if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) then return 0 end
+local now, token = tonumber(ARGV[6]), cjson.decode(ARGV[2]).token
+local live, own, kept, oldest = 0, 0, 0, nil
+local flat = redis.call('HGETALL', KEYS[1])
+for at = 1, #flat, 2 do
+  local silence = cjson.decode(flat[at + 1])
+  kept = kept + 1
+  if silence['until'] > now then
+    live = live + 1
+    if token and silence.token == token then own = own + 1 end
+  elseif not oldest or silence['until'] < oldest.at then
+    oldest = {id = flat[at], at = silence['until']}
+  end
+end
+if own >= tonumber(ARGV[4]) then return -1 end
+if live >= tonumber(ARGV[3]) then return 0 end
+if kept >= tonumber(ARGV[5]) and oldest then redis.call('HDEL', KEYS[1], oldest.id) end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
 `;

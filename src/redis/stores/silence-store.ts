@@ -1,11 +1,17 @@
 import type { Redis } from 'ioredis';
 import { sum } from '../../core/arrays.ts';
-import type { Silence } from '../../core/alert/silence.ts';
+import type { Silence, SilenceRefusal } from '../../core/alert/silence.ts';
 import { jsonOrNull } from '../connection.ts';
 import type { Keys } from '../keys.ts';
 
-/** Silences that may be there at a time, those that have expired included. */
+/** Silences that may be in force or to come at a time. */
 const MOST = 1_000;
+
+/** How many of them one token may have created. */
+const MOST_OF_TOKEN = MOST / 4;
+
+/** Those that have expired included. */
+const MOST_KEPT = 2 * MOST;
 
 /** Silences in Redis. Errors of the connection pass through. */
 export class SilenceStore {
@@ -25,12 +31,21 @@ export class SilenceStore {
 
   /**
    * Adds a silence, unless there is one of its id.
-   * @returns the one that is there now; null where there are too many
+   * @returns the one that is there now; `full` where too many have not expired, `share` where too many of
+   *   its token have not
    */
-  async add(silence: Silence): Promise<{ silence: Silence; isNew: boolean } | null> {
-    const doc = JSON.stringify(silence);
-    const there = await this.redis.rwAddSilence(this.keys.silences, silence.id, doc, MOST);
-    if (there === 0) return null;
+  async add(silence: Silence): Promise<{ silence: Silence; isNew: boolean } | SilenceRefusal> {
+    const there = await this.redis.rwAddSilence(
+      this.keys.silences,
+      silence.id,
+      JSON.stringify(silence),
+      MOST,
+      MOST_OF_TOKEN,
+      MOST_KEPT,
+      silence.createdAt,
+    );
+    if (there === 0) return 'full';
+    if (there === -1) return 'share';
     return there === 1
       ? { silence, isNew: true }
       : { silence: JSON.parse(there) as Silence, isNew: false };
