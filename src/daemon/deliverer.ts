@@ -30,6 +30,10 @@ import type { Tracing } from './tracing.ts';
 /** How often requested ranges are checked for: a process may die while it redelivers one, ms. */
 const REPLAY_EVERY_MS = 10_000;
 
+/** How often outstanding deliveries are compared with where they stand, and how many at a time, ms. */
+const COMPARE_EVERY_MS = 10_000;
+const COMPARED_AT_ONCE = 2_000;
+
 /** Attempts that use the processor at a time, without those that wait for their receivers. */
 const BUSY_ATTEMPTS = 64;
 
@@ -98,6 +102,8 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
   });
   const stopReplaying = new AbortController();
   let replaying: Periodic | null = null;
+  let comparing: Periodic | null = null;
+  const compare = comparison(deps, dispatch);
   deps.dueBell.listen(dispatch);
   deps.eventLog.listen({ writable: sweep, dropped: () => metrics.logLineDropped() });
   deps.processes.add({
@@ -118,15 +124,32 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
         everyMs: REPLAY_EVERY_MS,
         onError,
       });
+      comparing = startPeriodic(compare, { everyMs: COMPARE_EVERY_MS, onError });
     },
     async stop({ force, elapsedMs }) {
       isRunning = false;
       stopReplaying.abort();
-      await replaying?.stop();
+      await Promise.all([replaying?.stop(), comparing?.stop()]);
       const closed = relay.close(elapsedMs);
       if (!force) await closed;
       stopping.abort();
     },
+  };
+}
+
+/** Compares the outstanding deliveries with where they stand, some at a time, again and again. */
+function comparison(
+  { outbox, log }: Pick<DelivererDependencies, 'outbox' | 'log'>,
+  dispatch: (pools: string[]) => void,
+): () => Promise<void> {
+  let from: string | undefined;
+  return async function compare() {
+    const { placed, lost, pools, next } = await outbox.compare(from, COMPARED_AT_ONCE);
+    from = next ?? undefined;
+    dispatch(pools);
+    if (placed > 0)
+      log.warn({ deliveries: placed }, 'deliveries that were not due when they should be');
+    if (lost > 0) log.error({ deliveries: lost }, 'deliveries without a record');
   };
 }
 

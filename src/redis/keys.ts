@@ -11,6 +11,8 @@ function storeKeys(key: (name: string) => string) {
     schema: key('schema'),
     /** String: the store's epoch, and those before it, which lost data; 8 letters and digits each. */
     epochs: key('epochs'),
+    /** Hash: how many records were found missing, by kind, until an event says so. */
+    damage: key('damage'),
     /** Pub/sub channel: watches that were registered or have ended; see `channels.ts`. */
     watchChannel: key('watch-channel'),
     /** Sorted set of `<time> <bytes>`, the memory in use, by the time at which it was noted. */

@@ -11,6 +11,7 @@ import {
   RETRY_RECEIVER,
 } from './lua/claim.ts';
 import { READ_CLOCK, TAKE_OUT_STEP } from './lua/clock.ts';
+import { COMPARE_DELIVERIES } from './lua/compare.ts';
 import { END_LEASE, MOVE_CURSOR, TAKE_LEASE } from './lua/leases.ts';
 import {
   FORGET_DELIVERIES,
@@ -34,7 +35,13 @@ import {
   UNPACK,
 } from './lua/history.ts';
 import { READ_STATISTICS } from './lua/learn.ts';
-import { CHUNK_STARTS, COUNT_NUMBERS, FIND_WATCHES, READ_NUMBERS } from './lua/numbers.ts';
+import {
+  CHUNK_STARTS,
+  COUNT_NUMBERS,
+  DROP_NUMBER,
+  FIND_WATCHES,
+  READ_NUMBERS,
+} from './lua/numbers.ts';
 import {
   ADMIT_REQUEST,
   PUT_SOURCE,
@@ -99,6 +106,10 @@ declare module 'ioredis' {
       most: number,
     ): Result<[now: number, pools: string[]], Context>;
     rwMoveDeliveriesBack(keyCount: number, ...args: (string | number)[]): Result<null, Context>;
+    rwCompareDeliveries(
+      keyCount: number,
+      ...args: (string | number)[]
+    ): Result<[placed: number, lost: number, pools: string[]], Context>;
     rwRetryReceiver(
       keyCount: number,
       ...args: (string | number)[]
@@ -179,6 +190,7 @@ declare module 'ioredis' {
     rwRenewEpoch(keyCount: number, ...args: (string | number)[]): Result<string[] | null, Context>;
     rwReadNumbersBuffer(...args: (string | number)[]): Result<Buffer[], Context>;
     rwChunkStarts(...args: (string | number)[]): Result<string[], Context>;
+    rwDropNumber(keyCount: number, ...args: (string | number)[]): Result<null, Context>;
     rwFindWatches(
       log: string,
       chunk: string,
@@ -253,6 +265,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwReleaseDeliveries', { lua: RELEASE_DELIVERIES });
   redis.defineCommand('rwMoveDeliveriesBack', { lua: MOVE_DELIVERIES_BACK });
   redis.defineCommand('rwDuePools', { numberOfKeys: 2, lua: DUE_POOLS });
+  redis.defineCommand('rwCompareDeliveries', { lua: COMPARE_DELIVERIES });
   redis.defineCommand('rwRetryReceiver', { lua: RETRY_RECEIVER });
   redis.defineCommand('rwRecordAttempt', { lua: RECORD_ATTEMPT });
   redis.defineCommand('rwWithholdDelivery', { lua: WITHHOLD_DELIVERY });
@@ -274,6 +287,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwRenewEpoch', { lua: RENEW_EPOCH });
   redis.defineCommand('rwReadNumbers', { numberOfKeys: 1, lua: READ_NUMBERS });
   redis.defineCommand('rwChunkStarts', { numberOfKeys: 1, lua: CHUNK_STARTS });
+  redis.defineCommand('rwDropNumber', { lua: DROP_NUMBER });
   redis.defineCommand('rwFindWatches', { numberOfKeys: 0, lua: FIND_WATCHES });
   redis.defineCommand('rwCountNumbers', { lua: COUNT_NUMBERS });
   redis.defineCommand('rwReadHistory', { numberOfKeys: 3, lua: READ_HISTORY });

@@ -147,6 +147,23 @@ return reply
 `;
 
 /**
+ * Takes the number of a watch without a record out of log and indexes.
+ *
+ * KEYS  watches by source, watches by last change, those that are named as JSON.
+ * ARGV  log, number, source, indexes as JSON
+ */
+export const DROP_NUMBER = `
+${NUMBERS}
+${COUNT}
+local number = tonumber(ARGV[2])
+if not readLog(ARGV[1], number) then return end
+for _, index in ipairs(cjson.decode(ARGV[4])) do leaveIndex(index, number) end
+redis.call('ZREM', KEYS[2], number)
+count(KEYS[1], ARGV[3], -1)
+leaveLog(ARGV[1], number)
+`;
+
+/**
  * The lowest numbers of chunks of a log.
  *
  * KEYS  the chunks of the log

@@ -133,6 +133,23 @@ const PLACES: Record<DeliveryState, 'waiting' | 'parked' | 'settled'> = {
   superseded: 'settled',
 };
 
+/** What the script of `lua/compare.ts` finds deliveries by, and where they may stand. */
+export function comparisonPlan(keys: Keys) {
+  return {
+    log: keys.deliveryLog,
+    names: keys.watchNames,
+    live: keys.liveDeliveries(''),
+    deliveries: keys.delivery(''),
+    orders: `${keys.queuePrefix}:lane:`,
+    dues: keys.due(''),
+    parked: keys.parked(''),
+    taken: keys.taken(''),
+    poolDue: keys.poolDue(''),
+    claims: keys.deliveryClaims,
+    indexes: ['pending', 'parked'].map((state) => keys.deliveries('state', state)),
+  };
+}
+
 /** What `RECORD_ATTEMPT` changes besides the delivery. */
 export function receiverPlan(keys: Keys, change: ReceiverChange, now: number) {
   const { endpoint, stateAfter, slots, pauseMs, events } = change;

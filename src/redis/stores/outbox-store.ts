@@ -12,9 +12,11 @@ import type {
 import { declaredKeys, type Keys } from '../keys.ts';
 import { Lease } from '../leases.ts';
 import { deliveryPlan } from './event-plan.ts';
+import { findNumbers } from '../numbers.ts';
 import type { HistoryStore } from './history-store.ts';
 import {
   claimArgs,
+  comparisonPlan,
   createPoolPlans,
   leaseMs,
   readClaims,
@@ -42,6 +44,21 @@ export interface NumberedId {
   id: string;
   number: string;
 }
+
+/** What a comparison of outstanding deliveries found. */
+export interface Compared {
+  /** Deliveries that stood nowhere, or were due too late. */
+  placed: number;
+  /** Deliveries without a record. */
+  lost: number;
+  /** Pools at which something is due that was not before. */
+  pools: string[];
+  /** Where to go on; null at the end. */
+  next: string | null;
+}
+
+/** Deliveries compared by one step of a script. */
+const COMPARE_CHUNK = 100;
 
 /** Deliveries made due by one step of a script. */
 const RETRY_CHUNK = 500;
@@ -166,6 +183,29 @@ export class OutboxStore {
       pool: flat[at * 2] ?? '',
       inMs: Number(flat[at * 2 + 1]) - now,
     }));
+  }
+
+  /**
+   * Compares some outstanding deliveries with where they stand, and puts those that stand nowhere where
+   * they belong. One without a record is forgotten and counted as lost.
+   * @param from where the last comparison ended; undefined begins with the oldest
+   */
+  async compare(from: string | undefined, most: number): Promise<Compared> {
+    const { redis, keys } = this;
+    const fields = [[keys.deliveries('state', 'pending'), keys.deliveries('state', 'parked')]];
+    const query = { kind: 'delivery' as const, fields, order: 'oldest' as const, from };
+    const { numbers, next } = await findNumbers(redis, keys, query, most);
+    const compared: Compared = { placed: 0, lost: 0, pools: [], next };
+    const plan = comparisonPlan(keys);
+    const declared = declaredKeys(keys, [keys.clock, keys.poolsDue, keys.damage], plan);
+    for (let at = 0; at < numbers.length; at += COMPARE_CHUNK) {
+      const some = numbers.slice(at, at + COMPARE_CHUNK);
+      const reply = await redis.rwCompareDeliveries(...declared, JSON.stringify(plan), ...some);
+      compared.placed += reply[0];
+      compared.lost += reply[1];
+      compared.pools.push(...reply[2]);
+    }
+    return compared;
   }
 
   /** What is due at a pool within a step by which the clock was set back is due now. */

@@ -1,0 +1,117 @@
+import { STORE_NOW } from './clock.ts';
+import { EVEN_IF_FULL } from './full.ts';
+import { CLAIMS } from './leases.ts';
+import { NUMBERS } from './numbers.ts';
+
+/** A due time may be later than the one that its delivery shows by what clocks differ, ms. */
+const LATER_MS = 10_000;
+
+/**
+ * Compares outstanding deliveries with where they stand: claimed, due, parked, or behind another of their
+ * order. One that stands nowhere is put where it belongs. One that is due long after the time that it shows
+ * was written while the clock was ahead, and is due at that time. One whose record is missing leaves index,
+ * log and order, and is counted as lost.
+ *
+ * KEYS  clock, due pools, damage, those that the plan names.
+ * ARGV  plan as JSON, numbers of deliveries.
+ * Returns [how many were put where they belong, how many are lost, pools at which something is due].
+ */
+export const COMPARE_DELIVERIES = `
+${EVEN_IF_FULL}
+${STORE_NOW}
+${CLAIMS}
+${NUMBERS}
+evenIfFull(KEYS[1])
+local p, now = cjson.decode(ARGV[1]), storeNow(KEYS[1])
+local placed, lost, pools = 0, 0, {}
+
+local function recordOf(id)
+  local doc = redis.call('HGET', p.deliveries .. id, 'doc')
+  return doc and cjson.decode(doc)
+end
+
+local function isOutstanding(delivery)
+  return delivery.state == 'pending' or delivery.state == 'parked'
+end
+
+-- The id of a delivery by its number, and where those that belong together with it stand; nil where the
+-- log says nothing of it.
+local function idOf(number)
+  local value = readLog(p.log, number)
+  if not value then return end
+  if not tonumber(value) then return value end
+  local watch = readLog(p.names, tonumber(value))
+  if not watch then return end
+  local live = p.live .. watch
+  return redis.call('ZRANGEBYSCORE', live, number, number)[1], live
+end
+
+local function drop(number, id, live)
+  for _, index in ipairs(p.indexes) do leaveIndex(index, number) end
+  leaveLog(p.log, number)
+  redis.call('HDEL', p.claims, id)
+  if live then redis.call('ZREM', live, id) end
+  redis.call('HINCRBY', KEYS[3], 'deliveries', 1)
+  lost = lost + 1
+end
+
+local function stands(id, delivery, pool)
+  return redis.call('HEXISTS', p.claims, id) == 1 or redis.call('ZSCORE', p.taken .. pool, id)
+    or redis.call('ZSCORE', p.parked .. delivery.endpoint, id)
+end
+
+local function orderOf(delivery)
+  local function given(name) return delivery[name] ~= cjson.null and delivery[name] end
+  local first = given('alertId') or given('subject') or delivery.source .. '/' .. delivery.runId
+  return p.orders .. first .. ':' .. delivery.endpoint
+end
+
+-- Whether it is the first of its order. What is before it and has no record, or has settled, leaves.
+local function isFirst(id, order)
+  local head = redis.call('LINDEX', order, 0)
+  while head and head ~= id do
+    local record = recordOf(head)
+    if record and isOutstanding(record) then break end
+    redis.call('LPOP', order)
+    head = redis.call('LINDEX', order, 0)
+  end
+  if head ~= id and not redis.call('LPOS', order, id) then redis.call('RPUSH', order, id) end
+  return redis.call('LINDEX', order, 0) == id
+end
+
+local function place(id, delivery)
+  local endpoint = delivery.endpoint
+  local origin = string.match(endpoint, '^(.-)/…#')
+  local pool = origin or endpoint
+  if stands(id, delivery, pool) or not isFirst(id, orderOf(delivery)) then return end
+  local shown = tonumber(delivery.nextAttemptAt) or now
+  local at = tonumber(redis.call('ZSCORE', p.dues .. endpoint, id) or nil)
+  local isLate = at and at > now and at > shown + ${LATER_MS}
+  if not at or isLate then
+    placed = placed + 1
+    if delivery.state == 'parked' and not at then
+      redis.call('ZADD', p.parked .. endpoint, now, id)
+      at = now
+    else
+      at = delivery.urgent and 0 or math.max(now, shown)
+      redis.call('ZADD', p.dues .. endpoint, at, id)
+    end
+    pools[#pools + 1] = pool
+  end
+  -- It may be worth asking before that; a claim finds out when it is.
+  if origin then redis.call('ZADD', p.poolDue .. origin, isLate and 'LT' or 'NX', at, endpoint) end
+  redis.call('ZADD', KEYS[2], isLate and 'LT' or 'NX', at, pool)
+end
+
+for at = 2, #ARGV do
+  local number = tonumber(ARGV[at])
+  local id, live = idOf(number)
+  local record = id and recordOf(id)
+  if record and isOutstanding(record) then
+    place(id, record)
+  elseif id and not record then
+    drop(number, id, live)
+  end
+end
+return {placed, lost, pools}
+`;

@@ -1,0 +1,145 @@
+import { afterEach, expect, test } from '@jest/globals';
+import { pause, resume } from '../../src/core/delivery/endpoint-state.ts';
+import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
+import { deliveryRig, type DeliveryRig } from '../support/delivery-rig.ts';
+
+const DAY = 86_400_000;
+const rigs: DeliveryRig[] = [];
+
+afterEach(async () => {
+  for (const one of rigs.splice(0)) {
+    await one.redis.del(...(await one.keysLeft()), 'none');
+    one.close();
+  }
+});
+
+function rigOf(): DeliveryRig {
+  const rig = deliveryRig();
+  rigs.push(rig);
+  return rig;
+}
+
+const RECEIVERS = ['ops', webhookReceiver('https://hooks.example/a')];
+
+/** Deletes every key whose name goes on like this behind the prefix. */
+async function lose(rig: DeliveryRig, name: string): Promise<void> {
+  const { queuePrefix } = rig.keys;
+  const found = (await rig.keysLeft()).filter((key) => key.startsWith(`${queuePrefix}:${name}`));
+  expect(found.length).toBeGreaterThan(0);
+  await rig.redis.del(...found);
+}
+
+/** Compares all outstanding deliveries. */
+async function compare(rig: DeliveryRig) {
+  const { next, ...found } = await rig.outbox.compare(undefined, 1_000);
+  expect(next).toBeNull();
+  return found;
+}
+
+test('a comparison of deliveries that stand where they belong changes nothing', async () => {
+  const rig = rigOf();
+  const ids = await rig.plan(rig.newRun(), 'ops', ['run.resumed', 'run.failed']);
+  await rig.settle();
+  expect(await compare(rig)).toEqual({ placed: 0, lost: 0, pools: [] });
+  await rig.answerAll('fail');
+  expect(await compare(rig)).toEqual({ placed: 0, lost: 0, pools: [] });
+  await rig.advance(5_000);
+  await rig.answerAll('ok');
+  expect(await rig.states(ids)).toEqual(['delivered', 'delivered']);
+  expect(await compare(rig)).toEqual({ placed: 0, lost: 0, pools: [] });
+});
+
+test.each(RECEIVERS)(
+  'a delivery without a record holds up no later one, at %s',
+  async (receiver) => {
+    const rig = rigOf();
+    const run = rig.newRun();
+    const [lost, next] = await rig.plan(run, receiver, ['run.resumed', 'run.failed']);
+    await rig.redis.del(rig.keys.delivery(lost!));
+    await rig.settle();
+    expect(rig.sent).toEqual([]);
+    expect(await compare(rig)).toMatchObject({ placed: 1, lost: 1 });
+    await rig.answerAll('ok');
+    expect(await rig.states([next!])).toEqual(['delivered']);
+    const [later] = await rig.plan(run, receiver, ['run.completed']);
+    await rig.answerAll('ok');
+    expect(await rig.states([later!])).toEqual(['delivered']);
+    expect(await rig.redis.hgetall(rig.keys.damage)).toEqual({ deliveries: '1' });
+    expect(await compare(rig)).toMatchObject({ placed: 0, lost: 0 });
+  },
+);
+
+test('an order of which every record was lost lets later deliveries of its run through', async () => {
+  const rig = rigOf();
+  const run = rig.newRun();
+  await rig.plan(run, 'ops', ['run.resumed', 'run.failed']);
+  await lose(rig, 'delivery:');
+  expect(await compare(rig)).toMatchObject({ placed: 0, lost: 2 });
+  const [later] = await rig.plan(run, 'ops', ['run.completed']);
+  expect(await compare(rig)).toMatchObject({ placed: 1, lost: 0 });
+  await rig.answerAll('ok');
+  expect(await rig.states([later!])).toEqual(['delivered']);
+});
+
+const PLACES = ['due:', 'lane:', 'pools-due'];
+
+test.each(RECEIVERS.flatMap((receiver) => PLACES.map((name) => [name, receiver] as const)))(
+  'deliveries go out after the keys %s were lost, at %s, in their order',
+  async (name, receiver) => {
+    const rig = rigOf();
+    const ids = [
+      ...(await rig.plan(rig.newRun(), receiver, ['run.resumed', 'run.failed'])),
+      ...(await rig.plan(rig.newRun(), receiver, ['run.failed'])),
+    ];
+    await lose(rig, name);
+    await compare(rig);
+    await rig.answerAll('ok');
+    expect(await rig.states(ids)).toEqual(['delivered', 'delivered', 'delivered']);
+    const sent = rig.sent.map(({ deliveryId }) => deliveryId);
+    expect(sent.indexOf(ids[0]!)).toBeLessThan(sent.indexOf(ids[1]!));
+  },
+);
+
+test('webhooks go out after the due times of their origin were lost', async () => {
+  const rig = rigOf();
+  const ids = await rig.plan(rig.newRun(), RECEIVERS[1]!, ['run.failed']);
+  await lose(rig, 'pool-due:');
+  await compare(rig);
+  await rig.answerAll('ok');
+  expect(await rig.states(ids)).toEqual(['delivered']);
+});
+
+test('parked deliveries go out after the keys of what is parked were lost', async () => {
+  const rig = rigOf();
+  await rig.turn('ops', pause);
+  const ids = await rig.plan(rig.newRun(), 'ops', ['run.failed']);
+  await rig.settle();
+  expect(await rig.states(ids)).toEqual(['parked']);
+  await lose(rig, 'parked:');
+  await compare(rig);
+  await rig.turn('ops', resume);
+  await rig.answerAll('ok');
+  expect(await rig.states(ids)).toEqual(['delivered']);
+});
+
+test.each(RECEIVERS)(
+  'a retry that is due a day later than it shows goes out when it shows, at %s',
+  async (receiver) => {
+    const rig = rigOf();
+    const ids = await rig.plan(rig.newRun(), receiver, ['run.failed']);
+    await rig.answerAll('fail');
+    const due = rig.keys.due(receiver);
+    await rig.redis.zincrby(due, DAY, ids[0]!);
+    await rig.redis.zincrby(
+      rig.keys.poolsDue,
+      DAY,
+      (await rig.redis.zrange(rig.keys.poolsDue, 0, '0'))[0]!,
+    );
+    expect(await compare(rig)).toMatchObject({ placed: 1, lost: 0 });
+    await rig.answerAll('ok');
+    expect(await rig.states(ids)).toEqual(['pending']);
+    await rig.advance(5_000);
+    await rig.answerAll('ok');
+    expect(await rig.states(ids)).toEqual(['delivered']);
+  },
+);
