@@ -14,8 +14,8 @@ export interface FoundStore extends StorePlaces {
   epochs: readonly string[];
 }
 
-/** How a store lost data. */
-export type LossReason = 'emptied' | 'replaced' | 'rolled_back';
+/** How a store lost data. `damaged`: it lost some records, and others that point to them are there. */
+export type LossReason = 'emptied' | 'replaced' | 'rolled_back' | 'damaged';
 
 /**
  * The result of a check of the store. `renewed`: another process noticed a loss and began a new

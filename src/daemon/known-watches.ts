@@ -1,4 +1,4 @@
-import { watchId, type Watch, type WatchKey } from '../core/watch/watch.ts';
+import { parseWatchId, watchId, type Watch, type WatchKey } from '../core/watch/watch.ts';
 import type { WatchChannel } from '../redis/channels.ts';
 import type { EpochStore } from '../redis/stores/epoch-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
@@ -48,7 +48,7 @@ export class KnownWatches {
   /** Watches that other processes registered, not read yet. */
   private readonly unread = new Map<string, WatchKey>();
 
-  constructor(private readonly watches: Pick<WatchStore, 'getMany' | 'active'>) {}
+  constructor(private readonly watches: Pick<WatchStore, 'getMany' | 'active' | 'absent'>) {}
 
   get size(): number {
     return this.remembered.size;
@@ -101,13 +101,25 @@ export class KnownWatches {
     }
   }
 
-  /** Reads the active watches of the store, up to the limit. */
-  async load(): Promise<void> {
+  /** Reads the active watches of the store, up to the limit. @returns whether all have a record */
+  async load(): Promise<boolean> {
+    let isWhole = true;
     for await (const keys of this.watches.active(CHUNK)) {
       for (const stored of await this.watches.getMany(keys)) {
-        if (stored !== null && !this.remembered.has(watchId(stored.watch))) this.note(stored.watch);
+        if (stored === null) isWhole = false;
+        else if (!this.remembered.has(watchId(stored.watch))) this.note(stored.watch);
       }
     }
+    return isWhole;
+  }
+
+  /** Known watches that have no record in the store. */
+  async absent(): Promise<WatchKey[]> {
+    const absent: WatchKey[] = [];
+    for (const ids of chunks([...this.remembered.keys()])) {
+      absent.push(...(await this.watches.absent(ids.map(parseWatchId))));
+    }
+    return absent;
   }
 
   /** Known watches that are missing from the store; drops those that have ended there. */

@@ -8,8 +8,9 @@ import {
   type LossReason,
 } from '../core/store-loss.ts';
 import { type RegisterDefaults, register } from '../core/watch/register.ts';
+import { watchId } from '../core/watch/watch.ts';
 import type { EpochStore } from '../redis/stores/epoch-store.ts';
-import type { WatchStore } from '../redis/stores/watch-store.ts';
+import type { NumberedWatch, WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { EpochFile } from './data-directory.ts';
 import { faultLog } from './fault-log.ts';
@@ -19,6 +20,12 @@ import type { SystemEvents } from './system-events.ts';
 
 /** How often the store is compared with its known state, ms. */
 const EVERY_MS = 5_000;
+
+/** How often the records that this process knows are compared with those of the store, ms. */
+const RECORDS_EVERY_MS = 30_000;
+
+/** How often a process reports missing records at most, ms. */
+const DAMAGE_EVERY_MS = 60_000;
 
 /** How often a changed state is written to the data directory, ms. */
 const KEEP_MS = 60_000;
@@ -31,7 +38,7 @@ const DEGRADED_MS = 3_600_000;
 
 interface StoreGuardDependencies {
   epochs: EpochStore;
-  watches: Pick<WatchStore, 'commitMany'>;
+  watches: Pick<WatchStore, 'commitMany' | 'lost' | 'dropLost'>;
   known: KnownWatches;
   file: EpochFile;
   defaults: RegisterDefaults;
@@ -63,6 +70,9 @@ export class StoreGuard {
   /** Whether missing watches still have to be registered. */
   private owesWatches = false;
   private suspectedAt: number | null = null;
+  private recordsAt = -Infinity;
+  /** Whether active watches may be without a record that this process does not remember. */
+  private mayHaveLost = false;
   private renewedAt = -Infinity;
   private kept = { text: '', at: -Infinity };
 
@@ -121,7 +131,7 @@ export class StoreGuard {
   start(handlers: LossHandlers): void {
     this.handlers = handlers;
     const onError = faultLog(this.deps.log, 'store_guard');
-    void this.deps.known.load().catch(onError);
+    this.deps.known.load().then((isWhole) => (this.mayHaveLost ||= !isWhole), onError);
     this.periodic = startPeriodic(() => this.compare(), { everyMs: EVERY_MS, onError });
   }
 
@@ -140,20 +150,54 @@ export class StoreGuard {
     const finding = compareStore(known, found, isSuspected);
     if (finding.kind === 'lost') await this.lose(finding.reason, known, found);
     else if (finding.kind === 'renewed') this.adopt(found);
-    else this.raise(found);
+    else {
+      this.raise(found);
+      await this.compareRecords(known, found);
+    }
     if (this.owesWatches) await this.restore();
     await this.keep(KEEP_MS);
   }
 
-  private async lose(reason: LossReason, known: KnownStore, found: FoundStore): Promise<void> {
+  /** Compares what the store holds with what its own indexes say that it holds. */
+  private async compareRecords(known: KnownStore, found: FoundStore): Promise<void> {
     const { deps } = this;
-    const missing = await deps.known.missing();
+    if (deps.monotonic() - this.renewedAt < DAMAGE_EVERY_MS) return;
+    const isDue = deps.monotonic() - this.recordsAt >= RECORDS_EVERY_MS;
+    const lostWatches = isDue ? await this.findLost() : [];
+    if (isDue) this.recordsAt = deps.monotonic();
+    const lostDeliveries = await deps.epochs.lostDeliveries();
+    if (lostWatches.length + lostDeliveries > 0) {
+      await this.lose('damaged', known, found, { watches: lostWatches.length, lostDeliveries });
+    }
+  }
+
+  private async findLost(): Promise<readonly NumberedWatch[]> {
+    const { known, watches } = this.deps;
+    const absent = await known.absent();
+    if (absent.length === 0 && !this.mayHaveLost) return [];
+    const lost = await watches.lost(CHUNK);
+    const ids = new Set(lost.map(({ key }) => watchId(key)));
+    // The store has forgotten these in order; the message of that was lost.
+    for (const key of absent) if (!ids.has(watchId(key))) known.forget(key);
+    this.mayHaveLost = false;
+    return lost;
+  }
+
+  private async lose(
+    reason: LossReason,
+    known: KnownStore,
+    found: FoundStore,
+    damage: { watches: number; lostDeliveries: number } | null = null,
+  ): Promise<void> {
+    const { deps } = this;
+    const missing = damage?.watches ?? (await deps.known.missing()).length;
+    const lostDeliveries = damage?.lostDeliveries ?? 0;
     const epochs = epochsAfter(deps.newEpoch(), known, found);
     const [epoch = known.epoch] = epochs;
     const at = deps.now();
-    const data = lossData({ reason, known, found, epoch, missing: missing.length, at });
+    const data = lossData({ reason, known, found, epoch, missing, lostDeliveries, at });
     const event = this.handlers?.systemEvents.plan({ type: 'store.data_lost', data }) ?? null;
-    const pools = await deps.epochs.renew(found.epochs, epochs, event);
+    const pools = await deps.epochs.renew(found.epochs, epochs, { event, lostDeliveries });
     // Another process was first: the next comparison finds its epoch.
     if (pools === null) return this.check();
     deps.log.error(data, 'store.data_lost');
@@ -182,6 +226,8 @@ export class StoreGuard {
   private async restore(): Promise<void> {
     const { deps, lost } = this;
     const restored = await registerAgain(await deps.known.missing(), { ...deps, now: deps.now() });
+    // After that: what another process remembers is found by the same indexes.
+    await deps.watches.dropLost(await deps.watches.lost(CHUNK));
     this.owesWatches = false;
     if (lost !== null) this.lost = { ...lost, restored: lost.restored + restored };
     if (restored > 0) deps.log.warn({ watches: restored }, 'store.watches_restored');
@@ -238,6 +284,7 @@ const WHAT = {
   replaced: 'Redis holds the data of another store than before',
   rolled_back:
     'Redis has gone back to an earlier state: a failover or a restored backup lost the last writes',
+  damaged: 'Redis has lost some of the records of runwatch, and holds others that point to them',
 } as const satisfies Record<LossReason, string>;
 
 const REMEDY =
@@ -251,11 +298,13 @@ interface LossFacts {
   epoch: string;
   /** Known watches that are missing from the store. */
   missing: number;
+  /** Outstanding deliveries without a record; they are not sent. */
+  lostDeliveries: number;
   at: number;
 }
 
 /** The data of the log line and of `store.data_lost`. */
-function lossData({ reason, known, found, epoch, missing, at }: LossFacts) {
+function lossData({ reason, known, found, epoch, missing, lostDeliveries, at }: LossFacts) {
   return {
     reason,
     message: WHAT[reason],
@@ -266,6 +315,7 @@ function lossData({ reason, known, found, epoch, missing, at }: LossFacts) {
     known: { events: known.events, watches: known.watches },
     found: { events: found.events, watches: found.watches },
     watches_missing: missing,
+    deliveries_missing: lostDeliveries,
     remedy: REMEDY,
     help: REMEDY,
   };

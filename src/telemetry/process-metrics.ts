@@ -40,7 +40,7 @@ function storeRecordings(make: Maker) {
     ['reason'],
   );
   // An increase from nothing to one is none: each series is there before its first event.
-  for (const reason of ['emptied', 'replaced', 'rolled_back'] satisfies LossReason[]) {
+  for (const reason of ['emptied', 'replaced', 'rolled_back', 'damaged'] satisfies LossReason[]) {
     losses.inc({ reason }, 0);
   }
   const skew = make.gauge(

@@ -181,6 +181,27 @@ async function anInbox(): Promise<void> {
 const held = { process: 'p', isRelied: true, nodes: null };
 
 const CASES: Case[] = [
+  [
+    'rwCompareDeliveries',
+    'grows',
+    'a delivery that is not due',
+    async () => {
+      await aRun();
+      await redis.del(keys.due('ops'));
+      expect(await outbox.compare(undefined, 10)).toMatchObject({ placed: 1 });
+    },
+  ],
+  [
+    'rwDropNumber',
+    'grows',
+    'a watch without a record',
+    async () => {
+      await register();
+      await redis.del(keys.watch(KEY));
+      await watches.dropLost(await watches.lost(10));
+      expect(await watches.countActive()).toBe(0);
+    },
+  ],
   ['rwReadClock', 'reads', 'the clock', () => stores.clock.read()],
   [
     'rwTakeOutStep',
@@ -521,7 +542,12 @@ const CASES: Case[] = [
     () => stores.consistencies.put({ source: SOURCE, before: '', after: CONTRADICTED }, null),
   ],
   ['rwRaiseEvent', 'grows', 'an event about runwatch', raise],
-  ['rwRenewEpoch', 'grows', 'a new epoch', () => stores.epochs.renew([], ['abcdefgh'], null)],
+  [
+    'rwRenewEpoch',
+    'grows',
+    'a new epoch',
+    () => stores.epochs.renew([], ['abcdefgh'], { event: null, lostDeliveries: 0 }),
+  ],
   [
     'rwReadNumbers',
     'reads',

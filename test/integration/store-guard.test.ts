@@ -56,6 +56,7 @@ async function startProcess({ name = 'a', isStarted = true } = {}) {
   const lines: Record<string, unknown>[] = [];
   const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) });
   const known = new KnownWatches(watches);
+  let later = 0;
   const guard = await StoreGuard.open({
     epochs,
     watches,
@@ -64,7 +65,7 @@ async function startProcess({ name = 'a', isStarted = true } = {}) {
     defaults: { timeoutMs: 60_000, minIntervalMs: 1_000, profile: 'normal' },
     newEpoch: () => newName(() => (epochCount += 1)),
     now: () => NOON,
-    monotonic: () => performance.now(),
+    monotonic: () => performance.now() + later,
     log,
   });
   const losses: string[] = [];
@@ -87,7 +88,12 @@ async function startProcess({ name = 'a', isStarted = true } = {}) {
   };
   if (isStarted) start();
   const said = (msg: string) => lines.filter((line) => line['msg'] === msg);
-  return { guard, known, losses, start, said };
+  /** Has it compare records although it has just done so. */
+  const compareRecords = () => {
+    later += 60_000;
+    guard.check();
+  };
+  return { guard, known, losses, start, said, compareRecords };
 }
 
 async function register(runId: string, changes: Partial<Watch> = {}): Promise<Watch> {
@@ -235,4 +241,57 @@ test('a store with records of an unknown form is refused', async () => {
     code: 'schema_unknown',
     message: expect.stringMatching(/records of form 7.*knows form 5/),
   });
+});
+
+test('watches without a record are reported as lost, and registered again', async () => {
+  for (const runId of ['run-1', 'run-2', 'run-3']) await register(runId);
+  const [one, two] = [await startProcess(), await startProcess({ name: 'b' })];
+  await waitFor(() => one.known.size === 3 && two.known.size === 3);
+  await redis.del(
+    keys.watch({ source: 'default', runId: 'run-1' }),
+    keys.watch({ source: 'default', runId: 'run-2' }),
+  );
+  one.compareRecords();
+  two.compareRecords();
+  await waitFor(() => one.guard.trouble() !== null && two.guard.trouble() !== null);
+  await waitFor(async () => (await registrations()).length === 3);
+  await waitFor(async () => (await watches.countActive()) === 3);
+  expect([...one.losses, ...two.losses]).toEqual(['damaged']);
+  const said = [...one.said('store.data_lost'), ...two.said('store.data_lost')];
+  expect(said).toMatchObject([{ reason: 'damaged', watches_missing: 2, deliveries_missing: 0 }]);
+});
+
+test('a process reports records that were missing before it started', async () => {
+  for (const runId of ['run-1', 'run-2']) await register(runId);
+  await redis.del(keys.watch({ source: 'default', runId: 'run-1' }));
+  const { guard, said, compareRecords, known } = await startProcess();
+  await waitFor(() => known.size === 1);
+  await waitFor(() => {
+    compareRecords();
+    return guard.trouble() !== null;
+  });
+  expect(said('store.data_lost')).toMatchObject([{ reason: 'damaged', watches_missing: 1 }]);
+  await waitFor(async () => (await watches.countActive()) === 1);
+  expect(await registrations()).toEqual(['run-2']);
+});
+
+test('a watch that was forgotten in order is no loss, although a process remembers it', async () => {
+  const kept = await register('run-1');
+  const { guard, known, losses, compareRecords } = await startProcess();
+  await waitFor(() => known.size === 1);
+  known.note({ ...kept, runId: 'run-2' });
+  compareRecords();
+  await waitFor(() => known.size === 1);
+  expect(losses).toEqual([]);
+  expect(guard.trouble()).toBeNull();
+});
+
+test('deliveries without a record are reported as lost, once', async () => {
+  const { guard, losses, said } = await startProcess();
+  await redis.hset(keys.damage, 'deliveries', 3);
+  guard.check();
+  await waitFor(() => guard.trouble()?.includes('lost some of the records'));
+  expect(losses).toEqual(['damaged']);
+  expect(said('store.data_lost')).toMatchObject([{ reason: 'damaged', deliveries_missing: 3 }]);
+  expect(await epochs.lostDeliveries()).toBe(0);
 });

@@ -5,6 +5,7 @@ import { newWatch } from '../support/builders.ts';
 
 test('a watch that the store lost is remembered with the ends that later reads took back', async () => {
   const known = new KnownWatches({
+    absent: async () => [],
     getMany: async (keys) => keys.map(() => null),
     async *active() {},
   });
@@ -22,6 +23,7 @@ function storeOf(stored: readonly Watch[]) {
   return {
     getMany: async (keys: readonly WatchKey[]) =>
       keys.map(({ runId }) => storedWatch(byId.get(runId))),
+    absent: async () => [],
     async *active(chunk: number) {
       for (let at = 0; at < stored.length; at += chunk) yield stored.slice(at, at + chunk);
     },

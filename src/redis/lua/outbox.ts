@@ -177,8 +177,9 @@ return raise(cjson.decode(ARGV[1]))
  * Begins a new epoch and raises the event that says why, if the store is still in the epoch that
  * was seen. Of several processes that notice a loss, one reports it.
  *
- * KEYS  epochs, those that the effects name.
- * ARGV  the epochs that were seen, the new ones, effects of the event as JSON or ''.
+ * KEYS  epochs, damage, those that the effects name.
+ * ARGV  the epochs that were seen, the new ones, effects of the event as JSON or '', how many lost deliveries
+ *       it reports.
  * Returns false where another process was first, else the pools at which deliveries are due now.
  */
 export const RENEW_EPOCH = `
@@ -186,6 +187,7 @@ ${PLAN_DELIVERIES}
 ${RAISE}
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return false end
 local pools = ARGV[3] == '' and {} or raise(cjson.decode(ARGV[3]))
+if ARGV[4] ~= '0' then redis.call('HINCRBY', KEYS[2], 'deliveries', -ARGV[4]) end
 redis.call('SET', KEYS[1], ARGV[2])
 return pools
 `;

@@ -51,21 +51,28 @@ export class EpochStore {
     if ((await this.redis.exists(epochs)) === 0) await this.redis.setnx(epochs, epoch);
   }
 
+  /** How many deliveries were found to be lost, of which no event says so yet. */
+  async lostDeliveries(): Promise<number> {
+    return Math.max(0, Number(await this.redis.hget(this.keys.damage, 'deliveries')));
+  }
+
   /**
    * Begins a new epoch, with an event that says why.
+   * @param lostDeliveries how many of these the event reports
    * @returns the pools at which deliveries are due now; null where another process was first
    */
   async renew(
     seen: readonly string[],
     next: readonly string[],
-    event: PlannedEvent | null,
+    { event, lostDeliveries }: { event: PlannedEvent | null; lostDeliveries: number },
   ): Promise<string[] | null> {
     const effects = event === null ? null : raisedPlan(this.keys, [event]);
     return this.redis.rwRenewEpoch(
-      ...declaredKeys(this.keys, [this.keys.epochs], effects),
+      ...declaredKeys(this.keys, [this.keys.epochs, this.keys.damage], effects),
       seen.join(' '),
       next.join(' '),
       effects === null ? '' : JSON.stringify(effects),
+      lostDeliveries,
     );
   }
 }

@@ -23,7 +23,13 @@ import {
   type WatchNeed,
 } from '../indexes.ts';
 import { declaredKeys, type Keys } from '../keys.ts';
-import { countNumbers, findNumbers, readNumbers, walkNumbers } from '../numbers.ts';
+import {
+  countNumbers,
+  findNumbers,
+  readNumbers,
+  walkNumbers,
+  type NumberedRow,
+} from '../numbers.ts';
 import { replies } from '../connection.ts';
 import { deliveryPlan, inboxPlan } from './event-plan.ts';
 import { readStored } from './history-plan.ts';
@@ -35,6 +41,12 @@ import { slotInPlace, writeDoc, writeHead, writeIdentity, writePolls } from './w
 
 /** What became of a write of a poll: what was due by it, or why it was not written. */
 type Committed = string[] | 'changed' | 'lost';
+
+/** A watch by its number in the order of registration. */
+export interface NumberedWatch {
+  key: WatchKey;
+  number: number;
+}
 
 /** What rules have to judge of a change. */
 type EntriesOf = (change: WatchChange) => AlertEntry[];
@@ -192,6 +204,57 @@ export class WatchStore {
     } while (from !== undefined);
   }
 
+  /** Which of some watches have no record. */
+  async absent(wanted: readonly WatchKey[]): Promise<WatchKey[]> {
+    const records = wanted.map((key) => this.keys.watch(key));
+    if (records.length === 0 || (await this.redis.exists(records)) === records.length) return [];
+    const pipeline = this.redis.pipeline();
+    for (const record of records) pipeline.exists(record);
+    const found = await replies<number>(pipeline);
+    return wanted.filter((_, at) => found[at] === 0);
+  }
+
+  /** Active watches by the indexes and the log that have no record, or one with another number. */
+  async lost(chunk: number): Promise<NumberedWatch[]> {
+    const { redis, keys } = this;
+    const lost: NumberedWatch[] = [];
+    let from: string | undefined;
+    do {
+      const fields = [[keys.watches('state', 'active')]];
+      const query = { kind: 'watch' as const, fields, order: 'oldest' as const, from };
+      const { numbers, next } = await findNumbers(redis, keys, query, chunk);
+      const there = new Set((await readNumbers(redis, keys, 'watch', numbers)).map(numberOf));
+      const missing = numbers.filter((number) => !there.has(number));
+      // One that was forgotten meanwhile has left the log in the same step.
+      const named = await readNumbers(redis, keys, 'name', missing);
+      lost.push(...named.map((row) => ({ key: parseWatchId(row.watch), number: numberOf(row) })));
+      from = next ?? undefined;
+    } while (from !== undefined);
+    return lost;
+  }
+
+  /** Takes numbers of active watches without a record out of the log and the indexes. */
+  async dropLost(lost: readonly NumberedWatch[]): Promise<void> {
+    const { keys } = this;
+    for (const { key, number } of lost) {
+      const indexes = [
+        keys.watches('state', 'active'),
+        keys.watches('source', key.source),
+        ...STATUS_LABELS.flatMap((status) => [
+          keys.watches('status', status),
+          runsIndex(keys, key.source, status),
+        ]),
+      ];
+      await this.redis.rwDropNumber(
+        ...declaredKeys(keys, [keys.watchSources, keys.watchesChanged], indexes),
+        keys.watchNames,
+        number,
+        key.source,
+        JSON.stringify(indexes),
+      );
+    }
+  }
+
   async countActive(): Promise<number> {
     return countNumbers(this.redis, this.keys.watches('state', 'active'));
   }
@@ -228,6 +291,10 @@ export class WatchStore {
       }),
     );
   }
+}
+
+function numberOf({ number }: NumberedRow): number {
+  return Number(number);
 }
 
 /** What the commit script replies where a token would have more active watches than it may. */
