@@ -14,6 +14,7 @@ import {
   type DiscoveryLog,
   type DiscoveryTroubles,
 } from '../feed/discovery.ts';
+import { RememberedCursors } from '../feed/remembered-cursors.ts';
 import { ListFeed, type ListFeedDependencies } from '../feed/list-feed.ts';
 import type { DiscoveryStore } from '../redis/stores/discovery-store.ts';
 import type { FeedStore } from '../redis/stores/feed-store.ts';
@@ -58,6 +59,7 @@ export function openFeed(
 ): SourceFeed {
   const stopping = new AbortController();
   const discovered = listsOf(deps.config, source.name);
+  const cursors = new RememberedCursors(deps.discoveries, discovered);
   const passes = new Map<string | null, DiscoverPass>();
   const { limiter, schedule, reader } = source;
   const feedDeps = {
@@ -85,6 +87,7 @@ export function openFeed(
       discoverPass(deps, {
         list,
         source,
+        cursors,
         signal: stopping.signal,
         readPage: (sweep, wanted) => lists.read(sweep, wanted),
       }),
@@ -97,6 +100,7 @@ export function openFeed(
     lists,
     discovered,
     async tend() {
+      await cursors.refresh();
       await schedule.enterFeed('list', heads);
       // Without watches there is nothing to plan: an idle daemon asks for as little as it can.
       if (limiter.active() > 0) await lists.refresh();
@@ -208,15 +212,16 @@ function memberOf(
 interface PassContext {
   list: RunList;
   source: Source;
+  cursors: RememberedCursors;
   signal: AbortSignal;
   readPage: ListFeed['read'];
 }
 
 function discoverPass(
   deps: SourceFeedDependencies,
-  { list, source, signal, readPage }: PassContext,
+  { list, source, cursors, signal, readPage }: PassContext,
 ): DiscoverPass {
-  const { config, discoveries, endpoints, now } = deps;
+  const { config, endpoints, now } = deps;
   const everyMs = config.sources[list.source]?.discover?.every ?? 0;
   return createDiscoverRuns({
     list,
@@ -224,7 +229,7 @@ function discoverPass(
     readPage,
     claimPermit: () => source.limiter.claim(source.probeMs),
     renew: (claim) => source.schedule.renew(claim),
-    store: discoveries,
+    store: cursors,
     troubles: discoveryTroubles(deps, everyMs),
     closedUntil: async () => (await source.throttle.read()).state?.closed?.probeAt ?? null,
     watch: createWatchDiscovered({

@@ -5,6 +5,7 @@ import type { Subscription } from '../../src/core/watch/watch.ts';
 import { createEndWatch } from '../../src/poll/watch-control.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
 import { createWatchDiscovered } from '../../src/feed/discovery.ts';
+import { RememberedCursors } from '../../src/feed/remembered-cursors.ts';
 import { discoveryTroubles } from '../../src/daemon/source-feed.ts';
 import type { SystemEvents } from '../../src/daemon/system-events.ts';
 import { DiscoveryStore } from '../../src/redis/stores/discovery-store.ts';
@@ -86,6 +87,25 @@ describe('a discovered run', () => {
   });
 });
 
+test('each process goes on from the cursor that it has seen last, where the store lost it', async () => {
+  const list: RunList = { source: 'default', workflowId: 'lost' };
+  const store = new DiscoveryStore(redis, keys);
+  const [one, two, late] = [1, 2, 3].map(() => new RememberedCursors(store, [list]));
+  const [first, next] = [3, 9].map((newest) => ({ floor: 1, newest, known: ['a'] }));
+  const key = keys.discoveryCursor(list);
+  await redis.set(key, JSON.stringify(first));
+  expect(await one!.cursor(list)).toEqual(first);
+  await redis.set(key, JSON.stringify(next));
+  await Promise.all([one!.refresh(), two!.refresh()]);
+  await redis.del(key);
+  await Promise.all([one!.refresh(), two!.refresh()]);
+  expect(await Promise.all([one!, two!, late!].map((each) => each.cursor(list)))).toEqual([
+    next,
+    next,
+    null,
+  ]);
+});
+
 describe('the claim of the head of a list', () => {
   const store = new DiscoveryStore(redis, keys);
   const cursor = { floor: 5, newest: 9, known: ['a'] };
@@ -109,10 +129,9 @@ describe('the claim of the head of a list', () => {
       return claimed.is === 'claimed' && claimed.member === member;
     });
     expect(await store.moveCursor(list, { member, token: 'other.1' }, cursor)).toBe(false);
-    expect(await store.cursor(list)).toBeNull();
+    expect(await store.cursors([list])).toEqual([null]);
     expect(await store.moveCursor(list, { member, token: 'one.1' }, cursor)).toBe(true);
-    expect(await store.cursor(list)).toEqual(cursor);
-    expect(await store.cursor({ ...list, workflowId: null })).toBeNull();
+    expect(await store.cursors([list, { ...list, workflowId: null }])).toEqual([cursor, null]);
   });
 
   /** What one process notes of lists that are read each hour. */

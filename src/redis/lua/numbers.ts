@@ -34,7 +34,8 @@ end
 local function enterLog(log, number, value)
   local chunk = math.floor(number / 128)
   redis.call('HSET', log .. chunk, number % 128, value)
-  if number % 128 == 0 or number == 1 then
+  -- The first of its chunk, also after the chunk was lost.
+  if redis.call('HLEN', log .. chunk) == 1 then
     redis.call('ZADD', log .. 'chunks', chunk, chunk)
     if redis.call('EXISTS', log .. chunk - 1) == 0 then redis.call('ZREM', log .. 'chunks', chunk - 1) end
   end

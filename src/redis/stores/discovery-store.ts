@@ -33,9 +33,10 @@ export class DiscoveryStore {
   ) {}
 
   /** Null for a list that was never read. */
-  async cursor(list: RunList): Promise<DiscoveryCursor | null> {
-    const text = await this.redis.get(this.keys.discoveryCursor(list));
-    return jsonOrNull(text) as DiscoveryCursor | null;
+  async cursors(lists: readonly RunList[]): Promise<(DiscoveryCursor | null)[]> {
+    if (lists.length === 0) return [];
+    const texts = await this.redis.mget(lists.map((list) => this.keys.discoveryCursor(list)));
+    return texts.map(jsonOrNull) as (DiscoveryCursor | null)[];
   }
 
   /** @returns false when the claim was lost, and nothing was written */
