@@ -22,6 +22,7 @@ import {
   type RoutesDependencies,
   type RouteTable,
 } from './daemon/delivery-routes.ts';
+import { createBacklogNotices } from './daemon/backlog-notices.ts';
 import { createSystemEvents, type SystemEvents } from './daemon/system-events.ts';
 import { createServices } from './daemon/services/services.ts';
 import { createDiscovery, findSourcesInDoubt, type Discovery } from './daemon/source-feed.ts';
@@ -116,6 +117,7 @@ function build(
   const { routeOf } = routes;
   const systemEvents = openSystemEvents(common, (pools) => deliverer.dispatch(pools));
   const deliverer: Deliverer = createDeliverer({ ...common, routeOf, systemEvents, eventLog });
+  common.watches.noticeBacklogs(createBacklogNotices({ ...common, systemEvents }));
   const learning = createLearning(common);
   const { dispatch } = deliverer;
   const polling = { systemEvents, statistics: learning, dispatch, signingSecret };

@@ -1,13 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { groupOfAlert, OPEN_STATES, type Alert } from '../core/alert/alert.ts';
-import { meets, roleOf, type AlertEvent, type Rule } from '../core/alert/rule.ts';
+import { meets, roleOf, workflowOf, type AlertEvent, type Rule } from '../core/alert/rule.ts';
 import {
   matchesSilence,
   silenceState,
   type Matchers,
   type Silence,
   type SilenceRefusal,
-  type SilencedEvent,
 } from '../core/alert/silence.ts';
 import type { AlertStore, LiveRules, SilenceStore } from './ports.ts';
 
@@ -108,14 +107,10 @@ function noteEvent(
     (rule) =>
       roleOf(rule, event.type) === 'match' &&
       meets(rule, event) &&
-      matchesSilence(matchers, { ...event, ...workflowOf(event), rule: rule.name }),
+      matchesSilence(matchers, { ...event, workflowId: workflowOf(event), rule: rule.name }),
   );
   if (silenced.length === 0) return;
   events.count += 1;
   events.byType[event.type] = (events.byType[event.type] ?? 0) + 1;
   for (const { name } of silenced) events.byRule[name] = (events.byRule[name] ?? 0) + 1;
-}
-
-function workflowOf({ run }: AlertEvent): Pick<SilencedEvent, 'workflowId'> {
-  return { workflowId: run?.workflowId ?? null };
 }

@@ -86,14 +86,18 @@ function typesOf(patterns: readonly string[]): { ofRuns: string[]; ofSystem: str
 }
 
 /** System events that are about a source. */
-const OF_SOURCES = /^(source|polling|discovery)\./;
+const OF_SOURCES = /^(source|workflow|polling|discovery)\./;
 
-/** An event that is about no run has no workflow and no metadata. */
+/** System events that are about a workflow. */
+const OF_WORKFLOWS = /^workflow\./;
+
+/** An event that is about no run has no metadata, and of system events few have a workflow. */
 function withoutRun(given: Given): Finding[] {
   const { events = [], when, absent } = given.rule;
   const { ofRuns, ofSystem } = typesOf(absent === undefined ? events : [absent.event]);
   if (when === undefined || ofRuns.length > 0 || ofSystem.length === 0) return none;
-  const key = when.workflow_id === undefined ? 'metadata' : 'workflow_id';
+  const hasWorkflow = ofSystem.some((type) => OF_WORKFLOWS.test(type));
+  const key = when.workflow_id === undefined || hasWorkflow ? 'metadata' : 'workflow_id';
   if (when[key] !== undefined) {
     const message = `${ofSystem.join(', ')} is about no run, so that it has none and never matches: leave it out`;
     return finding(given, ['when', key], message);

@@ -1,12 +1,15 @@
 import type { Config } from '../config/schema.ts';
+import type { WorkflowKey } from '../core/cadence/phase.ts';
 import type { EndpointFilter } from '../core/delivery/delivery.ts';
 import { notifiedByRules } from '../core/alert/rule.ts';
 import { ALERT_EVENT_TYPES } from '../core/event/event.ts';
 import {
+  isAmong,
   matchesWatch,
   namesAlertEvent,
   namesSystemEvent,
   wantsEvent,
+  type WatchMatch,
 } from '../core/event/patterns.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { FOLD_MOST } from '../core/delivery/fold.ts';
@@ -33,8 +36,8 @@ export interface Endpoints {
   readonly defaults: string[];
   /** Whether an endpoint gets an event, by its `events` and `when`. */
   wants: EndpointFilter;
-  /** The endpoints that get an event about runwatch itself. */
-  wantingSystemEvent: (type: string) => string[];
+  /** The endpoints that get a system event; one about a workflow reaches those whose `when` admits its runs. */
+  wantingSystemEvent: (type: string, workflow?: WorkflowKey | null) => string[];
   /**
    * The endpoints that get an event of an alert: those that its rule names, and those that name the type
    * and are named by no rule.
@@ -66,9 +69,10 @@ export function createEndpoints(config: Config): Endpoints {
       const { events, when } = current.all[name] ?? {};
       return wantsEvent(events, type) && matchesWatch(when, watch);
     },
-    wantingSystemEvent: (type) =>
+    wantingSystemEvent: (type, workflow = null) =>
       current.names.filter((name) => {
-        const { events, default: isDefault } = current.all[name] ?? {};
+        const { events, when, default: isDefault } = current.all[name] ?? {};
+        if (workflow !== null && !mayWatch(when, workflow)) return false;
         // An endpoint that only rules notify hears of what it names.
         const isOfRules = events === undefined && isDefault !== true && current.byRules.has(name);
         return !isOfRules && namesSystemEvent(events, type);
@@ -94,6 +98,14 @@ export function createEndpoints(config: Config): Endpoints {
     },
     replace: (next) => void (current = resolveEndpoints(next)),
   };
+}
+
+/** Whether runs of a workflow may meet conditions: they have metadata of their own. */
+function mayWatch(
+  { source: sources, workflow_id: workflows }: WatchMatch = {},
+  { source, workflowId }: WorkflowKey,
+): boolean {
+  return isAmong(sources, source) && isAmong(workflows, workflowId);
 }
 
 /** The configured endpoints, else one that writes to the log. */

@@ -1,5 +1,6 @@
 import { systemAlertEvent, type AlertEntry } from '../core/alert/entry.ts';
 import type { AlertEvent } from '../core/alert/rule.ts';
+import { workflowName, type WorkflowKey } from '../core/cadence/phase.ts';
 import { newDelivery } from '../core/delivery/delivery.ts';
 import type { PlannedEvent } from '../core/delivery/outbox.ts';
 import { isoTime, type SystemEventType } from '../core/event/event.ts';
@@ -51,7 +52,7 @@ export function createSystemEvents(deps: SystemEventsDependencies): SystemEvents
   const onError = faultLog(log, 'system_event');
 
   function plan({ type, data }: Pick<SystemEvent, 'type' | 'data'>): PlannedEvent {
-    const receivers = deps.endpoints.wantingSystemEvent(type);
+    const receivers = deps.endpoints.wantingSystemEvent(type, workflowOf(data));
     const at = now();
     const id = systemEventId(newMark);
     const entry = deps.entryOf(systemAlertEvent({ id, type, at, data }));
@@ -80,11 +81,18 @@ export function createSystemEvents(deps: SystemEventsDependencies): SystemEvents
 }
 
 /**
- * What an event is about: a source or an endpoint, and what of it. A recovery follows the outage that it
- * ends. Whatever else happens does not wait behind an event that its receiver refuses.
+ * What an event is about: a source, a workflow or an endpoint, and what of it. A recovery follows the outage
+ * that it ends. Whatever else happens does not wait behind an event that its receiver refuses.
  */
 function subjectOf(id: string, { type, data }: Pick<SystemEvent, 'type' | 'data'>): string {
   const { source, endpoint } = data;
-  const name = source ?? endpoint;
+  const workflow = workflowOf(data);
+  const name = workflow === null ? (source ?? endpoint) : workflowName(workflow);
   return typeof name === 'string' ? `${type.slice(0, type.indexOf('.'))} ${name}` : id;
+}
+
+function workflowOf({ source, workflow_id: workflowId }: SystemEvent['data']): WorkflowKey | null {
+  return typeof source === 'string' && typeof workflowId === 'string'
+    ? { source, workflowId }
+    : null;
 }

@@ -43,6 +43,8 @@ const OCCASIONS: Record<SentEventType, string> = {
   'source.inconsistent':
     'polls of runs contradict one another again and again, as where a replica or cache of a source lags',
   'source.consistent': 'no poll has contradicted another for ten minutes',
+  'workflow.stalled': 'more than five runs of a workflow are stalled',
+  'workflow.recovered': 'at most five runs of such a workflow are left that are stalled',
   'polling.overdue': 'polls of a source are behind their schedule',
   'polling.caught_up': 'polls of a source are in time again',
   'discovery.unavailable': 'a list of runs cannot be read, so that new runs are not found',

@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
+import type { WorkflowKey } from '../core/cadence/phase.ts';
 import { attentionOf, type WatchAttention } from '../core/attention.ts';
 import { countedReceiver, shownReceiver } from '../core/delivery/receiver.ts';
 import type { Delivery } from '../core/delivery/delivery.ts';
 import type { OwnEvent, RunwatchEvent } from '../core/event/event.ts';
 import { statusLabel } from '../core/run/snapshot.ts';
+import { stalledIn } from '../core/watch/backlog.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { Keys } from './keys.ts';
 
@@ -58,6 +60,15 @@ const WATCH_INDEXES: readonly Index<Watch>[] = [
     bytes: 0,
     keysOf: (keys, watch) =>
       attentionOf(watch).map((kind) => attentionIndex(keys, needOf(kind, watch))),
+  },
+  {
+    // Of few watches.
+    serves: 'workflow.stalled',
+    bytes: 0,
+    keysOf: (keys, watch) => {
+      const workflow = stalledIn(watch);
+      return workflow === null ? [] : [stalledIndex(keys, workflow)];
+    },
   },
   {
     // For each entry; one with a value that no other watch has takes some 200 bytes.
@@ -205,6 +216,11 @@ function webhookIndexes(keys: Keys, { state, subscriptions }: Watch): string[] {
   if (state !== 'active' || webhooks.length === 0) return [];
   const tokens = new Set(webhooks.flatMap(({ registeredBy }) => registeredBy ?? []));
   return [webhooksIndex(keys), ...[...tokens].map((token) => webhooksIndex(keys, token))];
+}
+
+/** The watches that count as stalled in a workflow. */
+export function stalledIndex(keys: Keys, { source, workflowId }: WorkflowKey): string {
+  return keys.watches('stalled', source, workflowId);
 }
 
 /** The active watches of a source by the status of their runs, see `statusLabel`. */

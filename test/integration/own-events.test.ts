@@ -191,6 +191,8 @@ describe('the order of system events at an endpoint', () => {
       ['discovery.unavailable', { source: 'b' }],
       ['source.unreachable', { source: 'a' }],
       ['source.unreachable', { source: 'b' }],
+      ['workflow.stalled', { source: 'a', workflow_id: 'wf-1' }],
+      ['workflow.stalled', { source: 'a', workflow_id: 'wf-2' }],
       ['endpoint.failing', { endpoint: 'chat' }],
       ['endpoint.failing', { endpoint: 'mail' }],
       ['store.data_lost', {}],
@@ -199,6 +201,7 @@ describe('the order of system events at an endpoint', () => {
     const later: [SystemEventType, object][] = [
       ['discovery.recovered', { source: 'a' }],
       ['source.recovered', { source: 'b' }],
+      ['workflow.recovered', { source: 'a', workflow_id: 'wf-2' }],
       ['endpoint.recovered', { endpoint: 'chat' }],
     ];
     for (const [type, data] of [...raised, ...later]) {

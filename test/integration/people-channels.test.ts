@@ -262,6 +262,24 @@ describe('PagerDuty', () => {
     });
   });
 
+  test('the backlogs of two workflows are two alerts of PagerDuty, each with its end', async () => {
+    for (const [type, id] of [
+      ['workflow.stalled', 'wf-1'],
+      ['workflow.stalled', 'wf-2'],
+      ['workflow.recovered', 'wf-1'],
+    ] as const) {
+      const data = { source: 'default', workflow_id: id, workflow_name: 'letters' };
+      await channel().send(messageOf(sampleSystemEvent(type, data)));
+    }
+    const sent = service.requests.map(({ body }) => [body?.['event_action'], body?.['dedup_key']]);
+    expect(sent.slice(-3)).toEqual([
+      ['trigger', 'runwatch/workflow/default/wf-1'],
+      ['trigger', 'runwatch/workflow/default/wf-2'],
+      ['resolve', 'runwatch/workflow/default/wf-1'],
+    ]);
+    expect(lastBody()).toMatchObject({ payload: { summary: 'Runs of letters move on again' } });
+  });
+
   test('a test of PagerDuty has severity info, and is resolved at once', async () => {
     await channel().send(messageOf(sampleSystemEvent('runwatch.test', { endpoint: 'pager' })));
     const [first, second] = service.requests.map(({ body }) => body);

@@ -239,7 +239,7 @@ test('a store with records of an unknown form is refused', async () => {
   await redis.set(keys.schema, '7');
   await expect(epochs.claimSchema()).rejects.toMatchObject({
     code: 'schema_unknown',
-    message: expect.stringMatching(/records of form 7.*knows form 5/),
+    message: expect.stringMatching(/records of form 7.*knows form 6/),
   });
 });
 

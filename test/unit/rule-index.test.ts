@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { RuleBook } from '../../src/core/alert/entry.ts';
-import { meets, roleOf } from '../../src/core/alert/rule.ts';
+import { RuleBook, systemAlertEvent } from '../../src/core/alert/entry.ts';
+import { labelsOf, meets, roleOf } from '../../src/core/alert/rule.ts';
 import type { WatchMatch } from '../../src/core/event/patterns.ts';
 import { anAlertEvent, aRule } from '../support/fake-alerts.ts';
 
@@ -31,4 +31,16 @@ test('a rule judges an event exactly where its when is met and the type concerns
       expect(found.toSorted()).toEqual(wanted.map(({ name }) => name).toSorted());
     }),
   );
+});
+
+test('a system event about a workflow meets conditions of workflows, and is in the group of its own', () => {
+  const data = { source: 'default', workflow_id: 'wf-1' };
+  const stalled = systemAlertEvent({ id: 'evt_1', type: 'workflow.stalled', at: 0, data });
+  const ruleOf = (workflow: string) =>
+    aRule({ name: workflow, events: ['workflow.stalled'], when: { workflow_id: [workflow] } });
+  const entry = new RuleBook(['wf-1', 'wf-2'].map(ruleOf)).entryOf(stalled);
+  expect(entry).toMatchObject({ rules: ['wf-1'] });
+  const groupBy = ['source', 'workflow_id'];
+  expect(labelsOf({ groupBy }, stalled)).toEqual({ source: 'default', workflow_id: 'wf-1' });
+  expect(labelsOf({ groupBy: ['...'] }, stalled)).toMatchObject({ workflow_id: 'wf-1' });
 });

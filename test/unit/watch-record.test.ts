@@ -109,7 +109,16 @@ const watches: fc.Arbitrary<Watch> = fc.record({
     }),
   ),
   doubt: fc.option(fc.record({ since: time, at: time, reads: fc.nat() })),
-  dwell: fc.option(fc.record({ since: time, stalled: fc.boolean() })),
+  dwell: fc.option(
+    fc.oneof(
+      fc.record({ since: time, stalled: fc.boolean() }),
+      fc.record({
+        since: time,
+        stalled: fc.constant(true),
+        isInNotice: fc.constant(true as const),
+      }),
+    ),
+  ),
   phases: fc.array(
     fc.record({ state: text, since: time, seenAt: timeOrNull, secondMs: fc.nat() }),
     { maxLength: 12 },

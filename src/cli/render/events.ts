@@ -37,11 +37,11 @@ function detectedAt(event: AnyEventView): string {
   return isRunEvent(event) ? event.data.detected_at : event.timestamp;
 }
 
-/** The run, alert, endpoint or source that an event is about. */
+/** The run, alert, endpoint, workflow or source that an event is about. */
 function subjectOf(event: AnyEventView): string {
   if (isRunEvent(event)) return event.data.run_id;
-  const { alert, endpoint, source } = event.data as OwnData;
-  return alert?.id ?? endpoint ?? source ?? '-';
+  const { alert, endpoint, workflow_id: workflow, source } = event.data as OwnData;
+  return alert?.id ?? endpoint ?? workflow ?? source ?? '-';
 }
 
 /** What is read of events that are about no run. */
@@ -50,11 +50,14 @@ interface OwnData {
   repeat?: boolean;
   endpoint?: string;
   source?: string;
+  workflow_id?: string;
+  workflow_name?: string | null;
+  message?: string;
   error?: { message: string } | null;
 }
 
 function nameOf(event: AnyEventView): string | null {
-  return isRunEvent(event) ? event.data.workflow_name : null;
+  return (event.data as OwnData).workflow_name ?? null;
 }
 
 /** Only where a name is known: an id says little beside the run's. */
@@ -68,9 +71,8 @@ export function eventLine(event: AnyEventView, output: Output): string {
   const { colors } = output;
   const type = paint(plain(event.type).padEnd(27), event.type, colors);
   const time = colors.dim(plain(detectedAt(event)));
-  const { run_url: url, workflow_name: name } = isRunEvent(event)
-    ? event.data
-    : { run_url: null, workflow_name: null };
+  const url = isRunEvent(event) ? event.data.run_url : null;
+  const name = nameOf(event);
   const about = `${linked(plain(subjectOf(event)), url, output)}${name === null ? '' : ` ${plain(name)}`}`;
   return `${time}  ${type}  ${about}  ${plain(whatHappened(event))}`.trimEnd();
 }
@@ -89,8 +91,8 @@ function whatHappened(event: AnyEventView): string {
   return [`${came}, ${percentText(run.progress)}`, ...howLong(data)].join(', ');
 }
 
-function whatOfOwn({ alert, repeat, error }: OwnData): string {
-  if (alert === undefined) return error?.message ?? '';
+function whatOfOwn({ alert, repeat, error, message }: OwnData): string {
+  if (alert === undefined) return error?.message ?? message ?? '';
   const events = alert.count === 1 ? '1 event' : `${alert.count} events`;
   return `${alert.rule}, ${events}${repeat === true ? ', reminder' : ''}`;
 }

@@ -1,7 +1,7 @@
 import type { RunwatchEvent } from '../event/event.ts';
 import type { RunSnapshot } from '../run/snapshot.ts';
 import { watchId, type Watch, type WatchChange } from '../watch/watch.ts';
-import { meets, roleOf, type AlertEvent, type AlertedRun, type Rule } from './rule.ts';
+import { meets, roleOf, workflowOf, type AlertEvent, type AlertedRun, type Rule } from './rule.ts';
 
 /**
  * What rules have to judge, with the names of the rules. It is written in the step that writes the
@@ -35,7 +35,9 @@ export function systemAlertEvent(event: {
 }): AlertEvent {
   const { id, type, at, data } = event;
   const source = typeof data['source'] === 'string' ? data['source'] : '';
-  return { id, type, at, source, metadata: {}, run: null };
+  const workflowId = data['workflow_id'];
+  const about = { id, type, at, source, metadata: {}, run: null };
+  return typeof workflowId === 'string' ? { ...about, workflowId } : about;
 }
 
 export function alertedRun(
@@ -92,8 +94,9 @@ function traitsNeeded({ when }: Rule): string[] | null {
   return when.source?.map(sourceTrait) ?? null;
 }
 
-function traitsOf({ source, metadata, run }: IndexedEvent): string[] {
-  const workflow = run?.workflowId ?? null;
+function traitsOf(event: IndexedEvent): string[] {
+  const { source, metadata } = event;
+  const workflow = workflowOf(event);
   return [
     ...(workflow === null ? [] : [workflowTrait(workflow)]),
     ...Object.entries(metadata).map(([key, value]) => metadataTrait(key, value)),

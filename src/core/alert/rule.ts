@@ -92,6 +92,13 @@ export interface AlertEvent {
   metadata: Readonly<Record<string, string>>;
   /** Null for an event that is about no run. */
   run: AlertedRun | null;
+  /** Of a system event that is about a workflow. */
+  workflowId?: string;
+}
+
+/** The workflow that an event is about, by its run or by itself. */
+export function workflowOf({ run, workflowId }: Pick<AlertEvent, 'run' | 'workflowId'>) {
+  return run?.workflowId ?? workflowId ?? null;
 }
 
 /** A run as alerts keep it. */
@@ -146,9 +153,9 @@ function resolves(resolve: Resolution, type: string): boolean {
 }
 
 /** Whether an event meets the conditions of a rule's `when`. */
-export function meets(rule: Rule, { source, metadata, run }: Omit<AlertEvent, 'id' | 'at'>) {
-  const watched = run === null ? null : { workflow_id: run.workflowId };
-  return matchesWatch(rule.when, { source, metadata, run: watched });
+export function meets(rule: Rule, event: Omit<AlertEvent, 'id' | 'at'>) {
+  const { source, metadata } = event;
+  return matchesWatch(rule.when, { source, metadata, run: { workflow_id: workflowOf(event) } });
 }
 
 /** Whether a group is of one of these sources, or of no particular one. */
@@ -162,21 +169,23 @@ export function isOfSources(
 /** The labels of the group that an event belongs to, in the order of `group_by`. */
 export function labelsOf(
   rule: Pick<Rule, 'groupBy'>,
-  { type, source, metadata, run }: Omit<AlertEvent, 'id' | 'at'>,
+  event: Omit<AlertEvent, 'id' | 'at'>,
 ): Record<string, string> {
+  const { type, source, metadata } = event;
   const labels: Record<string, string> = {};
   for (const label of rule.groupBy) {
-    if (label === '...') Object.assign(labels, runLabels(source, run));
+    if (label === '...') Object.assign(labels, runLabels(event));
     else if (label === 'source') labels['source'] = source;
-    else if (label === 'workflow_id') labels['workflow_id'] = run?.workflowId ?? '';
+    else if (label === 'workflow_id') labels['workflow_id'] = workflowOf(event) ?? '';
     else if (label === 'event') labels['event'] = type;
     else labels[label] = metadata[label.slice('metadata.'.length)] ?? '';
   }
   return labels;
 }
 
-function runLabels(source: string, run: AlertedRun | null): Record<string, string> {
-  return { source, workflow_id: run?.workflowId ?? '', run_id: run?.runId ?? '' };
+function runLabels(event: Omit<AlertEvent, 'id' | 'at'>): Record<string, string> {
+  const { source, run } = event;
+  return { source, workflow_id: workflowOf(event) ?? '', run_id: run?.runId ?? '' };
 }
 
 /** The owner that a rule names, else that of the workflow, where all runs are of one owner. */

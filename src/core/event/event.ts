@@ -38,6 +38,8 @@ export const SYSTEM_EVENT_TYPES = [
   'source.recovered',
   'source.inconsistent',
   'source.consistent',
+  'workflow.stalled',
+  'workflow.recovered',
   'polling.overdue',
   'polling.caught_up',
   'discovery.unavailable',
@@ -53,6 +55,8 @@ export const DEFAULT_SYSTEM_EVENTS: ReadonlySet<string> = new Set([
   'source.recovered',
   'source.inconsistent',
   'source.consistent',
+  'workflow.stalled',
+  'workflow.recovered',
 ]);
 
 /** Events of alerts, which rules make of other events. */

@@ -25,6 +25,8 @@ export interface DwellState {
   since: number;
   /** True once `run.stalled` was raised for it. */
   stalled: boolean;
+  /** Present where the notice of its workflow's backlog stands for its event at endpoints. */
+  isInNotice?: true;
 }
 
 /** The dwell time's part of an observation. */

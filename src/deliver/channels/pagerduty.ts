@@ -75,7 +75,7 @@ function pagerDutyEvent(event: SentEvent, ownerOf?: OwnerOf): PagerDutyEvent {
 
 function payloadOf({ type, data }: SentEvent, notice: Notice): object {
   const { alert, run } = data;
-  const workflowId = alert?.labels['workflow_id'] ?? run?.workflow_id;
+  const workflowId = alert?.labels['workflow_id'] ?? run?.workflow_id ?? data.workflow_id;
   return {
     summary: oneLine(titleOf(notice), MOST_IN_SUMMARY),
     source: sourceOf(data),
@@ -99,12 +99,14 @@ function actionOf({ type }: SentEvent, { tone }: Notice): PagerDutyEvent['event_
  * runwatch itself. What goes together has one key: a run that stalls, and goes on.
  */
 function dedupKeyOf({ id, type, data }: SentEvent): string {
-  const { alert, watch, run_id: runId, endpoint, source, digest } = data;
+  const { alert, watch, run_id: runId, endpoint, source, workflow_id: workflow, digest } = data;
   if (type === TEST_EVENT_TYPE || digest) return id;
   if (alert !== undefined) return oneLine(alert.id, MOST_IN_KEY);
   if (runId !== undefined) return `runwatch/run/${watch?.source ?? 'default'}/${runId}`;
   const family = type.slice(0, type.indexOf('.'));
-  return oneLine(`runwatch/${family}/${endpoint ?? source ?? 'all'}`, MOST_IN_KEY);
+  const about = endpoint ?? source ?? 'all';
+  const subject = workflow === undefined ? about : `${about}/${workflow}`;
+  return oneLine(`runwatch/${family}/${subject}`, MOST_IN_KEY);
 }
 
 function sourceOf({ alert, watch, source }: SentEvent['data']): string {

@@ -7,9 +7,10 @@ import {
   SYSTEM_EVENT_TYPES,
   TEST_EVENT_TYPE,
   type SentEventType,
+  type SystemEventType,
 } from '../../core/event/event.ts';
 import { isEventPattern } from '../../core/event/patterns.ts';
-import { milliseconds, time } from './common.ts';
+import { count, milliseconds, time } from './common.ts';
 
 const MAX_URL_LENGTH = 2_048;
 const MAX_HEADERS = 20;
@@ -161,6 +162,25 @@ const systemData = z
       'What happened to runwatch, since when, how many it concerns, and what would help.',
   });
 
+const backlogData = z
+  .looseObject({
+    source: z.string(),
+    workflow_id: z.string(),
+    workflow_name: z
+      .string()
+      .nullable()
+      .meta({ description: 'The name of the workflow, if known.' }),
+    state: z.string().meta({ description: 'The status in which most of the stalled runs stand.' }),
+    count: count.meta({ description: 'How many of its runs are stalled at that moment.' }),
+    in_state: count.meta({
+      description: 'How many of its watched runs have that status, stalled or not.',
+    }),
+    since: time.meta({ description: 'Since when the oldest of the stalled runs stands there.' }),
+    message: z.string(),
+    help: z.string().meta({ description: 'What would help.' }),
+  })
+  .meta({ id: 'WorkflowEventData', description: 'The stalled runs of a workflow.' });
+
 const testData = z
   .object({ endpoint: z.string() })
   .meta({ id: 'TestEventData', description: 'The endpoint that is tested.' });
@@ -169,10 +189,13 @@ const testData = z
  * Bodies that only webhooks have. No route answers them: the document finds them by their names.
  */
 
+function dataOf(type: SystemEventType): z.ZodType {
+  if (/^(endpoint|delivery)\./.test(type)) return endpointData;
+  return type.startsWith('workflow.') ? backlogData : systemData;
+}
+
 const [firstBody, ...otherBodies] = [
-  ...SYSTEM_EVENT_TYPES.map((type) =>
-    bodyOf(type, /^(endpoint|delivery)\./.test(type) ? endpointData : systemData),
-  ),
+  ...SYSTEM_EVENT_TYPES.map((type) => bodyOf(type, dataOf(type))),
   bodyOf(TEST_EVENT_TYPE, testData),
 ];
 if (firstBody === undefined) throw new Error('there are no system events');

@@ -19,6 +19,11 @@ local function enterIndex(index, number)
   end
 end
 
+local function isInIndex(index, number)
+  local held = redis.call('HGET', index, math.floor(number / 128))
+  return held and string.find(held, string.char(number % 128), 1, true) ~= nil
+end
+
 local function leaveIndex(index, number)
   local chunk, place = math.floor(number / 128), string.char(number % 128)
   local held = redis.call('HGET', index, chunk)

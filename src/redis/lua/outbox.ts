@@ -6,7 +6,7 @@ import { NUMBERS } from './numbers.ts';
  * `logOwnEvents(own, now)` writes events that are about no run: of alerts, and about runwatch itself. They
  * stand in the log by their own ids. Needs `NUMBERS`. `ringEvents(keys)` wakes the followers of the log.
  */
-export const LOG_OWN_EVENTS = `
+const LOG_OWN_EVENTS = `
 local function ringEvents(keys)
   local place, epochs = unpack(redis.call('MGET', keys.eventPlace, keys.epochs))
   redis.call('PUBLISH', keys.eventBell, place .. ' ' .. (string.match(epochs or '', '^%S+') or ''))
@@ -72,7 +72,7 @@ end
  * `enterInbox(plan)` adds what rules have to judge. A list beyond its bound takes no more, which is
  * counted.
  */
-export const ENTER_INBOX = `
+const ENTER_INBOX = `
 local function enterInbox(plan)
   if not plan then return end
   if redis.call('LLEN', plan.inbox) >= plan.most then

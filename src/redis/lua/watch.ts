@@ -1,6 +1,6 @@
 import { EVEN_IF_FULL } from './full.ts';
 import { LEARN } from './learn.ts';
-import { ENTER_INBOX, LOG_OWN_EVENTS, PLAN_DELIVERIES } from './outbox.ts';
+import { PLAN_DELIVERIES, RAISE } from './outbox.ts';
 import { SCHEDULE } from './schedule.ts';
 
 /**
@@ -57,6 +57,26 @@ local function countTokens(tokens)
 end
 `;
 
+/** What {@link COMMIT_WATCH} returns where a backlog is not as it was read. */
+export const BACKLOG_MOVED = -3;
+
+/**
+ * `isAsRead(backlog, number)` says whether as many other watches are stalled as the change was judged by. It
+ * counts no further than `enough`: each field of the index holds one at least.
+ */
+const COUNT_STALLED = `
+local function isAsRead(backlog, number)
+  local count = redis.call('HLEN', backlog.index)
+  if count < backlog.enough then
+    count = 0
+    for _, held in ipairs(redis.call('HVALS', backlog.index)) do count = count + #held end
+  end
+  -- A step that has failed half-way may have moved this watch already.
+  if number and isInIndex(backlog.index, number) then count = count - 1 end
+  return count >= backlog.least and (not backlog.most or count <= backlog.most)
+end
+`;
+
 /**
  * `identityOf(key)` returns version and number of a live watch as one text, the beginning of its record,
  * see `watch-record.ts`; '' where there is none, nil where the watch is packed. A write compares both: a
@@ -81,16 +101,16 @@ end
  *       permit counts after its answer in ms or ''. From when on what is left over may poll it, in ms
  *       or ''; offset of the slot, slot or ''.
  * Returns 0 where the watch has changed or is packed, -1 where the claim was lost, -2 where a token would
- * have more active watches than it may, else the pools at which deliveries are due now.
+ * have more active watches than it may, -3 where a backlog is not as it was read, else the pools at which deliveries are due now.
  */
 export const COMMIT_WATCH = `
 ${EVEN_IF_FULL}
 ${PLAN_DELIVERIES}
-${LOG_OWN_EVENTS}
+${RAISE}
 ${LEARN}
 ${COUNT_RUNS}
 ${COUNT_TOKENS}
-${ENTER_INBOX}
+${COUNT_STALLED}
 ${SCHEDULE}
 ${IDENTITY}
 local identity = identityOf(KEYS[1])
@@ -103,6 +123,9 @@ if identity ~= ARGV[1] then return 0 end
 local version, number = tonumber(string.sub(identity, 1, 12)) or 0, tonumber(string.sub(identity, 14))
 local effects = ARGV[4] ~= '' and cjson.decode(ARGV[4])
 if effects and effects.tokens and isBeyondQuota(effects.tokens) then return -2 end
+for _, backlog in ipairs(effects and effects.backlogs or {}) do
+  if not isAsRead(backlog, number) then return ${BACKLOG_MOVED} end
+end
 -- A watch is ended, by whoever purges it, before it is forgotten.
 if does == 'leave' and (not effects or #effects.events == 0) then evenIfFull(KEYS[2]) end
 -- What is in a log under the number of its watch.
@@ -162,6 +185,7 @@ if effects then
   enterInbox(effects.judged)
   if effects.learned then learn(effects.learned) end
   if effects.counted then countRuns(effects.counted) end
+  for _, pool in ipairs(effects.raised and raise(effects.raised) or {}) do pools[#pools + 1] = pool end
 end
 
 -- From here on the change counts: a step that has failed before leaves the watch as it was, so that the

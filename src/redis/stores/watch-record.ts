@@ -189,15 +189,23 @@ function runRecord(run: RunSnapshot, runId: string): RunRecord {
   };
 }
 
-/** A dwell time in few letters: when it began, after the registration, and a second number once it is stalled. */
-type DwellRecord = [sinceMs: number, stalled?: 1];
+/**
+ * A dwell time in few letters: when it began, after the registration, and a second number once it is
+ * stalled: 1, or 2 where a notice of its workflow stands for its event.
+ */
+type DwellRecord = [sinceMs: number, stalled?: 1 | 2];
 
-function dwellRecord({ since, stalled }: DwellState, registeredAt: number): DwellRecord {
-  return stalled ? [since - registeredAt, 1] : [since - registeredAt];
+function dwellRecord(
+  { since, stalled, isInNotice }: DwellState,
+  registeredAt: number,
+): DwellRecord {
+  if (!stalled) return [since - registeredAt];
+  return [since - registeredAt, isInNotice === true ? 2 : 1];
 }
 
 function readDwell([sinceMs, stalled]: DwellRecord, registeredAt: number): DwellState {
-  return { since: registeredAt + sinceMs, stalled: stalled === 1 };
+  const dwell = { since: registeredAt + sinceMs, stalled: stalled !== undefined };
+  return stalled === 2 ? { ...dwell, isInNotice: true } : dwell;
 }
 
 /** A phase in few letters: when it began, after the registration, and when it was seen, after that. */

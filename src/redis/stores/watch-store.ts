@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import type { AlertEntry } from '../../core/alert/entry.ts';
 import type { CountedPage, Total } from '../../core/page.ts';
 import { STATUS_LABELS } from '../../core/run/snapshot.ts';
+import { backlogMoves, withNotices, type BacklogMove } from '../../core/watch/backlog.ts';
 import { nextGoneCheck } from '../../core/watch/observe.ts';
 import {
   countedTokens,
@@ -23,6 +24,7 @@ import {
   type WatchNeed,
 } from '../indexes.ts';
 import { declaredKeys, type Keys } from '../keys.ts';
+import { BACKLOG_MOVED } from '../lua/watch.ts';
 import {
   countNumbers,
   findNumbers,
@@ -31,6 +33,7 @@ import {
   type NumberedRow,
 } from '../numbers.ts';
 import { replies } from '../connection.ts';
+import { backlogPlan, BacklogStore, type BacklogNotices } from './backlog-store.ts';
 import { deliveryPlan, inboxPlan } from './event-plan.ts';
 import { readStored } from './history-plan.ts';
 import type { HistoryStore } from './history-store.ts';
@@ -54,6 +57,9 @@ type EntriesOf = (change: WatchChange) => AlertEntry[];
 /** Watches in Redis. Errors of the connection pass through. */
 export class WatchStore {
   private readonly listing: WatchListing;
+  private readonly backlogs: BacklogStore;
+
+  private notices: BacklogNotices | null = null;
 
   constructor(
     private readonly redis: Redis,
@@ -62,6 +68,12 @@ export class WatchStore {
     private readonly entriesOf: EntriesOf = () => [],
   ) {
     this.listing = new WatchListing(redis, keys);
+    this.backlogs = new BacklogStore(redis, keys);
+  }
+
+  /** From now on the backlog of a workflow has one notice, in the write that it follows from. */
+  noticeBacklogs(notices: BacklogNotices): void {
+    this.notices = notices;
   }
 
   async get(key: WatchKey): Promise<StoredWatch | null> {
@@ -79,8 +91,10 @@ export class WatchStore {
    * @returns for each change, the pools at which deliveries are due now; null on a conflict
    */
   async commitMany(changes: readonly WatchChange[]): Promise<(string[] | null)[]> {
-    const packed = changes.filter(({ before }) => before?.isPacked === true);
-    if (packed.length > 0) return Promise.all(changes.map((change) => this.commit(change)));
+    const isPlain = changes.every(
+      (change) => change.before?.isPacked !== true && this.movesOf(change).length === 0,
+    );
+    if (!isPlain) return Promise.all(changes.map((change) => this.commit(change)));
     const pipeline = this.redis.pipeline();
     for (const change of changes) pipeline.rwCommitWatch(...this.commitArguments(change));
     const found = await replies<string[] | number>(pipeline);
@@ -99,7 +113,8 @@ export class WatchStore {
       if (before?.isPacked === true) await this.history.unpack(after);
     }
     const pipeline = this.redis.pipeline();
-    for (const change of changes) pipeline.rwCommitWatch(...this.commitArguments(change, quota));
+    for (const change of changes)
+      pipeline.rwCommitWatch(...this.commitArguments(change, { quota }));
     const found = await replies<string[] | number>(pipeline);
     return found.map((reply) => {
       if (reply === BEYOND_QUOTA) return 'beyond_quota';
@@ -116,7 +131,7 @@ export class WatchStore {
       }
       await this.history.unpack(after);
     }
-    const reply = await this.redis.rwCommitWatch(...this.commitArguments(change));
+    const reply = await this.write(change);
     return typeof reply === 'number' ? null : reply;
   }
 
@@ -125,9 +140,35 @@ export class WatchStore {
    * read, and the claim stands. `lost`: another process has the claim by now.
    */
   async commitPoll(change: WatchChange): Promise<Committed> {
-    const reply = await this.redis.rwCommitWatch(...this.commitArguments(change));
+    const reply = await this.write(change);
     if (typeof reply !== 'number') return reply;
     return reply === 0 ? 'changed' : 'lost';
+  }
+
+  private movesOf(change: WatchChange): BacklogMove[] {
+    return this.notices === null ? [] : backlogMoves(change);
+  }
+
+  /** Writes a change. One of a backlog is judged by what it finds there, again where that has moved. */
+  private async write(change: WatchChange): Promise<string[] | number> {
+    const { notices } = this;
+    const moves = this.movesOf(change);
+    if (notices === null || moves.length === 0) {
+      return this.redis.rwCommitWatch(...this.commitArguments(change));
+    }
+    for (;;) {
+      const steps = await this.backlogs.judge(moves, change);
+      const noticed = withNotices(change, steps, notices.reach);
+      const raised = steps.flatMap(({ notice }) => notice ?? []);
+      const planned = raised.map((notice) => notices.plan(notice));
+      const ofBacklogs = backlogPlan(this.keys, steps, planned);
+      const reply = await this.redis.rwCommitWatch(
+        ...this.commitArguments(noticed, { ofBacklogs }),
+      );
+      if (reply === BACKLOG_MOVED) continue;
+      if (typeof reply !== 'number') for (const notice of raised) notices.raised(notice);
+      return reply;
+    }
   }
 
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
@@ -269,8 +310,8 @@ export class WatchStore {
     return Object.fromEntries(sizes) as Record<WatchState, number>;
   }
 
-  private commitArguments(change: WatchChange, quota?: WatchQuota) {
-    return commitArguments(this.keys, change, { entries: this.entriesOf(change), quota });
+  private commitArguments(change: WatchChange, context: Omit<CommitContext, 'entries'> = {}) {
+    return commitArguments(this.keys, change, { entries: this.entriesOf(change), ...context });
   }
 
   /** A change of what only the record of an ended watch says, such as its metadata. */
@@ -304,6 +345,7 @@ const BEYOND_QUOTA = -2;
 interface CommitContext {
   entries: readonly AlertEntry[];
   quota?: WatchQuota | undefined;
+  ofBacklogs?: ReturnType<typeof backlogPlan>;
 }
 
 function commitArguments(
@@ -315,7 +357,9 @@ function commitArguments(
   const doc = writeDoc(after);
   const inPlace = before?.doc === doc ? slotInPlace(before, after) : null;
   const places = before?.doc === doc ? UNMOVED : placesOf(keys, change);
-  const effects = effectsOf(keys, change, context, places);
+  const ofWatch = effectsOf(keys, change, context, places);
+  // What moves in a backlog moves in its index.
+  const effects = ofWatch && { ...ofWatch, ...context.ofBacklogs };
   const byPlace = [
     keys.watch(after),
     keys.clock,

@@ -36,6 +36,8 @@ interface SentData {
   endpoint?: string;
   /** The source that a system event is about. */
   source?: string;
+  /** The workflow that a system event is about. */
+  workflow_id?: string;
   help?: string;
 }
 

@@ -55,6 +55,14 @@ const SYSTEM_EVENTS: Readonly<Record<string, SystemEvent>> = {
     tone: 'good',
     title: (data) => `Noxus is consistent again for ${sourceOf(data)}`,
   },
+  'workflow.stalled': {
+    tone: 'attention',
+    title: (data) => `Runs of ${workflowOf(data)} do not move on`,
+  },
+  'workflow.recovered': {
+    tone: 'good',
+    title: (data) => `Runs of ${workflowOf(data)} move on again`,
+  },
   'polling.overdue': {
     tone: 'attention',
     title: (data) => `${pollsOf(data)} of ${sourceOf(data)} are late${lateText(data)}`,
@@ -76,6 +84,10 @@ const SYSTEM_EVENTS: Readonly<Record<string, SystemEvent>> = {
 
 function sourceOf({ source }: Data): string {
   return `source ${oneLine(source ?? 'unknown', 63)}`;
+}
+
+function workflowOf({ workflow_name: name, workflow_id: id }: Data): string {
+  return oneLine(name ?? id ?? 'a workflow', 63);
 }
 
 function pollsOf({ polls }: Data): string {

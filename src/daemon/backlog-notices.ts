@@ -1,0 +1,58 @@
+import { isoTime } from '../core/event/event.ts';
+import type { LinksOf } from '../core/run/links.ts';
+import { MOST_SINGLE, type BacklogNotice } from '../core/watch/backlog.ts';
+import type { BacklogNotices } from '../redis/stores/backlog-store.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Endpoints } from './endpoints.ts';
+import type { SystemEvents } from './system-events.ts';
+
+interface Parts {
+  systemEvents: Pick<SystemEvents, 'plan'>;
+  endpoints: Pick<Endpoints, 'wantingSystemEvent'>;
+  linksOf: LinksOf;
+  log: Logger;
+}
+
+/** Notifies configured endpoints of backlogs: many stalled runs of a workflow, as one event. */
+export function createBacklogNotices({
+  systemEvents,
+  endpoints,
+  linksOf,
+  log,
+}: Parts): BacklogNotices {
+  return {
+    reach: (endpoint, workflow) =>
+      endpoints.wantingSystemEvent('workflow.stalled', workflow).includes(endpoint),
+    plan: (notice) => systemEvents.plan({ type: notice.type, data: dataOf(notice, linksOf) }),
+    raised(notice) {
+      const level = notice.type === 'workflow.stalled' ? 'warn' : 'info';
+      log[level](dataOf(notice, linksOf), notice.type);
+    },
+  };
+}
+
+/** The remedy in each event. */
+const HELP: Record<BacklogNotice['type'], string> = {
+  'workflow.stalled':
+    'look in Noxus for what its runs wait for; `runwatch attention` names those that are stalled',
+  'workflow.recovered': 'nothing: its stalled runs have an event each again',
+};
+
+function dataOf(
+  { type, workflow: { source, workflowId }, status, count, inStatus, since }: BacklogNotice,
+  linksOf: LinksOf,
+): Record<string, unknown> {
+  const run = { id: '', workflow_id: workflowId, group_id: null };
+  const most = type === 'workflow.stalled' ? 'More than' : 'At most';
+  return {
+    source,
+    workflow_id: workflowId,
+    workflow_name: linksOf({ source, runId: '', run }).workflowName,
+    state: status,
+    count,
+    in_state: inStatus,
+    since: isoTime(since),
+    message: `${most} ${MOST_SINGLE} runs are stalled, most of them ${status}`,
+    help: HELP[type],
+  };
+}
