@@ -224,9 +224,18 @@ async function play(outcome: Outcome): Promise<string> {
   });
   expect(status).toBe(201);
   await reader.until(runId, ({ polls }) => polls > 0);
-  for (const step of outcome.steps) await take(step, runId);
+  for (const step of outcome.steps) {
+    // A notice of a wait that is over is not sent any more.
+    await waitFor(() => isDelivered(runId));
+    await take(step, runId);
+  }
   await reader.until(runId, ({ state }) => state === outcome.state);
   return runId;
+}
+
+async function isDelivered(runId: string): Promise<boolean> {
+  const { body } = await daemon.api(`/v1/deliveries?run_id=${runId}&state=pending`);
+  return body.data.length === 0;
 }
 
 async function take(step: Step, runId: string): Promise<void> {

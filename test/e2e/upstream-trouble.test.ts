@@ -220,13 +220,17 @@ async function playLongPause() {
   source.clearFaults();
   source.setStatus(runId, 'completed');
   const cli = (...args: string[]) => runBuiltCli(args, { RUNWATCH_URL: pair[1].url });
-  const metrics = await (await fetch(`${pair[1].url}/metrics`)).text();
+  // A scrape that the store did not answer in time leaves figures out.
+  const isUp = await waitFor(async () => {
+    const metrics = await (await fetch(`${pair[1].url}/metrics`)).text();
+    return /runwatch_source_up\{source="years"\} (\d)/.exec(metrics)?.[1];
+  });
   const during = {
     at: Date.now(),
     poll: await pair[0].api(`/v1/watches/${runId}/poll?source=years`, undefined, 'POST'),
     sources: await pair[0].api('/v1/sources'),
     ready: await readyz(pair[1]),
-    isUp: /runwatch_source_up\{source="years"\} (\d)/.exec(metrics)?.[1],
+    isUp,
     listed: await cli('sources'),
   };
   const resumed = await cli('sources', 'resume', 'years');

@@ -34,8 +34,8 @@ const OUTAGES: Record<string, { fault: FaultInput; says: RegExp }> = {
   '422 in HTML': { fault: { kind: 'status', status: 422, is_html: true }, says: /status 422/ },
   '200 in HTML': { fault: { kind: 'html' }, says: /HTML, not JSON/ },
   'a redirect': { fault: { kind: 'status', status: 302 }, says: /redirects are not followed/ },
-  'a slow drip': { fault: { kind: 'drip', ms: 60_000 }, says: /timed out after 3000ms/ },
-  'no answer': { fault: { kind: 'stall', ms: 60_000 }, says: /timed out after 3000ms/ },
+  'a slow drip': { fault: { kind: 'drip', ms: 60_000 }, says: /timed out after 3s/ },
+  'no answer': { fault: { kind: 'stall', ms: 60_000 }, says: /timed out after 3s/ },
 };
 
 const TIMED_OUT: ReadonlySet<string> = new Set(['a slow drip', 'no answer']);

@@ -133,7 +133,7 @@ describe('a call that is wrong exits 2', () => {
     [['redeliver', '--state', 'lost', '--yes'], 'Expected pending, delivered'],
     [['redeliver', 'dlv_1', '--endpoint', 'ops'], 'not both'],
     [['endpoints', '--jsno'], 'Did you mean --json?'],
-    [['endpoints', 'tset'], 'expected one of: test, pause, resume, retry, rotate'],
+    [['endpoints', 'tset'], 'expected one of: test, pause, resume, retry, secret, rotate'],
     [['endpoints', 'test'], "missing required argument 'name'"],
     [['endpoints', 'pause', 'ops', 'audit'], 'too many arguments'],
     [['endpoints', 'rotate', 'ops', '--overlap', 'soon'], 'a duration such as'],

@@ -156,7 +156,7 @@ describe('waiting by the daemon', () => {
 
   test('wait --timeout exits 124 and prints the last known run', async () => {
     serve(sampleWatch());
-    const result = await wait('run-1', '--timeout', '300ms', '--json');
+    const result = await wait('run-1', '--timeout', '3s', '--json');
     expect(result.exitCode).toBe(124);
     expect(JSON.parse(result.stdout)).toEqual({
       exit_code: 124,
