@@ -132,7 +132,7 @@ export class LogOutput {
 
   private drop(): void {
     this.uncounted += 1;
-    for (const { dropped } of this.listeners) dropped();
+    for (const listener of this.listeners) listener.dropped();
   }
 
   private send(line: Line): void {
@@ -193,7 +193,7 @@ export class LogOutput {
     this.current = null;
     clearInterval(this.retryTimer);
     this.retryTimer = undefined;
-    for (const { writable } of this.listeners) writable();
+    for (const listener of this.listeners) listener.writable();
   }
 
   private retry(): void {

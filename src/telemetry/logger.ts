@@ -64,12 +64,12 @@ interface ProcessLog {
 
 /** Opens the log of this process. */
 export function openProcessLog({ level, terminal, sink, complain }: ProcessLogOptions): ProcessLog {
-  const lineOf = createLineMaker(terminal);
-  const output = new LogOutput({ sink, gapLine: gapLine(lineOf), complain, now: Date.now });
+  const make = createLineMaker(terminal);
+  const output = new LogOutput({ sink, gapLine: gapLine(make), complain, now: Date.now });
   return {
     log: createLogger({ level, terminal, destination: output }),
     eventLog: {
-      write: (...entry) => output.deliver(lineOf(...entry)),
+      write: (...entry) => output.deliver(make(...entry)),
       trouble: () => output.trouble(),
       listen: (listener) => output.listen(listener),
     },
@@ -90,13 +90,13 @@ function createLineMaker(terminal: LoggerOptions['terminal']): LineMaker {
   };
 }
 
-function gapLine(lineOf: LineMaker) {
+function gapLine(make: LineMaker) {
   return ({ trouble, droppedLines }: LogGap): string => {
     const dropped = droppedLines > 0 && { dropped_lines: droppedLines };
-    if (trouble === null) return lineOf('warn', { ...dropped }, 'log.lines_dropped');
+    if (trouble === null) return make('warn', { ...dropped }, 'log.lines_dropped');
     const { reason, since } = trouble;
     const fields = { reason, since: new Date(since).toISOString(), ...dropped };
-    return lineOf('warn', fields, 'log.written_again');
+    return make('warn', fields, 'log.written_again');
   };
 }
 

@@ -54,15 +54,10 @@ function unwritten(error: unknown): never {
 }
 
 /** @throws RunwatchError `attempt_aborted` when aborted first: the line may be written yet */
-async function unlessAborted(written: Promise<void>, signal?: AbortSignal): Promise<void> {
-  let abort: () => void = () => undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(withoutResult('attempt_aborted'));
+function unlessAborted(written: Promise<void>, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(withoutResult('attempt_aborted'));
+    signal?.addEventListener('abort', abort);
+    void written.then(resolve, reject).finally(() => signal?.removeEventListener('abort', abort));
   });
-  signal?.addEventListener('abort', abort);
-  try {
-    await Promise.race([written, aborted]);
-  } finally {
-    signal?.removeEventListener('abort', abort);
-  }
 }
