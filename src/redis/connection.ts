@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Redis, type ChainableCommander } from 'ioredis';
+import { Redis, type ChainableCommander, type Result } from 'ioredis';
 import { RunwatchError } from '../core/errors.ts';
 import {
   asItIs,
@@ -13,9 +13,15 @@ import { createKeys } from './keys.ts';
 import { Names } from '../names.ts';
 import { DISCONNECT_TIMEOUT_MS } from './host-connector.ts';
 import { redisTarget, type RedisSettings } from './redis-target.ts';
-import { checkDatabase, checkRights, checkServer } from './server-check.ts';
+import { checkDatabase, checkRights, checkServer, PROBE } from './server-check.ts';
 import { StoreWatch, type StoreState } from './store-state.ts';
 import { Subscriber } from './subscriber.ts';
+
+declare module 'ioredis' {
+  interface RedisCommander<Context> {
+    tryCommands(key: string): Result<number, Context>;
+  }
+}
 
 const CONNECT_TIMEOUT_MS = 3_000;
 const COMMAND_TIMEOUT_MS = 10_000;
@@ -30,8 +36,6 @@ const QUIT_TIMEOUT_MS = 1_000;
  * so they hear of it this much later.
  */
 const REFUSAL_DELAY_MS = 500;
-/** How long the key of a write that was only tried is kept, ms. */
-const PROBE_KEPT_MS = 60_000;
 
 const COMMON = {
   connectionName: 'runwatch',
@@ -97,7 +101,7 @@ export interface RedisConnections {
   ready(): Promise<void>;
   /** What is known of Redis without asking it. */
   state(): StoreState;
-  /** The same after a write; takes a second at most. */
+  /** The same after every command that is needed was tried; takes a second at most. */
   tryWrite(): Promise<StoreState>;
   /** Calls a listener whenever Redis takes writes again after it was away or refused them. */
   onUsable(listener: () => void): void;
@@ -130,7 +134,7 @@ export function createRedisConnections(options: Options): RedisConnections {
     log,
     place,
     remindEveryMs,
-    write: () => commands.set(keys.writeProbe, Date.now(), 'PX', PROBE_KEPT_MS),
+    write: () => commands.tryCommands(keys.writeProbe),
     onUsable: () => {
       for (const listener of usable) listener();
     },
@@ -148,6 +152,7 @@ export function createRedisConnections(options: Options): RedisConnections {
   };
 
   const commands = open(FAIL_FAST);
+  commands.defineCommand('tryCommands', { numberOfKeys: 1, lua: PROBE });
   const blocking = open(PATIENT);
   const listening = open(LISTENING);
   commands.on('ready', () => watch.connected()).on('close', () => watch.lost());

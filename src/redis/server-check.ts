@@ -148,6 +148,32 @@ return failed
 `;
 
 /**
+ * KEYS  key to try commands on
+ * Gives every command that is needed, and fails by the first that the server refuses. The first one may take
+ * memory: after another first write a full Redis takes all that a script writes.
+ */
+export const PROBE = `
+local key = KEYS[1]
+local function isRefusal(reply)
+  if type(reply) ~= 'table' or not reply.err then return false end
+  local code = string.match(reply.err, '^%u+')
+  if code == 'WRONGTYPE' then return false end
+  return code ~= 'ERR' or string.find(reply.err, '^ERR The user executing') ~= nil
+end
+local refused = redis.pcall('set', key, 'v', 'px', 60000)
+for _, words in ipairs(cjson.decode('${JSON.stringify(NEEDED)}')) do
+  if isRefusal(refused) then break end
+  for at, word in ipairs(words) do
+    if word == 'K' or word == 'C' then words[at] = key end
+  end
+  refused = redis.pcall(unpack(words))
+end
+redis.pcall('del', key)
+if isRefusal(refused) then return refused end
+return 1
+`;
+
+/**
  * Tries every right that is needed, so that one which is missing is named at start, not met later.
  * @throws RunwatchError `redis_rights_missing`, `redis_credentials_refused`, `redis_is_cluster_node`,
  *   and `redis_refuses` where Redis still refuses for another reason after `timeoutMs`

@@ -13,6 +13,9 @@ export type StoreState =
 /** How often a Redis that refuses is asked whether it takes writes again, ms. */
 const PROBE_EVERY_MS = 1_000;
 
+/** How long a trouble stands after a refusal, though the probe is taken: it cannot try every key, ms. */
+const STANDS_MS = 5_000;
+
 /** A write that takes longer than this was not taken, for a caller that wants to know, ms. */
 const WRITE_TIMEOUT_MS = 1_000;
 
@@ -21,7 +24,7 @@ interface StoreWatchOptions {
   place: string;
   /** Milliseconds between two lines about a trouble. */
   remindEveryMs: number;
-  /** Writes something. @throws when it was not taken */
+  /** Tries what the work writes. @throws when it was not taken */
   write: () => Promise<unknown>;
   /** Redis takes writes again. */
   onUsable: () => void;
@@ -33,6 +36,10 @@ interface Trouble {
   refusal: Refusal | null;
   /** Replies that refused. */
   refusals: number;
+  /** When the last of them came, ms of a monotonic clock. */
+  refusedAt: number;
+  /** A write was taken since. */
+  isUsable: boolean;
   isLogged: boolean;
   timers: NodeJS.Timeout[];
 }
@@ -91,6 +98,8 @@ export class StoreWatch {
     if (this.trouble === null) return this.begin(refusal);
     this.trouble.refusal = refusal;
     this.trouble.refusals += 1;
+    this.trouble.refusedAt = performance.now();
+    this.trouble.isUsable = false;
   }
 
   /** No further lines. */
@@ -105,13 +114,16 @@ export class StoreWatch {
       setInterval(() => this.tell(), this.options.remindEveryMs).unref(),
       setInterval(() => void this.tryWrite(), PROBE_EVERY_MS).unref(),
     ];
-    const refusals = refusal === null ? 0 : 1;
-    this.trouble = { since: performance.now(), refusal, refusals, isLogged: false, timers };
+    const since = performance.now();
+    const seen =
+      refusal === null ? { refusals: 0, refusedAt: -Infinity } : { refusals: 1, refusedAt: since };
+    this.trouble = { since, refusal, ...seen, isUsable: false, isLogged: false, timers };
     this.tell();
   }
 
   private tell(): void {
-    if (this.trouble !== null) this.voice.tell(this.trouble, this.state());
+    const { trouble } = this;
+    if (trouble !== null && !trouble.isUsable) this.voice.tell(trouble, this.state());
   }
 
   private end(): void {
@@ -119,7 +131,7 @@ export class StoreWatch {
     this.trouble = null;
   }
 
-  /** A write that is taken ends a trouble, unless other commands were refused meanwhile. */
+  /** A write that is taken ends a trouble, unless commands were refused meanwhile or just before. */
   private async attempt(): Promise<StoreState> {
     const before = this.trouble?.refusals;
     try {
@@ -128,11 +140,15 @@ export class StoreWatch {
       const now = this.state();
       return now.kind === 'ok' ? { kind: 'away', reason: messageOf(error) } : now;
     }
-    if (this.trouble !== null && this.trouble.refusals === before) {
-      this.voice.tellEnd(this.trouble);
+    const { trouble } = this;
+    if (trouble === null || trouble.refusals !== before) return this.state();
+    const isNews = !trouble.isUsable;
+    trouble.isUsable = true;
+    if (performance.now() - trouble.refusedAt >= STANDS_MS) {
+      this.voice.tellEnd(trouble);
       this.end();
-      this.options.onUsable();
     }
+    if (isNews) this.options.onUsable();
     return this.state();
   }
 }

@@ -369,6 +369,39 @@ test.each(REFUSALS)(
   },
 );
 
+test.each(['-zadd', '-publish', '-eval -evalsha'])(
+  'a right that Redis takes away while it is used (%s) makes it refuse, not that of a simple write alone',
+  async (rights) => {
+    const redis = await privateRedis({ tcp: true, aof: true });
+    const operator = connect(redis.url).connections.blocking;
+    await operator.call('ACL', 'SETUSER', 'rw', 'on', '>pw', '~*', '&*', '+@all');
+    const { connections } = connect(redis.url.replace('//', '//rw:pw@'));
+    await connections.ready();
+    expect(await connections.tryWrite()).toEqual({ kind: 'ok' });
+    await operator.call('ACL', 'SETUSER', 'rw', ...rights.split(' '));
+    await waitFor(async () => (await connections.tryWrite()).kind === 'refuses');
+    expect(connections.state()).toMatchObject({ kind: 'refuses', code: 'NOPERM' });
+    await operator.call('ACL', 'SETUSER', 'rw', '+@all');
+    await waitFor(() => connections.state().kind === 'ok');
+  },
+);
+
+test('a Redis that takes the probe and refuses other keys refuses until it has not for seconds', async () => {
+  const redis = await privateRedis({ tcp: true, aof: true });
+  const operator = connect(redis.url).connections.blocking;
+  await operator.call('ACL', 'SETUSER', 'rw', 'on', '>pw', '~*', '&*', '+@all');
+  const { connections } = connect(redis.url.replace('//', '//rw:pw@'));
+  await connections.ready();
+  const probe = '~{connection}:write-probe';
+  await operator.call('ACL', 'SETUSER', 'rw', 'resetkeys', probe);
+  await waitFor(async () => {
+    await caught(connections.commands.set('{connection}:key', 'x'));
+    return (await connections.tryWrite()).kind === 'refuses';
+  });
+  await operator.call('ACL', 'SETUSER', 'rw', '~*');
+  await waitFor(() => connections.state().kind === 'ok');
+});
+
 test('a caller that asks a Redis which refuses again at once is slowed down', async () => {
   const redis = await privateRedis({ args: ['--min-replicas-to-write', '1'] });
   const { connections, log } = connect(redis.url, { remindEveryMs: 60_000 });
