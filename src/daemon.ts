@@ -395,6 +395,8 @@ function run(
     },
   });
   lifecycle.onStop('store guard', () => common.storeGuard.stop());
+  common.storeConditions.start();
+  lifecycle.onStop('store conditions', () => common.storeConditions.stop());
   keepBeating(config, lifecycle, parts);
   // Repairs what was lost or not done while Redis was away.
   connections.onUsable(() => {

@@ -8,6 +8,7 @@ import { WorkflowNames } from '../feed/workflow-names.ts';
 import { createSlotQueue, type SlotQueue } from '../queue/slot-queue.ts';
 import { newProcessId, tokensOf } from '../redis/leases.ts';
 import type { RedisConnections } from '../redis/connection.ts';
+import { serverTraits } from '../redis/server-check.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
 import { AlertRules } from './alert-rules.ts';
@@ -20,6 +21,7 @@ import { KnownWatches, createWatchNotes } from './known-watches.ts';
 import { createProcesses, type Processes } from './processes.ts';
 import { createLinksOf } from '../core/run/links.ts';
 import type { Names } from '../names.ts';
+import { createStoreConditions } from './store-conditions.ts';
 import { StoreGuard } from './store-guard.ts';
 import { createStores, type Stores } from './stores.ts';
 import { openTracing } from './tracing.ts';
@@ -75,6 +77,12 @@ export async function openCommon(options: CommonOptions, connections: RedisConne
     alertRules,
     clock,
     ...guarded,
+    storeConditions: createStoreConditions({
+      traits: () => serverTraits(connections.commands),
+      foreignForm: () => stores.epochs.foreignForm(),
+      now: clock.now,
+      log,
+    }),
     processId,
     newToken: tokensOf(processId),
     processes: createOwnProcess(options, { stores, clock, storeGuard, processId }),

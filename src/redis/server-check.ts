@@ -48,6 +48,8 @@ export interface ServerTraits {
   version: string;
   /** What it does when its memory is full; only `noeviction` keeps everything. */
   policy: string;
+  /** How many keys it has dropped for want of memory since it started. */
+  evictedKeys: number;
   persistence: Persistence;
 }
 
@@ -59,6 +61,7 @@ export async function serverTraits(redis: Redis): Promise<ServerTraits | null> {
   return {
     version: fields.get('redis_version') ?? '',
     policy: fields.get('maxmemory_policy') ?? 'noeviction',
+    evictedKeys: Number(fields.get('evicted_keys') ?? 0),
     persistence: await persistenceOf(redis, fields),
   };
 }

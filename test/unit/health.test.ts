@@ -24,6 +24,7 @@ function healthWith(
     deliverer: { isRunning: () => true },
     discovery: { troubles: async () => [] },
     storeGuard: { trouble: () => null },
+    storeConditions: { troubles: () => [] },
     unconfigured: { find: async () => ({ sources: [], endpoints: [] }) },
     reload: { trouble: () => null },
     alertRules: { unknown: [] },

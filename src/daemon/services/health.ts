@@ -14,6 +14,7 @@ import type { HostShortages } from '../host-shortages.ts';
 import type { Poller } from '../poller.ts';
 import type { Reload } from '../reload.ts';
 import type { Discovery, UnreadList } from '../source-feed.ts';
+import type { StoreConditions } from '../store-conditions.ts';
 import type { StoreGuard } from '../store-guard.ts';
 import { describeRemnants, type Remnants, type Unconfigured } from '../unconfigured.ts';
 import { endpointTroubles } from './endpoints.ts';
@@ -31,6 +32,7 @@ interface HealthDependencies {
   deliverer: Deliverer;
   discovery: Discovery;
   storeGuard: Pick<StoreGuard, 'trouble'>;
+  storeConditions: Pick<StoreConditions, 'troubles'>;
   unconfigured: Pick<Unconfigured, 'find'>;
   reload: Pick<Reload, 'trouble'>;
   alertRules: Pick<AlertRules, 'unknown'>;
@@ -85,7 +87,7 @@ export function createHealth(deps: HealthDependencies): HealthService {
         redisCheck(written),
         ...logChecks(deps.eventLog.trouble()),
         ...degradedBy('descriptors', hostShortages.trouble()),
-        ...degradedBy('store', storeGuard.trouble()),
+        ...degradedBy('store', storeGuard.trouble(), ...deps.storeConditions.troubles()),
         ...memoryChecks(figures),
         workerCheck('poll workers', poller.isRunning()),
         workerCheck('delivery worker', deliverer.isRunning()),
@@ -124,9 +126,10 @@ function logChecks(trouble: LogTrouble | null): HealthCheck[] {
   return [{ name: 'log', status: 'degraded', detail }];
 }
 
-/** No line without trouble: descriptors that ran out, data that was lost in the last hour. */
-function degradedBy(name: string, trouble: string | null): HealthCheck[] {
-  return trouble === null ? [] : [{ name, status: 'degraded', detail: trouble }];
+/** No line without trouble: descriptors that ran out, data that was lost in the last hour or may be. */
+function degradedBy(name: string, ...troubles: (string | null)[]): HealthCheck[] {
+  const lines = troubles.filter((trouble) => trouble !== null);
+  return lines.length === 0 ? [] : [{ name, status: 'degraded', detail: lines.join('; ') }];
 }
 
 /** No line where Redis does not say. */

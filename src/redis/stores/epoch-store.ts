@@ -36,12 +36,17 @@ export class EpochStore {
   async claimSchema(): Promise<void> {
     const { schema } = this.keys;
     if ((await this.redis.exists(schema)) === 0) await this.redis.setnx(schema, SCHEMA);
-    const found = await this.redis.get(schema);
-    if (found === SCHEMA || found === null) return;
-    throw new RunwatchError(
+    const foreign = await this.foreignForm();
+    if (foreign !== null) throw new RunwatchError(foreign, { code: 'schema_unknown' });
+  }
+
+  /** Says that records have a form of another version; null where this version knows it. */
+  async foreignForm(): Promise<string | null> {
+    const found = await this.redis.get(this.keys.schema);
+    if (found === SCHEMA || found === null) return null;
+    return (
       `Redis holds records of form ${found}, and this version of runwatch knows form ${SCHEMA}: ` +
-        'run the version that wrote them, or use another redis.prefix',
-      { code: 'schema_unknown' },
+      'run the version that wrote them, or use another redis.prefix'
     );
   }
 
