@@ -78,12 +78,13 @@ async function expediteLeftovers({ alerts, rules }: ApplyRulesDeps): Promise<voi
 
 async function expediteHeld({ alerts, rules }: ApplyRulesDeps): Promise<void> {
   const read = await alerts.groups(rules.book.all.map(({ name }) => digestKey(name)));
-  const held = [...read].flatMap(([key, { group }]) => {
-    const { alerts: of = [] } = group?.held ?? {};
-    return of.length === 0
-      ? []
-      : [key, ...of.map(({ alert }) => groupKey(alert.rule, alert.labels))];
-  });
+  const held: string[] = [];
+  for (const [key, { group }] of read) {
+    const { alerts: kept = [] } = group?.held ?? {};
+    if (kept.length === 0) continue;
+    held.push(key);
+    for (const { alert } of kept) held.push(groupKey(alert.rule, alert.labels));
+  }
   await alerts.expedite(held);
 }
 

@@ -313,7 +313,8 @@ describe('late subscription', () => {
       id: webhooksAbout(hooks, runId)[0]?.id,
     });
 
-    noxus.setStatus(runId, 'running');
+    // Progress shows that the run has moved on: no second poll has to agree.
+    noxus.setStatus(runId, 'running', 60);
     await pollNow(runId);
     await watch({ run_id: runId, endpoints: ['audit'] });
     await waitUntilAllDelivered(daemon);

@@ -9,7 +9,7 @@ import {
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
+import { text as textOf } from 'node:stream/consumers';
 import type { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { z } from 'zod';
@@ -87,7 +87,12 @@ function receive(request: IncomingMessage, response: ServerResponse): void {
     const { url: path = '', headers } = request;
     const certificate = (request.socket as Partial<TLSSocket>).getPeerCertificate?.();
     const client = certificate?.subject?.CN ?? null;
-    received.push({ path, headers, body: await text(request), client: client?.toString() ?? null });
+    received.push({
+      path,
+      headers,
+      body: await textOf(request),
+      client: client?.toString() ?? null,
+    });
     if (path.startsWith('/held')) return void held.push(response);
     response.writeHead(path.startsWith('/refused') ? 500 : 200);
     response.end(path.startsWith('/api') ? '{"ok":true,"ts":"1.2","channel":"C1"}' : 'ok');
@@ -643,8 +648,8 @@ const ROWS: Row[] = [
       const id = await watchFailed({ workflow, endpoints: ['hooks'] });
       await waitFor(async () => JSON.stringify(await alertsOf('effect')).includes(id));
       return firing(id)
-        .map(({ rule }) => rule)
-        .toSorted();
+        .map(({ rule }) => String(rule))
+        .toSorted((one, other) => one.localeCompare(other));
     },
     was: ['cause'],
     becomes: ['cause', 'effect'],
@@ -720,8 +725,13 @@ function muted(interval: Settings): Settings {
 
 function inhibiting(inhibit_rules: Settings[]): Settings {
   const rule = { ...FAILED, group_by: ['workflow_id'], notify: ['hooks'] };
-  const rules = ['cause', 'effect'].map((name) => ({ ...rule, name }));
-  return { rules, inhibit_rules };
+  return {
+    rules: [
+      { ...rule, name: 'cause' },
+      { ...rule, name: 'effect' },
+    ],
+    inhibit_rules,
+  };
 }
 
 const limited = (rate_limit: Settings) => ({

@@ -299,6 +299,10 @@ describe('runwatch events', () => {
       ...EVENT_TYPES.filter((type) => type !== 'run.progress'),
       'source.unreachable',
       'source.recovered',
+      'source.inconsistent',
+      'source.consistent',
+      'workflow.stalled',
+      'workflow.recovered',
     ]);
     for (const flag of ['--progress', '--all', '--type=run.*']) {
       await cli(['events', flag]);

@@ -192,7 +192,6 @@ describe('every class of network error', () => {
     ['EPROTO', 'tls'],
     ['HPE_INVALID_CONSTANT', 'protocol'],
     ['HPE_HEADER_OVERFLOW', 'too_large'],
-    ['EMFILE', 'network'],
   ])('network error %s, which is %s, is retried', async (code, error) => {
     const thrown = Object.assign(new Error('x'), { code });
     const rig = webhookRig(

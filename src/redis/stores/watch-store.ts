@@ -430,11 +430,15 @@ function effectsOf(
     ...goneCheckOf(keys, change),
     ...eventsOf(keys, change),
     ...deliveryPlan(keys, deliveries),
-    ...(learned !== null && { learned }),
-    ...(counted !== null && { counted }),
-    ...(tokens !== null && { tokens }),
+    ...present({ learned, counted, tokens }),
     ...(entries.length > 0 && { judged: inboxPlan(keys, entries) }),
   };
+}
+
+/** The parts of a plan that are there: the script asks for each. */
+function present<Parts extends Record<string, unknown>>(parts: Parts): Partial<Parts> {
+  const there = Object.entries(parts).filter(([, part]) => part !== null);
+  return Object.fromEntries(there) as Partial<Parts>;
 }
 
 /** The tokens that have one active watch more or less; null for none. */
