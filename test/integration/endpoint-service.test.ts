@@ -77,6 +77,8 @@ test('the list shows the system events that an endpoint without configured event
     'source.recovered',
     'source.inconsistent',
     'source.consistent',
+    'workflow.stalled',
+    'workflow.recovered',
   ];
   expect(ops?.events).toEqual([...DEFAULT_EVENTS, ...ofSources]);
 });

@@ -111,7 +111,10 @@ test('a name has eight letters and digits, whatever the random numbers', () => {
 });
 
 describe('a store that lost what it had last', () => {
-  const seen = (status: string): PollResult => ({ kind: 'run', run: snapshot({ status }) });
+  const seen = (status: string, progress = 40): PollResult => ({
+    kind: 'run',
+    run: snapshot({ status, progress }),
+  });
   const at = (watch: Watch, result: PollResult) => observe(watch, result, observeContext(NOON));
 
   test("a store that lost writes gives a run's end the same id again", () => {
@@ -123,13 +126,13 @@ describe('a store that lost what it had last', () => {
 
   test('a store that lost writes gives no change the id of another', () => {
     const waiting = at(newWatch(), seen('awaiting_human_feedback'));
-    const { watch } = at(waiting.watch, seen('running'));
-    const lost = [seen('awaiting_human_feedback'), seen('odd')].flatMap(
+    const { watch } = at(waiting.watch, seen('running', 60));
+    const lost = [seen('awaiting_human_feedback', 60), seen('odd', 60)].flatMap(
       (result) => at(watch, result).events,
     );
     const ids = [...waiting.events, ...lost].map(({ id }) => id);
     expect(new Set(ids).size).toBe(ids.length);
-    expect(lost.map(({ data }) => data.sequence)).toEqual([3, 3]);
+    expect(lost.map(({ data }) => data.sequence)).toEqual([4, 4]);
   });
 
   test('a store that lost writes gives a second end of one type its own id', () => {

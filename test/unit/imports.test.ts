@@ -5,7 +5,14 @@ import { expect, test } from '@jest/globals';
 const SRC = join(import.meta.dirname, '../../src');
 
 /** Files beside the folders that do without anything of runwatch but its core. */
-const SHARED = ['deadline.ts', 'names.ts', 'proxy-tunnel.ts', 'lifecycle.ts', 'package-root.ts'];
+const SHARED = [
+  'deadline.ts',
+  'names.ts',
+  'host-shortage.ts',
+  'proxy-tunnel.ts',
+  'lifecycle.ts',
+  'package-root.ts',
+];
 
 /**
  * What each folder may import of the others. The core is pure. Adapters know nothing of one another, use
@@ -15,17 +22,18 @@ const ALLOWED: Record<string, string[]> = {
   core: [],
   'deadline.ts': ['core'],
   'names.ts': [],
+  'host-shortage.ts': ['core'],
   'proxy-tunnel.ts': ['core', 'names.ts'],
   'lifecycle.ts': ['core'],
   'package-root.ts': [],
   config: ['core'],
-  noxus: ['core', 'deadline.ts', 'names.ts', 'proxy-tunnel.ts'],
+  noxus: ['core', 'deadline.ts', 'host-shortage.ts', 'names.ts', 'proxy-tunnel.ts'],
   redis: ['core', 'names.ts', 'package-root.ts'],
   queue: [],
   telemetry: ['core'],
-  poll: ['core', 'deadline.ts'],
+  poll: ['core', 'deadline.ts', 'host-shortage.ts'],
   feed: ['core', 'poll'],
-  deliver: ['core', 'deadline.ts', 'names.ts', 'proxy-tunnel.ts'],
+  deliver: ['core', 'deadline.ts', 'host-shortage.ts', 'names.ts', 'proxy-tunnel.ts'],
   alert: ['core'],
   http: ['core', 'config', 'alert', 'feed', 'package-root.ts'],
   client: ['core', 'config', 'http/schemas'],

@@ -30,6 +30,7 @@ test('counters that alerts watch begin at 0, so that a first event is an increas
     'runwatch_store_data_lost_total{reason="emptied"} 0',
     'runwatch_store_data_lost_total{reason="replaced"} 0',
     'runwatch_store_data_lost_total{reason="rolled_back"} 0',
+    'runwatch_store_data_lost_total{reason="damaged"} 0',
     'runwatch_heartbeats_total{result="sent"} 0',
     'runwatch_heartbeats_total{result="failed"} 0',
     'runwatch_heartbeats_total{result="not_ready"} 0',
