@@ -77,10 +77,16 @@ export const systemRoutes: FastifyPluginAsyncZod<SystemOptions> = async (
   });
 
   app.get('/store', { schema: describeSchema, config }, async () => {
-    const { server, memory } = await storage.describe();
+    const { server: found, memory } = await storage.describe();
+    const server = found && presentServer(found);
     if (memory === null) return { server, memory };
     const { used, max, live, settled, indexes, daysLeft } = memory;
     const days = daysLeft === null ? null : Math.floor(daysLeft);
     return { server, memory: { used, max, live, settled, indexes, days_left: days } };
   });
 };
+
+/** No more of it than the schema says: the daemon knows further figures of the server. */
+function presentServer({ version, policy, persistence }: NonNullable<StoreView['server']>) {
+  return { version, policy, persistence };
+}
