@@ -22,9 +22,9 @@ interface NamesOptions {
 const PROBE_MS = 1_500;
 /** A lookup of this time or longer shows that a name's servers are silent, ms. */
 const SLOW_MS = 2_000;
-/** A receiver's name whose servers are silent is not asked for again for this time, ms. */
+/** A receiver's name is not looked up for this time after its name servers were silent, ms. */
 const REMEMBERED_MS = 30_000;
-/** How long a name whose servers are silent waits for its turn, ms. */
+/** How long a lookup waits for its turn where the name servers are silent, ms. */
 const TURN_MS = 5_000;
 /** How long the answer to a lookup may take before the last good addresses serve, ms. */
 const PATIENCE_MS = 250;

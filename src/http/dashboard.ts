@@ -122,7 +122,7 @@ interface SessionView {
 
 const sessionRoutes: FastifyPluginAsyncZod<DashboardOptions> = async (app, { tokens, version }) => {
   const sessions = createSessions(tokens);
-  // Anybody may send these: a token has at most 1 KiB, and is sent at once.
+  // These routes take requests without a token: one has at most 1 KiB, and comes at once.
   const options = { bodyLimit: 2_048, config: { open: true, limitMs: 3_000 } };
   app.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store');
