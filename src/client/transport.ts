@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Agent as HttpAgent, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AbortError, got, RequestError, TimeoutError } from 'got';
+import { AbortError, got, RequestError, TimeoutError, type Response } from 'got';
 import { isLoopback } from '../config/hosts.ts';
 import { isNetworkError, RunwatchError } from '../core/errors.ts';
 import { notADaemon, withoutPasswords } from './errors.ts';
@@ -33,6 +33,12 @@ const REPEATS = 2;
 
 /** Pause before a request is sent again, ms. */
 const REPEAT_MS = 500;
+
+/** How often a request is sent again that the daemon, or what is in front of it, asked to wait. */
+const THROTTLED_REPEATS = 6;
+
+/** Longest pause that is made because of such an answer, s. */
+const MAX_RETRY_AFTER_S = 10;
 
 /** Between two attempts to reach a daemon that is starting, ms. */
 const STARTUP_RETRY_MS = 100;
@@ -107,7 +113,8 @@ export function createTransport(settings: DaemonSettings): Transport {
         ...(once && { headers: { 'idempotency-key': randomUUID() } }),
       };
       const sendOnce = () => pooled(address(base, path, query), options);
-      const send = () => (once ? repeatBroken(sendOnce, signal) : sendOnce());
+      const sendSafely = () => (once ? repeatBroken(sendOnce, signal) : sendOnce());
+      const send = () => repeatThrottled(sendSafely, signal);
       const answer = await startup.through(send, signal).catch(fail(url));
       return { status: answer.statusCode, body: parseBody(answer.body, url) };
     },
@@ -129,6 +136,20 @@ export function createTransport(settings: DaemonSettings): Transport {
       };
     },
   };
+}
+
+/** Sends again what was refused for now: nothing was done. The last answer is the result. */
+async function repeatThrottled<Reply extends Pick<Response, 'statusCode' | 'headers'>>(
+  send: () => Promise<Reply>,
+  signal: AbortSignal,
+): Promise<Reply> {
+  for (let left = THROTTLED_REPEATS; ; left -= 1) {
+    const answer = await send();
+    const seconds = Number(answer.headers['retry-after']);
+    const isThrottled = answer.statusCode === 429 && seconds <= MAX_RETRY_AFTER_S;
+    if (!isThrottled || left === 0) return answer;
+    await sleep(seconds * 1_000, undefined, { signal });
+  }
 }
 
 /** Sends again what got no answer of its own; the last answer or error is the result. */

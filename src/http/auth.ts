@@ -40,6 +40,9 @@ export const LIMITED = { sources: 'limited' as const };
 /** Of such routes where the call decides between the scopes `write` and `admin`. */
 export const LIMITED_OR_ADMIN = { ...LIMITED, orAdmin: true };
 
+/** Of such routes whose work grows with the number of records. */
+export const LIMITED_HEAVY = { ...LIMITED, isHeavy: true };
+
 interface AuthOptions {
   tokens: Tokens;
   public: readonly PublicArea[];

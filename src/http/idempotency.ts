@@ -57,8 +57,10 @@ const headers = z.looseObject({
     .exactOptional(),
 });
 
-/** Answers of these are not kept: the request may be sent again, or has not ended. */
-const UNDECIDED = 500;
+/** Answers with these are not kept: the request may be sent again, or has not ended. */
+function isUndecided(status: number): boolean {
+  return status >= 500 || status === 429;
+}
 
 /** How long a repeat waits for the answer to the first request, and how often it asks, ms. */
 const PATIENCE_MS = 1_000;
@@ -145,7 +147,7 @@ function answerRepeat(
 
 /** A request that timed out may still be at work, so its key is not given free. */
 async function settle(first: FirstRequest, reply: FastifyReply, body: string): Promise<void> {
-  if (reply.statusCode >= UNDECIDED) {
+  if (isUndecided(reply.statusCode)) {
     if (!isTimeout(body)) await first.release();
     return;
   }

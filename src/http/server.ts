@@ -21,6 +21,7 @@ import {
   deadline,
   type ConnectionLimits,
 } from './connections.ts';
+import { heavyReads } from './heavy-reads.ts';
 import { idempotency } from './idempotency.ts';
 import { jsonBody } from './json-body.ts';
 import { openapi } from './openapi.ts';
@@ -45,6 +46,8 @@ import type { Tokens } from './tokens.ts';
 interface ServerLimits extends ConnectionLimits {
   /** From a request to its answer; streams are exempt. */
   handlerMs: number;
+  /** How long a heavy read waits for its turn. */
+  heavyReadWaitMs: number;
 }
 
 const LIMITS: ServerLimits = {
@@ -52,6 +55,7 @@ const LIMITS: ServerLimits = {
   requestsPerConnection: 2,
   headersMs: 10_000,
   handlerMs: 30_000,
+  heavyReadWaitMs: 5_000,
   // Above the limit of every route, which has an answer with words.
   requestMs: 60_000,
   // Above the idle time-outs of common proxies (60 s), so that they hang up first.
@@ -151,24 +155,28 @@ function registerPlugins(app: FastifyInstance, options: ServerOptions, limits: S
   void app.register(openapi, { version, publicUrl: options.publicUrl });
   void app.register(dashboard, { tokens, version, configuration: options.configuration });
   void app.register(healthRoutes, { health: services.health, isDraining, metrics });
-  void app.register(apiRoutes, { ...options, prefix: '/v1' });
+  void app.register(apiRoutes, { ...options, limits, prefix: '/v1' });
 }
 
-async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<void> {
-  const { services, tokens, streamLimits: limits = STREAM_LIMITS } = options;
+async function apiRoutes(
+  app: FastifyInstance,
+  options: ServerOptions & { limits: ServerLimits },
+): Promise<void> {
+  const { services, tokens, streamLimits = STREAM_LIMITS } = options;
   const api = app.withTypeProvider<ZodTypeProvider>();
   api.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store');
   });
   await api.register(idempotency, { repeats: services.repeats });
   await api.register(unreachableStore, { isReady: options.isStoreReady });
+  await api.register(heavyReads, { waitMs: options.limits.heavyReadWaitMs });
   // They share hooks and decorators: none needs a plugin of its own.
   await watchesRoutes(api, services);
   await watchRoutes(api, services);
   await watchBatchRoute(api, services);
   await acknowledgementRoutes(api, services);
   await eventRoutes(api, services);
-  await eventStreamRoute(api, { events: services.events, tokens, limits });
+  await eventStreamRoute(api, { events: services.events, tokens, limits: streamLimits });
   await deliveryRoutes(api, services);
   await redeliverRoutes(api, services);
   await alertRoutes(api, services);

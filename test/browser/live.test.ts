@@ -68,6 +68,19 @@ describe('live updates', () => {
     await page.getByText('NOXUS_API_KEY=… runwatch serve').waitFor();
   });
 
+  test('a listing that the server refuses for now shows as soon as it is answered', async () => {
+    const id = await stage.run(running);
+    let refused = 0;
+    await page.route(/\/v1\/watches\?/, async (route) => {
+      if (refused === 2) return route.continue();
+      refused += 1;
+      await route.fulfill({ status: 429, headers: { 'retry-after': '1' }, json: {} });
+    });
+    await open('/runs');
+    await row(id).getByText('running').waitFor();
+    expect(refused).toBe(2);
+  });
+
   test('a change of a run shows in its row, which keeps its place', async () => {
     const id = await stage.run(running);
     await open('/runs');

@@ -87,6 +87,29 @@ describe.each(VERBS)('runwatch %j', (args, route, failure) => {
   });
 });
 
+test('a verb waits as long as a 429 says, and asks again', async () => {
+  const away = problem(429, 'too_many_requests', 'other listings are at work');
+  const answers = [
+    { ...away, headers: { 'retry-after': '1' } },
+    { ...away, headers: { 'retry-after': '0' } },
+    { status: 200, body: { data: [], next_cursor: null } },
+  ];
+  daemon.on('GET /v1/silences', () => answers.shift() ?? away);
+  const result = await runCli(['silence', 'list', '--json'], { env: { RUNWATCH_URL: daemon.url } });
+  expect(result).toMatchObject({ exitCode: 0, stderr: '' });
+  expect(answers).toEqual([]);
+});
+
+test.each([
+  ['without a time', {}],
+  ['with a long time', { 'retry-after': '600' }],
+])('a 429 %s becomes one sentence', async (_which, headers) => {
+  daemon.on('GET /v1/silences', { ...problem(429, 'too_many_requests', 'not now'), headers });
+  const result = await runCli(['silence', 'list'], { env: { RUNWATCH_URL: daemon.url } });
+  expect(result).toMatchObject({ exitCode: 1, stdout: '' });
+  expect(result.stderr).toContain('answers 429: not now');
+});
+
 test('a daemon that speaks no TLS at an https URL counts as unreachable', async () => {
   const url = daemon.url.replace('http:', 'https:');
   const { exitCode, stderr } = await runCli(['list'], { env: { RUNWATCH_URL: url } });

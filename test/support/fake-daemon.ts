@@ -14,6 +14,7 @@ export interface FakeAnswer {
   status: number;
   body?: unknown;
   contentType?: string;
+  headers?: Record<string, string>;
 }
 
 /** `cut`: the connection breaks before an answer. */
@@ -98,8 +99,11 @@ function openStream(response: ServerResponse, streams: Set<ServerResponse>): voi
   response.once('close', () => streams.delete(response));
 }
 
-function answer(response: ServerResponse, { status, body, contentType }: FakeAnswer): void {
-  response.writeHead(status, { 'content-type': contentType ?? 'application/json' });
+function answer(
+  response: ServerResponse,
+  { status, body, contentType = 'application/json', headers }: FakeAnswer,
+): void {
+  response.writeHead(status, { 'content-type': contentType, ...headers });
   response.end(body === undefined || typeof body === 'string' ? body : JSON.stringify(body));
 }
 

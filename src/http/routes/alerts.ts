@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { type Alert, noCounts, type AlertCounts } from '../../core/alert/alert.ts';
 import type { TokenConfig } from '../../config/schema.ts';
-import { LIMITED, mayConcern, mayRead, sourcesOf } from '../auth.ts';
+import { LIMITED, LIMITED_HEAVY, mayConcern, mayRead, sourcesOf } from '../auth.ts';
 import { presentPage } from '../present.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
 import {
@@ -88,7 +88,7 @@ export const alertRoutes: FastifyPluginAsyncZod<{ alerts: AlertService }> = asyn
   app,
   { alerts },
 ) => {
-  app.get('/alerts', { schema: listSchema, config: LIMITED }, async ({ query, token }) => {
+  app.get('/alerts', { schema: listSchema, config: LIMITED_HEAVY }, async ({ query, token }) => {
     const page = await alerts.list(query);
     const items = page.items.filter((alert) => isOf(token, alert));
     return presentPage({ ...page, items }, (alert) => alerts.show(alert));
@@ -150,8 +150,8 @@ function unknownAlert(id: string) {
 
 const DAY_MS = 86_400_000;
 
-/** It changes nothing. */
-const READ = { scope: 'read' as const };
+/** It changes nothing, and goes through many events. */
+const HEAVY_READ = { scope: 'read' as const, isHeavy: true };
 
 const testSchema = {
   tags: ['Alerts'],
@@ -168,7 +168,7 @@ const testSchema = {
 
 /** Trying rules. */
 export const ruleRoutes: FastifyPluginAsyncZod<{ rules: RuleService }> = async (app, { rules }) => {
-  app.post('/rules/test', { schema: testSchema, config: READ }, async ({ body }) => {
+  app.post('/rules/test', { schema: testSchema, config: HEAVY_READ }, async ({ body }) => {
     const { since, until, events, notifications, counts, isCapped } = await rules.rehearse(
       body.since ?? { agoMs: DAY_MS },
     );

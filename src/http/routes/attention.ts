@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import { sum } from '../../core/arrays.ts';
 import type { AttentionItem, AttentionKind } from '../../core/attention.ts';
 import { isoTime } from '../../core/event/event.ts';
-import { LIMITED, sourcesOf } from '../auth.ts';
+import { LIMITED_HEAVY, sourcesOf } from '../auth.ts';
 import { presentAcknowledgement } from '../present.ts';
 import { attentionPage, attentionQuery } from '../schemas/attention.ts';
 import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
@@ -43,7 +43,7 @@ export const attentionRoute: FastifyPluginAsyncZod<{ attention: AttentionService
   app,
   { attention },
 ) => {
-  app.get('/attention', { schema: listSchema, config: LIMITED }, async ({ query, token }) => {
+  app.get('/attention', { schema: listSchema, config: LIMITED_HEAVY }, async ({ query, token }) => {
     const withAcknowledged = query.acknowledged === 'include';
     const sources = sourcesOf(token);
     const meant = { withAcknowledged, ...(sources !== undefined && { sources }) };

@@ -6,6 +6,7 @@ import type { CountedPage } from '../../core/page.ts';
 import type { WhenRange } from '../../core/time.ts';
 import {
   LIMITED,
+  LIMITED_HEAVY,
   LIMITED_OR_ADMIN,
   mayConcern,
   requireScope,
@@ -98,16 +99,20 @@ export const deliveryRoutes: FastifyPluginAsyncZod<{ deliveries: DeliveryService
   app,
   { deliveries },
 ) => {
-  app.get('/deliveries', { schema: listSchema, config: LIMITED }, async ({ query, token }) => {
-    const { run_id: runId, event_id: eventId, source, ...same } = query;
-    const page = await deliveries.list({
-      ...same,
-      ...sourcesMeant(token, source),
-      ...(runId !== undefined && { runId }),
-      ...(eventId !== undefined && { eventId }),
-    });
-    return presentCountedPage(page, presentDelivery);
-  });
+  app.get(
+    '/deliveries',
+    { schema: listSchema, config: LIMITED_HEAVY },
+    async ({ query, token }) => {
+      const { run_id: runId, event_id: eventId, source, ...same } = query;
+      const page = await deliveries.list({
+        ...same,
+        ...sourcesMeant(token, source),
+        ...(runId !== undefined && { runId }),
+        ...(eventId !== undefined && { eventId }),
+      });
+      return presentCountedPage(page, presentDelivery);
+    },
+  );
 
   app.get('/deliveries/:id', { schema: readSchema, config: LIMITED }, async ({ params, token }) => {
     const found = await deliveries.get(params.id);

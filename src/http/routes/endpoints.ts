@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import type { Attempt, DeliveryState, EndpointType } from '../../core/delivery/delivery.ts';
 import type { RotateOptions } from '../../core/delivery/receiver.ts';
 import type { RunwatchError } from '../../core/errors.ts';
-import { LIMITED, sourcesOf } from '../auth.ts';
+import { LIMITED_HEAVY, sourcesOf } from '../auth.ts';
 import { patternsInForce, presentAttempt, timeOrNull } from '../present.ts';
 import { refusal } from '../problem.ts';
 import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
@@ -192,7 +192,7 @@ export const endpointRoutes: FastifyPluginAsyncZod<{ endpoints: EndpointService 
   app,
   { endpoints },
 ) => {
-  app.get('/endpoints', { schema: listSchema, config: LIMITED }, async ({ token }) => {
+  app.get('/endpoints', { schema: listSchema, config: LIMITED_HEAVY }, async ({ token }) => {
     const views = await endpoints.list(sourcesOf(token));
     return { data: views.map(presentEndpoint) };
   });

@@ -5,7 +5,7 @@ import { RunwatchError } from '../../core/errors.ts';
 import type { EventFilter, LoggedEvent, LogReset } from '../../core/event/event.ts';
 import type { Page } from '../../core/page.ts';
 import type { WhenRange } from '../../core/time.ts';
-import { LIMITED, sourcesMeant } from '../auth.ts';
+import { LIMITED, LIMITED_HEAVY, sourcesMeant } from '../auth.ts';
 import { presentPage } from '../present.ts';
 import { refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
@@ -47,7 +47,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ events: EventService }> = asyn
   app,
   { events },
 ) => {
-  app.get('/events', { schema: listSchema, config: LIMITED }, async ({ query, token }) => {
+  app.get('/events', { schema: listSchema, config: LIMITED_HEAVY }, async ({ query, token }) => {
     const page = await events.list({ ...filterOf(query), ...sourcesMeant(token) });
     return presentPage(page, ({ event }) => event);
   });

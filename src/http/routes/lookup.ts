@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { canonicalRunId } from '../../core/run/snapshot.ts';
-import { LIMITED, mayConcern, sourcesOf } from '../auth.ts';
+import { LIMITED_HEAVY, mayConcern, sourcesOf } from '../auth.ts';
 import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { lookupAnswer, lookupQuery, type LookupKind } from '../schemas/lookup.ts';
 
@@ -31,7 +31,7 @@ export const lookupRoutes: FastifyPluginAsyncZod<{ lookup: LookupService }> = as
   app,
   { lookup },
 ) => {
-  app.get('/lookup', { schema, config: LIMITED }, async ({ query, token }) => {
+  app.get('/lookup', { schema, config: LIMITED_HEAVY }, async ({ query, token }) => {
     // Ids of events and deliveries do not say which source they belong to.
     if (sourcesOf(token) !== undefined && query.kind !== 'run') return { data: [], more: false };
     const { found, more } = await lookup.find({ ...query, prefix: canonicalPrefix(query) });

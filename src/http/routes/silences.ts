@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { isoTime } from '../../core/event/event.ts';
 import type { Matchers } from '../../core/alert/silence.ts';
 import type { TokenConfig } from '../../config/schema.ts';
-import { LIMITED, mayConcern, mayRead, sourcesMeant, sourcesOf } from '../auth.ts';
+import { LIMITED, LIMITED_HEAVY, mayConcern, mayRead, sourcesMeant, sourcesOf } from '../auth.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
 import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
 import {
@@ -113,7 +113,7 @@ export const silenceRoutes: FastifyPluginAsyncZod<SilenceOptions> = async (
     return mayRead(token) ? presentSilence(silence) : { id: silence.id, state: silence.state };
   });
 
-  app.get('/silences', { schema: listSchema, config: LIMITED }, async ({ token }) => {
+  app.get('/silences', { schema: listSchema, config: LIMITED_HEAVY }, async ({ token }) => {
     const all = await silences.list();
     return { data: all.filter((one) => isOf(token, one)).map(presentSilence) };
   });
@@ -126,7 +126,7 @@ export const silenceRoutes: FastifyPluginAsyncZod<SilenceOptions> = async (
     reply.code(204);
   });
 
-  const previewRoute = { schema: previewSchema, config: { ...READ, ...LIMITED } };
+  const previewRoute = { schema: previewSchema, config: { ...READ, ...LIMITED_HEAVY } };
   app.post('/silences/preview', previewRoute, async ({ body, token }) => {
     const found = await silences.preview(withinSources(token, matchersOf(body.matchers)));
     const { count: events, byRule, byType } = found.events;

@@ -5,7 +5,7 @@ import type { InputIssue } from '../../core/errors.ts';
 import { KNOWN_STATUSES } from '../../core/run/snapshot.ts';
 import type { WatchRequest } from '../../core/watch/register.ts';
 import type { WatchKey } from '../../core/watch/watch.ts';
-import { LIMITED, sourcesMeant, sourcesOf } from '../auth.ts';
+import { LIMITED, LIMITED_HEAVY, sourcesMeant, sourcesOf } from '../auth.ts';
 import { MAX_ISSUES, parse } from '../errors.ts';
 import { presentCountedPage } from '../present.ts';
 import { InvalidRequest, refusal, summaryOf } from '../problem.ts';
@@ -77,7 +77,7 @@ export const watchesRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = a
     return presentRegistered(result, token);
   });
 
-  const listRoute = { schema: listSchema, config: LIMITED, preValidation: gatherMetadata };
+  const listRoute = { schema: listSchema, config: LIMITED_HEAVY, preValidation: gatherMetadata };
   app.get('/watches', listRoute, async ({ query, token }) => {
     const { workflow_id: workflowId, source, ...same } = query;
     const known = { watches, sources: sourcesOf(token) };

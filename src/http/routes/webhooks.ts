@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { DeliveryState } from '../../core/delivery/delivery.ts';
-import { LIMITED, sourcesMeant, sourcesOf } from '../auth.ts';
+import { LIMITED, LIMITED_HEAVY, sourcesMeant, sourcesOf } from '../auth.ts';
 import { InvalidRequest } from '../problem.ts';
 import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { endedWebhooks, webhookList, webhookQuery } from '../schemas/watch-webhook.ts';
@@ -70,7 +70,7 @@ export const webhookRoutes: FastifyPluginAsyncZod<WebhookOptions> = async (
   app,
   { webhooks, watches },
 ) => {
-  app.get('/webhooks', { schema: listSchema, config: LIMITED }, async ({ query, token }) => {
+  app.get('/webhooks', { schema: listSchema, config: LIMITED_HEAVY }, async ({ query, token }) => {
     const found = await webhooks.list(filterOf(query, token));
     if (found.webhooks.length === 0) {
       await refuseUnknownSource(query.source, { watches, sources: sourcesOf(token) });

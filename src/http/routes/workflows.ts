@@ -8,7 +8,7 @@ import type { Page } from '../../core/page.ts';
 import type { When } from '../../core/time.ts';
 import { failureRate, quantile, type RunFigures } from '../../core/watch/run-figures.ts';
 import type { Profile } from '../../core/watch/watch.ts';
-import { LIMITED, sourcesMeant, sourcesOf } from '../auth.ts';
+import { LIMITED_HEAVY, sourcesMeant, sourcesOf } from '../auth.ts';
 import { presentPage } from '../present.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, jsonAnswer, CURSOR_PROBLEMS, problemAnswer } from '../schemas/common.ts';
@@ -94,7 +94,7 @@ export const workflowRoutes: FastifyPluginAsyncZod<WorkflowOptions> = async (
   const refuseSource = (source: string | undefined, token: FastifyRequest['token']) =>
     refuseUnknownSource(source, { watches, sources: sourcesOf(token) });
 
-  app.get('/workflows', { schema: listSchema, config: LIMITED }, async ({ query, token }) => {
+  app.get('/workflows', { schema: listSchema, config: LIMITED_HEAVY }, async ({ query, token }) => {
     const { source, ...since } = query;
     const found = await workflows.list({ ...since, ...sourcesMeant(token, source) });
     const data = found.workflows.map(presentWorkflow);
@@ -105,23 +105,27 @@ export const workflowRoutes: FastifyPluginAsyncZod<WorkflowOptions> = async (
     };
   });
 
-  app.get('/polling', { schema: pollingSchema, config: LIMITED }, async ({ query, token }) => {
-    const { workflow_id: workflowId, source, ...same } = query;
-    const meant = sourcesMeant(token, source);
-    if (workflowId === undefined && (meant.sources?.length ?? 1) > 1) {
-      throw new InvalidRequest([{ path: 'query.source', message: 'name one of your sources' }]);
-    }
-    const page = await polling.list({
-      ...same,
-      ...meant,
-      ...(workflowId !== undefined && { workflowId }),
-    });
-    if (page.items.length === 0) await refuseSource(source, token);
-    if (workflowId !== undefined && page.items.length === 0) {
-      throw refusal('workflow_not_found', unknownWorkflow(workflowId, query.source));
-    }
-    return presentPage(page, (workflow) => presentPolling(workflow, polling.profile));
-  });
+  app.get(
+    '/polling',
+    { schema: pollingSchema, config: LIMITED_HEAVY },
+    async ({ query, token }) => {
+      const { workflow_id: workflowId, source, ...same } = query;
+      const meant = sourcesMeant(token, source);
+      if (workflowId === undefined && (meant.sources?.length ?? 1) > 1) {
+        throw new InvalidRequest([{ path: 'query.source', message: 'name one of your sources' }]);
+      }
+      const page = await polling.list({
+        ...same,
+        ...meant,
+        ...(workflowId !== undefined && { workflowId }),
+      });
+      if (page.items.length === 0) await refuseSource(source, token);
+      if (workflowId !== undefined && page.items.length === 0) {
+        throw refusal('workflow_not_found', unknownWorkflow(workflowId, query.source));
+      }
+      return presentPage(page, (workflow) => presentPolling(workflow, polling.profile));
+    },
+  );
 };
 
 function presentWorkflow({ source, workflowId, name, figures, active }: WorkflowView) {

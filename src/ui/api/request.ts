@@ -25,6 +25,12 @@ interface Call {
 /** Requests that take longer are given up, ms. */
 const TIMEOUT_MS = 30_000;
 
+/** How often a call is sent again that the server asked to wait; each has waited there for a while. */
+const THROTTLED_REPEATS = 3;
+
+/** Longest pause that is made because of such an answer, s. */
+const MAX_RETRY_AFTER_S = 5;
+
 /** Calls the API and returns its parsed answer. Throws {@link ApiError}. */
 export async function request<Answer>(
   method: 'GET' | 'POST' | 'DELETE',
@@ -32,7 +38,7 @@ export async function request<Answer>(
   { query = {}, body, signal, alsoAnswer }: Call = {},
 ): Promise<Answer> {
   const limit = AbortSignal.timeout(TIMEOUT_MS);
-  const response = await send(href(path, query), {
+  const response = await sendPatiently(href(path, query), {
     method,
     headers: headersOf(method, body),
     signal: signal === undefined ? limit : AbortSignal.any([signal, limit]),
@@ -43,6 +49,17 @@ export async function request<Answer>(
     return (text === '' ? undefined : JSON.parse(text)) as Answer;
   if (response.status === 401) signOutHere();
   throw problemOf(response.status, text);
+}
+
+/** Sends again what the server refused for now. */
+async function sendPatiently(url: string, init: RequestInit) {
+  for (let left = THROTTLED_REPEATS; ; left -= 1) {
+    const response = await send(url, init);
+    const seconds = Number(response.headers.get('retry-after') ?? Infinity);
+    const isThrottled = response.status === 429 && seconds <= MAX_RETRY_AFTER_S;
+    if (!isThrottled || left === 0) return response;
+    await new Promise((resolve) => setTimeout(resolve, seconds * 1_000));
+  }
 }
 
 export async function send(url: string, init: RequestInit): Promise<Response> {
