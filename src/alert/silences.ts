@@ -9,6 +9,7 @@ import {
   type SilenceRefusal,
 } from '../core/alert/silence.ts';
 import type { AlertStore, LiveRules, SilenceStore } from './ports.ts';
+import { valueOf } from '../core/records.ts';
 
 /** A user's request for a silence. Times are milliseconds since the epoch. */
 export interface SilenceRequest {
@@ -112,5 +113,5 @@ function noteEvent(
   if (silenced.length === 0) return;
   events.count += 1;
   events.byType[event.type] = (events.byType[event.type] ?? 0) + 1;
-  for (const { name } of silenced) events.byRule[name] = (events.byRule[name] ?? 0) + 1;
+  for (const { name } of silenced) events.byRule[name] = (valueOf(events.byRule, name) ?? 0) + 1;
 }

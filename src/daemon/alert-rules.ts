@@ -8,6 +8,7 @@ import { workflowName } from '../core/cadence/phase.ts';
 import { quantile, type RunFigures } from '../core/watch/run-figures.ts';
 import { allEndpoints } from './endpoints.ts';
 import type { RunFiguresStore } from '../redis/stores/run-figures-store.ts';
+import { valueOf } from '../core/records.ts';
 
 /** The rules in force. A reload replaces them: read them where they are used. */
 export class AlertRules {
@@ -107,8 +108,8 @@ function ruleOf(
     resolve: resolutionOf(rule),
     severity: rule.severity,
     owner: rule.owner ?? null,
-    ownerOf: (workflowId) => workflows[workflowId]?.owner ?? null,
-    nameOf: (workflowId) => workflows[workflowId]?.name ?? null,
+    ownerOf: (workflowId) => valueOf(workflows, workflowId)?.owner ?? null,
+    nameOf: (workflowId) => valueOf(workflows, workflowId)?.name ?? null,
     annotations: rule.annotations,
     notify: known(rule.notify),
     mute: rule.mute_time_intervals.flatMap((name) => (intervals[name] ?? []).map(intervalOf)),

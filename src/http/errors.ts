@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest, FastifySchemaCompiler } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import type { z } from 'zod';
+import { withoutControls } from '../core/control-characters.ts';
 import { RunwatchError, type InputIssue } from '../core/errors.ts';
 import { closeWhole } from './connections.ts';
 import {
@@ -196,7 +197,7 @@ function issuesOf(error: z.ZodError, prefix: string | null): InputIssue[] {
         ? issue.keys.slice(0, MAX_ISSUES).map((key) => path.concat(key))
         : [path];
     return paths.map((parts) => ({
-      path: parts.map(String).join('.').slice(0, MAX_PATH_LENGTH),
+      path: withoutControls(parts.map(String).join('.').slice(0, MAX_PATH_LENGTH)),
       message: issue.message,
     }));
   });

@@ -27,7 +27,8 @@ const OCCASIONS: Record<SentEventType, string> = {
   'run.failed': 'the run fails',
   'run.stopped': 'the run is stopped',
   'run.gone': 'Noxus itself confirms that the run does not exist, or rejects its id',
-  'run.status_unknown': 'Noxus reports a status that it does not document, once per status',
+  'run.status_unknown':
+    'Noxus reports a status that it does not document, once per status, three an hour at most',
   'watch.expired': 'the run has not ended by the timeout of its watch',
   'watch.unreachable':
     'Noxus gives no valid answer for the run for `unreachable_after`, and does so for other runs',

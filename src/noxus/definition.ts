@@ -58,10 +58,9 @@ export function definitionOutcome(
   if (trouble !== null) return trouble;
   const read = readJson(body.read(), reply.headers ?? {}, wireWorkflow, 'a workflow');
   if (read.kind === 'invalid_response') return read;
-  const found = read.value.definition.nodes.flatMap((one) =>
-    one === null
-      ? []
-      : [[one.id.toWellFormed(), withoutControls(one.name.slice(0, MOST_LETTERS))] as const],
-  );
+  const found = read.value.definition.nodes.flatMap((one) => {
+    const name = one === null ? '' : withoutControls(one.name.slice(0, MOST_LETTERS)).trim();
+    return one === null || name === '' ? [] : [[withoutControls(one.id), name] as const];
+  });
   return { kind: 'definition', names: new Map(found) };
 }

@@ -184,7 +184,7 @@ const text = z
 const ids = z
   .union([z.array(z.string().max(128)), z.record(z.string().max(128), z.unknown())])
   .transform((found) => (Array.isArray(found) ? found : Object.keys(found)))
-  .transform((found) => found.map((id) => id.toWellFormed()))
+  .transform((found) => found.map((id) => withoutControls(id)))
   .catch([]);
 
 const details = z

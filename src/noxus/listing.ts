@@ -137,7 +137,7 @@ const workflowSchema = z.object({
     .string()
     .min(1)
     .max(MAX_NAME_LENGTH)
-    .transform((id) => id.toWellFormed()),
+    .transform((id) => withoutControls(id)),
   name: z.string().transform((name) => withoutControls(name.slice(0, MAX_NAME_LENGTH), ' ').trim()),
 });
 

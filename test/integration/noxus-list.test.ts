@@ -290,6 +290,23 @@ describe('reading a page of workflows', () => {
     });
   });
 
+  test('texts of lists and definitions lose tags, bidirectional controls and half surrogates', async () => {
+    const [given, kept] = ['w\u202e\u{e0041}\ud800', 'w\ufffd'];
+    const items = [{ id: given, name: given }];
+    const definition = {
+      nodes: [
+        { id: given, name: given },
+        { id: 'n2', name: '\u202e' },
+      ],
+    };
+    const odd = await clientOfJson({ items, definition });
+    expect(await odd.readWorkflows({ page: 1, size: 10 })).toMatchObject({
+      page: { workflows: [{ id: kept, name: 'w  \ufffd' }] },
+    });
+    const read = await odd.readDefinition('w');
+    expect(read).toEqual({ kind: 'definition', names: new Map([[kept, kept]]) });
+  });
+
   test.each([403, 404])(
     'a list of workflows that is answered by %s is not offered',
     async (status) => {

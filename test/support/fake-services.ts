@@ -90,6 +90,7 @@ export function aWatch(changes: Partial<WatchView> = {}): WatchView {
     gone: null,
     formerWebhooks: [],
     unknownStatuses: [],
+    unknownAt: [],
     notice: null,
     waiting: null,
     waits: null,

@@ -80,7 +80,7 @@ function backlogOf(others: number): Backlog {
   const watches = Array.from({ length: others }, (_, at) =>
     stalled(queued(`run-${at}`), NOON - at * MINUTE),
   );
-  return { others, watches, byStatus: { queued: 600 } };
+  return { others, watches, byStatus: new Map([['queued', 600]]) };
 }
 
 /** What a change does where so many other runs of its workflow are stalled. */
@@ -184,7 +184,11 @@ class Model {
   judge(given: WatchChange): BacklogStep[] {
     return backlogMoves(given).map((move) => {
       const watches = this.othersIn(move.workflow.workflowId, given);
-      return backlogStep(move, { others: watches.length, watches, byStatus: {} }, given.after);
+      return backlogStep(
+        move,
+        { others: watches.length, watches, byStatus: new Map() },
+        given.after,
+      );
     });
   }
 

@@ -5,7 +5,8 @@ import * as fc from 'fast-check';
 import { outputOf } from '../../src/cli/context.ts';
 import { eventLine } from '../../src/cli/render/events.ts';
 import { fitWidths, renderFields, renderTable } from '../../src/cli/render/table.ts';
-import { lasting, plain, relative, roughly } from '../../src/cli/render/text.ts';
+import { isPlain } from '../../src/core/control-characters.ts';
+import { lasting, paint, plain, relative, roughly } from '../../src/cli/render/text.ts';
 import type { EventView } from '../../src/client/types.ts';
 import { sampleEvent, sampleRun } from '../support/api-samples.ts';
 import { anyText } from '../support/any-text.ts';
@@ -155,6 +156,10 @@ describe('colour', () => {
 });
 
 describe('text', () => {
+  test.each(['__proto__', 'constructor', 'toString'])('the status %s has no colour', (status) => {
+    expect(paint(status, status, output(80).colors)).toBe(status);
+  });
+
   test.each(['\u202e', '\u2066', '\u009b', '\u007f', '\u2028', '\u0000'])(
     'the character %j is shown as a mark',
     (character) => expect(plain(`a${character}b`)).toBe('a\u{fffd}b'),
@@ -163,7 +168,7 @@ describe('text', () => {
   test('plain text holds nothing that a terminal would act on', () => {
     fc.assert(
       fc.property(anyText(), (text) => {
-        expect(plain(text)).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u);
+        expect(isPlain(plain(text))).toBe(true);
         expect(plain(plain(text))).toBe(plain(text));
       }),
     );

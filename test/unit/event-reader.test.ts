@@ -101,6 +101,18 @@ describe('the events of a run', () => {
     expect(JSON.stringify(notes)).not.toContain('private');
   });
 
+  test('ids of nodes and statuses lose tags, bidirectional controls and half surrogates', () => {
+    const [given, kept] = ['n\u202e\u{e0041}\ud800', 'n\ufffd'];
+    const progress_details = {
+      executed_nodes: [],
+      remaining_nodes: [],
+      running_nodes: [given],
+      failed_nodes: { [given]: 1 },
+    };
+    const { notes } = read(event('state', { status: given, progress_details }));
+    expect(notes).toMatchObject([{ status: kept, nodes: { running: [kept], failed: [kept] } }]);
+  });
+
   test('of large events only the first and the last of a second are parsed', () => {
     const large = (at: number) =>
       event('state', { status: `s${at}`, padding: 'x'.repeat(200_000) });

@@ -185,12 +185,12 @@ describe('notices of repeated waits', () => {
     expect(follow([{ at: 80_000, status: AWAITING, progress: 60 }], watch).types).toContain(ENTRY);
   });
 
-  test('waits by ever new names are damped like those by one', () => {
+  test('waits by ever new names at one place are one wait', () => {
     const sights = Array.from({ length: 20 }, (_, count) => ({
       at: count * 1_000,
       status: `awaiting_${count}`,
     }));
-    expect(follow(sights).types.filter((type) => type === ENTRY)).toHaveLength(3);
+    expect(follow(sights).types.filter((type) => type === ENTRY)).toHaveLength(1);
   });
 
   test.each([

@@ -68,6 +68,19 @@ test('a message says where the run stood', () => {
   ]);
 });
 
+test.each(['__proto__', 'constructor', 'toString'])(
+  'a message names a node whose id is %s by that id, and so a label',
+  (id) => {
+    const nodes = { executed: 7, remaining: 5, running: [], failed: [id], names: { n7: 'other' } };
+    expect(noticeOf([sampleEvent('run.failed', { data: { nodes } })]).lines).toEqual([
+      `Failed at ${id}, 7 of 12 nodes done`,
+    ]);
+    const labels = Object.fromEntries([[id, 'billing']]);
+    const { facts } = noticeOf([sampleAlert('alert.firing', { alert: { labels } })]);
+    expect(facts).toContainEqual([id, 'billing']);
+  },
+);
+
 test('a message of a run gives run, workflow, source, metadata and both links', () => {
   const { facts, links, tone } = noticeOf([sampleEvent('run.failed')]);
   expect(Object.fromEntries(facts)).toEqual({

@@ -93,6 +93,53 @@ describe('a poll of a run', () => {
     ]);
   });
 
+  test('one awaiting status after another is the same wait unless the run has moved on', () => {
+    const first = result(newWatch(), run('awaiting_human_feedback', 40));
+    expect(first.events).toHaveLength(1);
+    const acknowledged = { by: 'ana', comment: null, at: NOON, until: null };
+    const taken = { ...first.watch, acknowledged };
+    const same = result(taken, run('awaiting_event', 40), NOON + 60_000);
+    expect(same.events).toEqual([]);
+    expect(same.watch).toMatchObject({
+      acknowledged,
+      waiting: first.watch.waiting,
+      notice: first.watch.notice,
+      changedAt: NOON + 60_000,
+    });
+    const moved = result(same.watch, run('awaiting_approval', 55), NOON + 120_000);
+    expect(moved.events.map(({ type }) => type)).toEqual([
+      'run.progress',
+      'run.awaiting_human_feedback',
+    ]);
+    expect(moved.watch).toMatchObject({ acknowledged: null, waiting: { since: NOON + 120_000 } });
+  });
+
+  test('new statuses of a run make at most three events in any hour, and one that lasts comes later', () => {
+    let watch = newWatch();
+    const told: [minute: number, status: string | undefined][] = [];
+    for (let minute = 0; minute <= 130; minute += 1) {
+      const status = minute < 60 ? `made-up-${minute}` : 'lasting';
+      const observation = result(watch, run(status), NOON + minute * 60_000);
+      watch = observation.watch;
+      told.push(
+        ...observation.events
+          .filter(({ type }) => type === 'run.status_unknown')
+          .map(({ data }) => [minute, data.run?.status] as [number, string]),
+      );
+    }
+    expect(told).toEqual([
+      [0, 'made-up-0'],
+      [1, 'made-up-1'],
+      [2, 'made-up-2'],
+      [60, 'lasting'],
+    ]);
+  });
+
+  test('names of the prototype are statuses as others are', () => {
+    const { types } = follow(newWatch(), [run('__proto__'), run('constructor'), run('toString')]);
+    expect(types).toEqual(Array.from({ length: 3 }, () => 'run.status_unknown'));
+  });
+
   test('a poll records when it began, which a failed poll does not change', () => {
     const asked = { ...observeContext(NOON), beganAt: NOON - 300 };
     const { watch } = observe(newWatch(), { kind: 'run', run: snapshot() }, asked);

@@ -46,13 +46,12 @@ const goesOn = (at: number): Look[] => [
 ];
 
 describe('a run that waits for an event', () => {
-  test('a run that waits for an event has reminders as one that waits for a human, from its own start', () => {
+  test('a run that waits for an event has reminders as one that waits for a human, and may wait on as one', () => {
     const event = (at: number): Look => ({ at, status: 'awaiting_event' });
     const { told, watch } = follow([waits(0), event(HOUR / 2), event(1.2 * HOUR), event(2 * HOUR)]);
     expect(told).toEqual([
       'run.awaiting_human_feedback',
-      'run.awaiting_human_feedback',
-      'run.awaiting_human_feedback reminder 1 after 1.5 h',
+      'run.awaiting_human_feedback reminder 1 after 1.2 h',
     ]);
     expect(watch).toMatchObject({ dwell: null, unknownStatuses: [] });
   });

@@ -38,6 +38,17 @@ test('a run has no URL while an id of its template is unknown', () => {
   expect(short(newWatch({ source: 'other' })).runUrl).toBeNull();
 });
 
+test.each(['__proto__', 'constructor', 'toString'])(
+  'a workflow with the id %s has no name and no template of its own',
+  (workflow_id) => {
+    const links = linksOf(source({ run_url: 'https://app.example/{workflow_id}' }));
+    expect(links(newWatch({ run: snapshot({ workflow_id }) }))).toMatchObject({
+      workflowName: null,
+      runUrl: `https://app.example/${workflow_id}`,
+    });
+  },
+);
+
 test('the template of a workflow goes before that of its source', () => {
   const workflows = { 'workflow-1': { run_url: 'https://own.example/{run_id}' } };
   const links = linksOf({ ...source({ run_url: RUN_URL }), workflows });

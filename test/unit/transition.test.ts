@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from '@jest/globals';
-import { diffRun, buildEvent } from '../../src/core/run/transition.ts';
+import { diffRun, buildEvent, mayReport } from '../../src/core/run/transition.ts';
 import { EVENT_TYPES, isoTime, type EventType } from '../../src/core/event/event.ts';
 import { isTerminalStatus, KNOWN_STATUSES } from '../../src/core/run/snapshot.ts';
 import { snapshot, newMark, newWatch, NOON } from '../support/builders.ts';
@@ -9,6 +9,7 @@ import { noLinks } from '../../src/core/run/links.ts';
 const status = fc.constantFrom(...KNOWN_STATUSES, 'cancelling', 'paused');
 const look = fc.record({ status, progress: fc.integer() }).map(snapshot);
 const waiting = 'awaiting_human_feedback';
+const unreported = () => true;
 
 describe('transitions between two snapshots', () => {
   test.each([
@@ -21,7 +22,7 @@ describe('transitions between two snapshots', () => {
     ['queued', []],
     ['running', []],
   ])('a first snapshot with status %s yields its events', (seen, expected) => {
-    expect(diffRun(null, snapshot({ status: seen, progress: 30 }), [])).toEqual(expected);
+    expect(diffRun(null, snapshot({ status: seen, progress: 30 }), unreported)).toEqual(expected);
   });
 
   test.each([
@@ -39,50 +40,57 @@ describe('transitions between two snapshots', () => {
     ['running', 'stopped', ['run.stopped']],
     ['cancelling', 'running', []],
   ])('a transition from %s to %s yields its events', (from, to, expected) => {
-    expect(diffRun(snapshot({ status: from }), snapshot({ status: to }), [])).toEqual(expected);
+    expect(diffRun(snapshot({ status: from }), snapshot({ status: to }), unreported)).toEqual(
+      expected,
+    );
   });
 
   test('missing progress yields no event', () => {
     const [known, unknown] = [snapshot({ progress: 40 }), snapshot({ progress: null })];
-    expect(diffRun(known, unknown, [])).toEqual([]);
-    expect(diffRun(unknown, known, [])).toEqual(['run.progress']);
+    expect(diffRun(known, unknown, unreported)).toEqual([]);
+    expect(diffRun(unknown, known, unreported)).toEqual(['run.progress']);
   });
 
   test('run.progress comes after leaving a state and before entering one', () => {
     const before = snapshot({ status: waiting, progress: 40 });
     const after = snapshot({ status: 'completed', progress: 100 });
-    expect(diffRun(before, after, [])).toEqual(['run.resumed', 'run.progress', 'run.completed']);
+    expect(diffRun(before, after, unreported)).toEqual([
+      'run.resumed',
+      'run.progress',
+      'run.completed',
+    ]);
   });
 
   test('progress that falls or leaves 0–100 yields run.progress too', () => {
-    expect(diffRun(snapshot({ progress: 99 }), snapshot({ progress: -3 }), [])).toEqual([
+    expect(diffRun(snapshot({ progress: 99 }), snapshot({ progress: -3 }), unreported)).toEqual([
       'run.progress',
     ]);
   });
 
-  test('an unknown status is reported once per value', () => {
-    const before = snapshot({ status: 'running' });
-    expect(diffRun(before, snapshot({ status: 'paused' }), ['paused'])).toEqual([]);
-    expect(diffRun(before, snapshot({ status: 'cancelling' }), ['paused'])).toEqual([
-      'run.status_unknown',
-    ]);
+  test('an unknown status yields an event where it may be reported, also once it has lasted', () => {
+    const [running, paused] = [snapshot({ status: 'running' }), snapshot({ status: 'paused' })];
+    expect(diffRun(running, paused, () => false)).toEqual([]);
+    expect(diffRun(paused, paused, unreported)).toEqual(['run.status_unknown']);
   });
 
-  test('at most 20 unknown statuses of a watch are reported', () => {
-    const reported = Array.from({ length: 19 }, (_, at) => `made-up-${at}`);
-    const next = snapshot({ status: 'made-up-20' });
-    expect(diffRun(null, next, reported)).toEqual(['run.status_unknown']);
-    expect(diffRun(null, next, [...reported, 'made-up-19'])).toEqual([]);
+  test('an unknown status is reported once per value, and at most 20 of a watch are', () => {
+    const reported = (count: number) => ({
+      unknownStatuses: Array.from({ length: count }, (_, at) => `made-up-${at}`),
+      unknownAt: [],
+    });
+    expect(mayReport(reported(19), 'made-up-18', NOON)).toBe(false);
+    expect(mayReport(reported(19), 'made-up-19', NOON)).toBe(true);
+    expect(mayReport(reported(20), 'made-up-20', NOON)).toBe(false);
   });
 
   test('a snapshot compared with itself yields no event', () => {
-    fc.assert(fc.property(look, (one) => expect(diffRun(one, one, [])).toEqual([])));
+    fc.assert(fc.property(look, (one) => expect(diffRun(one, one, () => false)).toEqual([])));
   });
 
   test('a terminal event occurs exactly when a terminal status is entered, and comes last', () => {
     fc.assert(
       fc.property(fc.option(look, { nil: null }), look, (before, after) => {
-        const types = diffRun(before, after, []);
+        const types = diffRun(before, after, unreported);
         const entered = before?.status !== after.status && isTerminalStatus(after.status);
         const terminal = types.filter((type) =>
           ['run.completed', 'run.failed', 'run.stopped'].includes(type),
@@ -96,7 +104,7 @@ describe('transitions between two snapshots', () => {
   test('each type occurs once per transition, and only types of the contract occur', () => {
     fc.assert(
       fc.property(fc.option(look, { nil: null }), look, (before, after) => {
-        const types = diffRun(before, after, []);
+        const types = diffRun(before, after, unreported);
         expect(new Set(types).size).toBe(types.length);
         for (const type of types) expect(EVENT_TYPES).toContain(type);
       }),
@@ -107,7 +115,7 @@ describe('transitions between two snapshots', () => {
     fc.assert(
       fc.property(fc.array(status, { minLength: 1, maxLength: 30 }), (statuses) => {
         const looks = statuses.map((one) => snapshot({ status: one }));
-        const types = looks.flatMap((one, at) => diffRun(looks[at - 1] ?? null, one, []));
+        const types = looks.flatMap((one, at) => diffRun(looks[at - 1] ?? null, one, unreported));
         const entered = statuses.filter((one, at) => one === waiting && statuses[at - 1] !== one);
         const left = statuses.filter((one, at) => one !== waiting && statuses[at - 1] === waiting);
         expect(types.filter((type) => type === 'run.awaiting_human_feedback')).toHaveLength(

@@ -95,6 +95,7 @@ const watches: fc.Arbitrary<Watch> = fc.record({
     fc.record({ code: fc.constantFrom('not_found', 'rejected'), message: text, since: time }),
   ),
   unknownStatuses: fc.array(text),
+  unknownAt: fc.array(time, { maxLength: 3 }),
   notice: fc.option(fc.record({ eventId: text, type: fc.constantFrom(...EVENT_TYPES) })),
   waiting: fc.option(fc.record({ since: time, reminders: fc.nat(), reminderId: fc.option(text) })),
   waits: fc.option(

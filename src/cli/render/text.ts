@@ -1,6 +1,7 @@
 import { withoutControls } from '../../core/control-characters.ts';
 import { inTwoUnits } from '../../core/time.ts';
 import type { Colors } from '../context.ts';
+import { valueOf } from '../../core/records.ts';
 
 /**
  * Text from elsewhere, made safe to show: control characters could move the cursor, recolour the
@@ -110,6 +111,6 @@ const COLOR_OF: Record<string, 'green' | 'red' | 'yellow' | 'magenta' | 'cyan' |
  * @param word a status, a state, or an event type that ends in one
  */
 export function paint(text: string, word: string, colors: Colors): string {
-  const color = COLOR_OF[word.slice(word.lastIndexOf('.') + 1)];
+  const color = valueOf(COLOR_OF, word.slice(word.lastIndexOf('.') + 1));
   return color === undefined ? text : colors[color](text);
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { matchesWatch, ruleWants, type WatchMatch } from '../event/patterns.ts';
 import type { DigestSchedule, TimeInterval } from './time-interval.ts';
+import { valueOf } from '../records.ts';
 
 export const SEVERITIES = ['critical', 'error', 'warning', 'info'] as const;
 
@@ -178,7 +179,7 @@ export function labelsOf(
     else if (label === 'source') labels['source'] = source;
     else if (label === 'workflow_id') labels['workflow_id'] = workflowOf(event) ?? '';
     else if (label === 'event') labels['event'] = type;
-    else labels[label] = metadata[label.slice('metadata.'.length)] ?? '';
+    else labels[label] = valueOf(metadata, label.slice('metadata.'.length)) ?? '';
   }
   return labels;
 }

@@ -1,5 +1,6 @@
 import { isAmong, ruleWants } from '../event/patterns.ts';
 import type { AlertEvent } from './rule.ts';
+import { valueOf } from '../records.ts';
 
 /** What a silence is about; all that are given must match, of several values one. */
 export interface Matchers {
@@ -49,7 +50,7 @@ export function matchesSilence(matchers: Matchers, event: SilencedEvent): boolea
     isAmong(workflowId, event.workflowId) &&
     isAmong(source, event.source) &&
     (types === undefined || ruleWants(types, event.type)) &&
-    Object.entries(metadata).every(([key, values]) => isAmong(values, event.metadata[key]))
+    Object.entries(metadata).every(([key, values]) => isAmong(values, valueOf(event.metadata, key)))
   );
 }
 

@@ -7,6 +7,7 @@ import {
   SYSTEM_EVENT_TYPES,
   type LoggedType,
 } from './event.ts';
+import { valueOf } from '../records.ts';
 
 /** Matches an event type against one pattern: an exact type, a family such as `run.*`, or `*`. */
 function matchesPattern(pattern: string, type: string): boolean {
@@ -110,7 +111,7 @@ export function matchesWatch(match: WatchMatch | undefined, watch: MatchedWatch)
   return (
     isAmong(workflows, watch.run?.workflow_id) &&
     isAmong(sources, watch.source) &&
-    Object.entries(metadata).every(([key, values]) => isAmong(values, watch.metadata[key]))
+    Object.entries(metadata).every(([key, values]) => isAmong(values, valueOf(watch.metadata, key)))
   );
 }
 

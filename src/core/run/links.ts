@@ -1,5 +1,6 @@
 import type { WorkflowKey } from '../cadence/phase.ts';
 import type { WatchKey } from '../watch/watch.ts';
+import { valueOf } from '../records.ts';
 import type { RunSnapshot } from './snapshot.ts';
 
 /** The name of a run's workflow, and where users find the run; null where nothing is known. */
@@ -76,12 +77,12 @@ export function createLinksOf({ config, learnedName }: LinksOptions): LinksOf {
   function nameOf({ source, run }: LinkedWatch): string | null {
     const workflowId = run?.workflow_id ?? null;
     if (workflowId === null) return null;
-    return config.workflows[workflowId]?.name ?? learnedName({ source, workflowId });
+    return valueOf(config.workflows, workflowId)?.name ?? learnedName({ source, workflowId });
   }
 }
 
 function runUrlOf({ sources, workflows }: LinksConfig, watch: LinkedWatch): string | null {
-  const own = watch.run?.workflow_id ? workflows[watch.run.workflow_id] : undefined;
+  const own = watch.run?.workflow_id ? valueOf(workflows, watch.run.workflow_id) : undefined;
   const template = own?.run_url ?? sources[watch.source]?.run_url;
   return template === undefined ? null : fillUrl(template, watch);
 }

@@ -1,3 +1,5 @@
+import { valueOf } from '../records.ts';
+
 /** Most ids of nodes that are kept of one kind. */
 const MOST_IDS = 20;
 
@@ -48,7 +50,7 @@ export function nodesText(nodes: SaidNodes, plain: (name: string) => string): st
   const { executed, remaining, failed, running, names } = nodes;
   const total = executed + remaining;
   const listed = (ids: readonly string[]) => {
-    const some = ids.slice(0, LISTED).map((id) => plain(names?.[id] ?? id));
+    const some = ids.slice(0, LISTED).map((id) => plain(valueOf(names, id) ?? id));
     return some.join(', ') + (ids.length > LISTED ? ` and ${ids.length - LISTED} more` : '');
   };
   const where = [

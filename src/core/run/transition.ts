@@ -12,28 +12,34 @@ import type { Watch } from '../watch/watch.ts';
 import { isAwaiting, isKnownStatus, isTerminalStatus, type RunSnapshot } from './snapshot.ts';
 
 /**
- * Most unknown statuses that a watch reports and remembers, to bound what a faulty server can
- * cause.
+ * Most unknown statuses that a watch reports and remembers, and most in an hour, to bound what a faulty
+ * source can cause.
  */
 const MOST_UNKNOWN_STATUSES = 20;
+const MOST_IN_AN_HOUR = 3;
+
+const HOUR_MS = 3_600_000;
 
 /**
  * The changes between two snapshots of a run, in the order of their events: leaving a state, then
  * progress, then entering a state.
  * @param previous the last snapshot; null on the first poll, which yields only events that call for
  * action
- * @param reported unknown statuses that already had an event
+ * @param isNews whether an unknown status gets an event now; one that lasts may get it later
  */
 export function diffRun(
   previous: RunSnapshot | null,
   next: RunSnapshot,
-  reported: readonly string[],
+  isNews: (status: string) => boolean,
 ): EventType[] {
   const moved = previous?.status !== next.status;
   return [
     ...(moved && previous !== null ? leaving(previous.status, next.status) : []),
     ...(previous !== null && hasProgressed(previous, next) ? (['run.progress'] as const) : []),
-    ...(moved ? entering(next.status, reported) : []),
+    ...(moved ? entering(next.status) : []),
+    ...(!isKnownStatus(next.status) && isNews(next.status)
+      ? (['run.status_unknown'] as const)
+      : []),
   ];
 }
 
@@ -47,17 +53,36 @@ function leaving(from: string, to: string): EventType[] {
   return from === 'queued' && to === 'running' ? ['run.started'] : [];
 }
 
-function entering(status: string, reported: readonly string[]): EventType[] {
+function entering(status: string): EventType[] {
   if (isAwaiting(status)) return ['run.awaiting_human_feedback'];
-  if (isTerminalStatus(status)) return [`run.${status}`];
-  return isUnreported(status, reported) ? ['run.status_unknown'] : [];
+  return isTerminalStatus(status) ? [`run.${status}`] : [];
 }
 
-/** A status outside the known ones that has had no `run.status_unknown` yet. */
-export function isUnreported(status: string, reported: readonly string[]): boolean {
+type Reported = Pick<Watch, 'unknownStatuses' | 'unknownAt'>;
+
+/** Whether an unknown status that has had no `run.status_unknown` yet gets one now. */
+export function mayReport(
+  { unknownStatuses, unknownAt }: Reported,
+  status: string,
+  now: number,
+): boolean {
   return (
-    !isKnownStatus(status) && !reported.includes(status) && reported.length < MOST_UNKNOWN_STATUSES
+    !unknownStatuses.includes(status) &&
+    unknownStatuses.length < MOST_UNKNOWN_STATUSES &&
+    unknownAt.filter((at) => now - at < HOUR_MS).length < MOST_IN_AN_HOUR
   );
+}
+
+/** What a watch remembers once a status had its event. */
+export function withReported(
+  { unknownStatuses, unknownAt }: Reported,
+  status: string,
+  now: number,
+): Reported {
+  return {
+    unknownStatuses: [...unknownStatuses, status],
+    unknownAt: [...unknownAt, now].slice(-MOST_IN_AN_HOUR),
+  };
 }
 
 /** What all events of one poll have in common. */

@@ -13,7 +13,7 @@ export interface Backlog {
   /** All of them where there are {@link MOST_SINGLE}, so that the change counts; else none. */
   watches: readonly Watch[];
   /** How many runs of the workflow are watched by status, of the statuses of these watches. */
-  byStatus: Readonly<Record<string, number>>;
+  byStatus: ReadonlyMap<string, number>;
 }
 
 /** A run that begins to count as stalled in its workflow, or does no longer. */
@@ -91,7 +91,7 @@ function noticeOf(
     workflow,
     status,
     count,
-    inStatus: Math.max(byStatus[status] ?? 0, count),
+    inStatus: Math.max(byStatus.get(status) ?? 0, count),
     since: Math.min(...stalled.map(({ dwell, changedAt }) => dwell?.since ?? changedAt)),
   };
 }

@@ -1,6 +1,6 @@
 import type { RunNodes } from '../run/nodes.ts';
 import { isAwaiting, isTerminalStatus, timeOf, type RunSnapshot } from '../run/snapshot.ts';
-import { hasMovedOn, placeOf } from './waits.ts';
+import { hasMovedOn, placeOf, waitedAt } from './waits.ts';
 import type { Watch } from './watch.ts';
 
 /** How many reads must agree, and how far apart they are, ms. */
@@ -77,8 +77,7 @@ export function takesBack(
     return false;
   if (isEarlier(before, run)) return true;
   if (!isAwaiting(before.status) || isAwaiting(run.status)) return false;
-  const waitedAt = { ...placeOf(before, null), executed: waits?.place.executed ?? null };
-  return !hasMovedOn(waitedAt, placeOf(run, nodes));
+  return !hasMovedOn(waitedAt(before, waits), placeOf(run, nodes));
 }
 
 function isEarlier(before: RunSnapshot, run: RunSnapshot): boolean {

@@ -10,7 +10,7 @@ import {
   isTerminalStatus,
   type RunSnapshot,
 } from '../run/snapshot.ts';
-import { buildEvent, diffRun, isUnreported } from '../run/transition.ts';
+import { buildEvent, diffRun, mayReport, withReported } from '../run/transition.ts';
 import type { ObservationDraft, ObserveContext } from './observation.ts';
 import { recordPoll, type RecentPoll } from './poll-history.ts';
 import { judgePoll, takesBack, type Doubt, type Judgement } from './doubt.ts';
@@ -286,12 +286,12 @@ function runCounted(
   context: ObserveContext & { contradicted: Doubt | null },
 ): ObservationDraft {
   const { now, policy, beganAt } = context;
-  const types = diffRun(watch.run, run, watch.unknownStatuses);
+  const types = diffRun(watch.run, run, (status) => mayReport(watch, status, now));
   const entry = followWaits(watch, run, { ...context, types });
   const phases = phasesAfter(watch.phases, watch.run, run, now);
   const changed = watch.run === null || types.length > 0;
   const { intervalMs, ...delays } = nextPoll(pacedBy(watch, run, phases), changed, context);
-  const goesOn = watch.run?.status === run.status && !entry.isAnew;
+  const { goesOn } = entry;
   const waiting = waitingAfter(goesOn ? watch.waiting : null, run.status, now);
   const { nextPollAt, spareAt } = pollTimes(watch, delays, context);
   const dwelling = dwellAfter(watch, run, { ...context, phases, nextPollAt });
@@ -311,7 +311,7 @@ function runCounted(
       runAskedAt: beganAt,
       state: isTerminalStatus(run.status) ? 'finished' : 'active',
       ...ANSWERED,
-      unknownStatuses: reportedAfter(watch.unknownStatuses, run.status),
+      ...(types.includes('run.status_unknown') && withReported(watch, run.status, now)),
       waiting,
       waits: entry.waits,
       doubt: null,
@@ -348,10 +348,6 @@ const ANSWERED = { trouble: null, missing: null, unreachable: false } as const;
 
 function expiryOf(acknowledged: Watch['acknowledged']): number {
   return acknowledged?.until ?? Infinity;
-}
-
-function reportedAfter(reported: string[], status: string): string[] {
-  return isUnreported(status, reported) ? [...reported, status] : reported;
 }
 
 /** The snapshot does not change until further polls agree with this one. */

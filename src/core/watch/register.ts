@@ -155,6 +155,7 @@ function newWatch(request: Registration, past: Past, { now, defaults }: Register
     missing: null,
     gone: null,
     unknownStatuses: [],
+    unknownAt: [],
     notice: null,
     waiting: null,
     waits: null,

@@ -88,8 +88,8 @@ interface WaitStep {
   waits: Waits | null;
   /** The transitions to notify. */
   types: readonly EventType[];
-  /** Whether the run counts as having left a wait for another of the same status. */
-  isAnew: boolean;
+  /** Whether the run is in the state of before: where it waits, in the same wait. */
+  goesOn: boolean;
 }
 
 const ENTRY = 'run.awaiting_human_feedback';
@@ -100,17 +100,31 @@ const ENTRY = 'run.awaiting_human_feedback';
  * waited for a minute. A wait that was not notified ends without `run.resumed`.
  */
 export function followWaits(
-  { waits, waiting }: Pick<Watch, 'waits' | 'waiting'>,
+  { run: before, waits, waiting }: Pick<Watch, 'run' | 'waits' | 'waiting'>,
   run: RunSnapshot,
   context: WaitContext,
 ): WaitStep {
-  const { types } = context;
-  if (!isAwaiting(run.status)) return left(waits, types);
+  const { nodes } = context;
+  if (!isAwaiting(run.status)) {
+    return { ...left(waits, context.types), goesOn: before?.status === run.status };
+  }
+  // A wait by another name is the same one unless the run has moved on.
+  const isSame =
+    before !== null &&
+    isAwaiting(before.status) &&
+    !hasMovedOn(waitedAt(before, waits), placeOf(run, nodes));
+  const types = isSame ? without(context.types, ENTRY) : context.types;
   if (types.includes(ENTRY)) {
     const next = entered(waits, run, { ...context, isAgain: false, isSure: true });
-    return { waits: next, isAnew: false, types: isPending(next) ? without(types, ENTRY) : types };
+    return { waits: next, goesOn: false, types: isPending(next) ? without(types, ENTRY) : types };
   }
-  return waits === null ? { waits, types, isAnew: false } : waitsOn(waits, waiting, run, context);
+  if (waits === null) return { waits, types, goesOn: true };
+  return waitsOn(waits, waiting, run, { ...context, types });
+}
+
+/** Where a run stood as it waited. */
+export function waitedAt(run: RunSnapshot, waits: Waits | null): Place {
+  return { ...placeOf(run, null), executed: waits?.place.executed ?? null };
 }
 
 /** The run is in the same wait, or was out of it so shortly that one poll alone shows that. */
@@ -127,16 +141,16 @@ function waitsOn(
     ? entered(waits, run, { ...context, isAgain, isSure: isConsistent })
     : lasting(waits, now);
   const isNotified = !isPending(next) && (isDoubtful || isPending(waits));
-  if (!isNotified) return { waits: next, types, isAnew: false };
+  if (!isNotified) return { waits: next, types, goesOn: true };
   const ended: EventType[] = isAgain ? ['run.resumed'] : [];
-  return { waits: next, isAnew: isAgain, types: [...ended, ...types, ENTRY] };
+  return { waits: next, goesOn: !isAgain, types: [...ended, ...types, ENTRY] };
 }
 
-function left(waits: Waits | null, types: readonly EventType[]): WaitStep {
+function left(waits: Waits | null, types: readonly EventType[]): Omit<WaitStep, 'goesOn'> {
   const pending = waits?.pending ?? null;
-  if (waits === null || pending === null) return { waits, types, isAnew: false };
+  if (waits === null || pending === null) return { waits, types };
   const notified = pending.isAgain ? types : without(types, 'run.resumed');
-  return { waits: { ...waits, pending: null }, types: notified, isAnew: false };
+  return { waits: { ...waits, pending: null }, types: notified };
 }
 
 function without(types: readonly EventType[], type: EventType): readonly EventType[] {

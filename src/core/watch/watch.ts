@@ -112,6 +112,8 @@ export interface Watch extends WatchKey {
   gone: Missing | null;
   /** Unknown statuses already reported. */
   unknownStatuses: string[];
+  /** When the last of them were, milliseconds since the epoch. */
+  unknownAt: number[];
   /** The event of the present state, for late subscribers. */
   notice: { eventId: string; type: EventType } | null;
   /** Since when the run waits for a human, and its last reminder; null while it does not wait. */
@@ -205,6 +207,7 @@ export function withChanges(watch: Watch, changes: Partial<Watch>): Watch {
     missing: watch.missing,
     gone: watch.gone,
     unknownStatuses: watch.unknownStatuses,
+    unknownAt: watch.unknownAt,
     notice: watch.notice,
     waiting: watch.waiting,
     waits: watch.waits,
@@ -217,8 +220,8 @@ export function withChanges(watch: Watch, changes: Partial<Watch>): Watch {
 }
 
 /**
- * The watch with what follows from a change of its state or of its run's status: the time, and the
- * end of an acknowledgement.
+ * The watch with what follows from a change of its state or of its run's status: the time, and with its
+ * state the end of an acknowledgement.
  */
 export function withChangedState(before: Watch, after: Watch, now: number): Watch {
   const isSameStatus = before.run?.status === after.run?.status;
@@ -227,7 +230,9 @@ export function withChangedState(before: Watch, after: Watch, now: number): Watc
   if (isSameStatus && after.state === 'finished') {
     return withChanges(after, { changedAt: finishedAt(after) ?? before.changedAt });
   }
-  return withChanges(after, { changedAt: finishedAt(after) ?? now, acknowledged: null });
+  const changedAt = finishedAt(after) ?? now;
+  const isSameState = before.state === after.state;
+  return withChanges(after, { changedAt, ...(!isSameState && { acknowledged: null }) });
 }
 
 /** When the run ended, by Noxus's account; null where it gives no such time. */

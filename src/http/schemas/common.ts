@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isPlain, PLAIN_HINT } from '../../core/control-characters.ts';
 import { type When, DURATION_HINT, parseDuration } from '../../core/time.ts';
 import { canonicalRunId, NOXUS_ID } from '../../core/run/snapshot.ts';
 import { PROFILES } from '../../core/watch/watch.ts';
@@ -50,9 +51,25 @@ export const cursor = boundedText(512).meta({
   description: 'The `next_cursor` of the page before.',
 });
 
-/** A text of a query that is looked for as it stands. */
+/** A text that is kept, or looked for, as it stands. */
 export function boundedText(length: number) {
-  return z.string().min(1, 'expected a value').max(length, `expected at most ${length} characters`);
+  return plainText(length).min(1, 'expected a value');
+}
+
+/** A text, or none, that is kept as it stands. */
+function plainText(length: number) {
+  return z
+    .string()
+    .max(length, `expected at most ${length} characters`)
+    .refine(isPlain, PLAIN_HINT);
+}
+
+/** A value of metadata: a text in which line feeds may stand. */
+export function metadataText(length: number) {
+  return z
+    .string()
+    .max(length, `expected at most ${length} characters`)
+    .refine((text) => isPlain(text.replaceAll('\n', ' ')), PLAIN_HINT);
 }
 
 /** Most values of one field of a query. */
@@ -267,7 +284,7 @@ const duringOrUntil = z.union(
 export const acknowledgeRequest = z
   .strictObject({
     by: boundedText(128).meta({ description: 'The user that has taken it in hand.' }),
-    comment: z.string().max(1_000, 'expected at most 1000 characters').exactOptional(),
+    comment: plainText(1_000).exactOptional(),
     until: duringOrUntil
       .meta({ description: 'When it expires: a time, or a duration from now. Absent: never.' })
       .exactOptional(),

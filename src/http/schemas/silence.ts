@@ -1,15 +1,19 @@
 import { z } from 'zod';
 import { isRulePattern } from '../../core/event/patterns.ts';
 import { alertSchema } from './alert.ts';
-import { boundedText, count, moment, time, untilWhen } from './common.ts';
+import { boundedText, count, metadataText, moment, time, untilWhen } from './common.ts';
 
-const values = z.preprocess(
-  (given) => (typeof given === 'string' ? [given] : given),
-  z
-    .array(boundedText(256), { error: 'expected text or a list of texts' })
-    .min(1, 'expected at least one value')
-    .max(50, 'expected at most 50 values'),
-);
+const values = someOf(boundedText(256));
+
+function someOf(text: z.ZodString) {
+  return z.preprocess(
+    (given) => (typeof given === 'string' ? [given] : given),
+    z
+      .array(text, { error: 'expected text or a list of texts' })
+      .min(1, 'expected at least one value')
+      .max(50, 'expected at most 50 values'),
+  );
+}
 
 const EXPECTED_TYPES = 'expected types of events such as run.failed, or families such as run.*';
 
@@ -26,7 +30,9 @@ const matchers = z
       )
       .meta({ description: 'Types of events, or families such as `run.*`.' })
       .exactOptional(),
-    metadata: z.record(z.string().min(1).max(128), values).exactOptional(),
+    metadata: z
+      .record(boundedText(128), someOf(metadataText(256).min(1, 'expected a value')))
+      .exactOptional(),
   })
   .refine((given) => Object.keys(given).length > 0, {
     error: 'expected at least one of rule, workflow_id, source, event and metadata',

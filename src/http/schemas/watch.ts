@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isPlain, PLAIN_HINT } from '../../core/control-characters.ts';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
 import {
   acknowledgement,
@@ -10,6 +11,7 @@ import {
   limit,
   name,
   countedPageOf,
+  metadataText,
   profile,
   runId,
   several,
@@ -26,8 +28,10 @@ const MAX_METADATA_BYTES = 4_096;
 /** Most watches that one batch may register. */
 const MAX_BATCH = 1_000;
 
+const metadataName = z.string().refine(isPlain, PLAIN_HINT);
+
 const metadata = z
-  .record(z.string(), z.string().max(MAX_METADATA_BYTES))
+  .record(metadataName, metadataText(MAX_METADATA_BYTES))
   .superRefine((entries, context) => {
     const pairs = Object.entries(entries);
     if (pairs.length > MAX_METADATA_ENTRIES) {
@@ -35,10 +39,6 @@ const metadata = z
         code: 'custom',
         message: `expected at most ${MAX_METADATA_ENTRIES} strings`,
       });
-    }
-    if (!pairs.flat().every((text) => text.isWellFormed())) {
-      const message = 'expected names and values without half of a surrogate pair';
-      context.addIssue({ code: 'custom', message });
     }
     if (Buffer.byteLength(pairs.flat().join('')) > MAX_METADATA_BYTES) {
       context.addIssue({ code: 'custom', message: 'expected at most 4 KiB of names and values' });
@@ -245,7 +245,7 @@ export const watchQuery = z.strictObject({
   source: source.exactOptional(),
   workflow_id: several(boundedText(128)).exactOptional(),
   metadata: z
-    .record(boundedText(MAX_METADATA_BYTES), z.string().max(MAX_METADATA_BYTES))
+    .record(boundedText(MAX_METADATA_BYTES), metadataText(MAX_METADATA_BYTES))
     .meta({
       description: 'An entry of metadata: `metadata.team=ml`. A watch has all that are given.',
       patternProperties: { '^metadata\\.': { type: 'string' } },

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isPlain } from '../../core/control-characters.ts';
 import { webhookSecret } from '../../config/endpoint-schema.ts';
 import {
   EVENT_TYPES,
@@ -91,7 +92,7 @@ export const webhook = z
   .meta({ id: 'WebhookRequest' });
 
 function isWebhookUrl(text: string): boolean {
-  if (!/^https?:\/\/[^\s\\]+$/i.test(text) || !URL.canParse(text)) return false;
+  if (!/^https?:\/\/[^\s\\]+$/i.test(text) || !isPlain(text) || !URL.canParse(text)) return false;
   const { username, password } = new URL(text);
   return username === '' && password === '';
 }

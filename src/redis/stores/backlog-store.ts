@@ -55,13 +55,13 @@ export class BacklogStore {
     const index = stalledIndex(this.keys, workflow);
     // A chunk holds one number at least.
     const chunks = await this.redis.hlen(index);
-    if (chunks >= ENOUGH) return { others: chunks - 1, watches: [], byStatus: {} };
+    if (chunks >= ENOUGH) return { others: chunks - 1, watches: [], byStatus: new Map() };
     const held = Object.entries(await this.redis.hgetallBuffer(index));
     const numbers = held
       .flatMap(([chunk, places]) => [...places].map((place) => firstOf(Number(chunk)) + place))
       .filter((number) => number !== own);
     const others = numbers.length;
-    if (others !== MOST_SINGLE) return { others, watches: [], byStatus: {} };
+    if (others !== MOST_SINGLE) return { others, watches: [], byStatus: new Map() };
     const rows = await readNumbers(this.redis, this.keys, 'watch', numbers);
     const watches = rows.flatMap(
       ({ watch, record }) => readStored(parseWatchId(watch), record)?.watch ?? [],
@@ -70,11 +70,11 @@ export class BacklogStore {
   }
 
   private async countByStatus(workflow: WorkflowKey, watches: readonly Watch[]) {
-    const byStatus: Record<string, number> = {};
+    const byStatus = new Map<string, number>();
     for (const { run } of watches) {
-      if (run === null || run.status in byStatus) continue;
+      if (run === null || byStatus.has(run.status)) continue;
       const field = `${workflowName(workflow)} ${statusLabel(run)}`;
-      byStatus[run.status] = Number((await this.redis.hget(this.keys.activeRuns, field)) ?? 0);
+      byStatus.set(run.status, Number((await this.redis.hget(this.keys.activeRuns, field)) ?? 0));
     }
     return byStatus;
   }

@@ -119,6 +119,7 @@ export function writeDoc(watch: Watch): string {
     missing: unless(null, watch.missing),
     gone: unless(null, watch.gone),
     unknownStatuses: unlessEmpty(watch.unknownStatuses),
+    unknownAt: unlessEmpty(watch.unknownAt),
     notice: unless(null, watch.notice),
     changedAt: sinceStart(
       unless(usualChangedAt(watch), watch.changedAt) ?? null,
@@ -284,6 +285,7 @@ export function readWatch({ source, runId }: WatchKey, text: string): StoredWatc
     missing: either(record.missing, null),
     gone: either(record.gone, null),
     unknownStatuses: either(record.unknownStatuses, []),
+    unknownAt: either(record.unknownAt, []),
     notice: either(record.notice, null),
     waiting: either(record.waiting, null),
     waits: either(record.waits, null),

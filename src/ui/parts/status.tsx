@@ -1,4 +1,5 @@
 import { statusText } from './format.ts';
+import { valueOf } from '../../core/records.ts';
 
 /** What a state means to a person, whatever its name. */
 export type Tone = 'ok' | 'bad' | 'warn' | 'live' | 'idle' | 'off';
@@ -43,7 +44,7 @@ const TONES: Readonly<Record<string, Tone>> = {
 };
 
 export function toneOf(state: string): Tone {
-  return TONES[state] ?? (state.startsWith('awaiting_') ? 'warn' : 'idle');
+  return valueOf(TONES, state) ?? (state.startsWith('awaiting_') ? 'warn' : 'idle');
 }
 
 /** What an event means, by its name without the family. */

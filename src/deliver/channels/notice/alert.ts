@@ -1,6 +1,7 @@
 import { spanText } from '../../../core/time.ts';
 import { bareNotice, counted, isLink, oneLine, shortId, type Notice, type Tone } from './notice.ts';
 import type { SentAlert, SentDigest, SentEvent } from './sent-event.ts';
+import { valueOf } from '../../../core/records.ts';
 
 const TONES: Readonly<Record<string, Tone>> = {
   critical: 'bad',
@@ -130,7 +131,7 @@ function factsOf(alert: SentAlert): Notice['facts'] {
   const { rule, severity, labels } = alert;
   const name = nameOf(alert);
   const shown = Object.entries(labels).map(([key, value]): [string, string] => [
-    LABELS[key] ?? oneLine(key.replace(/^metadata\./, ''), 60),
+    valueOf(LABELS, key) ?? oneLine(key.replace(/^metadata\./, ''), 60),
     oneLine(key === 'workflow_id' && name !== null ? `${name} · ${value}` : value, 200),
   ]);
   return [['Rule', oneLine(rule, 100)], ['Severity', oneLine(severity, 40)], ...shown.slice(0, 8)];

@@ -1,0 +1,7 @@
+/** The value under a name that comes from elsewhere: names that every object inherits have none. */
+export function valueOf<Value>(
+  record: Readonly<Record<string, Value>> | null | undefined,
+  name: string,
+): Value | undefined {
+  return record && Object.hasOwn(record, name) ? record[name] : undefined;
+}
