@@ -4,6 +4,7 @@ import type { Config } from './config/schema.ts';
 import { RunwatchError } from './core/errors.ts';
 import { createAlerting, type Alerting } from './daemon/alerting.ts';
 import { openCommon, type Common, type CommonOptions } from './daemon/common.ts';
+import { DataDirectoryGuard } from './daemon/data-directory-guard.ts';
 import { checkDataDirectory } from './daemon/data-directory.ts';
 import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
 import { endpointFigures } from './daemon/services/endpoints.ts';
@@ -15,7 +16,7 @@ import { faultLog } from './daemon/fault-log.ts';
 import { startPeriodic } from './daemon/periodic.ts';
 import { openRedis } from './daemon/redis.ts';
 import { createLearning, type Learning, createPoller, type Poller } from './daemon/poller.ts';
-import { loadOwnSecrets, type OwnSecrets } from './daemon/secrets.ts';
+import { keptSecrets, loadOwnSecrets, type OwnSecrets } from './daemon/secrets.ts';
 import { createReload, replaceEntries, type Reload, type Reloadable } from './daemon/reload.ts';
 import {
   createRoutes,
@@ -72,13 +73,19 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
   const { config, log, version } = options;
   await checkDataDirectory(config.data_dir);
   const names = new Names();
-  const connections = await openRedis({ ...options, names });
+  const { connections, ownServer } = await openRedis({ ...options, names });
   const common = await openCommon({ ...options, names }, connections);
   await common.workflowNames.start(Object.keys(config.sources));
   const ownSecrets = await loadOwnSecrets({ config, log, stores: common.stores });
   const derived = derivedSecrets(config);
   if (derived !== null) log.info(derived);
-  const parts = build(options, connections, { common, ...ownSecrets });
+  const dataDirectory = new DataDirectoryGuard({
+    ...common,
+    path: config.data_dir,
+    server: ownServer,
+    kept: keptSecrets(config.data_dir),
+  });
+  const parts = build(options, connections, { common, dataDirectory, ...ownSecrets });
   const url = await serve(options, parts, connections);
   run(options, parts, connections);
   log.info({ url, version, sources: Object.keys(config.sources) }, 'ready');
@@ -87,6 +94,7 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
 
 interface Parts {
   common: Common;
+  dataDirectory: DataDirectoryGuard;
   systemEvents: SystemEvents;
   learning: Learning;
   poller: Poller;
@@ -106,7 +114,12 @@ interface Parts {
 function build(
   options: DaemonOptions,
   connections: RedisConnections,
-  { common, signingSecret, sealer }: OwnSecrets & { common: Common },
+  {
+    common,
+    dataDirectory,
+    signingSecret,
+    sealer,
+  }: OwnSecrets & Pick<Parts, 'common' | 'dataDirectory'>,
 ): Parts {
   const { config, eventLog } = options;
   const guard = openPerWatchGuard(config, common);
@@ -132,6 +145,7 @@ function build(
   const reload = openReload(options, { common, ...changing });
   const services = createServices({
     ...common,
+    dataDirectory,
     alerting,
     unconfigured,
     reload,
@@ -148,6 +162,7 @@ function build(
   nameFigures(common, { poller, services });
   return {
     common,
+    dataDirectory,
     systemEvents,
     learning,
     poller,
@@ -357,6 +372,9 @@ function run(
   const { common, systemEvents, learning, poller, deliverer, unconfigured } = parts;
   const { processes, tracing } = common;
   lifecycle.onStop('tracing', (withinMs) => tracing.stop(Math.min(FLUSH_MS, withinMs / 2)));
+  // Before Redis is closed: it restores what the close would lose.
+  parts.dataDirectory.start();
+  lifecycle.onStop('data directory', () => parts.dataDirectory.stop());
   const janitor = startJanitor(common);
   lifecycle.onStop('janitor', () => janitor.stop());
   // Running work cannot end while Redis is away: other processes take it over.

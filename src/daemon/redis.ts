@@ -7,7 +7,7 @@ import type { Lifecycle } from '../lifecycle.ts';
 import type { Names } from '../names.ts';
 import { createRedisConnections, type RedisConnections } from '../redis/connection.ts';
 import { installedServer } from '../redis/embedded/process.ts';
-import { startEmbeddedRedis } from '../redis/embedded/server.ts';
+import { startEmbeddedRedis, type EmbeddedRedis } from '../redis/embedded/server.ts';
 import { serverTraits, type ServerTraits } from '../redis/server-check.ts';
 import type { RedisSettings } from '../redis/redis-target.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -20,19 +20,27 @@ interface OpenRedisOptions {
   names?: Names | undefined;
 }
 
+interface OpenedRedis {
+  connections: RedisConnections;
+  /** Null where Redis is configured. */
+  ownServer: EmbeddedRedis | null;
+}
+
 /**
  * Connects to the configured Redis, or to one that runs for this data directory.
  * Throws RunwatchError of the server or the connection, or `tls_files_unusable`.
  */
-export async function openRedis(options: OpenRedisOptions): Promise<RedisConnections> {
+export async function openRedis(options: OpenRedisOptions): Promise<OpenedRedis> {
   const { config, log, lifecycle, names } = options;
-  const settings = usesOwnRedis(config)
-    ? { url: await embedded(options), prefix: config.redis.prefix }
-    : configured(config);
+  const ownServer = usesOwnRedis(config) ? await startOwnServer(options) : null;
+  const settings =
+    ownServer === null
+      ? configured(config)
+      : { url: ownServer.socketPath, prefix: config.redis.prefix };
   const connections = createRedisConnections({ settings, log, names });
   lifecycle.onStop('redis connections', () => connections.close());
   await connections.ready();
-  return connections;
+  return { connections, ownServer };
 }
 
 /** The server that the daemon would run as its own Redis; null where none is installed. */
@@ -80,7 +88,11 @@ function configured({ redis }: Config): RedisSettings {
   };
 }
 
-async function embedded({ config, log, lifecycle }: OpenRedisOptions): Promise<string> {
+async function startOwnServer({
+  config,
+  log,
+  lifecycle,
+}: OpenRedisOptions): Promise<EmbeddedRedis> {
   await needDataDirectory(config.data_dir);
   const server = await startEmbeddedRedis({
     dataDir: config.data_dir,
@@ -88,5 +100,5 @@ async function embedded({ config, log, lifecycle }: OpenRedisOptions): Promise<s
     log,
   });
   lifecycle.onStop('redis server', (remainingMs) => server.close(remainingMs));
-  return server.socketPath;
+  return server;
 }

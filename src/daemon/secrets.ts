@@ -39,6 +39,14 @@ export async function loadOwnSecrets(options: OwnSecretsOptions): Promise<OwnSec
   return { signingSecret: await openSigningSecret(options), sealer: await openSealer(options) };
 }
 
+/** The secrets that lie in a data directory; {@link keepSecret} puts the same back where they are gone. */
+export function keptSecrets(dataDir: string): KeptSecret[] {
+  return [encryptionKeyFile(dataDir), signingSecretFile(dataDir)].flatMap((file) => {
+    const secret = readKeptSecret(file);
+    return secret === null ? [] : [{ ...file, generate: () => secret }];
+  });
+}
+
 async function openSigningSecret({ config, log }: OwnSecretsOptions): Promise<string> {
   const { secret, path } = await loadSigningSecret(config.data_dir, config.delivery.signing_secret);
   if (path !== null) log.info({ path }, 'webhooks without a secret of their own are signed by');
@@ -84,7 +92,7 @@ export async function loadEncryptionKeys(
   dataDir: string,
   configured: readonly string[],
 ): Promise<EncryptionKeys> {
-  const file = keptKey(join(dataDir, 'encryption-key'));
+  const file = encryptionKeyFile(dataDir);
   const { path } = file;
   const [first, ...others] = configured;
   if (first === undefined) return { keys: [await keepSecret(file)], path };
@@ -96,13 +104,13 @@ export async function loadEncryptionKeys(
 
 /** The available keys, without making one. Throws RunwatchError of {@link readKeptSecret}. */
 function presentEncryptionKeys(dataDir: string, configured: readonly string[]): string[] {
-  const kept = readKeptSecret(keptKey(join(dataDir, 'encryption-key')));
+  const kept = readKeptSecret(encryptionKeyFile(dataDir));
   return kept === null ? [...configured] : [...configured, kept];
 }
 
-function keptKey(path: string): KeptSecret {
+function encryptionKeyFile(dataDir: string): KeptSecret {
   return {
-    path,
+    path: join(dataDir, 'encryption-key'),
     generate: () => randomBytes(ENCRYPTION_KEY_BYTES).toString('base64'),
     isValid: (text) => decodeEncryptionKey(text) !== null,
     expected: '32 bytes in base64 or hex',
@@ -127,16 +135,19 @@ export async function loadSigningSecret(
   configured: string | undefined,
 ): Promise<SigningSecret> {
   if (configured !== undefined) return { secret: configured, path: null };
-  const path = join(dataDir, 'signing-secret');
-  const secret = await keepSecret({
-    path,
+  const file = signingSecretFile(dataDir);
+  return { secret: await keepSecret(file), path: file.path };
+}
+
+function signingSecretFile(dataDir: string): KeptSecret {
+  return {
+    path: join(dataDir, 'signing-secret'),
     generate: generateSecret,
     isValid: (text) => webhookSecret.safeParse(text).success,
     expected: 'whsec_ followed by the base64 of 24 to 64 bytes',
     loss: 'the next start makes another one, which receivers have to be given',
     variable: 'RUNWATCH_SIGNING_SECRET',
-  });
-  return { secret, path };
+  };
 }
 
 interface LostKeysOptions {
@@ -197,7 +208,7 @@ export async function reencryptStored(options: StoredSecretsOptions): Promise<Re
   const { data_dir: dataDir, encryption, redis } = options.config;
   await checkDataDirectory(dataDir);
   const { keys } = await loadEncryptionKeys(dataDir, encryption.keys);
-  const connections = await openRedis(options);
+  const { connections } = await openRedis(options);
   const { sealingKeys, watches, endpointSecrets } = createStores(connections, redis.prefix);
   const stored = { watches, secrets: endpointSecrets };
   const sealer = createSealer(keys);

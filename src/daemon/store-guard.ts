@@ -140,6 +140,12 @@ export class StoreGuard {
     await this.keep(0);
   }
 
+  /** Writes the known state anew, where its file may be gone. */
+  async keepAgain(): Promise<void> {
+    this.kept = { text: '', at: -Infinity };
+    await this.keep(0);
+  }
+
   private async compare(): Promise<void> {
     await this.deps.known.catchUp();
     // The state before the read: counters that arrive meanwhile may be higher than those read.

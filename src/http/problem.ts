@@ -45,6 +45,7 @@ export const PROBLEMS = {
   internal: { status: 500, title: 'Something went wrong in runwatch' },
   redis_unavailable: { status: 503, title: 'Redis cannot be reached' },
   redis_refuses: { status: 503, title: 'Redis refuses what it is asked' },
+  data_directory_lost: { status: 503, title: 'The data directory is gone' },
   purge_interrupted: { status: 503, title: 'The watch changes all the time' },
   too_many_streams: { status: 503, title: 'Too many event streams are open' },
   timeout: { status: 503, title: 'The answer took too long' },

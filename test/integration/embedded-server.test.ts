@@ -1,7 +1,18 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
@@ -206,6 +217,93 @@ test('no other user can read what the embedded server writes, wherever its direc
   );
   expect(names).toEqual(expect.arrayContaining(['appendonlydir', 'redis.log', 'redis.sock']));
   expect(names.filter((_, at) => open[at])).toEqual([]);
+});
+
+test('the embedded server writes its data into a removed directory anew, and clients find it', async () => {
+  const dataDir = await newDataDir('data');
+  const server = await start(dataDir);
+  const redis = connect(server.socketPath);
+  await redis.set('before', 'yes');
+  const pid = pidIn(dataDir);
+  expect(await server.loss()).toBeNull();
+
+  await rm(dataDir, { recursive: true });
+  await redis.set('after', 'yes');
+  expect(await server.loss()).toBe(`${dataDir} is gone`);
+  await server.rescue();
+  await waitFor(async () => (await server.loss()) === null);
+  expect(await connect(server.socketPath).mget('before', 'after')).toEqual(['yes', 'yes']);
+  expect(pidIn(dataDir)).not.toBe(pid);
+  await waitFor(() => !isAlive(pid));
+});
+
+test.each(['appendonlydir', 'redis.sock'])(
+  'a server that lost its %s has it again after a rescue, with all its data',
+  async (name) => {
+    const dataDir = await newDataDir();
+    const server = await start(dataDir);
+    await connect(server.socketPath).set('kept', 'yes');
+    await rm(join(dataDir, name), { recursive: true });
+    expect(await server.loss()).toMatch(/ is gone$/);
+    await server.rescue();
+    await waitFor(async () => (await server.loss()) === null);
+    expect(await connect(server.socketPath).get('kept')).toBe('yes');
+  },
+);
+
+test('two daemons rescue the server that they share, and both find it again', async () => {
+  const dataDir = await newDataDir('data');
+  const servers = await Promise.all([start(dataDir), start(dataDir)]);
+  await connect(servers[0].socketPath).set('kept', 'yes');
+  await rm(dataDir, { recursive: true });
+  await Promise.allSettled(servers.map((server) => server.rescue()));
+  for (const server of servers) await waitFor(async () => (await server.loss()) === null);
+  expect(await connect(servers[1].socketPath).get('kept')).toBe('yes');
+  expect(await servers[0].close(5_000)).toBe('left_running');
+});
+
+test('closing the embedded server of a removed directory keeps its data, and leaves no process', async () => {
+  const dataDir = await newDataDir('data');
+  const server = await start(dataDir);
+  const redis = connect(server.socketPath);
+  await redis.set('kept', 'yes');
+  redis.disconnect();
+  const pid = pidIn(dataDir);
+  await rm(dataDir, { recursive: true });
+  expect(await server.close(5_000)).toBe('stopped');
+  await waitFor(() => !isAlive(pid));
+
+  const next = await start(dataDir);
+  expect(next.reused).toBe(false);
+  expect(await connect(next.socketPath).get('kept')).toBe('yes');
+});
+
+test('a rescue never writes over the data of another directory in that place', async () => {
+  const dataDir = await newDataDir('data');
+  const other = await newDataDir('data');
+  const known = await start(other);
+  await connect(known.socketPath).set('kept', 'other');
+  const server = await start(dataDir);
+  await connect(server.socketPath).set('kept', 'own');
+  await rename(dataDir, `${dataDir}-moved`);
+  await cp(other, dataDir, { recursive: true, filter: (path) => !path.endsWith('.sock') });
+
+  expect(await server.loss()).toBe(`${dataDir} is not what it was, but another one`);
+  expect(await caught(server.rescue())).toMatchObject({ code: 'data_directory_replaced' });
+  await rm(dataDir, { recursive: true });
+  await server.rescue();
+  await waitFor(async () => (await server.loss()) === null);
+  expect(await connect(server.socketPath).get('kept')).toBe('own');
+});
+
+test('a start ends the embedded server that works in a removed directory of that path', async () => {
+  const dataDir = await newDataDir('data');
+  await leaveBehind(dataDir);
+  const pid = pidIn(dataDir);
+  await rm(dataDir, { recursive: true });
+  const server = await start(dataDir);
+  expect(server.reused).toBe(false);
+  expect(isAlive(pid)).toBe(false);
 });
 
 test('a server that is killed comes back with its data, and clients find it by themselves', async () => {

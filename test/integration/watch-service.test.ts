@@ -24,6 +24,7 @@ const openService = (changes: Partial<Parameters<typeof createWatchService>[0]> 
       forbids: () => null,
       seal: () => '',
     },
+    refuseIfLost: () => undefined,
     notes: { registered: () => undefined, changed: () => undefined, cancelled: () => undefined },
     deriveSecret: () => '',
     scheduleOf: () => undefined,

@@ -16,6 +16,7 @@ function healthWith(
 ) {
   const given = {
     redis: { tryWrite: async () => ({ kind: 'ok' as const }) },
+    dataDirectory: { check: () => null },
     eventLog: { trouble: () => null },
     poller: {
       sources: sources.map((one) => ({ guard: { read: async () => ({ state: null }) }, ...one })),
@@ -101,6 +102,7 @@ test('every check that readiness knows is a metric, and no other', async () => {
   const none = () => Promise.reject(new Error('no store'));
   const health = healthWith([], full, {
     redis: { tryWrite: async () => ({ kind: 'away' }) },
+    dataDirectory: { check: () => ({ name: 'data directory', status: 'failed', detail: 'gone' }) },
     eventLog: { trouble: () => ({ reason: 'ENOSPC', since: NOON }) },
     poller: {
       sources: [{ name: 'eu', guard: { read: none }, overdue: () => behind, reads: () => null }],

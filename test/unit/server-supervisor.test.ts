@@ -5,13 +5,14 @@ import { superviseServer, type RunningServer } from '../../src/redis/embedded/se
 import { collectLog } from '../support/collect-log.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-let letGo: () => Promise<void>;
+let letGo: () => Promise<unknown>;
 
 afterEach(() => letGo());
 
 /** A server without a real connection; `disconnect` on it simulates its death. */
 function server(pid: number): RunningServer {
-  return { control: new Redis({ lazyConnect: true, retryStrategy: null }), pid, reused: false };
+  const control = new Redis({ lazyConnect: true, retryStrategy: null });
+  return { control, pid, place: { directory: null, socket: null }, reused: false };
 }
 
 function fail(): never {
@@ -59,8 +60,9 @@ test('a failed start of the Redis server is repeated', async () => {
 test('no Redis server is started after the supervisor was closed', async () => {
   const first = server(1);
   const { found, log } = supervise(first, [() => server(2)]);
-  const ended = once(first.control, 'end');
   await letGo();
+  const ended = once(first.control, 'end');
+  first.control.disconnect();
   await ended;
   expect(found).toEqual([]);
   expect(log.lines).toHaveLength(1);

@@ -9,6 +9,7 @@ import type { CheckFigures } from '../../telemetry/gauges.ts';
 import type { LogTrouble } from '../../telemetry/log-output.ts';
 import type { EventLog } from '../../telemetry/logger.ts';
 import type { AlertRules } from '../alert-rules.ts';
+import type { DataDirectoryGuard } from '../data-directory-guard.ts';
 import type { Deliverer } from '../deliverer.ts';
 import type { HostShortages } from '../host-shortages.ts';
 import type { Poller } from '../poller.ts';
@@ -27,6 +28,7 @@ import {
 
 interface HealthDependencies {
   redis: Pick<RedisConnections, 'tryWrite'>;
+  dataDirectory: Pick<DataDirectoryGuard, 'check'>;
   eventLog: Pick<EventLog, 'trouble'>;
   poller: Poller;
   deliverer: Deliverer;
@@ -46,6 +48,7 @@ interface HealthDependencies {
 /** The names of all checks. One that has nothing to say has no line, and is ok. */
 export const CHECKS = [
   'redis',
+  'data directory',
   'log',
   'descriptors',
   'store',
@@ -85,6 +88,7 @@ export function createHealth(deps: HealthDependencies): HealthService {
       ]);
       return [
         redisCheck(written),
+        ...[deps.dataDirectory.check() ?? []].flat(),
         ...logChecks(deps.eventLog.trouble()),
         ...degradedBy('descriptors', hostShortages.trouble()),
         ...degradedBy('store', storeGuard.trouble(), ...deps.storeConditions.troubles()),

@@ -16,6 +16,7 @@ import { serverTraits } from '../../redis/server-check.ts';
 import type { EventLog } from '../../telemetry/logger.ts';
 import type { Alerting } from '../alerting.ts';
 import type { Common } from '../common.ts';
+import type { DataDirectoryGuard } from '../data-directory-guard.ts';
 import type { Deliverer } from '../deliverer.ts';
 import type { Routes } from '../delivery-routes.ts';
 import type { Poller } from '../poller.ts';
@@ -35,6 +36,7 @@ import { createPollingService, createWorkflowService } from './workflows.ts';
 interface ServicesDependencies extends Common {
   connections: RedisConnections;
   eventLog: EventLog;
+  dataDirectory: DataDirectoryGuard;
   poller: Poller;
   unconfigured: Unconfigured;
   reload: Reload;
@@ -63,6 +65,7 @@ export function createServices(deps: ServicesDependencies): Services {
       timelines: deps.timelines,
       purgeWatch: purger(deps),
       rules: requestRules(deps),
+      refuseIfLost: () => deps.dataDirectory.refuseIfLost(),
       notes: deps.watchNotes,
       trace: deps.trace,
       linksOf: deps.linksOf,

@@ -55,6 +55,8 @@ interface WatchServiceDependencies
   /** Resolves with false for an unknown watch. */
   purgeWatch: (key: WatchKey) => Promise<boolean>;
   rules: RequestRules;
+  /** Throws where what is registered would not be kept. */
+  refuseIfLost: () => void;
   notes: Pick<WatchNotes, 'registered' | 'changed' | 'cancelled'>;
   trace: TraceChange;
   /** The ids of those that are configured. */
@@ -198,6 +200,7 @@ function createRegister(deps: WatchServiceDependencies): WatchService['register'
       : deps.deriveSecret({ source, url: webhook.url });
 
   return async (requests, by) => {
+    deps.refuseIfLost();
     const resolved = requests.map((request) => resolveRequest(request, deps.rules, by));
     const good = resolved.flatMap((one) => ('registration' in one ? [one.registration] : []));
     const results = await registerWatches(good, quotaOf(by));

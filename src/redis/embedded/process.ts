@@ -1,7 +1,18 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { open, readFile, readlink, rename, lstat, mkdir, rm, symlink } from 'node:fs/promises';
+import {
+  open,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  lstat,
+  mkdir,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -31,16 +42,18 @@ export async function spawnServer(dataDir: string): Promise<ChildProcess> {
   await rename(logPath, `${logPath}.1`).catch((error: unknown) => {
     if (!isCode(error, 'ENOENT')) throw error;
   });
+  const server = await findServer();
+  if (server === null) throw noServer();
   const output = await open(logPath, 'w', 0o600);
   try {
-    for (const binary of BINARIES) {
-      const child = await trySpawn(binary, dataDir, output.fd);
-      if (child !== null) return child;
-    }
+    return await spawnOn(dataDir, server, output.fd);
   } finally {
     await output.close();
   }
-  throw new RunwatchError(
+}
+
+function noServer(): RunwatchError {
+  return new RunwatchError(
     'runwatch found no redis-server or valkey-server on PATH: install the package redis-server ' +
       '(apt), redis (apk, brew) or valkey (dnf), or set REDIS_URL to a Redis that runs already.',
     { code: 'redis_server_missing' },
@@ -49,9 +62,22 @@ export async function spawnServer(dataDir: string): Promise<ChildProcess> {
 
 /** Name and version of the server that a start would run; null where none is installed. */
 export async function installedServer(): Promise<string | null> {
+  const found = await findServer().catch(() => null);
+  return found === null ? null : `${found.binary} ${found.version}`.trim();
+}
+
+interface InstalledServer {
+  binary: string;
+  version: string;
+}
+
+async function findServer(): Promise<InstalledServer | null> {
   for (const binary of BINARIES) {
-    const found = await promisify(execFile)(binary, ['--version']).catch(() => null);
-    if (found !== null) return `${binary} ${/v=(\S+)/.exec(found.stdout)?.[1] ?? ''}`.trim();
+    const found = await promisify(execFile)(binary, ['--version']).catch((error: unknown) => {
+      if (isCode(error, 'ENOENT')) return null;
+      throw error;
+    });
+    if (found !== null) return { binary, version: /v=(\S+)/.exec(found.stdout)?.[1] ?? '' };
   }
   return null;
 }
@@ -59,28 +85,35 @@ export async function installedServer(): Promise<string | null> {
 /** Nothing that the server writes is for other users to read: runs, metadata, sealed secrets. */
 const PRIVATE_UMASK = 0o077;
 
-async function trySpawn(binary: string, dir: string, output: number): Promise<ChildProcess | null> {
+async function spawnOn(
+  dir: string,
+  { binary, version }: InstalledServer,
+  output: number,
+): Promise<ChildProcess> {
   const umask = process.umask(PRIVATE_UMASK);
-  const child = spawn(binary, [BASE_CONFIG, ...overrides(dir)], {
+  const child = spawn(binary, [BASE_CONFIG, ...overrides(dir, version)], {
     cwd: dir,
     detached: true,
     stdio: ['ignore', output, output],
   });
   process.umask(umask);
-  try {
-    await once(child, 'spawn');
-  } catch (error) {
-    if (isCode(error, 'ENOENT')) return null;
-    throw error;
-  }
+  await once(child, 'spawn');
   child.unref();
   return child;
 }
 
 /** The socket is named without its directory: the server works in there, and paths may be long. */
-function overrides(dir: string): string[] {
+function overrides(dir: string, version: string): string[] {
   const socket = ['--unixsocket', SOCKET_NAME, '--unixsocketperm', '700'];
-  return ['--port', '0', ...socket, '--dir', dir, '--pidfile', join(dir, PID_FILE)];
+  // Without it Redis 7 refuses another directory while it runs. 6.2 knows no such setting, and takes one.
+  const movable = version.startsWith('6.') ? [] : ['--enable-protected-configs', 'local'];
+  const files = ['--dir', dir, '--pidfile', join(dir, PID_FILE)];
+  return ['--port', '0', ...socket, ...movable, ...files];
+}
+
+/** Names the process of a server in its data directory, as the server itself does at its start. */
+export async function writePidFile(dataDir: string, pid: number): Promise<void> {
+  await writeFile(join(dataDir, PID_FILE), `${pid}\n`, { mode: 0o600 });
 }
 
 /** The last lines that the server on a data directory has written, for an error message. */
@@ -90,13 +123,15 @@ export async function lastWords(dataDir: string): Promise<string> {
 }
 
 /**
- * Ends a server that still has a data directory open although no client can reach it, as when
- * its socket file was removed. Two servers that write one append-only file would ruin it.
- * @throws RunwatchError `redis_stuck` when it does not go within 10 s
+ * Ends servers that still have a data directory open although no client can reach them, as when the
+ * socket or the whole directory was removed. Two servers that write one append-only file would ruin it.
+ * @throws RunwatchError `redis_stuck` when one does not go within 10 s
  */
-export async function endUnreachableServer(dataDir: string): Promise<void> {
-  const pid = await runningServer(dataDir);
-  if (pid === null) return;
+export async function endUnreachableServers(dataDir: string): Promise<void> {
+  for (const pid of await runningServers(dataDir)) await endServer(pid, dataDir);
+}
+
+async function endServer(pid: number, dataDir: string): Promise<void> {
   process.kill(pid, 'SIGTERM');
   const deadline = performance.now() + EXIT_TIMEOUT_MS;
   while (isAlive(pid)) {
@@ -109,14 +144,30 @@ export async function endUnreachableServer(dataDir: string): Promise<void> {
   }
 }
 
-/** The process that the pid file names, if that is a server and works in the data directory. */
-async function runningServer(dataDir: string): Promise<number | null> {
+/**
+ * The servers that work in a data directory, or did when it was removed; where the system does not list
+ * processes, the one that the pid file names.
+ */
+async function runningServers(dataDir: string): Promise<number[]> {
   const text = await readFile(join(dataDir, PID_FILE), 'utf8').catch(() => '');
-  const pid = Number.parseInt(text, 10);
-  if (!(pid > 0) || !isAlive(pid)) return null;
-  const { name, cwd } = await describeProcess(pid);
-  const isServer = BINARIES.some((binary) => name.trim().endsWith(binary));
-  return isServer && (cwd === null || cwd === dataDir) ? pid : null;
+  const named = Number.parseInt(text, 10);
+  const pids = process.platform === 'linux' ? await listProcesses() : [named];
+  const found = await Promise.all(
+    pids.map(async (pid) => {
+      if (!(pid > 0) || !isAlive(pid)) return [];
+      const { name, cwd } = await describeProcess(pid);
+      const isServer = BINARIES.some((binary) => name.trim().endsWith(binary));
+      // What a removed directory is called. Source: proc(5).
+      const isThere = cwd === null || cwd === dataDir || cwd === `${dataDir} (deleted)`;
+      return isServer && isThere ? [pid] : [];
+    }),
+  );
+  return found.flat();
+}
+
+async function listProcesses(): Promise<number[]> {
+  const names = await readdir('/proc').catch(() => []);
+  return names.map(Number).filter((pid) => pid > 0);
 }
 
 /** Process ids are used again, so a pid file alone proves nothing. */
@@ -132,7 +183,7 @@ async function describeProcess(pid: number): Promise<{ name: string; cwd: string
 }
 
 /** The name of the socket in the data directory, which is the server's working directory. */
-const SOCKET_NAME = 'redis.sock';
+export const SOCKET_NAME = 'redis.sock';
 
 /**
  * Longest path of a unix socket that every system takes: sun_path holds 108 bytes on Linux and
@@ -205,6 +256,11 @@ export async function shutDownUnlessUsed(control: Redis): Promise<'stopped' | 'l
     if (performance.now() > deadline) return 'left_running';
     await delay(LOOK_AGAIN_MS);
   }
+  return shutDown(control);
+}
+
+/** Shuts a server down through `control`, although clients may use it. */
+export async function shutDown(control: Redis): Promise<'stopped' | 'left_running'> {
   const ended = new Promise<'stopped'>((resolve) => control.once('end', () => resolve('stopped')));
   // SHUTDOWN answers only to refuse; when it is obeyed, the connection ends.
   const refused = control.shutdown().then(

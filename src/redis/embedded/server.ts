@@ -8,12 +8,14 @@ import { withFileLock } from '../file-lock.ts';
 import type { RedisLog } from '../failures.ts';
 import {
   probeServer,
+  shutDown,
   shutDownUnlessUsed,
   socketPathFor,
-  endUnreachableServer,
+  endUnreachableServers,
   lastWords,
   spawnServer,
 } from './process.ts';
+import { findLoss, identify, keepData, type Place } from './rescue.ts';
 
 const LOCK_TIMEOUT_MS = 60_000;
 const PROBE_INTERVAL_MS = 25;
@@ -26,6 +28,15 @@ export interface EmbeddedRedis {
   readonly socketPath: string;
   /** Whether the server was found running: in use, or left behind by a daemon that was killed. */
   readonly reused: boolean;
+  /** What is gone of the data directory, as the server found it; null while all is there. */
+  loss(): Promise<string | null>;
+  /**
+   * Makes the data directory again with all that the server holds, and starts the server anew there, so
+   * that clients find it. Does nothing while all is there.
+   * @throws RunwatchError `data_directory_replaced` where the directory has data of its own, and what
+   *   keeps the server from writing there
+   */
+  rescue(): Promise<void>;
   /**
    * Lets go of the server, and shuts it down unless another client is connected to it. Never
    * throws; a server that is left running is found by the next start.
@@ -66,12 +77,27 @@ export async function startEmbeddedRedis(options: {
   return {
     socketPath,
     reused: first.reused,
+    async loss() {
+      const found = await findLoss(ground.dataDir, supervisor.current().place);
+      return found?.what ?? null;
+    },
+    rescue: () => rescue(ground, supervisor.current()),
     async close(timeoutMs) {
       const cut = delay(timeoutMs, 'left_running' as const, { ref: false });
-      const done = supervisor.letGo().then(() => closeServer(ground, timeoutMs));
+      const done = supervisor.letGo().then((server) => letEnd(ground, server, timeoutMs));
       return Promise.race([done, cut]);
     },
   };
+}
+
+async function rescue(ground: Ground, server: RunningServer): Promise<void> {
+  await mkdir(ground.dataDir, { recursive: true, mode: 0o700 });
+  await withFileLock(ground.lockPath, LOCK_TIMEOUT_MS, async ({ touch }) => {
+    // Another daemon may have been first: this server has ended then.
+    if (server.control.status !== 'ready') return;
+    await keepData(server, ground.dataDir, touch);
+    await shutDown(server.control);
+  });
 }
 
 function ensureServer(ground: Ground): Promise<RunningServer> {
@@ -79,7 +105,7 @@ function ensureServer(ground: Ground): Promise<RunningServer> {
     const found = await awaitServer(ground, touch, () => false);
     if (found !== null) return { ...found, reused: true };
 
-    await endUnreachableServer(ground.dataDir);
+    await endUnreachableServers(ground.dataDir);
     const child = await spawnServer(ground.dataDir);
     const started = await awaitServer(ground, touch, () => isRunning(child));
     if (started !== null) return { ...started, reused: false };
@@ -95,7 +121,7 @@ async function awaitServer(
   ground: Ground,
   touch: () => Promise<void>,
   mayCome: () => boolean,
-): Promise<{ control: Redis; pid: number } | null> {
+): Promise<Omit<RunningServer, 'reused'> | null> {
   const deadline = performance.now() + LOADING_TIMEOUT_MS;
   for (let isLogged = false; ;) {
     const mayStillCome = mayCome();
@@ -113,13 +139,13 @@ async function awaitServer(
 }
 
 /** A foreign server that listens there must not be filled with our keys, let alone be shut down. */
-function verified(
+async function verified(
   ground: Ground,
-  server: { control: Redis; dir: string; pid: number },
-): { control: Redis; pid: number } {
-  if (server.dir === ground.dataDir) return server;
-  server.control.disconnect();
-  const message = `the Redis server at ${ground.socketPath} keeps its data in ${server.dir}`;
+  { control, dir, pid }: { control: Redis; dir: string; pid: number },
+): Promise<Omit<RunningServer, 'reused'>> {
+  if (dir === ground.dataDir) return { control, pid, place: await identify(ground.dataDir) };
+  control.disconnect();
+  const message = `the Redis server at ${ground.socketPath} keeps its data in ${dir}`;
   throw new RunwatchError(`${message}, not in ${ground.dataDir}`, { code: 'redis_foreign' });
 }
 
@@ -132,6 +158,41 @@ function isRunning(child: ChildProcess): boolean {
   return child.exitCode === null && child.signalCode === null;
 }
 
+/** Where the socket is gone, the open connection alone can end the server. */
+async function letEnd(
+  ground: Ground,
+  server: RunningServer,
+  timeoutMs: number,
+): Promise<'stopped' | 'left_running'> {
+  const { control, place } = server;
+  if (control.status === 'ready' && (await findLoss(ground.dataDir, place)) !== null) {
+    return endLost(ground, server);
+  }
+  if (control.status !== 'end') control.disconnect();
+  return closeServer(ground, timeoutMs);
+}
+
+async function endLost(
+  { dataDir, log }: Ground,
+  server: RunningServer,
+): Promise<'stopped' | 'left_running'> {
+  const { control, pid } = server;
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    await keepData(server, dataDir, async () => undefined);
+  } catch (error) {
+    log.error({ err: error, pid }, 'what the Redis server holds is lost');
+  }
+  try {
+    return await shutDownUnlessUsed(control);
+  } catch (error) {
+    log.warn({ err: error, pid }, 'the Redis server was left running');
+    return 'left_running';
+  } finally {
+    if (control.status !== 'end') control.disconnect();
+  }
+}
+
 /** Under the lock, so that no other daemon takes the server up while it shuts down. */
 async function closeServer(ground: Ground, timeoutMs: number): Promise<'stopped' | 'left_running'> {
   try {
@@ -139,7 +200,7 @@ async function closeServer(ground: Ground, timeoutMs: number): Promise<'stopped'
       const probe = await probeServer(ground.socketPath);
       if (probe.kind === 'absent') return 'stopped';
       if (probe.kind !== 'ready') return 'left_running';
-      const { control } = verified(ground, probe);
+      const { control } = await verified(ground, probe);
       try {
         return await shutDownUnlessUsed(control);
       } finally {
@@ -162,6 +223,8 @@ const STEADY_AFTER_MS = 10_000;
 export interface RunningServer {
   control: Redis;
   pid: number;
+  /** Where it works, and clients find it. */
+  place: Place;
   /** False when this process has just started it. */
   reused: boolean;
 }
@@ -175,17 +238,19 @@ interface Supervision {
 
 /** Brings a server back whenever its control connection ends, with growing pauses, until `letGo`. */
 export function superviseServer({ first, ensure, log }: Supervision): {
-  /** Disconnects, and waits for a restart that is under way. */
-  letGo(): Promise<void>;
+  /** The server that was found last. */
+  current(): RunningServer;
+  /** Waits for a restart that is under way, and makes no more. The connection is the caller's to close. */
+  letGo(): Promise<RunningServer>;
 } {
   const released = new AbortController();
-  let current = first.control;
+  let current = first;
   let recovery: Promise<void> = Promise.resolve();
 
   /** `failures` are the starts before this one that came to nothing. */
   const watch = (server: RunningServer, failures: number): void => {
     const since = performance.now();
-    current = server.control;
+    current = server;
     log.info({ pid: server.pid, reused: server.reused }, 'the Redis server is running');
     const onEnd = (): void => {
       if (released.signal.aborted) return;
@@ -194,8 +259,8 @@ export function superviseServer({ first, ensure, log }: Supervision): {
       recovery = recover(wasSteady ? 0 : failures + 1);
     };
     // It may have died since it was found, and then no event is to come.
-    if (current.status === 'end') onEnd();
-    else current.once('end', onEnd);
+    if (server.control.status === 'end') onEnd();
+    else server.control.once('end', onEnd);
   };
 
   const attempt = async (pauseMs: number): Promise<RunningServer | null> => {
@@ -218,10 +283,11 @@ export function superviseServer({ first, ensure, log }: Supervision): {
 
   watch(first, 0);
   return {
+    current: () => current,
     async letGo() {
       released.abort();
-      if (current.status !== 'end') current.disconnect();
       await recovery;
+      return current;
     },
   };
 }
