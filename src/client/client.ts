@@ -133,6 +133,8 @@ export interface DaemonClient {
   /** Ids of the newest alerts; none for a token that may not read. */
   alertIds(): Promise<string[]>;
   listAlerts(query: Query): Promise<PageView<AlertView>>;
+  /** Null when there is no such alert. */
+  getAlert(id: string): Promise<AlertView | null>;
   addSilence(body: object): Promise<SilenceView>;
   listSilences(): Promise<PageView<SilenceView>>;
   /** False when there is no such silence. */
@@ -310,6 +312,7 @@ function alertCalls(call: Caller) {
       return page?.data.map(({ id }) => id) ?? [];
     },
     listAlerts: (query) => call.page('/v1/alerts', query, alertSchema),
+    getAlert: (id) => call.find(alertPath(id), alertSchema, {}),
     addSilence: (body) => call.post('/v1/silences', body, silenceOrReceipt) as Promise<SilenceView>,
     listSilences: () => call.page('/v1/silences', {}, silenceSchema),
     expireSilence: (id) => call.remove(`/v1/silences/${encodeURIComponent(id)}`, {}),

@@ -1,7 +1,7 @@
 import type { AttentionView, EventView, WatchView } from '../../client/types.ts';
+import { visibleLine } from '../../core/control-characters.ts';
 import { nodesText } from '../../core/run/nodes.ts';
 import { isKnownStatus, percentText } from '../../core/run/snapshot.ts';
-import { plain } from '../render/text.ts';
 
 /*
  * What tools say to a model. Names, metadata and messages come from others, and could hold instructions:
@@ -13,7 +13,16 @@ const MOST_QUOTED = 300;
 
 /** A text from elsewhere as data. */
 export function quoted(text: string): string {
-  return JSON.stringify(plain(text.replaceAll(/\s+/g, ' ')).slice(0, MOST_QUOTED));
+  return JSON.stringify(visibleLine(text).slice(0, MOST_QUOTED).toWellFormed());
+}
+
+/** The same data with names and texts on one line each, in which nothing is hidden. */
+export function visibleData(data: unknown): unknown {
+  if (typeof data === 'string') return visibleLine(data);
+  if (Array.isArray(data)) return data.map(visibleData);
+  if (typeof data !== 'object' || data === null) return data;
+  const fields = Object.entries(data);
+  return Object.fromEntries(fields.map(([name, one]) => [visibleLine(name), visibleData(one)]));
 }
 
 type Item = AttentionView['data'][number];

@@ -10,7 +10,7 @@ import { formatDuration, parseDuration } from '../../core/time.ts';
 import type { CliContext } from '../context.ts';
 import { usageError } from '../exit.ts';
 import { resolveRun } from '../resolve.ts';
-import { attentionText, quoted, runText, statusWord, summaryOf } from './texts.ts';
+import { attentionText, quoted, runText, statusWord, summaryOf, visibleData } from './texts.ts';
 
 /** What the tools work with. */
 export interface McpDeps {
@@ -29,32 +29,43 @@ interface RunArguments {
 }
 
 /** The run that arguments name. Throws RunwatchError. */
-async function runOf({ run_id: given, source }: RunArguments, deps: McpDeps) {
+export async function runOf({ run_id: given, source }: RunArguments, deps: McpDeps) {
   return { runId: await resolveRun(given, deps), source };
 }
 
 /** The answer of a tool: words for the model, and the API's answer for programs. */
-function answer(text: string, data: object): CallToolResult {
+export function answer(text: string, data: object): CallToolResult {
   return {
     content: [{ type: 'text', text }],
-    structuredContent: data as Record<string, unknown>,
+    structuredContent: visibleData(data) as Record<string, unknown>,
   };
 }
 
+/** Codes of errors in this program's own words; those of the daemon may repeat what others wrote. */
+const OWN_WORDS: ReadonlySet<string> = new Set([
+  'usage',
+  'ambiguous_id',
+  'watch_not_found',
+  'alert_not_found',
+]);
+
 /** What goes wrong is an answer that the model can act on, not a fault of the protocol. */
-async function attempt(work: () => Promise<CallToolResult>): Promise<CallToolResult> {
+export async function attempt(work: () => Promise<CallToolResult>): Promise<CallToolResult> {
   try {
     return await work();
   } catch (error) {
-    return { isError: true, content: [{ type: 'text', text: messageOf(error) }] };
+    const isOwn = error instanceof RunwatchError && OWN_WORDS.has(error.code);
+    const text = isOwn ? error.message : `The call failed: ${quoted(messageOf(error))}`;
+    return { isError: true, content: [{ type: 'text', text }] };
   }
 }
 
-function notWatched(runId: string): RunwatchError {
+export function notWatched(runId: string): RunwatchError {
   return new RunwatchError(`run ${runId} is not watched`, { code: 'watch_not_found' });
 }
 
-const READS = { readOnlyHint: true, openWorldHint: false };
+/** Answers hold texts from outside. */
+const READS = { readOnlyHint: true, openWorldHint: true };
 
 /** How often a run is read while a tool waits for it, ms. */
 const READ_EVERY_MS = 1_000;
@@ -206,7 +217,7 @@ async function watchOf(given: RunArguments, deps: McpDeps): Promise<WatchView> {
   return readWatch(await runOf(given, deps), deps);
 }
 
-async function readWatch(run: RunRef, { client }: McpDeps): Promise<WatchView> {
+export async function readWatch(run: RunRef, { client }: McpDeps): Promise<WatchView> {
   const watch = await client.getWatch(run);
   if (watch === null) throw notWatched(run.runId);
   return watch;
@@ -289,70 +300,4 @@ function between(from: string, to: string): string {
 function spanText(ms: number): string {
   const known = Math.max(0, Math.round(ms));
   return formatDuration(known < 10_000 ? known : Math.round(known / 1_000) * 1_000);
-}
-
-const WRITES = { readOnlyHint: false, destructiveHint: false, idempotentHint: true };
-
-const by = z.string().min(1).max(128).describe('the person in whose name this is done');
-
-/** Adds the tools that change something; they need a token that may write. */
-export function addWriteTools(server: McpServer, deps: McpDeps): void {
-  const { client } = deps;
-  server.registerTool(
-    'acknowledge',
-    {
-      description:
-        'Marks a run or an alert as taken in hand: no reminders and no escalation until its state changes.',
-      inputSchema: {
-        id: z.string().min(1).describe('a run id, or an alert id (alr_…)'),
-        by,
-        comment: z.string().max(1_000).exactOptional(),
-        until: z.string().exactOptional().describe('a time, or a duration from now such as 2h'),
-        source: z.string().optional(),
-      },
-      annotations: WRITES,
-    },
-    ({ id, source, ...body }) =>
-      attempt(async () => {
-        if (id.startsWith('alr_')) {
-          const alert = await client.acknowledgeAlert(id, body);
-          if (alert === null) {
-            throw new RunwatchError(`there is no alert ${id}`, { code: 'alert_not_found' });
-          }
-          return answer(`Alert ${id} is acknowledged.`, alert);
-        }
-        const run = await runOf({ run_id: id, source }, deps);
-        const watch = await client.acknowledge(run, body);
-        if (watch === null) throw notWatched(run.runId);
-        return answer(`Run ${run.runId} is acknowledged.`, watch);
-      }),
-  );
-  server.registerTool(
-    'silence',
-    {
-      description:
-        'Mutes notifications of alerts that match, until a time. Matchers all have to match.',
-      inputSchema: {
-        matchers: z
-          .object({
-            rule: z.string().optional(),
-            workflow_id: z.string().optional(),
-            source: z.string().optional(),
-            event: z.string().optional(),
-            metadata: z.record(z.string(), z.string()).optional(),
-          })
-          .describe('at least one of them'),
-        until: z.string().describe('a time, or a duration from now such as 2h'),
-        by,
-        comment: z.string().min(1).max(1_000),
-      },
-      // Each call makes another silence.
-      annotations: { ...WRITES, idempotentHint: false },
-    },
-    (body) =>
-      attempt(async () => {
-        const silence = await client.addSilence(body);
-        return answer('The alerts that match are silenced.', silence);
-      }),
-  );
 }

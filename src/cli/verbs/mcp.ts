@@ -25,7 +25,8 @@ export function addMcpVerb(host: VerbHost): void {
 
 const HELP = `
 Tools: list_attention, list_runs, show_run, explain_run and wait_run; with a token that may write, also
-acknowledge and silence. Without a token nothing can be changed.
+acknowledge and silence, which only say what they would touch unless they are called with confirm: true.
+A silence lasts 24 h at most. Without a token nothing can be changed.
 
 Examples:
   claude mcp add runwatch -- runwatch mcp

@@ -32,6 +32,7 @@ const matchers = z
       .exactOptional(),
     metadata: z
       .record(boundedText(128), someOf(metadataText(256).min(1, 'expected a value')))
+      .refine((entries) => Object.keys(entries).length > 0, 'expected at least one entry')
       .exactOptional(),
   })
   .refine((given) => Object.keys(given).length > 0, {
