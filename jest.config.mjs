@@ -40,6 +40,8 @@ export default {
       globalTeardown: '<rootDir>/test/support/global-teardown.ts',
     },
   ],
+  // A test that failed may leave a connection open, and its process would not end.
+  forceExit: true,
   // A bound for a hang, so that a busy machine fails no test; a condition ends its wait before.
   testTimeout: 600_000,
   // Most of the suite waits for other processes, so that more may run than there are cores.

@@ -17,6 +17,7 @@ let noxus: Simulator;
 let receiver: Receiver;
 let dataDir: string;
 let daemons: { stop: () => Promise<unknown> }[];
+const opened: { close: () => void }[] = [];
 
 beforeEach(async () => {
   noxus = await startSimulator();
@@ -26,6 +27,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  for (const stores of opened.splice(0)) stores.close();
   for (const daemon of daemons) await daemon.stop();
   await receiver.close();
   await noxus.close();
@@ -85,6 +87,7 @@ async function skewInMetrics({ url }: { url: string }): Promise<number> {
 test('daemons with clocks ten minutes apart send each event once, and expire nothing early', async () => {
   const target = testRedis();
   const stores = openStores(target);
+  opened.push(stores);
   let stepMs = 0;
   const ahead = await startOn(target, () => FIVE_MINUTES - stepMs);
   const behind = await startOn(target, () => -FIVE_MINUTES);
@@ -128,7 +131,6 @@ test('daemons with clocks ten minutes apart send each event once, and expire not
     expect(data.map(({ clock_skew_ms: ms }) => Math.round(ms / 1_000))).toEqual([300, -300]);
     return true;
   });
-  stores.close();
 });
 
 test('500 failures under daemons with clocks ten minutes apart are one alert, in time and counted right', async () => {

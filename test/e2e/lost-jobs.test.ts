@@ -16,8 +16,10 @@ const SECRET = `whsec_${Buffer.alloc(32, 5).toString('base64')}`;
 let noxus: Simulator;
 let receiver: Receiver;
 let daemon: DaemonProcess;
+let stores: ReturnType<typeof openStores>;
 
 afterEach(async () => {
+  stores.close();
   await stopAll([daemon]);
   await receiver.close();
   await noxus.close();
@@ -26,7 +28,7 @@ afterEach(async () => {
 describe('loss of every key of every queue', () => {
   test('after every queue key is deleted, all runs are polled and all events delivered', async () => {
     const target = testRedis();
-    const stores = openStores(target);
+    stores = openStores(target);
     let isOpen = false;
     noxus = await startSimulator();
     receiver = await startReceiver({
@@ -61,7 +63,7 @@ describe('loss of every key of every queue', () => {
     );
     const watches = [...ended, ...active].map(({ id }) => ({ run_id: id }));
     await daemon.api('/v1/watches/batch', { watches });
-    await waitFor(async () => (await stores.deliveries.counts()).byState.pending === ended.length);
+    await waitFor(async () => (await stores.deliveries.counts()).planned === ended.length);
 
     await daemon.stop('SIGKILL');
     const deleteQueues = async () => {
@@ -80,6 +82,5 @@ describe('loss of every key of every queue', () => {
       const { planned, byState } = await stores.deliveries.counts();
       return planned === watches.length && byState.delivered === planned;
     });
-    stores.close();
   });
 });

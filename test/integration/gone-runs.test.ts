@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, describe, expect, test } from '@jest/globals';
 import type { ObserveContext } from '../../src/core/watch/observation.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import { createCheckGone } from '../../src/poll/gone-runs.ts';
@@ -88,6 +88,7 @@ describe('run that a poll does not find', () => {
 
 describe('check of gone runs', () => {
   const stores = openStores();
+  afterAll(() => stores.close());
 
   const key = { source: SOURCE, runId: 'run-1' };
   const scheduled: string[] = [];
@@ -135,6 +136,5 @@ describe('check of gone runs', () => {
     expect(events.items.map(({ event }) => event.type)).toEqual(['watch.recovered']);
     // It is an ordinary watch again.
     expect(await checkAt(9, running)).toEqual([]);
-    stores.close();
   });
 });
