@@ -4,25 +4,30 @@ import { SYSTEM_EVENT_TYPES } from '../core/event/event.ts';
 import { ruleWants } from '../core/event/patterns.ts';
 import { namesOfWorkflows, unknownOwners } from './advise-names.ts';
 import { adviseOnRules } from './advise-rules.ts';
+import type { WrittenNames } from './held-part.ts';
 import { unknownName, type Finding, type Path } from './problems.ts';
 import type { RedisConfig, Config, WebhookEndpointConfig } from './schema.ts';
 import type { RuleConfig } from './rule-schema.ts';
 
 /** What only shows when settings are seen together. */
-export function crossCheck(config: Config): Finding[] {
+export function crossCheck(config: Config, names: WrittenNames): Finding[] {
   return [
     ...checkIntervals(config),
     ...checkTokens(config),
     ...checkEndpoints(config),
     ...checkRedis(config),
-    ...checkRules(config),
+    ...checkRules(config, names),
   ];
 }
 
+/** What would silently mute an endpoint or a token of the daemon. */
+export function checkSourceNames(config: Config, names: WrittenNames): Finding[] {
+  return [...checkMatchedSources(config, names), ...checkTokenSources(config, names)];
+}
+
 /** What keeps a daemon from starting, though commands may well use the configuration. */
-export function checkServing(config: Config): Finding[] {
-  const { server, auth, sources } = config;
-  const findings: Finding[] = [...checkMatchedSources(config), ...checkTokenSources(config)];
+export function checkServing({ server, auth, sources }: Config): Finding[] {
+  const findings: Finding[] = [];
   if (Object.keys(sources).length === 0) {
     const message = 'expected at least one source with an API key: set NOXUS_API_KEY';
     findings.push({ path: ['sources'], message });
@@ -92,8 +97,8 @@ function checkTls(path: Path, { url, tls = {} }: WebhookEndpointConfig): Finding
 }
 
 /** A source that is misspelt here would never match, and silently mute the endpoint. */
-function checkMatchedSources({ endpoints, sources }: Config): Finding[] {
-  const known = { what: 'source', names: Object.keys(sources) };
+function checkMatchedSources({ endpoints }: Config, { sources }: WrittenNames): Finding[] {
+  const known = { what: 'source', names: sources };
   return Object.entries(endpoints).flatMap(([name, { when }]) =>
     (when?.source ?? []).flatMap((source) =>
       unknownName(['endpoints', name, 'when', 'source'], source, known),
@@ -102,8 +107,8 @@ function checkMatchedSources({ endpoints, sources }: Config): Finding[] {
 }
 
 /** A source that is misspelt here would be out of the token's reach. */
-function checkTokenSources({ auth, sources }: Config): Finding[] {
-  const known = { what: 'source', names: Object.keys(sources) };
+function checkTokenSources({ auth }: Config, { sources }: WrittenNames): Finding[] {
+  const known = { what: 'source', names: sources };
   return auth.tokens.flatMap((token, index) =>
     token.sources
       .filter((source) => source !== '*')
@@ -222,10 +227,10 @@ function inClear(what: string, url: string): string {
 }
 
 /** What of rules, time intervals and inhibitions does not go together. */
-function checkRules({ rules, time_intervals: intervals, inhibit_rules: inhibits }: Config) {
-  const names = rules.map(({ name }) => name);
+function checkRules({ rules, inhibit_rules: inhibits }: Config, written: WrittenNames): Finding[] {
+  const names = written.rules && [...new Set(written.rules)];
   return [
-    ...rules.flatMap((rule, at) => checkRule(rule, { at, names, intervals })),
+    ...rules.flatMap((rule, at) => checkRule(rule, { at, written })),
     ...inhibits.flatMap(({ source_rule: source, target_rule: target }, at) => [
       ...unknownName(['inhibit_rules', at, 'source_rule'], source, { what: 'rule', names }),
       ...unknownName(['inhibit_rules', at, 'target_rule'], target, { what: 'rule', names }),
@@ -235,12 +240,11 @@ function checkRules({ rules, time_intervals: intervals, inhibit_rules: inhibits 
 
 function checkRule(
   rule: RuleConfig,
-  context: { at: number; names: string[]; intervals: Config['time_intervals'] },
+  { at, written: { rules, intervals } }: { at: number; written: WrittenNames },
 ): Finding[] {
-  const { at, names, intervals } = context;
-  const known = { what: 'time interval', names: Object.keys(intervals) };
+  const known = { what: 'time interval', names: intervals };
   const twin: Finding[] =
-    names.indexOf(rule.name) === at
+    rules === null || rules.indexOf(rule.name) === at
       ? []
       : [{ path: ['rules', at, 'name'], message: `another rule is named ${rule.name}` }];
   return [

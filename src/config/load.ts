@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
-import { adviseOn, checkServing, crossCheck } from './cross-check.ts';
+import { adviseOn, checkServing, checkSourceNames, crossCheck } from './cross-check.ts';
 import { type Absence, readSettings, parseYaml } from './document.ts';
+import { heldPart, writtenNames, type HeldPart } from './held-part.ts';
 import { withNewNames } from './old-names.ts';
 import { openEnvironment, type Environment, type Reference } from './environment.ts';
 import {
@@ -156,13 +157,41 @@ function assemble(draft: Draft, options: AssembleOptions): Assembled {
     const references = referencesInForce(draft, options.references);
     const subject = { schema: configSchema, value, references };
     const issues = explainIssues(parsed.error.issues, subject);
-    return { config: null, findings: [...issues, ...unsetSecrets(draft, options)], advice: [] };
+    const held = heldPart(
+      Object(value),
+      parsed.error.issues.map(({ path }) => path),
+    );
+    const { findings, advice } = held === null ? NOTHING : seenTogether(held, { value, purpose });
+    return {
+      config: null,
+      findings: [...issues, ...unsetSecrets(draft, options), ...findings],
+      advice,
+    };
   }
   const sources = Object.entries(parsed.data.sources).filter(([name]) => !keyless.has(name));
   const config = { ...parsed.data, sources: Object.fromEntries(sources) };
+  const { findings, advice } = seenTogether({ config, lost: new Set() }, { value, purpose });
   const serving = purpose === 'serve' ? checkServing(config) : [];
-  const findings = [...unsetSecrets(draft, options), ...crossCheck(config), ...serving];
-  return { config, findings, advice: adviseOn(config) };
+  return { config, findings: [...unsetSecrets(draft, options), ...findings, ...serving], advice };
+}
+
+const NOTHING: Omit<Assembled, 'config'> = { findings: [], advice: [] };
+
+/** The sections that advice reads. Where one lacks an entry, it could advise against what is only faulty. */
+const ADVISED = ['sources', 'workflows', 'endpoints', 'rules', 'server'];
+
+function seenTogether(
+  { config, lost }: HeldPart,
+  { value, purpose }: { value: unknown; purpose: ConfigPurpose },
+): Omit<Assembled, 'config'> {
+  const names = writtenNames(value);
+  // Commands drop sources without a key.
+  const ofSources = purpose === 'serve' ? checkSourceNames(config, names) : [];
+  const isWhole = ADVISED.every((section) => !lost.has(section));
+  return {
+    findings: [...crossCheck(config, names), ...ofSources],
+    advice: isWhole ? adviseOn(config) : [],
+  };
 }
 
 /** A secret from an unset variable is an error: the author meant it to exist. */

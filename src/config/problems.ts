@@ -267,9 +267,9 @@ function kindOf(value: unknown): string {
 export function unknownName(
   path: Path,
   name: string,
-  { what, names }: { what: string; names: readonly string[] },
+  { what, names }: { what: string; names: readonly string[] | null },
 ): Finding[] {
-  if (names.includes(name)) return [];
+  if (names === null || names.includes(name)) return [];
   const hint = didYouMean(suggest(name, names)) || expectedNames(names);
   return [{ path, message: `no ${what} is named ${JSON.stringify(name)}${hint}` }];
 }
