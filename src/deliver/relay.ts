@@ -222,12 +222,13 @@ export class Relay {
 
   /**
    * A delivery whose attempt is still in progress, since its lease expired first, is not sent again: the
-   * new claim then proves the running attempt.
+   * new claim then proves the running attempt. Where the record has changed meanwhile, that attempt's
+   * result is written, though its message may cover others whose results are not.
    */
   private begins(claim: Claim): boolean {
     const { id } = claim.stored.delivery;
     const running = this.attempting.get(id);
-    if (running === undefined) {
+    if (running === undefined || !isSameRecord(running, claim)) {
       this.attempting.set(id, claim);
       return true;
     }
@@ -318,6 +319,10 @@ export class Relay {
       if (!this.isClosing) this.wakeUp.within(SWEEP_EVERY_MS);
     }
   }
+}
+
+function isSameRecord({ stored: one }: Claim, { stored: other }: Claim): boolean {
+  return one.version === other.version && one.number === other.number;
 }
 
 type FreeSlots = ReturnType<typeof createFreeSlots>;

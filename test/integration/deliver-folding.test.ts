@@ -287,3 +287,19 @@ test('a folded message leaves out a superseded delivery', async () => {
   ]);
   await expectNothingLeft(rig);
 });
+
+test('deliveries that are due again before the last result of their message is written are sent again', async () => {
+  const rig = foldingRig({ limits: { most: 2, rate: null, foldMost: 8 } });
+  const ids = await planMany(rig, 11);
+  await rig.settle();
+  // A user wants them again while two messages are under way.
+  await rig.replayMany(ids);
+  await rig.settle();
+  for (const one of rig.open()) one.answer('fail');
+  await rig.settle();
+  await rig.answerAll('ok');
+  await rig.advance(60_000);
+  await rig.answerAll('ok');
+  expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
+  await expectNothingLeft(rig);
+});
