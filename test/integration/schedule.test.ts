@@ -367,6 +367,15 @@ describe('survey of the schedule', () => {
     expect(survey.oldestMs).toBeGreaterThanOrEqual(19);
     expect(process.due).toEqual([2]);
   });
+
+  test('the claim of a list counts as no watch', async () => {
+    await watch(['a', 'b'], AN_HOUR);
+    const process = processOn();
+    await process.enterFeed('list', [{ member: '~0', withinMs: 0 }]);
+    expect((await claimed(process)).member).toBe('~0');
+    expect(await process.countWatches()).toBe(2);
+    expect(await process.survey()).toMatchObject({ members: 2 });
+  });
 });
 
 const bodyOf = (id: string) =>

@@ -7,6 +7,11 @@ export interface PageName {
 /** No run id begins with this. */
 const PREFIX = '~';
 
+/** Whether a name in the schedule is a run's. */
+export function isRunMember(member: string): boolean {
+  return !member.startsWith(PREFIX);
+}
+
 /** The name of a source's plan in its schedule. */
 export const PLAN_MEMBER = PREFIX;
 

@@ -8,6 +8,11 @@ const SPARE_KEPT_MS = 3_600_000;
 
 const KINDS = REQUEST_KINDS.map((kind) => `'${kind}'`).join(', ');
 
+/** `isPoll(member)`: whether it is a watch's. */
+const IS_POLL = `
+local function isPoll(member) return string.byte(member) ~= 126 end
+`;
+
 /**
  * The schedule of a source: one sorted set for each kind of request, of members by when they are due,
  * and the hash of those that are claimed. A member stands in exactly one of these. A watch's member is
@@ -27,7 +32,7 @@ ${STORE_NOW}
 ${CLAIMS}
 local KINDS = {${KINDS}}
 
-local function isPoll(member) return string.byte(member) ~= 126 end
+${IS_POLL}
 
 local function schedule(claims, first)
   local self, due, spare = {}, {}, KEYS[first + #KINDS]
@@ -209,9 +214,13 @@ end
 export const SURVEY = `
 ${EVEN_IF_FULL}
 ${STORE_NOW}
+${IS_POLL}
 evenIfFull(KEYS[1])
 local now = storeNow(KEYS[1])
-local members, due, earliest, first = redis.call('HLEN', KEYS[2]), 0, '', ''
+local members, due, earliest, first = 0, 0, '', ''
+for _, member in ipairs(redis.call('HKEYS', KEYS[2])) do
+  if isPoll(member) then members = members + 1 end
+end
 for place = 3, #KEYS do
   local isPoll = place < 3 + ${POLL_KINDS}
   local head = tonumber(redis.call('ZRANGE', KEYS[place], 0, 0, 'WITHSCORES')[2])

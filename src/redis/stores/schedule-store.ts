@@ -6,6 +6,7 @@ import {
   type RequestKind,
 } from '../../core/cadence/load.ts';
 import { sum } from '../../core/arrays.ts';
+import { isRunMember } from '../../core/feed/page-name.ts';
 import type { ClockStep } from '../../core/clock.ts';
 import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import { holdMs } from '../../core/source/limiter.ts';
@@ -150,10 +151,11 @@ export class ScheduleStore {
 
   /** Watches that are scheduled or claimed. */
   async countWatches(source: string): Promise<number> {
-    const pipeline = this.redis.multi().hlen(this.keys.requestClaims(source));
+    const pipeline = this.redis.multi().hkeys(this.keys.requestClaims(source));
     const sets = this.keys.requestsDue(source).slice(0, POLL_KINDS);
     for (const key of sets) pipeline.zcard(key);
-    return sum(await replies<number>(pipeline));
+    const [claimed, ...scheduled] = await replies<string[] | number>(pipeline);
+    return (claimed as string[]).filter(isRunMember).length + sum(scheduled as number[]);
   }
 
   /** When requests are due, by the store's clock; null for those that are claimed, or not scheduled. */
