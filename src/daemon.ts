@@ -1,6 +1,7 @@
 import { derivedSecrets } from './config/cross-check.ts';
 import { redactConfig } from './config/redact.ts';
 import type { Config } from './config/schema.ts';
+import { sectionHashes } from './config/sections.ts';
 import { RunwatchError } from './core/errors.ts';
 import { createAlerting, type Alerting } from './daemon/alerting.ts';
 import { openCommon, type Common, type CommonOptions } from './daemon/common.ts';
@@ -263,6 +264,7 @@ function openReload(
     config,
     parts,
     count: (isInForce) => metrics.reloaded(isInForce),
+    changed: (inForce) => common.processes.reconfigured(sectionHashes(inForce)),
     now,
     log,
   });

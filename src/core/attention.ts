@@ -16,6 +16,7 @@ export const ATTENTION_KINDS = [
   'source',
   'overdue',
   'discovery',
+  'configuration',
 ] as const;
 
 export type AttentionKind = (typeof ATTENTION_KINDS)[number];

@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import { hostname, uptime } from 'node:os';
 import type { Redis } from 'ioredis';
 import { type Config, registerDefaults } from '../config/schema.ts';
+import { sectionHashes } from '../config/sections.ts';
 import type { TracingSettings } from '../config/tracing.ts';
 import { newName } from '../core/event/ids.ts';
 import { WorkflowNames } from '../feed/workflow-names.ts';
@@ -62,6 +63,7 @@ export async function openCommon(options: CommonOptions, connections: RedisConne
     config,
     learnedName: (workflow) => workflowNames.nameOf(workflow),
   });
+  const processes = createOwnProcess(options, { stores, clock, storeGuard, processId });
   const tracing = await openTracing({
     settings: options.tracing ?? null,
     version,
@@ -80,12 +82,13 @@ export async function openCommon(options: CommonOptions, connections: RedisConne
     storeConditions: createStoreConditions({
       traits: () => serverTraits(connections.commands),
       foreignForm: () => stores.epochs.foreignForm(),
+      configurations: () => processes.configurations(),
       now: clock.now,
       log,
     }),
     processId,
     newToken: tokensOf(processId),
-    processes: createOwnProcess(options, { stores, clock, storeGuard, processId }),
+    processes,
     config,
     names: options.names,
     hostShortages: createHostShortages({ log }),
@@ -154,7 +157,7 @@ async function startClock(
 }
 
 function createOwnProcess(
-  { log, version }: CommonOptions,
+  { config, log, version }: CommonOptions,
   {
     stores,
     clock,
@@ -164,7 +167,13 @@ function createOwnProcess(
 ): Processes {
   return createProcesses({
     id: processId,
-    info: { host: hostname(), pid: process.pid, version, startedAt: clock.now() },
+    info: {
+      host: hostname(),
+      pid: process.pid,
+      version,
+      startedAt: clock.now(),
+      sections: sectionHashes(config),
+    },
     store: stores.processes,
     clock,
     monotonic: () => performance.now(),

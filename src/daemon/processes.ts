@@ -42,6 +42,12 @@ interface ProcessesDependencies {
   log: Logger;
 }
 
+/** What a daemon works by. */
+export interface ProcessConfiguration extends Pick<ProcessInfo, 'sections'> {
+  /** Host and process id. */
+  name: string;
+}
+
 /** This process among those on the store: it writes a heartbeat, and detects dead processes. */
 export interface Processes {
   readonly id: string;
@@ -56,6 +62,10 @@ export interface Processes {
   mayClaim(): boolean;
   /** The daemons on this store, by their start. */
   list(): Promise<ProcessView[]>;
+  /** The configurations of the daemons on this store. */
+  configurations(): Promise<ProcessConfiguration[]>;
+  /** Takes the hashes of a configuration that was put in force; they are written within seconds. */
+  reconfigured(sections: ProcessInfo['sections']): void;
   start(): void;
   /** Reads the clock and checks claims now, as after a reconnect. */
   tend(): void;
@@ -132,6 +142,8 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
       ];
     },
     list: () => listProcesses(deps, heartbeats),
+    configurations: () => listConfigurations(store),
+    reconfigured: (sections) => description.reconfigured(sections),
     tend: () => periodics.at(-1)?.trigger(),
     async stop(force) {
       await Promise.all(periodics.map((one) => one.stop()));
@@ -140,22 +152,34 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
   };
 }
 
-/** Writes the description of this process, again when its clock skew has changed. */
+/** Writes the description of this process, again when its configuration or its clock skew has changed. */
 function describer({ id, info, store, clock }: ProcessesDependencies) {
-  let writtenSkewMs = 0;
+  let { sections } = info;
+  let written: Pick<ProcessInfo, 'skewMs' | 'sections'> = { skewMs: 0, sections };
 
   async function write(): Promise<void> {
-    writtenSkewMs = clock.skewMs();
-    await store.describe(id, { ...info, skewMs: writtenSkewMs });
+    const next = { skewMs: clock.skewMs(), sections };
+    await store.describe(id, { ...info, ...next });
+    written = next;
   }
 
   return {
     write,
+    reconfigured: (next: ProcessInfo['sections']) => void (sections = next),
     async measure() {
       await clock.measure();
-      if (Math.abs(clock.skewMs() - writtenSkewMs) >= SKEW_CHANGE_MS) await write();
+      const hasMoved = Math.abs(clock.skewMs() - written.skewMs) >= SKEW_CHANGE_MS;
+      if (hasMoved || written.sections !== sections) await write();
     },
   };
+}
+
+/** A process without a counter has ended. */
+async function listConfigurations(store: ProcessStore): Promise<ProcessConfiguration[]> {
+  const [counters, described] = await Promise.all([store.counters(), store.described()]);
+  return [...described].flatMap(([id, { host, pid, sections }]) =>
+    counters.has(id) ? [{ name: `${host}:${pid}`, sections }] : [],
+  );
 }
 
 async function listProcesses(

@@ -36,6 +36,8 @@ interface ReloadDependencies {
   parts: readonly Reloadable[];
   /** Counts the result. */
   count: (isInForce: boolean) => void;
+  /** Gets the configuration in force after each change: what needs a restart is as it was at the start. */
+  changed: (inForce: Config) => void;
   now: () => number;
   log: Pick<Logger, 'info' | 'warn' | 'error'>;
 }
@@ -76,6 +78,7 @@ export function createReload(deps: ReloadDependencies): Reload {
     current = next;
     trouble = null;
     deps.count(true);
+    deps.changed(overlay(started, next, taken) as Config);
     log.info({ changed: changed.slice(0, MOST_NAMED) }, 'configuration read again');
     if (restart.length === 0) return;
     const line = 'the configuration has changes that need a restart';
@@ -112,6 +115,19 @@ export function replaceEntries<Entry>(
 /** A pattern covers a setting and all that is under it. */
 function matches(pattern: readonly string[], path: readonly string[]): boolean {
   return pattern.every((key, at) => key === '*' || key === path[at]);
+}
+
+/** A value with what another one has at the places of the patterns. */
+function overlay(before: unknown, after: unknown, patterns: readonly string[][]): unknown {
+  if (patterns.some(({ length }) => length === 0)) return after;
+  if (patterns.length === 0 || !isMap(before) || !isMap(after)) return before;
+  const entries = Object.entries(before).map(([key, value]) => {
+    const below = patterns.flatMap(([first, ...rest]) =>
+      first === '*' || first === key ? [rest] : [],
+    );
+    return [key, overlay(value, after[key], below)];
+  });
+  return Object.fromEntries(entries);
 }
 
 /** The settings that differ, as dotted paths; lists count as a whole. */

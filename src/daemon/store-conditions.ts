@@ -1,11 +1,13 @@
+import { groupBy } from '../core/arrays.ts';
 import { isoTime } from '../core/event/event.ts';
 import type { ServerTraits } from '../redis/server-check.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { ProcessConfiguration } from './processes.ts';
 import { faultLog } from './fault-log.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 
 /** How often Redis is asked, ms: a change is reported within a minute. */
-const EVERY_MS = 20_000;
+const EVERY_MS = 10_000;
 
 /** How long an eviction is reported, ms. */
 const NAMED_MS = 3_600_000;
@@ -15,6 +17,8 @@ interface StoreConditionsDependencies {
   traits: () => Promise<ServerTraits | null>;
   /** What a newer version made of the records; null while this version knows their form. */
   foreignForm: () => Promise<string | null>;
+  /** Of all daemons on the store, this one among them. */
+  configurations: () => Promise<readonly ProcessConfiguration[]>;
   now: () => number;
   log: Logger;
   everyMs?: number;
@@ -25,15 +29,29 @@ interface Evictions {
   at: number;
 }
 
-/** What changes around the records while the daemon runs, and endangers them. */
+/** Sections of the configuration in which daemons of the store differ. */
+interface Disagreement {
+  sections: readonly string[];
+  /** When it was noticed. */
+  since: number;
+  /** A sentence for people, with the cure. */
+  text: string;
+}
+
+/** What changes around the records while the daemon runs, and endangers them or how they are handled. */
 export interface StoreConditions {
   start(): void;
   stop(): Promise<void>;
   /** What is wrong now, each with its cure. */
   troubles(): string[];
+  /** Null while all daemons work by one configuration. */
+  disagreement(): Disagreement | null;
 }
 
-/** Detects that Redis evicts keys, may evict them from now on, or holds records of a newer version. */
+/**
+ * Detects that Redis evicts keys, may evict them from now on, or holds records of a newer version, and that
+ * daemons differ in their configuration.
+ */
 export function createStoreConditions(deps: StoreConditionsDependencies): StoreConditions {
   const { now, log, everyMs = EVERY_MS } = deps;
   let first: ServerTraits | null = null;
@@ -41,11 +59,19 @@ export function createStoreConditions(deps: StoreConditionsDependencies): StoreC
   let evictions: Evictions | null = null;
   let form: string | null = null;
   let logged: readonly string[] = [];
+  /** Sections in which daemons differed when they were compared last. */
+  let suspected: readonly string[] = [];
+  let disagreement: Disagreement | null = null;
   let periodic: Periodic | null = null;
 
   async function look(): Promise<void> {
-    const [traits, foreign] = await Promise.all([deps.traits(), deps.foreignForm()]);
+    const [traits, foreign, configurations] = await Promise.all([
+      deps.traits(),
+      deps.foreignForm(),
+      deps.configurations(),
+    ]);
     form = foreign;
+    compare(configurations);
     if (traits !== null) {
       first ??= traits;
       const more = traits.evictedKeys - (last ?? traits).evictedKeys;
@@ -53,6 +79,17 @@ export function createStoreConditions(deps: StoreConditionsDependencies): StoreC
       last = traits;
     }
     report(troubles());
+  }
+
+  /** What is seen twice counts: while a change is rolled out, daemons differ for a moment. */
+  function compare(configurations: readonly ProcessConfiguration[]): void {
+    const found = differences(configurations);
+    const sections = found.filter((section) => suspected.includes(section));
+    suspected = found;
+    if (sections.length === 0) return void (disagreement = null);
+    const text = disagreementText(sections, configurations);
+    if (disagreement?.text !== text) log.warn({ sections, trouble: text }, 'daemons.differ');
+    disagreement = { sections, since: disagreement?.since ?? now(), text };
   }
 
   function troubles(): string[] {
@@ -78,7 +115,29 @@ export function createStoreConditions(deps: StoreConditionsDependencies): StoreC
     },
     stop: async () => periodic?.stop(),
     troubles,
+    disagreement: () => disagreement,
   };
+}
+
+function differences(configurations: readonly ProcessConfiguration[]): string[] {
+  const names = new Set(configurations.flatMap(({ sections }) => Object.keys(sections)));
+  return [...names].filter(
+    (name) => new Set(configurations.map(({ sections }) => sections[name])).size > 1,
+  );
+}
+
+/** The most daemons that one line names. */
+const MOST_NAMED = 10;
+
+function disagreementText(
+  sections: readonly string[],
+  configurations: readonly ProcessConfiguration[],
+): string {
+  const named = configurations.slice(0, MOST_NAMED);
+  const alike = groupBy(named, (one) => sections.map((name) => one.sections[name]).join());
+  const groups = [...alike.values()].map((group) => group.map(({ name }) => name).join(', '));
+  const cure = 'give all of them the same file, and send each SIGHUP, or restart them';
+  return `daemons differ in ${sections.join(', ')} (${groups.toSorted().join(' unlike ')}): ${cure}`;
 }
 
 const CURE = 'set maxmemory-policy noeviction, and raise maxmemory or lower watches.retention';

@@ -134,6 +134,27 @@ test('an API key and a token are rotated by SIGHUP, and no event is lost', async
   await waitFor(() => runs.every(isTold));
 });
 
+test('daemons that are configured differently say in which sections, until a reload makes them agree', async () => {
+  const rules = [{ name: 'failures', events: ['run.failed'], notify: ['hooks'] }];
+  const first = await start();
+  const second = await start({ dataDir: first.dataDir, config: configOf({ rules }) });
+  const readiness = async (daemon: DaemonProcess) => {
+    return (await fetch(`${daemon.url}/readyz`)).text();
+  };
+  const differ = 'degraded configuration: daemons differ in rules (';
+  for (const daemon of [first, second]) {
+    await waitFor(async () => (await readiness(daemon)).includes(differ));
+  }
+  const { text } = await call(first, OLD_TOKEN, '/v1/attention');
+  expect(JSON.parse(text)).toMatchObject({ data: [{ kind: 'configuration' }] });
+
+  await first.configure(configOf({ rules }));
+  await hangUp(first, READ_AGAIN);
+  for (const daemon of [first, second]) {
+    await waitFor(async () => !(await readiness(daemon)).includes('daemons differ'));
+  }
+});
+
 /** Noxus behind a gateway that keeps requests for event streams until the test answers them. */
 async function startGateway() {
   const streams: ServerResponse[] = [];

@@ -26,7 +26,7 @@ function processOf(id: string, { work = idle, uptime = () => performance.now() }
   const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) });
   const process = createProcesses({
     id,
-    info: { host: 'here', pid: 1, version: '0', startedAt: 0 },
+    info: { host: 'here', pid: 1, version: '0', startedAt: 0, sections: { rules: 'old' } },
     store: stores.processes,
     clock: createClock({
       store: stores.clock,
@@ -179,11 +179,27 @@ test('claims of many pools are released side by side', async () => {
   await redis.del(keys.deliveryClaims);
 });
 
+test('a process writes the hashes of a configuration that was put in force, and lists those of all', async () => {
+  const { process: one } = processOf('one');
+  one.start();
+  const listed = (rules: string) => [{ name: 'here:1', sections: { rules } }];
+  await waitFor(async () => (await one.configurations()).length === 1);
+  expect(await one.configurations()).toEqual(listed('old'));
+  one.reconfigured({ rules: 'new' });
+  await waitFor(async () => (await one.configurations())[0]?.sections['rules'] === 'new');
+
+  const ended = { host: 'there', pid: 2, version: '0', startedAt: 1, skewMs: 0, sections: {} };
+  await stores.processes.describe('without a counter', ended);
+  expect(await one.configurations()).toEqual(listed('new'));
+  await stores.processes.forget('without a counter');
+  await one.stop(false);
+});
+
 test('a process lists one that appeared since its last heartbeat', async () => {
   const { process: one } = processOf('one');
   one.start();
   await waitFor(async () => (await one.list()).length === 1);
-  const info = { host: 'there', pid: 2, version: '0', startedAt: 1, skewMs: 0 };
+  const info = { host: 'there', pid: 2, version: '0', startedAt: 1, skewMs: 0, sections: {} };
   await stores.processes.describe('new', info);
   await stores.processes.beat('new');
   expect((await one.list()).map(({ id }) => id)).toEqual(['one', 'new']);

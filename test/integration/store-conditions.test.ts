@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from '@jest/globals';
 import { pino } from 'pino';
+import type { ProcessConfiguration } from '../../src/daemon/processes.ts';
 import { createStoreConditions } from '../../src/daemon/store-conditions.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { serverTraits } from '../../src/redis/server-check.ts';
@@ -28,6 +29,7 @@ async function start() {
   const epochs = new EpochStore(redis, keys);
   await epochs.claimSchema();
   let looks = 0;
+  const configurations: ProcessConfiguration[] = [];
   const conditions = createStoreConditions({
     traits: async () => {
       const traits = await serverTraits(redis);
@@ -35,6 +37,7 @@ async function start() {
       return traits;
     },
     foreignForm: () => epochs.foreignForm(),
+    configurations: async () => configurations,
     now: Date.now,
     log,
     everyMs: 5,
@@ -46,7 +49,7 @@ async function start() {
     await waitFor(() => looks >= until);
   };
   await looked(2);
-  return { redis, keys, conditions, looked, lines };
+  return { redis, keys, conditions, configurations, looked, lines };
 }
 
 test('a Redis whose policy changes and that evicts keys is reported, once each in the log', async () => {
@@ -78,4 +81,26 @@ test('records that a newer version wrote in another form are reported while the 
   await looked(3);
   expect(conditions.troubles()).toEqual([expect.stringMatching(/records of form 99.*knows form/)]);
   expect(lines.filter(({ msg }) => msg === 'store.endangered')).toHaveLength(1);
+});
+
+test('daemons that differ in sections of their configuration are reported, with which, until they agree', async () => {
+  const { conditions, configurations, looked, lines } = await start();
+  const one = { name: 'a:1', sections: { rules: 'x', sources: 's', polling: 'p' } };
+  const two = { name: 'b:2', sections: { rules: 'y', sources: 't', polling: 'p' } };
+  configurations.push(one, { ...one, name: 'c:3' });
+  await looked(3);
+  expect(conditions.disagreement()).toBeNull();
+
+  configurations.push(two);
+  await waitFor(() => conditions.disagreement() !== null);
+  await looked(3);
+  expect(conditions.disagreement()).toMatchObject({
+    sections: ['rules', 'sources'],
+    text: expect.stringMatching(
+      /^daemons differ in rules, sources \(a:1, c:3 unlike b:2\): give all .* the same file/,
+    ),
+  });
+  expect(lines.filter(({ msg }) => msg === 'daemons.differ')).toHaveLength(1);
+  configurations.pop();
+  await waitFor(() => conditions.disagreement() === null);
 });

@@ -25,7 +25,7 @@ function healthWith(
     deliverer: { isRunning: () => true },
     discovery: { troubles: async () => [] },
     storeGuard: { trouble: () => null },
-    storeConditions: { troubles: () => [] },
+    storeConditions: { troubles: () => [], disagreement: () => null },
     unconfigured: { find: async () => ({ sources: [], endpoints: [] }) },
     reload: { trouble: () => null },
     alertRules: { unknown: [] },

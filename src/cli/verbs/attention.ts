@@ -93,4 +93,5 @@ const WORDS: Readonly<Record<string, string>> = {
   source: 'unreachable',
   overdue: 'stalled',
   discovery: 'stalled',
+  configuration: 'stalled',
 };

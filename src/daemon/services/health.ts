@@ -34,7 +34,7 @@ interface HealthDependencies {
   deliverer: Deliverer;
   discovery: Discovery;
   storeGuard: Pick<StoreGuard, 'trouble'>;
-  storeConditions: Pick<StoreConditions, 'troubles'>;
+  storeConditions: Pick<StoreConditions, 'troubles' | 'disagreement'>;
   unconfigured: Pick<Unconfigured, 'find'>;
   reload: Pick<Reload, 'trouble'>;
   alertRules: Pick<AlertRules, 'unknown'>;
@@ -204,12 +204,17 @@ function discoveryChecks(troubles: UnreadList[] | null): HealthCheck[] {
     : [{ name, status: 'degraded', detail: `cannot read ${lines.join('; ')}` }];
 }
 
-/** No line when the file was right, and all that the store and rules name is configured. */
+/** No line when daemons agree, the file was right, and all that the store and rules name is configured. */
 function configurationChecks(
-  { reload, alertRules }: Pick<HealthDependencies, 'reload' | 'alertRules'>,
+  {
+    storeConditions,
+    reload,
+    alertRules,
+  }: Pick<HealthDependencies, 'storeConditions' | 'reload' | 'alertRules'>,
   remnants: Remnants | null,
 ): HealthCheck[] {
   const lines = [
+    storeConditions.disagreement()?.text ?? [],
     reload.trouble() ?? [],
     remnants === null ? [] : describeRemnants(remnants),
     alertRules.unknown.map(

@@ -10,6 +10,8 @@ export interface ProcessInfo {
   startedAt: number;
   /** By how much the clock of its host is ahead of the store's, ms. */
   skewMs: number;
+  /** Hashes of the configuration that it works by, by section. */
+  sections: Record<string, string>;
 }
 
 /** The daemons on this store: each raises a counter, and has said what it is. */
