@@ -140,4 +140,6 @@ export interface StatisticsStore {
     options: { isUse: boolean },
   ): Promise<(WorkflowStatistics | null | 'unchanged')[]>;
   lastUsed(limit: number): Promise<WorkflowKey[]>;
+  /** The time now, which only writes advance, and the workflows that were written or used after another. */
+  usedSince(time: number): Promise<{ time: number; names: string[] }>;
 }

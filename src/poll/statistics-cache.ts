@@ -7,7 +7,7 @@ import {
 } from '../core/cadence/phase.ts';
 import type { StatisticsStore } from './ports.ts';
 
-/** The statistics of a workflow are read again at this age, ms. */
+/** The statistics of a workflow that was used since are read again at this age, ms. */
 const FRESH_MS = 4_000;
 
 /** A workflow without a lookup for this time is dropped, ms; longer than any polling interval. */
@@ -34,6 +34,8 @@ interface Entry extends WorkflowKey {
   states: WorkflowStatistics['states'];
   /** Null if the store had no statistics at the last read. */
   version: number | null;
+  /** Whether it may have changed since. */
+  isStale: boolean;
   readAt: number;
   usedAt: number;
 }
@@ -48,19 +50,22 @@ export interface StatisticsCache {
 }
 
 /**
- * Creates a cache with a synchronous lookup. `refresh`, run every few seconds, reads workflows
- * that are in use and have changed. Its first run reads the workflows that any process used last.
+ * Creates a cache with a synchronous lookup. `refresh`, run every few seconds, asks which workflows any
+ * process has used since, and reads those of them that it keeps. Its first run reads the ones used last.
  */
 export function createStatisticsCache({ store, wake, now }: CacheDependencies): StatisticsCache {
   const entries = new Map<string, Entry>();
   let isWarm = false;
+  /** Until when the store has said what was used. */
+  let seenUntil = 0;
 
   function entryOf({ source, workflowId }: WorkflowKey): Entry {
     const name = workflowName({ source, workflowId });
     const known = entries.get(name);
     if (known !== undefined) return known;
     const states: Entry['states'] = new Map();
-    const entry = { source, workflowId, states, version: null, readAt: -Infinity, usedAt: now() };
+    const times = { isStale: true, readAt: -Infinity, usedAt: now() };
+    const entry = { source, workflowId, states, version: null, ...times };
     entries.set(name, entry);
     return entry;
   }
@@ -70,11 +75,23 @@ export function createStatisticsCache({ store, wake, now }: CacheDependencies): 
     isWarm = true;
   }
 
+  async function noteUsed(): Promise<void> {
+    const { time, names } = await store.usedSince(seenUntil);
+    // A store that was lost counts from the beginning.
+    const used = time < seenUntil ? entries.keys() : names;
+    for (const name of used) {
+      const entry = entries.get(name);
+      if (entry !== undefined) entry.isStale = true;
+    }
+    seenUntil = time;
+  }
+
   async function readChunk(chunk: Entry[]): Promise<void> {
     const found = await store.read(chunk, { isUse: true });
     for (const [at, entry] of chunk.entries()) {
       const changed = found[at];
       entry.readAt = now();
+      entry.isStale = false;
       if (changed === 'unchanged') continue;
       entry.version = changed?.version ?? null;
       entry.states = changed?.states ?? new Map();
@@ -105,7 +122,10 @@ export function createStatisticsCache({ store, wake, now }: CacheDependencies): 
     async refresh() {
       if (!isWarm) await warm();
       dropUnused(entries, now());
-      const due = [...entries.values()].filter(({ readAt }) => readAt <= now() - FRESH_MS);
+      await noteUsed();
+      const due = [...entries.values()].filter(
+        ({ isStale, readAt }) => isStale && readAt <= now() - FRESH_MS,
+      );
       for (let from = 0; from < due.length; from += CHUNK) {
         await readChunk(due.slice(from, from + CHUNK));
       }

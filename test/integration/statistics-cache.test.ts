@@ -13,7 +13,7 @@ let count = 0;
 const fresh = (what: string) => `${what}-${(count += 1)}`;
 
 /** A process: a cache and a clock of its own, which writes what it learns as polls do. */
-function startProcess(over: Pick<StatisticsStore, 'read' | 'lastUsed'> = store) {
+function startProcess(over: Pick<StatisticsStore, 'read' | 'lastUsed' | 'usedSince'> = store) {
   const clock = { now: NOON };
   let woken = 0;
   const cache = createStatisticsCache({
@@ -95,6 +95,56 @@ describe('statistics cache of a process', () => {
     expect(other.samplesOf(workflowId)).toBe(2);
   });
 
+  test('the cache reads only workflows that were used since', async () => {
+    const ids = Array.from({ length: 300 }, () => fresh('workflow'));
+    const read: string[] = [];
+    const process = startProcess({
+      read: async (wanted, options) => {
+        read.push(...wanted.map(({ workflowId }) => workflowId));
+        return store.read(wanted, options);
+      },
+      lastUsed: async () => [],
+      usedSince: (time) => store.usedSince(time),
+    });
+    const other = startProcess();
+    for (const id of ids) await other.see(id);
+    const lookups = () => ids.map((id) => process.samplesOf(id));
+    lookups();
+    const refresh = async () => {
+      process.pass(4_000);
+      await process.refresh();
+    };
+    await refresh();
+    // Reading counted as use.
+    await refresh();
+    read.length = 0;
+    await refresh();
+    expect(read).toEqual([]);
+    await other.see(ids[7]!);
+    await refresh();
+    expect(read).toEqual([ids[7]]);
+    expect(lookups()).toEqual(ids.map((_, at) => (at === 7 ? 2 : 1)));
+  });
+
+  test('the cache reads everything again from a store that counts from the beginning', async () => {
+    const workflowId = fresh('workflow');
+    let isLost = false;
+    const process = startProcess({
+      read: async (wanted, options) =>
+        isLost ? wanted.map(() => null) : store.read(wanted, options),
+      lastUsed: (limit) => store.lastUsed(limit),
+      usedSince: async (time) => (isLost ? { time: 0, names: [] } : store.usedSince(time)),
+    });
+    await startProcess().see(workflowId);
+    process.samplesOf(workflowId);
+    await process.refresh();
+    expect(process.samplesOf(workflowId)).toBe(1);
+    isLost = true;
+    process.pass(4_000);
+    await process.refresh();
+    expect(process.samplesOf(workflowId)).toBeUndefined();
+  });
+
   test('caches of all processes converge', async () => {
     const workflowId = fresh('workflow');
     const [one, other] = [startProcess(), startProcess()];
@@ -120,6 +170,7 @@ describe('limits of the statistics cache', () => {
       read: async (wanted, options) =>
         isAway ? Promise.reject(new Error('away')) : store.read(wanted, options),
       lastUsed: (limit) => store.lastUsed(limit),
+      usedSince: (time) => store.usedSince(time),
     });
     await process.see(workflowId);
     await process.refresh();
@@ -151,6 +202,7 @@ describe('limits of the statistics cache', () => {
     );
     const process = startProcess({
       lastUsed: async () => [],
+      usedSince: async () => ({ time: 0, names: [] }),
       read: async (wanted) =>
         wanted.map(({ source, workflowId }) => {
           return { source, workflowId, version: 1, states, durations: null, polled: null };

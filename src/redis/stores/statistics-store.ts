@@ -71,6 +71,18 @@ export class StatisticsStore {
     return names.map(parseWorkflowName);
   }
 
+  /**
+   * The time now, which counts the uses of all workflows, and the names of those that were used after
+   * another time. It is below that where the store was lost meanwhile.
+   */
+  async usedSince(time: number): Promise<{ time: number; names: string[] }> {
+    const { workflowsUsed, workflowClock } = this.keys;
+    const [now, names] = await replies<string | null | string[]>(
+      this.redis.multi().get(workflowClock).zrangebyscore(workflowsUsed, `(${time}`, '+inf'),
+    );
+    return { time: Number(now ?? 0), names: names as string[] };
+  }
+
   /** Workflows of which something is known, the latest to become so first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   async list(
     filter: { source?: string | undefined },
