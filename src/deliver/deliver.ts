@@ -270,7 +270,7 @@ async function settleFirst(
   const { most } = limitsOf(deps, claim);
   const pool = isOurFault
     ? {}
-    : deps.slots.afterAttempt({ delivery: after, outcome, hadWaiting, most });
+    : deps.slots.afterAttempt({ delivery: after, outcome, hadWaiting, most, now });
   for (let { endpoint } = claim; ; endpoint = await deps.endpoints.get(endpoint.receiver)) {
     const effects = effectsOf(endpoint.state, shown, attempted, now);
     const events = planEndpointEvents(effects.events, deps.events);

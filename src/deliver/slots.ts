@@ -2,6 +2,7 @@ import { quietMs, type AttemptOutcome, type Delivery } from '../core/delivery/de
 import {
   afterOriginSign,
   NO_TROUBLE,
+  type OriginPause,
   type OriginSign,
   type OriginTrouble,
   isOrigin,
@@ -16,8 +17,8 @@ const REMEMBERED = 10_000;
 interface PoolEffects {
   /** The slots as JSON; absent when unchanged. */
   slots?: string;
-  /** How long the pool is paused, ms. */
-  pauseMs?: number;
+  /** Which of its receivers are paused; absent for none. */
+  pause?: OriginPause;
 }
 
 interface Ended {
@@ -26,6 +27,7 @@ interface Ended {
   hadWaiting: boolean;
   /** The most slots that the pool may have. */
   most: number;
+  now: number;
 }
 
 /** The slots of pools as this process knows them; the store shares them among all processes. */
@@ -90,7 +92,7 @@ export function createPoolSlots(self: string): PoolSlots {
       return Math.max(1, Math.floor(slots.limit));
     },
 
-    afterAttempt({ delivery, outcome, hadWaiting, most }) {
+    afterAttempt({ delivery, outcome, hadWaiting, most, now }) {
       const pool = poolOf(delivery.endpoint);
       const own = of(pool);
       const sharer = isOrigin(pool) ? delivery.endpoint : null;
@@ -102,9 +104,10 @@ export function createPoolSlots(self: string): PoolSlots {
         effects.slots = JSON.stringify({ ...own.slots, by: self });
       }
       if (sharer === null) return effects;
-      const { trouble, pauseMs } = afterOriginSign(own.trouble, sharer, signOf(outcome));
+      const shown = { receiver: sharer, sign: signOf(outcome), now };
+      const { trouble, pause } = afterOriginSign(own.trouble, shown);
       own.trouble = trouble;
-      return pauseMs === null ? effects : { ...effects, pauseMs };
+      return pause === null ? effects : { ...effects, pause };
     },
   };
 }

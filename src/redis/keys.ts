@@ -216,8 +216,10 @@ function deliveryKeys(key: (...parts: string[]) => string) {
     slots: (pool: string) => key('slots', pool),
     /** String: the lease of the delivery that probes a failing endpoint, by its id; see `lua/leases.ts`. */
     probe: (receiver: string) => key('probe', receiver),
-    /** String, before when nothing is claimed: an endpoint's rate, or a pause of an origin. */
-    hold: (pool: string) => key('hold', pool),
+    /** String, before when nothing is claimed: the rate of an endpoint. */
+    hold: (endpoint: string) => key('hold', endpoint),
+    /** Sorted set of the webhooks that a pause of their origin holds back, by its end; expires then. */
+    held: (origin: string) => key('held', origin),
     /** Sorted set of parked delivery ids by when they were parked. */
     parked: (receiver: string) => key('parked', receiver),
     /**

@@ -4,7 +4,7 @@ import { pause, resume } from '../../src/core/delivery/endpoint-state.ts';
 import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { expectNothingLeft } from '../support/delivery-invariants.ts';
-import { deliveryRig, type DeliveryRig } from '../support/delivery-rig.ts';
+import { deliveryRig, type Answer, type DeliveryRig } from '../support/delivery-rig.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const DEADLINE_AND_GRACE = 20_000;
@@ -397,23 +397,69 @@ describe('a receiver that answers with Retry-After', () => {
     expect(rig.sent).toHaveLength(2);
   });
 
-  test('Retry-After: 0 of three webhooks pauses their origin for a second', async () => {
-    const rig = rigOf({ limits: { most: 8 } });
+  const hook = (path: string) => webhookReceiver(`https://hooks.example/${path}`);
+
+  /** Lets webhooks of one origin answer alike. @returns the ids of their deliveries */
+  async function answerEach(rig: DeliveryRig, paths: string[], answer: Answer): Promise<string[]> {
     const ids: string[] = [];
-    for (const path of ['a', 'b', 'c']) {
-      const receiver = webhookReceiver(`https://hooks.example/${path}`);
-      ids.push(...(await planMany(rig, 1, receiver)));
-    }
-    await rig.answerAll({ retryAfterMs: 0 });
+    for (const path of paths) ids.push(...(await planMany(rig, 1, hook(path))));
+    await rig.answerAll(answer);
+    return ids;
+  }
+
+  test('Retry-After: 0 of three webhooks holds these back for a second, and no other of the origin', async () => {
+    const rig = rigOf({ limits: { most: 8 } });
+    const ids = await answerEach(rig, ['a', 'b', 'c'], { retryAfterMs: 0 });
     const attempts = await Promise.all(ids.map(async (id) => (await rig.get(id)).attemptCount));
     expect(attempts).toEqual([1, 1, 1]);
-    const [other = ''] = await planMany(rig, 1, webhookReceiver('https://hooks.example/d'));
+    const [other = ''] = await planMany(rig, 1, hook('d'));
     await rig.advance(900);
     await rig.settle();
-    expect(openIds(rig)).toEqual([]);
+    expect(openIds(rig)).toEqual([other]);
+    await rig.answerAll('ok');
     await rig.advance(200);
     await rig.answerAll('ok');
     expect(await rig.states([...ids, other])).toEqual(Array.from({ length: 4 }, () => 'delivered'));
+    await expectNothingLeft(rig);
+  });
+
+  test('while three webhooks are held back, each other of their origin is sent one delivery at a time', async () => {
+    const rig = rigOf({ limits: { most: 8 } });
+    await answerEach(rig, ['a', 'b', 'c'], 'timeout');
+    const others = [...(await planMany(rig, 3, hook('d'))), ...(await planMany(rig, 3, hook('e')))];
+    for (let round = 0; round < 3; round += 1) {
+      await rig.settle();
+      expect(
+        rig
+          .open()
+          .map(({ endpoint }) => endpoint)
+          .toSorted(),
+      ).toEqual([hook('d'), hook('e')].toSorted());
+      for (const one of rig.open()) one.answer('ok');
+    }
+    await rig.settle();
+    expect(new Set(await rig.states(others))).toEqual(new Set(['delivered']));
+    // Those that are held back have waited for their retry and for the end of the pause.
+    await rig.advance(9_000);
+    await rig.settle();
+    expect(openIds(rig)).toEqual([]);
+    await rig.advance(1_100);
+    await rig.answerAll('ok');
+    await expectNothingLeft(rig);
+  });
+
+  test('a webhook that times out during the pause of its origin is held back with the others', async () => {
+    const rig = rigOf({ limits: { most: 8 } });
+    await answerEach(rig, ['a', 'b', 'c'], 'timeout');
+    const [late = ''] = await answerEach(rig, ['d'], 'timeout');
+    const [well = ''] = await answerEach(rig, ['e'], 'ok');
+    expect(await rig.states([late, well])).toEqual(['pending', 'delivered']);
+    await rig.advance(9_000);
+    await rig.settle();
+    expect(openIds(rig)).toEqual([]);
+    await rig.advance(1_100);
+    await rig.answerAll('ok');
+    expect(await rig.states([late])).toEqual(['delivered']);
     await expectNothingLeft(rig);
   });
 });

@@ -58,14 +58,21 @@ async function poolsDueBy(rig: DeliveryRig, pools: string[], receivers: string[]
 }
 
 /** When a delivery to a receiver could be claimed, given a slot. */
-async function nextAt({ redis, keys, limits, state }: DeliveryRig, name: string): Promise<number> {
+async function nextAt(rig: DeliveryRig, name: string): Promise<number> {
+  const { redis, keys, limits } = rig;
   const [, due] = await redis.zrange(keys.due(name), 0, '0', 'WITHSCORES');
-  // A per-watch webhook gets half of the slots that it shares.
   const own = await redis.zcard(keys.taken(name));
-  if (own >= Math.max(1, Math.floor(limits.most / 2)) && poolOf(name) !== name) return Infinity;
+  const isShared = poolOf(name) !== name;
+  const [, pausedUntil = 0] = isShared
+    ? await redis.zrange(keys.held(poolOf(name)), -1, '-1', 'WITHSCORES')
+    : [];
+  // A per-watch webhook gets half of the slots that it shares, and one while others are held back.
+  const most = Number(pausedUntil) > rig.now() ? 1 : Math.max(1, Math.floor(limits.most / 2));
+  if (own >= most && isShared) return Infinity;
   if (due === '0') return 0;
-  const { from } = claimRules(await state(name));
-  return due === undefined ? Infinity : Math.max(Number(due), from);
+  const { from } = claimRules(await rig.state(name));
+  const held = isShared ? await redis.zscore(keys.held(poolOf(name)), name) : null;
+  return due === undefined ? Infinity : Math.max(Number(due), from, Number(held ?? 0));
 }
 
 /** The equation of conservation: planned is the sum of all states, by counters and by indexes. */

@@ -313,7 +313,7 @@ export function deliveryRig(options: RigOptions = {}) {
     /** Advances the clock, and expires keys in Redis with it. */
     async advance(ms: number): Promise<void> {
       turnClock(ms);
-      const volatile = (await stores.keysLeft()).filter((key) => /:(probe|hold|slots):/.test(key));
+      const volatile = (await stores.keysLeft()).filter((key) => /:(probe|hold|held|slots):/.test(key));
       for (const key of volatile) {
         const left = (await redis.pttl(key)) - ms;
         if (left <= 0) await redis.del(key);

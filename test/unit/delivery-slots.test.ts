@@ -103,7 +103,7 @@ function processOn(store: { text: string }, name: string) {
   return (kind: 'delivered' | 'refusedConnection', at: number) => {
     // The answer to a claim, and then its result.
     slots.adopt('ops', store.text);
-    const ended = { delivery, outcome: outcome(kind, at), hadWaiting: true, most: 128 };
+    const ended = { delivery, outcome: outcome(kind, at), hadWaiting: true, most: 128, now: at };
     store.text = slots.afterAttempt(ended).slots ?? store.text;
   };
 }

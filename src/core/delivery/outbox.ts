@@ -1,6 +1,7 @@
 import type { AlertEntry } from '../alert/entry.ts';
 import type { Attempt, Delivery, StoredDelivery } from './delivery.ts';
 import type { EndpointLimits, EndpointState, StoredEndpoint } from './endpoint-state.ts';
+import type { OriginPause } from './receiver.ts';
 
 /**
  * A delivery that one process may attempt now, with all data that the attempt needs. It holds a
@@ -52,8 +53,8 @@ export interface ReceiverChange {
   stateAfter: EndpointState;
   /** What the slots of its pool become, as JSON; absent where they do not change. */
   slots?: string;
-  /** For how long its pool is paused, ms. */
-  pauseMs?: number;
+  /** Which receivers of its pool are paused; absent for none. */
+  pause?: OriginPause;
   /** System events about the endpoint. */
   events: readonly PlannedEvent[];
 }

@@ -79,9 +79,20 @@ export interface OriginTrouble {
   receivers: readonly string[];
   /** Pauses in a row. */
   pauses: number;
+  /** Until when the last pause lasts, ms since the epoch. */
+  pausedUntil: number;
 }
 
-export const NO_TROUBLE: OriginTrouble = { receivers: [], pauses: 0 };
+export const NO_TROUBLE: OriginTrouble = { receivers: [], pauses: 0, pausedUntil: 0 };
+
+/**
+ * Receivers of an origin that get nothing for some ms. The others of the origin go on, one delivery at a
+ * time each: receivers of one user must not silence those of all others at a host.
+ */
+export interface OriginPause {
+  receivers: readonly string[];
+  ms: number;
+}
 
 const AGREEING = 3;
 const FIRST_PAUSE_MS = 10_000;
@@ -94,23 +105,26 @@ export type OriginSign =
   | { kind: 'trouble'; askedMs: number | null }
   | { kind: 'none' };
 
-/** The origin's state after a result, and how long to pause attempts at it; null for no pause. */
+/** The origin's state after a result, and whom it pauses; null for no receiver. */
 export function afterOriginSign(
   before: OriginTrouble,
-  receiver: string,
-  sign: OriginSign,
-): { trouble: OriginTrouble; pauseMs: number | null } {
-  if (sign.kind === 'none') return { trouble: before, pauseMs: null };
-  if (sign.kind === 'well') return { trouble: NO_TROUBLE, pauseMs: null };
-  const receivers = [...new Set([...before.receivers, receiver])];
-  if (receivers.length < AGREEING) {
-    return { trouble: { ...before, receivers }, pauseMs: null };
+  { receiver, sign, now }: { receiver: string; sign: OriginSign; now: number },
+): { trouble: OriginTrouble; pause: OriginPause | null } {
+  const { pausedUntil } = before;
+  if (sign.kind === 'none') return { trouble: before, pause: null };
+  if (sign.kind === 'well') return { trouble: { ...NO_TROUBLE, pausedUntil }, pause: null };
+  // One more of them: that makes no longer pause.
+  if (now < pausedUntil) {
+    return { trouble: before, pause: { receivers: [receiver], ms: pausedUntil - now } };
   }
-  const pauseMs = Math.min(
+  const receivers = [...new Set([...before.receivers, receiver])];
+  if (receivers.length < AGREEING) return { trouble: { ...before, receivers }, pause: null };
+  const ms = Math.min(
     sign.askedMs ?? FIRST_PAUSE_MS * 2 ** Math.min(before.pauses, 8),
     LONGEST_PAUSE_MS,
   );
-  return { trouble: { receivers: [], pauses: before.pauses + 1 }, pauseMs };
+  const trouble = { receivers: [], pauses: before.pauses + 1, pausedUntil: now + ms };
+  return { trouble, pause: { receivers, ms } };
 }
 
 /** How the secret of an endpoint is replaced. */

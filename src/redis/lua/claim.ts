@@ -5,7 +5,8 @@ import { EVEN_IF_FULL } from './full.ts';
 /**
  * Gives slots among the attempts at a pool to deliveries that are due. A pool is a configured endpoint,
  * or an origin whose webhooks share its slots. One of them gets half of these at the most, and one slot
- * after a time-out. It never gets the last free one besides others. While a backlog drains, one claim
+ * after a time-out. It never gets the last free one besides others. While some are held back by a pause
+ * of the origin, the others get one slot each. While a backlog drains, one claim
  * in four takes the newest delivery, so that what happens now does not wait for it.
  *
  * What a user wants now has the due time 0 and goes past breaker, quiet and pace. A lease that has
@@ -21,7 +22,13 @@ ${LEASE}
 -- How many slots the pool has, and until when it is held, read once.
 local function poolOf(p)
   if p.slotCount then return end
-  local text, hold = unpack(redis.call('MGET', p.slots, p.hold))
+  local text, hold
+  if p.isShared then
+    text = redis.call('GET', p.slots)
+    p.pausedUntil = tonumber(redis.call('ZREVRANGE', p.held, 0, 0, 'WITHSCORES')[2] or 0)
+  else
+    text, hold = unpack(redis.call('MGET', p.slots, p.hold))
+  end
   p.slotsText = text or ''
   p.slotCount = math.min(text and math.floor(cjson.decode(text).limit) or p.first, p.limit)
   -- A hold by the pace ends by the pace of now: a reload may have changed it.
@@ -45,6 +52,14 @@ local function freeSlots(p)
   return p.slotCount - p.takenCount
 end
 
+-- Holds webhooks of an origin back, each no less long than before.
+local function holdBack(p, pause, now)
+  redis.call('ZREMRANGEBYSCORE', p.held, '-inf', now)
+  for _, name in ipairs(pause.receivers) do redis.call('ZADD', p.held, 'GT', now + pause.ms, name) end
+  local last = redis.call('ZREVRANGE', p.held, 0, 0, 'WITHSCORES')[2]
+  redis.call('PEXPIRE', p.held, math.ceil(last - now))
+end
+
 -- A receiver as far as up to so many claims ask for it: its state, what is due first, what is parked.
 local function openReceiver(p, name, most)
   local flat, state = redis.call('HGETALL', p.states .. name), {}
@@ -53,6 +68,12 @@ local function openReceiver(p, name, most)
   -- One more than can be claimed: what is due first afterwards.
   r.due = redis.call('ZRANGE', p.dues .. name, 0, most, 'WITHSCORES')
   r.at, r.isWhole, r.gone, r.parked = 1, #r.due <= 2 * most, {}, 0
+  if p.isShared then
+    poolOf(p)
+    if p.pausedUntil > 0 then
+      r.from = math.max(r.from, tonumber(redis.call('ZSCORE', p.held, name) or 0))
+    end
+  end
   -- A configured endpoint whose state was never written has nothing parked.
   if state.parkedFrom ~= '-' and (p.isShared or state.doc) then
     r.parked = redis.call('ZCARD', p.parked .. name)
@@ -186,22 +207,22 @@ local function rescheduleWebhook(p, r, isFull)
 end
 
 -- Of the slots of an origin, how many one webhook may take now.
-local function shareOf(p, r)
+local function shareOf(p, r, now)
   local own, free = redis.call('ZCARD', p.takens .. r.name), freeSlots(p)
-  local most = r.isSlow and 1 or math.max(1, math.floor(p.slotCount / 2))
+  local isSingle = r.isSlow or p.pausedUntil > now
+  local most = isSingle and 1 or math.max(1, math.floor(p.slotCount / 2))
   if own >= most or (own > 0 and free <= 1) then return 0 end
   return math.min(most - own, free, math.max(1, free - 1))
 end
 
 local function claimShared(p, now, most, found)
-  local dueBy = p.heldUntil > now and 0 or now
-  for _, name in ipairs(redis.call('ZRANGEBYSCORE', p.poolDue, '-inf', dueBy, 'LIMIT', 0, 64)) do
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', p.poolDue, '-inf', now, 'LIMIT', 0, 64)) do
     if most <= 0 or freeSlots(p) <= 0 then break end
     local r = openReceiver(p, name, most)
-    local share = shareOf(p, r)
+    local share = shareOf(p, r, now)
     if share > 0 then
       most = most - claimOf(p, r, now, math.min(share, most), found)
-      share = shareOf(p, r)
+      share = shareOf(p, r, now)
     end
     rescheduleWebhook(p, r, share <= 0)
   end

@@ -133,7 +133,7 @@ local now = storeNow(KEYS[1])
 local function writeReceiver()
   writeState(shows.state, now)
   if shows.slots then redis.call('SET', p.slots, shows.slots, 'PX', p.slotsKeptMs) end
-  if shows.pauseMs then redis.call('SET', p.hold, now + shows.pauseMs, 'PX', shows.pauseMs) end
+  if shows.pause then holdBack(p, shows.pause, now) end
 end
 
 if shows then writeReceiver() end

@@ -67,8 +67,9 @@ function poolPlan(keys: Keys, pool: string, limits: EndpointLimits): PoolPlan {
     taken: keys.taken(pool),
     slots: keys.slots(pool),
     slotsKeptMs: SLOTS_KEPT_MS,
-    hold: keys.hold(pool),
-    poolDue: keys.poolDue(pool),
+    ...(isShared
+      ? { held: keys.held(pool), poolDue: keys.poolDue(pool) }
+      : { hold: keys.hold(pool) }),
     poolsDue: keys.poolsDue,
     claims: keys.deliveryClaims,
   };
@@ -152,11 +153,11 @@ export function comparisonPlan(keys: Keys) {
 
 /** What `RECORD_ATTEMPT` changes besides the delivery. */
 export function receiverPlan(keys: Keys, change: ReceiverChange, now: number) {
-  const { endpoint, stateAfter, slots, pauseMs, events } = change;
+  const { endpoint, stateAfter, slots, pause, events } = change;
   return {
     state: stateWrite(keys, endpoint, stateAfter, now),
     ...(slots !== undefined && { slots }),
-    ...(pauseMs !== undefined && { pauseMs: Math.ceil(pauseMs) }),
+    ...(pause !== undefined && { pause: { receivers: pause.receivers, ms: Math.ceil(pause.ms) } }),
     ...(events.length > 0 && { raised: raisedPlan(keys, events) }),
   };
 }
