@@ -43,7 +43,7 @@ const endpoint = (): Subscription => ({ kind: 'endpoint', endpoint: 'ops' });
 function webhookAt(url: string): (watch: WatchKey) => Subscription {
   return (watch) => ({
     kind: 'webhook',
-    receiver: webhookReceiver(url),
+    receiver: webhookReceiver(url, watch.source),
     events: ['*'],
     sealed: sealer.seal({ url }, watchId(watch)),
   });

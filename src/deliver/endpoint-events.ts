@@ -11,7 +11,7 @@ import {
   tellsExhausted,
   type EndpointResult,
 } from '../core/delivery/endpoint-state.ts';
-import { shownReceiver, type Receiver } from '../core/delivery/receiver.ts';
+import { isWebhook, shownReceiver, type Receiver } from '../core/delivery/receiver.ts';
 import type { PlannedEvent } from '../core/delivery/outbox.ts';
 import { isoTime } from '../core/event/event.ts';
 import type { Attempted } from './attempt.ts';
@@ -85,9 +85,10 @@ export function effectsOf(
   { outcome, isOurFault }: Attempted,
   now: number,
 ): { state: EndpointState; events: EndpointEvent[] } {
-  const { state, alert } = isOurFault
-    ? { state: before, alert: null }
-    : afterResult(before, resultOf(outcome, now), now);
+  const { state, alert } =
+    isOurFault || isOfSubscription(delivery, outcome)
+      ? { state: before, alert: null }
+      : afterResult(before, resultOf(outcome, now), now);
   const cause = { delivery, error: outcome.attempt.error };
   const change = { before, after: state };
   const events = alert === null ? [] : [endpointEvent(alert, change, cause)];
@@ -96,6 +97,11 @@ export function effectsOf(
     state: { ...state, exhaustedToldAt: now },
     events: [...events, endpointEvent('delivery.exhausted', change, cause)],
   };
+}
+
+/** 401 and 403 judge headers. Each subscription at the URL of a webhook has its own. */
+function isOfSubscription({ endpoint }: Delivery, { attempt }: AttemptOutcome): boolean {
+  return isWebhook(endpoint) && (attempt.status === 401 || attempt.status === 403);
 }
 
 function resultOf(outcome: AttemptOutcome, now: number): EndpointResult {

@@ -7,6 +7,7 @@ import {
   type OriginTrouble,
   isOrigin,
   poolOf,
+  urlOf,
 } from '../core/delivery/receiver.ts';
 import { afterAttemptAt, NEW_SLOTS, type SlotResult, type Slots } from '../core/delivery/slots.ts';
 
@@ -95,7 +96,7 @@ export function createPoolSlots(self: string): PoolSlots {
     afterAttempt({ delivery, outcome, hadWaiting, most, now }) {
       const pool = poolOf(delivery.endpoint);
       const own = of(pool);
-      const sharer = isOrigin(pool) ? delivery.endpoint : null;
+      const sharer = isOrigin(pool) ? urlOf(delivery.endpoint) : null;
       const before = own.slots;
       own.slots = afterAttemptAt(before, resultOf(outcome, hadWaiting, sharer), most);
       const effects: PoolEffects = {};

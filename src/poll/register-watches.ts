@@ -272,7 +272,7 @@ function webhookSubscription(
   };
   return {
     kind: 'webhook',
-    receiver: webhookReceiver(url),
+    receiver: webhookReceiver(url, watch.source),
     ...(events !== undefined && { events }),
     ...(registeredBy.length > 0 && { registeredBy }),
     sealed: seal(parts, watchId(watch)),

@@ -210,15 +210,17 @@ function deliveryKeys(key: (...parts: string[]) => string) {
     endpointsUnwell: key('endpoints-unwell'),
     /** Sorted set of delivery ids by due time: the first of each order, unless attempted or parked. */
     due: (receiver: string) => key('due', receiver),
-    /** Sorted set of delivery ids that are being attempted, at a pool or a webhook, by end of lease. */
-    taken: (poolOrReceiver: string) => key('taken', poolOrReceiver),
+    /** Sorted set of delivery ids that are being attempted, at a pool or a URL, by end of lease. */
+    taken: (poolOrUrl: string) => key('taken', poolOrUrl),
+    /** Set of the receivers at a URL at which something is due, and no slot of the URL is free. */
+    waiting: (url: string) => key('waiting', url),
     /** String, the JSON of how many attempts a pool takes at a time; expires when it was quiet. */
     slots: (pool: string) => key('slots', pool),
     /** String: the lease of the delivery that probes a failing endpoint, by its id; see `lua/leases.ts`. */
     probe: (receiver: string) => key('probe', receiver),
     /** String, before when nothing is claimed: the rate of an endpoint. */
     hold: (endpoint: string) => key('hold', endpoint),
-    /** Sorted set of the webhooks that a pause of their origin holds back, by its end; expires then. */
+    /** Sorted set of the URLs that a pause of their origin holds back, by its end; expires then. */
     held: (origin: string) => key('held', origin),
     /** Sorted set of parked delivery ids by when they were parked. */
     parked: (receiver: string) => key('parked', receiver),

@@ -19,7 +19,7 @@ function rigOf(): DeliveryRig {
   return rig;
 }
 
-const RECEIVERS = ['ops', webhookReceiver('https://hooks.example/a')];
+const RECEIVERS = ['ops', webhookReceiver('https://hooks.example/a', 'default')];
 
 /** Deletes every key whose name goes on like this behind the prefix. */
 async function lose(rig: DeliveryRig, name: string): Promise<void> {

@@ -10,10 +10,12 @@ const RETRY = [5_000, 60_000];
 const LIMITS = { most: 2, rate: null, deadlineMs: 10_000 };
 const HELD_MS = 2 * LIMITS.deadlineMs;
 
-/** A configured endpoint, and two webhooks of watches at one origin. */
+/** A configured endpoint, and webhooks of watches at one origin, two of them at one URL. */
 const ENDPOINTS = [
   'ops',
-  ...['a', 'b'].map((path) => webhookReceiver(`https://hooks.example/${path}`)),
+  ...[['a', 'default'] as const, ['a', 'other'] as const, ['b', 'default'] as const].map(
+    ([path, source]) => webhookReceiver(`https://hooks.example/${path}`, source),
+  ),
 ];
 
 type Step =

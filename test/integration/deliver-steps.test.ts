@@ -29,6 +29,10 @@ async function planMany(rig: DeliveryRig, count: number, endpoint = 'ops'): Prom
   return ids;
 }
 
+/** A webhook of the watches of a source. */
+const hook = (path: string, source = 'default') =>
+  webhookReceiver(`https://hooks.example/${path}`, source);
+
 const openIds = (rig: DeliveryRig) => rig.open().map(({ deliveryId }) => deliveryId);
 
 /** Fails so many attempts, each of a delivery of its own, that the breaker opens. */
@@ -328,7 +332,7 @@ describe('attempts that outlast their leases, since the store is away', () => {
 });
 
 describe('a clock that was set back', () => {
-  test.each(['ops', webhookReceiver('https://hooks.example/a')])(
+  test.each(['ops', hook('a')])(
     'a clock set back makes only the deliveries due that the step had delayed, at %s',
     async (receiver) => {
       const rig = rigOf({ retry: [5_000, 60_000] });
@@ -397,8 +401,6 @@ describe('a receiver that answers with Retry-After', () => {
     expect(rig.sent).toHaveLength(2);
   });
 
-  const hook = (path: string) => webhookReceiver(`https://hooks.example/${path}`);
-
   /** Lets webhooks of one origin answer alike. @returns the ids of their deliveries */
   async function answerEach(rig: DeliveryRig, paths: string[], answer: Answer): Promise<string[]> {
     const ids: string[] = [];
@@ -461,6 +463,71 @@ describe('a receiver that answers with Retry-After', () => {
     await rig.answerAll('ok');
     expect(await rig.states([late])).toEqual(['delivered']);
     await expectNothingLeft(rig);
+  });
+});
+
+describe('webhooks of several sources at one URL', () => {
+  const [mine, theirs] = [hook('shared', 'mine'), hook('shared', 'theirs')];
+
+  test('failures of the deliveries of one source park none of another at the URL', async () => {
+    const rig = rigOf({ limits: { most: 8 } });
+    const failed = await openBreaker(rig, theirs);
+    const ids = await planMany(rig, 3, mine);
+    await rig.answerAll(({ endpoint }) => (endpoint === mine ? 'ok' : 'fail'));
+    expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
+    expect((await rig.state(mine)).breaker).toBe('closed');
+    await rig.advance(30_000);
+    await rig.answerAll('ok');
+    expect(new Set(await rig.states(failed))).toEqual(new Set(['delivered']));
+    await expectNothingLeft(rig);
+  });
+
+  test('a quiet that one source is asked for, and 410, concern its deliveries alone', async () => {
+    const rig = rigOf({ limits: { most: 8 } });
+    await planMany(rig, 1, theirs);
+    await rig.answerAll({ retryAfterMs: 60_000 });
+    const ids = await planMany(rig, 1, mine);
+    await rig.answerAll('ok');
+    expect(await rig.states(ids)).toEqual(['delivered']);
+    await rig.advance(60_000);
+    await rig.answerAll('gone');
+    expect((await rig.state(theirs)).disabled).not.toBeNull();
+    expect((await rig.state(mine)).disabled).toBeNull();
+  });
+
+  test('they share the slots of the URL, and each goes on when the other has ended', async () => {
+    const rig = rigOf({ limits: { most: 8 } });
+    const first = await planMany(rig, 3, theirs);
+    const ids = await planMany(rig, 2, mine);
+    await rig.settle();
+    // Half of the first four slots.
+    expect(openIds(rig)).toEqual(first.slice(0, 2));
+    rig.open()[0]?.answer('ok');
+    await rig.settle();
+    expect(rig.open()).toHaveLength(2);
+    await rig.answerAll('ok');
+    expect(new Set(await rig.states([...first, ...ids]))).toEqual(new Set(['delivered']));
+    await expectNothingLeft(rig);
+  });
+
+  test.each([401, 403])('%i says nothing of the health of a webhook of watches', async (status) => {
+    const rig = rigOf({ limits: { most: 8 } });
+    const wrong = await planMany(rig, 12, mine);
+    await rig.answerAll({ status });
+    expect(await rig.state(mine)).toMatchObject({ breaker: 'closed', failures: 0 });
+    const [right = ''] = await planMany(rig, 1, mine);
+    await rig.settle();
+    expect(openIds(rig)).toEqual([right]);
+    await rig.answerAll('ok');
+    expect(new Set(await rig.states(wrong))).toEqual(new Set(['pending']));
+    expect(await rig.get(wrong[0] ?? '')).toMatchObject({ attemptCount: 1, last: { status } });
+  });
+
+  test('401 opens the breaker of a configured endpoint', async () => {
+    const rig = rigOf();
+    await planMany(rig, 10);
+    await rig.answerAll({ status: 401 });
+    expect((await rig.state('ops')).breaker).toBe('open');
   });
 });
 

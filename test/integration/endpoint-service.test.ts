@@ -27,12 +27,13 @@ const service = createEndpointService({
     rotate: async () => ({ secret: 'whsec_new', previousExpiresAt: null }),
   },
   newMark,
+  sources: ['default', 'team'],
   unconfigured: { find: async () => ({ sources: [], endpoints: [] }) },
   now: rig.now,
 });
 
 test('a webhook of a watch, by its masked form, has no secret to rotate', async () => {
-  const receiver = webhookReceiver('https://hooks.example/rotated');
+  const receiver = webhookReceiver('https://hooks.example/rotated', 'default');
   await rig.plan(rig.newRun(), receiver, ['run.failed']);
   await rig.answerAll('fail');
   const rotate = (name: string) => service.rotate(name, { overlapMs: 0, now: false });
@@ -43,7 +44,7 @@ test('a webhook of a watch, by its masked form, has no secret to rotate', async 
 
 test('the list of endpoints counts the deliveries of each failing per-watch webhook', async () => {
   const [gone, other] = ['one', 'two'].map((path) =>
-    webhookReceiver(`https://hooks.example/${path}`),
+    webhookReceiver(`https://hooks.example/${path}`, 'default'),
   );
   for (const receiver of [gone!, other!, other!, 'ops']) {
     await rig.plan(rig.newRun(), receiver, ['run.failed']);
@@ -67,6 +68,30 @@ test('the list of endpoints counts the deliveries of each failing per-watch webh
   expect(oldestAt(other!)).toBe(waiting.items.at(-1)?.createdAt);
   const paused = await service.pause(shownReceiver(other!));
   expect(paused?.counts).toMatchObject({ pending: 2 });
+});
+
+test('a verb on a masked URL acts on the webhooks of all sources there, which are listed as one', async () => {
+  const [mine = '', theirs = ''] = ['default', 'team'].map((source) =>
+    webhookReceiver('https://hooks.example/shared', source),
+  );
+  const name = shownReceiver(mine);
+  const [failing = ''] = await rig.plan(rig.newRun(), mine, ['run.failed']);
+  await rig.answerAll('fail');
+  const state = async (receiver: string) => (await rig.state(receiver)).paused;
+  await service.pause(name);
+  expect([await state(mine), await state(theirs)]).toEqual([true, true]);
+  const [held = ''] = await rig.plan(rig.newRun(), theirs, ['run.failed']);
+  await rig.settle();
+  expect(await rig.states([held])).toEqual(['parked']);
+  const listed = (await service.list()).filter((one) => one.name === name);
+  expect(listed).toMatchObject([
+    { health: { state: 'paused' }, counts: { parked: 1, pending: 1 } },
+  ]);
+  await service.resume(name);
+  expect([await state(mine), await state(theirs)]).toEqual([false, false]);
+  expect(await service.retry(name)).toBe(2);
+  await rig.answerAll('ok');
+  expect(await rig.states([failing, held])).toEqual(['delivered', 'delivered']);
 });
 
 test('the list shows the system events that an endpoint without configured events gets', async () => {

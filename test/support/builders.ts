@@ -53,7 +53,7 @@ export function newWatch(changes: Partial<Watch> = {}, subscriptions: Subscripti
 export function webhookTo(url: string, events?: string[], sealed = 'v1.…'): WebhookSubscription {
   return {
     kind: 'webhook',
-    receiver: webhookReceiver(url),
+    receiver: webhookReceiver(url, 'default'),
     sealed,
     ...(events !== undefined && { events }),
   };

@@ -1,7 +1,7 @@
 import { expect } from '@jest/globals';
 import { DELIVERY_STATES, isOutstanding, type Delivery } from '../../src/core/delivery/delivery.ts';
 import { claimRules } from '../../src/core/delivery/endpoint-state.ts';
-import { poolOf } from '../../src/core/delivery/receiver.ts';
+import { poolOf, urlOf } from '../../src/core/delivery/receiver.ts';
 import type { Slots } from '../../src/core/delivery/slots.ts';
 import { countNumbers } from '../../src/redis/numbers.ts';
 import type { DeliveryRig } from './delivery-rig.ts';
@@ -61,7 +61,7 @@ async function poolsDueBy(rig: DeliveryRig, pools: string[], receivers: string[]
 async function nextAt(rig: DeliveryRig, name: string): Promise<number> {
   const { redis, keys, limits } = rig;
   const [, due] = await redis.zrange(keys.due(name), 0, '0', 'WITHSCORES');
-  const own = await redis.zcard(keys.taken(name));
+  const own = await redis.zcard(keys.taken(urlOf(name)));
   const isShared = poolOf(name) !== name;
   const [, pausedUntil = 0] = isShared
     ? await redis.zrange(keys.held(poolOf(name)), -1, '-1', 'WITHSCORES')
@@ -71,7 +71,7 @@ async function nextAt(rig: DeliveryRig, name: string): Promise<number> {
   if (own >= most && isShared) return Infinity;
   if (due === '0') return 0;
   const { from } = claimRules(await rig.state(name));
-  const held = isShared ? await redis.zscore(keys.held(poolOf(name)), name) : null;
+  const held = isShared ? await redis.zscore(keys.held(poolOf(name)), urlOf(name)) : null;
   return due === undefined ? Infinity : Math.max(Number(due), from, Number(held ?? 0));
 }
 
@@ -132,6 +132,6 @@ export async function expectInvariants(rig: DeliveryRig, ids: string[]): Promise
 /** After all deliveries have ended only the records remain. */
 export async function expectNothingLeft(rig: DeliveryRig): Promise<void> {
   const left = (await rig.keysLeft()).map((key) => key.replace(/^\{[^}]*\}:/, ''));
-  const passing = /^(lane|due|parked|taken|probe|pools-|pool-|delivery-claims|replays)/;
+  const passing = /^(lane|due|parked|taken|waiting|probe|pools-|pool-|delivery-claims|replays)/;
   expect(left.filter((key) => passing.test(key))).toEqual([]);
 }

@@ -28,7 +28,14 @@ const PATIENCE_MS = 20_000;
 const YIELD_MS = 400;
 
 /** The end of a request, as tests name it. */
-export type Answer = 'ok' | 'fail' | 'reject' | 'gone' | 'timeout' | { retryAfterMs: number };
+export type Answer =
+  | 'ok'
+  | 'fail'
+  | 'reject'
+  | 'gone'
+  | 'timeout'
+  | { retryAfterMs: number }
+  | { status: number };
 
 /** A request that its receiver has not answered yet. */
 export interface Sent {
@@ -313,7 +320,9 @@ export function deliveryRig(options: RigOptions = {}) {
     /** Advances the clock, and expires keys in Redis with it. */
     async advance(ms: number): Promise<void> {
       turnClock(ms);
-      const volatile = (await stores.keysLeft()).filter((key) => /:(probe|hold|held|slots):/.test(key));
+      const volatile = (await stores.keysLeft()).filter((key) =>
+        /:(probe|hold|held|slots):/.test(key),
+      );
       for (const key of volatile) {
         const left = (await redis.pttl(key)) - ms;
         if (left <= 0) await redis.del(key);
@@ -392,6 +401,7 @@ function outcomeOf(answer: Answer, at: number): AttemptOutcome {
     return { kind: 'failed', attempt: { ...attemptOf(200, at), status: null, error } };
   }
   if (answer === 'fail') return { kind: 'failed', attempt: attemptOf(500, at) };
+  if ('status' in answer) return { kind: 'failed', attempt: attemptOf(answer.status, at) };
   return { kind: 'throttled', attempt: attemptOf(429, at), ...answer };
 }
 

@@ -18,6 +18,7 @@ import {
   originOf,
   PER_WATCH,
   shownReceiver,
+  urlOf,
   webhookReceiver,
 } from '../../src/core/delivery/receiver.ts';
 
@@ -142,12 +143,15 @@ describe('an attempt', () => {
 const URL_OF_SLACK = 'https://hooks.slack.com/services/T0/B0/secret?x=1';
 
 describe('the receiver of a webhook of a watch', () => {
-  const receiver = webhookReceiver(URL_OF_SLACK);
+  const receiver = webhookReceiver(URL_OF_SLACK, 'team');
 
-  test('a per-watch receiver is one per whole URL, and holds nothing of path and query', () => {
-    expect(receiver).toMatch(/^https:\/\/hooks\.slack\.com\/…#[0-9a-f]{32}$/);
-    expect(webhookReceiver(`${URL_OF_SLACK}2`)).not.toBe(receiver);
-    expect(webhookReceiver('HTTPS://Hooks.Slack.com:443/services/T0/B0/secret?x=1')).toBe(receiver);
+  test('a per-watch receiver is one per source and whole URL, and holds nothing of path and query', () => {
+    expect(receiver).toMatch(/^https:\/\/hooks\.slack\.com\/…#[0-9a-f]{32}@team$/);
+    expect(webhookReceiver(`${URL_OF_SLACK}2`, 'team')).not.toBe(receiver);
+    const respelt = 'HTTPS://Hooks.Slack.com:443/services/T0/B0/secret?x=1';
+    expect(webhookReceiver(respelt, 'team')).toBe(receiver);
+    const others = webhookReceiver(respelt, 'other');
+    expect([others === receiver, urlOf(others) === urlOf(receiver)]).toEqual([false, true]);
   });
 
   test('a per-watch receiver is shown by six digits, and found by that form or the URL', () => {

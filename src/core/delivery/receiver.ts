@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 
 /**
  * Names the target of a delivery: a configured endpoint by its name, a per-watch webhook as
- * `<origin>/…#<hash of its URL>`. A webhook's path and query are secrets, so only the sealed part
- * of its subscription holds them.
+ * `<origin>/…#<hash of its URL>@<source>`. A webhook's path and query are secrets, so only the sealed
+ * part of its subscription holds them. Health belongs to a receiver: that of one source's deliveries must
+ * not hold up those of another at the same URL.
  */
 export type Receiver = string;
 
@@ -14,12 +15,28 @@ const HASH_DIGITS = 32;
 /** Hash digits that users see and type. */
 const SHOWN_DIGITS = 6;
 const MARK = '/…#';
+const SOURCE_MARK = '@';
 
-/** The receiver of a URL; two spellings of one URL give the same receiver. */
-export function webhookReceiver(url: string): Receiver {
+/** The receiver of a URL for the watches of a source; two spellings of one URL give the same. */
+export function webhookReceiver(url: string, source: string): Receiver {
+  return receiverAt(hashedUrl(url), source);
+}
+
+/** The receiver at a {@link urlOf} for the watches of a source. */
+export function receiverAt(hashed: string, source: string): Receiver {
+  return `${hashed}${SOURCE_MARK}${source}`;
+}
+
+function hashedUrl(url: string): string {
   const { origin, href } = new URL(url);
   const hash = createHash('sha256').update(href).digest('hex');
   return `${origin}${MARK}${hash.slice(0, HASH_DIGITS)}`;
+}
+
+/** The hashed URL of a per-watch webhook, which several sources may share; else the name. */
+export function urlOf(receiver: Receiver): string {
+  const end = receiver.indexOf(SOURCE_MARK);
+  return end < 0 ? receiver : receiver.slice(0, end);
 }
 
 export function isWebhook(receiver: Receiver): boolean {
@@ -60,7 +77,7 @@ export function askedReceiver(text: string): string {
 
 /** A secret URL as users see it. */
 export function maskedUrl(url: string): string {
-  return shownReceiver(webhookReceiver(url));
+  return shownReceiver(hashedUrl(url));
 }
 
 /**
@@ -105,7 +122,7 @@ export type OriginSign =
   | { kind: 'trouble'; askedMs: number | null }
   | { kind: 'none' };
 
-/** The origin's state after a result, and whom it pauses; null for no receiver. */
+/** The state of the origin after a result, and which receivers are paused by it; null for none. */
 export function afterOriginSign(
   before: OriginTrouble,
   { receiver, sign, now }: { receiver: string; sign: OriginSign; now: number },

@@ -44,7 +44,7 @@ export interface SlotResult {
   durationMs: number;
   /** Other deliveries were waiting when this one was claimed. */
   hadWaiting: boolean;
-  /** The webhook, where several share the slots; two of them must agree to shrink the limit. */
+  /** The URL of the webhook, where several share the slots; two must agree to shrink the limit. */
   sharer: string | null;
 }
 

@@ -8,12 +8,7 @@ import {
   type WatchAttention,
 } from '../../core/attention.ts';
 import { isOutstanding, type DeliveryState } from '../../core/delivery/delivery.ts';
-import {
-  longPause,
-  type EndpointState,
-  type StoredEndpoint,
-} from '../../core/delivery/endpoint-state.ts';
-import { shownReceiver } from '../../core/delivery/receiver.ts';
+import { longPause, type EndpointState } from '../../core/delivery/endpoint-state.ts';
 import type { LinksOf } from '../../core/run/links.ts';
 import { overdueText } from '../../core/source/overdue.ts';
 import { inForce, type Watch } from '../../core/watch/watch.ts';
@@ -27,7 +22,7 @@ import type { Endpoints } from '../endpoints.ts';
 import type { Poller } from '../poller.ts';
 import type { Discovery } from '../source-feed.ts';
 import type { StoreConditions } from '../store-conditions.ts';
-import { healthOf, pauseText } from './endpoints.ts';
+import { healthOf, pauseText, shownAlike, type Shown } from './endpoints.ts';
 import { troubledSources } from './sources.ts';
 
 /** Items of one answer, and at most read of one kind. */
@@ -167,7 +162,7 @@ async function waitingOf(deps: AttentionDependencies): Promise<Found[]> {
     endpointStates.unwell(MOST_ITEMS),
   ]);
   const unwell = [
-    ...[...configured, ...webhooks].flatMap((one) => endpointItem(one, counts, now())),
+    ...shownAlike([...configured, ...webhooks]).flatMap((one) => endpointItem(one, counts, now())),
     ...unwrittenItems(deps, counts),
   ];
   return [
@@ -209,11 +204,10 @@ function textOf(state: DeliveryState, endpoint: string, count: number): string {
 
 /** An endpoint that gets nothing, for another reason than a user's pause. */
 function endpointItem(
-  { receiver, state }: StoredEndpoint,
+  { name: endpoint, state }: Shown,
   { byEndpoint }: DeliveryCounts,
   now: number,
 ): AttentionItem[] {
-  const endpoint = shownReceiver(receiver);
   const trouble = endpointTrouble(endpoint, state, now);
   if (trouble === null) return [];
   const counts = byEndpoint.get(endpoint);

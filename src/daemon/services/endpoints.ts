@@ -1,7 +1,9 @@
 import type { EndpointConfig } from '../../config/schema.ts';
+import { groupBy, sum } from '../../core/arrays.ts';
 import { noDeliveries } from '../../core/delivery/delivery.ts';
 import {
   longPause,
+  NEW_STATE,
   pause,
   resume,
   type EndpointState,
@@ -11,7 +13,9 @@ import {
   isWebhook,
   maskedUrl,
   poolOf,
+  receiverAt,
   shownReceiver,
+  urlOf,
   type Receiver,
   PER_WATCH,
 } from '../../core/delivery/receiver.ts';
@@ -40,6 +44,8 @@ interface EndpointServiceDependencies {
   secrets: Pick<EndpointSecrets, 'derived' | 'rotate'>;
   newMark: NewMark;
   unconfigured: Pick<Unconfigured, 'find'>;
+  /** Names of the configured sources. */
+  sources: readonly string[];
   now: () => number;
 }
 
@@ -54,21 +60,26 @@ const SECRET_OF_WATCH =
 
 export function createEndpointService(deps: EndpointServiceDependencies): EndpointService {
   const { endpoints, deliveries, endpointStates, routeOf, newMark, now } = deps;
-  const find = receiverFinder(endpoints, endpointStates);
+  const find = receiverFinder(deps);
   const controlOf = (receiver: Receiver) => {
     const limits = endpoints.limitsOf(poolOf(receiver));
     return { endpoints: endpointStates, limits, now: now() };
   };
-  const countsOf = async (receiver: Receiver, { byEndpoint }: DeliveryCounts) =>
-    isWebhook(receiver)
-      ? deliveries.countsAt(receiver)
-      : (byEndpoint.get(receiver) ?? noDeliveries());
+  const countsOf = async ({ name, receivers }: Shown, { byEndpoint }: DeliveryCounts) =>
+    receivers.some(isWebhook)
+      ? deliveries.countsAt(receivers)
+      : (byEndpoint.get(name) ?? noDeliveries());
   const change = async (name: string, by: (state: EndpointState) => EndpointState) => {
-    const receiver = await find(name);
-    if (receiver === null) return null;
-    const state = await changeEndpoint(controlOf(receiver), receiver, by);
-    const counts = await countsOf(receiver, await deliveries.counts());
-    return viewOf(deps, { receiver, state }, { counts });
+    const receivers = await find(name);
+    const changed = await Promise.all(
+      receivers.map(async (receiver) => ({
+        receiver,
+        state: await changeEndpoint(controlOf(receiver), receiver, by),
+      })),
+    );
+    const [shown] = shownAlike(changed);
+    if (shown === undefined) return null;
+    return viewOf(deps, shown, { counts: await countsOf(shown, await deliveries.counts()) });
   };
   return {
     async list(sources) {
@@ -80,16 +91,16 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
       ]);
       const known = [...configured, ...(await removed(deps)), ...unwell];
       return Promise.all(
-        known.map(async (stored) =>
-          viewOf(deps, stored, { counts: await countsOf(stored.receiver, counts) }),
+        shownAlike(known).map(async (shown) =>
+          viewOf(deps, shown, { counts: await countsOf(shown, counts) }),
         ),
       );
     },
     async test(name) {
-      const receiver = await find(name);
-      if (receiver === null) return null;
-      const route = await routeOf(await someDelivery(deliveries, receiver));
-      const type = endpoints.all[receiver]?.type;
+      const receivers = await find(name);
+      if (receivers.length === 0) return null;
+      const route = await routeOf(await someDelivery(deliveries, receivers));
+      const type = endpoints.all[name]?.type;
       const isForPeople = type !== undefined && type !== 'webhook' && type !== 'log';
       const test = { endpoint: name, isForPeople, now: now(), newMark };
       return route && testEndpoint(route, test);
@@ -97,21 +108,22 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
     pause: (name) => change(name, pause),
     resume: (name) => change(name, resume),
     async retry(name) {
-      const receiver = await find(name);
-      if (receiver === null) return null;
-      const count = await retryEndpoint({ ...controlOf(receiver), outbox: deps.outbox }, receiver);
-      deps.deliverer.dispatch([poolOf(receiver)]);
-      return count;
+      const receivers = await find(name);
+      const retry = (receiver: Receiver) =>
+        retryEndpoint({ ...controlOf(receiver), outbox: deps.outbox }, receiver);
+      const counts = await Promise.all(receivers.map(retry));
+      deps.deliverer.dispatch([...new Set(receivers.map(poolOf))]);
+      return receivers.length === 0 ? null : sum(counts);
     },
     async secret(name) {
-      const receiver = await find(name);
-      if (receiver === null) return null;
+      const [receiver] = await find(name);
+      if (receiver === undefined) return null;
       if (isWebhook(receiver)) throw new RunwatchError(SECRET_OF_WATCH, { code: 'not_signed' });
       return deps.secrets.derived(receiver);
     },
     async rotate(name, options) {
-      const receiver = await find(name);
-      if (receiver === null) return null;
+      const [receiver] = await find(name);
+      if (receiver === undefined) return null;
       if (isWebhook(receiver)) throw new RunwatchError(SECRET_OF_WATCH, { code: 'not_signed' });
       return deps.secrets.rotate(receiver, options);
     },
@@ -126,9 +138,9 @@ async function listWithin(
   const { endpoints, endpointStates, deliveries } = deps;
   const configured = await endpointStates.getMany(endpoints.names);
   return Promise.all(
-    configured.map(async (stored) => {
-      const counts = await deliveries.countsWithin(sources, shownReceiver(stored.receiver));
-      return viewOf(deps, stored, { counts, sources });
+    shownAlike(configured).map(async (shown) => {
+      const counts = await deliveries.countsWithin(sources, shown.name);
+      return viewOf(deps, shown, { counts, sources });
     }),
   );
 }
@@ -143,41 +155,79 @@ async function removed({
 }
 
 /**
- * Finds the receiver of a name: a configured endpoint, or a failing per-watch webhook.
- * The function throws RunwatchError `ambiguous_endpoint` when two webhooks share the masked form.
+ * Finds the receivers of a name: a configured endpoint, or those of all sources at the URL of a per-watch
+ * webhook that is not well for one of them.
+ * The function throws RunwatchError `ambiguous_endpoint` when two URLs share the masked form.
  */
-function receiverFinder(endpoints: Endpoints, states: EndpointStore) {
-  return async function find(name: string): Promise<Receiver | null> {
-    if (endpoints.names.includes(name)) return name;
-    const unwell = await states.unwell(SEARCHED_UNWELL);
-    const found = unwell.filter(({ receiver }) => shownReceiver(receiver) === name);
-    if (found.length > 1) {
-      const message = `${found.length} webhooks are shown as ${name}`;
+function receiverFinder({ endpoints, endpointStates, sources }: EndpointServiceDependencies) {
+  return async function find(name: string): Promise<Receiver[]> {
+    if (endpoints.names.includes(name)) return [name];
+    const unwell = await endpointStates.unwell(SEARCHED_UNWELL);
+    const found = unwell.flatMap(({ receiver }) =>
+      shownReceiver(receiver) === name ? [receiver] : [],
+    );
+    const [url, ...others] = new Set(found.map(urlOf));
+    if (others.length > 0) {
+      const message = `${1 + others.length} webhooks are shown as ${name}`;
       throw new RunwatchError(message, { code: 'ambiguous_endpoint' });
     }
-    return found[0]?.receiver ?? null;
+    if (url === undefined) return [];
+    return [...new Set([...found, ...sources.map((source) => receiverAt(url, source))])];
   };
 }
 
-/** A delivery that leads to the route of a receiver: the URL of a webhook is stored with its watch. */
-async function someDelivery(deliveries: DeliveryStore, receiver: Receiver) {
+/** A delivery that leads to a route: the URL of a webhook is stored with its watch. */
+async function someDelivery(deliveries: DeliveryStore, receivers: readonly Receiver[]) {
+  const [receiver = ''] = receivers;
   const none = { endpoint: receiver, source: '', runId: '' };
   if (!isWebhook(receiver)) return none;
   const { items } = await deliveries.list({ endpoint: shownReceiver(receiver) }, { limit: 20 });
-  return items.find(({ endpoint }) => endpoint === receiver) ?? none;
+  return items.find(({ endpoint }) => receivers.includes(endpoint)) ?? none;
+}
+
+/** An endpoint, or a webhook with its receivers, as users see it. */
+export interface Shown {
+  name: string;
+  receivers: Receiver[];
+  /** Of the receiver that is least well. */
+  state: EndpointState;
+}
+
+/** Receivers by their names: at one URL there is one for each source. */
+export function shownAlike(found: readonly Pick<StoredEndpoint, 'receiver' | 'state'>[]): Shown[] {
+  const groups = groupBy(found, ({ receiver }) => shownReceiver(receiver));
+  return [...groups].map(([name, some]) => ({
+    name,
+    receivers: some.map(({ receiver }) => receiver),
+    state: leastWell(some.map(({ state }) => state)),
+  }));
+}
+
+const BY_NEED: readonly EndpointHealth['state'][] = ['disabled', 'failing', 'paused', 'active'];
+
+/** Of the states of receivers that are shown alike, the one to show. */
+export function leastWell(states: readonly EndpointState[]): EndpointState {
+  const [first = NEW_STATE] = states.toSorted(
+    (one, other) =>
+      rankOf(one) - rankOf(other) || (other.throttledUntil ?? 0) - (one.throttledUntil ?? 0),
+  );
+  return first;
+}
+
+function rankOf(state: EndpointState): number {
+  return BY_NEED.indexOf(healthOf(state));
 }
 
 async function viewOf(
   { endpoints, deliveries }: Pick<EndpointServiceDependencies, 'endpoints' | 'deliveries'>,
-  { receiver, state }: Pick<StoredEndpoint, 'receiver' | 'state'>,
+  { name, receivers, state }: Shown,
   { counts, sources }: { counts: EndpointView['counts']; sources?: readonly string[] },
 ): Promise<EndpointView> {
-  const name = shownReceiver(receiver);
   const isWaitedFor = counts.pending + counts.parked > 0;
   return {
     name,
-    ...kindOf(receiver, endpoints),
-    default: endpoints.defaults.includes(receiver),
+    ...kindOf(name, receivers.some(isWebhook), endpoints),
+    default: endpoints.defaults.includes(name),
     counts,
     oldestPendingAt: isWaitedFor ? await deliveries.oldestWaiting(name, sources) : null,
     health: healthViewOf(state),
@@ -196,15 +246,16 @@ export function healthViewOf(state: EndpointState): EndpointHealth {
 }
 
 function kindOf(
-  receiver: Receiver,
+  name: string,
+  isOfWatches: boolean,
   endpoints: Endpoints,
 ): Pick<EndpointView, 'type' | 'url' | 'events'> {
-  if (isWebhook(receiver)) return { type: 'webhook', url: shownReceiver(receiver), events: [] };
-  const endpoint = endpoints.all[receiver];
+  if (isOfWatches) return { type: 'webhook', url: name, events: [] };
+  const endpoint = endpoints.all[name];
   if (endpoint === undefined) return { type: 'unconfigured', url: null, events: [] };
   const events = endpoint.events ?? [
     ...DEFAULT_EVENTS,
-    ...SYSTEM_EVENT_TYPES.filter((type) => endpoints.wantingSystemEvent(type).includes(receiver)),
+    ...SYSTEM_EVENT_TYPES.filter((type) => endpoints.wantingSystemEvent(type).includes(name)),
   ];
   return { type: endpoint.type, url: publicUrl(endpoint), events };
 }

@@ -85,7 +85,7 @@ export function createServices(deps: ServicesDependencies): Services {
     },
     deliveries: createDeliveryService(deps),
     ...createAlertServices(deps),
-    endpoints: createEndpointService(deps),
+    endpoints: createEndpointService({ ...deps, sources: Object.keys(config.sources) }),
     webhooks: createWebhookService({ ...deps, notes: deps.watchNotes }),
     polling: createPollingService(deps),
     workflows: createWorkflowService(deps),

@@ -1,13 +1,12 @@
 import { shownReceiver, type Receiver } from '../../core/delivery/receiver.ts';
 import type { Watch, WebhookSubscription } from '../../core/watch/watch.ts';
-import type { EndpointHealth } from '../../http/routes/endpoints.ts';
 import type { WebhookFilter, WebhookService, WebhookView } from '../../http/routes/webhooks.ts';
 import { createEndWebhooks } from '../../poll/watch-control.ts';
 import type { DeliveryStore } from '../../redis/stores/delivery-store.ts';
 import type { EndpointStore } from '../../redis/stores/endpoint-store.ts';
 import type { WatchStore } from '../../redis/stores/watch-store.ts';
 import type { WatchNotes } from '../known-watches.ts';
-import { healthViewOf } from './endpoints.ts';
+import { healthViewOf, leastWell } from './endpoints.ts';
 
 /** Watches read at a time. */
 const CHUNK = 200;
@@ -106,9 +105,6 @@ function newlyGathered(url: string): Gathered {
   return { url, receivers: new Set(), sources: new Set(), registeredBy: new Set(), watches: 0 };
 }
 
-/** The least well first: of receivers with one masked form, that is the one to show. */
-const BY_NEED: readonly EndpointHealth['state'][] = ['disabled', 'failing', 'paused', 'active'];
-
 async function viewOf(
   { deliveries, endpointStates }: WebhookServiceOptions,
   { url, receivers, sources, registeredBy, watches }: Gathered,
@@ -118,18 +114,13 @@ async function viewOf(
     deliveries.countsWithin(filter.sources, url),
     endpointStates.getMany([...receivers]),
   ]);
-  const healths = states.map(({ state }) => healthViewOf(state));
-  const [health] = healths.toSorted(
-    (one, other) => BY_NEED.indexOf(one.state) - BY_NEED.indexOf(other.state),
-  );
-  if (health === undefined) throw new Error('a webhook without a receiver');
   return {
     url,
     sources: [...sources].sort(),
     registeredBy: [...registeredBy].sort(),
     watches,
     counts,
-    health,
+    health: healthViewOf(leastWell(states.map(({ state }) => state))),
   };
 }
 

@@ -52,6 +52,11 @@ local function freeSlots(p)
   return p.slotCount - p.takenCount
 end
 
+-- The hashed URL of a webhook: watches of several sources may share it, and its slots with it.
+local function urlOf(name)
+  return string.match(name, '^[^@]+')
+end
+
 -- Holds webhooks of an origin back, each no less long than before.
 local function holdBack(p, pause, now)
   redis.call('ZREMRANGEBYSCORE', p.held, '-inf', now)
@@ -71,7 +76,7 @@ local function openReceiver(p, name, most)
   if p.isShared then
     poolOf(p)
     if p.pausedUntil > 0 then
-      r.from = math.max(r.from, tonumber(redis.call('ZSCORE', p.held, name) or 0))
+      r.from = math.max(r.from, tonumber(redis.call('ZSCORE', p.held, urlOf(name)) or 0))
     end
   end
   -- A configured endpoint whose state was never written has nothing parked.
@@ -136,7 +141,7 @@ local function take(p, r, id, dueAt, isParked, now, claims)
     unpack(redis.call('HMGET', p.deliveries .. id, 'version', 'number', 'doc', 'event'))
   if not version then return 0 end
   redis.call('ZADD', p.taken, now + p.leaseMs, id)
-  if p.isShared then redis.call('ZADD', p.takens .. r.name, now + p.leaseMs, id) end
+  if p.isShared then redis.call('ZADD', p.takens .. urlOf(r.name), now + p.leaseMs, id) end
   p.takenCount = p.takenCount + 1
   p.lapse = math.min(p.lapse or math.huge, now + p.leaseMs)
   hold(p.claims, id, p.token, dueAt)
@@ -200,15 +205,29 @@ local function claimOf(p, r, now, most, found)
   return count
 end
 
--- Notes when a webhook is worth asking among those of its origin; one without a free slot is not.
+-- Notes when a webhook is worth asking among those of its origin; one without a free slot waits for one.
 local function rescheduleWebhook(p, r, isFull)
-  local at = not isFull and nextAt(r)
-  if at then redis.call('ZADD', p.poolDue, at, r.name) else redis.call('ZREM', p.poolDue, r.name) end
+  local at = nextAt(r)
+  if at and not isFull then
+    redis.call('ZADD', p.poolDue, at, r.name)
+    return
+  end
+  redis.call('ZREM', p.poolDue, r.name)
+  if at then redis.call('SADD', p.waiting .. urlOf(r.name), r.name) end
+end
+
+-- A delivery gives its slot of a webhook back: what waits for one there is worth asking again.
+local function leaveWebhook(p, name, id)
+  local url = urlOf(name)
+  redis.call('ZREM', p.takens .. url, id)
+  local waiting = redis.call('SMEMBERS', p.waiting .. url)
+  if #waiting > 0 then redis.call('DEL', p.waiting .. url) end
+  for _, one in ipairs(waiting) do rescheduleWebhook(p, openReceiver(p, one, 0), false) end
 end
 
 -- Of the slots of an origin, how many one webhook may take now.
 local function shareOf(p, r, now)
-  local own, free = redis.call('ZCARD', p.takens .. r.name), freeSlots(p)
+  local own, free = redis.call('ZCARD', p.takens .. urlOf(r.name)), freeSlots(p)
   local isSingle = r.isSlow or p.pausedUntil > now
   local most = isSingle and 1 or math.max(1, math.floor(p.slotCount / 2))
   if own >= most or (own > 0 and free <= 1) then return 0 end
@@ -240,7 +259,7 @@ local function backToDue(p, id, at)
   end
   endLease(p.probes .. name, id)
   if p.isShared then
-    redis.call('ZREM', p.takens .. name, id)
+    leaveWebhook(p, name, id)
     rescheduleWebhook(p, openReceiver(p, name, 0), false)
   end
 end
@@ -378,15 +397,20 @@ ${CLAIM_DELIVERIES}
 local p, name, now = cjson.decode(ARGV[1]), ARGV[2], storeNow(KEYS[1])
 local ids = redis.call('ZRANGEBYSCORE', p.dues .. name, '(' .. now, '+inf', 'LIMIT', 0, ARGV[3])
 for _, id in ipairs(ids) do redis.call('ZADD', p.dues .. name, now, id) end
-local attempted = redis.call('ZRANGE', p.isShared and p.takens .. name or p.taken, 0, -1)
-for _, id in ipairs(attempted) do
+local attempted = 0
+for _, id in ipairs(redis.call('ZRANGE', p.isShared and p.takens .. urlOf(name) or p.taken, 0, -1)) do
   local key = p.deliveries .. id
-  if redis.call('HEXISTS', key, 'version') == 1 then redis.call('HSETNX', key, 'wish', 'due') end
+  local doc = redis.call('HGET', key, 'doc')
+  -- Other receivers may have the same URL.
+  if doc and cjson.decode(doc).endpoint == name then
+    redis.call('HSETNX', key, 'wish', 'due')
+    attempted = attempted + 1
+  end
 end
 if p.isShared then rescheduleWebhook(p, openReceiver(p, name, 0), false) end
 reschedule(p, now)
 redis.call('PUBLISH', KEYS[3], p.pool)
-return {#ids, #attempted}
+return {#ids, attempted}
 `;
 
 /**

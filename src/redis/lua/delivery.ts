@@ -49,7 +49,7 @@ local function takeOut(d, p)
   if d.isClaimed then
     redis.call('HDEL', p.claims, d.id)
     redis.call('ZREM', p.taken, d.id)
-    if p.isShared then redis.call('ZREM', p.takens .. d.receiver, d.id) end
+    if p.isShared then leaveWebhook(p, d.receiver, d.id) end
   else
     redis.call('ZREM', p.dues .. d.receiver, d.id)
     redis.call('ZREM', p.parked .. d.receiver, d.id)

@@ -251,20 +251,21 @@ export class DeliveryStore {
   }
 
   /**
-   * Deliveries to one receiver, by state: of the newest 10,000. The counters have one entry for all
-   * webhooks of watches together.
+   * Deliveries to a webhook of watches, by state: of the newest 10,000. The counters have one entry for
+   * all of them together.
+   * @param receivers those of its sources, which are shown alike
    */
-  async countsAt(receiver: Receiver): Promise<Record<DeliveryState, number>> {
+  async countsAt(receivers: readonly Receiver[]): Promise<Record<DeliveryState, number>> {
     const counts = noDeliveries();
-    const endpoint = shownReceiver(receiver);
+    const endpoint = shownReceiver(receivers[0] ?? '');
     let from: string | undefined;
     const query = { ...(await this.queryOf({ endpoint })), order: 'newest' as const };
     for (let counted = 0; counted < COUNTED_AT_MOST; counted += COUNTED_AT_ONCE) {
       const walk = { ...query, limit: COUNTED_AT_ONCE, from };
       const { rows, next } = await walkNumbers(this.redis, this.keys, walk);
-      // Two webhooks may share a masked form.
-      const own = readRows('delivery', rows).filter(
-        ({ item }) => item.delivery.endpoint === receiver,
+      // Two URLs may share a masked form.
+      const own = readRows('delivery', rows).filter(({ item }) =>
+        receivers.includes(item.delivery.endpoint),
       );
       for (const { item } of own) counts[item.delivery.state] += 1;
       if (next === null) break;

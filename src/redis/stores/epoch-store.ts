@@ -6,7 +6,7 @@ import { declaredKeys, type Keys } from '../keys.ts';
 import { raisedPlan } from './event-plan.ts';
 
 /** The form that records have now. A change that an older daemon would misread makes it another one. */
-const SCHEMA = '6';
+const SCHEMA = '7';
 
 /**
  * The name of a store's present life, in Redis. What a daemon writes at its start is written only where it

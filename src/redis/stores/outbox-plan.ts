@@ -7,7 +7,7 @@ import {
   type ReceiverChange,
 } from '../../core/delivery/outbox.ts';
 import type { EndpointLimits } from '../../core/delivery/endpoint-state.ts';
-import { isOrigin, type Receiver } from '../../core/delivery/receiver.ts';
+import { isOrigin, urlOf, type Receiver } from '../../core/delivery/receiver.ts';
 import { FIRST_SLOTS, SLOTS_KEPT_MS } from '../../core/delivery/slots.ts';
 import { watchId } from '../../core/watch/watch.ts';
 import { deliveryStateIndex } from '../indexes.ts';
@@ -64,6 +64,7 @@ function poolPlan(keys: Keys, pool: string, limits: EndpointLimits): PoolPlan {
     deliveries: keys.delivery(''),
     events: keys.event(''),
     takens: keys.taken(''),
+    waiting: keys.waiting(''),
     taken: keys.taken(pool),
     slots: keys.slots(pool),
     slotsKeptMs: SLOTS_KEPT_MS,
@@ -90,8 +91,9 @@ function turnOf(token: string): number {
 
 /** What scripts find by the name of a receiver; of that for which they run, it is known before. */
 export function receiverKeys(keys: Keys, receiver: Receiver): string[] {
-  const { endpointState, due, parked, probe, taken } = keys;
-  return [endpointState, due, parked, probe, taken].map((key) => key(receiver));
+  const { endpointState, due, parked, probe, taken, waiting } = keys;
+  const own = [endpointState, due, parked, probe].map((key) => key(receiver));
+  return [...own, ...[taken, waiting].map((key) => key(urlOf(receiver)))];
 }
 
 /** What the steps of `lua/delivery.ts` need of a delivery. */
