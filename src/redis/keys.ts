@@ -151,8 +151,14 @@ function alertKeys(key: (...parts: string[]) => string) {
     alertLease: key('alert-lease'),
     /** Hash `at`, `ms`: for how long some process has judged. */
     alertUptime: key('alert-uptime'),
-    /** Sorted sets of ids of alerts by start: of a state, and of a state and a rule. */
-    alerts: (...filter: string[]) => key('alerts', ...filter),
+    /**
+     * Sorted sets of ids of alerts by start: of a state, also with a rule, a source, or both. Only those
+     * that are grouped by source have one.
+     */
+    alerts: (
+      state: string,
+      { rule = '*', source = '*' }: { rule?: string | undefined; source?: string } = {},
+    ) => key('alerts', state, rule, source),
     /** String, the JSON of an alert that has resolved. */
     resolvedAlert: (id: string) => key('alert', id),
     /** Sorted set of ids of resolved alerts by when they resolved: what retention goes by. */

@@ -197,6 +197,7 @@ declare module 'ioredis' {
       mostChunks: number,
       prefix: string,
       most: number,
+      ...sources: string[]
     ): Result<string[], Context>;
     rwCountNumbers(keyCount: number, ...args: string[]): Result<number, Context>;
     rwReadHistoryBuffer(

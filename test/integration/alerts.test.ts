@@ -73,9 +73,14 @@ function deps(changes: Partial<JudgeDeps> = {}): JudgeDeps {
 }
 
 /** Ends a new run of a workflow. */
-async function end(type: EventType, workflowId = 'wf-1', runId = `run-${(runs += 1)}`) {
+async function end(
+  type: EventType,
+  workflowId = 'wf-1',
+  runId = `run-${(runs += 1)}`,
+  source = 'default',
+) {
   const run = snapshot({ id: runId, workflow_id: workflowId, status: type.slice('run.'.length) });
-  const before = newWatch({ runId });
+  const before = newWatch({ runId, source });
   const after = { ...before, run, state: 'finished' as const, endedAt: now };
   const change = { before, after, now, newMark, nodes: null, linksOf: noLinks };
   const event = buildEvent(change, { type }, 1);
@@ -276,6 +281,35 @@ describe('alerts in Redis', () => {
     });
   });
 
+  test('pages of the alerts of a source are as full as if it were alone, and so are their cursors', async () => {
+    for (let workflow = 0; workflow < 5; workflow += 1) {
+      await end('run.failed', `wf-${workflow}`);
+      for (const other of ['other', 'third']) {
+        await end('run.failed', `wf-${workflow}`, `run-${other}-${workflow}`, other);
+      }
+      await setClock(now + SECOND);
+    }
+    await wait(MINUTE);
+    const ofSource = { sources: ['default'], limit: 3 };
+    const first = await alerts.list(ofSource);
+    const cursor = first.nextCursor ?? undefined;
+    const cursorText = Buffer.from(cursor ?? '', 'base64url').toString();
+    expect(cursorText).toContain(first.items.at(-1)?.id);
+    const second = await alerts.list({ ...ofSource, cursor });
+    const found = [...first.items, ...second.items].map(({ labels }) => labels);
+    expect(found).toEqual(
+      [4, 3, 2, 1, 0].map((at) => ({ source: 'default', workflow_id: `wf-${at}` })),
+    );
+    expect(second.nextCursor).toBeNull();
+    const ofTwo = await alerts.list({
+      sources: ['other', 'third'],
+      rule: 'failed-runs',
+      limit: 20,
+    });
+    expect(ofTwo.items).toHaveLength(10);
+    expect((await alerts.list({ ...ofSource, rule: 'other' })).items).toEqual([]);
+  });
+
   test('the groups of a rule are bounded, and events of further ones are counted together', async () => {
     use(aRule({ groupBy: ['...'], groupWaitMs: 0 }));
     const key = (at: number) => `group-${at}`;
@@ -406,6 +440,8 @@ describe('alerts in Redis', () => {
     expect((await alerts.list({ limit: 10 })).items).toHaveLength(3);
     expect(await alerts.forget({ before: now + 1, keep: 3 })).toBe(3);
     expect((await alerts.list({ limit: 10 })).items).toEqual([]);
+    expect((await alerts.list({ sources: ['default'], limit: 10 })).items).toEqual([]);
+    expect(await redis.exists(keys.alerts('resolved', { source: 'default' }))).toBe(0);
     expect(await alerts.countByRule(['failed-runs'])).toContainEqual(
       expect.objectContaining({ state: 'resolved', count: 0 }),
     );

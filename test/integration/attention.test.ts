@@ -195,9 +195,9 @@ test('alerts and lists that cannot be read stand among the others by their time'
   };
   const asked: unknown[] = [];
   const alerts: Dependencies['alerts'] = {
-    async list(query) {
-      asked.push(query.state);
-      return { items: [alert], nextCursor: null };
+    async list({ state, sources }) {
+      asked.push([state, sources]);
+      return { items: sources === undefined ? [alert] : [], nextCursor: null };
     },
   };
   const unread = { source: 'default', workflowId: 'wf-1', since: NOON - 2 * MINUTE, text: '403' };
@@ -214,9 +214,13 @@ test('alerts and lists that cannot be read stand among the others by their time'
   ]);
   expect(counts).toEqual({ alert: 1, discovery: 1 });
   await listed(true, changes);
-  expect(asked).toEqual([['firing'], ['firing', 'acknowledged']]);
   const limited = await open(changes).list({ withAcknowledged: false, sources: ['eu'] });
   expect(limited.items).toEqual([]);
+  expect(asked).toEqual([
+    [['firing'], undefined],
+    [['firing', 'acknowledged'], undefined],
+    [['firing'], ['eu']],
+  ]);
 });
 
 test('an endpoint that writes to the log is listed while this process cannot write it', async () => {

@@ -88,6 +88,22 @@ describe('alerts over HTTP', () => {
     expect(JSON.stringify(await response.json())).toContain('at the most');
   });
 
+  test('a silence with an end that no date can tell is listed among the others', async () => {
+    const silence = { matchers: {}, by: 'ana', comment: 'x', key: null, state: 'active' as const };
+    const times = { startsAt: 0, createdAt: 0 };
+    server.services.silences.list = async () => [
+      { ...silence, ...times, id: 'sil_far', until: 8_641_795_817_760_864 },
+      { ...silence, ...times, id: 'sil_near', until: 1_000 },
+    ];
+    const listed = await server.fetch('/v1/silences');
+    expect(await listed.json()).toMatchObject({
+      data: [
+        { id: 'sil_far', until: '+275760-09-13T00:00:00.000Z' },
+        { id: 'sil_near', until: '1970-01-01T00:00:01.000Z' },
+      ],
+    });
+  });
+
   test('a preview of a silence and a trial of rules say what they found', async () => {
     const preview = await server.post('/v1/silences/preview', {
       matchers: { rule: 'failed-runs' },

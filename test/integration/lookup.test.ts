@@ -64,6 +64,23 @@ test('lookup says that there are more than it shows', async () => {
   expect(more).toBe(true);
 });
 
+test('lookup within sources finds their runs, and says nothing of others', async () => {
+  const within = (prefix: string, sources: string[], limit = 1) =>
+    lookup.find({ kind: 'run', prefix, limit, sources });
+  expect(await within('run-1', ['eu'])).toEqual({
+    found: [{ kind: 'run', id: 'run-1', source: 'eu' }],
+    more: false,
+  });
+  // Runs of others have the whole id, or begin so: none of that shows.
+  expect(await within('run-10', ['eu'])).toEqual({ found: [], more: false });
+  expect(await within('many-', ['eu'])).toEqual({ found: [], more: false });
+  expect(await within('run', ['eu'])).toEqual({
+    found: [{ kind: 'run', id: 'run-1', source: 'eu' }],
+    more: false,
+  });
+  expect((await within('many-', ['eu', 'default'])).more).toBe(true);
+});
+
 test('lookup finds events and deliveries by how their ids begin', async () => {
   const before = await watches.get({ source: 'default', runId: UUIDS[0] });
   const run = snapshot({ id: UUIDS[0], status: 'failed' });

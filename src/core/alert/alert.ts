@@ -132,6 +132,8 @@ export interface AlertQuery {
   /** Any of these; all without them. */
   state?: readonly AlertState[] | undefined;
   rule?: string | undefined;
+  /** Only those that their rule groups by source, of one of these; absent, all. */
+  sources?: readonly string[];
   order?: 'newest' | 'oldest';
   limit: number;
   cursor?: string | undefined;

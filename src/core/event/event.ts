@@ -205,9 +205,15 @@ export function isTerminalEvent(type: EventType): boolean {
   return type === 'run.completed' || type === 'run.failed' || type === 'run.stopped';
 }
 
-/** Formats milliseconds since the epoch as the contract writes times. */
+/** The times that a `Date` can tell lie within this many ms of the epoch. */
+const FURTHEST_MS = 8_640_000_000_000_000;
+
+/**
+ * Formats milliseconds since the epoch as the contract writes times. One that no date can tell is the
+ * nearest that can: a single such record must not keep all others of a list from being shown.
+ */
 export function isoTime(ms: number): string {
-  return new Date(ms).toISOString();
+  return new Date(Math.max(-FURTHEST_MS, Math.min(ms, FURTHEST_MS))).toISOString();
 }
 
 /** Headers of one connection (RFC 9110, section 7.6.1), and those that runwatch sets itself. */

@@ -128,9 +128,9 @@ async function alertsOf(
   { withAcknowledged, sources }: AttentionQuery,
 ): Promise<Found> {
   const states: AlertState[] = withAcknowledged ? ['firing', 'acknowledged'] : ['firing'];
-  const found = await alerts.list({ state: states, order: 'oldest', limit: MOST_ITEMS });
-  const isMeant = ({ labels }: Alert) => sources?.includes(labels['source'] ?? '') ?? true;
-  const items = found.items.filter(isMeant).map(alertItem);
+  const meant = { state: states, ...(sources !== undefined && { sources }) };
+  const found = await alerts.list({ ...meant, order: 'oldest', limit: MOST_ITEMS });
+  const items = found.items.map(alertItem);
   return { kind: 'alert', items, total: items.length, isCapped: found.nextCursor !== null };
 }
 

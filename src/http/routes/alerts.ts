@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { type Alert, noCounts, type AlertCounts } from '../../core/alert/alert.ts';
 import type { TokenConfig } from '../../config/schema.ts';
-import { LIMITED, LIMITED_HEAVY, mayConcern, mayRead, sourcesOf } from '../auth.ts';
+import { LIMITED, LIMITED_HEAVY, mayConcern, mayRead, sourcesMeant, sourcesOf } from '../auth.ts';
 import { presentPage } from '../present.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
 import {
@@ -89,9 +89,8 @@ export const alertRoutes: FastifyPluginAsyncZod<{ alerts: AlertService }> = asyn
   { alerts },
 ) => {
   app.get('/alerts', { schema: listSchema, config: LIMITED_HEAVY }, async ({ query, token }) => {
-    const page = await alerts.list(query);
-    const items = page.items.filter((alert) => isOf(token, alert));
-    return presentPage({ ...page, items }, (alert) => alerts.show(alert));
+    const page = await alerts.list({ ...query, ...sourcesMeant(token) });
+    return presentPage(page, (alert) => alerts.show(alert));
   });
 
   app.get('/alerts/:id', { schema: readSchema, config: LIMITED }, async ({ params, token }) => {

@@ -1,12 +1,17 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { canonicalRunId } from '../../core/run/snapshot.ts';
-import { LIMITED_HEAVY, mayConcern, sourcesOf } from '../auth.ts';
+import { LIMITED_HEAVY, sourcesMeant, sourcesOf } from '../auth.ts';
 import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { lookupAnswer, lookupQuery, type LookupKind } from '../schemas/lookup.ts';
 
 export interface LookupService {
-  /** An equal id alone; else those that begin so, the newest first. */
-  find(asked: { kind: LookupKind; prefix: string; limit: number }): Promise<{
+  /** An equal id alone; else those that begin so, the newest first. Runs are of `sources`, absent for all. */
+  find(asked: {
+    kind: LookupKind;
+    prefix: string;
+    limit: number;
+    sources?: readonly string[];
+  }): Promise<{
     found: { kind: LookupKind; id: string; source?: string }[];
     /** There are, or may be, others that begin so. */
     more: boolean;
@@ -34,8 +39,9 @@ export const lookupRoutes: FastifyPluginAsyncZod<{ lookup: LookupService }> = as
   app.get('/lookup', { schema, config: LIMITED_HEAVY }, async ({ query, token }) => {
     // Ids of events and deliveries do not say which source they belong to.
     if (sourcesOf(token) !== undefined && query.kind !== 'run') return { data: [], more: false };
-    const { found, more } = await lookup.find({ ...query, prefix: canonicalPrefix(query) });
-    return { data: found.filter(({ source = '' }) => mayConcern(token, source)), more };
+    const meant = { ...query, ...sourcesMeant(token), prefix: canonicalPrefix(query) };
+    const { found, more } = await lookup.find(meant);
+    return { data: found, more };
   });
 };
 

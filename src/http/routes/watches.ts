@@ -83,7 +83,7 @@ export const watchesRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = a
     const known = { watches, sources: sourcesOf(token) };
     await refuseUnknownStatus(same.status ?? [], known);
     await refuseUnknownWorkflow(workflowId ?? [], known);
-    await refuseUnknownSource(source, known);
+    await refuseUnknownSource(source, { watches, token });
     const page = await watches.list({
       ...same,
       ...sourcesMeant(token, source),
@@ -125,12 +125,17 @@ async function refuseUnknownWorkflow(
   }
 }
 
-/** A source that is configured no more may still have watches. */
+/**
+ * A source that is configured no more may still have watches. To a limited token every other source is
+ * refused alike, so that it learns of none whether it exists.
+ */
 export async function refuseUnknownSource(
   source: string | undefined,
-  { watches, sources = watches.sources }: Known,
+  { watches, token }: { watches: WatchService; token: TokenConfig | null },
 ): Promise<void> {
+  sourcesMeant(token, source);
   if (source === undefined || (await watches.hasSource(source))) return;
+  const sources = sourcesOf(token) ?? watches.sources;
   const message = `no source is named "${source}"; expected one of: ${sources.join(', ')}`;
   throw new InvalidRequest([{ path: 'query.source', message }]);
 }

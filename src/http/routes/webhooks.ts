@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { DeliveryState } from '../../core/delivery/delivery.ts';
-import { LIMITED, LIMITED_HEAVY, sourcesMeant, sourcesOf } from '../auth.ts';
+import { LIMITED, LIMITED_HEAVY, sourcesMeant } from '../auth.ts';
 import { InvalidRequest } from '../problem.ts';
 import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { endedWebhooks, webhookList, webhookQuery } from '../schemas/watch-webhook.ts';
@@ -73,7 +73,7 @@ export const webhookRoutes: FastifyPluginAsyncZod<WebhookOptions> = async (
   app.get('/webhooks', { schema: listSchema, config: LIMITED_HEAVY }, async ({ query, token }) => {
     const found = await webhooks.list(filterOf(query, token));
     if (found.webhooks.length === 0) {
-      await refuseUnknownSource(query.source, { watches, sources: sourcesOf(token) });
+      await refuseUnknownSource(query.source, { watches, token });
     }
     return { data: found.webhooks.map(presentWebhook), more: found.more };
   });
@@ -85,7 +85,7 @@ export const webhookRoutes: FastifyPluginAsyncZod<WebhookOptions> = async (
       throw new InvalidRequest([{ path: 'query.token', message }]);
     }
     const filter = filterOf(query, token);
-    await refuseUnknownSource(query.source, { watches, sources: sourcesOf(token) });
+    await refuseUnknownSource(query.source, { watches, token });
     return { count: await webhooks.end(filter) };
   });
 };

@@ -8,7 +8,7 @@ import type { Page } from '../../core/page.ts';
 import type { When } from '../../core/time.ts';
 import { failureRate, quantile, type RunFigures } from '../../core/watch/run-figures.ts';
 import type { Profile } from '../../core/watch/watch.ts';
-import { LIMITED_HEAVY, sourcesMeant, sourcesOf } from '../auth.ts';
+import { LIMITED_HEAVY, sourcesMeant } from '../auth.ts';
 import { presentPage } from '../present.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, jsonAnswer, CURSOR_PROBLEMS, problemAnswer } from '../schemas/common.ts';
@@ -92,7 +92,7 @@ export const workflowRoutes: FastifyPluginAsyncZod<WorkflowOptions> = async (
   { workflows, polling, watches },
 ) => {
   const refuseSource = (source: string | undefined, token: FastifyRequest['token']) =>
-    refuseUnknownSource(source, { watches, sources: sourcesOf(token) });
+    refuseUnknownSource(source, { watches, token });
 
   app.get('/workflows', { schema: listSchema, config: LIMITED_HEAVY }, async ({ query, token }) => {
     const { source, ...since } = query;

@@ -213,7 +213,8 @@ return count
 /**
  * Finds watches in their log by a prefix of their run ids, some chunks at a time, the newest first.
  *
- * ARGV  log, chunk to begin at or '', most chunks, prefix of run ids, most watches.
+ * ARGV  log, chunk to begin at or '', most chunks, prefix of run ids, most watches, then their sources,
+ *       none for all.
  * Returns the chunk to go on with or '', then the ids of watches.
  */
 export const FIND_WATCHES = `
@@ -221,11 +222,14 @@ local log, edge, budget, prefix, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARG
 local chunks = redis.call(
   'ZREVRANGEBYSCORE', log .. 'chunks', edge == '' and '+inf' or edge, '-inf', 'LIMIT', 0, budget + 1
 )
+local sources = {}
+for at = 6, #ARGV do sources[ARGV[at]] = true end
 local reply = {chunks[budget + 1] or ''}
 for at = 1, math.min(#chunks, budget) do
   for _, name in ipairs(redis.call('HVALS', log .. chunks[at])) do
     local slash = string.find(name, '/', 1, true)
-    if slash and string.sub(name, slash + 1, slash + #prefix) == prefix then
+    local isMeant = slash and (#ARGV < 6 or sources[string.sub(name, 1, slash - 1)])
+    if isMeant and string.sub(name, slash + 1, slash + #prefix) == prefix then
       reply[#reply + 1] = name
       if #reply > most then return reply end
     end

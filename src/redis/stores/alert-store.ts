@@ -138,11 +138,14 @@ export class AlertStore {
 
   /** Newest first unless asked otherwise. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   async list(query: AlertQuery): Promise<{ items: Alert[]; nextCursor: string | null }> {
-    const { state: states = ALERT_STATES, rule, order = 'newest', limit } = query;
+    const { state: states = ALERT_STATES, rule, sources, order = 'newest', limit } = query;
     const from = openPlace(query.cursor);
     const epoch = presentEpoch(await this.redis.get(this.keys.epochs));
     if (from !== null && from.epoch !== epoch) throw staleCursor();
-    const indexes = states.map((state) => this.keys.alerts(state, ...(rule ? [rule] : [])));
+    const filters = sources?.map((source) => ({ rule, source })) ?? [{ rule }];
+    const indexes = states.flatMap((state) =>
+      filters.map((filter) => this.keys.alerts(state, filter)),
+    );
     const pages = await Promise.all(
       indexes.map((index) => this.page(index, { order, from, limit: limit + 1 })),
     );
@@ -189,7 +192,7 @@ export class AlertStore {
     const pairs = rules.flatMap((rule) => ALERT_STATES.map((state) => ({ rule, state })));
     if (pairs.length === 0) return [];
     const pipeline = this.redis.pipeline();
-    for (const { rule, state } of pairs) pipeline.zcard(this.keys.alerts(state, rule));
+    for (const { rule, state } of pairs) pipeline.zcard(this.keys.alerts(state, { rule }));
     const counts = await replies<number>(pipeline);
     return pairs.map(({ rule, state }, at) => ({ rule, state, count: counts[at] ?? 0 }));
   }
@@ -210,13 +213,12 @@ export class AlertStore {
     ]);
     const ids = [...new Set([...old, ...beyond])];
     if (ids.length === 0) return 0;
-    const rules = new Map((await this.getMany(ids)).map(({ id, rule }) => [id, rule]));
-    const alerts = ids.map((id) => {
-      const rule = rules.get(id);
-      const own = rule === undefined ? [] : [this.keys.alerts('resolved', rule)];
-      const indexes = [this.keys.alerts('resolved'), ...own];
-      return { id, key: this.keys.resolvedAlert(id), indexes };
-    });
+    const known = new Map((await this.getMany(ids)).map((alert) => [alert.id, alert]));
+    const alerts = ids.map((id) => ({
+      id,
+      key: this.keys.resolvedAlert(id),
+      indexes: [this.keys.alerts('resolved'), ...indexesOf(this.keys, known.get(id))],
+    }));
     const plan = { alerts };
     await this.redis.rwForgetAlerts(
       ...declaredKeys(this.keys, [alertsResolved], plan),
@@ -336,6 +338,8 @@ function movesOf(keys: Keys, changed: readonly ChangedGroup[], resolved: readonl
 
 function indexesOf(keys: Keys, alert: Alert | undefined): string[] {
   if (alert === undefined) return [];
-  const { state, rule } = alert;
-  return [keys.alerts(state), keys.alerts(state, rule)];
+  const { state, rule, labels } = alert;
+  const source = labels['source'];
+  const own = source === undefined ? [] : [{ source }, { rule, source }];
+  return [{}, { rule }, ...own].map((filter) => keys.alerts(state, filter));
 }

@@ -30,6 +30,8 @@ interface LookupRequest {
   /** How the id begins. */
   prefix: string;
   limit: number;
+  /** Of runs; absent for all. */
+  sources?: readonly string[];
 }
 
 interface LookupResult {
@@ -57,10 +59,10 @@ export class LookupStore {
   }
 
   /** An equal id alone; else those that begin so, the newest first. */
-  async find({ kind, prefix, limit }: LookupRequest): Promise<LookupResult> {
+  async find({ kind, prefix, limit, sources }: LookupRequest): Promise<LookupResult> {
     switch (kind) {
       case 'run':
-        return this.#runs(prefix, limit);
+        return this.#runs(prefix, limit, sources);
       case 'event':
         return this.#events(prefix, limit);
       case 'delivery':
@@ -68,13 +70,18 @@ export class LookupStore {
     }
   }
 
-  async #runs(prefix: string, limit: number): Promise<LookupResult> {
+  async #runs(
+    prefix: string,
+    limit: number,
+    sources: readonly string[] | undefined,
+  ): Promise<LookupResult> {
     const { watches } = this.#options;
-    const equal = await this.#history.watchesOf(prefix);
+    const same = await this.#history.watchesOf(prefix);
+    const equal = same.filter(({ source }) => sources?.includes(source) ?? true);
     const kept = await watches.getMany(equal);
     const named = equal.filter((_, at) => kept[at] !== null);
     if (named.length > 0) return { found: named.map(presentRun), more: false };
-    const { keys, isAll } = await this.#watchesThatBegin(prefix, limit + 1);
+    const { keys, isAll } = await this.#watchesThatBegin(prefix, limit + 1, sources);
     const stored = await watches.getMany(keys);
     const there = keys.filter((_, at) => stored[at] !== null);
     return { found: there.slice(0, limit).map(presentRun), more: !isAll || there.length > limit };
@@ -83,6 +90,7 @@ export class LookupStore {
   async #watchesThatBegin(
     prefix: string,
     most: number,
+    sources: readonly string[] = [],
   ): Promise<{ keys: WatchKey[]; isAll: boolean }> {
     const { redis, keys } = this.#options;
     const ids = new Set<string>();
@@ -94,6 +102,7 @@ export class LookupStore {
         CHUNKS_AT_ONCE,
         prefix,
         most,
+        ...sources,
       );
       for (const id of found) ids.add(id);
       from = next;
