@@ -61,6 +61,7 @@ function issuesOf(value: unknown, prefix: string | null): InputIssue[] {
 
 function parseJson(text: string): unknown {
   const value = parseText(text);
+  refuseDeep(text);
   // An escape may spell the name as well.
   if (text.includes('__proto__') || text.includes('\\u')) refusePrototypes(value);
   return value;
@@ -71,6 +72,28 @@ function parseText(text: string): unknown {
     return JSON.parse(text);
   } catch {
     throw refusal('malformed_json', 'the body is not valid JSON');
+  }
+}
+
+/** Levels of objects and lists in a body; no schema has more than half as many. */
+const MOST_LEVELS = 32;
+
+/**
+ * Refuses JSON that nests deeper than that, since most of what handles a value goes down it by calls of
+ * itself. Takes time that is linear in the length of the text, which is valid JSON.
+ */
+function refuseDeep(text: string): void {
+  let level = 0;
+  let isInString = false;
+  for (let at = 0; at < text.length; at += 1) {
+    const character = text[at];
+    if (character === '"') isInString = !isInString;
+    else if (isInString) at += character === '\\' ? 1 : 0;
+    else if (character === '{' || character === '[') level += 1;
+    else if (character === '}' || character === ']') level -= 1;
+    if (level <= MOST_LEVELS) continue;
+    const message = `expected at most ${MOST_LEVELS} levels of objects and lists`;
+    throw new InvalidRequest([{ path: '', message }]);
   }
 }
 

@@ -35,6 +35,7 @@ function webhook(given: object): string {
 
 const chunked = { 'transfer-encoding': 'chunked' };
 const nested = '{"a":'.repeat(5_000) + '1' + '}'.repeat(5_000);
+const lists = '['.repeat(200_000) + ']'.repeat(200_000);
 const foreign = { origin: 'https://evil.example' };
 
 const HOSTILE: [what: string, bytes: string, status: number][] = [
@@ -71,6 +72,15 @@ const HOSTILE: [what: string, bytes: string, status: number][] = [
   ['a path that climbs in code', request('GET /docs/static/..%2f..%2f..%2fpackage.json', {}), 404],
   ['a target of 20 KiB', request(`GET /v1/watches?status=${'a'.repeat(20_000)}`, {}), 431],
   ['JSON that is nested 5,000 deep', register(nested), 422],
+  [
+    'a batch with a key and a list that is nested 200,000 deep',
+    request(
+      'POST /v1/watches/batch',
+      { ...json, 'idempotency-key': 'k' },
+      `{"watches":[${lists}]}`,
+    ),
+    422,
+  ],
   ['a body that is compressed', register('{"run_id":"r"}', { 'content-encoding': 'gzip' }), 415],
   [
     'chunks without an end',
