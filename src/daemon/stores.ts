@@ -23,6 +23,7 @@ import { ProcessStore } from '../redis/stores/process-store.ts';
 import { RetentionStore } from '../redis/stores/retention-store.ts';
 import { defineScripts } from '../redis/scripts.ts';
 import { SealingKeyStore, SecretStore } from '../redis/stores/secret-store.ts';
+import { EndedSessionStore } from '../redis/stores/session-store.ts';
 import { SilenceStore } from '../redis/stores/silence-store.ts';
 import { StatisticsStore } from '../redis/stores/statistics-store.ts';
 import { NodeNameStore, WorkflowNameStore } from '../redis/stores/name-store.ts';
@@ -99,6 +100,8 @@ export function createStores(
     sealingKeys: new SealingKeyStore(redis, keys),
     /** Answers to requests with an idempotency key. */
     answers: new AnswerStore(redis, keys),
+    /** Sessions of the dashboard that were signed out. */
+    endedSessions: new EndedSessionStore(redis, keys),
     silences: new SilenceStore(redis, keys),
     retention: new RetentionStore(redis, keys, { history, deliveries }),
     /** Counts of records, for metrics. */

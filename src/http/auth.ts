@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import type { PublicArea, TokenConfig } from '../config/schema.ts';
 import { refusal } from './problem.ts';
-import { createSessions, refuseForged, type Sessions } from './session.ts';
+import { refuseUnproved, renew, type Session, type Sessions } from './session.ts';
 import type { Tokens } from './tokens.ts';
 
 type Scope = TokenConfig['scopes'][number];
@@ -12,6 +12,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The token that the request came with; null where none was needed. */
     token: TokenConfig | null;
+    /** The dashboard's session that it came with; null for none. */
+    session: Session | null;
   }
 
   interface FastifyContextConfig {
@@ -45,12 +47,13 @@ export const LIMITED_HEAVY = { ...LIMITED, isHeavy: true };
 
 interface AuthOptions {
   tokens: Tokens;
+  sessions: Sessions;
   public: readonly PublicArea[];
 }
 
 /** Asks for a bearer token with the scope of the route, and says in the API's document which that is. */
 export const bearerAuth = fastifyPlugin<AuthOptions>((app, options, done) => {
-  const { tokens, public: open } = options;
+  const { tokens, sessions, public: open } = options;
   const isOpen = ({ url = '', config }: RouteAddress) => {
     const area = areaOf(url);
     return (
@@ -58,23 +61,26 @@ export const bearerAuth = fastifyPlugin<AuthOptions>((app, options, done) => {
     );
   };
   app.decorateRequest('token', null);
+  app.decorateRequest('session', null);
   app.addHook('onRoute', (route) => {
     if (!isOpen(route)) describeScope(route);
   });
-  const sessions = createSessions(tokens);
   app.addHook('onRequest', async (request, reply) => {
     if (!tokens.areNeeded() || request.is404 || isOpen(request.routeOptions)) return;
-    authenticate(request, reply, { tokens, sessions });
+    await authenticate(request, reply, { tokens, sessions });
   });
   done();
 });
 
 /** Says of a request, before it is read, whether it comes with a token or session in force. */
-export function trustedBy(tokens: Tokens): (request: IncomingMessage) => boolean {
-  const sessions = createSessions(tokens);
+export function trustedBy(
+  tokens: Tokens,
+  sessions: Sessions,
+): (request: IncomingMessage) => boolean {
   return (request) => {
     const presented = bearerToken(request.headers.authorization);
-    return presented === null ? sessions.find(request) !== null : tokens.find(presented) !== null;
+    if (presented !== null) return tokens.find(presented) !== null;
+    return sessions.find(request)?.isProved === true;
   };
 }
 
@@ -131,13 +137,14 @@ function areaOf(url: string): PublicArea | 'api' {
   return url === '/openapi.json' || /^\/docs(\/|$)/.test(url) ? 'docs' : 'api';
 }
 
-function authenticate(
+async function authenticate(
   request: FastifyRequest,
   reply: FastifyReply,
   { tokens, sessions }: { tokens: Tokens; sessions: Sessions },
-): void {
+): Promise<void> {
   const presented = bearerToken(request.headers.authorization);
-  const token = presented === null ? signedIn(request, sessions) : tokens.find(presented);
+  const token =
+    presented === null ? await signedIn(request, reply, sessions) : tokens.find(presented);
   if (token === null && presented === null) {
     challenge(reply, '');
     throw refusal('unauthorized', 'send a token as authorization: Bearer <token>');
@@ -161,11 +168,20 @@ function refuseUnlimited(request: FastifyRequest): void {
   throw outOfBounds(request.token, allowed);
 }
 
-/** The token of the dashboard's session. A change needs the session's check besides its cookie. */
-function signedIn(request: FastifyRequest, sessions: Sessions): TokenConfig | null {
+/**
+ * The token of the dashboard's session. Only what browsers open by a link, and what holds nothing of any
+ * run, is answered to the cookie alone.
+ */
+async function signedIn(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  sessions: Sessions,
+): Promise<TokenConfig | null> {
   const session = sessions.find(request);
-  if (session === null) return null;
-  if (request.method !== 'GET' && request.method !== 'HEAD') refuseForged(request, session);
+  if (session === null || (await sessions.isEnded(session))) return null;
+  if (areaOf(request.routeOptions.url ?? '') === 'api') refuseUnproved(session);
+  request.session = session;
+  if (session.isProved) renew(reply, session, sessions);
   return session.token;
 }
 

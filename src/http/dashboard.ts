@@ -4,9 +4,11 @@ import { fastifyStatic } from '@fastify/static';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import type { TokenConfig } from '../config/schema.ts';
+import { RunwatchError } from '../core/errors.ts';
 import { PACKAGE_ROOT } from '../package-root.ts';
 import { refusal } from './problem.ts';
-import { createSessions, refuseForged, setCookie, type Session } from './session.ts';
+import { clearedCookie, placeOf, refuseUnproved, renew, type Sessions } from './session.ts';
 import type { Tokens } from './tokens.ts';
 
 /** Where `npm run build` puts the dashboard. */
@@ -41,6 +43,7 @@ const POLICY = [
 
 interface DashboardOptions {
   tokens: Tokens;
+  sessions: Sessions;
   version: string;
   /** The settings in force, without secrets; absent where there are none to show. */
   configuration?: (() => Record<string, unknown>) | undefined;
@@ -116,34 +119,54 @@ interface SessionView {
   state: 'open' | 'signed_in' | 'signed_out';
   token: string | null;
   scopes: readonly string[];
-  csrf: string | null;
   version: string | null;
 }
 
-const sessionRoutes: FastifyPluginAsyncZod<DashboardOptions> = async (app, { tokens, version }) => {
-  const sessions = createSessions(tokens);
+function refuseEnd(cause: unknown): never {
+  const message =
+    'the session is over in this process; Redis cannot be reached, so other processes may take it until it expires';
+  throw new RunwatchError(message, { code: 'redis_unavailable', retriable: true, cause });
+}
+
+const SIGNED_OUT: SessionView = { state: 'signed_out', token: null, scopes: [], version: null };
+
+const sessionRoutes: FastifyPluginAsyncZod<DashboardOptions> = async (
+  app,
+  { tokens, sessions, version },
+) => {
   // These routes take requests without a token: one has at most 1 KiB, and comes at once.
   const options = { bodyLimit: 2_048, config: { open: true, limitMs: 3_000 } };
   app.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store');
   });
+  const viewOf = ({ name: token, scopes }: TokenConfig): SessionView => ({
+    state: 'signed_in',
+    token,
+    scopes,
+    version,
+  });
 
-  const view = (request: FastifyRequest): SessionView => {
-    if (tokens.areNeeded()) return viewOf(sessions.find(request), version);
-    const scopes = ['read', 'write', 'admin'];
-    return { state: 'open', token: null, scopes, csrf: null, version };
-  };
-  app.get('/session', { ...options, schema: { hide: true } }, (request, reply) =>
-    reply.send(view(request)),
+  app.get(
+    '/session',
+    { ...options, schema: { hide: true } },
+    async (request, reply): Promise<SessionView> => {
+      if (!tokens.areNeeded()) {
+        return { state: 'open', token: null, scopes: ['read', 'write', 'admin'], version };
+      }
+      const session = sessions.find(request);
+      if (session?.isProved !== true || (await sessions.isEnded(session))) return SIGNED_OUT;
+      renew(reply, session, sessions);
+      return viewOf(session.token);
+    },
   );
 
   const schema = { hide: true, body: signIn };
-  app.post('/session', { ...options, schema }, async (request, reply): Promise<SessionView> => {
+  app.post('/session', { ...options, schema }, async (request, reply) => {
     const token = tokens.find(request.body.token.trim());
     if (token === null) throw refusal('token_unknown', 'this server does not know the token');
-    const { value, session } = sessions.issue(token);
-    setCookie(request, reply, { value, path: request.body.path });
-    return viewOf(session, version);
+    const { cookie, value } = sessions.issue(token, placeOf(request, request.body.path));
+    reply.header('set-cookie', cookie);
+    return { ...viewOf(token), csrf: value };
   });
 
   const path = z.strictObject({ path: signIn.shape.path });
@@ -152,17 +175,11 @@ const sessionRoutes: FastifyPluginAsyncZod<DashboardOptions> = async (app, { tok
     { ...options, schema: { hide: true, querystring: path } },
     async (request, reply) => {
       const session = sessions.find(request);
-      if (session !== null) refuseForged(request, session);
-      setCookie(request, reply, { value: null, path: request.query.path });
+      if (session !== null) refuseUnproved(session);
+      const place = session?.place ?? placeOf(request, request.query.path);
+      reply.header('set-cookie', clearedCookie(place));
+      if (session !== null) await sessions.end(session).catch(refuseEnd);
       return reply.code(204).send();
     },
   );
 };
-
-function viewOf(session: Session | null, version: string): SessionView {
-  if (session === null) {
-    return { state: 'signed_out', token: null, scopes: [], csrf: null, version: null };
-  }
-  const { name: token, scopes } = session.token;
-  return { state: 'signed_in', token, scopes, csrf: session.csrf, version };
-}

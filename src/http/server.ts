@@ -40,6 +40,7 @@ import { silenceRoutes } from './routes/silences.ts';
 import { sourceRoutes } from './routes/sources.ts';
 import { watchBatchRoute, watchesRoutes } from './routes/watches.ts';
 import type { Services } from './services.ts';
+import { createSessions, type Sessions } from './session.ts';
 import type { StreamLimits } from './sse.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -133,7 +134,9 @@ function rewriting(publicUrl: string | undefined): Pick<FastifyServerOptions, 'r
 
 function registerPlugins(app: FastifyInstance, options: ServerOptions, limits: ServerLimits): void {
   const { services, tokens, log, version, isDraining, metrics } = options;
-  const isTrusted = trustedBy(tokens);
+  const { isStoreReady } = options;
+  const sessions = createSessions({ tokens, ended: services.endedSessions, isStoreReady });
+  const isTrusted = trustedBy(tokens, sessions);
   void app.register(connections, { most: limits.connections, isTrusted });
   void app.register(errorHandler);
   const count = (route: string | null, status: number) => metrics?.httpRequest(route, status);
@@ -149,20 +152,25 @@ function registerPlugins(app: FastifyInstance, options: ServerOptions, limits: S
   });
   void app.register(hostGuard, { tokens });
   void app.register(notFound);
-  void app.register(bearerAuth, { tokens, public: options.public });
+  void app.register(bearerAuth, { tokens, sessions, public: options.public });
   void app.register(bodyBudget);
   void app.register(jsonBody);
   void app.register(openapi, { version, publicUrl: options.publicUrl });
-  void app.register(dashboard, { tokens, version, configuration: options.configuration });
+  void app.register(dashboard, {
+    tokens,
+    sessions,
+    version,
+    configuration: options.configuration,
+  });
   void app.register(healthRoutes, { health: services.health, isDraining, metrics });
-  void app.register(apiRoutes, { ...options, limits, prefix: '/v1' });
+  void app.register(apiRoutes, { ...options, sessions, limits, prefix: '/v1' });
 }
 
 async function apiRoutes(
   app: FastifyInstance,
-  options: ServerOptions & { limits: ServerLimits },
+  options: ServerOptions & { sessions: Sessions; limits: ServerLimits },
 ): Promise<void> {
-  const { services, tokens, streamLimits = STREAM_LIMITS } = options;
+  const { services, tokens, sessions, streamLimits = STREAM_LIMITS } = options;
   const api = app.withTypeProvider<ZodTypeProvider>();
   api.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store');
@@ -176,7 +184,12 @@ async function apiRoutes(
   await watchBatchRoute(api, services);
   await acknowledgementRoutes(api, services);
   await eventRoutes(api, services);
-  await eventStreamRoute(api, { events: services.events, tokens, limits: streamLimits });
+  await eventStreamRoute(api, {
+    events: services.events,
+    tokens,
+    sessions,
+    limits: streamLimits,
+  });
   await deliveryRoutes(api, services);
   await redeliverRoutes(api, services);
   await alertRoutes(api, services);

@@ -22,6 +22,7 @@ import type { SourceService } from './routes/sources.ts';
 import type { StoreService, ProcessService } from './routes/system.ts';
 import type { WebhookService } from './routes/webhooks.ts';
 import type { WorkflowService, PollingService } from './routes/workflows.ts';
+import type { EndedSessions } from './session.ts';
 
 /** A watch with the name of its workflow and the address of its run; `presentWatch` picks what is shown. */
 export interface WatchView extends Watch {
@@ -179,6 +180,7 @@ export interface Services {
   lookup: LookupService;
   storage: StoreService;
   repeats: RepeatService;
+  endedSessions: EndedSessions;
   processes: ProcessService;
   sources: SourceService;
   attention: AttentionService;

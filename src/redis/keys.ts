@@ -252,6 +252,8 @@ function secretKeys(key: (...parts: string[]) => string) {
     sealingKeys: key('sealing-keys'),
     /** Hash: for each endpoint with a rotated secret, the JSON of its rotation. */
     endpointSecrets: key('endpoint-secrets'),
+    /** Sorted set of a token's sessions that sign-outs ended, by until when they are kept. */
+    endedSessions: (owner: string) => key('ended-sessions', owner),
   };
 }
 

@@ -1,7 +1,8 @@
 import { createServer, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { Browser } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
+import { waitFor } from '../support/wait-for.ts';
 import { launchBrowser, openPage } from '../support/browser.ts';
 import { openStage, type Stage } from '../support/dashboard-stage.ts';
 
@@ -18,7 +19,10 @@ beforeAll(async () => {
   [stage, browser] = await Promise.all([
     openStage({
       env: { RUNWATCH_API_TOKEN: TOKEN },
-      config: { auth: { tokens }, server: { public_url: 'http://localhost/tools/runwatch' } },
+      config: {
+        auth: { tokens, public: [] },
+        server: { public_url: 'http://localhost/tools/runwatch' },
+      },
     }),
     launchBrowser(),
   ]);
@@ -49,6 +53,12 @@ afterAll(async () => {
   await stage?.close();
 });
 
+async function signIn(page: Page): Promise<void> {
+  await page.getByLabel('Token').fill(TOKEN);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.locator('tr[data-key]').first().waitFor();
+}
+
 describe('sign-in', () => {
   test('a token is asked for once and is in no storage, cookie, address or log', async () => {
     const { page, context, foreign } = await openPage(browser, { url: `${stage.url}/runs` });
@@ -76,6 +86,72 @@ describe('sign-in', () => {
     await context.close();
   });
 
+  test('a new tab goes on in the session, links included, and signing out ends it in all', async () => {
+    const { page, context } = await openPage(browser, { url: `${stage.url}/runs` });
+    await signIn(page);
+    const tab = await context.newPage();
+    await tab.goto(`${stage.url}/runs`);
+    await tab.locator('tr[data-key]').first().waitFor();
+    for (const path of ['/docs', '/openapi.json', '/metrics']) {
+      const link = await context.newPage();
+      expect((await link.goto(`${stage.url}${path}`))?.status()).toBe(200);
+      await link.close();
+    }
+    await tab.getByRole('button', { name: 'Sign out' }).click();
+    await tab.getByLabel('Token').waitFor();
+    await page.getByRole('link', { name: 'Endpoints' }).click();
+    await page.getByLabel('Token').waitFor();
+    expect(await page.evaluate(() => JSON.stringify(window.localStorage))).not.toContain('session');
+    await context.close();
+  });
+
+  test('an open event stream is use of the session', async () => {
+    // Half an hour passes in a tenth of a second.
+    const script = `const every = window.setInterval;
+      window.setInterval = (work, ms) => every(work, ms === 1_800_000 ? 100 : ms);`;
+    const { page, context } = await openPage(browser, { url: `${stage.url}/runs`, script });
+    let uses = 0;
+    page.on('request', (asked) => {
+      if (asked.method() === 'GET' && asked.url() === `${stage.url}/session`) uses += 1;
+    });
+    await signIn(page);
+    await waitFor(() => uses >= 3, { describe: 'uses of the session' });
+    await context.close();
+  });
+
+  test('a page on another port of the host gets the cookie, and opens nothing with it', async () => {
+    const cookies: string[] = [];
+    const stranger = createServer((asked, answer) => {
+      cookies.push(asked.headers.cookie ?? '');
+      answer.writeHead(200, { 'content-type': 'text/html' }).end('<p>hello</p>');
+    });
+    await new Promise<void>((resolve) => {
+      stranger.listen(0, '127.0.0.1', resolve);
+    });
+    const { page, context } = await openPage(browser, { url: `${stage.url}/runs` });
+    try {
+      await signIn(page);
+      await page.goto(`http://127.0.0.1:${(stranger.address() as AddressInfo).port}/`);
+      const cookie = cookies.find((one) => one.startsWith('runwatch_session_')) ?? '';
+      expect(cookie).not.toBe('');
+      expect(await page.evaluate(() => window.localStorage.length)).toBe(0);
+      const steal = (path: string, method = 'GET') =>
+        fetch(`${stage.url}${path}`, { method, headers: { cookie } });
+      expect(await (await steal('/session')).json()).toMatchObject({ state: 'signed_out' });
+      for (const path of ['/v1/watches', '/v1/events/stream', '/configuration']) {
+        expect([path, (await steal(path)).status]).toEqual([path, 403]);
+      }
+      expect((await steal('/v1/endpoints/ops/pause', 'POST')).status).toBe(403);
+      expect((await steal('/session?path=/', 'DELETE')).status).toBe(403);
+      await page.goto(`${stage.url}/runs`);
+      await page.locator('tr[data-key]').first().waitFor();
+    } finally {
+      await context.close();
+      stranger.closeAllConnections();
+      stranger.close();
+    }
+  });
+
   test('a token that may only read sees no action', async () => {
     const { page, context } = await openPage(browser, { url: `${stage.url}/endpoints` });
     await page.getByLabel('Token').fill(READER);
@@ -91,7 +167,7 @@ describe('sign-in', () => {
     await context.close();
   });
 
-  test("a change with a session's cookie and without its check is refused", async () => {
+  test("a change with a session's cookie and without its value is refused", async () => {
     const signedIn = await fetch(`${stage.url}/session`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },

@@ -14,6 +14,7 @@ import type {
 } from '../../src/core/event/event.ts';
 import type { WorkflowPolling } from '../../src/core/cadence/workflow-polling.ts';
 import { ATTENTION_KINDS, type AttentionItem } from '../../src/core/attention.ts';
+import type { EndedSessions } from '../../src/http/session.ts';
 import type { Services, WatchQuery, WatchView } from '../../src/http/services.ts';
 import type { Attention, AttentionQuery } from '../../src/http/routes/attention.ts';
 import type { HealthCheck } from '../../src/http/routes/health.ts';
@@ -319,6 +320,7 @@ export function fakeServices(): FakeServices {
     endpoints: fakeEndpoints(() => fake),
     webhooks: { list: async () => ({ webhooks: [], more: false }), end: async () => 0 },
     repeats: createRepeatService(fakeAnswers(), createSealer([Buffer.alloc(32)])),
+    endedSessions: fakeEndedSessions(),
     processes: {
       async list() {
         const times = { startedAt: 0, heartbeatAt: 1_000 };
@@ -492,4 +494,14 @@ function arrival(waiting: Set<() => void>, signal: AbortSignal): Promise<void> {
     waiting.add(wake);
     signal.addEventListener('abort', wake);
   });
+}
+
+function fakeEndedSessions(): EndedSessions {
+  const ended = new Set<string>();
+  return {
+    async add({ owner, id }) {
+      ended.add(`${owner} ${id}`);
+    },
+    has: async ({ owner, id }) => ended.has(`${owner} ${id}`),
+  };
 }

@@ -92,6 +92,7 @@ export function createServices(deps: ServicesDependencies): Services {
     lookup: deps.lookup,
     storage: createStoreService(deps),
     repeats: createRepeatService(deps.answers, deps.sealer),
+    endedSessions: deps.endedSessions,
     processes: deps.processes,
     sources: createSourceService(deps),
     attention: createAttentionService(deps),

@@ -1,4 +1,5 @@
 import type { OutgoingHttpHeaders } from 'node:http';
+import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { RunwatchError } from '../../core/errors.ts';
@@ -10,6 +11,7 @@ import { presentPage } from '../present.ts';
 import { refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { eventPage, eventQuery, streamHeaders, streamQuery } from '../schemas/event.ts';
+import type { Sessions } from '../session.ts';
 import { EVENT_STREAM_TYPE, sendMessages, type StreamLimits, createStreamSlots } from '../sse.ts';
 import type { Tokens } from '../tokens.ts';
 
@@ -64,6 +66,7 @@ const RESET = JSON.stringify({
 interface EventStreamOptions {
   events: EventService;
   tokens: Tokens;
+  sessions: Pick<Sessions, 'isEnded'>;
   limits: StreamLimits;
 }
 
@@ -86,7 +89,7 @@ const streamSchema = {
 /** Following events by server-sent events. Streams end when the server closes. */
 export const eventStreamRoute: FastifyPluginAsyncZod<EventStreamOptions> = async (
   app,
-  { events, tokens, limits },
+  { events, tokens, sessions, limits },
 ) => {
   const slots = createStreamSlots();
   // A token that was taken back reads no further.
@@ -111,15 +114,26 @@ export const eventStreamRoute: FastifyPluginAsyncZod<EventStreamOptions> = async
     // nginx holds back what comes in pieces unless it hears otherwise.
     reply.header('x-accel-buffering', 'no').hijack();
     reply.raw.writeHead(200, reply.getHeaders() as OutgoingHttpHeaders);
+    const watchdog = endWithSession(request, stream);
     try {
       const messages = toMessages(events.follow(following, stream.signal));
       await sendMessages(reply.raw, messages, stream, limits);
     } catch (error) {
       if (!stream.signal.aborted) request.failure = error;
     } finally {
+      clearInterval(watchdog);
       reply.raw.end();
     }
   });
+
+  /** Ends a stream once its session is signed out, by whichever process. */
+  function endWithSession({ session }: FastifyRequest, stream: AbortController) {
+    if (session === null) return undefined;
+    const check = async () => {
+      if (await sessions.isEnded(session)) stream.abort();
+    };
+    return setInterval(() => void check(), limits.heartbeatMs);
+  }
 };
 
 function queryOf(

@@ -2,8 +2,8 @@ import { signal } from '@preact/signals';
 import { SseParser } from '../../core/event/sse.ts';
 import type { EventView } from '../../client/types.ts';
 import { href } from '../app/router.ts';
-import { ApiError, problemOf, send } from './request.ts';
-import { signOutHere } from './session.ts';
+import { ApiError, isOver, problemOf, send } from './request.ts';
+import { doubtSession, loadSession, sessionHeader } from './session.ts';
 
 /** How the event stream does. Times are milliseconds since the epoch. */
 type Connection = { kind: 'connecting' | 'live' } | Reconnecting;
@@ -89,7 +89,7 @@ export async function follow(stop: AbortSignal): Promise<void> {
     } catch (error) {
       if (stop.aborted) return;
       if (hidden.signal.aborted) continue;
-      if (error instanceof ApiError && error.status === 401) return signOutHere();
+      if (error instanceof ApiError && isOver(error)) return doubtSession();
       failures += 1;
       lost(error);
     } finally {
@@ -121,7 +121,7 @@ async function readStream(
   const headers: Record<string, string> =
     position.lastId === null ? {} : { 'last-event-id': position.lastId };
   const response = await send(href('/v1/events/stream'), {
-    headers: { accept: 'text/event-stream', ...headers },
+    headers: { accept: 'text/event-stream', ...sessionHeader(), ...headers },
     signal: AbortSignal.any([stop, silence.signal]),
   });
   if (!response.ok || response.body === null) {
@@ -133,7 +133,19 @@ async function readStream(
   if (isResumed && connection.peek().kind === 'reconnecting') publish(null);
   connection.value = { kind: 'live' };
   onOpen();
-  await readBody(response.body, position, silence);
+  const renewal = window.setInterval(() => void renew(), RENEW_EVERY_MS);
+  await readBody(response.body, position, silence).finally(() => window.clearInterval(renewal));
+}
+
+/** A session that follows events is in use, while no answer comes that could renew its cookie, ms. */
+const RENEW_EVERY_MS = 1_800_000;
+
+async function renew(): Promise<void> {
+  try {
+    await loadSession();
+  } catch {
+    // The screens say that the daemon is away; it is asked again at the next turn.
+  }
 }
 
 async function readBody(

@@ -1,5 +1,5 @@
 import { href, type Query } from '../app/router.ts';
-import { signOutHere, session } from './session.ts';
+import { doubtSession, session, sessionHeader } from './session.ts';
 
 /** Why a call failed, in words for users. */
 export class ApiError extends Error {
@@ -40,15 +40,19 @@ export async function request<Answer>(
   const limit = AbortSignal.timeout(TIMEOUT_MS);
   const response = await sendPatiently(href(path, query), {
     method,
-    headers: headersOf(method, body),
+    headers: {
+      ...sessionHeader(),
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+    },
     signal: signal === undefined ? limit : AbortSignal.any([signal, limit]),
     ...(body !== undefined && { body: JSON.stringify(body) }),
   });
   const text = await response.text();
   if (response.ok || response.status === alsoAnswer)
     return (text === '' ? undefined : JSON.parse(text)) as Answer;
-  if (response.status === 401) signOutHere();
-  throw problemOf(response.status, text);
+  const problem = problemOf(response.status, text);
+  if (isOver(problem)) doubtSession();
+  throw problem;
 }
 
 /** Sends again what the server refused for now. */
@@ -73,12 +77,10 @@ export async function send(url: string, init: RequestInit): Promise<Response> {
   }
 }
 
-function headersOf(method: string, body: unknown): Record<string, string> {
-  const { csrf } = session.peek();
-  return {
-    ...(body !== undefined && { 'content-type': 'application/json' }),
-    ...(method !== 'GET' && csrf !== null && { 'x-runwatch-csrf': csrf }),
-  };
+/** True where the daemon takes the session no more. */
+export function isOver({ status, code }: ApiError): boolean {
+  const isUnproved = code === 'origin_not_allowed' && session.peek().state === 'signed_in';
+  return status === 401 || isUnproved;
 }
 
 export function problemOf(status: number, text: string): ApiError {

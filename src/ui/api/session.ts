@@ -1,24 +1,20 @@
 import { computed, signal } from '@preact/signals';
 import { href, ROOT } from '../app/router.ts';
 
-/** The browser's session at the daemon. No token is kept here: the cookie cannot be read by scripts. */
+/**
+ * The browser's session at the daemon. No token is kept here. The cookie, which scripts cannot read, opens
+ * nothing without the value that sign-in gave: see `http/session.ts`.
+ */
 interface Session {
   /** open: the daemon has no token. unknown: it has not answered yet. */
   state: 'unknown' | 'open' | 'signed_in' | 'signed_out';
   /** The name of the token. */
   token: string | null;
   scopes: readonly string[];
-  csrf: string | null;
   version: string | null;
 }
 
-const UNKNOWN: Session = {
-  state: 'unknown',
-  token: null,
-  scopes: [],
-  csrf: null,
-  version: null,
-};
+const UNKNOWN: Session = { state: 'unknown', token: null, scopes: [], version: null };
 
 export const session = signal<Session>(UNKNOWN);
 
@@ -29,9 +25,39 @@ export const may = {
   admin: computed(() => session.value.scopes.includes('admin')),
 };
 
-/** Reads the session from the daemon. Throws where it does not answer. */
+/** Storage is an origin's, port included; daemons on one origin differ by their paths. */
+const KEY = `runwatch.session.${window.location.port}.${ROOT}`;
+
+/** Where storage is refused, the session is this page's alone. */
+let own: string | null = null;
+
+/** The value of the session, as a header; read anew each time, since other tabs sign in and out, too. */
+export function sessionHeader(): Record<string, string> {
+  const value = stored();
+  return value === null ? {} : { 'x-runwatch-csrf': value };
+}
+
+function stored(): string | null {
+  try {
+    return window.localStorage.getItem(KEY) ?? own;
+  } catch {
+    return own;
+  }
+}
+
+function store(value: string | null): void {
+  own = value;
+  try {
+    if (value === null) window.localStorage.removeItem(KEY);
+    else window.localStorage.setItem(KEY, value);
+  } catch {
+    // It lasts as long as the page.
+  }
+}
+
+/** Reads the session from the daemon, which counts as its use. Throws where it does not answer. */
 export async function loadSession(): Promise<void> {
-  const response = await fetch(href('/session'), { cache: 'no-store' });
+  const response = await fetch(href('/session'), { cache: 'no-store', headers: sessionHeader() });
   if (!response.ok) throw new Error(`The daemon answers ${response.status}.`);
   session.value = (await response.json()) as Session;
 }
@@ -44,7 +70,9 @@ export async function signIn(token: string): Promise<string | null> {
     body: JSON.stringify({ token, path: ROOT }),
   });
   if (response.ok) {
-    session.value = (await response.json()) as Session;
+    const { csrf, ...given } = (await response.json()) as Session & { csrf: string };
+    store(csrf);
+    session.value = given;
     return null;
   }
   return response.status === 403
@@ -53,15 +81,16 @@ export async function signIn(token: string): Promise<string | null> {
 }
 
 export async function signOut(): Promise<void> {
-  const { csrf } = session.peek();
-  await fetch(href('/session', { path: ROOT }), {
-    method: 'DELETE',
-    headers: csrf === null ? {} : { 'x-runwatch-csrf': csrf },
-  });
-  signOutHere();
+  try {
+    await fetch(href('/session', { path: ROOT }), { method: 'DELETE', headers: sessionHeader() });
+  } catch {
+    // The daemon is away: without the value this browser has no session any more.
+  }
+  store(null);
+  session.value = { ...UNKNOWN, state: 'signed_out' };
 }
 
-/** The daemon takes the session no more. */
-export function signOutHere(): void {
-  session.value = { ...UNKNOWN, state: 'signed_out' };
+/** The daemon refused the session: it is asked what holds now, since another tab may have signed in anew. */
+export function doubtSession(): void {
+  session.value = UNKNOWN;
 }

@@ -43,8 +43,8 @@ export function SignIn() {
           Sign in
         </button>
         <p class="faint">
-          The token is sent once and not kept here: this browser gets a session of 30 days, which
-          ends when the token does.
+          The token is sent once and not kept here: this browser gets a session, which ends when it
+          was not used for 12 hours, when you sign out, or when the token does.
         </p>
       </form>
     </main>
