@@ -65,7 +65,8 @@ export const watchRequest = z
       .exactOptional(),
     metadata: metadata
       .meta({
-        description: 'Up to 32 strings, 4 KiB in all; they come with each event.',
+        description:
+          'Up to 32 strings, 4 KiB in all; they come with each event. Values may have line feeds, and no other control characters.',
         maxProperties: MAX_METADATA_ENTRIES,
       })
       .exactOptional(),
