@@ -90,7 +90,7 @@ async function withStores<Result>(url: string, use: (stores: Stores) => Promise<
   try {
     return await use(stores);
   } finally {
-    stores.close();
+    await stores.close();
   }
 }
 

@@ -133,7 +133,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await stopAll(daemons);
-  stores.close();
+  await stores.close();
   await Promise.all([noxus, stormy, calm].map((simulator) => simulator.close()));
 });
 

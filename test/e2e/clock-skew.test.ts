@@ -17,7 +17,7 @@ let noxus: Simulator;
 let receiver: Receiver;
 let dataDir: string;
 let daemons: { stop: () => Promise<unknown> }[];
-const opened: { close: () => void }[] = [];
+const opened: { close: () => Promise<void> }[] = [];
 
 beforeEach(async () => {
   noxus = await startSimulator();
@@ -27,7 +27,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  for (const stores of opened.splice(0)) stores.close();
+  await Promise.all(opened.splice(0).map((stores) => stores.close()));
   for (const daemon of daemons) await daemon.stop();
   await receiver.close();
   await noxus.close();

@@ -64,7 +64,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await stopAll(daemons);
-  stores.close();
+  await stores.close();
   await Promise.all([burst.close(), backlog.close()]);
   await redis.stop();
 });

@@ -19,7 +19,7 @@ let daemon: DaemonProcess;
 let stores: ReturnType<typeof openStores>;
 
 afterEach(async () => {
-  stores.close();
+  await stores.close();
   await stopAll([daemon]);
   await receiver.close();
   await noxus.close();

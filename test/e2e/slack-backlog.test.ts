@@ -72,7 +72,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await stopAll(daemons);
-  stores.close();
+  await stores.close();
   await slack.close();
   await redis.stop();
   expect(slack.refusals).toEqual([]);

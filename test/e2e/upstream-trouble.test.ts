@@ -264,7 +264,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await stopAll(pair);
-  stores.close();
+  await stores.close();
   await Promise.all([receiver, ...Object.values(noxus)].map((server) => server.close()));
 });
 

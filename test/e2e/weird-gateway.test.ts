@@ -270,7 +270,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await stopAll(pair);
-  stores.close();
+  await stores.close();
   gateway.closeAllConnections();
   gateway.close();
   await Promise.all([receiver, ...Object.values(noxus)].map((server) => server.close()));

@@ -33,7 +33,9 @@ const SUBSCRIPTIONS = [
 ];
 
 const opened: ReturnType<typeof openStores>[] = [];
-afterEach(() => opened.splice(0).forEach((stores) => stores.close()));
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((stores) => stores.close()));
+});
 
 /** A daemon on a store: what it writes, and with which words. */
 function startDaemon(target: ReturnType<typeof testRedis>) {

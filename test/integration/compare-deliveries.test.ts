@@ -9,7 +9,7 @@ const rigs: DeliveryRig[] = [];
 afterEach(async () => {
   for (const one of rigs.splice(0)) {
     await one.redis.del(...(await one.keysLeft()), 'none');
-    one.close();
+    await one.close();
   }
 });
 

@@ -5,10 +5,10 @@ import type { SentEventType } from '../../src/core/event/event.ts';
 import { expectInvariants, expectNothingLeft } from '../support/delivery-invariants.ts';
 import { deliveryRig, type DeliveryRig, type Sent } from '../support/delivery-rig.ts';
 
-const releasers: (() => void)[] = [];
+const releasers: (() => Promise<void>)[] = [];
 
-afterEach(() => {
-  for (const release of releasers.splice(0)) release();
+afterEach(async () => {
+  await Promise.all(releasers.splice(0).map((release) => release()));
 });
 
 /** A rig with an endpoint that folds, at one message a second. */

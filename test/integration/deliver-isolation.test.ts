@@ -7,8 +7,8 @@ const PLACES = 2;
 
 const rigs: DeliveryRig[] = [];
 
-afterEach(() => {
-  for (const one of rigs.splice(0)) one.close();
+afterEach(async () => {
+  await Promise.all(rigs.splice(0).map((rig) => rig.close()));
 });
 
 const isHanging = (endpoint: string) => endpoint.startsWith('hangs');

@@ -247,7 +247,7 @@ async function live(steps: Step[], limits: Partial<EndpointLimits> = {}): Promis
     await expectNothingLeft(one.rig);
   } finally {
     await one.rig.redis.del(...(await one.rig.keysLeft()), 'none');
-    one.rig.close();
+    await one.rig.close();
   }
 }
 

@@ -10,8 +10,8 @@ import { waitFor } from '../support/wait-for.ts';
 const DEADLINE_AND_GRACE = 20_000;
 const rigs: DeliveryRig[] = [];
 
-afterEach(() => {
-  for (const one of rigs.splice(0)) one.close();
+afterEach(async () => {
+  await Promise.all(rigs.splice(0).map((rig) => rig.close()));
 });
 
 function rigOf(options: Parameters<typeof deliveryRig>[0] = {}): DeliveryRig {

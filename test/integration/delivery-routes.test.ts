@@ -77,7 +77,7 @@ afterAll(async () => {
   server.closeAllConnections();
   server.close();
   await once(server, 'close');
-  close();
+  await close();
 });
 
 /** The routes of one process to the endpoints of a configuration. */

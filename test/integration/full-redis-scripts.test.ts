@@ -26,7 +26,7 @@ beforeAll(async () => {
   shadow = await startShadow(place.prefix);
 });
 afterAll(async () => {
-  stores.close();
+  await stores.close();
   await shadow.stop();
 });
 beforeEach(async () => void (await redis.del(...(await stores.keysLeft()), 'none')));

@@ -30,7 +30,7 @@ beforeAll(async () => {
   stores = openStores({ url: server.url, prefix: 'full' });
 });
 afterAll(async () => {
-  stores.close();
+  await stores.close();
   await server.stop();
 });
 beforeEach(async () => {

@@ -22,8 +22,8 @@ afterEach(async () => {
   await slack.close();
 });
 
-afterAll(() => {
-  close();
+afterAll(async () => {
+  await close();
 });
 
 function slackBot(put?: AlertMessageStore['put']) {

@@ -115,7 +115,7 @@ export async function startShadow(prefix: string) {
   return {
     makeAgain,
     async stop() {
-      stores.close();
+      await stores.close();
       await server.stop();
     },
   };

@@ -104,7 +104,7 @@ export async function runHistoryKillTest({
     return { ...seen, redelivered, registered, accepted };
   } finally {
     await keeping.stop();
-    stores.close();
+    await stores.close();
     await Promise.all([noxus.close(), hooks.close(), late.close(), redis.stop()]);
   }
 }

@@ -246,7 +246,7 @@ async function settle(
       maxInFlightPerRun: noxus.requests.maxInFlightPerRun,
     };
   } finally {
-    stores.close();
+    await stores.close();
     await Promise.all(daemons.map((daemon) => daemon.current.ready()));
   }
 }

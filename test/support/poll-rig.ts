@@ -16,7 +16,7 @@ import { Names } from '../../src/names.ts';
 import { newMark } from './builders.ts';
 import { dumpRedis } from './dump-redis.ts';
 import { testRedis } from './redis.ts';
-import { openStores } from './stores.ts';
+import { closeConnection, openStores } from './stores.ts';
 
 export const SOURCE = 'default';
 
@@ -169,8 +169,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
     },
     async stop() {
       await Promise.all(pollers.map((one) => one.stop({ force: false, withinMs: 5_000 })));
-      for (const connection of connections) connection.disconnect();
-      stores.close();
+      await Promise.all([...connections.map(closeConnection), stores.close()]);
       await simulator.close();
     },
   };

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { RuleBook, type AlertEntry } from '../../src/core/alert/entry.ts';
 import type { WatchChange } from '../../src/core/watch/watch.ts';
@@ -28,10 +29,25 @@ export function openStores(
     async keysLeft(): Promise<string[]> {
       return (await redis.keys(`{${prefix}}:*`)).sort();
     },
-    close() {
-      for (const one of [redis, listening]) one.disconnect();
+    async close() {
+      await Promise.all([redis, listening].map(closeConnection));
     },
   };
+}
+
+/** How long a server may take to answer what is under way, ms; one that is stopped never does. */
+const ANSWERED_WITHIN_MS = 2_000;
+
+/**
+ * Closes a connection once what is under way is answered. Its rejection would come when the file has
+ * ended, and fail the next one of the same worker.
+ */
+export async function closeConnection(redis: Redis): Promise<void> {
+  if (redis.status === 'ready') {
+    const answered = redis.quit().catch(() => undefined);
+    await Promise.race([answered, delay(ANSWERED_WITHIN_MS, undefined, { ref: false })]);
+  }
+  redis.disconnect();
 }
 
 /** Makes scripts take the time from the clock's key unchanged, for tests that set it. */
