@@ -1,10 +1,11 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { access, constants, stat, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { access, constants, stat, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { distrust, ownUids } from '../config/read-file.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { KnownStore } from '../core/store-loss.ts';
+import { makeDirectory } from '../redis/make-directory.ts';
 import { isCode } from '../redis/file-lock.ts';
 
 /**
@@ -35,15 +36,21 @@ export async function checkDataDirectory(path: string): Promise<void> {
  */
 export async function needDataDirectory(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makeDirectory(path);
     await access(path, constants.W_OK | constants.X_OK);
   } catch (error) {
-    throw new RunwatchError(
-      `the data directory ${path} cannot be written (${messageOf(error)}): set RUNWATCH_DATA_DIR to ` +
-        'a directory that this user may write to, or REDIS_URL to a Redis that runs already',
-      { code: 'data_directory_unusable', cause: error },
-    );
+    throw unwritable(path, error);
   }
+}
+
+/** Of an error of the system, what it means and the cure; any other one as it is. */
+export function unwritable(path: string, error: unknown): unknown {
+  if (typeof error !== 'object' || error === null || !('syscall' in error)) return error;
+  return new RunwatchError(
+    `the data directory ${path} cannot be written (${messageOf(error)}): set RUNWATCH_DATA_DIR to ` +
+      'a directory with room that this user may write to, or REDIS_URL to a Redis that runs already',
+    { code: 'data_directory_unusable', cause: error },
+  );
 }
 
 const schema = z.object({ epoch: z.string(), events: z.number(), watches: z.number() });
@@ -70,7 +77,7 @@ export function createEpochFile(dataDir: string, store: string): EpochFile {
       return parse(text);
     },
     async write(known) {
-      await mkdir(dataDir, { recursive: true, mode: 0o700 });
+      await makeDirectory(dataDir);
       const draft = `${path}.${randomUUID()}`;
       await writeFile(draft, `${JSON.stringify(known)}\n`, { mode: 0o600 });
       await rename(draft, path);

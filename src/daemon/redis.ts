@@ -11,7 +11,7 @@ import { startEmbeddedRedis, type EmbeddedRedis } from '../redis/embedded/server
 import { serverTraits, type ServerTraits } from '../redis/server-check.ts';
 import type { RedisSettings } from '../redis/redis-target.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { needDataDirectory } from './data-directory.ts';
+import { needDataDirectory, unwritable } from './data-directory.ts';
 
 interface OpenRedisOptions {
   config: Config;
@@ -98,6 +98,8 @@ async function startOwnServer({
     dataDir: config.data_dir,
     ownDirs: privateDirectories(),
     log,
+  }).catch((error: unknown) => {
+    throw unwritable(config.data_dir, error);
   });
   lifecycle.onStop('redis server', (remainingMs) => server.close(remainingMs));
   return server;

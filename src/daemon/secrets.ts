@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { link, mkdir, open, rm } from 'node:fs/promises';
+import { link, open, rm } from 'node:fs/promises';
 import { join, dirname } from 'node:path';
 import { webhookSecret } from '../config/endpoint-schema.ts';
 import { MAX_SECRET_BYTES, readRegularFile, distrust, ownUids } from '../config/read-file.ts';
@@ -10,6 +10,7 @@ import { countSealed, reencrypt, type ReencryptReport } from '../deliver/secrets
 import { createSealer, type Sealer, keyIdsOf, type SealingKeys } from '../deliver/secrets/seal.ts';
 import { generateSecret } from '../deliver/secrets/sign.ts';
 import type { Lifecycle } from '../lifecycle.ts';
+import { makeDirectory } from '../redis/make-directory.ts';
 import { isCode } from '../redis/file-lock.ts';
 import type { SealingKeyStore } from '../redis/stores/secret-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -276,7 +277,7 @@ async function make({ path, generate }: KeptSecret): Promise<void> {
   const secret = generate();
   const folder = dirname(path);
   const draft = `${path}.${randomUUID()}`;
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await makeDirectory(folder);
   try {
     await writeSynced(draft, `${secret}\n`);
     await link(draft, path);

@@ -151,5 +151,23 @@ export function isOutage(error: Error): boolean {
   if (error instanceof RunwatchError) {
     return error.code === 'redis_unavailable' || error.code === 'redis_refuses';
   }
-  return 'syscall' in error || BROKEN.test(error.message) || refusalOf(error) !== null;
+  return isConnectionError(error) || BROKEN.test(error.message) || refusalOf(error) !== null;
+}
+
+/** What the system calls when it connects; with others, such as `read`, these codes tell sockets from files. */
+const CONNECTING: ReadonlySet<unknown> = new Set(['connect', 'getaddrinfo']);
+const DISCONNECTED: ReadonlySet<unknown> = new Set([
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENETDOWN',
+]);
+
+/** An error of a file has a system call, too, and must not pass as an outage: a full disk, for one. */
+function isConnectionError(error: Error): boolean {
+  const { syscall, code } = error as NodeJS.ErrnoException;
+  return CONNECTING.has(syscall) || (syscall !== undefined && DISCONNECTED.has(code));
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { link, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { link, open, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { RunwatchError } from '../core/errors.ts';
 
@@ -50,12 +50,20 @@ async function acquire(path: string, mark: string, timeoutMs: number): Promise<v
 }
 
 async function create(path: string, mark: string): Promise<boolean> {
+  const file = await open(path, 'wx', 0o600).catch((error: unknown) => {
+    if (isCode(error, 'EEXIST')) return null;
+    throw error;
+  });
+  if (file === null) return false;
   try {
-    await writeFile(path, mark, { flag: 'wx', mode: 0o600 });
+    await file.writeFile(mark);
     return true;
   } catch (error) {
-    if (isCode(error, 'EEXIST')) return false;
+    // On a full disk it would lock others out, with nothing in it that names its holder.
+    await rm(path, { force: true });
     throw error;
+  } finally {
+    await file.close();
   }
 }
 

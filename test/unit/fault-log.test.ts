@@ -36,6 +36,22 @@ test('faults with different messages are logged separately up to a bound', () =>
   expect(lines).toHaveLength(51);
 });
 
+test.each([
+  ['EROFS', 'open', 'warn'],
+  ['ENOSPC', 'write', 'warn'],
+  ['EACCES', 'mkdir', 'warn'],
+  ['EIO', 'read', 'warn'],
+  ['ECONNREFUSED', 'connect', 'debug'],
+  ['ENOENT', 'connect', 'debug'],
+  ['ENOTFOUND', 'getaddrinfo', 'debug'],
+  ['ECONNRESET', 'read', 'debug'],
+  ['EPIPE', 'write', 'debug'],
+])('the fault %s of the system call %s is logged at %s', (code, syscall, level) => {
+  const { lines, log } = collect();
+  faultLog(log, 'store_file')(Object.assign(new Error(`${code}: ${syscall}`), { code, syscall }));
+  expect(lines.map(([found]) => found)).toEqual([level]);
+});
+
 test('an unreachable or refusing Redis is not logged as a fault of the work', () => {
   const { lines, log } = collect();
   const onError = faultLog(log, 'poll');

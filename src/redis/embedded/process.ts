@@ -8,7 +8,6 @@ import {
   readlink,
   rename,
   lstat,
-  mkdir,
   rm,
   symlink,
   writeFile,
@@ -20,6 +19,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Redis } from 'ioredis';
 import { RunwatchError, messageOf } from '../../core/errors.ts';
+import { makeDirectory } from '../make-directory.ts';
 import { PACKAGE_ROOT } from '../../package-root.ts';
 import { isAlive, isCode } from '../file-lock.ts';
 import { DISCONNECT_TIMEOUT_MS } from '../host-connector.ts';
@@ -220,7 +220,9 @@ function fits(path: string): boolean {
 
 /** What is found there is not trusted by its name. */
 async function ensureOwnFolder(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await makeDirectory(folder).catch((error: unknown) => {
+    throw unusable(`${folder} cannot be made (${messageOf(error)})`);
+  });
   const found = await lstat(folder);
   const isOwn = found.isDirectory() && found.uid === userInfo().uid && (found.mode & 0o077) === 0;
   if (!isOwn) throw unusable(`${folder} is not a directory that only this user can enter`);

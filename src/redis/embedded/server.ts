@@ -1,9 +1,10 @@
 import type { ChildProcess } from 'node:child_process';
-import { mkdir, realpath } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { RunwatchError } from '../../core/errors.ts';
+import { makeDirectory } from '../make-directory.ts';
 import { withFileLock } from '../file-lock.ts';
 import type { RedisLog } from '../failures.ts';
 import {
@@ -66,7 +67,7 @@ export async function startEmbeddedRedis(options: {
   ownDirs: readonly string[];
   log: RedisLog;
 }): Promise<EmbeddedRedis> {
-  await mkdir(options.dataDir, { recursive: true, mode: 0o700 });
+  await makeDirectory(options.dataDir);
   const dataDir = await realpath(options.dataDir);
   const socketPath = await socketPathFor(dataDir, options.ownDirs);
   const ground = { dataDir, socketPath, lockPath: join(dataDir, 'redis.lock'), log: options.log };
@@ -91,7 +92,7 @@ export async function startEmbeddedRedis(options: {
 }
 
 async function rescue(ground: Ground, server: RunningServer): Promise<void> {
-  await mkdir(ground.dataDir, { recursive: true, mode: 0o700 });
+  await makeDirectory(ground.dataDir);
   await withFileLock(ground.lockPath, LOCK_TIMEOUT_MS, async ({ touch }) => {
     // Another daemon may have been first: this server has ended then.
     if (server.control.status !== 'ready') return;
@@ -178,7 +179,7 @@ async function endLost(
 ): Promise<'stopped' | 'left_running'> {
   const { control, pid } = server;
   try {
-    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    await makeDirectory(dataDir);
     await keepData(server, dataDir, async () => undefined);
   } catch (error) {
     log.error({ err: error, pid }, 'what the Redis server holds is lost');
