@@ -148,7 +148,7 @@ export function createRedisConnections(options: Options): RedisConnections {
       refusalDelayMs: isPatient ? REFUSAL_DELAY_MS : 0,
       onRefusal: (refusal) => watch.refused(refusal),
     });
-    return translated.on('error', (error) => watch.failed(reasonOf(error)));
+    return translated.on('error', (error) => watch.failed(reasonOf(error), refusalOf(error)));
   };
 
   const commands = open(FAIL_FAST);

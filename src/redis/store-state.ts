@@ -52,6 +52,8 @@ export class StoreWatch {
   private trouble: Trouble | null = null;
   private isConnected = false;
   private reason = 'not connected';
+  /** The reply that refused the last connection, as for a password that is wrong by now. */
+  private refusedConnection: Refusal | null = null;
   private isClosed = false;
   private writing: Promise<StoreState> | null = null;
   private readonly voice: ReturnType<typeof createVoice>;
@@ -61,8 +63,8 @@ export class StoreWatch {
   }
 
   state(): StoreState {
-    if (!this.isConnected) return { kind: 'away', reason: this.reason };
-    const refusal = this.trouble?.refusal ?? null;
+    const refusal = this.isConnected ? (this.trouble?.refusal ?? null) : this.refusedConnection;
+    if (!this.isConnected && refusal === null) return { kind: 'away', reason: this.reason };
     return refusal === null ? { kind: 'ok' } : { kind: 'refuses', ...refusal };
   }
 
@@ -75,8 +77,9 @@ export class StoreWatch {
   }
 
   /** The last thing that went wrong with a connection; it becomes the reason of an outage. */
-  failed(reason: string): void {
+  failed(reason: string, refusal: Refusal | null): void {
     this.reason = reason;
+    this.refusedConnection = refusal;
   }
 
   /** A first connection that fails is no outage, nor is one that a refusal has made anew. */
@@ -89,6 +92,7 @@ export class StoreWatch {
   /** There is a connection; a write shows whether that is of use. */
   connected(): void {
     this.isConnected = true;
+    this.refusedConnection = null;
     if (this.trouble !== null) void this.tryWrite();
   }
 

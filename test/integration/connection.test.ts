@@ -208,6 +208,21 @@ test('wrong credentials fail at once', async () => {
   await right.connections.ready();
 });
 
+test('a password that Redis changes meanwhile is a refusal, which ends when it is taken back', async () => {
+  const redis = await privateRedis({ tcp: true, args: ['--requirepass', 'one'] });
+  const { connections } = connect(redis.url.replace('//', '//:one@'));
+  await connections.ready();
+  const other = connect(redis.url.replace('//', '//:one@')).connections;
+  await other.ready();
+  const admin = other.commands;
+  await admin.config('SET', 'requirepass', 'two');
+  await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+  await waitFor(() => connections.state().kind === 'refuses');
+  expect(await connections.tryWrite()).toMatchObject({ kind: 'refuses', code: 'WRONGPASS' });
+  await admin.config('SET', 'requirepass', 'one');
+  await waitFor(async () => (await connections.tryWrite()).kind === 'ok');
+});
+
 test('a server of another protocol is not taken for a fault of the client', async () => {
   const server = await listenRaw((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
   cleanups.push(() => server.close());
