@@ -49,9 +49,18 @@ function startSlotWorker(
     removeOnComplete: { count: 0 },
     removeOnFail: { count: 0 },
   });
-  worker.on('error', onError);
-  worker.on('failed', (_, error) => onError(error));
+  worker.on('error', (error) => onError(withoutSlot(error)));
+  worker.on('failed', (_, error) => onError(withoutSlot(error)));
   return { isRunning: () => worker.isRunning(), close: (force) => worker.close(force) };
+}
+
+/**
+ * The error without the id of a slot. After an outage each running slot has lost its lock, which does no
+ * harm, and one line says it for all.
+ */
+function withoutSlot(error: Error): Error {
+  const message = error.message.replace(/\bjob \d+/, 'a slot');
+  return message === error.message ? error : new Error(message, { cause: error });
 }
 
 /** The length of BullMQ's stream of job events, which runwatch does not read. */
