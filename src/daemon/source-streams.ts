@@ -62,8 +62,10 @@ export function openStreams(
     pause: (wish, asked) => throttle.note({ kind: 'rate_limited', ...wish }, asked),
     onRefused: (untilAt) =>
       log.info({ source: name, until: isoTime(untilAt) }, 'streams.unavailable'),
-    onEnd: ({ runId }, end) =>
-      log.debug({ source: name, run_id: runId, end: end.kind }, 'stream.ended'),
+    onEnd({ runId }, end) {
+      if (end.kind === 'unsent') deps.hostShortages.note(end.error);
+      log.debug({ source: name, run_id: runId, end: end.kind }, 'stream.ended');
+    },
     onWrong: ({ runId }) => {
       log.debug({ source: name, run_id: runId }, 'stream.contradicted');
       deps.metrics.wrongHint(name);

@@ -162,7 +162,7 @@ export class FollowedRun {
   }
 
   private giveUp({ kind }: StreamEnd): void {
-    this.isSpent = kind !== 'throttled' && !this.hasSaidEnd();
+    this.isSpent = kind !== 'throttled' && kind !== 'unsent' && !this.hasSaidEnd();
   }
 
   private async stream(permit: Permit): Promise<StreamEnd> {

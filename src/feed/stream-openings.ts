@@ -33,6 +33,9 @@ const SPARE = 1_000;
 /** While hints wait for longer than this to be read, no stream is opened, ms. */
 const HINTS_WAIT_MS = 250;
 
+/** No stream is asked for after this host could open no connection for one, ms. */
+const UNSENT_REST_MS = 5_000;
+
 /** No stream is asked for after one had the source paused, beyond that pause, at the least, ms. */
 const PAUSED_REST_MS = 60_000;
 
@@ -176,6 +179,7 @@ export class StreamOpenings {
   async ended(runId: string, end: StreamEnd, asked: AskedRequest): Promise<void> {
     // What another key or URL led to says nothing of the source as it is configured now.
     if (asked.access !== this.deps.asks().access) return;
+    if (end.kind === 'unsent') this.restsUntil = this.deps.now() + UNSENT_REST_MS;
     if (end.kind === 'refused') await this.changeCapacity({ is: 'refused', runId });
     if (end.kind === 'failed' || end.kind === 'silent') {
       await this.changeCapacity({ is: 'failed', runId });

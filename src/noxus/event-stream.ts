@@ -11,6 +11,7 @@ import type {
   StreamNote,
 } from '../core/feed/run-stream.ts';
 import { boundedNodes, type RunNodes } from '../core/run/nodes.ts';
+import { shortageIn } from '../host-shortage.ts';
 import { cutRequest } from '../proxy-tunnel.ts';
 import { openConnections } from './connections.ts';
 import { parseJson } from './errors.ts';
@@ -54,8 +55,7 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
       const stream = new Stream({ ...options, listener, reader, cut });
       request
         .once('response', (response) => stream.answered(response))
-        // What went wrong is no matter: that nothing came, or no more, is.
-        .on('error', () => undefined)
+        .on('error', (error) => stream.failed(error))
         .once('close', () => resolve(stream.over()))
         .end();
     });
@@ -113,6 +113,11 @@ class Stream {
     this.silence = setTimeout(() => this.endAs({ kind: 'silent' }), silenceMs);
     response.on('error', () => undefined).on('data', (piece: Buffer) => this.take(piece));
     listener.onLive();
+  }
+
+  /** What went wrong matters only where this host is to blame: else that nothing came, or no more. */
+  failed(error: Error): void {
+    if (!this.isLive && shortageIn(error) !== null) this.end ??= { kind: 'unsent', error };
   }
 
   /** @returns why; called once the connection is closed, or free for another request */

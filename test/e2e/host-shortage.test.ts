@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { Agent, createServer, get, type IncomingMessage, type Server } from 'node:http';
+import { Agent, createServer, request, type IncomingMessage, type Server } from 'node:http';
 import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
@@ -39,9 +39,9 @@ function answer({ url = '', method }: IncomingMessage, body: string): [number, o
 }
 
 beforeAll(async () => {
-  server = createServer((request, response) => {
-    void text(request).then((body) => {
-      const [status, json] = answer(request, body);
+  server = createServer((asked, response) => {
+    void text(asked).then((body) => {
+      const [status, json] = answer(asked, body);
       response.writeHead(status, { connection: 'close', 'content-type': 'application/json' });
       response.end(JSON.stringify(json));
     });
@@ -84,8 +84,8 @@ async function nextDescriptor(): Promise<number> {
 }
 
 /** Over a connection that is kept: the daemon has no descriptor for another one. */
-async function ask(path: string): Promise<string> {
-  const asking = get(`${daemon.url}${path}`, { agent: probes });
+async function ask(path: string, method = 'GET'): Promise<string> {
+  const asking = request(`${daemon.url}${path}`, { agent: probes, method }).end();
   const [response] = (await once(asking, 'response')) as [IncomingMessage];
   return text(response);
 }
@@ -123,6 +123,11 @@ test('a daemon without free descriptors charges no source and no receiver, and g
   expect(waiting).toMatchObject({ state: 'pending', attempt_count: 1 });
   expect(JSON.parse(await ask('/v1/watches/goes-on'))).toMatchObject({ error: null });
   expect(await linesOfReadyz()).toContain('ok sources: every source answers');
+  const tried = await ask('/v1/endpoints/ops/test', 'POST');
+  expect(JSON.parse(tried)).toMatchObject({
+    delivered: false,
+    attempt: { error: { code: 'host_exhausted' } },
+  });
 
   await setLimit('4096');
   runs.set('goes-on', 'failed');

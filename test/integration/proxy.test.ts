@@ -3,6 +3,7 @@ import { createServer, type RequestListener } from 'node:http';
 import https from 'node:https';
 import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { Names } from '../../src/names.ts';
 import { createNoxusClient, type NoxusClientOptions } from '../../src/noxus/client.ts';
 import { createEventStreams } from '../../src/noxus/event-stream.ts';
 import { CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';
@@ -108,6 +109,29 @@ describe('a source', () => {
     expect(requests).toEqual([{ kind: 'stream', status: null }]);
     expect(tunnels).toHaveLength(1);
   });
+});
+
+test('a stream that this host has no descriptor for is no failure of its source', async () => {
+  const shortage = Object.assign(new Error('no descriptor'), { code: 'EMFILE' });
+  const requests: unknown[] = [];
+  const streams = createEventStreams({
+    baseUrl: 'http://noxus.example',
+    apiKey: 'key',
+    timeoutMs: 60_000,
+    userAgent: 'runwatch/test',
+    maxSockets: 2,
+    names: new Names({ resolve: () => Promise.reject(shortage) }),
+    now: Date.now,
+    onRequest: (request) => void requests.push(request),
+  });
+  releasers.push(() => streams.close());
+  const { signal } = new AbortController();
+  const listener = { etag: null, onLive: () => undefined, onNote: () => undefined, signal };
+  expect(await streams.follow('run-1', listener)).toMatchObject({
+    kind: 'unsent',
+    error: { code: 'EMFILE' },
+  });
+  expect(requests).toEqual([]);
 });
 
 /** A server that takes connections and answers nothing. */

@@ -16,7 +16,13 @@ function watchOf(runId: string, progress: number) {
 }
 
 function openings() {
-  const state = { hintsWaitMs: 0, entered: [] as string[], passes: 0, pauses: [] as number[] };
+  const state = {
+    hintsWaitMs: 0,
+    entered: [] as string[],
+    passes: 0,
+    pauses: [] as number[],
+    capacityChanges: 0,
+  };
   const capacity: StreamCapacity = { ...NEW_CAPACITY, size: ALLOWED, liveAt: NOON };
   const of = new StreamOpenings({
     source: 'default',
@@ -26,7 +32,10 @@ function openings() {
       take: async () => true,
       count: async () => 0,
       capacity: async () => capacity,
-      changeCapacity: async () => capacity,
+      changeCapacity: async () => {
+        state.capacityChanges += 1;
+        return capacity;
+      },
     },
     schedule: {
       enterFeed: async (_kind, members) => {
@@ -69,6 +78,14 @@ test('a 429 of a stream stops streams for a while, and pauses polls only where i
   expect([state.entered, state.pauses]).toEqual([[], []]);
   await of.ended('run-3', { kind: 'throttled', status: 429, retryAfterMs: 20_000 }, ASKED);
   expect(state.pauses).toEqual([20_000]);
+});
+
+test('a stream that this host could not open changes nothing for the source, and no other is opened at once', async () => {
+  const { of, state } = openings();
+  await of.ended('run-1', { kind: 'unsent', error: new Error('EMFILE') }, ASKED);
+  of.offer(watchOf('run-2', 50));
+  await of.pump();
+  expect(state).toMatchObject({ entered: [], pauses: [], capacityChanges: 0 });
 });
 
 test('offers that come at once are entered in one pass', async () => {

@@ -23,6 +23,8 @@ export type StreamEnd =
   | { kind: 'throttled'; status: number; retryAfterMs: number | null }
   /** A fault, or no answer. */
   | { kind: 'failed'; status: number | null }
+  /** This host could open no connection for it: nothing was sent. */
+  | { kind: 'unsent'; error: Error }
   | { kind: 'closed' };
 
 export interface StreamListener {
