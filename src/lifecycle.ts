@@ -169,6 +169,22 @@ export function untilStoppedBySignal(options: SignalOptions): Promise<number> {
   });
 }
 
+/** Signals that mean nothing here. By the first Node opens its debugger, the others end the process. */
+const IGNORED = ['SIGUSR1', 'SIGUSR2', 'SIGALRM'] as const;
+
+/** Says of each signal that means nothing that it came, and does nothing else. */
+export function ignoreOtherSignals({
+  source,
+  log,
+}: {
+  source: { on(signal: (typeof IGNORED)[number], listener: () => void): unknown };
+  log: Pick<Log, 'info'>;
+}): void {
+  for (const signal of IGNORED) {
+    source.on(signal, () => log.info({ signal }, 'a signal without a meaning here was ignored'));
+  }
+}
+
 interface FaultOptions {
   /** The part of `process` that errors come from which nothing caught, rejections among them. */
   source: { on(event: 'uncaughtException', listener: (error: unknown) => void): unknown };

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { RunwatchError } from '../core/errors.ts';
 import { adviseOn, checkServing, checkSourceNames, crossCheck } from './cross-check.ts';
 import { type Absence, readSettings, parseYaml } from './document.ts';
 import { heldPart, writtenNames, type HeldPart } from './held-part.ts';
@@ -61,12 +62,21 @@ export interface InvalidConfig {
   warnings: readonly ConfigProblem[];
 }
 
+function workingDirectory(): string {
+  try {
+    return process.cwd();
+  } catch (error) {
+    const message = 'the working directory was removed: change to one that exists, and start again';
+    throw new RunwatchError(message, { code: 'working_directory_gone', cause: error });
+  }
+}
+
 /**
  * Loads the configuration: flags over environment over file over defaults. Connects nowhere and
  * reports every problem at once.
  */
 export function loadConfig(options: LoadOptions): LoadedConfig | InvalidConfig {
-  const { purpose, env = process.env, cwd = process.cwd(), flags = {}, configPath } = options;
+  const { purpose, env = process.env, cwd = workingDirectory(), flags = {}, configPath } = options;
   const environment = openEnvironment(env, cwd);
   const found = findFile({ configPath, environment, cwd, uids: ownUids(env) });
   if (found.kind === 'unreadable')

@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, realpath, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { text as textOf } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { probeServer, socketPathFor } from '../../src/redis/embedded/process.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
@@ -341,6 +342,31 @@ describe('invalid configuration', () => {
     expect(redis.connects()).toBe(0);
     expect(existsSync(dataDir)).toBe(false);
   });
+});
+
+test('signals that mean nothing to a daemon open no debugger and do not end it', async () => {
+  const redis = await startPrivateRedis();
+  servers.push({ close: () => redis.stop() });
+  const daemon = await start({ env: { REDIS_URL: redis.url } });
+  const ignored = () =>
+    daemon.log().flatMap(({ msg, signal }) => (msg.startsWith('a signal') ? [signal] : []));
+  for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGALRM'] as const) {
+    process.kill(daemon.pid, signal);
+    await waitFor(() => ignored().includes(signal));
+  }
+  expect((await get(daemon, '/livez')).status).toBe(200);
+  expect(daemon.stderr()).toBe('');
+  expect(await daemon.stop('SIGTERM')).toBe(0);
+});
+
+test('a start in a directory that was removed is refused in one sentence', async () => {
+  const cwd = await aFolder();
+  const script = 'rmdir "$PWD"; exec "$0" "$@"';
+  const args = ['-c', script, process.execPath, resolve('dist/main.js'), 'serve'];
+  const child = spawn('sh', args, { cwd, env: cleanEnv(), stdio: ['ignore', 'ignore', 'pipe'] });
+  const said = await textOf(child.stderr);
+  expectOneSentence(said);
+  expect(said).toContain('the working directory was removed: change to one that exists');
 });
 
 describe.each(OUTAGES.map(({ how }, at) => ({ how, at })))(

@@ -5,6 +5,7 @@ import {
   budgetFor,
   createLifecycle,
   endOnFault,
+  ignoreOtherSignals,
   startOrUndo,
   untilStoppedBySignal,
 } from '../../src/lifecycle.ts';
@@ -190,6 +191,14 @@ describe('signals', () => {
     clock.ms += laterMs;
     signal(second);
     expect(exits).toEqual([1]);
+  });
+
+  test.each(['SIGUSR1', 'SIGUSR2', 'SIGALRM'])('%s is logged, and does nothing else', (name) => {
+    const source = new EventEmitter();
+    const log = collectLog();
+    ignoreOtherSignals({ source, log });
+    source.emit(name);
+    expect(log.lines).toMatchObject([{ level: 'info', signal: name }]);
   });
 
   test('SIGHUP reads the configuration again, and stops only when the terminal is gone', async () => {

@@ -5,6 +5,7 @@ import type { Config } from '../../config/schema.ts';
 import {
   createLifecycle,
   endOnFault,
+  ignoreOtherSignals,
   startOrUndo,
   untilStoppedBySignal,
   type Lifecycle,
@@ -25,7 +26,7 @@ interface ServeDependencies {
     version: string;
     lifecycle: Lifecycle;
   }): Promise<{ reload(loaded: LoadedConfig | InvalidConfig): void }>;
-  signals: SignalSource;
+  signals: SignalSource & Parameters<typeof ignoreOtherSignals>[0]['source'];
   faults: Parameters<typeof endOnFault>[0]['source'];
   exitNow: (code: number) => void;
   version: string;
@@ -90,6 +91,7 @@ async function run(
     exitNow,
     log,
   });
+  ignoreOtherSignals({ source: deps.signals, log });
   endOnFault({
     source: deps.faults,
     stop: () => lifecycle.stop(timeoutMs),
