@@ -4,7 +4,6 @@ import type { PageMark } from '../../src/core/feed/page-layout.ts';
 import {
   comparePage,
   deferrals,
-  firstDeferrals,
   memberToCheck,
   pageIntervalMs,
   recalls,
@@ -136,15 +135,11 @@ export class FollowedLists implements ListFollower {
     if (toCheck !== null) this.checkedAt = now;
     const backstop = backstopMs(this.active.size, this.requestsPerMs);
     const runOf = ({ watch }: { watch: Watch }) => this.byId(watch.runId).run;
-    const news = unseen.filter((one) => !this.told.has(runOf(one)));
-    for (const one of news) this.told.add(runOf(one));
+    for (const one of unseen) this.told.add(runOf(one));
     const replaced = found.length > 1 ? unchanged : [];
     return {
       woken: [...changed, ...(toCheck === null ? [] : [toCheck])].map(runOf),
-      moved: this.moved([
-        ...firstDeferrals(news, this.current!, context),
-        ...deferrals(replaced, { ...context, pageMs, backstopMs: backstop }),
-      ]),
+      moved: this.moved(deferrals(replaced, { ...context, pageMs, backstopMs: backstop })),
       nextAt: toS(now + pageMs),
     };
   }

@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { sum } from '../core/arrays.ts';
 import type { Random } from '../core/backoff.ts';
-import type { PagesBefore } from '../core/cadence/load.ts';
 import type { ListMember } from '../core/feed/member.ts';
 import { recalls } from '../core/feed/page.ts';
 import { PLAN_MEMBER, pageMember, parsePageMember, type PageName } from '../core/feed/page-name.ts';
@@ -66,11 +65,6 @@ export class ListFeed {
 
   constructor(deps: Omit<ListFeedDependencies, 'vanished'>) {
     this.deps = { ...deps, vanished: new VanishedRuns() };
-  }
-
-  /** Where many runs wait for first reads, a page shows far more. */
-  pagesBefore(): PagesBefore {
-    return (this.current()?.firstReadsMs ?? 0) > 0 ? 'first' : 'watch';
   }
 
   /** Reads a page, and lets single polls follow what it says. */

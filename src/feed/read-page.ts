@@ -2,7 +2,6 @@ import {
   comparePage,
   contradiction,
   deferrals,
-  firstDeferrals,
   memberToCheck,
   pageIntervalMs,
   settledMs,
@@ -136,7 +135,7 @@ async function follow(
   { vanished, isAlone, ...taken }: Taken & { vanished: string[]; isAlone: boolean },
 ): Promise<void> {
   const { judged, readAt, pageMs, checked, findings } = taken;
-  const { changed, unchanged, unseen } = findings;
+  const { changed, unchanged } = findings;
   const toPoll = changed.map(({ watch }) => watch.runId).filter((id) => !judged.repeated.has(id));
   await deps.schedule.expedite([...toPoll, ...(checked === null ? [] : [checked]), ...vanished]);
   const isNews = ({ watch }: { watch: Watch }) => !judged.open.has(watch.runId);
@@ -144,10 +143,7 @@ async function follow(
   const backstop = backstopMs(plan.watches, deps.requestsPerMs());
   // Of one run alone single polls go on beside the page.
   const replaced = isAlone ? [] : unchanged.filter(isNews);
-  await deps.schedule.defer([
-    ...deferrals(replaced, { ...context, pageMs, backstopMs: backstop }),
-    ...firstDeferrals(unseen.filter(isNews), plan, context),
-  ]);
+  await deps.schedule.defer(deferrals(replaced, { ...context, pageMs, backstopMs: backstop }));
 }
 
 function watchesOn(

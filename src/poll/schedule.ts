@@ -1,6 +1,5 @@
 import { groupBy } from '../core/arrays.ts';
 import type { ClockStep } from '../core/clock.ts';
-import type { PagesBefore } from '../core/cadence/load.ts';
 import type { RateLimit } from '../core/source/limiter.ts';
 import type { Overdue } from '../core/source/overdue.ts';
 import type { ReadTimes } from '../core/source/read-times.ts';
@@ -21,7 +20,6 @@ const OVERLAP_MS = 1_000;
 
 /** The list feed of a source, as its schedule sees it. */
 export interface FeedView {
-  pagesBefore(): PagesBefore;
   /** Requests each ms with which polls would be as prompt as profiles ask for; 0 if unknown. */
   wantedPerMs(): number;
   /** How often the plan lets runs be read; null if there is none. */
@@ -74,7 +72,7 @@ export class Schedule {
   constructor(private readonly deps: ScheduleDependencies) {}
 
   /** What the source's list feed knows; it sets this. */
-  feed: FeedView = { pagesBefore: () => 'watch', wantedPerMs: () => 0, readTimes: () => null };
+  feed: FeedView = { wantedPerMs: () => 0, readTimes: () => null };
 
   /** Claims the most urgent request that is due. */
   async claim(): Promise<NextClaim<RequestClaim>> {
@@ -87,7 +85,6 @@ export class Schedule {
       limit,
       leaseMs: this.leaseMs,
       roundMs: this.deps.roundMs(),
-      pagesBefore: this.feed.pagesBefore(),
       isShort: this.deps.isShort(),
     };
     const reply = await store.claim(source, request).catch((error: unknown) => {

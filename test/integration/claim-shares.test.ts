@@ -1,11 +1,6 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import {
-  REQUEST_KINDS,
-  SURE_OF_ONE_IN,
-  type PagesBefore,
-  type RequestKind,
-} from '../../src/core/cadence/load.ts';
+import { REQUEST_KINDS, SURE_OF_ONE_IN, type RequestKind } from '../../src/core/cadence/load.ts';
 import { pageMember, streamMember } from '../../src/core/feed/page-name.ts';
 import { newWatch } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
@@ -52,15 +47,12 @@ function scheduleOf() {
     ]);
     return name;
   }
-  async function claim(
-    pagesBefore: PagesBefore = names % 2 === 0 ? 'first' : 'watch',
-  ): Promise<{ member: string; kind: RequestKind }> {
+  async function claim(): Promise<{ member: string; kind: RequestKind }> {
     const claimed = await requests.claim(source, {
       token: `process.${(names += 1)}`,
       limit: LIMIT,
       leaseMs: 1_000,
       roundMs: 60_000,
-      pagesBefore,
     });
     if (claimed.is !== 'claimed') throw new Error(`nothing was claimed: ${claimed.is}`);
     return { member: claimed.member, kind: claimed.kind };
@@ -102,17 +94,15 @@ describe('shares of the rate limit', () => {
     );
   });
 
-  test.each<[PagesBefore, RequestKind[]]>([
-    ['first', ['prompt', 'list', 'first', 'watch']],
-    ['watch', ['prompt', 'first', 'list', 'watch']],
-  ])('pages that go before %s polls are claimed in this order: %j', async (before, order) => {
+  test('confirming polls are claimed before first reads, then pages, then polls by cadence', async () => {
     const { tick, enter, claim } = scheduleOf();
+    const order: RequestKind[] = ['prompt', 'first', 'list', 'watch'];
     for (const kind of order.toReversed()) {
       await tick();
       await enter(kind);
     }
     const claimed: RequestKind[] = [];
-    for (const _ of order) claimed.push((await claim(before)).kind);
+    for (const _ of order) claimed.push((await claim()).kind);
     expect(claimed).toEqual(order);
   });
 
@@ -151,7 +141,7 @@ describe('shares of the rate limit', () => {
     await tick();
     let longestDue = 0;
     for (let turn = 0; turn < claims; turn += 1) {
-      const { member, kind } = await claim('watch');
+      const { member, kind } = await claim();
       if (!waiting.delete(member) && kind === 'first' && waiting.size > 0) longestDue += 1;
     }
     expect(waiting.size).toBe(0);

@@ -122,7 +122,6 @@ describe('the claim of the head of a list', () => {
       limit,
       leaseMs: 60_000,
       roundMs: 0,
-      pagesBefore: 'watch' as const,
     };
     await waitFor(async () => {
       const claimed = await stores.requests.claim(list.source, ask);

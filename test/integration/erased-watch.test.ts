@@ -85,7 +85,6 @@ class Life {
       limit: { requests: 1_000, perMs: 1_000 },
       leaseMs: 60_000,
       roundMs: 0,
-      pagesBefore: 'watch',
     });
     if (claimed.is !== 'claimed') return;
     expect(this.underWay).toEqual([]);

@@ -22,7 +22,6 @@ const PLAN = {
   leastPageMs: 1,
   wantedPerMs: 0,
   reads: { runs: 0, usualMs: null, longestMs: 1, stretched: 0 },
-  firstReadsMs: 0,
   lists: [],
 };
 

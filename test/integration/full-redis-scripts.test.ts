@@ -129,7 +129,6 @@ const claimPoll = () =>
     limit,
     leaseMs: 10_000,
     roundMs: 0,
-    pagesBefore: 'watch',
   });
 
 const claimed = { member: KEY.runId, token: 'p.1' };

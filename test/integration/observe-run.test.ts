@@ -56,7 +56,6 @@ async function claim({ source }: WatchKey, process = `process-${(tokens += 1)}`)
     limit,
     leaseMs: 60_000,
     roundMs: 0,
-    pagesBefore: 'watch',
   });
   if (claimed.is !== 'claimed') throw new Error(`nothing was claimed: ${claimed.is}`);
   return { ...claimed, stored: claimed.stored!, lagMs: 0, permitMs: null };

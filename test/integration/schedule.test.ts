@@ -134,7 +134,6 @@ describe('claim from the schedule', () => {
       limit: { requests: 9, perMs: 9 },
       leaseMs: 9,
       roundMs: 60_000,
-      pagesBefore: 'watch' as const,
     };
     expect(await requests.claim(source, patient)).toMatchObject({ member: 'expedited' });
     expect((await claimed(process)).member).toBe('long due');

@@ -17,7 +17,6 @@ function planOf(pages: number): StoredPlan {
     leastPageMs: 1_000,
     wantedPerMs: 0.01,
     reads: { runs: 200, usualMs: 1_000, longestMs: 1_000, stretched: 0 },
-    firstReadsMs: 0,
     lists: [{ workflowId: null, size: 100, pages: list }],
   };
 }
@@ -50,22 +49,6 @@ test('a page of a plan that another process has just made is read', async () => 
   expect(world.pages).toEqual([1, 2]);
   await read(3);
   expect(world.pages).toEqual([1, 2]);
-});
-
-test('pages go before first reads while a plan has many of those to spread', async () => {
-  const world = { plan: planOf(1) };
-  const feed = new ListFeed({
-    source: 'default',
-    isOn: true,
-    store: { plan: async () => world.plan },
-    now: () => NOW,
-  } as unknown as ListFeedDependencies);
-  expect(feed.pagesBefore()).toBe('watch');
-  await feed.refresh();
-  expect(feed.pagesBefore()).toBe('watch');
-  world.plan = { ...world.plan, firstReadsMs: 60_000 };
-  await feed.refresh();
-  expect(feed.pagesBefore()).toBe('first');
 });
 
 test('polls of new watches call for a plan no sooner than the size of the present one allows', async () => {

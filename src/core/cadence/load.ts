@@ -112,7 +112,7 @@ export const POLL_KINDS = 4;
 /**
  * Under a short budget each kind of request that is due is sure of one in so many. What is left goes
  * to `prompt`, then `first`, `list`, and the polls by cadence and streams to open. Of those the one with
- * the least patience left goes first. Pages may go before more than that, see {@link PagesBefore}.
+ * the least patience left goes first.
  */
 export const SURE_OF_ONE_IN = 10;
 
@@ -126,11 +126,6 @@ export const NEWEST_ONE_IN = 4;
 export const LONGEST_ONE_IN = 3;
 
 export type RequestKind = (typeof REQUEST_KINDS)[number];
-
-/**
- * What pages of lists go before: first reads, or only the polls by cadence.
- */
-export type PagesBefore = 'first' | 'watch';
 
 /** For how many rounds, of one poll per watch, a request lets other kinds go first. */
 const PATIENCE_ROUNDS: Record<RequestKind, number> = {

@@ -35,7 +35,7 @@ export interface PageFindings {
   disagrees: string | null;
 }
 
-export interface ListedChange {
+interface ListedChange {
   watch: Watch;
   listed: ListedRun;
 }
@@ -200,16 +200,6 @@ function moveOf(
 /** A page that shows runs unchanged stands in for their next single polls. */
 export function deferrals(unchanged: readonly ListMember[], options: DeferralOptions): PollMove[] {
   return unchanged.flatMap((member) => moveOf(member.watch, deferredTo(member, options)));
-}
-
-/** Under a short budget the first reads of runs that go on can wait: a list shows when they do not. */
-export function firstDeferrals(
-  unseen: readonly ListedChange[],
-  { firstReadsMs }: Pick<FeedPlan, 'firstReadsMs'>,
-  { now, random }: PageContext,
-): PollMove[] {
-  if (firstReadsMs === 0) return [];
-  return unseen.flatMap(({ watch }) => moveOf(watch, now + firstReadsMs * random()));
 }
 
 /** A cadence's jitter is no reason to recall a poll. */

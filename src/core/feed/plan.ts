@@ -9,10 +9,6 @@ export const BACKSTOP_MS = 120_000;
 /** The backstops of all watches take at most this share of the rate limit. */
 const BACKSTOP_SHARE = 0.1;
 
-/** First reads of runs that a list shows going on take this share of the rate limit once they take long. */
-const FIRST_SHARE = 0.3;
-const FIRST_WITHIN_MS = 10_000;
-
 /** Planned reads take at most this share of the rate limit. */
 const PLANNED_SHARE = 0.95;
 
@@ -51,8 +47,6 @@ export interface FeedPlan {
   wantedPerMs: number;
   /** How often runs are read. */
   reads: ReadTimes;
-  /** Over how long first reads are spread of runs that a list shows going on, ms; 0 for at once. */
-  firstReadsMs: number;
   lists: ListPlan[];
   /** Watches that are on none of these pages. */
   singles: readonly PlannedWatch[];
@@ -85,7 +79,6 @@ export function planFeed(
     ...prices,
     wantedPerMs: wantedPerMs({ cover, singles }, watches, limits),
     reads: readTimes({ cover, singles }, { ...limits, ...prices }),
-    firstReadsMs: firstReadsMs(watches, limits.requestsPerMs),
     lists: listPlans(cover, prices),
     singles,
   };
@@ -116,20 +109,6 @@ export function readInterval(
 /** How long after a single poll a list may replace the next one, ms. */
 export function backstopMs(watches: number, requestsPerMs: number): number {
   return Math.max(BACKSTOP_MS, watches / (requestsPerMs * BACKSTOP_SHARE));
-}
-
-/**
- * Over how long first reads are spread of runs that a list shows going on: those that have ended go
- * first.
- * @returns milliseconds; 0 where all of them fit into a few seconds
- */
-function firstReadsMs(
-  watches: readonly Pick<PlannedWatch, 'isUnseen'>[],
-  requestsPerMs: number,
-): number {
-  const unseen = watches.filter(({ isUnseen }) => isUnseen).length;
-  const ms = unseen / (requestsPerMs * FIRST_SHARE);
-  return ms < FIRST_WITHIN_MS ? 0 : ms;
 }
 
 /** r = √(h/2c), solved for h, 1/ms; but what has lasted long does not end more than once in that time. */

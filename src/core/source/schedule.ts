@@ -1,4 +1,4 @@
-import type { PagesBefore, RequestKind } from '../cadence/load.ts';
+import type { RequestKind } from '../cadence/load.ts';
 import type { StoredWatch } from '../watch/watch.ts';
 import type { RateLimit } from './limiter.ts';
 
@@ -10,7 +10,6 @@ export interface ClaimRequestOptions {
   leaseMs: number;
   /** How long it takes to poll every watch of the source once, ms. */
   roundMs: number;
-  pagesBefore: PagesBefore;
   /** True where a short rate limit widens intervals: what is left of it goes to those watches. */
   isShort?: boolean;
 }

@@ -17,7 +17,7 @@ import { ADMIT, SOURCE_GATE } from './source.ts';
  * Last in it stand how many confirming polls and first reads were claimed while several were due.
  */
 const SELECT = `
-local RANK = {prompt = 1, first = 2, watch = 4, frugal = 4, stream = 4}
+local RANK = {prompt = 1, first = 2, list = 3, watch = 4, frugal = 4, stream = 4}
 
 local function readShares(shares)
   local counts = {}
@@ -27,7 +27,6 @@ local function readShares(shares)
 end
 
 local function pick(due, counts)
-  RANK.list = RANK[ARGV[6 + #KINDS]] - 0.5
   local turn = counts[1] + 1
   local best, owed
   for _, one in ipairs(due) do
@@ -93,8 +92,7 @@ end
  *
  * KEYS  clock, claims, permits, shares, due sets, state, probe and open of the source.
  * ARGV  token, limit (0 for none), ms that a permit is held, ms of a lease, key prefix of watches,
- *       patience of each kind in ms.
- *       the kind that pages go before; 1 where a short rate limit widens intervals.
+ *       patience of each kind in ms; 1 where a short rate limit widens intervals.
  * Returns ['claimed', member, kind, due time, now, watch, troubled, requests, ms, failed probes].
  * `troubled` is 1 where the source is throttled, paused or unreachable. `requests` count against the
  * rate limit, which is used up for `ms`. `failed probes` is -1 where this is no probe.
@@ -107,7 +105,7 @@ ${ADMIT}
 ${SOURCE_GATE}
 local plan = schedule(KEYS[2], 5)
 local limit, holdMs = tonumber(ARGV[2]), tonumber(ARGV[3])
-local isShort = ARGV[7 + #KINDS] == '1'
+local isShort = ARGV[6 + #KINDS] == '1'
 local source = {state = KEYS[#KEYS - 2], probe = KEYS[#KEYS - 1], open = KEYS[#KEYS]}
 
 local function isOver(record)

@@ -49,7 +49,6 @@ export class ScheduleStore {
       ask.leaseMs,
       keys.watch({ source, runId: '' }),
       ...REQUEST_KINDS.map((kind) => patienceMs(kind, ask.roundMs)),
-      ask.pagesBefore,
       ask.isShort ? 1 : 0,
     );
     if (is === 'claimed') return claimedRequest(source, ask.token, rest);
