@@ -30,7 +30,7 @@ export interface AgreementChange {
 
 /**
  * Counts how far polls of one source's runs agree, in the store for all processes. Only contradictions
- * are written; changes that stood are counted here and added by the next contradiction.
+ * are written; reads that agreed are counted here and added by the next contradiction.
  */
 export class SourceAgreement {
   private stood = 0;
@@ -39,7 +39,7 @@ export class SourceAgreement {
 
   /** Takes in what a poll of a run says. */
   async note(runId: string, agreement: Observation['agreement']): Promise<void> {
-    if (agreement === 'changed') this.stood += 1;
+    if (agreement === 'agreed') this.stood += 1;
     if (agreement === 'contradicted') await this.contradicted(runId);
   }
 

@@ -40,10 +40,10 @@ test('processes share what contradicts itself, and one raises the event', async 
   expect(await other.isConsistent()).toBe(false);
 });
 
-test('a source with many changes that stand remains consistent', async () => {
+test('a source of which most doubted polls are confirmed remains consistent', async () => {
   const agreement = process();
   for (const runId of ['run-1', 'run-2', 'run-3', 'run-4', 'run-5']) {
-    for (let change = 0; change < 10; change += 1) await agreement.note(runId, 'changed');
+    for (let change = 0; change < 10; change += 1) await agreement.note(runId, 'agreed');
     await agreement.note(runId, 'contradicted');
   }
   expect(raised).toEqual([]);

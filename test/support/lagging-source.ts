@@ -24,6 +24,8 @@ interface FollowOptions {
 interface Followed {
   /** When each event was raised since the beginning, by its type, ms. */
   at(type: EventType): number[];
+  /** How many of a type each run has. */
+  byRun(type: EventType): number[];
   /** When the source became inconsistent, ms. */
   inconsistentAt: number[];
   watches: Watch[];
@@ -32,7 +34,7 @@ interface Followed {
 /** Polls the runs of a source by the daemon's own rules on a virtual clock, within a rate limit. */
 export function followSource({ runs, forMs, requestMs, random }: FollowOptions): Followed {
   const watches: Watch[] = runs.map(() => newWatch());
-  const raised: { type: EventType; at: number }[] = [];
+  const raised: { type: EventType; at: number; index: number }[] = [];
   const inconsistentAt: number[] = [];
   let consistency: SourceConsistency | null = null;
   let stood = 0;
@@ -40,18 +42,20 @@ export function followSource({ runs, forMs, requestMs, random }: FollowOptions):
   for (;;) {
     const next = nextDue(watches);
     now = Math.max(now + requestMs, (next?.watch.nextPollAt ?? Infinity) - NOON);
-    if (next === null || now > forMs) return { watches, inconsistentAt, at: timesOf(raised) };
+    if (next === null || now > forMs)
+      return { watches, inconsistentAt, at: timesOf(raised), byRun: countsOf(raised, runs.length) };
     const at = NOON + now;
     const isConsistent = !isInconsistent(consistency, at);
     const said = runs[next.index]?.(now);
+    const lagMs = at - (next.watch.nextPollAt ?? at);
     const { watch, events, agreement } = observe(
       next.watch,
-      { kind: 'run', run: snapshot(said) },
-      { ...observeContext(at), isConsistent, random },
+      { kind: 'run', run: snapshot({ ...said, observed_at: new Date(at).toISOString() }) },
+      { ...observeContext(at), lagMs, isConsistent, random },
     );
     watches[next.index] = watch;
-    for (const { type } of events) raised.push({ type, at: now });
-    if (agreement === 'changed') stood += 1;
+    for (const { type } of events) raised.push({ type, at: now, index: next.index });
+    if (agreement === 'agreed') stood += 1;
     if (agreement === 'contradicted') {
       const runId = `run-${next.index}`;
       consistency = afterContradiction(consistency, { runId, stood, now: at });
@@ -75,4 +79,12 @@ function nextDue(watches: readonly Watch[]): { watch: Watch; index: number } | n
 function timesOf(raised: readonly { type: EventType; at: number }[]) {
   return (type: EventType): number[] =>
     raised.filter((one) => one.type === type).map(({ at }) => at);
+}
+
+function countsOf(raised: readonly { type: EventType; index: number }[], runs: number) {
+  return (type: EventType): number[] =>
+    Array.from(
+      { length: runs },
+      (_, run) => raised.filter((one) => one.type === type && one.index === run).length,
+    );
 }

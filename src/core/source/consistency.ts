@@ -1,12 +1,12 @@
 import { spanText } from '../time.ts';
 
-/** So many of the last reads that showed a change are judged. */
+/** So many of the last doubts that further reads have settled are judged. */
 const JUDGED = 20;
 
 /** From this share of them on, contradicted ones make the source inconsistent. */
 const SHARE = 1 / 5;
 
-/** Two contradictions of one run may be two short times of work between waits. */
+/** Two contradictions of one run may be two waits that a program answers at once. */
 const LEAST_RUNS = 2;
 
 /** After so long without a contradiction a source is consistent again, ms. */
@@ -14,7 +14,7 @@ const QUIET_MS = 600_000;
 
 /** How far the reads of a source agree. A source without contradictions has none. */
 export interface SourceConsistency {
-  /** Its last reads that showed a change, oldest first: the run of one that the next read contradicted, else null. */
+  /** What reads took back last, oldest first: the run of what further reads contradicted, else null. */
   changes: (string | null)[];
   /** When the last contradiction was, milliseconds since the epoch. */
   contradictedAt: number;
@@ -24,8 +24,8 @@ export interface SourceConsistency {
 
 /**
  * The record after one more contradiction. A share decides, not a number: a healthy replica with some
- * lag contradicts itself now and then, between many changes that stand.
- * @param contradiction.stood changes that stood since the last contradiction
+ * lag contradicts itself now and then, between many reads with which the next ones agree.
+ * @param contradiction.stood how often further reads agreed since the last contradiction
  */
 export function afterContradiction(
   before: SourceConsistency | null,
@@ -60,7 +60,7 @@ export function isInconsistent(found: SourceConsistency | null, now: number): bo
 /** What is wrong with an inconsistent source, for people. */
 export function inconsistentMessage({ changes }: Pick<SourceConsistency, 'changes'>): string {
   const contradicted = changes.filter((runId) => runId !== null).length;
-  return `of the last ${changes.length} changes that reads showed, the next read took back ${contradicted}`;
+  return `of the last ${changes.length} changes back that reads showed, further reads contradicted ${contradicted}`;
 }
 
 /** What ends it, for people. */

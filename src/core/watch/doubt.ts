@@ -15,54 +15,113 @@ const INCONSISTENT = { reads: 5, apartMs: 7_500 };
 /** A read that is due earlier by this share than asked for counts: clocks differ a little. */
 const SLACK = 0.1;
 
+/** No wait is shorter, in intervals of reads and in ms: one that seems so is a lagging replica's. */
+const SHORTEST_INTERVALS = 2.75;
+const SHORTEST_MS = 2_750;
+
+/** So much of a read's lag does not count as part of a wait that seems short, ms. */
+const LAG_MS = 1_500;
+
 /** Reads that take something back, none of which counts yet. Times are milliseconds since the epoch. */
 export interface Doubt {
   /** When the first was. */
   since: number;
   /** When the last of those that count as agreeing was. */
   at: number;
-  /** How many of these there are. */
+  /** How many of these there are; 0 where the last read shows a wait, and the one before did not. */
   reads: number;
 }
 
 /** What a read of a run is worth. */
 export type Judgement =
-  /** It counts. `contradicted` is the doubt that it ends without agreeing; null for none. */
-  | { is: 'counted'; contradicted: Doubt | null }
+  /** It counts. */
+  | {
+      is: 'counted';
+      /** The doubt with which it disagrees; null for none. */
+      disagreesWith: Doubt | null;
+      /** What the next read is judged by; null for nothing. */
+      doubt: Doubt | null;
+    }
   /** It takes something back, and is repeated. */
-  | { is: 'doubted'; doubt: Doubt; againAt: number };
+  | {
+      is: 'doubted';
+      doubt: Doubt;
+      againAt: number;
+      /** Whether it shows that the source contradicts itself. */
+      isContradiction: boolean;
+    };
 
 interface JudgeContext {
   now: number;
+  /** From when the read was due to its start, ms. */
+  lagMs: number;
   nodes: RunNodes | null;
   isConsistent: boolean;
   policy: { minIntervalMs: number };
 }
 
-type JudgedWatch = Pick<Watch, 'run' | 'waits' | 'doubt'>;
+type JudgedWatch = Pick<Watch, 'run' | 'runAskedAt' | 'waits' | 'doubt'>;
 
 /**
  * Judges a read. Replicas and caches lag, so that a read may be older than the last one: what takes
  * something back counts only when further reads agree. An end counts at once.
+ *
+ * A second read that disagrees may show a new wait after a little work. A third one decides: where it
+ * takes back the same, the wait would have been shorter than any, and the source contradicts itself.
  */
 export function judgePoll(watch: JudgedWatch, run: RunSnapshot, context: JudgeContext): Judgement {
   const { doubt } = watch;
-  if (!takesBack(watch, run, context.nodes)) {
-    const isContradiction = doubt !== null && watch.run?.status === run.status;
-    return { is: 'counted', contradicted: isContradiction ? doubt : null };
-  }
+  if (!takesBack(watch, run, context.nodes)) return counted(watch, run, context);
   const { now, isConsistent, policy } = context;
+  if (!isOpen(doubt)) {
+    return {
+      is: 'doubted',
+      doubt: { since: now, at: now, reads: 1 },
+      againAt: now + policy.minIntervalMs,
+      isContradiction: doubt !== null && isTooShort(doubt, context),
+    };
+  }
   const wanted: Confirmation = isConsistent
     ? { reads: 2, apartMs: policy.minIntervalMs }
     : { ...INCONSISTENT, apartMs: Math.max(INCONSISTENT.apartMs, policy.minIntervalMs) };
   const next = withRead(doubt, wanted, now);
-  if (next.reads >= wanted.reads) return { is: 'counted', contradicted: null };
-  return { is: 'doubted', doubt: next, againAt: next.at + wanted.apartMs };
+  if (next.reads >= wanted.reads) return { is: 'counted', disagreesWith: null, doubt: null };
+  return {
+    is: 'doubted',
+    doubt: next,
+    againAt: next.at + wanted.apartMs,
+    isContradiction: false,
+  };
+}
+
+function counted(
+  { run: before, runAskedAt, doubt }: JudgedWatch,
+  run: RunSnapshot,
+  { lagMs }: JudgeContext,
+): Judgement {
+  const punctualMs = Math.min(lagMs, LAG_MS);
+  if (isOpen(doubt) && before?.status === run.status) {
+    const shown = { ...doubt, at: doubt.at + punctualMs, reads: 0 };
+    return { is: 'counted', disagreesWith: doubt, doubt: shown };
+  }
+  const isEntry = before !== null && !isAwaiting(before.status) && isAwaiting(run.status);
+  const workedAt = isEntry && runAskedAt !== null ? runAskedAt + punctualMs : null;
+  const shown = workedAt === null ? null : { since: workedAt, at: workedAt, reads: 0 };
+  return { is: 'counted', disagreesWith: null, doubt: shown };
+}
+
+function isOpen(doubt: Doubt | null): doubt is Doubt {
+  return doubt !== null && doubt.reads > 0;
+}
+
+/** Whether what a single read showed, between the doubt and this read, lasted less than it can. */
+function isTooShort({ at }: Doubt, { now, lagMs, policy }: JudgeContext): boolean {
+  const shortestMs = Math.max(SHORTEST_MS, SHORTEST_INTERVALS * policy.minIntervalMs);
+  return now - Math.min(lagMs, LAG_MS) - at < shortestMs;
 }
 
 /** A read too soon after the last one may come from the same place, and adds nothing. */
-function withRead(doubt: Doubt | null, { apartMs }: Confirmation, now: number): Doubt {
-  if (doubt === null) return { since: now, at: now, reads: 1 };
+function withRead(doubt: Doubt, { apartMs }: Confirmation, now: number): Doubt {
   if (now - doubt.at < apartMs * (1 - SLACK)) return doubt;
   return { ...doubt, at: now, reads: doubt.reads + 1 };
 }

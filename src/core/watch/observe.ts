@@ -13,7 +13,7 @@ import {
 import { buildEvent, diffRun, mayReport, withReported } from '../run/transition.ts';
 import type { ObservationDraft, ObserveContext } from './observation.ts';
 import { recordPoll, type RecentPoll } from './poll-history.ts';
-import { judgePoll, takesBack, type Doubt, type Judgement } from './doubt.ts';
+import { judgePoll, takesBack, type Judgement } from './doubt.ts';
 import { followDwell, usualDwellMs } from './stall.ts';
 import {
   isEntry,
@@ -43,7 +43,7 @@ export interface Observation {
   /** True where the source itself may be failing: nothing shows that it answers for other runs. */
   isDoubtful: boolean;
   /** What the poll says of how far the source agrees with itself; null for nothing. */
-  agreement: 'changed' | 'contradicted' | null;
+  agreement: 'agreed' | 'contradicted' | null;
 }
 
 /**
@@ -73,14 +73,14 @@ export function observe(watch: Watch, result: PollResult, context: ObserveContex
     samples: durationSamples(watch, seen, context.now),
     spareAt: finding.spareAt ?? null,
     isDoubtful: finding.isDoubtful ?? false,
-    agreement: finding.isContradiction === true ? 'contradicted' : changeOf(watch, seen),
+    agreement: finding.isContradiction === true ? 'contradicted' : agreementOf(watch, seen),
   };
 }
 
-function changeOf({ run: before }: Watch, { run: after }: Watch): 'changed' | null {
-  if (before === null || after === null) return null;
+function agreementOf({ run: before, doubt }: Watch, { run: after }: Watch): 'agreed' | null {
+  if (doubt === null || doubt.reads === 0 || before === null || after === null) return null;
   const isSame = before.status === after.status && before.progress === after.progress;
-  return isSame ? null : 'changed';
+  return isSame ? null : 'agreed';
 }
 
 /** Whether the observation depends on whether the source is consistent. */
@@ -277,18 +277,21 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Obser
   const judged = judgePoll(watch, run, context);
   return judged.is === 'doubted'
     ? runDoubted(watch, judged)
-    : runCounted(watch, run, { ...context, contradicted: judged.contradicted });
+    : runCounted(watch, run, { ...context, judged });
 }
+
+type CountedPoll = Extract<Judgement, { is: 'counted' }>;
 
 function runCounted(
   watch: Watch,
   run: RunSnapshot,
-  context: ObserveContext & { contradicted: Doubt | null },
+  context: ObserveContext & { judged: CountedPoll },
 ): ObservationDraft {
-  const { now, policy, beganAt } = context;
+  const { now, policy, beganAt, judged } = context;
+  const { disagreesWith, doubt } = judged;
   const types = diffRun(watch.run, run, (status) => mayReport(watch, status, now));
-  const entry = followWaits(watch, run, { ...context, types });
-  const phases = phasesAfter(watch.phases, watch.run, run, now);
+  const entry = followWaits(watch, run, { ...context, disagreesWith, types });
+  const phases = phasesAfter(goingOn(watch, run, entry), watch.run, run, now);
   const changed = watch.run === null || types.length > 0;
   const { intervalMs, ...delays } = nextPoll(pacedBy(watch, run, phases), changed, context);
   const { goesOn } = entry;
@@ -304,6 +307,7 @@ function runCounted(
     nextWaitPoll(entry.waits, now),
     expiryOf(acknowledged),
     dwelling.stallsAt,
+    thirdPollAt(judged, now),
   );
   return {
     changes: {
@@ -314,7 +318,7 @@ function runCounted(
       ...(types.includes('run.status_unknown') && withReported(watch, run.status, now)),
       waiting,
       waits: entry.waits,
-      doubt: null,
+      doubt,
       acknowledged,
       phases,
       dwell: dwelling.dwell,
@@ -329,8 +333,21 @@ function runCounted(
     ],
     nextPollAt: Math.min(nextPollAt, Math.max(now + policy.minIntervalMs, calledAt)),
     spareAt,
-    isContradiction: context.contradicted !== null,
   };
+}
+
+/** The phases that may go on: none where the run is in another wait by the same name. */
+function goingOn(
+  { run: before, phases }: Watch,
+  run: RunSnapshot,
+  { goesOn }: { goesOn: boolean },
+): Phase[] {
+  return goesOn || before?.status !== run.status ? phases : [];
+}
+
+/** After a second poll that disagrees, a third one decides between a new wait and a contradiction. */
+function thirdPollAt({ disagreesWith }: CountedPoll, now: number): number {
+  return disagreesWith === null ? Infinity : now;
 }
 
 function dwellAfter(
@@ -353,7 +370,7 @@ function expiryOf(acknowledged: Watch['acknowledged']): number {
 /** The snapshot does not change until further polls agree with this one. */
 function runDoubted(
   watch: Watch,
-  { doubt, againAt }: Extract<Judgement, { is: 'doubted' }>,
+  { doubt, againAt, isContradiction }: Extract<Judgement, { is: 'doubted' }>,
 ): ObservationDraft {
   return {
     changes: {
@@ -363,6 +380,7 @@ function runDoubted(
     },
     news: watch.unreachable ? [{ type: 'watch.recovered' }] : [],
     nextPollAt: againAt,
+    isContradiction,
   };
 }
 

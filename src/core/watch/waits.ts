@@ -79,8 +79,8 @@ interface WaitContext {
   isConsistent: boolean;
   /** The transitions between the snapshots. */
   types: readonly EventType[];
-  /** The doubt that the poll ends without agreeing; null for none. */
-  contradicted: Doubt | null;
+  /** The doubt with which the poll disagrees; null for none. */
+  disagreesWith: Doubt | null;
 }
 
 /** What a poll makes of the waits of its run. */
@@ -134,8 +134,9 @@ function waitsOn(
   run: RunSnapshot,
   context: WaitContext,
 ): WaitStep {
-  const { types, now, isConsistent, contradicted } = context;
-  const isDoubtful = contradicted !== null && contradicted.since - (waiting?.since ?? 0) >= LAG_MS;
+  const { types, now, isConsistent, disagreesWith } = context;
+  const isDoubtful =
+    disagreesWith !== null && disagreesWith.since - (waiting?.since ?? 0) >= LAG_MS;
   const isAgain = waits.pending?.isAgain ?? true;
   const next = isDoubtful
     ? entered(waits, run, { ...context, isAgain, isSure: isConsistent })
