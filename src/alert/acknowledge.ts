@@ -61,6 +61,7 @@ async function attempt(
     inhibitRules: [],
     active: new Map(),
     groupCounts: new Map(),
+    sources: rules.sources.length,
     newEventId: deps.newEventId,
   });
   const input: GroupInput =

@@ -48,6 +48,7 @@ async function beginAbsences({ alerts, rules, newEventId }: ApplyRulesDeps): Pro
     inhibitRules: [],
     active: new Map(),
     groupCounts: new Map(),
+    sources: rules.sources.length,
     newEventId,
   });
   for (const { rule, key, labels } of missing) {

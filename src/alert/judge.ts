@@ -1,5 +1,13 @@
 import { OPEN_STATES, type Alert, type AlertCounts } from '../core/alert/alert.ts';
-import { Batch, digestKey, MOST_GROUPS, overflowKey, type ReadGroup } from '../core/alert/batch.ts';
+import {
+  Batch,
+  digestKey,
+  groupOwners,
+  MOST_GROUPS,
+  overflowKey,
+  shareOfGroups,
+  type ReadGroup,
+} from '../core/alert/batch.ts';
 import { alertedRun, type AlertEntry } from '../core/alert/entry.ts';
 import type { Group } from '../core/alert/group.ts';
 import { groupKey, isOfSources, labelsOf, type AlertEvent, type Rule } from '../core/alert/rule.ts';
@@ -54,7 +62,7 @@ interface BatchInput {
   work: Work;
   entries: AlertEntry[];
   groups: Map<string, ReadGroup>;
-  groupCounts: Map<string, number>;
+  groupCounts: ReadonlyMap<string, number>;
   silences: Silence[];
   /** Watches beyond a deadline, by the member that names it. */
   late: { member: string; rule: Rule | undefined; stored: StoredWatch | null }[];
@@ -94,6 +102,7 @@ async function judgeBatch(deps: JudgeDeps, work: Work, claimed: Claimed): Promis
     inhibitRules: deps.rules.inhibitRules,
     active: await inhibiting(deps, input),
     groupCounts: input.groupCounts,
+    sources: deps.rules.sources.length,
     newEventId: deps.newEventId,
   });
   const deadlines = judgeEntries(deps, batch, input);
@@ -139,7 +148,7 @@ async function readBatch(
     rule: rules.book.named(member.slice(0, member.indexOf(' '))),
     stored: stored[at] ?? null,
   }));
-  const wanted = new Map<string, string>();
+  const wanted = new Map<string, WantedGroup>();
   for (const entry of entries) addKeysOf(wanted, rules, entry);
   for (const { rule, stored: watch } of late) {
     if (rule === undefined || watch === null) continue;
@@ -148,22 +157,34 @@ async function readBatch(
   const keys = new Set([...claimed.due, ...wanted.keys()]);
   const [groups, all] = await Promise.all([alerts.groups([...keys]), silences.all()]);
   await addDigests(alerts, rules, groups);
-  const groupCounts = await addOverflow(alerts, wanted, groups);
+  const groupCounts = await addOverflow({ alerts, rules }, wanted, groups);
   return { work, entries, groups, groupCounts, silences: all, late };
 }
 
-/** How many groups the rules have of which a group is new, and where no more may be, what counts those. */
+/** A group that events may open: of a rule, and of the source of the event. */
+interface WantedGroup {
+  rule: string;
+  source: string;
+}
+
+/** How many groups there are where one is new, and where no more may be, what counts those. */
 async function addOverflow(
-  alerts: AlertStore,
-  wanted: ReadonlyMap<string, string>,
+  { alerts, rules }: Pick<JudgeDeps, 'alerts' | 'rules'>,
+  wanted: ReadonlyMap<string, WantedGroup>,
   groups: Map<string, ReadGroup>,
-): Promise<Map<string, number>> {
-  const isNew = (key: string) => (groups.get(key)?.group ?? null) === null;
-  const rules = new Set([...wanted].flatMap(([key, rule]) => (isNew(key) ? [rule] : [])));
-  const counts = await alerts.groupCounts([...rules]);
-  const mayOverflow = [...counts].filter(([, count]) => count + wanted.size > MOST_GROUPS);
-  const others = await alerts.groups(mayOverflow.map(([rule]) => overflowKey(rule)));
-  for (const [key, read] of others) groups.set(key, read);
+): Promise<ReadonlyMap<string, number>> {
+  const opening = [...wanted].flatMap(([key, one]) =>
+    (groups.get(key)?.group ?? null) === null ? [one] : [],
+  );
+  const counts = await alerts.groupCounts([...new Set(opening.flatMap(groupOwners))]);
+  const share = Math.min(MOST_GROUPS, shareOfGroups(rules.sources.length));
+  const mayOverflow = opening.filter((one) =>
+    groupOwners(one).some(
+      (owner, at) => (counts.get(owner) ?? 0) + wanted.size > (at === 0 ? MOST_GROUPS : share),
+    ),
+  );
+  const keys = new Set(mayOverflow.map(({ rule, source }) => overflowKey(rule, source)));
+  for (const [key, read] of await alerts.groups([...keys])) groups.set(key, read);
   return counts;
 }
 
@@ -192,16 +213,17 @@ function watchOfDeadline(member: string) {
 }
 
 /** Adds the groups that an entry is about, each with its rule. */
-function addKeysOf(keys: Map<string, string>, { book }: LiveRules, entry: AlertEntry): void {
+function addKeysOf(keys: Map<string, WantedGroup>, { book }: LiveRules, entry: AlertEntry): void {
   if (entry.kind !== 'event') return;
   for (const rule of entry.rules.map((name) => book.named(name))) {
     if (rule !== undefined) addKeys(keys, rule, entry.event);
   }
 }
 
-function addKeys(keys: Map<string, string>, rule: Rule, event: AlertEvent): void {
-  keys.set(groupKey(rule.name, labelsOf(rule, event)), rule.name);
-  if (rule.mute.length > 0) keys.set(digestKey(rule.name), rule.name);
+function addKeys(keys: Map<string, WantedGroup>, rule: Rule, event: AlertEvent): void {
+  const wanted = { rule: rule.name, source: event.source };
+  keys.set(groupKey(rule.name, labelsOf(rule, event)), wanted);
+  if (rule.mute.length > 0) keys.set(digestKey(rule.name), { rule: rule.name, source: '' });
 }
 
 /** Alerts of the rules that inhibit others of this batch. */

@@ -15,7 +15,7 @@ export interface AlertStore {
   uptime(): Promise<{ now: number; uptimeMs: number }>;
   groups(keys: readonly string[]): Promise<Map<string, ReadGroup>>;
   /** How many groups rules have, by rule. */
-  groupCounts(rules: readonly string[]): Promise<Map<string, number>>;
+  groupCounts(owners: readonly string[]): Promise<Map<string, number>>;
   /** @returns pools at which deliveries are due now; null where another process was faster */
   commit(commit: AlertCommit): Promise<string[] | null>;
   /** Makes groups due now. */

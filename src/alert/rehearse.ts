@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { noCounts, addCounts, type Alert, type AlertCounts } from '../core/alert/alert.ts';
-import { Batch, type SentNotification } from '../core/alert/batch.ts';
+import { Batch, groupOwners, type SentNotification } from '../core/alert/batch.ts';
 import type { Group } from '../core/alert/group.ts';
 import type { AlertEvent, InhibitRule } from '../core/alert/rule.ts';
 import type { LiveRules } from './ports.ts';
@@ -101,12 +101,16 @@ class Theatre {
       inhibitRules: this.inhibitRulesOf(rule),
       active: this.active(rule),
       groupCounts: this.groupCounts,
+      sources: this.rules.sources.length,
       newEventId: () => `evt_${this.notifications.length}`,
     });
     act(batch);
     for (const { key, after, dueAt } of batch.changed()) {
       const more = (after === null ? 0 : 1) - (this.groups.has(key) ? 1 : 0);
-      this.groupCounts.set(rule, (this.groupCounts.get(rule) ?? 0) + more);
+      const group = after ?? this.groups.get(key);
+      for (const owner of group === undefined ? [] : groupOwners(group)) {
+        this.groupCounts.set(owner, (this.groupCounts.get(owner) ?? 0) + more);
+      }
       if (after === null) this.groups.delete(key);
       else this.groups.set(key, after);
       if (dueAt === null || after === null) this.due.delete(key);

@@ -141,8 +141,11 @@ function alertKeys(key: (...parts: string[]) => string) {
     alertInbox: key('alert-inbox'),
     /** Hash `version`, `doc`: one group of a rule; expires where it has no alert. */
     alertGroup: (group: string) => key('alert-group', group),
-    /** Sorted set of the groups of a rule by when they expire, `inf` for those that do not. */
-    alertGroups: (rule: string) => key('alert-groups', rule),
+    /**
+     * Sorted set of the groups of a rule, or of a rule and a source, by when they expire, `inf` for those
+     * that do not.
+     */
+    alertGroups: (owner: string) => key('alert-groups', owner),
     /** Sorted set of groups by when they are due. */
     alertsDue: key('alerts-due'),
     /** Sorted set of `<rule> <watch>` by when the run is beyond its deadline. */

@@ -4,7 +4,7 @@ import { createApplyRules } from '../../src/alert/apply-rules.ts';
 import { createJudge, type JudgeDeps } from '../../src/alert/judge.ts';
 import { createSilences } from '../../src/alert/silences.ts';
 import { entriesOf, RuleBook } from '../../src/core/alert/entry.ts';
-import { MOST_GROUPS } from '../../src/core/alert/batch.ts';
+import { MOST_GROUPS, shareOfGroups } from '../../src/core/alert/batch.ts';
 import type { InhibitRule, Rule } from '../../src/core/alert/rule.ts';
 import type { EventType } from '../../src/core/event/event.ts';
 import { noLinks } from '../../src/core/run/links.ts';
@@ -42,6 +42,7 @@ beforeEach(async () => {
   const all = await stores.keysLeft();
   if (all.length > 0) await redis.del(...all);
   await setClock(NOON);
+  rules.sources = ['default'];
   use(aRule());
 });
 
@@ -328,6 +329,26 @@ describe('alerts in Redis', () => {
     expect((await alerts.list({ state: ['firing'], limit: 10 })).items).toHaveLength(1);
   });
 
+  test('groups that another source fills leave a source alerts of its own', async () => {
+    use(aRule({ groupBy: ['metadata.team', 'workflow_id'], groupWaitMs: 0 }));
+    rules.sources = ['default', 'other'];
+    const share = shareOfGroups(rules.sources.length);
+    const there = Array.from({ length: share }, (_, at) => ['inf', `group-${at}`]);
+    for (const owner of ['failed-runs', 'failed-runs other']) {
+      await redis.zadd(keys.alertGroups(owner), ...there.flat());
+    }
+    await end('run.failed', 'wf-other', 'run-other', 'other');
+    await end('run.failed', 'wf-1');
+    await wait(MINUTE);
+    const { items } = await alerts.list({ limit: 10 });
+    const labels = items.map((alert) => alert.labels);
+    expect(labels).toContainEqual({ overflow: 'true', source: 'other' });
+    expect(labels).toContainEqual({ 'metadata.team': '', workflow_id: 'wf-1' });
+    const owners = ['failed-runs', 'failed-runs default', 'failed-runs other'];
+    const counts = await alerts.groupCounts(owners);
+    expect([...counts.values()]).toEqual([share + 2, 1, share + 1]);
+  });
+
   test('groups that are gone make way for others', async () => {
     await end('run.failed');
     await wait(MINUTE);
@@ -415,7 +436,6 @@ describe('alerts in Redis', () => {
     rules.sources = ['other'];
     await createApplyRules({ alerts, rules, newEventId: () => '' })();
     await wait(12 * HOUR);
-    rules.sources = ['default'];
     expect(await told()).toEqual(['alert.firing']);
     expect((await alerts.list({ limit: 1 })).items).toMatchObject([{ state: 'resolved' }]);
   });

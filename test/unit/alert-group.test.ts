@@ -1,9 +1,16 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { noCounts, addCounts, SUPPRESSIONS } from '../../src/core/alert/alert.ts';
-import { Batch, digestKey, type SentNotification } from '../../src/core/alert/batch.ts';
+import {
+  Batch,
+  digestKey,
+  groupOwners,
+  MOST_GROUPS,
+  overflowKey,
+  shareOfGroups,
+  type SentNotification,
+} from '../../src/core/alert/batch.ts';
 import type { Group } from '../../src/core/alert/group.ts';
-import { MOST_GROUPS, overflowKey } from '../../src/core/alert/batch.ts';
 import { groupKey, type AlertEvent, type Rule } from '../../src/core/alert/rule.ts';
 import type { Silence } from '../../src/core/alert/silence.ts';
 import { aRule, anAlertEvent } from '../support/fake-alerts.ts';
@@ -16,7 +23,13 @@ const HOUR = 60 * MINUTE;
 /** Groups in memory, with a clock that judges each group when it is due. */
 function stage(
   rules: Rule[],
-  options: { inhibit?: [string, string]; inDoubt?: boolean; otherGroups?: number } = {},
+  options: {
+    inhibit?: [string, string];
+    inDoubt?: boolean;
+    /** How many groups there are beside those on stage, of the rules and of their source `default`. */
+    otherGroups?: number;
+    sources?: number;
+  } = {},
 ) {
   const groups = new Map<string, Group>();
   const due = new Map<string, number>();
@@ -30,8 +43,10 @@ function stage(
   const ruleNamed = (name: string) => byName.get(name) ?? aRule();
 
   const { otherGroups = 0 } = options;
-  const countOf = (name: string) =>
-    otherGroups + [...groups.values()].filter(({ rule }) => rule === name).length;
+  const countOf = (owner: string) => {
+    const own = [...groups.values()].filter((one) => groupOwners(one).includes(owner)).length;
+    return own + (owner.endsWith(' other') ? 0 : otherGroups);
+  };
 
   function step(act: (batch: Batch) => void): void {
     const open = [...groups.values()].flatMap((group) => group.open?.alert ?? []);
@@ -45,7 +60,12 @@ function stage(
         sourceRule === undefined || targetRule === undefined
           ? []
           : [{ sourceRule, targetRule, equal: ['source'] }],
-      groupCounts: new Map([...byName.keys()].map((name) => [name, countOf(name)])),
+      groupCounts: new Map(
+        [...byName.keys()]
+          .flatMap((name) => [name, `${name} default`, `${name} other`])
+          .map((owner) => [owner, countOf(owner)]),
+      ),
+      sources: options.sources ?? 1,
       active: new Map(rules.map(({ name }) => [name, open.filter(({ rule }) => rule === name)])),
       newEventId: () => `evt_${sent.length}`,
     });
@@ -562,8 +582,9 @@ describe('groups of a rule beyond their bound', () => {
     for (let run = 0; run < 7; run += 1) play.judge('run.failed');
     play.wait(2 * MINUTE);
     play.judge('run.failed');
-    const overflow = play.groups.get(overflowKey('failed-runs'))?.open?.alert;
-    expect(overflow).toMatchObject({ count: 6, labels: { overflow: 'true' }, state: 'firing' });
+    const overflow = play.groups.get(overflowKey('failed-runs', 'default'))?.open?.alert;
+    const labels = { overflow: 'true', source: 'default' };
+    expect(overflow).toMatchObject({ count: 6, labels, state: 'firing' });
     expect(play.groups.size).toBe(3);
     play.wait(2 * MINUTE);
     play.judge('run.completed');
@@ -572,6 +593,50 @@ describe('groups of a rule beyond their bound', () => {
     expect(ofOverflow.map(({ kind }) => kind)).toEqual(['firing', 'updated', 'resolved']);
     expect(play.counts).toMatchObject({ observed: 8, waiting: 0 });
     expectSum(play.counts);
+  });
+
+  test.each([
+    [1, 1_000],
+    [2, 750],
+    [3, 500],
+    [4, 250],
+    [9, 250],
+  ])('of %i sources each may have %i groups of a rule', (sources, share) => {
+    expect(shareOfGroups(sources)).toBe(share);
+  });
+
+  test('the groups of one source leave those of another their own alerts', () => {
+    const rule = aRule({ groupBy: ['metadata.team'], groupWaitMs: MINUTE });
+    const play = stage([rule], { otherGroups: 749, sources: 2 });
+    const fail = (team: string, source = 'default') =>
+      play.judge('run.failed', { source, metadata: { team } });
+    for (const team of ['first', 'beyond']) fail(team);
+    play.wait(SECOND);
+    // The first event beyond the share is told at once, with its run.
+    expect(play.sent).toMatchObject([
+      { kind: 'firing', alert: { labels: { overflow: 'true', source: 'default' }, count: 1 } },
+    ]);
+    expect(play.sent[0]?.alert.runs).toHaveLength(1);
+    for (let team = 0; team < 20; team += 1) fail(`team-${team}`);
+    fail('payments', 'other');
+    play.wait(2 * MINUTE);
+    const fired = play.sent
+      .filter(({ kind }) => kind === 'firing')
+      .map(({ alert }) => alert.labels);
+    expect(fired).toContainEqual({ 'metadata.team': 'payments' });
+    expect(fired).toHaveLength(3);
+  });
+
+  test('events beyond the share of a source are counted by an alert of that source', () => {
+    const rule = aRule({ groupBy: ['...'], groupWaitMs: 0 });
+    const play = stage([rule], { otherGroups: MOST_GROUPS, sources: 2 });
+    play.judge('run.failed');
+    play.judge('run.failed', { source: 'other' });
+    play.wait(SECOND);
+    expect(play.sent.map(({ alert }) => alert.labels)).toEqual([
+      { overflow: 'true', source: 'default' },
+      { overflow: 'true', source: 'other' },
+    ]);
   });
 });
 

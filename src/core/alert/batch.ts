@@ -20,8 +20,10 @@ export interface BatchContext extends Pick<GroupContext, 'now' | 'uptimeMs' | 'c
   inhibitRules: readonly InhibitRule[];
   /** Alerts that may inhibit others, by rule, as they were when the batch was read. */
   active: ReadonlyMap<string, readonly Alert[]>;
-  /** How many groups rules have, as far as events may open others. */
+  /** How many groups there are of {@link groupOwners}, as far as events may open others. */
   groupCounts: ReadonlyMap<string, number>;
+  /** How many sources are configured. */
+  sources: number;
   newEventId: () => string;
 }
 
@@ -88,14 +90,33 @@ export function digestKey(rule: string): string {
  */
 export const MOST_GROUPS = 1_000;
 
-/** The labels of the group that counts what belongs to none of the others. */
-const OVERFLOW_LABELS = { overflow: 'true' };
+/** The least share of a rule's groups that a source has while no more than four share them. */
+const LEAST_SHARE = MOST_GROUPS / 4;
+
+/** How many groups of a rule one of so many sources may have: it leaves each other its least share. */
+export function shareOfGroups(sources: number): number {
+  return Math.max(LEAST_SHARE, MOST_GROUPS - LEAST_SHARE * Math.max(0, sources - 1));
+}
+
+/** What a group counts for: its rule, and its rule with its source. */
+export function groupOwners({ rule, source }: Pick<Group, 'rule' | 'source'>): string[] {
+  return [rule, ofSource(rule, source)];
+}
+
+function ofSource(rule: string, source: string): string {
+  return `${rule} ${source}`;
+}
+
+/** The labels of the group that counts what belongs to none of the others of its source. */
+function overflowLabels(source: string): Record<string, string> {
+  return { overflow: 'true', source };
+}
 
 /** How long the alert of this group goes on after its last event, at the least, ms. */
 const OVERFLOW_GOES_ON_MS = 3_600_000;
 
-export function overflowKey(rule: string): string {
-  return groupKey(rule, OVERFLOW_LABELS);
+export function overflowKey(rule: string, source: string): string {
+  return groupKey(rule, overflowLabels(source));
 }
 
 /** Steps of several groups that are written together. Pure: it reads only what it was given. */
@@ -120,13 +141,15 @@ export class Batch {
   judge(rule: Rule, event: AlertEvent, kind: 'event' | 'late' = 'event'): void {
     const labels = labelsOf(rule, event);
     const key = groupKey(rule.name, labels);
-    if (this.hasRoomFor(rule, key)) return this.step(rule, { key, labels }, { kind, event });
+    if (this.hasRoomFor(rule.name, key, event.source)) {
+      return this.step(rule, { key, labels }, { kind, event });
+    }
     // What would only have ended the alert of another group says nothing.
     const isCounted = kind === 'late' || roleOf(rule, event.type) === 'match';
     if (!isCounted && rule.condition.kind !== 'absent') return;
     this.overflowed.set(rule.name, (this.overflowed.get(rule.name) ?? 0) + 1);
-    const other = { key: overflowKey(rule.name), labels: OVERFLOW_LABELS };
-    this.step(rule, other, { kind, event });
+    const other = overflowLabels(event.source);
+    this.step(rule, { key: groupKey(rule.name, other), labels: other }, { kind, event });
   }
 
   /** A group is due. */
@@ -163,16 +186,19 @@ export class Batch {
     { key, labels }: { key: string; labels: Readonly<Record<string, string>> },
     input: GroupInput,
   ): void {
-    const rule = key === overflowKey(given.name) ? overflowRule(given) : given;
-    const before = { ...(this.groupOf(key) ?? newGroup(rule.name, labels)), orphanedAt: null };
-    const { group, effects } = stepGroup(before, input, this.contextOf(rule));
-    this.put(rule, key, group);
+    const named = labels['source'] ?? '';
+    const source = 'event' in input ? input.event.source : named;
+    const rule = key === overflowKey(given.name, named) ? overflowRule(given) : given;
+    const group = this.groupOf(key) ?? newGroup(rule.name, labels, source);
+    const before = { ...group, orphanedAt: null };
+    const { group: after, effects } = stepGroup(before, input, this.contextOf(rule));
+    this.put(rule, key, after);
     addCounts(this.counts, effects.counts);
     for (const alert of effects.resolved) this.resolved.set(alert.id, alert);
     for (const notification of effects.notifications) this.send(key, notification);
     for (const held of effects.held) {
       const digest = digestKey(rule.name);
-      const holding = this.groupOf(digest) ?? newGroup(rule.name, {});
+      const holding = this.groupOf(digest) ?? newGroup(rule.name, {}, '');
       const merged = withHeld(holding.held, held, this.context.now);
       this.put(rule, digest, { ...holding, held: merged });
     }
@@ -212,18 +238,25 @@ export class Batch {
     return this.current.get(key) ?? this.stored.get(key);
   }
 
-  /** Whether a group is there, or may be opened. */
-  private hasRoomFor({ name }: Rule, key: string): boolean {
+  /** Whether a group is there, or may be opened by an event of a source. */
+  private hasRoomFor(rule: string, key: string, source: string): boolean {
     if (this.groupOf(key) !== undefined) return true;
-    const opened = this.opened.get(name)?.size ?? 0;
-    return (this.context.groupCounts.get(name) ?? 0) + opened < MOST_GROUPS;
+    const share = shareOfGroups(this.context.sources);
+    return this.countOf(rule) < MOST_GROUPS && this.countOf(ofSource(rule, source)) < share;
+  }
+
+  private countOf(owner: string): number {
+    const opened = this.opened.get(owner)?.size ?? 0;
+    return (this.context.groupCounts.get(owner) ?? 0) + opened;
   }
 
   private put(rule: Rule, key: string, group: Group): void {
     this.rules.set(key, rule);
     this.current.set(key, group);
     if (this.stored.has(key) || isBlank(group, this.context.now)) return;
-    this.opened.set(rule.name, (this.opened.get(rule.name) ?? new Set()).add(key));
+    for (const owner of groupOwners(group)) {
+      this.opened.set(owner, (this.opened.get(owner) ?? new Set()).add(key));
+    }
   }
 
   private send(key: string, notification: Notification): void {
@@ -301,14 +334,16 @@ export class Batch {
 }
 
 /**
- * A rule as it judges the group of its overflow. The events are of many groups: none of them resolves its
- * alert, and no threshold means anything. They are counted, and an alert says so.
+ * A rule as it judges a group of its overflow. The events are of many groups: none of them resolves its
+ * alert, and no threshold means anything. They are counted, and an alert says so, at once with the first.
  */
 function overflowRule(rule: Rule): Rule {
   const { condition, annotations, groupIntervalMs } = rule;
-  const summary = `The rule has ${MOST_GROUPS} groups; events of further ones are counted together.`;
+  const summary =
+    'The rule has as many groups as it may have of this source; events of further ones are counted together.';
   return {
     ...rule,
+    groupWaitMs: 0,
     annotations: { ...annotations, summary },
     condition: condition.kind === 'digest' ? condition : { kind: 'each' },
     resolve: { kind: 'after', ms: Math.max(groupIntervalMs, OVERFLOW_GOES_ON_MS) },

@@ -104,6 +104,8 @@ export interface OpenAlert {
 export interface Group {
   rule: string;
   labels: Readonly<Record<string, string>>;
+  /** The source of the event that opened it, whose share of the rule's groups it is of; '' for none. */
+  source: string;
   open: OpenAlert | null;
   /** When the last alerts fired, oldest first. */
   firedAt: readonly number[];
@@ -158,10 +160,15 @@ export function noEffects(): Effects {
   return { notifications: [], counts: noCounts(), held: [], resolved: [] };
 }
 
-export function newGroup(rule: string, labels: Readonly<Record<string, string>>): Group {
+export function newGroup(
+  rule: string,
+  labels: Readonly<Record<string, string>>,
+  source: string,
+): Group {
   return {
     rule,
     labels,
+    source,
     open: null,
     firedAt: [],
     window: null,

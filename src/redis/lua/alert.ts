@@ -89,10 +89,12 @@ for _, group in ipairs(write.groups) do
     else
       redis.call('PERSIST', group.key)
     end
-    redis.call('ZADD', group.ofRule, group.keptMs and now + group.keptMs or 'inf', group.id)
+    for _, owner in ipairs(group.owners) do
+      redis.call('ZADD', owner, group.keptMs and now + group.keptMs or 'inf', group.id)
+    end
   else
     redis.call('DEL', group.key)
-    redis.call('ZREM', group.ofRule, group.id)
+    for _, owner in ipairs(group.owners) do redis.call('ZREM', owner, group.id) end
   end
   if group.dueAt then
     redis.call('ZADD', write.due, group.dueAt, group.id)
@@ -100,7 +102,7 @@ for _, group in ipairs(write.groups) do
     redis.call('ZREM', write.due, group.id)
   end
 end
-for _, groups in ipairs(write.groupsOfRules) do
+for _, groups in ipairs(write.owners) do
   redis.call('ZREMRANGEBYSCORE', groups, '-inf', now)
   local last = redis.call('ZRANGE', groups, -1, -1, 'WITHSCORES')[2]
   if last == 'inf' then

@@ -7,7 +7,13 @@ import {
   type AlertQuery,
   type AlertState,
 } from '../../core/alert/alert.ts';
-import type { AlertCommit, AlertWork, ChangedGroup, ReadGroup } from '../../core/alert/batch.ts';
+import {
+  groupOwners,
+  type AlertCommit,
+  type AlertWork,
+  type ChangedGroup,
+  type ReadGroup,
+} from '../../core/alert/batch.ts';
 import type { Group } from '../../core/alert/group.ts';
 import { jsonOrNull, replies } from '../connection.ts';
 import { invalidCursor, presentEpoch, staleCursor } from '../cursor.ts';
@@ -91,13 +97,13 @@ export class AlertStore {
     );
   }
 
-  /** How many groups rules have, by rule. */
-  async groupCounts(rules: readonly string[]): Promise<Map<string, number>> {
-    if (rules.length === 0) return new Map();
+  /** How many groups there are of some owners: see `groupOwners` of `core/alert/batch.ts`. */
+  async groupCounts(owners: readonly string[]): Promise<Map<string, number>> {
+    if (owners.length === 0) return new Map();
     const pipeline = this.redis.pipeline();
-    for (const rule of rules) pipeline.zcard(this.keys.alertGroups(rule));
+    for (const owner of owners) pipeline.zcard(this.keys.alertGroups(owner));
     const counts = await replies<number>(pipeline);
-    return new Map(rules.map((rule, at) => [rule, counts[at] ?? 0]));
+    return new Map(owners.map((owner, at) => [owner, counts[at] ?? 0]));
   }
 
   /** One atomic step. @returns the pools at which deliveries are due now; null on a conflict */
@@ -289,11 +295,11 @@ function alertPlan(keys: Keys, commit: AlertCommit) {
     countsKey: keys.alertCounts,
     first: judged[0] ?? '',
     judged: judged.length,
-    groupsOfRules: [...new Set(changed.map((group) => groupsOfRule(keys, group)))],
+    owners: [...new Set(changed.flatMap((group) => ownersOf(keys, group)))],
     groups: changed.map(({ key, before, after, dueAt }) => ({
       id: key,
       key: keys.alertGroup(key),
-      ofRule: groupsOfRule(keys, { before, after }),
+      owners: ownersOf(keys, { before, after }),
       before: read.get(key)?.version ?? '',
       version: newVersion(),
       ...(after !== null && { doc: JSON.stringify(after) }),
@@ -316,8 +322,9 @@ function alertPlan(keys: Keys, commit: AlertCommit) {
   };
 }
 
-function groupsOfRule(keys: Keys, { before, after }: Pick<ChangedGroup, 'before' | 'after'>) {
-  return keys.alertGroups((after ?? before)?.rule ?? '');
+function ownersOf(keys: Keys, { before, after }: Pick<ChangedGroup, 'before' | 'after'>) {
+  const group = after ?? before;
+  return group === null ? [] : groupOwners(group).map((owner) => keys.alertGroups(owner));
 }
 
 /** The indexes that alerts leave and enter. */
