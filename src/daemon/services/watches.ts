@@ -203,6 +203,10 @@ function createRegister(deps: WatchServiceDependencies): WatchService['register'
     deps.refuseIfLost();
     const resolved = requests.map((request) => resolveRequest(request, deps.rules, by));
     const good = resolved.flatMap((one) => ('registration' in one ? [one.registration] : []));
+    // Before anything is written: what fails here is answered by an error, and nothing has happened.
+    const secrets = resolved.map((one, at) =>
+      'registration' in one ? derivedSecret(requests[at]?.webhook, one.registration.source) : null,
+    );
     const results = await registerWatches(good, quotaOf(by));
     const taken = results.filter((result) => 'watch' in result);
     deps.notes.registered(taken.map(({ watch }) => watch));
@@ -223,7 +227,7 @@ function createRegister(deps: WatchServiceDependencies): WatchService['register'
       return {
         kind: value.kind === 'merged' ? 'merged' : 'created',
         watch: value.watch,
-        webhookSecret: derivedSecret(requests[at]?.webhook, value.watch.source),
+        webhookSecret: secrets[at] ?? null,
       };
     });
   };
