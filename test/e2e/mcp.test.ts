@@ -167,14 +167,20 @@ test('acknowledge does nothing without confirm, and says which run it would touc
 
 const silences = async () => (await daemon.api('/v1/silences')).body.data as unknown[];
 
-test('silence does nothing without confirm, and says how many alerts and events it would mute', async () => {
+test('alerts are neither acknowledged nor silenced without confirm, and the answer says how many it would be', async () => {
   const client = await connected({ RUNWATCH_API_TOKEN: 'a-token-of-any-kind' });
   const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] });
   await daemon.api('/v1/watches', { run_id: id, metadata: { team: 'billing' } });
-  await waitFor(async () => {
+  const alertId = await waitFor(async () => {
     const { body } = await daemon.api('/v1/alerts?state=firing');
-    return body.data.length > 0;
+    return body.data[0]?.id as string | undefined;
   });
+  const ofAlert = await call(client, 'acknowledge', { id: alertId, by: '@ana' });
+  expect(ofAlert.text).toMatch(
+    new RegExp(
+      `^This would acknowledge 1 alert, of \\d+ events?: ${alertId} of rule failed-runs \\(error, firing\\) ".*\nNothing has changed\\.`,
+    ),
+  );
   const given = { matchers: { event: 'run.failed' }, until: '2h', by: '@ana', comment: 'upgrade' };
   const asked = await call(client, 'silence', given);
   expect(asked.isError).toBe(false);
