@@ -97,7 +97,7 @@ function failing(id = ''): string {
   return noxus.add({ id: `r${runs}${id}`, steps }).id;
 }
 
-const isTold = (id: string) =>
+const isSent = (id: string) =>
   receiver.received.some(({ body }) => body.includes(`"run_id":${JSON.stringify(id)}`));
 
 /** Whether a delivery about a run was given up. */
@@ -106,7 +106,7 @@ async function isDead(id: string): Promise<boolean> {
   return body.total > 0;
 }
 
-test('whatever a registration holds, it is taken or refused, and the end of its run and of others is told', async () => {
+test('whatever a registration holds, it is taken or refused, and the ends of its run and of others are sent', async () => {
   const some = fc.array(registration, { minLength: 10, maxLength: 25 });
   await fc.assert(
     fc.asyncProperty(some, async (given) => {
@@ -126,9 +126,9 @@ test('whatever a registration holds, it is taken or refused, and the end of its 
       expect(odd).toEqual([]);
       const taken = answers.filter(({ status }) => status === 201).map(({ run_id: id }) => id);
       for (const id of [witness, ...taken]) {
-        await waitFor(async () => isTold(id) || (await isDead(id)));
+        await waitFor(async () => isSent(id) || (await isDead(id)));
       }
-      expect(isTold(witness)).toBe(true);
+      expect(isSent(witness)).toBe(true);
     }),
     { numRuns: 8, endOnFailure: true },
   );

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { anyText } from '../support/any-text.ts';
+import { callAs } from '../support/call-as.ts';
 import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -66,19 +67,8 @@ afterAll(async () => {
   await noxus?.close();
 });
 
-async function call(token: string, method: string, path: string, given?: unknown) {
-  const response = await fetch(`${daemon.url}${path}`, {
-    method,
-    headers: {
-      authorization: `Bearer ${token}`,
-      ...(given !== undefined && { 'content-type': 'application/json' }),
-    },
-    ...(given !== undefined && { body: JSON.stringify(given) }),
-  });
-  const text = await response.text();
-  const isJson = response.headers.get('content-type')?.includes('json') === true;
-  return { status: response.status, text, body: isJson && text !== '' ? JSON.parse(text) : null };
-}
+const call = (token: string, method: string, path: string, given?: unknown) =>
+  callAs(daemon, token, method, path, given);
 
 const failing = () => noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] }).id;
 
@@ -103,7 +93,7 @@ async function seen(id: string) {
   };
 }
 
-/** Registers a run that fails, and waits until the witness has been told of it in every way. */
+/** Registers a run that fails, and waits until the witness was notified of it in every way. */
 async function witness() {
   const id = failing();
   const webhook = { url: receiver.url, headers: { 'x-key': 'right' } };
@@ -262,7 +252,7 @@ async function attack(given: Hostile, mine: string): Promise<void> {
   if (answer.status < 300 && !isAboutOwn) expect(answer.text).not.toContain('"theirs"');
 }
 
-test('whatever a token of one source does, that of another registers, is told and lists as if alone', async () => {
+test('whatever a token of one source does, that of another registers, is notified and lists as if alone', async () => {
   const alone = await witness();
   const calls = fc.array(hostile, { minLength: 20, maxLength: 40, size: 'max' });
   await fc.assert(

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { callAs } from '../support/call-as.ts';
 import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -55,19 +56,8 @@ afterAll(async () => {
   await noxus.close();
 });
 
-async function call(token: string, method: string, path: string, body?: unknown) {
-  const response = await fetch(`${daemon.url}${path}`, {
-    method,
-    headers: {
-      authorization: `Bearer ${token}`,
-      ...(body !== undefined && { 'content-type': 'application/json' }),
-    },
-    ...(body !== undefined && { body: JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  const isJson = response.headers.get('content-type')?.includes('json') === true;
-  return { status: response.status, text, body: isJson && text !== '' ? JSON.parse(text) : null };
-}
+const call = (token: string, method: string, path: string, given?: unknown) =>
+  callAs(daemon, token, method, path, given);
 
 type Refused = [method: string, path: string, status: number, body?: object];
 

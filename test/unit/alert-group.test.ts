@@ -612,7 +612,7 @@ describe('groups of a rule beyond their bound', () => {
       play.judge('run.failed', { source, metadata: { team } });
     for (const team of ['first', 'beyond']) fail(team);
     play.wait(SECOND);
-    // The first event beyond the share is told at once, with its run.
+    // The first event beyond the share is sent at once, with its run.
     expect(play.sent).toMatchObject([
       { kind: 'firing', alert: { labels: { overflow: 'true', source: 'default' }, count: 1 } },
     ]);

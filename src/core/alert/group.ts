@@ -104,7 +104,7 @@ export interface OpenAlert {
 export interface Group {
   rule: string;
   labels: Readonly<Record<string, string>>;
-  /** The source of the event that opened it, whose share of the rule's groups it is of; '' for none. */
+  /** The source of the event that opened it: the group counts for its share; '' for none. */
   source: string;
   open: OpenAlert | null;
   /** When the last alerts fired, oldest first. */
