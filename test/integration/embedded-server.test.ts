@@ -288,7 +288,7 @@ test('a rescue never writes over the data of another directory in that place', a
   await rename(dataDir, `${dataDir}-moved`);
   await cp(other, dataDir, { recursive: true, filter: (path) => !path.endsWith('.sock') });
 
-  expect(await server.loss()).toBe(`${dataDir} is not what it was, but another one`);
+  expect(await server.loss()).toBe(`${dataDir} is another directory than before`);
   expect(await caught(server.rescue())).toMatchObject({ code: 'data_directory_replaced' });
   await rm(dataDir, { recursive: true });
   await server.rescue();

@@ -48,7 +48,7 @@ export async function findLoss(dataDir: string, place: Place): Promise<Loss | nu
     isReplaced: directory !== place.directory && hasData,
   });
   if (directory === null) return loss(`${dataDir} is gone`);
-  if (directory !== place.directory) return loss(`${dataDir} is not what it was, but another one`);
+  if (directory !== place.directory) return loss(`${dataDir} is another directory than before`);
   if (!hasData) return loss(`the append-only file in ${dataDir} is gone`);
   return socket === place.socket ? null : loss(`the socket of Redis in ${dataDir} is gone`);
 }

@@ -1,0 +1,45 @@
+import { expect, test } from '@jest/globals';
+import { configSchema, type Config } from '../../src/config/schema.ts';
+import { createReload } from '../../src/daemon/reload.ts';
+import { NOON } from '../support/builders.ts';
+
+const SOURCE = { api_key: 'old', base_url: 'https://noxus.example' };
+
+const configOf = (changes: object) =>
+  configSchema.parse({ data_dir: '/d', sources: { eu: SOURCE }, ...changes });
+
+test('the configuration in force after a reload has what was taken, and the rest as at the start', () => {
+  const inForce: Config[] = [];
+  const quiet = () => undefined;
+  const reload = createReload({
+    config: configOf({}),
+    parts: [
+      { settings: ['sources.*.api_key'], prepare: () => quiet },
+      { settings: ['endpoints'], prepare: () => quiet },
+    ],
+    count: quiet,
+    changed: (config) => void inForce.push(config),
+    now: () => NOON,
+    log: { info: quiet, warn: quiet, error: quiet },
+  });
+  const endpoints = { ops: { type: 'log' } };
+  const next = configOf({
+    sources: { eu: { ...SOURCE, api_key: 'new', timeout: '1s' }, us: SOURCE },
+    endpoints,
+    polling: { profile: 'frugal' },
+  });
+  const loaded = {
+    kind: 'loaded',
+    file: null,
+    overrides: [],
+    warnings: [],
+    tracing: null,
+  } as const;
+  reload.apply({ ...loaded, config: next });
+  const expected = configOf({ sources: { eu: { ...SOURCE, api_key: 'new' } }, endpoints });
+  expect(inForce).toEqual([expected]);
+
+  // What was taken before and is configured no more is as it was at the start.
+  reload.apply({ ...loaded, config: configOf({ sources: {} }) });
+  expect(inForce[1]).toEqual(configOf({}));
+});
