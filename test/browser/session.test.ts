@@ -99,7 +99,7 @@ describe('sign-in', () => {
     }
     await tab.getByRole('button', { name: 'Sign out' }).click();
     await tab.getByLabel('Token').waitFor();
-    await page.getByRole('link', { name: 'Endpoints' }).click();
+    await page.reload();
     await page.getByLabel('Token').waitFor();
     expect(await page.evaluate(() => JSON.stringify(window.localStorage))).not.toContain('session');
     await context.close();

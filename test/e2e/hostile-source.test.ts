@@ -59,8 +59,8 @@ test('texts of a hostile source hide no end, spoil no listing and reach no termi
   ]);
   expect(watches.every((watch) => isPlain(JSON.stringify(watch)))).toBe(true);
   await waitFor(() => {
-    const told = receiver.received.filter(({ type }) => type === 'run.failed');
-    return told.length === ids.length;
+    const ends = receiver.received.filter(({ type }) => type === 'run.failed');
+    return new Set(ends.map(({ id }) => id)).size === ids.length;
   });
   const listed = await runBuiltCli(['list', '--url', daemon.url]);
   expect(listed).toMatchObject({ exitCode: 0, stderr: '' });
