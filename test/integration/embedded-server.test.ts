@@ -226,6 +226,8 @@ test('the embedded server writes its data into a removed directory anew, and cli
   await redis.set('before', 'yes');
   const pid = pidIn(dataDir);
   expect(await server.loss()).toBeNull();
+  await server.rescue();
+  expect(isAlive(pid)).toBe(true);
 
   await rm(dataDir, { recursive: true });
   await redis.set('after', 'yes');

@@ -86,18 +86,21 @@ export async function keepData(
   // From here on the directory is the server's own, also for another attempt.
   place.directory = (await identify(dataDir)).directory;
   await control.config('SET', 'appendonly', 'yes');
-  while (await isWriting(control)) {
+  let state = await writingState(control);
+  while (state === 'under way') {
     await touch();
     await delay(LOOK_AGAIN_MS);
+    state = await writingState(control);
   }
-  if (await holdsData(dataDir)) return;
+  if (state === 'done' && (await holdsData(dataDir))) return;
   const message = `Redis cannot write its data into ${dataDir}: see redis.log there`;
   throw new RunwatchError(message, { code: 'data_not_written' });
 }
 
-async function isWriting(control: Redis): Promise<boolean> {
+async function writingState(control: Redis): Promise<'under way' | 'done' | 'failed'> {
   const info = await control.info('persistence');
-  return /^aof_rewrite_(in_progress|scheduled):1/m.test(info);
+  if (/^aof_rewrite_(in_progress|scheduled):1/m.test(info)) return 'under way';
+  return /^aof_last_bgrewrite_status:ok/m.test(info) ? 'done' : 'failed';
 }
 
 function replaced(dataDir: string): RunwatchError {

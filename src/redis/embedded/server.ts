@@ -96,6 +96,7 @@ async function rescue(ground: Ground, server: RunningServer): Promise<void> {
   await withFileLock(ground.lockPath, LOCK_TIMEOUT_MS, async ({ touch }) => {
     // Another daemon may have been first: this server has ended then.
     if (server.control.status !== 'ready') return;
+    if ((await findLoss(ground.dataDir, server.place)) === null) return;
     await keepData(server, ground.dataDir, touch);
     await shutDown(server.control);
   });
