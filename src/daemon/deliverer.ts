@@ -68,6 +68,8 @@ export interface Deliverer {
   isRunning(): boolean;
   /** Sweeps the due index now. */
   sweep(): void;
+  /** Compares outstanding deliveries with where they stand now. */
+  compare(): void;
   /** Starts to redeliver requested ranges. */
   replayRanges(): void;
   start(): void;
@@ -116,6 +118,7 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
     replay,
     isRunning: () => isRunning,
     sweep,
+    compare: () => comparing?.trigger(),
     replayRanges: () => replaying?.trigger(),
     start() {
       isRunning = true;
@@ -256,10 +259,14 @@ export function claimedDeliveries(
         if (lost.length > 0) await release(lost);
       }
     },
-    async moveBack({ ms }) {
+    async moveBack(step) {
       for (const { pool } of await outbox.duePools(POOLS_MOVED)) {
-        await outbox.moveBack({ pool, limits: limitsOf(pool) }, ms);
+        await outbox.moveBack({ pool, limits: limitsOf(pool) }, step);
       }
+      // A due time within the step was written while the clock was ahead, or is one of after the step.
+      let from: string | undefined;
+      do from = (await outbox.compare(from, COMPARED_AT_ONCE)).next ?? undefined;
+      while (from !== undefined);
     },
   } satisfies ClaimedWork;
 }

@@ -95,9 +95,11 @@ export function deliveryRig(options: RigOptions = {}) {
   let eventCount = 0;
   let runCount = 0;
   const now = () => time;
+  /** How far the store's clock is ahead of those of processes. */
+  let lead = 0;
   const turnClock = (ms: number) => {
     time += ms;
-    void redis.set(keys.clock, time);
+    void redis.set(keys.clock, time + lead);
   };
   turnClock(0);
   const sent: Sent[] = [];
@@ -333,9 +335,19 @@ export function deliveryRig(options: RigOptions = {}) {
     /** Has a process take over the claims of a dead one. */
     takeOver: (name: string, dead: string) => processes.get(name)?.work.takeOver(dead),
 
-    /** Has a process react to its clock being set back by this much. */
-    moveBack: (name: string, stepMs: number) =>
-      processes.get(name)?.work.moveBack({ ms: stepMs, from: Date.now() }),
+    /** Sets the store's clock forward, which processes do not follow. */
+    stepClock(ms: number): void {
+      lead += ms;
+      turnClock(0);
+    },
+
+    /** Takes the step out of the store's clock, and has a process react. */
+    async takeOutStep(name: string): Promise<void> {
+      const step = { ms: lead, from: time + lead };
+      lead = 0;
+      turnClock(0);
+      await processes.get(name)?.work.moveBack(step);
+    },
 
     /** Has a process release claims that the store ascribes to it but it does not hold. */
     tend: (name: string) => processes.get(name)?.work.tend(),

@@ -24,6 +24,7 @@ export async function startInside(
   });
   return {
     ...daemon,
+    lines,
     said: (msg: string) => lines.some((line) => line.includes(`"${msg}"`)),
     stop: () => lifecycle.stop(10_000),
   };

@@ -135,16 +135,19 @@ local function pick(p, r, now)
 end
 
 local function take(p, r, id, dueAt, isParked, now, claims)
-  redis.call('ZREM', (isParked and p.parked or p.dues) .. r.name, id)
-  if isParked then r.parked = r.parked - 1 else r.gone[id] = true end
   local version, number, doc, event =
     unpack(redis.call('HMGET', p.deliveries .. id, 'version', 'number', 'doc', 'event'))
+  if version then
+    hold(p.claims, id, p.token, dueAt)
+    redis.call('ZADD', p.taken, now + p.leaseMs, id)
+    if p.isShared then redis.call('ZADD', p.takens .. urlOf(r.name), now + p.leaseMs, id) end
+  end
+  -- Last: until then it is due, or its process finds a claim that it does not hold.
+  redis.call('ZREM', (isParked and p.parked or p.dues) .. r.name, id)
+  if isParked then r.parked = r.parked - 1 else r.gone[id] = true end
   if not version then return 0 end
-  redis.call('ZADD', p.taken, now + p.leaseMs, id)
-  if p.isShared then redis.call('ZADD', p.takens .. urlOf(r.name), now + p.leaseMs, id) end
   p.takenCount = p.takenCount + 1
   p.lapse = math.min(p.lapse or math.huge, now + p.leaseMs)
-  hold(p.claims, id, p.token, dueAt)
   for _, part in ipairs({version, number, doc, redis.call('HGET', p.events .. event, 'body') or ''}) do
     claims[#claims + 1] = part
   end
@@ -414,23 +417,24 @@ return {#ids, attempted}
 `;
 
 /**
- * The clock was set back after it had been set forward. What was due only because of that time is
- * due now, rather than late by as much.
+ * Moves due times that were written while the clock was ahead back by a step, once that was taken out of it.
  *
  * KEYS  clock, due pools, those that the plan names.
- * ARGV  the plan as JSON, the step in ms
+ * ARGV  the plan as JSON, the step in ms, from which due time on
  */
 export const MOVE_DELIVERIES_BACK = `
 ${STORE_NOW}
 ${CLAIM_DELIVERIES}
 local p, now = cjson.decode(ARGV[1]), storeNow(KEYS[1])
 local function moveBack(name)
-  local ids = redis.call('ZRANGEBYSCORE', p.dues .. name, '(' .. now, now + ARGV[2])
-  for _, id in ipairs(ids) do redis.call('ZADD', p.dues .. name, now, id) end
+  local late = redis.call('ZRANGEBYSCORE', p.dues .. name, ARGV[3], '+inf', 'WITHSCORES')
+  for at = 1, #late, 2 do
+    redis.call('ZADD', p.dues .. name, math.max(now, late[at + 1] - ARGV[2]), late[at])
+  end
   if p.isShared then rescheduleWebhook(p, openReceiver(p, name, 0), false) end
 end
 if p.isShared then
-  for _, name in ipairs(redis.call('ZRANGEBYSCORE', p.poolDue, '(' .. now, now + ARGV[2])) do moveBack(name) end
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', p.poolDue, '(' .. now, '+inf')) do moveBack(name) end
 else
   moveBack(p.pool)
 end

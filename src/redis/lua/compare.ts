@@ -6,11 +6,17 @@ import { NUMBERS } from './numbers.ts';
 /** A due time may be later than the one that its delivery shows by what clocks differ, ms. */
 const LATER_MS = 10_000;
 
+/** A delivery without a record for so long is lost, ms. */
+const GONE_AFTER_MS = 15_000;
+
+/** For how long it is kept since when a delivery has no record, ms. */
+const SEEN_KEPT_MS = 86_400_000;
+
 /**
  * Compares outstanding deliveries with where they stand: claimed, due, parked, or behind another of their
  * order. One that stands nowhere is put where it belongs. One that is due long after the time that it shows
- * was written while the clock was ahead, and is due at that time. One whose record is missing leaves index,
- * log and order, and is counted as lost.
+ * was written while the clock was ahead, and is due at that time. Without a record for a while, it
+ * leaves index, log and order, and is counted as lost.
  *
  * KEYS  clock, due pools, damage, those that the plan names.
  * ARGV  plan as JSON, numbers of deliveries.
@@ -46,9 +52,25 @@ local function idOf(number)
   return redis.call('ZRANGEBYSCORE', live, number, number)[1], live
 end
 
+-- Whether a number has had no record for a while. A step that failed half-way is taken again until then,
+-- and gives its delivery another number.
+local function isGone(number)
+  local field = 'seen ' .. number
+  local since = redis.call('HGET', KEYS[3], field)
+  if since and now - since >= ${GONE_AFTER_MS} then
+    redis.call('HDEL', KEYS[3], field)
+    return true
+  end
+  if redis.call('HSETNX', KEYS[3], field, string.format('%.0f', now)) == 1 then
+    redis.call('PEXPIRE', KEYS[3], ${SEEN_KEPT_MS})
+  end
+end
+
+-- One that nothing names any more has another number by now, or what names it is derived again.
 local function drop(number, id, live)
   for _, index in ipairs(p.indexes) do leaveIndex(index, number) end
   leaveLog(p.log, number)
+  if not id then return end
   redis.call('HDEL', p.claims, id)
   if live then redis.call('ZREM', live, id) end
   redis.call('HINCRBY', KEYS[3], 'deliveries', 1)
@@ -109,7 +131,7 @@ for at = 2, #ARGV do
   local record = id and recordOf(id)
   if record and isOutstanding(record) then
     place(id, record)
-  elseif id and not record then
+  elseif not record and isGone(number) then
     drop(number, id, live)
   end
 end

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import type { ClockStep } from '../../core/clock.ts';
 import { isOutstanding, type Delivery, type Wish } from '../../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../../core/delivery/endpoint-state.ts';
 import { isWebhook, poolOf, type Receiver } from '../../core/delivery/receiver.ts';
@@ -208,11 +209,11 @@ export class OutboxStore {
     return compared;
   }
 
-  /** What is due at a pool within a step by which the clock was set back is due now. */
-  async moveBack({ pool, limits }: Pool, stepMs: number): Promise<void> {
+  /** Moves what was scheduled at a pool while the store's clock was ahead by a step. */
+  async moveBack({ pool, limits }: Pool, { ms, from }: ClockStep): Promise<void> {
     const plan = this.planOf(pool, limits);
     const declared = this.declared(pool, plan);
-    await this.redis.rwMoveDeliveriesBack(...declared, plan.json, stepMs);
+    await this.redis.rwMoveDeliveriesBack(...declared, plan.json, ms, from);
   }
 
   /**
