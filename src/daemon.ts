@@ -410,11 +410,20 @@ function run(
     dispatch: deliverer.dispatch,
     count: (reason) => common.metrics.dataLost(reason),
     renewed() {
+      common.storeRepair.owe();
       poller.survey();
       common.eventBell.wakeAll();
     },
   });
   lifecycle.onStop('store guard', () => common.storeGuard.stop());
+  common.storeRepair.start({
+    compared: () => common.storeGuard.checkRecords(),
+    repaired() {
+      poller.survey();
+      deliverer.compare();
+    },
+  });
+  lifecycle.onStop('store repair', () => common.storeRepair.stop());
   common.storeConditions.start();
   lifecycle.onStop('store conditions', () => common.storeConditions.stop());
   keepBeating(config, lifecycle, parts);
@@ -422,8 +431,10 @@ function run(
   connections.onUsable(() => {
     processes.tend();
     common.storeGuard.check();
+    common.storeRepair.check();
     poller.survey();
     deliverer.sweep();
+    deliverer.compare();
     parts.alerting.restart();
   });
 }

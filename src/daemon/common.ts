@@ -24,6 +24,7 @@ import { createLinksOf } from '../core/run/links.ts';
 import type { Names } from '../names.ts';
 import { createStoreConditions } from './store-conditions.ts';
 import { StoreGuard } from './store-guard.ts';
+import { StoreRepair } from './store-repair.ts';
 import { createStores, type Stores } from './stores.ts';
 import { openTracing } from './tracing.ts';
 
@@ -117,6 +118,14 @@ export type Common = Awaited<ReturnType<typeof openCommon>>;
 /** The guard that detects lost data in the store, with its record of known watches. */
 async function guardStore({ config, log }: CommonOptions, stores: Stores, clock: Clock) {
   const knownWatches = new KnownWatches(stores.watches);
+  const storeRepair = new StoreRepair({
+    repairs: stores.repairs,
+    known: knownWatches,
+    retentionMs: config.watches.retention,
+    now: clock.now,
+    monotonic: () => performance.now(),
+    log,
+  });
   const storeGuard = await StoreGuard.open({
     epochs: stores.epochs,
     watches: stores.watches,
@@ -136,7 +145,7 @@ async function guardStore({ config, log }: CommonOptions, stores: Stores, clock:
     log,
   });
   stores.eventBell.heed((events, epoch) => storeGuard.saw({ epoch, events }));
-  return { storeGuard, watchNotes };
+  return { storeGuard, storeRepair, watchNotes };
 }
 
 /** Identifies a store among those that share a data directory. */

@@ -24,6 +24,7 @@ import { faultLog } from './fault-log.ts';
 import type { HostShortages } from './host-shortages.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { Processes, ClaimedWork } from './processes.ts';
+import type { StoreRepair } from './store-repair.ts';
 import type { Routes } from './delivery-routes.ts';
 import type { Tracing } from './tracing.ts';
 
@@ -48,6 +49,7 @@ interface DelivererDependencies {
   deliveryClaims: ClaimStore;
   dueBell: DueBell;
   processes: Processes;
+  storeRepair: Pick<StoreRepair, 'owe'>;
   hostShortages: Pick<HostShortages, 'note'>;
   systemEvents: Pick<EndpointEvents, 'plan'>;
   metrics: Metrics;
@@ -142,7 +144,7 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
 
 /** Compares the outstanding deliveries with where they stand, some at a time, again and again. */
 function comparison(
-  { outbox, log }: Pick<DelivererDependencies, 'outbox' | 'log'>,
+  { outbox, storeRepair, log }: Pick<DelivererDependencies, 'outbox' | 'storeRepair' | 'log'>,
   dispatch: (pools: string[]) => void,
 ): () => Promise<void> {
   let from: string | undefined;
@@ -152,7 +154,9 @@ function comparison(
     dispatch(pools);
     if (placed > 0)
       log.warn({ deliveries: placed }, 'deliveries that were not due when they should be');
-    if (lost > 0) log.error({ deliveries: lost }, 'deliveries without a record');
+    if (lost === 0) return;
+    log.error({ deliveries: lost }, 'deliveries without a record');
+    storeRepair.owe();
   };
 }
 

@@ -45,6 +45,7 @@ interface Remembered {
 export class KnownWatches {
   private readonly remembered = new Map<string, Remembered>();
   private held = 0;
+  private sampled = 0;
   /** Watches that other processes registered, not read yet. */
   private readonly unread = new Map<string, WatchKey>();
 
@@ -111,6 +112,14 @@ export class KnownWatches {
       }
     }
     return isWhole;
+  }
+
+  /** Some known watches, others at each call. */
+  sample(most: number): WatchKey[] {
+    const ids = [...this.remembered.keys()];
+    const from = this.sampled < ids.length ? this.sampled : 0;
+    this.sampled = from + most;
+    return ids.slice(from, from + most).map(parseWatchId);
   }
 
   /** Known watches that have no record in the store. */

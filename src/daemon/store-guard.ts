@@ -9,7 +9,7 @@ import {
 } from '../core/store-loss.ts';
 import { type RegisterDefaults, register } from '../core/watch/register.ts';
 import { watchId } from '../core/watch/watch.ts';
-import type { EpochStore } from '../redis/stores/epoch-store.ts';
+import type { Damage, EpochStore } from '../redis/stores/epoch-store.ts';
 import type { NumberedWatch, WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { EpochFile } from './data-directory.ts';
@@ -21,11 +21,8 @@ import type { SystemEvents } from './system-events.ts';
 /** How often the store is compared with its known state, ms. */
 const EVERY_MS = 5_000;
 
-/** How often the records that this process knows are compared with those of the store, ms. */
-const RECORDS_EVERY_MS = 30_000;
-
 /** How often a process reports missing records at most, ms. */
-const DAMAGE_EVERY_MS = 60_000;
+const DAMAGE_EVERY_MS = 20_000;
 
 /** How often a changed state is written to the data directory, ms. */
 const KEEP_MS = 60_000;
@@ -70,7 +67,7 @@ export class StoreGuard {
   /** Whether missing watches still have to be registered. */
   private owesWatches = false;
   private suspectedAt: number | null = null;
-  private recordsAt = -Infinity;
+  private areRecordsDue = false;
   /** Whether active watches may be without a record that this process does not remember. */
   private mayHaveLost = false;
   private renewedAt = -Infinity;
@@ -117,9 +114,15 @@ export class StoreGuard {
     this.check();
   }
 
-  /** Compares now, as after a reconnect. */
+  /** Compares now. */
   check(): void {
     this.periodic?.trigger();
+  }
+
+  /** Compares now, and the records that this process knows as well. */
+  checkRecords(): void {
+    this.areRecordsDue = true;
+    this.check();
   }
 
   /** The line of readiness about a loss; null without one in the last hour. */
@@ -167,13 +170,12 @@ export class StoreGuard {
   /** Compares what the store holds with what its own indexes say that it holds. */
   private async compareRecords(known: KnownStore, found: FoundStore): Promise<void> {
     const { deps } = this;
-    if (deps.monotonic() - this.renewedAt < DAMAGE_EVERY_MS) return;
-    const isDue = deps.monotonic() - this.recordsAt >= RECORDS_EVERY_MS;
-    const lostWatches = isDue ? await this.findLost() : [];
-    if (isDue) this.recordsAt = deps.monotonic();
-    const lostDeliveries = await deps.epochs.lostDeliveries();
-    if (lostWatches.length + lostDeliveries > 0) {
-      await this.lose('damaged', known, found, { watches: lostWatches.length, lostDeliveries });
+    if (!this.areRecordsDue || deps.monotonic() - this.renewedAt < DAMAGE_EVERY_MS) return;
+    const lostWatches = await this.findLost();
+    const damage = await deps.epochs.damage();
+    this.areRecordsDue = false;
+    if (lostWatches.length + damage.deliveries + damage.events > 0) {
+      await this.lose('damaged', known, found, { ...damage, watches: lostWatches.length });
     }
   }
 
@@ -193,17 +195,16 @@ export class StoreGuard {
     reason: LossReason,
     known: KnownStore,
     found: FoundStore,
-    damage: { watches: number; lostDeliveries: number } | null = null,
+    { watches, ...damage }: Damage & { watches?: number } = { deliveries: 0, events: 0 },
   ): Promise<void> {
     const { deps } = this;
-    const missing = damage?.watches ?? (await deps.known.missing()).length;
-    const lostDeliveries = damage?.lostDeliveries ?? 0;
+    const missing = watches ?? (await deps.known.missing()).length;
     const epochs = epochsAfter(deps.newEpoch(), known, found);
     const [epoch = known.epoch] = epochs;
     const at = deps.now();
-    const data = lossData({ reason, known, found, epoch, missing, lostDeliveries, at });
+    const data = lossData({ reason, known, found, epoch, missing, damage, at });
     const event = this.handlers?.systemEvents.plan({ type: 'store.data_lost', data }) ?? null;
-    const pools = await deps.epochs.renew(found.epochs, epochs, { event, lostDeliveries });
+    const pools = await deps.epochs.renew(found.epochs, epochs, { event, damage });
     // Another process was first: the next comparison finds its epoch.
     if (pools === null) return this.check();
     deps.log.error(data, 'store.data_lost');
@@ -304,13 +305,13 @@ interface LossFacts {
   epoch: string;
   /** Known watches that are missing from the store. */
   missing: number;
-  /** Outstanding deliveries without a record; they are not sent. */
-  lostDeliveries: number;
+  /** Deliveries and events without a record; they are not sent. */
+  damage: Damage;
   at: number;
 }
 
 /** The data of the log line and of `store.data_lost`. */
-function lossData({ reason, known, found, epoch, missing, lostDeliveries, at }: LossFacts) {
+function lossData({ reason, known, found, epoch, missing, damage, at }: LossFacts) {
   return {
     reason,
     message: WHAT[reason],
@@ -321,7 +322,8 @@ function lossData({ reason, known, found, epoch, missing, lostDeliveries, at }: 
     known: { events: known.events, watches: known.watches },
     found: { events: found.events, watches: found.watches },
     watches_missing: missing,
-    deliveries_missing: lostDeliveries,
+    deliveries_missing: damage.deliveries,
+    events_missing: damage.events,
     remedy: REMEDY,
     help: REMEDY,
   };

@@ -20,6 +20,7 @@ import { LookupStore } from '../redis/stores/lookup-store.ts';
 import { RedisMemoryStore } from '../redis/stores/redis-memory-store.ts';
 import { OutboxStore } from '../redis/stores/outbox-store.ts';
 import { ProcessStore } from '../redis/stores/process-store.ts';
+import { RepairStore } from '../redis/stores/repair-store.ts';
 import { RetentionStore } from '../redis/stores/retention-store.ts';
 import { defineScripts } from '../redis/scripts.ts';
 import { SealingKeyStore, SecretStore } from '../redis/stores/secret-store.ts';
@@ -103,6 +104,8 @@ export function createStores(
     /** Sessions of the dashboard that were signed out. */
     endedSessions: new EndedSessionStore(redis, keys),
     silences: new SilenceStore(redis, keys),
+    /** Derives logs, indexes and counters from the records again. */
+    repairs: new RepairStore(redis, keys),
     retention: new RetentionStore(redis, keys, { history, deliveries }),
     /** Counts of records, for metrics. */
     count: () => countStored(counted, alertRules),

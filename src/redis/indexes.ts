@@ -6,7 +6,7 @@ import type { Delivery } from '../core/delivery/delivery.ts';
 import type { OwnEvent, RunwatchEvent } from '../core/event/event.ts';
 import { statusLabel } from '../core/run/snapshot.ts';
 import { stalledIn } from '../core/watch/backlog.ts';
-import type { Watch } from '../core/watch/watch.ts';
+import { countedTokens, type Watch } from '../core/watch/watch.ts';
 import type { Keys } from './keys.ts';
 
 /** An index of records by their numbers; see `lua/numbers.ts`. */
@@ -82,6 +82,12 @@ const WATCH_INDEXES: readonly Index<Watch>[] = [
     serves: 'GET /v1/webhooks',
     bytes: 0,
     keysOf: (keys, watch) => webhookIndexes(keys, watch),
+  },
+  {
+    // Of active watches: those that each token registered.
+    serves: 'max_watches of a token',
+    bytes: 0,
+    keysOf: (keys, watch) => countedTokens(watch).map((token) => registeredIndex(keys, token)),
   },
   {
     serves: 'runwatch_runs',
@@ -216,6 +222,11 @@ function webhookIndexes(keys: Keys, { state, subscriptions }: Watch): string[] {
   if (state !== 'active' || webhooks.length === 0) return [];
   const tokens = new Set(webhooks.flatMap(({ registeredBy }) => registeredBy ?? []));
   return [webhooksIndex(keys), ...[...tokens].map((token) => webhooksIndex(keys, token))];
+}
+
+/** The active watches that a token registered; {@link Keys.watchesOfTokens} counts them. */
+export function registeredIndex(keys: Keys, token: string): string {
+  return keys.watches('token', token);
 }
 
 /** The watches that count as stalled in a workflow. */

@@ -49,6 +49,7 @@ import {
   SETTLE_REQUEST,
   TAKE_GONE,
 } from './lua/source.ts';
+import { ADDS_UP, PUT_BACK, RECOUNT, SWEEP_INDEX, SWEEP_LOG } from './lua/repair.ts';
 import { CLAIM_REQUEST, RELEASE_CLAIMS, RENEW_CLAIM } from './lua/request-claim.ts';
 import { DEFER, ENTER_MISSING, ENTER_WITHIN, EXPEDITE, MOVE_BACK, SURVEY } from './lua/schedule.ts';
 import {
@@ -191,6 +192,14 @@ declare module 'ioredis' {
     rwReadNumbersBuffer(...args: (string | number)[]): Result<Buffer[], Context>;
     rwChunkStarts(...args: (string | number)[]): Result<string[], Context>;
     rwDropNumber(keyCount: number, ...args: (string | number)[]): Result<null, Context>;
+    rwPutBack(
+      keyCount: number,
+      ...args: string[]
+    ): Result<[missing: number, lost: number], Context>;
+    rwSweepLog(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
+    rwSweepIndex(index: string, log: string, ...chunks: string[]): Result<number, Context>;
+    rwRecount(keyCount: number, ...args: string[]): Result<number, Context>;
+    rwAddsUp(counters: string, index: string, beginning: string): Result<number, Context>;
     rwFindWatches(
       log: string,
       chunk: string,
@@ -289,6 +298,11 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwReadNumbers', { numberOfKeys: 1, lua: READ_NUMBERS });
   redis.defineCommand('rwChunkStarts', { numberOfKeys: 1, lua: CHUNK_STARTS });
   redis.defineCommand('rwDropNumber', { lua: DROP_NUMBER });
+  redis.defineCommand('rwPutBack', { lua: PUT_BACK });
+  redis.defineCommand('rwSweepLog', { lua: SWEEP_LOG });
+  redis.defineCommand('rwSweepIndex', { numberOfKeys: 1, lua: SWEEP_INDEX });
+  redis.defineCommand('rwRecount', { lua: RECOUNT });
+  redis.defineCommand('rwAddsUp', { numberOfKeys: 2, lua: ADDS_UP });
   redis.defineCommand('rwFindWatches', { numberOfKeys: 0, lua: FIND_WATCHES });
   redis.defineCommand('rwCountNumbers', { lua: COUNT_NUMBERS });
   redis.defineCommand('rwReadHistory', { numberOfKeys: 3, lua: READ_HISTORY });

@@ -128,7 +128,7 @@ hincrby K f 1|hstrlen K f|hscan K 0|lpush K v|rpush K v|lpop K|rpop K|llen K|lin
 lset K 0 v|ltrim K 0 0|lpos K v|rpoplpush K K|sadd K v|srem K v|smembers K|scard K|sismember K v
 zadd K 1 v|zrem K v|zcard K|zcount K 0 1|zscore K v|zmscore K v|zincrby K 1 v|zrange K 0 0|zrevrange K 0 0
 zrangebyscore K 0 1|zrevrangebyscore K 1 0|zpopmin K|zremrangebyscore K 0 1|zremrangebyrank K 0 0
-zrank K v|xadd K * f v|xtrim K maxlen 1|publish C v|time`
+zrank K v|xadd K * f v|xtrim K maxlen 1|publish C v|time|scan 0`
   .split(/[|\n]/)
   .filter((line) => line !== '')
   .map((line) => line.split(' '));

@@ -118,6 +118,13 @@ async function aLongRun(): Promise<void> {
   await watches.commit({ before, after: before.watch, events: more, deliveries: [] });
 }
 
+/** Drops what points to settled deliveries that were lost. */
+async function aLostDelivery(): Promise<void> {
+  const { ids } = await aSettledRun();
+  await redis.del(ids.map((id) => keys.delivery(id)));
+  expect(await stores.repairs.all(NOON)).toMatchObject({ missing: 0, failures: [] });
+}
+
 async function claimDelivery(): Promise<void> {
   const found = await outbox.claim({ ...pool, most: 1, token: 'p.1', askedAt: 0 });
   expect(found.claims).toHaveLength(1);
@@ -327,7 +334,7 @@ const CASES: Case[] = [
     async () => {
       const { ids } = await aRun();
       await postpone(ids[0]!);
-      await outbox.moveBack(pool, 2 * HOUR);
+      await outbox.moveBack(pool, { ms: HOUR / 2, from: 0 });
     },
   ],
   [
@@ -545,7 +552,8 @@ const CASES: Case[] = [
     'rwRenewEpoch',
     'grows',
     'a new epoch',
-    () => stores.epochs.renew([], ['abcdefgh'], { event: null, lostDeliveries: 0 }),
+    () =>
+      stores.epochs.renew([], ['abcdefgh'], { event: null, damage: { deliveries: 0, events: 0 } }),
   ],
   [
     'rwReadNumbers',
@@ -674,6 +682,37 @@ const CASES: Case[] = [
       await raise();
       await raise();
       expect(await stores.retention.forgetOwnEvents(LATER)).toMatchObject({ forgotten: 2 });
+    },
+  ],
+  [
+    'rwPutBack',
+    'grows',
+    'an index that was lost',
+    async () => {
+      await aRun();
+      await redis.del(keys.watchesChanged);
+      expect(await stores.repairs.putBack([KEY])).toMatchObject({ missing: 1, failures: [] });
+    },
+  ],
+  ['rwSweepLog', 'passes', 'deliveries without a record', aLostDelivery],
+  ['rwSweepIndex', 'passes', 'indexes of deliveries without a record', aLostDelivery],
+  [
+    'rwRecount',
+    'passes',
+    'a counter that is off',
+    async () => {
+      await aRun();
+      await redis.hset(keys.watchSources, SOURCE, 7);
+      await stores.repairs.recountKnown();
+    },
+  ],
+  [
+    'rwAddsUp',
+    'reads',
+    'the sum of counters',
+    async () => {
+      await aRun();
+      expect(await stores.repairs.recountKnown()).toBe(true);
     },
   ],
   [

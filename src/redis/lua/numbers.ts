@@ -56,6 +56,14 @@ local function leaveLog(log, number)
   end
 end
 
+-- A counter that was lost goes on behind the numbers of its log: no number stands for two records.
+local function nextNumber(counter, log)
+  local number = redis.call('INCR', counter)
+  local last = number == 1 and redis.call('ZREVRANGE', log .. 'chunks', 0, 0)[1]
+  if not last then return number end
+  return redis.call('INCRBY', counter, (last + 1) * 128 - number)
+end
+
 local function readLog(log, number)
   return redis.call('HGET', log .. math.floor(number / 128), number % 128)
 end
@@ -189,25 +197,33 @@ end
 return starts
 `;
 
+/** `counted(index, other)` counts the numbers that are in one index, or in both. */
+export const COUNTED = `
+local function counted(index, other)
+  local sum, flat = 0, redis.call('HGETALL', index)
+  for at = 1, #flat, 2 do
+    local held = flat[at + 1]
+    if not other then
+      sum = sum + #held
+    else
+      local both = redis.call('HGET', other, flat[at]) or ''
+      for byte = 1, #held do
+        if string.find(both, string.sub(held, byte, byte), 1, true) then sum = sum + 1 end
+      end
+    end
+  end
+  return sum
+end
+`;
+
 /**
  * Counts the numbers that are in all of the indexes.
  *
  * KEYS  one index or two
  */
 export const COUNT_NUMBERS = `
-local count, flat = 0, redis.call('HGETALL', KEYS[1])
-for at = 1, #flat, 2 do
-  local held = flat[at + 1]
-  if not KEYS[2] then
-    count = count + #held
-  else
-    local other = redis.call('HGET', KEYS[2], flat[at]) or ''
-    for byte = 1, #held do
-      if string.find(other, string.sub(held, byte, byte), 1, true) then count = count + 1 end
-    end
-  end
-end
-return count
+${COUNTED}
+return counted(KEYS[1], KEYS[2])
 `;
 
 /**

@@ -15,7 +15,7 @@ end
 local function logOwnEvents(own, now)
   if not own then return end
   for _, event in ipairs(own.events) do
-    local place = redis.call('INCR', own.eventPlace)
+    local place = nextNumber(own.eventPlace, own.eventLog)
     for _, index in ipairs(event.indexes) do enterIndex(index, place) end
     enterLog(own.eventLog, place, event.id)
     redis.call('ZADD', own.ownEvents, now, event.id)
@@ -44,7 +44,7 @@ local function plan(effects, pools)
   local now = storeNow(effects.clock)
   for _, delivery in ipairs(effects.deliveries) do
     if redis.call('HEXISTS', delivery.key, 'version') == 0 then
-      local at = redis.call('INCR', effects.deliveryNumber)
+      local at = nextNumber(effects.deliveryNumber, effects.deliveryLog)
       for _, index in ipairs(delivery.indexes) do enterIndex(index, at) end
       enterLog(effects.deliveryLog, at, delivery.watch and numberOf(delivery.watch) or delivery.id)
       redis.call('ZADD', delivery.live, at, delivery.id)
@@ -178,8 +178,8 @@ return raise(cjson.decode(ARGV[1]))
  * was seen. Of several processes that notice a loss, one reports it.
  *
  * KEYS  epochs, damage, those that the effects name.
- * ARGV  the epochs that were seen, the new ones, effects of the event as JSON or '', how many lost deliveries
- *       it reports.
+ * ARGV  the epochs that were seen, the new ones, effects of the event as JSON or '', how many lost records it
+ *       reports of each kind, as JSON.
  * Returns false where another process was first, else the pools at which deliveries are due now.
  */
 export const RENEW_EPOCH = `
@@ -187,7 +187,9 @@ ${PLAN_DELIVERIES}
 ${RAISE}
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return false end
 local pools = ARGV[3] == '' and {} or raise(cjson.decode(ARGV[3]))
-if ARGV[4] ~= '0' then redis.call('HINCRBY', KEYS[2], 'deliveries', -ARGV[4]) end
+for kind, count in pairs(cjson.decode(ARGV[4])) do
+  if count > 0 then redis.call('HINCRBY', KEYS[2], kind, -count) end
+end
 redis.call('SET', KEYS[1], ARGV[2])
 return pools
 `;

@@ -138,7 +138,7 @@ if effects then
   for _, index in ipairs(effects.leave) do leaveIndex(index, number) end
   if effects.begins then
     local before = number
-    number = redis.call('INCR', effects.watchNumber)
+    number = nextNumber(effects.watchNumber, effects.names)
     enterLog(effects.names, number, effects.member)
     if before then
       leaveLog(effects.names, before)
@@ -172,7 +172,7 @@ if effects then
   for _, event in ipairs(effects.events) do
     -- One that is there was written by a step that failed afterwards, or before the watch was lost.
     if redis.call('HEXISTS', event.key, 'place') == 0 then
-      local place = redis.call('INCR', effects.eventPlace)
+      local place = nextNumber(effects.eventPlace, effects.eventLog)
       for _, index in ipairs(event.indexes) do enterIndex(index, place) end
       enterLog(effects.eventLog, place, number)
       redis.call('ZADD', effects.liveEvents, place, event.id)

@@ -8,6 +8,12 @@ import { raisedPlan } from './event-plan.ts';
 /** The form that records have now. A change that an older daemon would misread makes it another one. */
 const SCHEMA = '7';
 
+/** Live records that were found to be lost, by their kind. */
+export interface Damage {
+  deliveries: number;
+  events: number;
+}
+
 /**
  * The name of a store's present life, in Redis. What a daemon writes at its start is written only where it
  * is missing: it also starts on a Redis that is full, which it may make room in. Errors of the connection
@@ -56,20 +62,22 @@ export class EpochStore {
     if ((await this.redis.exists(epochs)) === 0) await this.redis.setnx(epochs, epoch);
   }
 
-  /** How many deliveries were found to be lost, of which no event says so yet. */
-  async lostDeliveries(): Promise<number> {
-    return Math.max(0, Number(await this.redis.hget(this.keys.damage, 'deliveries')));
+  /** How many records were found to be lost, of which no event says so yet. */
+  async damage(): Promise<Damage> {
+    const found = await this.redis.hmget(this.keys.damage, 'deliveries', 'events');
+    const [deliveries = 0, events = 0] = found.map((count) => Math.max(0, Number(count)));
+    return { deliveries, events };
   }
 
   /**
    * Begins a new epoch, with an event that says why.
-   * @param lostDeliveries how many of these the event reports
+   * @param damage the lost records that the event reports
    * @returns the pools at which deliveries are due now; null where another process was first
    */
   async renew(
     seen: readonly string[],
     next: readonly string[],
-    { event, lostDeliveries }: { event: PlannedEvent | null; lostDeliveries: number },
+    { event, damage }: { event: PlannedEvent | null; damage: Damage },
   ): Promise<string[] | null> {
     const effects = event === null ? null : raisedPlan(this.keys, [event]);
     return this.redis.rwRenewEpoch(
@@ -77,7 +85,7 @@ export class EpochStore {
       seen.join(' '),
       next.join(' '),
       effects === null ? '' : JSON.stringify(effects),
-      lostDeliveries,
+      JSON.stringify(damage),
     );
   }
 }

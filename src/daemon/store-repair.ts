@@ -1,0 +1,113 @@
+import type { Repaired, RepairStore } from '../redis/stores/repair-store.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { faultLog } from './fault-log.ts';
+import type { KnownWatches } from './known-watches.ts';
+import { startPeriodic, type Periodic } from './periodic.ts';
+
+/** How often some records are compared with what points to them, ms. */
+const EVERY_MS = 30_000;
+
+/** Watches of those that this process remembers, compared at a time. */
+const SAMPLE = 20;
+
+/** After a pass through all records, none begins for so many times as long. */
+const REST = 10;
+
+interface StoreRepairDependencies {
+  repairs: Pick<RepairStore, 'step' | 'putBack' | 'all' | 'recountKnown'>;
+  known: Pick<KnownWatches, 'sample'>;
+  /** For how long events about no run are kept, ms. */
+  retentionMs: number;
+  now: () => number;
+  /** Milliseconds of a monotonic clock. */
+  monotonic: () => number;
+  log: Logger;
+}
+
+interface RepairHandlers {
+  /** Logs and indexes show which records are missing, as far as they could be compared. */
+  compared: () => void;
+  /** What goes by logs and indexes may find more now. */
+  repaired: () => void;
+}
+
+/**
+ * Compares some records after others with the logs, indexes and counters that are derived from them. Where
+ * anything is missing, it goes through all records and derives it again.
+ */
+export class StoreRepair {
+  private periodic: Periodic | null = null;
+  private cursor = '0';
+  /** Whether a pass through all records has to follow. */
+  private isOwed = false;
+  private restUntil = -Infinity;
+  private handlers: RepairHandlers | null = null;
+
+  private readonly onError: (error: unknown) => void;
+
+  constructor(private readonly deps: StoreRepairDependencies) {
+    this.onError = faultLog(deps.log, 'store_repair');
+  }
+
+  start(handlers: RepairHandlers): void {
+    this.handlers = handlers;
+    const task = () => this.compare().finally(() => handlers.compared());
+    this.periodic = startPeriodic(task, { everyMs: EVERY_MS, onError: this.onError });
+  }
+
+  async stop(): Promise<void> {
+    await this.periodic?.stop();
+  }
+
+  /** Compares now, as after a reconnect. */
+  check(): void {
+    this.periodic?.trigger();
+  }
+
+  /** Records were lost, or written again: goes through all of them now. */
+  owe(): void {
+    this.isOwed = true;
+    this.restUntil = -Infinity;
+    this.check();
+  }
+
+  private async compare(): Promise<void> {
+    const { repairs, known, monotonic } = this.deps;
+    const { next, ...found } = await repairs.step(this.cursor, this.since());
+    this.cursor = next;
+    const sampled = await repairs.putBack(known.sample(SAMPLE));
+    this.report([...found.failures, ...sampled.failures]);
+    if (!isWhole(found) || !isWhole(sampled)) this.isOwed = true;
+    if (!this.isOwed && !(await repairs.recountKnown())) this.isOwed = true;
+    if (this.isOwed && monotonic() >= this.restUntil) await this.goThroughAll();
+  }
+
+  private async goThroughAll(): Promise<void> {
+    const { repairs, monotonic, log } = this.deps;
+    const startedAt = monotonic();
+    this.isOwed = false;
+    try {
+      const { failures, ...repaired } = await repairs.all(this.since());
+      this.report(failures);
+      log.warn(repaired, 'store.repaired');
+      this.handlers?.repaired();
+    } catch (error) {
+      this.isOwed = true;
+      throw error;
+    } finally {
+      this.restUntil = monotonic() + REST * (monotonic() - startedAt);
+    }
+  }
+
+  private since(): number {
+    return this.deps.now() - this.deps.retentionMs;
+  }
+
+  private report(failures: readonly unknown[]): void {
+    failures.forEach(this.onError);
+  }
+}
+
+function isWhole({ missing, lost }: Repaired): boolean {
+  return missing === 0 && lost === 0;
+}

@@ -1,0 +1,158 @@
+import { isOutstanding, type Delivery } from '../../core/delivery/delivery.ts';
+import { countedReceiver } from '../../core/delivery/receiver.ts';
+import { isOfRun, type AnyEvent, type RunwatchEvent } from '../../core/event/event.ts';
+import { watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
+import { isPacked, type History } from '../history-codec.ts';
+import { deliveryIndexes, eventIndexes, ownEventIndexes, watchIndexes } from '../indexes.ts';
+import type { Keys } from '../keys.ts';
+import { liveDeliveriesOf } from './event-plan.ts';
+import { eventIdOf, openPacked, settledAtOf } from './history-plan.ts';
+import { IDENTITY_LENGTH, readIdentity, readWatch, writeIdentity } from './watch-record.ts';
+
+/** What must be as it was read: text within a string, or a field of a hash. */
+type AsRead =
+  | { key: string; from: number; text: string; isLive?: true }
+  | { key: string; field: string; text: string };
+
+/** What `PUT_BACK` of `lua/repair.ts` needs: where a record belongs. */
+export interface RepairPlan {
+  read: AsRead[];
+  logs: { log: string; number: number; value: string }[];
+  indexes: { index: string; number: number }[];
+  sorted: { key: string; score: number; member: string }[];
+  /** The events of a live watch. */
+  live?: { key: string; events: string; log: string };
+}
+
+/** A watch with its plan. */
+export interface PlannedWatch {
+  watch: Watch;
+  plan: RepairPlan;
+  /** Where its packed deliveries go. */
+  receivers: string[];
+}
+
+/** Where a watch belongs; of a packed one, also its events and deliveries. */
+export function watchPlan(keys: Keys, key: WatchKey, record: Buffer): PlannedWatch {
+  if (isPacked(record)) {
+    const { watch, history } = openPacked(key, record);
+    const receivers = history.deliveries.map(({ delivery }) => countedReceiver(delivery.endpoint));
+    return { watch, plan: packedPlan(keys, watch, history), receivers };
+  }
+  const { watch, ...identity } = readWatch(key, record.toString());
+  const id = watchId(watch);
+  const plan = aloneIn(keys, watch, writeIdentity(identity));
+  if (watch.endedAt !== null) {
+    plan.sorted.push({ key: keys.packDue, score: watch.endedAt, member: id });
+  }
+  const live = { key: keys.liveEvents(id), events: keys.event(''), log: keys.eventLog };
+  return { watch, plan: { ...plan, live }, receivers: [] };
+}
+
+/** Where a watch belongs by itself. */
+function aloneIn(keys: Keys, watch: Watch, identity: string): RepairPlan {
+  const { number } = readIdentity(identity);
+  const member = String(number);
+  const { changedAt, endedAt } = watch;
+  return {
+    read: [{ key: keys.watch(watch), from: 0, text: identity }],
+    logs: [{ log: keys.watchNames, number, value: watchId(watch) }],
+    indexes: watchIndexes(keys, watch).map((index) => ({ index, number })),
+    sorted: [
+      { key: keys.watchesChanged, score: changedAt, member },
+      ...(endedAt === null ? [] : [{ key: keys.watchesEnded, score: endedAt, member }]),
+    ],
+  };
+}
+
+function packedPlan(keys: Keys, watch: Watch, history: History): RepairPlan {
+  const { read, logs, indexes, sorted } = aloneIn(keys, watch, history.identity);
+  const member = String(readIdentity(history.identity).number);
+  const { settledAt } = settledAtOf(history);
+  for (const { place, body } of history.events) {
+    logs.push({ log: keys.eventLog, number: place, value: member });
+    const of = eventIndexes(keys, JSON.parse(body) as RunwatchEvent);
+    indexes.push(...of.map((index) => ({ index, number: place })));
+  }
+  for (const { number, delivery } of history.deliveries) {
+    logs.push({ log: keys.deliveryLog, number, value: member });
+    indexes.push(...deliveryIndexes(keys, delivery).map((index) => ({ index, number })));
+  }
+  if (settledAt !== undefined) {
+    sorted.push({ key: keys.deliveriesSettled, score: settledAt, member });
+  }
+  return { read, logs, indexes, sorted };
+}
+
+/** The number of a live watch as it stands in the beginning of a record; null where it is not live. */
+export function liveNumber(beginning: Buffer): string | null {
+  if (beginning.length <= IDENTITY_LENGTH || isPacked(beginning)) return null;
+  return String(readIdentity(beginning.toString('latin1')).number);
+}
+
+/** A record that belongs to a live watch, or to none. */
+interface OwnedRecord {
+  /** Its number. */
+  number: number;
+  /** The number of its watch; null where it is about no run. */
+  owner: string | null;
+}
+
+/** Where a live event belongs. */
+export function eventPlan(
+  keys: Keys,
+  body: string,
+  { number, owner, watch }: OwnedRecord & { watch: WatchKey | null },
+): RepairPlan {
+  const event = JSON.parse(body) as AnyEvent;
+  const id = eventIdOf(body);
+  const of = isOfRun(event) ? eventIndexes(keys, event) : ownEventIndexes(keys, event);
+  return {
+    read: [
+      { key: keys.event(id), field: 'place', text: String(number) },
+      ...owned(keys, watch, owner),
+    ],
+    logs: [{ log: keys.eventLog, number, value: owner ?? id }],
+    indexes: of.map((index) => ({ index, number })),
+    sorted: [
+      watch === null
+        ? { key: keys.ownEvents, score: Date.parse(event.timestamp), member: id }
+        : { key: keys.liveEvents(watchId(watch)), score: number, member: id },
+    ],
+  };
+}
+
+/** Where a live delivery belongs, but for its order and its due time, which another comparison puts right. */
+export function deliveryRepair(
+  keys: Keys,
+  delivery: Delivery,
+  { version, number, owner }: OwnedRecord & { version: string },
+): RepairPlan {
+  const { id, state, deliveredAt, last, createdAt } = delivery;
+  const settledAt = deliveredAt ?? last?.at ?? createdAt;
+  return {
+    read: [
+      { key: keys.delivery(id), field: 'version', text: version },
+      ...owned(keys, owner === null ? null : delivery, owner),
+    ],
+    logs: [{ log: keys.deliveryLog, number, value: owner ?? id }],
+    indexes: deliveryIndexes(keys, delivery).map((index) => ({ index, number })),
+    sorted: [
+      { key: liveDeliveriesOf(keys, delivery), score: number, member: id },
+      ...(isOutstanding(state)
+        ? []
+        : [{ key: keys.deliveriesSettled, score: settledAt, member: id }]),
+    ],
+  };
+}
+
+/** Its watch is live and has the same number. */
+function owned(keys: Keys, watch: WatchKey | null, owner: string | null): AsRead[] {
+  if (watch === null || owner === null) return [];
+  const from = IDENTITY_LENGTH - NUMBER_WIDTH;
+  const text = owner.padStart(NUMBER_WIDTH, '0');
+  return [{ key: keys.watch(watch), from, text, isLive: true }];
+}
+
+/** Digits of the number in the identity of a watch. */
+const NUMBER_WIDTH = 12;

@@ -1,0 +1,334 @@
+import type { Redis } from 'ioredis';
+import type { Delivery } from '../../core/delivery/delivery.ts';
+import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
+import { countedReceiver } from '../../core/delivery/receiver.ts';
+import { watchOfEvent } from '../../core/event/ids.ts';
+import { workflowName } from '../../core/cadence/phase.ts';
+import { activeCount } from '../../core/watch/run-figures.ts';
+import { parseWatchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
+import { isOutage } from '../failures.ts';
+import { isPacked } from '../history-codec.ts';
+import { registeredIndex, runsIndex } from '../indexes.ts';
+import { countField, declaredKeys, parseCountField, type Keys } from '../keys.ts';
+import {
+  deliveryRepair,
+  eventPlan,
+  liveNumber,
+  watchPlan,
+  type RepairPlan,
+} from './repair-plan.ts';
+
+/** Keys that one command of Redis scans. */
+const SCANNED = 500;
+
+/** Times that a record is read which is written meanwhile. */
+const TRIES = 3;
+
+/** Records that are read at a time. */
+const AT_ONCE = 20;
+
+/** Chunks of a log or index that one step of a script reads. */
+const CHUNKS = 16;
+
+/** What a comparison of some records came to. */
+export interface Repaired {
+  /** Entries of logs, indexes and sorted sets that were missing. */
+  missing: number;
+  /** Events of live watches without a record. */
+  lost: number;
+  /** Why some records could not be read. */
+  failures: unknown[];
+}
+
+/** What the counters count, as far as records name it. */
+class Counted {
+  readonly receivers = new Set<string>();
+  readonly sources = new Set<string>();
+  readonly tokens = new Set<string>();
+  /** Active runs: the indexes of a workflow and a status, by their field. */
+  readonly runs = new Map<string, [string, string]>();
+  /** Packed watches, and the bytes of their records. */
+  readonly packed = { watches: 0, bytes: 0 };
+}
+
+/**
+ * Derives logs, indexes, sorted sets and counters from the records again, after some of them were lost.
+ * Each step is bounded, and does no harm where nothing was lost. Errors of the connection pass through.
+ */
+export class RepairStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  /**
+   * Puts back what is missing of the records that one step through all keys finds.
+   * @param cursor '0' begins
+   * @param since events about no run that are older are due to be forgotten
+   * @returns the cursor to go on with, '0' at the end
+   */
+  async step(
+    cursor: string,
+    since: number,
+    counted = new Counted(),
+  ): Promise<Repaired & { next: string }> {
+    const { keys } = this;
+    const [next, found] = await this.scan(cursor, `${keys.queuePrefix}:*`);
+    const [watches, events, deliveries] = [
+      keys.watch({ source: '', runId: '' }).slice(0, -1),
+      keys.event(''),
+      keys.delivery(''),
+    ].map((beginning) => namesAfter(beginning, found)) as [string[], string[], string[]];
+    const total = await this.putBack(watches.map(parseWatchId), counted);
+    await this.noting(total, events, (id) => this.putBackEvent(id, since));
+    await this.noting(total, deliveries, (id) => this.putBackDelivery(id, counted));
+    return { ...total, next };
+  }
+
+  /** Puts back what is missing of some watches. */
+  async putBack(watches: readonly WatchKey[], counted = new Counted()): Promise<Repaired> {
+    const total: Repaired = { missing: 0, lost: 0, failures: [] };
+    await this.noting(total, watches, (key) => this.putBackWatch(key, counted));
+    return total;
+  }
+
+  /** Goes through all records, drops what points to none, and counts anew. */
+  async all(since: number): Promise<Repaired & { dropped: number; recounted: number }> {
+    const counted = new Counted();
+    const total: Repaired = { missing: 0, lost: 0, failures: [] };
+    let cursor = '0';
+    do {
+      const { next, ...found } = await this.step(cursor, since, counted);
+      add(total, found);
+      cursor = next;
+    } while (cursor !== '0');
+    const dropped = (await this.sweepLogs()) + (await this.sweepIndexes());
+    const { planned: _sum, ...counts } = await this.redis.hgetall(this.keys.deliveryCounts);
+    for (const field of Object.keys(counts)) {
+      counted.receivers.add(parseCountField(field).endpoint);
+    }
+    const recounted = (await this.recount(counted)) + (await this.recountPacked(counted));
+    return { ...total, dropped, recounted };
+  }
+
+  /** Counts watches by known sources and tokens anew. @returns whether those of deliveries add up as well */
+  async recountKnown(): Promise<boolean> {
+    await this.recount(new Counted());
+    const sums = await Promise.all(
+      DELIVERY_STATES.map((state) =>
+        this.redis.rwAddsUp(
+          this.keys.deliveryCounts,
+          this.keys.deliveries('state', state),
+          countField({ state, endpoint: '' }),
+        ),
+      ),
+    );
+    return sums.every((one) => one === 1);
+  }
+
+  private async scan(cursor: string, pattern: string): Promise<[string, string[]]> {
+    return this.redis.scan(cursor, 'MATCH', pattern, 'COUNT', SCANNED);
+  }
+
+  /** Puts back what is missing of some records, several at a time. */
+  private async noting<Name>(
+    total: Repaired,
+    names: readonly Name[],
+    putBack: (name: Name) => Promise<Put>,
+  ): Promise<void> {
+    for (let at = 0; at < names.length; at += AT_ONCE) {
+      const some = names.slice(at, at + AT_ONCE);
+      for (const one of await Promise.all(some.map((name) => tried(() => putBack(name))))) {
+        add(total, one);
+      }
+    }
+  }
+
+  private async putBackWatch(key: WatchKey, counted: Counted): Promise<Put> {
+    const record = await this.redis.getBuffer(this.keys.watch(key));
+    if (record === null) return NOTHING;
+    const { watch, plan, receivers } = watchPlan(this.keys, key, record);
+    this.noteWatch(watch, counted);
+    for (const receiver of receivers) counted.receivers.add(receiver);
+    if (isPacked(record)) {
+      counted.packed.watches += 1;
+      counted.packed.bytes += record.length;
+    }
+    return this.put(plan);
+  }
+
+  private async putBackEvent(id: string, since: number): Promise<Put> {
+    const [place, body] = await this.redis.hmget(this.keys.event(id), 'place', 'body');
+    if (!place || !body) return NOTHING;
+    const watch = watchOfEvent(id);
+    const owner = watch && (await this.numberOf(watch));
+    const isDue = watch === null && Date.parse((JSON.parse(body) as Timed).timestamp) < since;
+    if (isDue || (watch !== null && owner === null)) return NOTHING;
+    return this.put(eventPlan(this.keys, body, { number: Number(place), owner, watch }));
+  }
+
+  private async putBackDelivery(id: string, counted: Counted): Promise<Put> {
+    const fields = ['version', 'number', 'doc'] as const;
+    const [version, number, doc] = await this.redis.hmget(this.keys.delivery(id), ...fields);
+    if (!version || !doc) return NOTHING;
+    const delivery = JSON.parse(doc) as Delivery;
+    counted.receivers.add(countedReceiver(delivery.endpoint));
+    const owner = delivery.runId === '' ? null : await this.numberOf(delivery);
+    if (delivery.runId !== '' && owner === null) return NOTHING;
+    return this.put(
+      deliveryRepair(this.keys, delivery, { version, number: Number(number), owner }),
+    );
+  }
+
+  /** The number of a live watch; null where there is none. */
+  private async numberOf(watch: WatchKey): Promise<string | null> {
+    return liveNumber(await this.redis.getrangeBuffer(this.keys.watch(watch), 0, 25));
+  }
+
+  private async put(plan: RepairPlan): Promise<Put> {
+    const declared = declaredKeys(this.keys, [this.keys.damage], plan);
+    const [missing, lost] = await this.redis.rwPutBack(...declared, JSON.stringify(plan));
+    return { missing, lost };
+  }
+
+  private noteWatch(watch: Watch, { sources, tokens, runs }: Counted): void {
+    const { keys } = this;
+    const { source } = watch;
+    sources.add(source);
+    for (const token of watch.registeredBy) tokens.add(token);
+    const count = activeCount(watch);
+    if (count === null) return;
+    const { workflowId, status } = count;
+    runs.set(`${workflowName({ source, workflowId })} ${status}`, [
+      runsIndex(keys, source, status),
+      keys.watches('workflow', workflowId),
+    ]);
+  }
+
+  private async sweepLogs(): Promise<number> {
+    const { keys } = this;
+    const watch = keys.watch({ source: '', runId: '' }).slice(0, -1);
+    const names = keys.watchNames;
+    const outstanding = ['pending', 'parked'].map((state) => keys.deliveries('state', state));
+    const logs = [
+      { log: names, kept: [keys.watches('state', 'active')] },
+      { log: keys.eventLog, kept: [], records: keys.event(''), live: keys.liveEvents('') },
+      {
+        log: keys.deliveryLog,
+        kept: outstanding,
+        records: keys.delivery(''),
+        live: keys.liveDeliveries(''),
+      },
+    ];
+    let dropped = 0;
+    for (const one of logs) {
+      const plan = { ...one, chunks: `${one.log}chunks`, watch, names };
+      const declared = declaredKeys(keys, [], plan);
+      const chunks = await this.redis.zrange(plan.chunks, 0, '-1');
+      for (const some of inSteps(chunks)) {
+        dropped += await this.redis.rwSweepLog(...declared, JSON.stringify(plan), ...some);
+      }
+    }
+    return dropped;
+  }
+
+  private async sweepIndexes(): Promise<number> {
+    const { keys } = this;
+    let dropped = 0;
+    for (const [indexes, log] of [
+      [keys.watches(), keys.watchNames],
+      [keys.events(), keys.eventLog],
+      [keys.deliveries(), keys.deliveryLog],
+    ] as const) {
+      let cursor = '0';
+      do {
+        const [next, found] = await this.scan(cursor, `${indexes}:*`);
+        for (const index of found) dropped += await this.sweepIndex(index, log);
+        cursor = next;
+      } while (cursor !== '0');
+    }
+    return dropped;
+  }
+
+  private async sweepIndex(index: string, log: string): Promise<number> {
+    let dropped = 0;
+    for (const some of inSteps(await this.redis.hkeys(index))) {
+      dropped += await this.redis.rwSweepIndex(index, log, ...some);
+    }
+    return dropped;
+  }
+
+  /** Counts anew what counters and records name. @returns how many counters were off */
+  private async recount({ receivers, sources, tokens, runs }: Counted): Promise<number> {
+    const { redis, keys } = this;
+    const [knownSources, knownTokens] = await Promise.all([
+      redis.hkeys(keys.watchSources),
+      redis.hkeys(keys.watchesOfTokens),
+    ]);
+    let off = 0;
+    const recount = async (field: string, sum: string, ...named: string[]) => {
+      off += await redis.rwRecount(named.length, ...named, field, sum);
+    };
+    for (const source of new Set([...sources, ...knownSources])) {
+      await recount(source, '', keys.watchSources, keys.watches('source', source));
+    }
+    for (const token of new Set([...tokens, ...knownTokens])) {
+      await recount(token, '', keys.watchesOfTokens, registeredIndex(keys, token));
+    }
+    for (const [field, indexes] of runs) await recount(field, '', keys.activeRuns, ...indexes);
+    for (const endpoint of receivers) {
+      for (const state of DELIVERY_STATES) {
+        const indexes = [keys.deliveries('state', state), keys.deliveries('endpoint', endpoint)];
+        const field = countField({ state, endpoint });
+        await recount(field, 'planned', keys.deliveryCounts, ...indexes);
+      }
+    }
+    return off;
+  }
+
+  /** Counts packed watches anew where that was lost. Those that are packed meanwhile are few. */
+  private async recountPacked({ packed }: Counted): Promise<number> {
+    const held = await this.redis.hget(this.keys.packed, 'watches');
+    if (packed.watches === 0 || Number(held) > 0) return 0;
+    await this.redis.hset(this.keys.packed, packed);
+    return 1;
+  }
+}
+
+/** What was put back of one record. */
+type Put = Pick<Repaired, 'missing' | 'lost'>;
+
+const NOTHING: Put = { missing: 0, lost: 0 };
+
+/** A record that is written meanwhile is read again. An outage stops it all the same. */
+async function tried(putBack: () => Promise<Put>): Promise<Repaired> {
+  try {
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      const put = await putBack();
+      if (put.missing >= 0) return { ...put, failures: [] };
+    }
+    return { ...NOTHING, failures: [] };
+  } catch (error) {
+    if (error instanceof Error && isOutage(error)) throw error;
+    return { ...NOTHING, failures: [error] };
+  }
+}
+
+interface Timed {
+  timestamp: string;
+}
+
+function add(total: Repaired, { missing, lost, failures }: Repaired): void {
+  total.missing += missing;
+  total.lost += lost;
+  total.failures.push(...failures);
+}
+
+/** What goes on behind a beginning, of the keys that have it. */
+function namesAfter(beginning: string, found: readonly string[]): string[] {
+  return found.filter((key) => key.startsWith(beginning)).map((key) => key.slice(beginning.length));
+}
+
+function* inSteps(chunks: readonly string[]): Iterable<string[]> {
+  for (let at = 0; at < chunks.length; at += CHUNKS) yield chunks.slice(at, at + CHUNKS);
+}

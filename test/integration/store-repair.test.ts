@@ -1,0 +1,235 @@
+import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { newDelivery, withheld } from '../../src/core/delivery/delivery.ts';
+import { observe } from '../../src/core/watch/observe.ts';
+import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
+import { newMark, newWatch, NOON, observeContext, snapshot } from '../support/builders.ts';
+import { dumpRedis } from '../support/dump-redis.ts';
+import { testRedis } from '../support/redis.ts';
+import { openStores } from '../support/stores.ts';
+
+const place = testRedis();
+const stores = openStores(place);
+const { redis, keys, watches, events, deliveries, history, outbox, repairs } = stores;
+afterAll(() => stores.close());
+
+const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
+const limits = { most: 4, rate: null, deadlineMs: 15_000 };
+const LAST = '2026-01-01T00:00:00.000Z';
+
+beforeEach(async () => {
+  await redis.del(...(await stores.keysLeft()), 'none');
+});
+
+const keyOf = (runId: string): WatchKey => ({ source: 'default', runId });
+
+/** Registers a run by a token, and polls it until it has a status. */
+async function aRun(runId: string, status: string): Promise<string[]> {
+  const after = newWatch({ ...keyOf(runId), subscriptions: [ops], registeredBy: ['ci'] });
+  const schedule = { does: 'enter', withinMs: 0, kind: 'watch' } as const;
+  await watches.commit({ before: null, after, events: [], deliveries: [], schedule });
+  const before = (await watches.get(keyOf(runId)))!;
+  const seen = observe(
+    before.watch,
+    { kind: 'run', run: snapshot({ id: runId, status }) },
+    observeContext(NOON),
+  );
+  const planned = seen.events.map((event) => newDelivery(seen.watch, event, 'ops', NOON));
+  const over = seen.watch.state === 'active' ? {} : { schedule: { does: 'leave' as const } };
+  const change = { before, after: seen.watch, events: seen.events, deliveries: planned, ...over };
+  expect(await watches.commit(change)).not.toBeNull();
+  return planned.map(({ id }) => id);
+}
+
+async function skip(id: string): Promise<void> {
+  const before = (await deliveries.get(id))!;
+  const after = withheld(before.delivery, 'skipped');
+  expect(await outbox.withhold({ before, after, limits, now: NOON })).not.toBe('delivery');
+}
+
+/** Raises an event about no run, with a delivery. */
+async function raise(): Promise<void> {
+  const id = `evt_${newMark()}`;
+  const event = { id, type: 'endpoint.failing' as const, timestamp: LAST };
+  const body = JSON.stringify({ ...event, data: { endpoint: 'ops' } });
+  const about = { source: '', runId: '' };
+  await events.raise({ id, body, deliveries: [newDelivery(about, event, 'ops', NOON)] });
+}
+
+/** Active, ended, settled and packed watches, and an event about none. */
+async function fill(): Promise<void> {
+  await aRun('active', 'running');
+  await aRun('waiting', 'awaiting_human_feedback');
+  await aRun('ended', 'failed');
+  for (const id of await aRun('settled', 'failed')) await skip(id);
+  for (const id of await aRun('packed', 'completed')) await skip(id);
+  expect(await history.pack(keyOf('packed'))).toBe('packed');
+  await raise();
+}
+
+const since = NOON - 1;
+const whole = { missing: 0, lost: 0, dropped: 0, recounted: 0, failures: [] };
+
+/** Everything but the clock; indexes are in no order, and some times of sorted sets follow the clock. */
+async function dump(): Promise<Record<string, string>> {
+  const found = await dumpRedis(place.url, place.prefix);
+  return Object.fromEntries(
+    found
+      .filter(({ key }) => key !== keys.clock)
+      .map(({ key, text }) => [key, isTimed(key) ? timeless(text) : sorted(key, text)]),
+  );
+}
+
+function isTimed(key: string): boolean {
+  return [keys.ownEvents, keys.deliveriesSettled, keys.packDue].includes(key);
+}
+
+function timeless(text: string): string {
+  const flat = JSON.parse(text) as string[];
+  return JSON.stringify(flat.filter((_, at) => at % 2 === 0).sort());
+}
+
+function sorted(key: string, text: string): string {
+  const value: unknown = JSON.parse(text);
+  const isIndex = /:(watches|events|deliveries):/.test(key);
+  if (Array.isArray(value) || typeof value !== 'object' || value === null) return text;
+  const fields = Object.entries(value as Record<string, string>).map(([field, held]) => {
+    return JSON.stringify([field, isIndex ? held.split('').sort().join('') : held]);
+  });
+  return fields.sort().join();
+}
+
+/** Deletes every key with a name that goes on like this behind the prefix. */
+async function lose(name: string): Promise<void> {
+  const beginning = `${keys.queuePrefix}:${name}`;
+  const found = (await stores.keysLeft()).filter((key) => key.startsWith(beginning));
+  expect(found.length).toBeGreaterThan(0);
+  await redis.del(...found);
+}
+
+const DERIVED = [
+  'watches:',
+  'watches:state:',
+  'events:',
+  'deliveries:',
+  'watch-names:',
+  'watch-names:chunks',
+  'event-log:',
+  'event-log:chunks',
+  'delivery-log:',
+  'watches-changed',
+  'watches-ended',
+  'watch-sources',
+  'watches-of-tokens',
+  'active-runs',
+  'pack-due',
+  'live-events:',
+  'live-deliveries:',
+  'event-deliveries:',
+  'own-events',
+  'deliveries-settled',
+  'packed',
+  'ledger',
+];
+
+describe('a pass through all records', () => {
+  test('finds nothing to put back in a whole store, and changes nothing', async () => {
+    await fill();
+    const before = await dump();
+    expect(await repairs.all(since)).toEqual(whole);
+    expect(await dump()).toEqual(before);
+    expect(await repairs.recountKnown()).toBe(true);
+  });
+
+  test.each(DERIVED)('derives the keys %s again from the records', async (name) => {
+    await fill();
+    const before = await dump();
+    await lose(name);
+    const { failures, lost, dropped, ...put } = await repairs.all(since);
+    expect({ failures, lost, dropped }).toEqual({ failures: [], lost: 0, dropped: 0 });
+    expect(put.missing + put.recounted).toBeGreaterThan(0);
+    expect(await dump()).toEqual(before);
+    expect(await repairs.all(since)).toEqual(whole);
+  });
+
+  test('drops what points to watches without a record, and counts the others', async () => {
+    await fill();
+    await redis.del(keys.watch(keyOf('packed')), keys.watch(keyOf('settled')));
+    expect(await repairs.all(since)).toMatchObject({ missing: 0, lost: 0, failures: [] });
+    const { items, total } = await watches.list({}, { limit: 10 });
+    expect(items.map(({ runId }) => runId)).toEqual(['ended', 'waiting', 'active']);
+    expect(total).toBe(3);
+    expect(await redis.hgetall(keys.watchSources)).toEqual({ default: '3' });
+    const { planned, byState } = await deliveries.counts();
+    expect({ planned, pending: byState.pending, skipped: byState.skipped }).toEqual({
+      planned: 3,
+      pending: 3,
+      skipped: 0,
+    });
+    expect(await repairs.all(since)).toEqual(whole);
+  });
+
+  test('counts a watch once for its token after it was lost and registered again', async () => {
+    await aRun('active', 'running');
+    await redis.del(keys.watch(keyOf('active')));
+    await aRun('active', 'running');
+    expect(await redis.hgetall(keys.watchesOfTokens)).toEqual({ ci: '2' });
+    await watches.dropLost(await watches.lost(10));
+    await repairs.all(since);
+    expect(await redis.hgetall(keys.watchesOfTokens)).toEqual({ ci: '1' });
+    expect(await repairs.all(since)).toEqual(whole);
+  });
+
+  test('counts events without a record as lost, so that their watches can be packed', async () => {
+    const [id = ''] = await aRun('ended', 'failed');
+    await skip(id);
+    const { items } = await events.list({ runId: 'ended' }, { limit: 10 });
+    await redis.del(keys.event(items[0]!.event.id));
+    expect(await repairs.all(since)).toMatchObject({ lost: 1, failures: [] });
+    expect(await stores.epochs.damage()).toEqual({ deliveries: 0, events: 1 });
+    expect(await history.pack(keyOf('ended'))).toBe('packed');
+    expect(await repairs.all(since)).toEqual(whole);
+  });
+
+  test('keeps outstanding deliveries without a record for the comparison that counts them', async () => {
+    const [id = ''] = await aRun('ended', 'failed');
+    await redis.del(keys.delivery(id));
+    await repairs.all(since);
+    await outbox.compare(undefined, 100);
+    const [seen = ''] = await redis.hkeys(keys.damage);
+    await redis.hset(keys.damage, seen, 0);
+    expect(await outbox.compare(undefined, 100)).toMatchObject({ lost: 1 });
+    expect(await stores.epochs.damage()).toEqual({ deliveries: 1, events: 0 });
+    await repairs.all(since);
+    expect((await deliveries.counts()).byState.pending).toBe(0);
+  });
+});
+
+test.each(['watch-number', 'event-place', 'delivery-number'])(
+  'no number stands for two records after the counter %s was lost',
+  async (name) => {
+    await fill();
+    await lose(name);
+    await aRun('later', 'failed');
+    expect(await repairs.all(since)).toEqual(whole);
+    expect((await watches.list({}, { limit: 10 })).total).toBe(6);
+    expect((await events.list({ runId: 'later' }, { limit: 10 })).items).toHaveLength(1);
+    expect((await deliveries.list({}, { limit: 10 })).total).toBe(6);
+  },
+);
+
+test('a few records show that an index was lost, and a counter that does not add up', async () => {
+  await fill();
+  await lose('event-log:');
+  let missing = 0;
+  let cursor = '0';
+  do {
+    const step = await repairs.step(cursor, since);
+    missing += step.missing;
+    cursor = step.next;
+  } while (cursor !== '0');
+  expect(missing).toBeGreaterThan(0);
+  await lose('ledger');
+  expect(await repairs.recountKnown()).toBe(false);
+  await repairs.all(since);
+  expect(await repairs.recountKnown()).toBe(true);
+});
