@@ -22,6 +22,7 @@ import { benchReplay } from './replay.ts';
 import { benchRolling } from './rolling.ts';
 import { benchRules } from './rules.ts';
 import { benchTakeover } from './takeover.ts';
+import { benchTenants } from './tenants.ts';
 import { isMet, machine, table } from './support/figures.ts';
 import { benchIdle } from './idle.ts';
 import { benchShapes, CELL_NAMES } from './shapes.ts';
@@ -37,7 +38,7 @@ const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 const USAGE = `usage: npm run bench -- <name> [options]
 names: rules, capacity, poll, idle, browser, latency, takeover, frozen, skew, failover, ha, rolling, lists, budget, watches, api, memory, deliver,
        places, shapes, streams,
-       isolation, hostile, attack, soak, year, live, replay
+       isolation, hostile, attack, tenants, soak, year, live, replay
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed; replay, year and ha always do that
   --profile <dir>      write CPU profiles of the daemon there
@@ -225,6 +226,7 @@ const benches = {
       profileDir,
     }),
   attack: () => benchAttack({ profileDir }),
+  tenants: () => benchTenants({ rounds: rounds(5), profileDir }),
   hostile: () => benchHostile({ deliveries: bounded('deliveries', 1_000), profileDir }),
   browser: () => benchBrowser({ seconds: given('seconds', { usual: 20, least: 5, most: 120 }) }),
   idle: () => benchIdle({ seconds: given('seconds', { usual: 60, least: 10, most: 600 }) }),
