@@ -16,7 +16,6 @@ export const ATTENTION_KINDS = [
   'source',
   'overdue',
   'discovery',
-  'configuration',
 ] as const;
 
 export type AttentionKind = (typeof ATTENTION_KINDS)[number];

@@ -27,7 +27,6 @@ const open = (changes: Partial<Dependencies> = {}) =>
     endpointStates,
     poller: { sources: [], overdue: () => [] },
     discovery: { troubles: async () => null },
-    storeConditions: { disagreement: () => null },
     alerts: { list: async () => ({ items: [], nextCursor: null }) },
     linksOf: noLinks,
     now: () => NOON,
@@ -50,19 +49,6 @@ async function store(runId: string, changes: Partial<Watch>, status = 'running')
 const awaiting = (since: number) => ({
   changedAt: since,
   waiting: { since, reminders: 0, reminderId: null },
-});
-
-test('daemons that differ in their configuration are listed, but not to a token of some sources', async () => {
-  const text = 'daemons differ in rules (a:1 unlike b:2)';
-  const storeConditions = {
-    disagreement: () => ({ sections: ['rules'], since: NOON - MINUTE, text }),
-  };
-  expect(await listed(false, { storeConditions })).toEqual({
-    items: [{ kind: 'configuration', since: NOON - MINUTE, message: text }],
-    counts: { configuration: 1 },
-  });
-  const limited = open({ storeConditions });
-  expect((await limited.list({ withAcknowledged: false, sources: ['default'] })).items).toEqual([]);
 });
 
 test('runs that need a person are listed, the longest ago first, and others are not', async () => {

@@ -141,7 +141,6 @@ test('600 runs that stall in two daemons and move on in others are one notice, a
     endpoints,
     poller: { sources: [], overdue: () => [] },
     discovery: { troubles: async () => null },
-    storeConditions: { disagreement: () => null },
     linksOf: noLinks,
     eventLog: { trouble: () => null },
     now: () => NOON,

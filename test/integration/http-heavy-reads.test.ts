@@ -24,7 +24,7 @@ async function start(options: Parameters<typeof startServer>[0] = {}): Promise<v
   };
 }
 
-/** Reads a listing whose work is told apart by the name of its token. */
+/** Reads a listing; the name of its token identifies its work. */
 function read(name = 'a'): { answer: Promise<Response>; leave: () => void } {
   const reader = new AbortController();
   readers.add(reader);

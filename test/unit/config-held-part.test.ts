@@ -14,7 +14,7 @@ beforeAll(() => {
 
 afterAll(() => rmSync(cwd, { recursive: true }));
 
-/** The settings that the daemon is told of, problems and warnings. */
+/** The settings that problems and warnings name. */
 function keysOf(settings: object): string[] {
   writeFileSync(join(cwd, 'f.yaml'), stringify(settings));
   const result = loadConfig({ purpose: 'serve', env: {}, cwd, configPath: 'f.yaml' });
@@ -75,7 +75,7 @@ test('a file with a faulty setting and with contradictions takes one round', () 
   expect(keys).toEqual(['log.level', ...CONTRADICTIONS].sort());
 });
 
-/** An entry that can be broken, and what is not looked at without it. */
+/** An entry that can be broken, and what is not checked without it. */
 const ENTRIES: [section: string, entry: string | number | null, untold?: string][] = [
   ['sources', 'main'],
   ['sources', 'other'],
@@ -93,7 +93,7 @@ const ENTRIES: [section: string, entry: string | number | null, untold?: string]
   ['server', null],
 ];
 
-/** What needs the names of all rules, and is not looked at where a fault hides one. */
+/** What needs the names of all rules, and is not checked where a fault hides one. */
 const OF_RULE_NAMES = ['rules.2.name', 'inhibit_rules.0.target_rule'];
 
 const FAULTS: { of: (entry: object) => unknown; isNamed: boolean }[] = [

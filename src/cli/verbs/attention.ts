@@ -93,5 +93,4 @@ const WORDS: Readonly<Record<string, string>> = {
   source: 'unreachable',
   overdue: 'stalled',
   discovery: 'stalled',
-  configuration: 'stalled',
 };

@@ -21,7 +21,6 @@ import type { EventLog } from '../../telemetry/logger.ts';
 import type { Endpoints } from '../endpoints.ts';
 import type { Poller } from '../poller.ts';
 import type { Discovery } from '../source-feed.ts';
-import type { StoreConditions } from '../store-conditions.ts';
 import { healthOf, pauseText, shownAlike, type Shown } from './endpoints.ts';
 import { troubledSources } from './sources.ts';
 
@@ -39,7 +38,6 @@ interface AttentionDependencies {
   endpointStates: Pick<EndpointStore, 'getMany' | 'unwell'>;
   poller: Pick<Poller, 'sources' | 'overdue'>;
   discovery: Discovery;
-  storeConditions: Pick<StoreConditions, 'disagreement'>;
   alerts: Pick<AlertStore, 'list'>;
   linksOf: LinksOf;
   now: () => number;
@@ -60,8 +58,8 @@ export function createAttentionService(deps: AttentionDependencies): AttentionSe
       const found = await Promise.all([
         ...WATCH_ATTENTION.map((kind) => watchesOf(deps, kind, query)),
         alertsOf(deps, query),
-        // Deliveries, endpoints and the configuration are those of all sources together.
-        ...(query.sources === undefined ? [waitingOf(deps), configurationOf(deps)] : []),
+        // Deliveries and endpoints are those of all sources together.
+        ...(query.sources === undefined ? [waitingOf(deps)] : []),
         sourcesOf(deps, query),
       ]);
       return joined(found.flat());
@@ -251,14 +249,6 @@ function unwrittenItems(
     endpoint,
     count: byEndpoint.get(endpoint)?.pending ?? 0,
   }));
-}
-
-/** Daemons that work by different configurations. */
-function configurationOf({ storeConditions }: AttentionDependencies): Found {
-  const kind = 'configuration';
-  const found = storeConditions.disagreement();
-  const items = found === null ? [] : [{ kind, since: found.since, message: found.text } as const];
-  return { kind, items, total: items.length };
 }
 
 const WHY_DISABLED = {

@@ -5,7 +5,7 @@ import { acknowledgement, count, countsBy, time } from './common.ts';
 const kind = z.enum(ATTENTION_KINDS).meta({
   id: 'AttentionKind',
   description:
-    'Of a run: it waits for a human, has stalled, is gone, or has no answer. A firing alert. Deliveries to an endpoint that are dead, or parked. An endpoint that fails or is disabled. A source that refuses or does not answer, its overdue polls, or lists of runs that cannot be read. Daemons of the store that work by different configurations.',
+    'Of a run: it waits for a human, has stalled, is gone, or has no answer. A firing alert. Deliveries to an endpoint that are dead, or parked. An endpoint that fails or is disabled. A source that refuses or does not answer, its overdue polls, or lists of runs that cannot be read.',
 });
 
 const attentionItem = z

@@ -176,7 +176,6 @@ const KINDS: Readonly<Record<AttentionKind, { name: string; tone: Tone }>> = {
   source: { name: 'Source', tone: 'bad' },
   overdue: { name: 'Polls overdue', tone: 'warn' },
   discovery: { name: 'Discovery', tone: 'warn' },
-  configuration: { name: 'Configuration', tone: 'warn' },
 };
 
 function describe(item: Attention): Item {
