@@ -37,8 +37,8 @@ function classesOfDesign(): string[] {
 const CLASSES = classesOfKeys();
 
 /** Kinds of keys that are lost together; the keys of the queue besides. */
-const ROUNDS = Array.from({ length: 7 }, (_, round) =>
-  [...CLASSES, 'poll-default'].filter((_name, at) => at % 7 === round),
+const ROUNDS = Array.from({ length: 5 }, (_, round) =>
+  [...CLASSES, 'poll-default'].filter((_name, at) => at % 5 === round),
 );
 
 let noxus: Simulator;
@@ -290,7 +290,7 @@ test.each(ROUNDS.map((classes) => ({ classes, names: classes.join(', ') })))(
 );
 
 /** For how long the daemon's user may not give a command; long enough for polls and retries to need it. */
-const FORBIDDEN_MS = 200;
+const FORBIDDEN_MS = 120;
 
 /** The commands that write of those that are needed, and those that run scripts and publish. */
 async function writeCommands(): Promise<string[]> {
