@@ -1,129 +1,32 @@
 import { afterEach, expect, test } from '@jest/globals';
-import pino from 'pino';
-import { configSchema } from '../../src/config/schema.ts';
-import { planDeliveries } from '../../src/core/delivery/delivery.ts';
-import type { EventType, OwnEvent } from '../../src/core/event/event.ts';
-import { loggedTypes } from '../../src/core/event/patterns.ts';
 import { noLinks } from '../../src/core/run/links.ts';
-import { buildEvent } from '../../src/core/run/transition.ts';
-import type { Watch } from '../../src/core/watch/watch.ts';
-import { createBacklogNotices } from '../../src/daemon/backlog-notices.ts';
-import { createEndpoints } from '../../src/daemon/endpoints.ts';
 import { createAttentionService } from '../../src/daemon/services/attention.ts';
-import { createSystemEvents } from '../../src/daemon/system-events.ts';
-import { createEndWatch } from '../../src/poll/watch-control.ts';
-import { newMark, newWatch, NOON, snapshot, webhookTo } from '../support/builders.ts';
+import {
+  deliveredTo,
+  endpoints,
+  named,
+  notices,
+  startBacklogDaemon,
+  type BacklogDaemon,
+} from '../support/backlog-rig.ts';
+import { NOON } from '../support/builders.ts';
 import { testRedis } from '../support/redis.ts';
-import { openStores } from '../support/stores.ts';
 
-const hook = webhookTo('https://example.com/hook');
-const endpoints = createEndpoints(
-  configSchema.parse({
-    data_dir: '/tmp',
-    endpoints: {
-      ops: { type: 'webhook', url: 'https://ops.example' },
-      other: { type: 'log', when: { workflow_id: ['another'] } },
-      ends: { type: 'log', events: ['run.failed', 'run.stalled'] },
-    },
-  }),
-);
-const SUBSCRIPTIONS = [
-  ...['ops', 'other', 'ends'].map((endpoint) => ({ kind: 'endpoint' as const, endpoint })),
-  hook,
-];
+const opened: BacklogDaemon[] = [];
+afterEach(() => Promise.all(opened.splice(0).map(({ stores }) => stores.close())));
 
-const opened: ReturnType<typeof openStores>[] = [];
-afterEach(async () => {
-  await Promise.all(opened.splice(0).map((stores) => stores.close()));
-});
-
-/** A daemon on a store: what it writes, and with which words. */
-function startDaemon(target: ReturnType<typeof testRedis>) {
-  const stores = openStores(target);
-  opened.push(stores);
-  const log = pino({ level: 'silent' });
-  const systemEvents = createSystemEvents({
-    store: stores.events,
-    endpoints,
-    newMark,
-    entryOf: () => null,
-    dispatch: () => undefined,
-    now: () => NOON,
-    log,
-  });
-  stores.watches.noticeBacklogs(
-    createBacklogNotices({ systemEvents, endpoints, linksOf: noLinks, log }),
-  );
-  /** Writes what becomes of a run, again where another daemon was first. */
-  async function write(runId: string, changes: Partial<Watch>, types: EventType[]): Promise<void> {
-    for (;;) {
-      const before = await stores.watches.get({ source: 'default', runId });
-      const watch = before?.watch ?? newWatch({ runId }, SUBSCRIPTIONS);
-      const after = { ...watch, ...changes };
-      const context = { before: watch, after, now: NOON, newMark, nodes: null, linksOf: noLinks };
-      const events = types.map((type, at) =>
-        buildEvent(context, { type }, watch.sequence + at + 1),
-      );
-      const { wants } = endpoints;
-      const deliveries = planDeliveries(after, events, after.subscriptions, { wants, now: NOON });
-      const change = { before, after: { ...after, sequence: watch.sequence + types.length } };
-      if (await stores.watches.commit({ ...change, events, deliveries })) return;
-    }
-  }
-  return {
-    stores,
-    register: (runId: string) => write(runId, {}, []),
-    stall: (runId: string, workflow = 'letters') =>
-      write(
-        runId,
-        {
-          run: snapshot({ id: runId, workflow_id: workflow, status: 'queued' }),
-          dwell: { since: NOON - 60_000, stalled: true },
-        },
-        ['run.stalled'],
-      ),
-    move: (runId: string, workflow = 'letters') =>
-      write(
-        runId,
-        {
-          run: snapshot({ id: runId, workflow_id: workflow }),
-          dwell: { since: NOON, stalled: false },
-        },
-        ['run.recovered'],
-      ),
-    cancel: (runId: string) =>
-      createEndWatch({ watches: stores.watches, trace: () => undefined, now: () => NOON })({
-        source: 'default',
-        runId,
-      }),
-  };
-}
-
-type Daemon = ReturnType<typeof startDaemon>;
-
-const named = (count: number, workflow = 'run') =>
-  Array.from({ length: count }, (_, at) => `${workflow}-${at}`);
-
-/** How many deliveries of each type a receiver has got. */
-async function deliveredTo({ stores }: Daemon, endpoint: string): Promise<Record<string, number>> {
-  const counts: Record<string, number> = {};
-  let cursor: string | undefined;
-  do {
-    const page = await stores.deliveries.list({ endpoint }, { limit: 200, cursor });
-    for (const { eventType } of page.items) counts[eventType] = (counts[eventType] ?? 0) + 1;
-    cursor = page.nextCursor ?? undefined;
-  } while (cursor !== undefined);
-  return counts;
-}
-
-async function notices({ stores }: Daemon): Promise<OwnEvent[]> {
-  const type = loggedTypes(['workflow.*']);
-  const page = await stores.events.list({ type }, { limit: 200, order: 'oldest' });
-  return page.items.map(({ event }) => event as OwnEvent);
+function startDaemon(target: ReturnType<typeof testRedis>): BacklogDaemon {
+  const daemon = startBacklogDaemon(target);
+  opened.push(daemon);
+  return daemon;
 }
 
 /** Does something for each run, by two daemons in turn and side by side. */
-async function each(runs: string[], [first, second]: [Daemon, Daemon], step: 'stall' | 'move') {
+async function each(
+  runs: string[],
+  [first, second]: [BacklogDaemon, BacklogDaemon],
+  step: 'stall' | 'move',
+) {
   for (let at = 0; at < runs.length; at += 50) {
     const some = runs.slice(at, at + 50);
     await Promise.all(some.map((run, turn) => (turn % 2 === 0 ? first : second)[step](run)));
@@ -160,6 +63,33 @@ test('600 runs that stall in two daemons and move on in others are one notice, a
   expect(await notices(restarted)).toMatchObject([
     { type: 'workflow.stalled', data: { workflow_id: 'letters', state: 'queued', count: 6 } },
     { type: 'workflow.recovered', data: { workflow_id: 'letters', state: 'queued', count: 5 } },
+  ]);
+});
+
+test('600 runs that are queued and leave one a minute, by their polls, are one notice, and its end', async () => {
+  const daemon = startDaemon(testRedis());
+  const runs = named(600);
+  const minute = 60_000;
+  const queued = { workflow_id: 'letters', status: 'queued' };
+  const poll = (run: string, minutes: number, said = queued) =>
+    daemon.poll(run, NOON + minutes * minute, { ...said, progress: null });
+  for (const run of runs) await daemon.register(run);
+  // Two polls find it too long.
+  for (const minutes of [31, 32]) await Promise.all(runs.map((run) => poll(run, minutes)));
+  for (const [at, run] of runs.entries()) {
+    await poll(run, 33 + at, { ...queued, status: 'running' });
+    const later = runs[at + 1 + ((at * 7) % (runs.length - at))];
+    if (later !== undefined) await poll(later, 33 + at);
+  }
+  expect(await deliveredTo(daemon, 'ops')).toEqual({
+    'run.stalled': 5,
+    'run.recovered': 5,
+    'workflow.stalled': 1,
+    'workflow.recovered': 1,
+  });
+  expect(await notices(daemon)).toMatchObject([
+    { type: 'workflow.stalled', data: { state: 'queued' } },
+    { type: 'workflow.recovered', data: { state: 'queued', count: 5 } },
   ]);
 });
 
