@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { PROFILES, type Profile } from '../src/core/watch/watch.ts';
 import { benchApi } from './api.ts';
 import { benchAttack } from './attack.ts';
+import { BAD_DAY_CELLS, benchBadDays } from './bad-days.ts';
 import { benchLists } from './lists.ts';
 import { benchBrowser } from './browser.ts';
 import { benchBudget, BUDGET_CELLS } from './budget.ts';
@@ -38,7 +39,7 @@ const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 const USAGE = `usage: npm run bench -- <name> [options]
 names: rules, capacity, poll, idle, browser, latency, takeover, frozen, skew, failover, ha, rolling, lists, budget, watches, api, memory, deliver,
        places, shapes, streams,
-       isolation, hostile, attack, tenants, soak, year, live, replay
+       isolation, hostile, attack, tenants, bad-days, soak, year, live, replay
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed; replay, year and ha always do that
   --profile <dir>      write CPU profiles of the daemon there
@@ -88,6 +89,8 @@ deliver:
   --endpoints <n>      endpoints, each a receiver of its own (100)
   --rounds <n>         rounds of raw loop, backlog and steady pace (5)
   --seconds <n>        length of each of the three (3)
+bad-days:
+  --cells <names>      by comma, of ${BAD_DAY_CELLS.join(', ')} (all)
 shapes:
   --cells <names>      by comma, of ${CELL_NAMES.join(', ')} (all)
 streams:
@@ -225,6 +228,7 @@ const benches = {
       queued: bounded('queued', 100_000),
       profileDir,
     }),
+  'bad-days': () => benchBadDays(knownCells(values.cells, BAD_DAY_CELLS)),
   attack: () => benchAttack({ profileDir }),
   tenants: () => benchTenants({ rounds: rounds(5), profileDir }),
   hostile: () => benchHostile({ deliveries: bounded('deliveries', 1_000), profileDir }),

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
 import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -41,6 +42,7 @@ export function configOf(
 export const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
 const INSPECT = fileURLToPath(new URL('./inspect-preload.mjs', import.meta.url));
+const NAMES = fileURLToPath(new URL('./names-preload.mjs', import.meta.url));
 const CLOCK = fileURLToPath(new URL('./clock-preload.mjs', import.meta.url));
 
 interface DaemonOptions {
@@ -56,6 +58,10 @@ interface DaemonOptions {
   isGrown?: boolean;
   /** Allows {@link BenchDaemon.setClock}. */
   isClockSet?: boolean;
+  /** Name servers of names under `silent.example` do not answer. */
+  hasSilentNames?: boolean;
+  /** Its log goes to a pipe that is not read any more once the daemon is ready. */
+  isLogUnread?: boolean;
 }
 
 /** What a process holds, after a collection; see `inspect-preload.mjs`. */
@@ -125,6 +131,7 @@ export async function startDaemon(
   // The log goes straight to its file: forwarding it would cost this process time.
   const log = await open(logPath, 'w');
   const preload = preloadFlags(options);
+  const isLogUnread = options.isLogUnread === true;
   const child = spawn(
     process.execPath,
     [
@@ -137,10 +144,18 @@ export async function startDaemon(
       '--config',
       configPath,
     ],
-    { stdio: ['ignore', log.fd, 'inherit', ...(preload.length > 0 ? (['ipc'] as const) : [])] },
+    {
+      stdio: [
+        'ignore',
+        isLogUnread ? 'pipe' : log.fd,
+        'inherit',
+        ...(preload.length > 0 ? (['ipc'] as const) : []),
+      ],
+    },
   );
   context.onEnd(() => endProcess(child));
   await log.close();
+  child.stdout?.pipe(createWriteStream(logPath));
   const url = await waitFor(
     async () => /"url":"([^"]+)"/.exec(await readFile(logPath, 'utf8'))?.[1],
     {
@@ -148,6 +163,7 @@ export async function startDaemon(
       describe: 'the daemon to be ready',
     },
   );
+  child.stdout?.unpipe();
   return {
     startedAt,
     pid: child.pid ?? 0,
@@ -181,8 +197,9 @@ export async function startDaemon(
   };
 }
 
-function preloadFlags({ inspect, isClockSet }: DaemonOptions): string[] {
+function preloadFlags({ inspect, isClockSet, hasSilentNames }: DaemonOptions): string[] {
   if (inspect === true) return ['--expose-gc', '--import', INSPECT];
+  if (hasSilentNames === true) return ['--import', NAMES];
   return isClockSet === true ? ['--import', CLOCK] : [];
 }
 
