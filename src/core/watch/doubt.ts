@@ -15,9 +15,8 @@ const INCONSISTENT = { reads: 5, apartMs: 7_500 };
 /** A read that is due earlier by this share than asked for counts: clocks differ a little. */
 const SLACK = 0.1;
 
-/** No wait is shorter, in intervals of reads and in ms: one that seems so is a lagging replica's. */
+/** No wait is shorter, in the shortest intervals of reads: one that seems so is a lagging replica's. */
 const SHORTEST_INTERVALS = 2.75;
-const SHORTEST_MS = 2_750;
 
 /** So much of a read's lag does not count as part of a wait that seems short, ms. */
 const LAG_MS = 1_500;
@@ -116,8 +115,7 @@ function isOpen(doubt: Doubt | null): doubt is Doubt {
 
 /** Whether what a single read showed, between the doubt and this read, lasted less than it can. */
 function isTooShort({ at }: Doubt, { now, lagMs, policy }: JudgeContext): boolean {
-  const shortestMs = Math.max(SHORTEST_MS, SHORTEST_INTERVALS * policy.minIntervalMs);
-  return now - Math.min(lagMs, LAG_MS) - at < shortestMs;
+  return now - Math.min(lagMs, LAG_MS) - at < SHORTEST_INTERVALS * policy.minIntervalMs;
 }
 
 /** A read too soon after the last one may come from the same place, and adds nothing. */
