@@ -145,8 +145,6 @@ test('daemons that are configured differently say in which sections, until a rel
   for (const daemon of [first, second]) {
     await waitFor(async () => (await readiness(daemon)).includes(differ));
   }
-  const { text } = await call(first, OLD_TOKEN, '/v1/attention');
-  expect(JSON.parse(text)).toMatchObject({ data: [{ kind: 'configuration' }] });
 
   await first.configure(configOf({ rules }));
   await hangUp(first, READ_AGAIN);

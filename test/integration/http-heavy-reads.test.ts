@@ -1,3 +1,5 @@
+import { channel } from 'node:diagnostics_channel';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { startServer, type TestServer } from '../support/http-server.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -38,6 +40,21 @@ function read(name = 'a'): { answer: Promise<Response>; leave: () => void } {
 
 const readTimes = (times: number, name?: string) => Array.from({ length: times }, () => read(name));
 
+/** Waits until the server has this many further requests. @returns what to await once they are sent */
+function arrivals(count: number): Promise<unknown> {
+  let left = count;
+  const started = channel('http.server.request.start');
+  return new Promise<void>((resolve) => {
+    const onStart = () => {
+      left -= 1;
+      if (left > 0) return;
+      started.unsubscribe(onStart);
+      resolve();
+    };
+    started.subscribe(onStart);
+  }).then(() => nextTurn());
+}
+
 const runningOf = (name: string) => running.filter(({ run }) => run === name).length;
 
 /** Ends one of the reads of a token. */
@@ -68,11 +85,13 @@ describe('heavy reads', () => {
 
   it('16 run at a time, and tokens that wait take turns', async () => {
     await start();
+    const first = arrivals(30);
     readTimes(30);
-    await waitFor(() => runningOf('a') === 12);
+    await first;
+    const second = arrivals(10);
     readTimes(10, 'b');
-    await waitFor(() => runningOf('b') === 4);
-    expect(running).toHaveLength(16);
+    await second;
+    expect([runningOf('a'), runningOf('b')]).toEqual([12, 4]);
     for (const [count, ended] of ['a', 'a', 'a', 'a'].entries()) {
       endOne(ended);
       await waitFor(() => running.length === 16);
