@@ -1,6 +1,7 @@
 // Writes docs/configuration.md, docs/events.md and docs/metrics.md from the code: `npm run docs`. A test compares them.
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { createSealer } from '../src/deliver/secrets/seal.ts';
 import { createServer } from '../src/http/server.ts';
 import { createTokens } from '../src/http/tokens.ts';
 import { createMetrics } from '../src/telemetry/metrics.ts';
@@ -52,6 +53,7 @@ async function apiDocument(): Promise<Document> {
   const app = createServer({
     services: fakeServices(),
     tokens: createTokens([]),
+    sealer: createSealer([Buffer.alloc(32)]),
     public: ['metrics', 'docs'],
     version: '0.0.0',
     log: { debug: () => {}, info: () => {}, error: () => {} },

@@ -35,6 +35,7 @@ import {
   type EgressGuard,
 } from './deliver/egress/egress-guard.ts';
 import { createEndpointSecrets } from './deliver/secrets/endpoint-secrets.ts';
+import type { Sealer } from './deliver/secrets/seal.ts';
 import { generateSecret } from './deliver/secrets/sign.ts';
 import { createWebhookAgents, type WebhookAgents } from './deliver/http-post.ts';
 import { createUnconfigured, type Unconfigured } from './daemon/unconfigured.ts';
@@ -106,6 +107,7 @@ interface Parts {
   tokens: Tokens;
   reload: Reload;
   services: Services;
+  sealer: Sealer;
   /** Closes the connections of webhooks. */
   closeAgents: () => void;
   /** Sends the heartbeats. */
@@ -174,6 +176,7 @@ function build(
     tokens,
     reload,
     services,
+    sealer,
     closeAgents: () => agents.close(),
     get: (...request) => agents.configured.get(...request),
   };
@@ -344,12 +347,13 @@ function openAgents(
 /** Listens before any worker starts: a port in use is found before any work is done. */
 async function serve(
   { config, log, version, lifecycle }: DaemonOptions,
-  { services, common, tokens, reload }: Parts,
+  { services, sealer, common, tokens, reload }: Parts,
   connections: RedisConnections,
 ): Promise<string> {
   const server = createServer({
     services,
     tokens,
+    sealer,
     public: config.auth.public,
     version,
     publicUrl: config.server.public_url,

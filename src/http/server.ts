@@ -22,6 +22,7 @@ import {
   type ConnectionLimits,
 } from './connections.ts';
 import { heavyReads } from './heavy-reads.ts';
+import { limitedCursors, type CursorSealer } from './limited-cursors.ts';
 import { idempotency } from './idempotency.ts';
 import { jsonBody } from './json-body.ts';
 import { openapi } from './openapi.ts';
@@ -74,6 +75,8 @@ const STREAM_LIMITS: StreamLimits = { heartbeatMs: 15_000, stallMs: 30_000 };
 export interface ServerOptions {
   services: Services;
   tokens: Tokens;
+  /** Encrypts the cursors of limited tokens. */
+  sealer: CursorSealer;
   /** What needs no token. */
   public: readonly PublicArea[];
   version: string;
@@ -153,6 +156,7 @@ function registerPlugins(app: FastifyInstance, options: ServerOptions, limits: S
   void app.register(hostGuard, { tokens });
   void app.register(notFound);
   void app.register(bearerAuth, { tokens, sessions, public: options.public });
+  void app.register(limitedCursors, { sealer: options.sealer });
   void app.register(bodyBudget);
   void app.register(jsonBody);
   void app.register(openapi, { version, publicUrl: options.publicUrl });

@@ -108,6 +108,26 @@ describe('a token that is limited to one source', () => {
     expect(text).not.toContain(runs.theirs);
   });
 
+  test.each([
+    ['/v1/watches?limit=1', 'cursor'],
+    ['/v1/deliveries?limit=1', 'cursor'],
+    ['/v1/events?limit=1', 'after'],
+  ])(
+    'a cursor of GET %s says nothing of other sources, and leads to the next page',
+    async (path, name) => {
+      const [first, again] = [await call(ONE, 'GET', path), await call(ONE, 'GET', path)];
+      const cursor = String(first.body.next_cursor);
+      // In clear it would be the same each time, and count the records of all sources.
+      expect(again.body.next_cursor).not.toBe(cursor);
+      const next = await call(ONE, 'GET', `${path}&${name}=${cursor}`);
+      expect([next.status, next.body.data.length]).toEqual([200, 1]);
+      expect(next.body.data).not.toEqual(first.body.data);
+      const clear = String((await call(ALL, 'GET', path)).body.next_cursor);
+      const { status, body } = await call(ONE, 'GET', `${path}&${name}=${clear}`);
+      expect([status, body.code]).toEqual([422, 'invalid_cursor']);
+    },
+  );
+
   test('the endpoints of a limited token count the deliveries of its source', async () => {
     const { body } = await call(ONE, 'GET', '/v1/endpoints');
     expect(body.data[0].counts.delivered).toBe(2);
@@ -221,6 +241,20 @@ describe('a token that is limited to one source', () => {
     }
     stream.abort();
     expect(received).not.toContain(ids[0]?.id);
+
+    const resumed = async (from: string) => {
+      const over = new AbortController();
+      const { status } = await fetch(`${daemon.url}/v1/events/stream`, {
+        headers: { authorization: `Bearer ${ONE}`, 'last-event-id': from },
+        signal: over.signal,
+      });
+      over.abort();
+      return status;
+    };
+    // In clear it would count the events of all sources.
+    const [, cursor = ''] = /^id: (v1\..+)$/m.exec(received) ?? [];
+    const clear = String((await call(ALL, 'GET', '/v1/events?limit=1')).body.next_cursor);
+    expect([await resumed(cursor), await resumed(clear)]).toEqual([200, 422]);
   });
 
   test('redelivery of a range means waiting deliveries where it names their states', async () => {

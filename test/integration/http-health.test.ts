@@ -4,7 +4,7 @@ import { createServer, listen } from '../../src/http/server.ts';
 import { createTokens } from '../../src/http/tokens.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { fakeServices } from '../support/fake-services.ts';
-import { startServer, type TestServer } from '../support/http-server.ts';
+import { startServer, TEST_SEALER, type TestServer } from '../support/http-server.ts';
 
 const ignore = () => undefined;
 
@@ -133,6 +133,7 @@ describe('listening where it cannot be', () => {
     const second = createServer({
       services: fakeServices(),
       tokens: createTokens([]),
+      sealer: TEST_SEALER,
       public: [],
       version: '1.2.3',
       log: { debug: ignore, info: ignore, error: ignore },

@@ -1,5 +1,6 @@
 import { promisify } from 'node:util';
 import type { TokenConfig } from '../../src/config/schema.ts';
+import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import { createServer, listen, type ServerOptions } from '../../src/http/server.ts';
 import { createTokens, type Tokens } from '../../src/http/tokens.ts';
 import { fakeServices, type FakeServices } from './fake-services.ts';
@@ -29,6 +30,9 @@ interface TestServerOptions extends Partial<Omit<ServerOptions, 'tokens'>> {
   tokens?: Tokens | readonly GivenToken[];
 }
 
+/** For servers whose cursors no other process has to read. */
+export const TEST_SEALER = createSealer([Buffer.alloc(32, 3)]);
+
 export async function startServer({
   tokens = [],
   ...options
@@ -44,6 +48,7 @@ export async function startServer({
       'find' in tokens && 'replace' in tokens
         ? tokens
         : createTokens(tokens.map((token) => ({ sources: ['*'], ...token }))),
+    sealer: TEST_SEALER,
     public: ['metrics', 'docs'],
     version: '1.2.3',
     log: { debug: keep('debug'), info: keep('info'), error: keep('error') },

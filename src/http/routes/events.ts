@@ -110,13 +110,14 @@ export const eventStreamRoute: FastifyPluginAsyncZod<EventStreamOptions> = async
     if (stream.signal.aborted) throw refusal('closing', 'this process is ending; connect again');
     if (reply.sent) return;
 
-    reply.type(EVENT_STREAM_TYPE).header(POSITION_HEADER, following.after);
+    reply.type(EVENT_STREAM_TYPE).header(POSITION_HEADER, request.givenCursor(following.after));
     // nginx holds back what comes in pieces unless it hears otherwise.
     reply.header('x-accel-buffering', 'no').hijack();
     reply.raw.writeHead(200, reply.getHeaders() as OutgoingHttpHeaders);
     const watchdog = endWithSession(request, stream);
     try {
-      const messages = toMessages(events.follow(following, stream.signal));
+      const followed = events.follow(following, stream.signal);
+      const messages = toMessages(followed, (cursor) => request.givenCursor(cursor));
       await sendMessages(reply.raw, messages, stream, limits);
     } catch (error) {
       if (!stream.signal.aborted) request.failure = error;
@@ -169,10 +170,14 @@ async function checkCursor(events: EventService, after: string | undefined): Pro
   });
 }
 
-async function* toMessages(events: AsyncIterable<LoggedEvent | LogReset>): AsyncIterable<string> {
+async function* toMessages(
+  events: AsyncIterable<LoggedEvent | LogReset>,
+  givenCursor: (cursor: string) => string,
+): AsyncIterable<string> {
   for await (const { cursor, event } of events) {
+    const id = givenCursor(cursor);
     yield event === null
-      ? `id: ${cursor}\nevent: reset\ndata: ${RESET}\n\n`
-      : `id: ${cursor}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
+      ? `id: ${id}\nevent: reset\ndata: ${RESET}\n\n`
+      : `id: ${id}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
   }
 }
