@@ -1,7 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
 import { noticeOf } from '../../src/deliver/channels/notice/describe.ts';
 import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
-import { markdownLink, oneLine, shortId } from '../../src/deliver/channels/notice/notice.ts';
+import {
+  calledOwner,
+  markdownLink,
+  oneLine,
+  shortId,
+} from '../../src/deliver/channels/notice/notice.ts';
 import {
   INVOICES,
   sampleAlert,
@@ -78,6 +83,14 @@ test.each(['__proto__', 'constructor', 'toString'])(
     const labels = Object.fromEntries([[id, 'billing']]);
     const { facts } = noticeOf([sampleAlert('alert.firing', { alert: { labels } })]);
     expect(facts).toContainEqual([id, 'billing']);
+  },
+);
+
+test.each(['__proto__', 'constructor', 'toString'])(
+  'an owner called %s is no user whom a message could call',
+  (owner) => {
+    const notice = noticeOf([sampleAlert('alert.firing', { alert: { owner } })]);
+    expect(calledOwner({ ...notice, owner, callsOwner: true }, { '@ana': 'U1' })).toBeNull();
   },
 );
 

@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net';
 import type { SendMailOptions } from 'nodemailer';
 import type { Attempt, AttemptError, AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { messageOf } from '../../core/errors.ts';
+import { valueOf } from '../../core/records.ts';
 import type { TlsOptions } from '../../core/tls.ts';
 import { Deadline } from '../../deadline.ts';
 import { throwIfExhausted } from '../../host-shortage.ts';
@@ -273,7 +274,7 @@ export function emailMessage(
   const domain = domainOf(from);
   const thread = threadOf(events);
   const root = thread === null ? null : `<${thread}@${domain}>`;
-  const owner = notice.owner === null ? undefined : mentions[notice.owner];
+  const owner = notice.owner === null ? undefined : valueOf(mentions, notice.owner);
   const shown = { ...notice, title };
   return {
     from,

@@ -1,4 +1,5 @@
 import { withoutControls } from '../../../core/control-characters.ts';
+import { valueOf } from '../../../core/records.ts';
 import { isUuid } from '../../../core/run/snapshot.ts';
 import type { SentEvent } from './sent-event.ts';
 
@@ -72,7 +73,7 @@ export function calledOwner(
   { owner, callsOwner }: Notice,
   mentions: Readonly<Record<string, string>>,
 ): string | null {
-  return owner === null || !callsOwner ? null : (mentions[owner] ?? null);
+  return owner === null || !callsOwner ? null : (valueOf(mentions, owner) ?? null);
 }
 
 /** The title as it is shown: a test is marked as one. */
