@@ -66,8 +66,8 @@ function isPassing({ failure }: FastifyRequest, { statusCode }: FastifyReply): b
 /** Anything that reaches the port can be the cause of these, as often as it likes. */
 function isTurnedAway(request: FastifyRequest, { statusCode }: FastifyReply): boolean {
   if (request.token !== null) return false;
-  const hasRoute = request.routeOptions.url !== undefined;
-  return statusCode === 401 || statusCode === 403 || (statusCode >= 400 && !hasRoute);
+  const isOpen = request.routeOptions.url?.startsWith('/v1/') !== true;
+  return statusCode === 401 || statusCode === 403 || (statusCode >= 400 && isOpen);
 }
 
 function fieldsOf(request: FastifyRequest, reply: FastifyReply, durationMs: number): object {
