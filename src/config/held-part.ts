@@ -56,18 +56,16 @@ export function heldPart(root: object, paths: readonly PropertyKey[][]): HeldPar
   const places = new Map<string, number[]>();
   for (const [section, its] of faults) {
     const faulty = new Set(its.map(([, entry]) => String(entry)));
-    const [given, isWhole] = [held[section], its.some(({ length }) => length === 1)];
+    const given = held[section];
     delete held[section];
-    if (isWhole || !ENTRIES.has(section)) continue;
-    if (!Array.isArray(given)) {
-      held[section] = Object.fromEntries(
-        Object.entries(Object(given)).filter(([name]) => !faulty.has(name)),
-      );
-      continue;
+    if (!ENTRIES.has(section) || its.some(({ length }) => length === 1)) continue;
+    const sound = Object.entries(Object(given)).filter(([entry]) => !faulty.has(entry));
+    const isList = Array.isArray(given);
+    held[section] = isList ? sound.map(([, entry]) => entry) : Object.fromEntries(sound);
+    if (isList) {
+      const kept = sound.map(([at]) => Number(at));
+      places.set(section, kept);
     }
-    const sound = [...given.keys()].filter((at) => !faulty.has(String(at)));
-    places.set(section, sound);
-    held[section] = sound.map((at) => given[at]);
   }
   const parsed = configSchema.safeParse(held, { error: expectation });
   if (!parsed.success) return null;

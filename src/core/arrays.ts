@@ -16,3 +16,19 @@ export function groupBy<Item, Key>(
   }
   return groups;
 }
+
+/** Items in their order, so many at a time. */
+export function* chunksOf<Item>(items: readonly Item[], size: number): Iterable<Item[]> {
+  for (let at = 0; at < items.length; at += size) yield items.slice(at, at + size);
+}
+
+/** The results of a step for each item, in their order; so many steps are under way at a time. */
+export async function mapInChunks<Item, Result>(
+  items: readonly Item[],
+  size: number,
+  step: (item: Item) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  for (const some of chunksOf(items, size)) results.push(...(await Promise.all(some.map(step))));
+  return results;
+}

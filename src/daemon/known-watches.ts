@@ -1,3 +1,4 @@
+import { chunksOf } from '../core/arrays.ts';
 import { parseWatchId, watchId, type Watch, type WatchKey } from '../core/watch/watch.ts';
 import type { WatchChannel } from '../redis/channels.ts';
 import type { EpochStore } from '../redis/stores/epoch-store.ts';
@@ -94,7 +95,7 @@ export class KnownWatches {
 
   /** Reads the watches that other processes registered. */
   async catchUp(): Promise<void> {
-    for (const keys of chunks([...this.unread.values()])) {
+    for (const keys of chunksOf([...this.unread.values()], CHUNK)) {
       for (const found of await this.watches.getMany(keys)) {
         if (found !== null) this.note(found.watch);
       }
@@ -125,7 +126,7 @@ export class KnownWatches {
   /** Known watches that have no record in the store. */
   async absent(): Promise<WatchKey[]> {
     const absent: WatchKey[] = [];
-    for (const ids of chunks([...this.remembered.keys()])) {
+    for (const ids of chunksOf([...this.remembered.keys()], CHUNK)) {
       absent.push(...(await this.watches.absent(ids.map(parseWatchId))));
     }
     return absent;
@@ -134,7 +135,7 @@ export class KnownWatches {
   /** Known watches that are missing from the store; drops those that have ended there. */
   async missing(): Promise<KnownWatch[]> {
     const missing: KnownWatch[] = [];
-    for (const some of chunks([...this.remembered.values()])) {
+    for (const some of chunksOf([...this.remembered.values()], CHUNK)) {
       const known = some.map(({ text, sequence }) =>
         Object.assign(JSON.parse(text) as KnownWatch, { sequence }),
       );
@@ -166,11 +167,6 @@ function rememberedOf(watch: Watch): Remembered {
   const text = JSON.stringify(Object.fromEntries(KNOWN.map((name) => [name, watch[name]])));
   const { sequence, pastEnds } = watch;
   return { text, bytes: Buffer.byteLength(text), sequence, pastEnds: pastEnds.length };
-}
-
-/** Items as many at a time as one command reads, so that not all are in memory at once. */
-function* chunks<Item>(items: readonly Item[]): Iterable<Item[]> {
-  for (let at = 0; at < items.length; at += CHUNK) yield items.slice(at, at + CHUNK);
 }
 
 interface WatchNotesDependencies {

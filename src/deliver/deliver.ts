@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import pRetry from 'p-retry';
+import { mapInChunks } from '../core/arrays.ts';
 import type { Random } from '../core/backoff.ts';
 import {
   afterAttempt,
@@ -75,7 +76,7 @@ export function createDeliverEvent(deps: DeliverEventDependencies) {
     const { endpoint, stored } = claim;
     const permitted = permit(endpoint.state, deps.now(), stored.delivery.urgent);
     if (permitted.kind === 'send') return send(deps, group, room);
-    const rest = await inTurn(others, (other) => deliverAlone(deps, other, NO_ROOM));
+    const rest = await mapInChunks(others, WRITES, (other) => deliverAlone(deps, other, NO_ROOM));
     return joined([...rest, await deliverAlone(deps, claim, room)]);
   };
 }
@@ -112,18 +113,6 @@ async function deliverAlone(
 /** Writes of one message that are under way at a time. */
 const WRITES = 32;
 
-/** The results of a step for each item, a few at a time. */
-async function inTurn<Item, Result>(
-  items: readonly Item[],
-  step: (item: Item) => Promise<Result>,
-): Promise<Result[]> {
-  const results: Result[] = [];
-  for (let at = 0; at < items.length; at += WRITES) {
-    results.push(...(await Promise.all(items.slice(at, at + WRITES).map(step))));
-  }
-  return results;
-}
-
 function joined(parts: readonly Delivered[]): Delivered {
   return {
     claimed: parts.flatMap(({ claimed }) => claimed),
@@ -155,9 +144,11 @@ async function withoutOutdated(
   deps: DeliverEventDependencies,
   claims: readonly Claim[],
 ): Promise<{ claims: Claim[]; moved: Delivered }> {
-  const isOld = await inTurn(claims, ({ stored }) => isOutOfDate(deps, stored.delivery));
+  const isOld = await mapInChunks(claims, WRITES, ({ stored }) =>
+    isOutOfDate(deps, stored.delivery),
+  );
   const outdated = claims.filter((_, at) => isOld[at] === true);
-  const moved = await inTurn(outdated, (claim) =>
+  const moved = await mapInChunks(outdated, WRITES, (claim) =>
     withhold(deps, claim, withheld(claim.stored.delivery, 'superseded'), NO_ROOM),
   );
   return { claims: claims.filter((_, at) => isOld[at] !== true), moved: joined(moved) };
@@ -232,7 +223,7 @@ async function settle(
     }),
   });
   const results = others.map(resultFor);
-  const rest = await inTurn(results, async ({ claim: other, after }) => {
+  const rest = await mapInChunks(results, WRITES, async ({ claim: other, after }) => {
     const step = { ...stepOf(deps, other, after, now), attempt };
     const taken = await heedingWish(step, (one) => deps.outbox.recordAttempt(one));
     if (typeof taken.result === 'string') return NOTHING;

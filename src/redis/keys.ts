@@ -309,6 +309,12 @@ function listName({ source, workflowId }: RunList): string[] {
 
 export type Keys = ReturnType<typeof createKeys>;
 
+/** How the keys of watches begin; the id of one follows. */
+export function beginningOfWatches(keys: Keys): string {
+  // The id of no watch is the mark between source and run.
+  return keys.watch({ source: '', runId: '' }).slice(0, -1);
+}
+
 /** The field of the delivery counters that counts a delivery. */
 export function countField(delivery: Pick<Delivery, 'state' | 'endpoint'>): string {
   return `${delivery.state} ${countedReceiver(delivery.endpoint)}`;

@@ -9,7 +9,7 @@ import {
   type Fields,
   type Places,
 } from './index-columns.ts';
-import type { Keys } from './keys.ts';
+import { beginningOfWatches, type Keys } from './keys.ts';
 
 /** Chunks read in one go: few at first, since most pages are full after few; at least as many as can do. */
 const FIRST_CHUNKS = 8;
@@ -262,7 +262,7 @@ export function logOf(keys: Keys, kind: NumberedKind): string {
 /** What the script completes by what it reads. */
 function beginnings(keys: Keys) {
   return {
-    watch: keys.watch({ source: '', runId: '' }).slice(0, -1),
+    watch: beginningOfWatches(keys),
     names: keys.watchNames,
     event: keys.event(''),
     delivery: keys.delivery(''),

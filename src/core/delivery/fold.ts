@@ -1,4 +1,4 @@
-import { groupBy } from '../arrays.ts';
+import { chunksOf, groupBy } from '../arrays.ts';
 import type { Claim } from './outbox.ts';
 
 /** Up to this many events of one type that wait for a receiver are messages of their own. */
@@ -33,7 +33,7 @@ export function foldClaims(claims: readonly Claim[], foldMost: number | undefine
   const folded = [...alike.values()].flatMap((same) => {
     if (same.length <= FOLD_ABOVE) return same.map((one) => [one]);
     const own = same[0]?.stored.delivery.foldMost ?? foldMost;
-    return chunks(same.toSorted(byAge), Math.min(own, foldMost));
+    return Array.from(chunksOf(same.toSorted(byAge), Math.min(own, foldMost)));
   });
   return [...alone.map((one) => [one]), ...folded].flatMap(([first, ...others]) =>
     first === undefined ? [] : [[first, ...others] as const],
@@ -47,9 +47,4 @@ function mayFold({ stored: { delivery }, body }: Claim): boolean {
 
 function byAge(a: Claim, b: Claim): number {
   return a.stored.delivery.createdAt - b.stored.delivery.createdAt;
-}
-
-function chunks(claims: readonly Claim[], size: number): Claim[][] {
-  const count = Math.ceil(claims.length / size);
-  return Array.from({ length: count }, (_, at) => claims.slice(at * size, (at + 1) * size));
 }

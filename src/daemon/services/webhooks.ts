@@ -1,3 +1,4 @@
+import { mapInChunks } from '../../core/arrays.ts';
 import { shownReceiver, type Receiver } from '../../core/delivery/receiver.ts';
 import type { Watch, WebhookSubscription } from '../../core/watch/watch.ts';
 import type { WebhookFilter, WebhookService, WebhookView } from '../../http/routes/webhooks.ts';
@@ -41,12 +42,17 @@ export function createWebhookService(options: WebhookServiceOptions): WebhookSer
   return {
     async list(filter) {
       const { gathered, more } = await gather(options.watches, filter);
-      return { webhooks: await inChunks(gathered, (one) => viewOf(options, one, filter)), more };
+      return {
+        webhooks: await mapInChunks(gathered, AT_ONCE, (one) => viewOf(options, one, filter)),
+        more,
+      };
     },
     async end(filter) {
       let count = 0;
       for await (const watches of options.watches.withWebhooks(filter, CHUNK)) {
-        const results = await inChunks(watches, (watch) => endWebhooks(watch, filter.token));
+        const results = await mapInChunks(watches, AT_ONCE, (watch) =>
+          endWebhooks(watch, filter.token),
+        );
         for (const result of results) {
           if (result === null) continue;
           options.notes.changed(result.watch);
@@ -122,15 +128,4 @@ async function viewOf(
     counts,
     health: healthViewOf(leastWell(states.map(({ state }) => state))),
   };
-}
-
-async function inChunks<Item, Result>(
-  items: readonly Item[],
-  task: (item: Item) => Promise<Result>,
-): Promise<Result[]> {
-  const results: Result[] = [];
-  for (let at = 0; at < items.length; at += AT_ONCE) {
-    results.push(...(await Promise.all(items.slice(at, at + AT_ONCE).map(task))));
-  }
-  return results;
 }

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { chunksOf, mapInChunks } from '../../core/arrays.ts';
 import type { Delivery } from '../../core/delivery/delivery.ts';
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import { countedReceiver } from '../../core/delivery/receiver.ts';
@@ -9,7 +10,13 @@ import { parseWatchId, type Watch, type WatchKey } from '../../core/watch/watch.
 import { isOutage } from '../failures.ts';
 import { isPacked } from '../history-codec.ts';
 import { registeredIndex, runsIndex } from '../indexes.ts';
-import { countField, declaredKeys, parseCountField, type Keys } from '../keys.ts';
+import {
+  beginningOfWatches,
+  countField,
+  declaredKeys,
+  parseCountField,
+  type Keys,
+} from '../keys.ts';
 import {
   deliveryRepair,
   eventPlan,
@@ -75,7 +82,7 @@ export class RepairStore {
     const { keys } = this;
     const [next, found] = await this.scan(cursor, `${keys.queuePrefix}:*`);
     const [watches, events, deliveries] = [
-      keys.watch({ source: '', runId: '' }).slice(0, -1),
+      beginningOfWatches(keys),
       keys.event(''),
       keys.delivery(''),
     ].map((beginning) => namesAfter(beginning, found)) as [string[], string[], string[]];
@@ -136,12 +143,8 @@ export class RepairStore {
     names: readonly Name[],
     putBack: (name: Name) => Promise<Put>,
   ): Promise<void> {
-    for (let at = 0; at < names.length; at += AT_ONCE) {
-      const some = names.slice(at, at + AT_ONCE);
-      for (const one of await Promise.all(some.map((name) => tried(() => putBack(name))))) {
-        add(total, one);
-      }
-    }
+    const put = await mapInChunks(names, AT_ONCE, (name) => tried(() => putBack(name)));
+    for (const one of put) add(total, one);
   }
 
   private async putBackWatch(key: WatchKey, counted: Counted): Promise<Put> {
@@ -207,7 +210,7 @@ export class RepairStore {
 
   private async sweepLogs(): Promise<number> {
     const { keys } = this;
-    const watch = keys.watch({ source: '', runId: '' }).slice(0, -1);
+    const watch = beginningOfWatches(keys);
     const names = keys.watchNames;
     const outstanding = ['pending', 'parked'].map((state) => keys.deliveries('state', state));
     const logs = [
@@ -225,7 +228,7 @@ export class RepairStore {
       const plan = { ...one, chunks: `${one.log}chunks`, watch, names };
       const declared = declaredKeys(keys, [], plan);
       const chunks = await this.redis.zrange(plan.chunks, 0, '-1');
-      for (const some of inSteps(chunks)) {
+      for (const some of chunksOf(chunks, CHUNKS)) {
         dropped += await this.redis.rwSweepLog(...declared, JSON.stringify(plan), ...some);
       }
     }
@@ -252,7 +255,7 @@ export class RepairStore {
 
   private async sweepIndex(index: string, log: string): Promise<number> {
     let dropped = 0;
-    for (const some of inSteps(await this.redis.hkeys(index))) {
+    for (const some of chunksOf(await this.redis.hkeys(index), CHUNKS)) {
       dropped += await this.redis.rwSweepIndex(index, log, ...some);
     }
     return dropped;
@@ -327,8 +330,4 @@ function add(total: Repaired, { missing, lost, failures }: Repaired): void {
 /** What goes on behind a beginning, of the keys that have it. */
 function namesAfter(beginning: string, found: readonly string[]): string[] {
   return found.filter((key) => key.startsWith(beginning)).map((key) => key.slice(beginning.length));
-}
-
-function* inSteps(chunks: readonly string[]): Iterable<string[]> {
-  for (let at = 0; at < chunks.length; at += CHUNKS) yield chunks.slice(at, at + CHUNKS);
 }
