@@ -62,7 +62,7 @@ function daemonAt(at: number): DaemonProcess {
   return daemon;
 }
 
-test('every daemon with the token takes a session, and none once one was told of the sign-out', async () => {
+test('every daemon with the token takes a session, and none takes it after a sign-out at one', async () => {
   const [one, other] = [daemonAt(0), daemonAt(1)];
   const [leaving, staying] = [await signIn(one), await signIn(one)];
   expect(await stateAt(other, leaving)).toBe('signed_in');
