@@ -14,6 +14,9 @@ export const MOST_BYTES = 16_777_216;
 /** Watches read by one command. */
 const CHUNK = 200;
 
+/** Watches read at a time when the process starts. */
+const LOADED_AT_ONCE = 500;
+
 /** What is remembered of a watch: its registration, and what its next events go by. */
 const KNOWN = [
   'source',
@@ -44,7 +47,8 @@ interface Remembered {
  * store. Watches that the store loses are registered again from here.
  */
 export class KnownWatches {
-  private readonly remembered = new Map<string, Remembered>();
+  /** The oldest first. */
+  private remembered = new Map<string, Remembered>();
   private held = 0;
   private sampled = 0;
   /** Watches that other processes registered, not read yet. */
@@ -103,14 +107,18 @@ export class KnownWatches {
     }
   }
 
-  /** Reads the active watches of the store, up to the limit. @returns whether all have a record */
+  /** Reads the newest active watches of the store, up to the limit. @returns whether all have a record */
   async load(): Promise<boolean> {
     let isWhole = true;
-    for await (const keys of this.watches.active(CHUNK)) {
-      for (const stored of await this.watches.getMany(keys)) {
-        if (stored === null) isWhole = false;
-        else if (!this.remembered.has(watchId(stored.watch))) this.note(stored.watch);
+    let hasRoom = true;
+    for await (const keys of this.watches.active(LOADED_AT_ONCE, 'newest')) {
+      if (!hasRoom) {
+        isWhole &&= (await this.watches.absent(keys)).length === 0;
+        continue;
       }
+      const found = await this.watches.getMany(keys);
+      isWhole &&= !found.includes(null);
+      hasRoom = this.putBefore(found.flatMap((stored) => stored?.watch ?? []));
     }
     return isWhole;
   }
@@ -155,6 +163,23 @@ export class KnownWatches {
       if (this.remembered.size <= MOST && this.held <= MOST_BYTES) break;
       this.drop(oldest);
     }
+  }
+
+  /** Remembers watches that are older than all others, newest first. @returns whether there was room */
+  private putBefore(watches: readonly Watch[]): boolean {
+    const older: [string, Remembered][] = [];
+    let hasRoom = true;
+    for (const watch of watches) {
+      const id = watchId(watch);
+      if (watch.state !== 'active' || this.remembered.has(id)) continue;
+      const one = rememberedOf(watch);
+      hasRoom = this.remembered.size + older.length < MOST && this.held + one.bytes <= MOST_BYTES;
+      if (!hasRoom) break;
+      this.held += one.bytes;
+      older.push([id, one]);
+    }
+    this.remembered = new Map([...older.toReversed(), ...this.remembered]);
+    return hasRoom;
   }
 
   private drop(id: string): void {

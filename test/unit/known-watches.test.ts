@@ -1,4 +1,5 @@
 import { expect, test } from '@jest/globals';
+import { chunksOf } from '../../src/core/arrays.ts';
 import { KnownWatches, MOST_BYTES } from '../../src/daemon/known-watches.ts';
 import type { StoredWatch, Watch, WatchKey } from '../../src/core/watch/watch.ts';
 import { newWatch } from '../support/builders.ts';
@@ -24,8 +25,8 @@ function storeOf(stored: readonly Watch[]) {
     getMany: async (keys: readonly WatchKey[]) =>
       keys.map(({ runId }) => storedWatch(byId.get(runId))),
     absent: async () => [],
-    async *active(chunk: number) {
-      for (let at = 0; at < stored.length; at += chunk) yield stored.slice(at, at + chunk);
+    async *active(chunk: number, order: 'newest' | 'oldest' = 'oldest') {
+      yield* chunksOf(order === 'newest' ? stored.toReversed() : stored, chunk);
     },
   };
 }
@@ -74,4 +75,44 @@ test.each([
   await read(known, large);
   expect(known.bytes).toBeLessThanOrEqual(MOST_BYTES);
   expect(known.bytes).toBeGreaterThan(0.9 * MOST_BYTES);
+});
+
+test('a start reads the newest watches as far as they are remembered, and those since are newer still', async () => {
+  const large = largeWatches();
+  const store = storeOf(large);
+  let read = 0;
+  const known = new KnownWatches({
+    ...store,
+    getMany: async (keys) => {
+      read += keys.length;
+      return store.getMany(keys);
+    },
+  });
+  const since = newWatch({ runId: 'since' });
+  known.note(since);
+  expect(await known.load()).toBe(true);
+  const remembered = known.sample(large.length).map(({ runId }) => runId);
+  expect(remembered).toEqual([
+    ...large.slice(1 - remembered.length).map(({ runId }) => runId),
+    since.runId,
+  ]);
+  expect(read).toBeLessThan(large.length);
+});
+
+test.each([
+  ['one that is remembered', 'run-599'],
+  ['one that is not remembered', 'run-0'],
+])('a start finds that a record is gone: of %s', async (_, runId) => {
+  const large = largeWatches();
+  const store = storeOf(large);
+  const isGone = (key: WatchKey) => key.runId === runId;
+  const known = new KnownWatches({
+    ...store,
+    getMany: async (keys) => {
+      const found = await store.getMany(keys);
+      return found.map((stored, at) => (isGone(keys[at]!) ? null : stored));
+    },
+    absent: async (keys) => keys.filter(isGone),
+  });
+  expect(await known.load()).toBe(false);
 });

@@ -133,9 +133,21 @@ local function addDelivery(number, name, id)
   if doc then add(number, name or '', '', version, doc) end
 end
 
+-- What the log has of the numbers, a chunk of it by one command.
+local values, at = {}, 4
+while at <= #ARGV do
+  local chunk, first, places = math.floor(ARGV[at] / 128), at, {}
+  while at <= #ARGV and math.floor(ARGV[at] / 128) == chunk do
+    places[#places + 1] = ARGV[at] % 128
+    at = at + 1
+  end
+  for place, value in ipairs(redis.call('HMGET', log .. chunk, unpack(places))) do
+    values[first + place - 1] = value
+  end
+end
+
 for at = 4, #ARGV do
-  local text = ARGV[at]
-  local value = readLog(log, tonumber(text))
+  local text, value = ARGV[at], values[at]
   if kind == 'name' then
     if value then add(text, value, '', '', '') end
   elseif kind == 'watch' then

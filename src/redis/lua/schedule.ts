@@ -171,17 +171,25 @@ end
  * Enters members that are missing; those that are there do not change.
  *
  * KEYS  clock, claims, due sets.
- * ARGV  kind, members.
+ * ARGV  kind, members: some hundreds at most, and each once.
  * Returns how many were missing
  */
 export const ENTER_MISSING = `
 ${SCHEDULE}
 local plan = schedule(KEYS[2], 3)
 local now = storeNow(KEYS[1])
-local entered = 0
-for place = 2, #ARGV do
-  local member = ARGV[place]
-  if not holder(KEYS[2], member) and not plan.kindOf(member) then
+local members, entered = {unpack(ARGV, 2)}, 0
+local there = {redis.call('HMGET', KEYS[2], unpack(members))}
+for place = 1, #KINDS do there[#there + 1] = redis.call('ZMSCORE', KEYS[2 + place], unpack(members)) end
+
+local function isThere(place)
+  for _, found in ipairs(there) do
+    if found[place] then return true end
+  end
+end
+
+for place, member in ipairs(members) do
+  if not isThere(place) then
     plan.put(member, ARGV[1], now)
     entered = entered + 1
   end

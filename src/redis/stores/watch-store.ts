@@ -205,14 +205,14 @@ export class WatchStore {
     return (await this.redis.exists(this.keys.watches('workflow', workflowId))) === 1;
   }
 
-  /** Active watches in the order of their registration, a chunk at a time. */
-  async *active(chunk: number): AsyncIterable<WatchKey[]> {
+  /** Active watches by their registration, a chunk at a time. */
+  async *active(chunk: number, order: 'newest' | 'oldest' = 'oldest'): AsyncIterable<WatchKey[]> {
     let from: string | undefined;
     do {
       const { rows, next } = await walkNumbers(this.redis, this.keys, {
         kind: 'name',
         fields: [[this.keys.watches('state', 'active')]],
-        order: 'oldest',
+        order,
         limit: chunk,
         from,
       });
