@@ -1,12 +1,20 @@
 import type { Alert, Digest, Notification } from '../core/alert/alert.ts';
 import type { SentNotification } from '../core/alert/batch.ts';
+import type { Suppressor } from '../core/alert/suppression.ts';
 import { newDelivery } from '../core/delivery/delivery.ts';
 import { formatDuration } from '../core/time.ts';
 import { isoTime } from '../core/event/event.ts';
 import type { PlannedEvent } from '../core/delivery/outbox.ts';
 
-/** An alert in the shape that users see. */
-export function shownAlert(alert: Alert, url: string | null) {
+/**
+ * An alert in the shape that users see.
+ * @param suppressors what keeps its notifications back now; nothing in an event, which is one of them
+ */
+export function shownAlert(
+  alert: Alert,
+  url: string | null,
+  suppressors: readonly Suppressor[] = [],
+) {
   const { acknowledged } = alert;
   return {
     id: alert.id,
@@ -28,12 +36,14 @@ export function shownAlert(alert: Alert, url: string | null) {
     started_at: isoTime(alert.startedAt),
     updated_at: isoTime(alert.updatedAt),
     resolved_at: alert.resolvedAt === null ? null : isoTime(alert.resolvedAt),
+    resolved_by: alert.resolvedBy ?? null,
     acknowledged: acknowledged && {
       by: acknowledged.by,
       comment: acknowledged.comment,
       at: isoTime(acknowledged.at),
       until: acknowledged.until === null ? null : isoTime(acknowledged.until),
     },
+    suppressed_by: suppressors.map(shownSuppressor),
     notified: alert.notified.map(({ endpoint, at, eventId }) => ({
       endpoint,
       at: isoTime(at),
@@ -41,6 +51,10 @@ export function shownAlert(alert: Alert, url: string | null) {
     })),
     url,
   };
+}
+
+export function shownSuppressor({ kind, id, by, until }: Suppressor) {
+  return { kind, id, by, until: until === null ? null : isoTime(until) };
 }
 
 export type ShownAlert = ReturnType<typeof shownAlert>;

@@ -27,7 +27,7 @@ const MOST = { entries: 500, groups: 200 };
 const STEP_MS = 2_000;
 
 /** Alerts of one rule that are looked through for what they inhibit. */
-const MOST_INHIBITING = 1_000;
+export const MOST_INHIBITING = 1_000;
 
 export interface JudgeDeps {
   alerts: AlertStore;
@@ -202,7 +202,7 @@ async function addDigests(
   for (const [key, read] of await alerts.groups(digests)) groups.set(key, read);
 }
 
-function groupsOf(read: ReadonlyMap<string, ReadGroup>) {
+export function groupsOf(read: ReadonlyMap<string, ReadGroup>) {
   return new Map(
     [...read].flatMap(([key, { group }]) => (group === null ? [] : [[key, group] as const])),
   );

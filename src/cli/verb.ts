@@ -3,6 +3,7 @@ import type { RunwatchClient } from '../client/client.ts';
 import { isInClear } from '../config/hosts.ts';
 import type { CliContext, CliHost, CliDependencies } from './context.ts';
 import { EXIT, exitCodeOf, exitCodeOfInterrupt } from './exit.ts';
+import { plain } from './render/text.ts';
 import { note, reportError } from './report.ts';
 
 /** Time for one request to the daemon, ms. A batch of a thousand is the longest. */
@@ -40,6 +41,14 @@ export function daemonCommand(
     .command(nameAndArgs)
     .option('--url <url>', 'where the daemon answers (default: RUNWATCH_URL, else this machine)')
     .addHelpText('after', `\nNeeds a token with the scope ${scope}, where the daemon has tokens.`);
+}
+
+/** Ends the process where a verb that has verbs of its own got an argument: one of them, misspelt. */
+export function refuseUnknownVerb(command: Command): void {
+  const [word] = command.args;
+  if (word === undefined) return;
+  const verbs = command.commands.map((one) => one.name()).join(', ');
+  command.error(`error: ${command.name()} has no verb "${plain(word)}"; expected one of: ${verbs}`);
 }
 
 export async function connect(context: CliContext, flags: DaemonFlags): Promise<RunwatchClient> {

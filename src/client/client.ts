@@ -32,6 +32,7 @@ import type {
   AttentionView,
   AlertView,
   RehearsalView,
+  ResolveBody,
   SilencePreviewBody,
   SilencePreviewView,
   SilenceView,
@@ -130,6 +131,8 @@ export interface DaemonClient {
   acknowledgeAlert(id: string, body: AcknowledgeBody): Promise<AlertReceipt | null>;
   /** False when there is no such alert. */
   withdrawAlert(id: string): Promise<boolean>;
+  /** Ends an alert by hand. Null when there is no such alert. */
+  resolveAlert(id: string, body: ResolveBody): Promise<AlertReceipt | null>;
   /** Ids of the newest alerts; none for a token that may not read. */
   alertIds(): Promise<string[]>;
   listAlerts(query: Query): Promise<PageView<AlertView>>;
@@ -307,6 +310,7 @@ function alertCalls(call: Caller) {
     acknowledgeAlert: (id, body) =>
       call.act(acknowledgePath(alertPath(id)), alertReceipt, { body }),
     withdrawAlert: (id) => call.remove(acknowledgePath(alertPath(id)), {}),
+    resolveAlert: (id, body) => call.act(`${alertPath(id)}/resolve`, alertReceipt, { body }),
     async alertIds() {
       const page = await call.findAllowed('/v1/alerts', alertReceipts, { limit: PAGE_SIZE });
       return page?.data.map(({ id }) => id) ?? [];

@@ -28,7 +28,7 @@ import type { workflowPollingSchema, workflowList } from '../http/schemas/workfl
 import type { processList, readinessSchema, storeSchema } from '../http/schemas/system.ts';
 import type { sourceSchema } from '../http/schemas/source.ts';
 import type { timelineSchema } from '../http/schemas/timeline.ts';
-import type { acknowledgeRequest } from '../http/schemas/common.ts';
+import type { acknowledgeRequest, resolveRequest } from '../http/schemas/common.ts';
 import type {
   batchResults,
   watchOrReceipt,
@@ -51,6 +51,7 @@ export type SilenceView = z.output<typeof silenceSchema>;
 export type SilencePreviewBody = z.input<typeof previewRequest>;
 export type SilencePreviewView = z.output<typeof silencePreview>;
 export type AcknowledgeBody = z.input<typeof acknowledgeRequest>;
+export type ResolveBody = z.input<typeof resolveRequest>;
 export type AcknowledgedView = z.output<typeof watchOrReceipt>;
 export type AttentionView = z.output<typeof attentionPage>;
 export type BatchView = z.output<typeof batchResults>;

@@ -1,3 +1,4 @@
+import type { Suppressor } from './alert/suppression.ts';
 import { isAwaiting } from './run/snapshot.ts';
 import type { Acknowledgement, Watch } from './watch/watch.ts';
 
@@ -38,6 +39,8 @@ export interface AttentionItem {
   alertId?: string;
   rule?: string;
   severity?: string;
+  /** What keeps notifications of an alert back now. */
+  suppressedBy?: readonly Suppressor[];
   /** Absent for kinds that cannot be acknowledged. */
   acknowledged?: Acknowledgement | null;
 }

@@ -112,7 +112,9 @@ function ruleOf(
     nameOf: (workflowId) => valueOf(workflows, workflowId)?.name ?? null,
     annotations: rule.annotations,
     notify: known(rule.notify),
-    mute: rule.mute_time_intervals.flatMap((name) => (intervals[name] ?? []).map(intervalOf)),
+    mute: rule.mute_time_intervals.flatMap((name) =>
+      (intervals[name] ?? []).map((interval) => Object.assign(intervalOf(interval), { name })),
+    ),
     escalate: rule.escalate.map(({ after, unless, notify }) => ({
       afterMs: after,
       unlessAcknowledged: unless === 'acknowledged',

@@ -1,9 +1,10 @@
 import type { Config } from '../config/schema.ts';
-import { createAcknowledgeAlert } from '../alert/acknowledge.ts';
+import { createAcknowledgeAlert, createResolveAlert } from '../alert/act.ts';
 import { createApplyRules } from '../alert/apply-rules.ts';
 import { createJudge } from '../alert/judge.ts';
 import { createRehearse } from '../alert/rehearse.ts';
 import { createSilences } from '../alert/silences.ts';
+import { createSuppressions } from '../alert/suppressions.ts';
 import type { Alert, AlertCounts } from '../core/alert/alert.ts';
 import { alertEventOf, systemAlertEvent } from '../core/alert/entry.ts';
 import { MOST_GROUPS } from '../core/alert/batch.ts';
@@ -109,6 +110,8 @@ export function createAlerting(deps: AlertingDependencies) {
 
   return {
     acknowledge: createAcknowledgeAlert(shared),
+    resolve: createResolveAlert(shared),
+    suppressorsOf: createSuppressions({ alerts, silences, rules, now }),
     silences: createSilences({ silences, alerts, rules, eventsSince, now }),
     rehearse: createRehearse({ rules, eventsSince, now }),
     urlOf: shared.urlOf,

@@ -82,7 +82,7 @@ export function createEndpoints(config: Config): Endpoints {
         const { events } = current.all[name] ?? {};
         const isChoosy = ALERT_EVENT_TYPES.some((one) => namesAlertEvent(events, one));
         if (isChoosy && !namesAlertEvent(events, type)) return false;
-        return current.byRules.has(name) ? named.includes(name) : isChoosy;
+        return named.includes(name) || (isChoosy && !current.byRules.has(name));
       }),
     knows: (pool) => isOrigin(pool) || Object.hasOwn(current.all, pool),
     isLog: (name) => current.all[name]?.type === 'log',

@@ -1,4 +1,4 @@
-import type { Acknowledged } from '../alert/acknowledge.ts';
+import type { Acknowledged } from '../alert/act.ts';
 import type { ShownAlert } from '../alert/event.ts';
 import type { Rehearsal } from '../alert/rehearse.ts';
 import type { SilencePreview } from '../alert/silences.ts';
@@ -120,11 +120,18 @@ export interface AlertService {
   /** Newest first. Throws RunwatchError `invalid_cursor`. */
   list(query: AlertQuery): Promise<Page<Alert>>;
   get(id: string): Promise<Alert | null>;
-  /** An alert in the shape that users see. */
-  show(alert: Alert): ShownAlert;
+  /**
+   * Alerts in the shape that users see.
+   * @param sources those that the user is limited to; absent for all
+   */
+  showAll(alerts: readonly Alert[], sources?: readonly string[]): Promise<ShownAlert[]>;
+  /** {@link showAll} of one. */
+  show(alert: Alert, sources?: readonly string[]): Promise<ShownAlert>;
   /** @returns `over` where it has resolved, `past` where the acknowledgement would expire at once */
   acknowledge(id: string, request: AcknowledgeInput): Promise<Acknowledged | 'past'>;
   withdraw(id: string): Promise<Acknowledged>;
+  /** Ends an alert by hand. @returns it as it has ended, now or before; null for an unknown one */
+  resolve(id: string, request: Pick<AcknowledgeInput, 'by' | 'comment'>): Promise<Alert | null>;
 }
 
 export interface SilenceView extends Silence {

@@ -196,6 +196,11 @@ describe('what needs a person', () => {
       await dialog.getByLabel('Why').fill('upgrade');
       await dialog.getByRole('button', { name: 'Silence' }).click();
       await page.getByText('upgrade (Ana)').waitFor();
+      const row = page.getByRole('row', { name: /invoices/ });
+      await row.getByText('silenced', { exact: true }).waitFor();
+      await row.getByText(/^silenced by Ana until /).waitFor();
+      await row.getByRole('link').first().click();
+      await page.getByText(/^Notifications are silenced by Ana until /).waitFor();
     });
   });
 });
@@ -297,6 +302,18 @@ describe('lists', () => {
   test('the title of an alert names its workflow', async () => {
     await withPage(`/alerts/${alert}`, async (page) => {
       await page.locator('h1').getByText('invoices').waitFor();
+    });
+  });
+
+  test('an alert is resolved by a button on its page, which then names the user', async () => {
+    await withPage(`/alerts/${alert}`, async (page) => {
+      await page.getByRole('button', { name: 'Resolve …' }).click();
+      const dialog = page.getByRole('dialog', { name: 'Resolve the alert failed-runs' });
+      await dialog.getByLabel('Your name').fill('Ana');
+      await dialog.getByLabel('Comment').fill('up again');
+      await dialog.getByRole('button', { name: 'Resolve' }).click();
+      await page.getByText('Resolved by Ana: up again').waitFor();
+      expect(await page.getByRole('button', { name: 'Resolve …' }).count()).toBe(0);
     });
   });
 

@@ -64,7 +64,7 @@ async function call(client: Client, name: string, given: Record<string, unknown>
 
 const namesOf = async (client: Client) => (await client.listTools()).tools.map(({ name }) => name);
 
-const READS = ['list_attention', 'list_runs', 'show_run', 'explain_run', 'wait_run'];
+const READS = ['list_attention', 'list_runs', 'list_alerts', 'show_run', 'explain_run', 'wait_run'];
 
 test('mcp without a token offers tools that change nothing, and they say how runs stand', async () => {
   const client = await connected();
@@ -142,7 +142,7 @@ test('list_attention names what needs a person by kind, workflow, id, time and l
 
 test('acknowledge does nothing without confirm, and says which run it would touch', async () => {
   const client = await connected({ RUNWATCH_API_TOKEN: 'a-token-of-any-kind' });
-  expect(await namesOf(client)).toEqual([...READS, 'acknowledge', 'silence']);
+  expect(await namesOf(client)).toEqual([...READS, 'acknowledge', 'resolve_alert', 'silence']);
   const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'awaiting_human_feedback' }] });
   await daemon.api('/v1/watches', { run_id: id });
   // A change of state takes the acknowledgement back, as the first poll is.
@@ -191,6 +191,34 @@ test('alerts are neither acknowledged nor silenced without confirm, and the answ
   const done = await call(client, 'silence', { ...given, confirm: true });
   expect(done.text).toBe('The alerts that match are silenced.');
   expect(await silences()).toHaveLength(1);
+  const listed = await call(client, 'list_alerts', { rule: 'failed-runs' });
+  expect(listed.text).toMatch(
+    new RegExp(
+      `^${alertId} of rule .*; notifications are silenced by "@ana" until [\\dT:.-]+Z$`,
+      'm',
+    ),
+  );
+  expect((await call(client, 'list_attention')).text).not.toContain(alertId);
+});
+
+test('resolve_alert ends an alert with confirm alone, and the alert names the user', async () => {
+  const client = await connected({ RUNWATCH_API_TOKEN: 'a-token-of-any-kind' });
+  const { id: run } = noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] });
+  await daemon.api('/v1/watches', { run_id: run });
+  const id = await waitFor(async () => {
+    const { body } = await daemon.api('/v1/alerts?state=firing');
+    return body.data[0]?.id as string | undefined;
+  });
+  const asked = await call(client, 'resolve_alert', { id, by: '@ana' });
+  expect(asked.text).toMatch(new RegExp(`^This would end 1 alert: ${id} .*\nNothing has changed`));
+  const done = await call(client, 'resolve_alert', { id, by: '@ana', confirm: true });
+  expect(done).toMatchObject({ isError: false, text: `Alert ${id} has ended.` });
+  const { body } = await daemon.api(`/v1/alerts/${id}`);
+  expect(body).toMatchObject({ state: 'resolved', resolved_by: { by: '@ana', comment: null } });
+  const again = await call(client, 'resolve_alert', { id, by: '@bob', confirm: true });
+  expect(again.text).toBe(`Alert ${id} has resolved.`);
+  const unknown = await call(client, 'resolve_alert', { id: 'alr_unknown', by: '@ana' });
+  expect(unknown).toMatchObject({ isError: true, text: 'there is no alert alr_unknown' });
 });
 
 test.each([

@@ -215,6 +215,7 @@ function bodyFor(path: string, { bodies: given, isFitting }: Hostile): object {
   if (path === '/v1/watches/batch') return { watches: given.watches };
   if (path === '/v1/silences') return { ...given.by, matchers: given.matchers };
   if (path === '/v1/silences/preview') return { matchers: given.matchers };
+  if (path.endsWith('/resolve')) return { by: given.by.by, comment: given.by.comment };
   return path.endsWith('/acknowledge') ? given.by : given.range;
 }
 

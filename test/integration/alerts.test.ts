@@ -1,8 +1,9 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { createAcknowledgeAlert } from '../../src/alert/acknowledge.ts';
+import { createAcknowledgeAlert, createResolveAlert } from '../../src/alert/act.ts';
 import { createApplyRules } from '../../src/alert/apply-rules.ts';
 import { createJudge, type JudgeDeps } from '../../src/alert/judge.ts';
 import { createSilences } from '../../src/alert/silences.ts';
+import { createSuppressions } from '../../src/alert/suppressions.ts';
 import { entriesOf, RuleBook } from '../../src/core/alert/entry.ts';
 import { MOST_GROUPS, shareOfGroups } from '../../src/core/alert/batch.ts';
 import type { InhibitRule, Rule } from '../../src/core/alert/rule.ts';
@@ -684,5 +685,174 @@ describe('silences, absence and deadlines in Redis', () => {
     await watches.commit({ before, after: ended, events: [event], deliveries: [] });
     await wait(SECOND);
     expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
+  });
+});
+
+describe('ending alerts by hand', () => {
+  const BY_ANA = { by: 'ana', comment: 'the provider is up again' };
+  const unknown = 'alr_0123456789abcdef0123_0123456789';
+  const newest = async () => (await alerts.list({ limit: 1 })).items[0]?.id ?? '';
+
+  test('an alert that a user ends is notified as resolved once and names the user; the next failure opens another', async () => {
+    await end('run.failed');
+    await wait(MINUTE);
+    const id = await newest();
+    const resolve = createResolveAlert(deps());
+    const ended = { state: 'resolved', resolvedAt: now, resolvedBy: BY_ANA };
+    expect(await resolve(id, BY_ANA)).toMatchObject(ended);
+    expect(await resolve(id, { by: 'bob', comment: null })).toMatchObject(ended);
+    expect(await resolve(unknown, BY_ANA)).toBeNull();
+    expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
+    const [delivery] = (await deliveries.list({ endpoint: 'chat' }, { limit: 1 })).items;
+    const event = JSON.parse((await stores.events.body(delivery?.eventId ?? '')) ?? '{}');
+    expect(event.data.alert).toMatchObject({ id, state: 'resolved', resolved_by: BY_ANA });
+    await end('run.failed');
+    await wait(MINUTE);
+    expect(await newest()).not.toBe(id);
+    expect(await told()).toEqual(['alert.firing', 'alert.resolved', 'alert.firing']);
+    await expectSum();
+  });
+
+  test('a pending alert that a user ends is never notified', async () => {
+    await end('run.failed');
+    await wait(SECOND);
+    expect(await createResolveAlert(deps())(await newest(), BY_ANA)).toMatchObject({ count: 1 });
+    await wait(HOUR);
+    expect(await told()).toEqual([]);
+    await expectSum();
+  });
+
+  test('an alert ends once where the process dies at its commit and the user asks again', async () => {
+    await end('run.failed');
+    await wait(MINUTE);
+    const id = await newest();
+    for (const dies of ['before', 'after']) {
+      const commit: JudgeDeps['alerts']['commit'] = async (one) => {
+        if (dies === 'after') await alerts.commit(one);
+        throw new Error(`killed ${dies} the commit`);
+      };
+      const mortal = Object.assign(Object.create(alerts), { commit });
+      await expect(createResolveAlert(deps({ alerts: mortal }))(id, BY_ANA)).rejects.toThrow(dies);
+    }
+    const again = await createResolveAlert(deps())(id, { by: 'bob', comment: null });
+    expect(again).toMatchObject({ state: 'resolved', resolvedBy: BY_ANA });
+    expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
+  });
+
+  test('an alert of a rule that is gone ends by hand, and endpoints that have its firing get its end', async () => {
+    await end('run.failed');
+    await wait(MINUTE);
+    const id = await newest();
+    use();
+    expect(await createResolveAlert(deps())(id, BY_ANA)).toMatchObject({ state: 'resolved' });
+    expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
+    await wait(12 * HOUR);
+    expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
+    expect(await alerts.groupCounts(['failed-runs'])).toEqual(new Map([['failed-runs', 0]]));
+    await expectSum();
+  });
+
+  test('an absence that a user ends fires again only after as long an absence again', async () => {
+    const condition = { kind: 'absent' as const, event: 'run.completed', withinMs: HOUR };
+    use(aRule({ condition, when: { workflow_id: ['wf-1'] }, groupWaitMs: 0 }));
+    await createApplyRules({ alerts, rules, newEventId: () => '' })();
+    const up = async (minutes: number) => {
+      for (let minute = 0; minute < minutes; minute += 1) await wait(MINUTE);
+    };
+    await up(62);
+    expect(await told()).toEqual(['alert.firing']);
+    await createResolveAlert(deps())(await newest(), BY_ANA);
+    await up(50);
+    expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
+    await up(15);
+    expect(await told()).toEqual(['alert.firing', 'alert.resolved', 'alert.firing']);
+  });
+
+  test('an alert that a user ends in a mute is notified as resolved at the end of the mute', async () => {
+    const times = [{ from: 60, to: 3 * 60 }];
+    use(aRule({ mute: [{ name: 'nights', times, location: 'UTC' }] }));
+    await end('run.failed', 'wf-1');
+    await wait(MINUTE);
+    const id = await newest();
+    await wait(HOUR);
+    await end('run.failed', 'wf-2');
+    await wait(MINUTE);
+    await createResolveAlert(deps())(id, BY_ANA);
+    expect(await told()).toEqual(['alert.firing']);
+    await wait(2 * HOUR);
+    expect((await told()).toSorted()).toEqual(['alert.firing', 'alert.firing', 'alert.resolved']);
+    await expectSum();
+  });
+});
+
+describe('what suppresses an alert', () => {
+  const suppressorsOf = createSuppressions({ alerts, silences, rules, now: () => now });
+
+  /** What suppresses each alert that goes on, by its rule. */
+  async function suppressors(sources?: readonly string[]) {
+    const { items } = await alerts.list({ limit: 10 });
+    const found = await suppressorsOf(items, sources);
+    return Object.fromEntries(items.map(({ id, rule }) => [rule, found.get(id)]));
+  }
+
+  test('a silence is named with its user and its end, and no longer once it has ended', async () => {
+    await end('run.failed');
+    await wait(MINUTE);
+    expect(await suppressors()).toEqual({ 'failed-runs': [] });
+    const silence = {
+      id: 'sil_1',
+      matchers: { workflowId: ['wf-1'] },
+      startsAt: now,
+      until: now + HOUR,
+      by: 'ana',
+      comment: 'upgrade',
+      createdAt: now,
+      key: null,
+    };
+    await silences.put(silence);
+    await silences.put({ ...silence, id: 'sil_2', matchers: { workflowId: ['wf-2'] } });
+    const until = silence.until;
+    expect(await suppressors()).toEqual({
+      'failed-runs': [{ kind: 'silence', id: 'sil_1', by: 'ana', until }],
+    });
+    const hidden = { kind: 'silence', id: null, by: null, until };
+    expect(await suppressors(['default'])).toEqual({ 'failed-runs': [hidden] });
+    await setClock(until);
+    expect(await suppressors()).toEqual({ 'failed-runs': [] });
+  });
+
+  test('a mute is named by its interval, with its end', async () => {
+    const nights = { times: [{ from: 0, to: 2 * 60 }], location: 'UTC' };
+    use(aRule({ mute: [{ ...nights, name: 'nights' }] }));
+    await end('run.failed');
+    await wait(MINUTE);
+    const until = NOON + 2 * HOUR;
+    expect(await suppressors()).toEqual({
+      'failed-runs': [{ kind: 'mute', id: 'nights', by: null, until }],
+    });
+    await setClock(until);
+    expect(await suppressors()).toEqual({ 'failed-runs': [] });
+  });
+
+  test('an alert that inhibits is named by its id and rule, as long as it goes on', async () => {
+    use(aRule(), aRule({ name: 'down', events: ['run.stopped'] }));
+    rules.inhibitRules = [
+      { sourceRule: 'down', targetRule: 'failed-runs', equal: ['workflow_id'] },
+    ];
+    await end('run.failed');
+    await end('run.stopped', 'wf-2');
+    await wait(MINUTE);
+    expect(await suppressors()).toEqual({ 'failed-runs': [], down: [] });
+    await end('run.stopped');
+    await wait(MINUTE);
+    const [inhibitor] = (await alerts.list({ rule: 'down', limit: 1 })).items;
+    const inhibited = { kind: 'inhibit', id: inhibitor?.id, by: 'down', until: null };
+    expect(await suppressors()).toEqual({ 'failed-runs': [inhibited], down: [] });
+    expect(await suppressors(['other'])).toEqual({
+      'failed-runs': [{ ...inhibited, id: null }],
+      down: [],
+    });
+    await createResolveAlert(deps())(inhibitor?.id ?? '', { by: 'ana', comment: null });
+    expect((await suppressors())['failed-runs']).toEqual([]);
   });
 });

@@ -28,6 +28,7 @@ const open = (changes: Partial<Dependencies> = {}) =>
     poller: { sources: [], overdue: () => [] },
     discovery: { troubles: async () => null },
     alerts: { list: async () => ({ items: [], nextCursor: null }) },
+    alerting: { suppressorsOf: async () => new Map() },
     linksOf: noLinks,
     now: () => NOON,
     ...changes,
@@ -207,6 +208,41 @@ test('alerts and lists that cannot be read stand among the others by their time'
     [['firing', 'acknowledged'], undefined],
     [['firing'], ['eu']],
   ]);
+});
+
+test('alerts that are suppressed are left out, however many, unless acknowledged ones are asked for', async () => {
+  const anAlert = (id: string): Alert => ({
+    id,
+    rule: 'failed-runs',
+    labels: {},
+    state: 'firing',
+    severity: 'error',
+    owner: null,
+    annotations: {},
+    count: 1,
+    runs: [],
+    startedAt: NOON - MINUTE,
+    updatedAt: NOON,
+    resolvedAt: null,
+    acknowledged: null,
+    notified: [],
+  });
+  const pages = [Array.from({ length: 200 }, (_, at) => anAlert(`alr_${at}`)), [anAlert('loud')]];
+  const alerts: Dependencies['alerts'] = {
+    async list({ cursor }) {
+      const page = cursor === undefined ? 0 : 1;
+      return { items: pages[page] ?? [], nextCursor: page === 0 ? 'next' : null };
+    },
+  };
+  const silenced = { kind: 'silence' as const, id: 'sil_1', by: 'ana', until: NOON };
+  const alerting: Dependencies['alerting'] = {
+    suppressorsOf: async (shown) =>
+      new Map(shown.map(({ id }) => [id, id === 'loud' ? [] : [silenced]])),
+  };
+  const { items, counts } = await listed(false, { alerts, alerting });
+  expect([items.map(({ alertId }) => alertId), counts]).toEqual([['loud'], { alert: 1 }]);
+  const all = await listed(true, { alerts, alerting });
+  expect(all.items[0]).toMatchObject({ alertId: 'alr_0', suppressedBy: [silenced] });
 });
 
 test('an endpoint that writes to the log is listed while this process cannot write it', async () => {

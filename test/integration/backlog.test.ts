@@ -44,6 +44,7 @@ test('600 runs that stall in two daemons and move on in others are one notice, a
     endpoints,
     poller: { sources: [], overdue: () => [] },
     discovery: { troubles: async () => null },
+    alerting: { suppressorsOf: async () => new Map() },
     linksOf: noLinks,
     eventLog: { trouble: () => null },
     now: () => NOON,

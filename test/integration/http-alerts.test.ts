@@ -48,6 +48,23 @@ describe('alerts over HTTP', () => {
     expect((await server.post(path, {})).status).toBe(422);
   });
 
+  test('an alert is ended by hand, and again the answer is the same; an unknown one is 404', async () => {
+    const own = await startServer();
+    try {
+      const path = `/v1/alerts/${ID}/resolve`;
+      const ended = { state: 'resolved', resolved_by: { by: 'ana', comment: 'up again' } };
+      const answer = await own.post(path, { by: 'ana', comment: 'up again' });
+      expect([answer.status, await answer.json()]).toMatchObject([200, ended]);
+      expect(await (await own.post(path, { by: 'bob' })).json()).toMatchObject(ended);
+      expect((await own.post('/v1/alerts/alr_unknown/resolve', { by: 'ana' })).status).toBe(404);
+      for (const body of [{}, { by: '' }, { by: 'ana', until: '2h' }]) {
+        expect((await own.post(path, body)).status).toBe(422);
+      }
+    } finally {
+      await own.close();
+    }
+  });
+
   test('a token that may only write gets receipts and no previews', async () => {
     const silence = { matchers: { rule: 'failed-runs' }, until: '1h', by: 'ana', comment: 'x' };
     expect(await asWriter('/v1/silences', silence)).toEqual({
@@ -56,6 +73,8 @@ describe('alerts over HTTP', () => {
     });
     const receipt = await asWriter(`/v1/alerts/${ID}/acknowledge`, { by: 'ana' });
     expect(receipt.body).toEqual({ id: ID, state: 'acknowledged' });
+    const ended = await asWriter(`/v1/alerts/${ID}/resolve`, { by: 'ana' });
+    expect(ended.body).toEqual({ id: ID, state: 'resolved' });
     expect((await asWriter('/v1/silences/preview', silence)).status).toBe(403);
     expect((await asWriter('/v1/rules/test', { since: '24h' })).status).toBe(403);
   });

@@ -41,6 +41,7 @@ const routes = [
   ['GET', '/v1/alerts/{id}', 'read'],
   ['POST', '/v1/alerts/{id}/acknowledge', 'write'],
   ['DELETE', '/v1/alerts/{id}/acknowledge', 'write'],
+  ['POST', '/v1/alerts/{id}/resolve', 'write'],
   ['GET', '/v1/silences', 'read'],
   ['POST', '/v1/silences', 'write'],
   ['POST', '/v1/silences/preview', 'read'],

@@ -55,6 +55,7 @@ const ROUTES = [
   'GET /v1/alerts',
   'GET /v1/alerts/{id}',
   'POST /v1/alerts/{id}/acknowledge',
+  'POST /v1/alerts/{id}/resolve',
   'DELETE /v1/alerts/{id}/acknowledge',
   'POST /v1/silences',
   'GET /v1/silences',

@@ -83,7 +83,8 @@ export function fakeAlertServices(): {
     alerts: {
       list: async () => ({ items: [alert], nextCursor: null }),
       get: async (id) => (isIt(id) ? alert : null),
-      show: (shown) => shownAlert(shown, null),
+      showAll: async (all) => all.map((one) => shownAlert(one, null)),
+      show: async (one) => shownAlert(one, null),
       async acknowledge(id, { by, comment = null }) {
         if (!isIt(id)) return 'not_found';
         const acknowledged = { by, comment, at: NOW, until: null };
@@ -92,6 +93,11 @@ export function fakeAlertServices(): {
       async withdraw(id) {
         if (!isIt(id)) return 'not_found';
         return (alert = { ...alert, state: 'firing', acknowledged: null });
+      },
+      async resolve(id, { by, comment = null }) {
+        if (!isIt(id)) return null;
+        const resolvedBy = alert.resolvedBy ?? { by, comment };
+        return (alert = { ...alert, state: 'resolved', resolvedAt: NOW, resolvedBy });
       },
     },
     silences: {

@@ -373,8 +373,8 @@ describe('a silence', () => {
 });
 
 describe('mute intervals', () => {
-  const night = { times: [{ from: 22 * 60, to: 24 * 60 }], location: 'UTC' };
-  const morning = { times: [{ from: 0, to: 6 * 60 }], location: 'UTC' };
+  const night = { name: 'nights', times: [{ from: 22 * 60, to: 24 * 60 }], location: 'UTC' };
+  const morning = { name: 'nights', times: [{ from: 0, to: 6 * 60 }], location: 'UTC' };
   const mute = [night, morning];
   const TO_MIDNIGHT = 14 * HOUR;
 
@@ -705,7 +705,8 @@ describe('any sequence of events, timers and acts of users', () => {
         condition,
         isMuted,
         (actions, kind, muted) => {
-          const night = { times: [{ from: 20 * 60, to: 24 * 60 }], location: 'UTC' };
+          const times = [{ from: 20 * 60, to: 24 * 60 }];
+          const night = { name: 'nights', times, location: 'UTC' };
           const escalate = [{ afterMs: HOUR, unlessAcknowledged: true, notify: ['pager'] }];
           const mute = muted ? [night] : [];
           const play = stage([aRule({ condition: kind, mute, escalate, groupIntervalMs: HOUR })]);

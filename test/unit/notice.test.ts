@@ -166,6 +166,11 @@ describe('a message about an alert', () => {
       'Resolved after 12 min: 12 runs of invoices failed (failed-runs)',
     ],
     [
+      'alert.resolved',
+      { alert: { resolved_at: '2026-01-01T12:12:06.000Z', resolved_by: { by: 'Ana' } } },
+      'Resolved by Ana after 12 min: 12 runs of invoices failed (failed-runs)',
+    ],
+    [
       'alert.firing',
       { alert: { rule: 'invoices-missing', runs: [], count: 1, annotations: MISSING } },
       'No run.completed of invoices for 26h (invoices-missing)',
@@ -187,6 +192,12 @@ describe('a message about an alert', () => {
     ],
   ])('%s with %j reads "%s"', (type, sample, title) => {
     expect(titleOf(sampleAlert(type, sample))).toBe(title);
+  });
+
+  test('a message about an alert that a user ended has the comment', () => {
+    const alert = { resolved_by: { by: 'Ana', comment: 'the provider is up again' } };
+    const { lines } = noticeOf([sampleAlert('alert.resolved', { alert })]);
+    expect(lines).toContain('the provider is up again');
   });
 
   test('a message about an alert lists its runs and says how many more there are, and where', () => {

@@ -7,7 +7,7 @@ import { RunwatchError } from '../../core/errors.ts';
 import { formatDuration, parseDuration } from '../../core/time.ts';
 import { usageError } from '../exit.ts';
 import { count } from '../render/text.ts';
-import { quoted, summaryOf } from './texts.ts';
+import { alertLine, summaryOf } from './texts.ts';
 import { answer, attempt, notWatched, readWatch, runOf, type McpDeps } from './tools.ts';
 
 const WRITES = { readOnlyHint: false, destructiveHint: false, idempotentHint: true };
@@ -25,6 +25,7 @@ const UNDONE = 'Nothing has changed. Where the person agrees, call again with co
 /** Adds the tools that change something; they need a token that may write. */
 export function addWriteTools(server: McpServer, deps: McpDeps): void {
   addAcknowledge(server, deps);
+  addResolve(server, deps);
   addSilence(server, deps);
 }
 
@@ -66,21 +67,49 @@ function noAlert(id: string): RunwatchError {
   return new RunwatchError(`there is no alert ${id}`, { code: 'alert_not_found' });
 }
 
+async function readAlert(id: string, client: DaemonClient): Promise<AlertView> {
+  const alert = await client.getAlert(id);
+  if (alert === null) throw noAlert(id);
+  return alert;
+}
+
 async function wouldAcknowledgeRun(run: RunRef, deps: McpDeps): Promise<CallToolResult> {
   const watch = await readWatch(run, deps);
   return answer(`This would acknowledge 1 run: ${summaryOf(watch)}\n${UNDONE}`, watch);
 }
 
 async function wouldAcknowledgeAlert(id: string, client: DaemonClient): Promise<CallToolResult> {
-  const alert = await client.getAlert(id);
-  if (alert === null) throw noAlert(id);
+  const alert = await readAlert(id, client);
   const text = `This would acknowledge 1 alert, of ${count(alert.count, 'event')}: ${alertLine(alert)}`;
   return answer(`${text}\n${UNDONE}`, alert);
 }
 
-function alertLine({ id, rule, severity, state, labels }: AlertView): string {
-  const pairs = Object.entries(labels).map(([name, value]) => `${quoted(name)}: ${quoted(value)}`);
-  return `${id} of rule ${rule} (${severity}, ${state}) ${pairs.join(', ')}`.trimEnd();
+function addResolve(server: McpServer, { client }: McpDeps): void {
+  server.registerTool(
+    'resolve_alert',
+    {
+      description:
+        'Ends an alert by hand; those who were notified of it are notified of its end. Where the cause goes on, the next event opens another alert. Without `confirm: true` it says what it would end and does nothing.',
+      inputSchema: {
+        id: z.string().min(1).describe('an alert id (alr_…)'),
+        by,
+        comment: z.string().max(1_000).exactOptional(),
+        confirm,
+      },
+      annotations: { ...WRITES, openWorldHint: true },
+    },
+    ({ id, confirm: isConfirmed, ...body }) =>
+      attempt(async () => {
+        const before = await readAlert(id, client);
+        if (before.state === 'resolved') return answer(`Alert ${id} has resolved.`, before);
+        if (isConfirmed !== true) {
+          return answer(`This would end 1 alert: ${alertLine(before)}\n${UNDONE}`, before);
+        }
+        const alert = await client.resolveAlert(id, body);
+        if (alert === null) throw noAlert(id);
+        return answer(`Alert ${id} has ended.`, alert);
+      }),
+  );
 }
 
 /** A silence that a model makes lasts no longer, ms. */

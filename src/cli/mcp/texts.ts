@@ -1,4 +1,5 @@
-import type { AttentionView, EventView, WatchView } from '../../client/types.ts';
+import type { AlertView, AttentionView, EventView, WatchView } from '../../client/types.ts';
+import { suppressedText } from '../../core/alert/suppression.ts';
 import { visibleLine } from '../../core/control-characters.ts';
 import { nodesText } from '../../core/run/nodes.ts';
 import { isKnownStatus, percentText } from '../../core/run/snapshot.ts';
@@ -68,6 +69,20 @@ function countsText({ data, counts, total, total_capped: isCapped }: AttentionVi
   const listed = data.length < total ? `; the oldest ${data.length} are listed` : '';
   const all = kinds.map(([kind, count]) => `${count} ${kind}`).join(', ');
   return `${isCapped ? 'More than ' : ''}${total} in all: ${all}${listed}.`;
+}
+
+/** How an alert stands, in one line. */
+export function alertLine(alert: AlertView): string {
+  const { id, rule, severity, state, labels, suppressed_by: suppressors } = alert;
+  const pairs = Object.entries(labels).map(([name, value]) => `${quoted(name)}: ${quoted(value)}`);
+  const about = `${id} of rule ${rule} (${severity}, ${state}) ${pairs.join(', ')}`.trimEnd();
+  const kept = suppressors.map(suppressorText);
+  return kept.length === 0 ? about : `${about}; notifications are ${kept.join(', and ')}`;
+}
+
+function suppressorText({ kind, id, by, until }: AlertView['suppressed_by'][number]): string {
+  const named = { kind, id: id && quoted(id), by: by && quoted(by) };
+  return `${suppressedText(named)}${until === null ? '' : ` until ${until}`}`;
 }
 
 /** How a run stands, in one line. */

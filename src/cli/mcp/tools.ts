@@ -4,13 +4,22 @@ import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
 import type { DaemonClient, RunRef } from '../../client/client.ts';
 import { isRunEvent, type TimelineView, type WatchView } from '../../client/types.ts';
+import { ALERT_STATES, OPEN_STATES } from '../../core/alert/alert.ts';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
 import { isTerminalStatus, percentText } from '../../core/run/snapshot.ts';
 import { formatDuration, parseDuration } from '../../core/time.ts';
 import type { CliContext } from '../context.ts';
 import { usageError } from '../exit.ts';
 import { resolveRun } from '../resolve.ts';
-import { attentionText, quoted, runText, statusWord, summaryOf, visibleData } from './texts.ts';
+import {
+  alertLine,
+  attentionText,
+  quoted,
+  runText,
+  statusWord,
+  summaryOf,
+  visibleData,
+} from './texts.ts';
 
 /** What the tools work with. */
 export interface McpDeps {
@@ -96,6 +105,7 @@ export function addReadTools(server: McpServer, deps: McpDeps): void {
       }),
   );
   addListRuns(server, deps);
+  addListAlerts(server, deps);
   server.registerTool(
     'show_run',
     {
@@ -135,6 +145,32 @@ export function addReadTools(server: McpServer, deps: McpDeps): void {
       }),
   );
   addWaitRun(server, deps);
+}
+
+function addListAlerts(server: McpServer, { client }: McpDeps): void {
+  server.registerTool(
+    'list_alerts',
+    {
+      description:
+        'Alerts that rules made of events, the newest first, with what keeps their notifications back: a silence, a mute, or an alert that inhibits them.',
+      inputSchema: {
+        state: z
+          .array(z.enum(ALERT_STATES))
+          .optional()
+          .describe('default: those that go on: pending, firing and acknowledged'),
+        rule: z.string().optional(),
+        limit: z.number().int().min(1).max(200).optional().describe('default 20'),
+      },
+      annotations: READS,
+    },
+    ({ state = [...OPEN_STATES], rule, limit = 20 }) =>
+      attempt(async () => {
+        const page = await client.listAlerts({ rule, limit, state: state.join(',') });
+        const more = page.next_cursor === null ? [] : ['There are more; these are the newest.'];
+        const lines = [...page.data.map(alertLine), ...more];
+        return answer(lines.join('\n') || 'No alert matches.', page);
+      }),
+  );
 }
 
 function addListRuns(server: McpServer, { client }: McpDeps): void {

@@ -1,3 +1,4 @@
+import type { Command } from 'commander';
 import { collectPages } from '../../client/pages.ts';
 import type { AlertView } from '../../client/types.ts';
 import type { Query } from '../../client/transport.ts';
@@ -5,9 +6,17 @@ import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { addListingFlags, limitOf, type ListingFlags, showListing } from '../listing.ts';
 import { alertStates } from '../options.ts';
+import { labelsText, suppressedLine } from '../render/alerts.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { relative } from '../render/text.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import {
+  connect,
+  daemonCommand,
+  refuseUnknownVerb,
+  type DaemonFlags,
+  type VerbHost,
+} from '../verb.ts';
+import { addAlertActions } from './alert-actions.ts';
 
 interface AlertFlags extends DaemonFlags, ListingFlags {
   state?: string;
@@ -16,7 +25,7 @@ interface AlertFlags extends DaemonFlags, ListingFlags {
 
 export function addAlertsVerb(host: VerbHost): void {
   const alerts = daemonCommand(host, 'alerts', 'read')
-    .description('list alerts, the newest first')
+    .description('list alerts, the newest first; show or resolve one')
     .option(
       '--state <state>',
       'pending, firing, acknowledged or resolved; several by comma',
@@ -24,13 +33,19 @@ export function addAlertsVerb(host: VerbHost): void {
     )
     .option('--rule <name>', 'of one rule');
   addListingFlags(alerts)
+    .helpCommand(false)
+    .allowExcessArguments()
     .addHelpText('after', HELP)
-    .action((flags: AlertFlags) => host.run((context) => listAlerts(context, flags)));
+    .action((flags: AlertFlags, command: Command) => {
+      refuseUnknownVerb(command);
+      return host.run((context) => listAlerts(context, flags));
+    });
+  addAlertActions(host, alerts);
 }
 
 const HELP = `
 Rules make alerts of events; \`runwatch ack\` says that you have taken one in hand, \`runwatch silence\`
-keeps notifications back for a while.
+keeps notifications back for a while. SUPPRESSED says what keeps those of an alert back now.
 
 Examples:
   runwatch alerts --state firing
@@ -49,12 +64,12 @@ async function listAlerts(context: CliContext, flags: AlertFlags): Promise<numbe
     none: 'No alerts.',
     filters,
     list: (query) => client.listAlerts(query),
-    render: (alerts, output) => renderTable(alerts, columnsFor(context), output),
+    render: (alerts, output) => renderTable(alerts, columnsFor(context, alerts), output),
   });
   return EXIT.ok;
 }
 
-function columnsFor(context: CliContext): Column<AlertView>[] {
+function columnsFor(context: CliContext, alerts: readonly AlertView[]): Column<AlertView>[] {
   const now = context.now();
   const { colors } = context.io.stdout;
   return [
@@ -69,17 +84,8 @@ function columnsFor(context: CliContext): Column<AlertView>[] {
     { head: 'SINCE', value: ({ started_at: at }) => relative(at, now) },
     { head: 'LABELS', value: labelsText },
     { head: 'BY', value: ({ acknowledged }) => acknowledged?.by ?? '-' },
+    ...(alerts.some((one) => one.suppressed_by.length > 0)
+      ? [{ head: 'SUPPRESSED', value: (one: AlertView) => suppressedLine(one.suppressed_by, now) }]
+      : []),
   ];
-}
-
-/** The labels, with the name of the workflow where it is known. */
-export function labelsText({
-  labels,
-  runs,
-}: Pick<AlertView, 'labels'> & { runs?: AlertView['runs'] }) {
-  const name = runs?.[0]?.name ?? null;
-  const texts = Object.entries(labels).map(([label, value]) =>
-    label === 'workflow_id' && name !== null ? `workflow=${name}` : `${label}=${value}`,
-  );
-  return texts.length === 0 ? '-' : texts.join(' ');
 }

@@ -5,6 +5,7 @@ import { wideFlag } from '../listing.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { count, paint, relative } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
+import { suppressedLine } from '../render/alerts.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
 
 interface AttentionFlags extends DaemonFlags {
@@ -16,7 +17,7 @@ interface AttentionFlags extends DaemonFlags {
 export function addAttentionVerb(host: VerbHost): void {
   daemonCommand(host, 'attention', 'read')
     .description('list what needs a person, the oldest first')
-    .option('--all', 'also what a user has acknowledged')
+    .option('--all', 'also what a user has acknowledged, and alerts that are suppressed')
     .addOption(wideFlag())
     .option('--json', "print the API's answer")
     .addHelpText('after', HELP)
@@ -44,7 +45,14 @@ async function attention(context: CliContext, flags: AttentionFlags): Promise<nu
     return EXIT.ok;
   }
   const output = widened(stdout, flags.wide);
-  stdout.write(renderTable(page.data, columnsFor(context.now(), output), output));
+  const columns = columnsFor(context.now(), output);
+  if (page.data.some(({ suppressed_by: by = [] }) => by.length > 0)) {
+    columns.push({
+      head: 'SUPPRESSED',
+      value: ({ suppressed_by: by = [] }) => suppressedLine(by, context.now()),
+    });
+  }
+  stdout.write(renderTable(page.data, columns, output));
   if (page.total > page.data.length) {
     const all = count(page.total, 'thing needs', 'things need');
     note(

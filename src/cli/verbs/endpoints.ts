@@ -9,7 +9,13 @@ import { attemptText } from '../render/deliveries.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { paint, plain, count, lasting, roughly, upcoming } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import {
+  connect,
+  daemonCommand,
+  refuseUnknownVerb,
+  type DaemonFlags,
+  type VerbHost,
+} from '../verb.ts';
 
 interface EndpointFlags extends DaemonFlags {
   json?: boolean;
@@ -23,7 +29,7 @@ export function addEndpointsVerb(host: VerbHost): void {
     .allowExcessArguments()
     .addHelpText('after', HELP)
     .action((flags: EndpointFlags, command: Command) => {
-      refuseUnknown(command);
+      refuseUnknownVerb(command);
       return host.run((context) => listEndpoints(context, flags));
     });
   addEndpointActions(host, endpoints);
@@ -37,14 +43,6 @@ Examples:
   runwatch endpoints
   runwatch endpoints test ops && echo works
   runwatch endpoints --json | jq '.data[] | select(.health.state != "active")'`;
-
-/** An argument of `endpoints` is a misspelt verb of its own. */
-function refuseUnknown(command: Command): void {
-  const [word] = command.args;
-  if (word === undefined) return;
-  const verbs = command.commands.map((one) => one.name()).join(', ');
-  command.error(`error: endpoints has no verb "${plain(word)}"; expected one of: ${verbs}`);
-}
 
 async function listEndpoints(context: CliContext, flags: EndpointFlags): Promise<number> {
   const client = await connect(context, flags);

@@ -24,8 +24,9 @@ export function addMcpVerb(host: VerbHost): void {
 }
 
 const HELP = `
-Tools: list_attention, list_runs, show_run, explain_run and wait_run; with a token that may write, also
-acknowledge and silence, which only say what they would touch unless they are called with confirm: true.
+Tools: list_attention, list_runs, list_alerts, show_run, explain_run and wait_run; with a token that may
+write, also acknowledge, resolve_alert and silence, which only say what they would touch unless they are called
+with confirm: true.
 A silence lasts 24 h at most. Without a token nothing can be changed.
 
 Examples:

@@ -6,7 +6,7 @@ import { renderTable, type Column } from '../render/table.ts';
 import { count as counted } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
-import { labelsText } from './alerts.ts';
+import { labelsText } from '../render/alerts.ts';
 
 interface RulesFlags extends DaemonFlags {
   since?: Moment;

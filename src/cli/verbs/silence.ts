@@ -11,7 +11,7 @@ import { note, writeJson } from '../report.ts';
 import { resolveSilence } from '../resolve.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
 
-import { labelsText } from './alerts.ts';
+import { labelsText } from '../render/alerts.ts';
 
 interface MatcherFlags {
   rule?: string;

@@ -21,6 +21,12 @@ interface Notified {
   eventId: string;
 }
 
+/** The user that ended an alert by hand. */
+export interface ResolvedBy {
+  by: string;
+  comment: string | null;
+}
+
 /** An alert as users see it. Times are milliseconds since the epoch. */
 export interface Alert {
   id: string;
@@ -37,6 +43,8 @@ export interface Alert {
   startedAt: number;
   updatedAt: number;
   resolvedAt: number | null;
+  /** Absent unless a user ended it. */
+  resolvedBy?: ResolvedBy;
   acknowledged: Acknowledgement | null;
   notified: readonly Notified[];
 }

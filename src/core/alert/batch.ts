@@ -1,5 +1,5 @@
 import type { PlannedEvent } from '../delivery/outbox.ts';
-import type { Alert, AlertCounts, Notification } from './alert.ts';
+import type { Alert, AlertCounts, Notification, ResolvedBy } from './alert.ts';
 import { addCounts, noCounts, withNotified } from './alert.ts';
 import { digestNotifications, withHeld } from './digest.ts';
 import { isBlank, newGroup, type Group, type GroupContext, type GroupInput } from './group.ts';
@@ -13,6 +13,7 @@ import {
 } from './rule.ts';
 import { silencedUntil, type Silence } from './silence.ts';
 import { dueAt, stepGroup } from './step.ts';
+import { inhibitorsOf } from './suppression.ts';
 import { mutedUntil } from './time-interval.ts';
 
 export interface BatchContext extends Pick<GroupContext, 'now' | 'uptimeMs' | 'cannotTell'> {
@@ -181,6 +182,25 @@ export class Batch {
     this.resolved.set(open.alert.id, { ...open.alert, state: 'resolved', resolvedAt: now });
   }
 
+  /** Ends the alert of a group by hand, where this process does not know its rule. */
+  resolveOrphan(key: string, resolvedBy: ResolvedBy): void {
+    const open = this.groupOf(key)?.open ?? null;
+    if (open === null) return;
+    const { now } = this.context;
+    const { alert: before, waiting, notifiedAt } = open;
+    const times = { resolvedAt: now, updatedAt: now };
+    const alert = { ...before, ...times, state: 'resolved' as const, resolvedBy };
+    this.orphans.add(key);
+    this.current.delete(key);
+    this.counts.waiting -= waiting;
+    this.counts.grouped += waiting;
+    this.resolved.set(alert.id, alert);
+    if (notifiedAt === null) return;
+    const notify = before.notified.map(({ endpoint }) => endpoint);
+    const kind = 'resolved' as const;
+    this.send(key, { kind, alert, notify, isRepeat: false, digest: null, escalation: null });
+  }
+
   step(
     given: Rule,
     { key, labels }: { key: string; labels: Readonly<Record<string, string>> },
@@ -310,15 +330,8 @@ export class Batch {
   }
 
   private isInhibited(alert: Alert): boolean {
-    return this.context.inhibitRules
-      .filter(({ targetRule }) => targetRule === alert.rule)
-      .some(({ sourceRule, equal }) =>
-        this.activeOf(sourceRule).some(
-          (source) =>
-            source.id !== alert.id &&
-            equal.every((label) => source.labels[label] === alert.labels[label]),
-        ),
-      );
+    const { inhibitRules } = this.context;
+    return inhibitorsOf(alert, inhibitRules, (rule) => this.activeOf(rule)).length > 0;
   }
 
   /** The alerts of a rule that go on, as the batch has left them so far. */

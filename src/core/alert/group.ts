@@ -7,6 +7,7 @@ import {
   type AlertCounts,
   type AlertRun,
   type Notification,
+  type ResolvedBy,
 } from './alert.ts';
 import type { HeldAlert, MuteDigest } from './digest.ts';
 import { ownerOf, type AlertedRun, type AlertEvent, type Condition, type Rule } from './rule.ts';
@@ -131,7 +132,8 @@ export type GroupInput =
   /** The group exists: what may be absent is waited for. */
   | { kind: 'begin' }
   | { kind: 'acknowledge'; acknowledgement: Acknowledgement }
-  | { kind: 'unacknowledge' };
+  | { kind: 'unacknowledge' }
+  | { kind: 'resolve'; resolvedBy: ResolvedBy };
 
 export interface GroupContext {
   now: number;

@@ -1,5 +1,5 @@
 import type { Acknowledgement } from '../watch/watch.ts';
-import type { AlertEventKind, Digest, Suppression } from './alert.ts';
+import type { AlertEventKind, Digest, ResolvedBy, Suppression } from './alert.ts';
 import { itemOf } from './digest.ts';
 import type { Draft, GroupContext, OpenAlert } from './group.ts';
 import type { Rule } from './rule.ts';
@@ -258,6 +258,18 @@ export function resolveAlert(draft: Draft, open: OpenAlert): void {
   open.isResolving = true;
   // A first notification comes in time; what was suppressed is judged now.
   if (open.alert.state !== 'pending' || isDue(open.flushAt, now)) flush(draft, open);
+}
+
+/**
+ * Ends an alert at once, as a user asks. One that was never notified ends untold. What has been absent or
+ * late so far is dealt with: only what comes later opens another alert.
+ */
+export function resolveByHand(draft: Draft, open: OpenAlert, resolvedBy: ResolvedBy): void {
+  const { group, context } = draft;
+  open.alert = { ...open.alert, resolvedBy };
+  endAlert(draft, open);
+  group.late = [];
+  if (group.absentSince !== null) group.absentSince = context.uptimeMs;
 }
 
 function endAlert(draft: Draft, open: OpenAlert): void {

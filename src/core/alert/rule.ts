@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { matchesWatch, ruleWants, type WatchMatch } from '../event/patterns.ts';
-import type { DigestSchedule, TimeInterval } from './time-interval.ts';
+import type { DigestSchedule, NamedInterval } from './time-interval.ts';
 import { valueOf } from '../records.ts';
 
 export const SEVERITIES = ['critical', 'error', 'warning', 'info'] as const;
@@ -72,7 +72,7 @@ export interface Rule {
   nameOf: (workflowId: string) => string | null;
   annotations: Readonly<Record<string, string>>;
   notify: readonly string[];
-  mute: readonly TimeInterval[];
+  mute: readonly NamedInterval[];
   escalate: readonly Escalation[];
 }
 

@@ -54,14 +54,23 @@ export function matchesSilence(matchers: Matchers, event: SilencedEvent): boolea
   );
 }
 
+/** The silences in force that match an event. */
+export function silencesOf(
+  silences: readonly Silence[],
+  event: SilencedEvent,
+  now: number,
+): Silence[] {
+  return silences.filter(
+    (one) => silenceState(one, now) === 'active' && matchesSilence(one.matchers, event),
+  );
+}
+
 /** Until when silences suppress what is about an event; null where none does. */
 export function silencedUntil(
   silences: readonly Silence[],
   event: SilencedEvent,
   now: number,
 ): number | null {
-  const ends = silences
-    .filter((one) => silenceState(one, now) === 'active' && matchesSilence(one.matchers, event))
-    .map(({ until }) => until);
+  const ends = silencesOf(silences, event, now).map(({ until }) => until);
   return ends.length === 0 ? null : Math.max(...ends);
 }

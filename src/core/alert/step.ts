@@ -26,6 +26,7 @@ import {
   JUDGE_AGAIN_MS,
   repeat,
   resolveAlert,
+  resolveByHand,
   unacknowledge,
 } from './notify.ts';
 import { ownerOf, roleOf, type AlertEvent, type Rule } from './rule.ts';
@@ -63,10 +64,13 @@ export function stepGroup(
       group.absentSince ??= context.uptimeMs;
       break;
     case 'acknowledge':
-      if (group.open !== null) acknowledge(draft, input.acknowledgement);
+      acknowledge(draft, input.acknowledgement);
       break;
     case 'unacknowledge':
       if (group.open?.alert.state === 'acknowledged') unacknowledge(draft, group.open);
+      break;
+    case 'resolve':
+      if (group.open !== null) resolveByHand(draft, group.open, input.resolvedBy);
       break;
   }
   return { group, effects: draft.effects };

@@ -18,6 +18,11 @@ export interface TimeInterval {
   location: string;
 }
 
+/** One of the intervals that the configuration has by a name. */
+export interface NamedInterval extends TimeInterval {
+  name: string;
+}
+
 /** A time of each day, in minutes from midnight. */
 export interface DigestSchedule {
   minute: number;

@@ -43,13 +43,21 @@ function createAlertService({ alerts, alerting, now }: AlertServicesDependencies
   return {
     list: (query) => alerts.list(query),
     get: (id) => alerts.get(id),
-    show: (alert) => shownAlert(alert, alerting.urlOf(alert)),
+    async showAll(all, sources) {
+      const suppressors = await alerting.suppressorsOf(all, sources);
+      return all.map((one) => shownAlert(one, alerting.urlOf(one), suppressors.get(one.id)));
+    },
+    async show(alert, sources) {
+      const suppressors = await alerting.suppressorsOf([alert], sources);
+      return shownAlert(alert, alerting.urlOf(alert), suppressors.get(alert.id));
+    },
     async acknowledge(id, { by, comment, until }) {
       const at = now();
       const end = until === undefined ? null : endOf(until, at);
       if (end !== null && end <= at) return 'past';
       return alerting.acknowledge(id, { by, comment: comment ?? null, until: end });
     },
+    resolve: (id, { by, comment }) => alerting.resolve(id, { by, comment: comment ?? null }),
     withdraw: (id) => alerting.acknowledge(id, null),
   };
 }

@@ -1,4 +1,5 @@
 import type { Alert, AlertState } from '../../core/alert/alert.ts';
+import type { Suppressor } from '../../core/alert/suppression.ts';
 import {
   ATTENTION_KINDS,
   watchNeeds,
@@ -18,6 +19,7 @@ import type { DeliveryStore, DeliveryCounts } from '../../redis/stores/delivery-
 import type { EndpointStore } from '../../redis/stores/endpoint-store.ts';
 import type { WatchStore } from '../../redis/stores/watch-store.ts';
 import type { EventLog } from '../../telemetry/logger.ts';
+import type { Alerting } from '../alerting.ts';
 import type { Endpoints } from '../endpoints.ts';
 import type { Poller } from '../poller.ts';
 import type { Discovery } from '../source-feed.ts';
@@ -39,6 +41,7 @@ interface AttentionDependencies {
   poller: Pick<Poller, 'sources' | 'overdue'>;
   discovery: Discovery;
   alerts: Pick<AlertStore, 'list'>;
+  alerting: Pick<Alerting, 'suppressorsOf'>;
   linksOf: LinksOf;
   now: () => number;
 }
@@ -120,19 +123,36 @@ async function watchesOf(
   return { kind, items, total: open.total + ofAcknowledged, isCapped: open.isCapped };
 }
 
-/** Alerts that fire; a limited token sees those that are grouped by one of its sources. */
+/** Pages of alerts that are looked through for some that nothing suppresses. */
+const MOST_PAGES = 5;
+
+/**
+ * Alerts that fire and that nothing suppresses; a limited token sees those that are grouped by one of its
+ * sources.
+ */
 async function alertsOf(
-  { alerts }: AttentionDependencies,
+  { alerts, alerting }: AttentionDependencies,
   { withAcknowledged, sources }: AttentionQuery,
 ): Promise<Found> {
   const states: AlertState[] = withAcknowledged ? ['firing', 'acknowledged'] : ['firing'];
   const meant = { state: states, ...(sources !== undefined && { sources }) };
-  const found = await alerts.list({ ...meant, order: 'oldest', limit: MOST_ITEMS });
-  const items = found.items.map(alertItem);
-  return { kind: 'alert', items, total: items.length, isCapped: found.nextCursor !== null };
+  const items: AttentionItem[] = [];
+  let cursor: string | null = null;
+  for (let page = 0; page < MOST_PAGES && items.length < MOST_ITEMS; page += 1) {
+    const from = cursor === null ? {} : { cursor };
+    const found = await alerts.list({ ...meant, ...from, order: 'oldest', limit: MOST_ITEMS });
+    const suppressors = await alerting.suppressorsOf(found.items, sources);
+    const listed = found.items
+      .map((alert) => alertItem(alert, suppressors.get(alert.id) ?? []))
+      .filter(({ suppressedBy = [] }) => withAcknowledged || suppressedBy.length === 0);
+    items.push(...listed);
+    cursor = found.nextCursor;
+    if (cursor === null) break;
+  }
+  return { kind: 'alert', items, total: items.length, isCapped: cursor !== null };
 }
 
-function alertItem(alert: Alert): AttentionItem {
+function alertItem(alert: Alert, suppressedBy: readonly Suppressor[]): AttentionItem {
   const { id, rule, labels, severity, count, runs, startedAt, acknowledged } = alert;
   const { source, workflow_id: workflowId } = labels;
   const group = Object.entries(labels).map(([label, value]) => `${label} ${value}`);
@@ -148,6 +168,7 @@ function alertItem(alert: Alert): AttentionItem {
     ...(source !== undefined && { source }),
     ...(workflowId !== undefined && { workflowId, workflowName: runs[0]?.name ?? null }),
     acknowledged,
+    suppressedBy,
   };
 }
 

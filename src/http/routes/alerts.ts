@@ -3,7 +3,6 @@ import { z } from 'zod';
 import { type Alert, noCounts, type AlertCounts } from '../../core/alert/alert.ts';
 import type { TokenConfig } from '../../config/schema.ts';
 import { LIMITED, LIMITED_HEAVY, mayConcern, mayRead, sourcesMeant, sourcesOf } from '../auth.ts';
-import { presentPage } from '../present.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
 import {
   acknowledgeRequest,
@@ -12,6 +11,7 @@ import {
   CURSOR_PROBLEMS,
   jsonAnswer,
   problemAnswer,
+  resolveRequest,
 } from '../schemas/common.ts';
 import {
   alertOrReceipt,
@@ -83,20 +83,35 @@ const withdrawSchema = {
   },
 };
 
-/** Alerts, and acknowledging them. */
+const resolveSchema = {
+  ...ONE,
+  operationId: 'resolveAlert',
+  summary: 'End an alert by hand',
+  description:
+    'Its end is notified as any end is; of an alert that nobody was notified of, nothing is sent. Where the cause goes on, the next event that meets the rule opens another alert. One that has resolved stays as it is. A token that may not read gets a receipt.',
+  body: resolveRequest,
+  response: {
+    200: jsonAnswer('The alert has resolved, now or before.', alertOrReceipt),
+    ...BODY_PROBLEMS,
+    ...COMMON_PROBLEMS,
+    ...UNKNOWN,
+  },
+};
+
+/** Alerts, acknowledging and ending them. */
 export const alertRoutes: FastifyPluginAsyncZod<{ alerts: AlertService }> = async (
   app,
   { alerts },
 ) => {
   app.get('/alerts', { schema: listSchema, config: LIMITED_HEAVY }, async ({ query, token }) => {
-    const page = await alerts.list({ ...query, ...sourcesMeant(token) });
-    return presentPage(page, (alert) => alerts.show(alert));
+    const { items, nextCursor } = await alerts.list({ ...query, ...sourcesMeant(token) });
+    return { data: await alerts.showAll(items, sourcesOf(token)), next_cursor: nextCursor };
   });
 
   app.get('/alerts/:id', { schema: readSchema, config: LIMITED }, async ({ params, token }) => {
     const alert = await alerts.get(params.id);
     if (alert === null || !isOf(token, alert)) throw unknownAlert(params.id);
-    return alerts.show(alert);
+    return alerts.show(alert, sourcesOf(token));
   });
 
   const acknowledgeRoute = { schema: acknowledgeSchema, config: LIMITED };
@@ -108,8 +123,7 @@ export const alertRoutes: FastifyPluginAsyncZod<{ alerts: AlertService }> = asyn
       const message = 'expected a time that is still to come';
       throw new InvalidRequest([{ path: 'until', message }]);
     }
-    const alert = settled(result, params.id);
-    return mayRead(token) ? alerts.show(alert) : { id: alert.id, state: alert.state };
+    return shownOrReceipt(settled(result, params.id), { token, alerts });
   });
 
   const withdrawRoute = { schema: withdrawSchema, config: LIMITED };
@@ -118,17 +132,33 @@ export const alertRoutes: FastifyPluginAsyncZod<{ alerts: AlertService }> = asyn
     settled(await alerts.withdraw(params.id), params.id);
     reply.code(204);
   });
+
+  const resolveRoute = { schema: resolveSchema, config: LIMITED };
+  app.post('/alerts/:id/resolve', resolveRoute, async ({ params, body, token }) => {
+    await refuseOthers(params.id, { token, alerts });
+    const alert = await alerts.resolve(params.id, body);
+    if (alert === null) throw unknownAlert(params.id);
+    return shownOrReceipt(alert, { token, alerts });
+  });
 };
+
+/** The alert, or for a token that may not read a receipt. */
+async function shownOrReceipt(alert: Alert, { token, alerts }: Asked) {
+  if (!mayRead(token)) return { id: alert.id, state: alert.state };
+  return alerts.show(alert, sourcesOf(token));
+}
+
+interface Asked {
+  token: TokenConfig | null;
+  alerts: AlertService;
+}
 
 /** An alert that its rule does not group by source may be of any. */
 function isOf(token: TokenConfig | null, { labels }: Alert): boolean {
   return mayConcern(token, labels['source'] ?? '');
 }
 
-async function refuseOthers(
-  id: string,
-  { token, alerts }: { token: TokenConfig | null; alerts: AlertService },
-): Promise<void> {
+async function refuseOthers(id: string, { token, alerts }: Asked): Promise<void> {
   if (sourcesOf(token) === undefined) return;
   const alert = await alerts.get(id);
   if (alert === null || !isOf(token, alert)) throw unknownAlert(id);

@@ -4,12 +4,13 @@ import { sum } from '../../core/arrays.ts';
 import type { AttentionItem, AttentionKind } from '../../core/attention.ts';
 import { isoTime } from '../../core/event/event.ts';
 import { LIMITED_HEAVY, sourcesOf } from '../auth.ts';
+import { shownSuppressor } from '../../alert/event.ts';
 import { presentAcknowledgement } from '../present.ts';
 import { attentionPage, attentionQuery } from '../schemas/attention.ts';
 import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 
 export interface AttentionQuery {
-  /** Also what a user has acknowledged. */
+  /** Also what a user has acknowledged, and alerts that are suppressed. */
   withAcknowledged: boolean;
   /** Only what is of these sources. */
   sources?: readonly string[];
@@ -33,7 +34,7 @@ const listSchema = {
   operationId: 'listAttention',
   summary: 'List what needs a person, oldest first',
   description:
-    'What a user has acknowledged is left out. Deliveries count by endpoint. Nothing ends a run that is gone, or a dead delivery: these are named for a week. A token for some sources sees what is of these.',
+    'What a user has acknowledged is left out, as are alerts that a silence, a mute or another alert suppresses. Deliveries count by endpoint. Nothing ends a run that is gone, or a dead delivery: these are named for a week. A token for some sources sees what is of these.',
   querystring: attentionQuery,
   response: { 200: jsonAnswer('What needs a person.', attentionPage), ...COMMON_PROBLEMS },
 };
@@ -76,6 +77,7 @@ function presentItem(item: AttentionItem): AttentionJson {
     rule,
     severity,
     acknowledged: item.acknowledged && presentAcknowledgement(item.acknowledged),
+    suppressed_by: item.suppressedBy?.map(shownSuppressor),
   };
   const entries = Object.entries(given).filter(([, value]) => value !== undefined);
   return Object.fromEntries(entries) as AttentionJson;

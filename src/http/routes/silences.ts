@@ -131,7 +131,7 @@ export const silenceRoutes: FastifyPluginAsyncZod<SilenceOptions> = async (
     const found = await silences.preview(withinSources(token, matchersOf(body.matchers)));
     const { count: events, byRule, byType } = found.events;
     return {
-      now: { alerts: found.alerts.map((alert) => alerts.show(alert)) },
+      now: { alerts: await alerts.showAll(found.alerts, sourcesOf(token)) },
       last_24h: { events, by_rule: byRule, by_type: byType },
     };
   });

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ALERT_STATES, SUPPRESSIONS } from '../../core/alert/alert.ts';
 import { SEVERITIES } from '../../core/alert/rule.ts';
+import { SUPPRESSOR_KINDS } from '../../core/alert/suppression.ts';
 import { ALERT_EVENT_TYPES } from '../../core/event/event.ts';
 import {
   acknowledgement,
@@ -35,6 +36,20 @@ const alertRun = z
   })
   .meta({ id: 'AlertRun' });
 
+export const suppressor = z
+  .object({
+    kind: z.enum(SUPPRESSOR_KINDS),
+    id: z.string().nullable().meta({
+      description:
+        'Of the silence, the time interval by its name, or the alert that inhibits. Null where it belongs to sources that the token may not use.',
+    }),
+    by: z.string().nullable().meta({
+      description: 'The user of a silence, or the rule of the alert that inhibits.',
+    }),
+    until: time.nullable().meta({ description: 'When it ends, where that is known.' }),
+  })
+  .meta({ id: 'Suppressor' });
+
 export const alertSchema = z
   .object({
     id: z.string().meta({ description: 'The same from firing to resolved.' }),
@@ -49,7 +64,14 @@ export const alertSchema = z
     started_at: time,
     updated_at: time,
     resolved_at: time.nullable(),
+    resolved_by: z
+      .object({ by: z.string(), comment: z.string().nullable() })
+      .nullable()
+      .meta({ id: 'ResolvedBy', description: 'The user that ended it by hand.' }),
     acknowledged: acknowledgement.nullable(),
+    suppressed_by: z.array(suppressor).meta({
+      description: 'What keeps its notifications back now. Empty in events.',
+    }),
     notified: z
       .array(z.object({ endpoint: z.string(), at: time, event_id: z.string() }))
       .meta({ description: 'The last event that was sent to each endpoint.' }),

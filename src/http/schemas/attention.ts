@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ATTENTION_KINDS } from '../../core/attention.ts';
+import { suppressor } from './alert.ts';
 import { acknowledgement, count, countsBy, time } from './common.ts';
 
 const kind = z.enum(ATTENTION_KINDS).meta({
@@ -24,6 +25,7 @@ const attentionItem = z
     rule: z.string().exactOptional(),
     severity: z.string().exactOptional(),
     acknowledged: acknowledgement.nullable().exactOptional(),
+    suppressed_by: z.array(suppressor).exactOptional(),
   })
   .meta({ id: 'AttentionItem', description: 'Something that needs a person.' });
 
@@ -31,7 +33,10 @@ export const attentionQuery = z.strictObject({
   acknowledged: z
     .enum(['exclude', 'include'])
     .meta({ id: 'AcknowledgedFilter' })
-    .meta({ description: 'Whether runs and alerts are listed that a user has acknowledged.' })
+    .meta({
+      description:
+        'Whether runs and alerts are listed that a user has acknowledged, and alerts that a silence, a mute or another alert suppresses.',
+    })
     .default('exclude'),
 });
 

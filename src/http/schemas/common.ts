@@ -294,6 +294,13 @@ export const acknowledgeRequest = z
     examples: [{ by: 'ana', comment: 'I ask the customer', until: '2h' }],
   });
 
+export const resolveRequest = z
+  .strictObject({
+    by: boundedText(128).meta({ description: 'The user that ends it.' }),
+    comment: plainText(1_000).exactOptional(),
+  })
+  .meta({ id: 'ResolveRequest', examples: [{ by: 'ana', comment: 'the provider is up again' }] });
+
 export const acknowledgement = z
   .object({ by: z.string(), comment: z.string().nullable(), at: time, until: time.nullable() })
   .meta({

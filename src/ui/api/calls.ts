@@ -10,6 +10,7 @@ import type {
   ProcessesView,
   RangeBody,
   ReadinessView,
+  ResolveBody,
   RotatedView,
   SilencePreviewView,
   WorkflowsView,
@@ -84,6 +85,7 @@ export const api = {
   acknowledgeAlert: (id: string, body: AcknowledgeBody) =>
     post(`/v1/alerts/${part(id)}/acknowledge`, body),
   unacknowledgeAlert: (id: string) => remove(`/v1/alerts/${part(id)}/acknowledge`),
+  resolveAlert: (id: string, body: ResolveBody) => post(`/v1/alerts/${part(id)}/resolve`, body),
   silences: (signal?: Signal) => get<PageView<Silence>>('/v1/silences', {}, signal),
   silence: (body: NewSilence) => post<Silence>('/v1/silences', body),
   previewSilence: (matchers: Matchers) =>

@@ -8,7 +8,9 @@ import { acknowledgeAlert, AcknowledgedBy } from '../parts/acknowledge.tsx';
 import { Copy, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { Fact, Facts } from '../parts/basics.tsx';
 import { countText } from '../parts/format.ts';
+import { ResolveDialog, ResolvedBy } from '../parts/resolve.tsx';
 import { Status } from '../parts/status.tsx';
+import { SuppressedNotices } from '../parts/suppressed.tsx';
 import { Ago, Clock, Since } from '../parts/time.tsx';
 import { act } from '../parts/toast.tsx';
 import { useLoaded } from '../parts/hooks.ts';
@@ -86,7 +88,8 @@ async function load(id: string, signal: AbortSignal): Promise<Alert> {
 }
 
 function Actions({ alert, reload }: { alert: Alert; reload: () => void }) {
-  const [isOpen, setOpen] = useState(false);
+  const [open, setOpen] = useState<'silence' | 'resolve' | null>(null);
+  const close = () => setOpen(null);
   const { rule, labels } = alert;
   const { workflow_id: workflow, source } = labels;
   const matchers = {
@@ -115,10 +118,16 @@ function Actions({ alert, reload }: { alert: Alert; reload: () => void }) {
           Take acknowledgement back
         </button>
       )}
-      <button type="button" onClick={() => setOpen(true)}>
+      {alert.state !== 'resolved' && (
+        <button type="button" onClick={() => setOpen('resolve')}>
+          Resolve …
+        </button>
+      )}
+      <button type="button" onClick={() => setOpen('silence')}>
         Silence …
       </button>
-      {isOpen && <SilenceDialog matchers={matchers} onClose={() => setOpen(false)} />}
+      {open === 'resolve' && <ResolveDialog alert={alert} onClose={close} onDone={reload} />}
+      {open === 'silence' && <SilenceDialog matchers={matchers} onClose={close} />}
     </>
   );
 }
@@ -146,7 +155,9 @@ function AlertFacts({ alert }: { alert: Alert }) {
           {resolved === null ? <Since at={started} /> : <Ago at={resolved} />}
         </Fact>
       </Facts>
+      <SuppressedNotices suppressors={alert.suppressed_by} />
       <AcknowledgedBy acknowledged={alert.acknowledged} />
+      <ResolvedBy resolvedBy={alert.resolved_by} />
     </>
   );
 }

@@ -9,7 +9,7 @@ import { Empty, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { Chips } from '../parts/chips.tsx';
 import { countText, plural } from '../parts/format.ts';
 import { useList, type List } from '../parts/list.ts';
-import { Status } from '../parts/status.tsx';
+import { AlertState, SuppressedTags } from '../parts/suppressed.tsx';
 import { Table, type Column } from '../parts/table.tsx';
 import { Ago, Length, Since } from '../parts/time.tsx';
 import { useStale } from '../parts/hooks.ts';
@@ -32,7 +32,7 @@ function labelsOf(labels: Record<string, string>): [string, string][] {
 }
 
 const COLUMNS: readonly Column<Alert>[] = [
-  { name: 'State', className: 'col-state', render: ({ state }) => <Status state={state} /> },
+  { name: 'State', className: 'col-state', render: (alert) => <AlertState alert={alert} /> },
   {
     name: 'Alert',
     className: 'col-alert',
@@ -41,13 +41,14 @@ const COLUMNS: readonly Column<Alert>[] = [
   {
     name: 'Of',
     className: 'col-labels',
-    render: ({ labels }) => (
+    render: ({ labels, suppressed_by: suppressors }) => (
       <span class="cut">
         {labelsOf(labels).map(([name, value]) => (
           <span key={name} class={`tag of-${name}`} title={`${name}=${value}`}>
             {labelText(name, value)}
           </span>
         ))}
+        <SuppressedTags suppressors={suppressors} />
       </span>
     ),
   },

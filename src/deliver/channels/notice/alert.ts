@@ -53,7 +53,7 @@ function titleOf({ type, timestamp, data }: SentEvent, alert: SentAlert): string
   const what = subjectOf(alert, isMore && alert.count > 1 ? ` in ${span}` : '');
   switch (type) {
     case 'alert.resolved':
-      return `Resolved${lastedText(alert)}: ${what}`;
+      return `Resolved${resolverText(alert)}${lastedText(alert)}: ${what}`;
     case 'alert.acknowledged':
       return `${oneLine(alert.acknowledged?.by ?? '', 40) || 'Somebody'} acknowledged: ${what}`;
     case 'alert.updated':
@@ -61,6 +61,12 @@ function titleOf({ type, timestamp, data }: SentEvent, alert: SentAlert): string
     default:
       return data.escalation ? `Not acknowledged after ${data.escalation.after}: ${what}` : what;
   }
+}
+
+/** The user that ended it by hand. */
+function resolverText({ resolved_by: resolver }: SentAlert): string {
+  const name = oneLine(resolver?.by ?? '', 40);
+  return name === '' ? '' : ` by ${name}`;
 }
 
 /** `12 runs of invoices failed (failed-runs)`; for rules about what did not happen, what they miss. */
@@ -119,10 +125,11 @@ function lastedText({ started_at: from, resolved_at: to }: SentAlert): string {
   return ` after ${spanText(Math.max(0, Date.parse(to) - Date.parse(from)))}`;
 }
 
-function linesOf({ acknowledged, annotations, runs }: SentAlert): string[] {
+function linesOf({ acknowledged, resolved_by: resolver, annotations, runs }: SentAlert): string[] {
   const { summary, description } = annotations ?? {};
   // Where there are no runs, the title has it.
-  return [runs.length === 0 ? null : summary, description, acknowledged?.comment]
+  const comments = [acknowledged?.comment, resolver?.comment];
+  return [runs.length === 0 ? null : summary, description, ...comments]
     .filter((line) => typeof line === 'string')
     .map((line) => oneLine(line, 500));
 }

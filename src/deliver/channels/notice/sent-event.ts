@@ -58,6 +58,7 @@ export interface SentAlert {
   started_at: string;
   updated_at?: string | null;
   resolved_at?: string | null;
+  resolved_by?: { by: string; comment?: string | null } | null;
   acknowledged?: { by: string; comment?: string | null } | null;
   annotations?: Readonly<Record<string, string>>;
   /** Its page of the dashboard. */

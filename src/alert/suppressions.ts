@@ -1,0 +1,90 @@
+import { groupOfAlert, OPEN_STATES, type Alert } from '../core/alert/alert.ts';
+import { silencesOf, type Silence } from '../core/alert/silence.ts';
+import { inhibitorsOf, mutesOf, type Suppressor } from '../core/alert/suppression.ts';
+import { MOST_INHIBITING } from './judge.ts';
+import type { AlertStore, LiveRules, SilenceStore } from './ports.ts';
+
+interface SuppressionsDeps {
+  alerts: Pick<AlertStore, 'list' | 'groups'>;
+  silences: Pick<SilenceStore, 'all'>;
+  rules: LiveRules;
+  now: () => number;
+}
+
+/**
+ * What keeps notifications of alerts back now, by the alert's id; nothing for those that are over.
+ * @param sources those that the reader is limited to: what belongs to others has neither id nor user
+ */
+export type SuppressorsOf = (
+  shown: readonly Alert[],
+  sources?: readonly string[],
+) => Promise<ReadonlyMap<string, readonly Suppressor[]>>;
+
+/** The use case that shows why alerts are not notified of. */
+export function createSuppressions(deps: SuppressionsDeps): SuppressorsOf {
+  const { alerts, silences, rules, now } = deps;
+  return async function suppressorsOf(shown, sources) {
+    const going = shown.filter(({ state }) => state !== 'resolved');
+    if (going.length === 0) return new Map();
+    const [groups, all, active] = await Promise.all([
+      alerts.groups(going.map(({ id }) => groupOfAlert(id) ?? '')),
+      silences.all(),
+      inhibiting(deps, going),
+    ]);
+    const facts = new Map(
+      [...groups.values()].flatMap(({ group }) =>
+        group?.open ? [[group.open.alert.id, group.open.facts] as const] : [],
+      ),
+    );
+    const at = now();
+    return new Map(
+      going.map((alert) => {
+        const event = facts.get(alert.id);
+        const rule = rules.book.named(alert.rule);
+        const inhibitors = inhibitorsOf(
+          alert,
+          rules.inhibitRules,
+          (name) => active.get(name) ?? [],
+        );
+        return [
+          alert.id,
+          [
+            ...(event === undefined ? [] : silencesOf(all, event, at)).map((one) =>
+              bySilence(one, sources),
+            ),
+            ...(rule === undefined ? [] : mutesOf(rule, at)),
+            ...inhibitors.map((one) => byAlert(one, sources)),
+          ],
+        ];
+      }),
+    );
+  };
+}
+
+/** The alerts that go on of the rules that inhibit those of others. */
+async function inhibiting(
+  { alerts, rules }: Pick<SuppressionsDeps, 'alerts' | 'rules'>,
+  shown: readonly Alert[],
+): Promise<ReadonlyMap<string, readonly Alert[]>> {
+  const targets = new Set(shown.map(({ rule }) => rule));
+  const names = rules.inhibitRules.filter(({ targetRule }) => targets.has(targetRule));
+  const found = [...new Set(names.map(({ sourceRule }) => sourceRule))].map(async (rule) => {
+    const { items } = await alerts.list({ state: OPEN_STATES, rule, limit: MOST_INHIBITING });
+    return [rule, items] as const;
+  });
+  return new Map(await Promise.all(found));
+}
+
+function bySilence(
+  { id, by, until, matchers }: Silence,
+  sources: readonly string[] | undefined,
+): Suppressor {
+  const isOwn =
+    sources === undefined || (matchers.source?.every((one) => sources.includes(one)) ?? false);
+  return { kind: 'silence', id: isOwn ? id : null, by: isOwn ? by : null, until };
+}
+
+function byAlert({ id, rule, labels }: Alert, sources: readonly string[] | undefined): Suppressor {
+  const isOwn = sources?.includes(labels['source'] ?? '') ?? true;
+  return { kind: 'inhibit', id: isOwn ? id : null, by: rule, until: null };
+}

@@ -1,0 +1,151 @@
+import type { Command } from 'commander';
+import type { AlertView, ResolveBody } from '../../client/types.ts';
+import { RunwatchError } from '../../core/errors.ts';
+import type { CliContext } from '../context.ts';
+import { EXIT } from '../exit.ts';
+import { linked, renderFields } from '../render/table.ts';
+import { exactly, paint, plain } from '../render/text.ts';
+import { writeJson } from '../report.ts';
+import { resolveAlert } from '../resolve.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { labelsText, suppressedLine } from '../render/alerts.ts';
+
+interface ShowFlags extends DaemonFlags {
+  json?: boolean;
+}
+
+interface ResolveFlags extends DaemonFlags {
+  by?: string;
+  comment?: string;
+  yes?: boolean;
+  json?: boolean;
+}
+
+/** Adds the verbs of `alerts` that are about some of them. */
+export function addAlertActions(host: VerbHost, alerts: Command): void {
+  const of = { program: alerts };
+  daemonCommand(of, 'show <id>', 'read')
+    .description('show one alert')
+    .option('--json', "print the API's answer")
+    .addHelpText('after', SHOW_HELP)
+    .action((id: string, _flags: unknown, command: Command) =>
+      host.run((context) => show(context, id, command.optsWithGlobals<ShowFlags>())),
+    );
+  daemonCommand(of, 'resolve <id...>', 'write')
+    .description('end alerts by hand')
+    .option('--by <name>', 'the user that ends them (default: you)')
+    .option('--comment <text>', 'what others should know')
+    .option('--yes', 'do not ask whether the beginning of an id is the one that is meant')
+    .option('--json', "print the API's answers")
+    .addHelpText('after', RESOLVE_HELP)
+    .action((ids: string[], _flags: unknown, command: Command) =>
+      host.run((context) => resolve(context, ids, command.optsWithGlobals<ResolveFlags>())),
+    );
+}
+
+const SHOW_HELP = `
+Exits 1 when there is no such alert.
+
+Examples:
+  runwatch alerts show alr_4n2k9x
+  runwatch alerts show alr_4n2k9x --json | jq .suppressed_by`;
+
+const RESOLVE_HELP = `
+Endpoints that were notified of an alert are notified of its end. Where the cause goes on, the next event
+that meets the rule opens another alert. One that has resolved stays as it is. Exits 1 when there is no such
+alert.
+
+Examples:
+  runwatch alerts resolve alr_4n2k9x --comment "the provider is up again"`;
+
+async function show(context: CliContext, given: string, flags: ShowFlags): Promise<number> {
+  const client = await connect(context, flags);
+  const id = await resolveAlert(given, { client, context });
+  const alert = await client.getAlert(id);
+  if (alert === null) {
+    throw new RunwatchError(`there is no alert ${plain(id)}`, { code: 'alert_not_found' });
+  }
+  const { stdout } = context.io;
+  if (flags.json === true) writeJson(stdout, alert);
+  else stdout.write(renderFields(fieldsOf(alert, context), stdout));
+  return EXIT.ok;
+}
+
+async function resolve(
+  context: CliContext,
+  given: readonly string[],
+  flags: ResolveFlags,
+): Promise<number> {
+  const client = await connect(context, flags);
+  const { by, comment } = flags;
+  const body: ResolveBody = {
+    by: by ?? context.env.user,
+    ...(comment !== undefined && { comment }),
+  };
+  const { stdout, stderr } = context.io;
+  const results: unknown[] = [];
+  for (const text of given) {
+    const id = await resolveAlert(text, { client, context, writes: flags });
+    const alert = await client.resolveAlert(id, body);
+    if (alert === null) {
+      stderr.write(`${stderr.colors.red('error:')} there is no alert ${plain(id)}\n`);
+      continue;
+    }
+    results.push(alert);
+    if (flags.json !== true) stdout.write(`resolved alert ${plain(id)}\n`);
+  }
+  if (flags.json === true) writeJson(stdout, { results });
+  return results.length < given.length ? EXIT.failure : EXIT.ok;
+}
+
+type Field = readonly [string, string];
+
+function fieldsOf(alert: AlertView, context: CliContext): Field[] {
+  const { stdout } = context.io;
+  const { colors } = stdout;
+  const now = context.now();
+  const { state, suppressed_by: suppressors, annotations, runs, notified } = alert;
+  const about = Object.entries(annotations).map(([name, text]) => plain(`${name}: ${text}`));
+  const shown = runs.map(({ run_id: id, name, status, url }) =>
+    linked(plain([id, status, name].filter((one) => one !== null).join(' · ')), url, stdout),
+  );
+  const sent = notified.map(({ endpoint, at }) => `${plain(endpoint)} ${exactly(at, now)}`);
+  return [
+    ['alert', linked(colors.bold(plain(alert.id)), alert.url, stdout)],
+    ['rule', plain(alert.rule)],
+    ['state', paint(plain(state), state === 'firing' ? 'failed' : state, colors)],
+    ...(suppressors.length === 0
+      ? []
+      : [['suppressed', plain(suppressedLine(suppressors, now))] as const]),
+    ...handledFields(alert, now),
+    ['severity', plain(alert.severity)],
+    ['owner', plain(alert.owner ?? '-')],
+    ['labels', plain(labelsText(alert))],
+    ['events', String(alert.count)],
+    ['since', exactly(alert.started_at, now)],
+    ['updated', exactly(alert.updated_at, now)],
+    ['annotations', about.join('\n') || '-'],
+    ['runs', shown.join('\n') || '-'],
+    ['notified', sent.join('\n') || '-'],
+  ];
+}
+
+const why = (comment: string | null) => (comment === null ? '' : `: ${plain(comment)}`);
+
+function handledFields(alert: AlertView, now: number): Field[] {
+  const { acknowledged, resolved_at: resolvedAt, resolved_by: resolvedBy } = alert;
+  const fields: Field[] = [];
+  if (acknowledged !== null) {
+    const { by, at, comment, until } = acknowledged;
+    const end = until === null ? '' : ` until ${exactly(until, now)}`;
+    fields.push(['acknowledged', `by ${plain(by)} ${exactly(at, now)}${end}${why(comment)}`]);
+  }
+  if (resolvedAt !== null) {
+    const who = resolvedBy === null ? '' : `by ${plain(resolvedBy.by)} `;
+    fields.push([
+      'resolved',
+      `${who}${exactly(resolvedAt, now)}${why(resolvedBy?.comment ?? null)}`,
+    ]);
+  }
+  return fields;
+}
