@@ -44,6 +44,7 @@ export default {
   forceExit: true,
   // A bound for a hang, so that a busy machine fails no test; a condition ends its wait before.
   testTimeout: 600_000,
+  testSequencer: '<rootDir>/test/support/waiting-first.mjs',
   // Most of the suite waits for other processes, so that more may run than there are cores.
-  maxWorkers: 4,
+  maxWorkers: 8,
 };
