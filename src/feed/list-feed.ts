@@ -17,6 +17,7 @@ import type { ClaimedPermit } from '../poll/source-limiter.ts';
 import type { DiscoverPass } from './discovery.ts';
 import type { FeedSchedule, FeedStore, ListReader, StreamSurvey } from './ports.ts';
 import { readPage, type PageRead, type Sweep, type WantedPage } from './read-page.ts';
+import type { StreamOffer } from './stream-openings.ts';
 
 /** A plan that is older than this does not hold any more: no process makes a new one, ms. */
 const STALE_MS = 180_000;
@@ -45,7 +46,11 @@ export interface ListFeedDependencies {
   /** The pass of discovery over a list; null for lists in which nothing is discovered. */
   discoverPass: (list: RunList) => DiscoverPass | null;
   /** Event streams: what is left to them is not read by lists, and they may open more. */
-  streams: { surveyed(): Promise<StreamSurvey>; offerAll(watches: readonly Watch[]): void };
+  streams: {
+    surveyed(): Promise<StreamSurvey>;
+    offerOf(watch: Watch): StreamOffer | null;
+    offerAll(offers: readonly StreamOffer[]): void;
+  };
   vanished: VanishedRuns;
   report: (report: PageReport) => void;
   now: () => number;
@@ -225,28 +230,33 @@ function pagesOf({ lists }: StoredPlan): { member: string; withinMs: number }[] 
   );
 }
 
-/** The watches that are not left to event streams. @param onActive is called with each run that is watched */
+/**
+ * The watches that are not left to event streams. Of each it keeps what a plan goes by and nothing else:
+ * all metadata at once could take more memory than there is.
+ * @param onActive is called with each run that is watched
+ */
 async function plannedWatches(
   deps: ListFeedDependencies,
   onActive: (runId: string) => void,
 ): Promise<PlannedWatch[]> {
   const { source, store, streams, memberOf, minIntervalMs } = deps;
   const found: PlannedWatch[] = [];
-  const unstreamed: Watch[] = [];
+  const offers: StreamOffer[] = [];
   const survey = await streams.surveyed();
   for await (const chunk of store.active(source)) {
     const runIds = chunk.map(({ watch }) => watch.runId);
     const hints = await store.hints(source, runIds);
     for (const [at, { watch }] of chunk.entries()) {
       onActive(watch.runId);
-      if (!survey.isStreamed(watch.runId)) unstreamed.push(watch);
+      const offer = survey.isStreamed(watch.runId) ? null : streams.offerOf(watch);
+      if (offer !== null) offers.push(offer);
       if (survey.isRelied(watch.runId)) continue;
       const seen = { member: memberOf(watch), hint: hints[at] ?? null };
       const longestMs = deps.longestMs(watch);
       found.push(plannedWatch(watch, seen, { minIntervalMs, longestMs, now: deps.now() }));
     }
   }
-  streams.offerAll(unstreamed);
+  streams.offerAll(offers);
   return found;
 }
 

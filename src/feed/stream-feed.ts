@@ -27,7 +27,7 @@ import type { ClaimedPermit, Permit } from '../poll/source-limiter.ts';
 import { FollowedRun } from './followed-run.ts';
 import type { StreamFigures, StreamSchedule, StreamStore, StreamSurvey } from './ports.ts';
 import { StreamHolders, SURVEY_MS } from './stream-holders.ts';
-import { StreamOpenings } from './stream-openings.ts';
+import { StreamOpenings, type StreamOffer } from './stream-openings.ts';
 import { Backstops, HintReads } from './stream-reads.ts';
 
 /** How long a first read waits for the stream of its run, ms. */
@@ -182,9 +182,14 @@ export class StreamFeed {
     else this.openings.offer(watch);
   }
 
-  /** Watches without a stream, of which the list feed has just made a plan. */
-  offerAll(watches: readonly Watch[]): void {
-    this.openings.offerAll(watches);
+  /** What a stream of the run is to {@link offerAll}; null where none is wanted. */
+  offerOf(watch: Watch): StreamOffer | null {
+    return this.openings.offerOf(watch);
+  }
+
+  /** Runs without a stream, of which the list feed has just made a plan. */
+  offerAll(offers: readonly StreamOffer[]): void {
+    this.openings.offerAll(offers);
   }
 
   /** Which runs have streams, of all processes, as a moment ago. */

@@ -59,12 +59,20 @@ interface StreamOpeningsDependencies extends Pick<
   hintsWaitMs: () => number;
 }
 
+/** A run that a stream may be opened for, without its watch: very many of these take much memory. */
+export interface StreamOffer {
+  runId: string;
+  /** The order in which streams are opened, lowest first. */
+  rank: number;
+}
+
 /** Which runs streams are opened for, and how many there may be, over all processes. */
 export class StreamOpenings {
   /** Streams of all processes, at the last count. */
   held = 0;
   private capacity: StreamCapacity = NEW_CAPACITY;
-  private offered = new Map<string, Watch>();
+  /** The ranks of runs that are offered. */
+  private offered = new Map<string, number>();
   /** Runs after streams of no use, by when they may get another one. */
   private readonly spent = new Map<string, number>();
   private restsUntil = 0;
@@ -128,11 +136,15 @@ export class StreamOpenings {
     this.pump().catch(this.deps.onError);
   }
 
-  /** Offers all watches that have no stream, in place of what was offered before. */
-  offerAll(watches: readonly Watch[]): void {
-    const wanted = watches.filter((watch) => this.isWanted(watch)).toSorted(byRank);
-    const best = wanted.slice(0, this.deps.most + SPARE);
-    this.offered = new Map(best.map((watch) => [watch.runId, watch]));
+  /** What {@link offerAll} takes; null where no stream is wanted. */
+  offerOf(watch: Watch): StreamOffer | null {
+    return this.isWanted(watch) ? { runId: watch.runId, rank: streamRank(watch) } : null;
+  }
+
+  /** Takes all that is wanted and has no stream, in place of what was offered before. */
+  offerAll(offers: readonly StreamOffer[]): void {
+    const best = offers.toSorted((a, b) => a.rank - b.rank).slice(0, this.deps.most + SPARE);
+    this.offered = new Map(best.map(({ runId, rank }) => [runId, rank]));
   }
 
   /** Enters streams to open into the schedule: no more than may be open, and than permits allow. */
@@ -148,10 +160,10 @@ export class StreamOpenings {
     const perSecond = Math.max(1, deps.requestsPerMs() * 1_000);
     const room = Math.floor(Math.min(this.allowed() - this.held, perSecond) - entered);
     if (room <= 0) return;
-    const members = [...this.offered.values()]
-      .toSorted(byRank)
+    const members = [...this.offered]
+      .toSorted(([, a], [, b]) => a - b)
       .slice(0, room)
-      .map(({ runId }) => {
+      .map(([runId]) => {
         this.offered.delete(runId);
         return { member: streamMember(runId), withinMs: 0 };
       });
@@ -223,7 +235,8 @@ export class StreamOpenings {
   }
 
   private keep(watch: Watch): void {
-    if (this.offered.size < this.deps.most + SPARE) this.offered.set(watch.runId, watch);
+    if (this.offered.size >= this.deps.most + SPARE) return;
+    this.offered.set(watch.runId, streamRank(watch));
   }
 
   private allowed(): number {
@@ -242,8 +255,4 @@ export class StreamOpenings {
     this.spent.delete(runId);
     return false;
   }
-}
-
-function byRank(a: Watch, b: Watch): number {
-  return streamRank(a) - streamRank(b);
 }

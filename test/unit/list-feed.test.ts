@@ -2,8 +2,10 @@ import { expect, test } from '@jest/globals';
 import { pageMember } from '../../src/core/feed/page-name.ts';
 import type { StoredPlan } from '../../src/core/feed/record.ts';
 import { ListFeed, type ListFeedDependencies } from '../../src/feed/list-feed.ts';
-import type { Watch } from '../../src/core/watch/watch.ts';
+import type { StoredWatch, Watch } from '../../src/core/watch/watch.ts';
+import type { StreamOffer } from '../../src/feed/stream-openings.ts';
 import type { RequestClaim } from '../../src/poll/schedule.ts';
+import { newWatch, snapshot } from '../support/builders.ts';
 
 const NOW = 1_000_000;
 
@@ -74,4 +76,51 @@ test('polls of new watches call for a plan no sooner than the size of the presen
   await feed.refresh();
   await poll('c');
   expect(entered).toEqual([0, 10_000]);
+});
+
+/** So many watches, of which none may be used once the next one is asked for. */
+async function* eachOnce(count: number): AsyncIterable<StoredWatch[]> {
+  for (let at = 0; at < count; at += 1) {
+    const runId = `run-${at}`;
+    const watch = newWatch({ runId, run: snapshot({ id: runId }), metadata: { team: 'ops' } });
+    const { proxy, revoke } = Proxy.revocable(watch, {});
+    yield [{ watch: proxy, version: 1, number: at }];
+    revoke();
+  }
+}
+
+test('a plan keeps no watch in memory once it has read the next ones', async () => {
+  const offered: StreamOffer[] = [];
+  const feed = new ListFeed({
+    source: 'default',
+    isOn: true,
+    store: {
+      hintedRuns: async () => [],
+      hints: async () => [null],
+      active: () => eachOnce(3),
+      plan: async () => null,
+      read: async () => [],
+      putPlan: async () => undefined,
+    },
+    schedule: {
+      enterFeed: async () => undefined,
+      defer: async () => undefined,
+      release: async () => undefined,
+    },
+    streams: {
+      surveyed: async () => ({ isStreamed: () => false, isRelied: () => false }),
+      offerOf: ({ runId }: Watch) => ({ runId, rank: 0 }),
+      offerAll: (offers: StreamOffer[]) => offered.push(...offers),
+    },
+    memberOf: () => null,
+    longestMs: () => 60_000,
+    requestsPerMs: () => 0.1,
+    minIntervalMs: 1_000,
+    maxIntervalMs: 60_000,
+    random: () => 0.5,
+    now: () => NOW,
+  } as unknown as ListFeedDependencies);
+  await feed.makePlan({} as RequestClaim);
+  expect(feed.costMultiplier()).toBe(1);
+  expect(offered.map(({ runId }) => runId)).toEqual(['run-0', 'run-1', 'run-2']);
 });
