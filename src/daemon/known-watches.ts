@@ -65,10 +65,15 @@ export class KnownWatches {
     return this.held;
   }
 
-  /** Remembers a watch that was written. */
+  /** Remembers a watch that this process registered. Where it is known, who wrote last is not: it is read. */
+  registered(watch: Watch): void {
+    if (this.remembered.has(watchId(watch))) this.expect(watch);
+    this.note(watch);
+  }
+
+  /** Remembers a watch that was read or written. */
   note(watch: Watch): void {
     if (watch.state !== 'active') return this.forget(watch);
-    this.unread.delete(watchId(watch));
     this.put(watchId(watch), rememberedOf(watch));
   }
 
@@ -92,7 +97,7 @@ export class KnownWatches {
     this.unread.delete(watchId(key));
   }
 
-  /** Notes that another process registered the watch. */
+  /** Notes that the watch is to be read, as another process registered it. */
   expect(key: WatchKey): void {
     if (this.unread.size < MOST) this.unread.set(watchId(key), key);
   }
@@ -100,10 +105,13 @@ export class KnownWatches {
   /** Reads the watches that other processes registered. */
   async catchUp(): Promise<void> {
     for (const keys of chunksOf([...this.unread.values()], CHUNK)) {
-      for (const found of await this.watches.getMany(keys)) {
-        if (found !== null) this.note(found.watch);
-      }
+      // One that changes while it is read is read again.
       for (const key of keys) this.unread.delete(watchId(key));
+      const found = await this.watches.getMany(keys).catch((error: unknown) => {
+        for (const key of keys) this.expect(key);
+        throw error;
+      });
+      for (const stored of found) if (stored !== null) this.note(stored.watch);
     }
   }
 
@@ -237,7 +245,7 @@ export function createWatchNotes({
     registered(watches) {
       const active = watches.filter(({ state }) => state === 'active');
       if (active.length === 0) return;
-      for (const watch of active) known.note(watch);
+      for (const watch of active) known.registered(watch);
       publish('registered', active);
       epochs
         .read()
@@ -248,8 +256,10 @@ export function createWatchNotes({
       if (watch.state === 'active') known.polled(watch);
       else end(watch);
     },
-    // This process gets the message too, and reads the watch again.
-    changed: (key) => publish('registered', [key]),
+    changed(key) {
+      known.expect(key);
+      publish('registered', [key]);
+    },
     cancelled: end,
   };
 }

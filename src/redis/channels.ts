@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { parseWatchId, watchId, type WatchKey } from '../core/watch/watch.ts';
 import type { Subscriber } from './subscriber.ts';
@@ -118,8 +119,10 @@ export interface WatchNotice {
 
 const MARKS = { registered: '+', ended: '-' } as const;
 
-/** Notifies all processes of watches that were registered or have ended. A notice may be lost. */
+/** Notifies the other processes of watches that were registered or have ended. A notice may be lost. */
 export class WatchChannel {
+  /** Begins each notice of this process, which gets them, too. */
+  private readonly sender = randomUUID();
   private listener: (notice: WatchNotice) => void = () => undefined;
 
   constructor(
@@ -127,12 +130,16 @@ export class WatchChannel {
     subscriber: Subscriber,
     private readonly channel: string,
   ) {
-    subscriber.hear(channel, { onMessage: (text) => this.listener(parseNotice(text)) });
+    subscriber.hear(channel, {
+      onMessage: (text) => {
+        if (!text.startsWith(this.sender)) this.listener(parseNotice(text));
+      },
+    });
   }
 
   async publish({ kind, keys }: WatchNotice): Promise<void> {
-    const ids = keys.map((key) => watchId(key));
-    await this.redis.publish(this.channel, `${MARKS[kind]}${ids.join('\n')}`);
+    const lines = [`${this.sender}${MARKS[kind]}`, ...keys.map((key) => watchId(key))];
+    await this.redis.publish(this.channel, lines.join('\n'));
   }
 
   listen(listener: (notice: WatchNotice) => void): void {
@@ -141,8 +148,9 @@ export class WatchChannel {
 }
 
 function parseNotice(text: string): WatchNotice {
+  const [head = '', ...ids] = text.split('\n');
   return {
-    kind: text.startsWith(MARKS.registered) ? 'registered' : 'ended',
-    keys: text.slice(1).split('\n').map(parseWatchId),
+    kind: head.endsWith(MARKS.registered) ? 'registered' : 'ended',
+    keys: ids.map(parseWatchId),
   };
 }
