@@ -1,4 +1,5 @@
 import { chunksOf } from '../core/arrays.ts';
+import { KeptTexts, type KeptText } from '../core/kept-texts.ts';
 import { parseWatchId, watchId, type Watch, type WatchKey } from '../core/watch/watch.ts';
 import type { WatchChannel } from '../redis/channels.ts';
 import type { EpochStore } from '../redis/stores/epoch-store.ts';
@@ -35,8 +36,7 @@ const KNOWN = [
 export type KnownWatch = Pick<Watch, (typeof KNOWN)[number]>;
 
 interface Remembered {
-  text: string;
-  bytes: number;
+  text: KeptText;
   /** What polls change of it: the number of its last event, and how many ends it has had. */
   sequence: number;
   pastEnds: number;
@@ -49,7 +49,7 @@ interface Remembered {
 export class KnownWatches {
   /** The oldest first. */
   private remembered = new Map<string, Remembered>();
-  private held = 0;
+  private readonly texts = new KeptTexts(MOST_BYTES);
   private sampled = 0;
   /** Watches that other processes registered, not read yet. */
   private readonly unread = new Map<string, WatchKey>();
@@ -62,7 +62,7 @@ export class KnownWatches {
 
   /** How many bytes of JSON they are. */
   get bytes(): number {
-    return this.held;
+    return this.texts.bytes;
   }
 
   /** Remembers a watch that this process registered. Where it is known, who wrote last is not: it is read. */
@@ -74,7 +74,7 @@ export class KnownWatches {
   /** Remembers a watch that was read or written. */
   note(watch: Watch): void {
     if (watch.state !== 'active') return this.forget(watch);
-    this.put(watchId(watch), rememberedOf(watch));
+    this.put(watch, textOf(watch));
   }
 
   /** Remembers a watch that was polled; cheap for a known watch. */
@@ -87,9 +87,9 @@ export class KnownWatches {
       return;
     }
     if (known === undefined && this.remembered.size >= MOST) return;
-    const one = rememberedOf(watch);
+    const text = textOf(watch);
     // A poll of a watch that is not remembered pushes out none that is.
-    if (known !== undefined || this.held + one.bytes <= MOST_BYTES) this.put(id, one);
+    if (known !== undefined || this.fits(text)) this.put(watch, text);
   }
 
   forget(key: WatchKey): void {
@@ -153,7 +153,7 @@ export class KnownWatches {
     const missing: KnownWatch[] = [];
     for (const some of chunksOf([...this.remembered.values()], CHUNK)) {
       const known = some.map(({ text, sequence }) =>
-        Object.assign(JSON.parse(text) as KnownWatch, { sequence }),
+        Object.assign(JSON.parse(this.texts.read(text)) as KnownWatch, { sequence }),
       );
       const found = await this.watches.getMany(known);
       for (const stored of found) if (stored !== null) this.polled(stored.watch);
@@ -163,12 +163,11 @@ export class KnownWatches {
   }
 
   /** Remembers a registration, and forgets the oldest ones beyond what may be. */
-  private put(id: string, one: Remembered): void {
-    this.drop(id);
-    this.remembered.set(id, one);
-    this.held += one.bytes;
+  private put(watch: Watch, text: string): void {
+    this.drop(watchId(watch));
+    this.remembered.set(watchId(watch), this.keep(watch, text));
     for (const oldest of this.remembered.keys()) {
-      if (this.remembered.size <= MOST && this.held <= MOST_BYTES) break;
+      if (this.remembered.size <= MOST && this.bytes <= MOST_BYTES) break;
       this.drop(oldest);
     }
   }
@@ -180,26 +179,32 @@ export class KnownWatches {
     for (const watch of watches) {
       const id = watchId(watch);
       if (watch.state !== 'active' || this.remembered.has(id)) continue;
-      const one = rememberedOf(watch);
-      hasRoom = this.remembered.size + older.length < MOST && this.held + one.bytes <= MOST_BYTES;
+      const text = textOf(watch);
+      hasRoom = this.remembered.size + older.length < MOST && this.fits(text);
       if (!hasRoom) break;
-      this.held += one.bytes;
-      older.push([id, one]);
+      older.push([id, this.keep(watch, text)]);
     }
     this.remembered = new Map([...older.toReversed(), ...this.remembered]);
     return hasRoom;
   }
 
+  private fits(text: string): boolean {
+    return this.bytes + Buffer.byteLength(text) <= MOST_BYTES;
+  }
+
+  private keep({ sequence, pastEnds }: Watch, text: string): Remembered {
+    return { text: this.texts.put(text), sequence, pastEnds: pastEnds.length };
+  }
+
   private drop(id: string): void {
-    this.held -= this.remembered.get(id)?.bytes ?? 0;
+    const one = this.remembered.get(id);
+    if (one !== undefined) this.texts.drop(one.text);
     this.remembered.delete(id);
   }
 }
 
-function rememberedOf(watch: Watch): Remembered {
-  const text = JSON.stringify(Object.fromEntries(KNOWN.map((name) => [name, watch[name]])));
-  const { sequence, pastEnds } = watch;
-  return { text, bytes: Buffer.byteLength(text), sequence, pastEnds: pastEnds.length };
+function textOf(watch: Watch): string {
+  return JSON.stringify(Object.fromEntries(KNOWN.map((name) => [name, watch[name]])));
 }
 
 interface WatchNotesDependencies {
