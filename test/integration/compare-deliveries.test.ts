@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { pause, resume } from '../../src/core/delivery/endpoint-state.ts';
 import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
 import { deliveryRig, type DeliveryRig } from '../support/delivery-rig.ts';
@@ -165,3 +165,72 @@ test.each(RECEIVERS)(
     expect(await rig.states(ids)).toEqual(['delivered']);
   },
 );
+
+/** Fails attempts until the breaker opens. @returns deliveries that are parked since, each of a run of its own */
+async function parkBehindBreaker(rig: DeliveryRig, receiver: string): Promise<string[]> {
+  const ids: string[] = [];
+  for (let run = 0; run < 10; run += 1) {
+    ids.push(...(await rig.plan(rig.newRun(), receiver, ['run.failed'])));
+  }
+  await rig.answerAll('fail');
+  expect((await rig.state(receiver)).breaker).toBe('open');
+  await rig.advance(5_000);
+  await rig.settle();
+  expect(new Set(await rig.states(ids))).toEqual(new Set(['parked']));
+  const parked = await rig.redis.zrange(rig.keys.parked(receiver), 0, '-1');
+  expect(parked).toHaveLength(ids.length);
+  return parked;
+}
+
+describe.each(RECEIVERS)('behind an open breaker of %s', (receiver) => {
+  test('what is parked goes out although the records of those before it were lost', async () => {
+    const rig = rigOf();
+    const parked = await parkBehindBreaker(rig, receiver);
+    await rig.redis.del(...parked.slice(0, 3).map((id) => rig.keys.delivery(id)));
+    await rig.advance(DAY);
+    await rig.answerAll('ok');
+    await rig.answerAll('ok');
+    expect(new Set(await rig.states(parked.slice(3)))).toEqual(new Set(['delivered']));
+  });
+
+  test('what is parked goes out although the record of the delivery that probes was lost', async () => {
+    const rig = rigOf();
+    await parkBehindBreaker(rig, receiver);
+    await rig.advance(DAY);
+    await rig.settle();
+    const [probe] = rig.open();
+    const parked = await rig.redis.zrange(rig.keys.parked(receiver), 0, '-1');
+    await rig.redis.del(rig.keys.delivery(probe!.deliveryId));
+    await rig.answerAll('ok');
+    await rig.answerAll('ok');
+    expect(new Set(await rig.states(parked))).toEqual(new Set(['delivered']));
+  });
+
+  test('what is parked goes out although the state of its receiver was lost', async () => {
+    const rig = rigOf();
+    const parked = await parkBehindBreaker(rig, receiver);
+    await rig.redis.del(rig.keys.endpointState(receiver));
+    await rig.advance(DAY);
+    await rig.answerAll('ok');
+    await rig.answerAll('ok');
+    expect(new Set(await rig.states(parked))).toEqual(new Set(['delivered']));
+  });
+
+  test('what is parked goes out although a process died and the record that it probed by was lost', async () => {
+    const rig = rigOf();
+    rig.startProcess('b');
+    await parkBehindBreaker(rig, receiver);
+    await rig.advance(DAY);
+    await rig.settle();
+    const [probe] = rig.open();
+    await rig.redis.del(rig.keys.delivery(probe!.deliveryId));
+    rig.kill('a');
+    const parked = await rig.redis.zrange(rig.keys.parked(receiver), 0, '-1');
+    await rig.advance(60_000);
+    await rig.answerAll('ok', 'b');
+    await compare(rig);
+    await rig.answerAll('ok', 'b');
+    await rig.answerAll('ok', 'b');
+    expect(new Set(await rig.states(parked))).toEqual(new Set(['delivered']));
+  });
+});

@@ -79,8 +79,7 @@ local function openReceiver(p, name, most)
       r.from = math.max(r.from, tonumber(redis.call('ZSCORE', p.held, urlOf(name)) or 0))
     end
   end
-  -- A configured endpoint whose state was never written has nothing parked.
-  if state.parkedFrom ~= '-' and (p.isShared or state.doc) then
+  if state.parkedFrom ~= '-' then
     r.parked = redis.call('ZCARD', p.parked .. name)
     r.isProbe = state.probes == '1'
     if r.parked > 0 and not (r.isProbe and redis.call('EXISTS', p.probes .. name) == 1) then
@@ -127,7 +126,6 @@ local function pick(p, r, now)
     if newest then return newest, tonumber(since) end
   end
   if mayUnpark then
-    if r.isProbe then r.parkedFrom = nil end
     return redis.call(isNewest and 'ZREVRANGE' or 'ZRANGE', p.parked .. r.name, 0, 0)[1], now, true
   end
   if head and at <= now then return head, at end
@@ -195,6 +193,8 @@ local function claimOf(p, r, now, most, found)
     if not id then break end
     local taken = take(p, r, id, dueAt, isParked, now, claims)
     count = count + taken
+    -- One without a record probes nothing, so that the next one does.
+    if taken == 1 and isParked and r.isProbe then r.parkedFrom = nil end
     if p.foldMost and taken == 1 and dueAt > 0 then claimAlong(p, r, now, most, claims) end
     if p.paceMs and p.heldUntil <= now then
       p.heldUntil = now + p.paceMs
@@ -228,11 +228,23 @@ local function leaveWebhook(p, name, id)
   for _, one in ipairs(waiting) do rescheduleWebhook(p, openReceiver(p, one, 0), false) end
 end
 
+-- How many slots of its origin a webhook has. Where the record of a delivery was lost with its process,
+-- nothing said whose slot it had.
+local function ownSlots(p, takens, most, now)
+  local own = redis.call('ZCARD', takens)
+  if own < most then return own end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', takens, '-inf', now)) do
+    if not redis.call('ZSCORE', p.taken, id) then own = own - redis.call('ZREM', takens, id) end
+  end
+  return own
+end
+
 -- Of the slots of an origin, how many one webhook may take now.
 local function shareOf(p, r, now)
-  local own, free = redis.call('ZCARD', p.takens .. urlOf(r.name)), freeSlots(p)
+  local free = freeSlots(p)
   local isSingle = r.isSlow or p.pausedUntil > now
   local most = isSingle and 1 or math.max(1, math.floor(p.slotCount / 2))
+  local own = ownSlots(p, p.takens .. urlOf(r.name), most, now)
   if own >= most or (own > 0 and free <= 1) then return 0 end
   return math.min(most - own, free, math.max(1, free - 1))
 end

@@ -14,7 +14,7 @@ const SEEN_KEPT_MS = 86_400_000;
 
 /**
  * Compares outstanding deliveries with where they stand: claimed, due, parked, or behind another of their
- * order. One that stands nowhere is put where it belongs. One that is due long after the time that it shows
+ * order. One that stands nowhere is put where it belongs. A pool that would not be asked is asked. One that is due long after the time that it shows
  * was written while the clock was ahead, and is due at that time. Without a record for a while, it
  * leaves index, log and order, and is counted as lost.
  *
@@ -101,11 +101,21 @@ local function isFirst(id, order)
   return redis.call('LINDEX', order, 0) == id
 end
 
+-- The pool of what waits is to be asked at some time; one that has nothing to give says so.
+local asked = {}
+local function ask(endpoint, pool, origin)
+  if asked[endpoint] then return end
+  asked[endpoint] = true
+  if origin then redis.call('ZADD', p.poolDue .. origin, 'NX', now, endpoint) end
+  if redis.call('ZADD', KEYS[2], 'NX', now, pool) == 1 then pools[#pools + 1] = pool end
+end
+
 local function place(id, delivery)
   local endpoint = delivery.endpoint
   local origin = string.match(endpoint, '^(.-)/…#')
   local pool = origin or endpoint
-  if stands(id, delivery, pool) or not isFirst(id, orderOf(delivery)) then return end
+  if stands(id, delivery, pool) then return ask(endpoint, pool, origin) end
+  if not isFirst(id, orderOf(delivery)) then return end
   local shown = tonumber(delivery.nextAttemptAt) or now
   local at = tonumber(redis.call('ZSCORE', p.dues .. endpoint, id) or nil)
   local isLate = at and at > now and at > shown + ${LATER_MS}

@@ -24,6 +24,7 @@ local function isUnchanged(d, p)
   local token = holder(p.claims, d.id)
   d.wish, d.isClaimed = wish, token ~= nil
   d.isCurrent = version == d.version and number == d.number
+  d.isLost = not version and (not token or token == d.token)
   return d.isCurrent and (not token or token == d.token)
 end
 
@@ -106,6 +107,14 @@ local function claimNext(d, p, now)
   local token = d.most > 0 and ARGV[3] or d.token or ''
   return claimAndReschedule(p, now, d.most, token, ARGV[4])
 end
+
+-- What it took is free where its record was lost: no later step can tell whose that was.
+local function freeLost(d, p)
+  if not d.isLost then return end
+  d.isClaimed, d.most = true, 0
+  takeOut(d, p)
+  claimNext(d, p, storeNow(KEYS[1]))
+end
 `;
 
 /**
@@ -125,7 +134,10 @@ ${WRITE_STATE}
 ${RAISE}
 local d, p = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 local shows = ARGV[5] ~= '' and cjson.decode(ARGV[5])
-if not isUnchanged(d, p) then return 'delivery' end
+if not isUnchanged(d, p) then
+  freeLost(d, p)
+  return 'delivery'
+end
 if unmetWish(d) then return d.wish end
 if shows and not isStateKnown(shows.state) then return 'endpoint' end
 local now = storeNow(KEYS[1])
@@ -160,7 +172,10 @@ ${EVEN_IF_FULL}
 ${STEPS}
 evenIfFull(KEYS[1])
 local d, p = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
-if not isUnchanged(d, p) then return 'delivery' end
+if not isUnchanged(d, p) then
+  freeLost(d, p)
+  return 'delivery'
+end
 if unmetWish(d) then return d.wish end
 local now = storeNow(KEYS[1])
 takeOut(d, p)
