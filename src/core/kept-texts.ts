@@ -1,8 +1,5 @@
-/** Bytes to begin with. */
+/** Below so many bytes texts are not moved together. */
 const LEAST = 65_536;
-
-/** Above this share of the room texts are not moved together: that would be due again soon. */
-const MOVED_SHARE = 0.75;
 
 /** Where a text is. */
 interface Place {
@@ -15,15 +12,17 @@ export type KeptText = Readonly<Place>;
 /**
  * Texts as bytes in one buffer. As strings, those that live for minutes and are then dropped would let the
  * heap grow to a multiple of what they take, since only rare collections of the old generation find them.
+ * The buffer is as large as it may become: the system gives it memory as far as it is used. One that grows
+ * would leave holes.
  */
 export class KeptTexts {
-  private buffer = Buffer.allocUnsafeSlow(LEAST);
+  private buffer: Buffer | null = null;
   private end = 0;
   private held = 0;
   /** In the order of their places. */
   private readonly places = new Set<Place>();
 
-  /** @param most how many bytes the texts are in all; the buffer takes half as much more */
+  /** @param most how many bytes the texts may be in all */
   constructor(private readonly most: number) {}
 
   /** The bytes of all texts. */
@@ -31,44 +30,40 @@ export class KeptTexts {
     return this.held;
   }
 
-  /** What the buffer takes. */
-  get room(): number {
-    return this.buffer.length;
+  /** How far the buffer is used: half as much again as the texts may be, at the most. */
+  get used(): number {
+    return this.end;
   }
 
+  /** Throws RangeError where that is more than may be. */
   put(text: string): KeptText {
     const length = Buffer.byteLength(text);
-    this.makeRoom(length);
+    const needed = this.held + length;
+    if (needed > this.most) throw new RangeError(`${needed} bytes of texts, of ${this.most}`);
+    const buffer = (this.buffer ??= Buffer.allocUnsafeSlow(Math.ceil(1.5 * this.most)));
+    // So each byte is moved once for each byte that is put, or for two where many are held.
+    const room = Math.min(buffer.length, Math.max(LEAST, 2 * needed));
+    if (this.end + length > room) this.moveTogether(buffer);
     const place = { at: this.end, length };
-    this.buffer.write(text, place.at);
+    buffer.write(text, place.at);
     this.end += length;
-    this.held += length;
+    this.held = needed;
     this.places.add(place);
     return place;
   }
 
   read({ at, length }: KeptText): string {
-    return this.buffer.toString('utf8', at, at + length);
+    return this.buffer?.toString('utf8', at, at + length) ?? '';
   }
 
   drop(text: KeptText): void {
     if (this.places.delete(text)) this.held -= text.length;
   }
 
-  private makeRoom(length: number): void {
-    const { buffer } = this;
-    if (this.end + length <= buffer.length) return;
-    const needed = this.held + length;
-    const grown = Math.min(2 * buffer.length, 1.5 * this.most);
-    const isFull = needed > MOVED_SHARE * buffer.length;
-    if (isFull) this.buffer = Buffer.allocUnsafeSlow(Math.max(buffer.length, grown, needed));
-    this.moveTogether(buffer);
-  }
-
-  private moveTogether(from: Buffer): void {
+  private moveTogether(buffer: Buffer): void {
     this.end = 0;
     for (const place of this.places) {
-      from.copy(this.buffer, this.end, place.at, place.at + place.length);
+      buffer.copyWithin(this.end, place.at, place.at + place.length);
       place.at = this.end;
       this.end += place.length;
     }

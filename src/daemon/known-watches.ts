@@ -165,11 +165,11 @@ export class KnownWatches {
   /** Remembers a registration, and forgets the oldest ones beyond what may be. */
   private put(watch: Watch, text: string): void {
     this.drop(watchId(watch));
-    this.remembered.set(watchId(watch), this.keep(watch, text));
     for (const oldest of this.remembered.keys()) {
-      if (this.remembered.size <= MOST && this.bytes <= MOST_BYTES) break;
+      if (this.remembered.size < MOST && this.fits(text)) break;
       this.drop(oldest);
     }
+    if (this.fits(text)) this.remembered.set(watchId(watch), this.keep(watch, text));
   }
 
   /** Remembers watches that are older than all others, newest first. @returns whether there was room */
