@@ -67,6 +67,8 @@ interface DaemonOptions {
 /** What a process holds, after a collection; see `inspect-preload.mjs`. */
 interface Held {
   heapBytes: number;
+  /** Outside of the heap. */
+  bufferBytes: number;
   rssBytes: number;
   handles: number;
   /** Of the process itself. */

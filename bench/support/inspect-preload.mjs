@@ -2,10 +2,11 @@
 process.on('message', () => {
   globalThis.gc();
   globalThis.gc();
-  const { heapUsed, rss } = process.memoryUsage();
+  const { heapUsed, arrayBuffers, rss } = process.memoryUsage();
   const listeners = process.eventNames().map((name) => process.listenerCount(name));
   process.send({
     heapBytes: heapUsed,
+    bufferBytes: arrayBuffers,
     rssBytes: rss,
     handles: process.getActiveResourcesInfo().length,
     listeners: listeners.reduce((sum, count) => sum + count, 0),
