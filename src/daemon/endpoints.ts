@@ -34,6 +34,8 @@ export interface Endpoints {
   readonly all: Config['endpoints'];
   readonly names: string[];
   readonly defaults: string[];
+  /** Whether any endpoint goes by the metadata of watches. */
+  readonly matchMetadata: boolean;
   /** Whether an endpoint gets an event, by its `events` and `when`. */
   wants: EndpointFilter;
   /** The endpoints that get a system event; one about a workflow reaches those whose `when` admits its runs. */
@@ -64,6 +66,9 @@ export function createEndpoints(config: Config): Endpoints {
     },
     get defaults() {
       return current.defaults;
+    },
+    get matchMetadata() {
+      return Object.values(current.all).some(({ when }) => when?.metadata !== undefined);
     },
     wants: (name, type, watch) => {
       const { events, when } = current.all[name] ?? {};

@@ -72,6 +72,7 @@ export function openFeed(
     minIntervalMs: policy.minIntervalMs,
     maxIntervalMs: policy.maxIntervalMs,
     memberOf: memberOf(deps, policy),
+    needsMetadata: () => deps.endpoints.matchMetadata,
     longestMs: ({ maxDelayMs }: Watch) =>
       maxDelayMs ??
       longestInterval(policy.maxIntervalMs, { ...NO_LOAD, roundMs: limiter.load().roundMs }),

@@ -41,6 +41,8 @@ export interface ListFeedDependencies {
   maxIntervalMs: number;
   /** What a watch is to a list, at the interval at which it would be polled alone, or null. */
   memberOf: (watch: Watch) => ListMember | null;
+  /** Whether that depends on the metadata of watches. */
+  needsMetadata: () => boolean;
   /** The longest interval that a watch accepts, ms. */
   longestMs: (watch: Watch) => number;
   /** The pass of discovery over a list; null for lists in which nothing is discovered. */
@@ -243,7 +245,7 @@ async function plannedWatches(
   const found: PlannedWatch[] = [];
   const offers: StreamOffer[] = [];
   const survey = await streams.surveyed();
-  for await (const chunk of store.active(source)) {
+  for await (const chunk of store.active(source, !deps.needsMetadata())) {
     const runIds = chunk.map(({ watch }) => watch.runId);
     const hints = await store.hints(source, runIds);
     for (const [at, { watch }] of chunk.entries()) {

@@ -24,7 +24,8 @@ export interface FeedStore {
   /** @param since marks of pages that were read before, ms since the epoch, are too old */
   read(lists: readonly RunList[], since: number): Promise<ListRecord[]>;
   putPlan(source: string, plan: StoredPlan, old: OldTraces): Promise<void>;
-  pageRecord(list: RunList, runIds: readonly string[]): Promise<PageRecord>;
+  /** @param isBare watches without metadata */
+  pageRecord(list: RunList, runIds: readonly string[], isBare: boolean): Promise<PageRecord>;
   /** Hints about runs that no single poll has judged. */
   hints(source: string, runIds: readonly string[]): Promise<(ListHint | null)[]>;
   /** The runs with such hints. */
@@ -33,7 +34,7 @@ export interface FeedStore {
   putTrust(list: RunList, trust: ListTrust): Promise<void>;
   putSize(list: RunList, size: number): Promise<void>;
   /** Active watches of a source with their next polls, a chunk at a time. */
-  active(source: string): AsyncIterable<StoredWatch[]>;
+  active(source: string, isBare: boolean): AsyncIterable<StoredWatch[]>;
 }
 
 /** The part of a source's schedule that the list feed moves. */

@@ -97,6 +97,7 @@ async function takeIn(
   const record = await deps.store.pageRecord(
     list,
     page.runs.map(({ id }) => id),
+    !deps.needsMetadata(),
   );
   // Another list may have been read in time; what this one had to say of that is past.
   if ((record.trust?.since ?? 0) > deps.now()) return null;
@@ -255,7 +256,7 @@ async function slowDown(
 ): Promise<number | null> {
   const untilAt = deps.now() + grantedPauseMs(trouble.retryAfterMs);
   const { message } = trouble;
-  const { trust } = await deps.store.pageRecord(read.list, []);
+  const { trust } = await deps.store.pageRecord(read.list, [], true);
   const next = throttled(trust ?? NEW_TRUST);
   if (next === null) return fallBack(deps, read, { reason: 'throttled', message, from: untilAt });
   await deps.store.putTrust(read.list, next);
@@ -273,7 +274,7 @@ async function fallBack(
     from = deps.now(),
   }: { reason: FallbackReason; message: string; from?: number },
 ): Promise<null> {
-  const { trust } = await deps.store.pageRecord(read.list, []);
+  const { trust } = await deps.store.pageRecord(read.list, [], true);
   // Several pages of a list can fail at once: that is one failure.
   if ((trust?.since ?? 0) > from) return null;
   const next = givenUp(trust ?? NEW_TRUST, from);

@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import type { StoredWatch } from '../../src/core/watch/watch.ts';
+import { newWatch, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 
 const SOURCE = 'default';
@@ -56,4 +58,18 @@ test('what is known of a list that is read no more expires, however busy its sou
   await feeds.putPage(BUSY, { ...page, checkedAt: 2, trust: null });
   await feeds.putPlan(SOURCE, PLAN, { lists: [], hinted: [] });
   for (const key of written) expect(await redis.pttl(key)).toBeLessThanOrEqual(SOON_MS);
+});
+
+test.each([
+  ['with', false, { team: 'ml' }],
+  ['without', true, {}],
+])('plans and pages read watches %s their metadata', async (_, isBare, metadata) => {
+  const { feeds, watches } = stores;
+  const after = newWatch({ run: snapshot(), metadata: { team: 'ml' } });
+  await watches.commit({ before: null, after, events: [], deliveries: [] });
+  const planned: StoredWatch[] = [];
+  for await (const chunk of feeds.active(SOURCE, isBare)) planned.push(...chunk);
+  const page = await feeds.pageRecord(BUSY, [after.runId], isBare);
+  expect(planned).toMatchObject([{ watch: { runId: after.runId, run: after.run, metadata } }]);
+  expect(page.watches).toMatchObject([{ watch: { runId: after.runId, run: after.run, metadata } }]);
 });

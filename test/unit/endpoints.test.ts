@@ -49,6 +49,15 @@ test('an endpoint gets alerts of rules that name it, else those that it names it
   expect(wantingAlertEvent('alert.firing', ['pager'])).toEqual(['pager', 'audit']);
 });
 
+test('endpoints go by metadata where one of them has a condition on it, also after a reload', () => {
+  const plain = { ops: { ...HOOK, when: { workflow_id: 'w-1' } } };
+  const choosy = { ...plain, team: { ...HOOK, when: { metadata: { team: 'ml' } } } };
+  const endpoints = endpointsOf(plain);
+  expect(endpoints.matchMetadata).toBe(false);
+  endpoints.replace(configSchema.parse({ data_dir: '/tmp', endpoints: choosy }));
+  expect(endpoints.matchMetadata).toBe(true);
+});
+
 describe('an endpoint', () => {
   test('an endpoint gets events that its types and its conditions both admit', () => {
     const { wants } = endpointsOf({

@@ -40,6 +40,7 @@ test('a page of a plan that another process has just made is read', async () => 
     },
     schedule: { release: async () => undefined },
     discoverPass: () => null,
+    needsMetadata: () => false,
     now: () => NOW,
   } as unknown as ListFeedDependencies);
   const permit = { settle: () => undefined, giveBack: () => undefined };
@@ -113,6 +114,7 @@ test('a plan keeps no watch in memory once it has read the next ones', async () 
       offerAll: (offers: StreamOffer[]) => offered.push(...offers),
     },
     memberOf: () => null,
+    needsMetadata: () => false,
     longestMs: () => 60_000,
     requestsPerMs: () => 0.1,
     minIntervalMs: 1_000,

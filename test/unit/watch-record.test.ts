@@ -2,7 +2,13 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { EVENT_TYPES, isoTime } from '../../src/core/event/event.ts';
 import { PROFILES, WATCH_STATES, type Watch } from '../../src/core/watch/watch.ts';
-import { readWatch, writeDoc, writeHead, writeRest } from '../../src/redis/stores/watch-record.ts';
+import {
+  readWatch,
+  withoutMetadata,
+  writeDoc,
+  writeHead,
+  writeRest,
+} from '../../src/redis/stores/watch-record.ts';
 import { NO_POLLS, recordPoll, type PollHistory } from '../../src/core/watch/poll-history.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
@@ -153,6 +159,25 @@ describe('a record', () => {
       fc.property(watches, fc.nat(), fc.nat(), (watch, version, number) => {
         const stored = readWatch(watch, recordOf(watch, { version, number }));
         expect(stored).toEqual({ version, number, watch, doc: writeDoc(watch) });
+      }),
+    );
+  });
+
+  test('a watch record that is read without metadata is that of a watch without any', () => {
+    // In a string, the beginning of metadata is escaped.
+    const misleading = fc.constant(',"metadata":{"a":"b"}');
+    const withOdd = fc.tuple(watches, fc.oneof(text, misleading)).map(([watch, odd]) => ({
+      ...watch,
+      run: watch.run === null ? null : { ...watch.run, status: odd },
+      unknownStatuses: [odd],
+      metadata: { ...watch.metadata, [odd]: odd },
+    }));
+    fc.assert(
+      fc.property(withOdd, fc.nat(), fc.nat(), (watch, version, number) => {
+        const identity = { version, number };
+        const record = Buffer.from(recordOf(watch, identity));
+        const bare = { ...watch, metadata: {} };
+        expect(withoutMetadata(record)).toBe(recordOf(bare, identity));
       }),
     );
   });

@@ -6,7 +6,7 @@ import { declaredKeys, type Keys } from '../keys.ts';
 import { raisedPlan } from './event-plan.ts';
 
 /** The form that records have now. A change that an older daemon would misread makes it another one. */
-const SCHEMA = '7';
+const SCHEMA = '8';
 
 /** Live records that were found to be lost, by their kind. */
 export interface Damage {

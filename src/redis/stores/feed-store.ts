@@ -36,7 +36,7 @@ export class FeedStore {
   constructor(
     private readonly redis: Redis,
     private readonly keys: Keys,
-    private readonly watches: Pick<WatchStore, 'getMany'>,
+    private readonly watches: Pick<WatchStore, 'getMany' | 'getManyBare'>,
     private readonly schedule: Pick<ScheduleStore, 'dueTimes'>,
   ) {}
 
@@ -67,12 +67,15 @@ export class FeedStore {
     await replies(pipeline);
   }
 
-  /** What a page is taken in with: the watches of the runs on it, with their next polls. */
-  async pageRecord(list: RunList, runIds: readonly string[]): Promise<PageRecord> {
+  /**
+   * What a page is taken in with: the watches of the runs on it, with their next polls.
+   * @param isBare without metadata, as those of {@link active}
+   */
+  async pageRecord(list: RunList, runIds: readonly string[], isBare: boolean): Promise<PageRecord> {
     const watchKeys = runIds.map((runId) => ({ source: list.source, runId }));
     const [[trust = null, checked], watches, hints] = await Promise.all([
       this.redis.hmget(this.keys.list(list), 'trust', 'checked'),
-      this.watchesOf(watchKeys),
+      this.watchesOf(watchKeys, isBare),
       this.hints(list.source, runIds),
     ]);
     return {
@@ -122,7 +125,7 @@ export class FeedStore {
   }
 
   /** Active watches of a source with their next polls, a chunk at a time. */
-  async *active(source: string): AsyncIterable<StoredWatch[]> {
+  async *active(source: string, isBare: boolean): AsyncIterable<StoredWatch[]> {
     for (const label of STATUS_LABELS) {
       let from: string | undefined;
       do {
@@ -133,18 +136,19 @@ export class FeedStore {
           limit: CHUNK,
           from,
         });
-        const watches = await this.watchesOf(rows.map(({ watch }) => parseWatchId(watch)));
+        const watchKeys = rows.map(({ watch }) => parseWatchId(watch));
+        const watches = await this.watchesOf(watchKeys, isBare);
         if (watches.length > 0) yield watches.filter((one): one is StoredWatch => one !== null);
         from = next ?? undefined;
       } while (from !== undefined);
     }
   }
 
-  private async watchesOf(watchKeys: WatchKey[]): Promise<(StoredWatch | null)[]> {
+  private async watchesOf(watchKeys: WatchKey[], isBare: boolean): Promise<(StoredWatch | null)[]> {
     const [first] = watchKeys;
     if (first === undefined) return [];
     const [found, dueTimes] = await Promise.all([
-      this.watches.getMany(watchKeys),
+      isBare ? this.watches.getManyBare(watchKeys) : this.watches.getMany(watchKeys),
       this.schedule.dueTimes(
         first.source,
         watchKeys.map(({ runId }) => runId),

@@ -9,7 +9,7 @@ import {
 } from '../history-codec.ts';
 import { deliveryIndexes } from '../indexes.ts';
 import { countField, type Keys } from '../keys.ts';
-import { IDENTITY_LENGTH, readIdentity, readWatch } from './watch-record.ts';
+import { IDENTITY_LENGTH, readIdentity, readWatch, withoutMetadata } from './watch-record.ts';
 
 /** A watch that is packed, as it was read. */
 export interface PackedWatch {
@@ -27,6 +27,13 @@ export function readStored(key: WatchKey, record: Buffer | null): StoredWatch | 
   if (!isPacked(record)) return readWatch(key, record.toString());
   const { watch, version, number } = readWatch(key, unpackWatch(record));
   return { watch, version, number, isPacked: true };
+}
+
+/** {@link readStored} without the metadata of a live watch. */
+export function readBare(key: WatchKey, record: Buffer | null): StoredWatch | null {
+  if (record === null || isPacked(record)) return readStored(key, record);
+  const { watch, version, number } = readWatch(key, withoutMetadata(record));
+  return { watch, version, number };
 }
 
 /** Reads the record of a packed watch. Throws RunwatchError `record_unknown`. */

@@ -104,7 +104,6 @@ export function writeDoc(watch: Watch): string {
     state: unless('active', watch.state),
     registeredBy: unlessEmpty(watch.registeredBy),
     run: watch.run === null ? undefined : runRecord(watch.run, watch.runId),
-    metadata: unlessEmpty(watch.metadata),
     subscriptions: unlessEmpty(watch.subscriptions),
     formerWebhooks: unlessEmpty(watch.formerWebhooks),
     sequence: unless(0, watch.sequence),
@@ -131,8 +130,22 @@ export function writeDoc(watch: Watch): string {
     doubt: unless(null, watch.doubt),
     dwell: watch.dwell === null ? undefined : dwellRecord(watch.dwell, watch.registeredAt),
     phases: unlessEmpty(watch.phases.map((phase) => phaseRecord(phase, watch.registeredAt))),
+    // Last, so that a record can be read without: see `withoutMetadata`.
+    metadata: unlessEmpty(watch.metadata),
   };
   return JSON.stringify(record);
+}
+
+/** How metadata begins. In a string these quotation marks would be escaped. */
+const METADATA = ',"metadata":{';
+
+/** The text of a live record without its metadata, which may be most of it. */
+export function withoutMetadata(record: Buffer): string {
+  const from = record.indexOf(METADATA, DOC_AT);
+  if (from < 0) return record.toString();
+  const polls = record.indexOf(POLLS_MARK, from);
+  const rest = polls < 0 ? '' : record.toString('utf8', polls);
+  return `${record.toString('utf8', 0, from)}}${rest}`;
 }
 
 /** Stands before the poll history; JSON text holds no such character. */

@@ -35,7 +35,7 @@ import {
 import { replies } from '../connection.ts';
 import { backlogPlan, BacklogStore, type BacklogNotices } from './backlog-store.ts';
 import { deliveryPlan, inboxPlan } from './event-plan.ts';
-import { readStored } from './history-plan.ts';
+import { readBare, readStored } from './history-plan.ts';
 import type { HistoryStore } from './history-store.ts';
 import { figuresPlan } from './run-figures-store.ts';
 import { learningPlan } from './statistics-store.ts';
@@ -80,10 +80,19 @@ export class WatchStore {
     return readStored(key, await this.redis.getBuffer(this.keys.watch(key)));
   }
 
-  async getMany(wanted: WatchKey[]): Promise<(StoredWatch | null)[]> {
+  getMany(wanted: WatchKey[]): Promise<(StoredWatch | null)[]> {
+    return this.readMany(wanted, readStored);
+  }
+
+  /** {@link getMany} with no metadata of live watches, for those that read very many and need none. */
+  getManyBare(wanted: WatchKey[]): Promise<(StoredWatch | null)[]> {
+    return this.readMany(wanted, readBare);
+  }
+
+  private async readMany(wanted: WatchKey[], read: typeof readStored) {
     if (wanted.length === 0) return [];
     const records = await this.redis.mgetBuffer(wanted.map((key) => this.keys.watch(key)));
-    return wanted.map((key, at) => readStored(key, records[at] ?? null));
+    return wanted.map((key, at) => read(key, records[at] ?? null));
   }
 
   /**
