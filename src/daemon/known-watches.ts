@@ -65,7 +65,7 @@ export class KnownWatches {
     return this.texts.bytes;
   }
 
-  /** Remembers a watch that this process registered. Where it is known, who wrote last is not: it is read. */
+  /** Remembers a watch that this process registered, and reads one that it knew: another write may be the last. */
   registered(watch: Watch): void {
     if (this.remembered.has(watchId(watch))) this.expect(watch);
     this.note(watch);
