@@ -1,4 +1,4 @@
-import { createJudge } from '../src/alert/judge.ts';
+import { AlertEngine } from '../src/alert/engine.ts';
 import { entriesOf, RuleBook } from '../src/core/alert/entry.ts';
 import type { Rule } from '../src/core/alert/rule.ts';
 import { noLinks } from '../src/core/run/links.ts';
@@ -35,24 +35,27 @@ export async function benchRules({ rules, groups, events }: RulesOptions): Promi
     context.onEnd(async () => stores.close());
     const { alerts, silences, watches } = stores;
     const all = Array.from({ length: rules }, (_, at) => ruleOf(at));
-    const live = { book: new RuleBook(all), inhibitRules: [], sources: ['default'] };
-    const judge = createJudge({
-      alerts,
-      silences,
-      watches,
-      rules: live,
+    const live = { book: new RuleBook(all), inhibitRules: [], sources: ['default'], usual };
+    const runsThatGoOn = {
+      getMany: (wanted: Parameters<typeof watches.getMany>[0]) => watches.getMany(wanted),
+      active: (source: string) => stores.feeds.active(source),
+    };
+    const engine = new AlertEngine(alerts, silences, runsThatGoOn, live, {
       token: 'bench.1',
       newEventId: () => `evt_${newMark()}`,
       receivers: () => [],
       urlOf: () => null,
       linksOf: noLinks,
-      cannotTell: () => false,
+      sourcesInDoubt: async () => new Set(),
+      isMixed: async () => false,
+      readSoon: async () => undefined,
       dispatch: () => undefined,
       now: () => Date.now(),
       measureClock: async () => undefined,
       count: () => undefined,
       onUnreadable: () => undefined,
       onOverflow: () => undefined,
+      onSpinning: () => undefined,
     });
     let runs = 0;
     const end = async (workflowId: string) => {
@@ -76,11 +79,11 @@ export async function benchRules({ rules, groups, events }: RulesOptions): Promi
     const unmatchedMs = await timed(() => 'of-no-rule');
     for (let group = 0; group < rules * groups; group += 1) await end(workflowOf(group, rules));
     const filledAt = performance.now();
-    await judge();
+    await engine.judge();
     const fillMs = performance.now() - filledAt;
     const matchedMs = await timed((at) => workflowOf(at, rules));
     const judgedAt = performance.now();
-    await judge();
+    await engine.judge();
     const judgeMs = (performance.now() - judgedAt) / events;
     return {
       figures: [

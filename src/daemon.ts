@@ -139,8 +139,12 @@ function build(
   const polling = { systemEvents, statistics: learning, dispatch, signingSecret };
   const poller = createPoller({ ...common, ...polling });
   const discovery = createDiscovery(common);
-  const sourcesInDoubt = () => findSourcesInDoubt({ discovery, poller });
-  const alerting = createAlerting({ ...common, dispatch, sourcesInDoubt });
+  const startedAt = performance.now();
+  const sourcesInDoubt = () =>
+    findSourcesInDoubt({ discovery, poller, forMs: performance.now() - startedAt });
+  const readSoon = async (source: string, runIds: readonly string[]) =>
+    poller.scheduleOf(source)?.expedite(runIds);
+  const alerting = createAlerting({ ...common, dispatch, sourcesInDoubt, readSoon });
   const unconfigured = createUnconfigured({ ...common, dispatch });
   const tokens = createTokens(config.auth.tokens);
   const retryEndpoint = (name: string) => services.endpoints.retry(name);

@@ -1,5 +1,4 @@
 import type { Alert, Digest, Notification } from '../core/alert/alert.ts';
-import type { SentNotification } from '../core/alert/batch.ts';
 import type { Suppressor } from '../core/alert/suppression.ts';
 import { newDelivery } from '../core/delivery/delivery.ts';
 import { formatDuration } from '../core/time.ts';
@@ -25,6 +24,7 @@ export function shownAlert(
     owner: alert.owner,
     annotations: alert.annotations,
     count: alert.count,
+    runs_total: alert.runsTotal,
     runs: alert.runs.map(({ runId, workflowId, name, url: runUrl, status, at }) => ({
       run_id: runId,
       workflow_id: workflowId,
@@ -37,6 +37,7 @@ export function shownAlert(
     updated_at: isoTime(alert.updatedAt),
     resolved_at: alert.resolvedAt === null ? null : isoTime(alert.resolvedAt),
     resolved_by: alert.resolvedBy ?? null,
+    reason: alert.reason,
     acknowledged: acknowledged && {
       by: acknowledged.by,
       comment: acknowledged.comment,
@@ -73,7 +74,7 @@ interface PlanOptions {
 
 /** The event of a notification, with its deliveries. */
 export function planAlertEvent(
-  notification: SentNotification,
+  notification: Notification,
   { now, receivers, urlOf }: PlanOptions,
 ): PlannedEvent {
   const { eventId: id, kind, alert } = notification;

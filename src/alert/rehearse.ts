@@ -1,12 +1,18 @@
 import { setImmediate } from 'node:timers/promises';
-import { noCounts, addCounts, type Alert, type AlertCounts } from '../core/alert/alert.ts';
-import { Batch, groupOwners, type SentNotification } from '../core/alert/batch.ts';
+import {
+  addCounts,
+  noCounts,
+  type Alert,
+  type AlertCounts,
+  type Notification,
+} from '../core/alert/alert.ts';
 import type { Group } from '../core/alert/group.ts';
-import type { AlertEvent, InhibitRule } from '../core/alert/rule.ts';
+import { Judgement, ownersOf } from '../core/alert/judgement.ts';
+import type { AlertEvent } from '../core/alert/rule.ts';
 import type { LiveRules } from './ports.ts';
 
 /** A notification that rules would have sent. */
-interface Rehearsed extends SentNotification {
+interface Rehearsed extends Notification {
   at: number;
 }
 
@@ -54,6 +60,7 @@ export function createRehearse({ rules, eventsSince, now }: RehearseDeps) {
 /** Groups in memory, with a clock that events and due times move on. */
 class Theatre {
   events = 0;
+  private eventIds = 0;
   readonly notifications: Rehearsed[] = [];
   readonly counts = new Map<string, AlertCounts>();
   private readonly groups = new Map<string, Group>();
@@ -69,7 +76,7 @@ class Theatre {
     for (const name of entry?.kind === 'event' ? entry.rules : []) {
       const rule = this.rules.book.named(name);
       if (rule === undefined) continue;
-      this.step(rule.name, event.at, (batch) => batch.judge(rule, event));
+      this.step(rule.name, event.at, (judgement) => judgement.event(rule, event));
     }
   }
 
@@ -87,51 +94,49 @@ class Theatre {
     const group = this.groups.get(key);
     const rule = group && this.rules.book.named(group.rule);
     if (rule === undefined) return void this.due.delete(key);
-    this.step(rule.name, now, (batch) => batch.tick(rule, key));
+    this.step(rule.name, now, (judgement) => judgement.tick(key));
     // A time that has passed must not come again.
     if ((this.due.get(key) ?? Infinity) <= now) this.due.set(key, now + 1);
   }
 
-  private step(rule: string, now: number, act: (batch: Batch) => void): void {
-    const batch = new Batch(this.groups, {
+  private step(rule: string, now: number, act: (judgement: Judgement) => void): void {
+    const { book, sources, inhibitRules } = this.rules;
+    const judgement = new Judgement(this.groups, {
       now,
-      uptimeMs: now,
+      ruleNamed: (name) => book.named(name),
+      sources,
+      isMixed: false,
+      seenMs: () => now,
       cannotTell: () => false,
       silences: [],
-      inhibitRules: this.inhibitRulesOf(rule),
-      active: this.active(rule),
+      inhibitRules,
+      active: this.active(),
       groupCounts: this.groupCounts,
-      sources: this.rules.sources.length,
-      newEventId: () => `evt_${this.notifications.length}`,
+      newEventId: () => `evt_${(this.eventIds += 1)}`,
     });
-    act(batch);
-    for (const { key, after, dueAt } of batch.changed()) {
-      const more = (after === null ? 0 : 1) - (this.groups.has(key) ? 1 : 0);
-      const group = after ?? this.groups.get(key);
-      for (const owner of group === undefined ? [] : groupOwners(group)) {
-        this.groupCounts.set(owner, (this.groupCounts.get(owner) ?? 0) + more);
-      }
+    act(judgement);
+    for (const { key, before, after, dueAt } of judgement.changed()) {
+      for (const owner of before === null ? [] : ownersOf(before)) this.countGroup(owner, -1);
+      for (const owner of after === null ? [] : ownersOf(after)) this.countGroup(owner, 1);
       if (after === null) this.groups.delete(key);
       else this.groups.set(key, after);
       if (dueAt === null || after === null) this.due.delete(key);
       else this.due.set(key, dueAt);
     }
-    this.notifications.push(...batch.notifications.map((one) => ({ ...one, at: now })));
+    this.notifications.push(...judgement.notifications.map((one) => ({ ...one, at: now })));
     const counts = this.counts.get(rule) ?? noCounts();
-    addCounts(counts, batch.counts);
+    addCounts(counts, judgement.counts);
     this.counts.set(rule, counts);
   }
 
-  private inhibitRulesOf(rule: string): InhibitRule[] {
-    return this.rules.inhibitRules.filter(({ targetRule }) => targetRule === rule);
+  private countGroup(owner: string, more: number): void {
+    this.groupCounts.set(owner, (this.groupCounts.get(owner) ?? 0) + more);
   }
 
-  private active(rule: string) {
-    const inhibiting = new Set(this.inhibitRulesOf(rule).map(({ sourceRule }) => sourceRule));
-    if (inhibiting.size === 0) return new Map<string, Alert[]>();
-    const open = [...this.groups.values()].flatMap((group) =>
-      group.open !== null && inhibiting.has(group.rule) ? [group.open.alert] : [],
-    );
+  private active(): ReadonlyMap<string, readonly Alert[]> {
+    const inhibiting = new Set(this.rules.inhibitRules.map(({ sourceRule }) => sourceRule));
+    if (inhibiting.size === 0) return new Map();
+    const open = [...this.groups.values()].flatMap((group) => group.open?.alert ?? []);
     return new Map([...inhibiting].map((name) => [name, open.filter((one) => one.rule === name)]));
   }
 }

@@ -1,7 +1,6 @@
 import { groupOfAlert, OPEN_STATES, type Alert } from '../core/alert/alert.ts';
 import { silencesOf, type Silence } from '../core/alert/silence.ts';
-import { inhibitorsOf, mutesOf, type Suppressor } from '../core/alert/suppression.ts';
-import { MOST_INHIBITING } from './judge.ts';
+import { inhibiting, inhibitorsOf, mutesOf, type Suppressor } from '../core/alert/suppression.ts';
 import type { AlertStore, LiveRules, SilenceStore } from './ports.ts';
 
 interface SuppressionsDeps {
@@ -29,7 +28,10 @@ export function createSuppressions(deps: SuppressionsDeps): SuppressorsOf {
     const [groups, all, active] = await Promise.all([
       alerts.groups(going.map(({ id }) => groupOfAlert(id) ?? '')),
       silences.all(),
-      inhibiting(deps, going),
+      readInhibiting(
+        deps,
+        going.map(({ rule }) => rule),
+      ),
     ]);
     const facts = new Map(
       [...groups.values()].flatMap(({ group }) =>
@@ -61,14 +63,16 @@ export function createSuppressions(deps: SuppressionsDeps): SuppressorsOf {
   };
 }
 
-/** The alerts that go on of the rules that inhibit those of others. */
-async function inhibiting(
+/** Alerts of one rule that are looked through for what they inhibit. */
+const MOST_INHIBITING = 1_000;
+
+/** The alerts that go on of the rules that inhibit those of some, also by way of others. */
+export async function readInhibiting(
   { alerts, rules }: Pick<SuppressionsDeps, 'alerts' | 'rules'>,
-  shown: readonly Alert[],
+  names: Iterable<string>,
 ): Promise<ReadonlyMap<string, readonly Alert[]>> {
-  const targets = new Set(shown.map(({ rule }) => rule));
-  const names = rules.inhibitRules.filter(({ targetRule }) => targets.has(targetRule));
-  const found = [...new Set(names.map(({ sourceRule }) => sourceRule))].map(async (rule) => {
+  const sources = [...names].flatMap((name) => [...inhibiting(rules.inhibitRules, name)]);
+  const found = [...new Set(sources)].map(async (rule) => {
     const { items } = await alerts.list({ state: OPEN_STATES, rule, limit: MOST_INHIBITING });
     return [rule, items] as const;
   });

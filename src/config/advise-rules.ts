@@ -1,6 +1,8 @@
 import { SYSTEM_EVENT_TYPES, EVENT_TYPES } from '../core/event/event.ts';
 import { ruleWants, wantsEvent } from '../core/event/patterns.ts';
+import { inhibitedBy } from '../core/alert/suppression.ts';
 import { mutedUntil, type TimeInterval } from '../core/alert/time-interval.ts';
+import { valueOf } from '../core/records.ts';
 import { unknownName, type Finding } from './problems.ts';
 import { namesOfWorkflows } from './advise-names.ts';
 import { intervalOf, type RuleConfig } from './rule-schema.ts';
@@ -28,7 +30,9 @@ const ADVICE: readonly ((given: Given, config: Config) => Finding[])[] = [
   oncePerRun,
   alwaysMuted,
   endless,
+  endlessGroups,
   withoutEnd,
+  digestToPagers,
   withoutEffect,
 ];
 
@@ -143,41 +147,95 @@ function everyYear(interval: Parameters<typeof intervalOf>[0]): TimeInterval {
   return intervalOf({ ...interval, years: undefined });
 }
 
+const BY_HAND = 'so that its alerts could only be ended by hand: leave resolve out, or set';
+
+/** What resolves the alerts of a rule that says so; null where time does, or where the rule leaves it out. */
+function resolvingOf({ resolve }: RuleConfig): string[] | null {
+  if (resolve === undefined || resolve.after !== undefined) return null;
+  return resolve.events ?? ['run.completed'];
+}
+
 /** An event that opens an alert cannot resolve it. */
 function endless(given: Given): Finding[] {
-  const { events = [], threshold, digest, resolve } = given.rule;
-  if (threshold !== undefined || digest !== undefined || resolve?.after !== undefined) return none;
-  const resolving = resolve?.events ?? ['run.completed'];
+  const { events = [] } = given.rule;
+  const resolving = resolvingOf(given.rule);
+  if (resolving === null) return none;
   const { ofRuns, ofSystem } = typesOf(resolving);
   if (![...ofRuns, ...ofSystem].every((type) => ruleWants(events, type))) return none;
-  const others = resolve?.events === undefined ? 'resolve.events' : 'other events';
-  const message =
-    `${resolving.join(', ')} opens alerts of this rule, so it cannot resolve them: ` +
-    `set resolve.after or ${others}`;
-  return finding(given, ['events'], message);
+  const message = `${resolving.join(', ')} opens alerts of this rule, ${BY_HAND} resolve.after or other events`;
+  return finding(given, ['resolve'], message);
+}
+
+/** In a group of its own, an event that ends a run has none after it, and no type has another. */
+function endlessGroups(given: Given): Finding[] {
+  const { events = [], group_by: labels = [] } = given.rule;
+  const resolving = resolvingOf(given.rule);
+  if (resolving === null) return none;
+  if (labels.includes('event')) {
+    const message = `no group has events of two types, ${BY_HAND} resolve.after`;
+    return finding(given, ['group_by'], message);
+  }
+  const { ofRuns, ofSystem } = typesOf(events);
+  const isLast = ofSystem.length === 0 && ofRuns.every((type) => ENDS.has(type));
+  const mayFollow = resolving.some((pattern) => ruleWants([pattern], 'run.resumed'));
+  if (!labels.includes('...') || !isLast || mayFollow) return none;
+  const message = `nothing follows ${events.join(', ')} in a group of one run, ${BY_HAND} resolve.after`;
+  return finding(given, ['group_by'], message);
 }
 
 /** Runs that complete say nothing about what is no run. */
 function withoutEnd(given: Given): Finding[] {
-  const { events = [], threshold, digest, resolve } = given.rule;
-  if (threshold !== undefined || digest !== undefined || resolve !== undefined) return none;
+  const { events = [] } = given.rule;
+  const resolving = resolvingOf(given.rule);
+  if (resolving === null) return none;
   const { ofRuns, ofSystem } = typesOf(events);
   if (ofRuns.length > 0 || ofSystem.length === 0) return none;
+  if (typesOf(resolving).ofSystem.length > 0) return none;
   const message =
-    `run.completed says nothing of ${ofSystem[0]}, so that its alerts never resolve: ` +
-    'set resolve.events, such as [source.recovered], or resolve.after';
+    `${resolving.join(', ')} says nothing of ${ofSystem[0]}, ${BY_HAND} resolve.events, ` +
+    'such as [source.recovered], or resolve.after';
   return finding(given, ['events'], message);
 }
 
-/** Settings that only thresholds have. */
+/** A digest is no incident. */
+function digestToPagers(given: Given, { endpoints }: Config): Finding[] {
+  const { digest, notify } = given.rule;
+  const pagers = notify.filter((name) => valueOf(endpoints, name)?.type === 'pagerduty');
+  if (digest === undefined || pagers.length === 0) return none;
+  const message =
+    `${pagers.join(', ')} pages, and a digest is not sent there: ` +
+    'notify a chat or mail, or leave digest out';
+  return finding(given, ['notify'], message);
+}
+
+/** Rules whose alerts inhibit one another. */
+export function adviseOnInhibition({ inhibit_rules: inhibits }: Config): Finding[] {
+  const all = inhibits.map(({ source_rule: sourceRule, target_rule: targetRule }) => ({
+    sourceRule,
+    targetRule,
+  }));
+  return all.flatMap(({ sourceRule, targetRule }, at) => {
+    const isSelf = sourceRule === targetRule;
+    if (!isSelf && !inhibitedBy(all, targetRule).has(sourceRule)) return [];
+    const message = isSelf
+      ? `alerts of ${sourceRule} inhibit one another, so that only the oldest is notified: remove it`
+      : `${sourceRule} and ${targetRule} inhibit one another in a circle, so that only the alert that ` +
+        'began first is notified: remove one of them';
+    return [{ path: ['inhibit_rules', at], message }];
+  });
+}
+
+/** Settings that only thresholds have, and one that rules of single events have, too. */
 function withoutEffect(given: Given): Finding[] {
-  const { threshold, for: forMs, keep_firing_for: keepMs } = given.rule;
+  const { threshold, absent, deadline, digest, for: forMs, keep_firing_for: keepMs } = given.rule;
   if (threshold !== undefined) return none;
-  const set = [
-    ['for', forMs],
-    ['keep_firing_for', keepMs],
-  ] as const;
-  return set.flatMap(([key, ms]) =>
-    ms === 0 ? none : finding(given, [key], 'it has no effect without threshold'),
+  const other = Object.entries({ absent, deadline, digest }).find(
+    ([, given]) => given !== undefined,
   );
+  return [
+    ...(forMs === 0 ? none : finding(given, ['for'], 'it has no effect without threshold')),
+    ...(keepMs === 0 || other === undefined
+      ? none
+      : finding(given, ['keep_firing_for'], `it has no effect with ${other[0]}`)),
+  ];
 }

@@ -3,7 +3,7 @@ import { isLoopback, isInClear, isLinkLocal } from './hosts.ts';
 import { SYSTEM_EVENT_TYPES } from '../core/event/event.ts';
 import { ruleWants } from '../core/event/patterns.ts';
 import { namesOfWorkflows, unknownOwners } from './advise-names.ts';
-import { adviseOnRules } from './advise-rules.ts';
+import { adviseOnInhibition, adviseOnRules } from './advise-rules.ts';
 import type { WrittenNames } from './held-part.ts';
 import { unknownName, type Finding, type Path } from './problems.ts';
 import type { RedisConfig, Config, WebhookEndpointConfig } from './schema.ts';
@@ -161,6 +161,7 @@ export function adviseOn(config: Config): Finding[] {
     ...unknownOwners(config),
     ...secretsInClear(config),
     ...adviseOnRules(config),
+    ...adviseOnInhibition(config),
   ];
 }
 

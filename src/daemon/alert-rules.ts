@@ -2,7 +2,14 @@ import { intervalOf, type RuleConfig } from '../config/rule-schema.ts';
 import type { Config } from '../config/schema.ts';
 import { sum } from '../core/arrays.ts';
 import { entriesOf, RuleBook, type UsualDuration } from '../core/alert/entry.ts';
-import type { AlertEvent, Condition, InhibitRule, Resolution, Rule } from '../core/alert/rule.ts';
+import {
+  defaultResolution,
+  type AlertEvent,
+  type Condition,
+  type InhibitRule,
+  type Resolution,
+  type Rule,
+} from '../core/alert/rule.ts';
 import type { WatchChange } from '../core/watch/watch.ts';
 import { workflowName } from '../core/cadence/phase.ts';
 import { quantile, type RunFigures } from '../core/watch/run-figures.ts';
@@ -93,11 +100,13 @@ function ruleOf(
 ): Rule {
   const known = (names: readonly string[]) =>
     names.filter((name) => Object.hasOwn(endpoints, name));
+  const groupBy = rule.group_by ?? (rule.digest === undefined ? GROUP_BY : []);
+  const notified = [...rule.notify, ...rule.escalate.flatMap((step) => step.notify)];
   return {
     name: rule.name,
     events: rule.events ?? [],
     when: rule.when,
-    groupBy: rule.group_by ?? (rule.digest === undefined ? GROUP_BY : []),
+    groupBy,
     groupWaitMs: rule.group_wait,
     groupIntervalMs: rule.group_interval,
     repeatIntervalMs: rule.repeat_interval,
@@ -105,13 +114,14 @@ function ruleOf(
     condition: conditionOf(rule),
     forMs: rule.for,
     keepFiringForMs: rule.keep_firing_for,
-    resolve: resolutionOf(rule),
+    resolve: resolutionOf(rule, groupBy),
     severity: rule.severity,
     owner: rule.owner ?? null,
     ownerOf: (workflowId) => valueOf(workflows, workflowId)?.owner ?? null,
     nameOf: (workflowId) => valueOf(workflows, workflowId)?.name ?? null,
     annotations: rule.annotations,
     notify: known(rule.notify),
+    pagers: known(notified).filter((name) => endpoints[name]?.type === 'pagerduty'),
     mute: rule.mute_time_intervals.flatMap((name) =>
       (intervals[name] ?? []).map((interval) => Object.assign(intervalOf(interval), { name })),
     ),
@@ -149,10 +159,14 @@ function thresholdOf(threshold: NonNullable<RuleConfig['threshold']>): Condition
   return { kind: 'rate', rate, ofLast, atLeast: threshold.at_least ?? ofLast };
 }
 
-function resolutionOf({ resolve }: RuleConfig): Resolution {
-  if (resolve?.after !== undefined) return { kind: 'after', ms: resolve.after };
-  if (resolve?.events !== undefined) return { kind: 'events', events: resolve.events };
-  return { kind: 'success', threshold: resolve?.success_threshold ?? 1 };
+function resolutionOf(
+  { resolve, events = [], group_interval: groupIntervalMs }: RuleConfig,
+  groupBy: readonly string[],
+): Resolution {
+  if (resolve === undefined) return defaultResolution({ events, groupBy, groupIntervalMs });
+  const { after: afterMs = null, events: resolving, success_threshold: count = 1 } = resolve;
+  const successes = afterMs === null ? ['run.completed'] : [];
+  return { events: resolving ?? successes, count, settleMs: 0, afterMs };
 }
 
 /** The runs of this time say what is usual, ms. */

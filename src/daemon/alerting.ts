@@ -1,22 +1,23 @@
 import type { Config } from '../config/schema.ts';
-import { createAcknowledgeAlert, createResolveAlert } from '../alert/act.ts';
-import { createApplyRules } from '../alert/apply-rules.ts';
-import { createJudge } from '../alert/judge.ts';
+import { AlertEngine } from '../alert/engine.ts';
+import type { AlertHost } from '../alert/ports.ts';
 import { createRehearse } from '../alert/rehearse.ts';
 import { createSilences } from '../alert/silences.ts';
 import { createSuppressions } from '../alert/suppressions.ts';
-import type { Alert, AlertCounts } from '../core/alert/alert.ts';
+import type { Alert, ResolvedBy } from '../core/alert/alert.ts';
 import { alertEventOf, systemAlertEvent } from '../core/alert/entry.ts';
-import { MOST_GROUPS } from '../core/alert/batch.ts';
+import { MOST_GROUPS } from '../core/alert/judgement.ts';
 import type { AlertEvent } from '../core/alert/rule.ts';
 import { isOfRun, type AnyEvent } from '../core/event/event.ts';
 import { systemEventId, type NewMark } from '../core/event/ids.ts';
 import type { LinksOf } from '../core/run/links.ts';
 import type { AlertStore } from '../redis/stores/alert-store.ts';
 import type { EventStore } from '../redis/stores/event-store.ts';
+import type { FeedStore } from '../redis/stores/feed-store.ts';
 import type { RunFiguresStore } from '../redis/stores/run-figures-store.ts';
 import type { SilenceStore } from '../redis/stores/silence-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
+import type { Watch } from '../core/watch/watch.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { type AlertRules, createUsualDurations } from './alert-rules.ts';
@@ -46,12 +47,16 @@ const MOST_EVENTS = 50_000;
 
 const PAGE = 200;
 
+/** Groups of which a defect is logged. */
+const MOST_SPUN = 100;
+
 interface AlertingDependencies {
   config: Config;
   alerts: AlertStore;
   silences: SilenceStore;
   watches: WatchStore;
   events: EventStore;
+  feeds: Pick<FeedStore, 'active'>;
   runFigures: RunFiguresStore;
   alertRules: AlertRules;
   endpoints: Endpoints;
@@ -62,6 +67,7 @@ interface AlertingDependencies {
   dispatch: (pools: string[]) => void;
   /** Names of sources with events that may be missing: not discovered, not reached, polled late. */
   sourcesInDoubt: () => Promise<ReadonlySet<string>>;
+  readSoon: AlertHost['readSoon'];
   metrics: Pick<Metrics, 'alertCounts' | 'alertOverflow'>;
   now: () => number;
   clock: Pick<Clock, 'measure'>;
@@ -73,48 +79,35 @@ export type Alerting = ReturnType<typeof createAlerting>;
 
 export function createAlerting(deps: AlertingDependencies) {
   const { alerts, silences, alertRules: rules, log, now } = deps;
-  const token = deps.newToken();
   const onError = faultLog(log, 'alerts');
-  let inDoubt: ReadonlySet<string> = new Set();
-  const shared = {
-    ...deps,
-    rules,
-    newEventId: () => systemEventId(deps.newMark),
-    receivers: deps.endpoints.wantingAlertEvent,
-    urlOf: urlsOf(deps.config),
-    measureClock: () => deps.clock.measure(),
-    count: (counts: AlertCounts) => deps.metrics.alertCounts(counts),
+  const host = hostOf(deps);
+  const watches = {
+    getMany: (keys: Parameters<WatchStore['getMany']>[0]) => deps.watches.getMany(keys),
+    active: (source: string) => deps.feeds.active(source),
   };
-  const judge = createJudge({
-    ...shared,
-    token,
-    cannotTell: (source) => (source === undefined ? inDoubt.size > 0 : inDoubt.has(source)),
-    onUnreadable: (entry) => log.error({ entry: entry.slice(0, 200) }, 'alerts.unreadable'),
-    onOverflow: createOverflowReport(deps),
-  });
-  const applyRules = createApplyRules(shared);
+  const engine = new AlertEngine(alerts, silences, watches, rules, host);
   const eventsSince = (since: number) => readEvents(deps.events, since);
   const durations = createUsualDurations(deps);
-  const learn = async () => {
-    inDoubt = rules.book.needsAll() ? await deps.sourcesInDoubt() : new Set();
-    if (rules.book.needsUsual()) await durations.refreshIfDue();
-  };
   deps.processes.add({ takeOver: (dead) => alerts.lease.endOf(dead) });
   const leftover = createLeftover(deps);
   const loop = createLoop({
-    judgeDue: async () => (rules.book.all.length > 0 || (await leftover()) ? judge() : null),
-    learn,
+    judgeDue: async () => (rules.book.all.length > 0 || (await leftover()) ? engine.judge() : null),
+    async learn() {
+      await engine.learn();
+      if (rules.book.needsUsual()) await durations.refreshIfDue();
+    },
     onError,
   });
-  const restart = () => void applyRules().then(loop.wake, onError);
+  const restart = () => void engine.apply().then(loop.wake, onError);
 
   return {
-    acknowledge: createAcknowledgeAlert(shared),
-    resolve: createResolveAlert(shared),
+    acknowledge: (...about: Parameters<AlertEngine['acknowledge']>) => engine.acknowledge(...about),
+    leave: (watch: Watch) => engine.leave(watch),
+    resolve: (id: string, resolvedBy: ResolvedBy) => engine.resolve(id, resolvedBy),
     suppressorsOf: createSuppressions({ alerts, silences, rules, now }),
     silences: createSilences({ silences, alerts, rules, eventsSince, now }),
     rehearse: createRehearse({ rules, eventsSince, now }),
-    urlOf: shared.urlOf,
+    urlOf: host.urlOf,
     /** The rules have changed. */
     restart,
     start() {
@@ -128,7 +121,37 @@ export function createAlerting(deps: AlertingDependencies) {
       const stopped = loop.stop();
       if (force) return;
       await stopped;
-      await alerts.lease.end(token);
+      await alerts.lease.end(host.token);
+    },
+  };
+}
+
+/** What the engine asks of this process. */
+function hostOf(deps: AlertingDependencies): AlertHost {
+  const { log, metrics, processes } = deps;
+  const spun = new Set<string>();
+  return {
+    token: deps.newToken(),
+    newEventId: () => systemEventId(deps.newMark),
+    receivers: deps.endpoints.wantingAlertEvent,
+    urlOf: urlsOf(deps.config),
+    linksOf: deps.linksOf,
+    sourcesInDoubt: deps.sourcesInDoubt,
+    async isMixed() {
+      const all = await processes.configurations();
+      return new Set(all.map(({ sections }) => JSON.stringify(sections))).size > 1;
+    },
+    readSoon: deps.readSoon,
+    dispatch: deps.dispatch,
+    now: deps.now,
+    measureClock: () => deps.clock.measure(),
+    count: (counts) => metrics.alertCounts(counts),
+    onUnreadable: (entry) => log.error({ entry: entry.slice(0, 200) }, 'alerts.unreadable'),
+    onOverflow: createOverflowReport(deps),
+    onSpinning(group) {
+      if (spun.has(group) || spun.size >= MOST_SPUN) return;
+      spun.add(group);
+      log.error({ group, help: 'report this as a defect of runwatch' }, 'alerts.due_again');
     },
   };
 }

@@ -136,6 +136,8 @@ export interface UnreadList extends RunList {
 export interface Discovery {
   /** The lists that cannot be read; null where nothing is to be discovered. */
   troubles(): Promise<UnreadList[] | null>;
+  /** The sources with lists that no process has read to where they were read before within so many ms. */
+  unreadFor(ms: number): Promise<string[]>;
 }
 
 export function createDiscovery({
@@ -143,6 +145,8 @@ export function createDiscovery({
   discoveries,
 }: Pick<SourceFeedDependencies, 'config' | 'discoveries'>): Discovery {
   const lists = Object.keys(config.sources).flatMap((source) => listsOf(config, source));
+  /** Lists that were read since this process began. */
+  const read = new Set<string>();
   return {
     async troubles() {
       if (lists.length === 0) return null;
@@ -153,6 +157,14 @@ export function createDiscovery({
         return [{ ...list, since: trouble.since, text: `${nameOf(list)}: ${trouble.message}` }];
       });
     },
+    async unreadFor(ms) {
+      const left = lists.filter((list) => !read.has(nameOf(list)));
+      const ages = await discoveries.ages(left);
+      left.forEach((list, at) => {
+        if ((ages[at] ?? Infinity) < ms) read.add(nameOf(list));
+      });
+      return lists.flatMap((list) => (read.has(nameOf(list)) ? [] : [list.source]));
+    },
   };
 }
 
@@ -160,16 +172,21 @@ export function createDiscovery({
 export async function findSourcesInDoubt({
   discovery,
   poller,
+  forMs,
 }: {
   discovery: Discovery;
+  /** For how long this process has run, ms: what it has not seen read may be missing. */
+  forMs: number;
   poller: { overdue(): { source: string }[]; sources: readonly Source[] };
 }): Promise<Set<string>> {
-  const unread = (await discovery.troubles()) ?? [];
+  const troubles = (await discovery.troubles()) ?? [];
+  const unread = await discovery.unreadFor(forMs);
   const records = await Promise.all(
     poller.sources.map(async ({ name, throttle }) => ({ name, record: await throttle.read() })),
   );
   return new Set([
-    ...unread.map(({ source }) => source),
+    ...troubles.map(({ source }) => source),
+    ...unread,
     ...poller.overdue().map(({ source }) => source),
     ...records
       .filter(({ record }) => (record.state?.closed ?? null) !== null)

@@ -1,4 +1,4 @@
-import type { Acknowledged } from '../alert/act.ts';
+import type { Acknowledged } from '../alert/engine.ts';
 import type { ShownAlert } from '../alert/event.ts';
 import type { Rehearsal } from '../alert/rehearse.ts';
 import type { SilencePreview } from '../alert/silences.ts';

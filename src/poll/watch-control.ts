@@ -147,6 +147,8 @@ interface PurgeWatchDependencies {
   /** @returns false for an unknown watch */
   endWatch: (key: WatchKey) => Promise<boolean>;
   skipOutstanding: (key: WatchKey) => Promise<void>;
+  /** Takes the run out of its alerts. */
+  leaveAlerts: (key: WatchKey) => Promise<void>;
   /** Forgets a watch that has ended, with its events and deliveries, unless one is outstanding. */
   forget: (key: WatchKey) => Promise<'forgotten' | 'kept' | 'unknown'>;
 }
@@ -157,11 +159,17 @@ interface PurgeWatchDependencies {
  * Returns a function that resolves with false for an unknown watch, and throws RunwatchError
  * `purge_interrupted` where other processes change the watch all the time.
  */
-export function createPurgeWatch({ endWatch, skipOutstanding, forget }: PurgeWatchDependencies) {
+export function createPurgeWatch({
+  endWatch,
+  skipOutstanding,
+  leaveAlerts,
+  forget,
+}: PurgeWatchDependencies) {
   return async function purgeWatch(key: WatchKey): Promise<boolean> {
     for (let tries = 0; tries < TRIES; tries += 1) {
       if (!(await endWatch(key))) return tries > 0;
       await skipOutstanding(key);
+      await leaveAlerts(key);
       if ((await forget(key)) !== 'kept') return true;
     }
     throw new RunwatchError('the watch changes all the time; purge it again', {

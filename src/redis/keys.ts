@@ -152,8 +152,10 @@ function alertKeys(key: (...parts: string[]) => string) {
     alertDeadlines: key('alert-deadlines'),
     /** String: the lease of the process that judges; see `lua/leases.ts`. */
     alertLease: key('alert-lease'),
-    /** Hash `at`, `ms`: for how long some process has judged. */
-    alertUptime: key('alert-uptime'),
+    /** Hash `at`, `seen <source>`: for how long sources were seen while some process judged, ms. */
+    alertSeen: key('alert-seen'),
+    /** Hash: the form of each deadline rule that was applied to the runs that go on. */
+    alertDeadlineRules: key('alert-deadline-rules'),
     /**
      * Sorted sets of ids of alerts by start: of a state, also with a rule, a source, or both. Only those
      * that are grouped by source have one.

@@ -227,7 +227,7 @@ declare module 'ioredis' {
     ): Result<
       [
         now: string,
-        uptimeMs: string,
+        seenMs: string[],
         nextMs: string,
         entries?: string[],
         due?: string[],

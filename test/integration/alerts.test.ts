@@ -1,14 +1,14 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { createAcknowledgeAlert, createResolveAlert } from '../../src/alert/act.ts';
-import { createApplyRules } from '../../src/alert/apply-rules.ts';
-import { createJudge, type JudgeDeps } from '../../src/alert/judge.ts';
+import { AlertEngine } from '../../src/alert/engine.ts';
+import type { AlertHost, AlertStore } from '../../src/alert/ports.ts';
 import { createSilences } from '../../src/alert/silences.ts';
 import { createSuppressions } from '../../src/alert/suppressions.ts';
 import { entriesOf, RuleBook } from '../../src/core/alert/entry.ts';
-import { MOST_GROUPS, shareOfGroups } from '../../src/core/alert/batch.ts';
+import { MOST_GROUPS, shareOfGroups } from '../../src/core/alert/judgement.ts';
 import type { InhibitRule, Rule } from '../../src/core/alert/rule.ts';
 import type { EventType } from '../../src/core/event/event.ts';
 import { noLinks } from '../../src/core/run/links.ts';
+import { createEndWatch } from '../../src/poll/watch-control.ts';
 import { buildEvent } from '../../src/core/run/transition.ts';
 import { newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
 import { aRule } from '../support/fake-alerts.ts';
@@ -22,6 +22,7 @@ const rules = {
   book: new RuleBook([]),
   inhibitRules: [] as InhibitRule[],
   sources: ['default'],
+  usual: (): number | null => null,
 };
 const stores = openStores(undefined, {
   isClockManual: true,
@@ -52,26 +53,45 @@ function use(...all: Rule[]): void {
   rules.book = new RuleBook(all);
 }
 
-function deps(changes: Partial<JudgeDeps> = {}): JudgeDeps {
-  return {
-    alerts,
-    silences,
-    watches,
-    rules,
-    token: `judge-${(judges += 1)}.1`,
-    newEventId: () => `evt_${newMark()}`,
-    receivers: (_type, named) => [...named],
-    urlOf: () => null,
-    linksOf: noLinks,
-    cannotTell: () => false,
-    dispatch: () => undefined,
-    now: () => now,
-    measureClock: async () => undefined,
-    count: () => undefined,
-    onUnreadable: () => undefined,
-    onOverflow: () => undefined,
-    ...changes,
+/** The endpoints and the source of a daemon, which a test may change. */
+const host: AlertHost = {
+  token: 'judge.1',
+  newEventId: () => `evt_${newMark()}`,
+  receivers: (_type, named) => [...named],
+  urlOf: () => null,
+  linksOf: noLinks,
+  sourcesInDoubt: async () => new Set(),
+  isMixed: async () => false,
+  readSoon: async () => undefined,
+  dispatch: () => undefined,
+  now: () => now,
+  measureClock: async () => undefined,
+  count: () => undefined,
+  onUnreadable: () => undefined,
+  onOverflow: () => undefined,
+  onSpinning: (group) => {
+    throw new Error(`${group} is due again at once`);
+  },
+};
+
+/** The engine of another process. */
+async function engine(
+  changes: Partial<AlertHost> & { alerts?: AlertStore } = {},
+): Promise<AlertEngine> {
+  const { alerts: store = alerts, ...others } = changes;
+  const token = `judge-${(judges += 1)}.1`;
+  const runs = {
+    getMany: (wanted: Parameters<typeof watches.getMany>[0]) => watches.getMany(wanted),
+    active: (source: string) => stores.feeds.active(source),
   };
+  const opened = new AlertEngine(store, silences, runs, rules, { ...host, token, ...others });
+  await opened.learn();
+  return opened;
+}
+
+/** A store whose commits a test replaces. */
+function committing(commit: AlertStore['commit']): AlertStore {
+  return Object.assign(Object.create(alerts) as AlertStore, { commit });
 }
 
 /** Ends a new run of a workflow. */
@@ -90,15 +110,21 @@ async function end(
 }
 
 /** Lets time pass, with a process that judges what becomes due. */
-async function wait(ms: number, judge = createJudge(deps())): Promise<void> {
+async function wait(ms: number, own?: AlertEngine, passMs = Infinity): Promise<void> {
+  const judging = own ?? (await engine());
   const until = now + ms;
   for (;;) {
-    const nextMs = await judge();
-    if (nextMs === null || now + nextMs > until) break;
+    const nextMs = Math.min((await judging.judge()) ?? Infinity, passMs);
+    if (now + nextMs > until) break;
     await setClock(now + Math.max(1, nextMs));
   }
   await setClock(until);
-  await judge();
+  await judging.judge();
+}
+
+/** The same with the passes that a process makes: only in these does it see its sources. */
+async function live(ms: number, own?: AlertEngine): Promise<void> {
+  return wait(ms, own, 10 * SECOND);
 }
 
 /** The types of the events that were planned for an endpoint, in order. */
@@ -153,21 +179,20 @@ describe('alerts in Redis', () => {
     let commits = 0;
     /** Every third process dies before a commit, every third after it. */
     const deadly = () => {
-      const own = deps();
-      const commit: JudgeDeps['alerts']['commit'] = async (one) => {
+      const commit: AlertStore['commit'] = async (one) => {
         commits += 1;
         if (commits % 3 === 0) throw new Error('killed before the commit');
         const pools = await alerts.commit(one);
         if (commits % 3 === 1) throw new Error('killed after the commit');
         return pools;
       };
-      const mortal = Object.assign(Object.create(alerts), { commit });
-      return createJudge({ ...own, alerts: mortal });
+      return engine({ alerts: committing(commit) });
     };
     for (let round = 0; round < 60; round += 1) {
       for (let run = 0; run < 5; run += 1) await end('run.failed', `wf-${run % 2}`);
       await setClock(now + 6 * SECOND);
-      await deadly()().catch(() => undefined);
+      const mortal = await deadly();
+      await mortal.judge().catch(() => undefined);
     }
     await wait(20 * MINUTE);
     for (const workflow of ['wf-0', 'wf-1']) await end('run.completed', workflow);
@@ -188,10 +213,10 @@ describe('alerts in Redis', () => {
   test('two processes that judge at once write each alert once', async () => {
     for (let run = 0; run < 20; run += 1) await end('run.failed');
     await setClock(now + MINUTE);
-    const both = [createJudge(deps()), createJudge(deps())];
-    await Promise.all(both.map((judge) => judge()));
+    const both = [await engine(), await engine()];
+    await Promise.all(both.map((one) => one.judge()));
     await setClock(now + MINUTE);
-    await Promise.all(both.map((judge) => judge()));
+    await Promise.all(both.map((one) => one.judge()));
     await wait(MINUTE);
     expect(await told()).toEqual(['alert.firing']);
     expect((await alerts.list({ limit: 10 })).items).toMatchObject([{ count: 20 }]);
@@ -199,7 +224,7 @@ describe('alerts in Redis', () => {
 
   test('a claim of a dead process is free once its lease ends, or when it is found dead', async () => {
     await end('run.failed');
-    const options = { leaseMs: 5_000, entries: 10, groups: 10 };
+    const options = { leaseMs: 5_000, entries: 10, groups: 10, seen: [] };
     expect((await alerts.take('dead.1', options)).claimed).not.toBeNull();
     expect((await alerts.take('other.1', options)).claimed).toBeNull();
     await alerts.lease.endOf('dead');
@@ -213,7 +238,7 @@ describe('alerts in Redis', () => {
     const rightTime = now;
     await redis.set(keys.clock, now + 5 * MINUTE);
     const measureClock = async () => setClock(rightTime);
-    await createJudge(deps({ measureClock }))();
+    await (await engine({ measureClock })).judge();
     const [, dueAt] = await redis.zrange(keys.alertsDue, '0', '0', 'WITHSCORES');
     expect(Number(dueAt)).toBe(rightTime + 30 * SECOND);
     const [alert] = (await alerts.list({ limit: 1 })).items;
@@ -222,8 +247,7 @@ describe('alerts in Redis', () => {
 
   test('a process with a slow clock judges once it has measured', async () => {
     await end('run.failed');
-    const judge = createJudge(deps({ now: () => now - 5 * MINUTE }));
-    await wait(MINUTE, judge);
+    await wait(MINUTE, await engine({ now: () => now - 5 * MINUTE }));
     expect(await told()).toEqual(['alert.firing']);
   });
 
@@ -231,15 +255,15 @@ describe('alerts in Redis', () => {
     await end('run.failed');
     await wait(MINUTE);
     const [alert] = (await alerts.list({ limit: 1 })).items;
-    const acknowledge = createAcknowledgeAlert(deps());
+    const own = await engine();
     const by = { by: 'ana', comment: null, until: null };
-    expect(await acknowledge(alert?.id ?? '', by)).toMatchObject({ state: 'acknowledged' });
-    expect(await acknowledge('alr_0123456789abcdef0123_0123456789', by)).toBe('not_found');
+    expect(await own.acknowledge(alert?.id ?? '', by)).toMatchObject({ state: 'acknowledged' });
+    expect(await own.acknowledge('alr_0123456789abcdef0123_0123456789', by)).toBe('not_found');
     await wait(12 * HOUR);
     expect(await told()).toEqual(['alert.firing', 'alert.acknowledged']);
     await end('run.completed');
     await wait(SECOND);
-    expect(await acknowledge(alert?.id ?? '', by)).toBe('over');
+    expect(await own.acknowledge(alert?.id ?? '', by)).toBe('over');
     expect(await told()).toEqual(['alert.firing', 'alert.acknowledged', 'alert.resolved']);
   });
 
@@ -249,16 +273,15 @@ describe('alerts in Redis', () => {
     const [alert] = (await alerts.list({ limit: 1 })).items;
     const by = { by: 'ana', comment: null, until: null };
     for (const dies of ['before', 'after']) {
-      const commit: JudgeDeps['alerts']['commit'] = async (one) => {
+      const commit: AlertStore['commit'] = async (one) => {
         if (dies === 'after') await alerts.commit(one);
         throw new Error(`killed ${dies} the commit`);
       };
-      const mortal = Object.assign(Object.create(alerts), { commit });
-      const acknowledge = createAcknowledgeAlert(deps({ alerts: mortal }));
-      await expect(acknowledge(alert?.id ?? '', by)).rejects.toThrow(dies);
+      const mortal = await engine({ alerts: committing(commit) });
+      await expect(mortal.acknowledge(alert?.id ?? '', by)).rejects.toThrow(dies);
     }
-    const again = createAcknowledgeAlert(deps());
-    expect(await again(alert?.id ?? '', by)).toMatchObject({ state: 'acknowledged' });
+    const again = await engine();
+    expect(await again.acknowledge(alert?.id ?? '', by)).toMatchObject({ state: 'acknowledged' });
     expect(await told()).toEqual(['alert.firing', 'alert.acknowledged']);
   });
 
@@ -320,7 +343,7 @@ describe('alerts in Redis', () => {
     const overflowed: [string, number][] = [];
     const onOverflow = (rule: string, events: number) => void overflowed.push([rule, events]);
     for (let run = 0; run < 3; run += 1) await end('run.failed');
-    await wait(MINUTE, createJudge(deps({ onOverflow })));
+    await wait(MINUTE, await engine({ onOverflow }));
     const { items } = await alerts.list({ limit: 10 });
     const byCount = items.toSorted((a, b) => a.count - b.count);
     expect(byCount).toMatchObject([{ count: 1 }, { count: 2, labels: { overflow: 'true' } }]);
@@ -365,14 +388,12 @@ describe('alerts in Redis', () => {
   test('a process that has lost the claim of the work writes nothing', async () => {
     await end('run.failed');
     await setClock(now + MINUTE);
-    const own = deps();
-    const commit: JudgeDeps['alerts']['commit'] = async (one) => {
+    const commit: AlertStore['commit'] = async (one) => {
       await setClock(now + 6 * SECOND);
-      await alerts.take('other.1', { leaseMs: 5_000, entries: 10, groups: 10 });
+      await alerts.take('other.1', { leaseMs: 5_000, entries: 10, groups: 10, seen: [] });
       return alerts.commit(one);
     };
-    const slow = Object.assign(Object.create(alerts), { commit });
-    await createJudge({ ...own, alerts: slow })();
+    await (await engine({ alerts: committing(commit) })).judge();
     expect((await alerts.list({ limit: 10 })).items).toEqual([]);
     expect(await redis.llen(keys.alertInbox)).toBe(1);
     await setClock(now + 6 * SECOND);
@@ -399,25 +420,21 @@ describe('alerts in Redis', () => {
     const rule = aRule({ when: { workflow_id: ['wf-1'] } });
     const absent = { kind: 'absent' as const, event: 'run.completed', withinMs: 40 * 24 * HOUR };
     use(rule, { ...rule, name: 'missing', condition: absent });
-    const apply = createApplyRules({ alerts, rules, newEventId: () => '' });
-    await apply();
+    await (await engine()).apply();
     await end('run.failed');
     await wait(MINUTE);
     const [alert] = (await alerts.list({ limit: 1 })).items;
-    await createAcknowledgeAlert(deps())(alert?.id ?? '', {
-      by: 'ana',
-      comment: null,
-      until: null,
-    });
+    const by = { by: 'ana', comment: null, until: null };
+    await (await engine()).acknowledge(alert?.id ?? '', by);
     use();
-    await apply();
+    await (await engine()).apply();
     await wait(11 * MINUTE);
     expect(await alerts.get(alert?.id ?? '')).toMatchObject({ state: 'resolved' });
     await wait(41 * 24 * HOUR);
     await alerts.forget({ before: now, keep: 0 });
     const left = (await stores.keysLeft()).map((key) => key.slice(key.indexOf('}:') + 2));
     expect(left.filter((key) => /^alert(s|-groups?|s-due|:|$)/.test(key))).toEqual([]);
-    expect(await told()).toEqual(['alert.firing', 'alert.acknowledged']);
+    expect(await told()).toEqual(['alert.firing', 'alert.acknowledged', 'alert.resolved']);
   });
 
   test('a rule that is missing for a moment holds its alert back for a minute at most', async () => {
@@ -425,7 +442,7 @@ describe('alerts in Redis', () => {
     await wait(SECOND);
     expect(await told()).toEqual([]);
     use();
-    await createApplyRules({ alerts, rules, newEventId: () => '' })();
+    await (await engine()).apply();
     await wait(10 * SECOND);
     use(aRule());
     await wait(MINUTE);
@@ -435,17 +452,19 @@ describe('alerts in Redis', () => {
   test('an alert of a source that is gone is notified once and then ends by itself', async () => {
     await end('run.failed');
     rules.sources = ['other'];
-    await createApplyRules({ alerts, rules, newEventId: () => '' })();
+    await (await engine()).apply();
     await wait(12 * HOUR);
-    expect(await told()).toEqual(['alert.firing']);
-    expect((await alerts.list({ limit: 1 })).items).toMatchObject([{ state: 'resolved' }]);
+    expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
+    expect((await alerts.list({ limit: 1 })).items).toMatchObject([
+      { state: 'resolved', reason: 'rule_changed' },
+    ]);
   });
 
   test('a group that waits for an event is kept however long that is', async () => {
     const within = 40 * 24 * HOUR;
     const condition = { kind: 'absent' as const, event: 'run.completed', withinMs: within };
     use(aRule({ condition, when: { workflow_id: ['wf-1'] }, groupWaitMs: 0 }));
-    await createApplyRules({ alerts, rules, newEventId: () => '' })();
+    await (await engine()).apply();
     const [group = ''] = await redis.zrange(keys.alertsDue, '0', '0');
     expect(await redis.pttl(keys.alertGroup(group))).toBe(-1);
   });
@@ -468,13 +487,30 @@ describe('alerts in Redis', () => {
     );
   });
 
-  test('a rule that is configured no more ends its alerts without a word', async () => {
+  test('a rule that is configured no more ends its alerts, told to each endpoint that knew', async () => {
     await end('run.failed');
     await wait(MINUTE);
     use();
-    await wait(12 * HOUR);
+    await (await engine()).apply();
+    await wait(50 * SECOND);
     expect(await told()).toEqual(['alert.firing']);
-    expect((await alerts.list({ limit: 1 })).items).toMatchObject([{ state: 'resolved' }]);
+    await wait(MINUTE);
+    expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
+    expect((await alerts.list({ limit: 1 })).items).toMatchObject([
+      { state: 'resolved', reason: 'rule_changed' },
+    ]);
+  });
+
+  test('while another process has the rule, its alerts wait ten minutes for it', async () => {
+    await end('run.failed');
+    await wait(MINUTE);
+    use();
+    const isMixed = async () => true;
+    await (await engine()).apply();
+    await wait(9 * MINUTE, await engine({ isMixed }));
+    expect(await told()).toEqual(['alert.firing']);
+    await wait(2 * MINUTE, await engine({ isMixed }));
+    expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
   });
 });
 
@@ -494,6 +530,19 @@ function openSilences(store = silences) {
       if (typeof added === 'string') throw new Error(added);
       return added;
     },
+  };
+}
+
+/** Reads runs that go on, as often as they are asked for. */
+function reads(asked: string[] = []): AlertHost['readSoon'] {
+  return async (source, runIds) => {
+    asked.push(...runIds);
+    for (const runId of runIds) {
+      const before = await watches.get({ source, runId });
+      if (before === null) continue;
+      const after = { ...before.watch, runAskedAt: now };
+      await watches.commit({ before, after, events: [], deliveries: [] });
+    }
   };
 }
 
@@ -612,10 +661,10 @@ describe('silences, absence and deadlines in Redis', () => {
   test('an event that never came fires for a workflow that the rule names', async () => {
     const condition = { kind: 'absent', event: 'run.completed', withinMs: HOUR } as const;
     use(aRule({ condition, events: [], when: { workflow_id: ['wf-1'] }, groupWaitMs: 0 }));
-    await createApplyRules({ alerts, rules, newEventId: () => '' })();
-    for (let minute = 0; minute < 55; minute += 1) await wait(MINUTE);
+    await (await engine()).apply();
+    await live(55 * MINUTE);
     expect(await told()).toEqual([]);
-    for (let minute = 0; minute < 10; minute += 1) await wait(MINUTE);
+    await live(10 * MINUTE);
     expect(await told()).toEqual(['alert.firing']);
     await end('run.completed');
     await wait(SECOND);
@@ -625,14 +674,13 @@ describe('silences, absence and deadlines in Redis', () => {
   test('an absence is waited for across a restart, and the time between does not count', async () => {
     const condition = { kind: 'absent', event: 'run.completed', withinMs: HOUR } as const;
     use(aRule({ condition, events: [], when: { workflow_id: ['wf-1'] }, groupWaitMs: 0 }));
-    const apply = createApplyRules({ alerts, rules, newEventId: () => '' });
-    await apply();
-    for (let minute = 0; minute < 30; minute += 1) await wait(MINUTE);
+    await (await engine()).apply();
+    await live(30 * MINUTE);
     await setClock(now + 5 * HOUR);
-    await apply();
-    for (let minute = 0; minute < 25; minute += 1) await wait(MINUTE);
+    await (await engine()).apply();
+    await live(25 * MINUTE);
     expect(await told()).toEqual([]);
-    for (let minute = 0; minute < 10; minute += 1) await wait(MINUTE);
+    await live(10 * MINUTE);
     expect(await told()).toEqual(['alert.firing']);
   });
 
@@ -650,7 +698,7 @@ describe('silences, absence and deadlines in Redis', () => {
   });
 
   test('an alert in Redis is inhibited while one of another rule goes on', async () => {
-    const stopped = { kind: 'events', events: ['run.resumed'] } as const;
+    const stopped = { ...aRule().resolve, events: ['run.resumed'] };
     use(aRule(), aRule({ name: 'stops', events: ['run.stopped'], resolve: stopped }));
     rules.inhibitRules = [{ sourceRule: 'stops', targetRule: 'failed-runs', equal: ['source'] }];
     await end('run.stopped', 'wf-2');
@@ -673,7 +721,7 @@ describe('silences, absence and deadlines in Redis', () => {
     await watches.commit({ before: null, after, events: [], deliveries: [] });
     await wait(59 * MINUTE);
     expect(await told()).toEqual([]);
-    await wait(2 * MINUTE);
+    await wait(2 * MINUTE, await engine({ readSoon: reads() }));
     expect(await told()).toEqual(['alert.firing']);
     const ended = { ...after, state: 'finished' as const, endedAt: now };
     const before = await watches.get(after);
@@ -686,6 +734,160 @@ describe('silences, absence and deadlines in Redis', () => {
     await wait(SECOND);
     expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
   });
+
+  test('a run that ended in time while no process ran is never told as late', async () => {
+    const rule = lateRule();
+    use(rule);
+    await watches.commit({ before: null, after: goingOn('run-a'), events: [], deliveries: [] });
+    await wait(MINUTE);
+    await setClock(now + 2 * HOUR);
+    const asked: string[] = [];
+    const judging = await engine({ readSoon: async (_, runIds) => void asked.push(...runIds) });
+    await judging.judge();
+    expect(asked).toEqual(['run-a']);
+    await endRun('run-a', NOON + 50 * MINUTE);
+    await wait(5 * MINUTE, judging);
+    expect(await told()).toEqual([]);
+    expect(await alerts.counts()).toEqual({});
+  });
+
+  test('a run beyond its deadline is told as one that no one can tell of after a minute unread', async () => {
+    use(lateRule());
+    await watches.commit({ before: null, after: goingOn('run-a'), events: [], deliveries: [] });
+    const judging = await engine();
+    await wait(60 * MINUTE + 50 * SECOND, judging);
+    expect(await told()).toEqual([]);
+    await wait(20 * SECOND, judging);
+    const [alert] = (await alerts.list({ limit: 1 })).items;
+    expect(alert?.annotations['summary']).toMatch(/^Cannot tell whether the run has ended/);
+    expect(await told()).toEqual(['alert.firing']);
+  });
+
+  test('nothing is said of deadlines while their source is in doubt', async () => {
+    use(lateRule());
+    await watches.commit({ before: null, after: goingOn('run-a'), events: [], deliveries: [] });
+    const inDoubt = new Set(['default']);
+    const judging = await engine({ sourcesInDoubt: async () => inDoubt, readSoon: reads() });
+    await wait(3 * HOUR, judging);
+    expect(await told()).toEqual([]);
+    inDoubt.clear();
+    await wait(MINUTE, judging);
+    expect(await told()).toEqual(['alert.firing']);
+  });
+
+  test('a deadline rule that is added sees the runs that go on', async () => {
+    use();
+    await watches.commit({ before: null, after: goingOn('run-a'), events: [], deliveries: [] });
+    await setClock(now + 2 * HOUR);
+    use(lateRule());
+    const judging = await engine({ readSoon: reads() });
+    await judging.apply();
+    await wait(MINUTE, judging);
+    expect(await told()).toEqual(['alert.firing']);
+    use({ ...lateRule(), name: 'slow' });
+    await judging.apply();
+    await wait(2 * MINUTE, judging);
+    const open = await alerts.list({ state: ['firing'], limit: 10 });
+    expect(open.items.map(({ rule }) => rule)).toEqual(['slow']);
+  });
+
+  test('a deadline by what is usual is set once that is known', async () => {
+    let usualMs: number | null = null;
+    rules.usual = () => usualMs;
+    const limit = { kind: 'usual', percentile: 95, times: 2 } as const;
+    use({ ...lateRule(), condition: { kind: 'deadline', reference: 'created_at', limit } });
+    await watches.commit({ before: null, after: goingOn('run-a'), events: [], deliveries: [] });
+    const judging = await engine({ readSoon: reads() });
+    await wait(HOUR, judging);
+    expect(await told()).toEqual([]);
+    usualMs = 10 * MINUTE;
+    await wait(10 * MINUTE, judging);
+    rules.usual = () => null;
+    expect(await told()).toEqual(['alert.firing']);
+  });
+
+  test('the last late run that is cancelled ends its alert in the same step', async () => {
+    use(lateRule());
+    await watches.commit({ before: null, after: goingOn('run-a'), events: [], deliveries: [] });
+    await wait(61 * MINUTE, await engine({ readSoon: reads() }));
+    expect(await told()).toEqual(['alert.firing']);
+    const end = createEndWatch({ watches, trace: () => undefined, now: () => now });
+    await end({ source: 'default', runId: 'run-a' });
+    await wait(SECOND);
+    expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
+    expect(await redis.zcard(keys.alertDeadlines)).toBe(0);
+  });
+
+  test('a run that is purged leaves the alerts that list it', async () => {
+    await end('run.failed', 'wf-1', 'run-a');
+    await end('run.failed', 'wf-1', 'run-b');
+    await wait(MINUTE);
+    const stored = await watches.get({ source: 'default', runId: 'run-b' });
+    if (stored !== null) await (await engine()).leave(stored.watch);
+    await wait(SECOND);
+    expect((await alerts.list({ limit: 1 })).items).toMatchObject([
+      { state: 'firing', runsTotal: 1, runs: [{ runId: 'run-a' }] },
+    ]);
+  });
+
+  test('down times of half a minute do not count as absence, nor does the time before lists were read', async () => {
+    const condition = { kind: 'absent', event: 'run.completed', withinMs: 20 * SECOND } as const;
+    use(aRule({ condition, events: [], when: { workflow_id: ['wf-1'] }, groupWaitMs: 0 }));
+    await (await engine()).apply();
+    await live(10 * SECOND);
+    await setClock(now + 32 * SECOND);
+    const unread = new Set(['default']);
+    const restarted = await engine({ sourcesInDoubt: async () => unread });
+    await live(MINUTE, restarted);
+    expect(await told()).toEqual([]);
+    await end('run.completed');
+    unread.clear();
+    await live(10 * SECOND, restarted);
+    expect(await told()).toEqual([]);
+    await live(30 * SECOND, restarted);
+    expect(await told()).toEqual(['alert.firing']);
+  });
+
+  test('the doubt of a source is read right before an absence fires', async () => {
+    const condition = { kind: 'absent', event: 'run.completed', withinMs: MINUTE } as const;
+    use(aRule({ condition, events: [], when: { workflow_id: ['wf-1'] }, groupWaitMs: 0 }));
+    const inDoubt = new Set<string>();
+    const judging = await engine({ sourcesInDoubt: async () => inDoubt });
+    await judging.apply();
+    await live(50 * SECOND, judging);
+    // No pass of the daemon reads it in between.
+    inDoubt.add('default');
+    await live(5 * MINUTE, judging);
+    expect(await told()).toEqual([]);
+  });
+
+  test('a silence with a key takes the place of one that has expired', async () => {
+    const all = openSilences();
+    const request = { matchers: {}, startsAt: now, by: 'ana', comment: 'nightly', key: 'nightly' };
+    await all.add({ ...request, until: now + HOUR });
+    await setClock(now + 24 * HOUR);
+    const again = await all.add({ ...request, startsAt: now, until: now + HOUR });
+    expect(again).toMatchObject({ isNew: true, silence: { until: now + HOUR } });
+    expect(await all.list()).toHaveLength(1);
+    await silences.forget(Infinity);
+  });
+
+  test('an alert is ended by hand once, in one step that is told', async () => {
+    await end('run.failed');
+    await wait(MINUTE);
+    const [alert] = (await alerts.list({ limit: 1 })).items;
+    const judging = await engine();
+    const resolvedBy = { by: 'ana', comment: null };
+    expect(await judging.resolve(alert?.id ?? '', resolvedBy)).toMatchObject({
+      state: 'resolved',
+      resolvedBy,
+    });
+    expect(await judging.resolve(alert?.id ?? '', resolvedBy)).toMatchObject({ resolvedBy });
+    expect(await judging.resolve('alr_0123456789abcdef0123_0123456789', resolvedBy)).toBeNull();
+    await wait(HOUR);
+    expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
+    await expectSum();
+  });
 });
 
 describe('ending alerts by hand', () => {
@@ -697,7 +899,8 @@ describe('ending alerts by hand', () => {
     await end('run.failed');
     await wait(MINUTE);
     const id = await newest();
-    const resolve = createResolveAlert(deps());
+    const own = await engine();
+    const resolve = (...about: Parameters<AlertEngine['resolve']>) => own.resolve(...about);
     const ended = { state: 'resolved', resolvedAt: now, resolvedBy: BY_ANA };
     expect(await resolve(id, BY_ANA)).toMatchObject(ended);
     expect(await resolve(id, { by: 'bob', comment: null })).toMatchObject(ended);
@@ -716,7 +919,7 @@ describe('ending alerts by hand', () => {
   test('a pending alert that a user ends is never notified', async () => {
     await end('run.failed');
     await wait(SECOND);
-    expect(await createResolveAlert(deps())(await newest(), BY_ANA)).toMatchObject({ count: 1 });
+    expect(await (await engine()).resolve(await newest(), BY_ANA)).toMatchObject({ count: 1 });
     await wait(HOUR);
     expect(await told()).toEqual([]);
     await expectSum();
@@ -727,14 +930,14 @@ describe('ending alerts by hand', () => {
     await wait(MINUTE);
     const id = await newest();
     for (const dies of ['before', 'after']) {
-      const commit: JudgeDeps['alerts']['commit'] = async (one) => {
+      const commit: AlertStore['commit'] = async (one) => {
         if (dies === 'after') await alerts.commit(one);
         throw new Error(`killed ${dies} the commit`);
       };
-      const mortal = Object.assign(Object.create(alerts), { commit });
-      await expect(createResolveAlert(deps({ alerts: mortal }))(id, BY_ANA)).rejects.toThrow(dies);
+      const mortal = await engine({ alerts: committing(commit) });
+      await expect(mortal.resolve(id, BY_ANA)).rejects.toThrow(dies);
     }
-    const again = await createResolveAlert(deps())(id, { by: 'bob', comment: null });
+    const again = await (await engine()).resolve(id, { by: 'bob', comment: null });
     expect(again).toMatchObject({ state: 'resolved', resolvedBy: BY_ANA });
     expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
   });
@@ -744,7 +947,7 @@ describe('ending alerts by hand', () => {
     await wait(MINUTE);
     const id = await newest();
     use();
-    expect(await createResolveAlert(deps())(id, BY_ANA)).toMatchObject({ state: 'resolved' });
+    expect(await (await engine()).resolve(id, BY_ANA)).toMatchObject({ state: 'resolved' });
     expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
     await wait(12 * HOUR);
     expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
@@ -755,13 +958,11 @@ describe('ending alerts by hand', () => {
   test('an absence that a user ends fires again only after as long an absence again', async () => {
     const condition = { kind: 'absent' as const, event: 'run.completed', withinMs: HOUR };
     use(aRule({ condition, when: { workflow_id: ['wf-1'] }, groupWaitMs: 0 }));
-    await createApplyRules({ alerts, rules, newEventId: () => '' })();
-    const up = async (minutes: number) => {
-      for (let minute = 0; minute < minutes; minute += 1) await wait(MINUTE);
-    };
+    await (await engine()).apply();
+    const up = async (minutes: number) => live(minutes * MINUTE);
     await up(62);
     expect(await told()).toEqual(['alert.firing']);
-    await createResolveAlert(deps())(await newest(), BY_ANA);
+    await (await engine()).resolve(await newest(), BY_ANA);
     await up(50);
     expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
     await up(15);
@@ -777,7 +978,7 @@ describe('ending alerts by hand', () => {
     await wait(HOUR);
     await end('run.failed', 'wf-2');
     await wait(MINUTE);
-    await createResolveAlert(deps())(id, BY_ANA);
+    await (await engine()).resolve(id, BY_ANA);
     expect(await told()).toEqual(['alert.firing']);
     await wait(2 * HOUR);
     expect((await told()).toSorted()).toEqual(['alert.firing', 'alert.firing', 'alert.resolved']);
@@ -852,7 +1053,36 @@ describe('what suppresses an alert', () => {
       'failed-runs': [{ ...inhibited, id: null }],
       down: [],
     });
-    await createResolveAlert(deps())(inhibitor?.id ?? '', { by: 'ana', comment: null });
+    await (await engine()).resolve(inhibitor?.id ?? '', { by: 'ana', comment: null });
     expect((await suppressors())['failed-runs']).toEqual([]);
   });
 });
+
+function lateRule(): Rule {
+  const limit = { kind: 'interval', ms: HOUR } as const;
+  const condition = { kind: 'deadline', reference: 'created_at', limit } as const;
+  return aRule({ condition, events: [], groupWaitMs: 0 });
+}
+
+/** A watch of a run that was created and read at noon. */
+function goingOn(runId: string) {
+  const run = snapshot({ id: runId, workflow_id: 'wf-1' });
+  return { ...newWatch({ runId }), run, runAskedAt: NOON };
+}
+
+/** The end of a run, by Noxus's account at a time. */
+async function endRun(runId: string, finishedAt: number): Promise<void> {
+  const before = await watches.get({ source: 'default', runId });
+  if (before === null) throw new Error(`${runId} is not watched`);
+  const finished = new Date(finishedAt).toISOString();
+  const run = snapshot({
+    id: runId,
+    workflow_id: 'wf-1',
+    status: 'completed',
+    finished_at: finished,
+  });
+  const after = { ...before.watch, run, state: 'finished' as const, endedAt: now };
+  const change = { before: before.watch, after, now, newMark, nodes: null, linksOf: noLinks };
+  const event = buildEvent(change, { type: 'run.completed' }, 1);
+  await watches.commit({ before, after, events: [event], deliveries: [] });
+}

@@ -173,10 +173,12 @@ test('alerts and lists that cannot be read stand among the others by their time'
     owner: null,
     annotations: {},
     count: 3,
+    runsTotal: 3,
     runs: [],
     startedAt: NOON - MINUTE,
     updatedAt: NOON,
     resolvedAt: null,
+    reason: null,
     acknowledged: null,
     notified: [],
   };

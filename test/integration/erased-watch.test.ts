@@ -32,6 +32,7 @@ const registerWatches = createRegisterWatches({
 const endWatch = createEndWatch({ watches, trace: ignore, now: Date.now });
 const purge = createPurgeWatch({
   endWatch,
+  leaveAlerts: async () => undefined,
   skipOutstanding: createSkipOutstanding({
     deliveries,
     outbox,

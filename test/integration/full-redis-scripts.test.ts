@@ -162,10 +162,12 @@ const RESOLVED: Alert = {
   owner: null,
   annotations: {},
   count: 3,
+  runsTotal: 3,
   runs: [],
   startedAt: NOON,
   updatedAt: NOON,
   resolvedAt: NOON,
+  reason: null,
   acknowledged: null,
   notified: [],
 };
@@ -721,7 +723,7 @@ const CASES: Case[] = [
     'a claim of alerts',
     async () => {
       await anInbox();
-      await alerts.take('p.1', { leaseMs: 5_000, entries: 10, groups: 10 });
+      await alerts.take('p.1', { leaseMs: 5_000, entries: 10, groups: 10, seen: ['default'] });
     },
   ],
   ['rwCommitAlerts', 'grows', 'a resolved alert', resolve],

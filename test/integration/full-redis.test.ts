@@ -95,10 +95,12 @@ async function anAlertAndASilence(): Promise<void> {
     owner: null,
     annotations: {},
     count: 3,
+    runsTotal: 3,
     runs: [],
     startedAt: NOON,
     updatedAt: NOON,
     resolvedAt: NOON,
+    reason: null,
     acknowledged: null,
     notified: [],
   };
@@ -181,6 +183,7 @@ test('a watch is purged from a Redis that is full, whatever it waits for', async
   const now = () => NOON;
   const purge = createPurgeWatch({
     endWatch: createEndWatch({ watches, trace: () => undefined, now }),
+    leaveAlerts: async () => undefined,
     skipOutstanding: createSkipOutstanding({ deliveries, outbox, limitsOf: () => limits, now }),
     forget: (key) => retention.forget(key),
   });

@@ -49,7 +49,7 @@ async function raise(data: object = { endpoint: 'ops' }, endpoint?: string): Pro
 
 async function fire(labels: Record<string, string>): Promise<string> {
   const event = { ...textOf('alert.firing', { alert: { id: 'alr_1', labels } }), deliveries: [] };
-  const nothing = { changed: [], resolved: [], judged: [], deadlines: [], endedDeadlines: [] };
+  const nothing = { changed: [], resolved: [] };
   const written = { token: null, read: new Map(), counts: noCounts(), events: [event], ...nothing };
   await alerts.commit(written);
   return event.id;

@@ -35,6 +35,7 @@ function purgerOn(connection: typeof redis) {
       trace: () => undefined,
       now,
     }),
+    leaveAlerts: async () => undefined,
     skipOutstanding: createSkipOutstanding({
       deliveries: ownDeliveries,
       outbox: new OutboxStore(connection, keys, own),

@@ -1,139 +1,22 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
-import { noCounts, addCounts, SUPPRESSIONS } from '../../src/core/alert/alert.ts';
+import { SUPPRESSIONS, type noCounts } from '../../src/core/alert/alert.ts';
 import {
-  Batch,
   digestKey,
-  groupOwners,
   MOST_GROUPS,
   overflowKey,
   shareOfGroups,
-  type SentNotification,
-} from '../../src/core/alert/batch.ts';
-import type { Group } from '../../src/core/alert/group.ts';
-import { groupKey, type AlertEvent, type Rule } from '../../src/core/alert/rule.ts';
+} from '../../src/core/alert/judgement.ts';
 import type { Silence } from '../../src/core/alert/silence.ts';
+import { AlertStage, STAGE_START as START } from '../support/alert-stage.ts';
 import { aRule, anAlertEvent } from '../support/fake-alerts.ts';
 
-const START = Date.parse('2026-03-02T10:00:00.000Z');
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
+const SUCCESS = aRule().resolve;
 
-/** Groups in memory, with a clock that judges each group when it is due. */
-function stage(
-  rules: Rule[],
-  options: {
-    inhibit?: [string, string];
-    inDoubt?: boolean;
-    /** How many groups there are beside those on stage, of the rules and of their source `default`. */
-    otherGroups?: number;
-    sources?: number;
-  } = {},
-) {
-  const groups = new Map<string, Group>();
-  const due = new Map<string, number>();
-  const counts = noCounts();
-  const sent: (SentNotification & { at: number })[] = [];
-  const silences: Silence[] = [];
-  let now = START;
-  let upMs = 0;
-  let runs = 0;
-  const byName = new Map(rules.map((rule) => [rule.name, rule]));
-  const ruleNamed = (name: string) => byName.get(name) ?? aRule();
-
-  const { otherGroups = 0 } = options;
-  const countOf = (owner: string) => {
-    const own = [...groups.values()].filter((one) => groupOwners(one).includes(owner)).length;
-    return own + (owner.endsWith(' other') ? 0 : otherGroups);
-  };
-
-  function step(act: (batch: Batch) => void): void {
-    const open = [...groups.values()].flatMap((group) => group.open?.alert ?? []);
-    const [sourceRule, targetRule] = options.inhibit ?? [];
-    const batch = new Batch(groups, {
-      now,
-      uptimeMs: upMs,
-      cannotTell: () => options.inDoubt === true,
-      silences,
-      inhibitRules:
-        sourceRule === undefined || targetRule === undefined
-          ? []
-          : [{ sourceRule, targetRule, equal: ['source'] }],
-      groupCounts: new Map(
-        [...byName.keys()]
-          .flatMap((name) => [name, `${name} default`, `${name} other`])
-          .map((owner) => [owner, countOf(owner)]),
-      ),
-      sources: options.sources ?? 1,
-      active: new Map(rules.map(({ name }) => [name, open.filter(({ rule }) => rule === name)])),
-      newEventId: () => `evt_${sent.length}`,
-    });
-    act(batch);
-    for (const { key, after, dueAt } of batch.changed()) {
-      if (after === null) groups.delete(key);
-      else groups.set(key, after);
-      if (dueAt === null) due.delete(key);
-      else due.set(key, dueAt);
-    }
-    addCounts(counts, batch.counts);
-    sent.push(...batch.notifications.map((one) => Object.assign(one, { at: now })));
-  }
-
-  function advanceTo(end: number): void {
-    for (let turns = 0; turns < 10_000; turns += 1) {
-      const [first] = [...due].filter(([, at]) => at <= end).toSorted((a, b) => a[1] - b[1]);
-      if (first === undefined) {
-        upMs += end - now;
-        now = end;
-        return;
-      }
-      const [key, at] = first;
-      upMs += Math.max(0, at - now);
-      now = Math.max(now, at);
-      step((batch) => batch.tick(ruleNamed(groups.get(key)?.rule ?? ''), key));
-      if ((due.get(key) ?? Infinity) <= now) throw new Error(`${key} is due again at once`);
-    }
-    throw new Error('timers never end');
-  }
-
-  return {
-    counts,
-    sent,
-    silences,
-    groups,
-    now: () => now,
-    notified: () => sent.map(({ kind, at }) => `${kind} ${(at - START) / SECOND}`),
-    judge(type: string, changes: Partial<AlertEvent> & { runId?: string } = {}) {
-      runs += 1;
-      const event = anAlertEvent({ runId: `run-${runs}`, type, at: now, ...changes });
-      for (const rule of rules) step((batch) => batch.judge(rule, { ...event, id: `evt_${runs}` }));
-    },
-    late(runId: string) {
-      const event = anAlertEvent({ id: `late ${runId}`, type: 'run.late', runId, at: now });
-      for (const rule of rules) step((batch) => batch.judge(rule, event, 'late'));
-    },
-    /** To the only alert that is open, if there is one. */
-    act(kind: 'acknowledge' | 'unacknowledge', until: number | null = null) {
-      const found = [...groups].find(([, group]) => group.open !== null);
-      if (found === undefined) return;
-      const [key, { labels, rule }] = found;
-      const acknowledgement = { by: 'ana', comment: null, at: now, until };
-      step((batch) => batch.step(ruleNamed(rule), { key, labels }, { kind, acknowledgement }));
-    },
-    begin(labels: Record<string, string>) {
-      for (const rule of rules) {
-        const key = groupKey(rule.name, labels);
-        step((batch) => batch.step(rule, { key, labels }, { kind: 'begin' }));
-      }
-    },
-    wait: (ms: number) => advanceTo(now + ms),
-    /** A while without any process. */
-    down(ms: number) {
-      now += ms;
-    },
-    alert: () => [...groups.values()].flatMap((group) => group.open?.alert ?? [])[0],
-  };
+function stage(...about: ConstructorParameters<typeof AlertStage>): AlertStage {
+  return new AlertStage(...about);
 }
 
 function silence(changes: Partial<Silence> = {}): Silence {
@@ -179,7 +62,7 @@ describe('an alert of each matching event', () => {
   });
 
   test('an alert needs as many successes in a row as its rule says', () => {
-    const play = stage([aRule({ resolve: { kind: 'success', threshold: 2 } })]);
+    const play = stage([aRule({ resolve: { ...SUCCESS, count: 2 } })]);
     play.judge('run.failed');
     play.wait(MINUTE);
     for (const type of ['run.completed', 'run.failed', 'run.completed']) play.judge(type);
@@ -189,7 +72,7 @@ describe('an alert of each matching event', () => {
   });
 
   test('an alert resolves when nothing has matched for resolve.after', () => {
-    const play = stage([aRule({ resolve: { kind: 'after', ms: HOUR } })]);
+    const play = stage([aRule({ resolve: { ...SUCCESS, events: [], afterMs: HOUR } })]);
     play.judge('run.failed');
     play.wait(30 * MINUTE);
     play.judge('run.failed');
@@ -251,7 +134,7 @@ describe('an acknowledged alert', () => {
     const play = stage([aRule({ escalate })]);
     play.judge('run.failed');
     play.wait(MINUTE);
-    play.act('acknowledge');
+    play.acknowledge();
     for (let run = 0; run < 3; run += 1) play.judge('run.failed');
     play.wait(12 * HOUR);
     play.judge('run.completed');
@@ -263,7 +146,7 @@ describe('an acknowledged alert', () => {
     const play = stage([aRule()]);
     play.judge('run.failed');
     play.wait(MINUTE);
-    play.act('acknowledge', START + HOUR);
+    play.acknowledge(START + HOUR);
     play.wait(2 * HOUR);
     expect(play.notified()).toEqual(['firing 30', 'acknowledged 60', 'updated 3600']);
     expect(play.alert()).toMatchObject({ state: 'firing', acknowledged: null });
@@ -272,7 +155,7 @@ describe('an acknowledged alert', () => {
   test('an alert that is acknowledged before its first notification sends none', () => {
     const play = stage([aRule()]);
     play.judge('run.failed');
-    play.act('acknowledge');
+    play.acknowledge();
     play.wait(HOUR);
     play.judge('run.completed');
     expect(play.notified()).toEqual([]);
@@ -331,7 +214,7 @@ describe('an escalation', () => {
     const play = stage([aRule({ escalate })]);
     play.judge('run.failed');
     play.wait(MINUTE);
-    play.act('acknowledge');
+    play.acknowledge();
     play.wait(2 * HOUR);
     expect(play.sent.map(({ kind }) => kind)).toEqual(['firing', 'acknowledged', 'firing']);
   });
@@ -374,7 +257,7 @@ describe('a silence', () => {
 
 describe('mute intervals', () => {
   const night = { name: 'nights', times: [{ from: 22 * 60, to: 24 * 60 }], location: 'UTC' };
-  const morning = { name: 'nights', times: [{ from: 0, to: 6 * 60 }], location: 'UTC' };
+  const morning = { name: 'mornings', times: [{ from: 0, to: 6 * 60 }], location: 'UTC' };
   const mute = [night, morning];
   const TO_MIDNIGHT = 14 * HOUR;
 
@@ -549,12 +432,15 @@ describe('what should have happened', () => {
   });
 
   test('absence does not fire while the source is in doubt', () => {
-    const options = { inDoubt: true };
-    const play = stage([aRule({ condition: absent, groupWaitMs: 0 })], options);
+    const play = stage([aRule({ condition: absent, groupWaitMs: 0 })]);
+    play.inDoubt.add('default');
     play.begin(labels);
     play.wait(3 * HOUR);
     expect(play.notified()).toEqual([]);
-    options.inDoubt = false;
+    play.inDoubt.clear();
+    // What was not seen counts for nothing.
+    play.wait(59 * MINUTE);
+    expect(play.notified()).toEqual([]);
     play.wait(2 * MINUTE);
     expect(play.sent.map(({ kind }) => kind)).toEqual(['firing']);
   });
@@ -607,7 +493,7 @@ describe('groups of a rule beyond their bound', () => {
 
   test('the groups of one source leave those of another their own alerts', () => {
     const rule = aRule({ groupBy: ['metadata.team'], groupWaitMs: MINUTE });
-    const play = stage([rule], { otherGroups: 749, sources: 2 });
+    const play = stage([rule], { otherGroups: 749, sources: ['default', 'other'] });
     const fail = (team: string, source = 'default') =>
       play.judge('run.failed', { source, metadata: { team } });
     for (const team of ['first', 'beyond']) fail(team);
@@ -629,7 +515,7 @@ describe('groups of a rule beyond their bound', () => {
 
   test('events beyond the share of a source are counted by an alert of that source', () => {
     const rule = aRule({ groupBy: ['...'], groupWaitMs: 0 });
-    const play = stage([rule], { otherGroups: MOST_GROUPS, sources: 2 });
+    const play = stage([rule], { otherGroups: MOST_GROUPS, sources: ['default', 'other'] });
     play.judge('run.failed');
     play.judge('run.failed', { source: 'other' });
     play.wait(SECOND);
@@ -663,10 +549,12 @@ describe('digests and inhibition', () => {
     const down = aRule({
       name: 'noxus-down',
       events: ['source.unreachable'],
-      resolve: { kind: 'events', events: ['source.recovered'] },
+      resolve: { ...SUCCESS, events: ['source.recovered'] },
       groupBy: ['source'],
     });
-    const play = stage([down, aRule()], { inhibit: ['noxus-down', 'failed-runs'] });
+    const play = stage([down, aRule()], {
+      inhibit: [{ sourceRule: 'noxus-down', targetRule: 'failed-runs', equal: ['source'] }],
+    });
     play.judge('source.unreachable', { run: null });
     play.wait(MINUTE);
     play.judge('run.failed');
@@ -682,69 +570,3 @@ describe('digests and inhibition', () => {
     ]);
   });
 });
-
-describe('any sequence of events, timers and acts of users', () => {
-  const action = fc.oneof(
-    { weight: 6, arbitrary: fc.constant('fail' as const) },
-    { weight: 2, arbitrary: fc.constant('complete' as const) },
-    fc.constantFrom('ack' as const, 'unack' as const, 'silence' as const, 'ackBriefly' as const),
-    { weight: 5, arbitrary: fc.integer({ min: 0, max: 5 * HOUR }) },
-  );
-  const condition = fc.constantFrom<Rule['condition']>(
-    { kind: 'each' },
-    { kind: 'count', count: 3, withinMs: HOUR },
-    { kind: 'consecutive', count: 2 },
-    { kind: 'rate', rate: 0.5, ofLast: 6, atLeast: 3 },
-  );
-  const isMuted = fc.boolean();
-
-  test('notifications of an alert are one firing, then updates, then one resolve; counts add up', () => {
-    fc.assert(
-      fc.property(
-        fc.array(action, { maxLength: 60 }),
-        condition,
-        isMuted,
-        (actions, kind, muted) => {
-          const times = [{ from: 20 * 60, to: 24 * 60 }];
-          const night = { name: 'nights', times, location: 'UTC' };
-          const escalate = [{ afterMs: HOUR, unlessAcknowledged: true, notify: ['pager'] }];
-          const mute = muted ? [night] : [];
-          const play = stage([aRule({ condition: kind, mute, escalate, groupIntervalMs: HOUR })]);
-          for (const one of actions) {
-            if (typeof one === 'number') play.wait(one);
-            else if (one === 'fail') play.judge('run.failed');
-            else if (one === 'complete') play.judge('run.completed');
-            else if (one === 'ack') play.act('acknowledge');
-            else if (one === 'ackBriefly') play.act('acknowledge', play.now() + HOUR);
-            else if (one === 'unack') play.act('unacknowledge');
-            else {
-              const startsAt = play.now();
-              play.silences.push(silence({ startsAt, until: startsAt + 30 * MINUTE }));
-            }
-            expectSum(play.counts);
-          }
-          play.wait(50 * HOUR);
-          expectSum(play.counts);
-          expect(play.counts.waiting).toBe(0);
-          for (const endpoint of ['chat', 'pager']) expectOrder(play.sent, endpoint, muted);
-        },
-      ),
-      { numRuns: 300 },
-    );
-  });
-});
-
-/** Checks the order of each alert's notifications at one endpoint. */
-function expectOrder(sent: readonly SentNotification[], endpoint: string, isMuted: boolean): void {
-  const received = new Map<string, string[]>();
-  for (const { alert, kind, notify } of sent) {
-    if (!notify.includes(endpoint)) continue;
-    received.set(alert.id, [...(received.get(alert.id) ?? []), kind]);
-  }
-  for (const kinds of received.values()) {
-    const text = kinds.join(' ');
-    expect(text).toMatch(/^(firing ?)?((updated|acknowledged) ?)*(resolved)?$/);
-    // An alert that a digest of several covered begins with what comes after it.
-    if (!isMuted) expect(text).toMatch(/^firing/);
-  }
-}

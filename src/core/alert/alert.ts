@@ -14,17 +14,28 @@ export interface AlertRun extends AlertedRun {
   at: number;
 }
 
+/** The user that ended an alert by hand. */
+export interface ResolvedBy {
+  by: string;
+  comment: string | null;
+}
+
+/**
+ * Why an alert has ended, where no event of its group says so. `rule_changed`: its rule makes it no more.
+ * `quiet`: nothing has matched for long.
+ */
+export const END_REASONS = ['rule_changed', 'quiet'] as const;
+
+export type EndReason = (typeof END_REASONS)[number];
+
+/** Distinct runs that an alert counts; more are "500 or more". */
+export const MOST_RUNS = 500;
+
 /** A notification that was sent, by endpoint: the newest. */
 interface Notified {
   endpoint: string;
   at: number;
   eventId: string;
-}
-
-/** The user that ended an alert by hand. */
-export interface ResolvedBy {
-  by: string;
-  comment: string | null;
 }
 
 /** An alert as users see it. Times are milliseconds since the epoch. */
@@ -38,11 +49,15 @@ export interface Alert {
   annotations: Readonly<Record<string, string>>;
   /** Matching events. */
   count: number;
+  /** Distinct runs of these, {@link MOST_RUNS} at the most. */
+  runsTotal: number;
   /** The newest runs, newest first, as many as the rule shows. */
   runs: readonly AlertRun[];
   startedAt: number;
   updatedAt: number;
   resolvedAt: number | null;
+  /** Null while it goes on, and where an event of its group has ended it. */
+  reason: EndReason | null;
   /** Absent unless a user ended it. */
   resolvedBy?: ResolvedBy;
   acknowledged: Acknowledgement | null;
@@ -100,6 +115,7 @@ export type AlertEventKind = 'firing' | 'updated' | 'acknowledged' | 'resolved';
 
 /** A notification of an alert, to be sent as an event. */
 export interface Notification {
+  eventId: string;
   kind: AlertEventKind;
   /** As it is after the notification. */
   alert: Alert;
@@ -122,17 +138,19 @@ export function groupOfAlert(id: string): string | null {
   return /^alr_([0-9a-f]{20})_[0-9a-f]{10}$/.exec(id)?.[1] ?? null;
 }
 
-const MOST_NOTIFIED = 20;
-
-/** An alert with a notification noted, the newest of each endpoint. */
+/** An alert with a notification noted, the newest of each endpoint: these are told of its end. */
 export function withNotified(
   alert: Alert,
   sent: { at: number; eventId: string },
   to: readonly string[],
 ) {
-  const others = alert.notified.filter(({ endpoint }) => !to.includes(endpoint));
-  const added = to.map((endpoint) => ({ endpoint, ...sent }));
-  return { ...alert, notified: [...others, ...added].slice(-MOST_NOTIFIED) };
+  const before = alert.notified.map((one) =>
+    to.includes(one.endpoint) ? { ...one, ...sent } : one,
+  );
+  const known = new Set(before.map(({ endpoint }) => endpoint));
+  const added = to.filter((endpoint) => !known.has(endpoint));
+  const notified = [...before, ...added.map((endpoint) => ({ endpoint, ...sent }))];
+  return { ...alert, notified };
 }
 
 /** Which alerts to list. */

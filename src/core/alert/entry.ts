@@ -9,13 +9,16 @@ import { meets, roleOf, workflowOf, type AlertEvent, type AlertedRun, type Rule 
  */
 export type AlertEntry =
   | { kind: 'event'; event: AlertEvent; rules: string[] }
-  /** A run is watched that has deadlines: when they end, milliseconds since the epoch. */
-  | { kind: 'deadlines'; watch: string; deadlines: { rule: string; at: number }[] };
+  /** A user watches a run no more: it leaves the alerts of rules that are about it. */
+  | { kind: 'left'; event: AlertEvent; rules: string[] }
+  /** A run is watched that has deadlines: when they end, milliseconds since the epoch; null while unknown. */
+  | { kind: 'deadlines'; watch: string; deadlines: { rule: string; at: number | null }[] };
 
 /** What an event of a watch has that rules see. */
 export function alertEventOf({ id, type, data }: RunwatchEvent): AlertEvent {
   const { source, metadata } = data.watch;
   const links = { name: data.workflow_name ?? null, url: data.run_url ?? null };
+  const finishedAt = Date.parse(data.run?.finished_at ?? '');
   return {
     id,
     type,
@@ -23,6 +26,7 @@ export function alertEventOf({ id, type, data }: RunwatchEvent): AlertEvent {
     source,
     metadata,
     run: alertedRun(data.run_id, data.run, links),
+    ...(Number.isFinite(finishedAt) && { finishedAt }),
   };
 }
 
@@ -122,7 +126,7 @@ export class RuleBook {
 
   /** Whether a rule fires for what did not happen, so that events must not be missing. */
   needsAll(): boolean {
-    return this.all.some(({ condition }) => condition.kind === 'absent');
+    return this.all.some(({ condition: { kind } }) => kind === 'absent' || kind === 'deadline');
   }
 
   /** Whether a deadline goes by how long runs usually take. */
@@ -145,22 +149,46 @@ export class RuleBook {
 
   /** The deadlines of a watch that a change sets: when its run was first seen, or started. */
   deadlinesOf(before: Watch | null, after: Watch, usual: UsualDuration): AlertEntry | null {
-    const { run, source, metadata } = after;
+    const { run } = after;
     const earlier = before?.run ?? null;
     const isNew =
       run?.created_at !== earlier?.created_at || run?.started_at !== earlier?.started_at;
     if (!isNew || run === null || after.state !== 'active') return null;
-    const event = { type: '', source, metadata, run: alertedRun(after.runId, run, NO_LINKS) };
-    const deadlines = this.withDeadline.meeting(event).flatMap((rule) => {
+    const deadlines = this.withDeadline.meeting(watchEvent(after)).flatMap((rule) => {
       const { condition } = rule;
       if (condition.kind !== 'deadline') return [];
       const from = run[condition.reference];
       if (from === null || earlier?.[condition.reference] === from) return [];
-      const ms = limitMs(rule, { source, workflowId: run.workflow_id }, usual);
-      return ms === null ? [] : [{ rule: rule.name, at: Date.parse(from) + ms }];
+      return [{ rule: rule.name, at: deadlineOf(rule, after, usual) }];
     });
     return deadlines.length === 0 ? null : { kind: 'deadlines', watch: watchId(after), deadlines };
   }
+
+  /** What rules have to judge of a run that a user watches no more; null where none is about it. */
+  leftBy(watch: Watch): AlertEntry | null {
+    const event = watchEvent(watch);
+    const rules = this.judging.meeting(event).map(({ name }) => name);
+    return rules.length === 0 ? null : { kind: 'left', event: { ...event, id: '', at: 0 }, rules };
+  }
+}
+
+/** When a run is beyond the deadline of a rule, milliseconds since the epoch; null where none is known. */
+export function deadlineOf(
+  rule: Rule,
+  { source, run }: Pick<Watch, 'source' | 'run'>,
+  usual: UsualDuration,
+): number | null {
+  const { condition } = rule;
+  if (condition.kind !== 'deadline') return null;
+  const from = run?.[condition.reference] ?? null;
+  if (run === null || from === null) return null;
+  const ms = limitMs(rule, { source, workflowId: run.workflow_id }, usual);
+  return ms === null ? null : Date.parse(from) + ms;
+}
+
+/** A run as rules see it, without an event. */
+function watchEvent({ source, metadata, runId, run }: Watch) {
+  return { type: '', source, metadata, run: alertedRun(runId, run, NO_LINKS) };
 }
 
 /** What rules have to judge of a change of a watch. */
@@ -172,7 +200,9 @@ export function entriesOf(
   if (book.all.length === 0) return [];
   const judged = events.map((event) => book.entryOf(alertEventOf(event)));
   const deadlines = book.deadlinesOf(before?.watch ?? null, after, usual);
-  return [...judged, deadlines].filter((entry) => entry !== null);
+  const isLeft = before?.watch.state === 'active' && after.state === 'cancelled';
+  const left = isLeft ? book.leftBy(after) : null;
+  return [...judged, deadlines, left].filter((entry) => entry !== null);
 }
 
 const NO_LINKS = { name: null, url: null };

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { matchesWatch, ruleWants, type WatchMatch } from '../event/patterns.ts';
+import { EVENT_TYPES, SYSTEM_EVENT_TYPES } from '../event/event.ts';
+import { isAmong, matchesWatch, ruleWants, type WatchMatch } from '../event/patterns.ts';
 import type { DigestSchedule, NamedInterval } from './time-interval.ts';
 import { valueOf } from '../records.ts';
 
@@ -30,14 +31,17 @@ type DeadlineLimit =
   /** So many times what that share of the workflow's runs takes. */
   | { kind: 'usual'; percentile: number; times: number };
 
-/** When an alert of condition `each` resolves. */
-export type Resolution =
-  /** At so many `run.completed` of its group in a row. */
-  | { kind: 'success'; threshold: number }
-  /** When nothing has matched for that long. */
-  | { kind: 'after'; ms: number }
-  /** At one of these events of its group. */
-  | { kind: 'events'; events: readonly string[] };
+/** When an alert of condition `each` ends. Durations are milliseconds. */
+export interface Resolution {
+  /** Types or families; those that match the rule resolve nothing. */
+  events: readonly string[];
+  /** How many of them in a row. */
+  count: number;
+  /** How long after the last matching event they resolve it at the earliest. */
+  settleMs: number;
+  /** After how long without a matching event it ends; null for never. */
+  afterMs: number | null;
+}
 
 interface Escalation {
   /** Counts from the first notification. */
@@ -61,7 +65,7 @@ export interface Rule {
   condition: Condition;
   /** How long a threshold must be crossed before the alert fires. */
   forMs: number;
-  /** How long an alert goes on after a threshold is no longer crossed. */
+  /** How long an alert goes on after its threshold is no longer crossed, or an event has resolved it. */
   keepFiringForMs: number;
   resolve: Resolution;
   severity: Severity;
@@ -72,6 +76,8 @@ export interface Rule {
   nameOf: (workflowId: string) => string | null;
   annotations: Readonly<Record<string, string>>;
   notify: readonly string[];
+  /** Those of its endpoints that page: they get alerts, and no digest. */
+  pagers: readonly string[];
   mute: readonly NamedInterval[];
   escalate: readonly Escalation[];
 }
@@ -95,6 +101,8 @@ export interface AlertEvent {
   run: AlertedRun | null;
   /** Of a system event that is about a workflow. */
   workflowId?: string;
+  /** When its run ended, by Noxus's account, milliseconds since the epoch; absent where it does not say. */
+  finishedAt?: number;
 }
 
 /** The workflow that an event is about, by its run or by itself. */
@@ -115,8 +123,6 @@ export interface AlertedRun {
 /** The terminal events, of which rates and rows are made. */
 const ENDS: ReadonlySet<string> = new Set(['run.completed', 'run.failed', 'run.stopped']);
 
-const SUCCESS = 'run.completed';
-
 /** What an event is to a rule; null for nothing. */
 export type Role = 'match' | 'resolve' | 'sample';
 
@@ -126,7 +132,7 @@ export function roleOf(rule: Rule, type: string): Role | null {
   if (condition.kind === 'absent') return roleOfAwaited(condition.event, type);
   if (condition.kind === 'deadline') return endsDeadline(type) ? 'resolve' : null;
   if (ruleWants(rule.events, type)) return 'match';
-  if (condition.kind === 'each') return resolves(rule.resolve, type) ? 'resolve' : null;
+  if (condition.kind === 'each') return ruleWants(rule.resolve.events, type) ? 'resolve' : null;
   const isOfRuns = condition.kind === 'consecutive' || condition.kind === 'rate';
   return isOfRuns && ENDS.has(type) ? 'sample' : null;
 }
@@ -142,30 +148,131 @@ function endsDeadline(type: string): boolean {
   return ENDS.has(type) || type === 'run.gone' || type === 'watch.expired';
 }
 
-function resolves(resolve: Resolution, type: string): boolean {
-  switch (resolve.kind) {
-    case 'success':
-      return type === SUCCESS;
-    case 'events':
-      return ruleWants(resolve.events, type);
-    case 'after':
-      return false;
-  }
-}
-
 /** Whether an event meets the conditions of a rule's `when`. */
 export function meets(rule: Rule, event: Omit<AlertEvent, 'id' | 'at'>) {
   const { source, metadata } = event;
   return matchesWatch(rule.when, { source, metadata, run: { workflow_id: workflowOf(event) } });
 }
 
-/** Whether a group is of one of these sources, or of no particular one. */
-export function isOfSources(
-  { source = '' }: Readonly<Record<string, string>>,
-  sources: readonly string[],
-): boolean {
-  return source === '' || sources.includes(source);
+/** What ends the state that an event says; of others, time does. */
+const COUNTERPARTS: Readonly<Record<string, string>> = {
+  'run.failed': 'run.completed',
+  'run.stalled': 'run.recovered',
+  'watch.unreachable': 'watch.recovered',
+  'workflow.stalled': 'workflow.recovered',
+  'source.unreachable': 'source.recovered',
+  'source.inconsistent': 'source.consistent',
+  'polling.overdue': 'polling.caught_up',
+  'discovery.unavailable': 'discovery.recovered',
+  'endpoint.disabled': 'endpoint.recovered',
+  'endpoint.failing': 'endpoint.recovered',
+};
+
+/** What ends the state of one run. */
+const ENDS_OF_STATES = [
+  'run.resumed',
+  'run.recovered',
+  'watch.recovered',
+  ...ENDS,
+  'run.gone',
+  'watch.expired',
+];
+
+const DAY_MS = 86_400_000;
+
+/** Without any run for this long, the failures of a workflow are over, ms. */
+const QUIET_MS = 7 * DAY_MS;
+
+/** The types that patterns of a rule name. */
+export function typesOf(patterns: readonly string[]): string[] {
+  return [...EVENT_TYPES, ...SYSTEM_EVENT_TYPES].filter((type) => ruleWants(patterns, type));
 }
+
+/**
+ * When alerts of a rule end that says nothing of it: by what ends the state of a run in a group of its own,
+ * by the counterpart of an event, and where there is none after a day. The failures of a workflow end by a
+ * success, once none has come for `group_interval`.
+ */
+export function defaultResolution({
+  events,
+  groupBy,
+  groupIntervalMs,
+}: Pick<Rule, 'events' | 'groupBy' | 'groupIntervalMs'>): Resolution {
+  const types = typesOf(events);
+  const isOfRun = groupBy.includes('...');
+  const ends = isOfRun ? ENDS_OF_STATES : types.flatMap((type) => COUNTERPARTS[type] ?? []);
+  // With the type among its labels, no group has both an event and its counterpart.
+  const resolving = groupBy.includes('event') ? [] : ends.filter((type) => !types.includes(type));
+  const isOfFailures = !isOfRun && resolving.includes('run.completed');
+  const mayGoOn = (type: string) =>
+    isOfRun
+      ? type === 'run.resumed' || isFinal(type)
+      : COUNTERPARTS[type] === undefined || /^(run|watch)\./.test(type);
+  const needsTime = resolving.length === 0 || types.some(mayGoOn);
+  const ofOthers = needsTime ? DAY_MS : null;
+  return {
+    events: resolving,
+    count: 1,
+    settleMs: isOfFailures ? groupIntervalMs : 0,
+    afterMs: isOfFailures ? QUIET_MS : ofOthers,
+  };
+}
+
+/** Whether nothing follows in the life of a run. */
+function isFinal(type: string): boolean {
+  return ENDS.has(type) || type === 'run.gone' || type === 'watch.expired';
+}
+
+/** The labels of the group that counts what belongs to none of the others of its source. */
+export function overflowLabels(source: string): Record<string, string> {
+  return { overflow: 'true', source };
+}
+
+/** How long the alert of this group goes on after its last event, at the least, ms. */
+const OVERFLOW_GOES_ON_MS = 3_600_000;
+
+/**
+ * A rule as it judges the group of its overflow. The events are of many groups: none of them resolves its
+ * alert, and no threshold means anything. They are counted, and an alert says so, at once with the first.
+ */
+export function overflowRule(rule: Rule): Rule {
+  const { condition, annotations, groupIntervalMs } = rule;
+  const afterMs = Math.max(groupIntervalMs, OVERFLOW_GOES_ON_MS);
+  const summary =
+    `The rule ${rule.name} has as many groups as it may have of this source; ` +
+    'events of further ones are counted together.';
+  return {
+    ...rule,
+    groupWaitMs: 0,
+    annotations: { ...annotations, summary },
+    condition: condition.kind === 'digest' ? condition : { kind: 'each' },
+    resolve: { events: [], count: 1, settleMs: 0, afterMs },
+  };
+}
+
+/** Whether a rule makes groups with these labels. */
+export function makesLabels(rule: Rule, labels: Readonly<Record<string, string>>): boolean {
+  const { when, events, condition } = rule;
+  const names =
+    labels['overflow'] === undefined
+      ? rule.groupBy.flatMap((label) => (label === '...' ? RUN_LABELS : label))
+      : ['overflow', 'source'];
+  const isSame = new Set(names).size === Object.keys(labels).length;
+  if (!isSame || !names.every((name) => labels[name] !== undefined)) return false;
+  const values: Record<string, readonly string[] | undefined> = {
+    source: when?.source,
+    workflow_id: when?.workflow_id,
+    ...Object.fromEntries(
+      Object.entries(when?.metadata ?? {}).map(([key, wanted]) => [`metadata.${key}`, wanted]),
+    ),
+  };
+  return Object.entries(labels).every(([label, value]) => {
+    if (label !== 'event') return isAmong(valueOf(values, label), value);
+    return condition.kind === 'absent' || condition.kind === 'deadline' || ruleWants(events, value);
+  });
+}
+
+const RUN_LABELS = ['source', 'workflow_id', 'run_id'];
 
 /** The labels of the group that an event belongs to, in the order of `group_by`. */
 export function labelsOf(

@@ -36,19 +36,61 @@ export function mutesOf({ mute }: Pick<Rule, 'mute'>, now: number): Suppressor[]
 }
 
 /**
- * The alerts that inhibit another, one of each inhibit rule.
+ * The alerts that inhibit another, one of each inhibit rule. What is itself inhibited does not inhibit; where
+ * rules inhibit one another in a circle, alerts inhibit only those that began after them.
  * @param activeOf the alerts of a rule that go on
  */
 export function inhibitorsOf(
-  alert: Pick<Alert, 'id' | 'rule' | 'labels'>,
+  alert: InhibitedAlert,
   inhibitRules: readonly InhibitRule[],
   activeOf: (rule: string) => readonly Alert[],
 ): Alert[] {
   return inhibitRules
     .filter(({ targetRule }) => targetRule === alert.rule)
     .flatMap(({ sourceRule, equal }) => {
-      const isMeant = ({ id, labels }: Alert) =>
-        id !== alert.id && equal.every((label) => labels[label] === alert.labels[label]);
-      return activeOf(sourceRule).find(isMeant) ?? [];
+      const isCircle = inhibitedBy(inhibitRules, alert.rule).has(sourceRule);
+      const isMeant = (source: Alert) =>
+        source.id !== alert.id &&
+        equal.every((label) => source.labels[label] === alert.labels[label]) &&
+        (!isCircle || byAge(source, alert) < 0) &&
+        inhibitorsOf(source, inhibitRules, activeOf).length === 0;
+      const active = activeOf(sourceRule);
+      return (isCircle ? active.toSorted(byAge) : active).find(isMeant) ?? [];
     });
+}
+
+type InhibitedAlert = Pick<Alert, 'id' | 'rule' | 'labels' | 'startedAt'>;
+
+/** Oldest first, so that the first that inhibits is found at once. */
+function byAge(one: InhibitedAlert, other: InhibitedAlert): number {
+  return one.startedAt - other.startedAt || (one.id < other.id ? -1 : 1);
+}
+
+/** The rules whose alerts those of a rule inhibit, also by way of others. */
+export function inhibitedBy(
+  inhibitRules: readonly Pick<InhibitRule, 'sourceRule' | 'targetRule'>[],
+  rule: string,
+): Set<string> {
+  const found = new Set<string>();
+  const left = [rule];
+  for (let next = left.pop(); next !== undefined; next = left.pop()) {
+    for (const { sourceRule, targetRule } of inhibitRules) {
+      if (sourceRule !== next || found.has(targetRule)) continue;
+      found.add(targetRule);
+      left.push(targetRule);
+    }
+  }
+  return found;
+}
+
+/** The rules whose alerts may inhibit those of a rule, also by way of others. */
+export function inhibiting(
+  inhibitRules: readonly Pick<InhibitRule, 'sourceRule' | 'targetRule'>[],
+  rule: string,
+): Set<string> {
+  const reversed = inhibitRules.map(({ sourceRule, targetRule }) => ({
+    sourceRule: targetRule,
+    targetRule: sourceRule,
+  }));
+  return inhibitedBy(reversed, rule);
 }

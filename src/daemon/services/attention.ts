@@ -39,7 +39,7 @@ interface AttentionDependencies {
   eventLog: Pick<EventLog, 'trouble'>;
   endpointStates: Pick<EndpointStore, 'getMany' | 'unwell'>;
   poller: Pick<Poller, 'sources' | 'overdue'>;
-  discovery: Discovery;
+  discovery: Pick<Discovery, 'troubles'>;
   alerts: Pick<AlertStore, 'list'>;
   alerting: Pick<Alerting, 'suppressorsOf'>;
   linksOf: LinksOf;

@@ -32,7 +32,7 @@ interface HealthDependencies {
   eventLog: Pick<EventLog, 'trouble'>;
   poller: Poller;
   deliverer: Deliverer;
-  discovery: Discovery;
+  discovery: Pick<Discovery, 'troubles'>;
   storeGuard: Pick<StoreGuard, 'trouble'>;
   storeConditions: Pick<StoreConditions, 'troubles' | 'disagreement'>;
   unconfigured: Pick<Unconfigured, 'find'>;

@@ -100,7 +100,7 @@ export function createServices(deps: ServicesDependencies): Services {
   };
 }
 
-function purger({ watches, retention, trace, now, ...deps }: ServicesDependencies) {
+function purger({ watches, retention, alerting, trace, now, log, ...deps }: ServicesDependencies) {
   return createPurgeWatch({
     endWatch: createEndWatch({ watches, trace, now }),
     skipOutstanding: createSkipOutstanding({
@@ -109,6 +109,17 @@ function purger({ watches, retention, trace, now, ...deps }: ServicesDependencie
       limitsOf: (pool) => deps.endpoints.limitsOf(pool),
       now,
     }),
+    async leaveAlerts(key) {
+      const stored = await watches.get(key);
+      if (stored === null) return;
+      try {
+        await alerting.leave(stored.watch);
+      } catch (error) {
+        // A purge makes room in a Redis that is full, which takes nothing more.
+        if (!(error instanceof RunwatchError && error.code === 'redis_refuses')) throw error;
+        log.warn({ run_id: key.runId, source: key.source, err: error }, 'alerts.purged_run_kept');
+      }
+    },
     forget: (key) => retention.forget(key),
   });
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ALERT_STATES, SUPPRESSIONS } from '../../core/alert/alert.ts';
+import { ALERT_STATES, END_REASONS, SUPPRESSIONS } from '../../core/alert/alert.ts';
 import { SEVERITIES } from '../../core/alert/rule.ts';
 import { SUPPRESSOR_KINDS } from '../../core/alert/suppression.ts';
 import { ALERT_EVENT_TYPES } from '../../core/event/event.ts';
@@ -60,6 +60,7 @@ export const alertSchema = z
     owner: z.string().nullable(),
     annotations: z.record(z.string(), z.string()),
     count: count.meta({ description: 'Matching events.' }),
+    runs_total: count.meta({ description: 'Distinct runs of these; 500 stands for 500 or more.' }),
     runs: z.array(alertRun).meta({ description: 'The newest runs, as many as the rule shows.' }),
     started_at: time,
     updated_at: time,
@@ -68,6 +69,10 @@ export const alertSchema = z
       .object({ by: z.string(), comment: z.string().nullable() })
       .nullable()
       .meta({ id: 'ResolvedBy', description: 'The user that ended it by hand.' }),
+    reason: z.enum(END_REASONS).nullable().meta({
+      description:
+        'Why it has ended where no event says so: its rule makes it no more, or nothing has matched for long.',
+    }),
     acknowledged: acknowledgement.nullable(),
     suppressed_by: z.array(suppressor).meta({
       description: 'What keeps its notifications back now. Empty in events.',

@@ -4,24 +4,27 @@ import { PLAN_DELIVERIES, RAISE } from './outbox.ts';
 
 /**
  * Claims the work of alerts, if there is any and no other process has it. The claim lasts as long as
- * its lease, which each call renews. The time for which some process has done so is counted: longer
- * gaps are none of it.
+ * its lease, which each call renews. The time for which some process has done so is counted for each source
+ * that it sees: longer gaps are none of it.
  *
- * KEYS  clock, lease, inbox, groups due, deadlines, uptime.
- * ARGV  token, lease in ms, most entries, most groups, longest gap in ms.
- * Returns [now, uptime, ms until something is due or -1, entries, groups due, deadlines due]; the last
- * three only where there is work and the claim was got.
+ * KEYS  clock, lease, inbox, groups due, deadlines, time seen.
+ * ARGV  token, lease in ms, most entries, most groups, longest gap in ms, sources as JSON.
+ * Returns [now, time seen by source, ms until something is due or -1, entries, groups due, deadlines due];
+ * the last three only where there is work and the claim was got.
  */
 export const TAKE_ALERT_WORK = `
 ${STORE_NOW}
 ${LEASE}
 local now = storeNow(KEYS[1])
-local seen, uptime = unpack(redis.call('HMGET', KEYS[6], 'at', 'ms'))
-seen, uptime = tonumber(seen or now), tonumber(uptime or 0)
-local gap = now - seen
-if gap > 0 and gap <= tonumber(ARGV[5]) then uptime = uptime + gap end
-if gap >= 1000 or gap < 0 or gap == 0 then
-  redis.call('HSET', KEYS[6], 'at', string.format('%.0f', now), 'ms', string.format('%.0f', uptime))
+local before = tonumber(redis.call('HGET', KEYS[6], 'at') or now)
+local gap = math.floor(now - before)
+if gap >= 1000 and gap <= tonumber(ARGV[5]) then
+  for _, source in ipairs(cjson.decode(ARGV[6])) do
+    redis.call('HINCRBY', KEYS[6], 'seen ' .. source, gap)
+  end
+end
+if gap >= 1000 or gap <= 0 then
+  redis.call('HSET', KEYS[6], 'at', string.format('%.0f', gap > 0 and before + gap or now))
 end
 
 local function firstOf(key)
@@ -30,7 +33,7 @@ end
 local first = math.min(firstOf(KEYS[4]) or math.huge, firstOf(KEYS[5]) or math.huge)
 if redis.call('LLEN', KEYS[3]) > 0 then first = now end
 local ms = first == math.huge and -1 or math.max(0, first - now)
-local reply = {tostring(now), tostring(uptime), tostring(ms)}
+local reply = {tostring(now), redis.call('HGETALL', KEYS[6]), tostring(ms)}
 if ms ~= 0 then return reply end
 
 local takenMs = takeLease(KEYS[2], ARGV[1], now, tonumber(ARGV[2]))
@@ -66,10 +69,11 @@ if write.judged > 0 and redis.call('LINDEX', write.inbox, 0) ~= write.first then
 
 local now = storeNow(write.clock)
 for _, deadline in ipairs(write.deadlines) do
-  redis.call('ZADD', write.deadlinesKey, deadline.at, deadline.member)
-end
-for _, member in ipairs(write.endedDeadlines) do
-  redis.call('ZREM', write.deadlinesKey, member)
+  if deadline.at then
+    redis.call('ZADD', write.deadlinesKey, deadline.at, deadline.member)
+  else
+    redis.call('ZREM', write.deadlinesKey, deadline.member)
+  end
 end
 for _, move in ipairs(write.moves) do
   for _, index in ipairs(move.leave) do redis.call('ZREM', index, move.id) end
@@ -89,12 +93,12 @@ for _, group in ipairs(write.groups) do
     else
       redis.call('PERSIST', group.key)
     end
-    for _, owner in ipairs(group.owners) do
-      redis.call('ZADD', owner, group.keptMs and now + group.keptMs or 'inf', group.id)
-    end
   else
     redis.call('DEL', group.key)
-    for _, owner in ipairs(group.owners) do redis.call('ZREM', owner, group.id) end
+  end
+  for _, owner in ipairs(group.left) do redis.call('ZREM', owner, group.id) end
+  for _, owner in ipairs(group.owners) do
+    redis.call('ZADD', owner, group.keptMs and now + group.keptMs or 'inf', group.id)
   end
   if group.dueAt then
     redis.call('ZADD', write.due, group.dueAt, group.id)
@@ -134,8 +138,8 @@ end
 `;
 
 /**
- * Creates a silence, unless there is one of its id. Those that have expired count for nothing; the first of
- * them to expire is forgotten where there are too many of both.
+ * Creates a silence, unless there is one of its id that has not expired: it takes the place of one that
+ * has. Those that have expired count for nothing; the first of them to expire is forgotten where there are too many of both.
  *
  * KEYS  silences.
  * ARGV  id, document, most live ones, most of its token, most of both, now.
@@ -143,9 +147,9 @@ end
  * token are.
  */
 export const ADD_SILENCE = `
-local there = redis.call('HGET', KEYS[1], ARGV[1])
-if there then return there end
 local now, token = tonumber(ARGV[6]), cjson.decode(ARGV[2]).token
+local there = redis.call('HGET', KEYS[1], ARGV[1])
+if there and cjson.decode(there)['until'] > now then return there end
 local live, own, kept, oldest = 0, 0, 0, nil
 local flat = redis.call('HGETALL', KEYS[1])
 for at = 1, #flat, 2 do

@@ -7,23 +7,26 @@ import {
   type AlertQuery,
   type AlertState,
 } from '../../core/alert/alert.ts';
+import type { AlertEntry } from '../../core/alert/entry.ts';
 import {
-  groupOwners,
+  ownersOf,
   type AlertCommit,
   type AlertWork,
   type ChangedGroup,
   type ReadGroup,
-} from '../../core/alert/batch.ts';
+} from '../../core/alert/judgement.ts';
 import type { Group } from '../../core/alert/group.ts';
 import { jsonOrNull, replies } from '../connection.ts';
 import { invalidCursor, presentEpoch, staleCursor } from '../cursor.ts';
 import { declaredKeys, type Keys } from '../keys.ts';
 import { Lease } from '../leases.ts';
 import { newVersion } from '../versions.ts';
-import { raisedPlan } from './event-plan.ts';
+import { deliveryPlan, inboxPlan, raisedPlan } from './event-plan.ts';
 
-/** The longest time between two calls that counts as uptime, ms. */
-const LONGEST_GAP_MS = 60_000;
+/** The longest time between two calls in which sources were seen, ms. */
+const LONGEST_GAP_MS = 15_000;
+
+const SEEN = 'seen ';
 
 /** Alerts read by one command. */
 const CHUNK = 200;
@@ -40,10 +43,18 @@ export class AlertStore {
     this.lease = new Lease(redis, keys, keys.alertLease);
   }
 
-  /** Claims what is to be judged, and what is due. */
+  /**
+   * Claims what is to be judged, and what is due.
+   * @param seen the sources that this process sees: no event of theirs is missing; '' where it sees all
+   */
   async take(
     token: string,
-    { leaseMs, entries, groups }: { leaseMs: number; entries: number; groups: number },
+    {
+      leaseMs,
+      entries,
+      groups,
+      seen,
+    }: { leaseMs: number; entries: number; groups: number; seen: readonly string[] },
   ): Promise<AlertWork> {
     const { keys } = this;
     const reply = await this.redis.rwTakeAlertWork(
@@ -52,30 +63,61 @@ export class AlertStore {
       keys.alertInbox,
       keys.alertsDue,
       keys.alertDeadlines,
-      keys.alertUptime,
+      keys.alertSeen,
       token,
       leaseMs,
       entries,
       groups,
       LONGEST_GAP_MS,
+      JSON.stringify(seen),
     );
-    const [now, uptime, ms, inbox, due, deadlines] = reply;
+    const [now, times, ms, inbox, due, deadlines] = reply;
     return {
       now: Number(now),
-      uptimeMs: Number(uptime),
+      seenMs: seenOf(pairsOf(times)),
       nextMs: Number(ms) < 0 ? null : Number(ms),
       claimed:
         inbox === undefined ? null : { entries: inbox, due: due ?? [], deadlines: deadlines ?? [] },
     };
   }
 
-  /** The store's time, and for how long some process has judged, ms. */
-  async uptime(): Promise<{ now: number; uptimeMs: number }> {
-    const [[now], ms] = await Promise.all([
+  /** The store's time, and for how long sources were seen. */
+  async seen(): Promise<Pick<AlertWork, 'now' | 'seenMs'>> {
+    const [[now], times] = await Promise.all([
       this.redis.rwReadClock(this.keys.clock),
-      this.redis.hget(this.keys.alertUptime, 'ms'),
+      this.redis.hgetall(this.keys.alertSeen),
     ]);
-    return { now, uptimeMs: Number(ms ?? 0) };
+    return { now, seenMs: seenOf(Object.entries(times)) };
+  }
+
+  /** Adds what rules have to judge, beside any change of a watch. */
+  async enter(entries: readonly AlertEntry[]): Promise<void> {
+    const { keys } = this;
+    const inbox = {
+      clock: keys.clock,
+      judged: inboxPlan(keys, entries),
+      ...deliveryPlan(keys, []),
+    };
+    await this.redis.rwRaiseEvent(...declaredKeys(keys, [], inbox), JSON.stringify(inbox));
+  }
+
+  /** Which form of each deadline rule has been applied to the runs that go on. */
+  async appliedDeadlines(): Promise<Record<string, string>> {
+    return this.redis.hgetall(this.keys.alertDeadlineRules);
+  }
+
+  /** Sets deadlines of runs that go on, by their members. */
+  async setDeadlines(deadlines: ReadonlyMap<string, number>): Promise<void> {
+    const flat = [...deadlines].flatMap(([member, at]) => [Math.round(at), member]);
+    if (flat.length > 0) await this.redis.zadd(this.keys.alertDeadlines, ...flat);
+  }
+
+  /** Notes the forms of the deadline rules that are applied, and forgets those of others. */
+  async noteDeadlines(forms: Readonly<Record<string, string>>): Promise<void> {
+    const { alertDeadlineRules: key } = this.keys;
+    const transaction = this.redis.multi().del(key);
+    if (Object.keys(forms).length > 0) transaction.hset(key, forms);
+    await replies(transaction);
   }
 
   /** Whether anything is to be judged or may become due, though perhaps of no rule. */
@@ -97,7 +139,7 @@ export class AlertStore {
     );
   }
 
-  /** How many groups there are of some owners: see `groupOwners` of `core/alert/batch.ts`. */
+  /** How many groups there are of some owners: see `ownersOf` of `core/alert/judgement.ts`. */
   async groupCounts(owners: readonly string[]): Promise<Map<string, number>> {
     if (owners.length === 0) return new Map();
     const pipeline = this.redis.pipeline();
@@ -279,13 +321,29 @@ export class AlertMessageStore {
   }
 }
 
-/** For how long a group is remembered of which nothing is due, ms. */
-const REMEMBERED_MS = 30 * 86_400_000;
+function pairsOf(flat: readonly string[]): [string, string][] {
+  return flat.flatMap((name, at) =>
+    at % 2 === 0 ? [[name, flat[at + 1] ?? ''] as const] : [],
+  ) as [string, string][];
+}
+
+function seenOf(times: readonly (readonly [string, string])[]): Map<string, number> {
+  return new Map(
+    times.flatMap(([field, ms]) =>
+      field.startsWith(SEEN) ? [[field.slice(SEEN.length), Number(ms)] as const] : [],
+    ),
+  );
+}
+
+/** A group of which nothing is due is kept for this long at the most, ms. */
+const LONGEST_KEPT_MS = 30 * 86_400_000;
 
 /** What `COMMIT_ALERTS` of `lua/alert.ts` needs. */
 function alertPlan(keys: Keys, commit: AlertCommit) {
-  const { read, changed, counts, events } = commit;
-  const { resolved = [], judged = [], deadlines = [], endedDeadlines = [] } = commit;
+  const { read, changed, counts, events, resolved } = commit;
+  const { judged = [], deadlines = new Map<string, number | null>() } = commit;
+  const owners = (group: Group | null) =>
+    group === null ? [] : ownersOf(group).map((owner) => keys.alertGroups(owner));
   return {
     ...(commit.token !== null && { lease: keys.alertLease, token: commit.token }),
     inbox: keys.alertInbox,
@@ -295,18 +353,25 @@ function alertPlan(keys: Keys, commit: AlertCommit) {
     countsKey: keys.alertCounts,
     first: judged[0] ?? '',
     judged: judged.length,
-    owners: [...new Set(changed.flatMap((group) => ownersOf(keys, group)))],
-    groups: changed.map(({ key, before, after, dueAt }) => ({
+    owners: [
+      ...new Set(changed.flatMap(({ before, after }) => [...owners(before), ...owners(after)])),
+    ],
+    groups: changed.map(({ key, before, after, dueAt, keptMs }) => ({
       id: key,
       key: keys.alertGroup(key),
-      owners: ownersOf(keys, { before, after }),
+      left: owners(before).filter((owner) => !owners(after).includes(owner)),
+      owners: owners(after),
       before: read.get(key)?.version ?? '',
       version: newVersion(),
       ...(after !== null && { doc: JSON.stringify(after) }),
-      ...(dueAt === null ? { keptMs: REMEMBERED_MS } : { dueAt: Math.ceil(dueAt) }),
+      ...(dueAt === null
+        ? { keptMs: Math.ceil(Math.min(keptMs, LONGEST_KEPT_MS)) }
+        : { dueAt: Math.ceil(dueAt) }),
     })),
-    deadlines,
-    endedDeadlines,
+    deadlines: [...deadlines].map(([member, at]) => ({
+      member,
+      ...(at !== null && { at: Math.ceil(at) }),
+    })),
     moves: movesOf(keys, changed, resolved),
     resolved: resolved.map((alert) => ({
       id: alert.id,
@@ -320,11 +385,6 @@ function alertPlan(keys: Keys, commit: AlertCommit) {
     clock: keys.clock,
     raised: raisedPlan(keys, events),
   };
-}
-
-function ownersOf(keys: Keys, { before, after }: Pick<ChangedGroup, 'before' | 'after'>) {
-  const group = after ?? before;
-  return group === null ? [] : groupOwners(group).map((owner) => keys.alertGroups(owner));
 }
 
 /** The indexes that alerts leave and enter. */

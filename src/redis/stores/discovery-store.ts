@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import type { DiscoveryCursor } from '../../core/feed/discovery.ts';
 import type { RunList } from '../../core/feed/run-list.ts';
-import { jsonOrNull } from '../connection.ts';
+import { jsonOrNull, replies } from '../connection.ts';
 import type { ClaimedMember } from '../leases.ts';
 import { declaredKeys, type Keys } from '../keys.ts';
 import { raisedPlan } from './event-plan.ts';
@@ -89,6 +89,15 @@ export class DiscoveryStore {
       effects === null ? '' : JSON.stringify(effects),
       text,
     );
+  }
+
+  /** How long ago each list was last read to its cursor, ms; null for one that never was. */
+  async ages(lists: readonly RunList[]): Promise<(number | null)[]> {
+    if (lists.length === 0) return [];
+    const pipeline = this.redis.pipeline();
+    for (const list of lists) pipeline.pttl(this.keys.discoveryCursor(list));
+    const left = await replies<number>(pipeline);
+    return left.map((ms) => (ms < 0 ? null : CURSOR_KEPT_MS - ms));
   }
 
   /** What stands in the way of reading lists; null for those that can be read. */

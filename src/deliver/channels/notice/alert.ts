@@ -25,7 +25,7 @@ export function alertNotice(event: SentEvent, alert: SentAlert): Notice {
     lines: linesOf(alert),
     facts: factsOf(alert),
     runs: listed,
-    unlisted: { count: listed.length === 0 ? 0 : Math.max(0, alert.count - listed.length), url },
+    unlisted: { count: listed.length === 0 ? 0 : Math.max(0, runsOf(alert) - listed.length), url },
     links: linksOf(alert, url),
     owner: alert.owner ?? null,
     callsOwner: event.type !== 'alert.resolved' && event.type !== 'alert.acknowledged',
@@ -50,7 +50,11 @@ function toneOf({ type }: SentEvent, { severity }: SentAlert): Tone {
 function titleOf({ type, timestamp, data }: SentEvent, alert: SentAlert): string {
   const span = spanText(Math.max(0, Date.parse(timestamp) - Date.parse(alert.started_at)));
   const isMore = type === 'alert.updated' && data.repeat !== true;
-  const what = subjectOf(alert, isMore && alert.count > 1 ? ` in ${span}` : '');
+  const what = subjectOf(alert, isMore && runsOf(alert) > 1 ? ` in ${span}` : '');
+  const isGoing = type === 'alert.firing' || type === 'alert.updated';
+  if (isGoing && data.escalation) {
+    return `${escalatedText(alert, data.escalation.after)}: ${what}`;
+  }
   switch (type) {
     case 'alert.resolved':
       return `Resolved${resolverText(alert)}${lastedText(alert)}: ${what}`;
@@ -59,7 +63,7 @@ function titleOf({ type, timestamp, data }: SentEvent, alert: SentAlert): string
     case 'alert.updated':
       return data.repeat === true ? `Still firing after ${span}: ${what}` : `Now ${what}`;
     default:
-      return data.escalation ? `Not acknowledged after ${data.escalation.after}: ${what}` : what;
+      return what;
   }
 }
 
@@ -69,6 +73,25 @@ function resolverText({ resolved_by: resolver }: SentAlert): string {
   return name === '' ? '' : ` by ${name}`;
 }
 
+function escalatedText({ acknowledged }: SentAlert, after: string): string {
+  if (!acknowledged) return `Not acknowledged after ${after}`;
+  const by = oneLine(acknowledged.by, 40) || 'somebody';
+  return `Still open after ${after}, ${by} has it`;
+}
+
+/** How many runs an alert is about; of events of no run, how many these are. */
+function runsOf({ count, runs_total: runs = count }: SentAlert): number {
+  return runs;
+}
+
+/** At so many runs the count ends. */
+const MOST_RUNS = 500;
+
+function runsText(alert: SentAlert): string {
+  const runs = runsOf(alert);
+  return runs < MOST_RUNS ? counted(runs, 'run') : `${MOST_RUNS} or more runs`;
+}
+
 /** `12 runs of invoices failed (failed-runs)`; for rules about what did not happen, what they miss. */
 function subjectOf(alert: SentAlert, within: string): string {
   const rule = oneLine(alert.rule, 60);
@@ -76,9 +99,9 @@ function subjectOf(alert: SentAlert, within: string): string {
   if (alert.runs.length === 0) return withoutRuns(alert, rule, name);
   const statuses = [...new Set(alert.runs.map(({ status }) => status))];
   const [status = null] = statuses;
-  const did = statuses.length === 1 && status ? ` ${doingText(status, alert.count)}` : '';
+  const did = statuses.length === 1 && status ? ` ${doingText(status, runsOf(alert))}` : '';
   const whose = name === null ? '' : ` of ${name}`;
-  return `${counted(alert.count, 'run')}${whose}${did}${within} (${rule})`;
+  return `${runsText(alert)}${whose}${did}${within} (${rule})`;
 }
 
 /** The name of the workflow, where all runs are of one. */
@@ -170,7 +193,7 @@ function digestNotice(event: SentEvent, alert: SentAlert, digest: SentDigest): N
   const isMuted = digest.reason === 'muted';
   const span = spanText(Math.max(0, Date.parse(digest.until) - Date.parse(digest.since)));
   const listed = isMuted ? listedAlerts(alerts) : listedRuns(alert);
-  const total = isMuted ? alerts.length : alert.count;
+  const total = isMuted ? alerts.length : runsOf(alert);
   return {
     ...bareNotice(event, `${oneLine(alert.rule, 60)}: ${oneLine(what, 200)} in ${span}`),
     tone: 'neutral',

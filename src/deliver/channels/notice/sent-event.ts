@@ -54,6 +54,8 @@ export interface SentAlert {
   severity: string;
   owner?: string | null;
   count: number;
+  /** Distinct runs; 500 stands for 500 or more. */
+  runs_total?: number;
   runs: readonly SentAlertRun[];
   started_at: string;
   updated_at?: string | null;

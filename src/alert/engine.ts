@@ -1,0 +1,552 @@
+import { groupOfAlert, OPEN_STATES, type Alert, type ResolvedBy } from '../core/alert/alert.ts';
+import { alertedRun, deadlineOf, type AlertEntry } from '../core/alert/entry.ts';
+import type { LateRun } from '../core/alert/group.ts';
+import {
+  boundsOf,
+  digestKey,
+  groupsOfRun,
+  isMade,
+  Judgement,
+  MOST_GROUPS,
+  overflowKey,
+  type AlertWork,
+  type ReadGroup,
+} from '../core/alert/judgement.ts';
+import { groupKey, labelsOf, meets, type AlertEvent, type Rule } from '../core/alert/rule.ts';
+import { parseWatchId, watchId, type AcknowledgeRequest, type Watch } from '../core/watch/watch.ts';
+import { planAlertEvent } from './event.ts';
+import type { AlertHost, AlertStore, LiveRules, SilenceStore, WatchReader } from './ports.ts';
+import { readInhibiting } from './suppressions.ts';
+
+/** How long a claim on the work lasts unless it is renewed, ms. */
+const LEASE_MS = 5_000;
+
+/** Entries and groups of one batch. */
+const MOST = { entries: 500, groups: 200 };
+
+/** The store's clock was set forward where it is ahead of the process's by more than this, ms. */
+const STEP_MS = 2_000;
+
+/** Alerts that are read at a time. */
+const PAGE = 200;
+
+/** How often a run beyond its deadline is looked at until it was read, ms. */
+const READ_EVERY_MS = 2_000;
+
+/** The same while its source is in doubt, ms. */
+const DOUBT_EVERY_MS = 5_000;
+
+/** A run that is not read for this long after that was asked for is told as one that no one can tell of, ms. */
+const UNREAD_MS = 60_000;
+
+/** How often a deadline is computed again that depends on figures which are not there yet, ms. */
+const UNKNOWN_EVERY_MS = 300_000;
+
+/** How often a deadline of a rule that only another process has is looked at, ms. */
+const FOREIGN_EVERY_MS = 60_000;
+
+/** Runs beyond their deadline that a process remembers to have asked for. */
+const MOST_ASKED = 100_000;
+
+type Claimed = NonNullable<AlertWork['claimed']>;
+
+/** `over`: the alert has resolved, so there is nothing to acknowledge. */
+export type Acknowledged = Alert | 'not_found' | 'over' | 'unconfigured';
+
+/** A group that events may open: of a rule, and of the source of the event. */
+interface WantedGroup {
+  rule: Rule;
+  source: string;
+}
+
+/** What became of deadlines: when each is judged next, null for no more. */
+interface JudgedDeadlines {
+  next: Map<string, number | null>;
+  late: { rule: Rule; run: LateRun }[];
+  /** Runs to read, by source. */
+  unread: Map<string, string[]>;
+}
+
+/**
+ * Alerts: what rules make of events. It judges what the inbox holds and what is due, one process at a time;
+ * each batch is one atomic step, in which alerts move, their events are written with their deliveries, and
+ * what was judged leaves the inbox. `core/alert/group.ts` is the state machine of one group.
+ */
+export class AlertEngine {
+  /** Null until it was read first: then any event may be missing. */
+  private inDoubt: ReadonlySet<string> | null = null;
+  /** Since when this process has asked for a read of runs beyond their deadline, by member. */
+  private readonly asked = new Map<string, number>();
+
+  constructor(
+    private readonly alerts: AlertStore,
+    private readonly silences: Pick<SilenceStore, 'all'>,
+    private readonly watches: WatchReader,
+    private readonly rules: LiveRules,
+    private readonly host: AlertHost,
+  ) {}
+
+  /** Reads which sources' events may be missing, as far as rules go by that. */
+  async learn(): Promise<void> {
+    const { book } = this.rules;
+    this.inDoubt = book.needsAll() ? await this.host.sourcesInDoubt() : new Set();
+  }
+
+  /**
+   * Works until nothing is due.
+   * @returns when something is due next, ms from now; null where nothing is
+   */
+  async judge(): Promise<number | null> {
+    const { alerts, host } = this;
+    let isMeasured = false;
+    for (;;) {
+      const seen = this.seen();
+      const work = await alerts.take(host.token, { leaseMs: LEASE_MS, ...MOST, seen });
+      if (work.claimed === null) return work.nextMs;
+      // Due times of a clock that is set right a moment later would be late by as much.
+      if (work.now - host.now() > STEP_MS && !isMeasured) {
+        isMeasured = true;
+        await host.measureClock();
+        continue;
+      }
+      await this.judgeBatch(work, work.claimed);
+    }
+  }
+
+  /** Acknowledges an alert, or takes that back by null. */
+  async acknowledge(id: string, request: AcknowledgeRequest | null): Promise<Acknowledged> {
+    const result = await this.act(id, (at) =>
+      request === null
+        ? { kind: 'unacknowledge' }
+        : { kind: 'acknowledge', acknowledgement: { ...request, at } },
+    );
+    if (result !== null) return result;
+    return (await this.alerts.get(id)) === null ? 'not_found' : 'over';
+  }
+
+  /**
+   * Ends an alert by hand, also one whose rule is configured no more.
+   * @returns the alert as it has ended, now or before; null for an unknown one
+   */
+  async resolve(id: string, resolvedBy: ResolvedBy): Promise<Alert | null> {
+    const result = await this.act(id, () => ({ kind: 'resolve', resolvedBy }));
+    return result === null || result === 'unconfigured' ? this.alerts.get(id) : result;
+  }
+
+  /** A run is about to be purged: it leaves its alerts. */
+  async leave(watch: Watch): Promise<void> {
+    const entry = this.rules.book.leftBy(watch);
+    if (entry !== null) await this.alerts.enter([entry]);
+  }
+
+  /**
+   * Applies new rules to what is stored. It begins to wait for events that may never come, of groups that a
+   * rule names by itself; others begin with their first event. It sets deadlines of the runs that go on.
+   * Alerts that go on are judged at once, and so is what mute intervals hold: when they are due may have
+   * changed. Safe to repeat.
+   */
+  async apply(): Promise<void> {
+    await this.beginAbsences();
+    await this.expediteOpen();
+    await this.expediteHeld();
+    await this.enterDeadlines();
+  }
+
+  private seen(): string[] {
+    const { inDoubt } = this;
+    if (inDoubt === null) return [];
+    const seen = this.rules.sources.filter((source) => !inDoubt.has(source));
+    return inDoubt.size === 0 ? ['', ...seen] : seen;
+  }
+
+  private cannotTell(source: string): boolean {
+    if (this.inDoubt === null) return true;
+    return source === '' ? this.inDoubt.size > 0 : this.inDoubt.has(source);
+  }
+
+  // A batch.
+
+  private async judgeBatch(work: AlertWork, claimed: Claimed): Promise<void> {
+    const { rules, host } = this;
+    const entries = this.entriesOf(claimed);
+    if (claimed.deadlines.length > 0) await this.learn();
+    const deadlines = await this.judgeDeadlines(claimed.deadlines, work.now);
+    const wanted = this.wantedBy(entries, deadlines);
+    const read = await this.readGroups(claimed.due, wanted);
+    const due = claimed.due.map((key) => read.get(key)?.group ?? null);
+    // What was missing a moment ago may have come, or be missing for want of its source.
+    if (due.some((group) => group?.kind === 'absent')) await this.learn();
+    const isLeft = (group: (typeof due)[number]) =>
+      group !== null && !isMade(group, rules.book.named(group.rule), rules.sources);
+    const isMixed = due.some(isLeft) && (await host.isMixed());
+    const counts = await this.readBounds(wanted, read);
+    const names = [...wanted.values()].map(({ rule }) => rule.name);
+    const judgement = await this.judgement(work, { read, names, counts, isMixed });
+
+    for (const entry of entries) this.judgeEntry(judgement, entry, deadlines.next);
+    for (const { rule, run } of deadlines.late) judgement.late(rule, run);
+    for (const key of claimed.due) judgement.tick(key);
+
+    const { next } = deadlines;
+    const judged = { judged: claimed.entries, deadlines: next };
+    if (!(await this.commit(judgement, { token: host.token, read, now: work.now, ...judged }))) {
+      return;
+    }
+    for (const [source, runIds] of deadlines.unread) await host.readSoon(source, runIds);
+    for (const [rule, number] of judgement.overflowed) host.onOverflow(rule, number);
+    for (const key of judgement.spinning) host.onSpinning(key);
+  }
+
+  private entriesOf({ entries }: Claimed): AlertEntry[] {
+    return entries.flatMap((text) => {
+      try {
+        return [JSON.parse(text) as AlertEntry];
+      } catch {
+        this.host.onUnreadable(text);
+        return [];
+      }
+    });
+  }
+
+  private judgeEntry(
+    judgement: Judgement,
+    entry: AlertEntry,
+    deadlines: Map<string, number | null>,
+  ): void {
+    if (entry.kind === 'deadlines') {
+      for (const { rule, at } of entry.deadlines) {
+        deadlines.set(`${rule} ${entry.watch}`, at ?? this.host.now() + UNKNOWN_EVERY_MS);
+      }
+      return;
+    }
+    const { event } = entry;
+    for (const rule of this.rulesOf(entry)) {
+      if (entry.kind === 'event') judgement.event(rule, event);
+      else judgement.left(rule, event);
+      if (rule.condition.kind !== 'deadline') continue;
+      deadlines.set(`${rule.name} ${event.source}/${event.run?.runId ?? ''}`, null);
+    }
+  }
+
+  private rulesOf({ rules }: AlertEntry & { kind: 'event' | 'left' }): Rule[] {
+    return rules.flatMap((name) => this.rules.book.named(name) ?? []);
+  }
+
+  /** One atomic step. @returns false where another process was faster: the same is judged again */
+  private async commit(
+    judgement: Judgement,
+    { now, ...step }: Pick<Parameters<AlertStore['commit']>[0], 'token' | 'read'> & { now: number },
+  ): Promise<boolean> {
+    const { alerts, host } = this;
+    const plan = {
+      now,
+      receivers: (type: string, named: readonly string[]) => host.receivers(type, named),
+      urlOf: (alert: Pick<Alert, 'id'>) => host.urlOf(alert),
+    };
+    const pools = await alerts.commit({
+      ...step,
+      changed: judgement.changed(),
+      resolved: [...judgement.resolved.values()],
+      counts: judgement.counts,
+      events: judgement.notifications.map((one) => planAlertEvent(one, plan)),
+    });
+    if (pools === null) return false;
+    host.count(judgement.counts);
+    host.dispatch(pools);
+    return true;
+  }
+
+  /** What a user does with an alert. @returns the alert afterwards; null where it does not go on */
+  private async act(
+    id: string,
+    what: (now: number) => Parameters<Judgement['act']>[1],
+  ): Promise<Alert | 'unconfigured' | null> {
+    const { alerts } = this;
+    const key = groupOfAlert(id) ?? '';
+    for (;;) {
+      const read = await this.readGroups([key], new Map());
+      if (read.get(key)?.group?.open?.alert.id !== id) return null;
+      const work = await alerts.seen();
+      const judgement = await this.judgement(work, { read, names: [] });
+      if (!judgement.act(key, what(work.now))) return 'unconfigured';
+      if (!(await this.commit(judgement, { token: null, read, now: work.now }))) continue;
+      return judgement.resolved.get(id) ?? judgement.alertOf(key);
+    }
+  }
+
+  private async judgement(
+    { now, seenMs }: Pick<AlertWork, 'now' | 'seenMs'>,
+    {
+      read,
+      names,
+      counts = new Map(),
+      isMixed = false,
+    }: {
+      read: ReadonlyMap<string, ReadGroup>;
+      /** Of the rules whose groups are judged, besides those that were read. */
+      names: readonly string[];
+      counts?: ReadonlyMap<string, number>;
+      isMixed?: boolean;
+    },
+  ): Promise<Judgement> {
+    const { rules, host } = this;
+    const groups = new Map(
+      [...read].flatMap(([key, { group }]) => (group === null ? [] : [[key, group] as const])),
+    );
+    const judged = new Set([...names, ...[...groups.values()].map(({ rule }) => rule)]);
+    const [silences, active] = await Promise.all([
+      this.silences.all(),
+      readInhibiting({ alerts: this.alerts, rules }, judged),
+    ]);
+    return new Judgement(groups, {
+      now,
+      ruleNamed: (name) => rules.book.named(name),
+      sources: rules.sources,
+      isMixed,
+      seenMs: (source) => seenMs.get(source) ?? 0,
+      cannotTell: (source) => this.cannotTell(source),
+      silences,
+      inhibitRules: rules.inhibitRules,
+      active,
+      groupCounts: counts,
+      newEventId: () => host.newEventId(),
+    });
+  }
+
+  // What a batch reads.
+
+  private wantedBy(
+    entries: readonly AlertEntry[],
+    { late }: JudgedDeadlines,
+  ): Map<string, WantedGroup> {
+    const wanted = new Map<string, WantedGroup>();
+    const want = (rule: Rule, event: AlertEvent) => {
+      wanted.set(groupKey(rule.name, labelsOf(rule, event)), { rule, source: event.source });
+    };
+    for (const entry of entries) {
+      if (entry.kind === 'deadlines') continue;
+      const { source } = entry.event;
+      for (const rule of this.rulesOf(entry)) {
+        if (entry.kind === 'event') want(rule, entry.event);
+        else
+          for (const key of groupsOfRun(rule, entry.event).keys())
+            wanted.set(key, { rule, source });
+      }
+    }
+    for (const { rule, run } of late) want(rule, run.event);
+    return wanted;
+  }
+
+  /** The groups that are due or wanted, with what the mutes of their rules hold. */
+  private async readGroups(
+    due: readonly string[],
+    wanted: ReadonlyMap<string, WantedGroup>,
+  ): Promise<Map<string, ReadGroup>> {
+    const read = await this.alerts.groups([...new Set([...due, ...wanted.keys()])]);
+    const groups = [...read.values()].flatMap(({ group }) => group ?? []);
+    const names = new Set([
+      ...[...wanted.values()].map(({ rule }) => rule.name),
+      ...groups.map(({ rule }) => rule),
+    ]);
+    const isMuted = (name: string) =>
+      (this.rules.book.named(name)?.mute.length ?? 0) > 0 ||
+      groups.some(({ rule, open }) => rule === name && open?.isHeld === true);
+    const digests = [...names].filter(isMuted).map(digestKey);
+    await this.readMore(read, digests);
+    // The end of a mute is that of all that it holds, in one step.
+    const ending = due.flatMap((key) => Object.keys(read.get(key)?.group?.held?.open ?? {}));
+    await this.readMore(read, ending);
+    return read;
+  }
+
+  private async readMore(read: Map<string, ReadGroup>, keys: readonly string[]): Promise<void> {
+    const more = [...new Set(keys)].filter((key) => !read.has(key));
+    for (const [key, one] of await this.alerts.groups(more)) read.set(key, one);
+  }
+
+  /** How many groups there are where one is opened; where no more may be, also what counts those. */
+  private async readBounds(
+    wanted: ReadonlyMap<string, WantedGroup>,
+    read: Map<string, ReadGroup>,
+  ): Promise<ReadonlyMap<string, number>> {
+    const opening = [...wanted].flatMap(([key, one]) =>
+      (read.get(key)?.group?.open ?? null) === null ? [one] : [],
+    );
+    const bounds = opening.map(({ rule, source }) => ({
+      key: overflowKey(rule.name, source),
+      of: boundsOf(rule.name, source, this.rules.sources.length),
+    }));
+    const counts = await this.alerts.groupCounts([
+      ...new Set(bounds.flatMap(({ of }) => [...of.keys()])),
+    ]);
+    const mayOverflow = bounds.filter(({ of }) =>
+      [...of].some(([owner, most]) => (counts.get(owner) ?? 0) + wanted.size > most),
+    );
+    await this.readMore(
+      read,
+      mayOverflow.map(({ key }) => key),
+    );
+    return counts;
+  }
+
+  // Deadlines: what is judged was read.
+
+  /** A run is late once it was read beyond its deadline. Its source is asked, and may not be able to say. */
+  private async judgeDeadlines(members: readonly string[], now: number): Promise<JudgedDeadlines> {
+    const { rules, asked } = this;
+    const result: JudgedDeadlines = { next: new Map(), late: [], unread: new Map() };
+    const stored = await this.watches.getMany(members.map(watchOfDeadline));
+    const ruleOf = (member: string) => rules.book.named(member.slice(0, member.indexOf(' ')));
+    // Another process may have entered deadlines of a rule that this one does not know.
+    const isForeign = members.some((member) => ruleOf(member) === undefined);
+    const ofForeign = isForeign && (await this.host.isMixed()) ? now + FOREIGN_EVERY_MS : null;
+    if (asked.size > MOST_ASKED) asked.clear();
+    members.forEach((member, index) => {
+      const rule = ruleOf(member);
+      const watch = stored[index]?.watch;
+      if (rule === undefined) return void result.next.set(member, ofForeign);
+      const judged =
+        watch?.state !== 'active' ? null : this.judgeDeadline(rule, watch, { member, now, result });
+      result.next.set(member, judged);
+      if (judged === null) asked.delete(member);
+    });
+    return result;
+  }
+
+  /** @returns when it is judged next; null for no more */
+  private judgeDeadline(
+    rule: Rule,
+    watch: Watch,
+    { member, now, result }: { member: string; now: number; result: JudgedDeadlines },
+  ): number | null {
+    const { asked } = this;
+    const event = this.lateEvent(rule, watch, now);
+    if (rule.condition.kind !== 'deadline' || !meets(rule, event)) return null;
+    const deadlineAt = deadlineOf(rule, watch, this.rules.usual);
+    if (deadlineAt === null) return now + UNKNOWN_EVERY_MS;
+    if (deadlineAt > now) return deadlineAt;
+    if ((watch.runAskedAt ?? 0) >= deadlineAt) {
+      result.late.push({ rule, run: { event, deadlineAt, isKnown: true } });
+      return null;
+    }
+    if (this.cannotTell(watch.source)) {
+      asked.delete(member);
+      return now + DOUBT_EVERY_MS;
+    }
+    const askedAt = asked.get(member) ?? now;
+    if (now - askedAt >= UNREAD_MS) {
+      result.late.push({ rule, run: { event, deadlineAt, isKnown: false } });
+      return null;
+    }
+    asked.set(member, askedAt);
+    result.unread.set(watch.source, [...(result.unread.get(watch.source) ?? []), watch.runId]);
+    return now + READ_EVERY_MS;
+  }
+
+  /** What rules see of a run that is beyond its deadline. */
+  private lateEvent(rule: Rule, watch: Watch, at: number): AlertEvent {
+    const { source, runId, metadata, run } = watch;
+    const { workflowName: name, runUrl: url } = this.host.linksOf(watch);
+    return {
+      id: `late ${rule.name} ${source}/${runId} ${at}`,
+      type: 'run.late',
+      at,
+      source,
+      metadata,
+      run: alertedRun(runId, run, { name, url }),
+    };
+  }
+
+  /** Deadlines of rules that are new, or not as they were, for the runs that go on. */
+  private async enterDeadlines(): Promise<void> {
+    const { alerts, rules, watches, host } = this;
+    const all = rules.book.all.filter(({ condition }) => condition.kind === 'deadline');
+    const formOf = ({ condition, when }: Rule) => JSON.stringify([condition, when ?? null]);
+    const forms = Object.fromEntries(all.map((rule) => [rule.name, formOf(rule)]));
+    const applied = await alerts.appliedDeadlines();
+    const fresh = all.filter((rule) => applied[rule.name] !== formOf(rule));
+    const isSame = fresh.length === 0 && Object.keys(applied).length === all.length;
+    if (isSame) return;
+    for (const source of fresh.length === 0 ? [] : rules.sources) {
+      for await (const chunk of watches.active(source)) {
+        const deadlines = chunk.flatMap(({ watch }) =>
+          fresh
+            .filter((rule) => meets(rule, this.lateEvent(rule, watch, 0)))
+            .map((rule): [string, number] => [
+              `${rule.name} ${watchId(watch)}`,
+              deadlineOf(rule, watch, rules.usual) ?? host.now() + UNKNOWN_EVERY_MS,
+            ]),
+        );
+        await alerts.setDeadlines(new Map(deadlines));
+      }
+    }
+    await alerts.noteDeadlines(forms);
+  }
+
+  // New rules.
+
+  private async beginAbsences(): Promise<void> {
+    const { alerts, rules } = this;
+    const named = rules.book.all
+      .filter(({ condition }) => condition.kind === 'absent')
+      .flatMap((rule) => namedGroups(rule, rules.sources).map((labels) => ({ rule, labels })));
+    const keyed = named.map((one) => ({ ...one, key: groupKey(one.rule.name, one.labels) }));
+    const read = await alerts.groups(keyed.map(({ key }) => key));
+    const missing = keyed.filter(({ key }) => {
+      const group = read.get(key)?.group ?? null;
+      return group === null || (group.kind !== 'absent' && group.open === null);
+    });
+    if (missing.length === 0) return;
+    const work = await alerts.seen();
+    const judgement = await this.judgement(work, { read, names: [] });
+    for (const { rule, labels } of missing) judgement.begin(rule, labels);
+    await this.commit(judgement, { token: null, read, now: work.now });
+  }
+
+  /** When an alert is due follows from its rule as it is now. */
+  private async expediteOpen(): Promise<void> {
+    const { alerts } = this;
+    let cursor: string | null = null;
+    do {
+      const page: Awaited<ReturnType<AlertStore['list']>> = await alerts.list({
+        state: OPEN_STATES,
+        limit: PAGE,
+        ...(cursor !== null && { cursor }),
+      });
+      await alerts.expedite(page.items.map(({ id }) => groupOfAlert(id) ?? ''));
+      cursor = page.nextCursor;
+    } while (cursor !== null);
+  }
+
+  private async expediteHeld(): Promise<void> {
+    const { alerts, rules } = this;
+    const read = await alerts.groups(rules.book.all.map(({ name }) => digestKey(name)));
+    await alerts.expedite([...read].flatMap(([key, { group }]) => (group?.held ? [key] : [])));
+  }
+}
+
+function watchOfDeadline(member: string) {
+  return parseWatchId(member.slice(member.indexOf(' ') + 1));
+}
+
+/** The labels of the groups that are known without an event. */
+function namedGroups(rule: Rule, configured: readonly string[]): Record<string, string>[] {
+  const isKnown = rule.groupBy.every(
+    (label) => label === 'source' || (label === 'workflow_id' && rule.when?.workflow_id),
+  );
+  if (!isKnown) return [];
+  const sources = configured.filter((source) => rule.when?.source?.includes(source) ?? true);
+  const workflows = rule.when?.workflow_id ?? [null];
+  const all = sources.flatMap((source) =>
+    workflows.map((workflowId) =>
+      labelsOf(rule, {
+        type: '',
+        source,
+        metadata: {},
+        run: { runId: '', workflowId, name: null, url: null, status: null },
+      }),
+    ),
+  );
+  const unique = new Map(all.map((labels) => [JSON.stringify(labels), labels]));
+  return [...unique.values()].slice(0, MOST_GROUPS);
+}
