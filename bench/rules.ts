@@ -40,7 +40,7 @@ export async function benchRules({ rules, groups, events }: RulesOptions): Promi
       getMany: (wanted: Parameters<typeof watches.getMany>[0]) => watches.getMany(wanted),
       active: (source: string) => stores.feeds.active(source),
     };
-    const engine = new AlertEngine(alerts, silences, runsThatGoOn, live, {
+    const engine = new AlertEngine({ alerts, silences, watches: runsThatGoOn }, live, {
       token: 'bench.1',
       newEventId: () => `evt_${newMark()}`,
       receivers: () => [],

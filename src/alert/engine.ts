@@ -15,7 +15,7 @@ import {
 import { groupKey, labelsOf, meets, type AlertEvent, type Rule } from '../core/alert/rule.ts';
 import { parseWatchId, watchId, type AcknowledgeRequest, type Watch } from '../core/watch/watch.ts';
 import { planAlertEvent } from './event.ts';
-import type { AlertHost, AlertStore, LiveRules, SilenceStore, WatchReader } from './ports.ts';
+import type { AlertHost, AlertStore, AlertStores, LiveRules } from './ports.ts';
 import { readInhibiting } from './suppressions.ts';
 
 /** How long a claim on the work lasts unless it is renewed, ms. */
@@ -79,9 +79,7 @@ export class AlertEngine {
   private readonly asked = new Map<string, number>();
 
   constructor(
-    private readonly alerts: AlertStore,
-    private readonly silences: Pick<SilenceStore, 'all'>,
-    private readonly watches: WatchReader,
+    private readonly stores: AlertStores,
     private readonly rules: LiveRules,
     private readonly host: AlertHost,
   ) {}
@@ -97,7 +95,8 @@ export class AlertEngine {
    * @returns when something is due next, ms from now; null where nothing is
    */
   async judge(): Promise<number | null> {
-    const { alerts, host } = this;
+    const { host } = this;
+    const { alerts } = this.stores;
     let isMeasured = false;
     for (;;) {
       const seen = this.seen();
@@ -121,7 +120,7 @@ export class AlertEngine {
         : { kind: 'acknowledge', acknowledgement: { ...request, at } },
     );
     if (result !== null) return result;
-    return (await this.alerts.get(id)) === null ? 'not_found' : 'over';
+    return (await this.stores.alerts.get(id)) === null ? 'not_found' : 'over';
   }
 
   /**
@@ -130,13 +129,13 @@ export class AlertEngine {
    */
   async resolve(id: string, resolvedBy: ResolvedBy): Promise<Alert | null> {
     const result = await this.act(id, () => ({ kind: 'resolve', resolvedBy }));
-    return result === null || result === 'unconfigured' ? this.alerts.get(id) : result;
+    return result === null || result === 'unconfigured' ? this.stores.alerts.get(id) : result;
   }
 
   /** A run is about to be purged: it leaves its alerts. */
   async leave(watch: Watch): Promise<void> {
     const entry = this.rules.book.leftBy(watch);
-    if (entry !== null) await this.alerts.enter([entry]);
+    if (entry !== null) await this.stores.alerts.enter([entry]);
   }
 
   /**
@@ -237,7 +236,8 @@ export class AlertEngine {
     judgement: Judgement,
     { now, ...step }: Pick<Parameters<AlertStore['commit']>[0], 'token' | 'read'> & { now: number },
   ): Promise<boolean> {
-    const { alerts, host } = this;
+    const { host } = this;
+    const { alerts } = this.stores;
     const plan = {
       now,
       receivers: (type: string, named: readonly string[]) => host.receivers(type, named),
@@ -261,7 +261,7 @@ export class AlertEngine {
     id: string,
     what: (now: number) => Parameters<Judgement['act']>[1],
   ): Promise<Alert | 'unconfigured' | null> {
-    const { alerts } = this;
+    const { alerts } = this.stores;
     const key = groupOfAlert(id) ?? '';
     for (;;) {
       const read = await this.readGroups([key], new Map());
@@ -295,8 +295,8 @@ export class AlertEngine {
     );
     const judged = new Set([...names, ...[...groups.values()].map(({ rule }) => rule)]);
     const [silences, active] = await Promise.all([
-      this.silences.all(),
-      readInhibiting({ alerts: this.alerts, rules }, judged),
+      this.stores.silences.all(),
+      readInhibiting({ alerts: this.stores.alerts, rules }, judged),
     ]);
     return new Judgement(groups, {
       now,
@@ -327,10 +327,9 @@ export class AlertEngine {
       if (entry.kind === 'deadlines') continue;
       const { source } = entry.event;
       for (const rule of this.rulesOf(entry)) {
+        const keys = entry.kind === 'left' ? groupsOfRun(rule, entry.event).keys() : [];
+        for (const key of keys) wanted.set(key, { rule, source });
         if (entry.kind === 'event') want(rule, entry.event);
-        else
-          for (const key of groupsOfRun(rule, entry.event).keys())
-            wanted.set(key, { rule, source });
       }
     }
     for (const { rule, run } of late) want(rule, run.event);
@@ -342,7 +341,7 @@ export class AlertEngine {
     due: readonly string[],
     wanted: ReadonlyMap<string, WantedGroup>,
   ): Promise<Map<string, ReadGroup>> {
-    const read = await this.alerts.groups([...new Set([...due, ...wanted.keys()])]);
+    const read = await this.stores.alerts.groups([...new Set([...due, ...wanted.keys()])]);
     const groups = [...read.values()].flatMap(({ group }) => group ?? []);
     const names = new Set([
       ...[...wanted.values()].map(({ rule }) => rule.name),
@@ -361,7 +360,7 @@ export class AlertEngine {
 
   private async readMore(read: Map<string, ReadGroup>, keys: readonly string[]): Promise<void> {
     const more = [...new Set(keys)].filter((key) => !read.has(key));
-    for (const [key, one] of await this.alerts.groups(more)) read.set(key, one);
+    for (const [key, one] of await this.stores.alerts.groups(more)) read.set(key, one);
   }
 
   /** How many groups there are where one is opened; where no more may be, also what counts those. */
@@ -376,7 +375,7 @@ export class AlertEngine {
       key: overflowKey(rule.name, source),
       of: boundsOf(rule.name, source, this.rules.sources.length),
     }));
-    const counts = await this.alerts.groupCounts([
+    const counts = await this.stores.alerts.groupCounts([
       ...new Set(bounds.flatMap(({ of }) => [...of.keys()])),
     ]);
     const mayOverflow = bounds.filter(({ of }) =>
@@ -395,7 +394,7 @@ export class AlertEngine {
   private async judgeDeadlines(members: readonly string[], now: number): Promise<JudgedDeadlines> {
     const { rules, asked } = this;
     const result: JudgedDeadlines = { next: new Map(), late: [], unread: new Map() };
-    const stored = await this.watches.getMany(members.map(watchOfDeadline));
+    const stored = await this.stores.watches.getMany(members.map(watchOfDeadline));
     const ruleOf = (member: string) => rules.book.named(member.slice(0, member.indexOf(' ')));
     // Another process may have entered deadlines of a rule that this one does not know.
     const isForeign = members.some((member) => ruleOf(member) === undefined);
@@ -459,9 +458,9 @@ export class AlertEngine {
 
   /** Deadlines of rules that are new, or not as they were, for the runs that go on. */
   private async enterDeadlines(): Promise<void> {
-    const { alerts, rules, watches, host } = this;
+    const { rules, host } = this;
+    const { alerts, watches } = this.stores;
     const all = rules.book.all.filter(({ condition }) => condition.kind === 'deadline');
-    const formOf = ({ condition, when }: Rule) => JSON.stringify([condition, when ?? null]);
     const forms = Object.fromEntries(all.map((rule) => [rule.name, formOf(rule)]));
     const applied = await alerts.appliedDeadlines();
     const fresh = all.filter((rule) => applied[rule.name] !== formOf(rule));
@@ -486,11 +485,16 @@ export class AlertEngine {
   // New rules.
 
   private async beginAbsences(): Promise<void> {
-    const { alerts, rules } = this;
+    const { rules } = this;
+    const { alerts } = this.stores;
     const named = rules.book.all
       .filter(({ condition }) => condition.kind === 'absent')
       .flatMap((rule) => namedGroups(rule, rules.sources).map((labels) => ({ rule, labels })));
-    const keyed = named.map((one) => ({ ...one, key: groupKey(one.rule.name, one.labels) }));
+    const keyed = named.map(({ rule, labels }) => ({
+      rule,
+      labels,
+      key: groupKey(rule.name, labels),
+    }));
     const read = await alerts.groups(keyed.map(({ key }) => key));
     const missing = keyed.filter(({ key }) => {
       const group = read.get(key)?.group ?? null;
@@ -505,7 +509,7 @@ export class AlertEngine {
 
   /** When an alert is due follows from its rule as it is now. */
   private async expediteOpen(): Promise<void> {
-    const { alerts } = this;
+    const { alerts } = this.stores;
     let cursor: string | null = null;
     do {
       const page: Awaited<ReturnType<AlertStore['list']>> = await alerts.list({
@@ -519,10 +523,16 @@ export class AlertEngine {
   }
 
   private async expediteHeld(): Promise<void> {
-    const { alerts, rules } = this;
+    const { rules } = this;
+    const { alerts } = this.stores;
     const read = await alerts.groups(rules.book.all.map(({ name }) => digestKey(name)));
     await alerts.expedite([...read].flatMap(([key, { group }]) => (group?.held ? [key] : [])));
   }
+}
+
+/** What deadlines of a rule follow from. */
+function formOf({ condition, when }: Rule): string {
+  return JSON.stringify([condition, when ?? null]);
 }
 
 function watchOfDeadline(member: string) {

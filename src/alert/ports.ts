@@ -44,6 +44,13 @@ export interface WatchReader {
   active(source: string): AsyncIterable<StoredWatch[]>;
 }
 
+/** What the engine reads and writes. */
+export interface AlertStores {
+  alerts: AlertStore;
+  silences: Pick<SilenceStore, 'all'>;
+  watches: WatchReader;
+}
+
 /** The rules of the configuration, which may change while runwatch runs. */
 export interface LiveRules {
   readonly book: RuleBook;

@@ -71,7 +71,7 @@ export async function readInhibiting(
   { alerts, rules }: Pick<SuppressionsDeps, 'alerts' | 'rules'>,
   names: Iterable<string>,
 ): Promise<ReadonlyMap<string, readonly Alert[]>> {
-  const sources = [...names].flatMap((name) => [...inhibiting(rules.inhibitRules, name)]);
+  const sources = [...names].flatMap((name) => Array.from(inhibiting(rules.inhibitRules, name)));
   const found = [...new Set(sources)].map(async (rule) => {
     const { items } = await alerts.list({ state: OPEN_STATES, rule, limit: MOST_INHIBITING });
     return [rule, items] as const;

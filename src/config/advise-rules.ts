@@ -230,7 +230,7 @@ function withoutEffect(given: Given): Finding[] {
   const { threshold, absent, deadline, digest, for: forMs, keep_firing_for: keepMs } = given.rule;
   if (threshold !== undefined) return none;
   const other = Object.entries({ absent, deadline, digest }).find(
-    ([, given]) => given !== undefined,
+    ([, value]) => value !== undefined,
   );
   return [
     ...(forMs === 0 ? none : finding(given, ['for'], 'it has no effect without threshold')),

@@ -85,7 +85,7 @@ export function createAlerting(deps: AlertingDependencies) {
     getMany: (keys: Parameters<WatchStore['getMany']>[0]) => deps.watches.getMany(keys),
     active: (source: string) => deps.feeds.active(source),
   };
-  const engine = new AlertEngine(alerts, silences, watches, rules, host);
+  const engine = new AlertEngine({ alerts, silences, watches }, rules, host);
   const eventsSince = (since: number) => readEvents(deps.events, since);
   const durations = createUsualDurations(deps);
   deps.processes.add({ takeOver: (dead) => alerts.lease.endOf(dead) });
@@ -107,7 +107,7 @@ export function createAlerting(deps: AlertingDependencies) {
     suppressorsOf: createSuppressions({ alerts, silences, rules, now }),
     silences: createSilences({ silences, alerts, rules, eventsSince, now }),
     rehearse: createRehearse({ rules, eventsSince, now }),
-    urlOf: host.urlOf,
+    urlOf: (alert: Pick<Alert, 'id'>) => host.urlOf(alert),
     /** The rules have changed. */
     restart,
     start() {

@@ -80,11 +80,15 @@ async function engine(
 ): Promise<AlertEngine> {
   const { alerts: store = alerts, ...others } = changes;
   const token = `judge-${(judges += 1)}.1`;
-  const runs = {
+  const reader = {
     getMany: (wanted: Parameters<typeof watches.getMany>[0]) => watches.getMany(wanted),
     active: (source: string) => stores.feeds.active(source),
   };
-  const opened = new AlertEngine(store, silences, runs, rules, { ...host, token, ...others });
+  const opened = new AlertEngine({ alerts: store, silences, watches: reader }, rules, {
+    ...host,
+    token,
+    ...others,
+  });
   await opened.learn();
   return opened;
 }
@@ -811,8 +815,8 @@ describe('silences, absence and deadlines in Redis', () => {
     await watches.commit({ before: null, after: goingOn('run-a'), events: [], deliveries: [] });
     await wait(61 * MINUTE, await engine({ readSoon: reads() }));
     expect(await told()).toEqual(['alert.firing']);
-    const end = createEndWatch({ watches, trace: () => undefined, now: () => now });
-    await end({ source: 'default', runId: 'run-a' });
+    const cancel = createEndWatch({ watches, trace: () => undefined, now: () => now });
+    await cancel({ source: 'default', runId: 'run-a' });
     await wait(SECOND);
     expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
     expect(await redis.zcard(keys.alertDeadlines)).toBe(0);

@@ -222,10 +222,12 @@ test('alerts that are suppressed are left out, however many, unless acknowledged
     owner: null,
     annotations: {},
     count: 1,
+    runsTotal: 1,
     runs: [],
     startedAt: NOON - MINUTE,
     updatedAt: NOON,
     resolvedAt: null,
+    reason: null,
     acknowledged: null,
     notified: [],
   });

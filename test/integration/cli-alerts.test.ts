@@ -13,12 +13,14 @@ const ALERT = {
   owner: '@ana',
   annotations: { runbook_url: 'https://wiki.example.com/runs' },
   count: 3,
+  runs_total: 3,
   runs: [
     { run_id: 'run-1', workflow_id: 'wf-1', name: 'invoices', url: null, status: 'failed', at: AT },
   ],
   started_at: AT,
   updated_at: AT,
   resolved_at: null,
+  reason: null,
   resolved_by: null,
   acknowledged: null,
   suppressed_by: [

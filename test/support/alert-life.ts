@@ -68,9 +68,9 @@ const spec = (name: string): fc.Arbitrary<Spec> =>
       isMuted: fc.boolean(),
     })
     // What waits, or is about a source, is grouped by that.
-    .map((one) => (one.events === OF_WAITS ? { ...one, groupBy: ['...'] } : one))
+    .map((one) => (one.events === OF_WAITS ? Object.assign(one, { groupBy: ['...'] }) : one))
     .map((one) =>
-      one.events === OF_SOURCES ? { ...one, groupBy: ['source'], workflow: null } : one,
+      one.events === OF_SOURCES ? Object.assign(one, { groupBy: ['source'], workflow: null }) : one,
     );
 
 export const alertSpecs = fc
@@ -90,9 +90,16 @@ export const alertStep = fc.oneof(
       does: fc.constant('happen' as const),
       run: fc.nat({ max: RUNS - 1 }),
       type: fc.constantFrom(
-        ...['run.failed', 'run.failed', 'run.failed', 'run.completed', 'run.stopped'],
-        ...['run.awaiting_human_feedback', 'run.resumed', 'run.gone'],
-        ...['source.unreachable', 'source.recovered'],
+        'run.failed',
+        'run.failed',
+        'run.failed',
+        'run.completed',
+        'run.stopped',
+        'run.awaiting_human_feedback',
+        'run.resumed',
+        'run.gone',
+        'source.unreachable',
+        'source.recovered',
       ),
     }),
   },
@@ -101,8 +108,16 @@ export const alertStep = fc.oneof(
     arbitrary: fc.record({
       does: fc.constant('wait' as const),
       ms: fc.constantFrom(
-        ...[SECOND, 29 * SECOND, 31 * SECOND, 61 * SECOND, 4 * MINUTE, 6 * MINUTE, 25 * MINUTE],
-        ...[HOUR, 5 * HOUR, 26 * HOUR],
+        SECOND,
+        29 * SECOND,
+        31 * SECOND,
+        61 * SECOND,
+        4 * MINUTE,
+        6 * MINUTE,
+        25 * MINUTE,
+        HOUR,
+        5 * HOUR,
+        26 * HOUR,
       ),
     }),
   },
@@ -158,7 +173,7 @@ function ruleOf(one: Spec): Rule {
     notify: one.notify,
     pagers: ['pager'],
     mute: one.isMuted
-      ? [{ name: 'nights', times: [{ from: 22 * 60, to: 24 * 60 }], location: 'UTC' }]
+      ? [{ name: 'nights', times: [{ from: 23 * 60, to: 24 * 60 }], location: 'UTC' }]
       : [],
     escalate: one.escalate.map(({ after, unless, notify }) => ({
       afterMs: after,
@@ -223,7 +238,7 @@ export class AlertLife {
           id: `sil_${stage.silences.length}`,
           matchers: { rule: [one.rule] },
           startsAt: stage.now,
-          until: stage.now + 2 * HOUR,
+          until: stage.now + HOUR,
           by: 'ana',
           comment: '',
           createdAt: stage.now,
@@ -405,12 +420,9 @@ export class AlertLife {
     const { stage } = this;
     must(stage.spinning.length === 0, 'a timer was due again at once');
     const groups = [...stage.groups.values()];
-    const known = new Set(
-      groups.flatMap(({ open, held }) => [
-        ...(open === null ? [] : [open.alert.id]),
-        ...(held?.ended ?? []).map(({ id }) => id),
-      ]),
-    );
+    const open = groups.flatMap((group) => group.open?.alert ?? []);
+    const ended = groups.flatMap(({ held }) => held?.ended ?? []);
+    const known = new Set([...open, ...ended].map(({ id }) => id));
     for (const [key, state] of this.told) {
       const isKnown = known.has(key.split(' ')[1] ?? '');
       must(state !== 'open' || isKnown, `${key} is over, and was not told`);

@@ -33,11 +33,11 @@ export interface Happening {
 const RUN_ENDS = ['run.completed', 'run.failed', 'run.stopped'];
 const LAST = [...RUN_ENDS, 'run.gone'];
 
-const WITHIN_A_MUTE = 22;
+const MUTED_HOUR = 23;
 
-/** Mutes of the model last from ten in the evening to midnight. */
+/** Mutes of the model last for the hour before midnight. */
 export function isMutedAt(spec: Spec, at: number): boolean {
-  return spec.isMuted && new Date(at).getUTCHours() >= WITHIN_A_MUTE;
+  return spec.isMuted && new Date(at).getUTCHours() === MUTED_HOUR;
 }
 
 export function isAbout(spec: Spec, { source, workflow }: Happening): boolean {
@@ -56,15 +56,20 @@ export function labelsFor(spec: Spec, about: Happening): Record<string, string> 
   return Object.fromEntries(names.map((name) => [name, all[name] ?? '']));
 }
 
+function sorted(labels: Readonly<Record<string, string>>): [string, string][] {
+  return Object.entries(labels).toSorted(([a], [b]) => a.localeCompare(b));
+}
+
 export function keyFor(rule: string, labels: Readonly<Record<string, string>>): string {
-  return `${rule} ${JSON.stringify(Object.entries(labels).sort())}`;
+  return `${rule} ${JSON.stringify(sorted(labels))}`;
 }
 
 /** Whether a rule says that alerts with these labels exist. */
 export function makes(spec: Spec, labels: Readonly<Record<string, string>>): boolean {
   const names = Object.keys(labelsFor(spec, { type: '', source: '', workflow: '', run: '' }));
   return (
-    names.sort().join() === Object.keys(labels).sort().join() &&
+    names.length === Object.keys(labels).length &&
+    names.every((name) => labels[name] !== undefined) &&
     [undefined, spec.source ?? labels['source']].includes(labels['source']) &&
     [undefined, spec.workflow ?? labels['workflow_id']].includes(labels['workflow_id']) &&
     (labels['event'] === undefined ||
@@ -217,8 +222,17 @@ export class AlertReference {
     const { source, workflow, run } = about;
     const { name: rule, kind } = spec;
     const cause = there ?? {
-      ...{ rule, labels, kind, source, workflow, runs: new Set<string>(), left: new Set<string>() },
-      ...{ lastMatch: now, resolving: 0, overAt: null, goneSince: null },
+      rule,
+      labels,
+      kind,
+      source,
+      workflow,
+      runs: new Set<string>(),
+      left: new Set<string>(),
+      lastMatch: now,
+      resolving: 0,
+      overAt: null,
+      goneSince: null,
     };
     Object.assign(cause, { source, workflow, lastMatch: now, resolving: 0, overAt: null });
     if (run !== '') cause.runs.add(run);

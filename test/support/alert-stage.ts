@@ -218,7 +218,7 @@ export class AlertStage {
     for (const [rule, events] of judgement.overflowed) {
       this.overflowed.set(rule, (this.overflowed.get(rule) ?? 0) + events);
     }
-    this.sent.push(...judgement.notifications.map((one) => ({ ...one, at: now })));
+    this.sent.push(...judgement.notifications.map((one) => Object.assign(one, { at: now })));
   }
 
   private groupCounts(): Map<string, number> {

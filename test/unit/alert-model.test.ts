@@ -12,7 +12,7 @@ test('alerts keep what rules promise, whatever happens in whatever order', () =>
     fc.property(
       alertSpecs,
       fc.array(alertStep, { minLength: 1, maxLength: 2 * STEPS_OF_A_LIFE, size: 'max' }),
-      fc.nat({ max: 3 }),
+      fc.nat({ max: 7 }),
       (specs, steps, inhibits) => {
         const life = new AlertLife(specs, inhibits === 0);
         for (const step of steps) {

@@ -88,15 +88,55 @@ describe('rules of the configuration', () => {
   });
 
   test.each([
+    ['{ source_rule: r, target_rule: r }', 'alerts of r inhibit one another'],
+    [
+      '{ source_rule: r, target_rule: s }, { source_rule: s, target_rule: r }',
+      'r and s inhibit one another in a circle',
+    ],
+  ])('inhibitions %s are a circle, with a warning', (inhibits, expected) => {
+    const named = (name: string) => `{ name: ${name}, events: [run.failed], notify: [chat] }`;
+    const two = `rules: [${named('r')}, ${named('s')}]`;
+    const loaded = load(`${two}\ninhibit_rules: [${inhibits}]`);
+    expect(loaded.warnings.map(formatProblem).join('\n')).toContain(expected);
+  });
+
+  test('a digest that notifies a pager has a warning that names the cure', () => {
+    const base = BASE.replace(
+      '{ type: log } }',
+      '{ type: log }, pager: { type: pagerduty, routing_key: key } }',
+    );
+    const daily = 'events: [run.failed], digest: { at: "08:00" }, notify: [chat, pager]';
+    const loaded = load(`rules: [{ name: r, ${daily} }]`, base);
+    expect(loaded.warnings.map(formatProblem).join('\n')).toContain(
+      'pager pages, and a digest is not sent there: notify a chat or mail',
+    );
+  });
+
+  test.each([
     ['events: [run.failed], escalate: [{ after: 1h, notify: [chta] }]', 'did you mean chat?'],
     ['absent: { event: run.completed, within: 26h }', 'set discover of the source'],
-    ['events: ["run.*"]', 'set resolve.after or resolve.events'],
+    ['events: ["run.*"], resolve: { success_threshold: 1 }', 'could only be ended by hand'],
     ['events: [run.failed], when: { source: defualt }', 'did you mean default?'],
     ['events: [run.failed], notify: [nowhere]', 'named "nowhere"; expected one of: chat'],
     ['events: [run.failed], when: { workflow_id: invoices }', 'give its id, wf-1'],
     ['events: [run.failed], when: { workflow_id: [orders] }', 'no run matches: give the id'],
     ['events: ["discovery.*"]', 'set discover of the source'],
-    ['events: [source.unreachable]', 'never resolve: set resolve.events'],
+    [
+      'events: [source.unreachable], resolve: { success_threshold: 1 }',
+      'run.completed says nothing of source.unreachable, so that its alerts could only be ended by hand',
+    ],
+    [
+      "events: [run.failed], group_by: ['...'], resolve: { success_threshold: 1 }",
+      'nothing follows run.failed in a group of one run',
+    ],
+    [
+      'events: [run.failed], group_by: [event], resolve: { events: [run.completed] }',
+      'no group has events of two types',
+    ],
+    [
+      'deadline: { interval: 1h }, keep_firing_for: 10m',
+      'keep_firing_for: it has no effect with deadline',
+    ],
     [
       'events: ["source.*"], resolve: { events: [source.recovered] }',
       'set resolve.after or other events',
@@ -130,6 +170,11 @@ describe('rules of the configuration', () => {
   test.each([
     'events: [run.failed], when: { workflow_id: wf-1, source: default }',
     'events: [source.unreachable], when: { source: default }, resolve: { events: [source.recovered] }',
+    'events: ["run.*"]',
+    'events: [source.unreachable]',
+    "events: [run.failed], group_by: ['...']",
+    "events: [run.awaiting_human_feedback], group_by: ['...']",
+    'events: [run.failed], keep_firing_for: 10m',
     'events: [run.failed, source.unreachable], when: { workflow_id: wf-1 }',
     'events: [workflow.stalled], when: { workflow_id: wf-1, source: default }, resolve: { events: [workflow.recovered] }',
     "events: [run.progress], threshold: { count: 3, within: 1h }, group_by: ['...'], resolve: {}",

@@ -145,11 +145,12 @@ export function withNotified(
   to: readonly string[],
 ) {
   const before = alert.notified.map((one) =>
-    to.includes(one.endpoint) ? { ...one, ...sent } : one,
+    to.includes(one.endpoint) ? { endpoint: one.endpoint, ...sent } : one,
   );
   const known = new Set(before.map(({ endpoint }) => endpoint));
   const added = to.filter((endpoint) => !known.has(endpoint));
-  const notified = [...before, ...added.map((endpoint) => ({ endpoint, ...sent }))];
+  const { at, eventId } = sent;
+  const notified = [...before, ...added.map((endpoint) => ({ endpoint, at, eventId }))];
   return { ...alert, notified };
 }
 

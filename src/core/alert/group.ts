@@ -124,6 +124,10 @@ export type GroupInput =
   | { kind: 'timer' }
   /** The group exists: what may be absent is waited for. */
   | { kind: 'begin' }
+  | ActOnAlert;
+
+/** What happens to the alert of a group that has one. */
+export type ActOnAlert =
   /** The mute of its rule has ended. */
   | { kind: 'unmute' }
   | { kind: 'acknowledge'; acknowledgement: Acknowledgement }
@@ -233,7 +237,6 @@ class Step {
   // What comes in.
 
   take(input: GroupInput): void {
-    const { open } = this.group;
     switch (input.kind) {
       case 'event':
         return this.onEvent(input.event);
@@ -244,23 +247,30 @@ class Step {
       case 'timer':
         return this.onTimer();
       case 'begin':
-        this.group.absentSince ??= this.context.seenMs;
-        return;
+        return this.onAwaited(false);
       case 'unmute':
-        if (open !== null) this.unmute(open);
-        return;
       case 'acknowledge':
-        if (open !== null) this.acknowledge(open, input.acknowledgement);
-        return;
       case 'unacknowledge':
-        if (open?.alert.state === 'acknowledged') this.unacknowledge(open);
-        return;
       case 'resolve':
-        if (open !== null) this.resolveByHand(open, input.resolvedBy);
-        return;
       case 'leave':
-        if (open !== null) this.end(open, 'rule_changed');
-        return;
+        return this.act(input);
+    }
+  }
+
+  private act(input: ActOnAlert): void {
+    const { open } = this.group;
+    if (open === null) return;
+    switch (input.kind) {
+      case 'unmute':
+        return this.unmute(open);
+      case 'acknowledge':
+        return this.acknowledge(open, input.acknowledgement);
+      case 'unacknowledge':
+        return this.unacknowledge(open);
+      case 'resolve':
+        return this.resolveByHand(open, input.resolvedBy);
+      case 'leave':
+        return this.end(open, 'rule_changed');
     }
   }
 
@@ -829,7 +839,8 @@ class Step {
     if (isSame(open.alert.acknowledged, acknowledgement)) return;
     open.alert = { ...open.alert, state: 'acknowledged', acknowledged: acknowledgement };
     this.countSuppressed(open, 'acknowledged');
-    if (open.notifiedAt === null) return;
+    // Nothing waits for its first notification any more.
+    if (open.notifiedAt === null) return this.resolveIfOver(open);
     open.flushAt = null;
     const told = toldOf(open);
     const known = new Set(receivers(open, this.context.rule));
@@ -839,6 +850,7 @@ class Step {
 
   private unacknowledge(open: OpenAlert): void {
     const { now, rule } = this.context;
+    if (open.alert.state !== 'acknowledged') return;
     const isPending = open.notifiedAt === null && open.flushAt !== null && open.flushAt > now;
     const state = isPending ? ('pending' as const) : ('firing' as const);
     open.alert = { ...open.alert, state, acknowledged: null };
@@ -858,16 +870,20 @@ class Step {
     const { now, rule } = this.context;
     const times: (number | null)[] = [held?.until ?? null, ...this.windowTimes()];
     if (open !== null) {
-      const end = this.waitsForFlush(open) ? null : this.endOf(open);
-      const acknowledged = open.alert.acknowledged?.until ?? null;
-      times.push(open.flushAt, end?.at ?? null, acknowledged, now + AT_LATEST_MS);
-      if (!open.isHeld) times.push(this.escalateAt(open), this.repeatAt(open));
+      times.push(...this.openTimes(open));
     } else if (absentSince !== null && rule.condition.kind === 'absent') {
       const due = now + absentSince + rule.condition.withinMs - this.context.seenMs;
       times.push(due <= now ? now + AGAIN_MS : due);
     }
     const first = Math.min(...times.map((at) => at ?? Infinity));
     return first === Infinity ? null : first;
+  }
+
+  private openTimes(open: OpenAlert): (number | null)[] {
+    const end = this.waitsForFlush(open) ? null : this.endOf(open);
+    const acknowledged = open.alert.acknowledged?.until ?? null;
+    const times = [open.flushAt, end?.at ?? null, acknowledged, this.context.now + AT_LATEST_MS];
+    return open.isHeld ? times : [...times, this.escalateAt(open), this.repeatAt(open)];
   }
 
   /** When a threshold may lapse, or has been crossed for long enough. */

@@ -318,13 +318,14 @@ export class Judgement {
     const { now, isMixed, sources } = this.context;
     if (group.leftoverSince !== null) {
       const end = group.leftoverSince + (isMixed ? LEFTOVER_IF_MIXED_MS : LEFTOVER_MS);
-      return Math.min(end, now + LEFTOVER_AGAIN_MS);
+      return Math.max(now, Math.min(end, now + LEFTOVER_AGAIN_MS));
     }
     const at = dueAt(group, this.contextOf(effectiveRule(rule, group.labels), group));
     if (!isMade(group, this.context.ruleNamed(group.rule), sources)) {
-      return Math.min(at ?? Infinity, now + LEFTOVER_AGAIN_MS);
+      return Math.max(now, Math.min(at ?? Infinity, now + LEFTOVER_AGAIN_MS));
     }
-    if (at === null || at > now || !this.ticked.has(key)) return at;
+    if (at === null || at > now) return at;
+    if (!this.ticked.has(key)) return now;
     this.spinning.push(key);
     return now + LEAST_WAIT_MS;
   }
@@ -358,7 +359,10 @@ export class Judgement {
   ): Group {
     const { kind } = rule.condition;
     const there = this.groupOf(key);
-    if (there !== undefined && there.kind === kind) return { ...there, leftoverSince: null };
+    if (there !== undefined && there.kind === kind) {
+      const isLeft = !isMade(there, this.context.ruleNamed(rule.name), this.context.sources);
+      return isLeft ? there : { ...there, leftoverSince: null };
+    }
     if (there !== undefined) this.step(rule, key, there, { kind: 'leave' });
     return newGroup({ rule: rule.name, labels, source, kind });
   }
@@ -380,22 +384,31 @@ export class Judgement {
    */
   private leave(rule: Rule | undefined, key: string, group: Group): void {
     const { now, isMixed } = this.context;
-    const isOfRule = isMade(group, rule, [group.labels['source'] ?? '']);
-    const isToBeTold = group.open?.alert.state === 'pending' || (group.open?.waiting ?? 0) > 0;
-    if (rule !== undefined && isOfRule && isToBeTold && group.leftoverSince === null) {
-      return void this.step(rule, key, group, { kind: 'timer' });
+    if (rule !== undefined && this.isToBeSent(rule, group)) {
+      this.step(rule, key, group, { kind: 'timer' });
+      return;
     }
     const since = group.leftoverSince ?? now;
     if (now < since + (isMixed ? LEFTOVER_IF_MIXED_MS : LEFTOVER_MS)) {
       return this.put(key, { ...group, leftoverSince: since });
     }
-    for (const alert of group.held?.ended ?? []) this.tellEnd(alert);
+    for (const alert of group.held?.ended ?? []) this.sendEnd(alert);
     this.step(rule ?? goneRule(group), key, group, { kind: 'leave' });
-    const kind = rule?.condition.kind ?? null;
-    this.put(key, newGroup({ ...group, kind }));
-    if (rule !== undefined && kind === 'absent' && makesLabels(rule, group.labels)) {
-      this.begin(rule, group.labels);
-    }
+    this.put(key, newGroup({ ...group, kind: null }));
+    if (rule !== undefined) this.beginAnew(rule, group.labels);
+  }
+
+  /** A rule that waits for what may be absent now waits for it in this group, too. */
+  private beginAnew(rule: Rule, labels: Group['labels']): void {
+    if (rule.condition.kind === 'absent' && makesLabels(rule, labels)) this.begin(rule, labels);
+  }
+
+  /** Whether only the source of a group is gone, and its alert has not said all yet. */
+  private isToBeSent(rule: Rule, group: Group): boolean {
+    const { open, labels, leftoverSince } = group;
+    if (open === null || leftoverSince !== null) return false;
+    const isUnsent = open.alert.state === 'pending' || open.waiting > 0;
+    return isUnsent && isMade(group, rule, [labels['source'] ?? '']);
   }
 
   private groupOf(key: string): Group | undefined {
@@ -448,60 +461,63 @@ export class Judgement {
     const again = this.mutedUntil(rule);
     if (again !== null) return this.put(key, { ...group, held: { ...held, until: again } });
     this.put(key, { ...group, held: null });
-    for (const alert of held.ended) this.tellEnd(alert);
-    const told = Object.keys(held.open).filter((one) => {
+    for (const alert of held.ended) this.sendEnd(alert);
+    const open = Object.keys(held.open).filter((one) => {
       const own = this.groupOf(one);
       if (own?.open?.isHeld !== true || !isMade(own, rule, this.context.sources)) return false;
       return this.step(rule, one, own, { kind: 'unmute' }).isInDigest;
     });
-    this.tellDigest(rule, held, told);
+    this.sendDigest(rule, held, open);
   }
 
-  /** Tells people of all that was held; a pager has got the alerts themselves. */
-  private tellDigest(rule: Rule, held: MuteDigest, told: readonly string[]): void {
+  /** One digest to people of all that was held; a pager has got the alerts themselves. */
+  private sendDigest(rule: Rule, held: MuteDigest, keys: readonly string[]): void {
     const people = rule.notify.filter((name) => !rule.pagers.includes(name));
-    if (people.length === 0 && rule.notify.length > 0) return;
-    const open = told.flatMap((one) => this.alertOf(one) ?? []);
+    if (people.length === 0) return;
+    const open = keys.flatMap((key) => this.alertOf(key) ?? []);
     if (open.length === 0 && held.passedEvents === 0) return;
-    const digest: Digest = {
-      reason: 'muted',
-      since: held.since,
-      until: held.until,
-      alerts: [...open, ...held.passed].slice(0, MOST_NAMED).map(itemOf),
-      byType: held.byType,
-    };
     const { now, newEventId } = this.context;
-    const sent = { at: now, eventId: newEventId() };
-    const [only] = open;
-    const isAlone = only !== undefined && open.length === 1 && held.passedEvents === 0;
-    for (const one of told) {
-      const group = this.groupOf(one);
-      if (group?.open == null) continue;
-      const alert = withNotified(group.open.alert, sent, people);
-      this.put(one, { ...group, open: { ...group.open, alert } });
-    }
-    const own = told.flatMap((one) => this.alertOf(one) ?? [])[0];
-    const alert = isAlone && own !== undefined ? own : together(rule, held, open, now);
-    const wasTold = (name: string) =>
-      isAlone && only.notified.some(({ endpoint }) => endpoint === name);
-    const known = people.filter(wasTold);
-    const more = people.filter((name) => !wasTold(name));
-    const about = { alert, isRepeat: false, digest, escalation: null };
-    if (more.length > 0 || known.length === 0) {
-      this.notifications.push({ eventId: sent.eventId, kind: 'firing', notify: more, ...about });
-    }
-    if (known.length > 0) {
-      this.notifications.push({ eventId: newEventId(), kind: 'updated', notify: known, ...about });
+    const eventId = newEventId();
+    for (const key of keys) this.noteDigest(key, { at: now, eventId }, people);
+    const about = { isRepeat: false, digest: digestOf(held, open), escalation: null };
+    const [before] = open;
+    const alone = this.alertOf(keys[0] ?? '');
+    const isAlone = open.length === 1 && held.passedEvents === 0;
+    if (isAlone && before !== undefined && alone !== null) {
+      const knew = new Set(before.notified.map(({ endpoint }) => endpoint));
+      const known = people.filter((name) => knew.has(name));
+      const more = people.filter((name) => !knew.has(name));
+      const same = { alert: alone, ...about };
+      this.push({ eventId, kind: 'firing', notify: more, ...same });
+      this.push({ eventId: newEventId(), kind: 'updated', notify: known, ...same });
+    } else {
+      const alert = together(rule, held, open, now);
+      this.push({ eventId, kind: 'firing', alert, notify: people, ...about });
     }
   }
 
-  private tellEnd(alert: Alert): void {
+  private push(notification: Notification): void {
+    if (notification.notify.length > 0) this.notifications.push(notification);
+  }
+
+  private noteDigest(
+    key: string,
+    sent: { at: number; eventId: string },
+    people: readonly string[],
+  ): void {
+    const group = this.groupOf(key);
+    if (!group?.open) return;
+    const alert = withNotified(group.open.alert, sent, people);
+    this.put(key, { ...group, open: { ...group.open, alert } });
+  }
+
+  private sendEnd(alert: Alert): void {
     const { now, newEventId } = this.context;
     const eventId = newEventId();
     const notify = alert.notified.map(({ endpoint }) => endpoint);
-    const told = withNotified(alert, { at: now, eventId }, notify);
+    const noted = withNotified(alert, { at: now, eventId }, notify);
     const about = { notify, isRepeat: false, digest: null, escalation: null };
-    this.notifications.push({ eventId, kind: 'resolved', alert: told, ...about });
+    this.notifications.push({ eventId, kind: 'resolved', alert: noted, ...about });
   }
 
   // What a group goes by.
@@ -542,6 +558,11 @@ export class Judgement {
     );
     return [...stored, ...changed].filter(({ state }) => state !== 'resolved');
   }
+}
+
+function digestOf({ since, until, passed, byType }: MuteDigest, open: readonly Alert[]): Digest {
+  const alerts = [...open, ...passed].slice(0, MOST_NAMED).map(itemOf);
+  return { reason: 'muted', since, until, alerts, byType };
 }
 
 function emptyDigest(since: number, until: number): MuteDigest {

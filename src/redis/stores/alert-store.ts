@@ -322,9 +322,9 @@ export class AlertMessageStore {
 }
 
 function pairsOf(flat: readonly string[]): [string, string][] {
-  return flat.flatMap((name, at) =>
-    at % 2 === 0 ? [[name, flat[at + 1] ?? ''] as const] : [],
-  ) as [string, string][];
+  const pairs: [string, string][] = [];
+  for (let at = 0; at < flat.length; at += 2) pairs.push([flat[at] ?? '', flat[at + 1] ?? '']);
+  return pairs;
 }
 
 function seenOf(times: readonly (readonly [string, string])[]): Map<string, number> {
@@ -368,10 +368,9 @@ function alertPlan(keys: Keys, commit: AlertCommit) {
         ? { keptMs: Math.ceil(Math.min(keptMs, LONGEST_KEPT_MS)) }
         : { dueAt: Math.ceil(dueAt) }),
     })),
-    deadlines: [...deadlines].map(([member, at]) => ({
-      member,
-      ...(at !== null && { at: Math.ceil(at) }),
-    })),
+    deadlines: [...deadlines].map(([member, at]) =>
+      at === null ? { member } : { member, at: Math.ceil(at) },
+    ),
     moves: movesOf(keys, changed, resolved),
     resolved: resolved.map((alert) => ({
       id: alert.id,

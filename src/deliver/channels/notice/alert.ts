@@ -49,17 +49,14 @@ function toneOf({ type }: SentEvent, { severity }: SentAlert): Tone {
 
 function titleOf({ type, timestamp, data }: SentEvent, alert: SentAlert): string {
   const span = spanText(Math.max(0, Date.parse(timestamp) - Date.parse(alert.started_at)));
-  const isMore = type === 'alert.updated' && data.repeat !== true;
-  const what = subjectOf(alert, isMore && runsOf(alert) > 1 ? ` in ${span}` : '');
-  const isGoing = type === 'alert.firing' || type === 'alert.updated';
-  if (isGoing && data.escalation) {
-    return `${escalatedText(alert, data.escalation.after)}: ${what}`;
-  }
+  const isMore = type === 'alert.updated' && data.repeat !== true && runsOf(alert) > 1;
+  const what = subjectOf(alert, isMore ? ` in ${span}` : '');
+  if (data.escalation) return `${escalatedText(alert, data.escalation.after)}: ${what}`;
   switch (type) {
     case 'alert.resolved':
       return `Resolved${resolverText(alert)}${lastedText(alert)}: ${what}`;
     case 'alert.acknowledged':
-      return `${oneLine(alert.acknowledged?.by ?? '', 40) || 'Somebody'} acknowledged: ${what}`;
+      return `${acknowledgerOf(alert)} acknowledged: ${what}`;
     case 'alert.updated':
       return data.repeat === true ? `Still firing after ${span}: ${what}` : `Now ${what}`;
     default:
@@ -75,8 +72,11 @@ function resolverText({ resolved_by: resolver }: SentAlert): string {
 
 function escalatedText({ acknowledged }: SentAlert, after: string): string {
   if (!acknowledged) return `Not acknowledged after ${after}`;
-  const by = oneLine(acknowledged.by, 40) || 'somebody';
-  return `Still open after ${after}, ${by} has it`;
+  return `Still open after ${after}, ${acknowledgerOf({ acknowledged })} has it`;
+}
+
+function acknowledgerOf({ acknowledged }: Pick<SentAlert, 'acknowledged'>): string {
+  return oneLine(acknowledged?.by ?? '', 40) || 'Somebody';
 }
 
 /** How many runs an alert is about; of events of no run, how many these are. */
