@@ -38,7 +38,7 @@ export interface SilenceStore {
   put(silence: Silence): Promise<void>;
 }
 
-export interface WatchReader {
+interface WatchReader {
   getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]>;
   /** Active watches of a source, a chunk at a time. */
   active(source: string): AsyncIterable<StoredWatch[]>;

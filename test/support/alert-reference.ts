@@ -47,7 +47,7 @@ export function isAbout(spec: Spec, { source, workflow }: Happening): boolean {
   );
 }
 
-export function labelsFor(spec: Spec, about: Happening): Record<string, string> {
+function labelsFor(spec: Spec, about: Happening): Record<string, string> {
   const { type: event, source, workflow: workflow_id, run: run_id } = about;
   const all: Record<string, string> = { event, source, workflow_id, run_id };
   const names = spec.groupBy.includes('...')

@@ -29,7 +29,7 @@ import {
 } from './window.ts';
 
 /** An alert that goes on, with what decides its next notification. Times are milliseconds since the epoch. */
-export interface OpenAlert {
+interface OpenAlert {
   alert: Alert;
   /** Distinct runs, {@link MOST_RUNS} at the most. */
   runIds: readonly string[];
@@ -127,7 +127,7 @@ export type GroupInput =
   | ActOnAlert;
 
 /** What happens to the alert of a group that has one. */
-export type ActOnAlert =
+type ActOnAlert =
   /** The mute of its rule has ended. */
   | { kind: 'unmute' }
   | { kind: 'acknowledge'; acknowledgement: Acknowledgement }

@@ -138,7 +138,7 @@ export function digestKey(rule: string): string {
 export const MOST_GROUPS = 1_000;
 
 /** The groups without an alert of which a rule remembers the last runs. */
-export const MOST_WINDOWS = 10_000;
+const MOST_WINDOWS = 10_000;
 
 /** The least share of a rule's groups that a source has while no more than four share them. */
 const LEAST_SHARE = MOST_GROUPS / 4;
