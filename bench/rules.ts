@@ -38,7 +38,7 @@ export async function benchRules({ rules, groups, events }: RulesOptions): Promi
     const live = { book: new RuleBook(all), inhibitRules: [], sources: ['default'], usual };
     const runsThatGoOn = {
       getMany: (wanted: Parameters<typeof watches.getMany>[0]) => watches.getMany(wanted),
-      active: (source: string) => stores.feeds.active(source),
+      active: (source: string) => stores.feeds.active(source, false),
     };
     const engine = new AlertEngine({ alerts, silences, watches: runsThatGoOn }, live, {
       token: 'bench.1',

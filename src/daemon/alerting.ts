@@ -83,7 +83,7 @@ export function createAlerting(deps: AlertingDependencies) {
   const host = hostOf(deps);
   const watches = {
     getMany: (keys: Parameters<WatchStore['getMany']>[0]) => deps.watches.getMany(keys),
-    active: (source: string) => deps.feeds.active(source),
+    active: (source: string) => deps.feeds.active(source, false),
   };
   const engine = new AlertEngine({ alerts, silences, watches }, rules, host);
   const eventsSince = (since: number) => readEvents(deps.events, since);

@@ -82,7 +82,7 @@ async function engine(
   const token = `judge-${(judges += 1)}.1`;
   const reader = {
     getMany: (wanted: Parameters<typeof watches.getMany>[0]) => watches.getMany(wanted),
-    active: (source: string) => stores.feeds.active(source),
+    active: (source: string) => stores.feeds.active(source, false),
   };
   const opened = new AlertEngine({ alerts: store, silences, watches: reader }, rules, {
     ...host,
