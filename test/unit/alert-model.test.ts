@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { AlertLife, alertSpecs, alertStep } from '../support/alert-life.ts';
 
 /** How many steps are made in all: some seconds unless more are asked for. */
-const STEPS = Number(process.env['ALERT_MODEL_STEPS'] ?? 20_000);
+const STEPS = Number(process.env['ALERT_MODEL_STEPS'] ?? 5_000);
 
 const STEPS_OF_A_LIFE = 40;
 

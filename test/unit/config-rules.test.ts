@@ -103,7 +103,7 @@ describe('rules of the configuration', () => {
   test('a digest that notifies a pager has a warning that names the cure', () => {
     const base = BASE.replace(
       '{ type: log } }',
-      '{ type: log }, pager: { type: pagerduty, routing_key: key } }',
+      '{ type: log }, pager: { type: pagerduty, routing_key: 0123456789abcdef0123456789abcdef } }',
     );
     const daily = 'events: [run.failed], digest: { at: "08:00" }, notify: [chat, pager]';
     const loaded = load(`rules: [{ name: r, ${daily} }]`, base);
