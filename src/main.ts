@@ -124,6 +124,10 @@ function dependencies(): CliDependencies {
       const { showConfig } = await import('./cli/local/config.ts');
       return showConfig(options, io);
     },
+    async readRules(configPath) {
+      const { readRulesFile } = await import('./cli/local/rules.ts');
+      return readRulesFile(configPath, io);
+    },
     async reencrypt(options) {
       const { reencryptVerb } = await import('./cli/local/reencrypt.ts');
       const { reencryptStored } = await import('./daemon/secrets.ts');

@@ -540,7 +540,7 @@ function watchOfDeadline(member: string) {
 }
 
 /** The labels of the groups that are known without an event. */
-function namedGroups(rule: Rule, configured: readonly string[]): Record<string, string>[] {
+export function namedGroups(rule: Rule, configured: readonly string[]): Record<string, string>[] {
   const isKnown = rule.groupBy.every(
     (label) => label === 'source' || (label === 'workflow_id' && rule.when?.workflow_id),
   );

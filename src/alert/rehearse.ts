@@ -6,9 +6,15 @@ import {
   type AlertCounts,
   type Notification,
 } from '../core/alert/alert.ts';
+import { alertedRun, deadlineOf, type UsualDuration } from '../core/alert/entry.ts';
 import type { Group } from '../core/alert/group.ts';
 import { Judgement, ownersOf } from '../core/alert/judgement.ts';
-import type { AlertEvent } from '../core/alert/rule.ts';
+import { endsDeadline, meets, type AlertEvent, type Rule } from '../core/alert/rule.ts';
+import { isOfRun, isoTime, type AnyEvent } from '../core/event/event.ts';
+import { formatDuration } from '../core/time.ts';
+import type { LinksOf } from '../core/run/links.ts';
+import { watchId, type Watch } from '../core/watch/watch.ts';
+import { namedGroups } from './engine.ts';
 import type { LiveRules } from './ports.ts';
 
 /** A notification that rules would have sent. */
@@ -22,14 +28,27 @@ export interface Rehearsal {
   notifications: Rehearsed[];
   /** What became of matching events, by rule. */
   counts: Map<string, AlertCounts>;
+  /** What of a rule was not rehearsed, and why. */
+  limits: Map<string, string>;
   /** There would have been more notifications than are shown. */
   isCapped: boolean;
 }
 
+/** Stored events since a time, oldest first. */
+export interface EventHistory {
+  events: AnyEvent[];
+  /** No event that was stored from this time on is missing, milliseconds since the epoch. */
+  from: number;
+}
+
 interface RehearseDeps {
-  rules: LiveRules;
-  /** Stored events since a time, oldest first. */
-  eventsSince: (since: number) => Promise<AlertEvent[]>;
+  historySince: (since: number) => Promise<EventHistory>;
+  /** Watches that are active, those that were registered last, and whether that is not all. */
+  activeWatches: () => Promise<{ watches: Watch[]; isCut: boolean }>;
+  judgedEvent: (event: AnyEvent) => AlertEvent;
+  linksOf: LinksOf;
+  /** Reads how long the runs usually take of workflows that were asked for. */
+  learnUsual: () => Promise<void>;
   now: () => number;
 }
 
@@ -39,23 +58,134 @@ const EVENTS_AT_ONCE = 100;
 const MOST_NOTIFICATIONS = 1_000;
 
 /**
- * The use case that shows what the rules would have sent for stored events, with no silence and no
- * acknowledgement. It writes nothing and sends nothing.
+ * The use case that shows what rules would have sent for stored events, with no silence and no
+ * acknowledgement. Absence counts from older events on, as if runwatch had been up ever since; deadlines are
+ * those of runs that ended in that time or go on. It writes nothing and sends nothing.
  */
-export function createRehearse({ rules, eventsSince, now }: RehearseDeps) {
-  return async function rehearse(since: number): Promise<Rehearsal> {
-    const theatre = new Theatre(rules);
-    for (const event of await eventsSince(since)) {
+export function createRehearse(deps: RehearseDeps) {
+  return async function rehearse(since: number, rules: LiveRules): Promise<Rehearsal> {
+    const now = deps.now();
+    const history = await deps.historySince(Math.min(since, ...absencesOf(rules, since)));
+    const late = await lateRuns(deps, rules, { history, since, now });
+    const theatre = new Theatre(rules, { since, from: history.from });
+    for (const stored of history.events) {
+      const event = deps.judgedEvent(stored);
+      theatre.lateUntil(late.runs, event.at);
       theatre.judge(event);
       if (theatre.notifications.length > MOST_NOTIFICATIONS) break;
       if (theatre.events % EVENTS_AT_ONCE === 0) await setImmediate();
     }
-    theatre.runUntil(now());
+    theatre.lateUntil(late.runs, now);
+    theatre.runUntil(now);
     const isCapped = theatre.notifications.length > MOST_NOTIFICATIONS;
     const notifications = theatre.notifications.slice(0, MOST_NOTIFICATIONS);
-    return { events: theatre.events, notifications, counts: theatre.counts, isCapped };
+    const { events, counts } = theatre;
+    const limits = new Map([...late.limits, ...theatre.limits()]);
+    return { events, notifications, counts, limits, isCapped };
   };
 }
+
+/** Since when events decide what is absent, by the rules that wait for some. */
+function absencesOf({ book }: LiveRules, since: number): number[] {
+  return book.all.flatMap(({ condition }) =>
+    condition.kind === 'absent' ? [since - condition.withinMs] : [],
+  );
+}
+
+/** A run that was beyond the deadline of a rule. */
+interface LateRun {
+  rule: Rule;
+  event: AlertEvent;
+}
+
+/** A run as its deadlines need it. */
+interface SeenRun {
+  watch: Pick<Watch, 'source' | 'run'>;
+  event: AlertEvent;
+  registeredAt: number;
+  endedAt: number | null;
+}
+
+async function lateRuns(
+  deps: RehearseDeps,
+  { book, usual }: LiveRules,
+  given: { history: EventHistory; since: number; now: number },
+): Promise<{ runs: LateRun[]; limits: Map<string, string> }> {
+  const limits = new Map<string, string>();
+  const rules = book.all.filter(({ condition }) => condition.kind === 'deadline');
+  if (rules.length === 0) return { runs: [], limits };
+  const { watches, isCut } = await deps.activeWatches();
+  const seen = [...endedRuns(deps, given.history), ...watches.map((one) => goingRun(deps, one))];
+  const find = () => rules.flatMap((rule) => lateOf(rule, seen, { ...given, usual }));
+  // The first round names the workflows of which it must be known how long their runs take.
+  await deps.learnUsual();
+  find();
+  await deps.learnUsual();
+  for (const rule of rules) {
+    const isUnknown = seen.some(
+      ({ watch, event }) =>
+        meets(rule, event) &&
+        referenceOf(rule, watch) !== null &&
+        deadlineOf(rule, watch, usual) === null,
+    );
+    if (isUnknown)
+      limits.set(rule.name, 'too few runs say how long those of a workflow usually take');
+    else if (isCut) limits.set(rule.name, `only the ${watches.length} runs that were watched last`);
+  }
+  return { runs: find().toSorted((a, b) => a.event.at - b.event.at), limits };
+}
+
+function lateOf(
+  rule: Rule,
+  seen: readonly SeenRun[],
+  { since, now, usual }: { since: number; now: number; usual: UsualDuration },
+): LateRun[] {
+  return seen.flatMap(({ watch, event, registeredAt, endedAt }) => {
+    if (!meets(rule, event)) return [];
+    const deadline = deadlineOf(rule, watch, usual);
+    // A run that is watched late is late from then on.
+    const at = Math.max(deadline ?? Infinity, registeredAt);
+    if (at < since || at >= (endedAt ?? now)) return [];
+    const id = `late ${rule.name} ${event.source}/${event.run?.runId ?? ''} ${at}`;
+    return [{ rule, event: { ...event, id, type: 'run.late', at } }];
+  });
+}
+
+function referenceOf({ condition }: Rule, { run }: Pick<Watch, 'run'>): string | null {
+  return condition.kind === 'deadline' ? (run?.[condition.reference] ?? null) : null;
+}
+
+/** Runs that end by one of the events. */
+function endedRuns({ judgedEvent }: RehearseDeps, { events }: EventHistory): SeenRun[] {
+  return events.flatMap((stored) => {
+    if (!isOfRun(stored) || !endsDeadline(stored.type)) return [];
+    const { watch, run } = stored.data;
+    const event = judgedEvent(stored);
+    return [
+      {
+        watch: { source: watch.source, run },
+        event: { ...event, run: event.run && { ...event.run, status: 'running' } },
+        registeredAt: Date.parse(watch.registered_at),
+        endedAt: event.at,
+      },
+    ];
+  });
+}
+
+function goingRun({ linksOf }: RehearseDeps, watch: Watch): SeenRun {
+  const { source, runId, metadata, run, registeredAt } = watch;
+  const { workflowName: name, runUrl: url } = linksOf(watch);
+  const about = { id: watchId(watch), type: '', at: 0, source, metadata };
+  const event = { ...about, run: alertedRun(runId, run, { name, url }) };
+  return { watch, event, registeredAt, endedAt: null };
+}
+
+/** Events that say that what does not come may be due to trouble, and those that say it is over. */
+const DOUBTS: Readonly<Record<string, string>> = {
+  'source.unreachable': 'source.recovered',
+  'discovery.unavailable': 'discovery.recovered',
+  'polling.overdue': 'polling.caught_up',
+};
 
 /** Groups in memory, with a clock that events and due times move on. */
 class Theatre {
@@ -66,28 +196,109 @@ class Theatre {
   private readonly groups = new Map<string, Group>();
   private readonly due = new Map<string, number>();
   private readonly groupCounts = new Map<string, number>();
+  /** What may keep events of a source away, by the event that ends it. */
+  private readonly doubts = new Map<string, string>();
+  /** When each rule begins, milliseconds since the epoch. */
+  private readonly begins: ReadonlyMap<string, number>;
+  private readonly waiting: Rule[];
+  private lateSoFar = 0;
 
-  constructor(private readonly rules: LiveRules) {}
+  constructor(
+    private readonly rules: LiveRules,
+    private readonly range: { since: number; from: number },
+  ) {
+    this.begins = new Map(rules.book.all.map((rule) => [rule.name, beginOf(rule, range)]));
+    this.waiting = rules.book.all
+      .filter(({ condition }) => condition.kind === 'absent')
+      .toSorted((a, b) => this.beginOf(a) - this.beginOf(b));
+  }
 
   judge(event: AlertEvent): void {
     this.runUntil(event.at);
+    this.noteDoubt(event);
+    if (event.at >= this.range.since) this.events += 1;
     const entry = this.rules.book.entryOf(event);
-    this.events += 1;
     for (const name of entry?.kind === 'event' ? entry.rules : []) {
       const rule = this.rules.book.named(name);
-      if (rule === undefined) continue;
+      if (rule === undefined || event.at < this.beginOf(rule)) continue;
       this.step(rule.name, event.at, (judgement) => judgement.event(rule, event));
+    }
+  }
+
+  /** Judges the runs that were late by a time, in order. */
+  lateUntil(runs: readonly LateRun[], end: number): void {
+    for (; ; this.lateSoFar += 1) {
+      const next = runs[this.lateSoFar];
+      if (next === undefined || next.event.at > end) return;
+      const { rule, event } = next;
+      this.runUntil(event.at);
+      const late = { event, deadlineAt: event.at, isKnown: true };
+      this.step(rule.name, event.at, (judgement) => judgement.late(rule, late));
     }
   }
 
   /** Takes what is due by a time, in order. */
   runUntil(end: number): void {
+    this.beginUntil(end);
     for (;;) {
       let first: { key: string; at: number } | null = null;
       for (const [key, at] of this.due) if (at < (first?.at ?? end)) first = { key, at };
       if (first === null || this.notifications.length > MOST_NOTIFICATIONS) return;
       this.tick(first.key, first.at);
     }
+  }
+
+  /** Of rules that wait for events: since when only, or that nothing says for what. */
+  limits(): Map<string, string> {
+    const limits = new Map<string, string>();
+    for (const rule of this.waiting) {
+      const { condition } = rule;
+      if (condition.kind !== 'absent') continue;
+      const from = this.beginOf(rule);
+      const isKnown = [...this.groups.values()].some((group) => group.rule === rule.name);
+      if (from === Infinity) {
+        limits.set(rule.name, 'no events are stored');
+      } else if (from > this.range.since - condition.withinMs) {
+        const wanted = formatDuration(condition.withinMs);
+        limits.set(
+          rule.name,
+          `it waits from ${isoTime(from)} on: events of ${wanted} before are not stored`,
+        );
+      } else if (!isKnown) {
+        limits.set(rule.name, 'no event names a group in which something could be absent');
+      }
+    }
+    return limits;
+  }
+
+  private beginOf({ name }: Rule): number {
+    return this.begins.get(name) ?? this.range.since;
+  }
+
+  /** Begins to wait in the groups that are known without an event. */
+  private beginUntil(end: number): void {
+    for (;;) {
+      const [next] = this.waiting.slice(this.begun);
+      if (next === undefined || this.beginOf(next) > end) return;
+      this.begun += 1;
+      for (const labels of namedGroups(next, this.rules.sources)) {
+        this.step(next.name, this.beginOf(next), (judgement) => judgement.begin(next, labels));
+      }
+    }
+  }
+
+  private begun = 0;
+
+  private noteDoubt({ type, source, workflowId = '' }: AlertEvent): void {
+    const about = (end: string) => `${end} ${source} ${workflowId}`;
+    const end = DOUBTS[type];
+    if (end === undefined) this.doubts.delete(about(type));
+    else this.doubts.set(about(end), source);
+  }
+
+  private cannotTell(source: string): boolean {
+    const inDoubt = [...this.doubts.values()];
+    return source === '' ? inDoubt.length > 0 : inDoubt.includes(source);
   }
 
   private tick(key: string, now: number): void {
@@ -107,7 +318,7 @@ class Theatre {
       sources,
       isMixed: false,
       seenMs: () => now,
-      cannotTell: () => false,
+      cannotTell: (source) => this.cannotTell(source),
       silences: [],
       inhibitRules,
       active: this.active(),
@@ -123,6 +334,7 @@ class Theatre {
       if (dueAt === null || after === null) this.due.delete(key);
       else this.due.set(key, dueAt);
     }
+    if (now < this.range.since) return;
     this.notifications.push(...judgement.notifications.map((one) => ({ ...one, at: now })));
     const counts = this.counts.get(rule) ?? noCounts();
     addCounts(counts, judgement.counts);
@@ -139,4 +351,9 @@ class Theatre {
     const open = [...this.groups.values()].flatMap((group) => group.open?.alert ?? []);
     return new Map([...inhibiting].map((name) => [name, open.filter((one) => one.rule === name)]));
   }
+}
+
+/** A rule that waits for events begins as long before as it waits, as far as events are stored. */
+function beginOf({ condition }: Rule, { since, from }: { since: number; from: number }): number {
+  return condition.kind === 'absent' ? Math.max(since - condition.withinMs, from) : since;
 }

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import pc from 'picocolors';
+import type { WrittenRules } from '../config/load.ts';
 import type { CliEnv } from '../config/cli-env.ts';
 import type { Random } from '../core/backoff.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
@@ -160,6 +161,8 @@ export interface CliDependencies {
   /** Handles SIGTERM and SIGINT itself. */
   serve(options: ServeOptions): Promise<number>;
   showConfig(options: ConfigFlags): Promise<number>;
+  /** The sections of a file that alert rules are made of; null once it is said what is wrong with them. */
+  readRules(configPath: string): Promise<WrittenRules | null>;
   reencrypt(options: ReencryptFlags): Promise<number>;
   /** What is found out of an installation without its daemon; see `verbs/doctor.ts`. */
   inspect(options: { configPath: string | undefined }): Promise<LocalInspection>;

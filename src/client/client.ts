@@ -32,6 +32,7 @@ import type {
   AttentionView,
   AlertView,
   RehearsalView,
+  RehearseBody,
   ResolveBody,
   SilencePreviewBody,
   SilencePreviewView,
@@ -143,7 +144,8 @@ export interface DaemonClient {
   /** False when there is no such silence. */
   expireSilence(id: string): Promise<boolean>;
   previewSilence(body: SilencePreviewBody): Promise<SilencePreviewView>;
-  testRules(since: string): Promise<RehearsalView>;
+  /** Other rules than those in force where the body has some. */
+  testRules(body: RehearseBody): Promise<RehearsalView>;
   listWatches(query: Query): Promise<PageView<WatchView>>;
   /** `cursor` and `after` are the same. Those of runs, unless `type` names others; see `isRunEvent`. */
   listEvents(query: Query): Promise<PageView<AnyEventView>>;
@@ -321,7 +323,7 @@ function alertCalls(call: Caller) {
     listSilences: () => call.page('/v1/silences', {}, silenceSchema),
     expireSilence: (id) => call.remove(`/v1/silences/${encodeURIComponent(id)}`, {}),
     previewSilence: (body) => call.post('/v1/silences/preview', body, silencePreview),
-    testRules: (since) => call.post('/v1/rules/test', { since }, rehearsal),
+    testRules: (body) => call.post('/v1/rules/test', body, rehearsal),
   } satisfies Partial<DaemonClient>;
 }
 

@@ -1,4 +1,4 @@
-import type { alertSchema, rehearsal } from '../http/schemas/alert.ts';
+import type { alertSchema, rehearsal, rehearseRequest } from '../http/schemas/alert.ts';
 import type {
   previewRequest,
   silencePreview,
@@ -46,6 +46,7 @@ export type WatchView = z.output<typeof watchSchema>;
 export type TimelineView = z.output<typeof timelineSchema>;
 export type AlertView = z.output<typeof alertSchema>;
 export type RehearsalView = z.output<typeof rehearsal>;
+export type RehearseBody = z.input<typeof rehearseRequest>;
 export type SilenceBody = z.input<typeof silenceRequest>;
 export type SilenceView = z.output<typeof silenceSchema>;
 export type SilencePreviewBody = z.input<typeof previewRequest>;

@@ -228,7 +228,10 @@ function inClear(what: string, url: string): string {
 }
 
 /** What of rules, time intervals and inhibitions does not go together. */
-function checkRules({ rules, inhibit_rules: inhibits }: Config, written: WrittenNames): Finding[] {
+export function checkRules(
+  { rules, inhibit_rules: inhibits }: Pick<Config, 'rules' | 'inhibit_rules'>,
+  written: WrittenNames,
+): Finding[] {
   const names = written.rules && [...new Set(written.rules)];
   return [
     ...rules.flatMap((rule, at) => checkRule(rule, { at, written })),

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
+import { z } from 'zod';
 import { RunwatchError } from '../core/errors.ts';
-import { adviseOn, checkServing, checkSourceNames, crossCheck } from './cross-check.ts';
+import { adviseOn, checkRules, checkServing, checkSourceNames, crossCheck } from './cross-check.ts';
 import { type Absence, readSettings, parseYaml } from './document.ts';
 import { heldPart, writtenNames, type HeldPart } from './held-part.ts';
 import { withNewNames } from './old-names.ts';
@@ -25,6 +26,7 @@ import {
   type Position,
 } from './problems.ts';
 import { readRegularFile, ownUids, distrust } from './read-file.ts';
+import { ruleSections } from './rule-schema.ts';
 import { childValue, presentationOf, schemaAt, valueAt } from './schema-walk.ts';
 import { type Config, configSchema } from './schema.ts';
 import { checkTlsFiles } from './tls-files.ts';
@@ -111,6 +113,41 @@ export function loadConfig(options: LoadOptions): LoadedConfig | InvalidConfig {
   const overrides = [...new Set(draft.labels.values())];
   const { tracing } = traced;
   return { kind: 'loaded', config, file: file.name, overrides, warnings, tracing };
+}
+
+/** The sections of a file that alert rules are made of, as it has them. */
+export type WrittenRules = z.input<typeof rulesSchema>;
+
+const rulesSchema = z.object(ruleSections);
+
+/**
+ * Reads the sections of a file that alert rules are made of. Variables of its other sections, such as keys of
+ * sources, need not be set where rules are only tried.
+ */
+export function readRules(
+  configPath: string,
+  { env = process.env, cwd = workingDirectory() }: Pick<LoadOptions, 'env' | 'cwd'> = {},
+): { kind: 'read'; rules: WrittenRules } | InvalidConfig {
+  const found = readNamed(configPath, '--config', cwd);
+  if (found.kind === 'unreadable') {
+    return { kind: 'invalid', problems: [found.problem], warnings: [] };
+  }
+  const file = readSettingsFile(found, openEnvironment(env, cwd));
+  const names = Object.keys(ruleSections);
+  const given = Object.entries(Object(file.value)).filter(([name]) => names.includes(name));
+  const value = { rules: [], time_intervals: {}, inhibit_rules: [], ...Object.fromEntries(given) };
+  const parsed = rulesSchema.safeParse(value, { error: expectation });
+  const findings = parsed.success
+    ? checkRules(parsed.data, writtenNames(value))
+    : explainIssues(parsed.error.issues, {
+        schema: configSchema,
+        value,
+        references: file.references,
+      });
+  const located = file.broken ? [] : findings.map((one) => place(one, file));
+  const problems = tidy([...file.problems, ...located]);
+  if (problems.length > 0) return { kind: 'invalid', problems, warnings: [] };
+  return { kind: 'read', rules: value };
 }
 
 function layDraft(root: unknown, environment: Environment, flags: ConfigFlags): Draft {
@@ -286,7 +323,7 @@ function findFile({ configPath, environment, cwd, uids }: Search): FoundFile {
   return { kind: 'none' };
 }
 
-function readNamed(name: string, label: string, cwd: string): FoundFile {
+function readNamed(name: string, label: string, cwd: string): Exclude<FoundFile, { kind: 'none' }> {
   const read = readRegularFile(resolve(cwd, name), { maxBytes: MAX_BYTES, name });
   return read.kind === 'read'
     ? { kind: 'read', name, text: read.text }
@@ -308,7 +345,7 @@ function readFound(name: string, cwd: string, uids: readonly number[]): FoundFil
   return unreadable(name, `${reason}, or name the file with --config if you trust it`);
 }
 
-function unreadable(label: string, message: string): FoundFile {
+function unreadable(label: string, message: string): FoundFile & { kind: 'unreadable' } {
   return { kind: 'unreadable', problem: problemWith(label, message) };
 }
 

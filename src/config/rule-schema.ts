@@ -129,9 +129,11 @@ const escalation = z.strictObject({
 /** The conditions of a rule, of which it has one at the most. */
 const CONDITIONS = ['threshold', 'absent', 'deadline', 'digest'] as const;
 
+export const severity = z.enum(SEVERITIES).meta({ id: 'Severity' });
+
 const ANNOTATION_LENGTH = 1_000;
 
-export const rule = z
+const rule = z
   .strictObject({
     name,
     events: eventPatterns.optional(),
@@ -151,7 +153,7 @@ export const rule = z
     for: duration('0s', { min: '0s', max: '30d' }),
     keep_firing_for: duration('0s', { min: '0s', max: '30d' }),
     resolve: resolve.optional(),
-    severity: z.enum(SEVERITIES).default('error'),
+    severity: severity.default('error'),
     owner: z.string().min(1).max(200).optional(),
     annotations: z.record(z.string().min(1).max(64), z.string().max(ANNOTATION_LENGTH)).default({}),
     notify,
@@ -254,7 +256,7 @@ const timeInterval = z.strictObject({
   location,
 });
 
-export const timeIntervals = z.record(
+const timeIntervals = z.record(
   name,
   z.array(timeInterval, { error: 'expected a list of intervals' }).min(1).max(20),
 );
@@ -267,8 +269,15 @@ export function intervalOf({
   return { ...same, daysOfMonth };
 }
 
-export const inhibitRule = z.strictObject({
+const inhibitRule = z.strictObject({
   source_rule: name,
   target_rule: name,
   equal: z.array(label).max(10).default([]),
 });
+
+/** The sections of the configuration that alert rules are made of. */
+export const ruleSections = {
+  rules: z.array(rule).max(1_000, 'expected at most 1000 rules'),
+  time_intervals: timeIntervals,
+  inhibit_rules: z.array(inhibitRule).max(1_000),
+};

@@ -5,7 +5,7 @@ import { NOXUS_ID } from '../core/run/snapshot.ts';
 import { PROFILES } from '../core/watch/watch.ts';
 import { NOXUS_URL } from './hosts.ts';
 import { endpoint, webhookSecret, tls } from './endpoint-schema.ts';
-import { inhibitRule, rule, timeIntervals } from './rule-schema.ts';
+import { ruleSections } from './rule-schema.ts';
 import {
   duration,
   encryptionKey,
@@ -238,9 +238,9 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   endpoints: z.record(endpointName, endpoint).default({}),
-  rules: z.array(rule).max(1_000, 'expected at most 1000 rules').default([]),
-  time_intervals: timeIntervals.default({}),
-  inhibit_rules: z.array(inhibitRule).max(1_000).default([]),
+  rules: ruleSections.rules.default([]),
+  time_intervals: ruleSections.time_intervals.default({}),
+  inhibit_rules: ruleSections.inhibit_rules.default([]),
   delivery: z
     .strictObject({
       concurrency: integer(1_024, 1, 10_000),
@@ -276,6 +276,9 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
 });
+
+/** The sections that alert rules are made of. */
+export type RuleSections = Pick<Config, 'rules' | 'time_intervals' | 'inhibit_rules'>;
 
 export type Config = z.output<typeof configSchema>;
 export type SourceConfig = Config['sources'][string];

@@ -1,5 +1,9 @@
+import type { LiveRules } from '../alert/ports.ts';
+import { checkRules } from '../config/cross-check.ts';
+import { writtenNames } from '../config/held-part.ts';
+import type { Finding } from '../config/problems.ts';
 import { intervalOf, type RuleConfig } from '../config/rule-schema.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config, RuleSections } from '../config/schema.ts';
 import { sum } from '../core/arrays.ts';
 import { entriesOf, RuleBook, type UsualDuration } from '../core/alert/entry.ts';
 import {
@@ -20,13 +24,26 @@ import { valueOf } from '../core/records.ts';
 /** The rules in force. A reload replaces them: read them where they are used. */
 export class AlertRules {
   private current: ReturnType<typeof resolveRules>;
+  private config: Config;
   /** Called when there is something to judge, which is written at once. */
   onEntries: () => void = () => undefined;
   /** How long a workflow's runs usually take; nothing is known before statistics are at hand. */
   usual: UsualDuration = () => null;
 
   constructor(config: Config) {
+    this.config = config;
     this.current = resolveRules(config);
+  }
+
+  /**
+   * Rules as they would be with other sections of the configuration; their endpoints need not be configured.
+   * @returns instead what does not go together
+   */
+  tried(sections: Partial<RuleSections>): LiveRules | { findings: Finding[] } {
+    const config = { ...this.config, ...sections };
+    const findings = checkRules(config, writtenNames(config));
+    if (findings.length > 0) return { findings };
+    return { ...resolveRules(config, (names) => names), usual: this.usual };
   }
 
   get book(): RuleBook {
@@ -47,6 +64,7 @@ export class AlertRules {
   }
 
   replace(config: Config): void {
+    this.config = config;
     // Which sources are polled changes with a restart only.
     this.current = { ...resolveRules(config), sources: this.current.sources };
   }
@@ -66,12 +84,15 @@ export class AlertRules {
   }
 }
 
-function resolveRules(config: Config) {
+/** @param admit chooses of the endpoints that rules name; absent, those that are configured */
+function resolveRules(config: Config, admit?: (names: readonly string[]) => readonly string[]) {
   const endpoints = allEndpoints(config);
-  const rules = config.rules.map((rule) => ruleOf(rule, { ...config, endpoints }));
+  const isConfigured = (name: string) => Object.hasOwn(endpoints, name);
+  const known = admit ?? ((names: readonly string[]) => names.filter(isConfigured));
+  const rules = config.rules.map((rule) => ruleOf(rule, { ...config, endpoints, known }));
   const unknown = config.rules.flatMap(({ name: rule, notify, escalate }) =>
     [...new Set([...notify, ...escalate.flatMap((step) => step.notify)])]
-      .filter((endpoint) => !Object.hasOwn(endpoints, endpoint))
+      .filter((endpoint) => !isConfigured(endpoint))
       .map((endpoint) => ({ rule, endpoint })),
   );
   return {
@@ -96,10 +117,11 @@ function ruleOf(
     time_intervals: intervals,
     workflows,
     endpoints,
-  }: Pick<Config, 'time_intervals' | 'workflows' | 'endpoints'>,
+    known,
+  }: Pick<Config, 'time_intervals' | 'workflows' | 'endpoints'> & {
+    known: (names: readonly string[]) => readonly string[];
+  },
 ): Rule {
-  const known = (names: readonly string[]) =>
-    names.filter((name) => Object.hasOwn(endpoints, name));
   const groupBy = rule.group_by ?? (rule.digest === undefined ? GROUP_BY : []);
   const notified = [...rule.notify, ...rule.escalate.flatMap((step) => step.notify)];
   return {

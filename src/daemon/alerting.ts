@@ -1,23 +1,23 @@
 import type { Config } from '../config/schema.ts';
 import { AlertEngine } from '../alert/engine.ts';
 import type { AlertHost } from '../alert/ports.ts';
-import { createRehearse } from '../alert/rehearse.ts';
+import { createRehearse, type EventHistory } from '../alert/rehearse.ts';
 import { createSilences } from '../alert/silences.ts';
 import { createSuppressions } from '../alert/suppressions.ts';
 import type { Alert, ResolvedBy } from '../core/alert/alert.ts';
 import { alertEventOf, systemAlertEvent } from '../core/alert/entry.ts';
 import { MOST_GROUPS } from '../core/alert/judgement.ts';
 import type { AlertEvent } from '../core/alert/rule.ts';
-import { isOfRun, type AnyEvent } from '../core/event/event.ts';
+import { detectedAt, isOfRun, type AnyEvent } from '../core/event/event.ts';
 import { systemEventId, type NewMark } from '../core/event/ids.ts';
 import type { LinksOf } from '../core/run/links.ts';
+import type { Watch } from '../core/watch/watch.ts';
 import type { AlertStore } from '../redis/stores/alert-store.ts';
 import type { EventStore } from '../redis/stores/event-store.ts';
 import type { FeedStore } from '../redis/stores/feed-store.ts';
 import type { RunFiguresStore } from '../redis/stores/run-figures-store.ts';
 import type { SilenceStore } from '../redis/stores/silence-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
-import type { Watch } from '../core/watch/watch.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { type AlertRules, createUsualDurations } from './alert-rules.ts';
@@ -44,6 +44,9 @@ const SAY_AGAIN_MS = 3_600_000;
 
 /** Stored events that are read for a preview. */
 const MOST_EVENTS = 50_000;
+
+/** Active watches that are read for a preview. */
+const MOST_WATCHES = 10_000;
 
 const PAGE = 200;
 
@@ -86,7 +89,8 @@ export function createAlerting(deps: AlertingDependencies) {
     active: (source: string) => deps.feeds.active(source, false),
   };
   const engine = new AlertEngine({ alerts, silences, watches }, rules, host);
-  const eventsSince = (since: number) => readEvents(deps.events, since);
+  const eventsSince = async (since: number) =>
+    (await readHistory(deps.events, since)).events.map(judgedEvent);
   const durations = createUsualDurations(deps);
   deps.processes.add({ takeOver: (dead) => alerts.lease.endOf(dead) });
   const leftover = createLeftover(deps);
@@ -106,7 +110,14 @@ export function createAlerting(deps: AlertingDependencies) {
     resolve: (id: string, resolvedBy: ResolvedBy) => engine.resolve(id, resolvedBy),
     suppressorsOf: createSuppressions({ alerts, silences, rules, now }),
     silences: createSilences({ silences, alerts, rules, eventsSince, now }),
-    rehearse: createRehearse({ rules, eventsSince, now }),
+    rehearse: createRehearse({
+      historySince: (since) => readHistory(deps.events, since),
+      activeWatches: () => readActive(deps.watches),
+      judgedEvent,
+      linksOf: deps.linksOf,
+      learnUsual: () => durations.refreshIfDue(),
+      now,
+    }),
     urlOf: (alert: Pick<Alert, 'id'>) => host.urlOf(alert),
     /** The rules have changed. */
     restart,
@@ -246,12 +257,28 @@ function judgedEvent(event: AnyEvent): AlertEvent {
 }
 
 /** Stored events since a time, oldest first; the newest of them where there are too many. */
-async function readEvents(events: EventStore, since: number): Promise<AlertEvent[]> {
-  const found: AlertEvent[] = [];
+async function readHistory(events: EventStore, since: number): Promise<EventHistory> {
+  const found: AnyEvent[] = [];
   for await (const page of events.newest(PAGE)) {
-    const newer = page.map(judgedEvent).filter(({ at }) => at >= since);
+    const newer = page.filter((event) => detectedAt(event) >= since);
     found.push(...newer);
-    if (newer.length < page.length || found.length >= MOST_EVENTS) break;
+    if (newer.length < page.length) return { events: found.toReversed(), from: since };
+    if (found.length >= MOST_EVENTS) break;
   }
-  return found.toReversed();
+  const oldest = found.at(-1);
+  return {
+    events: found.toReversed(),
+    from: oldest === undefined ? Infinity : detectedAt(oldest),
+  };
+}
+
+/** Watches that are active, those that were registered last. */
+async function readActive(watches: WatchStore): Promise<{ watches: Watch[]; isCut: boolean }> {
+  const found: Watch[] = [];
+  for await (const keys of watches.active(PAGE, 'newest')) {
+    const stored = await watches.getMany(keys);
+    found.push(...stored.flatMap((one) => one?.watch ?? []));
+    if (found.length >= MOST_WATCHES) return { watches: found, isCut: true };
+  }
+  return { watches: found, isCut: false };
 }

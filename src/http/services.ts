@@ -1,5 +1,7 @@
 import type { Acknowledged } from '../alert/engine.ts';
 import type { ShownAlert } from '../alert/event.ts';
+import type { Finding } from '../config/problems.ts';
+import type { RuleSections } from '../config/schema.ts';
 import type { Rehearsal } from '../alert/rehearse.ts';
 import type { SilencePreview } from '../alert/silences.ts';
 import type { Alert, AlertQuery } from '../core/alert/alert.ts';
@@ -166,10 +168,23 @@ export interface SilenceService {
   preview(matchers: Matchers): Promise<SilencePreview>;
 }
 
+/** A rehearsal, with the names of the rules in their order. Times are milliseconds since the epoch. */
+interface RehearsedRules extends Rehearsal {
+  names: string[];
+  since: number;
+  until: number;
+}
+
 export interface RuleService {
-  /** Of the rules, in the order of the configuration. */
-  names(): string[];
-  rehearse(since: When): Promise<Rehearsal & { since: number; until: number }>;
+  /**
+   * What rules would have sent for stored events.
+   * @param sections stand in for those of the configuration
+   * @returns instead what of them does not go together
+   */
+  rehearse(
+    since: When,
+    sections: Partial<RuleSections>,
+  ): Promise<RehearsedRules | { findings: readonly Finding[] }>;
 }
 
 /** Everything that the HTTP server serves from. */

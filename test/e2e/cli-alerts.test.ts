@@ -152,6 +152,32 @@ describe('command line of alerts', () => {
     expect(receiver.received.length).toBe(before);
   });
 
+  test('rules test --config tries rules that the daemon does not have, by the events that it has stored', async () => {
+    const rules = [
+      {
+        name: 'new',
+        events: ['run.failed'],
+        notify: ['nowhere'],
+        group_wait: '100ms',
+        mute_time_intervals: ['never'],
+      },
+      { name: 'too-slow', deadline: { interval: '2h' }, notify: ['nowhere'] },
+      { name: 'missing', absent: { event: 'run.completed', within: '26h' }, notify: ['nowhere'] },
+    ];
+    const never = [{ years: ['1999'], location: 'UTC' }];
+    const written = { rules, time_intervals: { never }, inhibit_rules: [] };
+    const { exitCode, stdout, stderr } = await runCli(['rules', 'test', '--config', 'new.yaml'], {
+      env: { RUNWATCH_URL: daemon.url },
+      now: Date.now,
+      dependencies: { readRules: async () => written },
+    });
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/\nnew +1 +1 .*\ntoo-slow +0 +0 .*\nmissing +0 +0 /);
+    expect(stdout).not.toContain('failed-runs');
+    expect(stdout).toMatch(/alert\.firing +new +1 .* nowhere\n$/);
+    expect(stderr).toMatch(/Not rehearsed of missing: it waits from .* events of 26h before are/);
+  });
+
   test('events of alerts are listed where --type names them', async () => {
     const { data } = await json('events', '--type', 'alert.*', '--order', 'oldest');
     const types = data.map(({ type }: { type: string }) => type);

@@ -1,4 +1,8 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { readRulesFile } from '../../src/cli/local/rules.ts';
+import { tempDir } from '../support/daemon-process.ts';
 import { runCli } from '../support/cli-harness.ts';
 import { startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
 
@@ -89,4 +93,55 @@ test('alerts resolve of an unknown alert names it and exits 1, and a misspelt ve
   const misspelt = await cli('alerts', 'resovle', ALERT.id);
   expect(misspelt).toMatchObject({ exitCode: 2 });
   expect(misspelt.stderr).toContain('alerts has no verb "resovle"; expected one of: show, resolve');
+});
+
+const NEW_RULES = `
+sources: { default: { api_key: '\${A_KEY_OF_THE_DAEMON}' } }
+endpoints: { chat: { type: slack, url: '\${A_URL_OF_THE_DAEMON}' } }
+rules:
+  - { name: too-slow, deadline: { interval: 2h }, notify: [chat], mute_time_intervals: [nights] }
+time_intervals:
+  nights: [{ times: [{ start_time: '00:00', end_time: '07:00' }], location: UTC }]
+`;
+
+/** Tries rules of a file as the program does. */
+async function rulesTest(text: string) {
+  const path = join(await tempDir(), 'new.yaml');
+  await writeFile(path, text);
+  let said = '';
+  const stderr = { write: (line: string) => void (said += line) };
+  const readRules = async (file: string) => readRulesFile(file, { stderr });
+  const tried = await runCli(['rules', 'test', '--config', path], {
+    env: { RUNWATCH_URL: daemon.url },
+    dependencies: { readRules },
+  });
+  return { ...tried, said };
+}
+
+test('rules test --config sends the rules of a file, and says what was not rehearsed', async () => {
+  const counts = { matched: 0, notified: 0, waiting: 0, notifications: 0 };
+  const suppressed = { grouped: 0, muted: 0, silenced: 0, inhibited: 0, acknowledged: 0 };
+  const rule = { rule: 'too-slow', ...counts, suppressed, not_rehearsed: 'no events are stored' };
+  const answer = { since: AT, until: AT, events: 0, rules: [rule] };
+  const body = { ...answer, notifications: [], truncated: false };
+  daemon.on('POST /v1/rules/test', { status: 200, body });
+  const { exitCode, stdout, stderr } = await rulesTest(NEW_RULES);
+  expect([exitCode, stdout]).toEqual([0, expect.stringMatching(/\ntoo-slow +0/)]);
+  expect(stderr).toContain('Not rehearsed of too-slow: no events are stored.\n');
+  expect(daemon.requests.at(-1)?.body).toMatchObject({
+    rules: [{ name: 'too-slow', deadline: { interval: '2h' }, mute_time_intervals: ['nights'] }],
+    time_intervals: { nights: [{ location: 'UTC' }] },
+    inhibit_rules: [],
+  });
+});
+
+test('rules test --config names the place of what is wrong in the file, and exits 2', async () => {
+  const asked = daemon.requests.length;
+  const misspelt = await rulesTest(NEW_RULES.replace('interval: 2h', 'intervall: 2h'));
+  expect(misspelt.exitCode).toBe(2);
+  expect(misspelt.said).toMatch(/new\.yaml:5:35 rules\.0\.deadline\.intervall: unknown key/);
+  const unknown = await rulesTest(NEW_RULES.replace('[nights]', '[lunch]'));
+  expect(unknown.exitCode).toBe(2);
+  expect(unknown.said).toMatch(/new\.yaml:5:\d+ rules\.0\.mute_time_intervals\.0: .*lunch/);
+  expect(daemon.requests.length).toBe(asked);
 });

@@ -123,6 +123,28 @@ describe('alerts over HTTP', () => {
     });
   });
 
+  test('rules of a trial that are not valid, or do not go together, are refused with their places', async () => {
+    const rule = { name: 'failed-runs', events: ['run.failed'], notify: ['chat'] };
+    for (const [rules, path] of [
+      [[{ ...rule, events: ['run.fialed'] }], 'rules.0.events.0'],
+      [[{ ...rule, threshold: { count: 5 } }], 'rules.0.threshold.within'],
+      [[{ ...rule, nonsense: 1 }], 'rules.0.nonsense'],
+    ] as const) {
+      const refused = await server.post('/v1/rules/test', { rules });
+      expect([refused.status, await refused.json()]).toMatchObject([422, { errors: [{ path }] }]);
+    }
+    const rehearse = async () => ({ findings: [{ path: ['rules', 1, 'name'], message: 'twice' }] });
+    const own = await startServer();
+    own.services.rules.rehearse = rehearse;
+    try {
+      const refused = await own.post('/v1/rules/test', { rules: [rule, rule] });
+      const errors = [{ path: 'rules.1.name', message: 'twice' }];
+      expect([refused.status, await refused.json()]).toMatchObject([422, { errors }]);
+    } finally {
+      await own.close();
+    }
+  });
+
   test('a preview of a silence and a trial of rules say what they found', async () => {
     const preview = await server.post('/v1/silences/preview', {
       matchers: { rule: 'failed-runs' },

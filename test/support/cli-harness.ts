@@ -93,6 +93,7 @@ const MISSING: CliDependencies = {
   createRunReader: missing('a reader'),
   serve: missing('serve'),
   showConfig: missing('config'),
+  readRules: missing('rules test --config'),
   listen: missing('listen'),
   simulate: missing('simulate'),
   reencrypt: missing('reencrypt'),

@@ -114,8 +114,9 @@ export function fakeAlertServices(): {
       preview: async () => ({ alerts: [alert], events: { count: 0, byRule: {}, byType: {} } }),
     },
     rules: {
-      names: () => [],
       rehearse: async () => ({
+        names: [],
+        limits: new Map(),
         since: NOW - 86_400_000,
         until: NOW,
         events: 0,

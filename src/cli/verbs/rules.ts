@@ -1,14 +1,15 @@
 import type { RehearsalView } from '../../client/types.ts';
-import type { CliContext } from '../context.ts';
+import type { CliContext, CliDependencies } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { moment, type Moment } from '../options.ts';
 import { renderTable, type Column } from '../render/table.ts';
-import { count as counted } from '../render/text.ts';
+import { count as counted, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
 import { labelsText } from '../render/alerts.ts';
 
 interface RulesFlags extends DaemonFlags {
+  config?: string;
   since?: Moment;
   json?: boolean;
 }
@@ -20,19 +21,36 @@ export function addRulesVerb(host: VerbHost): void {
     .helpCommand(false);
   daemonCommand({ program: rules }, 'test', 'read')
     .description('show what the rules would have sent, without sending')
+    .option('--config <path>', 'rules of this file, in place of those that the daemon has')
     .option('--since <time>', 'events from this time on, or this long ago (default: 24h)', moment)
     .option('--json', "print the API's answer")
-    .addHelpText('after', '\nExamples:\n  runwatch rules test --since 7d')
-    .action((flags: RulesFlags) => host.run((context) => testRules(context, flags)));
+    .addHelpText('after', HELP)
+    .action((flags: RulesFlags) =>
+      host.run((context) => testRules(context, flags, host.dependencies)),
+    );
 }
+
+const HELP = `
+Of a file, its rules, time_intervals and inhibit_rules are sent; other sections may lack their variables. Exits
+2 where the rules are not valid, and says where.
+
+Examples:
+  runwatch rules test --since 7d
+  runwatch rules test --config new.yaml`;
 
 const DAY_MS = 86_400_000;
 
-async function testRules(context: CliContext, flags: RulesFlags): Promise<number> {
+async function testRules(
+  context: CliContext,
+  flags: RulesFlags,
+  { readRules }: Pick<CliDependencies, 'readRules'>,
+): Promise<number> {
   const now = context.now();
   const since = new Date(flags.since?.(now) ?? now - DAY_MS).toISOString();
+  const rules = flags.config === undefined ? {} : await readRules(flags.config);
+  if (rules === null) return EXIT.usage;
   const client = await connect(context, flags);
-  const found = await client.testRules(since);
+  const found = await client.testRules({ since, ...rules });
   const { stdout, stderr } = context.io;
   if (flags.json === true) {
     writeJson(stdout, found);
@@ -47,6 +65,9 @@ async function testRules(context: CliContext, flags: RulesFlags): Promise<number
     stdout.write(`\n${renderTable(found.notifications, NOTIFICATION_COLUMNS, stdout)}`);
   } else {
     note(stderr, nothingSent(found));
+  }
+  for (const { rule, not_rehearsed: why } of found.rules) {
+    if (why !== null) note(stderr, `Not rehearsed of ${plain(rule)}: ${plain(why)}.`);
   }
   if (found.truncated) note(stderr, 'There would have been more notifications.');
   return EXIT.ok;
@@ -75,8 +96,12 @@ const RULE_COLUMNS: Column<RehearsalView['rules'][number]>[] = [
 ];
 
 const NOTIFICATION_COLUMNS: Column<RehearsalView['notifications'][number]>[] = [
-  { head: 'AT', value: ({ at }) => at },
-  { head: 'TYPE', value: ({ type, repeat }) => (repeat ? `${type} (repeat)` : type) },
+  { head: 'AT', value: ({ at }) => at.replace(/\.\d+Z$/, 'Z'), keep: 'always' },
+  {
+    head: 'TYPE',
+    value: ({ type, repeat }) => (repeat ? `${type} (repeat)` : type),
+    keep: 'always',
+  },
   { head: 'RULE', value: ({ rule }) => rule },
   { head: 'COUNT', value: ({ count }) => String(count), align: 'right' },
   { head: 'LABELS', value: labelsText },

@@ -144,7 +144,7 @@ function roleOfAwaited(awaited: string, type: string): Role | null {
 }
 
 /** Whether an event ends the wait for a run's end. */
-function endsDeadline(type: string): boolean {
+export function endsDeadline(type: string): boolean {
   return ENDS.has(type) || type === 'run.gone' || type === 'watch.expired';
 }
 

@@ -29,11 +29,14 @@ export function createAlertServices(deps: AlertServicesDependencies): {
     alerts: createAlertService(deps),
     silences: createSilenceService(deps),
     rules: {
-      names: () => alertRules.book.all.map(({ name }) => name),
-      async rehearse(from) {
+      async rehearse(from, sections) {
+        const isOther = Object.keys(sections).length > 0;
+        const rules = isOther ? alertRules.tried(sections) : alertRules;
+        if ('findings' in rules) return rules;
         const until = now();
         const since = momentOf(from, until);
-        return { ...(await alerting.rehearse(since)), since, until };
+        const names = rules.book.all.map(({ name }) => name);
+        return { names, ...(await alerting.rehearse(since, rules)), since, until };
       },
     },
   };

@@ -185,8 +185,9 @@ const HEAVY_READ = { scope: 'read' as const, isHeavy: true };
 const testSchema = {
   tags: ['Alerts'],
   operationId: 'testRules',
-  summary: 'Show what the rules would have sent for stored events',
-  description: 'Nothing is sent and nothing changes. Silences and acknowledgements do not count.',
+  summary: 'Show what rules would have sent for stored events',
+  description:
+    'Nothing is sent and nothing changes. Silences and acknowledgements do not count. Each section that is given stands in for that of the configuration. Absence counts from the events before, as if runwatch had been up ever since; deadlines are those of runs that ended in that time or go on. What was not rehearsed says so.',
   body: rehearseRequest,
   response: {
     200: jsonAnswer('What would have been sent.', rehearsal),
@@ -198,17 +199,26 @@ const testSchema = {
 /** Trying rules. */
 export const ruleRoutes: FastifyPluginAsyncZod<{ rules: RuleService }> = async (app, { rules }) => {
   app.post('/rules/test', { schema: testSchema, config: HEAVY_READ }, async ({ body }) => {
-    const { since, until, events, notifications, counts, isCapped } = await rules.rehearse(
-      body.since ?? { agoMs: DAY_MS },
-    );
+    const { since: given = { agoMs: DAY_MS }, ...sections } = body;
+    const found = await rules.rehearse(given, sections);
+    if ('findings' in found) {
+      throw new InvalidRequest(
+        found.findings.map(({ path, message }) => ({ path: path.join('.'), message })),
+      );
+    }
+    const { since, until, events, notifications, counts, limits, isCapped } = found;
     const sent = (rule: string) => notifications.filter(({ alert }) => alert.rule === rule).length;
     return {
       since: isoTime(since),
       until: isoTime(until),
       events,
-      rules: rules
-        .names()
-        .map((rule) => presentRule(rule, counts.get(rule) ?? noCounts(), sent(rule))),
+      rules: found.names.map((rule) =>
+        presentRule(rule, {
+          counts: counts.get(rule) ?? noCounts(),
+          notifications: sent(rule),
+          limit: limits.get(rule) ?? null,
+        }),
+      ),
       notifications: notifications.map(({ at, kind, alert, isRepeat, notify }) => ({
         at: isoTime(at),
         type: `alert.${kind}` as const,
@@ -224,9 +234,19 @@ export const ruleRoutes: FastifyPluginAsyncZod<{ rules: RuleService }> = async (
   });
 };
 
-function presentRule(rule: string, counts: AlertCounts, notifications: number) {
+function presentRule(
+  rule: string,
+  { counts, notifications, limit }: RehearsedRule,
+): z.output<typeof rehearsal>['rules'][number] {
   const { observed: matched, notified, waiting } = counts;
   const { grouped, muted, silenced, inhibited, acknowledged } = counts;
   const suppressed = { grouped, muted, silenced, inhibited, acknowledged };
-  return { rule, matched, notified, waiting, suppressed, notifications };
+  return { rule, matched, notified, waiting, suppressed, notifications, not_rehearsed: limit };
+}
+
+interface RehearsedRule {
+  counts: AlertCounts;
+  notifications: number;
+  /** What was not rehearsed, and why. */
+  limit: string | null;
 }

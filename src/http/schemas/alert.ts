@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import { ruleSections, severity } from '../../config/rule-schema.ts';
 import { ALERT_STATES, END_REASONS, SUPPRESSIONS } from '../../core/alert/alert.ts';
-import { SEVERITIES } from '../../core/alert/rule.ts';
 import { SUPPRESSOR_KINDS } from '../../core/alert/suppression.ts';
 import { ALERT_EVENT_TYPES } from '../../core/event/event.ts';
 import {
@@ -56,7 +56,7 @@ export const alertSchema = z
     rule: z.string(),
     labels,
     state,
-    severity: z.enum(SEVERITIES).meta({ id: 'Severity' }),
+    severity,
     owner: z.string().nullable(),
     annotations: z.record(z.string(), z.string()),
     count: count.meta({ description: 'Matching events.' }),
@@ -149,8 +149,19 @@ export const rehearseRequest = z
         description: 'Since when stored events are judged: a time, or a duration ago; absent: 24h.',
       })
       .exactOptional(),
+    rules: ruleSections.rules
+      .meta({ description: 'Rules, as the configuration has them, in place of those in force.' })
+      .exactOptional(),
+    time_intervals: ruleSections.time_intervals.exactOptional(),
+    inhibit_rules: ruleSections.inhibit_rules.exactOptional(),
   })
-  .meta({ id: 'RehearseRequest', examples: [{ since: '24h' }] });
+  .meta({
+    id: 'RehearseRequest',
+    examples: [
+      { since: '24h' },
+      { since: '7d', rules: [{ name: 'failed-runs', events: ['run.failed'], notify: ['chat'] }] },
+    ],
+  });
 
 export const rehearsal = z
   .object({
@@ -165,6 +176,9 @@ export const rehearsal = z
         waiting: count,
         suppressed: countsBy(SUPPRESSIONS),
         notifications: count,
+        not_rehearsed: z.string().nullable().meta({
+          description: 'What of the rule was not rehearsed, and why.',
+        }),
       }),
     ),
     notifications: z
