@@ -22,7 +22,7 @@ const MOST = 12;
 export function Palette() {
   const [text, setText] = useState('');
   const [at, setAt] = useState(0);
-  const wanted = text.trim().replaceAll(/[{}\s]/g, '');
+  const wanted = text.trim().replaceAll(/[{}]/g, '');
   const runs = useRuns(wanted);
   const choices = useMemo(
     () => [...runs, ...named(text.trim().toLowerCase())].slice(0, MOST),
@@ -82,6 +82,10 @@ export function Palette() {
   );
 }
 
+function isBeginningOfScreen(text: string): boolean {
+  return PLACES.some(({ name }) => name.toLowerCase().startsWith(text.toLowerCase()));
+}
+
 function named(wanted: string): Choice[] {
   const matches = ({ name }: { name: string }) => name.toLowerCase().includes(wanted);
   const screens = PLACES.filter(matches).map(({ path, name }) => ({
@@ -102,13 +106,20 @@ function named(wanted: string): Choice[] {
   return [...workflows, ...screens];
 }
 
-const RUN_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{3,127}$/;
+/** What can be a part of an id, long enough to mean one. */
+const PART_OF_ID = /^[!-~]{4,255}$/;
 
-/** Runs with an id that begins so. */
+/** How long nothing must be typed before runs are looked up, ms. */
+const QUIET_MS = 250;
+
+/** Runs with an id that begins so, or a last part of it. What begins the name of a screen means that. */
 function useRuns(wanted: string): Choice[] {
-  const { value } = useLoaded(`runs ${wanted}`, async (stop) =>
-    RUN_ID.test(wanted) ? api.lookup({ prefix: wanted, kind: 'run' }, stop) : null,
-  );
+  const isAsked = PART_OF_ID.test(wanted) && !isBeginningOfScreen(wanted);
+  const { value } = useLoaded(`runs ${wanted}`, async (stop) => {
+    if (!isAsked) return null;
+    await new Promise((resolve) => window.setTimeout(resolve, QUIET_MS));
+    return stop.aborted ? null : api.lookup({ prefix: wanted, kind: 'run' }, stop);
+  });
   return (value?.data ?? []).map(({ id, source }) => ({
     key: `${source} ${id}`,
     name: id,
