@@ -8,6 +8,8 @@ import { packHistory, type History } from '../../src/redis/history-codec.ts';
 import { deliveryIndexes, eventIndexes, watchIndexes } from '../../src/redis/indexes.ts';
 import { countField, type Keys } from '../../src/redis/keys.ts';
 import { NUMBERS } from '../../src/redis/lua/numbers.ts';
+import { RUN_IDS } from '../../src/redis/lua/run-ids.ts';
+import { runIdPlan } from '../../src/redis/run-ids.ts';
 import { observeContext, newWatch, snapshot } from '../../test/support/builders.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { openStores } from '../../test/support/stores.ts';
@@ -182,6 +184,7 @@ function snapshotOf(
  */
 const FILL = `
 ${NUMBERS}
+${RUN_IDS}
 local keys = cjson.decode(ARGV[1])
 for at = 2, #ARGV, 2 do
   local plan = cjson.decode(ARGV[at])
@@ -191,6 +194,7 @@ for at = 2, #ARGV, 2 do
   redis.call('HINCRBY', keys.packed, 'watches', 1)
   redis.call('HINCRBY', keys.packed, 'bytes', #record)
   enterLog(keys.names, number, plan.member)
+  enterRun(plan.runIds)
   for _, index in ipairs(plan.indexes) do enterIndex(index, number) end
   redis.call('ZADD', keys.ended, plan.at, number)
   redis.call('ZADD', keys.settled, plan.at, number)
@@ -321,6 +325,7 @@ function runLike(
     at,
     watch: keys.watch(like),
     member: `default/${runId}`,
+    ...runIdPlan(keys, like),
     indexes: watchIndexes(keys, like),
     events: events.map(({ place, body }) => ({
       number: place,

@@ -8,13 +8,13 @@ import { startPeriodic, type Periodic } from './periodic.ts';
 const EVERY_MS = 30_000;
 
 /** Watches of those that this process remembers, compared at a time. */
-const SAMPLE = 20;
+const SAMPLE = 1;
 
 /** After a pass through all records, none begins for so many times as long. */
 const REST = 10;
 
 interface StoreRepairDependencies {
-  repairs: Pick<RepairStore, 'step' | 'putBack' | 'all' | 'recountKnown'>;
+  repairs: Pick<RepairStore, 'compareSome' | 'compareCounters' | 'all'>;
   known: Pick<KnownWatches, 'sample'>;
   /** For how long events about no run are kept, ms. */
   retentionMs: number;
@@ -38,6 +38,8 @@ interface RepairHandlers {
 export class StoreRepair {
   private periodic: Periodic | null = null;
   private cursor = '0';
+  /** The counter to go on with. */
+  private counter = 0;
   /** Whether a pass through all records has to follow. */
   private isOwed = false;
   private restUntil = -Infinity;
@@ -73,12 +75,14 @@ export class StoreRepair {
 
   private async compare(): Promise<void> {
     const { repairs, known, monotonic } = this.deps;
-    const { next, ...found } = await repairs.step(this.cursor, this.since());
+    const sample = known.sample(SAMPLE);
+    const { next, ...found } = await repairs.compareSome(this.cursor, sample, this.since());
     this.cursor = next;
-    const sampled = await repairs.putBack(known.sample(SAMPLE));
-    this.report([...found.failures, ...sampled.failures]);
-    if (!isWhole(found) || !isWhole(sampled)) this.isOwed = true;
-    if (!this.isOwed && !(await repairs.recountKnown())) this.isOwed = true;
+    this.report(found.failures);
+    if (!isWhole(found)) this.isOwed = true;
+    const counters = await repairs.compareCounters(this.counter);
+    this.counter = counters.next;
+    if (!counters.addUp) this.isOwed = true;
     if (this.isOwed && monotonic() >= this.restUntil) await this.goThroughAll();
   }
 

@@ -73,7 +73,7 @@ export function createStores(
     eventBell,
     watchChannel: new WatchChannel(redis, connections.subscriber, keys.watchChannel),
     /** Ids by how they begin. */
-    lookup: new LookupStore({ redis, keys, watches, events, deliveries }),
+    lookup: new LookupStore({ redis, keys, events, deliveries }),
     /** The schedule of requests to sources. */
     requests,
     wake: new WakeChannel(redis, connections.subscriber, keys.wake),

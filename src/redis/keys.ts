@@ -50,6 +50,10 @@ export function createKeys(prefix: string) {
     watchNumber: key('watch-number'),
     /** Log of the ids of watches by number; see `lua/numbers.ts`. */
     watchNames: key('watch-names', ''),
+    /** Sorted sets of the ids of a source's runs in the order of their letters; see `lua/run-ids.ts`. */
+    runIds: (source: string, ...first: string[]) => key('run-ids', source, ...first),
+    /** Sorted set of the ids that begin one of these. */
+    runIdBlocks: (source: string) => key('run-id-blocks', source),
     /** Indexes of watches by number, one for each value of a field; see `indexes.ts`. */
     watches: (...filter: string[]) => key('watches', ...filter),
     /** Hash: how many watches each source has, by its name. */
@@ -217,6 +221,8 @@ function deliveryKeys(key: (...parts: string[]) => string) {
     deliveryClaims: key('delivery-claims'),
     /** Hash `version`, `doc`, what claims go by, and results per minute: an endpoint's state. */
     endpointState: (receiver: string) => key('endpoint-state', receiver),
+    /** Set of the configured endpoints that are not well, or were not at their last change. */
+    endpointsInTrouble: key('endpoints-in-trouble'),
     /** Sorted set of the webhooks of watches that are not well, by when their state changed. */
     endpointsUnwell: key('endpoints-unwell'),
     /** Sorted set of delivery ids by due time: the first of each order, unless attempted or parked. */

@@ -1,5 +1,7 @@
 import type { Redis } from 'ioredis';
+import { sum } from '../core/arrays.ts';
 import type { Total } from '../core/page.ts';
+import { replies } from './connection.ts';
 import {
   CHUNK,
   chunkOf,
@@ -187,6 +189,23 @@ export function filterFields(
 /** How many numbers are in all of the indexes, one or two. */
 export function countNumbers(redis: Redis, ...indexes: [string, string?]): Promise<number> {
   return redis.rwCountNumbers(indexes.length, ...indexes.filter((index) => index !== undefined));
+}
+
+/** Chunks that stand for all of a log where its numbers are estimated. */
+const SAMPLED_CHUNKS = 8;
+
+/** About how many numbers a log has: by how many chunks, and how full some of them are. */
+export async function estimateNumbers(redis: Redis, log: string): Promise<number> {
+  const all = await redis.zcard(`${log}chunks`);
+  const sampled = Math.min(all, SAMPLED_CHUNKS);
+  const pipeline = redis.pipeline();
+  for (let at = 0; at < sampled; at += 1) {
+    const rank = String(Math.floor((at * all) / sampled));
+    pipeline.zrange(`${log}chunks`, rank, rank);
+  }
+  const chunks = (await replies<string[]>(pipeline)).flat();
+  const sizes = await Promise.all(chunks.map((chunk) => redis.hlen(log + chunk)));
+  return sizes.length === 0 ? 0 : Math.round((all * sum(sizes)) / sizes.length);
 }
 
 /** What is meant of all numbers: those beyond `from`, and within the bounds. */

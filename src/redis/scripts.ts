@@ -35,13 +35,7 @@ import {
   UNPACK,
 } from './lua/history.ts';
 import { READ_STATISTICS } from './lua/learn.ts';
-import {
-  CHUNK_STARTS,
-  COUNT_NUMBERS,
-  DROP_NUMBER,
-  FIND_WATCHES,
-  READ_NUMBERS,
-} from './lua/numbers.ts';
+import { CHUNK_STARTS, COUNT_NUMBERS, DROP_NUMBER, READ_NUMBERS } from './lua/numbers.ts';
 import {
   ADMIT_REQUEST,
   PUT_SOURCE,
@@ -49,8 +43,9 @@ import {
   SETTLE_REQUEST,
   TAKE_GONE,
 } from './lua/source.ts';
-import { ADDS_UP, PUT_BACK, RECOUNT, SWEEP_INDEX, SWEEP_LOG } from './lua/repair.ts';
+import { ADD_UP, PUT_BACK, RECOUNT, SWEEP_INDEX, SWEEP_LOG } from './lua/repair.ts';
 import { CLAIM_REQUEST, RELEASE_CLAIMS, RENEW_CLAIM } from './lua/request-claim.ts';
+import { FIND_RUN_IDS, SWEEP_RUN_IDS } from './lua/run-ids.ts';
 import { DEFER, ENTER_MISSING, ENTER_WITHIN, EXPEDITE, MOVE_BACK, SURVEY } from './lua/schedule.ts';
 import {
   ADD_DELIVERIES,
@@ -198,16 +193,18 @@ declare module 'ioredis' {
     ): Result<[missing: number, lost: number], Context>;
     rwSweepLog(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
     rwSweepIndex(index: string, log: string, ...chunks: string[]): Result<number, Context>;
+    rwFindRunIds(keyCount: number, ...args: (string | number)[]): Result<string[][], Context>;
+    rwSweepRunIds(
+      block: string,
+      blocks: string,
+      first: string,
+      watches: string,
+    ): Result<number, Context>;
     rwRecount(keyCount: number, ...args: string[]): Result<number, Context>;
-    rwAddsUp(counters: string, index: string, beginning: string): Result<number, Context>;
-    rwFindWatches(
-      log: string,
-      chunk: string,
-      mostChunks: number,
-      prefix: string,
-      most: number,
-      ...sources: string[]
-    ): Result<string[], Context>;
+    rwAddUp(
+      keyCount: number,
+      ...args: (string | number)[]
+    ): Result<[compared: number, addUp: number], Context>;
     rwCountNumbers(keyCount: number, ...args: string[]): Result<number, Context>;
     rwReadHistoryBuffer(
       ...args: (string | number)[]
@@ -301,9 +298,10 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwPutBack', { lua: PUT_BACK });
   redis.defineCommand('rwSweepLog', { lua: SWEEP_LOG });
   redis.defineCommand('rwSweepIndex', { numberOfKeys: 1, lua: SWEEP_INDEX });
+  redis.defineCommand('rwFindRunIds', { lua: FIND_RUN_IDS });
+  redis.defineCommand('rwSweepRunIds', { numberOfKeys: 2, lua: SWEEP_RUN_IDS });
   redis.defineCommand('rwRecount', { lua: RECOUNT });
-  redis.defineCommand('rwAddsUp', { numberOfKeys: 2, lua: ADDS_UP });
-  redis.defineCommand('rwFindWatches', { numberOfKeys: 0, lua: FIND_WATCHES });
+  redis.defineCommand('rwAddUp', { lua: ADD_UP });
   redis.defineCommand('rwCountNumbers', { lua: COUNT_NUMBERS });
   redis.defineCommand('rwReadHistory', { numberOfKeys: 3, lua: READ_HISTORY });
   redis.defineCommand('rwReadPart', { numberOfKeys: 2, lua: READ_PART });

@@ -127,7 +127,7 @@ rename K K|hset K f v|hsetnx K f v|hmset K f v|hget K f|hmget K f|hgetall K|hkey
 hincrby K f 1|hstrlen K f|hscan K 0|lpush K v|rpush K v|lpop K|rpop K|llen K|lindex K 0|lrange K 0 0|lrem K 0 v
 lset K 0 v|ltrim K 0 0|lpos K v|rpoplpush K K|sadd K v|srem K v|smembers K|scard K|sismember K v
 zadd K 1 v|zrem K v|zcard K|zcount K 0 1|zscore K v|zmscore K v|zincrby K 1 v|zrange K 0 0|zrevrange K 0 0
-zrangebyscore K 0 1|zrevrangebyscore K 1 0|zpopmin K|zremrangebyscore K 0 1|zremrangebyrank K 0 0
+zrangebyscore K 0 1|zrevrangebyscore K 1 0|zrangebylex K [a [b|zrevrangebylex K [b [a|zpopmin K|zremrangebyscore K 0 1|zremrangebyrank K 0 0
 zrank K v|xadd K * f v|xtrim K maxlen 1|publish C v|time|scan 0`
   .split(/[|\n]/)
   .filter((line) => line !== '')

@@ -21,7 +21,7 @@ const FOUND: Record<string, string[]> = {
   rwClaimRequest: ['watch'],
   rwClaim: ['delivery', 'event'],
   rwRecordAttempt: ['delivery', 'event'],
-  rwCommitWatch: ['delivery-log', 'event-log', 'watch-names'],
+  rwCommitWatch: ['delivery-log', 'event-log', 'run-ids', 'watch-names'],
   rwChunkStarts: ['delivery-log', 'event-log'],
   rwReadNumbers: ['delivery-log', 'event', 'event-log', 'live-events', 'watch', 'watch-names'],
 };

@@ -576,9 +576,9 @@ const CASES: Case[] = [
     },
   ],
   [
-    'rwFindWatches',
+    'rwFindRunIds',
     'reads',
-    'runs by a prefix',
+    'runs by a part of their ids',
     async () => {
       await aRun();
       await stores.lookup.find({ kind: 'run', prefix: 'ru', limit: 5 });
@@ -699,22 +699,34 @@ const CASES: Case[] = [
   ['rwSweepLog', 'passes', 'deliveries without a record', aLostDelivery],
   ['rwSweepIndex', 'passes', 'indexes of deliveries without a record', aLostDelivery],
   [
+    'rwSweepRunIds',
+    'passes',
+    'the id of a run without a record',
+    async () => {
+      await aRun();
+      await redis.del(keys.watch(KEY));
+      await stores.repairs.all(NOON);
+      expect(await redis.exists(keys.runIds(SOURCE, ''))).toBe(0);
+    },
+  ],
+  [
     'rwRecount',
     'passes',
     'a counter that is off',
     async () => {
       await aRun();
-      await redis.hset(keys.watchSources, SOURCE, 7);
-      await stores.repairs.recountKnown();
+      // The counter that is counted last.
+      await redis.hset(keys.deliveryCounts, 'superseded ops', 7);
+      expect(await stores.repairs.all(NOON)).toMatchObject({ recounted: 1 });
     },
   ],
   [
-    'rwAddsUp',
+    'rwAddUp',
     'reads',
     'the sum of counters',
     async () => {
       await aRun();
-      expect(await stores.repairs.recountKnown()).toBe(true);
+      expect(await stores.repairs.compareCounters(0)).toEqual({ addUp: true, next: 0 });
     },
   ],
   [

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { planDeliveries } from '../../src/core/delivery/delivery.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { LookupStore } from '../../src/redis/stores/lookup-store.ts';
@@ -25,10 +25,20 @@ beforeAll(async () => {
   for (const id of UUIDS) await register(id);
   for (const source of ['default', 'eu']) await register('run-1', source);
   await register('run-10');
-  // More than one chunk of the log, so that a walk has somewhere to go.
+  for (const id of ['acme/shop/123', 'acme/shop/1234', 'acme/tools/1234', 'umbrella/acme']) {
+    await register(id);
+  }
+  await register('acme/shop/9', 'eu');
   const many = Array.from({ length: 300 }, (_, at) => `many-${at}`);
-  await Promise.all(many.map((id) => register(id)));
+  for (const id of many) await register(id);
 });
+
+/** The members of all blocks of a source. */
+async function membersOf(source: string): Promise<string[]> {
+  const firsts = await redis.zrange(stores.keys.runIdBlocks(source), 0, '-1');
+  const blocks = ['', ...firsts].map((first) => stores.keys.runIds(source, first));
+  return (await Promise.all(blocks.map((block) => redis.zrange(block, 0, '-1')))).flat();
+}
 
 const find = (kind: 'run' | 'event' | 'delivery', prefix: string, limit = 10) =>
   lookup.find({ kind, prefix, limit });
@@ -62,6 +72,39 @@ test('lookup says that there are more than it shows', async () => {
   const { found, more } = await find('run', 'many-', 3);
   expect(found).toHaveLength(3);
   expect(more).toBe(true);
+});
+
+test('lookup finds runs by how the last parts of their ids begin', async () => {
+  const ids = async (prefix: string) => (await find('run', prefix)).found.map(({ id }) => id);
+  expect(await ids('12')).toEqual(['acme/tools/1234', 'acme/shop/1234', 'acme/shop/123']);
+  expect(await ids('acme/shop')).toEqual(['acme/shop/9', 'acme/shop/1234', 'acme/shop/123']);
+  expect(await ids('umb')).toEqual(['umbrella/acme']);
+  // Parts in the middle are not looked for, nor is what a set of ids holds between part and id.
+  expect(await ids('shop')).toEqual([]);
+  expect(await ids('123 a')).toEqual([]);
+});
+
+test('lookup of a whole last part gives the runs that have it, before those whose parts begin so', async () => {
+  const ids = async (prefix: string) => (await find('run', prefix)).found.map(({ id }) => id);
+  expect(await ids('123')).toEqual(['acme/shop/123']);
+  expect(await ids('1234')).toEqual(['acme/tools/1234', 'acme/shop/1234']);
+  expect(await ids('acme')).toEqual(['umbrella/acme']);
+  await register('acme');
+  expect(await ids('acme')).toEqual(['acme']);
+});
+
+test('lookup shows the newest of the runs that begin so', async () => {
+  for (const id of ['job-b', 'job-c', 'job-a', 'job-d']) await register(id);
+  const { found, more } = await find('run', 'job-', 3);
+  expect(found.map(({ id }) => id)).toEqual(['job-d', 'job-a', 'job-c']);
+  expect(more).toBe(true);
+});
+
+test('lookup asks Redis a bounded number of times, however many runs begin so', async () => {
+  const sent = jest.spyOn(redis, 'sendCommand');
+  for (const prefix of ['many-', 'many-1', 'nothing']) await find('run', prefix);
+  expect(sent.mock.calls.length).toBeLessThan(3 * 110);
+  sent.mockRestore();
 });
 
 test('lookup within sources finds their runs, and says nothing of others', async () => {
@@ -108,4 +151,17 @@ test('lookup finds events and deliveries by how their ids begin', async () => {
 test('a lookup no longer finds the run of an erased watch', async () => {
   await redis.del(stores.keys.watch({ source: 'default', runId: 'run-10' }));
   expect((await find('run', 'run-10')).found).toEqual([]);
+});
+
+test('a forgotten run leaves nothing among the ids of runs', async () => {
+  const key = { source: 'default', runId: 'acme/shop/123' };
+  const before = await watches.get(key);
+  const run = snapshot({ id: key.runId, status: 'completed' });
+  const seen = observe(before!.watch, { kind: 'run', run }, observeContext(NOON));
+  await watches.commit({ before, after: seen.watch, events: seen.events, deliveries: [] });
+  const ids = async () => membersOf('default');
+  const own = ['acme/shop/123', '123 acme/shop/123'];
+  expect((await ids()).filter((id) => own.includes(id)).sort()).toEqual(own.toSorted());
+  await stores.retention.forget(key);
+  expect((await ids()).filter((id) => own.includes(id))).toEqual([]);
 });

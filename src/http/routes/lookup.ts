@@ -5,7 +5,10 @@ import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { lookupAnswer, lookupQuery, type LookupKind } from '../schemas/lookup.ts';
 
 export interface LookupService {
-  /** An equal id alone; else those that begin so, the newest first. Runs are of `sources`, absent for all. */
+  /**
+   * An equal id alone; else runs with an equal last part; else those that begin so, the newest first. Runs
+   * are of `sources`, absent for all.
+   */
   find(asked: {
     kind: LookupKind;
     prefix: string;
@@ -23,7 +26,7 @@ const schema = {
   operationId: 'lookup',
   summary: 'Find ids by how they begin',
   description:
-    'For people who type a part of an id. Runs are found among all watches, events and deliveries among the newest 5,000.',
+    'For people who type a part of an id. Runs are found among all watches, also by the last part of an id with slashes; events and deliveries among the newest 5,000.',
   querystring: lookupQuery,
   response: {
     200: jsonAnswer('What was found; perhaps nothing.', lookupAnswer),

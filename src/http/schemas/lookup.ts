@@ -11,7 +11,10 @@ export type LookupKind = z.output<typeof kind>;
 
 export const lookupQuery = z.strictObject({
   kind,
-  prefix: boundedText(256).meta({ description: 'How the id begins.', examples: ['5b0f'] }),
+  prefix: boundedText(256).meta({
+    description: 'How the id begins; of a run also how the last part of its id begins.',
+    examples: ['5b0f'],
+  }),
   limit: limitUpTo(MAX_FOUND, 10),
 });
 
@@ -28,5 +31,6 @@ export const lookupAnswer = z
   })
   .meta({
     id: 'Lookup',
-    description: 'Ids that begin so, an equal one first, else the newest first.',
+    description:
+      'An equal id alone; else runs with an equal last part alone; else ids that begin so, the newest first.',
   });

@@ -1,6 +1,7 @@
 import { STORE_NOW } from './clock.ts';
 import { EVEN_IF_FULL } from './full.ts';
 import { COUNT, IS_PACKED, NUMBERS } from './numbers.ts';
+import { RUN_IDS } from './run-ids.ts';
 
 /**
  * A watch that has ended is packed once its deliveries have settled: record, events, deliveries and
@@ -234,6 +235,7 @@ return 1
 export const FORGET_PACKED = `
 ${EVEN_IF_FULL}
 ${NUMBERS}
+${RUN_IDS}
 ${PACKED}
 ${DROP_DELIVERIES}
 local plan = cjson.decode(ARGV[2])
@@ -246,6 +248,7 @@ for _, event in ipairs(plan.events) do
   for _, index in ipairs(event.indexes) do leaveIndex(index, event.place) end
 end
 leaveLog(plan.names, plan.number)
+leaveRun(plan.runIds)
 for _, index in ipairs(plan.indexes) do leaveIndex(index, plan.number) end
 redis.call('ZREM', plan.ended, plan.number)
 redis.call('ZREM', plan.changed, plan.number)

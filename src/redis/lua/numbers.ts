@@ -1,3 +1,5 @@
+import { RUN_IDS } from './run-ids.ts';
+
 /**
  * Records are numbered as they are made. Two structures go by these numbers, in chunks of 128.
  *
@@ -175,15 +177,18 @@ return reply
 /**
  * Takes the number of a watch without a record out of log and indexes.
  *
- * KEYS  watches by source, watches by last change, those that are named as JSON.
- * ARGV  log, number, source, indexes as JSON
+ * KEYS  watches by source, watches by last change, the watch, those that are named as JSON.
+ * ARGV  log, number, source, indexes as JSON, its places among the ids of runs as JSON
  */
 export const DROP_NUMBER = `
 ${NUMBERS}
 ${COUNT}
+${RUN_IDS}
 local number = tonumber(ARGV[2])
 if not readLog(ARGV[1], number) then return end
 for _, index in ipairs(cjson.decode(ARGV[4])) do leaveIndex(index, number) end
+-- A watch that was registered again has its record under another number.
+if redis.call('EXISTS', KEYS[3]) == 0 then leaveRun(cjson.decode(ARGV[5])) end
 redis.call('ZREM', KEYS[2], number)
 count(KEYS[1], ARGV[3], -1)
 leaveLog(ARGV[1], number)
@@ -212,16 +217,16 @@ return starts
 /** `counted(index, other)` counts the numbers that are in one index, or in both. */
 export const COUNTED = `
 local function counted(index, other)
-  local sum, flat = 0, redis.call('HGETALL', index)
+  local sum = 0
+  if not other then
+    for _, held in ipairs(redis.call('HVALS', index)) do sum = sum + #held end
+    return sum
+  end
+  local flat = redis.call('HGETALL', index)
   for at = 1, #flat, 2 do
-    local held = flat[at + 1]
-    if not other then
-      sum = sum + #held
-    else
-      local both = redis.call('HGET', other, flat[at]) or ''
-      for byte = 1, #held do
-        if string.find(both, string.sub(held, byte, byte), 1, true) then sum = sum + 1 end
-      end
+    local held, both = flat[at + 1], redis.call('HGET', other, flat[at]) or ''
+    for byte = 1, #held do
+      if string.find(both, string.sub(held, byte, byte), 1, true) then sum = sum + 1 end
     end
   end
   return sum
@@ -236,32 +241,4 @@ end
 export const COUNT_NUMBERS = `
 ${COUNTED}
 return counted(KEYS[1], KEYS[2])
-`;
-
-/**
- * Finds watches in their log by a prefix of their run ids, some chunks at a time, the newest first.
- *
- * ARGV  log, chunk to begin at or '', most chunks, prefix of run ids, most watches, then their sources,
- *       none for all.
- * Returns the chunk to go on with or '', then the ids of watches.
- */
-export const FIND_WATCHES = `
-local log, edge, budget, prefix, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
-local chunks = redis.call(
-  'ZREVRANGEBYSCORE', log .. 'chunks', edge == '' and '+inf' or edge, '-inf', 'LIMIT', 0, budget + 1
-)
-local sources = {}
-for at = 6, #ARGV do sources[ARGV[at]] = true end
-local reply = {chunks[budget + 1] or ''}
-for at = 1, math.min(#chunks, budget) do
-  for _, name in ipairs(redis.call('HVALS', log .. chunks[at])) do
-    local slash = string.find(name, '/', 1, true)
-    local isMeant = slash and (#ARGV < 6 or sources[string.sub(name, 1, slash - 1)])
-    if isMeant and string.sub(name, slash + 1, slash + #prefix) == prefix then
-      reply[#reply + 1] = name
-      if #reply > most then return reply end
-    end
-  end
-end
-return reply
 `;

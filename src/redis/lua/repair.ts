@@ -1,5 +1,6 @@
 import { EVEN_IF_FULL } from './full.ts';
 import { COUNT, COUNTED, IS_PACKED, NUMBERS } from './numbers.ts';
+import { RUN_IDS } from './run-ids.ts';
 
 /**
  * Puts back what logs, indexes and sorted sets lack of a record, unless that has changed since it was
@@ -12,6 +13,7 @@ import { COUNT, COUNTED, IS_PACKED, NUMBERS } from './numbers.ts';
 export const PUT_BACK = `
 ${NUMBERS}
 ${IS_PACKED}
+${RUN_IDS}
 local plan, missing, lost = cjson.decode(ARGV[1]), 0, 0
 
 local function isAsRead(one)
@@ -42,6 +44,12 @@ for _, one in ipairs(plan.indexes) do
 end
 for _, one in ipairs(plan.sorted) do
   missing = missing + redis.call('ZADD', one.key, 'NX', one.score, one.member)
+end
+for _, member in ipairs(plan.runIds and plan.runIds.members or {}) do
+  if not hasRunId(plan.runIds, member) then
+    enterRunId(plan.runIds, member)
+    missing = missing + 1
+  end
 end
 for _, id in ipairs(plan.live and redis.call('ZRANGE', plan.live.key, 0, -1) or {}) do
   if redis.call('EXISTS', plan.live.events .. id) == 0 then
@@ -148,19 +156,37 @@ return 1
 `;
 
 /**
- * Whether counters add up to what an index holds.
+ * Whether counters add up to what indexes hold, in turn, until as many chunks have been counted as may be;
+ * the first in any case.
  *
- * KEYS  counters, index.
- * ARGV  how their fields begin
+ * KEYS  counters and index of each.
+ * ARGV  most chunks, then for each a field and 'whole', or how fields begin and 'beginning'.
+ * Returns [how many were compared, 1 where these add up]
  */
-export const ADDS_UP = `
+export const ADD_UP = `
 ${COUNTED}
-local sum, flat = 0, redis.call('HGETALL', KEYS[1])
-for at = 1, #flat, 2 do
-  if string.sub(flat[at], 1, #ARGV[1]) == ARGV[1] then
-    if tonumber(flat[at + 1]) < 0 then return 0 end
-    sum = sum + flat[at + 1]
+local read = {}
+local function sumOf(counters, field, is)
+  if is == 'whole' then return tonumber(redis.call('HGET', counters, field) or 0) end
+  read[counters] = read[counters] or redis.call('HGETALL', counters)
+  local sum, flat = 0, read[counters]
+  for at = 1, #flat, 2 do
+    if string.sub(flat[at], 1, #field) == field then
+      if tonumber(flat[at + 1]) < 0 then return -1 end
+      sum = sum + flat[at + 1]
+    end
   end
+  return sum
 end
-return sum == counted(KEYS[2]) and 1 or 0
+
+local left, addUp = tonumber(ARGV[1]), 1
+for at = 1, #KEYS / 2 do
+  local counters, index = KEYS[2 * at - 1], KEYS[2 * at]
+  local chunks = redis.call('HLEN', index)
+  left = left - chunks
+  if left < 0 and at > 1 then return {at - 1, addUp} end
+  local held = chunks == 0 and 0 or counted(index)
+  if sumOf(counters, ARGV[2 * at], ARGV[2 * at + 1]) ~= held then addUp = 0 end
+end
+return {#KEYS / 2, addUp}
 `;

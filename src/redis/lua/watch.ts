@@ -1,6 +1,7 @@
 import { EVEN_IF_FULL } from './full.ts';
 import { LEARN } from './learn.ts';
 import { PLAN_DELIVERIES, RAISE } from './outbox.ts';
+import { RUN_IDS } from './run-ids.ts';
 import { SCHEDULE } from './schedule.ts';
 
 /**
@@ -111,6 +112,7 @@ ${LEARN}
 ${COUNT_RUNS}
 ${COUNT_TOKENS}
 ${COUNT_STALLED}
+${RUN_IDS}
 ${SCHEDULE}
 ${IDENTITY}
 local identity = identityOf(KEYS[1])
@@ -140,6 +142,7 @@ if effects then
     local before = number
     number = nextNumber(effects.watchNumber, effects.names)
     enterLog(effects.names, number, effects.member)
+    enterRun(effects.runIds)
     if before then
       leaveLog(effects.names, before)
       redis.call('ZREM', effects.ended, before)

@@ -10,6 +10,7 @@ import {
 import { declaredKeys, type Keys } from '../keys.ts';
 import { isPacked, packHistory, type History } from '../history-codec.ts';
 import { eventIndexes, watchIndexes } from '../indexes.ts';
+import { runIdPlan } from '../run-ids.ts';
 import {
   packedDeliveries,
   packPlan,
@@ -200,6 +201,7 @@ export class HistoryStore {
       source: watch.source,
       sources: keys.watchSources,
       names: keys.watchNames,
+      ...runIdPlan(keys, watch),
       indexes: watchIndexes(keys, watch),
       ended: keys.watchesEnded,
       changed: keys.watchesChanged,

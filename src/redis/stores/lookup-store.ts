@@ -1,22 +1,20 @@
 import type { Redis } from 'ioredis';
-import { parseWatchId, type WatchKey } from '../../core/watch/watch.ts';
+import { watchId, type WatchKey } from '../../core/watch/watch.ts';
+import { replies } from '../connection.ts';
 import type { Keys } from '../keys.ts';
+import { runIdOf, runIdsOf, wholePart } from '../run-ids.ts';
 import type { DeliveryStore } from './delivery-store.ts';
 import type { EventStore } from './event-store.ts';
-import { HistoryReader } from './history-reader.ts';
-import type { WatchStore } from './watch-store.ts';
+import { IDENTITY_LENGTH, readIdentity } from './watch-record.ts';
 
-/** Chunks of 128 watches that one call of the script examines: some milliseconds of Redis. */
-const CHUNKS_AT_ONCE = 100;
-
-/** Most of those calls: a million watches. */
-const MOST_CALLS = 80;
+/** Ids of runs that are examined, of all sources together: the newest of them come first. */
+const MOST_EXAMINED = 100;
 
 /** Events and deliveries are found among the newest 5,000. */
 const PAGE_SIZE = 200;
 const MOST_PAGES = 25;
 
-/** What can be found by the beginning of its id. */
+/** What can be found by a part of its id. */
 type LookupKind = 'run' | 'event' | 'delivery';
 
 interface Found {
@@ -27,7 +25,7 @@ interface Found {
 
 interface LookupRequest {
   kind: LookupKind;
-  /** How the id begins. */
+  /** How the id begins; of a run also how the last part of its id begins. */
   prefix: string;
   limit: number;
   /** Of runs; absent for all. */
@@ -43,22 +41,19 @@ interface LookupResult {
 interface LookupStoreOptions {
   redis: Redis;
   keys: Keys;
-  watches: Pick<WatchStore, 'getMany'>;
   events: Pick<EventStore, 'newest' | 'body'>;
   deliveries: Pick<DeliveryStore, 'created' | 'get'>;
 }
 
-/** Finds ids by how they begin, without an index. Errors of the connection pass through. */
+/** Finds ids by how they begin. Errors of the connection pass through. */
 export class LookupStore {
   readonly #options: LookupStoreOptions;
-  readonly #history: HistoryReader;
 
   constructor(options: LookupStoreOptions) {
     this.#options = options;
-    this.#history = new HistoryReader(options.redis, options.keys);
   }
 
-  /** An equal id alone; else those that begin so, the newest first. */
+  /** An equal id alone; else runs with an equal last part alone; else those that begin so, the newest first. */
   async find({ kind, prefix, limit, sources }: LookupRequest): Promise<LookupResult> {
     switch (kind) {
       case 'run':
@@ -73,42 +68,64 @@ export class LookupStore {
   async #runs(
     prefix: string,
     limit: number,
-    sources: readonly string[] | undefined,
+    asked: readonly string[] | undefined,
   ): Promise<LookupResult> {
-    const { watches } = this.#options;
-    const same = await this.#history.watchesOf(prefix);
-    const equal = same.filter(({ source }) => sources?.includes(source) ?? true);
-    const kept = await watches.getMany(equal);
-    const named = equal.filter((_, at) => kept[at] !== null);
-    if (named.length > 0) return { found: named.map(presentRun), more: false };
-    const { keys, isAll } = await this.#watchesThatBegin(prefix, limit + 1, sources);
-    const stored = await watches.getMany(keys);
-    const there = keys.filter((_, at) => stored[at] !== null);
-    return { found: there.slice(0, limit).map(presentRun), more: !isAll || there.length > limit };
+    const { redis, keys } = this.#options;
+    const sources = asked ?? (await redis.hkeys(keys.watchSources));
+    const { runs, isAll } = await this.#runsThatBegin(prefix, limit, sources);
+    const numbers = await this.#numbersOf(runs);
+    const kept = runs.flatMap((run, at) => {
+      const number = numbers[at] ?? null;
+      return number === null ? [] : [{ ...run, number }];
+    });
+    const equal = [kept.filter(isWhole('id')), kept.filter(isWhole('last part'))];
+    const meant = equal.find((some) => some.length > 0);
+    const newest = (meant ?? kept).sort((a, b) => b.number - a.number);
+    return {
+      found: newest.slice(0, limit).map(presentRun),
+      more: newest.length > limit || (meant === undefined && !isAll),
+    };
   }
 
-  async #watchesThatBegin(
+  /** Runs with an id that begins so, or a last part that does: some of each source. */
+  async #runsThatBegin(
     prefix: string,
-    most: number,
-    sources: readonly string[] = [],
-  ): Promise<{ keys: WatchKey[]; isAll: boolean }> {
+    limit: number,
+    sources: readonly string[],
+  ): Promise<{ runs: FoundRun[]; isAll: boolean }> {
     const { redis, keys } = this.#options;
-    const ids = new Set<string>();
-    let from = '';
-    for (let calls = 0; calls < MOST_CALLS && ids.size < most; calls += 1) {
-      const [next = '', ...found] = await redis.rwFindWatches(
-        keys.watchNames,
-        from,
-        CHUNKS_AT_ONCE,
-        prefix,
-        most,
-        ...sources,
-      );
-      for (const id of found) ids.add(id);
-      from = next;
-      if (from === '') break;
+    // The space between a last part and an id is of no id.
+    if (/[^!-~]/.test(prefix)) return { runs: [], isAll: true };
+    const most = Math.max(limit + 1, Math.ceil(MOST_EXAMINED / sources.length));
+    const ids = sources.map((source) => runIdsOf(keys, source));
+    const found = await redis.rwFindRunIds(
+      ids.length,
+      ...ids.map(({ blocks }) => blocks),
+      prefix,
+      most,
+      ...ids.map(({ block }) => block),
+    );
+    const runs = new Map<string, FoundRun>();
+    for (const [at, members] of found.entries()) {
+      for (const member of members) {
+        const run = { source: sources[at] ?? '', runId: runIdOf(member) };
+        const whole = wholePart(member, prefix) ?? runs.get(watchId(run))?.whole ?? null;
+        runs.set(watchId(run), { ...run, whole });
+      }
     }
-    return { keys: [...ids].map(parseWatchId), isAll: from === '' };
+    return {
+      runs: [...runs.values()],
+      isAll: found.every((members) => members.length < most),
+    };
+  }
+
+  /** The numbers of watches in the order of registration; null where there is no record. */
+  async #numbersOf(runs: readonly WatchKey[]): Promise<(number | null)[]> {
+    const { redis, keys } = this.#options;
+    const pipeline = redis.pipeline();
+    for (const run of runs) pipeline.getrange(keys.watch(run), 0, IDENTITY_LENGTH - 1);
+    const identities = await replies<string>(pipeline);
+    return identities.map((identity) => (identity === '' ? null : readIdentity(identity).number));
   }
 
   async #events(prefix: string, limit: number): Promise<LookupResult> {
@@ -122,6 +139,15 @@ export class LookupStore {
     if ((await deliveries.get(prefix)) !== null) return onlyThis('delivery', prefix);
     return walk('delivery', { prefix, limit }, deliveries.created({}, PAGE_SIZE));
   }
+}
+
+/** A run of which a part begins with what was looked for, and the part that is all of it. */
+interface FoundRun extends WatchKey {
+  whole: 'id' | 'last part' | null;
+}
+
+function isWhole(part: 'id' | 'last part') {
+  return ({ whole }: FoundRun) => whole === part;
 }
 
 function presentRun({ runId, source }: WatchKey): Found {

@@ -1,11 +1,8 @@
 import type { Redis } from 'ioredis';
-import { sum } from '../../core/arrays.ts';
 import { memoryFigures, type MemoryFigures, type MemoryUse } from '../../core/redis-memory.ts';
-import { EVENT_TYPES } from '../../core/event/event.ts';
-import { WATCH_STATES } from '../../core/watch/watch.ts';
 import { INDEX_BYTES } from '../indexes.ts';
 import type { Keys } from '../keys.ts';
-import { countNumbers } from '../numbers.ts';
+import { estimateNumbers } from '../numbers.ts';
 
 /** How often the memory in use is noted, ms. */
 const NOTE_EVERY_MS = 3_600_000;
@@ -13,7 +10,7 @@ const NOTE_EVERY_MS = 3_600_000;
 /** For how long that is kept, ms: a day, and until the next note. */
 const NOTES_KEPT_MS = 86_400_000 + NOTE_EVERY_MS;
 
-/** For how long figures are given again, ms: to count what is kept takes some milliseconds of Redis. */
+/** For how long figures are given again, ms. */
 const FIGURES_KEPT_MS = 60_000;
 
 /** What a packed record costs Redis besides its text, in bytes: the key, and what leads to it. */
@@ -71,8 +68,8 @@ export class RedisMemoryStore {
   private async indexBytes(): Promise<number> {
     const { keys, redis } = this;
     const [watches, events, deliveries] = await Promise.all([
-      this.sumOf(WATCH_STATES.map((state) => keys.watches('state', state))),
-      this.sumOf(EVENT_TYPES.map((type) => keys.events('type', type))),
+      redis.zcard(keys.watchesChanged),
+      estimateNumbers(redis, keys.eventLog),
       redis.hget(keys.deliveryCounts, 'planned'),
     ]);
     return (
@@ -80,11 +77,6 @@ export class RedisMemoryStore {
       events * INDEX_BYTES.event +
       Number(deliveries ?? 0) * INDEX_BYTES.delivery
     );
-  }
-
-  private async sumOf(indexes: readonly string[]): Promise<number> {
-    const counts = await Promise.all(indexes.map((index) => countNumbers(this.redis, index)));
-    return sum(counts);
   }
 
   private async use(): Promise<Omit<MemoryUse, 'before'> | null> {

@@ -3,8 +3,10 @@ import { countedReceiver } from '../../core/delivery/receiver.ts';
 import { isOfRun, type AnyEvent, type RunwatchEvent } from '../../core/event/event.ts';
 import { watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
 import { isPacked, type History } from '../history-codec.ts';
+import { CHUNK, chunkOf } from '../index-columns.ts';
 import { deliveryIndexes, eventIndexes, ownEventIndexes, watchIndexes } from '../indexes.ts';
 import type { Keys } from '../keys.ts';
+import { runIdPlan } from '../run-ids.ts';
 import { liveDeliveriesOf } from './event-plan.ts';
 import { eventIdOf, openPacked, settledAtOf } from './history-plan.ts';
 import { IDENTITY_LENGTH, readIdentity, readWatch, writeIdentity } from './watch-record.ts';
@@ -20,8 +22,48 @@ export interface RepairPlan {
   logs: { log: string; number: number; value: string }[];
   indexes: { index: string; number: number }[];
   sorted: { key: string; score: number; member: string }[];
+  /** Of a watch. */
+  runIds?: RunIdPlan['runIds'];
   /** The events of a live watch. */
   live?: { key: string; events: string; log: string };
+}
+
+type RunIdPlan = ReturnType<typeof runIdPlan>;
+
+/** An entry of a key that a record belongs in. */
+export interface PlacedEntry {
+  key: string;
+  /** A member of a sorted set, or a field of a hash. */
+  name: string;
+  isSorted: boolean;
+  /** Whether what is there stands for the record. */
+  holds: (value: Buffer | string) => boolean;
+}
+
+function memberOf(key: string, name: string): PlacedEntry {
+  return { key, name, isSorted: true, holds: () => true };
+}
+
+/** The entries that logs, indexes and sorted sets have of a record. */
+export function entriesOf({ logs, indexes, sorted }: RepairPlan): PlacedEntry[] {
+  return [
+    ...logs.flatMap(({ log, number, value }) => [
+      {
+        key: `${log}${chunkOf(number)}`,
+        name: String(number % CHUNK),
+        isSorted: false,
+        holds: (found: Buffer | string) => String(found) === value,
+      },
+      memberOf(`${log}chunks`, String(chunkOf(number))),
+    ]),
+    ...indexes.map(({ index, number }) => ({
+      key: index,
+      name: String(chunkOf(number)),
+      isSorted: false,
+      holds: (found: Buffer | string) => found.includes(String.fromCharCode(number % CHUNK)),
+    })),
+    ...sorted.map(({ key, member }) => memberOf(key, member)),
+  ];
 }
 
 /** A watch with its plan. */
@@ -50,7 +92,7 @@ export function watchPlan(keys: Keys, key: WatchKey, record: Buffer): PlannedWat
 }
 
 /** Where a watch belongs by itself. */
-function aloneIn(keys: Keys, watch: Watch, identity: string): RepairPlan {
+function aloneIn(keys: Keys, watch: Watch, identity: string): RepairPlan & RunIdPlan {
   const { number } = readIdentity(identity);
   const member = String(number);
   const { changedAt, endedAt } = watch;
@@ -62,11 +104,12 @@ function aloneIn(keys: Keys, watch: Watch, identity: string): RepairPlan {
       { key: keys.watchesChanged, score: changedAt, member },
       ...(endedAt === null ? [] : [{ key: keys.watchesEnded, score: endedAt, member }]),
     ],
+    ...runIdPlan(keys, watch),
   };
 }
 
 function packedPlan(keys: Keys, watch: Watch, history: History): RepairPlan {
-  const { read, logs, indexes, sorted } = aloneIn(keys, watch, history.identity);
+  const { read, logs, indexes, sorted, runIds } = aloneIn(keys, watch, history.identity);
   const member = String(readIdentity(history.identity).number);
   const { settledAt } = settledAtOf(history);
   for (const { place, body } of history.events) {
@@ -81,7 +124,7 @@ function packedPlan(keys: Keys, watch: Watch, history: History): RepairPlan {
   if (settledAt !== undefined) {
     sorted.push({ key: keys.deliveriesSettled, score: settledAt, member });
   }
-  return { read, logs, indexes, sorted };
+  return { read, logs, indexes, sorted, runIds };
 }
 
 /** The number of a live watch as it stands in the beginning of a record; null where it is not live. */

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { chunksOf, mapInChunks } from '../../core/arrays.ts';
+import { chunksOf, groupBy, mapInChunks } from '../../core/arrays.ts';
 import type { Delivery } from '../../core/delivery/delivery.ts';
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import { countedReceiver } from '../../core/delivery/receiver.ts';
@@ -7,6 +7,7 @@ import { watchOfEvent } from '../../core/event/ids.ts';
 import { workflowName } from '../../core/cadence/phase.ts';
 import { activeCount } from '../../core/watch/run-figures.ts';
 import { parseWatchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
+import { replies } from '../connection.ts';
 import { isOutage } from '../failures.ts';
 import { isPacked } from '../history-codec.ts';
 import { registeredIndex, runsIndex } from '../indexes.ts';
@@ -19,14 +20,22 @@ import {
 } from '../keys.ts';
 import {
   deliveryRepair,
+  entriesOf,
   eventPlan,
   liveNumber,
   watchPlan,
+  type PlacedEntry,
   type RepairPlan,
 } from './repair-plan.ts';
 
 /** Keys that one command of Redis scans. */
 const SCANNED = 500;
+
+/** Keys that one command asks for. */
+const ASKED_AT_ONCE = 1_000;
+
+/** Chunks of indexes that are counted at a time; an index with more is counted by itself. */
+const COUNTED_CHUNKS = 2_048;
 
 /** Times that a record is read which is written meanwhile. */
 const TRIES = 3;
@@ -79,17 +88,110 @@ export class RepairStore {
     since: number,
     counted = new Counted(),
   ): Promise<Repaired & { next: string }> {
+    const { next, records } = await this.scanRecords(cursor);
+    return { ...(await this.putBackAll(records, since, counted)), next };
+  }
+
+  /**
+   * Puts back what is missing of some watches, and of the records that one step through all keys finds. Of
+   * packed watches, which are most of what is kept, it asks whether all keys are there that they belong in,
+   * and compares the entries of one; only where these are not there it goes through them.
+   * @param cursor '0' begins
+   * @param since as in {@link step}
+   * @returns the cursor to go on with, '0' at the end
+   */
+  async compareSome(
+    cursor: string,
+    watches: readonly WatchKey[],
+    since: number,
+  ): Promise<Repaired & { next: string }> {
+    const { next, records } = await this.scanRecords(cursor);
+    const { plans, failures, others } = await this.plansOfPacked([...watches, ...records.watches]);
+    const suspect = (await this.areThere([...plans.values()])) ? [] : [...plans.keys()];
+    const found = { ...records, watches: [...others, ...suspect] };
+    const total = await this.putBackAll(found, since);
+    return { ...total, failures: [...failures, ...total.failures], next };
+  }
+
+  private async scanRecords(cursor: string): Promise<{ next: string; records: Records }> {
     const { keys } = this;
     const [next, found] = await this.scan(cursor, `${keys.queuePrefix}:*`);
-    const [watches, events, deliveries] = [
-      beginningOfWatches(keys),
-      keys.event(''),
-      keys.delivery(''),
-    ].map((beginning) => namesAfter(beginning, found)) as [string[], string[], string[]];
-    const total = await this.putBack(watches.map(parseWatchId), counted);
+    const records = {
+      watches: namesAfter(beginningOfWatches(keys), found).map(parseWatchId),
+      events: namesAfter(keys.event(''), found),
+      deliveries: namesAfter(keys.delivery(''), found),
+    };
+    return { next, records };
+  }
+
+  private async putBackAll(
+    { watches, events, deliveries }: Records,
+    since: number,
+    counted = new Counted(),
+  ): Promise<Repaired> {
+    const total = await this.putBack(watches, counted);
     await this.noting(total, events, (id) => this.putBackEvent(id, since));
     await this.noting(total, deliveries, (id) => this.putBackDelivery(id, counted));
-    return { ...total, next };
+    return total;
+  }
+
+  /** Where those watches belong that are packed; the others; and why some cannot be read. */
+  private async plansOfPacked(watches: readonly WatchKey[]) {
+    const plans = new Map<WatchKey, RepairPlan>();
+    const others: WatchKey[] = [];
+    const failures: unknown[] = [];
+    const keys = watches.map((watch) => this.keys.watch(watch));
+    const texts = keys.length === 0 ? [] : await this.redis.mgetBuffer(keys);
+    for (const [at, watch] of watches.entries()) {
+      const record = texts[at] ?? null;
+      try {
+        if (record === null || !isPacked(record)) others.push(watch);
+        else plans.set(watch, watchPlan(this.keys, watch, record).plan);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    return { plans, others, failures };
+  }
+
+  /** Whether all keys are there that records belong in, and the entries of one. */
+  private async areThere(plans: readonly RepairPlan[]): Promise<boolean> {
+    const names = new Set(plans.flatMap(entriesOf).map(({ key }) => key));
+    for (const some of chunksOf([...names], ASKED_AT_ONCE)) {
+      if ((await this.redis.exists(some)) < some.length) return false;
+    }
+    // A key that was begun anew is there, but lacks what it had.
+    const [first] = plans;
+    if (first === undefined) return true;
+    return (await this.haveEntries(entriesOf(first))) && this.isAmongRunIds(first);
+  }
+
+  private async isAmongRunIds({ runIds }: RepairPlan): Promise<boolean> {
+    const { redis } = this;
+    for (const member of runIds?.members ?? []) {
+      const { blocks = '', block = '' } = runIds ?? {};
+      const [first = ''] = await redis.zrevrangebylex(blocks, `[${member}`, '-', 'LIMIT', 0, 1);
+      if ((await redis.zscore(block + first, member)) === null) return false;
+    }
+    return true;
+  }
+
+  /** Whether keys have these entries. */
+  private async haveEntries(entries: readonly PlacedEntry[]): Promise<boolean> {
+    const pipeline = this.redis.pipeline();
+    const byKey = [...groupBy(entries, ({ key }) => key)];
+    for (const [key, own] of byKey) {
+      const names = own.map(({ name }) => name);
+      if (own[0]?.isSorted === true) pipeline.zmscore(key, ...names);
+      else pipeline.hmgetBuffer(key, ...names);
+    }
+    const found = await replies<(Buffer | string | null)[]>(pipeline);
+    return byKey.every(([, own], at) =>
+      own.every(({ holds }, place) => {
+        const value = found[at]?.[place] ?? null;
+        return value !== null && holds(value);
+      }),
+    );
   }
 
   /** Puts back what is missing of some watches. */
@@ -109,7 +211,8 @@ export class RepairStore {
       add(total, found);
       cursor = next;
     } while (cursor !== '0');
-    const dropped = (await this.sweepLogs()) + (await this.sweepIndexes());
+    const dropped =
+      (await this.sweepLogs()) + (await this.sweepIndexes()) + (await this.sweepRunIds());
     const { planned: _sum, ...counts } = await this.redis.hgetall(this.keys.deliveryCounts);
     for (const field of Object.keys(counts)) {
       counted.receivers.add(parseCountField(field).endpoint);
@@ -118,19 +221,39 @@ export class RepairStore {
     return { ...total, dropped, recounted };
   }
 
-  /** Counts watches by known sources and tokens anew. @returns whether those of deliveries add up as well */
-  async recountKnown(): Promise<boolean> {
-    await this.recount(new Counted());
-    const sums = await Promise.all(
-      DELIVERY_STATES.map((state) =>
-        this.redis.rwAddsUp(
-          this.keys.deliveryCounts,
-          this.keys.deliveries('state', state),
-          countField({ state, endpoint: '' }),
-        ),
-      ),
+  /**
+   * Compares counters of sources, tokens and states of deliveries with the indexes that they count, as many
+   * as one step of Redis may count.
+   * @param from the counter to begin with, by its place among them
+   * @returns whether these add up, and the place of the next one
+   */
+  async compareCounters(from: number): Promise<{ addUp: boolean; next: number }> {
+    const { redis, keys } = this;
+    const [sources, tokens] = await Promise.all([
+      redis.hkeys(keys.watchSources),
+      redis.hkeys(keys.watchesOfTokens),
+    ]);
+    const counters = [
+      ...sources.map((name) => [keys.watchSources, keys.watches('source', name), name, 'whole']),
+      ...tokens.map((name) => [keys.watchesOfTokens, registeredIndex(keys, name), name, 'whole']),
+      ...DELIVERY_STATES.map((state) => [
+        keys.deliveryCounts,
+        keys.deliveries('state', state),
+        countField({ state, endpoint: '' }),
+        'beginning',
+      ]),
+    ];
+    const areLost = sources.length === 0 && (await redis.exists(keys.watchesChanged)) === 1;
+    if (areLost) return { addUp: false, next: 0 };
+    const first = from < counters.length ? from : 0;
+    const named = counters.slice(first);
+    const [compared, addUp] = await redis.rwAddUp(
+      2 * named.length,
+      ...named.flatMap(([counter = '', index = '']) => [counter, index]),
+      COUNTED_CHUNKS,
+      ...named.flatMap(([, , field = '', is = '']) => [field, is]),
     );
-    return sums.every((one) => one === 1);
+    return { addUp: addUp === 1, next: (first + compared) % counters.length };
   }
 
   private async scan(cursor: string, pattern: string): Promise<[string, string[]]> {
@@ -243,20 +366,39 @@ export class RepairStore {
       [keys.events(), keys.eventLog],
       [keys.deliveries(), keys.deliveryLog],
     ] as const) {
-      let cursor = '0';
-      do {
-        const [next, found] = await this.scan(cursor, `${indexes}:*`);
-        for (const index of found) dropped += await this.sweepIndex(index, log);
-        cursor = next;
-      } while (cursor !== '0');
+      for await (const index of this.keysThatBegin(`${indexes}:`)) {
+        dropped += await this.sweepIndex(index, log);
+      }
     }
     return dropped;
+  }
+
+  private async *keysThatBegin(beginning: string): AsyncIterable<string> {
+    let cursor = '0';
+    do {
+      const [next, found] = await this.scan(cursor, `${beginning}*`);
+      yield* found;
+      cursor = next;
+    } while (cursor !== '0');
   }
 
   private async sweepIndex(index: string, log: string): Promise<number> {
     let dropped = 0;
     for (const some of chunksOf(await this.redis.hkeys(index), CHUNKS)) {
       dropped += await this.redis.rwSweepIndex(index, log, ...some);
+    }
+    return dropped;
+  }
+
+  private async sweepRunIds(): Promise<number> {
+    const { redis, keys } = this;
+    let dropped = 0;
+    const beginning = keys.runIds('');
+    for await (const block of this.keysThatBegin(beginning)) {
+      const [source = '', ...first] = block.slice(beginning.length).split(':');
+      const watches = `${beginningOfWatches(keys)}${source}/`;
+      const blocks = keys.runIdBlocks(source);
+      dropped += await redis.rwSweepRunIds(block, blocks, first.join(':'), watches);
     }
     return dropped;
   }
@@ -296,6 +438,13 @@ export class RepairStore {
     await this.redis.hset(this.keys.packed, packed);
     return 1;
   }
+}
+
+/** The names of records that may have lost what points to them. */
+interface Records {
+  watches: WatchKey[];
+  events: string[];
+  deliveries: string[];
 }
 
 /** What was put back of one record. */

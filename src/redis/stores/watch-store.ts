@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { AlertEntry } from '../../core/alert/entry.ts';
+import { sum } from '../../core/arrays.ts';
 import type { CountedPage, Total } from '../../core/page.ts';
 import { STATUS_LABELS } from '../../core/run/snapshot.ts';
 import { backlogMoves, withNotices, type BacklogMove } from '../../core/watch/backlog.ts';
@@ -33,6 +34,7 @@ import {
   type NumberedRow,
 } from '../numbers.ts';
 import { replies } from '../connection.ts';
+import { runIdPlan } from '../run-ids.ts';
 import { backlogPlan, BacklogStore, type BacklogNotices } from './backlog-store.ts';
 import { deliveryPlan, inboxPlan } from './event-plan.ts';
 import { readBare, readStored } from './history-plan.ts';
@@ -295,12 +297,15 @@ export class WatchStore {
           runsIndex(keys, key.source, status),
         ]),
       ];
+      const { runIds } = runIdPlan(keys, key);
+      const byPlace = [keys.watchSources, keys.watchesChanged, keys.watch(key)];
       await this.redis.rwDropNumber(
-        ...declaredKeys(keys, [keys.watchSources, keys.watchesChanged], indexes),
+        ...declaredKeys(keys, byPlace, indexes, runIds),
         keys.watchNames,
         number,
         key.source,
         JSON.stringify(indexes),
+        JSON.stringify(runIds),
       );
     }
   }
@@ -309,14 +314,26 @@ export class WatchStore {
     return countNumbers(this.redis, this.keys.watches('state', 'active'));
   }
 
-  /** How many watches there are in each state. */
+  /**
+   * How many watches there are in each state. Those of the largest state are what the others leave of all,
+   * since Redis reads the whole of an index that it counts.
+   */
   async counts(): Promise<Record<WatchState, number>> {
-    const sizes = await Promise.all(
-      WATCH_STATES.map(async (state) => {
-        return [state, await countNumbers(this.redis, this.keys.watches('state', state))] as const;
+    const { redis, keys } = this;
+    const pipeline = redis.pipeline().zcard(keys.watchesChanged);
+    for (const state of WATCH_STATES) pipeline.hlen(keys.watches('state', state));
+    const [all = 0, ...chunks] = await replies<number>(pipeline);
+    const largest = WATCH_STATES[chunks.indexOf(Math.max(...chunks))];
+    const others = await Promise.all(
+      WATCH_STATES.filter((state) => state !== largest).map(async (state) => {
+        return [state, await countNumbers(redis, keys.watches('state', state))] as const;
       }),
     );
-    return Object.fromEntries(sizes) as Record<WatchState, number>;
+    const left = all - sum(others.map(([, count]) => count));
+    return Object.fromEntries([...others, [largest, Math.max(0, left)]]) as Record<
+      WatchState,
+      number
+    >;
   }
 
   private commitArguments(change: WatchChange, context: Omit<CommitContext, 'entries'> = {}) {
@@ -475,6 +492,7 @@ function beginningOf(keys: Keys, { before, after }: WatchChange) {
     sources: keys.watchSources,
     names: keys.watchNames,
     watchNumber: keys.watchNumber,
+    ...runIdPlan(keys, after),
     ...(isAnew && {
       ended: keys.watchesEnded,
       eventLog: keys.eventLog,
