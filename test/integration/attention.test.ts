@@ -1,4 +1,4 @@
-import { afterAll, beforeEach, expect, test } from '@jest/globals';
+import { afterAll, beforeEach, expect, jest, test } from '@jest/globals';
 import type { Alert } from '../../src/core/alert/alert.ts';
 import { NEW_STATE } from '../../src/core/delivery/endpoint-state.ts';
 import { newDelivery, type DeliveryState } from '../../src/core/delivery/delivery.ts';
@@ -146,6 +146,68 @@ test('dead and parked deliveries are counted by endpoint, and endpoints that fai
     expect.objectContaining({ kind: 'endpoint', endpoint: 'audit', count: 1, since: NOON - DAY }),
   ]);
   expect(counts).toEqual({ dead: 2, parked: 1, endpoint: 1 });
+});
+
+/** A run with deliveries that are in a state. */
+async function deliveriesIn(state: DeliveryState, to: readonly string[], createdAt: number) {
+  const watch = newWatch({ runId: `${state}-${createdAt}-${to.length}` });
+  await watches.commit({ before: null, after: watch, events: [], deliveries: [] });
+  const event = { id: `evt_${watch.runId}`, type: 'run.failed' as const };
+  await redis.hset(stores.keys.event(event.id), 'place', 0, 'body', '{}');
+  const all = to.map((endpoint) => ({ ...newDelivery(watch, event, endpoint, createdAt), state }));
+  await outbox.add(all);
+  return all;
+}
+
+test('dead deliveries are counted as they come, and those of long ago left out, whenever they are asked for', async () => {
+  const service = open();
+  const dead = async () => {
+    const { items } = await service.list({ withAcknowledged: false });
+    return items.map(({ endpoint, count, since }) => [endpoint, count, since]);
+  };
+  await deliveriesIn('dead', ['ops'], NOON - 9 * DAY);
+  expect(await dead()).toEqual([]);
+  await deliveriesIn('dead', ['ops'], NOON - 3 * DAY);
+  expect(await dead()).toEqual([['ops', 1, NOON - 3 * DAY]]);
+  await deliveriesIn('dead', ['ops', 'audit'], NOON - DAY);
+  expect(await dead()).toEqual([
+    ['ops', 2, NOON - 3 * DAY],
+    ['audit', 1, NOON - DAY],
+  ]);
+});
+
+test('what is dead is found out again after a minute, for one endpoint an answer', async () => {
+  let now = NOON;
+  const counted: string[] = [];
+  const backlog: typeof deliveries.backlog = async (state, endpoint, since) => {
+    counted.push(endpoint);
+    return deliveries.backlog(state, endpoint, since);
+  };
+  const service = open({
+    now: () => now,
+    deliveries: { counts: () => deliveries.counts(), backlog },
+  });
+  await deliveriesIn('dead', ['ops', 'audit'], NOON - 6.9 * DAY);
+  const list = () => service.list({ withAcknowledged: false });
+  expect((await list()).counts.dead).toBe(2);
+  expect((await list()).counts.dead).toBe(2);
+  expect(counted.sort()).toEqual(['audit', 'ops']);
+  now += DAY;
+  expect((await list()).counts.dead).toBe(1);
+  expect((await list()).counts.dead).toBe(0);
+  expect(counted).toHaveLength(4);
+});
+
+test('attention asks Redis as often for three hundred endpoints as for one', async () => {
+  const names = Array.from({ length: 300 }, (_, at) => `to-${at}`);
+  await deliveriesIn('dead', names.slice(0, 20), NOON - DAY);
+  const service = open({ endpoints: { names, isLog: () => false } });
+  await service.list({ withAcknowledged: false });
+  const sent = jest.spyOn(redis, 'sendCommand');
+  const { counts } = await service.list({ withAcknowledged: false });
+  expect(counts.dead).toBe(20);
+  expect(sent.mock.calls.length).toBeLessThan(20);
+  sent.mockRestore();
 });
 
 test('an endpoint that asked for a pause of a minute or more is listed until the pause ends', async () => {

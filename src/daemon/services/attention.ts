@@ -15,7 +15,7 @@ import { overdueText } from '../../core/source/overdue.ts';
 import { inForce, type Watch } from '../../core/watch/watch.ts';
 import type { Attention, AttentionQuery, AttentionService } from '../../http/routes/attention.ts';
 import type { AlertStore } from '../../redis/stores/alert-store.ts';
-import type { DeliveryStore, DeliveryCounts } from '../../redis/stores/delivery-store.ts';
+import type { Backlog, DeliveryStore, DeliveryCounts } from '../../redis/stores/delivery-store.ts';
 import type { EndpointStore } from '../../redis/stores/endpoint-store.ts';
 import type { WatchStore } from '../../redis/stores/watch-store.ts';
 import type { EventLog } from '../../telemetry/logger.ts';
@@ -37,7 +37,7 @@ interface AttentionDependencies {
   deliveries: Pick<DeliveryStore, 'counts' | 'backlog'>;
   endpoints: Pick<Endpoints, 'names' | 'isLog'>;
   eventLog: Pick<EventLog, 'trouble'>;
-  endpointStates: Pick<EndpointStore, 'getMany' | 'unwell'>;
+  endpointStates: Pick<EndpointStore, 'inTrouble' | 'unwell'>;
   poller: Pick<Poller, 'sources' | 'overdue'>;
   discovery: Pick<Discovery, 'troubles'>;
   alerts: Pick<AlertStore, 'list'>;
@@ -56,13 +56,14 @@ interface Found {
 
 /** Gathers what needs a person, from indexes and from what the daemon watches anyway. */
 export function createAttentionService(deps: AttentionDependencies): AttentionService {
+  const dead = new DeadDeliveries(deps);
   return {
     async list(query) {
       const found = await Promise.all([
         ...WATCH_ATTENTION.map((kind) => watchesOf(deps, kind, query)),
         alertsOf(deps, query),
         // Deliveries and endpoints are those of all sources together.
-        ...(query.sources === undefined ? [waitingOf(deps)] : []),
+        ...(query.sources === undefined ? [waitingOf(deps, dead)] : []),
         sourcesOf(deps, query),
       ]);
       return joined(found.flat());
@@ -173,11 +174,11 @@ function alertItem(alert: Alert, suppressedBy: readonly Suppressor[]): Attention
 }
 
 /** Deliveries that are dead or parked, by endpoint, and endpoints that are not well. */
-async function waitingOf(deps: AttentionDependencies): Promise<Found[]> {
+async function waitingOf(deps: AttentionDependencies, dead: DeadDeliveries): Promise<Found[]> {
   const { deliveries, endpoints, endpointStates, now } = deps;
   const [counts, configured, webhooks] = await Promise.all([
     deliveries.counts(),
-    endpointStates.getMany(endpoints.names),
+    endpointStates.inTrouble(endpoints.names),
     endpointStates.unwell(MOST_ITEMS),
   ]);
   const unwell = [
@@ -185,22 +186,24 @@ async function waitingOf(deps: AttentionDependencies): Promise<Found[]> {
     ...unwrittenItems(deps, counts),
   ];
   return [
-    await deliveriesOf(deps, counts, 'dead'),
-    await deliveriesOf(deps, counts, 'parked'),
+    backlogsFound('dead', await dead.of(holding('dead', counts))),
+    backlogsFound(
+      'parked',
+      await Promise.all(
+        holding('parked', counts).map(([name]) => deliveries.backlog('parked', name, 0)),
+      ),
+    ),
     { kind: 'endpoint', items: unwell, total: unwell.length },
   ];
 }
 
-async function deliveriesOf(
-  { deliveries, now }: AttentionDependencies,
-  { byEndpoint }: DeliveryCounts,
-  state: 'dead' | 'parked',
-): Promise<Found> {
-  const names = [...byEndpoint].flatMap(([name, counts]) => (counts[state] > 0 ? [name] : []));
-  const since = state === 'dead' ? now() - NAMED_MS : 0;
-  const found = await Promise.all(
-    names.slice(0, MOST_ITEMS).map((endpoint) => deliveries.backlog(state, endpoint, since)),
-  );
+/** Endpoints with deliveries in a state, and how many they have. */
+function holding(state: DeliveryState, { byEndpoint }: DeliveryCounts) {
+  const counts = [...byEndpoint].map(([endpoint, own]) => [endpoint, own[state]] as const);
+  return counts.filter(([, count]) => count > 0).slice(0, MOST_ITEMS);
+}
+
+function backlogsFound(state: 'dead' | 'parked', found: readonly Backlog[]): Found {
   const items = found.flatMap(({ endpoint, count, oldest }): AttentionItem[] =>
     oldest === null
       ? []
@@ -212,6 +215,55 @@ async function deliveriesOf(
     total: found.reduce((sum, { count }) => sum + count, 0),
     isCapped: found.some(({ isCapped }) => isCapped),
   };
+}
+
+/** After this time the dead deliveries of an endpoint are counted again, ms. */
+const RECOUNT_MS = 60_000;
+
+/** The dead deliveries of a week, and how many there were of whatever age when these were counted. */
+interface Counted {
+  week: Backlog;
+  all: number;
+  at: number;
+}
+
+/**
+ * Dead deliveries by endpoint, of a week. Which of all that are kept are of that week changes slowly, and
+ * takes many reads where there are thousands. So an answer counts those of one endpoint again, after a
+ * minute. In between, the counter of all tells how many have died or were sent again.
+ */
+class DeadDeliveries {
+  private counted = new Map<string, Counted>();
+
+  constructor(private readonly deps: Pick<AttentionDependencies, 'deliveries' | 'now'>) {}
+
+  /** @param held how many each endpoint has, of whatever age */
+  async of(held: readonly (readonly [endpoint: string, all: number])[]): Promise<Backlog[]> {
+    const known = held.map(([endpoint]) => this.counted.get(endpoint));
+    const oldest = Math.min(...known.map((one) => one?.at ?? Infinity));
+    const isOld = this.deps.now() - oldest > RECOUNT_MS;
+    const again = isOld ? known.findIndex((one) => one?.at === oldest) : -1;
+    const found = await Promise.all(
+      held.map(async ([endpoint, all], at): Promise<Counted> => {
+        const one = known[at];
+        const hasFirst = one?.week.oldest === null && all > one.all;
+        return one === undefined || hasFirst || at === again ? this.count(endpoint, all) : one;
+      }),
+    );
+    this.counted = new Map(held.map(([endpoint], at) => [endpoint, found[at] as Counted]));
+    return found.map((one, at) => weekNow(one, held[at]?.[1] ?? 0));
+  }
+
+  private async count(endpoint: string, all: number): Promise<Counted> {
+    const { deliveries, now } = this.deps;
+    return { week: await deliveries.backlog('dead', endpoint, now() - NAMED_MS), all, at: now() };
+  }
+}
+
+function weekNow({ week, all: before }: Counted, all: number): Backlog {
+  if (week.isCapped) return week;
+  const count = Math.max(0, week.count + all - before);
+  return { ...week, count, oldest: count === 0 ? null : week.oldest };
 }
 
 function textOf(state: DeliveryState, endpoint: string, count: number): string {

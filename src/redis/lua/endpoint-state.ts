@@ -42,6 +42,7 @@ local function writeState(write, now)
   if write.doc then
     redis.call('HSET', write.key, 'version', write.newVersion, 'doc', write.doc, 'from', write.from,
       'parkedFrom', write.parkedFrom, 'probes', write.probes, 'slow', write.slow)
+    if write.inTrouble then redis.call(write.isWell and 'SREM' or 'SADD', write.inTrouble, write.name) end
   end
   if write.isCleared then
     forgetMinutes(write, function() return true end)

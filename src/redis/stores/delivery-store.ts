@@ -42,7 +42,7 @@ const COUNTED_AT_MOST = 10_000;
 const COUNTED_AT_ONCE = 500;
 
 /** Deliveries to an endpoint that are in one state. */
-interface Backlog {
+export interface Backlog {
   endpoint: string;
   count: number;
   /** There are more. */

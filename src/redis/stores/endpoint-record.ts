@@ -66,15 +66,17 @@ export function stateWrite(keys: Keys, before: StoredEndpoint, after: EndpointSt
     }),
     ...(has.length === 0 && had.length > 0 && { isCleared: true }),
     ...(last !== undefined && countOf(last, counted)),
-    ...(isWebhook(before.receiver) && {
-      isWebhook: true,
-      name: before.receiver,
-      isWell: isWell(after, now),
-      ...keptOf(after, now),
-      states: keys.endpointState(''),
-      unwell: keys.endpointsUnwell,
-      unwellKept: UNWELL_KEPT,
-    }),
+    name: before.receiver,
+    isWell: isWell(after, now),
+    ...(isWebhook(before.receiver)
+      ? {
+          isWebhook: true,
+          ...keptOf(after, now),
+          states: keys.endpointState(''),
+          unwell: keys.endpointsUnwell,
+          unwellKept: UNWELL_KEPT,
+        }
+      : { inTrouble: keys.endpointsInTrouble }),
   };
 }
 

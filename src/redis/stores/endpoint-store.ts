@@ -52,6 +52,12 @@ export class EndpointStore {
     return written === 1;
   }
 
+  /** Those of some configured endpoints that may not be well. */
+  async inTrouble(names: readonly string[]): Promise<StoredEndpoint[]> {
+    const noted = new Set(await this.redis.smembers(this.keys.endpointsInTrouble));
+    return this.getMany(names.filter((name) => noted.has(name)));
+  }
+
   /** Webhooks of watches that are not well, those that changed last first. */
   async unwell(limit: number): Promise<StoredEndpoint[]> {
     const { endpointsUnwell } = this.keys;
