@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { constants, setPriority } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
+import { sum } from '../src/core/arrays.ts';
 import type { Watch } from '../src/core/watch/watch.ts';
 import { openStores } from '../test/support/stores.ts';
 import { startDaemon } from './support/daemon.ts';
@@ -26,8 +27,14 @@ const SAMPLES = 1_500;
 /** Written at a time. */
 const AT_ONCE = 50;
 
-/** How long runs are forgotten, ms. */
-const FORGET_MS = 10_000;
+/** Runs that are forgotten; of fewer, a third. */
+const FORGOTTEN = 100_000;
+
+/** How often it is asked how many have been, ms. */
+const ASK_MS = 200;
+
+/** For how long the commands of scripts are counted one by one, ms: that slows Redis. */
+const WATCHED_MS = 1_000;
 
 /** Commands that take longer than this are in Redis's slow log, µs. */
 const SLOW_US = 500;
@@ -60,8 +67,8 @@ interface Stage {
 /**
  * What runs cost in Redis, indexes included. Measured: bytes of a run with five events and two
  * deliveries, of one with an event and a delivery, each live and packed, and of an active one. Then,
- * with very many of the first kind: memory, time from start to ready, the slowest listing, and the
- * longest block of Redis while they are forgotten.
+ * with very many of the first kind: memory, time from start to ready, the slowest listing. Last, while
+ * 100,000 are forgotten: commands, the longest block of Redis by the clock, and the largest script.
  */
 export async function benchMemory({ count }: MemoryOptions): Promise<BenchResult> {
   return withContext(async (context) => {
@@ -81,7 +88,7 @@ export async function benchMemory({ count }: MemoryOptions): Promise<BenchResult
     await fillWith(stores, [sample], count);
     const bytes = await memoryOf(redis);
     const { readyMs, slowest } = await serveAll(stage);
-    const forgotten = await forgetAll(stage);
+    const forgotten = await forgetSome(stage, Math.min(FORGOTTEN, Math.floor(count / 3)));
     return {
       figures: [
         ...costFigures('5 events, 2 deliveries', full, 2_500),
@@ -96,6 +103,8 @@ export async function benchMemory({ count }: MemoryOptions): Promise<BenchResult
         figure('from start to ready', readyMs, 'ms', 2_000),
         figure(`p95 of the slowest listing, ${slowest.path}`, slowest.ms, 'ms', 50),
         figure('longest block of Redis while runs are forgotten', forgotten.longestMs, 'ms', 5),
+        figure('most commands of one script meanwhile', forgotten.mostCommands, '', 200),
+        { name: 'commands for each run', value: rounded(forgotten.commands), unit: '' },
         { name: 'runs forgotten', value: rounded(forgotten.perSecond), unit: '/s' },
       ],
       details: { redis: redis.version, full, short, slow: forgotten.slow },
@@ -161,7 +170,7 @@ async function serveAll(stage: Stage) {
   return { readyMs, slowest };
 }
 
-async function forgetAll(stage: Stage) {
+async function forgetSome(stage: Stage, count: number) {
   const control = new Redis(stage.redis.socket);
   hurry(await stage.redis.info('server'));
   await control.config('SET', 'slowlog-log-slower-than', SLOW_US);
@@ -171,9 +180,16 @@ async function forgetAll(stage: Stage) {
   const daemon = await start(stage, { retention: '1s' });
   const before = (await history.size()).watches;
   const startedAt = performance.now();
-  await delay(FORGET_MS);
-  const forgotten = before - (await history.size()).watches;
+  await stage.redis.takeCommands();
+  let forgotten = 0;
+  while (forgotten < count) {
+    await delay(ASK_MS);
+    forgotten = before - (await history.size()).watches;
+  }
+  const commands = sum(Object.values(await stage.redis.takeCommands())) / forgotten;
   const seconds = (performance.now() - startedAt) / 1_000;
+  // Of the runs that are left: what is counted so is slower.
+  const mostCommands = await mostOfScripts(control);
   await daemon.end();
   const entries = (await control.slowlog('GET', 10_000)) as [number, number, number, string[]][];
   control.disconnect();
@@ -182,7 +198,21 @@ async function forgetAll(stage: Stage) {
     .toSorted((a, b) => b[2] - a[2])
     .slice(0, 10)
     .map(([, , us, command]) => ({ us, command: command.join(' ').slice(0, 200) }));
-  return { perSecond: forgotten / seconds, longestMs: longestUs / 1_000, slow };
+  const longestMs = longestUs / 1_000;
+  return { perSecond: forgotten / seconds, commands, longestMs, mostCommands, slow };
+}
+
+/** The most commands that one call of a script gives for some time. */
+async function mostOfScripts(control: Redis): Promise<number> {
+  const monitor = await control.monitor();
+  let [most, commands] = [0, 0];
+  monitor.on('monitor', (_time: string, _args: string[], source: string) => {
+    commands = source === 'lua' ? commands + 1 : 0;
+    most = Math.max(most, commands);
+  });
+  await delay(WATCHED_MS);
+  monitor.disconnect();
+  return most;
 }
 
 /** Time that Redis loses to other processes is no block: it runs before all of them, where permitted. */

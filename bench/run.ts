@@ -11,6 +11,7 @@ import { benchCapacity } from './capacity.ts';
 import { benchDeliver } from './deliver.ts';
 import { benchFailover } from './failover.ts';
 import { benchFrozen } from './frozen.ts';
+import { benchGrowth } from './growth.ts';
 import { benchHa } from './ha.ts';
 import { benchHostile } from './hostile.ts';
 import { benchIsolation } from './isolation.ts';
@@ -37,7 +38,7 @@ import { benchYear } from './year.ts';
 const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
-names: rules, capacity, poll, idle, browser, latency, takeover, frozen, skew, failover, ha, rolling, lists, budget, watches, api, memory, deliver,
+names: rules, capacity, poll, idle, browser, latency, takeover, frozen, skew, failover, ha, rolling, lists, budget, watches, api, memory, growth, deliver,
        places, shapes, streams,
        isolation, hostile, attack, tenants, bad-days, soak, year, live, replay
   --json               one JSON document instead of a table
@@ -85,6 +86,8 @@ api:
   --count <n>          watches in the store (100000)
 memory:
   --count <n>          settled runs in the store (300000)
+growth:
+  --count <n>          settled runs in the larger of two stores (4000)
 deliver:
   --endpoints <n>      endpoints, each a receiver of its own (100)
   --rounds <n>         rounds of raw loop, backlog and steady pace (5)
@@ -212,6 +215,8 @@ const benches = {
     }),
   memory: () =>
     benchMemory({ count: given('count', { usual: 300_000, least: 1_000, most: 1_000_000 }) }),
+  growth: () =>
+    benchGrowth({ count: given('count', { usual: 4_000, least: 1_000, most: 1_000_000 }) }),
   deliver: () =>
     benchDeliver({
       endpoints: bounded('endpoints', 1_000),
