@@ -50,10 +50,6 @@ export function createKeys(prefix: string) {
     watchNumber: key('watch-number'),
     /** Log of the ids of watches by number; see `lua/numbers.ts`. */
     watchNames: key('watch-names', ''),
-    /** Sorted sets of the ids of a source's runs in the order of their letters; see `lua/run-ids.ts`. */
-    runIds: (source: string, ...first: string[]) => key('run-ids', source, ...first),
-    /** Sorted set of the ids that begin one of these. */
-    runIdBlocks: (source: string) => key('run-id-blocks', source),
     /** Indexes of watches by number, one for each value of a field; see `indexes.ts`. */
     watches: (...filter: string[]) => key('watches', ...filter),
     /** Hash: how many watches each source has, by its name. */
@@ -135,6 +131,7 @@ export function createKeys(prefix: string) {
     eventBell: key('event-bell'),
     ...deliveryKeys(key),
     ...alertKeys(key),
+    ...runIdKeys(key),
   };
 }
 
@@ -308,6 +305,16 @@ function sourceAdmission(
   source: string,
 ): [string, string, string] {
   return [key('source', source), key('source-probe', source), key('source-open', source)];
+}
+
+/** What look-ups go by. */
+function runIdKeys(key: (...parts: string[]) => string) {
+  return {
+    /** Sorted sets of the ids of a source's runs in the order of their letters; see `lua/run-ids.ts`. */
+    runIds: (source: string, ...first: string[]) => key('run-ids', source, ...first),
+    /** Sorted set of the ids that begin one of these. */
+    runIdBlocks: (source: string) => key('run-id-blocks', source),
+  };
 }
 
 /** The list of all workflows has no name of its own, which no workflow can have. */
