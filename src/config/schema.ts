@@ -164,7 +164,7 @@ const token = z.strictObject({
   max_watches: wholeNumber(1, 10_000_000).optional(),
 });
 
-/** Requests under way at once for each source; `auto`: what its rate limit can need. */
+/** Requests under way in one process; `auto`: what rate limits can need, as far as process and Redis keep up. */
 const pollConcurrency = z
   .union([z.literal('auto'), wholeNumber(1, 10_000)], {
     error: 'expected auto or a whole number from 1 to 10000',

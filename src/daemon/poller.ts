@@ -177,7 +177,7 @@ function feedOf(feeds: ReadonlyMap<string, SourceFeed>, name: string): SourceFee
 function reconfigureAll(sources: readonly Source[], settings: Config['sources']): void {
   for (const source of sources) {
     const next = settings[source.name];
-    if (next !== undefined) source.reconfigure(next);
+    if (next !== undefined) source.reconfigure(next, Object.values(settings));
   }
 }
 

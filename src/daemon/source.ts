@@ -1,9 +1,16 @@
 import { createHmac } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { Config, SourceConfig } from '../config/schema.ts';
 import { loadSourceAuthorities } from '../config/tls-files.ts';
 import { isoTime } from '../core/event/event.ts';
 import { isWidened } from '../core/cadence/load.ts';
-import { autoConcurrency, type AskedSource, type RateLimit } from '../core/source/limiter.ts';
+import {
+  autoConcurrency,
+  MOST_UNDER_WAY,
+  shareOf,
+  type AskedSource,
+  type RateLimit,
+} from '../core/source/limiter.ts';
 import { isAborted } from '../deadline.ts';
 import type { Names } from '../names.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
@@ -62,14 +69,17 @@ export interface Source {
   /** Event streams of its runs. */
   streams: StreamFeed;
   isRunning(): boolean;
-  /** @param perform makes a claimed request and settles it; never throws */
-  start(perform: (claim: RequestClaim) => Promise<void>): void;
+  /** @param perform makes a claimed request and settles it; never throws. It returns false where it came too late. */
+  start(perform: (claim: RequestClaim) => Promise<boolean>): void;
   /** How far its polls are overdue; null if they are not. */
   overdue(): Overdue | null;
   /** How often its runs are read; null where that is not known. */
   reads(): SourceReads | null;
-  /** Takes another API key and rate limit; a key that was refused before is tried at once. */
-  reconfigure(next: SourceConfig): void;
+  /**
+   * Takes another API key and rate limit; a key that was refused before is tried at once, and a raised limit used.
+   * @param all the sources with which it shares what a process has under way
+   */
+  reconfigure(next: SourceConfig, all: readonly SourceConfig[]): void;
   /** Surveys the schedule, which finds lost wake-ups. */
   survey(): Promise<void>;
   /** @param force does not wait for polls that run */
@@ -115,6 +125,11 @@ export interface SourceDependencies {
 }
 
 const clock = () => performance.now();
+
+function measureBusy(): () => number {
+  const before = performance.eventLoopUtilization();
+  return () => performance.eventLoopUtilization(before).utilization;
+}
 
 export function openSource(deps: SourceDependencies, name: string, source: SourceConfig): Source {
   const onError = faultLog(deps.log, 'budget', { source: name });
@@ -165,9 +180,12 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
     reads,
     survey: surveyWith(deps.log, reads, tending({ throttle, agreement }, worked.survey)),
     probeMs: source.timeout + WRITE_MS,
-    reconfigure(next) {
+    reconfigure(next, all) {
+      const before = { ...limit };
       // The limiter and the schedule hold this very object.
       Object.assign(limit, limitOf(next));
+      work.shareWith(all);
+      if (!isDeepStrictEqual(before, limit)) work.slots.free();
       if (next.api_key === apiKey) return;
       apiKey = next.api_key;
       client.useApiKey(apiKey);
@@ -187,7 +205,7 @@ function openClient(
     baseUrl: source.base_url,
     apiKey: source.api_key,
     timeoutMs: source.timeout,
-    maxSockets: concurrencyOf(deps.config, source),
+    maxSockets: socketsOf(deps.config),
     ca: loadSourceAuthorities(name, source),
     proxy: source.proxy,
     names: deps.names,
@@ -263,16 +281,17 @@ interface WorkOptions extends Pick<Source, 'limiter'> {
   source: SourceConfig;
 }
 
-async function notStarted(): Promise<void> {}
+const notStarted = async (): Promise<boolean> => true;
 
 /** The schedule of a source, and its slots. */
 function openWork(deps: SourceDependencies, name: string, options: WorkOptions) {
   const { requests, wake, processId, newToken } = deps;
   const { client, limiter, source } = options;
-  const concurrency = concurrencyOf(deps.config, source);
+  const { concurrency } = deps.config.polling;
+  let all = Object.values(deps.config.sources);
   const queue = deps.queueOf(`poll-${name}`);
   const onError = faultLog(deps.log, 'poll', { source: name });
-  let perform: (claim: RequestClaim) => Promise<void> = notStarted;
+  let perform: (claim: RequestClaim) => Promise<boolean> = notStarted;
   const schedule: Schedule = new Schedule({
     source: name,
     store: requests,
@@ -283,26 +302,30 @@ function openWork(deps: SourceDependencies, name: string, options: WorkOptions) 
     isShort: () => isWidened(deps.config.polling.max_interval, limiter.load()),
     deadlineMs: source.timeout + WRITE_MS,
     wakeOthers: () => wake.wake(name),
-    onDue: (count) => slots.due(count),
+    onDue: () => slots.due(),
     onDueIn: (ms) => slots.dueIn(ms),
     clock,
   });
   const slots = new Slots({
-    claim: () => schedule.claim(),
+    claim: (most) => schedule.claim(most),
     perform: (claim) => perform(claim),
-    add: (count) => queue.add(count),
-    concurrency,
+    ask: () => queue.ask(),
+    countAtWork: () => queue.countAtWork(),
+    wakeAll: () => wake.wake(name),
+    most: () =>
+      concurrencyOf(concurrency, { limit: limiter.limit, timeoutMs: source.timeout }, all),
+    isFixed: concurrency !== 'auto',
+    measureBusy,
     clock,
     onError,
   });
-  // A wake-up may mean that the source takes requests again.
-  wake.on(name, () => slots.free());
+  wake.on(name, () => slots.woken());
   const overdue = openOverdueMonitor(deps, name, { limit: limiter.limit, schedule });
   return {
     schedule,
     slots,
     queue,
-    concurrency,
+    shareWith: (sources: readonly SourceConfig[]) => void (all = [...sources]),
     giveUp: () => client.close(),
     /** The source takes requests again. */
     async opened() {
@@ -316,7 +339,7 @@ function openWork(deps: SourceDependencies, name: string, options: WorkOptions) 
       limiter.watched(survey.members);
       deps.metrics.overdue(name, survey);
       // While the source is paused, polls wait for it, not for requests.
-      await overdue.check(schedule.isPaused() ? { due: 0, oldestMs: null } : survey);
+      await overdue.check(schedule.isPaused() ? { ...survey, due: 0, oldestMs: null } : survey);
     },
   };
 }
@@ -332,7 +355,7 @@ function withChores(
     tendNames,
   }: { name: string; streams: StreamFeed; working: Working; tendNames: () => Promise<void> },
 ) {
-  const { slots, queue, concurrency, survey, overdue, giveUp, performWith } = working;
+  const { slots, queue, survey, overdue, giveUp, performWith } = working;
   const workers: SlotWorker[] = [];
   const chores: Periodic[] = [];
   return {
@@ -340,9 +363,9 @@ function withChores(
     survey,
     overdue,
     giveUp,
-    start(perform: (claim: RequestClaim) => Promise<void>) {
+    start(perform: (claim: RequestClaim) => Promise<boolean>) {
       performWith(perform);
-      workers.push(queue.work(() => slots.run(), concurrency));
+      workers.push(queue.work(() => slots.run()));
       const onError = faultLog(log, 'streams', { source: name });
       const namesFault = unlessAborted(faultLog(log, 'workflow names', { source: name }));
       chores.push(
@@ -356,6 +379,8 @@ function withChores(
       // Other processes take over its streams, at the latest when they count this one as dead.
       if (!force) await streams.stop();
       for (const worker of workers) await worker.close(force);
+      // What was under way is released by now, so that the next slot finds it.
+      if (!force) await slots.leave();
     },
     close: () => queue.close(),
   };
@@ -367,10 +392,21 @@ function unlessAborted(onError: (error: unknown) => void) {
   };
 }
 
-/** The most concurrent requests of this process to a source. */
-function concurrencyOf({ polling, sources }: Config, source: SourceConfig): number {
-  if (polling.concurrency !== 'auto') return polling.concurrency;
-  return autoConcurrency(askedSource(source), Object.values(sources).map(askedSource));
+/** The most requests to a source that this process has under way. */
+function concurrencyOf(
+  concurrency: Config['polling']['concurrency'],
+  source: AskedSource,
+  all: readonly SourceConfig[],
+): number {
+  const asked = all.map(askedSource);
+  return concurrency === 'auto'
+    ? autoConcurrency(source, asked)
+    : shareOf(concurrency, source, asked);
+}
+
+/** The most connections to a source: other requests than those of slots are few. */
+function socketsOf({ polling: { concurrency } }: Config): number {
+  return concurrency === 'auto' ? MOST_UNDER_WAY : concurrency;
 }
 
 function askedSource(source: SourceConfig): AskedSource {
@@ -379,7 +415,7 @@ function askedSource(source: SourceConfig): AskedSource {
 
 /** Raises system events when the polls of a source become overdue, and when they have caught up. */
 function openOverdueMonitor(
-  { requests, systemEvents, now }: SourceDependencies,
+  { requests, budgets, systemEvents, now }: SourceDependencies,
   source: string,
   { limit, schedule }: { limit: RateLimit; schedule: Schedule },
 ): OverdueMonitor {
@@ -388,6 +424,7 @@ function openOverdueMonitor(
     source,
     limit,
     wantedPerMs: () => schedule.feed.wantedPerMs(),
+    usedShare: async () => (await budgets.used(source)) / limit.requests,
     note: async (overdue) => {
       const at = now();
       if (overdue !== null) since ??= at - overdue.oldestMs;

@@ -39,35 +39,33 @@ interface PerformDependencies {
 
 /**
  * Makes a claimed request: a poll of a run, a read of a page of a list, or an event stream. The claim always ends,
- * either by the write of the result or by its release. Returns a function that never throws.
+ * either by the write of the result or by its release. Returns a function that never throws, and returns false
+ * where the process was too late to send the request, or to write its result.
  */
 export function createPerform(deps: PerformDependencies) {
   const { schedule, limiter, source, onError } = deps;
 
-  async function poll(claim: RequestClaim): Promise<void> {
+  async function poll(claim: RequestClaim): Promise<boolean> {
     const { stored, token, lagMs } = claim;
-    if (stored === null) return schedule.release(claim, 'never');
+    if (stored === null) return schedule.release(claim, 'never').then(() => true);
     const permitMs = limiter.settleMs(claim);
     const arrival = limiter.arrivalOf(claim);
     // The polls of urgent watches go with those that something asked for.
     const isHinted = claim.kind === 'prompt' && stored.watch.profile !== 'urgent';
     const claimed = { stored, token, lagMs, permitMs, isHinted, onSent: () => arrival.sent() };
     const polled = await deps.observeRun(claimed).finally(() => arrival.over());
-    switch (polled.is) {
-      case 'written':
-        return schedule.settled(claim, polled.nextMs);
-      case 'lost':
-        return schedule.settled(claim, null);
-      case 'unwatched':
-        return schedule.release(claim, 'never');
-    }
+    if (polled.is === 'unwatched') await schedule.release(claim, 'never');
+    else schedule.settled(claim, polled.is === 'written' ? polled.nextMs : null);
+    return polled.is !== 'lost' && !claim.isStale();
   }
 
-  function request(claim: RequestClaim): Promise<void> {
-    if (claim.kind === 'plan') return deps.feed.makePlan(claim);
-    if (claim.kind === 'list') return deps.feed.readPage(claim, limiter.claimed(claim));
-    if (claim.kind === 'stream') return deps.feed.openStream(claim, limiter.claimed(claim));
-    return poll(claim);
+  async function request(claim: RequestClaim): Promise<boolean> {
+    const { feed } = deps;
+    if (claim.kind === 'plan') await feed.makePlan(claim);
+    else if (claim.kind === 'list') await feed.readPage(claim, limiter.claimed(claim));
+    else if (claim.kind === 'stream') await feed.openStream(claim, limiter.claimed(claim));
+    else return poll(claim);
+    return true;
   }
 
   async function release(claim: RequestClaim, error: unknown): Promise<void> {
@@ -85,32 +83,40 @@ export function createPerform(deps: PerformDependencies) {
   }
 
   /** Sends no request, which leaves the permit to another one. */
-  async function putBack(claim: RequestClaim): Promise<void> {
+  async function putBack(claim: RequestClaim): Promise<boolean> {
     limiter.claimed(claim).giveBack();
     await schedule.release(claim, 'as before');
+    return false;
   }
 
   /** Probes the source by its list; the claimed run is not read. */
-  async function probeByList(claim: RequestClaim): Promise<void> {
+  async function probeByList(claim: RequestClaim): Promise<boolean> {
     await source.probeList();
     limiter.claimed(claim).settle();
     await schedule.release(claim, 'as before');
+    return true;
   }
 
-  return async function perform(claim: RequestClaim): Promise<void> {
+  async function make(claim: RequestClaim): Promise<boolean> {
     const { failedProbes } = claim;
+    const watch = claim.stored?.watch;
+    if (watch?.run === null && failedProbes === null) await deps.beforeFirst(watch, claim);
+    // After a long delay another process may hold the claim, or the permit may have expired.
+    if (claim.isStale() || !limiter.covers(claim)) return putBack(claim);
+    if (failedProbes !== null && isListProbe({ failedProbes })) return probeByList(claim);
+    return request(claim);
+  }
+
+  return async function perform(claim: RequestClaim): Promise<boolean> {
     source.saw(claim.isTroubled);
+    let isInTime = true;
     try {
-      const watch = claim.stored?.watch;
-      if (watch?.run === null && failedProbes === null) await deps.beforeFirst(watch, claim);
-      // After a long delay another process may hold the claim, or the permit may have expired.
-      if (claim.isStale() || !limiter.covers(claim)) await putBack(claim);
-      else if (failedProbes !== null && isListProbe({ failedProbes })) await probeByList(claim);
-      else await request(claim);
+      isInTime = await make(claim);
     } catch (error) {
       await release(claim, error);
     }
     // Usually the answer has released the probe; without one, nothing else would.
-    if (failedProbes !== null) await source.dropProbe(claim.token).catch(onError);
+    if (claim.failedProbes !== null) await source.dropProbe(claim.token).catch(onError);
+    return isInTime;
   };
 }

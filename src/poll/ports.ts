@@ -7,10 +7,9 @@ import type { PollResult } from '../core/run/snapshot.ts';
 import type { SourceConsistency } from '../core/source/consistency.ts';
 import type { PermitRequest } from '../core/source/limiter.ts';
 import type {
-  ClaimedRequest,
-  ClaimRequestOptions,
+  ClaimedRequests,
+  ClaimRequestsOptions,
   HeldClaim,
-  NothingClaimed,
   ReleasedUntil,
   ScheduleSurvey,
 } from '../core/source/schedule.ts';
@@ -58,7 +57,7 @@ export interface WatchStore {
 
 /** The schedule of every source. */
 export interface ScheduleStore {
-  claim(source: string, request: ClaimRequestOptions): Promise<ClaimedRequest | NothingClaimed>;
+  claim(source: string, request: ClaimRequestsOptions): Promise<ClaimedRequests>;
   /** @returns how many of the claims were still held */
   release(source: string, claims: readonly HeldClaim[], until: ReleasedUntil): Promise<number>;
   /** @returns false where another process holds the claim */

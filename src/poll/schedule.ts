@@ -1,22 +1,26 @@
 import { groupBy } from '../core/arrays.ts';
 import type { ClockStep } from '../core/clock.ts';
 import type { RateLimit } from '../core/source/limiter.ts';
-import type { Overdue } from '../core/source/overdue.ts';
+import { overdueCause, type Overdue } from '../core/source/overdue.ts';
 import type { ReadTimes } from '../core/source/read-times.ts';
 import type {
   ClaimedRequest,
+  ClaimedRequests,
   HeldClaim,
   ReleasedUntil,
   ScheduleSurvey,
 } from '../core/source/schedule.ts';
 import type { ScheduleStore, WatchStore } from './ports.ts';
-import type { NextClaim } from './source-slots.ts';
+import type { Claimed } from './source-slots.ts';
 
 /** How long a source counts as paused after its pause, ms: a probe may be in flight. */
 const JUST_PAUSED_MS = 5_000;
 
 /** The delay of a run that this process has claimed a second time, ms. */
 const OVERLAP_MS = 1_000;
+
+/** What is due for less than this a slot is about to claim, ms. */
+const UNCLAIMED_MS = 250;
 
 /** The list feed of a source, as its schedule sees it. */
 export interface FeedView {
@@ -41,8 +45,8 @@ export interface ScheduleDependencies {
   deadlineMs: number;
   /** Wakes the other processes. */
   wakeOthers: () => Promise<void>;
-  /** This many requests are due now. */
-  onDue: (count: number) => void;
+  /** Something is due now. */
+  onDue: () => void;
   /** A request is due after this time. */
   onDueIn: (ms: number) => void;
   /** Milliseconds of a clock that only runs forward. */
@@ -50,7 +54,7 @@ export interface ScheduleDependencies {
 }
 
 /** A request that this process may make until it settles or releases the claim. */
-export interface RequestClaim extends Omit<ClaimedRequest, 'is' | 'dueAt' | 'now' | 'usedUpMs'> {
+export interface RequestClaim extends Omit<ClaimedRequest, 'dueAt' | 'now'> {
   /** From when the request was due to its claim, without pauses of the source, ms. */
   lagMs: number;
   /** From the start of the claim to now, ms. */
@@ -67,36 +71,34 @@ export class Schedule {
   /** Tokens of this process; the store's claims with other tokens of its id are lost. */
   private readonly tokens = new Set<string>();
   private readonly inFlight = new Set<string>();
+  /** Claims without an answer so far: which of their tokens were given is not known. */
+  private readonly asking = new Set<string>();
   private pausedUntil = -Infinity;
+  private isSurveyed = false;
 
   constructor(private readonly deps: ScheduleDependencies) {}
 
   /** What the source's list feed knows; it sets this. */
   feed: FeedView = { wantedPerMs: () => 0, readTimes: () => null };
 
-  /** Claims the most urgent request that is due. */
-  async claim(): Promise<NextClaim<RequestClaim>> {
+  /** Claims the most urgent requests that are due. */
+  async claim(most: number): Promise<Claimed<RequestClaim>> {
     const { source, store, limit, clock } = this.deps;
     const token = this.deps.newToken();
     const startedAt = clock();
-    this.tokens.add(token);
-    const request = {
-      token,
-      limit,
-      leaseMs: this.leaseMs,
-      roundMs: this.deps.roundMs(),
-      isShort: this.deps.isShort(),
-    };
-    const reply = await store.claim(source, request).catch((error: unknown) => {
-      this.tokens.delete(token);
-      throw error;
-    });
-    if (reply.is === 'claimed') return this.claimed(reply, startedAt);
-    this.tokens.delete(token);
-    if (reply.is === 'idle') return { is: 'idle', ms: reply.ms };
-    const ms = reply.ms ?? 0;
-    if (reply.is === 'paused') this.pausedUntil = clock() + ms;
-    return { is: 'held', ms };
+    this.asking.add(token);
+    const { claimed, next } = await store
+      .claim(source, {
+        token,
+        most,
+        limit,
+        leaseMs: this.leaseMs,
+        roundMs: this.deps.roundMs(),
+        isShort: this.deps.isShort(),
+      })
+      .finally(() => this.asking.delete(token));
+    if (next.is === 'paused') this.pausedUntil = clock() + next.ms;
+    return { claims: await this.taken(claimed, startedAt), next };
   }
 
   /** Ends a claim without a result. */
@@ -104,7 +106,7 @@ export class Schedule {
     const { source, store, onDueIn } = this.deps;
     await store.release(source, [held], until).finally(() => this.drop(held));
     if (typeof until === 'object') onDueIn(until.inMs);
-    else if (until === 'as before') this.onDue(1);
+    else if (until === 'as before') this.deps.onDue();
   }
 
   /** Keeps a claim for another lease. @returns false where another process has it by now */
@@ -127,7 +129,7 @@ export class Schedule {
   /** A write has entered this many watches that are due soon. */
   async entered(count: number): Promise<void> {
     if (count === 0) return;
-    this.onDue(count);
+    this.deps.onDue();
     await this.deps.wakeOthers();
   }
 
@@ -151,13 +153,13 @@ export class Schedule {
   ): Promise<void> {
     if (members.length === 0) return;
     await this.deps.store.enterWithin(this.deps.source, kind, members);
-    this.onDue(1);
+    this.deps.onDue();
   }
 
   /** Enters active watches that are missing. @returns how many were */
   async enterMissing(runIds: readonly string[]): Promise<number> {
     const entered = await this.deps.store.enterMissing(this.deps.source, 'watch', runIds);
-    if (entered > 0) this.onDue(entered);
+    if (entered > 0) this.deps.onDue();
     return entered;
   }
 
@@ -166,11 +168,14 @@ export class Schedule {
     return this.deps.store.countWatches(this.deps.source);
   }
 
-  /** Reads the size of the schedule, and wakes slots for the requests that are due. */
+  /** Reads the size of the schedule, and sees to what is due that no slot claims. */
   async survey(): Promise<ScheduleSurvey> {
     const survey = await this.deps.store.survey(this.deps.source);
-    if (survey.due > 0) this.onDue(survey.due);
-    else if (survey.nextMs !== null) this.deps.onDueIn(survey.nextMs);
+    const { nextMs } = survey;
+    // At the start of a process no other one may know what is due next.
+    const isUnclaimed = nextMs !== null && (nextMs < -UNCLAIMED_MS || !this.isSurveyed);
+    if (isUnclaimed) this.deps.onDueIn(Math.max(0, nextMs));
+    this.isSurveyed = true;
     return survey;
   }
 
@@ -181,8 +186,10 @@ export class Schedule {
   }
 
   /** Makes the claims of a dead process due at once. */
-  takeOver(dead: string): Promise<void> {
-    return this.releaseAll(this.deps.store.heldBy(this.deps.source, dead));
+  async takeOver(dead: string): Promise<void> {
+    await this.releaseAll(this.deps.store.heldBy(this.deps.source, dead));
+    // Only that process may have known what is due next.
+    this.deps.onDue();
   }
 
   /** Releases claims with an expired lease, and claims of this process that it does not hold. */
@@ -200,47 +207,53 @@ export class Schedule {
     return 2 * this.deps.deadlineMs;
   }
 
-  /** More slots than permits could not send anything. */
-  private onDue(count: number): void {
-    this.deps.onDue(Math.min(count, this.deps.limit.requests));
+  private isHeld(token: string): boolean {
+    return this.tokens.has(token) || this.asking.has(token.slice(0, token.lastIndexOf('.')));
   }
 
   private drop({ member, token }: HeldClaim): void {
     if (this.tokens.delete(token)) this.inFlight.delete(member);
   }
 
-  private async claimed(
-    reply: ClaimedRequest,
+  /** Without runs that are still being read: another process has released their claims meanwhile. */
+  private async taken(
+    claimed: ClaimedRequests['claimed'],
     startedAt: number,
-  ): Promise<NextClaim<RequestClaim>> {
-    const { member, kind, token, stored, isTroubled, failedProbes, count, usedUpMs } = reply;
-    if (this.inFlight.has(member)) return this.overlap(reply);
-    this.inFlight.add(member);
+  ): Promise<RequestClaim[]> {
+    for (const { token } of claimed) this.tokens.add(token);
+    const again = claimed.filter(({ member }) => this.inFlight.has(member));
+    const claims = claimed
+      .filter(({ member }) => !this.inFlight.has(member))
+      .map((request) => this.taking(request, startedAt));
+    if (again.length > 0) await this.delay(again);
+    return claims;
+  }
+
+  private taking({ dueAt, now, ...request }: ClaimedRequest, startedAt: number): RequestClaim {
+    this.inFlight.add(request.member);
     const { clock } = this.deps;
     const ageMs = () => clock() - startedAt;
     const isStale = () => ageMs() > this.leaseMs / 2;
     // During a pause the request could not be sent.
-    const lagMs = Math.min(reply.now - reply.dueAt, Math.max(0, clock() - this.pausedUntil));
-    const source = { isTroubled, failedProbes };
-    const claim = { member, kind, token, stored, ...source, count, lagMs, ageMs, isStale };
-    return { is: 'claimed', claim, heldMs: usedUpMs };
+    const lagMs = Math.min(now - dueAt, Math.max(0, clock() - this.pausedUntil));
+    return { ...request, lagMs, ageMs, isStale };
   }
 
-  /** Another process released this claim while the read was in flight, so the run is delayed. */
-  private async overlap({ member, token }: ClaimedRequest): Promise<NextClaim<RequestClaim>> {
+  private async delay(claimed: readonly ClaimedRequest[]): Promise<void> {
+    const { source, store, onDueIn } = this.deps;
     try {
-      await this.deps.store.release(this.deps.source, [{ member, token }], { inMs: OVERLAP_MS });
+      await store.release(source, claimed, { inMs: OVERLAP_MS });
+      onDueIn(OVERLAP_MS);
     } finally {
-      // `tend` releases the claim if this call has failed.
-      this.tokens.delete(token);
+      // `tend` releases the claims if this call has failed.
+      for (const { token } of claimed) this.tokens.delete(token);
     }
-    return { is: 'idle', ms: OVERLAP_MS };
   }
 
   private async releaseAll(chunks: AsyncIterable<HeldClaim[]>): Promise<void> {
     let released = 0;
     for await (const chunk of chunks) {
-      const lost = chunk.filter(({ token }) => !this.tokens.has(token));
+      const lost = chunk.filter(({ token }) => !this.isHeld(token));
       released += await this.deps.store.release(this.deps.source, lost, 'as before');
     }
     if (released > 0) await this.entered(released);
@@ -301,6 +314,8 @@ interface OverdueDependencies {
   limit: RateLimit;
   /** Requests each ms with which polls would be as prompt as their profile asks for; 0 if unknown. */
   wantedPerMs: () => number;
+  /** The share of the rate limit that all processes use now. */
+  usedShare: () => Promise<number>;
   /** Notes for all processes that polls are overdue, or with null that they keep up; of these, one reports it. */
   note: (overdue: Overdue | null) => Promise<void>;
 }
@@ -308,6 +323,8 @@ interface OverdueDependencies {
 /** Detects that the polls of a source are overdue, and reports it once for all processes. */
 export class OverdueMonitor {
   private checksBehind = 0;
+  /** The quickest answer of the store at these checks, ms. */
+  private quickestMs = Infinity;
   private found: Overdue | null = null;
   /** Whether it is noted that polls keep up. At first another process may have left a note that they do not. */
   private isClear = false;
@@ -319,17 +336,27 @@ export class OverdueMonitor {
     return this.found;
   }
 
-  /** @param oldestMs how long the earliest request has been due; null or below zero for none */
-  async check({ due, oldestMs }: { due: number; oldestMs: number | null }): Promise<void> {
+  /**
+   * @param survey.oldestMs how long the earliest request has been due; null or below zero for none
+   * @param survey.answerMs how long the store took to answer
+   */
+  async check({
+    due,
+    oldestMs,
+    answerMs,
+  }: Pick<ScheduleSurvey, 'due' | 'oldestMs' | 'answerMs'>): Promise<void> {
     const { source, limit, note } = this.deps;
     this.checksBehind = (oldestMs ?? 0) > OVERDUE_MS ? this.checksBehind + 1 : 0;
+    this.quickestMs = Math.min(answerMs, this.checksBehind > 1 ? this.quickestMs : Infinity);
     if (this.checksBehind > 0) this.isClear = false;
     if (this.checksBehind >= 2) {
       const wantedRequests = Math.max(
         wantedLimit(limit, due),
         Math.ceil(this.deps.wantedPerMs() * limit.perMs),
       );
-      this.found = { source, polls: due, oldestMs: oldestMs ?? 0, wantedRequests, limit };
+      const usedShare = await this.deps.usedShare();
+      const cause = overdueCause(limit, { answerMs: this.quickestMs, usedShare });
+      this.found = { source, polls: due, oldestMs: oldestMs ?? 0, wantedRequests, limit, cause };
       await note(this.found);
     } else if (this.checksBehind === 0) {
       this.found = null;

@@ -1,7 +1,7 @@
 import { Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 
-/** Longer than any slot runs: BullMQ renews locks at half of this, ms. */
+/** How long a slot of a killed process counts as at work, ms; locks are renewed at half of this. */
 const LOCK_MS = 30_000;
 
 /** Interval of the search for slots of killed processes, ms; no work waits for it. */
@@ -34,14 +34,13 @@ export interface SlotWorker {
 function startSlotWorker(
   { name, prefix, consumer, onError }: SlotQueueOptions,
   run: () => Promise<void>,
-  concurrency: number,
 ): SlotWorker {
   const worker = new Worker(name, run, {
     connection: consumer,
     prefix,
     // It would ask for INFO, which users may lack; without it, BullMQ rounds waits up to whole seconds.
     skipVersionCheck: true,
-    concurrency,
+    concurrency: 1,
     lockDuration: LOCK_MS,
     stalledInterval: STALLED_CHECK_MS,
     drainDelay: BLOCK_S,
@@ -67,13 +66,15 @@ function withoutSlot(error: Error): Error {
 const EVENTS_KEPT = 10;
 
 /**
- * Slots are jobs without a task: one slot lets one worker, in any process, make requests one after
- * another. Lost, duplicate and surplus slots do no harm.
+ * Slots are jobs without a task: one slot lets one worker, in any process, make requests, many side by
+ * side. A worker has one at a time. Lost, duplicate and surplus slots do no harm.
  */
 export interface SlotQueue {
-  add(count: number): Promise<void>;
-  /** @param concurrency the most slots that run at once in this process */
-  work(run: () => Promise<void>, concurrency: number): SlotWorker;
+  /** Adds a slot, unless one waits that no worker has taken. */
+  ask(): Promise<void>;
+  /** The number of slots that workers have taken; those of killed processes count for a while. */
+  countAtWork(): Promise<number>;
+  work(run: () => Promise<void>): SlotWorker;
   close(): Promise<void>;
 }
 
@@ -88,10 +89,11 @@ export function createSlotQueue(options: SlotQueueOptions): SlotQueue {
   });
   queue.on('error', onError);
   return {
-    async add(count) {
-      await queue.addBulk(Array.from({ length: count }, () => ({ name: 'slot', data: {} })));
+    async ask() {
+      if ((await queue.getWaitingCount()) === 0) await queue.add('slot', {});
     },
-    work: (run, concurrency) => startSlotWorker(options, run, concurrency),
+    countAtWork: () => queue.getActiveCount(),
+    work: (run) => startSlotWorker(options, run),
     close: () => queue.close(),
   };
 }

@@ -44,7 +44,7 @@ import {
   TAKE_GONE,
 } from './lua/source.ts';
 import { ADD_UP, PUT_BACK, RECOUNT, SWEEP_INDEX, SWEEP_LOG } from './lua/repair.ts';
-import { CLAIM_REQUEST, RELEASE_CLAIMS, RENEW_CLAIM } from './lua/request-claim.ts';
+import { CLAIM_REQUESTS, RELEASE_CLAIMS, RENEW_CLAIM } from './lua/request-claim.ts';
 import { FIND_RUN_IDS, SWEEP_RUN_IDS } from './lua/run-ids.ts';
 import { DEFER, ENTER_MISSING, ENTER_WITHIN, EXPEDITE, MOVE_BACK, SURVEY } from './lua/schedule.ts';
 import {
@@ -74,7 +74,9 @@ declare module 'ioredis' {
       keyCount: number,
       ...args: (string | number)[]
     ): Result<string[] | number, Context>;
-    rwClaimRequest(...args: (string | number)[]): Result<[string, ...(string | number)[]], Context>;
+    rwClaimRequests(
+      ...args: (string | number)[]
+    ): Result<[string, ...(string | number)[]], Context>;
     rwReleaseClaims(...args: (string | number)[]): Result<number, Context>;
     rwRenewClaim(
       clock: string,
@@ -259,7 +261,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwTakeLease', { numberOfKeys: 2, lua: TAKE_LEASE });
   redis.defineCommand('rwEndLease', { numberOfKeys: 1, lua: END_LEASE });
   redis.defineCommand('rwCommitWatch', { lua: COMMIT_WATCH });
-  redis.defineCommand('rwClaimRequest', { numberOfKeys: DUE_SETS + 7, lua: CLAIM_REQUEST });
+  redis.defineCommand('rwClaimRequests', { numberOfKeys: DUE_SETS + 7, lua: CLAIM_REQUESTS });
   redis.defineCommand('rwReleaseClaims', { numberOfKeys: DUE_SETS + 2, lua: RELEASE_CLAIMS });
   redis.defineCommand('rwRenewClaim', { numberOfKeys: 2, lua: RENEW_CLAIM });
   redis.defineCommand('rwExpedite', { numberOfKeys: DUE_SETS + 2, lua: EXPEDITE });

@@ -18,7 +18,7 @@ const RUNS = 10;
 
 /** Keys that scripts find in what they read: of the watch, and of the delivery, that are due next. */
 const FOUND: Record<string, string[]> = {
-  rwClaimRequest: ['watch'],
+  rwClaimRequests: ['watch'],
   rwClaim: ['delivery', 'event'],
   rwRecordAttempt: ['delivery', 'event'],
   rwCommitWatch: ['delivery-log', 'event-log', 'run-ids', 'watch-names'],

@@ -103,7 +103,8 @@ test('only what is of the sources of a token is listed for it', async () => {
   await store('theirs', { ...waits, source: 'eu' }, 'awaiting_human_feedback');
   const limit = { requests: 10, perMs: 1_000 };
   const overdueOf = (source: string) => {
-    return { source, limit, polls: 3, oldestMs: MINUTE, wantedRequests: 20 };
+    const cause = { is: 'limit' as const };
+    return { source, limit, polls: 3, oldestMs: MINUTE, wantedRequests: 20, cause };
   };
   const service = open({
     poller: {

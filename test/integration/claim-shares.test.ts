@@ -48,14 +48,16 @@ function scheduleOf() {
     return name;
   }
   async function claim(): Promise<{ member: string; kind: RequestKind }> {
-    const claimed = await requests.claim(source, {
+    const { claimed } = await requests.claim(source, {
       token: `process.${(names += 1)}`,
+      most: 1,
       limit: LIMIT,
       leaseMs: 1_000,
       roundMs: 60_000,
     });
-    if (claimed.is !== 'claimed') throw new Error(`nothing was claimed: ${claimed.is}`);
-    return { member: claimed.member, kind: claimed.kind };
+    const [one] = claimed;
+    if (one === undefined) throw new Error('nothing was claimed');
+    return { member: one.member, kind: one.kind };
   }
   return { source, tick, enter, claim };
 }

@@ -118,14 +118,15 @@ describe('the claim of the head of a list', () => {
     await stores.requests.enterMissing(list.source, 'list', [member]);
     const limit = { requests: 1_000, perMs: 1_000 };
     const ask = {
-      token: 'one.1',
+      token: 'one',
+      most: 1,
       limit,
       leaseMs: 60_000,
       roundMs: 0,
     };
     await waitFor(async () => {
-      const claimed = await stores.requests.claim(list.source, ask);
-      return claimed.is === 'claimed' && claimed.member === member;
+      const { claimed } = await stores.requests.claim(list.source, ask);
+      return claimed[0]?.member === member;
     });
     expect(await store.moveCursor(list, { member, token: 'other.1' }, cursor)).toBe(false);
     expect(await store.cursors([list])).toEqual([null]);

@@ -51,14 +51,16 @@ const limit = { requests: 1_000, perMs: 1_000 };
 /** Claims the poll of a watch. */
 async function claim({ source }: WatchKey, process = `process-${(tokens += 1)}`) {
   const token = `${process}.${(tokens += 1)}`;
-  const claimed = await requests.claim(source, {
+  const { claimed } = await requests.claim(source, {
     token,
+    most: 1,
     limit,
     leaseMs: 60_000,
     roundMs: 0,
   });
-  if (claimed.is !== 'claimed') throw new Error(`nothing was claimed: ${claimed.is}`);
-  return { ...claimed, stored: claimed.stored!, lagMs: 0, permitMs: null };
+  const [request] = claimed;
+  if (request === undefined) throw new Error('nothing was claimed');
+  return { ...request, stored: request.stored!, lagMs: 0, permitMs: null };
 }
 
 /** Takes over the claims of a dead process. */

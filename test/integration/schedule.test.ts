@@ -34,6 +34,7 @@ function processOn(options: ProcessOptions = {}) {
   const { id = `process-${(names += 1)}`, perMs = 1_000, deadlineMs = 10_000 } = options;
   const clock = { ms: 0 };
   const due: number[] = [];
+  const dueNow = () => due.push(0);
   const schedule = new Schedule({
     source,
     store: requests,
@@ -44,8 +45,8 @@ function processOn(options: ProcessOptions = {}) {
     isShort: () => options.isShort ?? false,
     deadlineMs,
     wakeOthers: async () => undefined,
-    onDue: (count) => due.push(count),
-    onDueIn: () => undefined,
+    onDue: () => void dueNow(),
+    onDueIn: (ms) => void due.push(ms),
     clock: () => clock.ms,
   });
   return Object.assign(schedule, { id, clock, due });
@@ -66,9 +67,10 @@ async function watch(runIds: readonly string[], inMs = 0, changes: Partial<Watch
 }
 
 async function claimed(process: Process): Promise<RequestClaim> {
-  const turn = await process.claim();
-  if (turn.is !== 'claimed') throw new Error(`nothing was claimed: ${JSON.stringify(turn)}`);
-  return turn.claim;
+  const { claims, next } = await process.claim(1);
+  const [claim] = claims;
+  if (claim === undefined) throw new Error(`nothing was claimed: ${JSON.stringify(next)}`);
+  return claim;
 }
 
 const claimedRuns = async (process: Process, count: number) => {
@@ -113,15 +115,16 @@ const dueIn = async (runId: string) => {
 
 describe('claim from the schedule', () => {
   test('a claim takes the request due longest, once, and an idle one returns the next due time', async () => {
-    await watch(['later'], 5_000);
+    await watch(['later'], AN_HOUR);
     await watch(['first']);
     await delay(2);
     await watch(['second']);
     const [one, two] = [processOn(), processOn()];
     expect([(await claimed(one)).member, (await claimed(two)).member]).toEqual(['first', 'second']);
-    const turn = await one.claim();
-    expect(turn).toMatchObject({ is: 'idle' });
-    expect((turn as { ms: number }).ms).toBeGreaterThan(4_000);
+    const { claims, next } = await one.claim(1);
+    expect(claims).toEqual([]);
+    expect(next.is).toBe('idle');
+    expect(next.ms).toBeGreaterThan(AN_HOUR / 2);
     expect(await dueIn('first')).toBeNull();
   });
 
@@ -131,11 +134,13 @@ describe('claim from the schedule', () => {
     await process.expedite(['expedited']);
     const patient = {
       token: 'p.1',
+      most: 1,
       limit: { requests: 9, perMs: 9 },
       leaseMs: 9,
       roundMs: 60_000,
     };
-    expect(await requests.claim(source, patient)).toMatchObject({ member: 'expedited' });
+    const { claimed: taken } = await requests.claim(source, patient);
+    expect(taken.map(({ member }) => member)).toEqual(['expedited']);
     expect((await claimed(process)).member).toBe('long due');
   });
 
@@ -143,10 +148,11 @@ describe('claim from the schedule', () => {
     await watch(['a', 'b', 'c']);
     const limit = { requests: 2, perMs: AN_HOUR };
     await claimed(processOn(limit));
-    const last = await processOn(limit).claim();
-    expect(last).toMatchObject({ is: 'claimed', heldMs: expect.any(Number) });
-    expect((last as { heldMs: number }).heldMs).toBeGreaterThan(AN_HOUR - 60_000);
-    expect(await processOn(limit).claim()).toMatchObject({ is: 'held' });
+    const last = await processOn(limit).claim(1);
+    expect(last).toMatchObject({ claims: [{ member: 'b' }], next: { is: 'limited' } });
+    expect(last.next.ms).toBeGreaterThan(AN_HOUR - 60_000);
+    const none = await processOn(limit).claim(1);
+    expect(none).toMatchObject({ claims: [], next: { is: 'limited' } });
     expect(await dueIn('c')).toBeLessThanOrEqual(0);
   });
 
@@ -156,15 +162,16 @@ describe('claim from the schedule', () => {
     await delay(5);
     await watch(['due']);
     expect(await claimedRuns(process, 4)).toEqual(['due', 'a', 'b', 'c']);
-    expect(await process.claim()).toEqual({ is: 'idle', ms: null });
-    expect(await processOn().claim()).toEqual({ is: 'idle', ms: null });
+    const nothing = { claims: [], next: { is: 'idle', ms: null } };
+    expect(await process.claim(1)).toEqual(nothing);
+    expect(await processOn().claim(1)).toEqual(nothing);
   });
 
   test('an idle claim returns when the first run is beyond its configured interval', async () => {
     const process = processOn({ isShort: true });
     await watch(['a']);
     await poll(process, AN_HOUR, 60_000);
-    const { ms } = (await process.claim()) as { ms: number };
+    const { ms } = (await process.claim(1)).next;
     expect(ms).toBeGreaterThan(50_000);
     expect(ms).toBeLessThanOrEqual(60_000);
   });
@@ -193,15 +200,62 @@ describe('claim from the schedule', () => {
       schedule: { does: 'leave' },
     });
     await delay(5);
-    expect(await process.claim()).toMatchObject({ is: 'idle' });
+    expect(await process.claim(1)).toMatchObject({ claims: [], next: { is: 'idle' } });
+  });
+
+  test('one claim takes as many as are due and permitted, the longest due first, and says when the next is due', async () => {
+    await watch(['later'], AN_HOUR);
+    for (const runId of ['a', 'b', 'c']) {
+      await watch([runId]);
+      await delay(2);
+    }
+    const { claims, next } = await processOn().claim(10);
+    expect(claims.map(({ member }) => member)).toEqual(['a', 'b', 'c']);
+    expect(new Set(claims.map(({ token }) => token)).size).toBe(3);
+    expect(next.is).toBe('idle');
+    expect(next.ms).toBeGreaterThan(AN_HOUR / 2);
+  });
+
+  test('a claim for fewer than are due says that more are due now', async () => {
+    await watch(['a', 'b', 'c']);
+    const { claims, next } = await processOn().claim(2);
+    expect(claims).toHaveLength(2);
+    expect(next).toEqual({ is: 'idle', ms: 0 });
+  });
+
+  test('one claim takes no more than the rate limit has left, and says when that lets one through', async () => {
+    await watch(['a', 'b', 'c']);
+    const limit = { requests: 2, perMs: AN_HOUR };
+    const { claims, next } = await processOn(limit).claim(10);
+    expect(claims.map(({ count }) => count)).toEqual([1, 2]);
+    expect(next.is).toBe('limited');
+    expect(next.ms).toBeGreaterThan(AN_HOUR - 60_000);
+    expect(await dueIn('c')).toBeLessThanOrEqual(0);
+  });
+
+  test('of a paused source a claim takes one request as its probe, however many are due', async () => {
+    await watch(['a', 'b', 'c']);
+    await closeSource(sources, source, Date.now());
+    await delay(2);
+    const { claims, next } = await processOn().claim(10);
+    expect(claims).toMatchObject([{ failedProbes: expect.any(Number) }]);
+    expect(next.is).toBe('paused');
+  });
+
+  test('one claim takes more than it reads at a time, each once', async () => {
+    const runIds = Array.from({ length: 150 }, (_, at) => `run-${at}`);
+    await watch(runIds);
+    const { claims } = await processOn().claim(200);
+    expect(claims.map(({ member }) => member).toSorted()).toEqual(runIds.toSorted());
   });
 
   test('a claim from a paused source returns the time until its end', async () => {
     await watch(['a']);
     await closeSource(sources, source, Date.now() + 5_000);
-    const turn = (await processOn().claim()) as { is: string; ms: number };
-    expect(turn.is).toBe('held');
-    expect(turn.ms).toBeGreaterThan(4_000);
+    const { claims, next } = await processOn().claim(1);
+    expect(claims).toEqual([]);
+    expect(next.is).toBe('paused');
+    expect(next.ms).toBeGreaterThan(4_000);
   });
 
   test('a claim removes runs without an active watch', async () => {
@@ -220,7 +274,7 @@ describe('claim from the schedule', () => {
     for await (const held of requests.heldBy(source, process.id)) {
       await requests.release(source, held, 'as before');
     }
-    expect(await process.claim()).toMatchObject({ is: 'idle' });
+    expect(await process.claim(1)).toMatchObject({ claims: [], next: { is: 'idle' } });
     expect(await dueIn('a')).toBeGreaterThan(500);
   });
 });
@@ -343,7 +397,7 @@ describe('moved polls', () => {
   test('expedite and defer ignore runs without a watch', async () => {
     const process = processOn();
     await process.expedite(['unknown']);
-    expect(await process.survey()).toEqual({ members: 0, due: 0, oldestMs: null, nextMs: null });
+    expect(await process.survey()).toMatchObject({ members: 0, due: 0, nextMs: null });
   });
 
   test('moveBack moves due times from while the clock was ahead', async () => {
@@ -364,7 +418,7 @@ describe('survey of the schedule', () => {
     const survey = await process.survey();
     expect(survey).toMatchObject({ members: 3, due: 2 });
     expect(survey.oldestMs).toBeGreaterThanOrEqual(19);
-    expect(process.due).toEqual([2]);
+    expect(process.due).toEqual([0]);
   });
 
   test('the claim of a list counts as no watch', async () => {

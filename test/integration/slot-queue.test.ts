@@ -11,7 +11,8 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
 
-test('slots that lose their locks, as in an outage, are one and the same fault', async () => {
+/** A queue of slots, and what it reports. */
+async function openQueue() {
   const { url, prefix } = testRedis();
   const settings = { url, prefix };
   const connections = createRedisConnections({ settings, log: pino({ level: 'silent' }) });
@@ -30,13 +31,35 @@ test('slots that lose their locks, as in an outage, are one and the same fault',
   let running = 0;
   let end: () => void = () => undefined;
   const ended = new Promise<void>((resolve) => (end = resolve));
-  const worker = queue.work(async () => {
-    running += 1;
-    await ended;
-  }, 3);
-  cleanups.push(async () => worker.close(true));
-  await queue.add(3);
-  await waitFor(() => running === 3);
+  const work = () => {
+    const worker = queue.work(async () => {
+      running += 1;
+      await ended;
+    });
+    cleanups.push(async () => worker.close(true));
+  };
+  return { queue, redis, prefix, messages, work, running: () => running, end: () => end() };
+}
+
+test('a slot is added only where none waits, and a worker takes one at a time', async () => {
+  const { queue, work, running, end } = await openQueue();
+  for (let asked = 0; asked < 3; asked += 1) await queue.ask();
+  work();
+  await waitFor(() => running() === 1);
+  await queue.ask();
+  await queue.ask();
+  expect([await queue.countAtWork(), running()]).toEqual([1, 1]);
+  end();
+  await waitFor(async () => running() === 2 && (await queue.countAtWork()) === 0);
+});
+
+test('slots that lose their locks, as in an outage, are one and the same fault', async () => {
+  const { queue, redis, prefix, messages, work, running, end } = await openQueue();
+  for (let slot = 1; slot <= 3; slot += 1) {
+    work();
+    await queue.ask();
+    await waitFor(() => running() === slot);
+  }
   const locks = await redis.keys(`{${prefix}}:lost-locks:slots:*:lock`);
   expect(locks).toHaveLength(3);
   await redis.del(...locks);

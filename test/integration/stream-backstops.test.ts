@@ -158,9 +158,9 @@ function processOn(source: string) {
     feed,
     /** Claims the poll of a run that is due. @returns what ends the poll; null where none is due */
     async beginPoll(status = 'running') {
-      const next = await schedule.claim();
-      if (next.is !== 'claimed' || next.claim.stored === null) return null;
-      const { member: runId, token, stored } = next.claim;
+      const [claim] = (await schedule.claim(1)).claims;
+      if (claim === undefined || claim.stored === null) return null;
+      const { member: runId, token, stored } = claim;
       let answer: (result: PollResult) => void = ignore;
       const polled = observeRun(new Promise((resolve) => (answer = resolve)))({
         stored,
@@ -171,8 +171,8 @@ function processOn(source: string) {
       return async () => {
         answer({ kind: 'run', run: snapshot({ id: runId, status, workflow_id: WORKFLOW }) });
         const { is } = await polled;
-        if (is === 'unwatched') await schedule.release(next.claim, 'never');
-        else schedule.settled(next.claim, null);
+        if (is === 'unwatched') await schedule.release(claim, 'never');
+        else schedule.settled(claim, null);
       };
     },
     async open(runId: string) {

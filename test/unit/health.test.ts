@@ -41,7 +41,8 @@ function healthWith(
 
 test('readiness is degraded while polls are overdue, and names a sufficient rate limit', async () => {
   const limit = { requests: 10, perMs: 1_000 };
-  const behind = { source: 'eu', polls: 1_200, oldestMs: 45_300, wantedRequests: 30, limit };
+  const cause = { is: 'limit' as const };
+  const behind = { source: 'eu', polls: 1_200, oldestMs: 45_300, wantedRequests: 30, limit, cause };
   const reads = () => null;
   expect(
     await healthWith([
@@ -93,7 +94,8 @@ test('readiness is degraded while an endpoint has asked for a pause of a minute 
 
 test('every check that readiness knows is a metric, and no other', async () => {
   const limit = { requests: 10, perMs: 1_000 };
-  const behind = { source: 'eu', polls: 9, oldestMs: 45_300, wantedRequests: 30, limit };
+  const cause = { is: 'limit' };
+  const behind = { source: 'eu', polls: 9, oldestMs: 45_300, wantedRequests: 30, limit, cause };
   const full = memoryFigures(
     { used: 95e6, startup: 1e6, max: 100e6, before: null },
     { settled: 40e6, indexes: 10e6 },

@@ -1,173 +1,304 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
-import { Slots, type NextClaim } from '../../src/poll/source-slots.ts';
+import { Slots, type Claimed } from '../../src/poll/source-slots.ts';
 
-const CONCURRENCY = 4;
+/** Requests under way at most. */
+const MOST = 4;
 
-let slots: Slots<string>;
-/** Requests that are due, in order. */
-let due: string[];
-/** When the next request is due, ms of the test's clock. */
-let nextAt: number | null;
+/** Whether a slot waits in the queue that all processes share. */
+let isQueued: boolean;
+/** Requests by when they are due, ms of the test's clock, the earliest first. */
+let scheduled: { name: string; at: number }[];
 /** How many requests may be made; unused permits are held for that long. */
 let permits: number;
 let heldMs: number;
-let claims: number;
-/** Slots that were added to the queue and wait there. */
-let queued: number;
-/** Slots that have ended. */
-let ended: number;
-let performing: { claim: string; end: () => void }[];
-/** Whether requests are answered at once. */
-let isQuick: boolean;
+/** How many each claim asked for. */
+let claims: number[];
+let processes: Process[];
 
-beforeEach(() => {
-  jest.useFakeTimers();
-  [due, nextAt, permits, heldMs, claims, queued, ended] = [[], null, Infinity, 0, 0, 0, 0];
-  performing = [];
+/** One process: its slots, and its requests under way. */
+class Process {
+  readonly performing: { claim: string; end: () => void }[] = [];
+  /** Whether requests are answered at once. */
   isQuick = true;
-  slots = new Slots<string>({
+  isAtWork = false;
+  /** How many slots it was given. */
+  began = 0;
+  readonly slots = new Slots<string>({
     claim,
-    perform: (one) =>
-      isQuick
-        ? Promise.resolve()
-        : new Promise((resolve) => performing.push({ claim: one, end: resolve })),
-    add: async (count) => void (queued += count),
-    concurrency: CONCURRENCY,
+    perform: (one) => this.perform(one),
+    ask: async () => void (isQueued = true),
+    countAtWork: async () => processes.filter(({ isAtWork }) => isAtWork).length,
+    wakeAll: async () => {
+      for (const one of processes) one.slots.woken();
+    },
+    most: () => MOST,
+    isFixed: true,
+    measureBusy: () => () => 0,
     clock: () => Date.now(),
     onError(error) {
       throw error;
     },
   });
+
+  async run(): Promise<void> {
+    this.isAtWork = true;
+    this.began += 1;
+    await this.slots.run();
+    this.isAtWork = false;
+  }
+
+  private perform(one: string): Promise<boolean> {
+    if (this.isQuick) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      this.performing.push({ claim: one, end: () => resolve(true) });
+    });
+  }
+}
+
+let slots: Slots<string>;
+let only: Process;
+
+beforeEach(() => {
+  jest.useFakeTimers();
+  [scheduled, permits, heldMs, isQueued, claims] = [[], Infinity, 0, false, []];
+  only = new Process();
+  processes = [only];
+  ({ slots } = only);
 });
 
 afterEach(() => {
-  slots.stop();
+  for (const one of processes) one.slots.stop();
   jest.useRealTimers();
 });
 
-async function claim(): Promise<NextClaim<string>> {
-  claims += 1;
-  if (permits <= 0) return { is: 'held', ms: heldMs };
-  const one = due.shift();
-  if (one === undefined) {
-    const ms = nextAt === null ? null : nextAt - Date.now();
-    return { is: 'idle', ms: ms === null || ms <= 0 ? null : ms };
-  }
-  permits -= 1;
-  return { is: 'claimed', claim: one, heldMs: permits <= 0 ? heldMs : 0 };
+/** Schedules requests, by default due now. */
+function schedule(names: readonly string[], inMs = 0): void {
+  scheduled.push(...names.map((name) => ({ name, at: Date.now() + inMs })));
+  scheduled.sort((a, b) => a.at - b.at);
 }
 
-/** Lets the queue start slots, as BullMQ does, until nothing changes any more. */
-async function settle(): Promise<void> {
-  for (let round = 0; round < 20; round += 1) {
-    for (; queued > 0; queued -= 1) void slots.run().then(() => (ended += 1));
-    await jest.advanceTimersByTimeAsync(0);
-  }
+async function claim(most: number): Promise<Claimed<string>> {
+  claims.push(most);
+  const due = scheduled.filter(({ at }) => at <= Date.now()).length;
+  const taken = scheduled.splice(0, Math.min(most, permits, due)).map(({ name }) => name);
+  permits -= taken.length;
+  if (permits <= 0) return { claims: taken, next: { is: 'limited', ms: heldMs } };
+  const [next] = scheduled;
+  const ms = next === undefined ? null : Math.max(0, next.at - Date.now());
+  return { claims: taken, next: { is: 'idle', ms } };
 }
 
+/** Lets time pass. Meanwhile the queue gives its slot to a process without one, as BullMQ does. */
 async function pass(ms: number): Promise<void> {
-  await jest.advanceTimersByTimeAsync(ms);
-  await settle();
+  for (let passed = 0; passed < ms; passed += 1) {
+    const free = processes.find(({ isAtWork }) => !isAtWork);
+    if (isQueued && free !== undefined) {
+      isQueued = false;
+      void free.run();
+    }
+    await jest.advanceTimersByTimeAsync(1);
+  }
 }
 
-test('due requests start as many slots as may run, each beginning with one request', async () => {
-  due = ['a', 'b', 'c', 'd', 'e', 'f'];
-  isQuick = false;
-  slots.due(1);
+const settle = () => pass(20);
+
+const names = () => scheduled.map(({ name }) => name);
+
+test('one slot makes due requests side by side, as many as may be under way', async () => {
+  schedule(['a', 'b', 'c', 'd', 'e', 'f']);
+  only.isQuick = false;
+  slots.due();
   await settle();
-  expect(performing.map((one) => one.claim)).toEqual(['a', 'b', 'c', 'd']);
-  performing.shift()?.end();
+  expect(claims).toEqual([MOST]);
+  expect(only.performing.map((one) => one.claim)).toEqual(['a', 'b', 'c', 'd']);
+  only.performing[0]?.end();
   await settle();
-  expect(performing.at(-1)?.claim).toBe('e');
+  expect(only.performing.at(-1)?.claim).toBe('e');
 });
 
-test('a slot waits for requests due within its time, so that a steady pace takes one slot', async () => {
-  due = ['a'];
-  nextAt = Date.now() + 1_000;
-  slots.due(1);
-  await settle();
-  const started = ended;
-  due = ['b'];
-  nextAt = Date.now() + 2_000;
-  await pass(1_000);
-  expect(due).toEqual([]);
-  expect(ended).toBe(started);
+test('a slot waits for the next due request, so that a steady pace takes one slot and one claim a request', async () => {
+  for (let poll = 0; poll < 30; poll += 1) schedule([`poll ${poll}`], poll * 200);
+  slots.due();
+  await pass(30 * 200);
+  expect(names()).toEqual([]);
+  expect(only.began).toBe(1);
+  expect(claims).toHaveLength(30);
 });
 
-test('a slot ends at once where no request comes due within its time', async () => {
-  nextAt = Date.now() + 60_000;
-  slots.due(1);
+test('a slot that knows of an earlier request by now claims it then', async () => {
+  schedule(['late'], 8_000);
+  slots.due();
   await settle();
-  expect(ended).toBe(1);
-  nextAt = null;
-  due = ['a'];
-  await pass(60_000);
-  expect(due).toEqual([]);
+  schedule(['early'], 1_000);
+  slots.dueIn(1_000);
+  await pass(1_020);
+  expect(names()).toEqual(['late']);
+});
+
+test('requests that come due within moments of one another take one claim', async () => {
+  schedule(['a'], 1_000);
+  schedule(['b'], 1_001);
+  schedule(['c', 'd'], 1_003);
+  slots.due();
+  await pass(1_050);
+  expect(names()).toEqual([]);
+  expect(claims.length).toBeLessThanOrEqual(3);
+});
+
+test('a slot ends where no request comes due within its time, and another is asked for then', async () => {
+  schedule(['a'], 15_000);
+  slots.due();
+  await settle();
+  expect(only.isAtWork).toBe(false);
+  await pass(15_000);
+  expect(names()).toEqual([]);
+  expect(claims).toHaveLength(2);
 });
 
 test('while the rate limit is used up no request is claimed', async () => {
-  [due, permits, heldMs] = [['a', 'b', 'c'], 1, 500];
-  slots.due(3);
+  [permits, heldMs] = [1, 500];
+  schedule(['a', 'b', 'c']);
+  slots.due();
   await settle();
-  const before = claims;
-  slots.due(2);
+  const before = claims.length;
+  slots.due();
   slots.dueIn(10);
   await pass(400);
-  expect(claims).toBe(before);
+  expect(claims).toHaveLength(before);
   permits = Infinity;
-  await pass(100);
-  expect(due).toEqual([]);
+  await pass(150);
+  expect(names()).toEqual([]);
 });
 
-test('a source that takes requests again gets one at once', async () => {
-  [due, permits, heldMs] = [['a'], 0, 60_000];
-  slots.due(1);
+test('a source that takes requests again gets one at once, also long after its slot has ended', async () => {
+  [permits, heldMs] = [0, 60_000];
+  schedule(['a']);
+  slots.due();
   await settle();
+  slots.due();
+  await pass(1_000);
+  expect(only.isAtWork).toBe(false);
   permits = Infinity;
   slots.free();
   await settle();
-  expect(due).toEqual([]);
+  expect(names()).toEqual([]);
 });
 
-test('a slot ends after ten seconds of work and asks for another', async () => {
-  isQuick = false;
-  due = Array.from({ length: 20 }, (_, at) => String(at));
-  slots.due(1);
-  await settle();
-  await pass(10_000);
-  const { length } = due;
-  performing.shift()?.end();
-  await settle();
-  expect(ended).toBe(1);
-  expect(due).toHaveLength(length - 1);
+test('a slot that the queue cannot add is asked for again', async () => {
+  let asked = 0;
+  const failing = new Slots<string>({
+    claim,
+    perform: async () => true,
+    ask: async () => {
+      asked += 1;
+      throw new Error('Redis is away');
+    },
+    countAtWork: async () => 0,
+    wakeAll: async () => undefined,
+    most: () => MOST,
+    isFixed: true,
+    measureBusy: () => () => 0,
+    clock: () => Date.now(),
+    onError: () => undefined,
+  });
+  failing.due();
+  await jest.advanceTimersByTimeAsync(5_000);
+  failing.stop();
+  expect(asked).toBeGreaterThan(3);
 });
 
-test('a slot that the queue has lost is asked for again', async () => {
-  due = ['a'];
-  slots.due(1);
-  queued = 0;
-  await pass(500);
-  slots.due(1);
-  expect(queued).toBe(1);
-  queued = 0;
-  await pass(1_001);
-  slots.due(1);
-  await settle();
-  expect(due).toEqual([]);
+test('while requests hang, more and more may be under way, unless their number is fixed', async () => {
+  let begun = 0;
+  const hanging = new Slots<string>({
+    claim,
+    perform: () => new Promise(() => void (begun += 1)),
+    ask: async () => undefined,
+    countAtWork: async () => 1,
+    wakeAll: async () => undefined,
+    most: () => 100,
+    isFixed: false,
+    // At first the process does other work.
+    measureBusy: () => () => (begun < 40 && Date.now() < startedAt + 500 ? 1 : 0),
+    clock: () => Date.now(),
+    onError: () => undefined,
+  });
+  const startedAt = Date.now();
+  schedule(Array.from({ length: 200 }, (_, at) => `poll ${at}`));
+  const slot = hanging.run();
+  await jest.advanceTimersByTimeAsync(300);
+  expect(begun).toBe(32);
+  await jest.advanceTimersByTimeAsync(5_000);
+  expect(begun).toBe(100);
+  hanging.stop();
+  await slot;
+});
+
+describe('several processes', () => {
+  test('a process gets a slot beside another where more is due than that one has room for', async () => {
+    const other = new Process();
+    processes.push(other);
+    schedule(['a', 'b', 'c', 'd', 'e']);
+    [only.isQuick, other.isQuick] = [false, false];
+    slots.due();
+    await settle();
+    expect(other.performing.map((one) => one.claim)).toEqual(['e']);
+  });
+
+  test('of several slots those end that claim in vain, so that one claim a request is left', async () => {
+    for (let more = 0; more < 3; more += 1) processes.push(new Process());
+    for (let poll = 0; poll < 200; poll += 1) schedule([`poll ${poll}`], 1_000 + poll * 100);
+    for (const one of processes) {
+      one.slots.due();
+      await settle();
+    }
+    expect(processes.filter(({ isAtWork }) => isAtWork).length).toBeGreaterThan(1);
+    await pass(11_000);
+    expect(processes.filter(({ isAtWork }) => isAtWork)).toHaveLength(1);
+    claims = [];
+    await pass(8_000);
+    expect(claims).toHaveLength(80);
+  });
+
+  test('a wake-up of another process is for those that have a slot', async () => {
+    slots.woken();
+    await settle();
+    expect(only.began).toBe(0);
+    schedule(['late'], 9_000);
+    slots.due();
+    await settle();
+    schedule(['a']);
+    slots.woken();
+    await settle();
+    expect(names()).toEqual(['late']);
+  });
 });
 
 describe('stopping', () => {
-  test('stopping ends the waiting slots, and lets none claim again', async () => {
-    due = ['a'];
-    nextAt = Date.now() + 1_000;
-    isQuick = false;
-    slots.due(1);
+  test('stopping ends the waiting slot, and lets it claim no more', async () => {
+    schedule(['a']);
+    schedule(['b'], 1_000);
+    only.isQuick = false;
+    slots.due();
     await settle();
-    due = ['b'];
     slots.stop();
-    performing.shift()?.end();
-    await pass(20_000);
-    expect(due).toEqual(['b']);
-    expect(performing).toEqual([]);
+    only.performing[0]?.end();
+    await pass(5_000);
+    expect(names()).toEqual(['b']);
+    expect(only.isAtWork).toBe(false);
+  });
+
+  test('a process that stops leaves a slot to others, once nothing of its own is under way', async () => {
+    schedule(['a']);
+    schedule(['b'], 5_000);
+    only.isQuick = false;
+    slots.due();
+    await settle();
+    slots.stop();
+    const left = slots.leave();
+    await jest.advanceTimersByTimeAsync(10);
+    expect(isQueued).toBe(false);
+    only.performing[0]?.end();
+    await left;
+    expect(isQueued).toBe(true);
   });
 });

@@ -36,11 +36,11 @@ export function roundMs(active: number, { requests, perMs }: RateLimit): number 
   return (active * perMs) / requests;
 }
 
-/** Lowest limit of concurrent requests per source, and the limit for all sources of a process. */
+/** Fewest requests under way that a source is given, and the most in a process where nothing else is said. */
 const LEAST = 16;
-const MOST = 1_024;
+export const MOST_UNDER_WAY = 1_024;
 
-/** What decides how many concurrent requests a source needs. */
+/** What decides how many requests to a source need to be under way. */
 export interface AskedSource {
   limit: RateLimit;
   /** How long an answer may take, ms. */
@@ -48,14 +48,19 @@ export interface AskedSource {
 }
 
 /**
- * The limit of concurrent requests to a source in one process. It is as many as the rate limit can
- * begin during the slowest answer (Little's law), so that a slow Noxus is polled as often as a fast
- * one. Where all sources together exceed the limit of a process, each gets its share.
+ * The most requests that one process has under way to a source. As many are needed as the rate limit can
+ * begin during the slowest answer (Little's law), so that a slow Noxus is polled as often as a fast one.
+ * Where all sources together need more than a process has, each gets its share.
  */
 export function autoConcurrency(source: AskedSource, all: readonly AskedSource[]): number {
+  const needed = Math.max(LEAST, Math.ceil(neededBy(source)));
+  return Math.min(needed, Math.max(LEAST, shareOf(MOST_UNDER_WAY, source, all)));
+}
+
+/** What a source has of a number of requests that all sources together have under way; one at the least. */
+export function shareOf(most: number, source: AskedSource, all: readonly AskedSource[]): number {
   const total = all.reduce((sum, one) => sum + neededBy(one), 0);
-  const share = Math.min(1, MOST / total);
-  return Math.min(MOST, Math.max(LEAST, Math.ceil(neededBy(source) * share)));
+  return Math.max(1, Math.floor((most * neededBy(source)) / total));
 }
 
 function neededBy({ limit, timeoutMs }: AskedSource): number {

@@ -2,10 +2,12 @@ import type { RequestKind } from '../cadence/load.ts';
 import type { StoredWatch } from '../watch/watch.ts';
 import type { RateLimit } from './limiter.ts';
 
-/** What a process asks for when it can make a request to a source. */
-export interface ClaimRequestOptions {
+/** What a process asks for when it can make requests to a source. */
+export interface ClaimRequestsOptions {
+  /** The token of each claimed request is this one, a dot and its place. */
   token: string;
-  /** The rate limit that the claim takes a permit of. */
+  most: number;
+  /** The rate limit that the claim takes permits of. */
   limit: RateLimit;
   leaseMs: number;
   /** How long it takes to poll every watch of the source once, ms. */
@@ -16,7 +18,6 @@ export interface ClaimRequestOptions {
 
 /** A request that a process may make now. Times are milliseconds since the epoch by the store's clock. */
 export interface ClaimedRequest {
-  is: 'claimed';
   /** A run id, or the name of a page or plan. */
   member: string;
   kind: RequestKind;
@@ -32,17 +33,20 @@ export interface ClaimedRequest {
   failedProbes: number | null;
   /** Requests that count against the rate limit. */
   count: number;
-  /** How long the rate limit is used up, ms; 0 where it is not. */
-  usedUpMs: number;
 }
 
 /**
- * Why there is nothing to request now, and for how long, ms. The source is paused, its rate limit
- * used up, or nothing due; null where nothing is scheduled at all.
+ * When another claim is worthwhile, ms from now: when the earliest request is due, null where nothing is
+ * scheduled at all; or when the source or its rate limit lets one through.
  */
-export interface NothingClaimed {
-  is: 'paused' | 'limited' | 'idle';
-  ms: number | null;
+export type NextClaim =
+  | { is: 'idle'; ms: number | null }
+  | { is: 'paused' | 'limited'; ms: number };
+
+/** What a process may request now, the most urgent first. */
+export interface ClaimedRequests {
+  claimed: ClaimedRequest[];
+  next: NextClaim;
 }
 
 /** What identifies a claim. */
@@ -64,4 +68,6 @@ export interface ScheduleSurvey {
   oldestMs: number | null;
   /** When the first request of any kind is due, ms from now; null for none. */
   nextMs: number | null;
+  /** How long the store took to answer, ms. */
+  answerMs: number;
 }

@@ -43,7 +43,10 @@ export const sourceSchema = z
         message: z.string(),
       })
       .nullable()
-      .meta({ description: 'Polls that are late for want of requests; null where all keep up.' }),
+      .meta({
+        description:
+          'Polls that are late; null where all keep up. The message says for want of what.',
+      }),
     reads: z
       .object({
         runs: count.meta({ description: 'Active runs; those left to event streams do not count.' }),

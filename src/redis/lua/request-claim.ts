@@ -9,15 +9,19 @@ import { CLAIMS } from './leases.ts';
 import { STORE_NOW } from './clock.ts';
 import { EVEN_IF_FULL } from './full.ts';
 import { SCHEDULE } from './schedule.ts';
-import { ADMIT, SOURCE_GATE } from './source.ts';
+import { PERMITS, PROBED_MS, SOURCE_GATE } from './source.ts';
 
 /**
- * Parts of the selection that a claim makes; see there. Where several kinds are due, `shares` counts
- * such claims, and at which each kind was served last: one that was passed over too often goes first.
+ * Parts of the selection that a claim makes; see there. Where several kinds are due, `counts` counts
+ * such requests, and at which each kind was served last: one that was passed over too often goes first.
  * Last in it stand how many confirming polls and first reads were claimed while several were due.
+ *
+ * `heads` are the members of each kind that are due first, as far as they were read. What this claim
+ * has taken meanwhile is skipped.
  */
 const SELECT = `
 local RANK = {prompt = 1, first = 2, list = 3, watch = 4, frugal = 4, stream = 4}
+local heads, taken = {}, {}
 
 local function readShares(shares)
   local counts = {}
@@ -59,53 +63,73 @@ local function pickWithin(head, counts, now)
   head.member, head.dueAt = last[1], tonumber(last[2])
 end
 
--- What goes next, when something is due at the earliest where nothing is, and the shares after it.
-local function select(now, isProbe)
+-- The place in a list of a member that was not taken, from a place on.
+local function untaken(list, at)
+  while list[at] and taken[list[at]] do at = at + 2 end
+  return at
+end
+
+-- The first two of a kind: the member that is due first, when it is, and when the second is.
+local function headOf(place, ahead)
+  local list = heads[place]
+  local at = list and untaken(list, list.at)
+  local second = list and untaken(list, at + 2)
+  if not list or not list[second] and not list.isWhole then
+    list = redis.call('ZRANGE', KEYS[4 + place], 0, ahead - 1, 'WITHSCORES')
+    list.isWhole = #list < 2 * ahead
+    heads[place], at, second = list, 1, 3
+  end
+  list.at = at
+  return list[at], tonumber(list[at + 1]), tonumber(list[second + 1])
+end
+
+-- What is due first of each kind, when something is at the earliest where nothing is, and of which kinds several are.
+local function dueNow(now, ahead, isProbe)
   local due, soonest, backlog = {}, nil, {}
   for place, kind in ipairs(KINDS) do
     -- A page may turn out not to be worth a request, so it is no probe.
-    local head = isProbe and place > ${POLL_KINDS} and {}
-      or redis.call('ZRANGE', KEYS[4 + place], 0, NEWEST[kind] and 1 or 0, 'WITHSCORES')
-    local dueAt = tonumber(head[2])
-    if head[4] and not isProbe and tonumber(head[4]) <= now then backlog[kind] = true end
-    if dueAt and dueAt <= now then
-      local one = {member = head[1], kind = kind, place = place, dueAt = dueAt, deadline = dueAt + ARGV[5 + place]}
-      if kind == 'plan' then return one end
-      due[#due + 1] = one
-    elseif dueAt and (not soonest or dueAt < soonest) then
-      soonest = dueAt
+    if place <= ${POLL_KINDS} or not isProbe then
+      local member, dueAt, secondAt = headOf(place, ahead)
+      if NEWEST[kind] and secondAt and not isProbe and secondAt <= now then backlog[kind] = true end
+      if dueAt and dueAt <= now then
+        local one = {member = member, kind = kind, place = place, dueAt = dueAt, deadline = dueAt + ARGV[6 + place]}
+        if kind == 'plan' then return {one}, soonest, {} end
+        due[#due + 1] = one
+      elseif dueAt and (not soonest or dueAt < soonest) then
+        soonest = dueAt
+      end
     end
   end
-  if #due < 2 and not next(backlog) then return due[1], soonest end
-  local counts, best = readShares(KEYS[4]), due[1]
-  if #due > 1 then best = pick(due, counts) end
-  if backlog[best.kind] then pickWithin(best, counts, now) end
-  return best, soonest, table.concat(counts, ' ')
+  return due, soonest, backlog
 end
 `;
 
+/** The most members of a kind that a claim reads at once. */
+const READ_AHEAD = 32;
+
 /**
- * Claims the most urgent request that is due, and takes its permit of the source's rate limit with it.
- * Which one that is, and whether there is one at all, is decided here and nowhere else: `sourceAdmission`
- * says what the source admits, `select` which request goes first. Where nothing is due, the rest of the
+ * Claims the most urgent requests that are due, and takes their permits of the source's rate limit with them.
+ * Which ones these are, and whether there are any at all, is decided here and nowhere else: `sourceAdmission`
+ * says what the source admits, `dueNow` and `pick` which request goes first. Where nothing is due, the rest of the
  * rate limit goes to watches beyond their configured longest interval.
  *
  * KEYS  clock, claims, permits, shares, due sets, state, probe and open of the source.
- * ARGV  token, limit (0 for none), ms that a permit is held, ms of a lease, key prefix of watches,
- *       patience of each kind in ms; 1 where a short rate limit widens intervals.
- * Returns ['claimed', member, kind, due time, now, watch, troubled, requests, ms, failed probes].
- * `troubled` is 1 where the source is throttled, paused or unreachable. `requests` count against the
- * rate limit, which is used up for `ms`. `failed probes` is -1 where this is no probe.
- * Else ['paused', ms], ['limited', ms], or ['idle', ms until the earliest is due, or -1].
+ * ARGV  token, how many at most, limit (0 for none), ms that a permit is held, ms of a lease, key prefix of
+ *       watches, patience of each kind in ms; 1 where a short rate limit widens intervals.
+ * Returns [next, ms, now, troubled, failed probes], then [member, kind, due time, watch, requests] of each.
+ * `next` says when another claim is worthwhile, in `ms`: 'idle' when the earliest is due, -1 for never; 'limited'
+ * when the rate limit lets one more through, 'paused' when the source does.
+ * `troubled` is 1 where the source is throttled, paused or unreachable. `failed probes` is -1 where this is
+ * no probe. `requests` count against the rate limit. The token of each is that of the claim, a dot and its place.
  */
-export const CLAIM_REQUEST = `
+export const CLAIM_REQUESTS = `
 ${SCHEDULE}
 ${SELECT}
-${ADMIT}
+${PERMITS}
 ${SOURCE_GATE}
 local plan = schedule(KEYS[2], 5)
-local limit, holdMs = tonumber(ARGV[2]), tonumber(ARGV[3])
-local isShort = ARGV[6 + #KINDS] == '1'
+local most, limit, holdMs = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local isShort = ARGV[7 + #KINDS] == '1'
 local source = {state = KEYS[#KEYS - 2], probe = KEYS[#KEYS - 1], open = KEYS[#KEYS]}
 
 local function isOver(record)
@@ -114,46 +138,80 @@ end
 
 local texts = redis.call('MGET', KEYS[1], source.state, source.open)
 local now, found = storeNow(KEYS[1], texts[1] or ''), {texts[2], texts[3]}
-local gate, pausedMs = sourceAdmission(found[1], source.probe, ARGV[1], ARGV[4], now)
-if gate == 2 then return {'paused', math.max(1, pausedMs)} end
+local gate, pausedMs = sourceAdmission(found[1], source.probe, ARGV[1] .. '.1', ARGV[5], now)
+if gate == 2 then return {'paused', math.max(1, pausedMs), now, 1, -1} end
 local isProbe = gate == 1
+if isProbe then most = 1 end
 limit = limit > 0 and rising(found[2], limit, now) or 0
+local ahead = math.min(most, ${READ_AHEAD}) + 1
 
--- What takes the probe and does not make it lets go of it.
-local function nothing(...)
-  if isProbe then redis.call('DEL', source.probe) end
-  return {...}
+local reply = {'idle', -1, now, found[1] and 1 or 0,
+  isProbe and tonumber(string.match(found[1], '"failedProbes":(%d+)')) or -1}
+local claimed, count, permits, counts = 0, nil, {}, nil
+
+local function isUsedUp()
+  if limit == 0 then return false end
+  count = count or countPermits(KEYS[3], now, limit, holdMs)
+  return count >= limit
 end
 
-for _ = 1, 100 do
-  local best, soonest, shares = select(now, isProbe)
-  if not best and isShort and not isProbe then
-    local spareAt
-    best, spareAt = plan.longestBeyond(now)
+local function finish(is, ms)
+  if #permits > 0 then redis.call('ZADD', KEYS[3], unpack(permits)) end
+  if counts then redis.call('SET', KEYS[4], table.concat(counts, ' '), 'EX', 60) end
+  if isProbe and claimed == 1 then
+    -- When the probe is answered is not known: ask again soon.
+    is, ms = 'paused', ${PROBED_MS}
+  elseif is == 'limited' or ms >= 0 and claimed > 0 and isUsedUp() then
+    local usedMs = usedUpMs(KEYS[3], now)
+    if is == 'limited' or ms < usedMs then is, ms = 'limited', usedMs end
+  end
+  -- What takes the probe and does not make it lets go of it.
+  if isProbe and claimed == 0 then redis.call('DEL', source.probe) end
+  reply[1], reply[2] = is, ms
+  return reply
+end
+
+-- The most urgent request of those that are due.
+local function mostUrgent(due, backlog)
+  if #due < 2 and not next(backlog) then return due[1] end
+  counts = counts or readShares(KEYS[4])
+  local best = #due > 1 and pick(due, counts) or due[1]
+  if backlog[best.kind] then pickWithin(best, counts, now) end
+  return best
+end
+
+local function claim(best, record)
+  claimed = claimed + 1
+  local token, counting = ARGV[1] .. '.' .. claimed, 0
+  if limit > 0 and best.kind ~= 'plan' then
+    count = count + 1
+    counting = count
+    permits[#permits + 1] = now + holdMs
+    permits[#permits + 1] = token
+  end
+  plan.claim(best.member, best.kind, {token = token, dueAt = best.dueAt, leaseUntil = now + ARGV[5]})
+  if isShort then plan.dropSpare(best.member) end
+  for _, part in ipairs({best.member, best.kind, best.dueAt, record or '', counting}) do
+    reply[#reply + 1] = part
+  end
+end
+
+for _ = 1, most + 100 do
+  local due, soonest, backlog = dueNow(now, ahead, isProbe)
+  if #due == 0 and isShort and not isProbe then
+    local spare, spareAt = plan.longestBeyond(now)
+    due[1] = spare
     if spareAt and (not soonest or spareAt < soonest) then soonest = spareAt end
   end
-  if not best then return nothing('idle', soonest and math.ceil(soonest - now) or -1) end
-  local record = isPoll(best.member) and redis.call('GET', ARGV[5] .. best.member)
-  if isPoll(best.member) and isOver(record) then
-    plan.take(best.member, best.kind)
-  else
-    local isAdmitted, count, usedUpMs = true, 0, 0
-    if limit > 0 and best.kind ~= 'plan' then
-      isAdmitted, count, usedUpMs = admit(KEYS[3], now, ARGV[1], limit, holdMs)
-      if not isAdmitted then return nothing('limited', usedUpMs) end
-    end
-    if shares then redis.call('SET', KEYS[4], shares, 'EX', 60) end
-    plan.claim(best.member, best.kind, {
-      token = ARGV[1], dueAt = best.dueAt, leaseUntil = now + ARGV[4],
-    })
-    if isShort then plan.dropSpare(best.member) end
-    return {
-      'claimed', best.member, best.kind, best.dueAt, now, record or '', found[1] and 1 or 0, count,
-      usedUpMs, isProbe and tonumber(string.match(found[1], '"failedProbes":(%d+)')) or -1,
-    }
-  end
+  if #due == 0 then return finish('idle', soonest and math.ceil(soonest - now) or -1) end
+  if claimed == most then break end
+  if due[1].kind ~= 'plan' and isUsedUp() then return finish('limited') end
+  local best = mostUrgent(due, backlog)
+  local record = isPoll(best.member) and redis.call('GET', ARGV[6] .. best.member)
+  if isPoll(best.member) and isOver(record) then plan.take(best.member, best.kind) else claim(best, record) end
+  taken[best.member] = true
 end
-return nothing('idle', 0)
+return finish('idle', 0)
 `;
 
 /**

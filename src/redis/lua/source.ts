@@ -3,6 +3,9 @@ import { STORE_NOW } from './clock.ts';
 import { EVEN_IF_FULL } from './full.ts';
 import { LEASE } from './leases.ts';
 
+/** When a probe is answered is not known: the source is asked again this much later, ms. */
+export const PROBED_MS = 500;
+
 /**
  * Whether a source may be asked. While it is closed only probes are, one at a time, from `probeAt` on.
  * A probe has a lease for as long as a request can take, so that a killed process holds up the next one
@@ -19,8 +22,7 @@ local function sourceAdmission(state, probe, request, leaseMs, now)
   if not probeAt then return 0, 0 end
   if now < probeAt then return 2, probeAt - now end
   local takenMs = takeLease(probe, request, now, tonumber(leaseMs))
-  -- When the probe is answered is not known: ask again soon.
-  if takenMs then return 2, math.min(500, takenMs) end
+  if takenMs then return 2, math.min(${PROBED_MS}, takenMs) end
   return 1, 0
 end
 
@@ -63,24 +65,25 @@ for _, id in ipairs(ids) do redis.call('ZADD', KEYS[1], ARGV[1] + ARGV[2], id) e
 return ids
 `;
 
-/** Takes a permit. Requests that do not count any more are forgotten now and then: a poll pays for it. */
-export const ADMIT = `
-local function admit(log, now, request, limit, holdMs)
+/**
+ * Permits: a log of the requests that count against a rate limit, by until when each does.
+ *
+ * `countPermits(log, now, limit, holdMs)` counts them; those that do not count any more are forgotten now
+ * and then, since a poll pays for it. `usedUpMs(log, now)` is how long a limit stays used up.
+ */
+export const PERMITS = `
+local function countPermits(log, now, limit, holdMs)
   if now % 16 == 0 then redis.call('ZREMRANGEBYSCORE', log, '-inf', now) end
   local count = redis.call('ZCOUNT', log, '(' .. now, '+inf')
-  if count >= limit then
-    -- What counts for longer than any request can was entered before the clock was taken back. The
-    -- clock may step back by less than its tolerance without that.
-    count = count - redis.call('ZREMRANGEBYSCORE', log, '(' .. (now + holdMs + ${TOLERANCE_MS}), '+inf')
-  end
-  local isAdmitted = count < limit
-  if isAdmitted then
-    redis.call('ZADD', log, now + holdMs, request)
-    count = count + 1
-  end
-  if count < limit then return isAdmitted, count, 0 end
+  if count < limit then return count end
+  -- What counts for longer than any request can was entered before the clock was taken back. The
+  -- clock may step back by less than its tolerance without that.
+  return count - redis.call('ZREMRANGEBYSCORE', log, '(' .. (now + holdMs + ${TOLERANCE_MS}), '+inf')
+end
+
+local function usedUpMs(log, now)
   local first = redis.call('ZRANGEBYSCORE', log, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-  return isAdmitted, count, math.ceil(first[2] - now)
+  return math.ceil(first[2] - now)
 end
 `;
 
@@ -93,7 +96,7 @@ end
  */
 export const ADMIT_REQUEST = `
 ${STORE_NOW}
-${ADMIT}
+${PERMITS}
 ${SOURCE_GATE}
 local now = storeNow(KEYS[1])
 local found = redis.call('MGET', KEYS[3], KEYS[5])
@@ -102,9 +105,12 @@ if isClosed and ARGV[4] == '0' then return nil end
 local gate = 0
 if isClosed then gate = sourceAdmission(found[1], KEYS[4], ARGV[1], ARGV[4], now) end
 if gate == 2 then return nil end
-local limit = rising(found[2], tonumber(ARGV[2]), now)
-local isAdmitted, count = admit(KEYS[2], now, ARGV[1], limit, tonumber(ARGV[3]))
-if isAdmitted then return count end
+local limit, holdMs = rising(found[2], tonumber(ARGV[2]), now), tonumber(ARGV[3])
+local count = countPermits(KEYS[2], now, limit, holdMs)
+if count < limit then
+  redis.call('ZADD', KEYS[2], now + holdMs, ARGV[1])
+  return count + 1
+end
 if gate == 1 then redis.call('DEL', KEYS[4]) end
 return nil
 `;

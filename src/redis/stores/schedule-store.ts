@@ -12,8 +12,9 @@ import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import { holdMs } from '../../core/source/limiter.ts';
 import type {
   ClaimedRequest,
-  ClaimRequestOptions,
-  NothingClaimed,
+  ClaimedRequests,
+  ClaimRequestsOptions,
+  NextClaim,
   ReleasedUntil,
   ScheduleSurvey,
 } from '../../core/source/schedule.ts';
@@ -33,10 +34,10 @@ export class ScheduleStore {
     private readonly keys: Keys,
   ) {}
 
-  /** Claims the most urgent request that is due, with its permit. */
-  async claim(source: string, ask: ClaimRequestOptions): Promise<ClaimedRequest | NothingClaimed> {
+  /** Claims the most urgent requests that are due, with their permits. */
+  async claim(source: string, ask: ClaimRequestsOptions): Promise<ClaimedRequests> {
     const { keys } = this;
-    const [is, ...rest] = await this.redis.rwClaimRequest(
+    const reply = await this.redis.rwClaimRequests(
       keys.clock,
       keys.requestClaims(source),
       keys.budget(source),
@@ -44,6 +45,7 @@ export class ScheduleStore {
       ...keys.requestsDue(source),
       ...keys.sourceAdmission(source),
       ask.token,
+      ask.most,
       ask.limit.requests,
       holdMs(ask.limit),
       ask.leaseMs,
@@ -51,9 +53,7 @@ export class ScheduleStore {
       ...REQUEST_KINDS.map((kind) => patienceMs(kind, ask.roundMs)),
       ask.isShort ? 1 : 0,
     );
-    if (is === 'claimed') return claimedRequest(source, ask.token, rest);
-    const ms = Number(rest[0]);
-    return { is: is as NothingClaimed['is'], ms: ms < 0 ? null : ms };
+    return claimedRequests(source, ask.token, reply);
   }
 
   /** Gives claims of this process back. @returns how many it still held */
@@ -142,10 +142,13 @@ export class ScheduleStore {
     const keys = this.keys.schedule(source);
     // With nothing to do, which is asked all day, one command is enough.
     const isEmpty = (await this.redis.exists(...keys.slice(1))) === 0;
-    if (isEmpty) return { members: 0, due: 0, oldestMs: null, nextMs: null };
+    if (isEmpty) return { members: 0, due: 0, oldestMs: null, nextMs: null, answerMs: 0 };
+    const askedAt = performance.now();
     const [now, members, due, earliest, first] = await this.redis.rwSurvey(...keys);
+    const answerMs = performance.now() - askedAt;
     const oldestMs = earliest === '' ? null : now - Number(earliest);
-    return { members, due, oldestMs, nextMs: first === '' ? null : Number(first) - now };
+    const nextMs = first === '' ? null : Number(first) - now;
+    return { members, due, oldestMs, nextMs, answerMs };
   }
 
   /** Watches that are scheduled or claimed. */
@@ -198,26 +201,38 @@ export class ScheduleStore {
   }
 }
 
-function claimedRequest(
+/** Parts of each claimed request in the reply. */
+const PARTS = 5;
+
+function claimedRequests(
   source: string,
   token: string,
-  reply: readonly (string | number)[],
-): ClaimedRequest {
-  const [member, kind, dueAt, now, record, isTroubled, count, usedUpMs, failedProbes] = reply;
-  const runId = String(member);
-  return {
-    is: 'claimed',
-    member: runId,
-    kind: kind as RequestKind,
-    token,
-    dueAt: Number(dueAt),
+  [is, ms, now, isTroubled, failedProbes, ...parts]: readonly (string | number)[],
+): ClaimedRequests {
+  const shared = {
     now: Number(now),
-    stored: record === '' ? null : readWatch({ source, runId }, String(record)),
     isTroubled: isTroubled === 1,
     failedProbes: failedProbes === -1 ? null : Number(failedProbes),
-    count: Number(count),
-    usedUpMs: Number(usedUpMs),
   };
+  const claimed: ClaimedRequest[] = [];
+  for (let at = 0; at < parts.length; at += PARTS) {
+    const [member, kind, dueAt, record, count] = parts.slice(at, at + PARTS);
+    const runId = String(member);
+    claimed.push({
+      ...shared,
+      member: runId,
+      kind: kind as RequestKind,
+      token: `${token}.${claimed.length + 1}`,
+      dueAt: Number(dueAt),
+      stored: record === '' ? null : readWatch({ source, runId }, String(record)),
+      count: Number(count),
+    });
+  }
+  return { claimed, next: nextClaim(is as NextClaim['is'], Number(ms)) };
+}
+
+function nextClaim(is: NextClaim['is'], ms: number): NextClaim {
+  return is === 'idle' ? { is, ms: ms < 0 ? null : ms } : { is, ms };
 }
 
 /** When runs that are gone are looked for. What enters here does so with the end of its watch. */
