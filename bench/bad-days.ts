@@ -5,6 +5,7 @@ import { playMetadata } from './bad-days/metadata.ts';
 import { playSilentNames } from './bad-days/names.ts';
 import { playPause } from './bad-days/pause.ts';
 import { playRestart } from './bad-days/restart.ts';
+import { playCells } from './support/cells.ts';
 import type { BenchResult, Figure } from './support/figures.ts';
 
 /** Scenarios, each by a built daemon with a Redis of its own but for the backlog, which is the store's. */
@@ -21,14 +22,6 @@ const CELLS: Record<string, () => Promise<Figure[]>> = {
 export const BAD_DAY_CELLS = Object.keys(CELLS);
 
 /** Faults of what is around a daemon that last for seconds to minutes, and what must hold meanwhile. */
-export async function benchBadDays(cells = BAD_DAY_CELLS): Promise<BenchResult> {
-  const figures: Figure[] = [];
-  const seconds: Record<string, number> = {};
-  for (const [name, play] of Object.entries(CELLS)) {
-    if (!cells.includes(name)) continue;
-    const startedAt = performance.now();
-    figures.push(...(await play()));
-    seconds[name] = Math.round((performance.now() - startedAt) / 1_000);
-  }
-  return { figures, details: { seconds } };
+export function benchBadDays(cells = BAD_DAY_CELLS): Promise<BenchResult> {
+  return playCells(CELLS, cells);
 }

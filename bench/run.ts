@@ -29,6 +29,7 @@ import { isMet, machine, table } from './support/figures.ts';
 import { benchIdle } from './idle.ts';
 import { benchShapes, CELL_NAMES } from './shapes.ts';
 import { benchSkew } from './skew.ts';
+import { benchSlots, SLOT_CELLS } from './slots.ts';
 import { benchSoak } from './soak.ts';
 import { benchStreams, STREAM_CELLS } from './streams.ts';
 import { benchWatches } from './watches.ts';
@@ -38,7 +39,7 @@ import { benchYear } from './year.ts';
 const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
-names: rules, capacity, poll, idle, browser, latency, takeover, frozen, skew, failover, ha, rolling, lists, budget, watches, api, memory, growth, deliver,
+names: rules, capacity, poll, idle, browser, latency, takeover, frozen, skew, failover, ha, rolling, lists, budget, slots, watches, api, memory, growth, deliver,
        places, shapes, streams,
        isolation, hostile, attack, tenants, bad-days, soak, year, live, replay
   --json               one JSON document instead of a table
@@ -96,6 +97,8 @@ bad-days:
   --cells <names>      by comma, of ${BAD_DAY_CELLS.join(', ')} (all)
 shapes:
   --cells <names>      by comma, of ${CELL_NAMES.join(', ')} (all)
+slots:
+  --cells <names>      by comma, of ${SLOT_CELLS.join(', ')} (all)
 streams:
   --cells <names>      by comma, of ${STREAM_CELLS.join(', ')} (all)
 isolation:
@@ -172,6 +175,7 @@ if (profileDir !== null) await mkdir(profileDir, { recursive: true });
 const benches = {
   places: benchPlaces,
   shapes: () => benchShapes(knownCells(values.cells, CELL_NAMES)),
+  slots: () => benchSlots(knownCells(values.cells, SLOT_CELLS)),
   streams: () => benchStreams(values.cells?.split(',')),
   poll: () =>
     benchPoll({

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
-import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { waitFor } from '../../test/support/wait-for.ts';
@@ -78,6 +78,8 @@ interface Held {
 /** What the daemon's metrics say of itself. */
 interface DaemonUsage {
   polls: number;
+  /** Requests that Noxus has answered, of whatever kind. */
+  answers: number;
   /** CPU time so far, µs. */
   cpuUs: number;
   rssBytes: number;
@@ -103,6 +105,8 @@ export interface BenchDaemon {
   inspect(): Promise<Held>;
   /** Sets the daemon's wall clock: ahead by this many ms. */
   setClock(aheadMs: number): void;
+  /** Gives it another configuration, as an operator does: by its file and SIGHUP. */
+  reload(config: Record<string, unknown>): Promise<void>;
   /** Calls the API with a body; throws unless it succeeds. */
   call(path: string, body: unknown): Promise<void>;
   /** Number of its log lines with this message. */
@@ -114,6 +118,8 @@ export interface BenchDaemon {
   /** Suspends the process, and resumes it: in between it takes no CPU time. */
   freeze(): void;
   thaw(): void;
+  /** Kills it at once. */
+  kill(): Promise<void>;
   end(): Promise<void>;
 }
 
@@ -122,11 +128,11 @@ export async function startDaemon(
   context: BenchContext,
   options: DaemonOptions,
 ): Promise<BenchDaemon> {
-  const dataDir = join(context.dir, `daemon-${Date.now()}`);
-  await mkdir(dataDir);
+  const dataDir = await mkdtemp(join(context.dir, 'daemon-'));
   const configPath = join(dataDir, 'runwatch.yaml');
-  const config = { ...options.config, data_dir: dataDir, server: { port: 0 } };
-  await writeFile(configPath, JSON.stringify(config));
+  const writeConfig = (config: Record<string, unknown>) =>
+    writeFile(configPath, JSON.stringify({ ...config, data_dir: dataDir, server: { port: 0 } }));
+  await writeConfig(options.config);
   const profile = options.profileDir === null ? [] : profileFlags(options.profileDir);
   const startedAt = Date.now();
   const logPath = join(dataDir, 'log');
@@ -161,7 +167,7 @@ export async function startDaemon(
   const url = await waitFor(
     async () => /"url":"([^"]+)"/.exec(await readFile(logPath, 'utf8'))?.[1],
     {
-      timeoutMs: 30_000,
+      timeoutMs: 120_000,
       describe: 'the daemon to be ready',
     },
   );
@@ -191,10 +197,19 @@ export async function startDaemon(
     async logged(message) {
       return (await readFile(logPath, 'utf8')).split(`"msg":"${message}"`).length - 1;
     },
+    async reload(config) {
+      await writeConfig(config);
+      child.kill('SIGHUP');
+    },
     readyz: async () => (await fetch(`${url}/readyz`)).status,
     events: (type) => events(url, type),
     freeze: () => child.kill('SIGSTOP'),
     thaw: () => child.kill('SIGCONT'),
+    async kill() {
+      const exited = once(child, 'exit');
+      child.kill('SIGKILL');
+      await exited;
+    },
     end: () => endProcess(child),
   };
 }
@@ -261,6 +276,7 @@ async function usage(url: string): Promise<DaemonUsage> {
     );
   return {
     polls: sum('runwatch_polls_total'),
+    answers: sum('runwatch_requests_total'),
     cpuUs: sum('process_cpu_seconds_total') * 1e6,
     rssBytes: sum('process_resident_memory_bytes'),
   };

@@ -8,7 +8,10 @@ const count = Number(process.argv[2]);
 for (let index = 0; index < count; index += 1) simulator.add({ id: runIdAt(index) });
 
 process.on('disconnect', () => process.exit());
-process.on('message', () => void tellFirstRequest());
+process.on('message', (asked) => {
+  if (asked === 'count') say({ kind: 'count', requests: simulator.requests.total });
+  else void tellFirstRequest();
+});
 say({ kind: 'listening', url: simulator.url, apiKey: simulator.apiKey });
 
 async function tellFirstRequest(): Promise<void> {

@@ -10,7 +10,9 @@ const PROCESS = fileURLToPath(new URL('./noxus-process.ts', import.meta.url));
 export type NoxusMessage =
   | { kind: 'listening'; url: string; apiKey: string }
   /** When the first request after the last `watch` came in, milliseconds since the epoch. */
-  | { kind: 'first_request'; at: number };
+  | { kind: 'first_request'; at: number }
+  /** How many requests came in so far. */
+  | { kind: 'count'; requests: number };
 
 /** The fake Noxus in its own process, with runs that wait for ever. */
 export interface BenchNoxus {
@@ -18,6 +20,8 @@ export interface BenchNoxus {
   apiKey: string;
   /** Resolves with the time at which the next request comes in, milliseconds since the epoch. */
   nextRequest(): Promise<number>;
+  /** How many requests came in so far. */
+  countRequests(): Promise<number>;
 }
 
 /** The id of one of the runs: the same in every process. */
@@ -40,6 +44,10 @@ export async function startNoxus(context: BenchContext, runs: number): Promise<B
     async nextRequest() {
       child.send('watch');
       return (await next('first_request')).at;
+    },
+    async countRequests() {
+      child.send('count');
+      return (await next('count')).requests;
     },
   };
 }

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
@@ -17,6 +18,8 @@ export interface BenchRedis {
   info(section: string): Promise<Record<string, number>>;
   /** Counts of commands since the last call of this. */
   takeCommands(): Promise<Record<string, number>>;
+  /** The length of a list; 0 where there is none. */
+  lengthOf(key: string): Promise<number>;
   flush(): Promise<void>;
   /** Suspends the server, and resumes it. */
   freeze(): void;
@@ -26,8 +29,9 @@ export interface BenchRedis {
 export async function startRedis(context: BenchContext): Promise<BenchRedis> {
   const server = findServer();
   if (server === null) throw new Error('no redis-server or valkey-server on PATH');
-  const socket = join(context.dir, 'redis.sock');
-  const args = [SETTINGS, '--port', '0', '--unixsocket', socket, '--dir', context.dir];
+  const dir = await mkdtemp(join(context.dir, 'redis-'));
+  const socket = join(dir, 'redis.sock');
+  const args = [SETTINGS, '--port', '0', '--unixsocket', socket, '--dir', dir];
   const child = spawn(server, args, { stdio: 'ignore' });
   context.onEnd(() => endProcess(child));
   const redis = new Redis({ path: socket, lazyConnect: true, retryStrategy: () => 50 });
@@ -46,6 +50,7 @@ export async function startRedis(context: BenchContext): Promise<BenchRedis> {
       await redis.config('RESETSTAT');
       return calls;
     },
+    lengthOf: (key) => redis.llen(key),
     async flush() {
       await redis.flushall();
     },
