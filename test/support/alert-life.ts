@@ -453,8 +453,9 @@ export class AlertLife {
         stage.sources.includes(cause.labels['source'] ?? 'a') &&
         isAbout(own, { type: '', run: '', source: cause.source, workflow: cause.workflow });
       if (!isMade || own === undefined) {
+        // What waits to be sent of a source that is gone goes first, within two minutes.
         cause.goneSince ??= stage.now;
-        const isTolerated = stage.now <= cause.goneSince + 11 * MINUTE;
+        const isTolerated = stage.now <= cause.goneSince + 12 * MINUTE;
         if (alert === undefined) reference.forget(key);
         else must(isTolerated, `${key} goes on without its rule`);
         continue;
