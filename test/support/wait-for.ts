@@ -4,7 +4,7 @@ const POLL_MS = 5;
 
 /** A long wait takes little of the machine: its condition is tried after each tenth of the time so far. */
 const PATIENCE = 0.1;
-const MOST_MS = 50;
+const MOST_MS = 250;
 
 interface WaitForOptions {
   /** A bound for a hang, so generous: four minutes by default. */
