@@ -113,7 +113,11 @@ beforeAll(async () => {
   // Runs that began before the first pass has ended are old, and a machine that is busy may lose a first read.
   const { discoveries, close } = openStores({ url: redisUrl, prefix });
   const list = { source: 'default', workflowId: null };
-  await waitFor(async () => (await discoveries.cursors([list]))[0]).finally(close);
+  try {
+    await waitFor(async () => (await discoveries.cursors([list]))[0]);
+  } finally {
+    await close();
+  }
 });
 
 afterAll(async () => {
