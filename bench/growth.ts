@@ -79,7 +79,7 @@ export async function benchGrowth({ count }: GrowthOptions): Promise<BenchResult
         figure(
           'a start, for each watch more: commands',
           commands / (large.watches - small.watches),
-          0.4,
+          2,
         ),
       ],
       details: { redis: redis.version, less, more },
