@@ -320,13 +320,13 @@ export class Judgement {
       const end = group.leftoverSince + (isMixed ? LEFTOVER_IF_MIXED_MS : LEFTOVER_MS);
       return Math.max(now, Math.min(end, now + LEFTOVER_AGAIN_MS));
     }
-    const at = dueAt(group, this.contextOf(effectiveRule(rule, group.labels), group));
-    if (!isMade(group, this.context.ruleNamed(group.rule), sources)) {
-      return Math.max(now, Math.min(at ?? Infinity, now + LEFTOVER_AGAIN_MS));
-    }
+    const own = dueAt(group, this.contextOf(effectiveRule(rule, group.labels), group));
+    const isOfRule = isMade(group, this.context.ruleNamed(group.rule), sources);
+    const at = isOfRule ? own : Math.min(own ?? Infinity, now + LEFTOVER_AGAIN_MS);
     if (at === null || at > now) return at;
     if (!this.ticked.has(key)) return now;
-    this.spinning.push(key);
+    // What its rule makes no more waits for nothing else.
+    if (isOfRule) this.spinning.push(key);
     return now + LEAST_WAIT_MS;
   }
 
