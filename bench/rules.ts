@@ -45,6 +45,7 @@ export async function benchRules({ rules, groups, events }: RulesOptions): Promi
       newEventId: () => `evt_${newMark()}`,
       receivers: () => [],
       urlOf: () => null,
+      urlOfRule: () => null,
       linksOf: noLinks,
       sourcesInDoubt: async () => new Set(),
       isMixed: async () => false,

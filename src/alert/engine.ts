@@ -242,6 +242,7 @@ export class AlertEngine {
       now,
       receivers: (type: string, named: readonly string[]) => host.receivers(type, named),
       urlOf: (alert: Pick<Alert, 'id'>) => host.urlOf(alert),
+      urlOfRule: (rule: string) => host.urlOfRule(rule),
     };
     const pools = await alerts.commit({
       ...step,

@@ -70,14 +70,18 @@ interface PlanOptions {
   receivers: (type: string, named: readonly string[]) => string[];
   /** Where users see an alert; null where no such address is known. */
   urlOf: (alert: Pick<Alert, 'id'>) => string | null;
+  /** Where users see the alerts of a rule. */
+  urlOfRule: (rule: string) => string | null;
 }
 
 /** The event of a notification, with its deliveries. */
 export function planAlertEvent(
   notification: Notification,
-  { now, receivers, urlOf }: PlanOptions,
+  { now, receivers, urlOf, urlOfRule }: PlanOptions,
 ): PlannedEvent {
-  const { eventId: id, kind, alert } = notification;
+  const { eventId: id, kind, alert, digest } = notification;
+  // A digest of several has an id of its own, of which there is no page.
+  const hasPage = digest === null || digest.alerts.some((one) => one.id === alert.id);
   const type = `alert.${kind}` as const;
   const about = { source: '', runId: '', alertId: alert.id };
   return {
@@ -86,7 +90,7 @@ export function planAlertEvent(
       id,
       type,
       timestamp: isoTime(now),
-      data: alertData(notification, urlOf(alert)),
+      data: alertData(notification, hasPage ? urlOf(alert) : urlOfRule(alert.rule)),
     }),
     deliveries: receivers(type, notification.notify).map((endpoint) =>
       newDelivery(about, { id, type }, endpoint, now),

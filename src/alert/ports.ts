@@ -69,6 +69,7 @@ export interface AlertHost {
   /** The endpoints that an event of an alert goes to, of those that it names. */
   receivers(type: string, named: readonly string[]): string[];
   urlOf(alert: Pick<Alert, 'id'>): string | null;
+  urlOfRule(rule: string): string | null;
   linksOf: LinksOf;
   /** The sources of which events may be missing now. */
   sourcesInDoubt(): Promise<ReadonlySet<string>>;

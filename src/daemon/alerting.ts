@@ -145,7 +145,7 @@ function hostOf(deps: AlertingDependencies): AlertHost {
     token: deps.newToken(),
     newEventId: () => systemEventId(deps.newMark),
     receivers: deps.endpoints.wantingAlertEvent,
-    urlOf: urlsOf(deps.config),
+    ...pagesOf(deps.config),
     linksOf: deps.linksOf,
     sourcesInDoubt: deps.sourcesInDoubt,
     async isMixed() {
@@ -244,9 +244,12 @@ function createLoop({ judgeDue, learn, onError }: LoopOptions) {
 }
 
 /** Addresses of alerts in the dashboard, where its own is known. */
-function urlsOf({ server: { public_url: url } }: Config) {
-  return ({ id }: Pick<Alert, 'id'>): string | null =>
-    url === undefined ? null : `${url.replace(/\/$/, '')}/alerts/${id}`;
+function pagesOf({ server: { public_url: url } }: Config) {
+  const alerts = url === undefined ? null : `${url.replace(/\/$/, '')}/alerts`;
+  return {
+    urlOf: ({ id }: Pick<Alert, 'id'>) => alerts && `${alerts}/${id}`,
+    urlOfRule: (rule: string) => alerts && `${alerts}?rule=${encodeURIComponent(rule)}`,
+  };
 }
 
 /** What rules see of an event; of those of alerts nothing. */

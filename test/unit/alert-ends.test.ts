@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { planAlertEvent } from '../../src/alert/event.ts';
 import { MOST_GROUPS, ownersOf } from '../../src/core/alert/judgement.ts';
 import { defaultResolution, type Rule } from '../../src/core/alert/rule.ts';
 import { AlertStage, STAGE_START as START } from '../support/alert-stage.ts';
@@ -323,6 +324,30 @@ describe('the end of a mute', () => {
     expect(play.told('pager')).toEqual(['firing', 'firing', 'resolved', 'resolved']);
     const chat = play.sent.filter(({ notify }) => notify.includes('chat'));
     expect(chat.map(({ digest }) => digest?.reason)).toEqual(['muted', undefined, undefined]);
+  });
+
+  test.each([
+    [
+      'several alerts links to those of its rule',
+      ['wf-1', 'wf-2'],
+      () => '/alerts?rule=failed-runs',
+    ],
+    ['a single alert links to its page', ['wf-1'], (id: string) => `/alerts/${id}`],
+  ])('a digest of %s', (_, workflows, page) => {
+    const play = new AlertStage([muted()]);
+    play.wait(TO_TEN_IN_THE_EVENING + HOUR);
+    for (const workflow of workflows) play.judge('run.failed', inWorkflow(workflow));
+    play.wait(8 * HOUR);
+    const [digest] = play.sent;
+    if (digest === undefined) throw new Error('no digest was sent');
+    const event = planAlertEvent(digest, {
+      now: play.now,
+      receivers: (_type, named) => [...named],
+      urlOf: ({ id }) => `/alerts/${id}`,
+      urlOfRule: (rule) => `/alerts?rule=${rule}`,
+    });
+    const { data } = JSON.parse(event.body) as { data: { alert: { id: string; url: string } } };
+    expect(data.alert.url).toBe(page(data.alert.id));
   });
 
   test('an alert that a pager knew is updated there, not paged anew', () => {
