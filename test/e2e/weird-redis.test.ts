@@ -24,6 +24,8 @@ const FOUND: Record<string, string[]> = {
   rwCommitWatch: ['delivery-log', 'event-log', 'run-ids', 'watch-names'],
   rwChunkStarts: ['delivery-log', 'event-log'],
   rwReadNumbers: ['delivery-log', 'event', 'event-log', 'live-events', 'watch', 'watch-names'],
+  rwPutBack: ['delivery-log', 'event', 'event-log', 'run-ids', 'watch-names'],
+  rwSweepIndex: ['delivery-log', 'event-log', 'watch-names'],
 };
 
 /** For how long Redis refuses or stands still; long enough for a hot loop to show. */

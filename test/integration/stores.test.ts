@@ -220,7 +220,7 @@ describe('the script that writes a change of a watch', () => {
     [
       'a registration needs',
       () => writtenBy(to(null, newWatch({ runId: 'first' }))),
-      'watch watch-names watch-number watch-sources watches watches-changed',
+      'run-ids watch watch-names watch-number watch-sources watches watches-changed',
     ],
     ['a poll needs', async () => writtenBy(changed(await running(), { polls: 9 })), 'watch'],
     [

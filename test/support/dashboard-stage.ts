@@ -116,6 +116,7 @@ function configOf(
         name: 'failed-runs',
         events: ['run.failed'],
         group_wait: '500ms',
+        resolve: { success_threshold: 1 },
         owner: '@ana',
         notify: ['ops'],
       },

@@ -47,7 +47,7 @@ describe('window of requests under way', () => {
   test('a window is at most what settings and rate limit allow, and one at the least', () => {
     expect(windowSize(FIRST_WINDOW, 3)).toBe(3);
     expect(windowSize({ ...FIRST_WINDOW, size: 0.5 }, 3)).toBe(1);
-    expect(windowSize(FIRST_WINDOW, 1_000)).toBe(32);
+    expect(windowSize(FIRST_WINDOW, 1_000)).toBe(64);
   });
 
   test('whatever comes, a window is never too small to recover from, and reaches any size again', () => {
@@ -67,7 +67,7 @@ describe('window of requests under way', () => {
           window = isLate
             ? afterLate(window, claimedAt, now)
             : afterFull(window, { claimed, busyShare, most: MOST });
-          expect(window.size).toBeGreaterThanOrEqual(8);
+          expect(window.size).toBeGreaterThanOrEqual(32);
           expect(window.size).toBeLessThanOrEqual(MOST);
           if (isLate) expect(window.size).toBeLessThanOrEqual(before);
           else expect(window.size).toBeGreaterThanOrEqual(before);

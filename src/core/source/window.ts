@@ -12,10 +12,10 @@ export interface RequestWindow {
 }
 
 /** Of as many a process with a tenth of a core makes the most. */
-export const FIRST_WINDOW: RequestWindow = { size: 32, shrunkAt: -Infinity };
+export const FIRST_WINDOW: RequestWindow = { size: 64, shrunkAt: -Infinity };
 
 /** A process that does not keep up still has so many requests under way. */
-const LEAST = 8;
+const LEAST = 32;
 
 /** A process that works for so much of its time would not do more with more requests. */
 const BUSY = 0.9;

@@ -43,6 +43,9 @@ const TRIES = 3;
 /** Records that are read at a time. */
 const AT_ONCE = 20;
 
+/** Records of one kind that are compared entry by entry at a time: one script each. */
+const COMPARED = 50;
+
 /** Chunks of a log or index that one step of a script reads. */
 const CHUNKS = 16;
 
@@ -95,7 +98,8 @@ export class RepairStore {
   /**
    * Puts back what is missing of some watches, and of the records that one step through all keys finds. Of
    * packed watches, which are most of what is kept, it asks whether all keys are there that they belong in,
-   * and compares the entries of one; only where these are not there it goes through them.
+   * and compares the entries of one; only where these are not there it goes through them. Of other records it
+   * compares some.
    * @param cursor '0' begins
    * @param since as in {@link step}
    * @returns the cursor to go on with, '0' at the end
@@ -108,7 +112,11 @@ export class RepairStore {
     const { next, records } = await this.scanRecords(cursor);
     const { plans, failures, others } = await this.plansOfPacked([...watches, ...records.watches]);
     const suspect = (await this.areThere([...plans.values()])) ? [] : [...plans.keys()];
-    const found = { ...records, watches: [...others, ...suspect] };
+    const found = {
+      watches: [...someOf(others), ...suspect],
+      events: someOf(records.events),
+      deliveries: someOf(records.deliveries),
+    };
     const total = await this.putBackAll(found, since);
     return { ...total, failures: [...failures, ...total.failures], next };
   }
@@ -477,6 +485,12 @@ function add(total: Repaired, { missing, lost, failures }: Repaired): void {
 }
 
 /** What goes on behind a beginning, of the keys that have it. */
+/** As many as are compared at a time, beginning anywhere. */
+function someOf<Name>(names: readonly Name[]): Name[] {
+  const from = Math.floor(Math.random() * Math.max(1, names.length - COMPARED + 1));
+  return names.slice(from, from + COMPARED);
+}
+
 function namesAfter(beginning: string, found: readonly string[]): string[] {
   return found.filter((key) => key.startsWith(beginning)).map((key) => key.slice(beginning.length));
 }
