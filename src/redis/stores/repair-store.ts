@@ -44,7 +44,7 @@ const TRIES = 3;
 const AT_ONCE = 20;
 
 /** Records of one kind that are compared entry by entry at a time: one script each. */
-const COMPARED = 50;
+const COMPARED = 10;
 
 /** Chunks of a log or index that one step of a script reads. */
 const CHUNKS = 16;
