@@ -46,5 +46,5 @@ export default {
   testTimeout: 600_000,
   testSequencer: '<rootDir>/test/support/waiting-first.mjs',
   // Most of the suite waits for other processes, so that more may run than there are cores.
-  maxWorkers: 8,
+  maxWorkers: 6,
 };
