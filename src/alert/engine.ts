@@ -36,7 +36,7 @@ const READ_EVERY_MS = 2_000;
 /** The same while its source is in doubt, ms. */
 const DOUBT_EVERY_MS = 5_000;
 
-/** A run that is not read for this long after that was asked for is told as one that no one can tell of, ms. */
+/** A run that is not read for this long after that was asked for is notified of as one that nobody can judge, ms. */
 const UNREAD_MS = 60_000;
 
 /** How often a deadline is computed again that depends on figures which are not there yet, ms. */

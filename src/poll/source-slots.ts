@@ -40,7 +40,7 @@ interface SlotsDependencies<Claim> {
   most: () => number;
   /** Whether there are that many whatever process and Redis can do. */
   isFixed: boolean;
-  /** Starts to measure which share of its time this process does not wait. @returns what tells it */
+  /** Starts to measure which share of its time this process does not wait. @returns what gives it */
   measureBusy: () => () => number;
   /** Milliseconds of a clock that only runs forward. */
   clock: () => number;

@@ -492,7 +492,7 @@ describe('alerts in Redis', () => {
     );
   });
 
-  test('a rule that is configured no more ends its alerts, told to each endpoint that knew', async () => {
+  test('a rule that is configured no more ends its alerts, and notifies each endpoint that knew', async () => {
     await end('run.failed');
     await wait(MINUTE);
     use();
@@ -740,7 +740,7 @@ describe('silences, absence and deadlines in Redis', () => {
     expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
   });
 
-  test('a run that ended in time while no process ran is never told as late', async () => {
+  test('a run that ended in time while no process ran is never notified of as late', async () => {
     const rule = lateRule();
     use(rule);
     await watches.commit({ before: null, after: goingOn('run-a'), events: [], deliveries: [] });
@@ -756,7 +756,7 @@ describe('silences, absence and deadlines in Redis', () => {
     expect(await alerts.counts()).toEqual({});
   });
 
-  test('a run beyond its deadline is told as one that no one can tell of after a minute unread', async () => {
+  test('a run beyond its deadline that stays unread for a minute is notified of as one that nobody can judge', async () => {
     use(lateRule());
     await watches.commit({ before: null, after: goingOn('run-a'), events: [], deliveries: [] });
     const judging = await engine();
@@ -877,7 +877,7 @@ describe('silences, absence and deadlines in Redis', () => {
     await silences.forget(Infinity);
   });
 
-  test('an alert is ended by hand once, in one step that is told', async () => {
+  test('an alert is ended by hand once, in one step that notifies', async () => {
     await end('run.failed');
     await wait(MINUTE);
     const [alert] = (await alerts.list({ limit: 1 })).items;

@@ -56,7 +56,7 @@ describe('an alert whose rule has changed', () => {
     ['another source in when', { when: { source: ['other'] } }],
     ['other metadata in when', { when: { metadata: { env: ['prod'] } } }],
     ['another kind of condition', { condition: { kind: 'consecutive', count: 5 } }],
-  ])('%s ends the alerts of before, told to the endpoints that knew', (_, changes) => {
+  ])('%s ends the alerts of before, and notifies the endpoints that knew', (_, changes) => {
     const play = new AlertStage([aRule()]);
     play.judge('run.failed');
     play.wait(MINUTE);
@@ -249,7 +249,7 @@ describe('a run that a user watches no more', () => {
     expect(play.open()).toEqual([]);
   });
 
-  test('an end in time closes an alert that no one was told of', () => {
+  test('an end in time closes an alert that nobody was notified of', () => {
     const play = new AlertStage([aRule({ condition: deadline, events: [] })]);
     play.late('run-a');
     play.wait(10 * SECOND);
@@ -295,7 +295,7 @@ describe('what is kept', () => {
 describe('the end of a mute', () => {
   const muted = (changes: Partial<Rule> = {}) => byDefault({ mute: NIGHTS, ...changes });
 
-  test('all alerts that were told before a mute and resolve in it are resolved, however many', () => {
+  test('all alerts that were notified of before a mute and resolve in it are resolved, however many', () => {
     const play = new AlertStage([aRule({ mute: NIGHTS })]);
     play.wait(TO_TEN_IN_THE_EVENING - HOUR);
     for (let at = 0; at < 80; at += 1) play.judge('run.failed', inWorkflow(`wf-${at}`));
@@ -389,7 +389,7 @@ describe('what an alert counts', () => {
     expect(play.alert()).toMatchObject({ count: 510, runsTotal: 500 });
   });
 
-  test('a rate that a success crosses is told with the type of what failed', () => {
+  test('a rate that a success crosses is notified with the type of what failed', () => {
     const condition = { kind: 'rate', rate: 0.75, ofLast: 4, atLeast: 4 } as const;
     const play = new AlertStage([aRule({ condition, mute: NIGHTS })]);
     play.wait(TO_TEN_IN_THE_EVENING + HOUR);
@@ -447,7 +447,7 @@ describe('inhibition and escalation', () => {
 describe('an alert that a user ends', () => {
   const resolvedBy = { by: 'ana', comment: 'known' };
 
-  test('an end by hand is told to the endpoints that knew, and says who ended it', () => {
+  test('an end by hand notifies the endpoints that knew, and says who ended it', () => {
     const play = new AlertStage([aRule()]);
     play.judge('run.failed');
     play.wait(MINUTE);

@@ -138,7 +138,7 @@ export function groupOfAlert(id: string): string | null {
   return /^alr_([0-9a-f]{20})_[0-9a-f]{10}$/.exec(id)?.[1] ?? null;
 }
 
-/** An alert with a notification noted, the newest of each endpoint: these are told of its end. */
+/** An alert with a notification noted, the newest of each endpoint: these are notified of its end. */
 export function withNotified(
   alert: Alert,
   sent: { at: number; eventId: string },

@@ -168,7 +168,7 @@ export interface Effects {
   counts: AlertCounts;
   held: HeldAlert[];
   resolved: Alert[];
-  /** At the end of a mute: the rule's digest tells of the alert. */
+  /** At the end of a mute: the rule's digest has the alert. */
   isInDigest: boolean;
 }
 
@@ -598,9 +598,10 @@ class Step {
     }
     const end = this.endOf(open);
     if (end === null || end.at > now || this.waitsForFlush(open)) return;
-    const isTold = open.notifiedAt !== null || open.isHeld || open.alert.state === 'acknowledged';
+    const isSettled =
+      open.notifiedAt !== null || open.isHeld || open.alert.state === 'acknowledged';
     // What was suppressed is judged now.
-    if (!isTold) this.flush(open);
+    if (!isSettled) this.flush(open);
     this.end(open, end.reason);
   }
 
@@ -618,7 +619,7 @@ class Step {
     if (group.absentSince !== null) group.absentSince = this.context.seenMs;
   }
 
-  /** Ends an alert now, told to each endpoint that was told of it. */
+  /** Ends an alert now, and notifies each endpoint that was notified of it. */
   private end(open: OpenAlert, reason: EndReason | null = null): void {
     const { now } = this.context;
     const times = { resolvedAt: now, updatedAt: now };
@@ -627,7 +628,7 @@ class Step {
       if (open.isHeld || (open.notifiedAt !== null && this.context.mutedUntil() !== null)) {
         this.hold(open, 0);
       } else if (open.notifiedAt !== null) {
-        this.notify(open, 'resolved', toldOf(open));
+        this.notify(open, 'resolved', notifiedEndpoints(open));
       }
     }
     this.close(open);
@@ -645,7 +646,7 @@ class Step {
     group.crossedAt = null;
   }
 
-  // What is told, and to which endpoints.
+  // What is sent, and to which endpoints.
 
   /** Why no notification of an alert may be sent now, and until when; null where one may. */
   private suppression(
@@ -746,8 +747,8 @@ class Step {
     open.isHeld = false;
     const suppressed = this.suppression(open);
     if (suppressed !== null) {
-      const isUntold = open.notifiedAt === null && suppressed.reason !== 'acknowledged';
-      if (isUntold) open.flushAt = now + AGAIN_MS;
+      const isToBeSent = open.notifiedAt === null && suppressed.reason !== 'acknowledged';
+      if (isToBeSent) open.flushAt = now + AGAIN_MS;
       return;
     }
     this.effects.isInDigest = true;
@@ -762,11 +763,11 @@ class Step {
     to: readonly string[],
     about: Pick<Partial<Notification>, 'isRepeat' | 'escalation'> = {},
   ): void {
-    const told = new Set(toldOf(open));
+    const notified = new Set(notifiedEndpoints(open));
     const isFirst = open.notifiedAt === null;
-    const more = to.filter((name) => !told.has(name));
-    const known = to.filter((name) => told.has(name));
-    const isOfNone = to.length === 0 && told.size === 0;
+    const more = to.filter((name) => !notified.has(name));
+    const known = to.filter((name) => notified.has(name));
+    const isOfNone = to.length === 0 && notified.size === 0;
     if (more.length > 0 || (isOfNone && isFirst)) {
       this.notify(open, 'firing', more, { ...about, isRepeat: false });
     }
@@ -842,10 +843,10 @@ class Step {
     // Nothing waits for its first notification any more.
     if (open.notifiedAt === null) return this.resolveIfOver(open);
     open.flushAt = null;
-    const told = toldOf(open);
+    const notified = notifiedEndpoints(open);
     const known = new Set(receivers(open, this.context.rule));
-    const to = told.filter((name) => known.has(name));
-    if (to.length > 0 || told.length === 0) this.notify(open, 'acknowledged', to);
+    const to = notified.filter((name) => known.has(name));
+    if (to.length > 0 || notified.length === 0) this.notify(open, 'acknowledged', to);
   }
 
   private unacknowledge(open: OpenAlert): void {
@@ -937,14 +938,14 @@ class Step {
   }
 }
 
-/** The endpoints that a rule tells of an alert: its own, and those of the escalation so far. */
+/** The endpoints that a rule notifies of an alert: its own, and those of the escalation so far. */
 function receivers({ escalated }: OpenAlert, { notify, escalate }: Rule): string[] {
   const steps = escalated.flatMap((index) => escalate[index]?.notify ?? []);
   return [...new Set([...notify, ...steps])];
 }
 
-/** The endpoints that were told of an alert. */
-function toldOf({ alert }: OpenAlert): string[] {
+/** The endpoints that were notified of an alert. */
+function notifiedEndpoints({ alert }: OpenAlert): string[] {
   return alert.notified.map(({ endpoint }) => endpoint);
 }
 

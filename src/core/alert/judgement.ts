@@ -123,7 +123,7 @@ const MOST_PASSED = 20;
 /** Alerts that a digest names. */
 const MOST_NAMED = 20;
 
-/** Runs that are kept of an alert which has ended in a mute, and is told then. */
+/** Runs that are kept of an alert which has ended in a mute, and is in its digest. */
 const RUNS_OF_ENDED = 5;
 
 /** The group of a rule that holds what its mute intervals keep back. */
@@ -380,7 +380,7 @@ export class Judgement {
 
   /**
    * The rule of a group makes it no more, or this process does not know it. Unless it comes back in time,
-   * its alert ends. What was to be told of a source that is gone is told first.
+   * its alert ends. What was to be sent of a source that is gone is sent first.
    */
   private leave(rule: Rule | undefined, key: string, group: Group): void {
     const { now, isMixed } = this.context;

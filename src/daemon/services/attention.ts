@@ -230,7 +230,7 @@ interface Counted {
 /**
  * Dead deliveries by endpoint, of a week. Which of all that are kept are of that week changes slowly, and
  * takes many reads where there are thousands. So an answer counts those of one endpoint again, after a
- * minute. In between, the counter of all tells how many have died or were sent again.
+ * minute. In between, the counter of all says how many have died or were sent again.
  */
 class DeadDeliveries {
   private counted = new Map<string, Counted>();
