@@ -238,18 +238,12 @@ export class AlertEngine {
   ): Promise<boolean> {
     const { host } = this;
     const { alerts } = this.stores;
-    const plan = {
-      now,
-      receivers: (type: string, named: readonly string[]) => host.receivers(type, named),
-      urlOf: (alert: Pick<Alert, 'id'>) => host.urlOf(alert),
-      urlOfRule: (rule: string) => host.urlOfRule(rule),
-    };
     const pools = await alerts.commit({
       ...step,
       changed: judgement.changed(),
       resolved: [...judgement.resolved.values()],
       counts: judgement.counts,
-      events: judgement.notifications.map((one) => planAlertEvent(one, plan)),
+      events: judgement.notifications.map((one) => planAlertEvent(one, host, now)),
     });
     if (pools === null) return false;
     host.count(judgement.counts);

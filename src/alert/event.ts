@@ -4,6 +4,7 @@ import { newDelivery } from '../core/delivery/delivery.ts';
 import { formatDuration } from '../core/time.ts';
 import { isoTime } from '../core/event/event.ts';
 import type { PlannedEvent } from '../core/delivery/outbox.ts';
+import type { AlertHost } from './ports.ts';
 
 /**
  * An alert in the shape that users see.
@@ -64,20 +65,11 @@ function shownDigest({ reason, since, until, alerts, byType }: Digest) {
   return { reason, since: isoTime(since), until: isoTime(until), alerts, by_type: byType };
 }
 
-interface PlanOptions {
-  now: number;
-  /** The endpoints that an event of a type goes to, of those that the rule names. */
-  receivers: (type: string, named: readonly string[]) => string[];
-  /** Where users see an alert; null where no such address is known. */
-  urlOf: (alert: Pick<Alert, 'id'>) => string | null;
-  /** Where users see the alerts of a rule. */
-  urlOfRule: (rule: string) => string | null;
-}
-
 /** The event of a notification, with its deliveries. */
 export function planAlertEvent(
   notification: Notification,
-  { now, receivers, urlOf, urlOfRule }: PlanOptions,
+  host: Pick<AlertHost, 'receivers' | 'urlOf' | 'urlOfRule'>,
+  now: number,
 ): PlannedEvent {
   const { eventId: id, kind, alert, digest } = notification;
   // A digest of several has an id of its own, of which there is no page.
@@ -90,11 +82,11 @@ export function planAlertEvent(
       id,
       type,
       timestamp: isoTime(now),
-      data: alertData(notification, hasPage ? urlOf(alert) : urlOfRule(alert.rule)),
+      data: alertData(notification, hasPage ? host.urlOf(alert) : host.urlOfRule(alert.rule)),
     }),
-    deliveries: receivers(type, notification.notify).map((endpoint) =>
-      newDelivery(about, { id, type }, endpoint, now),
-    ),
+    deliveries: host
+      .receivers(type, notification.notify)
+      .map((endpoint) => newDelivery(about, { id, type }, endpoint, now)),
   };
 }
 

@@ -68,7 +68,9 @@ export interface AlertHost {
   newEventId(): string;
   /** The endpoints that an event of an alert goes to, of those that it names. */
   receivers(type: string, named: readonly string[]): string[];
+  /** Where users see an alert; null where no such address is known. */
   urlOf(alert: Pick<Alert, 'id'>): string | null;
+  /** Where users see the alerts of a rule. */
   urlOfRule(rule: string): string | null;
   linksOf: LinksOf;
   /** The sources of which events may be missing now. */

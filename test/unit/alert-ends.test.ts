@@ -340,12 +340,12 @@ describe('the end of a mute', () => {
     play.wait(8 * HOUR);
     const [digest] = play.sent;
     if (digest === undefined) throw new Error('no digest was sent');
-    const event = planAlertEvent(digest, {
-      now: play.now,
-      receivers: (_type, named) => [...named],
-      urlOf: ({ id }) => `/alerts/${id}`,
-      urlOfRule: (rule) => `/alerts?rule=${rule}`,
-    });
+    const host = {
+      receivers: (_type: string, named: readonly string[]) => [...named],
+      urlOf: ({ id }: { id: string }) => `/alerts/${id}`,
+      urlOfRule: (rule: string) => `/alerts?rule=${rule}`,
+    };
+    const event = planAlertEvent(digest, host, play.now);
     const { data } = JSON.parse(event.body) as { data: { alert: { id: string; url: string } } };
     expect(data.alert.url).toBe(page(data.alert.id));
   });
