@@ -242,9 +242,10 @@ function examplesOf(schema: Node | undefined): Node {
   return schema?.['examples'] === undefined ? {} : { examples: schema['examples'] };
 }
 
-/** Adds the format of whole numbers, and the discriminators of unions. */
+/** Adds the format of whole numbers, and the discriminators of unions; lists several types as alternatives. */
 function refine(document: Node): void {
   visit(document, (node) => {
+    separateTypes(node);
     if ([node['type']].flat().includes('integer')) {
       node['format'] = 'int64';
       // What JavaScript can count to is no limit of the API.
@@ -254,6 +255,14 @@ function refine(document: Node): void {
   });
   const { schemas } = (document as unknown as ApiDocument).components;
   for (const schema of Object.values(schemas)) addDiscriminator(schema, schemas);
+}
+
+/** Some generators know a list of types only as one type or null. */
+function separateTypes(node: Node): void {
+  const { type: types } = node;
+  if (!Array.isArray(types) || types.length < 2 || types.includes('null')) return;
+  delete node['type'];
+  node['anyOf'] = types.map((type: unknown) => ({ type }));
 }
 
 function addDiscriminator(schema: Node, schemas: Record<string, Node>): void {
