@@ -10,9 +10,15 @@ import { waitFor } from '../support/wait-for.ts';
 let a: Process;
 let b: Process;
 
-beforeEach(() => {
+beforeEach(async () => {
   const redis = testRedis();
   [a, b] = [startProcess(redis), startProcess(redis)];
+  const { stores } = a;
+  // A notice before the subscription of a process is none for it.
+  await waitFor(async () => {
+    const [, listening] = await stores.redis.pubsub('NUMSUB', stores.keys.watchChannel);
+    return listening === 2;
+  });
 });
 
 afterEach(async () => {
