@@ -159,7 +159,10 @@ export class AlertReference {
   late(spec: Spec, about: Happening, now: number): void {
     if (spec.kind !== 'deadline' || !isAbout(spec, about)) return;
     const labels = labelsFor(spec, about);
-    this.match(spec, keyFor(spec.name, labels), { labels, about, now });
+    const key = keyFor(spec.name, labels);
+    // The alert that another kind of rule opened ends first.
+    if (this.causes.get(key)?.kind !== spec.kind) this.forget(key);
+    this.match(spec, key, { labels, about, now });
   }
 
   /** A user cancels or purges a run. */
