@@ -10,7 +10,7 @@ import {
   type Happening,
   type Spec,
 } from './alert-reference.ts';
-import { AlertStage } from './alert-stage.ts';
+import { aSilence, AlertStage } from './alert-stage.ts';
 import { aRule } from './fake-alerts.ts';
 
 const SECOND = 1_000;
@@ -234,16 +234,9 @@ export class AlertLife {
       case 'resolve':
         return this.resolve(id);
       case 'silence':
-        stage.silences.push({
-          id: `sil_${stage.silences.length}`,
-          matchers: { rule: [one.rule] },
-          startsAt: stage.now,
-          until: stage.now + HOUR,
-          by: 'ana',
-          comment: '',
-          createdAt: stage.now,
-          key: null,
-        });
+        const ofRule = { matchers: { rule: [one.rule] }, startsAt: stage.now };
+        const ids = { id: `sil_${stage.silences.length}`, until: stage.now + HOUR };
+        stage.silences.push(aSilence({ ...ids, ...ofRule }));
         return;
       case 'expire':
         return void (stage.silences.length = 0);

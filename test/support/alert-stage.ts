@@ -15,6 +15,21 @@ import { anAlertEvent } from './fake-alerts.ts';
 
 export const STAGE_START = Date.parse('2026-03-02T10:00:00.000Z');
 
+/** A silence of the rule that `aRule` makes, for the first hour of the stage. */
+export function aSilence(changes: Partial<Silence> = {}): Silence {
+  return {
+    id: 'sil_1',
+    matchers: { rule: ['failed-runs'] },
+    startsAt: STAGE_START,
+    until: STAGE_START + 3_600_000,
+    by: 'ana',
+    comment: 'upgrade',
+    createdAt: STAGE_START,
+    key: null,
+    ...changes,
+  };
+}
+
 interface StageOptions {
   inhibit?: readonly InhibitRule[];
   /** How many groups there are beside those on stage, of the rules and of their source `default`. */

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { planAlertEvent } from '../../src/alert/event.ts';
 import { MOST_GROUPS, ownersOf } from '../../src/core/alert/judgement.ts';
 import { defaultResolution, type Rule } from '../../src/core/alert/rule.ts';
-import { AlertStage, STAGE_START as START } from '../support/alert-stage.ts';
+import { aSilence, AlertStage, STAGE_START as START } from '../support/alert-stage.ts';
 import { aRule, anAlertEvent } from '../support/fake-alerts.ts';
 
 const SECOND = 1_000;
@@ -68,6 +68,16 @@ describe('an alert whose rule has changed', () => {
     expect(play.sent.at(-1)?.alert.reason).toBe('rule_changed');
     expect(play.told('mail')).toEqual([]);
     expect(play.open()).toEqual([]);
+  });
+
+  test('a silenced failure of the workflow that a reload leaves keeps the alert open', () => {
+    const play = new AlertStage([aRule({ groupBy: ['source'] })]);
+    play.silences.push(aSilence());
+    play.judge('run.failed', inWorkflow('wf-1'));
+    play.use([aRule({ groupBy: ['source'], when: { workflow_id: ['wf-2'] } })]);
+    play.judge('run.failed', inWorkflow('wf-2'));
+    play.wait(10 * MINUTE);
+    expect(play.alert()).toMatchObject({ state: 'firing', count: 2 });
   });
 
   test('a workflow that is taken out of an absence is not waited for any more', () => {

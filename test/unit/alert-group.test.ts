@@ -6,8 +6,7 @@ import {
   overflowKey,
   shareOfGroups,
 } from '../../src/core/alert/judgement.ts';
-import type { Silence } from '../../src/core/alert/silence.ts';
-import { AlertStage, STAGE_START as START } from '../support/alert-stage.ts';
+import { aSilence, AlertStage, STAGE_START as START } from '../support/alert-stage.ts';
 import { aRule, anAlertEvent } from '../support/fake-alerts.ts';
 
 const SECOND = 1_000;
@@ -17,20 +16,6 @@ const SUCCESS = aRule().resolve;
 
 function stage(...about: ConstructorParameters<typeof AlertStage>): AlertStage {
   return new AlertStage(...about);
-}
-
-function silence(changes: Partial<Silence> = {}): Silence {
-  return {
-    id: 'sil_1',
-    matchers: { rule: ['failed-runs'] },
-    startsAt: START,
-    until: START + HOUR,
-    by: 'ana',
-    comment: 'upgrade',
-    createdAt: START,
-    key: null,
-    ...changes,
-  };
 }
 
 function expectSum(counts: ReturnType<typeof noCounts>): void {
@@ -223,7 +208,7 @@ describe('an escalation', () => {
 describe('a silence', () => {
   test('a silenced alert is recorded, and notified only when the silence ends', () => {
     const play = stage([aRule()]);
-    play.silences.push(silence());
+    play.silences.push(aSilence());
     for (let run = 0; run < 3; run += 1) play.judge('run.failed');
     play.wait(50 * MINUTE);
     expect(play.alert()).toMatchObject({ state: 'firing', count: 3 });
@@ -235,7 +220,7 @@ describe('a silence', () => {
 
   test('an alert that resolves within a silence is never notified', () => {
     const play = stage([aRule()]);
-    play.silences.push(silence());
+    play.silences.push(aSilence());
     play.judge('run.failed');
     play.wait(10 * MINUTE);
     play.judge('run.completed');
@@ -245,7 +230,7 @@ describe('a silence', () => {
 
   test('a silence of one workflow leaves the others of the same alert', () => {
     const play = stage([aRule({ groupBy: [] })]);
-    play.silences.push(silence({ matchers: { workflowId: ['wf-2'] } }));
+    play.silences.push(aSilence({ matchers: { workflowId: ['wf-2'] } }));
     const run = { runId: 'r', workflowId: 'wf-2', name: null, url: null, status: 'failed' };
     play.judge('run.failed');
     play.judge('run.failed', { run });

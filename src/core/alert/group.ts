@@ -16,7 +16,15 @@ import {
   type ResolvedBy,
   type Suppression,
 } from './alert.ts';
-import { ownerOf, roleOf, workflowOf, type AlertEvent, type Condition, type Rule } from './rule.ts';
+import {
+  meets,
+  ownerOf,
+  roleOf,
+  workflowOf,
+  type AlertEvent,
+  type Condition,
+  type Rule,
+} from './rule.ts';
 import type { SilencedEvent } from './silence.ts';
 import { nextDigest } from './time-interval.ts';
 import {
@@ -448,6 +456,8 @@ class Step {
     const facts = this.factsOf(match, open.facts.workflowId);
     if (this.context.silencedUntil(facts) !== null) {
       effects.counts.silenced += match.count;
+      // After a reload the rule may be about this event alone.
+      if (!isAbout(this.context.rule, group.kind, open.facts)) open.facts = facts;
       if (open.notifiedAt === null) open.flushAt ??= this.firstFlush();
       return;
     }
@@ -952,6 +962,13 @@ function notifiedEndpoints({ alert }: OpenAlert): string[] {
 /** A caller that got no answer asks again, which is not another acknowledgement. */
 function isSame(one: Acknowledgement | null, { by, comment, until }: Acknowledgement): boolean {
   return one !== null && one.by === by && one.comment === comment && one.until === until;
+}
+
+/** Whether a rule is about what has opened or continued an alert; what was absent has no metadata. */
+export function isAbout(rule: Rule, kind: Group['kind'], facts: SilencedEvent): boolean {
+  const { source, metadata, workflowId, type } = facts;
+  const about = workflowId === null ? {} : { workflowId };
+  return kind === 'absent' || meets(rule, { type, source, metadata, run: null, ...about });
 }
 
 function matchOf(event: AlertEvent): Match {

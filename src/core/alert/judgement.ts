@@ -12,6 +12,7 @@ import {
 } from './alert.ts';
 import {
   dueAt,
+  isAbout,
   itemOf,
   keptUntil,
   newGroup,
@@ -27,7 +28,6 @@ import {
   groupKey,
   labelsOf,
   makesLabels,
-  meets,
   overflowLabels,
   overflowRule,
   ownerOf,
@@ -203,15 +203,8 @@ export function isMade(
     kind === effectiveRule(rule, labels).condition.kind &&
     makesLabels(rule, labels) &&
     (source === '' || sources.includes(source)) &&
-    // What was absent has no metadata.
-    (open === null || kind === 'absent' || meetsFacts(rule, open.facts))
+    (open === null || isAbout(rule, kind, open.facts))
   );
-}
-
-function meetsFacts(rule: Rule, facts: NonNullable<Group['open']>['facts']): boolean {
-  const { source, metadata, workflowId, type } = facts;
-  const about = workflowId === null ? {} : { workflowId };
-  return meets(rule, { type, source, metadata, run: null, ...about });
 }
 
 function effectiveRule(rule: Rule, labels: Readonly<Record<string, string>>): Rule {
