@@ -164,7 +164,7 @@ async function reload(settings: Settings): Promise<void> {
   await daemon.configure(configOf(settings));
   const words = () => daemon.log().filter(({ msg }) => /configuration (read|is)/.test(msg));
   const before = words().length;
-  process.kill(daemon.pid, 'SIGHUP');
+  daemon.signal('SIGHUP');
   const line = await waitFor(() => words()[before]);
   expect(line).toMatchObject({ msg: 'configuration read again' });
 }

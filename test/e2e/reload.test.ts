@@ -93,7 +93,7 @@ const linesOf = (daemon: DaemonProcess, msg: RegExp) =>
 /** Sends SIGHUP and waits for the daemon's word on it. */
 async function hangUp(daemon: DaemonProcess, word: RegExp) {
   const before = linesOf(daemon, word).length;
-  process.kill(daemon.pid, 'SIGHUP');
+  daemon.signal('SIGHUP');
   const lines = await waitFor(() => {
     const found = linesOf(daemon, word);
     return found.length > before && found;

@@ -54,8 +54,10 @@ export interface DaemonProcess {
   ): Promise<{ status: number; body: Answer }>;
   /** The exit code once it has ended, null when a signal killed it. */
   exited: Promise<number | null>;
+  /** Sends a signal, unless it has ended. */
+  signal(name: NodeJS.Signals): void;
   /** Ends it by a signal. @returns the exit code, null when the signal killed it */
-  stop(signal?: NodeJS.Signals): Promise<number | null>;
+  stop(name?: NodeJS.Signals): Promise<number | null>;
 }
 
 /** The environment without variables that configure the product. */
@@ -123,6 +125,9 @@ function asDaemonProcess(
   const output = collect(child);
   const exited = once(child, 'exit').then(([code]) => code as number | null);
   const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
+  const signal = (name: NodeJS.Signals) => {
+    if (!hasEnded()) child.kill(name);
+  };
   const readyLine = () => output.log().find(({ msg }) => msg === 'ready');
   const lastWords = () => `${output.stderr()}\n${JSON.stringify(output.log().slice(-3))}`;
   const url = () => {
@@ -148,8 +153,9 @@ function asDaemonProcess(
     closeLog: () => void child.stdout?.destroy(),
     api: (path, body, method) => callApi(url(), path, body, method),
     exited,
-    stop(signal = 'SIGTERM') {
-      if (!hasEnded()) child.kill(signal);
+    signal,
+    stop(name = 'SIGTERM') {
+      signal(name);
       return exited;
     },
   };
