@@ -263,6 +263,7 @@ export class AlertLife {
         return;
       case 'sources':
         stage.sources = stage.sources.length === 1 ? SOURCES : ['a'];
+        this.reference.reload();
         return this.use(this.specs);
     }
   }

@@ -180,7 +180,7 @@ export class AlertReference {
     }
   }
 
-  /** Other rules are in force: what the runs in a row were before them says nothing. */
+  /** Other rules or sources are in force: what the runs in a row were before them says nothing. */
   reload(): void {
     this.rows.clear();
     for (const [key, { kind }] of this.causes) if (kind === 'consecutive') this.causes.delete(key);
