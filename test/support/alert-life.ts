@@ -441,15 +441,19 @@ export class AlertLife {
       const there = open.get(key);
       const alert = there?.kind === cause.kind ? there.alert : undefined;
       const own = this.specNamed(cause.rule);
-      const isMade =
+      const isKnown =
         own?.kind === cause.kind &&
         makes(own, cause.labels) &&
-        stage.sources.includes(cause.labels['source'] ?? 'a') &&
-        isAbout(own, { type: '', run: '', source: cause.source, workflow: cause.workflow });
+        stage.sources.includes(cause.labels['source'] ?? 'a');
+      const [isMade = false, ...wasMade] = cause.abouts.map(
+        (about) => isKnown && isAbout(own, about),
+      );
       if (!isMade || own === undefined) {
-        // What waits to be sent of a source that is gone goes first, within two minutes.
-        cause.goneSince ??= stage.now;
-        const isTolerated = stage.now <= cause.goneSince + 12 * MINUTE;
+        // The rule may be about what came before. What waits to be sent of a source that is gone goes first,
+        // within two minutes.
+        const mayGoOn = wasMade.includes(true);
+        cause.goneSince = mayGoOn ? null : (cause.goneSince ?? stage.now);
+        const isTolerated = mayGoOn || stage.now <= (cause.goneSince ?? 0) + 12 * MINUTE;
         if (alert === undefined) reference.forget(key);
         else must(isTolerated, `${key} goes on without its rule`);
         continue;

@@ -40,7 +40,10 @@ export function isMutedAt(spec: Spec, at: number): boolean {
   return spec.isMuted && new Date(at).getUTCHours() === MUTED_HOUR;
 }
 
-export function isAbout(spec: Spec, { source, workflow }: Happening): boolean {
+export function isAbout(
+  spec: Spec,
+  { source, workflow }: Pick<Happening, 'source' | 'workflow'>,
+): boolean {
   return (
     (spec.source === null || spec.source === source) &&
     (spec.workflow === null || spec.workflow === workflow)
@@ -119,8 +122,8 @@ interface Cause {
   overAt: number | null;
   /** Since when its rule makes it no more. */
   goneSince: number | null;
-  workflow: string;
-  source: string;
+  /** What it was about, the last first. */
+  abouts: Pick<Happening, 'source' | 'workflow'>[];
 }
 
 /** What the alerts of rules are to be. */
@@ -228,8 +231,7 @@ export class AlertReference {
       rule,
       labels,
       kind,
-      source,
-      workflow,
+      abouts: [],
       runs: new Set<string>(),
       left: new Set<string>(),
       lastMatch: now,
@@ -237,7 +239,8 @@ export class AlertReference {
       overAt: null,
       goneSince: null,
     };
-    Object.assign(cause, { source, workflow, lastMatch: now, resolving: 0, overAt: null });
+    const abouts = [{ source, workflow }, ...cause.abouts];
+    Object.assign(cause, { abouts, lastMatch: now, resolving: 0, overAt: null });
     if (run !== '') cause.runs.add(run);
     if (run !== '') cause.left.add(run);
     this.causes.set(key, cause);
