@@ -1,50 +1,53 @@
+import { hostname } from 'node:os';
 import { derivedSecrets } from './config/cross-check.ts';
 import { redactConfig } from './config/redact.ts';
 import type { Config } from './config/schema.ts';
 import { sectionHashes } from './config/sections.ts';
 import { RunwatchError } from './core/errors.ts';
 import { createAlerting, type Alerting } from './daemon/alerting.ts';
-import { openCommon, type Common, type CommonOptions } from './daemon/common.ts';
+import { bagOf } from './daemon/bag.ts';
+import { createBacklogNotices } from './daemon/backlog-notices.ts';
 import { DataDirectoryGuard } from './daemon/data-directory-guard.ts';
 import { checkDataDirectory } from './daemon/data-directory.ts';
 import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
-import { endpointFigures } from './daemon/services/endpoints.ts';
+import { createRoutes, type RouteTable } from './daemon/delivery-routes.ts';
 import { allEndpoints, DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
-import { startJanitor } from './daemon/janitor.ts';
-import { checkFigures } from './daemon/services/health.ts';
 import { startHeartbeat } from './daemon/heartbeat.ts';
-import { faultLog } from './daemon/fault-log.ts';
-import { startPeriodic } from './daemon/periodic.ts';
+import { startJanitor } from './daemon/janitor.ts';
+import { openProcess, type Opened, type OpenOptions } from './daemon/open.ts';
+import { createLearning, createPoller, type Learning, type Poller } from './daemon/poller.ts';
+import { createProcesses, type Processes } from './daemon/processes.ts';
 import { openRedis } from './daemon/redis.ts';
-import { createLearning, type Learning, createPoller, type Poller } from './daemon/poller.ts';
-import { keptSecrets, loadOwnSecrets, type OwnSecrets } from './daemon/secrets.ts';
 import { createReload, replaceEntries, type Reload, type Reloadable } from './daemon/reload.ts';
-import {
-  createRoutes,
-  type RoutesDependencies,
-  type RouteTable,
-} from './daemon/delivery-routes.ts';
-import { createBacklogNotices } from './daemon/backlog-notices.ts';
-import { createSystemEvents, type SystemEvents } from './daemon/system-events.ts';
+import { keptSecrets } from './daemon/secrets.ts';
+import { endpointFigures } from './daemon/services/endpoints.ts';
+import { checkFigures } from './daemon/services/health.ts';
 import { createServices } from './daemon/services/services.ts';
-import { createDiscovery, findSourcesInDoubt, type Discovery } from './daemon/source-feed.ts';
 import { sourceFigures } from './daemon/services/sources.ts';
+import { createDiscovery, findSourcesInDoubt, type Discovery } from './daemon/source-feed.ts';
+import { createStoreConditions, type StoreConditions } from './daemon/store-conditions.ts';
+import type { StoreGuard } from './daemon/store-guard.ts';
+import type { StoreRepair } from './daemon/store-repair.ts';
+import { SystemEvents } from './daemon/system-events.ts';
+import { createUnconfigured, type Unconfigured } from './daemon/unconfigured.ts';
 import {
   createEgressGuard,
   createEndpointGuard,
   type EgressGuard,
 } from './deliver/egress/egress-guard.ts';
-import { createEndpointSecrets } from './deliver/secrets/endpoint-secrets.ts';
-import type { Sealer } from './deliver/secrets/seal.ts';
-import { generateSecret } from './deliver/secrets/sign.ts';
 import { createWebhookAgents, type WebhookAgents } from './deliver/http-post.ts';
-import { createUnconfigured, type Unconfigured } from './daemon/unconfigured.ts';
+import { createEndpointSecrets, type EndpointSecrets } from './deliver/secrets/endpoint-secrets.ts';
+import { generateSecret } from './deliver/secrets/sign.ts';
+import { faultLog } from './fault-log.ts';
 import { createServer, listen } from './http/server.ts';
 import type { Services } from './http/services.ts';
 import { createTokens, type Tokens } from './http/tokens.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import { Names } from './names.ts';
-import type { RedisConnections } from './redis/connection.ts';
+import { startPeriodic } from './periodic.ts';
+import { Process, type SystemEvent, type WriteWithEvent } from './process.ts';
+import type { EmbeddedRedis } from './redis/embedded/server.ts';
+import { serverTraits } from './redis/server-check.ts';
 
 /** How long the stop waits for the receiver of traces, ms. */
 const FLUSH_MS = 2_000;
@@ -59,135 +62,248 @@ interface RunningDaemon {
   reload: Reload['apply'];
 }
 
-export interface DaemonOptions extends Omit<CommonOptions, 'names'> {
-  /** Where `log` endpoints write; without a level of its own. */
-  eventLog: RoutesDependencies['eventLog'];
+export interface DaemonOptions extends Omit<OpenOptions, 'names'> {
   /** When it stops, readiness fails; it finishes or releases running work and closes everything. */
   lifecycle: Lifecycle;
 }
 
 /**
- * The composition root: builds all parts from the configuration and starts them, in the order of their
- * dependencies. The lifecycle closes every part that was opened.
+ * Opens the store, builds the daemon and starts it. The lifecycle closes every part that was opened.
  * Throws RunwatchError with the code of the part that could not start, or `stopping`.
  */
 export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon> {
-  const { config, log, version } = options;
+  const { config, log, version, lifecycle } = options;
   await checkDataDirectory(config.data_dir);
   const names = new Names();
   const { connections, ownServer } = await openRedis({ ...options, names });
-  const common = await openCommon({ ...options, names }, connections);
-  await common.workflowNames.start(Object.keys(config.sources));
-  const ownSecrets = await loadOwnSecrets({ config, log, stores: common.stores });
+  const opened = await openProcess({ ...options, names }, connections);
   const derived = derivedSecrets(config);
   if (derived !== null) log.info(derived);
-  const dataDirectory = new DataDirectoryGuard({
-    ...common,
-    path: config.data_dir,
-    server: ownServer,
-    kept: keptSecrets(config.data_dir),
-  });
-  const parts = build(options, connections, { common, dataDirectory, ...ownSecrets });
-  const url = await serve(options, parts, connections);
-  run(options, parts, connections);
+  const daemon = new Daemon(opened, ownServer);
+  const url = await daemon.serve(lifecycle);
+  daemon.start(lifecycle);
   log.info({ url, version, sources: Object.keys(config.sources) }, 'ready');
-  return { url, reload: (loaded) => parts.reload.apply(loaded) };
+  return { url, reload: (loaded) => daemon.reload.apply(loaded) };
 }
 
-interface Parts {
-  common: Common;
-  dataDirectory: DataDirectoryGuard;
-  systemEvents: SystemEvents;
-  learning: Learning;
-  poller: Poller;
-  discovery: Discovery;
-  deliverer: Deliverer;
-  unconfigured: Unconfigured;
-  alerting: Alerting;
-  tokens: Tokens;
-  reload: Reload;
-  services: Services;
-  sealer: Sealer;
-  /** Closes the connections of webhooks. */
-  closeAgents: () => void;
-  /** Sends the heartbeats. */
-  get: WebhookAgents['get'];
+/**
+ * The process with all its parts, in the order in which they are built. Parts take the daemon as their
+ * `Process`, and do nothing before `start`, which also says in which order they stop.
+ */
+export class Daemon extends Process {
+  readonly storeGuard: StoreGuard;
+  readonly storeRepair: StoreRepair;
+  readonly storeConditions: StoreConditions;
+  readonly dataDirectory: DataDirectoryGuard;
+  /** This process among those on the store. */
+  readonly processes: Processes;
+  readonly systemEvents: SystemEvents;
+  /** Judges the webhooks that come with watches. */
+  readonly egressGuard: EgressGuard;
+  readonly agents: Agents;
+  readonly endpointSecrets: EndpointSecrets;
+  readonly routes: RouteTable;
+  readonly deliverer: Deliverer;
+  readonly learning: Learning;
+  readonly poller: Poller;
+  readonly discovery: Discovery;
+  readonly alerting: Alerting;
+  readonly unconfigured: Unconfigured;
+  readonly tokens: Tokens;
+  readonly reload: Reload;
+  /** What the API answers by. */
+  readonly services: Services;
+
+  constructor(opened: Opened, ownServer: EmbeddedRedis | null) {
+    super(opened);
+    const { config, log, stores } = this;
+    this.storeGuard = opened.storeGuard;
+    this.storeRepair = opened.storeRepair;
+    this.processes = openProcesses(this);
+    this.storeConditions = createStoreConditions({
+      traits: () => serverTraits(this.connections.commands),
+      foreignForm: () => stores.epochs.foreignForm(),
+      configurations: () => this.processes.configurations(),
+      now: this.now,
+      log,
+    });
+    this.dataDirectory = new DataDirectoryGuard({
+      storeGuard: this.storeGuard,
+      now: this.now,
+      log,
+      path: config.data_dir,
+      server: ownServer,
+      kept: keptSecrets(config.data_dir),
+    });
+    this.systemEvents = new SystemEvents(this);
+    this.egressGuard = openPerWatchGuard(this);
+    this.agents = openAgents(this);
+    this.endpointSecrets = openSecrets(this);
+    this.routes = openRoutes(this);
+    const { systemEvents } = this;
+    const { routeOf } = this.routes;
+    this.deliverer = createDeliverer(bagOf(this, { routeOf, systemEvents }));
+    stores.watches.noticeBacklogs(createBacklogNotices(bagOf(this, { systemEvents })));
+    this.learning = createLearning(bagOf(this, {}));
+    this.poller = createPoller(bagOf(this, { systemEvents, statistics: this.learning }));
+    this.discovery = createDiscovery(bagOf(this, {}));
+    this.alerting = openAlerting(this);
+    this.unconfigured = createUnconfigured(bagOf(this, {}));
+    this.tokens = createTokens(config.auth.tokens);
+    this.reload = openReload(this);
+    this.services = createServices(this);
+    nameFigures(this);
+  }
+
+  raise(event: SystemEvent, write?: WriteWithEvent): Promise<void> {
+    return write === undefined
+      ? this.systemEvents.raise(event)
+      : this.systemEvents.raiseWith(event, write);
+  }
+
+  dispatch(pools: string[]): void {
+    this.deliverer.dispatch(pools);
+  }
+
+  epoch(): string {
+    return this.storeGuard.epoch();
+  }
+
+  /** Listens before any worker starts: a port in use is found before any work is done. */
+  async serve(lifecycle: Lifecycle): Promise<string> {
+    const { config, log, tokens } = this;
+    const server = createServer({
+      services: this.services,
+      tokens,
+      sealer: this.secrets.sealer,
+      public: config.auth.public,
+      version: this.version,
+      publicUrl: config.server.public_url,
+      configuration: () => redactConfig(this.reload.current()),
+      log,
+      metrics: this.metrics,
+      isDraining: () => lifecycle.stopping.aborted,
+      isStoreReady: () => this.connections.state().kind !== 'away',
+    });
+    lifecycle.onStop('http server', () => server.close());
+    if (!tokens.areNeeded()) {
+      log.warn('no token is configured: every user of this machine has all rights');
+    }
+    return listen(server, config.server);
+  }
+
+  /** Starts the parts. They stop in the opposite order. */
+  start(lifecycle: Lifecycle): void {
+    const { connections, processes, poller, deliverer, unconfigured, learning, alerting } = this;
+    lifecycle.onStop('tracing', (withinMs) => this.tracing.stop(Math.min(FLUSH_MS, withinMs / 2)));
+    // Before Redis is closed: it restores what the close would lose.
+    this.dataDirectory.start();
+    lifecycle.onStop('data directory', () => this.dataDirectory.stop());
+    const janitor = startJanitor(bagOf(this, {}));
+    lifecycle.onStop('janitor', () => janitor.stop());
+    // Running work cannot end while Redis is away: other processes take it over.
+    const mustForce = () => connections.state().kind !== 'ok';
+    lifecycle.onStop('webhook connections', () => this.agents.close());
+    // First to start and last to stop: only a process with a heartbeat claims work.
+    processes.add(poller.work);
+    processes.start();
+    lifecycle.onStop('process', () => processes.stop(mustForce()));
+    unconfigured.start();
+    lifecycle.onStop('unconfigured', () => unconfigured.stop());
+    learning.start();
+    lifecycle.onStop('learning', () => learning.stop());
+    deliverer.start();
+    const elapsedMs = stopwatch(lifecycle.stopping);
+    lifecycle.onStop('deliverer', () => {
+      return deliverer.stop({ force: mustForce(), elapsedMs: elapsedMs() });
+    });
+    alerting.start();
+    lifecycle.onStop('alerting', () => alerting.stop({ force: mustForce() }));
+    poller.start();
+    lifecycle.onStop('poller', (withinMs) => poller.stop({ force: mustForce(), withinMs }));
+    const greeting = startPeriodic(() => poller.greet(), {
+      everyMs: GREET_EVERY_MS,
+      onError: faultLog(this.log, 'greeting'),
+    });
+    lifecycle.onStop('greeting', () => greeting.stop());
+    this.guardStore(lifecycle);
+    keepBeating(this, lifecycle);
+    connections.onUsable(() => this.repair());
+  }
+
+  /** After the workers: it may find that watches are missing from the schedule. */
+  private guardStore(lifecycle: Lifecycle): void {
+    const { storeGuard, storeRepair, storeConditions, poller } = this;
+    storeGuard.start({
+      systemEvents: this.systemEvents,
+      dispatch: (pools) => this.dispatch(pools),
+      count: (reason) => this.metrics.dataLost(reason),
+      renewed: () => {
+        storeRepair.owe();
+        poller.survey();
+        this.stores.eventBell.wakeAll();
+      },
+    });
+    lifecycle.onStop('store guard', () => storeGuard.stop());
+    storeRepair.start({
+      compared: () => storeGuard.checkRecords(),
+      repaired: () => {
+        poller.survey();
+        this.deliverer.compare();
+      },
+    });
+    lifecycle.onStop('store repair', () => storeRepair.stop());
+    storeConditions.start();
+    lifecycle.onStop('store conditions', () => storeConditions.stop());
+  }
+
+  /** Repairs what was lost or not done while Redis was away. */
+  private repair(): void {
+    this.processes.tend();
+    this.storeGuard.check();
+    this.storeRepair.check();
+    this.poller.survey();
+    this.deliverer.sweep();
+    this.deliverer.compare();
+    this.alerting.restart();
+  }
 }
 
-function build(
-  options: DaemonOptions,
-  connections: RedisConnections,
-  {
-    common,
-    dataDirectory,
-    signingSecret,
-    sealer,
-  }: OwnSecrets & Pick<Parts, 'common' | 'dataDirectory'>,
-): Parts {
-  const { config, eventLog } = options;
-  const guard = openPerWatchGuard(config, common);
-  const agents = openAgents(guard, { ...options, names: common.names });
-  const own = { signingSecret, sealer };
-  const secrets = openSecrets(common, own);
-  const routes = openRoutes(common, { ...own, agents, secrets, eventLog });
-  const { routeOf } = routes;
-  const systemEvents = openSystemEvents(common, (pools) => deliverer.dispatch(pools));
-  const deliverer: Deliverer = createDeliverer({ ...common, routeOf, systemEvents, eventLog });
-  common.watches.noticeBacklogs(createBacklogNotices({ ...common, systemEvents }));
-  const learning = createLearning(common);
-  const { dispatch } = deliverer;
-  const polling = { systemEvents, statistics: learning, dispatch, signingSecret };
-  const poller = createPoller({ ...common, ...polling });
-  const discovery = createDiscovery(common);
-  const startedAt = performance.now();
-  const sourcesInDoubt = () =>
-    findSourcesInDoubt({ discovery, poller, forMs: performance.now() - startedAt });
-  const readSoon = async (source: string, runIds: readonly string[]) =>
-    poller.scheduleOf(source)?.expedite(runIds);
-  const alerting = createAlerting({ ...common, dispatch, sourcesInDoubt, readSoon });
-  const unconfigured = createUnconfigured({ ...common, dispatch });
-  const tokens = createTokens(config.auth.tokens);
-  const retryEndpoint = (name: string) => services.endpoints.retry(name);
-  const changing = { routes, poller, alerting, tokens, retryEndpoint, dispatch };
-  const reload = openReload(options, { common, ...changing });
-  const services = createServices({
-    ...common,
-    dataDirectory,
-    alerting,
-    unconfigured,
-    reload,
-    connections,
-    eventLog,
-    poller,
-    discovery,
-    deliverer,
-    routeOf,
-    secrets,
-    guard,
-    ...own,
+function openProcesses(daemon: Daemon): Processes {
+  const { config, log, version, stores, storeGuard, clock, monotonic, pulse } = daemon;
+  return createProcesses({
+    id: daemon.id,
+    info: {
+      host: hostname(),
+      pid: process.pid,
+      version,
+      startedAt: clock.now(),
+      sections: sectionHashes(config),
+    },
+    store: stores.processes,
+    clock,
+    pulse,
+    monotonic,
+    suspectLoss: () => storeGuard.suspect(),
+    checkStore: () => storeGuard.check(),
+    log,
   });
-  nameFigures(common, { poller, services });
-  return {
-    common,
-    dataDirectory,
-    systemEvents,
-    learning,
-    poller,
-    discovery,
-    deliverer,
-    unconfigured,
-    alerting,
-    tokens,
-    reload,
-    services,
-    sealer,
-    closeAgents: () => agents.close(),
-    get: (...request) => agents.configured.get(...request),
-  };
 }
 
-/** Judges the webhooks that come with watches. */
-function openPerWatchGuard({ egress }: Config, { names }: Common): EgressGuard {
+function openAlerting(daemon: Daemon): Alerting {
+  const { discovery, poller } = daemon;
+  const startedAt = performance.now();
+  return createAlerting(
+    bagOf(daemon, {
+      sourcesInDoubt: () =>
+        findSourcesInDoubt({ discovery, poller, forMs: performance.now() - startedAt }),
+      readSoon: async (source: string, runIds: readonly string[]) =>
+        poller.scheduleOf(source)?.expedite(runIds),
+    }),
+  );
+}
+
+function openPerWatchGuard({ config: { egress }, names }: Process): EgressGuard {
   return createEgressGuard({
     allow: egress.allow,
     requireHttps: egress.require_https,
@@ -197,34 +313,16 @@ function openPerWatchGuard({ egress }: Config, { names }: Common): EgressGuard {
 }
 
 /** What a scrape of the metrics reads. */
-function nameFigures(
-  common: Common,
-  { poller, services }: Pick<Parts, 'poller' | 'services'>,
-): void {
-  const { metrics, budgets } = common;
-  metrics.ofSources(() => sourceFigures(poller.sources, budgets));
-  metrics.ofEndpoints(() => endpointFigures(common));
+function nameFigures(daemon: Daemon): void {
+  const { metrics, stores, poller, services } = daemon;
+  metrics.ofSources(() => sourceFigures(poller.sources, stores.budgets));
+  metrics.ofEndpoints(() => endpointFigures(bagOf(daemon, {})));
   metrics.ofChecks(() => checkFigures(services.health));
 }
 
 /** What takes new settings, in the order in which it does so. */
-function openReload(
-  { config, log }: DaemonOptions,
-  {
-    common,
-    routes,
-    poller,
-    alerting,
-    tokens,
-    retryEndpoint,
-    dispatch,
-  }: Pick<Parts, 'common' | 'poller' | 'alerting' | 'tokens'> & {
-    routes: RouteTable;
-    retryEndpoint: (name: string) => Promise<unknown>;
-    dispatch: Deliverer['dispatch'];
-  },
-): Reload {
-  const { endpoints, metrics, now } = common;
+function openReload(daemon: Daemon): Reload {
+  const { config, log, endpoints, metrics, routes, poller, alerting, tokens } = daemon;
   const onError = faultLog(log, 'reload');
   const parts: Reloadable[] = [
     {
@@ -234,9 +332,11 @@ function openReload(
         return () => {
           endpoints.replace(next);
           // What waited for the receiver to be mended is tried at once: the cause may have been here.
-          for (const name of replaceRoutes()) void retryEndpoint(name).catch(onError);
+          for (const name of replaceRoutes()) {
+            void daemon.services.endpoints.retry(name).catch(onError);
+          }
           // What waited for a slot, or for the pace, may have more room now.
-          dispatch(endpoints.names);
+          daemon.dispatch(endpoints.names);
         };
       },
     },
@@ -247,7 +347,7 @@ function openReload(
     {
       settings: ['rules', 'time_intervals', 'inhibit_rules'],
       prepare: (next) => () => {
-        common.alertRules.replace(next);
+        daemon.alertRules.replace(next);
         alerting.restart();
       },
     },
@@ -271,47 +371,36 @@ function openReload(
     config,
     parts,
     count: (isInForce) => metrics.reloaded(isInForce),
-    changed: (inForce) => common.processes.reconfigured(sectionHashes(inForce)),
-    now,
+    changed: (inForce) => daemon.processes.reconfigured(sectionHashes(inForce)),
+    now: daemon.now,
     log,
   });
 }
 
-function openRoutes(
-  common: Common,
-  parts: Pick<RoutesDependencies, 'agents' | 'sealer' | 'secrets' | 'eventLog' | 'signingSecret'>,
-): RouteTable {
-  return createRoutes({
-    ...common,
-    ...parts,
-    workflowNameOf: ({ source, workflowId }) =>
-      common.linksOf({
-        source,
-        runId: '',
-        run: { id: '', workflow_id: workflowId, group_id: null },
-      }).workflowName,
-    ownerOf: (workflowId) => common.config.workflows[workflowId ?? '']?.owner ?? null,
-    timeOfDay: common.clock.timeOfDay,
-    perWatch: { timeoutMs: PER_WATCH_TIMEOUT_MS, retry: DEFAULT_RETRY_MS },
-  });
+function openRoutes(daemon: Daemon): RouteTable {
+  const { config, clock, linksOf, agents, endpointSecrets: secrets } = daemon;
+  return createRoutes(
+    bagOf(daemon, {
+      agents,
+      secrets,
+      workflowNameOf: ({ source, workflowId }: { source: string; workflowId: string }) =>
+        linksOf({
+          source,
+          runId: '',
+          run: { id: '', workflow_id: workflowId, group_id: null },
+        }).workflowName,
+      ownerOf: (workflowId: string | null) => config.workflows[workflowId ?? '']?.owner ?? null,
+      timeOfDay: clock.timeOfDay,
+      perWatch: { timeoutMs: PER_WATCH_TIMEOUT_MS, retry: DEFAULT_RETRY_MS },
+    }),
+  );
 }
 
-function openSystemEvents(common: Common, dispatch: Deliverer['dispatch']): SystemEvents {
-  return createSystemEvents({
-    ...common,
-    store: common.stores.events,
-    entryOf: (event) => common.alertRules.entryOf(event),
-    dispatch,
-  });
-}
-
-function openSecrets(common: Common, { signingSecret, sealer }: OwnSecrets) {
-  const { stores, endpoints, now } = common;
+function openSecrets({ stores, endpoints, secrets, now }: Process): EndpointSecrets {
   return createEndpointSecrets({
+    ...secrets,
     store: stores.endpointSecrets,
-    sealer,
     endpoints,
-    signingSecret,
     generate: generateSecret,
     now,
   });
@@ -324,15 +413,18 @@ function stopwatch(stopping: AbortSignal): () => number {
   return () => Math.max(0, performance.now() - stoppingSince);
 }
 
+interface Agents {
+  configured: WebhookAgents;
+  perWatch: WebhookAgents;
+  close(): void;
+}
+
 /** Connections of configured webhooks and of per-watch webhooks, each with its egress guard. */
-function openAgents(
-  perWatchGuard: EgressGuard,
-  { config, log, names }: DaemonOptions & Pick<Common, 'names'>,
-) {
+function openAgents({ config, log, names, egressGuard }: Daemon): Agents {
   const { proxy } = config.egress;
   const resolve = names.ofReceiver;
   const configured = createWebhookAgents(createEndpointGuard({ resolve }), { proxy, names });
-  const perWatch = createWebhookAgents(perWatchGuard, { proxy, names });
+  const perWatch = createWebhookAgents(egressGuard, { proxy, names });
   if (proxy !== undefined) {
     const what =
       'webhooks go through a proxy, which resolves their names: the egress guard judges names and literal addresses, so limit at the proxy which addresses it may reach';
@@ -348,117 +440,14 @@ function openAgents(
   };
 }
 
-/** Listens before any worker starts: a port in use is found before any work is done. */
-async function serve(
-  { config, log, version, lifecycle }: DaemonOptions,
-  { services, sealer, common, tokens, reload }: Parts,
-  connections: RedisConnections,
-): Promise<string> {
-  const server = createServer({
-    services,
-    tokens,
-    sealer,
-    public: config.auth.public,
-    version,
-    publicUrl: config.server.public_url,
-    configuration: () => redactConfig(reload.current()),
-    log,
-    metrics: common.metrics,
-    isDraining: () => lifecycle.stopping.aborted,
-    isStoreReady: () => connections.state().kind !== 'away',
-  });
-  lifecycle.onStop('http server', () => server.close());
-  if (!tokens.areNeeded()) {
-    log.warn('no token is configured: every user of this machine has all rights');
-  }
-  return listen(server, config.server);
-}
-
-function run(
-  { config, lifecycle }: DaemonOptions,
-  parts: Parts,
-  connections: RedisConnections,
-): void {
-  const { common, systemEvents, learning, poller, deliverer, unconfigured } = parts;
-  const { processes, tracing } = common;
-  lifecycle.onStop('tracing', (withinMs) => tracing.stop(Math.min(FLUSH_MS, withinMs / 2)));
-  // Before Redis is closed: it restores what the close would lose.
-  parts.dataDirectory.start();
-  lifecycle.onStop('data directory', () => parts.dataDirectory.stop());
-  const janitor = startJanitor(common);
-  lifecycle.onStop('janitor', () => janitor.stop());
-  // Running work cannot end while Redis is away: other processes take it over.
-  const mustForce = () => connections.state().kind !== 'ok';
-  lifecycle.onStop('webhook connections', parts.closeAgents);
-  // First to start and last to stop: only a process with a heartbeat claims work.
-  processes.add(poller.work);
-  processes.start();
-  lifecycle.onStop('process', () => processes.stop(mustForce()));
-  unconfigured.start();
-  lifecycle.onStop('unconfigured', () => unconfigured.stop());
-  learning.start();
-  lifecycle.onStop('learning', () => learning.stop());
-  deliverer.start();
-  const elapsedMs = stopwatch(lifecycle.stopping);
-  lifecycle.onStop('deliverer', () => {
-    return deliverer.stop({ force: mustForce(), elapsedMs: elapsedMs() });
-  });
-  parts.alerting.start();
-  lifecycle.onStop('alerting', () => parts.alerting.stop({ force: mustForce() }));
-  poller.start();
-  lifecycle.onStop('poller', (withinMs) => poller.stop({ force: mustForce(), withinMs }));
-  const greeting = startPeriodic(() => poller.greet(), {
-    everyMs: GREET_EVERY_MS,
-    onError: faultLog(parts.common.log, 'greeting'),
-  });
-  lifecycle.onStop('greeting', () => greeting.stop());
-  // After the workers: it may find that watches are missing from the schedule.
-  common.storeGuard.start({
-    systemEvents,
-    dispatch: deliverer.dispatch,
-    count: (reason) => common.metrics.dataLost(reason),
-    renewed() {
-      common.storeRepair.owe();
-      poller.survey();
-      common.eventBell.wakeAll();
-    },
-  });
-  lifecycle.onStop('store guard', () => common.storeGuard.stop());
-  common.storeRepair.start({
-    compared: () => common.storeGuard.checkRecords(),
-    repaired() {
-      poller.survey();
-      deliverer.compare();
-    },
-  });
-  lifecycle.onStop('store repair', () => common.storeRepair.stop());
-  common.storeConditions.start();
-  lifecycle.onStop('store conditions', () => common.storeConditions.stop());
-  keepBeating(config, lifecycle, parts);
-  // Repairs what was lost or not done while Redis was away.
-  connections.onUsable(() => {
-    processes.tend();
-    common.storeGuard.check();
-    common.storeRepair.check();
-    poller.survey();
-    deliverer.sweep();
-    deliverer.compare();
-    parts.alerting.restart();
-  });
-}
-
-function keepBeating(
-  { heartbeat: settings }: Config,
-  lifecycle: Lifecycle,
-  { common, services, get }: Parts,
-): void {
-  if (settings === undefined) return;
-  const { metrics, log } = common;
+function keepBeating(daemon: Daemon, lifecycle: Lifecycle): void {
+  const { config, services, agents, metrics, log } = daemon;
+  if (config.heartbeat === undefined) return;
   const beating = startHeartbeat({
-    settings,
+    settings: config.heartbeat,
     health: services.health,
     isDraining: () => lifecycle.stopping.aborted,
-    get,
+    get: (...request) => agents.configured.get(...request),
     count: (result) => metrics.heartbeat(result),
     log,
   });

@@ -23,8 +23,8 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import { type AlertRules, createUsualDurations } from './alert-rules.ts';
 import type { Clock } from './clock.ts';
 import type { Endpoints } from './endpoints.ts';
-import { faultLog } from './fault-log.ts';
-import { startPeriodic, type Periodic } from './periodic.ts';
+import { faultLog } from '../fault-log.ts';
+import { startPeriodic, type Periodic } from '../periodic.ts';
 import type { Processes } from './processes.ts';
 
 /** The longest time between two passes over the groups that are due, ms: another process may have died. */

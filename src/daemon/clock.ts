@@ -8,7 +8,7 @@ import {
 import { RunwatchError } from '../core/errors.ts';
 import type { StoreClock } from '../redis/store-clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { faultLog } from './fault-log.ts';
+import { faultLog } from '../fault-log.ts';
 
 /** A clock that differs by this much counts as wrong, ms. */
 const SKEWED_MS = 1_000;

@@ -5,8 +5,8 @@ import type { HealthCheck } from '../http/routes/health.ts';
 import type { EmbeddedRedis } from '../redis/embedded/server.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { checkDataDirectory, needDataDirectory } from './data-directory.ts';
-import { faultLog } from './fault-log.ts';
-import { startPeriodic, type Periodic } from './periodic.ts';
+import { faultLog } from '../fault-log.ts';
+import { startPeriodic, type Periodic } from '../periodic.ts';
 import { keepSecret, type KeptSecret } from './secrets.ts';
 import type { StoreGuard } from './store-guard.ts';
 

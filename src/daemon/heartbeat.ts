@@ -1,7 +1,7 @@
 import type { Config } from '../config/schema.ts';
 import { messageOf } from '../core/errors.ts';
 import type { HealthService } from '../http/routes/health.ts';
-import { startPeriodic, type Periodic } from './periodic.ts';
+import { startPeriodic, type Periodic } from '../periodic.ts';
 
 /** How long one request may take, ms. */
 const TIMEOUT_MS = 10_000;

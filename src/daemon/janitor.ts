@@ -5,8 +5,8 @@ import type { RedisMemoryStore } from '../redis/stores/redis-memory-store.ts';
 import type { Forgotten, RetentionStore } from '../redis/stores/retention-store.ts';
 import type { SilenceStore } from '../redis/stores/silence-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { faultLog } from './fault-log.ts';
-import { startPeriodic, type Periodic } from './periodic.ts';
+import { faultLog } from '../fault-log.ts';
+import { startPeriodic, type Periodic } from '../periodic.ts';
 
 /** How often expired records are deleted, and the memory in use is noted, ms. */
 const EVERY_MS = 60_000;

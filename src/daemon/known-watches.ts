@@ -5,7 +5,7 @@ import type { WatchChannel } from '../redis/channels.ts';
 import type { EpochStore } from '../redis/stores/epoch-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { faultLog } from './fault-log.ts';
+import { faultLog } from '../fault-log.ts';
 import type { StoreGuard } from './store-guard.ts';
 
 /** The most registrations that a process remembers, and how many bytes of JSON they are: the newest. */

@@ -1,11 +1,11 @@
 import type { ClockStep } from '../core/clock.ts';
-import { createProcessJudge, createPulse, Heartbeats } from '../core/dead-processes.ts';
+import { createProcessJudge, Heartbeats, type Pulse } from '../core/dead-processes.ts';
 import type { ProcessView } from '../http/routes/system.ts';
 import type { ProcessInfo, ProcessStore } from '../redis/stores/process-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Clock } from './clock.ts';
-import { faultLog } from './fault-log.ts';
-import { startPeriodic, type Periodic } from './periodic.ts';
+import { faultLog } from '../fault-log.ts';
+import { startPeriodic, type Periodic } from '../periodic.ts';
 
 /** How often a process raises its counter and reads those of the others, ms. */
 const BEAT_MS = 1_000;
@@ -37,6 +37,8 @@ interface ProcessesDependencies {
   suspectLoss: () => void;
   /** Compares the store with its known state: this process is missing from it. */
   checkStore: () => void;
+  /** Raised with each heartbeat. */
+  pulse: Pulse;
   /** Milliseconds of a monotonic clock. */
   monotonic: () => number;
   log: Logger;
@@ -74,11 +76,10 @@ export interface Processes {
 }
 
 export function createProcesses(deps: ProcessesDependencies): Processes {
-  const { id, store, log } = deps;
+  const { id, store, pulse, log } = deps;
   const works: ClaimedWork[] = [];
   const judge = createProcessJudge(id, deps.monotonic);
   const heartbeats = new Heartbeats();
-  const pulse = createPulse(deps.monotonic);
   deps.clock.onStepTakenOut(async (step) => {
     for (const work of works) await work.moveBack?.(step);
   });

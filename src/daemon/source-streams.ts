@@ -7,7 +7,7 @@ import { NodeNames } from '../feed/node-names.ts';
 import { StreamFeed } from '../feed/stream-feed.ts';
 import type { StreamSchedule } from '../feed/ports.ts';
 import { createEventStreams } from '../noxus/event-stream.ts';
-import { faultLog } from './fault-log.ts';
+import { faultLog } from '../fault-log.ts';
 import type { Source, SourceDependencies } from './source.ts';
 
 interface StreamsContext extends Pick<Source, 'limiter' | 'schedule' | 'throttle' | 'reader'> {

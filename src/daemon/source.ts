@@ -24,7 +24,7 @@ import { Slots } from '../poll/source-slots.ts';
 import { createSourceLimiter, type SourceLimiter } from '../poll/source-limiter.ts';
 import type { SourceAgreement } from '../poll/source-agreement.ts';
 import type { SourceThrottle } from '../poll/source-throttle.ts';
-import type { SlotWorker } from '../queue/slot-queue.ts';
+import type { SlotQueue, SlotWorker } from '../queue/slot-queue.ts';
 import type { WakeChannel } from '../redis/channels.ts';
 import type { ConsistencyStore } from '../redis/stores/consistency-store.ts';
 import type { BudgetStore, SourceStore } from '../redis/stores/source-store.ts';
@@ -34,11 +34,10 @@ import type { StreamStore } from '../redis/stores/stream-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import type { QueueFactory } from './common.ts';
 import type { Endpoints } from './endpoints.ts';
-import { faultLog } from './fault-log.ts';
+import { faultLog } from '../fault-log.ts';
 import type { HostShortages } from './host-shortages.ts';
-import { startPeriodic, type Periodic } from './periodic.ts';
+import { startPeriodic, type Periodic } from '../periodic.ts';
 import {
   reportingReader,
   listAsker,
@@ -110,7 +109,7 @@ export interface SourceDependencies {
   requests: ScheduleStore;
   wake: WakeChannel;
   systemEvents: Pick<SystemEvents, 'raise' | 'raiseWith'>;
-  queueOf: QueueFactory;
+  queueOf: (name: string) => SlotQueue;
   /** Keys the fingerprints of API keys. */
   signingSecret: string;
   /** This process, and tokens of its claims. */

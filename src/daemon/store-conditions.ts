@@ -3,8 +3,8 @@ import { isoTime } from '../core/event/event.ts';
 import type { ServerTraits } from '../redis/server-check.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { ProcessConfiguration } from './processes.ts';
-import { faultLog } from './fault-log.ts';
-import { startPeriodic, type Periodic } from './periodic.ts';
+import { faultLog } from '../fault-log.ts';
+import { startPeriodic, type Periodic } from '../periodic.ts';
 
 /** How often Redis is asked, ms: a change is reported within a minute. */
 const EVERY_MS = 10_000;

@@ -1,4 +1,5 @@
 import { pollKind } from '../core/cadence/load.ts';
+import type { PlannedEvent } from '../core/delivery/outbox.ts';
 import { isoTime } from '../core/event/event.ts';
 import {
   compareStore,
@@ -13,10 +14,9 @@ import type { Damage, EpochStore } from '../redis/stores/epoch-store.ts';
 import type { NumberedWatch, WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { EpochFile } from './data-directory.ts';
-import { faultLog } from './fault-log.ts';
+import { faultLog } from '../fault-log.ts';
 import type { KnownWatches, KnownWatch } from './known-watches.ts';
-import { startPeriodic, type Periodic } from './periodic.ts';
-import type { SystemEvents } from './system-events.ts';
+import { startPeriodic, type Periodic } from '../periodic.ts';
 
 /** How often the store is compared with its known state, ms. */
 const EVERY_MS = 5_000;
@@ -49,7 +49,9 @@ interface StoreGuardDependencies {
 
 /** The callbacks of a loss. */
 interface LossHandlers {
-  systemEvents: Pick<SystemEvents, 'plan'>;
+  systemEvents: {
+    plan(event: { type: 'store.data_lost'; data: Record<string, unknown> }): PlannedEvent;
+  };
   dispatch: (pools: string[]) => void;
   count: (reason: LossReason) => void;
   /** Watches may be missing from the schedule, and cursors into the event log may be stale. */

@@ -1,8 +1,8 @@
 import type { Repaired, RepairStore } from '../redis/stores/repair-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { faultLog } from './fault-log.ts';
+import { faultLog } from '../fault-log.ts';
 import type { KnownWatches } from './known-watches.ts';
-import { startPeriodic, type Periodic } from './periodic.ts';
+import { startPeriodic, type Periodic } from '../periodic.ts';
 
 /** How often some records are compared with what points to them, ms. */
 const EVERY_MS = 30_000;

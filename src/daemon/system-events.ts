@@ -1,61 +1,43 @@
-import { systemAlertEvent, type AlertEntry } from '../core/alert/entry.ts';
-import type { AlertEvent } from '../core/alert/rule.ts';
+import { systemAlertEvent } from '../core/alert/entry.ts';
 import { workflowName, type WorkflowKey } from '../core/cadence/phase.ts';
 import { newDelivery } from '../core/delivery/delivery.ts';
 import type { PlannedEvent } from '../core/delivery/outbox.ts';
-import { isoTime, type SystemEventType } from '../core/event/event.ts';
-import { systemEventId, type NewMark } from '../core/event/ids.ts';
-import type { EventStore } from '../redis/stores/event-store.ts';
-import type { Logger } from '../telemetry/logger.ts';
-import type { Endpoints } from './endpoints.ts';
-import { faultLog } from './fault-log.ts';
+import { isoTime } from '../core/event/event.ts';
+import { systemEventId } from '../core/event/ids.ts';
+import { faultLog } from '../fault-log.ts';
+import type { Process, SystemEvent, WriteWithEvent } from '../process.ts';
 
-/** An event about runwatch itself. */
-interface SystemEvent {
-  type: SystemEventType;
-  /** Of the line in the log. */
-  level: 'info' | 'warn' | 'error';
-  /** What happened, since when, how many, and the remedy; snake_case, times as ISO 8601. */
-  data: Record<string, unknown>;
-}
+/** Raises system events: in the log, and to the endpoints that name them. */
+export class SystemEvents {
+  private readonly onError: (error: unknown) => void;
 
-interface SystemEventsDependencies {
-  store: Pick<EventStore, 'raise'>;
-  endpoints: Pick<Endpoints, 'wantingSystemEvent'>;
-  newMark: NewMark;
-  /** What alert rules have to judge of an event; null for nothing. */
-  entryOf: (event: AlertEvent) => AlertEntry | null;
-  /** Dispatches the pools with due deliveries. */
-  dispatch: (pools: string[]) => void;
-  now: () => number;
-  log: Logger;
-}
+  constructor(private readonly process: Process) {
+    this.onError = faultLog(process.log, 'system_event');
+  }
 
-export interface SystemEvents {
   /** Writes a line, and an event with deliveries to the endpoints that name it. Never throws. */
-  raise(event: SystemEvent): Promise<void>;
-  /**
-   * The same for an event that a write of the state behind it raises, so that neither is lost.
-   * @param write returns the pools at which deliveries are due now; null where the event was raised before
-   */
-  raiseWith(
-    event: SystemEvent,
-    write: (planned: PlannedEvent | null) => Promise<string[] | null>,
-  ): Promise<void>;
+  async raise({ type, level, data }: SystemEvent): Promise<void> {
+    const { log, stores } = this.process;
+    log[level](data, type);
+    const planned = this.plan({ type, data });
+    await stores.events.raise(planned).then((pools) => this.process.dispatch(pools), this.onError);
+  }
+
+  /** The same for an event that a write of the state behind it raises. */
+  async raiseWith({ type, level, data }: SystemEvent, write: WriteWithEvent): Promise<void> {
+    const pools = await write(this.plan({ type, data }));
+    if (pools === null) return;
+    this.process.log[level](data, type);
+    this.process.dispatch(pools);
+  }
+
   /** The event with its deliveries to the endpoints that name its type. */
-  plan(event: Pick<SystemEvent, 'type' | 'data'>): PlannedEvent;
-}
-
-/** Raises system events: in the logs, and to the endpoints that name them. */
-export function createSystemEvents(deps: SystemEventsDependencies): SystemEvents {
-  const { store, newMark, dispatch, now, log } = deps;
-  const onError = faultLog(log, 'system_event');
-
-  function plan({ type, data }: Pick<SystemEvent, 'type' | 'data'>): PlannedEvent {
-    const receivers = deps.endpoints.wantingSystemEvent(type, workflowOf(data));
-    const at = now();
+  plan({ type, data }: Pick<SystemEvent, 'type' | 'data'>): PlannedEvent {
+    const { endpoints, alertRules, newMark } = this.process;
+    const receivers = endpoints.wantingSystemEvent(type, workflowOf(data));
+    const at = this.process.now();
     const id = systemEventId(newMark);
-    const entry = deps.entryOf(systemAlertEvent({ id, type, at, data }));
+    const entry = alertRules.entryOf(systemAlertEvent({ id, type, at, data }));
     const about = { source: '', runId: '', subject: subjectOf(id, { type, data }) };
     return {
       id,
@@ -64,20 +46,6 @@ export function createSystemEvents(deps: SystemEventsDependencies): SystemEvents
       ...(entry !== null && { entries: [entry] }),
     };
   }
-
-  return {
-    plan,
-    async raise({ type, level, data }) {
-      log[level](data, type);
-      await store.raise(plan({ type, data })).then(dispatch, onError);
-    },
-    async raiseWith({ type, level, data }, write) {
-      const pools = await write(plan({ type, data }));
-      if (pools === null) return;
-      log[level](data, type);
-      dispatch(pools);
-    },
-  };
 }
 
 /**

@@ -8,8 +8,8 @@ import type { DeliveryStore } from '../redis/stores/delivery-store.ts';
 import type { SourceNamesStore } from '../redis/stores/source-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Endpoints } from './endpoints.ts';
-import { faultLog } from './fault-log.ts';
-import { startPeriodic, type Periodic } from './periodic.ts';
+import { faultLog } from '../fault-log.ts';
+import { startPeriodic, type Periodic } from '../periodic.ts';
 
 /** How often remnants are searched for; a user has to act on them anyway, ms. */
 const EVERY_MS = 30_000;

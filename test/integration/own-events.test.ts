@@ -1,13 +1,15 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pino from 'pino';
+import { configSchema } from '../../src/config/schema.ts';
 import { noCounts } from '../../src/core/alert/alert.ts';
 import { newDelivery } from '../../src/core/delivery/delivery.ts';
 import { isoTime, type LoggedType, type SystemEventType } from '../../src/core/event/event.ts';
 import { loggedTypes } from '../../src/core/event/patterns.ts';
 import { noLinks } from '../../src/core/run/links.ts';
 import { buildEvent } from '../../src/core/run/transition.ts';
-import { createSystemEvents } from '../../src/daemon/system-events.ts';
+import { SystemEvents } from '../../src/daemon/system-events.ts';
 import { newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
+import { testProcess } from '../support/daemon.ts';
 import { delivered, openStores } from '../support/stores.ts';
 
 const MINUTE = 60_000;
@@ -175,15 +177,12 @@ describe('the log of events', () => {
 });
 
 describe('the order of system events at an endpoint', () => {
-  const systemEvents = createSystemEvents({
-    store: events,
-    endpoints: { wantingSystemEvent: () => ['ops'] },
-    newMark,
-    entryOf: () => null,
-    dispatch: () => undefined,
-    now: () => now,
-    log: pino({ level: 'silent' }),
+  const config = configSchema.parse({
+    data_dir: '/nowhere',
+    endpoints: { ops: { type: 'log', events: ['system.*'] } },
   });
+  const log = pino({ level: 'silent' });
+  const systemEvents = new SystemEvents(testProcess({ config, stores, now: () => now, log }));
 
   test('a system event waits only behind one of the same kind about the same thing', async () => {
     const raised: [SystemEventType, object][] = [

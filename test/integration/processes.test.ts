@@ -1,6 +1,7 @@
 import { afterAll, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import type { ClockStep } from '../../src/core/clock.ts';
+import { createPulse } from '../../src/core/dead-processes.ts';
 import { createClock } from '../../src/daemon/clock.ts';
 import { createProcesses, type ClaimedWork } from '../../src/daemon/processes.ts';
 import { newDelivery } from '../../src/core/delivery/delivery.ts';
@@ -34,6 +35,7 @@ function processOf(id: string, { work = idle, uptime = () => performance.now() }
       report: () => undefined,
       log,
     }),
+    pulse: createPulse(() => performance.now()),
     monotonic: () => performance.now(),
     suspectLoss: () => undefined,
     checkStore: () => undefined,

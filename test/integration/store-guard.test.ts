@@ -7,11 +7,11 @@ import { configSchema } from '../../src/config/schema.ts';
 import { newName } from '../../src/core/event/ids.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { createEpochFile } from '../../src/daemon/data-directory.ts';
-import { createEndpoints } from '../../src/daemon/endpoints.ts';
 import { KnownWatches } from '../../src/daemon/known-watches.ts';
 import { StoreGuard } from '../../src/daemon/store-guard.ts';
-import { createSystemEvents } from '../../src/daemon/system-events.ts';
-import { newMark, newWatch, NOON } from '../support/builders.ts';
+import { SystemEvents } from '../../src/daemon/system-events.ts';
+import { newWatch, NOON } from '../support/builders.ts';
+import { testProcess } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -19,16 +19,14 @@ const stores = openStores();
 const { redis, keys, watches, epochs } = stores;
 afterAll(() => stores.close());
 
-const endpoints = createEndpoints(
-  configSchema.parse({
-    data_dir: '/nowhere',
-    endpoints: {
-      ops: { type: 'log', events: ['store.data_lost'] },
-      all: { type: 'log', events: ['system.*'] },
-      runs: { type: 'log', events: ['*'] },
-    },
-  }),
-);
+const config = configSchema.parse({
+  data_dir: '/nowhere',
+  endpoints: {
+    ops: { type: 'log', events: ['store.data_lost'] },
+    all: { type: 'log', events: ['system.*'] },
+    runs: { type: 'log', events: ['*'] },
+  },
+});
 
 let dataDir: string;
 const guards: StoreGuard[] = [];
@@ -72,15 +70,7 @@ async function startProcess({ name = 'a', isStarted = true } = {}) {
   const start = () => {
     guards.push(guard);
     guard.start({
-      systemEvents: createSystemEvents({
-        entryOf: () => null,
-        store: stores.events,
-        endpoints,
-        newMark,
-        dispatch: () => undefined,
-        now: () => NOON,
-        log,
-      }),
+      systemEvents: new SystemEvents(testProcess({ config, stores, now: () => NOON, log })),
       dispatch: () => undefined,
       count: (reason) => losses.push(reason),
       renewed: () => undefined,

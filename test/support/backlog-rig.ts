@@ -11,22 +11,22 @@ import { observe } from '../../src/core/watch/observe.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { createBacklogNotices } from '../../src/daemon/backlog-notices.ts';
 import { createEndpoints } from '../../src/daemon/endpoints.ts';
-import { createSystemEvents } from '../../src/daemon/system-events.ts';
+import { SystemEvents } from '../../src/daemon/system-events.ts';
 import { createEndWatch } from '../../src/poll/watch-control.ts';
 import { newMark, newWatch, NOON, observeContext, snapshot, webhookTo } from './builders.ts';
+import { testProcess } from './daemon.ts';
 import { openStores } from './stores.ts';
 
 const hook = webhookTo('https://example.com/hook');
-export const endpoints = createEndpoints(
-  configSchema.parse({
-    data_dir: '/tmp',
-    endpoints: {
-      ops: { type: 'webhook', url: 'https://ops.example' },
-      other: { type: 'log', when: { workflow_id: ['another'] } },
-      ends: { type: 'log', events: ['run.failed', 'run.stalled'] },
-    },
-  }),
-);
+const config = configSchema.parse({
+  data_dir: '/tmp',
+  endpoints: {
+    ops: { type: 'webhook', url: 'https://ops.example' },
+    other: { type: 'log', when: { workflow_id: ['another'] } },
+    ends: { type: 'log', events: ['run.failed', 'run.stalled'] },
+  },
+});
+export const endpoints = createEndpoints(config);
 const SUBSCRIPTIONS = [
   ...['ops', 'other', 'ends'].map((endpoint) => ({ kind: 'endpoint' as const, endpoint })),
   hook,
@@ -37,15 +37,7 @@ export function startBacklogDaemon(target: Parameters<typeof openStores>[0]) {
   const stores = openStores(target);
   const learned = new Map<string | null, Statistics>();
   const log = pino({ level: 'silent' });
-  const systemEvents = createSystemEvents({
-    store: stores.events,
-    endpoints,
-    newMark,
-    entryOf: () => null,
-    dispatch: () => undefined,
-    now: () => NOON,
-    log,
-  });
+  const systemEvents = new SystemEvents(testProcess({ config, stores, now: () => NOON, log }));
   stores.watches.noticeBacklogs(
     createBacklogNotices({ systemEvents, endpoints, linksOf: noLinks, log }),
   );

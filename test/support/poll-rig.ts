@@ -7,13 +7,13 @@ import { nothingLearned } from '../../src/core/cadence/hazard.ts';
 import { createEndpoints } from '../../src/daemon/endpoints.ts';
 import { UNTRACED } from '../../src/daemon/tracing.ts';
 import { createPoller, type Poller } from '../../src/daemon/poller.ts';
-import { queueFactory } from '../../src/daemon/common.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
 import { newProcessId, tokensOf } from '../../src/redis/leases.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { Names } from '../../src/names.ts';
 import { newMark } from './builders.ts';
+import { testProcess } from './daemon.ts';
 import { dumpRedis } from './dump-redis.ts';
 import { testRedis } from './redis.ts';
 import { closeConnection, openStores } from './stores.ts';
@@ -79,11 +79,12 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
     tables: 0,
     memory: null,
   }));
-  const connections: Redis[] = [];
+  const opened: Redis[] = [];
   const open = () => {
-    const producer = new Redis(place.url);
-    const consumer = new Redis(place.url, { maxRetriesPerRequest: null });
-    connections.push(producer, consumer);
+    const commands = new Redis(place.url);
+    const blocking = new Redis(place.url, { maxRetriesPerRequest: null });
+    const connections = { commands, blocking };
+    opened.push(commands, blocking);
     const processId = newProcessId();
     return createPoller({
       ...stores,
@@ -91,7 +92,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
       endpoints,
       metrics,
       log,
-      queueOf: queueFactory({ prefix: stores.keys.queuePrefix, producer, consumer, log }),
+      queueOf: (name) => testProcess({ stores, log, connections }).queueOf(name),
       processId,
       signingSecret: 'a secret of this rig',
       newToken: tokensOf(processId),
@@ -169,7 +170,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
     },
     async stop() {
       await Promise.all(pollers.map((one) => one.stop({ force: false, withinMs: 5_000 })));
-      await Promise.all([...connections.map(closeConnection), stores.close()]);
+      await Promise.all([...opened.map(closeConnection), stores.close()]);
       await simulator.close();
     },
   };

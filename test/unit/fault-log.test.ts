@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { RunwatchError } from '../../src/core/errors.ts';
-import { faultLog } from '../../src/daemon/fault-log.ts';
+import { faultLog } from '../../src/fault-log.ts';
 import type { Logger } from '../../src/telemetry/logger.ts';
 
 beforeEach(() => void jest.useFakeTimers());

@@ -7,6 +7,8 @@ const SRC = join(import.meta.dirname, '../../src');
 /** Files beside the folders that do without anything of runwatch but its core. */
 const SHARED = [
   'deadline.ts',
+  'fault-log.ts',
+  'periodic.ts',
   'names.ts',
   'host-shortage.ts',
   'proxy-tunnel.ts',
@@ -14,9 +16,12 @@ const SHARED = [
   'package-root.ts',
 ];
 
+/** What every part may import: the process, and what that has. */
+const PART = ['core', 'config', 'redis', 'telemetry', 'daemon', 'process.ts', ...SHARED];
+
 /**
- * What each folder may import of the others. The core is pure. Adapters know nothing of one another, use
- * cases nothing of adapters: they declare what they need. The command line and the dashboard talk HTTP.
+ * What each folder may import of the others. The core is pure. Adapters know nothing of one another, nor of
+ * the parts, which import the process. The command line and the dashboard talk HTTP.
  */
 const ALLOWED: Record<string, string[]> = {
   core: [],
@@ -31,10 +36,10 @@ const ALLOWED: Record<string, string[]> = {
   redis: ['core', 'names.ts', 'package-root.ts'],
   queue: [],
   telemetry: ['core'],
-  poll: ['core', 'deadline.ts', 'host-shortage.ts'],
-  feed: ['core', 'poll'],
-  deliver: ['core', 'deadline.ts', 'host-shortage.ts', 'names.ts', 'proxy-tunnel.ts'],
-  alert: ['core'],
+  poll: PART,
+  feed: [...PART, 'poll'],
+  deliver: PART,
+  alert: PART,
   http: ['core', 'config', 'alert', 'feed', 'package-root.ts'],
   client: ['core', 'config', 'http/schemas'],
   ui: ['core', 'client'],
@@ -60,21 +65,11 @@ const ALLOWED: Record<string, string[]> = {
     'package-root.ts',
     'http/schemas',
   ],
-  daemon: [
-    'core',
-    'config',
-    'noxus',
-    'redis',
-    'queue',
-    'telemetry',
-    'poll',
-    'feed',
-    'deliver',
-    'alert',
-    'http',
-    ...SHARED,
-  ],
-  'daemon.ts': ['core', 'config', 'daemon', 'deliver', 'http', 'redis', 'lifecycle.ts', 'names.ts'],
+  'fault-log.ts': ['core', 'redis', 'telemetry'],
+  'periodic.ts': ['core'],
+  daemon: [...PART, 'noxus', 'queue', 'poll', 'feed', 'deliver', 'alert', 'http', 'daemon.ts'],
+  'process.ts': [...PART, 'queue', 'feed'],
+  'daemon.ts': [...PART, 'deliver', 'http'],
   'main.ts': [
     'core',
     'config',
@@ -91,7 +86,7 @@ const ALLOWED: Record<string, string[]> = {
 /** The folders that may import a package, of packages that belong to a part of runwatch. */
 const PACKAGES: Record<string, string[]> = {
   bullmq: ['queue'],
-  ioredis: ['redis', 'queue', 'daemon'],
+  ioredis: ['redis', 'queue'],
   fastify: ['http'],
   got: ['noxus', 'client'],
   nodemailer: ['deliver'],
@@ -133,6 +128,36 @@ test('each folder imports only the folders that it may know', () => {
     return isAllowed ? [] : [`${file} imports ${target}`];
   });
   expect(forbidden).toEqual([]);
+});
+
+/** Files that a file imports, directly or by others, types included. */
+function reachedFrom(first: string): Set<string> {
+  const files = new Set([first]);
+  for (const from of files) {
+    for (const { file, specifier } of IMPORTS) {
+      if (file === from && specifier.startsWith('.')) files.add(targetOf(file, specifier));
+    }
+  }
+  return files;
+}
+
+const importersOf = (target: string) => [
+  ...new Set(
+    IMPORTS.flatMap(({ file, specifier }) =>
+      specifier.startsWith('.') && targetOf(file, specifier) === target ? [file] : [],
+    ),
+  ),
+];
+
+test('parts import the process, and nothing that the process imports knows a part', () => {
+  const reached = reachedFrom('process.ts');
+  expect(reached.size).toBeGreaterThan(50);
+  expect(importersOf('process.ts').filter((file) => reached.has(file))).toEqual([]);
+});
+
+test('only the root and the API read the parts of the daemon', () => {
+  const readers = new Set(['main.ts', 'daemon/bag.ts', 'daemon/services/services.ts']);
+  expect(importersOf('daemon.ts').filter((file) => !readers.has(file))).toEqual([]);
 });
 
 test('a package that belongs to a part of runwatch is imported there alone', () => {

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { startPeriodic } from '../../src/daemon/periodic.ts';
+import { startPeriodic } from '../../src/periodic.ts';
 import { liveHeapBytes } from '../support/heap.ts';
 import { waitFor } from '../support/wait-for.ts';
 

@@ -3,7 +3,6 @@ import { RunwatchError } from '../../core/errors.ts';
 import { withMoments } from '../../core/time.ts';
 import type { EgressGuard } from '../../deliver/egress/egress-guard.ts';
 import type { EndpointSecrets } from '../../deliver/secrets/endpoint-secrets.ts';
-import type { Sealer } from '../../deliver/secrets/seal.ts';
 import { deriveWebhookSecret } from '../../deliver/secrets/sign.ts';
 import { createSkipOutstanding } from '../../deliver/skip-outstanding.ts';
 import type { DeliveryService } from '../../http/routes/deliveries.ts';
@@ -11,11 +10,10 @@ import type { StoreService } from '../../http/routes/system.ts';
 import type { Services } from '../../http/services.ts';
 import { createEndWatch, createPurgeWatch } from '../../poll/watch-control.ts';
 import type { RequestRules } from '../../poll/register-watches.ts';
-import type { RedisConnections } from '../../redis/connection.ts';
 import { serverTraits } from '../../redis/server-check.ts';
-import type { EventLog } from '../../telemetry/logger.ts';
 import type { Alerting } from '../alerting.ts';
-import type { Common } from '../common.ts';
+import type { Daemon } from '../../daemon.ts';
+import { bagOf, type Bag } from '../bag.ts';
 import type { DataDirectoryGuard } from '../data-directory-guard.ts';
 import type { Deliverer } from '../deliverer.ts';
 import type { Routes } from '../delivery-routes.ts';
@@ -33,9 +31,7 @@ import { createWatchService } from './watches.ts';
 import { createWebhookService } from './webhooks.ts';
 import { createPollingService, createWorkflowService } from './workflows.ts';
 
-interface ServicesDependencies extends Common {
-  connections: RedisConnections;
-  eventLog: EventLog;
+interface ServicesDependencies extends Bag {
   dataDirectory: DataDirectoryGuard;
   poller: Poller;
   unconfigured: Unconfigured;
@@ -46,13 +42,24 @@ interface ServicesDependencies extends Common {
   routeOf: Routes;
   secrets: EndpointSecrets;
   guard: EgressGuard;
-  sealer: Sealer;
-  signingSecret: string;
 }
 
 /** The services behind the HTTP API: use cases for changes, stores for reads. */
-export function createServices(deps: ServicesDependencies): Services {
-  const { config, endpoints, watches, events, poller, deliverer } = deps;
+export function createServices(daemon: Daemon): Services {
+  const { poller, deliverer, discovery, alerting, unconfigured, reload, dataDirectory } = daemon;
+  const deps: ServicesDependencies = bagOf(daemon, {
+    dataDirectory,
+    alerting,
+    unconfigured,
+    reload,
+    poller,
+    discovery,
+    deliverer,
+    routeOf: daemon.routes.routeOf,
+    secrets: daemon.endpointSecrets,
+    guard: daemon.egressGuard,
+  });
+  const { config, endpoints, watches, events } = deps;
   return {
     watches: createWatchService({
       watches,

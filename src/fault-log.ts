@@ -1,6 +1,6 @@
-import { messageOf } from '../core/errors.ts';
-import { isOutage } from '../redis/failures.ts';
-import type { Logger } from '../telemetry/logger.ts';
+import { messageOf } from './core/errors.ts';
+import { isOutage } from './redis/failures.ts';
+import type { Logger } from './telemetry/logger.ts';
 
 /** The least time between two lines about the same fault, ms. */
 const SAID_AGAIN_MS = 10_000;

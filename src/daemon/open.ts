@@ -1,42 +1,43 @@
 import { randomInt } from 'node:crypto';
-import { hostname, uptime } from 'node:os';
-import type { Redis } from 'ioredis';
+import { uptime } from 'node:os';
 import { type Config, registerDefaults } from '../config/schema.ts';
-import { sectionHashes } from '../config/sections.ts';
 import type { TracingSettings } from '../config/tracing.ts';
 import { newName } from '../core/event/ids.ts';
+import { createLinksOf } from '../core/run/links.ts';
 import { WorkflowNames } from '../feed/workflow-names.ts';
-import { createSlotQueue, type SlotQueue } from '../queue/slot-queue.ts';
-import { newProcessId, tokensOf } from '../redis/leases.ts';
+import type { Names } from '../names.ts';
+import type { ProcessOptions } from '../process.ts';
+import { newProcessId } from '../redis/leases.ts';
 import type { RedisConnections } from '../redis/connection.ts';
-import { serverTraits } from '../redis/server-check.ts';
-import type { Logger } from '../telemetry/logger.ts';
+import type { EventLog, Logger } from '../telemetry/logger.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
 import { AlertRules } from './alert-rules.ts';
 import { createClock, refuseSkew, type Clock, type DaemonClocks } from './clock.ts';
-import { createEndpoints } from './endpoints.ts';
 import { createEpochFile } from './data-directory.ts';
-import { faultLog } from './fault-log.ts';
-import { createHostShortages } from './host-shortages.ts';
 import { KnownWatches, createWatchNotes } from './known-watches.ts';
-import { createProcesses, type Processes } from './processes.ts';
-import { createLinksOf } from '../core/run/links.ts';
-import type { Names } from '../names.ts';
-import { createStoreConditions } from './store-conditions.ts';
+import { loadOwnSecrets } from './secrets.ts';
 import { StoreGuard } from './store-guard.ts';
 import { StoreRepair } from './store-repair.ts';
 import { createStores, type Stores } from './stores.ts';
 import { openTracing } from './tracing.ts';
 
-export interface CommonOptions {
+export interface OpenOptions {
   config: Config;
   log: Logger;
+  /** Where `log` endpoints write; without a level of its own. */
+  eventLog: EventLog;
   version: string;
   /** Traces are off where it is absent. */
   tracing?: TracingSettings | null;
   /** The clocks of this host, unless given. */
   clocks?: DaemonClocks;
   names: Names;
+}
+
+/** What a daemon is built of: all that has to be read or connected first. */
+export interface Opened extends ProcessOptions {
+  storeGuard: StoreGuard;
+  storeRepair: StoreRepair;
 }
 
 const HOST_CLOCKS: DaemonClocks = {
@@ -46,10 +47,15 @@ const HOST_CLOCKS: DaemonClocks = {
 };
 
 /**
- * The collaborators that most parts of the daemon share.
- * Throws RunwatchError `schema_unknown`, and `clock_skewed` if the configuration refuses that.
+ * Reads what a process has to know before it is built: the form of the store, its clock and epoch, the
+ * names of workflows, the secrets.
+ * Throws RunwatchError `schema_unknown`, `clock_skewed` if the configuration refuses that, and those of
+ * {@link loadOwnSecrets}.
  */
-export async function openCommon(options: CommonOptions, connections: RedisConnections) {
+export async function openProcess(
+  options: OpenOptions,
+  connections: RedisConnections,
+): Promise<Opened> {
   const { config, log, version } = options;
   const alertRules = new AlertRules(config);
   const stores = createStores(connections, config.redis.prefix, alertRules);
@@ -57,66 +63,31 @@ export async function openCommon(options: CommonOptions, connections: RedisConne
   const metrics = createMetrics(version, () => stores.count());
   const clock = await startClock(options, stores, metrics);
   const guarded = await guardStore(options, stores, clock);
-  const { storeGuard } = guarded;
   const workflowNames = new WorkflowNames({ store: stores.workflowNameStore, now: clock.now });
-  const processId = newProcessId();
+  const id = newProcessId();
   const linksOf = createLinksOf({
     config,
     learnedName: (workflow) => workflowNames.nameOf(workflow),
   });
-  const processes = createOwnProcess(options, { stores, clock, storeGuard, processId });
   const tracing = await openTracing({
     settings: options.tracing ?? null,
     version,
-    processId,
+    processId: id,
     linksOf,
     metrics,
     log,
     now: clock.now,
   });
-  return {
-    ...stores,
-    stores,
-    alertRules,
-    clock,
-    ...guarded,
-    storeConditions: createStoreConditions({
-      traits: () => serverTraits(connections.commands),
-      foreignForm: () => stores.epochs.foreignForm(),
-      configurations: () => processes.configurations(),
-      now: clock.now,
-      log,
-    }),
-    processId,
-    newToken: tokensOf(processId),
-    processes,
-    config,
-    names: options.names,
-    hostShortages: createHostShortages({ log }),
-    endpoints: createEndpoints(config),
-    metrics,
-    queueOf: queueFactory({
-      prefix: stores.keys.queuePrefix,
-      producer: connections.commands,
-      consumer: connections.blocking,
-      log,
-    }),
-    workflowNames,
-    linksOf,
-    tracing,
-    trace: tracing.trace,
-    userAgent: `runwatch/${version}`,
-    newMark: () => storeGuard.epoch() + newName(randomInt),
-    now: clock.now,
-    random: Math.random,
-    log,
-  };
+  await workflowNames.start(Object.keys(config.sources));
+  const secrets = await loadOwnSecrets({ config, log, stores });
+  const { eventLog, names } = options;
+  const given = { config, log, eventLog, version, names };
+  const made = { id, stores, alertRules, metrics, clock, workflowNames, linksOf, tracing, secrets };
+  return { ...given, connections, ...made, ...guarded };
 }
 
-export type Common = Awaited<ReturnType<typeof openCommon>>;
-
 /** The guard that detects lost data in the store, with its record of known watches. */
-async function guardStore({ config, log }: CommonOptions, stores: Stores, clock: Clock) {
+async function guardStore({ config, log }: OpenOptions, stores: Stores, clock: Clock) {
   const knownWatches = new KnownWatches(stores.watches);
   const storeRepair = new StoreRepair({
     repairs: stores.repairs,
@@ -154,7 +125,7 @@ function storeName({ redis: { url, sentinels, name, cluster, prefix } }: Config)
 }
 
 async function startClock(
-  { config, log, clocks = HOST_CLOCKS }: CommonOptions,
+  { config, log, clocks = HOST_CLOCKS }: OpenOptions,
   stores: Stores,
   metrics: Metrics,
 ): Promise<Clock> {
@@ -163,52 +134,4 @@ async function startClock(
   await clock.measure();
   if (config.redis.refuse_clock_skew) refuseSkew(clock.skewMs());
   return clock;
-}
-
-function createOwnProcess(
-  { config, log, version }: CommonOptions,
-  {
-    stores,
-    clock,
-    storeGuard,
-    processId,
-  }: { stores: Stores; clock: Clock; storeGuard: StoreGuard; processId: string },
-): Processes {
-  return createProcesses({
-    id: processId,
-    info: {
-      host: hostname(),
-      pid: process.pid,
-      version,
-      startedAt: clock.now(),
-      sections: sectionHashes(config),
-    },
-    store: stores.processes,
-    clock,
-    monotonic: () => performance.now(),
-    suspectLoss: () => storeGuard.suspect(),
-    checkStore: () => storeGuard.check(),
-    log,
-  });
-}
-
-export type QueueFactory = (name: string) => SlotQueue;
-
-interface QueueOptions {
-  prefix: string;
-  producer: Redis;
-  consumer: Redis;
-  log: Logger;
-}
-
-/** Makes queues that share connections, prefix and error log. */
-export function queueFactory({ prefix, producer, consumer, log }: QueueOptions): QueueFactory {
-  return (name) =>
-    createSlotQueue({
-      name,
-      prefix,
-      producer,
-      consumer,
-      onError: faultLog(log, 'queue', { queue: name }),
-    });
 }
