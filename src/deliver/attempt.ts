@@ -1,8 +1,9 @@
-import type { Attempt, AttemptOutcome, Delivery } from '../core/delivery/delivery.ts';
+import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import type { ClaimGroup } from '../core/delivery/fold.ts';
 import type { Claim } from '../core/delivery/outbox.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
+import type { AttemptResult } from '../core/delivery/retry.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import { isWithoutResult, withoutResult, type Message, type Route } from './channels/channel.ts';
 import type { TraceAttempt } from './ports.ts';
@@ -25,12 +26,9 @@ export interface AttemptDependencies {
   stopping: AbortSignal;
 }
 
-/** The result of an attempt, and whether it shows anything about the receiver. */
-export interface Attempted {
-  outcome: AttemptOutcome;
+/** The result of an attempt, and how it was made. */
+export interface Attempted extends AttemptResult {
   route: Route | null;
-  /** No request was sent: the result shows nothing about the receiver. */
-  isOurFault: boolean;
   /** It waited for a permit of this process: more slots would not speed it up. */
   isHeldUp: boolean;
 }

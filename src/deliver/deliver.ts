@@ -3,23 +3,21 @@ import pRetry from 'p-retry';
 import { mapInChunks } from '../core/arrays.ts';
 import type { Random } from '../core/backoff.ts';
 import {
-  afterAttempt,
   isFresh,
-  postponed,
-  wished,
   withheld,
   type Attempt,
   type Delivery,
   type Wish,
 } from '../core/delivery/delivery.ts';
-import { halfOf, type ClaimGroup } from '../core/delivery/fold.ts';
+import type { ClaimGroup } from '../core/delivery/fold.ts';
 import type { Claim, DeliveryStep, NextClaims, PoolClaims } from '../core/delivery/outbox.ts';
-import { permit, type EndpointLimits } from '../core/delivery/endpoint-state.ts';
+import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
+import { afterAttempt, beforeAttempt, receiverAfter, wished } from '../core/delivery/retry.ts';
 import { isRetriable } from '../core/errors.ts';
 import { attemptDelivery, type AttemptDependencies, type Attempted } from './attempt.ts';
 import type { ClaimTokens, PoolSlots } from './slots.ts';
-import { type EndpointEvents, effectsOf, planEndpointEvents } from './endpoint-events.ts';
+import { endpointEvent, planEndpointEvents, type EndpointEvents } from './endpoint-events.ts';
 import type { EndpointStore, Outbox } from './ports.ts';
 
 /** A finished attempt, for log, metrics and traces. */
@@ -74,8 +72,8 @@ export function createDeliverEvent(deps: DeliverEventDependencies) {
   return async function deliverEvent(group: ClaimGroup, room: Room): Promise<Delivered> {
     const [claim, ...others] = group;
     const { endpoint, stored } = claim;
-    const permitted = permit(endpoint.state, deps.now(), stored.delivery.urgent);
-    if (permitted.kind === 'send') return send(deps, group, room);
+    const turn = beforeAttempt(stored.delivery, endpoint.state, deps.now());
+    if (turn.kind === 'send') return send(deps, group, room);
     const rest = await mapInChunks(others, WRITES, (other) => deliverAlone(deps, other, NO_ROOM));
     return joined([...rest, await deliverAlone(deps, claim, room)]);
   };
@@ -91,22 +89,18 @@ async function deliverAlone(
 ): Promise<Delivered> {
   const { endpoint, stored } = claim;
   const { delivery } = stored;
-  const permitted = permit(endpoint.state, deps.now(), delivery.urgent);
-  switch (permitted.kind) {
-    case 'wait':
-      return withhold(deps, claim, postponed(delivery, permitted.until), room);
-    case 'park':
-      return withhold(deps, claim, withheld(delivery, 'parked'), room);
-    case 'skip':
-      return withhold(deps, claim, withheld(delivery, 'skipped'), room);
+  const turn = beforeAttempt(delivery, endpoint.state, deps.now());
+  switch (turn.kind) {
+    case 'send':
+      return send(deps, [claim], room);
     case 'probe': {
       const limits = limitsOf(deps, claim);
       return (await deps.outbox.takeProbe(endpoint.receiver, delivery.id, limits))
         ? send(deps, [claim], room)
-        : withhold(deps, claim, withheld(delivery, 'parked'), room);
+        : withhold(deps, claim, turn.otherwise, room);
     }
-    case 'send':
-      return send(deps, [claim], room);
+    case 'withhold':
+      return withhold(deps, claim, turn.after, room);
   }
 }
 
@@ -213,13 +207,12 @@ async function settle(
   const { outcome, route } = attempted;
   const { attempt } = outcome;
   const retry = route?.retry ?? deps.defaultRetry;
-  const foldMost = others.length > 0 ? halfOf(1 + others.length) : undefined;
   const resultFor = (one: Claim) => ({
     claim: one,
     after: afterAttempt(one.stored.delivery, outcome, retry, {
       now,
       random: deps.random,
-      foldMost,
+      covered: 1 + others.length,
     }),
   });
   const results = others.map(resultFor);
@@ -263,16 +256,19 @@ async function settleFirst(
     ? {}
     : deps.slots.afterAttempt({ delivery: after, outcome, hadWaiting, most, now });
   for (let { endpoint } = claim; ; endpoint = await deps.endpoints.get(endpoint.receiver)) {
-    const effects = effectsOf(endpoint.state, shown, attempted, now);
-    const events = planEndpointEvents(effects.events, deps.events);
-    const shows = { endpoint, stateAfter: effects.state, events, ...pool };
+    const { state, alerts } = receiverAfter(endpoint.state, shown, attempted, now);
+    const change = { before: endpoint.state, after: state };
+    const cause = { delivery: shown, error: attempt.error };
+    const raised = alerts.map((type) => endpointEvent(type, change, cause));
+    const events = planEndpointEvents(raised, deps.events);
+    const shows = { endpoint, stateAfter: state, events, ...pool };
     const step = { ...stepOf(deps, claim, after, now), attempt, shows };
     const taken = await heedingWish(step, (one) =>
       claimingNext(deps, claim, room, (next) => deps.outbox.recordAttempt({ ...one, next })),
     );
     if (taken.result === 'endpoint') continue;
     if (taken.result === 'delivery') return null;
-    for (const event of effects.events) deps.events.log(event);
+    for (const event of raised) deps.events.log(event);
     const planned = events.flatMap(({ deliveries }) => deliveries);
     return deliveredBy(taken.result, [taken.after, ...planned], now);
   }

@@ -1,24 +1,13 @@
-import {
-  type AttemptError,
-  type Delivery,
-  quietMs,
-  type AttemptOutcome,
-} from '../core/delivery/delivery.ts';
-import {
-  type EndpointAlert,
-  type EndpointState,
-  afterResult,
-  tellsExhausted,
-  type EndpointResult,
-} from '../core/delivery/endpoint-state.ts';
-import { isWebhook, shownReceiver, type Receiver } from '../core/delivery/receiver.ts';
+import type { AttemptError, Delivery } from '../core/delivery/delivery.ts';
+import type { EndpointState } from '../core/delivery/endpoint-state.ts';
 import type { PlannedEvent } from '../core/delivery/outbox.ts';
+import { shownReceiver, type Receiver } from '../core/delivery/receiver.ts';
+import type { ReceiverAlert } from '../core/delivery/retry.ts';
 import { isoTime } from '../core/event/event.ts';
-import type { Attempted } from './attempt.ts';
 
 /** A system event about an endpoint. */
 export interface EndpointEvent {
-  type: EndpointAlert | 'delivery.exhausted';
+  type: ReceiverAlert;
   about: Receiver;
   /** As sent: snake_case, times as ISO 8601. */
   data: Record<string, unknown>;
@@ -48,7 +37,7 @@ interface Cause {
   error: AttemptError | null;
 }
 
-const HELP: Record<EndpointEvent['type'], (name: string) => string> = {
+const HELP: Record<ReceiverAlert, (name: string) => string> = {
   'endpoint.failing': (name) =>
     `Its deliveries wait and one at a time probes; when the receiver is mended, \`runwatch endpoints retry ${name}\` sends them at once.`,
   'endpoint.recovered': () => 'Waiting deliveries are sent now.',
@@ -59,8 +48,8 @@ const HELP: Record<EndpointEvent['type'], (name: string) => string> = {
 };
 
 /** The event for a change of an endpoint's state. */
-function endpointEvent(
-  type: EndpointEvent['type'],
+export function endpointEvent(
+  type: ReceiverAlert,
   { before, after }: { before: EndpointState; after: EndpointState },
   { delivery, error }: Cause,
 ): EndpointEvent {
@@ -76,45 +65,4 @@ function endpointEvent(
     help: HELP[type](endpoint),
   };
   return { type, about: delivery.endpoint, data };
-}
-
-/** The endpoint's state after an attempt, and the events of that change. */
-export function effectsOf(
-  before: EndpointState,
-  delivery: Delivery,
-  { outcome, isOurFault }: Attempted,
-  now: number,
-): { state: EndpointState; events: EndpointEvent[] } {
-  const { state, alert } =
-    isOurFault || isOfSubscription(delivery, outcome)
-      ? { state: before, alert: null }
-      : afterResult(before, resultOf(outcome, now), now);
-  const cause = { delivery, error: outcome.attempt.error };
-  const change = { before, after: state };
-  const events = alert === null ? [] : [endpointEvent(alert, change, cause)];
-  if (delivery.state !== 'dead' || !tellsExhausted(state, now)) return { state, events };
-  return {
-    state: { ...state, exhaustedToldAt: now },
-    events: [...events, endpointEvent('delivery.exhausted', change, cause)],
-  };
-}
-
-/** 401 and 403 judge headers. Each subscription at the URL of a webhook has its own. */
-function isOfSubscription({ endpoint }: Delivery, { attempt }: AttemptOutcome): boolean {
-  return isWebhook(endpoint) && (attempt.status === 401 || attempt.status === 403);
-}
-
-function resultOf(outcome: AttemptOutcome, now: number): EndpointResult {
-  switch (outcome.kind) {
-    case 'delivered':
-      return { kind: 'delivered' };
-    case 'failed':
-      return { kind: 'failed', timedOut: outcome.attempt.error?.code === 'timeout' };
-    case 'rejected':
-      return { kind: 'failed' };
-    case 'refused':
-      return { kind: 'gone' };
-    case 'throttled':
-      return { kind: 'throttled', until: now + quietMs(outcome.retryAfterMs) };
-  }
 }

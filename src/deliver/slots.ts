@@ -1,4 +1,4 @@
-import { quietMs, type AttemptOutcome, type Delivery } from '../core/delivery/delivery.ts';
+import type { AttemptOutcome, Delivery } from '../core/delivery/delivery.ts';
 import {
   afterOriginSign,
   NO_TROUBLE,
@@ -9,6 +9,7 @@ import {
   poolOf,
   urlOf,
 } from '../core/delivery/receiver.ts';
+import { quietMs } from '../core/delivery/retry.ts';
 import { afterAttemptAt, NEW_SLOTS, type SlotResult, type Slots } from '../core/delivery/slots.ts';
 
 /** Pools that a process remembers; beyond them the least recently used are dropped. */

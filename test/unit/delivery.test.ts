@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, test } from '@jest/globals';
 import {
-  afterAttempt,
   planDeliveries,
   wantedNow,
   type Attempt,
   type AttemptOutcome,
 } from '../../src/core/delivery/delivery.ts';
+import { afterAttempt } from '../../src/core/delivery/retry.ts';
 import { EVENT_TYPES, DEFAULT_EVENTS } from '../../src/core/event/event.ts';
 import { wantsEvent } from '../../src/core/event/patterns.ts';
 import type { Subscription } from '../../src/core/watch/watch.ts';
@@ -61,7 +61,7 @@ describe('an attempt', () => {
   const [fresh] = plan([{ kind: 'endpoint', endpoint: 'failed' }]);
   const failed: AttemptOutcome = { kind: 'failed', attempt };
   const schedule = [5_000, 60_000];
-  const time = { now: NOON, random: () => 0 };
+  const time = { now: NOON, random: () => 0, covered: 1 };
 
   test('an attempt that succeeds delivers', () => {
     expect(afterAttempt(fresh!, { kind: 'delivered', attempt }, schedule, time)).toMatchObject({
@@ -90,7 +90,7 @@ describe('an attempt', () => {
     fc.assert(
       fc.property(fc.double({ min: 0, max: 1, noNaN: true }), (value) => {
         const { nextAttemptAt } = afterAttempt(fresh!, failed, schedule, {
-          now: NOON,
+          ...time,
           random: () => value,
         });
         expect(nextAttemptAt).toBeGreaterThanOrEqual(NOON + 5_000);
@@ -112,7 +112,7 @@ describe('an attempt', () => {
 
   test('a throttled attempt counts but costs no step, and the next waits as long as asked', () => {
     const throttled: AttemptOutcome = { kind: 'throttled', attempt, retryAfterMs: 90_000 };
-    const after = afterAttempt(fresh!, throttled, schedule, { now: NOON, random: () => 0.5 });
+    const after = afterAttempt(fresh!, throttled, schedule, { ...time, random: () => 0.5 });
     expect(after).toMatchObject({ state: 'pending', attemptCount: 1, step: 0, last: attempt });
     expect(after.nextAttemptAt).toBeGreaterThanOrEqual(NOON + 90_000);
   });
@@ -120,7 +120,7 @@ describe('an attempt', () => {
   test('Retry-After of milliseconds or a Unix time delays the next attempt by an hour at most', () => {
     for (const seconds of [90_000, NOON / 1_000]) {
       const throttled = { kind: 'throttled', attempt, retryAfterMs: seconds * 1_000 } as const;
-      const after = afterAttempt(fresh!, throttled, schedule, { now: NOON, random: () => 0.9 });
+      const after = afterAttempt(fresh!, throttled, schedule, { ...time, random: () => 0.9 });
       expect(after.nextAttemptAt).toBe(NOON + 3_600_000);
     }
   });

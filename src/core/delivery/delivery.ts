@@ -1,4 +1,3 @@
-import { jitterUp, type Random } from '../backoff.ts';
 import type { EventType, SentEventType } from '../event/event.ts';
 import { deliveryId } from '../event/ids.ts';
 import { wantsEvent, type MatchedWatch } from '../event/patterns.ts';
@@ -108,25 +107,6 @@ export type AttemptOutcome =
   /** Will never work: the receiver said so (410). */
   | { kind: 'refused'; attempt: Attempt };
 
-const RETRY_JITTER = 0.1;
-
-/**
- * The shortest quiet, ms. A quiet costs no step of the schedule. Without a minimum, a receiver that asks
- * for a quiet of 0 s, or until a time already past, would get attempts in an endless loop.
- */
-const SHORTEST_QUIET_MS = 1_000;
-
-/**
- * The longest wait that `Retry-After` of a receiver causes, ms. Some send milliseconds or a Unix time
- * where seconds are due, and would otherwise hold their deliveries for a day or more.
- */
-const LONGEST_QUIET_MS = 3_600_000;
-
-/** How long a receiver that asked for quiet gets no attempts, ms: a second to an hour. */
-export function quietMs(retryAfterMs: number): number {
-  return Math.min(Math.max(retryAfterMs, SHORTEST_QUIET_MS), LONGEST_QUIET_MS);
-}
-
 /** Whether a named endpoint wants a type of event of a watch. */
 export type EndpointFilter = (endpoint: string, type: EventType, watch: MatchedWatch) => boolean;
 
@@ -198,64 +178,6 @@ export function isOutstanding(state: DeliveryState): boolean {
   return state === 'pending' || state === 'parked';
 }
 
-/** Statuses that may be about the message, also where a channel takes them for passing. */
-const ABOUT_THE_MESSAGE: ReadonlySet<number> = new Set([400, 413, 422]);
-
-/**
- * The delivery after an attempt. A receiver that asks for quiet costs it no step of the schedule.
- * @param schedule delays in ms after the first, second, … failed attempt; when it ends, the
- * delivery is dead
- * @param options.foldMost the most events of the messages that follow if it was this message, about
- * several, that was refused; absent where it covered one event
- */
-export function afterAttempt(
-  delivery: Delivery,
-  outcome: AttemptOutcome,
-  schedule: readonly number[],
-  { now, random, foldMost }: { now: number; random: Random; foldMost?: number | undefined },
-): Delivery {
-  const last = outcome.attempt;
-  const tried = {
-    ...delivery,
-    last,
-    urgent: false,
-    attemptCount: delivery.attemptCount + 1,
-    step: delivery.step + 1,
-  };
-  switch (outcome.kind) {
-    case 'delivered':
-      return { ...tried, state: 'delivered', nextAttemptAt: null, deliveredAt: now };
-    case 'rejected':
-      // Of several events only some are refused: smaller messages find out which.
-      return foldMost === undefined
-        ? { ...tried, state: 'dead', nextAttemptAt: null, foldMost: 1 }
-        : { ...tried, state: 'pending', step: delivery.step, nextAttemptAt: now, foldMost };
-    case 'refused':
-      return { ...tried, state: 'dead', nextAttemptAt: null };
-    case 'throttled':
-      return {
-        ...tried,
-        state: 'pending',
-        step: delivery.step,
-        nextAttemptAt: now + spreadQuiet(quietMs(outcome.retryAfterMs), random),
-      };
-    case 'failed': {
-      const scheduled = schedule[delivery.step];
-      if (scheduled === undefined) return { ...tried, state: 'dead', nextAttemptAt: null };
-      const scheduledMs = jitterUp(scheduled, RETRY_JITTER, random);
-      const askedMs = spreadQuiet(outcome.retryAfterMs ?? 0, random);
-      const nextAttemptAt = now + Math.max(scheduledMs, askedMs);
-      const isSmaller = foldMost !== undefined && ABOUT_THE_MESSAGE.has(last.status ?? 0);
-      return { ...tried, state: 'pending', nextAttemptAt, ...(isSmaller && { foldMost }) };
-    }
-  }
-}
-
-/** Deliveries that wait out a quiet do not all come at its end, nor later than the longest. */
-function spreadQuiet(ms: number, random: Random): number {
-  return Math.min(jitterUp(ms, RETRY_JITTER, random), LONGEST_QUIET_MS);
-}
-
 /** Within this age a first attempt goes out without a check of the run's present state, ms. */
 const FRESH_MS = 5_000;
 
@@ -290,12 +212,6 @@ export function wantedNow(delivery: Delivery, now: number): Delivery {
  * or one that is `due` as soon as its receiver takes it.
  */
 export type Wish = 'now' | 'due';
-
-/** A delivery after an attempt during which a user wanted another one. */
-export function wished(delivery: Delivery, wish: Wish, now: number): Delivery {
-  if (wish === 'now') return wantedNow(delivery, now);
-  return delivery.state === 'pending' ? { ...delivery, nextAttemptAt: now } : delivery;
-}
 
 /**
  * A delivery that a bulk redelivery sends: a settled one again, with the same event and a fresh retry

@@ -10,9 +10,13 @@ export const FOLD_MOST = 500;
 /** Claims that one message covers. The first makes the attempt, which is that of all. */
 export type ClaimGroup = readonly [Claim, ...Claim[]];
 
-/** The most events of a message, after one about so many was rejected: half, or one where that is few. */
-export function halfOf(rejected: number): number {
-  const half = Math.ceil(rejected / 2);
+/**
+ * The most events of the messages that follow one about so many that was refused: half, or one where that is
+ * few. Undefined where it was about one event.
+ */
+export function foldMostAfter(covered: number): number | undefined {
+  if (covered === 1) return undefined;
+  const half = Math.ceil(covered / 2);
   return half > FOLD_ABOVE ? half : 1;
 }
 
