@@ -6,12 +6,8 @@ import { sectionHashes } from './config/sections.ts';
 import { RunwatchError } from './core/errors.ts';
 import { createAlerting, type Alerting } from './daemon/alerting.ts';
 import { bagOf } from './daemon/bag.ts';
-import { createBacklogNotices } from './daemon/backlog-notices.ts';
 import { DataDirectoryGuard } from './daemon/data-directory-guard.ts';
 import { checkDataDirectory } from './daemon/data-directory.ts';
-import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
-import { createRoutes, type RouteTable } from './daemon/delivery-routes.ts';
-import { allEndpoints, DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
 import { startHeartbeat } from './daemon/heartbeat.ts';
 import { startJanitor } from './daemon/janitor.ts';
 import { openProcess, type Opened, type OpenOptions } from './daemon/open.ts';
@@ -19,7 +15,6 @@ import { createLearning, createPoller, type Learning, type Poller } from './daem
 import { createProcesses, type Processes } from './daemon/processes.ts';
 import { openRedis } from './daemon/redis.ts';
 import { createReload, replaceEntries, type Reload, type Reloadable } from './daemon/reload.ts';
-import { keptSecrets } from './daemon/secrets.ts';
 import { endpointFigures } from './daemon/services/endpoints.ts';
 import { checkFigures } from './daemon/services/health.ts';
 import { createServices } from './daemon/services/services.ts';
@@ -30,14 +25,10 @@ import type { StoreGuard } from './daemon/store-guard.ts';
 import type { StoreRepair } from './daemon/store-repair.ts';
 import { SystemEvents } from './daemon/system-events.ts';
 import { createUnconfigured, type Unconfigured } from './daemon/unconfigured.ts';
-import {
-  createEgressGuard,
-  createEndpointGuard,
-  type EgressGuard,
-} from './deliver/egress/egress-guard.ts';
-import { createWebhookAgents, type WebhookAgents } from './deliver/http-post.ts';
-import { createEndpointSecrets, type EndpointSecrets } from './deliver/secrets/endpoint-secrets.ts';
-import { generateSecret } from './deliver/secrets/sign.ts';
+import { backlogNotices } from './deliver/backlog-notices.ts';
+import { Deliverer } from './deliver/deliverer.ts';
+import { allEndpoints } from './deliver/endpoints.ts';
+import { keptSecrets } from './deliver/secrets/own-secrets.ts';
 import { faultLog } from './fault-log.ts';
 import { createServer, listen } from './http/server.ts';
 import type { Services } from './http/services.ts';
@@ -98,11 +89,6 @@ export class Daemon extends Process {
   /** This process among those on the store. */
   readonly processes: Processes;
   readonly systemEvents: SystemEvents;
-  /** Judges the webhooks that come with watches. */
-  readonly egressGuard: EgressGuard;
-  readonly agents: Agents;
-  readonly endpointSecrets: EndpointSecrets;
-  readonly routes: RouteTable;
   readonly deliverer: Deliverer;
   readonly learning: Learning;
   readonly poller: Poller;
@@ -136,14 +122,10 @@ export class Daemon extends Process {
       kept: keptSecrets(config.data_dir),
     });
     this.systemEvents = new SystemEvents(this);
-    this.egressGuard = openPerWatchGuard(this);
-    this.agents = openAgents(this);
-    this.endpointSecrets = openSecrets(this);
-    this.routes = openRoutes(this);
     const { systemEvents } = this;
-    const { routeOf } = this.routes;
-    this.deliverer = createDeliverer(bagOf(this, { routeOf, systemEvents }));
-    stores.watches.noticeBacklogs(createBacklogNotices(bagOf(this, { systemEvents })));
+    this.deliverer = new Deliverer(this, systemEvents, this.storeRepair);
+    this.deliverer.listen();
+    stores.watches.noticeBacklogs(backlogNotices(this, systemEvents));
     this.learning = createLearning(bagOf(this, {}));
     this.poller = createPoller(bagOf(this, { systemEvents, statistics: this.learning }));
     this.discovery = createDiscovery(bagOf(this, {}));
@@ -203,8 +185,9 @@ export class Daemon extends Process {
     lifecycle.onStop('janitor', () => janitor.stop());
     // Running work cannot end while Redis is away: other processes take it over.
     const mustForce = () => connections.state().kind !== 'ok';
-    lifecycle.onStop('webhook connections', () => this.agents.close());
+    lifecycle.onStop('webhook connections', () => deliverer.agents.close());
     // First to start and last to stop: only a process with a heartbeat claims work.
+    processes.add(deliverer.claims);
     processes.add(poller.work);
     processes.start();
     lifecycle.onStop('process', () => processes.stop(mustForce()));
@@ -303,15 +286,6 @@ function openAlerting(daemon: Daemon): Alerting {
   );
 }
 
-function openPerWatchGuard({ config: { egress }, names }: Process): EgressGuard {
-  return createEgressGuard({
-    allow: egress.allow,
-    requireHttps: egress.require_https,
-    isProxied: egress.proxy !== undefined,
-    resolve: names.ofReceiver,
-  });
-}
-
 /** What a scrape of the metrics reads. */
 function nameFigures(daemon: Daemon): void {
   const { metrics, stores, poller, services } = daemon;
@@ -322,13 +296,13 @@ function nameFigures(daemon: Daemon): void {
 
 /** What takes new settings, in the order in which it does so. */
 function openReload(daemon: Daemon): Reload {
-  const { config, log, endpoints, metrics, routes, poller, alerting, tokens } = daemon;
+  const { config, log, endpoints, metrics, deliverer, poller, alerting, tokens } = daemon;
   const onError = faultLog(log, 'reload');
   const parts: Reloadable[] = [
     {
       settings: ['endpoints', 'delivery.per_endpoint'],
       prepare(next) {
-        const replaceRoutes = routes.prepare(allEndpoints(next));
+        const replaceRoutes = deliverer.routes.prepare(allEndpoints(next));
         return () => {
           endpoints.replace(next);
           // What waited for the receiver to be mended is tried at once: the cause may have been here.
@@ -377,35 +351,6 @@ function openReload(daemon: Daemon): Reload {
   });
 }
 
-function openRoutes(daemon: Daemon): RouteTable {
-  const { config, clock, linksOf, agents, endpointSecrets: secrets } = daemon;
-  return createRoutes(
-    bagOf(daemon, {
-      agents,
-      secrets,
-      workflowNameOf: ({ source, workflowId }: { source: string; workflowId: string }) =>
-        linksOf({
-          source,
-          runId: '',
-          run: { id: '', workflow_id: workflowId, group_id: null },
-        }).workflowName,
-      ownerOf: (workflowId: string | null) => config.workflows[workflowId ?? '']?.owner ?? null,
-      timeOfDay: clock.timeOfDay,
-      perWatch: { timeoutMs: PER_WATCH_TIMEOUT_MS, retry: DEFAULT_RETRY_MS },
-    }),
-  );
-}
-
-function openSecrets({ stores, endpoints, secrets, now }: Process): EndpointSecrets {
-  return createEndpointSecrets({
-    ...secrets,
-    store: stores.endpointSecrets,
-    endpoints,
-    generate: generateSecret,
-    now,
-  });
-}
-
 /** Returns a function that says how many ms ago the process began to stop. */
 function stopwatch(stopping: AbortSignal): () => number {
   let stoppingSince = Infinity;
@@ -413,41 +358,14 @@ function stopwatch(stopping: AbortSignal): () => number {
   return () => Math.max(0, performance.now() - stoppingSince);
 }
 
-interface Agents {
-  configured: WebhookAgents;
-  perWatch: WebhookAgents;
-  close(): void;
-}
-
-/** Connections of configured webhooks and of per-watch webhooks, each with its egress guard. */
-function openAgents({ config, log, names, egressGuard }: Daemon): Agents {
-  const { proxy } = config.egress;
-  const resolve = names.ofReceiver;
-  const configured = createWebhookAgents(createEndpointGuard({ resolve }), { proxy, names });
-  const perWatch = createWebhookAgents(egressGuard, { proxy, names });
-  if (proxy !== undefined) {
-    const what =
-      'webhooks go through a proxy, which resolves their names: the egress guard judges names and literal addresses, so limit at the proxy which addresses it may reach';
-    log.info({ proxy: new URL(proxy).host }, what);
-  }
-  return {
-    configured,
-    perWatch,
-    close() {
-      configured.close();
-      perWatch.close();
-    },
-  };
-}
-
 function keepBeating(daemon: Daemon, lifecycle: Lifecycle): void {
-  const { config, services, agents, metrics, log } = daemon;
+  const { config, services, deliverer, metrics, log } = daemon;
   if (config.heartbeat === undefined) return;
   const beating = startHeartbeat({
     settings: config.heartbeat,
     health: services.health,
     isDraining: () => lifecycle.stopping.aborted,
-    get: (...request) => agents.configured.get(...request),
+    get: (...request) => deliverer.agents.configured.get(...request),
     count: (result) => metrics.heartbeat(result),
     log,
   });

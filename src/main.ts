@@ -130,7 +130,7 @@ function dependencies(): CliDependencies {
     },
     async reencrypt(options) {
       const { reencryptVerb } = await import('./cli/local/reencrypt.ts');
-      const { reencryptStored } = await import('./daemon/secrets.ts');
+      const { reencryptStored } = await import('./deliver/secrets/own-secrets.ts');
       return reencryptVerb(options, { reencryptStored, io });
     },
     inspect,

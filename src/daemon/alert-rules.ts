@@ -17,7 +17,7 @@ import {
 import type { WatchChange } from '../core/watch/watch.ts';
 import { workflowName } from '../core/cadence/phase.ts';
 import { quantile, type RunFigures } from '../core/watch/run-figures.ts';
-import { allEndpoints } from './endpoints.ts';
+import { allEndpoints } from '../deliver/endpoints.ts';
 import type { RunFiguresStore } from '../redis/stores/run-figures-store.ts';
 import { valueOf } from '../core/records.ts';
 

@@ -22,7 +22,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { type AlertRules, createUsualDurations } from './alert-rules.ts';
 import type { Clock } from './clock.ts';
-import type { Endpoints } from './endpoints.ts';
+import type { Endpoints } from '../deliver/endpoints.ts';
 import { faultLog } from '../fault-log.ts';
 import { startPeriodic, type Periodic } from '../periodic.ts';
 import type { Processes } from './processes.ts';

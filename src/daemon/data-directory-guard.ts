@@ -7,7 +7,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import { checkDataDirectory, needDataDirectory } from './data-directory.ts';
 import { faultLog } from '../fault-log.ts';
 import { startPeriodic, type Periodic } from '../periodic.ts';
-import { keepSecret, type KeptSecret } from './secrets.ts';
+import { keepSecret, type KeptSecret } from '../deliver/secrets/own-secrets.ts';
 import type { StoreGuard } from './store-guard.ts';
 
 /** How often the data directory is checked, ms. */

@@ -15,7 +15,7 @@ import { AlertRules } from './alert-rules.ts';
 import { createClock, refuseSkew, type Clock, type DaemonClocks } from './clock.ts';
 import { createEpochFile } from './data-directory.ts';
 import { KnownWatches, createWatchNotes } from './known-watches.ts';
-import { loadOwnSecrets } from './secrets.ts';
+import { loadOwnSecrets } from '../deliver/secrets/own-secrets.ts';
 import { StoreGuard } from './store-guard.ts';
 import { StoreRepair } from './store-repair.ts';
 import { createStores, type Stores } from './stores.ts';

@@ -18,7 +18,7 @@ import type { GoneStore } from '../redis/stores/schedule-store.ts';
 import type { StatisticsStore } from '../redis/stores/statistics-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import { logPoll, type Logger } from '../telemetry/logger.ts';
-import type { Endpoints } from './endpoints.ts';
+import type { Endpoints } from '../deliver/endpoints.ts';
 import { faultLog } from '../fault-log.ts';
 import type { WatchNotes } from './known-watches.ts';
 import { startPeriodic, type Periodic } from '../periodic.ts';

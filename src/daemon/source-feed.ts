@@ -21,7 +21,7 @@ import type { FeedStore } from '../redis/stores/feed-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import { logPage, type Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import type { Endpoints } from './endpoints.ts';
+import type { Endpoints } from '../deliver/endpoints.ts';
 import type { Source } from './source.ts';
 import type { SystemEvents } from './system-events.ts';
 

@@ -34,7 +34,7 @@ import type { StreamStore } from '../redis/stores/stream-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import type { Endpoints } from './endpoints.ts';
+import type { Endpoints } from '../deliver/endpoints.ts';
 import { faultLog } from '../fault-log.ts';
 import type { HostShortages } from './host-shortages.ts';
 import { startPeriodic, type Periodic } from '../periodic.ts';

@@ -11,7 +11,6 @@ import {
   traceparent,
   type Span,
 } from '../core/trace.ts';
-import type { TraceAttempt } from '../deliver/ports.ts';
 import type { PollReport } from '../poll/observe-run.ts';
 import type { TraceChange } from '../poll/ports.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -19,10 +18,18 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import { openSpanSink } from '../telemetry/tracing.ts';
 
 /** The traces of runs: what happens to one run, in whichever process, has one trace. */
+/** An attempt in the trace of a run. */
+interface AttemptTrace {
+  /** What the receiver continues the trace by: the value of its `traceparent` header. */
+  traceparent: string;
+  end(attempt: Attempt): void;
+}
+
 export interface Tracing {
   trace: TraceChange;
   polled(report: PollReport): void;
-  traceAttempt: TraceAttempt;
+  /** Begins to trace the attempt at a delivery; null where it is in no trace. */
+  traceAttempt: (delivery: Delivery) => AttemptTrace | null;
   delivered(report: { delivery: Delivery; body: string | null }): void;
   stop(withinMs: number): Promise<void>;
 }

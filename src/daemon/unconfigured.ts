@@ -7,7 +7,7 @@ import {
 import type { DeliveryStore } from '../redis/stores/delivery-store.ts';
 import type { SourceNamesStore } from '../redis/stores/source-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Endpoints } from './endpoints.ts';
+import type { Endpoints } from '../deliver/endpoints.ts';
 import { faultLog } from '../fault-log.ts';
 import { startPeriodic, type Periodic } from '../periodic.ts';
 

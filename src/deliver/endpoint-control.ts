@@ -1,25 +1,24 @@
 import type { Attempt } from '../core/delivery/delivery.ts';
 import { isoTime, TEST_EVENT_TYPE } from '../core/event/event.ts';
 import { systemEventId, type NewMark } from '../core/event/ids.ts';
-import {
-  retryNow,
-  type EndpointLimits,
-  type EndpointState,
-} from '../core/delivery/endpoint-state.ts';
-import type { Receiver } from '../core/delivery/receiver.ts';
+import { retryNow, type EndpointState } from '../core/delivery/endpoint-state.ts';
+import { poolOf, type Receiver } from '../core/delivery/receiver.ts';
 import { isWithoutResult, type Route } from './channels/channel.ts';
-import type { EndpointStore, Outbox } from './ports.ts';
+import type { Process } from '../process.ts';
 
 /** Changes the state of a receiver for a user; retries when another write comes in between. */
 export async function changeEndpoint(
-  { endpoints, limits, now }: ControlDependencies,
+  process: Process,
   receiver: Receiver,
   change: (state: EndpointState) => EndpointState,
 ): Promise<EndpointState> {
+  const { endpoints, stores } = process;
+  const limits = endpoints.limitsOf(poolOf(receiver));
+  const now = process.now();
   for (;;) {
-    const before = await endpoints.get(receiver);
+    const before = await stores.endpointStates.get(receiver);
     const after = change(before.state);
-    if (await endpoints.write(before, after, { limits, now })) return after;
+    if (await stores.endpointStates.write(before, after, { limits, now })) return after;
   }
 }
 
@@ -28,20 +27,14 @@ export async function changeEndpoint(
  * deliveries follow when the probe succeeds.
  * @returns how many deliveries wait; 0 while the receiver is paused or disabled
  */
-export async function retryEndpoint(
-  deps: ControlDependencies & { outbox: Pick<Outbox, 'countParked' | 'retry'> },
-  receiver: Receiver,
-): Promise<number> {
-  const state = await changeEndpoint(deps, receiver, (before) => retryNow(before, deps.now));
+export async function retryEndpoint(process: Process, receiver: Receiver): Promise<number> {
+  const { outbox } = process.stores;
+  const now = process.now();
+  const limits = process.endpoints.limitsOf(poolOf(receiver));
+  const state = await changeEndpoint(process, receiver, (before) => retryNow(before, now));
   if (state.paused || state.disabled !== null) return 0;
-  const parked = await deps.outbox.countParked(receiver);
-  return parked + (await deps.outbox.retry(receiver, deps.limits));
-}
-
-interface ControlDependencies {
-  endpoints: EndpointStore;
-  limits: EndpointLimits;
-  now: number;
+  const parked = await outbox.countParked(receiver);
+  return parked + (await outbox.retry(receiver, limits));
 }
 
 /** The endpoint to test, and what its message is made of. */

@@ -1,6 +1,5 @@
 import type { AttemptError, Delivery } from '../core/delivery/delivery.ts';
 import type { EndpointState } from '../core/delivery/endpoint-state.ts';
-import type { PlannedEvent } from '../core/delivery/outbox.ts';
 import { shownReceiver, type Receiver } from '../core/delivery/receiver.ts';
 import type { ReceiverAlert } from '../core/delivery/retry.ts';
 import { isoTime } from '../core/event/event.ts';
@@ -11,25 +10,6 @@ export interface EndpointEvent {
   about: Receiver;
   /** As sent: snake_case, times as ISO 8601. */
   data: Record<string, unknown>;
-}
-
-/** System events about endpoints: planned with the result that causes them, and logged after that. */
-export interface EndpointEvents {
-  /** Makes the event and its deliveries to those that name its type. */
-  plan: (event: Pick<EndpointEvent, 'type' | 'data'>) => PlannedEvent;
-  log: (event: EndpointEvent) => void;
-}
-
-/** An event about an endpoint never goes to that endpoint. */
-export function planEndpointEvents(
-  events: readonly EndpointEvent[],
-  { plan }: Pick<EndpointEvents, 'plan'>,
-): PlannedEvent[] {
-  return events.map(({ type, data, about }) => {
-    const planned = plan({ type, data });
-    const deliveries = planned.deliveries.filter(({ endpoint }) => endpoint !== about);
-    return { ...planned, deliveries };
-  });
 }
 
 interface Cause {

@@ -1,37 +1,11 @@
 import { foldClaims, type ClaimGroup } from '../core/delivery/fold.ts';
 import type { Claim, PoolClaims } from '../core/delivery/outbox.ts';
-import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { FIRST_SLOTS } from '../core/delivery/slots.ts';
+import { faultLog } from '../fault-log.ts';
 import { isHostExhausted } from '../host-shortage.ts';
+import type { Delivered, NextDue } from './attempts.ts';
 import { isWithoutResult } from './channels/channel.ts';
-import type { Delivered, NextDue } from './deliver.ts';
-import type { Outbox } from './ports.ts';
-import type { ClaimTokens, PoolSlots } from './slots.ts';
-
-export interface RelayDependencies {
-  outbox: Pick<Outbox, 'claim' | 'duePools' | 'release'>;
-  limitsOf: (pool: string) => EndpointLimits;
-  /**
-   * Whether this process can attempt deliveries of the pool now: its configuration has the endpoint, and
-   * its log takes lines. The relay claims and attempts nothing for others.
-   */
-  serves: (pool: string) => boolean;
-  tokens: ClaimTokens;
-  slots: Pick<PoolSlots, 'adopt' | 'limitOf'>;
-  /** Whether a claim made now surely stands; while it does not, no claim is made. */
-  mayClaim: () => boolean;
-  /** @param room how many deliveries of the pool may be claimed in the slot that this one frees */
-  deliver: (group: ClaimGroup, room: () => number) => Promise<Delivered>;
-  /** The most attempts that this process makes at a time. */
-  capacity: number;
-  /** Runs an action after so many ms, unless the returned function cancels it. */
-  later: (ms: number, action: () => void) => () => void;
-  /** Aborts the attempts that are in progress. */
-  abort: () => void;
-  /** This host could open no connection for an attempt. */
-  onExhausted: (error: unknown) => void;
-  onError: (error: unknown) => void;
-}
+import type { Deliverer } from './deliverer.ts';
 
 /** The longest time between two sweeps of the due index, ms: a message about due pools may be lost. */
 const SWEEP_EVERY_MS = 5_000;
@@ -66,18 +40,19 @@ export class Relay {
   private readonly claiming = new Set<string>();
   /** Pools for which this process claims nothing for a while, since it could open no connection. */
   private readonly resting = new Set<string>();
-  /** Claims whose attempt is in progress and not yet written or released, by delivery. */
-  private readonly attempting = new Map<string, Claim>();
   /** Attempts whose end the loop has not seen. */
-  private attempts = 0;
+  private running = 0;
   private readonly wakeUp: WakeUp;
+  private readonly onError: (error: unknown) => void;
   private isClosing = false;
   private sweeping: Promise<void> | null = null;
   private readonly closed: Promise<void>;
 
-  constructor(private readonly deps: RelayDependencies) {
-    this.free = createFreeSlots(deps.capacity);
-    this.wakeUp = createWakeUp(deps.later, () => void this.sweep().catch(deps.onError));
+  constructor(private readonly deliverer: Deliverer) {
+    const { config, log } = deliverer.process;
+    this.onError = faultLog(log, 'deliver');
+    this.free = createFreeSlots(config.delivery.concurrency);
+    this.wakeUp = createWakeUp(deliverer, () => void this.sweep().catch(this.onError));
     this.closed = this.run();
   }
 
@@ -102,17 +77,18 @@ export class Relay {
    * @param elapsedMs for how long the process has been stopping
    */
   async close(elapsedMs = 0): Promise<void> {
-    const { deps } = this;
+    const { attempts } = this.deliverer;
     this.isClosing = true;
     this.wakeUp.cancel();
     this.signals.put({ kind: 'due', next: [] });
-    const cancelAbort = deps.later(Math.max(0, STOP_GRACE_MS - elapsedMs), deps.abort);
+    const graceMs = Math.max(0, STOP_GRACE_MS - elapsedMs);
+    const cancelAbort = this.deliverer.later(graceMs, () => attempts.callOff());
     await this.closed;
     cancelAbort();
   }
 
   private async run(): Promise<void> {
-    while (!this.isClosing || this.claiming.size + this.attempts > 0) {
+    while (!this.isClosing || this.claiming.size + this.running > 0) {
       for (const signal of await this.signals.takeAll()) this.react(signal);
       if (!this.isClosing) this.claimDue();
     }
@@ -130,7 +106,7 @@ export class Relay {
   }
 
   private note(next: readonly NextDue[]): void {
-    const served = next.filter(({ pool }) => this.deps.serves(pool));
+    const served = next.filter(({ pool }) => this.deliverer.serves(pool));
     for (const { pool, inMs } of served) if (inMs <= 0) this.due.add(pool);
     const soonest = Math.min(...served.filter(({ inMs }) => inMs > 0).map(({ inMs }) => inMs));
     if (!this.isClosing && soonest < SWEEP_EVERY_MS) this.wakeUp.within(soonest);
@@ -147,20 +123,20 @@ export class Relay {
   }
 
   private onEnded({ pool, delivered }: Signal & { kind: 'ended' }): void {
-    this.attempts -= 1;
+    this.running -= 1;
     this.free.release(pool, 1);
     this.start(pool, delivered.claimed);
     this.note(delivered.next);
   }
 
   private claimDue(): void {
-    if (!this.deps.mayClaim()) return;
+    if (!this.deliverer.process.pulse.isSure()) return;
     // One share for all that wait now, so that none gets more by its place in the order.
     const share = this.free.share(this.due.size);
     for (const pool of this.due) {
       if (this.free.total() <= 0) return;
       if (this.claiming.has(pool)) continue;
-      if (!this.deps.serves(pool) || this.resting.has(pool)) {
+      if (!this.deliverer.serves(pool) || this.resting.has(pool)) {
         this.due.delete(pool);
         continue;
       }
@@ -184,57 +160,40 @@ export class Relay {
 
   /** As many as the pool's slots, as far as this process knows them: the store claims no more. */
   private mostAt(pool: string): number {
-    return Math.min(this.deps.limitsOf(pool).most, this.deps.slots.limitOf(pool));
+    const { process, slots } = this.deliverer;
+    return Math.min(process.endpoints.limitsOf(pool).most, slots.limitOf(pool));
   }
 
   private async claim(pool: string, most: number): Promise<void> {
-    const { deps } = this;
-    const token = deps.tokens.issue();
-    const request = { pool, limits: deps.limitsOf(pool), most, token, askedAt: performance.now() };
+    const { claims, process } = this.deliverer;
+    const { endpoints, stores } = process;
     let found: Omit<PoolClaims, 'slots'> = { claims: [], heldMs: null };
     try {
-      const claimed = await deps.outbox.claim(request);
-      deps.tokens.granted(token, claimed.claims.length);
-      deps.slots.adopt(pool, claimed.slots);
-      found = claimed;
+      found = await claims.take<never>(pool, (token) => {
+        const limits = endpoints.limitsOf(pool);
+        return stores.outbox.claim({ pool, limits, most, token, askedAt: performance.now() });
+      });
     } catch (error) {
       // The next sweep finds the pool again.
-      deps.tokens.discard(token);
-      deps.onError(error);
+      this.onError(error);
     }
     this.signals.put({ kind: 'claimed', pool, asked: most, found });
   }
 
   /** Starts an attempt for each claim, or one for all claims that a message covers. */
   private start(pool: string, claims: readonly Claim[]): void {
-    if (!this.deps.serves(pool)) {
-      void this.giveBack(pool, claims).catch(this.deps.onError);
+    if (!this.deliverer.serves(pool)) {
+      void this.giveBack(pool, claims).catch(this.onError);
       return;
     }
-    for (const claimed of foldClaims(claims, this.deps.limitsOf(pool).foldMost)) {
-      const [first, ...others] = claimed.filter((claim) => this.begins(claim));
+    const { claims: own, process } = this.deliverer;
+    for (const claimed of foldClaims(claims, process.endpoints.limitsOf(pool).foldMost)) {
+      const [first, ...others] = claimed.filter((claim) => own.begin(claim));
       if (first === undefined) continue;
-      this.attempts += 1;
+      this.running += 1;
       this.free.take(pool, 1);
       void this.attempt(pool, [first, ...others]);
     }
-  }
-
-  /**
-   * A delivery whose attempt is still in progress, since its lease expired first, is not sent again: the
-   * new claim then proves the running attempt. Where the record has changed meanwhile, that attempt's
-   * result is written, though its message may cover others whose results are not.
-   */
-  private begins(claim: Claim): boolean {
-    const { id } = claim.stored.delivery;
-    const running = this.attempting.get(id);
-    if (running === undefined || !isSameRecord(running, claim)) {
-      this.attempting.set(id, claim);
-      return true;
-    }
-    this.deps.tokens.end(running.token);
-    running.token = claim.token;
-    return false;
   }
 
   private async attempt(pool: string, group: ClaimGroup): Promise<void> {
@@ -251,38 +210,35 @@ export class Relay {
   }
 
   private mayClaimAt(pool: string): boolean {
-    return this.deps.mayClaim() && this.deps.serves(pool) && !this.resting.has(pool);
+    const { process } = this.deliverer;
+    return process.pulse.isSure() && this.deliverer.serves(pool) && !this.resting.has(pool);
   }
 
   private async deliver(pool: string, group: ClaimGroup, room: () => number): Promise<Delivered> {
-    const { deps } = this;
+    const { attempts, claims } = this.deliverer;
     try {
-      return await deps.deliver(group, room);
+      return await attempts.deliver(group, room);
     } catch (error) {
       if (!isWithoutResult(error)) {
-        deps.onError(error);
+        this.onError(error);
         return { claimed: [], next: [] };
       }
       if (isHostExhausted(error)) this.rest(pool, error);
-      await this.release(pool, group).catch(deps.onError);
+      await claims.release(pool, group).catch(this.onError);
       // The bell that the release rings may come while these slots still count as taken.
       return { claimed: [], next: [{ pool, inMs: 0 }] };
     } finally {
       // A claim that is neither written nor released here is released by the periodic check of claims.
-      for (const claim of group) {
-        this.forget(claim);
-        deps.tokens.end(claim.token);
-      }
+      for (const claim of group) claims.end(claim);
     }
   }
 
   /** Other processes may attempt its deliveries meanwhile. */
   private rest(pool: string, error: unknown): void {
-    const { deps } = this;
-    deps.onExhausted(error);
+    this.deliverer.process.hostShortages.note(error);
     if (this.resting.has(pool)) return;
     this.resting.add(pool);
-    deps.later(EXHAUSTED_REST_MS, () => {
+    this.deliverer.later(EXHAUSTED_REST_MS, () => {
       this.resting.delete(pool);
       this.dispatch([pool]);
     });
@@ -290,39 +246,23 @@ export class Relay {
 
   /** Gives claims back of which no attempt was made. */
   private async giveBack(pool: string, claims: readonly Claim[]): Promise<void> {
-    const unstarted = claims.filter((claim) => this.begins(claim));
+    const { claims: own } = this.deliverer;
+    const unstarted = claims.filter((claim) => own.begin(claim));
     try {
-      if (unstarted.length > 0) await this.release(pool, unstarted);
+      if (unstarted.length > 0) await own.release(pool, unstarted);
     } finally {
-      for (const { token } of unstarted) this.deps.tokens.end(token);
+      for (const claim of unstarted) own.end(claim);
     }
-  }
-
-  /** Releases claims. From now on the deliveries may be claimed again, for another attempt. */
-  private async release(pool: string, group: readonly Claim[]): Promise<void> {
-    const { outbox, limitsOf } = this.deps;
-    for (const claim of group) this.forget(claim);
-    const held = group.map(({ stored, token }) => ({ id: stored.delivery.id, token }));
-    await outbox.release({ pool, limits: limitsOf(pool) }, held);
-  }
-
-  private forget(claim: Claim): void {
-    const { id } = claim.stored.delivery;
-    if (this.attempting.get(id) === claim) this.attempting.delete(id);
   }
 
   private async readDue(): Promise<void> {
     try {
-      const next = await this.deps.outbox.duePools(POOLS_PER_SWEEP);
+      const next = await this.deliverer.process.stores.outbox.duePools(POOLS_PER_SWEEP);
       this.signals.put({ kind: 'due', next });
     } finally {
       if (!this.isClosing) this.wakeUp.within(SWEEP_EVERY_MS);
     }
   }
-}
-
-function isSameRecord({ stored: one }: Claim, { stored: other }: Claim): boolean {
-  return one.version === other.version && one.number === other.number;
 }
 
 type FreeSlots = ReturnType<typeof createFreeSlots>;
@@ -388,14 +328,14 @@ function createQueue<Item>() {
 type WakeUp = ReturnType<typeof createWakeUp>;
 
 /** A timer that runs an action once, at the earliest of the times it was set to. */
-function createWakeUp(later: RelayDependencies['later'], action: () => void) {
+function createWakeUp(deliverer: Pick<Deliverer, 'later'>, action: () => void) {
   let timer: { at: number; cancel: () => void } | null = null;
   return {
     within(ms: number): void {
       const at = performance.now() + ms;
       if (timer !== null && timer.at <= at) return;
       timer?.cancel();
-      const cancel = later(Math.ceil(ms), () => {
+      const cancel = deliverer.later(Math.ceil(ms), () => {
         timer = null;
         action();
       });

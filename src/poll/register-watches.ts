@@ -15,6 +15,7 @@ import {
 import {
   watchId,
   type ScheduleChange,
+  type SealedParts,
   type StoredWatch,
   type Subscription,
   type Watch,
@@ -166,13 +167,6 @@ export interface RequestRules {
   forbids: (url: string) => string | null;
   /** Encrypts the secret parts of a webhook before they are stored. */
   seal: (plain: SealedParts, context: string) => string;
-}
-
-/** The parts of a per-watch webhook that are encrypted at rest. */
-export interface SealedParts {
-  url: string;
-  secret?: string;
-  headers?: Record<string, string>;
 }
 
 /** The source of a request: the named one, else `default`, else the only one. */

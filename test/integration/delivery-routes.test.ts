@@ -15,21 +15,21 @@ import { endpoint as endpointSchema } from '../../src/config/endpoint-schema.ts'
 import { presentationOf, unwrap } from '../../src/config/schema-walk.ts';
 import { configSchema } from '../../src/config/schema.ts';
 import { ENDPOINT_TYPES, planDeliveries, type Delivery } from '../../src/core/delivery/delivery.ts';
+import { noLinks } from '../../src/core/run/links.ts';
 import { watchId } from '../../src/core/watch/watch.ts';
-import { createRoutes } from '../../src/daemon/delivery-routes.ts';
-import { createEndpointSecrets } from '../../src/deliver/secrets/endpoint-secrets.ts';
-import { createEgressGuard, createEndpointGuard } from '../../src/deliver/egress/egress-guard.ts';
+import type { Deliverer } from '../../src/deliver/deliverer.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import {
   deriveEndpointSecret,
   deriveWebhookSecret,
   generateSecret,
 } from '../../src/deliver/secrets/sign.ts';
-import { createWebhookAgents } from '../../src/deliver/http-post.ts';
 import { AlertMessageStore } from '../../src/redis/stores/alert-store.ts';
 import { SecretStore } from '../../src/redis/stores/secret-store.ts';
 import { Names } from '../../src/names.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
+import { testProcess } from '../support/daemon.ts';
+import { delivererOf } from '../support/deliverer.ts';
 import { eventLogTo } from '../support/event-log.ts';
 import { messageOf } from '../support/messages.ts';
 import { sampleEvent } from '../support/sample-events.ts';
@@ -38,10 +38,7 @@ import { openStores } from '../support/stores.ts';
 import { A_MESSAGE } from '../support/webhooks.ts';
 
 const { redis, keys, watches, close } = openStores();
-const agents = {
-  configured: createWebhookAgents(createEndpointGuard()),
-  perWatch: createWebhookAgents(createEgressGuard({ allow: ['127.0.0.0/8'], requireHttps: true })),
-};
+const deliverers: Deliverer[] = [];
 const sealer = createSealer([randomBytes(32)]);
 const signingSecret = generateSecret();
 /** Names of workflows, by id. */
@@ -72,8 +69,7 @@ afterEach(() => {
 
 afterAll(async () => {
   await mailServer.close();
-  agents.configured.close();
-  agents.perWatch.close();
+  for (const { agents } of deliverers) agents.close();
   server.closeAllConnections();
   server.close();
   await once(server, 'close');
@@ -82,35 +78,32 @@ afterAll(async () => {
 
 /** The routes of one process to the endpoints of a configuration. */
 function processWith(endpoints: object) {
-  const config = configSchema.parse({ data_dir: '/d', endpoints });
+  const egress = { allow: ['127.0.0.0/8'], require_https: true };
+  const config = configSchema.parse({ data_dir: '/d', endpoints, egress });
   const logged: unknown[] = [];
   const clock = { now: Date.now() };
-  const common = {
-    endpoints: { all: config.endpoints },
-    sealer,
-    signingSecret,
-    now: () => clock.now,
-  };
-  const secrets = createEndpointSecrets({
-    ...common,
-    store: new SecretStore(redis, keys),
-    generate: generateSecret,
-  });
-  const { routeOf } = createRoutes({
-    ...common,
-    watches,
-    agents,
-    secrets,
-    eventLog: eventLogTo((_level, _fields, message) => logged.push(message)),
-    alertMessages: new AlertMessageStore(redis, keys),
-    ownerOf: () => null,
-    workflowNameOf: ({ workflowId }) => names.get(workflowId) ?? null,
-    perWatch: { timeoutMs: 10_000, retry: [1] },
-    userAgent: 'runwatch/1.2.3',
+  const process = testProcess({
+    config,
+    stores: {
+      watches,
+      endpointSecrets: new SecretStore(redis, keys),
+      alertMessages: new AlertMessageStore(redis, keys),
+    },
+    secrets: { sealer, signingSecret },
+    version: '1.2.3',
     names: new Names(),
-    timeOfDay: () => clock.now,
+    linksOf: (about) => ({
+      ...noLinks(about),
+      workflowName: names.get(about.run?.workflow_id ?? '') ?? null,
+    }),
+    eventLog: eventLogTo((_level, _fields, message) => logged.push(message)),
+    now: () => clock.now,
+    clock: { timeOfDay: () => clock.now },
   });
-  return { routeOf, secrets, clock, logged };
+  const deliverer = delivererOf(process);
+  deliverers.push(deliverer);
+  const { routes, secrets } = deliverer;
+  return { routeOf: routes.routeOf, secrets, clock, logged };
 }
 
 function deliveryTo(endpoint: string): Delivery {

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
-import { smtpServer } from '../../src/daemon/delivery-routes.ts';
+import { smtpServer } from '../../src/deliver/routes.ts';
 import { createEmailChannel } from '../../src/deliver/channels/email.ts';
 import { createEndpointGuard, type EgressGuard } from '../../src/deliver/egress/egress-guard.ts';
 import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';

@@ -3,33 +3,26 @@ import { configSchema } from '../../src/config/schema.ts';
 import { DEFAULT_EVENTS } from '../../src/core/event/event.ts';
 import { webhookReceiver, shownReceiver } from '../../src/core/delivery/receiver.ts';
 import { createEndpointService } from '../../src/daemon/services/endpoints.ts';
-import { createEndpoints } from '../../src/daemon/endpoints.ts';
-import { newMark } from '../support/builders.ts';
+import { testProcess } from '../support/daemon.ts';
+import { delivererOf } from '../support/deliverer.ts';
 import { deliveryRig } from '../support/delivery-rig.ts';
 
 const rig = deliveryRig();
 afterAll(() => rig.close());
 
-const service = createEndpointService({
-  endpoints: createEndpoints(
-    configSchema.parse({
-      data_dir: '/d',
-      endpoints: { ops: { type: 'webhook', url: 'https://ops.example' } },
-    }),
-  ),
-  deliveries: rig.deliveries,
-  endpointStates: rig.endpointStates,
-  outbox: rig.outbox,
-  deliverer: { dispatch: () => undefined },
-  routeOf: async () => null,
-  secrets: {
-    derived: async () => 'whsec_derived',
-    rotate: async () => ({ secret: 'whsec_new', previousExpiresAt: null }),
-  },
-  newMark,
-  sources: ['default', 'team'],
-  unconfigured: { find: async () => ({ sources: [], endpoints: [] }) },
-  now: rig.now,
+const config = configSchema.parse({
+  data_dir: '/d',
+  sources: { default: { api_key: 'a key' }, team: { api_key: 'a key' } },
+  endpoints: { ops: { type: 'webhook', url: 'https://ops.example' } },
+});
+const process = testProcess({ config, stores: rig, now: rig.now });
+const deliverer = delivererOf(process);
+Object.assign(deliverer.secrets, {
+  derived: async () => 'whsec_derived',
+  rotate: async () => ({ secret: 'whsec_new', previousExpiresAt: null }),
+});
+const service = createEndpointService(deliverer, {
+  find: async () => ({ sources: [], endpoints: [] }),
 });
 
 test('a webhook of a watch, by its masked form, has no secret to rotate', async () => {

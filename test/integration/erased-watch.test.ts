@@ -6,10 +6,12 @@ import { isOfRun } from '../../src/core/event/event.ts';
 import { noLinks } from '../../src/core/run/links.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import { subscriptionKey, type WatchKey } from '../../src/core/watch/watch.ts';
-import { createSkipOutstanding } from '../../src/deliver/skip-outstanding.ts';
+import { skipOutstanding } from '../../src/deliver/skip-outstanding.ts';
 import { createObserveRun, type Polled } from '../../src/poll/observe-run.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
 import { createEndWatch, createPurgeWatch } from '../../src/poll/watch-control.ts';
+import { testProcess } from '../support/daemon.ts';
+import { limitedTo } from '../support/endpoints.ts';
 import { newMark, POLICY, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 
@@ -29,16 +31,16 @@ const registerWatches = createRegisterWatches({
   defaults: { timeoutMs: 3_600_000, minIntervalMs: 1_000, profile: 'normal' },
   now: Date.now,
 });
+const purging = testProcess({
+  stores: { deliveries, outbox },
+  endpoints: limitedTo(() => limits),
+  now: Date.now,
+});
 const endWatch = createEndWatch({ watches, trace: ignore, now: Date.now });
 const purge = createPurgeWatch({
   endWatch,
   leaveAlerts: async () => undefined,
-  skipOutstanding: createSkipOutstanding({
-    deliveries,
-    outbox,
-    limitsOf: () => limits,
-    now: Date.now,
-  }),
+  skipOutstanding: (key) => skipOutstanding(purging, key),
   forget: (key) => retention.forget(key),
 });
 

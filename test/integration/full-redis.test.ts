@@ -6,9 +6,11 @@ import { newDelivery, withheld } from '../../src/core/delivery/delivery.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
 import { startJanitor } from '../../src/daemon/janitor.ts';
-import { createSkipOutstanding } from '../../src/deliver/skip-outstanding.ts';
+import { skipOutstanding } from '../../src/deliver/skip-outstanding.ts';
 import { createEndWatch, createPurgeWatch } from '../../src/poll/watch-control.ts';
 import type { RetentionStore } from '../../src/redis/stores/retention-store.ts';
+import { testProcess } from '../support/daemon.ts';
+import { limitedTo } from '../support/endpoints.ts';
 import { newMark, newWatch, NOON, observeContext, snapshot } from '../support/builders.ts';
 import { bytesOf, makeFull, makeRoom } from '../support/full-redis.ts';
 import { startPrivateRedis, type PrivateRedis } from '../support/redis.ts';
@@ -181,10 +183,15 @@ test('packing frees the memory of a Redis that is full', async () => {
 test('a watch is purged from a Redis that is full, whatever it waits for', async () => {
   const { watches, retention, deliveries, outbox } = stores;
   const now = () => NOON;
+  const process = testProcess({
+    stores: { deliveries, outbox },
+    endpoints: limitedTo(() => limits),
+    now,
+  });
   const purge = createPurgeWatch({
     endWatch: createEndWatch({ watches, trace: () => undefined, now }),
     leaveAlerts: async () => undefined,
-    skipOutstanding: createSkipOutstanding({ deliveries, outbox, limitsOf: () => limits, now }),
+    skipOutstanding: (key) => skipOutstanding(process, key),
     forget: (key) => retention.forget(key),
   });
   const found = [

@@ -5,13 +5,13 @@ import { createPulse } from '../../src/core/dead-processes.ts';
 import { createClock } from '../../src/daemon/clock.ts';
 import { createProcesses, type ClaimedWork } from '../../src/daemon/processes.ts';
 import { newDelivery } from '../../src/core/delivery/delivery.ts';
-import { claimedDeliveries } from '../../src/daemon/deliverer.ts';
-import { createClaimTokens } from '../../src/deliver/slots.ts';
-import type { DeliveryStore } from '../../src/redis/stores/delivery-store.ts';
-import type { OutboxStore } from '../../src/redis/stores/outbox-store.ts';
+import { Claims } from '../../src/deliver/claims.ts';
+import type { Deliverer } from '../../src/deliver/deliverer.ts';
 import { ClaimStore, tokensOf } from '../../src/redis/leases.ts';
 import { CLAIMS } from '../../src/redis/lua/leases.ts';
 import { STORE_NOW } from '../../src/redis/lua/clock.ts';
+import { testProcess } from '../support/daemon.ts';
+import { limitedTo } from '../support/endpoints.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -151,31 +151,36 @@ test('a process beats on while it takes over dead ones, one at a time', async ()
 });
 
 test('claims of many pools are released side by side', async () => {
-  const { redis, keys, deliveries, outbox } = stores;
+  const { redis, keys, outbox } = stores;
   const pools = ['one', 'two', 'three'];
   for (const pool of pools) {
     await redis.hset(keys.deliveryClaims, pool, `${tokensOf('gone')()} 0`);
   }
   const begun: string[] = [];
-  const work = claimedDeliveries(
-    {
+  const process = testProcess({
+    id: 'here',
+    endpoints: limitedTo(() => ({ most: 1, rate: null, deadlineMs: 1_000 })),
+    stores: {
       ...stores,
-      limitsOf: () => ({ most: 1, rate: null, deadlineMs: 1_000 }),
-      deliveries: Object.assign(Object.create(deliveries) as DeliveryStore, {
-        getMany: async (ids: string[]) =>
+      deliveries: {
+        getMany: async (ids) =>
           ids.map((id) => ({
             delivery: newDelivery(RUN, { id: 'evt_1', type: 'run.failed' }, id, 0),
+            version: 1,
+            number: 1,
           })),
-      }),
-      outbox: Object.assign(Object.create(outbox) as OutboxStore, {
-        async release({ pool }: { pool: string }) {
+      },
+      outbox: {
+        replayLease: outbox.replayLease,
+        async release({ pool }) {
           begun.push(pool);
           await waitFor(() => begun.length === pools.length);
+          return 1;
         },
-      }),
+      },
     },
-    { id: 'here', tokens: createClaimTokens(tokensOf('here')) },
-  );
+  });
+  const work = new Claims({ process } as Deliverer);
   await work.takeOver('gone');
   expect(begun.toSorted()).toEqual(pools.toSorted());
   await redis.del(keys.deliveryClaims);

@@ -2,13 +2,15 @@ import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { newDelivery, type DeliveryState } from '../../src/core/delivery/delivery.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Subscription, Watch, WatchKey } from '../../src/core/watch/watch.ts';
-import { createSkipOutstanding } from '../../src/deliver/skip-outstanding.ts';
+import { skipOutstanding } from '../../src/deliver/skip-outstanding.ts';
 import { createEndWatch, createPurgeWatch } from '../../src/poll/watch-control.ts';
 import { DeliveryStore } from '../../src/redis/stores/delivery-store.ts';
 import { HistoryStore } from '../../src/redis/stores/history-store.ts';
 import { OutboxStore } from '../../src/redis/stores/outbox-store.ts';
 import { RetentionStore } from '../../src/redis/stores/retention-store.ts';
 import { WatchStore } from '../../src/redis/stores/watch-store.ts';
+import { testProcess } from '../support/daemon.ts';
+import { limitedTo } from '../support/endpoints.ts';
 import { newWatch, NOON, observeContext, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 
@@ -29,6 +31,11 @@ function purgerOn(connection: typeof redis) {
     history: own,
     deliveries: ownDeliveries,
   });
+  const process = testProcess({
+    stores: { deliveries: ownDeliveries, outbox: new OutboxStore(connection, keys, own) },
+    endpoints: limitedTo(() => limits),
+    now,
+  });
   return createPurgeWatch({
     endWatch: createEndWatch({
       watches: new WatchStore(connection, keys, own),
@@ -36,12 +43,7 @@ function purgerOn(connection: typeof redis) {
       now,
     }),
     leaveAlerts: async () => undefined,
-    skipOutstanding: createSkipOutstanding({
-      deliveries: ownDeliveries,
-      outbox: new OutboxStore(connection, keys, own),
-      limitsOf: () => limits,
-      now,
-    }),
+    skipOutstanding: (key) => skipOutstanding(process, key),
     forget: (key) => retention.forget(key),
   });
 }

@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { watchId, type Subscription } from '../../src/core/watch/watch.ts';
-import { createEndpointSecrets } from '../../src/deliver/secrets/endpoint-secrets.ts';
+import { EndpointSecrets } from '../../src/deliver/secrets/endpoint-secrets.ts';
 import { reencrypt } from '../../src/deliver/secrets/reencrypt.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import { generateSecret } from '../../src/deliver/secrets/sign.ts';
-import { forgetUnusedKeys, refuseLostKeys } from '../../src/daemon/secrets.ts';
+import { forgetUnusedKeys, refuseLostKeys } from '../../src/deliver/secrets/own-secrets.ts';
 import { SealingKeyStore, SecretStore } from '../../src/redis/stores/secret-store.ts';
+import { testProcess } from '../support/daemon.ts';
+import { endpointsOf } from '../support/endpoints.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 
@@ -58,14 +60,15 @@ describe('the store of secrets', () => {
 });
 
 function endpointSecrets(sealedBy: typeof before) {
-  return createEndpointSecrets({
-    store: secrets,
-    sealer: sealedBy,
-    endpoints: { all: { ops: { type: 'webhook' }, chat: { type: 'webhook' } } },
-    signingSecret: generateSecret(),
-    generate: generateSecret,
-    now: () => NOON,
-  });
+  const hook = { type: 'webhook', url: 'https://example.com/' };
+  return new EndpointSecrets(
+    testProcess({
+      stores: { endpointSecrets: secrets },
+      secrets: { sealer: sealedBy, signingSecret: generateSecret() },
+      endpoints: endpointsOf({ ops: hook, chat: hook }),
+      now: () => NOON,
+    }),
+  );
 }
 
 /** A watch with a webhook, its secret sealed by the old key. */

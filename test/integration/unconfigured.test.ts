@@ -2,7 +2,7 @@ import { noLinks } from '../../src/core/run/links.ts';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
 import { planDeliveries } from '../../src/core/delivery/delivery.ts';
-import { createEndpoints } from '../../src/daemon/endpoints.ts';
+import { Endpoints } from '../../src/deliver/endpoints.ts';
 import { createUnconfigured, describeRemnants } from '../../src/daemon/unconfigured.ts';
 import { createObserveUnconfigured } from '../../src/poll/observe-run.ts';
 import { SourceNamesStore } from '../../src/redis/stores/source-store.ts';
@@ -95,7 +95,7 @@ describe('records of removed sources and endpoints', () => {
     const unconfigured = createUnconfigured({
       ...common,
       config,
-      endpoints: createEndpoints(config),
+      endpoints: new Endpoints(config),
       deliveries,
       sourceNames,
       log: log as unknown as Logger,

@@ -9,8 +9,8 @@ import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
 import { buildEvent } from '../../src/core/run/transition.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import { createBacklogNotices } from '../../src/daemon/backlog-notices.ts';
-import { createEndpoints } from '../../src/daemon/endpoints.ts';
+import { backlogNotices } from '../../src/deliver/backlog-notices.ts';
+import { Endpoints } from '../../src/deliver/endpoints.ts';
 import { SystemEvents } from '../../src/daemon/system-events.ts';
 import { createEndWatch } from '../../src/poll/watch-control.ts';
 import { newMark, newWatch, NOON, observeContext, snapshot, webhookTo } from './builders.ts';
@@ -26,7 +26,7 @@ const config = configSchema.parse({
     ends: { type: 'log', events: ['run.failed', 'run.stalled'] },
   },
 });
-export const endpoints = createEndpoints(config);
+export const endpoints = new Endpoints(config);
 const SUBSCRIPTIONS = [
   ...['ops', 'other', 'ends'].map((endpoint) => ({ kind: 'endpoint' as const, endpoint })),
   hook,
@@ -37,10 +37,8 @@ export function startBacklogDaemon(target: Parameters<typeof openStores>[0]) {
   const stores = openStores(target);
   const learned = new Map<string | null, Statistics>();
   const log = pino({ level: 'silent' });
-  const systemEvents = new SystemEvents(testProcess({ config, stores, now: () => NOON, log }));
-  stores.watches.noticeBacklogs(
-    createBacklogNotices({ systemEvents, endpoints, linksOf: noLinks, log }),
-  );
+  const process = testProcess({ config, stores, now: () => NOON, log });
+  stores.watches.noticeBacklogs(backlogNotices(process, new SystemEvents(process)));
   /** Writes what becomes of a run, again where another daemon was first. */
   async function write(runId: string, changes: Partial<Watch>, types: EventType[]): Promise<void> {
     for (;;) {

@@ -1,3 +1,5 @@
+import { pino } from 'pino';
+import { configSchema } from '../../src/config/schema.ts';
 import { type EndpointLimits, type EndpointState } from '../../src/core/delivery/endpoint-state.ts';
 import {
   newDelivery,
@@ -7,17 +9,15 @@ import {
 } from '../../src/core/delivery/delivery.ts';
 import { isOrigin } from '../../src/core/delivery/receiver.ts';
 import type { RunwatchEvent, SentEventType } from '../../src/core/event/event.ts';
-import { claimedDeliveries } from '../../src/daemon/deliverer.ts';
-import { createClaimTokens, createPoolSlots } from '../../src/deliver/slots.ts';
-import { createDeliverEvent } from '../../src/deliver/deliver.ts';
+import type { Attempts } from '../../src/deliver/attempts.ts';
+import { Deliverer } from '../../src/deliver/deliverer.ts';
 import { changeEndpoint, retryEndpoint } from '../../src/deliver/endpoint-control.ts';
-import type { EndpointEvent } from '../../src/deliver/endpoint-events.ts';
-import { createPermits } from '../../src/deliver/attempt.ts';
-import { Relay } from '../../src/deliver/relay.ts';
-import { createReplay } from '../../src/deliver/replay.ts';
+import { Endpoints } from '../../src/deliver/endpoints.ts';
+import { Permits } from '../../src/deliver/permits.ts';
 import type { Message, Route } from '../../src/deliver/channels/channel.ts';
 import { tokensOf } from '../../src/redis/leases.ts';
 import { newMark, newWatch, NOON } from './builders.ts';
+import { testProcess } from './daemon.ts';
 import { testRedis } from './redis.ts';
 import { openStores } from './stores.ts';
 
@@ -75,8 +75,7 @@ interface RigOptions {
 interface RigProcess {
   name: string;
   isAlive: boolean;
-  relay: Relay;
-  work: ReturnType<typeof claimedDeliveries>;
+  deliverer: Deliverer;
   /** Claims that have not ended. */
   underWay: number;
 }
@@ -104,26 +103,55 @@ export function deliveryRig(options: RigOptions = {}) {
   turnClock(0);
   const sent: Sent[] = [];
   const open = new Set<Sent>();
-  const endpointEvents: EndpointEvent[] = [];
+  const endpointEvents: { type: string; about: unknown }[] = [];
   const errors: unknown[] = [];
   const processes = new Map<string, RigProcess>();
   let isRetried = false;
   const { foldMost: _none, ...ofOrigins } = limits;
   // Webhooks of watches never fold.
   const limitsOf = (pool: string) => (isOrigin(pool) ? ofOrigins : limits);
-  const dispatch = (pools: string[]) => processes.get('a')?.relay.dispatch(pools);
+  const config = configSchema.parse({ data_dir: '/nowhere' });
+  Object.assign(config.delivery, { concurrency: options.capacity ?? 1_000 });
+  const endpoints = Object.assign(new Endpoints(config), { limitsOf });
+  const log = pino({
+    level: 'debug',
+    hooks: { logMethod: ([fields, message]) => note(fields, message) },
+  });
   const newToken = tokensOf('replays');
-  const replayOver = (over: typeof outbox) =>
-    createReplay({
-      deliveries,
-      outbox: over,
-      limitsOf,
-      dispatch,
+
+  /** Takes note of lines about endpoints, and of faults. */
+  function note(fields: unknown, message: unknown): void {
+    const { endpoint, error } = fields as { endpoint?: unknown; error?: unknown };
+    const type = String(message);
+    if (type === 'deliver') errors.push(error);
+    if (/^(endpoint\.|delivery\.exhausted)/.test(type))
+      endpointEvents.push({ type, about: endpoint });
+  }
+
+  function delivererOf(id: string, over = outbox): Deliverer {
+    const process = testProcess({
+      id,
+      config,
+      endpoints,
+      log,
+      stores: { ...stores, outbox: over },
       newToken,
       now,
+      random: () => 0,
+      hostShortages: { note: (error) => errors.push(error) },
     });
+    const made = new Deliverer(process, { plan: planEvent }, { owe: () => undefined });
+    return Object.assign(made, {
+      permits: new Permits(options.permits ?? Infinity, YIELD_MS),
+      dispatch: (pools: readonly string[]) => processes.get('a')?.deliverer.relay.dispatch(pools),
+      serves: options.serves ?? (() => true),
+      // The test sets the clock: no timer fires by itself.
+      later: () => () => undefined,
+    });
+  }
+
+  const replayOver = (over: typeof outbox) => delivererOf('replays', over).replay;
   const replay = replayOver(outbox);
-  const control = () => ({ endpoints: endpointStates, limits, now: time });
 
   function send(
     process: RigProcess,
@@ -152,65 +180,36 @@ export function deliveryRig(options: RigOptions = {}) {
   }
 
   function startProcess(name: string): RigProcess {
-    const tokens = createClaimTokens(tokensOf(name));
-    const slots = createPoolSlots(name);
-    const calledOff = new AbortController();
-    const deliver = createDeliverEvent({
-      outbox,
-      endpoints: endpointStates,
-      limitsOf,
-      traceAttempt: () => null,
-      now,
-      isSurelyHeld: () => true,
-      stopping: calledOff.signal,
-      random: () => 0,
+    const deliverer = delivererOf(name);
+    const process: RigProcess = { name, isAlive: true, underWay: 0, deliverer };
+    const { attempts, routes } = deliverer;
+    Object.assign(routes, {
       defaultRetry: retry,
-      withPermit: createPermits(options.permits ?? Infinity, YIELD_MS),
-      slots,
-      tokens,
-      async routeOf(delivery) {
+      async routeOf(delivery: Delivery) {
         const route = {
           channel: { send: (message: Message) => send(process, delivery, message) },
           retry,
         };
         return options.routeOf === undefined ? route : options.routeOf(delivery, route);
       },
-      isOvertaken: async (delivery) => options.isOvertaken?.(delivery) ?? false,
-      events: { plan: planEvent, log: (event) => endpointEvents.push(event) },
-      report: () => undefined,
     });
-    const process: RigProcess = {
-      name,
-      isAlive: true,
-      underWay: 0,
-      work: claimedDeliveries({ ...stores, limitsOf }, { id: name, tokens }),
-      relay: new Relay({
-        outbox,
-        limitsOf,
-        serves: options.serves ?? (() => true),
-        tokens,
-        slots,
-        capacity: options.capacity ?? 1_000,
-        mayClaim: () => true,
-        async deliver(group, room) {
-          process.underWay += 1;
-          const [claim, ...others] = group;
-          const known = options.isForgotten?.() === true ? { ...claim, body: null } : claim;
-          return deliver([known, ...others], room).finally(() => (process.underWay -= 1));
-        },
-        // The test sets the clock: no timer fires by itself.
-        later: () => () => undefined,
-        abort: () => calledOff.abort(),
-        onExhausted: (error) => errors.push(error),
-        onError: (error) => errors.push(error),
-      }),
+    const deliver = attempts.deliver.bind(attempts);
+    const counted: Pick<Attempts, 'deliver' | 'isOvertaken'> = {
+      async deliver(group, room) {
+        process.underWay += 1;
+        const [claim, ...others] = group;
+        const known = options.isForgotten?.() === true ? { ...claim, body: null } : claim;
+        return deliver([known, ...others], room).finally(() => (process.underWay -= 1));
+      },
+      isOvertaken: async (delivery) => options.isOvertaken?.(delivery) ?? false,
     };
+    Object.assign(attempts, counted);
     processes.set(name, process);
     return process;
   }
 
   /** Plans an event about an endpoint to the operators' endpoint, if there is one. */
-  function planEvent({ type, data }: Pick<EndpointEvent, 'type' | 'data'>) {
+  function planEvent({ type, data }: { type: SentEventType; data: object }) {
     const { operatorEndpoint = null } = options;
     const id = `evt_${newMark()}`;
     const about = { source: '', runId: '' };
@@ -239,7 +238,7 @@ export function deliveryRig(options: RigOptions = {}) {
     if (errors.length > 0) throw new Error('a step failed', { cause: errors[0] });
   }
 
-  startProcess('a');
+  const control = startProcess('a').deliverer.process;
 
   const rig = {
     ...stores,
@@ -289,13 +288,13 @@ export function deliveryRig(options: RigOptions = {}) {
       let before: number;
       do {
         before = sent.length;
-        await process.relay.sweep();
+        await process.deliverer.relay.sweep();
         await quiesce();
       } while (sent.length > before);
     },
 
     /** Lets a process look for due deliveries once, without a wait for what it finds. */
-    sweep: (name = 'a') => processes.get(name)?.relay.sweep(),
+    sweep: (name = 'a') => processes.get(name)?.deliverer.relay.sweep(),
 
     /** Waits for running work, and starts none. */
     quiesce,
@@ -314,7 +313,7 @@ export function deliveryRig(options: RigOptions = {}) {
       const process = processes.get(name);
       if (process === undefined) return;
       process.isAlive = false;
-      void process.relay.close();
+      void process.deliverer.relay.close();
       for (const one of [...open].filter((each) => each.process === name)) open.delete(one);
       processes.delete(name);
     },
@@ -333,7 +332,7 @@ export function deliveryRig(options: RigOptions = {}) {
     },
 
     /** Has a process take over the claims of a dead one. */
-    takeOver: (name: string, dead: string) => processes.get(name)?.work.takeOver(dead),
+    takeOver: (name: string, dead: string) => processes.get(name)?.deliverer.claims.takeOver(dead),
 
     /** Sets the store's clock forward, which processes do not follow. */
     stepClock(ms: number): void {
@@ -346,14 +345,14 @@ export function deliveryRig(options: RigOptions = {}) {
       const step = { ms: lead, from: time + lead };
       lead = 0;
       turnClock(0);
-      await processes.get(name)?.work.moveBack(step);
+      await processes.get(name)?.deliverer.claims.moveBack(step);
     },
 
     /** Has a process release claims that the store ascribes to it but it does not hold. */
-    tend: (name: string) => processes.get(name)?.work.tend(),
+    tend: (name: string) => processes.get(name)?.deliverer.claims.tend(),
 
     /** Stops a process gracefully. */
-    stop: (name: string) => processes.get(name)?.relay.close(),
+    stop: (name: string) => processes.get(name)?.deliverer.relay.close(),
 
     /** Requests that the given deliveries be redelivered, as a range is. */
     requestReplays(ids: string[], to?: string): Promise<void> {
@@ -368,11 +367,11 @@ export function deliveryRig(options: RigOptions = {}) {
     },
 
     turn: (receiver: string, by: (state: EndpointState) => EndpointState) =>
-      changeEndpoint(control(), receiver, by),
+      changeEndpoint(control, receiver, by),
 
     async retryAll(receiver: string): Promise<number> {
       isRetried = true;
-      return retryEndpoint({ ...control(), outbox }, receiver);
+      return retryEndpoint(control, receiver);
     },
 
     /** Whether deliveries may be due before their documents say so. */

@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
 import { isOfRun, type RunwatchEvent } from '../../src/core/event/event.ts';
 import { nothingLearned } from '../../src/core/cadence/hazard.ts';
-import { createEndpoints } from '../../src/daemon/endpoints.ts';
+import { Endpoints } from '../../src/deliver/endpoints.ts';
 import { UNTRACED } from '../../src/daemon/tracing.ts';
 import { createPoller, type Poller } from '../../src/daemon/poller.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
@@ -66,7 +66,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
     polling: { hints: 'off', ...options.polling },
     endpoints: options.endpoints,
   });
-  const endpoints = createEndpoints(config);
+  const endpoints = new Endpoints(config);
   const lines: Record<string, unknown>[] = [];
   const take = (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>);
   const log = pino({ level: 'debug' }, { write: take });

@@ -9,7 +9,7 @@ import {
   type Slots,
 } from '../../src/core/delivery/slots.ts';
 import { newDelivery, type AttemptOutcome } from '../../src/core/delivery/delivery.ts';
-import { createPoolSlots } from '../../src/deliver/slots.ts';
+import { PoolSlots } from '../../src/deliver/slots.ts';
 import { NOON } from '../support/builders.ts';
 
 const MOST = 128;
@@ -99,7 +99,7 @@ function outcome(kind: 'delivered' | 'refusedConnection', at: number): AttemptOu
 
 /** A process, and the text in which the store keeps the slots. */
 function processOn(store: { text: string }, name: string) {
-  const slots = createPoolSlots(name);
+  const slots = new PoolSlots(name);
   return (kind: 'delivered' | 'refusedConnection', at: number) => {
     // The answer to a claim, and then its result.
     slots.adopt('ops', store.text);

@@ -1,10 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import {
-  createEndpointSecrets,
-  LONGEST_OVERLAP_MS,
-} from '../../src/deliver/secrets/endpoint-secrets.ts';
+import { EndpointSecrets, LONGEST_OVERLAP_MS } from '../../src/deliver/secrets/endpoint-secrets.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import {
   createSigner,
@@ -13,7 +10,10 @@ import {
 } from '../../src/deliver/secrets/sign.ts';
 import { Webhook } from 'standardwebhooks';
 import { NOON } from '../support/builders.ts';
+import { testProcess } from '../support/daemon.ts';
+import { endpointsOf } from '../support/endpoints.ts';
 
+const HOOK = { type: 'webhook', url: 'https://example.com/' };
 const KEY = randomBytes(32);
 const INSTANCE = generateSecret();
 /** What signs for the endpoint `ops` without a secret of its own. */
@@ -51,14 +51,14 @@ interface Setting {
 /** An endpoint's secrets as one process sees them, with a clock that the test sets. */
 function processWith({ store = createMemoryStore(), own, key = KEY, signingSecret }: Setting = {}) {
   const clock = { now: NOON };
-  const secrets = createEndpointSecrets({
-    store,
-    sealer: createSealer([key]),
-    endpoints: { all: { ops: { type: 'webhook', secret: own }, audit: { type: 'log' } } },
-    signingSecret: signingSecret ?? INSTANCE,
-    generate: generateSecret,
-    now: () => clock.now,
-  });
+  const secrets = new EndpointSecrets(
+    testProcess({
+      stores: { endpointSecrets: store },
+      secrets: { sealer: createSealer([key]), signingSecret: signingSecret ?? INSTANCE },
+      endpoints: endpointsOf({ ops: { ...HOOK, secret: own }, audit: { type: 'log' } }),
+      now: () => clock.now,
+    }),
+  );
   return { store, clock, secrets, effective: () => secrets.effective('ops') };
 }
 
@@ -246,14 +246,14 @@ describe('a rotation', () => {
     const { store, secrets } = processWith();
     await rotated(secrets, DAY);
     store.texts.set('ops2', store.texts.get('ops') ?? '');
-    const moved = createEndpointSecrets({
-      store,
-      sealer: createSealer([KEY]),
-      endpoints: { all: { ops2: { type: 'webhook' } } },
-      signingSecret: INSTANCE,
-      generate: generateSecret,
-      now: () => NOON,
-    });
+    const moved = new EndpointSecrets(
+      testProcess({
+        stores: { endpointSecrets: store },
+        secrets: { sealer: createSealer([KEY]), signingSecret: INSTANCE },
+        endpoints: endpointsOf({ ops2: HOOK }),
+        now: () => NOON,
+      }),
+    );
     await expect(moved.effective('ops2')).rejects.toMatchObject({ code: 'sealed_value_corrupt' });
   });
 

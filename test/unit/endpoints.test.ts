@@ -1,11 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
-import { createEndpoints, DEFAULT_RETRY_MS } from '../../src/daemon/endpoints.ts';
+import { Endpoints, DEFAULT_RETRY_MS } from '../../src/deliver/endpoints.ts';
 
 const HOOK = { type: 'webhook', url: 'https://example.com/' };
 
 const endpointsOf = (endpoints: Record<string, object>, delivery = {}) =>
-  createEndpoints(configSchema.parse({ data_dir: '/tmp', endpoints, delivery }));
+  new Endpoints(configSchema.parse({ data_dir: '/tmp', endpoints, delivery }));
 
 const watch = (workflow: string) => ({
   source: 'default',
@@ -24,7 +24,7 @@ describe('default endpoints of a watch', () => {
 });
 
 test('an endpoint gets alerts of rules that name it, else those that it names itself', () => {
-  const { wantingAlertEvent } = createEndpoints(
+  const endpoints = new Endpoints(
     configSchema.parse({
       data_dir: '/tmp',
       endpoints: {
@@ -44,9 +44,13 @@ test('an endpoint gets alerts of rules that name it, else those that it names it
       ],
     }),
   );
-  expect(wantingAlertEvent('alert.firing', ['chat', 'ends'])).toEqual(['chat', 'audit']);
-  expect(wantingAlertEvent('alert.resolved', ['chat', 'ends'])).toEqual(['chat', 'ends', 'audit']);
-  expect(wantingAlertEvent('alert.firing', ['pager'])).toEqual(['pager', 'audit']);
+  expect(endpoints.wantingAlertEvent('alert.firing', ['chat', 'ends'])).toEqual(['chat', 'audit']);
+  expect(endpoints.wantingAlertEvent('alert.resolved', ['chat', 'ends'])).toEqual([
+    'chat',
+    'ends',
+    'audit',
+  ]);
+  expect(endpoints.wantingAlertEvent('alert.firing', ['pager'])).toEqual(['pager', 'audit']);
 });
 
 test('endpoints go by metadata where one of them has a condition on it, also after a reload', () => {

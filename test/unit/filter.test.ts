@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { createEndpoints } from '../../src/daemon/endpoints.ts';
+import { Endpoints } from '../../src/deliver/endpoints.ts';
 import { configSchema } from '../../src/config/schema.ts';
 import { matchesWatch, type WatchMatch } from '../../src/core/event/patterns.ts';
 import { newWatch, snapshot } from '../support/builders.ts';
@@ -85,7 +85,7 @@ describe('what a watch is matched by', () => {
 });
 
 describe('events of a configured endpoint', () => {
-  const { wants } = createEndpoints(
+  const { wants } = new Endpoints(
     configSchema.parse({
       data_dir: '/d',
       endpoints: {

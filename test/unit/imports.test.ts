@@ -68,7 +68,7 @@ const ALLOWED: Record<string, string[]> = {
   'fault-log.ts': ['core', 'redis', 'telemetry'],
   'periodic.ts': ['core'],
   daemon: [...PART, 'noxus', 'queue', 'poll', 'feed', 'deliver', 'alert', 'http', 'daemon.ts'],
-  'process.ts': [...PART, 'queue', 'feed'],
+  'process.ts': [...PART, 'queue', 'feed', 'deliver'],
   'daemon.ts': [...PART, 'deliver', 'http'],
   'main.ts': [
     'core',
@@ -76,6 +76,7 @@ const ALLOWED: Record<string, string[]> = {
     'cli',
     'daemon',
     'daemon.ts',
+    'deliver',
     'demo',
     'noxus',
     'telemetry',

@@ -24,7 +24,7 @@ import {
   keepSecret,
   readKeptSecret,
   type KeptSecret,
-} from '../../src/daemon/secrets.ts';
+} from '../../src/deliver/secrets/own-secrets.ts';
 import { isRoot, OTHER_USER } from '../support/other-user.ts';
 
 let dir: string;

@@ -1,11 +1,11 @@
 import { expect, test } from '@jest/globals';
-import { createPermits } from '../../src/deliver/attempt.ts';
+import { Permits } from '../../src/deliver/permits.ts';
 
 test('pools take turns at permits: one with many attempts holds up no other', async () => {
-  const withPermit = createPermits(1, 10_000);
+  const permits = new Permits(1, 10_000);
   const order: string[] = [];
   const attempt = (pool: string, name: string) =>
-    withPermit(pool, async () => void order.push(name));
+    permits.run(pool, async () => void order.push(name));
   await Promise.all([
     attempt('busy', 'first'),
     attempt('busy', 'second'),
@@ -16,10 +16,10 @@ test('pools take turns at permits: one with many attempts holds up no other', as
 });
 
 test('an attempt that only waits for its receiver returns its permit and goes on', async () => {
-  const withPermit = createPermits(1, 1);
+  const permits = new Permits(1, 1);
   let answer: () => void = () => undefined;
-  const slow = withPermit('slow', () => new Promise<void>((resolve) => (answer = resolve)));
-  expect(await withPermit('other', async () => 'sent')).toBe('sent');
+  const slow = permits.run('slow', () => new Promise<void>((resolve) => (answer = resolve)));
+  expect(await permits.run('other', async () => 'sent')).toBe('sent');
   answer();
   await slow;
 });

@@ -1,50 +1,67 @@
 import { expect, test, describe } from '@jest/globals';
 import type { Claim, PoolClaims } from '../../src/core/delivery/outbox.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
-import { createClaimTokens } from '../../src/deliver/slots.ts';
-import { type Delivered, outlasting } from '../../src/deliver/deliver.ts';
-import { Relay, type RelayDependencies } from '../../src/deliver/relay.ts';
+import { configSchema } from '../../src/config/schema.ts';
+import { outlasting, type Attempts, type Delivered } from '../../src/deliver/attempts.ts';
+import type { Deliverer } from '../../src/deliver/deliverer.ts';
+import type { PoolSlots } from '../../src/deliver/slots.ts';
+import type { OutboxStore } from '../../src/redis/stores/outbox-store.ts';
+import { testProcess } from '../support/daemon.ts';
+import { delivererOf } from '../support/deliverer.ts';
+import { limitedTo } from '../support/endpoints.ts';
 
 const claimOf = (id: string, endpoint = 'ops') =>
   ({ token: 'p.1', stored: { delivery: { id, endpoint } } }) as Claim;
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
+interface RelayOptions {
+  release?: OutboxStore['release'];
+  serves?: Deliverer['serves'];
+  mayClaim?: () => boolean;
+  deliver?: Attempts['deliver'];
+  slots?: Pick<PoolSlots, 'adopt' | 'limitOf'>;
+  capacity?: number;
+  later?: Deliverer['later'];
+  onExhausted?: (error: unknown) => void;
+}
+
 /** A relay with claims and attempts that the test answers. */
-function relayOf({
-  release = async () => 0,
-  ...changes
-}: Partial<RelayDependencies & Pick<RelayDependencies['outbox'], 'release'>> = {}) {
+function relayOf(options: RelayOptions = {}) {
   const attempts = new Map<string, (delivered: Delivered) => void>();
   const asked: { pool: string; most: number; answer: (claims: Claim[]) => void }[] = [];
-  const relay = new Relay({
-    outbox: {
-      claim: ({ pool, most }) =>
-        new Promise<PoolClaims>((resolve) => {
-          asked.push({
-            pool,
-            most,
-            answer: (claims) => resolve({ claims, slots: '', heldMs: null }),
-          });
-        }),
-      duePools: async () => [],
-      release,
+  const { capacity = 20, mayClaim = () => true } = options;
+  const process = testProcess({
+    config: configSchema.parse({ data_dir: '/nowhere', delivery: { concurrency: capacity } }),
+    endpoints: limitedTo(() => ({ most: 128, rate: null, deadlineMs: 1_000 })),
+    stores: {
+      outbox: {
+        claim: ({ pool, most }) =>
+          new Promise<PoolClaims>((resolve) => {
+            asked.push({
+              pool,
+              most,
+              answer: (claims) => resolve({ claims, slots: '', heldMs: null }),
+            });
+          }),
+        duePools: async () => [],
+        release: options.release ?? (async () => 0),
+      },
     },
-    limitsOf: () => ({ most: 128, rate: null, deadlineMs: 1_000 }),
-    serves: (pool) => pool !== 'unknown',
-    tokens: createClaimTokens(() => 'p.1'),
-    slots: { adopt: () => undefined, limitOf: (pool) => (pool === 'grown' ? 128 : 4) },
-    deliver: ([claim]) => new Promise((resolve) => attempts.set(claim.stored.delivery.id, resolve)),
-    capacity: 20,
-    mayClaim: () => true,
-    later: () => () => undefined,
-    abort: () => undefined,
-    onExhausted: () => undefined,
-    onError: (error) => {
-      throw error;
-    },
-    ...changes,
+    pulse: { isSure: mayClaim },
+    hostShortages: { note: options.onExhausted ?? (() => undefined) },
   });
-  return { relay, attempts, asked };
+  const deliverer = Object.assign(delivererOf(process), {
+    serves: options.serves ?? ((pool: string) => pool !== 'unknown'),
+    slots: options.slots ?? {
+      adopt: () => undefined,
+      limitOf: (pool: string) => (pool === 'grown' ? 128 : 4),
+    },
+    later: options.later ?? (() => () => undefined),
+  });
+  const deliver: Attempts['deliver'] = ([claim]) =>
+    new Promise((resolve) => attempts.set(claim.stored.delivery.id, resolve));
+  Object.assign(deliverer.attempts, { deliver: options.deliver ?? deliver });
+  return { relay: deliverer.relay, attempts, asked };
 }
 
 test('closing the relay waits for deliveries claimed just before, by a sweep or after an attempt', async () => {

@@ -44,8 +44,15 @@ export interface WebhookSubscription {
   events?: string[];
   /** Names of the tokens that registered it; absent for none. */
   registeredBy?: string[];
-  /** The URL, the signing secret and the headers, encrypted; see `deliver/secrets/seal.ts`. */
+  /** Its {@link SealedParts}, encrypted; see `deliver/secrets/seal.ts`. */
   sealed: string;
+}
+
+/** The parts of a per-watch webhook that are encrypted at rest. */
+export interface SealedParts {
+  url: string;
+  secret?: string;
+  headers?: Record<string, string>;
 }
 
 export type Subscription = EndpointSubscription | WebhookSubscription;

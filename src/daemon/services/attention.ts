@@ -20,7 +20,7 @@ import type { EndpointStore } from '../../redis/stores/endpoint-store.ts';
 import type { WatchStore } from '../../redis/stores/watch-store.ts';
 import type { EventLog } from '../../telemetry/logger.ts';
 import type { Alerting } from '../alerting.ts';
-import type { Endpoints } from '../endpoints.ts';
+import type { Endpoints } from '../../deliver/endpoints.ts';
 import type { Poller } from '../poller.ts';
 import type { Discovery } from '../source-feed.ts';
 import { healthOf, pauseText, shownAlike, type Shown } from './endpoints.ts';

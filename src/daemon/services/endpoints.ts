@@ -21,33 +21,16 @@ import {
 } from '../../core/delivery/receiver.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import { DEFAULT_EVENTS, isoTime, SYSTEM_EVENT_TYPES } from '../../core/event/event.ts';
-import type { NewMark } from '../../core/event/ids.ts';
 import { changeEndpoint, retryEndpoint, testEndpoint } from '../../deliver/endpoint-control.ts';
-import type { EndpointSecrets } from '../../deliver/secrets/endpoint-secrets.ts';
 import type { EndpointService, EndpointView, EndpointHealth } from '../../http/routes/endpoints.ts';
 import type { DeliveryStore, DeliveryCounts } from '../../redis/stores/delivery-store.ts';
 import type { EndpointStore } from '../../redis/stores/endpoint-store.ts';
-import type { OutboxStore } from '../../redis/stores/outbox-store.ts';
 import type { EndpointFigures } from '../../telemetry/gauges.ts';
-import type { Deliverer } from '../deliverer.ts';
-import { smtpServer, type Routes } from '../delivery-routes.ts';
-import type { Endpoints } from '../endpoints.ts';
+import type { Deliverer } from '../../deliver/deliverer.ts';
+import { smtpServer } from '../../deliver/routes.ts';
+import type { Process } from '../../process.ts';
+import type { Endpoints } from '../../deliver/endpoints.ts';
 import type { Unconfigured } from '../unconfigured.ts';
-
-interface EndpointServiceDependencies {
-  endpoints: Endpoints;
-  deliveries: DeliveryStore;
-  endpointStates: EndpointStore;
-  outbox: OutboxStore;
-  deliverer: Pick<Deliverer, 'dispatch'>;
-  routeOf: Routes;
-  secrets: Pick<EndpointSecrets, 'derived' | 'rotate'>;
-  newMark: NewMark;
-  unconfigured: Pick<Unconfigured, 'find'>;
-  /** Names of the configured sources. */
-  sources: readonly string[];
-  now: () => number;
-}
 
 /** The most failing per-watch webhooks in the list. */
 const MOST_UNWELL = 200;
@@ -58,13 +41,14 @@ const SEARCHED_UNWELL = 10_000;
 const SECRET_OF_WATCH =
   'the webhook of a watch has no secret to rotate: it signs with the one that its registration gave or answered';
 
-export function createEndpointService(deps: EndpointServiceDependencies): EndpointService {
-  const { endpoints, deliveries, endpointStates, routeOf, newMark, now } = deps;
-  const find = receiverFinder(deps);
-  const controlOf = (receiver: Receiver) => {
-    const limits = endpoints.limitsOf(poolOf(receiver));
-    return { endpoints: endpointStates, limits, now: now() };
-  };
+export function createEndpointService(
+  deliverer: Deliverer,
+  unconfigured: Pick<Unconfigured, 'find'>,
+): EndpointService {
+  const { process, routes, secrets } = deliverer;
+  const { endpoints, newMark, now } = process;
+  const { deliveries, endpointStates } = process.stores;
+  const find = (name: string) => findReceivers(process, name);
   const countsOf = async ({ name, receivers }: Shown, { byEndpoint }: DeliveryCounts) =>
     receivers.some(isWebhook)
       ? deliveries.countsAt(receivers)
@@ -74,32 +58,35 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
     const changed = await Promise.all(
       receivers.map(async (receiver) => ({
         receiver,
-        state: await changeEndpoint(controlOf(receiver), receiver, by),
+        state: await changeEndpoint(process, receiver, by),
       })),
     );
     const [shown] = shownAlike(changed);
     if (shown === undefined) return null;
-    return viewOf(deps, shown, { counts: await countsOf(shown, await deliveries.counts()) });
+    return viewOf(process, shown, { counts: await countsOf(shown, await deliveries.counts()) });
   };
   return {
     async list(sources) {
-      if (sources !== undefined) return listWithin(sources, deps);
+      if (sources !== undefined) return listWithin(process, sources);
       const [counts, configured, unwell] = await Promise.all([
         deliveries.counts(),
         endpointStates.getMany(endpoints.names),
         endpointStates.unwell(MOST_UNWELL),
       ]);
-      const known = [...configured, ...(await removed(deps)), ...unwell];
+      // Endpoints that are no longer configured and still have waiting deliveries.
+      const { endpoints: remnants } = await unconfigured.find();
+      const removed = await endpointStates.getMany(remnants.map(({ name }) => name));
+      const known = [...configured, ...removed, ...unwell];
       return Promise.all(
         shownAlike(known).map(async (shown) =>
-          viewOf(deps, shown, { counts: await countsOf(shown, counts) }),
+          viewOf(process, shown, { counts: await countsOf(shown, counts) }),
         ),
       );
     },
     async test(name) {
       const receivers = await find(name);
       if (receivers.length === 0) return null;
-      const route = await routeOf(await someDelivery(deliveries, receivers));
+      const route = await routes.routeOf(await someDelivery(deliveries, receivers));
       const type = endpoints.all[name]?.type;
       const isForPeople = type !== undefined && type !== 'webhook' && type !== 'log';
       const test = { endpoint: name, isForPeople, now: now(), newMark };
@@ -109,71 +96,62 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
     resume: (name) => change(name, resume),
     async retry(name) {
       const receivers = await find(name);
-      const retry = (receiver: Receiver) =>
-        retryEndpoint({ ...controlOf(receiver), outbox: deps.outbox }, receiver);
-      const counts = await Promise.all(receivers.map(retry));
-      deps.deliverer.dispatch([...new Set(receivers.map(poolOf))]);
+      const counts = await Promise.all(
+        receivers.map((receiver) => retryEndpoint(process, receiver)),
+      );
+      deliverer.dispatch([...new Set(receivers.map(poolOf))]);
       return receivers.length === 0 ? null : sum(counts);
     },
     async secret(name) {
       const [receiver] = await find(name);
       if (receiver === undefined) return null;
       if (isWebhook(receiver)) throw new RunwatchError(SECRET_OF_WATCH, { code: 'not_signed' });
-      return deps.secrets.derived(receiver);
+      return secrets.derived(receiver);
     },
     async rotate(name, options) {
       const [receiver] = await find(name);
       if (receiver === undefined) return null;
       if (isWebhook(receiver)) throw new RunwatchError(SECRET_OF_WATCH, { code: 'not_signed' });
-      return deps.secrets.rotate(receiver, options);
+      return secrets.rotate(receiver, options);
     },
   };
 }
 
 /** Configured endpoints, with the deliveries of some sources. */
-async function listWithin(
-  sources: readonly string[],
-  deps: EndpointServiceDependencies,
-): Promise<EndpointView[]> {
-  const { endpoints, endpointStates, deliveries } = deps;
+async function listWithin(process: Process, sources: readonly string[]): Promise<EndpointView[]> {
+  const { endpoints } = process;
+  const { deliveries, endpointStates } = process.stores;
   const configured = await endpointStates.getMany(endpoints.names);
   return Promise.all(
     shownAlike(configured).map(async (shown) => {
       const counts = await deliveries.countsWithin(sources, shown.name);
-      return viewOf(deps, shown, { counts, sources });
+      return viewOf(process, shown, { counts, sources });
     }),
   );
-}
-
-/** Endpoints that are no longer configured and still have waiting deliveries. */
-async function removed({
-  endpointStates,
-  unconfigured,
-}: EndpointServiceDependencies): Promise<StoredEndpoint[]> {
-  const { endpoints: remnants } = await unconfigured.find();
-  return endpointStates.getMany(remnants.map(({ name }) => name));
 }
 
 /**
  * Finds the receivers of a name: a configured endpoint, or those of all sources at the URL of a per-watch
  * webhook that is not well for one of them.
- * The function throws RunwatchError `ambiguous_endpoint` when two URLs share the masked form.
+ * Throws RunwatchError `ambiguous_endpoint` when two URLs share the masked form.
  */
-function receiverFinder({ endpoints, endpointStates, sources }: EndpointServiceDependencies) {
-  return async function find(name: string): Promise<Receiver[]> {
-    if (endpoints.names.includes(name)) return [name];
-    const unwell = await endpointStates.unwell(SEARCHED_UNWELL);
-    const found = unwell.flatMap(({ receiver }) =>
-      shownReceiver(receiver) === name ? [receiver] : [],
-    );
-    const [url, ...others] = new Set(found.map(urlOf));
-    if (others.length > 0) {
-      const message = `${1 + others.length} webhooks are shown as ${name}`;
-      throw new RunwatchError(message, { code: 'ambiguous_endpoint' });
-    }
-    if (url === undefined) return [];
-    return [...new Set([...found, ...sources.map((source) => receiverAt(url, source))])];
-  };
+async function findReceivers(
+  { config, endpoints, stores }: Process,
+  name: string,
+): Promise<Receiver[]> {
+  if (endpoints.names.includes(name)) return [name];
+  const unwell = await stores.endpointStates.unwell(SEARCHED_UNWELL);
+  const found = unwell.flatMap(({ receiver }) =>
+    shownReceiver(receiver) === name ? [receiver] : [],
+  );
+  const [url, ...others] = new Set(found.map(urlOf));
+  if (others.length > 0) {
+    const message = `${1 + others.length} webhooks are shown as ${name}`;
+    throw new RunwatchError(message, { code: 'ambiguous_endpoint' });
+  }
+  if (url === undefined) return [];
+  const sources = Object.keys(config.sources);
+  return [...new Set([...found, ...sources.map((source) => receiverAt(url, source))])];
 }
 
 /** A delivery that leads to a route: the URL of a webhook is stored with its watch. */
@@ -219,7 +197,7 @@ function rankOf(state: EndpointState): number {
 }
 
 async function viewOf(
-  { endpoints, deliveries }: Pick<EndpointServiceDependencies, 'endpoints' | 'deliveries'>,
+  { endpoints, stores }: Process,
   { name, receivers, state }: Shown,
   { counts, sources }: { counts: EndpointView['counts']; sources?: readonly string[] },
 ): Promise<EndpointView> {
@@ -229,7 +207,7 @@ async function viewOf(
     ...kindOf(name, receivers.some(isWebhook), endpoints),
     default: endpoints.defaults.includes(name),
     counts,
-    oldestPendingAt: isWaitedFor ? await deliveries.oldestWaiting(name, sources) : null,
+    oldestPendingAt: isWaitedFor ? await stores.deliveries.oldestWaiting(name, sources) : null,
     health: healthViewOf(state),
   };
 }

@@ -10,7 +10,7 @@ import type { LogTrouble } from '../../telemetry/log-output.ts';
 import type { EventLog } from '../../telemetry/logger.ts';
 import type { AlertRules } from '../alert-rules.ts';
 import type { DataDirectoryGuard } from '../data-directory-guard.ts';
-import type { Deliverer } from '../deliverer.ts';
+import type { Deliverer } from '../../deliver/deliverer.ts';
 import type { HostShortages } from '../host-shortages.ts';
 import type { Poller } from '../poller.ts';
 import type { Reload } from '../reload.ts';

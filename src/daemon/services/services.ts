@@ -2,9 +2,8 @@ import { registerDefaults } from '../../config/schema.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import { withMoments } from '../../core/time.ts';
 import type { EgressGuard } from '../../deliver/egress/egress-guard.ts';
-import type { EndpointSecrets } from '../../deliver/secrets/endpoint-secrets.ts';
 import { deriveWebhookSecret } from '../../deliver/secrets/sign.ts';
-import { createSkipOutstanding } from '../../deliver/skip-outstanding.ts';
+import { skipOutstanding } from '../../deliver/skip-outstanding.ts';
 import type { DeliveryService } from '../../http/routes/deliveries.ts';
 import type { StoreService } from '../../http/routes/system.ts';
 import type { Services } from '../../http/services.ts';
@@ -15,8 +14,7 @@ import type { Alerting } from '../alerting.ts';
 import type { Daemon } from '../../daemon.ts';
 import { bagOf, type Bag } from '../bag.ts';
 import type { DataDirectoryGuard } from '../data-directory-guard.ts';
-import type { Deliverer } from '../deliverer.ts';
-import type { Routes } from '../delivery-routes.ts';
+import type { Deliverer } from '../../deliver/deliverer.ts';
 import type { Poller } from '../poller.ts';
 import type { Reload } from '../reload.ts';
 import type { Discovery } from '../source-feed.ts';
@@ -39,8 +37,6 @@ interface ServicesDependencies extends Bag {
   discovery: Discovery;
   deliverer: Deliverer;
   alerting: Alerting;
-  routeOf: Routes;
-  secrets: EndpointSecrets;
   guard: EgressGuard;
 }
 
@@ -55,9 +51,7 @@ export function createServices(daemon: Daemon): Services {
     poller,
     discovery,
     deliverer,
-    routeOf: daemon.routes.routeOf,
-    secrets: daemon.endpointSecrets,
-    guard: daemon.egressGuard,
+    guard: deliverer.egressGuard,
   });
   const { config, endpoints, watches, events } = deps;
   return {
@@ -70,7 +64,7 @@ export function createServices(daemon: Daemon): Services {
       wants: endpoints.wants,
       defaults: registerDefaults(config),
       timelines: deps.timelines,
-      purgeWatch: purger(deps),
+      purgeWatch: purger(daemon),
       rules: requestRules(deps),
       refuseIfLost: () => deps.dataDirectory.refuseIfLost(),
       notes: deps.watchNotes,
@@ -92,7 +86,7 @@ export function createServices(daemon: Daemon): Services {
     },
     deliveries: createDeliveryService(deps),
     ...createAlertServices(deps),
-    endpoints: createEndpointService({ ...deps, sources: Object.keys(config.sources) }),
+    endpoints: createEndpointService(deliverer, unconfigured),
     webhooks: createWebhookService({ ...deps, notes: deps.watchNotes }),
     polling: createPollingService(deps),
     workflows: createWorkflowService(deps),
@@ -107,15 +101,13 @@ export function createServices(daemon: Daemon): Services {
   };
 }
 
-function purger({ watches, retention, alerting, trace, now, log, ...deps }: ServicesDependencies) {
+function purger(daemon: Daemon) {
+  const { alerting, log, now, stores, tracing } = daemon;
+  const { watches, retention } = stores;
+  const { trace } = tracing;
   return createPurgeWatch({
     endWatch: createEndWatch({ watches, trace, now }),
-    skipOutstanding: createSkipOutstanding({
-      deliveries: deps.deliveries,
-      outbox: deps.outbox,
-      limitsOf: (pool) => deps.endpoints.limitsOf(pool),
-      now,
-    }),
+    skipOutstanding: (key) => skipOutstanding(daemon, key),
     async leaveAlerts(key) {
       const stored = await watches.get(key);
       if (stored === null) return;
@@ -164,7 +156,6 @@ function createDeliveryService({
   deliveries,
   outbox,
   deliverer,
-  routeOf,
   now,
 }: ServicesDependencies): DeliveryService {
   return {
@@ -177,7 +168,8 @@ function createDeliveryService({
       return { delivery: stored.delivery, attempts: await deliveries.attempts(id) };
     },
     async headersOf(delivery) {
-      const shown = (await routeOf(delivery).catch(unusable))?.channel.shownHeaders;
+      const shown = (await deliverer.routes.routeOf(delivery).catch(unusable))?.channel
+        .shownHeaders;
       return shown === undefined ? null : (atMs) => shown(delivery.eventId, atMs);
     },
     redeliver: (id, to) => deliverer.replay.one(id, to),

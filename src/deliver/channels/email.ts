@@ -9,7 +9,7 @@ import { Deadline } from '../../deadline.ts';
 import { throwIfExhausted } from '../../host-shortage.ts';
 import { egressBlocked, type EgressGuard } from '../egress/egress-guard.ts';
 import { responseText } from '../http-post.ts';
-import type { AlertMessages } from '../ports.ts';
+import type { AlertMessageStore } from '../../redis/stores/alert-store.ts';
 import { eventsOf, withoutResult, type Channel } from './channel.ts';
 import { noticeOf } from './notice/describe.ts';
 import {
@@ -47,7 +47,7 @@ interface EmailDeps {
   now: () => number;
   /** Says which addresses may be connected to. */
   guard: Pick<EgressGuard, 'checkTarget' | 'lookup'>;
-  alertMessages: AlertMessages;
+  alertMessages: Pick<AlertMessageStore, 'get' | 'put'>;
 }
 
 /** Sends mails by SMTP. */

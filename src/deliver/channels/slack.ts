@@ -1,6 +1,6 @@
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { attemptPost, outcomeByStatus, type HttpDeps, type HttpResult } from '../http-attempt.ts';
-import type { AlertMessages } from '../ports.ts';
+import type { AlertMessageStore } from '../../redis/stores/alert-store.ts';
 import { eventsOf, MASKED, type Channel } from './channel.ts';
 import { createJsonChannel, failedAs, type SecretWebhook } from './json-channel.ts';
 import { noticeOf } from './notice/describe.ts';
@@ -90,7 +90,7 @@ const ANSWER_BYTES = 16_384;
  */
 export function createSlackBot(
   bot: SlackBot,
-  deps: HttpDeps & { alertMessages: AlertMessages },
+  deps: HttpDeps & { alertMessages: Pick<AlertMessageStore, 'get' | 'put'> },
 ): Channel {
   const { endpoint } = bot;
   return {

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
+import type { EndpointConfig } from '../../config/schema.ts';
 import type { RotateOptions } from '../../core/delivery/receiver.ts';
 import { RunwatchError } from '../../core/errors.ts';
-import type { SecretStore } from '../ports.ts';
+import type { Process } from '../../process.ts';
 import type { Sealer } from './seal.ts';
-import { deriveEndpointSecret } from './sign.ts';
+import { deriveEndpointSecret, generateSecret } from './sign.ts';
 
 /** How long a replaced secret may sign, ms. */
 export const LONGEST_OVERLAP_MS = 7 * 86_400_000;
@@ -14,34 +15,47 @@ const MOST_SECRETS = 3;
 /** How old the cache of rotations may be, ms. */
 const REFRESH_MS = 2_000;
 
-interface EndpointSecretsDependencies {
-  store: Pick<SecretStore, 'get' | 'all' | 'replace'>;
-  sealer: Sealer;
-  /** The configured endpoints by name; those of another kind than `webhook` sign nothing. */
-  endpoints: {
-    readonly all: Readonly<Record<string, { type: string; secret?: string | undefined }>>;
-  };
-  /** The secrets of endpoints without one of their own are derived from it. */
-  signingSecret: string;
-  /** Makes a secret. */
-  generate: () => string;
-  now: () => number;
-}
+/** Reads and rotates the secrets of configured endpoints; those of another kind than `webhook` sign nothing. */
+export class EndpointSecrets {
+  private readonly known: RotationCache;
 
-export interface EndpointSecrets {
+  /** @param generate makes a secret */
+  constructor(
+    private readonly process: Process,
+    private readonly generate: () => string = generateSecret,
+  ) {
+    this.known = new RotationCache(process);
+  }
+
   /**
    * The secrets that sign for a configured webhook now, the newest first. A rotation made by another
    * process shows within {@link REFRESH_MS}. Most calls need no round trip.
    * Throws RunwatchError `sealed_by_unknown_key`, `sealed_value_corrupt`, or what the store throws.
    */
-  effective(name: string): Promise<readonly string[]>;
+  async effective(name: string): Promise<readonly string[]> {
+    const { current, replaced } = this.signing(name, await this.known.get(name));
+    return [current, ...replaced.map(({ secret }) => secret)];
+  }
+
   /**
    * The secret that signs for an endpoint without one of its own.
    * Throws RunwatchError `not_signed` for kinds without a secret, `secret_not_derived` where its own was
    * configured or made by a rotation: that one is shown nowhere.
    * @returns null when there is no such endpoint
    */
-  derived(name: string): Promise<string | null>;
+  async derived(name: string): Promise<string | null> {
+    const endpoint = this.endpointOf(name);
+    if (endpoint === undefined) return null;
+    refuseUnlessSigned(endpoint);
+    const { current } = this.signing(name, await this.known.get(name));
+    const derived = this.derivedOf(name);
+    if (current === derived) return derived;
+    throw new RunwatchError(
+      'its secret was configured or made by a rotation, and is shown nowhere',
+      { code: 'secret_not_derived' },
+    );
+  }
+
   /**
    * Makes a new secret, which signs from now on. The others sign beside it, each until its promised
    * time, so a repeated call breaks no receiver. With an overlap of 0 other processes may sign with the
@@ -51,77 +65,69 @@ export interface EndpointSecrets {
    * @returns the new secret, which is shown nowhere else, and when the last of the others ends (null
    *   where none signs on); null when there is no such endpoint
    */
-  rotate(
+  async rotate(
     name: string,
     options: RotateOptions,
-  ): Promise<{ secret: string; previousExpiresAt: number | null } | null>;
-}
+  ): Promise<{ secret: string; previousExpiresAt: number | null } | null> {
+    const endpoint = this.endpointOf(name);
+    if (endpoint === undefined) return null;
+    refuseUnlessSigned(endpoint);
+    refuseUnlessPossible(options);
+    for (;;) {
+      const rotation = await this.tryToRotate(name, options);
+      if (rotation === null) continue;
+      this.known.forget();
+      return { secret: rotation.current, previousExpiresAt: lastEnd(rotation.replaced) };
+    }
+  }
 
-/** Reads and rotates the secrets of configured endpoints. */
-export function createEndpointSecrets(deps: EndpointSecretsDependencies): EndpointSecrets {
-  const { store, sealer, now } = deps;
-  const known = createRotationCache(deps);
-  const endpointOf = (name: string) =>
-    Object.hasOwn(deps.endpoints.all, name) ? deps.endpoints.all[name] : undefined;
-  const signing = (name: string, rotation: Rotation | null) =>
-    signingSecrets(rotation, {
-      own: endpointOf(name)?.secret ?? null,
-      fallback: deriveEndpointSecret(deps.signingSecret, name),
-      now: now(),
-    });
+  private async tryToRotate(name: string, options: RotateOptions): Promise<Rotation | null> {
+    const { secrets, stores, now } = this.process;
+    const before = await stores.endpointSecrets.get(name);
+    const present = before === null ? this.signing(name, null) : this.presentOf(name, before);
+    const after: Rotation = {
+      current: this.generate(),
+      replaced: present === null || options.now ? [] : signOn(present, options.overlapMs, now()),
+      configured: fingerprintOf(this.ownOf(name)),
+    };
+    const sealed = secrets.sealer.seal(after, name);
+    const isWritten = await stores.endpointSecrets.replace(name, before, sealed);
+    return isWritten ? after : null;
+  }
 
   /** Null when the key is lost: then nothing signs until a new secret is made. */
-  function presentOf(name: string, text: string): ReturnType<typeof signing> | null {
+  private presentOf(name: string, text: string): SigningSecrets | null {
     try {
-      return signing(name, openRotation(sealer, name, text));
+      return this.signing(name, openRotation(this.process.secrets.sealer, name, text));
     } catch (error) {
       if (error instanceof RunwatchError) return null;
       throw error;
     }
   }
 
-  async function tryToRotate(name: string, options: RotateOptions): Promise<Rotation | null> {
-    const before = await store.get(name);
-    const present = before === null ? signing(name, null) : presentOf(name, before);
-    const after: Rotation = {
-      current: deps.generate(),
-      replaced: present === null || options.now ? [] : signOn(present, options.overlapMs, now()),
-      configured: fingerprintOf(endpointOf(name)?.secret ?? null),
-    };
-    const isWritten = await store.replace(name, before, sealer.seal(after, name));
-    return isWritten ? after : null;
+  private signing(name: string, rotation: Rotation | null): SigningSecrets {
+    return signingSecrets(rotation, {
+      own: this.ownOf(name),
+      fallback: this.derivedOf(name),
+      now: this.process.now(),
+    });
   }
 
-  return {
-    async effective(name) {
-      const { current, replaced } = signing(name, await known.get(name));
-      return [current, ...replaced.map(({ secret }) => secret)];
-    },
-    async derived(name) {
-      const endpoint = endpointOf(name);
-      if (endpoint === undefined) return null;
-      refuseUnlessSigned(endpoint);
-      const { current } = signing(name, await known.get(name));
-      const derived = deriveEndpointSecret(deps.signingSecret, name);
-      if (current === derived) return derived;
-      throw new RunwatchError(
-        'its secret was configured or made by a rotation, and is shown nowhere',
-        { code: 'secret_not_derived' },
-      );
-    },
-    async rotate(name, options) {
-      const endpoint = endpointOf(name);
-      if (endpoint === undefined) return null;
-      refuseUnlessSigned(endpoint);
-      refuseUnlessPossible(options);
-      for (;;) {
-        const rotation = await tryToRotate(name, options);
-        if (rotation === null) continue;
-        known.forget();
-        return { secret: rotation.current, previousExpiresAt: lastEnd(rotation.replaced) };
-      }
-    },
-  };
+  /** The secret that is configured for the endpoint; null where none is. */
+  private ownOf(name: string): string | null {
+    const endpoint = this.endpointOf(name);
+    return endpoint !== undefined && 'secret' in endpoint ? (endpoint.secret ?? null) : null;
+  }
+
+  /** What signs for endpoints without a secret of their own. */
+  private derivedOf(name: string): string {
+    return deriveEndpointSecret(this.process.secrets.signingSecret, name);
+  }
+
+  private endpointOf(name: string): EndpointConfig | undefined {
+    const { all } = this.process.endpoints;
+    return Object.hasOwn(all, name) ? all[name] : undefined;
+  }
 }
 
 /**
@@ -129,7 +135,7 @@ export function createEndpointSecrets(deps: EndpointSecretsDependencies): Endpoi
  * Throws RunwatchError `too_many_secrets`.
  */
 function signOn(
-  { current, replaced }: Pick<Rotation, 'current' | 'replaced'>,
+  { current, replaced }: SigningSecrets,
   overlapMs: number,
   now: number,
 ): ReplacedSecret[] {
@@ -159,39 +165,41 @@ function refuseUnlessPossible({ overlapMs }: RotateOptions): void {
 }
 
 /** A cache of all rotations; each is decrypted once. */
-function createRotationCache({ store, sealer, now }: EndpointSecretsDependencies) {
-  let texts: Promise<Map<string, string>> | null = null;
-  let readAt = -Infinity;
-  const opened = new Map<string, { text: string; rotation: Rotation }>();
+class RotationCache {
+  private texts: Promise<Map<string, string>> | null = null;
+  private readAt = -Infinity;
+  private readonly opened = new Map<string, { text: string; rotation: Rotation }>();
 
-  function read(): Promise<Map<string, string>> {
+  constructor(private readonly process: Process) {}
+
+  forget(): void {
+    this.texts = null;
+  }
+
+  async get(name: string): Promise<Rotation | null> {
+    const text = (await this.read()).get(name);
+    if (text === undefined) return null;
+    const before = this.opened.get(name);
+    if (before?.text === text) return before.rotation;
+    const rotation = openRotation(this.process.secrets.sealer, name, text);
+    this.opened.set(name, { text, rotation });
+    return rotation;
+  }
+
+  private read(): Promise<Map<string, string>> {
+    const { now, stores } = this.process;
     // A clock that was set back must not extend the life of the cache.
-    const age = Math.abs(now() - readAt);
-    if (texts !== null && age < REFRESH_MS) return texts;
-    readAt = now();
-    const reading = store.all();
-    texts = reading;
+    const age = Math.abs(now() - this.readAt);
+    if (this.texts !== null && age < REFRESH_MS) return this.texts;
+    this.readAt = now();
+    const reading = stores.endpointSecrets.all();
+    this.texts = reading;
     // After an error the next call reads again.
     reading.catch(() => {
-      if (texts === reading) texts = null;
+      if (this.texts === reading) this.texts = null;
     });
     return reading;
   }
-
-  return {
-    forget() {
-      texts = null;
-    },
-    async get(name: string): Promise<Rotation | null> {
-      const text = (await read()).get(name);
-      if (text === undefined) return null;
-      const before = opened.get(name);
-      if (before?.text === text) return before.rotation;
-      const rotation = openRotation(sealer, name, text);
-      opened.set(name, { text, rotation });
-      return rotation;
-    },
-  };
 }
 
 /** A secret that signs beside the current one until a promised time, ms since the epoch. */
@@ -208,6 +216,8 @@ interface Rotation {
   /** Fingerprint of the secret that was configured when it was made; null where there was none. */
   configured: string | null;
 }
+
+type SigningSecrets = Pick<Rotation, 'current' | 'replaced'>;
 
 /** Reads a rotation, which is sealed for its endpoint. Throws RunwatchError of {@link Sealer.open}. */
 function openRotation(sealer: Sealer, endpoint: string, text: string): Rotation {
@@ -229,7 +239,7 @@ function fingerprintOf(secret: string | null): string | null {
 function signingSecrets(
   rotation: Rotation | null,
   { own, fallback, now }: { own: string | null; fallback: string; now: number },
-): Pick<Rotation, 'current' | 'replaced'> {
+): SigningSecrets {
   const stands =
     rotation !== null && (rotation.configured === fingerprintOf(own) || rotation.current === own);
   const current = stands ? rotation.current : (own ?? fallback);

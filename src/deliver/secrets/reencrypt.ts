@@ -1,32 +1,15 @@
 import { RunwatchError } from '../../core/errors.ts';
-import type { Page } from '../../core/page.ts';
-import {
-  watchId,
-  type StoredWatch,
-  type Subscription,
-  type Watch,
-} from '../../core/watch/watch.ts';
-import type { SecretStore } from '../ports.ts';
+import { watchId, type Subscription, type Watch } from '../../core/watch/watch.ts';
+import type { SecretStore } from '../../redis/stores/secret-store.ts';
+import type { WatchStore } from '../../redis/stores/watch-store.ts';
 import { sealedBy, type Sealer } from './seal.ts';
 
 /** Watches read and written by one step. */
 const CHUNK = 200;
 
-interface WatchStore {
-  list(
-    filter: Record<string, never>,
-    page: { limit: number; cursor?: string | undefined },
-  ): Promise<Page<Watch>>;
-  getMany(keys: Watch[]): Promise<(StoredWatch | null)[]>;
-  /** Null for each change that lost against another write. */
-  commitMany(
-    changes: { before: StoredWatch; after: Watch; events: []; deliveries: [] }[],
-  ): Promise<(unknown[] | null)[]>;
-}
-
 interface ReencryptOptions {
-  watches: WatchStore;
-  secrets: SecretStore;
+  watches: Pick<WatchStore, 'list' | 'getMany' | 'commitMany'>;
+  secrets: Pick<SecretStore, 'get' | 'all' | 'replace' | 'remove'>;
   /** Its first key encrypts. */
   sealer: Sealer;
   /** Deletes values that no key opens: webhooks of watches, and rotated secrets of endpoints. */

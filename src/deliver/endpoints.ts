@@ -30,79 +30,84 @@ const FALLBACK = 'log';
  * The configured endpoints, and the default ones for watches that name none. A reload replaces them:
  * read them where they are used, and keep none.
  */
-export interface Endpoints {
-  readonly all: Config['endpoints'];
-  readonly names: string[];
-  readonly defaults: string[];
+export class Endpoints {
+  private current: ReturnType<typeof resolveEndpoints>;
+
+  constructor(config: Config) {
+    this.current = resolveEndpoints(config);
+  }
+
+  get all(): Config['endpoints'] {
+    return this.current.all;
+  }
+
+  get names(): string[] {
+    return this.current.names;
+  }
+
+  get defaults(): string[] {
+    return this.current.defaults;
+  }
+
   /** Whether any endpoint goes by the metadata of watches. */
-  readonly matchMetadata: boolean;
+  get matchMetadata(): boolean {
+    return Object.values(this.all).some(({ when }) => when?.metadata !== undefined);
+  }
+
   /** Whether an endpoint gets an event, by its `events` and `when`. */
-  wants: EndpointFilter;
+  readonly wants: EndpointFilter = (name, type, watch) => {
+    const { events, when } = this.all[name] ?? {};
+    return wantsEvent(events, type) && matchesWatch(when, watch);
+  };
+
   /** The endpoints that get a system event; one about a workflow reaches those whose `when` admits its runs. */
-  wantingSystemEvent: (type: string, workflow?: WorkflowKey | null) => string[];
+  readonly wantingSystemEvent = (type: string, workflow: WorkflowKey | null = null): string[] => {
+    const { byRules } = this.current;
+    return this.names.filter((name) => {
+      const { events, when, default: isDefault } = this.all[name] ?? {};
+      if (workflow !== null && !mayWatch(when, workflow)) return false;
+      // An endpoint that only rules notify hears of what it names.
+      const isOfRules = events === undefined && isDefault !== true && byRules.has(name);
+      return !isOfRules && namesSystemEvent(events, type);
+    });
+  };
+
   /**
    * The endpoints that get an event of an alert: those that its rule names, and those that name the type
    * and are named by no rule.
    */
-  wantingAlertEvent: (type: string, named: readonly string[]) => string[];
-  /** The limits of an endpoint, or of an origin of per-watch webhooks. */
-  limitsOf: (pool: string) => EndpointLimits;
-  /** True for configured endpoints and for origins. */
-  knows: (pool: string) => boolean;
-  /** Whether it writes to the log of the process. */
-  isLog: (name: string) => boolean;
-  /** Takes those of another configuration in their place. */
-  replace: (config: Config) => void;
-}
-
-export function createEndpoints(config: Config): Endpoints {
-  let current = resolveEndpoints(config);
-  return {
-    get all() {
-      return current.all;
-    },
-    get names() {
-      return current.names;
-    },
-    get defaults() {
-      return current.defaults;
-    },
-    get matchMetadata() {
-      return Object.values(current.all).some(({ when }) => when?.metadata !== undefined);
-    },
-    wants: (name, type, watch) => {
-      const { events, when } = current.all[name] ?? {};
-      return wantsEvent(events, type) && matchesWatch(when, watch);
-    },
-    wantingSystemEvent: (type, workflow = null) =>
-      current.names.filter((name) => {
-        const { events, when, default: isDefault } = current.all[name] ?? {};
-        if (workflow !== null && !mayWatch(when, workflow)) return false;
-        // An endpoint that only rules notify hears of what it names.
-        const isOfRules = events === undefined && isDefault !== true && current.byRules.has(name);
-        return !isOfRules && namesSystemEvent(events, type);
-      }),
-    wantingAlertEvent: (type, named) =>
-      current.names.filter((name) => {
-        const { events } = current.all[name] ?? {};
-        const isChoosy = ALERT_EVENT_TYPES.some((one) => namesAlertEvent(events, one));
-        if (isChoosy && !namesAlertEvent(events, type)) return false;
-        return named.includes(name) || (isChoosy && !current.byRules.has(name));
-      }),
-    knows: (pool) => isOrigin(pool) || Object.hasOwn(current.all, pool),
-    isLog: (name) => current.all[name]?.type === 'log',
-    limitsOf(name) {
-      const endpoint = current.all[name];
-      const own = endpoint === undefined || endpoint.type === 'log' ? undefined : endpoint;
-      return {
-        most: own?.concurrency ?? current.perEndpoint,
-        rate: own?.rate ?? null,
-        deadlineMs: own?.timeout ?? PER_WATCH_TIMEOUT_MS,
-        ...(own !== undefined && 'fold' in own && own.fold && { foldMost: FOLD_MOST }),
-      };
-    },
-    replace: (next) => void (current = resolveEndpoints(next)),
+  readonly wantingAlertEvent = (type: string, named: readonly string[]): string[] => {
+    const { byRules } = this.current;
+    return this.names.filter((name) => {
+      const { events } = this.all[name] ?? {};
+      const isChoosy = ALERT_EVENT_TYPES.some((one) => namesAlertEvent(events, one));
+      if (isChoosy && !namesAlertEvent(events, type)) return false;
+      return named.includes(name) || (isChoosy && !byRules.has(name));
+    });
   };
+
+  /** True for configured endpoints and for origins. */
+  readonly knows = (pool: string): boolean => isOrigin(pool) || Object.hasOwn(this.all, pool);
+
+  /** Whether it writes to the log of the process. */
+  readonly isLog = (name: string): boolean => this.all[name]?.type === 'log';
+
+  /** The limits of an endpoint, or of an origin of per-watch webhooks. */
+  readonly limitsOf = (pool: string): EndpointLimits => {
+    const endpoint = this.all[pool];
+    const own = endpoint === undefined || endpoint.type === 'log' ? undefined : endpoint;
+    return {
+      most: own?.concurrency ?? this.current.perEndpoint,
+      rate: own?.rate ?? null,
+      deadlineMs: own?.timeout ?? PER_WATCH_TIMEOUT_MS,
+      ...(own !== undefined && 'fold' in own && own.fold && { foldMost: FOLD_MOST }),
+    };
+  };
+
+  /** Takes those of another configuration in their place. */
+  replace(config: Config): void {
+    this.current = resolveEndpoints(config);
+  }
 }
 
 /** Whether runs of a workflow may meet conditions: they have metadata of their own. */

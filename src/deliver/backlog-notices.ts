@@ -2,24 +2,14 @@ import { isoTime } from '../core/event/event.ts';
 import type { LinksOf } from '../core/run/links.ts';
 import { MOST_SINGLE, type BacklogNotice } from '../core/watch/backlog.ts';
 import type { BacklogNotices } from '../redis/stores/backlog-store.ts';
-import type { Logger } from '../telemetry/logger.ts';
-import type { Endpoints } from './endpoints.ts';
-import type { SystemEvents } from './system-events.ts';
-
-interface Parts {
-  systemEvents: Pick<SystemEvents, 'plan'>;
-  endpoints: Pick<Endpoints, 'wantingSystemEvent'>;
-  linksOf: LinksOf;
-  log: Logger;
-}
+import type { SystemEvents } from '../daemon/system-events.ts';
+import type { Process } from '../process.ts';
 
 /** Notifies configured endpoints of backlogs: many stalled runs of a workflow, as one event. */
-export function createBacklogNotices({
-  systemEvents,
-  endpoints,
-  linksOf,
-  log,
-}: Parts): BacklogNotices {
+export function backlogNotices(
+  { endpoints, linksOf, log }: Process,
+  systemEvents: Pick<SystemEvents, 'plan'>,
+): BacklogNotices {
   return {
     reach: (endpoint, workflow) =>
       endpoints.wantingSystemEvent('workflow.stalled', workflow).includes(endpoint),

@@ -1,22 +1,22 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { link, open, rm } from 'node:fs/promises';
 import { join, dirname } from 'node:path';
-import { webhookSecret } from '../config/endpoint-schema.ts';
-import { MAX_SECRET_BYTES, readRegularFile, distrust, ownUids } from '../config/read-file.ts';
-import type { Config } from '../config/schema.ts';
-import { decodeEncryptionKey, ENCRYPTION_KEY_BYTES } from '../core/encryption-key.ts';
-import { RunwatchError, messageOf } from '../core/errors.ts';
-import { countSealed, reencrypt, type ReencryptReport } from '../deliver/secrets/reencrypt.ts';
-import { createSealer, type Sealer, keyIdsOf, type SealingKeys } from '../deliver/secrets/seal.ts';
-import { generateSecret } from '../deliver/secrets/sign.ts';
-import type { Lifecycle } from '../lifecycle.ts';
-import { makeDirectory } from '../redis/make-directory.ts';
-import { isCode } from '../redis/file-lock.ts';
-import type { SealingKeyStore } from '../redis/stores/secret-store.ts';
-import type { Logger } from '../telemetry/logger.ts';
-import { checkDataDirectory } from './data-directory.ts';
-import { usesOwnRedis, openRedis } from './redis.ts';
-import { type Stores, createStores } from './stores.ts';
+import { webhookSecret } from '../../config/endpoint-schema.ts';
+import { MAX_SECRET_BYTES, readRegularFile, distrust, ownUids } from '../../config/read-file.ts';
+import type { Config } from '../../config/schema.ts';
+import { decodeEncryptionKey, ENCRYPTION_KEY_BYTES } from '../../core/encryption-key.ts';
+import { RunwatchError, messageOf } from '../../core/errors.ts';
+import { countSealed, reencrypt, type ReencryptReport } from './reencrypt.ts';
+import { createSealer, type Sealer, keyIdsOf, type SealingKeys } from './seal.ts';
+import { generateSecret } from './sign.ts';
+import type { Lifecycle } from '../../lifecycle.ts';
+import { makeDirectory } from '../../redis/make-directory.ts';
+import { isCode } from '../../redis/file-lock.ts';
+import type { SealingKeyStore } from '../../redis/stores/secret-store.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import { checkDataDirectory } from '../../daemon/data-directory.ts';
+import { usesOwnRedis, openRedis } from '../../daemon/redis.ts';
+import { type Stores, createStores } from '../../daemon/stores.ts';
 
 /** The secrets of this installation. */
 export interface OwnSecrets {
