@@ -1,9 +1,10 @@
-import { AlertEngine } from '../src/alert/engine.ts';
+import { Alerting } from '../src/alert/alerting.ts';
 import { entriesOf, RuleBook } from '../src/core/alert/entry.ts';
 import type { Rule } from '../src/core/alert/rule.ts';
 import { noLinks } from '../src/core/run/links.ts';
 import { buildEvent } from '../src/core/run/transition.ts';
 import { newMark, newWatch, NOON, snapshot } from '../test/support/builders.ts';
+import { testProcess } from '../test/support/daemon.ts';
 import { aRule } from '../test/support/fake-alerts.ts';
 import { openStores } from '../test/support/stores.ts';
 import { withContext } from './support/context.ts';
@@ -33,31 +34,14 @@ export async function benchRules({ rules, groups, events }: RulesOptions): Promi
       { entriesOf: (change) => entriesOf(book, change, usual) },
     );
     context.onEnd(async () => stores.close());
-    const { alerts, silences, watches } = stores;
+    const { watches } = stores;
     const all = Array.from({ length: rules }, (_, at) => ruleOf(at));
     const live = { book: new RuleBook(all), inhibitRules: [], sources: ['default'], usual };
-    const runsThatGoOn = {
-      getMany: (wanted: Parameters<typeof watches.getMany>[0]) => watches.getMany(wanted),
-      active: (source: string) => stores.feeds.active(source, false),
-    };
-    const engine = new AlertEngine({ alerts, silences, watches: runsThatGoOn }, live, {
-      token: 'bench.1',
-      newEventId: () => `evt_${newMark()}`,
-      receivers: () => [],
-      urlOf: () => null,
-      urlOfRule: () => null,
-      linksOf: noLinks,
-      sourcesInDoubt: async () => new Set(),
-      isMixed: async () => false,
-      readSoon: async () => undefined,
-      dispatch: () => undefined,
-      now: () => Date.now(),
-      measureClock: async () => undefined,
-      count: () => undefined,
-      onUnreadable: () => undefined,
-      onOverflow: () => undefined,
-      onSpinning: () => undefined,
+    const sources = { inDoubt: async () => new Set<string>(), readSoon: async () => undefined };
+    const alerting = new Alerting(testProcess({ stores }), sources, {
+      configurations: async () => [],
     });
+    const { engine } = Object.assign(alerting, { rules: live });
     let runs = 0;
     const end = async (workflowId: string) => {
       const runId = `run-${(runs += 1)}`;

@@ -4,7 +4,7 @@ import { redactConfig } from './config/redact.ts';
 import type { Config } from './config/schema.ts';
 import { sectionHashes } from './config/sections.ts';
 import { RunwatchError } from './core/errors.ts';
-import { createAlerting, type Alerting } from './daemon/alerting.ts';
+import { Alerting } from './alert/alerting.ts';
 import { bagOf } from './daemon/bag.ts';
 import { DataDirectoryGuard } from './daemon/data-directory-guard.ts';
 import { checkDataDirectory } from './daemon/data-directory.ts';
@@ -188,6 +188,7 @@ export class Daemon extends Process {
     lifecycle.onStop('webhook connections', () => deliverer.agents.close());
     // First to start and last to stop: only a process with a heartbeat claims work.
     processes.add(deliverer.claims);
+    processes.add(alerting);
     processes.add(poller.work);
     processes.start();
     lifecycle.onStop('process', () => processes.stop(mustForce()));
@@ -276,14 +277,12 @@ function openProcesses(daemon: Daemon): Processes {
 function openAlerting(daemon: Daemon): Alerting {
   const { discovery, poller } = daemon;
   const startedAt = performance.now();
-  return createAlerting(
-    bagOf(daemon, {
-      sourcesInDoubt: () =>
-        findSourcesInDoubt({ discovery, poller, forMs: performance.now() - startedAt }),
-      readSoon: async (source: string, runIds: readonly string[]) =>
-        poller.scheduleOf(source)?.expedite(runIds),
-    }),
-  );
+  const sources = {
+    inDoubt: () => findSourcesInDoubt({ discovery, poller, forMs: performance.now() - startedAt }),
+    readSoon: async (source: string, runIds: readonly string[]) =>
+      poller.scheduleOf(source)?.expedite(runIds),
+  };
+  return new Alerting(daemon, sources, daemon.processes);
 }
 
 /** What a scrape of the metrics reads. */

@@ -5,7 +5,7 @@ import type { PlannedEvent } from './core/delivery/outbox.ts';
 import type { SystemEventType } from './core/event/event.ts';
 import { newName, type NewMark } from './core/event/ids.ts';
 import type { LinksOf } from './core/run/links.ts';
-import type { AlertRules } from './daemon/alert-rules.ts';
+import type { AlertRules } from './alert/rules.ts';
 import type { Clock } from './daemon/clock.ts';
 import { Endpoints } from './deliver/endpoints.ts';
 import { createHostShortages, type HostShortages } from './daemon/host-shortages.ts';

@@ -14,8 +14,10 @@ import {
 } from '../core/alert/judgement.ts';
 import { groupKey, labelsOf, meets, type AlertEvent, type Rule } from '../core/alert/rule.ts';
 import { parseWatchId, watchId, type AcknowledgeRequest, type Watch } from '../core/watch/watch.ts';
+import { systemEventId } from '../core/event/ids.ts';
+import type { AlertStore } from '../redis/stores/alert-store.ts';
+import type { Alerting } from './alerting.ts';
 import { planAlertEvent } from './event.ts';
-import type { AlertHost, AlertStore, AlertStores, LiveRules } from './ports.ts';
 import { readInhibiting } from './suppressions.ts';
 
 /** How long a claim on the work lasts unless it is renewed, ms. */
@@ -48,6 +50,12 @@ const FOREIGN_EVERY_MS = 60_000;
 /** Runs beyond their deadline that a process remembers to have asked for. */
 const MOST_ASKED = 100_000;
 
+/** How often it is said that a rule has too many groups, ms. */
+const SAY_AGAIN_MS = 3_600_000;
+
+/** Groups of which a defect is logged. */
+const MOST_SPUN = 100;
+
 type Claimed = NonNullable<AlertWork['claimed']>;
 
 /** `over`: the alert has resolved, so there is nothing to acknowledge. */
@@ -77,17 +85,17 @@ export class AlertEngine {
   private inDoubt: ReadonlySet<string> | null = null;
   /** Since when this process has asked for a read of runs beyond their deadline, by member. */
   private readonly asked = new Map<string, number>();
+  /** Groups of which a defect was logged. */
+  private readonly spun = new Set<string>();
+  /** When it was said last that a rule has too many groups, by its name. */
+  private readonly overflowSaidAt = new Map<string, number>();
 
-  constructor(
-    private readonly stores: AlertStores,
-    private readonly rules: LiveRules,
-    private readonly host: AlertHost,
-  ) {}
+  constructor(private readonly alerting: Alerting) {}
 
   /** Reads which sources' events may be missing, as far as rules go by that. */
   async learn(): Promise<void> {
-    const { book } = this.rules;
-    this.inDoubt = book.needsAll() ? await this.host.sourcesInDoubt() : new Set();
+    const { rules, sources } = this.alerting;
+    this.inDoubt = rules.book.needsAll() ? await sources.inDoubt() : new Set();
   }
 
   /**
@@ -95,17 +103,17 @@ export class AlertEngine {
    * @returns when something is due next, ms from now; null where nothing is
    */
   async judge(): Promise<number | null> {
-    const { host } = this;
-    const { alerts } = this.stores;
+    const { process, token } = this.alerting;
+    const { alerts } = process.stores;
     let isMeasured = false;
     for (;;) {
       const seen = this.seen();
-      const work = await alerts.take(host.token, { leaseMs: LEASE_MS, ...MOST, seen });
+      const work = await alerts.take(token, { leaseMs: LEASE_MS, ...MOST, seen });
       if (work.claimed === null) return work.nextMs;
       // Due times of a clock that is set right a moment later would be late by as much.
-      if (work.now - host.now() > STEP_MS && !isMeasured) {
+      if (work.now - process.now() > STEP_MS && !isMeasured) {
         isMeasured = true;
-        await host.measureClock();
+        await process.clock.measure();
         continue;
       }
       await this.judgeBatch(work, work.claimed);
@@ -120,7 +128,7 @@ export class AlertEngine {
         : { kind: 'acknowledge', acknowledgement: { ...request, at } },
     );
     if (result !== null) return result;
-    return (await this.stores.alerts.get(id)) === null ? 'not_found' : 'over';
+    return (await this.alerting.process.stores.alerts.get(id)) === null ? 'not_found' : 'over';
   }
 
   /**
@@ -129,13 +137,15 @@ export class AlertEngine {
    */
   async resolve(id: string, resolvedBy: ResolvedBy): Promise<Alert | null> {
     const result = await this.act(id, () => ({ kind: 'resolve', resolvedBy }));
-    return result === null || result === 'unconfigured' ? this.stores.alerts.get(id) : result;
+    return result === null || result === 'unconfigured'
+      ? this.alerting.process.stores.alerts.get(id)
+      : result;
   }
 
   /** A run is about to be purged: it leaves its alerts. */
   async leave(watch: Watch): Promise<void> {
-    const entry = this.rules.book.leftBy(watch);
-    if (entry !== null) await this.stores.alerts.enter([entry]);
+    const entry = this.alerting.rules.book.leftBy(watch);
+    if (entry !== null) await this.alerting.process.stores.alerts.enter([entry]);
   }
 
   /**
@@ -154,7 +164,7 @@ export class AlertEngine {
   private seen(): string[] {
     const { inDoubt } = this;
     if (inDoubt === null) return [];
-    const seen = this.rules.sources.filter((source) => !inDoubt.has(source));
+    const seen = this.alerting.rules.sources.filter((source) => !inDoubt.has(source));
     return inDoubt.size === 0 ? ['', ...seen] : seen;
   }
 
@@ -166,7 +176,7 @@ export class AlertEngine {
   // A batch.
 
   private async judgeBatch(work: AlertWork, claimed: Claimed): Promise<void> {
-    const { rules, host } = this;
+    const { rules, sources, token } = this.alerting;
     const entries = this.entriesOf(claimed);
     if (claimed.deadlines.length > 0) await this.learn();
     const deadlines = await this.judgeDeadlines(claimed.deadlines, work.now);
@@ -177,7 +187,7 @@ export class AlertEngine {
     if (due.some((group) => group?.kind === 'absent')) await this.learn();
     const isLeft = (group: (typeof due)[number]) =>
       group !== null && !isMade(group, rules.book.named(group.rule), rules.sources);
-    const isMixed = due.some(isLeft) && (await host.isMixed());
+    const isMixed = due.some(isLeft) && (await this.alerting.isMixed());
     const counts = await this.readBounds(wanted, read);
     const names = [...wanted.values()].map(({ rule }) => rule.name);
     const judgement = await this.judgement(work, { read, names, counts, isMixed });
@@ -188,12 +198,12 @@ export class AlertEngine {
 
     const { next } = deadlines;
     const judged = { judged: claimed.entries, deadlines: next };
-    if (!(await this.commit(judgement, { token: host.token, read, now: work.now, ...judged }))) {
+    if (!(await this.commit(judgement, { token, read, now: work.now, ...judged }))) {
       return;
     }
-    for (const [source, runIds] of deadlines.unread) await host.readSoon(source, runIds);
-    for (const [rule, number] of judgement.overflowed) host.onOverflow(rule, number);
-    for (const key of judgement.spinning) host.onSpinning(key);
+    for (const [source, runIds] of deadlines.unread) await sources.readSoon(source, runIds);
+    for (const [rule, number] of judgement.overflowed) this.reportOverflow(rule, number);
+    for (const key of judgement.spinning) this.reportSpinning(key);
   }
 
   private entriesOf({ entries }: Claimed): AlertEntry[] {
@@ -201,7 +211,8 @@ export class AlertEngine {
       try {
         return [JSON.parse(text) as AlertEntry];
       } catch {
-        this.host.onUnreadable(text);
+        const { log } = this.alerting.process;
+        log.error({ entry: text.slice(0, 200) }, 'alerts.unreadable');
         return [];
       }
     });
@@ -214,7 +225,10 @@ export class AlertEngine {
   ): void {
     if (entry.kind === 'deadlines') {
       for (const { rule, at } of entry.deadlines) {
-        deadlines.set(`${rule} ${entry.watch}`, at ?? this.host.now() + UNKNOWN_EVERY_MS);
+        deadlines.set(
+          `${rule} ${entry.watch}`,
+          at ?? this.alerting.process.now() + UNKNOWN_EVERY_MS,
+        );
       }
       return;
     }
@@ -228,7 +242,7 @@ export class AlertEngine {
   }
 
   private rulesOf({ rules }: AlertEntry & { kind: 'event' | 'left' }): Rule[] {
-    return rules.flatMap((name) => this.rules.book.named(name) ?? []);
+    return rules.flatMap((name) => this.alerting.rules.book.named(name) ?? []);
   }
 
   /** One atomic step. @returns false where another process was faster: the same is judged again */
@@ -236,18 +250,17 @@ export class AlertEngine {
     judgement: Judgement,
     { now, ...step }: Pick<Parameters<AlertStore['commit']>[0], 'token' | 'read'> & { now: number },
   ): Promise<boolean> {
-    const { host } = this;
-    const { alerts } = this.stores;
-    const pools = await alerts.commit({
+    const { process } = this.alerting;
+    const pools = await process.stores.alerts.commit({
       ...step,
       changed: judgement.changed(),
       resolved: [...judgement.resolved.values()],
       counts: judgement.counts,
-      events: judgement.notifications.map((one) => planAlertEvent(one, host, now)),
+      events: judgement.notifications.map((one) => planAlertEvent(process, one, now)),
     });
     if (pools === null) return false;
-    host.count(judgement.counts);
-    host.dispatch(pools);
+    process.metrics.alertCounts(judgement.counts);
+    process.dispatch(pools);
     return true;
   }
 
@@ -256,7 +269,7 @@ export class AlertEngine {
     id: string,
     what: (now: number) => Parameters<Judgement['act']>[1],
   ): Promise<Alert | 'unconfigured' | null> {
-    const { alerts } = this.stores;
+    const { alerts } = this.alerting.process.stores;
     const key = groupOfAlert(id) ?? '';
     for (;;) {
       const read = await this.readGroups([key], new Map());
@@ -284,14 +297,14 @@ export class AlertEngine {
       isMixed?: boolean;
     },
   ): Promise<Judgement> {
-    const { rules, host } = this;
+    const { process, rules } = this.alerting;
     const groups = new Map(
       [...read].flatMap(([key, { group }]) => (group === null ? [] : [[key, group] as const])),
     );
     const judged = new Set([...names, ...[...groups.values()].map(({ rule }) => rule)]);
     const [silences, active] = await Promise.all([
-      this.stores.silences.all(),
-      readInhibiting({ alerts: this.stores.alerts, rules }, judged),
+      process.stores.silences.all(),
+      readInhibiting(this.alerting, judged),
     ]);
     return new Judgement(groups, {
       now,
@@ -304,8 +317,27 @@ export class AlertEngine {
       inhibitRules: rules.inhibitRules,
       active,
       groupCounts: counts,
-      newEventId: () => host.newEventId(),
+      newEventId: () => systemEventId(process.newMark),
     });
+  }
+
+  /** Counts events of groups that a rule may not have any more, and says so once an hour. */
+  private reportOverflow(rule: string, events: number): void {
+    const { log, metrics, now } = this.alerting.process;
+    metrics.alertOverflow(rule, events);
+    if (now() - (this.overflowSaidAt.get(rule) ?? -Infinity) < SAY_AGAIN_MS) return;
+    this.overflowSaidAt.set(rule, now());
+    const help = 'leave out of its group_by what hardly ever comes twice';
+    log.warn({ rule, groups: MOST_GROUPS, help }, 'alerts.too_many_groups');
+  }
+
+  /** A group was due again at once after its timer was handled: a defect. */
+  private reportSpinning(group: string): void {
+    const { spun } = this;
+    if (spun.has(group) || spun.size >= MOST_SPUN) return;
+    spun.add(group);
+    const help = 'report this as a defect of runwatch';
+    this.alerting.process.log.error({ group, help }, 'alerts.due_again');
   }
 
   // What a batch reads.
@@ -336,14 +368,16 @@ export class AlertEngine {
     due: readonly string[],
     wanted: ReadonlyMap<string, WantedGroup>,
   ): Promise<Map<string, ReadGroup>> {
-    const read = await this.stores.alerts.groups([...new Set([...due, ...wanted.keys()])]);
+    const read = await this.alerting.process.stores.alerts.groups([
+      ...new Set([...due, ...wanted.keys()]),
+    ]);
     const groups = [...read.values()].flatMap(({ group }) => group ?? []);
     const names = new Set([
       ...[...wanted.values()].map(({ rule }) => rule.name),
       ...groups.map(({ rule }) => rule),
     ]);
     const isMuted = (name: string) =>
-      (this.rules.book.named(name)?.mute.length ?? 0) > 0 ||
+      (this.alerting.rules.book.named(name)?.mute.length ?? 0) > 0 ||
       groups.some(({ rule, open }) => rule === name && open?.isHeld === true);
     const digests = [...names].filter(isMuted).map(digestKey);
     await this.readMore(read, digests);
@@ -355,7 +389,8 @@ export class AlertEngine {
 
   private async readMore(read: Map<string, ReadGroup>, keys: readonly string[]): Promise<void> {
     const more = [...new Set(keys)].filter((key) => !read.has(key));
-    for (const [key, one] of await this.stores.alerts.groups(more)) read.set(key, one);
+    for (const [key, one] of await this.alerting.process.stores.alerts.groups(more))
+      read.set(key, one);
   }
 
   /** How many groups there are where one is opened; where no more may be, also what counts those. */
@@ -368,9 +403,9 @@ export class AlertEngine {
     );
     const bounds = opening.map(({ rule, source }) => ({
       key: overflowKey(rule.name, source),
-      of: boundsOf(rule.name, source, this.rules.sources.length),
+      of: boundsOf(rule.name, source, this.alerting.rules.sources.length),
     }));
-    const counts = await this.stores.alerts.groupCounts([
+    const counts = await this.alerting.process.stores.alerts.groupCounts([
       ...new Set(bounds.flatMap(({ of }) => [...of.keys()])),
     ]);
     const mayOverflow = bounds.filter(({ of }) =>
@@ -387,13 +422,14 @@ export class AlertEngine {
 
   /** A run is late once it was read beyond its deadline. Its source is asked, and may not be able to say. */
   private async judgeDeadlines(members: readonly string[], now: number): Promise<JudgedDeadlines> {
-    const { rules, asked } = this;
+    const { asked } = this;
+    const { rules } = this.alerting;
     const result: JudgedDeadlines = { next: new Map(), late: [], unread: new Map() };
-    const stored = await this.stores.watches.getMany(members.map(watchOfDeadline));
+    const stored = await this.alerting.process.stores.watches.getMany(members.map(watchOfDeadline));
     const ruleOf = (member: string) => rules.book.named(member.slice(0, member.indexOf(' ')));
     // Another process may have entered deadlines of a rule that this one does not know.
     const isForeign = members.some((member) => ruleOf(member) === undefined);
-    const ofForeign = isForeign && (await this.host.isMixed()) ? now + FOREIGN_EVERY_MS : null;
+    const ofForeign = isForeign && (await this.alerting.isMixed()) ? now + FOREIGN_EVERY_MS : null;
     if (asked.size > MOST_ASKED) asked.clear();
     members.forEach((member, index) => {
       const rule = ruleOf(member);
@@ -416,7 +452,7 @@ export class AlertEngine {
     const { asked } = this;
     const event = this.lateEvent(rule, watch, now);
     if (rule.condition.kind !== 'deadline' || !meets(rule, event)) return null;
-    const deadlineAt = deadlineOf(rule, watch, this.rules.usual);
+    const deadlineAt = deadlineOf(rule, watch, this.alerting.rules.usual);
     if (deadlineAt === null) return now + UNKNOWN_EVERY_MS;
     if (deadlineAt > now) return deadlineAt;
     if ((watch.runAskedAt ?? 0) >= deadlineAt) {
@@ -440,7 +476,7 @@ export class AlertEngine {
   /** What rules see of a run that is beyond its deadline. */
   private lateEvent(rule: Rule, watch: Watch, at: number): AlertEvent {
     const { source, runId, metadata, run } = watch;
-    const { workflowName: name, runUrl: url } = this.host.linksOf(watch);
+    const { workflowName: name, runUrl: url } = this.alerting.process.linksOf(watch);
     return {
       id: `late ${rule.name} ${source}/${runId} ${at}`,
       type: 'run.late',
@@ -453,8 +489,8 @@ export class AlertEngine {
 
   /** Deadlines of rules that are new, or not as they were, for the runs that go on. */
   private async enterDeadlines(): Promise<void> {
-    const { rules, host } = this;
-    const { alerts, watches } = this.stores;
+    const { process, rules } = this.alerting;
+    const { alerts, feeds } = process.stores;
     const all = rules.book.all.filter(({ condition }) => condition.kind === 'deadline');
     const forms = Object.fromEntries(all.map((rule) => [rule.name, formOf(rule)]));
     const applied = await alerts.appliedDeadlines();
@@ -462,13 +498,13 @@ export class AlertEngine {
     const isSame = fresh.length === 0 && Object.keys(applied).length === all.length;
     if (isSame) return;
     for (const source of fresh.length === 0 ? [] : rules.sources) {
-      for await (const chunk of watches.active(source)) {
+      for await (const chunk of feeds.active(source, false)) {
         const deadlines = chunk.flatMap(({ watch }) =>
           fresh
             .filter((rule) => meets(rule, this.lateEvent(rule, watch, 0)))
             .map((rule): [string, number] => [
               `${rule.name} ${watchId(watch)}`,
-              deadlineOf(rule, watch, rules.usual) ?? host.now() + UNKNOWN_EVERY_MS,
+              deadlineOf(rule, watch, rules.usual) ?? process.now() + UNKNOWN_EVERY_MS,
             ]),
         );
         await alerts.setDeadlines(new Map(deadlines));
@@ -480,8 +516,8 @@ export class AlertEngine {
   // New rules.
 
   private async beginAbsences(): Promise<void> {
-    const { rules } = this;
-    const { alerts } = this.stores;
+    const { rules } = this.alerting;
+    const { alerts } = this.alerting.process.stores;
     const named = rules.book.all
       .filter(({ condition }) => condition.kind === 'absent')
       .flatMap((rule) => namedGroups(rule, rules.sources).map((labels) => ({ rule, labels })));
@@ -504,7 +540,7 @@ export class AlertEngine {
 
   /** When an alert is due follows from its rule as it is now. */
   private async expediteOpen(): Promise<void> {
-    const { alerts } = this.stores;
+    const { alerts } = this.alerting.process.stores;
     let cursor: string | null = null;
     do {
       const page: Awaited<ReturnType<AlertStore['list']>> = await alerts.list({
@@ -518,8 +554,8 @@ export class AlertEngine {
   }
 
   private async expediteHeld(): Promise<void> {
-    const { rules } = this;
-    const { alerts } = this.stores;
+    const { rules } = this.alerting;
+    const { alerts } = this.alerting.process.stores;
     const read = await alerts.groups(rules.book.all.map(({ name }) => digestKey(name)));
     await alerts.expedite([...read].flatMap(([key, { group }]) => (group?.held ? [key] : [])));
   }

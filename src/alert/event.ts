@@ -4,7 +4,7 @@ import { newDelivery } from '../core/delivery/delivery.ts';
 import { formatDuration } from '../core/time.ts';
 import { isoTime } from '../core/event/event.ts';
 import type { PlannedEvent } from '../core/delivery/outbox.ts';
-import type { AlertHost } from './ports.ts';
+import type { Process } from '../process.ts';
 
 /**
  * An alert in the shape that users see.
@@ -65,10 +65,27 @@ function shownDigest({ reason, since, until, alerts, byType }: Digest) {
   return { reason, since: isoTime(since), until: isoTime(until), alerts, by_type: byType };
 }
 
+/** Where users see an alert; null where the address of the dashboard is not known. */
+export function alertUrl(process: Process, { id }: Pick<Alert, 'id'>): string | null {
+  const alerts = alertsUrl(process);
+  return alerts && `${alerts}/${id}`;
+}
+
+function alertsUrl({ config }: Process): string | null {
+  const { public_url: url } = config.server;
+  return url === undefined ? null : `${url.replace(/\/$/, '')}/alerts`;
+}
+
+/** Where users see the alerts of a rule. */
+function alertsOfRuleUrl(process: Process, rule: string): string | null {
+  const alerts = alertsUrl(process);
+  return alerts && `${alerts}?rule=${encodeURIComponent(rule)}`;
+}
+
 /** The event of a notification, with its deliveries. */
 export function planAlertEvent(
+  process: Process,
   notification: Notification,
-  host: Pick<AlertHost, 'receivers' | 'urlOf' | 'urlOfRule'>,
   now: number,
 ): PlannedEvent {
   const { eventId: id, kind, alert, digest } = notification;
@@ -76,16 +93,17 @@ export function planAlertEvent(
   const hasPage = digest === null || digest.alerts.some((one) => one.id === alert.id);
   const type = `alert.${kind}` as const;
   const about = { source: '', runId: '', alertId: alert.id };
+  const url = hasPage ? alertUrl(process, alert) : alertsOfRuleUrl(process, alert.rule);
   return {
     id,
     body: JSON.stringify({
       id,
       type,
       timestamp: isoTime(now),
-      data: alertData(notification, hasPage ? host.urlOf(alert) : host.urlOfRule(alert.rule)),
+      data: alertData(notification, url),
     }),
-    deliveries: host
-      .receivers(type, notification.notify)
+    deliveries: process.endpoints
+      .wantingAlertEvent(type, notification.notify)
       .map((endpoint) => newDelivery(about, { id, type }, endpoint, now)),
   };
 }

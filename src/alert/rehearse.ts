@@ -6,16 +6,23 @@ import {
   type AlertCounts,
   type Notification,
 } from '../core/alert/alert.ts';
-import { alertedRun, deadlineOf, type UsualDuration } from '../core/alert/entry.ts';
+import {
+  alertedRun,
+  alertEventOf,
+  deadlineOf,
+  systemAlertEvent,
+  type UsualDuration,
+} from '../core/alert/entry.ts';
 import type { Group } from '../core/alert/group.ts';
 import { Judgement, ownersOf } from '../core/alert/judgement.ts';
 import { endsDeadline, meets, type AlertEvent, type Rule } from '../core/alert/rule.ts';
-import { isOfRun, isoTime, type AnyEvent } from '../core/event/event.ts';
+import { detectedAt, isOfRun, isoTime, type AnyEvent } from '../core/event/event.ts';
 import { formatDuration } from '../core/time.ts';
-import type { LinksOf } from '../core/run/links.ts';
+import type { RunLinks } from '../core/run/links.ts';
 import { watchId, type Watch } from '../core/watch/watch.ts';
+import type { Alerting } from './alerting.ts';
 import { namedGroups } from './engine.ts';
-import type { LiveRules } from './ports.ts';
+import type { LiveRules } from './rules.ts';
 
 /** A notification that rules would have sent. */
 interface Rehearsed extends Notification {
@@ -41,16 +48,13 @@ export interface EventHistory {
   from: number;
 }
 
-interface RehearseDeps {
-  historySince: (since: number) => Promise<EventHistory>;
-  /** Watches that are active, those that were registered last, and whether that is not all. */
-  activeWatches: () => Promise<{ watches: Watch[]; isCut: boolean }>;
-  judgedEvent: (event: AnyEvent) => AlertEvent;
-  linksOf: LinksOf;
-  /** Reads how long the runs usually take of workflows that were asked for. */
-  learnUsual: () => Promise<void>;
-  now: () => number;
-}
+/** Stored events that are read. */
+const MOST_EVENTS = 50_000;
+
+/** Active watches that are read. */
+const MOST_WATCHES = 10_000;
+
+const PAGE = 200;
 
 /** Events judged before others get the processor. */
 const EVENTS_AT_ONCE = 100;
@@ -58,18 +62,20 @@ const EVENTS_AT_ONCE = 100;
 const MOST_NOTIFICATIONS = 1_000;
 
 /**
- * The use case that shows what rules would have sent for stored events, with no silence and no
- * acknowledgement. Absence counts from older events on, as if runwatch had been up ever since; deadlines are
- * those of runs that ended in that time or go on. It writes nothing and sends nothing.
+ * Shows what rules would have sent for stored events, with no silence and no acknowledgement. Absence
+ * counts from older events on, as if runwatch had been up ever since; deadlines are those of runs that ended
+ * in that time or go on. It writes nothing and sends nothing.
  */
-export function createRehearse(deps: RehearseDeps) {
-  return async function rehearse(since: number, rules: LiveRules): Promise<Rehearsal> {
-    const now = deps.now();
-    const history = await deps.historySince(Math.min(since, ...absencesOf(rules, since)));
-    const late = await lateRuns(deps, rules, { history, since, now });
+export class Rehearsals {
+  constructor(private readonly alerting: Alerting) {}
+
+  async rehearse(since: number, rules: LiveRules): Promise<Rehearsal> {
+    const now = this.alerting.process.now();
+    const history = await this.historySince(Math.min(since, ...absencesOf(rules, since)));
+    const late = await this.lateRuns(rules, { history, since, now });
     const theatre = new Theatre(rules, { since, from: history.from });
     for (const stored of history.events) {
-      const event = deps.judgedEvent(stored);
+      const event = judgedEvent(stored);
       theatre.lateUntil(late.runs, event.at);
       theatre.judge(event);
       if (theatre.notifications.length > MOST_NOTIFICATIONS) break;
@@ -82,7 +88,73 @@ export function createRehearse(deps: RehearseDeps) {
     const { events, counts } = theatre;
     const limits = new Map([...late.limits, ...theatre.limits()]);
     return { events, notifications, counts, limits, isCapped };
-  };
+  }
+
+  /** Stored events since a time, oldest first; the newest of them where there are too many. */
+  async historySince(since: number): Promise<EventHistory> {
+    const found: AnyEvent[] = [];
+    for await (const page of this.alerting.process.stores.events.newest(PAGE)) {
+      const newer = page.filter((event) => detectedAt(event) >= since);
+      found.push(...newer);
+      if (newer.length < page.length) return { events: found.toReversed(), from: since };
+      if (found.length >= MOST_EVENTS) break;
+    }
+    const oldest = found.at(-1);
+    return {
+      events: found.toReversed(),
+      from: oldest === undefined ? Infinity : detectedAt(oldest),
+    };
+  }
+
+  /** Watches that are active, those that were registered last, and whether that is not all. */
+  async activeWatches(): Promise<{ watches: Watch[]; isCut: boolean }> {
+    const { watches } = this.alerting.process.stores;
+    const found: Watch[] = [];
+    for await (const keys of watches.active(PAGE, 'newest')) {
+      const stored = await watches.getMany(keys);
+      found.push(...stored.flatMap((one) => one?.watch ?? []));
+      if (found.length >= MOST_WATCHES) return { watches: found, isCut: true };
+    }
+    return { watches: found, isCut: false };
+  }
+
+  private async lateRuns(
+    { book, usual }: LiveRules,
+    given: { history: EventHistory; since: number; now: number },
+  ): Promise<{ runs: LateRun[]; limits: Map<string, string> }> {
+    const { durations, process } = this.alerting;
+    const limits = new Map<string, string>();
+    const rules = book.all.filter(({ condition }) => condition.kind === 'deadline');
+    if (rules.length === 0) return { runs: [], limits };
+    const { watches, isCut } = await this.activeWatches();
+    const going = watches.map((one) => goingRun(one, process.linksOf(one)));
+    const seen = [...endedRuns(given.history), ...going];
+    const find = () => rules.flatMap((rule) => lateOf(rule, seen, { ...given, usual }));
+    // The first round names the workflows of which it must be known how long their runs take.
+    await durations.refreshIfDue();
+    find();
+    await durations.refreshIfDue();
+    for (const rule of rules) {
+      const isUnknown = seen.some(
+        ({ watch, event }) =>
+          meets(rule, event) &&
+          referenceOf(rule, watch) !== null &&
+          deadlineOf(rule, watch, usual) === null,
+      );
+      if (isUnknown)
+        limits.set(rule.name, 'too few runs say how long those of a workflow usually take');
+      else if (isCut)
+        limits.set(rule.name, `only the ${watches.length} runs that were watched last`);
+    }
+    return { runs: find().toSorted((a, b) => a.event.at - b.event.at), limits };
+  }
+}
+
+/** What rules see of an event; of those of alerts nothing. */
+export function judgedEvent(event: AnyEvent): AlertEvent {
+  if (isOfRun(event)) return alertEventOf(event);
+  const { id, type, timestamp, data } = event;
+  return systemAlertEvent({ id, type, at: Date.parse(timestamp), data });
 }
 
 /** Since when events decide what is absent, by the rules that wait for some. */
@@ -106,35 +178,6 @@ interface SeenRun {
   endedAt: number | null;
 }
 
-async function lateRuns(
-  deps: RehearseDeps,
-  { book, usual }: LiveRules,
-  given: { history: EventHistory; since: number; now: number },
-): Promise<{ runs: LateRun[]; limits: Map<string, string> }> {
-  const limits = new Map<string, string>();
-  const rules = book.all.filter(({ condition }) => condition.kind === 'deadline');
-  if (rules.length === 0) return { runs: [], limits };
-  const { watches, isCut } = await deps.activeWatches();
-  const seen = [...endedRuns(deps, given.history), ...watches.map((one) => goingRun(deps, one))];
-  const find = () => rules.flatMap((rule) => lateOf(rule, seen, { ...given, usual }));
-  // The first round names the workflows of which it must be known how long their runs take.
-  await deps.learnUsual();
-  find();
-  await deps.learnUsual();
-  for (const rule of rules) {
-    const isUnknown = seen.some(
-      ({ watch, event }) =>
-        meets(rule, event) &&
-        referenceOf(rule, watch) !== null &&
-        deadlineOf(rule, watch, usual) === null,
-    );
-    if (isUnknown)
-      limits.set(rule.name, 'too few runs say how long those of a workflow usually take');
-    else if (isCut) limits.set(rule.name, `only the ${watches.length} runs that were watched last`);
-  }
-  return { runs: find().toSorted((a, b) => a.event.at - b.event.at), limits };
-}
-
 function lateOf(
   rule: Rule,
   seen: readonly SeenRun[],
@@ -156,7 +199,7 @@ function referenceOf({ condition }: Rule, { run }: Pick<Watch, 'run'>): string |
 }
 
 /** Runs that end by one of the events. */
-function endedRuns({ judgedEvent }: RehearseDeps, { events }: EventHistory): SeenRun[] {
+function endedRuns({ events }: EventHistory): SeenRun[] {
   return events.flatMap((stored) => {
     if (!isOfRun(stored) || !endsDeadline(stored.type)) return [];
     const { watch, run } = stored.data;
@@ -172,9 +215,8 @@ function endedRuns({ judgedEvent }: RehearseDeps, { events }: EventHistory): See
   });
 }
 
-function goingRun({ linksOf }: RehearseDeps, watch: Watch): SeenRun {
+function goingRun(watch: Watch, { workflowName: name, runUrl: url }: RunLinks): SeenRun {
   const { source, runId, metadata, run, registeredAt } = watch;
-  const { workflowName: name, runUrl: url } = linksOf(watch);
   const about = { id: watchId(watch), type: '', at: 0, source, metadata };
   const event = { ...about, run: alertedRun(runId, run, { name, url }) };
   return { watch, event, registeredAt, endedAt: null };

@@ -8,8 +8,9 @@ import {
   type Silence,
   type SilenceRefusal,
 } from '../core/alert/silence.ts';
-import type { AlertStore, LiveRules, SilenceStore } from './ports.ts';
 import { valueOf } from '../core/records.ts';
+import type { Alerting } from './alerting.ts';
+import { judgedEvent } from './rehearse.ts';
 
 /** A user's request for a silence. Times are milliseconds since the epoch. */
 export interface SilenceRequest {
@@ -25,15 +26,6 @@ export interface SilenceRequest {
   sources?: readonly string[] | undefined;
 }
 
-interface SilencesDeps {
-  silences: SilenceStore;
-  alerts: Pick<AlertStore, 'list' | 'groups'>;
-  rules: LiveRules;
-  /** Stored events since a time, oldest first. */
-  eventsSince: (since: number) => Promise<AlertEvent[]>;
-  now: () => number;
-}
-
 /** What a silence matches. */
 export interface SilencePreview {
   alerts: Alert[];
@@ -47,50 +39,56 @@ const DAY_MS = 86_400_000;
 const MOST_ALERTS = 1_000;
 
 /** The use cases behind silences. */
-export function createSilences({ silences, alerts, rules, eventsSince, now }: SilencesDeps) {
-  return {
-    /** The same key again gives the silence that it created. */
-    async add({
-      sources,
-      ...request
-    }: SilenceRequest): Promise<{ silence: Silence; isNew: boolean } | SilenceRefusal> {
-      const id = silenceId(request.key, sources);
-      return silences.add({ id, ...request, createdAt: now() });
-    },
+export class Silences {
+  constructor(private readonly alerting: Alerting) {}
 
-    /** Those in force first, then those to come, then those that have expired, each newest first. */
-    async list(): Promise<Silence[]> {
-      const order = ['active', 'pending', 'expired'];
-      const at = now();
-      const rank = (one: Silence) => order.indexOf(silenceState(one, at));
-      const found = await silences.all();
-      return found.toSorted((a, b) => rank(a) - rank(b) || b.createdAt - a.createdAt);
-    },
+  /** The same key again gives the silence that it created. */
+  async add({
+    sources,
+    ...request
+  }: SilenceRequest): Promise<{ silence: Silence; isNew: boolean } | SilenceRefusal> {
+    const { now, stores } = this.alerting.process;
+    const id = silenceId(request.key, sources);
+    return stores.silences.add({ id, ...request, createdAt: now() });
+  }
 
-    /** Ends a silence now; one that has expired does not change. @returns false for an unknown one */
-    async expire(id: string): Promise<boolean> {
-      const silence = await silences.get(id);
-      if (silence === null) return false;
-      const at = now();
-      if (at < silence.until) {
-        const startsAt = Math.min(silence.startsAt, at);
-        await silences.put({ ...silence, startsAt, until: at });
-      }
-      return true;
-    },
+  /** Those in force first, then those to come, then those that have expired, each newest first. */
+  async list(): Promise<Silence[]> {
+    const { now, stores } = this.alerting.process;
+    const order = ['active', 'pending', 'expired'];
+    const at = now();
+    const rank = (one: Silence) => order.indexOf(silenceState(one, at));
+    const found = await stores.silences.all();
+    return found.toSorted((a, b) => rank(a) - rank(b) || b.createdAt - a.createdAt);
+  }
 
-    async preview(matchers: Matchers): Promise<SilencePreview> {
-      const { items } = await alerts.list({ state: OPEN_STATES, limit: MOST_ALERTS });
-      const groups = await alerts.groups(items.map(({ id }) => groupOfAlert(id) ?? ''));
-      const open = [...groups.values()].flatMap(({ group }) => group?.open ?? []);
-      const silenced = open.filter(({ facts }) => matchesSilence(matchers, facts));
-      const events = { count: 0, byRule: {}, byType: {} };
-      for (const event of await eventsSince(now() - DAY_MS)) {
-        noteEvent(events, matchers, { event, rules: rules.book.all });
-      }
-      return { alerts: silenced.map(({ alert }) => alert), events };
-    },
-  };
+  /** Ends a silence now; one that has expired does not change. @returns false for an unknown one */
+  async expire(id: string): Promise<boolean> {
+    const { now, stores } = this.alerting.process;
+    const silence = await stores.silences.get(id);
+    if (silence === null) return false;
+    const at = now();
+    if (at < silence.until) {
+      const startsAt = Math.min(silence.startsAt, at);
+      await stores.silences.put({ ...silence, startsAt, until: at });
+    }
+    return true;
+  }
+
+  async preview(matchers: Matchers): Promise<SilencePreview> {
+    const { process, rehearsals, rules } = this.alerting;
+    const { alerts } = process.stores;
+    const { items } = await alerts.list({ state: OPEN_STATES, limit: MOST_ALERTS });
+    const groups = await alerts.groups(items.map(({ id }) => groupOfAlert(id) ?? ''));
+    const open = [...groups.values()].flatMap(({ group }) => group?.open ?? []);
+    const silenced = open.filter(({ facts }) => matchesSilence(matchers, facts));
+    const events = { count: 0, byRule: {}, byType: {} };
+    const history = await rehearsals.historySince(process.now() - DAY_MS);
+    for (const event of history.events.map(judgedEvent)) {
+      noteEvent(events, matchers, { event, rules: rules.book.all });
+    }
+    return { alerts: silenced.map(({ alert }) => alert), events };
+  }
 }
 
 function silenceId(key: string | null, sources: readonly string[] | undefined): string {

@@ -11,7 +11,7 @@ import { newProcessId } from '../redis/leases.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { EventLog, Logger } from '../telemetry/logger.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
-import { AlertRules } from './alert-rules.ts';
+import { AlertRules } from '../alert/rules.ts';
 import { createClock, refuseSkew, type Clock, type DaemonClocks } from './clock.ts';
 import { createEpochFile } from './data-directory.ts';
 import { KnownWatches, createWatchNotes } from './known-watches.ts';

@@ -1,4 +1,4 @@
-import type { AlertRules } from './alert-rules.ts';
+import type { AlertRules } from '../alert/rules.ts';
 import type { StoredCounts } from '../telemetry/gauges.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import { AlertStore, AlertMessageStore } from '../redis/stores/alert-store.ts';

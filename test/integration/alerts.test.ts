@@ -1,8 +1,7 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { AlertEngine } from '../../src/alert/engine.ts';
-import type { AlertHost, AlertStore } from '../../src/alert/ports.ts';
-import { createSilences } from '../../src/alert/silences.ts';
-import { createSuppressions } from '../../src/alert/suppressions.ts';
+import { pino } from 'pino';
+import { Alerting, type AlertedSources } from '../../src/alert/alerting.ts';
+import type { AlertEngine } from '../../src/alert/engine.ts';
 import { entriesOf, RuleBook } from '../../src/core/alert/entry.ts';
 import { MOST_GROUPS, shareOfGroups } from '../../src/core/alert/judgement.ts';
 import type { InhibitRule, Rule } from '../../src/core/alert/rule.ts';
@@ -10,7 +9,11 @@ import type { EventType } from '../../src/core/event/event.ts';
 import { noLinks } from '../../src/core/run/links.ts';
 import { createEndWatch } from '../../src/poll/watch-control.ts';
 import { buildEvent } from '../../src/core/run/transition.ts';
+import type { AlertStore } from '../../src/redis/stores/alert-store.ts';
+import type { SilenceStore } from '../../src/redis/stores/silence-store.ts';
 import { newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
+import { testProcess } from '../support/daemon.ts';
+import { endpointsOf } from '../support/endpoints.ts';
 import { aRule } from '../support/fake-alerts.ts';
 import { openStores } from '../support/stores.ts';
 
@@ -53,43 +56,54 @@ function use(...all: Rule[]): void {
   rules.book = new RuleBook(all);
 }
 
-/** The endpoints and the source of a daemon, which a test may change. */
-const host: AlertHost = {
-  token: 'judge.1',
-  newEventId: () => `evt_${newMark()}`,
-  receivers: (_type, named) => [...named],
-  urlOf: ({ id }) => `/alerts/${id}`,
-  urlOfRule: (rule) => `/alerts?rule=${rule}`,
-  linksOf: noLinks,
-  sourcesInDoubt: async () => new Set(),
-  isMixed: async () => false,
-  readSoon: async () => undefined,
-  dispatch: () => undefined,
-  now: () => now,
-  measureClock: async () => undefined,
-  count: () => undefined,
-  onUnreadable: () => undefined,
-  onOverflow: () => undefined,
-  onSpinning: (group) => {
-    throw new Error(`${group} is due again at once`);
+/** What a test changes of a process: its store, its clock, what it knows of its sources and of others. */
+interface Changes {
+  alerts?: AlertStore;
+  silences?: SilenceStore;
+  now?: () => number;
+  measureClock?: () => Promise<void>;
+  onOverflow?: (rule: string, events: number) => void;
+  inDoubt?: AlertedSources['inDoubt'];
+  readSoon?: AlertedSources['readSoon'];
+  isMixed?: Alerting['isMixed'];
+}
+
+/** A group that is due again at once is a defect, which fails the test. */
+const log = pino({
+  hooks: {
+    logMethod([fields, message]) {
+      if (message === 'alerts.due_again') throw new Error(JSON.stringify(fields));
+    },
   },
-};
+});
+
+/** Alerts as another process judges them. */
+function alertingOf(changes: Changes = {}): Alerting {
+  const token = `judge-${(judges += 1)}.1`;
+  const process = testProcess({
+    stores: {
+      ...stores,
+      alerts: changes.alerts ?? alerts,
+      silences: changes.silences ?? silences,
+    },
+    endpoints: Object.assign(endpointsOf({}), {
+      wantingAlertEvent: (_type: string, named: readonly string[]) => [...named],
+    }),
+    newToken: () => token,
+    now: changes.now ?? (() => now),
+    clock: { measure: changes.measureClock ?? (async () => undefined) },
+    metrics: { alertOverflow: changes.onOverflow ?? (() => undefined) },
+    log,
+  });
+  const { inDoubt = async () => new Set<string>(), readSoon = async () => undefined } = changes;
+  const alerting = new Alerting(process, { inDoubt, readSoon }, { configurations: async () => [] });
+  const { isMixed } = changes;
+  return Object.assign(alerting, { rules, ...(isMixed && { isMixed }) });
+}
 
 /** The engine of another process. */
-async function engine(
-  changes: Partial<AlertHost> & { alerts?: AlertStore } = {},
-): Promise<AlertEngine> {
-  const { alerts: store = alerts, ...others } = changes;
-  const token = `judge-${(judges += 1)}.1`;
-  const reader = {
-    getMany: (wanted: Parameters<typeof watches.getMany>[0]) => watches.getMany(wanted),
-    active: (source: string) => stores.feeds.active(source, false),
-  };
-  const opened = new AlertEngine({ alerts: store, silences, watches: reader }, rules, {
-    ...host,
-    token,
-    ...others,
-  });
+async function engine(changes: Changes = {}): Promise<AlertEngine> {
+  const opened = alertingOf(changes).engine;
   await opened.learn();
   return opened;
 }
@@ -521,15 +535,11 @@ describe('alerts in Redis', () => {
 
 /** What users do with silences. */
 function openSilences(store = silences) {
-  const all = createSilences({
-    silences: store,
-    alerts,
-    rules,
-    eventsSince: async () => [],
-    now: () => now,
-  });
+  const all = alertingOf({ silences: store }).silences;
   return {
-    ...all,
+    list: () => all.list(),
+    expire: (id: string) => all.expire(id),
+    preview: (matchers: Parameters<typeof all.preview>[0]) => all.preview(matchers),
     async add(request: Parameters<typeof all.add>[0]) {
       const added = await all.add(request);
       if (typeof added === 'string') throw new Error(added);
@@ -539,7 +549,7 @@ function openSilences(store = silences) {
 }
 
 /** Reads runs that go on, as often as they are asked for. */
-function reads(asked: string[] = []): AlertHost['readSoon'] {
+function reads(asked: string[] = []): AlertedSources['readSoon'] {
   return async (source, runIds) => {
     asked.push(...runIds);
     for (const runId of runIds) {
@@ -772,7 +782,7 @@ describe('silences, absence and deadlines in Redis', () => {
     use(lateRule());
     await watches.commit({ before: null, after: goingOn('run-a'), events: [], deliveries: [] });
     const inDoubt = new Set(['default']);
-    const judging = await engine({ sourcesInDoubt: async () => inDoubt, readSoon: reads() });
+    const judging = await engine({ inDoubt: async () => inDoubt, readSoon: reads() });
     await wait(3 * HOUR, judging);
     expect(await told()).toEqual([]);
     inDoubt.clear();
@@ -842,7 +852,7 @@ describe('silences, absence and deadlines in Redis', () => {
     await live(10 * SECOND);
     await setClock(now + 32 * SECOND);
     const unread = new Set(['default']);
-    const restarted = await engine({ sourcesInDoubt: async () => unread });
+    const restarted = await engine({ inDoubt: async () => unread });
     await live(MINUTE, restarted);
     expect(await told()).toEqual([]);
     await end('run.completed');
@@ -857,7 +867,7 @@ describe('silences, absence and deadlines in Redis', () => {
     const condition = { kind: 'absent', event: 'run.completed', withinMs: MINUTE } as const;
     use(aRule({ condition, events: [], when: { workflow_id: ['wf-1'] }, groupWaitMs: 0 }));
     const inDoubt = new Set<string>();
-    const judging = await engine({ sourcesInDoubt: async () => inDoubt });
+    const judging = await engine({ inDoubt: async () => inDoubt });
     await judging.apply();
     await live(50 * SECOND, judging);
     // No pass of the daemon reads it in between.
@@ -992,12 +1002,10 @@ describe('ending alerts by hand', () => {
 });
 
 describe('what suppresses an alert', () => {
-  const suppressorsOf = createSuppressions({ alerts, silences, rules, now: () => now });
-
   /** What suppresses each alert that goes on, by its rule. */
   async function suppressors(sources?: readonly string[]) {
     const { items } = await alerts.list({ limit: 10 });
-    const found = await suppressorsOf(items, sources);
+    const found = await alertingOf().suppressorsOf(items, sources);
     return Object.fromEntries(items.map(({ id, rule }) => [rule, found.get(id)]));
   }
 

@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
 import { noLinks } from '../../src/core/run/links.ts';
-import { AlertRules } from '../../src/daemon/alert-rules.ts';
+import { AlertRules } from '../../src/alert/rules.ts';
 import type { Stores } from '../../src/daemon/stores.ts';
 import { UNTRACED } from '../../src/daemon/tracing.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';

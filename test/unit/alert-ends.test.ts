@@ -1,10 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
 import { planAlertEvent } from '../../src/alert/event.ts';
+import { configSchema } from '../../src/config/schema.ts';
 import { MOST_GROUPS, ownersOf } from '../../src/core/alert/judgement.ts';
 import { defaultResolution, type Rule } from '../../src/core/alert/rule.ts';
 import { aSilence, AlertStage, STAGE_START as START } from '../support/alert-stage.ts';
+import { testProcess } from '../support/daemon.ts';
 import { aRule, anAlertEvent } from '../support/fake-alerts.ts';
 
+const PAGE = 'https://runwatch.example';
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
@@ -340,9 +343,9 @@ describe('the end of a mute', () => {
     [
       'several alerts links to those of its rule',
       ['wf-1', 'wf-2'],
-      () => '/alerts?rule=failed-runs',
+      () => `${PAGE}/alerts?rule=failed-runs`,
     ],
-    ['a single alert links to its page', ['wf-1'], (id: string) => `/alerts/${id}`],
+    ['a single alert links to its page', ['wf-1'], (id: string) => `${PAGE}/alerts/${id}`],
   ])('a digest of %s', (_, workflows, page) => {
     const play = new AlertStage([muted()]);
     play.wait(TO_TEN_IN_THE_EVENING + HOUR);
@@ -350,12 +353,9 @@ describe('the end of a mute', () => {
     play.wait(8 * HOUR);
     const [digest] = play.sent;
     if (digest === undefined) throw new Error('no digest was sent');
-    const host = {
-      receivers: (_type: string, named: readonly string[]) => [...named],
-      urlOf: ({ id }: { id: string }) => `/alerts/${id}`,
-      urlOfRule: (rule: string) => `/alerts?rule=${rule}`,
-    };
-    const event = planAlertEvent(digest, host, play.now);
+    const server = { public_url: PAGE };
+    const process = testProcess({ config: configSchema.parse({ data_dir: '/nowhere', server }) });
+    const event = planAlertEvent(process, digest, play.now);
     const { data } = JSON.parse(event.body) as { data: { alert: { id: string; url: string } } };
     expect(data.alert.url).toBe(page(data.alert.id));
   });

@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { loadConfig } from '../../src/config/load.ts';
-import { AlertRules } from '../../src/daemon/alert-rules.ts';
+import { AlertRules } from '../../src/alert/rules.ts';
 import { randomInteger, seededRandom } from '../../src/simulator/seeded-random.ts';
 import { AlertStage } from '../support/alert-stage.ts';
 

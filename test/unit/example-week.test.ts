@@ -5,7 +5,7 @@ import { namedGroups } from '../../src/alert/engine.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import type { Alert } from '../../src/core/alert/alert.ts';
 import type { AlertEvent, Rule } from '../../src/core/alert/rule.ts';
-import { AlertRules } from '../../src/daemon/alert-rules.ts';
+import { AlertRules } from '../../src/alert/rules.ts';
 import { AlertStage } from '../support/alert-stage.ts';
 
 const EXAMPLES = ['small-team', 'on-call', 'nightly-batch'];

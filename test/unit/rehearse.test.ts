@@ -1,12 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
-import { createRehearse } from '../../src/alert/rehearse.ts';
-import { alertEventOf, RuleBook, systemAlertEvent } from '../../src/core/alert/entry.ts';
+import { Alerting } from '../../src/alert/alerting.ts';
+import { RuleBook } from '../../src/core/alert/entry.ts';
 import type { Rule } from '../../src/core/alert/rule.ts';
-import { isOfRun, type AnyEvent, type EventType } from '../../src/core/event/event.ts';
+import type { AnyEvent, EventType } from '../../src/core/event/event.ts';
 import { noLinks } from '../../src/core/run/links.ts';
 import { buildEvent } from '../../src/core/run/transition.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
+import { testProcess } from '../support/daemon.ts';
 import { aRule } from '../support/fake-alerts.ts';
 
 const MINUTE = 60_000;
@@ -44,24 +45,24 @@ interface Stage {
 
 async function rehearse(rule: Rule, stage: Stage = {}) {
   const { events = [], active = [], from = 0, usualMs = null, now = NOON } = stage;
-  const play = createRehearse({
-    historySince: async (since) => ({
+  const process = testProcess({ now: () => now });
+  const none = async () => new Set<string>();
+  const sources = { inDoubt: none, readSoon: async () => undefined };
+  const { rehearsals, durations } = new Alerting(process, sources, {
+    configurations: async () => [],
+  });
+  Object.assign(durations, { refreshIfDue: async () => undefined });
+  Object.assign(rehearsals, {
+    historySince: async (since: number) => ({
       events: events.filter(({ timestamp }) => Date.parse(timestamp) >= since),
       from: Math.max(from, since),
     }),
     activeWatches: async () => ({ watches: active, isCut: false }),
-    judgedEvent: (event) =>
-      isOfRun(event)
-        ? alertEventOf(event)
-        : systemAlertEvent({ ...event, at: Date.parse(event.timestamp) }),
-    linksOf: noLinks,
-    learnUsual: async () => undefined,
-    now: () => now,
   });
   const rules = { book: new RuleBook([rule]), inhibitRules: [], sources: ['default'] };
   const live = { ...rules, usual: () => usualMs };
   const since = stage.since ?? NOON - DAY;
-  const { notifications, limits, ...found } = await play(since, live);
+  const { notifications, limits, ...found } = await rehearsals.rehearse(since, live);
   return {
     ...found,
     sent: notifications.map(({ kind, at }) => `${kind} ${Math.round((at - since) / MINUTE)}`),

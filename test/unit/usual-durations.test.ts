@@ -1,8 +1,9 @@
 import { expect, test } from '@jest/globals';
 import { entriesOf, RuleBook } from '../../src/core/alert/entry.ts';
 import { binOf, NO_FIGURES } from '../../src/core/watch/run-figures.ts';
-import { createUsualDurations } from '../../src/daemon/alert-rules.ts';
+import { UsualDurations } from '../../src/alert/usual-durations.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
+import { testProcess } from '../support/daemon.ts';
 import { aRule } from '../support/fake-alerts.ts';
 
 const MINUTE = 60_000;
@@ -12,7 +13,9 @@ async function usualOf(runs: number) {
   const workflow = { source: 'default', workflowId: snapshot().workflow_id ?? '' };
   const figures = { ...NO_FIGURES, durations: { [binOf(10 * MINUTE)]: runs } };
   const since = async () => ({ since: 0, workflows: [{ ...workflow, figures, active: {} }] });
-  const durations = createUsualDurations({ runFigures: { since }, now: () => NOON });
+  const durations = new UsualDurations(
+    testProcess({ stores: { runFigures: { since } }, now: () => NOON }),
+  );
   await durations.refreshIfDue();
   return durations.usual;
 }
@@ -54,24 +57,25 @@ function countedReads() {
     clock.reads += 1;
     return { since: 0, workflows: [] };
   };
-  return { clock, ...createUsualDurations({ runFigures: { since }, now: () => clock.now }) };
+  const process = testProcess({ stores: { runFigures: { since } }, now: () => clock.now });
+  return { clock, durations: new UsualDurations(process) };
 }
 
 test('usual durations are read once in five minutes', async () => {
-  const { clock, refreshIfDue } = countedReads();
+  const { clock, durations } = countedReads();
   for (let second = 0; second <= 600; second += 10) {
     clock.now = NOON + second * 1_000;
-    await refreshIfDue();
+    await durations.refreshIfDue();
   }
   expect(clock.reads).toBe(3);
 });
 
 test('a workflow that is new is looked for at once, and once', async () => {
-  const { clock, refreshIfDue, usual } = countedReads();
-  await refreshIfDue();
+  const { clock, durations } = countedReads();
+  await durations.refreshIfDue();
   for (let ask = 0; ask < 3; ask += 1) {
-    usual({ source: 'default', workflowId: 'new' }, 90);
-    await refreshIfDue();
+    durations.usual({ source: 'default', workflowId: 'new' }, 90);
+    await durations.refreshIfDue();
   }
   expect(clock.reads).toBe(2);
 });

@@ -1,4 +1,5 @@
-import { shownAlert } from '../../alert/event.ts';
+import type { Alerting } from '../../alert/alerting.ts';
+import { alertUrl, shownAlert } from '../../alert/event.ts';
 import { silenceState, type Silence } from '../../core/alert/silence.ts';
 import { endOf, momentOf } from '../../core/time.ts';
 import type {
@@ -7,69 +8,61 @@ import type {
   SilenceService,
   SilenceView,
 } from '../../http/services.ts';
-import type { AlertStore } from '../../redis/stores/alert-store.ts';
-import type { AlertRules } from '../alert-rules.ts';
-import type { Alerting } from '../alerting.ts';
-
-interface AlertServicesDependencies {
-  alerts: AlertStore;
-  alertRules: AlertRules;
-  alerting: Alerting;
-  now: () => number;
-}
 
 /** The services behind alerts, silences and the trial of rules. */
-export function createAlertServices(deps: AlertServicesDependencies): {
+export function createAlertServices(alerting: Alerting): {
   alerts: AlertService;
   silences: SilenceService;
   rules: RuleService;
 } {
-  const { alertRules, alerting, now } = deps;
+  const { process, rehearsals, rules: inForce } = alerting;
   return {
-    alerts: createAlertService(deps),
-    silences: createSilenceService(deps),
+    alerts: createAlertService(alerting),
+    silences: createSilenceService(alerting),
     rules: {
       async rehearse(from, sections) {
         const isOther = Object.keys(sections).length > 0;
-        const rules = isOther ? alertRules.tried(sections) : alertRules;
+        const rules = isOther ? inForce.tried(sections) : inForce;
         if ('findings' in rules) return rules;
-        const until = now();
+        const until = process.now();
         const since = momentOf(from, until);
         const names = rules.book.all.map(({ name }) => name);
-        return { names, ...(await alerting.rehearse(since, rules)), since, until };
+        return { names, ...(await rehearsals.rehearse(since, rules)), since, until };
       },
     },
   };
 }
 
-function createAlertService({ alerts, alerting, now }: AlertServicesDependencies): AlertService {
+function createAlertService(alerting: Alerting): AlertService {
+  const { engine, process } = alerting;
+  const { alerts } = process.stores;
   return {
     list: (query) => alerts.list(query),
     get: (id) => alerts.get(id),
     async showAll(all, sources) {
       const suppressors = await alerting.suppressorsOf(all, sources);
-      return all.map((one) => shownAlert(one, alerting.urlOf(one), suppressors.get(one.id)));
+      return all.map((one) => shownAlert(one, alertUrl(process, one), suppressors.get(one.id)));
     },
     async show(alert, sources) {
       const suppressors = await alerting.suppressorsOf([alert], sources);
-      return shownAlert(alert, alerting.urlOf(alert), suppressors.get(alert.id));
+      return shownAlert(alert, alertUrl(process, alert), suppressors.get(alert.id));
     },
     async acknowledge(id, { by, comment, until }) {
-      const at = now();
+      const at = process.now();
       const end = until === undefined ? null : endOf(until, at);
       if (end !== null && end <= at) return 'past';
-      return alerting.acknowledge(id, { by, comment: comment ?? null, until: end });
+      return engine.acknowledge(id, { by, comment: comment ?? null, until: end });
     },
-    resolve: (id, { by, comment }) => alerting.resolve(id, { by, comment: comment ?? null }),
-    withdraw: (id) => alerting.acknowledge(id, null),
+    resolve: (id, { by, comment }) => engine.resolve(id, { by, comment: comment ?? null }),
+    withdraw: (id) => engine.acknowledge(id, null),
   };
 }
 
 /** How far ahead a silence may end, ms. */
 const LONGEST_SILENCE_MS = 365 * 86_400_000;
 
-function createSilenceService({ alerting, now }: AlertServicesDependencies): SilenceService {
-  const { silences } = alerting;
+function createSilenceService({ process, silences }: Alerting): SilenceService {
+  const { now } = process;
   const view = (silence: Silence): SilenceView => ({
     ...silence,
     state: silenceState(silence, now()),

@@ -19,7 +19,7 @@ import type { Backlog, DeliveryStore, DeliveryCounts } from '../../redis/stores/
 import type { EndpointStore } from '../../redis/stores/endpoint-store.ts';
 import type { WatchStore } from '../../redis/stores/watch-store.ts';
 import type { EventLog } from '../../telemetry/logger.ts';
-import type { Alerting } from '../alerting.ts';
+import type { Alerting } from '../../alert/alerting.ts';
 import type { Endpoints } from '../../deliver/endpoints.ts';
 import type { Poller } from '../poller.ts';
 import type { Discovery } from '../source-feed.ts';

@@ -8,7 +8,7 @@ import type { StoreState } from '../../redis/store-state.ts';
 import type { CheckFigures } from '../../telemetry/gauges.ts';
 import type { LogTrouble } from '../../telemetry/log-output.ts';
 import type { EventLog } from '../../telemetry/logger.ts';
-import type { AlertRules } from '../alert-rules.ts';
+import type { AlertRules } from '../../alert/rules.ts';
 import type { DataDirectoryGuard } from '../data-directory-guard.ts';
 import type { Deliverer } from '../../deliver/deliverer.ts';
 import type { HostShortages } from '../host-shortages.ts';

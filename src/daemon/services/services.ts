@@ -10,7 +10,7 @@ import type { Services } from '../../http/services.ts';
 import { createEndWatch, createPurgeWatch } from '../../poll/watch-control.ts';
 import type { RequestRules } from '../../poll/register-watches.ts';
 import { serverTraits } from '../../redis/server-check.ts';
-import type { Alerting } from '../alerting.ts';
+import type { Alerting } from '../../alert/alerting.ts';
 import type { Daemon } from '../../daemon.ts';
 import { bagOf, type Bag } from '../bag.ts';
 import type { DataDirectoryGuard } from '../data-directory-guard.ts';
@@ -85,7 +85,7 @@ export function createServices(daemon: Daemon): Services {
       follow: (filter, signal) => events.follow(filter, signal),
     },
     deliveries: createDeliveryService(deps),
-    ...createAlertServices(deps),
+    ...createAlertServices(alerting),
     endpoints: createEndpointService(deliverer, unconfigured),
     webhooks: createWebhookService({ ...deps, notes: deps.watchNotes }),
     polling: createPollingService(deps),
@@ -112,7 +112,7 @@ function purger(daemon: Daemon) {
       const stored = await watches.get(key);
       if (stored === null) return;
       try {
-        await alerting.leave(stored.watch);
+        await alerting.engine.leave(stored.watch);
       } catch (error) {
         // A purge makes room in a Redis that is full, which takes nothing more.
         if (!(error instanceof RunwatchError && error.code === 'redis_refuses')) throw error;

@@ -1,10 +1,8 @@
-import type { LiveRules } from '../alert/ports.ts';
 import { checkRules } from '../config/cross-check.ts';
 import { writtenNames } from '../config/held-part.ts';
 import type { Finding } from '../config/problems.ts';
 import { intervalOf, type RuleConfig } from '../config/rule-schema.ts';
 import type { Config, RuleSections } from '../config/schema.ts';
-import { sum } from '../core/arrays.ts';
 import { entriesOf, RuleBook, type UsualDuration } from '../core/alert/entry.ts';
 import {
   defaultResolution,
@@ -15,14 +13,21 @@ import {
   type Rule,
 } from '../core/alert/rule.ts';
 import type { WatchChange } from '../core/watch/watch.ts';
-import { workflowName } from '../core/cadence/phase.ts';
-import { quantile, type RunFigures } from '../core/watch/run-figures.ts';
 import { allEndpoints } from '../deliver/endpoints.ts';
-import type { RunFiguresStore } from '../redis/stores/run-figures-store.ts';
 import { valueOf } from '../core/records.ts';
 
+/** Rules that can be judged by. */
+export interface LiveRules {
+  readonly book: RuleBook;
+  readonly inhibitRules: readonly InhibitRule[];
+  /** Names of all sources. */
+  readonly sources: readonly string[];
+  /** How long a workflow's runs usually take. */
+  readonly usual: UsualDuration;
+}
+
 /** The rules in force. A reload replaces them: read them where they are used. */
-export class AlertRules {
+export class AlertRules implements LiveRules {
   private current: ReturnType<typeof resolveRules>;
   private config: Config;
   /** Called when there is something to judge, which is written at once. */
@@ -189,59 +194,4 @@ function resolutionOf(
   const { after: afterMs = null, events: resolving, success_threshold: count = 1 } = resolve;
   const successes = afterMs === null ? ['run.completed'] : [];
   return { events: resolving ?? successes, count, settleMs: 0, afterMs };
-}
-
-/** The runs of this time say what is usual, ms. */
-const WITHIN_MS = 7 * 86_400_000;
-
-/** Fewer runs than this say nothing. */
-const LEAST_RUNS = 5;
-
-/** How often they are read again, ms: a week of runs changes little in minutes. */
-const REFRESH_EVERY_MS = 300_000;
-
-/** Workflows without figures that are remembered, so that each is looked for once. */
-const MOST_UNKNOWN = 1_000;
-
-/** How long the runs of each workflow took, as read last. */
-interface UsualDurations {
-  /** Reads them, if they are some minutes old or a workflow was asked for that they do not have. */
-  refreshIfDue(): Promise<void>;
-  usual: UsualDuration;
-}
-
-export function createUsualDurations({
-  runFigures,
-  now,
-}: {
-  runFigures: Pick<RunFiguresStore, 'since'>;
-  now: () => number;
-}): UsualDurations {
-  let known = new Map<string, RunFigures['durations']>();
-  let readAt = -Infinity;
-  /** Workflows without figures: whether they have been looked for since they were asked for. */
-  let unknown = new Map<string, { isRead: boolean }>();
-  return {
-    async refreshIfDue() {
-      const isOld = now() - readAt >= REFRESH_EVERY_MS || now() < readAt;
-      const isMissing = [...unknown.values()].some(({ isRead }) => !isRead);
-      if (!isOld && !isMissing) return;
-      const asked = [...unknown.keys()];
-      const { workflows } = await runFigures.since(now() - WITHIN_MS, now());
-      known = new Map(workflows.map((one) => [workflowName(one), one.figures.durations]));
-      const missing = isOld ? [] : asked.filter((name) => !known.has(name));
-      unknown = new Map(missing.map((name) => [name, { isRead: true }]));
-      if (isOld) readAt = now();
-    },
-    usual({ source, workflowId }, percentile) {
-      if (workflowId === null) return null;
-      const name = workflowName({ source, workflowId });
-      const durations = known.get(name) ?? {};
-      if (!known.has(name) && !unknown.has(name) && unknown.size < MOST_UNKNOWN) {
-        unknown.set(name, { isRead: false });
-      }
-      const runs = sum(Object.values(durations));
-      return runs < LEAST_RUNS ? null : quantile(durations, percentile / 100);
-    },
-  };
 }
