@@ -7,7 +7,8 @@ import { PLAN_DELIVERIES, RAISE } from './outbox.ts';
 /**
  * What the steps of a delivery are made of. A delivery is claimed, or stands among those that are due or
  * parked, or waits behind others of its order, or has settled. `d` is the delivery as it was read and what
- * it becomes, see `stepPlan` of `outbox-plan.ts`; `p` is the plan of its pool, see `claim.ts`.
+ * it becomes, see `stepPlan` of `outbox-plan.ts`; `p` is the plan of its pool, see `claim.ts`. By which rule
+ * it becomes that stands in `core/delivery/retry.ts`.
  *
  * What a user wants of a delivery that is being attempted stands in its field `wish`: `now`, past breaker
  * and quiet, or `due`, as soon as its receiver takes it. A step that does not meet it writes nothing and
