@@ -3,14 +3,13 @@ import {
   afterOriginSign,
   NO_TROUBLE,
   type OriginPause,
-  type OriginSign,
   type OriginTrouble,
   isOrigin,
   poolOf,
   urlOf,
 } from '../core/delivery/receiver.ts';
-import { quietMs } from '../core/delivery/retry.ts';
-import { afterAttemptAt, NEW_SLOTS, type SlotResult, type Slots } from '../core/delivery/slots.ts';
+import { originSignOf } from '../core/delivery/retry.ts';
+import { afterAttemptAt, NEW_SLOTS, slotResultOf, type Slots } from '../core/delivery/slots.ts';
 
 /** Pools that a process remembers; beyond them the least recently used are dropped. */
 const REMEMBERED = 10_000;
@@ -85,14 +84,14 @@ export class PoolSlots {
     const own = this.of(pool);
     const sharer = isOrigin(pool) ? urlOf(delivery.endpoint) : null;
     const before = own.slots;
-    own.slots = afterAttemptAt(before, resultOf(outcome, hadWaiting, sharer), most);
+    own.slots = afterAttemptAt(before, slotResultOf(outcome, { hadWaiting, sharer }), most);
     const effects: PoolEffects = {};
     if (isWorthWriting(own, before, most)) {
       own.stored = own.slots.limit;
       effects.slots = JSON.stringify({ ...own.slots, by: this.self });
     }
     if (sharer === null) return effects;
-    const shown = { receiver: sharer, sign: signOf(outcome), now };
+    const shown = { receiver: sharer, sign: originSignOf(outcome), now };
     const { trouble, pause } = afterOriginSign(own.trouble, shown);
     own.trouble = trouble;
     return pause === null ? effects : { ...effects, pause };
@@ -119,28 +118,4 @@ function isWorthWriting({ slots, stored }: KnownPool, before: Slots, most: numbe
   const [has, had] = [Math.floor(slots.limit), Math.floor(stored)];
   if (has < had) return true;
   return has > had && (has - had >= had * WRITTEN_SHARE || has >= most);
-}
-
-function resultOf(outcome: AttemptOutcome, hadWaiting: boolean, sharer: string | null): SlotResult {
-  const { at, durationMs } = outcome.attempt;
-  return { kind: kindOf(outcome), beganAt: at, durationMs, hadWaiting, sharer };
-}
-
-function kindOf({ kind, attempt: { status, error } }: AttemptOutcome): SlotResult['kind'] {
-  if (kind === 'delivered') return 'delivered';
-  if (error?.code === 'timeout') return 'timeout';
-  const isOverload = status === 429 || status === 503 || error?.code === 'refused';
-  return isOverload ? 'overloaded' : 'failed';
-}
-
-const UNREACHED: ReadonlySet<string> = new Set(['timeout', 'refused', 'dns', 'unreachable']);
-
-function signOf(outcome: AttemptOutcome): OriginSign {
-  if (outcome.kind === 'delivered') return { kind: 'well' };
-  if (outcome.kind === 'throttled') {
-    return { kind: 'trouble', askedMs: quietMs(outcome.retryAfterMs) };
-  }
-  const { status, error } = outcome.attempt;
-  const isTrouble = status === 429 || status === 503 || UNREACHED.has(error?.code ?? '');
-  return isTrouble ? { kind: 'trouble', askedMs: null } : { kind: 'none' };
 }

@@ -27,7 +27,7 @@ import {
   type EndpointState,
 } from './endpoint-state.ts';
 import { foldMostAfter } from './fold.ts';
-import { isWebhook } from './receiver.ts';
+import { isWebhook, type OriginSign } from './receiver.ts';
 
 /** What the state of its receiver allows for a claimed delivery. */
 export type BeforeAttempt =
@@ -131,7 +131,7 @@ const SHORTEST_QUIET_MS = 1_000;
 const LONGEST_QUIET_MS = 3_600_000;
 
 /** How long a receiver that asked for quiet gets no attempts, ms: a second to an hour. */
-export function quietMs(retryAfterMs: number): number {
+function quietMs(retryAfterMs: number): number {
   return Math.min(Math.max(retryAfterMs, SHORTEST_QUIET_MS), LONGEST_QUIET_MS);
 }
 
@@ -187,6 +187,19 @@ function resultOf(outcome: AttemptOutcome, now: number): EndpointResult {
     case 'throttled':
       return { kind: 'throttled', until: now + quietMs(outcome.retryAfterMs) };
   }
+}
+
+const UNREACHED: ReadonlySet<string> = new Set(['timeout', 'refused', 'dns', 'unreachable']);
+
+/** What an outcome shows about the origin of a webhook; by several of these an origin is held back. */
+export function originSignOf(outcome: AttemptOutcome): OriginSign {
+  if (outcome.kind === 'delivered') return { kind: 'well' };
+  if (outcome.kind === 'throttled') {
+    return { kind: 'trouble', askedMs: quietMs(outcome.retryAfterMs) };
+  }
+  const { status, error } = outcome.attempt;
+  const isTrouble = status === 429 || status === 503 || UNREACHED.has(error?.code ?? '');
+  return isTrouble ? { kind: 'trouble', askedMs: null } : { kind: 'none' };
 }
 
 /** A delivery after an attempt during which a user wanted another one. */

@@ -1,3 +1,5 @@
+import type { AttemptOutcome } from './delivery.ts';
+
 /**
  * How many concurrent attempts a receiver gets. The limit starts low, grows while deliveries wait
  * and attempts succeed, and shrinks at signs of overload. This follows TCP's congestion window (RFC
@@ -46,6 +48,22 @@ export interface SlotResult {
   hadWaiting: boolean;
   /** The URL of the webhook, where several share the slots; two must agree to shrink the limit. */
   sharer: string | null;
+}
+
+/** What the outcome of an attempt shows. */
+export function slotResultOf(
+  outcome: AttemptOutcome,
+  about: Pick<SlotResult, 'hadWaiting' | 'sharer'>,
+): SlotResult {
+  const { at, durationMs } = outcome.attempt;
+  return { kind: kindOf(outcome), beganAt: at, durationMs, ...about };
+}
+
+function kindOf({ kind, attempt: { status, error } }: AttemptOutcome): SlotResult['kind'] {
+  if (kind === 'delivered') return 'delivered';
+  if (error?.code === 'timeout') return 'timeout';
+  const isOverload = status === 429 || status === 503 || error?.code === 'refused';
+  return isOverload ? 'overloaded' : 'failed';
 }
 
 /** The share of the limit that remains after overload or slow answers. */
