@@ -867,7 +867,7 @@ describe('silences, absence and deadlines in Redis', () => {
     const condition = { kind: 'absent', event: 'run.completed', withinMs: MINUTE } as const;
     use(aRule({ condition, events: [], when: { workflow_id: ['wf-1'] }, groupWaitMs: 0 }));
     const inDoubt = new Set<string>();
-    const judging = await engine({ inDoubt: async () => inDoubt });
+    const judging = await engine({ inDoubt: async () => new Set(inDoubt) });
     await judging.apply();
     await live(50 * SECOND, judging);
     // No pass of the daemon reads it in between.
