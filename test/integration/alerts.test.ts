@@ -851,6 +851,8 @@ describe('silences, absence and deadlines in Redis', () => {
     await (await engine()).apply();
     await live(10 * SECOND);
     await setClock(now + 32 * SECOND);
+    await live(SECOND);
+    expect(await told()).toEqual([]);
     const unread = new Set(['default']);
     const restarted = await engine({ inDoubt: async () => unread });
     await live(MINUTE, restarted);
