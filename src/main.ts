@@ -152,7 +152,6 @@ function dependencies(): CliDependencies {
       const exitCode = await runDemo(options, {
         startDaemon,
         io,
-        isLive: io.stdout.isTty && !env.noColor && !env.isDumb,
         usualUrl: env.daemonUrl,
         version: host.version,
         signal,

@@ -7,7 +7,6 @@ import {
 import { type CliIo, untilAborted } from '../cli/context.ts';
 import { EXIT, exitCodeOfInterrupt } from '../cli/exit.ts';
 import { arrivalLine, Scoreboard } from './scoreboard.ts';
-import { type Display, createScreen, createLines } from './screen.ts';
 import {
   createTempDir,
   type TempDir,
@@ -16,7 +15,7 @@ import {
   type StartDaemon,
 } from './environment.ts';
 import { COMMAND } from '../package-root.ts';
-import { BLANK, inColorOf, bold, text, type Line, dim } from './line.ts';
+import { BLANK, inColorOf, bold, text, type Line, type Print, dim, render } from './line.ts';
 import { addRuns, playScenario, type ScenarioResult } from './player.ts';
 import { computeFigures, type Figures, summaryLines, problemsOf } from './report.ts';
 import { SCENARIO, countExpected } from './scenario.ts';
@@ -27,8 +26,6 @@ const REQUEST_TIMEOUT_MS = 60_000;
 interface DemoDependencies {
   startDaemon: StartDaemon;
   io: Pick<CliIo, 'stdout' | 'stderr'>;
-  /** True where a table may be redrawn in place; else each event is a plain line. */
-  isLive: boolean;
   /** Where other verbs expect a daemon. */
   usualUrl: string;
   version: string;
@@ -43,21 +40,15 @@ interface DemoDependencies {
  */
 export async function runDemo(options: { keep: boolean }, deps: DemoDependencies): Promise<number> {
   const { stdout, stderr } = deps.io;
-  const display = deps.isLive
-    ? createScreen(stdout.stream, stdout.colors)
-    : createLines(stdout.write);
+  const print: Print = (line) => stdout.write(`${render(line, stdout.colors)}\n`);
   const tempDir = createTempDir();
   // Also runs where the process ends abruptly, as after a second Ctrl-C.
-  const tidy = () => {
-    display.close();
-    tempDir.remove();
-  };
+  const tidy = () => tempDir.remove();
   process.on('exit', tidy);
   try {
-    return await runScenario(options, { ...deps, display, tempDir });
+    return await runScenario(options, { ...deps, print, tempDir });
   } catch (error) {
     if (deps.signal.aborted) return exitCodeOfInterrupt(deps.signal.reason);
-    display.close();
     if (tempDir.keepForReading()) stderr.write(`${whereTheLogIs(tempDir)}\n`);
     throw error;
   } finally {
@@ -67,18 +58,18 @@ export async function runDemo(options: { keep: boolean }, deps: DemoDependencies
 }
 
 interface DemoContext extends DemoDependencies {
-  display: Display;
+  print: Print;
   tempDir: TempDir;
 }
 
 async function runScenario({ keep }: { keep: boolean }, context: DemoContext): Promise<number> {
-  const { display, tempDir, signal } = context;
-  for (const line of introduction(context.version)) display.write(line);
+  const { print, tempDir, signal } = context;
+  for (const line of introduction(context.version)) print(line);
   const board = new Scoreboard();
   const environment = await openEnvironment(keep, board, context);
   try {
     signal.throwIfAborted();
-    for (const line of overture(environment.url)) display.write(line);
+    for (const line of overture(environment.url)) print(line);
     const client = createDaemonClient(
       {
         url: environment.url,
@@ -90,13 +81,13 @@ async function runScenario({ keep }: { keep: boolean }, context: DemoContext): P
       signal,
     );
     board.expect(addRuns(environment.noxus));
-    const result = await playScenario(board, { noxus: environment.noxus, client, display, signal });
+    const result = await playScenario(board, { noxus: environment.noxus, client, print, signal });
     const figures = await takeFigures(board, result, { client, environment });
     const isGood = report(context, figures, problemsOf(board, result, figures));
     if (!isGood) tempDir.keepForReading();
     if (!isGood) return EXIT.failure;
     if (!keep) {
-      for (const line of NEXT) display.write(line);
+      for (const line of NEXT) print(line);
       return EXIT.ok;
     }
     await keepRunning(board, environment, context);
@@ -111,7 +102,7 @@ function openEnvironment(
   board: Scoreboard,
   context: DemoContext,
 ): Promise<Environment> {
-  const { startDaemon, version, tempDir, display } = context;
+  const { startDaemon, version, tempDir, print } = context;
   return startEnvironment({
     startDaemon,
     version,
@@ -120,7 +111,7 @@ function openEnvironment(
     respond(webhook) {
       const arrival = board.note(webhook);
       const startedAt = board.runs[0]?.registeredAt ?? arrival.receivedAt;
-      display.write(arrivalLine(arrival, startedAt));
+      print(arrivalLine(arrival, startedAt));
       return arrival.status;
     },
   });
@@ -144,13 +135,12 @@ async function takeFigures(
 
 /** Prints the summary. @returns whether the demo found no problem */
 function report(context: DemoContext, figures: Figures, problems: readonly string[]): boolean {
-  const { display, io, tempDir } = context;
-  display.close();
-  for (const line of summaryLines(figures)) display.write(line);
-  display.write(BLANK);
+  const { print, io, tempDir } = context;
+  for (const line of summaryLines(figures)) print(line);
+  print(BLANK);
   if (problems.length === 0) {
     const words = 'Every expected webhook arrived: once, in order, and signed.';
-    display.write([inColorOf('completed', `✔ ${words}`)]);
+    print([inColorOf('completed', `✔ ${words}`)]);
     return true;
   }
   const { stderr } = io;
@@ -170,15 +160,16 @@ async function keepRunning(
   context: DemoContext,
 ): Promise<void> {
   const waiting = board.runs.find(({ name }) => name === 'waits for a human');
+  const { print, tempDir, usualUrl, signal } = context;
   const lines = afterwardLines({
     url: environment.url,
-    isUsual: environment.url === context.usualUrl,
+    isUsual: environment.url === usualUrl,
     noxusUrl: environment.noxus.default.url,
-    logPath: context.tempDir.logPath,
+    logPath: tempDir.logPath,
     waitingRunId: waiting?.script.id ?? '',
   });
-  for (const line of lines) context.display.write(line);
-  await untilAborted(context.signal);
+  for (const line of lines) print(line);
+  await untilAborted(signal);
 }
 
 /** The lines before anything starts. */

@@ -1,54 +1,39 @@
 import type { Colors } from '../cli/context.ts';
 import { paint } from '../cli/render/text.ts';
 
-/** A piece of a line. Its style adds only escape sequences, which have no width. */
-export interface Span {
-  text: string;
-  style?: (text: string, colors: Colors) => string;
-}
+/** A piece of a line, in the colours of where it is written. */
+export type Span = (colors: Colors) => string;
 
-/**
- * A line before it is written. Its text and its style are separate, so that its width can be
- * measured.
- */
+/** A line of the demo before it is written. */
 export type Line = readonly Span[];
+
+/** Prints a line. */
+export type Print = (line: Line) => void;
 
 export const BLANK: Line = [];
 
 export function text(words: string): Span {
-  return { text: words };
+  return () => words;
 }
 
 export function bold(words: string): Span {
-  return { text: words, style: (painted, colors) => colors.bold(painted) };
+  return (colors) => colors.bold(words);
 }
 
 export function dim(words: string): Span {
-  return { text: words, style: (painted, colors) => colors.dim(painted) };
+  return (colors) => colors.dim(words);
 }
 
 /** Text in the colour of a status, a state or an event type. */
 export function inColorOf(word: string, words: string): Span {
-  return { text: words, style: (painted, colors) => paint(painted, word, colors) };
-}
-
-/** The width of a line in columns; the demo writes only characters of one column. */
-export function widthOf(line: Line): number {
-  return line.reduce((sum, span) => sum + span.text.length, 0);
-}
-
-/** The line, cut off at a width. */
-export function fit(line: Line, columns: number): Line {
-  let left = columns;
-  return line.map((span) => {
-    const cut = { ...span, text: span.text.slice(0, Math.max(left, 0)) };
-    left -= span.text.length;
-    return cut;
-  });
+  return (colors) => paint(words, word, colors);
 }
 
 export function render(line: Line, colors: Colors): string {
-  return line.map(({ text: words, style }) => style?.(words, colors) ?? words).join('');
+  return line
+    .map((span) => span(colors))
+    .join('')
+    .trimEnd();
 }
 
 /** `62 ms`, `2.4 s` */

@@ -11,12 +11,11 @@ import {
   type DemoRun,
   type ScenarioRun,
 } from './scenario.ts';
-import type { Display, View } from './screen.ts';
-import { seconds } from './line.ts';
+import { seconds, type Print } from './line.ts';
 import { remarkLine, isComplete, type Scoreboard } from './scoreboard.ts';
 
-/** The table is redrawn about seven times a second. */
-const FRAME_MS = 140;
+/** How often the daemon is read, ms. */
+const READ_EVERY_MS = 140;
 
 /**
  * The scenario takes about fifteen seconds, and far longer on a busy machine. The demo does not wait longer
@@ -24,7 +23,7 @@ const FRAME_MS = 140;
  */
 const TIME_LIMIT_MS = 300_000;
 
-/** The demo notices the pause up to a frame late, so it counts no requests this close to its end. */
+/** The demo notices the pause up to a read late, so it counts no requests this close to its end. */
 const PAUSE_MARGIN_MS = 250;
 
 /** The state at the end of the scenario. */
@@ -39,7 +38,7 @@ export interface ScenarioResult {
 interface PlayerDependencies {
   noxus: Sources;
   client: DaemonClient;
-  display: Display;
+  print: Print;
   signal: AbortSignal;
 }
 
@@ -105,7 +104,7 @@ export async function playScenario(
   board: Scoreboard,
   deps: PlayerDependencies,
 ): Promise<ScenarioResult> {
-  const { display, signal } = deps;
+  const { signal } = deps;
   const startedAt = Date.now();
   const pause = createPause(deps, startedAt);
   await register(deps.client, board.runs);
@@ -114,11 +113,10 @@ export async function playScenario(
     const elapsedMs = Date.now() - startedAt;
     pause.tick(elapsedMs);
     followUp(board, deps.noxus, { watches, elapsedMs });
-    display.update(viewOf(board, watches, { elapsedMs, requests: totalOf(deps.noxus) }));
     if (isOver(board, watches, endpoint) || elapsedMs > TIME_LIMIT_MS) {
       return { watches, endpoint, requestsInPause: pause.requests() };
     }
-    await sleep(FRAME_MS, undefined, { signal });
+    await sleep(READ_EVERY_MS, undefined, { signal });
   }
 }
 
@@ -146,30 +144,8 @@ function isOver(
   return ended && isComplete(board) && isNoted;
 }
 
-function viewOf(
-  board: Scoreboard,
-  watches: ReadonlyMap<string, WatchView>,
-  figures: Pick<View, 'elapsedMs' | 'requests'>,
-): View {
-  const rows = board.runs.map((demoRun) => ({
-    name: demoRun.name,
-    watch: watches.get(demoRun.script.id) ?? null,
-    received: board.accepted(demoRun).length,
-    expected: demoRun.expected.length,
-  }));
-  return { ...figures, rows };
-}
-
-/** Requests to all of them so far. */
-function totalOf(noxus: Sources): number {
-  return Object.values(noxus).reduce((sum, { requests }) => sum + requests.total, 0);
-}
-
 /** Makes Noxus answer 429 for a while, and counts the requests during that time. */
-function createPause(
-  { noxus: { default: noxus }, display }: PlayerDependencies,
-  startedAt: number,
-) {
+function createPause({ noxus: { default: noxus }, print }: PlayerDependencies, startedAt: number) {
   let ordered = false;
   let noticedAt: number | null = null;
   return {
@@ -181,7 +157,7 @@ function createPause(
       if (noticedAt !== null || noxus.requests.statuses['429'] === undefined) return;
       noticedAt = Date.now();
       const words = `Noxus answers 429 and takes no requests for ${seconds(PAUSE.forMs)}`;
-      display.write(remarkLine(noticedAt - startedAt, words));
+      print(remarkLine(noticedAt - startedAt, words));
     },
     requests(): number | null {
       if (noticedAt === null) return null;

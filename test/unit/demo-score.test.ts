@@ -11,7 +11,7 @@ import {
   type ScenarioRun,
 } from '../../src/demo/scenario.ts';
 import { computeFigures, summaryLines, problemsOf } from '../../src/demo/report.ts';
-import { render, widthOf } from '../../src/demo/line.ts';
+import { render } from '../../src/demo/line.ts';
 import type { EndpointView, EventView, WatchView } from '../../src/client/types.ts';
 import type { ReceivedWebhook } from '../../src/simulator/receiver.ts';
 import { sampleEvent, sampleRun } from '../support/api-samples.ts';
@@ -331,9 +331,9 @@ describe('figures of the demo', () => {
       const sent = event('completes', 'run.completed');
       const board = boardWith([demoRun({ obstacle })], [webhook(sent, 9_999)]);
       const figures = figuresOf(board, [sent], { delivered: 1, pending: 0, dead: 0 });
-      const lines = summaryLines(figures);
-      expect(Math.max(...lines.map(widthOf))).toBeLessThan(80);
-      const text = lines.map((line) => render(line, PLAIN)).join('\n');
+      const lines = summaryLines(figures).map((line) => render(line, PLAIN));
+      expect(Math.max(...lines.map(({ length }) => length))).toBeLessThan(80);
+      const text = lines.join('\n');
       expect(text).toContain('1 events × 1 receiver = 1 delivered + 0 pending + 0 dead');
       expect(text).toContain(`since ${obstacle}`);
     },
