@@ -2,7 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { sum } from '../src/core/arrays.ts';
 import type { DurationSample } from '../src/core/cadence/phase.ts';
 import { StoreRepair } from '../src/daemon/store-repair.ts';
-import { createStatisticsCache } from '../src/poll/statistics-cache.ts';
+import { pino } from 'pino';
+import { StatisticsCache } from '../src/source/statistics-cache.ts';
 import { newWatch } from '../test/support/builders.ts';
 import { openStores } from '../test/support/stores.ts';
 import { withContext, type BenchContext } from './support/context.ts';
@@ -204,7 +205,7 @@ async function statisticsOf(stage: Stage, { workflows }: Size): Promise<Cost> {
     await watches.commit({ ...registration(`learned-${at}`), samples: [sample] });
   }
   let now = 0;
-  const cache = createStatisticsCache({ store, wake: () => undefined, now: () => now });
+  const cache = new StatisticsCache(store, () => now, pino({ level: 'silent' }));
   for (const name of names) cache.lookup('default', name, 'running/0');
   await cache.refresh();
   return costOf(stage, async () => {

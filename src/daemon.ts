@@ -11,7 +11,7 @@ import { checkDataDirectory } from './daemon/data-directory.ts';
 import { startHeartbeat } from './daemon/heartbeat.ts';
 import { startJanitor } from './daemon/janitor.ts';
 import { openProcess, type Opened, type OpenOptions } from './daemon/open.ts';
-import { createLearning, createPoller, type Learning, type Poller } from './daemon/poller.ts';
+import { Poller } from './source/poller.ts';
 import { createProcesses, type Processes } from './daemon/processes.ts';
 import { openRedis } from './daemon/redis.ts';
 import { createReload, replaceEntries, type Reload, type Reloadable } from './daemon/reload.ts';
@@ -19,16 +19,15 @@ import { endpointFigures } from './daemon/services/endpoints.ts';
 import { checkFigures } from './daemon/services/health.ts';
 import { createServices } from './daemon/services/services.ts';
 import { sourceFigures } from './daemon/services/sources.ts';
-import { createDiscovery, findSourcesInDoubt, type Discovery } from './daemon/source-feed.ts';
 import { createStoreConditions, type StoreConditions } from './daemon/store-conditions.ts';
 import type { StoreGuard } from './daemon/store-guard.ts';
 import type { StoreRepair } from './daemon/store-repair.ts';
 import { SystemEvents } from './daemon/system-events.ts';
-import { createUnconfigured, type Unconfigured } from './daemon/unconfigured.ts';
 import { backlogNotices } from './deliver/backlog-notices.ts';
 import { Deliverer } from './deliver/deliverer.ts';
 import { allEndpoints } from './deliver/endpoints.ts';
 import { keptSecrets } from './deliver/secrets/own-secrets.ts';
+import { Unconfigured } from './watches/unconfigured.ts';
 import { faultLog } from './fault-log.ts';
 import { createServer, listen } from './http/server.ts';
 import type { Services } from './http/services.ts';
@@ -90,9 +89,7 @@ export class Daemon extends Process {
   readonly processes: Processes;
   readonly systemEvents: SystemEvents;
   readonly deliverer: Deliverer;
-  readonly learning: Learning;
   readonly poller: Poller;
-  readonly discovery: Discovery;
   readonly alerting: Alerting;
   readonly unconfigured: Unconfigured;
   readonly tokens: Tokens;
@@ -126,11 +123,9 @@ export class Daemon extends Process {
     this.deliverer = new Deliverer(this, systemEvents, this.storeRepair);
     this.deliverer.listen();
     stores.watches.noticeBacklogs(backlogNotices(this, systemEvents));
-    this.learning = createLearning(bagOf(this, {}));
-    this.poller = createPoller(bagOf(this, { systemEvents, statistics: this.learning }));
-    this.discovery = createDiscovery(bagOf(this, {}));
+    this.poller = new Poller(this);
     this.alerting = openAlerting(this);
-    this.unconfigured = createUnconfigured(bagOf(this, {}));
+    this.unconfigured = new Unconfigured(this);
     this.tokens = createTokens(config.auth.tokens);
     this.reload = openReload(this);
     this.services = createServices(this);
@@ -176,7 +171,7 @@ export class Daemon extends Process {
 
   /** Starts the parts. They stop in the opposite order. */
   start(lifecycle: Lifecycle): void {
-    const { connections, processes, poller, deliverer, unconfigured, learning, alerting } = this;
+    const { connections, processes, poller, deliverer, unconfigured, statistics, alerting } = this;
     lifecycle.onStop('tracing', (withinMs) => this.tracing.stop(Math.min(FLUSH_MS, withinMs / 2)));
     // Before Redis is closed: it restores what the close would lose.
     this.dataDirectory.start();
@@ -194,8 +189,8 @@ export class Daemon extends Process {
     lifecycle.onStop('process', () => processes.stop(mustForce()));
     unconfigured.start();
     lifecycle.onStop('unconfigured', () => unconfigured.stop());
-    learning.start();
-    lifecycle.onStop('learning', () => learning.stop());
+    statistics.start();
+    lifecycle.onStop('learning', () => statistics.stop());
     deliverer.start();
     const elapsedMs = stopwatch(lifecycle.stopping);
     lifecycle.onStop('deliverer', () => {
@@ -275,12 +270,11 @@ function openProcesses(daemon: Daemon): Processes {
 }
 
 function openAlerting(daemon: Daemon): Alerting {
-  const { discovery, poller } = daemon;
-  const startedAt = performance.now();
+  const { poller } = daemon;
   const sources = {
-    inDoubt: () => findSourcesInDoubt({ discovery, poller, forMs: performance.now() - startedAt }),
+    inDoubt: () => poller.inDoubt(),
     readSoon: async (source: string, runIds: readonly string[]) =>
-      poller.scheduleOf(source)?.expedite(runIds),
+      poller.sourceOf(source)?.schedule.expedite(runIds),
   };
   return new Alerting(daemon, sources, daemon.processes);
 }

@@ -14,7 +14,8 @@ import type { OwnSecrets } from './deliver/secrets/own-secrets.ts';
 import type { Stores } from './daemon/stores.ts';
 import type { Tracing } from './daemon/tracing.ts';
 import { faultLog } from './fault-log.ts';
-import type { WorkflowNames } from './feed/workflow-names.ts';
+import { StatisticsCache } from './source/statistics-cache.ts';
+import type { WorkflowNames } from './source/workflow-names.ts';
 import type { Names } from './names.ts';
 import { createSlotQueue, type SlotQueue } from './queue/slot-queue.ts';
 import type { RedisConnections } from './redis/connection.ts';
@@ -82,6 +83,8 @@ export abstract class Process {
   readonly endpoints: Endpoints;
   readonly alertRules: AlertRules;
   readonly workflowNames: WorkflowNames;
+  /** Statistics of dwell times, of all processes. */
+  readonly statistics: StatisticsCache;
   /** The name of a run's workflow, and where users find the run. */
   readonly linksOf: LinksOf;
   readonly watchNotes: WatchNotes;
@@ -105,6 +108,8 @@ export abstract class Process {
     this.endpoints = new Endpoints(options.config);
     this.alertRules = options.alertRules;
     this.workflowNames = options.workflowNames;
+    const { stores, log } = options;
+    this.statistics = new StatisticsCache(stores.statistics, () => this.now(), log);
     this.linksOf = options.linksOf;
     this.watchNotes = options.watchNotes;
     this.hostShortages = createHostShortages({ log: options.log });
@@ -133,6 +138,12 @@ export abstract class Process {
 
   /** At least 0, less than 1. */
   readonly random = (): number => Math.random();
+
+  /** Starts to measure which share of its time this process does not wait. @returns what gives it */
+  readonly measureBusy = (): (() => number) => {
+    const before = performance.eventLoopUtilization();
+    return () => performance.eventLoopUtilization(before).utilization;
+  };
 
   /** Makes the tokens of this process's claims. */
   readonly newToken: () => string;

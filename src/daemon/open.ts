@@ -4,7 +4,7 @@ import { type Config, registerDefaults } from '../config/schema.ts';
 import type { TracingSettings } from '../config/tracing.ts';
 import { newName } from '../core/event/ids.ts';
 import { createLinksOf } from '../core/run/links.ts';
-import { WorkflowNames } from '../feed/workflow-names.ts';
+import { WorkflowNames } from '../source/workflow-names.ts';
 import type { Names } from '../names.ts';
 import type { ProcessOptions } from '../process.ts';
 import { newProcessId } from '../redis/leases.ts';

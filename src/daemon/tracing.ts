@@ -11,11 +11,14 @@ import {
   traceparent,
   type Span,
 } from '../core/trace.ts';
-import type { PollReport } from '../poll/observe-run.ts';
-import type { TraceChange } from '../poll/ports.ts';
+import type { PollReport } from '../core/watch/poll-report.ts';
+import type { Watch } from '../core/watch/watch.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { openSpanSink } from '../telemetry/tracing.ts';
+
+/** Takes a written change of a watch, for the trace of its run. */
+type TraceChange = (change: { before: Watch; after: Watch }) => void;
 
 /** The traces of runs: what happens to one run, in whichever process, has one trace. */
 /** An attempt in the trace of a run. */

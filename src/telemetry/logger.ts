@@ -3,9 +3,8 @@ import { pino, stdTimeFunctions, type DestinationStream, type Level, type Logger
 import { withoutControls } from '../core/control-characters.ts';
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { shownReceiver } from '../core/delivery/receiver.ts';
-import type { RunwatchEvent } from '../core/event/event.ts';
 import type { PageReport } from '../core/feed/record.ts';
-import type { Watch } from '../core/watch/watch.ts';
+import type { PollReport } from '../core/watch/poll-report.ts';
 import {
   LogOutput,
   type LogGap,
@@ -214,14 +213,6 @@ function quoted(text: string): string {
 
 function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** The fields of a finished poll for its log line. */
-interface PollReport {
-  watch: Watch;
-  outcome: string;
-  events: RunwatchEvent[];
-  durationMs: number;
 }
 
 /** One wide line for each poll with a change; the others have level debug. */

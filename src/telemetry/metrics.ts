@@ -2,7 +2,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 import { SUPPRESSIONS, type AlertCounts } from '../core/alert/alert.ts';
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { countedReceiver } from '../core/delivery/receiver.ts';
-import { isTerminalEvent, type RunwatchEvent } from '../core/event/event.ts';
+import { isTerminalEvent } from '../core/event/event.ts';
 import {
   createCheckGauge,
   createEndpointGauges,
@@ -15,6 +15,7 @@ import {
   scraped,
 } from './gauges.ts';
 import type { PageReport } from '../core/feed/record.ts';
+import type { PollReport } from '../core/watch/poll-report.ts';
 import { createMaker, type Maker } from './instruments.ts';
 import { processRecordings } from './process-metrics.ts';
 
@@ -22,14 +23,6 @@ interface RequestReport {
   kind: 'run' | 'list' | 'stream' | 'workflow';
   /** Null where no answer came. */
   status: number | null;
-}
-
-interface PollReport {
-  watch: { source: string };
-  outcome: string;
-  events: RunwatchEvent[];
-  /** From when the poll was due to its start, ms. */
-  lagMs: number;
 }
 
 export type Metrics = ReturnType<typeof createMetrics>;

@@ -7,7 +7,7 @@ import { MOST_GROUPS, shareOfGroups } from '../../src/core/alert/judgement.ts';
 import type { InhibitRule, Rule } from '../../src/core/alert/rule.ts';
 import type { EventType } from '../../src/core/event/event.ts';
 import { noLinks } from '../../src/core/run/links.ts';
-import { createEndWatch } from '../../src/poll/watch-control.ts';
+import { endWatch } from '../../src/watches/end.ts';
 import { buildEvent } from '../../src/core/run/transition.ts';
 import type { AlertStore } from '../../src/redis/stores/alert-store.ts';
 import type { SilenceStore } from '../../src/redis/stores/silence-store.ts';
@@ -826,8 +826,7 @@ describe('silences, absence and deadlines in Redis', () => {
     await watches.commit({ before: null, after: goingOn('run-a'), events: [], deliveries: [] });
     await wait(61 * MINUTE, await engine({ readSoon: reads() }));
     expect(await told()).toEqual(['alert.firing']);
-    const cancel = createEndWatch({ watches, trace: () => undefined, now: () => now });
-    await cancel({ source: 'default', runId: 'run-a' });
+    await endWatch(testProcess({ stores, now: () => now }), { source: 'default', runId: 'run-a' });
     await wait(SECOND);
     expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
     expect(await redis.zcard(keys.alertDeadlines)).toBe(0);

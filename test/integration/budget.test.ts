@@ -1,7 +1,8 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import type { RateLimit } from '../../src/core/source/limiter.ts';
-import { createSourceLimiter } from '../../src/poll/source-limiter.ts';
+import { SourceLimiter } from '../../src/source/limiter.ts';
 import { BudgetStore } from '../../src/redis/stores/source-store.ts';
+import { testProcess } from '../support/daemon.ts';
 import { closeSource, openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -16,17 +17,12 @@ let names = 0;
 /** The limiter of a new source, or of one more process for a source, on a stopped clock. */
 function openBudget(limit: RateLimit, source = `source-${(names += 1)}`) {
   const clock = { ms: 0 };
-  const budget = createSourceLimiter({
-    source,
-    limit,
-    store: budgets,
-    clock: () => clock.ms,
-    newId: () => `request-${(names += 1)}`,
-    onError(error) {
-      throw error;
-    },
+  const process = testProcess({
+    stores: { budgets },
+    monotonic: () => clock.ms,
+    newToken: () => `request-${(names += 1)}`,
   });
-  return { ...budget, source, clock };
+  return Object.assign(new SourceLimiter(process, source, limit), { source, clock });
 }
 
 describe('rate limiter of a source', () => {

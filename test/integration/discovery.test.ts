@@ -1,15 +1,15 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { configSchema } from '../../src/config/schema.ts';
 import { pageMember } from '../../src/core/feed/page-name.ts';
 import type { RunList } from '../../src/core/feed/run-list.ts';
 import type { Subscription } from '../../src/core/watch/watch.ts';
-import { createEndWatch } from '../../src/poll/watch-control.ts';
-import { createRegisterWatches } from '../../src/poll/register-watches.ts';
-import { createWatchDiscovered } from '../../src/feed/discovery.ts';
-import { RememberedCursors } from '../../src/feed/remembered-cursors.ts';
-import { discoveryTroubles } from '../../src/daemon/source-feed.ts';
-import type { SystemEvents } from '../../src/daemon/system-events.ts';
+import type { SystemEvent } from '../../src/process.ts';
+import { ListDiscovery, RememberedCursors, watchDiscovered } from '../../src/source/discovery.ts';
+import { endWatch } from '../../src/watches/end.ts';
+import { registerWatches } from '../../src/watches/register.ts';
 import { DiscoveryStore } from '../../src/redis/stores/discovery-store.ts';
 import { newMark } from '../support/builders.ts';
+import { testProcess, testSource } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -19,27 +19,21 @@ afterAll(() => stores.close());
 
 const everybody: Subscription = { kind: 'endpoint', endpoint: 'everybody' };
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
-const defaults = { timeoutMs: 3_600_000, minIntervalMs: 1_000, profile: 'normal' as const };
-
-const registerWatches = createRegisterWatches({
-  watches,
-  scheduleOf: () => undefined,
-  dispatch: () => undefined,
-  wants: () => true,
-  defaults,
-  now: Date.now,
+const config = configSchema.parse({
+  data_dir: '/nowhere',
+  sources: { default: { api_key: 'k', discover: { workflows: 'all', every: '1h' } } },
+  endpoints: { everybody: { type: 'log' } },
+  watches: { timeout: '1h' },
 });
 
-function discoverer(changes: Partial<Parameters<typeof createWatchDiscovered>[0]> = {}) {
-  const watchDiscovered = createWatchDiscovered({
-    watches,
-    scheduleOf: () => undefined,
-    subscriptions: () => [everybody],
-    defaults,
-    now: Date.now,
-    ...changes,
-  });
-  return { watchDiscovered };
+const poller = {
+  process: testProcess({ config, stores, endpoints: { wants: () => true } }),
+  sourceOf: () => undefined,
+};
+
+function discoverer(own: Parameters<typeof testProcess>[0] = {}) {
+  const source = testSource({ process: testProcess({ config, stores, ...own }) });
+  return (runIds: string[]) => watchDiscovered(source, runIds);
 }
 
 async function subscriptionsOf(runId: string) {
@@ -48,24 +42,23 @@ async function subscriptionsOf(runId: string) {
 
 describe('a discovered run', () => {
   test('a discovered run is watched once, however often it is discovered, and is due at once', async () => {
-    const { watchDiscovered } = discoverer();
-    expect(await watchDiscovered('default', ['new-1', 'new-2'])).toBe(2);
-    expect(await watchDiscovered('default', ['new-1', 'new-2', 'new-3'])).toBe(1);
+    const discover = discoverer();
+    expect(await discover(['new-1', 'new-2'])).toBe(2);
+    expect(await discover(['new-1', 'new-2', 'new-3'])).toBe(1);
     const due = await stores.requests.dueTimes('default', ['new-1', 'new-2', 'new-3']);
     for (const time of due) expect(time).toBeLessThanOrEqual(Date.now());
     expect(await subscriptionsOf('new-3')).toEqual([everybody]);
   });
 
   test('discovery does not change a run that is or was watched', async () => {
-    const { watchDiscovered } = discoverer();
+    const discover = discoverer();
     const key = { source: 'default', runId: 'registered' };
-    await registerWatches([
+    await registerWatches(poller, [
       { ...key, subscriptions: [ops] },
       { ...key, runId: 'unwatched', subscriptions: [ops] },
     ]);
-    const endWatch = createEndWatch({ watches, trace: () => undefined, now: Date.now });
-    await endWatch({ ...key, runId: 'unwatched' });
-    expect(await watchDiscovered('default', ['registered', 'unwatched'])).toBe(0);
+    await endWatch(poller.process, { ...key, runId: 'unwatched' });
+    expect(await discover(['registered', 'unwatched'])).toBe(0);
     expect(await subscriptionsOf('registered')).toEqual([ops]);
     expect((await watches.get({ ...key, runId: 'unwatched' }))?.watch.state).toBe('cancelled');
     expect(await stores.requests.dueTimes('default', ['unwatched'])).toEqual([null]);
@@ -73,16 +66,19 @@ describe('a discovered run', () => {
 
   test('a registration made during discovery keeps its own subscriptions', async () => {
     const key = { source: 'default', runId: 'raced' };
-    const { watchDiscovered } = discoverer({
-      watches: {
-        getMany: (wanted) => watches.getMany(wanted),
-        async commitMany(changes) {
-          await registerWatches([{ ...key, subscriptions: [ops] }]);
-          return watches.commitMany(changes);
+    const discover = discoverer({
+      stores: {
+        ...stores,
+        watches: {
+          getMany: (wanted) => watches.getMany(wanted),
+          async commitMany(changes) {
+            await registerWatches(poller, [{ ...key, subscriptions: [ops] }]);
+            return watches.commitMany(changes);
+          },
         },
       },
     });
-    expect(await watchDiscovered('default', ['raced'])).toBe(0);
+    expect(await discover(['raced'])).toBe(0);
     expect(await subscriptionsOf('raced')).toEqual([ops]);
   });
 });
@@ -136,12 +132,25 @@ describe('the claim of the head of a list', () => {
 
   /** What one process notes of lists that are read each hour. */
   function process() {
-    const raised: Parameters<SystemEvents['raiseWith']>[0][] = [];
-    const raiseWith: SystemEvents['raiseWith'] = async (event, write) => {
-      if ((await write(null)) !== null) raised.push(event);
+    const raised: SystemEvent[] = [];
+    const source = testSource({
+      process: testProcess({
+        config,
+        stores: { discoveries: store },
+        raise: async (event, write) => {
+          if ((await write?.(null)) !== null) raised.push(event);
+        },
+        now: () => 100_000,
+      }),
+    });
+    const cursors = new RememberedCursors(store, []);
+    const { signal } = new AbortController();
+    const of = (list: RunList) => new ListDiscovery(source, list, { cursors, signal });
+    return {
+      fail: (list: RunList, message: string) => of(list).failed(message),
+      recover: (list: RunList) => of(list).recovered(),
+      raised,
     };
-    const parts = { discoveries: store, systemEvents: { raiseWith }, now: () => 100_000 };
-    return { ...discoveryTroubles(parts, 3_600_000), raised };
   }
 
   test('failures of a list in a row are counted, and their begin and end are reported once', async () => {

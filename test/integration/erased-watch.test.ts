@@ -1,48 +1,39 @@
+import { configSchema } from '../../src/config/schema.ts';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { nothingLearned } from '../../src/core/cadence/hazard.ts';
-import { NO_LOAD } from '../../src/core/cadence/load.ts';
 import { isOfRun } from '../../src/core/event/event.ts';
-import { noLinks } from '../../src/core/run/links.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import { subscriptionKey, type WatchKey } from '../../src/core/watch/watch.ts';
 import { skipOutstanding } from '../../src/deliver/skip-outstanding.ts';
-import { createObserveRun, type Polled } from '../../src/poll/observe-run.ts';
-import { createRegisterWatches } from '../../src/poll/register-watches.ts';
-import { createEndWatch, createPurgeWatch } from '../../src/poll/watch-control.ts';
-import { testProcess } from '../support/daemon.ts';
+import { RunObserver, type ClaimedPoll, type Polled } from '../../src/source/observer.ts';
+import { endWatch } from '../../src/watches/end.ts';
+import { purgeWatch } from '../../src/watches/purge.ts';
+import { registerWatches } from '../../src/watches/register.ts';
+import { POLICY, snapshot } from '../support/builders.ts';
+import { testProcess, testSource } from '../support/daemon.ts';
 import { limitedTo } from '../support/endpoints.ts';
-import { newMark, POLICY, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 
 const stores = openStores();
-const { watches, events, deliveries, outbox, requests, retention } = stores;
+const { watches, events, deliveries, requests } = stores;
 afterAll(() => stores.close());
 
-const wants = () => true;
-const ignore = () => undefined;
 const limits = { most: 4, rate: null, deadlineMs: 15_000 };
 
-const registerWatches = createRegisterWatches({
-  watches,
-  scheduleOf: ignore,
-  dispatch: ignore,
-  wants,
-  defaults: { timeoutMs: 3_600_000, minIntervalMs: 1_000, profile: 'normal' },
-  now: Date.now,
+const config = configSchema.parse({ data_dir: '/nowhere', watches: { timeout: '1h' } });
+const process = testProcess({
+  config,
+  stores,
+  endpoints: { wants: () => true },
+  statistics: { lookup: nothingLearned, learn: () => undefined },
 });
-const purging = testProcess({
-  stores: { deliveries, outbox },
-  endpoints: limitedTo(() => limits),
-  now: Date.now,
-});
-const endWatch = createEndWatch({ watches, trace: ignore, now: Date.now });
-const purge = createPurgeWatch({
-  endWatch,
+const poller = { process, sourceOf: () => undefined };
+const purging = testProcess({ stores, endpoints: limitedTo(() => limits) });
+const purgeSteps = {
   leaveAlerts: async () => undefined,
-  skipOutstanding: (key) => skipOutstanding(purging, key),
-  forget: (key) => retention.forget(key),
-});
+  skipOutstanding: (key: WatchKey) => skipOutstanding(purging, key),
+};
 
 let runs = 0;
 let tokens = 0;
@@ -63,20 +54,20 @@ class Life {
     const endpoint = `of-${this.purges}-${(this.registrations += 1) % 2}`;
     const metadata = { life: String(this.purges) };
     const subscriptions = [{ kind: 'endpoint' as const, endpoint }];
-    await registerWatches([{ ...this.key, subscriptions, metadata }]);
+    await registerWatches(poller, [{ ...this.key, subscriptions, metadata }]);
     this.endpoints.add(endpoint);
     this.wanted.add(endpoint);
   }
 
   async purge(): Promise<void> {
-    await purge(this.key);
+    await purgeWatch(process, this.key, purgeSteps);
     this.purges += 1;
     this.endpoints = new Set();
     this.wanted = new Set();
   }
 
   async cancel(): Promise<void> {
-    await endWatch(this.key);
+    await endWatch(process, this.key);
     this.wanted = new Set();
   }
 
@@ -95,7 +86,7 @@ class Life {
     expect(this.underWay).toEqual([]);
     const { stored, token, member } = request;
     const { status, key } = this;
-    let answer = ignore as () => void;
+    let answer: () => void = () => undefined;
     const result = new Promise<PollResult>((resolve) => {
       answer = () => resolve({ kind: 'run', run: snapshot({ id: key.runId, status }) });
     });
@@ -151,24 +142,9 @@ class Life {
 }
 
 function observeRun(result: Promise<PollResult>) {
-  return createObserveRun({
-    watches,
-    readerOf: () => ({ readRun: () => result }),
-    sourceHealth: async () => ({ answeredAt: Date.now(), openSince: null, closedFor: null }),
-    isConsistent: async () => true,
-    askList: ignore,
-    streamsOf: ignore,
-    statistics: { lookup: nothingLearned, learn: ignore },
-    loadOf: () => NO_LOAD,
-    dispatch: ignore,
-    wants,
-    policy: POLICY,
-    report: ignore,
-    linksOf: noLinks,
-    newMark,
-    now: Date.now,
-    random: Math.random,
-  });
+  const source = testSource({ process, policy: POLICY, reader: { readRun: () => result } });
+  const observer = new RunObserver(source);
+  return (claim: ClaimedPoll) => observer.observe(claim);
 }
 
 describe('a watch that is purged while its run is read', () => {

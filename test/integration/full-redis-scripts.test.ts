@@ -11,8 +11,9 @@ import {
 import { pause } from '../../src/core/delivery/endpoint-state.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
-import { createEndWatch } from '../../src/poll/watch-control.ts';
+import { endWatch } from '../../src/watches/end.ts';
 import { newMark, newWatch, NOON, observeContext, snapshot } from '../support/builders.ts';
+import { testProcess } from '../support/daemon.ts';
 import { callsOf, scriptsOf, startShadow } from '../support/full-redis.ts';
 import { testRedis } from '../support/redis.ts';
 import { closeSource, openStores } from '../support/stores.ts';
@@ -236,8 +237,8 @@ const CASES: Case[] = [
     'a watch that a user ends',
     async () => {
       await aRun({ status: 'running', to: [] });
-      const end = createEndWatch({ watches, trace: () => undefined, now: () => NOON });
-      expect(await end(KEY)).toBe(true);
+      const process = testProcess({ stores, now: () => NOON });
+      expect(await endWatch(process, KEY)).toBe(true);
     },
   ],
   ['rwClaimRequests', 'grows', 'a claim of a poll', aClaimedPoll],

@@ -7,7 +7,7 @@ import { observe } from '../../src/core/watch/observe.ts';
 import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
 import { startJanitor } from '../../src/daemon/janitor.ts';
 import { skipOutstanding } from '../../src/deliver/skip-outstanding.ts';
-import { createEndWatch, createPurgeWatch } from '../../src/poll/watch-control.ts';
+import { purgeWatch } from '../../src/watches/purge.ts';
 import type { RetentionStore } from '../../src/redis/stores/retention-store.ts';
 import { testProcess } from '../support/daemon.ts';
 import { limitedTo } from '../support/endpoints.ts';
@@ -181,19 +181,14 @@ test('packing frees the memory of a Redis that is full', async () => {
 });
 
 test('a watch is purged from a Redis that is full, whatever it waits for', async () => {
-  const { watches, retention, deliveries, outbox } = stores;
+  const { outbox } = stores;
   const now = () => NOON;
-  const process = testProcess({
-    stores: { deliveries, outbox },
-    endpoints: limitedTo(() => limits),
-    now,
-  });
-  const purge = createPurgeWatch({
-    endWatch: createEndWatch({ watches, trace: () => undefined, now }),
-    leaveAlerts: async () => undefined,
-    skipOutstanding: (key) => skipOutstanding(process, key),
-    forget: (key) => retention.forget(key),
-  });
+  const process = testProcess({ stores, endpoints: limitedTo(() => limits), now });
+  const purge = (key: WatchKey) =>
+    purgeWatch(process, key, {
+      leaveAlerts: async () => undefined,
+      skipOutstanding: (one) => skipOutstanding(process, one),
+    });
   const found = [
     await aRun('active', { status: 'awaiting_event', arePending: true }),
     await aRun('ended', { arePending: true }),

@@ -1,9 +1,9 @@
 import { afterAll, afterEach, describe, expect, test } from '@jest/globals';
-import type { ObserveContext } from '../../src/core/watch/observation.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
-import { createCheckGone } from '../../src/poll/gone-runs.ts';
+import { checkGone } from '../../src/watches/gone.ts';
 import type { FaultInput } from '../../src/simulator/fault.ts';
-import { observeContext, newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
+import { newWatch, NOON, observeContext, POLICY, snapshot } from '../support/builders.ts';
+import { testProcess, testSource } from '../support/daemon.ts';
 import { SOURCE, startPollRig, type PollRig } from '../support/poll-rig.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -96,18 +96,17 @@ describe('check of gone runs', () => {
   /** A check at so many hours after the run was gone. */
   async function checkAt(hours: number, outcome: PollResult, reads: string[] = []) {
     const now = NOON + hours * HOUR;
-    const contextOf = (): ObserveContext => ({ ...observeContext(now), newMark });
-    await createCheckGone({
-      ...stores,
-      trace: () => undefined,
-      readerOf: () => ({ readRun: async (runId) => (reads.push(runId), outcome) }),
-      limiterOf: () => ({ claim: async () => ({ settle: () => undefined }) }),
-      contextOf,
-      wants: () => true,
-      onScheduled: async (source) => void scheduled.push(source),
-      dispatch: () => undefined,
-      now: () => now,
-    })();
+    const process = testProcess({ stores, endpoints: { wants: () => true }, now: () => now });
+    const source = testSource({
+      process,
+      name: SOURCE,
+      policy: POLICY,
+      reader: { readRun: async (runId) => (reads.push(runId), outcome) },
+      limiter: { claim: async () => ({ settle: () => undefined }) },
+      schedule: { entered: async () => void scheduled.push(SOURCE) },
+      observer: { contextOf: () => observeContext(now) },
+    });
+    await checkGone({ process, sourceOf: () => source });
     return reads;
   }
 

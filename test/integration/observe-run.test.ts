@@ -1,14 +1,14 @@
-import { noLinks } from '../../src/core/run/links.ts';
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { configSchema } from '../../src/config/schema.ts';
 import { nothingLearned } from '../../src/core/cadence/hazard.ts';
-import { NO_LOAD } from '../../src/core/cadence/load.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import type { Registration } from '../../src/core/watch/register.ts';
 import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
-import { createEndWatch } from '../../src/poll/watch-control.ts';
-import { createObserveRun, type ObserveRunDependencies } from '../../src/poll/observe-run.ts';
-import { createRegisterWatches } from '../../src/poll/register-watches.ts';
-import { newMark, POLICY, snapshot } from '../support/builders.ts';
+import { endWatch } from '../../src/watches/end.ts';
+import { RunObserver } from '../../src/source/observer.ts';
+import { registerWatches } from '../../src/watches/register.ts';
+import { POLICY, snapshot } from '../support/builders.ts';
+import { testProcess, testSource } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -18,27 +18,24 @@ afterAll(() => stores.close());
 
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
 const audit: Subscription = { kind: 'endpoint', endpoint: 'audit' };
-const wants = () => true;
-const ignore = () => undefined;
 
 let runs = 0;
 let tokens = 0;
 
-const registerWatches = createRegisterWatches({
-  watches,
-  scheduleOf: () => undefined,
-  dispatch: ignore,
-  wants,
-  defaults: { timeoutMs: 3_600_000, minIntervalMs: 1_000, profile: 'normal' },
-  now: Date.now,
-});
-const endWatch = createEndWatch({ watches, trace: () => undefined, now: Date.now });
+const config = configSchema.parse({ data_dir: '/nowhere', watches: { timeout: '1h' } });
+const common = {
+  config,
+  stores,
+  endpoints: { wants: () => true },
+  statistics: { lookup: nothingLearned, learn: () => undefined },
+};
+const poller = { process: testProcess(common), sourceOf: () => undefined };
 
 /** Registers a new run with the endpoint `ops`. */
 async function register(request: Partial<Registration> = {}): Promise<WatchKey> {
   // A source of its own, so that nothing else is due.
   const key = { source: `source-${(runs += 1)}`, runId: `observed-${runs}` };
-  await registerWatches([{ ...key, subscriptions: [ops], ...request }]);
+  await registerWatches(poller, [{ ...key, subscriptions: [ops], ...request }]);
   return key;
 }
 
@@ -71,29 +68,16 @@ async function takeOver({ source }: WatchKey, process: string): Promise<void> {
 }
 
 /** A process with a `poll` that claims a watch and gets the given result. */
-function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
+function pollingProcess(changes: Parameters<typeof testProcess>[0] = {}) {
   const dispatched: string[] = [];
   const id = `process-${(tokens += 1)}`;
-  const poll = async (key: WatchKey, result: PollResult | Promise<PollResult>) =>
-    createObserveRun({
-      watches,
-      readerOf: () => ({ readRun: async () => result }),
-      sourceHealth: async () => ({ answeredAt: Date.now(), openSince: null, closedFor: null }),
-      isConsistent: async () => true,
-      askList: () => undefined,
-      streamsOf: () => undefined,
-      statistics: { lookup: nothingLearned, learn: () => undefined },
-      loadOf: () => NO_LOAD,
-      dispatch: (names) => void dispatched.push(...names),
-      wants,
-      policy: POLICY,
-      report: () => undefined,
-      linksOf: noLinks,
-      newMark,
-      now: Date.now,
-      random: Math.random,
-      ...changes,
-    })(await claim(key, id));
+  const dispatch = (names: string[]) => void dispatched.push(...names);
+  const process = testProcess({ ...common, id, dispatch, ...changes });
+  const poll = async (key: WatchKey, result: PollResult | Promise<PollResult>) => {
+    const reader = { readRun: async () => result };
+    const source = testSource({ process, name: key.source, policy: POLICY, reader });
+    return new RunObserver(source).observe(await claim(key, id));
+  };
   return { id, poll, dispatched };
 }
 
@@ -185,7 +169,7 @@ describe('poll during a change of its watch', () => {
   test('a poll during unwatching yields no event', async () => {
     const key = await register();
     const { polled, arrive } = await underWay(key);
-    expect(await endWatch(key)).toBe(true);
+    expect(await endWatch(poller.process, key)).toBe(true);
     arrive(seen(key, 'failed'));
     expect(await polled).toEqual({ is: 'unwatched' });
     expect(await eventTypes(key)).toEqual([]);
@@ -195,7 +179,7 @@ describe('poll during a change of its watch', () => {
   test('a poll during a registration notifies the new subscription, too', async () => {
     const key = await register();
     const { polled, arrive } = await underWay(key);
-    await registerWatches([{ ...key, subscriptions: [audit] }]);
+    await registerWatches(poller, [{ ...key, subscriptions: [audit] }]);
     arrive(seen(key, 'completed'));
     expect(await polled).toEqual({ is: 'written', nextMs: null });
     expect(await fanOut(key)).toEqual(['run.completed to audit', 'run.completed to ops']);
@@ -204,8 +188,8 @@ describe('poll during a change of its watch', () => {
   test('a poll during unwatching and registering applies to the new watch, without a second request', async () => {
     const key = await register();
     const { polled, arrive } = await underWay(key);
-    await endWatch(key);
-    await registerWatches([{ ...key, subscriptions: [audit] }]);
+    await endWatch(poller.process, key);
+    await registerWatches(poller, [{ ...key, subscriptions: [audit] }]);
     expect(await requests.dueTimes(key.source, [key.runId])).toEqual([null]);
     arrive(seen(key, 'running'));
     expect(await polled).toMatchObject({ is: 'written' });
@@ -226,8 +210,10 @@ describe('registration during the end of a run', () => {
       const { poll } = pollingProcess();
       await Promise.all([
         steps(30 - round).then(() => poll(key, seen(key, 'stopped'))),
-        steps(round - 30).then(() => registerWatches([{ ...key, subscriptions: [audit] }])),
-        steps(round - 32).then(() => registerWatches([{ ...key, subscriptions: [audit, ops] }])),
+        steps(round - 30).then(() => registerWatches(poller, [{ ...key, subscriptions: [audit] }])),
+        steps(round - 32).then(() =>
+          registerWatches(poller, [{ ...key, subscriptions: [audit, ops] }]),
+        ),
       ]);
       expect(await fanOut(key)).toEqual(['run.stopped to audit', 'run.stopped to ops']);
       expect(await eventTypes(key)).toEqual(['run.stopped']);
@@ -239,7 +225,7 @@ describe('registration during the end of a run', () => {
 describe('process that dies during a poll', () => {
   test('deliveries of a process that died after the write are found in the due index', async () => {
     const key = await register({ subscriptions: [{ kind: 'endpoint', endpoint: 'untold' }] });
-    await pollingProcess({ dispatch: ignore }).poll(key, seen(key, 'failed'));
+    await pollingProcess({ dispatch: () => undefined }).poll(key, seen(key, 'failed'));
     const due = await outbox.duePools(1_000);
     expect(due.map(({ pool }) => pool)).toContain('untold');
     const limits = { most: 4, rate: null, deadlineMs: 15_000 };
@@ -257,7 +243,10 @@ describe('process that dies during a poll', () => {
       throw new Error('the connection broke');
     };
     const cut = { get: watches.get.bind(watches), commitPoll };
-    const poll = pollingProcess({ watches: cut }).poll(key, seen(key, 'failed'));
+    const poll = pollingProcess({ stores: { ...stores, watches: cut } }).poll(
+      key,
+      seen(key, 'failed'),
+    );
     await expect(poll).rejects.toThrow('the connection broke');
     await expect(claim(key)).rejects.toThrow('nothing was claimed');
     expect(await eventTypes(key)).toEqual(['run.failed']);

@@ -3,7 +3,7 @@ import { newDelivery, type DeliveryState } from '../../src/core/delivery/deliver
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Subscription, Watch, WatchKey } from '../../src/core/watch/watch.ts';
 import { skipOutstanding } from '../../src/deliver/skip-outstanding.ts';
-import { createEndWatch, createPurgeWatch } from '../../src/poll/watch-control.ts';
+import { purgeWatch } from '../../src/watches/purge.ts';
 import { DeliveryStore } from '../../src/redis/stores/delivery-store.ts';
 import { HistoryStore } from '../../src/redis/stores/history-store.ts';
 import { OutboxStore } from '../../src/redis/stores/outbox-store.ts';
@@ -32,20 +32,20 @@ function purgerOn(connection: typeof redis) {
     deliveries: ownDeliveries,
   });
   const process = testProcess({
-    stores: { deliveries: ownDeliveries, outbox: new OutboxStore(connection, keys, own) },
+    stores: {
+      watches: new WatchStore(connection, keys, own),
+      deliveries: ownDeliveries,
+      outbox: new OutboxStore(connection, keys, own),
+      retention,
+    },
     endpoints: limitedTo(() => limits),
     now,
   });
-  return createPurgeWatch({
-    endWatch: createEndWatch({
-      watches: new WatchStore(connection, keys, own),
-      trace: () => undefined,
-      now,
-    }),
+  const steps = {
     leaveAlerts: async () => undefined,
-    skipOutstanding: (key) => skipOutstanding(process, key),
-    forget: (key) => retention.forget(key),
-  });
+    skipOutstanding: (key: WatchKey) => skipOutstanding(process, key),
+  };
+  return (key: WatchKey) => purgeWatch(process, key, steps);
 }
 
 const purge = purgerOn(redis);

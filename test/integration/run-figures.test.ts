@@ -3,8 +3,9 @@ import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { isoTime } from '../../src/core/event/event.ts';
 import { failureRate, quantile } from '../../src/core/watch/run-figures.ts';
-import { createEndWatch } from '../../src/poll/watch-control.ts';
+import { endWatch } from '../../src/watches/end.ts';
 import { newWatch, NOON, observeContext, snapshot } from '../support/builders.ts';
+import { testProcess } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 
 const stores = openStores();
@@ -34,7 +35,7 @@ test('active runs are counted by workflow and status, and leave with their watch
   await aRun(NOON, [{ status: 'queued' }, { status: 'running' }]);
   await aRun(NOON, [{ status: 'running', workflow_id: 'other one' }]);
   const ended = await aRun(NOON, [{ status: 'running' }]);
-  await createEndWatch({ watches, trace: () => undefined, now: () => NOON + 5_000 })(ended);
+  await endWatch(testProcess({ stores, now: () => NOON + 5_000 }), ended);
   const { workflows } = await runFigures.since(NOON - HOUR, NOON + 10_000);
   expect(workflows).toMatchObject([
     { workflowId: 'workflow-1', active: { running: 1 }, figures: { ended: { cancelled: 1 } } },

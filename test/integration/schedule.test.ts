@@ -1,11 +1,14 @@
-import { REQUEST_KINDS } from '../../src/core/cadence/load.ts';
+import { NO_LOAD, REQUEST_KINDS } from '../../src/core/cadence/load.ts';
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as delay } from 'node:timers/promises';
+import { configSchema } from '../../src/config/schema.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import { createRepairSchedule, Schedule, type RequestClaim } from '../../src/poll/schedule.ts';
-import { tokensOf } from '../../src/redis/leases.ts';
+import { Schedule, ScheduleRepair, type RequestClaim } from '../../src/source/schedule.ts';
+import type { Logger } from '../../src/telemetry/logger.ts';
 import { newDelivery } from '../../src/core/delivery/delivery.ts';
 import { newWatch, snapshot } from '../support/builders.ts';
+import { collectLog } from '../support/collect-log.ts';
+import { testProcess, testSource } from '../support/daemon.ts';
 import { closeSource, openStores } from '../support/stores.ts';
 
 const stores = openStores();
@@ -34,22 +37,20 @@ function processOn(options: ProcessOptions = {}) {
   const { id = `process-${(names += 1)}`, perMs = 1_000, deadlineMs = 10_000 } = options;
   const clock = { ms: 0 };
   const due: number[] = [];
-  const dueNow = () => due.push(0);
-  const schedule = new Schedule({
-    source,
-    store: requests,
-    process: id,
-    newToken: tokensOf(id),
-    limit: { requests: options.requests ?? 1_000, perMs },
-    roundMs: () => 0,
-    isShort: () => options.isShort ?? false,
-    deadlineMs,
-    wakeOthers: async () => undefined,
-    onDue: () => void dueNow(),
-    onDueIn: (ms) => void due.push(ms),
-    clock: () => clock.ms,
-  });
-  return Object.assign(schedule, { id, clock, due });
+  const limit = { requests: options.requests ?? 1_000, perMs };
+  const config = configSchema.parse({ data_dir: '/nowhere' });
+  // By then a round of all watches takes longer than the longest interval.
+  const roundMs = options.isShort === true ? 2 * config.polling.max_interval : 0;
+  const own = new Schedule(
+    testSource({
+      process: testProcess({ config, id, stores, monotonic: () => clock.ms }),
+      name: source,
+      deadlineMs,
+      limiter: { limit, load: () => ({ ...NO_LOAD, roundMs }) },
+      slots: { due: () => void due.push(0), dueIn: (ms) => void due.push(ms) },
+    }),
+  );
+  return Object.assign(own, { id, clock, due });
 }
 
 type Process = ReturnType<typeof processOn>;
@@ -456,33 +457,36 @@ test('overdue polls are noted with their event in one step, by the first process
 
 describe('active watches that are missing from the schedule', () => {
   test('repair enters missing watches at its first run, and where the counts differ', async () => {
-    const repaired: unknown[] = [];
     const schedules = new Map([[source, processOn()]]);
     const active = async function* () {
       yield ['a', 'b', 'c'].map((runId) => ({ source, runId }));
       yield [{ source: 'not configured', runId: 'd' }];
     };
     let walks = 0;
-    const repair = createRepairSchedule({
-      watches: {
-        active: () => {
-          walks += 1;
-          return active();
-        },
-        countActive: async () => 4,
+    const watchStore = {
+      active: () => {
+        walks += 1;
+        return active();
       },
-      schedules,
-      onRepaired: (one) => repaired.push(one),
+      countActive: async () => 4,
+    };
+    const log = collectLog();
+    const process = testProcess({
+      stores: { watches: watchStore },
+      log: log as unknown as Logger,
     });
+    const scheduleRepair = new ScheduleRepair(process, schedules);
+    const repair = () => scheduleRepair.repair();
+    const repaired = () => log.lines.map(({ active: all, missing }) => ({ active: all, missing }));
     await watch(['a', 'b', 'c']);
     await redis.zrem(keys.requestsDue(source)[REQUEST_KINDS.indexOf('watch')]!, 'a');
     await repair();
-    expect(repaired).toEqual([{ active: 4, missing: 1 }]);
+    expect(repaired()).toEqual([{ active: 4, missing: 1 }]);
     await repair();
     expect(walks).toBe(1);
     await redis.del(keys.requestsDue(source));
     await repair();
-    expect(repaired.slice(1)).toEqual([{ active: 4, missing: 3 }]);
+    expect(repaired().slice(1)).toEqual([{ active: 4, missing: 3 }]);
     expect(await claimedRuns(processOn(), 3)).toEqual(['a', 'b', 'c']);
   });
 });

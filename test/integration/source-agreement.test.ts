@@ -1,6 +1,7 @@
 import { afterAll, beforeEach, expect, test } from '@jest/globals';
-import { SourceAgreement, type AgreementChange } from '../../src/poll/source-agreement.ts';
+import { SourceAgreement } from '../../src/source/agreement.ts';
 import { NOON } from '../support/builders.ts';
+import { testProcess, testSource } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 import { testRedis } from '../support/redis.ts';
 
@@ -9,21 +10,19 @@ const stores = openStores(place);
 afterAll(() => stores.close());
 
 let now = NOON;
-let raised: [AgreementChange['type'], number][];
+let raised: [type: string, since: number][];
 
 /** The agreement of the source in one process. */
 function process(): SourceAgreement {
-  return new SourceAgreement({
-    source: 'default',
-    store: stores.consistencies,
-    async raise({ type, since }, write) {
-      const isWritten = (await stores.consistencies.put(write, null)) !== null;
-      if (isWritten) raised.push([type, since]);
-      return isWritten;
-    },
-    onContradiction: () => undefined,
+  const own = testProcess({
+    stores,
     now: () => now,
+    async raise({ type, data }, write) {
+      const isWritten = (await write?.(null)) !== null;
+      if (isWritten) raised.push([type, Date.parse(String(data['since']))]);
+    },
   });
+  return new SourceAgreement(testSource({ process: own }));
 }
 
 beforeEach(async () => {

@@ -1,11 +1,20 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
-import type { SourceAnswer, SourceChange } from '../../src/core/source/throttle.ts';
+import { pino } from 'pino';
+import { configSchema } from '../../src/config/schema.ts';
+import type { SourceAnswer } from '../../src/core/source/throttle.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
-import { reportingReader, type SourceReader } from '../../src/daemon/source-reader.ts';
-import { SourceThrottle } from '../../src/poll/source-throttle.ts';
+import type { NoxusClient } from '../../src/noxus/client.ts';
+import type { SystemEvent } from '../../src/process.ts';
+import type { SourceStore } from '../../src/redis/stores/source-store.ts';
+import { SourceReader } from '../../src/source/reader.ts';
+import { SourceThrottle } from '../../src/source/throttle.ts';
+import { testProcess, testSource } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 
-const policy = { unauthorizedProbeMs: 60_000, unreachableAfterMs: 120_000 };
+const config = configSchema.parse({
+  data_dir: '/nowhere',
+  polling: { unauthorized_probe: '60s', unreachable_after: '120s' },
+});
 
 const down = (run: number): SourceAnswer => ({
   kind: 'trouble',
@@ -28,7 +37,7 @@ afterAll(() => stores.close());
 /** The commands that were sent, by name. */
 const commands: string[] = [];
 
-const store: ConstructorParameters<typeof SourceThrottle>[0]['store'] = {
+const sources: Pick<SourceStore, 'read' | 'put' | 'answered'> = {
   read: (source) => (commands.push('read'), stores.sources.read(source)),
   put: (...change) => (commands.push('put'), stores.sources.put(...change)),
   answered: (...at) => (commands.push('answered'), stores.sources.answered(...at)),
@@ -36,24 +45,27 @@ const store: ConstructorParameters<typeof SourceThrottle>[0]['store'] = {
 
 /** What one process takes in of the source of this test. */
 function throttle(
-  raise: (change: SourceChange) => Promise<void> = async () => undefined,
+  raise: (event: SystemEvent) => Promise<void> = async () => undefined,
   access = 'today',
 ) {
   const lines: string[] = [];
-  const made = new SourceThrottle({
-    source: `source-${turn}`,
-    access,
-    store,
-    policy,
-    active: () => 50,
-    raise,
-    log: {
-      paused: () => void lines.push('paused'),
-      authorized: () => void lines.push('authorized'),
+  const log = pino(
+    { base: null },
+    {
+      write(line: string) {
+        const { msg } = JSON.parse(line) as { msg: string };
+        lines.push(msg.replace('source.', ''));
+      },
     },
-    onOpen: async () => void lines.push('open'),
-    now: () => now,
+  );
+  const source = testSource({
+    process: testProcess({ config, stores: { sources }, log, now: () => now, raise }),
+    name: `source-${turn}`,
+    limiter: { active: () => 50 },
+    opened: async () => void lines.push('open'),
   });
+  const made = new SourceThrottle(source, access);
+  Object.assign(source, { throttle: made });
   const note = (answer: SourceAnswer, at: number, by = access) =>
     made.note(answer, { at, access: by });
   return {
@@ -64,7 +76,7 @@ function throttle(
     resume: made.resume.bind(made),
     useAccess: made.useAccess.bind(made),
     freshen: made.freshen.bind(made),
-    reader: (client: SourceReader) => reportingReader(client, made),
+    reader: (client: NoxusClient) => new SourceReader(source, client),
   };
 }
 
@@ -73,7 +85,7 @@ const standing = () => stores.sources.read(`source-${turn}`);
 describe('source throttles of several processes', () => {
   test('failing answers to all processes are one outage, raised once and ended by the first valid answer', async () => {
     const raised: string[] = [];
-    const raise = async ({ type }: SourceChange) => void raised.push(type);
+    const raise = async ({ type }: SystemEvent) => void raised.push(type);
     const three = [throttle(raise), throttle(raise), throttle(raise)];
     const answers = Array.from({ length: 60 }, (_, run) => run);
     await Promise.all(answers.slice(0, 30).map((run) => three[run % 3]!.note(down(run), now)));
@@ -145,7 +157,7 @@ describe('source throttles of several processes', () => {
     const one = throttle();
     let answer: (result: PollResult) => void = () => undefined;
     const readRun = () => new Promise<PollResult>((resolve) => (answer = resolve));
-    const read = one.reader({ readRun } as unknown as SourceReader).readRun('run-1');
+    const read = one.reader({ readRun } as unknown as NoxusClient).readRun('run-1');
     one.useAccess('tomorrow');
     answer({ kind: 'unauthorized', message: 'status 401' });
     await read;

@@ -1,7 +1,8 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { pino } from 'pino';
 import { emptyStatistics } from '../../src/core/cadence/hazard.ts';
 import type { DurationSample } from '../../src/core/cadence/phase.ts';
-import { createStatisticsCache } from '../../src/poll/statistics-cache.ts';
+import { StatisticsCache } from '../../src/source/statistics-cache.ts';
 import type { StatisticsStore } from '../../src/redis/stores/statistics-store.ts';
 import { newWatch, NOON } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
@@ -16,13 +17,16 @@ const fresh = (what: string) => `${what}-${(count += 1)}`;
 function startProcess(over: Pick<StatisticsStore, 'read' | 'lastUsed' | 'usedSince'> = store) {
   const clock = { now: NOON };
   let woken = 0;
-  const cache = createStatisticsCache({
-    store: over,
-    wake: () => (woken += 1),
-    now: () => clock.now,
-  });
+  const log = pino({ level: 'silent' });
+  class Cache extends StatisticsCache {
+    override wake(): void {
+      woken += 1;
+    }
+  }
+  const cache = new Cache(over, () => clock.now, log);
   return {
-    ...cache,
+    lookup: cache.lookup,
+    refresh: () => cache.refresh(),
     woken: () => woken,
     pass: (ms: number) => (clock.now += ms),
     samplesOf: (workflowId: string, state: string | null = 'running/0') =>

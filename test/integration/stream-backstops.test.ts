@@ -1,20 +1,18 @@
 import { afterAll, afterEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { configSchema } from '../../src/config/schema.ts';
 import { nothingLearned } from '../../src/core/cadence/hazard.ts';
-import { NO_LOAD } from '../../src/core/cadence/load.ts';
 import type { EventStreams, StreamEnd } from '../../src/core/feed/run-stream.ts';
-import { latestReadAt } from '../../src/core/feed/member.ts';
 import { PLAN_MEMBER, streamMember } from '../../src/core/feed/page-name.ts';
 import { hashOf } from '../../src/core/feed/stream-trust.ts';
-import { noLinks } from '../../src/core/run/links.ts';
 import type { RunNodes } from '../../src/core/run/nodes.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import { StreamFeed } from '../../src/feed/stream-feed.ts';
-import { createObserveRun } from '../../src/poll/observe-run.ts';
-import { Schedule } from '../../src/poll/schedule.ts';
-import { tokensOf } from '../../src/redis/leases.ts';
-import { newMark, newWatch, POLICY, snapshot } from '../support/builders.ts';
+import { StreamFeed } from '../../src/source/stream-feed.ts';
+import { RunObserver } from '../../src/source/observer.ts';
+import { Schedule } from '../../src/source/schedule.ts';
+import { newWatch, POLICY, snapshot } from '../support/builders.ts';
+import { testProcess, testSource } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -27,6 +25,8 @@ afterEach(async () => {
   for (const feed of feeds.splice(0)) await feed.stop();
 });
 afterAll(() => stores.close());
+
+const config = configSchema.parse({ data_dir: '/nowhere', polling: { hint_streams: 100 } });
 
 const WORKFLOW = 'ab000000-0000-4000-8000-000000000001';
 const BACKSTOP_MS = 120_000;
@@ -76,81 +76,52 @@ class ManualStreams implements Omit<EventStreams, 'close'> {
   }
 }
 
+/** The schedule of a source, in which streams enter only plans, and nothing is due. */
+function withoutFeeds(schedule: Schedule) {
+  const enterFeed: Schedule['enterFeed'] = async (kind, members) => {
+    if (kind === 'plan') await schedule.enterFeed(kind, members);
+  };
+  return new Proxy(schedule, {
+    get(whole, name) {
+      if (name === 'enterFeed') return enterFeed;
+      if (name === 'countDue') return async () => 0;
+      const member: unknown = Reflect.get(whole, name);
+      return typeof member === 'function' ? member.bind(whole) : member;
+    },
+  });
+}
+
 /** A process that polls and streams runs of a source, when the test says so. */
-function processOn(source: string) {
+function processOn(sourceName: string) {
   const id = `process-${(names += 1)}`;
-  const limit = { requests: 1_000, perMs: 1_000 };
-  const schedule = new Schedule({
-    source,
-    store: requests,
-    process: id,
-    newToken: tokensOf(id),
-    limit,
-    roundMs: () => 0,
-    isShort: () => false,
-    deadlineMs: 10_000,
-    wakeOthers: async () => undefined,
-    onDue: ignore,
-    onDueIn: ignore,
-    clock: () => performance.now(),
-  });
   const streams = new ManualStreams();
-  const feed = new StreamFeed({
-    source,
-    process: id,
-    most: 100,
-    store: stores.streams,
-    streams,
-    nodeNames: { named: (nodes) => nodes, tend: async () => undefined },
-    watches,
-    schedule: {
-      expedite: (members) => schedule.expedite(members),
-      enterFeed: async (kind, members) => {
-        if (kind === 'plan') await schedule.enterFeed(kind, members);
-      },
-      release: (claim, until) => schedule.release(claim, until),
-      entered: (count) => schedule.entered(count),
-      countPrompt: async () => 0,
-      countStreams: async () => 0,
-    },
-    claimPermit: async () => null,
-    requestsPerMs: () => 1,
-    backstopMs: () => BACKSTOP_MS,
-    latestReadAt: (watch) => latestReadAt(watch, { policy: POLICY, statistics: nothingLearned }),
-    active: () => 1,
-    wants: () => false,
-    asks: () => ({ at: Date.now(), access: '' }),
-    pause: async () => undefined,
-    onRefused: ignore,
-    onEnd: ignore,
-    onWrong: ignore,
-    onKnown: ignore,
-    onError: (error) => {
-      throw error;
-    },
-    now: Date.now,
-    random: () => 0.5,
-  });
-  feeds.push(feed);
-  const observeRun = (result: Promise<PollResult>) =>
-    createObserveRun({
-      watches,
-      readerOf: () => ({ readRun: () => result }),
-      sourceHealth: async () => ({ answeredAt: Date.now(), openSince: null, closedFor: null }),
-      isConsistent: async () => true,
-      streamsOf: () => feed,
+  let answered: Promise<PollResult> = Promise.reject(new Error('nothing is to be read'));
+  answered.catch(() => undefined);
+  const source = testSource({
+    process: testProcess({
+      config,
+      id,
+      stores,
       statistics: { lookup: nothingLearned, learn: ignore },
-      askList: ignore,
-      loadOf: () => NO_LOAD,
-      dispatch: ignore,
-      wants: () => false,
-      policy: POLICY,
-      report: ({ watch, outcome }) => outcome === 'run' && feed.noticed(watch),
-      linksOf: noLinks,
-      newMark,
-      now: Date.now,
+      endpoints: { wants: () => false },
       random: () => 0.5,
-    });
+    }),
+    name: sourceName,
+    policy: POLICY,
+    limiter: { limit: { requests: 1_000, perMs: 1_000 } },
+    throttle: { asks: () => ({ at: Date.now(), access: '' }) },
+    reader: { readRun: () => answered },
+    eventStreams: streams,
+    nodeNames: { named: (nodes) => nodes, tend: async () => undefined },
+    polled: ({ watch, outcome }) => {
+      if (outcome === 'run') void feed.polled({ watch, outcome, events: [] } as never);
+    },
+  });
+  const schedule = new Schedule(source);
+  const feed = new StreamFeed(source);
+  const observer = new RunObserver(source);
+  Object.assign(source, { streams: feed, schedule: withoutFeeds(schedule) });
+  feeds.push(feed);
   return {
     id,
     schedule,
@@ -162,7 +133,8 @@ function processOn(source: string) {
       if (claim === undefined || claim.stored === null) return null;
       const { member: runId, token, stored } = claim;
       let answer: (result: PollResult) => void = ignore;
-      const polled = observeRun(new Promise((resolve) => (answer = resolve)))({
+      answered = new Promise((resolve) => (answer = resolve));
+      const polled = observer.observe({
         stored,
         token,
         lagMs: 0,

@@ -1,19 +1,20 @@
-import { noLinks } from '../../src/core/run/links.ts';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
 import { planDeliveries } from '../../src/core/delivery/delivery.ts';
-import { Endpoints } from '../../src/deliver/endpoints.ts';
-import { createUnconfigured, describeRemnants } from '../../src/daemon/unconfigured.ts';
-import { createObserveUnconfigured } from '../../src/poll/observe-run.ts';
-import { SourceNamesStore } from '../../src/redis/stores/source-store.ts';
+import {
+  describeRemnants,
+  observeUnconfigured,
+  Unconfigured,
+} from '../../src/watches/unconfigured.ts';
 import type { Logger } from '../../src/telemetry/logger.ts';
 import { newWatch, NOON } from '../support/builders.ts';
 import { collectLog } from '../support/collect-log.ts';
+import { testProcess } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const { redis, keys, watches, deliveries, events, close } = openStores();
-const sourceNames = new SourceNamesStore(redis, keys);
+const stores = openStores();
+const { watches, events, sourceNames, close } = stores;
 let time = NOON;
 
 afterAll(close);
@@ -22,28 +23,19 @@ const config = configSchema.parse({
   data_dir: '/d',
   sources: { prod: { api_key: 'k' } },
   endpoints: { ops: { type: 'webhook', url: 'https://a.example' } },
-  polling: { unreachable_after: '2m' },
+  polling: { unreachable_after: '2m', gone_after: '1m' },
 });
 
-const policy = {
-  minIntervalMs: 1_000,
-  maxIntervalMs: 60_000,
-  unreachableAfterMs: 120_000,
-  goneAfterMs: 60_000,
-  remindAfterMs: [],
-  stallAfterMs: 1_800_000,
-};
-
-const common = {
-  trace: () => undefined,
-  watches,
-  wants: () => true,
-  dispatch: () => undefined,
-  linksOf: noLinks,
+const log = collectLog();
+const process = testProcess({
+  config,
+  stores,
+  endpoints: { wants: () => true },
+  log: log as unknown as Logger,
   newMark: () => 'mark',
   now: () => time,
   random: () => 0,
-};
+});
 
 async function register(runId: string, source: string, endpoint = 'ops') {
   const watch = newWatch({
@@ -62,7 +54,7 @@ const typesOf = async (runId: string) =>
   (await events.list({ runId }, { limit: 10 })).items.map(({ event }) => event.type);
 
 describe('source that is not configured any more', () => {
-  const observe = createObserveUnconfigured({ ...common, policy });
+  const observe = (source: string) => observeUnconfigured(process, source);
 
   test('watches of a removed source become unreachable once, and expire', async () => {
     await register('run-1', 'old');
@@ -91,15 +83,7 @@ describe('records of removed sources and endpoints', () => {
     await register('run-3', 'prod', 'chat');
     await register('run-4', 'prod');
     await sourceNames.note(['older', 'oldest'], NOON);
-    const log = collectLog();
-    const unconfigured = createUnconfigured({
-      ...common,
-      config,
-      endpoints: new Endpoints(config),
-      deliveries,
-      sourceNames,
-      log: log as unknown as Logger,
-    });
+    const unconfigured = new Unconfigured(process);
     const remnants = {
       sources: [{ name: 'older', count: 1 }],
       endpoints: [{ name: 'chat', count: 2 }],

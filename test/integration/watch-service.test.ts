@@ -1,21 +1,28 @@
 import { noLinks } from '../../src/core/run/links.ts';
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { configSchema } from '../../src/config/schema.ts';
 import type { ClosedSource } from '../../src/core/source/throttle.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { createWatchService } from '../../src/daemon/services/watches.ts';
 import { newDelivery } from '../../src/core/delivery/delivery.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { newWatch, NOON, observeContext, snapshot, webhookTo } from '../support/builders.ts';
+import { testProcess } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 
 const stores = openStores();
 afterAll(() => stores.close());
 
+const config = configSchema.parse({ data_dir: '/nowhere', watches: { timeout: '1m' } });
+
 const openService = (changes: Partial<Parameters<typeof createWatchService>[0]> = {}) =>
   createWatchService({
     watches: stores.watches,
     timelines: stores.timelines,
-    trace: () => undefined,
+    poller: {
+      process: testProcess({ config, stores, now: changes.now ?? (() => NOON) }),
+      sourceOf: () => undefined,
+    },
     purgeWatch: async () => false,
     rules: {
       sources: ['default', 'staging', 'empty'],
@@ -27,12 +34,8 @@ const openService = (changes: Partial<Parameters<typeof createWatchService>[0]> 
     refuseIfLost: () => undefined,
     notes: { registered: () => undefined, changed: () => undefined, cancelled: () => undefined },
     deriveSecret: () => '',
-    scheduleOf: () => undefined,
     closedSource: async () => null,
     schedule: stores.requests,
-    dispatch: () => undefined,
-    wants: () => true,
-    defaults: { timeoutMs: 60_000, minIntervalMs: 1_000, profile: 'normal' },
     linksOf: noLinks,
     workflows: [],
     statistics: stores.statistics,

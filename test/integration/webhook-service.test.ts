@@ -4,6 +4,7 @@ import { shownReceiver } from '../../src/core/delivery/receiver.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { createWebhookService } from '../../src/daemon/services/webhooks.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
+import { testProcess } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 
 const stores = openStores();
@@ -11,6 +12,7 @@ afterAll(() => stores.close());
 
 const changed: string[] = [];
 const service = createWebhookService({
+  process: testProcess({ stores }),
   watches: stores.watches,
   deliveries: stores.deliveries,
   endpointStates: stores.endpointStates,

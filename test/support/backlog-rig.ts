@@ -12,7 +12,7 @@ import type { Watch } from '../../src/core/watch/watch.ts';
 import { backlogNotices } from '../../src/deliver/backlog-notices.ts';
 import { Endpoints } from '../../src/deliver/endpoints.ts';
 import { SystemEvents } from '../../src/daemon/system-events.ts';
-import { createEndWatch } from '../../src/poll/watch-control.ts';
+import { endWatch } from '../../src/watches/end.ts';
 import { newMark, newWatch, NOON, observeContext, snapshot, webhookTo } from './builders.ts';
 import { testProcess } from './daemon.ts';
 import { openStores } from './stores.ts';
@@ -94,11 +94,7 @@ export function startBacklogDaemon(target: Parameters<typeof openStores>[0]) {
         },
         ['run.recovered'],
       ),
-    cancel: (runId: string) =>
-      createEndWatch({ watches: stores.watches, trace: () => undefined, now: () => NOON })({
-        source: 'default',
-        runId,
-      }),
+    cancel: (runId: string) => endWatch(process, { source: 'default', runId }),
   };
 }
 

@@ -1,11 +1,15 @@
 import { pino } from 'pino';
-import { configSchema } from '../../src/config/schema.ts';
+import { configSchema, pollPolicy } from '../../src/config/schema.ts';
+import { NO_LOAD } from '../../src/core/cadence/load.ts';
+import { UNSTREAMED } from '../../src/core/feed/run-stream.ts';
 import { noLinks } from '../../src/core/run/links.ts';
 import { AlertRules } from '../../src/alert/rules.ts';
 import type { Stores } from '../../src/daemon/stores.ts';
 import { UNTRACED } from '../../src/daemon/tracing.ts';
+import { Endpoints } from '../../src/deliver/endpoints.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import { Process } from '../../src/process.ts';
+import type { Source } from '../../src/source/source.ts';
 import { newMark } from './builders.ts';
 import { eventLogTo } from './event-log.ts';
 
@@ -19,13 +23,11 @@ type Members<T> = T extends Primitive | ((...args: never[]) => unknown)
   ? T
   : { [K in keyof T]?: T[K] };
 
-/** What a test gives of a process: some members, and of these the members that it needs. */
-type GivenProcess = {
-  [K in keyof Process]?: K extends 'config' | 'endpoints' | 'log'
-    ? Process[K]
-    : K extends 'stores'
-      ? { [S in keyof Stores]?: Members<Stores[S]> }
-      : Members<Process[K]>;
+/** What a test gives of an object: some members, and of these the members that it needs. */
+type Given<T, Whole extends keyof T> = { [K in keyof T]?: K extends Whole ? T[K] : Members<T[K]> };
+
+type GivenProcess = Omit<Given<Process, 'config' | 'log'>, 'stores'> & {
+  stores?: { [S in keyof Stores]?: Members<Stores[S]> };
 };
 
 /**
@@ -36,12 +38,11 @@ type GivenProcess = {
 export function testProcess(given: GivenProcess = {}): Process {
   const { config = configSchema.parse({ data_dir: '/nowhere' }), log = strictLog() } = given;
   const now = given.now ?? Date.now;
+  const { id = 'p1', stores = {} } = given;
   const parts = {
     eventLog: eventLogTo(() => undefined),
     version: '0',
-    id: 'p1',
     connections: {},
-    stores: {},
     clock: { now, timeOfDay: now, skewMs: () => 0 },
     metrics: {},
     tracing: UNTRACED,
@@ -52,11 +53,18 @@ export function testProcess(given: GivenProcess = {}): Process {
     watchNotes: {},
     secrets: { signingSecret: 'a secret of this test', sealer: createSealer([NO_KEY]) },
   } satisfies GivenProcess;
-  const idle = ['metrics', 'names', 'workflowNames', 'watchNotes', 'hostShortages'] as const;
-  const made = new TestProcess({ ...parts, config, log } as never);
-  const own: Partial<Record<keyof Process, unknown>> = { newMark, ...given };
-  for (const name of idle) own[name] = standIn(own[name] ?? {});
-  return Object.assign(made, own);
+  const made = new TestProcess({ ...parts, config, log, id, stores } as never);
+  const endpoints =
+    given.endpoints instanceof Endpoints
+      ? given.endpoints
+      : (Object.assign(Object.create(made.endpoints) as object, given.endpoints) as Endpoints);
+  return withStandIns(Object.assign(made, { newMark, ...given, endpoints }), [
+    'metrics',
+    'names',
+    'workflowNames',
+    'watchNotes',
+    'hostShortages',
+  ]);
 }
 
 class TestProcess extends Process {
@@ -69,7 +77,69 @@ class TestProcess extends Process {
   }
 }
 
-/** A part of which the test gives some members; the others do nothing. */
+type GivenSource = Given<Source, 'process' | 'policy'>;
+
+/** A source for the parts of a test, with an ample rate limit. What is not given does nothing. */
+export function testSource(given: GivenSource = {}): Source {
+  const { process = testProcess(), name = 'default' } = given;
+  const limit = given.limiter?.limit ?? { requests: 1_000, perMs: 1_000 };
+  const source = {
+    process,
+    name,
+    policy: pollPolicy(process.config),
+    timeoutMs: 5_000,
+    deadlineMs: 10_000,
+    health: async () => ({ answeredAt: process.now(), openSince: null, closedFor: null }),
+    load: () => NO_LOAD,
+    opened: async () => undefined,
+    polled: () => undefined,
+    wakeAll: async () => undefined,
+    ...given,
+    agreement: given.agreement ?? { isConsistent: async () => true },
+    limiter: {
+      limit,
+      requestsPerMs: limit.requests / limit.perMs,
+      active: () => 1,
+      claim: async () => null,
+      load: () => NO_LOAD,
+      usedShare: async () => 0,
+      ...given.limiter,
+    },
+    lists: { wantedPerMs: () => 0, costMultiplier: () => null, ...given.lists },
+    discovery: given.discovery ?? { passOver: () => null },
+    schedule: given.schedule ?? { countWatches: async () => 0 },
+    streams: given.streams ?? { stateOf: async () => UNSTREAMED },
+  } satisfies GivenSource;
+  const parts = [
+    'eventStreams',
+    'nodeNames',
+    'observer',
+    'performer',
+    'reader',
+    'slots',
+    'throttle',
+  ];
+  return withStandIns(source as unknown as Source, [
+    'agreement',
+    'discovery',
+    'limiter',
+    'lists',
+    'schedule',
+    'streams',
+    ...(parts as (keyof Source)[]),
+  ]);
+}
+
+/** Parts of which the test gives some members get the others, which do nothing. */
+function withStandIns<T extends object>(owner: T, names: readonly (keyof T)[]): T {
+  for (const name of names) {
+    const part: unknown = owner[name] ?? {};
+    const isOfTest = Object.getPrototypeOf(part) === Object.prototype;
+    if (isOfTest) Object.assign(owner, { [name]: standIn(part as object) });
+  }
+  return owner;
+}
+
 function standIn(given: object): object {
   return new Proxy(given, {
     get: (part, name) => (name === 'then' || name in part ? Reflect.get(part, name) : idle),

@@ -1,18 +1,15 @@
-import { noLinks } from '../../src/core/run/links.ts';
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
 import { isOfRun, type RunwatchEvent } from '../../src/core/event/event.ts';
 import { nothingLearned } from '../../src/core/cadence/hazard.ts';
 import { Endpoints } from '../../src/deliver/endpoints.ts';
-import { UNTRACED } from '../../src/daemon/tracing.ts';
-import { createPoller, type Poller } from '../../src/daemon/poller.ts';
-import { createRegisterWatches } from '../../src/poll/register-watches.ts';
-import { newProcessId, tokensOf } from '../../src/redis/leases.ts';
+import { Poller } from '../../src/source/poller.ts';
+import { registerWatches } from '../../src/watches/register.ts';
+import { newProcessId } from '../../src/redis/leases.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { Names } from '../../src/names.ts';
-import { newMark } from './builders.ts';
 import { testProcess } from './daemon.ts';
 import { dumpRedis } from './dump-redis.ts';
 import { testRedis } from './redis.ts';
@@ -85,61 +82,24 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
     const blocking = new Redis(place.url, { maxRetriesPerRequest: null });
     const connections = { commands, blocking };
     opened.push(commands, blocking);
-    const processId = newProcessId();
-    return createPoller({
-      ...stores,
+    const process = testProcess({
+      stores,
       config,
-      endpoints,
       metrics,
       log,
-      queueOf: (name) => testProcess({ stores, log, connections }).queueOf(name),
-      processId,
-      signingSecret: 'a secret of this rig',
-      newToken: tokensOf(processId),
-      userAgent: 'runwatch/test',
+      connections,
+      id: newProcessId(),
       names: new Names(),
-      hostShortages: { note: () => undefined },
-      tracing: UNTRACED,
-      trace: UNTRACED.trace,
       statistics: { lookup: nothingLearned, learn: () => undefined },
-      dispatch: () => undefined,
-      watchNotes: { polled: () => undefined },
-      workflowNames: { tend: async () => undefined },
-      linksOf: noLinks,
-      newMark,
-      systemEvents: {
-        raise: async ({
-          type,
-          level,
-          data,
-        }: {
-          type: string;
-          level: 'info' | 'warn' | 'error';
-          data: object;
-        }) => log[level](data, type),
-        raiseWith: async ({ type, level, data }, write) => {
-          if ((await write(null)) !== null) log[level](data, type);
-        },
+      raise: async ({ type, level, data }, write = async () => []) => {
+        if ((await write(null)) !== null) log[level](data, type);
       },
-      now: Date.now,
-      random: Math.random,
     });
+    return new Poller(process);
   };
   const pollers = Array.from({ length: options.pollers ?? 1 }, open);
   for (const poller of pollers) poller.start();
   const [first] = pollers as [Poller, ...Poller[]];
-  const register = createRegisterWatches({
-    watches: stores.watches,
-    scheduleOf: first.scheduleOf,
-    dispatch: () => undefined,
-    wants: endpoints.wants,
-    defaults: {
-      timeoutMs: 3_600_000,
-      minIntervalMs: config.polling.min_interval,
-      profile: 'normal',
-    },
-    now: Date.now,
-  });
   return {
     simulator,
     stores,
@@ -150,10 +110,13 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
         kind: 'endpoint' as const,
         endpoint,
       }));
-      await register(runIds.map((runId) => ({ source: SOURCE, runId, subscriptions })));
+      await registerWatches(
+        first,
+        runIds.map((runId) => ({ source: SOURCE, runId, subscriptions })),
+      );
     },
     async pollNow(runId) {
-      await first.scheduleOf(SOURCE)?.expedite([runId]);
+      await first.sourceOf(SOURCE)?.schedule.expedite([runId]);
     },
     limitTo(requestsPerS) {
       const source = config.sources[SOURCE];

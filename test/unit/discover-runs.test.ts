@@ -1,14 +1,19 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { configSchema } from '../../src/config/schema.ts';
+import { isoTime } from '../../src/core/event/event.ts';
 import type { DiscoveryCursor } from '../../src/core/feed/discovery.ts';
 import type { ListOutcome } from '../../src/core/feed/run-list.ts';
-import {
-  createDiscoverRuns,
-  type DiscoverPass,
-  type DiscoverRunsDependencies,
-} from '../../src/feed/discovery.ts';
-import type { RequestClaim } from '../../src/poll/schedule.ts';
-import { NOON } from '../support/builders.ts';
+import type { SourceRecord, SourceState } from '../../src/core/source/throttle.ts';
+import type { WatchChange, WatchKey } from '../../src/core/watch/watch.ts';
+import type { DiscoveryTrouble } from '../../src/redis/stores/discovery-store.ts';
+import { ListDiscovery, RememberedCursors } from '../../src/source/discovery.ts';
+import type { RequestClaim } from '../../src/source/schedule.ts';
+import type { Source } from '../../src/source/source.ts';
+import type { Logger } from '../../src/telemetry/logger.ts';
+import { newWatch, NOON } from '../support/builders.ts';
+import { collectLog } from '../support/collect-log.ts';
+import { testProcess, testSource } from '../support/daemon.ts';
 import { FakeRunList } from '../support/fake-run-list.ts';
 
 const LIST = { source: 'default', workflowId: null };
@@ -17,12 +22,28 @@ const EVERY_MS = 10_000;
 const LEASE_MS = 15_000;
 const PAUSE_MS = 90_000;
 
+/** What is known of a source that takes requests. */
+const OPEN: SourceRecord = {
+  state: null,
+  answeredAt: null,
+  openSince: null,
+  access: null,
+  answeredBy: null,
+  text: '',
+};
+
+function closedAt(probeAt: number): SourceState {
+  const message = 'status 429';
+  const closed = { reason: 'rate_limited' as const, message, at: NOON, probeAt, failedProbes: 0 };
+  return { since: NOON, row: [], closed, said: [], unsaid: [] };
+}
+
 /** State that all processes share, in memory, with a clock that the test sets. */
-function sharedGround(world: FakeRunList, since: number | null) {
+function sharedGround(world: FakeRunList, since: string) {
   let now = NOON;
   let claim: { token: string; until: number } | null = null;
   let closedUntil: number | null = null;
-  let failures = 0;
+  let trouble: DiscoveryTrouble | null = null;
   let tokens = 0;
   const ground = {
     cursor: null as DiscoveryCursor | null,
@@ -35,12 +56,12 @@ function sharedGround(world: FakeRunList, since: number | null) {
     /** When the head of the list may be claimed, ms from now. */
     nextClaimInMs: () => (claim === null ? 0 : claim.until - now),
     /** Claims the head of the list and makes a pass, if it is due and no other process does. */
-    async read(discoverRuns: DiscoverPass) {
+    async read(reading: ListDiscovery) {
       if (claim !== null && claim.until > now) return;
       const token = `token-${(tokens += 1)}`;
       claim = { token, until: now + LEASE_MS };
       const sweep = { list: LIST, plan: null, claim: { token } as RequestClaim };
-      const nextMs = await discoverRuns(sweep, { settle: nothing });
+      const nextMs = await reading.read(sweep, { settle: nothing });
       claim = { token, until: now + nextMs };
     },
   };
@@ -50,76 +71,112 @@ function sharedGround(world: FakeRunList, since: number | null) {
       ground.beforeStep();
       return act();
     });
-
-  const dependencies: DiscoverRunsDependencies = {
-    list: LIST,
-    since,
-    readPage: (_, { page, size }) =>
-      step(() => {
-        const outcome = world.readPage({ workflowId: LIST.workflowId, page, size });
-        if (outcome.kind === 'rate_limited') closedUntil = now + PAUSE_MS;
-        return { outcome, nextMs: null };
-      }),
-    claimPermit: async () => ({ settle: nothing }),
-    renew: (held) =>
-      step(() => {
-        if (!holds(held)) return false;
-        claim = { token: held.token, until: now + LEASE_MS };
-        return true;
-      }),
-    store: {
-      cursor: () => step(() => ground.cursor),
-      moveCursor: (_, held, cursor) =>
+  const stored = { watch: newWatch(), version: 1, number: 1 };
+  const stores = {
+    discoveries: {
+      cursors: () => step(() => [ground.cursor]),
+      moveCursor: (_: unknown, held: { token: string }, cursor: DiscoveryCursor) =>
         step(() => {
           if (holds(held)) ground.cursor = structuredClone(cursor);
           return holds(held);
         }),
-    },
-    troubles: {
-      fail: (_, message) =>
+      troubles: () => step(() => [trouble]),
+      keepTrouble: (_: unknown, found: DiscoveryTrouble) => step(() => void (trouble = found)),
+      beginTrouble: (_: unknown, found: DiscoveryTrouble) =>
         step(() => {
-          failures += 1;
-          if (failures === 1) ground.log.push(`unavailable: ${message}`);
-          return failures;
+          const isFirst = trouble === null;
+          trouble ??= found;
+          return isFirst ? [] : null;
         }),
-      recover: () =>
+      endTrouble: () =>
         step(() => {
-          if (failures > 0) ground.log.push('recovered');
-          failures = 0;
+          const wasThere = trouble !== null;
+          trouble = null;
+          return wasThere ? [] : null;
         }),
     },
-    closedUntil: () => step(() => closedUntil),
-    watch: (_, ids) =>
-      step(() => {
-        const fresh = ids.filter((id) => !ground.watched.has(id));
-        for (const id of fresh) ground.watched.add(id);
-        return fresh.length;
-      }),
-    everyMs: EVERY_MS,
-    isStopping: () => false,
+    watches: {
+      getMany: (keys: WatchKey[]) =>
+        step(() => keys.map(({ runId }) => (ground.watched.has(runId) ? stored : null))),
+      commitMany: (changes: WatchChange[]) =>
+        step(() =>
+          changes.map(({ after }) => {
+            if (ground.watched.has(after.runId)) return null;
+            ground.watched.add(after.runId);
+            return [];
+          }),
+        ),
+    },
+  };
+  const log = collectLog();
+  const process = testProcess({
+    config: configSchema.parse({
+      data_dir: '/nowhere',
+      sources: {
+        default: { api_key: 'k', discover: { workflows: 'all', since, every: `${EVERY_MS}ms` } },
+      },
+    }),
+    stores,
     log: {
-      discovered: () => undefined,
-      cutShort: (_, oldest) => void ground.log.push(`cut short at ${oldest - NOON}`),
+      ...log,
+      warn({ oldest }: { oldest: string }) {
+        ground.log.push(`cut short at ${Date.parse(oldest) - NOON}`);
+      },
+    } as unknown as Logger,
+    async raise({ type, data }, write) {
+      if ((await write?.(null)) === null) return;
+      const isOver = type === 'discovery.recovered';
+      ground.log.push(isOver ? 'recovered' : `unavailable: ${String(data['message'])}`);
     },
     now: ground.now,
-  };
-  return { ground, dependencies };
+  });
+  const source = testSource({
+    process,
+    lists: {
+      read: (_, { page, size }) =>
+        step(() => {
+          const outcome = world.readPage({ workflowId: LIST.workflowId, page, size });
+          if (outcome.kind === 'rate_limited') closedUntil = now + PAUSE_MS;
+          return { outcome, nextMs: null };
+        }),
+    },
+    limiter: { claim: async () => ({ settle: nothing }) },
+    schedule: {
+      renew: (held) =>
+        step(() => {
+          if (!holds(held)) return false;
+          claim = { token: held.token, until: now + LEASE_MS };
+          return true;
+        }),
+    },
+    throttle: {
+      read: () =>
+        step(() => ({ ...OPEN, state: closedUntil === null ? null : closedAt(closedUntil) })),
+    },
+  });
+  return { ground, source };
+}
+
+/** A process that discovers the runs of the list. */
+function discoverer(source: Source): ListDiscovery {
+  const cursors = new RememberedCursors(source.process.stores.discoveries, [LIST]);
+  return new ListDiscovery(source, LIST, { cursors, signal: new AbortController().signal });
 }
 
 /** A world, and a process that reads its list whenever a pass is due. */
 function discovery({ sinceS }: { sinceS?: number } = {}) {
   const world = new FakeRunList();
-  const since = sinceS === undefined ? null : NOON + sinceS * 1_000;
-  const { ground, dependencies } = sharedGround(world, since);
-  const discoverRuns = createDiscoverRuns(dependencies);
+  const since = sinceS === undefined ? 'registration' : isoTime(NOON + sinceS * 1_000);
+  const { ground, source } = sharedGround(world, since);
+  const reading = discoverer(source);
   return {
     world,
     ground,
-    dependencies,
+    source,
     /** Reads the list when the next pass is due. */
     async next() {
       ground.pass(Math.max(0, ground.nextClaimInMs()));
-      await ground.read(discoverRuns);
+      await ground.read(reading);
     },
     watched: () => [...ground.watched].sort(byNumber),
   };
@@ -325,12 +382,12 @@ describe('a source that pauses', () => {
 
 describe('several processes', () => {
   test('several processes read a list one at a time, as often as one would', async () => {
-    const { world, ground, dependencies, next } = discovery();
-    const others = [1, 2].map(() => createDiscoverRuns(dependencies));
+    const { world, ground, source, next } = discovery();
+    const others = [1, 2].map(() => discoverer(source));
     world.begin(10, 0);
     for (let second = 0; second < 30; second += 1) {
       ground.pass(1_000);
-      await Promise.all(others.map((discoverRuns) => ground.read(discoverRuns)));
+      await Promise.all(others.map((one) => ground.read(one)));
     }
     await next();
     expect(world.pages.length).toBe(4);

@@ -36,11 +36,11 @@ const ALLOWED: Record<string, string[]> = {
   redis: ['core', 'names.ts', 'package-root.ts'],
   queue: [],
   telemetry: ['core'],
-  poll: PART,
-  feed: [...PART, 'poll'],
+  source: [...PART, 'noxus', 'queue', 'watches'],
+  watches: [...PART, 'source'],
   deliver: PART,
   alert: [...PART, 'deliver'],
-  http: ['core', 'config', 'alert', 'feed', 'package-root.ts'],
+  http: ['core', 'config', 'alert', 'package-root.ts'],
   client: ['core', 'config', 'http/schemas'],
   ui: ['core', 'client'],
   simulator: ['core', 'client'],
@@ -67,9 +67,9 @@ const ALLOWED: Record<string, string[]> = {
   ],
   'fault-log.ts': ['core', 'redis', 'telemetry'],
   'periodic.ts': ['core'],
-  daemon: [...PART, 'noxus', 'queue', 'poll', 'feed', 'deliver', 'alert', 'http', 'daemon.ts'],
-  'process.ts': [...PART, 'queue', 'feed', 'deliver', 'alert'],
-  'daemon.ts': [...PART, 'deliver', 'alert', 'http'],
+  daemon: [...PART, 'source', 'watches', 'deliver', 'alert', 'http', 'daemon.ts'],
+  'process.ts': [...PART, 'queue', 'source', 'deliver', 'alert'],
+  'daemon.ts': [...PART, 'source', 'watches', 'deliver', 'alert', 'http'],
   'main.ts': [
     'core',
     'config',
@@ -113,7 +113,7 @@ function sourceFiles(): string[] {
     .map((path) => join(SRC, path));
 }
 
-/** `poll` for `poll/schedule.ts`, `main.ts` for itself. */
+/** `source` for `source/schedule.ts`, `main.ts` for itself. */
 const folderOf = (path: string) => path.split('/')[0] ?? '';
 
 const targetOf = (file: string, specifier: string) =>

@@ -1,11 +1,13 @@
 import { expect, test } from '@jest/globals';
+import { NEW_TRUST } from '../../src/core/feed/list-trust.ts';
 import { pageMember } from '../../src/core/feed/page-name.ts';
 import type { StoredPlan } from '../../src/core/feed/record.ts';
-import { ListFeed, type ListFeedDependencies } from '../../src/feed/list-feed.ts';
+import { ListFeed } from '../../src/source/list-feed.ts';
 import type { StoredWatch, Watch } from '../../src/core/watch/watch.ts';
-import type { StreamOffer } from '../../src/feed/stream-openings.ts';
-import type { RequestClaim } from '../../src/poll/schedule.ts';
+import type { StreamOffer } from '../../src/source/stream-openings.ts';
+import type { RequestClaim } from '../../src/source/schedule.ts';
 import { newWatch, snapshot } from '../support/builders.ts';
+import { testProcess, testSource } from '../support/daemon.ts';
 
 const NOW = 1_000_000;
 
@@ -25,24 +27,27 @@ function planOf(pages: number): StoredPlan {
 
 test('a page of a plan that another process has just made is read', async () => {
   const world = { plan: planOf(1), pages: [] as number[] };
-  const feed = new ListFeed({
-    source: 'default',
-    isOn: true,
-    store: {
-      plan: async () => world.plan,
-      pageRecord: async () => ({ trust: { since: Infinity } }),
-    },
-    reader: {
-      async readPage({ page }: { page: number }) {
-        world.pages.push(page);
-        return { kind: 'unavailable', message: '' };
+  const feeds = {
+    plan: async () => world.plan,
+    pageRecord: async () => ({
+      watches: [],
+      hints: [],
+      checkedAt: 0,
+      trust: { ...NEW_TRUST, since: Infinity },
+    }),
+  };
+  const feed = new ListFeed(
+    testSource({
+      process: testProcess({ stores: { feeds }, now: () => NOW }),
+      reader: {
+        async readPage({ page }) {
+          world.pages.push(page);
+          return { kind: 'unavailable', message: '' };
+        },
       },
-    },
-    schedule: { release: async () => undefined },
-    discoverPass: () => null,
-    needsMetadata: () => false,
-    now: () => NOW,
-  } as unknown as ListFeedDependencies);
+      schedule: { release: async () => undefined },
+    }),
+  );
   const permit = { settle: () => undefined, giveBack: () => undefined };
   const read = (page: number) =>
     feed.readPage({ member: pageMember({ workflowId: null, page }) } as RequestClaim, permit);
@@ -57,17 +62,17 @@ test('a page of a plan that another process has just made is read', async () => 
 test('polls of new watches call for a plan no sooner than the size of the present one allows', async () => {
   const world = { now: NOW, plan: { ...planOf(200), watches: 20_000 } };
   const entered: number[] = [];
-  const feed = new ListFeed({
-    source: 'default',
-    isOn: true,
-    store: { plan: async () => world.plan },
-    schedule: {
-      async enterFeed(_kind: string, [plan]: { withinMs: number }[]) {
-        entered.push(plan?.withinMs ?? NaN);
+  const feeds = { plan: async () => world.plan };
+  const feed = new ListFeed(
+    testSource({
+      process: testProcess({ stores: { feeds }, now: () => world.now }),
+      schedule: {
+        async enterFeed(_kind, [plan]) {
+          entered.push(plan?.withinMs ?? NaN);
+        },
       },
-    },
-    now: () => world.now,
-  } as unknown as ListFeedDependencies);
+    }),
+  );
   const poll = async (runId: string) => {
     world.now += 5_000;
     await feed.notice({ runId, state: 'active', polls: 1 } as Watch);
@@ -92,36 +97,25 @@ async function* eachOnce(count: number): AsyncIterable<StoredWatch[]> {
 
 test('a plan keeps no watch in memory once it has read the next ones', async () => {
   const offered: StreamOffer[] = [];
-  const feed = new ListFeed({
-    source: 'default',
-    isOn: true,
-    store: {
-      hintedRuns: async () => [],
-      hints: async () => [null],
-      active: () => eachOnce(3),
-      plan: async () => null,
-      read: async () => [],
-      putPlan: async () => undefined,
-    },
-    schedule: {
-      enterFeed: async () => undefined,
-      defer: async () => undefined,
-      release: async () => undefined,
-    },
-    streams: {
-      surveyed: async () => ({ isStreamed: () => false, isRelied: () => false }),
-      offerOf: ({ runId }: Watch) => ({ runId, rank: 0 }),
-      offerAll: (offers: StreamOffer[]) => offered.push(...offers),
-    },
-    memberOf: () => null,
-    needsMetadata: () => false,
-    longestMs: () => 60_000,
-    requestsPerMs: () => 0.1,
-    minIntervalMs: 1_000,
-    maxIntervalMs: 60_000,
-    random: () => 0.5,
-    now: () => NOW,
-  } as unknown as ListFeedDependencies);
+  const feeds = {
+    hintedRuns: async () => [],
+    hints: async () => [null],
+    active: () => eachOnce(3),
+    plan: async () => null,
+    read: async () => [],
+    putPlan: async () => undefined,
+  };
+  const feed = new ListFeed(
+    testSource({
+      process: testProcess({ stores: { feeds }, random: () => 0.5, now: () => NOW }),
+      limiter: { limit: { requests: 100, perMs: 1_000 } },
+      streams: {
+        surveyed: async () => ({ isStreamed: () => false, isRelied: () => false }),
+        offerOf: ({ runId }) => ({ runId, rank: 0 }),
+        offerAll: (offers) => void offered.push(...offers),
+      },
+    }),
+  );
   await feed.makePlan({} as RequestClaim);
   expect(feed.costMultiplier()).toBe(1);
   expect(offered.map(({ runId }) => runId)).toEqual(['run-0', 'run-1', 'run-2']);

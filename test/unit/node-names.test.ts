@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { nodesText } from '../../src/core/run/nodes.ts';
 import type { DefinitionOutcome } from '../../src/core/feed/workflow.ts';
-import { NodeNames } from '../../src/feed/node-names.ts';
+import { NodeNames } from '../../src/source/node-names.ts';
+import { testProcess, testSource } from '../support/daemon.ts';
 
 const NODES = { executed: 7, remaining: 5, running: [], failed: ['n1'] };
 const NOT_FOUND: DefinitionOutcome = { kind: 'not_offered', status: 404, message: 'status 404' };
@@ -10,20 +11,25 @@ const NOT_FOUND: DefinitionOutcome = { kind: 'not_offered', status: 404, message
 function namesOf(answer: DefinitionOutcome, options: { used?: number; permits?: number } = {}) {
   const stored = new Map<string, Map<string, string>>();
   const state = { now: 0, read: [] as string[], permits: options.permits ?? Infinity };
-  const names = new NodeNames({
-    source: 'default',
-    store: {
-      get: async (_source, workflowId) => stored.get(workflowId) ?? null,
-      put: async (_source, workflowId, found) => void stored.set(workflowId, found),
+  const nodeNames = {
+    get: async (_source: string, workflowId: string) => stored.get(workflowId) ?? null,
+    put: async (_source: string, workflowId: string, found: ReadonlyMap<string, string>) =>
+      void stored.set(workflowId, new Map(found)),
+  };
+  const source = testSource({
+    process: testProcess({ stores: { nodeNames }, now: () => state.now }),
+    reader: {
+      readDefinition: async (workflowId) => {
+        state.read.push(workflowId);
+        return answer;
+      },
     },
-    readDefinition: async (workflowId) => {
-      state.read.push(workflowId);
-      return answer;
+    limiter: {
+      usedShare: async () => options.used ?? 0,
+      claim: async () => ((state.permits -= 1) < 0 ? null : { settle: () => undefined }),
     },
-    usedShare: async () => options.used ?? 0,
-    claimPermit: async () => ((state.permits -= 1) < 0 ? null : { settle: () => undefined }),
-    now: () => state.now,
   });
+  const names = new NodeNames(source);
   return { names, state, stored };
 }
 

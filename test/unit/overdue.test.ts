@@ -6,8 +6,8 @@ import {
   overdueText,
   type Overdue,
 } from '../../src/core/source/overdue.ts';
-import { caughtUpData, overdueData } from '../../src/daemon/source.ts';
-import { OverdueMonitor } from '../../src/poll/schedule.ts';
+import { caughtUpData, OverdueMonitor, overdueData } from '../../src/source/overdue.ts';
+import { testSource } from '../support/daemon.ts';
 
 const LIMIT = { is: 'limit' } as const;
 
@@ -20,16 +20,20 @@ const shared = (isOverdue = false) => {
   };
 };
 
+function monitor(note: (overdue: Overdue | null) => Promise<void>) {
+  class Monitor extends OverdueMonitor {
+    protected override note(overdue: Overdue | null): Promise<void> {
+      return note(overdue);
+    }
+  }
+  const limit = { requests: 10, perMs: 1_000 };
+  return new Monitor(testSource({ limiter: { limit, usedShare: async () => 1 } }));
+}
+
 function watching(turn = shared()) {
   const said: (Overdue | 'caught up')[] = [];
-  const watch = new OverdueMonitor({
-    source: 'default',
-    limit: { requests: 10, perMs: 1_000 },
-    wantedPerMs: () => 0,
-    usedShare: async () => 1,
-    note: async (overdue) => {
-      if (turn(overdue !== null)) said.push(overdue ?? 'caught up');
-    },
+  const watch = monitor(async (overdue) => {
+    if (turn(overdue !== null)) said.push(overdue ?? 'caught up');
   });
   return { watch, said };
 }
@@ -67,15 +71,9 @@ test('a process that starts when polls have caught up reports it for one that di
 test('a report that fails is made at the next check', async () => {
   let isAway = true;
   const noted: (Overdue | null)[] = [];
-  const watch = new OverdueMonitor({
-    source: 'default',
-    limit: { requests: 10, perMs: 1_000 },
-    wantedPerMs: () => 0,
-    usedShare: async () => 1,
-    note: async (overdue) => {
-      if (isAway) throw new Error('Redis is away');
-      noted.push(overdue);
-    },
+  const watch = monitor(async (overdue) => {
+    if (isAway) throw new Error('Redis is away');
+    noted.push(overdue);
   });
   await expect(watch.check({ due: 0, oldestMs: null, answerMs: 1 })).rejects.toThrow('away');
   isAway = false;

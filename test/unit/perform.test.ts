@@ -1,9 +1,11 @@
 import { expect, test } from '@jest/globals';
+import { pino } from 'pino';
 import { RunwatchError } from '../../src/core/errors.ts';
-import type { Polled } from '../../src/poll/observe-run.ts';
-import { createPerform } from '../../src/poll/perform-request.ts';
-import type { RequestClaim } from '../../src/poll/schedule.ts';
+import type { Polled } from '../../src/source/observer.ts';
+import { Performer } from '../../src/source/performer.ts';
+import type { RequestClaim } from '../../src/source/schedule.ts';
 import { newWatch } from '../support/builders.ts';
+import { testProcess, testSource } from '../support/daemon.ts';
 
 /** How a claim ends for this poll result. */
 async function endOf(
@@ -14,39 +16,38 @@ async function endOf(
   const dropped: string[] = [];
   const errors: unknown[] = [];
   const exhausted: unknown[] = [];
-  const perform = createPerform({
-    schedule: {
-      release: async (_, until) => void ends.push(until),
-      handBack: async () => void ends.push('handed back'),
-      settled: (_, nextMs) => void ends.push({ nextMs }),
-    },
-    limiter: {
-      covers: () => !isLate,
-      settleMs: () => null,
-      arrivalOf: () => ({ sent: () => undefined, over: () => undefined }),
-      claimed: () => ({
-        settle: () => undefined,
-        giveBack: () => void ends.push('permit given back'),
-      }),
-    },
-    source: {
-      saw: () => undefined,
-      probeList: async () => undefined,
-      dropProbe: async (request) => void dropped.push(request),
-    },
-    observeRun: poll,
-    feed: {
-      makePlan: async () => undefined,
-      readPage: async () => undefined,
-      openStream: async () => undefined,
-    },
-    beforeFirst: async () => undefined,
-    onExhausted: (error) => void exhausted.push(error),
-    onError: (error) => errors.push(error),
+  const log = pino({}, { write: (line: string) => void errors.push(line) });
+  const sources = {
+    probeLease: () => ({ end: async (request: string) => void dropped.push(request) }),
+  };
+  const process = testProcess({
+    log,
+    stores: { sources: sources as never },
+    hostShortages: { note: (error) => void exhausted.push(error) },
   });
+  const performer = new Performer(
+    testSource({
+      process,
+      schedule: {
+        release: async (_, until) => void ends.push(until),
+        handBack: async () => void ends.push('handed back'),
+        settled: (_, nextMs) => void ends.push({ nextMs }),
+      },
+      limiter: {
+        covers: () => !isLate,
+        settleMs: () => null,
+        arrivalOf: () => ({ sent: () => undefined, over: () => undefined }),
+        claimed: () => ({
+          settle: () => undefined,
+          giveBack: () => void ends.push('permit given back'),
+        }),
+      },
+      observer: { observe: poll },
+    }),
+  );
   const stored = { watch: newWatch(), version: 1 };
   const claim = { kind: 'watch', token: 'this', stored, failedProbes, isStale: () => isStale };
-  await perform(claim as unknown as RequestClaim);
+  await performer.perform(claim as unknown as RequestClaim);
   return { ends, errors, exhausted, dropped };
 }
 

@@ -1,4 +1,5 @@
 import { describe, expect, test, beforeEach } from '@jest/globals';
+import { configSchema } from '../../src/config/schema.ts';
 import { register, type Registration } from '../../src/core/watch/register.ts';
 import {
   watchId,
@@ -9,7 +10,8 @@ import {
   type WatchKey,
 } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, snapshot, webhookTo } from '../support/builders.ts';
-import { createRegisterWatches } from '../../src/poll/register-watches.ts';
+import { testProcess } from '../support/daemon.ts';
+import { registerWatches } from '../../src/watches/register.ts';
 
 const context = {
   now: NOON + 1_000,
@@ -120,26 +122,28 @@ describe('register watches', () => {
   /** Watches for which the next write finds another process's write. */
   const contested = new Set<string>();
 
-  const registerWatches = createRegisterWatches({
-    watches: {
-      getMany: async (keys: WatchKey[]) => keys.map((key) => stored.get(watchId(key)) ?? null),
-      commitWithin: () => Promise.reject(new Error('no token has a quota')),
-      async commitMany(changes: WatchChange[]) {
-        return changes.map((change) => {
-          const id = watchId(change.after);
-          if (contested.delete(id)) return null;
-          writes.push(change);
-          stored.set(id, { watch: change.after, version: writes.length, number: 1 });
-          return [];
-        });
-      },
+  const watches = {
+    getMany: async (keys: WatchKey[]) => keys.map((key) => stored.get(watchId(key)) ?? null),
+    commitWithin: () => Promise.reject(new Error('no token has a quota')),
+    async commitMany(changes: WatchChange[]) {
+      return changes.map((change) => {
+        const id = watchId(change.after);
+        if (contested.delete(id)) return null;
+        writes.push(change);
+        stored.set(id, { watch: change.after, version: writes.length, number: 1 });
+        return [];
+      });
     },
-    scheduleOf: () => undefined,
-    dispatch: () => undefined,
-    wants: () => true,
-    defaults: { timeoutMs: 60_000, minIntervalMs: 1_000, profile: 'normal' },
+  };
+  const config = configSchema.parse({ data_dir: '/nowhere', watches: { timeout: '1m' } });
+  const process = testProcess({
+    config,
+    stores: { watches },
+    endpoints: { wants: () => true },
     now: () => NOON,
   });
+  const registerAll = (requests: Registration[]) =>
+    registerWatches({ process, sourceOf: () => undefined }, requests);
 
   function requestOf(runId: string, endpoint = 'ops', metadata = {}): Registration {
     const subscriptions = [{ kind: 'endpoint' as const, endpoint }];
@@ -156,7 +160,7 @@ describe('register watches', () => {
       const requests = Array.from({ length: 1_000 }, (_, at) =>
         requestOf('r', `endpoint-${at % 3}`, { at: String(at) }),
       );
-      const results = await registerWatches(requests);
+      const results = await registerAll(requests);
       expect(writes).toHaveLength(1);
       expect(results.map(({ kind }) => kind)).toEqual([
         'created',
@@ -173,23 +177,19 @@ describe('register watches', () => {
     });
 
     test('a batch sends each new subscription one event of a run that has ended', async () => {
-      await registerWatches([requestOf('r', 'first')]);
+      await registerAll([requestOf('r', 'first')]);
       const { watch } = stored.get('default/r')!;
       const notice = { eventId: 'evt_1', type: 'run.failed' as const };
       const ended: Watch = { ...watch, state: 'finished', notice };
       stored.set('default/r', { watch: ended, version: 1, number: 1 });
-      await registerWatches([
-        requestOf('r', 'first'),
-        requestOf('r', 'late'),
-        requestOf('r', 'late'),
-      ]);
+      await registerAll([requestOf('r', 'first'), requestOf('r', 'late'), requestOf('r', 'late')]);
       expect(writes.at(-1)?.deliveries.map(({ endpoint }) => endpoint)).toEqual(['late']);
     });
 
     test('a batch keeps the order of its results, even where one watch is written again', async () => {
       contested.add('default/b');
       const ids = ['a', 'b', 'a', 'c', 'b'];
-      const results = await registerWatches(ids.map((id) => requestOf(id)));
+      const results = await registerAll(ids.map((id) => requestOf(id)));
       expect(results).toMatchObject([
         { watch: { runId: 'a' }, kind: 'created' },
         { watch: { runId: 'b' }, kind: 'created' },
@@ -207,7 +207,7 @@ describe('register watches', () => {
     });
 
     test('a watch with the most webhooks takes no other, and remains unchanged', async () => {
-      const results = await registerWatches(Array.from({ length: 52 }, (_, at) => withWebhook(at)));
+      const results = await registerAll(Array.from({ length: 52 }, (_, at) => withWebhook(at)));
       expect(results.map(({ kind }) => kind)).toEqual([
         'created',
         ...Array.from({ length: 49 }, () => 'merged'),
@@ -216,13 +216,13 @@ describe('register watches', () => {
       ]);
       const watch = stored.get('default/r')?.watch;
       expect(watch?.subscriptions).toHaveLength(50);
-      expect(await registerWatches([withWebhook(60)])).toEqual([{ kind: 'too_many_webhooks' }]);
+      expect(await registerAll([withWebhook(60)])).toEqual([{ kind: 'too_many_webhooks' }]);
       expect(stored.get('default/r')?.watch).toEqual(watch);
     });
 
     test('a watch with the most webhooks takes endpoints, and webhooks that it has already', async () => {
-      await registerWatches(Array.from({ length: 50 }, (_, at) => withWebhook(at)));
-      const results = await registerWatches([withWebhook(7), requestOf('r', 'ops')]);
+      await registerAll(Array.from({ length: 50 }, (_, at) => withWebhook(at)));
+      const results = await registerAll([withWebhook(7), requestOf('r', 'ops')]);
       expect(results.map(({ kind }) => kind)).toEqual(['merged', 'merged']);
       expect(stored.get('default/r')?.watch.subscriptions).toHaveLength(51);
     });

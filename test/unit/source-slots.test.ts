@@ -1,8 +1,27 @@
+import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
-import { Slots, type Claimed } from '../../src/poll/source-slots.ts';
+import { configSchema } from '../../src/config/schema.ts';
+import type { RequestClaim } from '../../src/source/schedule.ts';
+import { Slots, type Claimed } from '../../src/source/slots.ts';
+import { testProcess, testSource } from '../support/daemon.ts';
 
 /** Requests under way at most. */
 const MOST = 4;
+
+/** One source, so that it has all requests under way. */
+const CONFIG = { data_dir: '/nowhere', sources: { default: { api_key: 'k' } } };
+const config = configSchema.parse({ ...CONFIG, polling: { concurrency: MOST } });
+
+/** What that source is asked, as the configuration says. */
+const ASKED = { limiter: { limit: { requests: 10, perMs: 1_000 } }, timeoutMs: 10_000 };
+
+/** The queue of slots that all processes share. */
+const queueOf = (ask: () => Promise<void>) => ({
+  ask,
+  countAtWork: async () => processes.filter(({ isAtWork }) => isAtWork).length,
+  work: () => ({ isRunning: () => true, close: async () => undefined }),
+  close: async () => undefined,
+});
 
 /** Whether a slot waits in the queue that all processes share. */
 let isQueued: boolean;
@@ -23,22 +42,22 @@ class Process {
   isAtWork = false;
   /** How many slots it was given. */
   began = 0;
-  readonly slots = new Slots<string>({
-    claim,
-    perform: (one) => this.perform(one),
-    ask: async () => void (isQueued = true),
-    countAtWork: async () => processes.filter(({ isAtWork }) => isAtWork).length,
-    wakeAll: async () => {
-      for (const one of processes) one.slots.woken();
-    },
-    most: () => MOST,
-    isFixed: true,
-    measureBusy: () => () => 0,
-    clock: () => Date.now(),
-    onError(error) {
-      throw error;
-    },
-  });
+  readonly slots = new Slots(
+    testSource({
+      process: testProcess({
+        config,
+        monotonic: () => Date.now(),
+        measureBusy: () => () => 0,
+        queueOf: () => queueOf(async () => void (isQueued = true)),
+      }),
+      ...ASKED,
+      schedule: { claim },
+      performer: { perform: (one) => this.perform(one.member) },
+      wakeAll: async () => {
+        for (const one of processes) one.slots.woken();
+      },
+    }),
+  );
 
   async run(): Promise<void> {
     this.isAtWork = true;
@@ -55,7 +74,7 @@ class Process {
   }
 }
 
-let slots: Slots<string>;
+let slots: Slots;
 let only: Process;
 
 beforeEach(() => {
@@ -77,10 +96,12 @@ function schedule(names: readonly string[], inMs = 0): void {
   scheduled.sort((a, b) => a.at - b.at);
 }
 
-async function claim(most: number): Promise<Claimed<string>> {
+async function claim(most: number): Promise<Claimed> {
   claims.push(most);
   const due = scheduled.filter(({ at }) => at <= Date.now()).length;
-  const taken = scheduled.splice(0, Math.min(most, permits, due)).map(({ name }) => name);
+  const taken = scheduled
+    .splice(0, Math.min(most, permits, due))
+    .map(({ name }) => ({ member: name }) as RequestClaim);
   permits -= taken.length;
   if (permits <= 0) return { claims: taken, next: { is: 'limited', ms: heldMs } };
   const [next] = scheduled;
@@ -186,21 +207,24 @@ test('a source that takes requests again gets one at once, also long after its s
 
 test('a slot that the queue cannot add is asked for again', async () => {
   let asked = 0;
-  const failing = new Slots<string>({
-    claim,
-    perform: async () => true,
-    ask: async () => {
-      asked += 1;
-      throw new Error('Redis is away');
-    },
-    countAtWork: async () => 0,
-    wakeAll: async () => undefined,
-    most: () => MOST,
-    isFixed: true,
-    measureBusy: () => () => 0,
-    clock: () => Date.now(),
-    onError: () => undefined,
+  const queue = queueOf(async () => {
+    asked += 1;
+    throw new Error('Redis is away');
   });
+  const failing = new Slots(
+    testSource({
+      process: testProcess({
+        config,
+        log: pino({ level: 'silent' }),
+        monotonic: () => Date.now(),
+        measureBusy: () => () => 0,
+        queueOf: () => queue,
+      }),
+      ...ASKED,
+      schedule: { claim },
+      performer: { perform: async () => true },
+    }),
+  );
   failing.due();
   await jest.advanceTimersByTimeAsync(5_000);
   failing.stop();
@@ -209,19 +233,23 @@ test('a slot that the queue cannot add is asked for again', async () => {
 
 test('while requests hang, more and more may be under way, unless their number is fixed', async () => {
   let begun = 0;
-  const hanging = new Slots<string>({
-    claim,
-    perform: () => new Promise(() => void (begun += 1)),
-    ask: async () => undefined,
-    countAtWork: async () => 1,
-    wakeAll: async () => undefined,
-    most: () => 100,
-    isFixed: false,
-    // At first the process does other work.
-    measureBusy: () => () => (begun < 80 && Date.now() < startedAt + 500 ? 1 : 0),
-    clock: () => Date.now(),
-    onError: () => undefined,
-  });
+  const queue = queueOf(async () => undefined);
+  const hanging = new Slots(
+    testSource({
+      process: testProcess({
+        config: configSchema.parse({ ...CONFIG, polling: { concurrency: 'auto' } }),
+        monotonic: () => Date.now(),
+        // At first the process does other work.
+        measureBusy: () => () => (begun < 80 && Date.now() < startedAt + 500 ? 1 : 0),
+        queueOf: () => ({ ...queue, countAtWork: async () => 1 }),
+      }),
+      // A hundred requests begin during the slowest answer.
+      limiter: { limit: { requests: 20, perMs: 1_000 } },
+      timeoutMs: 5_000,
+      schedule: { claim },
+      performer: { perform: () => new Promise(() => void (begun += 1)) },
+    }),
+  );
   const startedAt = Date.now();
   schedule(Array.from({ length: 200 }, (_, at) => `poll ${at}`));
   const slot = hanging.run();
@@ -294,7 +322,7 @@ describe('stopping', () => {
     slots.due();
     await settle();
     slots.stop();
-    const left = slots.leave();
+    const left = slots.leave(false);
     await jest.advanceTimersByTimeAsync(10);
     expect(isQueued).toBe(false);
     only.performing[0]?.end();

@@ -1,11 +1,14 @@
 import { expect, test } from '@jest/globals';
 import { parseStreamMember } from '../../src/core/feed/page-name.ts';
 import { NEW_CAPACITY, type StreamCapacity } from '../../src/core/feed/stream-capacity.ts';
-import { NO_TRUST } from '../../src/core/feed/stream-trust.ts';
-import { StreamOpenings } from '../../src/feed/stream-openings.ts';
+import { configSchema } from '../../src/config/schema.ts';
+import { StreamFeed } from '../../src/source/stream-feed.ts';
+import { testProcess, testSource } from '../support/daemon.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
 const ALLOWED = 5;
+
+const config = configSchema.parse({ data_dir: '/nowhere', polling: { hint_streams: 100 } });
 
 const ASKED = { at: NOON, access: '' };
 
@@ -20,44 +23,41 @@ function openings() {
     hintsWaitMs: 0,
     entered: [] as string[],
     passes: 0,
-    pauses: [] as number[],
+    pauses: [] as (number | null)[],
     capacityChanges: 0,
   };
   const capacity: StreamCapacity = { ...NEW_CAPACITY, size: ALLOWED, liveAt: NOON };
-  const of = new StreamOpenings({
-    source: 'default',
-    process: 'process-1',
-    most: 100,
-    store: {
-      take: async () => true,
-      count: async () => 0,
-      capacity: async () => capacity,
-      changeCapacity: async () => {
-        state.capacityChanges += 1;
-        return capacity;
+  const streams = {
+    take: async () => true,
+    count: async () => 0,
+    capacity: async () => capacity,
+    changeCapacity: async () => {
+      state.capacityChanges += 1;
+      return capacity;
+    },
+  };
+  const source = testSource({
+    process: testProcess({ config, stores: { streams }, now: () => NOON }),
+    limiter: { limit: { requests: 1_000, perMs: 1_000 } },
+    throttle: {
+      asks: () => ASKED,
+      note: async (answer) => {
+        if (answer.kind === 'rate_limited') state.pauses.push(answer.retryAfterMs);
       },
     },
     schedule: {
       enterFeed: async (_kind, members) => {
         state.entered.push(...members.map(({ member }) => parseStreamMember(member)));
       },
-      countStreams: async () => {
+      countDue: async () => {
         state.passes += 1;
         return 0;
       },
     },
-    requestsPerMs: () => 1,
-    trust: () => NO_TRUST,
-    isOpen: () => false,
-    hintsWaitMs: () => state.hintsWaitMs,
-    asks: () => ASKED,
-    pause: async ({ retryAfterMs }) => void state.pauses.push(retryAfterMs),
-    onRefused: () => undefined,
-    onError: (error) => {
-      throw error;
-    },
-    now: () => NOON,
   });
+  const feed = new StreamFeed(source);
+  Object.assign(feed.hintReads, { waitMs: () => state.hintsWaitMs });
+  const of = feed.openings;
   return { of, state };
 }
 

@@ -5,7 +5,7 @@ import {
   MOST_NAMES,
   WorkflowNames,
   type WorkflowReader,
-} from '../../src/feed/workflow-names.ts';
+} from '../../src/source/workflow-names.ts';
 import { NOON } from '../support/builders.ts';
 
 const MINUTE_MS = 60_000;

@@ -14,6 +14,12 @@ export interface PermitRequest {
   probeMs?: number | undefined;
 }
 
+/** The right to send one request. */
+export interface Permit {
+  /** The request was answered. */
+  settle(): void;
+}
+
 /** Longest time from permit to arrival for which a request is still counted exactly, ms. */
 const MOST_GRACE_MS = 1_000;
 

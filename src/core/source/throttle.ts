@@ -103,7 +103,7 @@ export interface SourceRecord {
   openSince: number | null;
 }
 
-export interface ThrottlePolicy {
+interface ThrottlePolicy {
   /** Interval of the probes of a source that refuses the key, ms. */
   unauthorizedProbeMs: number;
   /** How long a source may give no valid answer before `source.unreachable`, ms. */

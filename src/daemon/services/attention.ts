@@ -21,8 +21,8 @@ import type { WatchStore } from '../../redis/stores/watch-store.ts';
 import type { EventLog } from '../../telemetry/logger.ts';
 import type { Alerting } from '../../alert/alerting.ts';
 import type { Endpoints } from '../../deliver/endpoints.ts';
-import type { Poller } from '../poller.ts';
-import type { Discovery } from '../source-feed.ts';
+import type { Discovery } from '../../source/discovery.ts';
+import type { Poller } from '../../source/poller.ts';
 import { healthOf, pauseText, shownAlike, type Shown } from './endpoints.ts';
 import { troubledSources } from './sources.ts';
 

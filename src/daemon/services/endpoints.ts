@@ -30,7 +30,7 @@ import type { Deliverer } from '../../deliver/deliverer.ts';
 import { smtpServer } from '../../deliver/routes.ts';
 import type { Process } from '../../process.ts';
 import type { Endpoints } from '../../deliver/endpoints.ts';
-import type { Unconfigured } from '../unconfigured.ts';
+import type { Unconfigured } from '../../watches/unconfigured.ts';
 
 /** The most failing per-watch webhooks in the list. */
 const MOST_UNWELL = 200;

@@ -12,12 +12,12 @@ import type { AlertRules } from '../../alert/rules.ts';
 import type { DataDirectoryGuard } from '../data-directory-guard.ts';
 import type { Deliverer } from '../../deliver/deliverer.ts';
 import type { HostShortages } from '../host-shortages.ts';
-import type { Poller } from '../poller.ts';
+import type { Poller } from '../../source/poller.ts';
 import type { Reload } from '../reload.ts';
-import type { Discovery, UnreadList } from '../source-feed.ts';
+import type { Discovery, UnreadList } from '../../source/discovery.ts';
 import type { StoreConditions } from '../store-conditions.ts';
 import type { StoreGuard } from '../store-guard.ts';
-import { describeRemnants, type Remnants, type Unconfigured } from '../unconfigured.ts';
+import { describeRemnants, type Remnants, type Unconfigured } from '../../watches/unconfigured.ts';
 import { endpointTroubles } from './endpoints.ts';
 import {
   troubledSources,

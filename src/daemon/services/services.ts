@@ -1,24 +1,24 @@
-import { registerDefaults } from '../../config/schema.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import { withMoments } from '../../core/time.ts';
+import type { WatchKey } from '../../core/watch/watch.ts';
 import type { EgressGuard } from '../../deliver/egress/egress-guard.ts';
 import { deriveWebhookSecret } from '../../deliver/secrets/sign.ts';
 import { skipOutstanding } from '../../deliver/skip-outstanding.ts';
 import type { DeliveryService } from '../../http/routes/deliveries.ts';
 import type { StoreService } from '../../http/routes/system.ts';
 import type { Services } from '../../http/services.ts';
-import { createEndWatch, createPurgeWatch } from '../../poll/watch-control.ts';
-import type { RequestRules } from '../../poll/register-watches.ts';
+import { purgeWatch } from '../../watches/purge.ts';
+import type { RequestRules } from '../../watches/register.ts';
 import { serverTraits } from '../../redis/server-check.ts';
 import type { Alerting } from '../../alert/alerting.ts';
 import type { Daemon } from '../../daemon.ts';
 import { bagOf, type Bag } from '../bag.ts';
 import type { DataDirectoryGuard } from '../data-directory-guard.ts';
 import type { Deliverer } from '../../deliver/deliverer.ts';
-import type { Poller } from '../poller.ts';
+import type { Poller } from '../../source/poller.ts';
 import type { Reload } from '../reload.ts';
-import type { Discovery } from '../source-feed.ts';
-import type { Unconfigured } from '../unconfigured.ts';
+import type { Discovery } from '../../source/discovery.ts';
+import type { Unconfigured } from '../../watches/unconfigured.ts';
 import { createAlertServices } from './alerts.ts';
 import { createAttentionService } from './attention.ts';
 import { createEndpointService } from './endpoints.ts';
@@ -42,33 +42,29 @@ interface ServicesDependencies extends Bag {
 
 /** The services behind the HTTP API: use cases for changes, stores for reads. */
 export function createServices(daemon: Daemon): Services {
-  const { poller, deliverer, discovery, alerting, unconfigured, reload, dataDirectory } = daemon;
+  const { poller, deliverer, alerting, unconfigured, reload, dataDirectory } = daemon;
   const deps: ServicesDependencies = bagOf(daemon, {
     dataDirectory,
     alerting,
     unconfigured,
     reload,
     poller,
-    discovery,
+    discovery: poller.discovery,
     deliverer,
     guard: deliverer.egressGuard,
   });
-  const { config, endpoints, watches, events } = deps;
+  const { config, watches, events } = deps;
   return {
     watches: createWatchService({
       watches,
-      scheduleOf: poller.scheduleOf,
+      poller,
       closedSource: (name) => closedSource(poller.sourceOf(name)),
       schedule: deps.requests,
-      dispatch: deliverer.dispatch,
-      wants: endpoints.wants,
-      defaults: registerDefaults(config),
       timelines: deps.timelines,
       purgeWatch: purger(daemon),
       rules: requestRules(deps),
       refuseIfLost: () => deps.dataDirectory.refuseIfLost(),
       notes: deps.watchNotes,
-      trace: deps.trace,
       linksOf: deps.linksOf,
       get workflows() {
         return Object.keys(config.workflows);
@@ -87,7 +83,7 @@ export function createServices(daemon: Daemon): Services {
     deliveries: createDeliveryService(deps),
     ...createAlertServices(alerting),
     endpoints: createEndpointService(deliverer, unconfigured),
-    webhooks: createWebhookService({ ...deps, notes: deps.watchNotes }),
+    webhooks: createWebhookService({ ...deps, process: daemon, notes: deps.watchNotes }),
     polling: createPollingService(deps),
     workflows: createWorkflowService(deps),
     lookup: deps.lookup,
@@ -102,13 +98,11 @@ export function createServices(daemon: Daemon): Services {
 }
 
 function purger(daemon: Daemon) {
-  const { alerting, log, now, stores, tracing } = daemon;
-  const { watches, retention } = stores;
-  const { trace } = tracing;
-  return createPurgeWatch({
-    endWatch: createEndWatch({ watches, trace, now }),
-    skipOutstanding: (key) => skipOutstanding(daemon, key),
-    async leaveAlerts(key) {
+  const { alerting, log, stores } = daemon;
+  const { watches } = stores;
+  const steps = {
+    skipOutstanding: (key: WatchKey) => skipOutstanding(daemon, key),
+    async leaveAlerts(key: WatchKey) {
       const stored = await watches.get(key);
       if (stored === null) return;
       try {
@@ -119,8 +113,8 @@ function purger(daemon: Daemon) {
         log.warn({ run_id: key.runId, source: key.source, err: error }, 'alerts.purged_run_kept');
       }
     },
-    forget: (key) => retention.forget(key),
-  });
+  };
+  return (key: WatchKey) => purgeWatch(daemon, key, steps);
 }
 
 function requestRules({ config, endpoints, guard, sealer }: ServicesDependencies): RequestRules {

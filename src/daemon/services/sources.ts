@@ -4,8 +4,8 @@ import type { ClosedSource } from '../../core/source/throttle.ts';
 import type { SourceService, SourceView } from '../../http/routes/sources.ts';
 import type { BudgetStore } from '../../redis/stores/source-store.ts';
 import type { SourceFigures } from '../../telemetry/gauges.ts';
-import type { Poller } from '../poller.ts';
-import type { Source } from '../source.ts';
+import type { Poller } from '../../source/poller.ts';
+import type { Source } from '../../source/source.ts';
 
 /** Longer pauses are listed as trouble, ms. */
 const NOTABLE_PAUSE_MS = 60_000;

@@ -20,19 +20,10 @@ import type {
   WatchService,
   WatchView,
 } from '../../http/services.ts';
-import {
-  createAcknowledgeRun,
-  createEndSubscription,
-  createEndWatch,
-} from '../../poll/watch-control.ts';
-import type { TraceChange } from '../../poll/ports.ts';
-import {
-  createRegisterWatches,
-  type RegisterDependencies,
-  resolveRequest,
-  type RequestRules,
-} from '../../poll/register-watches.ts';
-import type { Schedule } from '../../poll/schedule.ts';
+import { acknowledgeRun } from '../../watches/acknowledge.ts';
+import { endSubscription, endWatch } from '../../watches/end.ts';
+import type { Poller } from '../../source/poller.ts';
+import { registerWatches, resolveRequest, type RequestRules } from '../../watches/register.ts';
 import type { ScheduleStore } from '../../redis/stores/schedule-store.ts';
 import type { StatisticsStore } from '../../redis/stores/statistics-store.ts';
 import type { TimelineStore } from '../../redis/stores/timeline-store.ts';
@@ -48,8 +39,8 @@ interface ViewDependencies {
   now: () => number;
 }
 
-interface WatchServiceDependencies
-  extends Omit<RegisterDependencies, 'watches' | 'scheduleOf'>, ViewDependencies {
+interface WatchServiceDependencies extends ViewDependencies {
+  poller: Pick<Poller, 'process' | 'sourceOf'>;
   watches: WatchStore;
   timelines: Pick<TimelineStore, 'read'>;
   /** Resolves with false for an unknown watch. */
@@ -58,13 +49,11 @@ interface WatchServiceDependencies
   /** Throws where what is registered would not be kept. */
   refuseIfLost: () => void;
   notes: Pick<WatchNotes, 'registered' | 'changed' | 'cancelled'>;
-  trace: TraceChange;
   /** The ids of those that are configured. */
   workflows: readonly string[];
   statistics: Pick<StatisticsStore, 'list'>;
   /** The secret of a webhook that comes without one. */
   deriveSecret: (webhook: { source: string; url: string }) => string;
-  scheduleOf: (source: string) => Schedule | undefined;
 }
 
 /** Workflows that a refusal names. */
@@ -143,19 +132,17 @@ function changesOf(
   deps: WatchServiceDependencies,
   find: Find,
 ): Pick<WatchService, 'unwatch' | 'purge' | 'acknowledge' | 'withdraw' | 'pollNow'> {
-  const acknowledgeRun = createAcknowledgeRun(deps);
-  const endWatch = createEndWatch(deps);
-  const endSubscription = createEndSubscription(deps.watches);
+  const { process } = deps.poller;
   return {
     async unwatch(named, receiver) {
       const watch = await find(named);
       if (watch === null) return 'not_found';
       if (receiver !== undefined) {
-        const ended = await endSubscription(watch, receiver);
+        const ended = await endSubscription(process, watch, receiver);
         if (ended === 'done') deps.notes.changed(watch);
         return ended;
       }
-      if (!(await endWatch(watch))) return 'not_found';
+      if (!(await endWatch(process, watch))) return 'not_found';
       deps.notes.cancelled(watch);
       return 'done';
     },
@@ -172,20 +159,20 @@ function changesOf(
       if (watch === null) return 'not_found';
       const untilMs = until && endOf(until, deps.now());
       if (untilMs !== undefined && untilMs <= deps.now()) return 'past';
-      const after = await acknowledgeRun(watch, { by, comment, until: untilMs ?? null });
+      const after = await acknowledgeRun(process, watch, { by, comment, until: untilMs ?? null });
       return after === null ? 'not_found' : viewOf(deps, after);
     },
 
     async withdraw(named) {
       const watch = await find(named);
-      return watch !== null && (await acknowledgeRun(watch, null)) !== null;
+      return watch !== null && (await acknowledgeRun(process, watch, null)) !== null;
     },
 
     async pollNow(named) {
       const watch = await find(named);
       if (watch === null) return 'not_found';
       if (watch.state !== 'active') return 'not_active';
-      await deps.scheduleOf(watch.source)?.expedite([watch.runId]);
+      await deps.poller.sourceOf(watch.source)?.schedule.expedite([watch.runId]);
       return { closed: await deps.closedSource(watch.source) };
     },
   };
@@ -193,7 +180,6 @@ function changesOf(
 
 /** Registers runs by the names that their requests use. */
 function createRegister(deps: WatchServiceDependencies): WatchService['register'] {
-  const registerWatches = createRegisterWatches(deps);
   const derivedSecret = (webhook: WatchRequest['webhook'], source: string) =>
     webhook === undefined || webhook.secret !== undefined
       ? null
@@ -207,7 +193,7 @@ function createRegister(deps: WatchServiceDependencies): WatchService['register'
     const secrets = resolved.map((one, at) =>
       'registration' in one ? derivedSecret(requests[at]?.webhook, one.registration.source) : null,
     );
-    const results = await registerWatches(good, quotaOf(by));
+    const results = await registerWatches(deps.poller, good, quotaOf(by));
     const taken = results.filter((result) => 'watch' in result);
     deps.notes.registered(taken.map(({ watch }) => watch));
     const views = await viewsOf(

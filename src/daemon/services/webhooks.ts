@@ -2,7 +2,8 @@ import { mapInChunks } from '../../core/arrays.ts';
 import { shownReceiver, type Receiver } from '../../core/delivery/receiver.ts';
 import type { Watch, WebhookSubscription } from '../../core/watch/watch.ts';
 import type { WebhookFilter, WebhookService, WebhookView } from '../../http/routes/webhooks.ts';
-import { createEndWebhooks } from '../../poll/watch-control.ts';
+import type { Process } from '../../process.ts';
+import { endWebhooks } from '../../watches/end.ts';
 import type { DeliveryStore } from '../../redis/stores/delivery-store.ts';
 import type { EndpointStore } from '../../redis/stores/endpoint-store.ts';
 import type { WatchStore } from '../../redis/stores/watch-store.ts';
@@ -22,7 +23,8 @@ const MOST_WEBHOOKS = 200;
 const AT_ONCE = 20;
 
 interface WebhookServiceOptions {
-  watches: Pick<WatchStore, 'get' | 'commit' | 'withWebhooks'>;
+  process: Process;
+  watches: Pick<WatchStore, 'withWebhooks'>;
   deliveries: Pick<DeliveryStore, 'countsWithin'>;
   endpointStates: Pick<EndpointStore, 'getMany'>;
   notes: Pick<WatchNotes, 'changed'>;
@@ -38,7 +40,6 @@ interface Gathered {
 }
 
 export function createWebhookService(options: WebhookServiceOptions): WebhookService {
-  const endWebhooks = createEndWebhooks(options.watches);
   return {
     async list(filter) {
       const { gathered, more } = await gather(options.watches, filter);
@@ -51,7 +52,7 @@ export function createWebhookService(options: WebhookServiceOptions): WebhookSer
       let count = 0;
       for await (const watches of options.watches.withWebhooks(filter, CHUNK)) {
         const results = await mapInChunks(watches, AT_ONCE, (watch) =>
-          endWebhooks(watch, filter.token),
+          endWebhooks(options.process, watch, filter.token),
         );
         for (const result of results) {
           if (result === null) continue;

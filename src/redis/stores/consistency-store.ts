@@ -8,6 +8,14 @@ import { raisedPlan } from './event-plan.ts';
 /** Longer than any downtime: the end of an inconsistency has an event, too. */
 const KEPT_MS = 30 * 86_400_000;
 
+/** A record of how far a source's polls agree, to replace the one that was read. */
+export interface ConsistencyWrite {
+  source: string;
+  /** The record's text when it was read; '' for none. */
+  before: string;
+  after: SourceConsistency | null;
+}
+
 /** How far polls of each source's runs agree. Errors of the connection pass through. */
 export class ConsistencyStore {
   constructor(
@@ -26,7 +34,7 @@ export class ConsistencyStore {
    * @returns the pools at which deliveries are due now; null where another process has written since
    */
   put(
-    { source, before, after }: { source: string; before: string; after: SourceConsistency | null },
+    { source, before, after }: ConsistencyWrite,
     event: PlannedEvent | null,
   ): Promise<string[] | null> {
     const effects = event === null ? null : raisedPlan(this.keys, [event]);

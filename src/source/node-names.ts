@@ -1,6 +1,5 @@
-import type { DefinitionOutcome } from '../core/feed/workflow.ts';
 import { namedNodes, type RunNodes } from '../core/run/nodes.ts';
-import type { Permit } from '../poll/source-limiter.ts';
+import type { Source } from './source.ts';
 
 /** The most workflows with names in memory, and the most that wait for theirs. */
 const MOST_WORKFLOWS = 200;
@@ -18,19 +17,6 @@ const REST_MS = 600_000;
 /** While more of the rate limit than this is used, names wait. */
 const SPARE = 0.5;
 
-interface NodeNamesDependencies {
-  source: string;
-  store: {
-    get(source: string, workflowId: string): Promise<Map<string, string> | null>;
-    put(source: string, workflowId: string, names: Map<string, string>): Promise<void>;
-  };
-  readDefinition: (workflowId: string) => Promise<DefinitionOutcome>;
-  /** The share of the rate limit that is used now. */
-  usedShare: () => Promise<number>;
-  claimPermit: () => Promise<Permit | null>;
-  now: () => number;
-}
-
 /**
  * The names of nodes, from the definitions of workflows. A definition is read once, only for a workflow
  * with streams that say where runs stand, and with what the rate limit leaves; else ids stand alone.
@@ -41,14 +27,14 @@ export class NodeNames {
   private readonly wanted = new Set<string>();
   private restsUntil = 0;
 
-  constructor(private readonly deps: NodeNamesDependencies) {}
+  constructor(private readonly source: Source) {}
 
   /** Where a run stands, with the names of its nodes; those that are not known are wanted. */
   named(nodes: RunNodes, workflowId: string | null): RunNodes {
     if (workflowId === null) return nodes;
     const { names = new Map<string, string>(), until = 0 } = this.known.get(workflowId) ?? {};
     const isLacking = [...nodes.failed, ...nodes.running].some((id) => !names.has(id));
-    const mayRead = until <= this.deps.now() && this.wanted.size < MOST_WANTED;
+    const mayRead = until <= this.source.process.now() && this.wanted.size < MOST_WANTED;
     if (isLacking && mayRead) this.wanted.add(workflowId);
     return names.size === 0 ? nodes : namedNodes(nodes, names);
   }
@@ -56,23 +42,26 @@ export class NodeNames {
   /** Reads at most one definition, where one is wanted and nothing is in the way. */
   async tend(): Promise<void> {
     const [workflowId] = this.wanted;
-    const { now, store, source } = this.deps;
-    if (workflowId === undefined || now() < this.restsUntil) return;
-    const stored = this.known.has(workflowId) ? null : await store.get(source, workflowId);
+    const { process, name } = this.source;
+    if (workflowId === undefined || process.now() < this.restsUntil) return;
+    const stored = this.known.has(workflowId)
+      ? null
+      : await process.stores.nodeNames.get(name, workflowId);
     if (stored === null) await this.read(workflowId);
     else this.learn(workflowId, stored, 0);
   }
 
   private async read(workflowId: string): Promise<void> {
-    const { now, store, source, usedShare, claimPermit, readDefinition } = this.deps;
-    if ((await usedShare()) > SPARE) return;
-    const permit = await claimPermit();
+    const { process, name, limiter, reader } = this.source;
+    const { now } = process;
+    if ((await limiter.usedShare()) > SPARE) return;
+    const permit = await limiter.claim();
     if (permit === null) return;
-    const outcome = await readDefinition(workflowId).finally(() => permit.settle());
+    const outcome = await reader.readDefinition(workflowId).finally(() => permit.settle());
     this.restsUntil = now() + READ_EVERY_MS;
     if (outcome.kind === 'definition') {
       this.learn(workflowId, outcome.names, now() + AGAIN_MS);
-      return store.put(source, workflowId, outcome.names);
+      return process.stores.nodeNames.put(name, workflowId, outcome.names);
     }
     const { names = new Map<string, string>() } = this.known.get(workflowId) ?? {};
     this.learn(workflowId, names, now() + AGAIN_MS);

@@ -1,5 +1,11 @@
+import type { SourceConfig } from '../config/schema.ts';
+import { autoConcurrency, shareOf, type AskedSource } from '../core/source/limiter.ts';
 import type { NextClaim } from '../core/source/schedule.ts';
 import { afterFull, afterLate, FIRST_WINDOW, windowSize } from '../core/source/window.ts';
+import { faultLog } from '../fault-log.ts';
+import type { SlotQueue, SlotWorker } from '../queue/slot-queue.ts';
+import type { RequestClaim } from './schedule.ts';
+import type { Source } from './source.ts';
 
 /** A slot without a due request waits for one for as long; then it ends, and the queue gives the next one, ms. */
 const WAIT_MS = 10_000;
@@ -20,31 +26,9 @@ const LONGEST_MS = 2 ** 31 - 1;
 const VAIN = 2;
 
 /** What a claim has taken, and when the next one is worthwhile. */
-export interface Claimed<Claim> {
-  claims: Claim[];
+export interface Claimed {
+  claims: RequestClaim[];
   next: NextClaim;
-}
-
-interface SlotsDependencies<Claim> {
-  /** Claims so many requests at most. */
-  claim: (most: number) => Promise<Claimed<Claim>>;
-  /** Makes a claimed request and settles it; never throws. @returns false where it came too late */
-  perform: (claim: Claim) => Promise<boolean>;
-  /** Adds a slot to the queue that all processes share, unless one waits in it. */
-  ask: () => Promise<void>;
-  /** The number of slots that are at work, in all processes. */
-  countAtWork: () => Promise<number>;
-  /** Has the slots of all processes claim. */
-  wakeAll: () => Promise<void>;
-  /** The most requests under way in this process. */
-  most: () => number;
-  /** Whether there are that many whatever process and Redis can do. */
-  isFixed: boolean;
-  /** Starts to measure which share of its time this process does not wait. @returns what gives it */
-  measureBusy: () => () => number;
-  /** Milliseconds of a clock that only runs forward. */
-  clock: () => number;
-  onError: (error: unknown) => void;
 }
 
 /**
@@ -53,7 +37,7 @@ interface SlotsDependencies<Claim> {
  * worthwhile: as a rule one slot in one process serves the source. Another process gets one, too, where
  * more is due than fits.
  */
-export class Slots<Claim> {
+export class Slots {
   private window = FIRST_WINDOW;
   private readonly underWay = new Set<Promise<void>>();
   private isAtWork = false;
@@ -68,8 +52,34 @@ export class Slots<Claim> {
   private timer: NodeJS.Timeout | undefined;
   /** Ends the wait of the slot. */
   private wake: () => void = () => undefined;
+  private readonly queue: SlotQueue;
+  private worker: SlotWorker | null = null;
+  /** What the sources of this process are asked, which share what it has under way. */
+  private all: readonly AskedSource[] = [];
+  private readonly onError: (error: unknown) => void;
 
-  constructor(private readonly deps: SlotsDependencies<Claim>) {}
+  constructor(private readonly source: Source) {
+    const { process, name } = source;
+    this.queue = process.queueOf(`poll-${name}`);
+    this.onError = faultLog(process.log, 'poll', { source: name });
+    this.shareWith(Object.values(process.config.sources));
+  }
+
+  /** Sets the sources that share what a process has under way. */
+  shareWith(all: readonly SourceConfig[]): void {
+    this.all = all.map(({ rate_limit: { requests, per }, timeout }) => ({
+      limit: { requests, perMs: per },
+      timeoutMs: timeout,
+    }));
+  }
+
+  start(): void {
+    this.worker = this.queue.work(() => this.run());
+  }
+
+  isRunning(): boolean {
+    return this.worker?.isRunning() ?? false;
+  }
 
   /** Something is due now. */
   due(): void {
@@ -78,7 +88,7 @@ export class Slots<Claim> {
 
   /** A request is due after this time. */
   dueIn(ms: number): void {
-    const at = this.deps.clock() + ms;
+    const at = this.clock() + ms;
     if (at >= this.dueAt) return;
     this.dueAt = at;
     this.goOn();
@@ -87,7 +97,7 @@ export class Slots<Claim> {
   /** The source accepts requests again. */
   free(): void {
     this.heldUntil = -Infinity;
-    this.dueAt = Math.min(this.dueAt, this.deps.clock());
+    this.dueAt = Math.min(this.dueAt, this.clock());
     this.goOn();
   }
 
@@ -103,7 +113,7 @@ export class Slots<Claim> {
     this.askedAt = -Infinity;
     clearTimeout(this.timer);
     // Another process may have asked for it.
-    this.dueAt = this.deps.clock();
+    this.dueAt = this.clock();
     try {
       for (let vain = 0; await this.isWorthwhile();) {
         vain = (await this.claim()) > 0 ? 0 : vain + 1;
@@ -122,10 +132,20 @@ export class Slots<Claim> {
     this.wake();
   }
 
-  /** Waits for the requests under way, then leaves what is due to other processes. */
-  async leave(): Promise<void> {
+  /**
+   * Waits for the running slot and the requests under way, then leaves what is due to other processes.
+   * @param force waits for nothing, since Redis is away
+   */
+  async leave(force: boolean): Promise<void> {
+    await this.worker?.close(force);
+    if (force) return;
+    // What was under way is released by now, so that the next slot finds it.
     await Promise.all(this.underWay);
-    if (this.dueAt < Infinity) await this.deps.ask().catch(this.deps.onError);
+    if (this.dueAt < Infinity) await this.queue.ask().catch(this.onError);
+  }
+
+  close(): Promise<void> {
+    return this.queue.close();
   }
 
   /** When another claim is worthwhile. */
@@ -134,8 +154,27 @@ export class Slots<Claim> {
   }
 
   private get room(): number {
-    const most = this.deps.most();
-    return (this.deps.isFixed ? most : windowSize(this.window, most)) - this.underWay.size;
+    const most = this.most();
+    return (this.isFixed ? most : windowSize(this.window, most)) - this.underWay.size;
+  }
+
+  /** Whether as many may be under way, whatever process and Redis can do. */
+  private get isFixed(): boolean {
+    return this.source.process.config.polling.concurrency !== 'auto';
+  }
+
+  /** The most requests under way in this process. */
+  private most(): number {
+    const { process, limiter, timeoutMs } = this.source;
+    const { concurrency } = process.config.polling;
+    const asked = { limit: limiter.limit, timeoutMs };
+    return concurrency === 'auto'
+      ? autoConcurrency(asked, this.all)
+      : shareOf(concurrency, asked, this.all);
+  }
+
+  private clock(): number {
+    return this.source.process.monotonic();
   }
 
   /** Has the slot see what has changed; without one, asks for one when it is needed. */
@@ -144,30 +183,29 @@ export class Slots<Claim> {
     clearTimeout(this.timer);
     if (this.isStopped || this.claimAt === Infinity) return;
     const at = Math.max(this.claimAt, this.askedAt + ASKED_MS);
-    const inMs = Math.ceil(Math.max(0, at - this.deps.clock()));
+    const inMs = Math.ceil(Math.max(0, at - this.clock()));
     this.timer = setTimeout(() => void this.askNow(), Math.min(inMs, LONGEST_MS)).unref();
   }
 
   /** Asks for a slot, in whatever process; that begins with a claim. */
   private async askNow(): Promise<void> {
     const { dueAt } = this;
-    this.askedAt = this.deps.clock();
+    this.askedAt = this.clock();
     this.dueAt = Infinity;
     try {
-      await this.deps.ask();
+      await this.queue.ask();
     } catch (error) {
       this.dueAt = Math.min(this.dueAt, dueAt);
-      this.deps.onError(error);
+      this.onError(error);
       this.goOn();
     }
   }
 
   /** Waits until there is something to claim, and room for it. @returns false where that is not soon */
   private async isWorthwhile(): Promise<boolean> {
-    const { clock } = this.deps;
-    const until = clock() + WAIT_MS;
+    const until = this.clock() + WAIT_MS;
     while (!this.isStopped && this.claimAt <= until) {
-      const inMs = Math.max(this.claimAt, this.claimedAt + APART_MS) - clock();
+      const inMs = Math.max(this.claimAt, this.claimedAt + APART_MS) - this.clock();
       if (inMs <= 0 && this.room > 0) return true;
       await (inMs > 0 ? this.wait(inMs) : this.waitForRoom());
     }
@@ -176,12 +214,11 @@ export class Slots<Claim> {
 
   /** Waits for a request to end. Where none does for a while, as at a source that hangs, more may be under way. */
   private async waitForRoom(): Promise<void> {
-    const { clock, most, measureBusy } = this.deps;
-    const busyShare = measureBusy();
-    const until = clock() + FULL_MS;
+    const busyShare = this.source.process.measureBusy();
+    const until = this.clock() + FULL_MS;
     await this.wait(FULL_MS);
-    if (this.room > 0 || clock() < until) return;
-    const full = { claimed: this.underWay.size, busyShare: busyShare(), most: most() };
+    if (this.room > 0 || this.clock() < until) return;
+    const full = { claimed: this.underWay.size, busyShare: busyShare(), most: this.most() };
     this.window = afterFull(this.window, full);
   }
 
@@ -198,21 +235,20 @@ export class Slots<Claim> {
 
   /** Claims what fits and begins it. @returns how many requests that were */
   private async claim(): Promise<number> {
-    const { clock } = this.deps;
     const { room } = this;
-    const askedAt = clock();
-    const busyShare = this.deps.measureBusy();
+    const askedAt = this.clock();
+    const busyShare = this.source.process.measureBusy();
     // What becomes due from here on may be missing in the answer.
     this.dueAt = Infinity;
-    const { claims, next } = await this.deps.claim(room).catch((error: unknown) => {
+    const { claims, next } = await this.source.schedule.claim(room).catch((error: unknown) => {
       this.dueAt = askedAt + ASKED_MS;
       throw error;
     });
-    const answeredAt = clock();
+    const answeredAt = this.clock();
     this.claimedAt = answeredAt;
     const isFull = claims.length >= room && next.is === 'idle' && next.ms === 0;
     if (isFull) {
-      const full = { claimed: claims.length, busyShare: busyShare(), most: this.deps.most() };
+      const full = { claimed: claims.length, busyShare: busyShare(), most: this.most() };
       this.window = afterFull(this.window, full);
     }
     if (next.is !== 'idle') this.heldUntil = Math.max(this.heldUntil, answeredAt + next.ms);
@@ -222,7 +258,7 @@ export class Slots<Claim> {
     return claims.length;
   }
 
-  private begin(claim: Claim, claimedAt: number): void {
+  private begin(claim: RequestClaim, claimedAt: number): void {
     const request = this.perform(claim, claimedAt).finally(() => {
       const isFull = this.room <= 0;
       this.underWay.delete(request);
@@ -231,25 +267,25 @@ export class Slots<Claim> {
     this.underWay.add(request);
   }
 
-  private async perform(claim: Claim, claimedAt: number): Promise<void> {
-    const isInTime = await this.deps.perform(claim);
-    if (!isInTime) this.window = afterLate(this.window, claimedAt, this.deps.clock());
+  private async perform(claim: RequestClaim, claimedAt: number): Promise<void> {
+    const isInTime = await this.source.performer.perform(claim);
+    if (!isInTime) this.window = afterLate(this.window, claimedAt, this.clock());
   }
 
   /** More is due than fits here, so that another process may have a slot, too. */
   private askForHelp(): void {
-    if (this.deps.clock() < this.askedAt + ASKED_MS) return;
-    this.askedAt = this.deps.clock();
-    this.deps.ask().catch(this.deps.onError);
+    if (this.clock() < this.askedAt + ASKED_MS) return;
+    this.askedAt = this.clock();
+    this.queue.ask().catch(this.onError);
   }
 
   /** @returns whether other slots are at work, which claim what this process knows of */
   private async leaveToOthers(): Promise<boolean> {
-    if ((await this.deps.countAtWork()) <= 1) return false;
+    if ((await this.queue.countAtWork()) <= 1) return false;
     // This process hears its own wake-up, too.
     this.isAtWork = false;
     this.dueAt = Infinity;
-    await this.deps.wakeAll();
+    await this.source.wakeAll();
     return true;
   }
 }

@@ -1,3 +1,4 @@
+import { isoTime } from '../core/event/event.ts';
 import {
   allowedStreams,
   capacityAfter,
@@ -9,17 +10,12 @@ import {
 } from '../core/feed/stream-capacity.ts';
 import type { StreamEnd } from '../core/feed/run-stream.ts';
 import { streamMember } from '../core/feed/page-name.ts';
-import {
-  isHopeful,
-  isSample,
-  mayStream,
-  streamRank,
-  type StreamTrust,
-} from '../core/feed/stream-trust.ts';
+import { isHopeful, isSample, mayStream, streamRank } from '../core/feed/stream-trust.ts';
 import { grantedPauseMs, pauseMessage, type AskedRequest } from '../core/source/throttle.ts';
 import type { Watch } from '../core/watch/watch.ts';
-import type { StreamSchedule, StreamStore } from './ports.ts';
-import type { StreamFeedDependencies } from './stream-feed.ts';
+import type { StreamStore } from '../redis/stores/stream-store.ts';
+import type { Source } from './source.ts';
+import type { StreamFeed } from './stream-feed.ts';
 
 /** While more of the rate limit than this is used, first reads do not wait for streams. */
 const AMPLE = 0.5;
@@ -38,26 +34,6 @@ const UNSENT_REST_MS = 5_000;
 
 /** No stream is asked for after one had the source paused, beyond that pause, at the least, ms. */
 const PAUSED_REST_MS = 60_000;
-
-interface StreamOpeningsDependencies extends Pick<
-  StreamFeedDependencies,
-  | 'source'
-  | 'process'
-  | 'most'
-  | 'requestsPerMs'
-  | 'asks'
-  | 'pause'
-  | 'onRefused'
-  | 'onError'
-  | 'now'
-> {
-  store: Pick<StreamStore, 'take' | 'count' | 'capacity' | 'changeCapacity'>;
-  schedule: Pick<StreamSchedule, 'enterFeed' | 'countStreams'>;
-  trust: () => StreamTrust;
-  isOpen: (runId: string) => boolean;
-  /** How long hints wait to be read, ms: their reads are worth more than further streams. */
-  hintsWaitMs: () => number;
-}
 
 /** A run that a stream may be opened for, without its watch: very many of these take much memory. */
 export interface StreamOffer {
@@ -79,12 +55,17 @@ export class StreamOpenings {
   private isStopped = false;
   private pumping: Promise<void> | null = null;
 
-  constructor(private readonly deps: StreamOpeningsDependencies) {}
+  private readonly source: Source;
+
+  constructor(private readonly feed: StreamFeed) {
+    this.source = feed.source;
+  }
 
   /** How many streams there may be, over all processes. */
   async limits(): Promise<{ allowed: number; refusedUntil: number | null }> {
-    const { store, source, most, now } = this.deps;
-    const capacity = await store.capacity(source);
+    const { now } = this.source.process;
+    const { most } = this.feed;
+    const capacity = await this.store.capacity(this.source.name);
     const { refusedUntil } = capacity;
     return {
       allowed: allowedStreams(capacity, { most, now: now() }),
@@ -98,22 +79,24 @@ export class StreamOpenings {
   }
 
   async refresh(): Promise<void> {
-    const { store, source } = this.deps;
+    const { store } = this;
+    const { name: source } = this.source;
     [this.held, this.capacity] = await Promise.all([store.count(source), store.capacity(source)]);
   }
 
   /** Whether the stream of a run is worth a request before its first read, which then closes the gap. */
   isWorthFirst(watch: Watch, { count, limit }: { count: number; limit: number }): boolean {
-    const isAmple = count <= limit * AMPLE && isLikely(this.capacity, this.deps.now());
+    const isAmple = count <= limit * AMPLE && isLikely(this.capacity, this.source.process.now());
     return isAmple && watch.run === null && this.isWanted(watch);
   }
 
   /** Whether a stream of a run is worth its request, and may be had. */
   isWanted(watch: Watch): boolean {
-    const { now, isOpen, trust } = this.deps;
+    const { now } = this.source.process;
+    const { open, trust } = this.feed;
     if (this.isStopped || now() < this.restsUntil || this.allowed() === 0) return false;
-    if (!mayStream(watch) || isOpen(watch.runId) || this.isSpent(watch.runId)) return false;
-    return isHopeful(trust(), watch) && (this.isLasting(watch) || isSample(watch.runId));
+    if (!mayStream(watch) || open.has(watch.runId) || this.isSpent(watch.runId)) return false;
+    return isHopeful(trust, watch) && (this.isLasting(watch) || isSample(watch.runId));
   }
 
   /** Whether streams live long enough to save reads of a run. */
@@ -133,7 +116,7 @@ export class StreamOpenings {
   offer(watch: Watch): void {
     if (!this.isWanted(watch)) return void this.offered.delete(watch.runId);
     this.keep(watch);
-    this.pump().catch(this.deps.onError);
+    this.pump().catch(this.feed.onError);
   }
 
   /** What {@link offerAll} takes; null where no stream is wanted. */
@@ -143,7 +126,7 @@ export class StreamOpenings {
 
   /** Takes all that is wanted and has no stream, in place of what was offered before. */
   offerAll(offers: readonly StreamOffer[]): void {
-    const best = offers.toSorted((a, b) => a.rank - b.rank).slice(0, this.deps.most + SPARE);
+    const best = offers.toSorted((a, b) => a.rank - b.rank).slice(0, this.feed.most + SPARE);
     this.offered = new Map(best.map(({ runId, rank }) => [runId, rank]));
   }
 
@@ -154,10 +137,10 @@ export class StreamOpenings {
   }
 
   private async enterBest(): Promise<void> {
-    const { deps } = this;
+    const { schedule, limiter } = this.source;
     if (this.offered.size === 0 || this.isStopped || this.areHintsWaiting()) return;
-    const entered = await deps.schedule.countStreams();
-    const perSecond = Math.max(1, deps.requestsPerMs() * 1_000);
+    const entered = await schedule.countDue('stream');
+    const perSecond = Math.max(1, limiter.requestsPerMs * 1_000);
     const room = Math.floor(Math.min(this.allowed() - this.held, perSecond) - entered);
     if (room <= 0) return;
     const members = [...this.offered]
@@ -167,14 +150,14 @@ export class StreamOpenings {
         this.offered.delete(runId);
         return { member: streamMember(runId), withinMs: 0 };
       });
-    await deps.schedule.enterFeed('stream', members);
+    await schedule.enterFeed('stream', members);
   }
 
   /** Takes a run for a stream of this process. @returns false where it has one, or there are too many */
   async take(runId: string): Promise<boolean> {
-    const { store, source, process } = this.deps;
+    const { process, name } = this.source;
     this.offered.delete(runId);
-    const isTaken = await store.take(source, runId, process, this.allowed());
+    const isTaken = await this.store.take(name, runId, process.id, this.allowed());
     if (isTaken) this.held += 1;
     return isTaken;
   }
@@ -182,30 +165,31 @@ export class StreamOpenings {
   /** The stream of a run was of no use. */
   spend(runId: string): void {
     this.spent.delete(runId);
-    this.spent.set(runId, this.deps.now() + SPENT_MS);
-    if (this.spent.size <= this.deps.most + SPARE) return;
+    this.spent.set(runId, this.source.process.now() + SPENT_MS);
+    if (this.spent.size <= this.feed.most + SPARE) return;
     for (const oldest of this.spent.keys()) return void this.spent.delete(oldest);
   }
 
   /** Learns from the end of a stream how many there may be, and when to ask for none. */
   async ended(runId: string, end: StreamEnd, asked: AskedRequest): Promise<void> {
     // What another key or URL led to says nothing of the source as it is configured now.
-    if (asked.access !== this.deps.asks().access) return;
-    if (end.kind === 'unsent') this.restsUntil = this.deps.now() + UNSENT_REST_MS;
+    const { process, throttle } = this.source;
+    if (asked.access !== throttle.asks().access) return;
+    if (end.kind === 'unsent') this.restsUntil = process.now() + UNSENT_REST_MS;
     if (end.kind === 'refused') await this.changeCapacity({ is: 'refused', runId });
     if (end.kind === 'failed' || end.kind === 'silent') {
       await this.changeCapacity({ is: 'failed', runId });
     }
     if (end.kind !== 'throttled') return;
     await this.changeCapacity({ is: 'throttled' });
-    const { now, pause } = this.deps;
     const { retryAfterMs, status } = end;
     const pausedMs = grantedPauseMs(retryAfterMs);
     // Else streams that are not needed would keep the source paused for polls.
-    this.restsUntil = now() + pausedMs + Math.max(PAUSED_REST_MS, pausedMs);
+    this.restsUntil = process.now() + pausedMs + Math.max(PAUSED_REST_MS, pausedMs);
     // A limit of streams says nothing of reads, unless the source names a time.
     if (retryAfterMs !== null) {
-      await pause({ retryAfterMs, message: pauseMessage(status, retryAfterMs) }, asked);
+      const message = pauseMessage(status, retryAfterMs);
+      await throttle.note({ kind: 'rate_limited', retryAfterMs, message }, asked);
     }
   }
 
@@ -215,19 +199,20 @@ export class StreamOpenings {
   }
 
   learn(outcome: StreamOutcome): void {
-    this.changeCapacity(outcome).catch(this.deps.onError);
+    this.changeCapacity(outcome).catch(this.feed.onError);
   }
 
   private async changeCapacity(outcome: StreamOutcome): Promise<void> {
-    const { store, source, now, onRefused } = this.deps;
-    const at = now();
+    const { process, name } = this.source;
+    const at = process.now();
     let wasRefused = false;
-    this.capacity = await store.changeCapacity(source, (one) => {
+    this.capacity = await this.store.changeCapacity(name, (one) => {
       wasRefused = one.refusedUntil > 0;
       return capacityAfter(one, outcome, at);
     });
     const { refusedUntil } = this.capacity;
-    if (refusedUntil > 0 && !wasRefused) onRefused(refusedUntil);
+    if (refusedUntil === 0 || wasRefused) return;
+    process.log.info({ source: name, until: isoTime(refusedUntil) }, 'streams.unavailable');
   }
 
   stop(): void {
@@ -235,24 +220,29 @@ export class StreamOpenings {
   }
 
   private keep(watch: Watch): void {
-    if (this.offered.size >= this.deps.most + SPARE) return;
+    if (this.offered.size >= this.feed.most + SPARE) return;
     this.offered.set(watch.runId, streamRank(watch));
   }
 
   private allowed(): number {
-    const { most, now } = this.deps;
+    const { now } = this.source.process;
+    const { most } = this.feed;
     return most === 0 ? 0 : allowedStreams(this.capacity, { most, now: now() });
   }
 
   private areHintsWaiting(): boolean {
-    return this.deps.hintsWaitMs() > HINTS_WAIT_MS;
+    return this.feed.hintReads.waitMs() > HINTS_WAIT_MS;
   }
 
   private isSpent(runId: string): boolean {
     const until = this.spent.get(runId);
     if (until === undefined) return false;
-    if (this.deps.now() < until) return true;
+    if (this.source.process.now() < until) return true;
     this.spent.delete(runId);
     return false;
+  }
+
+  private get store(): StreamStore {
+    return this.source.process.stores.streams;
   }
 }

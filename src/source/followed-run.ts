@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fullJitter } from '../core/backoff.ts';
 import type { StreamEnd, StreamNote } from '../core/feed/run-stream.ts';
-import type { StreamOutcome } from '../core/feed/stream-capacity.ts';
 import {
   heard,
   newHints,
@@ -12,10 +11,9 @@ import {
 } from '../core/feed/stream-hint.ts';
 import type { RunNodes } from '../core/run/nodes.ts';
 import { isTerminalStatus, type RunSnapshot } from '../core/run/snapshot.ts';
-import type { AskedRequest } from '../core/source/throttle.ts';
+import type { Permit } from '../core/source/limiter.ts';
 import type { Watch } from '../core/watch/watch.ts';
-import type { Permit } from '../poll/source-limiter.ts';
-import type { StreamFeedDependencies } from './stream-feed.ts';
+import type { StreamFeed } from './stream-feed.ts';
 
 /** From the break of a stream until it is opened again. */
 const REOPEN = { baseMs: 1_000, maxMs: 60_000 };
@@ -32,21 +30,6 @@ const MOST_WRONG = 2;
 /** How often a permit is asked for while there is none, and how many times, ms. */
 const PERMIT_EVERY_MS = 500;
 const PERMIT_TRIES = 20;
-
-export interface FollowedRunDependencies extends Pick<
-  StreamFeedDependencies,
-  'streams' | 'claimPermit' | 'wants' | 'asks' | 'now' | 'random'
-> {
-  /** What a hint or a read calls for. */
-  act: (run: FollowedRun, step: HintStep) => void;
-  /** The stream is there again, or not, or its gap has closed. */
-  changed: (run: FollowedRun) => void;
-  learn: (outcome: StreamOutcome) => void;
-  /** The end of each of its streams, and the request that opened it. */
-  ended: (run: FollowedRun, end: StreamEnd, asked: AskedRequest) => Promise<void>;
-  /** Whether a stream that has broken is worth another request. */
-  isWorth: (watch: Watch) => boolean;
-}
 
 /** A run whose events this process follows, through as many streams as it takes. */
 export class FollowedRun {
@@ -75,7 +58,7 @@ export class FollowedRun {
   private readonly closing = new AbortController();
 
   constructor(
-    private readonly deps: FollowedRunDependencies,
+    private readonly feed: StreamFeed,
     public watch: Watch,
   ) {
     this.hints = newHints(watch.run?.status ?? null);
@@ -88,7 +71,7 @@ export class FollowedRun {
 
   /** Whether nothing that happened is unknown, but for what the stream does not tell. */
   isComplete(): boolean {
-    const isThere = this.liveAt !== null || this.deps.now() < this.resumedBy;
+    const isThere = this.liveAt !== null || this.now() < this.resumedBy;
     return isThere && this.isGapClosed;
   }
 
@@ -111,22 +94,23 @@ export class FollowedRun {
 
   /** Follows the run until it ends, or streams are of no more use. */
   async follow(first: Permit): Promise<void> {
-    const { now, asks, learn, ended, isWorth } = this.deps;
+    const { openings, source } = this.feed;
+    const { process, throttle } = source;
     let permit: Permit | null = first;
     for (let attempt = 0; permit !== null; attempt += 1) {
-      const asked = asks();
+      const asked = throttle.asks();
       const end: StreamEnd = await this.stream(permit);
       const isBroken = this.isBrokenBy(end);
       this.liveAt = null;
-      const livedMs = now() - asked.at;
-      learn({ is: isBroken ? 'broken' : 'lasted', afterMs: livedMs });
+      const livedMs = process.now() - asked.at;
+      openings.learn({ is: isBroken ? 'broken' : 'lasted', afterMs: livedMs });
       // One on which nothing more comes is opened again as one that breaks.
-      if (!isBroken || end.kind !== 'silent') await ended(this, end, asked);
-      const goesOn = isBroken && isWorth(this.watch);
+      if (!isBroken || end.kind !== 'silent') await this.feed.ended(this, end, asked);
+      const goesOn = isBroken && openings.isLasting(this.watch);
       if (this.closing.signal.aborted) return;
       if (!goesOn) return this.giveUp(end);
       if (livedMs > STEADY_MS) attempt = 0;
-      permit = await this.permitIn(fullJitter(REOPEN, attempt + 1, this.deps.random));
+      permit = await this.permitIn(fullJitter(REOPEN, attempt + 1, process.random));
     }
   }
 
@@ -135,7 +119,7 @@ export class FollowedRun {
     this.watch = watch;
     this.closeGap(askedAt);
     const { status } = run;
-    this.take(readFound(this.hints, { status, askedAt }, this.deps.now()));
+    this.take(readFound(this.hints, { status, askedAt }, this.now()));
   }
 
   /** What a read shows that was sent while the stream was open is not in any gap. */
@@ -166,16 +150,16 @@ export class FollowedRun {
   }
 
   private async stream(permit: Permit): Promise<StreamEnd> {
-    const end = await this.deps.streams.follow(this.runId, {
+    const end = await this.feed.source.eventStreams.follow(this.runId, {
       etag: this.etag,
       signal: this.closing.signal,
       onLive: () => {
         permit.settle();
-        this.liveAt = this.deps.now();
+        this.liveAt = this.now();
         if (this.etag === null) this.isGapClosed = false;
-        this.deps.learn({ is: 'live' });
+        this.feed.openings.learn({ is: 'live' });
         this.begin();
-        this.deps.changed(this);
+        this.feed.evaluate(this);
       },
       onNote: (note) => this.note(note),
     });
@@ -188,17 +172,21 @@ export class FollowedRun {
     this.etag = redisId ?? this.etag;
     if (nodes !== null) this.nodes = nodes;
     if (status === null) return;
-    const { deps, watch } = this;
-    const isWanted = wantsStart(watch, deps.wants);
-    this.take(heard(this.hints, status, { now: deps.now(), isStartWanted: isWanted }));
+    const { endpoints } = this.feed.source.process;
+    const isWanted = wantsStart(this.watch, endpoints.wants);
+    this.take(heard(this.hints, status, { now: this.now(), isStartWanted: isWanted }));
     if (this.isGapClosed || status !== this.hints.known) return;
     this.isGapClosed = true;
-    deps.changed(this);
+    this.feed.evaluate(this);
+  }
+
+  private now(): number {
+    return this.feed.source.process.now();
   }
 
   private take(step: HintStep): void {
     this.hints = step.hints;
-    this.deps.act(this, step);
+    this.feed.hintReads.act(this, step);
     if (this.hints.pending === null) this.judged();
   }
 
@@ -210,14 +198,14 @@ export class FollowedRun {
   private async permitIn(delayMs: number): Promise<Permit | null> {
     const { signal } = this.closing;
     const isBrief = delayMs <= BRIEF_MS && this.etag !== null;
-    this.resumedBy = isBrief ? this.deps.now() + 2 * BRIEF_MS : 0;
-    this.deps.changed(this);
+    this.resumedBy = isBrief ? this.now() + 2 * BRIEF_MS : 0;
+    this.feed.evaluate(this);
     try {
       await sleep(delayMs, undefined, { signal, ref: false });
       for (let tries = 0; tries < PERMIT_TRIES; tries += 1) {
-        const permit = await this.deps.claimPermit();
+        const permit = await this.feed.source.limiter.claim();
         if (permit !== null) return permit;
-        this.deps.changed(this);
+        this.feed.evaluate(this);
         await sleep(PERMIT_EVERY_MS, undefined, { signal, ref: false });
       }
     } catch (error) {

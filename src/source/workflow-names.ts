@@ -5,7 +5,7 @@ import type {
   WorkflowPage,
   WorkflowsQuestion,
 } from '../core/feed/workflow.ts';
-import type { Permit } from '../poll/source-limiter.ts';
+import type { Permit } from '../core/source/limiter.ts';
 
 /** Names that are kept of a source. */
 export const MOST_NAMES = 2_000;

@@ -1,12 +1,12 @@
+import { registerDefaults } from '../config/schema.ts';
 import { groupBy } from '../core/arrays.ts';
 import { firstKind } from '../core/cadence/load.ts';
-import { planDeliveries, type Delivery, type EndpointFilter } from '../core/delivery/delivery.ts';
+import { planDeliveries, type Delivery } from '../core/delivery/delivery.ts';
 import { webhookReceiver } from '../core/delivery/receiver.ts';
 import type { InputIssue } from '../core/errors.ts';
 import {
   hasTooManyWebhooks,
   register,
-  type RegisterDefaults,
   type Registered,
   type RegisterResult,
   type Registration,
@@ -23,65 +23,63 @@ import {
   type WatchKey,
   type WatchQuota,
 } from '../core/watch/watch.ts';
-import type { WatchStore } from './ports.ts';
-import type { Schedule } from './schedule.ts';
+import type { Process } from '../process.ts';
+import type { WatchStore } from '../redis/stores/watch-store.ts';
+import type { Source } from '../source/source.ts';
 
 /** Polls due within this time wake a process at once, ms; its survey would find them later. */
 const SOON_MS = 5_000;
 
-export interface RegisterDependencies {
-  watches: Pick<WatchStore, 'getMany' | 'commitMany' | 'commitWithin'>;
-  /** Undefined for a source that is not configured any more. */
-  scheduleOf: (source: string) => Pick<Schedule, 'entered'> | undefined;
-  dispatch: (pools: string[]) => void;
-  wants: EndpointFilter;
-  defaults: RegisterDefaults;
-  now: () => number;
+/** The sources by their names; undefined for one that is not configured any more. */
+interface Sources {
+  process: Process;
+  sourceOf(name: string): Source | undefined;
 }
 
 /**
  * The use case behind registration. New watches enter the schedule, existing ones get the new
  * subscriptions, and a late subscription to an ended run is notified at once. All requests for one
  * watch are written in one atomic step, and again if another writer came first.
- * Returns a function that gives one result per registration, in order. It takes how many active watches
- * the token of the requests may have registered; null for any number.
+ * @param quota how many active watches the token of the requests may have registered; null for any number
+ * @returns one result per registration, in order
  */
-export function createRegisterWatches(deps: RegisterDependencies) {
-  return async function registerWatches(
-    requests: Registration[],
-    quota: WatchQuota | null = null,
-  ): Promise<RegisterResult[]> {
-    const results: RegisterResult[] = requests.map(() => TOO_MANY_WEBHOOKS);
-    let open = groupByWatch(requests);
-    while (open.length > 0) {
-      const stored = await deps.watches.getMany(open.map(({ key }) => key));
-      const round = open.map((group, index) => attempt(deps, group, stored[index] ?? null));
-      const changes = round.map(({ change }) => change);
-      const committed = await commit(deps.watches, changes, quota);
-      const settled = round.filter((_, index) => Array.isArray(committed[index]));
-      await notify(
-        deps,
-        settled.map(({ outcome }) => outcome),
-        committed.flatMap((pools) => (Array.isArray(pools) ? pools : [])),
-      );
-      for (const { at, result } of settled.flatMap(({ registered }) => registered)) {
-        results[at] = result;
-      }
-      const refused = open.filter((_, index) => committed[index] === 'beyond_quota');
-      for (const { at } of refused.flatMap((group) => group.requests)) {
-        results[at] = TOO_MANY_WATCHES;
-      }
-      open = open.filter((_, index) => committed[index] === null);
+export async function registerWatches(
+  sources: Sources,
+  requests: Registration[],
+  quota: WatchQuota | null = null,
+): Promise<RegisterResult[]> {
+  const { process } = sources;
+  const { watches } = process.stores;
+  const results: RegisterResult[] = requests.map(() => TOO_MANY_WEBHOOKS);
+  let open = groupByWatch(requests);
+  while (open.length > 0) {
+    const stored = await watches.getMany(open.map(({ key }) => key));
+    const round = open.map((group, index) => attempt(process, group, stored[index] ?? null));
+    const changes = round.map(({ change }) => change);
+    const committed = await commit(watches, changes, quota);
+    const settled = round.filter((_, index) => Array.isArray(committed[index]));
+    await notify(
+      sources,
+      settled.map(({ outcome }) => outcome),
+      committed.flatMap((pools) => (Array.isArray(pools) ? pools : [])),
+    );
+    for (const { at, result } of settled.flatMap(({ registered }) => registered)) {
+      results[at] = result;
     }
-    return results;
-  };
+    const refused = open.filter((_, index) => committed[index] === 'beyond_quota');
+    for (const { at } of refused.flatMap((group) => group.requests)) {
+      results[at] = TOO_MANY_WATCHES;
+    }
+    open = open.filter((_, index) => committed[index] === null);
+  }
+  return results;
 }
 
 const TOO_MANY_WEBHOOKS: RegisterResult = { kind: 'too_many_webhooks' };
 const TOO_MANY_WATCHES: RegisterResult = { kind: 'too_many_watches' };
 
 function commit(
-  watches: RegisterDependencies['watches'],
+  watches: Pick<WatchStore, 'commitMany' | 'commitWithin'>,
   changes: WatchChange[],
   quota: WatchQuota | null,
 ): Promise<(string[] | null | 'beyond_quota')[]> {
@@ -105,17 +103,18 @@ function groupByWatch(requests: readonly Registration[]): RequestGroup[] {
   return [...groups.values()];
 }
 
-function attempt(deps: RegisterDependencies, group: RequestGroup, before: StoredWatch | null) {
-  const now = deps.now();
+function attempt(process: Process, group: RequestGroup, before: StoredWatch | null) {
+  const now = process.now();
+  const defaults = registerDefaults(process.config);
   const deliveries: Delivery[] = [];
   const steps: { at: number; step: Registered }[] = [];
   let watch = before?.watch ?? null;
   for (const { request, at } of group.requests) {
-    const step = register(watch, request, { now, defaults: deps.defaults });
+    const step = register(watch, request, { now, defaults });
     if (hasTooManyWebhooks(step.watch)) continue;
     const { notice } = step.watch;
     const late = notice && { id: notice.eventId, type: notice.type };
-    const context = { wants: deps.wants, now };
+    const context = { wants: process.endpoints.wants, now };
     deliveries.push(...planDeliveries(step.watch, late ? [late] : [], step.added, context));
     steps.push({ at, step });
     watch = step.watch;
@@ -146,15 +145,15 @@ function scheduleChange(
 
 /** If the process dies before this, the next survey and sweep find the same work. */
 async function notify(
-  { scheduleOf, dispatch }: RegisterDependencies,
+  sources: Sources,
   done: Pick<Registered, 'watch' | 'dueWithinMs'>[],
   pools: string[],
 ): Promise<void> {
   const due = done.filter(({ dueWithinMs }) => dueWithinMs <= SOON_MS).map(({ watch }) => watch);
   for (const [source, watches] of groupBy(due, (watch) => watch.source)) {
-    await scheduleOf(source)?.entered(watches.length);
+    await sources.sourceOf(source)?.schedule.entered(watches.length);
   }
-  dispatch(pools);
+  sources.process.dispatch(pools);
 }
 
 /** The names that a request may use, and the rules for its webhook. */

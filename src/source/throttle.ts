@@ -1,3 +1,4 @@
+import { isoTime } from '../core/event/event.ts';
 import {
   afterAnswer,
   resumed,
@@ -9,9 +10,9 @@ import {
   type SourceChange,
   type SourceRecord,
   type SourceState,
-  type ThrottlePolicy,
 } from '../core/source/throttle.ts';
-import type { SourceStore } from './ports.ts';
+import type { SourceStore } from '../redis/stores/source-store.ts';
+import type { Source } from './source.ts';
 
 /** How often the time of the latest valid answer is written for other processes, ms. */
 const NOTE_EVERY_MS = 1_000;
@@ -21,25 +22,6 @@ const MANY = 100;
 
 /** After this time without its event a change was left by a dead process, ms. */
 const ABANDONED_MS = 10_000;
-
-interface SourceThrottleDependencies {
-  source: string;
-  /** A keyed fingerprint of the URL and API key that the source is configured with. */
-  access: string;
-  store: SourceStore;
-  policy: ThrottlePolicy;
-  /** How many watches of the source are active. */
-  active: () => number;
-  /** Logs a change of the source and raises its event. */
-  raise: (change: SourceChange) => Promise<void>;
-  log: {
-    paused(closed: ClosedSource): void;
-    authorized(): void;
-  };
-  /** The source accepts requests again: wakes the slots of all processes. */
-  onOpen: () => Promise<void>;
-  now: () => number;
-}
 
 /**
  * Judges one source by its answers, and keeps the result in the store for all processes. A source
@@ -53,23 +35,24 @@ export class SourceThrottle {
   private failure: string | null = null;
   private notedAt = -Infinity;
   private lastWrite: Promise<unknown> = Promise.resolve();
-  private access: string;
   /** Whether what other URLs and keys led to is forgotten. */
   private isFresh = false;
 
-  constructor(private readonly deps: SourceThrottleDependencies) {
-    this.access = deps.access;
-  }
+  /** @param access a keyed fingerprint of the URL and API key that the source is configured with */
+  constructor(
+    private readonly source: Source,
+    private access: string,
+  ) {}
 
   /** A request that is sent now. */
   asks(): AskedRequest {
-    return { at: this.deps.now(), access: this.access };
+    return { at: this.source.process.now(), access: this.access };
   }
 
   /** Judges an answer. One to another key or URL says nothing of the source as it is configured now. */
   async note(answer: SourceAnswer, { at: askedAt, access }: AskedRequest): Promise<void> {
     if (access !== this.access) return;
-    if (answer.kind === 'valid') this.answeredAt = this.deps.now();
+    if (answer.kind === 'valid') this.answeredAt = this.source.process.now();
     this.failure = answer.kind === 'valid' ? null : answer.message;
     if (answer.kind === 'valid' && !this.isTroubled) return this.noteAnswered(false);
     await this.inOrder(async () => {
@@ -127,8 +110,12 @@ export class SourceThrottle {
         const hasFailures = wasClosed || (state?.row.length ?? 0) > 0;
         return state !== null && hasFailures && mayOpen(access) ? resumed(state) : state;
       });
-      if (isLifted && wasClosed) await this.deps.onOpen();
+      if (isLifted && wasClosed) await this.source.opened();
     });
+  }
+
+  private get store(): SourceStore {
+    return this.source.process.stores.sources;
   }
 
   private inOrder<Result>(work: () => Promise<Result>): Promise<Result> {
@@ -138,20 +125,20 @@ export class SourceThrottle {
   }
 
   private async noteAnswered(isAtOnce: boolean): Promise<void> {
-    const at = this.deps.now();
+    const at = this.source.process.now();
     if (!isAtOnce && at - this.notedAt < NOTE_EVERY_MS) return;
     this.notedAt = at;
-    await this.deps.store.answered(this.deps.source, at, this.access);
+    await this.store.answered(this.source.name, at, this.access);
   }
 
   /** What the store knows; an answer by another URL or key says nothing of this one. */
   private async stored(): Promise<SourceRecord> {
-    const record = await this.deps.store.read(this.deps.source);
+    const record = await this.store.read(this.source.name);
     return record.answeredBy === this.access ? record : { ...record, answeredAt: null };
   }
 
   private async judge(answer: SourceAnswer, asked: AskedRequest): Promise<void> {
-    const { now } = this.deps;
+    const { now } = this.source.process;
     if (answer.kind === 'valid') await this.noteAnswered(true);
     for (;;) {
       const before = await this.stored();
@@ -159,21 +146,22 @@ export class SourceThrottle {
       if (after !== before.state && !(await this.write(before, after, asked))) continue;
       this.isTroubled = after !== null;
       this.logChange(before.state, after, answer);
-      if (closedOf(before.state) !== null && closedOf(after) === null) await this.deps.onOpen();
+      if (closedOf(before.state) !== null && closedOf(after) === null) await this.source.opened();
       await this.raise(unraised(before.state, after, now()));
       return;
     }
   }
 
   private contextOf(before: SourceRecord, askedAt: number): AnswerContext {
-    const { policy, now, active } = this.deps;
+    const { process, limiter } = this.source;
+    const { unauthorized_probe, unreachable_after } = process.config.polling;
     const known = Math.max(this.answeredAt ?? 0, before.answeredAt ?? 0);
     return {
-      policy,
-      now: now(),
+      policy: { unauthorizedProbeMs: unauthorized_probe, unreachableAfterMs: unreachable_after },
+      now: process.now(),
       askedAt,
       answeredAt: known === 0 ? null : known,
-      active: active() || MANY,
+      active: limiter.active() || MANY,
     };
   }
 
@@ -182,12 +170,12 @@ export class SourceThrottle {
     after: SourceState | null,
     { at: askedAt, access }: AskedRequest,
   ): Promise<boolean> {
-    const { store, source, now } = this.deps;
+    const { process, name } = this.source;
     const closed = closedOf(before.state);
     const isProbe = closed !== null && askedAt >= closed.at;
     const isRecovered = closed?.reason === 'unreachable' && closedOf(after) === null;
-    const openSince = isRecovered ? now() : null;
-    return store.put(source, before, after, { isProbe, openSince, access });
+    const openSince = isRecovered ? process.now() : null;
+    return this.store.put(name, before, after, { isProbe, openSince, access });
   }
 
   private logChange(
@@ -195,18 +183,28 @@ export class SourceThrottle {
     after: SourceState | null,
     answer: SourceAnswer,
   ): void {
-    const { log } = this.deps;
     const closed = closedOf(after);
-    if (closed?.reason === 'rate_limited' && closedOf(before) === null) log.paused(closed);
+    if (closed?.reason === 'rate_limited' && closedOf(before) === null) this.logPause(closed);
     const wasRefused = before?.said.includes('source.unauthorized') ?? false;
     const isAccepted = answer.kind === 'valid' && closedOf(after) === null;
-    if (isAccepted && wasRefused) log.authorized();
+    if (!isAccepted || !wasRefused) return;
+    const { process, name } = this.source;
+    process.log.info({ source: name }, 'source.authorized');
+  }
+
+  private logPause({ message, at, probeAt }: ClosedSource): void {
+    const { process, name } = this.source;
+    const fields = { source: name, message, pause_ms: Math.round(probeAt - at) };
+    process.log.warn({ ...fields, until: isoTime(probeAt) }, 'source.paused');
   }
 
   /** Raises events and marks them as raised; if the process dies in between they are raised twice. */
   private async raise(changes: readonly SourceChange[]): Promise<void> {
     if (changes.length === 0) return;
-    for (const one of changes) await this.deps.raise(one);
+    const { process, name, schedule } = this.source;
+    for (const one of changes) {
+      await process.raise(eventOf(name, one, await schedule.countWatches()));
+    }
     await this.change((state) => (state === null ? null : withSaid(state, changes)));
   }
 
@@ -214,19 +212,44 @@ export class SourceThrottle {
   private async change(
     changeOf: (state: SourceState | null, access: string | null) => SourceState | null,
   ): Promise<boolean> {
-    const { store, source } = this.deps;
+    const { name } = this.source;
     for (;;) {
-      const before = await store.read(source);
+      const before = await this.store.read(name);
       const after = changeOf(before.state, before.access);
       if (after === before.state) return false;
       const access = before.access ?? this.access;
       const change = { isProbe: false, openSince: null, access };
-      if (await store.put(source, before, after, change)) {
+      if (await this.store.put(name, before, after, change)) {
         this.isTroubled = after !== null;
         return true;
       }
     }
   }
+}
+
+/** The remedy in each event. */
+const HELP: Record<SourceChange['type'], string> = {
+  'source.unauthorized': 'set a key that may read runs as the api_key of the source',
+  'source.throttled': 'lower rate_limit of the source; `runwatch sources resume` lifts the pause',
+  'source.unreachable': 'check whether Noxus answers at base_url; nothing needs to be done here',
+  'source.recovered': 'nothing: all runs are polled again',
+};
+
+function eventOf(source: string, change: SourceChange, watches: number) {
+  const { type, since, message, until, at } = change;
+  return {
+    type,
+    level: type === 'source.recovered' ? ('info' as const) : ('error' as const),
+    data: {
+      source,
+      message,
+      since: isoTime(since),
+      lasted_ms: Math.max(0, Math.round(at - since)),
+      next_try_at: until === null ? null : isoTime(until),
+      watches,
+      help: HELP[type],
+    },
+  };
 }
 
 function closedOf(state: SourceState | null): ClosedSource | null {

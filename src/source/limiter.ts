@@ -1,0 +1,203 @@
+import { isDeepStrictEqual } from 'node:util';
+import { costMultiplierAfter, loadUnder, type SourceLoad } from '../core/cadence/load.ts';
+import { LongestWait } from '../core/source/read-times.ts';
+import { graceMs, holdMs, roundMs, type Permit, type RateLimit } from '../core/source/limiter.ts';
+import { faultLog } from '../fault-log.ts';
+import type { Process } from '../process.ts';
+
+/** While at most this share of the limit was used, a late request gets a permit anew. */
+const AMPLE = 0.1;
+
+/** From this share on, an answered request frees its permit at once, by a command. */
+const SHORT = 0.5;
+
+/** A permit of a claim; one that is not used is given back. */
+export interface ClaimedPermit extends Permit {
+  giveBack(): void;
+}
+
+/** How a permit was taken in the same step as a claim. */
+interface TakenPermit {
+  /** The name of the request. */
+  token: string;
+  /** Requests that counted against the limit then. */
+  count: number;
+  /** The time since the claim started, ms. */
+  ageMs: () => number;
+}
+
+/**
+ * The rate limiter of a source, in one process. All processes share one log of requests. A request
+ * counts from before it is sent until one period after its answer or certain arrival.
+ * So no window of one period ever contains more requests than the limit.
+ */
+export class SourceLimiter {
+  /** Of the times between two polls of watches with a widened interval. */
+  readonly longestWait: LongestWait;
+  readonly onError: (error: unknown) => void;
+  private watches = 0;
+  private costMultiplier = 1;
+  private readonly arrivals: Arrivals;
+
+  constructor(
+    private readonly process: Process,
+    private readonly name: string,
+    readonly limit: RateLimit,
+  ) {
+    this.longestWait = new LongestWait(() => process.monotonic());
+    this.onError = faultLog(process.log, 'budget', { source: name });
+    this.arrivals = new Arrivals(this, process.monotonic, (request) => this.settle(request));
+  }
+
+  get requestsPerMs(): number {
+    return this.limit.requests / this.limit.perMs;
+  }
+
+  /** @returns false where the limit is the same */
+  change(limit: RateLimit): boolean {
+    const hasChanged = !isDeepStrictEqual(limit, this.limit);
+    // The same object, so that what refers to it goes by the new limit.
+    Object.assign(this.limit, limit);
+    return hasChanged;
+  }
+
+  /** The number of active watches; 0 before they are counted. */
+  active(): number {
+    return this.watches;
+  }
+
+  /** Sets the number of active watches. */
+  watched(active: number): void {
+    this.watches = active;
+  }
+
+  /** Records the lag of a poll that the cadence made due, ms. */
+  began(lagMs: number): void {
+    this.costMultiplier = costMultiplierAfter(this.costMultiplier, lagMs, roundMs(1, this.limit));
+  }
+
+  /** How busy the limit is, by the polls of this process. */
+  load(): SourceLoad {
+    return loadUnder(this.costMultiplier, roundMs(this.watches, this.limit));
+  }
+
+  /** The share of the limit that all processes use now. */
+  async usedShare(): Promise<number> {
+    return (await this.process.stores.budgets.used(this.name)) / this.limit.requests;
+  }
+
+  /**
+   * Whether a permit still covers its request: sent too late, that could exceed the limit. A permit
+   * that is not much too old is renewed, so that a busy process still makes requests.
+   */
+  covers({ token, count, ageMs }: TakenPermit): boolean {
+    const { limit } = this;
+    if (ageMs() <= graceMs(limit) / 2) return true;
+    // The renewal takes effect well before the permit ends, or others left most of the limit unused.
+    if (ageMs() > holdMs(limit) / 2 && count > limit.requests * AMPLE) return false;
+    const { budgets } = this.process.stores;
+    budgets.renew(this.name, { request: token, limit }).catch(this.onError);
+    return true;
+  }
+
+  /** How long a claimed permit counts after its answer, ms; null where that need not be written. */
+  settleMs({ count }: TakenPermit): number | null {
+    return count > this.limit.requests * SHORT ? this.limit.perMs : null;
+  }
+
+  /** Tracks the request of a claim, which frees permits early at a slow source. */
+  arrivalOf({ token }: TakenPermit): Arrival {
+    return this.arrivals.track(token);
+  }
+
+  /** The permit of a claim, where no write follows the answer and settles it. */
+  claimed({ token, count }: TakenPermit): ClaimedPermit {
+    return {
+      settle: () => {
+        if (count > this.limit.requests * SHORT) this.settle(token);
+      },
+      giveBack: () => {
+        this.process.stores.budgets.giveBack(this.name, token).catch(this.onError);
+      },
+    };
+  }
+
+  /**
+   * A permit for one request, or null if there is none now.
+   * @param probeMs set for a request that may probe a closed source: how long it takes at most, ms
+   */
+  async claim(probeMs?: number): Promise<Permit | null> {
+    const { monotonic, newToken, stores } = this.process;
+    const token = newToken();
+    const askedAt = monotonic();
+    const { limit } = this;
+    const count = await stores.budgets.admit(this.name, { request: token, limit, probeMs });
+    if (count === null) return null;
+    const taken = { token, count, ageMs: () => monotonic() - askedAt };
+    const permit = this.claimed(taken);
+    if (this.covers(taken)) return permit;
+    permit.giveBack();
+    return null;
+  }
+
+  private settle(request: string): void {
+    const { budgets } = this.process.stores;
+    budgets.settle(this.name, { request, limit: this.limit }).catch(this.onError);
+  }
+}
+
+/** A source is slow if its answers take more than this share of the limit's period. */
+const SLOW = 0.5;
+
+/** The weight of the latest answer in the average answer time. */
+const LATEST_WEIGHT = 0.1;
+
+/** A request has certainly arrived after this share of the limit's period. */
+const ARRIVES_WITHIN = 0.1;
+
+/** Tracks one request. */
+interface Arrival {
+  /** The request was sent. */
+  sent(): void;
+  /** The request was answered or aborted. */
+  over(): void;
+}
+
+/**
+ * Reports the arrival of requests at a slow source, since Noxus counts a request when it arrives. At
+ * a fast source the answer itself is early enough.
+ */
+class Arrivals {
+  /** The average answer time, ms. */
+  private answerMs = 0;
+
+  /** @param onArrived called when a request to a slow source has arrived without an answer so far */
+  constructor(
+    private readonly limiter: Pick<SourceLimiter, 'limit'>,
+    private readonly clock: () => number,
+    private readonly onArrived: (request: string) => void,
+  ) {}
+
+  track(request: string): Arrival {
+    const { clock } = this;
+    let timer: NodeJS.Timeout | undefined;
+    let sentAt: number | null = null;
+    return {
+      sent: () => {
+        if (sentAt !== null) return;
+        sentAt = clock();
+        timer = this.timerFor(request);
+      },
+      over: () => {
+        clearTimeout(timer);
+        if (sentAt !== null) this.answerMs += (clock() - sentAt - this.answerMs) * LATEST_WEIGHT;
+      },
+    };
+  }
+
+  private timerFor(request: string): NodeJS.Timeout | undefined {
+    const { limit } = this.limiter;
+    if (this.answerMs <= limit.perMs * SLOW) return undefined;
+    return setTimeout(() => this.onArrived(request), limit.perMs * ARRIVES_WITHIN).unref();
+  }
+}

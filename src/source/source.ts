@@ -1,0 +1,337 @@
+import { createHmac } from 'node:crypto';
+import { pollPolicy, type Config, type SourceConfig } from '../config/schema.ts';
+import { loadSourceAuthorities } from '../config/tls-files.ts';
+import { loadByPlan, type SourceLoad } from '../core/cadence/load.ts';
+import type { EventStreams } from '../core/feed/run-stream.ts';
+import { MOST_UNDER_WAY, type RateLimit } from '../core/source/limiter.ts';
+import type { Overdue } from '../core/source/overdue.ts';
+import {
+  readsText,
+  sourceReads,
+  widenedWait,
+  type SourceReads,
+} from '../core/source/read-times.ts';
+import type { PollPolicy } from '../core/watch/observation.ts';
+import type { PollReport } from '../core/watch/poll-report.ts';
+import { isAborted } from '../deadline.ts';
+import { faultLog } from '../fault-log.ts';
+import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
+import { createEventStreams } from '../noxus/event-stream.ts';
+import { startPeriodic, type Periodic } from '../periodic.ts';
+import type { Process } from '../process.ts';
+import { logPoll } from '../telemetry/logger.ts';
+import { SourceAgreement } from './agreement.ts';
+import { SourceDiscovery } from './discovery.ts';
+import { SourceLimiter } from './limiter.ts';
+import { ListFeed } from './list-feed.ts';
+import { NodeNames } from './node-names.ts';
+import { RunObserver, type SourceHealth } from './observer.ts';
+import { OverdueMonitor } from './overdue.ts';
+import { Performer } from './performer.ts';
+import { SourceReader } from './reader.ts';
+import { Schedule } from './schedule.ts';
+import { Slots } from './slots.ts';
+import { StreamFeed } from './stream-feed.ts';
+import { SourceThrottle } from './throttle.ts';
+
+/** How often streams, and names of workflows, are tended, ms. */
+const TEND_EVERY_MS = 1_000;
+
+/** The time that a poll may take beyond its request, to write its result, ms. */
+const WRITE_MS = 5_000;
+
+/**
+ * One source, and all that decides when and what it is asked. Its parts reach one another through it, and do
+ * nothing before it is started:
+ * - `schedule` says which request goes next, by due times in Redis;
+ * - `slots` claim it when one is due, as many at once as `concurrency` allows;
+ * - `limiter` and `throttle` say whether a request may be sent at all: the rate limit, and what the source
+ *   itself has answered;
+ * - `performer` makes it: a poll by `observer`, a page by `lists`, a stream by `streams`. Each reads by `reader`;
+ * - `lists` and `streams` give hints, which expedite and defer polls; `discovery` watches what lists show;
+ * - what a poll found comes back by {@link Source.polled}, and sets the times of the next ones.
+ */
+export class Source {
+  /** What observations go by. */
+  readonly policy: PollPolicy;
+  readonly limiter: SourceLimiter;
+  readonly throttle: SourceThrottle;
+  /** How far polls of its runs agree. */
+  readonly agreement: SourceAgreement;
+  readonly reader: SourceReader;
+  readonly eventStreams: EventStreams;
+  readonly schedule: Schedule;
+  readonly slots: Slots;
+  readonly performer: Performer;
+  readonly observer: RunObserver;
+  readonly nodeNames: NodeNames;
+  readonly streams: StreamFeed;
+  readonly discovery: SourceDiscovery;
+  readonly lists: ListFeed;
+  private readonly client: NoxusClient;
+  private readonly overdueMonitor: OverdueMonitor;
+  private readonly onFeedError: (error: unknown) => void;
+  private apiKey: string;
+  private chores: Periodic[] = [];
+  /** Whether runs are read more rarely than they are to be. */
+  private isRare = false;
+
+  constructor(
+    readonly process: Process,
+    readonly name: string,
+    private readonly config: SourceConfig,
+  ) {
+    this.apiKey = config.api_key;
+    this.policy = pollPolicy(process.config);
+    this.limiter = new SourceLimiter(process, name, limitOf(config));
+    this.client = this.openClient();
+    this.throttle = new SourceThrottle(this, this.accessOf(config));
+    this.agreement = new SourceAgreement(this);
+    this.reader = new SourceReader(this, this.client);
+    this.eventStreams = this.openEventStreams();
+    this.schedule = new Schedule(this);
+    this.slots = new Slots(this);
+    this.performer = new Performer(this);
+    this.observer = new RunObserver(this);
+    this.nodeNames = new NodeNames(this);
+    this.streams = new StreamFeed(this);
+    this.discovery = new SourceDiscovery(this);
+    this.lists = new ListFeed(this);
+    this.overdueMonitor = new OverdueMonitor(this);
+    this.onFeedError = faultLog(process.log, 'feed');
+    process.stores.wake.on(name, () => this.slots.woken());
+  }
+
+  /** How long one request may take, ms. */
+  get timeoutMs(): number {
+    return this.config.timeout;
+  }
+
+  /** The deadline of a claimed request, with the write of its result, ms. */
+  get deadlineMs(): number {
+    return this.config.timeout + WRITE_MS;
+  }
+
+  start(): void {
+    const { log, workflowNames } = this.process;
+    const source = this.name;
+    this.slots.start();
+    const onError = faultLog(log, 'streams', { source });
+    const onNamesError = faultLog(log, 'workflow names', { source });
+    const names = {
+      readWorkflows: this.reader.readWorkflows.bind(this.reader),
+      claimPermit: () => this.limiter.claim(),
+    };
+    this.chores = [
+      startPeriodic(() => this.streams.tend(), { everyMs: TEND_EVERY_MS, onError }),
+      startPeriodic(() => workflowNames.tend(source, names), {
+        everyMs: TEND_EVERY_MS,
+        onError: (error) => {
+          if (!isAborted(error)) onNamesError(error);
+        },
+      }),
+    ];
+  }
+
+  isRunning(): boolean {
+    return this.slots.isRunning();
+  }
+
+  /** @param force does not wait for polls that run */
+  async stop(force: boolean): Promise<void> {
+    this.slots.stop();
+    for (const chore of this.chores) await chore.stop();
+    // Other processes take over its streams, at the latest when they count this one as dead.
+    if (!force) await this.streams.stop();
+    await this.slots.leave(force);
+  }
+
+  /** Aborts requests in progress. */
+  giveUp(): void {
+    this.client.close();
+  }
+
+  close(): Promise<void> {
+    return this.slots.close();
+  }
+
+  /** A poll is written: all that goes by polls takes note of it. */
+  polled(report: PollReport): void {
+    const { metrics, log, tracing, watchNotes } = this.process;
+    const { watch, knownBy } = report;
+    this.timedBy(report);
+    metrics.poll(report);
+    logPoll(log, report);
+    tracing.polled(report);
+    this.agreement.note(watch.runId, report.agreement).catch(this.onFeedError);
+    this.lists.notice(watch).catch(this.onFeedError);
+    if (knownBy === 'list') this.lists.confirm(watch).catch(this.onFeedError);
+    this.streams.polled(report).catch(this.onFeedError);
+    watchNotes.polled(watch);
+  }
+
+  /** Has the slots of all processes claim. */
+  wakeAll(): Promise<void> {
+    return this.process.stores.wake.wake(this.name);
+  }
+
+  /** The source takes requests again. */
+  async opened(): Promise<void> {
+    this.slots.free();
+    await this.wakeAll();
+  }
+
+  /** How busy the rate limit is: by the plan of its lists, where there is one. */
+  load(): SourceLoad {
+    return loadByPlan(this.limiter.load(), this.lists.costMultiplier());
+  }
+
+  /** What decides what a poll without a run means. */
+  async health(): Promise<SourceHealth> {
+    const { answeredAt, openSince, state } = await this.throttle.read();
+    return { answeredAt, openSince, closedFor: state?.closed?.reason ?? null };
+  }
+
+  /** How far its polls are overdue; null if they are not. */
+  overdue(): Overdue | null {
+    return this.overdueMonitor.current();
+  }
+
+  /** How often its runs are read; null where that is not known. */
+  reads(): SourceReads | null {
+    const { limiter, lists } = this;
+    const { polling } = this.process.config;
+    const times = lists.readTimes();
+    return sourceReads({
+      source: this.name,
+      limit: limiter.limit,
+      maxIntervalMs: polling.max_interval,
+      load: limiter.load(),
+      active: limiter.active(),
+      waitMs: limiter.longestWait.ms,
+      planned: times && { times, wantedPerMs: lists.wantedPerMs() },
+      isByLists: polling.lists === 'auto',
+    });
+  }
+
+  /** Asks a source of which nothing is known yet whether it answers. */
+  async greet(): Promise<void> {
+    await this.throttle.freshen();
+    if ((await this.throttle.read()).answeredAt === null) this.reader.askList();
+  }
+
+  /** Surveys the schedule, which finds lost wake-ups, and judges the source as a whole. */
+  async survey(): Promise<void> {
+    await this.throttle.freshen();
+    await this.agreement.tend();
+    await this.surveySchedule();
+    this.logReads();
+    await this.discovery.tend();
+    // Without watches there is nothing to plan: an idle daemon asks for as little as it can.
+    if (this.limiter.active() > 0) await this.lists.refresh();
+  }
+
+  /**
+   * Takes another API key and rate limit; a key that was refused before is tried at once, and a raised limit used.
+   * @param all the sources with which it shares what a process has under way
+   */
+  reconfigure(next: SourceConfig, all: readonly SourceConfig[]): void {
+    const hasChanged = this.limiter.change(limitOf(next));
+    this.slots.shareWith(all);
+    if (hasChanged) this.slots.free();
+    if (next.api_key === this.apiKey) return;
+    this.apiKey = next.api_key;
+    this.client.useApiKey(next.api_key);
+    // Streams that are opened from now on send it.
+    this.eventStreams.useApiKey(next.api_key);
+    this.throttle.useAccess(this.accessOf(next));
+    this.throttle.freshen().catch(this.limiter.onError);
+  }
+
+  private async surveySchedule(): Promise<void> {
+    const { schedule, limiter, overdueMonitor } = this;
+    const survey = await schedule.survey();
+    limiter.watched(survey.members);
+    this.process.metrics.overdue(this.name, survey);
+    // While the source is paused, polls wait for it, not for requests.
+    const isPaused = schedule.isPaused();
+    await overdueMonitor.check(isPaused ? { ...survey, due: 0, oldestMs: null } : survey);
+  }
+
+  /** Logs a change of whether runs are read as often as they are to be. */
+  private logReads(): void {
+    const reads = this.reads();
+    const isRare = (reads?.stretched ?? 0) > 0;
+    if (reads === null || isRare === this.isRare) return;
+    this.isRare = isRare;
+    const { log } = this.process;
+    const { source, runs, stretched, longestMs } = reads;
+    const fields = { source, runs, stretched, longest_ms: longestMs, text: readsText(reads) };
+    if (isRare) log.warn(fields, 'polling.beyond_max_interval');
+    else log.info(fields, 'polling.within_max_interval');
+  }
+
+  /** Shows the rate limiter how a poll was timed. */
+  private timedBy({ before, watch, isFirst, lagMs }: PollReport): void {
+    // First polls start when they are requested, not when due.
+    if (isFirst) return;
+    this.limiter.began(lagMs);
+    const { maxIntervalMs } = this.policy;
+    const waitMs = widenedWait(before, watch, { maxIntervalMs, lagMs });
+    if (waitMs !== null) this.limiter.longestWait.add(waitMs);
+  }
+
+  private openClient(): NoxusClient {
+    const { process, name, config, limiter } = this;
+    const { metrics, log } = process;
+    return createNoxusClient({
+      baseUrl: config.base_url,
+      apiKey: config.api_key,
+      timeoutMs: config.timeout,
+      maxSockets: socketsOf(process.config),
+      ca: loadSourceAuthorities(name, config),
+      proxy: config.proxy,
+      names: process.names,
+      userAgent: process.userAgent,
+      now: process.now,
+      mayRetry: async () => (await limiter.claim().catch(() => null)) !== null,
+      onRequest: (request) => metrics.request(name, request),
+      onUnreadField: (field) => log.warn({ source: name, field }, 'source.field_unread'),
+    });
+  }
+
+  private openEventStreams(): EventStreams {
+    const { process, name, config } = this;
+    return createEventStreams({
+      now: process.now,
+      baseUrl: config.base_url,
+      apiKey: config.api_key,
+      timeoutMs: config.timeout,
+      maxSockets: process.config.polling.hint_streams,
+      ca: loadSourceAuthorities(name, config),
+      proxy: config.proxy,
+      names: process.names,
+      userAgent: process.userAgent,
+      onRequest: (request) => process.metrics.request(name, request),
+    });
+  }
+
+  /**
+   * A fingerprint of what a source is reached by. It is kept with what is known of the source, so the key
+   * cannot be guessed from it without the secret of this installation.
+   */
+  private accessOf({ base_url, api_key }: SourceConfig): string {
+    const { signingSecret } = this.process.secrets;
+    const text = JSON.stringify([base_url, api_key]);
+    return createHmac('sha256', signingSecret).update(text).digest('base64url').slice(0, 22);
+  }
+}
+
+function limitOf({ rate_limit: { requests, per } }: SourceConfig): RateLimit {
+  return { requests, perMs: per };
+}
+
+/** The most connections to a source: other requests than those of slots are few. */
+function socketsOf({ polling: { concurrency } }: Config): number {
+  return concurrency === 'auto' ? MOST_UNDER_WAY : concurrency;
+}

@@ -1,0 +1,29 @@
+import {
+  acknowledgedBy,
+  inForce,
+  type AcknowledgeRequest,
+  type Watch,
+  type WatchKey,
+} from '../core/watch/watch.ts';
+import type { Process } from '../process.ts';
+
+/**
+ * The use case behind acknowledging a run, in whatever state its watch is, and taking that back.
+ * @param request null to take it back
+ * @returns null for an unknown watch
+ */
+export async function acknowledgeRun(
+  { stores: { watches }, now }: Process,
+  key: WatchKey,
+  request: AcknowledgeRequest | null,
+): Promise<Watch | null> {
+  for (;;) {
+    const before = await watches.get(key);
+    if (before === null) return null;
+    const at = now();
+    const acknowledged = acknowledgedBy(inForce(before.watch.acknowledged, at), request, at);
+    if (acknowledged === before.watch.acknowledged) return before.watch;
+    const after = { ...before.watch, acknowledged };
+    if (await watches.commit({ before, after, events: [], deliveries: [] })) return after;
+  }
+}
