@@ -100,15 +100,15 @@ export class Attempts {
   }
 
   /**
-   * @param room how many deliveries of the pool may be claimed in the slot that this one frees
    * Throws RunwatchError `claim_too_old`, `attempt_aborted`, `log_unwritable`, `host_exhausted`: there is no
    * result, and the caller releases the claims.
+   * @param room how many deliveries of the pool may be claimed in the slot that this one frees
    */
   async deliver(group: ClaimGroup, room: Room): Promise<Delivered> {
     const [claim, ...others] = group;
     const { endpoint, stored } = claim;
-    const turn = beforeAttempt(stored.delivery, endpoint.state, this.deliverer.process.now());
-    if (turn.kind === 'send') return this.send(group, room);
+    const permitted = beforeAttempt(stored.delivery, endpoint.state, this.deliverer.process.now());
+    if (permitted.kind === 'send') return this.send(group, room);
     const rest = await mapInChunks(others, WRITES, (other) => this.deliverAlone(other, NO_ROOM));
     return joined([...rest, await this.deliverAlone(claim, room)]);
   }
@@ -118,18 +118,18 @@ export class Attempts {
     const { process } = this.deliverer;
     const { endpoint, stored } = claim;
     const { delivery } = stored;
-    const turn = beforeAttempt(delivery, endpoint.state, process.now());
-    switch (turn.kind) {
+    const permitted = beforeAttempt(delivery, endpoint.state, process.now());
+    switch (permitted.kind) {
       case 'send':
         return this.send([claim], room);
       case 'probe': {
         const { outbox } = process.stores;
         return (await outbox.takeProbe(endpoint.receiver, delivery.id, this.limitsOf(claim)))
           ? this.send([claim], room)
-          : this.withhold(claim, turn.otherwise, room);
+          : this.withhold(claim, permitted.otherwise, room);
       }
       case 'withhold':
-        return this.withhold(claim, turn.after, room);
+        return this.withhold(claim, permitted.after, room);
     }
   }
 

@@ -26,7 +26,7 @@ const BUSY_ATTEMPTS = 64;
 /**
  * All that decides when a delivery is sent, and sends it. Its parts reach one another through it, and do
  * nothing before it is started:
- * - `relay` says which receiver is claimed at next, whenever one is due, a claim is answered or an attempt ends;
+ * - `relay` claims due deliveries of a receiver, whenever one is due, a claim is answered or an attempt ends;
  * - `claims` are the deliveries that this process may attempt, and the proof of that;
  * - `slots` say how many at a time a receiver gets, `permits` how many this process works on;
  * - `attempts` send one by `routes`, over the connections of `agents`, signed by `secrets`, and write what
