@@ -37,8 +37,8 @@ export async function benchRules({ rules, groups, events }: RulesOptions): Promi
     const { watches } = stores;
     const all = Array.from({ length: rules }, (_, at) => ruleOf(at));
     const live = { book: new RuleBook(all), inhibitRules: [], sources: ['default'], usual };
-    const sources = { inDoubt: async () => new Set<string>(), readSoon: async () => undefined };
-    const alerting = new Alerting(testProcess({ stores }), sources, {
+    const poller = { inDoubt: async () => new Set<string>(), readSoon: async () => undefined };
+    const alerting = new Alerting(testProcess({ stores }), poller, {
       configurations: async () => [],
     });
     const { engine } = Object.assign(alerting, { rules: live });

@@ -23,7 +23,7 @@ import { createStoreConditions, type StoreConditions } from './daemon/store-cond
 import type { StoreGuard } from './daemon/store-guard.ts';
 import type { StoreRepair } from './daemon/store-repair.ts';
 import { SystemEvents } from './daemon/system-events.ts';
-import { backlogNotices } from './deliver/backlog-notices.ts';
+import { backlogNotices } from './watches/backlog-notices.ts';
 import { Deliverer } from './deliver/deliverer.ts';
 import { allEndpoints } from './deliver/endpoints.ts';
 import { keptSecrets } from './deliver/secrets/own-secrets.ts';
@@ -124,7 +124,7 @@ export class Daemon extends Process {
     this.deliverer.listen();
     stores.watches.noticeBacklogs(backlogNotices(this, systemEvents));
     this.poller = new Poller(this);
-    this.alerting = openAlerting(this);
+    this.alerting = new Alerting(this, this.poller, this.processes);
     this.unconfigured = new Unconfigured(this);
     this.tokens = createTokens(config.auth.tokens);
     this.reload = openReload(this);
@@ -267,16 +267,6 @@ function openProcesses(daemon: Daemon): Processes {
     checkStore: () => storeGuard.check(),
     log,
   });
-}
-
-function openAlerting(daemon: Daemon): Alerting {
-  const { poller } = daemon;
-  const sources = {
-    inDoubt: () => poller.inDoubt(),
-    readSoon: async (source: string, runIds: readonly string[]) =>
-      poller.sourceOf(source)?.schedule.expedite(runIds),
-  };
-  return new Alerting(daemon, sources, daemon.processes);
 }
 
 /** What a scrape of the metrics reads. */

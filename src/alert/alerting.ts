@@ -2,6 +2,7 @@ import type { Alert } from '../core/alert/alert.ts';
 import type { Processes } from '../daemon/processes.ts';
 import { faultLog } from '../fault-log.ts';
 import type { Process } from '../process.ts';
+import type { Poller } from '../source/poller.ts';
 import { AlertEngine } from './engine.ts';
 import { JudgeLoop } from './judge-loop.ts';
 import { Rehearsals } from './rehearse.ts';
@@ -9,14 +10,6 @@ import type { AlertRules } from './rules.ts';
 import { Silences } from './silences.ts';
 import { readSuppressors, type SuppressorsById } from './suppressions.ts';
 import { UsualDurations } from './usual-durations.ts';
-
-/** The sources, as far as rules about absence and deadlines go by them. */
-export interface AlertedSources {
-  /** Names of sources with events that may be missing: not discovered, not reached, polled late. */
-  inDoubt: () => Promise<ReadonlySet<string>>;
-  /** Has runs of a source read soon. */
-  readSoon: (source: string, runIds: readonly string[]) => Promise<void>;
-}
 
 /**
  * Alerts: what rules make of events, judged by one process at a time. The parts reach one another through it,
@@ -40,7 +33,8 @@ export class Alerting {
 
   constructor(
     readonly process: Process,
-    readonly sources: AlertedSources,
+    /** Of its sources: which may miss events, and to have runs read soon, as deadlines need it. */
+    readonly poller: Pick<Poller, 'inDoubt' | 'readSoon'>,
     private readonly processes: Pick<Processes, 'configurations'>,
   ) {
     this.token = process.newToken();

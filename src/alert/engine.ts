@@ -94,8 +94,8 @@ export class AlertEngine {
 
   /** Reads which sources' events may be missing, as far as rules go by that. */
   async learn(): Promise<void> {
-    const { rules, sources } = this.alerting;
-    this.inDoubt = rules.book.needsAll() ? await sources.inDoubt() : new Set();
+    const { poller, rules } = this.alerting;
+    this.inDoubt = rules.book.needsAll() ? await poller.inDoubt() : new Set();
   }
 
   /**
@@ -176,7 +176,7 @@ export class AlertEngine {
   // A batch.
 
   private async judgeBatch(work: AlertWork, claimed: Claimed): Promise<void> {
-    const { rules, sources, token } = this.alerting;
+    const { poller, rules, token } = this.alerting;
     const entries = this.entriesOf(claimed);
     if (claimed.deadlines.length > 0) await this.learn();
     const deadlines = await this.judgeDeadlines(claimed.deadlines, work.now);
@@ -201,7 +201,7 @@ export class AlertEngine {
     if (!(await this.commit(judgement, { token, read, now: work.now, ...judged }))) {
       return;
     }
-    for (const [source, runIds] of deadlines.unread) await sources.readSoon(source, runIds);
+    for (const [source, runIds] of deadlines.unread) await poller.readSoon(source, runIds);
     for (const [rule, number] of judgement.overflowed) this.reportOverflow(rule, number);
     for (const key of judgement.spinning) this.reportSpinning(key);
   }

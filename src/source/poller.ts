@@ -57,6 +57,11 @@ export class Poller {
     return this.sources.flatMap((source) => source.overdue() ?? []);
   }
 
+  /** Has runs of a source read soon. */
+  async readSoon(source: string, runIds: readonly string[]): Promise<void> {
+    await this.sourceOf(source)?.schedule.expedite(runIds);
+  }
+
   /**
    * The sources with events that may be missing: lists are not read, polls are late, or it gives no answer.
    * What this process has not seen read may be missing.

@@ -1,6 +1,6 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
-import { Alerting, type AlertedSources } from '../../src/alert/alerting.ts';
+import { Alerting } from '../../src/alert/alerting.ts';
 import type { AlertEngine } from '../../src/alert/engine.ts';
 import { entriesOf, RuleBook } from '../../src/core/alert/entry.ts';
 import { MOST_GROUPS, shareOfGroups } from '../../src/core/alert/judgement.ts';
@@ -9,6 +9,7 @@ import type { EventType } from '../../src/core/event/event.ts';
 import { noLinks } from '../../src/core/run/links.ts';
 import { endWatch } from '../../src/watches/end.ts';
 import { buildEvent } from '../../src/core/run/transition.ts';
+import type { Poller } from '../../src/source/poller.ts';
 import type { AlertStore } from '../../src/redis/stores/alert-store.ts';
 import type { SilenceStore } from '../../src/redis/stores/silence-store.ts';
 import { newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
@@ -63,8 +64,8 @@ interface Changes {
   now?: () => number;
   measureClock?: () => Promise<void>;
   onOverflow?: (rule: string, events: number) => void;
-  inDoubt?: AlertedSources['inDoubt'];
-  readSoon?: AlertedSources['readSoon'];
+  inDoubt?: Poller['inDoubt'];
+  readSoon?: Poller['readSoon'];
   isMixed?: Alerting['isMixed'];
 }
 
@@ -549,7 +550,7 @@ function openSilences(store = silences) {
 }
 
 /** Reads runs that go on, as often as they are asked for. */
-function reads(asked: string[] = []): AlertedSources['readSoon'] {
+function reads(asked: string[] = []): Poller['readSoon'] {
   return async (source, runIds) => {
     asked.push(...runIds);
     for (const runId of runIds) {

@@ -9,7 +9,7 @@ import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
 import { buildEvent } from '../../src/core/run/transition.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import { backlogNotices } from '../../src/deliver/backlog-notices.ts';
+import { backlogNotices } from '../../src/watches/backlog-notices.ts';
 import { Endpoints } from '../../src/deliver/endpoints.ts';
 import { SystemEvents } from '../../src/daemon/system-events.ts';
 import { endWatch } from '../../src/watches/end.ts';

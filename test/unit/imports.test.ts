@@ -39,7 +39,7 @@ const ALLOWED: Record<string, string[]> = {
   source: [...PART, 'noxus', 'queue', 'watches'],
   watches: [...PART, 'source'],
   deliver: PART,
-  alert: [...PART, 'deliver'],
+  alert: [...PART, 'deliver', 'source'],
   http: ['core', 'config', 'alert', 'package-root.ts'],
   client: ['core', 'config', 'http/schemas'],
   ui: ['core', 'client'],

@@ -47,8 +47,8 @@ async function rehearse(rule: Rule, stage: Stage = {}) {
   const { events = [], active = [], from = 0, usualMs = null, now = NOON } = stage;
   const process = testProcess({ now: () => now });
   const none = async () => new Set<string>();
-  const sources = { inDoubt: none, readSoon: async () => undefined };
-  const { rehearsals, durations } = new Alerting(process, sources, {
+  const poller = { inDoubt: none, readSoon: async () => undefined };
+  const { rehearsals, durations } = new Alerting(process, poller, {
     configurations: async () => [],
   });
   Object.assign(durations, { refreshIfDue: async () => undefined });
