@@ -1,5 +1,9 @@
-import { Queue, Worker } from 'bullmq';
+import { createRequire } from 'node:module';
+import type * as bullmq from 'bullmq';
 import type { Redis } from 'ioredis';
+
+// An import of this CommonJS package parses each of its files for names: a tenth of a daemon's start.
+const { Queue, Worker } = createRequire(import.meta.url)('bullmq') as typeof bullmq;
 
 /** How long a slot of a killed process counts as at work, ms; locks are renewed at half of this. */
 const LOCK_MS = 30_000;
