@@ -1,0 +1,7 @@
+import globalSetup from './global-setup.ts';
+import requireBuild from './require-build.ts';
+
+export default async function e2eSetup(): Promise<void> {
+  requireBuild();
+  await globalSetup();
+}
