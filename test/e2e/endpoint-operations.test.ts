@@ -6,7 +6,7 @@ import {
   type Receiver,
 } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
-import { runBuiltCli, type CliOutput } from '../support/built-cli.ts';
+import { runCli } from '../support/cli-harness.ts';
 import { readAll, type DeliveryJson } from '../support/daemon-listings.ts';
 import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
 import { dumpRedis } from '../support/dump-redis.ts';
@@ -81,8 +81,8 @@ afterAll(async () => {
   await redis.stop();
 });
 
-const cli = (...args: string[]): Promise<CliOutput> =>
-  runBuiltCli(args, { RUNWATCH_URL: daemon.url });
+const cli = (...args: string[]) =>
+  runCli(args, { env: { RUNWATCH_URL: daemon.url }, now: Date.now });
 
 const received = (name: Name): readonly ReceivedWebhook[] => receivers.get(name)?.received ?? [];
 
