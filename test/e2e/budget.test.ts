@@ -71,7 +71,7 @@ async function watchRuns(
 
 /** A source that answers everything with 503 and a pause, beside one that is well. */
 async function playStorm() {
-  const runs = { profile: 'urgent', count: 30 };
+  const runs = { profile: 'urgent', count: 8 };
   const [first, second] = daemons as [DaemonProcess, DaemonProcess];
   await watchRuns(runs, first, ['stormy', stormy]);
   await watchRuns(runs, second, ['calm', calm]);

@@ -143,7 +143,7 @@ function configOf(): Record<string, unknown> {
     },
     polling: {
       min_interval: '50ms',
-      max_interval: '200ms',
+      max_interval: '1s',
       gone_after: '200ms',
       unreachable_after: '1s',
     },

@@ -61,7 +61,7 @@ function optionsWith(endpoints: string[], sources: string[], target: ReturnType<
     config: {
       redis: { prefix: target.prefix },
       sources: named(['default', ...sources], () => source),
-      polling: { min_interval: '50ms', max_interval: '200ms', lists: 'off' },
+      polling: { min_interval: '200ms', max_interval: '1s', lists: 'off' },
       endpoints: named(endpoints, endpoint),
     },
   } satisfies DaemonOptions;
