@@ -9,7 +9,7 @@ import { bagOf } from './daemon/bag.ts';
 import { DataDirectoryGuard } from './daemon/data-directory-guard.ts';
 import { checkDataDirectory } from './daemon/data-directory.ts';
 import { startHeartbeat } from './daemon/heartbeat.ts';
-import { startJanitor } from './daemon/janitor.ts';
+import { Janitor } from './daemon/janitor.ts';
 import { openProcess, type Opened, type OpenOptions } from './daemon/open.ts';
 import { Poller } from './source/poller.ts';
 import { createProcesses, type Processes } from './daemon/processes.ts';
@@ -92,6 +92,7 @@ export class Daemon extends Process {
   readonly poller: Poller;
   readonly alerting: Alerting;
   readonly unconfigured: Unconfigured;
+  readonly janitor: Janitor;
   readonly tokens: Tokens;
   readonly reload: Reload;
   /** What the API answers by. */
@@ -126,6 +127,7 @@ export class Daemon extends Process {
     this.poller = new Poller(this);
     this.alerting = new Alerting(this, this.poller, this.processes);
     this.unconfigured = new Unconfigured(this);
+    this.janitor = new Janitor(this);
     this.tokens = createTokens(config.auth.tokens);
     this.reload = openReload(this);
     this.services = createServices(this);
@@ -171,12 +173,21 @@ export class Daemon extends Process {
 
   /** Starts the parts. They stop in the opposite order. */
   start(lifecycle: Lifecycle): void {
-    const { connections, processes, poller, deliverer, unconfigured, statistics, alerting } = this;
+    const {
+      connections,
+      processes,
+      poller,
+      deliverer,
+      unconfigured,
+      statistics,
+      alerting,
+      janitor,
+    } = this;
     lifecycle.onStop('tracing', (withinMs) => this.tracing.stop(Math.min(FLUSH_MS, withinMs / 2)));
     // Before Redis is closed: it restores what the close would lose.
     this.dataDirectory.start();
     lifecycle.onStop('data directory', () => this.dataDirectory.stop());
-    const janitor = startJanitor(bagOf(this, {}));
+    janitor.start();
     lifecycle.onStop('janitor', () => janitor.stop());
     // Running work cannot end while Redis is away: other processes take it over.
     const mustForce = () => connections.state().kind !== 'ok';

@@ -1,11 +1,11 @@
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import type { Config } from '../../src/config/schema.ts';
+import { configSchema } from '../../src/config/schema.ts';
 import { noCounts } from '../../src/core/alert/alert.ts';
 import { newDelivery, withheld } from '../../src/core/delivery/delivery.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
-import { startJanitor } from '../../src/daemon/janitor.ts';
+import { Janitor } from '../../src/daemon/janitor.ts';
 import { skipOutstanding } from '../../src/deliver/skip-outstanding.ts';
 import { purgeWatch } from '../../src/watches/purge.ts';
 import type { RetentionStore } from '../../src/redis/stores/retention-store.ts';
@@ -25,7 +25,7 @@ const limits = { most: 4, rate: null, deadlineMs: 15_000 };
 
 let server: PrivateRedis;
 let stores: ReturnType<typeof openStores>;
-let janitor: ReturnType<typeof startJanitor> | null = null;
+let janitor: Janitor | null = null;
 
 beforeAll(async () => {
   server = await startPrivateRedis();
@@ -120,13 +120,18 @@ function clean({
 }: { retentionMs?: number; retention?: RetentionStore } = {}) {
   const lines: { level: number; msg: string; error?: string }[] = [];
   const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) });
-  const delivery = { retention: retentionMs, keep: 1_000_000 };
-  janitor = startJanitor({
-    config: { watches: { retention: retentionMs }, delivery } as Config,
-    stores: { ...stores, retention },
-    now: () => Date.now() + 2 * HOUR,
-    log,
-  });
+  const config = configSchema.parse({ data_dir: '/nowhere' });
+  config.watches.retention = retentionMs;
+  Object.assign(config.delivery, { retention: retentionMs, keep: 1_000_000 });
+  janitor = new Janitor(
+    testProcess({
+      config,
+      stores: { ...stores, retention },
+      now: () => Date.now() + 2 * HOUR,
+      log,
+    }),
+  );
+  janitor.start();
   return lines;
 }
 
