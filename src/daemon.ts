@@ -12,7 +12,7 @@ import { startHeartbeat } from './daemon/heartbeat.ts';
 import { Janitor } from './daemon/janitor.ts';
 import { openProcess, type Opened, type OpenOptions } from './daemon/open.ts';
 import { Poller } from './source/poller.ts';
-import { createProcesses, type Processes } from './daemon/processes.ts';
+import { Processes } from './daemon/processes.ts';
 import { openRedis } from './daemon/redis.ts';
 import { createReload, replaceEntries, type Reload, type Reloadable } from './daemon/reload.ts';
 import { endpointFigures } from './daemon/services/endpoints.ts';
@@ -103,7 +103,14 @@ export class Daemon extends Process {
     const { config, log, stores } = this;
     this.storeGuard = opened.storeGuard;
     this.storeRepair = opened.storeRepair;
-    this.processes = openProcesses(this);
+    const info = {
+      host: hostname(),
+      pid: process.pid,
+      version: this.version,
+      startedAt: this.now(),
+      sections: sectionHashes(config),
+    };
+    this.processes = new Processes(this, info, this.storeGuard);
     this.storeConditions = createStoreConditions({
       traits: () => serverTraits(this.connections.commands),
       foreignForm: () => stores.epochs.foreignForm(),
@@ -257,27 +264,6 @@ export class Daemon extends Process {
     this.deliverer.compare();
     this.alerting.restart();
   }
-}
-
-function openProcesses(daemon: Daemon): Processes {
-  const { config, log, version, stores, storeGuard, clock, monotonic, pulse } = daemon;
-  return createProcesses({
-    id: daemon.id,
-    info: {
-      host: hostname(),
-      pid: process.pid,
-      version,
-      startedAt: clock.now(),
-      sections: sectionHashes(config),
-    },
-    store: stores.processes,
-    clock,
-    pulse,
-    monotonic,
-    suspectLoss: () => storeGuard.suspect(),
-    checkStore: () => storeGuard.check(),
-    log,
-  });
 }
 
 /** What a scrape of the metrics reads. */

@@ -1,11 +1,11 @@
 import type { ClockStep } from '../core/clock.ts';
-import { createProcessJudge, Heartbeats, type Pulse } from '../core/dead-processes.ts';
+import { createProcessJudge, Heartbeats } from '../core/dead-processes.ts';
 import type { ProcessView } from '../http/routes/system.ts';
 import type { ProcessInfo, ProcessStore } from '../redis/stores/process-store.ts';
-import type { Logger } from '../telemetry/logger.ts';
-import type { Clock } from './clock.ts';
 import { faultLog } from '../fault-log.ts';
 import { startPeriodic, type Periodic } from '../periodic.ts';
+import type { Process } from '../process.ts';
+import type { StoreGuard } from './store-guard.ts';
 
 /** How often a process raises its counter and reads those of the others, ms. */
 const BEAT_MS = 1_000;
@@ -28,22 +28,6 @@ export interface ClaimedWork {
   moveBack?(step: ClockStep): Promise<void>;
 }
 
-interface ProcessesDependencies {
-  id: string;
-  info: Omit<ProcessInfo, 'skewMs'>;
-  store: ProcessStore;
-  clock: Pick<Clock, 'now' | 'skewMs' | 'measure' | 'onStepTakenOut'>;
-  /** Reports a sign that the store has lost writes of this process. */
-  suspectLoss: () => void;
-  /** Compares the store with its known state: this process is missing from it. */
-  checkStore: () => void;
-  /** Raised with each heartbeat. */
-  pulse: Pulse;
-  /** Milliseconds of a monotonic clock. */
-  monotonic: () => number;
-  log: Logger;
-}
-
 /** What a daemon works by. */
 export interface ProcessConfiguration extends Pick<ProcessInfo, 'sections'> {
   /** Host and process id. */
@@ -51,149 +35,142 @@ export interface ProcessConfiguration extends Pick<ProcessInfo, 'sections'> {
 }
 
 /** This process among those on the store: it writes a heartbeat, and detects dead processes. */
-export interface Processes {
-  readonly id: string;
-  /** Registers work that others take over when this process dies. */
-  add(work: ClaimedWork): void;
-  /**
-   * Whether a claim made at a time, ms of the monotonic clock, surely still stands. False if this process
-   * was frozen or without replies for so long that others may count it as dead.
-   */
-  isSurelyHeld(claimedAt: number): boolean;
-  /** Whether a claim made now surely stands: another process may take it from one without a pulse. */
-  mayClaim(): boolean;
-  /** The daemons on this store, by their start. */
-  list(): Promise<ProcessView[]>;
-  /** The configurations of the daemons on this store. */
-  configurations(): Promise<ProcessConfiguration[]>;
-  /** Takes the hashes of a configuration that was put in force; they are written within seconds. */
-  reconfigured(sections: ProcessInfo['sections']): void;
-  start(): void;
-  /** Reads the clock and checks claims now, as after a reconnect. */
-  tend(): void;
-  /** @param force writes nothing, since the store is away */
-  stop(force: boolean): Promise<void>;
-}
-
-export function createProcesses(deps: ProcessesDependencies): Processes {
-  const { id, store, pulse, log } = deps;
-  const works: ClaimedWork[] = [];
-  const judge = createProcessJudge(id, deps.monotonic);
-  const heartbeats = new Heartbeats();
-  deps.clock.onStepTakenOut(async (step) => {
-    for (const work of works) await work.moveBack?.(step);
-  });
-  let periodics: Periodic[] = [];
-  let takingOver: Periodic | null = null;
+export class Processes {
+  private readonly works: ClaimedWork[] = [];
+  private readonly judge: ReturnType<typeof createProcessJudge>;
+  private readonly heartbeats = new Heartbeats();
+  private periodics: Periodic[] = [];
+  private takingOver: Periodic | null = null;
   /** Processes that count as dead since the last heartbeat, with work that is not yet taken over. */
-  let dead: readonly string[] = [];
-  let hasAppeared = false;
-  let highest = 0;
-  const description = describer(deps);
-  const tend = async () => {
-    for (const work of works) await work.tend?.();
-  };
+  private dead: readonly string[] = [];
+  private hasAppeared = false;
+  private highest = 0;
+  private sections: ProcessInfo['sections'];
+  private written: Pick<ProcessInfo, 'skewMs' | 'sections'>;
 
-  async function beat(): Promise<void> {
-    const askedAt = deps.monotonic();
-    const [counter, counters] = await Promise.all([store.beat(id), store.counters()]);
-    if (pulse.raised(askedAt)) for (const work of works) work.resume?.();
-    if (counter === 1) await appear();
-    else if (counter <= highest) deps.suspectLoss();
-    highest = counter;
-    heartbeats.note(counters, deps.clock.now());
-    dead = judge(counters);
-    if (dead.length > 0) takingOver?.trigger();
+  /** @param guard is told of signs that the store has lost writes of this process */
+  constructor(
+    private readonly process: Process,
+    private readonly info: Omit<ProcessInfo, 'skewMs'>,
+    private readonly guard: Pick<StoreGuard, 'suspect' | 'check'>,
+  ) {
+    this.judge = createProcessJudge(process.id, process.monotonic);
+    this.sections = info.sections;
+    this.written = { skewMs: 0, sections: info.sections };
+    process.clock.onStepTakenOut(async (step) => {
+      for (const work of this.works) await work.moveBack?.(step);
+    });
+  }
+
+  /** Registers work that others take over when this process dies. */
+  add(work: ClaimedWork): void {
+    this.works.push(work);
+  }
+
+  start(): void {
+    const onError = faultLog(this.process.log, 'processes');
+    this.takingOver = startPeriodic(() => this.takeOver(), { everyMs: BEAT_MS, onError });
+    this.periodics = [
+      this.takingOver,
+      startPeriodic(() => this.beat(), { everyMs: BEAT_MS, onError }),
+      startPeriodic(() => this.measure(), { everyMs: TEND_MS, onError }),
+      startPeriodic(() => this.tendWorks(), { everyMs: TEND_MS, onError }),
+    ];
+  }
+
+  /** Checks claims now, as after a reconnect. */
+  tend(): void {
+    this.periodics.at(-1)?.trigger();
+  }
+
+  /** @param force writes nothing, since the store is away */
+  async stop(force: boolean): Promise<void> {
+    await Promise.all(this.periodics.map((one) => one.stop()));
+    if (!force) await this.store.forget(this.process.id);
+  }
+
+  /** The daemons on this store, by their start. */
+  async list(): Promise<ProcessView[]> {
+    const { heartbeats, store } = this;
+    heartbeats.note(await store.counters(), this.process.now());
+    const described = await store.described();
+    const found = heartbeats.all().flatMap(([id, heartbeatAt]) => {
+      const info = described.get(id);
+      return info === undefined ? [] : [viewOf(id, info, heartbeatAt)];
+    });
+    return found.toSorted((a, b) => a.startedAt - b.startedAt);
+  }
+
+  /** The configurations of the daemons on this store. A process without a counter has ended. */
+  async configurations(): Promise<ProcessConfiguration[]> {
+    const { store } = this;
+    const [counters, described] = await Promise.all([store.counters(), store.described()]);
+    return [...described].flatMap(([id, { host, pid, sections }]) =>
+      counters.has(id) ? [{ name: `${host}:${pid}`, sections }] : [],
+    );
+  }
+
+  /** Takes the hashes of a configuration that was put in force; they are written within seconds. */
+  reconfigured(sections: ProcessInfo['sections']): void {
+    this.sections = sections;
+  }
+
+  private get store(): ProcessStore {
+    return this.process.stores.processes;
+  }
+
+  private async beat(): Promise<void> {
+    const { id, monotonic, now, pulse } = this.process;
+    const askedAt = monotonic();
+    const [counter, counters] = await Promise.all([this.store.beat(id), this.store.counters()]);
+    if (pulse.raised(askedAt)) for (const work of this.works) work.resume?.();
+    if (counter === 1) await this.appear();
+    else if (counter <= this.highest) this.guard.suspect();
+    this.highest = counter;
+    this.heartbeats.note(counters, now());
+    this.dead = this.judge(counters);
+    if (this.dead.length > 0) this.takingOver?.trigger();
   }
 
   /** Beside the heartbeat: while it took long, others would count this process as dead. */
-  async function takeOver(): Promise<void> {
-    for (let [first] = dead; first !== undefined; [first] = dead) {
+  private async takeOver(): Promise<void> {
+    for (let [first] = this.dead; first !== undefined; [first] = this.dead) {
       const taken = first;
-      log.warn({ process: taken }, 'process.dead');
-      for (const work of works) await work.takeOver(taken);
-      await store.forget(taken);
-      dead = dead.filter((one) => one !== taken);
+      this.process.log.warn({ process: taken }, 'process.dead');
+      for (const work of this.works) await work.takeOver(taken);
+      await this.store.forget(taken);
+      this.dead = this.dead.filter((one) => one !== taken);
     }
   }
 
   /** Also after this process was frozen for so long that others counted it as dead. */
-  async function appear(): Promise<void> {
-    await description.write();
-    if (hasAppeared) {
+  private async appear(): Promise<void> {
+    const { id, log } = this.process;
+    await this.describe();
+    if (this.hasAppeared) {
       log.warn({ process: id }, 'process.forgotten');
-      deps.checkStore();
+      this.guard.check();
     }
-    hasAppeared = true;
+    this.hasAppeared = true;
   }
 
-  return {
-    id,
-    add: (work) => void works.push(work),
-    isSurelyHeld: (claimedAt) => pulse.isUnbrokenSince(claimedAt),
-    mayClaim: () => pulse.isSure(),
-    start() {
-      const onError = faultLog(log, 'processes');
-      takingOver = startPeriodic(takeOver, { everyMs: BEAT_MS, onError });
-      periodics = [
-        takingOver,
-        startPeriodic(beat, { everyMs: BEAT_MS, onError }),
-        startPeriodic(() => description.measure(), { everyMs: TEND_MS, onError }),
-        startPeriodic(tend, { everyMs: TEND_MS, onError }),
-      ];
-    },
-    list: () => listProcesses(deps, heartbeats),
-    configurations: () => listConfigurations(store),
-    reconfigured: (sections) => description.reconfigured(sections),
-    tend: () => periodics.at(-1)?.trigger(),
-    async stop(force) {
-      await Promise.all(periodics.map((one) => one.stop()));
-      if (!force) await store.forget(id);
-    },
-  };
-}
-
-/** Writes the description of this process, again when its configuration or its clock skew has changed. */
-function describer({ id, info, store, clock }: ProcessesDependencies) {
-  let { sections } = info;
-  let written: Pick<ProcessInfo, 'skewMs' | 'sections'> = { skewMs: 0, sections };
-
-  async function write(): Promise<void> {
-    const next = { skewMs: clock.skewMs(), sections };
-    await store.describe(id, { ...info, ...next });
-    written = next;
+  private async tendWorks(): Promise<void> {
+    for (const work of this.works) await work.tend?.();
   }
 
-  return {
-    write,
-    reconfigured: (next: ProcessInfo['sections']) => void (sections = next),
-    async measure() {
-      await clock.measure();
-      const hasMoved = Math.abs(clock.skewMs() - written.skewMs) >= SKEW_CHANGE_MS;
-      if (hasMoved || written.sections !== sections) await write();
-    },
-  };
-}
+  /** Reads the clock, and describes this process again when its skew or its configuration has changed. */
+  private async measure(): Promise<void> {
+    const { clock } = this.process;
+    await clock.measure();
+    const hasMoved = Math.abs(clock.skewMs() - this.written.skewMs) >= SKEW_CHANGE_MS;
+    if (hasMoved || this.written.sections !== this.sections) await this.describe();
+  }
 
-/** A process without a counter has ended. */
-async function listConfigurations(store: ProcessStore): Promise<ProcessConfiguration[]> {
-  const [counters, described] = await Promise.all([store.counters(), store.described()]);
-  return [...described].flatMap(([id, { host, pid, sections }]) =>
-    counters.has(id) ? [{ name: `${host}:${pid}`, sections }] : [],
-  );
-}
-
-async function listProcesses(
-  { store, clock }: ProcessesDependencies,
-  heartbeats: Heartbeats,
-): Promise<ProcessView[]> {
-  heartbeats.note(await store.counters(), clock.now());
-  const described = await store.described();
-  const found = heartbeats.all().flatMap(([id, heartbeatAt]) => {
-    const info = described.get(id);
-    return info === undefined ? [] : [viewOf(id, info, heartbeatAt)];
-  });
-  return found.toSorted((a, b) => a.startedAt - b.startedAt);
+  private async describe(): Promise<void> {
+    const next = { skewMs: this.process.clock.skewMs(), sections: this.sections };
+    await this.store.describe(this.process.id, { ...this.info, ...next });
+    this.written = next;
+  }
 }
 
 function viewOf(id: string, info: ProcessInfo, heartbeatAt: number): ProcessView {

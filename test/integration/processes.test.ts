@@ -1,9 +1,8 @@
 import { afterAll, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import type { ClockStep } from '../../src/core/clock.ts';
-import { createPulse } from '../../src/core/dead-processes.ts';
 import { createClock } from '../../src/daemon/clock.ts';
-import { createProcesses, type ClaimedWork } from '../../src/daemon/processes.ts';
+import { Processes, type ClaimedWork } from '../../src/daemon/processes.ts';
 import { newDelivery } from '../../src/core/delivery/delivery.ts';
 import { Claims } from '../../src/deliver/claims.ts';
 import type { Deliverer } from '../../src/deliver/deliverer.ts';
@@ -25,24 +24,22 @@ const idle: ClaimedWork = { takeOver: async () => undefined };
 function processOf(id: string, { work = idle, uptime = () => performance.now() } = {}) {
   const lines: unknown[] = [];
   const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) });
-  const process = createProcesses({
+  const own = testProcess({
     id,
-    info: { host: 'here', pid: 1, version: '0', startedAt: 0, sections: { rules: 'old' } },
-    store: stores.processes,
+    stores,
     clock: createClock({
       store: stores.clock,
       clocks: { wall: Date.now, monotonic: () => performance.now(), uptime },
       report: () => undefined,
       log,
     }),
-    pulse: createPulse(() => performance.now()),
-    monotonic: () => performance.now(),
-    suspectLoss: () => undefined,
-    checkStore: () => undefined,
     log,
   });
+  const info = { host: 'here', pid: 1, version: '0', startedAt: 0, sections: { rules: 'old' } };
+  const guard = { suspect: () => undefined, check: () => undefined };
+  const process = new Processes(own, info, guard);
   process.add(work);
-  return { process, lines };
+  return { process, pulse: own.pulse, lines };
 }
 
 async function setClock(text: string): Promise<void> {
@@ -142,11 +139,11 @@ test('a process beats on while it takes over dead ones, one at a time', async ()
       underWay -= 1;
     },
   };
-  const { process } = processOf('busy', { work });
+  const { process, pulse } = processOf('busy', { work });
   process.start();
   await waitFor(async () => (await counter()) > 0 && (await processes.counters()).size === 1);
   expect(seen).toEqual(dead.map((one) => ({ process: one, underWay: 1 })));
-  expect(process.mayClaim()).toBe(true);
+  expect(pulse.isSure()).toBe(true);
   await process.stop(false);
 });
 
