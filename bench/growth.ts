@@ -4,7 +4,10 @@ import type { DurationSample } from '../src/core/cadence/phase.ts';
 import { StoreRepair } from '../src/daemon/store-repair.ts';
 import { pino } from 'pino';
 import { StatisticsCache } from '../src/source/statistics-cache.ts';
+import { configSchema } from '../src/config/schema.ts';
+import type { Logger } from '../src/telemetry/logger.ts';
 import { newWatch } from '../test/support/builders.ts';
+import { testProcess } from '../test/support/daemon.ts';
 import { openStores } from '../test/support/stores.ts';
 import { withContext, type BenchContext } from './support/context.ts';
 import { startDaemon, type BenchDaemon } from './support/daemon.ts';
@@ -218,13 +221,9 @@ async function statisticsOf(stage: Stage, { workflows }: Size): Promise<Cost> {
 async function comparisonOf(stage: Stage): Promise<Cost> {
   const { stores } = stage;
   let isOver: () => void = () => undefined;
-  const repair = new StoreRepair({
-    repairs: stores.repairs,
-    known: { sample: () => [] },
-    retentionMs: HOUR_MS,
-    now: Date.now,
-    monotonic: () => performance.now(),
-    log: quietLog(),
+  const config = configSchema.parse({ data_dir: '/nowhere', watches: { retention: '1h' } });
+  const repair = new StoreRepair(testProcess({ config, stores, log: quietLog() }), {
+    sample: () => [],
   });
   const compared = new Promise<void>((resolve) => (isOver = resolve));
   repair.start({ compared: () => isOver(), repaired: () => undefined });
@@ -240,11 +239,11 @@ async function comparisonOf(stage: Stage): Promise<Cost> {
 }
 
 /** The log of a part that has nothing to say; what it says fails the bench. */
-function quietLog(): ConstructorParameters<typeof StoreRepair>[0]['log'] {
+function quietLog(): Logger {
   const fail = (fields: unknown, message: unknown) => {
     throw new Error(`${String(message)}: ${JSON.stringify(fields)}`);
   };
-  return { warn: fail, error: fail, info: fail } as unknown as ReturnType<typeof quietLog>;
+  return { warn: fail, error: fail, info: fail } as unknown as Logger;
 }
 
 async function startWith300({ context, redis, noxus }: Stage): Promise<BenchDaemon> {

@@ -21,7 +21,7 @@ import { createServices } from './daemon/services/services.ts';
 import { sourceFigures } from './daemon/services/sources.ts';
 import { createStoreConditions, type StoreConditions } from './daemon/store-conditions.ts';
 import type { StoreGuard } from './daemon/store-guard.ts';
-import type { StoreRepair } from './daemon/store-repair.ts';
+import { StoreRepair } from './daemon/store-repair.ts';
 import { SystemEvents } from './daemon/system-events.ts';
 import { backlogNotices } from './watches/backlog-notices.ts';
 import { Deliverer } from './deliver/deliverer.ts';
@@ -102,7 +102,7 @@ export class Daemon extends Process {
     super(opened);
     const { config, log, stores } = this;
     this.storeGuard = opened.storeGuard;
-    this.storeRepair = opened.storeRepair;
+    this.storeRepair = new StoreRepair(this, opened.knownWatches);
     const info = {
       host: hostname(),
       pid: process.pid,

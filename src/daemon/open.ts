@@ -17,7 +17,6 @@ import { createEpochFile } from './data-directory.ts';
 import { KnownWatches, createWatchNotes } from './known-watches.ts';
 import { loadOwnSecrets } from '../deliver/secrets/own-secrets.ts';
 import { StoreGuard } from './store-guard.ts';
-import { StoreRepair } from './store-repair.ts';
 import { createStores, type Stores } from './stores.ts';
 import { openTracing } from './tracing.ts';
 
@@ -37,7 +36,7 @@ export interface OpenOptions {
 /** What a daemon is built of: all that has to be read or connected first. */
 export interface Opened extends ProcessOptions {
   storeGuard: StoreGuard;
-  storeRepair: StoreRepair;
+  knownWatches: KnownWatches;
 }
 
 const HOST_CLOCKS: DaemonClocks = {
@@ -89,14 +88,6 @@ export async function openProcess(
 /** The guard that detects lost data in the store, with its record of known watches. */
 async function guardStore({ config, log }: OpenOptions, stores: Stores, clock: Clock) {
   const knownWatches = new KnownWatches(stores.watches);
-  const storeRepair = new StoreRepair({
-    repairs: stores.repairs,
-    known: knownWatches,
-    retentionMs: config.watches.retention,
-    now: clock.now,
-    monotonic: () => performance.now(),
-    log,
-  });
   const storeGuard = await StoreGuard.open({
     epochs: stores.epochs,
     watches: stores.watches,
@@ -116,7 +107,7 @@ async function guardStore({ config, log }: OpenOptions, stores: Stores, clock: C
     log,
   });
   stores.eventBell.heed((events, epoch) => storeGuard.saw({ epoch, events }));
-  return { storeGuard, storeRepair, watchNotes };
+  return { storeGuard, knownWatches, watchNotes };
 }
 
 /** Identifies a store among those that share a data directory. */

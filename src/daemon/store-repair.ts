@@ -1,8 +1,8 @@
-import type { Repaired, RepairStore } from '../redis/stores/repair-store.ts';
-import type { Logger } from '../telemetry/logger.ts';
+import type { Repaired } from '../redis/stores/repair-store.ts';
 import { faultLog } from '../fault-log.ts';
 import type { KnownWatches } from './known-watches.ts';
 import { startPeriodic, type Periodic } from '../periodic.ts';
+import type { Process } from '../process.ts';
 
 /** How often some records are compared with what points to them, ms. */
 const EVERY_MS = 30_000;
@@ -12,17 +12,6 @@ const SAMPLE = 1;
 
 /** After a pass through all records, none begins for so many times as long. */
 const REST = 10;
-
-interface StoreRepairDependencies {
-  repairs: Pick<RepairStore, 'compareSome' | 'compareCounters' | 'all'>;
-  known: Pick<KnownWatches, 'sample'>;
-  /** For how long events about no run are kept, ms. */
-  retentionMs: number;
-  now: () => number;
-  /** Milliseconds of a monotonic clock. */
-  monotonic: () => number;
-  log: Logger;
-}
 
 interface RepairHandlers {
   /** Logs and indexes show which records are missing, as far as they could be compared. */
@@ -47,8 +36,11 @@ export class StoreRepair {
 
   private readonly onError: (error: unknown) => void;
 
-  constructor(private readonly deps: StoreRepairDependencies) {
-    this.onError = faultLog(deps.log, 'store_repair');
+  constructor(
+    private readonly process: Process,
+    private readonly known: Pick<KnownWatches, 'sample'>,
+  ) {
+    this.onError = faultLog(process.log, 'store_repair');
   }
 
   start(handlers: RepairHandlers): void {
@@ -74,8 +66,9 @@ export class StoreRepair {
   }
 
   private async compare(): Promise<void> {
-    const { repairs, known, monotonic } = this.deps;
-    const sample = known.sample(SAMPLE);
+    const { stores, monotonic } = this.process;
+    const { repairs } = stores;
+    const sample = this.known.sample(SAMPLE);
     const { next, ...found } = await repairs.compareSome(this.cursor, sample, this.since());
     this.cursor = next;
     this.report(found.failures);
@@ -87,11 +80,11 @@ export class StoreRepair {
   }
 
   private async goThroughAll(): Promise<void> {
-    const { repairs, monotonic, log } = this.deps;
+    const { stores, monotonic, log } = this.process;
     const startedAt = monotonic();
     this.isOwed = false;
     try {
-      const { failures, ...repaired } = await repairs.all(this.since());
+      const { failures, ...repaired } = await stores.repairs.all(this.since());
       this.report(failures);
       log.warn(repaired, 'store.repaired');
       this.handlers?.repaired();
@@ -103,8 +96,10 @@ export class StoreRepair {
     }
   }
 
+  /** Events about no run are kept from then on. */
   private since(): number {
-    return this.deps.now() - this.deps.retentionMs;
+    const { config, now } = this.process;
+    return now() - config.watches.retention;
   }
 
   private report(failures: readonly unknown[]): void {
