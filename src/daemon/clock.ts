@@ -27,92 +27,92 @@ export interface DaemonClocks extends HostClocks {
   uptime: () => number;
 }
 
-interface ClockDependencies {
-  store: Pick<StoreClock, 'read' | 'takeOut' | 'openSteps' | 'closeStep'>;
-  clocks: DaemonClocks;
-  /** Reports by how much the own clock is ahead, ms. */
-  report: (skewMs: number) => void;
-  log: Logger;
-}
+type Store = Pick<StoreClock, 'read' | 'takeOut' | 'openSteps' | 'closeStep'>;
 
 /** The one clock of this process. */
-export interface Clock {
+export class Clock {
+  private readonly own: ReturnType<typeof createOwnClock>;
+  private readonly steps: OpenSteps;
+  private readonly onError: (error: unknown) => void;
+  private lastReading: Parameters<typeof stepBetween>[0] | null = null;
+  private jumpCheckedAt = -Infinity;
+  private isSkewed = false;
+
+  /** @param report takes by how much the own clock is ahead, ms */
+  constructor(
+    private readonly store: Store,
+    private readonly clocks: DaemonClocks,
+    private readonly log: Logger,
+    private readonly report: (skewMs: number) => void,
+  ) {
+    this.own = createOwnClock(clocks);
+    this.steps = new OpenSteps(store, log);
+    this.onError = faultLog(log, 'clock');
+  }
+
   /** Milliseconds since the epoch by the store's clock. */
-  now: () => number;
+  readonly now = (): number => {
+    const { own, clocks } = this;
+    if (own.hasJumped() && clocks.monotonic() - this.jumpCheckedAt > JUMP_CHECK_MS) {
+      this.jumpCheckedAt = clocks.monotonic();
+      this.measure().catch(this.onError);
+    }
+    return own.now();
+  };
+
   /** The time of day that receivers compare with their own clock, milliseconds since the epoch. */
-  timeOfDay: () => number;
+  readonly timeOfDay = (): number => this.own.timeOfDay();
+
   /** How far the own wall clock is ahead of the store's, ms. */
-  skewMs: () => number;
+  skewMs(): number {
+    return this.own.skewMs();
+  }
+
   /** Reads the store's clock, and removes a step if it was set forward. */
-  measure(): Promise<void>;
+  async measure(): Promise<void> {
+    const { reading, taken, removed } = await this.readStore();
+    this.own.adopt(reading);
+    this.noteSkew(this.own.skewMs());
+    await this.steps.close(removed, taken);
+  }
+
   /**
    * Calls back with a removed step, by which due times are to be moved back. If the process that removed
    * it dies, another one calls back.
    */
-  onStepTakenOut(moveBack: MoveBack): void;
-}
-
-export function createClock({ store, clocks, report, log }: ClockDependencies): Clock {
-  const own = createOwnClock(clocks);
-  const readStore = storeReader(store, clocks);
-  const onError = faultLog(log, 'clock');
-  const steps = new OpenSteps(store, log);
-  let jumpCheckedAt = -Infinity;
-  let isSkewed = false;
-
-  async function measure(): Promise<void> {
-    const { reading, taken, removed } = await readStore();
-    own.adopt(reading);
-    noteSkew(own.skewMs());
-    await steps.close(removed, taken);
+  onStepTakenOut(moveBack: MoveBack): void {
+    this.steps.listeners.push(moveBack);
   }
 
-  function noteSkew(skewMs: number): void {
-    report(skewMs);
-    if (Math.abs(skewMs) >= SKEWED_MS === isSkewed) return;
-    isSkewed = !isSkewed;
+  private noteSkew(skewMs: number): void {
+    this.report(skewMs);
+    if (Math.abs(skewMs) >= SKEWED_MS === this.isSkewed) return;
+    this.isSkewed = !this.isSkewed;
     const fields = { skew_ms: skewMs };
-    if (isSkewed) log.warn({ ...fields, remedy: REMEDY }, 'clock.skewed');
-    else log.info(fields, 'clock.in_step');
+    if (this.isSkewed) this.log.warn({ ...fields, remedy: REMEDY }, 'clock.skewed');
+    else this.log.info(fields, 'clock.in_step');
   }
 
-  return {
-    now() {
-      if (own.hasJumped() && clocks.monotonic() - jumpCheckedAt > JUMP_CHECK_MS) {
-        jumpCheckedAt = clocks.monotonic();
-        measure().catch(onError);
-      }
-      return own.now();
-    },
-    timeOfDay: () => own.timeOfDay(),
-    skewMs: () => own.skewMs(),
-    measure,
-    onStepTakenOut: (moveBack) => void steps.listeners.push(moveBack),
-  };
-}
+  /** After it removed a step forward or a needless lead, reads again. */
+  private async readStore() {
+    const { step, ...first } = await this.readOnce();
+    if (step.ms === 0) return { ...first, taken: null };
+    const taken = await this.store.takeOut(step, first.removed);
+    return { ...(await this.readOnce()), taken };
+  }
 
-/** Reads the store's clock; after it removed a step forward or a needless lead, reads again. */
-function storeReader(store: ClockDependencies['store'], { wall, monotonic, uptime }: DaemonClocks) {
-  let before: Parameters<typeof stepBetween>[0] | null = null;
-
-  async function readOnce() {
+  private async readOnce() {
+    const { wall, monotonic, uptime } = this.clocks;
     const asked = { monotonic: monotonic(), uptime: uptime() };
-    const { now, steps, offsetMs } = await store.read();
+    const { now, steps, offsetMs } = await this.store.read();
     const seen = { now, steps, askedAt: asked.uptime, answeredAt: uptime() };
-    const advancedMs = before === null ? 0 : stepBetween(before, seen);
+    const advancedMs = this.lastReading === null ? 0 : stepBetween(this.lastReading, seen);
     const isLead = advancedMs === 0;
     const step = { ms: isLead ? needlessLead({ now, offsetMs }, wall()) : advancedMs, isLead };
-    before = seen;
+    this.lastReading = seen;
     const times = { askedAt: asked.monotonic, answeredAt: monotonic() };
     return { reading: { now, offsetMs, ...times }, step, removed: steps };
   }
-
-  return async function readStore() {
-    const { step, ...first } = await readOnce();
-    if (step.ms === 0) return { ...first, taken: null };
-    const taken = await store.takeOut(step, first.removed);
-    return { ...(await readOnce()), taken };
-  };
 }
 
 type MoveBack = (step: ClockStep) => Promise<void>;
@@ -126,7 +126,7 @@ class OpenSteps {
   private others = new Set<number>();
 
   constructor(
-    private readonly store: ClockDependencies['store'],
+    private readonly store: Store,
     private readonly log: Logger,
   ) {}
 

@@ -12,7 +12,7 @@ import type { RedisConnections } from '../redis/connection.ts';
 import type { EventLog, Logger } from '../telemetry/logger.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
 import { AlertRules } from '../alert/rules.ts';
-import { createClock, refuseSkew, type Clock, type DaemonClocks } from './clock.ts';
+import { Clock, refuseSkew, type DaemonClocks } from './clock.ts';
 import { createEpochFile } from './data-directory.ts';
 import { KnownWatches, createWatchNotes } from './known-watches.ts';
 import { loadOwnSecrets } from '../deliver/secrets/own-secrets.ts';
@@ -121,7 +121,7 @@ async function startClock(
   metrics: Metrics,
 ): Promise<Clock> {
   const report = (skewMs: number) => metrics.clockSkew(skewMs);
-  const clock = createClock({ store: stores.clock, clocks, report, log });
+  const clock = new Clock(stores.clock, clocks, log, report);
   await clock.measure();
   if (config.redis.refuse_clock_skew) refuseSkew(clock.skewMs());
   return clock;

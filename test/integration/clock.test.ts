@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import { sum } from '../../src/core/arrays.ts';
 import { REQUEST_KINDS } from '../../src/core/cadence/load.ts';
 import { needlessLead } from '../../src/core/clock.ts';
-import { createClock, refuseSkew } from '../../src/daemon/clock.ts';
+import { Clock, refuseSkew } from '../../src/daemon/clock.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -21,17 +21,17 @@ function processOn({ aheadMs }: { aheadMs: number }) {
   const lines: { msg: string }[] = [];
   const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) });
   const monotonic = () => performance.now() - skipped;
-  const clock = createClock({
-    store: {
+  const clock = new Clock(
+    {
       read: () => ((reads += 1), stores.clock.read()),
       takeOut: (...step) => stores.clock.takeOut(...step),
       openSteps: () => stores.clock.openSteps(),
       closeStep: (number) => stores.clock.closeStep(number),
     },
-    clocks: { wall: () => Date.now() + ahead, monotonic, uptime: monotonic },
-    report: (skewMs) => skews.push(skewMs),
+    { wall: () => Date.now() + ahead, monotonic, uptime: monotonic },
     log,
-  });
+    (skewMs) => skews.push(skewMs),
+  );
   return {
     clock,
     skews,

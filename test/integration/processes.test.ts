@@ -1,7 +1,7 @@
 import { afterAll, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import type { ClockStep } from '../../src/core/clock.ts';
-import { createClock } from '../../src/daemon/clock.ts';
+import { Clock } from '../../src/daemon/clock.ts';
 import { Processes, type ClaimedWork } from '../../src/daemon/processes.ts';
 import { newDelivery } from '../../src/core/delivery/delivery.ts';
 import { Claims } from '../../src/deliver/claims.ts';
@@ -27,12 +27,12 @@ function processOf(id: string, { work = idle, uptime = () => performance.now() }
   const own = testProcess({
     id,
     stores,
-    clock: createClock({
-      store: stores.clock,
-      clocks: { wall: Date.now, monotonic: () => performance.now(), uptime },
-      report: () => undefined,
+    clock: new Clock(
+      stores.clock,
+      { wall: Date.now, monotonic: () => performance.now(), uptime },
       log,
-    }),
+      () => undefined,
+    ),
     log,
   });
   const info = { host: 'here', pid: 1, version: '0', startedAt: 0, sections: { rules: 'old' } };
