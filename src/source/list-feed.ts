@@ -316,6 +316,7 @@ export class ListFeed {
   }
 
   private async takeIn(read: Read, page: RunPage): Promise<number | null> {
+    const { process, streams: feed, limiter } = this.source;
     const { list, plan, startedAt } = read;
     const record = await this.store.pageRecord(
       list,
@@ -323,15 +324,15 @@ export class ListFeed {
       this.isBare,
     );
     // Another list may have been read in time; what this one had to say of that is past.
-    if ((record.trust?.since ?? 0) > this.source.process.now()) return null;
-    const readAt = this.source.process.now();
+    if ((record.trust?.since ?? 0) > process.now()) return null;
+    const readAt = process.now();
     const judged = judgeHints(page.runs, record, readAt);
     const found = this.watchesOn(page.runs, record);
     const findings = comparePage(found, startedAt);
     const disagrees = judged.disagrees ?? findings.disagrees;
     if (disagrees !== null) return this.fallBack(read, { reason: 'disagrees', message: disagrees });
 
-    const streams = await this.source.streams.surveyed();
+    const streams = await feed.surveyed();
     // What is left to event streams needs no list.
     const readHere = found.filter(
       ({ watch }) => watch.state === 'active' && !streams.isRelied(watch.runId),
@@ -339,7 +340,7 @@ export class ListFeed {
     const pageMs = pageIntervalMs(readHere, plan, {
       longestMs: (watch) => this.longestMs(watch),
       now: readAt,
-      random: this.source.process.random,
+      random: process.random,
     });
     const check = { checkedAt: record.checkedAt, pageMs, now: readAt };
     const checked = memberToCheck(findings.unchanged, check)?.watch.runId ?? null;
@@ -351,10 +352,9 @@ export class ListFeed {
       watched: creationTimes(found),
     });
     await this.follow(plan, { ...taken, vanished, isAlone: readHere.length < 2 });
-    const nextAt =
-      startedAt + Math.max(pageMs, settledMs(findings, this.source.limiter.requestsPerMs));
+    const nextAt = startedAt + Math.max(pageMs, settledMs(findings, limiter.requestsPerMs));
     this.report(read, { outcome: 'ok', message: null, nextAt }, { ...findings, vanished });
-    return Math.max(0, nextAt - this.source.process.now());
+    return Math.max(0, nextAt - process.now());
   }
 
   /** Expedites and defers single polls by what a page shows. */
@@ -362,22 +362,17 @@ export class ListFeed {
     plan: StoredPlan,
     { vanished, isAlone, ...taken }: Taken & { vanished: string[]; isAlone: boolean },
   ): Promise<void> {
+    const { process, schedule, limiter } = this.source;
     const { judged, readAt, pageMs, checked, findings } = taken;
     const { changed, unchanged } = findings;
     const toPoll = changed.map(({ watch }) => watch.runId).filter((id) => !judged.repeated.has(id));
-    await this.source.schedule.expedite([
-      ...toPoll,
-      ...(checked === null ? [] : [checked]),
-      ...vanished,
-    ]);
+    await schedule.expedite([...toPoll, ...(checked === null ? [] : [checked]), ...vanished]);
     const isNews = ({ watch }: { watch: Watch }) => !judged.open.has(watch.runId);
-    const context = { now: readAt, random: this.source.process.random };
-    const backstop = backstopMs(plan.watches, this.source.limiter.requestsPerMs);
+    const context = { now: readAt, random: process.random };
+    const backstop = backstopMs(plan.watches, limiter.requestsPerMs);
     // Of one run alone single polls go on beside the page.
     const replaced = isAlone ? [] : unchanged.filter(isNews);
-    await this.source.schedule.defer(
-      deferrals(replaced, { ...context, pageMs, backstopMs: backstop }),
-    );
+    await schedule.defer(deferrals(replaced, { ...context, pageMs, backstopMs: backstop }));
   }
 
   /** A smaller page would fit; the next plan reads those. */
@@ -394,14 +389,15 @@ export class ListFeed {
     read: Read,
     trouble: Extract<ListOutcome, { kind: 'rate_limited' }>,
   ): Promise<number | null> {
-    const untilAt = this.source.process.now() + grantedPauseMs(trouble.retryAfterMs);
+    const { now, random } = this.source.process;
+    const untilAt = now() + grantedPauseMs(trouble.retryAfterMs);
     const { message } = trouble;
     const { trust } = await this.store.pageRecord(read.list, [], true);
     const next = throttled(trust ?? NEW_TRUST);
     if (next === null) return this.fallBack(read, { reason: 'throttled', message, from: untilAt });
     await this.store.putTrust(read.list, next);
     this.report(read, { outcome: 'rate_limited', message, nextAt: untilAt });
-    return untilAt - this.source.process.now() + this.source.process.random() * PAUSE_SPREAD_MS;
+    return untilAt - now() + random() * PAUSE_SPREAD_MS;
   }
 
   /** A plan without the list follows at once, and recalls what it stood in for. */

@@ -48,7 +48,7 @@ const TRUST_EVERY = 5;
 /** So many hints at once are more than confirming reads can follow: lists may show them sooner. */
 const BACKLOG_MS = 1_000;
 
-/** A run whose stream has ended with a hint is kept in mind until that is read, for so long, ms. */
+/** How long a run is kept whose stream has ended with a hint that is not read yet, ms. */
 const JUDGED_MS = 30_000;
 
 /** How long one survey of all streams holds, ms. */
