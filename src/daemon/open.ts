@@ -62,7 +62,7 @@ export async function openProcess(
   const metrics = createMetrics(version, () => stores.count());
   const clock = await startClock(options, stores, metrics);
   const guarded = await guardStore(options, stores, clock);
-  const workflowNames = new WorkflowNames({ store: stores.workflowNameStore, now: clock.now });
+  const workflowNames = new WorkflowNames(stores.workflowNameStore, clock.now);
   const id = newProcessId();
   const linksOf = createLinksOf({
     config,

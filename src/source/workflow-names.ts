@@ -1,11 +1,11 @@
 import type { WorkflowKey } from '../core/cadence/phase.ts';
 import type {
-  NamedWorkflow,
   WorkflowListOutcome,
   WorkflowPage,
   WorkflowsQuestion,
 } from '../core/feed/workflow.ts';
 import type { Permit } from '../core/source/limiter.ts';
+import type { WorkflowNameStore } from '../redis/stores/name-store.ts';
 
 /** Names that are kept of a source. */
 export const MOST_NAMES = 2_000;
@@ -30,19 +30,6 @@ export const DELAY_MS = 8_000;
 
 /** How often names that other processes have read are loaded, ms. */
 const OTHERS_EVERY_MS = 30_000;
-
-interface WorkflowNameStore {
-  all(source: string): Promise<Map<string, string>>;
-  /** Writes names, and forgets others by the ids of their workflows. */
-  put(source: string, named: readonly NamedWorkflow[], forgotten: readonly string[]): Promise<void>;
-  /** Claims the right to a pass. @returns false where some process has had it within that time */
-  claimPass(source: string, forMs: number): Promise<boolean>;
-}
-
-interface WorkflowNamesDependencies {
-  store: WorkflowNameStore;
-  now: () => number;
-}
 
 /** How the list of a source is read. */
 export interface WorkflowReader {
@@ -80,7 +67,10 @@ interface SourceNames {
 export class WorkflowNames {
   private readonly bySource = new Map<string, SourceNames>();
 
-  constructor(private readonly deps: WorkflowNamesDependencies) {}
+  constructor(
+    private readonly store: Pick<WorkflowNameStore, 'all' | 'put' | 'claimPass'>,
+    private readonly now: () => number,
+  ) {}
 
   /** Reads the names that processes have learned before, so that the first events have them. */
   async start(sources: readonly string[]): Promise<void> {
@@ -101,9 +91,8 @@ export class WorkflowNames {
 
   /** Reads at most one page of a source's list, where a name is wanted and nothing is in the way. */
   async tend(source: string, reader: WorkflowReader): Promise<void> {
-    const { now } = this.deps;
     const known = this.namesOf(source);
-    if (known.notBefore > now()) return;
+    if (known.notBefore > this.now()) return;
     if (known.readAt === null) await this.load(source, known);
     if (!this.isWanted(known)) return;
     known.pass ??= await this.begin(source, known);
@@ -124,7 +113,7 @@ export class WorkflowNames {
       lacking: new Set(),
       isUsed: false,
       readAt: null,
-      notBefore: this.deps.now() + DELAY_MS,
+      notBefore: this.now() + DELAY_MS,
       pass: null,
     };
     this.bySource.set(source, known);
@@ -132,22 +121,22 @@ export class WorkflowNames {
   }
 
   private async load(source: string, known: SourceNames): Promise<void> {
-    known.names = await this.deps.store.all(source);
-    known.readAt = this.deps.now();
+    known.names = await this.store.all(source);
+    known.readAt = this.now();
     known.isUsed = false;
   }
 
   private isWanted({ names, wanted, lacking, isUsed, readAt, pass }: SourceNames): boolean {
     for (const id of wanted) if (names.has(id)) wanted.delete(id);
     if (pass !== null) return true;
-    if (this.deps.now() - (readAt ?? 0) >= RENEW_MS) return isUsed || wanted.size > 0;
+    if (this.now() - (readAt ?? 0) >= RENEW_MS) return isUsed || wanted.size > 0;
     return [...wanted].some((id) => !lacking.has(id));
   }
 
   private async begin(source: string, known: SourceNames): Promise<Pass | null> {
-    if (await this.deps.store.claimPass(source, PASS_EVERY_MS)) return { read: 0, size: PAGE_SIZE };
+    if (await this.store.claimPass(source, PASS_EVERY_MS)) return { read: 0, size: PAGE_SIZE };
     await this.load(source, known);
-    known.notBefore = this.deps.now() + OTHERS_EVERY_MS;
+    known.notBefore = this.now() + OTHERS_EVERY_MS;
     return null;
   }
 
@@ -158,7 +147,7 @@ export class WorkflowNames {
     // The names that were learned first go first.
     const forgotten = [...names.keys()].slice(0, Math.max(0, names.size - MOST_NAMES));
     for (const id of forgotten) names.delete(id);
-    await this.deps.store.put(source, page.workflows, forgotten);
+    await this.store.put(source, page.workflows, forgotten);
     known.pass = nextPass(pass, page);
     const isOver = page.isLast || known.pass.read >= MOST_READ;
     const isFound = known.wanted.size > 0 && [...known.wanted].every((id) => known.names.has(id));
@@ -169,7 +158,7 @@ export class WorkflowNames {
     known: SourceNames,
     how: 'read' | 'found' | Exclude<WorkflowListOutcome['kind'], 'page'>,
   ): void {
-    const now = this.deps.now();
+    const now = this.now();
     const isRefused = how === 'not_offered' || how === 'forbidden' || how === 'unauthorized';
     known.pass = null;
     known.readAt = now;

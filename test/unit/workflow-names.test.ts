@@ -71,7 +71,7 @@ class FakeList implements WorkflowReader {
 }
 
 function namesOf(shared = sharedStore()) {
-  const names = new WorkflowNames({ store: shared.store, now: shared.now });
+  const names = new WorkflowNames(shared.store, shared.now);
   /** Tends them so many times, once the first delay is over. */
   const tend = async (list: WorkflowReader, times = 1) => {
     await names.tend('default', list);
