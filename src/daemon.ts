@@ -180,22 +180,13 @@ export class Daemon extends Process {
 
   /** Starts the parts. They stop in the opposite order. */
   start(lifecycle: Lifecycle): void {
-    const {
-      connections,
-      processes,
-      poller,
-      deliverer,
-      unconfigured,
-      statistics,
-      alerting,
-      janitor,
-    } = this;
+    const { connections, processes, poller, deliverer, unconfigured, statistics, alerting } = this;
     lifecycle.onStop('tracing', (withinMs) => this.tracing.stop(Math.min(FLUSH_MS, withinMs / 2)));
     // Before Redis is closed: it restores what the close would lose.
     this.dataDirectory.start();
     lifecycle.onStop('data directory', () => this.dataDirectory.stop());
-    janitor.start();
-    lifecycle.onStop('janitor', () => janitor.stop());
+    this.janitor.start();
+    lifecycle.onStop('janitor', () => this.janitor.stop());
     // Running work cannot end while Redis is away: other processes take it over.
     const mustForce = () => connections.state().kind !== 'ok';
     lifecycle.onStop('webhook connections', () => deliverer.agents.close());
