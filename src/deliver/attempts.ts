@@ -8,6 +8,7 @@ import {
   type Delivery,
   type Wish,
 } from '../core/delivery/delivery.ts';
+import { endpointEvent, type EndpointEvent } from '../core/delivery/endpoint-events.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import type { ClaimGroup } from '../core/delivery/fold.ts';
 import type {
@@ -31,7 +32,6 @@ import { isOldNotice } from '../core/watch/reminder.ts';
 import { logDelivery } from '../telemetry/logger.ts';
 import { isWithoutResult, withoutResult, type Message, type Route } from './channels/channel.ts';
 import type { Deliverer } from './deliverer.ts';
-import { endpointEvent, type EndpointEvent } from './endpoint-events.ts';
 
 /** A wait for a permit longer than this means that all permits were in use, ms. */
 const HELD_UP_MS = 5;

@@ -85,7 +85,7 @@ export class Routes {
     switch (endpoint.type) {
       case 'log': {
         const { eventLog: log, now } = this.deliverer.process;
-        const channel = createLogChannel({ log, level: endpoint.level, now });
+        const channel = createLogChannel(log, endpoint.level, now);
         return () => Promise.resolve({ channel, retry: [] });
       }
       case 'webhook':

@@ -18,7 +18,7 @@ function recorder(): { lines: Line[]; log: EventLog } {
 describe('log channel', () => {
   test('the log channel writes the type as message and the body as an object, and delivers', async () => {
     const { lines, log } = recorder();
-    const channel = createLogChannel({ log, level: 'info', now: () => 5 });
+    const channel = createLogChannel(log, 'info', () => 5);
     const body = '{"id":"evt_1","data":{"run_id":"r"}}';
     const outcome = await channel.send({ eventId: 'evt_1', eventType: 'run.completed', body });
     const fields = { event: { id: 'evt_1', data: { run_id: 'r' } } };
@@ -31,7 +31,7 @@ describe('log channel', () => {
 
   test('the log channel takes the level of the contract, else that of the endpoint', async () => {
     const { lines, log } = recorder();
-    const channel = createLogChannel({ log, level: 'debug', now: () => 0 });
+    const channel = createLogChannel(log, 'debug', () => 0);
     for (const eventType of EVENT_TYPES)
       await channel.send({ eventId: 'e', eventType, body: '{}' });
     const of = (level: string) =>
@@ -58,7 +58,7 @@ describe('log channel', () => {
 
   test('the log channel writes system events at the level of the endpoint', async () => {
     const { lines, log } = recorder();
-    const channel = createLogChannel({ log, level: 'info', now: () => 0 });
+    const channel = createLogChannel(log, 'info', () => 0);
     for (const eventType of SYSTEM_EVENT_TYPES)
       await channel.send({ eventId: 'e', eventType, body: '{}' });
     expect(new Set(lines.map(({ level }) => level))).toEqual(new Set(['info']));
@@ -71,7 +71,7 @@ describe('log channel', () => {
       if (typeof error === 'string') throw new Error(error);
     };
     const log = { write };
-    const channel = createLogChannel({ log, level: 'info', now: () => 0 });
+    const channel = createLogChannel(log, 'info', () => 0);
     const message = { eventId: 'e', eventType: 'run.failed' as const, body: '{}' };
     await expect(channel.send(message)).rejects.toMatchObject({
       code: 'log_unwritable',
@@ -82,7 +82,7 @@ describe('log channel', () => {
 
   test('the log channel ends an attempt that is aborted while the line waits', async () => {
     const log = { write: () => new Promise<void>(() => undefined) };
-    const channel = createLogChannel({ log, level: 'info', now: () => 0 });
+    const channel = createLogChannel(log, 'info', () => 0);
     const stopping = new AbortController();
     const sent = channel.send(
       { eventId: 'e', eventType: 'run.failed', body: '{}' },

@@ -10,14 +10,6 @@ interface EventLines {
   write(level: LogLevel, fields: { event: unknown }, msg: string): Promise<void>;
 }
 
-interface LogChannelOptions {
-  log: EventLines;
-  /** The level of events that need no attention. */
-  level: LogLevel;
-  /** Milliseconds since the epoch. */
-  now: () => number;
-}
-
 /** Levels of events that need attention; part of the contract. */
 const URGENT: Partial<Record<SentEventType, LogLevel>> = {
   'run.failed': 'error',
@@ -32,8 +24,10 @@ const URGENT: Partial<Record<SentEventType, LogLevel>> = {
 /**
  * Writes each event as one JSON line, and delivers by that alone. A log that cannot be written is a trouble of
  * this process, not of the endpoint: the delivery waits, or another process makes it.
+ * @param level of events that need no attention
+ * @param now milliseconds since the epoch
  */
-export function createLogChannel({ log, level, now }: LogChannelOptions): Channel {
+export function createLogChannel(log: EventLines, level: LogLevel, now: () => number): Channel {
   return {
     async send({ eventType, body }: Message, signal) {
       const at = now();

@@ -1,8 +1,8 @@
-import type { AttemptError, Delivery } from '../core/delivery/delivery.ts';
-import type { EndpointState } from '../core/delivery/endpoint-state.ts';
-import { shownReceiver, type Receiver } from '../core/delivery/receiver.ts';
-import type { ReceiverAlert } from '../core/delivery/retry.ts';
-import { isoTime } from '../core/event/event.ts';
+import type { AttemptError, Delivery } from './delivery.ts';
+import type { EndpointState } from './endpoint-state.ts';
+import { shownReceiver, type Receiver } from './receiver.ts';
+import type { ReceiverAlert } from './retry.ts';
+import { isoTime } from '../event/event.ts';
 
 /** A system event about an endpoint. */
 export interface EndpointEvent {
