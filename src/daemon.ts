@@ -20,7 +20,7 @@ import { checkFigures } from './daemon/services/health.ts';
 import { createServices } from './daemon/services/services.ts';
 import { sourceFigures } from './daemon/services/sources.ts';
 import { createStoreConditions, type StoreConditions } from './daemon/store-conditions.ts';
-import type { StoreGuard } from './daemon/store-guard.ts';
+import { StoreGuard } from './daemon/store-guard.ts';
 import { StoreRepair } from './daemon/store-repair.ts';
 import { SystemEvents } from './daemon/system-events.ts';
 import { backlogNotices } from './watches/backlog-notices.ts';
@@ -81,13 +81,13 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
  * `Process`, and do nothing before `start`, which also says in which order they stop.
  */
 export class Daemon extends Process {
+  readonly systemEvents: SystemEvents;
   readonly storeGuard: StoreGuard;
   readonly storeRepair: StoreRepair;
   readonly storeConditions: StoreConditions;
   readonly dataDirectory: DataDirectoryGuard;
   /** This process among those on the store. */
   readonly processes: Processes;
-  readonly systemEvents: SystemEvents;
   readonly deliverer: Deliverer;
   readonly poller: Poller;
   readonly alerting: Alerting;
@@ -101,7 +101,10 @@ export class Daemon extends Process {
   constructor(opened: Opened, ownServer: EmbeddedRedis | null) {
     super(opened);
     const { config, log, stores } = this;
-    this.storeGuard = opened.storeGuard;
+    this.systemEvents = new SystemEvents(this);
+    this.storeGuard = new StoreGuard(this, this.systemEvents, opened);
+    stores.eventBell.heed((events, epoch) => this.storeGuard.saw({ epoch, events }));
+    this.watchNotes.heed((watches, epoch) => this.storeGuard.saw({ epoch, watches }));
     this.storeRepair = new StoreRepair(this, opened.knownWatches);
     const info = {
       host: hostname(),
@@ -126,7 +129,6 @@ export class Daemon extends Process {
       server: ownServer,
       kept: keptSecrets(config.data_dir),
     });
-    this.systemEvents = new SystemEvents(this);
     const { systemEvents } = this;
     this.deliverer = new Deliverer(this, systemEvents, this.storeRepair);
     this.deliverer.listen();
@@ -222,15 +224,10 @@ export class Daemon extends Process {
   /** After the workers: it may find that watches are missing from the schedule. */
   private guardStore(lifecycle: Lifecycle): void {
     const { storeGuard, storeRepair, storeConditions, poller } = this;
-    storeGuard.start({
-      systemEvents: this.systemEvents,
-      dispatch: (pools) => this.dispatch(pools),
-      count: (reason) => this.metrics.dataLost(reason),
-      renewed: () => {
-        storeRepair.owe();
-        poller.survey();
-        this.stores.eventBell.wakeAll();
-      },
+    storeGuard.start(() => {
+      storeRepair.owe();
+      poller.survey();
+      this.stores.eventBell.wakeAll();
     });
     lifecycle.onStop('store guard', () => storeGuard.stop());
     storeRepair.start({

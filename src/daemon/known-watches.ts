@@ -6,7 +6,6 @@ import type { EpochStore } from '../redis/stores/epoch-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { faultLog } from '../fault-log.ts';
-import type { StoreGuard } from './store-guard.ts';
 
 /** The most registrations that a process remembers, and how many bytes of JSON they are: the newest. */
 const MOST = 20_000;
@@ -207,64 +206,59 @@ function textOf(watch: Watch): string {
   return JSON.stringify(Object.fromEntries(KNOWN.map((name) => [name, watch[name]])));
 }
 
-interface WatchNotesDependencies {
-  known: KnownWatches;
-  channel: WatchChannel;
-  epochs: Pick<EpochStore, 'read'>;
-  guard: Pick<StoreGuard, 'saw'>;
-  log: Logger;
-}
-
 /** Keeps the known watches of all processes up to date. Never throws. */
-export interface WatchNotes {
-  registered(watches: readonly Watch[]): void;
-  polled(watch: Watch): void;
+export class WatchNotes {
+  private readonly onError: (error: unknown) => void;
+  private onCount: (watches: number, epoch: string) => void = () => undefined;
+
+  constructor(
+    private readonly known: KnownWatches,
+    private readonly channel: WatchChannel,
+    private readonly epochs: Pick<EpochStore, 'read'>,
+    log: Logger,
+  ) {
+    this.onError = faultLog(log, 'watch_notes');
+    channel.listen(({ kind, keys }) => {
+      for (const key of keys) {
+        if (kind === 'ended') known.forget(key);
+        else known.expect(key);
+      }
+    });
+  }
+
+  /** Passes on how many watches the store has counted, and in which epoch, after each registration. */
+  heed(onCount: (watches: number, epoch: string) => void): void {
+    this.onCount = onCount;
+  }
+
+  registered(watches: readonly Watch[]): void {
+    const active = watches.filter(({ state }) => state === 'active');
+    if (active.length === 0) return;
+    for (const watch of active) this.known.registered(watch);
+    this.publish('registered', active);
+    this.epochs
+      .read()
+      .then(({ epochs: [epoch = ''], watches: count }) => this.onCount(count, epoch))
+      .catch(this.onError);
+  }
+
+  polled(watch: Watch): void {
+    if (watch.state === 'active') this.known.polled(watch);
+    else this.cancelled(watch);
+  }
+
   /** The watch has other subscriptions. */
-  changed(key: WatchKey): void;
-  cancelled(key: WatchKey): void;
-}
+  changed(key: WatchKey): void {
+    this.known.expect(key);
+    this.publish('registered', [key]);
+  }
 
-export function createWatchNotes({
-  known,
-  channel,
-  epochs,
-  guard,
-  log,
-}: WatchNotesDependencies): WatchNotes {
-  const onError = faultLog(log, 'watch_notes');
-  channel.listen(({ kind, keys }) => {
-    for (const key of keys) {
-      if (kind === 'ended') known.forget(key);
-      else known.expect(key);
-    }
-  });
-  const publish = (kind: 'registered' | 'ended', keys: WatchKey[]) => {
-    channel.publish({ kind, keys }).catch(onError);
-  };
-  const end = (key: WatchKey) => {
-    known.forget(key);
-    publish('ended', [key]);
-  };
+  cancelled(key: WatchKey): void {
+    this.known.forget(key);
+    this.publish('ended', [key]);
+  }
 
-  return {
-    registered(watches) {
-      const active = watches.filter(({ state }) => state === 'active');
-      if (active.length === 0) return;
-      for (const watch of active) known.registered(watch);
-      publish('registered', active);
-      epochs
-        .read()
-        .then(({ epochs: [epoch = ''], watches: count }) => guard.saw({ epoch, watches: count }))
-        .catch(onError);
-    },
-    polled(watch) {
-      if (watch.state === 'active') known.polled(watch);
-      else end(watch);
-    },
-    changed(key) {
-      known.expect(key);
-      publish('registered', [key]);
-    },
-    cancelled: end,
-  };
+  private publish(kind: 'registered' | 'ended', keys: WatchKey[]): void {
+    this.channel.publish({ kind, keys }).catch(this.onError);
+  }
 }

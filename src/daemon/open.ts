@@ -1,8 +1,6 @@
-import { randomInt } from 'node:crypto';
 import { uptime } from 'node:os';
-import { type Config, registerDefaults } from '../config/schema.ts';
+import type { Config } from '../config/schema.ts';
 import type { TracingSettings } from '../config/tracing.ts';
-import { newName } from '../core/event/ids.ts';
 import { createLinksOf } from '../core/run/links.ts';
 import { WorkflowNames } from '../source/workflow-names.ts';
 import type { Names } from '../names.ts';
@@ -14,9 +12,9 @@ import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
 import { AlertRules } from '../alert/rules.ts';
 import { Clock, refuseSkew, type DaemonClocks } from './clock.ts';
 import { createEpochFile } from './data-directory.ts';
-import { KnownWatches, createWatchNotes } from './known-watches.ts';
+import { KnownWatches, WatchNotes } from './known-watches.ts';
 import { loadOwnSecrets } from '../deliver/secrets/own-secrets.ts';
-import { StoreGuard } from './store-guard.ts';
+import { readKnownStore, type OpenedGuard } from './store-guard.ts';
 import { createStores, type Stores } from './stores.ts';
 import { openTracing } from './tracing.ts';
 
@@ -34,10 +32,7 @@ export interface OpenOptions {
 }
 
 /** What a daemon is built of: all that has to be read or connected first. */
-export interface Opened extends ProcessOptions {
-  storeGuard: StoreGuard;
-  knownWatches: KnownWatches;
-}
+export type Opened = ProcessOptions & OpenedGuard;
 
 const HOST_CLOCKS: DaemonClocks = {
   wall: Date.now,
@@ -61,7 +56,7 @@ export async function openProcess(
   await stores.epochs.claimSchema();
   const metrics = createMetrics(version, () => stores.count());
   const clock = await startClock(options, stores, metrics);
-  const guarded = await guardStore(options, stores, clock);
+  const guarded = await openGuard(options, stores);
   const workflowNames = new WorkflowNames(stores.workflowNameStore, clock.now);
   const id = newProcessId();
   const linksOf = createLinksOf({
@@ -85,29 +80,14 @@ export async function openProcess(
   return { ...given, connections, ...made, ...guarded };
 }
 
-/** The guard that detects lost data in the store, with its record of known watches. */
-async function guardStore({ config, log }: OpenOptions, stores: Stores, clock: Clock) {
+/** What the guard of the store goes by: which watches are known, and how far the store had come. */
+async function openGuard({ config, log }: OpenOptions, stores: Stores) {
   const knownWatches = new KnownWatches(stores.watches);
-  const storeGuard = await StoreGuard.open({
-    epochs: stores.epochs,
-    watches: stores.watches,
-    known: knownWatches,
-    file: createEpochFile(config.data_dir, storeName(config)),
-    defaults: registerDefaults(config),
-    newEpoch: () => newName(randomInt),
-    now: clock.now,
-    monotonic: () => performance.now(),
-    log,
-  });
-  const watchNotes = createWatchNotes({
-    known: knownWatches,
-    channel: stores.watchChannel,
-    epochs: stores.epochs,
-    guard: storeGuard,
-    log,
-  });
-  stores.eventBell.heed((events, epoch) => storeGuard.saw({ epoch, events }));
-  return { storeGuard, knownWatches, watchNotes };
+  const epochFile = createEpochFile(config.data_dir, storeName(config));
+  const knownStore = await readKnownStore(stores.epochs, epochFile, log);
+  const { watchChannel, epochs } = stores;
+  const watchNotes = new WatchNotes(knownWatches, watchChannel, epochs, log);
+  return { epochFile, knownStore, knownWatches, watchNotes };
 }
 
 /** Identifies a store among those that share a data directory. */

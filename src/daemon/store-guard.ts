@@ -1,6 +1,8 @@
+import { randomInt } from 'node:crypto';
+import { registerDefaults } from '../config/schema.ts';
 import { pollKind } from '../core/cadence/load.ts';
-import type { PlannedEvent } from '../core/delivery/outbox.ts';
 import { isoTime } from '../core/event/event.ts';
+import { newName } from '../core/event/ids.ts';
 import {
   compareStore,
   epochsAfter,
@@ -8,15 +10,17 @@ import {
   type KnownStore,
   type LossReason,
 } from '../core/store-loss.ts';
-import { type RegisterDefaults, register } from '../core/watch/register.ts';
+import { register } from '../core/watch/register.ts';
 import { watchId } from '../core/watch/watch.ts';
 import type { Damage, EpochStore } from '../redis/stores/epoch-store.ts';
-import type { NumberedWatch, WatchStore } from '../redis/stores/watch-store.ts';
+import type { NumberedWatch } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { EpochFile } from './data-directory.ts';
 import { faultLog } from '../fault-log.ts';
 import type { KnownWatches, KnownWatch } from './known-watches.ts';
 import { startPeriodic, type Periodic } from '../periodic.ts';
+import type { Process } from '../process.ts';
+import type { SystemEvents } from './system-events.ts';
 
 /** How often the store is compared with its known state, ms. */
 const EVERY_MS = 5_000;
@@ -33,29 +37,29 @@ const ECHO_MS = 5_000;
 /** How long readiness reports a loss, ms. */
 const DEGRADED_MS = 3_600_000;
 
-interface StoreGuardDependencies {
-  epochs: EpochStore;
-  watches: Pick<WatchStore, 'commitMany' | 'lost' | 'dropLost'>;
-  known: KnownWatches;
-  file: EpochFile;
-  defaults: RegisterDefaults;
-  /** Names a new epoch. */
-  newEpoch: () => string;
-  now: () => number;
-  /** Milliseconds of a monotonic clock. */
-  monotonic: () => number;
-  log: Logger;
+/** What a process knows of the store before it is built. */
+export interface OpenedGuard {
+  knownWatches: KnownWatches;
+  epochFile: EpochFile;
+  knownStore: KnownStore;
 }
 
-/** The callbacks of a loss. */
-interface LossHandlers {
-  systemEvents: {
-    plan(event: { type: 'store.data_lost'; data: Record<string, unknown> }): PlannedEvent;
-  };
-  dispatch: (pools: string[]) => void;
-  count: (reason: LossReason) => void;
-  /** Watches may be missing from the schedule, and cursors into the event log may be stale. */
-  renewed: () => void;
+/** The state that is known from the data directory, else from the store. Throws what the store throws. */
+export async function readKnownStore(
+  epochs: Pick<EpochStore, 'begin' | 'read'>,
+  file: EpochFile,
+  log: Logger,
+): Promise<KnownStore> {
+  const onError = faultLog(log, 'store_file');
+  const known = await file.read().catch((error: unknown) => (onError(error), null));
+  if (known !== null) return known;
+  await epochs.begin(newEpoch());
+  const found = await epochs.read();
+  return { epoch: found.epochs[0] ?? newEpoch(), events: found.events, watches: found.watches };
+}
+
+function newEpoch(): string {
+  return newName(randomInt);
 }
 
 /**
@@ -63,7 +67,7 @@ interface LossHandlers {
  * first. Then it registers missing watches that this process remembers.
  */
 export class StoreGuard {
-  private handlers: LossHandlers | null = null;
+  private renewed: () => void = () => undefined;
   private periodic: Periodic | null = null;
   private lost: NoticedLoss | null = null;
   /** Whether missing watches still have to be registered. */
@@ -75,19 +79,18 @@ export class StoreGuard {
   private renewedAt = -Infinity;
   private kept = { text: '', at: -Infinity };
 
-  private constructor(
-    private readonly deps: StoreGuardDependencies,
-    private store: KnownStore,
-  ) {}
+  private store: KnownStore;
+  private readonly known: KnownWatches;
+  private readonly file: EpochFile;
 
-  /** Reads the known state from the data directory, else from the store. Throws what the store throws. */
-  static async open(deps: StoreGuardDependencies): Promise<StoreGuard> {
-    const onError = faultLog(deps.log, 'store_file');
-    const known = await deps.file.read().catch((error: unknown) => (onError(error), null));
-    if (known !== null) return new StoreGuard(deps, known);
-    await deps.epochs.begin(deps.newEpoch());
-    const { epochs, events, watches } = await deps.epochs.read();
-    return new StoreGuard(deps, { epoch: epochs[0] ?? deps.newEpoch(), events, watches });
+  constructor(
+    private readonly process: Process,
+    private readonly systemEvents: Pick<SystemEvents, 'plan'>,
+    opened: OpenedGuard,
+  ) {
+    this.store = opened.knownStore;
+    this.known = opened.knownWatches;
+    this.file = opened.epochFile;
   }
 
   epoch(): string {
@@ -112,7 +115,7 @@ export class StoreGuard {
 
   /** Writes of this process are missing. */
   suspect(): void {
-    this.suspectedAt = this.deps.monotonic();
+    this.suspectedAt = this.process.monotonic();
     this.check();
   }
 
@@ -130,13 +133,14 @@ export class StoreGuard {
   /** The line of readiness about a loss; null without one in the last hour. */
   trouble(): string | null {
     const { lost } = this;
-    return lost === null || this.deps.now() - lost.at > DEGRADED_MS ? null : lossLine(lost);
+    return lost === null || this.process.now() - lost.at > DEGRADED_MS ? null : lossLine(lost);
   }
 
-  start(handlers: LossHandlers): void {
-    this.handlers = handlers;
-    const onError = faultLog(this.deps.log, 'store_guard');
-    this.deps.known.load().then((isWhole) => (this.mayHaveLost ||= !isWhole), onError);
+  /** @param renewed watches may be missing from the schedule, and cursors into the event log may be stale */
+  start(renewed: () => void): void {
+    this.renewed = renewed;
+    const onError = faultLog(this.process.log, 'store_guard');
+    this.known.load().then((isWhole) => (this.mayHaveLost ||= !isWhole), onError);
     this.periodic = startPeriodic(() => this.compare(), { everyMs: EVERY_MS, onError });
   }
 
@@ -152,11 +156,12 @@ export class StoreGuard {
   }
 
   private async compare(): Promise<void> {
-    await this.deps.known.catchUp();
+    const { epochs } = this.process.stores;
+    await this.known.catchUp();
     // The state before the read: counters that arrive meanwhile may be higher than those read.
     const { store: known, suspectedAt } = this;
     this.suspectedAt = null;
-    const found = await this.deps.epochs.read();
+    const found = await epochs.read();
     const isSuspected = suspectedAt !== null && suspectedAt - this.renewedAt > ECHO_MS;
     const finding = compareStore(known, found, isSuspected);
     if (finding.kind === 'lost') await this.lose(finding.reason, known, found);
@@ -171,10 +176,10 @@ export class StoreGuard {
 
   /** Compares what the store holds with what its own indexes say that it holds. */
   private async compareRecords(known: KnownStore, found: FoundStore): Promise<void> {
-    const { deps } = this;
-    if (!this.areRecordsDue || deps.monotonic() - this.renewedAt < DAMAGE_EVERY_MS) return;
+    const { monotonic, stores } = this.process;
+    if (!this.areRecordsDue || monotonic() - this.renewedAt < DAMAGE_EVERY_MS) return;
     const lostWatches = await this.findLost();
-    const damage = await deps.epochs.damage();
+    const damage = await stores.epochs.damage();
     this.areRecordsDue = false;
     if (lostWatches.length + damage.deliveries + damage.events > 0) {
       await this.lose('damaged', known, found, { ...damage, watches: lostWatches.length });
@@ -182,7 +187,8 @@ export class StoreGuard {
   }
 
   private async findLost(): Promise<readonly NumberedWatch[]> {
-    const { known, watches } = this.deps;
+    const { known } = this;
+    const { watches } = this.process.stores;
     const absent = await known.absent();
     if (absent.length === 0 && !this.mayHaveLost) return [];
     const lost = await watches.lost(CHUNK);
@@ -199,25 +205,25 @@ export class StoreGuard {
     found: FoundStore,
     { watches, ...damage }: Damage & { watches?: number } = { deliveries: 0, events: 0 },
   ): Promise<void> {
-    const { deps } = this;
-    const missing = watches ?? (await deps.known.missing()).length;
-    const epochs = epochsAfter(deps.newEpoch(), known, found);
+    const { stores, metrics, log, now } = this.process;
+    const missing = watches ?? (await this.known.missing()).length;
+    const epochs = epochsAfter(newEpoch(), known, found);
     const [epoch = known.epoch] = epochs;
-    const at = deps.now();
+    const at = now();
     const data = lossData({ reason, known, found, epoch, missing, damage, at });
-    const event = this.handlers?.systemEvents.plan({ type: 'store.data_lost', data }) ?? null;
-    const pools = await deps.epochs.renew(found.epochs, epochs, { event, damage });
+    const event = this.systemEvents.plan({ type: 'store.data_lost', data });
+    const pools = await stores.epochs.renew(found.epochs, epochs, { event, damage });
     // Another process was first: the next comparison finds its epoch.
     if (pools === null) return this.check();
-    deps.log.error(data, 'store.data_lost');
-    this.handlers?.count(reason);
-    this.handlers?.dispatch(pools);
+    log.error(data, 'store.data_lost');
+    metrics.dataLost(reason);
+    this.process.dispatch(pools);
     this.begin({ ...found, epochs }, reason);
   }
 
   private adopt(found: FoundStore): void {
     const fields = { epoch: found.epochs[0], previous_epoch: this.store.epoch };
-    this.deps.log.warn(fields, 'store.epoch_renewed');
+    this.process.log.warn(fields, 'store.epoch_renewed');
     this.begin(found, null);
   }
 
@@ -226,52 +232,47 @@ export class StoreGuard {
     reason: LossReason | null,
   ): void {
     this.store = { epoch, events, watches };
-    this.renewedAt = this.deps.monotonic();
-    this.lost = { reason, at: this.deps.now(), restored: 0 };
+    this.renewedAt = this.process.monotonic();
+    this.lost = { reason, at: this.process.now(), restored: 0 };
     this.owesWatches = true;
   }
 
   /** After an error the next comparison tries again. */
   private async restore(): Promise<void> {
-    const { deps, lost } = this;
-    const restored = await registerAgain(await deps.known.missing(), { ...deps, now: deps.now() });
+    const { lost, process } = this;
+    const { watches } = process.stores;
+    const restored = await registerAgain(process, await this.known.missing());
     // After that: what another process remembers is found by the same indexes.
-    await deps.watches.dropLost(await deps.watches.lost(CHUNK));
+    await watches.dropLost(await watches.lost(CHUNK));
     this.owesWatches = false;
     if (lost !== null) this.lost = { ...lost, restored: lost.restored + restored };
-    if (restored > 0) deps.log.warn({ watches: restored }, 'store.watches_restored');
-    this.handlers?.renewed();
+    if (restored > 0) process.log.warn({ watches: restored }, 'store.watches_restored');
+    this.renewed();
   }
 
   /** @param everyMs the least time since it was last kept, unless the epoch is new */
   private async keep(everyMs: number): Promise<void> {
-    const { deps, store, kept } = this;
+    const { process, store, kept } = this;
     const text = JSON.stringify(store);
-    const isDue = deps.monotonic() - kept.at >= everyMs || !kept.text.includes(store.epoch);
+    const isDue = process.monotonic() - kept.at >= everyMs || !kept.text.includes(store.epoch);
     if (text === kept.text || !isDue) return;
-    this.kept = { text, at: deps.monotonic() };
-    await deps.file.write(store).catch(faultLog(deps.log, 'store_file'));
+    this.kept = { text, at: process.monotonic() };
+    await this.file.write(store).catch(faultLog(process.log, 'store_file'));
   }
 }
 
 /** Watches written by one command. */
 const CHUNK = 200;
 
-interface RegisterAgainOptions {
-  watches: Pick<WatchStore, 'commitMany'>;
-  defaults: RegisterDefaults;
-  now: number;
-}
-
 /**
  * Registers watches again that the store has lost, with their former times and event numbers. A watch
  * that another process registered meanwhile does not change.
  * @returns how many were registered
  */
-async function registerAgain(
-  lost: readonly KnownWatch[],
-  { watches, defaults, now }: RegisterAgainOptions,
-): Promise<number> {
+async function registerAgain(process: Process, lost: readonly KnownWatch[]): Promise<number> {
+  const { watches } = process.stores;
+  const now = process.now();
+  const defaults = registerDefaults(process.config);
   let count = 0;
   for (let at = 0; at < lost.length; at += CHUNK) {
     const changes = lost.slice(at, at + CHUNK).map((known) => {

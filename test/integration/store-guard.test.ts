@@ -4,11 +4,10 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
-import { newName } from '../../src/core/event/ids.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { createEpochFile } from '../../src/daemon/data-directory.ts';
 import { KnownWatches } from '../../src/daemon/known-watches.ts';
-import { StoreGuard } from '../../src/daemon/store-guard.ts';
+import { readKnownStore, StoreGuard } from '../../src/daemon/store-guard.ts';
 import { SystemEvents } from '../../src/daemon/system-events.ts';
 import { newWatch, NOON } from '../support/builders.ts';
 import { testProcess } from '../support/daemon.ts';
@@ -47,34 +46,30 @@ async function empty(): Promise<void> {
   if (left.length > 0) await redis.del(left);
 }
 
-let epochCount = 0;
-
 /** A process that guards the store. */
 async function startProcess({ name = 'a', isStarted = true } = {}) {
   const lines: Record<string, unknown>[] = [];
   const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) });
   const known = new KnownWatches(watches);
   let later = 0;
-  const guard = await StoreGuard.open({
-    epochs,
-    watches,
-    known,
-    file: createEpochFile(join(dataDir, name), 'store'),
-    defaults: { timeoutMs: 60_000, minIntervalMs: 1_000, profile: 'normal' },
-    newEpoch: () => newName(() => (epochCount += 1)),
+  const losses: string[] = [];
+  const process = testProcess({
+    config,
+    stores,
+    metrics: { dataLost: (reason) => void losses.push(reason) },
     now: () => NOON,
     monotonic: () => performance.now() + later,
     log,
   });
-  const losses: string[] = [];
+  const epochFile = createEpochFile(join(dataDir, name), 'store');
+  const guard = new StoreGuard(process, new SystemEvents(process), {
+    knownWatches: known,
+    epochFile,
+    knownStore: await readKnownStore(epochs, epochFile, log),
+  });
   const start = () => {
     guards.push(guard);
-    guard.start({
-      systemEvents: new SystemEvents(testProcess({ config, stores, now: () => NOON, log })),
-      dispatch: () => undefined,
-      count: (reason) => losses.push(reason),
-      renewed: () => undefined,
-    });
+    guard.start(() => undefined);
   };
   if (isStarted) start();
   const said = (msg: string) => lines.filter((line) => line['msg'] === msg);

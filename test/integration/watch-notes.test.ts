@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import type { Watch, WatchKey } from '../../src/core/watch/watch.ts';
-import { createWatchNotes, KnownWatches } from '../../src/daemon/known-watches.ts';
+import { KnownWatches, WatchNotes } from '../../src/daemon/known-watches.ts';
 import { newWatch } from '../support/builders.ts';
 import { testRedis } from '../support/redis.ts';
 import { openStores } from '../support/stores.ts';
@@ -40,13 +40,7 @@ function startProcess(at: ReturnType<typeof testRedis>) {
       return stores.watches.getMany(keys);
     },
   });
-  const notes = createWatchNotes({
-    known,
-    channel: stores.watchChannel,
-    epochs: stores.epochs,
-    guard: { saw: () => undefined },
-    log: pino({ enabled: false }),
-  });
+  const notes = new WatchNotes(known, stores.watchChannel, stores.epochs, pino({ enabled: false }));
   return { stores, known, notes, read };
 }
 
