@@ -19,7 +19,7 @@ import { endpointFigures } from './daemon/services/endpoints.ts';
 import { checkFigures } from './daemon/services/health.ts';
 import { createServices } from './daemon/services/services.ts';
 import { sourceFigures } from './daemon/services/sources.ts';
-import { createStoreConditions, type StoreConditions } from './daemon/store-conditions.ts';
+import { StoreConditions } from './daemon/store-conditions.ts';
 import { StoreGuard } from './daemon/store-guard.ts';
 import { StoreRepair } from './daemon/store-repair.ts';
 import { SystemEvents } from './daemon/system-events.ts';
@@ -37,7 +37,6 @@ import { Names } from './names.ts';
 import { startPeriodic } from './periodic.ts';
 import { Process, type SystemEvent, type WriteWithEvent } from './process.ts';
 import type { EmbeddedRedis } from './redis/embedded/server.ts';
-import { serverTraits } from './redis/server-check.ts';
 
 /** How long the stop waits for the receiver of traces, ms. */
 const FLUSH_MS = 2_000;
@@ -114,13 +113,7 @@ export class Daemon extends Process {
       sections: sectionHashes(config),
     };
     this.processes = new Processes(this, info, this.storeGuard);
-    this.storeConditions = createStoreConditions({
-      traits: () => serverTraits(this.connections.commands),
-      foreignForm: () => stores.epochs.foreignForm(),
-      configurations: () => this.processes.configurations(),
-      now: this.now,
-      log,
-    });
+    this.storeConditions = new StoreConditions(this, this.processes);
     this.dataDirectory = new DataDirectoryGuard({
       storeGuard: this.storeGuard,
       now: this.now,

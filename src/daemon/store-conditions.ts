@@ -1,8 +1,8 @@
 import { groupBy } from '../core/arrays.ts';
 import { isoTime } from '../core/event/event.ts';
-import type { ServerTraits } from '../redis/server-check.ts';
-import type { Logger } from '../telemetry/logger.ts';
-import type { ProcessConfiguration } from './processes.ts';
+import { serverTraits, type ServerTraits } from '../redis/server-check.ts';
+import type { Process } from '../process.ts';
+import type { ProcessConfiguration, Processes } from './processes.ts';
 import { faultLog } from '../fault-log.ts';
 import { startPeriodic, type Periodic } from '../periodic.ts';
 
@@ -11,18 +11,6 @@ const EVERY_MS = 10_000;
 
 /** How long an eviction is reported, ms. */
 const NAMED_MS = 3_600_000;
-
-interface StoreConditionsDependencies {
-  /** Null where Redis does not say. */
-  traits: () => Promise<ServerTraits | null>;
-  /** What a newer version made of the records; null while this version knows their form. */
-  foreignForm: () => Promise<string | null>;
-  /** Of all daemons on the store, this one among them. */
-  configurations: () => Promise<readonly ProcessConfiguration[]>;
-  now: () => number;
-  log: Logger;
-  everyMs?: number;
-}
 
 interface Evictions {
   keys: number;
@@ -38,85 +26,92 @@ interface Disagreement {
   text: string;
 }
 
-/** What changes around the records while the daemon runs, and endangers them or how they are handled. */
-export interface StoreConditions {
-  start(): void;
-  stop(): Promise<void>;
-  /** What is wrong now, each with its cure. */
-  troubles(): string[];
-  /** Null while all daemons work by one configuration. */
-  disagreement(): Disagreement | null;
-}
-
 /**
- * Detects that Redis evicts keys, may evict them from now on, or holds records of a newer version, and that
- * daemons differ in their configuration.
+ * What changes around the records while the daemon runs, and endangers them or how they are handled. Detects
+ * that Redis evicts keys, may evict them from now on, or holds records of a newer version, and that daemons
+ * differ in their configuration.
  */
-export function createStoreConditions(deps: StoreConditionsDependencies): StoreConditions {
-  const { now, log, everyMs = EVERY_MS } = deps;
-  let first: ServerTraits | null = null;
-  let last: ServerTraits | null = null;
-  let evictions: Evictions | null = null;
-  let form: string | null = null;
-  let logged: readonly string[] = [];
+export class StoreConditions {
+  private first: ServerTraits | null = null;
+  private last: ServerTraits | null = null;
+  private evictions: Evictions | null = null;
+  private form: string | null = null;
+  private logged: readonly string[] = [];
   /** Sections in which daemons differed when they were compared last. */
-  let suspected: readonly string[] = [];
-  let disagreement: Disagreement | null = null;
-  let periodic: Periodic | null = null;
+  private suspected: readonly string[] = [];
+  private found: Disagreement | null = null;
+  private periodic: Periodic | null = null;
 
-  async function look(): Promise<void> {
-    const [traits, foreign, configurations] = await Promise.all([
-      deps.traits(),
-      deps.foreignForm(),
-      deps.configurations(),
-    ]);
-    form = foreign;
-    compare(configurations);
-    if (traits !== null) {
-      first ??= traits;
-      const more = traits.evictedKeys - (last ?? traits).evictedKeys;
-      if (more > 0) evictions = { keys: (evictions?.keys ?? 0) + more, at: now() };
-      last = traits;
-    }
-    report(troubles());
+  constructor(
+    private readonly process: Process,
+    private readonly processes: Pick<Processes, 'configurations'>,
+    private readonly everyMs = EVERY_MS,
+  ) {}
+
+  start(): void {
+    const onError = faultLog(this.process.log, 'store_conditions');
+    this.periodic = startPeriodic(() => this.check(), { everyMs: this.everyMs, onError });
   }
 
-  /** What is seen twice counts: while a change is rolled out, daemons differ for a moment. */
-  function compare(configurations: readonly ProcessConfiguration[]): void {
-    const found = differences(configurations);
-    const sections = found.filter((section) => suspected.includes(section));
-    suspected = found;
-    if (sections.length === 0) return void (disagreement = null);
-    const text = disagreementText(sections, configurations);
-    if (disagreement?.text !== text) log.warn({ sections, trouble: text }, 'daemons.differ');
-    disagreement = { sections, since: disagreement?.since ?? now(), text };
+  async stop(): Promise<void> {
+    await this.periodic?.stop();
   }
 
-  function troubles(): string[] {
-    const isRecent = evictions !== null && now() - evictions.at < NAMED_MS;
+  /** What is wrong now, each with its cure. */
+  troubles(): string[] {
+    const { evictions, first, last, form } = this;
+    const isRecent = evictions !== null && this.process.now() - evictions.at < NAMED_MS;
     return [
-      isRecent && evictions !== null ? evictionText(evictions) : [],
+      isRecent ? evictionText(evictions) : [],
       first !== null && last !== null ? policyText(first, last) : [],
       form ?? [],
     ].flat();
   }
 
-  function report(found: readonly string[]): void {
-    for (const trouble of found) {
-      if (!logged.includes(trouble)) log.error({ trouble }, 'store.endangered');
-    }
-    logged = found;
+  /** Null while all daemons work by one configuration. */
+  disagreement(): Disagreement | null {
+    return this.found;
   }
 
-  return {
-    start() {
-      const onError = faultLog(log, 'store_conditions');
-      periodic = startPeriodic(look, { everyMs, onError });
-    },
-    stop: async () => periodic?.stop(),
-    troubles,
-    disagreement: () => disagreement,
-  };
+  private async check(): Promise<void> {
+    const { connections, stores, now } = this.process;
+    const [traits, foreign, configurations] = await Promise.all([
+      serverTraits(connections.commands),
+      stores.epochs.foreignForm(),
+      this.processes.configurations(),
+    ]);
+    this.form = foreign;
+    this.compare(configurations);
+    if (traits !== null) {
+      this.first ??= traits;
+      const more = traits.evictedKeys - (this.last ?? traits).evictedKeys;
+      if (more > 0) this.evictions = { keys: (this.evictions?.keys ?? 0) + more, at: now() };
+      this.last = traits;
+    }
+    this.report(this.troubles());
+  }
+
+  /** What is seen twice counts: while a change is rolled out, daemons differ for a moment. */
+  private compare(configurations: readonly ProcessConfiguration[]): void {
+    const { log, now } = this.process;
+    const found = differences(configurations);
+    const sections = found.filter((section) => this.suspected.includes(section));
+    this.suspected = found;
+    if (sections.length === 0) {
+      this.found = null;
+      return;
+    }
+    const text = disagreementText(sections, configurations);
+    if (this.found?.text !== text) log.warn({ sections, trouble: text }, 'daemons.differ');
+    this.found = { sections, since: this.found?.since ?? now(), text };
+  }
+
+  private report(found: readonly string[]): void {
+    for (const trouble of found) {
+      if (!this.logged.includes(trouble)) this.process.log.error({ trouble }, 'store.endangered');
+    }
+    this.logged = found;
+  }
 }
 
 function differences(configurations: readonly ProcessConfiguration[]): string[] {

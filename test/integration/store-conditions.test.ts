@@ -1,11 +1,11 @@
 import { afterEach, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import type { ProcessConfiguration } from '../../src/daemon/processes.ts';
-import { createStoreConditions } from '../../src/daemon/store-conditions.ts';
+import { StoreConditions } from '../../src/daemon/store-conditions.ts';
 import { createKeys } from '../../src/redis/keys.ts';
-import { serverTraits } from '../../src/redis/server-check.ts';
 import { createRedisConnections } from '../../src/redis/connection.ts';
 import { EpochStore } from '../../src/redis/stores/epoch-store.ts';
+import { testProcess } from '../support/daemon.ts';
 import { startPrivateRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -30,18 +30,17 @@ async function start() {
   await epochs.claimSchema();
   let looks = 0;
   const configurations: ProcessConfiguration[] = [];
-  const conditions = createStoreConditions({
-    traits: async () => {
-      const traits = await serverTraits(redis);
-      looks += 1;
-      return traits;
-    },
-    foreignForm: () => epochs.foreignForm(),
-    configurations: async () => configurations,
-    now: Date.now,
-    log,
-    everyMs: 5,
-  });
+  const foreignForm = async () => {
+    const form = await epochs.foreignForm();
+    looks += 1;
+    return form;
+  };
+  const process = testProcess({ connections, stores: { epochs: { foreignForm } }, log });
+  const conditions = new StoreConditions(
+    process,
+    { configurations: async () => configurations },
+    5,
+  );
   conditions.start();
   cleanups.push(() => conditions.stop());
   const looked = async (times: number) => {
