@@ -14,7 +14,7 @@ import { openProcess, type Opened, type OpenOptions } from './daemon/open.ts';
 import { Poller } from './source/poller.ts';
 import { Processes } from './daemon/processes.ts';
 import { openRedis } from './daemon/redis.ts';
-import { createReload, replaceEntries, type Reload, type Reloadable } from './daemon/reload.ts';
+import { Reload, replaceEntries, type Reloadable } from './daemon/reload.ts';
 import { endpointFigures } from './daemon/services/endpoints.ts';
 import { checkFigures } from './daemon/services/health.ts';
 import { createServices } from './daemon/services/services.ts';
@@ -257,7 +257,7 @@ function nameFigures(daemon: Daemon): void {
 
 /** What takes new settings, in the order in which it does so. */
 function openReload(daemon: Daemon): Reload {
-  const { config, log, endpoints, metrics, deliverer, poller, alerting, tokens } = daemon;
+  const { config, log, endpoints, deliverer, poller, alerting, tokens } = daemon;
   const onError = faultLog(log, 'reload');
   const parts: Reloadable[] = [
     {
@@ -302,14 +302,9 @@ function openReload(daemon: Daemon): Reload {
       prepare: (next) => () => void (log.level = next.log.level),
     },
   ];
-  return createReload({
-    config,
-    parts,
-    count: (isInForce) => metrics.reloaded(isInForce),
-    changed: (inForce) => daemon.processes.reconfigured(sectionHashes(inForce)),
-    now: daemon.now,
-    log,
-  });
+  return new Reload(daemon, parts, (inForce) =>
+    daemon.processes.reconfigured(sectionHashes(inForce)),
+  );
 }
 
 /** Returns a function that says how many ms ago the process began to stop. */

@@ -4,7 +4,7 @@ import { formatProblem } from '../config/problems.ts';
 import type { Config } from '../config/schema.ts';
 import { messageOf } from '../core/errors.ts';
 import { isoTime } from '../core/event/event.ts';
-import type { Logger } from '../telemetry/logger.ts';
+import type { Process } from '../process.ts';
 
 /** The settings that a running daemon takes; `*` stands for any one key. */
 export const RELOADED_SETTINGS = [
@@ -30,77 +30,82 @@ export interface Reloadable {
   prepare: (config: Config) => () => void;
 }
 
-interface ReloadDependencies {
-  /** The configuration that the daemon started with. */
-  config: Config;
-  parts: readonly Reloadable[];
-  /** Counts the result. */
-  count: (isInForce: boolean) => void;
-  /** Gets the configuration in force after each change: what needs a restart is as it was at the start. */
-  changed: (inForce: Config) => void;
-  now: () => number;
-  log: Pick<Logger, 'info' | 'warn' | 'error'>;
-}
-
-/** Reads the configuration again. */
-export interface Reload {
-  /** Puts a configuration in force as far as it can be; one that is wrong changes nothing. */
-  apply(loaded: LoadedConfig | InvalidConfig): void;
-  /** The configuration that was accepted last. */
-  current(): Config;
-  /** The line of readiness after a refusal; null once a configuration was accepted. */
-  trouble(): string | null;
-}
-
 /** The most settings that one line names. */
 const MOST_NAMED = 50;
 
-export function createReload(deps: ReloadDependencies): Reload {
-  const { parts, log } = deps;
-  // Parts may change the maps of their configuration.
-  const started = structuredClone(deps.config);
-  const taken = parts.flatMap(({ settings }) => settings.map((one) => one.split('.')));
-  const isTaken = (path: string) => taken.some((pattern) => matches(pattern, path.split('.')));
-  let current = started;
-  let trouble: string | null = null;
+/** Reads the configuration again. */
+export class Reload {
+  /** The configuration that the daemon started with. */
+  private readonly started: Config;
+  /** Paths of the settings that are taken. */
+  private readonly taken: readonly string[][];
+  private accepted: Config;
+  private refused: string | null = null;
 
-  function refuse(problems: readonly string[]): void {
-    const at = isoTime(deps.now());
-    trouble = `the configuration that was read at ${at} is wrong, and the one before it remains in force: correct what the log says and send SIGHUP again`;
-    deps.count(false);
+  /**
+   * @param changed gets the configuration in force after each change: what needs a restart is as it was at
+   * the start
+   */
+  constructor(
+    private readonly process: Process,
+    private readonly parts: readonly Reloadable[],
+    private readonly changed: (inForce: Config) => void,
+  ) {
+    // Parts may change the maps of their configuration.
+    this.started = structuredClone(process.config);
+    this.accepted = this.started;
+    this.taken = parts.flatMap(({ settings }) => settings.map((one) => one.split('.')));
+  }
+
+  /** Puts a configuration in force as far as it can be; one that is wrong changes nothing. */
+  apply(loaded: LoadedConfig | InvalidConfig): void {
+    const { log } = this.process;
+    for (const warning of loaded.warnings) log.warn(`configuration: ${formatProblem(warning)}`);
+    if (loaded.kind === 'invalid') return this.refuse(loaded.problems.map(formatProblem));
+    let commits: (() => void)[];
+    try {
+      commits = this.parts.map((part) => part.prepare(loaded.config));
+    } catch (error) {
+      return this.refuse([messageOf(error)]);
+    }
+    for (const commit of commits) commit();
+    this.accept(loaded.config);
+  }
+
+  /** The configuration that was accepted last. */
+  current(): Config {
+    return this.accepted;
+  }
+
+  /** The line of readiness after a refusal; null once a configuration was accepted. */
+  trouble(): string | null {
+    return this.refused;
+  }
+
+  private refuse(problems: readonly string[]): void {
+    const { metrics, log, now } = this.process;
+    const at = isoTime(now());
+    this.refused = `the configuration that was read at ${at} is wrong, and the one before it remains in force: correct what the log says and send SIGHUP again`;
+    metrics.reloaded(false);
     const line = 'the configuration is wrong; the one before it remains in force';
     log.error({ problems: problems.slice(0, MOST_NAMED) }, line);
   }
 
-  function accept(next: Config): void {
-    const changed = differences(current, next).filter(isTaken);
-    const restart = differences(started, next).filter((path) => !isTaken(path));
-    current = next;
-    trouble = null;
-    deps.count(true);
-    deps.changed(overlay(started, next, taken) as Config);
+  private accept(next: Config): void {
+    const { metrics, log } = this.process;
+    const isTaken = (path: string) =>
+      this.taken.some((pattern) => matches(pattern, path.split('.')));
+    const changed = differences(this.accepted, next).filter(isTaken);
+    const restart = differences(this.started, next).filter((path) => !isTaken(path));
+    this.accepted = next;
+    this.refused = null;
+    metrics.reloaded(true);
+    this.changed(overlay(this.started, next, this.taken) as Config);
     log.info({ changed: changed.slice(0, MOST_NAMED) }, 'configuration read again');
     if (restart.length === 0) return;
     const line = 'the configuration has changes that need a restart';
     log.warn({ settings: restart.slice(0, MOST_NAMED) }, line);
   }
-
-  return {
-    apply(loaded) {
-      for (const warning of loaded.warnings) log.warn(`configuration: ${formatProblem(warning)}`);
-      if (loaded.kind === 'invalid') return refuse(loaded.problems.map(formatProblem));
-      let commits: (() => void)[];
-      try {
-        commits = parts.map((part) => part.prepare(loaded.config));
-      } catch (error) {
-        return refuse([messageOf(error)]);
-      }
-      for (const commit of commits) commit();
-      accept(loaded.config);
-    },
-    current: () => current,
-    trouble: () => trouble,
-  };
 }
 
 /** Gives a map that many parts hold the entries of another. */

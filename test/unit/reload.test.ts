@@ -1,7 +1,9 @@
 import { expect, test } from '@jest/globals';
+import { pino } from 'pino';
 import { configSchema, type Config } from '../../src/config/schema.ts';
-import { createReload } from '../../src/daemon/reload.ts';
+import { Reload, type Reloadable } from '../../src/daemon/reload.ts';
 import { NOON } from '../support/builders.ts';
+import { testProcess } from '../support/daemon.ts';
 
 const SOURCE = { api_key: 'old', base_url: 'https://noxus.example' };
 
@@ -11,17 +13,13 @@ const configOf = (changes: object) =>
 test('the configuration in force after a reload has what was taken, and the rest as at the start', () => {
   const inForce: Config[] = [];
   const quiet = () => undefined;
-  const reload = createReload({
-    config: configOf({}),
-    parts: [
-      { settings: ['sources.*.api_key'], prepare: () => quiet },
-      { settings: ['endpoints'], prepare: () => quiet },
-    ],
-    count: quiet,
-    changed: (config) => void inForce.push(config),
-    now: () => NOON,
-    log: { info: quiet, warn: quiet, error: quiet },
-  });
+  const parts: Reloadable[] = [
+    { settings: ['sources.*.api_key'], prepare: () => quiet },
+    { settings: ['endpoints'], prepare: () => quiet },
+  ];
+  const log = pino({ level: 'silent' });
+  const process = testProcess({ config: configOf({}), log, now: () => NOON });
+  const reload = new Reload(process, parts, (config) => void inForce.push(config));
   const endpoints = { ops: { type: 'log' } };
   const next = configOf({
     sources: { eu: { ...SOURCE, api_key: 'new', timeout: '1s' }, us: SOURCE },
