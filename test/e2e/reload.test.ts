@@ -10,6 +10,7 @@ import {
   startDaemonProcess,
   stopAll,
   tempDir,
+  type DaemonOptions,
   type DaemonProcess,
 } from '../support/daemon-process.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -20,10 +21,18 @@ const [OLD_TOKEN, NEW_TOKEN] = ['the-token-of-yesterday', 'the-token-of-today'] 
 let noxus: Simulator;
 let receiver: Receiver;
 let folder: string;
+/** Of the test that runs. */
 const daemons: DaemonProcess[] = [];
+/** Of the tests that change its configuration alone, with a Noxus and secrets that stay. */
+let shared: DaemonProcess;
+let calm: Simulator;
+let calmFolder: string;
 
 beforeAll(async () => {
   receiver = await startReceiver({ secrets: [SECRET] });
+  calm = await startSimulator();
+  calmFolder = await tempDir();
+  shared = await launch(calmFolder, calm.apiKey, { config: configOf({}, calm) });
 });
 
 beforeEach(async () => {
@@ -37,15 +46,19 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-afterAll(() => receiver.close());
+afterAll(async () => {
+  await stopAll([shared]);
+  await Promise.all([receiver.close(), calm.close()]);
+  await rm(calmFolder, { recursive: true, force: true });
+});
 
 const hooks = () => ({ type: 'webhook', url: receiver.url, secret: SECRET });
 
-function configOf(changes: Record<string, unknown> = {}): Record<string, unknown> {
+function configOf(changes: Record<string, unknown> = {}, of = noxus): Record<string, unknown> {
   return {
     sources: {
       default: {
-        base_url: noxus.url,
+        base_url: of.url,
         api_key: '${NOXUS_API_KEY}',
         rate_limit: { requests: 1_000, per: '1s' },
       },
@@ -58,19 +71,28 @@ function configOf(changes: Record<string, unknown> = {}): Record<string, unknown
 }
 
 /** Starts a daemon with its secrets in files. */
+async function launch(dir: string, apiKey: string, options: DaemonOptions) {
+  const [key, token] = [join(dir, 'key'), join(dir, 'token')];
+  await writeFile(key, apiKey);
+  await writeFile(token, OLD_TOKEN);
+  const env = { NOXUS_API_KEY_FILE: key, OPS_TOKEN_FILE: token };
+  return startDaemonProcess({ ...options, env });
+}
+
 async function start({
   apiKey = noxus.apiKey,
   ...options
-}: { apiKey?: string; dataDir?: string; config?: Record<string, unknown> } = {}) {
-  await keep('key', apiKey);
-  await keep('token', OLD_TOKEN);
-  const daemon = await startDaemonProcess({
-    config: configOf(),
-    ...options,
-    env: { NOXUS_API_KEY_FILE: join(folder, 'key'), OPS_TOKEN_FILE: join(folder, 'token') },
-  });
+}: DaemonOptions & { apiKey?: string } = {}) {
+  const daemon = await launch(folder, apiKey, { config: configOf(), ...options });
   daemons.push(daemon);
   return daemon;
+}
+
+/** The shared daemon, with the usual configuration. */
+async function withUsual(): Promise<DaemonProcess> {
+  await shared.configure(configOf({}, calm));
+  await hangUp(shared, READ_AGAIN);
+  return shared;
 }
 
 const keep = (name: string, secret: string) => writeFile(join(folder, name), secret);
@@ -230,16 +252,18 @@ test('a start with another key or URL tries the source at once, whatever was met
 });
 
 test('a reload that takes the last token away is refused', async () => {
-  const daemon = await start();
-  await daemon.configure(configOf({ auth: { tokens: [] } }));
+  const daemon = await withUsual();
+  await daemon.configure(configOf({ auth: { tokens: [] } }, calm));
   const refused = await hangUp(daemon, REFUSED);
   expect(refused?.['problems']).toEqual([expect.stringContaining('no token any more')]);
   expect((await fetch(`${daemon.url}/v1/watches`)).status).toBe(401);
 });
 
 test('a wrong configuration is refused by SIGHUP, and the next right one is taken', async () => {
-  const daemon = await start();
-  await daemon.configure(configOf({ endpoints: { hooks: { type: 'webhook', url: 'nowhere' } } }));
+  const daemon = await withUsual();
+  await daemon.configure(
+    configOf({ endpoints: { hooks: { type: 'webhook', url: 'nowhere' } } }, calm),
+  );
   const refused = await hangUp(daemon, REFUSED);
   expect(refused?.['problems']).toEqual([expect.stringContaining('endpoints.hooks.url')]);
   const { text } = await call(daemon, OLD_TOKEN, '/readyz');
@@ -247,11 +271,14 @@ test('a wrong configuration is refused by SIGHUP, and the next right one is take
   expect((await call(daemon, OLD_TOKEN, '/v1/endpoints')).text).toContain('"name":"hooks"');
 
   await daemon.configure(
-    configOf({
-      endpoints: { hooks: hooks(), more: hooks() },
-      workflows: { 'wf-1': { name: 'invoices' } },
-      watches: { timeout: '3d' },
-    }),
+    configOf(
+      {
+        endpoints: { hooks: hooks(), more: hooks() },
+        workflows: { 'wf-1': { name: 'invoices' } },
+        watches: { timeout: '3d' },
+      },
+      calm,
+    ),
   );
   const line = await hangUp(daemon, READ_AGAIN);
   expect(line?.['changed']).toEqual(['workflows.wf-1', 'endpoints.more']);
@@ -259,7 +286,7 @@ test('a wrong configuration is refused by SIGHUP, and the next right one is take
   expect(restart['settings']).toEqual(['watches.timeout']);
   expect((await call(daemon, OLD_TOKEN, '/readyz')).text).not.toContain('configuration');
 
-  const { id } = noxus.add({
+  const { id } = calm.add({
     workflow_id: 'wf-1',
     steps: [{ after_ms: 0, status: 'failed' }],
   });
@@ -269,17 +296,17 @@ test('a wrong configuration is refused by SIGHUP, and the next right one is take
 });
 
 test('a rule that notifies an unknown endpoint degrades readiness, and says not that it did', async () => {
-  const daemon = await start();
+  const daemon = await withUsual();
   const rule = { name: 'failures', events: ['run.failed'], group_wait: '0s' };
   const rules = [{ ...rule, notify: ['hooks', 'hoks'] }];
-  await daemon.configure(configOf({ endpoints: { hooks: hooks() }, rules }));
+  await daemon.configure(configOf({ endpoints: { hooks: hooks() }, rules }, calm));
   await hangUp(daemon, READ_AGAIN);
   const { text } = await call(daemon, OLD_TOKEN, '/readyz');
   expect(text).toMatch(
     /^degraded configuration: the rule failures notifies hoks, which is no end/m,
   );
 
-  const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] });
+  const { id } = calm.add({ steps: [{ after_ms: 0, status: 'failed' }] });
   await call(daemon, OLD_TOKEN, '/v1/watches', { run_id: id });
   const { body } = await waitFor(() =>
     receiver.received.find((one) => one.body.includes(id) && one.body.includes('alert.firing')),
@@ -289,18 +316,18 @@ test('a rule that notifies an unknown endpoint degrades readiness, and says not 
 });
 
 test('SIGHUP with a corrected URL sends at once what waited for the endpoint', async () => {
-  const daemon = await start();
+  const daemon = await withUsual();
   const wrong = { ...hooks(), url: 'http://127.0.0.1:9/', retry: ['1h'] };
-  await daemon.configure(configOf({ endpoints: { hooks: wrong } }));
+  await daemon.configure(configOf({ endpoints: { hooks: wrong } }, calm));
   await hangUp(daemon, READ_AGAIN);
   const runs = Array.from({ length: 12 }, () => {
-    return noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] }).id;
+    return calm.add({ steps: [{ after_ms: 0, status: 'failed' }] }).id;
   });
   const watches = runs.map((run_id) => ({ run_id }));
   await call(daemon, OLD_TOKEN, '/v1/watches/batch', { watches });
   await waitFor(() => linesOf(daemon, /^endpoint.failing/).length > 0);
 
-  await daemon.configure(configOf());
+  await daemon.configure(configOf({}, calm));
   await hangUp(daemon, READ_AGAIN);
   // Without the reload a probe comes after half a minute, and what has failed goes again after an hour.
   const isTold = (id: string) => receiver.received.some(({ body }) => body.includes(id));
