@@ -4,9 +4,10 @@ import { RunwatchError } from '../core/errors.ts';
 import {
   asItIs,
   asUnavailable,
+  isReply,
   reasonOf,
   refusalOf,
-  translateErrors,
+  type Refusal,
   type RedisLog,
 } from './failures.ts';
 import { createKeys } from './keys.ts';
@@ -143,12 +144,12 @@ export function createRedisConnections(options: Options): RedisConnections {
     const isPatient = role !== FAIL_FAST;
     const reconnectOnError = afterFailover(target.isCluster);
     const redis = new Redis({ ...target.options, ...COMMON, reconnectOnError, ...role });
-    const translated = translateErrors(gatherWrites(redis), {
+    const hooked = hookCommands(redis, {
       asError: isPatient ? asItIs : asUnavailable(place),
       refusalDelayMs: isPatient ? REFUSAL_DELAY_MS : 0,
       onRefusal: (refusal) => watch.refused(refusal),
     });
-    return translated.on('error', (error) => watch.failed(reasonOf(error), refusalOf(error)));
+    return hooked.on('error', (error) => watch.failed(reasonOf(error), refusalOf(error)));
   };
 
   const commands = open(FAIL_FAST);
@@ -260,24 +261,61 @@ function isUntrusted(error: Error): boolean {
   return error.cause instanceof Error && isUntrusted(error.cause);
 }
 
+/** What a connection makes of the errors of its commands. */
+interface Failure {
+  asError: (error: Error) => Error;
+  /** Hears of each reply by which the server refuses. */
+  onRefusal: (refusal: Refusal) => void;
+  /** For how long such a reply is kept back, for callers that ask again at once, ms. */
+  refusalDelayMs: number;
+}
+
+/** A server may refuse these and still be used. */
+const DISPENSABLE: ReadonlySet<string> = new Set(['info', 'config', 'client']);
+
 /**
- * Sends the commands of one turn of the event loop in one write, which Redis reads at once. A write
- * for each command is a fifth of what Redis does for a poll. Nothing
- * else changes. ioredis can gather commands in pipelines too, but those cost more than they save,
- * and what of them was unanswered when a connection broke would not be sent again.
+ * Takes hold of every command of a connection, and of its duplicates: those of one turn of the event loop
+ * leave in one write, and the errors of all pass through `failure` before a listener sees them. ioredis
+ * publishes what it sends and what fails, but lets none of it be changed.
  */
-export function gatherWrites(redis: Redis): Redis {
+export function hookCommands(redis: Redis, failure: Failure): Redis {
   const send = redis.sendCommand.bind(redis);
   redis.sendCommand = (command, stream) => {
-    // There is none before the first connection, whatever its type says.
-    const socket = redis.stream as Redis['stream'] | undefined;
-    if (socket?.writableCorked === 0) {
-      socket.cork();
-      setImmediate(() => socket.uncork());
-    }
+    const { reject } = command;
+    command.reject = (error) => rejectBy(failure, { name: command.name, reject }, error);
+    gatherWrites(redis);
     return send(command, stream);
   };
+  const duplicate = redis.duplicate.bind(redis);
+  redis.duplicate = (override) => hookCommands(duplicate(override), failure);
   return redis;
+}
+
+/**
+ * Redis reads one write at once: a write for each command is a fifth of what it does for a poll. ioredis can
+ * gather commands in pipelines too, but those cost more than they save, and what of them was unanswered when a
+ * connection broke would not be sent again.
+ */
+function gatherWrites(redis: Redis): void {
+  // There is none before the first connection, whatever its type says.
+  const socket = redis.stream as Redis['stream'] | undefined;
+  if (socket?.writableCorked !== 0) return;
+  socket.cork();
+  setImmediate(() => socket.uncork());
+}
+
+function rejectBy(
+  { asError, onRefusal, refusalDelayMs }: Failure,
+  command: { name: string; reject: (error: Error) => void },
+  error: Error,
+): void {
+  // ioredis hangs the arguments on each error, and they may be a password or what must not be logged.
+  if ('command' in error) delete error.command;
+  const refusal = isReply(error) ? refusalOf(error) : null;
+  if (refusal === null) return command.reject(asError(error));
+  if (!DISPENSABLE.has(command.name)) onRefusal(refusal);
+  if (refusalDelayMs === 0) return command.reject(asError(error));
+  setTimeout(() => command.reject(asError(error)), refusalDelayMs);
 }
 
 /** What a text of JSON says; null for none. */

@@ -1,4 +1,3 @@
-import type { Redis } from 'ioredis';
 import { RunwatchError } from '../core/errors.ts';
 
 /** What this folder needs of a logger; pino fits. */
@@ -60,48 +59,8 @@ function refusedError({ code, reason }: Refusal, cause?: unknown): RunwatchError
   });
 }
 
-/** What a connection makes of the errors of its commands. */
-interface Failure {
-  asError: (error: Error) => Error;
-  /** Hears of each reply by which the server refuses. */
-  onRefusal: (refusal: Refusal) => void;
-  /** For how long such a reply is kept back, for callers that ask again at once, ms. */
-  refusalDelayMs: number;
-}
-
-/** A server may refuse these and still be used. */
-const DISPENSABLE: ReadonlySet<string> = new Set(['info', 'config', 'client']);
-
-/**
- * Passes every error of a connection, and of its duplicates, through `failure` before a listener sees
- * it. ioredis hangs the arguments of the command on each error, and they may be a password or
- * what must not be logged; so those are dropped in any case.
- */
-export function translateErrors(redis: Redis, failure: Failure): Redis {
-  const send = redis.sendCommand.bind(redis);
-  redis.sendCommand = (command, stream) => {
-    const { reject } = command;
-    command.reject = (error) => {
-      const clean = withoutArguments(error);
-      const refusal = isReply(clean) ? refusalOf(clean) : null;
-      if (refusal === null) return reject(failure.asError(clean));
-      if (!DISPENSABLE.has(command.name)) failure.onRefusal(refusal);
-      if (failure.refusalDelayMs === 0) return reject(failure.asError(clean));
-      setTimeout(() => reject(failure.asError(clean)), failure.refusalDelayMs);
-    };
-    return send(command, stream);
-  };
-  const duplicate = redis.duplicate.bind(redis);
-  redis.duplicate = (override) => translateErrors(duplicate(override), failure);
-  return redis;
-}
-
-function withoutArguments(error: Error): Error {
-  if ('command' in error) delete error.command;
-  return error;
-}
-
-function isReply({ name }: Error): boolean {
+/** An answer of the server, not an error of the connection. */
+export function isReply({ name }: Error): boolean {
   return name === 'ReplyError';
 }
 

@@ -1,10 +1,12 @@
 import { afterAll, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { gatherWrites } from '../../src/redis/connection.ts';
+import { hookCommands } from '../../src/redis/connection.ts';
+import { asItIs } from '../../src/redis/failures.ts';
 import { startPrivateRedis } from '../support/redis.ts';
 
 const server = await startPrivateRedis();
-const redis = gatherWrites(new Redis(server.url));
+const failure = { asError: asItIs, onRefusal: () => undefined, refusalDelayMs: 0 };
+const redis = hookCommands(new Redis(server.url), failure);
 afterAll(async () => {
   redis.disconnect();
   await server.stop();
@@ -23,7 +25,7 @@ test('commands of one turn reach Redis together, in order', async () => {
 });
 
 test('what was issued before the end is done and answered', async () => {
-  const other = gatherWrites(new Redis(server.url));
+  const other = hookCommands(new Redis(server.url), failure);
   await other.ping();
   const written = other.set('last', 'word');
   const ended = other.quit();
