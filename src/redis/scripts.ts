@@ -62,7 +62,8 @@ import {
   REPLACE_FIELD,
   TAKE_STREAM,
 } from './lua/stream.ts';
-import { COMMIT_WATCH } from './lua/watch.ts';
+import type { ScriptCall } from './script.ts';
+import { COMMIT_WATCH } from './stores/watch-script.ts';
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
@@ -70,10 +71,7 @@ declare module 'ioredis' {
     rwTakeOutStep(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
     rwTakeLease(clock: string, lease: string, token: string, ms: number): Result<number, Context>;
     rwEndLease(lease: string, whose: 'token' | 'process', name: string): Result<null, Context>;
-    rwCommitWatch(
-      keyCount: number,
-      ...args: (string | number)[]
-    ): Result<string[] | number, Context>;
+    rwCommitWatch(...call: ScriptCall): Result<string[] | number, Context>;
     rwClaimRequests(
       ...args: (string | number)[]
     ): Result<[string, ...(string | number)[]], Context>;
@@ -260,7 +258,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwTakeOutStep', { lua: TAKE_OUT_STEP });
   redis.defineCommand('rwTakeLease', { numberOfKeys: 2, lua: TAKE_LEASE });
   redis.defineCommand('rwEndLease', { numberOfKeys: 1, lua: END_LEASE });
-  redis.defineCommand('rwCommitWatch', { lua: COMMIT_WATCH });
+  redis.defineCommand('rwCommitWatch', { lua: COMMIT_WATCH.lua });
   redis.defineCommand('rwClaimRequests', { numberOfKeys: DUE_SETS + 7, lua: CLAIM_REQUESTS });
   redis.defineCommand('rwReleaseClaims', { numberOfKeys: DUE_SETS + 2, lua: RELEASE_CLAIMS });
   redis.defineCommand('rwRenewClaim', { numberOfKeys: 2, lua: RENEW_CLAIM });

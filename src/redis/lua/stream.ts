@@ -1,5 +1,5 @@
 import { EVEN_IF_FULL } from './full.ts';
-import { IDENTITY } from './watch.ts';
+import { IDENTITY } from '../stores/watch-script.ts';
 import { SCHEDULE } from './schedule.ts';
 
 /**

@@ -24,8 +24,7 @@ import {
   webhooksIndex,
   type WatchNeed,
 } from '../indexes.ts';
-import { declaredKeys, type Keys } from '../keys.ts';
-import { BACKLOG_MOVED } from '../lua/watch.ts';
+import { declaredKeys, namedKeys, type Keys } from '../keys.ts';
 import {
   countNumbers,
   findNumbers,
@@ -35,6 +34,7 @@ import {
 } from '../numbers.ts';
 import { replies } from '../connection.ts';
 import { runIdPlan } from '../run-ids.ts';
+import type { ScriptCall } from '../script.ts';
 import { backlogPlan, BacklogStore, type BacklogNotices } from './backlog-store.ts';
 import { deliveryPlan, inboxPlan } from './event-plan.ts';
 import { readBare, readStored } from './history-plan.ts';
@@ -42,6 +42,7 @@ import type { HistoryStore } from './history-store.ts';
 import { figuresPlan } from './run-figures-store.ts';
 import { learningPlan } from './statistics-store.ts';
 import { WatchListing, type StoredFilter, type WatchPageQuery } from './watch-listing.ts';
+import { COMMIT_WATCH, NOT_WRITTEN } from './watch-script.ts';
 import { slotInPlace, writeDoc, writeHead, writeIdentity, writePolls } from './watch-record.ts';
 
 /** What became of a write of a poll: what was due by it, or why it was not written. */
@@ -107,7 +108,7 @@ export class WatchStore {
     );
     if (!isPlain) return Promise.all(changes.map((change) => this.commit(change)));
     const pipeline = this.redis.pipeline();
-    for (const change of changes) pipeline.rwCommitWatch(...this.commitArguments(change));
+    for (const change of changes) pipeline.rwCommitWatch(...this.callOf(change));
     const found = await replies<string[] | number>(pipeline);
     return found.map((reply) => (typeof reply === 'number' ? null : reply));
   }
@@ -124,11 +125,10 @@ export class WatchStore {
       if (before?.isPacked === true) await this.history.unpack(after);
     }
     const pipeline = this.redis.pipeline();
-    for (const change of changes)
-      pipeline.rwCommitWatch(...this.commitArguments(change, { quota }));
+    for (const change of changes) pipeline.rwCommitWatch(...this.callOf(change, { quota }));
     const found = await replies<string[] | number>(pipeline);
     return found.map((reply) => {
-      if (reply === BEYOND_QUOTA) return 'beyond_quota';
+      if (reply === NOT_WRITTEN.beyondQuota) return 'beyond_quota';
       return typeof reply === 'number' ? null : reply;
     });
   }
@@ -153,7 +153,7 @@ export class WatchStore {
   async commitPoll(change: WatchChange): Promise<Committed> {
     const reply = await this.write(change);
     if (typeof reply !== 'number') return reply;
-    return reply === 0 ? 'changed' : 'lost';
+    return reply === NOT_WRITTEN.changed ? 'changed' : 'lost';
   }
 
   private movesOf(change: WatchChange): BacklogMove[] {
@@ -165,7 +165,7 @@ export class WatchStore {
     const { notices } = this;
     const moves = this.movesOf(change);
     if (notices === null || moves.length === 0) {
-      return this.redis.rwCommitWatch(...this.commitArguments(change));
+      return this.redis.rwCommitWatch(...this.callOf(change));
     }
     for (;;) {
       const steps = await this.backlogs.judge(moves, change);
@@ -173,10 +173,8 @@ export class WatchStore {
       const raised = steps.flatMap(({ notice }) => notice ?? []);
       const planned = raised.map((notice) => notices.plan(notice));
       const ofBacklogs = backlogPlan(this.keys, steps, planned);
-      const reply = await this.redis.rwCommitWatch(
-        ...this.commitArguments(noticed, { ofBacklogs }),
-      );
-      if (reply === BACKLOG_MOVED) continue;
+      const reply = await this.redis.rwCommitWatch(...this.callOf(noticed, { ofBacklogs }));
+      if (reply === NOT_WRITTEN.backlogMoved) continue;
       if (typeof reply !== 'number') for (const notice of raised) notices.raised(notice);
       return reply;
     }
@@ -336,8 +334,8 @@ export class WatchStore {
     >;
   }
 
-  private commitArguments(change: WatchChange, context: Omit<CommitContext, 'entries'> = {}) {
-    return commitArguments(this.keys, change, { entries: this.entriesOf(change), ...context });
+  private callOf(change: WatchChange, context: Omit<CommitContext, 'entries'> = {}): ScriptCall {
+    return commitCall(this.keys, change, { entries: this.entriesOf(change), ...context });
   }
 
   /** A change of what only the record of an ended watch says, such as its metadata. */
@@ -364,9 +362,6 @@ function numberOf({ number }: NumberedRow): number {
   return Number(number);
 }
 
-/** What the commit script replies where a token would have more active watches than it may. */
-const BEYOND_QUOTA = -2;
-
 /** What bears on a change besides itself. */
 interface CommitContext {
   entries: readonly AlertEntry[];
@@ -374,11 +369,7 @@ interface CommitContext {
   ofBacklogs?: ReturnType<typeof backlogPlan>;
 }
 
-function commitArguments(
-  keys: Keys,
-  change: WatchChange,
-  context: CommitContext,
-): [keyCount: number, ...args: (string | number)[]] {
+function commitCall(keys: Keys, change: WatchChange, context: CommitContext): ScriptCall {
   const { before, after } = change;
   const doc = writeDoc(after);
   const inPlace = before?.doc === doc ? slotInPlace(before, after) : null;
@@ -386,40 +377,48 @@ function commitArguments(
   const ofWatch = effectsOf(keys, change, context, places);
   // What moves in a backlog moves in its index.
   const effects = ofWatch && { ...ofWatch, ...context.ofBacklogs };
-  const byPlace = [
-    keys.watch(after),
-    keys.clock,
-    keys.requestClaims(after.source),
-    keys.budget(after.source),
-    ...keys.requestsDue(after.source),
-  ];
-  return [
-    ...declaredKeys(keys, byPlace, effects),
-    before === null ? '' : writeIdentity(before),
-    writeHead(after),
-    inPlace === null ? doc + writePolls(after) : '',
-    effects === null ? '' : JSON.stringify(effects),
-    ...scheduleArguments(change),
-    ...(inPlace === null ? [0, ''] : [inPlace.at, inPlace.slot]),
-  ];
+  return COMMIT_WATCH.call(
+    {
+      watch: keys.watch(after),
+      clock: keys.clock,
+      claims: keys.requestClaims(after.source),
+      permits: keys.budget(after.source),
+    },
+    [...keys.requestsDue(after.source), ...namedKeys(keys, effects)],
+    {
+      identity: before === null ? undefined : writeIdentity(before),
+      head: writeHead(after),
+      ...(inPlace === null
+        ? { record: doc + writePolls(after) }
+        : { slotAt: inPlace.at, slot: inPlace.slot }),
+      effects: effects === null ? undefined : JSON.stringify(effects),
+      ...scheduleOf(change),
+    },
+  );
 }
 
-function scheduleArguments({ after, schedule }: WatchChange): (string | number)[] {
-  if (schedule === undefined) return ['', '', '', '', '', '', ''];
-  const about = [schedule.does, after.runId];
-  switch (schedule.does) {
+/** What a change does to the schedule, times in whole ms from the write on. */
+function scheduleOf({ after, schedule }: WatchChange) {
+  if (schedule === undefined) return {};
+  const { does } = schedule;
+  const about = { does, member: after.runId };
+  switch (does) {
     case 'settle': {
       const { token, next, permitMs } = schedule;
-      const at = next === null ? '' : Math.max(0, Math.round(next.inMs));
-      const spare = next?.spareMs === undefined ? '' : Math.round(next.spareMs);
-      return [...about, token, at, next?.kind ?? '', permitMs ?? '', spare];
+      return {
+        ...about,
+        token,
+        permitMs: permitMs ?? undefined,
+        ...(next !== null && { kind: next.kind, inMs: Math.max(0, Math.round(next.inMs)) }),
+        ...(next?.spareMs !== undefined && { spareInMs: Math.round(next.spareMs) }),
+      };
     }
     case 'enter':
-      return [...about, '', Math.round(schedule.withinMs), schedule.kind, '', ''];
+      return { ...about, kind: schedule.kind, inMs: Math.round(schedule.withinMs) };
     case 'expedite':
-      return [...about, '', Math.round(schedule.withinMs), '', '', ''];
+      return { ...about, inMs: Math.round(schedule.withinMs) };
     case 'leave':
-      return [...about, '', '', '', '', ''];
+      return about;
   }
 }
 

@@ -1,8 +1,9 @@
-import { EVEN_IF_FULL } from './full.ts';
-import { LEARN } from './learn.ts';
-import { PLAN_DELIVERIES, RAISE } from './outbox.ts';
-import { RUN_IDS } from './run-ids.ts';
-import { SCHEDULE } from './schedule.ts';
+import { EVEN_IF_FULL } from '../lua/full.ts';
+import { LEARN } from '../lua/learn.ts';
+import { PLAN_DELIVERIES, RAISE } from '../lua/outbox.ts';
+import { RUN_IDS } from '../lua/run-ids.ts';
+import { SCHEDULE } from '../lua/schedule.ts';
+import { script } from '../script.ts';
 
 /**
  * `countRuns(plan)` counts an active watch at its workflow and status, or no more, and adds an ended run
@@ -58,8 +59,17 @@ local function countTokens(tokens)
 end
 `;
 
-/** What {@link COMMIT_WATCH} returns where a backlog is not as it was read. */
-export const BACKLOG_MOVED = -3;
+/** What {@link COMMIT_WATCH} returns where it has written nothing. */
+export const NOT_WRITTEN = {
+  /** The watch has changed since it was read, or is packed. */
+  changed: 0,
+  /** Another process has the claim by now. */
+  claimLost: -1,
+  /** A token would have more active watches than it may. */
+  beyondQuota: -2,
+  /** A backlog is not as it was read. */
+  backlogMoved: -3,
+} as const;
 
 /**
  * `isAsRead(backlog, number)` says whether as many other watches are stalled as the change was judged by. It
@@ -96,15 +106,36 @@ end
  * indexes, its events, their deliveries, its duration samples and its next due time. One step or none.
  * A document that is the same is not written again; then one slot of the poll history is written in place.
  *
- * KEYS  watch, clock, claims, permits, due sets, those that the effects name.
- * ARGV  identity as it was read or ''; head; document and poll history, '' where unchanged; effects as JSON, '' for none.
- *       What it does to the schedule or '', member, token or '', ms or '', kind or ''. For how long a
- *       permit counts after its answer in ms or ''. From when on what is left over may poll it, in ms
- *       or ''; offset of the slot, slot or ''.
- * Returns 0 where the watch has changed or is packed, -1 where the claim was lost, -2 where a token would
- * have more active watches than it may, -3 where a backlog is not as it was read, else the pools at which deliveries are due now.
+ * Its further keys are the due sets of the source, then those that the effects name. It returns the pools at which
+ * deliveries are due now, or one of {@link NOT_WRITTEN}.
  */
-export const COMMIT_WATCH = `
+export const COMMIT_WATCH = script(
+  {
+    keys: ['watch', 'clock', 'claims', 'permits'],
+    args: [
+      // As the watch was read; absent where there was none.
+      'identity',
+      'head',
+      // Document and poll history, absent where the document is the same; then a slot, and where it stands.
+      'record',
+      // JSON.
+      'effects',
+      // What happens in the schedule: settle, enter, expedite or leave.
+      'does',
+      'member',
+      'token',
+      'kind',
+      // In how long it is due; of a settled one absent where it leaves.
+      'inMs',
+      // For how long the permit counts after its answer.
+      'permitMs',
+      'slotAt',
+      'slot',
+      // From when on what is left over may poll it.
+      'spareInMs',
+    ],
+  },
+  `
 ${EVEN_IF_FULL}
 ${PLAN_DELIVERIES}
 ${RAISE}
@@ -115,21 +146,21 @@ ${COUNT_STALLED}
 ${RUN_IDS}
 ${SCHEDULE}
 ${IDENTITY}
-local identity = identityOf(KEYS[1])
-local does, member = ARGV[5], ARGV[6]
+local identity = identityOf(keys.watch)
+local does, member = args.does, args.member
 local claim = {}
-if does == 'settle' then claim.token, claim.dueAt, claim.notes = holder(KEYS[3], member) end
-if does == 'settle' and claim.token ~= ARGV[7] then return -1 end
-if identity ~= ARGV[1] then return 0 end
+if does == 'settle' then claim.token, claim.dueAt, claim.notes = holder(keys.claims, member) end
+if does == 'settle' and claim.token ~= args.token then return ${NOT_WRITTEN.claimLost} end
+if identity ~= (args.identity or '') then return ${NOT_WRITTEN.changed} end
 
 local version, number = tonumber(string.sub(identity, 1, 12)) or 0, tonumber(string.sub(identity, 14))
-local effects = ARGV[4] ~= '' and cjson.decode(ARGV[4])
-if effects and effects.tokens and isBeyondQuota(effects.tokens) then return -2 end
+local effects = args.effects and cjson.decode(args.effects)
+if effects and effects.tokens and isBeyondQuota(effects.tokens) then return ${NOT_WRITTEN.beyondQuota} end
 for _, backlog in ipairs(effects and effects.backlogs or {}) do
-  if not isAsRead(backlog, number) then return ${BACKLOG_MOVED} end
+  if not isAsRead(backlog, number) then return ${NOT_WRITTEN.backlogMoved} end
 end
 -- A watch is ended, by whoever purges it, before it is forgotten.
-if does == 'leave' and (not effects or #effects.events == 0) then evenIfFull(KEYS[2]) end
+if does == 'leave' and (not effects or #effects.events == 0) then evenIfFull(keys.clock) end
 -- What is in a log under the number of its watch.
 local function renumber(log, live)
   local found = redis.call('ZRANGE', live, 0, -1, 'WITHSCORES')
@@ -183,7 +214,7 @@ if effects then
     end
   end
 
-  numbers[KEYS[1]] = number
+  numbers[keys.watch] = number
   plan(effects, pools)
   enterInbox(effects.judged)
   if effects.learned then learn(effects.learned) end
@@ -193,24 +224,24 @@ end
 
 -- From here on the change counts: a step that has failed before leaves the watch as it was, so that the
 -- next poll finds the same change again.
-local head = string.format('%012.0f %012.0f', version + 1, number) .. ARGV[2]
-if ARGV[3] == '' then
-  redis.call('SETRANGE', KEYS[1], 0, head)
-  if ARGV[13] ~= '' then redis.call('SETRANGE', KEYS[1], ARGV[12], ARGV[13]) end
+local head = string.format('%012.0f %012.0f', version + 1, number) .. args.head
+if args.record then
+  redis.call('SET', keys.watch, head .. args.record)
 else
-  redis.call('SET', KEYS[1], head .. ARGV[3])
+  redis.call('SETRANGE', keys.watch, 0, head)
+  if args.slot then redis.call('SETRANGE', keys.watch, args.slotAt, args.slot) end
 end
 
-if does ~= '' then
-  local due = schedule(KEYS[3], 5)
-  local now = storeNow(KEYS[2])
-  local at = ARGV[8] ~= '' and now + ARGV[8]
+if does then
+  local due = schedule(keys.claims, further)
+  local now = storeNow(keys.clock)
+  local at = args.inMs and now + args.inMs
   if does == 'settle' then
-    local spareAt = ARGV[11] ~= '' and now + ARGV[11] or nil
-    due.finish(member, claim, now, at and {at = at, kind = ARGV[9], spareAt = spareAt} or nil)
-    if ARGV[10] ~= '' then redis.call('ZADD', KEYS[4], 'XX', 'LT', now + ARGV[10] + 1, ARGV[7]) end
+    local spareAt = args.spareInMs and now + args.spareInMs
+    due.finish(member, claim, now, at and {at = at, kind = args.kind, spareAt = spareAt})
+    if args.permitMs then redis.call('ZADD', keys.permits, 'XX', 'LT', now + args.permitMs + 1, args.token) end
   elseif does == 'enter' then
-    due.enter(member, ARGV[9], at)
+    due.enter(member, args.kind, at)
   elseif does == 'expedite' then
     due.expedite(member, at, now)
   else
@@ -220,4 +251,5 @@ end
 if effects and effects.tokens then countTokens(effects.tokens) end
 if effects and #effects.events > 0 then ringEvents(effects) end
 return pools
-`;
+`,
+);
