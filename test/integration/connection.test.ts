@@ -118,9 +118,11 @@ test('a subscriber whose connection holds and answers nothing connects anew', as
     onMessage: (message) => heard.push(message),
     onSubscribed: () => (subscriptions += 1),
   });
-  await waitFor(() => subscriptions === 1);
+  await waitFor(() => subscriptions > 0);
   way.hold();
-  await waitFor(() => subscriptions === 2);
+  // On a slow machine an answer may have been late before.
+  const before = subscriptions;
+  await waitFor(() => subscriptions > before);
   const { commands } = connect(redis.url).connections;
   await waitFor(async () => {
     await commands.publish('news', 'one');
