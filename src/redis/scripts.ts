@@ -36,13 +36,7 @@ import {
 } from './lua/history.ts';
 import { READ_STATISTICS } from './lua/learn.ts';
 import { CHUNK_STARTS, COUNT_NUMBERS, DROP_NUMBER, READ_NUMBERS } from './lua/numbers.ts';
-import {
-  ADMIT_REQUEST,
-  PUT_SOURCE,
-  RENEW_PERMIT,
-  SETTLE_REQUEST,
-  TAKE_GONE,
-} from './lua/source.ts';
+import { TAKE_GONE } from './lua/source.ts';
 import { ADD_UP, PUT_BACK, RECOUNT, SWEEP_INDEX, SWEEP_LOG } from './lua/repair.ts';
 import { CLAIM_REQUESTS, RELEASE_CLAIMS, RENEW_CLAIM } from './lua/request-claim.ts';
 import { FIND_RUN_IDS, SWEEP_RUN_IDS } from './lua/run-ids.ts';
@@ -63,6 +57,7 @@ import {
   TAKE_STREAM,
 } from './lua/stream.ts';
 import type { ScriptCall } from './script.ts';
+import { ADMIT_REQUEST, PUT_SOURCE, RENEW_PERMIT, SETTLE_REQUEST } from './stores/source-store.ts';
 import { COMMIT_WATCH } from './stores/watch-script.ts';
 
 declare module 'ioredis' {
@@ -120,14 +115,9 @@ declare module 'ioredis' {
     ): Result<'delivery' | Wish | ClaimReply, Context>;
     rwRequeueDelivery(keyCount: number, ...args: string[]): Result<number, Context>;
     rwWriteEndpoint(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
-    rwAdmitRequest(...args: (string | number)[]): Result<number | null, Context>;
-    rwRenewPermit(
-      clock: string,
-      permits: string,
-      request: string,
-      holdMs: number,
-    ): Result<null, Context>;
-    rwSettleRequest(...args: (string | number)[]): Result<null, Context>;
+    rwAdmitRequest(...call: ScriptCall): Result<number | null, Context>;
+    rwRenewPermit(...call: ScriptCall): Result<null, Context>;
+    rwSettleRequest(...call: ScriptCall): Result<null, Context>;
     rwTakeStream(
       holders: string,
       runId: string,
@@ -144,16 +134,7 @@ declare module 'ioredis' {
       ...bounds: [most: number, keptMs: number]
     ): Result<null, Context>;
     rwReplaceField(key: string, field: string, was: string, is: string): Result<number, Context>;
-    rwPutSource(
-      state: string,
-      probe: string,
-      open: string,
-      before: string,
-      after: string,
-      isProbe: number,
-      openSince: number | '',
-      keptMs: number,
-    ): Result<number, Context>;
+    rwPutSource(...call: ScriptCall): Result<number, Context>;
     rwTakeGone(
       checks: string,
       now: number,
@@ -278,12 +259,12 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwWithholdDelivery', { lua: WITHHOLD_DELIVERY });
   redis.defineCommand('rwRequeueDelivery', { lua: REQUEUE_DELIVERY });
   redis.defineCommand('rwWriteEndpoint', { lua: WRITE_ENDPOINT });
-  redis.defineCommand('rwAdmitRequest', { numberOfKeys: 5, lua: ADMIT_REQUEST });
-  redis.defineCommand('rwRenewPermit', { numberOfKeys: 2, lua: RENEW_PERMIT });
-  redis.defineCommand('rwSettleRequest', { numberOfKeys: 2, lua: SETTLE_REQUEST });
+  redis.defineCommand('rwAdmitRequest', { lua: ADMIT_REQUEST.lua });
+  redis.defineCommand('rwRenewPermit', { lua: RENEW_PERMIT.lua });
+  redis.defineCommand('rwSettleRequest', { lua: SETTLE_REQUEST.lua });
   redis.defineCommand('rwReadStatistics', { numberOfKeys: 3, lua: READ_STATISTICS });
   defineStreamScripts(redis);
-  redis.defineCommand('rwPutSource', { numberOfKeys: 3, lua: PUT_SOURCE });
+  redis.defineCommand('rwPutSource', { lua: PUT_SOURCE.lua });
   redis.defineCommand('rwTakeGone', { numberOfKeys: 1, lua: TAKE_GONE });
   redis.defineCommand('rwMoveCursor', { numberOfKeys: 2, lua: MOVE_CURSOR });
   redis.defineCommand('rwAddDeliveries', { lua: ADD_DELIVERIES });

@@ -1,5 +1,4 @@
 import { TOLERANCE_MS } from '../../core/clock.ts';
-import { STORE_NOW } from './clock.ts';
 import { EVEN_IF_FULL } from './full.ts';
 import { LEASE } from './leases.ts';
 
@@ -31,23 +30,6 @@ local function rising(open, limit, now)
   if not age or age < 0 or age >= 2000 then return limit end
   return math.max(1, math.floor(limit / (age < 1000 and 4 or 2)))
 end
-`;
-
-/**
- * Writes what is known of a source, unless another process has since it was read.
- *
- * KEYS  state, probe, open.
- * ARGV  state as read or '', new state or '', 1 to release the probe;
- *       when the source answered again, or '' where it did not just now;
- *       for how long that time is kept, ms.
- * Returns 1 when it was written.
- */
-export const PUT_SOURCE = `
-if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
-if ARGV[2] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[2]) end
-if ARGV[3] == '1' then redis.call('DEL', KEYS[2]) end
-if ARGV[4] ~= '' then redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[5]) end
-return 1
 `;
 
 /**
@@ -85,54 +67,4 @@ local function usedUpMs(log, now)
   local first = redis.call('ZRANGEBYSCORE', log, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   return math.ceil(first[2] - now)
 end
-`;
-
-/**
- * A permit for one request beyond those of claims, unless the source is closed.
- *
- * KEYS  clock, permits, state, probe and open of the source.
- * ARGV  request, limit, hold in ms, lease in ms of a probe, 0 for a request that is to be none.
- * Returns how many requests count with this one; null where there is no permit now.
- */
-export const ADMIT_REQUEST = `
-${STORE_NOW}
-${PERMITS}
-${SOURCE_GATE}
-local now = storeNow(KEYS[1])
-local found = redis.call('MGET', KEYS[3], KEYS[5])
-local isClosed = found[1] and string.find(found[1], '"probeAt"', 1, true)
-if isClosed and ARGV[4] == '0' then return nil end
-local gate = 0
-if isClosed then gate = sourceAdmission(found[1], KEYS[4], ARGV[1], ARGV[4], now) end
-if gate == 2 then return nil end
-local limit, holdMs = rising(found[2], tonumber(ARGV[2]), now), tonumber(ARGV[3])
-local count = countPermits(KEYS[2], now, limit, holdMs)
-if count < limit then
-  redis.call('ZADD', KEYS[2], now + holdMs, ARGV[1])
-  return count + 1
-end
-if gate == 1 then redis.call('DEL', KEYS[4]) end
-return nil
-`;
-
-/**
- * Notes that a request was answered: it arrived by now, and counts no longer than the limit's time.
- *
- * KEYS  clock, permits.
- * ARGV  request, the limit's time in ms
- */
-export const SETTLE_REQUEST = `
-${STORE_NOW}
-redis.call('ZADD', KEYS[2], 'XX', 'LT', storeNow(KEYS[1]) + ARGV[2] + 1, ARGV[1])
-`;
-
-/**
- * Keeps the permit of a request that is sent only now, for as long as a new one, also where it had ended.
- *
- * KEYS  clock, permits.
- * ARGV  request, hold of a permit in ms
- */
-export const RENEW_PERMIT = `
-${STORE_NOW}
-redis.call('ZADD', KEYS[2], 'GT', storeNow(KEYS[1]) + ARGV[2], ARGV[1])
 `;

@@ -4,10 +4,28 @@ import type { SourceRecord, SourceState } from '../../core/source/throttle.ts';
 import { jsonOrNull } from '../connection.ts';
 import type { Keys } from '../keys.ts';
 import { Lease } from '../leases.ts';
+import { STORE_NOW } from '../lua/clock.ts';
+import { PERMITS, SOURCE_GATE } from '../lua/source.ts';
 import { countNumbers } from '../numbers.ts';
+import { script } from '../script.ts';
 
 /** For how long it is known when a source answered, or did again, ms. */
 const KEPT_MS = 86_400_000;
+
+/** Writes what is known of a source, unless another process has since it was read. Returns 1 when it was written. */
+export const PUT_SOURCE = script(
+  {
+    keys: ['state', 'probe', 'open'],
+    args: ['keptMs', 'before', 'after', 'endsProbe', 'openSince'],
+  },
+  `
+if (redis.call('GET', keys.state) or '') ~= (args.before or '') then return 0 end
+if args.after then redis.call('SET', keys.state, args.after) else redis.call('DEL', keys.state) end
+if args.endsProbe then redis.call('DEL', keys.probe) end
+if args.openSince then redis.call('SET', keys.open, args.openSince, 'PX', args.keptMs) end
+return 1
+`,
+);
 
 /** What all processes know of sources: whether they answer, and may be asked. */
 export class SourceStore {
@@ -46,13 +64,15 @@ export class SourceStore {
     after: SourceState | null,
     { isProbe, openSince, access }: { isProbe: boolean; openSince: number | null; access: string },
   ): Promise<boolean> {
+    const [state, probe, open] = this.keys.sourceAdmission(source);
     const written = await this.redis.rwPutSource(
-      ...this.keys.sourceAdmission(source),
-      before.text,
-      after === null ? '' : JSON.stringify({ ...after, access }),
-      isProbe ? 1 : 0,
-      openSince === null ? '' : Math.round(openSince),
-      KEPT_MS,
+      ...PUT_SOURCE.call({ state, probe, open }, [], {
+        keptMs: KEPT_MS,
+        before: before.text,
+        after: after === null ? undefined : JSON.stringify({ ...after, access }),
+        endsProbe: isProbe ? 1 : undefined,
+        openSince: openSince === null ? undefined : Math.round(openSince),
+      }),
     );
     return written === 1;
   }
@@ -115,6 +135,55 @@ export class SourceNamesStore {
   }
 }
 
+/**
+ * A permit for one request beyond those of claims, unless the source is closed. Only a request with a lease, in ms, may
+ * be its probe. Returns how many requests count with this one; null where there is no permit now.
+ */
+export const ADMIT_REQUEST = script(
+  {
+    keys: ['clock', 'permits', 'state', 'probe', 'open'],
+    args: ['request', 'limit', 'holdMs', 'leaseMs'],
+  },
+  `
+${STORE_NOW}
+${PERMITS}
+${SOURCE_GATE}
+local now = storeNow(keys.clock)
+local state, open = unpack(redis.call('MGET', keys.state, keys.open))
+local isClosed = state and string.find(state, '"probeAt"', 1, true)
+if isClosed and not args.leaseMs then return nil end
+local gate = 0
+if isClosed then gate = sourceAdmission(state, keys.probe, args.request, args.leaseMs, now) end
+if gate == 2 then return nil end
+local limit, holdMs = rising(open, tonumber(args.limit), now), tonumber(args.holdMs)
+local count = countPermits(keys.permits, now, limit, holdMs)
+if count < limit then
+  redis.call('ZADD', keys.permits, now + holdMs, args.request)
+  return count + 1
+end
+if gate == 1 then redis.call('DEL', keys.probe) end
+return nil
+`,
+);
+
+/** Notes that a request was answered: it arrived by now, and counts no longer than the limit's time. */
+export const SETTLE_REQUEST = script(
+  { keys: ['clock', 'permits'], args: ['request', 'limitMs'] },
+  `
+${STORE_NOW}
+redis.call('ZADD', keys.permits, 'XX', 'LT', storeNow(keys.clock) + args.limitMs + 1, args.request)
+`,
+);
+
+/** Keeps the permit of a request that is sent only now, for as long as a new one, also where it had ended. */
+export const RENEW_PERMIT = script(
+  { keys: ['clock', 'permits'], args: ['request', 'holdMs'] },
+  `
+${STORE_NOW}
+redis.call('ZADD', keys.permits, 'GT', storeNow(keys.clock) + args.holdMs, args.request)
+`,
+);
+
 /** The requests that count against the rate limits of sources, in all processes. */
 export class BudgetStore {
   constructor(
@@ -125,27 +194,37 @@ export class BudgetStore {
   /** A permit for one request; while a source is closed, only for a probe. */
   admit(source: string, { request, limit, probeMs }: PermitRequest): Promise<number | null> {
     const { clock, budget, sourceAdmission } = this.keys;
+    const [state, probe, open] = sourceAdmission(source);
     return this.redis.rwAdmitRequest(
-      clock,
-      budget(source),
-      ...sourceAdmission(source),
-      request,
-      limit.requests,
-      holdMs(limit),
-      probeMs ?? 0,
+      ...ADMIT_REQUEST.call({ clock, permits: budget(source), state, probe, open }, [], {
+        request,
+        limit: limit.requests,
+        holdMs: holdMs(limit),
+        leaseMs: probeMs,
+      }),
     );
   }
 
   /** Notes that a request was answered just now. */
   async settle(source: string, { request, limit }: PermitRequest): Promise<void> {
     const { clock, budget } = this.keys;
-    await this.redis.rwSettleRequest(clock, budget(source), request, limit.perMs);
+    await this.redis.rwSettleRequest(
+      ...SETTLE_REQUEST.call({ clock, permits: budget(source) }, [], {
+        request,
+        limitMs: limit.perMs,
+      }),
+    );
   }
 
   /** Notes that a request is sent only now: it counts for as long as if its permit were new. */
   async renew(source: string, { request, limit }: PermitRequest): Promise<void> {
     const { clock, budget } = this.keys;
-    await this.redis.rwRenewPermit(clock, budget(source), request, holdMs(limit));
+    await this.redis.rwRenewPermit(
+      ...RENEW_PERMIT.call({ clock, permits: budget(source) }, [], {
+        request,
+        holdMs: holdMs(limit),
+      }),
+    );
   }
 
   /** How many requests count now. */
