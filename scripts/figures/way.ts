@@ -29,7 +29,7 @@ export const WAY: readonly string[] = [
   'src/redis/stores/event-plan.ts',
   'src/redis/scripts.ts',
   'src/redis/keys.ts',
-  'src/redis/lua/watch.ts',
+  'src/redis/stores/watch-script.ts',
   'src/redis/lua/outbox.ts',
   'src/redis/lua/schedule.ts',
   // A slot claims the poll when it is due.
