@@ -145,9 +145,11 @@ export class Schedule {
   async survey(): Promise<ScheduleSurvey> {
     const survey = await this.store.survey(this.source.name);
     const { nextMs } = survey;
+    const { slots } = this.source;
+    // What held up claims may be over, and the message of that may be lost.
+    if (nextMs !== null && nextMs < -UNCLAIMED_MS) slots.free();
     // At the start of a process no other one may know what is due next.
-    const isUnclaimed = nextMs !== null && (nextMs < -UNCLAIMED_MS || !this.isSurveyed);
-    if (isUnclaimed) this.source.slots.dueIn(Math.max(0, nextMs));
+    else if (nextMs !== null && !this.isSurveyed) slots.dueIn(Math.max(0, nextMs));
     this.isSurveyed = true;
     return survey;
   }

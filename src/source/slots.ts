@@ -47,6 +47,8 @@ export class Slots {
   /** When the next request is due, as far as this process knows. */
   private dueAt = Infinity;
   private heldUntil = -Infinity;
+  /** How often the source was said to accept requests again: an answer from before holds up nothing. */
+  private freed = 0;
   private claimedAt = -Infinity;
   /** When this process asks for a slot. */
   private timer: NodeJS.Timeout | undefined;
@@ -96,6 +98,7 @@ export class Slots {
 
   /** The source accepts requests again. */
   free(): void {
+    this.freed += 1;
     this.heldUntil = -Infinity;
     this.dueAt = Math.min(this.dueAt, this.clock());
     this.goOn();
@@ -235,7 +238,7 @@ export class Slots {
 
   /** Claims what fits and begins it. @returns how many requests that were */
   private async claim(): Promise<number> {
-    const { room } = this;
+    const { room, freed } = this;
     const askedAt = this.clock();
     const busyShare = this.source.process.measureBusy();
     // What becomes due from here on may be missing in the answer.
@@ -251,7 +254,8 @@ export class Slots {
       const full = { claimed: claims.length, busyShare: busyShare(), most: this.most() };
       this.window = afterFull(this.window, full);
     }
-    if (next.is !== 'idle') this.heldUntil = Math.max(this.heldUntil, answeredAt + next.ms);
+    const isHeld = next.is !== 'idle' && freed === this.freed;
+    if (isHeld) this.heldUntil = Math.max(this.heldUntil, answeredAt + next.ms);
     if (next.ms !== null) this.dueAt = Math.min(this.dueAt, answeredAt + next.ms);
     for (const one of claims) this.begin(one, askedAt);
     if (isFull && this.room <= 0) this.askForHelp();

@@ -36,7 +36,7 @@ interface ProcessOptions {
 function processOn(options: ProcessOptions = {}) {
   const { id = `process-${(names += 1)}`, perMs = 1_000, deadlineMs = 10_000 } = options;
   const clock = { ms: 0 };
-  const due: number[] = [];
+  const due: (number | 'free')[] = [];
   const limit = { requests: options.requests ?? 1_000, perMs };
   const config = configSchema.parse({ data_dir: '/nowhere' });
   // By then a round of all watches takes longer than the longest interval.
@@ -47,7 +47,11 @@ function processOn(options: ProcessOptions = {}) {
       name: source,
       deadlineMs,
       limiter: { limit, load: () => ({ ...NO_LOAD, roundMs }) },
-      slots: { due: () => void due.push(0), dueIn: (ms) => void due.push(ms) },
+      slots: {
+        due: () => void due.push(0),
+        dueIn: (ms) => void due.push(ms),
+        free: () => void due.push('free'),
+      },
     }),
   );
   return Object.assign(own, { id, clock, due });
@@ -420,6 +424,13 @@ describe('survey of the schedule', () => {
     expect(survey).toMatchObject({ members: 3, due: 2 });
     expect(survey.oldestMs).toBeGreaterThanOrEqual(19);
     expect(process.due).toEqual([0]);
+  });
+
+  test('the survey frees slots for what has been due for a while: a message of that may be lost', async () => {
+    await watch(['a'], -1_000);
+    const process = processOn();
+    await process.survey();
+    expect(process.due).toEqual(['free']);
   });
 
   test('the claim of a list counts as no watch', async () => {

@@ -32,6 +32,8 @@ let permits: number;
 let heldMs: number;
 /** How many each claim asked for. */
 let claims: number[];
+/** What the answers to claims wait for. */
+let answered: Promise<void>;
 let processes: Process[];
 
 /** One process: its slots, and its requests under way. */
@@ -80,6 +82,7 @@ let only: Process;
 beforeEach(() => {
   jest.useFakeTimers();
   [scheduled, permits, heldMs, isQueued, claims] = [[], Infinity, 0, false, []];
+  answered = Promise.resolve();
   only = new Process();
   processes = [only];
   ({ slots } = only);
@@ -103,10 +106,10 @@ async function claim(most: number): Promise<Claimed> {
     .splice(0, Math.min(most, permits, due))
     .map(({ name }) => ({ member: name }) as RequestClaim);
   permits -= taken.length;
-  if (permits <= 0) return { claims: taken, next: { is: 'limited', ms: heldMs } };
-  const [next] = scheduled;
-  const ms = next === undefined ? null : Math.max(0, next.at - Date.now());
-  return { claims: taken, next: { is: 'idle', ms } };
+  const ms = scheduled[0] === undefined ? null : Math.max(0, scheduled[0].at - Date.now());
+  const isLimited = permits <= 0;
+  await answered;
+  return { claims: taken, next: isLimited ? { is: 'limited', ms: heldMs } : { is: 'idle', ms } };
 }
 
 /** Lets time pass. Meanwhile the queue gives its slot to a process without one, as BullMQ does. */
@@ -201,6 +204,20 @@ test('a source that takes requests again gets one at once, also long after its s
   expect(only.isAtWork).toBe(false);
   permits = Infinity;
   slots.free();
+  await settle();
+  expect(names()).toEqual([]);
+});
+
+test('a source that takes requests again during a claim gets the next one at once', async () => {
+  [permits, heldMs] = [0, 60_000];
+  let answer = () => {};
+  answered = new Promise((resolve) => (answer = resolve));
+  schedule(['a']);
+  slots.due();
+  await settle();
+  permits = Infinity;
+  slots.free();
+  answer();
   await settle();
   expect(names()).toEqual([]);
 });
