@@ -38,7 +38,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  for (const client of [...clients.values()]) await client.close();
+  for (const client of clients.values()) await client.close();
   await stopAll([daemon]);
   await noxus.close();
 });
@@ -56,8 +56,7 @@ async function start(rights: Rights): Promise<Client> {
   const command = { command: process.execPath, args: [MAIN, 'mcp', '--url', daemon.url] };
   await client.connect(new StdioClientTransport({ ...command, env }));
   // A server that has ended fails one test: the next one has its own.
-  client.onclose = () => void clients.delete(rights);
-  return client;
+  return Object.assign(client, { onclose: () => void clients.delete(rights) });
 }
 
 async function call(client: Client, name: string, given: Record<string, unknown> = {}) {
