@@ -48,7 +48,7 @@ export class Processes {
   private sections: ProcessInfo['sections'];
   private written: Pick<ProcessInfo, 'skewMs' | 'sections'>;
 
-  /** @param guard is told of signs that the store has lost writes of this process */
+  /** @param guard hears of signs that the store has lost writes of this process */
   constructor(
     private readonly process: Process,
     private readonly info: Omit<ProcessInfo, 'skewMs'>,
