@@ -83,7 +83,7 @@ async function startServers(): Promise<Servers> {
 }
 
 function configOf({ noxus, away, listed, all, cloud, gone, flaky }: Servers) {
-  const source = { timeout: '2s', rate_limit: { requests: 1_000, per: '1s' } };
+  const source = { timeout: '60s', rate_limit: { requests: 1_000, per: '1s' } };
   const hook = { type: 'webhook', secret: SECRET, default: false };
   return {
     sources: {
