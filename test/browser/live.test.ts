@@ -32,6 +32,19 @@ const running = {
   steps: [{ after_ms: 100, status: 'running', progress: 20 }],
 };
 
+/**
+ * A run that a poll has found running. The first state of a run is no event, so a page that is opened before
+ * that poll does not hear of it.
+ */
+async function watchRunning(): Promise<string> {
+  const id = await stage.run(running);
+  await waitFor(async () => {
+    const watch = (await (await fetch(`${stage.url}/v1/watches/${id}`)).json()) as { run: unknown };
+    return watch.run !== null;
+  });
+  return id;
+}
+
 const row = (id: string) => page.locator(`tr[data-key="default/${id}"]`);
 
 async function open(path: string): Promise<void> {
@@ -69,7 +82,7 @@ describe('live updates', () => {
   });
 
   test('a listing that the server refuses for now shows as soon as it is answered', async () => {
-    const id = await stage.run(running);
+    const id = await watchRunning();
     let refused = 0;
     await page.route(/\/v1\/watches\?/, async (route) => {
       if (refused === 2) return route.continue();
@@ -82,7 +95,7 @@ describe('live updates', () => {
   });
 
   test('a change of a run shows in its row, which keeps its place', async () => {
-    const id = await stage.run(running);
+    const id = await watchRunning();
     await open('/runs');
     await row(id).getByText('running').waitFor();
     stage.noxus.setStatus(id, 'failed', 70);
@@ -90,16 +103,16 @@ describe('live updates', () => {
   });
 
   test('new runs wait behind a button while the pointer is on the list', async () => {
-    const first = await stage.run(running);
+    const first = await watchRunning();
     await open('/runs?status=running');
     await row(first).getByText('running').hover();
-    const second = await stage.run(running);
+    const second = await watchRunning();
     await page.getByRole('button', { name: '1 new run' }).click();
     await row(second).waitFor();
   });
 
   test('a page of newer runs that comes after a row was marked waits behind the button', async () => {
-    const first = await stage.run(running);
+    const first = await watchRunning();
     await open('/runs?status=running');
     await row(first).getByText('running').waitFor();
     let [asked, answer] = [() => {}, () => {}];
@@ -110,7 +123,7 @@ describe('live updates', () => {
       await isAnswered;
       await route.continue();
     });
-    const second = await stage.run(running);
+    const second = await watchRunning();
     await isAsked;
     await page.keyboard.press('j');
     await page.locator('tbody tr.marked').waitFor();
@@ -126,7 +139,7 @@ describe('live updates', () => {
   });
 
   test('paused updates are counted, and shown once they go on', async () => {
-    const id = await stage.run(running);
+    const id = await watchRunning();
     await open('/runs');
     await row(id).getByText('running').waitFor();
     await page.keyboard.press('.');
@@ -139,7 +152,7 @@ describe('live updates', () => {
   });
 
   test('after a restart of the daemon the dashboard reconnects and shows what was missed', async () => {
-    const id = await stage.run(running);
+    const id = await watchRunning();
     await open('/runs');
     await row(id).getByText('running').waitFor();
     const restarted = stage.restart();
@@ -168,8 +181,8 @@ describe('keys', () => {
   });
 
   test('j, k, x, a, Enter and Escape work on the rows of a list', async () => {
-    const older = await stage.run(running);
-    const newer = await stage.run(running);
+    const older = await watchRunning();
+    const newer = await watchRunning();
     await open('/runs?status=running');
     await row(older).waitFor();
     await row(newer).waitFor();
@@ -194,7 +207,7 @@ describe('keys', () => {
   });
 
   test('Escape leaves the fields of a dialog at once, so that Enter does not send its form', async () => {
-    const id = await stage.run(running);
+    const id = await watchRunning();
     await open(`/runs/default/${id}`);
     await page.getByRole('heading', { name: 'Time axis' }).waitFor();
     await page.keyboard.press('a');
@@ -222,7 +235,7 @@ describe('keys', () => {
   });
 
   test('the palette opens a run by the beginning of its id', async () => {
-    const id = await stage.run(running);
+    const id = await watchRunning();
     await page.keyboard.press('Control+k');
     await page.getByRole('combobox').fill(id.slice(0, 10));
     await page.getByRole('option', { name: id }).waitFor();
@@ -279,7 +292,7 @@ describe('actions', () => {
   });
 
   test('selected runs are unwatched after a preview of them', async () => {
-    const id = await stage.run(running);
+    const id = await watchRunning();
     await open('/runs?status=running');
     await row(id).getByRole('checkbox').check();
     await page.getByRole('button', { name: 'Unwatch …' }).click();
