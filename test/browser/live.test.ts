@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, test } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
 import { launchBrowser, openPage, type WatchedPage } from '../support/browser.ts';
+import { waitForWatch } from '../support/daemon-listings.ts';
 import { openStage, WORKFLOWS, type Stage } from '../support/dashboard-stage.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -38,10 +39,7 @@ const running = {
  */
 async function watchRunning(): Promise<string> {
   const id = await stage.run(running);
-  await waitFor(async () => {
-    const watch = (await (await fetch(`${stage.url}/v1/watches/${id}`)).json()) as { run: unknown };
-    return watch.run !== null;
-  });
+  await waitForWatch(stage.daemon, id, ({ run }) => run !== null);
   return id;
 }
 
