@@ -16,7 +16,8 @@ import type { TlsOptions } from '../core/tls.ts';
 import { cutRequest, requestTarget, tunnelled } from '../proxy-tunnel.ts';
 import type { Deadline } from '../deadline.ts';
 import { Names } from '../names.ts';
-import { egressBlocked, type EgressGuard } from './egress/egress-guard.ts';
+import type { Process } from '../process.ts';
+import { createEndpointGuard, egressBlocked, type EgressGuard } from './egress/egress-guard.ts';
 
 /** The most bytes read of an answer; then the connection is closed. */
 const MAX_BODY_BYTES = 16_384;
@@ -307,6 +308,28 @@ export function createWebhookAgents(
       agents.https.destroy();
     },
   };
+}
+
+/** Connections for configured endpoints, and for webhooks that came with a watch, each with its egress guard. */
+export class Agents {
+  readonly configured: WebhookAgents;
+  readonly perWatch: WebhookAgents;
+
+  constructor({ config, log, names }: Process, perWatchGuard: EgressGuard) {
+    const { proxy } = config.egress;
+    const guard = createEndpointGuard({ resolve: names.ofReceiver });
+    this.configured = createWebhookAgents(guard, { proxy, names });
+    this.perWatch = createWebhookAgents(perWatchGuard, { proxy, names });
+    if (proxy === undefined) return;
+    const what =
+      'webhooks go through a proxy, which resolves their names: the egress guard judges names and literal addresses, so limit at the proxy which addresses it may reach';
+    log.info({ proxy: new URL(proxy).host }, what);
+  }
+
+  close(): void {
+    this.configured.close();
+    this.perWatch.close();
+  }
 }
 
 const ignore = () => undefined;

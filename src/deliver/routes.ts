@@ -1,5 +1,3 @@
-import { isIPv6 } from 'node:net';
-import { isLoopback } from '../config/hosts.ts';
 import type { Config, EndpointConfig, WebhookEndpointConfig } from '../config/schema.ts';
 import { loadTlsFiles } from '../config/tls-files.ts';
 import type { WorkflowKey } from '../core/cadence/phase.ts';
@@ -14,7 +12,7 @@ import {
 import { BODY_KINDS } from './channels/bodies.ts';
 import type { Channel, Route } from './channels/channel.ts';
 import { createDiscordChannel } from './channels/discord.ts';
-import { createEmailChannel } from './channels/email.ts';
+import { createEmailChannel, smtpServer } from './channels/email.ts';
 import { createLogChannel } from './channels/log.ts';
 import { namingWorkflows } from './channels/name-workflows.ts';
 import { createPagerDutyChannel } from './channels/pagerduty.ts';
@@ -23,6 +21,7 @@ import { createTeamsChannel } from './channels/teams.ts';
 import { createWebhookChannel } from './channels/webhook.ts';
 import type { Deliverer } from './deliverer.ts';
 import { createEndpointGuard } from './egress/egress-guard.ts';
+import { HttpAttempts } from './http-attempt.ts';
 import { DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './endpoints.ts';
 import { deriveWebhookSecret } from './secrets/sign.ts';
 
@@ -35,12 +34,17 @@ type RouteFinder = () => Promise<Route>;
 export class Routes {
   /** The retry schedule of per-watch webhooks, which have no options, and of unknown endpoints. */
   readonly defaultRetry: readonly number[] = DEFAULT_RETRY_MS;
+  private readonly http: HttpAttempts;
+  private readonly perWatchHttp: HttpAttempts;
   private configured: Map<string, RouteFinder>;
   private ways: Map<string, string>;
 
   /** Throws RunwatchError `tls_files_unusable`. */
   constructor(private readonly deliverer: Deliverer) {
-    const { all } = deliverer.process.endpoints;
+    const { agents, process } = deliverer;
+    this.http = new HttpAttempts(agents.configured, process);
+    this.perWatchHttp = new HttpAttempts(agents.perWatch, process);
+    const { all } = process.endpoints;
     this.configured = this.routesTo(all);
     this.ways = waysTo(all);
   }
@@ -113,6 +117,7 @@ export class Routes {
       ...(auth && { auth }),
       ...(endpoint.tls && { tls: loadTlsFiles(['endpoints', name], endpoint.tls) }),
     };
+    const { timeOfDay } = this.deliverer.process.clock;
     let made: { signedBy: string; route: Route } | null = null;
     return async () => {
       const secrets = await this.deliverer.secrets.effective(name);
@@ -120,7 +125,10 @@ export class Routes {
       if (made?.signedBy !== signedBy) {
         made = {
           signedBy,
-          route: { channel: this.webhook('configured', { ...target, secrets }), retry },
+          route: {
+            channel: createWebhookChannel({ ...target, secrets }, this.http, timeOfDay),
+            retry,
+          },
         };
       }
       return made.route;
@@ -133,40 +141,29 @@ export class Routes {
         one.kind === 'webhook' && subscriptionKey(one) === endpoint,
     );
     if (subscription === undefined) return null;
-    const { sealer, signingSecret } = this.deliverer.process.secrets;
+    const { clock, secrets } = this.deliverer.process;
+    const { sealer, signingSecret } = secrets;
     const { url, secret, headers } = sealer.open(
       subscription.sealed,
       watchId(watch),
     ) as SealedParts;
-    return {
-      channel: this.webhook('perWatch', {
-        url,
-        isUrlSecret: true,
-        isGuarded: true,
-        secrets: [secret ?? deriveWebhookSecret(signingSecret, { source: watch.source, url })],
-        headers: headers ?? {},
-        timeoutMs: PER_WATCH_TIMEOUT_MS,
-      }),
-      retry: this.defaultRetry,
+    const target = {
+      url,
+      isUrlSecret: true,
+      isGuarded: true,
+      secrets: [secret ?? deriveWebhookSecret(signingSecret, { source: watch.source, url })],
+      headers: headers ?? {},
+      timeoutMs: PER_WATCH_TIMEOUT_MS,
     };
-  }
-
-  private webhook(
-    given: 'configured' | 'perWatch',
-    target: Parameters<typeof createWebhookChannel>[0],
-  ): Channel {
-    const { agents, process } = this.deliverer;
-    const { userAgent, now, clock } = process;
-    const { timeOfDay } = clock;
-    return createWebhookChannel(target, { agents: agents[given], userAgent, now, timeOfDay });
+    const channel = createWebhookChannel(target, this.perWatchHttp, clock.timeOfDay);
+    return { channel, retry: this.defaultRetry };
   }
 
   /** The channel of an endpoint with messages for people. */
   private peopleChannel(name: string, endpoint: PeopleEndpoint): Channel {
-    const { agents, process } = this.deliverer;
-    const { config, names, now, stores, userAgent } = process;
+    const { http } = this;
+    const { config, names, now, stores } = this.deliverer.process;
     const { alertMessages } = stores;
-    const deps = { agents: agents.configured, userAgent, now, alertMessages };
     const { timeout: timeoutMs } = endpoint;
     const ownerOf = (workflowId: string | null) =>
       config.workflows[workflowId ?? '']?.owner ?? null;
@@ -174,27 +171,29 @@ export class Routes {
       case 'slack': {
         const { url, bot_token: token, channel = '', api_url: apiUrl, mentions } = endpoint;
         if (url !== undefined) {
-          return createSlackWebhook({ url, mentions, ownerOf, timeoutMs }, deps);
+          return createSlackWebhook({ url, mentions, ownerOf, timeoutMs }, http);
         }
         const bot = { endpoint: name, token: token ?? '', channel, apiUrl, mentions };
-        return createSlackBot({ ...bot, ownerOf, timeoutMs }, deps);
+        return createSlackBot({ ...bot, ownerOf, timeoutMs }, http, alertMessages);
       }
       case 'discord':
-        return createDiscordChannel({ ...endpoint, ownerOf, timeoutMs }, deps);
+        return createDiscordChannel({ ...endpoint, ownerOf, timeoutMs }, http);
       case 'teams':
-        return createTeamsChannel({ ...endpoint, ownerOf, timeoutMs }, deps);
+        return createTeamsChannel({ ...endpoint, ownerOf, timeoutMs }, http);
       case 'email': {
         const { from, to, mentions } = endpoint;
         const tls = endpoint.tls ? loadTlsFiles(['endpoints', name], endpoint.tls) : {};
         const guard = createEndpointGuard({ resolve: names.ofReceiver });
         return createEmailChannel(
           { endpoint: name, ...smtpServer(endpoint), tls, from, to, mentions, ownerOf, timeoutMs },
-          { now, guard, alertMessages },
+          alertMessages,
+          guard,
+          now,
         );
       }
       case 'pagerduty': {
         const { routing_key: routingKey, api_url: apiUrl } = endpoint;
-        return createPagerDutyChannel({ routingKey, apiUrl, ownerOf, timeoutMs }, deps);
+        return createPagerDutyChannel({ routingKey, apiUrl, ownerOf, timeoutMs }, http);
       }
     }
   }
@@ -241,30 +240,3 @@ function waysTo(endpoints: Config['endpoints']): Map<string, string> {
 
 /** Endpoints with messages for people. */
 type PeopleEndpoint = Exclude<EndpointConfig, { type: 'webhook' | 'log' }>;
-
-/** The usual ports of SMTP: with TLS from the first byte, and for submission (RFC 8314, RFC 6409). */
-const SECURE_PORT = 465;
-const SUBMISSION_PORT = 587;
-
-/** A host as a URL has it: an address of IPv6 in brackets. */
-function inUrl(host: string): string {
-  return isIPv6(host) ? `[${host}]` : host;
-}
-
-/** Where mails are handed in. A password goes over TLS alone, unless the server is this machine. */
-export function smtpServer(endpoint: Extract<PeopleEndpoint, { type: 'email' }>) {
-  const { url = `smtp://${inUrl(endpoint.host ?? '')}`, username, password } = endpoint;
-  const { protocol, hostname, port, username: user, password: pass } = new URL(url);
-  const isSecure = protocol === 'smtps:' || endpoint.port === SECURE_PORT;
-  const given =
-    user === '' ? null : { user: decodeURIComponent(user), pass: decodeURIComponent(pass) };
-  const auth = username === undefined ? given : { user: username, pass: password ?? '' };
-  const host = hostname.replace(/^\[(.*)\]$/, '$1');
-  return {
-    host,
-    port: endpoint.port ?? (Number(port) || (isSecure ? SECURE_PORT : SUBMISSION_PORT)),
-    isSecure,
-    requiresTls: !isSecure && auth !== null && !isLoopback(host),
-    auth,
-  };
-}

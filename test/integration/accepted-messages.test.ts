@@ -52,17 +52,17 @@ const shared = { ownerOf: () => '@ana', timeoutMs: 15_000 };
 
 const CHANNELS: Record<string, () => { channel: Channel; refusals: string[] }> = {
   Discord() {
-    const { url, deps, refusals } = services.discord;
+    const { url, http, refusals } = services.discord;
     const webhook = { url: url + DISCORD_PATH, mentions: { '@ana': '&80351110' }, ...shared };
-    return { channel: createDiscordChannel(webhook, deps), refusals };
+    return { channel: createDiscordChannel(webhook, http), refusals };
   },
   'a webhook of Slack'() {
-    const { url, deps, refusals } = services.slack;
+    const { url, http, refusals } = services.slack;
     const webhook = { url: url + SLACK_PATH, mentions: { '@ana': 'U0456' }, ...shared };
-    return { channel: createSlackWebhook(webhook, deps), refusals };
+    return { channel: createSlackWebhook(webhook, http), refusals };
   },
   'the Web API of Slack'() {
-    const { url, deps, refusals } = services.slackApi;
+    const { url, http, refusals } = services.slackApi;
     const bot = {
       endpoint: 'chat',
       token: SLACK_TOKEN,
@@ -71,23 +71,27 @@ const CHANNELS: Record<string, () => { channel: Channel; refusals: string[] }> =
       mentions: {},
       ...shared,
     };
-    return { channel: createSlackBot(bot, { ...deps, alertMessages: alertMessages() }), refusals };
+    return { channel: createSlackBot(bot, http, alertMessages()), refusals };
   },
   Teams() {
-    const { url, deps, refusals } = services.teams;
+    const { url, http, refusals } = services.teams;
     const webhook = { url: url + TEAMS_PATH, mentions: { '@ana': 'ana@example.com' }, ...shared };
-    return { channel: createTeamsChannel(webhook, deps), refusals };
+    return { channel: createTeamsChannel(webhook, http), refusals };
   },
   PagerDuty() {
-    const { url, deps, refusals } = services.pagerduty;
+    const { url, http, refusals } = services.pagerduty;
     const service = { routingKey: ROUTING_KEY, apiUrl: url, ...shared };
-    return { channel: createPagerDutyChannel(service, deps), refusals };
+    return { channel: createPagerDutyChannel(service, http), refusals };
   },
   'a mail server'() {
     const guard = createEndpointGuard();
-    const deps = { now: Date.now, guard, alertMessages: alertMessages() };
     return {
-      channel: createEmailChannel({ ...mailboxAt(smtp), ...shared }, deps),
+      channel: createEmailChannel(
+        { ...mailboxAt(smtp), ...shared },
+        alertMessages(),
+        guard,
+        Date.now,
+      ),
       refusals: smtp.refusals,
     };
   },

@@ -1,7 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
-import { smtpServer } from '../../src/deliver/routes.ts';
-import { createEmailChannel } from '../../src/deliver/channels/email.ts';
+import { createEmailChannel, smtpServer } from '../../src/deliver/channels/email.ts';
 import { createEndpointGuard, type EgressGuard } from '../../src/deliver/egress/egress-guard.ts';
 import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
 import { alertMessages, messageOf } from '../support/messages.ts';
@@ -39,10 +38,7 @@ function send(
     kept?: ReturnType<typeof alertMessages>;
   } = {},
 ) {
-  const channel = createEmailChannel(
-    { ...mailboxAt(server), ...options },
-    { now: Date.now, guard, alertMessages: kept },
-  );
+  const channel = createEmailChannel({ ...mailboxAt(server), ...options }, kept, guard, Date.now);
   return channel.send(messageOf(event, ...others));
 }
 

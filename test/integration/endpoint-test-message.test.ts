@@ -48,12 +48,12 @@ test.each<[string, ServiceRules, (service: Service) => Channel]>([
   [
     'a webhook of Slack',
     SLACK_WEBHOOK,
-    ({ url, deps }) => createSlackWebhook({ url: url + SLACK_PATH, ...shared }, deps),
+    ({ url, http }) => createSlackWebhook({ url: url + SLACK_PATH, ...shared }, http),
   ],
   [
     'an app of Slack',
     slackWebApi(),
-    ({ url, deps }) =>
+    ({ url, http }) =>
       createSlackBot(
         {
           endpoint: 'chat',
@@ -62,18 +62,19 @@ test.each<[string, ServiceRules, (service: Service) => Channel]>([
           apiUrl: url,
           ...shared,
         },
-        { ...deps, alertMessages: alertMessages() },
+        http,
+        alertMessages(),
       ),
   ],
   [
     'Discord',
     DISCORD,
-    ({ url, deps }) => createDiscordChannel({ url: url + DISCORD_PATH, ...shared }, deps),
+    ({ url, http }) => createDiscordChannel({ url: url + DISCORD_PATH, ...shared }, http),
   ],
   [
     'Teams',
     TEAMS,
-    ({ url, deps }) => createTeamsChannel({ url: url + TEAMS_PATH, ...shared }, deps),
+    ({ url, http }) => createTeamsChannel({ url: url + TEAMS_PATH, ...shared }, http),
   ],
 ])('a test of %s shows a whole alert, marked as a test', async (_what, rules, open) => {
   const service = await started(rules);
@@ -87,9 +88,9 @@ test.each<[string, ServiceRules, (service: Service) => Channel]>([
 });
 
 test('a test of PagerDuty shows a whole alert of severity info, and ends it', async () => {
-  const { url, deps, requests } = await started(PAGERDUTY);
+  const { url, http, requests } = await started(PAGERDUTY);
   const config = { routingKey: ROUTING_KEY, apiUrl: url, timeoutMs: 5_000 };
-  expect(await sendTest(createPagerDutyChannel(config, deps))).toMatchObject({ delivered: true });
+  expect(await sendTest(createPagerDutyChannel(config, http))).toMatchObject({ delivered: true });
   const [first, second] = requests.map(({ body }) => body);
   expect(first).toMatchObject({
     event_action: 'trigger',
@@ -101,8 +102,9 @@ test('a test of PagerDuty shows a whole alert of severity info, and ends it', as
 test('a test mail shows a whole alert in its subject, text and HTML', async () => {
   const smtp = await startSmtpServer();
   const guard = createEndpointGuard();
-  const deps = { now: Date.now, guard, alertMessages: alertMessages() };
-  const sent = await sendTest(createEmailChannel(mailboxAt(smtp), deps));
+  const sent = await sendTest(
+    createEmailChannel(mailboxAt(smtp), alertMessages(), guard, Date.now),
+  );
   await smtp.close();
   expect(sent).toMatchObject({ delivered: true });
   const text = smtp.mails

@@ -43,7 +43,7 @@ describe('Discord', () => {
   const channel = (): Channel =>
     createDiscordChannel(
       { url: service.url + DISCORD_PATH, mentions, timeoutMs: 5_000 },
-      service.deps,
+      service.http,
     );
 
   test('Discord gets a title that notifications show, and an embed', async () => {
@@ -127,7 +127,7 @@ describe('Teams', () => {
   withService(TEAMS);
   const mentions = { '@ana': 'ana@example.com' };
   const channel = (): Channel =>
-    createTeamsChannel({ url: service.url + TEAMS_PATH, mentions, timeoutMs: 5_000 }, service.deps);
+    createTeamsChannel({ url: service.url + TEAMS_PATH, mentions, timeoutMs: 5_000 }, service.http);
 
   test('Teams gets an Adaptive Card, and 202 delivers it', async () => {
     expect(await channel().send(FAILED)).toMatchObject({ kind: 'delivered' });
@@ -201,7 +201,7 @@ describe('PagerDuty', () => {
   const channel = (): Channel =>
     createPagerDutyChannel(
       { routingKey: ROUTING_KEY, apiUrl: service.url, timeoutMs: 5_000 },
-      service.deps,
+      service.http,
     );
 
   test('a firing alert triggers PagerDuty, with the alert id as key', async () => {

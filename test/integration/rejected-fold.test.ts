@@ -51,7 +51,7 @@ const common = { mentions: {}, timeoutMs: 5_000 };
 function chat(
   rules: ServiceRules,
   refusal: ServiceAnswer,
-  channelOf: (url: string, deps: Awaited<ReturnType<typeof startService>>['deps']) => Channel,
+  channelOf: (url: string, http: Awaited<ReturnType<typeof startService>>['http']) => Channel,
 ) {
   return async (): Promise<Receiver> => {
     const wasRefused: boolean[] = [];
@@ -61,8 +61,8 @@ function chat(
       wasRefused.push(isRefused);
       return isRefused ? refusal : rules.take(request);
     });
-    const { url, deps, close } = service;
-    return { channel: channelOf(url, deps), wasRefused, close };
+    const { url, http, close } = service;
+    return { channel: channelOf(url, http), wasRefused, close };
   };
 }
 
@@ -77,34 +77,33 @@ async function mailServer(): Promise<Receiver> {
     return isRefused ? '554 5.7.1 taken for spam' : null;
   });
   const guard = createEndpointGuard();
-  const deps = { now: Date.now, guard, alertMessages: alertMessages() };
-  const channel = createEmailChannel(mailboxAt(server), deps);
+  const channel = createEmailChannel(mailboxAt(server), alertMessages(), guard, Date.now);
   return { channel, wasRefused, close: server.close };
 }
 
 const receivers: Record<string, () => Promise<Receiver>> = {
-  'a Slack webhook': chat(SLACK_WEBHOOK, { status: 400, body: 'invalid_payload' }, (url, deps) =>
-    createSlackWebhook({ url: url + SLACK_PATH, ...common }, deps),
+  'a Slack webhook': chat(SLACK_WEBHOOK, { status: 400, body: 'invalid_payload' }, (url, http) =>
+    createSlackWebhook({ url: url + SLACK_PATH, ...common }, http),
   ),
   'a Slack bot': chat(
     slackWebApi(),
     { status: 200, body: { ok: false, error: 'invalid_blocks' } },
-    (apiUrl, deps) => {
+    (apiUrl, http) => {
       const channel = SLACK_CHANNEL.name;
       const bot = { endpoint: 'chat', token: SLACK_TOKEN, channel, apiUrl, ...common };
-      return createSlackBot(bot, { ...deps, alertMessages: alertMessages() });
+      return createSlackBot(bot, http, alertMessages());
     },
   ),
   Teams: chat(
     TEAMS,
     { status: 400, body: { error: { code: 'InvalidRequestContent', message: 'no card' } } },
-    (url, deps) => createTeamsChannel({ url: url + TEAMS_PATH, ...common }, deps),
+    (url, http) => createTeamsChannel({ url: url + TEAMS_PATH, ...common }, http),
   ),
-  'a proxy before Teams': chat(TEAMS, { status: 413 }, (url, deps) =>
-    createTeamsChannel({ url: url + TEAMS_PATH, ...common }, deps),
+  'a proxy before Teams': chat(TEAMS, { status: 413 }, (url, http) =>
+    createTeamsChannel({ url: url + TEAMS_PATH, ...common }, http),
   ),
-  Discord: chat(DISCORD, { status: 400, body: { code: 50_006 } }, (url, deps) =>
-    createDiscordChannel({ url: url + DISCORD_PATH, ...common }, deps),
+  Discord: chat(DISCORD, { status: 400, body: { code: 50_006 } }, (url, http) =>
+    createDiscordChannel({ url: url + DISCORD_PATH, ...common }, http),
   ),
   'a mail server': mailServer,
 };

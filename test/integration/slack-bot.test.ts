@@ -37,7 +37,7 @@ function slackBot(put?: AlertMessageStore['put']) {
   };
   const alertMessages = new AlertMessageStore(redis, keys);
   if (put !== undefined) alertMessages.put = put;
-  return createSlackBot(bot, { ...slack.deps, alertMessages });
+  return createSlackBot(bot, slack.http, alertMessages);
 }
 
 function send(event: SentEvent, put?: AlertMessageStore['put']) {

@@ -23,7 +23,7 @@ afterAll(() => slack.close());
 
 function send() {
   const webhook = { url: slack.url + SLACK_PATH, mentions: {}, timeoutMs: 5_000 };
-  return createSlackWebhook(webhook, slack.deps).send(messageOf(sampleEvent('run.failed')));
+  return createSlackWebhook(webhook, slack.http).send(messageOf(sampleEvent('run.failed')));
 }
 
 test('an incoming webhook of Slack gets one message, and "ok" delivers it', async () => {

@@ -2,6 +2,7 @@ import type { AttemptError, AttemptOutcome } from '../../src/core/delivery/deliv
 import type { Channel, Message } from '../../src/deliver/channels/channel.ts';
 import { createEgressGuard } from '../../src/deliver/egress/egress-guard.ts';
 import type { Resolve } from '../../src/names.ts';
+import { HttpAttempts } from '../../src/deliver/http-attempt.ts';
 import { createWebhookAgents } from '../../src/deliver/http-post.ts';
 import { createWebhookChannel, type WebhookTarget } from '../../src/deliver/channels/webhook.ts';
 
@@ -34,11 +35,13 @@ export function webhooks({
     ...(resolve && { resolve }),
   });
   const agents = createWebhookAgents(guard, { proxy });
+  const http = new HttpAttempts(agents, { userAgent: 'runwatch/1.2.3', now });
   return {
     to: (url: string, target: Partial<WebhookTarget> = {}): Channel =>
       createWebhookChannel(
         { url, secrets: [], headers: {}, timeoutMs: 10_000, ...target },
-        { agents, userAgent: 'runwatch/1.2.3', now, timeOfDay: now },
+        http,
+        now,
       ),
     close: () => agents.close(),
   };

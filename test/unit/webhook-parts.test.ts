@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
-import { networkError, statusError, timeoutError } from '../../src/deliver/attempt-error.ts';
+import { networkError, statusError, timeoutError } from '../../src/deliver/http-attempt.ts';
 import { Deadline } from '../../src/deadline.ts';
 import { responseText } from '../../src/deliver/http-post.ts';
 import { customHeaders, headerProblem } from '../../src/deliver/channels/webhook.ts';

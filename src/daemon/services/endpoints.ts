@@ -27,7 +27,7 @@ import type { DeliveryStore, DeliveryCounts } from '../../redis/stores/delivery-
 import type { EndpointStore } from '../../redis/stores/endpoint-store.ts';
 import type { EndpointFigures } from '../../telemetry/gauges.ts';
 import type { Deliverer } from '../../deliver/deliverer.ts';
-import { smtpServer } from '../../deliver/routes.ts';
+import { smtpServer } from '../../deliver/channels/email.ts';
 import type { Process } from '../../process.ts';
 import type { Endpoints } from '../../deliver/endpoints.ts';
 import type { Unconfigured } from '../../watches/unconfigured.ts';

@@ -1,6 +1,6 @@
 import { parseRetryAfter } from '../../core/backoff.ts';
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
-import { outcomeByStatus, type HttpDeps, type HttpResult } from '../http-attempt.ts';
+import { outcomeByStatus, type HttpAttempts, type HttpResult } from '../http-attempt.ts';
 import type { Channel } from './channel.ts';
 import { answeredJson, createJsonChannel, failedAs, type SecretWebhook } from './json-channel.ts';
 import {
@@ -19,8 +19,8 @@ import {
  * roles with `&` before them.
  * Source: https://discord.com/developers/docs/resources/webhook#execute-webhook
  */
-export function createDiscordChannel(webhook: SecretWebhook, deps: HttpDeps): Channel {
-  return createJsonChannel(webhook, { render: discordMessage, judge: discordOutcome }, deps);
+export function createDiscordChannel(webhook: SecretWebhook, http: HttpAttempts): Channel {
+  return createJsonChannel(webhook, { render: discordMessage, judge: discordOutcome }, http);
 }
 
 /** Limits of embeds. Source: https://discord.com/developers/docs/resources/message#embed-object-embed-limits */

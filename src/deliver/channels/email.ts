@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
-import { connect, type Socket } from 'node:net';
+import { connect, isIPv6, type Socket } from 'node:net';
 import type { SendMailOptions } from 'nodemailer';
+import { isLoopback } from '../../config/hosts.ts';
+import type { EndpointConfig } from '../../config/schema.ts';
 import type { Attempt, AttemptError, AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { messageOf } from '../../core/errors.ts';
 import { valueOf } from '../../core/records.ts';
@@ -43,16 +45,46 @@ interface Mailbox {
   timeoutMs: number;
 }
 
-interface EmailDeps {
-  now: () => number;
-  /** Says which addresses may be connected to. */
-  guard: Pick<EgressGuard, 'checkTarget' | 'lookup'>;
-  alertMessages: Pick<AlertMessageStore, 'get' | 'put'>;
+/** The usual ports of SMTP: with TLS from the first byte, and for submission (RFC 8314, RFC 6409). */
+const SECURE_PORT = 465;
+const SUBMISSION_PORT = 587;
+
+/** A host as a URL has it: an address of IPv6 in brackets. */
+function inUrl(host: string): string {
+  return isIPv6(host) ? `[${host}]` : host;
 }
 
-/** Sends mails by SMTP. */
-export function createEmailChannel(mailbox: Mailbox, deps: EmailDeps): Channel {
-  const { now, guard } = deps;
+/** Where mails are handed in. A password goes over TLS alone, unless the server is this machine. */
+export function smtpServer(endpoint: Extract<EndpointConfig, { type: 'email' }>) {
+  const { url = `smtp://${inUrl(endpoint.host ?? '')}`, username, password } = endpoint;
+  const { protocol, hostname, port, username: user, password: pass } = new URL(url);
+  const isSecure = protocol === 'smtps:' || endpoint.port === SECURE_PORT;
+  const given =
+    user === '' ? null : { user: decodeURIComponent(user), pass: decodeURIComponent(pass) };
+  const auth = username === undefined ? given : { user: username, pass: password ?? '' };
+  const host = hostname.replace(/^\[(.*)\]$/, '$1');
+  return {
+    host,
+    port: endpoint.port ?? (Number(port) || (isSecure ? SECURE_PORT : SUBMISSION_PORT)),
+    isSecure,
+    requiresTls: !isSecure && auth !== null && !isLoopback(host),
+    auth,
+  };
+}
+
+type AlertMessages = Pick<AlertMessageStore, 'get' | 'put'>;
+type Guard = Pick<EgressGuard, 'checkTarget' | 'lookup'>;
+
+/**
+ * Sends mails by SMTP.
+ * @param guard says which addresses may be connected to
+ */
+export function createEmailChannel(
+  mailbox: Mailbox,
+  alertMessages: AlertMessages,
+  guard: Guard,
+  now: () => number,
+): Channel {
   const { timeoutMs } = mailbox;
   let opened: ReturnType<typeof openTransport> | undefined;
   const secrets = mailbox.auth === null ? [] : [mailbox.auth.user, mailbox.auth.pass];
@@ -60,7 +92,7 @@ export function createEmailChannel(mailbox: Mailbox, deps: EmailDeps): Channel {
     async send(message, signal, mayStart) {
       const events = eventsOf(message);
       const mail = emailMessage(events, mailbox);
-      const subject = await subjectOf(mail.subject, events, mailbox.endpoint, deps);
+      const subject = await subjectOf(mail.subject, events, mailbox.endpoint, alertMessages);
       const transport = await (opened ??= openTransport(mailbox, guard));
       if (mayStart?.() === false) throw withoutResult('claim_too_old');
       const at = now();
@@ -88,7 +120,7 @@ async function subjectOf(
   title: string,
   events: readonly [SentEvent, ...SentEvent[]],
   endpoint: string,
-  { alertMessages }: Pick<EmailDeps, 'alertMessages'>,
+  alertMessages: AlertMessages,
 ): Promise<string> {
   const [{ id, type, data }] = events;
   const isOfAlert = type.startsWith('alert.') && threadOf(events) !== null;
@@ -105,7 +137,7 @@ async function subjectOf(
 }
 
 /** Loads the library with the first mail: most daemons send none, and start sooner without it. */
-async function openTransport(mailbox: Mailbox, guard: EmailDeps['guard']) {
+async function openTransport(mailbox: Mailbox, guard: Guard) {
   const { createTransport } = await import('nodemailer');
   return createTransport({
     host: mailbox.host,
@@ -125,7 +157,7 @@ async function openTransport(mailbox: Mailbox, guard: EmailDeps['guard']) {
 }
 
 /** Opens a connection to an address that may be reached; TLS comes on top of it. */
-function guardedSocket({ host, port, isSecure, timeoutMs }: Mailbox, guard: EmailDeps['guard']) {
+function guardedSocket({ host, port, isSecure, timeoutMs }: Mailbox, guard: Guard) {
   const target = { host, port, secure: isSecure };
   return (_options: unknown, callback: (error: Error | null, found: SocketFound) => void): void => {
     const verdict = guard.checkTarget(target);

@@ -1,5 +1,5 @@
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
-import { attemptPost, type HttpDeps, type HttpResult } from '../http-attempt.ts';
+import type { HttpAttempts, HttpResult } from '../http-attempt.ts';
 import { eventsOf, type Channel } from './channel.ts';
 import { noticeOf } from './notice/describe.ts';
 import type { Notice, OwnerOf } from './notice/notice.ts';
@@ -26,16 +26,16 @@ interface JsonService {
 export function createJsonChannel(
   { url: text, mentions, ownerOf, timeoutMs }: SecretWebhook,
   { render, judge }: JsonService,
-  deps: HttpDeps,
+  http: HttpAttempts,
 ): Channel {
   const url = new URL(text);
   const confidential = [url.pathname + url.search, url.pathname, url.search];
-  const headers = { 'content-type': 'application/json', 'user-agent': deps.userAgent };
+  const headers = { 'content-type': 'application/json', 'user-agent': http.userAgent };
   return {
     async send(message, signal, mayStart) {
       const body = JSON.stringify(render(noticeOf(eventsOf(message), ownerOf), mentions));
       const request = { url, headers, body, mayStart, timeoutMs, confidential };
-      return judge(await attemptPost(request, deps, signal), deps.now());
+      return judge(await http.post(request, signal), http.now());
     },
     shownHeaders: () => headers,
   };

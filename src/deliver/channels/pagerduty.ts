@@ -1,6 +1,6 @@
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { TEST_EVENT_TYPE } from '../../core/event/event.ts';
-import { attemptPost, outcomeByStatus, type HttpDeps, type HttpResult } from '../http-attempt.ts';
+import { outcomeByStatus, type HttpAttempts, type HttpResult } from '../http-attempt.ts';
 import type { Channel } from './channel.ts';
 import { answeredJson, failedAs } from './json-channel.ts';
 import { noticeOf } from './notice/describe.ts';
@@ -22,10 +22,10 @@ interface PagerDutyService {
  */
 export function createPagerDutyChannel(
   { routingKey, apiUrl, ownerOf, timeoutMs }: PagerDutyService,
-  deps: HttpDeps,
+  http: HttpAttempts,
 ): Channel {
   const url = new URL(`${apiUrl.replace(/\/+$/, '')}/v2/enqueue`);
-  const headers = { 'content-type': 'application/json', 'user-agent': deps.userAgent };
+  const headers = { 'content-type': 'application/json', 'user-agent': http.userAgent };
   return {
     async send(message, signal, mayStart) {
       const event = parseEvent(message.body);
@@ -33,7 +33,7 @@ export function createPagerDutyChannel(
       const enqueue = async (body: PagerDutyEvent) => {
         const text = JSON.stringify({ routing_key: routingKey, ...body });
         const request = { url, headers, body: text, mayStart, timeoutMs, confidential };
-        return outcomeOf(await attemptPost(request, deps, signal), deps.now());
+        return outcomeOf(await http.post(request, signal), http.now());
       };
       const outcome = await enqueue(pagerDutyEvent(event, ownerOf));
       // A test leaves nothing open.

@@ -1,5 +1,5 @@
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
-import { attemptPost, outcomeByStatus, type HttpDeps, type HttpResult } from '../http-attempt.ts';
+import { outcomeByStatus, type HttpAttempts, type HttpResult } from '../http-attempt.ts';
 import type { AlertMessageStore } from '../../redis/stores/alert-store.ts';
 import { eventsOf, MASKED, type Channel } from './channel.ts';
 import { createJsonChannel, failedAs, type SecretWebhook } from './json-channel.ts';
@@ -21,8 +21,8 @@ import type { SentEvent } from './notice/sent-event.ts';
  * Sends messages to an incoming webhook of Slack, and to services that take the same.
  * Source: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
  */
-export function createSlackWebhook(webhook: SecretWebhook, deps: HttpDeps): Channel {
-  return createJsonChannel(webhook, { render: slackMessage, judge: webhookOutcome }, deps);
+export function createSlackWebhook(webhook: SecretWebhook, http: HttpAttempts): Channel {
+  return createJsonChannel(webhook, { render: slackMessage, judge: webhookOutcome }, http);
 }
 
 /**
@@ -90,23 +90,24 @@ const ANSWER_BYTES = 16_384;
  */
 export function createSlackBot(
   bot: SlackBot,
-  deps: HttpDeps & { alertMessages: Pick<AlertMessageStore, 'get' | 'put'> },
+  http: HttpAttempts,
+  alertMessages: Pick<AlertMessageStore, 'get' | 'put'>,
 ): Channel {
   const { endpoint } = bot;
   return {
     async send(message, signal, mayStart) {
       const call = (method: string, body: object) =>
-        callSlack(bot, deps, { method, body, signal, mayStart });
+        callSlack(bot, http, { method, body, signal, mayStart });
       const post = (body: object) => call('chat.postMessage', body);
       const events = eventsOf(message);
       const [event] = events;
       const content = slackMessage(noticeOf(events, bot.ownerOf), bot.mentions);
       const alertId = events.length === 1 ? threadOf(event) : null;
-      const place = alertId === null ? null : await deps.alertMessages.get(endpoint, alertId);
+      const place = alertId === null ? null : await alertMessages.get(endpoint, alertId);
       const begin = async () => {
         const { outcome, posted } = await post({ channel: bot.channel, ...content });
         if (posted !== null && alertId !== null) {
-          await deps.alertMessages.put(endpoint, alertId, posted);
+          await alertMessages.put(endpoint, alertId, posted);
         }
         return outcome;
       };
@@ -117,11 +118,11 @@ export function createSlackBot(
       if (updated.outcome.kind !== 'delivered') return updated.outcome;
       return (await post(replyTo({ channel, ts }, event, content))).outcome;
     },
-    shownHeaders: () => headersOf(MASKED, deps),
+    shownHeaders: () => headersOf(MASKED, http.userAgent),
   };
 }
 
-function headersOf(token: string, { userAgent }: Pick<HttpDeps, 'userAgent'>) {
+function headersOf(token: string, userAgent: string) {
   return {
     authorization: `Bearer ${token}`,
     'content-type': 'application/json; charset=utf-8',
@@ -160,20 +161,20 @@ interface Called {
   isLost: boolean;
 }
 
-async function callSlack(bot: SlackBot, deps: HttpDeps, call: Call): Promise<Called> {
+async function callSlack(bot: SlackBot, http: HttpAttempts, call: Call): Promise<Called> {
   const request = {
     url: new URL(`${bot.apiUrl.replace(/\/+$/, '')}/${call.method}`),
-    headers: headersOf(bot.token, deps),
+    headers: headersOf(bot.token, http.userAgent),
     body: JSON.stringify(call.body),
     mayStart: call.mayStart,
     timeoutMs: bot.timeoutMs,
     confidential: [bot.token],
     headBytes: ANSWER_BYTES,
   };
-  const result = await attemptPost(request, deps, call.signal);
+  const result = await http.post(request, call.signal);
   const answer = readAnswer(result);
   return {
-    outcome: outcomeOf(result, answer, deps.now()),
+    outcome: outcomeOf(result, answer, http.now()),
     posted: answer?.ok === true ? `${answer.channel} ${answer.ts}` : null,
     isLost: answer?.ok === false && LOST.has(answer.error),
   };

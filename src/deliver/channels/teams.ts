@@ -1,5 +1,5 @@
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
-import { outcomeByStatus, type HttpDeps, type HttpResult } from '../http-attempt.ts';
+import { outcomeByStatus, type HttpAttempts, type HttpResult } from '../http-attempt.ts';
 import type { Channel } from './channel.ts';
 import { answeredJson, createJsonChannel, failedAs, type SecretWebhook } from './json-channel.ts';
 import {
@@ -19,8 +19,8 @@ import {
  * its trigger "When a Teams webhook request is received" gave; mentions are user principal names.
  * Source: https://learn.microsoft.com/connectors/teams/#microsoft-teams-webhook
  */
-export function createTeamsChannel(webhook: SecretWebhook, deps: HttpDeps): Channel {
-  return createJsonChannel(webhook, { render: teamsMessage, judge: teamsOutcome }, deps);
+export function createTeamsChannel(webhook: SecretWebhook, http: HttpAttempts): Channel {
+  return createJsonChannel(webhook, { render: teamsMessage, judge: teamsOutcome }, http);
 }
 
 /** A message of Teams has at most 28 KB; the card leaves some of it for what the workflow adds. */

@@ -2,7 +2,7 @@ import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { RunwatchError, messageOf } from '../../core/errors.ts';
 import { isReservedHeader } from '../../core/event/event.ts';
 import type { TlsOptions } from '../../core/tls.ts';
-import { attemptPost, outcomeByStatus, type HttpDeps } from '../http-attempt.ts';
+import { outcomeByStatus, type HttpAttempts } from '../http-attempt.ts';
 import { authorizationIn } from '../http-post.ts';
 import { parseAddress, specialRange } from '../egress/addresses.ts';
 import { standardBody, type BodyKind } from './bodies.ts';
@@ -30,19 +30,19 @@ export interface WebhookTarget {
   isGuarded?: boolean;
 }
 
-interface WebhookDeps extends HttpDeps {
-  /** The time that receivers compare with their own clock, milliseconds since the epoch. */
-  timeOfDay: () => number;
-}
-
 /** The status decides: a receiver that drips its body must not hold a slot for it, ms. */
 const BODY_MS = 1_000;
 
 /**
  * Delivers by POST, signed by the Standard Webhooks specification.
+ * @param timeOfDay what receivers compare with their own clock, milliseconds since the epoch
  * @throws RunwatchError `invalid_webhook_secret`, `invalid_header`
  */
-export function createWebhookChannel(target: WebhookTarget, deps: WebhookDeps): Channel {
+export function createWebhookChannel(
+  target: WebhookTarget,
+  http: HttpAttempts,
+  timeOfDay: () => number,
+): Channel {
   const url = new URL(target.url);
   const sign = createSigner(target.secrets);
   const kind = target.body ?? standardBody;
@@ -57,16 +57,16 @@ export function createWebhookChannel(target: WebhookTarget, deps: WebhookDeps): 
   const fixed = {
     ...confidential,
     'content-type': kind.contentType,
-    'user-agent': deps.userAgent,
+    'user-agent': http.userAgent,
   };
   return {
     async send(message: Message, signal?: AbortSignal, mayStart?: () => boolean) {
       const body = kind.render(message.body);
       const { traceparent } = message;
       // Not by spreading, which takes V8 ten times as long for names like these.
-      const headers = Object.assign(sign({ ...message, body }, deps.timeOfDay()), fixed);
+      const headers = Object.assign(sign({ ...message, body }, timeOfDay()), fixed);
       if (traceparent !== undefined) headers['traceparent'] = traceparent;
-      const result = await attemptPost(
+      const result = await http.post(
         {
           url,
           headers,
@@ -78,10 +78,9 @@ export function createWebhookChannel(target: WebhookTarget, deps: WebhookDeps): 
           confidential: secretTexts,
           mayShow: (address) => target.isGuarded !== true || isPublic(address),
         },
-        deps,
         signal,
       );
-      return outcomeByStatus(result, deps.now());
+      return outcomeByStatus(result, http.now());
     },
     shownHeaders(eventId, atMs) {
       const { 'webhook-signature': signature, ...signed } = sign({ eventId, body: '' }, atMs);
@@ -92,7 +91,7 @@ export function createWebhookChannel(target: WebhookTarget, deps: WebhookDeps): 
           'webhook-signature': signature.replaceAll(/,[^ ]+/g, `,${MASKED}`),
         }),
         'content-type': kind.contentType,
-        'user-agent': deps.userAgent,
+        'user-agent': http.userAgent,
         ...Object.fromEntries(Object.keys(credentials).map((name) => [name, MASKED])),
       };
     },

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import type { z } from 'zod';
 import { createEndpointGuard } from '../../../src/deliver/egress/egress-guard.ts';
-import type { HttpDeps } from '../../../src/deliver/http-attempt.ts';
+import { HttpAttempts } from '../../../src/deliver/http-attempt.ts';
 import { createWebhookAgents } from '../../../src/deliver/http-post.ts';
 
 /** A request that a service got. */
@@ -63,13 +63,13 @@ export async function startService({ refuse, take }: ServiceRules) {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const agents = createWebhookAgents(createEndpointGuard());
-  const deps: HttpDeps = { agents, userAgent: 'runwatch/1.2.3', now: Date.now };
+  const http = new HttpAttempts(agents, { userAgent: 'runwatch/1.2.3', now: Date.now });
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests,
     /** Why requests were refused that the documentation does not allow. */
     refusals,
-    deps,
+    http,
     /** Forgets the requests, and answers as the documentation says again. */
     reset() {
       requests.length = 0;
