@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { watchId, type Subscription } from '../../src/core/watch/watch.ts';
 import { EndpointSecrets } from '../../src/deliver/secrets/endpoint-secrets.ts';
-import { reencrypt } from '../../src/deliver/secrets/reencrypt.ts';
+import { SealedSecrets } from '../../src/deliver/secrets/sealed-secrets.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import { generateSecret } from '../../src/deliver/secrets/sign.ts';
 import { forgetUnusedKeys, refuseLostKeys } from '../../src/deliver/secrets/own-secrets.ts';
@@ -95,14 +95,14 @@ describe('encrypting anew', () => {
     const runs = Array.from({ length: 450 }, (_, at) => `run-${at}`);
     for (const run of runs) await watchWithSecret(run, run.endsWith('7') ? 'finished' : 'active');
     const rotation = await endpointSecrets(before).rotate('ops', { overlapMs: 0, now: false });
-    const options = { watches, secrets, sealer };
-    const first = await reencrypt(options);
+    const sealed = new SealedSecrets(watches, secrets);
+    const first = await sealed.reencrypt(sealer);
     expect(first).toEqual({ examined: 451, reencrypted: 451, unreadable: [], discarded: 0 });
     for (const run of runs) {
       expect(after.open(await sealedOf(run), `default/${run}`)).toEqual({ secret: `s-${run}` });
     }
     expect(await endpointSecrets(after).effective('ops')).toEqual([rotation?.secret]);
-    expect(await reencrypt(options)).toEqual({
+    expect(await sealed.reencrypt(sealer)).toEqual({
       examined: 451,
       reencrypted: 0,
       unreadable: [],
@@ -119,10 +119,10 @@ describe('encrypting anew', () => {
     });
     await watches.commit({ before: null, after: watch, events: [], deliveries: [] });
     const former = async () => (await watches.get(key))?.watch.formerWebhooks ?? [];
-    const report = await reencrypt({ watches, secrets, sealer });
+    const report = await new SealedSecrets(watches, secrets).reencrypt(sealer);
     expect(report).toMatchObject({ examined: 1, reencrypted: 1 });
     expect(after.isCurrent((await former())[0]?.sealed ?? '')).toBe(true);
-    await reencrypt({ watches, secrets, sealer: createSealer([randomBytes(32)]), discard: true });
+    await new SealedSecrets(watches, secrets).reencrypt(createSealer([randomBytes(32)]), true);
     expect(await former()).toEqual([]);
   });
 
@@ -138,9 +138,11 @@ describe('encrypting anew', () => {
         throw new Error('killed');
       },
     };
-    await expect(reencrypt({ watches: interrupted, secrets, sealer })).rejects.toThrow('killed');
+    await expect(new SealedSecrets(interrupted, secrets).reencrypt(sealer)).rejects.toThrow(
+      'killed',
+    );
     expect(writes).toBe(1);
-    expect(await reencrypt({ watches, secrets, sealer })).toMatchObject({
+    expect(await new SealedSecrets(watches, secrets).reencrypt(sealer)).toMatchObject({
       examined: 3,
       reencrypted: 2,
     });
@@ -171,7 +173,7 @@ describe('encrypting anew', () => {
       },
       remove: (name: string, read: string) => secrets.remove(name, read),
     };
-    const report = await reencrypt({ watches: contended, secrets: rotating, sealer });
+    const report = await new SealedSecrets(contended, rotating).reencrypt(sealer);
     expect(report).toEqual({ examined: 2, reencrypted: 2, unreadable: [], discarded: 0 });
     expect(races).toBe(2);
     expect((await watches.get({ source: 'default', runId: 'run-1' }))?.watch.polls).toBe(1);
@@ -186,7 +188,7 @@ describe('encrypting anew', () => {
       now: false,
     });
     const [lost, kept] = [await secrets.get('ops'), await sealedOf('run-1')];
-    expect(await reencrypt({ watches, secrets, sealer: after })).toEqual({
+    expect(await new SealedSecrets(watches, secrets).reencrypt(after)).toEqual({
       examined: 2,
       reencrypted: 0,
       unreadable: ['default/run-1', 'ops'],
@@ -201,7 +203,7 @@ describe('encrypting anew', () => {
     await endpointSecrets(before).rotate('chat', { overlapMs: 0, now: false });
     const kept = await secrets.get('ops');
     const key = { source: 'default', runId: 'run-1' };
-    expect(await reencrypt({ watches, secrets, sealer: after, discard: true })).toEqual({
+    expect(await new SealedSecrets(watches, secrets).reencrypt(after, true)).toEqual({
       examined: 3,
       reencrypted: 0,
       unreadable: ['default/run-1', 'chat'],
@@ -215,8 +217,8 @@ describe('encrypting anew', () => {
 });
 
 describe('a key that is lost', () => {
-  const stored = { watches, secrets };
-  const missing = (keyIds: string[]) => refuseLostKeys({ ...stored, sealingKeys, keyIds });
+  const sealed = () => new SealedSecrets(watches, secrets);
+  const missing = (keyIds: string[]) => refuseLostKeys(sealingKeys, sealed(), keyIds);
 
   test('a lost key that seals no value is forgotten', async () => {
     await sealingKeys.add('0badc0de');
@@ -236,8 +238,8 @@ describe('a key that is lost', () => {
       ),
     });
     expect(await sealingKeys.all()).toEqual([before.keyId]);
-    await reencrypt({ ...stored, sealer: after, discard: true });
-    await forgetUnusedKeys({ ...stored, sealingKeys });
+    await sealed().reencrypt(after, true);
+    await forgetUnusedKeys(sealingKeys, sealed());
     await missing([after.keyId]);
   });
 });

@@ -1,6 +1,6 @@
 import { loadConfig } from '../../config/load.ts';
 import type { Config } from '../../config/schema.ts';
-import type { ReencryptReport } from '../../deliver/secrets/reencrypt.ts';
+import type { ReencryptReport } from '../../deliver/secrets/sealed-secrets.ts';
 import { createLifecycle, type Lifecycle } from '../../lifecycle.ts';
 import { createLogger, type Logger } from '../../telemetry/logger.ts';
 import { renderInvalid } from './config.ts';

@@ -6,7 +6,7 @@ import { MAX_SECRET_BYTES, readRegularFile, distrust, ownUids } from '../../conf
 import type { Config } from '../../config/schema.ts';
 import { decodeEncryptionKey, ENCRYPTION_KEY_BYTES } from '../../core/encryption-key.ts';
 import { RunwatchError, messageOf } from '../../core/errors.ts';
-import { countSealed, reencrypt, type ReencryptReport } from './reencrypt.ts';
+import { SealedSecrets, type ReencryptReport } from './sealed-secrets.ts';
 import { createSealer, type Sealer, keyIdsOf, type SealingKeys } from './seal.ts';
 import { generateSecret } from './sign.ts';
 import type { Lifecycle } from '../../lifecycle.ts';
@@ -56,9 +56,9 @@ async function openSigningSecret({ config, log }: OwnSecretsOptions): Promise<st
 
 async function openSealer({ config, log, stores }: OwnSecretsOptions): Promise<Sealer> {
   const configured = config.encryption.keys;
-  const { sealingKeys, watches, endpointSecrets: secrets } = stores;
+  const { sealingKeys, watches, endpointSecrets } = stores;
   const keyIds = keyIdsOf(presentEncryptionKeys(config.data_dir, configured));
-  await refuseLostKeys({ sealingKeys, watches, secrets, keyIds });
+  await refuseLostKeys(sealingKeys, new SealedSecrets(watches, endpointSecrets), keyIds);
   const { keys, path } = await loadEncryptionKeys(config.data_dir, configured);
   if (path !== null) log.info({ path }, remarkOnKey(config));
   const made = createSealer(keys);
@@ -151,24 +151,20 @@ function signingSecretFile(dataDir: string): KeptSecret {
   };
 }
 
-interface LostKeysOptions {
-  sealingKeys: SealingKeyStore;
-  watches: Parameters<typeof countSealed>[0]['watches'];
-  secrets: Parameters<typeof countSealed>[0]['secrets'];
-  /** The ids of the available keys. */
-  keyIds: readonly string[];
-}
-
 /**
  * Refuses a start without a key that sealed a value in Redis: the daemon would make another key, and all
  * sealed values would be lost without notice. Reads the watches only if a key is missing.
+ * @param keyIds of the available keys
  * Throws RunwatchError `encryption_key_lost`, and what the stores throw.
  */
-export async function refuseLostKeys(options: LostKeysOptions): Promise<void> {
-  const { sealingKeys, watches, secrets, keyIds } = options;
+export async function refuseLostKeys(
+  sealingKeys: SealingKeyStore,
+  sealed: SealedSecrets,
+  keyIds: readonly string[],
+): Promise<void> {
   const missing = (await sealingKeys.all()).filter((id) => !keyIds.includes(id));
   if (missing.length === 0) return;
-  const counts = await countSealed({ watches, secrets });
+  const counts = await sealed.countByKey();
   const lost = missing.filter((id) => counts.has(id));
   await sealingKeys.remove(missing.filter((id) => !counts.has(id)));
   if (lost.length === 0) return;
@@ -183,10 +179,12 @@ export async function refuseLostKeys(options: LostKeysOptions): Promise<void> {
 }
 
 /** Removes the ids of keys that seal no value any more. Throws what the stores throw. */
-export async function forgetUnusedKeys(options: Omit<LostKeysOptions, 'keyIds'>): Promise<void> {
-  const { sealingKeys, watches, secrets } = options;
+export async function forgetUnusedKeys(
+  sealingKeys: SealingKeyStore,
+  sealed: SealedSecrets,
+): Promise<void> {
   const known = await sealingKeys.all();
-  const counts = await countSealed({ watches, secrets });
+  const counts = await sealed.countByKey();
   await sealingKeys.remove(known.filter((id) => !counts.has(id)));
 }
 
@@ -211,11 +209,11 @@ export async function reencryptStored(options: StoredSecretsOptions): Promise<Re
   const { keys } = await loadEncryptionKeys(dataDir, encryption.keys);
   const { connections } = await openRedis(options);
   const { sealingKeys, watches, endpointSecrets } = createStores(connections, redis.prefix);
-  const stored = { watches, secrets: endpointSecrets };
+  const sealed = new SealedSecrets(watches, endpointSecrets);
   const sealer = createSealer(keys);
   await sealingKeys.add(sealer.keyId);
-  const report = await reencrypt({ ...stored, sealer, discard: options.discard });
-  await forgetUnusedKeys({ ...stored, sealingKeys });
+  const report = await sealed.reencrypt(sealer, options.discard);
+  await forgetUnusedKeys(sealingKeys, sealed);
   return report;
 }
 
