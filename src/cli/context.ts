@@ -4,7 +4,6 @@ import type { WrittenRules } from '../config/load.ts';
 import type { CliEnv } from '../config/cli-env.ts';
 import type { Random } from '../core/backoff.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
-import type { LocalInspection } from './verbs/doctor.ts';
 import type { ConfigFlags } from './local/config.ts';
 
 export type Colors = ReturnType<typeof pc.createColors>;
@@ -147,6 +146,26 @@ export interface ReencryptFlags {
   /** Gives up what no key decrypts. */
   discard: boolean;
   configPath?: string;
+}
+
+/** The result of one check. */
+export interface Diagnosis {
+  name: string;
+  status: 'ok' | 'warning' | 'problem';
+  detail: string;
+  /** What to do about it; null where nothing is wrong, or the detail says it. */
+  cure: string | null;
+}
+
+/** What can be found out without a daemon. */
+export interface LocalInspection {
+  configuration: Diagnosis[];
+  /** True where a configuration was found here that a daemon could start with. */
+  isConfigured: boolean;
+  /** Asks Redis and the sources themselves. */
+  inspectOutside: () => Promise<Diagnosis[]>;
+  /** Asks those of these sources that are configured here. */
+  inspectSources: (names: readonly string[]) => Promise<Diagnosis[]>;
 }
 
 /** Writes a text to stdout as it stands. */

@@ -3,7 +3,6 @@ import { z } from 'zod';
 import { fullJitter, type Random } from '../core/backoff.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { SseParser, type SseMessage } from '../core/event/sse.ts';
-import type { DaemonClient } from './client.ts';
 import { misfit } from './answer.ts';
 import { notADaemon } from './errors.ts';
 import { eventOfAnyType, ownEventOfAnyType } from '../http/schemas/event.ts';
@@ -18,8 +17,15 @@ const RECONNECT = { baseMs: 500, maxMs: 10_000 };
 /** `lost` once for each time that the stream breaks off; `reset`: events may be missing. */
 export type ConnectionState = 'lost' | 'restored' | 'reset';
 
+/** Where events come from: the client of a daemon. */
+interface EventSource {
+  /** Where the daemon answers. */
+  url: string;
+  openEvents(query: Query, lastId: string | null): Promise<AsyncIterable<SseMessage>>;
+}
+
 interface FollowOptions {
-  client: Pick<DaemonClient, 'openEvents' | 'url'>;
+  client: EventSource;
   query: Query;
   /** Only what comes after this; null for from now on. */
   after: string | null;

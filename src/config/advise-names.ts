@@ -1,5 +1,6 @@
 import { isUuid } from '../core/run/snapshot.ts';
-import { didYouMean, suggest, type Finding, type Path } from './problems.ts';
+import { didYouMean, suggest, type Finding } from './problems.ts';
+import type { Path } from './schema-walk.ts';
 import type { Config } from './schema.ts';
 
 type When = Config['endpoints'][string]['when'];

@@ -5,7 +5,8 @@ import { ruleWants } from '../core/event/patterns.ts';
 import { namesOfWorkflows, unknownOwners } from './advise-names.ts';
 import { adviseOnInhibition, adviseOnRules } from './advise-rules.ts';
 import type { WrittenNames } from './held-part.ts';
-import { unknownName, type Finding, type Path } from './problems.ts';
+import { unknownName, type Finding } from './problems.ts';
+import type { Path } from './schema-walk.ts';
 import type { RedisConfig, Config, WebhookEndpointConfig } from './schema.ts';
 import type { RuleConfig } from './rule-schema.ts';
 

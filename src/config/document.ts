@@ -16,8 +16,9 @@ import {
   type Node,
   type YAMLError,
 } from 'yaml';
-import { type Environment, expand, type Reference } from './environment.ts';
-import { pathKey, type Finding, type Path, type Position } from './problems.ts';
+import { type Environment, expand } from './environment.ts';
+import { type Reference, pathKey, type Finding, type Position } from './problems.ts';
+import type { Path } from './schema-walk.ts';
 
 /** A fault of the YAML itself, where it stands, without a word of the text around it. */
 interface SyntaxProblem extends Position {

@@ -1,5 +1,11 @@
 import { resolve } from 'node:path';
-import { didYouMean, problemWith, type ConfigProblem, suggest } from './problems.ts';
+import {
+  didYouMean,
+  problemWith,
+  type ConfigProblem,
+  type Reference,
+  suggest,
+} from './problems.ts';
 import { MAX_SECRET_BYTES, readRegularFile } from './read-file.ts';
 
 /** The result of a lookup. `failed`: the variable names an unusable file; see `problems`. */
@@ -65,17 +71,6 @@ export function openEnvironment(env: NodeJS.ProcessEnv, cwd: string): Environmen
     problems: () => problems,
     unknown: () => unknownVariables(env, new Set(known.keys())),
   };
-}
-
-/** The variable that a value came from, or would have come from. */
-export interface Reference {
-  variable: string;
-  /** True when the value must not be shown, whatever setting it was given to. */
-  secret: boolean;
-  /** True when the variable names a file that could not be read, which is reported by itself. */
-  failed: boolean;
-  /** True when the file gives a default, even an empty one. */
-  hasDefault: boolean;
 }
 
 /** The expansion of a text. `absent`: the text was a single reference to an unset variable. */

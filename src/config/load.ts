@@ -5,16 +5,9 @@ import { adviseOn, checkRules, checkServing, checkSourceNames, crossCheck } from
 import { type Absence, readSettings, parseYaml } from './document.ts';
 import { heldPart, writtenNames, type HeldPart } from './held-part.ts';
 import { withNewNames } from './old-names.ts';
-import { openEnvironment, type Environment, type Reference } from './environment.ts';
+import { openEnvironment, type Environment } from './environment.ts';
 import {
-  type Draft,
-  labelOf,
-  applyEnvironment,
-  applyFlags,
-  type ConfigFlags,
-} from './overrides.ts';
-import { defaultDataDirectory, resolvePaths } from './paths.ts';
-import {
+  type Reference,
   tidy,
   type ConfigProblem,
   type Finding,
@@ -25,6 +18,14 @@ import {
   pathKey,
   type Position,
 } from './problems.ts';
+import {
+  type Draft,
+  labelOf,
+  applyEnvironment,
+  applyFlags,
+  type ConfigFlags,
+} from './overrides.ts';
+import { defaultDataDirectory, resolvePaths } from './paths.ts';
 import { readRegularFile, ownUids, distrust } from './read-file.ts';
 import { ruleSections } from './rule-schema.ts';
 import { childValue, presentationOf, schemaAt, valueAt } from './schema-walk.ts';

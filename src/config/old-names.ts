@@ -1,6 +1,6 @@
 import type { SettingsDocument } from './document.ts';
-import { pathKey, type Finding, type Path } from './problems.ts';
-import { childValue } from './schema-walk.ts';
+import { pathKey, type Finding } from './problems.ts';
+import { type Path, childValue } from './schema-walk.ts';
 
 /** A key of a section that had another name. */
 interface Renaming {

@@ -1,8 +1,8 @@
 import type { Environment } from './environment.ts';
 import { NOXUS_URL } from './hosts.ts';
-import { type Path, ancestry, pathKey } from './problems.ts';
+import { ancestry, pathKey } from './problems.ts';
+import { type Path, childValue, valueAt } from './schema-walk.ts';
 import { proxyFor } from './proxy.ts';
-import { childValue, valueAt } from './schema-walk.ts';
 
 /** The settings while layers are merged, before they are checked. */
 export interface Draft {

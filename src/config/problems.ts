@@ -1,11 +1,7 @@
 import { z } from 'zod';
 import { groupBy } from '../core/arrays.ts';
-import type { Reference } from './environment.ts';
 import { REDACTED } from './redact.ts';
-import { objectAt, presentationOf, schemaAt, unwrap, valueAt } from './schema-walk.ts';
-
-/** The way to a setting: keys of maps and indexes of lists. */
-export type Path = readonly (string | number)[];
+import { objectAt, presentationOf, schemaAt, unwrap, valueAt, type Path } from './schema-walk.ts';
 
 /** Where something stands in a file; both count from 1. */
 export interface Position {
@@ -17,6 +13,17 @@ export interface Position {
 export interface Finding {
   path: Path;
   message: string;
+}
+
+/** The variable that a value came from, or would have come from. */
+export interface Reference {
+  variable: string;
+  /** True when the value must not be shown, whatever setting it was given to. */
+  secret: boolean;
+  /** True when the variable names a file that could not be read, which is reported by itself. */
+  failed: boolean;
+  /** True when the file gives a default, even an empty one. */
+  hasDefault: boolean;
 }
 
 /** One problem of the configuration, for its author. */

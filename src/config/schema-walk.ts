@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { presentations } from './fields.ts';
-import type { Path } from './problems.ts';
+
+/** The way to a setting: keys of maps and indexes of lists. */
+export type Path = readonly (string | number)[];
 
 type Schema = z.core.$ZodType;
 type Presentation = NonNullable<ReturnType<typeof presentations.get>>['as'];

@@ -1,7 +1,8 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
 import { RunwatchError } from '../core/errors.ts';
 import type { TlsOptions } from '../core/tls.ts';
-import type { Finding, Path } from './problems.ts';
+import type { Finding } from './problems.ts';
+import type { Path } from './schema-walk.ts';
 import { readRegularFile } from './read-file.ts';
 import type { Config, SourceConfig, WebhookEndpointConfig } from './schema.ts';
 

@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { isTerminalStatus, isUuid } from '../core/run/snapshot.ts';
 import type { Answer } from './http-io.ts';
-import type { Call } from './noxus-api.ts';
 import {
   integerOf,
   invalid,
@@ -16,6 +15,30 @@ import { type Simulation, addRun } from './simulation.ts';
 import { story, type StoryName } from './stories.ts';
 import type { PublicRun } from './wire-run.ts';
 import { nodeStates, wireWorkflow, STARTABLE_STORIES, type Workflow } from './workflow.ts';
+
+/** A call of the simulated Noxus API. Ids are decoded. */
+export type Call =
+  /** `workflowId` is null for `GET /v1/runs/{run_id}`, which answers without output. */
+  | { kind: 'get_run'; runId: string; workflowId: string | null }
+  | { kind: 'run_events'; runId: string; etag: string | null }
+  | { kind: 'stop_run' | 'run_data'; runId: string }
+  | { kind: 'delete_run'; runId: string }
+  | { kind: 'node_io'; runId: string; nodeId: string }
+  | {
+      kind: 'list_runs';
+      workflowId: string | null;
+      query: URLSearchParams;
+      /** How many runs were created since the first page was read. */
+      shift: number;
+    }
+  | { kind: 'start_run'; workflowId: string }
+  /** Starts a run and answers once it is over. */
+  | { kind: 'run_sync'; workflowId: string; outputOnly: boolean }
+  | { kind: 'search_runs' | 'bulk_delete' }
+  | { kind: 'list_workflows'; query: URLSearchParams }
+  | { kind: 'get_workflow'; workflowId: string }
+  /** A call with a constant answer. */
+  | { kind: 'fixed'; answer: Answer };
 
 const callbackUrlSchema = z
   .url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' })

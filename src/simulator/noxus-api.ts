@@ -4,8 +4,8 @@ import { isTerminalStatus } from '../core/run/snapshot.ts';
 import { streamEvents } from './run-stream.ts';
 import type { Fault } from './fault.ts';
 import { sendFaulty } from './faulty-answer.ts';
-import { type Answer, readBody, send } from './http-io.ts';
-import { answerCall, startRun } from './noxus-answer.ts';
+import { readBody, send } from './http-io.ts';
+import { answerCall, startRun, type Call } from './noxus-answer.ts';
 import { problem, BODY_NOT_JSON, invalid, notUuid } from './noxus-error.ts';
 import type { Simulation } from './simulation.ts';
 import { NODE_CATALOG } from './workflow.ts';
@@ -167,30 +167,6 @@ async function readJson(request: IncomingMessage, response: ServerResponse): Pro
     return REFUSED;
   }
 }
-
-/** A call of the simulated Noxus API. Ids are decoded. */
-export type Call =
-  /** `workflowId` is null for `GET /v1/runs/{run_id}`, which answers without output. */
-  | { kind: 'get_run'; runId: string; workflowId: string | null }
-  | { kind: 'run_events'; runId: string; etag: string | null }
-  | { kind: 'stop_run' | 'run_data'; runId: string }
-  | { kind: 'delete_run'; runId: string }
-  | { kind: 'node_io'; runId: string; nodeId: string }
-  | {
-      kind: 'list_runs';
-      workflowId: string | null;
-      query: URLSearchParams;
-      /** How many runs were created since the first page was read. */
-      shift: number;
-    }
-  | { kind: 'start_run'; workflowId: string }
-  /** Starts a run and answers once it is over. */
-  | { kind: 'run_sync'; workflowId: string; outputOnly: boolean }
-  | { kind: 'search_runs' | 'bulk_delete' }
-  | { kind: 'list_workflows'; query: URLSearchParams }
-  | { kind: 'get_workflow'; workflowId: string }
-  /** A call with a constant answer. */
-  | { kind: 'fixed'; answer: Answer };
 
 const NOT_FOUND: Call = { kind: 'fixed', answer: problem(404, 'Not Found') };
 const NODES: Call = { kind: 'fixed', answer: { status: 200, body: JSON.stringify(NODE_CATALOG) } };

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import type { LocalInspection } from '../../src/cli/verbs/doctor.ts';
+import type { LocalInspection } from '../../src/cli/context.ts';
 import { sampleSource } from '../support/api-samples.ts';
 import { runCli } from '../support/cli-harness.ts';
 import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';

@@ -3,8 +3,8 @@ import { formatProblem } from '../../config/problems.ts';
 import type { Config, SourceConfig } from '../../config/schema.ts';
 import { messageOf } from '../../core/errors.ts';
 import type { StoreView } from '../../client/types.ts';
-import type { RunReader, RunReaderSettings } from '../context.ts';
-import { serverChecks, type Diagnosis, type LocalInspection } from '../verbs/doctor.ts';
+import type { RunReader, RunReaderSettings, Diagnosis, LocalInspection } from '../context.ts';
+import { serverChecks } from '../verbs/doctor.ts';
 
 interface InspectDependencies {
   probeRedis: (config: Config) => Promise<StoreView['server']>;

@@ -1,7 +1,7 @@
 import type { DaemonClient } from '../../client/client.ts';
 import type { ProcessesView, ReadinessView, StoreView } from '../../client/types.ts';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
-import type { CliContext, Output } from '../context.ts';
+import type { CliContext, Diagnosis, LocalInspection, Output } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { lasting, number, plain } from '../render/text.ts';
 import { writeJson } from '../report.ts';
@@ -10,15 +10,6 @@ import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb
 interface DoctorFlags extends DaemonFlags {
   config?: string;
   json?: boolean;
-}
-
-/** The result of one check. */
-export interface Diagnosis {
-  name: string;
-  status: 'ok' | 'warning' | 'problem';
-  detail: string;
-  /** What to do about it; null where nothing is wrong, or the detail says it. */
-  cure: string | null;
 }
 
 export function addDoctorVerb(host: VerbHost): void {
@@ -45,17 +36,6 @@ Examples:
   runwatch doctor
   runwatch doctor --config /etc/runwatch/runwatch.yaml
   runwatch doctor --json | jq '.checks[] | select(.status != "ok")'`;
-
-/** What can be found out without a daemon. */
-export interface LocalInspection {
-  configuration: Diagnosis[];
-  /** True where a configuration was found here that a daemon could start with. */
-  isConfigured: boolean;
-  /** Asks Redis and the sources themselves. */
-  inspectOutside: () => Promise<Diagnosis[]>;
-  /** Asks those of these sources that are configured here. */
-  inspectSources: (names: readonly string[]) => Promise<Diagnosis[]>;
-}
 
 async function diagnose(
   context: CliContext,
