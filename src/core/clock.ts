@@ -20,52 +20,58 @@ export interface HostClocks {
 /** A wall clock that moved this much more than the monotonic one was set, ms. */
 const JUMP_MS = 250;
 
-/** The store's clock as this process knows it. Times are milliseconds since the epoch. */
-export interface OwnClock {
-  /** By the store's clock; by the process's own clock before the first reading. */
-  now(): number;
+/**
+ * The store's clock as this process knows it: the last reading, plus the time since then by the monotonic
+ * clock. So setting this host's clock changes nothing. A reading only shows that the store's time lies within
+ * the time the reading took. The clock therefore moves only as far as needed to be within that.
+ */
+export class OwnClock {
+  /** Offset to add to the monotonic clock; null before the first reading. */
+  private offset: number | null = null;
+  private wallOffset: number;
+  /** How far the store's clock is ahead of its host's. */
+  private storeOffset = 0;
+
+  constructor(
+    private readonly wall: HostClocks['wall'],
+    private readonly monotonic: HostClocks['monotonic'],
+  ) {
+    this.wallOffset = wall() - monotonic();
+  }
+
+  /** By the store's clock; by the process's own clock before the first reading. @returns ms since the epoch */
+  now(): number {
+    return Math.floor(this.offset === null ? this.wall() : this.monotonic() + this.offset);
+  }
+
   /**
    * The time for people and receivers: the middle one of the store's clock, the time of the store's
    * host and that of this host. The store's clock alone may be behind for hours after its host stood
-   * still, and each host's clock may be set wrong.
+   * still, and each host's clock may be set wrong. @returns ms since the epoch
    */
-  timeOfDay(): number;
+  timeOfDay(): number {
+    const now = this.now();
+    const [, middle = now] = [this.wall(), now, now - this.storeOffset].sort((a, b) => a - b);
+    return Math.floor(middle);
+  }
+
   /** How far the process's wall clock is ahead of the store's. */
-  skewMs(): number;
+  skewMs(): number {
+    return Math.round(this.wall() - this.now());
+  }
+
   /** Whether the process's wall clock was set since the last reading. */
-  hasJumped(): boolean;
-  adopt(reading: ClockReading): void;
-}
+  hasJumped(): boolean {
+    return Math.abs(this.wall() - this.monotonic() - this.wallOffset) > JUMP_MS;
+  }
 
-/**
- * Follows the store's clock: the last reading, plus the time since then by the monotonic clock. So
- * setting this host's clock changes nothing. A reading only shows that the store's time lies within
- * the time the reading took. The clock therefore moves only as far as needed to be within that.
- */
-export function createOwnClock({ wall, monotonic }: HostClocks): OwnClock {
-  /** Offset to add to the monotonic clock. */
-  let offset: number | null = null;
-  let wallOffset = wall() - monotonic();
-  /** How far the store's clock is ahead of its host's. */
-  let storeOffset = 0;
-
-  const now = () => Math.floor(offset === null ? wall() : monotonic() + offset);
-  return {
-    now,
-    timeOfDay() {
-      const [, middle = now()] = [wall(), now(), now() - storeOffset].sort((a, b) => a - b);
-      return Math.floor(middle);
-    },
-    skewMs: () => Math.round(wall() - now()),
-    hasJumped: () => Math.abs(wall() - monotonic() - wallOffset) > JUMP_MS,
-    adopt({ now: read, offsetMs, askedAt, answeredAt }) {
-      storeOffset = offsetMs;
-      // The store rounds down to whole milliseconds.
-      const [least, most] = [read - answeredAt, read + 1 - askedAt];
-      offset = Math.min(Math.max(offset ?? (least + most) / 2, least), most);
-      wallOffset = wall() - monotonic();
-    },
-  };
+  adopt({ now: read, offsetMs, askedAt, answeredAt }: ClockReading): void {
+    this.storeOffset = offsetMs;
+    // The store rounds down to whole milliseconds.
+    const [least, most] = [read - answeredAt, read + 1 - askedAt];
+    this.offset = Math.min(Math.max(this.offset ?? (least + most) / 2, least), most);
+    this.wallOffset = this.wall() - this.monotonic();
+  }
 }
 
 /** A step forward that was taken out of the store's clock. */

@@ -1,7 +1,7 @@
 import {
   needlessLead,
   stepBetween,
-  createOwnClock,
+  OwnClock,
   type ClockStep,
   type HostClocks,
 } from '../core/clock.ts';
@@ -31,7 +31,7 @@ type Store = Pick<StoreClock, 'read' | 'takeOut' | 'openSteps' | 'closeStep'>;
 
 /** The one clock of this process. */
 export class Clock {
-  private readonly own: ReturnType<typeof createOwnClock>;
+  private readonly own: OwnClock;
   private readonly steps: OpenSteps;
   private readonly onError: (error: unknown) => void;
   private lastReading: Parameters<typeof stepBetween>[0] | null = null;
@@ -45,7 +45,7 @@ export class Clock {
     private readonly log: Logger,
     private readonly report: (skewMs: number) => void,
   ) {
-    this.own = createOwnClock(clocks);
+    this.own = new OwnClock(clocks.wall, clocks.monotonic);
     this.steps = new OpenSteps(store, log);
     this.onError = faultLog(log, 'clock');
   }

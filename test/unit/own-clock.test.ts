@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { createOwnClock } from '../../src/core/clock.ts';
+import { OwnClock } from '../../src/core/clock.ts';
 import { NOON } from '../support/builders.ts';
 
 /** A process on a host with a wrong clock; the store's clock is right. */
@@ -8,7 +8,10 @@ function onHost({ aheadMs = 0 } = {}) {
   let passed = 0;
   let ahead = aheadMs;
   const right = () => NOON + passed;
-  const clock = createOwnClock({ wall: () => right() + ahead, monotonic: () => 7 + passed });
+  const clock = new OwnClock(
+    () => right() + ahead,
+    () => 7 + passed,
+  );
   return {
     clock,
     right,
