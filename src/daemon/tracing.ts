@@ -10,7 +10,7 @@ import {
   traceIdOf,
   traceparent,
   type Span,
-} from '../core/trace.ts';
+} from '../telemetry/spans.ts';
 import type { PollReport } from '../core/watch/poll-report.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { Logger } from '../telemetry/logger.ts';

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Attributes, Tracer } from '@opentelemetry/api';
 import type { IdGenerator, SpanExporter } from '@opentelemetry/sdk-trace-base';
 import { messageOf } from '../core/errors.ts';
-import type { Span } from '../core/trace.ts';
+import type { Span } from './spans.ts';
 import type { Logger } from './logger.ts';
 
 /** Takes finished spans and sends them by OTLP over HTTP. It never blocks and never throws. */

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { noLinks } from '../../src/core/run/links.ts';
-import { spansOfChange } from '../../src/core/trace.ts';
+import { spansOfChange } from '../../src/telemetry/spans.ts';
 import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';

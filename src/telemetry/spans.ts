@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import type { RunwatchEvent } from './event/event.ts';
-import type { RunLinks } from './run/links.ts';
-import { isTerminalStatus, timeOf, type RunSnapshot } from './run/snapshot.ts';
-import { finishedAt, type Watch, type WatchKey } from './watch/watch.ts';
-import type { Attempt, Delivery } from './delivery/delivery.ts';
-import { countedReceiver, shownReceiver } from './delivery/receiver.ts';
+import type { RunwatchEvent } from '../core/event/event.ts';
+import type { RunLinks } from '../core/run/links.ts';
+import { isTerminalStatus, timeOf, type RunSnapshot } from '../core/run/snapshot.ts';
+import { finishedAt, type Watch, type WatchKey } from '../core/watch/watch.ts';
+import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
+import { countedReceiver, shownReceiver } from '../core/delivery/receiver.ts';
 
 type AttributeValue = string | number | boolean | readonly string[];
 
