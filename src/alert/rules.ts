@@ -12,7 +12,7 @@ import {
   type Resolution,
   type Rule,
 } from '../core/alert/rule.ts';
-import type { WatchChange } from '../core/watch/watch.ts';
+import type { WatchChange } from '../redis/commit.ts';
 import { allEndpoints } from '../deliver/endpoints.ts';
 import { valueOf } from '../core/records.ts';
 

@@ -23,7 +23,8 @@ import {
 } from '../core/feed/run-list.ts';
 import type { Permit } from '../core/source/limiter.ts';
 import { register } from '../core/watch/register.ts';
-import type { Subscription, WatchChange } from '../core/watch/watch.ts';
+import type { Subscription } from '../core/watch/watch.ts';
+import type { WatchChange } from '../redis/commit.ts';
 import type { Process } from '../process.ts';
 import type { DiscoveryStore } from '../redis/stores/discovery-store.ts';
 import type { Sweep } from './list-feed.ts';

@@ -23,6 +23,7 @@ import {
   settledMs,
   type PageFindings,
   type WatchOnPage,
+  type PageReport,
 } from '../core/feed/page.ts';
 import { PLAN_MEMBER, pageMember, parsePageMember, type PageName } from '../core/feed/page-name.ts';
 import { backstopMs, leastMsBetweenPlans, nextPlanMs, planFeed } from '../core/feed/plan.ts';
@@ -30,10 +31,10 @@ import { plannedWatch, sharedLists, type PlannedWatch } from '../core/feed/plan-
 import type {
   ListRecord,
   PageRecord,
-  PageReport,
   PageTrace,
   StoredPlan,
-} from '../core/feed/record.ts';
+  FeedStore,
+} from '../redis/stores/feed-store.ts';
 import {
   MAX_PAGE_SIZE,
   type ListedRun,
@@ -46,7 +47,6 @@ import type { Permit } from '../core/source/limiter.ts';
 import type { ReadTimes } from '../core/source/read-times.ts';
 import { grantedPauseMs } from '../core/source/throttle.ts';
 import type { Watch } from '../core/watch/watch.ts';
-import type { FeedStore } from '../redis/stores/feed-store.ts';
 import { logPage } from '../telemetry/logger.ts';
 import type { ClaimedPermit } from './limiter.ts';
 import type { RequestClaim } from './schedule.ts';

@@ -5,7 +5,8 @@ import type { PollResult } from '../core/run/snapshot.ts';
 import type { ObserveContext } from '../core/watch/observation.ts';
 import { needsConsistency, observe } from '../core/watch/observe.ts';
 import type { PollMode } from '../core/watch/poll-history.ts';
-import type { NextPoll, StoredWatch, Watch } from '../core/watch/watch.ts';
+import type { Watch } from '../core/watch/watch.ts';
+import type { NextPoll, StoredWatch } from '../redis/commit.ts';
 import type { Source } from './source.ts';
 
 /** A poll that this process has claimed. */

@@ -1,7 +1,7 @@
 import { isoTime } from '../core/event/event.ts';
 import type { RateLimit } from '../core/source/limiter.ts';
 import { overdueCause, overdueHelp, overdueMessage, type Overdue } from '../core/source/overdue.ts';
-import type { ScheduleSurvey } from '../core/source/schedule.ts';
+import type { ScheduleSurvey } from '../redis/stores/schedule-store.ts';
 import type { Source } from './source.ts';
 
 /** Polls are overdue if one is due for this long at two checks in a row, ms. */

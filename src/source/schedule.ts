@@ -7,9 +7,9 @@ import type {
   HeldClaim,
   ReleasedUntil,
   ScheduleSurvey,
-} from '../core/source/schedule.ts';
+  ScheduleStore,
+} from '../redis/stores/schedule-store.ts';
 import type { Process } from '../process.ts';
-import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import type { Claimed } from './slots.ts';
 import type { Source } from './source.ts';
 

@@ -1,10 +1,10 @@
-import { emptyStatistics, learn, type StatisticsLookup } from '../core/cadence/hazard.ts';
 import {
-  type DurationSample,
-  workflowName,
-  type WorkflowKey,
+  emptyStatistics,
+  learn,
+  type StatisticsLookup,
   type WorkflowStatistics,
-} from '../core/cadence/phase.ts';
+} from '../core/cadence/hazard.ts';
+import { type DurationSample, workflowName, type WorkflowKey } from '../core/cadence/phase.ts';
 import { faultLog } from '../fault-log.ts';
 import { startPeriodic, type Periodic } from '../periodic.ts';
 import type { StatisticsStore } from '../redis/stores/statistics-store.ts';

@@ -2,12 +2,8 @@ import { jitterAround } from '../core/backoff.ts';
 import { latestReadAt } from '../core/feed/member.ts';
 import { PLAN_MEMBER, parseStreamMember } from '../core/feed/page-name.ts';
 import { backstopMs } from '../core/feed/plan.ts';
-import {
-  UNSTREAMED,
-  type ReadMove,
-  type StreamEnd,
-  type StreamState,
-} from '../core/feed/run-stream.ts';
+import { UNSTREAMED, type StreamEnd, type StreamState } from '../core/feed/run-stream.ts';
+import type { ReadMove, StreamStore } from '../redis/stores/stream-store.ts';
 import type { StreamFigures } from '../core/feed/stream-figures.ts';
 import {
   HintAllowance,
@@ -31,7 +27,6 @@ import type { AskedRequest } from '../core/source/throttle.ts';
 import type { PollReport } from '../core/watch/poll-report.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import { faultLog } from '../fault-log.ts';
-import type { StreamStore } from '../redis/stores/stream-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import { FollowedRun } from './followed-run.ts';
 import type { ClaimedPermit } from './limiter.ts';

@@ -14,7 +14,7 @@ import {
   type SourceFigures,
   scraped,
 } from './gauges.ts';
-import type { PageReport } from '../core/feed/record.ts';
+import type { PageReport } from '../core/feed/page.ts';
 import type { PollReport } from '../core/watch/poll-report.ts';
 import { createMaker, type Maker } from './instruments.ts';
 import { processRecordings } from './process-metrics.ts';

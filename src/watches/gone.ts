@@ -3,7 +3,8 @@ import { pollKind } from '../core/cadence/load.ts';
 import { UNSTREAMED } from '../core/feed/run-stream.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
 import { nextGoneCheck, observe, revived } from '../core/watch/observe.ts';
-import { parseWatchId, watchId, type StoredWatch, type WatchKey } from '../core/watch/watch.ts';
+import { parseWatchId, watchId, type WatchKey } from '../core/watch/watch.ts';
+import type { StoredWatch } from '../redis/commit.ts';
 import type { Process } from '../process.ts';
 import type { Source } from '../source/source.ts';
 

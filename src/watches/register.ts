@@ -14,15 +14,12 @@ import {
 } from '../core/watch/register.ts';
 import {
   watchId,
-  type ScheduleChange,
   type SealedParts,
-  type StoredWatch,
   type Subscription,
   type Watch,
-  type WatchChange,
   type WatchKey,
-  type WatchQuota,
 } from '../core/watch/watch.ts';
+import type { ScheduleChange, StoredWatch, WatchChange, WatchQuota } from '../redis/commit.ts';
 import type { Process } from '../process.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Source } from '../source/source.ts';

@@ -1,10 +1,17 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { isoTime } from '../../src/core/event/event.ts';
-import { DECAY, emptyStatistics, learn, type Statistics } from '../../src/core/cadence/hazard.ts';
-import type { DurationSample, WorkflowStatistics } from '../../src/core/cadence/phase.ts';
+import {
+  DECAY,
+  emptyStatistics,
+  learn,
+  type Statistics,
+  type WorkflowStatistics,
+} from '../../src/core/cadence/hazard.ts';
+import type { DurationSample } from '../../src/core/cadence/phase.ts';
 import { observe } from '../../src/core/watch/observe.ts';
-import type { Watch, WatchChange } from '../../src/core/watch/watch.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
+import type { WatchChange } from '../../src/redis/commit.ts';
 import { MOST_WORKFLOWS, TABLE_LIMITS } from '../../src/redis/stores/statistics-store.ts';
 import { observeContext, newWatch, NOON, snapshot } from '../support/builders.ts';
 import { anEvent } from '../support/fake-services.ts';

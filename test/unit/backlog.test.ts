@@ -13,7 +13,8 @@ import {
   type BacklogNotice,
   type BacklogStep,
 } from '../../src/core/watch/backlog.ts';
-import type { Watch, WatchChange } from '../../src/core/watch/watch.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
+import type { WatchChange } from '../../src/redis/commit.ts';
 import { newMark, newWatch, NOON, snapshot, webhookTo } from '../support/builders.ts';
 
 const MINUTE = 60_000;

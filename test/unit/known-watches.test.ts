@@ -1,7 +1,8 @@
 import { expect, test } from '@jest/globals';
 import { chunksOf } from '../../src/core/arrays.ts';
 import { KnownWatches, MOST_BYTES } from '../../src/daemon/known-watches.ts';
-import type { StoredWatch, Watch, WatchKey } from '../../src/core/watch/watch.ts';
+import type { Watch, WatchKey } from '../../src/core/watch/watch.ts';
+import type { StoredWatch } from '../../src/redis/commit.ts';
 import { newWatch } from '../support/builders.ts';
 
 test('a watch that the store lost is remembered with the ends that later reads took back', async () => {

@@ -1,12 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { KNOWN_STATUSES, type RunSnapshot } from '../../src/core/run/snapshot.ts';
-import {
-  phasesAfter,
-  type Phase,
-  censoredSamples,
-  durationSamples,
-} from '../../src/core/cadence/phase.ts';
+import { phasesAfter, censoredSamples, durationSamples } from '../../src/core/cadence/phase.ts';
+import type { Phase } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
 const iso = (seconds: number) => new Date(NOON + seconds * 1_000).toISOString();

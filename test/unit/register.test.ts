@@ -3,12 +3,11 @@ import { configSchema } from '../../src/config/schema.ts';
 import { register, type Registration } from '../../src/core/watch/register.ts';
 import {
   watchId,
-  type StoredWatch,
   type Watch,
   type Subscription,
-  type WatchChange,
   type WatchKey,
 } from '../../src/core/watch/watch.ts';
+import type { StoredWatch, WatchChange } from '../../src/redis/commit.ts';
 import { newWatch, NOON, snapshot, webhookTo } from '../support/builders.ts';
 import { testProcess } from '../support/daemon.ts';
 import { registerWatches } from '../../src/watches/register.ts';

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { isoTime } from '../../src/core/event/event.ts';
-import { watchedRun, type Watch } from '../../src/core/watch/watch.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
+import { watchedRun } from '../../src/core/cadence/phase.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
 /** A watch that ends a minute after its registration, and its run, created at the same time. */
@@ -14,7 +15,7 @@ function ending(changes: Partial<Watch> = {}, finishedAt: number | null = NOON +
     endedAt: NOON + 60_000,
     ...changes,
   };
-  return watchedRun({ before: { watch: before, version: 1, number: 1 }, after });
+  return watchedRun({ before: { watch: before }, after });
 }
 
 describe('the end of a watch', () => {
@@ -71,7 +72,7 @@ describe('the end of a watch', () => {
 
   test('a watch that is written again after its end yields nothing more', () => {
     const after = newWatch({ state: 'finished', run: snapshot(), endedAt: NOON + 1 });
-    expect(watchedRun({ before: { watch: after, version: 2, number: 1 }, after })).toBeNull();
+    expect(watchedRun({ before: { watch: after }, after })).toBeNull();
     expect(watchedRun({ before: null, after })).toBeNull();
   });
 });

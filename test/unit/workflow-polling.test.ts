@@ -6,11 +6,12 @@ import {
   type Statistics,
   DECAY,
   hazard,
+  type WorkflowStatistics,
 } from '../../src/core/cadence/hazard.ts';
 import { observe } from '../../src/core/watch/observe.ts';
-import { watchedRun, type Watch } from '../../src/core/watch/watch.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
+import { watchedRun } from '../../src/core/cadence/phase.ts';
 import { workflowPolling, expectedPolling } from '../../src/core/cadence/workflow-polling.ts';
-import type { WorkflowStatistics } from '../../src/core/cadence/phase.ts';
 import type { Random } from '../../src/core/backoff.ts';
 import { seededRandom } from '../../src/simulator/seeded-random.ts';
 import { observeContext, newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
@@ -40,7 +41,7 @@ function learner() {
     workflow,
     take(before: Watch, { watch: after, samples }: ReturnType<typeof observe>) {
       for (const sample of samples) states.set(sample.state, add(states.get(sample.state), sample));
-      const run = watchedRun({ before: { watch: before, version: 1, number: 1 }, after });
+      const run = watchedRun({ before: { watch: before }, after });
       if (run !== null) workflow.durations = add(workflow.durations, run.duration);
     },
   };

@@ -1,6 +1,6 @@
 import type { RunwatchEvent } from '../event/event.ts';
 import type { RunSnapshot } from '../run/snapshot.ts';
-import { watchId, type Watch, type WatchChange } from '../watch/watch.ts';
+import { watchId, type ChangedWatch, type Watch } from '../watch/watch.ts';
 import { meets, roleOf, workflowOf, type AlertEvent, type AlertedRun, type Rule } from './rule.ts';
 
 /**
@@ -194,7 +194,7 @@ function watchEvent({ source, metadata, runId, run }: Watch) {
 /** What rules have to judge of a change of a watch. */
 export function entriesOf(
   book: RuleBook,
-  { before, after, events }: Pick<WatchChange, 'before' | 'after' | 'events'>,
+  { before, after, events }: ChangedWatch & { events: readonly RunwatchEvent[] },
   usual: UsualDuration,
 ): AlertEntry[] {
   if (book.all.length === 0) return [];

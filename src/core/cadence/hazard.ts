@@ -3,9 +3,10 @@ import {
   untilTransition,
   SECOND_MS,
   workBegan,
-  type Phase,
+  type WorkflowKey,
   type WorkTimes,
 } from './phase.ts';
+import type { Phase } from '../watch/watch.ts';
 
 /**
  * Bins of age: the end of the first, s. Each further bin is longer by the ratio; the last is open.
@@ -163,7 +164,7 @@ export function quantile(statistics: Statistics, share: number): number | null {
 const YOUNGEST_S = 0.25;
 
 /** Statistics by age, on one clock. */
-interface Clock {
+interface AgedStatistics {
   statistics: Statistics | undefined;
   /** When its age is 0, milliseconds since the epoch. */
   since: number;
@@ -176,8 +177,8 @@ interface Clock {
  * its workflow as a whole.
  */
 export interface HazardModel {
-  phase: Clock;
-  workflow: Clock;
+  phase: AgedStatistics;
+  workflow: AgedStatistics;
 }
 
 export function hazardModelOf(
@@ -232,7 +233,7 @@ function transitionsPerSecond({ phase, workflow }: HazardModel, at: number): num
   return hazard(phase.statistics, ageAt(phase, at), prior * secondS) / secondS;
 }
 
-function ageAt({ since, secondMs }: Clock, at: number): number {
+function ageAt({ since, secondMs }: AgedStatistics, at: number): number {
   return Math.max(0, at - since) / secondMs;
 }
 
@@ -242,6 +243,26 @@ function nextEdge({ phase, workflow }: HazardModel, at: number): number {
   return Math.max(at + 1, Math.min(edgeAfter(phase, at), edgeAfter(workflow, at)));
 }
 
-function edgeAfter(clock: Clock, at: number): number {
+function edgeAfter(clock: AgedStatistics, at: number): number {
   return clock.since + (BIN_EDGES_S[binOf(ageAt(clock, at))] ?? Infinity) * clock.secondMs;
+}
+
+/** Everything learned of a workflow. */
+export interface WorkflowStatistics extends WorkflowKey {
+  /** Grows with every sample. */
+  version: number;
+  /** Dwell times of the workflow's states; under null, of all states together. */
+  states: Map<string | null, Statistics>;
+  /** How long whole runs last, from creation to end; null before one was watched. */
+  durations: Statistics | null;
+  /** How well ends of runs were seen; null before the first. */
+  polled: Polled | null;
+}
+
+/** Sums over the runs watched to their end, decayed: about the latest 200 count. */
+export interface Polled {
+  runs: number;
+  requests: number;
+  /** From the end by Noxus's time to its detection, s. */
+  delayS: number;
 }

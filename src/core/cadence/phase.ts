@@ -1,6 +1,5 @@
 import { isAwaiting, isTerminalStatus, timeOf, type RunSnapshot } from '../run/snapshot.ts';
-import type { Watch } from '../watch/watch.ts';
-import type { Statistics } from './hazard.ts';
+import type { ChangedWatch, Phase, Watch } from '../watch/watch.ts';
 
 /** How long a second of a phase's clock lasts by default, ms. */
 export const SECOND_MS = 1_000;
@@ -16,28 +15,6 @@ const MOST_PROGRESS = 95;
 
 /** The state of a run after a human's answer, whatever its status. */
 const RESUMED = 'resumed';
-
-/**
- * A phase in which a run was seen, and when it began. Its statistics are the time from its
- * beginning to the next major transition, whatever phases lie between: polls may miss those. Times
- * are milliseconds since the epoch.
- */
-export interface Phase {
-  /**
-   * `queued`, `running/0` to `running/90` by progress, `awaiting_human_feedback`, `resumed` after
-   * that, or a status that Noxus does not document.
-   */
-  state: string;
-  /** When it began, as closely as is known. */
-  since: number;
-  /** When it was first seen; null where that was too late to know its beginning. */
-  seenAt: number | null;
-  /**
-   * How long a second of the phase's clock lasts, ms. With progress it follows the pace of the run:
-   * the end is expected at 100 s. So slow and fast runs of a workflow share statistics.
-   */
-  secondMs: number;
-}
 
 /** The name under which the time from a state's beginning to the next major transition is kept. */
 export function untilTransition(state: string): string {
@@ -253,26 +230,6 @@ export interface WorkflowKey {
   workflowId: string;
 }
 
-/** Everything learned of a workflow. */
-export interface WorkflowStatistics extends WorkflowKey {
-  /** Grows with every sample. */
-  version: number;
-  /** Dwell times of the workflow's states; under null, of all states together. */
-  states: Map<string | null, Statistics>;
-  /** How long whole runs last, from creation to end; null before one was watched. */
-  durations: Statistics | null;
-  /** How well ends of runs were seen; null before the first. */
-  polled: Polled | null;
-}
-
-/** Sums over the runs watched to their end, decayed: about the latest 200 count. */
-export interface Polled {
-  runs: number;
-  requests: number;
-  /** From the end by Noxus's time to its detection, s. */
-  delayS: number;
-}
-
 /** The internal name of a workflow. The name of a source holds no slash. */
 export function workflowName({ source, workflowId }: WorkflowKey): string {
   return `${source}/${workflowId}`;
@@ -282,4 +239,40 @@ export function workflowName({ source, workflowId }: WorkflowKey): string {
 export function parseWorkflowName(name: string): WorkflowKey {
   const slash = name.indexOf('/');
   return { source: name.slice(0, slash), workflowId: name.slice(slash + 1) };
+}
+
+/** What the end of a watch adds to the statistics of whole runs. */
+interface WatchedRun extends WorkflowKey {
+  /** How long the run lasted from its creation on, as far as it was watched. */
+  duration: Dwell;
+  /** Requests and delay of seeing the end; null where it was not seen. */
+  polled: { requests: number; delayS: number } | null;
+}
+
+/**
+ * The run of a watch that this change ends; null where the watch goes on. Null too where no poll
+ * ran while the run was active, as after a registration past its end.
+ */
+export function watchedRun({ before, after }: ChangedWatch): WatchedRun | null {
+  const { run, endedAt } = after;
+  if (
+    run === null ||
+    run.workflow_id === null ||
+    endedAt === null ||
+    before?.watch.state !== 'active'
+  )
+    return null;
+  const ended = after.state === 'finished';
+  const endMs = ended && run.finished_at !== null ? Date.parse(run.finished_at) : endedAt;
+  if (after.state === 'gone' || after.registeredAt >= endMs) return null;
+  const createdMs = Math.min(Date.parse(run.created_at ?? run.observed_at), endMs);
+  const ageS = (at: number) => Math.max(0, at - createdMs) / SECOND_MS;
+  return {
+    source: after.source,
+    workflowId: run.workflow_id,
+    duration: { fromS: ageS(after.registeredAt), toS: ageS(endMs), ended },
+    polled: ended
+      ? { requests: after.polls, delayS: Math.max(0, endedAt - endMs) / SECOND_MS }
+      : null,
+  };
 }

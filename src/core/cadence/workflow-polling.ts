@@ -1,11 +1,14 @@
 import { policyInterval, type PollingDefaults } from './cadence.ts';
-import { quantile, BIN_EDGES_S, BINS, binOf, type Statistics } from './hazard.ts';
 import {
-  untilTransition,
+  quantile,
+  BIN_EDGES_S,
+  BINS,
+  binOf,
+  type Statistics,
   type Polled,
-  type WorkflowKey,
   type WorkflowStatistics,
-} from './phase.ts';
+} from './hazard.ts';
+import { untilTransition, type WorkflowKey } from './phase.ts';
 
 /** How long runs of a workflow take, and how well they are polled. */
 export interface WorkflowPolling extends WorkflowKey {

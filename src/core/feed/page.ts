@@ -5,7 +5,8 @@ import type { Watch } from '../watch/watch.ts';
 import type { ListMember } from './member.ts';
 import { readInterval, type FeedPlan } from './plan.ts';
 import { ageOf, unseenIntervalMs } from './plan-input.ts';
-import type { ListedRun } from './run-list.ts';
+import type { FallbackReason } from './list-trust.ts';
+import type { ListedRun, RunList } from './run-list.ts';
 
 /** The shortest time from one check of a list by a single poll to the next, ms. */
 const LEAST_CHECK_MS = 5_000;
@@ -214,4 +215,20 @@ export function recalls(
     const intervalMs = RECALL_SLACK * readInterval([watch], costMultiplier, minIntervalMs);
     return moveOf(watch, recalledTo(watch, { ...context, intervalMs }));
   });
+}
+
+/** What one read of a page came to, for log and metrics. */
+export interface PageReport {
+  list: RunList;
+  page: number;
+  outcome: 'ok' | 'rate_limited' | FallbackReason;
+  /** What is wrong, for people; null where nothing is. */
+  message: string | null;
+  changed: number;
+  unchanged: number;
+  /** Runs that were on the page and are in the list no more. */
+  vanished: number;
+  durationMs: number;
+  /** When it is read again, milliseconds since the epoch. */
+  nextAt: number;
 }

@@ -1,5 +1,4 @@
 import type { RunNodes } from '../run/nodes.ts';
-import type { WatchIdentity } from '../watch/watch.ts';
 
 /** What one event of a run's stream says. Null for what it does not name. */
 export interface StreamNote {
@@ -45,14 +44,6 @@ export interface EventStreams {
   close: () => void;
 }
 
-/** A stream as other processes see it. */
-export interface HeldStream {
-  process: string;
-  /** Whether it stands in for the reads of its run. */
-  isRelied: boolean;
-  nodes: RunNodes | null;
-}
-
 /** What a poll's result is written with: whether a stream follows the run on, and where it stands. */
 export interface StreamState {
   /** Whether the next poll may be left to the stream. */
@@ -69,9 +60,3 @@ export const UNSTREAMED: StreamState = {
   nodes: null,
   isHinted: false,
 };
-
-/** Moves the next read of a run: later only while its watch is as it was read. */
-export type ReadMove = { inMs: number } & (
-  | { to: 'earlier' }
-  | { to: 'later'; watch: WatchIdentity }
-);

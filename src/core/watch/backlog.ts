@@ -1,7 +1,8 @@
 import type { WorkflowKey } from '../cadence/phase.ts';
 import { isWebhook, type Receiver } from '../delivery/receiver.ts';
-import type { EventType } from '../event/event.ts';
-import type { Watch, WatchChange } from './watch.ts';
+import type { Delivery } from '../delivery/delivery.ts';
+import type { EventType, RunwatchEvent } from '../event/event.ts';
+import type { ChangedWatch, Watch } from './watch.ts';
 
 /** So many stalled runs of a workflow have an event each; more are its backlog, which has one notice. */
 export const MOST_SINGLE = 5;
@@ -58,7 +59,7 @@ export function stalledIn({
 }
 
 /** The backlogs that a change enters and leaves. */
-export function backlogMoves({ before, after }: Pick<WatchChange, 'before' | 'after'>) {
+export function backlogMoves({ before, after }: ChangedWatch) {
   const was = before === null ? null : stalledIn(before.watch);
   const is = stalledIn(after);
   const moves: BacklogMove[] = [];
@@ -103,17 +104,23 @@ function mostOften(statuses: readonly string[]): string {
   return first[0];
 }
 
+/** A change of a watch, with what it notifies. */
+interface NotifyingChange extends ChangedWatch {
+  events: readonly RunwatchEvent[];
+  deliveries: readonly Delivery[];
+}
+
 /**
  * The change without the deliveries that a notice stands for: `run.stalled` of each run beyond the first
  * ones, and `run.recovered` of the same runs. Webhooks of watches get both, and so do endpoints that get
  * no notice.
  * @param reaches whether a notice of the workflow reaches a configured endpoint
  */
-export function withNotices(
-  change: WatchChange,
+export function withNotices<Change extends NotifyingChange>(
+  change: Change,
   steps: readonly BacklogStep[],
   reaches: (endpoint: Receiver, workflow: WorkflowKey) => boolean,
-): WatchChange {
+): Change {
   const { before, after, events, deliveries } = change;
   const entered = steps.find(({ does, least }) => does === 'enter' && least >= MOST_SINGLE);
   const left =

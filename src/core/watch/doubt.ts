@@ -1,7 +1,7 @@
 import type { RunNodes } from '../run/nodes.ts';
 import { isAwaiting, isTerminalStatus, timeOf, type RunSnapshot } from '../run/snapshot.ts';
 import { hasMovedOn, placeOf, waitedAt } from './waits.ts';
-import type { Watch } from './watch.ts';
+import type { Doubt, Watch } from './watch.ts';
 
 /** How many reads must agree, and how far apart they are, ms. */
 interface Confirmation {
@@ -20,16 +20,6 @@ const SHORTEST_INTERVALS = 2.75;
 
 /** So much of a read's lag does not count as part of a wait that seems short, ms. */
 const LAG_MS = 1_500;
-
-/** Reads that take something back, none of which counts yet. Times are milliseconds since the epoch. */
-export interface Doubt {
-  /** When the first was. */
-  since: number;
-  /** When the last of those that count as agreeing was. */
-  at: number;
-  /** How many of these there are; 0 where the last read shows a wait, and the one before did not. */
-  reads: number;
-}
 
 /** What a read of a run is worth. */
 export type Judgement =

@@ -1,5 +1,13 @@
 import { troubleDelay, nextPoll } from '../cadence/cadence.ts';
-import { type DurationSample, phasesAfter, type Phase, durationSamples } from '../cadence/phase.ts';
+import { type DurationSample, phasesAfter, durationSamples } from '../cadence/phase.ts';
+import {
+  type Phase,
+  inForce,
+  withChangedState,
+  withChanges,
+  type Watch,
+  type Missing,
+} from './watch.ts';
 import { isTerminalEvent, type RunwatchEvent, isoTime } from '../event/event.ts';
 import { streamedDelay } from '../feed/stream-trust.ts';
 import {
@@ -24,7 +32,6 @@ import {
   waitingAfter,
 } from './reminder.ts';
 import { followWaits, isPending, nextWaitPoll } from './waits.ts';
-import { inForce, withChangedState, withChanges, type Watch, type Missing } from './watch.ts';
 
 /** The message for Noxus's 404. */
 const NOT_FOUND = 'Noxus does not know this run (404)';

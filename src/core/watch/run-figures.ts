@@ -1,5 +1,5 @@
 import { isTerminalStatus, statusLabel, timeOf, type RunSnapshot } from '../run/snapshot.ts';
-import type { Watch, WatchChange } from './watch.ts';
+import type { ChangedWatch, Watch } from './watch.ts';
 
 /** Bins for each doubling: a time is known within a fifth. */
 const BINS_PER_DOUBLING = 4;
@@ -77,10 +77,7 @@ export interface EndedRun {
 }
 
 /** The run of a watch that this change ends; null where it ends none of a known workflow. */
-export function endedRun({
-  before,
-  after,
-}: Pick<WatchChange, 'before' | 'after'>): EndedRun | null {
+export function endedRun({ before, after }: ChangedWatch): EndedRun | null {
   const { run, endedAt, state } = after;
   if (!run?.workflow_id || endedAt === null || before?.watch.state !== 'active') return null;
   if (state !== 'finished' || !isTerminalStatus(run.status)) {

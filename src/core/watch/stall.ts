@@ -6,7 +6,7 @@ import {
   type StatisticsLookup,
 } from '../cadence/hazard.ts';
 import { isAwaiting, isTerminalStatus, timeOf, type RunSnapshot } from '../run/snapshot.ts';
-import type { Phase } from '../cadence/phase.ts';
+import type { DwellState, Phase } from './watch.ts';
 
 /** A run is stalled at this multiple of the time in which nearly all others leave the state. */
 const PATIENCE = 1.5;
@@ -18,16 +18,6 @@ const NEARLY_ALL = 0.99;
 const EARLIEST_AT = Date.UTC(2000, 0);
 
 const BUCKET_PERCENT = 10;
-
-/** The state in which a run dwells, as far as stalls depend on it. */
-export interface DwellState {
-  /** When the state began, milliseconds since the epoch. */
-  since: number;
-  /** True once `run.stalled` was raised for it. */
-  stalled: boolean;
-  /** Present where the notice of its workflow's backlog stands for its event at endpoints. */
-  isInNotice?: true;
-}
 
 /** The dwell time's part of an observation. */
 export interface DwellResult {

@@ -1,8 +1,7 @@
 import type { EventType } from '../event/event.ts';
 import type { RunNodes } from '../run/nodes.ts';
 import { isAwaiting, timeOf, type RunSnapshot } from '../run/snapshot.ts';
-import type { Doubt } from './doubt.ts';
-import type { Watch } from './watch.ts';
+import type { Doubt, Place, Waits, Watch } from './watch.ts';
 
 /** So many entries into waits at one place are notified at once within {@link WITHIN_MS}. */
 const NOTIFIED_AT_ONCE = 3;
@@ -20,27 +19,6 @@ const POLL_EVERY_MS = 7_500;
 
 /** Replicas lag by less: a doubt that begins so soon after an entry is of a time before it, ms. */
 const LAG_MS = 5_000;
-
-/** Where a run stands: what shows that it has moved on. */
-interface Place {
-  progress: number | null;
-  startedAt: number | null;
-  /** Nodes done, by its event stream; null where none has said so. */
-  executed: number | null;
-}
-
-/** The last entries of a run into waits at one place. Times are milliseconds since the epoch. */
-export interface Waits {
-  place: Place;
-  /** When they were notified, the oldest first. */
-  notifiedAt: number[];
-  /** An entry that is not notified yet; null for none. */
-  pending: {
-    since: number;
-    /** Whether the wait before it, which was notified, may never have ended. */
-    isAgain: boolean;
-  } | null;
-}
 
 export function placeOf(
   { progress, started_at }: Pick<RunSnapshot, 'progress' | 'started_at'>,

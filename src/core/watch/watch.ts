@@ -1,14 +1,8 @@
-import type { RequestKind } from '../cadence/load.ts';
-import type { DurationSample, Dwell, Phase, WorkflowKey } from '../cadence/phase.ts';
-import type { Delivery } from '../delivery/delivery.ts';
 import type { Receiver } from '../delivery/receiver.ts';
-import type { EventType, RunwatchEvent } from '../event/event.ts';
+import type { EventType } from '../event/event.ts';
 import type { RunSnapshot, TroubleKind } from '../run/snapshot.ts';
 import type { PollHistory } from './poll-history.ts';
 import type { Waiting } from './reminder.ts';
-import type { Doubt } from './doubt.ts';
-import type { DwellState } from './stall.ts';
-import type { Waits } from './waits.ts';
 
 export const WATCH_STATES = ['active', 'finished', 'expired', 'gone', 'cancelled'] as const;
 
@@ -71,6 +65,69 @@ export interface Missing {
   code: 'not_found' | 'rejected';
   message: string;
   since: number;
+}
+
+/** Where a run stands: what shows that it has moved on. */
+export interface Place {
+  progress: number | null;
+  startedAt: number | null;
+  /** Nodes done, by its event stream; null where none has said so. */
+  executed: number | null;
+}
+
+/** The last entries of a run into waits at one place. Times are milliseconds since the epoch. */
+export interface Waits {
+  place: Place;
+  /** When they were notified, the oldest first. */
+  notifiedAt: number[];
+  /** An entry that is not notified yet; null for none. */
+  pending: {
+    since: number;
+    /** Whether the wait before it, which was notified, may never have ended. */
+    isAgain: boolean;
+  } | null;
+}
+
+/** Reads that take something back, none of which counts yet. Times are milliseconds since the epoch. */
+export interface Doubt {
+  /** When the first was. */
+  since: number;
+  /** When the last of those that count as agreeing was. */
+  at: number;
+  /** How many of these there are; 0 where the last read shows a wait, and the one before did not. */
+  reads: number;
+}
+
+/** The state in which a run dwells, as far as stalls depend on it. */
+export interface DwellState {
+  /** When the state began, milliseconds since the epoch. */
+  since: number;
+  /** True once `run.stalled` was raised for it. */
+  stalled: boolean;
+  /** Present where the notice of its workflow's backlog stands for its event at endpoints. */
+  isInNotice?: true;
+}
+
+/**
+ * A phase in which a run was seen, and when it began. Its statistics are the time from its
+ * beginning to the next major transition, whatever phases lie between: polls may miss those. Times
+ * are milliseconds since the epoch.
+ */
+export interface Phase {
+  /**
+   * `queued`, `running/0` to `running/90` by progress, `awaiting_human_feedback`, `resumed` after
+   * that, or a status that Noxus does not document.
+   */
+  state: string;
+  /** When it began, as closely as is known. */
+  since: number;
+  /** When it was first seen; null where that was too late to know its beginning. */
+  seenAt: number | null;
+  /**
+   * How long a second of the phase's clock lasts, ms. With progress it follows the pace of the run:
+   * the end is expected at 100 s. So slow and fast runs of a workflow share statistics.
+   */
+  secondMs: number;
 }
 
 /** Our interest in one run. Times are milliseconds since the epoch. */
@@ -137,6 +194,13 @@ export interface Watch extends WatchKey {
   cadence: { intervalMs: number; failures: number };
 }
 
+/** A change of a watch. */
+export interface ChangedWatch {
+  /** Null for a watch that is new. */
+  before: { watch: Watch } | null;
+  after: Watch;
+}
+
 /** Which watches are meant: all that is given must hold; of several values, any. */
 export interface WatchFilter {
   state?: readonly WatchState[];
@@ -147,22 +211,6 @@ export interface WatchFilter {
   workflowId?: readonly string[];
   /** Values by key: a watch has all of them. */
   metadata?: Readonly<Record<string, string>>;
-}
-
-/** What a write must find unchanged: where a watch was erased and registered again, versions may be equal. */
-export interface WatchIdentity {
-  version: number;
-  /** Its number in indexes; no two registrations have the same. */
-  number: number;
-}
-
-/** A watch as read from the store. */
-export interface StoredWatch extends WatchIdentity {
-  watch: Watch;
-  /** Its document in the store: a write that leaves it unchanged sends none. */
-  doc?: string;
-  /** The store keeps it and its history in one packed record. */
-  isPacked?: true;
 }
 
 /** The internal name of a watch, in Redis and in log lines. Neither part can hold a slash. */
@@ -306,90 +354,4 @@ export function acknowledgedBy(
   const { by, comment, until } = request;
   const isSame = before?.by === by && before.comment === comment && before.until === until;
   return isSame ? before : { by, comment, at: now, until };
-}
-
-/** A watch to write, with its state when read and what its change gives rise to. */
-export interface WatchChange {
-  /** Null for a watch that is new. */
-  before: StoredWatch | null;
-  after: Watch;
-  events: RunwatchEvent[];
-  deliveries: Delivery[];
-  /** Duration samples; absent for changes without a poll. */
-  samples?: DurationSample[];
-  /** The change of the schedule in the same step; absent for none. */
-  schedule?: ScheduleChange;
-}
-
-/** How many active watches a token may have registered. */
-export interface WatchQuota {
-  token: string;
-  most: number;
-}
-
-/** The next poll of a watch. */
-export interface NextPoll {
-  /** When it is due. */
-  inMs: number;
-  kind: RequestKind;
-  /** From when on a request that is left over may make it; absent for not before it is due. */
-  spareMs?: number;
-}
-
-/** A change of the schedule. Times count from the write, by the store's clock. */
-export type ScheduleChange =
-  /** A claimed poll is done: the watch is due again, or leaves the schedule. */
-  | {
-      does: 'settle';
-      token: string;
-      next: NextPoll | null;
-      /** How long its permit counts after the answer; null where that need not be written. */
-      permitMs: number | null;
-    }
-  /** The watch is due within a time, and enters the schedule unless it is there already. */
-  | { does: 'enter'; withinMs: number; kind: RequestKind }
-  /** The watch is due within a time, if it is in the schedule at all. */
-  | { does: 'expedite'; withinMs: number }
-  /** The watch leaves the schedule. A poll under way continues, and finds the watch changed. */
-  | { does: 'leave' };
-
-const SECOND_MS = 1_000;
-
-/** What the end of a watch adds to the statistics of whole runs. */
-interface WatchedRun extends WorkflowKey {
-  /** How long the run lasted from its creation on, as far as it was watched. */
-  duration: Dwell;
-  /** Requests and delay of seeing the end; null where it was not seen. */
-  polled: { requests: number; delayS: number } | null;
-}
-
-/**
- * The run of a watch that this change ends; null where the watch goes on. Null too where no poll
- * ran while the run was active, as after a registration past its end.
- */
-export function watchedRun({
-  before,
-  after,
-}: Pick<WatchChange, 'before' | 'after'>): WatchedRun | null {
-  const { run, endedAt } = after;
-  if (
-    run === null ||
-    run.workflow_id === null ||
-    endedAt === null ||
-    before?.watch.state !== 'active'
-  )
-    return null;
-  const ended = after.state === 'finished';
-  const endMs = ended && run.finished_at !== null ? Date.parse(run.finished_at) : endedAt;
-  if (after.state === 'gone' || after.registeredAt >= endMs) return null;
-  const createdMs = Math.min(Date.parse(run.created_at ?? run.observed_at), endMs);
-  const ageS = (at: number) => Math.max(0, at - createdMs) / SECOND_MS;
-  return {
-    source: after.source,
-    workflowId: run.workflow_id,
-    duration: { fromS: ageS(after.registeredAt), toS: ageS(endMs), ended },
-    polled: ended
-      ? { requests: after.polls, delayS: Math.max(0, endedAt - endMs) / SECOND_MS }
-      : null,
-  };
 }

@@ -7,8 +7,8 @@ import {
   watchId,
   type Watch,
   type WatchKey,
-  type WatchQuota,
 } from '../../core/watch/watch.ts';
+import type { WatchQuota } from '../../redis/commit.ts';
 import { timelineOf } from '../../core/watch/timeline.ts';
 import type { LinksOf } from '../../core/run/links.ts';
 import type { ClosedSource } from '../../core/source/throttle.ts';

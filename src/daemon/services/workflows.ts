@@ -1,7 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Config } from '../../config/schema.ts';
 import type { PollingDefaults } from '../../core/cadence/cadence.ts';
-import type { WorkflowKey, WorkflowStatistics } from '../../core/cadence/phase.ts';
+import type { WorkflowKey } from '../../core/cadence/phase.ts';
+import type { WorkflowStatistics } from '../../core/cadence/hazard.ts';
 import { workflowPolling, type WorkflowPolling } from '../../core/cadence/workflow-polling.ts';
 import type { Page } from '../../core/page.ts';
 import type { LinksOf } from '../../core/run/links.ts';

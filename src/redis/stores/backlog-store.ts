@@ -10,7 +10,8 @@ import {
   type BacklogNotice,
   type BacklogStep,
 } from '../../core/watch/backlog.ts';
-import { parseWatchId, type Watch, type WatchChange } from '../../core/watch/watch.ts';
+import { parseWatchId, type Watch } from '../../core/watch/watch.ts';
+import type { WatchChange } from '../commit.ts';
 import { firstOf } from '../index-columns.ts';
 import { stalledIndex } from '../indexes.ts';
 import type { Keys } from '../keys.ts';

@@ -1,22 +1,71 @@
 import type { Redis } from 'ioredis';
-import type {
-  ListRecord,
-  OldTraces,
-  PageRecord,
-  PageTrace,
-  StoredMark,
-  StoredPlan,
-} from '../../core/feed/record.ts';
+import type { PageMark } from '../../core/feed/page-layout.ts';
+import type { FeedPlan } from '../../core/feed/plan.ts';
 import type { RunList } from '../../core/feed/run-list.ts';
 import type { ListHint, ListTrust } from '../../core/feed/list-trust.ts';
 import { STATUS_LABELS } from '../../core/run/snapshot.ts';
-import { parseWatchId, type StoredWatch, type WatchKey } from '../../core/watch/watch.ts';
+import { parseWatchId, type WatchKey } from '../../core/watch/watch.ts';
+import type { StoredWatch } from '../commit.ts';
 import { runsIndex } from '../indexes.ts';
 import type { Keys } from '../keys.ts';
 import { walkNumbers } from '../numbers.ts';
 import { jsonOrNull, replies } from '../connection.ts';
 import type { ScheduleStore } from './schedule-store.ts';
 import type { WatchStore } from './watch-store.ts';
+
+/** A plan as it is kept: which pages are read, and at what cost. */
+export interface StoredPlan extends Omit<FeedPlan, 'singles'> {
+  /** When it was made, milliseconds since the epoch. */
+  at: number;
+  /** How many there were. */
+  watches: number;
+}
+
+/** A page as it was last read. Milliseconds since the epoch. */
+interface StoredMark extends PageMark {
+  at: number;
+  /** How many bytes it had. */
+  bytes: number;
+}
+
+/** What is known of one list. */
+export interface ListRecord {
+  list: RunList;
+  trust: ListTrust | null;
+  /** Runs on a page that fits; null for as many as Noxus gives. */
+  size: number | null;
+  marks: StoredMark[];
+  /** Names of marks that are too old to go by: the next plan removes them. */
+  oldMarks: string[];
+}
+
+/** What a plan removes. */
+export interface OldTraces {
+  lists: readonly Pick<ListRecord, 'list' | 'oldMarks'>[];
+  /** Runs that have hints, and are watched no more. */
+  hinted: readonly string[];
+}
+
+/** What a page is taken in with. */
+export interface PageRecord {
+  /** The watches of the runs on it; null for runs that are not watched. Their next polls are known. */
+  watches: (StoredWatch | null)[];
+  /** Hints about them that no single poll has judged. */
+  hints: (ListHint | null)[];
+  trust: ListTrust | null;
+  /** When a single poll last checked the list; 0 for never. */
+  checkedAt: number;
+}
+
+/** What a page leaves behind. */
+export interface PageTrace {
+  mark: StoredMark;
+  hints: { runId: string; hint: ListHint }[];
+  /** Runs with judged hints. */
+  judged: string[];
+  checkedAt: number | null;
+  trust: ListTrust | null;
+}
 
 /** Watches read in one go. */
 const CHUNK = 200;

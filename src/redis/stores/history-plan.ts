@@ -1,5 +1,6 @@
 import type { Attempt, Delivery } from '../../core/delivery/delivery.ts';
-import { watchId, type StoredWatch, type Watch, type WatchKey } from '../../core/watch/watch.ts';
+import { watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
+import type { StoredWatch } from '../commit.ts';
 import {
   isPacked,
   unpackHistory,

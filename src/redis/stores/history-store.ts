@@ -1,12 +1,7 @@
 import type { Redis } from 'ioredis';
 import { isOutstanding } from '../../core/delivery/delivery.ts';
-import {
-  parseWatchId,
-  watchId,
-  type Watch,
-  type WatchIdentity,
-  type WatchKey,
-} from '../../core/watch/watch.ts';
+import { parseWatchId, watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
+import type { WatchIdentity } from '../commit.ts';
 import { declaredKeys, type Keys } from '../keys.ts';
 import { isPacked, packHistory, type History } from '../history-codec.ts';
 import { eventIndexes, watchIndexes } from '../indexes.ts';

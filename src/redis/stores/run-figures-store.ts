@@ -7,7 +7,7 @@ import {
   sumOf,
   type RunFigures,
 } from '../../core/watch/run-figures.ts';
-import type { WatchChange } from '../../core/watch/watch.ts';
+import type { WatchChange } from '../commit.ts';
 import { parseWorkflowName, workflowName, type WorkflowKey } from '../../core/cadence/phase.ts';
 import type { Keys } from '../keys.ts';
 import { replies } from '../connection.ts';

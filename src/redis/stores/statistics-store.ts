@@ -1,15 +1,21 @@
 import type { Redis } from 'ioredis';
-import { BINS, DECAY, exposureOf, type Statistics } from '../../core/cadence/hazard.ts';
+import {
+  BINS,
+  DECAY,
+  exposureOf,
+  type Statistics,
+  type WorkflowStatistics,
+  type Polled,
+} from '../../core/cadence/hazard.ts';
 import {
   type Dwell,
   parseWorkflowName,
   workflowName,
   type WorkflowKey,
-  type WorkflowStatistics,
-  type Polled,
+  watchedRun,
 } from '../../core/cadence/phase.ts';
 import type { Page } from '../../core/page.ts';
-import { type WatchChange, watchedRun } from '../../core/watch/watch.ts';
+import type { WatchChange } from '../commit.ts';
 import { openCursor } from '../cursor.ts';
 import type { Keys } from '../keys.ts';
 import { replies } from '../connection.ts';

@@ -1,5 +1,4 @@
 import type { Redis } from 'ioredis';
-import type { HeldStream, ReadMove } from '../../core/feed/run-stream.ts';
 import { NEW_CAPACITY, type StreamCapacity } from '../../core/feed/stream-capacity.ts';
 import type { TransitionKind } from '../../core/feed/stream-hint.ts';
 import {
@@ -10,9 +9,24 @@ import {
   type StreamTrust,
 } from '../../core/feed/stream-trust.ts';
 import type { RunNodes } from '../../core/run/nodes.ts';
+import type { WatchIdentity } from '../commit.ts';
 import { jsonOrNull } from '../connection.ts';
 import type { Keys } from '../keys.ts';
 import { writeIdentity } from './watch-record.ts';
+
+/** A stream as other processes see it. */
+export interface HeldStream {
+  process: string;
+  /** Whether it stands in for the reads of its run. */
+  isRelied: boolean;
+  nodes: RunNodes | null;
+}
+
+/** Moves the next read of a run: later only while its watch is as it was read. */
+export type ReadMove = { inMs: number } & (
+  | { to: 'earlier' }
+  | { to: 'later'; watch: WatchIdentity }
+);
 
 /** Histories of kinds of transitions that are kept for a source. */
 const MOST_HISTORIES = 2_000;

@@ -1,15 +1,14 @@
 import { isoTime } from '../../core/event/event.ts';
 import type { RunSnapshot } from '../../core/run/snapshot.ts';
-import type { Phase } from '../../core/cadence/phase.ts';
-import type { DwellState } from '../../core/watch/stall.ts';
-import { MOST_POLLS, SLOT, slotOf, type PollHistory } from '../../core/watch/poll-history.ts';
 import {
+  type Phase,
   finishedAt,
-  type StoredWatch,
   type Watch,
-  type WatchIdentity,
   type WatchKey,
+  type DwellState,
 } from '../../core/watch/watch.ts';
+import { MOST_POLLS, SLOT, slotOf, type PollHistory } from '../../core/watch/poll-history.ts';
+import type { StoredWatch, WatchIdentity } from '../commit.ts';
 
 /**
  * A watch as it is kept: one string of a head with fields of fixed width, a document, and, behind a

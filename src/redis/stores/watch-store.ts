@@ -10,13 +10,11 @@ import {
   parseWatchId,
   WATCH_STATES,
   watchId,
-  type StoredWatch,
   type Watch,
-  type WatchChange,
-  type WatchQuota,
   type WatchKey,
   type WatchState,
 } from '../../core/watch/watch.ts';
+import type { StoredWatch, WatchChange, WatchQuota } from '../commit.ts';
 import {
   eventIndexes,
   runsIndex,
