@@ -3,6 +3,7 @@ import pc from 'picocolors';
 import type { WrittenRules } from '../config/load.ts';
 import type { CliEnv } from '../config/cli-env.ts';
 import type { Random } from '../core/backoff.ts';
+import type { EventStreams } from '../core/feed/run-stream.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
 import type { ConfigFlags } from './local/config.ts';
 
@@ -99,21 +100,10 @@ export async function untilAborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Follows the event stream of a run until it ends; see `noxus/event-stream.ts`. */
-export type FollowRun = (
-  runId: string,
-  listener: {
-    etag: string | null;
-    onLive: () => void;
-    onNote: (note: { status: string | null; redisId: string | null }) => void;
-    signal: AbortSignal;
-  },
-) => Promise<{ kind: string }>;
-
 /** Reads runs straight from Noxus. */
 export interface RunReader {
   /** Absent where no event streams are followed. */
-  follow?: FollowRun;
+  follow?: EventStreams['follow'];
   readRun(runId: string, options: { signal: AbortSignal }): Promise<PollResult>;
   close(): void;
 }

@@ -1,19 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fullJitter } from '../core/backoff.ts';
-import type { StreamEnd, StreamNote } from '../core/feed/run-stream.ts';
+import type { EventStreams, StreamEnd, StreamNote } from '../core/feed/run-stream.ts';
 import {
   heard,
   newHints,
   readFound,
-  wantsStart,
   type HintStep,
   type RunHints,
 } from '../core/feed/stream-hint.ts';
 import type { RunNodes } from '../core/run/nodes.ts';
 import { isTerminalStatus, type RunSnapshot } from '../core/run/snapshot.ts';
 import type { Permit } from '../core/source/limiter.ts';
+import type { AskedRequest } from '../core/source/throttle.ts';
 import type { Watch } from '../core/watch/watch.ts';
-import type { StreamFeed } from './stream-feed.ts';
 
 /** From the break of a stream until it is opened again. */
 const REOPEN = { baseMs: 1_000, maxMs: 60_000 };
@@ -30,6 +29,35 @@ const MOST_WRONG = 2;
 /** How often a permit is asked for while there is none, and how many times, ms. */
 const PERMIT_EVERY_MS = 500;
 const PERMIT_TRIES = 20;
+
+/** How a stream of a run went. */
+export interface StreamRound {
+  end: StreamEnd;
+  /** Whether it is to be resumed: it was open, and broke before it named the end of its run. */
+  isBroken: boolean;
+  asked: AskedRequest;
+}
+
+/** What runs are followed for: the stream feed of a source, or a `wait` without a daemon. */
+export interface Follower {
+  now(): number;
+  random(): number;
+  /** What a request that is sent now is judged by. */
+  asks(): AskedRequest;
+  openStream: EventStreams['follow'];
+  /** Null while there is none. */
+  claimPermit(): Promise<Permit | null>;
+  /** Whether a hint that the run has started is worth a read. */
+  isStartWanted(run: FollowedRun): boolean;
+  /** The stream of a run is open. */
+  opened(run: FollowedRun): void;
+  /** A stream of a run is over. @returns whether another one may follow, where this one broke */
+  ended(run: FollowedRun, round: StreamRound): Promise<boolean>;
+  /** Does what an event or a read calls for. */
+  act(run: FollowedRun, step: HintStep): void;
+  /** What is known of a run by its stream is complete, or is not any more. */
+  evaluate(run: FollowedRun): void;
+}
 
 /** A run whose events this process follows, through as many streams as it takes. */
 export class FollowedRun {
@@ -58,7 +86,7 @@ export class FollowedRun {
   private readonly closing = new AbortController();
 
   constructor(
-    private readonly feed: StreamFeed,
+    private readonly follower: Follower,
     public watch: Watch,
   ) {
     this.hints = newHints(watch.run?.status ?? null);
@@ -71,7 +99,7 @@ export class FollowedRun {
 
   /** Whether nothing that happened is unknown, but for what the stream does not tell. */
   isComplete(): boolean {
-    const isThere = this.liveAt !== null || this.now() < this.resumedBy;
+    const isThere = this.liveAt !== null || this.follower.now() < this.resumedBy;
     return isThere && this.isGapClosed;
   }
 
@@ -94,23 +122,19 @@ export class FollowedRun {
 
   /** Follows the run until it ends, or streams are of no more use. */
   async follow(first: Permit): Promise<void> {
-    const { openings, source } = this.feed;
-    const { process, throttle } = source;
+    const { follower } = this;
     let permit: Permit | null = first;
     for (let attempt = 0; permit !== null; attempt += 1) {
-      const asked = throttle.asks();
+      const asked = follower.asks();
       const end: StreamEnd = await this.stream(permit);
       const isBroken = this.isBrokenBy(end);
       this.liveAt = null;
-      const livedMs = process.now() - asked.at;
-      openings.learn({ is: isBroken ? 'broken' : 'lasted', afterMs: livedMs });
-      // One on which nothing more comes is opened again as one that breaks.
-      if (!isBroken || end.kind !== 'silent') await this.feed.ended(this, end, asked);
-      const goesOn = isBroken && openings.isLasting(this.watch);
+      const livedMs = follower.now() - asked.at;
+      const goesOn = (await follower.ended(this, { end, isBroken, asked })) && isBroken;
       if (this.closing.signal.aborted) return;
       if (!goesOn) return this.giveUp(end);
       if (livedMs > STEADY_MS) attempt = 0;
-      permit = await this.permitIn(fullJitter(REOPEN, attempt + 1, process.random));
+      permit = await this.permitIn(fullJitter(REOPEN, attempt + 1, () => follower.random()));
     }
   }
 
@@ -119,7 +143,7 @@ export class FollowedRun {
     this.watch = watch;
     this.closeGap(askedAt);
     const { status } = run;
-    this.take(readFound(this.hints, { status, askedAt }, this.now()));
+    this.take(readFound(this.hints, { status, askedAt }, this.follower.now()));
   }
 
   /** What a read shows that was sent while the stream was open is not in any gap. */
@@ -150,16 +174,16 @@ export class FollowedRun {
   }
 
   private async stream(permit: Permit): Promise<StreamEnd> {
-    const end = await this.feed.source.eventStreams.follow(this.runId, {
+    const { follower } = this;
+    const end = await follower.openStream(this.runId, {
       etag: this.etag,
       signal: this.closing.signal,
       onLive: () => {
         permit.settle();
-        this.liveAt = this.now();
+        this.liveAt = follower.now();
         if (this.etag === null) this.isGapClosed = false;
-        this.feed.openings.learn({ is: 'live' });
         this.begin();
-        this.feed.evaluate(this);
+        follower.opened(this);
       },
       onNote: (note) => this.note(note),
     });
@@ -169,24 +193,20 @@ export class FollowedRun {
   }
 
   private note({ status, nodes, redisId }: StreamNote): void {
+    const { follower } = this;
     this.etag = redisId ?? this.etag;
     if (nodes !== null) this.nodes = nodes;
     if (status === null) return;
-    const { endpoints } = this.feed.source.process;
-    const isWanted = wantsStart(this.watch, endpoints.wants);
-    this.take(heard(this.hints, status, { now: this.now(), isStartWanted: isWanted }));
+    const isStartWanted = follower.isStartWanted(this);
+    this.take(heard(this.hints, status, { now: follower.now(), isStartWanted }));
     if (this.isGapClosed || status !== this.hints.known) return;
     this.isGapClosed = true;
-    this.feed.evaluate(this);
-  }
-
-  private now(): number {
-    return this.feed.source.process.now();
+    follower.evaluate(this);
   }
 
   private take(step: HintStep): void {
     this.hints = step.hints;
-    this.feed.hintReads.act(this, step);
+    this.follower.act(this, step);
     if (this.hints.pending === null) this.judged();
   }
 
@@ -196,16 +216,17 @@ export class FollowedRun {
   }
 
   private async permitIn(delayMs: number): Promise<Permit | null> {
+    const { follower } = this;
     const { signal } = this.closing;
     const isBrief = delayMs <= BRIEF_MS && this.etag !== null;
-    this.resumedBy = isBrief ? this.now() + 2 * BRIEF_MS : 0;
-    this.feed.evaluate(this);
+    this.resumedBy = isBrief ? follower.now() + 2 * BRIEF_MS : 0;
+    follower.evaluate(this);
     try {
       await sleep(delayMs, undefined, { signal, ref: false });
       for (let tries = 0; tries < PERMIT_TRIES; tries += 1) {
-        const permit = await this.feed.source.limiter.claim();
+        const permit = await follower.claimPermit();
         if (permit !== null) return permit;
-        this.feed.evaluate(this);
+        follower.evaluate(this);
         await sleep(PERMIT_EVERY_MS, undefined, { signal, ref: false });
       }
     } catch (error) {

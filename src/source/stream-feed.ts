@@ -2,13 +2,19 @@ import { jitterAround } from '../core/backoff.ts';
 import { latestReadAt } from '../core/feed/member.ts';
 import { PLAN_MEMBER, parseStreamMember } from '../core/feed/page-name.ts';
 import { backstopMs } from '../core/feed/plan.ts';
-import { UNSTREAMED, type StreamEnd, type StreamState } from '../core/feed/run-stream.ts';
+import {
+  UNSTREAMED,
+  type StreamEnd,
+  type StreamListener,
+  type StreamState,
+} from '../core/feed/run-stream.ts';
 import type { ReadMove, StreamStore } from '../redis/stores/stream-store.ts';
 import type { StreamFigures } from '../core/feed/stream-figures.ts';
 import {
   HintAllowance,
   judgedLate,
   transitionKind,
+  wantsStart,
   type HintStep,
 } from '../core/feed/stream-hint.ts';
 import {
@@ -28,7 +34,7 @@ import type { PollReport } from '../core/watch/poll-report.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import { faultLog } from '../fault-log.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
-import { FollowedRun } from './followed-run.ts';
+import { FollowedRun, type Follower, type StreamRound } from './followed-run.ts';
 import type { ClaimedPermit } from './limiter.ts';
 import type { RequestClaim } from './schedule.ts';
 import type { Source } from './source.ts';
@@ -66,7 +72,7 @@ const NO_STREAMS: StreamSurvey = { isStreamed: () => false, isRelied: () => fals
  * a stream that has earned it stands in for the reads of the cadence. The store keeps which process
  * streams which run, how many streams there may be, and how far they are believed.
  */
-export class StreamFeed {
+export class StreamFeed implements Follower {
   /** Runs that this process streams. */
   readonly open = new Map<string, FollowedRun>();
   readonly openings: StreamOpenings;
@@ -342,12 +348,52 @@ export class StreamFeed {
     this.backstops.leave(run, isRelied);
   }
 
-  /** Takes in the end of a stream, and the request that opened it. */
-  async ended({ runId }: FollowedRun, end: StreamEnd, asked: AskedRequest): Promise<void> {
+  now(): number {
+    return this.source.process.now();
+  }
+
+  random(): number {
+    return this.source.process.random();
+  }
+
+  asks(): AskedRequest {
+    return this.source.throttle.asks();
+  }
+
+  openStream(runId: string, listener: StreamListener): Promise<StreamEnd> {
+    return this.source.eventStreams.follow(runId, listener);
+  }
+
+  claimPermit(): Promise<Permit | null> {
+    return this.source.limiter.claim();
+  }
+
+  isStartWanted({ watch }: FollowedRun): boolean {
+    return wantsStart(watch, this.source.process.endpoints.wants);
+  }
+
+  opened(run: FollowedRun): void {
+    this.openings.learn({ is: 'live' });
+    this.evaluate(run);
+  }
+
+  act(run: FollowedRun, step: HintStep): void {
+    this.hintReads.act(run, step);
+  }
+
+  /** Learns from the end of a stream how many there may be. */
+  async ended(run: FollowedRun, { end, isBroken, asked }: StreamRound): Promise<boolean> {
     const { process, name } = this.source;
-    if (end.kind === 'unsent') process.hostShortages.note(end.error);
-    process.log.debug({ source: name, run_id: runId, end: end.kind }, 'stream.ended');
-    await this.openings.ended(runId, end, asked);
+    const { openings } = this;
+    const afterMs = process.now() - asked.at;
+    openings.learn({ is: isBroken ? 'broken' : 'lasted', afterMs });
+    // One on which nothing more comes is opened again as one that breaks.
+    if (!isBroken || end.kind !== 'silent') {
+      if (end.kind === 'unsent') process.hostShortages.note(end.error);
+      process.log.debug({ source: name, run_id: run.runId, end: end.kind }, 'stream.ended');
+      await openings.ended(run.runId, end, asked);
+    }
+    return openings.isLasting(run.watch);
   }
 
   /** A poll has read a run: streams follow it, and what its transition became known by is counted. */

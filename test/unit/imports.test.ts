@@ -53,6 +53,7 @@ const ALLOWED: Record<string, string[]> = {
     'lifecycle.ts',
     'package-root.ts',
     'deliver',
+    'source/followed-run.ts',
   ],
   demo: [
     'core',
