@@ -35,12 +35,12 @@ const REASONS: Readonly<Record<string, string>> = {
 
 /** Redis 6.2 puts the reply of a command behind where it stands in the script. */
 const IN_SCRIPT = /^ERR Error running script .*@user_script: ?\d+: -?/;
-/** Redis 7.0 words what 7.2 calls NOPERM. */
-const NOT_IN_SCRIPT = /^ERR The user executing the script can't/;
+/** How a reply begins that tells a script of a right that its user lacks: of Redis 7.0, and of later ones and Valkey. */
+export const RIGHTS_IN_SCRIPTS = ['ERR The user executing the script', 'ERR ACL failure in script'];
 
 /** What a reply refuses; null where it says something else. */
 export function refusalOf({ message }: Error): Refusal | null {
-  if (NOT_IN_SCRIPT.test(message)) return refusalBy('NOPERM');
+  if (RIGHTS_IN_SCRIPTS.some((words) => message.startsWith(words))) return refusalBy('NOPERM');
   const [code = ''] = message.replace(IN_SCRIPT, '').split(' ', 1);
   return refusalBy(code);
 }

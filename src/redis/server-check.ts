@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { RunwatchError } from '../core/errors.ts';
 import type { Keys } from './keys.ts';
-import { refusalOf, type RedisLog, type Refusal } from './failures.ts';
+import { refusalOf, RIGHTS_IN_SCRIPTS, type RedisLog, type Refusal } from './failures.ts';
 
 const OLDEST = [6, 2] as const;
 
@@ -161,7 +161,11 @@ local function isRefusal(reply)
   if type(reply) ~= 'table' or not reply.err then return false end
   local code = string.match(reply.err, '^%u+')
   if code == 'WRONGTYPE' then return false end
-  return code ~= 'ERR' or string.find(reply.err, '^ERR The user executing') ~= nil
+  if code ~= 'ERR' then return true end
+  for _, words in ipairs(cjson.decode('${JSON.stringify(RIGHTS_IN_SCRIPTS)}')) do
+    if string.sub(reply.err, 1, #words) == words then return true end
+  end
+  return false
 end
 local refused = redis.pcall('set', key, 'v', 'px', 60000)
 for _, words in ipairs(cjson.decode('${JSON.stringify(NEEDED)}')) do

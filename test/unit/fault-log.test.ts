@@ -66,7 +66,10 @@ test('an unreachable or refusing Redis is not logged as a fault of the work', ()
     ),
   );
   onError(replyError("ERR The user executing the script can't run this command or subcommand"));
-  expect(lines.map(([level]) => level)).toEqual(Array.from({ length: 6 }, () => 'debug'));
+  onError(
+    replyError("ERR ACL failure in script: User rw has no permissions to run the 'zadd' command"),
+  );
+  expect(lines.map(([level]) => level)).toEqual(Array.from({ length: 7 }, () => 'debug'));
   onError(replyError('WRONGTYPE Operation against a key'));
   expect(lines.at(-1)?.[0]).toBe('warn');
 });
