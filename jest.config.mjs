@@ -1,20 +1,8 @@
-const swc = [
-  '@swc/jest',
-  { jsc: { parser: { syntax: 'typescript' }, target: 'es2023' }, module: { type: 'es6' } },
-];
-
 const common = {
   testEnvironment: 'node',
-  extensionsToTreatAsEsm: ['.ts'],
-  transform: {
-    '\\.ts$': swc,
-    // A dependency of @fastify/static loads this one by require(), which Node allows and jest does not.
-    'node_modules/content-disposition/.*\\.js$': [
-      '@swc/jest',
-      { jsc: { target: 'es2023' }, module: { type: 'commonjs' } },
-    ],
-  },
-  transformIgnorePatterns: ['/node_modules/(?!content-disposition/)'],
+  testRunner: '<rootDir>/test/support/jest/test-runner.mjs',
+  // TypeScript is compiled where modules are loaded, by the process's own loader.
+  transform: {},
 };
 
 export default {
@@ -45,7 +33,7 @@ export default {
   forceExit: true,
   // A bound for a hang, so that a busy machine fails no test; a condition ends its wait before.
   testTimeout: 600_000,
-  testSequencer: '<rootDir>/test/support/waiting-first.mjs',
+  testSequencer: '<rootDir>/test/support/jest/waiting-first.mjs',
   // Most of the suite waits for other processes, so that more may run than there are cores.
   maxWorkers: 6,
 };
