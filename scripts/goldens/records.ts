@@ -294,7 +294,7 @@ async function verbAnswers(stage: Stage, help: Help): Promise<Record<string, unk
   const answers: Record<string, unknown> = {};
   for (const [verb, argumentsOf] of Object.entries(verbs)) {
     const line = [...verb.split(' '), ...(await argumentsOf()), '--json'];
-    const { exitCode, stdout, stderr } = await runBuiltCli(line, environmentOf(stage));
+    const { exitCode, stdout, stderr } = await answerOf(line, stage);
     const printed = jsonOf(stdout);
     answers[verb] = {
       exit_code: exitCode,
@@ -304,6 +304,16 @@ async function verbAnswers(stage: Stage, help: Help): Promise<Record<string, unk
     };
   }
   return answers;
+}
+
+/** Verbs that look at the machine or its files: as the built process, others within this one, which starts faster. */
+const LOCAL_VERBS = new Set(['config', 'doctor']);
+
+function answerOf(args: string[], stage: Stage) {
+  const env = environmentOf(stage);
+  return LOCAL_VERBS.has(args[0] ?? '')
+    ? runBuiltCli(args, env)
+    : runCli(args, { env, now: Date.now });
 }
 
 function environmentOf({ daemon }: Stage): Record<string, string> {
@@ -358,7 +368,7 @@ async function exitCodes(stage: Stage): Promise<string[]> {
   ];
   const codes: string[] = [];
   for (const [name, args] of cases) {
-    const { exitCode } = await runBuiltCli(args, environmentOf(stage));
+    const { exitCode } = await answerOf(args, stage);
     codes.push(`${name}: ${exitCode}`);
   }
   const away = { RUNWATCH_URL: 'http://127.0.0.1:9' };

@@ -47,7 +47,7 @@ export default async function runTestFile(globalConfig, config, _environment, _r
     const thrown = errors.map((error) => formatExecError(error, config, globalConfig, path));
     return {
       ...createEmptyTestResult(),
-      failureMessage: [failed, ...thrown].join('\n\n').trim() || null,
+      failureMessage: [failed, ...thrown].join('\n\n').trimEnd() || null,
       numFailingTests: count('failed'),
       numPassingTests: count('passed'),
       numPendingTests: count('pending'),
