@@ -22,6 +22,7 @@ export const WAY: readonly string[] = [
   'src/core/event/patterns.ts',
   'src/core/event/ids.ts',
   // One script writes watch, events, deliveries and due time.
+  'src/redis/commit.ts',
   'src/redis/stores/watch-store.ts',
   'src/redis/stores/watch-record.ts',
   'src/redis/indexes.ts',
@@ -40,7 +41,6 @@ export const WAY: readonly string[] = [
   'src/redis/stores/schedule-store.ts',
   'src/redis/lua/request-claim.ts',
   // Limiter and throttle admit it, and the source is asked.
-  'src/source/performer.ts',
   'src/source/limiter.ts',
   'src/source/throttle.ts',
   'src/source/reader.ts',

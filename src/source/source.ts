@@ -20,17 +20,14 @@ import { createEventStreams } from '../noxus/event-stream.ts';
 import { startPeriodic, type Periodic } from '../periodic.ts';
 import type { Process } from '../process.ts';
 import { logPoll } from '../telemetry/logger.ts';
-import { SourceAgreement } from './agreement.ts';
+import { SourceAgreement, RunObserver, type SourceHealth } from './observer.ts';
 import { SourceDiscovery } from './discovery.ts';
 import { SourceLimiter } from './limiter.ts';
 import { ListFeed } from './list-feed.ts';
 import { NodeNames } from './node-names.ts';
-import { RunObserver, type SourceHealth } from './observer.ts';
-import { OverdueMonitor } from './overdue.ts';
-import { Performer } from './performer.ts';
+import { OverdueMonitor, Schedule } from './schedule.ts';
+import { Performer, Slots } from './slots.ts';
 import { SourceReader } from './reader.ts';
-import { Schedule } from './schedule.ts';
-import { Slots } from './slots.ts';
 import { StreamFeed } from './stream-feed.ts';
 import { SourceThrottle } from './throttle.ts';
 
@@ -43,7 +40,8 @@ const WRITE_MS = 5_000;
 /**
  * One source, and all that decides when and what it is asked. Its parts reach one another through it, and do
  * nothing before it is started:
- * - `schedule` says which request goes next, by due times in Redis;
+ * - `schedule` says which request goes next: the cadence (`core/cadence`) sets the due time of a poll, the plan of
+ *   lists (`core/feed/plan.ts`) that of a page, and the claim in Redis takes the most urgent of what is due;
  * - `slots` claim it when one is due, as many at once as `concurrency` allows;
  * - `limiter` and `throttle` say whether a request may be sent at all: the rate limit, and what the source
  *   itself has answered;

@@ -7,9 +7,9 @@ import {
   type StreamEnd,
   type StreamListener,
   type StreamState,
+  type StreamFigures,
 } from '../core/feed/run-stream.ts';
 import type { ReadMove, StreamStore } from '../redis/stores/stream-store.ts';
-import type { StreamFigures } from '../core/feed/stream-figures.ts';
 import {
   HintAllowance,
   judgedLate,

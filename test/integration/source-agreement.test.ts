@@ -1,5 +1,5 @@
 import { afterAll, beforeEach, expect, test } from '@jest/globals';
-import { SourceAgreement } from '../../src/source/agreement.ts';
+import { SourceAgreement } from '../../src/source/observer.ts';
 import { NOON } from '../support/builders.ts';
 import { testProcess, testSource } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';

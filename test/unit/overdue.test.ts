@@ -6,7 +6,7 @@ import {
   overdueText,
   type Overdue,
 } from '../../src/core/source/overdue.ts';
-import { caughtUpData, OverdueMonitor, overdueData } from '../../src/source/overdue.ts';
+import { caughtUpData, OverdueMonitor, overdueData } from '../../src/source/schedule.ts';
 import { testSource } from '../support/daemon.ts';
 
 const LIMIT = { is: 'limit' } as const;

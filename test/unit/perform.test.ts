@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { RunwatchError } from '../../src/core/errors.ts';
 import type { Polled } from '../../src/source/observer.ts';
-import { Performer } from '../../src/source/performer.ts';
+import { Performer } from '../../src/source/slots.ts';
 import type { RequestClaim } from '../../src/source/schedule.ts';
 import { newWatch } from '../support/builders.ts';
 import { testProcess, testSource } from '../support/daemon.ts';

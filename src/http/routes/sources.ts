@@ -8,7 +8,7 @@ import { readsText, type SourceReads } from '../../core/source/read-times.ts';
 import { inconsistentMessage, type SourceConsistency } from '../../core/source/consistency.ts';
 import type { ClosedSource } from '../../core/source/throttle.ts';
 import { formatDuration } from '../../core/time.ts';
-import type { StreamFigures } from '../../core/feed/stream-figures.ts';
+import type { StreamFigures } from '../../core/feed/run-stream.ts';
 import { LIMITED, mayConcern } from '../auth.ts';
 import { timeOrNull } from '../present.ts';
 import { refusal } from '../problem.ts';
