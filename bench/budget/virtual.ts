@@ -10,12 +10,20 @@ export interface VirtualCell {
   lists: boolean;
   /** Runs of others for each of ours; they are on the same lists. */
   others?: number;
+  /** Runs of a workflow without watches for each of ours: the source's list alone has them. */
+  foreign?: number;
   seed: number;
 }
 
 /** The cell on a virtual clock, by the daemon's own rules. Delays in seconds. */
-export function playVirtual({ seed, lists, others = 0, ...cell }: VirtualCell): Summary {
-  const { runs, unwatched } = tracedRuns({ ...cell, others, seed });
+export function playVirtual({
+  seed,
+  lists,
+  others = 0,
+  foreign = 0,
+  ...cell
+}: VirtualCell): Summary {
+  const { runs, unwatched } = tracedRuns({ ...cell, others, foreign, seed });
   const limits = {
     minIntervalMs: SCALED.minIntervalMs,
     maxIntervalMs: SCALED.maxIntervalMs,
@@ -55,7 +63,13 @@ export function playSteadyVirtual(cell: SteadyVirtualCell, seed: number): number
   return requests / (requestsPerS * (lastsS + 1));
 }
 
-function tracedRuns({ runs, workflows, others, seed }: Required<Omit<VirtualCell, 'lists'>>) {
+function tracedRuns({
+  runs,
+  workflows,
+  others,
+  foreign,
+  seed,
+}: Required<Omit<VirtualCell, 'lists'>>) {
   const random = seededRandom(seed);
   const watched: TracedRun[] = [];
   const unwatched: TracedRun[] = [];
@@ -72,6 +86,8 @@ function tracedRuns({ runs, workflows, others, seed }: Required<Omit<VirtualCell
     };
     watched.push(run);
     for (let other = 0; other < others; other += 1) unwatched.push({ ...run });
+    for (let other = 0; other < foreign; other += 1)
+      unwatched.push({ ...run, workflow: 'foreign' });
   }
   return { runs: watched, unwatched };
 }

@@ -115,9 +115,10 @@ interface Taken {
 }
 
 /**
- * The lists of one source, which nothing else reads. Pages show which watched runs have changed, so
- * that single polls follow, and discovery finds new runs on them. What a page says is a
- * hint: it expedites or defers single polls.
+ * The lists of one source, which nothing else reads. One process at a time makes the plan that says which pages
+ * are read (`core/feed/plan.ts`); any process reads one that is due. Pages show which watched runs have changed,
+ * so that single polls follow, and discovery finds new runs on them. What a page says is a hint: it expedites or
+ * defers single polls.
  */
 export class ListFeed {
   private plan: StoredPlan | null = null;

@@ -1,7 +1,30 @@
-import { sum } from '../arrays.ts';
+import { sum, groupBy } from '../arrays.ts';
 import { readTimesOf, type ReadTimes } from '../source/read-times.ts';
-import { cheapestCover, pagesOfLists, type CoverPage, type ReadingCost } from './cover.ts';
 import { PRICE_MS, type PlannedList, type PlannedWatch } from './plan-input.ts';
+import { offsetsOf } from './page-layout.ts';
+
+/*
+ * The plan of lists says which pages of which lists are read and how often, and which runs are read singly. A read
+ * is worth the hazard of the run, and a page that of all watched runs on it, so one formula gives the interval of
+ * both. The cheapest cover wins, and requests cost more until all of it fits into the rate limit.
+ *
+ * What each part is worth, as the 95th percentile of the delay with it and without. Runs take 30 to 90 s, at 100
+ * requests a second (`bench -- budget --cells virtual`):
+ *
+ * | Part                                      | Runs                                  | With  | Without |
+ * | ----------------------------------------- | ------------------------------------- | ----- | ------- |
+ * | lists at all                              | 2,000 of 1 workflow                   | 0.5 s | 30 s    |
+ * | the source's list                         | 2,000 of 500 workflows                | 0.9 s | 7.6 s   |
+ * | lists of workflows                        | 1,000 of 1, 9,000 of a foreign one    | 0.5 s | 2.1 s   |
+ * | the source's list alone, where cheaper    | 4,000 of 20 workflows                 | 3.6 s | 5.3 s   |
+ * | places of pages by those that were read   | 2,000 of 1 workflow                   | 0.5 s | 13 s    |
+ * | the cost multiplier                       | 4,000 of 5 workflows                  | 4.1 s | 5.0 s   |
+ * | a cover that is chosen anew at that cost  | 4,000 of 5 workflows                  | 4.1 s | 4.6 s   |
+ * | a list in use is kept                     | 2,000 of 500, the longest delay       | 3.9 s | 5.9 s   |
+ *
+ * Where 2,000 runs or fewer are read, the multiplier and the new choice change less than a tenth: the schedule has
+ * pages wait where there is no room. By the multiplier runwatch also says how often runs are read.
+ */
 
 /** How long a list may replace the single polls of a run before one confirms it, at the least, ms. */
 export const BACKSTOP_MS = 120_000;
@@ -56,8 +79,7 @@ export interface FeedPlan {
  * How to read the watched runs of a source with the least delay within its rate limit. The best rate
  * of reads is √(Σh/2c) for a run and for a page of many alike (h: hazard, c: delay that a request is
  * worth): Keller 1974. With the interval 1/r of single polls in hand, that is √Σr². The multiplier of
- * c rises until the rates of all units fit. Of the covers by pages of the source's list, pages of
- * workflows' lists and single reads, the cheapest wins.
+ * c rises until the rates of all reads fit.
  */
 export function planFeed(
   watches: readonly PlannedWatch[],
@@ -220,4 +242,96 @@ function listPlans(
     lists.set(workflowId, plan);
   }
   return [...lists.values()];
+}
+
+/**
+ * A list in use is left once it costs this share more than single reads. Else the last runs of a workflow are read
+ * twice, and the longest delay passes its bound (`bench -- budget --cells virtual`, 2,000 runs of 500 workflows).
+ */
+const KEPT = 0.9;
+
+/** A page of a list, and the watched runs on it. */
+interface CoverPage {
+  list: PlannedList;
+  page: number;
+  watches: PlannedWatch[];
+}
+
+/** What reading runs costs, in requests each ms. */
+interface ReadingCost {
+  /** A run by itself. */
+  single: (watch: PlannedWatch) => number;
+  /** Watches on one page, their backstops included. */
+  page: (watches: readonly PlannedWatch[]) => number;
+}
+
+/** The pages of each list that watched runs lie on. */
+function pagesOfLists(
+  watches: readonly PlannedWatch[],
+  lists: readonly PlannedList[],
+): CoverPage[][] {
+  const listed = watches.filter(({ isListed }) => isListed).sort(newestFirst);
+  const byWorkflow = groupBy(listed, ({ workflowId }) => workflowId);
+  return lists.map((list) => {
+    const { workflowId, marks, size } = list;
+    const some = workflowId === null ? listed : (byWorkflow.get(workflowId) ?? []);
+    const offsets = offsetsOf(some.map(timeOf), marks, size);
+    const pages = groupBy(some, (_, rank) => Math.floor((offsets[rank] ?? rank) / size) + 1);
+    return [...pages].map(([page, on]) => ({ list, page, watches: on }));
+  });
+}
+
+/**
+ * The cheapest way to read the watched runs of a source: by pages of the source's list, by pages of
+ * workflows' lists, or singly. A workflow is read by its own list where that costs less than its part of
+ * the source's pages; the source's list alone may cost less than that. Runs that were never read are
+ * looked for in the source's list.
+ * @param pages of each list
+ * @returns the pages to read; all other runs are read singly
+ */
+function cheapestCover(pages: readonly CoverPage[][], cost: ReadingCost): CoverPage[] {
+  const isShared = ([page]: CoverPage[]) => page?.list.workflowId === null;
+  const shared = pages.find(isShared) ?? [];
+  const parts = new Map(shared.flatMap((page) => partsOf(page, cost)));
+  const partOf = (watch: PlannedWatch) => parts.get(watch) ?? cost.single(watch);
+  const own = pages.filter((some) => {
+    const costs = sum(
+      some.map(({ watches }) => Math.min(cost.page(watches), singly(watches, cost))),
+    );
+    // Where both cost the same, its own list is the smaller one.
+    const isCheaper = costs * 0.999 <= sum(some.flatMap(({ watches }) => watches).map(partOf));
+    return !isShared(some) && isCheaper;
+  });
+  const apart = new Set(own.flat().flatMap((page) => page.watches));
+  const rest = shared.map((page) => ({
+    ...page,
+    watches: page.watches.filter((watch) => !apart.has(watch)),
+  }));
+  const saved = ({ list, watches }: CoverPage) =>
+    singly(watches, cost) - cost.page(watches) * (list.isInUse ? KEPT : 1);
+  const worthWhile = (some: CoverPage[]) => some.filter((page) => saved(page) > 0);
+  const [mixed, alone] = [worthWhile([...rest, ...own.flat()]), worthWhile(shared)];
+  return sum(alone.map(saved)) > sum(mixed.map(saved)) ? alone : mixed;
+}
+
+/** What was not read yet counts as newest: it is looked for at the head of the list. */
+function newestFirst(one: PlannedWatch, other: PlannedWatch): number {
+  const [a, b] = [timeOf(one), timeOf(other)];
+  if (a === b) return 0;
+  return b > a ? 1 : -1;
+}
+
+function timeOf({ createdAt }: PlannedWatch): number {
+  return Number.isNaN(createdAt) ? Infinity : createdAt;
+}
+
+/** What each run on a page costs: its part of the reads of the page, or a single read. */
+function partsOf({ watches }: CoverPage, cost: ReadingCost): [PlannedWatch, number][] {
+  const whole = Math.min(cost.page(watches), singly(watches, cost));
+  const squares = sum(watches.map((watch) => cost.single(watch) ** 2));
+  return watches.map((watch) => [watch, (whole * cost.single(watch) ** 2) / squares]);
+}
+
+function singly(watches: readonly PlannedWatch[], { single }: ReadingCost): number {
+  return sum(watches.map(single));
 }
