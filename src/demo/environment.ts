@@ -67,11 +67,7 @@ export interface Environment {
 export async function startEnvironment(options: EnvironmentOptions): Promise<Environment> {
   const { tempDir, respond, version } = options;
   const logFile = createWriteStream(tempDir.logPath);
-  const { log, eventLog } = openProcessLog({
-    level: 'info',
-    sink: streamSink(logFile),
-    complain: () => undefined,
-  });
+  const { log, eventLog } = openProcessLog(streamSink(logFile), () => undefined, { level: 'info' });
   const lifecycle = createLifecycle(log);
   lifecycle.onStop('log file', async () => {
     logFile.end();

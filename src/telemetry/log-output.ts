@@ -34,12 +34,7 @@ export interface LogListener {
 }
 
 interface LogOutputOptions {
-  sink: LogSink;
-  /** The line of the log about a gap. */
-  gapLine: (gap: LogGap) => string;
-  /** Says elsewhere than in the log that no line can be written. */
-  complain: (text: string) => void;
-  now: () => number;
+  now?: () => number;
   stalledMs?: number;
   retryEveryMs?: number;
 }
@@ -73,7 +68,16 @@ export class LogOutput {
   private retryTimer: NodeJS.Timeout | undefined;
   private readonly listeners: LogListener[] = [];
 
-  constructor(private readonly options: LogOutputOptions) {}
+  /**
+   * @param gapLine makes the line of the log about a gap
+   * @param complain says elsewhere than in the log that no line can be written
+   */
+  constructor(
+    private readonly sink: LogSink,
+    private readonly gapLine: (gap: LogGap) => string,
+    private readonly complain: (text: string) => void,
+    private readonly options: LogOutputOptions = {},
+  ) {}
 
   /** A line that is dropped where too many wait. */
   write(text: string): void {
@@ -109,7 +113,7 @@ export class LogOutput {
 
   /** Hands over what waits, for a process that ends: the kernel takes what it has room for. */
   flush(): void {
-    for (const { text } of this.waiting.splice(0)) this.options.sink(text, () => undefined);
+    for (const { text } of this.waiting.splice(0)) this.sink(text, () => undefined);
     this.waitingBytes = 0;
   }
 
@@ -138,7 +142,7 @@ export class LogOutput {
   private send(line: Line): void {
     this.inFlight.add(line);
     this.inFlightBytes += line.bytes;
-    this.options.sink(line.text, (error) => this.onWritten(line, error));
+    this.sink(line.text, (error) => this.onWritten(line, error));
     if (this.inFlight.size > 0 && this.stallTimer === undefined) this.expectProgress();
   }
 
@@ -176,7 +180,8 @@ export class LogOutput {
   /** Lines that must be written are given back to their senders, which may have another way. */
   private begin(reason: string): void {
     if (this.current !== null) return;
-    this.current = { reason, since: this.options.now() };
+    const { now = Date.now } = this.options;
+    this.current = { reason, since: now() };
     this.expectProgress();
     const error = new Error(reason);
     for (const line of this.inFlight) line.settle?.(error);
@@ -186,7 +191,7 @@ export class LogOutput {
     });
     this.waiting.splice(0, this.waiting.length, ...kept);
     this.waitingBytes = kept.reduce((sum, { bytes }) => sum + bytes, 0);
-    this.options.complain(`the log cannot be written: ${reason}`);
+    this.complain(`the log cannot be written: ${reason}`);
   }
 
   private end(): void {
@@ -203,7 +208,7 @@ export class LogOutput {
   private writeGap(trouble: LogTrouble | null): void {
     const gap = { trouble, droppedLines: this.uncounted };
     this.uncounted = 0;
-    this.send(this.lineOf(this.options.gapLine(gap), null, gap));
+    this.send(this.lineOf(this.gapLine(gap), null, gap));
   }
 
   private pump(): void {

@@ -47,12 +47,6 @@ export interface EventLog {
   listen(listener: LogListener): void;
 }
 
-interface ProcessLogOptions extends Pick<LoggerOptions, 'level' | 'terminal'> {
-  sink: LogSink;
-  /** Says elsewhere than in the log that it cannot be written. */
-  complain: (text: string) => void;
-}
-
 /** The log of a process: its entries, and events, in one order. */
 interface ProcessLog {
   log: Logger;
@@ -61,10 +55,17 @@ interface ProcessLog {
   flush: () => void;
 }
 
-/** Opens the log of this process. */
-export function openProcessLog({ level, terminal, sink, complain }: ProcessLogOptions): ProcessLog {
+/**
+ * Opens the log of this process.
+ * @param complain says elsewhere than in the log that it cannot be written
+ */
+export function openProcessLog(
+  sink: LogSink,
+  complain: (text: string) => void,
+  { level, terminal }: Pick<LoggerOptions, 'level' | 'terminal'>,
+): ProcessLog {
   const make = createLineMaker(terminal);
-  const output = new LogOutput({ sink, gapLine: gapLine(make), complain, now: Date.now });
+  const output = new LogOutput(sink, gapLine(make), complain);
   return {
     log: createLogger({ level, terminal, destination: output }),
     eventLog: {

@@ -20,15 +20,13 @@ function openOutput({ stalledMs = 60_000 } = {}) {
     read.push(line);
     done(null);
   };
-  const output = new LogOutput({
+  const output = new LogOutput(
     sink,
-    gapLine: ({ trouble, droppedLines }) =>
+    ({ trouble, droppedLines }) =>
       `gap ${trouble === null ? 'none' : trouble.reason} ${droppedLines}\n`,
-    complain: (text) => void heard.complaints.push(text),
-    now: () => 1,
-    stalledMs,
-    retryEveryMs: 5,
-  });
+    (text) => void heard.complaints.push(text),
+    { now: () => 1, stalledMs, retryEveryMs: 5 },
+  );
   output.listen({
     writable: () => void (heard.writable += 1),
     dropped: () => void (heard.dropped += 1),

@@ -61,11 +61,11 @@ async function run(
   const { stdout, stderr } = deps;
   const terminal = stdout.isTTY ? { colors: deps.hasColors } : null;
   // Events for log endpoints are no diagnostics, so the log level does not filter them.
-  const { log, eventLog, flush } = openProcessLog({
+  const sink = deps.isFile ? fileSink(stdout.fd) : streamSink(stdout);
+  const complain = (text: string) => void stderr.write(`runwatch: ${text}\n`);
+  const { log, eventLog, flush } = openProcessLog(sink, complain, {
     level: config.log.level,
     terminal,
-    sink: deps.isFile ? fileSink(stdout.fd) : streamSink(stdout),
-    complain: (text) => stderr.write(`runwatch: ${text}\n`),
   });
   const exitNow = (code: number) => {
     flush();
