@@ -112,7 +112,8 @@ export interface Exchange {
   answer: () => Answer;
   /** Null for everything but the read of a run. */
   runId: string | null;
-  now: () => number;
+  /** When it came, ms since the epoch. */
+  at: number;
 }
 
 const WRONG_ANSWERS = [
@@ -137,7 +138,7 @@ function isWrongAnswer(fault: Fault): fault is WrongAnswer {
 function wrongAnswer(exchange: Exchange, fault: WrongAnswer): Answer {
   switch (fault.kind) {
     case 'status':
-      return statusAnswer(fault, exchange.now());
+      return statusAnswer(fault, exchange.at);
     case 'html':
       return { status: 200, body: HTML_PAGE, headers: { 'content-type': 'text/html' } };
     case 'truncated':
@@ -147,7 +148,7 @@ function wrongAnswer(exchange: Exchange, fault: WrongAnswer): Answer {
     case 'wrong_shape':
       return { status: 200, body: JSON.stringify({ data: [PRIVATE_CANARY] }) };
     case 'claim':
-      return claiming(exchange.answer(), fault, exchange.now());
+      return claiming(exchange.answer(), fault, exchange.at);
     case 'shift':
     case 'lag':
       // The fault has changed the request; its answer is right.

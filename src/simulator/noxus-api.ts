@@ -88,7 +88,7 @@ function serveCall(simulation: Simulation, served: Served): Promise<void> | null
     return null;
   }
   const runId = call.kind === 'get_run' ? call.runId : null;
-  return sendFaulty(response, { answer, runId, now: simulation.now }, fault);
+  return sendFaulty(response, { answer, runId, at: simulation.now() }, fault);
 }
 
 type StreamFault = Extract<Fault, { kind: 'drop' | 'claim' }>;

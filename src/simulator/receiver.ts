@@ -73,7 +73,7 @@ export async function startReceiver(options: ReceiverOptions): Promise<Receiver>
     options.onReceived?.(webhook);
   };
   const server = createServer((request, response) => {
-    void receive({ request, response, verify, record, respond });
+    void receive(request, response, { verify, record, respond });
   });
   const url = await listenOnLoopback(server, { port, host });
   return { url, received, close: () => closeServer(server) };
@@ -83,15 +83,17 @@ function defaultResponse(hasSecrets: boolean): (received: ReceivedWebhook) => nu
   return ({ verified }) => (verified || !hasSecrets ? 204 : 401);
 }
 
-interface Exchange {
-  request: IncomingMessage;
-  response: ServerResponse;
+interface Reception {
   verify: Verify;
   record: (webhook: ReceivedWebhook) => void;
   respond: (webhook: ReceivedWebhook) => number | Response;
 }
 
-async function receive({ request, response, verify, record, respond }: Exchange): Promise<void> {
+async function receive(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { verify, record, respond }: Reception,
+): Promise<void> {
   if (request.method !== 'POST') {
     refuse(response, 405, 'this is a receiver of webhooks: POST them to any path');
     return;

@@ -63,7 +63,7 @@ export interface Simulator {
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
   const now = options.now ?? Date.now;
   const apiKey = options.apiKey ?? SIMULATOR_API_KEY;
-  const runs = new RunRegistry({ now, speed: options.speed ?? 1, newId: randomUUID });
+  const runs = new RunRegistry(now, options.speed ?? 1, randomUUID);
   const faults = new FaultTable();
   const requestLog = new RequestLog();
   const closing = new AbortController();
