@@ -1,5 +1,5 @@
 import { createInterface } from 'node:readline';
-import type { CliContext } from './context.ts';
+import type { CommandLine } from './command-line.ts';
 import { usageError } from './exit.ts';
 
 /**
@@ -7,7 +7,7 @@ import { usageError } from './exit.ts';
  * @throws a usage error without a terminal to ask on
  */
 export async function confirm(
-  { io, signal }: Pick<CliContext, 'io' | 'signal'>,
+  { io, signal }: Pick<CommandLine, 'io' | 'signal'>,
   question: string,
 ): Promise<boolean> {
   if (io.stdin.isTTY !== true) {

@@ -4,7 +4,8 @@ import type { Query } from '../client/transport.ts';
 import type { PageView, WorkflowsView } from '../client/types.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { isUuid } from '../core/run/snapshot.ts';
-import { widened, type CliContext, type Output } from './context.ts';
+import type { CommandLine } from './command-line.ts';
+import { widened, type Output } from './output.ts';
 import { usageError } from './exit.ts';
 import { moreText, plain } from './render/text.ts';
 import { note, writeJson } from './report.ts';
@@ -107,7 +108,7 @@ interface Listing<Item> {
 
 /** Prints a page as JSON or a table. It says on stderr what the page leaves out, or why it is empty. */
 export async function showListing<Item>(
-  { stdout, stderr }: CliContext['io'],
+  { stdout, stderr }: CommandLine['io'],
   { json, wide }: ListingFlags,
   listing: Listing<Item>,
 ): Promise<void> {

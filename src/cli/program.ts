@@ -1,5 +1,5 @@
-import { Command, CommanderError } from 'commander';
-import type { CliHost, CliDependencies } from './context.ts';
+import { CommanderError } from 'commander';
+import type { CommandLine } from './command-line.ts';
 import { addAttentionVerb } from './verbs/attention.ts';
 import { addHelpVerb, addVersionVerb } from './verbs/about.ts';
 import { addCompletionVerb, addNamesVerb } from './verbs/completion.ts';
@@ -11,7 +11,8 @@ import { addDeliveriesVerb } from './verbs/deliveries.ts';
 import { addDoctorVerb } from './verbs/doctor.ts';
 import { addEndpointsVerb } from './verbs/endpoints.ts';
 import { addEventsVerb } from './verbs/events.ts';
-import { EXIT, exitCodeOf } from './exit.ts';
+import { EXIT } from './exit.ts';
+import type { LocalVerbs } from './local/local-verbs.ts';
 import { addListVerb } from './verbs/list.ts';
 import {
   addConfigVerb,
@@ -24,13 +25,11 @@ import {
 import { addMcpVerb } from './verbs/mcp.ts';
 import { addPollingVerb } from './verbs/polling.ts';
 import { addRedeliverVerb } from './verbs/redeliver.ts';
-import { reportError } from './report.ts';
 import { addShowVerb } from './verbs/show.ts';
 import { addSourcesVerb } from './verbs/sources.ts';
 import { addUnwatchVerb } from './verbs/unwatch.ts';
 import { addWebhooksVerb } from './verbs/webhooks.ts';
 import { addWorkflowsVerb } from './verbs/workflows.ts';
-import { guard, type VerbHost } from './verb.ts';
 import { addWaitVerb } from './verbs/wait.ts';
 import { addWatchVerb } from './verbs/watch.ts';
 
@@ -41,45 +40,23 @@ import { addWatchVerb } from './verbs/watch.ts';
  */
 export async function runProgram(
   args: readonly string[],
-  host: CliHost,
-  dependencies: CliDependencies,
+  cli: CommandLine,
+  local: LocalVerbs,
 ): Promise<number> {
-  const { program, exitCode } = buildProgram(host, dependencies);
+  describeProgram(cli);
+  addVerbs(cli, local);
   try {
-    await program.parseAsync([...args], { from: 'user' });
-    return exitCode();
+    await cli.program.parseAsync([...args], { from: 'user' });
+    return cli.exitCode;
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   }
 }
 
-function buildProgram(host: CliHost, dependencies: CliDependencies) {
-  let exitCode: number = EXIT.ok;
-  const program = newProgram(host);
-  const isVerbose = () => program.opts<{ verbose?: boolean }>().verbose === true;
-  const verbHost: VerbHost = {
-    program,
-    dependencies,
-    async run(verb, failure) {
-      exitCode = await guard(verb, { host, failure, isVerbose });
-    },
-    async runUnguarded(verb) {
-      try {
-        exitCode = await verb();
-      } catch (error) {
-        reportError(host.io.stderr, error, { verbose: isVerbose() });
-        exitCode = exitCodeOf(error, EXIT.failure);
-      }
-    },
-  };
-  addVerbs(verbHost, host.version);
-  return { program, exitCode: () => exitCode };
-}
-
-function newProgram({ io, version }: CliHost): Command {
+function describeProgram({ program, io, version }: CommandLine): void {
   const { stdout, stderr } = io;
-  return new Command('runwatch')
+  program
     .description('Watches runs of the Noxus AI platform and notifies you of what becomes of them.')
     .version(version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print help')
@@ -101,43 +78,44 @@ function newProgram({ io, version }: CliHost): Command {
     .exitOverride();
 }
 
-function addVerbs(host: VerbHost, version: string): void {
-  host.program.commandsGroup('Watching:');
-  addWatchVerb(host);
-  addWaitVerb(host);
-  addUnwatchVerb(host);
-  addAckVerb(host);
-  addSilenceVerb(host);
-  host.program.commandsGroup('Reading:');
-  addAttentionVerb(host);
-  addListVerb(host);
-  addShowVerb(host);
-  addEventsVerb(host);
-  addAlertsVerb(host);
-  addWorkflowsVerb(host);
-  addPollingVerb(host);
-  addSourcesVerb(host);
-  host.program.commandsGroup('Delivering:');
-  addDeliveriesVerb(host);
-  addRedeliverVerb(host);
-  addEndpointsVerb(host);
-  addWebhooksVerb(host);
-  addRulesVerb(host);
-  host.program.commandsGroup('Running:');
-  addServeVerb(host);
-  addConfigVerb(host);
-  addDoctorVerb(host);
-  addReencryptVerb(host);
-  addMcpVerb(host);
-  host.program.commandsGroup('Trying out:');
-  addDemoVerb(host);
-  addSimulateVerb(host);
-  addListenVerb(host);
-  host.program.commandsGroup('About:');
-  addHelpVerb(host);
-  addVersionVerb(host, version);
-  addCompletionVerb(host);
-  addNamesVerb(host);
+function addVerbs(cli: CommandLine, local: LocalVerbs): void {
+  const { program } = cli;
+  program.commandsGroup('Watching:');
+  addWatchVerb(cli);
+  addWaitVerb(cli, local);
+  addUnwatchVerb(cli);
+  addAckVerb(cli);
+  addSilenceVerb(cli);
+  program.commandsGroup('Reading:');
+  addAttentionVerb(cli);
+  addListVerb(cli);
+  addShowVerb(cli);
+  addEventsVerb(cli);
+  addAlertsVerb(cli);
+  addWorkflowsVerb(cli);
+  addPollingVerb(cli);
+  addSourcesVerb(cli);
+  program.commandsGroup('Delivering:');
+  addDeliveriesVerb(cli);
+  addRedeliverVerb(cli);
+  addEndpointsVerb(cli);
+  addWebhooksVerb(cli);
+  addRulesVerb(cli, local);
+  program.commandsGroup('Running:');
+  addServeVerb(cli, local);
+  addConfigVerb(cli, local);
+  addDoctorVerb(cli, local);
+  addReencryptVerb(cli, local);
+  addMcpVerb(cli);
+  program.commandsGroup('Trying out:');
+  addDemoVerb(cli, local);
+  addSimulateVerb(cli, local);
+  addListenVerb(cli, local);
+  program.commandsGroup('About:');
+  addHelpVerb(cli);
+  addVersionVerb(cli);
+  addCompletionVerb(cli);
+  addNamesVerb(cli);
 }
 
 const OVERVIEW = `

@@ -1,7 +1,7 @@
 import { withoutPasswords } from '../client/errors.ts';
 import { escapeControls } from '../core/control-characters.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
-import type { Output } from './context.ts';
+import type { Output } from './output.ts';
 
 /** Prints an error: a sentence for a RunwatchError; the stack only with `--verbose`. */
 export function reportError(

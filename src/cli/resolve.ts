@@ -2,7 +2,7 @@ import type { DaemonClient, LookupKind } from '../client/client.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { isUuid } from '../core/run/snapshot.ts';
 import { confirm } from './confirm.ts';
-import type { CliContext } from './context.ts';
+import type { CommandLine } from './command-line.ts';
 import { usageError } from './exit.ts';
 import { plain } from './render/text.ts';
 import { note } from './report.ts';
@@ -20,11 +20,11 @@ const UUID_BEGINNING = /^[0-9a-f]{4,8}$|^[0-9a-f]{8}-[0-9a-f-]{0,27}$/i;
 
 interface Resolver {
   client: Pick<DaemonClient, 'lookup'>;
-  context: Asking;
+  cli: Asking;
   writes?: Writes;
 }
 
-type Asking = Pick<CliContext, 'io' | 'signal'>;
+type Asking = Pick<CommandLine, 'io' | 'signal'>;
 
 /** Given for a verb that changes something. With `yes` it does not ask whether an id is the one that is meant. */
 interface Writes {
@@ -136,14 +136,14 @@ async function lookUp(text: string, kind: LookupKind, { client }: Resolver): Pro
 async function accept(
   found: readonly Found[],
   kind: string,
-  { context, writes }: { context: Asking; writes?: Writes | undefined },
+  { cli, writes }: { cli: Asking; writes?: Writes | undefined },
 ): Promise<string[]> {
   const completed = found.filter(({ given, id }) => given !== id);
   const says = completed.map(({ given, id }) => `${plain(given)} is ${kind} ${plain(id)}`);
   if (writes !== undefined) for (const one of completed) refuseShort(one, kind);
-  for (const line of says) note(context.io.stderr, line);
-  const isAsked = writes !== undefined && writes.yes !== true && context.io.stdin.isTTY === true;
-  if (isAsked && completed.length > 0 && !(await confirm(context, 'Go on?'))) {
+  for (const line of says) note(cli.io.stderr, line);
+  const isAsked = writes !== undefined && writes.yes !== true && cli.io.stdin.isTTY === true;
+  if (isAsked && completed.length > 0 && !(await confirm(cli, 'Go on?'))) {
     throw new RunwatchError('nothing was changed', { code: 'declined' });
   }
   return found.map(({ id }) => id);

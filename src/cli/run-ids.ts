@@ -2,7 +2,7 @@ import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { readRegularFile } from '../config/read-file.ts';
 import { canonicalRunId, NOXUS_ID } from '../core/run/snapshot.ts';
-import type { CliIo } from './context.ts';
+import type { CliIo } from './output.ts';
 import { usageError } from './exit.ts';
 import { plain } from './render/text.ts';
 

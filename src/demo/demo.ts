@@ -4,172 +4,160 @@ import {
   type DaemonClient,
   collectPages,
 } from '../client/client.ts';
-import { type CliIo, untilAborted } from '../cli/context.ts';
+import { untilAborted, type CommandLine } from '../cli/command-line.ts';
 import { EXIT, exitCodeOfInterrupt } from '../cli/exit.ts';
 import { arrivalLine, Scoreboard } from './scoreboard.ts';
 import {
   createTempDir,
-  type TempDir,
   startEnvironment,
   type Environment,
   type StartDaemon,
 } from './environment.ts';
 import { COMMAND } from '../package-root.ts';
-import { BLANK, inColorOf, bold, text, type Line, type Print, dim, render } from './line.ts';
-import { addRuns, playScenario, type ScenarioResult } from './player.ts';
+import { BLANK, inColorOf, bold, text, type Line, dim, render } from './line.ts';
+import { addRuns, Player, type ScenarioResult } from './player.ts';
 import { computeFigures, type Figures, summaryLines, problemsOf } from './report.ts';
 import { SCENARIO, countExpected } from './scenario.ts';
 
 /** Time for one request to the daemon, ms. */
 const REQUEST_TIMEOUT_MS = 60_000;
 
-interface DemoDependencies {
-  startDaemon: StartDaemon;
-  io: Pick<CliIo, 'stdout' | 'stderr'>;
-  /** Where other verbs expect a daemon. */
-  usualUrl: string;
-  version: string;
-  /** Ends the demo; its reason decides the exit code. */
-  signal: AbortSignal;
-}
+/** All of runwatch on this machine, and whether every expected event was delivered. */
+export class Demo {
+  private readonly board = new Scoreboard();
+  private readonly tempDir = createTempDir();
 
-/**
- * Runs all of runwatch on this machine, and checks that every expected event was delivered.
- * @param options.keep leaves everything running afterwards, until the signal
- * @returns the exit code: 0 without problems, 1 with problems, else that of the signal
- */
-export async function runDemo(options: { keep: boolean }, deps: DemoDependencies): Promise<number> {
-  const { stdout, stderr } = deps.io;
-  const print: Print = (line) => stdout.write(`${render(line, stdout.colors)}\n`);
-  const tempDir = createTempDir();
-  // Also runs where the process ends abruptly, as after a second Ctrl-C.
-  const tidy = () => tempDir.remove();
-  process.on('exit', tidy);
-  try {
-    return await runScenario(options, { ...deps, print, tempDir });
-  } catch (error) {
-    if (deps.signal.aborted) return exitCodeOfInterrupt(deps.signal.reason);
-    if (tempDir.keepForReading()) stderr.write(`${whereTheLogIs(tempDir)}\n`);
-    throw error;
-  } finally {
-    tidy();
-    process.off('exit', tidy);
-  }
-}
+  constructor(
+    private readonly cli: CommandLine,
+    private readonly startDaemon: StartDaemon,
+  ) {}
 
-interface DemoContext extends DemoDependencies {
-  print: Print;
-  tempDir: TempDir;
-}
-
-async function runScenario({ keep }: { keep: boolean }, context: DemoContext): Promise<number> {
-  const { print, tempDir, signal } = context;
-  for (const line of introduction(context.version)) print(line);
-  const board = new Scoreboard();
-  const environment = await openEnvironment(keep, board, context);
-  try {
-    signal.throwIfAborted();
-    for (const line of overture(environment.url)) print(line);
-    const client = createDaemonClient(
-      {
-        url: environment.url,
-        token: undefined,
-        startupMs: 0,
-        userAgent: `runwatch-demo/${context.version}`,
-        timeoutMs: REQUEST_TIMEOUT_MS,
-      },
-      signal,
-    );
-    board.expect(addRuns(environment.noxus));
-    const result = await playScenario(board, { noxus: environment.noxus, client, print, signal });
-    const figures = await takeFigures(board, result, { client, environment });
-    const isGood = report(context, figures, problemsOf(board, result, figures));
-    if (!isGood) tempDir.keepForReading();
-    if (!isGood) return EXIT.failure;
-    if (!keep) {
-      for (const line of NEXT) print(line);
-      return EXIT.ok;
+  /**
+   * Runs it until its end, or until the signal of the command line.
+   * @param options.keep leaves everything running afterwards, until the signal
+   * @returns the exit code: 0 without problems, 1 with problems, else that of the signal
+   */
+  async run({ keep }: { keep: boolean }): Promise<number> {
+    const { cli, tempDir } = this;
+    // Also runs where the process ends abruptly, as after a second Ctrl-C.
+    const tidy = () => tempDir.remove();
+    process.on('exit', tidy);
+    try {
+      return await this.play(keep);
+    } catch (error) {
+      if (cli.signal.aborted) return exitCodeOfInterrupt(cli.signal.reason);
+      if (tempDir.keepForReading()) cli.io.stderr.write(`${this.whereTheLogIs()}\n`);
+      throw error;
+    } finally {
+      tidy();
+      process.off('exit', tidy);
     }
-    await keepRunning(board, environment, context);
-    return exitCodeOfInterrupt(signal.reason);
-  } finally {
-    await environment.stop();
   }
-}
 
-function openEnvironment(
-  onUsualPort: boolean,
-  board: Scoreboard,
-  context: DemoContext,
-): Promise<Environment> {
-  const { startDaemon, version, tempDir, print } = context;
-  return startEnvironment({
-    startDaemon,
-    version,
-    tempDir,
-    onUsualPort,
-    respond(webhook) {
-      const arrival = board.note(webhook);
-      const startedAt = board.runs[0]?.registeredAt ?? arrival.receivedAt;
-      print(arrivalLine(arrival, startedAt));
-      return arrival.status;
-    },
-  });
-}
-
-async function takeFigures(
-  board: Scoreboard,
-  { watches, endpoint, requestsInPause }: ScenarioResult,
-  { client, environment }: { client: DaemonClient; environment: Environment },
-): Promise<Figures> {
-  const { data: logged } = await collectPages(
-    ({ limit, cursor }) => client.listEvents({ limit, after: cursor }),
-    Infinity,
-  );
-  const events = logged.filter(isRunEvent);
-  const { default: streamed, onprem } = environment.noxus;
-  const requests = { default: streamed.requests, onprem: onprem.requests };
-  const now = Date.now();
-  return computeFigures({ board, events, watches, endpoint, requests, requestsInPause, now });
-}
-
-/** Prints the summary. @returns whether the demo found no problem */
-function report(context: DemoContext, figures: Figures, problems: readonly string[]): boolean {
-  const { print, io, tempDir } = context;
-  for (const line of summaryLines(figures)) print(line);
-  print(BLANK);
-  if (problems.length === 0) {
-    const words = 'Every expected webhook arrived: once, in order, and signed.';
-    print([inColorOf('completed', `✔ ${words}`)]);
-    return true;
+  private async play(keep: boolean): Promise<number> {
+    const { board, cli, print } = this;
+    for (const line of introduction(cli.version)) print(line);
+    const environment = await this.open(keep);
+    const { noxus, url } = environment;
+    try {
+      cli.signal.throwIfAborted();
+      for (const line of overture(url)) print(line);
+      const client = createDaemonClient(
+        {
+          url,
+          token: undefined,
+          startupMs: 0,
+          userAgent: `runwatch-demo/${cli.version}`,
+          timeoutMs: REQUEST_TIMEOUT_MS,
+        },
+        cli.signal,
+      );
+      board.expect(addRuns(noxus));
+      const result = await new Player(board, noxus, client, print).play(cli.signal);
+      const figures = await this.takeFigures(result, client, environment);
+      if (!this.report(figures, problemsOf(board, result, figures))) {
+        this.tempDir.keepForReading();
+        return EXIT.failure;
+      }
+      if (!keep) {
+        for (const line of NEXT) print(line);
+        return EXIT.ok;
+      }
+      await this.keepRunning(environment);
+      return exitCodeOfInterrupt(cli.signal.reason);
+    } finally {
+      await environment.stop();
+    }
   }
-  const { stderr } = io;
-  stderr.write(`${stderr.colors.red('error:')} the demo found problems:\n`);
-  for (const problem of problems) stderr.write(`  ${problem}\n`);
-  stderr.write(`${whereTheLogIs(tempDir)}\n`);
-  return false;
-}
 
-function whereTheLogIs({ logPath }: TempDir): string {
-  return `The daemon's log is kept in ${logPath}`;
-}
+  private readonly print = (line: Line): void => {
+    const { stdout } = this.cli.io;
+    stdout.write(`${render(line, stdout.colors)}\n`);
+  };
 
-async function keepRunning(
-  board: Scoreboard,
-  environment: Environment,
-  context: DemoContext,
-): Promise<void> {
-  const waiting = board.runs.find(({ name }) => name === 'waits for a human');
-  const { print, tempDir, usualUrl, signal } = context;
-  const lines = afterwardLines({
-    url: environment.url,
-    isUsual: environment.url === usualUrl,
-    noxusUrl: environment.noxus.default.url,
-    logPath: tempDir.logPath,
-    waitingRunId: waiting?.script.id ?? '',
-  });
-  for (const line of lines) print(line);
-  await untilAborted(signal);
+  private open(onUsualPort: boolean): Promise<Environment> {
+    const { board, cli, print, startDaemon, tempDir } = this;
+    return startEnvironment(startDaemon, tempDir, {
+      version: cli.version,
+      onUsualPort,
+      respond(webhook) {
+        const arrival = board.note(webhook);
+        const startedAt = board.runs[0]?.registeredAt ?? arrival.receivedAt;
+        print(arrivalLine(arrival, startedAt));
+        return arrival.status;
+      },
+    });
+  }
+
+  private async takeFigures(
+    { watches, endpoint, requestsInPause }: ScenarioResult,
+    client: DaemonClient,
+    { noxus }: Environment,
+  ): Promise<Figures> {
+    const { data: logged } = await collectPages(
+      ({ limit, cursor }) => client.listEvents({ limit, after: cursor }),
+      Infinity,
+    );
+    const { board } = this;
+    const events = logged.filter(isRunEvent);
+    const requests = { default: noxus.default.requests, onprem: noxus.onprem.requests };
+    const now = Date.now();
+    return computeFigures({ board, events, watches, endpoint, requests, requestsInPause, now });
+  }
+
+  /** Prints the summary. @returns whether the demo found no problem */
+  private report(figures: Figures, problems: readonly string[]): boolean {
+    for (const line of summaryLines(figures)) this.print(line);
+    this.print(BLANK);
+    if (problems.length === 0) {
+      const words = 'Every expected webhook arrived: once, in order, and signed.';
+      this.print([inColorOf('completed', `✔ ${words}`)]);
+      return true;
+    }
+    const { stderr } = this.cli.io;
+    stderr.write(`${stderr.colors.red('error:')} the demo found problems:\n`);
+    for (const problem of problems) stderr.write(`  ${problem}\n`);
+    stderr.write(`${this.whereTheLogIs()}\n`);
+    return false;
+  }
+
+  private whereTheLogIs(): string {
+    return `The daemon's log is kept in ${this.tempDir.logPath}`;
+  }
+
+  private async keepRunning({ url, noxus }: Environment): Promise<void> {
+    const { board, cli, tempDir } = this;
+    const waiting = board.runs.find(({ name }) => name === 'waits for a human');
+    const lines = afterwardLines({
+      url,
+      isUsual: url === cli.env.daemonUrl,
+      noxusUrl: noxus.default.url,
+      logPath: tempDir.logPath,
+      waitingRunId: waiting?.script.id ?? '',
+    });
+    for (const line of lines) this.print(line);
+    await untilAborted(cli.signal);
+  }
 }
 
 /** The lines before anything starts. */

@@ -38,9 +38,7 @@ export type StartDaemon = (options: {
 }) => Promise<{ url: string }>;
 
 interface EnvironmentOptions {
-  startDaemon: StartDaemon;
   version: string;
-  tempDir: TempDir;
   /** True if the daemon should use its default port, provided that it is free. */
   onUsualPort: boolean;
   /** Returns the receiver's answer, a status code. */
@@ -64,8 +62,11 @@ export interface Environment {
  * Starts a simulated Noxus, a receiver, and the daemon with a Redis of its own between them.
  * @throws RunwatchError of a part that cannot start, after the others were stopped
  */
-export async function startEnvironment(options: EnvironmentOptions): Promise<Environment> {
-  const { tempDir, respond, version } = options;
+export async function startEnvironment(
+  startDaemon: StartDaemon,
+  tempDir: TempDir,
+  { version, onUsualPort, respond }: EnvironmentOptions,
+): Promise<Environment> {
   const logFile = createWriteStream(tempDir.logPath);
   const { log, eventLog } = openProcessLog(streamSink(logFile), () => undefined, { level: 'info' });
   const lifecycle = createLifecycle(log);
@@ -78,11 +79,10 @@ export async function startEnvironment(options: EnvironmentOptions): Promise<Env
     const noxus = await startSources(lifecycle);
     const receiver = await startReceiver({ secrets: [secret], respond, keep: 0 });
     lifecycle.onStop('receiver', () => receiver.close());
-    const port = options.onUsualPort && (await isFree(USUAL_PORT)) ? USUAL_PORT : 0;
+    const port = onUsualPort && (await isFree(USUAL_PORT)) ? USUAL_PORT : 0;
     const config = settings({ noxus, receiverUrl: receiver.url, secret, port, tempDir });
-    const { url } = await options
-      .startDaemon({ config, log, eventLog, version, lifecycle })
-      .catch(explain);
+    const starting = startDaemon({ config, log, eventLog, version, lifecycle });
+    const { url } = await starting.catch(explain);
     return {
       noxus,
       url,

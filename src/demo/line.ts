@@ -1,4 +1,4 @@
-import type { Colors } from '../cli/context.ts';
+import type { Colors } from '../cli/output.ts';
 import { paint } from '../cli/render/text.ts';
 
 /** A piece of a line, in the colours of where it is written. */

@@ -35,13 +35,6 @@ export interface ScenarioResult {
   requestsInPause: number | null;
 }
 
-interface PlayerDependencies {
-  noxus: Sources;
-  client: DaemonClient;
-  print: Print;
-  signal: AbortSignal;
-}
-
 /** Adds the runs of the scenario to the simulated Noxus, which starts them. */
 export function addRuns(noxus: Sources): DemoRun[] {
   const registeredAt = Date.now();
@@ -96,27 +89,55 @@ async function register(client: DaemonClient, runs: readonly DemoRun[]): Promise
   );
 }
 
-/**
- * Registers the runs and waits until every event is delivered and every watch has ended, or until
- * {@link TIME_LIMIT_MS}. Rejects when the signal aborts.
- */
-export async function playScenario(
-  board: Scoreboard,
-  deps: PlayerDependencies,
-): Promise<ScenarioResult> {
-  const { signal } = deps;
-  const startedAt = Date.now();
-  const pause = createPause(deps, startedAt);
-  await register(deps.client, board.runs);
-  for (;;) {
-    const [watches, endpoint] = await readDaemon(deps.client);
-    const elapsedMs = Date.now() - startedAt;
-    pause.tick(elapsedMs);
-    followUp(board, deps.noxus, { watches, elapsedMs });
-    if (isOver(board, watches, endpoint) || elapsedMs > TIME_LIMIT_MS) {
-      return { watches, endpoint, requestsInPause: pause.requests() };
+/** Plays the scenario: it registers the runs, follows them up, and has Noxus ask for a pause. */
+export class Player {
+  private isPauseOrdered = false;
+  private pausedAt: number | null = null;
+
+  constructor(
+    private readonly board: Scoreboard,
+    private readonly noxus: Sources,
+    private readonly client: DaemonClient,
+    private readonly print: Print,
+  ) {}
+
+  /**
+   * Waits until every event is delivered and every watch has ended, or until {@link TIME_LIMIT_MS}. Rejects
+   * when the signal aborts.
+   */
+  async play(signal: AbortSignal): Promise<ScenarioResult> {
+    const { board, client, noxus } = this;
+    const startedAt = Date.now();
+    await register(client, board.runs);
+    for (;;) {
+      const [watches, endpoint] = await readDaemon(client);
+      const elapsedMs = Date.now() - startedAt;
+      this.pause(startedAt, elapsedMs);
+      followUp(board, noxus, { watches, elapsedMs });
+      if (isOver(board, watches, endpoint) || elapsedMs > TIME_LIMIT_MS) {
+        return { watches, endpoint, requestsInPause: this.requestsInPause() };
+      }
+      await sleep(READ_EVERY_MS, undefined, { signal });
     }
-    await sleep(READ_EVERY_MS, undefined, { signal });
+  }
+
+  /** Makes Noxus answer 429 for a while, once it is time, and notes when it has. */
+  private pause(startedAt: number, elapsedMs: number): void {
+    const noxus = this.noxus.default;
+    if (!this.isPauseOrdered && elapsedMs >= PAUSE.atMs) {
+      this.isPauseOrdered = true;
+      noxus.fault({ kind: 'status', status: 429, retry_after: PAUSE.forMs / 1_000, count: 1 });
+    }
+    if (this.pausedAt !== null || noxus.requests.statuses['429'] === undefined) return;
+    this.pausedAt = Date.now();
+    const words = `Noxus answers 429 and takes no requests for ${seconds(PAUSE.forMs)}`;
+    this.print(remarkLine(this.pausedAt - startedAt, words));
+  }
+
+  private requestsInPause(): number | null {
+    if (this.pausedAt === null) return null;
+    const until = this.pausedAt + PAUSE.forMs - PAUSE_MARGIN_MS;
+    return this.noxus.default.requests.requestsBetween(this.pausedAt + 1, until);
   }
 }
 
@@ -142,27 +163,4 @@ function isOver(
   const { delivered, pending } = endpoint.counts;
   const isNoted = delivered >= countExpected(board.runs) && pending === 0;
   return ended && isComplete(board) && isNoted;
-}
-
-/** Makes Noxus answer 429 for a while, and counts the requests during that time. */
-function createPause({ noxus: { default: noxus }, print }: PlayerDependencies, startedAt: number) {
-  let ordered = false;
-  let noticedAt: number | null = null;
-  return {
-    tick(elapsedMs: number): void {
-      if (!ordered && elapsedMs >= PAUSE.atMs) {
-        ordered = true;
-        noxus.fault({ kind: 'status', status: 429, retry_after: PAUSE.forMs / 1_000, count: 1 });
-      }
-      if (noticedAt !== null || noxus.requests.statuses['429'] === undefined) return;
-      noticedAt = Date.now();
-      const words = `Noxus answers 429 and takes no requests for ${seconds(PAUSE.forMs)}`;
-      print(remarkLine(noticedAt - startedAt, words));
-    },
-    requests(): number | null {
-      if (noticedAt === null) return null;
-      const until = noticedAt + PAUSE.forMs - PAUSE_MARGIN_MS;
-      return noxus.requests.requestsBetween(noticedAt + 1, until);
-    },
-  };
 }

@@ -169,7 +169,7 @@ describe('command line of alerts', () => {
     const { exitCode, stdout, stderr } = await runCli(['rules', 'test', '--config', 'new.yaml'], {
       env: { RUNWATCH_URL: daemon.url },
       now: Date.now,
-      dependencies: { readRules: async () => written },
+      local: { readRules: async () => written },
     });
     expect(exitCode).toBe(0);
     expect(stdout).toMatch(/\nnew +1 +1 .*\ntoo-slow +0 +0 .*\nmissing +0 +0 /);

@@ -113,7 +113,7 @@ async function rulesTest(text: string) {
   const readRules = async (file: string) => readRulesFile(file, { stderr });
   const tried = await runCli(['rules', 'test', '--config', path], {
     env: { RUNWATCH_URL: daemon.url },
-    dependencies: { readRules },
+    local: { readRules },
   });
   return { ...tried, said };
 }

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import type { RunReaderSettings } from '../../src/cli/context.ts';
+import type { RunReaderSettings } from '../../src/cli/local/run-reader.ts';
 import { inspectInstallation } from '../../src/cli/local/doctor.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
@@ -31,16 +31,16 @@ async function inspect(yaml: string, world: World = {}) {
   await writeFile(path, yaml);
   const readers: RunReaderSettings[] = [];
   const { answer = NOT_FOUND, redis = SERVER, ownServer = 'redis-server 7.2.4' } = world;
-  const found = await inspectInstallation(path, {
-    env: { HOME: dir, ...world.env },
-    version: '1.2.3',
+  const local = {
+    userAgent: 'runwatch/1.2.3',
     findOwnServer: async () => ownServer,
     probeRedis: async () => given(redis),
-    createRunReader: async (settings) => {
+    createRunReader: async (settings: RunReaderSettings) => {
       readers.push(settings);
       return { readRun: async () => given(answer), close: () => undefined };
     },
-  });
+  };
+  const found = await inspectInstallation(local, path, { HOME: dir, ...world.env });
   return { ...found, readers };
 }
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import type { LocalInspection } from '../../src/cli/context.ts';
+import type { LocalInspection } from '../../src/cli/local/doctor.ts';
 import { sampleSource } from '../support/api-samples.ts';
 import { runCli } from '../support/cli-harness.ts';
 import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
@@ -54,7 +54,7 @@ const HERE: LocalInspection = {
 const doctor = (local: LocalInspection = HERE, ...args: string[]) =>
   runCli(['doctor', ...args], {
     env: { RUNWATCH_URL: daemon.url },
-    dependencies: { inspect: async () => local },
+    local: { inspect: async () => local },
   });
 
 test('doctor itself asks a source that never answered the daemon', async () => {
@@ -155,7 +155,7 @@ test('doctor of a token that may not read says which scope it lacks', async () =
 test('doctor with a token says that it is taken', async () => {
   const { stdout } = await runCli(['doctor'], {
     env: { RUNWATCH_URL: daemon.url, RUNWATCH_API_TOKEN: 'a-token-of-16-chars' },
-    dependencies: { inspect: async () => HERE },
+    local: { inspect: async () => HERE },
   });
   expect(stdout).toContain('✔ token: is taken');
 });

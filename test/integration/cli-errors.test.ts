@@ -218,7 +218,7 @@ describe('what is not an error of the daemon', () => {
   test('a configuration that is wrong exits 2, whichever verb finds it', async () => {
     for (const args of [['serve'], ['config', '--check']]) {
       const result = await runCli(args, {
-        dependencies: { serve: misconfigured, showConfig: misconfigured },
+        local: { serve: misconfigured, showConfig: misconfigured },
       });
       expect(result).toEqual({
         exitCode: 2,
@@ -229,10 +229,10 @@ describe('what is not an error of the daemon', () => {
   });
 
   test('an unexpected error is one sentence, and --verbose shows its origin', async () => {
-    const short = await runCli(['serve'], { dependencies: { serve: faulty } });
+    const short = await runCli(['serve'], { local: { serve: faulty } });
     expect(short.exitCode).toBe(1);
     expect(short.stderr.trim().split('\n')).toHaveLength(1);
-    const long = await runCli(['serve', '--verbose'], { dependencies: { serve: faulty } });
+    const long = await runCli(['serve', '--verbose'], { local: { serve: faulty } });
     expect(long.stderr).toContain('cli-errors.test.ts');
   });
 
@@ -242,7 +242,7 @@ describe('what is not an error of the daemon', () => {
       seen.push(options);
       return 7;
     };
-    const dependencies = {
+    const local = {
       serve: note,
       showConfig: note,
       listen: note,
@@ -251,7 +251,7 @@ describe('what is not an error of the daemon', () => {
       demo: note,
     };
     const run = async (...args: string[]) =>
-      (await runCli(args, { dependencies, env: { RUNWATCH_WEBHOOK_SECRET: 'whsec_x' } })).exitCode;
+      (await runCli(args, { local, env: { RUNWATCH_WEBHOOK_SECRET: 'whsec_x' } })).exitCode;
     expect(await run('serve', '--config', 'c.yaml', '--port', '0', '--data-dir', 'd')).toBe(7);
     expect(await run('config', '--check', '--strict')).toBe(7);
     expect(await run('listen', '--port', '9', '--json')).toBe(7);

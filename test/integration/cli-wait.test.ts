@@ -2,7 +2,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { createDaemonClient } from '../../src/client/client.ts';
 import { createDaemonObserver } from '../../src/cli/wait/daemon-observer.ts';
-import type { RunReaderSettings } from '../../src/cli/context.ts';
+import type { RunReaderSettings } from '../../src/cli/local/run-reader.ts';
 import type { RunView } from '../../src/cli/wait/verdict.ts';
 import type { WatchView } from '../../src/client/types.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
@@ -220,7 +220,9 @@ async function settle(patienceMs: number, during: (views: RunView[]) => Promise<
     runIds: ['run-1'],
     source: undefined,
     throughFeedback: false,
-    context: { signal: stop.signal, now: Date.now, random: () => 0 },
+    signal: stop.signal,
+    now: Date.now,
+    random: () => 0,
     pace: { firstCheckMs: 5_000, recheckMs: 10, patienceMs },
   });
   const views: RunView[] = [];
@@ -300,7 +302,7 @@ function readers(outcome: PollResult) {
       close: () => void (state.closed += 1),
     };
   };
-  return { state, dependencies: { createRunReader } };
+  return { state, local: { createRunReader } };
 }
 
 describe('without a daemon', () => {
@@ -308,9 +310,9 @@ describe('without a daemon', () => {
 
   test('wait without a daemon polls Noxus where there is a key', async () => {
     await daemon.close();
-    const { state, dependencies } = readers(completed);
+    const { state, local } = readers(completed);
     const keyed = { ...env(), NOXUS_API_KEY: 'key', NOXUS_BACKEND_URL: 'https://noxus.example' };
-    const result = await runCli(['wait', 'run-1'], { env: keyed, dependencies, now: Date.now });
+    const result = await runCli(['wait', 'run-1'], { env: keyed, local, now: Date.now });
     daemon = await startFakeDaemon();
     expect(result.exitCode).toBe(0);
     expect(result.stderr).toContain('No daemon answers; asking https://noxus.example directly.');
@@ -320,8 +322,8 @@ describe('without a daemon', () => {
 
   test('wait without a daemon refuses a run of a named source', async () => {
     await daemon.close();
-    const { state, dependencies } = readers(completed);
-    const options = { env: { ...env(), NOXUS_API_KEY: 'key' }, dependencies };
+    const { state, local } = readers(completed);
+    const options = { env: { ...env(), NOXUS_API_KEY: 'key' }, local };
     const result = await runCli(['wait', 'run-1', '--source', 'eu'], options);
     daemon = await startFakeDaemon();
     expect(result.exitCode).toBe(5);
@@ -329,8 +331,8 @@ describe('without a daemon', () => {
   });
 
   test('wait --direct sends nothing to the daemon', async () => {
-    const { dependencies } = readers(completed);
-    const options = { env: { ...env(), NOXUS_API_KEY: 'key' }, dependencies, now: Date.now };
+    const { local } = readers(completed);
+    const options = { env: { ...env(), NOXUS_API_KEY: 'key' }, local, now: Date.now };
     const result = await runCli(['wait', 'run-1', '--direct'], options);
     expect(result.exitCode).toBe(0);
     expect(daemon.requests).toEqual([]);

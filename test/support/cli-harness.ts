@@ -1,5 +1,7 @@
 import { Readable, Writable } from 'node:stream';
-import { outputOf, type CliHost, type CliDependencies } from '../../src/cli/context.ts';
+import { CommandLine } from '../../src/cli/command-line.ts';
+import { LocalVerbs } from '../../src/cli/local/local-verbs.ts';
+import { outputOf, type CliIo } from '../../src/cli/output.ts';
 import { runProgram } from '../../src/cli/program.ts';
 import { readCliEnv } from '../../src/config/cli-env.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
@@ -11,7 +13,8 @@ interface HarnessOptions {
   terminalInput?: 'typed' | 'silent';
   /** Width of the simulated terminal; undefined for none. */
   terminal?: number;
-  dependencies?: Partial<CliDependencies>;
+  /** What verbs do in this process; what is not given rejects. */
+  local?: Partial<LocalVerbs>;
   now?: () => number;
   /** How long to wait for a daemon that does not listen yet. */
   startupMs?: number;
@@ -33,28 +36,26 @@ export function startCli(args: string[], options: HarnessOptions = {}): CliRun {
   const stdout = new Sink(options.terminal);
   const stderr = new Sink(options.terminal);
   const env = readCliEnv(options.env ?? {});
-  const host: CliHost = {
-    io: {
-      stdout: outputOf(stdout, env),
-      stderr: outputOf(stderr, env),
-      stdin: stdinOf(options),
-    },
-    env,
-    version: '1.2.3',
+  const io = {
+    stdout: outputOf(stdout, env),
+    stderr: outputOf(stderr, env),
+    stdin: stdinOf(options),
+  };
+  const cli = new CommandLine(io, env, '1.2.3', () => stop.signal, {
     now: options.now ?? (() => NOW),
     random: () => 0,
     startupMs: options.startupMs ?? 0,
-    interrupts: () => stop.signal,
-  };
+  });
+  const local = Object.assign(new LocalVerbs(cli), MISSING, options.local);
   return {
     stdout: () => stdout.text,
     stderr: () => stderr.text,
-    exitCode: runProgram(args, host, { ...MISSING, ...options.dependencies }),
+    exitCode: runProgram(args, cli, local),
     interrupt: () => stop.abort(new RunwatchError('stopped by SIGINT', { code: 'interrupted' })),
   };
 }
 
-function stdinOf({ stdin, terminalInput }: HarnessOptions): CliHost['io']['stdin'] {
+function stdinOf({ stdin, terminalInput }: HarnessOptions): CliIo['stdin'] {
   const input =
     terminalInput === 'silent'
       ? new Readable({ read: () => undefined })
@@ -89,7 +90,7 @@ class Sink extends Writable {
 const missing = (name: string) => (): Promise<never> =>
   Promise.reject(new RunwatchError(`${name} is not here`, { code: 'not_built' }));
 
-const MISSING: CliDependencies = {
+const MISSING: Partial<LocalVerbs> = {
   createRunReader: missing('a reader'),
   serve: missing('serve'),
   showConfig: missing('config'),

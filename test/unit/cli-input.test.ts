@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { splitBatches } from '../../src/cli/verbs/watch.ts';
-import { outputOf } from '../../src/cli/context.ts';
+import { outputOf } from '../../src/cli/output.ts';
 import { collectPages } from '../../src/client/client.ts';
 import { readGoodRunIds, readRunIds, findRunId } from '../../src/cli/run-ids.ts';
 import { readCliEnv } from '../../src/config/cli-env.ts';

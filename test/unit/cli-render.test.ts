@@ -2,7 +2,7 @@ import { Writable } from 'node:stream';
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { outputOf } from '../../src/cli/context.ts';
+import { outputOf } from '../../src/cli/output.ts';
 import { eventLine } from '../../src/cli/render/events.ts';
 import { fitWidths, renderFields, renderTable } from '../../src/cli/render/table.ts';
 import { isPlain } from '../../src/core/control-characters.ts';

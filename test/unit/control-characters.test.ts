@@ -2,7 +2,7 @@ import { PassThrough } from 'node:stream';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { writeJson, writeJsonLine } from '../../src/cli/report.ts';
-import { outputOf } from '../../src/cli/context.ts';
+import { outputOf } from '../../src/cli/output.ts';
 import {
   escapeControls,
   isPlain,

@@ -5,7 +5,10 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { CommandLine } from '../../src/cli/command-line.ts';
 import { serve } from '../../src/cli/local/serve.ts';
+import { outputOf } from '../../src/cli/output.ts';
+import { readCliEnv } from '../../src/config/cli-env.ts';
 
 let dir: string;
 
@@ -24,27 +27,22 @@ const EVENT = { id: 'evt_1', type: 'run.completed', data: { run_id: 'run-1' } };
 async function written(isTTY: boolean): Promise<string[]> {
   const configPath = join(dir, 'runwatch.yaml');
   await writeFile(configPath, `data_dir: ${dir}\nsources: { default: { api_key: k } }\n`);
-  const signals = new EventEmitter();
-  const stdout = Object.assign(new PassThrough(), { isTTY, fd: 1 });
-  const exitCode = await serve(
-    { configPath },
-    {
-      startDaemon: async ({ log, eventLog }) => {
-        log.info({ url: 'http://127.0.0.1:8787' }, 'ready');
-        await eventLog.write('info', { event: EVENT }, 'run.completed');
-        setImmediate(() => signals.emit('SIGTERM', 'SIGTERM'));
-        return { reload: () => undefined };
-      },
-      signals,
-      faults: new EventEmitter(),
-      exitNow: () => undefined,
-      version: '1.2.3',
-      stdout: stdout as unknown as NodeJS.WriteStream & { fd: number },
-      isFile: false,
-      stderr: new PassThrough() as unknown as NodeJS.WriteStream,
-      hasColors: false,
-    },
-  );
+  const host = Object.assign(new EventEmitter(), { exit: () => undefined });
+  const stdout = Object.assign(new PassThrough(), { isTTY });
+  const env = readCliEnv({ NO_COLOR: '1' });
+  const io = {
+    stdout: outputOf(stdout, env),
+    stderr: outputOf(new PassThrough(), env),
+    stdin: new PassThrough(),
+  };
+  const cli = new CommandLine(io, env, '1.2.3', () => new AbortController().signal);
+  const start: Parameters<typeof serve>[2] = async ({ log, eventLog }) => {
+    log.info({ url: 'http://127.0.0.1:8787' }, 'ready');
+    await eventLog.write('info', { event: EVENT }, 'run.completed');
+    setImmediate(() => host.emit('SIGTERM', 'SIGTERM'));
+    return { reload: () => undefined };
+  };
+  const exitCode = await serve(cli, { configPath }, start, host);
   expect(exitCode).toBe(0);
   stdout.end();
   return (await text(stdout)).trimEnd().split('\n');

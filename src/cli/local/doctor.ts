@@ -2,30 +2,30 @@ import { loadConfig } from '../../config/load.ts';
 import { formatProblem } from '../../config/problems.ts';
 import type { Config, SourceConfig } from '../../config/schema.ts';
 import { messageOf } from '../../core/errors.ts';
-import type { StoreView } from '../../client/types.ts';
-import type { RunReader, RunReaderSettings, Diagnosis, LocalInspection } from '../context.ts';
-import { serverChecks } from '../verbs/doctor.ts';
+import { serverChecks, type Diagnosis } from '../diagnosis.ts';
+import type { LocalVerbs } from './local-verbs.ts';
 
-interface InspectDependencies {
-  probeRedis: (config: Config) => Promise<StoreView['server']>;
-  /** The server that the daemon would run as its own Redis; null where none is installed. */
-  findOwnServer: () => Promise<string | null>;
-  createRunReader: (settings: RunReaderSettings) => Promise<RunReader>;
-  version: string;
-  /** Default: that of the process. */
-  env?: NodeJS.ProcessEnv;
+/** What can be found out without a daemon. */
+export interface LocalInspection {
+  configuration: Diagnosis[];
+  /** True where a configuration was found here that a daemon could start with. */
+  isConfigured: boolean;
+  /** Asks Redis and the sources themselves. */
+  inspectOutside: () => Promise<Diagnosis[]>;
+  /** Asks those of these sources that are configured here. */
+  inspectSources: (names: readonly string[]) => Promise<Diagnosis[]>;
 }
+
+/** What is asked of Redis and of sources. */
+type Probes = Pick<LocalVerbs, 'probeRedis' | 'findOwnServer' | 'createRunReader' | 'userAgent'>;
 
 /** Checks the configuration here and, where asked to, Redis and the sources that it names. */
 export async function inspectInstallation(
+  local: Probes,
   configPath: string | undefined,
-  deps: InspectDependencies,
+  env?: NodeJS.ProcessEnv,
 ): Promise<LocalInspection> {
-  const loaded = loadConfig({
-    purpose: 'serve',
-    configPath,
-    ...(deps.env !== undefined && { env: deps.env }),
-  });
+  const loaded = loadConfig({ purpose: 'serve', configPath, ...(env !== undefined && { env }) });
   const warnings = loaded.warnings.map((one): Diagnosis => ({
     name: 'configuration',
     status: 'warning',
@@ -59,24 +59,24 @@ export async function inspectInstallation(
     configuration: [good, ...warnings],
     isConfigured: true,
     inspectOutside: async () => [
-      ...(await redisChecks(config, deps)),
-      ...(await sourceChecks(Object.entries(config.sources), deps)),
+      ...(await redisChecks(local, config)),
+      ...(await sourceChecks(local, Object.entries(config.sources))),
     ],
     inspectSources: (names) =>
       sourceChecks(
+        local,
         Object.entries(config.sources).filter(([name]) => names.includes(name)),
-        deps,
       ),
   };
 }
 
-async function redisChecks(config: Config, deps: InspectDependencies): Promise<Diagnosis[]> {
+async function redisChecks(local: Probes, config: Config): Promise<Diagnosis[]> {
   const { url, sentinels, cluster } = config.redis;
   if (url === undefined && sentinels === undefined && cluster === undefined) {
-    return [ofOwnServer(await deps.findOwnServer())];
+    return [ofOwnServer(await local.findOwnServer())];
   }
   try {
-    const server = await deps.probeRedis(config);
+    const server = await local.probeRedis(config);
     const answers: Diagnosis = { name: 'redis', status: 'ok', detail: 'answers', cure: null };
     return [answers, ...(server === null ? [] : serverChecks(server))];
   } catch (error) {
@@ -103,17 +103,14 @@ function ofOwnServer(found: string | null): Diagnosis {
 const NO_RUN = '00000000-0000-4000-8000-000000000000';
 const READ_TIMEOUT_MS = 5_000;
 
-function sourceChecks(
-  sources: [string, SourceConfig][],
-  deps: InspectDependencies,
-): Promise<Diagnosis[]> {
+function sourceChecks(local: Probes, sources: [string, SourceConfig][]): Promise<Diagnosis[]> {
   return Promise.all(
     sources.map(async ([name, source]) => {
-      const reader = await deps.createRunReader({
+      const reader = await local.createRunReader({
         baseUrl: source.base_url,
         apiKey: source.api_key,
         timeoutMs: READ_TIMEOUT_MS,
-        userAgent: `runwatch/${deps.version}`,
+        userAgent: local.userAgent,
         maxSockets: 1,
         maxStreams: 1,
         proxy: source.proxy,

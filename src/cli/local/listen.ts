@@ -3,7 +3,7 @@ import { escapeControls } from '../../core/control-characters.ts';
 import { isoTime } from '../../core/event/event.ts';
 import { percentText } from '../../core/run/snapshot.ts';
 import { startReceiver, type ReceivedWebhook } from '../../simulator/receiver.ts';
-import { untilAborted } from '../context.ts';
+import { untilAborted } from '../command-line.ts';
 
 interface ListenOptions {
   /** 0 takes any free port. */

@@ -1,23 +1,21 @@
 import { loadConfig } from '../../config/load.ts';
-import type { Config } from '../../config/schema.ts';
+import { reencryptStored } from '../../deliver/secrets/own-secrets.ts';
 import type { ReencryptReport } from '../../deliver/secrets/sealed-secrets.ts';
-import { createLifecycle, type Lifecycle } from '../../lifecycle.ts';
-import { createLogger, type Logger } from '../../telemetry/logger.ts';
+import { createLifecycle } from '../../lifecycle.ts';
+import { createLogger } from '../../telemetry/logger.ts';
 import { renderInvalid } from './config.ts';
-import type { CliIo, ReencryptFlags } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
 
 /** Time to let go of Redis in, ms. */
 const CLOSE_MS = 5_000;
 
-interface ReencryptDependencies {
-  reencryptStored: (options: {
-    config: Config;
-    log: Logger;
-    lifecycle: Lifecycle;
-    discard: boolean;
-  }) => Promise<ReencryptReport>;
-  io: Pick<CliIo, 'stdout' | 'stderr'>;
+/** Flags of `reencrypt`. */
+export interface ReencryptFlags {
+  json: boolean;
+  /** Gives up what no key decrypts. */
+  discard: boolean;
+  configPath?: string;
 }
 
 /**
@@ -25,9 +23,9 @@ interface ReencryptDependencies {
  * Throws RunwatchError `usage` without a key, or of Redis that could not be reached.
  * @returns the exit code: 1 where something could not be decrypted by any key
  */
-export async function reencryptVerb(
+export async function reencrypt(
+  { io }: CommandLine,
   { configPath, json, discard }: ReencryptFlags,
-  { reencryptStored, io }: ReencryptDependencies,
 ): Promise<number> {
   const loaded = loadConfig({ purpose: 'command', configPath });
   if (loaded.kind === 'invalid') {

@@ -3,7 +3,7 @@ import type { RunScript } from '../../simulator/script.ts';
 import { startSimulator, type Simulator } from '../../simulator/server.ts';
 import { workflowOfStory } from '../../simulator/workflow.ts';
 import { COMMAND } from '../../package-root.ts';
-import { untilAborted } from '../context.ts';
+import { untilAborted } from '../command-line.ts';
 
 /** The random runs of one `simulate` end within this time of their first read. */
 const RANDOM_RUNS_WITHIN_MS = 60_000;

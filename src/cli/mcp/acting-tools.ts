@@ -127,7 +127,7 @@ const matchers = z
 
 type Matchers = z.output<typeof matchers>;
 
-function addSilence(server: McpServer, { client, context }: McpDeps): void {
+function addSilence(server: McpServer, { client, cli }: McpDeps): void {
   server.registerTool(
     'silence',
     {
@@ -153,7 +153,7 @@ function addSilence(server: McpServer, { client, context }: McpDeps): void {
     },
     ({ confirm: isConfirmed, ...body }) =>
       attempt(async () => {
-        refuseLong(body.until, context.now());
+        refuseLong(body.until, cli.now());
         await refuseWide(body.matchers, client);
         if (isConfirmed === true) {
           const silence = await client.addSilence(body);

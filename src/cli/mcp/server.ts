@@ -16,7 +16,7 @@ export async function serveMcp(
   transport: Transport,
   { canWrite, closed }: { canWrite: boolean; closed: Promise<unknown> },
 ): Promise<void> {
-  const { version } = deps.context;
+  const { version } = deps.cli;
   const server = new McpServer({ name: 'runwatch', version }, { instructions: INSTRUCTIONS });
   addReadTools(server, deps);
   if (canWrite) addWriteTools(server, deps);
@@ -29,8 +29,8 @@ export async function serveMcp(
  * Whether the token may write: without one, nothing is to be changed by a model; a token shows by a
  * batch of nothing.
  */
-export async function mayWrite({ client, context }: McpDeps): Promise<boolean> {
-  if (context.env.apiToken() === undefined) return false;
+export async function mayWrite({ client, cli }: McpDeps): Promise<boolean> {
+  if (cli.env.apiToken() === undefined) return false;
   try {
     await client.registerBatch([]);
     return true;

@@ -8,7 +8,7 @@ import { ALERT_STATES, OPEN_STATES } from '../../core/alert/alert.ts';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
 import { isTerminalStatus, percentText } from '../../core/run/snapshot.ts';
 import { formatDuration, parseDuration } from '../../core/time.ts';
-import type { CliContext } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
 import { usageError } from '../exit.ts';
 import { resolveRun } from '../resolve.ts';
 import {
@@ -24,7 +24,7 @@ import {
 /** What the tools work with. */
 export interface McpDeps {
   client: DaemonClient;
-  context: CliContext;
+  cli: CommandLine;
 }
 
 const runArguments = {

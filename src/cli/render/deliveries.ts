@@ -1,4 +1,5 @@
-import type { CliContext, Output } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
+import type { Output } from '../output.ts';
 import type { DeliveryDetailView, DeliveryView } from '../../client/types.ts';
 import { paint, exactly, lasting, plain, relative, upcoming } from './text.ts';
 import { renderFields, renderTable, type Column } from './table.ts';
@@ -32,9 +33,9 @@ export function renderDeliveries(
   return renderTable(deliveries, columns, output);
 }
 
-export function renderDelivery(delivery: DeliveryDetailView, context: CliContext): string {
-  const now = context.now();
-  const { stdout } = context.io;
+export function renderDelivery(delivery: DeliveryDetailView, cli: CommandLine): string {
+  const now = cli.now();
+  const { stdout } = cli.io;
   const fields = renderFields(
     [
       ['delivery', plain(delivery.id)],

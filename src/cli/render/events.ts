@@ -1,5 +1,5 @@
 import { percentText } from '../../core/run/snapshot.ts';
-import type { Output } from '../context.ts';
+import type { Output } from '../output.ts';
 import { type AnyEventView, type EventView, isRunEvent } from '../../client/types.ts';
 import { paint, plain, relative, roughly } from './text.ts';
 import { linked, renderTable, type Column } from './table.ts';

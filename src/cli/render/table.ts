@@ -1,5 +1,5 @@
 import Table from 'cli-table3';
-import type { Output } from '../context.ts';
+import type { Output } from '../output.ts';
 import { plain } from './text.ts';
 
 type Keep = 'always' | 'whole';

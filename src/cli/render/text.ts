@@ -1,6 +1,6 @@
 import { withoutControls } from '../../core/control-characters.ts';
 import { inTwoUnits } from '../../core/time.ts';
-import type { Colors } from '../context.ts';
+import type { Colors } from '../output.ts';
 import { valueOf } from '../../core/records.ts';
 
 /**

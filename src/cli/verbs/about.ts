@@ -1,24 +1,24 @@
 import type { Command } from 'commander';
 import { EXIT } from '../exit.ts';
 import { plain } from '../render/text.ts';
-import type { VerbHost } from '../verb.ts';
+import type { CommandLine } from '../command-line.ts';
 
 /* Verbs about the command line itself. */
 
-export function addVersionVerb({ program, run }: VerbHost, version: string): void {
-  program
+export function addVersionVerb(cli: CommandLine): void {
+  cli.program
     .command('version')
     .description('print the version')
     .addHelpText('after', '\nExamples:\n  runwatch version')
     .action(() =>
-      run(async ({ io }) => {
-        io.stdout.write(`${version}\n`);
+      cli.run(async () => {
+        cli.io.stdout.write(`${cli.version}\n`);
         return EXIT.ok;
       }),
     );
 }
 
-export function addHelpVerb({ program }: VerbHost): void {
+export function addHelpVerb({ program }: CommandLine): void {
   program
     .command('help [verb...]')
     .description('explain a verb')

@@ -1,12 +1,12 @@
 import type { DaemonClient } from '../../client/client.ts';
 import type { AcknowledgeBody } from '../../client/types.ts';
-import type { CliContext } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
 import { untilText } from '../options.ts';
 import { plain } from '../render/text.ts';
 import { writeJson } from '../report.ts';
 import { readRunId, resolveAlert, resolveRun } from '../resolve.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { daemonCommand, type DaemonFlags } from '../verb.ts';
 
 interface AckFlags extends DaemonFlags {
   source?: string;
@@ -18,8 +18,8 @@ interface AckFlags extends DaemonFlags {
   json?: boolean;
 }
 
-export function addAckVerb(host: VerbHost): void {
-  daemonCommand(host, 'ack <alert-or-run-id...>', 'write')
+export function addAckVerb(cli: CommandLine): void {
+  daemonCommand(cli.program, 'ack <alert-or-run-id...>', 'write')
     .description('say that you have taken alerts or runs in hand')
     .option('--by <name>', 'the user that has (default: you)')
     .option('--comment <text>', 'what others should know')
@@ -29,7 +29,7 @@ export function addAckVerb(host: VerbHost): void {
     .option('--yes', 'do not ask whether the beginning of an id is the one that is meant')
     .option('--json', "print the API's answers")
     .addHelpText('after', HELP)
-    .action((ids: string[], flags: AckFlags) => host.run((context) => ack(context, ids, flags)));
+    .action((ids: string[], flags: AckFlags) => cli.run(() => ack(cli, ids, flags)));
 }
 
 const HELP = `
@@ -41,15 +41,15 @@ Examples:
   runwatch ack 6f1c9a52 --by ana
   runwatch ack 6f1c9a52 --undo`;
 
-async function ack(context: CliContext, given: string[], flags: AckFlags): Promise<number> {
+async function ack(cli: CommandLine, given: string[], flags: AckFlags): Promise<number> {
   if (flags.undo === true && (flags.by ?? flags.comment ?? flags.until) !== undefined) {
     throw usageError('--undo takes no --by, --comment or --until');
   }
-  const client = await connect(context, flags);
-  const body = bodyOf(flags, context);
-  const targets = given.map((text) => targetOf(text, client, { context, flags }));
+  const client = await cli.connect(flags);
+  const body = bodyOf(flags, cli);
+  const targets = given.map((text) => targetOf(text, client, { cli, flags }));
   const isUndo = flags.undo === true;
-  const { stdout, stderr } = context.io;
+  const { stdout, stderr } = cli.io;
   const answers: unknown[] = [];
   for (const target of targets) {
     const id = await target.resolve();
@@ -66,7 +66,7 @@ async function ack(context: CliContext, given: string[], flags: AckFlags): Promi
   return answers.length < targets.length ? EXIT.failure : EXIT.ok;
 }
 
-function bodyOf({ by, comment, until }: AckFlags, { env }: CliContext): AcknowledgeBody {
+function bodyOf({ by, comment, until }: AckFlags, { env }: CommandLine): AcknowledgeBody {
   return {
     by: by ?? env.user,
     ...(comment !== undefined && { comment }),
@@ -85,10 +85,10 @@ interface Target {
 function targetOf(
   text: string,
   client: DaemonClient,
-  { context, flags }: { context: CliContext; flags: AckFlags },
+  { cli, flags }: { cli: CommandLine; flags: AckFlags },
 ): Target {
   const { source } = flags;
-  const resolver = { client, context, writes: flags };
+  const resolver = { client, cli, writes: flags };
   if (/^\s*alr_/.test(text)) {
     return {
       kind: 'alert',

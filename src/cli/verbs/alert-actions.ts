@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
 import type { AlertView, ResolveBody } from '../../client/types.ts';
 import { RunwatchError } from '../../core/errors.ts';
-import type { CliContext } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
 import { linked, renderFields } from '../render/table.ts';
 import { exactly, paint, plain } from '../render/text.ts';
 import { writeJson } from '../report.ts';
 import { resolveAlert } from '../resolve.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { daemonCommand, type DaemonFlags } from '../verb.ts';
 import { labelsText, suppressedLine } from '../render/alerts.ts';
 
 interface ShowFlags extends DaemonFlags {
@@ -22,16 +22,15 @@ interface ResolveFlags extends DaemonFlags {
 }
 
 /** Adds the verbs of `alerts` that are about some of them. */
-export function addAlertActions(host: VerbHost, alerts: Command): void {
-  const of = { program: alerts };
-  daemonCommand(of, 'show <id>', 'read')
+export function addAlertActions(cli: CommandLine, alerts: Command): void {
+  daemonCommand(alerts, 'show <id>', 'read')
     .description('show one alert')
     .option('--json', "print the API's answer")
     .addHelpText('after', SHOW_HELP)
     .action((id: string, _flags: unknown, command: Command) =>
-      host.run((context) => show(context, id, command.optsWithGlobals<ShowFlags>())),
+      cli.run(() => show(cli, id, command.optsWithGlobals<ShowFlags>())),
     );
-  daemonCommand(of, 'resolve <id...>', 'write')
+  daemonCommand(alerts, 'resolve <id...>', 'write')
     .description('end alerts by hand')
     .option('--by <name>', 'the user that ends them (default: you)')
     .option('--comment <text>', 'what others should know')
@@ -39,7 +38,7 @@ export function addAlertActions(host: VerbHost, alerts: Command): void {
     .option('--json', "print the API's answers")
     .addHelpText('after', RESOLVE_HELP)
     .action((ids: string[], _flags: unknown, command: Command) =>
-      host.run((context) => resolve(context, ids, command.optsWithGlobals<ResolveFlags>())),
+      cli.run(() => resolve(cli, ids, command.optsWithGlobals<ResolveFlags>())),
     );
 }
 
@@ -58,34 +57,34 @@ alert.
 Examples:
   runwatch alerts resolve alr_4n2k9x --comment "the provider is up again"`;
 
-async function show(context: CliContext, given: string, flags: ShowFlags): Promise<number> {
-  const client = await connect(context, flags);
-  const id = await resolveAlert(given, { client, context });
+async function show(cli: CommandLine, given: string, flags: ShowFlags): Promise<number> {
+  const client = await cli.connect(flags);
+  const id = await resolveAlert(given, { client, cli });
   const alert = await client.getAlert(id);
   if (alert === null) {
     throw new RunwatchError(`there is no alert ${plain(id)}`, { code: 'alert_not_found' });
   }
-  const { stdout } = context.io;
+  const { stdout } = cli.io;
   if (flags.json === true) writeJson(stdout, alert);
-  else stdout.write(renderFields(fieldsOf(alert, context), stdout));
+  else stdout.write(renderFields(fieldsOf(alert, cli), stdout));
   return EXIT.ok;
 }
 
 async function resolve(
-  context: CliContext,
+  cli: CommandLine,
   given: readonly string[],
   flags: ResolveFlags,
 ): Promise<number> {
-  const client = await connect(context, flags);
+  const client = await cli.connect(flags);
   const { by, comment } = flags;
   const body: ResolveBody = {
-    by: by ?? context.env.user,
+    by: by ?? cli.env.user,
     ...(comment !== undefined && { comment }),
   };
-  const { stdout, stderr } = context.io;
+  const { stdout, stderr } = cli.io;
   const results: unknown[] = [];
   for (const text of given) {
-    const id = await resolveAlert(text, { client, context, writes: flags });
+    const id = await resolveAlert(text, { client, cli, writes: flags });
     const alert = await client.resolveAlert(id, body);
     if (alert === null) {
       stderr.write(`${stderr.colors.red('error:')} there is no alert ${plain(id)}\n`);
@@ -100,10 +99,10 @@ async function resolve(
 
 type Field = readonly [string, string];
 
-function fieldsOf(alert: AlertView, context: CliContext): Field[] {
-  const { stdout } = context.io;
+function fieldsOf(alert: AlertView, cli: CommandLine): Field[] {
+  const { stdout } = cli.io;
   const { colors } = stdout;
-  const now = context.now();
+  const now = cli.now();
   const { state, suppressed_by: suppressors, annotations, runs, notified } = alert;
   const about = Object.entries(annotations).map(([name, text]) => plain(`${name}: ${text}`));
   const shown = runs.map(({ run_id: id, name, status, url }) =>

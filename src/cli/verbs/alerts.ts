@@ -2,20 +2,14 @@ import type { Command } from 'commander';
 import { collectPages } from '../../client/pages.ts';
 import type { AlertView } from '../../client/types.ts';
 import type { Query } from '../../client/transport.ts';
-import type { CliContext } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
 import { addListingFlags, limitOf, type ListingFlags, showListing } from '../listing.ts';
 import { alertStates } from '../options.ts';
 import { labelsText, suppressedLine } from '../render/alerts.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { relative } from '../render/text.ts';
-import {
-  connect,
-  daemonCommand,
-  refuseUnknownVerb,
-  type DaemonFlags,
-  type VerbHost,
-} from '../verb.ts';
+import { daemonCommand, refuseUnknownVerb, type DaemonFlags } from '../verb.ts';
 import { addAlertActions } from './alert-actions.ts';
 
 interface AlertFlags extends DaemonFlags, ListingFlags {
@@ -23,8 +17,8 @@ interface AlertFlags extends DaemonFlags, ListingFlags {
   rule?: string;
 }
 
-export function addAlertsVerb(host: VerbHost): void {
-  const alerts = daemonCommand(host, 'alerts', 'read')
+export function addAlertsVerb(cli: CommandLine): void {
+  const alerts = daemonCommand(cli.program, 'alerts', 'read')
     .description('list alerts, the newest first; show or resolve one')
     .option(
       '--state <state>',
@@ -38,9 +32,9 @@ export function addAlertsVerb(host: VerbHost): void {
     .addHelpText('after', HELP)
     .action((flags: AlertFlags, command: Command) => {
       refuseUnknownVerb(command);
-      return host.run((context) => listAlerts(context, flags));
+      return cli.run(() => listAlerts(cli, flags));
     });
-  addAlertActions(host, alerts);
+  addAlertActions(cli, alerts);
 }
 
 const HELP = `
@@ -51,27 +45,27 @@ Examples:
   runwatch alerts --state firing
   runwatch alerts --rule failed-runs --json | jq '.data[].count'`;
 
-async function listAlerts(context: CliContext, flags: AlertFlags): Promise<number> {
-  const client = await connect(context, flags);
+async function listAlerts(cli: CommandLine, flags: AlertFlags): Promise<number> {
+  const client = await cli.connect(flags);
   const filters: Query = { state: flags.state, rule: flags.rule };
   const page = await collectPages(
     ({ limit, cursor }) => client.listAlerts({ ...filters, limit, cursor }),
     limitOf(flags),
   );
-  await showListing(context.io, flags, {
+  await showListing(cli.io, flags, {
     page,
     what: ['alert', 'alerts'],
     none: 'No alerts.',
     filters,
     list: (query) => client.listAlerts(query),
-    render: (alerts, output) => renderTable(alerts, columnsFor(context, alerts), output),
+    render: (alerts, output) => renderTable(alerts, columnsFor(cli, alerts), output),
   });
   return EXIT.ok;
 }
 
-function columnsFor(context: CliContext, alerts: readonly AlertView[]): Column<AlertView>[] {
-  const now = context.now();
-  const { colors } = context.io.stdout;
+function columnsFor(cli: CommandLine, alerts: readonly AlertView[]): Column<AlertView>[] {
+  const now = cli.now();
+  const { colors } = cli.io.stdout;
   return [
     { head: 'ALERT', value: ({ id }) => id, keep: 'always' },
     {

@@ -1,12 +1,13 @@
 import type { AttentionView } from '../../client/types.ts';
-import { widened, type CliContext, type Output } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
+import { widened, type Output } from '../output.ts';
 import { EXIT } from '../exit.ts';
 import { wideFlag } from '../listing.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { count, paint, relative } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { suppressedLine } from '../render/alerts.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { daemonCommand, type DaemonFlags } from '../verb.ts';
 
 interface AttentionFlags extends DaemonFlags {
   all?: boolean;
@@ -14,14 +15,14 @@ interface AttentionFlags extends DaemonFlags {
   json?: boolean;
 }
 
-export function addAttentionVerb(host: VerbHost): void {
-  daemonCommand(host, 'attention', 'read')
+export function addAttentionVerb(cli: CommandLine): void {
+  daemonCommand(cli.program, 'attention', 'read')
     .description('list what needs a person, the oldest first')
     .option('--all', 'also what a user has acknowledged, and alerts that are suppressed')
     .addOption(wideFlag())
     .option('--json', "print the API's answer")
     .addHelpText('after', HELP)
-    .action((flags: AttentionFlags) => host.run((context) => attention(context, flags)));
+    .action((flags: AttentionFlags) => cli.run(() => attention(cli, flags)));
 }
 
 const HELP = `
@@ -32,10 +33,10 @@ Examples:
   runwatch attention
   runwatch attention --json | jq '.counts'`;
 
-async function attention(context: CliContext, flags: AttentionFlags): Promise<number> {
-  const client = await connect(context, flags);
+async function attention(cli: CommandLine, flags: AttentionFlags): Promise<number> {
+  const client = await cli.connect(flags);
   const page = await client.readAttention(flags.all === true ? { acknowledged: 'include' } : {});
-  const { stdout, stderr } = context.io;
+  const { stdout, stderr } = cli.io;
   if (flags.json === true) {
     writeJson(stdout, page);
     return EXIT.ok;
@@ -45,11 +46,11 @@ async function attention(context: CliContext, flags: AttentionFlags): Promise<nu
     return EXIT.ok;
   }
   const output = widened(stdout, flags.wide);
-  const columns = columnsFor(context.now(), output);
+  const columns = columnsFor(cli.now(), output);
   if (page.data.some(({ suppressed_by: by = [] }) => by.length > 0)) {
     columns.push({
       head: 'SUPPRESSED',
-      value: ({ suppressed_by: by = [] }) => suppressedLine(by, context.now()),
+      value: ({ suppressed_by: by = [] }) => suppressedLine(by, cli.now()),
     });
   }
   stdout.write(renderTable(page.data, columns, output));

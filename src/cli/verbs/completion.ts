@@ -7,7 +7,7 @@ import { KNOWN_STATUSES } from '../../core/run/snapshot.ts';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
 import { EXIT } from '../exit.ts';
 import { plain } from '../render/text.ts';
-import { connectQuietly, type VerbHost } from '../verb.ts';
+import type { CommandLine } from '../command-line.ts';
 
 const COMPLETION_HELP = `
 Verbs, flags and their values are part of the script; names of endpoints and sources and ids of active
@@ -18,15 +18,15 @@ Examples:
   source <(runwatch completion zsh)                               in ~/.zshrc, after compinit
   runwatch completion fish > ~/.config/fish/completions/runwatch.fish`;
 
-export function addCompletionVerb({ program, run }: VerbHost): void {
-  program
+export function addCompletionVerb(cli: CommandLine): void {
+  cli.program
     .command('completion')
     .description('print a script that completes verbs, flags and names in a shell')
     .addArgument(new Argument('<shell>', 'the shell').choices(SHELLS))
     .addHelpText('after', COMPLETION_HELP)
     .action((shell: Shell) =>
-      run(async ({ io }) => {
-        io.stdout.write(completionScript(shell, program));
+      cli.run(async () => {
+        cli.io.stdout.write(completionScript(shell, cli.program));
         return EXIT.ok;
       }),
     );
@@ -48,15 +48,15 @@ const NAMES: Record<(typeof NAME_KINDS)[number], (client: DaemonClient) => Promi
  * Adds the hidden verb by which completion scripts ask for names, one on a line. A shell waits for it
  * at each press of a key, so that it neither waits for a daemon that is starting nor complains.
  */
-export function addNamesVerb({ program, run }: VerbHost): void {
-  program
+export function addNamesVerb(cli: CommandLine): void {
+  cli.program
     .command('complete', { hidden: true })
     .addArgument(new Argument('<kind>').choices(NAME_KINDS))
     .action((kind: (typeof NAME_KINDS)[number]) =>
-      run(async (context) => {
-        const client = await connectQuietly({ ...context, startupMs: 0 }, {});
+      cli.run(async () => {
+        const client = await cli.connectQuietly({}, { startupMs: 0 });
         const names = await NAMES[kind](client).catch(() => []);
-        context.io.stdout.write(names.map((name) => `${plain(name)}\n`).join(''));
+        cli.io.stdout.write(names.map((name) => `${plain(name)}\n`).join(''));
         return EXIT.ok;
       }),
     );

@@ -2,7 +2,7 @@ import type { DaemonClient } from '../../client/client.ts';
 import { collectPages } from '../../client/pages.ts';
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import { RunwatchError } from '../../core/errors.ts';
-import type { CliContext } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
 import {
   addListingFlags,
@@ -18,7 +18,7 @@ import { renderDeliveries, renderDelivery } from '../render/deliveries.ts';
 import { plain } from '../render/text.ts';
 import { writeJson } from '../report.ts';
 import { resolveId, resolveRun } from '../resolve.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { daemonCommand, type DaemonFlags } from '../verb.ts';
 
 interface DeliveryFlags extends DaemonFlags, ListingFlags, TimeFlags {
   state?: string;
@@ -28,8 +28,8 @@ interface DeliveryFlags extends DaemonFlags, ListingFlags, TimeFlags {
   event?: string;
 }
 
-export function addDeliveriesVerb(host: VerbHost): void {
-  const deliveries = daemonCommand(host, 'deliveries [id]', 'read')
+export function addDeliveriesVerb(cli: CommandLine): void {
+  const deliveries = daemonCommand(cli.program, 'deliveries [id]', 'read')
     .description('list deliveries, the newest first, or show one with its attempts')
     .option(
       '--state <state>',
@@ -44,11 +44,11 @@ export function addDeliveriesVerb(host: VerbHost): void {
   addListingFlags(deliveries)
     .addHelpText('after', HELP)
     .action((id: string | undefined, flags: DeliveryFlags) =>
-      host.run(async (context) => {
-        const client = await connect(context, flags);
+      cli.run(async () => {
+        const client = await cli.connect(flags);
         return id === undefined
-          ? listDeliveries(client, context, flags)
-          : showDelivery(client, context, { id, flags });
+          ? listDeliveries(client, cli, flags)
+          : showDelivery(client, cli, { id, flags });
       }),
     );
 }
@@ -61,46 +61,46 @@ Examples:
 
 async function listDeliveries(
   client: DaemonClient,
-  context: CliContext,
+  cli: CommandLine,
   flags: DeliveryFlags,
 ): Promise<number> {
   const { state, endpoint, run, source, event } = flags;
-  const resolver = { client, context };
+  const resolver = { client, cli };
   const filters = {
     state,
     endpoint,
     run_id: run === undefined ? undefined : await resolveRun(run, resolver),
     source,
     event_id: event === undefined ? undefined : await resolveId(event, 'event', resolver),
-    ...timeQuery(flags, context.now()),
+    ...timeQuery(flags, cli.now()),
   };
   const page = await collectPages(
     (paging) => client.listDeliveries({ ...filters, ...paging }),
     limitOf(flags),
   );
-  await showListing(context.io, flags, {
+  await showListing(cli.io, flags, {
     page,
     what: ['delivery', 'deliveries'],
     none: 'No deliveries.',
     filters,
     list: (query) => client.listDeliveries(query),
-    render: (deliveries, output) => renderDeliveries(deliveries, { ...context, output }),
+    render: (deliveries, output) => renderDeliveries(deliveries, { ...cli, output }),
   });
   return EXIT.ok;
 }
 
 async function showDelivery(
   client: DaemonClient,
-  context: CliContext,
+  cli: CommandLine,
   { id: given, flags }: { id: string; flags: DeliveryFlags },
 ): Promise<number> {
-  const id = await resolveId(given, 'delivery', { client, context });
+  const id = await resolveId(given, 'delivery', { client, cli });
   const delivery = await client.getDelivery(id);
   if (delivery === null) {
     throw new RunwatchError(`there is no delivery ${plain(id)}`, { code: 'delivery_not_found' });
   }
-  const { stdout } = context.io;
+  const { stdout } = cli.io;
   if (flags.json === true) writeJson(stdout, delivery);
-  else stdout.write(renderDelivery(delivery, context));
+  else stdout.write(renderDelivery(delivery, cli));
   return EXIT.ok;
 }

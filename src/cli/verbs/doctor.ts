@@ -1,27 +1,31 @@
 import type { DaemonClient } from '../../client/client.ts';
 import type { ProcessesView, ReadinessView, StoreView } from '../../client/types.ts';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
-import type { CliContext, Diagnosis, LocalInspection, Output } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
+import type { Output } from '../output.ts';
+import type { LocalInspection } from '../local/doctor.ts';
+import type { LocalVerbs } from '../local/local-verbs.ts';
+import { serverChecks, type Diagnosis } from '../diagnosis.ts';
 import { EXIT } from '../exit.ts';
 import { lasting, number, plain } from '../render/text.ts';
 import { writeJson } from '../report.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { daemonCommand, type DaemonFlags } from '../verb.ts';
 
 interface DoctorFlags extends DaemonFlags {
   config?: string;
   json?: boolean;
 }
 
-export function addDoctorVerb(host: VerbHost): void {
-  daemonCommand(host, 'doctor', 'read')
+export function addDoctorVerb(cli: CommandLine, local: LocalVerbs): void {
+  daemonCommand(cli.program, 'doctor', 'read')
     .description('say what is wrong with this installation, and the cure')
     .option('--config <path>', 'the configuration file')
     .option('--json', 'print the checks as JSON')
     .addHelpText('after', HELP)
     .action((flags: DoctorFlags) =>
-      host.run(async (context) => {
-        const local = await host.dependencies.inspect({ configPath: flags.config });
-        return report(await diagnose(context, flags, local), context, flags);
+      cli.run(async () => {
+        const found = await local.inspect(flags.config);
+        return report(await diagnose(cli, flags, found), cli, flags);
       }),
     );
 }
@@ -38,12 +42,12 @@ Examples:
   runwatch doctor --json | jq '.checks[] | select(.status != "ok")'`;
 
 async function diagnose(
-  context: CliContext,
+  cli: CommandLine,
   flags: DoctorFlags,
   local: LocalInspection,
 ): Promise<Diagnosis[]> {
   // What is wrong now is asked for, not in five seconds.
-  const client = await connect({ ...context, startupMs: 0 }, flags);
+  const client = await cli.connect(flags, { startupMs: 0 });
   const readiness = await client.readiness().catch((error: unknown) => failureOf(error));
   if (readiness instanceof RunwatchError) {
     const daemon: Diagnosis = {
@@ -59,7 +63,7 @@ async function diagnose(
   return [
     ...configuration,
     { name: 'daemon', status: 'ok', detail: `answers at ${client.url}`, cure: null },
-    ...(await behindToken(client, context, local)),
+    ...(await behindToken(client, cli, local)),
     ...readiness.checks.map(ofReadiness),
   ];
 }
@@ -79,7 +83,7 @@ function failureOf(error: unknown): RunwatchError {
 /** What a daemon answers only to requests with a token. */
 async function behindToken(
   client: DaemonClient,
-  context: CliContext,
+  cli: CommandLine,
   local: LocalInspection,
 ): Promise<Diagnosis[]> {
   try {
@@ -89,11 +93,11 @@ async function behindToken(
       client.listSources(),
     ]);
     const unknown = sources.data.filter(({ state }) => state === 'unknown');
-    const hasToken = context.env.apiToken() !== undefined;
+    const hasToken = cli.env.apiToken() !== undefined;
     const detail = hasToken ? 'is taken' : 'none is needed';
     return [
       { name: 'token', status: 'ok', detail, cure: null },
-      ...versionChecks(processes, context.version),
+      ...versionChecks(processes, cli.version),
       ...clockChecks(processes),
       ...(store === null ? [] : storeChecks(store)),
       ...(await local.inspectSources(unknown.map(({ name }) => name))),
@@ -150,33 +154,6 @@ function storeChecks({ server, memory }: StoreView): Diagnosis[] {
   ];
 }
 
-/** Also for a Redis that was asked without a daemon. */
-export function serverChecks(server: NonNullable<StoreView['server']>): Diagnosis[] {
-  const { policy, persistence, version } = server;
-  const isSafe = policy === 'noeviction';
-  const isKept = persistence !== 'none';
-  return [
-    {
-      name: 'redis policy',
-      status: isSafe ? 'ok' : 'problem',
-      detail: `version ${version}, maxmemory-policy ${policy}`,
-      cure: isSafe ? null : 'set maxmemory-policy noeviction, or Redis drops what it is to keep',
-    },
-    {
-      name: 'redis persistence',
-      status: persistence === 'append_only_file' ? 'ok' : 'warning',
-      detail: PERSISTENCE[persistence] ?? persistence,
-      cure: isKept && persistence !== 'snapshots' ? null : 'set appendonly yes',
-    },
-  ];
-}
-
-const PERSISTENCE: Record<string, string> = {
-  append_only_file: 'append-only file: a restart loses nothing',
-  snapshots: 'snapshots only: a restart loses what came since the last',
-  none: 'nothing on disk: a restart loses everything',
-};
-
 const STATUSES = { ok: 'ok', degraded: 'warning', failed: 'problem' } as const;
 
 function ofReadiness({ name, status, detail }: ReadinessView['checks'][number]): Diagnosis {
@@ -195,7 +172,7 @@ const CURES: Readonly<Record<string, string>> = {
 
 const MARKS = { ok: '✔', warning: '⚠', problem: '✘' } as const;
 
-function report(checks: Diagnosis[], { io }: CliContext, { json }: DoctorFlags): number {
+function report(checks: Diagnosis[], { io }: CommandLine, { json }: DoctorFlags): number {
   const problems = checks.filter(({ status }) => status === 'problem').length;
   const warnings = checks.filter(({ status }) => status === 'warning').length;
   const isWell = problems === 0;

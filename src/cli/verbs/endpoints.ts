@@ -2,27 +2,21 @@ import { type Command, Option } from 'commander';
 import type { DeliveryState } from '../../core/delivery/delivery.ts';
 import type { EndpointSwitch } from '../../client/client.ts';
 import type { EndpointView } from '../../client/types.ts';
-import type { CliContext } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
 import { durationText } from '../options.ts';
 import { attemptText } from '../render/deliveries.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { paint, plain, count, lasting, roughly, upcoming } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
-import {
-  connect,
-  daemonCommand,
-  refuseUnknownVerb,
-  type DaemonFlags,
-  type VerbHost,
-} from '../verb.ts';
+import { daemonCommand, refuseUnknownVerb, type DaemonFlags } from '../verb.ts';
 
 interface EndpointFlags extends DaemonFlags {
   json?: boolean;
 }
 
-export function addEndpointsVerb(host: VerbHost): void {
-  const endpoints = daemonCommand(host, 'endpoints', 'read')
+export function addEndpointsVerb(cli: CommandLine): void {
+  const endpoints = daemonCommand(cli.program, 'endpoints', 'read')
     .description('list endpoints and how they do; test, pause, retry or rotate one')
     .option('--json', "print the API's answer")
     .helpCommand(false)
@@ -30,9 +24,9 @@ export function addEndpointsVerb(host: VerbHost): void {
     .addHelpText('after', HELP)
     .action((flags: EndpointFlags, command: Command) => {
       refuseUnknownVerb(command);
-      return host.run((context) => listEndpoints(context, flags));
+      return cli.run(() => listEndpoints(cli, flags));
     });
-  addEndpointActions(host, endpoints);
+  addEndpointActions(cli, endpoints);
 }
 
 const HELP = `
@@ -44,13 +38,13 @@ Examples:
   runwatch endpoints test ops && echo works
   runwatch endpoints --json | jq '.data[] | select(.health.state != "active")'`;
 
-async function listEndpoints(context: CliContext, flags: EndpointFlags): Promise<number> {
-  const client = await connect(context, flags);
+async function listEndpoints(cli: CommandLine, flags: EndpointFlags): Promise<number> {
+  const client = await cli.connect(flags);
   const page = await client.listEndpoints();
-  const { stdout, stderr } = context.io;
+  const { stdout, stderr } = cli.io;
   if (flags.json === true) writeJson(stdout, page);
   else if (page.data.length === 0) note(stderr, 'No endpoints are configured.');
-  else stdout.write(renderEndpoints(page.data, context));
+  else stdout.write(renderEndpoints(page.data, cli));
   return EXIT.ok;
 }
 
@@ -63,17 +57,17 @@ interface RotateFlags extends ActionFlags {
   now?: boolean;
 }
 
-type Action<Flags> = (context: CliContext, name: string, flags: Flags) => Promise<number>;
+type Action<Flags> = (cli: CommandLine, name: string, flags: Flags) => Promise<number>;
 
 /** Adds the verbs that do something with one endpoint; all need a token with the scope `admin`. */
-function addEndpointActions(host: VerbHost, endpoints: Command): void {
+function addEndpointActions(cli: CommandLine, endpoints: Command): void {
   const add = <Flags extends ActionFlags>(verb: string, act: Action<Flags>): Command =>
-    daemonCommand({ program: endpoints }, `${verb} <name>`, 'admin')
+    daemonCommand(endpoints, `${verb} <name>`, 'admin')
       .option('--json', "print the API's answer")
       .allowExcessArguments(false)
       // The list takes --url and --json as well, wherever they stand.
       .action((name: string, _flags: unknown, command: Command) =>
-        host.run((context) => act(context, name, command.optsWithGlobals<Flags>())),
+        cli.run(() => act(cli, name, command.optsWithGlobals<Flags>())),
       );
 
   add('test', testEndpoint)
@@ -138,14 +132,10 @@ Examples:
   (umask 077; runwatch endpoints rotate ops --overlap 2h > new-secret)`;
 
 /** Exits 1 when the endpoint did not take the test, for scripts. */
-async function testEndpoint(
-  context: CliContext,
-  name: string,
-  flags: ActionFlags,
-): Promise<number> {
-  const client = await connect(context, flags);
+async function testEndpoint(cli: CommandLine, name: string, flags: ActionFlags): Promise<number> {
+  const client = await cli.connect(flags);
   const test = await client.testEndpoint(name);
-  const { stdout } = context.io;
+  const { stdout } = cli.io;
   const { delivered, attempt } = test;
   if (flags.json === true) {
     writeJson(stdout, test);
@@ -161,46 +151,42 @@ async function testEndpoint(
       stdout.write(`${stdout.colors.dim('answer:')} ${plain(attempt.response)}\n`);
     }
   }
-  if (delivered) await offerRetry(context, name, flags);
+  if (delivered) await offerRetry(cli, name, flags);
   return delivered ? EXIT.ok : EXIT.failure;
 }
 
 /** A receiver that took the test takes what waits for it, too. */
-async function offerRetry(context: CliContext, name: string, flags: ActionFlags): Promise<void> {
-  const client = await connect(context, flags);
+async function offerRetry(cli: CommandLine, name: string, flags: ActionFlags): Promise<void> {
+  const client = await cli.connect(flags);
   // A token that may test may not be one that may list; the test is done either way.
   const { data } = await client.listEndpoints().catch(() => ({ data: [] }));
   const { counts } = data.find((one) => one.name === name) ?? {};
   const waiting = (counts?.pending ?? 0) + (counts?.parked ?? 0);
   if (waiting === 0) return;
   const what = count(waiting, 'delivery waits', 'deliveries wait');
-  note(context.io.stderr, `${what}: \`runwatch endpoints retry ${plain(name)}\` sends them now.`);
+  note(cli.io.stderr, `${what}: \`runwatch endpoints retry ${plain(name)}\` sends them now.`);
 }
 
-async function retryEndpoint(
-  context: CliContext,
-  name: string,
-  flags: ActionFlags,
-): Promise<number> {
-  const client = await connect(context, flags);
+async function retryEndpoint(cli: CommandLine, name: string, flags: ActionFlags): Promise<number> {
+  const client = await cli.connect(flags);
   const answer = await client.retryEndpoint(name);
-  const { stdout } = context.io;
+  const { stdout } = cli.io;
   if (flags.json === true) writeJson(stdout, answer);
   else stdout.write(`${count(answer.count, 'delivery is', 'deliveries are')} due now\n`);
   return EXIT.ok;
 }
 
 function switchEndpoint(to: EndpointSwitch): Action<ActionFlags> {
-  return async (context, name, flags) => {
-    const client = await connect(context, flags);
+  return async (cli, name, flags) => {
+    const client = await cli.connect(flags);
     const endpoint = await client.switchEndpoint(name, to);
-    const { stdout, stderr } = context.io;
+    const { stdout, stderr } = cli.io;
     if (flags.json === true) {
       writeJson(stdout, endpoint);
       return EXIT.ok;
     }
     const { health } = endpoint;
-    const state = paint(plain(healthText(health, context.now())), health.state, stdout.colors);
+    const state = paint(plain(healthText(health, cli.now())), health.state, stdout.colors);
     stdout.write(`${plain(endpoint.name)} is ${state}\n`);
     const advice = adviceOn(endpoint);
     if (advice !== null) note(stderr, advice);
@@ -222,24 +208,24 @@ function adviceOn({ health, counts, ...endpoint }: EndpointView): string | null 
     : null;
 }
 
-async function showSecret(context: CliContext, name: string, flags: ActionFlags): Promise<number> {
-  const client = await connect(context, flags);
+async function showSecret(cli: CommandLine, name: string, flags: ActionFlags): Promise<number> {
+  const client = await cli.connect(flags);
   const shown = await client.endpointSecret(name);
-  const { stdout } = context.io;
+  const { stdout } = cli.io;
   if (flags.json === true) writeJson(stdout, shown);
   else stdout.write(`${plain(shown.secret)}\n`);
   return EXIT.ok;
 }
 
 async function rotateSecret(
-  context: CliContext,
+  cli: CommandLine,
   name: string,
   { overlap, now, ...flags }: RotateFlags,
 ): Promise<number> {
   const body = { ...(overlap !== undefined && { overlap }), ...(now === true && { now }) };
-  const client = await connect(context, flags);
+  const client = await cli.connect(flags);
   const rotated = await client.rotateEndpoint(name, body);
-  const { stdout, stderr } = context.io;
+  const { stdout, stderr } = cli.io;
   if (flags.json === true) writeJson(stdout, rotated);
   else stdout.write(`${plain(rotated.secret)}\n`);
   const { previous_expires_at: end } = rotated;
@@ -251,9 +237,9 @@ async function rotateSecret(
 
 type Health = EndpointView['health'];
 
-function renderEndpoints(endpoints: readonly EndpointView[], context: CliContext): string {
-  const now = context.now();
-  const { colors } = context.io.stdout;
+function renderEndpoints(endpoints: readonly EndpointView[], cli: CommandLine): string {
+  const now = cli.now();
+  const { colors } = cli.io.stdout;
   const columns: Column<EndpointView>[] = [
     { head: 'NAME', value: (endpoint) => endpoint.name },
     { head: 'TYPE', value: (endpoint) => endpoint.type },
@@ -277,7 +263,7 @@ function renderEndpoints(endpoints: readonly EndpointView[], context: CliContext
     { head: 'URL', value: (endpoint) => endpoint.url ?? '-' },
     { head: 'EVENTS', value: (endpoint) => endpoint.events.join(' ') },
   ];
-  return renderTable(endpoints, columns, context.io.stdout);
+  return renderTable(endpoints, columns, cli.io.stdout);
 }
 
 function counted(state: DeliveryState): (endpoint: EndpointView) => string {

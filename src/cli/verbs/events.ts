@@ -4,7 +4,7 @@ import { collectPages } from '../../client/pages.ts';
 import type { Query } from '../../client/transport.ts';
 import type { AnyEventView } from '../../client/types.ts';
 import { DEFAULT_SYSTEM_EVENTS, EVENT_TYPES } from '../../core/event/event.ts';
-import type { CliContext } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
 import {
   addListingFlags,
@@ -21,7 +21,7 @@ import { eventLine, renderEvents } from '../render/events.ts';
 import { plain } from '../render/text.ts';
 import { note, writeJsonLine } from '../report.ts';
 import { resolveId, resolveRun } from '../resolve.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { daemonCommand, type DaemonFlags } from '../verb.ts';
 
 interface EventFlags extends DaemonFlags, ListingFlags, TimeFlags {
   run?: string;
@@ -33,8 +33,8 @@ interface EventFlags extends DaemonFlags, ListingFlags, TimeFlags {
   follow?: boolean;
 }
 
-export function addEventsVerb(host: VerbHost): void {
-  const events = daemonCommand(host, 'events', 'read')
+export function addEventsVerb(cli: CommandLine): void {
+  const events = daemonCommand(cli.program, 'events', 'read')
     .description('list events, the newest first, or follow them')
     .option('--run <run-id>', 'of one run')
     .option(
@@ -55,7 +55,7 @@ export function addEventsVerb(host: VerbHost): void {
     );
   addListingFlags(events)
     .addHelpText('after', HELP)
-    .action((flags: EventFlags) => host.run((context) => showEvents(context, flags)));
+    .action((flags: EventFlags) => cli.run(() => showEvents(cli, flags)));
 }
 
 const HELP = `
@@ -70,10 +70,10 @@ Examples:
   runwatch events --type alert.*,system.* --since 1d
   runwatch events --follow --json | jq -r '[.type, .data.run_id] | @tsv'`;
 
-async function showEvents(context: CliContext, flags: EventFlags): Promise<number> {
+async function showEvents(cli: CommandLine, flags: EventFlags): Promise<number> {
   if (flags.follow === true) refuseWithFollow(flags);
-  const client = await connect(context, flags);
-  const resolver = { client, context };
+  const client = await cli.connect(flags);
+  const resolver = { client, cli };
   const filters: Query = {
     run_id: flags.run === undefined ? undefined : await resolveRun(flags.run, resolver),
     type: flags.type,
@@ -81,8 +81,8 @@ async function showEvents(context: CliContext, flags: EventFlags): Promise<numbe
   };
   const after = await resolveAfter(flags.after, resolver);
   return flags.follow === true
-    ? follow(client, context, { flags, filters, after })
-    : listEvents(client, context, { flags, filters, after });
+    ? follow(client, cli, { flags, filters, after })
+    : listEvents(client, cli, { flags, filters, after });
 }
 
 function refuseWithFollow({ limit, since, until, order }: EventFlags): void {
@@ -118,10 +118,10 @@ const WITHOUT_PROGRESS = [...EVENT_TYPES, ...DEFAULT_SYSTEM_EVENTS]
 
 async function listEvents(
   client: DaemonClient,
-  context: CliContext,
+  cli: CommandLine,
   { flags, filters, after }: Asked,
 ): Promise<number> {
-  const asked = { ...filters, ...timeQuery(flags, context.now()), after };
+  const asked = { ...filters, ...timeQuery(flags, cli.now()), after };
   const order = flags.order ?? (after === undefined ? 'newest' : 'oldest');
   const query = {
     ...asked,
@@ -133,13 +133,13 @@ async function listEvents(
       client.listEvents({ ...query, limit, ...(cursor !== undefined && { after: cursor }) }),
     limitOf(flags),
   );
-  await showListing(context.io, flags, {
+  await showListing(cli.io, flags, {
     page,
     what: ['event', 'events'],
     none: 'No events.',
     filters: asked,
     list: (some) => client.listEvents(some),
-    render: (events, output) => renderEvents(events, { ...context, output }),
+    render: (events, output) => renderEvents(events, { ...cli, output }),
     next:
       order === 'newest' ? undefined : `They come with --after ${plain(page.next_cursor ?? '')}`,
   });
@@ -154,23 +154,23 @@ const CONNECTION = {
 
 async function follow(
   client: DaemonClient,
-  context: CliContext,
+  cli: CommandLine,
   { flags, filters, after }: Asked,
 ): Promise<number> {
-  const { stdout, stderr } = context.io;
+  const { stdout, stderr } = cli.io;
   const { followEvents } = await import('../../client/event-stream.ts');
   const stream = followEvents({
     client,
     query: filters,
     after: after ?? null,
-    signal: context.signal,
-    random: context.random,
+    signal: cli.signal,
+    random: cli.random,
     onConnection: (state) => note(stderr, CONNECTION[state]),
   });
   for await (const event of stream) {
     if (!isShown(event, flags)) continue;
     if (flags.json === true) writeJsonLine(stdout, event);
-    else stdout.write(`${eventLine(event, context.io.stdout)}\n`);
+    else stdout.write(`${eventLine(event, cli.io.stdout)}\n`);
   }
   return EXIT.ok;
 }

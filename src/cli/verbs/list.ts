@@ -7,7 +7,8 @@ import type { PageView, WatchView } from '../../client/types.ts';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
 import { percentText } from '../../core/run/snapshot.ts';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
-import { widened, type CliContext, type Output } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
+import { widened, type Output } from '../output.ts';
 import { EXIT, usageError } from '../exit.ts';
 import {
   addListingFlags,
@@ -26,7 +27,7 @@ import { knownStatuses, watchStates } from '../options.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { moreText, plain, paint, relative, roughly, upcoming } from '../render/text.ts';
 import { note } from '../report.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { daemonCommand, type DaemonFlags } from '../verb.ts';
 
 interface ListFlags extends DaemonFlags, ListingFlags, TimeFlags {
   state?: string;
@@ -38,8 +39,8 @@ interface ListFlags extends DaemonFlags, ListingFlags, TimeFlags {
   watch?: boolean;
 }
 
-export function addListVerb(host: VerbHost): void {
-  const list = daemonCommand(host, 'list', 'read')
+export function addListVerb(cli: CommandLine): void {
+  const list = daemonCommand(cli.program, 'list', 'read')
     .description('list watches, the newest first')
     .option(
       '--state <state>',
@@ -63,7 +64,7 @@ export function addListVerb(host: VerbHost): void {
       'show it anew until Ctrl-C: every two seconds, off a terminal at each change',
     )
     .addHelpText('after', HELP)
-    .action((flags: ListFlags) => host.run((context) => listWatches(context, flags)));
+    .action((flags: ListFlags) => cli.run(() => listWatches(cli, flags)));
 }
 
 const HELP = `
@@ -73,39 +74,35 @@ Examples:
   runwatch list --workflow invoices --meta team=ml --watch
   runwatch list --all --json | jq -r '.data[].run_id'`;
 
-async function listWatches(context: CliContext, flags: ListFlags): Promise<number> {
+async function listWatches(cli: CommandLine, flags: ListFlags): Promise<number> {
   if (flags.watch === true && flags.json === true) {
     throw usageError('--watch is for people; `runwatch events --follow --json` is for programs');
   }
-  const client = await connect(context, flags);
-  const filters = await filtersOf(client, context, flags);
+  const client = await cli.connect(flags);
+  const filters = await filtersOf(client, cli, flags);
   const read = () => readWatches(client, filters, limitOf(flags));
   if (flags.watch === true) {
-    const render = (page: PageView<WatchView>) => renderPage(page, context, flags);
-    return context.io.stdout.isTty
-      ? liveTable(context, async () => render(await read()))
-      : printChanges(context, read, render);
+    const render = (page: PageView<WatchView>) => renderPage(page, cli, flags);
+    return cli.io.stdout.isTty
+      ? liveTable(cli, async () => render(await read()))
+      : printChanges(cli, read, render);
   }
   const page = await read();
-  await showListing(context.io, flags, {
+  await showListing(cli.io, flags, {
     page,
     what: ['watch', 'watches'],
     none: 'No watches. `runwatch watch <run-id>` begins one.',
     filters,
     list: (query) => client.listWatches(query),
-    render: (watches, output) => renderWatches(watches, { ...context, output }),
+    render: (watches, output) => renderWatches(watches, { ...cli, output }),
   });
-  if (flags.json !== true && page.data.length > 0) await noteOverdue(context, client);
+  if (flags.json !== true && page.data.length > 0) await noteOverdue(cli, client);
   return EXIT.ok;
 }
 
-async function filtersOf(
-  client: DaemonClient,
-  context: CliContext,
-  flags: ListFlags,
-): Promise<Query> {
+async function filtersOf(client: DaemonClient, cli: CommandLine, flags: ListFlags): Promise<Query> {
   const { state, status, source, workflow, meta, order } = flags;
-  const times = timeQuery(flags, context.now());
+  const times = timeQuery(flags, cli.now());
   const isBounded = times.since !== undefined || times.until !== undefined;
   return {
     state,
@@ -127,11 +124,11 @@ function readWatches(
 }
 
 /** A page as it is shown anew again and again. */
-function renderPage(page: PageView<WatchView>, context: CliContext, flags: ListFlags): string {
+function renderPage(page: PageView<WatchView>, cli: CommandLine, flags: ListFlags): string {
   if (page.data.length === 0) return 'Nothing matches now.\n';
-  const output = widened(context.io.stdout, flags.wide);
+  const output = widened(cli.io.stdout, flags.wide);
   const more = moreText(page, 'watch', 'watches');
-  return `${renderWatches(page.data, { ...context, output })}${more === null ? '' : `${more}\n`}`;
+  return `${renderWatches(page.data, { ...cli, output })}${more === null ? '' : `${more}\n`}`;
 }
 
 /** Between two requests to the daemon, ms. */
@@ -139,7 +136,7 @@ const EVERY_MS = 2_000;
 
 /** Shows a text anew again and again, in place, until Ctrl-C. */
 async function liveTable(
-  { io: { stdout }, now, signal }: CliContext,
+  { io: { stdout }, now, signal }: CommandLine,
   render: () => Promise<string>,
 ): Promise<never> {
   let shown = await render();
@@ -159,7 +156,7 @@ async function liveTable(
 
 /** Prints a page below the one before whenever another one is due, for a pipe or a log, until Ctrl-C. */
 async function printChanges(
-  { io: { stdout, stderr }, now, signal }: CliContext,
+  { io: { stdout, stderr }, now, signal }: CommandLine,
   read: () => Promise<PageView<WatchView>>,
   render: (page: PageView<WatchView>) => string,
 ): Promise<never> {
@@ -288,7 +285,7 @@ function columnsFor(
  * where that cannot be known.
  */
 async function noteOverdue(
-  { io }: CliContext,
+  { io }: CommandLine,
   client: Pick<DaemonClient, 'listSources'>,
 ): Promise<void> {
   const page = await client.listSources().catch(() => null);

@@ -1,12 +1,11 @@
 import { Option } from 'commander';
 import { SIMULATOR_API_KEY } from '../../simulator/simulation.ts';
-import type { ServeOptions } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
+import type { LocalVerbs } from '../local/local-verbs.ts';
+import type { ServeOptions } from '../local/serve.ts';
 import { portNumber } from '../options.ts';
-import type { VerbHost } from '../verb.ts';
 
-/*
- * Verbs that do their work in this process instead of asking a daemon. What they do is passed in.
- */
+/* Verbs that do their work in this process instead of asking a daemon. */
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 const DEFAULT_LISTEN_PORT = 8788;
@@ -16,8 +15,8 @@ interface ServeFlags extends Omit<ServeOptions, 'configPath'> {
   config?: string;
 }
 
-export function addServeVerb({ program, dependencies, runUnguarded }: VerbHost): void {
-  program
+export function addServeVerb(cli: CommandLine, local: LocalVerbs): void {
+  cli.program
     .command('serve')
     .description('run the daemon')
     .option('--config <path>', 'the configuration file')
@@ -28,8 +27,8 @@ export function addServeVerb({ program, dependencies, runUnguarded }: VerbHost):
     .option('--strict', 'refuse a configuration that cannot work, instead of warning')
     .addHelpText('after', SERVE_HELP)
     .action(({ config, ...flags }: ServeFlags) =>
-      runUnguarded(() =>
-        dependencies.serve({ ...flags, ...(config !== undefined && { configPath: config }) }),
+      cli.runUnguarded(() =>
+        local.serve({ ...flags, ...(config !== undefined && { configPath: config }) }),
       ),
     );
 }
@@ -49,8 +48,8 @@ interface ShowConfigFlags {
   json?: boolean;
 }
 
-export function addConfigVerb({ program, dependencies, run }: VerbHost): void {
-  program
+export function addConfigVerb(cli: CommandLine, local: LocalVerbs): void {
+  cli.program
     .command('config')
     .description('show the configuration as it is understood, without its secrets')
     .option('--config <path>', 'the configuration file')
@@ -59,8 +58,8 @@ export function addConfigVerb({ program, dependencies, run }: VerbHost): void {
     .option('--json', 'print it as JSON')
     .addHelpText('after', CONFIG_HELP)
     .action(({ config, check, strict, json }: ShowConfigFlags) =>
-      run(() =>
-        dependencies.showConfig({
+      cli.run(() =>
+        local.showConfig({
           check: check === true,
           strict: strict === true,
           json: json === true,
@@ -78,8 +77,8 @@ Examples:
   runwatch config
   runwatch config --check --strict --config runwatch.yaml`;
 
-export function addReencryptVerb({ program, dependencies, run }: VerbHost): void {
-  program
+export function addReencryptVerb(cli: CommandLine, local: LocalVerbs): void {
+  cli.program
     .command('reencrypt')
     .description('encrypt the secrets that are kept in Redis with the first key')
     .option('--config <path>', 'the configuration file')
@@ -87,8 +86,8 @@ export function addReencryptVerb({ program, dependencies, run }: VerbHost): void
     .option('--json', 'print the result as JSON')
     .addHelpText('after', REENCRYPT_HELP)
     .action(({ config, json, discard }: { config?: string; json?: boolean; discard?: boolean }) =>
-      run(() =>
-        dependencies.reencrypt({
+      cli.run(() =>
+        local.reencrypt({
           json: json === true,
           discard: discard === true,
           ...(config !== undefined && { configPath: config }),
@@ -108,22 +107,20 @@ Examples:
   RUNWATCH_ENCRYPTION_KEY=<new>,<old> runwatch reencrypt
   runwatch reencrypt --discard`;
 
-export function addListenVerb({ program, dependencies, run }: VerbHost): void {
-  program
+export function addListenVerb(cli: CommandLine, local: LocalVerbs): void {
+  cli.program
     .command('listen')
     .description('receive webhooks, verify their signatures and print the events')
     .option('--port <port>', 'the port to listen on', portNumber, DEFAULT_LISTEN_PORT)
     .option('--json', 'print one event on a line')
     .addHelpText('after', LISTEN_HELP)
     .action(({ port, json }: { port: number; json?: boolean }) =>
-      run(({ env, io, signal }) => {
-        const secret = env.webhookSecret();
-        return dependencies.listen({
+      cli.run(() => {
+        const secret = cli.env.webhookSecret();
+        return local.listen({
           port,
           secrets: secret === undefined ? [] : [secret],
           json: json === true,
-          signal,
-          write: io.stdout.write,
         });
       }),
     );
@@ -136,15 +133,13 @@ Examples:
   runwatch listen
   RUNWATCH_WEBHOOK_SECRET=whsec_... runwatch listen --port 9000 --json`;
 
-export function addSimulateVerb({ program, dependencies, run }: VerbHost): void {
-  program
+export function addSimulateVerb(cli: CommandLine, local: LocalVerbs): void {
+  cli.program
     .command('simulate')
     .description('run a fake Noxus with scripted runs')
     .option('--port <port>', 'the port to listen on', portNumber, DEFAULT_SIMULATE_PORT)
     .addHelpText('after', SIMULATE_HELP)
-    .action(({ port }: { port: number }) =>
-      run(({ io, signal }) => dependencies.simulate({ port, signal, write: io.stdout.write })),
-    );
+    .action(({ port }: { port: number }) => cli.run(() => local.simulate({ port })));
 }
 
 const SIMULATE_URL = `http://127.0.0.1:${DEFAULT_SIMULATE_PORT}`;
@@ -167,15 +162,13 @@ With the SDK (pip install noxus-sdk):
   print(run.id, run.wait().output)
   print(client.runs.get(run.workflow_id, run.id).status)`;
 
-export function addDemoVerb({ program, dependencies, runUnguarded }: VerbHost): void {
-  program
+export function addDemoVerb(cli: CommandLine, local: LocalVerbs): void {
+  cli.program
     .command('demo')
     .description('see all of it at work, on this machine, in half a minute')
     .option('--keep', 'stay up afterwards')
     .addHelpText('after', DEMO_HELP)
-    .action(({ keep }: { keep?: boolean }) =>
-      runUnguarded(() => dependencies.demo({ keep: keep === true })),
-    );
+    .action(({ keep }: { keep?: boolean }) => cli.run(() => local.demo({ keep: keep === true })));
 }
 
 const DEMO_HELP = `

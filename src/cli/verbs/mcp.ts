@@ -1,22 +1,22 @@
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
-import { untilAborted } from '../context.ts';
+import { untilAborted, type CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { daemonCommand, type DaemonFlags } from '../verb.ts';
 
-export function addMcpVerb(host: VerbHost): void {
-  daemonCommand(host, 'mcp', 'read')
+export function addMcpVerb(cli: CommandLine): void {
+  daemonCommand(cli.program, 'mcp', 'read')
     .description('serve tools to an AI client over stdio (Model Context Protocol)')
     .addHelpText('after', HELP)
     .action((flags: DaemonFlags) =>
-      host.run(async (context) => {
+      cli.run(async () => {
         // Loaded here: no other verb pays for it.
         const { StdioServerTransport } = await import('@modelcontextprotocol/sdk/server/stdio.js');
         const { mayWrite, serveMcp } = await import('../mcp/server.ts');
-        const deps = { client: await connect(context, flags), context };
-        const { stdin, stdout } = context.io;
+        const deps = { client: await cli.connect(flags), cli };
+        const { stdin, stdout } = cli.io;
         const transport = new StdioServerTransport(stdin, stdout.stream as Writable);
-        const closed = Promise.race([once(stdin, 'end'), untilAborted(context.signal)]);
+        const closed = Promise.race([once(stdin, 'end'), untilAborted(cli.signal)]);
         await serveMcp(deps, transport, { canWrite: await mayWrite(deps), closed });
         return EXIT.ok;
       }),

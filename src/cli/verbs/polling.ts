@@ -1,14 +1,14 @@
 import type { DaemonClient } from '../../client/client.ts';
 import { collectPages } from '../../client/pages.ts';
 import type { SourceView, WorkflowView } from '../../client/types.ts';
-import type { CliContext } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
 import { workflowIds } from '../listing.ts';
 import { positiveInteger } from '../options.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { lasting, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { daemonCommand, type DaemonFlags } from '../verb.ts';
 
 type SourceStreams = NonNullable<SourceView['streams']>;
 
@@ -19,8 +19,8 @@ interface PollingFlags extends DaemonFlags {
   json?: boolean;
 }
 
-export function addPollingVerb(host: VerbHost): void {
-  daemonCommand(host, 'polling [workflow]', 'read')
+export function addPollingVerb(cli: CommandLine): void {
+  daemonCommand(cli.program, 'polling [workflow]', 'read')
     .description('show how long runs of workflows take, and how well they are polled')
     .option('--source <name>', 'the source that the workflows belong to')
     .option('--limit <n>', 'how many at most', positiveInteger, 50)
@@ -28,7 +28,7 @@ export function addPollingVerb(host: VerbHost): void {
     .option('--json', "print the API's answer")
     .addHelpText('after', HELP)
     .action((workflow: string | undefined, flags: PollingFlags) =>
-      host.run((context) => polling(context, workflow, flags)),
+      cli.run(() => polling(cli, workflow, flags)),
     );
 }
 
@@ -46,11 +46,11 @@ Examples:
   runwatch polling invoices --json | jq '.data[0].measured'`;
 
 async function polling(
-  context: CliContext,
+  cli: CommandLine,
   workflow: string | undefined,
   flags: PollingFlags,
 ): Promise<number> {
-  const client = await connect(context, flags);
+  const client = await cli.connect(flags);
   const query = {
     workflow_id: await workflowIds(workflow, client, 'workflow_not_found'),
     source: flags.source,
@@ -59,20 +59,20 @@ async function polling(
     (paging) => client.listPolling({ ...query, ...paging }),
     flags.all === true ? Infinity : flags.limit,
   );
-  const { stdout, stderr } = context.io;
+  const { stdout, stderr } = cli.io;
   if (flags.json === true) writeJson(stdout, page);
   else if (page.data.length === 0) note(stderr, 'Nothing is known yet: no run has ended.');
   else stdout.write(renderTable(page.data, columnsFor(page.data), stdout));
   if (flags.json !== true && page.next_cursor !== null) {
     note(stderr, 'There are more; --limit or --all shows them.');
   }
-  if (flags.json !== true) await showSources(context, client, flags.source);
+  if (flags.json !== true) await showSources(cli, client, flags.source);
   return EXIT.ok;
 }
 
 /** How often the runs of each source are read, how its streams stand, and on stderr which polls are overdue. */
 async function showSources(
-  { io }: CliContext,
+  { io }: CommandLine,
   client: Pick<DaemonClient, 'listSources'>,
   wanted: string | undefined,
 ): Promise<void> {

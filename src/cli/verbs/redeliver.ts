@@ -1,16 +1,9 @@
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import type { DaemonClient } from '../../client/client.ts';
 import type { RangeBody } from '../../client/types.ts';
-import {
-  mapConcurrently,
-  MAX_REQUESTS,
-  connect,
-  daemonCommand,
-  type DaemonFlags,
-  type VerbHost,
-} from '../verb.ts';
+import { mapConcurrently, MAX_REQUESTS, daemonCommand, type DaemonFlags } from '../verb.ts';
 import { confirm } from '../confirm.ts';
-import type { CliContext } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
 import { timeQuery } from '../listing.ts';
 import { deliveryStates, moment, type Moment } from '../options.ts';
@@ -28,8 +21,8 @@ interface RedeliverFlags extends DaemonFlags {
   json?: boolean;
 }
 
-export function addRedeliverVerb(host: VerbHost): void {
-  daemonCommand(host, 'redeliver [id...]', 'write')
+export function addRedeliverVerb(cli: CommandLine): void {
+  daemonCommand(cli.program, 'redeliver [id...]', 'write')
     .description('deliver again what is dead or was skipped, or is named')
     .option('--endpoint <name>', 'to one endpoint, or to one webhook by its URL')
     .option(
@@ -46,9 +39,7 @@ export function addRedeliverVerb(host: VerbHost): void {
     .option('--yes', 'do not ask')
     .option('--json', "print the API's answer")
     .addHelpText('after', HELP)
-    .action((ids: string[], flags: RedeliverFlags) =>
-      host.run((context) => redeliver(context, ids, flags)),
-    );
+    .action((ids: string[], flags: RedeliverFlags) => cli.run(() => redeliver(cli, ids, flags)));
 }
 
 const HELP = `
@@ -66,18 +57,14 @@ Examples:
   runwatch redeliver --state delivered --since 2025-05-04T10:00:00Z --until 2025-05-04T11:00:00Z
   runwatch redeliver --endpoint ops --state dead --yes --json | jq .count`;
 
-async function redeliver(
-  context: CliContext,
-  ids: string[],
-  flags: RedeliverFlags,
-): Promise<number> {
-  const range = rangeOf(flags, context.now());
-  if (ids.length === 0) return redeliverRange(context, range, flags);
+async function redeliver(cli: CommandLine, ids: string[], flags: RedeliverFlags): Promise<number> {
+  const range = rangeOf(flags, cli.now());
+  if (ids.length === 0) return redeliverRange(cli, range, flags);
   const { to: _to, ...which } = range;
   if (Object.keys(which).length > 0) {
     throw usageError('give delivery ids, or say by flags which deliveries are meant; not both');
   }
-  return redeliverEach(context, ids, flags);
+  return redeliverEach(cli, ids, flags);
 }
 
 function rangeOf(flags: RedeliverFlags, now: number): RangeBody {
@@ -100,13 +87,13 @@ function statesOf(text: string): NonNullable<RangeBody['state']> {
 }
 
 async function redeliverRange(
-  context: CliContext,
+  cli: CommandLine,
   range: RangeBody,
   flags: RedeliverFlags,
 ): Promise<number> {
-  const client = await connect(context, flags);
-  const { stdout, stderr } = context.io;
-  if (flags.yes !== true && !(await confirm(context, `Deliver again ${inWords(range)}?`))) {
+  const client = await cli.connect(flags);
+  const { stdout, stderr } = cli.io;
+  if (flags.yes !== true && !(await confirm(cli, `Deliver again ${inWords(range)}?`))) {
     note(stderr, 'Nothing was delivered again.');
     return EXIT.failure;
   }
@@ -132,14 +119,14 @@ function inWords({ endpoint, state, since, until, to }: RangeBody): string {
 }
 
 async function redeliverEach(
-  context: CliContext,
+  cli: CommandLine,
   ids: readonly string[],
   flags: RedeliverFlags,
 ): Promise<number> {
-  const client = await connect(context, flags);
-  const { stdout, stderr } = context.io;
+  const client = await cli.connect(flags);
+  const { stdout, stderr } = cli.io;
   const isJson = flags.json === true;
-  const whole = await resolveIds(ids, 'delivery', { client, context, writes: flags });
+  const whole = await resolveIds(ids, 'delivery', { client, cli, writes: flags });
   const results = await mapConcurrently(whole, MAX_REQUESTS, async (id) => {
     const result = await redeliverOne(client, id, flags.to);
     if ('error' in result) {

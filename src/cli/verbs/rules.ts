@@ -1,11 +1,12 @@
 import type { RehearsalView } from '../../client/types.ts';
-import type { CliContext, CliDependencies } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
+import type { LocalVerbs } from '../local/local-verbs.ts';
 import { EXIT } from '../exit.ts';
 import { moment, type Moment } from '../options.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { count as counted, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { daemonCommand, type DaemonFlags } from '../verb.ts';
 import { labelsText } from '../render/alerts.ts';
 
 interface RulesFlags extends DaemonFlags {
@@ -14,20 +15,18 @@ interface RulesFlags extends DaemonFlags {
   json?: boolean;
 }
 
-export function addRulesVerb(host: VerbHost): void {
-  const rules = host.program
+export function addRulesVerb(cli: CommandLine, local: LocalVerbs): void {
+  const rules = cli.program
     .command('rules')
     .description('try alert rules on stored events')
     .helpCommand(false);
-  daemonCommand({ program: rules }, 'test', 'read')
+  daemonCommand(rules, 'test', 'read')
     .description('show what the rules would have sent, without sending')
     .option('--config <path>', 'rules of this file, in place of those that the daemon has')
     .option('--since <time>', 'events from this time on, or this long ago (default: 24h)', moment)
     .option('--json', "print the API's answer")
     .addHelpText('after', HELP)
-    .action((flags: RulesFlags) =>
-      host.run((context) => testRules(context, flags, host.dependencies)),
-    );
+    .action((flags: RulesFlags) => cli.run(() => testRules(cli, local, flags)));
 }
 
 const HELP = `
@@ -40,18 +39,14 @@ Examples:
 
 const DAY_MS = 86_400_000;
 
-async function testRules(
-  context: CliContext,
-  flags: RulesFlags,
-  { readRules }: Pick<CliDependencies, 'readRules'>,
-): Promise<number> {
-  const now = context.now();
+async function testRules(cli: CommandLine, local: LocalVerbs, flags: RulesFlags): Promise<number> {
+  const now = cli.now();
   const since = new Date(flags.since?.(now) ?? now - DAY_MS).toISOString();
-  const rules = flags.config === undefined ? {} : await readRules(flags.config);
+  const rules = flags.config === undefined ? {} : await local.readRules(flags.config);
   if (rules === null) return EXIT.usage;
-  const client = await connect(context, flags);
+  const client = await cli.connect(flags);
   const found = await client.testRules({ since, ...rules });
-  const { stdout, stderr } = context.io;
+  const { stdout, stderr } = cli.io;
   if (flags.json === true) {
     writeJson(stdout, found);
     return EXIT.ok;

@@ -1,7 +1,8 @@
 import { RunwatchError } from '../../core/errors.ts';
 import { nodesText } from '../../core/run/nodes.ts';
 import { percentText } from '../../core/run/snapshot.ts';
-import { widened, type CliContext } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
+import { widened } from '../output.ts';
 import { EXIT } from '../exit.ts';
 import { wideFlag } from '../listing.ts';
 import { renderDeliveries } from '../render/deliveries.ts';
@@ -10,7 +11,7 @@ import { paint, exactly, plain, relative } from '../render/text.ts';
 import { linked, renderFields } from '../render/table.ts';
 import { note, writeJson } from '../report.ts';
 import { readRunId, resolveRun } from '../resolve.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { daemonCommand, type DaemonFlags } from '../verb.ts';
 import { isRunEvent } from '../../client/types.ts';
 import type { EventView, WatchView } from '../../client/types.ts';
 
@@ -22,14 +23,14 @@ interface ShowFlags extends DaemonFlags {
 
 const SHOWN = 20;
 
-export function addShowVerb(host: VerbHost): void {
-  daemonCommand(host, 'show <run-id>', 'read')
+export function addShowVerb(cli: CommandLine): void {
+  daemonCommand(cli.program, 'show <run-id>', 'read')
     .description('show a watch with its latest events and deliveries')
     .option('--source <name>', 'the source that the run belongs to')
     .addOption(wideFlag())
     .option('--json', "print the API's answer: the watch alone")
     .addHelpText('after', HELP)
-    .action((id: string, flags: ShowFlags) => host.run((context) => show(context, id, flags)));
+    .action((id: string, flags: ShowFlags) => cli.run(() => show(cli, id, flags)));
 }
 
 const HELP = `
@@ -40,15 +41,15 @@ Examples:
   runwatch show https://app.noxus.ai/.../6f1c9a52-5b1e-4a55-9d3c-0c5f0a1b2c3d
   runwatch show 6f1c9a52 --json | jq .run.status`;
 
-async function show(context: CliContext, id: string, flags: ShowFlags): Promise<number> {
+async function show(cli: CommandLine, id: string, flags: ShowFlags): Promise<number> {
   const given = readRunId(id);
-  const client = await connect(context, flags);
-  const runId = await resolveRun(given, { client, context });
+  const client = await cli.connect(flags);
+  const runId = await resolveRun(given, { client, cli });
   const watch = await client.getWatch({ runId, source: flags.source });
   if (watch === null) {
     throw new RunwatchError(`run ${runId} is not watched`, { code: 'watch_not_found' });
   }
-  const { stdout, stderr } = context.io;
+  const { stdout, stderr } = cli.io;
   if (flags.json === true) {
     writeJson(stdout, watch);
     return EXIT.ok;
@@ -57,8 +58,8 @@ async function show(context: CliContext, id: string, flags: ShowFlags): Promise<
     client.listEvents({ run_id: runId, limit: SHOWN, order: 'newest' }),
     client.listDeliveries({ run_id: runId, limit: SHOWN }),
   ]);
-  const place = { ...context, output: widened(stdout, flags.wide) };
-  const fields = [...fieldsOf(watch, context), ...nodesField(events.data.filter(isRunEvent))];
+  const place = { ...cli, output: widened(stdout, flags.wide) };
+  const fields = [...fieldsOf(watch, cli), ...nodesField(events.data.filter(isRunEvent))];
   stdout.write(renderFields(fields, stdout));
   stdout.write(`\n${stdout.colors.bold('Events')}\n`);
   if (events.data.length === 0) note(stderr, 'none yet');
@@ -71,15 +72,15 @@ async function show(context: CliContext, id: string, flags: ShowFlags): Promise<
 
 type Field = readonly [string, string];
 
-function fieldsOf(watch: WatchView, context: CliContext): Field[] {
-  const now = context.now();
-  const { colors } = context.io.stdout;
+function fieldsOf(watch: WatchView, cli: CommandLine): Field[] {
+  const now = cli.now();
+  const { colors } = cli.io.stdout;
   const metadata = Object.entries(watch.metadata).map(([key, value]) => plain(`${key}=${value}`));
   const fields: Field[] = [
-    ['run', linked(colors.bold(plain(watch.run_id)), watch.run_url, context.io.stdout)],
+    ['run', linked(colors.bold(plain(watch.run_id)), watch.run_url, cli.io.stdout)],
     ['source', plain(watch.source)],
     ['state', paint(plain(watch.state), watch.state, colors)],
-    ...runFields(watch, context),
+    ...runFields(watch, cli),
     ...acknowledgedField(watch, now),
     ['metadata', metadata.join('\n') || '-'],
     ['notifies', watch.subscriptions.map(describeSubscription).join('\n') || '-'],
@@ -118,11 +119,11 @@ function acknowledgedField({ acknowledged }: WatchView, now: number): Field[] {
 
 function runFields(
   { run, workflow_name: name, run_url: url }: WatchView,
-  context: CliContext,
+  cli: CommandLine,
 ): Field[] {
   if (run === null) return [['status', 'not seen yet']];
-  const now = context.now();
-  const { colors } = context.io.stdout;
+  const now = cli.now();
+  const { colors } = cli.io.stdout;
   return [
     ['status', `${paint(plain(run.status), run.status, colors)} (${percentText(run.progress)})`],
     ['workflow', workflowText(name, run)],

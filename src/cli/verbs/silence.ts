@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { DaemonClient } from '../../client/client.ts';
 import type { SilenceBody, SilenceView } from '../../client/types.ts';
-import type { CliContext } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
 import { collectPair, untilText } from '../options.ts';
 import { renderTable, type Column } from '../render/table.ts';
@@ -9,7 +9,7 @@ import { count as counted, plain, relative, upcoming } from '../render/text.ts';
 import { workflowIds } from '../listing.ts';
 import { note, writeJson } from '../report.ts';
 import { resolveSilence } from '../resolve.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { daemonCommand, type DaemonFlags } from '../verb.ts';
 
 import { labelsText } from '../render/alerts.ts';
 
@@ -30,33 +30,32 @@ interface SilenceFlags extends DaemonFlags, MatcherFlags {
   json?: boolean;
 }
 
-export function addSilenceVerb(host: VerbHost): void {
-  const silence = host.program
+export function addSilenceVerb(cli: CommandLine): void {
+  const silence = cli.program
     .command('silence')
     .description('keep notifications of alerts back for a while')
     .helpCommand(false)
     .addHelpText('after', HELP);
-  const of = { program: silence };
-  withMatchers(daemonCommand(of, 'add', 'write'))
+  withMatchers(daemonCommand(silence, 'add', 'write'))
     .description('silence what matches all that is given')
     .requiredOption('--until <time>', 'a time, or a duration from now such as 2h', untilText)
     .requiredOption('--comment <text>', 'why')
     .option('--by <name>', 'the user that does (default: you)')
     .option('--key <text>', 'a second call with the same key creates nothing')
     .option('--json', "print the API's answer")
-    .action((flags: SilenceFlags) => host.run((context) => add(context, flags)));
-  daemonCommand(of, 'list', 'read')
+    .action((flags: SilenceFlags) => cli.run(() => add(cli, flags)));
+  daemonCommand(silence, 'list', 'read')
     .description('list silences: in force, to come, expired')
     .option('--json', "print the API's answer")
-    .action((flags: SilenceFlags) => host.run((context) => list(context, flags)));
-  daemonCommand(of, 'expire <id>', 'write')
+    .action((flags: SilenceFlags) => cli.run(() => list(cli, flags)));
+  daemonCommand(silence, 'expire <id>', 'write')
     .description('end a silence now')
     .option('--yes', 'do not ask whether the beginning of an id is the one that is meant')
-    .action((id: string, flags: SilenceFlags) => host.run((context) => expire(context, id, flags)));
-  withMatchers(daemonCommand(of, 'preview', 'read'))
+    .action((id: string, flags: SilenceFlags) => cli.run(() => expire(cli, id, flags)));
+  withMatchers(daemonCommand(silence, 'preview', 'read'))
     .description('show what a silence would match, now and in the last 24 hours')
     .option('--json', "print the API's answer")
-    .action((flags: SilenceFlags) => host.run((context) => preview(context, flags)));
+    .action((flags: SilenceFlags) => cli.run(() => preview(cli, flags)));
 }
 
 const HELP = `
@@ -94,47 +93,47 @@ async function matchersOf(
   throw usageError('name what is meant: --rule, --workflow, --source, --event or --meta');
 }
 
-async function add(context: CliContext, flags: SilenceFlags): Promise<number> {
+async function add(cli: CommandLine, flags: SilenceFlags): Promise<number> {
   const { until = '', comment = '', by, key } = flags;
-  const client = await connect(context, flags);
+  const client = await cli.connect(flags);
   const body: SilenceBody = {
     matchers: await matchersOf(flags, client),
     until,
     comment,
-    by: by ?? context.env.user,
+    by: by ?? cli.env.user,
     ...(key !== undefined && { key }),
   };
   const silence = await client.addSilence(body);
-  const { stdout } = context.io;
+  const { stdout } = cli.io;
   if (flags.json === true) writeJson(stdout, silence);
   else stdout.write(`silence ${plain(silence.id)} is ${plain(silence.state)}\n`);
   return EXIT.ok;
 }
 
-async function list(context: CliContext, flags: SilenceFlags): Promise<number> {
-  const client = await connect(context, flags);
+async function list(cli: CommandLine, flags: SilenceFlags): Promise<number> {
+  const client = await cli.connect(flags);
   const page = await client.listSilences();
-  const { stdout, stderr } = context.io;
+  const { stdout, stderr } = cli.io;
   if (flags.json === true) writeJson(stdout, page);
   else if (page.data.length === 0) note(stderr, 'No silences.');
-  else stdout.write(renderTable(page.data, columnsFor(context), stdout));
+  else stdout.write(renderTable(page.data, columnsFor(cli), stdout));
   return EXIT.ok;
 }
 
-async function expire(context: CliContext, given: string, flags: SilenceFlags): Promise<number> {
-  const client = await connect(context, flags);
-  const id = await resolveSilence(given, { client, context, writes: flags });
+async function expire(cli: CommandLine, given: string, flags: SilenceFlags): Promise<number> {
+  const client = await cli.connect(flags);
+  const id = await resolveSilence(given, { client, cli, writes: flags });
   const isKnown = await client.expireSilence(id);
-  const { stdout, stderr } = context.io;
+  const { stdout, stderr } = cli.io;
   if (isKnown) stdout.write(`silence ${plain(id)} has ended\n`);
   else stderr.write(`${stderr.colors.red('error:')} there is no silence ${plain(id)}\n`);
   return isKnown ? EXIT.ok : EXIT.failure;
 }
 
-async function preview(context: CliContext, flags: SilenceFlags): Promise<number> {
-  const client = await connect(context, flags);
+async function preview(cli: CommandLine, flags: SilenceFlags): Promise<number> {
+  const client = await cli.connect(flags);
   const found = await client.previewSilence({ matchers: await matchersOf(flags, client) });
-  const { stdout } = context.io;
+  const { stdout } = cli.io;
   if (flags.json === true) {
     writeJson(stdout, found);
     return EXIT.ok;
@@ -152,8 +151,8 @@ async function preview(context: CliContext, flags: SilenceFlags): Promise<number
   return EXIT.ok;
 }
 
-function columnsFor(context: CliContext): Column<SilenceView>[] {
-  const now = context.now();
+function columnsFor(cli: CommandLine): Column<SilenceView>[] {
+  const now = cli.now();
   return [
     { head: 'SILENCE', value: ({ id }) => id, keep: 'always' },
     { head: 'STATE', value: ({ state }) => state },

@@ -1,18 +1,18 @@
 import type { Command } from 'commander';
-import type { CliContext } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { plain, relative, upcoming } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { daemonCommand, type DaemonFlags } from '../verb.ts';
 import type { SourceView } from '../../client/types.ts';
 
 interface SourceFlags extends DaemonFlags {
   json?: boolean;
 }
 
-export function addSourcesVerb(host: VerbHost): void {
-  const sources = daemonCommand(host, 'sources', 'read')
+export function addSourcesVerb(cli: CommandLine): void {
+  const sources = daemonCommand(cli.program, 'sources', 'read')
     .description('list sources and whether they answer; lift the pause of one')
     .option('--json', "print the API's answer")
     .helpCommand(false)
@@ -20,16 +20,16 @@ export function addSourcesVerb(host: VerbHost): void {
     .addHelpText('after', HELP)
     .action((flags: SourceFlags, command: Command) => {
       refuseUnknown(command);
-      return host.run((context) => listSources(context, flags));
+      return cli.run(() => listSources(cli, flags));
     });
-  daemonCommand({ program: sources }, 'resume <name>', 'admin')
+  daemonCommand(sources, 'resume <name>', 'admin')
     .description('poll its runs again at once')
     .option('--json', "print the API's answer")
     .allowExcessArguments(false)
     .addHelpText('after', '\nExamples:\n  runwatch sources resume default')
     // The list takes --url and --json as well, wherever they stand.
     .action((name: string, _flags: unknown, command: Command) =>
-      host.run((context) => resumeSource(context, name, command.optsWithGlobals<SourceFlags>())),
+      cli.run(() => resumeSource(cli, name, command.optsWithGlobals<SourceFlags>())),
     );
 }
 
@@ -48,32 +48,28 @@ function refuseUnknown(command: Command): void {
   command.error(`error: sources has no verb "${plain(word)}"; expected: resume`);
 }
 
-async function listSources(context: CliContext, flags: SourceFlags): Promise<number> {
-  const client = await connect(context, flags);
+async function listSources(cli: CommandLine, flags: SourceFlags): Promise<number> {
+  const client = await cli.connect(flags);
   const page = await client.listSources();
-  const { stdout, stderr } = context.io;
+  const { stdout, stderr } = cli.io;
   if (flags.json === true) writeJson(stdout, page);
   else if (page.data.length === 0) note(stderr, 'No sources are configured.');
-  else stdout.write(renderTable(page.data, columnsFor(context), stdout));
+  else stdout.write(renderTable(page.data, columnsFor(cli), stdout));
   return EXIT.ok;
 }
 
-async function resumeSource(
-  context: CliContext,
-  name: string,
-  flags: SourceFlags,
-): Promise<number> {
-  const client = await connect(context, flags);
+async function resumeSource(cli: CommandLine, name: string, flags: SourceFlags): Promise<number> {
+  const client = await cli.connect(flags);
   const source = await client.resumeSource(name);
-  const { stdout, stderr } = context.io;
+  const { stdout, stderr } = cli.io;
   if (flags.json === true) writeJson(stdout, source);
   else note(stderr, `${plain(source.name)} is polled again.`);
   return EXIT.ok;
 }
 
-function columnsFor(context: CliContext): Column<SourceView>[] {
-  const now = context.now();
-  const { green, yellow, red } = context.io.stdout.colors;
+function columnsFor(cli: CommandLine): Column<SourceView>[] {
+  const now = cli.now();
+  const { green, yellow, red } = cli.io.stdout.colors;
   const paints: Record<SourceView['state'], (text: string) => string> = {
     answering: green,
     unknown: yellow,

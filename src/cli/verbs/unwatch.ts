@@ -1,12 +1,5 @@
-import {
-  connect,
-  daemonCommand,
-  type DaemonFlags,
-  type VerbHost,
-  mapConcurrently,
-  MAX_REQUESTS,
-} from '../verb.ts';
-import type { CliContext } from '../context.ts';
+import { daemonCommand, type DaemonFlags, mapConcurrently, MAX_REQUESTS } from '../verb.ts';
+import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
 import { plain } from '../render/text.ts';
 import { resolveRuns } from '../resolve.ts';
@@ -20,8 +13,8 @@ interface UnwatchFlags extends DaemonFlags {
   yes?: boolean;
 }
 
-export function addUnwatchVerb(host: VerbHost): void {
-  daemonCommand(host, 'unwatch [run-id...]', 'write')
+export function addUnwatchVerb(cli: CommandLine): void {
+  daemonCommand(cli.program, 'unwatch [run-id...]', 'write')
     .description('stop watching runs')
     .option('--source <name>', 'the source that the runs belong to')
     .option('--endpoint <name>', 'end only this subscription: an endpoint, or the URL of a webhook')
@@ -29,9 +22,7 @@ export function addUnwatchVerb(host: VerbHost): void {
     .option('--file <path>', 'read run ids from a file, one on a line; - is standard input')
     .option('--yes', 'do not ask whether the beginning of an id is the one that is meant')
     .addHelpText('after', HELP)
-    .action((ids: string[], flags: UnwatchFlags) =>
-      host.run((context) => unwatch(context, ids, flags)),
-    );
+    .action((ids: string[], flags: UnwatchFlags) => cli.run(() => unwatch(cli, ids, flags)));
 }
 
 const HELP = `
@@ -46,15 +37,15 @@ Examples:
   runwatch unwatch --file ids.txt --source staging
   runwatch unwatch run-1 --endpoint old-ops`;
 
-async function unwatch(context: CliContext, args: string[], flags: UnwatchFlags): Promise<number> {
+async function unwatch(cli: CommandLine, args: string[], flags: UnwatchFlags): Promise<number> {
   const { endpoint, source, purge } = flags;
   if (purge === true && endpoint !== undefined) {
     throw usageError('--purge erases all of a watch, --endpoint ends one subscription: give one');
   }
-  const given = await readGoodRunIds(args, flags.file, context.io);
-  const client = await connect(context, flags);
-  const ids = await resolveRuns(given, { client, context, writes: flags });
-  const { stdout, stderr } = context.io;
+  const given = await readGoodRunIds(args, flags.file, cli.io);
+  const client = await cli.connect(flags);
+  const ids = await resolveRuns(given, { client, cli, writes: flags });
+  const { stdout, stderr } = cli.io;
   const done = purge === true ? 'purged' : 'no longer watched';
   const found = await mapConcurrently(ids, MAX_REQUESTS, async (runId) => {
     const wasWatched = await client.unwatch({ runId, source }, { endpoint, purge });

@@ -1,6 +1,8 @@
 import { DEFAULT_POLICY } from '../../core/watch/observation.ts';
 import { RunwatchError } from '../../core/errors.ts';
-import type { CliContext, CliDependencies, RunReader } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
+import type { LocalVerbs } from '../local/local-verbs.ts';
+import type { RunReader } from '../local/run-reader.ts';
 import { waitThroughDaemon } from '../wait/daemon-observer.ts';
 import { usageError } from '../exit.ts';
 import { waitTime } from '../options.ts';
@@ -8,14 +10,7 @@ import { note } from '../report.ts';
 import { resolveKnownRuns } from '../resolve.ts';
 import { readGoodRunIds } from '../run-ids.ts';
 import { CANNOT_TELL_EXIT } from '../wait/verdict.ts';
-import {
-  connect,
-  connectQuietly,
-  daemonCommand,
-  warnOfPlainHttp,
-  type DaemonFlags,
-  type VerbHost,
-} from '../verb.ts';
+import { daemonCommand, type DaemonFlags } from '../verb.ts';
 import { createDirectObserver } from '../wait/direct-observer.ts';
 import { waitForRuns } from '../wait/wait.ts';
 
@@ -36,8 +31,8 @@ const MAX_SOCKETS = 8;
 /** Each stream takes a file descriptor. Runs beyond so many are polled. */
 const MAX_STREAMS = 500;
 
-export function addWaitVerb(host: VerbHost): void {
-  daemonCommand(host, 'wait [run-id...]', 'read')
+export function addWaitVerb(cli: CommandLine, local: LocalVerbs): void {
+  daemonCommand(cli.program, 'wait [run-id...]', 'read')
     .description('wait for runs and exit by what became of them')
     .option('--timeout <duration>', 'wait no longer than this', waitTime)
     .option('--through-feedback', 'wait on while a run awaits human feedback')
@@ -48,7 +43,7 @@ export function addWaitVerb(host: VerbHost): void {
     .option('--json', 'print the results as one JSON document')
     .addHelpText('after', HELP)
     .action((ids: string[], flags: WaitFlags) =>
-      host.run((context) => wait(context, host.dependencies, { ids, flags }), CANNOT_TELL_EXIT),
+      cli.run(() => wait(cli, local, { ids, flags }), CANNOT_TELL_EXIT),
     );
 }
 
@@ -81,45 +76,44 @@ interface WaitRequest {
 }
 
 async function wait(
-  context: CliContext,
-  dependencies: CliDependencies,
+  cli: CommandLine,
+  local: LocalVerbs,
   { ids, flags }: WaitRequest,
 ): Promise<number> {
   const isDirect = flags.direct === true;
   if (isDirect && (flags.source !== undefined || flags.url !== undefined)) {
     throw usageError('--direct knows no daemon, and so neither --url nor --source');
   }
-  const runIds = await readGoodRunIds(ids, flags.file, context.io);
+  const runIds = await readGoodRunIds(ids, flags.file, cli.io);
   const request = { ids: runIds, flags };
-  if (isDirect) return waitDirectly(context, await openReader(context, dependencies), request);
-  const absence = await daemonAbsence(context, request);
+  if (isDirect) return waitDirectly(cli, await openReader(cli, local), request);
+  const absence = await daemonAbsence(cli, request);
   if (absence === null) {
-    const resolver = { client: await connectQuietly(context, flags), context };
+    const resolver = { client: await cli.connectQuietly(flags), cli };
     const known = await resolveKnownRuns(runIds, resolver);
-    return waitThroughDaemon(known, context, flags, flags.timeout);
+    return waitThroughDaemon(known, cli, flags, flags.timeout);
   }
-  if (flags.source !== undefined || context.env.noxusApiKey() === undefined) {
+  if (flags.source !== undefined || cli.env.noxusApiKey() === undefined) {
     throw new RunwatchError(`${absence.message}, or NOXUS_API_KEY to ask Noxus itself`, {
       code: absence.code,
       cause: absence,
     });
   }
-  note(context.io.stderr, `No daemon answers; asking ${context.env.noxusBaseUrl} directly.`);
-  return waitDirectly(context, await openReader(context, dependencies), request);
+  note(cli.io.stderr, `No daemon answers; asking ${cli.env.noxusBaseUrl} directly.`);
+  return waitDirectly(cli, await openReader(cli, local), request);
 }
 
 /** Why no daemon can be asked; null when one answers, whatever it says. */
 async function daemonAbsence(
-  context: CliContext,
+  cli: CommandLine,
   { ids, flags }: WaitRequest,
 ): Promise<RunwatchError | null> {
   const [runId] = ids;
   if (runId === undefined) return null;
   try {
     // Where Noxus can be asked instead, no daemon is waited for.
-    const canAskNoxus = flags.source === undefined && context.env.noxusApiKey() !== undefined;
-    const patient = canAskNoxus ? { ...context, startupMs: 0 } : context;
-    const client = await connect(patient, flags);
+    const canAskNoxus = flags.source === undefined && cli.env.noxusApiKey() !== undefined;
+    const client = await cli.connect(flags, canAskNoxus ? { startupMs: 0 } : {});
     await client.getWatch({ runId, source: flags.source });
     return null;
   } catch (error) {
@@ -129,13 +123,13 @@ async function daemonAbsence(
 }
 
 function waitDirectly(
-  context: CliContext,
+  cli: CommandLine,
   reader: RunReader,
   { ids, flags }: WaitRequest,
 ): Promise<number> {
-  const { now, random } = context;
+  const { now, random } = cli;
   return waitForRuns(ids, {
-    context,
+    cli,
     json: flags.json === true,
     any: flags.any,
     timeoutMs: flags.timeout,
@@ -151,19 +145,19 @@ function waitDirectly(
   });
 }
 
-async function openReader(context: CliContext, dependencies: CliDependencies): Promise<RunReader> {
-  const apiKey = context.env.noxusApiKey();
+async function openReader(cli: CommandLine, local: LocalVerbs): Promise<RunReader> {
+  const apiKey = cli.env.noxusApiKey();
   if (apiKey === undefined) {
     throw usageError('--direct needs the API key of a Noxus workspace in NOXUS_API_KEY');
   }
-  warnOfPlainHttp(context, 'NOXUS_API_KEY', context.env.noxusBaseUrl);
-  return dependencies.createRunReader({
-    baseUrl: context.env.noxusBaseUrl,
+  cli.warnOfPlainHttp('NOXUS_API_KEY', cli.env.noxusBaseUrl);
+  return local.createRunReader({
+    baseUrl: cli.env.noxusBaseUrl,
     apiKey,
     timeoutMs: READ_TIMEOUT_MS,
-    userAgent: `runwatch/${context.version}`,
+    userAgent: local.userAgent,
     maxSockets: MAX_SOCKETS,
     maxStreams: MAX_STREAMS,
-    proxy: context.env.proxyFor(context.env.noxusBaseUrl),
+    proxy: cli.env.proxyFor(cli.env.noxusBaseUrl),
   });
 }

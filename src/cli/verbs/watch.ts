@@ -6,14 +6,15 @@ import type { BatchView, WatchBody, WatchView } from '../../client/types.ts';
 import { MAX_SECRET_BYTES, readRegularFile } from '../../config/read-file.ts';
 import { RunwatchError, messageOf } from '../../core/errors.ts';
 import { PROFILES } from '../../core/watch/watch.ts';
-import type { CliContext, Output } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
+import type { Output } from '../output.ts';
 import { EXIT, usageError } from '../exit.ts';
 import { collect, collectPair, collectPattern, durationText } from '../options.ts';
 import { plain, count, number } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { resolveKnownRuns, sourcesOfRuns } from '../resolve.ts';
 import { badRunIds, readRunIds } from '../run-ids.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { daemonCommand, type DaemonFlags } from '../verb.ts';
 import { waitThroughDaemon } from '../wait/daemon-observer.ts';
 import { CANNOT_TELL_EXIT } from '../wait/verdict.ts';
 
@@ -35,8 +36,8 @@ interface WatchFlags extends DaemonFlags {
   json?: boolean;
 }
 
-export function addWatchVerb(host: VerbHost): void {
-  daemonCommand(host, 'watch [run-id...]', 'write')
+export function addWatchVerb(cli: CommandLine): void {
+  daemonCommand(cli.program, 'watch [run-id...]', 'write')
     .description('watch runs and notify endpoints or a webhook of what becomes of them')
     .option('--source <name>', 'the source that the runs belong to')
     .option('--endpoint <name>', 'notify this endpoint; may be repeated', collect)
@@ -55,8 +56,8 @@ export function addWatchVerb(host: VerbHost): void {
     .option('--json', "print the API's answer")
     .addHelpText('after', HELP)
     .action((ids: string[], flags: WatchFlags) =>
-      host.run(
-        (context) => watchRuns(context, ids, flags),
+      cli.run(
+        () => watchRuns(cli, ids, flags),
         flags.wait === true ? CANNOT_TELL_EXIT : EXIT.failure,
       ),
     );
@@ -78,27 +79,27 @@ Examples:
   cat ids.txt | runwatch watch -
   runwatch watch run-1 --wait && echo completed`;
 
-async function watchRuns(context: CliContext, args: string[], flags: WatchFlags): Promise<number> {
+async function watchRuns(cli: CommandLine, args: string[], flags: WatchFlags): Promise<number> {
   const webhook = await webhookOf(flags);
-  const given = await readTargets(context, args, flags);
-  const client = await connect(context, flags);
-  const ids = await resolveKnownRuns(given, { client, context, writes: flags });
+  const given = await readTargets(cli, args, flags);
+  const client = await cli.connect(flags);
+  const ids = await resolveKnownRuns(given, { client, cli, writes: flags });
   const sources = flags.source === undefined ? await sourcesOfRuns(ids, client) : [];
   const watches = ids.map((id, at) => bodyOf(id, { flags, webhook, source: sources[at] }));
-  const report = createReport(ids.length, reportOutput(context, flags), context.io.stderr);
-  const results = await registerRuns(client, watches, { context, report });
+  const report = createReport(ids.length, reportOutput(cli, flags), cli.io.stderr);
+  const results = await registerRuns(client, watches, { cli, report });
   report.end();
   const watched = ids.filter((_, at) => !isRefused(results[at]));
   const isPartial = watched.length < ids.length;
   const secrets = new Set(results.flatMap(({ watch: one }) => one?.webhook_secret ?? []));
   const isInJson = flags.json === true && flags.wait !== true;
-  if (!isInJson) for (const secret of secrets) showSecret(secret, context);
+  if (!isInJson) for (const secret of secrets) showSecret(secret, cli);
   if (flags.wait === true && !isMistaken(results)) {
-    const code = await waitThroughDaemon(watched, context, flags);
+    const code = await waitThroughDaemon(watched, cli, flags);
     return isPartial && code !== 1 && code !== 3 ? CANNOT_TELL_EXIT : code;
   }
-  if (flags.json === true) writeJson(context.io.stdout, { results });
-  await reportFirstTrouble(client, results, context);
+  if (flags.json === true) writeJson(cli.io.stdout, { results });
+  await reportFirstTrouble(client, results, cli);
   return exitCodeOfResults(results);
 }
 
@@ -141,13 +142,13 @@ function createReport(runs: number, output: Output | null, stderr: Output): Repo
 }
 
 /** Only the answer to the registration holds the secret. */
-function showSecret(secret: string, { io }: CliContext): void {
+function showSecret(secret: string, { io }: CommandLine): void {
   note(io.stderr, `The webhook is signed by ${plain(secret)}; no other answer shows it.`);
 }
 
 /** The runs to watch: all that were given, or none where one is malformed and may not be skipped. */
 async function readTargets(
-  { io }: CliContext,
+  { io }: CommandLine,
   args: string[],
   flags: WatchFlags,
 ): Promise<string[]> {
@@ -159,7 +160,7 @@ async function readTargets(
 }
 
 /** Where registrations are reported: stdout belongs to the results of the wait, or to JSON. */
-function reportOutput({ io }: CliContext, flags: WatchFlags): Output | null {
+function reportOutput({ io }: CommandLine, flags: WatchFlags): Output | null {
   if (flags.json === true) return null;
   return flags.wait === true ? io.stderr : io.stdout;
 }
@@ -223,20 +224,20 @@ const RECHECK_MS = 100;
 async function reportFirstTrouble(
   client: DaemonClient,
   results: BatchView['results'],
-  context: CliContext,
+  cli: CommandLine,
 ): Promise<void> {
   const bySource = new Map<string, Registered>();
   for (const { watch } of results) {
     if (!watch || !('state' in watch) || watch.state !== 'active') continue;
     if (!bySource.has(watch.source)) bySource.set(watch.source, watch);
   }
-  await Promise.all([...bySource.values()].map((watch) => reportTroubleOf(client, watch, context)));
+  await Promise.all([...bySource.values()].map((watch) => reportTroubleOf(client, watch, cli)));
 }
 
 async function reportTroubleOf(
   client: DaemonClient,
   watch: Registered,
-  { io, signal }: CliContext,
+  { io, signal }: CommandLine,
 ): Promise<void> {
   try {
     const polled = await firstPoll(client, watch, signal);
@@ -266,7 +267,7 @@ async function firstPoll(
 type BatchResult = BatchView['results'][number];
 
 interface RegisterOptions {
-  context: CliContext;
+  cli: CommandLine;
   report: Report;
 }
 
@@ -277,12 +278,12 @@ interface RegisterOptions {
 async function registerRuns(
   client: DaemonClient,
   watches: readonly WatchBody[],
-  { context, report }: RegisterOptions,
+  { cli, report }: RegisterOptions,
 ): Promise<BatchResult[]> {
   const results: BatchResult[] = [];
   for (const batch of splitBatches(watches)) {
     const answer = await client.registerBatch(batch).catch((error: unknown) => {
-      if (results.length === 0 || context.signal.aborted) throw error;
+      if (results.length === 0 || cli.signal.aborted) throw error;
       report.end();
       throw partial(error, results.length, watches.length);
     });

@@ -2,12 +2,12 @@ import type { Command } from 'commander';
 import type { WebhookQuery } from '../../client/client.ts';
 import type { WebhooksView } from '../../client/types.ts';
 import { confirm } from '../confirm.ts';
-import type { CliContext } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { count, paint, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { daemonCommand, type DaemonFlags } from '../verb.ts';
 import { healthText } from './endpoints.ts';
 
 interface WebhookFlags extends DaemonFlags, WebhookQuery {
@@ -18,24 +18,24 @@ interface EndFlags extends WebhookFlags {
   yes?: boolean;
 }
 
-export function addWebhooksVerb(host: VerbHost): void {
-  const webhooks = withFilter(daemonCommand(host, 'webhooks', 'read'))
+export function addWebhooksVerb(cli: CommandLine): void {
+  const webhooks = withFilter(daemonCommand(cli.program, 'webhooks', 'read'))
     .description('list webhooks of watches and which tokens registered them; end those of a token')
     .helpCommand(false)
     .allowExcessArguments()
     .addHelpText('after', HELP)
     .action((flags: WebhookFlags, command: Command) => {
       refuseUnknown(command);
-      return host.run((context) => listWebhooks(context, flags));
+      return cli.run(() => listWebhooks(cli, flags));
     });
-  withFilter(daemonCommand({ program: webhooks }, 'end', 'admin'))
+  withFilter(daemonCommand(webhooks, 'end', 'admin'))
     .description('end all that a token registered, or all of a source')
     .option('--yes', 'do not ask')
     .allowExcessArguments(false)
     .addHelpText('after', END_HELP)
     // The list takes these flags as well, wherever they stand.
     .action((_flags: unknown, command: Command) =>
-      host.run((context) => endWebhooks(context, command.optsWithGlobals<EndFlags>())),
+      cli.run(() => endWebhooks(cli, command.optsWithGlobals<EndFlags>())),
     );
 }
 
@@ -72,16 +72,16 @@ function queryOf({ token, source }: WebhookFlags): WebhookQuery {
   return { ...(token !== undefined && { token }), ...(source !== undefined && { source }) };
 }
 
-async function listWebhooks(context: CliContext, flags: WebhookFlags): Promise<number> {
-  const client = await connect(context, flags);
+async function listWebhooks(cli: CommandLine, flags: WebhookFlags): Promise<number> {
+  const client = await cli.connect(flags);
   const query = queryOf(flags);
   const found = await client.listWebhooks(query);
-  const { stdout, stderr } = context.io;
+  const { stdout, stderr } = cli.io;
   if (flags.json === true) {
     writeJson(stdout, found);
     return EXIT.ok;
   }
-  if (found.data.length > 0) stdout.write(renderTable(found.data, columnsFor(context), stdout));
+  if (found.data.length > 0) stdout.write(renderTable(found.data, columnsFor(cli), stdout));
   else note(stderr, noneText(query));
   if (found.more) note(stderr, 'There are more; --token and --source narrow the list.');
   return EXIT.ok;
@@ -93,13 +93,13 @@ function noneText(query: WebhookQuery): string {
     : 'No webhook of an active watch matches.';
 }
 
-async function endWebhooks(context: CliContext, flags: EndFlags): Promise<number> {
+async function endWebhooks(cli: CommandLine, flags: EndFlags): Promise<number> {
   const query = queryOf(flags);
   if (Object.keys(query).length === 0) {
     throw usageError('name the token or the source whose webhooks are to end: --token, --source');
   }
-  const client = await connect(context, flags);
-  const { stdout, stderr } = context.io;
+  const client = await cli.connect(flags);
+  const { stdout, stderr } = cli.io;
   const { data, more } = flags.yes === true ? NOT_ASKED : await client.listWebhooks(query);
   if (flags.yes !== true) {
     if (data.length === 0) {
@@ -109,7 +109,7 @@ async function endWebhooks(context: CliContext, flags: EndFlags): Promise<number
     const watches = data.reduce((sum, one) => sum + one.watches, 0);
     const least = more ? 'at least ' : '';
     const what = `${count(data.length, 'webhook', 'webhooks')} of ${least}${count(watches, 'subscription', 'subscriptions')}`;
-    if (!(await confirm(context, `End ${what}${whoseText(query)}?`))) return EXIT.failure;
+    if (!(await confirm(cli, `End ${what}${whoseText(query)}?`))) return EXIT.failure;
   }
   const ended = await client.endWebhooks(query);
   if (flags.json === true) writeJson(stdout, ended);
@@ -126,9 +126,9 @@ function whoseText({ token, source }: WebhookQuery): string {
 
 type Webhook = WebhooksView['data'][number];
 
-function columnsFor(context: CliContext): Column<Webhook>[] {
-  const now = context.now();
-  const { colors } = context.io.stdout;
+function columnsFor(cli: CommandLine): Column<Webhook>[] {
+  const now = cli.now();
+  const { colors } = cli.io.stdout;
   return [
     { head: 'URL', value: ({ url }) => url },
     { head: 'REGISTERED BY', value: (webhook) => webhook.registered_by.join(' ') || '-' },

@@ -1,12 +1,13 @@
 import type { WorkflowsView } from '../../client/types.ts';
-import { widened, type CliContext } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
+import { widened } from '../output.ts';
 import { EXIT } from '../exit.ts';
 import { wideFlag } from '../listing.ts';
 import { moment, type Moment } from '../options.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { lasting } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { daemonCommand, type DaemonFlags } from '../verb.ts';
 
 interface WorkflowFlags extends DaemonFlags {
   since?: Moment;
@@ -15,8 +16,8 @@ interface WorkflowFlags extends DaemonFlags {
   json?: boolean;
 }
 
-export function addWorkflowsVerb(host: VerbHost): void {
-  daemonCommand(host, 'workflows', 'read')
+export function addWorkflowsVerb(cli: CommandLine): void {
+  daemonCommand(cli.program, 'workflows', 'read')
     .description('show how the runs of each workflow go')
     .option('--since <time>', 'from this time on, or this long ago (default: 24h)', moment)
     .option('--source <name>', 'the source that the workflows belong to')
@@ -26,18 +27,18 @@ export function addWorkflowsVerb(host: VerbHost): void {
       'after',
       '\nExamples:\n  runwatch workflows\n  runwatch workflows --since 7d --json',
     )
-    .action((flags: WorkflowFlags) => host.run((context) => workflows(context, flags)));
+    .action((flags: WorkflowFlags) => cli.run(() => workflows(cli, flags)));
 }
 
-async function workflows(context: CliContext, flags: WorkflowFlags): Promise<number> {
-  const since = flags.since?.(context.now());
+async function workflows(cli: CommandLine, flags: WorkflowFlags): Promise<number> {
+  const since = flags.since?.(cli.now());
   const query = {
     source: flags.source,
     since: since === undefined ? undefined : new Date(since).toISOString(),
   };
-  const client = await connect(context, flags);
+  const client = await cli.connect(flags);
   const page = await client.listWorkflows(query);
-  const { stdout, stderr } = context.io;
+  const { stdout, stderr } = cli.io;
   if (flags.json === true) writeJson(stdout, page);
   else if (page.data.length === 0) note(stderr, since === undefined ? NONE_LATELY : NONE);
   else stdout.write(renderTable(page.data, columnsFor(page.data), widened(stdout, flags.wide)));

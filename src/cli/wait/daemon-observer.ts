@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Random } from '../../core/backoff.ts';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
 import type { DaemonClient, RunRef } from '../../client/client.ts';
 import { isRunEvent, type WatchView } from '../../client/types.ts';
-import type { CliContext } from '../context.ts';
-import { connectQuietly, type DaemonFlags } from '../verb.ts';
+import type { CommandLine } from '../command-line.ts';
+import type { DaemonFlags } from '../verb.ts';
 import { cannotTell, judge, type RunView, type Verdict } from './verdict.ts';
 import { type RunObserver, waitForRuns } from './wait.ts';
 
@@ -37,7 +38,10 @@ interface DaemonObserverOptions {
   runIds: readonly string[];
   source: string | undefined;
   throughFeedback: boolean;
-  context: Pick<CliContext, 'signal' | 'now' | 'random'>;
+  /** Ends all of it. */
+  signal: AbortSignal;
+  now: () => number;
+  random: Random;
   pace?: WaitPace;
 }
 
@@ -48,7 +52,7 @@ interface DaemonObserverOptions {
 export function createDaemonObserver(options: DaemonObserverOptions): RunObserver {
   const hints = new Hints(options.runIds);
   const streaming = new AbortController();
-  void streamHints(options, hints, AbortSignal.any([options.context.signal, streaming.signal]));
+  void streamHints(options, hints, AbortSignal.any([options.signal, streaming.signal]));
   return {
     settle: (runId, report) => new DaemonWait(options, hints, runId).settle(report),
     close: () => streaming.abort(),
@@ -57,7 +61,7 @@ export function createDaemonObserver(options: DaemonObserverOptions): RunObserve
 
 /** Passes on the run ids of the event stream. Never throws. */
 async function streamHints(
-  { client, runIds, context }: DaemonObserverOptions,
+  { client, runIds, random }: DaemonObserverOptions,
   hints: Hints,
   signal: AbortSignal,
 ): Promise<void> {
@@ -68,7 +72,7 @@ async function streamHints(
     query: { run_id: runIds.length === 1 ? only : undefined },
     after: null,
     signal,
-    random: context.random,
+    random,
     onConnection: () => undefined,
   });
   try {
@@ -99,7 +103,7 @@ class DaemonWait {
   }
 
   async settle(report: (view: RunView) => void): Promise<Verdict> {
-    const { client, context } = this.#options;
+    const { client, signal } = this.#options;
     let watch = await this.#enlist();
     let view = viewOf(watch);
     for (;;) {
@@ -108,7 +112,7 @@ class DaemonWait {
       if (verdict !== null) return verdict;
       const { firstCheckMs, recheckMs } = this.#pace;
       const pauseMs = view.run === null && view.trouble === null ? firstCheckMs : recheckMs;
-      await this.#hints.next(this.#ref.runId, pauseMs, context.signal);
+      await this.#hints.next(this.#ref.runId, pauseMs, signal);
       try {
         const found = await client.getWatch(this.#ref);
         if (found === null) return cannotTell(NOT_WATCHED);
@@ -141,15 +145,15 @@ class DaemonWait {
   }
 
   #judge(view: RunView, watch: WatchView): Verdict | null {
-    const { throughFeedback, context } = this.#options;
+    const { throughFeedback, now } = this.#options;
     const isStale = watch.polls === this.#stalePolls;
     const verdict = judge(view, { throughFeedback: throughFeedback || isStale });
     if (verdict !== null || view.trouble === null) {
       this.#troubleSince = null;
       return verdict;
     }
-    this.#troubleSince ??= context.now();
-    const lasted = context.now() - this.#troubleSince;
+    this.#troubleSince ??= now();
+    const lasted = now() - this.#troubleSince;
     return lasted >= this.#pace.patienceMs ? cannotTell(view.trouble) : null;
   }
 
@@ -182,22 +186,24 @@ interface DaemonWaitFlags extends DaemonFlags {
  */
 export function waitThroughDaemon(
   runIds: readonly string[],
-  context: CliContext,
+  cli: CommandLine,
   flags: DaemonWaitFlags,
   timeoutMs?: number,
 ): Promise<number> {
   return waitForRuns(runIds, {
-    context,
+    cli,
     json: flags.json === true,
     any: flags.any,
     timeoutMs,
     openObserver: async (signal) =>
       createDaemonObserver({
-        client: await connectQuietly({ ...context, signal }, flags),
+        client: await cli.connectQuietly(flags, { signal }),
         runIds,
         source: flags.source,
         throughFeedback: flags.throughFeedback === true,
-        context: { ...context, signal },
+        signal,
+        now: cli.now,
+        random: cli.random,
       }),
   });
 }

@@ -10,7 +10,7 @@ import type { PollResult, FetchTrouble } from '../../core/run/snapshot.ts';
 import { register } from '../../core/watch/register.ts';
 import type { Watch } from '../../core/watch/watch.ts';
 import { FollowedRun, type Follower } from '../../source/followed-run.ts';
-import type { RunReader } from '../context.ts';
+import type { RunReader } from '../local/run-reader.ts';
 import { cannotTell, judge, type RunView, type Verdict } from './verdict.ts';
 import type { RunObserver } from './wait.ts';
 import type { StreamEnd, StreamListener } from '../../core/feed/run-stream.ts';

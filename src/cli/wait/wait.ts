@@ -1,7 +1,8 @@
 import { setMaxListeners } from 'node:events';
 import type { MultiBar, SingleBar } from 'cli-progress';
 import { percentText } from '../../core/run/snapshot.ts';
-import type { CliContext, Output } from '../context.ts';
+import type { CommandLine } from '../command-line.ts';
+import type { Output } from '../output.ts';
 import { number, paint, plain } from '../render/text.ts';
 import { writeJson } from '../report.ts';
 import { exitCodeOfVerdict, worstVerdict, type RunView, type Verdict } from './verdict.ts';
@@ -18,7 +19,7 @@ export interface RunObserver {
 }
 
 interface WaitOptions {
-  context: CliContext;
+  cli: CommandLine;
   /** Everything that the observer does must end with the signal. */
   openObserver: (signal: AbortSignal) => Promise<RunObserver>;
   json: boolean;
@@ -40,26 +41,26 @@ interface WaitResult {
  */
 export async function waitForRuns(
   runIds: readonly string[],
-  { context, openObserver, json, any, timeoutMs }: WaitOptions,
+  { cli, openObserver, json, any, timeoutMs }: WaitOptions,
 ): Promise<number> {
   const done = new AbortController();
   const deadline = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
   const signal = AbortSignal.any([
-    context.signal,
+    cli.signal,
     done.signal,
     ...(deadline === undefined ? [] : [deadline]),
   ]);
   // Each run waits for it, and there may be thousands.
   setMaxListeners(0, signal);
   const observer = await openObserver(signal);
-  const display = await createWaitDisplay(context.io.stderr, runIds);
+  const display = await createWaitDisplay(cli.io.stderr, runIds);
 
   const waitFor = async (runId: string): Promise<WaitResult> => {
     let view: RunView | null = null;
     const verdict = await observer
       .settle(runId, (latest) => display.update(runId, (view = latest)))
       .catch((error: unknown): Verdict => {
-        if (deadline?.aborted === true && !context.signal.aborted) return TIMED_OUT;
+        if (deadline?.aborted === true && !cli.signal.aborted) return TIMED_OUT;
         throw error;
       });
     display.settle(runId, verdict);
@@ -70,7 +71,7 @@ export async function waitForRuns(
     const waits = runIds.map(waitFor);
     const results = any === true ? await firstOf(waits) : await Promise.all(waits);
     display.stop();
-    return printResults(results, context, json);
+    return printResults(results, cli, json);
   } finally {
     display.stop();
     done.abort();
@@ -89,7 +90,7 @@ const TIMED_OUT: Verdict = {
   reason: { code: 'timed_out', message: 'the time for waiting is up' },
 };
 
-function printResults(results: WaitResult[], { io }: CliContext, json: boolean): number {
+function printResults(results: WaitResult[], { io }: CommandLine, json: boolean): number {
   const exitCode = exitCodeOfVerdict(worstVerdict(results.map(({ verdict }) => verdict.kind)));
   if (json) {
     writeJson(io.stdout, { exit_code: exitCode, results: results.map(present) });
