@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import { derivedSecrets } from './config/cross-check.ts';
+import { derivedSecrets } from './config/advice.ts';
 import { redactConfig } from './config/redact.ts';
 import type { Config } from './config/schema.ts';
 import { sectionHashes } from './config/sections.ts';

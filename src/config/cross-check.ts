@@ -1,9 +1,5 @@
 import { formatDuration } from '../core/time.ts';
-import { isLoopback, isInClear, isLinkLocal } from './hosts.ts';
-import { SYSTEM_EVENT_TYPES } from '../core/event/event.ts';
-import { ruleWants } from '../core/event/patterns.ts';
-import { namesOfWorkflows, unknownOwners } from './advise-names.ts';
-import { adviseOnInhibition, adviseOnRules } from './advise-rules.ts';
+import { isLoopback } from './hosts.ts';
 import type { WrittenNames } from './held-part.ts';
 import { unknownName, type Finding } from './problems.ts';
 import type { Path } from './schema-walk.ts';
@@ -153,81 +149,6 @@ function redisFinding(key: keyof RedisConfig, message: string): Finding {
   return { path: ['redis', key], message };
 }
 
-/** What is valid and yet will not work, or not as safely as it could, each with its cure. */
-export function adviseOn(config: Config): Finding[] {
-  return [
-    ...unreachableEndpoints(config),
-    ...unusedEndpoints(config),
-    ...endpointsOfNames(config),
-    ...unknownOwners(config),
-    ...secretsInClear(config),
-    ...adviseOnRules(config),
-    ...adviseOnInhibition(config),
-  ];
-}
-
-function unreachableEndpoints({ endpoints }: Config): Finding[] {
-  return Object.entries(endpoints).flatMap(([name, endpoint]) => {
-    const [key, host] = hostOf(endpoint);
-    if (host === null || !isLinkLocal(host)) return [];
-    const message =
-      'runwatch connects to no link-local address, so every delivery would fail: ' +
-      'give another address of the receiver';
-    return [{ path: ['endpoints', name, key], message }];
-  });
-}
-
-/** Endpoints that are sent nothing unless a watch names them; `default: false` says that watches do. */
-function unusedEndpoints({ endpoints, rules }: Config): Finding[] {
-  const all = Object.entries(endpoints);
-  if (all.every(([, endpoint]) => endpoint.default !== true)) return [];
-  const byRules = new Set(
-    rules.flatMap(({ notify, escalate }) => [
-      ...notify,
-      ...escalate.flatMap((step) => step.notify),
-    ]),
-  );
-  return all.flatMap(([name, endpoint]) => {
-    const { events = [], default: isDefault } = endpoint;
-    const named = events.filter((pattern) => pattern !== '*');
-    const isTold = SYSTEM_EVENT_TYPES.some((type) => ruleWants(named, type));
-    if (isDefault !== undefined || byRules.has(name) || isTold) return [];
-    const message =
-      'no rule notifies it, and it is not among the defaults, so only a watch that names it sends to it: ' +
-      'set default: true, name it in a rule, or set default: false where watches name it';
-    return [{ path: ['endpoints', name], message }];
-  });
-}
-
-function endpointsOfNames(config: Config): Finding[] {
-  return Object.entries(config.endpoints).flatMap(([name, { when }]) =>
-    namesOfWorkflows(['endpoints', name, 'when'], when, config),
-  );
-}
-
-/** The host of an endpoint, and the setting that has it. */
-function hostOf(endpoint: Config['endpoints'][string]): [key: 'url' | 'host', string | null] {
-  const { url, host = null } = endpoint as { url?: string; host?: string };
-  return url === undefined ? ['host', host] : ['url', new URL(url).hostname];
-}
-
-function secretsInClear({ sources, server }: Config): Finding[] {
-  const findings = Object.entries(sources)
-    .filter(([, { base_url: url }]) => isInClear(url))
-    .map(([name, { base_url: url }]) => ({
-      path: ['sources', name, 'base_url'],
-      message: inClear('the API key travels', url),
-    }));
-  const { public_url: publicUrl } = server;
-  if (publicUrl === undefined || !isInClear(publicUrl)) return findings;
-  const message = inClear('tokens of the API travel', publicUrl);
-  return [...findings, { path: ['server', 'public_url'], message }];
-}
-
-function inClear(what: string, url: string): string {
-  return `${what} in clear over plain http to ${new URL(url).hostname}: use https`;
-}
-
 /** What of rules, time intervals and inhibitions does not go together. */
 export function checkRules(
   { rules, inhibit_rules: inhibits }: Pick<Config, 'rules' | 'inhibit_rules'>,
@@ -258,13 +179,4 @@ function checkRule(
       unknownName(['rules', at, 'mute_time_intervals', index], name, known),
     ),
   ];
-}
-
-/** What a receiver that verifies has to be given and no configuration shows; null where each has a secret. */
-export function derivedSecrets({ endpoints }: Config): string | null {
-  const names = Object.entries(endpoints).flatMap(([name, endpoint]) =>
-    endpoint.type === 'webhook' && endpoint.secret === undefined ? [name] : [],
-  );
-  if (names.length === 0) return null;
-  return `a secret that is derived from its name signs for ${names.join(', ')}: \`runwatch endpoints secret ${names[0]}\` shows it`;
 }

@@ -1,10 +1,10 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { RunwatchError } from '../core/errors.ts';
-import { adviseOn, checkRules, checkServing, checkSourceNames, crossCheck } from './cross-check.ts';
-import { type Absence, readSettings, parseYaml } from './document.ts';
+import { adviseOn } from './advice.ts';
+import { checkRules, checkServing, checkSourceNames, crossCheck } from './cross-check.ts';
+import { type Absence, readSettings, parseYaml, withNewNames } from './document.ts';
 import { heldPart, writtenNames, type HeldPart } from './held-part.ts';
-import { withNewNames } from './old-names.ts';
 import { openEnvironment, type Environment } from './environment.ts';
 import {
   type Reference,

@@ -1,5 +1,5 @@
 import { stringify } from 'yaml';
-import { derivedSecrets } from '../../config/cross-check.ts';
+import { derivedSecrets } from '../../config/advice.ts';
 import { loadConfig, type InvalidConfig, type LoadedConfig } from '../../config/load.ts';
 import { formatProblem, type ConfigProblem } from '../../config/problems.ts';
 import { redactConfig } from '../../config/redact.ts';

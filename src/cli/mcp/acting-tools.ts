@@ -5,10 +5,11 @@ import type { DaemonClient, RunRef } from '../../client/client.ts';
 import type { AlertView, SilencePreviewView } from '../../client/types.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import { formatDuration, parseDuration } from '../../core/time.ts';
+import type { CommandLine } from '../command-line.ts';
 import { usageError } from '../exit.ts';
 import { count } from '../render/text.ts';
 import { alertLine, summaryOf } from './texts.ts';
-import { answer, attempt, notWatched, readWatch, runOf, type McpDeps } from './tools.ts';
+import { answer, attempt, notWatched, readWatch, runOf } from './tools.ts';
 
 const WRITES = { readOnlyHint: false, destructiveHint: false, idempotentHint: true };
 
@@ -23,14 +24,13 @@ const confirm = z
 const UNDONE = 'Nothing has changed. Where the person agrees, call again with confirm: true.';
 
 /** Adds the tools that change something; they need a token that may write. */
-export function addWriteTools(server: McpServer, deps: McpDeps): void {
-  addAcknowledge(server, deps);
-  addResolve(server, deps);
-  addSilence(server, deps);
+export function addWriteTools(server: McpServer, client: DaemonClient, cli: CommandLine): void {
+  addAcknowledge(server, client, cli);
+  addResolve(server, client);
+  addSilence(server, client, cli);
 }
 
-function addAcknowledge(server: McpServer, deps: McpDeps): void {
-  const { client } = deps;
+function addAcknowledge(server: McpServer, client: DaemonClient, cli: CommandLine): void {
   server.registerTool(
     'acknowledge',
     {
@@ -54,8 +54,8 @@ function addAcknowledge(server: McpServer, deps: McpDeps): void {
           if (alert === null) throw noAlert(id);
           return answer(`Alert ${id} is acknowledged.`, alert);
         }
-        const run = await runOf({ run_id: id, source }, deps);
-        if (isConfirmed !== true) return wouldAcknowledgeRun(run, deps);
+        const run = await runOf({ run_id: id, source }, client, cli);
+        if (isConfirmed !== true) return wouldAcknowledgeRun(run, client);
         const watch = await client.acknowledge(run, body);
         if (watch === null) throw notWatched(run.runId);
         return answer(`Run ${run.runId} is acknowledged.`, watch);
@@ -73,8 +73,8 @@ async function readAlert(id: string, client: DaemonClient): Promise<AlertView> {
   return alert;
 }
 
-async function wouldAcknowledgeRun(run: RunRef, deps: McpDeps): Promise<CallToolResult> {
-  const watch = await readWatch(run, deps);
+async function wouldAcknowledgeRun(run: RunRef, client: DaemonClient): Promise<CallToolResult> {
+  const watch = await readWatch(run, client);
   return answer(`This would acknowledge 1 run: ${summaryOf(watch)}\n${UNDONE}`, watch);
 }
 
@@ -84,7 +84,7 @@ async function wouldAcknowledgeAlert(id: string, client: DaemonClient): Promise<
   return answer(`${text}\n${UNDONE}`, alert);
 }
 
-function addResolve(server: McpServer, { client }: McpDeps): void {
+function addResolve(server: McpServer, client: DaemonClient): void {
   server.registerTool(
     'resolve_alert',
     {
@@ -127,7 +127,7 @@ const matchers = z
 
 type Matchers = z.output<typeof matchers>;
 
-function addSilence(server: McpServer, { client, cli }: McpDeps): void {
+function addSilence(server: McpServer, client: DaemonClient, cli: CommandLine): void {
   server.registerTool(
     'silence',
     {

@@ -21,12 +21,6 @@ import {
   visibleData,
 } from './texts.ts';
 
-/** What the tools work with. */
-export interface McpDeps {
-  client: DaemonClient;
-  cli: CommandLine;
-}
-
 const runArguments = {
   run_id: z.string().min(1).describe("the run's id, the beginning of it, or its URL"),
   source: z.string().optional().describe('the source, where several have the run'),
@@ -38,8 +32,12 @@ interface RunArguments {
 }
 
 /** The run that arguments name. Throws RunwatchError. */
-export async function runOf({ run_id: given, source }: RunArguments, deps: McpDeps) {
-  return { runId: await resolveRun(given, deps), source };
+export async function runOf(
+  { run_id: given, source }: RunArguments,
+  client: DaemonClient,
+  cli: CommandLine,
+) {
+  return { runId: await resolveRun(given, { client, cli }), source };
 }
 
 /** The answer of a tool: words for the model, and the API's answer for programs. */
@@ -89,8 +87,7 @@ const WAIT = { fallbackMs: 45_000, mostMs: 600_000, reportEveryMs: 5_000 };
 const LATEST_EVENTS = 20;
 
 /** Adds the tools that change nothing. */
-export function addReadTools(server: McpServer, deps: McpDeps): void {
-  const { client } = deps;
+export function addReadTools(server: McpServer, client: DaemonClient, cli: CommandLine): void {
   server.registerTool(
     'list_attention',
     {
@@ -104,8 +101,8 @@ export function addReadTools(server: McpServer, deps: McpDeps): void {
         return answer(attentionText(page, client.url), page);
       }),
   );
-  addListRuns(server, deps);
-  addListAlerts(server, deps);
+  addListRuns(server, client);
+  addListAlerts(server, client);
   server.registerTool(
     'show_run',
     {
@@ -116,7 +113,7 @@ export function addReadTools(server: McpServer, deps: McpDeps): void {
     },
     (given) =>
       attempt(async () => {
-        const watch = await watchOf(given, deps);
+        const watch = await watchOf(given, client, cli);
         const events = await client.listEvents({
           run_id: watch.run_id,
           limit: LATEST_EVENTS,
@@ -137,17 +134,17 @@ export function addReadTools(server: McpServer, deps: McpDeps): void {
     },
     (given) =>
       attempt(async () => {
-        const watch = await watchOf(given, deps);
+        const watch = await watchOf(given, client, cli);
         const named = { runId: watch.run_id, source: watch.source };
         const timeline = await client.getTimeline(named);
         if (timeline === null) throw notWatched(watch.run_id);
         return answer(explainRun(watch, timeline), timeline);
       }),
   );
-  addWaitRun(server, deps);
+  addWaitRun(server, client, cli);
 }
 
-function addListAlerts(server: McpServer, { client }: McpDeps): void {
+function addListAlerts(server: McpServer, client: DaemonClient): void {
   server.registerTool(
     'list_alerts',
     {
@@ -173,7 +170,7 @@ function addListAlerts(server: McpServer, { client }: McpDeps): void {
   );
 }
 
-function addListRuns(server: McpServer, { client }: McpDeps): void {
+function addListRuns(server: McpServer, client: DaemonClient): void {
   server.registerTool(
     'list_runs',
     {
@@ -206,7 +203,7 @@ function addListRuns(server: McpServer, { client }: McpDeps): void {
   );
 }
 
-function addWaitRun(server: McpServer, deps: McpDeps): void {
+function addWaitRun(server: McpServer, client: DaemonClient, cli: CommandLine): void {
   server.registerTool(
     'wait_run',
     {
@@ -227,10 +224,10 @@ function addWaitRun(server: McpServer, deps: McpDeps): void {
       attempt(async () => {
         const totalMs = waitMs(timeout);
         const beganAt = performance.now();
-        const run = await runOf(given, deps);
+        const run = await runOf(given, client, cli);
         let reportedMs = 0;
         for (;;) {
-          const watch = await readWatch(run, deps);
+          const watch = await readWatch(run, client);
           const lastedMs = performance.now() - beganAt;
           if (isSettled(watch)) return answer(summaryOf(watch), watch);
           if (lastedMs >= totalMs) return answer(`The time is over. ${summaryOf(watch)}`, watch);
@@ -249,11 +246,15 @@ function addWaitRun(server: McpServer, deps: McpDeps): void {
   );
 }
 
-async function watchOf(given: RunArguments, deps: McpDeps): Promise<WatchView> {
-  return readWatch(await runOf(given, deps), deps);
+async function watchOf(
+  given: RunArguments,
+  client: DaemonClient,
+  cli: CommandLine,
+): Promise<WatchView> {
+  return readWatch(await runOf(given, client, cli), client);
 }
 
-export async function readWatch(run: RunRef, { client }: McpDeps): Promise<WatchView> {
+export async function readWatch(run: RunRef, client: DaemonClient): Promise<WatchView> {
   const watch = await client.getWatch(run);
   if (watch === null) throw notWatched(run.runId);
   return watch;

@@ -4,16 +4,11 @@ import type { DeliveryDetailView, DeliveryView } from '../../client/types.ts';
 import { paint, exactly, lasting, plain, relative, upcoming } from './text.ts';
 import { renderFields, renderTable, type Column } from './table.ts';
 
-interface Place {
-  now: () => number;
-  output: Output;
-}
-
 export function renderDeliveries(
   deliveries: readonly DeliveryView[],
-  { now: clock, output }: Place,
+  now: number,
+  output: Output,
 ): string {
-  const now = clock();
   const columns: Column<DeliveryView>[] = [
     { head: 'CREATED', value: (delivery) => relative(delivery.created_at, now) },
     {

@@ -4,15 +4,10 @@ import { type AnyEventView, type EventView, isRunEvent } from '../../client/type
 import { paint, plain, relative, roughly } from './text.ts';
 import { linked, renderTable, type Column } from './table.ts';
 
-interface Place {
-  now: () => number;
-  output: Output;
-}
-
-export function renderEvents(events: readonly AnyEventView[], { now, output }: Place): string {
+export function renderEvents(events: readonly AnyEventView[], now: number, output: Output): string {
   const { colors } = output;
   const columns: Column<AnyEventView>[] = [
-    { head: 'WHEN', value: (event) => relative(detectedAt(event), now()) },
+    { head: 'WHEN', value: (event) => relative(detectedAt(event), now) },
     {
       head: 'TYPE',
       value: (event) => event.type,

@@ -1,16 +1,18 @@
 import type { Command } from 'commander';
 import { collectPages } from '../../client/pages.ts';
-import type { AlertView } from '../../client/types.ts';
+import type { AlertView, ResolveBody } from '../../client/types.ts';
 import type { Query } from '../../client/transport.ts';
+import { RunwatchError } from '../../core/errors.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
 import { addListingFlags, limitOf, type ListingFlags, showListing } from '../listing.ts';
 import { alertStates } from '../options.ts';
 import { labelsText, suppressedLine } from '../render/alerts.ts';
-import { renderTable, type Column } from '../render/table.ts';
-import { relative } from '../render/text.ts';
+import { linked, renderFields, renderTable, type Column } from '../render/table.ts';
+import { exactly, paint, plain, relative } from '../render/text.ts';
+import { writeJson } from '../report.ts';
+import { resolveAlert } from '../resolve.ts';
 import { daemonCommand, refuseUnknownVerb, type DaemonFlags } from '../verb.ts';
-import { addAlertActions } from './alert-actions.ts';
 
 interface AlertFlags extends DaemonFlags, ListingFlags {
   state?: string;
@@ -82,4 +84,143 @@ function columnsFor(cli: CommandLine, alerts: readonly AlertView[]): Column<Aler
       ? [{ head: 'SUPPRESSED', value: (one: AlertView) => suppressedLine(one.suppressed_by, now) }]
       : []),
   ];
+}
+
+interface ShowFlags extends DaemonFlags {
+  json?: boolean;
+}
+
+interface ResolveFlags extends DaemonFlags {
+  by?: string;
+  comment?: string;
+  yes?: boolean;
+  json?: boolean;
+}
+
+/** Adds the verbs of `alerts` that are about some of them. */
+function addAlertActions(cli: CommandLine, alerts: Command): void {
+  daemonCommand(alerts, 'show <id>', 'read')
+    .description('show one alert')
+    .option('--json', "print the API's answer")
+    .addHelpText('after', SHOW_HELP)
+    .action((id: string, _flags: unknown, command: Command) =>
+      cli.run(() => show(cli, id, command.optsWithGlobals<ShowFlags>())),
+    );
+  daemonCommand(alerts, 'resolve <id...>', 'write')
+    .description('end alerts by hand')
+    .option('--by <name>', 'the user that ends them (default: you)')
+    .option('--comment <text>', 'what others should know')
+    .option('--yes', 'do not ask whether the beginning of an id is the one that is meant')
+    .option('--json', "print the API's answers")
+    .addHelpText('after', RESOLVE_HELP)
+    .action((ids: string[], _flags: unknown, command: Command) =>
+      cli.run(() => resolve(cli, ids, command.optsWithGlobals<ResolveFlags>())),
+    );
+}
+
+const SHOW_HELP = `
+Exits 1 when there is no such alert.
+
+Examples:
+  runwatch alerts show alr_4n2k9x
+  runwatch alerts show alr_4n2k9x --json | jq .suppressed_by`;
+
+const RESOLVE_HELP = `
+Endpoints that were notified of an alert are notified of its end. Where the cause goes on, the next event
+that meets the rule opens another alert. One that has resolved stays as it is. Exits 1 when there is no such
+alert.
+
+Examples:
+  runwatch alerts resolve alr_4n2k9x --comment "the provider is up again"`;
+
+async function show(cli: CommandLine, given: string, flags: ShowFlags): Promise<number> {
+  const client = await cli.connect(flags);
+  const id = await resolveAlert(given, { client, cli });
+  const alert = await client.getAlert(id);
+  if (alert === null) {
+    throw new RunwatchError(`there is no alert ${plain(id)}`, { code: 'alert_not_found' });
+  }
+  const { stdout } = cli.io;
+  if (flags.json === true) writeJson(stdout, alert);
+  else stdout.write(renderFields(fieldsOf(alert, cli), stdout));
+  return EXIT.ok;
+}
+
+async function resolve(
+  cli: CommandLine,
+  given: readonly string[],
+  flags: ResolveFlags,
+): Promise<number> {
+  const client = await cli.connect(flags);
+  const { by, comment } = flags;
+  const body: ResolveBody = {
+    by: by ?? cli.env.user,
+    ...(comment !== undefined && { comment }),
+  };
+  const { stdout, stderr } = cli.io;
+  const results: unknown[] = [];
+  for (const text of given) {
+    const id = await resolveAlert(text, { client, cli, writes: flags });
+    const alert = await client.resolveAlert(id, body);
+    if (alert === null) {
+      stderr.write(`${stderr.colors.red('error:')} there is no alert ${plain(id)}\n`);
+      continue;
+    }
+    results.push(alert);
+    if (flags.json !== true) stdout.write(`resolved alert ${plain(id)}\n`);
+  }
+  if (flags.json === true) writeJson(stdout, { results });
+  return results.length < given.length ? EXIT.failure : EXIT.ok;
+}
+
+type Field = readonly [string, string];
+
+function fieldsOf(alert: AlertView, cli: CommandLine): Field[] {
+  const { stdout } = cli.io;
+  const { colors } = stdout;
+  const now = cli.now();
+  const { state, suppressed_by: suppressors, annotations, runs, notified } = alert;
+  const about = Object.entries(annotations).map(([name, text]) => plain(`${name}: ${text}`));
+  const shown = runs.map(({ run_id: id, name, status, url }) =>
+    linked(plain([id, status, name].filter((one) => one !== null).join(' · ')), url, stdout),
+  );
+  const sent = notified.map(({ endpoint, at }) => `${plain(endpoint)} ${exactly(at, now)}`);
+  return [
+    ['alert', linked(colors.bold(plain(alert.id)), alert.url, stdout)],
+    ['rule', plain(alert.rule)],
+    ['state', paint(plain(state), state === 'firing' ? 'failed' : state, colors)],
+    ...(suppressors.length === 0
+      ? []
+      : [['suppressed', plain(suppressedLine(suppressors, now))] as const]),
+    ...handledFields(alert, now),
+    ['severity', plain(alert.severity)],
+    ['owner', plain(alert.owner ?? '-')],
+    ['labels', plain(labelsText(alert))],
+    ['events', String(alert.count)],
+    ['since', exactly(alert.started_at, now)],
+    ['updated', exactly(alert.updated_at, now)],
+    ['annotations', about.join('\n') || '-'],
+    ['runs', shown.join('\n') || '-'],
+    ['notified', sent.join('\n') || '-'],
+  ];
+}
+
+const why = (comment: string | null) => (comment === null ? '' : `: ${plain(comment)}`);
+
+function handledFields(alert: AlertView, now: number): Field[] {
+  const { acknowledged, resolved_at: resolvedAt, resolved_by: resolvedBy } = alert;
+  const fields: Field[] = [];
+  if (acknowledged !== null) {
+    const { by, at, comment, until } = acknowledged;
+    const end = until === null ? '' : ` until ${exactly(until, now)}`;
+    fields.push(['acknowledged', `by ${plain(by)} ${exactly(at, now)}${end}${why(comment)}`]);
+  }
+  if (resolvedAt !== null) {
+    const who = resolvedBy === null ? '' : `by ${plain(resolvedBy.by)} `;
+    fields.push([
+      'resolved',
+      `${who}${exactly(resolvedAt, now)}${why(resolvedBy?.comment ?? null)}`,
+    ]);
+  }
+  return fields;
 }

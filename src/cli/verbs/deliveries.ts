@@ -84,7 +84,7 @@ async function listDeliveries(
     none: 'No deliveries.',
     filters,
     list: (query) => client.listDeliveries(query),
-    render: (deliveries, output) => renderDeliveries(deliveries, { ...cli, output }),
+    render: (deliveries, output) => renderDeliveries(deliveries, cli.now(), output),
   });
   return EXIT.ok;
 }

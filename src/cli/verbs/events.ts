@@ -139,7 +139,7 @@ async function listEvents(
     none: 'No events.',
     filters: asked,
     list: (some) => client.listEvents(some),
-    render: (events, output) => renderEvents(events, { ...cli, output }),
+    render: (events, output) => renderEvents(events, cli.now(), output),
     next:
       order === 'newest' ? undefined : `They come with --after ${plain(page.next_cursor ?? '')}`,
   });

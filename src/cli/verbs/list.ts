@@ -94,7 +94,7 @@ async function listWatches(cli: CommandLine, flags: ListFlags): Promise<number> 
     none: 'No watches. `runwatch watch <run-id>` begins one.',
     filters,
     list: (query) => client.listWatches(query),
-    render: (watches, output) => renderWatches(watches, { ...cli, output }),
+    render: (watches, output) => renderWatches(watches, cli.now(), output),
   });
   if (flags.json !== true && page.data.length > 0) await noteOverdue(cli, client);
   return EXIT.ok;
@@ -128,7 +128,7 @@ function renderPage(page: PageView<WatchView>, cli: CommandLine, flags: ListFlag
   if (page.data.length === 0) return 'Nothing matches now.\n';
   const output = widened(cli.io.stdout, flags.wide);
   const more = moreText(page, 'watch', 'watches');
-  return `${renderWatches(page.data, { ...cli, output })}${more === null ? '' : `${more}\n`}`;
+  return `${renderWatches(page.data, cli.now(), output)}${more === null ? '' : `${more}\n`}`;
 }
 
 /** Between two requests to the daemon, ms. */
@@ -201,15 +201,10 @@ function frameOf(text: string, rows: number): string {
   return `\u001b[H${fitting.map((line) => `${line}\u001b[K`).join('\n')}\u001b[J`;
 }
 
-interface Place {
-  now: () => number;
-  output: Output;
-}
-
 /** Watches as a table, the most useful columns first. */
-function renderWatches(watches: readonly WatchView[], { now, output }: Place): string {
+function renderWatches(watches: readonly WatchView[], now: number, output: Output): string {
   const severalSources = new Set(watches.map(({ source }) => source)).size > 1;
-  const [run, ...others] = columnsFor(watches, now(), output);
+  const [run, ...others] = columnsFor(watches, now, output);
   const source: Column<WatchView> = { head: 'SOURCE', value: (watch) => watch.source };
   const columns = [
     ...(run === undefined ? [] : [run]),

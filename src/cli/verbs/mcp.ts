@@ -13,11 +13,12 @@ export function addMcpVerb(cli: CommandLine): void {
         // Loaded here: no other verb pays for it.
         const { StdioServerTransport } = await import('@modelcontextprotocol/sdk/server/stdio.js');
         const { mayWrite, serveMcp } = await import('../mcp/server.ts');
-        const deps = { client: await cli.connect(flags), cli };
+        const client = await cli.connect(flags);
         const { stdin, stdout } = cli.io;
         const transport = new StdioServerTransport(stdin, stdout.stream as Writable);
         const closed = Promise.race([once(stdin, 'end'), untilAborted(cli.signal)]);
-        await serveMcp(deps, transport, { canWrite: await mayWrite(deps), closed });
+        const canWrite = await mayWrite(client, cli);
+        await serveMcp(client, cli, transport, { canWrite, closed });
         return EXIT.ok;
       }),
     );

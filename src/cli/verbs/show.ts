@@ -58,15 +58,15 @@ async function show(cli: CommandLine, id: string, flags: ShowFlags): Promise<num
     client.listEvents({ run_id: runId, limit: SHOWN, order: 'newest' }),
     client.listDeliveries({ run_id: runId, limit: SHOWN }),
   ]);
-  const place = { ...cli, output: widened(stdout, flags.wide) };
+  const output = widened(stdout, flags.wide);
   const fields = [...fieldsOf(watch, cli), ...nodesField(events.data.filter(isRunEvent))];
   stdout.write(renderFields(fields, stdout));
   stdout.write(`\n${stdout.colors.bold('Events')}\n`);
   if (events.data.length === 0) note(stderr, 'none yet');
-  else stdout.write(renderEvents(events.data, place));
+  else stdout.write(renderEvents(events.data, cli.now(), output));
   stdout.write(`\n${stdout.colors.bold('Deliveries')}\n`);
   if (deliveries.data.length === 0) note(stderr, 'none yet');
-  else stdout.write(renderDeliveries(deliveries.data, place));
+  else stdout.write(renderDeliveries(deliveries.data, cli.now(), output));
   return EXIT.ok;
 }
 

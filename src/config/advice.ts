@@ -1,12 +1,131 @@
-import { SYSTEM_EVENT_TYPES, EVENT_TYPES } from '../core/event/event.ts';
-import { ruleWants, wantsEvent } from '../core/event/patterns.ts';
 import { inhibitedBy } from '../core/alert/suppression.ts';
 import { mutedUntil, type TimeInterval } from '../core/alert/time-interval.ts';
+import { EVENT_TYPES, SYSTEM_EVENT_TYPES } from '../core/event/event.ts';
+import { ruleWants, wantsEvent } from '../core/event/patterns.ts';
 import { valueOf } from '../core/records.ts';
-import { unknownName, type Finding } from './problems.ts';
-import { namesOfWorkflows } from './advise-names.ts';
+import { isUuid } from '../core/run/snapshot.ts';
+import { isInClear, isLinkLocal } from './hosts.ts';
+import { didYouMean, suggest, unknownName, type Finding } from './problems.ts';
 import { intervalOf, type RuleConfig } from './rule-schema.ts';
+import type { Path } from './schema-walk.ts';
 import type { Config } from './schema.ts';
+
+/** What is valid and yet will not work, or not as safely as it could, each with its cure. */
+export function adviseOn(config: Config): Finding[] {
+  return [
+    ...unreachableEndpoints(config),
+    ...unusedEndpoints(config),
+    ...endpointsOfNames(config),
+    ...unknownOwners(config),
+    ...secretsInClear(config),
+    ...adviseOnRules(config),
+    ...adviseOnInhibition(config),
+  ];
+}
+
+function unreachableEndpoints({ endpoints }: Config): Finding[] {
+  return Object.entries(endpoints).flatMap(([name, endpoint]) => {
+    const [key, host] = hostOf(endpoint);
+    if (host === null || !isLinkLocal(host)) return [];
+    const message =
+      'runwatch connects to no link-local address, so every delivery would fail: ' +
+      'give another address of the receiver';
+    return [{ path: ['endpoints', name, key], message }];
+  });
+}
+
+/** Endpoints that are sent nothing unless a watch names them; `default: false` says that watches do. */
+function unusedEndpoints({ endpoints, rules }: Config): Finding[] {
+  const all = Object.entries(endpoints);
+  if (all.every(([, endpoint]) => endpoint.default !== true)) return [];
+  const byRules = new Set(
+    rules.flatMap(({ notify, escalate }) => [
+      ...notify,
+      ...escalate.flatMap((step) => step.notify),
+    ]),
+  );
+  return all.flatMap(([name, endpoint]) => {
+    const { events = [], default: isDefault } = endpoint;
+    const named = events.filter((pattern) => pattern !== '*');
+    const isTold = SYSTEM_EVENT_TYPES.some((type) => ruleWants(named, type));
+    if (isDefault !== undefined || byRules.has(name) || isTold) return [];
+    const message =
+      'no rule notifies it, and it is not among the defaults, so only a watch that names it sends to it: ' +
+      'set default: true, name it in a rule, or set default: false where watches name it';
+    return [{ path: ['endpoints', name], message }];
+  });
+}
+
+function endpointsOfNames(config: Config): Finding[] {
+  return Object.entries(config.endpoints).flatMap(([name, { when }]) =>
+    namesOfWorkflows(['endpoints', name, 'when'], when, config),
+  );
+}
+
+/** The host of an endpoint, and the setting that has it. */
+function hostOf(endpoint: Config['endpoints'][string]): [key: 'url' | 'host', string | null] {
+  const { url, host = null } = endpoint as { url?: string; host?: string };
+  return url === undefined ? ['host', host] : ['url', new URL(url).hostname];
+}
+
+function secretsInClear({ sources, server }: Config): Finding[] {
+  const findings = Object.entries(sources)
+    .filter(([, { base_url: url }]) => isInClear(url))
+    .map(([name, { base_url: url }]) => ({
+      path: ['sources', name, 'base_url'],
+      message: inClear('the API key travels', url),
+    }));
+  const { public_url: publicUrl } = server;
+  if (publicUrl === undefined || !isInClear(publicUrl)) return findings;
+  const message = inClear('tokens of the API travel', publicUrl);
+  return [...findings, { path: ['server', 'public_url'], message }];
+}
+
+function inClear(what: string, url: string): string {
+  return `${what} in clear over plain http to ${new URL(url).hostname}: use https`;
+}
+
+type When = Config['endpoints'][string]['when'];
+
+/**
+ * Workflows of a filter that match no run: events have the id of a workflow, never its name.
+ * @param path of the filter
+ */
+function namesOfWorkflows(path: Path, when: When, config: Config): Finding[] {
+  const { workflows, sources } = config;
+  const discovered = Object.values(sources).flatMap(({ discover }) => discover?.workflows ?? []);
+  const known = new Set<string>([...Object.keys(workflows), ...discovered]);
+  return (when?.workflow_id ?? []).flatMap((wanted) => {
+    if (known.has(wanted) || isUuid(wanted)) return [];
+    const id = Object.entries(workflows).find(([, { name }]) => name === wanted)?.[0];
+    const message =
+      id === undefined
+        ? `"${wanted}" is no UUID, as ids of workflows are, so no run matches: give the id, or list it under workflows`
+        : `"${wanted}" is the name of a workflow, so no run matches: give its id, ${id}`;
+    return [{ path: [...path, 'workflow_id'], message }];
+  });
+}
+
+/** Owners such as `@ana` of whom no endpoint with messages for people knows the user: nobody would be called. */
+function unknownOwners({ endpoints, rules, workflows }: Config): Finding[] {
+  const mentions = Object.values(endpoints).flatMap((endpoint) =>
+    'mentions' in endpoint ? [endpoint.mentions] : [],
+  );
+  if (mentions.length === 0) return [];
+  const known = mentions.flatMap((users) => Object.keys(users));
+  const owners: { path: Path; owner: string | undefined }[] = [
+    ...rules.map(({ owner }, at) => ({ path: ['rules', at, 'owner'], owner })),
+    ...Object.entries(workflows).map(([id, { owner }]) => ({
+      path: ['workflows', id, 'owner'],
+      owner,
+    })),
+  ];
+  return owners.flatMap(({ path, owner }) => {
+    if (owner?.startsWith('@') !== true || known.includes(owner)) return [];
+    const message = `no endpoint has ${owner} in its mentions, so that messages call no user: add it there`;
+    return [{ path, message: `${message}${didYouMean(suggest(owner, known))}` }];
+  });
+}
 
 /** A rule with its place in the list. */
 interface Given {
@@ -15,7 +134,7 @@ interface Given {
 }
 
 /** Rules that are valid and yet never fire, never notify or never resolve, each with the cure. */
-export function adviseOnRules(config: Config): Finding[] {
+function adviseOnRules(config: Config): Finding[] {
   return config.rules.flatMap((rule, at) =>
     ADVICE.flatMap((advise) => advise({ rule, at }, config)),
   );
@@ -209,7 +328,7 @@ function digestToPagers(given: Given, { endpoints }: Config): Finding[] {
 }
 
 /** Rules whose alerts inhibit one another. */
-export function adviseOnInhibition({ inhibit_rules: inhibits }: Config): Finding[] {
+function adviseOnInhibition({ inhibit_rules: inhibits }: Config): Finding[] {
   const all = inhibits.map(({ source_rule: sourceRule, target_rule: targetRule }) => ({
     sourceRule,
     targetRule,
@@ -238,4 +357,13 @@ function withoutEffect(given: Given): Finding[] {
       ? none
       : finding(given, ['keep_firing_for'], `it has no effect with ${other[0]}`)),
   ];
+}
+
+/** What a receiver that verifies has to be given and no configuration shows; null where each has a secret. */
+export function derivedSecrets({ endpoints }: Config): string | null {
+  const names = Object.entries(endpoints).flatMap(([name, endpoint]) =>
+    endpoint.type === 'webhook' && endpoint.secret === undefined ? [name] : [],
+  );
+  if (names.length === 0) return null;
+  return `a secret that is derived from its name signs for ${names.join(', ')}: \`runwatch endpoints secret ${names[0]}\` shows it`;
 }
