@@ -1,18 +1,13 @@
-import { randomScripts, STORIES, STORY_NAMES, story } from '../../simulator/stories.ts';
+import { STORIES, STORY_NAMES, story } from '../../simulator/stories.ts';
 import type { RunScript } from '../../simulator/script.ts';
 import { startSimulator, type Simulator } from '../../simulator/server.ts';
 import { workflowOfStory } from '../../simulator/workflow.ts';
 import { COMMAND } from '../../package-root.ts';
 import { untilAborted } from '../command-line.ts';
 
-/** The random runs of one `simulate` end within this time of their first read. */
-const RANDOM_RUNS_WITHIN_MS = 60_000;
-
 interface SimulateOptions {
   /** 0 takes any free port. */
   port: number;
-  /** How many random runs there are besides the ready-made ones; default none. */
-  runs?: number;
   /** Ends it. */
   signal: AbortSignal;
   write: (line: string) => void;
@@ -26,7 +21,7 @@ interface SimulateOptions {
 export async function simulate(options: SimulateOptions): Promise<void> {
   const simulator = await startSimulator({ port: options.port });
   try {
-    const lines = introduction(simulator, addRuns(simulator, options.runs ?? 0));
+    const lines = introduction(simulator, addRuns(simulator));
     for (const line of lines) options.write(line);
     await untilAborted(options.signal);
   } finally {
@@ -39,8 +34,8 @@ interface Listed {
   summary: string;
 }
 
-function addRuns(simulator: Simulator, random: number): Listed[] {
-  const stories = STORY_NAMES.map((name) => ({
+function addRuns(simulator: Simulator): Listed[] {
+  return STORY_NAMES.map((name) => ({
     run: simulator.add({
       starts: 'when_read',
       workflow_id: workflowOfStory(name),
@@ -48,13 +43,6 @@ function addRuns(simulator: Simulator, random: number): Listed[] {
     }),
     summary: STORIES[name].summary,
   }));
-  const seed = Date.now() % 0xffff_ffff;
-  const extras = randomScripts({ count: random, seed, within_ms: RANDOM_RUNS_WITHIN_MS });
-  const shuffled = extras.map((script) => ({
-    run: simulator.add({ ...script, starts: 'when_read' }),
-    summary: 'ends at random',
-  }));
-  return [...stories, ...shuffled];
 }
 
 function introduction({ url, apiKey }: Simulator, runs: Listed[]): string[] {
