@@ -100,6 +100,15 @@ describe('live updates', () => {
     await row(id).getByText('failed').waitFor();
   });
 
+  test('a row that came before the first poll of its run shows the state that was polled', async () => {
+    stage.noxus.fault({ kind: 'status', status: 503, on: 'run' });
+    const id = await stage.run(running);
+    await open('/runs');
+    await row(id).getByText('unseen').waitFor();
+    stage.noxus.clearFaults();
+    await row(id).getByText('running').waitFor();
+  });
+
   test('new runs wait behind a button while the pointer is on the list', async () => {
     const first = await watchRunning();
     await open('/runs?status=running');

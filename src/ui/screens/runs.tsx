@@ -1,4 +1,4 @@
-import { useMemo } from 'preact/hooks';
+import { useEffect, useMemo } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
 import type { EventView } from '../../client/types.ts';
@@ -51,6 +51,7 @@ export function Runs() {
     (signal) => api.watches({ ...asked, limit: 1 }, signal),
     { everyMs: 5_000 },
   );
+  useFirstStates(list, head.value);
   const selection = useSelection(items, keyOfRun);
   const news = useNews(list, {
     keyOf: ({ data }) => keyOfRun({ run_id: data.run_id, source: data.watch.source }),
@@ -91,6 +92,38 @@ export function Runs() {
       )}
     </>
   );
+}
+
+/** The most rows without a state that are read again at once. */
+const MOST_UNREAD = 20;
+
+/**
+ * Reads rows again that came before the first poll of their run: a first state causes no event.
+ * @param turn changes as often as they may be read
+ */
+function useFirstStates(list: List<Watch>, turn: unknown): void {
+  useEffect(() => {
+    const unread = list.items.filter(({ run, state }) => run === null && state === 'active');
+    if (unread.length === 0) return undefined;
+    const stop = new AbortController();
+    void readAgain(list, unread.slice(0, MOST_UNREAD), stop.signal);
+    return () => stop.abort();
+  }, [turn]);
+}
+
+async function readAgain(
+  list: List<Watch>,
+  unread: readonly Watch[],
+  signal: AbortSignal,
+): Promise<void> {
+  const answers = await Promise.allSettled(unread.map((watch) => api.watch(watch, signal)));
+  if (signal.aborted) return;
+  const read = new Map(
+    answers.flatMap((answer) =>
+      answer.status === 'fulfilled' ? [[keyOfRun(answer.value), answer.value]] : [],
+    ),
+  );
+  list.patch((watch) => (watch.run === null ? (read.get(keyOfRun(watch)) ?? watch) : watch));
 }
 
 /** How many runs the filters admit: the text filter only sees those that were read. */
