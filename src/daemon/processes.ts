@@ -10,8 +10,14 @@ import type { StoreGuard } from './store-guard.ts';
 /** How often a process raises its counter and reads those of the others, ms. */
 const BEAT_MS = 1_000;
 
-/** How often a process reads the store's clock, and releases claims that it does not hold, ms. */
+/** A process that is alone reads all counters at one in so many heartbeats. */
+const READ_EVERY = 30;
+
+/** How often a process releases claims that it does not hold, ms. */
 const TEND_MS = 5_000;
+
+/** How often a process reads the store's clock, ms. */
+const CLOCK_MS = 10_000;
 
 /** A change of the clock skew by this much is written, ms. */
 const SKEW_CHANGE_MS = 100;
@@ -45,6 +51,8 @@ export class Processes {
   private dead: readonly string[] = [];
   private hasAppeared = false;
   private highest = 0;
+  /** Whether it knows no other process. One that appears raises the counter of this one, too, then. */
+  private isAlone = false;
   private sections: ProcessInfo['sections'];
   private written: Pick<ProcessInfo, 'skewMs' | 'sections'>;
 
@@ -73,7 +81,7 @@ export class Processes {
     this.periodics = [
       this.takingOver,
       startPeriodic(() => this.beat(), { everyMs: BEAT_MS, onError }),
-      startPeriodic(() => this.measure(), { everyMs: TEND_MS, onError }),
+      startPeriodic(() => this.measure(), { everyMs: CLOCK_MS, onError }),
       startPeriodic(() => this.tendWorks(), { everyMs: TEND_MS, onError }),
     ];
   }
@@ -120,13 +128,24 @@ export class Processes {
   }
 
   private async beat(): Promise<void> {
-    const { id, monotonic, now, pulse } = this.process;
+    const { highest, store } = this;
+    const { id, monotonic, pulse } = this.process;
     const askedAt = monotonic();
-    const [counter, counters] = await Promise.all([this.store.beat(id), this.store.counters()]);
+    const [counter, seen] = await Promise.all([
+      highest === 0 ? store.show(id) : store.beat(id),
+      this.isAlone && highest % READ_EVERY !== 0 ? null : store.counters(),
+    ]);
     if (pulse.raised(askedAt)) for (const work of this.works) work.resume?.();
     if (counter === 1) await this.appear();
-    else if (counter <= this.highest) this.guard.suspect();
+    else if (counter <= highest) this.guard.suspect();
     this.highest = counter;
+    const own = () => new Map([[id, String(counter)]]);
+    this.note(seen ?? (counter === highest + 1 ? own() : await store.counters()));
+  }
+
+  private note(counters: ReadonlyMap<string, string>): void {
+    const { id, now } = this.process;
+    this.isAlone = counters.size === 1 && counters.has(id);
     this.heartbeats.note(counters, now());
     this.dead = this.judge(counters);
     if (this.dead.length > 0) this.takingOver?.trigger();
@@ -148,6 +167,7 @@ export class Processes {
     const { id, log } = this.process;
     await this.describe();
     if (this.hasAppeared) {
+      await this.store.show(id);
       log.warn({ process: id }, 'process.forgotten');
       this.guard.check();
     }

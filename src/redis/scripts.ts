@@ -58,6 +58,7 @@ import {
 } from './lua/stream.ts';
 import type { ScriptCall } from './script.ts';
 import { ADMIT_REQUEST, PUT_SOURCE, RENEW_PERMIT, SETTLE_REQUEST } from './stores/source-store.ts';
+import { SHOW_PROCESS } from './stores/process-store.ts';
 import { COMMIT_WATCH } from './stores/watch-script.ts';
 
 declare module 'ioredis' {
@@ -85,7 +86,7 @@ declare module 'ioredis' {
     rwSurvey(
       ...args: string[]
     ): Result<
-      [now: number, members: number, due: number, earliest: string, first: string],
+      [now: number, members: number, claims: number, due: number, earliest: string, first: string],
       Context
     >;
     rwMoveBack(...args: (string | number)[]): Result<null, Context>;
@@ -134,6 +135,7 @@ declare module 'ioredis' {
       ...bounds: [most: number, keptMs: number]
     ): Result<null, Context>;
     rwReplaceField(key: string, field: string, was: string, is: string): Result<number, Context>;
+    rwShowProcess(...call: ScriptCall): Result<number, Context>;
     rwPutSource(...call: ScriptCall): Result<number, Context>;
     rwTakeGone(
       checks: string,
@@ -264,6 +266,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwSettleRequest', { lua: SETTLE_REQUEST.lua });
   redis.defineCommand('rwReadStatistics', { numberOfKeys: 3, lua: READ_STATISTICS });
   defineStreamScripts(redis);
+  redis.defineCommand('rwShowProcess', { lua: SHOW_PROCESS.lua });
   redis.defineCommand('rwPutSource', { lua: PUT_SOURCE.lua });
   redis.defineCommand('rwTakeGone', { numberOfKeys: 1, lua: TAKE_GONE });
   redis.defineCommand('rwMoveCursor', { numberOfKeys: 2, lua: MOVE_CURSOR });

@@ -489,6 +489,15 @@ const CASES: Case[] = [
     () => stores.endpointSecrets.replace('ops', null, 'sealed'),
   ],
   [
+    'rwShowProcess',
+    'grows',
+    'a process that appears beside another',
+    async () => {
+      await stores.processes.show('one');
+      await stores.processes.show('another');
+    },
+  ],
+  [
     'rwPutSource',
     'grows',
     'a source that is closed',

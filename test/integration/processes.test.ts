@@ -9,6 +9,7 @@ import type { Deliverer } from '../../src/deliver/deliverer.ts';
 import { ClaimStore, tokensOf } from '../../src/redis/leases.ts';
 import { CLAIMS } from '../../src/redis/lua/leases.ts';
 import { STORE_NOW } from '../../src/redis/lua/clock.ts';
+import { ProcessStore } from '../../src/redis/stores/process-store.ts';
 import { testProcess } from '../support/daemon.ts';
 import { limitedTo } from '../support/endpoints.ts';
 import { openStores } from '../support/stores.ts';
@@ -21,12 +22,15 @@ const RUN = { source: 'default', runId: 'run-1' };
 
 const idle: ClaimedWork = { takeOver: async () => undefined };
 
-function processOf(id: string, { work = idle, uptime = () => performance.now() } = {}) {
+function processOf(
+  id: string,
+  { work = idle, uptime = () => performance.now(), processes = stores.processes } = {},
+) {
   const lines: unknown[] = [];
   const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) });
   const own = testProcess({
     id,
-    stores,
+    stores: { ...stores, processes },
     clock: new Clock(
       stores.clock,
       { wall: Date.now, monotonic: () => performance.now(), uptime },
@@ -118,6 +122,29 @@ test('claims of a dead process are taken over within seconds, and the process is
   expect(lines).toContainEqual(expect.objectContaining({ msg: 'process.dead', process: 'dead' }));
   await process.stop(false);
   expect((await processes.counters()).size).toBe(0);
+});
+
+test('a process that is alone reads no counters but its own, and takes over from one that appeared meanwhile', async () => {
+  let reads = 0;
+  const processes = new (class extends ProcessStore {
+    override counters() {
+      reads += 1;
+      return super.counters();
+    }
+  })(stores.redis, stores.keys);
+  const found: string[] = [];
+  const work = { ...idle, takeOver: async (dead: string) => void found.push(dead) };
+  const { process } = processOf('alone', { work, processes });
+  const counter = async () => Number((await stores.processes.counters()).get('alone'));
+  process.start();
+  await waitFor(async () => (await counter()) > 1);
+  const before = reads;
+  await waitFor(async () => (await counter()) > 4);
+  expect(reads).toBe(before);
+  await stores.processes.show('another');
+  await waitFor(async () => !(await stores.processes.counters()).has('another'));
+  expect(found).toEqual(['another']);
+  await process.stop(false);
 });
 
 test('a process beats on while it takes over dead ones, one at a time', async () => {

@@ -1,5 +1,22 @@
 import type { Redis } from 'ioredis';
 import type { Keys } from '../keys.ts';
+import { script } from '../script.ts';
+
+/**
+ * Raises the counter of a process that others do not know. Where just one other is there, it raises that one's,
+ * too: a process that is alone reads no counters until its own is raised by another.
+ */
+export const SHOW_PROCESS = script(
+  { keys: ['processes'], args: ['process'] },
+  `
+local counter = redis.call('HINCRBY', keys.processes, args.process, 1)
+local ids = redis.call('HKEYS', keys.processes)
+if #ids == 2 then
+  redis.call('HINCRBY', keys.processes, ids[1] == args.process and ids[2] or ids[1], 1)
+end
+return counter
+`,
+);
 
 /** What a process says of itself. */
 export interface ProcessInfo {
@@ -23,6 +40,12 @@ export class ProcessStore {
 
   async describe(process: string, info: ProcessInfo): Promise<void> {
     await this.redis.hset(this.keys.processInfo, process, JSON.stringify(info));
+  }
+
+  /** Raises the counter of a process that others do not know, and shows it to one that is alone. */
+  async show(process: string): Promise<number> {
+    const { processes } = this.keys;
+    return this.redis.rwShowProcess(...SHOW_PROCESS.call({ processes }, [], { process }));
   }
 
   /** Raises the counter of a process. @returns what it is now: 1 where the store had forgotten it */
