@@ -7,7 +7,7 @@ import { faultLog } from '../fault-log.ts';
 import { startPeriodic, type Periodic } from '../periodic.ts';
 
 /** How often Redis is asked, ms: a change is reported within a minute. */
-const EVERY_MS = 10_000;
+const EVERY_MS = 20_000;
 
 /** How long an eviction is reported, ms. */
 const NAMED_MS = 3_600_000;

@@ -90,7 +90,6 @@ export class Poller {
         await schedule.takeOver(dead);
         await streams.takeOver(dead);
       }),
-    tend: () => this.each(({ schedule }) => schedule.tend()),
     moveBack: (step: ClockStep) => this.each(({ schedule }) => schedule.moveBack(step)),
   };
 

@@ -144,9 +144,10 @@ export class Schedule {
     return this.store.countDue(name, kind, process.now());
   }
 
-  /** Reads the size of the schedule, and sees to what is due that no slot claims. */
+  /** Reads the size of the schedule, and sees to claims that are lost, and to what is due that no slot claims. */
   async survey(): Promise<ScheduleSurvey> {
     const survey = await this.store.survey(this.source.name);
+    if (survey.claims > 0) await this.tend();
     const { nextMs } = survey;
     const { slots } = this.source;
     // What held up claims may be over, and the message of that may be lost.

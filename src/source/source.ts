@@ -34,6 +34,9 @@ import { SourceThrottle } from './throttle.ts';
 /** How often streams, and names of workflows, are tended, ms. */
 const TEND_EVERY_MS = 1_000;
 
+/** How often it is checked whether polls agree again, ms. */
+const AGREE_EVERY_MS = 60_000;
+
 /** The time that a poll may take beyond its request, to write its result, ms. */
 const WRITE_MS = 5_000;
 
@@ -122,6 +125,10 @@ export class Source {
     };
     this.chores = [
       startPeriodic(() => this.streams.tend(), { everyMs: TEND_EVERY_MS, onError }),
+      startPeriodic(() => this.agreement.tend(), {
+        everyMs: AGREE_EVERY_MS,
+        onError: faultLog(log, 'agreement', { source }),
+      }),
       startPeriodic(() => workflowNames.tend(source, names), {
         everyMs: TEND_EVERY_MS,
         onError: (error) => {
@@ -221,7 +228,6 @@ export class Source {
   /** Surveys the schedule, which finds lost wake-ups, and judges the source as a whole. */
   async survey(): Promise<void> {
     await this.throttle.freshen();
-    await this.agreement.tend();
     await this.surveySchedule();
     this.logReads();
     await this.discovery.tend();

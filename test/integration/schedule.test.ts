@@ -433,6 +433,16 @@ describe('survey of the schedule', () => {
     expect(process.due).toEqual(['free']);
   });
 
+  test('the survey releases claims of this process that it does not hold', async () => {
+    await watch(['a', 'b'], AN_HOUR);
+    const process = processOn();
+    const forgotten = `${process.id}.forgotten ${Date.now()} ${Date.now() + AN_HOUR} watch`;
+    await redis.hset(keys.requestClaims(source), 'b', forgotten);
+    expect(await process.survey()).toMatchObject({ claims: 1 });
+    expect(await process.survey()).toMatchObject({ members: 2, claims: 0 });
+    expect(await dueIn('b')).toBeLessThanOrEqual(0);
+  });
+
   test('the claim of a list counts as no watch', async () => {
     await watch(['a', 'b'], AN_HOUR);
     const process = processOn();

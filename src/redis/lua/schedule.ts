@@ -217,7 +217,8 @@ end
  * How a source's schedule stands.
  *
  * KEYS  clock, claims, due sets.
- * Returns [now, polls, of these due, the earliest due time of a poll or '', that of anything or '']
+ * Returns [now, polls, claimed requests, polls that are due, the earliest due time of a poll or '', that of
+ * anything or '']
  */
 export const SURVEY = `
 ${EVEN_IF_FULL}
@@ -226,7 +227,8 @@ ${IS_POLL}
 evenIfFull(KEYS[1])
 local now = storeNow(KEYS[1])
 local members, due, earliest, first = 0, 0, '', ''
-for _, member in ipairs(redis.call('HKEYS', KEYS[2])) do
+local claimed = redis.call('HKEYS', KEYS[2])
+for _, member in ipairs(claimed) do
   if isPoll(member) then members = members + 1 end
 end
 for place = 3, #KEYS do
@@ -239,7 +241,7 @@ for place = 3, #KEYS do
     if head <= now then due = due + redis.call('ZCOUNT', KEYS[place], '-inf', now) end
   end
 end
-return {now, members, due, earliest, first}
+return {now, members, #claimed, due, earliest, first}
 `;
 
 /**

@@ -193,10 +193,18 @@ export class OutboxStore {
    */
   async compare(from: string | undefined, most: number): Promise<Compared> {
     const { redis, keys } = this;
-    const fields = [[keys.deliveries('state', 'pending'), keys.deliveries('state', 'parked')]];
-    const query = { kind: 'delivery' as const, fields, order: 'oldest' as const, from };
+    const outstanding = ['pending', 'parked'].map((state) => keys.deliveries('state', state));
+    const compared: Compared = { placed: 0, lost: 0, pools: [], next: null };
+    // With nothing to do, which is asked all day, one command is enough.
+    if ((await redis.exists(outstanding)) === 0) return compared;
+    const query = {
+      kind: 'delivery' as const,
+      fields: [outstanding],
+      order: 'oldest' as const,
+      from,
+    };
     const { numbers, next } = await findNumbers(redis, keys, query, most);
-    const compared: Compared = { placed: 0, lost: 0, pools: [], next };
+    compared.next = next;
     const plan = comparisonPlan(keys);
     const declared = declaredKeys(keys, [keys.clock, keys.poolsDue, keys.damage], plan);
     for (let at = 0; at < numbers.length; at += COMPARE_CHUNK) {

@@ -77,6 +77,8 @@ export type ReleasedUntil = { inMs: number } | 'as before' | 'never';
 export interface ScheduleSurvey {
   /** Scheduled polls, and claimed requests. */
   members: number;
+  /** Requests that are claimed. */
+  claims: number;
   /** Polls that are due and not claimed. */
   due: number;
   /** How long the earliest poll has been due, ms; below zero if it is due later, null for none. */
@@ -205,13 +207,15 @@ export class ScheduleStore {
     const keys = this.keys.schedule(source);
     // With nothing to do, which is asked all day, one command is enough.
     const isEmpty = (await this.redis.exists(...keys.slice(1))) === 0;
-    if (isEmpty) return { members: 0, due: 0, oldestMs: null, nextMs: null, answerMs: 0 };
+    if (isEmpty) {
+      return { members: 0, claims: 0, due: 0, oldestMs: null, nextMs: null, answerMs: 0 };
+    }
     const askedAt = performance.now();
-    const [now, members, due, earliest, first] = await this.redis.rwSurvey(...keys);
+    const [now, members, claims, due, earliest, first] = await this.redis.rwSurvey(...keys);
     const answerMs = performance.now() - askedAt;
     const oldestMs = earliest === '' ? null : now - Number(earliest);
     const nextMs = first === '' ? null : Number(first) - now;
-    return { members, due, oldestMs, nextMs, answerMs };
+    return { members, claims, due, oldestMs, nextMs, answerMs };
   }
 
   /** Watches that are scheduled or claimed. */

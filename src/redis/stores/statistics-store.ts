@@ -83,10 +83,11 @@ export class StatisticsStore {
    */
   async usedSince(time: number): Promise<{ time: number; names: string[] }> {
     const { workflowsUsed, workflowClock } = this.keys;
-    const [now, names] = await replies<string | null | string[]>(
-      this.redis.multi().get(workflowClock).zrangebyscore(workflowsUsed, `(${time}`, '+inf'),
-    );
-    return { time: Number(now ?? 0), names: names as string[] };
+    const now = Number((await this.redis.get(workflowClock)) ?? 0);
+    // With nothing learned, which is asked all day, one command is enough.
+    if (now === time) return { time, names: [] };
+    // Those that are used meanwhile are among them already, and the next time again.
+    return { time: now, names: await this.redis.zrangebyscore(workflowsUsed, `(${time}`, '+inf') };
   }
 
   /** Workflows of which something is known, the latest to become so first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
