@@ -125,25 +125,30 @@ test('claims of a dead process are taken over within seconds, and the process is
 });
 
 test('a process that is alone reads no counters but its own, and takes over from one that appeared meanwhile', async () => {
-  let reads = 0;
+  let beats = 0;
+  /** After how many heartbeats it read the counters. */
+  const readings: number[] = [];
   const processes = new (class extends ProcessStore {
+    override beat(id: string) {
+      beats += 1;
+      return super.beat(id);
+    }
     override counters() {
-      reads += 1;
+      readings.push(beats);
       return super.counters();
     }
   })(stores.redis, stores.keys);
   const found: string[] = [];
   const work = { ...idle, takeOver: async (dead: string) => void found.push(dead) };
   const { process } = processOf('alone', { work, processes });
-  const counter = async () => Number((await stores.processes.counters()).get('alone'));
   process.start();
-  await waitFor(async () => (await counter()) > 1);
-  const before = reads;
-  await waitFor(async () => (await counter()) > 4);
-  expect(reads).toBe(before);
+  await waitFor(() => beats > 3);
   await stores.processes.show('another');
+  const appearedAt = beats;
   await waitFor(async () => !(await stores.processes.counters()).has('another'));
   expect(found).toEqual(['another']);
+  expect(readings.filter((at) => at > 1 && at < appearedAt)).toEqual([]);
+  expect(readings).toContain(appearedAt + 1);
   await process.stop(false);
 });
 
