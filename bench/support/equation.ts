@@ -3,7 +3,7 @@ import { DELIVERY_STATES } from '../../src/core/delivery/delivery.ts';
 import { EVENT_TYPES } from '../../src/core/event/event.ts';
 import { wantsEvent } from '../../src/core/event/patterns.ts';
 import { createKeys, parseCountField, type Keys } from '../../src/redis/keys.ts';
-import { defineScripts } from '../../src/redis/scripts.ts';
+import { COUNT_NUMBERS } from '../../src/redis/numbers.ts';
 
 /** Longer than any real answer takes, ms. */
 const ANSWER_WITHIN_MS = 5_000;
@@ -56,7 +56,6 @@ export async function openLedger({
     maxLoadingRetryTime: 50,
   });
   redis.on('error', () => undefined);
-  defineScripts(redis);
   await redis.connect();
   return {
     async read() {
@@ -75,9 +74,12 @@ interface Counts {
 
 async function readCounts(redis: Redis, keys: Keys): Promise<Counts> {
   const transaction = redis.multi().hgetall(keys.deliveryCounts);
-  for (const state of DELIVERY_STATES)
-    transaction.rwCountNumbers(1, keys.deliveries('state', state));
-  for (const type of EVENT_TYPES) transaction.rwCountNumbers(1, keys.events('type', type));
+  const count = (index: string) => {
+    const [keyCount, ...given] = COUNT_NUMBERS.call({ index }, {});
+    transaction.eval(COUNT_NUMBERS.lua, keyCount, ...given);
+  };
+  for (const state of DELIVERY_STATES) count(keys.deliveries('state', state));
+  for (const type of EVENT_TYPES) count(keys.events('type', type));
   const replies = await transaction.exec();
   if (replies === null) throw new Error('the transaction was not executed');
   const values = replies.map(([error, value]) => {
@@ -85,12 +87,12 @@ async function readCounts(redis: Redis, keys: Keys): Promise<Counts> {
     return value;
   });
   const { planned = '0', ...fields } = values[0] as Record<string, string>;
-  const count = (at: number) => Number(values[1 + at]);
+  const countAt = (at: number) => Number(values[1 + at]);
   return {
     planned: Number(planned),
     counts: byState(fields),
-    index: new Map(DELIVERY_STATES.map((state, at) => [state, count(at)])),
-    events: new Map(EVENT_TYPES.map((type, at) => [type, count(DELIVERY_STATES.length + at)])),
+    index: new Map(DELIVERY_STATES.map((state, at) => [state, countAt(at)])),
+    events: new Map(EVENT_TYPES.map((type, at) => [type, countAt(DELIVERY_STATES.length + at)])),
   };
 }
 

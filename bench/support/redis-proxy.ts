@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
-import { CLAIM_REQUESTS } from '../../src/redis/lua/request-claim.ts';
+import { CLAIM_REQUESTS } from '../../src/redis/stores/request-claim.ts';
 import type { BenchContext } from './context.ts';
 import type { BenchRedis } from './redis.ts';
 
 /** What a call of the claim's script carries. */
-const CLAIM = createHash('sha1').update(CLAIM_REQUESTS).digest('hex');
+const CLAIM = createHash('sha1').update(CLAIM_REQUESTS.lua).digest('hex');
 
 /** A Redis as daemons reach it: at a distance, and with claims counted. */
 export interface RedisProxy {

@@ -6,10 +6,9 @@ import type { Subscription, Watch } from '../../src/core/watch/watch.ts';
 import { NO_POLLS, recordPoll, type PollHistory } from '../../src/core/watch/poll-history.ts';
 import { packHistory, type History } from '../../src/redis/history-codec.ts';
 import { deliveryIndexes, eventIndexes, watchIndexes } from '../../src/redis/indexes.ts';
-import { countField, type Keys } from '../../src/redis/keys.ts';
+import { countField, PlanKeys, type Keys } from '../../src/redis/keys.ts';
 import { NUMBERS } from '../../src/redis/lua/numbers.ts';
-import { RUN_IDS } from '../../src/redis/lua/run-ids.ts';
-import { runIdPlan } from '../../src/redis/run-ids.ts';
+import { RUN_IDS, runIdPlan } from '../../src/redis/run-ids.ts';
 import { observeContext, newWatch, snapshot } from '../../test/support/builders.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { openStores } from '../../test/support/stores.ts';
@@ -325,7 +324,7 @@ function runLike(
     at,
     watch: keys.watch(like),
     member: `default/${runId}`,
-    ...runIdPlan(keys, like),
+    ...runIdPlan(new PlanKeys(keys), like),
     indexes: watchIndexes(keys, like),
     events: events.map(({ place, body }) => ({
       number: place,

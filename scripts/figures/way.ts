@@ -26,12 +26,10 @@ export const WAY: readonly string[] = [
   'src/redis/stores/watch-store.ts',
   'src/redis/stores/watch-record.ts',
   'src/redis/indexes.ts',
-  'src/redis/stores/outbox-plan.ts',
   'src/redis/stores/event-plan.ts',
-  'src/redis/scripts.ts',
   'src/redis/keys.ts',
   'src/redis/stores/watch-script.ts',
-  'src/redis/lua/outbox.ts',
+  'src/redis/script.ts',
   'src/redis/lua/schedule.ts',
   // A slot claims the poll when it is due.
   'src/source/source.ts',
@@ -39,7 +37,7 @@ export const WAY: readonly string[] = [
   'src/source/slots.ts',
   'src/queue/slot-queue.ts',
   'src/redis/stores/schedule-store.ts',
-  'src/redis/lua/request-claim.ts',
+  'src/redis/stores/request-claim.ts',
   // Limiter and throttle admit it, and the source is asked.
   'src/source/limiter.ts',
   'src/source/throttle.ts',
@@ -59,7 +57,7 @@ export const WAY: readonly string[] = [
   'src/deliver/deliverer.ts',
   'src/deliver/relay.ts',
   'src/redis/stores/outbox-store.ts',
-  'src/redis/lua/claim.ts',
+  'src/redis/stores/pool-claims.ts',
   'src/deliver/claims.ts',
   'src/core/delivery/fold.ts',
   // An attempt is made, and its outcome written.
@@ -73,5 +71,5 @@ export const WAY: readonly string[] = [
   'src/core/delivery/retry.ts',
   'src/core/delivery/endpoint-state.ts',
   'src/deliver/slots.ts',
-  'src/redis/lua/delivery.ts',
+  'src/redis/stores/delivery-step.ts',
 ];

@@ -22,7 +22,6 @@ import { OutboxStore } from '../redis/stores/outbox-store.ts';
 import { ProcessStore } from '../redis/stores/process-store.ts';
 import { RepairStore } from '../redis/stores/repair-store.ts';
 import { RetentionStore } from '../redis/stores/retention-store.ts';
-import { defineScripts } from '../redis/scripts.ts';
 import { SealingKeyStore, SecretStore } from '../redis/stores/secret-store.ts';
 import { EndedSessionStore } from '../redis/stores/session-store.ts';
 import { SilenceStore } from '../redis/stores/silence-store.ts';
@@ -43,7 +42,6 @@ export function createStores(
   alertRules: Pick<AlertRules, 'book' | 'entriesOf'> | null = null,
 ) {
   const redis = connections.commands;
-  defineScripts(redis);
   const keys = createKeys(prefix);
   const history = new HistoryStore(redis, keys);
   const memory = new RedisMemoryStore(redis, keys);

@@ -101,7 +101,7 @@ export function createKeys(prefix: string) {
     goneChecks: key('gone-checks'),
     /** Sorted set of the requests that count against a source's rate limit, by until when they do. */
     budget: (source: string) => key('budget', source),
-    /** Hash, from run to the process that streams it; see `lua/stream.ts`. */
+    /** Hash, from run to the process that streams it; see `stream-store.ts`. */
     streams: (source: string) => key('streams', source),
     /** Hash: how many streams there may be as JSON, and counts of transitions by what reported them first. */
     streamState: (source: string) => key('stream-state', source),
@@ -125,7 +125,7 @@ export function createKeys(prefix: string) {
     events: (...filter: string[]) => key('events', ...filter),
     /** Sorted set of ids of a live watch's events by place. */
     liveEvents: (watch: string) => key('live-events', watch),
-    /** Sorted set of ids of events that are about no run by when they were written; see `lua/outbox.ts`. */
+    /** Sorted set of ids of events that are about no run by when they were written; see `event-plan.ts`. */
     ownEvents: key('own-events'),
     /** Pub/sub channel that rings when events were appended. */
     eventBell: key('event-bell'),
@@ -266,8 +266,12 @@ function secretKeys(key: (...parts: string[]) => string) {
 }
 
 /** Answers to requests with a key: records, when they expire, bytes by owner; see `answer-store.ts`. */
-export function answerKeys({ queuePrefix: tag }: Keys): [string, string, string] {
-  return [`${tag}:kept-answers`, `${tag}:kept-answers-expiry`, `${tag}:kept-answers-bytes`];
+export function answerKeys({ queuePrefix: tag }: Keys) {
+  return {
+    records: `${tag}:kept-answers`,
+    expiries: `${tag}:kept-answers-expiry`,
+    bytes: `${tag}:kept-answers-bytes`,
+  };
 }
 
 /** The schedule of a source's requests. */
@@ -282,8 +286,8 @@ function requestKeys(key: (...parts: string[]) => string) {
      * when the configured one is over.
      */
     requestsDue,
-    /** What scripts of a schedule take as `clock, claims, due sets`. */
-    schedule: (source: string) => [key('clock'), requestClaims(source), ...requestsDue(source)],
+    /** What scripts of a schedule take, beside its due sets. */
+    schedule: (source: string) => ({ clock: key('clock'), claims: requestClaims(source) }),
     /** String: which kinds of requests were claimed last, while several are due; expires. */
     requestShares: (source: string) => key('request-shares', source),
     /** Hash: which requests of a source are claimed, and by which token; see `lua/schedule.ts`. */
@@ -295,22 +299,22 @@ function requestKeys(key: (...parts: string[]) => string) {
   };
 }
 
-/**
- * Three strings that say whether a source may be asked. The first is the JSON of what is known of a
- * source that does not simply answer. The second is the lease of the request that probes it. The third
- * is when it answered again after an outage, ms since the epoch.
- */
-function sourceAdmission(
-  key: (...parts: string[]) => string,
-  source: string,
-): [string, string, string] {
-  return [key('source', source), key('source-probe', source), key('source-open', source)];
+/** Three strings that say whether a source may be asked. */
+function sourceAdmission(key: (...parts: string[]) => string, source: string) {
+  return {
+    /** The JSON of what is known of a source that does not simply answer. */
+    state: key('source', source),
+    /** The lease of the request that probes it. */
+    probe: key('source-probe', source),
+    /** When it answered again after an outage, ms since the epoch. */
+    open: key('source-open', source),
+  };
 }
 
 /** What look-ups go by. */
 function runIdKeys(key: (...parts: string[]) => string) {
   return {
-    /** Sorted sets of the ids of a source's runs in the order of their letters; see `lua/run-ids.ts`. */
+    /** Sorted sets of the ids of a source's runs in the order of their letters; see `run-ids.ts`. */
     runIds: (source: string, ...first: string[]) => key('run-ids', source, ...first),
     /** Sorted set of the ids that begin one of these. */
     runIdBlocks: (source: string) => key('run-id-blocks', source),
@@ -342,32 +346,25 @@ export function parseCountField(field: string): { state: DeliveryState; endpoint
 }
 
 /**
- * The KEYS of a script, after their number: those that it knows by their place, then those that its
- * plans name.
+ * The keys that the plan of a script names, which it declares. How keys begin that the script finds by what it
+ * reads, such as the delivery that is due next, cannot be declared.
  */
-export function declaredKeys(
-  keys: Keys,
-  byPlace: readonly string[],
-  ...plans: unknown[]
-): [number, ...string[]] {
-  const declared = [...byPlace, ...namedKeys(keys, ...plans)];
-  return [declared.length, ...declared];
-}
+export class PlanKeys {
+  private readonly names = new Set<string>();
 
-/**
- * The keys that plans name. A text that ends with a colon is the beginning of keys that cannot be
- * declared. The script finds them by what it reads, such as the delivery that is due next.
- */
-export function namedKeys({ queuePrefix }: Keys, ...plans: unknown[]): string[] {
-  const named = new Set<string>();
-  collect(plans, `${queuePrefix}:`, named);
-  return [...named];
-}
+  constructor(readonly keys: Keys) {}
 
-function collect(value: unknown, beginning: string, found: Set<string>): void {
-  if (typeof value === 'string') {
-    if (value.startsWith(beginning) && !value.endsWith(':')) found.add(value);
-  } else if (typeof value === 'object' && value !== null) {
-    for (const part of Object.values(value)) collect(part, beginning, found);
+  /** Those that were named so far. */
+  get declared(): string[] {
+    return [...this.names];
   }
+
+  /** Notes a key, and returns it. */
+  readonly declare = (key: string): string => {
+    this.names.add(key);
+    return key;
+  };
+
+  /** {@link declare} for several. */
+  readonly declareAll = (keys: string[]): string[] => keys.map(this.declare);
 }

@@ -1,6 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { Keys } from './keys.ts';
+import { STORE_NOW } from './lua/clock.ts';
+import { LEASE } from './lua/leases.ts';
+import { script } from './script.ts';
 
 /** Claims read by one command. */
 const CHUNK = 500;
@@ -22,6 +25,28 @@ export function tokensOf(process: string): () => string {
   return () => `${process}.${(given += 1).toString(36)}`;
 }
 
+const TAKE_LEASE = script(
+  'rwTakeLease',
+  { keys: ['clock', 'lease'], args: ['token', 'ms'], reply: (taken: number) => taken === 1 },
+  `
+${STORE_NOW}
+${LEASE}
+return takeLease(keys.lease, args.token, storeNow(keys.clock), tonumber(args.ms)) and 0 or 1
+`,
+);
+
+/** Ends a lease that a token holds, or any token of a process. */
+const END_LEASE = script(
+  'rwEndLease',
+  { keys: ['lease'], args: ['token?', 'process?'] },
+  `
+${LEASE}
+local holder = readLease(keys.lease) or ''
+local isMeant = holder == args.token or args.process and string.match(holder, '^[^.]+') == args.process
+if isMeant then redis.call('DEL', keys.lease) end
+`,
+);
+
 /** The right to do what one process at a time does; see `lua/leases.ts`. */
 export class Lease {
   constructor(
@@ -32,17 +57,18 @@ export class Lease {
 
   /** Takes the lease for so many ms, or renews it. @returns false while another token holds it */
   async take(token: string, ms: number): Promise<boolean> {
-    return (await this.redis.rwTakeLease(this.keys.clock, this.key, token, ms)) === 1;
+    const keys = { clock: this.keys.clock, lease: this.key };
+    return TAKE_LEASE.run(this.redis, keys, { token, ms });
   }
 
   /** Ends the lease, if the token holds it. */
   async end(token: string): Promise<void> {
-    await this.redis.rwEndLease(this.key, 'token', token);
+    await END_LEASE.run(this.redis, { lease: this.key }, { token });
   }
 
   /** Ends the lease, if a process that has died holds it. */
   async endOf(process: string): Promise<void> {
-    await this.redis.rwEndLease(this.key, 'process', process);
+    await END_LEASE.run(this.redis, { lease: this.key }, { process });
   }
 }
 

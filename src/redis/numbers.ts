@@ -12,6 +12,8 @@ import {
   type Places,
 } from './index-columns.ts';
 import { beginningOfWatches, type Keys } from './keys.ts';
+import { COUNTED, IS_PACKED, NUMBERS } from './lua/numbers.ts';
+import { script } from './script.ts';
 
 /** Chunks read in one go: few at first, since most pages are full after few; at least as many as can do. */
 const FIRST_CHUNKS = 8;
@@ -143,6 +145,102 @@ function gather(numbers: number[], { chunks, places, order, range, most }: ReadC
   return false;
 }
 
+/**
+ * What numbers of a log, its further arguments, stand for: of the kind 'name', 'watch', 'event' or 'delivery'.
+ * The chunks of the log say where the script runs. `begins` is how keys begin, as JSON.
+ * Returns five texts for each number in use: itself, the watch's id, packed record, version, and text.
+ * The record is that of a packed watch and given once.
+ */
+const READ_NUMBERS = script(
+  'rwReadNumbers',
+  {
+    keys: ['chunks'],
+    args: ['log', 'kind', 'begins'],
+    isBytes: true,
+    reply: (rows: Buffer[]) => rows,
+  },
+  `
+${NUMBERS}
+local log, kind, begins = args.log, args.kind, cjson.decode(args.begins)
+
+${IS_PACKED}
+local given = {}
+-- The packed record of a watch, the first time that it is asked for; nil where it is not packed.
+local function packed(name)
+  if given[name] == nil then
+    given[name] = isPacked(begins.watch .. name)
+    return given[name] and redis.call('GET', begins.watch .. name) or nil
+  end
+  return given[name] and '' or nil
+end
+
+local reply = {}
+local function add(...)
+  for _, part in ipairs({...}) do reply[#reply + 1] = part end
+end
+
+local function addEvent(number, name)
+  local record = packed(name)
+  if record then return add(number, name, record, '', '') end
+  local id = redis.call('ZRANGEBYSCORE', begins.liveEvents .. name, number, number)[1]
+  local body = id and redis.call('HGET', begins.event .. id, 'body')
+  if body then add(number, name, '', '', body) end
+end
+
+-- An event that is about no run is in the log by its id.
+local function addOwnEvent(number, id)
+  local body = redis.call('HGET', begins.event .. id, 'body')
+  if body then add(number, '', '', '', body) end
+end
+
+local function addDelivery(number, name, id)
+  local record = name and packed(name)
+  if record then return add(number, name, record, '', '') end
+  id = id or redis.call('ZRANGEBYSCORE', begins.liveDeliveries .. name, number, number)[1]
+  local version, doc = unpack(redis.call('HMGET', begins.delivery .. (id or ''), 'version', 'doc'))
+  if doc then add(number, name or '', '', version, doc) end
+end
+
+-- What the log has of the numbers, a chunk of it by one command.
+local values, at = {}, rest
+while at <= #ARGV do
+  local chunk, first, places = math.floor(ARGV[at] / 128), at, {}
+  while at <= #ARGV and math.floor(ARGV[at] / 128) == chunk do
+    places[#places + 1] = ARGV[at] % 128
+    at = at + 1
+  end
+  for place, value in ipairs(redis.call('HMGET', log .. chunk, unpack(places))) do
+    values[first + place - 1] = value
+  end
+end
+
+for at = rest, #ARGV do
+  local text, value = ARGV[at], values[at]
+  if kind == 'name' then
+    if value then add(text, value, '', '', '') end
+  elseif kind == 'watch' then
+    local record = value and redis.call('GET', begins.watch .. value)
+    -- One that was registered again, or whose registration failed half-way, has another number.
+    if record and tonumber(string.sub(record, 14, 25)) == tonumber(text) then add(text, value, record, '', '') end
+  elseif value then
+    -- A delivery of a system event is in the log by its id.
+    local watch = tonumber(value)
+    local name = watch and readLog(begins.names, watch)
+    if kind == 'event' then
+      if name then
+        addEvent(text, name)
+      elseif not watch then
+        addOwnEvent(text, value)
+      end
+    elseif name or not watch then
+      addDelivery(text, name, not watch and value or nil)
+    end
+  end
+end
+return reply
+`,
+);
+
 /** What numbers stand for, in their order; those that stand for nothing any more are left out. */
 export async function readNumbers(
   redis: Redis,
@@ -155,7 +253,8 @@ export async function readNumbers(
   const begins = JSON.stringify(beginnings(keys));
   const read = async (_: unknown, at: number): Promise<Buffer[]> => {
     const some = numbers.slice(at * ROWS_AT_ONCE, (at + 1) * ROWS_AT_ONCE);
-    return redis.rwReadNumbersBuffer(`${log}chunks`, log, kind, begins, ...some);
+    const chunks = `${log}chunks`;
+    return READ_NUMBERS.run(redis, { chunks }, { log, kind, begins }, { rest: some });
   };
   const calls = Math.ceil(numbers.length / ROWS_AT_ONCE);
   return (await Promise.all(Array.from({ length: calls }, read))).flatMap(rowsOf);
@@ -186,9 +285,19 @@ export function filterFields(
   );
 }
 
+/** Counts the numbers that are in an index, and in another, if there is one. */
+export const COUNT_NUMBERS = script(
+  'rwCountNumbers',
+  { keys: ['index'], reply: (count: number) => count },
+  `
+${COUNTED}
+return counted(keys.index, KEYS[further])
+`,
+);
+
 /** How many numbers are in all of the indexes, one or two. */
-export function countNumbers(redis: Redis, ...indexes: [string, string?]): Promise<number> {
-  return redis.rwCountNumbers(indexes.length, ...indexes.filter((index) => index !== undefined));
+export function countNumbers(redis: Redis, index: string, other?: string): Promise<number> {
+  return COUNT_NUMBERS.run(redis, { index }, {}, { further: other === undefined ? [] : [other] });
 }
 
 /** Chunks that stand for all of a log where its numbers are estimated. */

@@ -1,9 +1,8 @@
 import { groupBy } from '../core/arrays.ts';
 import { isWidened } from '../core/cadence/load.ts';
 import type { ClockStep } from '../core/clock.ts';
+import type { ClaimedRequest, ClaimedRequests } from '../redis/stores/request-claim.ts';
 import type {
-  ClaimedRequest,
-  ClaimedRequests,
   HeldClaim,
   ReleasedUntil,
   ScheduleSurvey,

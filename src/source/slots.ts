@@ -1,6 +1,6 @@
 import type { SourceConfig } from '../config/schema.ts';
 import { autoConcurrency, shareOf, type AskedSource } from '../core/source/limiter.ts';
-import type { NextClaim } from '../redis/stores/schedule-store.ts';
+import type { NextClaim } from '../redis/stores/request-claim.ts';
 import { afterFull, afterLate, FIRST_WINDOW, windowSize } from '../core/source/window.ts';
 import { faultLog } from '../fault-log.ts';
 import type { SlotQueue, SlotWorker } from '../queue/slot-queue.ts';

@@ -182,7 +182,7 @@ async function sourceJson(daemon: DaemonProcess, name: string): Promise<SourceJs
  * lease would last for an hour.
  */
 async function killProber(): Promise<void> {
-  const probe = stores.keys.sourceAdmission(sourceOf('no answer'))[1];
+  const { probe } = stores.keys.sourceAdmission(sourceOf('no answer'));
   const request = await waitFor(() => stores.redis.get(probe));
   const prober = request.split('.')[0] ?? '';
   const { body } = await pair[0].api<{ data: { id: string; name: string }[] }>('/v1/processes');
@@ -321,7 +321,7 @@ describe('source behind a broken gateway', () => {
 describe('daemon killed during outages', () => {
   test('a killed daemon leaves its probe to another one, and no source state or claim', async () => {
     const work = FAILING.flatMap((name) => {
-      const [state, probe] = stores.keys.sourceAdmission(sourceOf(name));
+      const { state, probe } = stores.keys.sourceAdmission(sourceOf(name));
       return [state, probe, stores.keys.requestClaims(sourceOf(name))];
     });
     await waitFor(async () => (await stores.redis.exists(...work)) === 0);

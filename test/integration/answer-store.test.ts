@@ -12,7 +12,7 @@ const stores = openStores();
 const { redis, keys } = stores;
 afterAll(() => stores.close());
 
-const [records, expiries, bytes] = answerKeys(keys);
+const { records, expiries, bytes } = answerKeys(keys);
 
 /** What the three keys hold, as they account for it. */
 async function held() {

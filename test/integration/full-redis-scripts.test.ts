@@ -14,7 +14,7 @@ import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
 import { endWatch } from '../../src/watches/end.ts';
 import { newMark, newWatch, NOON, observeContext, snapshot } from '../support/builders.ts';
 import { testProcess } from '../support/daemon.ts';
-import { callsOf, scriptsOf, startShadow } from '../support/full-redis.ts';
+import { callsOf, scriptNames, startShadow } from '../support/full-redis.ts';
 import { testRedis } from '../support/redis.ts';
 import { closeSource, openStores } from '../support/stores.ts';
 
@@ -435,14 +435,8 @@ const CASES: Case[] = [
     async () => {
       const of = keys.statistics('default/workflow-1');
       await redis.hset(of, 'version', 1);
-      const { workflowsUsed, workflowClock } = keys;
-      await redis.rwReadStatisticsBuffer(
-        of,
-        workflowsUsed,
-        workflowClock,
-        '',
-        'default/workflow-1',
-      );
+      const workflow = { source: SOURCE, workflowId: 'workflow-1' };
+      await stores.statistics.read([workflow], { isUse: true });
     },
   ],
   ['rwTakeStream', 'grows', 'a stream', () => stores.streams.take(SOURCE, 'run-1', 'p', 10)],
@@ -795,8 +789,8 @@ const CLOCKS = [
   ['a clock that was just written', 0],
 ] as const;
 
-test('every script says what it is to a full Redis', () => {
-  expect([...new Set(CASES.map(([script]) => script))].sort()).toEqual(scriptsOf(redis));
+test('every script says what it is to a full Redis', async () => {
+  expect([...new Set(CASES.map(([script]) => script))].sort()).toEqual(await scriptNames());
 });
 
 describe.each(CLOCKS)('a full Redis with %s', (_, clockAgeMs) => {

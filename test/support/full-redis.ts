@@ -1,3 +1,5 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { dumpRedis } from './dump-redis.ts';
 import { startPrivateRedis } from './redis.ts';
@@ -6,6 +8,7 @@ import { openStores } from './stores.ts';
 /** A call of a script: what stood in Redis before it, and its arguments. */
 export interface ScriptCall {
   script: string;
+  lua: string;
   args: unknown[];
   before: StoredKey[];
 }
@@ -18,10 +21,17 @@ interface StoredKey {
 
 type Script = (...args: unknown[]) => Promise<unknown>;
 
-/** The names of the scripts that a connection was taught, however it was. */
-export function scriptsOf(redis: Redis): string[] {
-  return Object.keys(redis)
-    .filter((name) => name.startsWith('rw') && !name.endsWith('Buffer'))
+/** The names of all scripts that our sources declare. */
+export async function scriptNames(): Promise<string[]> {
+  const folder = join(import.meta.dirname, '../../src/redis');
+  const files = await readdir(folder, { recursive: true });
+  const texts = await Promise.all(
+    files
+      .filter((file) => file.endsWith('.ts'))
+      .map((file) => readFile(join(folder, file), 'utf8')),
+  );
+  return texts
+    .flatMap((text) => [...text.matchAll(/\bscript\(\s*'(\w+)'/g)].map(([, name]) => name ?? ''))
     .sort();
 }
 
@@ -42,15 +52,26 @@ export async function callsOf(
 ): Promise<ScriptCall[]> {
   const calls: ScriptCall[] = [];
   const commands = redis as unknown as Record<string, Script>;
+  const { scriptsSet } = redis as { scriptsSet: Record<string, { lua?: string }> };
   const restored = [script, `${script}Buffer`].map((name) => {
-    const original = commands[name] as Script;
-    commands[name] = async function (this: unknown, ...args) {
-      // Pipelines have copies of it.
-      if (this !== redis) return original.apply(this, args);
-      calls.push({ script: name, args, before: await storedKeys(redis, await keysLeft()) });
-      return original.apply(this, args);
+    // A store defines its scripts when it needs them first.
+    let original = commands[name];
+    const recorded = async (...args: unknown[]) => {
+      const lua = scriptsSet[script]?.lua ?? '';
+      calls.push({ script: name, lua, args, before: await storedKeys(redis, await keysLeft()) });
+      return original?.apply(redis, args);
     };
-    return () => (commands[name] = original);
+    Object.defineProperty(redis, name, {
+      configurable: true,
+      get: () => (original === undefined ? undefined : recorded),
+      set(defined: Script) {
+        original = defined;
+      },
+    });
+    return () => {
+      const value = original;
+      Object.defineProperty(redis, name, { value, configurable: true, writable: true });
+    };
   });
   try {
     await act();
@@ -88,7 +109,7 @@ export async function startShadow(prefix: string) {
   const text = async () => textOf(await dumpRedis(server.url, prefix), keys.clock);
 
   async function makeAgain(
-    { script, args, before }: ScriptCall,
+    { script, lua, args, before }: ScriptCall,
     { isFull, clockAgeMs }: { isFull: boolean; clockAgeMs: number },
   ): Promise<Outcome> {
     await redis.flushall();
@@ -96,6 +117,7 @@ export async function startShadow(prefix: string) {
     await redis.set(keys.clock, `0 ${Date.now() - clockAgeMs} 0`);
     const [textBefore, bytes] = [await text(), await bytesOf(redis)];
     if (isFull) await makeFull(redis);
+    redis.defineCommand(script.replace(/Buffer$/, ''), { lua });
     const commands = redis as unknown as Record<string, Script>;
     let isRefused = false;
     await (commands[script] as Script)(...args).catch((error: unknown) => {

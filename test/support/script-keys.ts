@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { Redis } from 'ioredis';
-import { defineScripts } from '../../src/redis/scripts.ts';
 
 /** Commands with only keys as arguments, and those with two keys. Others have one, or none. */
 const ALL_KEYS: ReadonlySet<string> = new Set(['del', 'unlink', 'exists', 'mget', 'touch']);
@@ -13,7 +12,8 @@ const NO_KEYS: ReadonlySet<string> = new Set(['time', 'publish']);
  * @returns the names of the scripts, each with the kinds of keys that it does not declare
  */
 export async function watchScriptKeys(url: string) {
-  const names = namesOfScripts();
+  /** Script names by the hashes that Redis uses; each connection gives the text first. */
+  const names = new Map<string, string>();
   const redis = new Redis(url, { disconnectTimeout: 100 });
   const monitor = await redis.monitor();
   const undeclared = new Map<string, Set<string>>();
@@ -41,22 +41,12 @@ export async function watchScriptKeys(url: string) {
   };
 }
 
-/** Script names by the hashes that Redis uses. */
-function namesOfScripts(): Map<string, string> {
-  const names = new Map<string, string>();
-  const recorder = {
-    defineCommand(name: string, { lua }: { lua: string }) {
-      names.set(createHash('sha1').update(lua).digest('hex'), name);
-    },
-  };
-  defineScripts(recorder as unknown as Redis);
-  return names;
-}
-
 function scriptOf(command: string, args: string[], names: Map<string, string>) {
   if (command !== 'evalsha' && command !== 'eval') return null;
   const [script = '', count = '0', ...rest] = args;
+  const [, given] = /^-- (rw\w+)\n/.exec(script) ?? [];
   const sha = command === 'evalsha' ? script : createHash('sha1').update(script).digest('hex');
+  if (given !== undefined) names.set(sha, given);
   const name = names.get(sha);
   return name === undefined ? null : { name, declared: new Set(rest.slice(0, Number(count))) };
 }

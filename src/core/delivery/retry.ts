@@ -5,7 +5,7 @@
  * 3. `receiverAfter`: the outcome changes the state of the receiver, by which 1 decides about the next one.
  * 4. `wished`: what a user asked for during the attempt comes before what 2 says.
  *
- * `deliver/attempts.ts` makes the attempt. One script of `lua/delivery.ts` then writes 2 and 3 in one step, and
+ * `deliver/attempts.ts` makes the attempt. One script of `delivery-step.ts` then writes 2 and 3 in one step, and
  * puts the delivery where it stands from then on: due at its time if it is the first of its ordering key,
  * parked, or settled, by which the next of its key is due.
  */

@@ -1,5 +1,3 @@
-import { STORE_NOW } from './clock.ts';
-
 /**
  * Leases: proofs that a process may work on something. All go by the store's clock and by tokens. A
  * token names its process, which is random at each start, and a number of its own. So a process that was
@@ -7,7 +5,7 @@ import { STORE_NOW } from './clock.ts';
  *
  * There are two shapes. A lease is of one thing that one process at a time does, such as to judge alerts:
  * a string key of its token and its end. Claims are of the many members of a kind of work: see
- * {@link CLAIMS}. Runs that are streamed (`stream.ts`) and checks of gone runs (`source.ts`) are neither:
+ * {@link CLAIMS}. Runs that are streamed (`stream-store.ts`) and checks of gone runs (`times.ts`) are neither:
  * the first last until their process is dead, and doing the second twice changes nothing.
  *
  * `takeLease(key, token, now, ms)` takes a lease, or renews it. It returns nil, or for how many ms another
@@ -28,30 +26,6 @@ end
 local function endLease(key, token)
   if readLease(key) == token then redis.call('DEL', key) end
 end
-`;
-
-/**
- * KEYS  clock, lease.
- * ARGV  token, milliseconds.
- * Returns 1 where the token holds the lease now
- */
-export const TAKE_LEASE = `
-${STORE_NOW}
-${LEASE}
-return takeLease(KEYS[2], ARGV[1], storeNow(KEYS[1]), tonumber(ARGV[2])) and 0 or 1
-`;
-
-/**
- * Ends a lease that a token, or any token of a process, holds.
- *
- * KEYS  lease.
- * ARGV  'token' or 'process', its name
- */
-export const END_LEASE = `
-${LEASE}
-local holder = readLease(KEYS[1]) or ''
-local isMeant = ARGV[1] == 'token' and holder == ARGV[2] or ARGV[1] == 'process' and string.match(holder, '^[^.]+') == ARGV[2]
-if isMeant then redis.call('DEL', KEYS[1]) end
 `;
 
 /**
@@ -80,23 +54,4 @@ local function letGo(claims, member, token)
   redis.call('HDEL', claims, member)
   return dueAt, notes
 end
-`;
-
-/**
- * Moves the cursor of a list, where the claim of its first page is still ours. One that remains where it
- * is does not make the append-only file grow by all that it holds.
- *
- * KEYS  claims, cursor.
- * ARGV  member, token, cursor as JSON, milliseconds for which it is kept.
- * Returns 1 when it was moved, 0 when another process has the claim.
- */
-export const MOVE_CURSOR = `
-${CLAIMS}
-if holder(KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
-if redis.call('GET', KEYS[2]) == ARGV[3] then
-  redis.call('PEXPIRE', KEYS[2], ARGV[4])
-else
-  redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
-end
-return 1
 `;

@@ -1,5 +1,3 @@
-import { RUN_IDS } from './run-ids.ts';
-
 /**
  * Records are numbered as they are made. Two structures go by these numbers, in chunks of 128.
  *
@@ -85,135 +83,6 @@ local function count(counters, field, by)
 end
 `;
 
-/**
- * What numbers of a log stand for.
- *
- * KEYS  the chunks of the log, which say where the script runs.
- * ARGV  log, kind of number ('name', 'watch', 'event' or 'delivery'), key prefixes as JSON, numbers.
- * Returns five texts for each number in use: itself, the watch's id, packed record, version, and text.
- * The record is that of a packed watch and given once.
- */
-export const READ_NUMBERS = `
-${NUMBERS}
-local log, kind, keys = ARGV[1], ARGV[2], cjson.decode(ARGV[3])
-
-${IS_PACKED}
-local given = {}
--- The packed record of a watch, the first time that it is asked for; nil where it is not packed.
-local function packed(name)
-  if given[name] == nil then
-    given[name] = isPacked(keys.watch .. name)
-    return given[name] and redis.call('GET', keys.watch .. name) or nil
-  end
-  return given[name] and '' or nil
-end
-
-local reply = {}
-local function add(...)
-  for _, part in ipairs({...}) do reply[#reply + 1] = part end
-end
-
-local function addEvent(number, name)
-  local record = packed(name)
-  if record then return add(number, name, record, '', '') end
-  local id = redis.call('ZRANGEBYSCORE', keys.liveEvents .. name, number, number)[1]
-  local body = id and redis.call('HGET', keys.event .. id, 'body')
-  if body then add(number, name, '', '', body) end
-end
-
--- An event that is about no run is in the log by its id.
-local function addOwnEvent(number, id)
-  local body = redis.call('HGET', keys.event .. id, 'body')
-  if body then add(number, '', '', '', body) end
-end
-
-local function addDelivery(number, name, id)
-  local record = name and packed(name)
-  if record then return add(number, name, record, '', '') end
-  id = id or redis.call('ZRANGEBYSCORE', keys.liveDeliveries .. name, number, number)[1]
-  local version, doc = unpack(redis.call('HMGET', keys.delivery .. (id or ''), 'version', 'doc'))
-  if doc then add(number, name or '', '', version, doc) end
-end
-
--- What the log has of the numbers, a chunk of it by one command.
-local values, at = {}, 4
-while at <= #ARGV do
-  local chunk, first, places = math.floor(ARGV[at] / 128), at, {}
-  while at <= #ARGV and math.floor(ARGV[at] / 128) == chunk do
-    places[#places + 1] = ARGV[at] % 128
-    at = at + 1
-  end
-  for place, value in ipairs(redis.call('HMGET', log .. chunk, unpack(places))) do
-    values[first + place - 1] = value
-  end
-end
-
-for at = 4, #ARGV do
-  local text, value = ARGV[at], values[at]
-  if kind == 'name' then
-    if value then add(text, value, '', '', '') end
-  elseif kind == 'watch' then
-    local record = value and redis.call('GET', keys.watch .. value)
-    -- One that was registered again, or whose registration failed half-way, has another number.
-    if record and tonumber(string.sub(record, 14, 25)) == tonumber(text) then add(text, value, record, '', '') end
-  elseif value then
-    -- A delivery of a system event is in the log by its id.
-    local watch = tonumber(value)
-    local name = watch and readLog(keys.names, watch)
-    if kind == 'event' then
-      if name then
-        addEvent(text, name)
-      elseif not watch then
-        addOwnEvent(text, value)
-      end
-    elseif name or not watch then
-      addDelivery(text, name, not watch and value or nil)
-    end
-  end
-end
-return reply
-`;
-
-/**
- * Takes the number of a watch without a record out of log and indexes.
- *
- * KEYS  watches by source, watches by last change, the watch, those that are named as JSON.
- * ARGV  log, number, source, indexes as JSON, its places among the ids of runs as JSON
- */
-export const DROP_NUMBER = `
-${NUMBERS}
-${COUNT}
-${RUN_IDS}
-local number = tonumber(ARGV[2])
-if not readLog(ARGV[1], number) then return end
-for _, index in ipairs(cjson.decode(ARGV[4])) do leaveIndex(index, number) end
--- A watch that was registered again has its record under another number.
-if redis.call('EXISTS', KEYS[3]) == 0 then leaveRun(cjson.decode(ARGV[5])) end
-redis.call('ZREM', KEYS[2], number)
-count(KEYS[1], ARGV[3], -1)
-leaveLog(ARGV[1], number)
-`;
-
-/**
- * The lowest numbers of chunks of a log.
- *
- * KEYS  the chunks of the log
- * ARGV  log, ranks of chunks
- * Returns a number or '' for each rank.
- */
-export const CHUNK_STARTS = `
-local starts = {}
-for at = 2, #ARGV do
-  local chunk = redis.call('ZRANGE', KEYS[1], ARGV[at], ARGV[at])[1]
-  local lowest
-  for _, place in ipairs(chunk and redis.call('HKEYS', ARGV[1] .. chunk) or {}) do
-    lowest = math.min(lowest or 128, tonumber(place))
-  end
-  starts[#starts + 1] = lowest and tostring(chunk * 128 + lowest) or ''
-end
-return starts
-`;
-
 /** `counted(index, other)` counts the numbers that are in one index, or in both. */
 export const COUNTED = `
 local function counted(index, other)
@@ -231,14 +100,4 @@ local function counted(index, other)
   end
   return sum
 end
-`;
-
-/**
- * Counts the numbers that are in all of the indexes.
- *
- * KEYS  one index or two
- */
-export const COUNT_NUMBERS = `
-${COUNTED}
-return counted(KEYS[1], KEYS[2])
 `;

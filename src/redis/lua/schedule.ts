@@ -1,7 +1,6 @@
-import { POLL_KINDS, REQUEST_KINDS } from '../../core/cadence/load.ts';
+import { REQUEST_KINDS } from '../../core/cadence/load.ts';
 import { CLAIMS } from './leases.ts';
 import { STORE_NOW } from './clock.ts';
-import { EVEN_IF_FULL } from './full.ts';
 
 /** How long the set of widened intervals is kept after the last change, ms. */
 const SPARE_KEPT_MS = 3_600_000;
@@ -9,7 +8,7 @@ const SPARE_KEPT_MS = 3_600_000;
 const KINDS = REQUEST_KINDS.map((kind) => `'${kind}'`).join(', ');
 
 /** `isPoll(member)`: whether it is a watch's. */
-const IS_POLL = `
+export const IS_POLL = `
 local function isPoll(member) return string.byte(member) ~= 126 end
 `;
 
@@ -131,131 +130,5 @@ local function schedule(claims, first)
   end
 
   return self
-end
-`;
-
-/**
- * Makes members due now, as far as they are in the schedule.
- *
- * KEYS  clock, claims, due sets.
- * ARGV  members
- */
-export const EXPEDITE = `
-${SCHEDULE}
-local plan = schedule(KEYS[2], 3)
-local now = storeNow(KEYS[1])
-for place = 1, #ARGV do plan.expedite(ARGV[place], now, now) end
-`;
-
-/**
- * Moves members from the time that was read to another. One that is claimed, or has another time by
- * now, does not change; nor does one that a hint or user made due, although it was due before.
- *
- * KEYS  clock, claims, due sets.
- * ARGV  member, from and to of each
- */
-export const DEFER = `
-${SCHEDULE}
-local plan = schedule(KEYS[2], 3)
-local now = storeNow(KEYS[1])
-for place = 1, #ARGV, 3 do
-  local kind, at = plan.kindOf(ARGV[place])
-  local isExpedited = kind == 'prompt' and at <= now
-  if kind and not isExpedited and math.abs(at - ARGV[place + 1]) < 1 then
-    plan.put(ARGV[place], kind, ARGV[place + 2])
-  end
-end
-`;
-
-/**
- * Enters members that are missing; those that are there do not change.
- *
- * KEYS  clock, claims, due sets.
- * ARGV  kind, members: some hundreds at most, and each once.
- * Returns how many were missing
- */
-export const ENTER_MISSING = `
-${SCHEDULE}
-local plan = schedule(KEYS[2], 3)
-local now = storeNow(KEYS[1])
-local members, entered = {unpack(ARGV, 2)}, 0
-local there = {redis.call('HMGET', KEYS[2], unpack(members))}
-for place = 1, #KINDS do there[#there + 1] = redis.call('ZMSCORE', KEYS[2 + place], unpack(members)) end
-
-local function isThere(place)
-  for _, found in ipairs(there) do
-    if found[place] then return true end
-  end
-end
-
-for place, member in ipairs(members) do
-  if not isThere(place) then
-    plan.put(member, ARGV[1], now)
-    entered = entered + 1
-  end
-end
-return entered
-`;
-
-/**
- * Enters members, or makes them due earlier.
- *
- * KEYS  clock, claims, due sets.
- * ARGV  kind, then member and within how many ms it is due, of each
- */
-export const ENTER_WITHIN = `
-${SCHEDULE}
-local plan = schedule(KEYS[2], 3)
-local now = storeNow(KEYS[1])
-for place = 2, #ARGV, 2 do
-  local known = plan.kindOf(ARGV[place]) or holder(KEYS[2], ARGV[place])
-  plan.enter(ARGV[place], ARGV[1], known and now + ARGV[place + 1] or now)
-end
-`;
-
-/**
- * How a source's schedule stands.
- *
- * KEYS  clock, claims, due sets.
- * Returns [now, polls, claimed requests, polls that are due, the earliest due time of a poll or '', that of
- * anything or '']
- */
-export const SURVEY = `
-${EVEN_IF_FULL}
-${STORE_NOW}
-${IS_POLL}
-evenIfFull(KEYS[1])
-local now = storeNow(KEYS[1])
-local members, due, earliest, first = 0, 0, '', ''
-local claimed = redis.call('HKEYS', KEYS[2])
-for _, member in ipairs(claimed) do
-  if isPoll(member) then members = members + 1 end
-end
-for place = 3, #KEYS do
-  local isPoll = place < 3 + ${POLL_KINDS}
-  local head = tonumber(redis.call('ZRANGE', KEYS[place], 0, 0, 'WITHSCORES')[2])
-  if head and (first == '' or head < first) then first = head end
-  if head and isPoll then
-    members = members + redis.call('ZCARD', KEYS[place])
-    if earliest == '' or head < earliest then earliest = head end
-    if head <= now then due = due + redis.call('ZCOUNT', KEYS[place], '-inf', now) end
-  end
-end
-return {now, members, #claimed, due, earliest, first}
-`;
-
-/**
- * Moves what was scheduled while the clock was ahead back by a step, once that was taken out of it.
- *
- * KEYS  due sets.
- * ARGV  the step in ms, from which due time on
- */
-export const MOVE_BACK = `
-local step, from = tonumber(ARGV[1]), ARGV[2]
-for place = 1, #KEYS do
-  local late = redis.call('ZRANGEBYSCORE', KEYS[place], from, '+inf', 'WITHSCORES')
-  for one = 1, #late, 2 do
-    redis.call('ZADD', KEYS[place], late[one + 1] - step, late[one])
-  end
 end
 `;

@@ -1,5 +1,4 @@
 import { TOLERANCE_MS } from '../../core/clock.ts';
-import { EVEN_IF_FULL } from './full.ts';
 import { LEASE } from './leases.ts';
 
 /** When a probe is answered is not known: the source is asked again this much later, ms. */
@@ -30,21 +29,6 @@ local function rising(open, limit, now)
   if not age or age < 0 or age >= 2000 then return limit end
   return math.max(1, math.floor(limit / (age < 1000 and 4 or 2)))
 end
-`;
-
-/**
- * Takes the checks of runs that are gone which are due, for the time of a lease.
- *
- * KEYS  checks.
- * ARGV  now, lease in ms, how many at the most.
- * Returns their ids
- */
-export const TAKE_GONE = `
-${EVEN_IF_FULL}
-evenIfFull(KEYS[1])
-local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])
-for _, id in ipairs(ids) do redis.call('ZADD', KEYS[1], ARGV[1] + ARGV[2], id) end
-return ids
 `;
 
 /**

@@ -18,10 +18,21 @@ import {
 import type { Group } from '../../core/alert/group.ts';
 import { jsonOrNull, replies } from '../connection.ts';
 import { invalidCursor, presentEpoch, staleCursor } from '../cursor.ts';
-import { declaredKeys, type Keys } from '../keys.ts';
+import { PlanKeys, type Keys } from '../keys.ts';
+import { storeNow } from '../store-clock.ts';
 import { Lease } from '../leases.ts';
+import { STORE_NOW } from '../lua/clock.ts';
+import { LEASE } from '../lua/leases.ts';
+import { script } from '../script.ts';
 import { newVersion } from '../versions.ts';
-import { deliveryPlan, inboxPlan, raisedPlan } from './event-plan.ts';
+import {
+  deliveryPlan,
+  inboxPlan,
+  PLAN_DELIVERIES,
+  RAISE,
+  RAISE_EVENT,
+  raisedPlan,
+} from './event-plan.ts';
 
 /** The longest time between two calls in which sources were seen, ms. */
 const LONGEST_GAP_MS = 15_000;
@@ -30,6 +41,155 @@ const SEEN = 'seen ';
 
 /** Alerts read by one command. */
 const CHUNK = 200;
+
+/**
+ * Claims the work of alerts, if there is any and no other process has it. The claim lasts as long as
+ * its lease, which each call renews. The time for which some process has done so is counted for each source
+ * that it sees: longer gaps are none of it.
+ *
+ * Returns [now, time seen by source, ms until something is due or -1, entries, groups due, deadlines due];
+ * the last three only where there is work and the claim was got.
+ */
+const TAKE_WORK = script(
+  'rwTakeAlertWork',
+  {
+    keys: ['clock', 'lease', 'inbox', 'due', 'deadlines', 'seen'],
+    args: ['token', 'leaseMs', 'mostEntries', 'mostGroups', 'longestGapMs', 'sources'],
+    reply: (
+      reply: [
+        now: string,
+        seenMs: string[],
+        nextMs: string,
+        entries?: string[],
+        due?: string[],
+        deadlines?: string[],
+      ],
+    ) => reply,
+  },
+  `
+${STORE_NOW}
+${LEASE}
+local now = storeNow(keys.clock)
+local before = tonumber(redis.call('HGET', keys.seen, 'at') or now)
+local gap = math.floor(now - before)
+if gap >= 1000 and gap <= tonumber(args.longestGapMs) then
+  for _, source in ipairs(cjson.decode(args.sources)) do
+    redis.call('HINCRBY', keys.seen, 'seen ' .. source, gap)
+  end
+end
+if gap >= 1000 or gap <= 0 then
+  redis.call('HSET', keys.seen, 'at', string.format('%.0f', gap > 0 and before + gap or now))
+end
+
+local function firstOf(key)
+  return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2])
+end
+local first = math.min(firstOf(keys.due) or math.huge, firstOf(keys.deadlines) or math.huge)
+if redis.call('LLEN', keys.inbox) > 0 then first = now end
+local ms = first == math.huge and -1 or math.max(0, first - now)
+local reply = {tostring(now), redis.call('HGETALL', keys.seen), tostring(ms)}
+if ms ~= 0 then return reply end
+
+local takenMs = takeLease(keys.lease, args.token, now, tonumber(args.leaseMs))
+if takenMs then
+  reply[3] = tostring(takenMs)
+  return reply
+end
+reply[4] = redis.call('LRANGE', keys.inbox, 0, args.mostEntries - 1)
+reply[5] = redis.call('ZRANGEBYSCORE', keys.due, '-inf', now, 'LIMIT', 0, args.mostGroups)
+reply[6] = redis.call('ZRANGEBYSCORE', keys.deadlines, '-inf', now, 'LIMIT', 0, args.mostGroups)
+return reply
+`,
+);
+
+/**
+ * Writes groups that no other process has written since they were read, with their alerts, places in
+ * indexes, due times, and events with their deliveries: what {@link alertPlan} makes. What was judged leaves the
+ * inbox in the same step. A process that judges writes nothing once another has the claim.
+ * Returns null where something has changed meanwhile, else the pools at which deliveries are due now.
+ */
+const COMMIT = script(
+  'rwCommitAlerts',
+  { keys: [], args: ['plan'], reply: (pools: string[] | 0) => (pools === 0 ? null : pools) },
+  `
+${PLAN_DELIVERIES}
+${RAISE}
+${LEASE}
+local write = cjson.decode(args.plan)
+if write.lease and (readLease(write.lease) or write.token) ~= write.token then return 0 end
+for _, group in ipairs(write.groups) do
+  if (redis.call('HGET', group.key, 'version') or '') ~= group.before then return 0 end
+end
+if write.judged > 0 and redis.call('LINDEX', write.inbox, 0) ~= write.first then return 0 end
+
+local now = storeNow(write.clock)
+for _, deadline in ipairs(write.deadlines) do
+  if deadline.at then
+    redis.call('ZADD', write.deadlinesKey, deadline.at, deadline.member)
+  else
+    redis.call('ZREM', write.deadlinesKey, deadline.member)
+  end
+end
+for _, move in ipairs(write.moves) do
+  for _, index in ipairs(move.leave) do redis.call('ZREM', index, move.id) end
+  for _, index in ipairs(move.enter) do redis.call('ZADD', index, move.startedAt, move.id) end
+end
+for _, alert in ipairs(write.resolved) do
+  redis.call('SET', alert.key, alert.doc)
+  redis.call('ZADD', write.alertsResolved, alert.at, alert.id)
+end
+local pools = raise(write.raised)
+-- Groups and inbox come last: what a step that fails before has judged is judged again.
+for _, group in ipairs(write.groups) do
+  if group.doc then
+    redis.call('HSET', group.key, 'version', group.version, 'doc', group.doc)
+    if group.keptMs then
+      redis.call('PEXPIRE', group.key, group.keptMs)
+    else
+      redis.call('PERSIST', group.key)
+    end
+  else
+    redis.call('DEL', group.key)
+  end
+  for _, owner in ipairs(group.left) do redis.call('ZREM', owner, group.id) end
+  for _, owner in ipairs(group.owners) do
+    redis.call('ZADD', owner, group.keptMs and now + group.keptMs or 'inf', group.id)
+  end
+  if group.dueAt then
+    redis.call('ZADD', write.due, group.dueAt, group.id)
+  else
+    redis.call('ZREM', write.due, group.id)
+  end
+end
+for _, groups in ipairs(write.owners) do
+  redis.call('ZREMRANGEBYSCORE', groups, '-inf', now)
+  local last = redis.call('ZRANGE', groups, -1, -1, 'WITHSCORES')[2]
+  if last == 'inf' then
+    redis.call('PERSIST', groups)
+  elseif last then
+    redis.call('PEXPIRE', groups, math.ceil(last - now))
+  end
+end
+for _, count in ipairs(write.counts) do
+  redis.call('HINCRBY', write.countsKey, count.field, count.by)
+end
+if write.judged > 0 then redis.call('LTRIM', write.inbox, write.judged, -1) end
+return pools
+`,
+);
+
+/** Forgets alerts that have resolved. */
+const FORGET = script(
+  'rwForgetAlerts',
+  { keys: ['resolved'], args: ['alerts'] },
+  `
+for _, alert in ipairs(cjson.decode(args.alerts)) do
+  for _, index in ipairs(alert.indexes) do redis.call('ZREM', index, alert.id) end
+  redis.call('DEL', alert.key)
+  redis.call('ZREM', keys.resolved, alert.id)
+end
+`,
+);
 
 /** Alerts in Redis, with the groups that they belong to. Errors of the connection pass through. */
 export class AlertStore {
@@ -57,19 +217,24 @@ export class AlertStore {
     }: { leaseMs: number; entries: number; groups: number; seen: readonly string[] },
   ): Promise<AlertWork> {
     const { keys } = this;
-    const reply = await this.redis.rwTakeAlertWork(
-      keys.clock,
-      keys.alertLease,
-      keys.alertInbox,
-      keys.alertsDue,
-      keys.alertDeadlines,
-      keys.alertSeen,
-      token,
-      leaseMs,
-      entries,
-      groups,
-      LONGEST_GAP_MS,
-      JSON.stringify(seen),
+    const reply = await TAKE_WORK.run(
+      this.redis,
+      {
+        clock: keys.clock,
+        lease: keys.alertLease,
+        inbox: keys.alertInbox,
+        due: keys.alertsDue,
+        deadlines: keys.alertDeadlines,
+        seen: keys.alertSeen,
+      },
+      {
+        token,
+        leaseMs,
+        mostEntries: entries,
+        mostGroups: groups,
+        longestGapMs: LONGEST_GAP_MS,
+        sources: JSON.stringify(seen),
+      },
     );
     const [now, times, ms, inbox, due, deadlines] = reply;
     return {
@@ -83,8 +248,8 @@ export class AlertStore {
 
   /** The store's time, and for how long sources were seen. */
   async seen(): Promise<Pick<AlertWork, 'now' | 'seenMs'>> {
-    const [[now], times] = await Promise.all([
-      this.redis.rwReadClock(this.keys.clock),
+    const [now, times] = await Promise.all([
+      storeNow(this.redis, this.keys),
       this.redis.hgetall(this.keys.alertSeen),
     ]);
     return { now, seenMs: seenOf(Object.entries(times)) };
@@ -92,13 +257,13 @@ export class AlertStore {
 
   /** Adds what rules have to judge, beside any change of a watch. */
   async enter(entries: readonly AlertEntry[]): Promise<void> {
-    const { keys } = this;
-    const inbox = {
-      clock: keys.clock,
-      judged: inboxPlan(keys, entries),
-      ...deliveryPlan(keys, []),
-    };
-    await this.redis.rwRaiseEvent(...declaredKeys(keys, [], inbox), JSON.stringify(inbox));
+    const planKeys = new PlanKeys(this.keys);
+    const effects = JSON.stringify({
+      clock: planKeys.declare(this.keys.clock),
+      judged: inboxPlan(planKeys, entries),
+      ...deliveryPlan(planKeys, []),
+    });
+    await RAISE_EVENT.run(this.redis, {}, { effects }, { further: planKeys.declared });
   }
 
   /** Which form of each deadline rule has been applied to the runs that go on. */
@@ -149,13 +314,10 @@ export class AlertStore {
   }
 
   /** One atomic step. @returns the pools at which deliveries are due now; null on a conflict */
-  async commit(commit: AlertCommit): Promise<string[] | null> {
-    const plan = alertPlan(this.keys, commit);
-    const reply = await this.redis.rwCommitAlerts(
-      ...declaredKeys(this.keys, [], plan),
-      JSON.stringify(plan),
-    );
-    return typeof reply === 'number' ? null : reply;
+  commit(commit: AlertCommit): Promise<string[] | null> {
+    const planKeys = new PlanKeys(this.keys);
+    const plan = JSON.stringify(alertPlan(planKeys, commit));
+    return COMMIT.run(this.redis, {}, { plan }, { further: planKeys.declared });
   }
 
   /** Makes groups due now. */
@@ -262,15 +424,18 @@ export class AlertStore {
     const ids = [...new Set([...old, ...beyond])];
     if (ids.length === 0) return 0;
     const known = new Map((await this.getMany(ids)).map((alert) => [alert.id, alert]));
+    const planKeys = new PlanKeys(this.keys);
+    const { declare, declareAll } = planKeys;
     const alerts = ids.map((id) => ({
       id,
-      key: this.keys.resolvedAlert(id),
-      indexes: [this.keys.alerts('resolved'), ...indexesOf(this.keys, known.get(id))],
+      key: declare(this.keys.resolvedAlert(id)),
+      indexes: declareAll([this.keys.alerts('resolved'), ...indexesOf(this.keys, known.get(id))]),
     }));
-    const plan = { alerts };
-    await this.redis.rwForgetAlerts(
-      ...declaredKeys(this.keys, [alertsResolved], plan),
-      JSON.stringify(plan),
+    await FORGET.run(
+      this.redis,
+      { resolved: alertsResolved },
+      { alerts: JSON.stringify(alerts) },
+      { further: planKeys.declared },
     );
     return ids.length;
   }
@@ -338,19 +503,20 @@ function seenOf(times: readonly (readonly [string, string])[]): Map<string, numb
 /** A group of which nothing is due is kept for this long at the most, ms. */
 const LONGEST_KEPT_MS = 30 * 86_400_000;
 
-/** What `COMMIT_ALERTS` of `lua/alert.ts` needs. */
-function alertPlan(keys: Keys, commit: AlertCommit) {
+/** What {@link COMMIT} needs. */
+function alertPlan(planKeys: PlanKeys, commit: AlertCommit) {
+  const { keys, declare } = planKeys;
   const { read, changed, counts, events, resolved } = commit;
   const { judged = [], deadlines = new Map<string, number | null>() } = commit;
   const owners = (group: Group | null) =>
-    group === null ? [] : ownersOf(group).map((owner) => keys.alertGroups(owner));
+    group === null ? [] : ownersOf(group).map((owner) => declare(keys.alertGroups(owner)));
   return {
-    ...(commit.token !== null && { lease: keys.alertLease, token: commit.token }),
-    inbox: keys.alertInbox,
-    due: keys.alertsDue,
-    deadlinesKey: keys.alertDeadlines,
-    alertsResolved: keys.alertsResolved,
-    countsKey: keys.alertCounts,
+    ...(commit.token !== null && { lease: declare(keys.alertLease), token: commit.token }),
+    inbox: declare(keys.alertInbox),
+    due: declare(keys.alertsDue),
+    deadlinesKey: declare(keys.alertDeadlines),
+    alertsResolved: declare(keys.alertsResolved),
+    countsKey: declare(keys.alertCounts),
     first: judged[0] ?? '',
     judged: judged.length,
     owners: [
@@ -358,7 +524,7 @@ function alertPlan(keys: Keys, commit: AlertCommit) {
     ],
     groups: changed.map(({ key, before, after, dueAt, keptMs }) => ({
       id: key,
-      key: keys.alertGroup(key),
+      key: declare(keys.alertGroup(key)),
       left: owners(before).filter((owner) => !owners(after).includes(owner)),
       owners: owners(after),
       before: read.get(key)?.version ?? '',
@@ -371,23 +537,27 @@ function alertPlan(keys: Keys, commit: AlertCommit) {
     deadlines: [...deadlines].map(([member, at]) =>
       at === null ? { member } : { member, at: Math.ceil(at) },
     ),
-    moves: movesOf(keys, changed, resolved),
+    moves: movesOf(planKeys, changed, resolved),
     resolved: resolved.map((alert) => ({
       id: alert.id,
       at: alert.resolvedAt ?? 0,
-      key: keys.resolvedAlert(alert.id),
+      key: declare(keys.resolvedAlert(alert.id)),
       doc: JSON.stringify(alert),
     })),
     counts: Object.entries(counts)
       .filter(([, by]) => by !== 0)
       .map(([field, by]) => ({ field, by })),
-    clock: keys.clock,
-    raised: raisedPlan(keys, events),
+    clock: declare(keys.clock),
+    raised: raisedPlan(planKeys, events),
   };
 }
 
 /** The indexes that alerts leave and enter. */
-function movesOf(keys: Keys, changed: readonly ChangedGroup[], resolved: readonly Alert[]) {
+function movesOf(
+  { keys, declareAll }: PlanKeys,
+  changed: readonly ChangedGroup[],
+  resolved: readonly Alert[],
+) {
   const [before, after] = [new Map<string, Alert>(), new Map<string, Alert>()];
   for (const group of changed) {
     if (group.before?.open) before.set(group.before.open.alert.id, group.before.open.alert);
@@ -398,7 +568,14 @@ function movesOf(keys: Keys, changed: readonly ChangedGroup[], resolved: readonl
     const [old, now] = [before.get(id), after.get(id)];
     if (old?.state === now?.state) return [];
     const startedAt = now?.startedAt ?? 0;
-    return [{ id, startedAt, leave: indexesOf(keys, old), enter: indexesOf(keys, now) }];
+    return [
+      {
+        id,
+        startedAt,
+        leave: declareAll(indexesOf(keys, old)),
+        enter: declareAll(indexesOf(keys, now)),
+      },
+    ];
   });
 }
 

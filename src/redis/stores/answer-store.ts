@@ -1,13 +1,14 @@
-import type { Redis, Result } from 'ioredis';
+import type { Redis } from 'ioredis';
 import { answerKeys, type Keys } from '../keys.ts';
+import { script } from '../script.ts';
 
 /**
- * KEYS of all scripts here: hash of records by id, sorted set of ids by when they expire, hash of the
- * records' bytes by owner. An id is its owner, a dot and its name; a sorted set for each owner has its own
+ * The keys of all scripts here are a hash of records by id, a sorted set of ids by when they expire, and a hash of
+ * the records' bytes by owner. An id is its owner, a dot and its name; a sorted set for each owner has its own
  * ids. Times are those of Redis.
  */
 const COMMON = `
-local records, expiries, bytes = KEYS[1], KEYS[2], KEYS[3]
+local records, expiries, bytes = keys.records, keys.expiries, keys.bytes
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -41,28 +42,37 @@ local function forgetExpired()
 end
 `;
 
-/**
- * ARGV  id, record, lease in ms
- * Returns the record that is there, or '' after it wrote the given one.
- */
-const BEGIN = `${COMMON}
+const KEYS = ['records', 'expiries', 'bytes'] as const;
+
+/** Returns the record that is there, or null after it wrote the given one. */
+const BEGIN = script(
+  'rwBeginAnswer',
+  {
+    keys: KEYS,
+    args: ['id', 'record', 'leaseMs'],
+    reply: (held: string) => (held === '' ? null : held),
+  },
+  `${COMMON}
 forgetExpired()
-local expiry = redis.call('ZSCORE', expiries, ARGV[1])
-if expiry and tonumber(expiry) > now then return redis.call('HGET', records, ARGV[1]) end
-put(ARGV[1], ARGV[2], now + ARGV[3])
+local expiry = redis.call('ZSCORE', expiries, args.id)
+if expiry and tonumber(expiry) > now then return redis.call('HGET', records, args.id) end
+put(args.id, args.record, now + args.leaseMs)
 return ''
-`;
+`,
+);
 
 /**
- * ARGV  id, record that was begun, record, how long it is kept in ms, most bytes of all records
  * Where another request has begun since the lease ended, its record is kept. Where there are too many
  * bytes, the owner with most of them loses the record that would expire first.
  */
-const KEEP = `${COMMON}
+const KEEP = script(
+  'rwKeepAnswer',
+  { keys: KEYS, args: ['id', 'begun', 'record', 'keptMs', 'mostBytes'] },
+  `${COMMON}
 forgetExpired()
-local there = redis.call('HGET', records, ARGV[1])
-if there and there ~= ARGV[2] then return end
-put(ARGV[1], ARGV[3], now + ARGV[4])
+local there = redis.call('HGET', records, args.id)
+if there and there ~= args.begun then return end
+put(args.id, args.record, now + args.keptMs)
 local function largest()
   local total, most, owner = 0, -1, nil
   local flat = redis.call('HGETALL', bytes)
@@ -74,45 +84,28 @@ local function largest()
   return total, owner
 end
 local total, owner = largest()
-while owner and total > tonumber(ARGV[5]) do
+while owner and total > tonumber(args.mostBytes) do
   local first = redis.call('ZRANGE', ofOwner(owner), 0, 0)[1]
   if first then drop(first) else redis.call('HDEL', bytes, owner) end
   total, owner = largest()
 end
-`;
+`,
+);
 
-/** ARGV  id, record that was begun */
-const RELEASE = `${COMMON}
-if redis.call('HGET', records, ARGV[1]) == ARGV[2] then drop(ARGV[1]) end
-`;
-
-declare module 'ioredis' {
-  interface RedisCommander<Context> {
-    rwBeginAnswer(
-      ...args: [...AnswerKeys, id: string, record: string, leaseMs: number]
-    ): Result<string, Context>;
-    rwKeepAnswer(
-      ...args: [
-        ...AnswerKeys,
-        id: string,
-        begun: string,
-        record: string,
-        keepMs: number,
-        mostBytes: number,
-      ]
-    ): Result<null, Context>;
-    rwReleaseAnswer(...args: [...AnswerKeys, id: string, begun: string]): Result<null, Context>;
-  }
-}
-
-type AnswerKeys = [records: string, expiries: string, bytes: string];
+const RELEASE = script(
+  'rwReleaseAnswer',
+  { keys: KEYS, args: ['id', 'begun'] },
+  `${COMMON}
+if redis.call('HGET', records, args.id) == args.begun then drop(args.id) end
+`,
+);
 
 /** Bytes of all records together: at about 1 KiB each, some 60,000 answers. Owners share them evenly. */
 const MOST_BYTES = 64 * 1_024 * 1_024;
 
 /** Answers that are given again to repeated requests. Errors of the connection pass through. */
 export class AnswerStore {
-  private readonly names: AnswerKeys;
+  private readonly names: ReturnType<typeof answerKeys>;
 
   constructor(
     private readonly redis: Redis,
@@ -120,23 +113,20 @@ export class AnswerStore {
     private readonly mostBytes = MOST_BYTES,
   ) {
     this.names = answerKeys(keys);
-    redis.defineCommand('rwBeginAnswer', { numberOfKeys: 3, lua: BEGIN });
-    redis.defineCommand('rwKeepAnswer', { numberOfKeys: 3, lua: KEEP });
-    redis.defineCommand('rwReleaseAnswer', { numberOfKeys: 3, lua: RELEASE });
   }
 
   /** @returns the record under an id; null where there was none and the given one stands there now */
-  async begin(id: string, record: string, leaseMs: number): Promise<string | null> {
-    const held = await this.redis.rwBeginAnswer(...this.names, id, record, leaseMs);
-    return held === '' ? null : held;
+  begin(id: string, record: string, leaseMs: number): Promise<string | null> {
+    return BEGIN.run(this.redis, this.names, { id, record, leaseMs });
   }
 
   /** @param begun the record that began it; where another one did since, nothing is written */
-  async keep(id: string, begun: string, record: string, keepMs: number): Promise<void> {
-    await this.redis.rwKeepAnswer(...this.names, id, begun, record, keepMs, this.mostBytes);
+  async keep(id: string, begun: string, record: string, keptMs: number): Promise<void> {
+    const { mostBytes } = this;
+    await KEEP.run(this.redis, this.names, { id, begun, record, keptMs, mostBytes });
   }
 
   async release(id: string, begun: string): Promise<void> {
-    await this.redis.rwReleaseAnswer(...this.names, id, begun);
+    await RELEASE.run(this.redis, this.names, { id, begun });
   }
 }

@@ -14,7 +14,7 @@ import { parseWatchId, type Watch } from '../../core/watch/watch.ts';
 import type { WatchChange } from '../commit.ts';
 import { firstOf } from '../index-columns.ts';
 import { stalledIndex } from '../indexes.ts';
-import type { Keys } from '../keys.ts';
+import type { Keys, PlanKeys } from '../keys.ts';
 import { readNumbers } from '../numbers.ts';
 import { raisedPlan } from './event-plan.ts';
 import { readStored } from './history-plan.ts';
@@ -81,19 +81,21 @@ export class BacklogStore {
   }
 }
 
+/** The moves of a change as they were judged, and the events that follow. */
+export interface JudgedBacklogs {
+  steps: readonly BacklogStep[];
+  planned: readonly PlannedEvent[];
+}
+
 /** What the commit script must find unchanged of backlogs, and what it raises. */
-export function backlogPlan(
-  keys: Keys,
-  steps: readonly BacklogStep[],
-  planned: readonly PlannedEvent[],
-) {
+export function backlogPlan(planKeys: PlanKeys, { steps, planned }: JudgedBacklogs) {
   return {
     backlogs: steps.map(({ workflow, least, most }) => ({
-      index: stalledIndex(keys, workflow),
+      index: planKeys.declare(stalledIndex(planKeys.keys, workflow)),
       enough: ENOUGH,
       least,
       ...(most !== Infinity && { most }),
     })),
-    ...(planned.length > 0 && { raised: raisedPlan(keys, planned) }),
+    ...(planned.length > 0 && { raised: raisedPlan(planKeys, planned) }),
   };
 }

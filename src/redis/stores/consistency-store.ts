@@ -2,8 +2,9 @@ import type { Redis } from 'ioredis';
 import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import type { SourceConsistency } from '../../core/source/consistency.ts';
 import { jsonOrNull } from '../connection.ts';
-import { declaredKeys, type Keys } from '../keys.ts';
-import { raisedPlan } from './event-plan.ts';
+import type { Keys } from '../keys.ts';
+import { script } from '../script.ts';
+import { effectsOf, PLAN_DELIVERIES, RAISE } from './event-plan.ts';
 
 /** Longer than any downtime: the end of an inconsistency has an event, too. */
 const KEPT_MS = 30 * 86_400_000;
@@ -15,6 +16,31 @@ export interface ConsistencyWrite {
   before: string;
   after: SourceConsistency | null;
 }
+
+/**
+ * Replaces a state and raises the event that says so, unless another process has written it since.
+ * Returns null where it had changed, else the pools at which deliveries are due now.
+ */
+const REPLACE_STATE = script(
+  'rwReplaceState',
+  {
+    keys: ['state'],
+    args: ['keptMs', 'before', 'after', 'effects?'],
+    reply: (pools: string[] | null) => pools,
+  },
+  `
+${PLAN_DELIVERIES}
+${RAISE}
+if (redis.call('GET', keys.state) or '') ~= args.before then return false end
+if args.after == '' then
+  redis.call('DEL', keys.state)
+else
+  redis.call('SET', keys.state, args.after, 'PX', args.keptMs)
+end
+if not args.effects then return {} end
+return raise(cjson.decode(args.effects))
+`,
+);
 
 /** How far polls of each source's runs agree. Errors of the connection pass through. */
 export class ConsistencyStore {
@@ -37,13 +63,13 @@ export class ConsistencyStore {
     { source, before, after }: ConsistencyWrite,
     event: PlannedEvent | null,
   ): Promise<string[] | null> {
-    const effects = event === null ? null : raisedPlan(this.keys, [event]);
-    return this.redis.rwReplaceState(
-      ...declaredKeys(this.keys, [this.keys.sourceConsistency(source)], effects),
-      before,
-      after === null ? '' : JSON.stringify(after),
-      KEPT_MS,
-      effects === null ? '' : JSON.stringify(effects),
+    const state = this.keys.sourceConsistency(source);
+    const { effects, named } = effectsOf(this.keys, event);
+    return REPLACE_STATE.run(
+      this.redis,
+      { state },
+      { keptMs: KEPT_MS, before, after: after === null ? '' : JSON.stringify(after), effects },
+      { further: named },
     );
   }
 }

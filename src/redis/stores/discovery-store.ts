@@ -4,8 +4,10 @@ import type { DiscoveryCursor } from '../../core/feed/discovery.ts';
 import type { RunList } from '../../core/feed/run-list.ts';
 import { jsonOrNull, replies } from '../connection.ts';
 import type { ClaimedMember } from '../leases.ts';
-import { declaredKeys, type Keys } from '../keys.ts';
-import { raisedPlan } from './event-plan.ts';
+import type { Keys } from '../keys.ts';
+import { CLAIMS } from '../lua/leases.ts';
+import { script } from '../script.ts';
+import { effectsOf, TURN_STATE } from './event-plan.ts';
 
 /**
  * A cursor outlives every ordinary downtime, and not a discovery that is switched off for long: what
@@ -21,6 +23,29 @@ export interface DiscoveryTrouble {
   /** When the first of them was, ms since the epoch. */
   since: number;
 }
+
+/**
+ * Moves the cursor of a list, where the claim of its first page is still ours. One that remains where it
+ * is does not make the append-only file grow by all that it holds.
+ */
+const MOVE_CURSOR = script(
+  'rwMoveCursor',
+  {
+    keys: ['claims', 'cursor'],
+    args: ['member', 'token', 'text', 'keptMs'],
+    reply: (moved: number) => moved === 1,
+  },
+  `
+${CLAIMS}
+if holder(keys.claims, args.member) ~= args.token then return 0 end
+if redis.call('GET', keys.cursor) == args.text then
+  redis.call('PEXPIRE', keys.cursor, args.keptMs)
+else
+  redis.call('SET', keys.cursor, args.text, 'PX', args.keptMs)
+end
+return 1
+`,
+);
 
 /**
  * What all processes know of the lists that runs are discovered in: how far that has come, and what
@@ -46,10 +71,11 @@ export class DiscoveryStore {
     cursor: DiscoveryCursor,
   ): Promise<boolean> {
     const { requestClaims, discoveryCursor } = this.keys;
-    const text = JSON.stringify(cursor);
-    const [claims, place] = [requestClaims(list.source), discoveryCursor(list)];
-    const moved = await this.redis.rwMoveCursor(claims, place, member, token, text, CURSOR_KEPT_MS);
-    return moved === 1;
+    return MOVE_CURSOR.run(
+      this.redis,
+      { claims: requestClaims(list.source), cursor: discoveryCursor(list) },
+      { member, token, text: JSON.stringify(cursor), keptMs: CURSOR_KEPT_MS },
+    );
   }
 
   /**
@@ -82,13 +108,10 @@ export class DiscoveryStore {
     list: RunList,
     { keptMs, event, text }: { keptMs: number; event: PlannedEvent | null; text: string },
   ): Promise<string[] | null> {
-    const effects = event === null ? null : raisedPlan(this.keys, [event]);
-    return this.redis.rwTurnState(
-      ...declaredKeys(this.keys, [this.keys.discoveryTrouble(list)], effects),
-      keptMs,
-      effects === null ? '' : JSON.stringify(effects),
-      text,
-    );
+    const state = this.keys.discoveryTrouble(list);
+    const { effects, named } = effectsOf(this.keys, event);
+    const about = { keptMs, says: text, effects };
+    return TURN_STATE.run(this.redis, { state }, about, { further: named });
   }
 
   /** How long ago each list was last read to its cursor, ms; null for one that never was. */

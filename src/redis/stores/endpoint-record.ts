@@ -6,7 +6,7 @@ import {
   type StoredEndpoint,
 } from '../../core/delivery/endpoint-state.ts';
 import { isWebhook, type Receiver } from '../../core/delivery/receiver.ts';
-import type { Keys } from '../keys.ts';
+import type { PlanKeys } from '../keys.ts';
 import { newVersion } from '../versions.ts';
 
 const DAY_MS = 86_400_000;
@@ -23,7 +23,7 @@ const MINUTES_KEPT = 5;
 /** What the document says of a state; its results are counted beside it. */
 type StateRecord = Omit<EndpointState, 'minutes'>;
 
-/** Reads a state from the hash that it is kept in: see `lua/endpoint-state.ts`. */
+/** Reads a state from the hash that it is kept in. */
 export function readEndpoint(
   receiver: Receiver,
   hash: Readonly<Record<string, string>>,
@@ -50,14 +50,72 @@ function readMinutes(hash: Readonly<Record<string, string>>): EndpointState['min
   return [...minutes.values()].toSorted((one, other) => one.minute - other.minute);
 }
 
-/** What the script has to write of a state that has become another. */
-export function stateWrite(keys: Keys, before: StoredEndpoint, after: EndpointState, now: number) {
+/**
+ * Writes what a result or a user made of an endpoint's state. Its document goes with a version, which
+ * must be as it was when read. Results that change nothing but the counts are only counted, in a field
+ * per minute. So attempts at a healthy endpoint do not conflict. Beside the document stand the fields
+ * that claims go by.
+ *
+ * A webhook of a watch has a hash only while it is not well, and for a day after. Their number is
+ * limited: beyond it the one that changed longest ago is forgotten.
+ *
+ * `isStateKnown(write)` compares the version, `writeState(write, now)` does the writing.
+ */
+export const WRITE_STATE = `
+local function isStateKnown(write)
+  return not write.doc or (redis.call('HGET', write.key, 'version') or '') == write.version
+end
+
+local function forgetMinutes(write, isOld)
+  for _, field in ipairs(redis.call('HKEYS', write.key)) do
+    local minute = tonumber(string.match(field, '^[df](%d+)$'))
+    if minute and isOld(minute) then redis.call('HDEL', write.key, field) end
+  end
+end
+
+local function keepWebhook(write, now)
+  if redis.call('EXISTS', write.key) == 0 then return end
+  if write.keptMs then redis.call('PEXPIRE', write.key, write.keptMs) else redis.call('PERSIST', write.key) end
+  if write.isWell then
+    redis.call('ZREM', write.unwell, write.name)
+    return
+  end
+  redis.call('ZADD', write.unwell, now, write.name)
+  if redis.call('ZCARD', write.unwell) > write.unwellKept then
+    local oldest = redis.call('ZPOPMIN', write.unwell)[1]
+    redis.call('DEL', write.states .. oldest)
+  end
+end
+
+local function writeState(write, now)
+  if write.doc then
+    redis.call('HSET', write.key, 'version', write.newVersion, 'doc', write.doc, 'from', write.from,
+      'parkedFrom', write.parkedFrom, 'probes', write.probes, 'slow', write.slow)
+    if write.inTrouble then redis.call(write.isWell and 'SREM' or 'SADD', write.inTrouble, write.name) end
+  end
+  if write.isCleared then
+    forgetMinutes(write, function() return true end)
+  elseif write.count and (not write.isWebhook or redis.call('EXISTS', write.key) == 1)
+    and redis.call('HINCRBY', write.key, write.count, 1) == 1 then
+    forgetMinutes(write, function(minute) return minute <= write.forgottenMinute end)
+  end
+  if write.isWebhook then keepWebhook(write, now) end
+end
+`;
+
+/** What {@link WRITE_STATE} has to write of a state that has become another. */
+export function stateWrite(
+  { keys, declare }: PlanKeys,
+  before: StoredEndpoint,
+  after: EndpointState,
+  now: number,
+) {
   const { minutes: had } = before.state;
   const { minutes: has } = after;
   const last = has.at(-1);
   const counted = had.find(({ minute }) => minute === last?.minute);
   return {
-    key: keys.endpointState(before.receiver),
+    key: declare(keys.endpointState(before.receiver)),
     version: before.version,
     ...(!isCountedOnly(before.state, after) && {
       doc: docOf(after),
@@ -73,10 +131,10 @@ export function stateWrite(keys: Keys, before: StoredEndpoint, after: EndpointSt
           isWebhook: true,
           ...keptOf(after, now),
           states: keys.endpointState(''),
-          unwell: keys.endpointsUnwell,
+          unwell: declare(keys.endpointsUnwell),
           unwellKept: UNWELL_KEPT,
         }
-      : { inTrouble: keys.endpointsInTrouble }),
+      : { inTrouble: declare(keys.endpointsInTrouble) }),
   };
 }
 

@@ -5,10 +5,37 @@ import type {
   StoredEndpoint,
 } from '../../core/delivery/endpoint-state.ts';
 import { poolOf, type Receiver } from '../../core/delivery/receiver.ts';
-import { createPoolPlans, receiverKeys } from './outbox-plan.ts';
-import { declaredKeys, type Keys } from '../keys.ts';
-import { readEndpoint, stateWrite } from './endpoint-record.ts';
+import { PlanKeys, type Keys } from '../keys.ts';
+import { STORE_NOW } from '../lua/clock.ts';
+import { script } from '../script.ts';
+import { readEndpoint, stateWrite, WRITE_STATE } from './endpoint-record.ts';
+import { CLAIM_DELIVERIES, createPoolPlans, keysOfReceiver } from './pool-claims.ts';
 import { replies } from '../connection.ts';
+
+/**
+ * Writes the state of an endpoint, if it is still what was read, and notes that its pool may be worth
+ * asking now.
+ */
+const WRITE_ENDPOINT = script(
+  'rwWriteEndpoint',
+  {
+    keys: ['clock', 'poolsDue', 'dueBell'],
+    args: ['state', 'pool', 'receiver'],
+    reply: (written: number) => written === 1,
+  },
+  `
+${STORE_NOW}
+${CLAIM_DELIVERIES}
+${WRITE_STATE}
+local write, p, now = cjson.decode(args.state), cjson.decode(args.pool), storeNow(keys.clock)
+if not isStateKnown(write) then return 0 end
+writeState(write, now)
+if p.isShared then rescheduleWebhook(p, openReceiver(p, args.receiver, 0), false) end
+reschedule(p, now)
+redis.call('PUBLISH', keys.dueBell, p.pool)
+return 1
+`,
+);
 
 /** The states of endpoints, shared by all processes. */
 export class EndpointStore {
@@ -33,23 +60,21 @@ export class EndpointStore {
   }
 
   /** Writes a state. @returns false when it is not what was read any more */
-  async write(
+  write(
     before: StoredEndpoint,
     after: EndpointState,
     { limits, now }: { limits: EndpointLimits; now: number },
   ): Promise<boolean> {
     const { receiver } = before;
-    const { clock, poolsDue, dueBell } = this.keys;
-    const write = stateWrite(this.keys, before, after, now);
-    const { json, named } = this.planOf(poolOf(receiver), limits);
-    const byPlace = [clock, poolsDue, dueBell, ...named, ...receiverKeys(this.keys, receiver)];
-    const written = await this.redis.rwWriteEndpoint(
-      ...declaredKeys(this.keys, byPlace, write),
-      JSON.stringify(write),
-      json,
-      receiver,
+    const planKeys = new PlanKeys(this.keys);
+    const state = JSON.stringify(stateWrite(planKeys, before, after, now));
+    const pool = this.planOf(poolOf(receiver), limits);
+    return WRITE_ENDPOINT.run(
+      this.redis,
+      this.keys,
+      { state, pool: pool.json, receiver },
+      { further: [...keysOfReceiver(this.keys, receiver, pool), ...planKeys.declared] },
     );
-    return written === 1;
   }
 
   /** Those of some configured endpoints that may not be well. */

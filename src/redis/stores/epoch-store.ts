@@ -2,11 +2,37 @@ import type { Redis } from 'ioredis';
 import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import type { FoundStore } from '../../core/store-loss.ts';
-import { declaredKeys, type Keys } from '../keys.ts';
-import { raisedPlan } from './event-plan.ts';
+import type { Keys } from '../keys.ts';
+import { script } from '../script.ts';
+import { effectsOf, PLAN_DELIVERIES, RAISE } from './event-plan.ts';
 
 /** The form that records have now. A change that an older daemon would misread makes it another one. */
 const SCHEMA = '8';
+
+/**
+ * Begins a new epoch and raises the event that says why, if the store is still in the epoch that
+ * was seen. Of several processes that notice a loss, one reports it: `reported` lost records of each kind.
+ * Returns null where another process was first, else the pools at which deliveries are due now.
+ */
+const RENEW_EPOCH = script(
+  'rwRenewEpoch',
+  {
+    keys: ['epochs', 'damage'],
+    args: ['seen', 'next', 'reported', 'effects?'],
+    reply: (pools: string[] | null) => pools,
+  },
+  `
+${PLAN_DELIVERIES}
+${RAISE}
+if (redis.call('GET', keys.epochs) or '') ~= args.seen then return false end
+local pools = args.effects and raise(cjson.decode(args.effects)) or {}
+for kind, count in pairs(cjson.decode(args.reported)) do
+  if count > 0 then redis.call('HINCRBY', keys.damage, kind, -count) end
+end
+redis.call('SET', keys.epochs, args.next)
+return pools
+`,
+);
 
 /** Live records that were found to be lost, by their kind. */
 export interface Damage {
@@ -79,13 +105,13 @@ export class EpochStore {
     next: readonly string[],
     { event, damage }: { event: PlannedEvent | null; damage: Damage },
   ): Promise<string[] | null> {
-    const effects = event === null ? null : raisedPlan(this.keys, [event]);
-    return this.redis.rwRenewEpoch(
-      ...declaredKeys(this.keys, [this.keys.epochs, this.keys.damage], effects),
-      seen.join(' '),
-      next.join(' '),
-      effects === null ? '' : JSON.stringify(effects),
-      JSON.stringify(damage),
+    const { epochs, damage: lost } = this.keys;
+    const { effects, named } = effectsOf(this.keys, event);
+    return RENEW_EPOCH.run(
+      this.redis,
+      { epochs, damage: lost },
+      { seen: seen.join(' '), next: next.join(' '), reported: JSON.stringify(damage), effects },
+      { further: named },
     );
   }
 }

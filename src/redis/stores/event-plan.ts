@@ -5,22 +5,70 @@ import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import { watchId } from '../../core/watch/watch.ts';
 import type { OwnEvent } from '../../core/event/event.ts';
 import { deliveryIndexes, ownEventIndexes } from '../indexes.ts';
-import { countField, type Keys } from '../keys.ts';
+import { countField, PlanKeys, type Keys } from '../keys.ts';
+import { STORE_NOW } from '../lua/clock.ts';
+import { EVEN_IF_FULL } from '../lua/full.ts';
+import { NUMBERS } from '../lua/numbers.ts';
+import { script } from '../script.ts';
 
 /** Entries that may wait to be judged. */
 const MOST_ENTRIES = 1_000_000;
 
-/** What `PLAN_DELIVERIES` of `lua/outbox.ts` needs to add deliveries; no key where there are none. */
-export function deliveryPlan(keys: Keys, deliveries: readonly Delivery[]) {
+/**
+ * Adds deliveries that are not there yet to store, counters and orders. One that is alone in its order
+ * is due; its pool is worth asking, is added to `pools`, and the other processes are woken.
+ */
+export const PLAN_DELIVERIES = `
+${STORE_NOW}
+${NUMBERS}
+-- A record of a watch begins with version and number, see watch-record.ts.
+local numbers = {}
+local function numberOf(watch)
+  numbers[watch] = numbers[watch] or tonumber(redis.call('GETRANGE', watch, 13, 24))
+  return numbers[watch]
+end
+
+local function plan(effects, pools)
+  if #effects.deliveries == 0 then return end
+  local now = storeNow(effects.clock)
+  for _, delivery in ipairs(effects.deliveries) do
+    if redis.call('HEXISTS', delivery.key, 'version') == 0 then
+      local at = nextNumber(effects.deliveryNumber, effects.deliveryLog)
+      for _, index in ipairs(delivery.indexes) do enterIndex(index, at) end
+      enterLog(effects.deliveryLog, at, delivery.watch and numberOf(delivery.watch) or delivery.id)
+      redis.call('ZADD', delivery.live, at, delivery.id)
+      -- It is there already where this step was taken before, and failed.
+      if redis.call('LINDEX', delivery.ordering, -1) ~= delivery.id then
+        redis.call('RPUSH', delivery.ordering, delivery.id)
+      end
+      if redis.call('LINDEX', delivery.ordering, 0) == delivery.id then
+        redis.call('ZADD', delivery.due, now, delivery.id)
+        if delivery.poolDue then redis.call('ZADD', delivery.poolDue, 'LT', now, delivery.receiver) end
+        redis.call('ZADD', effects.poolsDue, 'LT', now, delivery.pool)
+        pools[#pools + 1] = delivery.pool
+      end
+      redis.call('HINCRBY', effects.deliveryCounts, 'planned', 1)
+      redis.call('HINCRBY', effects.deliveryCounts, delivery.count, 1)
+      redis.call('HSET', delivery.key, 'version', 1, 'number', at, 'doc', delivery.doc,
+        'event', delivery.event)
+    end
+  end
+  if #pools > 0 then redis.call('PUBLISH', effects.dueBell, table.concat(pools, '\\n')) end
+end
+`;
+
+/** What {@link PLAN_DELIVERIES} needs to add deliveries; no key where there are none. */
+export function deliveryPlan(planKeys: PlanKeys, deliveries: readonly Delivery[]) {
   if (deliveries.length === 0) return { deliveries };
+  const { keys, declare } = planKeys;
   return {
-    clock: keys.clock,
-    deliveryNumber: keys.deliveryNumber,
+    clock: declare(keys.clock),
+    deliveryNumber: declare(keys.deliveryNumber),
     deliveryLog: keys.deliveryLog,
-    deliveryCounts: keys.deliveryCounts,
-    poolsDue: keys.poolsDue,
-    dueBell: keys.dueBell,
-    deliveries: deliveries.map((delivery) => newDeliveryPlan(keys, delivery)),
+    deliveryCounts: declare(keys.deliveryCounts),
+    poolsDue: declare(keys.poolsDue),
+    dueBell: declare(keys.dueBell),
+    deliveries: deliveries.map((delivery) => newDeliveryPlan(planKeys, delivery)),
   };
 }
 
@@ -31,67 +79,177 @@ export function liveDeliveriesOf(keys: Keys, delivery: Delivery): string {
     : keys.liveDeliveries(watchId(delivery));
 }
 
-function newDeliveryPlan(keys: Keys, delivery: Delivery) {
+function newDeliveryPlan({ keys, declare, declareAll }: PlanKeys, delivery: Delivery) {
   const receiver = delivery.endpoint;
   const pool = poolOf(receiver);
   return {
     id: delivery.id,
-    key: keys.delivery(delivery.id),
+    key: declare(keys.delivery(delivery.id)),
     doc: JSON.stringify(delivery),
     event: delivery.eventId,
-    ...(delivery.runId !== '' && { watch: keys.watch(delivery) }),
-    live: liveDeliveriesOf(keys, delivery),
-    indexes: deliveryIndexes(keys, delivery),
+    ...(delivery.runId !== '' && { watch: declare(keys.watch(delivery)) }),
+    live: declare(liveDeliveriesOf(keys, delivery)),
+    indexes: declareAll(deliveryIndexes(keys, delivery)),
     count: countField(delivery),
-    ordering: keys.ordering(delivery),
+    ordering: declare(keys.ordering(delivery)),
     receiver,
     pool,
-    due: keys.due(receiver),
-    ...(pool !== receiver && { poolDue: keys.poolDue(pool) }),
+    due: declare(keys.due(receiver)),
+    ...(pool !== receiver && { poolDue: declare(keys.poolDue(pool)) }),
   };
 }
 
-/** What `enterInbox` of `lua/outbox.ts` needs; null for nothing. */
-export function inboxPlan(keys: Keys, entries: readonly AlertEntry[]) {
+/**
+ * `enterInbox(plan)` adds what rules have to judge. A list beyond its bound takes no more, which is
+ * counted.
+ */
+const ENTER_INBOX = `
+local function enterInbox(plan)
+  if not plan then return end
+  if redis.call('LLEN', plan.inbox) >= plan.most then
+    redis.call('HINCRBY', plan.counts, 'lost', #plan.entries)
+    return
+  end
+  redis.call('RPUSH', plan.inbox, unpack(plan.entries))
+end
+`;
+
+/** What {@link ENTER_INBOX} needs; null for nothing. */
+export function inboxPlan({ keys, declare }: PlanKeys, entries: readonly AlertEntry[]) {
   if (entries.length === 0) return null;
   return {
-    inbox: keys.alertInbox,
-    counts: keys.alertCounts,
+    inbox: declare(keys.alertInbox),
+    counts: declare(keys.alertCounts),
     most: MOST_ENTRIES,
     entries: entries.map((entry) => JSON.stringify(entry)),
   };
 }
 
-/** What `logOwnEvents` of `lua/outbox.ts` needs; nothing where there are no events. */
-function ownEventsPlan(keys: Keys, events: readonly { id: string; body: string }[]) {
+/**
+ * `logOwnEvents(own, now)` writes events that are about no run: of alerts, and about runwatch itself. They
+ * stand in the log by their own ids. Needs `NUMBERS`. `ringEvents(keys)` wakes the followers of the log.
+ */
+const LOG_OWN_EVENTS = `
+local function ringEvents(keys)
+  local place, epochs = unpack(redis.call('MGET', keys.eventPlace, keys.epochs))
+  redis.call('PUBLISH', keys.eventBell, place .. ' ' .. (string.match(epochs or '', '^%S+') or ''))
+end
+
+local function logOwnEvents(own, now)
+  if not own then return end
+  for _, event in ipairs(own.events) do
+    local place = nextNumber(own.eventPlace, own.eventLog)
+    for _, index in ipairs(event.indexes) do enterIndex(index, place) end
+    enterLog(own.eventLog, place, event.id)
+    redis.call('ZADD', own.ownEvents, now, event.id)
+    redis.call('HSET', event.key, 'place', place, 'body', event.body)
+  end
+  ringEvents(own)
+end
+`;
+
+/** What {@link LOG_OWN_EVENTS} needs; nothing where there are no events. */
+function ownEventsPlan(
+  { keys, declare, declareAll }: PlanKeys,
+  events: readonly { id: string; body: string }[],
+) {
   if (events.length === 0) return {};
   return {
     own: {
       eventLog: keys.eventLog,
-      eventPlace: keys.eventPlace,
-      ownEvents: keys.ownEvents,
-      epochs: keys.epochs,
-      eventBell: keys.eventBell,
+      eventPlace: declare(keys.eventPlace),
+      ownEvents: declare(keys.ownEvents),
+      epochs: declare(keys.epochs),
+      eventBell: declare(keys.eventBell),
       events: events.map(({ id, body }) => ({
         id,
-        key: keys.event(id),
+        key: declare(keys.event(id)),
         body,
-        indexes: ownEventIndexes(keys, JSON.parse(body) as OwnEvent),
+        indexes: declareAll(ownEventIndexes(keys, JSON.parse(body) as OwnEvent)),
       })),
     },
   };
 }
 
-/** System events, with what follows from them. */
-export function raisedPlan(keys: Keys, events: readonly PlannedEvent[]) {
+/**
+ * Writes events that are about no run, each with its deliveries. `raise(effects)` returns the pools at
+ * which deliveries are due now. Needs {@link PLAN_DELIVERIES}.
+ */
+export const RAISE = `
+${LOG_OWN_EVENTS}
+${ENTER_INBOX}
+local function raise(effects)
+  local pools = {}
+  logOwnEvents(effects.own, storeNow(effects.clock))
+  plan(effects, pools)
+  enterInbox(effects.judged)
+  return pools
+end
+`;
+
+/** What {@link RAISE} needs of system events, with what follows from them. */
+export function raisedPlan(planKeys: PlanKeys, events: readonly PlannedEvent[]) {
   const entries = events.flatMap((event) => event.entries ?? []);
   return {
-    clock: keys.clock,
-    ...ownEventsPlan(keys, events),
-    ...(entries.length > 0 && { judged: inboxPlan(keys, entries) }),
+    clock: planKeys.declare(planKeys.keys.clock),
+    ...ownEventsPlan(planKeys, events),
+    ...(entries.length > 0 && { judged: inboxPlan(planKeys, entries) }),
     ...deliveryPlan(
-      keys,
+      planKeys,
       events.flatMap(({ deliveries }) => deliveries),
     ),
   };
 }
+
+/** The effects of an event as the argument of a script, and the keys that they name; of none where there is none. */
+export function effectsOf(keys: Keys, event: PlannedEvent | null) {
+  if (event === null) return { effects: undefined, named: [] };
+  const planKeys = new PlanKeys(keys);
+  const effects = JSON.stringify(raisedPlan(planKeys, [event]));
+  return { effects, named: planKeys.declared };
+}
+
+/** Does what a plan of {@link raisedPlan} says. Returns the pools at which deliveries are due now. */
+export const RAISE_EVENT = script(
+  'rwRaiseEvent',
+  { keys: [], args: ['effects'], reply: (pools: string[]) => pools },
+  `
+${PLAN_DELIVERIES}
+${RAISE}
+return raise(cjson.decode(args.effects))
+`,
+);
+
+/**
+ * Turns a state on or off, and raises the event that says so. Of several processes that notice, one
+ * reports it. The state is kept for `keptMs` while it is on, 0 turns it off.
+ * Returns null where the state was so already, else the pools at which deliveries are due now.
+ */
+export const TURN_STATE = script(
+  'rwTurnState',
+  {
+    keys: ['state'],
+    args: ['keptMs', 'says', 'effects?'],
+    reply: (pools: string[] | null) => pools,
+  },
+  `
+${EVEN_IF_FULL}
+${PLAN_DELIVERIES}
+${RAISE}
+local isOn, turnsOn = redis.call('EXISTS', keys.state) == 1, args.keptMs ~= '0'
+if isOn == turnsOn then
+  if isOn then redis.call('PEXPIRE', keys.state, args.keptMs) end
+  return false
+end
+local effects = args.effects and cjson.decode(args.effects)
+if effects and not turnsOn then evenIfFull(effects.clock) end
+local pools = effects and raise(effects) or {}
+-- Last, so that a step that fails before is taken again.
+if turnsOn then
+  redis.call('SET', keys.state, args.says, 'PX', args.keptMs)
+else
+  redis.call('DEL', keys.state)
+end
+return pools
+`,
+);

@@ -16,9 +16,9 @@ import type { Page } from '../../core/page.ts';
 import type { EventBell } from '../channels.ts';
 import { openCursor } from '../cursor.ts';
 import { CHUNK } from '../index-columns.ts';
-import { declaredKeys, type Keys } from '../keys.ts';
+import type { Keys } from '../keys.ts';
 import { filterFields, walkNumbers, type NumberedRow } from '../numbers.ts';
-import { raisedPlan } from './event-plan.ts';
+import { effectsOf, RAISE_EVENT } from './event-plan.ts';
 import { eventIdOf } from './history-plan.ts';
 import { HistoryReader, readRows, type Numbered } from './history-reader.ts';
 import { eventsAround, isWithin, type TimeRange } from './number-times.ts';
@@ -80,11 +80,8 @@ export class EventStore {
 
   /** Raises an event about runwatch itself. @returns the pools at which deliveries are due now */
   async raise(event: PlannedEvent): Promise<string[]> {
-    const effects = raisedPlan(this.keys, [event]);
-    return this.redis.rwRaiseEvent(
-      ...declaredKeys(this.keys, [], effects),
-      JSON.stringify(effects),
-    );
+    const { effects = '', named } = effectsOf(this.keys, event);
+    return RAISE_EVENT.run(this.redis, {}, { effects }, { further: named });
   }
 
   /** Oldest first unless asked otherwise. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */

@@ -1,3 +1,4 @@
+import type { Redis } from 'ioredis';
 import type { Attempt, Delivery } from '../../core/delivery/delivery.ts';
 import { watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
 import type { StoredWatch } from '../commit.ts';
@@ -9,7 +10,9 @@ import {
   type KeptDelivery,
 } from '../history-codec.ts';
 import { deliveryIndexes } from '../indexes.ts';
-import { countField, type Keys } from '../keys.ts';
+import { countField, type Keys, type PlanKeys } from '../keys.ts';
+import { IS_PACKED } from '../lua/numbers.ts';
+import { script } from '../script.ts';
 import { IDENTITY_LENGTH, readIdentity, readWatch, withoutMetadata } from './watch-record.ts';
 
 /** A watch that is packed, as it was read. */
@@ -44,7 +47,67 @@ export function openPacked(key: WatchKey, record: Buffer): PackedWatch {
   return { watch, number: String(numberOf(history)), history };
 }
 
-/** Reads what `READ_HISTORY` of `lua/history.ts` replies of a live watch. */
+/**
+ * A watch with what belongs to it, as it is at one moment. `events`, `deliveries` and `attempts` are how their keys
+ * begin.
+ * Returns [record] alone for a packed watch and for one with more than `most` events and deliveries. Else [record,
+ * events, deliveries]. Events are place and text in turn; deliveries are number, version, document, time of
+ * settling or '', attempts, in turn.
+ */
+const READ_HISTORY = script(
+  'rwReadHistory',
+  {
+    keys: ['watch', 'liveEvents', 'liveDeliveries', 'deliveriesSettled'],
+    args: ['events', 'deliveries', 'attempts', 'most'],
+    isBytes: true,
+    reply: (reply: [record?: Buffer, events?: Buffer[], deliveries?: BytesReply]) => reply,
+  },
+  `
+${IS_PACKED}
+local record = redis.call('GET', keys.watch)
+if not record then return {} end
+local count = redis.call('ZCARD', keys.liveEvents) + redis.call('ZCARD', keys.liveDeliveries)
+if isPacked(keys.watch) or count > tonumber(args.most) then return {record} end
+local events, deliveries = {}, {}
+local found = redis.call('ZRANGE', keys.liveEvents, 0, -1, 'WITHSCORES')
+for at = 1, #found, 2 do
+  events[#events + 1] = found[at + 1]
+  events[#events + 1] = redis.call('HGET', args.events .. found[at], 'body') or ''
+end
+found = redis.call('ZRANGE', keys.liveDeliveries, 0, -1, 'WITHSCORES')
+for at = 1, #found, 2 do
+  local id = found[at]
+  local version, doc = unpack(redis.call('HMGET', args.deliveries .. id, 'version', 'doc'))
+  local settledAt = redis.call('ZSCORE', keys.deliveriesSettled, id) or ''
+  local attempts = redis.call('LRANGE', args.attempts .. id, 0, -1)
+  for _, part in ipairs({found[at + 1], version or '', doc or '', settledAt, attempts}) do
+    deliveries[#deliveries + 1] = part
+  end
+end
+return {record, events, deliveries}
+`,
+);
+
+/** Reads a watch with what belongs to it: parts of {@link readLiveHistory}, or the record alone. */
+export function readHistory(redis: Redis, keys: Keys, key: WatchKey, most: number) {
+  return READ_HISTORY.run(
+    redis,
+    { ...liveKeys(keys, key), deliveriesSettled: keys.deliveriesSettled },
+    { events: keys.event(''), deliveries: keys.delivery(''), attempts: keys.attempts(''), most },
+  );
+}
+
+/** The keys of a live watch. */
+export function liveKeys(keys: Keys, key: WatchKey) {
+  const id = watchId(key);
+  return {
+    watch: keys.watch(key),
+    liveEvents: keys.liveEvents(id),
+    liveDeliveries: keys.liveDeliveries(id),
+  };
+}
+
+/** Reads what {@link readHistory} finds of a live watch. */
 export function readLiveHistory(
   record: Buffer,
   events: BytesReply,
@@ -67,30 +130,30 @@ export function readLiveHistory(
 }
 
 /** What the script has to do besides writing the record. */
-export function packPlan(keys: Keys, watch: Watch, history: History) {
+export function packPlan({ keys, declare }: PlanKeys, watch: Watch, history: History) {
   return {
     member: watchId(watch),
     number: String(numberOf(history)),
     ...settledAtOf(history),
-    events: history.events.map(({ body }) => keys.event(eventIdOf(body))),
+    events: history.events.map(({ body }) => declare(keys.event(eventIdOf(body)))),
     deliveries: history.deliveries.map(({ version, number, delivery: { id } }) => ({
       id,
       version: String(version),
       number: String(number),
-      key: keys.delivery(id),
-      attempts: keys.attempts(id),
+      key: declare(keys.delivery(id)),
+      attempts: declare(keys.attempts(id)),
     })),
   };
 }
 
 /** The same the other way round. */
-export function unpackPlan(keys: Keys, { watch, number, history }: PackedWatch) {
+export function unpackPlan({ keys, declare }: PlanKeys, { watch, number, history }: PackedWatch) {
   return {
     member: watchId(watch),
     number,
     events: history.events.map(({ place, body }) => {
       const id = eventIdOf(body);
-      return { id, key: keys.event(id), place, body };
+      return { id, key: declare(keys.event(id)), place, body };
     }),
     deliveries: history.deliveries.map((kept) => {
       const { delivery, attempts, ...fields } = kept;
@@ -98,10 +161,10 @@ export function unpackPlan(keys: Keys, { watch, number, history }: PackedWatch) 
         ...fields,
         settledAt: fields.settledAt ?? 0,
         id: delivery.id,
-        key: keys.delivery(delivery.id),
+        key: declare(keys.delivery(delivery.id)),
         doc: JSON.stringify(delivery),
         event: delivery.eventId,
-        attempts: keys.attempts(delivery.id),
+        attempts: declare(keys.attempts(delivery.id)),
         attemptTexts: attempts.map((attempt) => JSON.stringify(attempt)),
       };
     }),
@@ -109,13 +172,15 @@ export function unpackPlan(keys: Keys, { watch, number, history }: PackedWatch) 
 }
 
 /** Deliveries that leave log, indexes and counters. */
-export function packedDeliveries(keys: Keys, deliveries: readonly KeptDelivery[]) {
+export function packedDeliveries(
+  { keys, declareAll }: PlanKeys,
+  deliveries: readonly KeptDelivery[],
+) {
   return {
     deliveryLog: keys.deliveryLog,
-    deliveryCounts: keys.deliveryCounts,
     deliveries: deliveries.map(({ number, delivery }) => ({
       number,
-      indexes: deliveryIndexes(keys, delivery),
+      indexes: declareAll(deliveryIndexes(keys, delivery)),
       count: countField(delivery),
     })),
   };

@@ -10,7 +10,9 @@ import {
   type History,
 } from '../history-codec.ts';
 import type { Keys } from '../keys.ts';
+import { IS_PACKED } from '../lua/numbers.ts';
 import type { NumberedRow } from '../numbers.ts';
+import { script } from '../script.ts';
 
 /** Events or deliveries read at once of a live watch. */
 const CHUNK = 200;
@@ -73,6 +75,54 @@ const DELIVERIES: PartKind<StoredDelivery> = {
   unpack: unpackDeliveries,
 };
 
+/**
+ * Part of the events or deliveries of a watch, from a number on, if one is given; `hashes` is how their keys begin.
+ * `version` and `text` are the fields to read.
+ * Returns [record] where the watch is packed, else ['', number, version or '', text, …].
+ */
+const READ_PART = script(
+  'rwReadPart',
+  {
+    keys: ['watch', 'live'],
+    args: ['hashes', 'order', 'most', 'version', 'text', 'from?'],
+    isBytes: true,
+    reply: (reply: Buffer[]) => reply,
+  },
+  `
+${IS_PACKED}
+if isPacked(keys.watch) then return {redis.call('GET', keys.watch)} end
+local beyond = args.from and '(' .. args.from
+local found
+if args.order == 'newest' then
+  found = redis.call('ZREVRANGEBYSCORE', keys.live, beyond or '+inf', '-inf', 'WITHSCORES', 'LIMIT', 0, args.most)
+else
+  found = redis.call('ZRANGEBYSCORE', keys.live, beyond or '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, args.most)
+end
+local reply = {''}
+for at = 1, #found, 2 do
+  local version, text = unpack(redis.call('HMGET', args.hashes .. found[at], args.version, args.text))
+  for _, part in ipairs({found[at + 1], version or '', text or ''}) do reply[#reply + 1] = part end
+end
+return reply
+`,
+);
+
+/**
+ * One event or delivery: fields of its hash, the last of which each has; or the record of the watch, the further key,
+ * that it belongs to, if it belongs to one. Returns ['live', fields], ['packed', record], or nothing.
+ */
+const READ_ONE = script(
+  'rwReadOne',
+  { keys: ['hash'], isBytes: true, reply: (reply: Buffer[]) => reply },
+  `
+${IS_PACKED}
+local found = redis.call('HMGET', keys.hash, unpack(ARGV))
+if found[#ARGV] then return {'live', unpack(found)} end
+if KEYS[further] and isPacked(KEYS[further]) then return {'packed', redis.call('GET', KEYS[further])} end
+return {}
+`,
+);
+
 /** What of one event or delivery is in Redis: fields of its hash, or the history of its watch. */
 type FoundOne = { is: 'live'; fields: string[] } | { is: 'packed'; history: History };
 
@@ -109,8 +159,8 @@ export class HistoryReader {
     watch: WatchKey | null,
     fields: readonly string[],
   ): Promise<FoundOne | null> {
-    const declared = watch === null ? [hash] : [hash, this.keys.watch(watch)];
-    const reply = await this.redis.rwReadOneBuffer(declared.length, ...declared, ...fields);
+    const further = watch === null ? [] : [this.keys.watch(watch)];
+    const reply = await READ_ONE.run(this.redis, { hash }, {}, { further, rest: fields });
     const [is, ...found] = reply;
     if (is === undefined) return null;
     return is.toString() === 'live'
@@ -153,14 +203,11 @@ export class HistoryReader {
     { order, from }: Pick<PartQuery<Item>, 'order' | 'from'>,
   ): Promise<{ items: Numbered<Item>[]; isLast: boolean }> {
     const { keys } = this;
-    const [record, ...flat] = await this.redis.rwReadPartBuffer(
-      keys.watch(watch),
-      kind.liveKey(keys, watchId(watch)),
-      kind.hashes(keys),
-      order,
-      from ?? '',
-      CHUNK,
-      ...kind.fields,
+    const [version, text] = kind.fields;
+    const [record, ...flat] = await READ_PART.run(
+      this.redis,
+      { watch: keys.watch(watch), live: kind.liveKey(keys, watchId(watch)) },
+      { hashes: kind.hashes(keys), order, most: CHUNK, version, text, from },
     );
     if (record !== undefined && isPacked(record)) {
       const items = kind.ofHistory(unpackHistory(record));
@@ -168,9 +215,9 @@ export class HistoryReader {
     }
     const items: Numbered<Item>[] = [];
     for (let at = 0; at < flat.length; at += 3) {
-      const [place, version = '', text] = flat.slice(at, at + 3).map(String);
+      const [place, versionOf = '', textOf] = flat.slice(at, at + 3).map(String);
       const number = Number(place);
-      if (text) items.push({ number, item: kind.parse(text, version, number) });
+      if (textOf) items.push({ number, item: kind.parse(textOf, versionOf, number) });
     }
     return { items, isLast: flat.length < 3 * CHUNK };
   }

@@ -2,14 +2,22 @@ import type { Redis } from 'ioredis';
 import { isOutstanding } from '../../core/delivery/delivery.ts';
 import { parseWatchId, watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
 import type { WatchIdentity } from '../commit.ts';
-import { declaredKeys, type Keys } from '../keys.ts';
+import { PlanKeys, type Keys } from '../keys.ts';
+import { STORE_NOW } from '../lua/clock.ts';
+import { EVEN_IF_FULL } from '../lua/full.ts';
+import { COUNT, IS_PACKED, NUMBERS } from '../lua/numbers.ts';
+import { storeNow } from '../store-clock.ts';
 import { isPacked, packHistory, type History } from '../history-codec.ts';
 import { eventIndexes, watchIndexes } from '../indexes.ts';
-import { runIdPlan } from '../run-ids.ts';
+import { PUT_OFF, TAKE_DUE } from '../lua/times.ts';
+import { RUN_IDS, runIdPlan } from '../run-ids.ts';
+import { script } from '../script.ts';
 import {
+  liveKeys,
   packedDeliveries,
   packPlan,
   openPacked,
+  readHistory,
   readLiveHistory,
   settledAtOf,
   unpackPlan,
@@ -49,8 +57,214 @@ export interface PackedSize {
 type PackResult = 'packed' | 'kept' | 'changed' | 'long' | 'unknown';
 
 /**
- * Packs watches that have ended, once their deliveries have settled, and unpacks them; see
- * `lua/history.ts`. Each is one step or none. Errors of the connection pass through.
+ * A watch that has ended is packed once its deliveries have settled: record, events, deliveries and
+ * attempts become one packed record, under the key of the watch. `history-codec.ts` packs and unpacks it.
+ * Indexes, logs and delivery counters are the same in both states, so packing changes none of them.
+ *
+ * A record begins with version and number of the watch, 25 bytes; a packed one goes on with its form, a
+ * control character.
+ *
+ * `writePacked(key, version, packed, totals)` writes its
+ * record and counts it; `dropPacked(key, totals)` uncounts it.
+ */
+const PACKED = `
+${IS_PACKED}
+local function isUnchanged(key, identity)
+  return redis.call('GETRANGE', key, 0, 24) == identity
+end
+
+local function dropPacked(key, totals)
+  redis.call('HINCRBY', totals, 'watches', -1)
+  redis.call('HINCRBY', totals, 'bytes', -redis.call('STRLEN', key))
+end
+
+local function writePacked(key, identity, packed, totals)
+  local version = tonumber(string.sub(identity, 1, 12)) + 1
+  local record = string.format('%012.0f', version) .. string.sub(identity, 13) .. packed
+  redis.call('HINCRBY', totals, 'watches', 1)
+  redis.call('HINCRBY', totals, 'bytes', #record)
+  redis.call('SET', key, record)
+end
+`;
+
+/** `dropDeliveries(plan)` takes deliveries of a packed watch out of log, indexes and counters. */
+const DROP_DELIVERIES = `
+${COUNT}
+local function dropDeliveries(plan)
+  for _, delivery in ipairs(plan.deliveries) do
+    leaveLog(plan.deliveryLog, delivery.number)
+    for _, index in ipairs(delivery.indexes) do leaveIndex(index, delivery.number) end
+    count(keys.deliveryCounts, 'planned', -1)
+    count(keys.deliveryCounts, delivery.count, -1)
+  end
+end
+`;
+
+const PACK_KEYS = [
+  'watch',
+  'liveEvents',
+  'liveDeliveries',
+  'packed',
+  'deliveriesSettled',
+  'packDue',
+] as const;
+
+/** Packs a watch, if neither it nor a delivery of it has changed since they were read. Says whether it is packed now. */
+const PACK = script(
+  'rwPack',
+  {
+    keys: PACK_KEYS,
+    args: ['identity', 'record', 'plan'],
+    reply: (packed: number) => packed === 1,
+  },
+  `
+${EVEN_IF_FULL}
+${PACKED}
+local plan = cjson.decode(args.plan)
+if not isUnchanged(keys.watch, args.identity) or isPacked(keys.watch) then return 0 end
+if redis.call('ZCARD', keys.liveEvents) ~= #plan.events then return 0 end
+if redis.call('ZCARD', keys.liveDeliveries) ~= #plan.deliveries then return 0 end
+for _, delivery in ipairs(plan.deliveries) do
+  local version, number = unpack(redis.call('HMGET', delivery.key, 'version', 'number'))
+  if version ~= delivery.version or number ~= delivery.number then return 0 end
+end
+evenIfFull(keys.watch)
+if plan.settledAt then redis.call('ZADD', keys.deliveriesSettled, plan.settledAt, plan.number) end
+-- What goes into the record is deleted once the record is there: a step may fail in between.
+writePacked(keys.watch, args.identity, args.record, keys.packed)
+for _, key in ipairs(plan.events) do redis.call('DEL', key) end
+for _, delivery in ipairs(plan.deliveries) do
+  redis.call('DEL', delivery.key, delivery.attempts)
+  redis.call('ZREM', keys.deliveriesSettled, delivery.id)
+end
+redis.call('DEL', keys.liveEvents, keys.liveDeliveries)
+redis.call('ZREM', keys.packDue, plan.member)
+return 1
+`,
+);
+
+/**
+ * Unpacks a watch, unless it has changed since it was read: it has the same version, events and
+ * deliveries as before, and is due for packing again.
+ */
+const UNPACK = script(
+  'rwUnpack',
+  {
+    keys: [...PACK_KEYS, 'clock'],
+    args: ['identity', 'rest', 'plan'],
+  },
+  `
+${STORE_NOW}
+${PACKED}
+local plan = cjson.decode(args.plan)
+if not isUnchanged(keys.watch, args.identity) or not isPacked(keys.watch) then return 0 end
+for _, event in ipairs(plan.events) do
+  redis.call('HSET', event.key, 'place', event.place, 'body', event.body)
+  redis.call('ZADD', keys.liveEvents, event.place, event.id)
+end
+redis.call('ZREM', keys.deliveriesSettled, plan.number)
+for _, delivery in ipairs(plan.deliveries) do
+  redis.call('HSET', delivery.key, 'version', delivery.version, 'number', delivery.number,
+    'doc', delivery.doc, 'event', delivery.event)
+  redis.call('DEL', delivery.attempts)
+  for _, attempt in ipairs(delivery.attemptTexts) do
+    redis.call('RPUSH', delivery.attempts, attempt)
+  end
+  redis.call('ZADD', keys.liveDeliveries, delivery.number, delivery.id)
+  redis.call('ZADD', keys.deliveriesSettled, delivery.settledAt, delivery.id)
+end
+redis.call('ZADD', keys.packDue, storeNow(keys.clock), plan.member)
+-- The record last: until then all of it is in the packed one.
+dropPacked(keys.watch, keys.packed)
+redis.call('SET', keys.watch, args.identity .. args.rest)
+return 1
+`,
+);
+
+/**
+ * Writes a packed watch anew, unless it has changed since it was read, perhaps without some of its
+ * deliveries. Says whether it was written.
+ */
+const REPACK = script(
+  'rwRepack',
+  {
+    keys: ['watch', 'packed', 'deliveriesSettled', 'deliveryCounts'],
+    args: ['identity', 'record', 'plan'],
+    reply: (written: number) => written === 1,
+  },
+  `
+${EVEN_IF_FULL}
+${NUMBERS}
+${PACKED}
+${DROP_DELIVERIES}
+local plan = cjson.decode(args.plan)
+if not isUnchanged(keys.watch, args.identity) or not isPacked(keys.watch) then return 0 end
+evenIfFull(keys.packed)
+redis.call('ZREM', keys.deliveriesSettled, plan.number)
+if plan.settledAt then redis.call('ZADD', keys.deliveriesSettled, plan.settledAt, plan.number) end
+dropDeliveries(plan)
+dropPacked(keys.watch, keys.packed)
+writePacked(keys.watch, args.identity, args.record, keys.packed)
+return 1
+`,
+);
+
+/** Forgets a packed watch with all that belongs to it, unless it has changed since it was read. Says whether it is gone. */
+const FORGET_PACKED = script(
+  'rwForgetPacked',
+  {
+    keys: [
+      'watch',
+      'packed',
+      'deliveriesSettled',
+      'deliveryCounts',
+      'watchSources',
+      'watchesEnded',
+      'watchesChanged',
+      'goneChecks',
+    ],
+    args: ['identity', 'plan'],
+    reply: (forgotten: number) => forgotten === 1,
+  },
+  `
+${EVEN_IF_FULL}
+${NUMBERS}
+${RUN_IDS}
+${PACKED}
+${DROP_DELIVERIES}
+local plan = cjson.decode(args.plan)
+if not isUnchanged(keys.watch, args.identity) or not isPacked(keys.watch) then return 0 end
+evenIfFull(keys.packed)
+redis.call('ZREM', keys.deliveriesSettled, plan.number)
+dropDeliveries(plan)
+for _, event in ipairs(plan.events) do
+  leaveLog(plan.eventLog, event.place)
+  for _, index in ipairs(event.indexes) do leaveIndex(index, event.place) end
+end
+leaveLog(plan.names, plan.number)
+leaveRun(plan.runIds)
+for _, index in ipairs(plan.indexes) do leaveIndex(index, plan.number) end
+redis.call('ZREM', keys.watchesEnded, plan.number)
+redis.call('ZREM', keys.watchesChanged, plan.number)
+redis.call('ZREM', keys.goneChecks, plan.member)
+count(keys.watchSources, plan.source, -1)
+dropPacked(keys.watch, keys.packed)
+redis.call('DEL', keys.watch)
+return 1
+`,
+);
+
+/** Drops a watch from those that are due for packing, unless it has been registered again. */
+const DROP_PACK_DUE = script(
+  'rwDropPackDue',
+  { keys: ['watch', 'packDue'], args: ['id'] },
+  `
+if redis.call('EXISTS', keys.watch) == 0 then redis.call('ZREM', keys.packDue, args.id) end
+`,
+);
+
+/**
+ * Packs watches that have ended, once their deliveries have settled, and unpacks them. Each is one step or none. Errors of the connection pass through.
  */
 export class HistoryStore {
   constructor(
@@ -60,7 +274,11 @@ export class HistoryStore {
 
   /** Takes watches that have been due for packing since a time, for this process alone. */
   async takeDue(since: number, most: number): Promise<WatchKey[]> {
-    const ids = await this.redis.rwTakeGone(this.keys.packDue, since, LEASE_MS, most);
+    const ids = await TAKE_DUE.run(
+      this.redis,
+      { times: this.keys.packDue },
+      { now: since, leaseMs: LEASE_MS, most },
+    );
     return ids.map(parseWatchId);
   }
 
@@ -74,7 +292,8 @@ export class HistoryStore {
   ): Promise<PackResult> {
     const result = await this.tryPack(key, isForced);
     if (result === 'unknown') {
-      await this.redis.rwDropPackDue(this.keys.watch(key), this.keys.packDue, watchId(key));
+      const keys = { watch: this.keys.watch(key), packDue: this.keys.packDue };
+      await DROP_PACK_DUE.run(this.redis, keys, { id: watchId(key) });
     }
     if (result !== 'kept' && result !== 'long') return result;
     await this.putOff(key, AGAIN_MS);
@@ -85,20 +304,14 @@ export class HistoryStore {
   }
 
   private async putOff(key: WatchKey, ms: number): Promise<void> {
-    const [now] = await this.redis.rwReadClock(this.keys.clock);
-    await this.redis.rwPutOff(this.keys.packDue, watchId(key), now + ms);
+    const now = await storeNow(this.redis, this.keys);
+    const member = watchId(key);
+    await PUT_OFF.run(this.redis, { times: this.keys.packDue }, { member, at: now + ms });
   }
 
   private async tryPack(key: WatchKey, isForced: boolean): Promise<PackResult> {
     const { keys } = this;
-    const [record, events, deliveries] = await this.redis.rwReadHistoryBuffer(
-      ...this.liveKeys(key),
-      keys.event(''),
-      keys.delivery(''),
-      keys.attempts(''),
-      keys.deliveriesSettled,
-      MOST_PACKED,
-    );
+    const [record, events, deliveries] = await readHistory(this.redis, keys, key, MOST_PACKED);
     if (record === undefined) return 'unknown';
     if (isPacked(record)) return 'packed';
     const { watch } = readWatch(key, record.toString());
@@ -107,14 +320,15 @@ export class HistoryStore {
     const history = readLiveHistory(record, events, deliveries);
     if (history.deliveries.some(({ delivery }) => isOutstanding(delivery.state))) return 'kept';
     if (!isForced && (await this.isChecked(watch))) return 'kept';
-    const plan = packPlan(keys, watch, history);
-    const packed = await this.redis.rwPack(
-      ...declaredKeys(keys, this.packKeys(key), plan),
-      history.identity,
-      packHistory(history),
-      JSON.stringify(plan),
+    const planKeys = new PlanKeys(keys);
+    const plan = JSON.stringify(packPlan(planKeys, watch, history));
+    const isPackedNow = await PACK.run(
+      this.redis,
+      this.packKeys(key),
+      { identity: history.identity, record: packHistory(history), plan },
+      { further: planKeys.declared },
     );
-    return packed === 1 ? 'packed' : 'changed';
+    return isPackedNow ? 'packed' : 'changed';
   }
 
   /** A run that is gone is still looked for. */
@@ -140,12 +354,13 @@ export class HistoryStore {
     const found = await this.packed(key);
     if (found === null) return;
     const { history } = found;
-    const plan = unpackPlan(this.keys, found);
-    await this.redis.rwUnpack(
-      ...declaredKeys(this.keys, [...this.packKeys(key), this.keys.clock], plan),
-      history.identity,
-      history.rest,
-      JSON.stringify(plan),
+    const planKeys = new PlanKeys(this.keys);
+    const plan = JSON.stringify(unpackPlan(planKeys, found));
+    await UNPACK.run(
+      this.redis,
+      { ...this.packKeys(key), clock: this.keys.clock },
+      { identity: history.identity, rest: history.rest, plan },
+      { further: planKeys.declared },
     );
   }
 
@@ -166,55 +381,63 @@ export class HistoryStore {
     return isWritten ? dropped.length : 0;
   }
 
-  private async repack(
+  private repack(
     { watch, number, history: { identity } }: PackedWatch,
     after: History,
     dropped: History['deliveries'],
   ): Promise<boolean> {
     const { keys } = this;
-    const plan = {
+    const planKeys = new PlanKeys(keys);
+    const plan = JSON.stringify({
       number,
       ...settledAtOf(after),
-      ...packedDeliveries(keys, dropped),
-    };
-    const byPlace = [keys.watch(watch), keys.packed, keys.deliveriesSettled];
-    const written = await this.redis.rwRepack(
-      ...declaredKeys(keys, byPlace, plan),
-      identity,
-      packHistory(after),
-      JSON.stringify(plan),
+      ...packedDeliveries(planKeys, dropped),
+    });
+    const { packed, deliveriesSettled, deliveryCounts } = keys;
+    return REPACK.run(
+      this.redis,
+      { watch: keys.watch(watch), packed, deliveriesSettled, deliveryCounts },
+      { identity, record: packHistory(after), plan },
+      { further: planKeys.declared },
     );
-    return written === 1;
   }
 
   /** Forgets a packed watch with its events and deliveries. @returns false where it has changed */
-  async forget({ watch, number, history }: PackedWatch): Promise<boolean> {
+  forget({ watch, number, history }: PackedWatch): Promise<boolean> {
     const { keys } = this;
-    const plan = {
+    const planKeys = new PlanKeys(keys);
+    const { declareAll } = planKeys;
+    const plan = JSON.stringify({
       number,
       member: watchId(watch),
       source: watch.source,
-      sources: keys.watchSources,
       names: keys.watchNames,
-      ...runIdPlan(keys, watch),
-      indexes: watchIndexes(keys, watch),
-      ended: keys.watchesEnded,
-      changed: keys.watchesChanged,
-      goneChecks: keys.goneChecks,
+      ...runIdPlan(planKeys, watch),
+      indexes: declareAll(watchIndexes(keys, watch)),
       eventLog: keys.eventLog,
       events: history.events.map(({ place, body }) => ({
         place,
-        indexes: eventIndexes(keys, JSON.parse(body)),
+        indexes: declareAll(eventIndexes(keys, JSON.parse(body))),
       })),
-      ...packedDeliveries(keys, history.deliveries),
-    };
-    const byPlace = [keys.watch(watch), keys.packed, keys.deliveriesSettled];
-    const forgotten = await this.redis.rwForgetPacked(
-      ...declaredKeys(keys, byPlace, plan),
-      history.identity,
-      JSON.stringify(plan),
+      ...packedDeliveries(planKeys, history.deliveries),
+    });
+    const { packed, deliveriesSettled, deliveryCounts, watchSources } = keys;
+    const { watchesEnded, watchesChanged, goneChecks } = keys;
+    return FORGET_PACKED.run(
+      this.redis,
+      {
+        watch: keys.watch(watch),
+        packed,
+        deliveriesSettled,
+        deliveryCounts,
+        watchSources,
+        watchesEnded,
+        watchesChanged,
+        goneChecks,
+      },
+      { identity: history.identity, plan },
+      { further: planKeys.declared },
     );
-    return forgotten === 1;
   }
 
   async size(): Promise<PackedSize> {
@@ -222,13 +445,8 @@ export class HistoryStore {
     return { watches: Number(watches ?? 0), bytes: Number(bytes ?? 0) };
   }
 
-  private liveKeys(key: WatchKey): [string, string, string] {
-    const id = watchId(key);
-    return [this.keys.watch(key), this.keys.liveEvents(id), this.keys.liveDeliveries(id)];
-  }
-
-  private packKeys(key: WatchKey): string[] {
+  private packKeys(key: WatchKey) {
     const { packed, deliveriesSettled, packDue } = this.keys;
-    return [...this.liveKeys(key), packed, deliveriesSettled, packDue];
+    return { ...liveKeys(this.keys, key), packed, deliveriesSettled, packDue };
   }
 }

@@ -2,7 +2,8 @@ import type { Redis } from 'ioredis';
 import { watchId, type WatchKey } from '../../core/watch/watch.ts';
 import { replies } from '../connection.ts';
 import type { Keys } from '../keys.ts';
-import { runIdOf, runIdsOf, wholePart } from '../run-ids.ts';
+import { RUN_IDS, runIdOf, runIdsOf, wholePart } from '../run-ids.ts';
+import { script } from '../script.ts';
 import type { DeliveryStore } from './delivery-store.ts';
 import type { EventStore } from './event-store.ts';
 import { IDENTITY_LENGTH, readIdentity } from './watch-record.ts';
@@ -44,6 +45,43 @@ interface LookupStoreOptions {
   events: Pick<EventStore, 'newest' | 'body'>;
   deliveries: Pick<DeliveryStore, 'created' | 'get'>;
 }
+
+/**
+ * Finds the first members that begin with a text. Its further keys are of each source the beginnings of its blocks,
+ * its further arguments how the keys of the blocks begin. Returns a list of members for each source.
+ */
+const FIND_RUN_IDS = script(
+  'rwFindRunIds',
+  {
+    keys: [],
+    args: ['text', 'mostOfSource'],
+    reply: (found: string[][]) => found,
+  },
+  `
+${RUN_IDS}
+local text, most = args.text, tonumber(args.mostOfSource)
+-- No letter of an id comes after this one.
+local last = '(' .. text .. '\\127'
+
+local function find(ids)
+  local found = {}
+  local blocks = redis.call('ZRANGEBYLEX', ids.blocks, '(' .. text, last, 'LIMIT', 0, most)
+  table.insert(blocks, 1, blockOf(ids, text))
+  for _, first in ipairs(blocks) do
+    local left = most - #found
+    if left == 0 then break end
+    for _, member in ipairs(redis.call('ZRANGEBYLEX', ids.block .. first, '[' .. text, last, 'LIMIT', 0, left)) do
+      found[#found + 1] = member
+    end
+  end
+  return found
+end
+
+local reply = {}
+for at, blocks in ipairs(KEYS) do reply[at] = find({blocks = blocks, block = ARGV[rest + at - 1]}) end
+return reply
+`,
+);
 
 /** Finds ids by how they begin. Errors of the connection pass through. */
 export class LookupStore {
@@ -98,12 +136,11 @@ export class LookupStore {
     if (/[^!-~]/.test(prefix)) return { runs: [], isAll: true };
     const most = Math.max(limit + 1, Math.ceil(MOST_EXAMINED / sources.length));
     const ids = sources.map((source) => runIdsOf(keys, source));
-    const found = await redis.rwFindRunIds(
-      ids.length,
-      ...ids.map(({ blocks }) => blocks),
-      prefix,
-      most,
-      ...ids.map(({ block }) => block),
+    const found = await FIND_RUN_IDS.run(
+      redis,
+      {},
+      { text: prefix, mostOfSource: most },
+      { further: ids.map(({ blocks }) => blocks), rest: ids.map(({ block }) => block) },
     );
     const runs = new Map<string, FoundRun>();
     for (const [at, members] of found.entries()) {

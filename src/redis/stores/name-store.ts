@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Keys } from '../keys.ts';
 import { replies } from '../connection.ts';
+import { script } from '../script.ts';
 
 /** For how long names are kept that no process has read again, ms. */
 const KEPT_MS = 30 * 86_400_000;
@@ -42,6 +43,20 @@ export class WorkflowNameStore {
 /** The most workflows of a source with names of nodes. */
 const MOST_WORKFLOWS = 500;
 
+/** Sets a field. Where there are too many, any other one is forgotten. */
+const PUT_BOUNDED = script(
+  'rwPutBounded',
+  { keys: ['hash'], args: ['field', 'text', 'most', 'keptMs'] },
+  `
+redis.call('HSET', keys.hash, args.field, args.text)
+while redis.call('HLEN', keys.hash) > tonumber(args.most) do
+  local field = redis.call('HRANDFIELD', keys.hash)
+  if field ~= args.field then redis.call('HDEL', keys.hash, field) end
+end
+redis.call('PEXPIRE', keys.hash, args.keptMs)
+`,
+);
+
 /** The names of the nodes of workflows, for all processes. Errors of the connection pass through. */
 export class NodeNameStore {
   constructor(
@@ -57,7 +72,15 @@ export class NodeNameStore {
 
   /** Where there are too many workflows, any one of them is forgotten. */
   async put(source: string, workflowId: string, names: Map<string, string>): Promise<void> {
-    const [key, text] = [this.keys.nodeNames(source), JSON.stringify([...names])];
-    await this.redis.rwPutBounded(key, workflowId, text, MOST_WORKFLOWS, KEPT_MS);
+    await PUT_BOUNDED.run(
+      this.redis,
+      { hash: this.keys.nodeNames(source) },
+      {
+        field: workflowId,
+        text: JSON.stringify([...names]),
+        most: MOST_WORKFLOWS,
+        keptMs: KEPT_MS,
+      },
+    );
   }
 }

@@ -4,6 +4,7 @@ import { detectedAt } from '../../core/event/event.ts';
 import type { Keys } from '../keys.ts';
 import { CHUNK, firstOf } from '../index-columns.ts';
 import { logOf, readNumbers, type NumberedRow, type NumberRange } from '../numbers.ts';
+import { script } from '../script.ts';
 import { readRows } from './history-reader.ts';
 
 type TimedKind = 'event' | 'delivery';
@@ -80,6 +81,28 @@ export async function numbersSince(
   return numbers.slice(0, numbers.length - older);
 }
 
+/** The lowest numbers of chunks of a log, its further arguments, by their ranks: a number or '' for each. */
+const CHUNK_STARTS = script(
+  'rwChunkStarts',
+  {
+    keys: ['chunks'],
+    args: ['log'],
+    reply: (starts: string[]) => starts,
+  },
+  `
+local starts = {}
+for at = rest, #ARGV do
+  local chunk = redis.call('ZRANGE', keys.chunks, ARGV[at], ARGV[at])[1]
+  local lowest
+  for _, place in ipairs(chunk and redis.call('HKEYS', args.log .. chunk) or {}) do
+    lowest = math.min(lowest or 128, tonumber(place))
+  end
+  starts[#starts + 1] = lowest and tostring(chunk * 128 + lowest) or ''
+end
+return starts
+`,
+);
+
 class TimeSearch {
   constructor(
     private readonly redis: Redis,
@@ -122,7 +145,9 @@ class TimeSearch {
 
   /** Whether chunks begin before a time, in the order of their ranks; those without a record are left out. */
   private async probe(ranks: readonly number[], time: number): Promise<Probe[]> {
-    const starts = await this.redis.rwChunkStarts(`${this.log}chunks`, this.log, ...ranks);
+    const { log } = this;
+    const chunks = `${log}chunks`;
+    const starts = await CHUNK_STARTS.run(this.redis, { chunks }, { log }, { rest: ranks });
     const numbers = starts.flatMap((start) => (start === '' ? [] : [Number(start)]));
     const times = await this.timesOf(numbers);
     return ranks.flatMap((rank, at) => {

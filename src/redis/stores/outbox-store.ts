@@ -1,8 +1,9 @@
 import type { Redis } from 'ioredis';
+import { chunksOf } from '../../core/arrays.ts';
 import type { ClockStep } from '../../core/clock.ts';
 import { isOutstanding, type Delivery, type Wish } from '../../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../../core/delivery/endpoint-state.ts';
-import { isWebhook, poolOf, type Receiver } from '../../core/delivery/receiver.ts';
+import { poolOf, type Receiver } from '../../core/delivery/receiver.ts';
 import type {
   AttemptStep,
   DeliveryStep,
@@ -10,23 +11,32 @@ import type {
   PoolClaims,
   ReplayRequest,
 } from '../../core/delivery/outbox.ts';
-import { declaredKeys, type Keys } from '../keys.ts';
+import { PlanKeys, type Keys } from '../keys.ts';
 import { Lease } from '../leases.ts';
-import { deliveryPlan } from './event-plan.ts';
+import { STORE_NOW } from '../lua/clock.ts';
+import { EVEN_IF_FULL } from '../lua/full.ts';
 import { findNumbers } from '../numbers.ts';
+import { script } from '../script.ts';
+import { compareDeliveries } from './delivery-comparison.ts';
+import {
+  claimsOf,
+  RECORD_ATTEMPT,
+  receiverPlan,
+  REQUEUE_DELIVERY,
+  stepArgs,
+  WITHHOLD_DELIVERY,
+} from './delivery-step.ts';
+import { deliveryPlan, PLAN_DELIVERIES } from './event-plan.ts';
 import type { HistoryStore } from './history-store.ts';
 import {
+  CLAIM_DELIVERIES,
   claimArgs,
-  comparisonPlan,
   createPoolPlans,
+  keysOfReceiver,
   leaseMs,
   readClaims,
-  receiverKeys,
-  receiverPlan,
-  stepPlan,
   type ClaimReply,
-  type PoolPlan,
-} from './outbox-plan.ts';
+} from './pool-claims.ts';
 
 /** A pool, and what holds for attempts at it. */
 interface Pool {
@@ -67,7 +77,145 @@ const RETRY_CHUNK = 500;
 /** A watch may be packed between two steps of adding a delivery to it. */
 const ADD_TRIES = 3;
 
-const NO_CLAIMS: NextClaims = { most: 0, token: '' };
+/**
+ * Adds deliveries, as {@link PLAN_DELIVERIES} does, outside any other step, if their events are live: those are the
+ * first so many of its further keys.
+ */
+const ADD_DELIVERIES = script(
+  'rwAddDeliveries',
+  { keys: [], args: ['plan', 'events'], reply: (added: number) => added === 1 },
+  `
+${PLAN_DELIVERIES}
+for at = 1, tonumber(args.events) do
+  if redis.call('EXISTS', KEYS[at]) == 0 then return 0 end
+end
+plan(cjson.decode(args.plan), {})
+return 1
+`,
+);
+
+/** Claims deliveries of one pool. */
+const CLAIM = script(
+  'rwClaim',
+  {
+    keys: ['clock', 'poolsDue'],
+    args: ['pool', 'token', 'turn', 'most'],
+    reply: (reply: ClaimReply) => reply,
+  },
+  `
+${STORE_NOW}
+${CLAIM_DELIVERIES}
+local p, now = cjson.decode(args.pool), storeNow(keys.clock)
+return claimAndReschedule(p, now, tonumber(args.most), args.token, args.turn)
+`,
+);
+
+/**
+ * Gives claims back, by their ids and tokens: their deliveries are due at once. Returns how many were given back;
+ * those whose token is another by now were not.
+ */
+const RELEASE_DELIVERIES = script(
+  'rwReleaseDeliveries',
+  {
+    keys: ['clock', 'poolsDue', 'dueBell'],
+    args: ['pool'],
+    reply: (released: number) => released,
+  },
+  `
+${EVEN_IF_FULL}
+${STORE_NOW}
+${CLAIM_DELIVERIES}
+evenIfFull(keys.clock)
+local p, now, released = cjson.decode(args.pool), storeNow(keys.clock), 0
+for at = rest, #ARGV, 2 do
+  local id = ARGV[at]
+  local dueAt = letGo(p.claims, id, ARGV[at + 1])
+  if dueAt then
+    redis.call('ZREM', p.taken, id)
+    backToDue(p, id, dueAt)
+    released = released + 1
+  end
+end
+reschedule(p, now)
+if released > 0 then redis.call('PUBLISH', keys.dueBell, p.pool) end
+return released
+`,
+);
+
+/** Pools that are worth asking, the first first, and the store's time. */
+const DUE_POOLS = script(
+  'rwDuePools',
+  {
+    keys: ['clock', 'poolsDue'],
+    args: ['most'],
+    reply: ([now, pools]: [number, string[]]) => ({ now, pools }),
+  },
+  `
+${EVEN_IF_FULL}
+${STORE_NOW}
+evenIfFull(keys.clock)
+return {storeNow(keys.clock), redis.call('ZRANGE', keys.poolsDue, 0, args.most - 1, 'WITHSCORES')}
+`,
+);
+
+/**
+ * Makes all that waits at a receiver due at once: what is parked, and what waits for its next attempt.
+ * What is being attempted is due when that fails. In steps of so many at the most, so that Redis is never busy for
+ * long. Returns how many deliveries were moved up, and how many are being attempted.
+ */
+const RETRY_RECEIVER = script(
+  'rwRetryReceiver',
+  {
+    keys: ['clock', 'poolsDue', 'dueBell'],
+    args: ['pool', 'receiver', 'most'],
+    reply: ([moved, attempted]: [number, number]) => ({ moved, attempted }),
+  },
+  `
+${STORE_NOW}
+${CLAIM_DELIVERIES}
+local p, name, now = cjson.decode(args.pool), args.receiver, storeNow(keys.clock)
+local ids = redis.call('ZRANGEBYSCORE', p.dues .. name, '(' .. now, '+inf', 'LIMIT', 0, args.most)
+for _, id in ipairs(ids) do redis.call('ZADD', p.dues .. name, now, id) end
+local attempted = 0
+for _, id in ipairs(redis.call('ZRANGE', p.isShared and p.takens .. urlOf(name) or p.taken, 0, -1)) do
+  local key = p.deliveries .. id
+  local doc = redis.call('HGET', key, 'doc')
+  -- Other receivers may have the same URL.
+  if doc and cjson.decode(doc).endpoint == name then
+    redis.call('HSETNX', key, 'wish', 'due')
+    attempted = attempted + 1
+  end
+end
+if p.isShared then rescheduleWebhook(p, openReceiver(p, name, 0), false) end
+reschedule(p, now)
+redis.call('PUBLISH', keys.dueBell, p.pool)
+return {#ids, attempted}
+`,
+);
+
+/** Moves due times that were written while the clock was ahead back by a step, once that was taken out of it. */
+const MOVE_BACK = script(
+  'rwMoveDeliveriesBack',
+  { keys: ['clock', 'poolsDue'], args: ['pool', 'ms', 'from'] },
+  `
+${STORE_NOW}
+${CLAIM_DELIVERIES}
+local p, now = cjson.decode(args.pool), storeNow(keys.clock)
+local function moveBack(name)
+  local late = redis.call('ZRANGEBYSCORE', p.dues .. name, args.from, '+inf', 'WITHSCORES')
+  for at = 1, #late, 2 do
+    redis.call('ZADD', p.dues .. name, math.max(now, late[at + 1] - args.ms), late[at])
+  end
+  if p.isShared then rescheduleWebhook(p, openReceiver(p, name, 0), false) end
+end
+if p.isShared then
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', p.poolDue, '(' .. now, '+inf')) do moveBack(name) end
+else
+  moveBack(p.pool)
+end
+reschedule(p, now)
+`,
+);
 
 /**
  * The outbox: deliveries that are due, their claims, and the steps by which they move on, each one
@@ -92,16 +240,14 @@ export class OutboxStore {
    * are not added.
    */
   async add(deliveries: readonly Delivery[]): Promise<void> {
-    const plan = deliveryPlan(this.keys, deliveries);
+    const planKeys = new PlanKeys(this.keys);
+    const plan = JSON.stringify(deliveryPlan(planKeys, deliveries));
     const events = [...new Set(deliveries.map(({ eventId }) => this.keys.event(eventId)))];
+    const further = [...events, ...planKeys.declared];
     for (let tries = 0; tries < ADD_TRIES; tries += 1) {
       for (const delivery of deliveries) await this.makeLive(delivery);
-      const added = await this.redis.rwAddDeliveries(
-        ...declaredKeys(this.keys, events, plan),
-        JSON.stringify(plan),
-        events.length,
-      );
-      if (added === 1) return;
+      const about = { plan, events: events.length };
+      if (await ADD_DELIVERIES.run(this.redis, {}, about, { further })) return;
     }
   }
 
@@ -109,9 +255,9 @@ export class OutboxStore {
   async claim(request: ClaimRequest): Promise<PoolClaims> {
     const { pool, limits, most, token } = request;
     const plan = this.planOf(pool, limits);
-    const declared = this.declared(pool, plan);
-    const reply = await this.redis.rwClaim(...declared, plan.json, ...claimArgs(token), most);
-    return readClaims(reply, request);
+    const about = { pool: plan.json, ...claimArgs(token), most };
+    const further = keysOfReceiver(this.keys, pool, plan);
+    return readClaims(await CLAIM.run(this.redis, this.keys, about, { further }), request);
   }
 
   /** Gives claims of a pool back: their deliveries are due at once. @returns how many were ours */
@@ -121,9 +267,15 @@ export class OutboxStore {
   ): Promise<number> {
     const plan = this.planOf(pool, limits);
     const given = held.map(({ id }) => this.keys.delivery(id));
-    const claims = held.flatMap(({ id, token }) => [id, token]);
-    const declared = this.declared(pool, plan, given);
-    return this.redis.rwReleaseDeliveries(...declared, plan.json, ...claims);
+    return RELEASE_DELIVERIES.run(
+      this.redis,
+      this.keys,
+      { pool: plan.json },
+      {
+        further: [...keysOfReceiver(this.keys, pool, plan), ...given],
+        rest: held.flatMap(({ id, token }) => [id, token]),
+      },
+    );
   }
 
   /**
@@ -131,23 +283,22 @@ export class OutboxStore {
    * @returns the claims, or which record another process has changed meanwhile, or what a user wants
    */
   async recordAttempt(step: AttemptStep): Promise<PoolClaims | 'delivery' | 'endpoint' | Wish> {
-    const shows = step.shows && receiverPlan(this.keys, step.shows, step.now);
-    const delivery = {
-      ...stepPlan(this.keys, step),
-      mayProbe: step.shows?.endpoint.state.breaker === 'open',
-    };
-    const { declared, args } = this.script(step, delivery, shows);
-    const texts = [
-      shows === undefined ? '' : JSON.stringify(shows),
-      JSON.stringify(step.after),
-      JSON.stringify(step.attempt),
-    ];
+    const planKeys = new PlanKeys(this.keys);
+    const mayProbe = step.shows?.endpoint.state.breaker === 'open';
+    const args = this.argsOf(step, planKeys, mayProbe);
+    const shows = step.shows && receiverPlan(planKeys, step.shows, step.now);
     const askedAt = performance.now();
-    return claimsOf(
-      await this.redis.rwRecordAttempt(...declared, ...args, ...texts),
-      step,
-      askedAt,
+    const reply = await RECORD_ATTEMPT.run(
+      this.redis,
+      this.keys,
+      {
+        ...args,
+        attempt: JSON.stringify(step.attempt),
+        shows: shows && JSON.stringify(shows),
+      },
+      { further: planKeys.declared },
     );
+    return claimsOf(reply, step, askedAt);
   }
 
   /**
@@ -156,33 +307,31 @@ export class OutboxStore {
    *   what a user wants
    */
   async withhold(step: DeliveryStep): Promise<PoolClaims | 'delivery' | Wish> {
-    const { declared, args } = this.script(step, stepPlan(this.keys, step));
+    const planKeys = new PlanKeys(this.keys);
+    const args = this.argsOf(step, planKeys);
     const askedAt = performance.now();
-    const reply = await this.redis.rwWithholdDelivery(
-      ...declared,
-      ...args,
-      JSON.stringify(step.after),
-    );
+    const further = planKeys.declared;
+    const reply = await WITHHOLD_DELIVERY.run(this.redis, this.keys, args, { further });
     return claimsOf(reply, step, askedAt);
   }
 
   /** Makes a delivery due for a user, at once or when its attempt ends. @returns false where it has changed */
   async requeue(step: DeliveryStep): Promise<boolean> {
     if (!isOutstanding(step.before.delivery.state)) await this.makeLive(step.after);
-    const { declared, args } = this.script(step, stepPlan(this.keys, step));
-    const doc = JSON.stringify(step.after);
-    return (await this.redis.rwRequeueDelivery(...declared, ...args, doc)) === 1;
+    const planKeys = new PlanKeys(this.keys);
+    const args = this.argsOf(step, planKeys);
+    return REQUEUE_DELIVERY.run(this.redis, this.keys, args, { further: planKeys.declared });
   }
 
   /** Pools that are worth asking, the first first, by how many ms from now; past times are negative. */
   async duePools(limit: number): Promise<{ pool: string; inMs: number }[]> {
-    const { clock, poolsDue } = this.keys;
+    const { poolsDue } = this.keys;
     // With nothing to do, which is asked all day, one command is enough.
     if ((await this.redis.exists(poolsDue)) === 0) return [];
-    const [now, flat] = await this.redis.rwDuePools(clock, poolsDue, limit);
-    return Array.from({ length: flat.length / 2 }, (_, at) => ({
-      pool: flat[at * 2] ?? '',
-      inMs: Number(flat[at * 2 + 1]) - now,
+    const { now, pools } = await DUE_POOLS.run(this.redis, this.keys, { most: limit });
+    return Array.from({ length: pools.length / 2 }, (_, at) => ({
+      pool: pools[at * 2] ?? '',
+      inMs: Number(pools[at * 2 + 1]) - now,
     }));
   }
 
@@ -205,14 +354,11 @@ export class OutboxStore {
     };
     const { numbers, next } = await findNumbers(redis, keys, query, most);
     compared.next = next;
-    const plan = comparisonPlan(keys);
-    const declared = declaredKeys(keys, [keys.clock, keys.poolsDue, keys.damage], plan);
-    for (let at = 0; at < numbers.length; at += COMPARE_CHUNK) {
-      const some = numbers.slice(at, at + COMPARE_CHUNK);
-      const reply = await redis.rwCompareDeliveries(...declared, JSON.stringify(plan), ...some);
-      compared.placed += reply[0];
-      compared.lost += reply[1];
-      compared.pools.push(...reply[2]);
+    for (const some of chunksOf(numbers, COMPARE_CHUNK)) {
+      const { placed, lost, pools } = await compareDeliveries(redis, keys, some);
+      compared.placed += placed;
+      compared.lost += lost;
+      compared.pools.push(...pools);
     }
     return compared;
   }
@@ -220,8 +366,8 @@ export class OutboxStore {
   /** Moves what was scheduled at a pool while the store's clock was ahead by a step. */
   async moveBack({ pool, limits }: Pool, { ms, from }: ClockStep): Promise<void> {
     const plan = this.planOf(pool, limits);
-    const declared = this.declared(pool, plan);
-    await this.redis.rwMoveDeliveriesBack(...declared, plan.json, ms, from);
+    const further = keysOfReceiver(this.keys, pool, plan);
+    await MOVE_BACK.run(this.redis, this.keys, { pool: plan.json, ms, from }, { further });
   }
 
   /**
@@ -230,10 +376,11 @@ export class OutboxStore {
    */
   async retry(receiver: Receiver, limits: EndpointLimits): Promise<number> {
     const plan = this.planOf(poolOf(receiver), limits);
-    const declared = this.declared(receiver, plan);
+    const further = keysOfReceiver(this.keys, receiver, plan);
+    const about = { pool: plan.json, receiver, most: RETRY_CHUNK };
     for (let total = 0; ;) {
-      const step = [plan.json, receiver, RETRY_CHUNK] as const;
-      const [moved, attempted] = await this.redis.rwRetryReceiver(...declared, ...step);
+      const step = await RETRY_RECEIVER.run(this.redis, this.keys, about, { further });
+      const { moved, attempted } = step;
       total += moved;
       if (moved < RETRY_CHUNK) return total + attempted;
     }
@@ -291,37 +438,15 @@ export class OutboxStore {
     if (delivery.runId !== '') await this.history.unpack(delivery);
   }
 
-  /** The keys of a step, and its plans as JSON. */
-  private script(step: DeliveryStep, delivery: object, ...more: unknown[]) {
+  private argsOf(step: DeliveryStep, planKeys: PlanKeys, mayProbe = true) {
     const { endpoint } = step.after;
     const pool = this.planOf(poolOf(endpoint), step.limits);
-    return {
-      declared: this.declared(endpoint, pool, delivery, ...more),
-      args: [JSON.stringify(delivery), pool.json, ...claimArgs(step.next?.token ?? '')],
-    };
-  }
-
-  private declared(
-    receiver: Receiver,
-    { named }: PoolPlan,
-    ...plans: unknown[]
-  ): [number, ...string[]] {
-    const { clock, poolsDue, dueBell } = this.keys;
-    // Those of a configured endpoint are in the plan of its pool.
-    const own = isWebhook(receiver) ? receiverKeys(this.keys, receiver) : [];
-    return declaredKeys(this.keys, [clock, poolsDue, dueBell, ...named, ...own], ...plans);
+    planKeys.declareAll(keysOfReceiver(this.keys, endpoint, pool));
+    return stepArgs(planKeys, { step, pool, mayProbe });
   }
 }
 
 /** Neither ids nor names hold spaces. */
 function replayMember({ id, to }: ReplayRequest): string {
   return to === undefined ? id : `${id} ${to}`;
-}
-
-function claimsOf<Changed extends string>(
-  reply: Changed | ClaimReply,
-  { next = NO_CLAIMS }: DeliveryStep,
-  askedAt: number,
-): Changed | PoolClaims {
-  return typeof reply === 'string' ? reply : readClaims(reply, { token: next.token, askedAt });
 }

@@ -6,8 +6,9 @@ import { script } from '../script.ts';
  * Raises the counter of a process that others do not know. Where just one other is there, it raises that one's,
  * too: a process that is alone reads no counters until its own is raised by another.
  */
-export const SHOW_PROCESS = script(
-  { keys: ['processes'], args: ['process'] },
+const SHOW_PROCESS = script(
+  'rwShowProcess',
+  { keys: ['processes'], args: ['process'], reply: (counter: number) => counter },
   `
 local counter = redis.call('HINCRBY', keys.processes, args.process, 1)
 local ids = redis.call('HKEYS', keys.processes)
@@ -43,9 +44,8 @@ export class ProcessStore {
   }
 
   /** Raises the counter of a process that others do not know, and shows it to one that is alone. */
-  async show(process: string): Promise<number> {
-    const { processes } = this.keys;
-    return this.redis.rwShowProcess(...SHOW_PROCESS.call({ processes }, [], { process }));
+  show(process: string): Promise<number> {
+    return SHOW_PROCESS.run(this.redis, this.keys, { process });
   }
 
   /** Raises the counter of a process. @returns what it is now: 1 where the store had forgotten it */

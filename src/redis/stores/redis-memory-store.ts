@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import { memoryFigures, type MemoryFigures, type MemoryUse } from '../../core/redis-memory.ts';
 import { INDEX_BYTES } from '../indexes.ts';
 import type { Keys } from '../keys.ts';
+import { storeNow } from '../store-clock.ts';
 import { estimateNumbers } from '../numbers.ts';
 
 /** How often the memory in use is noted, ms. */
@@ -34,8 +35,8 @@ export class RedisMemoryStore {
 
   /** Notes the memory in use, unless a process has within the hour. */
   async note(): Promise<void> {
-    const { clock, memoryNotes } = this.keys;
-    const [now] = await this.redis.rwReadClock(clock);
+    const { memoryNotes } = this.keys;
+    const now = await storeNow(this.redis, this.keys);
     const [, last] = await this.redis.zrange(memoryNotes, '-1', '-1', 'WITHSCORES');
     if (last !== undefined && now - Number(last) < NOTE_EVERY_MS) return;
     const found = await this.use();
@@ -45,10 +46,10 @@ export class RedisMemoryStore {
   }
 
   private async read(): Promise<MemoryFigures | null> {
-    const { clock, memoryNotes } = this.keys;
+    const { memoryNotes } = this.keys;
     const found = await this.use();
     if (found === null) return null;
-    const [now] = await this.redis.rwReadClock(clock);
+    const now = await storeNow(this.redis, this.keys);
     const [note] = await this.redis.zrange(memoryNotes, '0', '0');
     const [at = 0, used = 0] = note?.split(' ').map(Number) ?? [];
     const isOld = note !== undefined && now - at >= NOTE_EVERY_MS;

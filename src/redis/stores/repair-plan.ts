@@ -1,3 +1,4 @@
+import type { Redis } from 'ioredis';
 import { isOutstanding, type Delivery } from '../../core/delivery/delivery.ts';
 import { countedReceiver } from '../../core/delivery/receiver.ts';
 import { isOfRun, type AnyEvent, type RunwatchEvent } from '../../core/event/event.ts';
@@ -5,8 +6,10 @@ import { watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
 import { isPacked, type History } from '../history-codec.ts';
 import { CHUNK, chunkOf } from '../index-columns.ts';
 import { deliveryIndexes, eventIndexes, ownEventIndexes, watchIndexes } from '../indexes.ts';
-import type { Keys } from '../keys.ts';
-import { runIdPlan } from '../run-ids.ts';
+import { PlanKeys, type Keys } from '../keys.ts';
+import { IS_PACKED, NUMBERS } from '../lua/numbers.ts';
+import { RUN_IDS, runIdPlan } from '../run-ids.ts';
+import { script } from '../script.ts';
 import { liveDeliveriesOf } from './event-plan.ts';
 import { eventIdOf, openPacked, settledAtOf } from './history-plan.ts';
 import { IDENTITY_LENGTH, readIdentity, readWatch, writeIdentity } from './watch-record.ts';
@@ -16,7 +19,85 @@ type AsRead =
   | { key: string; from: number; text: string; isLive?: true }
   | { key: string; field: string; text: string };
 
-/** What `PUT_BACK` of `lua/repair.ts` needs: where a record belongs. */
+/**
+ * Puts back what logs, indexes and sorted sets lack of a record, unless that has changed since it was
+ * read. Of a live watch, events without a record leave, and are counted as lost.
+ * Returns how many entries were missing, or -1 where a record has changed; and how many events are lost.
+ */
+const PUT_BACK = script(
+  'rwPutBack',
+  {
+    keys: ['damage'],
+    args: ['plan'],
+    reply: ([missing, lost]: [number, number]) => ({ missing, lost }),
+  },
+  `
+${NUMBERS}
+${IS_PACKED}
+${RUN_IDS}
+local plan, missing, lost = cjson.decode(args.plan), 0, 0
+
+local function isAsRead(one)
+  if one.field then return redis.call('HGET', one.key, one.field) == one.text end
+  if one.isLive and isPacked(one.key) then return false end
+  return redis.call('GETRANGE', one.key, one.from, one.from + #one.text - 1) == one.text
+end
+
+local function putInLog(log, number, value)
+  local chunk = math.floor(number / 128)
+  if readLog(log, number) ~= value then
+    enterLog(log, number, value)
+    missing = missing + 1
+  end
+  -- The chunk may have lost its entry alone.
+  missing = missing + redis.call('ZADD', log .. 'chunks', 'NX', chunk, chunk)
+end
+
+for _, one in ipairs(plan.read) do
+  if not isAsRead(one) then return {-1, 0} end
+end
+for _, one in ipairs(plan.logs) do putInLog(one.log, one.number, one.value) end
+for _, one in ipairs(plan.indexes) do
+  if not isInIndex(one.index, one.number) then
+    enterIndex(one.index, one.number)
+    missing = missing + 1
+  end
+end
+for _, one in ipairs(plan.sorted) do
+  missing = missing + redis.call('ZADD', one.key, 'NX', one.score, one.member)
+end
+for _, member in ipairs(plan.runIds and plan.runIds.members or {}) do
+  if not hasRunId(plan.runIds, member) then
+    enterRunId(plan.runIds, member)
+    missing = missing + 1
+  end
+end
+for _, id in ipairs(plan.live and redis.call('ZRANGE', plan.live.key, 0, -1) or {}) do
+  if redis.call('EXISTS', plan.live.events .. id) == 0 then
+    leaveLog(plan.live.log, tonumber(redis.call('ZSCORE', plan.live.key, id)))
+    redis.call('ZREM', plan.live.key, id)
+    redis.call('HINCRBY', keys.damage, 'events', 1)
+    lost = lost + 1
+  end
+end
+return {missing, lost}
+`,
+);
+
+/** Puts back what is missing of a record. */
+export function putBackRecord(redis: Redis, { damage }: Keys, plan: RepairPlan) {
+  const { read, indexes, sorted, runIds, live } = plan;
+  const further = [
+    ...read.map(({ key }) => key),
+    ...indexes.map(({ index }) => index),
+    ...sorted.map(({ key }) => key),
+    ...(runIds === undefined ? [] : [runIds.blocks]),
+    ...(live === undefined ? [] : [live.key]),
+  ];
+  return PUT_BACK.run(redis, { damage }, { plan: JSON.stringify(plan) }, { further });
+}
+
+/** What {@link putBackRecord} needs: where a record belongs. */
 export interface RepairPlan {
   read: AsRead[];
   logs: { log: string; number: number; value: string }[];
@@ -104,7 +185,7 @@ function aloneIn(keys: Keys, watch: Watch, identity: string): RepairPlan & RunId
       { key: keys.watchesChanged, score: changedAt, member },
       ...(endedAt === null ? [] : [{ key: keys.watchesEnded, score: endedAt, member }]),
     ],
-    ...runIdPlan(keys, watch),
+    ...runIdPlan(new PlanKeys(keys), watch),
   };
 }
 

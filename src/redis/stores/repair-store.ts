@@ -11,18 +11,16 @@ import { replies } from '../connection.ts';
 import { isOutage } from '../failures.ts';
 import { isPacked } from '../history-codec.ts';
 import { registeredIndex, runsIndex } from '../indexes.ts';
-import {
-  beginningOfWatches,
-  countField,
-  declaredKeys,
-  parseCountField,
-  type Keys,
-} from '../keys.ts';
+import { beginningOfWatches, countField, parseCountField, type Keys } from '../keys.ts';
+import { EVEN_IF_FULL } from '../lua/full.ts';
+import { COUNT, COUNTED, IS_PACKED, NUMBERS } from '../lua/numbers.ts';
+import { script } from '../script.ts';
 import {
   deliveryRepair,
   entriesOf,
   eventPlan,
   liveNumber,
+  putBackRecord,
   watchPlan,
   type PlacedEntry,
   type RepairPlan,
@@ -69,6 +67,172 @@ class Counted {
   /** Packed watches, and the bytes of their records. */
   readonly packed = { watches: 0, bytes: 0 };
 }
+
+/**
+ * Takes numbers out of a log, in the chunks of its further arguments, that stand for no record. It keeps those of some
+ * indexes, which other comparisons count as lost. Returns how many it took out.
+ */
+const SWEEP_LOG = script(
+  'rwSweepLog',
+  { keys: ['chunks'], args: ['plan'], reply: (dropped: number) => dropped },
+  `
+${EVEN_IF_FULL}
+${NUMBERS}
+${IS_PACKED}
+local plan, dropped = cjson.decode(args.plan), 0
+evenIfFull(keys.chunks)
+
+local function stands(number, value)
+  if not plan.records then
+    return tonumber(redis.call('GETRANGE', plan.watch .. value, 13, 24)) == number
+  end
+  local watch = tonumber(value)
+  if not watch then return redis.call('EXISTS', plan.records .. value) == 1 end
+  local name = readLog(plan.names, watch)
+  if not name then return false end
+  if isPacked(plan.watch .. name) then return true end
+  local id = redis.call('ZRANGEBYSCORE', plan.live .. name, number, number)[1]
+  return id and redis.call('EXISTS', plan.records .. id) == 1
+end
+
+local function isKept(number)
+  for _, index in ipairs(plan.kept) do
+    if isInIndex(index, number) then return true end
+  end
+end
+
+for at = rest, #ARGV do
+  local flat = redis.call('HGETALL', plan.log .. ARGV[at])
+  for place = 1, #flat, 2 do
+    local number = ARGV[at] * 128 + flat[place]
+    if not isKept(number) and not stands(number, flat[place + 1]) then
+      leaveLog(plan.log, number)
+      dropped = dropped + 1
+    end
+  end
+end
+return dropped
+`,
+);
+
+/**
+ * Takes numbers out of an index, in the chunks of its further arguments, that are not in the log. Returns how many it
+ * took out.
+ */
+const SWEEP_INDEX = script(
+  'rwSweepIndex',
+  { keys: ['index'], args: ['log'], reply: (dropped: number) => dropped },
+  `
+${EVEN_IF_FULL}
+evenIfFull(keys.index)
+local dropped = 0
+for at = rest, #ARGV do
+  local held, known, kept = redis.call('HGET', keys.index, ARGV[at]) or '', {}, {}
+  for _, place in ipairs(redis.call('HKEYS', args.log .. ARGV[at])) do known[tonumber(place)] = true end
+  for byte = 1, #held do
+    if known[string.byte(held, byte)] then kept[#kept + 1] = string.sub(held, byte, byte) end
+  end
+  dropped = dropped + #held - #kept
+  if #kept == 0 then
+    redis.call('HDEL', keys.index, ARGV[at])
+  elseif #kept < #held then
+    redis.call('HSET', keys.index, ARGV[at], table.concat(kept))
+  end
+end
+return dropped
+`,
+);
+
+/**
+ * Takes members out of a block that stand for no watch; `watches` is how the keys of the source's watches begin. A
+ * block that is not among the beginnings, as after these were lost, goes as a whole. Returns how many it took out.
+ */
+const SWEEP_RUN_IDS = script(
+  'rwSweepRunIds',
+  {
+    keys: ['block', 'blocks'],
+    args: ['first', 'watches'],
+    reply: (dropped: number) => dropped,
+  },
+  `
+${EVEN_IF_FULL}
+evenIfFull(keys.block)
+if args.first ~= '' and not redis.call('ZSCORE', keys.blocks, args.first) then
+  redis.call('DEL', keys.block)
+  return 0
+end
+local dropped = 0
+for _, member in ipairs(redis.call('ZRANGE', keys.block, 0, -1)) do
+  local id = string.match(member, ' (.*)$') or member
+  if redis.call('EXISTS', args.watches .. id) == 0 then
+    dropped = dropped + redis.call('ZREM', keys.block, member)
+  end
+end
+if redis.call('EXISTS', keys.block) == 0 then redis.call('ZREM', keys.blocks, args.first) end
+return dropped
+`,
+);
+
+/**
+ * Sets a counter to how many numbers are in an index, and in another, its further key, if there is one. `sum` is the
+ * field of the sum that it is part of. Returns 1 where it was another number.
+ */
+const RECOUNT = script(
+  'rwRecount',
+  { keys: ['counters', 'index'], args: ['field', 'sum?'], reply: (off: number) => off },
+  `
+${EVEN_IF_FULL}
+${COUNT}
+${COUNTED}
+evenIfFull(keys.counters)
+local off = counted(keys.index, KEYS[further]) - tonumber(redis.call('HGET', keys.counters, args.field) or 0)
+if off == 0 then return 0 end
+count(keys.counters, args.field, off)
+if args.sum then count(keys.counters, args.sum, off) end
+return 1
+`,
+);
+
+/**
+ * Whether counters add up to what indexes hold, in turn, until as many chunks have been counted as may be;
+ * the first in any case. Its further keys are counters and index of each, its further arguments a field and 'whole',
+ * or how fields begin and 'beginning'. Returns [how many were compared, 1 where these add up].
+ */
+const ADD_UP = script(
+  'rwAddUp',
+  {
+    keys: [],
+    args: ['mostChunks'],
+    reply: ([compared, addUp]: [number, number]) => ({ compared, addUp: addUp === 1 }),
+  },
+  `
+${COUNTED}
+local read = {}
+local function sumOf(counters, field, is)
+  if is == 'whole' then return tonumber(redis.call('HGET', counters, field) or 0) end
+  read[counters] = read[counters] or redis.call('HGETALL', counters)
+  local sum, flat = 0, read[counters]
+  for at = 1, #flat, 2 do
+    if string.sub(flat[at], 1, #field) == field then
+      if tonumber(flat[at + 1]) < 0 then return -1 end
+      sum = sum + flat[at + 1]
+    end
+  end
+  return sum
+end
+
+local left, addUp = tonumber(args.mostChunks), 1
+for at = 1, #KEYS / 2 do
+  local counters, index = KEYS[2 * at - 1], KEYS[2 * at]
+  local chunks = redis.call('HLEN', index)
+  left = left - chunks
+  if left < 0 and at > 1 then return {at - 1, addUp} end
+  local held = chunks == 0 and 0 or counted(index)
+  if sumOf(counters, ARGV[2 * at], ARGV[2 * at + 1]) ~= held then addUp = 0 end
+end
+return {#KEYS / 2, addUp}
+`,
+);
 
 /**
  * Derives logs, indexes, sorted sets and counters from the records again, after some of them were lost.
@@ -255,13 +419,16 @@ export class RepairStore {
     if (areLost) return { addUp: false, next: 0 };
     const first = from < counters.length ? from : 0;
     const named = counters.slice(first);
-    const [compared, addUp] = await redis.rwAddUp(
-      2 * named.length,
-      ...named.flatMap(([counter = '', index = '']) => [counter, index]),
-      COUNTED_CHUNKS,
-      ...named.flatMap(([, , field = '', is = '']) => [field, is]),
+    const { compared, addUp } = await ADD_UP.run(
+      redis,
+      {},
+      { mostChunks: COUNTED_CHUNKS },
+      {
+        further: named.flatMap(([counter = '', index = '']) => [counter, index]),
+        rest: named.flatMap(([, , field = '', is = '']) => [field, is]),
+      },
     );
-    return { addUp: addUp === 1, next: (first + compared) % counters.length };
+    return { addUp, next: (first + compared) % counters.length };
   }
 
   private async scan(cursor: string, pattern: string): Promise<[string, string[]]> {
@@ -288,7 +455,7 @@ export class RepairStore {
       counted.packed.watches += 1;
       counted.packed.bytes += record.length;
     }
-    return this.put(plan);
+    return putBackRecord(this.redis, this.keys, plan);
   }
 
   private async putBackEvent(id: string, since: number): Promise<Put> {
@@ -298,7 +465,11 @@ export class RepairStore {
     const owner = watch && (await this.numberOf(watch));
     const isDue = watch === null && Date.parse((JSON.parse(body) as Timed).timestamp) < since;
     if (isDue || (watch !== null && owner === null)) return NOTHING;
-    return this.put(eventPlan(this.keys, body, { number: Number(place), owner, watch }));
+    return putBackRecord(
+      this.redis,
+      this.keys,
+      eventPlan(this.keys, body, { number: Number(place), owner, watch }),
+    );
   }
 
   private async putBackDelivery(id: string, counted: Counted): Promise<Put> {
@@ -309,7 +480,9 @@ export class RepairStore {
     counted.receivers.add(countedReceiver(delivery.endpoint));
     const owner = delivery.runId === '' ? null : await this.numberOf(delivery);
     if (delivery.runId !== '' && owner === null) return NOTHING;
-    return this.put(
+    return putBackRecord(
+      this.redis,
+      this.keys,
       deliveryRepair(this.keys, delivery, { version, number: Number(number), owner }),
     );
   }
@@ -317,12 +490,6 @@ export class RepairStore {
   /** The number of a live watch; null where there is none. */
   private async numberOf(watch: WatchKey): Promise<string | null> {
     return liveNumber(await this.redis.getrangeBuffer(this.keys.watch(watch), 0, 25));
-  }
-
-  private async put(plan: RepairPlan): Promise<Put> {
-    const declared = declaredKeys(this.keys, [this.keys.damage], plan);
-    const [missing, lost] = await this.redis.rwPutBack(...declared, JSON.stringify(plan));
-    return { missing, lost };
   }
 
   private noteWatch(watch: Watch, { sources, tokens, runs }: Counted): void {
@@ -356,11 +523,11 @@ export class RepairStore {
     ];
     let dropped = 0;
     for (const one of logs) {
-      const plan = { ...one, chunks: `${one.log}chunks`, watch, names };
-      const declared = declaredKeys(keys, [], plan);
-      const chunks = await this.redis.zrange(plan.chunks, 0, '-1');
-      for (const some of chunksOf(chunks, CHUNKS)) {
-        dropped += await this.redis.rwSweepLog(...declared, JSON.stringify(plan), ...some);
+      const chunks = `${one.log}chunks`;
+      const plan = JSON.stringify({ ...one, watch, names });
+      for (const rest of chunksOf(await this.redis.zrange(chunks, 0, '-1'), CHUNKS)) {
+        const behind = { further: one.kept, rest };
+        dropped += await SWEEP_LOG.run(this.redis, { chunks }, { plan }, behind);
       }
     }
     return dropped;
@@ -392,8 +559,8 @@ export class RepairStore {
 
   private async sweepIndex(index: string, log: string): Promise<number> {
     let dropped = 0;
-    for (const some of chunksOf(await this.redis.hkeys(index), CHUNKS)) {
-      dropped += await this.redis.rwSweepIndex(index, log, ...some);
+    for (const rest of chunksOf(await this.redis.hkeys(index), CHUNKS)) {
+      dropped += await SWEEP_INDEX.run(this.redis, { index }, { log }, { rest });
     }
     return dropped;
   }
@@ -406,7 +573,8 @@ export class RepairStore {
       const [source = '', ...first] = block.slice(beginning.length).split(':');
       const watches = `${beginningOfWatches(keys)}${source}/`;
       const blocks = keys.runIdBlocks(source);
-      dropped += await redis.rwSweepRunIds(block, blocks, first.join(':'), watches);
+      const about = { first: first.join(':'), watches };
+      dropped += await SWEEP_RUN_IDS.run(redis, { block, blocks }, about);
     }
     return dropped;
   }
@@ -419,21 +587,29 @@ export class RepairStore {
       redis.hkeys(keys.watchesOfTokens),
     ]);
     let off = 0;
-    const recount = async (field: string, sum: string, ...named: string[]) => {
-      off += await redis.rwRecount(named.length, ...named, field, sum);
+    const recount = async (
+      field: string,
+      { counters, sum }: { counters: string; sum?: string },
+      [index, ...further]: [string, ...string[]],
+    ) => {
+      off += await RECOUNT.run(redis, { counters, index }, { field, sum }, { further });
     };
     for (const source of new Set([...sources, ...knownSources])) {
-      await recount(source, '', keys.watchSources, keys.watches('source', source));
+      await recount(source, { counters: keys.watchSources }, [keys.watches('source', source)]);
     }
     for (const token of new Set([...tokens, ...knownTokens])) {
-      await recount(token, '', keys.watchesOfTokens, registeredIndex(keys, token));
+      await recount(token, { counters: keys.watchesOfTokens }, [registeredIndex(keys, token)]);
     }
-    for (const [field, indexes] of runs) await recount(field, '', keys.activeRuns, ...indexes);
+    for (const [field, indexes] of runs) {
+      await recount(field, { counters: keys.activeRuns }, indexes);
+    }
     for (const endpoint of receivers) {
       for (const state of DELIVERY_STATES) {
-        const indexes = [keys.deliveries('state', state), keys.deliveries('endpoint', endpoint)];
-        const field = countField({ state, endpoint });
-        await recount(field, 'planned', keys.deliveryCounts, ...indexes);
+        const counters = { counters: keys.deliveryCounts, sum: 'planned' };
+        await recount(countField({ state, endpoint }), counters, [
+          keys.deliveries('state', state),
+          keys.deliveries('endpoint', endpoint),
+        ]);
       }
     }
     return off;

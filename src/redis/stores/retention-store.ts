@@ -3,9 +3,12 @@ import { isOutstanding, type StoredDelivery } from '../../core/delivery/delivery
 import type { OwnEvent } from '../../core/event/event.ts';
 import { parseWatchId, watchId, type WatchKey } from '../../core/watch/watch.ts';
 import { deliveryIndexes, eventIndexes, ownEventIndexes } from '../indexes.ts';
-import { countField, declaredKeys, type Keys } from '../keys.ts';
+import { countField, PlanKeys, type Keys } from '../keys.ts';
 import { replies } from '../connection.ts';
 import { isOutage } from '../failures.ts';
+import { COUNT, NUMBERS } from '../lua/numbers.ts';
+import { PUT_OFF } from '../lua/times.ts';
+import { script } from '../script.ts';
 import { liveDeliveriesOf } from './event-plan.ts';
 import type { DeliveryStore } from './delivery-store.ts';
 import { HistoryReader } from './history-reader.ts';
@@ -36,6 +39,76 @@ const NOTHING: Forgotten = { forgotten: 0, mayGoOn: false, failures: [] };
 
 /** A settled delivery: live, or of a packed watch, by its number. */
 type Settled = { at: number } & ({ stored: StoredDelivery } | { watch: WatchKey; number: number });
+
+/** Forgets events of a live watch that has too many to be packed. */
+const FORGET_EVENTS = script(
+  'rwForgetEvents',
+  { keys: ['liveEvents'], args: ['plan'] },
+  `
+${NUMBERS}
+local plan = cjson.decode(args.plan)
+for _, event in ipairs(plan.events) do
+  leaveLog(plan.eventLog, event.place)
+  for _, index in ipairs(event.indexes) do leaveIndex(index, event.place) end
+  redis.call('DEL', event.key)
+  redis.call('ZREM', keys.liveEvents, event.id)
+end
+`,
+);
+
+/** Forgets events that are about no run. The text of one is kept while it has deliveries. */
+const FORGET_OWN_EVENTS = script(
+  'rwForgetOwnEvents',
+  { keys: ['ownEvents'], args: ['plan'] },
+  `
+${NUMBERS}
+local plan = cjson.decode(args.plan)
+for _, event in ipairs(plan.events) do
+  if redis.call('ZSCORE', keys.ownEvents, event.id) then
+    if event.place then leaveLog(plan.eventLog, event.place) end
+    for _, index in ipairs(event.indexes) do leaveIndex(index, event.place) end
+    if redis.call('EXISTS', event.live) == 0 then redis.call('DEL', event.key) end
+    redis.call('ZREM', keys.ownEvents, event.id)
+  end
+end
+`,
+);
+
+/** Forgets live deliveries that have settled; those that are pending, or unknown, are kept. Returns how many were forgotten. */
+const FORGET_DELIVERIES = script(
+  'rwForgetDeliveries',
+  {
+    keys: ['deliveriesSettled', 'deliveryCounts', 'ownEvents'],
+    args: ['plan'],
+    reply: (forgotten: number) => forgotten,
+  },
+  `
+${NUMBERS}
+${COUNT}
+local plan = cjson.decode(args.plan)
+local forgotten = 0
+for _, delivery in ipairs(plan.deliveries) do
+  local version, number = unpack(redis.call('HMGET', delivery.key, 'version', 'number'))
+  local isUnchanged = version == delivery.version and number == delivery.number
+  if isUnchanged and redis.call('ZSCORE', keys.deliveriesSettled, delivery.id) then
+    leaveLog(plan.deliveryLog, number)
+    for _, index in ipairs(delivery.indexes) do leaveIndex(index, number) end
+    redis.call('ZREM', delivery.live, delivery.id)
+    -- The text of an event that has left the log goes with the last of its deliveries.
+    if delivery.event ~= '' and redis.call('EXISTS', delivery.live) == 0
+      and not redis.call('ZSCORE', keys.ownEvents, delivery.eventId) then
+      redis.call('DEL', delivery.event)
+    end
+    count(keys.deliveryCounts, 'planned', -1)
+    count(keys.deliveryCounts, delivery.count, -1)
+    redis.call('DEL', delivery.key, delivery.attempts)
+    redis.call('ZREM', keys.deliveriesSettled, delivery.id)
+    forgotten = forgotten + 1
+  end
+end
+return forgotten
+`,
+);
 
 /**
  * Forgets what has been over for long. What is pending is never forgotten. Each step is about one watch,
@@ -92,14 +165,25 @@ export class RetentionStore {
     const pipeline = this.redis.pipeline();
     for (const id of ids) pipeline.hmget(this.keys.event(id), 'place', 'body');
     const found = await replies<[string | null, string | null]>(pipeline);
+    const planKeys = new PlanKeys(this.keys);
+    const { declare, declareAll } = planKeys;
     const events = ids.map((id, at) => {
       const [place, body] = found[at] ?? [null, null];
       const indexes = body === null ? [] : ownEventIndexes(this.keys, JSON.parse(body) as OwnEvent);
-      const kept = { key: this.keys.event(id), live: this.keys.deliveriesOfEvent(id) };
-      return { id, ...kept, indexes, ...(place !== null && { place: Number(place) }) };
+      return {
+        id,
+        key: declare(this.keys.event(id)),
+        live: declare(this.keys.deliveriesOfEvent(id)),
+        indexes: declareAll(indexes),
+        ...(place !== null && { place: Number(place) }),
+      };
     });
-    const plan = { ownEvents, eventLog, events };
-    await this.redis.rwForgetOwnEvents(...declaredKeys(this.keys, [], plan), JSON.stringify(plan));
+    await FORGET_OWN_EVENTS.run(
+      this.redis,
+      { ownEvents },
+      { plan: JSON.stringify({ eventLog, events }) },
+      { further: planKeys.declared },
+    );
     return { forgotten: ids.length, mayGoOn: ids.length >= CHUNK, failures: [] };
   }
 
@@ -125,7 +209,8 @@ export class RetentionStore {
               : await this.forget(watch, number).catch(notedIn(failures, 'kept'));
           if (result === 'unknown') await this.redis.zrem(watchesEnded, number);
           if (result !== 'kept') return result;
-          await this.redis.rwPutOff(watchesEnded, number, before + againAfterMs);
+          const again = { member: number, at: before + againAfterMs };
+          await PUT_OFF.run(this.redis, { times: watchesEnded }, again);
           return result;
         }),
       );
@@ -171,16 +256,19 @@ export class RetentionStore {
     for (;;) {
       const { items } = await this.reader.events([key], { ...all, matches: () => true });
       if (items.length === 0) return true;
+      const planKeys = new PlanKeys(this.keys);
+      const { declare, declareAll } = planKeys;
       const events = items.map(({ number, item }) => ({
         id: item.id,
-        key: this.keys.event(item.id),
+        key: declare(this.keys.event(item.id)),
         place: number,
-        indexes: eventIndexes(this.keys, item),
+        indexes: declareAll(eventIndexes(this.keys, item)),
       }));
-      const plan = { eventLog: this.keys.eventLog, events };
-      await this.redis.rwForgetEvents(
-        ...declaredKeys(this.keys, [this.keys.liveEvents(watchId(key))], plan),
-        JSON.stringify(plan),
+      await FORGET_EVENTS.run(
+        this.redis,
+        { liveEvents: this.keys.liveEvents(watchId(key)) },
+        { plan: JSON.stringify({ eventLog: this.keys.eventLog, events }) },
+        { further: planKeys.declared },
       );
     }
   }
@@ -260,27 +348,25 @@ export class RetentionStore {
 
   private async forgetLive(deliveries: readonly StoredDelivery[]): Promise<number> {
     if (deliveries.length === 0) return 0;
-    const plan = {
-      deliveryCounts: this.keys.deliveryCounts,
-      ownEvents: this.keys.ownEvents,
+    const planKeys = new PlanKeys(this.keys);
+    const { declare, declareAll } = planKeys;
+    const plan = JSON.stringify({
       deliveryLog: this.keys.deliveryLog,
       deliveries: deliveries.map(({ delivery, version, number }) => ({
         id: delivery.id,
         version: String(version),
         number: String(number),
-        key: this.keys.delivery(delivery.id),
-        attempts: this.keys.attempts(delivery.id),
-        event: delivery.runId === '' ? this.keys.event(delivery.eventId) : '',
+        key: declare(this.keys.delivery(delivery.id)),
+        attempts: declare(this.keys.attempts(delivery.id)),
+        event: delivery.runId === '' ? declare(this.keys.event(delivery.eventId)) : '',
         eventId: delivery.eventId,
-        live: liveDeliveriesOf(this.keys, delivery),
-        indexes: deliveryIndexes(this.keys, delivery),
+        live: declare(liveDeliveriesOf(this.keys, delivery)),
+        indexes: declareAll(deliveryIndexes(this.keys, delivery)),
         count: countField(delivery),
       })),
-    };
-    return this.redis.rwForgetDeliveries(
-      ...declaredKeys(this.keys, [this.keys.deliveriesSettled], plan),
-      JSON.stringify(plan),
-    );
+    });
+    const further = planKeys.declared;
+    return FORGET_DELIVERIES.run(this.redis, this.keys, { plan }, { further });
   }
 }
 

@@ -9,7 +9,7 @@ import {
 } from '../../core/watch/run-figures.ts';
 import type { WatchChange } from '../commit.ts';
 import { parseWorkflowName, workflowName, type WorkflowKey } from '../../core/cadence/phase.ts';
-import type { Keys } from '../keys.ts';
+import type { Keys, PlanKeys } from '../keys.ts';
 import { replies } from '../connection.ts';
 
 const MINUTE_MS = 60_000;
@@ -39,8 +39,43 @@ export interface WorkflowFigures extends WorkflowKey {
   active: Record<string, number>;
 }
 
-/** What a change counts; null where that is nothing. */
-export function figuresPlan(keys: Keys, change: WatchChange) {
+/**
+ * `countRuns(plan)` counts an active watch at its workflow and status, or no more, and adds an ended run
+ * to the figures of its workflow. Figures are JSON, in one hash for each span of time; spans expire, and
+ * each has a bounded number of workflows.
+ */
+export const COUNT_RUNS = `
+local function addRun(ended, figures)
+  for kind, key in pairs(ended.adds) do
+    figures[kind] = figures[kind] or {}
+    figures[kind][key] = (figures[kind][key] or 0) + 1
+  end
+  if ended.requests then
+    figures.requests = (figures.requests or 0) + ended.requests
+    figures.polled = (figures.polled or 0) + 1
+  end
+  return cjson.encode(figures)
+end
+
+local function countRuns(plan)
+  for _, one in ipairs(plan.counts) do
+    if redis.call('HINCRBY', plan.activeRuns, one.field, one.by) <= 0 then
+      redis.call('HDEL', plan.activeRuns, one.field)
+    end
+  end
+  local ended = plan.ended
+  for _, span in ipairs(ended and ended.spans or {}) do
+    local text = redis.call('HGET', span.key, ended.name)
+    if text or redis.call('HLEN', span.key) < ended.mostWorkflows then
+      redis.call('HSET', span.key, ended.name, addRun(ended, text and cjson.decode(text) or {}))
+      redis.call('EXPIRE', span.key, span.keptS)
+    end
+  end
+end
+`;
+
+/** What a change counts by {@link COUNT_RUNS}; null where that is nothing. */
+export function figuresPlan({ keys, declare }: PlanKeys, change: WatchChange) {
   const { before, after } = change;
   const counts = countsOf(change);
   const run = endedRun(change);
@@ -48,7 +83,7 @@ export function figuresPlan(keys: Keys, change: WatchChange) {
   const workflowId = after.run?.workflow_id ?? '';
   const endedAt = after.endedAt ?? before?.watch.registeredAt ?? 0;
   return {
-    activeRuns: keys.activeRuns,
+    activeRuns: declare(keys.activeRuns),
     counts,
     ...(run !== null && {
       ended: {
@@ -61,7 +96,7 @@ export function figuresPlan(keys: Keys, change: WatchChange) {
         },
         ...(run.requests !== null && { requests: run.requests }),
         spans: SPANS.map(({ name, ms, keptMs }) => ({
-          key: keys.runFigures(name, Math.floor(endedAt / ms)),
+          key: declare(keys.runFigures(name, Math.floor(endedAt / ms))),
           keptS: keptMs / 1_000,
         })),
       },

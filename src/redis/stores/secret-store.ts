@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Keys } from '../keys.ts';
+import { replaceField } from '../lua/replace-field.ts';
 
 /**
  * The rotated secrets of endpoints in Redis, each as a text that its owner has encrypted. A text is
@@ -26,8 +27,8 @@ export class SecretStore {
    * @returns false when another process has written meanwhile
    */
   async replace(endpoint: string, before: string | null, after: string): Promise<boolean> {
-    const { endpointSecrets } = this.keys;
-    return (await this.redis.rwReplaceField(endpointSecrets, endpoint, before ?? '', after)) === 1;
+    const { endpointSecrets: key } = this.keys;
+    return replaceField(this.redis, { key, field: endpoint }, { was: before ?? '', is: after });
   }
 
   /** Removes the text of an endpoint. @returns false when it is another one by now */

@@ -1,8 +1,9 @@
 import type { Redis } from 'ioredis';
-import { sum } from '../../core/arrays.ts';
 import type { Silence, SilenceRefusal } from '../../core/alert/silence.ts';
 import { jsonOrNull } from '../connection.ts';
 import type { Keys } from '../keys.ts';
+import { replaceField } from '../lua/replace-field.ts';
+import { script } from '../script.ts';
 
 /** Silences that may be in force or to come at a time. */
 const MOST = 1_000;
@@ -12,6 +13,43 @@ const MOST_OF_TOKEN = MOST / 4;
 
 /** Those that have expired included. */
 const MOST_KEPT = 2 * MOST;
+
+/**
+ * Creates a silence, unless there is one of its id that has not expired: it takes the place of one that
+ * has. Those that have expired count for nothing; the first of them to expire is forgotten where there are too many
+ * of both. Returns the document that was there before, else 1; 0 where too many are live, -1 where too many of its
+ * token are.
+ */
+const ADD_SILENCE = script(
+  'rwAddSilence',
+  {
+    keys: ['silences'],
+    args: ['id', 'doc', 'mostLive', 'mostOfToken', 'mostKept', 'now'],
+    reply: (there: string | -1 | 0 | 1) => there,
+  },
+  `
+local now, token = tonumber(args.now), cjson.decode(args.doc).token
+local there = redis.call('HGET', keys.silences, args.id)
+if there and cjson.decode(there)['until'] > now then return there end
+local live, own, kept, oldest = 0, 0, 0, nil
+local flat = redis.call('HGETALL', keys.silences)
+for at = 1, #flat, 2 do
+  local silence = cjson.decode(flat[at + 1])
+  kept = kept + 1
+  if silence['until'] > now then
+    live = live + 1
+    if token and silence.token == token then own = own + 1 end
+  elseif not oldest or silence['until'] < oldest.at then
+    oldest = {id = flat[at], at = silence['until']}
+  end
+end
+if own >= tonumber(args.mostOfToken) then return -1 end
+if live >= tonumber(args.mostLive) then return 0 end
+if kept >= tonumber(args.mostKept) and oldest then redis.call('HDEL', keys.silences, oldest.id) end
+redis.call('HSET', keys.silences, args.id, args.doc)
+return 1
+`,
+);
 
 /** Silences in Redis. Errors of the connection pass through. */
 export class SilenceStore {
@@ -35,14 +73,17 @@ export class SilenceStore {
    *   its token have not
    */
   async add(silence: Silence): Promise<{ silence: Silence; isNew: boolean } | SilenceRefusal> {
-    const there = await this.redis.rwAddSilence(
-      this.keys.silences,
-      silence.id,
-      JSON.stringify(silence),
-      MOST,
-      MOST_OF_TOKEN,
-      MOST_KEPT,
-      silence.createdAt,
+    const there = await ADD_SILENCE.run(
+      this.redis,
+      { silences: this.keys.silences },
+      {
+        id: silence.id,
+        doc: JSON.stringify(silence),
+        mostLive: MOST,
+        mostOfToken: MOST_OF_TOKEN,
+        mostKept: MOST_KEPT,
+        now: silence.createdAt,
+      },
     );
     if (there === 0) return 'full';
     if (there === -1) return 'share';
@@ -62,9 +103,11 @@ export class SilenceStore {
     const docs = await this.redis.hgetall(silences);
     const old = Object.entries(docs).filter(([, doc]) => parse(doc).until < before);
     const forgotten = await Promise.all(
-      old.map(([id, doc]) => this.redis.rwReplaceField(silences, id, doc, '')),
+      old.map(([id, doc]) => {
+        return replaceField(this.redis, { key: silences, field: id }, { was: doc, is: '' });
+      }),
     );
-    return sum(forgotten);
+    return forgotten.filter(Boolean).length;
   }
 }
 

@@ -3,6 +3,7 @@ import { holdMs, type PermitRequest } from '../../core/source/limiter.ts';
 import type { SourceRecord, SourceState } from '../../core/source/throttle.ts';
 import { jsonOrNull } from '../connection.ts';
 import type { Keys } from '../keys.ts';
+import { storeNow } from '../store-clock.ts';
 import { Lease } from '../leases.ts';
 import { STORE_NOW } from '../lua/clock.ts';
 import { PERMITS, SOURCE_GATE } from '../lua/source.ts';
@@ -12,11 +13,13 @@ import { script } from '../script.ts';
 /** For how long it is known when a source answered, or did again, ms. */
 const KEPT_MS = 86_400_000;
 
-/** Writes what is known of a source, unless another process has since it was read. Returns 1 when it was written. */
-export const PUT_SOURCE = script(
+/** Writes what is known of a source, unless another process has since it was read. */
+const PUT_SOURCE = script(
+  'rwPutSource',
   {
     keys: ['state', 'probe', 'open'],
-    args: ['keptMs', 'before', 'after', 'endsProbe', 'openSince'],
+    args: ['keptMs', 'before?', 'after?', 'endsProbe?', 'openSince?'],
+    reply: (written: number) => written === 1,
   },
   `
 if (redis.call('GET', keys.state) or '') ~= (args.before or '') then return 0 end
@@ -35,7 +38,7 @@ export class SourceStore {
   ) {}
 
   async read(source: string): Promise<SourceRecord> {
-    const [key, , open] = this.keys.sourceAdmission(source);
+    const { state: key, open } = this.keys.sourceAdmission(source);
     const [text = null, answered = null, openSince = null] = await this.redis.mget(
       key,
       this.keys.sourceAnswered(source),
@@ -64,22 +67,18 @@ export class SourceStore {
     after: SourceState | null,
     { isProbe, openSince, access }: { isProbe: boolean; openSince: number | null; access: string },
   ): Promise<boolean> {
-    const [state, probe, open] = this.keys.sourceAdmission(source);
-    const written = await this.redis.rwPutSource(
-      ...PUT_SOURCE.call({ state, probe, open }, [], {
-        keptMs: KEPT_MS,
-        before: before.text,
-        after: after === null ? undefined : JSON.stringify({ ...after, access }),
-        endsProbe: isProbe ? 1 : undefined,
-        openSince: openSince === null ? undefined : Math.round(openSince),
-      }),
-    );
-    return written === 1;
+    return PUT_SOURCE.run(this.redis, this.keys.sourceAdmission(source), {
+      keptMs: KEPT_MS,
+      before: before.text,
+      after: after === null ? undefined : JSON.stringify({ ...after, access }),
+      endsProbe: isProbe ? 1 : undefined,
+      openSince: openSince === null ? undefined : Math.round(openSince),
+    });
   }
 
   /** The right to probe a source that is closed, of one request at a time. */
   probeLease(source: string): Lease {
-    const [, probe] = this.keys.sourceAdmission(source);
+    const { probe } = this.keys.sourceAdmission(source);
     return new Lease(this.redis, this.keys, probe);
   }
 
@@ -139,10 +138,12 @@ export class SourceNamesStore {
  * A permit for one request beyond those of claims, unless the source is closed. Only a request with a lease, in ms, may
  * be its probe. Returns how many requests count with this one; null where there is no permit now.
  */
-export const ADMIT_REQUEST = script(
+const ADMIT_REQUEST = script(
+  'rwAdmitRequest',
   {
     keys: ['clock', 'permits', 'state', 'probe', 'open'],
-    args: ['request', 'limit', 'holdMs', 'leaseMs'],
+    args: ['request', 'limit', 'holdMs', 'leaseMs?'],
+    reply: (count: number | null) => count,
   },
   `
 ${STORE_NOW}
@@ -167,7 +168,8 @@ return nil
 );
 
 /** Notes that a request was answered: it arrived by now, and counts no longer than the limit's time. */
-export const SETTLE_REQUEST = script(
+const SETTLE_REQUEST = script(
+  'rwSettleRequest',
   { keys: ['clock', 'permits'], args: ['request', 'limitMs'] },
   `
 ${STORE_NOW}
@@ -176,7 +178,8 @@ redis.call('ZADD', keys.permits, 'XX', 'LT', storeNow(keys.clock) + args.limitMs
 );
 
 /** Keeps the permit of a request that is sent only now, for as long as a new one, also where it had ended. */
-export const RENEW_PERMIT = script(
+const RENEW_PERMIT = script(
+  'rwRenewPermit',
   { keys: ['clock', 'permits'], args: ['request', 'holdMs'] },
   `
 ${STORE_NOW}
@@ -194,42 +197,30 @@ export class BudgetStore {
   /** A permit for one request; while a source is closed, only for a probe. */
   admit(source: string, { request, limit, probeMs }: PermitRequest): Promise<number | null> {
     const { clock, budget, sourceAdmission } = this.keys;
-    const [state, probe, open] = sourceAdmission(source);
-    return this.redis.rwAdmitRequest(
-      ...ADMIT_REQUEST.call({ clock, permits: budget(source), state, probe, open }, [], {
-        request,
-        limit: limit.requests,
-        holdMs: holdMs(limit),
-        leaseMs: probeMs,
-      }),
+    return ADMIT_REQUEST.run(
+      this.redis,
+      { clock, permits: budget(source), ...sourceAdmission(source) },
+      { request, limit: limit.requests, holdMs: holdMs(limit), leaseMs: probeMs },
     );
   }
 
   /** Notes that a request was answered just now. */
   async settle(source: string, { request, limit }: PermitRequest): Promise<void> {
     const { clock, budget } = this.keys;
-    await this.redis.rwSettleRequest(
-      ...SETTLE_REQUEST.call({ clock, permits: budget(source) }, [], {
-        request,
-        limitMs: limit.perMs,
-      }),
-    );
+    const keys = { clock, permits: budget(source) };
+    await SETTLE_REQUEST.run(this.redis, keys, { request, limitMs: limit.perMs });
   }
 
   /** Notes that a request is sent only now: it counts for as long as if its permit were new. */
   async renew(source: string, { request, limit }: PermitRequest): Promise<void> {
     const { clock, budget } = this.keys;
-    await this.redis.rwRenewPermit(
-      ...RENEW_PERMIT.call({ clock, permits: budget(source) }, [], {
-        request,
-        holdMs: holdMs(limit),
-      }),
-    );
+    const keys = { clock, permits: budget(source) };
+    await RENEW_PERMIT.run(this.redis, keys, { request, holdMs: holdMs(limit) });
   }
 
   /** How many requests count now. */
   async used(source: string): Promise<number> {
-    const [now] = await this.redis.rwReadClock(this.keys.clock);
+    const now = await storeNow(this.redis, this.keys);
     return this.redis.zcount(this.keys.budget(source), now, '+inf');
   }
 

@@ -12,7 +12,12 @@ import type { RunNodes } from '../../core/run/nodes.ts';
 import type { WatchIdentity } from '../commit.ts';
 import { jsonOrNull } from '../connection.ts';
 import type { Keys } from '../keys.ts';
+import { EVEN_IF_FULL } from '../lua/full.ts';
+import { replaceField } from '../lua/replace-field.ts';
+import { SCHEDULE } from '../lua/schedule.ts';
+import { script } from '../script.ts';
 import { writeIdentity } from './watch-record.ts';
+import { IDENTITY } from './watch-script.ts';
 
 /** A stream as other processes see it. */
 export interface HeldStream {
@@ -39,6 +44,113 @@ const KEPT_MS = 2_592_000_000;
 
 const CAPACITY = 'capacity';
 
+/**
+ * Which runs of a source are streamed: a hash from a run's id to the process, and what is known of the
+ * run's nodes as JSON. A + after the process says that the stream stands in for reads.
+ */
+const HELD = `
+local function isHeldBy(id, process)
+  local entry = redis.call('HGET', keys.holders, id) or ''
+  return string.match(entry, '^[^ +]+') == process
+end
+`;
+
+/** Takes a run for a process, unless it is streamed already, or there are as many as may be. */
+const TAKE_STREAM = script(
+  'rwTakeStream',
+  { keys: ['holders'], args: ['run', 'process', 'most'], reply: (taken: number) => taken === 1 },
+  `
+if redis.call('HLEN', keys.holders) >= tonumber(args.most) then return 0 end
+return redis.call('HSETNX', keys.holders, args.run, args.process)
+`,
+);
+
+/**
+ * Notes of a stream whether it stands in for reads, and where its run stands, and moves the next read
+ * of the run, `later` or `earlier`. It moves later only where the watch is as it was read, and the read neither
+ * under way nor due. It moves earlier in any case, even where another process streams the run by now; of a read
+ * under way, a mark does that. Its further keys are the due sets. Says whether the process holds the run.
+ */
+const NOTE_STREAM = script(
+  'rwNoteStream',
+  {
+    keys: ['holders', 'watch', 'clock', 'claims'],
+    args: ['run', 'process', 'entry', 'move?', 'ms?', 'identity?'],
+    reply: (isHeld: number) => isHeld === 1,
+  },
+  `
+${HELD}
+${SCHEDULE}
+${IDENTITY}
+local run, move = args.run, args.move
+local isHeld = isHeldBy(run, args.process)
+if isHeld then redis.call('HSET', keys.holders, run, args.entry) end
+local due = schedule(keys.claims, further)
+local now = storeNow(keys.clock)
+local at = move and now + args.ms
+if move == 'earlier' then due.expedite(run, at, now) end
+if move == 'later' and isHeld and identityOf(keys.watch) == args.identity then
+  local kind, dueAt = due.kindOf(run)
+  if kind and dueAt > now and dueAt < at then due.put(run, kind, at) end
+end
+return isHeld and 1 or 0
+`,
+);
+
+/**
+ * Gives runs back. Those with reads left to their streams are read in their order, or all, also those
+ * that the process does not hold any more. Its further keys are the due sets, and runs its further arguments.
+ * Returns how many were made due.
+ */
+const RELEASE_STREAMS = script(
+  'rwReleaseStreams',
+  {
+    keys: ['holders', 'clock', 'claims'],
+    args: ['process', 'readsAll?', 'everyMs', 'readsBefore'],
+    reply: (made: number) => made,
+  },
+  `
+${EVEN_IF_FULL}
+${HELD}
+${SCHEDULE}
+evenIfFull(keys.clock)
+local due = schedule(keys.claims, further)
+local now, count = storeNow(keys.clock), 0
+for place = rest, #ARGV do
+  local run, isRead = ARGV[place], args.readsAll
+  if isHeldBy(run, args.process) then
+    isRead = isRead or string.match(redis.call('HGET', keys.holders, run), '^[^ +]+%+')
+    redis.call('HDEL', keys.holders, run)
+  end
+  local at = now + math.floor((args.readsBefore + count) * args.everyMs)
+  if isRead and due.expedite(run, at, now) then count = count + 1 end
+end
+return count
+`,
+);
+
+/**
+ * Adds to the histories of a source and of a workflow, its further arguments, whether a stream reported a
+ * transition. A history is a text of 0 and 1 by workflow/kind; the source's have no workflow. Where there are too
+ * many, any one of a workflow is forgotten.
+ */
+const ADD_REPORT = script(
+  'rwAddReport',
+  { keys: ['histories'], args: ['report', 'length', 'most', 'keptMs'] },
+  `
+for place = rest, #ARGV do
+  local reports = (redis.call('HGET', keys.histories, ARGV[place]) or '') .. args.report
+  redis.call('HSET', keys.histories, ARGV[place], string.sub(reports, -args.length))
+end
+while redis.call('HLEN', keys.histories) > tonumber(args.most) do
+  local field = redis.call('HRANDFIELD', keys.histories)
+  -- A workflow's id may itself begin with a slash.
+  if not string.find(field, '^/[^/]*$') then redis.call('HDEL', keys.histories, field) end
+end
+redis.call('PEXPIRE', keys.histories, args.keptMs)
+`,
+);
+
 /** Which of the runs that are given back are read, and the time from one read to the next, ms. */
 interface ReadsAfter {
   reads: 'all' | 'relied';
@@ -54,7 +166,8 @@ export class StreamStore {
 
   /** @returns false where the run is streamed already, or as many are as may be */
   async take(source: string, runId: string, process: string, most: number): Promise<boolean> {
-    return (await this.redis.rwTakeStream(this.keys.streams(source), runId, process, most)) === 1;
+    const holders = this.keys.streams(source);
+    return TAKE_STREAM.run(this.redis, { holders }, { run: runId, process, most });
   }
 
   /**
@@ -68,18 +181,22 @@ export class StreamStore {
   ): Promise<boolean> {
     const { keys } = this;
     const nodes = held.nodes === null ? '' : ` ${JSON.stringify(held.nodes)}`;
-    const isHeld = await this.redis.rwNoteStream(
-      keys.streams(source),
-      keys.watch({ source, runId }),
-      ...keys.schedule(source),
-      runId,
-      held.process,
-      `${held.process}${held.isRelied ? '+' : ''}${nodes}`,
-      move?.to ?? '',
-      Math.max(0, Math.round(move?.inMs ?? 0)),
-      move?.to === 'later' ? writeIdentity(move.watch) : '',
+    return NOTE_STREAM.run(
+      this.redis,
+      {
+        holders: keys.streams(source),
+        watch: keys.watch({ source, runId }),
+        ...keys.schedule(source),
+      },
+      {
+        run: runId,
+        process: held.process,
+        entry: `${held.process}${held.isRelied ? '+' : ''}${nodes}`,
+        ...(move !== null && { move: move.to, ms: Math.max(0, Math.round(move.inMs)) }),
+        ...(move?.to === 'later' && { identity: writeIdentity(move.watch) }),
+      },
+      { further: keys.requestsDue(source) },
     );
-    return isHeld === 1;
   }
 
   /**
@@ -91,16 +208,19 @@ export class StreamStore {
     { process, runIds }: { process: string; runIds: readonly string[] },
     { reads, everyMs }: ReadsAfter,
   ): Promise<number> {
+    const { keys } = this;
     let count = 0;
     for (let at = 0; at < runIds.length; at += CHUNK) {
-      count += await this.redis.rwReleaseStreams(
-        this.keys.streams(source),
-        ...this.keys.schedule(source),
-        process,
-        reads === 'all' ? 1 : 0,
-        everyMs,
-        count,
-        ...runIds.slice(at, at + CHUNK),
+      count += await RELEASE_STREAMS.run(
+        this.redis,
+        { holders: keys.streams(source), ...keys.schedule(source) },
+        {
+          process,
+          readsAll: reads === 'all' ? 1 : undefined,
+          everyMs,
+          readsBefore: count,
+        },
+        { further: keys.requestsDue(source), rest: runIds.slice(at, at + CHUNK) },
       );
     }
     return count;
@@ -147,8 +267,8 @@ export class StreamStore {
       const before = (jsonOrNull(text) as StreamCapacity | null) ?? NEW_CAPACITY;
       const after = change(before);
       if (after === before) return before;
-      const json = JSON.stringify(after);
-      if ((await this.redis.rwReplaceField(key, CAPACITY, text ?? '', json)) === 1) return after;
+      const texts = { was: text ?? '', is: JSON.stringify(after) };
+      if (await replaceField(this.redis, { key, field: CAPACITY }, texts)) return after;
     }
   }
 
@@ -161,10 +281,17 @@ export class StreamStore {
       isReported,
     }: { workflowId: string; kind: RememberedKind; isReported: boolean },
   ): Promise<void> {
-    const key = this.keys.streamTrust(source);
-    const fields = [`/${kind}`, `${workflowId}/${kind}`];
-    const bounds = [REMEMBERED, MOST_HISTORIES, KEPT_MS];
-    await this.redis.rwAddReport(key, isReported ? 1 : 0, ...bounds, ...fields);
+    await ADD_REPORT.run(
+      this.redis,
+      { histories: this.keys.streamTrust(source) },
+      {
+        report: isReported ? 1 : 0,
+        length: REMEMBERED,
+        most: MOST_HISTORIES,
+        keptMs: KEPT_MS,
+      },
+      { rest: [`/${kind}`, `${workflowId}/${kind}`] },
+    );
   }
 
   async trust(source: string): Promise<StreamTrust> {

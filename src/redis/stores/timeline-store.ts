@@ -2,11 +2,11 @@ import type { Redis } from 'ioredis';
 import type { Attempt } from '../../core/delivery/delivery.ts';
 import type { RunwatchEvent } from '../../core/event/event.ts';
 import type { WatchHistory } from '../../core/watch/timeline.ts';
-import { watchId, type WatchKey } from '../../core/watch/watch.ts';
+import type { WatchKey } from '../../core/watch/watch.ts';
 import { isPacked, type History } from '../history-codec.ts';
 import type { Keys } from '../keys.ts';
 import { replies } from '../connection.ts';
-import { openPacked, readLiveHistory, readStored } from './history-plan.ts';
+import { openPacked, readHistory, readLiveHistory, readStored } from './history-plan.ts';
 import { HistoryReader } from './history-reader.ts';
 import { readWatch } from './watch-record.ts';
 
@@ -32,16 +32,7 @@ export class TimelineStore {
   /** Null where there is no such watch. */
   async read(key: WatchKey): Promise<WatchHistory | null> {
     const { keys } = this;
-    const [record, events, deliveries] = await this.redis.rwReadHistoryBuffer(
-      keys.watch(key),
-      keys.liveEvents(watchId(key)),
-      keys.liveDeliveries(watchId(key)),
-      keys.event(''),
-      keys.delivery(''),
-      keys.attempts(''),
-      keys.deliveriesSettled,
-      MOST_AT_ONCE,
-    );
+    const [record, events, deliveries] = await readHistory(this.redis, keys, key, MOST_AT_ONCE);
     if (record === undefined) return null;
     if (isPacked(record)) {
       const { watch, history } = openPacked(key, record);

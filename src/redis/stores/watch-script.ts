@@ -1,44 +1,10 @@
 import { EVEN_IF_FULL } from '../lua/full.ts';
-import { LEARN } from '../lua/learn.ts';
-import { PLAN_DELIVERIES, RAISE } from '../lua/outbox.ts';
-import { RUN_IDS } from '../lua/run-ids.ts';
 import { SCHEDULE } from '../lua/schedule.ts';
 import { script } from '../script.ts';
-
-/**
- * `countRuns(plan)` counts an active watch at its workflow and status, or no more, and adds an ended run
- * to the figures of its workflow. Figures are JSON, in one hash for each span of time; spans expire, and
- * each has a bounded number of workflows.
- */
-const COUNT_RUNS = `
-local function addRun(ended, figures)
-  for kind, key in pairs(ended.adds) do
-    figures[kind] = figures[kind] or {}
-    figures[kind][key] = (figures[kind][key] or 0) + 1
-  end
-  if ended.requests then
-    figures.requests = (figures.requests or 0) + ended.requests
-    figures.polled = (figures.polled or 0) + 1
-  end
-  return cjson.encode(figures)
-end
-
-local function countRuns(plan)
-  for _, one in ipairs(plan.counts) do
-    if redis.call('HINCRBY', plan.activeRuns, one.field, one.by) <= 0 then
-      redis.call('HDEL', plan.activeRuns, one.field)
-    end
-  end
-  local ended = plan.ended
-  for _, span in ipairs(ended and ended.spans or {}) do
-    local text = redis.call('HGET', span.key, ended.name)
-    if text or redis.call('HLEN', span.key) < ended.mostWorkflows then
-      redis.call('HSET', span.key, ended.name, addRun(ended, text and cjson.decode(text) or {}))
-      redis.call('EXPIRE', span.key, span.keptS)
-    end
-  end
-end
-`;
+import { RUN_IDS } from '../run-ids.ts';
+import { PLAN_DELIVERIES, RAISE } from './event-plan.ts';
+import { COUNT_RUNS } from './run-figures-store.ts';
+import { LEARN } from './statistics-store.ts';
 
 /**
  * `isBeyondQuota(tokens)` is true where a token would have registered more active watches than it may.
@@ -110,30 +76,32 @@ end
  * deliveries are due now, or one of {@link NOT_WRITTEN}.
  */
 export const COMMIT_WATCH = script(
+  'rwCommitWatch',
   {
     keys: ['watch', 'clock', 'claims', 'permits'],
     args: [
       // As the watch was read; absent where there was none.
-      'identity',
+      'identity?',
       'head',
       // Document and poll history, absent where the document is the same; then a slot, and where it stands.
-      'record',
+      'record?',
       // JSON.
-      'effects',
+      'effects?',
       // What happens in the schedule: settle, enter, expedite or leave.
-      'does',
-      'member',
-      'token',
-      'kind',
+      'does?',
+      'member?',
+      'token?',
+      'kind?',
       // In how long it is due; of a settled one absent where it leaves.
-      'inMs',
+      'inMs?',
       // For how long the permit counts after its answer.
-      'permitMs',
-      'slotAt',
-      'slot',
+      'permitMs?',
+      'slotAt?',
+      'slot?',
       // From when on what is left over may poll it.
-      'spareInMs',
+      'spareInMs?',
     ],
+    reply: (reply: string[] | number) => reply,
   },
   `
 ${EVEN_IF_FULL}

@@ -22,7 +22,8 @@ import {
   webhooksIndex,
   type WatchNeed,
 } from '../indexes.ts';
-import { declaredKeys, namedKeys, type Keys } from '../keys.ts';
+import { PlanKeys, type Keys } from '../keys.ts';
+import { COUNT, NUMBERS } from '../lua/numbers.ts';
 import {
   countNumbers,
   findNumbers,
@@ -31,9 +32,14 @@ import {
   type NumberedRow,
 } from '../numbers.ts';
 import { replies } from '../connection.ts';
-import { runIdPlan } from '../run-ids.ts';
-import type { ScriptCall } from '../script.ts';
-import { backlogPlan, BacklogStore, type BacklogNotices } from './backlog-store.ts';
+import { RUN_IDS, runIdPlan } from '../run-ids.ts';
+import { script } from '../script.ts';
+import {
+  backlogPlan,
+  BacklogStore,
+  type BacklogNotices,
+  type JudgedBacklogs,
+} from './backlog-store.ts';
 import { deliveryPlan, inboxPlan } from './event-plan.ts';
 import { readBare, readStored } from './history-plan.ts';
 import type { HistoryStore } from './history-store.ts';
@@ -54,6 +60,28 @@ export interface NumberedWatch {
 
 /** What rules have to judge of a change. */
 type EntriesOf = (change: WatchChange) => AlertEntry[];
+
+/** Takes the number of a watch without a record out of log and indexes. */
+const DROP_NUMBER = script(
+  'rwDropNumber',
+  {
+    keys: ['watch', 'watchSources', 'watchesChanged'],
+    args: ['log', 'number', 'source', 'indexes', 'runIds'],
+  },
+  `
+${NUMBERS}
+${COUNT}
+${RUN_IDS}
+local number = tonumber(args.number)
+if not readLog(args.log, number) then return end
+for _, index in ipairs(cjson.decode(args.indexes)) do leaveIndex(index, number) end
+-- A watch that was registered again has its record under another number.
+if redis.call('EXISTS', keys.watch) == 0 then leaveRun(cjson.decode(args.runIds)) end
+redis.call('ZREM', keys.watchesChanged, number)
+count(keys.watchSources, args.source, -1)
+leaveLog(args.log, number)
+`,
+);
 
 /** Watches in Redis. Errors of the connection pass through. */
 export class WatchStore {
@@ -100,15 +128,8 @@ export class WatchStore {
    * Writes changes, each atomically and only if its watch is as it was when read.
    * @returns for each change, the pools at which deliveries are due now; null on a conflict
    */
-  async commitMany(changes: readonly WatchChange[]): Promise<(string[] | null)[]> {
-    const isPlain = changes.every(
-      (change) => change.before?.isPacked !== true && this.movesOf(change).length === 0,
-    );
-    if (!isPlain) return Promise.all(changes.map((change) => this.commit(change)));
-    const pipeline = this.redis.pipeline();
-    for (const change of changes) pipeline.rwCommitWatch(...this.callOf(change));
-    const found = await replies<string[] | number>(pipeline);
-    return found.map((reply) => (typeof reply === 'number' ? null : reply));
+  commitMany(changes: readonly WatchChange[]): Promise<(string[] | null)[]> {
+    return Promise.all(changes.map((change) => this.commit(change)));
   }
 
   /**
@@ -122,9 +143,7 @@ export class WatchStore {
     for (const { before, after } of changes) {
       if (before?.isPacked === true) await this.history.unpack(after);
     }
-    const pipeline = this.redis.pipeline();
-    for (const change of changes) pipeline.rwCommitWatch(...this.callOf(change, { quota }));
-    const found = await replies<string[] | number>(pipeline);
+    const found = await Promise.all(changes.map((change) => this.commitOne(change, { quota })));
     return found.map((reply) => {
       if (reply === NOT_WRITTEN.beyondQuota) return 'beyond_quota';
       return typeof reply === 'number' ? null : reply;
@@ -163,15 +182,14 @@ export class WatchStore {
     const { notices } = this;
     const moves = this.movesOf(change);
     if (notices === null || moves.length === 0) {
-      return this.redis.rwCommitWatch(...this.callOf(change));
+      return this.commitOne(change);
     }
     for (;;) {
       const steps = await this.backlogs.judge(moves, change);
       const noticed = withNotices(change, steps, notices.reach);
       const raised = steps.flatMap(({ notice }) => notice ?? []);
       const planned = raised.map((notice) => notices.plan(notice));
-      const ofBacklogs = backlogPlan(this.keys, steps, planned);
-      const reply = await this.redis.rwCommitWatch(...this.callOf(noticed, { ofBacklogs }));
+      const reply = await this.commitOne(noticed, { backlogs: { steps, planned } });
       if (reply === NOT_WRITTEN.backlogMoved) continue;
       if (typeof reply !== 'number') for (const notice of raised) notices.raised(notice);
       return reply;
@@ -293,15 +311,24 @@ export class WatchStore {
           runsIndex(keys, key.source, status),
         ]),
       ];
-      const { runIds } = runIdPlan(keys, key);
-      const byPlace = [keys.watchSources, keys.watchesChanged, keys.watch(key)];
-      await this.redis.rwDropNumber(
-        ...declaredKeys(keys, byPlace, indexes, runIds),
-        keys.watchNames,
-        number,
-        key.source,
-        JSON.stringify(indexes),
-        JSON.stringify(runIds),
+      const planKeys = new PlanKeys(keys);
+      planKeys.declareAll(indexes);
+      const { runIds } = runIdPlan(planKeys, key);
+      await DROP_NUMBER.run(
+        this.redis,
+        {
+          watch: keys.watch(key),
+          watchSources: keys.watchSources,
+          watchesChanged: keys.watchesChanged,
+        },
+        {
+          log: keys.watchNames,
+          number,
+          source: key.source,
+          indexes: JSON.stringify(indexes),
+          runIds: JSON.stringify(runIds),
+        },
+        { further: planKeys.declared },
       );
     }
   }
@@ -332,14 +359,19 @@ export class WatchStore {
     >;
   }
 
-  private callOf(change: WatchChange, context: Omit<CommitContext, 'entries'> = {}): ScriptCall {
-    return commitCall(this.keys, change, { entries: this.entriesOf(change), ...context });
+  private commitOne(
+    change: WatchChange,
+    context: Omit<CommitContext, 'entries'> = {},
+  ): Promise<string[] | number> {
+    const entries = this.entriesOf(change);
+    return commitWatch(this.redis, this.keys, change, { entries, ...context });
   }
 
   /** A change of what only the record of an ended watch says, such as its metadata. */
   private isOfWatchAlone(change: WatchChange): boolean {
     const entries = this.entriesOf(change);
-    return change.schedule === undefined && effectsOf(this.keys, change, { entries }) === null;
+    const effects = effectsOf(new PlanKeys(this.keys), change, { entries });
+    return change.schedule === undefined && effects === null;
   }
 
   /** How many active watches of sources there are by the status of their runs. */
@@ -364,25 +396,29 @@ function numberOf({ number }: NumberedRow): number {
 interface CommitContext {
   entries: readonly AlertEntry[];
   quota?: WatchQuota | undefined;
-  ofBacklogs?: ReturnType<typeof backlogPlan>;
+  backlogs?: JudgedBacklogs;
 }
 
-function commitCall(keys: Keys, change: WatchChange, context: CommitContext): ScriptCall {
+function commitWatch(
+  redis: Redis,
+  keys: Keys,
+  change: WatchChange,
+  context: CommitContext,
+): Promise<string[] | number> {
   const { before, after } = change;
   const doc = writeDoc(after);
   const inPlace = before?.doc === doc ? slotInPlace(before, after) : null;
   const places = before?.doc === doc ? UNMOVED : placesOf(keys, change);
-  const ofWatch = effectsOf(keys, change, context, places);
-  // What moves in a backlog moves in its index.
-  const effects = ofWatch && { ...ofWatch, ...context.ofBacklogs };
-  return COMMIT_WATCH.call(
+  const planKeys = new PlanKeys(keys);
+  const effects = effectsOf(planKeys, change, context, places);
+  return COMMIT_WATCH.run(
+    redis,
     {
       watch: keys.watch(after),
       clock: keys.clock,
       claims: keys.requestClaims(after.source),
       permits: keys.budget(after.source),
     },
-    [...keys.requestsDue(after.source), ...namedKeys(keys, effects)],
     {
       identity: before === null ? undefined : writeIdentity(before),
       head: writeHead(after),
@@ -392,6 +428,7 @@ function commitCall(keys: Keys, change: WatchChange, context: CommitContext): Sc
       effects: effects === null ? undefined : JSON.stringify(effects),
       ...scheduleOf(change),
     },
+    { further: [...keys.requestsDue(after.source), ...planKeys.declared] },
   );
 }
 
@@ -422,16 +459,16 @@ function scheduleOf({ after, schedule }: WatchChange) {
 
 /** What the commit script must do besides writing the record; null where there is nothing. */
 function effectsOf(
-  keys: Keys,
+  planKeys: PlanKeys,
   change: WatchChange,
-  { entries, quota }: CommitContext,
-  places = placesOf(keys, change),
+  { entries, quota, backlogs }: CommitContext,
+  places = placesOf(planKeys.keys, change),
 ) {
   const { after, events, deliveries } = change;
-  const learned = learningPlan(keys, change);
-  const counted = figuresPlan(keys, change);
+  const learned = learningPlan(planKeys, change);
+  const counted = figuresPlan(planKeys, change);
   const changed = changeOf(change);
-  const tokens = tokenPlan(keys, change, quota);
+  const tokens = tokenPlan(planKeys, change, quota);
   const followed = [
     places.leave,
     places.enter,
@@ -444,17 +481,25 @@ function effectsOf(
     entries,
   ];
   if (followed.every((none) => none.length === 0)) return null;
+  const { keys, declare, declareAll } = planKeys;
   return {
-    ...places,
+    begins: places.begins,
+    leave: declareAll(places.leave),
+    enter: declareAll(places.enter),
     member: watchId(after),
-    ...(places.begins && beginningOf(keys, change)),
-    ...(changed.length > 0 && { changed: keys.watchesChanged, changedAt: after.changedAt }),
-    ...endingOf(keys, change),
-    ...goneCheckOf(keys, change),
-    ...eventsOf(keys, change),
-    ...deliveryPlan(keys, deliveries),
+    ...(places.begins && beginningOf(planKeys, change)),
+    ...(changed.length > 0 && {
+      changed: declare(keys.watchesChanged),
+      changedAt: after.changedAt,
+    }),
+    ...endingOf(planKeys, change),
+    ...goneCheckOf(planKeys, change),
+    ...eventsOf(planKeys, change),
+    ...deliveryPlan(planKeys, deliveries),
     ...present({ learned, counted, tokens }),
-    ...(entries.length > 0 && { judged: inboxPlan(keys, entries) }),
+    ...(entries.length > 0 && { judged: inboxPlan(planKeys, entries) }),
+    // What moves in a backlog moves in its index.
+    ...(backlogs && backlogPlan(planKeys, backlogs)),
   };
 }
 
@@ -465,7 +510,11 @@ function present<Parts extends Record<string, unknown>>(parts: Parts): Partial<P
 }
 
 /** The tokens that have one active watch more or less; null for none. */
-function tokenPlan(keys: Keys, { before, after }: WatchChange, quota: WatchQuota | undefined) {
+function tokenPlan(
+  { keys, declare }: PlanKeys,
+  { before, after }: WatchChange,
+  quota: WatchQuota | undefined,
+) {
   const was = before === null ? [] : countedTokens(before.watch);
   const is = countedTokens(after);
   const counts = [
@@ -475,55 +524,56 @@ function tokenPlan(keys: Keys, { before, after }: WatchChange, quota: WatchQuota
   if (counts.length === 0) return null;
   const isLimited = counts.some(({ name, by }) => name === quota?.token && by === 1);
   return {
-    key: keys.watchesOfTokens,
+    key: declare(keys.watchesOfTokens),
     counts,
     ...(quota !== undefined && isLimited && { limited: quota.token, most: quota.most }),
   };
 }
 
 /** What a watch that begins needs; one that begins anew takes what is in logs along. */
-function beginningOf(keys: Keys, { before, after }: WatchChange) {
+function beginningOf(planKeys: PlanKeys, { before, after }: WatchChange) {
+  const { keys, declare } = planKeys;
   const isAnew = before !== null;
   return {
     source: after.source,
-    sources: keys.watchSources,
+    sources: declare(keys.watchSources),
     names: keys.watchNames,
-    watchNumber: keys.watchNumber,
-    ...runIdPlan(keys, after),
+    watchNumber: declare(keys.watchNumber),
+    ...runIdPlan(planKeys, after),
     ...(isAnew && {
-      ended: keys.watchesEnded,
+      ended: declare(keys.watchesEnded),
       eventLog: keys.eventLog,
-      liveEvents: keys.liveEvents(watchId(after)),
+      liveEvents: declare(keys.liveEvents(watchId(after))),
       deliveryLog: keys.deliveryLog,
-      liveDeliveries: keys.liveDeliveries(watchId(after)),
+      liveDeliveries: declare(keys.liveDeliveries(watchId(after))),
     }),
   };
 }
 
 /** A watch that has ended is packed later, unless it begins anew. */
-function endingOf(keys: Keys, { before, after }: WatchChange) {
+function endingOf({ keys, declare }: PlanKeys, { before, after }: WatchChange) {
   const wasEnded = (before?.watch.endedAt ?? null) !== null;
   if (after.endedAt === null && !wasEnded) return {};
   return {
-    ended: keys.watchesEnded,
-    packDue: keys.packDue,
+    ended: declare(keys.watchesEnded),
+    packDue: declare(keys.packDue),
     wasEnded,
     ...(after.endedAt !== null && { endedAt: after.endedAt }),
   };
 }
 
-function eventsOf(keys: Keys, { after, events }: WatchChange) {
+function eventsOf({ keys, declare, declareAll }: PlanKeys, { after, events }: WatchChange) {
   if (events.length === 0) return { events };
   return {
     eventLog: keys.eventLog,
-    liveEvents: keys.liveEvents(watchId(after)),
-    eventPlace: keys.eventPlace,
-    eventBell: keys.eventBell,
-    epochs: keys.epochs,
+    liveEvents: declare(keys.liveEvents(watchId(after))),
+    eventPlace: declare(keys.eventPlace),
+    eventBell: declare(keys.eventBell),
+    epochs: declare(keys.epochs),
     events: events.map((event) => ({
       id: event.id,
-      key: keys.event(event.id),
-      indexes: eventIndexes(keys, event),
+      key: declare(keys.event(event.id)),
+      indexes: declareAll(eventIndexes(keys, event)),
       body: JSON.stringify(event),
     })),
   };
@@ -537,11 +587,15 @@ function changeOf({ before, after }: WatchChange): number[] {
 }
 
 /** The watch of a gone run enters the slow checks with its end, and leaves them when it begins anew. */
-function goneCheckOf(keys: Keys, { before, after }: WatchChange) {
+function goneCheckOf({ keys, declare }: PlanKeys, { before, after }: WatchChange) {
   const goneCheckAt = nextGoneCheck(after, after.endedAt ?? 0);
   const wasGone = before?.watch.state === 'gone';
   if (goneCheckAt === null && !wasGone) return {};
-  return { goneChecks: keys.goneChecks, wasGone, ...(goneCheckAt !== null && { goneCheckAt }) };
+  return {
+    goneChecks: declare(keys.goneChecks),
+    wasGone,
+    ...(goneCheckAt !== null && { goneCheckAt }),
+  };
 }
 
 /** Whatever an index goes by stands in the document: a poll that leaves it as it was moves nothing. */

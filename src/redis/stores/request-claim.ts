@@ -1,15 +1,67 @@
+import type { Redis } from 'ioredis';
 import {
   LONGEST_ONE_IN,
   NEWEST_ONE_IN,
+  patienceMs,
   POLL_KINDS,
+  REQUEST_KINDS,
   SURE_OF_ONE_IN,
+  type RequestKind,
 } from '../../core/cadence/load.ts';
-import { ACTIVE, IDENTITY_LENGTH } from '../stores/watch-record.ts';
-import { CLAIMS } from './leases.ts';
-import { STORE_NOW } from './clock.ts';
-import { EVEN_IF_FULL } from './full.ts';
-import { SCHEDULE } from './schedule.ts';
-import { PERMITS, PROBED_MS, SOURCE_GATE } from './source.ts';
+import { holdMs, type RateLimit } from '../../core/source/limiter.ts';
+import type { StoredWatch } from '../commit.ts';
+import type { Keys } from '../keys.ts';
+import { SCHEDULE } from '../lua/schedule.ts';
+import { PERMITS, PROBED_MS, SOURCE_GATE } from '../lua/source.ts';
+import { script } from '../script.ts';
+import { ACTIVE, IDENTITY_LENGTH, readWatch } from './watch-record.ts';
+
+/** What a process asks for when it can make requests to a source. */
+export interface ClaimRequestsOptions {
+  /** The token of each claimed request is this one, a dot and its place. */
+  token: string;
+  most: number;
+  /** The rate limit that the claim takes permits of. */
+  limit: RateLimit;
+  leaseMs: number;
+  /** How long it takes to poll every watch of the source once, ms. */
+  roundMs: number;
+  /** True where a short rate limit widens intervals: what is left of it goes to those watches. */
+  isShort?: boolean;
+}
+
+/** A request that a process may make now. Times are milliseconds since the epoch by the store's clock. */
+export interface ClaimedRequest {
+  /** A run id, or the name of a page or plan. */
+  member: string;
+  kind: RequestKind;
+  token: string;
+  dueAt: number;
+  /** When it was claimed. */
+  now: number;
+  /** Null for a page or plan, and for a run without a watch. */
+  stored: StoredWatch | null;
+  /** Whether the source has any trouble, which the answer may change. */
+  isTroubled: boolean;
+  /** Failed probes so far, if this request probes a closed source; else null. */
+  failedProbes: number | null;
+  /** Requests that count against the rate limit. */
+  count: number;
+}
+
+/**
+ * When another claim is worthwhile, ms from now: when the earliest request is due, null where nothing is
+ * scheduled at all; or when the source or its rate limit lets one through.
+ */
+export type NextClaim =
+  | { is: 'idle'; ms: number | null }
+  | { is: 'paused' | 'limited'; ms: number };
+
+/** What a process may request now, the most urgent first. */
+export interface ClaimedRequests {
+  claimed: ClaimedRequest[];
+  next: NextClaim;
+}
 
 /**
  * Parts of the selection that a claim makes; see there. Where several kinds are due, `counts` counts
@@ -59,7 +111,7 @@ local function pickWithin(head, counts, now)
   local newest = NEWEST[head.kind]
   counts[newest.place] = counts[newest.place] + 1
   if not newest.at(counts[newest.place]) then return end
-  local last = redis.call('ZREVRANGEBYSCORE', KEYS[4 + head.place], now, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  local last = redis.call('ZREVRANGEBYSCORE', KEYS[further + head.place - 1], now, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
   head.member, head.dueAt = last[1], tonumber(last[2])
 end
 
@@ -75,7 +127,7 @@ local function headOf(place, ahead)
   local at = list and untaken(list, list.at)
   local second = list and untaken(list, at + 2)
   if not list or not list[second] and not list.isWhole then
-    list = redis.call('ZRANGE', KEYS[4 + place], 0, ahead - 1, 'WITHSCORES')
+    list = redis.call('ZRANGE', KEYS[further + place - 1], 0, ahead - 1, 'WITHSCORES')
     list.isWhole = #list < 2 * ahead
     heads[place], at, second = list, 1, 3
   end
@@ -92,7 +144,7 @@ local function dueNow(now, ahead, isProbe)
       local member, dueAt, secondAt = headOf(place, ahead)
       if NEWEST[kind] and secondAt and not isProbe and secondAt <= now then backlog[kind] = true end
       if dueAt and dueAt <= now then
-        local one = {member = member, kind = kind, place = place, dueAt = dueAt, deadline = dueAt + ARGV[6 + place]}
+        local one = {member = member, kind = kind, place = place, dueAt = dueAt, deadline = dueAt + ARGV[rest + place - 1]}
         if kind == 'plan' then return {one}, soonest, {} end
         due[#due + 1] = one
       elseif dueAt and (not soonest or dueAt < soonest) then
@@ -113,32 +165,36 @@ const READ_AHEAD = 32;
  * says what the source admits, `dueNow` and `pick` which request goes first. Where nothing is due, the rest of the
  * rate limit goes to watches beyond their configured longest interval.
  *
- * KEYS  clock, claims, permits, shares, due sets, state, probe and open of the source.
- * ARGV  token, how many at most, limit (0 for none), ms that a permit is held, ms of a lease, key prefix of
- *       watches, patience of each kind in ms; 1 where a short rate limit widens intervals.
+ * Its further keys are the due sets, its further arguments the patience of each kind in ms. A limit of 0 is none.
  * Returns [next, ms, now, troubled, failed probes], then [member, kind, due time, watch, requests] of each.
  * `next` says when another claim is worthwhile, in `ms`: 'idle' when the earliest is due, -1 for never; 'limited'
  * when the rate limit lets one more through, 'paused' when the source does.
  * `troubled` is 1 where the source is throttled, paused or unreachable. `failed probes` is -1 where this is
  * no probe. `requests` count against the rate limit. The token of each is that of the claim, a dot and its place.
  */
-export const CLAIM_REQUESTS = `
+export const CLAIM_REQUESTS = script(
+  'rwClaimRequests',
+  {
+    keys: ['clock', 'claims', 'permits', 'shares', 'state', 'probe', 'open'],
+    args: ['token', 'most', 'limit', 'holdMs', 'leaseMs', 'watches', 'isShort?'],
+    reply: (reply: (string | number)[]) => reply,
+  },
+  `
 ${SCHEDULE}
 ${SELECT}
 ${PERMITS}
 ${SOURCE_GATE}
-local plan = schedule(KEYS[2], 5)
-local most, limit, holdMs = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local isShort = ARGV[7 + #KINDS] == '1'
-local source = {state = KEYS[#KEYS - 2], probe = KEYS[#KEYS - 1], open = KEYS[#KEYS]}
+local plan = schedule(keys.claims, further)
+local most, limit, holdMs = tonumber(args.most), tonumber(args.limit), tonumber(args.holdMs)
+local isShort = args.isShort
 
 local function isOver(record)
   return not record or string.sub(record, ${IDENTITY_LENGTH + 1}, ${IDENTITY_LENGTH + 1}) ~= '${ACTIVE}'
 end
 
-local texts = redis.call('MGET', KEYS[1], source.state, source.open)
-local now, found = storeNow(KEYS[1], texts[1] or ''), {texts[2], texts[3]}
-local gate, pausedMs = sourceAdmission(found[1], source.probe, ARGV[1] .. '.1', ARGV[5], now)
+local texts = redis.call('MGET', keys.clock, keys.state, keys.open)
+local now, found = storeNow(keys.clock, texts[1] or ''), {texts[2], texts[3]}
+local gate, pausedMs = sourceAdmission(found[1], keys.probe, args.token .. '.1', args.leaseMs, now)
 if gate == 2 then return {'paused', math.max(1, pausedMs), now, 1, -1} end
 local isProbe = gate == 1
 if isProbe then most = 1 end
@@ -151,22 +207,22 @@ local claimed, count, permits, counts = 0, nil, {}, nil
 
 local function isUsedUp()
   if limit == 0 then return false end
-  count = count or countPermits(KEYS[3], now, limit, holdMs)
+  count = count or countPermits(keys.permits, now, limit, holdMs)
   return count >= limit
 end
 
 local function finish(is, ms)
-  if #permits > 0 then redis.call('ZADD', KEYS[3], unpack(permits)) end
-  if counts then redis.call('SET', KEYS[4], table.concat(counts, ' '), 'EX', 60) end
+  if #permits > 0 then redis.call('ZADD', keys.permits, unpack(permits)) end
+  if counts then redis.call('SET', keys.shares, table.concat(counts, ' '), 'EX', 60) end
   if isProbe and claimed == 1 then
     -- When the probe is answered is not known: ask again soon.
     is, ms = 'paused', ${PROBED_MS}
   elseif is == 'limited' or ms >= 0 and claimed > 0 and isUsedUp() then
-    local usedMs = usedUpMs(KEYS[3], now)
+    local usedMs = usedUpMs(keys.permits, now)
     if is == 'limited' or ms < usedMs then is, ms = 'limited', usedMs end
   end
   -- What takes the probe and does not make it lets go of it.
-  if isProbe and claimed == 0 then redis.call('DEL', source.probe) end
+  if isProbe and claimed == 0 then redis.call('DEL', keys.probe) end
   reply[1], reply[2] = is, ms
   return reply
 end
@@ -174,7 +230,7 @@ end
 -- The most urgent request of those that are due.
 local function mostUrgent(due, backlog)
   if #due < 2 and not next(backlog) then return due[1] end
-  counts = counts or readShares(KEYS[4])
+  counts = counts or readShares(keys.shares)
   local best = #due > 1 and pick(due, counts) or due[1]
   if backlog[best.kind] then pickWithin(best, counts, now) end
   return best
@@ -182,14 +238,14 @@ end
 
 local function claim(best, record)
   claimed = claimed + 1
-  local token, counting = ARGV[1] .. '.' .. claimed, 0
+  local token, counting = args.token .. '.' .. claimed, 0
   if limit > 0 and best.kind ~= 'plan' then
     count = count + 1
     counting = count
     permits[#permits + 1] = now + holdMs
     permits[#permits + 1] = token
   end
-  plan.claim(best.member, best.kind, {token = token, dueAt = best.dueAt, leaseUntil = now + ARGV[5]})
+  plan.claim(best.member, best.kind, {token = token, dueAt = best.dueAt, leaseUntil = now + args.leaseMs})
   if isShort then plan.dropSpare(best.member) end
   for _, part in ipairs({best.member, best.kind, best.dueAt, record or '', counting}) do
     reply[#reply + 1] = part
@@ -207,57 +263,76 @@ for _ = 1, most + 100 do
   if claimed == most then break end
   if due[1].kind ~= 'plan' and isUsedUp() then return finish('limited') end
   local best = mostUrgent(due, backlog)
-  local record = isPoll(best.member) and redis.call('GET', ARGV[6] .. best.member)
+  local record = isPoll(best.member) and redis.call('GET', args.watches .. best.member)
   if isPoll(best.member) and isOver(record) then plan.take(best.member, best.kind) else claim(best, record) end
   taken[best.member] = true
 end
 return finish('idle', 0)
-`;
+`,
+);
 
-/**
- * Gives claims back. They are due after so many ms, at the time since when they were due, or no more.
- *
- * KEYS  clock, claims, due sets.
- * ARGV  'in', 'as before' or 'never', ms, then member and token of each.
- * Returns how many there were
- */
-export const RELEASE_CLAIMS = `
-${EVEN_IF_FULL}
-${SCHEDULE}
-evenIfFull(KEYS[1])
-local plan = schedule(KEYS[2], 3)
-local now = storeNow(KEYS[1])
-local released = 0
-for place = 3, #ARGV, 2 do
-  local token, dueAt, notes = holder(KEYS[2], ARGV[place])
-  if token == ARGV[place + 1] then
-    local claim = {dueAt = dueAt, notes = notes}
-    local next = {at = ARGV[1] == 'in' and now + ARGV[2] or nil}
-    if ARGV[1] == 'never' then
-      -- It may have been registered again since it was read; a claim of one that is over drops it.
-      local mark = plan.markOf(claim)
-      next = mark and {at = mark} or nil
-    end
-    plan.finish(ARGV[place], claim, now, next)
-    released = released + 1
-  end
-end
-return released
-`;
+/** Claims the most urgent requests that are due, with their permits. */
+export async function claimRequests(
+  redis: Redis,
+  keys: Keys,
+  source: string,
+  ask: ClaimRequestsOptions,
+): Promise<ClaimedRequests> {
+  const reply = await CLAIM_REQUESTS.run(
+    redis,
+    {
+      ...keys.schedule(source),
+      permits: keys.budget(source),
+      shares: keys.requestShares(source),
+      ...keys.sourceAdmission(source),
+    },
+    {
+      token: ask.token,
+      most: ask.most,
+      limit: ask.limit.requests,
+      holdMs: holdMs(ask.limit),
+      leaseMs: ask.leaseMs,
+      watches: keys.watch({ source, runId: '' }),
+      isShort: ask.isShort === true ? 1 : undefined,
+    },
+    {
+      further: keys.requestsDue(source),
+      rest: REQUEST_KINDS.map((kind) => patienceMs(kind, ask.roundMs)),
+    },
+  );
+  return claimedRequests(source, ask.token, reply);
+}
 
-/**
- * Keeps a claim for another lease.
- *
- * KEYS  clock, claims.
- * ARGV  member, token, lease in ms.
- * Returns 1 where it is still held by the token
- */
-export const RENEW_CLAIM = `
-${STORE_NOW}
-${CLAIMS}
-local token, dueAt, notes = holder(KEYS[2], ARGV[1])
-if token ~= ARGV[2] then return 0 end
-local rest = string.match(notes, '^%d+ (.*)$')
-hold(KEYS[2], ARGV[1], token, dueAt, string.format('%.0f %s', storeNow(KEYS[1]) + ARGV[3], rest))
-return 1
-`;
+/** Parts of each claimed request in the reply. */
+const PARTS = 5;
+
+function claimedRequests(
+  source: string,
+  token: string,
+  [is, ms, now, isTroubled, failedProbes, ...parts]: readonly (string | number)[],
+): ClaimedRequests {
+  const shared = {
+    now: Number(now),
+    isTroubled: isTroubled === 1,
+    failedProbes: failedProbes === -1 ? null : Number(failedProbes),
+  };
+  const claimed: ClaimedRequest[] = [];
+  for (let at = 0; at < parts.length; at += PARTS) {
+    const [member, kind, dueAt, record, count] = parts.slice(at, at + PARTS);
+    const runId = String(member);
+    claimed.push({
+      ...shared,
+      member: runId,
+      kind: kind as RequestKind,
+      token: `${token}.${claimed.length + 1}`,
+      dueAt: Number(dueAt),
+      stored: record === '' ? null : readWatch({ source, runId }, String(record)),
+      count: Number(count),
+    });
+  }
+  return { claimed, next: nextClaim(is as NextClaim['is'], Number(ms)) };
+}
+
+function nextClaim(is: NextClaim['is'], ms: number): NextClaim {
+  return is === 'idle' ? { is, ms: ms < 0 ? null : ms } : { is, ms };
+}

@@ -1,13 +1,35 @@
-import { CLAIM_DELIVERIES } from './claim.ts';
-import { WRITE_STATE } from './endpoint-state.ts';
-import { EVEN_IF_FULL } from './full.ts';
-import { COUNT, NUMBERS } from './numbers.ts';
-import { PLAN_DELIVERIES, RAISE } from './outbox.ts';
+import { isOutstanding, type DeliveryState, type Wish } from '../../core/delivery/delivery.ts';
+import type {
+  DeliveryStep,
+  NextClaims,
+  PoolClaims,
+  ReceiverChange,
+} from '../../core/delivery/outbox.ts';
+import { watchId } from '../../core/watch/watch.ts';
+import { deliveryStateIndex } from '../indexes.ts';
+import { countField, type PlanKeys } from '../keys.ts';
+import { EVEN_IF_FULL } from '../lua/full.ts';
+import { COUNT } from '../lua/numbers.ts';
+import { script } from '../script.ts';
+import { stateWrite, WRITE_STATE } from './endpoint-record.ts';
+import { PLAN_DELIVERIES, RAISE, raisedPlan } from './event-plan.ts';
+import {
+  CLAIM_DELIVERIES,
+  claimArgs,
+  readClaims,
+  type ClaimReply,
+  type PoolPlan,
+} from './pool-claims.ts';
+
+/** Attempts kept of one delivery; older ones are dropped. */
+const ATTEMPTS_KEPT = 50;
+
+const NO_CLAIMS: NextClaims = { most: 0, token: '' };
 
 /**
  * What the steps of a delivery are made of. A delivery is claimed, or stands among those that are due or
  * parked, or waits behind others of its order, or has settled. `d` is the delivery as it was read and what
- * it becomes, see `stepPlan` of `outbox-plan.ts`; `p` is the plan of its pool, see `claim.ts`. By which rule
+ * it becomes, see {@link stepPlan}; `p` is the plan of its pool, see `pool-claims.ts`. By which rule
  * it becomes that stands in `core/delivery/retry.ts`.
  *
  * What a user wants of a delivery that is being attempted stands in its field `wish`: `now`, past breaker
@@ -105,8 +127,8 @@ end
 local function claimNext(d, p, now)
   if p.isShared then rescheduleWebhook(p, openReceiver(p, d.receiver, 0), false) end
   -- One that claims nothing goes by the token of its own claim.
-  local token = d.most > 0 and ARGV[3] or d.token or ''
-  return claimAndReschedule(p, now, d.most, token, ARGV[4])
+  local token = d.most > 0 and args.token or d.token or ''
+  return claimAndReschedule(p, now, d.most, token, args.turn)
 end
 
 -- What it took is free where its record was lost: no later step can tell whose that was.
@@ -114,34 +136,80 @@ local function freeLost(d, p)
   if not d.isLost then return end
   d.isClaimed, d.most = true, 0
   takeOut(d, p)
-  claimNext(d, p, storeNow(KEYS[1]))
+  claimNext(d, p, storeNow(keys.clock))
 end
 `;
+
+/** What {@link STEPS} need of a delivery. */
+function stepPlan({ keys, declare }: PlanKeys, step: DeliveryStep) {
+  const { before, after, token, next, now, meetsWish = false } = step;
+  return {
+    id: after.id,
+    key: declare(keys.delivery(after.id)),
+    version: String(before.version),
+    number: String(before.number),
+    receiver: after.endpoint,
+    ...(token !== undefined && { token }),
+    becomes: PLACES[after.state],
+    wasSettled: !isOutstanding(before.delivery.state),
+    dueInMs: Math.max(0, (after.nextAttemptAt ?? now) - now),
+    isUrgent: after.urgent,
+    leave: declare(deliveryStateIndex(keys, before.delivery)),
+    enter: declare(deliveryStateIndex(keys, after)),
+    deliveryCounts: declare(keys.deliveryCounts),
+    countFrom: countField(before.delivery),
+    countTo: countField(after),
+    ordering: declare(keys.ordering(after)),
+    settled: declare(keys.deliveriesSettled),
+    ...(after.runId !== '' && { packDue: declare(keys.packDue), watch: watchId(after) }),
+    attempts: declare(keys.attempts(after.id)),
+    attemptsKept: ATTEMPTS_KEPT,
+    meetsWish: meetsWish || after.state === 'delivered',
+    most: next?.most ?? 0,
+  };
+}
+
+/** Where a delivery stands in each of its states. */
+const PLACES: Record<DeliveryState, 'waiting' | 'parked' | 'settled'> = {
+  pending: 'waiting',
+  parked: 'parked',
+  delivered: 'settled',
+  dead: 'settled',
+  skipped: 'settled',
+  superseded: 'settled',
+};
+
+/** What all steps take: the delivery and its pool as plans, and the next claim at the pool. */
+const KEYS = ['clock', 'poolsDue', 'dueBell'] as const;
+const ARGS = ['delivery', 'pool', 'token', 'turn', 'doc'] as const;
 
 /**
  * Records the result of an attempt: the delivery is settled, or waits for its next attempt. In the same
  * step stand what the attempt shows about endpoint and pool, and the events about the endpoint; its
  * state must be as it was read, too.
- *
- * KEYS  clock, due pools, due bell, those that the plans name.
- * ARGV  plan of the delivery and plan of the pool as JSON; token and turn of the next claim; what changes
- *       besides as JSON or ''; document, attempt.
  * Returns 'delivery' or 'endpoint', whichever had changed, or a wish that the step does not meet, else
  * what has been claimed at the pool.
  */
-export const RECORD_ATTEMPT = `
+export const RECORD_ATTEMPT = script(
+  'rwRecordAttempt',
+  {
+    keys: KEYS,
+    args: [...ARGS, 'attempt', 'shows?'],
+    reply: (reply: 'delivery' | 'endpoint' | Wish | ClaimReply) => reply,
+  },
+  `
 ${STEPS}
 ${WRITE_STATE}
 ${RAISE}
-local d, p = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
-local shows = ARGV[5] ~= '' and cjson.decode(ARGV[5])
+local d, p = cjson.decode(args.delivery), cjson.decode(args.pool)
+local shows = args.shows and cjson.decode(args.shows)
 if not isUnchanged(d, p) then
   freeLost(d, p)
   return 'delivery'
 end
 if unmetWish(d) then return d.wish end
 if shows and not isStateKnown(shows.state) then return 'endpoint' end
-local now = storeNow(KEYS[1])
+local now = storeNow(keys.clock)
 
 local function writeReceiver()
   writeState(shows.state, now)
@@ -150,96 +218,101 @@ local function writeReceiver()
 end
 
 if shows then writeReceiver() end
-if redis.call('RPUSH', d.attempts, ARGV[7]) > d.attemptsKept then
+if redis.call('RPUSH', d.attempts, args.attempt) > d.attemptsKept then
   redis.call('LTRIM', d.attempts, -d.attemptsKept, -1)
 end
 takeOut(d, p)
 place(d, p, now)
 if shows and shows.raised then raise(shows.raised) end
-write(d, ARGV[6])
+write(d, args.doc)
 return claimNext(d, p, now)
-`;
+`,
+);
+
+/** What {@link RECORD_ATTEMPT} changes besides the delivery. */
+export function receiverPlan(planKeys: PlanKeys, change: ReceiverChange, now: number) {
+  const { endpoint, stateAfter, slots, pause, events } = change;
+  return {
+    state: stateWrite(planKeys, endpoint, stateAfter, now),
+    ...(slots !== undefined && { slots }),
+    ...(pause !== undefined && { pause: { receivers: pause.receivers, ms: Math.ceil(pause.ms) } }),
+    ...(events.length > 0 && { raised: raisedPlan(planKeys, events) }),
+  };
+}
 
 /**
  * Withholds a delivery without an attempt: it is postponed, parked, skipped or superseded.
- *
- * KEYS  clock, due pools, due bell, those that the plans name.
- * ARGV  plan of the delivery and plan of the pool as JSON; token and turn of the next claim; document.
  * Returns 'delivery' where it had changed, or a wish that the step does not meet, else what has been
  * claimed at the pool.
  */
-export const WITHHOLD_DELIVERY = `
+export const WITHHOLD_DELIVERY = script(
+  'rwWithholdDelivery',
+  {
+    keys: KEYS,
+    args: ARGS,
+    reply: (reply: 'delivery' | Wish | ClaimReply) => reply,
+  },
+  `
 ${EVEN_IF_FULL}
 ${STEPS}
-evenIfFull(KEYS[1])
-local d, p = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
+evenIfFull(keys.clock)
+local d, p = cjson.decode(args.delivery), cjson.decode(args.pool)
 if not isUnchanged(d, p) then
   freeLost(d, p)
   return 'delivery'
 end
 if unmetWish(d) then return d.wish end
-local now = storeNow(KEYS[1])
+local now = storeNow(keys.clock)
 takeOut(d, p)
 place(d, p, now)
-write(d, ARGV[5])
+write(d, args.doc)
 return claimNext(d, p, now)
-`;
+`,
+);
 
 /**
  * Makes a delivery due, also one that has settled. One that a process has claimed is due when its attempt
- * ends.
- *
- * KEYS  clock, due pools, due bell, those that the plans name.
- * ARGV  plan of the delivery and plan of the pool as JSON; token and turn of the next claim; document.
- * Returns 1, or 0 where it had changed.
+ * ends. Says whether it was as it was read.
  */
-export const REQUEUE_DELIVERY = `
+export const REQUEUE_DELIVERY = script(
+  'rwRequeueDelivery',
+  { keys: KEYS, args: ARGS, reply: (isDue: number) => isDue === 1 },
+  `
 ${STEPS}
-local d, p = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
+local d, p = cjson.decode(args.delivery), cjson.decode(args.pool)
 if not isUnchanged(d, p) then
   if not d.isCurrent then return 0 end
   if d.wish ~= 'now' then redis.call('HSET', d.key, 'wish', d.isUrgent and 'now' or 'due') end
   return 1
 end
-local now = storeNow(KEYS[1])
+local now = storeNow(keys.clock)
 takeOut(d, p)
 if d.wasSettled then reopen(d) end
 requeue(d, p, now)
-write(d, ARGV[5])
+write(d, args.doc)
 claimNext(d, p, now)
 return 1
-`;
+`,
+);
 
-/**
- * Forgets live deliveries that have settled; those that are pending, or unknown, are kept.
- *
- * KEYS  sorted set of settled deliveries, those that the plan names.
- * ARGV  plan as JSON.
- * Returns how many were forgotten.
- */
-export const FORGET_DELIVERIES = `
-${NUMBERS}
-${COUNT}
-local plan = cjson.decode(ARGV[1])
-local forgotten = 0
-for _, delivery in ipairs(plan.deliveries) do
-  local version, number = unpack(redis.call('HMGET', delivery.key, 'version', 'number'))
-  local isUnchanged = version == delivery.version and number == delivery.number
-  if isUnchanged and redis.call('ZSCORE', KEYS[1], delivery.id) then
-    leaveLog(plan.deliveryLog, number)
-    for _, index in ipairs(delivery.indexes) do leaveIndex(index, number) end
-    redis.call('ZREM', delivery.live, delivery.id)
-    -- The text of an event that has left the log goes with the last of its deliveries.
-    if delivery.event ~= '' and redis.call('EXISTS', delivery.live) == 0
-      and not redis.call('ZSCORE', plan.ownEvents, delivery.eventId) then
-      redis.call('DEL', delivery.event)
-    end
-    count(plan.deliveryCounts, 'planned', -1)
-    count(plan.deliveryCounts, delivery.count, -1)
-    redis.call('DEL', delivery.key, delivery.attempts)
-    redis.call('ZREM', KEYS[1], delivery.id)
-    forgotten = forgotten + 1
-  end
-end
-return forgotten
-`;
+/** The arguments of the script of a step. @param mayProbe whether it may hold the probe of its receiver */
+export function stepArgs(
+  planKeys: PlanKeys,
+  { step, pool, mayProbe }: { step: DeliveryStep; pool: PoolPlan; mayProbe: boolean },
+) {
+  return {
+    delivery: JSON.stringify({ ...stepPlan(planKeys, step), mayProbe }),
+    pool: pool.json,
+    ...claimArgs(step.next?.token ?? ''),
+    doc: JSON.stringify(step.after),
+  };
+}
+
+/** What a step has claimed, or why it wrote nothing. */
+export function claimsOf<Changed extends string>(
+  reply: Changed | ClaimReply,
+  { next = NO_CLAIMS }: DeliveryStep,
+  askedAt: number,
+): Changed | PoolClaims {
+  return typeof reply === 'string' ? reply : readClaims(reply, { token: next.token, askedAt });
+}

@@ -1,7 +1,10 @@
-import { STORE_NOW } from './clock.ts';
-import { EVEN_IF_FULL } from './full.ts';
-import { CLAIMS } from './leases.ts';
-import { NUMBERS } from './numbers.ts';
+import type { Redis } from 'ioredis';
+import { PlanKeys, type Keys } from '../keys.ts';
+import { STORE_NOW } from '../lua/clock.ts';
+import { EVEN_IF_FULL } from '../lua/full.ts';
+import { CLAIMS } from '../lua/leases.ts';
+import { NUMBERS } from '../lua/numbers.ts';
+import { script } from '../script.ts';
 
 /** A due time may be later than the one that its delivery shows by what clocks differ, ms. */
 const LATER_MS = 10_000;
@@ -17,18 +20,23 @@ const SEEN_KEPT_MS = 86_400_000;
  * order. One that stands nowhere is put where it belongs. A pool that would not be asked is asked. One that is due long after the time that it shows
  * was written while the clock was ahead, and is due at that time. Without a record for a while, it
  * leaves index, log and order, and is counted as lost.
- *
- * KEYS  clock, due pools, damage, those that the plan names.
- * ARGV  plan as JSON, numbers of deliveries.
+ * Its further arguments are the numbers of deliveries.
  * Returns [how many were put where they belong, how many are lost, pools at which something is due].
  */
-export const COMPARE_DELIVERIES = `
+const COMPARE_DELIVERIES = script(
+  'rwCompareDeliveries',
+  {
+    keys: ['clock', 'poolsDue', 'damage'],
+    args: ['plan'],
+    reply: ([placed, lost, pools]: [number, number, string[]]) => ({ placed, lost, pools }),
+  },
+  `
 ${EVEN_IF_FULL}
 ${STORE_NOW}
 ${CLAIMS}
 ${NUMBERS}
-evenIfFull(KEYS[1])
-local p, now = cjson.decode(ARGV[1]), storeNow(KEYS[1])
+evenIfFull(keys.clock)
+local p, now = cjson.decode(args.plan), storeNow(keys.clock)
 local placed, lost, pools = 0, 0, {}
 
 local function recordOf(id)
@@ -56,13 +64,13 @@ end
 -- and gives its delivery another number.
 local function isGone(number)
   local field = 'seen ' .. number
-  local since = redis.call('HGET', KEYS[3], field)
+  local since = redis.call('HGET', keys.damage, field)
   if since and now - since >= ${GONE_AFTER_MS} then
-    redis.call('HDEL', KEYS[3], field)
+    redis.call('HDEL', keys.damage, field)
     return true
   end
-  if redis.call('HSETNX', KEYS[3], field, string.format('%.0f', now)) == 1 then
-    redis.call('PEXPIRE', KEYS[3], ${SEEN_KEPT_MS})
+  if redis.call('HSETNX', keys.damage, field, string.format('%.0f', now)) == 1 then
+    redis.call('PEXPIRE', keys.damage, ${SEEN_KEPT_MS})
   end
 end
 
@@ -73,7 +81,7 @@ local function drop(number, id, live)
   if not id then return end
   redis.call('HDEL', p.claims, id)
   if live then redis.call('ZREM', live, id) end
-  redis.call('HINCRBY', KEYS[3], 'deliveries', 1)
+  redis.call('HINCRBY', keys.damage, 'deliveries', 1)
   lost = lost + 1
 end
 
@@ -107,7 +115,7 @@ local function ask(endpoint, pool, origin)
   if asked[endpoint] then return end
   asked[endpoint] = true
   if origin then redis.call('ZADD', p.poolDue .. origin, 'NX', now, endpoint) end
-  if redis.call('ZADD', KEYS[2], 'NX', now, pool) == 1 then pools[#pools + 1] = pool end
+  if redis.call('ZADD', keys.poolsDue, 'NX', now, pool) == 1 then pools[#pools + 1] = pool end
 end
 
 local function place(id, delivery)
@@ -132,10 +140,10 @@ local function place(id, delivery)
   end
   -- It may be worth asking before that; a claim finds out when it is.
   if origin then redis.call('ZADD', p.poolDue .. origin, isLate and 'LT' or 'NX', at, endpoint) end
-  redis.call('ZADD', KEYS[2], isLate and 'LT' or 'NX', at, pool)
+  redis.call('ZADD', keys.poolsDue, isLate and 'LT' or 'NX', at, pool)
 end
 
-for at = 2, #ARGV do
+for at = rest, #ARGV do
   local number = tonumber(ARGV[at])
   local id, live = idOf(number)
   local record = id and recordOf(id)
@@ -146,4 +154,30 @@ for at = 2, #ARGV do
   end
 end
 return {placed, lost, pools}
-`;
+`,
+);
+
+/** What {@link COMPARE_DELIVERIES} finds deliveries by, and where they may stand. */
+function comparisonPlan({ keys, declare, declareAll }: PlanKeys) {
+  return {
+    log: keys.deliveryLog,
+    names: keys.watchNames,
+    live: keys.liveDeliveries(''),
+    deliveries: keys.delivery(''),
+    orders: `${keys.queuePrefix}:lane:`,
+    dues: keys.due(''),
+    parked: keys.parked(''),
+    taken: keys.taken(''),
+    poolDue: keys.poolDue(''),
+    claims: declare(keys.deliveryClaims),
+    indexes: declareAll(['pending', 'parked'].map((state) => keys.deliveries('state', state))),
+  };
+}
+
+/** Compares deliveries, by their numbers, with where they stand, and puts those that stand nowhere where they belong. */
+export function compareDeliveries(redis: Redis, keys: Keys, numbers: readonly number[]) {
+  const planKeys = new PlanKeys(keys);
+  const plan = JSON.stringify(comparisonPlan(planKeys));
+  const behind = { further: planKeys.declared, rest: numbers };
+  return COMPARE_DELIVERIES.run(redis, keys, { plan }, behind);
+}

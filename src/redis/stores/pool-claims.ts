@@ -1,6 +1,12 @@
-import { CLAIMS, LEASE } from './leases.ts';
-import { STORE_NOW } from './clock.ts';
-import { EVEN_IF_FULL } from './full.ts';
+import type { Delivery } from '../../core/delivery/delivery.ts';
+import { FOLD_ABOVE } from '../../core/delivery/fold.ts';
+import type { Claim, PoolClaims } from '../../core/delivery/outbox.ts';
+import type { EndpointLimits } from '../../core/delivery/endpoint-state.ts';
+import { isOrigin, isWebhook, urlOf, type Receiver } from '../../core/delivery/receiver.ts';
+import { FIRST_SLOTS, SLOTS_KEPT_MS } from '../../core/delivery/slots.ts';
+import { PlanKeys, type Keys } from '../keys.ts';
+import { CLAIMS, LEASE } from '../lua/leases.ts';
+import { readEndpoint } from './endpoint-record.ts';
 
 /**
  * Gives slots among the attempts at a pool to deliveries that are due. A pool is a configured endpoint,
@@ -13,8 +19,8 @@ import { EVEN_IF_FULL } from './full.ts';
  * lapsed makes its delivery due again, unless its process asks: that is alive, and releases what it does
  * not attempt.
  *
- * `p` is the plan of the pool, of `outbox-plan.ts`. `claimAndReschedule` returns the reply that
- * `readClaims` there reads. `reschedule(p, now)` notes when it is worth asking the pool again.
+ * `p` is the plan of the pool, see {@link createPoolPlans}. `claimAndReschedule` returns the reply that
+ * {@link readClaims} reads. `reschedule(p, now)` notes when it is worth asking the pool again.
  */
 export const CLAIM_DELIVERIES = `
 ${CLAIMS}
@@ -346,109 +352,139 @@ local function claimAndReschedule(p, now, most, token, turn)
 end
 `;
 
-/**
- * Claims deliveries of one pool.
- *
- * KEYS  clock, due pools, those that the plan names.
- * ARGV  the plan as JSON, token, turn, how many at most
- */
-export const CLAIM = `
-${STORE_NOW}
-${CLAIM_DELIVERIES}
-return claimAndReschedule(cjson.decode(ARGV[1]), storeNow(KEYS[1]), tonumber(ARGV[4]), ARGV[2], ARGV[3])
-`;
+/** Twice the deadline: a process that sent in time has written the result by then, ms. */
+export function leaseMs({ deadlineMs }: EndpointLimits): number {
+  return 2 * deadlineMs;
+}
+
+/** What scripts need of a pool: its JSON, and the keys that it names. */
+export interface PoolPlan {
+  json: string;
+  named: readonly string[];
+}
+
+/** Plans that are kept. A plan is made of two dozen names, and every step of a delivery needs one. */
+const PLANS_KEPT = 1_000;
+
+/** Finds the plan of a pool. */
+export function createPoolPlans(keys: Keys) {
+  const kept = new Map<string, PoolPlan>();
+  return function planOf(pool: string, limits: EndpointLimits): PoolPlan {
+    const { most, rate, deadlineMs, foldMost } = limits;
+    const name = `${pool} ${most} ${rate} ${deadlineMs} ${foldMost}`;
+    const found = kept.get(name);
+    if (found !== undefined) return found;
+    const plan = poolPlan(keys, pool, limits);
+    if (kept.size >= PLANS_KEPT) kept.clear();
+    kept.set(name, plan);
+    return plan;
+  };
+}
+
+function poolPlan(keys: Keys, pool: string, limits: EndpointLimits): PoolPlan {
+  const isShared = isOrigin(pool);
+  const planKeys = new PlanKeys(keys);
+  const { declare } = planKeys;
+  const plan = {
+    pool,
+    isShared,
+    first: Math.min(FIRST_SLOTS, limits.most),
+    limit: limits.most,
+    leaseMs: leaseMs(limits),
+    ...(limits.rate !== null && { paceMs: 1_000 / limits.rate }),
+    ...(limits.foldMost !== undefined && { foldMost: limits.foldMost, foldAbove: FOLD_ABOVE }),
+    states: keys.endpointState(''),
+    parked: keys.parked(''),
+    probes: keys.probe(''),
+    dues: keys.due(''),
+    deliveries: keys.delivery(''),
+    events: keys.event(''),
+    takens: keys.taken(''),
+    waiting: keys.waiting(''),
+    taken: declare(keys.taken(pool)),
+    slots: declare(keys.slots(pool)),
+    slotsKeptMs: SLOTS_KEPT_MS,
+    ...(isShared
+      ? { held: declare(keys.held(pool)), poolDue: declare(keys.poolDue(pool)) }
+      : { hold: declare(keys.hold(pool)) }),
+    poolsDue: declare(keys.poolsDue),
+    claims: declare(keys.deliveryClaims),
+  };
+  if (!isShared) planKeys.declareAll(receiverKeys(keys, pool));
+  return { json: JSON.stringify(plan), named: planKeys.declared };
+}
+
+/** The arguments of a script that claims: its token, and which of four claims goes to the newest. */
+export function claimArgs(token: string): { token: string; turn: number } {
+  return { token, turn: turnOf(token) };
+}
+
+/** Which of four claims goes to the newest delivery: spread evenly, whichever pools take turns. */
+function turnOf(token: string): number {
+  const number = parseInt(token.slice(token.indexOf('.') + 1), 36) || 0;
+  return (Math.imul(number, 2_654_435_761) >>> 16) % 4;
+}
+
+/** The keys that a script declares which runs for a receiver: those that it finds by name, and the plan's. */
+export function keysOfReceiver(keys: Keys, receiver: Receiver, { named }: PoolPlan): string[] {
+  // Those of a configured endpoint are in the plan of its pool.
+  return isWebhook(receiver) ? [...named, ...receiverKeys(keys, receiver)] : [...named];
+}
+
+/** What scripts find by the name of a receiver. */
+function receiverKeys(keys: Keys, receiver: Receiver): string[] {
+  const { endpointState, due, parked, probe, taken, waiting } = keys;
+  const own = [endpointState, due, parked, probe].map((key) => key(receiver));
+  return [...own, ...[taken, waiting].map((key) => key(urlOf(receiver)))];
+}
 
 /**
- * Gives claims back: their deliveries are due at once.
- *
- * KEYS  clock, due pools, due bell, those that the plan names.
- * ARGV  the plan as JSON, then ids and tokens in turn.
- * Returns how many were given back; those whose token is another by now were not.
+ * The reply of the scripts that claim: the slots of the pool as JSON or '', whether more is due, and the
+ * receivers. Last, for how many ms the pace holds back due deliveries, or -1.
+ * A receiver has its name,
+ * its state's hash, and for each delivery version, number, document and the text of its event, '' where that
+ * is gone.
  */
-export const RELEASE_DELIVERIES = `
-${EVEN_IF_FULL}
-${STORE_NOW}
-${CLAIM_DELIVERIES}
-evenIfFull(KEYS[1])
-local p, now, released = cjson.decode(ARGV[1]), storeNow(KEYS[1]), 0
-for at = 2, #ARGV, 2 do
-  local id = ARGV[at]
-  local dueAt = letGo(p.claims, id, ARGV[at + 1])
-  if dueAt then
-    redis.call('ZREM', p.taken, id)
-    backToDue(p, id, dueAt)
-    released = released + 1
-  end
-end
-reschedule(p, now)
-if released > 0 then redis.call('PUBLISH', KEYS[3], p.pool) end
-return released
-`;
+export type ClaimReply = [
+  slots: string,
+  isWaiting: number,
+  found: (string | string[])[],
+  heldMs: number,
+];
 
-/**
- * Pools that are worth asking, the first first, and the store's time.
- *
- * KEYS  clock, due pools.
- * ARGV  how many at most
- */
-export const DUE_POOLS = `
-${EVEN_IF_FULL}
-${STORE_NOW}
-evenIfFull(KEYS[1])
-return {storeNow(KEYS[1]), redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1, 'WITHSCORES')}
-`;
+/** @param asked by which token and when, by the monotonic clock */
+export function readClaims(
+  [slots, isWaiting, found, heldMs]: ClaimReply,
+  { token, askedAt }: { token: string; askedAt: number },
+): PoolClaims {
+  const claims: Claim[] = [];
+  for (let at = 0; at < found.length; at += 3) {
+    const [name, hash, parts] = found.slice(at, at + 3) as [string, string[], string[]];
+    const endpoint = readEndpoint(name, pairs(hash));
+    for (let part = 0; part < parts.length; part += 4) {
+      const [version, number, doc = '', body = ''] = parts.slice(part, part + 4);
+      const stored = {
+        version: Number(version),
+        number: Number(number),
+        delivery: JSON.parse(doc) as Delivery,
+      };
+      const hadWaiting = isWaiting === 1;
+      claims.push({
+        stored,
+        endpoint,
+        token,
+        askedAt,
+        hadWaiting,
+        body: body === '' ? null : body,
+      });
+    }
+  }
+  return { claims, slots, heldMs: heldMs < 0 ? null : heldMs };
+}
 
-/**
- * Makes all that waits at a receiver due at once: what is parked, and what waits for its next attempt.
- * What is being attempted is due when that fails. In steps of so many at the most, so that Redis is never busy for long.
- *
- * KEYS  clock, due pools, due bell, those that the plan names.
- * ARGV  the plan as JSON, the receiver, how many at most.
- * Returns how many deliveries were moved up, and how many are being attempted.
- */
-export const RETRY_RECEIVER = `
-${STORE_NOW}
-${CLAIM_DELIVERIES}
-local p, name, now = cjson.decode(ARGV[1]), ARGV[2], storeNow(KEYS[1])
-local ids = redis.call('ZRANGEBYSCORE', p.dues .. name, '(' .. now, '+inf', 'LIMIT', 0, ARGV[3])
-for _, id in ipairs(ids) do redis.call('ZADD', p.dues .. name, now, id) end
-local attempted = 0
-for _, id in ipairs(redis.call('ZRANGE', p.isShared and p.takens .. urlOf(name) or p.taken, 0, -1)) do
-  local key = p.deliveries .. id
-  local doc = redis.call('HGET', key, 'doc')
-  -- Other receivers may have the same URL.
-  if doc and cjson.decode(doc).endpoint == name then
-    redis.call('HSETNX', key, 'wish', 'due')
-    attempted = attempted + 1
-  end
-end
-if p.isShared then rescheduleWebhook(p, openReceiver(p, name, 0), false) end
-reschedule(p, now)
-redis.call('PUBLISH', KEYS[3], p.pool)
-return {#ids, attempted}
-`;
-
-/**
- * Moves due times that were written while the clock was ahead back by a step, once that was taken out of it.
- *
- * KEYS  clock, due pools, those that the plan names.
- * ARGV  the plan as JSON, the step in ms, from which due time on
- */
-export const MOVE_DELIVERIES_BACK = `
-${STORE_NOW}
-${CLAIM_DELIVERIES}
-local p, now = cjson.decode(ARGV[1]), storeNow(KEYS[1])
-local function moveBack(name)
-  local late = redis.call('ZRANGEBYSCORE', p.dues .. name, ARGV[3], '+inf', 'WITHSCORES')
-  for at = 1, #late, 2 do
-    redis.call('ZADD', p.dues .. name, math.max(now, late[at + 1] - ARGV[2]), late[at])
-  end
-  if p.isShared then rescheduleWebhook(p, openReceiver(p, name, 0), false) end
-end
-if p.isShared then
-  for _, name in ipairs(redis.call('ZRANGEBYSCORE', p.poolDue, '(' .. now, '+inf')) do moveBack(name) end
-else
-  moveBack(p.pool)
-end
-reschedule(p, now)
-`;
+function pairs(flat: string[]): Record<string, string> {
+  const entries = Array.from({ length: flat.length / 2 }, (_, at) =>
+    flat.slice(at * 2, at * 2 + 2),
+  );
+  return Object.fromEntries(entries) as Record<string, string>;
+}
