@@ -9,7 +9,7 @@ import { createRedisConnections, type RedisConnections } from '../redis/connecti
 import { installedServer } from '../redis/embedded/process.ts';
 import { startEmbeddedRedis, type EmbeddedRedis } from '../redis/embedded/server.ts';
 import { serverTraits, type ServerTraits } from '../redis/server-check.ts';
-import type { RedisSettings } from '../redis/redis-target.ts';
+import type { RedisSettings } from '../redis/target.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { needDataDirectory, unwritable } from './data-directory.ts';
 

@@ -12,8 +12,7 @@ import {
 } from './failures.ts';
 import { createKeys } from './keys.ts';
 import { Names } from '../names.ts';
-import { DISCONNECT_TIMEOUT_MS } from './host-connector.ts';
-import { redisTarget, type RedisSettings } from './redis-target.ts';
+import { DISCONNECT_TIMEOUT_MS, redisTarget, type RedisSettings } from './target.ts';
 import { checkDatabase, checkRights, checkServer, PROBE } from './server-check.ts';
 import { StoreWatch, type StoreState } from './store-state.ts';
 import { Subscriber } from './subscriber.ts';

@@ -6,7 +6,7 @@ import { afterEach, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import type { RunwatchError } from '../../src/core/errors.ts';
 import { createRedisConnections, type RedisConnections } from '../../src/redis/connection.ts';
-import type { RedisSettings } from '../../src/redis/redis-target.ts';
+import type { RedisSettings } from '../../src/redis/target.ts';
 import { Subscriber } from '../../src/redis/subscriber.ts';
 import { serverTraits } from '../../src/redis/server-check.ts';
 import { CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';

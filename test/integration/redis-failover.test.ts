@@ -1,7 +1,7 @@
 import { afterEach, expect, test } from '@jest/globals';
 import { createRedisConnections } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
-import type { RedisSettings } from '../../src/redis/redis-target.ts';
+import type { RedisSettings } from '../../src/redis/target.ts';
 import { collectLog } from '../support/collect-log.ts';
 import { startCluster, startSentinel } from '../support/redis-topology.ts';
 import { waitFor } from '../support/wait-for.ts';

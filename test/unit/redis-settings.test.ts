@@ -5,8 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, test, describe } from '@jest/globals';
 import { checkRedis } from '../../src/config/cross-check.ts';
 import { redis } from '../../src/config/schema.ts';
-import { parseAddress } from '../../src/redis/cluster-connector.ts';
-import { parseRedisUrl } from '../../src/redis/redis-target.ts';
+import { parseAddress, parseRedisUrl } from '../../src/redis/target.ts';
 import { NEEDED } from '../../src/redis/server-check.ts';
 
 const findings = (settings: object) =>

@@ -22,7 +22,7 @@ import { RunwatchError, messageOf } from '../../core/errors.ts';
 import { makeDirectory } from '../make-directory.ts';
 import { PACKAGE_ROOT } from '../../package-root.ts';
 import { isAlive, isCode } from '../file-lock.ts';
-import { DISCONNECT_TIMEOUT_MS } from '../host-connector.ts';
+import { DISCONNECT_TIMEOUT_MS } from '../target.ts';
 
 const BASE_CONFIG = fileURLToPath(new URL('config/redis.conf', PACKAGE_ROOT));
 const BINARIES = ['redis-server', 'valkey-server'];
