@@ -9,13 +9,11 @@ import {
   Judgement,
   MOST_GROUPS,
   overflowKey,
-  type AlertWork,
-  type ReadGroup,
 } from '../core/alert/judgement.ts';
 import { groupKey, labelsOf, meets, type AlertEvent, type Rule } from '../core/alert/rule.ts';
 import { parseWatchId, watchId, type AcknowledgeRequest, type Watch } from '../core/watch/watch.ts';
 import { systemEventId } from '../core/event/ids.ts';
-import type { AlertStore } from '../redis/stores/alert-store.ts';
+import type { AlertStore, AlertWork, ReadGroup } from '../redis/stores/alert-store.ts';
 import type { Alerting } from './alerting.ts';
 import { planAlertEvent } from './event.ts';
 import { readInhibiting } from './suppressions.ts';

@@ -11,14 +11,9 @@ import {
 import { endpointEvent, type EndpointEvent } from '../core/delivery/endpoint-events.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import type { ClaimGroup } from '../core/delivery/fold.ts';
-import type {
-  AttemptStep,
-  Claim,
-  DeliveryStep,
-  NextClaims,
-  PlannedEvent,
-  PoolClaims,
-} from '../core/delivery/outbox.ts';
+import type { Claim, PlannedEvent } from '../core/delivery/outbox.ts';
+import type { AttemptStep, DeliveryStep } from '../redis/stores/delivery-step.ts';
+import type { NextClaims, PoolClaims } from '../redis/stores/pool-claims.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
 import {
   afterAttempt,

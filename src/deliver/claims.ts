@@ -1,6 +1,7 @@
 import { groupBy } from '../core/arrays.ts';
 import type { ClockStep } from '../core/clock.ts';
-import type { Claim, PoolClaims } from '../core/delivery/outbox.ts';
+import type { Claim } from '../core/delivery/outbox.ts';
+import type { PoolClaims } from '../redis/stores/pool-claims.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
 import { tokensOf, type ClaimedMember } from '../redis/leases.ts';
 import type { Deliverer } from './deliverer.ts';

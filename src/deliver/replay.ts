@@ -7,7 +7,8 @@ import {
   type Delivery,
   type StoredDelivery,
 } from '../core/delivery/delivery.ts';
-import type { DeliveryStep, ReplayRequest } from '../core/delivery/outbox.ts';
+import type { DeliveryStep } from '../redis/stores/delivery-step.ts';
+import type { ReplayRequest } from '../redis/stores/outbox-store.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
 import type { Deliverer } from './deliverer.ts';
 

@@ -1,5 +1,6 @@
 import { expect, test, describe } from '@jest/globals';
-import type { Claim, PoolClaims } from '../../src/core/delivery/outbox.ts';
+import type { Claim } from '../../src/core/delivery/outbox.ts';
+import type { PoolClaims } from '../../src/redis/stores/pool-claims.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { configSchema } from '../../src/config/schema.ts';
 import { outlasting, type Attempts, type Delivered } from '../../src/deliver/attempts.ts';

@@ -1,4 +1,3 @@
-import type { PlannedEvent } from '../delivery/outbox.ts';
 import {
   addCounts,
   alertId,
@@ -70,39 +69,6 @@ export interface ChangedGroup {
   dueAt: number | null;
   /** For how long it is kept where nothing is due, ms. */
   keptMs: number;
-}
-
-/** Work on alerts that a process has claimed. Times are milliseconds since the epoch. */
-export interface AlertWork {
-  now: number;
-  /** For how long sources were seen while some process judged, ms; '' for all at once. */
-  seenMs: ReadonlyMap<string, number>;
-  /** When the next work is due, ms from now; null where nothing is due at all. */
-  nextMs: number | null;
-  /** Null where there is nothing to do, or another process does it. */
-  claimed: { entries: string[]; due: string[]; deadlines: string[] } | null;
-}
-
-/** A group as it was read, with the version that a write must find; null where there is none. */
-export interface ReadGroup {
-  version: string;
-  group: Group | null;
-}
-
-/** What one step writes. */
-export interface AlertCommit {
-  /** The claim of the process that judges; null for a change that needs none. */
-  token: string | null;
-  /** Groups as they were read, by key. */
-  read: ReadonlyMap<string, ReadGroup>;
-  changed: readonly ChangedGroup[];
-  resolved: readonly Alert[];
-  counts: AlertCounts;
-  events: readonly PlannedEvent[];
-  /** The entries of the inbox that were judged, from the first on. */
-  judged?: readonly string[];
-  /** Deadlines by their members: when they are judged, or null for no more. */
-  deadlines?: ReadonlyMap<string, number | null>;
 }
 
 /** How long a group waits for its rule to make it again, ms: a reload follows another. */

@@ -8,14 +8,9 @@ import {
   type AlertState,
 } from '../../core/alert/alert.ts';
 import type { AlertEntry } from '../../core/alert/entry.ts';
-import {
-  ownersOf,
-  type AlertCommit,
-  type AlertWork,
-  type ChangedGroup,
-  type ReadGroup,
-} from '../../core/alert/judgement.ts';
+import { ownersOf, type ChangedGroup } from '../../core/alert/judgement.ts';
 import type { Group } from '../../core/alert/group.ts';
+import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import { jsonOrNull, replies } from '../connection.ts';
 import { invalidCursor, presentEpoch, staleCursor } from '../cursor.ts';
 import { PlanKeys, type Keys } from '../keys.ts';
@@ -33,6 +28,39 @@ import {
   RAISE_EVENT,
   raisedPlan,
 } from './event-plan.ts';
+
+/** Work on alerts that a process has claimed. Times are milliseconds since the epoch. */
+export interface AlertWork {
+  now: number;
+  /** For how long sources were seen while some process judged, ms; '' for all at once. */
+  seenMs: ReadonlyMap<string, number>;
+  /** When the next work is due, ms from now; null where nothing is due at all. */
+  nextMs: number | null;
+  /** Null where there is nothing to do, or another process does it. */
+  claimed: { entries: string[]; due: string[]; deadlines: string[] } | null;
+}
+
+/** A group as it was read, with the version that a write must find; null where there is none. */
+export interface ReadGroup {
+  version: string;
+  group: Group | null;
+}
+
+/** What one step writes. */
+export interface AlertCommit {
+  /** The claim of the process that judges; null for a change that needs none. */
+  token: string | null;
+  /** Groups as they were read, by key. */
+  read: ReadonlyMap<string, ReadGroup>;
+  changed: readonly ChangedGroup[];
+  resolved: readonly Alert[];
+  counts: AlertCounts;
+  events: readonly PlannedEvent[];
+  /** The entries of the inbox that were judged, from the first on. */
+  judged?: readonly string[];
+  /** Deadlines by their members: when they are judged, or null for no more. */
+  deadlines?: ReadonlyMap<string, number | null>;
+}
 
 /** The longest time between two calls in which sources were seen, ms. */
 const LONGEST_GAP_MS = 15_000;

@@ -1,10 +1,18 @@
-import { isOutstanding, type DeliveryState, type Wish } from '../../core/delivery/delivery.ts';
+import {
+  isOutstanding,
+  type Attempt,
+  type Delivery,
+  type DeliveryState,
+  type StoredDelivery,
+  type Wish,
+} from '../../core/delivery/delivery.ts';
 import type {
-  DeliveryStep,
-  NextClaims,
-  PoolClaims,
-  ReceiverChange,
-} from '../../core/delivery/outbox.ts';
+  EndpointLimits,
+  EndpointState,
+  StoredEndpoint,
+} from '../../core/delivery/endpoint-state.ts';
+import type { PlannedEvent } from '../../core/delivery/outbox.ts';
+import type { OriginPause } from '../../core/delivery/receiver.ts';
 import { watchId } from '../../core/watch/watch.ts';
 import { deliveryStateIndex } from '../indexes.ts';
 import { countField, type PlanKeys } from '../keys.ts';
@@ -18,8 +26,43 @@ import {
   claimArgs,
   readClaims,
   type ClaimReply,
+  type NextClaims,
+  type PoolClaims,
   type PoolPlan,
 } from './pool-claims.ts';
+
+/** A step of a delivery: as it was read, and what it becomes. */
+export interface DeliveryStep {
+  before: StoredDelivery;
+  after: Delivery;
+  /** Proves the claim on it; absent where no process has one. */
+  token?: string;
+  limits: EndpointLimits;
+  now: number;
+  /** What the step claims for the slot that it frees; absent, nothing. */
+  next?: NextClaims;
+  /** Nothing that a user wants of the delivery is left to do after this step. */
+  meetsWish?: boolean;
+}
+
+/** The result of an attempt: the delivery is delivered, dead, or waits for its next attempt. */
+export interface AttemptStep extends DeliveryStep {
+  attempt: Attempt;
+  /** What it shows about the endpoint and its pool; absent where another step writes that. */
+  shows?: ReceiverChange;
+}
+
+/** What the result of an attempt changes besides its delivery. */
+export interface ReceiverChange {
+  endpoint: StoredEndpoint;
+  stateAfter: EndpointState;
+  /** What the slots of its pool become, as JSON; absent where they do not change. */
+  slots?: string;
+  /** Which receivers of its pool are paused; absent for none. */
+  pause?: OriginPause;
+  /** System events about the endpoint. */
+  events: readonly PlannedEvent[];
+}
 
 /** Attempts kept of one delivery; older ones are dropped. */
 const ATTEMPTS_KEPT = 50;

@@ -4,13 +4,6 @@ import type { ClockStep } from '../../core/clock.ts';
 import { isOutstanding, type Delivery, type Wish } from '../../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../../core/delivery/endpoint-state.ts';
 import { poolOf, type Receiver } from '../../core/delivery/receiver.ts';
-import type {
-  AttemptStep,
-  DeliveryStep,
-  NextClaims,
-  PoolClaims,
-  ReplayRequest,
-} from '../../core/delivery/outbox.ts';
 import { PlanKeys, type Keys } from '../keys.ts';
 import { Lease } from '../leases.ts';
 import { STORE_NOW } from '../lua/clock.ts';
@@ -25,6 +18,8 @@ import {
   REQUEUE_DELIVERY,
   stepArgs,
   WITHHOLD_DELIVERY,
+  type AttemptStep,
+  type DeliveryStep,
 } from './delivery-step.ts';
 import { deliveryPlan, PLAN_DELIVERIES } from './event-plan.ts';
 import type { HistoryStore } from './history-store.ts';
@@ -36,6 +31,8 @@ import {
   leaseMs,
   readClaims,
   type ClaimReply,
+  type NextClaims,
+  type PoolClaims,
 } from './pool-claims.ts';
 
 /** A pool, and what holds for attempts at it. */
@@ -54,6 +51,12 @@ interface ClaimRequest extends Pool, NextClaims {
 export interface NumberedId {
   id: string;
   number: string;
+}
+
+/** A delivery to redeliver, to another endpoint if one is named. */
+export interface ReplayRequest {
+  id: string;
+  to?: string | undefined;
 }
 
 /** What a comparison of outstanding deliveries found. */

@@ -1,12 +1,27 @@
 import type { Delivery } from '../../core/delivery/delivery.ts';
 import { FOLD_ABOVE } from '../../core/delivery/fold.ts';
-import type { Claim, PoolClaims } from '../../core/delivery/outbox.ts';
+import type { Claim } from '../../core/delivery/outbox.ts';
 import type { EndpointLimits } from '../../core/delivery/endpoint-state.ts';
 import { isOrigin, isWebhook, urlOf, type Receiver } from '../../core/delivery/receiver.ts';
 import { FIRST_SLOTS, SLOTS_KEPT_MS } from '../../core/delivery/slots.ts';
 import { PlanKeys, type Keys } from '../keys.ts';
 import { CLAIMS, LEASE } from '../lua/leases.ts';
 import { readEndpoint } from './endpoint-record.ts';
+
+/** The deliveries of the same pool that a step claims: how many at most, and by which token. */
+export interface NextClaims {
+  most: number;
+  token: string;
+}
+
+/** Claims made at a pool. */
+export interface PoolClaims {
+  claims: Claim[];
+  /** The slots of the pool as JSON; '' where nothing is known of them. */
+  slots: string;
+  /** For how long the pace of the pool holds back what is due, ms; null where it does not. */
+  heldMs: number | null;
+}
 
 /**
  * Gives slots among the attempts at a pool to deliveries that are due. A pool is a configured endpoint,
