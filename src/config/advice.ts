@@ -47,8 +47,8 @@ function unusedEndpoints({ endpoints, rules }: Config): Finding[] {
   return all.flatMap(([name, endpoint]) => {
     const { events = [], default: isDefault } = endpoint;
     const named = events.filter((pattern) => pattern !== '*');
-    const isTold = SYSTEM_EVENT_TYPES.some((type) => ruleWants(named, type));
-    if (isDefault !== undefined || byRules.has(name) || isTold) return [];
+    const isNotified = SYSTEM_EVENT_TYPES.some((type) => ruleWants(named, type));
+    if (isDefault !== undefined || byRules.has(name) || isNotified) return [];
     const message =
       'no rule notifies it, and it is not among the defaults, so only a watch that names it sends to it: ' +
       'set default: true, name it in a rule, or set default: false where watches name it';
@@ -106,7 +106,7 @@ function namesOfWorkflows(path: Path, when: When, config: Config): Finding[] {
   });
 }
 
-/** Owners such as `@ana` of whom no endpoint with messages for people knows the user: nobody would be called. */
+/** Owners such as `@ana` whose user no endpoint with messages for people knows: such a message calls no user. */
 function unknownOwners({ endpoints, rules, workflows }: Config): Finding[] {
   const mentions = Object.values(endpoints).flatMap((endpoint) =>
     'mentions' in endpoint ? [endpoint.mentions] : [],

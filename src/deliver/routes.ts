@@ -16,7 +16,7 @@ import { createEmailChannel, smtpServer } from './channels/email.ts';
 import { createLogChannel } from './channels/log.ts';
 import { namingWorkflows } from './channels/name-workflows.ts';
 import { createPagerDutyChannel } from './channels/pagerduty.ts';
-import { createSlackBot, createSlackWebhook } from './channels/slack.ts';
+import { createSlackChannel } from './channels/slack.ts';
 import { createTeamsChannel } from './channels/teams.ts';
 import { createWebhookChannel } from './channels/webhook.ts';
 import type { Deliverer } from './deliverer.ts';
@@ -168,14 +168,12 @@ export class Routes {
     const ownerOf = (workflowId: string | null) =>
       config.workflows[workflowId ?? '']?.owner ?? null;
     switch (endpoint.type) {
-      case 'slack': {
-        const { url, bot_token: token, channel = '', api_url: apiUrl, mentions } = endpoint;
-        if (url !== undefined) {
-          return createSlackWebhook({ url, mentions, ownerOf, timeoutMs }, http);
-        }
-        const bot = { endpoint: name, token: token ?? '', channel, apiUrl, mentions };
-        return createSlackBot({ ...bot, ownerOf, timeoutMs }, http, alertMessages);
-      }
+      case 'slack':
+        return createSlackChannel(
+          { ...endpoint, endpoint: name, ownerOf, timeoutMs },
+          http,
+          alertMessages,
+        );
       case 'discord':
         return createDiscordChannel({ ...endpoint, ownerOf, timeoutMs }, http);
       case 'teams':

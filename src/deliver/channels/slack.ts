@@ -1,3 +1,4 @@
+import type { EndpointConfig } from '../../config/schema.ts';
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { outcomeByStatus, type HttpAttempts, type HttpResult } from '../http-attempt.ts';
 import type { AlertMessageStore } from '../../redis/stores/alert-store.ts';
@@ -16,6 +17,21 @@ import {
   type Tone,
 } from './notice/notice.ts';
 import type { SentEvent } from './notice/sent-event.ts';
+
+/** The settings of a Slack endpoint, and what every channel for people has. */
+type SlackEndpoint = Extract<EndpointConfig, { type: 'slack' }> &
+  Pick<SlackBot, 'endpoint' | 'ownerOf' | 'timeoutMs'>;
+
+/** A channel by the endpoint's incoming webhook, else by the token of its app. */
+export function createSlackChannel(
+  { url, bot_token: token = '', channel = '', api_url: apiUrl, ...shared }: SlackEndpoint,
+  http: HttpAttempts,
+  alertMessages: Pick<AlertMessageStore, 'get' | 'put'>,
+): Channel {
+  return url === undefined
+    ? createSlackBot({ ...shared, token, channel, apiUrl }, http, alertMessages)
+    : createSlackWebhook({ ...shared, url }, http);
+}
 
 /**
  * Sends messages to an incoming webhook of Slack, and to services that take the same.
