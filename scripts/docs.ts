@@ -6,7 +6,7 @@ import { createServer } from '../src/http/server.ts';
 import { createTokens } from '../src/http/tokens.ts';
 import { createMetrics } from '../src/telemetry/metrics.ts';
 import { configurationRows } from './configuration-page.ts';
-import { fakeServices } from '../test/support/fake-services.ts';
+import { fakeServices, servicesOf } from '../test/support/fake-services.ts';
 
 interface Schema {
   $ref?: string;
@@ -51,7 +51,7 @@ async function configurationPage(): Promise<string> {
 
 async function apiDocument(): Promise<Document> {
   const app = createServer({
-    services: fakeServices(),
+    services: servicesOf(fakeServices()),
     tokens: createTokens([]),
     sealer: createSealer([Buffer.alloc(32)]),
     public: ['metrics', 'docs'],

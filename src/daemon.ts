@@ -1,39 +1,27 @@
 import { hostname } from 'node:os';
-import { derivedSecrets } from './config/advice.ts';
-import { redactConfig } from './config/redact.ts';
 import type { Config } from './config/schema.ts';
 import { sectionHashes } from './config/sections.ts';
 import { RunwatchError } from './core/errors.ts';
 import { Alerting } from './alert/alerting.ts';
-import { bagOf } from './daemon/bag.ts';
 import { DataDirectoryGuard } from './daemon/data-directory-guard.ts';
-import { checkDataDirectory } from './daemon/data-directory.ts';
-import { startHeartbeat } from './daemon/heartbeat.ts';
 import { Janitor } from './daemon/janitor.ts';
-import { openProcess, type Opened, type OpenOptions } from './daemon/open.ts';
+import type { Opened } from './daemon/open.ts';
 import { Poller } from './source/poller.ts';
 import { Processes } from './daemon/processes.ts';
-import { openRedis } from './daemon/redis.ts';
 import { Reload, replaceEntries, type Reloadable } from './daemon/reload.ts';
-import { endpointFigures } from './daemon/services/endpoints.ts';
-import { checkFigures } from './daemon/services/health.ts';
-import { createServices } from './daemon/services/services.ts';
-import { sourceFigures } from './daemon/services/sources.ts';
 import { StoreConditions } from './daemon/store-conditions.ts';
 import { StoreGuard } from './daemon/store-guard.ts';
 import { StoreRepair } from './daemon/store-repair.ts';
 import { SystemEvents } from './daemon/system-events.ts';
 import { backlogNotices } from './watches/backlog-notices.ts';
 import { Deliverer } from './deliver/deliverer.ts';
+import { retryEndpoint } from './deliver/endpoint-control.ts';
 import { allEndpoints } from './deliver/endpoints.ts';
 import { keptSecrets } from './deliver/secrets/own-secrets.ts';
 import { Unconfigured } from './watches/unconfigured.ts';
 import { faultLog } from './fault-log.ts';
-import { createServer, listen } from './http/server.ts';
-import type { Services } from './http/services.ts';
 import { createTokens, type Tokens } from './http/tokens.ts';
 import type { Lifecycle } from './lifecycle.ts';
-import { Names } from './names.ts';
 import { startPeriodic } from './periodic.ts';
 import { Process, type SystemEvent, type WriteWithEvent } from './process.ts';
 import type { EmbeddedRedis } from './redis/embedded/server.ts';
@@ -43,37 +31,6 @@ const FLUSH_MS = 2_000;
 
 /** How often a source is asked whether it answers, while that is not known, ms. */
 const GREET_EVERY_MS = 10_000;
-
-interface RunningDaemon {
-  /** Where the HTTP API listens. */
-  url: string;
-  /** Takes another configuration, as far as that needs no restart. */
-  reload: Reload['apply'];
-}
-
-export interface DaemonOptions extends Omit<OpenOptions, 'names'> {
-  /** When it stops, readiness fails; it finishes or releases running work and closes everything. */
-  lifecycle: Lifecycle;
-}
-
-/**
- * Opens the store, builds the daemon and starts it. The lifecycle closes every part that was opened.
- * Throws RunwatchError with the code of the part that could not start, or `stopping`.
- */
-export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon> {
-  const { config, log, version, lifecycle } = options;
-  await checkDataDirectory(config.data_dir);
-  const names = new Names();
-  const { connections, ownServer } = await openRedis({ ...options, names });
-  const opened = await openProcess({ ...options, names }, connections);
-  const derived = derivedSecrets(config);
-  if (derived !== null) log.info(derived);
-  const daemon = new Daemon(opened, ownServer);
-  const url = await daemon.serve(lifecycle);
-  daemon.start(lifecycle);
-  log.info({ url, version, sources: Object.keys(config.sources) }, 'ready');
-  return { url, reload: (loaded) => daemon.reload.apply(loaded) };
-}
 
 /**
  * The process with all its parts, in the order in which they are built. Parts take the daemon as their
@@ -94,8 +51,6 @@ export class Daemon extends Process {
   readonly janitor: Janitor;
   readonly tokens: Tokens;
   readonly reload: Reload;
-  /** What the API answers by. */
-  readonly services: Services;
 
   constructor(opened: Opened, ownServer: EmbeddedRedis | null) {
     super(opened);
@@ -132,8 +87,6 @@ export class Daemon extends Process {
     this.janitor = new Janitor(this);
     this.tokens = createTokens(config.auth.tokens);
     this.reload = openReload(this);
-    this.services = createServices(this);
-    nameFigures(this);
   }
 
   raise(event: SystemEvent, write?: WriteWithEvent): Promise<void> {
@@ -148,29 +101,6 @@ export class Daemon extends Process {
 
   epoch(): string {
     return this.storeGuard.epoch();
-  }
-
-  /** Listens before any worker starts: a port in use is found before any work is done. */
-  async serve(lifecycle: Lifecycle): Promise<string> {
-    const { config, log, tokens } = this;
-    const server = createServer({
-      services: this.services,
-      tokens,
-      sealer: this.secrets.sealer,
-      public: config.auth.public,
-      version: this.version,
-      publicUrl: config.server.public_url,
-      configuration: () => redactConfig(this.reload.current()),
-      log,
-      metrics: this.metrics,
-      isDraining: () => lifecycle.stopping.aborted,
-      isStoreReady: () => this.connections.state().kind !== 'away',
-    });
-    lifecycle.onStop('http server', () => server.close());
-    if (!tokens.areNeeded()) {
-      log.warn('no token is configured: every user of this machine has all rights');
-    }
-    return listen(server, config.server);
   }
 
   /** Starts the parts. They stop in the opposite order. */
@@ -210,7 +140,6 @@ export class Daemon extends Process {
     });
     lifecycle.onStop('greeting', () => greeting.stop());
     this.guardStore(lifecycle);
-    keepBeating(this, lifecycle);
     connections.onUsable(() => this.repair());
   }
 
@@ -247,18 +176,14 @@ export class Daemon extends Process {
   }
 }
 
-/** What a scrape of the metrics reads. */
-function nameFigures(daemon: Daemon): void {
-  const { metrics, stores, poller, services } = daemon;
-  metrics.ofSources(() => sourceFigures(poller.sources, stores.budgets));
-  metrics.ofEndpoints(() => endpointFigures(bagOf(daemon, {})));
-  metrics.ofChecks(() => checkFigures(services.health));
-}
-
 /** What takes new settings, in the order in which it does so. */
 function openReload(daemon: Daemon): Reload {
   const { config, log, endpoints, deliverer, poller, alerting, tokens } = daemon;
   const onError = faultLog(log, 'reload');
+  const retry = async (name: string) => {
+    await retryEndpoint(daemon, name);
+    daemon.dispatch([name]);
+  };
   const parts: Reloadable[] = [
     {
       settings: ['endpoints', 'delivery.per_endpoint'],
@@ -267,9 +192,7 @@ function openReload(daemon: Daemon): Reload {
         return () => {
           endpoints.replace(next);
           // What waited for the receiver to be mended is tried at once: the cause may have been here.
-          for (const name of replaceRoutes()) {
-            void daemon.services.endpoints.retry(name).catch(onError);
-          }
+          for (const name of replaceRoutes()) void retry(name).catch(onError);
           // What waited for a slot, or for the pace, may have more room now.
           daemon.dispatch(endpoints.names);
         };
@@ -312,21 +235,6 @@ function stopwatch(stopping: AbortSignal): () => number {
   let stoppingSince = Infinity;
   stopping.addEventListener('abort', () => (stoppingSince = performance.now()), { once: true });
   return () => Math.max(0, performance.now() - stoppingSince);
-}
-
-function keepBeating(daemon: Daemon, lifecycle: Lifecycle): void {
-  const { config, services, deliverer, metrics, log } = daemon;
-  if (config.heartbeat === undefined) return;
-  const beating = startHeartbeat({
-    settings: config.heartbeat,
-    health: services.health,
-    isDraining: () => lifecycle.stopping.aborted,
-    get: (...request) => deliverer.agents.configured.get(...request),
-    count: (result) => metrics.heartbeat(result),
-    log,
-  });
-  // A receiver that is slow must not hold up the stop.
-  lifecycle.onStop('heartbeat', () => void beating.stop());
 }
 
 /** Without tokens the API is open to this machine, which a slip in a file must not bring about. */

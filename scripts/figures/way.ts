@@ -9,9 +9,7 @@ export const WAY: readonly string[] = [
   'src/http/routes/watches.ts',
   'src/http/schemas/watch.ts',
   'src/http/schemas/common.ts',
-  'src/http/services.ts',
-  'src/daemon/services/services.ts',
-  'src/daemon/services/watches.ts',
+  'src/http/watches.ts',
   // It becomes a watch with its deliveries.
   'src/watches/register.ts',
   'src/core/watch/register.ts',

@@ -1,6 +1,5 @@
 import type { ClockStep } from '../core/clock.ts';
 import { createProcessJudge, Heartbeats } from '../core/dead-processes.ts';
-import type { ProcessView } from '../http/routes/system.ts';
 import type { ProcessInfo, ProcessStore } from '../redis/stores/process-store.ts';
 import { faultLog } from '../fault-log.ts';
 import { startPeriodic, type Periodic } from '../periodic.ts';
@@ -38,6 +37,17 @@ export interface ClaimedWork {
 export interface ProcessConfiguration extends Pick<ProcessInfo, 'sections'> {
   /** Host and process id. */
   name: string;
+}
+
+/** A daemon on this store. Times are milliseconds since the epoch. */
+export interface ProcessView {
+  id: string;
+  name: string;
+  version: string;
+  startedAt: number;
+  heartbeatAt: number;
+  /** By how much the clock of its host is ahead of the store's, ms. */
+  skewMs: number;
 }
 
 /** This process among those on the store: it writes a heartbeat, and detects dead processes. */

@@ -1,14 +1,17 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import type { FastifyReply, RouteOptions } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import { z } from 'zod';
 import type { TokenConfig } from '../config/schema.ts';
+import type { Sealer } from '../deliver/secrets/seal.ts';
+import type { AnswerStore } from '../redis/stores/answer-store.ts';
 import { refusal } from './problem.ts';
 import { problemAnswer } from './schemas/common.ts';
 
 /** An answer that is given again, as it was sent. */
-export interface KeptAnswer {
+interface KeptAnswer {
   status: number;
   headers: Record<string, string>;
   body: string;
@@ -29,10 +32,6 @@ interface RepeatRequest {
   key: string;
   /** All by which one request differs from another. */
   request: string;
-}
-
-export interface RepeatService {
-  begin(asked: RepeatRequest): Promise<RepeatedRequest>;
 }
 
 type FirstRequest = Extract<RepeatedRequest, { kind: 'first' }>;
@@ -67,7 +66,7 @@ const PATIENCE_MS = 1_000;
 const BETWEEN_READS_MS = 50;
 
 /** Lets a POST be repeated: with an `Idempotency-Key`, what was answered once is answered again. */
-export const idempotency = fastifyPlugin<{ repeats: RepeatService }>((app, { repeats }, done) => {
+export const idempotency = fastifyPlugin<{ repeats: Repeats }>((app, { repeats }, done) => {
   app.decorateRequest('firstRequest', null);
   app.addHook('onRoute', describeHeader);
   app.addHook('preHandler', async (request, reply) => {
@@ -106,10 +105,7 @@ function ownerOf(token: TokenConfig | null): string {
 }
 
 /** Waits a moment for the answer to a first request that is at work. */
-async function beginPatiently(
-  repeats: RepeatService,
-  asked: RepeatRequest,
-): Promise<RepeatedRequest> {
+async function beginPatiently(repeats: Repeats, asked: RepeatRequest): Promise<RepeatedRequest> {
   const giveUpAt = performance.now() + PATIENCE_MS;
   for (;;) {
     const begun = await repeats.begin(asked);
@@ -161,4 +157,67 @@ async function settle(first: FirstRequest, reply: FastifyReply, body: string): P
 
 function isTimeout(body: string): boolean {
   return body.includes('"code":"timeout"');
+}
+
+/** How long an answer is kept, ms. */
+const KEEP_MS = 86_400_000;
+
+/** Longer than the deadline of every route: after it, the process that handled a request has died. */
+const LEASE_MS = 60_000;
+
+/** The record of one request; the answer is null until it is finished. */
+interface StoredAnswer {
+  fingerprint: string;
+  answer: string | null;
+}
+
+/** The record before the answer. Its own name differs from that of a repeat after the lease. */
+interface BegunAnswer extends StoredAnswer {
+  by: string;
+}
+
+/** Stores the answers to requests with an idempotency key, encrypted, since they may hold secrets. */
+export class Repeats {
+  constructor(
+    private readonly answers: Pick<AnswerStore, 'begin' | 'keep' | 'release'>,
+    private readonly sealer: Sealer,
+  ) {}
+
+  async begin({ owner, scope, key, request }: RepeatRequest): Promise<RepeatedRequest> {
+    const { answers, sealer } = this;
+    const id = `${owner}.${digest(owner, ...scope, key)}`;
+    const fingerprint = digest(request);
+    const begun: BegunAnswer = { fingerprint, answer: null, by: randomUUID() };
+    const text = JSON.stringify(begun);
+    const held = await answers.begin(id, text, LEASE_MS);
+    if (held === null) {
+      return {
+        kind: 'first',
+        async keep(answer) {
+          const record = { fingerprint, answer: pack(answer, sealer, id) };
+          await answers.keep(id, text, JSON.stringify(record), KEEP_MS);
+        },
+        release: () => answers.release(id, text),
+      };
+    }
+    const stored = JSON.parse(held) as StoredAnswer;
+    if (stored.fingerprint !== fingerprint) return { kind: 'other_request' };
+    if (stored.answer === null) return { kind: 'in_progress' };
+    return { kind: 'repeat', answer: unpack(stored.answer, sealer, id) };
+  }
+}
+
+/** The answer to a batch has up to some MiB of repetitive text. */
+function pack(answer: KeptAnswer, sealer: Sealer, id: string): string {
+  const zipped = gzipSync(JSON.stringify(answer)).toString('base64');
+  return sealer.seal({ zipped }, id);
+}
+
+function unpack(text: string, sealer: Sealer, id: string): KeptAnswer {
+  const { zipped } = sealer.open(text, id) as { zipped: string };
+  return JSON.parse(gunzipSync(Buffer.from(zipped, 'base64')).toString()) as KeptAnswer;
+}
+
+function digest(...parts: string[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('base64url');
 }

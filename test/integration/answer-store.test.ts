@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { sum } from '../../src/core/arrays.ts';
-import { createRepeatService } from '../../src/daemon/services/idempotency.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
+import { Repeats } from '../../src/http/idempotency.ts';
 import { AnswerStore } from '../../src/redis/stores/answer-store.ts';
 import { answerKeys } from '../../src/redis/keys.ts';
 import { openStores } from '../support/stores.ts';
@@ -42,10 +42,7 @@ describe('kept answers', () => {
   });
 
   test('a request that outlived its lease neither releases nor overwrites the answer of its repeat', async () => {
-    const service = createRepeatService(
-      new AnswerStore(redis, keys),
-      createSealer([randomBytes(32)]),
-    );
+    const service = new Repeats(new AnswerStore(redis, keys), createSealer([randomBytes(32)]));
     const asked = { owner: 'ops', scope: ['/v1/watches'], key: 'slow', request: '{}' };
     const slow = await service.begin(asked);
     // Its lease ends.
@@ -98,10 +95,7 @@ describe('kept answers', () => {
   });
 
   test('answers are encrypted in Redis, and returned for a repeat', async () => {
-    const service = createRepeatService(
-      new AnswerStore(redis, keys),
-      createSealer([randomBytes(32)]),
-    );
+    const service = new Repeats(new AnswerStore(redis, keys), createSealer([randomBytes(32)]));
     const asked = { owner: 'ops', scope: ['/v1/endpoints/:name/rotate'], key: 'k', request: '{}' };
     const answer = { status: 200, headers: {}, body: '{"secret":"whsec_canary"}' };
     const first = await service.begin(asked);

@@ -2,10 +2,11 @@ import { afterAll, beforeEach, expect, jest, test } from '@jest/globals';
 import type { Alert } from '../../src/core/alert/alert.ts';
 import { NEW_STATE } from '../../src/core/delivery/endpoint-state.ts';
 import { newDelivery, type DeliveryState } from '../../src/core/delivery/delivery.ts';
-import { noLinks } from '../../src/core/run/links.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import { createAttentionService } from '../../src/daemon/services/attention.ts';
+import { AttentionService } from '../../src/http/attention.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
+import { testDaemon, type GivenDaemon } from '../support/daemon.ts';
+import { endpointsOf } from '../support/endpoints.ts';
 import { openStores } from '../support/stores.ts';
 
 const stores = openStores();
@@ -16,25 +17,34 @@ beforeEach(async () => void (await redis.del(...(await stores.keysLeft()), 'none
 const MINUTE = 60_000;
 const DAY = 86_400_000;
 
-type Dependencies = Parameters<typeof createAttentionService>[0];
+type GivenStores = NonNullable<GivenDaemon['stores']>;
+type GivenAlerts = NonNullable<GivenStores['alerts']>;
+type GivenPoller = NonNullable<GivenDaemon['poller']>;
 
-const open = (changes: Partial<Dependencies> = {}) =>
-  createAttentionService({
-    watches,
-    deliveries,
-    endpoints: { names: ['ops', 'audit'], isLog: (name) => name === 'audit' },
-    eventLog: { trouble: () => null },
-    endpointStates,
-    poller: { sources: [], overdue: () => [] },
-    discovery: { troubles: async () => null },
-    alerts: { list: async () => ({ items: [], nextCursor: null }) },
-    alerting: { suppressorsOf: async () => new Map() },
-    linksOf: noLinks,
-    now: () => NOON,
-    ...changes,
-  });
+const hook = (name: string) => ({ type: 'webhook', url: `https://example.com/${name}` });
 
-const listed = async (withAcknowledged = false, changes: Partial<Dependencies> = {}) => {
+const open = ({ stores: givenStores, poller, ...changes }: GivenDaemon = {}) =>
+  new AttentionService(
+    testDaemon({
+      stores: {
+        ...stores,
+        alerts: { list: async () => ({ items: [], nextCursor: null }) },
+        ...givenStores,
+      },
+      endpoints: endpointsOf({ ops: hook('ops'), audit: { type: 'log' } }),
+      poller: {
+        sources: [],
+        overdue: () => [],
+        discovery: { troubles: async () => null },
+        ...poller,
+      },
+      alerting: { suppressorsOf: async () => new Map() },
+      now: () => NOON,
+      ...changes,
+    }),
+  );
+
+const listed = async (withAcknowledged = false, changes: GivenDaemon = {}) => {
   const { items, counts } = await open(changes).list({ withAcknowledged });
   const given = Object.entries(counts).filter(([, count]) => count > 0);
   return { items, counts: Object.fromEntries(given) };
@@ -107,10 +117,7 @@ test('only what is of the sources of a token is listed for it', async () => {
     return { source, limit, polls: 3, oldestMs: MINUTE, wantedRequests: 20, cause };
   };
   const service = open({
-    poller: {
-      sources: [],
-      overdue: () => ['default', 'eu'].map(overdueOf),
-    },
+    poller: { overdue: () => ['default', 'eu'].map(overdueOf) },
   });
   const { items } = await service.list({ withAcknowledged: false, sources: ['eu'] });
   expect(items.map(({ kind, source }) => [kind, source])).toEqual([
@@ -186,7 +193,7 @@ test('what is dead is found out again after a minute, for one endpoint an answer
   };
   const service = open({
     now: () => now,
-    deliveries: { counts: () => deliveries.counts(), backlog },
+    stores: { deliveries: { counts: () => deliveries.counts(), backlog } },
   });
   await deliveriesIn('dead', ['ops', 'audit'], NOON - 6.9 * DAY);
   const list = () => service.list({ withAcknowledged: false });
@@ -202,7 +209,8 @@ test('what is dead is found out again after a minute, for one endpoint an answer
 test('attention asks Redis as often for three hundred endpoints as for one', async () => {
   const names = Array.from({ length: 300 }, (_, at) => `to-${at}`);
   await deliveriesIn('dead', names.slice(0, 20), NOON - DAY);
-  const service = open({ endpoints: { names, isLog: () => false } });
+  const endpoints = endpointsOf(Object.fromEntries(names.map((name) => [name, hook(name)])));
+  const service = open({ endpoints });
   await service.list({ withAcknowledged: false });
   const sent = jest.spyOn(redis, 'sendCommand');
   const { counts } = await service.list({ withAcknowledged: false });
@@ -246,14 +254,15 @@ test('alerts and lists that cannot be read stand among the others by their time'
     notified: [],
   };
   const asked: unknown[] = [];
-  const alerts: Dependencies['alerts'] = {
+  const alerts: GivenAlerts = {
     async list({ state, sources }) {
       asked.push([state, sources]);
       return { items: sources === undefined ? [alert] : [], nextCursor: null };
     },
   };
   const unread = { source: 'default', workflowId: 'wf-1', since: NOON - 2 * MINUTE, text: '403' };
-  const changes = { alerts, discovery: { troubles: async () => [unread] } };
+  const poller: GivenPoller = { discovery: { troubles: async () => [unread] } };
+  const changes = { stores: { alerts }, poller };
   const { items, counts } = await listed(false, changes);
   expect(items).toEqual([
     expect.objectContaining({ kind: 'discovery', source: 'default', workflowId: 'wf-1' }),
@@ -295,20 +304,20 @@ test('alerts that are suppressed are left out, however many, unless acknowledged
     notified: [],
   });
   const pages = [Array.from({ length: 200 }, (_, at) => anAlert(`alr_${at}`)), [anAlert('loud')]];
-  const alerts: Dependencies['alerts'] = {
+  const alerts: GivenAlerts = {
     async list({ cursor }) {
       const page = cursor === undefined ? 0 : 1;
       return { items: pages[page] ?? [], nextCursor: page === 0 ? 'next' : null };
     },
   };
   const silenced = { kind: 'silence' as const, id: 'sil_1', by: 'ana', until: NOON };
-  const alerting: Dependencies['alerting'] = {
+  const alerting: NonNullable<GivenDaemon['alerting']> = {
     suppressorsOf: async (shown) =>
       new Map(shown.map(({ id }) => [id, id === 'loud' ? [] : [silenced]])),
   };
-  const { items, counts } = await listed(false, { alerts, alerting });
+  const { items, counts } = await listed(false, { stores: { alerts }, alerting });
   expect([items.map(({ alertId }) => alertId), counts]).toEqual([['loud'], { alert: 1 }]);
-  const all = await listed(true, { alerts, alerting });
+  const all = await listed(true, { stores: { alerts }, alerting });
   expect(all.items[0]).toMatchObject({ alertId: 'alr_0', suppressedBy: [silenced] });
 });
 

@@ -1,6 +1,5 @@
 import { afterEach, expect, test } from '@jest/globals';
-import { noLinks } from '../../src/core/run/links.ts';
-import { createAttentionService } from '../../src/daemon/services/attention.ts';
+import { AttentionService } from '../../src/http/attention.ts';
 import {
   deliveredTo,
   endpoints,
@@ -10,6 +9,7 @@ import {
   type BacklogDaemon,
 } from '../support/backlog-rig.ts';
 import { NOON } from '../support/builders.ts';
+import { testDaemon } from '../support/daemon.ts';
 import { testRedis } from '../support/redis.ts';
 
 const opened: BacklogDaemon[] = [];
@@ -39,16 +39,15 @@ test('600 runs that stall in two daemons and move on in others are one notice, a
   await each(runs, [startDaemon(target), startDaemon(target)], 'stall');
   const restarted = startDaemon(target);
   expect(await deliveredTo(restarted, 'ops')).toEqual({ 'run.stalled': 5, 'workflow.stalled': 1 });
-  const attention = createAttentionService({
-    ...restarted.stores,
-    endpoints,
-    poller: { sources: [], overdue: () => [] },
-    discovery: { troubles: async () => null },
-    alerting: { suppressorsOf: async () => new Map() },
-    linksOf: noLinks,
-    eventLog: { trouble: () => null },
-    now: () => NOON,
-  });
+  const attention = new AttentionService(
+    testDaemon({
+      stores: restarted.stores,
+      endpoints,
+      poller: { sources: [], overdue: () => [], discovery: { troubles: async () => null } },
+      alerting: { suppressorsOf: async () => new Map() },
+      now: () => NOON,
+    }),
+  );
   expect((await attention.list({ withAcknowledged: false })).counts.stalled).toBe(600);
   await each(runs, [restarted, startDaemon(target)], 'move');
   expect(await deliveredTo(restarted, 'ops')).toEqual({

@@ -2,8 +2,8 @@ import { afterAll, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
 import { DEFAULT_EVENTS } from '../../src/core/event/event.ts';
 import { webhookReceiver, shownReceiver } from '../../src/core/delivery/receiver.ts';
-import { createEndpointService } from '../../src/daemon/services/endpoints.ts';
-import { testProcess } from '../support/daemon.ts';
+import { EndpointService } from '../../src/http/endpoints.ts';
+import { testDaemon, testProcess } from '../support/daemon.ts';
 import { delivererOf } from '../support/deliverer.ts';
 import { deliveryRig } from '../support/delivery-rig.ts';
 
@@ -15,15 +15,14 @@ const config = configSchema.parse({
   sources: { default: { api_key: 'a key' }, team: { api_key: 'a key' } },
   endpoints: { ops: { type: 'webhook', url: 'https://ops.example' } },
 });
-const process = testProcess({ config, stores: rig, now: rig.now });
-const deliverer = delivererOf(process);
+const given = { config, stores: rig, now: rig.now };
+const deliverer = delivererOf(testProcess(given));
 Object.assign(deliverer.secrets, {
   derived: async () => 'whsec_derived',
   rotate: async () => ({ secret: 'whsec_new', previousExpiresAt: null }),
 });
-const service = createEndpointService(deliverer, {
-  find: async () => ({ sources: [], endpoints: [] }),
-});
+const unconfigured = { find: async () => ({ sources: [], endpoints: [] }) };
+const service = new EndpointService(testDaemon({ ...given, deliverer, unconfigured }));
 
 test('a webhook of a watch, by its masked form, has no secret to rotate', async () => {
   const receiver = webhookReceiver('https://hooks.example/rotated', 'default');

@@ -2,10 +2,10 @@ import { createServer } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, test } from '@jest/globals';
-import { startHeartbeat } from '../../src/daemon/heartbeat.ts';
+import type { HealthCheck } from '../../src/core/health.ts';
+import { startHeartbeat } from '../../src/http/heartbeat.ts';
 import { createEndpointGuard } from '../../src/deliver/egress/egress-guard.ts';
 import { createWebhookAgents } from '../../src/deliver/http-post.ts';
-import type { HealthCheck } from '../../src/http/routes/health.ts';
 import { collectLog } from '../support/collect-log.ts';
 import { waitFor } from '../support/wait-for.ts';
 

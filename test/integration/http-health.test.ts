@@ -3,7 +3,7 @@ import { RunwatchError } from '../../src/core/errors.ts';
 import { createServer, listen } from '../../src/http/server.ts';
 import { createTokens } from '../../src/http/tokens.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { fakeServices } from '../support/fake-services.ts';
+import { fakeServices, servicesOf } from '../support/fake-services.ts';
 import { startServer, TEST_SEALER, type TestServer } from '../support/http-server.ts';
 
 const ignore = () => undefined;
@@ -131,7 +131,7 @@ describe('listening where it cannot be', () => {
     const { url } = await start();
     const port = Number(new URL(url).port);
     const second = createServer({
-      services: fakeServices(),
+      services: servicesOf(fakeServices()),
       tokens: createTokens([]),
       sealer: TEST_SEALER,
       public: [],

@@ -134,8 +134,9 @@ describe('a POST with an Idempotency-Key', () => {
   it('a repeat during the first request gets its answer', async () => {
     const { answer, asked } = holdPoll();
     let met = 0;
-    const { begin } = server.services.repeats;
-    server.services.repeats.begin = async (request) => {
+    const { repeats } = server.services;
+    const begin = repeats.begin.bind(repeats);
+    repeats.begin = async (request) => {
       const begun = await begin(request);
       if (begun.kind === 'in_progress') met += 1;
       return begun;

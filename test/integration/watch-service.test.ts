@@ -1,47 +1,38 @@
-import { noLinks } from '../../src/core/run/links.ts';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
 import type { ClosedSource } from '../../src/core/source/throttle.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import { createWatchService } from '../../src/daemon/services/watches.ts';
+import { WatchService, type WatchName } from '../../src/http/watches.ts';
+import { createEndpointGuard } from '../../src/deliver/egress/egress-guard.ts';
 import { newDelivery } from '../../src/core/delivery/delivery.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { newWatch, NOON, observeContext, snapshot, webhookTo } from '../support/builders.ts';
-import { testProcess } from '../support/daemon.ts';
+import { testDaemon, testSource, type GivenDaemon } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 
 const stores = openStores();
 afterAll(() => stores.close());
 
-const config = configSchema.parse({ data_dir: '/nowhere', watches: { timeout: '1m' } });
+const settings = {
+  data_dir: '/nowhere',
+  watches: { timeout: '1m' },
+  sources: { default: { api_key: 'a' }, staging: { api_key: 'b' }, empty: { api_key: 'c' } },
+  endpoints: { ops: { type: 'webhook', url: 'https://example.com/ops', default: true } },
+};
+const config = configSchema.parse(settings);
 
-const openService = (changes: Partial<Parameters<typeof createWatchService>[0]> = {}) =>
-  createWatchService({
-    watches: stores.watches,
-    timelines: stores.timelines,
-    poller: {
-      process: testProcess({ config, stores, now: changes.now ?? (() => NOON) }),
-      sourceOf: () => undefined,
-    },
-    purgeWatch: async () => false,
-    rules: {
-      sources: ['default', 'staging', 'empty'],
-      endpoints: ['ops'],
-      defaultEndpoints: ['ops'],
-      forbids: () => null,
-      seal: () => '',
-    },
-    refuseIfLost: () => undefined,
-    notes: { registered: () => undefined, changed: () => undefined, cancelled: () => undefined },
-    deriveSecret: () => '',
-    closedSource: async () => null,
-    schedule: stores.requests,
-    linksOf: noLinks,
-    workflows: [],
-    statistics: stores.statistics,
+const openService = ({ poller, ...changes }: GivenDaemon = {}) => {
+  const daemon = testDaemon({
+    config,
+    stores,
     now: () => NOON,
+    deliverer: { egressGuard: createEndpointGuard() },
+    poller: { sourceOf: () => undefined, ...poller },
     ...changes,
   });
+  Object.assign(daemon.poller, { process: daemon });
+  return new WatchService(daemon);
+};
 
 const service = openService();
 
@@ -64,7 +55,12 @@ describe('a watch that is named without a source', () => {
   test('a watch named without a source that several sources have is a conflict that names them', async () => {
     await store({ source: 'default', runId: 'both' });
     await store({ source: 'staging', runId: 'both' });
-    for (const call of [service.get, service.pollNow, service.unwatch]) {
+    const calls = [
+      (name: WatchName) => service.get(name),
+      (name: WatchName) => service.pollNow(name),
+      (name: WatchName) => service.unwatch(name),
+    ];
+    for (const call of calls) {
       await expect(call({ runId: 'both' })).rejects.toMatchObject({
         code: 'several_sources',
         message: expect.stringContaining('default, staging;'),
@@ -144,9 +140,15 @@ test('the next poll of a watch is not before its paused source is tried again', 
     probeAt,
     failedProbes: 0,
   };
+  const state = { since: NOON, row: [], closed, said: [], unsaid: [] };
+  const record = { state, text: '', access: null, answeredAt: null, answeredBy: null };
+  const throttle = { read: async () => ({ ...record, openSince: null }) };
+  const requests: NonNullable<GivenDaemon['stores']>['requests'] = {
+    dueTimes: async (_source, runIds) => runIds.map(() => NOON - 5_000),
+  };
   const paused = openService({
-    closedSource: async () => closed,
-    schedule: { dueTimes: async (_source, runIds) => runIds.map(() => NOON - 5_000) },
+    stores: { ...stores, requests },
+    poller: { sourceOf: () => testSource({ throttle }) },
   });
   expect(await paused.get({ runId: 'paused' })).toMatchObject({ nextPollAt: probeAt });
   const { items } = await paused.list({ sources: ['default'], limit: 200 });
@@ -224,7 +226,8 @@ test('statuses and workflows are known within sources, and sources by watches', 
   }
   expect(await service.hasStatus('dreaming', ['default'])).toBe(false);
   expect(await service.hasWorkflow('workflow-of-staging', ['default'])).toBe(false);
-  const configured = openService({ workflows: ['configured'] });
+  const workflows = { configured: {} };
+  const configured = openService({ config: configSchema.parse({ ...settings, workflows }) });
   expect(await configured.hasWorkflow('configured', ['default'])).toBe(true);
   // One that is configured no more may have a watch.
   await store({ source: 'removed', runId: 'removed-1', run });

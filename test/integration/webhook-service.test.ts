@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { NEW_STATE } from '../../src/core/delivery/endpoint-state.ts';
 import { shownReceiver } from '../../src/core/delivery/receiver.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import { createWebhookService } from '../../src/daemon/services/webhooks.ts';
+import { WebhookService } from '../../src/http/webhooks.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
 import { testProcess } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
@@ -11,13 +11,9 @@ const stores = openStores();
 afterAll(() => stores.close());
 
 const changed: string[] = [];
-const service = createWebhookService({
-  process: testProcess({ stores }),
-  watches: stores.watches,
-  deliveries: stores.deliveries,
-  endpointStates: stores.endpointStates,
-  notes: { changed: ({ runId }) => void changed.push(runId) },
-});
+const service = new WebhookService(
+  testProcess({ stores, watchNotes: { changed: ({ runId }) => void changed.push(runId) } }),
+);
 
 const ops = { kind: 'endpoint' as const, endpoint: 'ops' };
 const hook = (path: string, ...registeredBy: string[]) => ({

@@ -4,11 +4,13 @@ import { NO_LOAD } from '../../src/core/cadence/load.ts';
 import { UNSTREAMED } from '../../src/core/feed/run-stream.ts';
 import { noLinks } from '../../src/core/run/links.ts';
 import { AlertRules } from '../../src/alert/rules.ts';
+import type { Daemon } from '../../src/daemon.ts';
 import type { Stores } from '../../src/daemon/stores.ts';
 import { UNTRACED } from '../../src/daemon/tracing.ts';
 import { Endpoints } from '../../src/deliver/endpoints.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import { Process } from '../../src/process.ts';
+import type { Poller } from '../../src/source/poller.ts';
 import type { Source } from '../../src/source/source.ts';
 import { newMark } from './builders.ts';
 import { eventLogTo } from './event-log.ts';
@@ -64,6 +66,24 @@ export function testProcess(given: GivenProcess = {}): Process {
     'workflowNames',
     'watchNotes',
     'hostShortages',
+  ]);
+}
+
+export type GivenDaemon = Omit<Given<Daemon, 'config' | 'log'>, 'stores' | 'poller'> &
+  Pick<GivenProcess, 'stores'> & { poller?: Given<Poller, 'process'> };
+
+/** A process with the parts that the API reads. What is not given is as for {@link testProcess}. */
+export function testDaemon(given: GivenDaemon = {}): Daemon {
+  return withStandIns(testProcess(given) as Daemon, [
+    'alerting',
+    'dataDirectory',
+    'deliverer',
+    'poller',
+    'processes',
+    'reload',
+    'storeConditions',
+    'storeGuard',
+    'unconfigured',
   ]);
 }
 

@@ -1,7 +1,7 @@
 import type { Alert } from '../../src/core/alert/alert.ts';
 import type { AlertEvent, Rule } from '../../src/core/alert/rule.ts';
 import { shownAlert } from '../../src/alert/event.ts';
-import type { AlertService, RuleService, SilenceService } from '../../src/http/services.ts';
+import type { Served } from './fake-services.ts';
 
 const NOW = Date.parse('2025-05-04T10:00:00.000Z');
 
@@ -75,11 +75,7 @@ function anAlert(changes: Partial<Alert> = {}): Alert {
 }
 
 /** Services in memory, with one alert and no rule. */
-export function fakeAlertServices(): {
-  alerts: AlertService;
-  silences: SilenceService;
-  rules: RuleService;
-} {
+export function fakeAlertServices(): Pick<Served, 'alerts' | 'silences' | 'rules'> {
   let alert = anAlert();
   const isIt = (id: string) => id === alert.id;
   return {

@@ -3,7 +3,6 @@ import type { WatchRequest } from '../../src/core/watch/register.ts';
 import { NO_POLLS } from '../../src/core/watch/poll-history.ts';
 import { timelineOf } from '../../src/core/watch/timeline.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
-import { createRepeatService } from '../../src/daemon/services/idempotency.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import type { Attempt, Delivery } from '../../src/core/delivery/delivery.ts';
 import type {
@@ -14,22 +13,26 @@ import type {
 } from '../../src/core/event/event.ts';
 import type { WorkflowPolling } from '../../src/core/cadence/workflow-polling.ts';
 import { ATTENTION_KINDS, type AttentionItem } from '../../src/core/attention.ts';
+import type { HealthCheck } from '../../src/core/health.ts';
+import type { Attention, AttentionQuery } from '../../src/http/attention.ts';
+import type { DeliveryQuery, RedeliverRange } from '../../src/http/deliveries.ts';
+import type { EndpointHealth, EndpointTest, EndpointView } from '../../src/http/endpoints.ts';
+import { Repeats } from '../../src/http/idempotency.ts';
+import type { Services } from '../../src/http/services.ts';
 import type { EndedSessions } from '../../src/http/session.ts';
-import type { Services, WatchQuery, WatchView } from '../../src/http/services.ts';
-import type { Attention, AttentionQuery } from '../../src/http/routes/attention.ts';
-import type { HealthCheck } from '../../src/http/routes/health.ts';
-import type { SourceView } from '../../src/http/routes/sources.ts';
-import type { PollingQuery, WorkflowView } from '../../src/http/routes/workflows.ts';
-import type {
-  EndpointHealth,
-  EndpointService,
-  EndpointTest,
-  EndpointView,
-} from '../../src/http/routes/endpoints.ts';
-import type { DeliveryQuery, RedeliverRange } from '../../src/http/routes/deliveries.ts';
+import type { SourceView } from '../../src/http/sources.ts';
+import type { WatchQuery, WatchView } from '../../src/http/watches.ts';
+import type { PollingQuery, WorkflowView } from '../../src/http/workflows.ts';
+
+/** What routes call of the services: no fake has the private members of a class. */
+export type Served = {
+  [Name in Exclude<keyof Services, 'processes'>]: {
+    [Member in keyof Services[Name]]: Services[Name][Member];
+  };
+} & { processes: Pick<Services['processes'], 'list'> };
 
 /** The fake services as a test sees them: recorded calls, and answers to give. */
-export interface FakeServices extends Services {
+export interface FakeServices extends Served {
   calls: {
     registered: WatchRequest[];
     purged: string[];
@@ -319,7 +322,7 @@ export function fakeServices(): FakeServices {
     ...fakeAlertServices(),
     endpoints: fakeEndpoints(() => fake),
     webhooks: { list: async () => ({ webhooks: [], more: false }), end: async () => 0 },
-    repeats: createRepeatService(fakeAnswers(), createSealer([Buffer.alloc(32)])),
+    repeats: new Repeats(fakeAnswers(), createSealer([Buffer.alloc(32)])),
     endedSessions: fakeEndedSessions(),
     processes: {
       async list() {
@@ -379,6 +382,11 @@ export function fakeServices(): FakeServices {
   return fake;
 }
 
+/** As the server takes them. */
+export function servicesOf(served: Served): Services {
+  return served as Services;
+}
+
 /** Idempotency answers in memory, which never expire. */
 function fakeAnswers(records = new Map<string, string>()) {
   return {
@@ -393,7 +401,7 @@ function fakeAnswers(records = new Map<string, string>()) {
 }
 
 /** Pausing and similar calls change only the listed state. */
-function fakeEndpoints(of: () => FakeServices): EndpointService {
+function fakeEndpoints(of: () => FakeServices): Served['endpoints'] {
   const find = (name: string) => of().endpointViews.find((view) => view.name === name);
   const change = (state: EndpointHealth['state']) => async (name: string) => {
     const view = find(name);

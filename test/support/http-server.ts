@@ -3,7 +3,7 @@ import type { TokenConfig } from '../../src/config/schema.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import { createServer, listen, type ServerOptions } from '../../src/http/server.ts';
 import { createTokens, type Tokens } from '../../src/http/tokens.ts';
-import { fakeServices, type FakeServices } from './fake-services.ts';
+import { fakeServices, servicesOf, type FakeServices } from './fake-services.ts';
 
 interface LogLine {
   level: 'debug' | 'info' | 'error';
@@ -31,7 +31,7 @@ interface TestServerOptions extends Partial<Omit<ServerOptions, 'tokens'>> {
 }
 
 /** For servers whose cursors no other process has to read. */
-export const TEST_SEALER = createSealer([Buffer.alloc(32, 3)]);
+const TEST_SEALER = createSealer([Buffer.alloc(32, 3)]);
 
 export async function startServer({
   tokens = [],
@@ -43,7 +43,7 @@ export async function startServer({
     lines.push({ level, fields: { ...fields }, message });
   };
   const app = createServer({
-    services,
+    services: servicesOf(services),
     tokens:
       'find' in tokens && 'replace' in tokens
         ? tokens

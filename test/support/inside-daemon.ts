@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
-import { startDaemon } from '../../src/daemon.ts';
+import { startDaemon } from '../../src/start-daemon.ts';
 import { createLifecycle } from '../../src/lifecycle.ts';
 import { eventLogTo } from './event-log.ts';
 

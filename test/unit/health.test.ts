@@ -4,39 +4,57 @@ import { NEW_STATE } from '../../src/core/delivery/endpoint-state.ts';
 import { isoTime } from '../../src/core/event/event.ts';
 import type { Overdue } from '../../src/core/source/overdue.ts';
 import type { SourceReads } from '../../src/core/source/read-times.ts';
-import { CHECKS, checkFigures, createHealth } from '../../src/daemon/services/health.ts';
+import { CHECKS } from '../../src/core/health.ts';
+import { checkFigures } from '../../src/http/figures.ts';
+import { Health } from '../../src/http/health.ts';
 import { NOON, stretchedReads } from '../support/builders.ts';
+import { testDaemon, testSource, type GivenDaemon } from '../support/daemon.ts';
+import { endpointsOf } from '../support/endpoints.ts';
 
-type Dependencies = Parameters<typeof createHealth>[0];
+/** What is stored of a source that answers. */
+const ANSWERING = {
+  state: null,
+  text: '',
+  access: null,
+  answeredAt: NOON,
+  answeredBy: null,
+  openSince: null,
+};
+
+const endpoints = endpointsOf({ ops: { type: 'webhook', url: 'https://example.com/ops' } });
 
 function healthWith(
   sources: { overdue: () => Overdue | null; reads: () => SourceReads | null }[],
   figures: MemoryFigures | null = null,
-  changes: object = {},
+  { stores, ...changes }: GivenDaemon = {},
 ) {
-  const given = {
-    redis: { tryWrite: async () => ({ kind: 'ok' as const }) },
-    dataDirectory: { check: () => null },
-    eventLog: { trouble: () => null },
-    poller: {
-      sources: sources.map((one) => ({ guard: { read: async () => ({ state: null }) }, ...one })),
-      isRunning: () => true,
-    },
-    deliverer: { isRunning: () => true },
-    discovery: { troubles: async () => [] },
-    storeGuard: { trouble: () => null },
-    storeConditions: { troubles: () => [], disagreement: () => null },
-    unconfigured: { find: async () => ({ sources: [], endpoints: [] }) },
-    reload: { trouble: () => null },
-    alertRules: { unknown: [] },
-    endpoints: { names: [] },
-    memory: { figures: async () => figures },
-    hostShortages: { trouble: () => null },
-    endpointStates: { getMany: async () => [], unwell: async () => [] },
-    now: () => NOON,
-    ...changes,
-  };
-  return createHealth(given as unknown as Dependencies);
+  const throttle = { read: async () => ANSWERING, lastFailure: () => null };
+  const agreement = { inconsistency: async () => null };
+  return new Health(
+    testDaemon({
+      connections: { tryWrite: async () => ({ kind: 'ok' }) },
+      dataDirectory: { check: () => null },
+      poller: {
+        sources: sources.map((one) => testSource({ throttle, agreement, ...one })),
+        isRunning: () => true,
+        discovery: { troubles: async () => [] },
+      },
+      deliverer: { isRunning: () => true },
+      storeGuard: { trouble: () => null },
+      storeConditions: { troubles: () => [], disagreement: () => null },
+      unconfigured: { find: async () => ({ sources: [], endpoints: [] }) },
+      reload: { trouble: () => null },
+      endpoints,
+      stores: {
+        memory: { figures: async () => figures },
+        endpointStates: { getMany: async () => [] },
+        ...stores,
+      },
+      hostShortages: { trouble: () => null },
+      now: () => NOON,
+      ...changes,
+    }),
+  );
 }
 
 test('readiness is degraded while polls are overdue, and names a sufficient rate limit', async () => {
@@ -81,8 +99,8 @@ test('readiness is degraded while an endpoint has asked for a pause of a minute 
     throttledUntil,
   });
   const checksWith = (throttledUntil: number) => {
-    const states = async () => [{ receiver: 'ops', state: paused(throttledUntil) }];
-    return healthWith([], null, { endpointStates: { getMany: states }, now: () => NOON }).checks();
+    const getMany = async () => [{ receiver: 'ops', version: '1', state: paused(throttledUntil) }];
+    return healthWith([], null, { stores: { endpointStates: { getMany } } }).checks();
   };
   expect(await checksWith(NOON + 60_000)).toContainEqual({
     name: 'endpoints',
@@ -94,30 +112,42 @@ test('readiness is degraded while an endpoint has asked for a pause of a minute 
 
 test('every check that readiness knows is a metric, and no other', async () => {
   const limit = { requests: 10, perMs: 1_000 };
-  const cause = { is: 'limit' };
+  const cause = { is: 'limit' as const };
   const behind = { source: 'eu', polls: 9, oldestMs: 45_300, wantedRequests: 30, limit, cause };
   const full = memoryFigures(
     { used: 95e6, startup: 1e6, max: 100e6, before: null },
     { settled: 40e6, indexes: 10e6 },
     NOON,
   );
-  const none = () => Promise.reject(new Error('no store'));
+  const read = () => Promise.reject(new Error('no store'));
+  const unread = { source: 'eu', workflowId: 'wf-1', since: NOON, text: 'the list' };
   const health = healthWith([], full, {
-    redis: { tryWrite: async () => ({ kind: 'away' }) },
+    connections: { tryWrite: async () => ({ kind: 'away', reason: 'it is down' }) },
     dataDirectory: { check: () => ({ name: 'data directory', status: 'failed', detail: 'gone' }) },
     eventLog: { trouble: () => ({ reason: 'ENOSPC', since: NOON }) },
     poller: {
-      sources: [{ name: 'eu', guard: { read: none }, overdue: () => behind, reads: () => null }],
+      sources: [
+        testSource({
+          name: 'eu',
+          throttle: { read },
+          overdue: () => behind,
+          reads: () => null,
+        }),
+      ],
       isRunning: () => false,
+      discovery: { troubles: async () => [unread] },
     },
     deliverer: { isRunning: () => false },
     hostShortages: { trouble: () => '256 of 256 are in use' },
-    discovery: { troubles: async () => [{ text: 'the list' }] },
     storeGuard: { trouble: () => 'Redis was emptied' },
     reload: { trouble: () => 'the configuration is wrong' },
-    endpoints: { names: ['ops'] },
-    endpointStates: {
-      getMany: async () => [{ receiver: 'ops', state: { ...NEW_STATE, breaker: 'open' } }],
+    stores: {
+      memory: { figures: async () => full },
+      endpointStates: {
+        getMany: async () => [
+          { receiver: 'ops', version: '1', state: { ...NEW_STATE, breaker: 'open' } },
+        ],
+      },
     },
   });
   const names = (await health.checks()).flatMap(({ name, status }) =>

@@ -1,7 +1,7 @@
 import type { StoreView } from '../../client/types.ts';
 import type { WrittenRules } from '../../config/load.ts';
 import type { Config } from '../../config/schema.ts';
-import type { DaemonOptions } from '../../daemon.ts';
+import type { DaemonOptions } from '../../start-daemon.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
 import type { ConfigFlags } from './config.ts';
@@ -98,6 +98,6 @@ export class LocalVerbs {
 
 /** Loads the daemon only for a configuration that is right, with the handlers of signals in place. */
 async function startDaemon(options: DaemonOptions) {
-  const daemon = await import('../../daemon.ts');
+  const daemon = await import('../../start-daemon.ts');
   return daemon.startDaemon(options);
 }

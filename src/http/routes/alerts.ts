@@ -22,7 +22,7 @@ import {
   rehearsal,
   rehearseRequest,
 } from '../schemas/alert.ts';
-import type { AlertService, RuleService } from '../services.ts';
+import type { AlertService, RuleService } from '../alerts.ts';
 import { isoTime } from '../../core/event/event.ts';
 
 const tags = ['Alerts'];

@@ -1,33 +1,14 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import { sum } from '../../core/arrays.ts';
-import type { AttentionItem, AttentionKind } from '../../core/attention.ts';
+import type { AttentionItem } from '../../core/attention.ts';
 import { isoTime } from '../../core/event/event.ts';
+import type { Attention, AttentionService } from '../attention.ts';
 import { LIMITED_HEAVY, sourcesOf } from '../auth.ts';
 import { shownSuppressor } from '../../alert/event.ts';
 import { presentAcknowledgement } from '../present.ts';
 import { attentionPage, attentionQuery } from '../schemas/attention.ts';
 import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
-
-export interface AttentionQuery {
-  /** Also what a user has acknowledged, and alerts that are suppressed. */
-  withAcknowledged: boolean;
-  /** Only what is of these sources. */
-  sources?: readonly string[];
-}
-
-/** What needs a person. */
-export interface Attention {
-  /** The oldest 200, oldest first. */
-  items: AttentionItem[];
-  counts: Record<AttentionKind, number>;
-  /** There are more than `counts` say. */
-  isCapped: boolean;
-}
-
-export interface AttentionService {
-  list(query: AttentionQuery): Promise<Attention>;
-}
 
 const listSchema = {
   tags: ['Attention'],

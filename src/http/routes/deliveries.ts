@@ -1,9 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import type { TokenConfig } from '../../config/schema.ts';
-import type { Attempt, Delivery, DeliveryFilter } from '../../core/delivery/delivery.ts';
-import type { CountedPage } from '../../core/page.ts';
-import type { WhenRange } from '../../core/time.ts';
+import type { Attempt, Delivery } from '../../core/delivery/delivery.ts';
 import {
   LIMITED,
   LIMITED_HEAVY,
@@ -13,6 +11,8 @@ import {
   sourcesMeant,
   sourcesOf,
 } from '../auth.ts';
+import type { DeliveryService } from '../deliveries.ts';
+import type { EndpointService, EndpointView } from '../endpoints.ts';
 import { presentDelivery, presentCountedPage, presentAttempt } from '../present.ts';
 import { refusal, InvalidRequest } from '../problem.ts';
 import {
@@ -32,41 +32,7 @@ import {
   redeliverOne,
   redeliverRange,
 } from '../schemas/delivery.ts';
-import { type EndpointService, type EndpointView, unknownEndpoint } from './endpoints.ts';
-
-export interface DeliveryQuery extends DeliveryFilter, WhenRange {
-  limit: number;
-  cursor?: string;
-}
-
-export interface DeliveryService {
-  /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
-  list(query: DeliveryQuery): Promise<CountedPage<Delivery>>;
-  get(id: string): Promise<{ delivery: Delivery; attempts: Attempt[] } | null>;
-  /**
-   * The headers that attempts at times (ms since the epoch) send by the present configuration, without
-   * secrets; null where its endpoint has none, or none is configured.
-   */
-  headersOf(delivery: Delivery): Promise<((atMs: number) => Record<string, string>) | null>;
-  /**
-   * Delivers at once, with the same event id; one that waits is due now.
-   * @param to another endpoint; the event gets a delivery of its own there
-   * @returns the id of the delivery that goes out; null when there is none
-   */
-  redeliver(id: string, to?: string): Promise<string | null>;
-  /** {@link redeliver} for all that match; they go out at a limited rate. @returns how many */
-  redeliverMany(range: RedeliverRange): Promise<number>;
-}
-
-/**
- * Which deliveries go out again, by when they were created; without a state those that are dead or were
- * skipped.
- */
-export interface RedeliverRange
-  extends Pick<DeliveryFilter, 'endpoint' | 'state' | 'sources'>, WhenRange {
-  /** Another endpoint; then those are meant by default that wait, too. */
-  to?: string;
-}
+import { unknownEndpoint } from './endpoints.ts';
 
 const tags = ['Deliveries'];
 

@@ -1,9 +1,8 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
-import type { Attempt, DeliveryState, EndpointType } from '../../core/delivery/delivery.ts';
-import type { RotateOptions } from '../../core/delivery/receiver.ts';
 import type { RunwatchError } from '../../core/errors.ts';
 import { LIMITED_HEAVY, sourcesOf } from '../auth.ts';
+import type { EndpointHealth, EndpointService, EndpointView } from '../endpoints.ts';
 import { patternsInForce, presentAttempt, timeOrNull } from '../present.ts';
 import { refusal } from '../problem.ts';
 import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
@@ -18,79 +17,6 @@ import {
   rotatedSecret,
   rotateRequest,
 } from '../schemas/endpoint.ts';
-
-/** An endpoint as users may see it: no secrets, no header values. */
-export interface EndpointView {
-  name: string;
-  /** `unconfigured`: it was renamed or removed while deliveries still wait for it. */
-  type: EndpointType | 'unconfigured';
-  /** Null for kinds that have none. */
-  url: string | null;
-  /** Event patterns; null stands for the default events. */
-  events: string[] | null;
-  default: boolean;
-  /** Deliveries by state. */
-  counts: Record<DeliveryState, number>;
-  /** When the oldest delivery was created that is pending or parked; null where none is. */
-  oldestPendingAt: number | null;
-  health: EndpointHealth;
-}
-
-/** How an endpoint does. Times are milliseconds since the epoch. */
-export interface EndpointHealth {
-  /**
-   * `failing`: most recent attempts failed, so deliveries are parked and one at a time probes.
-   * `paused`: a user paused it, deliveries are parked. `disabled`: it answered 410 or failed for
-   * days, deliveries are skipped.
-   */
-  state: 'active' | 'failing' | 'paused' | 'disabled';
-  /** Why it is disabled, else null. */
-  reason: string | null;
-  /** The first failure since anything was delivered; null when the last attempt succeeded. */
-  failingSince: number | null;
-  /** When a failing endpoint is probed next. */
-  nextProbeAt: number | null;
-  /** It asked by Retry-After for no requests before this. */
-  throttledUntil: number | null;
-}
-
-/** What a test of an endpoint came to. */
-export interface EndpointTest {
-  delivered: boolean;
-  attempt: Attempt;
-}
-
-export interface EndpointService {
-  /**
-   * @param sources count only their deliveries, and leave out webhooks of watches. Absent, everything
-   *   counts
-   */
-  list(sources?: readonly string[]): Promise<EndpointView[]>;
-  /** Sends `runwatch.test` at once, past breaker, pause and rate; null when there is no such endpoint. */
-  test(name: string): Promise<EndpointTest | null>;
-  /**
-   * Keeps deliveries until `resume`. Null when there is no such endpoint.
-   * This and the calls below throw RunwatchError `ambiguous_endpoint` where several webhooks share a name.
-   */
-  pause(name: string): Promise<EndpointView | null>;
-  /** Ends a pause, a throttle and `disabled`; skipped deliveries are sent only by `redeliver`. */
-  resume(name: string): Promise<EndpointView | null>;
-  /** Makes all that waits due now. @returns how many deliveries that are; null for no such endpoint */
-  retry(name: string): Promise<number | null>;
-  /**
-   * The secret that signs for an endpoint without one of its own.
-   * Throws RunwatchError `not_signed`, `secret_not_derived`.
-   */
-  secret(name: string): Promise<string | null>;
-  /**
-   * Makes a new secret that signs from now on, beside those that it replaces, each for as long as was
-   * promised. Throws RunwatchError `not_signed` for kinds without a secret, `too_many_secrets`.
-   */
-  rotate(
-    name: string,
-    options: RotateOptions,
-  ): Promise<{ secret: string; previousExpiresAt: number | null } | null>;
-}
 
 /** A test waits for the receiver, which has up to 30 s by configuration; ms. */
 const TEST_TIMEOUT_MS = 45_000;

@@ -4,9 +4,8 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { RunwatchError } from '../../core/errors.ts';
 import type { EventFilter, LoggedEvent, LogReset } from '../../core/event/event.ts';
-import type { Page } from '../../core/page.ts';
-import type { WhenRange } from '../../core/time.ts';
 import { LIMITED, LIMITED_HEAVY, sourcesMeant } from '../auth.ts';
+import type { EventService } from '../events.ts';
 import { presentPage } from '../present.ts';
 import { refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
@@ -14,23 +13,6 @@ import { eventPage, eventQuery, streamHeaders, streamQuery } from '../schemas/ev
 import type { Sessions } from '../session.ts';
 import { EVENT_STREAM_TYPE, sendMessages, type StreamLimits, createStreamSlots } from '../sse.ts';
 import type { Tokens } from '../tokens.ts';
-
-interface EventQuery extends EventFilter, WhenRange {
-  limit: number;
-  order?: 'oldest' | 'newest';
-}
-
-export interface EventService {
-  /** Oldest first unless asked otherwise. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
-  list(query: EventQuery): Promise<Page<LoggedEvent>>;
-  /** The cursor of the latest event: what a follower of everything new starts from. */
-  position(): Promise<string>;
-  /** What comes after `filter.after`; ends with the signal. */
-  follow(
-    filter: EventFilter & { after: string },
-    signal: AbortSignal,
-  ): AsyncIterable<LoggedEvent | LogReset>;
-}
 
 const listSchema = {
   tags: ['Events'],

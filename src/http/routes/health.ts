@@ -1,20 +1,11 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { messageOf } from '../../core/errors.ts';
+import type { HealthCheck } from '../../core/health.ts';
+import type { Health } from '../health.ts';
 import { refusal } from '../problem.ts';
 import { problemAnswer } from '../schemas/common.ts';
 import { readinessSchema } from '../schemas/system.ts';
-
-/** `degraded` needs attention but serves; only `failed` makes the process unready. */
-export interface HealthCheck {
-  name: string;
-  status: 'ok' | 'degraded' | 'failed';
-  detail: string;
-}
-
-export interface HealthService {
-  checks(): Promise<HealthCheck[]>;
-}
 
 /** The text of the metrics registry; prom-client's registry is one as `{contentType, render}`. */
 export interface Metrics {
@@ -28,7 +19,7 @@ export interface Metrics {
 const METRICS_INTERVAL_MS = 1_000;
 
 interface HealthOptions {
-  health: HealthService;
+  health: Health;
   isDraining: () => boolean;
   metrics: Metrics | undefined;
 }
@@ -118,7 +109,7 @@ function drainingCheck(draining: boolean): HealthCheck[] {
 }
 
 /** A check that cannot even be made has failed. */
-async function checksOf(health: HealthService): Promise<HealthCheck[]> {
+async function checksOf(health: Health): Promise<HealthCheck[]> {
   try {
     return await health.checks();
   } catch (error) {

@@ -1,25 +1,9 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { canonicalRunId } from '../../core/run/snapshot.ts';
+import type { LookupStore } from '../../redis/stores/lookup-store.ts';
 import { LIMITED_HEAVY, sourcesMeant, sourcesOf } from '../auth.ts';
 import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
-import { lookupAnswer, lookupQuery, type LookupKind } from '../schemas/lookup.ts';
-
-export interface LookupService {
-  /**
-   * An equal id alone; else runs with an equal last part; else those that begin so, the newest first. Runs
-   * are of `sources`, absent for all.
-   */
-  find(asked: {
-    kind: LookupKind;
-    prefix: string;
-    limit: number;
-    sources?: readonly string[];
-  }): Promise<{
-    found: { kind: LookupKind; id: string; source?: string }[];
-    /** There are, or may be, others that begin so. */
-    more: boolean;
-  }>;
-}
+import { lookupAnswer, lookupQuery } from '../schemas/lookup.ts';
 
 const schema = {
   tags: ['Watches'],
@@ -35,7 +19,7 @@ const schema = {
 };
 
 /** Finding ids by their beginnings. */
-export const lookupRoutes: FastifyPluginAsyncZod<{ lookup: LookupService }> = async (
+export const lookupRoutes: FastifyPluginAsyncZod<{ lookup: LookupStore }> = async (
   app,
   { lookup },
 ) => {

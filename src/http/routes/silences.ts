@@ -14,7 +14,8 @@ import {
   silencePreview,
   silenceRequest,
 } from '../schemas/silence.ts';
-import type { AlertService, SilenceService, SilenceView } from '../services.ts';
+import type { AlertService } from '../alerts.ts';
+import type { SilenceService, SilenceView } from '../silences.ts';
 
 /** Previews show what others gave. */
 const READ = { scope: 'read' as const };

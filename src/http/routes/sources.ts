@@ -2,48 +2,16 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import type { TokenConfig } from '../../config/schema.ts';
 import { isoTime } from '../../core/event/event.ts';
-import type { RateLimit } from '../../core/source/limiter.ts';
-import { type Overdue, overdueText } from '../../core/source/overdue.ts';
-import { readsText, type SourceReads } from '../../core/source/read-times.ts';
-import { inconsistentMessage, type SourceConsistency } from '../../core/source/consistency.ts';
-import type { ClosedSource } from '../../core/source/throttle.ts';
+import { overdueText } from '../../core/source/overdue.ts';
+import { readsText } from '../../core/source/read-times.ts';
+import { inconsistentMessage } from '../../core/source/consistency.ts';
 import { formatDuration } from '../../core/time.ts';
-import type { StreamFigures } from '../../core/feed/run-stream.ts';
 import { LIMITED, mayConcern } from '../auth.ts';
 import { timeOrNull } from '../present.ts';
+import type { SourceService, SourceView } from '../sources.ts';
 import { refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
 import { sourceList, sourceParams, sourceSchema } from '../schemas/source.ts';
-
-/** A source as users may see it: no key. Times are milliseconds since the epoch. */
-export interface SourceView {
-  name: string;
-  /** Why nothing but probes is asked of it; null while it answers. */
-  closed: ClosedSource | null;
-  /** Since when it has given no valid answer; null while it does. */
-  since: number | null;
-  /** Why polls of its runs are not trusted; null while they agree. */
-  inconsistency: SourceConsistency | null;
-  /** When it last gave a valid answer; null where that is not known. */
-  answeredAt: number | null;
-  /** Why its last answer was not valid; null where it was, or none is known. */
-  failure: string | null;
-  limit: RateLimit;
-  /** Requests that count against the limit now. */
-  used: number;
-  /** Its overdue polls; null where they keep up. */
-  overdue: Overdue | null;
-  /** How often its runs are read; null where that is not known. */
-  reads: SourceReads | null;
-  /** Its event streams. */
-  streams: StreamFigures;
-}
-
-export interface SourceService {
-  list(): Promise<SourceView[]>;
-  /** Lifts a pause; null when there is no such source. */
-  resume(name: string): Promise<SourceView | null>;
-}
 
 /** Lifting a pause is up to operators. */
 const ADMIN = { scope: 'admin' as const, ...LIMITED };

@@ -1,38 +1,9 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { isoTime } from '../../core/event/event.ts';
-import type { MemoryFigures } from '../../core/redis-memory.ts';
+import type { Processes } from '../../daemon/processes.ts';
 import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { processList, storeSchema } from '../schemas/system.ts';
-
-/** What is known of Redis. Null for what it does not say. */
-interface StoreView {
-  server: {
-    version: string;
-    /** What it does when its memory is full; only `noeviction` keeps everything. */
-    policy: string;
-    persistence: 'append_only_file' | 'snapshots' | 'none';
-  } | null;
-  memory: MemoryFigures | null;
-}
-
-export interface StoreService {
-  describe(): Promise<StoreView>;
-}
-
-/** A daemon on this store. Times are milliseconds since the epoch. */
-export interface ProcessView {
-  id: string;
-  name: string;
-  version: string;
-  startedAt: number;
-  heartbeatAt: number;
-  /** By how much the clock of its host is ahead of the store's, ms. */
-  skewMs: number;
-}
-
-export interface ProcessService {
-  list(): Promise<ProcessView[]>;
-}
+import type { StorageService, StorageView } from '../storage.ts';
 
 const tags = ['Processes'];
 
@@ -51,8 +22,8 @@ const describeSchema = {
 };
 
 interface SystemOptions {
-  processes: ProcessService;
-  storage: StoreService;
+  processes: Pick<Processes, 'list'>;
+  storage: StorageService;
 }
 
 /** The daemons that share the work, and the store that they share. */
@@ -87,6 +58,6 @@ export const systemRoutes: FastifyPluginAsyncZod<SystemOptions> = async (
 };
 
 /** No more of it than the schema says: the daemon knows further figures of the server. */
-function presentServer({ version, policy, persistence }: NonNullable<StoreView['server']>) {
+function presentServer({ version, policy, persistence }: NonNullable<StorageView['server']>) {
   return { version, policy, persistence };
 }

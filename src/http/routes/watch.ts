@@ -31,7 +31,7 @@ import {
   watchParams,
   watchSchema,
 } from '../schemas/watch.ts';
-import type { WatchName, WatchService, WatchView } from '../services.ts';
+import type { WatchName, WatchService, WatchView } from '../watches.ts';
 
 const tags = ['Watches'];
 

@@ -24,7 +24,7 @@ import {
   batchRequest,
   batchResults,
 } from '../schemas/watch.ts';
-import type { Registrant, WatchService, WatchResult } from '../services.ts';
+import type { Registrant, WatchService, WatchResult } from '../watches.ts';
 import { presentWatch, presentReceipt } from './watch.ts';
 
 const tags = ['Watches'];

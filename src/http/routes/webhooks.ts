@@ -1,42 +1,13 @@
 import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import type { DeliveryState } from '../../core/delivery/delivery.ts';
 import { LIMITED, LIMITED_HEAVY, sourcesMeant } from '../auth.ts';
 import { InvalidRequest } from '../problem.ts';
 import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { endedWebhooks, webhookList, webhookQuery } from '../schemas/watch-webhook.ts';
-import type { WatchService } from '../services.ts';
-import { presentHealth, type EndpointHealth } from './endpoints.ts';
+import type { WatchService } from '../watches.ts';
+import type { WebhookFilter, WebhookService, WebhookView } from '../webhooks.ts';
+import { presentHealth } from './endpoints.ts';
 import { refuseUnknownSource } from './watches.ts';
-
-/** Which webhooks are meant. */
-export interface WebhookFilter {
-  /** The name of a token that registered them. */
-  token?: string;
-  /** Absent for all. */
-  sources?: readonly string[];
-}
-
-/** Webhooks of active watches that are shown as one URL. */
-export interface WebhookView {
-  /** Masked. */
-  url: string;
-  sources: string[];
-  /** The tokens that registered them. */
-  registeredBy: string[];
-  /** How many active watches notify it. */
-  watches: number;
-  /** Deliveries by state. */
-  counts: Record<DeliveryState, number>;
-  health: EndpointHealth;
-}
-
-export interface WebhookService {
-  /** Of the newest active watches; `more` where there are others. */
-  list(filter: WebhookFilter): Promise<{ webhooks: WebhookView[]; more: boolean }>;
-  /** Ends them, unless another token wants them too. @returns how many have ended, of all watches */
-  end(filter: WebhookFilter): Promise<number>;
-}
 
 const tags = ['Endpoints'];
 

@@ -4,15 +4,14 @@ import type { z } from 'zod';
 import { sum } from '../../core/arrays.ts';
 import type { WorkflowPolling, PollingPerRun } from '../../core/cadence/workflow-polling.ts';
 import { isoTime } from '../../core/event/event.ts';
-import type { Page } from '../../core/page.ts';
-import type { When } from '../../core/time.ts';
-import { failureRate, quantile, type RunFigures } from '../../core/watch/run-figures.ts';
+import { failureRate, quantile } from '../../core/watch/run-figures.ts';
 import type { Profile } from '../../core/watch/watch.ts';
 import { LIMITED_HEAVY, sourcesMeant } from '../auth.ts';
 import { presentPage } from '../present.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, jsonAnswer, CURSOR_PROBLEMS, problemAnswer } from '../schemas/common.ts';
-import type { WatchService } from '../services.ts';
+import type { WatchService } from '../watches.ts';
+import type { PollingService, WorkflowService, WorkflowView } from '../workflows.ts';
 import {
   workflowList,
   workflowQuery,
@@ -21,39 +20,6 @@ import {
   type workflowPollingSchema,
 } from '../schemas/workflow.ts';
 import { refuseUnknownSource } from './watches.ts';
-
-export interface PollingQuery {
-  workflowId?: string;
-  /** One, unless a workflow is named; absent, all. */
-  sources?: readonly string[];
-  limit: number;
-  cursor?: string;
-}
-
-/** A workflow as users may see it. */
-export interface WorkflowView {
-  source: string;
-  workflowId: string;
-  name: string | null;
-  figures: RunFigures;
-  /** Active watches by the status of their runs. */
-  active: Record<string, number>;
-}
-
-export interface WorkflowService {
-  /** Workflows of which runs are active, or have ended since a time; that of the answer is earlier. */
-  list(query: {
-    since?: When;
-    sources?: readonly string[];
-  }): Promise<{ since: number; workflows: WorkflowView[] }>;
-}
-
-export interface PollingService {
-  /** The profile that expectations are for: that of watches which name none. */
-  profile: Profile;
-  /** The latest to become known first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
-  list(query: PollingQuery): Promise<Page<WorkflowPolling>>;
-}
 
 const listSchema = {
   tags: ['Watches'],

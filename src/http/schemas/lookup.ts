@@ -4,10 +4,8 @@ import { boundedText, limitUpTo } from './common.ts';
 /** Most ids that one answer holds. */
 const MAX_FOUND = 50;
 
-const kind = z.enum(['run', 'event', 'delivery']).meta({ id: 'LookupKind' });
-
 /** What can be found by the beginning of its id. */
-export type LookupKind = z.output<typeof kind>;
+const kind = z.enum(['run', 'event', 'delivery']).meta({ id: 'LookupKind' });
 
 export const lookupQuery = z.strictObject({
   kind,

@@ -1,7 +1,7 @@
 import type { Config } from '../config/schema.ts';
 import { messageOf } from '../core/errors.ts';
-import type { HealthService } from '../http/routes/health.ts';
 import { startPeriodic, type Periodic } from '../periodic.ts';
+import type { Health } from './health.ts';
 
 /** How long one request may take, ms. */
 const TIMEOUT_MS = 10_000;
@@ -10,7 +10,7 @@ type Result = 'sent' | 'failed' | 'not_ready';
 
 interface HeartbeatDependencies {
   settings: NonNullable<Config['heartbeat']>;
-  health: Pick<HealthService, 'checks'>;
+  health: Pick<Health, 'checks'>;
   isDraining: () => boolean;
   /** Sends one GET. @returns the status of the answer */
   get: (url: string, timeoutMs: number) => Promise<number>;

@@ -1,23 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { MemoryFigures } from '../../core/redis-memory.ts';
-import { overdueText } from '../../core/source/overdue.ts';
-import { readsText } from '../../core/source/read-times.ts';
-import type { HealthCheck, HealthService } from '../../http/routes/health.ts';
-import type { RedisConnections } from '../../redis/connection.ts';
-import type { StoreState } from '../../redis/store-state.ts';
-import type { CheckFigures } from '../../telemetry/gauges.ts';
-import type { LogTrouble } from '../../telemetry/log-output.ts';
-import type { EventLog } from '../../telemetry/logger.ts';
-import type { AlertRules } from '../../alert/rules.ts';
-import type { DataDirectoryGuard } from '../data-directory-guard.ts';
-import type { Deliverer } from '../../deliver/deliverer.ts';
-import type { HostShortages } from '../host-shortages.ts';
-import type { Poller } from '../../source/poller.ts';
-import type { Reload } from '../reload.ts';
-import type { Discovery, UnreadList } from '../../source/discovery.ts';
-import type { StoreConditions } from '../store-conditions.ts';
-import type { StoreGuard } from '../store-guard.ts';
-import { describeRemnants, type Remnants, type Unconfigured } from '../../watches/unconfigured.ts';
+import type { HealthCheck } from '../core/health.ts';
+import type { MemoryFigures } from '../core/redis-memory.ts';
+import { overdueText } from '../core/source/overdue.ts';
+import { readsText } from '../core/source/read-times.ts';
+import type { Daemon } from '../daemon.ts';
+import type { StoreState } from '../redis/store-state.ts';
+import type { UnreadList } from '../source/discovery.ts';
+import type { Source } from '../source/source.ts';
+import type { LogTrouble } from '../telemetry/log-output.ts';
+import { describeRemnants, type Remnants } from '../watches/unconfigured.ts';
 import { endpointTroubles } from './endpoints.ts';
 import {
   troubledSources,
@@ -26,83 +17,57 @@ import {
   type UnknownSource,
 } from './sources.ts';
 
-interface HealthDependencies {
-  redis: Pick<RedisConnections, 'tryWrite'>;
-  dataDirectory: Pick<DataDirectoryGuard, 'check'>;
-  eventLog: Pick<EventLog, 'trouble'>;
-  poller: Poller;
-  deliverer: Deliverer;
-  discovery: Pick<Discovery, 'troubles'>;
-  storeGuard: Pick<StoreGuard, 'trouble'>;
-  storeConditions: Pick<StoreConditions, 'troubles' | 'disagreement'>;
-  unconfigured: Pick<Unconfigured, 'find'>;
-  reload: Pick<Reload, 'trouble'>;
-  alertRules: Pick<AlertRules, 'unknown'>;
-  endpoints: Parameters<typeof endpointTroubles>[0]['endpoints'];
-  endpointStates: Parameters<typeof endpointTroubles>[0]['endpointStates'];
-  hostShortages: Pick<HostShortages, 'trouble'>;
-  now: () => number;
-  memory: { figures(): Promise<MemoryFigures | null> };
-}
-
-/** The names of all checks. One that has nothing to say has no line, and is ok. */
-export const CHECKS = [
-  'redis',
-  'data directory',
-  'log',
-  'descriptors',
-  'store',
-  'memory',
-  'poll workers',
-  'delivery worker',
-  'sources',
-  'polls',
-  'discovery',
-  'endpoints',
-  'configuration',
-] as const;
-
-/** Every check by name, for metrics. */
-export async function checkFigures(health: HealthService): Promise<CheckFigures[]> {
-  const troubled = (await health.checks()).filter(({ status }) => status !== 'ok');
-  return CHECKS.map((name) => ({ name, isOk: troubled.every((one) => one.name !== name) }));
-}
-
 /** After this long Redis counts as away: probes do not wait longer either, ms. */
 const ANSWER_TIMEOUT_MS = 1_000;
 
 /** The checks of readiness. A failure of Noxus only degrades: the daemon remains ready. */
-export function createHealth(deps: HealthDependencies): HealthService {
-  const { redis, poller, deliverer, discovery, storeGuard, unconfigured, memory, hostShortages } =
-    deps;
-  return {
-    async checks() {
-      const [written, closed, unknown, troubles, remnants, failing, figures] = await Promise.all([
-        redis.tryWrite(),
-        answerOf(() => troubledSources(poller.sources)),
-        answerOf(() => unknownSources(poller.sources)),
-        answerOf(() => discovery.troubles()),
-        answerOf(() => unconfigured.find()),
-        answerOf(() => endpointTroubles(deps)),
-        answerOf(() => memory.figures()),
-      ]);
-      return [
-        redisCheck(written),
-        ...[deps.dataDirectory.check() ?? []].flat(),
-        ...logChecks(deps.eventLog.trouble()),
-        ...degradedBy('descriptors', hostShortages.trouble()),
-        ...degradedBy('store', storeGuard.trouble(), ...deps.storeConditions.troubles()),
-        ...memoryChecks(figures),
-        workerCheck('poll workers', poller.isRunning()),
-        workerCheck('delivery worker', deliverer.isRunning()),
-        sourcesCheck(closed, unknown),
-        ...pollsChecks(poller),
-        ...discoveryChecks(troubles),
-        ...endpointsChecks(failing ?? []),
-        ...configurationChecks(deps, remnants),
-      ];
-    },
-  };
+export class Health {
+  constructor(private readonly daemon: Daemon) {}
+
+  async checks(): Promise<HealthCheck[]> {
+    const { daemon } = this;
+    const { poller, deliverer, storeGuard, storeConditions, hostShortages } = daemon;
+    const [written, closed, unknown, troubles, remnants, failing, figures] = await Promise.all([
+      daemon.connections.tryWrite(),
+      answerOf(() => troubledSources(poller.sources)),
+      answerOf(() => unknownSources(poller.sources)),
+      answerOf(() => poller.discovery.troubles()),
+      answerOf(() => daemon.unconfigured.find()),
+      answerOf(() => endpointTroubles(daemon)),
+      answerOf(() => daemon.stores.memory.figures()),
+    ]);
+    return [
+      redisCheck(written),
+      ...[daemon.dataDirectory.check() ?? []].flat(),
+      ...logChecks(daemon.eventLog.trouble()),
+      ...degradedBy('descriptors', hostShortages.trouble()),
+      ...degradedBy('store', storeGuard.trouble(), ...storeConditions.troubles()),
+      ...memoryChecks(figures),
+      workerCheck('poll workers', poller.isRunning()),
+      workerCheck('delivery worker', deliverer.isRunning()),
+      sourcesCheck(closed, unknown),
+      ...pollsChecks(poller.sources),
+      ...discoveryChecks(troubles),
+      ...endpointsChecks(failing ?? []),
+      ...this.configurationChecks(remnants),
+    ];
+  }
+
+  /** No line when daemons agree, the file was right, and all that the store and rules name is configured. */
+  private configurationChecks(remnants: Remnants | null): HealthCheck[] {
+    const { alertRules, reload, storeConditions } = this.daemon;
+    const lines = [
+      storeConditions.disagreement()?.text ?? [],
+      reload.trouble() ?? [],
+      remnants === null ? [] : describeRemnants(remnants),
+      alertRules.unknown.map(
+        ({ rule, endpoint }) =>
+          `the rule ${rule} notifies ${endpoint}, which is no endpoint: configure it, or correct the rule`,
+      ),
+    ].flat();
+    if (lines.length === 0) return [];
+    return [{ name: 'configuration', status: 'degraded', detail: lines.join('; ') }];
+  }
 }
 
 /** The answer; null on an error, or when none comes in time. */
@@ -162,7 +127,7 @@ function workerCheck(name: string, running: boolean): HealthCheck {
 }
 
 /** No line while no polls are overdue, and runs are read as often as they are to be. */
-function pollsChecks({ sources }: Pick<Poller, 'sources'>): HealthCheck[] {
+function pollsChecks(sources: readonly Source[]): HealthCheck[] {
   const troubles = sources.flatMap((source) => {
     const [overdue, reads] = [source.overdue(), source.reads()];
     if (overdue !== null) return overdueText(overdue);
@@ -202,26 +167,4 @@ function discoveryChecks(troubles: UnreadList[] | null): HealthCheck[] {
   return troubles.length === 0
     ? [{ name, status: 'ok', detail: 'every list can be read' }]
     : [{ name, status: 'degraded', detail: `cannot read ${lines.join('; ')}` }];
-}
-
-/** No line when daemons agree, the file was right, and all that the store and rules name is configured. */
-function configurationChecks(
-  {
-    storeConditions,
-    reload,
-    alertRules,
-  }: Pick<HealthDependencies, 'storeConditions' | 'reload' | 'alertRules'>,
-  remnants: Remnants | null,
-): HealthCheck[] {
-  const lines = [
-    storeConditions.disagreement()?.text ?? [],
-    reload.trouble() ?? [],
-    remnants === null ? [] : describeRemnants(remnants),
-    alertRules.unknown.map(
-      ({ rule, endpoint }) =>
-        `the rule ${rule} notifies ${endpoint}, which is no endpoint: configure it, or correct the rule`,
-    ),
-  ].flat();
-  if (lines.length === 0) return [];
-  return [{ name: 'configuration', status: 'degraded', detail: lines.join('; ') }];
 }

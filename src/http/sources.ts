@@ -1,28 +1,62 @@
-import { isoTime } from '../../core/event/event.ts';
-import { inconsistentMessage } from '../../core/source/consistency.ts';
-import type { ClosedSource } from '../../core/source/throttle.ts';
-import type { SourceService, SourceView } from '../../http/routes/sources.ts';
-import type { BudgetStore } from '../../redis/stores/source-store.ts';
-import type { SourceFigures } from '../../telemetry/gauges.ts';
-import type { Poller } from '../../source/poller.ts';
-import type { Source } from '../../source/source.ts';
+import { isoTime } from '../core/event/event.ts';
+import type { StreamFigures } from '../core/feed/run-stream.ts';
+import { inconsistentMessage, type SourceConsistency } from '../core/source/consistency.ts';
+import type { RateLimit } from '../core/source/limiter.ts';
+import type { Overdue } from '../core/source/overdue.ts';
+import type { SourceReads } from '../core/source/read-times.ts';
+import type { ClosedSource } from '../core/source/throttle.ts';
+import type { Daemon } from '../daemon.ts';
+import type { Source } from '../source/source.ts';
 
 /** Longer pauses are listed as trouble, ms. */
 const NOTABLE_PAUSE_MS = 60_000;
 
-interface SourceServiceDependencies {
-  poller: Pick<Poller, 'sources' | 'sourceOf'>;
-  budgets: Pick<BudgetStore, 'used'>;
+/** A source as users may see it: no key. Times are milliseconds since the epoch. */
+export interface SourceView {
+  name: string;
+  /** Why nothing but probes is asked of it; null while it answers. */
+  closed: ClosedSource | null;
+  /** Since when it has given no valid answer; null while it does. */
+  since: number | null;
+  /** Why polls of its runs are not trusted; null while they agree. */
+  inconsistency: SourceConsistency | null;
+  /** When it last gave a valid answer; null where that is not known. */
+  answeredAt: number | null;
+  /** Why its last answer was not valid; null where it was, or none is known. */
+  failure: string | null;
+  limit: RateLimit;
+  /** Requests that count against the limit now. */
+  used: number;
+  /** Its overdue polls; null where they keep up. */
+  overdue: Overdue | null;
+  /** How often its runs are read; null where that is not known. */
+  reads: SourceReads | null;
+  /** Its event streams. */
+  streams: StreamFigures;
 }
 
 /** Shows the state of sources, and lifts pauses. */
-export function createSourceService({ poller, budgets }: SourceServiceDependencies): SourceService {
-  const viewOf = async (source: Source): Promise<SourceView> => {
+export class SourceService {
+  constructor(private readonly daemon: Daemon) {}
+
+  list(): Promise<SourceView[]> {
+    return Promise.all(this.daemon.poller.sources.map((source) => this.viewOf(source)));
+  }
+
+  /** Lifts a pause; null when there is no such source. */
+  async resume(name: string): Promise<SourceView | null> {
+    const source = this.daemon.poller.sourceOf(name);
+    if (source === undefined) return null;
+    await source.throttle.resume();
+    return this.viewOf(source);
+  }
+
+  private async viewOf(source: Source): Promise<SourceView> {
     const { name, throttle, limiter } = source;
     const [{ state, answeredAt }, inconsistency, used, streams] = await Promise.all([
       throttle.read(),
       source.agreement.inconsistency(),
-      budgets.used(name),
+      this.daemon.stores.budgets.used(name),
       source.streams.figures(),
     ]);
     const { closed = null, since = null } = state ?? {};
@@ -39,37 +73,7 @@ export function createSourceService({ poller, budgets }: SourceServiceDependenci
       reads: source.reads(),
       streams,
     };
-  };
-  return {
-    list: () => Promise.all(poller.sources.map(viewOf)),
-    async resume(name) {
-      const source = poller.sourceOf(name);
-      if (source === undefined) return null;
-      await source.throttle.resume();
-      return viewOf(source);
-    },
-  };
-}
-
-/** Figures of sources, for metrics. */
-export async function sourceFigures(
-  sources: readonly Source[],
-  budgets: Pick<BudgetStore, 'used'>,
-): Promise<SourceFigures[]> {
-  const [closed, unknown] = await Promise.all([closedSources(sources), unknownSources(sources)]);
-  const isDown = new Set(
-    [...closed, ...unknown.filter(({ failure }) => failure !== null)].map(({ name }) => name),
-  );
-  return Promise.all(
-    sources.map(async (source) => ({
-      name: source.name,
-      reads: source.reads(),
-      streams: await source.streams.figures(),
-      isUp: !isDown.has(source.name),
-      isConsistent: await source.agreement.isConsistent(),
-      usedRatio: Math.min(1, (await budgets.used(source.name)) / source.limiter.limit.requests),
-    })),
-  );
+  }
 }
 
 /** A source that has given no valid answer as it is configured now. */
@@ -133,7 +137,7 @@ async function inconsistentSources(sources: readonly Source[]): Promise<SourceTr
 }
 
 /** Sources that refuse their key, asked for a long pause, or were reported as unreachable. */
-async function closedSources(sources: readonly Source[]): Promise<SourceTrouble[]> {
+export async function closedSources(sources: readonly Source[]): Promise<SourceTrouble[]> {
   const found = await Promise.all(
     sources.map(async ({ name, throttle }) => ({ name, state: (await throttle.read()).state })),
   );

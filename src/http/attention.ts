@@ -1,5 +1,5 @@
-import type { Alert, AlertState } from '../../core/alert/alert.ts';
-import type { Suppressor } from '../../core/alert/suppression.ts';
+import type { Alert, AlertState } from '../core/alert/alert.ts';
+import type { Suppressor } from '../core/alert/suppression.ts';
 import {
   ATTENTION_KINDS,
   watchNeeds,
@@ -7,44 +7,38 @@ import {
   type AttentionItem,
   type AttentionKind,
   type WatchAttention,
-} from '../../core/attention.ts';
-import { isOutstanding, type DeliveryState } from '../../core/delivery/delivery.ts';
-import { longPause, type EndpointState } from '../../core/delivery/endpoint-state.ts';
-import type { LinksOf } from '../../core/run/links.ts';
-import { overdueText } from '../../core/source/overdue.ts';
-import { inForce, type Watch } from '../../core/watch/watch.ts';
-import type { Attention, AttentionQuery, AttentionService } from '../../http/routes/attention.ts';
-import type { AlertStore } from '../../redis/stores/alert-store.ts';
-import type { Backlog, DeliveryStore, DeliveryCounts } from '../../redis/stores/delivery-store.ts';
-import type { EndpointStore } from '../../redis/stores/endpoint-store.ts';
-import type { WatchStore } from '../../redis/stores/watch-store.ts';
-import type { EventLog } from '../../telemetry/logger.ts';
-import type { Alerting } from '../../alert/alerting.ts';
-import type { Endpoints } from '../../deliver/endpoints.ts';
-import type { Discovery } from '../../source/discovery.ts';
-import type { Poller } from '../../source/poller.ts';
+} from '../core/attention.ts';
+import { isOutstanding, type DeliveryState } from '../core/delivery/delivery.ts';
+import { longPause, type EndpointState } from '../core/delivery/endpoint-state.ts';
+import { overdueText } from '../core/source/overdue.ts';
+import { inForce, type Watch } from '../core/watch/watch.ts';
+import type { Daemon } from '../daemon.ts';
+import type { Process } from '../process.ts';
+import type { Backlog, DeliveryCounts } from '../redis/stores/delivery-store.ts';
 import { healthOf, pauseText, shownAlike, type Shown } from './endpoints.ts';
 import { troubledSources } from './sources.ts';
+
+export interface AttentionQuery {
+  /** Also what a user has acknowledged, and alerts that are suppressed. */
+  withAcknowledged: boolean;
+  /** Only what is of these sources. */
+  sources?: readonly string[];
+}
+
+/** What needs a person. */
+export interface Attention {
+  /** The oldest 200, oldest first. */
+  items: AttentionItem[];
+  counts: Record<AttentionKind, number>;
+  /** There are more than `counts` say. */
+  isCapped: boolean;
+}
 
 /** Items of one answer, and at most read of one kind. */
 const MOST_ITEMS = 200;
 
 /** For how long runs that are gone, and dead deliveries, are named: nothing else ends them, ms. */
 const NAMED_MS = 7 * 86_400_000;
-
-interface AttentionDependencies {
-  watches: Pick<WatchStore, 'needing'>;
-  deliveries: Pick<DeliveryStore, 'counts' | 'backlog'>;
-  endpoints: Pick<Endpoints, 'names' | 'isLog'>;
-  eventLog: Pick<EventLog, 'trouble'>;
-  endpointStates: Pick<EndpointStore, 'inTrouble' | 'unwell'>;
-  poller: Pick<Poller, 'sources' | 'overdue'>;
-  discovery: Pick<Discovery, 'troubles'>;
-  alerts: Pick<AlertStore, 'list'>;
-  alerting: Pick<Alerting, 'suppressorsOf'>;
-  linksOf: LinksOf;
-  now: () => number;
-}
 
 /** What is known of one kind, and how many there are. */
 interface Found {
@@ -55,20 +49,50 @@ interface Found {
 }
 
 /** Gathers what needs a person, from indexes and from what the daemon watches anyway. */
-export function createAttentionService(deps: AttentionDependencies): AttentionService {
-  const dead = new DeadDeliveries(deps);
-  return {
-    async list(query) {
-      const found = await Promise.all([
-        ...WATCH_ATTENTION.map((kind) => watchesOf(deps, kind, query)),
-        alertsOf(deps, query),
-        // Deliveries and endpoints are those of all sources together.
-        ...(query.sources === undefined ? [waitingOf(deps, dead)] : []),
-        sourcesOf(deps, query),
-      ]);
-      return joined(found.flat());
-    },
-  };
+export class AttentionService {
+  private readonly dead: DeadDeliveries;
+
+  constructor(private readonly daemon: Daemon) {
+    this.dead = new DeadDeliveries(daemon);
+  }
+
+  async list(query: AttentionQuery): Promise<Attention> {
+    const found = await Promise.all([
+      ...WATCH_ATTENTION.map((kind) => watchesOf(this.daemon, kind, query)),
+      alertsOf(this.daemon, query),
+      // Deliveries and endpoints are those of all sources together.
+      ...(query.sources === undefined ? [this.waiting()] : []),
+      sourcesOf(this.daemon, query),
+    ]);
+    return joined(found.flat());
+  }
+
+  /** Deliveries that are dead or parked, by endpoint, and endpoints that are not well. */
+  private async waiting(): Promise<Found[]> {
+    const { endpoints, now, stores } = this.daemon;
+    const { deliveries, endpointStates } = stores;
+    const [counts, configured, webhooks] = await Promise.all([
+      deliveries.counts(),
+      endpointStates.inTrouble(endpoints.names),
+      endpointStates.unwell(MOST_ITEMS),
+    ]);
+    const unwell = [
+      ...shownAlike([...configured, ...webhooks]).flatMap((one) =>
+        endpointItem(one, counts, now()),
+      ),
+      ...unwrittenItems(this.daemon, counts),
+    ];
+    return [
+      backlogsFound('dead', await this.dead.of(holding('dead', counts))),
+      backlogsFound(
+        'parked',
+        await Promise.all(
+          holding('parked', counts).map(([name]) => deliveries.backlog('parked', name, 0)),
+        ),
+      ),
+      { kind: 'endpoint', items: unwell, total: unwell.length },
+    ];
+  }
 }
 
 function joined(found: readonly Found[]): Attention {
@@ -90,7 +114,7 @@ function joined(found: readonly Found[]): Attention {
  * acknowledged ones, which are few.
  */
 async function watchesOf(
-  { watches, linksOf, now }: AttentionDependencies,
+  { linksOf, now, stores: { watches } }: Process,
   kind: WatchAttention,
   { withAcknowledged, sources }: AttentionQuery,
 ): Promise<Found> {
@@ -132,7 +156,7 @@ const MOST_PAGES = 5;
  * sources.
  */
 async function alertsOf(
-  { alerts, alerting }: AttentionDependencies,
+  { alerting, stores: { alerts } }: Daemon,
   { withAcknowledged, sources }: AttentionQuery,
 ): Promise<Found> {
   const states: AlertState[] = withAcknowledged ? ['firing', 'acknowledged'] : ['firing'];
@@ -173,30 +197,6 @@ function alertItem(alert: Alert, suppressedBy: readonly Suppressor[]): Attention
   };
 }
 
-/** Deliveries that are dead or parked, by endpoint, and endpoints that are not well. */
-async function waitingOf(deps: AttentionDependencies, dead: DeadDeliveries): Promise<Found[]> {
-  const { deliveries, endpoints, endpointStates, now } = deps;
-  const [counts, configured, webhooks] = await Promise.all([
-    deliveries.counts(),
-    endpointStates.inTrouble(endpoints.names),
-    endpointStates.unwell(MOST_ITEMS),
-  ]);
-  const unwell = [
-    ...shownAlike([...configured, ...webhooks]).flatMap((one) => endpointItem(one, counts, now())),
-    ...unwrittenItems(deps, counts),
-  ];
-  return [
-    backlogsFound('dead', await dead.of(holding('dead', counts))),
-    backlogsFound(
-      'parked',
-      await Promise.all(
-        holding('parked', counts).map(([name]) => deliveries.backlog('parked', name, 0)),
-      ),
-    ),
-    { kind: 'endpoint', items: unwell, total: unwell.length },
-  ];
-}
-
 /** Endpoints with deliveries in a state, and how many they have. */
 function holding(state: DeliveryState, { byEndpoint }: DeliveryCounts) {
   const counts = [...byEndpoint].map(([endpoint, own]) => [endpoint, own[state]] as const);
@@ -235,13 +235,13 @@ interface Counted {
 class DeadDeliveries {
   private counted = new Map<string, Counted>();
 
-  constructor(private readonly deps: Pick<AttentionDependencies, 'deliveries' | 'now'>) {}
+  constructor(private readonly process: Process) {}
 
   /** @param held how many each endpoint has, of whatever age */
   async of(held: readonly (readonly [endpoint: string, all: number])[]): Promise<Backlog[]> {
     const known = held.map(([endpoint]) => this.counted.get(endpoint));
     const oldest = Math.min(...known.map((one) => one?.at ?? Infinity));
-    const isOld = this.deps.now() - oldest > RECOUNT_MS;
+    const isOld = this.process.now() - oldest > RECOUNT_MS;
     const again = isOld ? known.findIndex((one) => one?.at === oldest) : -1;
     const found = await Promise.all(
       held.map(async ([endpoint, all], at): Promise<Counted> => {
@@ -255,8 +255,9 @@ class DeadDeliveries {
   }
 
   private async count(endpoint: string, all: number): Promise<Counted> {
-    const { deliveries, now } = this.deps;
-    return { week: await deliveries.backlog('dead', endpoint, now() - NAMED_MS), all, at: now() };
+    const { now, stores } = this.process;
+    const week = await stores.deliveries.backlog('dead', endpoint, now() - NAMED_MS);
+    return { week, all, at: now() };
   }
 }
 
@@ -310,7 +311,7 @@ function endpointTrouble(endpoint: string, state: EndpointState, now: number) {
 
 /** Endpoints that write to the log of this process, while it cannot be written. */
 function unwrittenItems(
-  { endpoints, eventLog }: Pick<AttentionDependencies, 'endpoints' | 'eventLog'>,
+  { endpoints, eventLog }: Process,
   { byEndpoint }: DeliveryCounts,
 ): AttentionItem[] {
   const trouble = eventLog.trouble();
@@ -330,14 +331,11 @@ const WHY_DISABLED = {
 } as const;
 
 /** Sources that refuse, do not answer or contradict themselves, overdue polls, and lists that cannot be read. */
-async function sourcesOf(
-  { poller, discovery, now }: AttentionDependencies,
-  { sources }: AttentionQuery,
-): Promise<Found[]> {
+async function sourcesOf({ poller, now }: Daemon, { sources }: AttentionQuery): Promise<Found[]> {
   const isMeant = ({ source }: { source: string }) => sources?.includes(source) ?? true;
   const [troubled, unread] = await Promise.all([
     troubledSources(poller.sources),
-    discovery.troubles(),
+    poller.discovery.troubles(),
   ]);
   const unwell = troubled.map(({ name, since, text }) => ({
     kind: 'source' as const,
