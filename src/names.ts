@@ -10,14 +10,6 @@ export type Resolve = (hostname: string) => Promise<LookupAddress[]>;
 /** Whether the name servers of a host say anything about it. Takes no thread. */
 type Probe = (hostname: string) => Promise<boolean>;
 
-interface NamesOptions {
-  /** The system's resolver unless given. */
-  resolve?: Resolve;
-  probe?: Probe;
-  /** A monotonic clock, ms. */
-  now?: () => number;
-}
-
 /** Name servers that say nothing for this time are taken for silent, ms. */
 const PROBE_MS = 1_500;
 /** A lookup of this time or longer shows that a name's servers are silent, ms. */
@@ -53,16 +45,21 @@ interface Known {
 export class Names {
   readonly #resolve: Resolve;
   readonly #probe: Probe;
+  /** A monotonic clock, ms. */
   readonly #now: () => number;
   readonly #known = new Map<string, Known>();
   readonly #receivers = new Turns();
   readonly #own = new Turns();
   readonly #silent = new Turns();
 
-  constructor({ resolve = bySystem, probe = byNameServer, now }: NamesOptions = {}) {
+  constructor(
+    resolve: Resolve = bySystem,
+    probe: Probe = byNameServer,
+    now: () => number = () => performance.now(),
+  ) {
     this.#resolve = resolve;
     this.#probe = probe;
-    this.#now = now ?? (() => performance.now());
+    this.#now = now;
   }
 
   /** The addresses of a receiver's host. A name whose servers were silent fails at once for 30 s. */

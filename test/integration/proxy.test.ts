@@ -120,7 +120,7 @@ test('a stream that this host has no descriptor for is no failure of its source'
     timeoutMs: 60_000,
     userAgent: 'runwatch/test',
     maxSockets: 2,
-    names: new Names({ resolve: () => Promise.reject(shortage) }),
+    names: new Names(() => Promise.reject(shortage)),
     now: Date.now,
     onRequest: (request) => void requests.push(request),
   });

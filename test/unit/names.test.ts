@@ -10,22 +10,20 @@ function rig({ silent = /^dead/ }: { silent?: RegExp } = {}) {
   let now = 0;
   const waiting = new Map<string, { give: (found: LookupAddress[]) => void; fail: () => void }>();
   let most = 0;
-  const names = new Names({
-    now: () => now,
-    probe: async (host) => !silent.test(host),
-    resolve: (host) =>
-      new Promise((give, refuse) => {
-        const end = (act: () => void) => () => {
-          waiting.delete(host);
-          act();
-        };
-        waiting.set(host, {
-          give: (found) => end(() => give(found))(),
-          fail: end(() => refuse(Object.assign(new Error(`no answer for ${host}`)))),
-        });
-        most = Math.max(most, waiting.size);
-      }),
-  });
+  const resolve = (host: string) =>
+    new Promise<LookupAddress[]>((give, refuse) => {
+      const end = (act: () => void) => () => {
+        waiting.delete(host);
+        act();
+      };
+      waiting.set(host, {
+        give: (found) => end(() => give(found))(),
+        fail: end(() => refuse(Object.assign(new Error(`no answer for ${host}`)))),
+      });
+      most = Math.max(most, waiting.size);
+    });
+  const probe = async (host: string) => !silent.test(host);
+  const names = new Names(resolve, probe, () => now);
   return {
     names,
     waiting,
