@@ -17,7 +17,6 @@ import { backlogNotices } from './watches/backlog-notices.ts';
 import { Deliverer } from './deliver/deliverer.ts';
 import { retryEndpoint } from './deliver/endpoint-control.ts';
 import { allEndpoints } from './deliver/endpoints.ts';
-import { keptSecrets } from './deliver/secrets/own-secrets.ts';
 import { Unconfigured } from './watches/unconfigured.ts';
 import { faultLog } from './fault-log.ts';
 import { createTokens, type Tokens } from './http/tokens.ts';
@@ -54,12 +53,12 @@ export class Daemon extends Process {
 
   constructor(opened: Opened, ownServer: EmbeddedRedis | null) {
     super(opened);
-    const { config, log, stores } = this;
+    const { config, stores } = this;
     this.systemEvents = new SystemEvents(this);
     this.storeGuard = new StoreGuard(this, this.systemEvents, opened);
     stores.eventBell.heed((events, epoch) => this.storeGuard.saw({ epoch, events }));
     this.watchNotes.heed((watches, epoch) => this.storeGuard.saw({ epoch, watches }));
-    this.storeRepair = new StoreRepair(this, opened.knownWatches);
+    this.storeRepair = new StoreRepair(this, this.storeGuard, opened.knownWatches);
     const info = {
       host: hostname(),
       pid: process.pid,
@@ -69,14 +68,7 @@ export class Daemon extends Process {
     };
     this.processes = new Processes(this, info, this.storeGuard);
     this.storeConditions = new StoreConditions(this, this.processes);
-    this.dataDirectory = new DataDirectoryGuard({
-      storeGuard: this.storeGuard,
-      now: this.now,
-      log,
-      path: config.data_dir,
-      server: ownServer,
-      kept: keptSecrets(config.data_dir),
-    });
+    this.dataDirectory = new DataDirectoryGuard(this, this.storeGuard, ownServer);
     const { systemEvents } = this;
     this.deliverer = new Deliverer(this, systemEvents, this.storeRepair);
     this.deliverer.listen();
@@ -152,12 +144,9 @@ export class Daemon extends Process {
       this.stores.eventBell.wakeAll();
     });
     lifecycle.onStop('store guard', () => storeGuard.stop());
-    storeRepair.start({
-      compared: () => storeGuard.checkRecords(),
-      repaired: () => {
-        poller.survey();
-        this.deliverer.compare();
-      },
+    storeRepair.start(() => {
+      poller.survey();
+      this.deliverer.compare();
     });
     lifecycle.onStop('store repair', () => storeRepair.stop());
     storeConditions.start();

@@ -3,6 +3,7 @@ import { faultLog } from '../fault-log.ts';
 import type { KnownWatches } from './known-watches.ts';
 import { startPeriodic, type Periodic } from '../periodic.ts';
 import type { Process } from '../process.ts';
+import type { StoreGuard } from './store-guard.ts';
 
 /** How often some records are compared with what points to them, ms. */
 const EVERY_MS = 30_000;
@@ -12,13 +13,6 @@ const SAMPLE = 1;
 
 /** After a pass through all records, none begins for so many times as long. */
 const REST = 10;
-
-interface RepairHandlers {
-  /** Logs and indexes show which records are missing, as far as they could be compared. */
-  compared: () => void;
-  /** What goes by logs and indexes may find more now. */
-  repaired: () => void;
-}
 
 /**
  * Compares some records after others with the logs, indexes and counters that are derived from them. Where
@@ -32,20 +26,23 @@ export class StoreRepair {
   /** Whether a pass through all records has to follow. */
   private isOwed = false;
   private restUntil = -Infinity;
-  private handlers: RepairHandlers | null = null;
+  private repaired: () => void = () => undefined;
 
   private readonly onError: (error: unknown) => void;
 
   constructor(
     private readonly process: Process,
+    private readonly guard: Pick<StoreGuard, 'checkRecords'>,
     private readonly known: Pick<KnownWatches, 'sample'>,
   ) {
     this.onError = faultLog(process.log, 'store_repair');
   }
 
-  start(handlers: RepairHandlers): void {
-    this.handlers = handlers;
-    const task = () => this.compare().finally(() => handlers.compared());
+  /** @param repaired what goes by logs and indexes may find more now */
+  start(repaired: () => void): void {
+    this.repaired = repaired;
+    // Logs and indexes show which records are missing, as far as they could be compared.
+    const task = () => this.compare().finally(() => this.guard.checkRecords());
     this.periodic = startPeriodic(task, { everyMs: EVERY_MS, onError: this.onError });
   }
 
@@ -87,7 +84,7 @@ export class StoreRepair {
       const { failures, ...repaired } = await stores.repairs.all(this.since());
       this.report(failures);
       log.warn(repaired, 'store.repaired');
-      this.handlers?.repaired();
+      this.repaired();
     } catch (error) {
       this.isOwed = true;
       throw error;

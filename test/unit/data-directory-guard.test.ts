@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { DataDirectoryGuard } from '../../src/daemon/data-directory-guard.ts';
+import { configSchema } from '../../src/config/schema.ts';
 import { NOON } from '../support/builders.ts';
+import { testProcess } from '../support/daemon.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let folder: string;
@@ -20,25 +22,23 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-function open(path: string, server: ConstructorParameters<typeof DataDirectoryGuard>[0]['server']) {
+function open(path: string, server: ConstructorParameters<typeof DataDirectoryGuard>[2]) {
   const key = join(path, 'encryption-key');
-  guard = new DataDirectoryGuard({
-    path,
-    server,
-    kept: [
-      {
-        path: key,
-        generate: () => 'the-key',
-        isValid: (text) => text === 'the-key',
-        expected: 'the key',
-        loss: 'it is lost',
-        variable: 'KEY',
-      },
-    ],
-    storeGuard: { keepAgain: async () => undefined },
+  const process = testProcess({
+    config: configSchema.parse({ data_dir: path }),
     now: () => NOON,
     log: pino({ level: 'silent' }),
   });
+  guard = new DataDirectoryGuard(process, { keepAgain: async () => undefined }, server, [
+    {
+      path: key,
+      generate: () => 'the-key',
+      isValid: (text) => text === 'the-key',
+      expected: 'the key',
+      loss: 'it is lost',
+      variable: 'KEY',
+    },
+  ]);
   return { key, guard };
 }
 
