@@ -1,7 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { sum } from '../src/core/arrays.ts';
 import type { DurationSample } from '../src/core/cadence/phase.ts';
+import { RuleBook } from '../src/core/alert/entry.ts';
 import { StoreRepair } from '../src/daemon/store-repair.ts';
+import { countStored } from '../src/daemon/stores.ts';
 import { pino } from 'pino';
 import { StatisticsCache } from '../src/source/statistics-cache.ts';
 import { configSchema } from '../src/config/schema.ts';
@@ -127,7 +129,10 @@ async function measure(stage: Stage, size: Size) {
   const comparison = await comparisonOf(stage);
   await register(stage, size);
   const statistics = await statisticsOf(stage, size);
-  const metrics = await costOf(stage, async () => void (await stage.stores.count()));
+  const metrics = await costOf(
+    stage,
+    async () => void (await countStored(stage.stores, { book: new RuleBook([]) })),
+  );
   const lookups = await lookupsOf(stage);
   const daemon = await startWith300(stage);
   const started = await calm(stage, daemon);
@@ -222,11 +227,10 @@ async function comparisonOf(stage: Stage): Promise<Cost> {
   const { stores } = stage;
   let isOver: () => void = () => undefined;
   const config = configSchema.parse({ data_dir: '/nowhere', watches: { retention: '1h' } });
-  const repair = new StoreRepair(testProcess({ config, stores, log: quietLog() }), {
-    sample: () => [],
-  });
+  const process = testProcess({ config, stores, log: quietLog() });
+  const repair = new StoreRepair(process, { checkRecords: () => isOver() }, { sample: () => [] });
   const compared = new Promise<void>((resolve) => (isOver = resolve));
-  repair.start({ compared: () => isOver(), repaired: () => undefined });
+  repair.start(() => undefined);
   repair.check();
   await compared;
   const cost = await costOf(stage, async () => {

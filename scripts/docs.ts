@@ -1,11 +1,12 @@
 // Writes docs/configuration.md, docs/events.md and docs/metrics.md from the code: `npm run docs`. A test compares them.
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { createSealer } from '../src/deliver/secrets/seal.ts';
+import { configSchema } from '../src/config/schema.ts';
 import { createServer } from '../src/http/server.ts';
 import { createTokens } from '../src/http/tokens.ts';
 import { createMetrics } from '../src/telemetry/metrics.ts';
 import { configurationRows } from './configuration-page.ts';
+import { testDaemon } from '../test/support/daemon.ts';
 import { fakeServices, servicesOf } from '../test/support/fake-services.ts';
 
 interface Schema {
@@ -50,16 +51,13 @@ async function configurationPage(): Promise<string> {
 }
 
 async function apiDocument(): Promise<Document> {
-  const app = createServer({
-    services: servicesOf(fakeServices()),
-    tokens: createTokens([]),
-    sealer: createSealer([Buffer.alloc(32)]),
-    public: ['metrics', 'docs'],
-    version: '0.0.0',
-    log: { debug: () => {}, info: () => {}, error: () => {} },
-    isDraining: () => false,
-    isStoreReady: () => true,
+  const config = configSchema.parse({
+    data_dir: '/nowhere',
+    auth: { public: ['metrics', 'docs'] },
   });
+  const daemon = testDaemon({ config, version: '0.0.0', tokens: createTokens([]) });
+  const { signal } = new AbortController();
+  const app = createServer(daemon, servicesOf(fakeServices()), signal);
   try {
     await app.ready();
     return app.swagger() as unknown as Document;

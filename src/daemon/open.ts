@@ -3,22 +3,24 @@ import type { Config } from '../config/schema.ts';
 import type { TracingSettings } from '../config/tracing.ts';
 import { createLinksOf } from '../core/run/links.ts';
 import { WorkflowNames } from '../source/workflow-names.ts';
+import type { Lifecycle } from '../lifecycle.ts';
 import type { Names } from '../names.ts';
 import type { ProcessOptions } from '../process.ts';
 import { newProcessId } from '../redis/leases.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { EventLog, Logger } from '../telemetry/logger.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
+import { openSpanSink, type SpanSink } from '../telemetry/tracing.ts';
 import { AlertRules } from '../alert/rules.ts';
 import { Clock, refuseSkew, type DaemonClocks } from './clock.ts';
 import { createEpochFile } from './data-directory.ts';
 import { KnownWatches, WatchNotes } from './known-watches.ts';
 import { loadOwnSecrets } from '../deliver/secrets/own-secrets.ts';
 import { readKnownStore, type OpenedGuard } from './store-guard.ts';
-import { createStores, type Stores } from './stores.ts';
-import { openTracing } from './tracing.ts';
+import { countStored, createStores, type Stores } from './stores.ts';
+import { Tracing } from './tracing.ts';
 
-export interface OpenOptions {
+export interface DaemonOptions {
   config: Config;
   log: Logger;
   /** Where `log` endpoints write; without a level of its own. */
@@ -28,7 +30,8 @@ export interface OpenOptions {
   tracing?: TracingSettings | null;
   /** The clocks of this host, unless given. */
   clocks?: DaemonClocks;
-  names: Names;
+  /** When it stops, readiness fails; it finishes or releases running work and closes everything. */
+  lifecycle: Lifecycle;
 }
 
 /** What a daemon is built of: all that has to be read or connected first. */
@@ -47,14 +50,15 @@ const HOST_CLOCKS: DaemonClocks = {
  * {@link loadOwnSecrets}.
  */
 export async function openProcess(
-  options: OpenOptions,
+  options: DaemonOptions,
   connections: RedisConnections,
+  names: Names,
 ): Promise<Opened> {
-  const { config, log, version } = options;
+  const { config, log, eventLog, version } = options;
   const alertRules = new AlertRules(config);
   const stores = createStores(connections, config.redis.prefix, alertRules);
   await stores.epochs.claimSchema();
-  const metrics = createMetrics(version, () => stores.count());
+  const metrics = createMetrics(version, () => countStored(stores, alertRules));
   const clock = await startClock(options, stores, metrics);
   const guarded = await openGuard(options, stores);
   const workflowNames = new WorkflowNames(stores.workflowNameStore, clock.now);
@@ -63,25 +67,33 @@ export async function openProcess(
     config,
     learnedName: (workflow) => workflowNames.nameOf(workflow),
   });
-  const tracing = await openTracing({
-    settings: options.tracing ?? null,
-    version,
-    processId: id,
-    linksOf,
-    metrics,
-    log,
-    now: clock.now,
-  });
+  const spans = await openSpans(options, id, metrics);
+  const tracing = new Tracing(spans, linksOf, clock.now);
   await workflowNames.start(Object.keys(config.sources));
   const secrets = await loadOwnSecrets({ config, log, stores });
-  const { eventLog, names } = options;
   const given = { config, log, eventLog, version, names };
   const made = { id, stores, alertRules, metrics, clock, workflowNames, linksOf, tracing, secrets };
   return { ...given, connections, ...made, ...guarded };
 }
 
+/** Null where traces are off: then nothing of OpenTelemetry is loaded. */
+async function openSpans(
+  { tracing, log, version }: DaemonOptions,
+  processId: string,
+  metrics: Metrics,
+): Promise<SpanSink | null> {
+  if (tracing === undefined || tracing === null) return null;
+  return openSpanSink({
+    ratio: tracing.ratio,
+    version,
+    processId,
+    count: (result, spans) => metrics.spans(result, spans),
+    log,
+  });
+}
+
 /** What the guard of the store goes by: which watches are known, and how far the store had come. */
-async function openGuard({ config, log }: OpenOptions, stores: Stores) {
+async function openGuard({ config, log }: DaemonOptions, stores: Stores) {
   const knownWatches = new KnownWatches(stores.watches);
   const epochFile = createEpochFile(config.data_dir, storeName(config));
   const knownStore = await readKnownStore(stores.epochs, epochFile, log);
@@ -96,7 +108,7 @@ function storeName({ redis: { url, sentinels, name, cluster, prefix } }: Config)
 }
 
 async function startClock(
-  { config, log, clocks = HOST_CLOCKS }: OpenOptions,
+  { config, log, clocks = HOST_CLOCKS }: DaemonOptions,
   stores: Stores,
   metrics: Metrics,
 ): Promise<Clock> {

@@ -39,24 +39,24 @@ export type Stores = ReturnType<typeof createStores>;
 export function createStores(
   connections: Pick<RedisConnections, 'commands' | 'subscriber'>,
   prefix: string,
-  alertRules: Pick<AlertRules, 'book' | 'entriesOf'> | null = null,
+  alertRules: Pick<AlertRules, 'entriesOf'> | null = null,
 ) {
   const redis = connections.commands;
   const keys = createKeys(prefix);
   const history = new HistoryStore(redis, keys);
-  const memory = new RedisMemoryStore(redis, keys);
   const watches = new WatchStore(redis, keys, history, (one) => alertRules?.entriesOf(one) ?? []);
-  const alerts = new AlertStore(redis, keys);
   const eventBell = new EventBell(connections.subscriber, keys.eventBell);
   const events = new EventStore(redis, keys, eventBell);
   const deliveries = new DeliveryStore(redis, keys, history);
   const requests = new ScheduleStore(redis, keys);
-  const statistics = new StatisticsStore(redis, keys);
-  const sourceNames = new SourceNamesStore(redis, keys);
-  const counted = { sourceNames, watches, deliveries, statistics, memory, alerts };
   return {
-    ...counted,
     keys,
+    watches,
+    deliveries,
+    alerts: new AlertStore(redis, keys),
+    statistics: new StatisticsStore(redis, keys),
+    memory: new RedisMemoryStore(redis, keys),
+    sourceNames: new SourceNamesStore(redis, keys),
     epochs: new EpochStore(redis, keys),
     /** The daemons on this store. */
     processes: new ProcessStore(redis, keys),
@@ -105,26 +105,16 @@ export function createStores(
     /** Derives logs, indexes and counters from the records again. */
     repairs: new RepairStore(redis, keys),
     retention: new RetentionStore(redis, keys, { history, deliveries }),
-    /** Counts of records, for metrics. */
-    count: () => countStored(counted, alertRules),
   };
 }
 
-interface Counted {
-  sourceNames: SourceNamesStore;
-  watches: WatchStore;
-  deliveries: DeliveryStore;
-  statistics: StatisticsStore;
-  memory: RedisMemoryStore;
-  alerts: AlertStore;
-}
-
-async function countStored(
-  { sourceNames, watches, deliveries, statistics, memory, alerts }: Counted,
-  alertRules: Pick<AlertRules, 'book'> | null,
+/** Counts of records, for metrics. */
+export async function countStored(
+  { sourceNames, watches, deliveries, statistics, memory, alerts }: Stores,
+  { book }: Pick<AlertRules, 'book'>,
 ): Promise<StoredCounts> {
   const names = await sourceNames.all();
-  const rules = (alertRules?.book.all ?? []).map(({ name }) => name);
+  const rules = book.all.map(({ name }) => name);
   const [counts, runs, { byState, planned }, tables, figures, byRule] = await Promise.all([
     watches.counts(),
     watches.activeByStatus([...names.keys()]),

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import { RunwatchError } from '../core/errors.ts';
+import type { Metrics } from './routes/health.ts';
 
 /** What the HTTP server logs to; pino fits. */
 export interface HttpLog {
@@ -14,21 +15,21 @@ const RATE = { intervalMs: 10_000, keys: 1_000 };
 
 interface AccessLogOptions {
   log: HttpLog;
-  /** Counts each finished request; the route is null where there is none. */
-  count: (route: string | null, status: number) => void;
+  /** Count each finished request. */
+  metrics: Pick<Metrics, 'httpRequest'> | undefined;
 }
 
 /**
  * One wide line for each finished API request; none for probes and pages that went well. Query
  * values, bodies and headers are left out: they may hold what is private.
  */
-export const accessLog = fastifyPlugin<AccessLogOptions>((app, { log, count }, done) => {
+export const accessLog = fastifyPlugin<AccessLogOptions>((app, { log, metrics }, done) => {
   const dueFor = createLineRate(RATE);
   app.addHook('onRequest', async (request, reply) => {
     const startedAt = performance.now();
     // Not `onResponse`: it is not called when the client closes the connection, as streams end.
     reply.raw.once('close', () => {
-      count(request.routeOptions.url ?? null, reply.statusCode);
+      metrics?.httpRequest(request.routeOptions.url ?? null, reply.statusCode);
       if (!isWorthALine(request)) return;
       const kind = kindOf(request, reply);
       const requests = kind === null ? 1 : dueFor(kind, performance.now());

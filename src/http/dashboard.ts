@@ -4,12 +4,13 @@ import { fastifyStatic } from '@fastify/static';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { redactConfig } from '../config/redact.ts';
 import type { TokenConfig } from '../config/schema.ts';
 import { RunwatchError } from '../core/errors.ts';
+import type { Daemon } from '../daemon.ts';
 import { PACKAGE_ROOT } from '../package-root.ts';
 import { refusal } from './problem.ts';
 import { clearedCookie, placeOf, refuseUnproved, renew, type Sessions } from './session.ts';
-import type { Tokens } from './tokens.ts';
 
 /** Where `npm run build` puts the dashboard. */
 const BUILT = fileURLToPath(new URL('dist/ui', PACKAGE_ROOT));
@@ -42,11 +43,8 @@ const POLICY = [
 ].join('; ');
 
 interface DashboardOptions {
-  tokens: Tokens;
+  daemon: Daemon;
   sessions: Sessions;
-  version: string;
-  /** The settings in force, without secrets; absent where there are none to show. */
-  configuration?: (() => Record<string, unknown>) | undefined;
   /** Where it was built; tests give another folder. */
   folder?: string | undefined;
 }
@@ -78,13 +76,11 @@ export const dashboard: FastifyPluginAsyncZod<DashboardOptions> = async (app, op
     });
   }
   await app.register(sessionRoutes, options);
-  const { configuration } = options;
-  if (configuration === undefined) return;
   // Of all sources and receivers at once, so not for every token that may read.
   const scoped = { config: { scope: 'admin' as const }, schema };
   app.get('/configuration', scoped, async (_request, reply) => {
     reply.header('cache-control', 'no-store');
-    return configuration();
+    return redactConfig(options.daemon.reload.current());
   });
 };
 
@@ -132,7 +128,7 @@ const SIGNED_OUT: SessionView = { state: 'signed_out', token: null, scopes: [], 
 
 const sessionRoutes: FastifyPluginAsyncZod<DashboardOptions> = async (
   app,
-  { tokens, sessions, version },
+  { daemon: { tokens, version }, sessions },
 ) => {
   // These routes take requests without a token: one has at most 1 KiB, and comes at once.
   const options = { bodyLimit: 2_048, config: { open: true, limitMs: 3_000 } };

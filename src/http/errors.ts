@@ -5,6 +5,7 @@ import { fastifyPlugin } from 'fastify-plugin';
 import type { z } from 'zod';
 import { withoutControls } from '../core/control-characters.ts';
 import { RunwatchError, type InputIssue } from '../core/errors.ts';
+import type { RedisConnections } from '../redis/connection.ts';
 import { closeWhole } from './connections.ts';
 import {
   InvalidRequest,
@@ -141,12 +142,14 @@ declare module 'fastify' {
  * Refuses changes while the store is away, so that the answer can say that nothing was changed. If the
  * store goes away later, that is not known. Register it after all hooks that may refuse.
  */
-export const unreachableStore = fastifyPlugin<{ isReady: () => boolean }>(
-  (app, { isReady }, done) => {
+export const unreachableStore = fastifyPlugin<{ connections: Pick<RedisConnections, 'state'> }>(
+  (app, { connections }, done) => {
     app.decorateRequest('mayHaveChanged', false);
     app.addHook('preHandler', async (request) => {
       if (request.method === 'GET' || request.method === 'HEAD') return;
-      if (!isReady()) throw refusal('redis_unavailable', 'Redis cannot be reached');
+      if (connections.state().kind === 'away') {
+        throw refusal('redis_unavailable', 'Redis cannot be reached');
+      }
       request.mayHaveChanged = true;
     });
     done();

@@ -1,9 +1,9 @@
 import { fastifyHelmet } from '@fastify/helmet';
 import { fastify, type FastifyInstance, type FastifyServerOptions } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import type { PublicArea } from '../config/schema.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
-import { accessLog, type HttpLog } from './access-log.ts';
+import type { Daemon } from '../daemon.ts';
+import { accessLog } from './access-log.ts';
 import { bearerAuth, hostGuard, trustedBy } from './auth.ts';
 import {
   answerClientError,
@@ -22,7 +22,7 @@ import {
   type ConnectionLimits,
 } from './connections.ts';
 import { heavyReads } from './heavy-reads.ts';
-import { limitedCursors, type CursorSealer } from './limited-cursors.ts';
+import { limitedCursors } from './limited-cursors.ts';
 import { idempotency } from './idempotency.ts';
 import { jsonBody } from './json-body.ts';
 import { openapi } from './openapi.ts';
@@ -32,7 +32,7 @@ import { attentionRoute } from './routes/attention.ts';
 import { deliveryRoutes, redeliverRoutes } from './routes/deliveries.ts';
 import { endpointRoutes } from './routes/endpoints.ts';
 import { eventStreamRoute, eventRoutes } from './routes/events.ts';
-import { healthRoutes, type Metrics } from './routes/health.ts';
+import { healthRoutes } from './routes/health.ts';
 import { lookupRoutes } from './routes/lookup.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
 import { workflowRoutes } from './routes/workflows.ts';
@@ -41,11 +41,10 @@ import { silenceRoutes } from './routes/silences.ts';
 import { sourceRoutes } from './routes/sources.ts';
 import { watchBatchRoute, watchesRoutes } from './routes/watches.ts';
 import type { Services } from './services.ts';
-import { createSessions, type Sessions } from './session.ts';
+import { Sessions } from './session.ts';
 import type { StreamLimits } from './sse.ts';
-import type { Tokens } from './tokens.ts';
 
-interface ServerLimits extends ConnectionLimits {
+export interface ServerLimits extends ConnectionLimits, StreamLimits {
   /** From a request to its answer; streams are exempt. */
   handlerMs: number;
   /** How long a heavy read waits for its turn. */
@@ -58,6 +57,8 @@ const LIMITS: ServerLimits = {
   headersMs: 10_000,
   handlerMs: 30_000,
   heavyReadWaitMs: 5_000,
+  heartbeatMs: 15_000,
+  stallMs: 30_000,
   // Above the limit of every route, which has an answer with words.
   requestMs: 60_000,
   // Above the idle time-outs of common proxies (60 s), so that they hang up first.
@@ -70,44 +71,27 @@ const BODY_BYTES = 1_048_576;
 /** Longer than any path parameter may be, so that those are refused with words. */
 const PATH_PARAMETER_LENGTH = 4_096;
 
-const STREAM_LIMITS: StreamLimits = { heartbeatMs: 15_000, stallMs: 30_000 };
-
-export interface ServerOptions {
-  services: Services;
-  tokens: Tokens;
-  /** Encrypts the cursors of limited tokens. */
-  sealer: CursorSealer;
-  /** What needs no token. */
-  public: readonly PublicArea[];
-  version: string;
-  /** The address by which users reach the server, as its document names it. */
-  publicUrl?: string | undefined;
-  /** The settings in force, without secrets. */
-  configuration?: () => Record<string, unknown>;
-  log: HttpLog;
-  /** Absent where this process collects none. */
-  metrics?: Metrics;
-  isDraining: () => boolean;
-  /** False while the store is away. */
-  isStoreReady: () => boolean;
-  /** Defaults to a heartbeat every 15 s and 30 s for readers that do not read. */
-  streamLimits?: StreamLimits;
-  limits?: Partial<ServerLimits>;
-}
-
 /** A factory that is never called, since both compilers are set; Fastify would load ajv for its own. */
 const noCompiler = (): never => {
   throw new Error('a schema has no compiler');
 };
 
-/** The HTTP server with all its routes; it does not listen yet. `close()` ends open streams. */
-export function createServer(options: ServerOptions): FastifyInstance {
-  const limits = { ...LIMITS, ...options.limits };
+/**
+ * The HTTP server with all its routes; it does not listen yet. `close()` ends open streams.
+ * @param stopping aborts when the process begins to stop: then readiness fails
+ */
+export function createServer(
+  daemon: Daemon,
+  services: Services,
+  stopping: AbortSignal,
+  given: Partial<ServerLimits> = {},
+): FastifyInstance {
+  const limits = { ...LIMITS, ...given };
   const app = fastify({
     serverFactory: (handle) => createNodeServer(handle, limits),
     bodyLimit: BODY_BYTES,
     routerOptions: { maxParamLength: PATH_PARAMETER_LENGTH },
-    ...rewriting(options.publicUrl),
+    ...rewriting(daemon.config.server.public_url),
     // What comes while the server closes is still served, and its connection closed after it.
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => void answerError(error, request, reply),
@@ -119,7 +103,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   app.setValidatorCompiler(validateByZod);
   // Answers are typed by their schemas; checking them again would only turn an oddity into a 500.
   app.setSerializerCompiler(() => (answer) => JSON.stringify(answer));
-  registerPlugins(app, options, limits);
+  registerPlugins(app, { daemon, services, stopping, limits });
   return app;
 }
 
@@ -135,15 +119,25 @@ function rewriting(publicUrl: string | undefined): Pick<FastifyServerOptions, 'r
   };
 }
 
-function registerPlugins(app: FastifyInstance, options: ServerOptions, limits: ServerLimits): void {
-  const { services, tokens, log, version, isDraining, metrics } = options;
-  const { isStoreReady } = options;
-  const sessions = createSessions({ tokens, ended: services.endedSessions, isStoreReady });
-  const isTrusted = trustedBy(tokens, sessions);
-  void app.register(connections, { most: limits.connections, isTrusted });
+/** What the server is made of. */
+interface Made {
+  daemon: Daemon;
+  services: Services;
+  stopping: AbortSignal;
+  limits: ServerLimits;
+}
+
+function registerPlugins(app: FastifyInstance, made: Made): void {
+  const { daemon, services, stopping, limits } = made;
+  const { config, log, metrics, tokens, version } = daemon;
+  const { public_url: publicUrl } = config.server;
+  const sessions = new Sessions(daemon);
+  void app.register(connections, {
+    most: limits.connections,
+    isTrusted: trustedBy(tokens, sessions),
+  });
   void app.register(errorHandler);
-  const count = (route: string | null, status: number) => metrics?.httpRequest(route, status);
-  void app.register(accessLog, { log, count });
+  void app.register(accessLog, { log, metrics });
   void app.register(deadline, { limitMs: limits.handlerMs });
   void app.register(fastifyHelmet, {
     // TLS, where there is any, is a proxy's: it must not be promised from here.
@@ -155,45 +149,34 @@ function registerPlugins(app: FastifyInstance, options: ServerOptions, limits: S
   });
   void app.register(hostGuard, { tokens });
   void app.register(notFound);
-  void app.register(bearerAuth, { tokens, sessions, public: options.public });
-  void app.register(limitedCursors, { sealer: options.sealer });
+  void app.register(bearerAuth, { tokens, sessions, public: config.auth.public });
+  void app.register(limitedCursors, { sealer: daemon.secrets.sealer });
   void app.register(bodyBudget);
   void app.register(jsonBody);
-  void app.register(openapi, { version, publicUrl: options.publicUrl });
-  void app.register(dashboard, {
-    tokens,
-    sessions,
-    version,
-    configuration: options.configuration,
-  });
-  void app.register(healthRoutes, { health: services.health, isDraining, metrics });
-  void app.register(apiRoutes, { ...options, sessions, limits, prefix: '/v1' });
+  void app.register(openapi, { version, publicUrl });
+  void app.register(dashboard, { daemon, sessions });
+  void app.register(healthRoutes, { health: services.health, metrics, stopping });
+  void app.register(apiRoutes, { ...made, sessions, prefix: '/v1' });
 }
 
 async function apiRoutes(
   app: FastifyInstance,
-  options: ServerOptions & { sessions: Sessions; limits: ServerLimits },
+  { daemon, services, sessions, limits }: Made & { sessions: Sessions },
 ): Promise<void> {
-  const { services, tokens, sessions, streamLimits = STREAM_LIMITS } = options;
   const api = app.withTypeProvider<ZodTypeProvider>();
   api.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store');
   });
   await api.register(idempotency, { repeats: services.repeats });
-  await api.register(unreachableStore, { isReady: options.isStoreReady });
-  await api.register(heavyReads, { waitMs: options.limits.heavyReadWaitMs });
+  await api.register(unreachableStore, { connections: daemon.connections });
+  await api.register(heavyReads, { waitMs: limits.heavyReadWaitMs });
   // They share hooks and decorators: none needs a plugin of its own.
   await watchesRoutes(api, services);
   await watchRoutes(api, services);
   await watchBatchRoute(api, services);
   await acknowledgementRoutes(api, services);
   await eventRoutes(api, services);
-  await eventStreamRoute(api, {
-    events: services.events,
-    tokens,
-    sessions,
-    limits: streamLimits,
-  });
+  await eventStreamRoute(api, { events: services.events, tokens: daemon.tokens, sessions, limits });
   await deliveryRoutes(api, services);
   await redeliverRoutes(api, services);
   await alertRoutes(api, services);

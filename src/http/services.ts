@@ -1,6 +1,5 @@
 import type { Daemon } from '../daemon.ts';
 import type { Processes } from '../daemon/processes.ts';
-import type { EndedSessionStore } from '../redis/stores/session-store.ts';
 import type { LookupStore } from '../redis/stores/lookup-store.ts';
 import { AlertService, RuleService } from './alerts.ts';
 import { AttentionService } from './attention.ts';
@@ -31,7 +30,6 @@ export class Services {
   readonly lookup: LookupStore;
   readonly storage: StorageService;
   readonly repeats: Repeats;
-  readonly endedSessions: EndedSessionStore;
   readonly processes: Processes;
   readonly sources: SourceService;
   readonly attention: AttentionService;
@@ -52,7 +50,6 @@ export class Services {
     this.lookup = stores.lookup;
     this.storage = new StorageService(daemon);
     this.repeats = new Repeats(stores.answers, secrets.sealer);
-    this.endedSessions = stores.endedSessions;
     this.processes = daemon.processes;
     this.sources = new SourceService(daemon);
     this.attention = new AttentionService(daemon);

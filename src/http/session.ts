@@ -2,8 +2,8 @@ import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { FastifyReply } from 'fastify';
 import type { TokenConfig } from '../config/schema.ts';
+import type { Daemon } from '../daemon.ts';
 import { refusal } from './problem.ts';
-import type { Tokens } from './tokens.ts';
 
 /*
  * A browser's session is a cookie and a value. Browsers send cookies of a host to each of its ports, so
@@ -53,90 +53,90 @@ export interface Session {
   usedAt: number;
 }
 
-/** Which sessions were ended before their time. Errors of the store pass through. */
-export interface EndedSessions {
-  /** @param forMs how long it must be remembered */
-  add(session: Pick<Session, 'owner' | 'id'>, forMs: number): Promise<void>;
-  has(session: Pick<Session, 'owner' | 'id'>): Promise<boolean>;
-}
+/** A store that does not say within so long whether a session was ended counts as away, ms. */
+const ENDED_WITHIN_MS = 1_000;
 
 /**
  * The sessions of the dashboard. A key derived from the token signs their cookies, so any process with the
  * token accepts them, also while the store is away, and removing the token ends them.
  */
-export interface Sessions {
+export class Sessions {
+  private readonly endedHere: EndedHere;
+  private readonly keyOf = keysByToken();
+
+  /** @param now milliseconds since the epoch */
+  constructor(
+    private readonly daemon: Daemon,
+    private readonly now: () => number = Date.now,
+  ) {
+    this.endedHere = new EndedHere(now);
+  }
+
   /**
    * A session for a browser that sent one of the tokens.
    * @returns the header that sets its cookie, and its value
    */
-  issue(token: TokenConfig, place: Place): { cookie: string; value: string };
+  issue(token: TokenConfig, place: Place): { cookie: string; value: string } {
+    const id = randomBytes(12).toString('base64url');
+    return { cookie: this.cookieOf({ token, id, place }), value: this.valueOf(token, id) };
+  }
+
   /** The session of a request by its signature; null where it has none, or one that is over. */
-  find(request: Pick<IncomingMessage, 'headers'>): Session | null;
+  find({ headers }: Pick<IncomingMessage, 'headers'>): Session | null {
+    const given = [headers[VALUE_HEADER] ?? ''].flat()[0] ?? '';
+    const found = cookiesOf(headers.cookie).flatMap((cookie) => this.read(cookie, given) ?? []);
+    return found.find(({ isProved }) => isProved) ?? found[0] ?? null;
+  }
+
   /** Whether a session that was found has been ended. While the store is away, none has. */
-  isEnded(session: Session): Promise<boolean>;
+  async isEnded(session: Session): Promise<boolean> {
+    const { connections, stores } = this.daemon;
+    if (this.endedHere.has(session)) return true;
+    if (connections.state().kind === 'away') return false;
+    return within(ENDED_WITHIN_MS, stores.endedSessions.has(session)).catch(() => false);
+  }
+
   /** The header that renews the cookie of a session in use; null where that is not due. */
-  renewal(session: Session): string | null;
+  renewal(session: Session): string | null {
+    return this.nowS() - session.usedAt < RENEWED_AFTER_S ? null : this.cookieOf(session);
+  }
+
   /** Ends a session everywhere. Throws where the store does not take it: then it is over here alone. */
-  end(session: Session): Promise<void>;
-}
+  async end(session: Session): Promise<void> {
+    this.endedHere.add(session);
+    const { endedSessions } = this.daemon.stores;
+    await endedSessions.add(session, (SESSION_S + 2 * SKEW_S) * 1_000);
+  }
 
-interface SessionsOptions {
-  tokens: Tokens;
-  ended: EndedSessions;
-  isStoreReady: () => boolean;
-  /** Milliseconds since the epoch. */
-  now?: () => number;
-}
-
-/** A store that does not say within so long whether a session was ended counts as away, ms. */
-const ENDED_WITHIN_MS = 1_000;
-
-export function createSessions(options: SessionsOptions): Sessions {
-  const { tokens, ended, isStoreReady, now = Date.now } = options;
-  const keyOf = keysByToken();
-  const endedHere = new EndedHere(now);
-  const nowS = () => Math.floor(now() / 1_000);
-  const cookieOf = (session: { token: TokenConfig; id: string; place: Place }) => {
-    const name = nameOf(session.place);
-    const mark = session.place.isEncrypted ? 's' : 'p';
-    const body = `${session.id}.${nowS().toString(36)}.${mark}`;
-    const signature = sign(keyOf(session.token), `session ${name} ${body}`);
-    return setCookie(session.place, `${body}.${signature}`);
-  };
-  const valueOf = (token: TokenConfig, id: string) => sign(keyOf(token), `value ${id}`);
-  const read = ({ name, value }: Cookie, given: string): Session | null => {
+  private read({ name, value }: Cookie, given: string): Session | null {
+    const { tokens } = this.daemon;
     const [id = '', used = '', mark = '', signature = ''] = value.split('.');
     const usedAt = Number.parseInt(used, 36);
-    const ageS = nowS() - usedAt;
+    const ageS = this.nowS() - usedAt;
     if (!(ageS >= -SKEW_S && ageS <= SESSION_S)) return null;
     const text = `session ${name} ${id}.${used}.${mark}`;
-    const token = tokens.all().find((one) => isSame(sign(keyOf(one), text), signature));
+    const token = tokens.all().find((one) => isSame(sign(this.keyOf(one), text), signature));
     if (token === undefined) return null;
-    const isProved = isSame(valueOf(token, id), given);
+    const isProved = isSame(this.valueOf(token, id), given);
     const place = { ...placeNamed(name), isEncrypted: mark === 's' };
-    return { token, owner: sign(keyOf(token), 'owner'), id, isProved, place, usedAt };
-  };
-  return {
-    issue(token, place) {
-      const id = randomBytes(12).toString('base64url');
-      return { cookie: cookieOf({ token, id, place }), value: valueOf(token, id) };
-    },
-    find({ headers }) {
-      const given = [headers[VALUE_HEADER] ?? ''].flat()[0] ?? '';
-      const found = cookiesOf(headers.cookie).flatMap((cookie) => read(cookie, given) ?? []);
-      return found.find(({ isProved }) => isProved) ?? found[0] ?? null;
-    },
-    async isEnded(session) {
-      if (endedHere.has(session)) return true;
-      if (!isStoreReady()) return false;
-      return within(ENDED_WITHIN_MS, ended.has(session)).catch(() => false);
-    },
-    renewal: (session) => (nowS() - session.usedAt < RENEWED_AFTER_S ? null : cookieOf(session)),
-    async end(session) {
-      endedHere.add(session);
-      await ended.add(session, (SESSION_S + 2 * SKEW_S) * 1_000);
-    },
-  };
+    return { token, owner: sign(this.keyOf(token), 'owner'), id, isProved, place, usedAt };
+  }
+
+  private cookieOf({ token, id, place }: Pick<Session, 'token' | 'id' | 'place'>): string {
+    const name = nameOf(place);
+    const mark = place.isEncrypted ? 's' : 'p';
+    const body = `${id}.${this.nowS().toString(36)}.${mark}`;
+    const signature = sign(this.keyOf(token), `session ${name} ${body}`);
+    return setCookie(place, `${body}.${signature}`);
+  }
+
+  private valueOf(token: TokenConfig, id: string): string {
+    return sign(this.keyOf(token), `value ${id}`);
+  }
+
+  private nowS(): number {
+    return Math.floor(this.now() / 1_000);
+  }
 }
 
 /** Throws RunwatchError `origin_not_allowed` unless a page of this server's origin made the request. */

@@ -37,7 +37,7 @@ const MOST_WATCHES = 10_000;
 /** The most webhooks of one list. */
 const MOST_WEBHOOKS = 200;
 
-/** Webhooks whose deliveries are counted, and watches that are changed, at a time. */
+/** How many webhooks are counted, and watches changed, at a time. */
 const AT_ONCE = 20;
 
 /** Shows and ends the webhooks that came with watches. */

@@ -3,10 +3,12 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, test } from '@jest/globals';
 import type { HealthCheck } from '../../src/core/health.ts';
-import { startHeartbeat } from '../../src/http/heartbeat.ts';
+import { Heartbeat } from '../../src/http/heartbeat.ts';
+import { configSchema } from '../../src/config/schema.ts';
 import { createEndpointGuard } from '../../src/deliver/egress/egress-guard.ts';
 import { createWebhookAgents } from '../../src/deliver/http-post.ts';
 import { collectLog } from '../support/collect-log.ts';
+import { testProcess } from '../support/daemon.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const releasers: (() => unknown)[] = [];
@@ -17,7 +19,8 @@ afterEach(async () => {
 
 /** A heartbeat to a server on loopback. */
 async function started() {
-  const state = { status: 200, health: 'degraded' as HealthCheck['status'], isDraining: false };
+  const state = { status: 200, health: 'degraded' as HealthCheck['status'] };
+  const stopping = new AbortController();
   const calls: string[] = [];
   const server = createServer((request, response) => {
     calls.push(`${request.method} ${request.url}`);
@@ -28,17 +31,22 @@ async function started() {
   const agents = createWebhookAgents(createEndpointGuard());
   const log = collectLog();
   const results: string[] = [];
-  const heartbeat = startHeartbeat({
-    settings: {
-      url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/secret`,
-      every: 5,
-    },
-    health: { checks: async () => [{ name: 'redis', status: state.health, detail: '' }] },
-    isDraining: () => state.isDraining,
-    get: agents.get,
-    count: (result) => results.push(result),
-    log,
+  const { port } = server.address() as AddressInfo;
+  const config = configSchema.parse({ data_dir: '/nowhere' });
+  config.heartbeat = { url: `http://127.0.0.1:${port}/secret`, every: 5 };
+  const process = testProcess({
+    config,
+    metrics: { heartbeat: (result) => void results.push(result) },
   });
+  const heartbeat = new Heartbeat(
+    {
+      process: Object.assign(process, { log }),
+      agents: { configured: agents, perWatch: agents, close: () => undefined },
+    },
+    { checks: async () => [{ name: 'redis', status: state.health, detail: '' }] },
+    stopping.signal,
+  );
+  heartbeat.start();
   const stop = async () => {
     server.closeAllConnections();
     server.close();
@@ -49,22 +57,25 @@ async function started() {
     stop,
     () => heartbeat.stop(),
   );
-  return { state, calls, results, log, stop: () => server.closeAllConnections() };
+  return { state, stopping, calls, results, log, stop: () => server.closeAllConnections() };
 }
 
 test('the heartbeat is a GET while the process is ready, degraded or not, and none while it is not', async () => {
-  const { state, calls, results } = await started();
+  const { state, stopping, calls, results } = await started();
   await waitFor(() => calls.length >= 2);
   expect(calls[0]).toBe('GET /secret');
-  for (const change of [{ health: 'failed' as const }, { isDraining: true }]) {
-    Object.assign(state, change);
+  const expectNone = async () => {
     await waitFor(() => results.at(-1) === 'not_ready');
     const before = calls.length;
     await waitFor(() => results.slice(-3).every((one) => one === 'not_ready'));
     expect(calls.length).toBe(before);
-    Object.assign(state, { health: 'ok', isDraining: false });
-    await waitFor(() => results.at(-1) === 'sent');
-  }
+  };
+  state.health = 'failed';
+  await expectNone();
+  state.health = 'ok';
+  await waitFor(() => results.at(-1) === 'sent');
+  stopping.abort();
+  await expectNone();
 });
 
 test('a heartbeat that fails is logged once, without its address, and so is its recovery', async () => {

@@ -9,7 +9,7 @@ import { waitFor } from '../support/wait-for.ts';
 let server: TestServer;
 
 beforeEach(async () => {
-  server = await startServer({ streamLimits: { heartbeatMs: 20, stallMs: 200 } });
+  server = await startServer({ limits: { heartbeatMs: 20, stallMs: 200 } });
 });
 
 afterEach(() => server.close());

@@ -3,8 +3,9 @@ import { RunwatchError } from '../../src/core/errors.ts';
 import { createServer, listen } from '../../src/http/server.ts';
 import { createTokens } from '../../src/http/tokens.ts';
 import { waitFor } from '../support/wait-for.ts';
+import { testDaemon } from '../support/daemon.ts';
 import { fakeServices, servicesOf } from '../support/fake-services.ts';
-import { startServer, TEST_SEALER, type TestServer } from '../support/http-server.ts';
+import { startServer, type TestServer } from '../support/http-server.ts';
 
 const ignore = () => undefined;
 
@@ -19,7 +20,7 @@ afterEach(() => server.close());
 
 describe('livez', () => {
   it('livez answers although everything else fails', async () => {
-    const { services, fetch } = await start({ isDraining: () => true });
+    const { services, fetch } = await start({ stopping: AbortSignal.abort() });
     services.health.checks = () => Promise.reject(new Error('nothing works'));
     const response = await fetch('/livez');
     expect([response.status, await response.text()]).toEqual([200, 'ok\n']);
@@ -61,10 +62,10 @@ describe('readyz', () => {
   });
 
   it('readyz is 503 while the process ends', async () => {
-    let draining = false;
-    const { fetch } = await start({ isDraining: () => draining });
+    const stopping = new AbortController();
+    const { fetch } = await start({ stopping: stopping.signal });
     expect((await fetch('/readyz')).status).toBe(200);
-    draining = true;
+    stopping.abort();
     expect((await fetch('/readyz')).status).toBe(503);
   });
 
@@ -130,16 +131,9 @@ describe('listening where it cannot be', () => {
   it('listening on a taken port or at an address of another host fails with a sentence', async () => {
     const { url } = await start();
     const port = Number(new URL(url).port);
-    const second = createServer({
-      services: servicesOf(fakeServices()),
-      tokens: createTokens([]),
-      sealer: TEST_SEALER,
-      public: [],
-      version: '1.2.3',
-      log: { debug: ignore, info: ignore, error: ignore },
-      isDraining: () => false,
-      isStoreReady: () => true,
-    });
+    const daemon = testDaemon({ tokens: createTokens([]) });
+    const { signal } = new AbortController();
+    const second = createServer(daemon, servicesOf(fakeServices()), signal);
     const failure = await listen(second, { host: '127.0.0.1', port }).catch((error) => error);
     // An address of the documentation ranges is of no host.
     const elsewhere = await listen(second, { host: '192.0.2.1', port }).catch((error) => error);

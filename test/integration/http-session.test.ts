@@ -111,7 +111,7 @@ describe("a session's cookie", () => {
 
 describe('the end of a session', () => {
   test('a session that is signed out opens nothing any more, and its event streams end', async () => {
-    const server = await open({ streamLimits: { heartbeatMs: 20, stallMs: 30_000 } });
+    const server = await open({ limits: { heartbeatMs: 20, stallMs: 30_000 } });
     const { cookie, headers } = await signIn(server);
     const other = await signIn(server);
     const stream = await server.fetch('/v1/events/stream', { headers });

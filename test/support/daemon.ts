@@ -6,7 +6,7 @@ import { noLinks } from '../../src/core/run/links.ts';
 import { AlertRules } from '../../src/alert/rules.ts';
 import type { Daemon } from '../../src/daemon.ts';
 import type { Stores } from '../../src/daemon/stores.ts';
-import { UNTRACED } from '../../src/daemon/tracing.ts';
+import { Tracing } from '../../src/daemon/tracing.ts';
 import { Endpoints } from '../../src/deliver/endpoints.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import { Process } from '../../src/process.ts';
@@ -47,7 +47,7 @@ export function testProcess(given: GivenProcess = {}): Process {
     connections: {},
     clock: { now, timeOfDay: now, skewMs: () => 0 },
     metrics: {},
-    tracing: UNTRACED,
+    tracing: new Tracing(null, noLinks, now),
     names: {},
     alertRules: new AlertRules(config),
     workflowNames: {},

@@ -19,7 +19,7 @@ import type { DeliveryQuery, RedeliverRange } from '../../src/http/deliveries.ts
 import type { EndpointHealth, EndpointTest, EndpointView } from '../../src/http/endpoints.ts';
 import { Repeats } from '../../src/http/idempotency.ts';
 import type { Services } from '../../src/http/services.ts';
-import type { EndedSessions } from '../../src/http/session.ts';
+import type { EndedSessionStore } from '../../src/redis/stores/session-store.ts';
 import type { SourceView } from '../../src/http/sources.ts';
 import type { WatchQuery, WatchView } from '../../src/http/watches.ts';
 import type { PollingQuery, WorkflowView } from '../../src/http/workflows.ts';
@@ -33,6 +33,7 @@ export type Served = {
 
 /** The fake services as a test sees them: recorded calls, and answers to give. */
 export interface FakeServices extends Served {
+  endedSessions: Pick<EndedSessionStore, 'add' | 'has'>;
   calls: {
     registered: WatchRequest[];
     purged: string[];
@@ -504,7 +505,7 @@ function arrival(waiting: Set<() => void>, signal: AbortSignal): Promise<void> {
   });
 }
 
-function fakeEndedSessions(): EndedSessions {
+function fakeEndedSessions(): FakeServices['endedSessions'] {
   const ended = new Set<string>();
   return {
     async add({ owner, id }) {

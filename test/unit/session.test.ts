@@ -1,8 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import type { TokenConfig } from '../../src/config/schema.ts';
-import { createSessions, placeOf, SESSION_S, type EndedSessions } from '../../src/http/session.ts';
+import { placeOf, SESSION_S, Sessions } from '../../src/http/session.ts';
 import { createTokens } from '../../src/http/tokens.ts';
+import type { EndedSessionStore } from '../../src/redis/stores/session-store.ts';
 import { NOON } from '../support/builders.ts';
+import { testDaemon } from '../support/daemon.ts';
 
 const HOUR = 3_600_000;
 
@@ -14,7 +16,7 @@ const token = (name: string): TokenConfig => ({
 });
 
 /** A store that remembers, or does what a test wants. */
-function endedSessions(has?: () => Promise<boolean>): EndedSessions {
+function endedSessions(has?: () => Promise<boolean>): Pick<EndedSessionStore, 'add' | 'has'> {
   const ended = new Set<string>();
   return {
     add: async ({ owner, id }) => void ended.add(owner + id),
@@ -25,12 +27,14 @@ function endedSessions(has?: () => Promise<boolean>): EndedSessions {
 function rig({ ended = endedSessions(), isStoreReady = true, tokens = ['ops', 'wall'] } = {}) {
   const state = { now: NOON, isStoreReady };
   const inForce = createTokens(tokens.map(token));
-  const sessions = createSessions({
+  const daemon = testDaemon({
     tokens: inForce,
-    ended,
-    isStoreReady: () => state.isStoreReady,
-    now: () => state.now,
+    stores: { endedSessions: ended },
+    connections: {
+      state: () => (state.isStoreReady ? { kind: 'ok' } : { kind: 'away', reason: 'it is down' }),
+    },
   });
+  const sessions = new Sessions(daemon, () => state.now);
   const signIn = (place = { port: '8787', path: '/', isEncrypted: false }) => {
     const { cookie, value } = sessions.issue(token('wall'), place);
     return { header: cookie, cookie: cookie.split(';')[0] ?? '', value };

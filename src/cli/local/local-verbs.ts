@@ -1,7 +1,7 @@
 import type { StoreView } from '../../client/types.ts';
 import type { WrittenRules } from '../../config/load.ts';
 import type { Config } from '../../config/schema.ts';
-import type { DaemonOptions } from '../../start-daemon.ts';
+import type { DaemonOptions } from '../../daemon/open.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
 import type { ConfigFlags } from './config.ts';

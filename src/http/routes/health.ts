@@ -20,8 +20,9 @@ const METRICS_INTERVAL_MS = 1_000;
 
 interface HealthOptions {
   health: Health;
-  isDraining: () => boolean;
   metrics: Metrics | undefined;
+  /** Aborts when the process begins to stop. */
+  stopping: AbortSignal;
 }
 
 const readinessAnswer = (description: string) => ({
@@ -72,7 +73,7 @@ const metricsSchema = {
 /** What machines ask about this process. None of it needs a token. */
 export const healthRoutes: FastifyPluginAsyncZod<HealthOptions> = async (
   app,
-  { health, isDraining, metrics },
+  { health, metrics, stopping },
 ) => {
   const config = { probe: true };
 
@@ -82,7 +83,7 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthOptions> = async (
   });
 
   app.get('/readyz', { schema: readySchema, config }, async ({ query, headers }, reply) => {
-    const checks = [...drainingCheck(isDraining()), ...(await checksOf(health))];
+    const checks = [...drainingCheck(stopping.aborted), ...(await checksOf(health))];
     const isReady = checks.every(({ status }) => status !== 'failed');
     reply.code(isReady ? 200 : 503).header('cache-control', 'no-store');
     const format = query.format ?? (acceptsJson(headers.accept) ? 'json' : 'text');
