@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative, resolve, dirname } from 'node:path';
 import { expect, test } from '@jest/globals';
+import { circlesOf } from '../../scripts/figures/imports.ts';
 
 const SRC = join(import.meta.dirname, '../../src');
 
@@ -157,6 +158,17 @@ test('only the root and the API read the parts of the daemon', () => {
   const isReader = (file: string) =>
     file === 'start-daemon.ts' || (file.startsWith('http/') && !file.startsWith('http/schemas/'));
   expect(importersOf('daemon.ts').filter((file) => !isReader(file))).toEqual([]);
+});
+
+test('no circle of imports leaves its folder, types included', () => {
+  const inner = IMPORTS.filter(({ specifier }) => specifier.startsWith('.'));
+  const imports = new Map(sourceFiles().map((file) => [relative(SRC, file), new Set<string>()]));
+  for (const { file, specifier } of inner) imports.get(file)?.add(targetOf(file, specifier));
+  const circles = circlesOf(imports);
+  // Else no import was read: the parts of a source know one another.
+  expect(circles.length).toBeGreaterThan(0);
+  const leaving = circles.filter((circle) => new Set(circle.map(dirname)).size > 1);
+  expect(leaving).toEqual([]);
 });
 
 test('a package that belongs to a part of runwatch is imported there alone', () => {
