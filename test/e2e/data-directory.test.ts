@@ -72,6 +72,9 @@ async function readyz(daemon: DaemonProcess): Promise<{ status: number; text: st
   return { status: response.status, text: await response.text() };
 }
 
+/** As a person removes it, while the daemon and its Redis go on to write there. */
+const REMOVED = { recursive: true, maxRetries: 10 };
+
 const KEYS = ['encryption-key', 'signing-secret'];
 
 test('a data directory that is removed is made again with keys and watches, which a restart finds', async () => {
@@ -82,7 +85,7 @@ test('a data directory that is removed is made again with keys and watches, whic
   const keys = () => KEYS.map((name) => readFileSync(join(dataDir, name), 'utf8'));
   const before = keys();
 
-  await rm(dataDir, { recursive: true });
+  await rm(dataDir, REMOVED);
   await waitFor(async () => {
     const { status, text } = await readyz(daemon);
     return status === 200 && text.includes('degraded data directory: made again from memory');
@@ -107,7 +110,7 @@ test('a daemon that ends after its data directory was removed leaves all of it, 
   const daemon = await start(noxus, dataDir);
   const runId = await watchARun(noxus, daemon);
   const before = await readFile(join(dataDir, 'encryption-key'), 'utf8');
-  await rm(dataDir, { recursive: true });
+  await rm(dataDir, REMOVED);
   expect(await daemon.stop('SIGTERM')).toBe(0);
   expect(serversIn(dataDir)).toEqual([]);
 
