@@ -2,7 +2,7 @@ import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { BODY_KIND_NAMES } from '../core/delivery/delivery.ts';
-import { parseDuration } from '../core/time.ts';
+import { DEFAULT_RETRY_MS } from '../core/delivery/retry.ts';
 import {
   isReservedHeader,
   EVENT_TYPES,
@@ -147,11 +147,7 @@ export const when = z.strictObject({
 const retrySchedule = z
   .array(duration('5s', { min: '1ms', max: '30d' }))
   .max(50, 'expected at most 50 delays')
-  .default(
-    ['5s', '1m', '5m', '30m', '2h', '5h', '10h', '14h', '20h', '24h'].map(
-      (d) => parseDuration(d) ?? 0,
-    ),
-  );
+  .default([...DEFAULT_RETRY_MS]);
 
 /** What every kind of endpoint has. */
 const endpointBase = {

@@ -15,11 +15,6 @@ import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { FOLD_MOST } from '../core/delivery/fold.ts';
 import { isOrigin } from '../core/delivery/receiver.ts';
 
-/** The default delays between attempts, ms. */
-export const DEFAULT_RETRY_MS = [
-  5, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400,
-].map((seconds) => seconds * 1_000);
-
 /** The deadline of per-watch webhooks, which have no options, ms. */
 export const PER_WATCH_TIMEOUT_MS = 15_000;
 

@@ -2,6 +2,7 @@ import type { Config, EndpointConfig, WebhookEndpointConfig } from '../config/sc
 import { loadTlsFiles } from '../config/tls-files.ts';
 import type { WorkflowKey } from '../core/cadence/phase.ts';
 import type { Delivery } from '../core/delivery/delivery.ts';
+import { DEFAULT_RETRY_MS } from '../core/delivery/retry.ts';
 import {
   subscriptionKey,
   watchId,
@@ -22,7 +23,7 @@ import { createWebhookChannel } from './channels/webhook.ts';
 import type { Deliverer } from './deliverer.ts';
 import { createEndpointGuard } from './egress/egress-guard.ts';
 import { HttpAttempts } from './http-attempt.ts';
-import { DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './endpoints.ts';
+import { PER_WATCH_TIMEOUT_MS } from './endpoints.ts';
 import { deriveWebhookSecret } from './secrets/sign.ts';
 
 type RouteFinder = () => Promise<Route>;

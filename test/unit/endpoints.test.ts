@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
-import { Endpoints, DEFAULT_RETRY_MS } from '../../src/deliver/endpoints.ts';
+import { DEFAULT_RETRY_MS } from '../../src/core/delivery/retry.ts';
+import { Endpoints } from '../../src/deliver/endpoints.ts';
 
 const HOOK = { type: 'webhook', url: 'https://example.com/' };
 

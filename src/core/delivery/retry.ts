@@ -57,6 +57,11 @@ export function beforeAttempt(
   }
 }
 
+/** The delays after the first, second, … failed attempt, unless an endpoint's `retry` says otherwise, ms. */
+export const DEFAULT_RETRY_MS: readonly number[] = [
+  5, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400,
+].map((seconds) => seconds * 1_000);
+
 const RETRY_JITTER = 0.1;
 
 /** Statuses that may be about the message, also where a channel takes them for passing. */
