@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { loadConfig } from '../../src/config/load.ts';
 import { formatProblem } from '../../src/config/problems.ts';
-import { CHECKS } from '../../src/core/health.ts';
+import { CHECKS } from '../../src/core/health-check.ts';
 import { PROBLEMS } from '../../src/http/problem.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { runBuiltCli } from '../../test/support/built-cli.ts';

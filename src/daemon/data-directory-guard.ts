@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import { isoTime } from '../core/event/event.ts';
-import type { HealthCheck } from '../core/health.ts';
+import type { HealthCheck } from '../core/health-check.ts';
 import type { EmbeddedRedis } from '../redis/embedded/server.ts';
 import type { Process } from '../process.ts';
 import { checkDataDirectory, needDataDirectory } from './data-directory.ts';

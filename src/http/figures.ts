@@ -1,4 +1,4 @@
-import { CHECKS } from '../core/health.ts';
+import { CHECKS } from '../core/health-check.ts';
 import { PER_WATCH } from '../core/delivery/receiver.ts';
 import type { Daemon } from '../daemon.ts';
 import type { Process } from '../process.ts';

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { HealthCheck } from '../core/health.ts';
+import type { HealthCheck } from '../core/health-check.ts';
 import type { MemoryFigures } from '../core/redis-memory.ts';
 import { overdueText } from '../core/source/overdue.ts';
 import { readsText } from '../core/source/read-times.ts';

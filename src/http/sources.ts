@@ -1,7 +1,7 @@
 import { isoTime } from '../core/event/event.ts';
 import type { StreamFigures } from '../core/feed/run-stream.ts';
 import { inconsistentMessage, type SourceConsistency } from '../core/source/consistency.ts';
-import type { RateLimit } from '../core/source/limiter.ts';
+import type { RateLimit } from '../core/source/rate-limit.ts';
 import type { Overdue } from '../core/source/overdue.ts';
 import type { SourceReads } from '../core/source/read-times.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';

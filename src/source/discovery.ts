@@ -21,7 +21,7 @@ import {
   type RunList,
   type RunPage,
 } from '../core/feed/run-list.ts';
-import type { Permit } from '../core/source/limiter.ts';
+import type { Permit } from '../core/source/rate-limit.ts';
 import { register } from '../core/watch/register.ts';
 import type { Subscription } from '../core/watch/watch.ts';
 import type { WatchChange } from '../redis/commit.ts';

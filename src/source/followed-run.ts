@@ -10,7 +10,7 @@ import {
 } from '../core/feed/stream-hint.ts';
 import type { RunNodes } from '../core/run/nodes.ts';
 import { isTerminalStatus, type RunSnapshot } from '../core/run/snapshot.ts';
-import type { Permit } from '../core/source/limiter.ts';
+import type { Permit } from '../core/source/rate-limit.ts';
 import type { AskedRequest } from '../core/source/throttle.ts';
 import type { Watch } from '../core/watch/watch.ts';
 

@@ -1,7 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
 import { costMultiplierAfter, loadUnder, type SourceLoad } from '../core/cadence/load.ts';
 import { LongestWait } from '../core/source/read-times.ts';
-import { graceMs, holdMs, roundMs, type Permit, type RateLimit } from '../core/source/limiter.ts';
+import {
+  graceMs,
+  holdMs,
+  roundMs,
+  type Permit,
+  type RateLimit,
+} from '../core/source/rate-limit.ts';
 import { faultLog } from '../fault-log.ts';
 import type { Process } from '../process.ts';
 
@@ -27,7 +33,8 @@ interface TakenPermit {
 }
 
 /**
- * The rate limiter of a source, in one process. All processes share one log of requests. A request
+ * The rate limiter of a source, in one process. All processes share one log of requests in Redis, by which
+ * `redis/lua/rate-limit.ts` decides in the same step as a claim (`request-claim.ts`) or an admission. A request
  * counts from before it is sent until one period after its answer or certain arrival.
  * So no window of one period ever contains more requests than the limit.
  */

@@ -43,7 +43,7 @@ import {
   type RunPage,
 } from '../core/feed/run-list.ts';
 import { VanishedRuns } from '../core/feed/vanished.ts';
-import type { Permit } from '../core/source/limiter.ts';
+import type { Permit } from '../core/source/rate-limit.ts';
 import type { ReadTimes } from '../core/source/read-times.ts';
 import { grantedPauseMs } from '../core/source/throttle.ts';
 import type { Watch } from '../core/watch/watch.ts';

@@ -4,7 +4,7 @@ import type { Overdue } from '../core/source/overdue.ts';
 import { faultLog } from '../fault-log.ts';
 import { startPeriodic, type Periodic } from '../periodic.ts';
 import type { Process } from '../process.ts';
-import { checkGone } from '../watches/gone.ts';
+import { checkGone } from '../watches/gone-checks.ts';
 import { Discovery } from './discovery.ts';
 import { ScheduleRepair } from './schedule.ts';
 import { Source } from './source.ts';

@@ -12,7 +12,7 @@ import type { Process } from '../process.ts';
 import type { Claimed } from './slots.ts';
 import type { Source } from './source.ts';
 import { isoTime } from '../core/event/event.ts';
-import type { RateLimit } from '../core/source/limiter.ts';
+import type { RateLimit } from '../core/source/rate-limit.ts';
 import { overdueCause, overdueHelp, overdueMessage, type Overdue } from '../core/source/overdue.ts';
 
 /** How long a source counts as paused after its pause, ms: a probe may be in flight. */

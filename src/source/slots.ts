@@ -1,5 +1,5 @@
 import type { SourceConfig } from '../config/schema.ts';
-import { autoConcurrency, shareOf, type AskedSource } from '../core/source/limiter.ts';
+import { autoConcurrency, shareOf, type AskedSource } from '../core/source/rate-limit.ts';
 import type { NextClaim } from '../redis/stores/request-claim.ts';
 import { afterFull, afterLate, FIRST_WINDOW, windowSize } from '../core/source/window.ts';
 import { faultLog } from '../fault-log.ts';

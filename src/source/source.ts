@@ -3,7 +3,7 @@ import { pollPolicy, type Config, type SourceConfig } from '../config/schema.ts'
 import { loadSourceAuthorities } from '../config/tls-files.ts';
 import { loadByPlan, type SourceLoad } from '../core/cadence/load.ts';
 import type { EventStreams } from '../core/feed/run-stream.ts';
-import { MOST_UNDER_WAY, type RateLimit } from '../core/source/limiter.ts';
+import { MOST_UNDER_WAY, type RateLimit } from '../core/source/rate-limit.ts';
 import type { Overdue } from '../core/source/overdue.ts';
 import {
   readsText,

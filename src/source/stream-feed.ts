@@ -28,7 +28,7 @@ import {
 } from '../core/feed/stream-trust.ts';
 import type { RunNodes } from '../core/run/nodes.ts';
 import type { RunSnapshot } from '../core/run/snapshot.ts';
-import type { Permit } from '../core/source/limiter.ts';
+import type { Permit } from '../core/source/rate-limit.ts';
 import type { AskedRequest } from '../core/source/throttle.ts';
 import type { PollReport } from '../core/watch/poll-report.ts';
 import type { Watch } from '../core/watch/watch.ts';

@@ -4,7 +4,7 @@ import type {
   WorkflowPage,
   WorkflowsQuestion,
 } from '../core/feed/workflow.ts';
-import type { Permit } from '../core/source/limiter.ts';
+import type { Permit } from '../core/source/rate-limit.ts';
 import type { WorkflowNameStore } from '../redis/stores/name-store.ts';
 
 /** Names that are kept of a source. */

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
-import type { RateLimit } from '../../src/core/source/limiter.ts';
+import type { RateLimit } from '../../src/core/source/rate-limit.ts';
 import { SourceLimiter } from '../../src/source/limiter.ts';
 import { BudgetStore } from '../../src/redis/stores/source-store.ts';
 import { testProcess } from '../support/daemon.ts';

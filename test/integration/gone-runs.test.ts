@@ -1,6 +1,6 @@
 import { afterAll, afterEach, describe, expect, test } from '@jest/globals';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
-import { checkGone } from '../../src/watches/gone.ts';
+import { checkGone } from '../../src/watches/gone-checks.ts';
 import type { FaultInput } from '../../src/simulator/fault.ts';
 import { newWatch, NOON, observeContext, POLICY, snapshot } from '../support/builders.ts';
 import { testProcess, testSource } from '../support/daemon.ts';

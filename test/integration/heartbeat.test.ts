@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, test } from '@jest/globals';
-import type { HealthCheck } from '../../src/core/health.ts';
+import type { HealthCheck } from '../../src/core/health-check.ts';
 import { Heartbeat } from '../../src/http/heartbeat.ts';
 import { configSchema } from '../../src/config/schema.ts';
 import { createEndpointGuard } from '../../src/deliver/egress/egress-guard.ts';

@@ -13,7 +13,7 @@ import type {
 } from '../../src/core/event/event.ts';
 import type { WorkflowPolling } from '../../src/core/cadence/workflow-polling.ts';
 import { ATTENTION_KINDS, type AttentionItem } from '../../src/core/attention.ts';
-import type { HealthCheck } from '../../src/core/health.ts';
+import type { HealthCheck } from '../../src/core/health-check.ts';
 import type { Attention, AttentionQuery } from '../../src/http/attention.ts';
 import type { DeliveryQuery, RedeliverRange } from '../../src/http/deliveries.ts';
 import type { EndpointHealth, EndpointTest, EndpointView } from '../../src/http/endpoints.ts';

@@ -5,7 +5,7 @@ import { expect, test } from '@jest/globals';
 import { parse } from 'yaml';
 import { referencePages } from '../../scripts/docs.ts';
 import { configSchema } from '../../src/config/schema.ts';
-import { CHECKS } from '../../src/core/health.ts';
+import { CHECKS } from '../../src/core/health-check.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 
 test('the generated pages in docs are what `npm run docs` writes', async () => {

@@ -4,7 +4,7 @@ import { NEW_STATE } from '../../src/core/delivery/endpoint-state.ts';
 import { isoTime } from '../../src/core/event/event.ts';
 import type { Overdue } from '../../src/core/source/overdue.ts';
 import type { SourceReads } from '../../src/core/source/read-times.ts';
-import { CHECKS } from '../../src/core/health.ts';
+import { CHECKS } from '../../src/core/health-check.ts';
 import { checkFigures } from '../../src/http/figures.ts';
 import { Health } from '../../src/http/health.ts';
 import { NOON, stretchedReads } from '../support/builders.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { graceMs, holdMs, roundMs, autoConcurrency } from '../../src/core/source/limiter.ts';
+import { graceMs, holdMs, roundMs, autoConcurrency } from '../../src/core/source/rate-limit.ts';
 import { patienceMs, pollKind } from '../../src/core/cadence/load.ts';
 
 const ROUND_MS = 20_000;

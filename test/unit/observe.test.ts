@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { DurationSample } from '../../src/core/cadence/phase.ts';
-import { nextGoneCheck, revived, observe } from '../../src/core/watch/observe.ts';
+import { nextGoneCheck, revived } from '../../src/core/watch/gone.ts';
+import { observe } from '../../src/core/watch/observe.ts';
 import { type PollResult, KNOWN_STATUSES } from '../../src/core/run/snapshot.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, observeContext, POLICY, snapshot } from '../support/builders.ts';

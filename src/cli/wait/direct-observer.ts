@@ -15,7 +15,7 @@ import { cannotTell, judge, type RunView, type Verdict } from './verdict.ts';
 import type { RunObserver } from './wait.ts';
 import type { StreamEnd, StreamListener } from '../../core/feed/run-stream.ts';
 import type { HintStep } from '../../core/feed/stream-hint.ts';
-import type { Permit } from '../../core/source/limiter.ts';
+import type { Permit } from '../../core/source/rate-limit.ts';
 import type { AskedRequest } from '../../core/source/throttle.ts';
 
 /** The terminal shows every change, like an endpoint that subscribes to all events. */

@@ -1,5 +1,5 @@
 import { spanText } from '../time.ts';
-import type { RateLimit } from './limiter.ts';
+import type { RateLimit } from './rate-limit.ts';
 
 /** The overdue polls of a source. */
 export interface Overdue {

@@ -2,7 +2,7 @@ import { longestInterval, type SourceLoad } from '../cadence/load.ts';
 import { isAwaiting } from '../run/snapshot.ts';
 import type { Watch } from '../watch/watch.ts';
 import { spanText } from '../time.ts';
-import type { RateLimit } from './limiter.ts';
+import type { RateLimit } from './rate-limit.ts';
 import { allowanceText, countText, wantedText } from './overdue.ts';
 
 /** Jitter, and what a plan cannot foresee, are no reason to call an interval too long. */

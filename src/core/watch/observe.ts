@@ -1,13 +1,6 @@
 import { troubleDelay, nextPoll } from '../cadence/cadence.ts';
 import { type DurationSample, phasesAfter, durationSamples } from '../cadence/phase.ts';
-import {
-  type Phase,
-  inForce,
-  withChangedState,
-  withChanges,
-  type Watch,
-  type Missing,
-} from './watch.ts';
+import { type Phase, inForce, withChangedState, withChanges, type Watch } from './watch.ts';
 import { isTerminalEvent, type RunwatchEvent, isoTime } from '../event/event.ts';
 import { streamedDelay } from '../feed/stream-trust.ts';
 import {
@@ -21,6 +14,7 @@ import {
 import { buildEvent, diffRun, mayReport, withReported } from '../run/transition.ts';
 import type { ObservationDraft, ObserveContext } from './observation.ts';
 import { recordPoll, type RecentPoll } from './poll-history.ts';
+import { answeredSince, runMissing } from './gone.ts';
 import { judgePoll, takesBack, type Judgement } from './doubt.ts';
 import { followDwell, usualDwellMs } from './stall.ts';
 import {
@@ -161,49 +155,6 @@ function noticeAfter(watch: Watch, events: RunwatchEvent[]): Watch['notice'] {
   return entered ? { eventId: entered.id, type: entered.type } : watch.notice;
 }
 
-/** How many polls must confirm that a run is missing before it counts as gone. */
-const GONE_CONFIRMATIONS = 3;
-
-/** From this many 404s on, the source has to show that it answers for other runs. */
-const DOUBTFUL_FROM = 2;
-
-/**
- * A missing run. It counts as gone only if this lasts, since runs may become visible late. The
- * source must also have answered for other runs since; else the source is the one that is
- * unreachable.
- */
-function runMissing(
-  watch: Watch,
-  said: Pick<Missing, 'code' | 'message'>,
-  { now, policy, answeredAt, closedFor }: ObserveContext,
-): ObservationDraft {
-  const since = watch.missing?.since ?? now;
-  const count = (watch.missing?.count ?? 0) + 1;
-  const isProved = hasAnsweredSince(since, answeredAt);
-  if (isProved && count > GONE_CONFIRMATIONS && now >= since + policy.goneAfterMs) {
-    return runGone({ ...said, since });
-  }
-  const stepMs = closedFor !== null ? 0 : policy.goneAfterMs / GONE_CONFIRMATIONS;
-  return {
-    changes: { missing: { ...said, since, count } },
-    news: [],
-    nextPollAt: now + Math.max(stepMs, policy.minIntervalMs),
-    isDoubtful: !isProved && count >= DOUBTFUL_FROM,
-  };
-}
-
-function hasAnsweredSince(since: number, answeredAt: number | null): boolean {
-  return answeredAt !== null && answeredAt > since;
-}
-
-function runGone(gone: Missing): ObservationDraft {
-  return {
-    changes: { state: 'gone', gone, missing: null, trouble: null },
-    news: [{ type: 'run.gone', details: { error: { ...gone, since: isoTime(gone.since) } } }],
-    nextPollAt: gone.since,
-  };
-}
-
 /** A failure while the source is closed is no failure of the run, which waits for its next poll. */
 function readFailed(watch: Watch, result: FetchTrouble, context: ObserveContext): ObservationDraft {
   const { now, policy, random } = context;
@@ -231,7 +182,7 @@ function cannotTell(
   const failingSince = Math.max(since + lateMs, openSince ?? since);
   const unreachableAt = failingSince + policy.unreachableAfterMs;
   const isDue = !watch.unreachable && now >= unreachableAt;
-  const raise = isDue && hasAnsweredSince(failingSince, answeredAt);
+  const raise = isDue && answeredSince(failingSince, answeredAt);
   const isReported = watch.unreachable || raise;
   const error = { code: kind, message, since: isoTime(trouble.since) };
   return {
@@ -246,37 +197,6 @@ function cannotTell(
 function silenceOf({ trouble }: Watch, now: number, lagMs: number) {
   if (trouble === null) return { since: now, lateMs: 0 };
   return { since: trouble.since, lateMs: (trouble.lateMs ?? 0) + lagMs };
-}
-
-/** How often a poll checks whether a run that was gone is back, ms. */
-const EVERY_MS = 3_600_000;
-
-/** How long such checks go on, ms. */
-const FOR_MS = 86_400_000;
-
-/** When the next check of a run that is gone is due, ms since the epoch; null for never. */
-export function nextGoneCheck(watch: Pick<Watch, 'state' | 'endedAt'>, now: number): number | null {
-  if (watch.state !== 'gone' || watch.endedAt === null) return null;
-  const next = now + EVERY_MS;
-  return next > watch.endedAt + FOR_MS ? null : next;
-}
-
-/**
- * The watch of a run that is back, before the poll is observed. It is active and keeps the last
- * snapshot, so that the poll result is compared with that.
- */
-export function revived(watch: Watch, now: number): Watch {
-  return withChanges(watch, {
-    state: 'active',
-    changedAt: now,
-    acknowledged: null,
-    gone: null,
-    missing: null,
-    trouble: null,
-    unreachable: true,
-    endedAt: null,
-    nextPollAt: now,
-  });
 }
 
 /** The observation for a poll that returned the run. */

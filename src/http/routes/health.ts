@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { messageOf } from '../../core/errors.ts';
-import type { HealthCheck } from '../../core/health.ts';
+import type { HealthCheck } from '../../core/health-check.ts';
 import type { Health } from '../health.ts';
 import { refusal } from '../problem.ts';
 import { problemAnswer } from '../schemas/common.ts';

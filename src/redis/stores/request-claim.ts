@@ -8,11 +8,12 @@ import {
   SURE_OF_ONE_IN,
   type RequestKind,
 } from '../../core/cadence/load.ts';
-import { holdMs, type RateLimit } from '../../core/source/limiter.ts';
+import { holdMs, type RateLimit } from '../../core/source/rate-limit.ts';
 import type { StoredWatch } from '../commit.ts';
 import type { Keys } from '../keys.ts';
 import { SCHEDULE } from '../lua/schedule.ts';
-import { PERMITS, PROBED_MS, SOURCE_GATE } from '../lua/source.ts';
+import { PERMITS } from '../lua/rate-limit.ts';
+import { PROBED_MS, SOURCE_GATE } from '../lua/source-gate.ts';
 import { script } from '../script.ts';
 import { ACTIVE, IDENTITY_LENGTH, readWatch } from './watch-record.ts';
 
@@ -161,9 +162,10 @@ const READ_AHEAD = 32;
 
 /**
  * Claims the most urgent requests that are due, and takes their permits of the source's rate limit with them.
- * Which ones these are, and whether there are any at all, is decided here and nowhere else: `sourceAdmission`
- * says what the source admits, `dueNow` and `pick` which request goes first. Where nothing is due, the rest of the
- * rate limit goes to watches beyond their configured longest interval.
+ * Which scheduled request goes next, if any, is decided here: `sourceAdmission` says what the source admits,
+ * `countPermits` what its rate limit does, `dueNow` and `pick` which request goes first. Where nothing is due, the
+ * rest of the rate limit goes to watches beyond their configured longest interval. Requests that stand in no
+ * schedule, such as those for names, take a permit of the same limit by `ADMIT_REQUEST`.
  *
  * Its further keys are the due sets, its further arguments the patience of each kind in ms. A limit of 0 is none.
  * Returns [next, ms, now, troubled, failed probes], then [member, kind, due time, watch, requests] of each.

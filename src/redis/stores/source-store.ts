@@ -1,12 +1,13 @@
 import type { Redis } from 'ioredis';
-import { holdMs, type PermitRequest } from '../../core/source/limiter.ts';
+import { holdMs, type PermitRequest } from '../../core/source/rate-limit.ts';
 import type { SourceRecord, SourceState } from '../../core/source/throttle.ts';
 import { jsonOrNull } from '../connection.ts';
 import type { Keys } from '../keys.ts';
 import { storeNow } from '../store-clock.ts';
 import { Lease } from '../leases.ts';
 import { STORE_NOW } from '../lua/clock.ts';
-import { PERMITS, SOURCE_GATE } from '../lua/source.ts';
+import { PERMITS } from '../lua/rate-limit.ts';
+import { SOURCE_GATE } from '../lua/source-gate.ts';
 import { countNumbers } from '../numbers.ts';
 import { script } from '../script.ts';
 

@@ -4,7 +4,7 @@ import { sum } from '../../core/arrays.ts';
 import type { CountedPage, Total } from '../../core/page.ts';
 import { STATUS_LABELS } from '../../core/run/snapshot.ts';
 import { backlogMoves, withNotices, type BacklogMove } from '../../core/watch/backlog.ts';
-import { nextGoneCheck } from '../../core/watch/observe.ts';
+import { nextGoneCheck } from '../../core/watch/gone.ts';
 import {
   countedTokens,
   parseWatchId,
