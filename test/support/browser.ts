@@ -28,6 +28,9 @@ export function launchBrowser(): Promise<Browser> {
   return chromium.launch({ executablePath, args: FLAGS, headless: true });
 }
 
+/** What functions of a test call that are evaluated in a page: the loader of TypeScript has names kept so. */
+const NAMES_FUNCTIONS = 'globalThis.__name = (named) => named;';
+
 /** A page that keeps account of what no page may do. */
 export interface WatchedPage {
   page: Page;
@@ -57,6 +60,7 @@ export async function openPage(browser: Browser, options: PageOptions): Promise<
     timezoneId: 'UTC',
     locale: 'en-GB',
   });
+  await context.addInitScript(NAMES_FUNCTIONS);
   if (script !== undefined) await context.addInitScript(script);
   // Only for what hangs: a busy machine may take seconds.
   context.setDefaultTimeout(120_000);
