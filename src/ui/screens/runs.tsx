@@ -1,13 +1,13 @@
 import { useEffect, useMemo } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
-import type { EventView } from '../../client/types.ts';
+import type { EventView, PageView } from '../../client/types.ts';
 import type { Watch } from '../api/types.ts';
 import { address, href, isKiosk, runPath, type Query } from '../app/router.ts';
 import { acknowledgeRun } from '../parts/acknowledge.tsx';
 import { Header, Loading, Trouble } from '../parts/basics.tsx';
 import { countText, plural } from '../parts/format.ts';
-import { useList, type List } from '../parts/list.ts';
+import { PAGE_SIZE, useList, type List } from '../parts/list.ts';
 import { NewsButton, useNews } from '../parts/news.tsx';
 import { Table } from '../parts/table.tsx';
 import { useSelection } from '../parts/table.tsx';
@@ -48,7 +48,7 @@ export function Runs() {
   const items = useMemo(() => matchingText(list.items, text), [list.items, text]);
   const head = useLoaded(
     `total ${JSON.stringify(asked)}`,
-    (signal) => api.watches({ ...asked, limit: 1 }, signal),
+    (signal) => api.watches({ ...asked, limit: newestOf(list) }, signal),
     { everyMs: 5_000 },
   );
   useFirstStates(list, head.value);
@@ -94,36 +94,19 @@ export function Runs() {
   );
 }
 
-/** The most rows without a state that are read again at once. */
-const MOST_UNREAD = 20;
+/** Before the first poll of its run, which causes no event. */
+const isUnseen = ({ run, state }: Watch) => run === null && state === 'active';
 
-/**
- * Reads rows again that came before the first poll of their run: a first state causes no event.
- * @param turn changes as often as they may be read
- */
-function useFirstStates(list: List<Watch>, turn: unknown): void {
+/** How many of the newest are read with the total: a row that was not seen yet is read again. */
+const newestOf = ({ items }: List<Watch>) => (items.some(isUnseen) ? PAGE_SIZE : 1);
+
+/** Gives rows of before the first poll of their run what the newest page says of them. */
+function useFirstStates(list: List<Watch>, newest: PageView<Watch> | null): void {
   useEffect(() => {
-    const unread = list.items.filter(({ run, state }) => run === null && state === 'active');
-    if (unread.length === 0) return undefined;
-    const stop = new AbortController();
-    void readAgain(list, unread.slice(0, MOST_UNREAD), stop.signal);
-    return () => stop.abort();
-  }, [turn]);
-}
-
-async function readAgain(
-  list: List<Watch>,
-  unread: readonly Watch[],
-  signal: AbortSignal,
-): Promise<void> {
-  const answers = await Promise.allSettled(unread.map((watch) => api.watch(watch, signal)));
-  if (signal.aborted) return;
-  const read = new Map(
-    answers.flatMap((answer) =>
-      answer.status === 'fulfilled' ? [[keyOfRun(answer.value), answer.value]] : [],
-    ),
-  );
-  list.patch((watch) => (watch.run === null ? (read.get(keyOfRun(watch)) ?? watch) : watch));
+    if (newest === null || !list.items.some(isUnseen)) return;
+    const seen = new Map(newest.data.map((watch) => [keyOfRun(watch), watch]));
+    list.patch((watch) => (isUnseen(watch) ? (seen.get(keyOfRun(watch)) ?? watch) : watch));
+  }, [newest]);
 }
 
 /** How many runs the filters admit: the text filter only sees those that were read. */
