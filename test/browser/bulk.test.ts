@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import type { Browser, Page } from 'playwright-core';
-import { launchBrowser, openPage } from '../support/browser.ts';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { closePage, launchBrowser, newContext, openPageIn } from '../support/browser.ts';
 import { openStage, WORKFLOWS, type Stage } from '../support/dashboard-stage.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -54,6 +54,7 @@ const ACTIONS = [
 
 let stage: Stage;
 let browser: Browser;
+let context: BrowserContext;
 /** The name of a run by what requests name: source and id, or the id of its delivery. */
 const named = new Map<string, Name>();
 
@@ -62,6 +63,7 @@ beforeAll(async () => {
     openStage({ sources: ['other'], config: { rules: [] } }),
     launchBrowser(),
   ]);
+  context = await newContext(browser);
   for (const endpoint of ['ops', 'flaky']) {
     await stage.daemon.api(`/v1/endpoints/${endpoint}/pause`, {});
   }
@@ -109,9 +111,8 @@ const cases = ACTIONS.flatMap((action) =>
 test.each(cases)(
   '"$button" on all that match acts on the runs that $filter shows, and on no other',
   async ({ action: [button, title, verb, pattern], filter, left }) => {
-    const { page, context, errors } = await openPage(browser, {
-      url: `${stage.url}/runs?${filter}`,
-    });
+    const watched = await openPageIn(context, { url: `${stage.url}/runs?${filter}` });
+    const { page, errors } = watched;
     const changes = await intercept(page);
     await page
       .getByText(/^2 runs$/)
@@ -135,12 +136,13 @@ test.each(cases)(
     });
     expect(touched.toSorted()).toEqual(left);
     expect(errors).toEqual([]);
-    await context.close();
+    await closePage(watched);
   },
 );
 
 test('a run that a later filter hides is selected no more', async () => {
-  const { page, context } = await openPage(browser, { url: `${stage.url}/runs` });
+  const watched = await openPageIn(context, { url: `${stage.url}/runs` });
+  const { page } = watched;
   const changes = await intercept(page);
   await page.getByRole('checkbox', { name: 'Select all rows that are shown' }).check();
   await page.getByText('6 selected runs').waitFor();
@@ -154,5 +156,5 @@ test('a run that a later filter hides is selected no more', async () => {
   await waitFor(async () => changes.length >= 2, { describe: 'both requests' });
   await page.getByText('Stopped watching 2 runs.').waitFor();
   expect(changes).toHaveLength(2);
-  await context.close();
+  await closePage(watched);
 });

@@ -1,17 +1,25 @@
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, test } from '@jest/globals';
-import type { Browser, Page } from 'playwright-core';
-import { launchBrowser, openPage, type WatchedPage } from '../support/browser.ts';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import {
+  closePage,
+  launchBrowser,
+  newContext,
+  openPageIn,
+  type WatchedPage,
+} from '../support/browser.ts';
 import { waitForWatch } from '../support/daemon-listings.ts';
 import { openStage, WORKFLOWS, type Stage } from '../support/dashboard-stage.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let stage: Stage;
 let browser: Browser;
+let context: BrowserContext;
 let watched: WatchedPage;
 let page: Page;
 
 beforeAll(async () => {
   [stage, browser] = await Promise.all([openStage(), launchBrowser()]);
+  context = await newContext(browser);
 });
 
 afterAll(async () => {
@@ -20,12 +28,12 @@ afterAll(async () => {
 });
 
 beforeEach(async () => {
-  watched = await openPage(browser, { url: `${stage.url}/` });
+  watched = await openPageIn(context, { url: `${stage.url}/` });
   ({ page } = watched);
   await page.getByText('Live', { exact: true }).waitFor();
 });
 
-afterEach(() => watched.context.close());
+afterEach(() => closePage(watched));
 
 const running = {
   workflow_id: WORKFLOWS.invoices,

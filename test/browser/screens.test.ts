@@ -1,13 +1,20 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { Browser, Locator, Page } from 'playwright-core';
-import { launchBrowser, openPage, type WatchedPage } from '../support/browser.ts';
+import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
+import {
+  closePage,
+  launchBrowser,
+  newContext,
+  openPageIn,
+  type WatchedPage,
+} from '../support/browser.ts';
 import { openStage, WORKFLOWS, type Stage } from '../support/dashboard-stage.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let stage: Stage;
 let browser: Browser;
+let context: BrowserContext;
 let failed: string;
 let delivery: string;
 let alert: string;
@@ -15,6 +22,7 @@ let axeSource: string;
 
 beforeAll(async () => {
   [stage, browser] = await Promise.all([openStage(), launchBrowser()]);
+  context = await newContext(browser);
   axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
   const ended = (status: string, progress: number) => ({
     workflow_id: WORKFLOWS.invoices,
@@ -46,13 +54,13 @@ afterAll(async () => {
 async function withPage(
   path: string,
   work: (page: Page, watched: WatchedPage) => Promise<void>,
-  options: Omit<Parameters<typeof openPage>[1], 'url'> = {},
+  options: Omit<Parameters<typeof openPageIn>[1], 'url'> = {},
 ): Promise<void> {
-  const watched = await openPage(browser, { url: `${stage.url}${path}`, ...options });
+  const watched = await openPageIn(context, { url: `${stage.url}${path}`, ...options });
   try {
     await work(watched.page, watched);
   } finally {
-    await watched.context.close();
+    await closePage(watched);
   }
 }
 

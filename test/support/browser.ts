@@ -51,20 +51,32 @@ interface PageOptions {
   script?: string;
 }
 
-export async function openPage(browser: Browser, options: PageOptions): Promise<WatchedPage> {
-  const { url, width = 1_400, height = 900, theme = 'light', script } = options;
-  const context = await browser.newContext({
-    viewport: { width, height },
-    colorScheme: theme,
-    reducedMotion: options.reducedMotion === true ? 'reduce' : 'no-preference',
-    timezoneId: 'UTC',
-    locale: 'en-GB',
-  });
+/** A context for several pages, one after the other: each page with a context of its own takes three times as long. */
+export async function newContext(browser: Browser): Promise<BrowserContext> {
+  const context = await browser.newContext({ timezoneId: 'UTC', locale: 'en-GB' });
   await context.addInitScript(NAMES_FUNCTIONS);
-  if (script !== undefined) await context.addInitScript(script);
   // Only for what hangs: a busy machine may take seconds.
   context.setDefaultTimeout(120_000);
+  return context;
+}
+
+/** Opens a page in a context of its own, which the caller closes. */
+export async function openPage(browser: Browser, options: PageOptions): Promise<WatchedPage> {
+  return openPageIn(await newContext(browser), options);
+}
+
+/** Opens a page in a context; {@link closePage} closes it. */
+export async function openPageIn(
+  context: BrowserContext,
+  { url, width = 1_400, height = 900, theme = 'light', reducedMotion = false, script }: PageOptions,
+): Promise<WatchedPage> {
   const page = await context.newPage();
+  await page.setViewportSize({ width, height });
+  await page.emulateMedia({
+    colorScheme: theme,
+    reducedMotion: reducedMotion ? 'reduce' : 'no-preference',
+  });
+  if (script !== undefined) await page.addInitScript(script);
   const errors: string[] = [];
   const foreign: string[] = [];
   page.on('console', (message) => {
@@ -77,4 +89,11 @@ export async function openPage(browser: Browser, options: PageOptions): Promise<
   });
   await page.goto(url);
   return { page, context, errors, foreign };
+}
+
+/** Closes a page and forgets what it stored, so that the next page of its context begins as anew. */
+export async function closePage({ page, context }: WatchedPage): Promise<void> {
+  await page.evaluate('localStorage.clear()');
+  await context.clearCookies();
+  await page.close();
 }
