@@ -54,7 +54,6 @@ async function caught(promise: Promise<unknown>): Promise<unknown> {
 }
 
 test('a connection is ready once Redis answers, and reports nothing when all is well', async () => {
-  const { url, prefix } = testRedis();
   const redis = await privateRedis({ aof: true });
   const { connections, log } = connect(redis.url);
   await connections.ready();
@@ -62,11 +61,12 @@ test('a connection is ready once Redis answers, and reports nothing when all is 
   expect(connections.state()).toEqual({ kind: 'ok' });
   expect(log.lines).toEqual([]);
 
-  const shared = connect(`unix://${url}?db=3`).connections;
-  await shared.ready();
-  await shared.commands.set(prefix, 'x');
-  expect(await connect(`${url}?db=3`).connections.blocking.get(prefix)).toBe('x');
-  expect(await connect(url).connections.blocking.get(prefix)).toBeNull();
+  const { url } = redis;
+  const third = connect(`unix://${url}?db=3`).connections;
+  await third.ready();
+  await third.commands.set('key', 'x');
+  expect(await connect(`${url}?db=3`).connections.blocking.get('key')).toBe('x');
+  expect(await connect(url).connections.blocking.get('key')).toBeNull();
 });
 
 test('a subscriber hears what is published, also after Redis was restarted', async () => {

@@ -1,5 +1,6 @@
 import { findServer, startPrivateRedis } from './redis-process.ts';
 import type { PrivateRedis } from './redis-process.ts';
+import { ALL_DATABASES } from './redis.ts';
 import { SUITE_REDIS } from './suite-redis.ts';
 
 export interface SuiteGlobals {
@@ -13,7 +14,7 @@ export default async function globalSetup(): Promise<void> {
     process.env[SUITE_REDIS] = given;
     return;
   }
-  const redis = await startPrivateRedis();
+  const redis = await startPrivateRedis({ args: ['--databases', String(ALL_DATABASES)] });
   (globalThis as SuiteGlobals).suiteRedis = redis;
   process.env[SUITE_REDIS] = redis.url;
 }
