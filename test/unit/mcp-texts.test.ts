@@ -78,6 +78,14 @@ test('show_run says when a run changed, where it failed, who has it, and when it
   );
 });
 
+test.each([
+  ['active', 'being polled now'],
+  ['finished', 'never polled again'],
+] as const)('show_run says of a run without a next poll whose watch is %s: %s', (state, words) => {
+  const watch = sampleWatch({ state, next_poll_at: null });
+  expect(runText(watch, [])).toMatch(new RegExp(`; ${words}\\.$`));
+});
+
 test('texts for a model quote what others wrote, on one line', () => {
   const watch = sampleWatch({
     workflow_name: HOSTILE,

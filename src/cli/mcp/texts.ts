@@ -112,7 +112,7 @@ function statusText({ status, progress }: NonNullable<WatchView['run']>): string
  * @param newestFirst its latest events
  */
 export function runText(watch: WatchView, newestFirst: readonly EventView[]): string {
-  const { run, metadata, next_poll_at: nextPollAt, last_polled_at: lastPolledAt } = watch;
+  const { run, metadata, last_polled_at: lastPolledAt } = watch;
   const nodes = newestFirst.find(({ data }) => data.nodes)?.data.nodes;
   const where = nodes ? nodesText(nodes, quoted) : null;
   const pairs = Object.entries(metadata).map(([key, value]) => `${quoted(key)}: ${quoted(value)}`);
@@ -122,8 +122,14 @@ export function runText(watch: WatchView, newestFirst: readonly EventView[]): st
     ...(where === null ? [] : [`${where}.`]),
     ...(pairs.length === 0 ? [] : [`Metadata: ${pairs.join(', ')}.`]),
     ...acknowledgedText(watch),
-    `Last polled ${lastPolledAt ?? 'never'}; next poll ${nextPollAt ?? 'never'}.`,
+    `Last polled ${lastPolledAt ?? 'never'}; ${nextPollText(watch)}.`,
   ].join('\n');
+}
+
+/** An active run has no time of its next poll while it is being polled. */
+function nextPollText({ state, next_poll_at: at }: WatchView): string {
+  if (at !== null) return `next poll ${at}`;
+  return state === 'active' ? 'being polled now' : 'never polled again';
 }
 
 function timesText(run: WatchView['run']): string[] {
