@@ -24,9 +24,9 @@ let stores: ReturnType<typeof openStores>;
 /** Three daemons on one Redis, on one budget. */
 let daemons: DaemonProcess[];
 
-async function start(prefix: string): Promise<DaemonProcess> {
+async function start({ url, prefix }: ReturnType<typeof testRedis>): Promise<DaemonProcess> {
   return startDaemonProcess({
-    env: { REDIS_URL: testRedis().url },
+    env: { REDIS_URL: url },
     config: {
       redis: { prefix },
       sources: {
@@ -116,9 +116,8 @@ beforeAll(async () => {
   [noxus, stormy, calm] = await Promise.all([startSimulator(), startSimulator(), startSimulator()]);
   const place = testRedis();
   stores = openStores(place);
-  const { prefix } = place;
-  const startedAt = performance.now();
-  daemons = await Promise.all([start(prefix), start(prefix), start(prefix)]);
+  daemons = await Promise.all([start(place), start(place), start(place)]);
+  const [startedAt, before] = [performance.now(), noxus.requests.total];
   const [first, , third] = daemons as [DaemonProcess, DaemonProcess, DaemonProcess];
   // Trouble makes for quick retries, and those are requests too.
   noxus.fault({ kind: 'status', status: 502, probability: 0.2, seed: 3 });
@@ -127,7 +126,7 @@ beforeAll(async () => {
   await waitFor(() => noxus.requests.total >= COUNTED && Math.min(...readsOf(normal)) > 0);
   await waitFor(() => noxus.requests.lists > 2, { describe: 'discovery to read its list' });
   reads = await waitFor(isUrgentAhead, { describe: 'urgent watches to be polled more often' });
-  asked = { requests: noxus.requests.total, ms: performance.now() - startedAt };
+  asked = { requests: noxus.requests.total - before, ms: performance.now() - startedAt };
   storm = await playStorm();
 });
 
@@ -140,7 +139,8 @@ afterAll(async () => {
 describe('rate limit of a source shared by three busy daemons', () => {
   // How many arrive in one window depends on the machine too, so the bench counts that.
   test('three busy daemons keep to the rate limit over the whole time, quick retries included', () => {
-    const windows = Math.ceil(asked.ms / LIMIT.perMs);
+    // What was on its way at one end may arrive within the time, so one window more.
+    const windows = Math.ceil(asked.ms / LIMIT.perMs) + 1;
     expect(asked.requests).toBeLessThanOrEqual(windows * LIMIT.requests);
   });
 

@@ -60,7 +60,7 @@ async function untilQuiet(source: Source): Promise<number> {
   return Date.now();
 }
 
-async function start(prefix: string): Promise<DaemonProcess> {
+async function start({ url, prefix }: ReturnType<typeof testRedis>): Promise<DaemonProcess> {
   const sources = Object.fromEntries(
     SOURCES.map((name) => [
       name,
@@ -73,7 +73,7 @@ async function start(prefix: string): Promise<DaemonProcess> {
     ]),
   );
   return startDaemonProcess({
-    env: { REDIS_URL: testRedis().url },
+    env: { REDIS_URL: url },
     config: {
       redis: { prefix },
       sources,
@@ -249,7 +249,7 @@ beforeAll(async () => {
   noxus = Object.fromEntries(SOURCES.map((name, at) => [name, simulators[at]])) as typeof noxus;
   const place = testRedis();
   stores = openStores(place);
-  pair = await Promise.all([start(place.prefix), start(place.prefix)]);
+  pair = await Promise.all([start(place), start(place)]);
   longPause = await playLongPause();
   // Side by side, for most of the time of each is spent waiting.
   const [first, second, seconds, date] = await Promise.all([
