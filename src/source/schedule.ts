@@ -1,9 +1,9 @@
 import { groupBy } from '../core/arrays.ts';
 import { isWidened } from '../core/cadence/load.ts';
 import type { ClockStep } from '../core/clock.ts';
+import type { ClaimedMember } from '../redis/leases.ts';
 import type { ClaimedRequest, ClaimedRequests } from '../redis/stores/request-claim.ts';
 import type {
-  HeldClaim,
   ReleasedUntil,
   ScheduleSurvey,
   ScheduleStore,
@@ -71,7 +71,7 @@ export class Schedule {
   }
 
   /** Ends a claim without a result. */
-  async release(held: HeldClaim, until: ReleasedUntil): Promise<void> {
+  async release(held: ClaimedMember, until: ReleasedUntil): Promise<void> {
     const { name, slots } = this.source;
     await this.store.release(name, [held], until).finally(() => this.drop(held));
     if (typeof until === 'object') slots.dueIn(until.inMs);
@@ -79,18 +79,18 @@ export class Schedule {
   }
 
   /** Keeps a claim for another lease. @returns false where another process has it by now */
-  renew(held: HeldClaim): Promise<boolean> {
+  renew(held: ClaimedMember): Promise<boolean> {
     return this.store.renew(this.source.name, held, this.leaseMs);
   }
 
   /** Releases a claim so that another process makes the request at once. */
-  async handBack(held: HeldClaim): Promise<void> {
+  async handBack(held: ClaimedMember): Promise<void> {
     await this.release(held, 'as before');
     await this.source.wakeAll();
   }
 
   /** A write has ended this claim; its member is due again after a time, null for never. */
-  settled(held: HeldClaim, nextMs: number | null): void {
+  settled(held: ClaimedMember, nextMs: number | null): void {
     this.drop(held);
     if (nextMs !== null) this.source.slots.dueIn(nextMs);
   }
@@ -194,7 +194,7 @@ export class Schedule {
     return this.tokens.has(token) || this.asking.has(token.slice(0, token.lastIndexOf('.')));
   }
 
-  private drop({ member, token }: HeldClaim): void {
+  private drop({ member, token }: ClaimedMember): void {
     if (this.tokens.delete(token)) this.inFlight.delete(member);
   }
 
@@ -233,7 +233,7 @@ export class Schedule {
     }
   }
 
-  private async releaseAll(chunks: AsyncIterable<HeldClaim[]>): Promise<void> {
+  private async releaseAll(chunks: AsyncIterable<ClaimedMember[]>): Promise<void> {
     let released = 0;
     for await (const chunk of chunks) {
       const lost = chunk.filter(({ token }) => !this.isHeld(token));

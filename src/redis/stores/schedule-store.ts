@@ -17,12 +17,6 @@ import { storeNow } from '../store-clock.ts';
 import { effectsOf, TURN_STATE } from './event-plan.ts';
 import { claimRequests, type ClaimedRequests, type ClaimRequestsOptions } from './request-claim.ts';
 
-/** What identifies a claim. */
-export interface HeldClaim {
-  member: string;
-  token: string;
-}
-
 /** When a released member is due again; `never` removes it from the schedule. */
 export type ReleasedUntil = { inMs: number } | 'as before' | 'never';
 
