@@ -35,7 +35,7 @@ const REASONS: Readonly<Record<string, string>> = {
 
 /** Redis 6.2 puts the reply of a command behind where it stands in the script. */
 const IN_SCRIPT = /^ERR Error running script .*@user_script: ?\d+: -?/;
-/** How a reply begins that tells a script of a right that its user lacks: of Redis 7.0, and of later ones and Valkey. */
+/** How a reply begins where the user of a script lacks a right: of Redis 7.0, and of later ones and Valkey. */
 export const RIGHTS_IN_SCRIPTS = ['ERR The user executing the script', 'ERR ACL failure in script'];
 
 /** What a reply refuses; null where it says something else. */

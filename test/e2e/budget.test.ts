@@ -139,7 +139,7 @@ afterAll(async () => {
 describe('rate limit of a source shared by three busy daemons', () => {
   // How many arrive in one window depends on the machine too, so the bench counts that.
   test('three busy daemons keep to the rate limit over the whole time, quick retries included', () => {
-    // What was on its way at one end may arrive within the time, so one window more.
+    // What was sent before may arrive within the time, so one window more.
     const windows = Math.ceil(asked.ms / LIMIT.perMs) + 1;
     expect(asked.requests).toBeLessThanOrEqual(windows * LIMIT.requests);
   });
