@@ -40,14 +40,13 @@ export async function referencePages(): Promise<Record<string, string>> {
 }
 
 async function configurationPage(): Promise<string> {
-  return [
+  return pageOf([
     '# Configuration',
     GENERATED,
     'Flags win over the environment, the environment over the file, the file over the defaults. The file is named by `--config` or `RUNWATCH_CONFIG`; else it is the first of `./config/runwatch.yaml`, `./runwatch.yaml` and `/etc/runwatch/runwatch.yaml` that exists. `runwatch config --check --strict` says what is wrong with it. [`runwatch.example.yaml`](../config/runwatch.example.yaml) is a file with every key.',
     '`${NAME}` stands for an environment variable, or for the content of the file that `NAME_FILE` names; `${NAME:-text}` gives a default. A duration is text such as `250ms`, `10s`, `5m`, `2h` or `7d`.',
     table(['key', 'type', 'default', 'meaning'], await configurationRows()),
-    '',
-  ].join('\n\n');
+  ]);
 }
 
 async function apiDocument(): Promise<Document> {
@@ -69,7 +68,7 @@ async function apiDocument(): Promise<Document> {
 function eventsPage({ webhooks, components }: Document): string {
   const { schemas } = components;
   const types = Object.entries(webhooks).map(([type, { post }]) => [`\`${type}\``, post.summary]);
-  return [
+  return pageOf([
     '# Events',
     GENERATED,
     'The body of a webhook is one event: `id`, `type`, `timestamp` and `data`. The `id` belongs to the change and is the same in every attempt. The `timestamp` is when the change happened by the account of Noxus where it says so, else when runwatch detected it.',
@@ -89,8 +88,7 @@ function eventsPage({ webhooks, components }: Document): string {
     '## Bodies for other systems',
     '`body: cloudevents` sends CloudEvents 1.0 in structured JSON:',
     fieldTable(schemas['CloudEvent'], schemas),
-    '',
-  ].join('\n\n');
+  ]);
 }
 
 function fieldTable(schema: Schema | undefined, schemas: Record<string, Schema>): string {
@@ -143,18 +141,26 @@ async function metricsPage(): Promise<string> {
       help,
     ];
   });
-  return [
+  return pageOf([
     '# Metrics',
     GENERATED,
     '`GET /metrics` gives them in the text format of Prometheus, with the default metrics of the process. Labels are names of sources and endpoints, event types, states and error codes; they hold no run id and no URL. Webhooks given with a watch count together as `per-watch`.',
     table(['metric', 'type', 'labels', 'meaning'], rows),
-    '',
-  ].join('\n\n');
+  ]);
 }
 
+function pageOf(paragraphs: string[]): string {
+  return `${paragraphs.join('\n\n')}\n`;
+}
+
+/** A table whose columns are not aligned, so that a row more is one line of a diff. */
 function table(head: string[], rows: string[][]): string {
   const lines = [head, head.map(() => '---'), ...rows];
-  return lines.map((cells) => `| ${cells.map(escaped).join(' | ')} |`).join('\n');
+  return lines.map((cells) => `|${cells.map(cellOf).join('')}`).join('\n');
+}
+
+function cellOf(text: string): string {
+  return text === '' ? ' |' : ` ${escaped(text)} |`;
 }
 
 function escaped(cell: string): string {
