@@ -8,6 +8,9 @@ type Schema = z.core.$ZodType;
 
 const EXAMPLE = new URL('../config/runwatch.example.yaml', import.meta.url);
 
+/** Where the endpoints are, by the path of their keys. */
+const ENDPOINT = 'endpoints.<name>';
+
 /** Maps of the example whose keys are names that users choose. */
 const NAMED = new Set([
   'sources',
@@ -20,25 +23,37 @@ const NAMED = new Set([
   'time_intervals',
 ]);
 
+/** A key of the configuration, in Markdown. */
+export interface Key {
+  path: string;
+  /** The kind of endpoint that has it; null for a key that is not of one kind alone. */
+  kind: string | null;
+  type: string;
+  preset: string;
+  meaning: string;
+}
+
 /**
- * One row for each key: its path, its type, its default and what it means. Types and defaults are those
- * of the schema; the meaning is the comment of the key in the example file, which has all of them.
+ * The keys in the order of the file, those of endpoints once for each kind. Types and defaults are those of
+ * the schema; the meaning is the comment of the key in the example file, which has all of them.
  */
-export async function configurationRows(): Promise<string[][]> {
+export async function configurationKeys(): Promise<Key[]> {
   const meanings = meaningsIn(await readFile(EXAMPLE, 'utf8'));
-  const rows = new Map<string, string[]>();
-  for (const [path, schema] of keysOf(configSchema, '')) {
-    const meaning = meanings.get(path);
+  return keysOf(configSchema, '').map(({ path, kind, schema }) => {
+    const meaning = meanings.get(placeOf(path, kind)) ?? meanings.get(path);
     if (meaning === undefined) throw new Error(`the example says nothing of ${path}`);
-    const others = rows.get(path);
-    if (others === undefined) {
-      const row = [`\`${path}\``, typeOf(schema), defaultOf(schema, path), escaped(meaning)];
-      rows.set(path, row);
-    } else if (schema instanceof z.ZodLiteral) {
-      others[1] += `, ${typeOf(schema)}`;
-    }
-  }
-  return [...rows.values()];
+    return {
+      path,
+      kind,
+      type: typeOf(schema),
+      preset: defaultOf(schema, path),
+      meaning: escaped(meaning),
+    };
+  });
+}
+
+function placeOf(path: string, kind: string | null): string {
+  return kind === null ? path : `${path} of ${kind}`;
 }
 
 /** Text without the marks of Markdown. */
@@ -46,23 +61,43 @@ function escaped(text: string): string {
   return text.replaceAll(/[*<~]/g, String.raw`\$&`);
 }
 
+interface Leaf extends Pick<Key, 'path' | 'kind'> {
+  schema: Schema;
+}
+
 /** The keys of a schema in the order of the file, without those that only group others. */
-function keysOf(schema: Schema, path: string): [string, Schema][] {
+function keysOf(schema: Schema, path: string): Leaf[] {
   const inner = unwrap(schema);
   if (inner instanceof z.ZodObject) {
     return Object.entries(inner.shape).flatMap(([key, child]) => {
       const at = path === '' ? key : `${path}.${key}`;
       const below = keysOf(child, at);
-      return below.length > 0 ? below : [[at, child] as [string, Schema]];
+      return below.length > 0 ? below : [{ path: at, kind: null, schema: child }];
     });
   }
   if (inner instanceof z.ZodRecord) {
     return keysOf(inner.valueType, `${path}.<name>`);
   }
-  if (inner instanceof z.ZodDiscriminatedUnion) {
-    return inner.options.flatMap((option) => keysOf(option, path));
-  }
+  if (inner instanceof z.ZodDiscriminatedUnion) return keysOfKinds(inner, path);
   return inner instanceof z.ZodArray ? keysOf(inner.element, `${path}[]`) : [];
+}
+
+/** The key that tells kinds apart, and the others of each kind. */
+function keysOfKinds({ options, def }: z.ZodDiscriminatedUnion, path: string): Leaf[] {
+  const tag = `${path}.${def.discriminator}`;
+  const ofKinds = options.map((option) => {
+    const keys = keysOf(option, path);
+    const literal = keys.find((key) => key.path === tag)?.schema;
+    if (!(literal instanceof z.ZodLiteral)) throw new Error(`${tag} is no literal of each kind`);
+    const kind = String(literal.value);
+    const others = keys.filter((key) => key.path !== tag);
+    return {
+      kind,
+      keys: others.map((key): Leaf => ({ path: key.path, kind, schema: key.schema })),
+    };
+  });
+  const kinds = z.enum(ofKinds.map(({ kind }) => kind));
+  return [{ path: tag, kind: null, schema: kinds }, ...ofKinds.flatMap(({ keys }) => keys)];
 }
 
 const PRESENTED = {
@@ -117,9 +152,24 @@ function wrappedDefault(schema: Schema): unknown {
   return wrappedDefault(schema.in instanceof z.ZodTransform ? schema.out : schema.in);
 }
 
-/** The comments of the example by the path of their key, with `<name>` for names and `[]` for items. */
+/**
+ * The comments of the example by the path of their key; those of endpoints also by the kind, which the first
+ * key of an endpoint says.
+ */
 function meaningsIn(example: string): Map<string, string> {
   const meanings = new Map<string, string>();
+  let kind = '';
+  for (const { path, value, comment } of commentedKeys(example)) {
+    if (path === ENDPOINT) kind = '';
+    if (path === `${ENDPOINT}.type`) kind = value;
+    learn(meanings, path, comment);
+    if (path.startsWith(ENDPOINT)) learn(meanings, placeOf(path, kind), comment);
+  }
+  return meanings;
+}
+
+/** The keys of the example, with `<name>` for names and `[]` for items, and the comment above each. */
+function* commentedKeys(example: string) {
   const open: { indent: number; key: string }[] = [];
   let comment: string[] = [];
   for (const line of withExamples(example).split('\n')) {
@@ -130,10 +180,10 @@ function meaningsIn(example: string): Map<string, string> {
     while ((open.at(-1)?.indent ?? -1) >= indent) open.pop();
     open.push({ indent: indent, key: mark === '' ? keyOf(rest) : '[]' });
     if (mark === '- ') continue;
-    learn(meanings, pathOf(open.map((one) => one.key)), comment.join(' '));
+    const path = pathOf(open.map((one) => one.key));
+    yield { path, value: rest.slice(rest.indexOf(': ') + 2), comment: comment.join(' ') };
     comment = [];
   }
-  return meanings;
 }
 
 /** The file with its examples uncommented, and each item of a list on a line of its own. */

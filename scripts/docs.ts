@@ -2,10 +2,11 @@
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { configSchema } from '../src/config/schema.ts';
+import { groupBy } from '../src/core/arrays.ts';
 import { createServer } from '../src/http/server.ts';
 import { createTokens } from '../src/http/tokens.ts';
 import { createMetrics } from '../src/telemetry/metrics.ts';
-import { configurationRows } from './configuration-page.ts';
+import { configurationKeys, type Key } from './configuration-page.ts';
 import { testDaemon } from '../test/support/daemon.ts';
 import { fakeServices, servicesOf } from '../test/support/fake-services.ts';
 
@@ -40,13 +41,30 @@ export async function referencePages(): Promise<Record<string, string>> {
 }
 
 async function configurationPage(): Promise<string> {
+  const keys = await configurationKeys();
+  const kinds = groupBy(keys, ({ kind }) => kind);
   return pageOf([
     '# Configuration',
     GENERATED,
     'Flags win over the environment, the environment over the file, the file over the defaults. The file is named by `--config` or `RUNWATCH_CONFIG`; else it is the first of `./config/runwatch.yaml`, `./runwatch.yaml` and `/etc/runwatch/runwatch.yaml` that exists. `runwatch config --check --strict` says what is wrong with it. [`runwatch.example.yaml`](../config/runwatch.example.yaml) is a file with every key.',
     '`${NAME}` stands for an environment variable, or for the content of the file that `NAME_FILE` names; `${NAME:-text}` gives a default. A duration is text such as `250ms`, `10s`, `5m`, `2h` or `7d`.',
-    table(['key', 'type', 'default', 'meaning'], await configurationRows()),
+    keyTable(keys.filter(({ kind }) => kind === null)),
+    '## Keys of endpoints',
+    'The further keys of `endpoints.<name>` depend on its `type`.',
+    ...[...kinds].flatMap(([kind, its]) =>
+      kind === null ? [] : [`### \`${kind}\``, keyTable(its)],
+    ),
   ]);
+}
+
+function keyTable(keys: readonly Key[]): string {
+  const rows = keys.map(({ path, type, preset, meaning }) => [
+    `\`${path}\``,
+    type,
+    preset,
+    meaning,
+  ]);
+  return table(['key', 'type', 'default', 'meaning'], rows);
 }
 
 async function apiDocument(): Promise<Document> {

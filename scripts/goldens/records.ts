@@ -10,7 +10,7 @@ import { PROBLEMS } from '../../src/http/problem.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { runBuiltCli } from '../../test/support/built-cli.ts';
 import { runCli } from '../../test/support/cli-harness.ts';
-import { configurationRows } from '../configuration-page.ts';
+import { configurationKeys } from '../configuration-page.ts';
 import { parseFiles } from '../syntax.ts';
 import { shapeOf, textShape } from './shape.ts';
 import { errorCodes, logMessages } from './source-texts.ts';
@@ -30,7 +30,7 @@ export async function record(): Promise<Record<string, string>> {
       'error-codes.txt': lines(errorCodes(files)),
       'log-messages.txt': lines(logMessages(files)),
       'metrics.txt': lines(metricLines()),
-      'configuration-keys.txt': lines(await configurationKeys()),
+      'configuration-keys.txt': lines(await configurationLines()),
       'configuration-problems.txt': lines(await configurationProblems()),
       'help.txt': [...help].map(([verb, text]) => `=== ${verb} --help\n${text}`).join('\n'),
       'events.json': json(eventBodies(stage)),
@@ -69,11 +69,11 @@ function metricLines(): string[] {
     .sort();
 }
 
-async function configurationKeys(): Promise<string[]> {
-  const rows = await configurationRows();
-  return rows.map(
-    ([key = '', type, preset]) => `${key.replaceAll('`', '')}: ${type}, default ${preset}`,
-  );
+async function configurationLines(): Promise<string[]> {
+  return (await configurationKeys()).map(({ path, kind, type, preset }) => {
+    const of = kind === null ? '' : ` of ${kind}`;
+    return `${path}${of}: ${type}, default ${preset}`;
+  });
 }
 
 /** Values that few keys take. */
@@ -83,8 +83,7 @@ const WRONG = [-1.5, 'no such value', {}];
 async function configurationProblems(): Promise<string[]> {
   const folder = await mkdtemp(join(tmpdir(), 'runwatch-goldens-'));
   try {
-    const rows = await configurationRows();
-    const keys = rows.map(([key = '']) => key.replaceAll('`', ''));
+    const keys = [...new Set((await configurationKeys()).map(({ path }) => path))];
     const maps = new Set(
       keys.map((key) => key.split('.').slice(0, -1).concat('no_such_key').join('.')),
     );

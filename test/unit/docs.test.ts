@@ -3,9 +3,13 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { parse } from 'yaml';
+import type { z } from 'zod';
 import { referencePages } from '../../scripts/docs.ts';
+import { endpoint } from '../../src/config/endpoint-schema.ts';
+import { presentationOf } from '../../src/config/schema-walk.ts';
 import { configSchema } from '../../src/config/schema.ts';
 import { CHECKS } from '../../src/core/health-check.ts';
+import { formatDuration } from '../../src/core/time.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -26,6 +30,33 @@ test('no table of a Markdown file is aligned, so that a row more is one line of 
   );
   expect(aligned).toEqual([]);
 });
+
+/** Keys of endpoints that group others. */
+const GROUPS = new Set(['auth', 'tls', 'when']);
+
+test.each(endpoint.options.map(({ shape }) => [shape.type.value, shape] as const))(
+  'docs/configuration.md has each key of an endpoint of type %s with its default',
+  async (kind, shape) => {
+    const [, section = ''] = (await read('docs/configuration.md')).split(`\n### \`${kind}\`\n`);
+    const [table = ''] = section.split('\n#');
+    const rows = table.matchAll(/^\| `endpoints\.<name>\.(\w+).*?` \| [^|]+ \| `?(.+?)`? \|/gm);
+    const presets = new Map(
+      [...rows].map(([, key = '', preset]) => [key, GROUPS.has(key) ? 'none' : preset]),
+    );
+    const expected = Object.entries(shape).map(([key, schema]) => [key, presetOf(schema)] as const);
+    expect(presets).toEqual(new Map(expected.filter(([key]) => key !== 'type')));
+  },
+);
+
+/** What a key has where a file says nothing of it, as the page shows it. */
+function presetOf(schema: z.ZodType): string {
+  const { success, data } = schema.safeParse(undefined);
+  if (!success) return 'required';
+  if (data === undefined) return 'none';
+  if (Array.isArray(data)) return `[${data.map(Number).map(formatDuration).join(', ')}]`;
+  if (presentationOf(schema) === 'duration') return formatDuration(Number(data));
+  return typeof data === 'string' ? data : JSON.stringify(data);
+}
 
 /** The Markdown files of the project, by their paths from the root. */
 function markdownFiles(): string[] {
