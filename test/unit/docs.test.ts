@@ -2,15 +2,24 @@ import { readFile } from 'node:fs/promises';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { InMemoryTransport } from '@modelcontextprotocol/sdk/inMemory.js';
+import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { parse } from 'yaml';
 import type { z } from 'zod';
 import { referencePages } from '../../scripts/docs.ts';
+import type { CommandLine } from '../../src/cli/command-line.ts';
+import { addWriteTools } from '../../src/cli/mcp/acting-tools.ts';
+import { addReadTools } from '../../src/cli/mcp/tools.ts';
+import type { DaemonClient } from '../../src/client/client.ts';
 import { endpoint } from '../../src/config/endpoint-schema.ts';
 import { presentationOf } from '../../src/config/schema-walk.ts';
 import { configSchema } from '../../src/config/schema.ts';
+import { DEFAULT_EVENTS, DEFAULT_SYSTEM_EVENTS, EVENT_TYPES } from '../../src/core/event/event.ts';
 import { CHECKS } from '../../src/core/health-check.ts';
 import { formatDuration } from '../../src/core/time.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { runCli } from '../support/cli-harness.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -178,4 +187,68 @@ test('the chart takes each key of the configuration but the data directory, whic
 test('the chart has the alert rules of deploy/prometheus', async () => {
   const rules = await read('deploy/prometheus/rules.yaml');
   expect(await read('deploy/helm/runwatch/rules.yaml')).toBe(rules);
+});
+
+/** Verbs that the README leaves to another place. */
+const ELSEWHERE: Record<string, string> = {
+  demo: '`npm run demo` builds and runs it',
+  reencrypt: 'docs/operations.md says when keys are changed',
+  help: '`runwatch --help` names it',
+  version: '`runwatch --help` names it',
+  completion: '`runwatch --help` names it',
+};
+
+test('the README has each verb, but those that another place says', async () => {
+  const readme = await read('README.md');
+  const { stdout } = await runCli(['--help']);
+  const [list = ''] = stdout.split('\nEnvironment:');
+  const verbs = [...list.matchAll(/^  ([a-z]+) (?=.*  )/gm)].map(([, verb = '']) => verb);
+  expect(verbs.length).toBeGreaterThan(25);
+  const missing = verbs.filter((verb) => !new RegExp(`runwatch ${verb}\\b`).test(readme));
+  expect(missing.toSorted()).toEqual(Object.keys(ELSEWHERE).toSorted());
+});
+
+test('the help of mcp names each tool', async () => {
+  const server = new McpServer({ name: 'runwatch', version: '1.2.3' });
+  const [client, cli] = [{} as DaemonClient, {} as CommandLine];
+  addReadTools(server, client, cli);
+  addWriteTools(server, client, cli);
+  const names = await toolsOf(server);
+  expect(names.length).toBeGreaterThan(5);
+  const { stdout } = await runCli(['mcp', '--help']);
+  expect(names.filter((name) => !new RegExp(`\\b${name}\\b`).test(stdout))).toEqual([]);
+});
+
+async function toolsOf(server: McpServer): Promise<string[]> {
+  const [near, far] = InMemoryTransport.createLinkedPair();
+  await server.connect(far);
+  const asking = new Client({ name: 'test', version: '1' });
+  await asking.connect(near);
+  const { tools } = await asking.listTools();
+  await asking.close();
+  return tools.map(({ name }) => name);
+}
+
+test('the README says of each event of runs, and of each sent by default, whether it is sent by default', async () => {
+  const [, page = ''] = (await read('README.md')).split('| event | when | by default |\n');
+  const [rows = ''] = page.split('\n\n');
+  const said = [...rows.matchAll(/^\| (.+?) \|.*\| (yes|no) \|$/gm)].flatMap(
+    ([, names = '', isDefault]) =>
+      [...names.matchAll(/`([\w.]+)`/g)].map(([, type]) => [type, isDefault]),
+  );
+  const byDefault = new Set<string>([...DEFAULT_EVENTS, ...DEFAULT_SYSTEM_EVENTS]);
+  const types = new Set([...EVENT_TYPES, ...byDefault]);
+  expect(Object.fromEntries(said)).toMatchObject(
+    Object.fromEntries([...types].map((type) => [type, byDefault.has(type) ? 'yes' : 'no'])),
+  );
+});
+
+test('CONTRIBUTING.md names files and scripts that exist', async () => {
+  const text = await read('CONTRIBUTING.md');
+  const paths = [...text.matchAll(/(?<![\w/.:-])((?:\.?[\w-]+\/)+[\w.-]*|[\w-]+\.(?:md|json))\b/g)];
+  expect(paths.length).toBeGreaterThan(10);
+  expect(paths.map(([path]) => path).filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
+  const { scripts } = JSON.parse(await read('package.json')) as { scripts: Record<string, string> };
+  const ran = [...text.matchAll(/npm run ([\w:-]+)/g)].map(([, name = '']) => name);
+  expect(ran.filter((name) => scripts[name] === undefined)).toEqual([]);
 });
