@@ -1,3 +1,4 @@
+import type { EventType } from '../../../core/event/event.ts';
 import { nodesText } from '../../../core/run/nodes.ts';
 import { isTerminalStatus, percentText } from '../../../core/run/snapshot.ts';
 import { spanText } from '../../../core/time.ts';
@@ -101,7 +102,7 @@ const RUN_EVENTS: Readonly<Record<string, RunEvent>> = {
     title: ({ who }) => `${who} can be read from Noxus again`,
     several: 'can be read from Noxus again',
   },
-};
+} satisfies Record<EventType, RunEvent>;
 
 function since(ms: number | undefined, word = 'for'): string {
   return ms === undefined ? '' : ` ${word} ${spanText(ms)}`;

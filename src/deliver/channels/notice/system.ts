@@ -1,4 +1,4 @@
-import { TEST_EVENT_TYPE } from '../../../core/event/event.ts';
+import { TEST_EVENT_TYPE, type SystemEventType } from '../../../core/event/event.ts';
 import { spanText } from '../../../core/time.ts';
 import { bareNotice, counted, oneLine, type Notice, type Tone } from './notice.ts';
 import type { SentEvent } from './sent-event.ts';
@@ -80,7 +80,7 @@ const SYSTEM_EVENTS: Readonly<Record<string, SystemEvent>> = {
     title: (data) => `New runs of ${sourceOf(data)} are discovered again`,
   },
   'store.data_lost': { tone: 'bad', title: () => 'The Redis of runwatch has lost data' },
-};
+} satisfies Record<SystemEventType | typeof TEST_EVENT_TYPE, SystemEvent>;
 
 function sourceOf({ source }: Data): string {
   return `source ${oneLine(source ?? 'unknown', 63)}`;
