@@ -59,10 +59,8 @@ let context: BrowserContext;
 const named = new Map<string, Name>();
 
 beforeAll(async () => {
-  [stage, browser] = await Promise.all([
-    openStage({ sources: ['other'], config: { rules: [] } }),
-    launchBrowser(),
-  ]);
+  browser = await launchBrowser();
+  stage = await openStage({ sources: ['other'], config: { rules: [] } });
   context = await newContext(browser);
   for (const endpoint of ['ops', 'flaky']) {
     await stage.daemon.api(`/v1/endpoints/${endpoint}/pause`, {});

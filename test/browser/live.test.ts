@@ -18,7 +18,8 @@ let watched: WatchedPage;
 let page: Page;
 
 beforeAll(async () => {
-  [stage, browser] = await Promise.all([openStage(), launchBrowser()]);
+  browser = await launchBrowser();
+  stage = await openStage();
   context = await newContext(browser);
 });
 

@@ -15,10 +15,8 @@ beforeAll(async () => {
     api_key: 'none',
     rate_limit: { requests: 1, per: '10s' },
   };
-  [stage, browser] = await Promise.all([
-    openStage({ config: { sources: { default: idle } } }),
-    launchBrowser(),
-  ]);
+  browser = await launchBrowser();
+  stage = await openStage({ config: { sources: { default: idle } } });
   for (let from = 0; from < RUNS; from += 1_000) {
     const watches = Array.from({ length: 1_000 }, (_, at) => ({ run_id: `run-${from + at}` }));
     const { status } = await stage.daemon.api('/v1/watches/batch', { watches });

@@ -21,7 +21,8 @@ let alert: string;
 let axeSource: string;
 
 beforeAll(async () => {
-  [stage, browser] = await Promise.all([openStage(), launchBrowser()]);
+  browser = await launchBrowser();
+  stage = await openStage();
   context = await newContext(browser);
   axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
   const ended = (status: string, progress: number) => ({

@@ -16,16 +16,14 @@ let proxied: string;
 
 beforeAll(async () => {
   const tokens = [{ name: 'wall', token: READER, scopes: ['read'] }];
-  [stage, browser] = await Promise.all([
-    openStage({
-      env: { RUNWATCH_API_TOKEN: TOKEN },
-      config: {
-        auth: { tokens, public: [] },
-        server: { public_url: 'http://localhost/tools/runwatch' },
-      },
-    }),
-    launchBrowser(),
-  ]);
+  browser = await launchBrowser();
+  stage = await openStage({
+    env: { RUNWATCH_API_TOKEN: TOKEN },
+    config: {
+      auth: { tokens, public: [] },
+      server: { public_url: 'http://localhost/tools/runwatch' },
+    },
+  });
   await stage.run({ age_ms: 60_000, steps: [{ after_ms: 1, status: 'failed', progress: 5 }] });
   proxy = createServer((asked, answer) => {
     // As nginx does with a location that ends in a slash.
