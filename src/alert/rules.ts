@@ -1,6 +1,6 @@
 import { checkRules } from '../config/cross-check.ts';
 import { writtenNames } from '../config/held-part.ts';
-import type { Finding } from '../config/problems.ts';
+import type { ConfigProblem } from '../config/problems.ts';
 import { intervalOf, type RuleConfig } from '../config/rule-schema.ts';
 import type { Config, RuleSections } from '../config/schema.ts';
 import { entriesOf, RuleBook, type UsualDuration } from '../core/alert/entry.ts';
@@ -44,10 +44,10 @@ export class AlertRules implements LiveRules {
    * Rules as they would be with other sections of the configuration; their endpoints need not be configured.
    * @returns instead what does not go together
    */
-  tried(sections: Partial<RuleSections>): LiveRules | { findings: Finding[] } {
+  tried(sections: Partial<RuleSections>): LiveRules | { problems: ConfigProblem[] } {
     const config = { ...this.config, ...sections };
-    const findings = checkRules(config, writtenNames(config));
-    if (findings.length > 0) return { findings };
+    const problems = checkRules(config, writtenNames(config));
+    if (problems.length > 0) return { problems };
     return { ...resolveRules(config, (names) => names), usual: this.usual };
   }
 

@@ -5,13 +5,13 @@ import { ruleWants, wantsEvent } from '../core/event/patterns.ts';
 import { valueOf } from '../core/records.ts';
 import { isUuid } from '../core/run/snapshot.ts';
 import { isInClear, isLinkLocal } from './hosts.ts';
-import { didYouMean, suggest, unknownName, type Finding } from './problems.ts';
+import { didYouMean, suggest, unknownName, type ConfigProblem } from './problems.ts';
 import { intervalOf, type RuleConfig } from './rule-schema.ts';
 import type { Path } from './schema-walk.ts';
 import type { Config } from './schema.ts';
 
 /** What is valid and yet will not work, or not as safely as it could, each with its cure. */
-export function adviseOn(config: Config): Finding[] {
+export function adviseOn(config: Config): ConfigProblem[] {
   return [
     ...unreachableEndpoints(config),
     ...unusedEndpoints(config),
@@ -23,7 +23,7 @@ export function adviseOn(config: Config): Finding[] {
   ];
 }
 
-function unreachableEndpoints({ endpoints }: Config): Finding[] {
+function unreachableEndpoints({ endpoints }: Config): ConfigProblem[] {
   return Object.entries(endpoints).flatMap(([name, endpoint]) => {
     const [key, host] = hostOf(endpoint);
     if (host === null || !isLinkLocal(host)) return [];
@@ -35,7 +35,7 @@ function unreachableEndpoints({ endpoints }: Config): Finding[] {
 }
 
 /** Endpoints that are sent nothing unless a watch names them; `default: false` says that watches do. */
-function unusedEndpoints({ endpoints, rules }: Config): Finding[] {
+function unusedEndpoints({ endpoints, rules }: Config): ConfigProblem[] {
   const all = Object.entries(endpoints);
   if (all.every(([, endpoint]) => endpoint.default !== true)) return [];
   const byRules = new Set(
@@ -56,7 +56,7 @@ function unusedEndpoints({ endpoints, rules }: Config): Finding[] {
   });
 }
 
-function endpointsOfNames(config: Config): Finding[] {
+function endpointsOfNames(config: Config): ConfigProblem[] {
   return Object.entries(config.endpoints).flatMap(([name, { when }]) =>
     namesOfWorkflows(['endpoints', name, 'when'], when, config),
   );
@@ -68,17 +68,17 @@ function hostOf(endpoint: Config['endpoints'][string]): [key: 'url' | 'host', st
   return url === undefined ? ['host', host] : ['url', new URL(url).hostname];
 }
 
-function secretsInClear({ sources, server }: Config): Finding[] {
-  const findings = Object.entries(sources)
+function secretsInClear({ sources, server }: Config): ConfigProblem[] {
+  const problems = Object.entries(sources)
     .filter(([, { base_url: url }]) => isInClear(url))
     .map(([name, { base_url: url }]) => ({
       path: ['sources', name, 'base_url'],
       message: inClear('the API key travels', url),
     }));
   const { public_url: publicUrl } = server;
-  if (publicUrl === undefined || !isInClear(publicUrl)) return findings;
+  if (publicUrl === undefined || !isInClear(publicUrl)) return problems;
   const message = inClear('tokens of the API travel', publicUrl);
-  return [...findings, { path: ['server', 'public_url'], message }];
+  return [...problems, { path: ['server', 'public_url'], message }];
 }
 
 function inClear(what: string, url: string): string {
@@ -91,7 +91,7 @@ type When = Config['endpoints'][string]['when'];
  * Workflows of a filter that match no run: events have the id of a workflow, never its name.
  * @param path of the filter
  */
-function namesOfWorkflows(path: Path, when: When, config: Config): Finding[] {
+function namesOfWorkflows(path: Path, when: When, config: Config): ConfigProblem[] {
   const { workflows, sources } = config;
   const discovered = Object.values(sources).flatMap(({ discover }) => discover?.workflows ?? []);
   const known = new Set<string>([...Object.keys(workflows), ...discovered]);
@@ -107,7 +107,7 @@ function namesOfWorkflows(path: Path, when: When, config: Config): Finding[] {
 }
 
 /** Owners such as `@ana` whose user no endpoint with messages for people knows: such a message calls no user. */
-function unknownOwners({ endpoints, rules, workflows }: Config): Finding[] {
+function unknownOwners({ endpoints, rules, workflows }: Config): ConfigProblem[] {
   const mentions = Object.values(endpoints).flatMap((endpoint) =>
     'mentions' in endpoint ? [endpoint.mentions] : [],
   );
@@ -134,13 +134,13 @@ interface Given {
 }
 
 /** Rules that are valid and yet never fire, never notify or never resolve, each with the cure. */
-function adviseOnRules(config: Config): Finding[] {
+function adviseOnRules(config: Config): ConfigProblem[] {
   return config.rules.flatMap((rule, at) =>
     ADVICE.flatMap((advise) => advise({ rule, at }, config)),
   );
 }
 
-const ADVICE: readonly ((given: Given, config: Config) => Finding[])[] = [
+const ADVICE: readonly ((given: Given, config: Config) => ConfigProblem[])[] = [
   unknownEndpoints,
   unknownSources,
   namedWorkflows,
@@ -155,13 +155,13 @@ const ADVICE: readonly ((given: Given, config: Config) => Finding[])[] = [
   withoutEffect,
 ];
 
-const none: Finding[] = [];
+const none: ConfigProblem[] = [];
 
-function finding({ at }: Given, path: readonly (string | number)[], message: string): Finding[] {
+function ofRule({ at }: Given, path: Path, message: string): ConfigProblem[] {
   return [{ path: ['rules', at, ...path], message }];
 }
 
-function unknownEndpoints({ rule, at }: Given, { endpoints }: Config): Finding[] {
+function unknownEndpoints({ rule, at }: Given, { endpoints }: Config): ConfigProblem[] {
   const known = { what: 'endpoint', names: Object.keys(endpoints) };
   const notified = [
     ...rule.notify.map((name, index) => ({ name, path: ['notify', index] })),
@@ -172,7 +172,7 @@ function unknownEndpoints({ rule, at }: Given, { endpoints }: Config): Finding[]
   return notified.flatMap(({ name, path }) => unknownName(['rules', at, ...path], name, known));
 }
 
-function unknownSources({ rule: { when }, at }: Given, { sources }: Config): Finding[] {
+function unknownSources({ rule: { when }, at }: Given, { sources }: Config): ConfigProblem[] {
   const known = { what: 'source', names: Object.keys(sources) };
   if (known.names.length === 0) return none;
   return (when?.source ?? []).flatMap((name) =>
@@ -180,24 +180,24 @@ function unknownSources({ rule: { when }, at }: Given, { sources }: Config): Fin
   );
 }
 
-function namedWorkflows({ rule, at }: Given, config: Config): Finding[] {
+function namedWorkflows({ rule, at }: Given, config: Config): ConfigProblem[] {
   return namesOfWorkflows(['rules', at, 'when'], rule.when, config);
 }
 
 /** What is absent is not noticed where runs only come by registration. */
-function withoutDiscovery(given: Given, { sources }: Config): Finding[] {
+function withoutDiscovery(given: Given, { sources }: Config): ConfigProblem[] {
   const { absent, events = [], when } = given.rule;
   const meant = Object.entries(sources).filter(([name]) => when?.source?.includes(name) ?? true);
   if (meant.length === 0 || meant.some(([, { discover }]) => discover !== undefined)) return none;
   if (events.length > 0 && events.every((pattern) => pattern.startsWith('discovery.'))) {
     const message = 'no source discovers runs, so that it never fires: set discover of the source';
-    return finding(given, ['events'], message);
+    return ofRule(given, ['events'], message);
   }
   if (absent === undefined) return none;
   const message =
     'no source that it is about discovers runs, so it knows only of runs that are registered ' +
     'and may never fire, or for want of registrations: set discover of the source';
-  return finding(given, ['absent'], message);
+  return ofRule(given, ['absent'], message);
 }
 
 /** Types of events that patterns name, of runs and of runwatch itself. */
@@ -215,7 +215,7 @@ const OF_SOURCES = /^(source|workflow|polling|discovery)\./;
 const OF_WORKFLOWS = /^workflow\./;
 
 /** An event that is about no run has no metadata, and of system events few have a workflow. */
-function withoutRun(given: Given): Finding[] {
+function withoutRun(given: Given): ConfigProblem[] {
   const { events = [], when, absent } = given.rule;
   const { ofRuns, ofSystem } = typesOf(absent === undefined ? events : [absent.event]);
   if (when === undefined || ofRuns.length > 0 || ofSystem.length === 0) return none;
@@ -223,17 +223,17 @@ function withoutRun(given: Given): Finding[] {
   const key = when.workflow_id === undefined || hasWorkflow ? 'metadata' : 'workflow_id';
   if (when[key] !== undefined) {
     const message = `${ofSystem.join(', ')} is about no run, so that it has none and never matches: leave it out`;
-    return finding(given, ['when', key], message);
+    return ofRule(given, ['when', key], message);
   }
   if (when.source === undefined || ofSystem.some((type) => OF_SOURCES.test(type))) return none;
   const message = `${ofSystem.join(', ')} is about no source, so that it never matches: leave it out`;
-  return finding(given, ['when', 'source'], message);
+  return ofRule(given, ['when', 'source'], message);
 }
 
 const ENDS = new Set(['run.completed', 'run.failed', 'run.stopped', 'run.gone', 'watch.expired']);
 
 /** A run ends once, so that no more than one end is in a group of its own. */
-function oncePerRun(given: Given): Finding[] {
+function oncePerRun(given: Given): ConfigProblem[] {
   const { threshold, group_by: labels = [], events = [] } = given.rule;
   if (threshold === undefined || !labels.includes('...')) return none;
   const { ofRuns, ofSystem } = typesOf(events);
@@ -243,7 +243,7 @@ function oncePerRun(given: Given): Finding[] {
   const message =
     `a run ends once, and '...' makes a group of each run, so that ${least} are never reached: ` +
     'group by workflow_id';
-  return finding(given, ['group_by'], message);
+  return ofRule(given, ['group_by'], message);
 }
 
 /** Times of all seasons at which intervals are tried. */
@@ -252,13 +252,13 @@ const SEASONS = [0, 3, 6, 9].map((month) => Date.UTC(2029, month, 14));
 /** An interval that is this long ends never, ms. */
 const LONG_MS = 8 * 86_400_000 - 900_000;
 
-function alwaysMuted(given: Given, { time_intervals: named }: Config): Finding[] {
+function alwaysMuted(given: Given, { time_intervals: named }: Config): ConfigProblem[] {
   const { mute_time_intervals: names } = given.rule;
   const intervals = names.flatMap((name) => named[name] ?? []).map(everyYear);
   const isMuted = (at: number) => (mutedUntil(intervals, at) ?? 0) - at >= LONG_MS;
   if (intervals.length === 0 || !SEASONS.every(isMuted)) return none;
   const message = 'they leave no time at which it notifies: shorten or remove one of them';
-  return finding(given, ['mute_time_intervals'], message);
+  return ofRule(given, ['mute_time_intervals'], message);
 }
 
 /** An interval without its years, which end some day. */
@@ -275,35 +275,35 @@ function resolvingOf({ resolve }: RuleConfig): string[] | null {
 }
 
 /** An event that opens an alert cannot resolve it. */
-function endless(given: Given): Finding[] {
+function endless(given: Given): ConfigProblem[] {
   const { events = [] } = given.rule;
   const resolving = resolvingOf(given.rule);
   if (resolving === null) return none;
   const { ofRuns, ofSystem } = typesOf(resolving);
   if (![...ofRuns, ...ofSystem].every((type) => ruleWants(events, type))) return none;
   const message = `${resolving.join(', ')} opens alerts of this rule, ${BY_HAND} resolve.after or other events`;
-  return finding(given, ['resolve'], message);
+  return ofRule(given, ['resolve'], message);
 }
 
 /** In a group of its own, an event that ends a run has none after it, and no type has another. */
-function endlessGroups(given: Given): Finding[] {
+function endlessGroups(given: Given): ConfigProblem[] {
   const { events = [], group_by: labels = [] } = given.rule;
   const resolving = resolvingOf(given.rule);
   if (resolving === null) return none;
   if (labels.includes('event')) {
     const message = `no group has events of two types, ${BY_HAND} resolve.after`;
-    return finding(given, ['group_by'], message);
+    return ofRule(given, ['group_by'], message);
   }
   const { ofRuns, ofSystem } = typesOf(events);
   const isLast = ofSystem.length === 0 && ofRuns.every((type) => ENDS.has(type));
   const mayFollow = resolving.some((pattern) => ruleWants([pattern], 'run.resumed'));
   if (!labels.includes('...') || !isLast || mayFollow) return none;
   const message = `nothing follows ${events.join(', ')} in a group of one run, ${BY_HAND} resolve.after`;
-  return finding(given, ['group_by'], message);
+  return ofRule(given, ['group_by'], message);
 }
 
 /** Runs that complete say nothing about what is no run. */
-function withoutEnd(given: Given): Finding[] {
+function withoutEnd(given: Given): ConfigProblem[] {
   const { events = [] } = given.rule;
   const resolving = resolvingOf(given.rule);
   if (resolving === null) return none;
@@ -313,22 +313,22 @@ function withoutEnd(given: Given): Finding[] {
   const message =
     `${resolving.join(', ')} says nothing of ${ofSystem[0]}, ${BY_HAND} resolve.events, ` +
     'such as [source.recovered], or resolve.after';
-  return finding(given, ['events'], message);
+  return ofRule(given, ['events'], message);
 }
 
 /** A digest is no incident. */
-function digestToPagers(given: Given, { endpoints }: Config): Finding[] {
+function digestToPagers(given: Given, { endpoints }: Config): ConfigProblem[] {
   const { digest, notify } = given.rule;
   const pagers = notify.filter((name) => valueOf(endpoints, name)?.type === 'pagerduty');
   if (digest === undefined || pagers.length === 0) return none;
   const message =
     `${pagers.join(', ')} pages, and a digest is not sent there: ` +
     'notify a chat or mail, or leave digest out';
-  return finding(given, ['notify'], message);
+  return ofRule(given, ['notify'], message);
 }
 
 /** Rules whose alerts inhibit one another. */
-function adviseOnInhibition({ inhibit_rules: inhibits }: Config): Finding[] {
+function adviseOnInhibition({ inhibit_rules: inhibits }: Config): ConfigProblem[] {
   const all = inhibits.map(({ source_rule: sourceRule, target_rule: targetRule }) => ({
     sourceRule,
     targetRule,
@@ -345,17 +345,17 @@ function adviseOnInhibition({ inhibit_rules: inhibits }: Config): Finding[] {
 }
 
 /** Settings that only thresholds have, and one that rules of single events have, too. */
-function withoutEffect(given: Given): Finding[] {
+function withoutEffect(given: Given): ConfigProblem[] {
   const { threshold, absent, deadline, digest, for: forMs, keep_firing_for: keepMs } = given.rule;
   if (threshold !== undefined) return none;
   const other = Object.entries({ absent, deadline, digest }).find(
     ([, value]) => value !== undefined,
   );
   return [
-    ...(forMs === 0 ? none : finding(given, ['for'], 'it has no effect without threshold')),
+    ...(forMs === 0 ? none : ofRule(given, ['for'], 'it has no effect without threshold')),
     ...(keepMs === 0 || other === undefined
       ? none
-      : finding(given, ['keep_firing_for'], `it has no effect with ${other[0]}`)),
+      : ofRule(given, ['keep_firing_for'], `it has no effect with ${other[0]}`)),
   ];
 }
 

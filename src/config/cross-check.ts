@@ -1,13 +1,13 @@
 import { formatDuration } from '../core/time.ts';
 import { isLoopback } from './hosts.ts';
 import type { WrittenNames } from './held-part.ts';
-import { unknownName, type Finding } from './problems.ts';
+import { unknownName, type ConfigProblem } from './problems.ts';
 import type { Path } from './schema-walk.ts';
 import type { RedisConfig, Config, WebhookEndpointConfig } from './schema.ts';
 import type { RuleConfig } from './rule-schema.ts';
 
 /** What only shows when settings are seen together. */
-export function crossCheck(config: Config, names: WrittenNames): Finding[] {
+export function crossCheck(config: Config, names: WrittenNames): ConfigProblem[] {
   return [
     ...checkIntervals(config),
     ...checkTokens(config),
@@ -18,27 +18,27 @@ export function crossCheck(config: Config, names: WrittenNames): Finding[] {
 }
 
 /** What would silently mute an endpoint or a token of the daemon. */
-export function checkSourceNames(config: Config, names: WrittenNames): Finding[] {
+export function checkSourceNames(config: Config, names: WrittenNames): ConfigProblem[] {
   return [...checkMatchedSources(config, names), ...checkTokenSources(config, names)];
 }
 
 /** What keeps a daemon from starting, though commands may well use the configuration. */
-export function checkServing({ server, auth, sources }: Config): Finding[] {
-  const findings: Finding[] = [];
+export function checkServing({ server, auth, sources }: Config): ConfigProblem[] {
+  const problems: ConfigProblem[] = [];
   if (Object.keys(sources).length === 0) {
     const message = 'expected at least one source with an API key: set NOXUS_API_KEY';
-    findings.push({ path: ['sources'], message });
+    problems.push({ path: ['sources'], message });
   }
   if (auth.tokens.length === 0 && !isLoopback(server.host)) {
     const message =
       `the server refuses to start on the non-loopback host ${server.host} without a token: ` +
       'set RUNWATCH_API_TOKEN or auth.tokens';
-    findings.push({ path: ['server', 'host'], message });
+    problems.push({ path: ['server', 'host'], message });
   }
-  return findings;
+  return problems;
 }
 
-function checkIntervals({ polling }: Config): Finding[] {
+function checkIntervals({ polling }: Config): ConfigProblem[] {
   const [least, most] = [polling.min_interval, polling.max_interval];
   if (least <= most) return [];
   const limit = `at most polling.max_interval (${formatDuration(most)})`;
@@ -46,7 +46,7 @@ function checkIntervals({ polling }: Config): Finding[] {
   return [{ path: ['polling', 'min_interval'], message }];
 }
 
-function checkTokens({ auth: { tokens } }: Config): Finding[] {
+function checkTokens({ auth: { tokens } }: Config): ConfigProblem[] {
   return tokens.flatMap(({ name, token }, index) => {
     const earlier = tokens.slice(0, index);
     const path = ['auth', 'tokens', index];
@@ -59,18 +59,18 @@ function checkTokens({ auth: { tokens } }: Config): Finding[] {
   });
 }
 
-function checkEndpoints({ endpoints }: Config): Finding[] {
+function checkEndpoints({ endpoints }: Config): ConfigProblem[] {
   return Object.entries(endpoints).flatMap(([name, endpoint]) =>
     endpoint.type === 'webhook' ? checkWebhook(['endpoints', name], endpoint) : [],
   );
 }
 
-function checkWebhook(path: Path, webhook: WebhookEndpointConfig): Finding[] {
+function checkWebhook(path: Path, webhook: WebhookEndpointConfig): ConfigProblem[] {
   return [...checkHeaders(path, webhook), ...checkTls(path, webhook)];
 }
 
 /** Names of headers are the same in capitals, so one of the two would be lost. */
-function checkHeaders(path: Path, { headers, auth }: WebhookEndpointConfig): Finding[] {
+function checkHeaders(path: Path, { headers, auth }: WebhookEndpointConfig): ConfigProblem[] {
   const names = Object.keys(headers);
   return names.flatMap((header, index) => {
     const isSame = (other: string) => other.toLowerCase() === header.toLowerCase();
@@ -82,7 +82,7 @@ function checkHeaders(path: Path, { headers, auth }: WebhookEndpointConfig): Fin
   });
 }
 
-function checkTls(path: Path, { url, tls = {} }: WebhookEndpointConfig): Finding[] {
+function checkTls(path: Path, { url, tls = {} }: WebhookEndpointConfig): ConfigProblem[] {
   const at = [...path, 'tls'];
   const { cert_file: certificate, key_file: key } = tls;
   if ((certificate === undefined) !== (key === undefined)) {
@@ -94,7 +94,7 @@ function checkTls(path: Path, { url, tls = {} }: WebhookEndpointConfig): Finding
 }
 
 /** A source that is misspelt here would never match, and silently mute the endpoint. */
-function checkMatchedSources({ endpoints }: Config, { sources }: WrittenNames): Finding[] {
+function checkMatchedSources({ endpoints }: Config, { sources }: WrittenNames): ConfigProblem[] {
   const known = { what: 'source', names: sources };
   return Object.entries(endpoints).flatMap(([name, { when }]) =>
     (when?.source ?? []).flatMap((source) =>
@@ -104,7 +104,7 @@ function checkMatchedSources({ endpoints }: Config, { sources }: WrittenNames): 
 }
 
 /** A source that is misspelt here would be out of the token's reach. */
-function checkTokenSources({ auth }: Config, { sources }: WrittenNames): Finding[] {
+function checkTokenSources({ auth }: Config, { sources }: WrittenNames): ConfigProblem[] {
   const known = { what: 'source', names: sources };
   return auth.tokens.flatMap((token, index) =>
     token.sources
@@ -114,38 +114,38 @@ function checkTokenSources({ auth }: Config, { sources }: WrittenNames): Finding
 }
 
 /** What of these settings does not go together. */
-export function checkRedis({ redis: settings }: { redis: RedisConfig }): Finding[] {
+export function checkRedis({ redis: settings }: { redis: RedisConfig }): ConfigProblem[] {
   return [...checkWay(settings), ...checkSentinels(settings), ...checkRedisTls(settings)];
 }
 
-function checkWay(settings: RedisConfig): Finding[] {
+function checkWay(settings: RedisConfig): ConfigProblem[] {
   const ways = (['url', 'sentinels', 'cluster'] as const).filter((key) => settings[key]);
   const [, second] = ways;
   if (second === undefined) return [];
   const message = `expected only one of url (REDIS_URL), sentinels and cluster, got ${ways.join(' and ')}`;
-  return [redisFinding(second, message)];
+  return [redisProblem(second, message)];
 }
 
-function checkSentinels(settings: RedisConfig): Finding[] {
+function checkSentinels(settings: RedisConfig): ConfigProblem[] {
   if (settings.sentinels !== undefined) {
     if (settings.name !== undefined) return [];
-    return [redisFinding('sentinels', 'expected redis.name, the group that the Sentinels watch')];
+    return [redisProblem('sentinels', 'expected redis.name, the group that the Sentinels watch')];
   }
   const keys = ['name', 'sentinel_username', 'sentinel_password'] as const;
   return keys.flatMap((key) =>
-    settings[key] === undefined ? [] : [redisFinding(key, 'it has no effect without sentinels')],
+    settings[key] === undefined ? [] : [redisProblem(key, 'it has no effect without sentinels')],
   );
 }
 
-function checkRedisTls({ url, sentinels, cluster, tls: files }: RedisConfig): Finding[] {
+function checkRedisTls({ url, sentinels, cluster, tls: files }: RedisConfig): ConfigProblem[] {
   if (files === undefined) return [];
   const isTls = sentinels !== undefined || cluster !== undefined || url?.startsWith('rediss:');
-  if (isTls !== true) return [redisFinding('tls', 'it has no effect, since the url is not rediss')];
+  if (isTls !== true) return [redisProblem('tls', 'it has no effect, since the url is not rediss')];
   const isPair = (files.cert_file === undefined) === (files.key_file === undefined);
-  return isPair ? [] : [redisFinding('tls', 'cert_file and key_file go together')];
+  return isPair ? [] : [redisProblem('tls', 'cert_file and key_file go together')];
 }
 
-function redisFinding(key: keyof RedisConfig, message: string): Finding {
+function redisProblem(key: keyof RedisConfig, message: string): ConfigProblem {
   return { path: ['redis', key], message };
 }
 
@@ -153,7 +153,7 @@ function redisFinding(key: keyof RedisConfig, message: string): Finding {
 export function checkRules(
   { rules, inhibit_rules: inhibits }: Pick<Config, 'rules' | 'inhibit_rules'>,
   written: WrittenNames,
-): Finding[] {
+): ConfigProblem[] {
   const names = written.rules && [...new Set(written.rules)];
   return [
     ...rules.flatMap((rule, at) => checkRule(rule, { at, written })),
@@ -167,9 +167,9 @@ export function checkRules(
 function checkRule(
   rule: RuleConfig,
   { at, written: { rules, intervals } }: { at: number; written: WrittenNames },
-): Finding[] {
+): ConfigProblem[] {
   const known = { what: 'time interval', names: intervals };
-  const twin: Finding[] =
+  const twin: ConfigProblem[] =
     rules === null || rules.indexOf(rule.name) === at
       ? []
       : [{ path: ['rules', at, 'name'], message: `another rule is named ${rule.name}` }];

@@ -17,23 +17,17 @@ import {
   type YAMLError,
 } from 'yaml';
 import { type Environment, expand } from './environment.ts';
-import { type Reference, pathKey, type Finding, type Position } from './problems.ts';
+import { type Reference, pathKey, type ConfigProblem, type Place } from './problems.ts';
 import { childValue, type Path } from './schema-walk.ts';
-
-/** A fault of the YAML itself, where it stands, without a word of the text around it. */
-interface SyntaxProblem extends Position {
-  /** The key that is given twice; empty for other faults. */
-  key: string;
-  message: string;
-}
 
 /** A parsed file: its nodes, and how to find out where one stands and what an alias stands for. */
 export interface ParsedYaml {
   root: Node | null;
-  problems: SyntaxProblem[];
+  /** Faults of the YAML itself, without a word of the text around them. */
+  problems: ConfigProblem[];
   /** True when the nodes are not what the author meant, so that reading them would mislead. */
   broken: boolean;
-  positionOf(node: Node): Position;
+  placeOf(node: Node): Place;
   /** The node that an alias stands for; undefined when no such anchor comes before it. */
   target(alias: Alias): Node | undefined;
 }
@@ -50,15 +44,10 @@ const MESSAGES: Partial<Record<YAMLError['code'], string>> = {
   UNEXPECTED_TOKEN: 'this is not expected here',
 };
 
-function syntaxProblem(
-  error: YAMLError,
-  { text, lines }: { text: string; lines: LineCounter },
-): SyntaxProblem {
-  const { line, col } = lines.linePos(error.pos[0]);
-  const message = MESSAGES[error.code] ?? error.message;
-  const isKey = error.code === 'DUPLICATE_KEY';
-  const key = isKey ? (/^[\w-]*/.exec(text.slice(error.pos[0]))?.[0] ?? '') : '';
-  return { line, column: col, key, message };
+/** @param rest the text from where the fault is */
+function syntaxProblem({ code, message }: YAMLError, place: Place, rest: string): ConfigProblem {
+  const key = code === 'DUPLICATE_KEY' ? /^[\w-]+/.exec(rest)?.[0] : undefined;
+  return { path: key === undefined ? [] : [key], message: MESSAGES[code] ?? message, place };
 }
 
 /**
@@ -84,13 +73,15 @@ function mayBeTooDeep(text: string): boolean {
 /** What begins an item of a list, a key, an anchor, an alias or a tag. */
 const MARKS = new Set(['-', '?', ':', '&', '*', '!']);
 
-const TOO_DEEP: ParsedYaml = {
-  root: null,
-  problems: [{ line: 1, column: 1, key: '', message: 'nested too deeply, or too large' }],
-  broken: true,
-  positionOf: () => ({ line: 1, column: 1 }),
-  target: () => undefined,
-};
+function tooDeep(place: Place): ParsedYaml {
+  return {
+    root: null,
+    problems: [{ path: [], message: 'nested too deeply, or too large', place }],
+    broken: true,
+    placeOf: () => place,
+    target: () => undefined,
+  };
+}
 
 function aliasTargets(document: Document): Map<Alias, Node> {
   const anchors = new Map<string, Node>();
@@ -108,8 +99,8 @@ function aliasTargets(document: Document): Map<Alias, Node> {
 }
 
 /** Parses YAML 1.2 with merge keys. Duplicate keys, unknown tags and further documents are faults. */
-export function parseYaml(text: string): ParsedYaml {
-  if (mayBeTooDeep(text)) return TOO_DEEP;
+export function parseYaml({ name: file, text }: { name: string; text: string }): ParsedYaml {
+  if (mayBeTooDeep(text)) return tooDeep({ file, line: 1, column: 1 });
   const lines = new LineCounter();
   const document = parseDocument(text, {
     lineCounter: lines,
@@ -120,27 +111,31 @@ export function parseYaml(text: string): ParsedYaml {
   });
   const errors = [...document.errors, ...document.warnings];
   const targets = aliasTargets(document);
+  const placeAt = (offset: number): Place => {
+    const { line, col } = lines.linePos(offset);
+    return { file, line, column: col };
+  };
   return {
     root: document.contents,
-    problems: errors.map((error) => syntaxProblem(error, { text, lines })),
+    problems: errors.map((error) => {
+      const [at] = error.pos;
+      return syntaxProblem(error, placeAt(at), text.slice(at));
+    }),
     broken: errors.some(({ code }) => code !== 'DUPLICATE_KEY'),
-    positionOf(node) {
-      const { line, col } = lines.linePos(node.range?.[0] ?? 0);
-      return { line, column: col };
-    },
+    placeOf: (node) => placeAt(node.range?.[0] ?? 0),
     target: (alias) => targets.get(alias),
   };
 }
 
-/** The settings of a file as plain data, with their positions by `pathKey`. */
+/** The settings of a file as plain data, with their places by `pathKey`. */
 export interface SettingsDocument {
   value: unknown;
-  positions: Map<string, Position>;
+  places: Map<string, Place>;
   /** The variables that values came from, also those of settings that are absent for want of one. */
   references: Map<string, Reference>;
   /** Settings that are absent because their variable is unset. */
   absent: Absence[];
-  findings: Finding[];
+  problems: ConfigProblem[];
 }
 
 /** A setting that one variable alone was to give. */
@@ -164,18 +159,18 @@ interface Reader extends Omit<SettingsDocument, 'value'> {
  */
 export function readSettings(yaml: ParsedYaml, environment: Environment): SettingsDocument {
   const reader: Reader = {
-    positions: new Map(),
+    places: new Map(),
     references: new Map(),
     absent: [],
-    findings: [],
+    problems: [],
     yaml,
     environment,
     nodesLeft: LIMITS.nodes,
   };
-  place(yaml.root, { path: [], reader });
+  notePlace(yaml.root, { path: [], reader });
   const value = readNode(yaml.root, [], reader);
-  const { positions, references, absent, findings } = reader;
-  return { value, positions, references, absent, findings };
+  const { places, references, absent, problems } = reader;
+  return { value, places, references, absent, problems };
 }
 
 /** False once the file is too large for a configuration, which is reported once. */
@@ -185,7 +180,7 @@ function afford(path: Path, reader: Reader): boolean {
     return true;
   }
   if (reader.nodesLeft !== -Infinity) {
-    reader.findings.push({ path: path.slice(0, 1), message: 'nested too deeply, or too large' });
+    reader.problems.push({ path: path.slice(0, 1), message: 'nested too deeply, or too large' });
   }
   reader.nodesLeft = -Infinity;
   return false;
@@ -197,7 +192,7 @@ function readNode(node: unknown, path: Path, reader: Reader): unknown {
     const target = reader.yaml.target(node);
     if (target !== undefined) return readNode(target, path, reader);
     const message = 'no such anchor comes before this alias (text that starts with * needs quotes)';
-    reader.findings.push({ path, message });
+    reader.problems.push({ path, message });
     return undefined;
   }
   if (isMap(node)) return readMap(node, path, reader);
@@ -210,7 +205,7 @@ function readScalar({ value }: Scalar, path: Path, reader: Reader): unknown {
   if (typeof value !== 'string') return value ?? undefined;
   const expansion = expand(value, reader.environment);
   if (expansion.kind === 'invalid') {
-    reader.findings.push({ path, message: expansion.message });
+    reader.problems.push({ path, message: expansion.message });
     return undefined;
   }
   if (expansion.reference !== null) reader.references.set(pathKey(path), expansion.reference);
@@ -223,7 +218,7 @@ function readList({ items }: YAMLSeq, path: Path, reader: Reader): unknown[] {
   const values: unknown[] = [];
   for (const item of items) {
     const itemPath = [...path, values.length];
-    place(item, { path: itemPath, reader });
+    notePlace(item, { path: itemPath, reader });
     const value = readNode(item, itemPath, reader);
     // The next item takes the index of one that is left out.
     if (value === undefined) reader.references.delete(pathKey(itemPath));
@@ -236,7 +231,7 @@ function readMap(map: YAMLMap, path: Path, reader: Reader): Record<string, unkno
   const entries: [string, unknown][] = [];
   for (const [key, pair] of effectivePairs(map, { path, reader })) {
     const valuePath = [...path, key];
-    place(pair.key, { path: valuePath, reader });
+    notePlace(pair.key, { path: valuePath, reader });
     const value = readNode(pair.value, valuePath, reader);
     if (value !== undefined) entries.push([key, value]);
   }
@@ -267,7 +262,7 @@ function mergeSources(pair: Pair, { path, reader }: Spot): YAMLMap[] {
   const sources = (isSeq(value) ? value.items : [value]).map((item) => follow(item, reader));
   const maps = sources.filter((source) => isMap(source));
   if (maps.length === sources.length) return maps;
-  reader.findings.push({ path, message: 'expected << to name a map or a list of maps' });
+  reader.problems.push({ path, message: 'expected << to name a map or a list of maps' });
   return [];
 }
 
@@ -284,8 +279,8 @@ function keyText({ key }: Pair): string {
 }
 
 /** Remembers where a setting stands: at its key, or where the item of a list begins. */
-function place(node: unknown, { path, reader }: Spot): void {
-  if (isNode(node)) reader.positions.set(pathKey(path), reader.yaml.positionOf(node));
+function notePlace(node: unknown, { path, reader }: Spot): void {
+  if (isNode(node)) reader.places.set(pathKey(path), reader.yaml.placeOf(node));
 }
 
 /** A key of a section that had another name. */
@@ -299,27 +294,27 @@ const RENAMED: readonly Renaming[] = [{ section: 'polling', old: 'batch', name: 
 
 /**
  * Takes settings under their old names for those under the new ones, with a warning each. A setting
- * under both names is a finding of the document.
+ * under both names is a problem of the document.
  */
 export function withNewNames(document: SettingsDocument): {
   document: SettingsDocument;
-  warnings: Finding[];
+  warnings: ConfigProblem[];
 } {
   let renamed = document;
-  const [findings, warnings]: [Finding[], Finding[]] = [[...document.findings], []];
+  const [problems, warnings]: [ConfigProblem[], ConfigProblem[]] = [[...document.problems], []];
   for (const renaming of RENAMED) {
     const { section, old, name } = renaming;
     const path: Path = [section, old];
-    if (!renamed.positions.has(pathKey(path))) continue;
+    if (!renamed.places.has(pathKey(path))) continue;
     const called = `it is called ${section}.${name} now`;
-    if (renamed.positions.has(pathKey([section, name]))) {
-      findings.push({ path, message: `${called}, which is given, too; remove one of them` });
+    if (renamed.places.has(pathKey([section, name]))) {
+      problems.push({ path, message: `${called}, which is given, too; remove one of them` });
     } else {
       warnings.push({ path, message: `${called}; rename it` });
     }
     renamed = rename(renamed, renaming);
   }
-  return { document: { ...renamed, findings }, warnings };
+  return { document: { ...renamed, problems }, warnings };
 }
 
 /** The document with the setting under its new name alone. */
@@ -337,7 +332,7 @@ function rename(document: SettingsDocument, { section, old, name }: Renaming): S
   return {
     ...document,
     value: { ...Object(document.value), [section]: { [name]: value, ...others } },
-    positions: copied(document.positions),
+    places: copied(document.places),
     references: copied(document.references),
     absent: document.absent.map((one) =>
       pathKey(one.path) === from ? { ...one, path: [section, name] } : one,

@@ -1,11 +1,5 @@
 import { resolve } from 'node:path';
-import {
-  didYouMean,
-  problemWith,
-  type ConfigProblem,
-  type Reference,
-  suggest,
-} from './problems.ts';
+import { didYouMean, type ConfigProblem, type Reference, suggest } from './problems.ts';
 import { MAX_SECRET_BYTES, readRegularFile } from './read-file.ts';
 
 /** The result of a lookup. `failed`: the variable names an unusable file; see `problems`. */
@@ -58,7 +52,7 @@ export function openEnvironment(env: NodeJS.ProcessEnv, cwd: string): Environmen
     if (path === null) return { kind: 'unset' };
     const read = readSecretFile(resolve(cwd, path));
     if ('text' in read) return { kind: 'found', text: read.text, secret: true };
-    problems.push(problemWith(`${name}_FILE`, read.error));
+    problems.push({ path: [`${name}_FILE`], message: read.error });
     return { kind: 'failed' };
   }
 
@@ -177,8 +171,7 @@ function unknownVariables(
     if (known.has(name) || known.has(name.replace(/_FILE$/, ''))) return [];
     if (SERVICE_LINK.test(name) || isServiceLink(value)) return [];
     const meant = suggest(name, [...KNOWN, ...KNOWN.map((one) => `${one}_FILE`)]);
-    return [
-      problemWith(name, `there is no such variable, so it has no effect${didYouMean(meant)}`),
-    ];
+    const message = `there is no such variable, so it has no effect${didYouMean(meant)}`;
+    return [{ path: [name], message }];
   });
 }

@@ -10,13 +10,11 @@ import {
   type Reference,
   tidy,
   type ConfigProblem,
-  type Finding,
   expectation,
   explainIssues,
-  problemWith,
   ancestry,
   pathKey,
-  type Position,
+  type Place,
 } from './problems.ts';
 import {
   type Draft,
@@ -93,8 +91,8 @@ export function loadConfig(options: LoadOptions): LoadedConfig | InvalidConfig {
     purpose,
   });
   const config = assembled.config && resolvePaths(assembled.config, { env, cwd });
-  const findings = [...assembled.findings, ...checkFiles(config, purpose)];
-  const located = (these: Finding[]) => these.map((finding) => locate(finding, { draft, file }));
+  const unplaced = [...assembled.problems, ...checkFiles(config, purpose)];
+  const located = (these: ConfigProblem[]) => these.map((one) => locate(one, { draft, file }));
   const traced = readTracing(environment);
   const warnings = tidy([
     ...environment.unknown(),
@@ -105,7 +103,7 @@ export function loadConfig(options: LoadOptions): LoadedConfig | InvalidConfig {
   const problems = tidy([
     ...environment.problems(),
     ...file.problems,
-    ...(file.broken ? [] : located(findings)),
+    ...(file.broken ? [] : located(unplaced)),
   ]);
   const invalid = rejection({ problems, warnings }, options.strict === true);
   if (invalid !== null || config === null) {
@@ -138,14 +136,14 @@ export function readRules(
   const given = Object.entries(Object(file.value)).filter(([name]) => names.includes(name));
   const value = { rules: [], time_intervals: {}, inhibit_rules: [], ...Object.fromEntries(given) };
   const parsed = rulesSchema.safeParse(value, { error: expectation });
-  const findings = parsed.success
+  const unplaced = parsed.success
     ? checkRules(parsed.data, writtenNames(value))
     : explainIssues(parsed.error.issues, {
         schema: configSchema,
         value,
         references: file.references,
       });
-  const located = file.broken ? [] : findings.map((one) => place(one, file));
+  const located = file.broken ? [] : unplaced.map((one) => placed(one, file));
   const problems = tidy([...file.problems, ...located]);
   if (problems.length > 0) return { kind: 'invalid', problems, warnings: [] };
   return { kind: 'read', rules: value };
@@ -167,7 +165,7 @@ function rejection({ problems, warnings }: Complaints, strict: boolean): Complai
 }
 
 /** Only the daemon sends webhooks, and often only it may read the key files. */
-function checkFiles(config: Config | null, purpose: ConfigPurpose): Finding[] {
+function checkFiles(config: Config | null, purpose: ConfigPurpose): ConfigProblem[] {
   return config !== null && purpose === 'serve' ? checkTlsFiles(config) : [];
 }
 
@@ -190,9 +188,9 @@ interface AssembleOptions {
 interface Assembled {
   /** Null when the settings are invalid. */
   config: Config | null;
-  findings: Finding[];
+  problems: ConfigProblem[];
   /** What is valid, but cannot work. */
-  advice: Finding[];
+  advice: ConfigProblem[];
 }
 
 /** Makes a configuration from the draft, or reports all its problems. */
@@ -209,21 +207,21 @@ function assemble(draft: Draft, options: AssembleOptions): Assembled {
       Object(value),
       parsed.error.issues.map(({ path }) => path),
     );
-    const { findings, advice } = held === null ? NOTHING : seenTogether(held, { value, purpose });
+    const { problems, advice } = held === null ? NOTHING : seenTogether(held, { value, purpose });
     return {
       config: null,
-      findings: [...issues, ...unsetSecrets(draft, options), ...findings],
+      problems: [...issues, ...unsetSecrets(draft, options), ...problems],
       advice,
     };
   }
   const sources = Object.entries(parsed.data.sources).filter(([name]) => !keyless.has(name));
   const config = { ...parsed.data, sources: Object.fromEntries(sources) };
-  const { findings, advice } = seenTogether({ config, lost: new Set() }, { value, purpose });
+  const { problems, advice } = seenTogether({ config, lost: new Set() }, { value, purpose });
   const serving = purpose === 'serve' ? checkServing(config) : [];
-  return { config, findings: [...unsetSecrets(draft, options), ...findings, ...serving], advice };
+  return { config, problems: [...unsetSecrets(draft, options), ...problems, ...serving], advice };
 }
 
-const NOTHING: Omit<Assembled, 'config'> = { findings: [], advice: [] };
+const NOTHING: Omit<Assembled, 'config'> = { problems: [], advice: [] };
 
 /** The sections that advice reads. Where one lacks an entry, it could advise against what is only faulty. */
 const ADVISED = ['sources', 'workflows', 'endpoints', 'rules', 'server'];
@@ -237,13 +235,13 @@ function seenTogether(
   const ofSources = purpose === 'serve' ? checkSourceNames(config, names) : [];
   const isWhole = ADVISED.every((section) => !lost.has(section));
   return {
-    findings: [...crossCheck(config, names), ...ofSources],
+    problems: [...crossCheck(config, names), ...ofSources],
     advice: isWhole ? adviseOn(config) : [],
   };
 }
 
 /** A secret from an unset variable is an error: the author meant it to exist. */
-function unsetSecrets(draft: Draft, { purpose, absent }: AssembleOptions): Finding[] {
+function unsetSecrets(draft: Draft, { purpose, absent }: AssembleOptions): ConfigProblem[] {
   const isMissed = ({ path, reference }: Absence): boolean => {
     if (reference.hasDefault || reference.failed || labelOf(draft, path) !== null) return false;
     // Commands do without sources that have no key.
@@ -347,7 +345,7 @@ function readFound(name: string, cwd: string, uids: readonly number[]): FoundFil
 }
 
 function unreadable(label: string, message: string): FoundFile & { kind: 'unreadable' } {
-  return { kind: 'unreadable', problem: problemWith(label, message) };
+  return { kind: 'unreadable', problem: { path: [label], message } };
 }
 
 /** What a file says, and where it says so. */
@@ -356,7 +354,7 @@ interface SettingsFile {
   name: string | null;
   value: unknown;
   /** By `pathKey`. */
-  positions: ReadonlyMap<string, Position>;
+  places: ReadonlyMap<string, Place>;
   /** The variables behind values, by `pathKey`. */
   references: ReadonlyMap<string, Reference>;
   /** Settings that are absent because their variable gives nothing. */
@@ -371,7 +369,7 @@ interface SettingsFile {
 const NO_FILE: SettingsFile = {
   name: null,
   value: undefined,
-  positions: new Map(),
+  places: new Map(),
   references: new Map(),
   absent: [],
   problems: [],
@@ -381,37 +379,35 @@ const NO_FILE: SettingsFile = {
 
 /** Reads the settings of a file. */
 function readSettingsFile(
-  { name, text }: { name: string; text: string },
+  file: { name: string; text: string },
   environment: Environment,
 ): SettingsFile {
-  const yaml = parseYaml(text);
-  const syntax = yaml.problems.map((problem) => ({ file: name, ...problem }));
-  if (yaml.broken) return { ...NO_FILE, name, problems: syntax, broken: true };
-  const { document, warnings: advice } = withNewNames(readSettings(yaml, environment));
-  const { findings, ...settings } = document;
-  const placed = (these: Finding[]) => these.map((one) => place(one, { name, ...settings }));
-  const [problems, warnings] = [[...syntax, ...placed(findings)], placed(advice)];
-  return { name, ...settings, problems, warnings, broken: false };
+  const { name } = file;
+  const yaml = parseYaml(file);
+  if (yaml.broken) return { ...NO_FILE, name, problems: yaml.problems, broken: true };
+  const { document, warnings } = withNewNames(readSettings(yaml, environment));
+  return {
+    ...document,
+    name,
+    problems: [...yaml.problems, ...document.problems.map((one) => placed(one, document))],
+    warnings: warnings.map((one) => placed(one, document)),
+    broken: false,
+  };
 }
 
-/** Gives a finding the place in the file, the variable or the flag that its setting came from. */
+/** Gives a problem the place in the file, the variable or the flag that its setting came from. */
 function locate(
-  finding: Finding,
+  problem: ConfigProblem,
   { draft, file }: { draft: Draft; file: SettingsFile },
 ): ConfigProblem {
-  const label = labelOf(draft, finding.path);
-  return label === null ? place(finding, file) : problemWith(label, finding.message);
+  const label = labelOf(draft, problem.path);
+  return label === null ? placed(problem, file) : { ...problem, path: [label] };
 }
 
 /** A setting that the file lacks is placed where the map is that ought to hold it. */
-function place(
-  { path, message }: Finding,
-  { name, positions }: Pick<SettingsFile, 'name' | 'positions'>,
-): ConfigProblem {
-  const key = path.join('.');
-  const position = [...ancestry(path)]
-    .map((ancestor) => positions.get(pathKey(ancestor)))
+function placed(problem: ConfigProblem, { places }: Pick<SettingsFile, 'places'>): ConfigProblem {
+  const place = [...ancestry(problem.path)]
+    .map((ancestor) => places.get(pathKey(ancestor)))
     .find((known) => known !== undefined);
-  if (position === undefined || name === null) return problemWith(key, message);
-  return { file: name, ...position, key, message };
+  return place === undefined ? problem : { ...problem, place };
 }

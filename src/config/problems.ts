@@ -3,16 +3,22 @@ import { groupBy } from '../core/arrays.ts';
 import { REDACTED } from './redact.ts';
 import { objectAt, presentationOf, schemaAt, unwrap, valueAt, type Path } from './schema-walk.ts';
 
-/** Where something stands in a file; both count from 1. */
-export interface Position {
+/** Where something stands; line and column count from 1. */
+export interface Place {
+  /** The file as it was named or found. */
+  file: string;
   line: number;
   column: number;
 }
 
-/** Something that is wrong with a setting, wherever its value came from. */
-export interface Finding {
+/** Something that is wrong with a setting, for its author. */
+export interface ConfigProblem {
+  /** The way to the setting; alone, the variable or flag that its value came from. */
   path: Path;
+  /** What was expected and what was found instead; never the value of a secret. */
   message: string;
+  /** Absent until the setting is found in a file, and where it is in none. */
+  place?: Place;
 }
 
 /** The variable that a value came from, or would have come from. */
@@ -26,36 +32,18 @@ export interface Reference {
   hasDefault: boolean;
 }
 
-/** One problem of the configuration, for its author. */
-export interface ConfigProblem {
-  /** The file as it was named or found; null when the value is not from the file. */
-  file: string | null;
-  line: number | null;
-  column: number | null;
-  /** A dotted path such as `polling.min_interval`, a variable such as `RUNWATCH_PORT`, or a flag. */
-  key: string;
-  /** What was expected and what was found instead; never the value of a secret. */
-  message: string;
-}
-
-/** A problem with something that stands in no file. */
-export function problemWith(key: string, message: string): ConfigProblem {
-  return { file: null, line: null, column: null, key, message };
-}
-
 /** One line: `config/runwatch.yaml:12:3 polling.min_intervall: unknown key`. */
-export function formatProblem({ file, line, column, key, message }: ConfigProblem): string {
-  const place = [file, line, column].filter((part) => part !== null).join(':');
-  const subject = [place, key].filter((part) => part !== '').join(' ');
-  return `${subject}: ${message}`;
+export function formatProblem(problem: ConfigProblem): string {
+  return `${subjectOf(problem)}: ${problem.message}`;
 }
 
-function subjectOf({ file, line, column, key }: ConfigProblem): string {
-  return [file, line, column, key].join('\0');
+function subjectOf({ path, place }: ConfigProblem): string {
+  const at = place === undefined ? '' : `${place.file}:${place.line}:${place.column}`;
+  return [at, path.join('.')].filter((part) => part !== '').join(' ');
 }
 
-function byPlace(a: ConfigProblem, b: ConfigProblem): number {
-  return (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
+function byPlace({ place: a }: ConfigProblem, { place: b }: ConfigProblem): number {
+  return (a?.line ?? 0) - (b?.line ?? 0) || (a?.column ?? 0) - (b?.column ?? 0);
 }
 
 /**
@@ -156,13 +144,13 @@ function listing(options: string[]): string {
   return options.length < 2 ? last : `${options.slice(0, -1).join(', ')} or ${last}`;
 }
 
-/** The issues of one parse, one finding for each setting, in words for its author. */
-export function explainIssues(issues: readonly Issue[], subject: Subject): Finding[] {
-  const findings = issues.flatMap((issue) => explain(issue, subject));
-  return firstOfEach(findings, ({ path }) => pathKey(path));
+/** The issues of one parse, one problem for each setting, in words for its author. */
+export function explainIssues(issues: readonly Issue[], subject: Subject): ConfigProblem[] {
+  const problems = issues.flatMap((issue) => explain(issue, subject));
+  return firstOfEach(problems, ({ path }) => pathKey(path));
 }
 
-function explain(issue: Issue, subject: Subject): Finding[] {
+function explain(issue: Issue, subject: Subject): ConfigProblem[] {
   const path = writtenPath(
     issue.path.filter((key) => typeof key !== 'symbol'),
     subject,
@@ -187,7 +175,7 @@ function writtenPath(path: Path, { value }: Subject): Path {
   return isList || valueAt(value, parent) === undefined ? path : parent;
 }
 
-function unknownKey(path: Path, { schema, value }: Subject): Finding {
+function unknownKey(path: Path, { schema, value }: Subject): ConfigProblem {
   const parent = path.slice(0, -1);
   const owner = schemaAt(schema, value, parent);
   const object = owner === null ? null : objectAt(owner, valueAt(value, parent));
@@ -270,12 +258,12 @@ function kindOf(value: unknown): string {
   return typeof value === 'string' ? 'text' : 'a map';
 }
 
-/** A finding for a name that is none of those known, with the nearest of them. */
+/** A problem for a name that is none of those known, with the nearest of them. */
 export function unknownName(
   path: Path,
   name: string,
   { what, names }: { what: string; names: readonly string[] | null },
-): Finding[] {
+): ConfigProblem[] {
   if (names === null || names.includes(name)) return [];
   const hint = didYouMean(suggest(name, names)) || expectedNames(names);
   return [{ path, message: `no ${what} is named ${JSON.stringify(name)}${hint}` }];

@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
 import { RunwatchError } from '../core/errors.ts';
 import type { TlsOptions } from '../core/tls.ts';
-import type { Finding } from './problems.ts';
+import type { ConfigProblem } from './problems.ts';
 import type { Path } from './schema-walk.ts';
 import { readRegularFile } from './read-file.ts';
 import type { Config, SourceConfig, WebhookEndpointConfig } from './schema.ts';
@@ -12,17 +12,17 @@ const MAX_PEM_BYTES = 1024 * 1024;
 type TlsConfig = NonNullable<WebhookEndpointConfig['tls']>;
 
 /** What is wrong with the files that sources, endpoints and `redis` name. */
-export function checkTlsFiles({ sources, endpoints, redis }: Config): Finding[] {
+export function checkTlsFiles({ sources, endpoints, redis }: Config): ConfigProblem[] {
   const sections = Object.entries(endpoints).flatMap(([name, endpoint]) =>
     'tls' in endpoint ? [{ path: ['endpoints', name], tls: endpoint.tls }] : [],
   );
   const ofSources = Object.entries(sources).flatMap(([name, { ca_file }]) => {
     const read = readTlsFiles({ ca_file });
-    return 'wrong' in read ? read.wrong.map((finding) => beneath(['sources', name], finding)) : [];
+    return 'wrong' in read ? read.wrong.map((problem) => beneath(['sources', name], problem)) : [];
   });
   const others = [...sections, { path: ['redis'], tls: redis.tls }].flatMap(({ path, tls }) => {
     const read = readTlsFiles(tls ?? {});
-    return 'wrong' in read ? read.wrong.map((finding) => under(path, finding)) : [];
+    return 'wrong' in read ? read.wrong.map((problem) => under(path, problem)) : [];
   });
   return [...ofSources, ...others];
 }
@@ -34,7 +34,7 @@ export function checkTlsFiles({ sources, endpoints, redis }: Config): Finding[] 
 export function loadTlsFiles(section: Path, tls: TlsConfig): TlsOptions {
   const read = readTlsFiles(tls);
   if ('material' in read) return read.material;
-  throw unusable(read.wrong.map((finding) => under(section, finding)));
+  throw unusable(read.wrong.map((problem) => under(section, problem)));
 }
 
 /**
@@ -47,26 +47,26 @@ export function loadSourceAuthorities(
 ): string | undefined {
   const read = readTlsFiles({ ca_file });
   if ('material' in read) return read.material.ca;
-  throw unusable(read.wrong.map((finding) => beneath(['sources', name], finding)));
+  throw unusable(read.wrong.map((problem) => beneath(['sources', name], problem)));
 }
 
-function unusable(found: readonly Finding[]): RunwatchError {
+function unusable(found: readonly ConfigProblem[]): RunwatchError {
   const message = found.map(({ path, message: what }) => `${path.join('.')}: ${what}`).join('; ');
   return new RunwatchError(message, { code: 'tls_files_unusable' });
 }
 
-function under(section: Path, finding: Finding): Finding {
-  return beneath([...section, 'tls'], finding);
+function under(section: Path, problem: ConfigProblem): ConfigProblem {
+  return beneath([...section, 'tls'], problem);
 }
 
-function beneath(section: Path, { path, message }: Finding): Finding {
+function beneath(section: Path, { path, message }: ConfigProblem): ConfigProblem {
   return { path: [...section, ...path], message };
 }
 
-type Read = { material: TlsOptions } | { wrong: Finding[] };
+type Read = { material: TlsOptions } | { wrong: ConfigProblem[] };
 
 function readTlsFiles({ ca_file, cert_file, key_file }: TlsConfig): Read {
-  const wrong: Finding[] = [];
+  const wrong: ConfigProblem[] = [];
   const ca = readPem(['ca_file'], ca_file, { as: certificateIn, wrong });
   const certificate = readPem(['cert_file'], cert_file, { as: certificateIn, wrong });
   const key = readPem(['key_file'], key_file, { as: keyIn, wrong });
@@ -86,7 +86,7 @@ function readTlsFiles({ ca_file, cert_file, key_file }: TlsConfig): Read {
 interface Reading<Content> {
   /** Throws when the text holds nothing of the kind. */
   as: { read: (text: string) => Content; expected: string };
-  wrong: Finding[];
+  wrong: ConfigProblem[];
 }
 
 /** Nothing of what a file holds gets into a message: it may be a key. */

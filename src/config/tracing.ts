@@ -1,5 +1,5 @@
 import type { Environment } from './environment.ts';
-import { problemWith, type ConfigProblem } from './problems.ts';
+import type { ConfigProblem } from './problems.ts';
 
 /** How traces are exported. OpenTelemetry reads the other standard variables itself. */
 export interface TracingSettings {
@@ -52,13 +52,14 @@ function firstOf(read: Read, names: readonly string[]): Variable | null {
 
 function problemOf({ name, text }: Variable): ConfigProblem | null {
   if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return null;
-  return problemWith(name, 'expected an http or https URL; traces are off');
+  return { path: [name], message: 'expected an http or https URL; traces are off' };
 }
 
 function protocolProblem(protocol: Variable | null): ConfigProblem | null {
   if (protocol === null || protocol.text.startsWith('http/')) return null;
   const cure = 'set http/json, and an endpoint that speaks it (usually port 4318)';
-  return problemWith(protocol.name, `traces are exported over HTTP only, so they are off: ${cure}`);
+  const message = `traces are exported over HTTP only, so they are off: ${cure}`;
+  return { path: [protocol.name], message };
 }
 
 const SAMPLER = 'OTEL_TRACES_SAMPLER';
@@ -74,7 +75,7 @@ function readSampler(read: Read): ReadTracing {
     case 'traceidratio':
       return readRatio(read);
     default: {
-      const warning = problemWith(SAMPLER, 'it is not known, so every run is traced');
+      const warning = { path: [SAMPLER], message: 'it is not known, so every run is traced' };
       return { tracing: { ratio: 1 }, warnings: [warning] };
     }
   }
@@ -84,6 +85,6 @@ function readRatio(read: Read): ReadTracing {
   const name = `${SAMPLER}_ARG`;
   const ratio = Number(read(name) ?? 1);
   if (ratio >= 0 && ratio <= 1) return { tracing: { ratio }, warnings: [] };
-  const warning = problemWith(name, 'expected a number from 0 to 1; every run is traced');
-  return { tracing: { ratio: 1 }, warnings: [warning] };
+  const message = 'expected a number from 0 to 1; every run is traced';
+  return { tracing: { ratio: 1 }, warnings: [{ path: [name], message }] };
 }

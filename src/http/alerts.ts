@@ -2,7 +2,7 @@ import type { Alerting } from '../alert/alerting.ts';
 import type { Acknowledged } from '../alert/engine.ts';
 import { alertUrl, shownAlert, type ShownAlert } from '../alert/event.ts';
 import type { Rehearsal } from '../alert/rehearse.ts';
-import type { Finding } from '../config/problems.ts';
+import type { ConfigProblem } from '../config/problems.ts';
 import type { RuleSections } from '../config/schema.ts';
 import type { Alert, AlertQuery } from '../core/alert/alert.ts';
 import type { Page } from '../core/page.ts';
@@ -83,11 +83,11 @@ export class RuleService {
   async rehearse(
     from: When,
     sections: Partial<RuleSections>,
-  ): Promise<RehearsedRules | { findings: readonly Finding[] }> {
+  ): Promise<RehearsedRules | { problems: readonly ConfigProblem[] }> {
     const { process, rehearsals, rules: inForce } = this.alerting;
     const isOther = Object.keys(sections).length > 0;
     const rules = isOther ? inForce.tried(sections) : inForce;
-    if ('findings' in rules) return rules;
+    if ('problems' in rules) return rules;
     const until = process.now();
     const since = momentOf(from, until);
     const names = rules.book.all.map(({ name }) => name);

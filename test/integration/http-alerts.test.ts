@@ -133,7 +133,7 @@ describe('alerts over HTTP', () => {
       const refused = await server.post('/v1/rules/test', { rules });
       expect([refused.status, await refused.json()]).toMatchObject([422, { errors: [{ path }] }]);
     }
-    const rehearse = async () => ({ findings: [{ path: ['rules', 1, 'name'], message: 'twice' }] });
+    const rehearse = async () => ({ problems: [{ path: ['rules', 1, 'name'], message: 'twice' }] });
     const own = await startServer();
     own.services.rules.rehearse = rehearse;
     try {

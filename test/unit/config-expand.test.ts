@@ -87,7 +87,7 @@ describe('references to environment variables', () => {
     expect(missing.expansion).toMatchObject({ kind: 'absent', reference: { failed: true } });
     const [problem] = missing.problems;
     expect(problem).toMatchObject({
-      key: 'A_FILE',
+      path: ['A_FILE'],
       message: expect.stringMatching(/nowhere.*ENOENT/),
     });
     const empty = expandWith('${A} ${A}', { A_FILE: 'empty' });

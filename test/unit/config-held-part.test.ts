@@ -19,7 +19,7 @@ function keysOf(settings: object): string[] {
   writeFileSync(join(cwd, 'f.yaml'), stringify(settings));
   const result = loadConfig({ purpose: 'serve', env: {}, cwd, configPath: 'f.yaml' });
   const problems = result.kind === 'invalid' ? result.problems : [];
-  return [...problems, ...result.warnings].map(({ key }) => key).sort();
+  return [...problems, ...result.warnings].map(({ path }) => path.join('.')).sort();
 }
 
 const HOOK = { type: 'webhook', url: 'https://x.example', default: true };

@@ -272,7 +272,7 @@ describe('what is said about bad variables and flags', () => {
 });
 
 test('configuration problems are printed one per line', () => {
-  const problem = { file: null, line: null, column: null, key: 'A', message: 'b' };
+  const problem = { path: ['A'], message: 'b' };
   expect(renderInvalid({ problems: [problem, problem], warnings: [problem] })).toBe(
     'A: b\nA: b\nwarning: A: b\n',
   );

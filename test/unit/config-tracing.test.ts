@@ -32,9 +32,11 @@ test.each<[Record<string, string>, string, RegExp, number | null]>([
     /0 to 1/,
     1,
   ],
-])('the variables %j are a warning about %s', (env, key, message, ratio) => {
+])('the variables %j are a warning about %s', (env, variable, message, ratio) => {
   expect(read(env)).toEqual({
     tracing: ratio === null ? null : { ratio },
-    warnings: [expect.objectContaining({ key, message: expect.stringMatching(message) })],
+    warnings: [
+      expect.objectContaining({ path: [variable], message: expect.stringMatching(message) }),
+    ],
   });
 });

@@ -244,8 +244,8 @@ workflows: { wf-1: { name: a, owner: Finance } }`,
     });
     expect(result).toMatchObject({
       kind: 'invalid',
-      problems: [{ key: 'RUNWATCH_HOST' }],
-      warnings: [{ key: 'RUNWATCH_API_TOKN' }],
+      problems: [{ path: ['RUNWATCH_HOST'] }],
+      warnings: [{ path: ['RUNWATCH_API_TOKN'] }],
     });
   });
 });
@@ -293,6 +293,8 @@ describe('config --check', () => {
       problems: [],
       warnings: [{ key: 'sources.default.base_url', line: 1 }],
     });
+    const [warning] = (JSON.parse(stdout) as { warnings: object[] }).warnings;
+    expect(Object.keys(warning ?? {})).toEqual(['file', 'line', 'column', 'key', 'message']);
     expect(JSON.parse(check({ json: true, strict: true }).stdout)).toMatchObject({
       ok: false,
       problems: [{ key: 'sources.default.base_url' }],

@@ -57,12 +57,18 @@ function renderCheck(loaded: LoadedConfig): string {
 }
 
 function renderCheckAsJson(loaded: LoadedConfig | InvalidConfig): string {
-  const { warnings } = loaded;
+  const warnings = loaded.warnings.map(describeProblem);
   const report =
     loaded.kind === 'loaded'
       ? { ok: true, file: loaded.file, overrides: loaded.overrides, problems: [], warnings }
-      : { ok: false, problems: loaded.problems, warnings };
+      : { ok: false, problems: loaded.problems.map(describeProblem), warnings };
   return `${JSON.stringify(report, null, 2)}\n`;
+}
+
+/** A problem as `config --check --json` has it; its key is dotted, such as `polling.min_interval`. */
+function describeProblem({ path, message, place }: ConfigProblem) {
+  const { file, line, column } = place ?? { file: null, line: null, column: null };
+  return { file, line, column, key: path.join('.'), message };
 }
 
 /** What is wrong with a configuration, one problem a line, each line with its newline. */

@@ -40,7 +40,9 @@ export async function inspectInstallation(
       cure: null,
     }));
     // All that is missing are sources: nothing is configured here.
-    const isEmpty = loaded.problems.every(({ key, file }) => key === 'sources' && file === null);
+    const isEmpty = loaded.problems.every(
+      ({ path, place }) => path.join('.') === 'sources' && place === undefined,
+    );
     return {
       configuration: [...problems, ...warnings],
       isConfigured: !isEmpty,

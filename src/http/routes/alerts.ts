@@ -201,9 +201,9 @@ export const ruleRoutes: FastifyPluginAsyncZod<{ rules: RuleService }> = async (
   app.post('/rules/test', { schema: testSchema, config: HEAVY_READ }, async ({ body }) => {
     const { since: given = { agoMs: DAY_MS }, ...sections } = body;
     const found = await rules.rehearse(given, sections);
-    if ('findings' in found) {
+    if ('problems' in found) {
       throw new InvalidRequest(
-        found.findings.map(({ path, message }) => ({ path: path.join('.'), message })),
+        found.problems.map(({ path, message }) => ({ path: path.join('.'), message })),
       );
     }
     const { since, until, events, notifications, counts, limits, isCapped } = found;
