@@ -3,6 +3,7 @@ import { median, percentile, rounded, spread, type BenchResult } from './support
 import { withContext } from './support/context.ts';
 import { createPostLoop } from './support/post-loop.ts';
 import type { LoopResult } from './support/raw-loop.ts';
+import type { BenchRedis } from './support/redis.ts';
 import { settled, startSending, type Journey, type Sending } from './support/sending.ts';
 
 /** After a switch of sides, connections open anew. */
@@ -33,6 +34,7 @@ interface DeliverRound {
   offered: number;
   latenciesMs: number[];
   commands: Record<string, number>;
+  aofBytes: number;
 }
 
 /**
@@ -93,11 +95,18 @@ async function workOff(sending: Sending, deliveries: number) {
   const names = Array.from({ length: deliveries }, (_, at) => endpoints[at % endpoints.length]);
   const committed = await outbox.fill(names.filter((name) => name !== undefined));
   await redis.takeCommands();
+  const aofBefore = await aofSize(redis);
   daemon.thaw();
   const journeys = await settled(sending, committed);
+  const aofBytes = (await aofSize(redis)) - aofBefore;
   const commands = await redis.takeCommands();
   const { cpuUs } = await daemon.usage();
-  return { deliveries, perSecond: pace(journeys), cpuUs: cpuUs - before.cpuUs, commands };
+  return { deliveries, perSecond: pace(journeys), cpuUs: cpuUs - before.cpuUs, commands, aofBytes };
+}
+
+async function aofSize(redis: BenchRedis): Promise<number> {
+  const { aof_current_size: size = NaN } = await redis.info('persistence');
+  return size;
 }
 
 async function latencies(sending: Sending, perSecond: number, seconds: number) {
@@ -159,6 +168,11 @@ function resultOf(rounds: DeliverRound[], redis: string): BenchResult {
         unit: 'µs',
       },
       { name: 'Redis commands per delivery, scripts included', value: over(commandsOf), unit: '' },
+      {
+        name: 'append-only file per delivery',
+        value: over(({ aofBytes, deliveries }) => aofBytes / deliveries),
+        unit: 'bytes',
+      },
       {
         name: 'share of a core that the raw loop had',
         value: over(({ raw }) => raw.cpuUs / raw.elapsedMs / 1_000),

@@ -1,5 +1,3 @@
-import { spawnSync } from 'node:child_process';
-import { constants, setPriority } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { sum } from '../src/core/arrays.ts';
@@ -11,6 +9,7 @@ import { rounded, type BenchResult, type Figure } from './support/figures.ts';
 import { withContext, type BenchContext } from './support/context.ts';
 import { startNoxus, type BenchNoxus } from './support/noxus.ts';
 import { startRedis, type BenchRedis } from './support/redis.ts';
+import { noteBlocks } from './support/slow-log.ts';
 import {
   ACTIVE,
   fillWith,
@@ -35,9 +34,6 @@ const ASK_MS = 200;
 
 /** For how long the commands of scripts are counted one by one, ms: that slows Redis. */
 const WATCHED_MS = 1_000;
-
-/** Commands that take longer than this are in Redis's slow log, µs. */
-const SLOW_US = 500;
 
 const LISTINGS = [
   '/v1/watches?limit=200',
@@ -171,11 +167,7 @@ async function serveAll(stage: Stage) {
 }
 
 async function forgetSome(stage: Stage, count: number) {
-  const control = new Redis(stage.redis.socket);
-  hurry(await stage.redis.info('server'));
-  await control.config('SET', 'slowlog-log-slower-than', SLOW_US);
-  await control.config('SET', 'slowlog-max-len', 10_000);
-  await control.slowlog('RESET');
+  const blocks = await noteBlocks(stage.context, stage.redis);
   const { history } = stage.stores;
   const daemon = await start(stage, { retention: '1s' });
   const before = (await history.size()).watches;
@@ -189,22 +181,14 @@ async function forgetSome(stage: Stage, count: number) {
   const commands = sum(Object.values(await stage.redis.takeCommands())) / forgotten;
   const seconds = (performance.now() - startedAt) / 1_000;
   // Of the runs that are left: what is counted so is slower.
-  const mostCommands = await mostOfScripts(control);
+  const mostCommands = await mostOfScripts(stage.redis);
   await daemon.end();
-  const entries = (await control.slowlog('GET', 10_000)) as [number, number, number, string[]][];
-  control.disconnect();
-  const longestUs = Math.max(SLOW_US, ...entries.map(([, , us]) => us));
-  const slow = entries
-    .toSorted((a, b) => b[2] - a[2])
-    .slice(0, 10)
-    .map(([, , us, command]) => ({ us, command: command.join(' ').slice(0, 200) }));
-  const longestMs = longestUs / 1_000;
-  return { perSecond: forgotten / seconds, commands, longestMs, mostCommands, slow };
+  return { perSecond: forgotten / seconds, commands, mostCommands, ...(await blocks()) };
 }
 
 /** The most commands that one call of a script gives for some time. */
-async function mostOfScripts(control: Redis): Promise<number> {
-  const monitor = await control.monitor();
+async function mostOfScripts({ socket }: BenchRedis): Promise<number> {
+  const monitor = await new Redis(socket, { lazyConnect: true }).monitor();
   let [most, commands] = [0, 0];
   monitor.on('monitor', (_time: string, _args: string[], source: string) => {
     commands = source === 'lua' ? commands + 1 : 0;
@@ -213,16 +197,6 @@ async function mostOfScripts(control: Redis): Promise<number> {
   await delay(WATCHED_MS);
   monitor.disconnect();
   return most;
-}
-
-/** Time that Redis loses to other processes is no block: it runs before all of them, where permitted. */
-function hurry({ process_id: pid = 0 }: Record<string, number>): void {
-  if (spawnSync('chrt', ['--fifo', '--pid', '10', String(pid)]).status === 0) return;
-  try {
-    setPriority(pid, constants.priority.PRIORITY_HIGHEST);
-  } catch {
-    console.error('Redis has no priority over other processes: its longest block is theirs, too');
-  }
 }
 
 async function start({ context, redis, noxus }: Stage, { retention }: { retention: string }) {

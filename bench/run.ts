@@ -25,7 +25,7 @@ import { benchRolling } from './rolling.ts';
 import { benchRules } from './rules.ts';
 import { benchTakeover } from './takeover.ts';
 import { benchTenants } from './tenants.ts';
-import { isMet, machine, table } from './support/figures.ts';
+import { isMet, machine, table, type BenchResult, type Figure } from './support/figures.ts';
 import { benchIdle } from './idle.ts';
 import { benchShapes, CELL_NAMES } from './shapes.ts';
 import { benchSkew } from './skew.ts';
@@ -40,7 +40,7 @@ const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
 names: rules, capacity, poll, idle, browser, latency, takeover, frozen, skew, failover, ha, rolling, lists, budget, slots, watches, api, memory, growth, deliver,
-       places, shapes, streams,
+       store, places, shapes, streams,
        isolation, hostile, attack, tenants, bad-days, soak, year, live, replay
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed; replay, year and ha always do that
@@ -93,6 +93,8 @@ deliver:
   --endpoints <n>      endpoints, each a receiver of its own (100)
   --rounds <n>         rounds of raw loop, backlog and steady pace (5)
   --seconds <n>        length of each of the three (3)
+store (memory, api, poll and deliver in turn, with what each does by default):
+  --count <n>          watches in the store (300000)
 bad-days:
   --cells <names>      by comma, of ${BAD_DAY_CELLS.join(', ')} (all)
 shapes:
@@ -177,14 +179,7 @@ const benches = {
   shapes: () => benchShapes(knownCells(values.cells, CELL_NAMES)),
   slots: () => benchSlots(knownCells(values.cells, SLOT_CELLS)),
   streams: () => benchStreams(values.cells?.split(',')),
-  poll: () =>
-    benchPoll({
-      rounds: rounds(5),
-      seconds: given('seconds', { usual: 3, least: 1, most: 60 }),
-      watches: bounded('watches', 100_000),
-      concurrency: bounded('concurrency', 1_000),
-      profileDir,
-    }),
+  poll,
   capacity: () =>
     benchCapacity({ seconds: given('seconds', { usual: 5, least: 2, most: 60 }), profileDir }),
   budget: () =>
@@ -212,22 +207,12 @@ const benches = {
       connections: bounded('connections', 64),
       profileDir,
     }),
-  api: () =>
-    benchApi({
-      count: given('count', { usual: 100_000, least: 2_000, most: 300_000 }),
-      profileDir,
-    }),
-  memory: () =>
-    benchMemory({ count: given('count', { usual: 300_000, least: 1_000, most: 1_000_000 }) }),
+  api: () => api(100_000),
+  memory,
   growth: () =>
     benchGrowth({ count: given('count', { usual: 4_000, least: 1_000, most: 1_000_000 }) }),
-  deliver: () =>
-    benchDeliver({
-      endpoints: bounded('endpoints', 1_000),
-      rounds: rounds(5),
-      seconds: given('seconds', { usual: 3, least: 1, most: 60 }),
-      profileDir,
-    }),
+  deliver,
+  store,
   isolation: () =>
     benchIsolation({
       endpoints: bounded('endpoints', 1_000, 31),
@@ -305,6 +290,46 @@ if (values.json) {
 }
 if ((values.check || ALWAYS_CHECKED.has(name)) && !result.figures.every(isMet))
   process.exitCode = 1;
+
+function poll(): Promise<BenchResult> {
+  return benchPoll({
+    rounds: rounds(5),
+    seconds: given('seconds', { usual: 3, least: 1, most: 60 }),
+    watches: bounded('watches', 100_000),
+    concurrency: bounded('concurrency', 1_000),
+    profileDir,
+  });
+}
+
+function api(usual: number): Promise<BenchResult> {
+  return benchApi({ count: given('count', { usual, least: 2_000, most: 300_000 }), profileDir });
+}
+
+function memory(): Promise<BenchResult> {
+  return benchMemory({ count: given('count', { usual: 300_000, least: 1_000, most: 1_000_000 }) });
+}
+
+function deliver(): Promise<BenchResult> {
+  return benchDeliver({
+    endpoints: bounded('endpoints', 1_000),
+    rounds: rounds(5),
+    seconds: given('seconds', { usual: 3, least: 1, most: 60 }),
+    profileDir,
+  });
+}
+
+/** All that the form of the store decides, on one machine. */
+async function store(): Promise<BenchResult> {
+  const parts = { memory, api: () => api(300_000), poll, deliver };
+  const figures: Figure[] = [];
+  const details: Record<string, unknown> = {};
+  for (const [part, bench] of Object.entries(parts)) {
+    const measured = await bench();
+    figures.push(...measured.figures.map((one) => ({ ...one, name: `${part}: ${one.name}` })));
+    details[part] = measured.details;
+  }
+  return { figures, details };
+}
 
 function isBench(text: string): text is keyof typeof benches {
   return Object.hasOwn(benches, text);
