@@ -209,6 +209,19 @@ describe('the listing of watches', () => {
     );
   });
 
+  test('where more watches need a person than are counted, those that changed before a time are not listed', async () => {
+    const listing = new WatchListing(redis, keys, { counted: 3, atOnce: 2, examined: 8 });
+    for (let at = 1; at <= 6; at += 1) {
+      const runId = `run-${at}`;
+      const run = snapshot({ id: runId, status: 'awaiting_human_feedback' });
+      const after = newWatch({ runId, run, changedAt: NOON + at * DAY });
+      await watches.commit({ before: null, after, events: [], deliveries: [] });
+    }
+    const oldest = (since: number) => listing.oldest({ need: 'awaiting', since }, 3);
+    expect(await oldest(NOON)).toEqual({ numbers: [1, 2, 3], total: 3, isCapped: true });
+    expect((await oldest(NOON + 3 * DAY)).numbers).toEqual([3, 4, 5]);
+  });
+
   test('the list of watches follows a watch that changes, and one that is registered anew', async () => {
     const first = newWatch({ changedAt: NOON, metadata: { team: 'ml' } });
     await watches.commit({ before: null, after: first, events: [], deliveries: [] });

@@ -54,6 +54,28 @@ interface Matches extends Total {
   numbers: number[] | null;
 }
 
+/** A filter that indexes answer only roughly. */
+interface Judge {
+  /** Indexes that have whatever passes, as fields; none where looking them up is not worth it. */
+  fields: string[][];
+  /** The indexes of these fields that have others, too. */
+  unsure: string[];
+  /** Those of some numbers that pass. */
+  judge: (numbers: readonly number[]) => Promise<number[]>;
+}
+
+/** What a filter asks of indexes, of judges, and of the times of changes. */
+interface Search {
+  /** What indexes answer exactly. */
+  fields: string[][];
+  judges: Judge[];
+  times: TimeRange;
+  /** The one of the judges that goes by the times. */
+  byTime: Judge | null;
+  /** How many watches changed within the times. */
+  changes: number;
+}
+
 interface ListingLimits {
   /** Up to here matches are counted, and sorted. */
   counted: number;
@@ -89,20 +111,13 @@ export class WatchListing {
         code: 'invalid_cursor',
       });
     }
-    if (order === 'registered' && !isDated(filter)) {
-      const named = this.fieldsOf(filter);
-      // Every watch has a state.
-      const fields = named.length === 0 ? this.fieldsOf({ state: WATCH_STATES }) : named;
-      const query = { kind: 'watch' as const, fields, limit, from };
-      const { numbers, next, ...total } = await countedNumbers(redis, keys, query);
-      return { numbers, nextCursor: next === null ? null : cursorAt(next), ...total };
-    }
+    const search = await this.searchOf(filter);
     if (order === 'registered') {
-      const { numbers, next, ...total } = await this.registered(filter, { limit, from });
+      const { numbers, next, ...total } = await this.registered(search, { limit, from });
       return { numbers, nextCursor: next === null ? null : cursorAt(next), ...total };
     }
     const last = from === undefined ? undefined : { number: Number(from), at: Number(at) };
-    const { page, next, ...total } = await this.changed(filter, { limit, last });
+    const { page, next, ...total } = await this.changed(search, { limit, last });
     return {
       numbers: page.map(({ number }) => number),
       nextCursor: next === null ? null : cursorAt(String(next.number), next.at),
@@ -121,68 +136,83 @@ export class WatchListing {
     // Mostly, no watch needs a person for this reason.
     const held = await this.redis.exists(attentionIndex(this.keys, filter.need));
     if (held === 0) return { numbers: [], total: 0, isCapped: false };
-    const { numbers: all, ...total } = await this.matching(filter, await this.countChanges(filter));
+    const search = await this.searchOf(filter);
+    const { numbers: all, ...total } = await this.matching(search);
     if (all !== null) {
       const dated = (await this.changedWithin(filter, all)).sort((a, b) => a.at - b.at);
       return { numbers: dated.slice(0, limit).map(({ number }) => number), ...total };
     }
-    const fields = this.fieldsOf(filter);
-    const query = { kind: 'watch' as const, fields, order: 'oldest' as const };
-    const { numbers } = await findNumbers(this.redis, this.keys, query, limit);
+    const { numbers } = await this.walk(search, 'oldest', { limit, from: undefined });
     return { numbers, ...total };
   }
 
-  /** By their numbers, those that changed within a time. */
+  /** By their numbers. */
   private async registered(
-    filter: StoredFilter,
+    search: Search,
     { limit, from }: { limit: number; from: string | undefined },
   ) {
-    const { numbers: all, ...total } = await this.matching(filter, await this.countChanges(filter));
+    if (search.judges.length === 0) return this.indexed(search, { limit, from });
+    const { numbers: all, ...total } = await this.matching(search);
     if (all !== null) {
       const left = all.filter((number) => from === undefined || number < Number(from));
       return { ...pageOf(left, limit), ...total };
     }
-    const days = await this.dayFields(filter);
-    const fields = [...this.fieldsOf(filter), ...days];
-    const query = { kind: 'watch' as const, fields, order: 'newest' as const };
+    return { ...(await this.walk(search, 'newest', { limit, from })), ...total };
+  }
+
+  /** The next that match; fewer than a page where many had to be examined. */
+  private async walk(
+    search: Search,
+    order: 'newest' | 'oldest',
+    { limit, from }: { limit: number; from: string | undefined },
+  ): Promise<FoundNumbers> {
+    const query = { kind: 'watch' as const, fields: roughly(search), order };
     const numbers: number[] = [];
     let next = from ?? null;
     for (let examined = 0; examined < this.limits.examined; examined += this.limits.atOnce) {
       const walk = { ...query, from: next ?? undefined };
       const found = await findNumbers(this.redis, this.keys, walk, this.limits.atOnce);
-      numbers.push(...(await this.numbersWithin(filter, { numbers: found.numbers, days })));
+      numbers.push(...(await this.judged(search.judges, found.numbers)));
       next = found.next;
       if (numbers.length > limit || next === null) break;
     }
     const page = pageOf(numbers, limit);
-    return { numbers: page.numbers, next: page.next ?? next, ...total };
+    return { numbers: page.numbers, next: page.next ?? next };
+  }
+
+  /** By their numbers, where indexes answer all that is asked. */
+  private async indexed(
+    { fields }: Search,
+    page: { limit: number; from: string | undefined },
+  ): Promise<FoundNumbers & Total> {
+    // Every watch has a state.
+    const named = fields.length === 0 ? this.fieldsOf({ state: WATCH_STATES }) : fields;
+    return countedNumbers(this.redis, this.keys, { kind: 'watch', fields: named, ...page });
   }
 
   /** By the time of their last change. */
   private async changed(
-    filter: StoredFilter,
+    search: Search,
     { limit, last }: { limit: number; last: Dated | undefined },
   ) {
-    const fields = this.fieldsOf(filter);
-    const inTime = await this.countChanges(filter);
-    const { numbers, ...total } = await this.matching(filter, inTime);
+    const { times, changes } = search;
+    const { numbers, ...total } = await this.matching(search);
     if (numbers === null) {
-      const among = async (some: readonly number[]) =>
-        new Set(await numbersAmong(this.redis, fields, some));
+      const among = async (some: readonly number[]) => new Set(await this.among(search, some));
       const walk = Math.ceil(this.limits.atOnce / 4);
-      return { ...(await this.latest(filter, { limit, last, walk }, among)), ...total };
+      return { ...(await this.latest(times, { limit, last, walk }, among)), ...total };
     }
     // So many of the latest changes fill a page of watches that are evenly spread, and a few more.
-    const walk = Math.ceil((1.2 * limit * inTime) / numbers.length);
+    const walk = Math.ceil((1.2 * limit * changes) / numbers.length);
     if (walk < numbers.length) {
       const wanted = new Set(numbers);
       return {
-        ...(await this.latest(filter, { limit, last, walk }, async () => wanted)),
+        ...(await this.latest(times, { limit, last, walk }, async () => wanted)),
         ...total,
       };
     }
     // Where the watches are fewer, to read when each of them changed is sooner done.
-    const dated = await this.changedWithin(filter, numbers);
+    const dated = await this.changedWithin(times, numbers);
     const left = dated.filter((one) => isBeyond(one, last)).sort(byChange);
     const page = left.slice(0, limit);
     return { page, next: left.length > limit ? (page.at(-1) ?? null) : null, ...total };
@@ -214,52 +244,66 @@ export class WatchListing {
   /**
    * All that match, where these are up to the limit: of the changes within the time where these are few,
    * else of what the indexes have. Else how many there are at least.
-   * @param changes how many are within the time
    */
-  private async matching(filter: StoredFilter, changes: number): Promise<Matches> {
+  private async matching(search: Search): Promise<Matches> {
     const { counted, atOnce } = this.limits;
-    const fields = this.fieldsOf(filter);
-    const isEver = !isDated(filter);
-    if (!isEver && changes <= atOnce) return allOf(await this.changedAmong(filter, fields));
-    const days = await this.dayFields(filter);
-    const areRead = !isEver && changes <= counted;
-    if (fields.length === 0 && (days.length > 0 || !areRead)) {
+    const { fields, judges, byTime, changes } = search;
+    if (byTime !== null && changes <= atOnce) return allOf(await this.changedAmong(search));
+    const areRead = byTime !== null && changes <= counted;
+    const indexes = roughly(search);
+    // Where the times alone are asked for, it is known how many there are.
+    const isByTime = fields.length === 0 && judges.every((one) => one === byTime);
+    if (isByTime && (indexes.length > 0 || !areRead)) {
       return { numbers: null, total: Math.min(changes, counted), isCapped: changes > counted };
     }
-    const { numbers, next } = await this.numbersIn([...fields, ...days]);
-    if (next !== null && areRead) return allOf(await this.changedAmong(filter, fields));
-    const found = isEver ? numbers : await this.numbersWithin(filter, { numbers, days });
+    const { numbers, next } = await this.numbersIn(indexes);
+    if (next !== null && areRead) return allOf(await this.changedAmong(search));
+    const found = await this.judged(judges, numbers);
     return next === null ? allOf(found) : { numbers: null, total: found.length, isCapped: true };
   }
 
-  /** Those that changed within a time, the newest first. */
-  private async changedAmong(times: TimeRange, fields: string[][]): Promise<number[]> {
+  /** All that match of those that changed within a time, the newest first. */
+  private async changedAmong(search: Search): Promise<number[]> {
     const found = new Set<number>();
-    for await (const some of this.changes(times, { walk: this.limits.atOnce })) {
+    for await (const some of this.changes(search.times, { walk: this.limits.atOnce })) {
       for (const { number } of some) found.add(number);
     }
     const numbers = [...found].sort((a, b) => b - a);
-    return numbersAmong(this.redis, fields, numbers);
+    return this.among(search, numbers);
   }
 
-  /** Those within a time. Of watches that changed on its days, only those on the first and last are read. */
-  private async numbersWithin(
-    range: TimeRange,
-    { numbers, days }: { numbers: number[]; days: string[][] },
+  /** Those that match of some that changed within the time. */
+  private async among(
+    { fields, judges, byTime }: Search,
+    numbers: readonly number[],
   ): Promise<number[]> {
-    const ends = [range.since, range.until].flatMap((end) =>
-      end === undefined ? [] : [changedDayIndex(this.keys, changedDay(end))],
-    );
-    const judged = await numbersAmong(this.redis, days.length === 0 ? [] : [ends], numbers);
-    const within = await this.changedWithin(range, judged);
-    const out = new Set(judged);
-    for (const { number } of within) out.delete(number);
-    return numbers.filter((number) => !out.has(number));
+    const others = judges.filter((one) => one !== byTime);
+    return this.judged(others, await numbersAmong(this.redis, fields, numbers));
+  }
+
+  /** Those that all judges pass. Of those that the indexes of a judge are sure of, it judges none. */
+  private async judged(judges: readonly Judge[], numbers: number[]): Promise<number[]> {
+    let left = numbers;
+    for (const { fields, unsure, judge } of judges) {
+      const doubted = await numbersAmong(this.redis, fields.length === 0 ? [] : [unsure], left);
+      const out = new Set(doubted);
+      for (const number of await judge(doubted)) out.delete(number);
+      left = left.filter((number) => !out.has(number));
+    }
+    return left;
   }
 
   private async numbersIn(fields: string[][]): Promise<FoundNumbers> {
     const query = { kind: 'watch' as const, fields, order: 'newest' as const };
     return findNumbers(this.redis, this.keys, query, this.limits.counted);
+  }
+
+  private async searchOf(filter: StoredFilter): Promise<Search> {
+    const { since, until } = filter;
+    const times = { since, until };
+    const [byTime, changes] = await Promise.all([this.timeJudge(times), this.countChanges(times)]);
+    const judges = byTime === null ? [] : [byTime];
+    return { fields: this.fieldsOf(filter), judges, times, byTime, changes };
   }
 
   private fieldsOf(filter: StoredFilter): string[][] {
@@ -274,9 +318,21 @@ export class WatchListing {
     ];
   }
 
+  /** Of watches that changed on the days of a time, only those on the first and last are judged. */
+  private async timeJudge(times: TimeRange): Promise<Judge | null> {
+    const { since, until } = times;
+    if (since === undefined && until === undefined) return null;
+    const ends = [since, until].filter((end) => end !== undefined);
+    return {
+      fields: await this.dayFields(times),
+      unsure: ends.map((end) => changedDayIndex(this.keys, changedDay(end))),
+      judge: async (numbers) =>
+        (await this.changedWithin(times, numbers)).map(({ number }) => number),
+    };
+  }
+
   /** The days of a time, as a field; none where there are too many to look them up. */
   private async dayFields({ since, until }: TimeRange): Promise<string[][]> {
-    if (since === undefined && until === undefined) return [];
     const { watchesChanged } = this.keys;
     const [oldest, newest] = await Promise.all([
       since ?? this.redis.zrange(watchesChanged, 0, '0', 'WITHSCORES').then(scoreOf),
@@ -344,8 +400,9 @@ function allOf(numbers: number[]): Matches {
   return { numbers, total: numbers.length, isCapped: false };
 }
 
-function isDated({ since, until }: TimeRange): boolean {
-  return since !== undefined || until !== undefined;
+/** Indexes that have all that a search is for, and perhaps others. */
+function roughly({ fields, judges }: Search): string[][] {
+  return [...fields, ...judges.flatMap((judge) => judge.fields)];
 }
 
 /** The latest first; of those at one time, as Redis has them. */
