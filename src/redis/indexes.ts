@@ -145,6 +145,13 @@ const DELIVERY_INDEXES: readonly Index<IndexedDelivery>[] = [
 /** What logs, times and the id of one record cost besides, in bytes: see `npm run bench -- memory`. */
 const LOGGED = { watch: 52 + 2 * 103 + 45, event: 9, delivery: 9 };
 
+/** All indexes, by what they are of. */
+export const INDEXES = {
+  watch: WATCH_INDEXES,
+  event: EVENT_INDEXES,
+  delivery: DELIVERY_INDEXES,
+};
+
 /** What one record costs in indexes and logs, in bytes of Redis. */
 export const INDEX_BYTES = {
   watch: sumOf(WATCH_INDEXES) + LOGGED.watch,
