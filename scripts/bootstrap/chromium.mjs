@@ -2,13 +2,19 @@ import { existsSync } from 'node:fs';
 import { BootstrapError, findOnPath, run, say } from './shell.mjs';
 import { rootPrefix } from './redis-server.mjs';
 
-const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome'];
+const BROWSERS = [
+  'chromium-headless-shell',
+  'chromium',
+  'chromium-browser',
+  'google-chrome-stable',
+  'google-chrome',
+];
 
 const MANAGERS = [
   {
     command: 'apt-get',
     script:
-      'export DEBIAN_FRONTEND=noninteractive; apt-get -q update; apt-get -q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends chromium',
+      'export DEBIAN_FRONTEND=noninteractive; apt-get -q update; install() { apt-get -q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$1"; }; install chromium-headless-shell || install chromium',
   },
   { command: 'apk', script: 'apk add chromium' },
   { command: 'dnf', script: 'dnf install -y chromium' },
@@ -27,9 +33,7 @@ export function ensureBrowser() {
   const manager = MANAGERS.find(({ command }) => findOnPath(command) !== null);
   if (manager === undefined) throw missing('there is no apt, apk, dnf or brew');
   const prefix = manager.asUser ? [] : rootPrefix(missing);
-  say(
-    `installing the package chromium (${manager.command}), which the tests of the dashboard need`,
-  );
+  say(`installing Chromium (${manager.command}), which the tests of the dashboard need`);
   const [command, ...args] = [...prefix, 'sh', '-c', manager.script];
   if (run(command, args) !== 0 || !isBrowserCovered()) {
     throw missing(`${manager.command} did not install it`);
@@ -38,6 +42,6 @@ export function ensureBrowser() {
 
 function missing(why) {
   return new BootstrapError(
-    `The tests of the dashboard need Chromium, and ${why}: install the package chromium, or set CHROMIUM_PATH to a browser of its kind.`,
+    `The tests of the dashboard need Chromium, and ${why}: install the package chromium-headless-shell or chromium, or set CHROMIUM_PATH to a browser of its kind.`,
   );
 }

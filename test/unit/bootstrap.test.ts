@@ -163,7 +163,9 @@ describe('bootstrap', () => {
     await command('redis-server', SERVER);
     const { code, said } = await bootstrap({}, ['--tests']);
     expect(code).toBe(1);
-    expect(said).toMatch(/install the package chromium, or set CHROMIUM_PATH/);
+    expect(said).toMatch(
+      /install the package chromium-headless-shell or chromium, or set CHROMIUM_PATH/,
+    );
   });
 
   test('bootstrap with REDIS_URL needs no server', async () => {
@@ -211,7 +213,7 @@ describe('bootstrap', () => {
       expect(await calls()).toEqual([CI]);
       const { code, said } = await bootstrap({}, ['--tests']);
       expect(code).toBe(0);
-      expect(said).toContain('installing the package chromium (apk)');
+      expect(said).toContain('installing Chromium (apk)');
       expect(await calls()).toEqual([CI, 'apk add chromium']);
       expect(await bootstrap({}, ['--tests'])).toEqual({ code: 0, said: '' });
     });
