@@ -5,3 +5,6 @@ export function valueOf<Value>(
 ): Value | undefined {
   return record && Object.hasOwn(record, name) ? record[name] : undefined;
 }
+
+/** Every field of a record, also those that may be left out: a literal of this type forgets none. */
+export type Complete<Fields> = { [Name in keyof Required<Fields>]: Fields[Name] };

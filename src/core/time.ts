@@ -92,18 +92,31 @@ export function endOf(until: Until, now: number): number {
 
 /** Bounds of a time as users give them. */
 export interface WhenRange {
-  since?: When;
-  until?: When;
+  since?: When | undefined;
+  until?: When | undefined;
 }
 
-/** A query with its times as moments. */
-export function withMoments<Query extends WhenRange>(
-  { since, until, ...rest }: Query,
+/** Bounds of a time as a store takes them, ms since the epoch. */
+interface Moments {
+  since?: number | undefined;
+  until?: number | undefined;
+}
+
+/** A filter of a store with its times as users give them. */
+type Asked<Filter> = Omit<Filter, keyof WhenRange> & WhenRange;
+
+/**
+ * A filter with its times as moments. The types refuse a field that the filter of the store lacks, and that
+ * the store would pass over.
+ */
+export function withMoments<Filter extends Moments, Given extends Asked<Filter>>(
+  given: Given & Record<Exclude<keyof Given, keyof Filter>, never>,
   now: number,
-): Omit<Query, keyof WhenRange> & { since?: number; until?: number } {
-  return {
-    ...rest,
-    ...(since !== undefined && { since: momentOf(since, now) }),
-    ...(until !== undefined && { until: momentOf(until, now) }),
+): Filter {
+  const { since, until, ...rest }: Asked<Filter> = given;
+  const moments: Moments = {
+    since: since && momentOf(since, now),
+    until: until && momentOf(until, now),
   };
+  return { ...rest, ...moments } as Filter;
 }

@@ -9,12 +9,15 @@ import type { Page } from '../core/page.ts';
 import { endOf, momentOf, type When } from '../core/time.ts';
 import type { AcknowledgeInput } from './watches.ts';
 
+/** The order is always the same. */
+export type AlertListQuery = Omit<AlertQuery, 'order'>;
+
 /** Shows alerts, and takes what users do with them. */
 export class AlertService {
   constructor(private readonly alerting: Alerting) {}
 
   /** Newest first. Throws RunwatchError `invalid_cursor`. */
-  list(query: AlertQuery): Promise<Page<Alert>> {
+  list(query: AlertListQuery): Promise<Page<Alert>> {
     return this.alerting.process.stores.alerts.list(query);
   }
 

@@ -22,7 +22,7 @@ export interface AttentionQuery {
   /** Also what a user has acknowledged, and alerts that are suppressed. */
   withAcknowledged: boolean;
   /** Only what is of these sources. */
-  sources?: readonly string[];
+  sources?: readonly string[] | undefined;
 }
 
 /** What needs a person. */
@@ -116,8 +116,9 @@ function joined(found: readonly Found[]): Attention {
 async function watchesOf(
   { linksOf, now, stores: { watches } }: Process,
   kind: WatchAttention,
-  { withAcknowledged, sources }: AttentionQuery,
+  { withAcknowledged, sources, ...rest }: AttentionQuery,
 ): Promise<Found> {
+  rest satisfies Record<string, never>;
   const at = now();
   const filter = {
     ...(sources !== undefined && { sources }),
@@ -157,8 +158,9 @@ const MOST_PAGES = 5;
  */
 async function alertsOf(
   { alerting, stores: { alerts } }: Daemon,
-  { withAcknowledged, sources }: AttentionQuery,
+  { withAcknowledged, sources, ...rest }: AttentionQuery,
 ): Promise<Found> {
+  rest satisfies Record<string, never>;
   const states: AlertState[] = withAcknowledged ? ['firing', 'acknowledged'] : ['firing'];
   const meant = { state: states, ...(sources !== undefined && { sources }) };
   const items: AttentionItem[] = [];

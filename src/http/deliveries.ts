@@ -6,7 +6,7 @@ import type { Deliverer } from '../deliver/deliverer.ts';
 
 export interface DeliveryQuery extends DeliveryFilter, WhenRange {
   limit: number;
-  cursor?: string;
+  cursor?: string | undefined;
 }
 
 /**
@@ -16,7 +16,7 @@ export interface DeliveryQuery extends DeliveryFilter, WhenRange {
 export interface RedeliverRange
   extends Pick<DeliveryFilter, 'endpoint' | 'state' | 'sources'>, WhenRange {
   /** Another endpoint; then those are meant by default that wait, too. */
-  to?: string;
+  to?: string | undefined;
 }
 
 /** States to redeliver if none is named: settled without a delivery. */
@@ -64,12 +64,13 @@ export class DeliveryService {
   }
 
   /** {@link redeliver} for all that match; they go out at a limited rate. @returns how many */
-  async redeliverMany({ to, ...range }: RedeliverRange): Promise<number> {
+  async redeliverMany({ to, state, ...range }: RedeliverRange): Promise<number> {
     const { now, stores } = this.deliverer.process;
     let count = 0;
     const byDefault = to === undefined ? AGAIN_BY_DEFAULT : ELSEWHERE_BY_DEFAULT;
-    const filter = { state: byDefault, ...withMoments(range, now()) };
-    for await (const found of stores.deliveries.created(filter, AGAIN_CHUNK)) {
+    const filter = { ...range, state: state ?? byDefault };
+    const created = stores.deliveries.created(withMoments(filter, now()), AGAIN_CHUNK);
+    for await (const found of created) {
       await stores.outbox.requestReplays(found, to);
       count += found.length;
     }

@@ -3,9 +3,9 @@ import type { Page } from '../core/page.ts';
 import { withMoments, type WhenRange } from '../core/time.ts';
 import type { Process } from '../process.ts';
 
-interface EventQuery extends EventFilter, WhenRange {
+export interface EventQuery extends EventFilter, WhenRange {
   limit: number;
-  order?: 'oldest' | 'newest';
+  order?: 'oldest' | 'newest' | undefined;
 }
 
 /** Reads the log of events. */

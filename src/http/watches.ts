@@ -43,9 +43,9 @@ export type WatchResult =
 
 /** The times are those of a watch's last change. */
 export interface WatchQuery extends WatchFilter, WhenRange {
-  order?: 'registered' | 'changed';
+  order?: 'registered' | 'changed' | undefined;
   limit: number;
-  cursor?: string;
+  cursor?: string | undefined;
 }
 
 export interface AcknowledgeInput {
@@ -128,8 +128,8 @@ export class WatchService {
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   async list({ limit, cursor, order, ...filter }: WatchQuery): Promise<CountedPage<WatchView>> {
     const { now, stores } = this.daemon;
-    const meant = withMoments(filter, now());
-    const { items, ...page } = await stores.watches.list(meant, { limit, cursor, order });
+    const paging = { limit, cursor, order };
+    const { items, ...page } = await stores.watches.list(withMoments(filter, now()), paging);
     return { items: await this.viewsOf(items), ...page };
   }
 

@@ -1,18 +1,10 @@
 import { mapInChunks } from '../core/arrays.ts';
 import type { DeliveryState } from '../core/delivery/delivery.ts';
 import { shownReceiver, type Receiver } from '../core/delivery/receiver.ts';
-import type { Watch, WebhookSubscription } from '../core/watch/watch.ts';
+import type { Watch, WebhookFilter, WebhookSubscription } from '../core/watch/watch.ts';
 import type { Process } from '../process.ts';
 import { endWebhooks } from '../watches/end.ts';
 import { healthViewOf, leastWell, type EndpointHealth } from './endpoints.ts';
-
-/** Which webhooks are meant. */
-export interface WebhookFilter {
-  /** The name of a token that registered them. */
-  token?: string;
-  /** Absent for all. */
-  sources?: readonly string[];
-}
 
 /** Webhooks of active watches that are shown as one URL. */
 export interface WebhookView {

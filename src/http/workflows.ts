@@ -22,6 +22,13 @@ export interface WorkflowView {
 /** How far back figures go where a request does not say. */
 const USUAL_MS = 86_400_000;
 
+export interface WorkflowQuery {
+  /** From when on; absent for the last day. */
+  since?: When | undefined;
+  /** Of these sources; absent, all. */
+  sources?: readonly string[] | undefined;
+}
+
 /** How the runs of each workflow go. */
 export class WorkflowService {
   constructor(private readonly process: Process) {}
@@ -30,10 +37,9 @@ export class WorkflowService {
   async list({
     since = { agoMs: USUAL_MS },
     sources,
-  }: {
-    since?: When;
-    sources?: readonly string[];
-  }): Promise<{ since: number; workflows: WorkflowView[] }> {
+    ...rest
+  }: WorkflowQuery): Promise<{ since: number; workflows: WorkflowView[] }> {
+    rest satisfies Record<string, never>;
     const now = this.process.now();
     const from = momentOf(since, now);
     const found = await this.process.stores.runFigures.since(from, now);
@@ -50,11 +56,11 @@ export class WorkflowService {
 }
 
 export interface PollingQuery {
-  workflowId?: string;
+  workflowId?: string | undefined;
   /** One, unless a workflow is named; absent, all. */
-  sources?: readonly string[];
+  sources?: readonly string[] | undefined;
   limit: number;
-  cursor?: string;
+  cursor?: string | undefined;
 }
 
 /** The duration statistics of workflows, from the store that all processes write. */
@@ -79,7 +85,8 @@ export class PollingService {
 
   /** A named workflow is read from each source. */
   private async find(query: PollingQuery): Promise<Page<WorkflowKey>> {
-    const { workflowId, sources, limit, cursor } = query;
+    const { workflowId, sources, limit, cursor, ...rest } = query;
+    rest satisfies Record<string, never>;
     const { config, stores } = this.process;
     if (workflowId === undefined) {
       const [source] = sources ?? [];

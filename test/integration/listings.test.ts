@@ -55,7 +55,6 @@ const timeRange = {
 const watchFilter = fc.record({
   state: someOf(WATCH_STATES),
   status: someOf(STATUSES),
-  source: fc.constantFrom('default', 'eu', undefined),
   sources: someOf<string>(['default', 'eu']),
   workflowId: someOf<string>(['invoices', 'payroll', 'rare']),
   metadata: fc.constantFrom({ team: 'ml' }, { team: 'ml', tier: 'gold' }, { team: 'x' }, undefined),
@@ -76,7 +75,6 @@ const atOneTime = Array.from({ length: 9 }, () => ({
 const anyWatch: WatchFilter = {
   state: undefined,
   status: undefined,
-  source: undefined,
   sources: undefined,
   workflowId: undefined,
   metadata: undefined,
@@ -85,9 +83,9 @@ const anyWatch: WatchFilter = {
 };
 
 /** Most watches pass it. */
-const timesAndSource = watchFilter.map(({ source, since, until }): WatchFilter => ({
+const timesAndSource = watchFilter.map(({ sources, since, until }): WatchFilter => ({
   ...anyWatch,
-  source,
+  sources,
   since,
   until,
 }));
@@ -103,12 +101,11 @@ function given<Filter extends object>(filter: Filter) {
 }
 
 function isListed(watch: Watch, filter: WatchFilter): boolean {
-  const { state, status, source, sources, workflowId, metadata = {}, since, until } = filter;
+  const { state, status, sources, workflowId, metadata = {}, since, until } = filter;
   const { run } = watch;
   return (
     (state === undefined || state.includes(watch.state)) &&
     (status === undefined || status.includes(run?.status ?? '')) &&
-    (source === undefined || source === watch.source) &&
     (sources === undefined || sources.includes(watch.source)) &&
     (workflowId === undefined || workflowId.includes(run?.workflow_id ?? '')) &&
     Object.entries(metadata).every(([key, value]) => watch.metadata[key] === value) &&

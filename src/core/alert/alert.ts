@@ -160,8 +160,8 @@ export interface AlertQuery {
   state?: readonly AlertState[] | undefined;
   rule?: string | undefined;
   /** Only those that their rule groups by source, of one of these; absent, all. */
-  sources?: readonly string[];
-  order?: 'newest' | 'oldest';
+  sources?: readonly string[] | undefined;
+  order?: 'newest' | 'oldest' | undefined;
   limit: number;
   cursor?: string | undefined;
 }

@@ -79,12 +79,12 @@ export interface Delivery extends WatchKey {
 
 /** Which deliveries are meant; of several values, any. */
 export interface DeliveryFilter {
-  state?: readonly DeliveryState[];
-  endpoint?: string;
+  state?: readonly DeliveryState[] | undefined;
+  endpoint?: string | undefined;
   /** System events have none. */
-  sources?: readonly string[];
-  runId?: string;
-  eventId?: string;
+  sources?: readonly string[] | undefined;
+  runId?: string | undefined;
+  eventId?: string | undefined;
 }
 
 /** A delivery as read from the store, with the version that a write must find unchanged. */

@@ -183,15 +183,15 @@ export interface LogReset {
 
 /** Which events of the log are meant. */
 export interface EventFilter {
-  runId?: string;
+  runId?: string | undefined;
   /** Any of these types; without them, those that `*` names in a configuration. */
-  type?: readonly LoggedType[];
+  type?: readonly LoggedType[] | undefined;
   /** Of any of these workflows. */
-  workflowId?: readonly string[];
+  workflowId?: readonly string[] | undefined;
   /** Of any of these sources. */
-  sources?: readonly string[];
+  sources?: readonly string[] | undefined;
   /** A cursor, or the id of an event: only what comes after it in the order of the listing. */
-  after?: string;
+  after?: string | undefined;
 }
 
 /** A transition that yields an event which has no number and id yet. */

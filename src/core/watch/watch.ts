@@ -203,14 +203,21 @@ export interface ChangedWatch {
 
 /** Which watches are meant: all that is given must hold; of several values, any. */
 export interface WatchFilter {
-  state?: readonly WatchState[];
-  status?: readonly string[];
-  source?: string;
-  /** Beside `source`, any of these: those that a token is for. */
-  sources?: readonly string[];
-  workflowId?: readonly string[];
+  state?: readonly WatchState[] | undefined;
+  status?: readonly string[] | undefined;
+  /** Any of these: those that a token is for, or the one that is asked for. */
+  sources?: readonly string[] | undefined;
+  workflowId?: readonly string[] | undefined;
   /** Values by key: a watch has all of them. */
-  metadata?: Readonly<Record<string, string>>;
+  metadata?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Which webhooks of watches are meant. */
+export interface WebhookFilter {
+  /** The name of a token that registered them. */
+  token?: string | undefined;
+  /** Of watches of these sources; absent for all. */
+  sources?: readonly string[] | undefined;
 }
 
 /** The internal name of a watch, in Redis and in log lines. Neither part can hold a slash. */

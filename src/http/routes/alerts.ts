@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { type Alert, noCounts, type AlertCounts } from '../../core/alert/alert.ts';
+import type { Complete } from '../../core/records.ts';
 import type { TokenConfig } from '../../config/schema.ts';
 import { LIMITED, LIMITED_HEAVY, mayConcern, mayRead, sourcesMeant, sourcesOf } from '../auth.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
@@ -22,7 +23,7 @@ import {
   rehearsal,
   rehearseRequest,
 } from '../schemas/alert.ts';
-import type { AlertService, RuleService } from '../alerts.ts';
+import type { AlertListQuery, AlertService, RuleService } from '../alerts.ts';
 import { isoTime } from '../../core/event/event.ts';
 
 const tags = ['Alerts'];
@@ -104,7 +105,7 @@ export const alertRoutes: FastifyPluginAsyncZod<{ alerts: AlertService }> = asyn
   { alerts },
 ) => {
   app.get('/alerts', { schema: listSchema, config: LIMITED_HEAVY }, async ({ query, token }) => {
-    const { items, nextCursor } = await alerts.list({ ...query, ...sourcesMeant(token) });
+    const { items, nextCursor } = await alerts.list(insideOf(query, token));
     return { data: await alerts.showAll(items, sourcesOf(token)), next_cursor: nextCursor };
   });
 
@@ -141,6 +142,15 @@ export const alertRoutes: FastifyPluginAsyncZod<{ alerts: AlertService }> = asyn
     return shownOrReceipt(alert, { token, alerts });
   });
 };
+
+/** A query in the words of the inside, all of it. */
+function insideOf(
+  { state, rule, limit, cursor, ...rest }: z.output<typeof alertQuery>,
+  token: TokenConfig | null,
+): Complete<AlertListQuery> {
+  rest satisfies Record<string, never>;
+  return { state, rule, sources: sourcesMeant(token).sources, limit, cursor };
+}
 
 /** The alert, or for a token that may not read a receipt. */
 async function shownOrReceipt(alert: Alert, { token, alerts }: Asked) {

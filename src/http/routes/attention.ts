@@ -2,8 +2,9 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import { sum } from '../../core/arrays.ts';
 import type { AttentionItem } from '../../core/attention.ts';
+import type { Complete } from '../../core/records.ts';
 import { isoTime } from '../../core/event/event.ts';
-import type { Attention, AttentionService } from '../attention.ts';
+import type { Attention, AttentionQuery, AttentionService } from '../attention.ts';
 import { LIMITED_HEAVY, sourcesOf } from '../auth.ts';
 import { shownSuppressor } from '../../alert/event.ts';
 import { presentAcknowledgement } from '../present.ts';
@@ -26,9 +27,12 @@ export const attentionRoute: FastifyPluginAsyncZod<{ attention: AttentionService
   { attention },
 ) => {
   app.get('/attention', { schema: listSchema, config: LIMITED_HEAVY }, async ({ query, token }) => {
-    const withAcknowledged = query.acknowledged === 'include';
-    const sources = sourcesOf(token);
-    const meant = { withAcknowledged, ...(sources !== undefined && { sources }) };
+    const { acknowledged, ...rest } = query;
+    rest satisfies Record<string, never>;
+    const meant: Complete<AttentionQuery> = {
+      withAcknowledged: acknowledged === 'include',
+      sources: sourcesOf(token),
+    };
     return presentAttention(await attention.list(meant));
   });
 };

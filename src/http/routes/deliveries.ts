@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import type { TokenConfig } from '../../config/schema.ts';
 import type { Attempt, Delivery } from '../../core/delivery/delivery.ts';
+import type { Complete } from '../../core/records.ts';
 import {
   LIMITED,
   LIMITED_HEAVY,
@@ -11,7 +12,7 @@ import {
   sourcesMeant,
   sourcesOf,
 } from '../auth.ts';
-import type { DeliveryService } from '../deliveries.ts';
+import type { DeliveryQuery, DeliveryService, RedeliverRange } from '../deliveries.ts';
 import type { EndpointService, EndpointView } from '../endpoints.ts';
 import { presentDelivery, presentCountedPage, presentAttempt } from '../present.ts';
 import { refusal, InvalidRequest } from '../problem.ts';
@@ -65,19 +66,8 @@ export const deliveryRoutes: FastifyPluginAsyncZod<{ deliveries: DeliveryService
   app,
   { deliveries },
 ) => {
-  app.get(
-    '/deliveries',
-    { schema: listSchema, config: LIMITED_HEAVY },
-    async ({ query, token }) => {
-      const { run_id: runId, event_id: eventId, source, ...same } = query;
-      const page = await deliveries.list({
-        ...same,
-        ...sourcesMeant(token, source),
-        ...(runId !== undefined && { runId }),
-        ...(eventId !== undefined && { eventId }),
-      });
-      return presentCountedPage(page, presentDelivery);
-    },
+  app.get('/deliveries', { schema: listSchema, config: LIMITED_HEAVY }, async ({ query, token }) =>
+    presentCountedPage(await deliveries.list(insideOf(query, token)), presentDelivery),
   );
 
   app.get('/deliveries/:id', { schema: readSchema, config: LIMITED }, async ({ params, token }) => {
@@ -89,6 +79,18 @@ export const deliveryRoutes: FastifyPluginAsyncZod<{ deliveries: DeliveryService
     return presentDeliveryWithAttempts(found, headersAt);
   });
 };
+
+/** A query in the words of the inside, all of it. */
+function insideOf(
+  query: z.output<typeof deliveryQuery>,
+  token: TokenConfig | null,
+): Complete<DeliveryQuery> {
+  const { state, endpoint, run_id: runId, source, event_id: eventId, ...others } = query;
+  const { since, until, limit, cursor, ...rest } = others;
+  rest satisfies Record<string, never>;
+  const { sources } = sourcesMeant(token, source);
+  return { state, endpoint, sources, runId, eventId, since, until, limit, cursor };
+}
 
 const oneSchema = {
   tags,
@@ -154,9 +156,18 @@ export const redeliverRoutes: FastifyPluginAsyncZod<RedeliverOptions> = async (
       refuseUnknown(body.endpoint, await endpoints.list(sourcesOf(request.token)));
     }
     reply.code(202);
-    return { count: await deliveries.redeliverMany({ ...body, ...sourcesMeant(request.token) }) };
+    return { count: await deliveries.redeliverMany(rangeOf(body, request.token)) };
   });
 };
+
+/** {@link insideOf} of a range. */
+function rangeOf(
+  { endpoint, state, since, until, to, ...rest }: z.output<typeof redeliverRange>,
+  token: TokenConfig | null,
+): Complete<RedeliverRange> {
+  rest satisfies Record<string, never>;
+  return { endpoint, state, sources: sourcesMeant(token).sources, since, until, to };
+}
 
 async function isWithinSources(
   token: TokenConfig | null,

@@ -4,8 +4,10 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { RunwatchError } from '../../core/errors.ts';
 import type { EventFilter, LoggedEvent, LogReset } from '../../core/event/event.ts';
+import type { Complete } from '../../core/records.ts';
+import type { TokenConfig } from '../../config/schema.ts';
 import { LIMITED, LIMITED_HEAVY, sourcesMeant } from '../auth.ts';
-import type { EventService } from '../events.ts';
+import type { EventQuery, EventService } from '../events.ts';
 import { presentPage } from '../present.ts';
 import { refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
@@ -32,7 +34,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ events: EventService }> = asyn
   { events },
 ) => {
   app.get('/events', { schema: listSchema, config: LIMITED_HEAVY }, async ({ query, token }) => {
-    const page = await events.list({ ...filterOf(query), ...sourcesMeant(token) });
+    const page = await events.list(insideOf(query, token));
     return presentPage(page, ({ event }) => event);
   });
 };
@@ -83,12 +85,10 @@ export const eventStreamRoute: FastifyPluginAsyncZod<EventStreamOptions> = async
   app.get('/events/stream', route, async (request, reply) => {
     const stream = slots.take(request.token);
     reply.raw.once('close', () => slots.release(stream));
-    const asked = {
-      ...queryOf(request.query, request.headers['last-event-id']),
-      ...sourcesMeant(request.token),
-    };
-    await checkCursor(events, asked.after);
-    const following = { ...asked, after: asked.after ?? (await events.position()) };
+    const filter = filterOf(request.query, request.token);
+    const asked = request.headers['last-event-id'] ?? filter.after;
+    await checkCursor(events, asked);
+    const following = { ...filter, after: asked ?? (await events.position()) };
     if (stream.signal.aborted) throw refusal('closing', 'this process is ending; connect again');
     if (reply.sent) return;
 
@@ -119,24 +119,26 @@ export const eventStreamRoute: FastifyPluginAsyncZod<EventStreamOptions> = async
   }
 };
 
-function queryOf(
-  query: z.output<typeof streamQuery>,
-  lastEventId: string | undefined,
-): EventFilter {
-  return { ...filterOf(query), ...(lastEventId !== undefined && { after: lastEventId }) };
+/** A query in the words of the inside, all of it. */
+function insideOf(
+  query: z.output<typeof eventQuery>,
+  token: TokenConfig | null,
+): Complete<EventQuery> {
+  const { run_id: runId, type, workflow_id: workflowId, after, ...others } = query;
+  const { since, until, limit, order, ...rest } = others;
+  rest satisfies Record<string, never>;
+  const { sources } = sourcesMeant(token);
+  return { runId, type, workflowId, sources, after, since, until, limit, order };
 }
 
-/** A query in the words of the inside. */
-function filterOf<Query extends z.output<typeof streamQuery>>({
-  run_id: runId,
-  workflow_id: workflowId,
-  ...same
-}: Query) {
-  return {
-    ...same,
-    ...(runId !== undefined && { runId }),
-    ...(workflowId !== undefined && { workflowId }),
-  };
+/** The same of a stream, which has no end and one order. */
+function filterOf(
+  query: z.output<typeof streamQuery>,
+  token: TokenConfig | null,
+): Complete<EventFilter> {
+  const { run_id: runId, type, workflow_id: workflowId, after, ...rest } = query;
+  rest satisfies Record<string, never>;
+  return { runId, type, workflowId, sources: sourcesMeant(token).sources, after };
 }
 
 /**

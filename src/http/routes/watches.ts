@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import type { TokenConfig } from '../../config/schema.ts';
 import type { InputIssue } from '../../core/errors.ts';
+import type { Complete } from '../../core/records.ts';
 import { KNOWN_STATUSES } from '../../core/run/snapshot.ts';
 import type { WatchRequest } from '../../core/watch/register.ts';
 import type { WatchKey } from '../../core/watch/watch.ts';
@@ -24,7 +25,7 @@ import {
   batchRequest,
   batchResults,
 } from '../schemas/watch.ts';
-import type { Registrant, WatchService, WatchResult } from '../watches.ts';
+import type { Registrant, WatchQuery, WatchService, WatchResult } from '../watches.ts';
 import { presentWatch, presentReceipt } from './watch.ts';
 
 const tags = ['Watches'];
@@ -79,19 +80,26 @@ export const watchesRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = a
 
   const listRoute = { schema: listSchema, config: LIMITED_HEAVY, preValidation: gatherMetadata };
   app.get('/watches', listRoute, async ({ query, token }) => {
-    const { workflow_id: workflowId, source, ...same } = query;
     const known = { watches, sources: sourcesOf(token) };
-    await refuseUnknownStatus(same.status ?? [], known);
-    await refuseUnknownWorkflow(workflowId ?? [], known);
-    await refuseUnknownSource(source, { watches, token });
-    const page = await watches.list({
-      ...same,
-      ...sourcesMeant(token, source),
-      ...(workflowId !== undefined && { workflowId }),
-    });
+    await refuseUnknownStatus(query.status ?? [], known);
+    await refuseUnknownWorkflow(query.workflow_id ?? [], known);
+    await refuseUnknownSource(query.source, { watches, token });
+    const page = await watches.list(insideOf(query, token));
     return presentCountedPage(page, presentWatch);
   });
 };
+
+/** A query in the words of the inside, all of it. */
+function insideOf(
+  query: z.output<typeof watchQuery>,
+  token: TokenConfig | null,
+): Complete<WatchQuery> {
+  const { state, status, source, workflow_id: workflowId, metadata, ...others } = query;
+  const { since, until, order, limit, cursor, ...rest } = others;
+  rest satisfies Record<string, never>;
+  const { sources } = sourcesMeant(token, source);
+  return { state, status, sources, workflowId, metadata, since, until, order, limit, cursor };
+}
 
 interface Known {
   watches: WatchService;

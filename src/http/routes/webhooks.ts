@@ -1,11 +1,14 @@
 import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { z } from 'zod';
+import type { Complete } from '../../core/records.ts';
+import type { WebhookFilter } from '../../core/watch/watch.ts';
 import { LIMITED, LIMITED_HEAVY, sourcesMeant } from '../auth.ts';
 import { InvalidRequest } from '../problem.ts';
 import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { endedWebhooks, webhookList, webhookQuery } from '../schemas/watch-webhook.ts';
 import type { WatchService } from '../watches.ts';
-import type { WebhookFilter, WebhookService, WebhookView } from '../webhooks.ts';
+import type { WebhookService, WebhookView } from '../webhooks.ts';
 import { presentHealth } from './endpoints.ts';
 import { refuseUnknownSource } from './watches.ts';
 
@@ -62,10 +65,11 @@ export const webhookRoutes: FastifyPluginAsyncZod<WebhookOptions> = async (
 };
 
 function filterOf(
-  { token, source }: { token?: string; source?: string },
+  { token, source, ...rest }: z.output<typeof webhookQuery>,
   asking: FastifyRequest['token'],
-): WebhookFilter {
-  return { ...sourcesMeant(asking, source), ...(token !== undefined && { token }) };
+): Complete<WebhookFilter> {
+  rest satisfies Record<string, never>;
+  return { token, sources: sourcesMeant(asking, source).sources };
 }
 
 function presentWebhook({ url, sources, registeredBy, watches, counts, health }: WebhookView) {

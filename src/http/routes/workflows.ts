@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import { sum } from '../../core/arrays.ts';
 import type { WorkflowPolling, PollingPerRun } from '../../core/cadence/workflow-polling.ts';
 import { isoTime } from '../../core/event/event.ts';
+import type { Complete } from '../../core/records.ts';
 import { failureRate, quantile } from '../../core/watch/run-figures.ts';
 import type { Profile } from '../../core/watch/watch.ts';
 import { LIMITED_HEAVY, sourcesMeant } from '../auth.ts';
@@ -11,7 +12,13 @@ import { presentPage } from '../present.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, jsonAnswer, CURSOR_PROBLEMS, problemAnswer } from '../schemas/common.ts';
 import type { WatchService } from '../watches.ts';
-import type { PollingService, WorkflowService, WorkflowView } from '../workflows.ts';
+import type {
+  PollingQuery,
+  PollingService,
+  WorkflowQuery,
+  WorkflowService,
+  WorkflowView,
+} from '../workflows.ts';
 import {
   workflowList,
   workflowQuery,
@@ -61,8 +68,10 @@ export const workflowRoutes: FastifyPluginAsyncZod<WorkflowOptions> = async (
     refuseUnknownSource(source, { watches, token });
 
   app.get('/workflows', { schema: listSchema, config: LIMITED_HEAVY }, async ({ query, token }) => {
-    const { source, ...since } = query;
-    const found = await workflows.list({ ...since, ...sourcesMeant(token, source) });
+    const { source, since, ...rest } = query;
+    rest satisfies Record<string, never>;
+    const asked: Complete<WorkflowQuery> = { since, sources: sourcesMeant(token, source).sources };
+    const found = await workflows.list(asked);
     const data = found.workflows.map(presentWorkflow);
     if (data.length === 0) await refuseSource(source, token);
     return {
@@ -75,16 +84,14 @@ export const workflowRoutes: FastifyPluginAsyncZod<WorkflowOptions> = async (
     '/polling',
     { schema: pollingSchema, config: LIMITED_HEAVY },
     async ({ query, token }) => {
-      const { workflow_id: workflowId, source, ...same } = query;
-      const meant = sourcesMeant(token, source);
-      if (workflowId === undefined && (meant.sources?.length ?? 1) > 1) {
+      const { workflow_id: workflowId, source, limit, cursor, ...rest } = query;
+      rest satisfies Record<string, never>;
+      const { sources } = sourcesMeant(token, source);
+      if (workflowId === undefined && (sources?.length ?? 1) > 1) {
         throw new InvalidRequest([{ path: 'query.source', message: 'name one of your sources' }]);
       }
-      const page = await polling.list({
-        ...same,
-        ...meant,
-        ...(workflowId !== undefined && { workflowId }),
-      });
+      const asked: Complete<PollingQuery> = { workflowId, sources, limit, cursor };
+      const page = await polling.list(asked);
       if (page.items.length === 0) await refuseSource(source, token);
       if (workflowId !== undefined && page.items.length === 0) {
         throw refusal('workflow_not_found', unknownWorkflow(workflowId, query.source));

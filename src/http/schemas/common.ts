@@ -39,7 +39,8 @@ export function limitUpTo(most: number, usual: number) {
   return z
     .preprocess(
       // What else JavaScript takes for a number is a slip here.
-      (text) => (typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : text),
+      (given: number | string) =>
+        typeof given === 'string' && /^\d{1,9}$/.test(given) ? Number(given) : given,
       z.number(hint).int(hint).min(1, hint).max(most, hint),
     )
     .default(usual);
@@ -78,7 +79,8 @@ const MAX_VALUES = 20;
 /** Several values of one field of a query, by commas or by repeating the field. */
 export function several<Item extends z.ZodType>(item: Item) {
   return z.preprocess(
-    (given) => [given].flat().flatMap((one) => (typeof one === 'string' ? one.split(',') : [one])),
+    (given: string | readonly z.input<Item>[]): unknown[] =>
+      [given].flat().flatMap((one: unknown) => (typeof one === 'string' ? one.split(',') : [one])),
     z.array(item).max(MAX_VALUES, `expected at most ${MAX_VALUES} values`),
   );
 }

@@ -376,14 +376,13 @@ export class AlertStore {
 
   /** Newest first unless asked otherwise. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   async list(query: AlertQuery): Promise<{ items: Alert[]; nextCursor: string | null }> {
-    const { state: states = ALERT_STATES, rule, sources, order = 'newest', limit } = query;
-    const from = openPlace(query.cursor);
+    const { state = ALERT_STATES, rule, sources, order = 'newest', limit, cursor, ...rest } = query;
+    rest satisfies Record<string, never>;
+    const from = openPlace(cursor);
     const epoch = presentEpoch(await this.redis.get(this.keys.epochs));
     if (from !== null && from.epoch !== epoch) throw staleCursor();
     const filters = sources?.map((source) => ({ rule, source })) ?? [{ rule }];
-    const indexes = states.flatMap((state) =>
-      filters.map((filter) => this.keys.alerts(state, filter)),
-    );
+    const indexes = state.flatMap((one) => filters.map((filter) => this.keys.alerts(one, filter)));
     const pages = await Promise.all(
       indexes.map((index) => this.page(index, { order, from, limit: limit + 1 })),
     );

@@ -137,14 +137,15 @@ export class DeliveryStore {
     return { items: readRows('delivery', rows), ...found };
   }
 
-  private async queryOf(filter: StoredFilter) {
+  private async queryOf(filter: Omit<StoredFilter, 'runId' | 'eventId'>) {
     const { redis, keys } = this;
-    const { state = DELIVERY_STATES, endpoint, sources: source, ...times } = filter;
+    const { state = DELIVERY_STATES, endpoint, sources, since, until, ...rest } = filter;
+    rest satisfies Record<string, never>;
     const endpoints = endpoint === undefined ? undefined : [endpoint];
     return {
       kind: 'delivery' as const,
-      fields: filterFields(keys.deliveries, { state, endpoint: endpoints, source }),
-      within: await numbersWithin(redis, keys, times),
+      fields: filterFields(keys.deliveries, { state, endpoint: endpoints, source: sources }),
+      within: await numbersWithin(redis, keys, { since, until }),
     };
   }
 
@@ -308,14 +309,17 @@ export class DeliveryStore {
   }
 }
 
-function isWanted(delivery: Delivery, wanted: StoredFilter): boolean {
-  const { state, source, endpoint, runId, eventId, createdAt } = delivery;
+function isWanted(
+  delivery: Delivery,
+  { state, sources, runId, eventId, endpoint, since, until, ...rest }: StoredFilter,
+): boolean {
+  rest satisfies Record<string, never>;
   return (
-    isWithin(createdAt, wanted) &&
-    (wanted.state ?? [state]).includes(state) &&
-    (wanted.sources ?? [source]).includes(source) &&
-    (wanted.runId ?? runId) === runId &&
-    (wanted.eventId ?? eventId) === eventId &&
-    (wanted.endpoint === undefined || receiverNames(endpoint).includes(wanted.endpoint))
+    isWithin(delivery.createdAt, { since, until }) &&
+    (state === undefined || state.includes(delivery.state)) &&
+    (sources === undefined || sources.includes(delivery.source)) &&
+    (runId === undefined || runId === delivery.runId) &&
+    (eventId === undefined || eventId === delivery.eventId) &&
+    (endpoint === undefined || receiverNames(delivery.endpoint).includes(endpoint))
   );
 }

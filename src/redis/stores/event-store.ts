@@ -103,13 +103,15 @@ export class EventStore {
     };
   }
 
-  private async ofAll(filter: LogFilter, page: PageQuery) {
-    const { type, workflowId: workflow, sources: source, withOwn = false, ...times } = filter;
+  private async ofAll(filter: Omit<LogFilter, 'runId' | 'after'>, page: PageQuery) {
+    const { type, workflowId, sources, withOwn = false, since, until, ...rest } = filter;
+    rest satisfies Record<string, never>;
+    const times = { since, until };
     const { redis, keys } = this;
     const walk = {
       order: page.order,
       kind: 'event' as const,
-      fields: filterFields(keys.events, { type, workflow, source }),
+      fields: filterFields(keys.events, { type, workflow: workflowId, source: sources }),
       within: await eventsAround(redis, keys, times),
     };
     const isMeant = ({ watch, text }: NumberedRow) =>
@@ -254,13 +256,19 @@ async function passed(ms: number, signal: AbortSignal): Promise<void> {
   if (ms > 0) await delay(ms, undefined, { signal }).catch(() => undefined);
 }
 
-function isWanted(event: RunwatchEvent, wanted: LogFilter): boolean {
-  const { type, data } = event;
-  const { run, watch } = data;
+/** Of one run, which is found by its watches, and after a place of the log. */
+type RunFilter = Omit<LogFilter, 'runId' | 'after' | 'withOwn'>;
+
+function isWanted(
+  event: RunwatchEvent,
+  { type, workflowId, sources, since, until, ...rest }: RunFilter,
+): boolean {
+  rest satisfies Record<string, never>;
+  const { run, watch } = event.data;
   return (
-    (wanted.type === undefined || wanted.type.includes(type)) &&
-    (wanted.workflowId === undefined || wanted.workflowId.includes(run?.workflow_id ?? '')) &&
-    (wanted.sources === undefined || wanted.sources.includes(watch.source)) &&
-    isWithin(detectedAt(event), wanted)
+    (type === undefined || type.includes(event.type)) &&
+    (workflowId === undefined || workflowId.includes(run?.workflow_id ?? '')) &&
+    (sources === undefined || sources.includes(watch.source)) &&
+    isWithin(detectedAt(event), { since, until })
   );
 }

@@ -24,13 +24,13 @@ interface Found {
   source?: string;
 }
 
-interface LookupRequest {
+export interface LookupRequest {
   kind: LookupKind;
   /** How the id begins; of a run also how the last part of its id begins. */
   prefix: string;
   limit: number;
   /** Of runs; absent for all. */
-  sources?: readonly string[];
+  sources?: readonly string[] | undefined;
 }
 
 interface LookupResult {
@@ -92,7 +92,8 @@ export class LookupStore {
   }
 
   /** An equal id alone; else runs with an equal last part alone; else those that begin so, the newest first. */
-  async find({ kind, prefix, limit, sources }: LookupRequest): Promise<LookupResult> {
+  async find({ kind, prefix, limit, sources, ...rest }: LookupRequest): Promise<LookupResult> {
+    rest satisfies Record<string, never>;
     switch (kind) {
       case 'run':
         return this.#runs(prefix, limit, sources);

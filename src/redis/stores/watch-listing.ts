@@ -299,20 +299,19 @@ export class WatchListing {
   }
 
   private async searchOf(filter: StoredFilter): Promise<Search> {
-    const { since, until } = filter;
+    const { since, until, ...exact } = filter;
     const times = { since, until };
     const [byTime, changes] = await Promise.all([this.timeJudge(times), this.countChanges(times)]);
     const judges = byTime === null ? [] : [byTime];
-    return { fields: this.fieldsOf(filter), judges, times, byTime, changes };
+    return { fields: this.fieldsOf(exact), judges, times, byTime, changes };
   }
 
-  private fieldsOf(filter: StoredFilter): string[][] {
+  private fieldsOf(filter: Omit<StoredFilter, keyof TimeRange>): string[][] {
     const { keys } = this;
-    const { state, status, source, sources, workflowId: workflow, need, metadata = {} } = filter;
-    const named = source === undefined ? undefined : [source];
+    const { state, status, sources, workflowId, need, metadata = {}, ...rest } = filter;
+    rest satisfies Record<string, never>;
     return [
-      ...filterFields(keys.watches, { state, status, source: named, workflow }),
-      ...filterFields(keys.watches, { source: sources }),
+      ...filterFields(keys.watches, { state, status, source: sources, workflow: workflowId }),
       ...(need === undefined ? [] : [[attentionIndex(keys, need)]]),
       ...Object.entries(metadata).map(([key, value]) => [metadataIndex(keys, key, value)]),
     ];

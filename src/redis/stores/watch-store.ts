@@ -13,6 +13,7 @@ import {
   type Watch,
   type WatchKey,
   type WatchState,
+  type WebhookFilter,
 } from '../../core/watch/watch.ts';
 import type { StoredWatch, WatchChange, WatchQuota } from '../commit.ts';
 import {
@@ -248,9 +249,10 @@ export class WatchStore {
 
   /** Active watches with a webhook, the newest first, a chunk at a time. */
   async *withWebhooks(
-    { token, sources }: { token?: string; sources?: readonly string[] },
+    { token, sources, ...rest }: WebhookFilter,
     chunk: number,
   ): AsyncIterable<Watch[]> {
+    rest satisfies Record<string, never>;
     const ofSources = sources?.map((source) => this.keys.watches('source', source));
     let from: string | undefined;
     do {
