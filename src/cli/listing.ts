@@ -1,6 +1,5 @@
 import { type Command, Option } from 'commander';
 import type { DaemonClient } from '../client/client.ts';
-import type { Query } from '../client/transport.ts';
 import type { PageView, WorkflowsView } from '../client/types.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { isUuid } from '../core/run/snapshot.ts';
@@ -59,11 +58,6 @@ export function addMetaFlag(command: Command): Command {
   );
 }
 
-/** Metadata as fields of a query. */
-export function metaQuery(meta: Meta = {}): Query {
-  return Object.fromEntries(Object.entries(meta).map(([key, value]) => [`metadata.${key}`, value]));
-}
-
 /** Flags of every listing. */
 export interface ListingFlags {
   limit?: number;
@@ -98,9 +92,9 @@ interface Listing<Item> {
   what: [one: string, many: string];
   /** What to say where there is none at all. */
   none: string;
-  filters: Query;
+  filters: object;
   /** Lists without filters. */
-  list: (query: Query) => Promise<PageView<unknown>>;
+  list: (query: { limit: number }) => Promise<PageView<unknown>>;
   render: (items: Item[], output: Output) => string;
   /** How to see the rest, besides `--limit` and `--all`. */
   next?: string | undefined;

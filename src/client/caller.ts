@@ -4,7 +4,8 @@ import type { SseMessage } from '../core/event/sse.ts';
 import { misfit, problemError } from './answer.ts';
 import { notADaemon } from './errors.ts';
 import { readSse } from './event-stream.ts';
-import type { Query, Transport } from './transport.ts';
+import type { Query } from './query.ts';
+import type { Transport } from './transport.ts';
 import type { PageView } from './types.ts';
 
 interface PostOptions {

@@ -25,8 +25,18 @@ import { workflowPollingSchema, workflowList } from '../http/schemas/workflow.ts
 import { Caller } from './caller.ts';
 import { followEvents, loggedEvent, type ConnectionState } from './event-stream.ts';
 import { PAGE_SIZE } from './pages.ts';
-import { createTransport, type DaemonSettings, type Query } from './transport.ts';
+import { createTransport, type DaemonSettings } from './transport.ts';
 import type {
+  AlertQuery,
+  AttentionQuery,
+  DeliveryQuery,
+  EventQuery,
+  EventStreamQuery,
+  LookupQuery,
+  PollingQuery,
+  WatchQuery,
+  WebhookQuery,
+  WorkflowQuery,
   AcknowledgeBody,
   AcknowledgedView,
   AttentionView,
@@ -66,7 +76,6 @@ import type {
 export { RunwatchError } from '../core/errors.ts';
 export { collectPages, paginate } from './pages.ts';
 export { isRunEvent } from './types.ts';
-export type { Query } from './transport.ts';
 export type * from './types.ts';
 
 /** An alert as far as every token may see it. */
@@ -82,19 +91,6 @@ const TEST_TIMEOUT_MS = 60_000;
 
 /** Of what an id can be found by its beginning. */
 export type LookupKind = LookupView['data'][number]['kind'];
-
-interface LookupQuery {
-  kind: LookupKind;
-  prefix: string;
-  limit: number;
-}
-
-/** Which webhooks of watches are meant. */
-export interface WebhookQuery {
-  /** The name of the token that registered them. */
-  token?: string;
-  source?: string;
-}
 
 /** Names a run; without a source, the one source that has it is meant. */
 export interface RunRef {
@@ -136,7 +132,7 @@ export interface DaemonClient {
   resolveAlert(id: string, body: ResolveBody): Promise<AlertReceipt | null>;
   /** Ids of the newest alerts; none for a token that may not read. */
   alertIds(): Promise<string[]>;
-  listAlerts(query: Query): Promise<PageView<AlertView>>;
+  listAlerts(query: AlertQuery): Promise<PageView<AlertView>>;
   /** Null when there is no such alert. */
   getAlert(id: string): Promise<AlertView | null>;
   addSilence(body: object): Promise<SilenceView>;
@@ -146,12 +142,12 @@ export interface DaemonClient {
   previewSilence(body: SilencePreviewBody): Promise<SilencePreviewView>;
   /** Other rules than those in force where the body has some. */
   testRules(body: RehearseBody): Promise<RehearsalView>;
-  listWatches(query: Query): Promise<PageView<WatchView>>;
+  listWatches(query: WatchQuery): Promise<PageView<WatchView>>;
   /** `cursor` and `after` are the same. Those of runs, unless `type` names others; see `isRunEvent`. */
-  listEvents(query: Query): Promise<PageView<AnyEventView>>;
+  listEvents(query: EventQuery): Promise<PageView<AnyEventView>>;
   /** One connection to the event stream, from after `lastId` on, or from now on. */
-  openEvents(query: Query, lastId: string | null): Promise<AsyncIterable<SseMessage>>;
-  listDeliveries(query: Query): Promise<PageView<DeliveryView>>;
+  openEvents(query: EventStreamQuery, lastId: string | null): Promise<AsyncIterable<SseMessage>>;
+  listDeliveries(query: DeliveryQuery): Promise<PageView<DeliveryView>>;
   /** Null when there is no such delivery. */
   getDelivery(id: string): Promise<DeliveryDetailView | null>;
   /** Null when there is no such delivery. */
@@ -171,9 +167,9 @@ export interface DaemonClient {
   /** Ids that begin so, an equal one first; none from a daemon that cannot say. */
   lookup(query: LookupQuery): Promise<{ data: LookupView['data']; isMore: boolean }>;
   /** What needs a person, oldest first. */
-  readAttention(query?: Query): Promise<AttentionView>;
-  listWorkflows(query?: Query): Promise<WorkflowsView>;
-  listPolling(query: Query): Promise<PageView<WorkflowView>>;
+  readAttention(query?: AttentionQuery): Promise<AttentionView>;
+  listWorkflows(query?: WorkflowQuery): Promise<WorkflowsView>;
+  listPolling(query: PollingQuery): Promise<PageView<WorkflowView>>;
   listSources(): Promise<PageView<SourceView>>;
   resumeSource(name: string): Promise<SourceView>;
   listProcesses(): Promise<ProcessesView>;
@@ -272,8 +268,8 @@ function deliveryCalls(call: Caller) {
 function endpointCalls(call: Caller) {
   return {
     listEndpoints: () => call.page('/v1/endpoints', {}, endpointSchema),
-    listWebhooks: (query = {}) => call.get('/v1/webhooks', webhookList, { ...query }),
-    endWebhooks: (query) => call.erase('/v1/webhooks', endedWebhooks, { ...query }),
+    listWebhooks: (query = {}) => call.get('/v1/webhooks', webhookList, query),
+    endWebhooks: (query) => call.erase('/v1/webhooks', endedWebhooks, query),
     testEndpoint: (name) =>
       call.post(endpointPath(name, 'test'), undefined, endpointTest, {
         timeoutMs: TEST_TIMEOUT_MS,
@@ -289,7 +285,7 @@ function endpointCalls(call: Caller) {
 
 function otherCalls(call: Caller) {
   return {
-    async lookup({ ...query }) {
+    async lookup(query) {
       // A daemon of an older version, or a token that may not read, leaves ids as they were typed.
       const found = await call.findAllowed('/v1/lookup', lookupAnswer, query);
       return { data: found?.data ?? [], isMore: found?.more === true };
@@ -350,7 +346,7 @@ function watchPath(runId: string): string {
 /** Which events to follow. */
 export interface EventsOptions {
   /** Filters of `GET /v1/events/stream`, such as `type: 'run.failed'`. */
-  query?: Query;
+  query?: EventStreamQuery;
   /** The id of an event, or a cursor: only what comes after it. */
   after?: string;
   signal?: AbortSignal;

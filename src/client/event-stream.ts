@@ -6,8 +6,7 @@ import { SseParser, type SseMessage } from '../core/event/sse.ts';
 import { misfit } from './answer.ts';
 import { notADaemon } from './errors.ts';
 import { eventOfAnyType, ownEventOfAnyType } from '../http/schemas/event.ts';
-import type { Query } from './transport.ts';
-import type { AnyEventView } from './types.ts';
+import type { AnyEventView, EventStreamQuery } from './types.ts';
 
 /** Largest event that is held, bytes: more than any event can have. */
 const MAX_EVENT_BYTES = 4 * 1024 * 1024;
@@ -21,12 +20,12 @@ export type ConnectionState = 'lost' | 'restored' | 'reset';
 interface EventSource {
   /** Where the daemon answers. */
   url: string;
-  openEvents(query: Query, lastId: string | null): Promise<AsyncIterable<SseMessage>>;
+  openEvents(query: EventStreamQuery, lastId: string | null): Promise<AsyncIterable<SseMessage>>;
 }
 
 interface FollowOptions {
   client: EventSource;
-  query: Query;
+  query: EventStreamQuery;
   /** Only what comes after this; null for from now on. */
   after: string | null;
   signal: AbortSignal;

@@ -1,16 +1,18 @@
-import type { Query } from './transport.ts';
-import type { PageView } from './types.ts';
+import type { PageView, WatchQuery } from './types.ts';
 
 /** Most that the API gives in one page. */
 export const PAGE_SIZE = 200;
+
+/** What a query says of its page. */
+type Paging = Pick<WatchQuery, 'limit' | 'cursor'>;
 
 /**
  * Every item of a listing, page after page: `for await (const watch of paginate(client.listWatches, {}))`.
  * @param list `listWatches`, `listEvents`, `listDeliveries` or `listPolling` of a client
  */
-export async function* paginate<Item>(
+export async function* paginate<Item, Query extends Paging>(
   list: (query: Query) => Promise<PageView<Item>>,
-  query: Query = {},
+  query?: NoInfer<Query>,
 ): AsyncGenerator<Item> {
   let cursor: string | undefined;
   do {
@@ -18,7 +20,7 @@ export async function* paginate<Item>(
       limit: PAGE_SIZE,
       ...query,
       ...(cursor !== undefined && { cursor }),
-    });
+    } as Query);
     yield* page.data;
     cursor = page.next_cursor ?? undefined;
   } while (cursor !== undefined);

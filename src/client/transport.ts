@@ -6,14 +6,13 @@ import { AbortError, got, RequestError, TimeoutError, type Response } from 'got'
 import { isLoopback } from '../config/hosts.ts';
 import { isNetworkError, RunwatchError } from '../core/errors.ts';
 import { notADaemon, withoutPasswords } from './errors.ts';
+import { queryFields, type Query } from './query.ts';
 
 /** Requests to the daemon that run at the same time, at most. */
 const MAX_SOCKETS = 8;
 
 /** A stream that is silent for longer than this is taken for dead, ms. */
 const STREAM_SILENCE_MS = 90_000;
-
-export type Query = Record<string, string | number | undefined>;
 
 export interface DaemonSettings {
   /** Base URL, http or https. */
@@ -248,9 +247,7 @@ function parseBase(text: string): URL {
 function address(base: URL, path: string, query: Query = {}): URL {
   const url = new URL(base);
   url.pathname = `${url.pathname.replace(/\/$/, '')}${path}`;
-  for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined) url.searchParams.set(name, String(value));
-  }
+  for (const [name, text] of queryFields(query)) url.searchParams.set(name, text);
   return url;
 }
 

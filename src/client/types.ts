@@ -1,4 +1,4 @@
-import type { alertSchema, rehearsal, rehearseRequest } from '../http/schemas/alert.ts';
+import type { alertQuery, alertSchema, rehearsal, rehearseRequest } from '../http/schemas/alert.ts';
 import type {
   previewRequest,
   silencePreview,
@@ -7,6 +7,7 @@ import type {
 } from '../http/schemas/silence.ts';
 import type { z } from 'zod';
 import type {
+  deliveryQuery,
   deliverySchema,
   deliveryWithAttempts,
   redelivered,
@@ -20,11 +21,21 @@ import type {
   rotatedSecret,
   rotateRequest,
 } from '../http/schemas/endpoint.ts';
-import type { webhookList } from '../http/schemas/watch-webhook.ts';
-import type { attentionPage } from '../http/schemas/attention.ts';
-import type { eventOfAnyType, ownEventOfAnyType } from '../http/schemas/event.ts';
-import type { lookupAnswer } from '../http/schemas/lookup.ts';
-import type { workflowPollingSchema, workflowList } from '../http/schemas/workflow.ts';
+import type { webhookList, webhookQuery } from '../http/schemas/watch-webhook.ts';
+import type { attentionPage, attentionQuery } from '../http/schemas/attention.ts';
+import type {
+  eventOfAnyType,
+  eventQuery,
+  ownEventOfAnyType,
+  streamQuery,
+} from '../http/schemas/event.ts';
+import type { lookupAnswer, lookupQuery } from '../http/schemas/lookup.ts';
+import type {
+  pollingQuery,
+  workflowPollingSchema,
+  workflowList,
+  workflowQuery,
+} from '../http/schemas/workflow.ts';
 import type { processList, readinessSchema, storeSchema } from '../http/schemas/system.ts';
 import type { sourceSchema } from '../http/schemas/source.ts';
 import type { timelineSchema } from '../http/schemas/timeline.ts';
@@ -32,6 +43,7 @@ import type { acknowledgeRequest, resolveRequest } from '../http/schemas/common.
 import type {
   batchResults,
   watchOrReceipt,
+  watchQuery,
   watchRequest,
   watchSchema,
 } from '../http/schemas/watch.ts';
@@ -78,6 +90,24 @@ export type SourceView = z.output<typeof sourceSchema>;
 export type LookupView = z.output<typeof lookupAnswer>;
 export type WorkflowsView = z.output<typeof workflowList>;
 export type WorkflowView = z.output<typeof workflowPollingSchema>;
+
+/** The fields of a query; one that is undefined is left out. */
+type QueryOf<Schema extends z.ZodType> = {
+  [Name in keyof z.input<Schema>]: z.input<Schema>[Name] | undefined;
+};
+
+export type WatchQuery = QueryOf<typeof watchQuery>;
+/** `cursor` and `after` are the same. */
+export type EventQuery = QueryOf<typeof eventQuery> & Pick<WatchQuery, 'cursor'>;
+export type EventStreamQuery = QueryOf<typeof streamQuery>;
+export type DeliveryQuery = QueryOf<typeof deliveryQuery>;
+export type AlertQuery = QueryOf<typeof alertQuery>;
+export type WorkflowQuery = QueryOf<typeof workflowQuery>;
+export type PollingQuery = QueryOf<typeof pollingQuery>;
+export type AttentionQuery = QueryOf<typeof attentionQuery>;
+/** Which webhooks of watches are meant: those that a token registered, those of a source. */
+export type WebhookQuery = QueryOf<typeof webhookQuery>;
+export type LookupQuery = QueryOf<typeof lookupQuery>;
 
 /** Whether an event is about a run, so that its `data` is fully typed. */
 export function isRunEvent(event: AnyEventView): event is EventView {

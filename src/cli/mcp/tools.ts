@@ -3,7 +3,13 @@ import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
 import type { DaemonClient, RunRef } from '../../client/client.ts';
-import { isRunEvent, type TimelineView, type WatchView } from '../../client/types.ts';
+import {
+  isRunEvent,
+  type AlertQuery,
+  type TimelineView,
+  type WatchQuery,
+  type WatchView,
+} from '../../client/types.ts';
 import { ALERT_STATES, OPEN_STATES } from '../../core/alert/alert.ts';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
 import { isTerminalStatus, percentText } from '../../core/run/snapshot.ts';
@@ -144,6 +150,9 @@ export function addReadTools(server: McpServer, client: DaemonClient, cli: Comma
   addWaitRun(server, client, cli);
 }
 
+/** Arguments that the API takes by the same names. */
+type ArgumentsOf<Query> = { [Name in keyof Query]?: z.ZodType<Query[Name]> };
+
 function addListAlerts(server: McpServer, client: DaemonClient): void {
   server.registerTool(
     'list_alerts',
@@ -157,12 +166,12 @@ function addListAlerts(server: McpServer, client: DaemonClient): void {
           .describe('default: those that go on: pending, firing and acknowledged'),
         rule: z.string().optional(),
         limit: z.number().int().min(1).max(200).optional().describe('default 20'),
-      },
+      } satisfies ArgumentsOf<AlertQuery>,
       annotations: READS,
     },
     ({ state = [...OPEN_STATES], rule, limit = 20 }) =>
       attempt(async () => {
-        const page = await client.listAlerts({ rule, limit, state: state.join(',') });
+        const page = await client.listAlerts({ rule, limit, state });
         const more = page.next_cursor === null ? [] : ['There are more; these are the newest.'];
         const lines = [...page.data.map(alertLine), ...more];
         return answer(lines.join('\n') || 'No alert matches.', page);
@@ -184,17 +193,12 @@ function addListRuns(server: McpServer, client: DaemonClient): void {
         source: z.string().optional(),
         since: z.string().optional().describe('a time, or a duration ago such as 1h'),
         limit: z.number().int().min(1).max(200).optional().describe('default 20'),
-      },
+      } satisfies ArgumentsOf<WatchQuery>,
       annotations: READS,
     },
-    ({ status, limit = 20, ...same }) =>
+    ({ limit = 20, ...filters }) =>
       attempt(async () => {
-        const page = await client.listWatches({
-          ...same,
-          limit,
-          order: 'changed',
-          status: status?.join(','),
-        });
+        const page = await client.listWatches({ ...filters, limit, order: 'changed' });
         const total = page.total ?? page.data.length;
         const more = total > page.data.length ? [`${total} in all; these changed last.`] : [];
         const lines = [...page.data.map(summaryOf), ...more];

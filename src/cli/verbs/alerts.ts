@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import { collectPages } from '../../client/pages.ts';
-import type { AlertView, ResolveBody } from '../../client/types.ts';
-import type { Query } from '../../client/transport.ts';
+import type { AlertQuery, AlertView, ResolveBody } from '../../client/types.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
@@ -49,7 +48,7 @@ Examples:
 
 async function listAlerts(cli: CommandLine, flags: AlertFlags): Promise<number> {
   const client = await cli.connect(flags);
-  const filters: Query = { state: flags.state, rule: flags.rule };
+  const filters: AlertQuery = { state: flags.state, rule: flags.rule };
   const page = await collectPages(
     ({ limit, cursor }) => client.listAlerts({ ...filters, limit, cursor }),
     limitOf(flags),

@@ -1,8 +1,7 @@
 import { Option } from 'commander';
 import type { DaemonClient } from '../../client/client.ts';
 import { collectPages } from '../../client/pages.ts';
-import type { Query } from '../../client/transport.ts';
-import type { AnyEventView } from '../../client/types.ts';
+import type { AnyEventView, EventStreamQuery } from '../../client/types.ts';
 import { DEFAULT_SYSTEM_EVENTS, EVENT_TYPES } from '../../core/event/event.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
@@ -74,7 +73,7 @@ async function showEvents(cli: CommandLine, flags: EventFlags): Promise<number> 
   if (flags.follow === true) refuseWithFollow(flags);
   const client = await cli.connect(flags);
   const resolver = { client, cli };
-  const filters: Query = {
+  const filters: EventStreamQuery = {
     run_id: flags.run === undefined ? undefined : await resolveRun(flags.run, resolver),
     type: flags.type,
     workflow_id: await workflowIds(flags.workflow, client),
@@ -103,7 +102,7 @@ async function resolveAfter(
 
 interface Asked {
   flags: EventFlags;
-  filters: Query;
+  filters: EventStreamQuery;
   after: string | undefined;
 }
 
@@ -125,7 +124,7 @@ async function listEvents(
   const order = flags.order ?? (after === undefined ? 'newest' : 'oldest');
   const query = {
     ...asked,
-    type: wantsProgress(flags) ? filters['type'] : WITHOUT_PROGRESS,
+    type: wantsProgress(flags) ? filters.type : WITHOUT_PROGRESS,
     order,
   };
   const page = await collectPages(

@@ -2,8 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Option } from 'commander';
 import type { DaemonClient } from '../../client/client.ts';
 import { collectPages } from '../../client/pages.ts';
-import type { Query } from '../../client/transport.ts';
-import type { PageView, WatchView } from '../../client/types.ts';
+import type { PageView, WatchQuery, WatchView } from '../../client/types.ts';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
 import { percentText } from '../../core/run/snapshot.ts';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
@@ -15,7 +14,6 @@ import {
   addMetaFlag,
   addTimeFlags,
   limitOf,
-  metaQuery,
   timeQuery,
   type ListingFlags,
   type Meta,
@@ -35,7 +33,7 @@ interface ListFlags extends DaemonFlags, ListingFlags, TimeFlags {
   source?: string;
   workflow?: string;
   meta?: Meta;
-  order?: string;
+  order?: WatchQuery['order'];
   watch?: boolean;
 }
 
@@ -100,7 +98,11 @@ async function listWatches(cli: CommandLine, flags: ListFlags): Promise<number> 
   return EXIT.ok;
 }
 
-async function filtersOf(client: DaemonClient, cli: CommandLine, flags: ListFlags): Promise<Query> {
+async function filtersOf(
+  client: DaemonClient,
+  cli: CommandLine,
+  flags: ListFlags,
+): Promise<WatchQuery> {
   const { state, status, source, workflow, meta, order } = flags;
   const times = timeQuery(flags, cli.now());
   const isBounded = times.since !== undefined || times.until !== undefined;
@@ -109,7 +111,7 @@ async function filtersOf(client: DaemonClient, cli: CommandLine, flags: ListFlag
     status,
     source,
     workflow_id: await workflowIds(workflow, client),
-    ...metaQuery(meta),
+    metadata: meta,
     ...times,
     order: order ?? (isBounded ? 'changed' : undefined),
   };
@@ -117,7 +119,7 @@ async function filtersOf(client: DaemonClient, cli: CommandLine, flags: ListFlag
 
 function readWatches(
   client: DaemonClient,
-  filters: Query,
+  filters: WatchQuery,
   limit: number,
 ): Promise<PageView<WatchView>> {
   return collectPages((paging) => client.listWatches({ ...filters, ...paging }), limit);

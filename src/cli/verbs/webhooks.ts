@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
-import type { WebhookQuery } from '../../client/client.ts';
-import type { WebhooksView } from '../../client/types.ts';
+import type { WebhookQuery, WebhooksView } from '../../client/types.ts';
 import { confirm } from '../confirm.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
