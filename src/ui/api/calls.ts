@@ -1,5 +1,11 @@
 import type {
   AcknowledgeBody,
+  AlertQuery,
+  DeliveryQuery,
+  EventQuery,
+  LookupQuery,
+  WatchQuery,
+  WorkflowQuery,
   AttentionView,
   CountView,
   DeliveryView,
@@ -15,10 +21,11 @@ import type {
   SilencePreviewView,
   WorkflowsView,
 } from '../../client/types.ts';
-import type { Query } from '../app/router.ts';
+import type { Query } from '../../client/query.ts';
 import { request } from './request.ts';
 import type {
   Alert,
+  Asked,
   DeliveryDetail,
   Endpoint,
   Matchers,
@@ -48,7 +55,8 @@ const remove = (path: string, query: Query = {}) => request<undefined>('DELETE',
 
 /** The routes of the API that the dashboard calls. */
 export const api = {
-  watches: (query: Query, signal?: Signal) => get<PageView<Watch>>('/v1/watches', query, signal),
+  watches: (query: Asked<WatchQuery>, signal?: Signal) =>
+    get<PageView<Watch>>('/v1/watches', query, signal),
   watch: (run: RunRef, signal?: Signal) =>
     get<Watch>(watchPath(run), { source: run.source }, signal),
   timeline: (run: RunRef, signal?: Signal) =>
@@ -61,11 +69,14 @@ export const api = {
   unacknowledgeRun: (run: RunRef) => remove(watchPath(run, '/acknowledge'), { source: run.source }),
 
   attention: (signal?: Signal) => get<AttentionView>('/v1/attention', {}, signal),
-  workflows: (query: Query, signal?: Signal) => get<WorkflowsView>('/v1/workflows', query, signal),
-  lookup: (query: Query, signal?: Signal) => get<LookupView>('/v1/lookup', query, signal),
-  events: (query: Query, signal?: Signal) => get<PageView<EventView>>('/v1/events', query, signal),
+  workflows: (query: Asked<WorkflowQuery>, signal?: Signal) =>
+    get<WorkflowsView>('/v1/workflows', query, signal),
+  lookup: (query: Asked<LookupQuery>, signal?: Signal) =>
+    get<LookupView>('/v1/lookup', query, signal),
+  events: (query: Asked<EventQuery>, signal?: Signal) =>
+    get<PageView<EventView>>('/v1/events', query, signal),
 
-  deliveries: (query: Query, signal?: Signal) =>
+  deliveries: (query: Asked<DeliveryQuery>, signal?: Signal) =>
     get<PageView<DeliveryView>>('/v1/deliveries', query, signal),
   delivery: (id: string, signal?: Signal) =>
     get<DeliveryDetail>(`/v1/deliveries/${part(id)}`, {}, signal),
@@ -80,7 +91,8 @@ export const api = {
   retryEndpoint: (name: string) => post<CountView>(`/v1/endpoints/${part(name)}/retry`),
   rotateEndpoint: (name: string) => post<RotatedView>(`/v1/endpoints/${part(name)}/rotate`, {}),
 
-  alerts: (query: Query, signal?: Signal) => get<PageView<Alert>>('/v1/alerts', query, signal),
+  alerts: (query: Asked<AlertQuery>, signal?: Signal) =>
+    get<PageView<Alert>>('/v1/alerts', query, signal),
   alert: (id: string, signal?: Signal) => get<Alert>(`/v1/alerts/${part(id)}`, {}, signal),
   acknowledgeAlert: (id: string, body: AcknowledgeBody) =>
     post(`/v1/alerts/${part(id)}/acknowledge`, body),

@@ -1,4 +1,5 @@
-import { href, type Query } from '../app/router.ts';
+import { queryFields, type Query } from '../../client/query.ts';
+import { href } from '../app/router.ts';
 import { doubtSession, session, sessionHeader } from './session.ts';
 
 /** Why a call failed, in words for users. */
@@ -38,7 +39,7 @@ export async function request<Answer>(
   { query = {}, body, signal, alsoAnswer }: Call = {},
 ): Promise<Answer> {
   const limit = AbortSignal.timeout(TIMEOUT_MS);
-  const response = await sendPatiently(href(path, query), {
+  const response = await sendPatiently(href(path, Object.fromEntries(queryFields(query))), {
     method,
     headers: {
       ...sessionHeader(),

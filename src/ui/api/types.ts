@@ -43,3 +43,6 @@ export type AlertRun = Alert['runs'][number];
 export type Silence = SilenceView;
 export type Matchers = Silence['matchers'];
 export type NewSilence = Pick<SilenceBody, 'until' | 'by' | 'comment'> & { matchers: Matchers };
+
+/** A query, of which an address may lack fields. */
+export type Asked<Query> = { [Name in keyof Query]: Query[Name] | null };

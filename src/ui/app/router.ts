@@ -20,11 +20,11 @@ export const address = signal<Address>(read());
 /** True on a wall: no controls are shown. */
 export const isKiosk = computed(() => address.value.query.has('kiosk'));
 
-/** The fields of a query; those without a value are left out. */
-export type Query = Record<string, string | number | null | undefined>;
+/** The fields of an address; those without a value are left out. */
+export type Fields = Record<string, string | number | null | undefined>;
 
 /** The address of a screen, or of a route of the API, as the browser takes it. */
-export function href(path: string, fields: Query = {}): string {
+export function href(path: string, fields: Fields = {}): string {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(fields)) {
     if (value !== null && value !== undefined && value !== '') query.set(name, String(value));
@@ -54,7 +54,7 @@ export function go(to: string, { replace = false } = {}): void {
 }
 
 /** Changes some fields of the query and keeps the others and the screen. */
-export function setQuery(fields: Query, { replace = true } = {}): void {
+export function setQuery(fields: Fields, { replace = true } = {}): void {
   const { path, query } = address.peek();
   go(href(path, { ...Object.fromEntries(query), ...fields }), { replace });
 }

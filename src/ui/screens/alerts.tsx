@@ -1,12 +1,13 @@
 import { useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
-import type { PageView } from '../../client/types.ts';
-import type { Alert, AlertRun } from '../api/types.ts';
+import type { AlertQuery, PageView } from '../../client/types.ts';
+import type { Alert, AlertRun, Asked } from '../api/types.ts';
 import { address, href, isKiosk } from '../app/router.ts';
 import { acknowledgeAlert } from '../parts/acknowledge.tsx';
 import { Empty, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { Chips } from '../parts/chips.tsx';
+import { askedOf, isNarrowed, type Filter, type Filters } from '../parts/filters.ts';
 import { countText, plural } from '../parts/format.ts';
 import { useList, type List } from '../parts/list.ts';
 import { AlertState, SuppressedTags } from '../parts/suppressed.tsx';
@@ -88,16 +89,22 @@ const OPEN_STATES = ['firing', 'acknowledged', 'pending'] as const;
 
 const STATES = [...OPEN_STATES, 'resolved'] as const;
 
+/** The filters of the alerts. Events add no rows: the list is read anew. */
+const ALERT_FILTERS: Filters<AlertQuery, Filter<never>> = {
+  state: { name: 'state', narrows: true, admits: () => true },
+  rule: { name: 'rule', narrows: true, admits: () => true },
+};
+
 /** Begins the cursor of an alert that is over, in the listing of all. */
 const OVER = 'resolved ';
 
 /** All alerts: those that fire first, those that are over last; else those of one state. */
 async function loadAlerts(
-  asked: { state: string | null; rule: string | null },
+  asked: Asked<AlertQuery>,
   { limit, cursor }: { limit: number; cursor: string | undefined },
   signal: AbortSignal,
 ): Promise<PageView<Alert>> {
-  if (asked.state !== null) return api.alerts({ ...asked, limit, cursor }, signal);
+  if (asked.state != null) return api.alerts({ ...asked, limit, cursor }, signal);
   const isOver = cursor?.startsWith(OVER) === true;
   const state = OPEN_STATES.join(',');
   const open = isOver ? null : await api.alerts({ ...asked, state, limit, cursor }, signal);
@@ -115,7 +122,7 @@ async function loadAlerts(
 export function Alerts() {
   const { query } = address.value;
   const [isOpen, setOpen] = useState(false);
-  const asked = { state: query.get('state'), rule: query.get('rule') };
+  const asked = askedOf<AlertQuery>(ALERT_FILTERS, query);
   const list = useList<Alert>(
     JSON.stringify(asked),
     async (paging, signal) => {
@@ -184,7 +191,7 @@ function alertsText({ items, hasMore }: List<Alert>): string {
 
 function NoAlerts() {
   const { query } = address.value;
-  if (query.size > 0) {
+  if (isNarrowed(ALERT_FILTERS, query)) {
     return (
       <Empty title={`No alert is ${query.get('state') ?? 'as you asked'}.`}>
         <a href={href('/alerts')}>Show all alerts</a>

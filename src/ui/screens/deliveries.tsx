@@ -1,10 +1,19 @@
 import { useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
-import type { DeliveryView } from '../../client/types.ts';
+import type { DeliveryQuery, DeliveryView, EventView } from '../../client/types.ts';
 import { address, href, isKiosk, setQuery } from '../app/router.ts';
 import { Dialog, Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
 import { Chips, type Chip } from '../parts/chips.tsx';
+import {
+  admits,
+  askedOf,
+  filtersIn,
+  isAmong,
+  isNarrowed,
+  type Filter,
+  type Filters,
+} from '../parts/filters.ts';
 import { eventText, plural } from '../parts/format.ts';
 import { useList } from '../parts/list.ts';
 import { NewsButton, useNews } from '../parts/news.tsx';
@@ -82,7 +91,7 @@ function LastAnswer({ last }: Pick<DeliveryView, 'last'>) {
 
 export function Deliveries() {
   const { query } = address.value;
-  const asked = askedOf(query);
+  const asked = askedOf<DeliveryQuery>(DELIVERY_FILTERS, query);
   const list = useList<DeliveryView>(
     JSON.stringify(asked),
     (paging, signal) => api.deliveries({ ...asked, ...paging }, signal),
@@ -91,7 +100,9 @@ export function Deliveries() {
   const news = useNews(list, {
     keyOf: ({ id }) => id,
     keyOfItem: ({ event_id: id }) => id,
-    isWanted: ({ type }) => !query.has('until') && !/^run\.(progress|started|resumed)$/.test(type),
+    isWanted: (event) =>
+      admits(DELIVERY_FILTERS, query, event) &&
+      !/^run\.(progress|started|resumed)$/.test(event.type),
     patch: (item) => item,
     isHeld: false,
   });
@@ -110,7 +121,7 @@ export function Deliveries() {
           <RedeliverMatching asked={asked} total={list.total} reload={list.reload} />
         )}
       </Header>
-      {!isKiosk.value && <Filters />}
+      {!isKiosk.value && <FilterRow />}
       <Trouble error={list.error} what="deliveries" retry={list.reload} />
       <NewsButton news={news} noun="new event" />
       {!list.isRead && <Loading />}
@@ -133,16 +144,40 @@ export function Deliveries() {
 
 type State = (typeof STATES)[number];
 
-/** What the counts of the endpoints leave out of account. */
-const FILTERS = ['endpoint', 'run', 'event', 'since', 'until'] as const;
+interface DeliveryFilter extends Filter<EventView> {
+  /** True where only an address sets it: it is shown with a way out. */
+  isExtra?: true;
+}
+
+/** The filters of the deliveries. A new event has deliveries in any state, to any endpoint. */
+const DELIVERY_FILTERS: Filters<DeliveryQuery, DeliveryFilter> = {
+  state: { name: 'state', narrows: true, admits: () => true },
+  endpoint: { name: 'endpoint', narrows: true, admits: () => true },
+  run_id: {
+    name: 'run',
+    narrows: true,
+    isExtra: true,
+    admits: (text, { data }) => text === data.run_id,
+  },
+  event_id: { name: 'event', narrows: true, isExtra: true, admits: (text, { id }) => text === id },
+  source: {
+    name: 'source',
+    narrows: true,
+    isExtra: true,
+    admits: (text, { data }) => isAmong(text, data.watch.source),
+  },
+  since: { name: 'since', narrows: true, admits: () => true },
+  until: { name: 'until', narrows: true, admits: () => false },
+};
 
 const sum = (one: number, other: number) => one + other;
 
-function Filters() {
+function FilterRow() {
   const { query } = address.value;
   const { value } = useLoaded('endpoints', (signal) => api.endpoints(signal), { everyMs: 10_000 });
   const endpoints = value?.data ?? [];
-  const isCounted = value !== null && FILTERS.every((name) => !query.has(name));
+  // The counts of the endpoints are of all their deliveries.
+  const isCounted = value !== null && !isNarrowed(DELIVERY_FILTERS, query, ['state']);
   const countOf = (...states: State[]) =>
     isCounted
       ? endpoints.flatMap(({ counts }) => states.map((state) => counts[state])).reduce(sum, 0)
@@ -157,7 +192,7 @@ function Filters() {
       count: countOf(state),
     })),
   ];
-  const extra = (['run', 'event'] as const).filter((name) => query.has(name));
+  const extra = filtersIn(DELIVERY_FILTERS, query).filter(({ filter }) => filter.isExtra === true);
   return (
     <div class="filters">
       <Chips label="State" chips={chips} names={['state']} />
@@ -177,9 +212,9 @@ function Filters() {
           ))}
         </select>
         <Range />
-        {extra.map((name) => (
+        {extra.map(({ filter: { name }, text }) => (
           <button key={name} type="button" class="chip" onClick={() => setQuery({ [name]: null })}>
-            {name}: {query.get(name)} <span aria-label="remove">×</span>
+            {name}: {text} <span aria-label="remove">×</span>
           </button>
         ))}
       </div>
@@ -189,7 +224,7 @@ function Filters() {
 
 function NoDeliveries() {
   const { query } = address.value;
-  const isAll = query.size === 0;
+  const isAll = !isNarrowed(DELIVERY_FILTERS, query);
   return (
     <Empty title={isAll ? 'Nothing was sent yet.' : 'No delivery is as you asked.'}>
       {isAll ? (
@@ -204,20 +239,8 @@ function NoDeliveries() {
   );
 }
 
-/** The listing that the address asks for, as the API takes it. */
-function askedOf(query: URLSearchParams) {
-  return {
-    state: query.get('state'),
-    endpoint: query.get('endpoint'),
-    run_id: query.get('run'),
-    event_id: query.get('event'),
-    since: query.get('since'),
-    until: query.get('until'),
-  };
-}
-
 interface RedeliverProps {
-  asked: ReturnType<typeof askedOf>;
+  asked: ReturnType<typeof askedOf<DeliveryQuery>>;
   total: number | null;
   reload: () => void;
 }
@@ -225,17 +248,18 @@ interface RedeliverProps {
 /** Sends again all that the filters show, once a user has seen how many that are. */
 function RedeliverMatching({ asked, total, reload }: RedeliverProps) {
   const [isOpen, setOpen] = useState(false);
-  const { state, endpoint, since, until, run_id: run, event_id: event } = asked;
-  // The API takes these filters for many at once.
-  if (run !== null || event !== null) return null;
-  const words = state === null ? 'dead and skipped' : state.replaceAll(',', ' and ');
+  const { state, endpoint, since, until, ...others } = asked;
+  // The API takes these filters for many at once, and no others.
+  if (Object.values(others).some((value) => value !== null)) return null;
+  const states = typeof state === 'string' ? state.split(',') : null;
+  const words = (states ?? ['dead', 'skipped']).join(' and ');
   const send = async () => {
     setOpen(false);
     const range = {
-      ...(state !== null && { state: state.split(',') as State[] }),
-      ...(endpoint !== null && { endpoint }),
-      ...(since !== null && { since }),
-      ...(until !== null && { until }),
+      ...(states !== null && { state: states as State[] }),
+      ...(endpoint != null && { endpoint }),
+      ...(since != null && { since }),
+      ...(until != null && { until }),
     };
     await act(null, async () => {
       const { count } = await api.redeliverMatching(range);
@@ -244,7 +268,7 @@ function RedeliverMatching({ asked, total, reload }: RedeliverProps) {
     reload();
   };
   const matching =
-    state !== null && total !== null
+    states !== null && total !== null
       ? plural(total, `${words} delivery`, `${words} deliveries`)
       : `All ${words} deliveries`;
   return (
@@ -257,7 +281,7 @@ function RedeliverMatching({ asked, total, reload }: RedeliverProps) {
           <h2>Redeliver matching</h2>
           <p>
             {matching}
-            {endpoint === null ? '' : ` to ${endpoint}`} go out again with the same event id, due at
+            {endpoint == null ? '' : ` to ${endpoint}`} go out again with the same event id, due at
             once.
           </p>
           <div class="dialog-foot">

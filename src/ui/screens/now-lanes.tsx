@@ -2,7 +2,7 @@ import { computed } from '@preact/signals';
 import { useMemo, useRef, useState } from 'preact/hooks';
 import { groupBy } from '../../core/arrays.ts';
 import { api } from '../api/calls.ts';
-import type { EventView } from '../../client/types.ts';
+import type { EventView, WatchQuery } from '../../client/types.ts';
 import type { Watch } from '../api/types.ts';
 import { go, href, runPath } from '../app/router.ts';
 import { Empty, Loading, Section, Trouble } from '../parts/basics.tsx';
@@ -52,10 +52,12 @@ export function Lanes() {
   );
 }
 
+const LISTINGS: readonly WatchQuery[] = [{ state: 'active' }, { since: '1h', order: 'changed' }];
+
 async function loadRuns(signal: AbortSignal): Promise<{ runs: Watch[]; isCut: boolean }> {
   const runs = new Map<string, Watch>();
   let isCut = false;
-  for (const query of [{ state: 'active' }, { since: '1h', order: 'changed' }]) {
+  for (const query of LISTINGS) {
     let cursor: string | undefined;
     for (let pages = 0; pages < 2; pages += 1) {
       const page = await api.watches({ ...query, limit: 200, cursor }, signal);

@@ -1,11 +1,12 @@
 import { useState } from 'preact/hooks';
 import { sum } from '../../core/arrays.ts';
+import type { WatchQuery } from '../../client/types.ts';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
 import type { Attention, AttentionKind } from '../api/types.ts';
 import { attention } from '../app/attention.ts';
 import { useKeys } from '../app/keys.ts';
-import { address, go, href, isKiosk, runPath, type Query } from '../app/router.ts';
+import { address, go, href, isKiosk, runPath } from '../app/router.ts';
 import { acknowledgeAlert, acknowledgeRun } from '../parts/acknowledge.tsx';
 import { Empty, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { countText, plural } from '../parts/format.ts';
@@ -137,7 +138,7 @@ function AllWell() {
 }
 
 async function loadWell(signal: AbortSignal) {
-  const count = async (query: Query) => {
+  const count = async (query: WatchQuery) => {
     const page = await api.watches({ ...query, limit: 1 }, signal);
     return page.total ?? page.data.length;
   };

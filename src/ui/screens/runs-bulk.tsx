@@ -2,9 +2,9 @@ import { useEffect, useState } from 'preact/hooks';
 import { groupBy } from '../../core/arrays.ts';
 import { api } from '../api/calls.ts';
 import { messageOf } from '../api/request.ts';
-import type { DeliveryView, PageView } from '../../client/types.ts';
+import type { DeliveryQuery, DeliveryView, PageView } from '../../client/types.ts';
 import type { Watch } from '../api/types.ts';
-import { address, type Query } from '../app/router.ts';
+import { address } from '../app/router.ts';
 import { acknowledge } from '../parts/acknowledge.tsx';
 import { confirmed } from '../parts/confirm.tsx';
 import { countText, plural } from '../parts/format.ts';
@@ -12,7 +12,7 @@ import { PAGE_SIZE, type List } from '../parts/list.ts';
 import type { Chosen } from '../parts/table.tsx';
 import { say } from '../parts/toast.tsx';
 import { keyOfRun, stateOf, workflowOf } from './runs-columns.tsx';
-import { filtersText } from './runs-filters.tsx';
+import { filtersText } from './runs-query.ts';
 
 interface BulkProps {
   list: List<Watch>;
@@ -236,7 +236,7 @@ const FEW = 20;
 
 /** What did not arrive of some runs: of few, read by run; of many, out of all that did not arrive. */
 async function lostDeliveries(runs: readonly Watch[]): Promise<DeliveryView[]> {
-  const read = (query: Query) =>
+  const read = (query: DeliveryQuery) =>
     allPages((paging) => api.deliveries({ ...query, state: LOST, ...paging }));
   if (runs.length <= FEW) {
     const found = runs.map(({ run_id, source }) => read({ run_id, source }));

@@ -2,7 +2,9 @@ import { api } from '../api/calls.ts';
 import { address, href } from '../app/router.ts';
 import { Command, Empty } from '../parts/basics.tsx';
 import { plural, statusText } from '../parts/format.ts';
+import { isNarrowed } from '../parts/filters.ts';
 import { useLoaded } from '../parts/hooks.ts';
+import { RUN_FILTERS } from './runs-query.ts';
 
 /** Why the list has no rows: no run was ever watched, or none is as asked. */
 export function NoRuns() {
@@ -17,7 +19,7 @@ export function NoRuns() {
   const more = all.total_capped === true ? 'more than ' : '';
   const among = count === null ? 'No run' : `None of ${more}${plural(count, 'run')}`;
   const wanted = query.get('status') ?? query.get('state');
-  const others = ['q', 'workflow', 'source', 'until'].some((name) => query.has(name));
+  const others = isNarrowed(RUN_FILTERS, query, ['status', 'state', 'since']);
   const what =
     wanted === null || others
       ? 'is as you asked'

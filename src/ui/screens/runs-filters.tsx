@@ -1,12 +1,15 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
-import type { Watch } from '../api/types.ts';
+import type { Asked } from '../api/types.ts';
+import type { WatchQuery } from '../../client/types.ts';
 import { useKeys } from '../app/keys.ts';
-import { address, setQuery, type Query } from '../app/router.ts';
+import { address, setQuery } from '../app/router.ts';
 import { Chips, type Chip } from '../parts/chips.tsx';
+import { askedOf } from '../parts/filters.ts';
 import { Range } from '../parts/range.tsx';
 import { useLoaded } from '../parts/hooks.ts';
 import { workflowNames, workflowText } from '../parts/workflow-names.ts';
+import { RUN_FILTERS, wordsOf } from './runs-query.ts';
 
 const CHIPS: readonly Chip[] = [
   { name: 'All', fields: {} },
@@ -24,23 +27,24 @@ const CHIPS: readonly Chip[] = [
   { name: 'Expired', fields: { state: 'expired' }, state: 'expired' },
 ];
 
+/** The filters that the chips set. */
+const SET_BY_CHIPS = ['status', 'state'];
+
 /** All filters of the runs, each of which the address holds. */
 export function Filters() {
   const { query } = address.value;
-  const rest = {
-    workflow_id: query.get('workflow'),
-    source: query.get('source'),
-    since: query.get('since'),
-    until: query.get('until'),
-    ...metadataOf(query.get('q') ?? ''),
-  };
+  const rest = askedOf<WatchQuery>(
+    RUN_FILTERS,
+    query,
+    ({ name, narrows }) => narrows && !SET_BY_CHIPS.includes(name),
+  );
   const counts = useCounts(rest);
   // The daemon counts without the words of the text filter, so that its counts are not of what is shown.
   const isCounted = wordsOf(query.get('q') ?? '').length === 0;
   const chips = CHIPS.map((chip, at) => ({ ...chip, ...(isCounted && counts[at]) }));
   return (
     <div class="filters">
-      <Chips label="State" chips={chips} names={['status', 'state']} />
+      <Chips label="State" chips={chips} names={SET_BY_CHIPS} />
       <div class="filter-row">
         <TextFilter placeholder="Run id, name, or key=value" />
         <WorkflowFilter />
@@ -65,7 +69,7 @@ interface Count {
 }
 
 /** How many runs each chip stands for. */
-function useCounts(rest: Query): readonly Count[] {
+function useCounts(rest: Asked<WatchQuery>): readonly Count[] {
   const { value } = useLoaded(
     `counts ${JSON.stringify(rest)}`,
     (signal) =>
@@ -140,52 +144,4 @@ function Others() {
       source: {source} <span aria-label="remove">×</span>
     </button>
   );
-}
-
-const PAIR = /^([^=\s]{1,128})=(\S+)$/;
-
-/** The words of a filter that name metadata, as the API takes them. */
-export function metadataOf(text: string): Query {
-  const pairs = text.split(/\s+/).flatMap((word) => {
-    const match = PAIR.exec(word);
-    return match === null ? [] : [[`metadata.${match[1]}`, match[2]] as const];
-  });
-  return Object.fromEntries(pairs);
-}
-
-/** The runs that have all the other words of a filter in their id, workflow or metadata. */
-export function matchingText(watches: readonly Watch[], text: string): readonly Watch[] {
-  const words = wordsOf(text);
-  if (words.length === 0) return watches;
-  return watches.filter(({ run_id: id, run, workflow_name: name, metadata }) => {
-    const hay = [id, run?.workflow_id, name, ...Object.values(metadata)].join(' ').toLowerCase();
-    return words.every((word) => hay.includes(word));
-  });
-}
-
-/** The words of a filter that name no metadata. */
-function wordsOf(text: string): string[] {
-  return text
-    .toLowerCase()
-    .split(/\s+/)
-    .filter((word) => word !== '' && !PAIR.test(word));
-}
-
-/** The filters of the address in words, such as `failed, of invoices, since 1h, with “q3”`; empty for none. */
-export function filtersText(query: URLSearchParams): string {
-  const words = [
-    ['status', (value: string) => value.replaceAll(',', ' or ')],
-    ['state', (value: string) => value.replaceAll(',', ' or ')],
-    ['workflow', (value: string) => `of ${workflowText(value)}`],
-    ['source', (value: string) => `of the source ${value}`],
-    ['since', (value: string) => `since ${value}`],
-    ['until', (value: string) => `until ${value}`],
-    ['q', (value: string) => `with “${value}”`],
-  ] as const;
-  return words
-    .flatMap(([name, say]) => {
-      const value = query.get(name) ?? '';
-      return value === '' ? [] : [say(value)];
-    })
-    .join(', ');
 }

@@ -1,11 +1,12 @@
 import { useEffect, useMemo } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
-import type { EventView, PageView } from '../../client/types.ts';
+import type { EventView, PageView, WatchQuery } from '../../client/types.ts';
 import type { Watch } from '../api/types.ts';
-import { address, href, isKiosk, runPath, type Query } from '../app/router.ts';
+import { address, href, isKiosk, runPath } from '../app/router.ts';
 import { acknowledgeRun } from '../parts/acknowledge.tsx';
 import { Header, Loading, Trouble } from '../parts/basics.tsx';
+import { admits, askedOf } from '../parts/filters.ts';
 import { countText, plural } from '../parts/format.ts';
 import { PAGE_SIZE, useList, type List } from '../parts/list.ts';
 import { NewsButton, useNews } from '../parts/news.tsx';
@@ -16,25 +17,12 @@ import { learnNames } from '../parts/workflow-names.ts';
 import { BulkActions, MOST_RUNS } from './runs-bulk.tsx';
 import { keyOfRun, RUN_COLUMNS } from './runs-columns.tsx';
 import { NoRuns } from './runs-empty.tsx';
-import { Filters, matchingText, metadataOf } from './runs-filters.tsx';
-
-/** The listing that the address asks for, as the API takes it. */
-function queryOf(query: URLSearchParams): Query {
-  return {
-    status: query.get('status'),
-    state: query.get('state'),
-    workflow_id: query.get('workflow'),
-    source: query.get('source'),
-    since: query.get('since'),
-    until: query.get('until'),
-    order: query.get('order') ?? 'changed',
-    ...metadataOf(query.get('q') ?? ''),
-  };
-}
+import { Filters } from './runs-filters.tsx';
+import { matchingText, RUN_FILTERS, STATES, stillMatches, subjectOf } from './runs-query.ts';
 
 export function Runs() {
   const { query } = address.value;
-  const asked = queryOf(query);
+  const asked = askedOf<WatchQuery>(RUN_FILTERS, query);
   const text = query.get('q') ?? '';
   const list = useList<Watch>(
     JSON.stringify(asked),
@@ -56,7 +44,7 @@ export function Runs() {
   const news = useNews(list, {
     keyOf: ({ data }) => keyOfRun({ run_id: data.run_id, source: data.watch.source }),
     keyOfItem: keyOfRun,
-    isWanted: (event) => matches(event, query),
+    isWanted: (event) => admits(RUN_FILTERS, query, subjectOf(event)),
     patch: patched,
     isHeld: selection.keys.size > 0,
     total: head.value?.total,
@@ -145,35 +133,4 @@ export function patched(watch: Watch, { type, data }: EventView): Watch {
     sequence: data.sequence,
     changed_at: data.detected_at,
   };
-}
-
-const STATES: Readonly<Record<string, Watch['state']>> = {
-  'run.completed': 'finished',
-  'run.failed': 'finished',
-  'run.stopped': 'finished',
-  'run.gone': 'gone',
-  'watch.expired': 'expired',
-};
-
-/** Whether an event's run would be in the listing. */
-function matches({ type, data }: EventView, query: URLSearchParams): boolean {
-  const state = STATES[type] ?? 'active';
-  const { run } = data;
-  return (
-    admits(query.get('status'), run?.status) &&
-    admits(query.get('state'), state) &&
-    admits(query.get('workflow'), run?.workflow_id) &&
-    admits(query.get('source'), data.watch.source) &&
-    !query.has('until') &&
-    !query.has('q')
-  );
-}
-
-/** A row keeps its place when its run changes; it is only shown as past. */
-function stillMatches(watch: Watch, query: URLSearchParams): boolean {
-  return admits(query.get('status'), watch.run?.status) && admits(query.get('state'), watch.state);
-}
-
-function admits(wanted: string | null, value: string | null | undefined): boolean {
-  return wanted === null || wanted === '' || wanted.split(',').includes(value ?? '');
 }

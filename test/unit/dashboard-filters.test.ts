@@ -1,0 +1,75 @@
+import { expect, test } from '@jest/globals';
+import type { WatchQuery } from '../../src/client/types.ts';
+import { admits, askedOf, filtersIn, isNarrowed } from '../../src/ui/parts/filters.ts';
+import { filtersText, RUN_FILTERS, stillMatches } from '../../src/ui/screens/runs-query.ts';
+import { sampleWatch } from '../support/api-samples.ts';
+
+const FAILED = { state: 'finished', status: 'failed', workflow: 'wf-1', source: 'eu' } as const;
+
+/** A text of each filter, and whether it admits the failed run. */
+const TEXTS = [
+  ['status', 'stopped,failed', true],
+  ['status', 'running', false],
+  ['state', 'finished', true],
+  ['state', 'active', false],
+  ['workflow', 'wf-1', true],
+  ['workflow', 'wf-2', false],
+  ['source', 'eu', true],
+  ['source', 'us', false],
+  ['since', '1h', true],
+  // The daemon alone can tell.
+  ['until', '1h', false],
+  ['q', 'team=ml', false],
+  ['order', 'registered', true],
+] as const;
+
+test.each(TEXTS)(
+  'an event of a failed run counts as a new row under %s=%s: %s',
+  (name, text, isNew) => {
+    expect(admits(RUN_FILTERS, new URLSearchParams({ [name]: text }), FAILED)).toBe(isNew);
+  },
+);
+
+test('each filter of the runs is asked of the API, narrows the list or orders it, and is named', () => {
+  const address = new URLSearchParams(TEXTS.map(([name, text]): [string, string] => [name, text]));
+  const names = Object.values(RUN_FILTERS).map(({ name }) => name);
+  expect(new Set(TEXTS.map(([name]) => name))).toEqual(new Set(names));
+  const asked = askedOf<WatchQuery>(RUN_FILTERS, address);
+  expect(asked).toEqual({
+    status: 'stopped,failed',
+    state: 'finished',
+    workflow_id: 'wf-1',
+    source: 'eu',
+    since: '1h',
+    until: '1h',
+    metadata: { team: 'ml' },
+    order: 'registered',
+  });
+  const narrowing = names.filter((name) => isNarrowed(RUN_FILTERS, address, except(name)));
+  expect(narrowing).toEqual(names.filter((name) => name !== 'order'));
+  expect(filtersText(address)).toBe(
+    'stopped or failed, finished, of wf-1, of the source eu, since 1h, until 1h, with “team=ml”',
+  );
+
+  function except(wanted: string) {
+    return names.filter((name) => name !== wanted);
+  }
+});
+
+test('a filter without a text asks for nothing, and the order is that of the last change', () => {
+  const address = new URLSearchParams({ status: '', kiosk: '' });
+  const { order, ...others } = askedOf<WatchQuery>(RUN_FILTERS, address);
+  expect(order).toBe('changed');
+  expect(Object.values(others).filter((value) => value !== null)).toEqual([]);
+  expect(filtersIn(RUN_FILTERS, address)).toEqual([]);
+  expect(isNarrowed(RUN_FILTERS, address)).toBe(false);
+});
+
+test('a row is past once its status or state passes no more, whatever the other filters say', () => {
+  const watch = sampleWatch();
+  const isShown = (text: string) => stillMatches(watch, new URLSearchParams(text));
+  expect(isShown(`status=${watch.run?.status}&state=${watch.state}`)).toBe(true);
+  expect(isShown('status=failed')).toBe(false);
+  expect(isShown('state=gone')).toBe(false);
+  expect(isShown('until=1h&q=invoices&workflow=another&source=another')).toBe(true);
+});
