@@ -1,9 +1,10 @@
-// Shows the messages of Slack, Teams, Discord and mail on one local page, as a picture too where there is a
-// Chromium: `npm run preview-messages`.
+// Shows the messages of every kind of endpoint for people on one local page, as a picture too where there
+// is a Chromium: `npm run preview-messages`.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import type { AUDIENCES, EndpointType } from '../src/core/delivery/delivery.ts';
 import { discordMessage } from '../src/deliver/channels/discord.ts';
 import { emailMessage } from '../src/deliver/channels/email.ts';
 import { noticeOf } from '../src/deliver/channels/notice/describe.ts';
@@ -166,14 +167,24 @@ table{border-spacing:12px}td.m{vertical-align:top;width:360px;background:#fff;bo
 .lock{background:#101828;color:#fff;border-radius:6px;padding:4px 8px;font-size:12px}
 small{color:#667085}.mention{background:#e8f5fa;color:#1264a3}div{overflow-wrap:anywhere}`;
 
+type PeopleType = {
+  [Type in EndpointType]: (typeof AUDIENCES)[Type] extends 'people' ? Type : never;
+}[EndpointType];
+
+const COLUMNS: Record<PeopleType, { title: string; html: typeof slackHtml }> = {
+  slack: { title: 'Slack', html: slackHtml },
+  email: { title: 'Mail', html: mailHtml },
+  teams: { title: 'Teams', html: teamsHtml },
+  discord: { title: 'Discord', html: discordHtml },
+};
+
 function pageHtml(): string {
+  const columns = Object.values(COLUMNS);
   const rows = SAMPLES.map((events) => {
-    const cells = [slackHtml, mailHtml, teamsHtml, discordHtml].map(
-      (render) => `<td class="m">${render(events)}</td>`,
-    );
+    const cells = columns.map(({ html }) => `<td class="m">${html(events)}</td>`);
     return `<tr><th>${events[0].type}${events.length > 1 ? ` × ${events.length}` : ''}</th></tr><tr>${cells.join('')}</tr>`;
   });
-  const head = ['Slack', 'Mail', 'Teams', 'Discord'].map((name) => `<th>${name}</th>`).join('');
+  const head = columns.map(({ title }) => `<th>${title}</th>`).join('');
   return `<!doctype html><meta charset="utf-8"><title>Messages</title><style>${STYLE}</style><table><tr>${head}</tr>${rows.join('')}</table>`;
 }
 

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { loadConfig } from '../../src/config/load.ts';
 import { formatProblem } from '../../src/config/problems.ts';
+import { ENDPOINT_TYPES } from '../../src/core/delivery/delivery.ts';
 import { CHECKS } from '../../src/core/health-check.ts';
 import { PROBLEMS } from '../../src/http/problem.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
@@ -102,7 +103,9 @@ async function configurationProblems(): Promise<string[]> {
 
 /** Of the types of an endpoint, the first that has the key. */
 async function problemsOf(cwd: string, key: string, value: unknown): Promise<string[]> {
-  const types = key.startsWith('endpoints.') ? ENDPOINT_TYPES : [null];
+  // The log last, which has the fewest keys.
+  const kinds = [...ENDPOINT_TYPES.filter((type) => type !== 'log'), 'log'];
+  const types = key.startsWith('endpoints.') ? kinds : [null];
   for (const type of types) {
     await writeFile(join(cwd, 'f.yaml'), stringify(documentOf(key, value, type)));
     const result = loadConfig({ purpose: 'command', env: {}, cwd, configPath: 'f.yaml' });
@@ -115,8 +118,6 @@ async function problemsOf(cwd: string, key: string, value: unknown): Promise<str
   }
   return [];
 }
-
-const ENDPOINT_TYPES = ['webhook', 'slack', 'email', 'pagerduty', 'teams', 'discord', 'log'];
 
 /** A document with one setting. */
 function documentOf(key: string, value: unknown, type: string | null): unknown {

@@ -12,6 +12,7 @@ import {
   type Resolution,
   type Rule,
 } from '../core/alert/rule.ts';
+import { isPager } from '../core/delivery/delivery.ts';
 import type { WatchChange } from '../redis/commit.ts';
 import { allEndpoints } from '../deliver/endpoints.ts';
 import { valueOf } from '../core/records.ts';
@@ -148,7 +149,7 @@ function ruleOf(
     nameOf: (workflowId) => valueOf(workflows, workflowId)?.name ?? null,
     annotations: rule.annotations,
     notify: known(rule.notify),
-    pagers: known(notified).filter((name) => endpoints[name]?.type === 'pagerduty'),
+    pagers: known(notified).filter((name) => isPager(endpoints[name]?.type)),
     mute: rule.mute_time_intervals.flatMap((name) =>
       (intervals[name] ?? []).map((interval) => Object.assign(intervalOf(interval), { name })),
     ),

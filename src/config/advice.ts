@@ -1,5 +1,6 @@
 import { inhibitedBy } from '../core/alert/suppression.ts';
 import { mutedUntil, type TimeInterval } from '../core/alert/time-interval.ts';
+import { isPager } from '../core/delivery/delivery.ts';
 import { EVENT_TYPES, SYSTEM_EVENT_TYPES } from '../core/event/event.ts';
 import { ruleWants, wantsEvent } from '../core/event/patterns.ts';
 import { valueOf } from '../core/records.ts';
@@ -319,7 +320,7 @@ function withoutEnd(given: Given): ConfigProblem[] {
 /** A digest is no incident. */
 function digestToPagers(given: Given, { endpoints }: Config): ConfigProblem[] {
   const { digest, notify } = given.rule;
-  const pagers = notify.filter((name) => valueOf(endpoints, name)?.type === 'pagerduty');
+  const pagers = notify.filter((name) => isPager(valueOf(endpoints, name)?.type));
   if (digest === undefined || pagers.length === 0) return none;
   const message =
     `${pagers.join(', ')} pages, and a digest is not sent there: ` +

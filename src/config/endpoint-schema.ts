@@ -191,6 +191,9 @@ const peopleBase = {
   rate: perSecond(10_000).default(1),
 };
 
+/** Settings that say which events an endpoint gets and when, rather than how its receiver is reached. */
+export const COMMON_KEYS: ReadonlySet<string> = new Set(Object.keys(peopleBase));
+
 /** An address of a service's API, without its path; another one than the default is for tests and proxies. */
 function apiUrl(fallback: string) {
   return serviceUrl.default(fallback);

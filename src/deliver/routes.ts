@@ -1,7 +1,8 @@
-import type { Config, EndpointConfig, WebhookEndpointConfig } from '../config/schema.ts';
+import { COMMON_KEYS } from '../config/endpoint-schema.ts';
+import type { Config, EndpointConfig } from '../config/schema.ts';
 import { loadTlsFiles } from '../config/tls-files.ts';
 import type { WorkflowKey } from '../core/cadence/phase.ts';
-import type { Delivery } from '../core/delivery/delivery.ts';
+import { isForPeople, type Delivery } from '../core/delivery/delivery.ts';
 import { DEFAULT_RETRY_MS } from '../core/delivery/retry.ts';
 import {
   subscriptionKey,
@@ -10,18 +11,11 @@ import {
   type Watch,
   type WebhookSubscription,
 } from '../core/watch/watch.ts';
-import { BODY_KINDS } from './channels/bodies.ts';
-import type { Channel, Route } from './channels/channel.ts';
-import { createDiscordChannel } from './channels/discord.ts';
-import { createEmailChannel, smtpServer } from './channels/email.ts';
-import { createLogChannel } from './channels/log.ts';
+import type { Route } from './channels/channel.ts';
 import { namingWorkflows } from './channels/name-workflows.ts';
-import { createPagerDutyChannel } from './channels/pagerduty.ts';
-import { createSlackChannel } from './channels/slack.ts';
-import { createTeamsChannel } from './channels/teams.ts';
 import { createWebhookChannel } from './channels/webhook.ts';
 import type { Deliverer } from './deliverer.ts';
-import { createEndpointGuard } from './egress/egress-guard.ts';
+import { endpointKindOf } from './endpoint-kinds.ts';
 import { HttpAttempts } from './http-attempt.ts';
 import { PER_WATCH_TIMEOUT_MS } from './endpoints.ts';
 import { deriveWebhookSecret } from './secrets/sign.ts';
@@ -82,58 +76,19 @@ export class Routes {
     );
   }
 
-  /**
-   * A new kind of endpoint is a file in `deliver/channels/` and a case here.
-   * Throws RunwatchError `tls_files_unusable`.
-   */
+  /** Throws RunwatchError `tls_files_unusable`. */
   private routeTo(name: string, endpoint: EndpointConfig): RouteFinder {
-    switch (endpoint.type) {
-      case 'log': {
-        const { eventLog: log, now } = this.deliverer.process;
-        const channel = createLogChannel(log, endpoint.level, now);
-        return () => Promise.resolve({ channel, retry: [] });
-      }
-      case 'webhook':
-        return this.configuredWebhook(name, endpoint);
-      case 'slack':
-      case 'teams':
-      case 'discord':
-      case 'email':
-      case 'pagerduty': {
-        const made = this.peopleChannel(name, endpoint);
-        const channel = namingWorkflows(made, (workflow) => this.workflowNameOf(workflow));
-        return () => Promise.resolve({ channel, retry: endpoint.retry });
-      }
-    }
-  }
-
-  /** The channel is made anew when the signing secrets change: by a rotation, or when one expires. */
-  private configuredWebhook(name: string, endpoint: WebhookEndpointConfig): RouteFinder {
-    const { url, headers, timeout: timeoutMs, retry, auth } = endpoint;
-    const target = {
-      url,
-      headers,
-      timeoutMs,
-      body: BODY_KINDS[endpoint.body],
-      ...(auth && { auth }),
-      ...(endpoint.tls && { tls: loadTlsFiles(['endpoints', name], endpoint.tls) }),
-    };
-    const { timeOfDay } = this.deliverer.process.clock;
-    let made: { signedBy: string; route: Route } | null = null;
-    return async () => {
-      const secrets = await this.deliverer.secrets.effective(name);
-      const signedBy = secrets.join(' ');
-      if (made?.signedBy !== signedBy) {
-        made = {
-          signedBy,
-          route: {
-            channel: createWebhookChannel({ ...target, secrets }, this.http, timeOfDay),
-            retry,
-          },
-        };
-      }
-      return made.route;
-    };
+    const { http, deliverer } = this;
+    const retry = 'retry' in endpoint ? endpoint.retry : [];
+    const find = endpointKindOf(endpoint).openChannel(endpoint, {
+      name,
+      http,
+      deliverer,
+      ownerOf: (workflowId) => deliverer.process.config.workflows[workflowId ?? '']?.owner ?? null,
+    });
+    if (!isForPeople(endpoint.type)) return async () => ({ channel: await find(), retry });
+    const nameOf = (workflow: WorkflowKey) => this.workflowNameOf(workflow);
+    return async () => ({ channel: namingWorkflows(await find(), nameOf), retry });
   }
 
   private perWatchRoute(watch: Watch, endpoint: string): Route | null {
@@ -160,82 +115,23 @@ export class Routes {
     return { channel, retry: this.defaultRetry };
   }
 
-  /** The channel of an endpoint with messages for people. */
-  private peopleChannel(name: string, endpoint: PeopleEndpoint): Channel {
-    const { http } = this;
-    const { config, names, now, stores } = this.deliverer.process;
-    const { alertMessages } = stores;
-    const { timeout: timeoutMs } = endpoint;
-    const ownerOf = (workflowId: string | null) =>
-      config.workflows[workflowId ?? '']?.owner ?? null;
-    switch (endpoint.type) {
-      case 'slack':
-        return createSlackChannel(
-          { ...endpoint, endpoint: name, ownerOf, timeoutMs },
-          http,
-          alertMessages,
-        );
-      case 'discord':
-        return createDiscordChannel({ ...endpoint, ownerOf, timeoutMs }, http);
-      case 'teams':
-        return createTeamsChannel({ ...endpoint, ownerOf, timeoutMs }, http);
-      case 'email': {
-        const { from, to, mentions } = endpoint;
-        const tls = endpoint.tls ? loadTlsFiles(['endpoints', name], endpoint.tls) : {};
-        const guard = createEndpointGuard({ resolve: names.ofReceiver });
-        return createEmailChannel(
-          { endpoint: name, ...smtpServer(endpoint), tls, from, to, mentions, ownerOf, timeoutMs },
-          alertMessages,
-          guard,
-          now,
-        );
-      }
-      case 'pagerduty': {
-        const { routing_key: routingKey, api_url: apiUrl } = endpoint;
-        return createPagerDutyChannel({ routingKey, apiUrl, ownerOf, timeoutMs }, http);
-      }
-    }
-  }
-
   private workflowNameOf({ source, workflowId }: WorkflowKey): string | null {
     const run = { id: '', workflow_id: workflowId, group_id: null };
     return this.deliverer.process.linksOf({ source, runId: '', run }).workflowName;
   }
 }
 
-/** The settings that decide whether a receiver takes a message. */
-const WAY = [
-  'type',
-  'url',
-  'headers',
-  'auth',
-  'secret',
-  'host',
-  'port',
-  'username',
-  'password',
-  'from',
-  'to',
-  'bot_token',
-  'channel',
-  'api_url',
-  'routing_key',
-] as const;
-
 /**
- * How each endpoint is reached, with the contents of its certificate files.
- * Throws RunwatchError `tls_files_unusable`.
+ * How each endpoint is reached: the settings of its kind, which decide whether its receiver takes a
+ * message, with the contents of its certificate files. Throws RunwatchError `tls_files_unusable`.
  */
 function waysTo(endpoints: Config['endpoints']): Map<string, string> {
   return new Map(
     Object.entries(endpoints).map(([name, endpoint]) => {
-      const settings = endpoint as Partial<Record<(typeof WAY)[number], unknown>>;
+      const own = Object.entries(endpoint).filter(([key]) => !COMMON_KEYS.has(key));
       const tls =
         'tls' in endpoint && endpoint.tls && loadTlsFiles(['endpoints', name], endpoint.tls);
-      return [name, JSON.stringify([...WAY.map((key) => settings[key]), tls])];
+      return [name, JSON.stringify([Object.fromEntries(own), tls])];
     }),
   );
 }
-
-/** Endpoints with messages for people. */
-type PeopleEndpoint = Exclude<EndpointConfig, { type: 'webhook' | 'log' }>;

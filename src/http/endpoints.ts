@@ -1,6 +1,6 @@
-import type { EndpointConfig } from '../config/schema.ts';
 import { groupBy, sum } from '../core/arrays.ts';
 import {
+  isForPeople,
   noDeliveries,
   type Attempt,
   type DeliveryState,
@@ -16,7 +16,6 @@ import {
 } from '../core/delivery/endpoint-state.ts';
 import {
   isWebhook,
-  maskedUrl,
   poolOf,
   receiverAt,
   shownReceiver,
@@ -28,8 +27,8 @@ import { RunwatchError } from '../core/errors.ts';
 import { DEFAULT_EVENTS, isoTime, SYSTEM_EVENT_TYPES } from '../core/event/event.ts';
 import type { Daemon } from '../daemon.ts';
 import { changeEndpoint, retryEndpoint, testEndpoint } from '../deliver/endpoint-control.ts';
+import { endpointKindOf } from '../deliver/endpoint-kinds.ts';
 import type { Endpoints } from '../deliver/endpoints.ts';
-import { smtpServer } from '../deliver/channels/email.ts';
 import type { Process } from '../process.ts';
 import type { DeliveryCounts } from '../redis/stores/delivery-store.ts';
 
@@ -119,9 +118,9 @@ export class EndpointService {
     if (receivers.length === 0) return null;
     const delivery = await someDelivery(daemon, receivers);
     const route = await daemon.deliverer.routes.routeOf(delivery);
-    const type = endpoints.all[name]?.type;
-    const isForPeople = type !== undefined && type !== 'webhook' && type !== 'log';
-    return route && testEndpoint(route, { endpoint: name, isForPeople, now: now(), newMark });
+    const getsMessages = isForPeople(endpoints.all[name]?.type);
+    const options = { endpoint: name, isForPeople: getsMessages, now: now(), newMark };
+    return route && testEndpoint(route, options);
   }
 
   /**
@@ -322,29 +321,7 @@ function kindOf(
     ...DEFAULT_EVENTS,
     ...SYSTEM_EVENT_TYPES.filter((type) => endpoints.wantingSystemEvent(type).includes(name)),
   ];
-  return { type: endpoint.type, url: publicUrl(endpoint), events };
-}
-
-/** Queries of webhook URLs often hold credentials; those of chat services are credentials. */
-function publicUrl(endpoint: EndpointConfig): string | null {
-  switch (endpoint.type) {
-    case 'webhook': {
-      const url = new URL(endpoint.url);
-      if (url.search !== '') url.search = '?…';
-      return url.href;
-    }
-    case 'slack':
-      return endpoint.url === undefined ? endpoint.api_url : maskedUrl(endpoint.url);
-    case 'teams':
-    case 'discord':
-      return maskedUrl(endpoint.url);
-    case 'pagerduty':
-      return endpoint.api_url;
-    case 'email':
-      return `smtp://${smtpServer(endpoint).host}`;
-    case 'log':
-      return null;
-  }
+  return { type: endpoint.type, url: endpointKindOf(endpoint).shownUrl(endpoint), events };
 }
 
 export function healthOf({ disabled, paused, breaker }: EndpointState): EndpointHealth['state'] {

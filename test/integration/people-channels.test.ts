@@ -117,6 +117,11 @@ describe('Discord', () => {
     expect((await channel().send(FAILED)).kind).toBe(kind);
   });
 
+  test('429 of Discord that names no time pauses for half a minute', async () => {
+    service.answerBy(() => ({ status: 429, body: 'a page of a proxy' }));
+    expect(await channel().send(FAILED)).toMatchObject({ kind: 'throttled', retryAfterMs: 30_000 });
+  });
+
   test('the token of a Discord webhook is in no stored answer', async () => {
     service.answerBy(() => ({ status: 500, body: `no ${DISCORD_PATH}` }));
     expect(JSON.stringify(await channel().send(FAILED))).not.toContain('secret-token');
@@ -176,6 +181,11 @@ describe('Teams', () => {
     for (const { body } of service.requests) {
       expect(Buffer.byteLength(JSON.stringify(body))).toBeLessThan(28_000);
     }
+  });
+
+  test('429 of Teams that names no time pauses for half a minute', async () => {
+    service.answerBy(() => ({ status: 429, body: { error: { code: 'TooManyRequests' } } }));
+    expect(await channel().send(FAILED)).toMatchObject({ kind: 'throttled', retryAfterMs: 30_000 });
   });
 
   test.each([

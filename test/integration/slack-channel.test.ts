@@ -65,6 +65,11 @@ test.each([
   expect(await send()).toMatchObject({ kind: 'failed', attempt: { status } });
 });
 
+test('429 of Slack that names no time pauses the receiver for half a minute', async () => {
+  slack.answerBy(() => ({ status: 429, body: 'rate_limited' }));
+  expect(await send()).toMatchObject({ kind: 'throttled', retryAfterMs: 30_000 });
+});
+
 test('429 of Slack pauses the receiver for as long as Retry-After says', async () => {
   slack.answerBy(() => ({ status: 429, headers: { 'retry-after': '30' }, body: 'rate_limited' }));
   expect(await send()).toMatchObject({ kind: 'throttled', retryAfterMs: 30_000 });

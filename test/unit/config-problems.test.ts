@@ -6,6 +6,10 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { renderInvalid } from '../../src/cli/local/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { formatProblem, type ConfigProblem, suggest } from '../../src/config/problems.ts';
+import { ENDPOINT_TYPES } from '../../src/core/delivery/delivery.ts';
+
+/** All kinds of endpoints, as a message lists them. */
+const TYPES = ENDPOINT_TYPES.join(', ').replace(/, (?=\w+$)/, ' or ');
 
 let cwd: string;
 
@@ -51,7 +55,7 @@ endpoints:
       'f.yaml:7:1 servre: unknown key (did you mean server?)',
       'f.yaml:11:5 endpoints.ops.url: expected an http:// or https:// URL, got [redacted]',
       'f.yaml:14:9 endpoints.ops.events.1: expected an event type, a family such as run.*, or "*", got "run.faild" (did you mean run.failed?)',
-      'f.yaml:15:11 endpoints.chat.type: expected webhook, log, slack, pagerduty, email, teams or discord, got "webhok" (did you mean webhook?)',
+      `f.yaml:15:11 endpoints.chat.type: expected ${TYPES}, got "webhok" (did you mean webhook?)`,
     ]);
   });
 
@@ -102,7 +106,7 @@ endpoints:
     ['endpoints: { a: { type: log, retry: [] } }', 'endpoints.a.retry: unknown key'],
     [
       'endpoints: { a: { url: "https://x.example" } }',
-      'a.type: expected webhook, log, slack, pagerduty, email, teams or discord, but it is missing',
+      `a.type: expected ${TYPES}, but it is missing`,
     ],
     ['endpoints: { "a b": { type: log } }', 'endpoints.a b: expected a name of up to 63 letters'],
     ['endpoints: { per-watch: { type: log } }', 'endpoints.per-watch: per-watch is what webhooks'],
@@ -287,7 +291,7 @@ test.each([
   ['user:canary@host', 'text that is no single word'],
 ])('a line that ran together with the one before it, such as %s, is not shown', (type, shown) => {
   expect(problemsOf(`endpoints: { hook: { type: ${type} } }`)).toEqual([
-    `f.yaml:1:22 endpoints.hook.type: expected webhook, log, slack, pagerduty, email, teams or discord, got ${shown}`,
+    `f.yaml:1:22 endpoints.hook.type: expected ${TYPES}, got ${shown}`,
   ]);
 });
 

@@ -15,6 +15,7 @@ import type { DaemonClient } from '../../src/client/client.ts';
 import { endpoint } from '../../src/config/endpoint-schema.ts';
 import { presentationOf } from '../../src/config/schema-walk.ts';
 import { configSchema } from '../../src/config/schema.ts';
+import { ENDPOINT_TYPES, isForPeople } from '../../src/core/delivery/delivery.ts';
 import { DEFAULT_EVENTS, DEFAULT_SYSTEM_EVENTS, EVENT_TYPES } from '../../src/core/event/event.ts';
 import { CHECKS } from '../../src/core/health-check.ts';
 import { formatDuration } from '../../src/core/time.ts';
@@ -251,4 +252,20 @@ test('CONTRIBUTING.md names files and scripts that exist', async () => {
   const { scripts } = JSON.parse(await read('package.json')) as { scripts: Record<string, string> };
   const ran = [...text.matchAll(/npm run ([\w:-]+)/g)].map(([, name = '']) => name);
   expect(ran.filter((name) => scripts[name] === undefined)).toEqual([]);
+});
+
+test('docs/destinations.md says of every kind of endpoint for people what it needs and sends, and names the others', async () => {
+  const page = await read('docs/destinations.md');
+  const [first = ''] = /^Endpoints of type .+?\./m.exec(page) ?? [];
+  const untold = ENDPOINT_TYPES.filter((type) =>
+    isForPeople(type) ? !page.includes(`\n| \`${type}\` `) : !first.includes(`\`${type}\``),
+  );
+  expect(untold).toEqual([]);
+});
+
+test('README names every kind of endpoint for people where it points to docs/destinations.md', async () => {
+  const [, kinds = ''] =
+    /\(docs\/destinations\.md\) is\s+about ([^.]+)\./.exec(await read('README.md')) ?? [];
+  const types = kinds.toLowerCase().split(/, | and /);
+  expect(types.toSorted()).toEqual(ENDPOINT_TYPES.filter(isForPeople).toSorted());
 });

@@ -233,15 +233,30 @@ export const BODY_KIND_NAMES = ['standard', 'cloudevents'] as const;
 
 export type BodyKindName = (typeof BODY_KIND_NAMES)[number];
 
-/** The kinds of configured endpoints. */
-export const ENDPOINT_TYPES = [
-  'webhook',
-  'log',
-  'slack',
-  'pagerduty',
-  'email',
-  'teams',
-  'discord',
-] as const;
+/**
+ * The kinds of configured endpoints, and the audience of each. Endpoints for programs get events
+ * unchanged, those for people get messages. A pager gets a message for each alert, and no digests.
+ */
+export const AUDIENCES = {
+  webhook: 'programs',
+  log: 'programs',
+  slack: 'people',
+  pagerduty: 'pager',
+  email: 'people',
+  teams: 'people',
+  discord: 'people',
+} as const satisfies Record<string, 'programs' | 'people' | 'pager'>;
 
-export type EndpointType = (typeof ENDPOINT_TYPES)[number];
+export type EndpointType = keyof typeof AUDIENCES;
+
+export const ENDPOINT_TYPES = Object.keys(AUDIENCES) as EndpointType[];
+
+/** Whether an endpoint gets messages, rather than events as they are. */
+export function isForPeople(type: EndpointType | undefined): boolean {
+  return type !== undefined && AUDIENCES[type] !== 'programs';
+}
+
+/** Whether an endpoint takes one alert at a time, and no digest. */
+export function isPager(type: EndpointType | undefined): boolean {
+  return type !== undefined && AUDIENCES[type] === 'pager';
+}

@@ -1,8 +1,12 @@
-import { parseRetryAfter } from '../../core/backoff.ts';
-import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
-import { outcomeByStatus, type HttpAttempts, type HttpResult } from '../http-attempt.ts';
+import type { HttpAttempts, HttpResult } from '../http-attempt.ts';
 import type { Channel } from './channel.ts';
-import { answeredJson, createJsonChannel, failedAs, type SecretWebhook } from './json-channel.ts';
+import {
+  answeredJson,
+  createHttpChannel,
+  secretWebhook,
+  type SecretWebhook,
+  type Verdict,
+} from './http-channel.ts';
 import {
   calledOwner,
   eventIdsText,
@@ -20,7 +24,8 @@ import {
  * Source: https://discord.com/developers/docs/resources/webhook#execute-webhook
  */
 export function createDiscordChannel(webhook: SecretWebhook, http: HttpAttempts): Channel {
-  return createJsonChannel(webhook, { render: discordMessage, judge: discordOutcome }, http);
+  const service = secretWebhook(webhook, discordMessage);
+  return createHttpChannel({ ...service, verdictOn, pauseMs }, http);
 }
 
 /** Limits of embeds. Source: https://discord.com/developers/docs/resources/message#embed-object-embed-limits */
@@ -129,30 +134,22 @@ function escapeMarkdown(text: string): string {
 const GONE: ReadonlySet<unknown> = new Set([10_015, 50_027]);
 
 /**
- * 400 is about the message, 404 and 401 about the webhook. 429 names the wait in seconds, with a
- * fraction.
- * Source: https://discord.com/developers/docs/topics/opcodes-and-status-codes and
- * https://discord.com/developers/docs/topics/rate-limits#exceeding-a-rate-limit
+ * 400 is about the message, 404 and 401 about the webhook.
+ * Source: https://discord.com/developers/docs/topics/opcodes-and-status-codes
  */
-function discordOutcome(result: HttpResult, now: number): AttemptOutcome {
-  const { answer, attempt } = result;
-  if (answer === null || attempt.error === null) return outcomeByStatus(result, now);
-  const body = answeredJson(result);
-  if (answer.status === 429) {
-    const byHeader = parseRetryAfter(answer.headers['retry-after'], now) ?? 0;
-    const retryAfterMs = Math.max(byHeader, waitOf(body));
-    return { kind: 'throttled', attempt, retryAfterMs };
-  }
-  if (body === null || typeof body['code'] !== 'number' || answer.status >= 500) {
-    return outcomeByStatus(result, now);
-  }
-  const why = typeof body['message'] === 'string' ? oneLine(body['message'], 200) : 'no reason';
-  const message = `Discord answered ${answer.status}: ${why} (${body['code']})`;
-  return failedAs(GONE.has(body['code']) ? 'refused' : 'rejected', result, message);
+function verdictOn(result: HttpResult, status: number): Verdict | null {
+  const { code, message: said } = answeredJson(result) ?? {};
+  if (typeof code !== 'number') return null;
+  const why = typeof said === 'string' ? oneLine(said, 200) : 'no reason';
+  const message = `Discord answered ${status}: ${why} (${code})`;
+  return { kind: GONE.has(code) ? 'refused' : 'rejected', message };
 }
 
-/** How long a body of 429 asks to wait, ms. */
-function waitOf(body: Record<string, unknown> | null): number {
-  const seconds = Number(body?.['retry_after'] ?? 0);
-  return Number.isFinite(seconds) ? Math.ceil(seconds * 1_000) : 0;
+/**
+ * The wait in seconds, with a fraction, that a body of 429 names.
+ * Source: https://discord.com/developers/docs/topics/rate-limits#exceeding-a-rate-limit
+ */
+function pauseMs(result: HttpResult): number | null {
+  const seconds = Number(answeredJson(result)?.['retry_after'] ?? NaN);
+  return Number.isFinite(seconds) ? Math.ceil(seconds * 1_000) : null;
 }

@@ -1,8 +1,7 @@
-import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { TEST_EVENT_TYPE } from '../../core/event/event.ts';
-import { outcomeByStatus, type HttpAttempts, type HttpResult } from '../http-attempt.ts';
+import type { HttpAttempts, HttpResult } from '../http-attempt.ts';
 import type { Channel } from './channel.ts';
-import { answeredJson, failedAs } from './json-channel.ts';
+import { answeredJson, sendJson, shownHeadersOf, type Verdict } from './http-channel.ts';
 import { noticeOf } from './notice/describe.ts';
 import { isLink, oneLine, titleOf, type Notice, type OwnerOf, type Tone } from './notice/notice.ts';
 import { parseEvent, type SentEvent } from './notice/sent-event.ts';
@@ -25,15 +24,13 @@ export function createPagerDutyChannel(
   http: HttpAttempts,
 ): Channel {
   const url = new URL(`${apiUrl.replace(/\/+$/, '')}/v2/enqueue`);
-  const headers = { 'content-type': 'application/json', 'user-agent': http.userAgent };
+  const service = { url, confidential: [routingKey], timeoutMs, verdictOn };
   return {
     async send(message, signal, mayStart) {
       const event = parseEvent(message.body);
-      const confidential = [routingKey];
-      const enqueue = async (body: PagerDutyEvent) => {
-        const text = JSON.stringify({ routing_key: routingKey, ...body });
-        const request = { url, headers, body: text, mayStart, timeoutMs, confidential };
-        return outcomeOf(await http.post(request, signal), http.now());
+      const enqueue = async (one: PagerDutyEvent) => {
+        const body = { routing_key: routingKey, ...one };
+        return (await sendJson(service, { body, signal, mayStart }, http)).outcome;
       };
       const outcome = await enqueue(pagerDutyEvent(event, ownerOf));
       // A test leaves nothing open.
@@ -42,7 +39,7 @@ export function createPagerDutyChannel(
       }
       return outcome;
     },
-    shownHeaders: () => headers,
+    shownHeaders: () => shownHeadersOf(service, http),
   };
 }
 
@@ -137,22 +134,14 @@ function detailsOf({ lines, facts, runs, unlisted, owner }: Notice): Record<stri
   };
 }
 
-/** Where PagerDuty names no time, a limit of its API lasts about this long, ms. */
-const THROTTLED_MS = 30_000;
-
 /**
  * 202 takes the event; 400 refuses it for good; 429 and 5xx ask to send it again later.
  * Source: https://developer.pagerduty.com/docs/events-api-v2-overview#response-codes--retry-logic
  */
-function outcomeOf(result: HttpResult, now: number): AttemptOutcome {
-  const outcome = outcomeByStatus(result, now);
-  const status = result.answer?.status;
-  if (status === 429 && outcome.kind === 'failed') {
-    return { kind: 'throttled', attempt: outcome.attempt, retryAfterMs: THROTTLED_MS };
-  }
-  if (status !== 400) return outcome;
+function verdictOn(result: HttpResult, status: number): Verdict | null {
+  if (status !== 400) return null;
   const body = answeredJson(result);
   const errors = Array.isArray(body?.['errors']) ? body['errors'].join('; ') : '';
   const why = oneLine([body?.['message'], errors].filter(Boolean).join(': '), 300);
-  return failedAs('rejected', result, `PagerDuty answered 400: ${why || 'no reason'}`);
+  return { kind: 'rejected', message: `PagerDuty answered 400: ${why || 'no reason'}` };
 }

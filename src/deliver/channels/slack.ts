@@ -1,9 +1,18 @@
 import type { EndpointConfig } from '../../config/schema.ts';
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
-import { outcomeByStatus, type HttpAttempts, type HttpResult } from '../http-attempt.ts';
+import type { HttpAttempts, HttpResult } from '../http-attempt.ts';
 import type { AlertMessageStore } from '../../redis/stores/alert-store.ts';
-import { eventsOf, MASKED, type Channel } from './channel.ts';
-import { createJsonChannel, failedAs, type SecretWebhook } from './json-channel.ts';
+import { eventsOf, type Channel } from './channel.ts';
+import {
+  createHttpChannel,
+  judgedAs,
+  secretWebhook,
+  sendJson,
+  shownHeadersOf,
+  throttledBy,
+  type SecretWebhook,
+  type Verdict,
+} from './http-channel.ts';
 import { noticeOf } from './notice/describe.ts';
 import {
   calledOwner,
@@ -38,7 +47,7 @@ export function createSlackChannel(
  * Source: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
  */
 export function createSlackWebhook(webhook: SecretWebhook, http: HttpAttempts): Channel {
-  return createJsonChannel(webhook, { render: slackMessage, judge: webhookOutcome }, http);
+  return createHttpChannel({ ...secretWebhook(webhook, slackMessage), verdictOn }, http);
 }
 
 /**
@@ -69,17 +78,13 @@ const WEBHOOK_GONE: ReadonlySet<string> = new Set([
 ]);
 
 /** Slack names the reason in one word; a proxy on the way does not, and may pass. */
-function webhookOutcome(result: HttpResult, now: number): AttemptOutcome {
-  const { answer } = result;
+function verdictOn({ answer }: HttpResult, status: number): Verdict | null {
   const reason = answer?.head.toString('latin1').trim() ?? '';
-  const isFinal = answer !== null && answer.status >= 400 && answer.status <= 499;
-  if (!isFinal || answer.status === 429 || !/^[a-z][a-z_]{2,60}$/.test(reason)) {
-    return outcomeByStatus(result, now);
-  }
+  if (!/^[a-z][a-z_]{2,60}$/.test(reason)) return null;
   const why = REFUSALS[reason] ?? 'it does not take the message';
-  const isGone = WEBHOOK_GONE.has(reason) || answer.status === 410;
-  const message = `Slack answered ${answer.status} ${reason}: ${why}`;
-  return failedAs(isGone ? 'refused' : 'rejected', result, message);
+  const isGone = WEBHOOK_GONE.has(reason) || status === 410;
+  const message = `Slack answered ${status} ${reason}: ${why}`;
+  return { kind: isGone ? 'refused' : 'rejected', message };
 }
 
 interface SlackBot {
@@ -134,15 +139,7 @@ export function createSlackBot(
       if (updated.outcome.kind !== 'delivered') return updated.outcome;
       return (await post(replyTo({ channel, ts }, event, content))).outcome;
     },
-    shownHeaders: () => headersOf(MASKED, http.userAgent),
-  };
-}
-
-function headersOf(token: string, userAgent: string) {
-  return {
-    authorization: `Bearer ${token}`,
-    'content-type': 'application/json; charset=utf-8',
-    'user-agent': userAgent,
+    shownHeaders: () => shownHeadersOf(serviceOf(bot), http),
   };
 }
 
@@ -177,20 +174,24 @@ interface Called {
   isLost: boolean;
 }
 
-async function callSlack(bot: SlackBot, http: HttpAttempts, call: Call): Promise<Called> {
-  const request = {
-    url: new URL(`${bot.apiUrl.replace(/\/+$/, '')}/${call.method}`),
-    headers: headersOf(bot.token, http.userAgent),
-    body: JSON.stringify(call.body),
-    mayStart: call.mayStart,
-    timeoutMs: bot.timeoutMs,
-    confidential: [bot.token],
-    headBytes: ANSWER_BYTES,
-  };
-  const result = await http.post(request, call.signal);
-  const answer = readAnswer(result);
+/** Without the character set Slack adds a warning to each answer. The body of a 200 says what is wrong. */
+function serviceOf({ token, timeoutMs }: SlackBot) {
   return {
-    outcome: outcomeOf(result, answer, http.now()),
+    bearer: token,
+    contentType: 'application/json; charset=utf-8',
+    confidential: [token],
+    timeoutMs,
+    headBytes: ANSWER_BYTES,
+    verdictOn: () => null,
+  };
+}
+
+async function callSlack(bot: SlackBot, http: HttpAttempts, call: Call): Promise<Called> {
+  const url = new URL(`${bot.apiUrl.replace(/\/+$/, '')}/${call.method}`);
+  const sent = await sendJson({ ...serviceOf(bot), url }, call, http);
+  const answer = readAnswer(sent.result);
+  return {
+    outcome: outcomeOf(sent, answer),
     posted: answer?.ok === true ? `${answer.channel} ${answer.ts}` : null,
     isLost: answer?.ok === false && LOST.has(answer.error),
   };
@@ -235,28 +236,26 @@ const TOKEN_GONE: ReadonlySet<string> = new Set([
   'token_revoked',
 ]);
 
-/** Where Slack names no time, its limit of a message per second and channel is over by then, ms. */
-const THROTTLED_MS = 30_000;
-
 /**
  * The Web API says `ok` in the body of a 200; every other error than those that pass is about the token,
  * the channel or the message, and final.
  * Source: https://docs.slack.dev/reference/methods/chat.postMessage#errors
  */
-function outcomeOf(result: HttpResult, answer: SlackAnswer | null, now: number): AttemptOutcome {
-  const byStatus = outcomeByStatus(result, now);
-  if (byStatus.kind !== 'delivered' || answer?.ok === true) return byStatus;
-  if (answer === null) return failedAs('failed', result, 'the answer is not one of Slack');
+function outcomeOf(
+  { outcome, result }: Awaited<ReturnType<typeof sendJson>>,
+  answer: SlackAnswer | null,
+): AttemptOutcome {
+  if (outcome.kind !== 'delivered' || answer?.ok === true) return outcome;
+  if (answer === null) {
+    return judgedAs({ kind: 'failed', message: 'the answer is not one of Slack' }, result);
+  }
   const { error } = answer;
+  const message = `Slack answered ${error}`;
   if (error === 'ratelimited' || error === 'rate_limited') {
-    return {
-      ...failedAs('failed', result, `Slack answered ${error}`),
-      kind: 'throttled',
-      retryAfterMs: THROTTLED_MS,
-    };
+    return throttledBy(judgedAs({ kind: 'failed', message }, result));
   }
   const kind = PASSING.has(error) ? 'failed' : TOKEN_GONE.has(error) ? 'refused' : 'rejected';
-  return failedAs(kind, result, `Slack answered ${error}`);
+  return judgedAs({ kind, message }, result);
 }
 
 /** Limits of Block Kit. Source: https://docs.slack.dev/reference/block-kit/blocks */

@@ -1,7 +1,12 @@
-import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
-import { outcomeByStatus, type HttpAttempts, type HttpResult } from '../http-attempt.ts';
+import type { HttpAttempts, HttpResult } from '../http-attempt.ts';
 import type { Channel } from './channel.ts';
-import { answeredJson, createJsonChannel, failedAs, type SecretWebhook } from './json-channel.ts';
+import {
+  answeredJson,
+  createHttpChannel,
+  secretWebhook,
+  type SecretWebhook,
+  type Verdict,
+} from './http-channel.ts';
 import {
   calledOwner,
   eventIdsText,
@@ -20,7 +25,7 @@ import {
  * Source: https://learn.microsoft.com/connectors/teams/#microsoft-teams-webhook
  */
 export function createTeamsChannel(webhook: SecretWebhook, http: HttpAttempts): Channel {
-  return createJsonChannel(webhook, { render: teamsMessage, judge: teamsOutcome }, http);
+  return createHttpChannel({ ...secretWebhook(webhook, teamsMessage), verdictOn }, http);
 }
 
 /** A message of Teams has at most 28 KB; the card leaves some of it for what the workflow adds. */
@@ -128,17 +133,13 @@ function escapeMarkdown(text: string): string {
  * A workflow answers 202, or an error that has a code. One that is switched off may be switched on again.
  * Source: https://learn.microsoft.com/azure/logic-apps/logic-apps-http-endpoint (answers of the trigger)
  */
-function teamsOutcome(result: HttpResult, now: number): AttemptOutcome {
-  const { answer, attempt } = result;
-  if (answer === null || attempt.error === null) return outcomeByStatus(result, now);
+function verdictOn(result: HttpResult, status: number): Verdict | null {
   const error = answeredJson(result)?.['error'];
-  const { code = '', message = '' } = (error ?? {}) as { code?: unknown; message?: unknown };
-  if (typeof code !== 'string' || code === '' || !FINAL.has(answer.status)) {
-    return outcomeByStatus(result, now);
-  }
-  const why = `Teams answered ${answer.status} ${oneLine(code, 60)}: ${oneLine(String(message), 200)}`;
-  if (code === 'WorkflowTriggerIsNotEnabled') return failedAs('failed', result, why);
-  return failedAs(code === 'WorkflowNotFound' ? 'refused' : 'rejected', result, why);
+  const { code = '', message: said = '' } = (error ?? {}) as { code?: unknown; message?: unknown };
+  if (typeof code !== 'string' || code === '' || !FINAL.has(status)) return null;
+  const message = `Teams answered ${status} ${oneLine(code, 60)}: ${oneLine(String(said), 200)}`;
+  if (code === 'WorkflowTriggerIsNotEnabled') return { kind: 'failed', message };
+  return { kind: code === 'WorkflowNotFound' ? 'refused' : 'rejected', message };
 }
 
 const FINAL: ReadonlySet<number> = new Set([400, 401, 403, 404, 413]);
