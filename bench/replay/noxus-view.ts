@@ -1,5 +1,6 @@
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import type { ListedRun } from '../../src/core/feed/run-list.ts';
+import { NOTHING_GIVEN } from '../../test/support/builders.ts';
 import { iso, isoWriter } from './clock.ts';
 import { shownAt, type Sight } from './policy.ts';
 import type { TracedRun } from './workload.ts';
@@ -14,18 +15,15 @@ export function viewOf(run: TracedRun, id: string): (sight: Sight) => PollResult
     if (fails) return { kind: 'unavailable', message: 'status 503' };
     const { status, progress } = shownAt(run, now);
     const snapshot = {
+      ...NOTHING_GIVEN,
       id,
       workflow_id: run.workflow,
       group_id: 'group',
-      workflow_version_id: null,
       status,
       progress,
       created_at: createdAt,
       started_at: now >= run.started ? startedAt : null,
       finished_at: now >= run.finished ? finishedAt : null,
-      source: null,
-      user_id: null,
-      conversation_id: null,
       observed_at: isoNow(now),
     };
     return { kind: 'run', run: snapshot };

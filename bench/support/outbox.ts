@@ -11,6 +11,7 @@ import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
 import type { DeliveryCounts } from '../../src/redis/stores/delivery-store.ts';
 import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
 import type { WatchChange } from '../../src/redis/commit.ts';
+import { NOTHING_GIVEN } from '../../test/support/builders.ts';
 import { openStores } from '../../test/support/stores.ts';
 import type { BenchContext } from './context.ts';
 import type { BenchRedis } from './redis.ts';
@@ -156,6 +157,7 @@ function runEnded(subscribe: Subscribe, now: number): WatchChange {
 function endedRun(id: string, now: number): RunSnapshot {
   const time = isoTime(now);
   return {
+    ...NOTHING_GIVEN,
     id,
     workflow_id: randomUUID(),
     group_id: randomUUID(),
@@ -166,8 +168,6 @@ function endedRun(id: string, now: number): RunSnapshot {
     started_at: time,
     finished_at: time,
     source: 'api',
-    user_id: null,
-    conversation_id: null,
     observed_at: time,
   };
 }

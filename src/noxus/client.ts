@@ -8,7 +8,7 @@ import type {
   WorkflowListOutcome,
   WorkflowsQuestion,
 } from '../core/feed/workflow.ts';
-import { isWorthRetrying, outcomeOf, RunBody, RUN_FIELDS } from './run.ts';
+import { isWorthRetrying, outcomeOf, RunBody, READ_FIELDS } from './run.ts';
 import { Deadline } from '../deadline.ts';
 import { definitionOutcome, WorkflowBody, workflowPath } from './definition.ts';
 import { ListBody, listOutcome, listPath, workflowsOutcome, workflowsPath } from './listing.ts';
@@ -97,7 +97,7 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
 
   const attempt = async (runId: string, deadline: Deadline, onSent?: () => void) => {
     const path = `v1/runs/${encodeURIComponent(runId)}`;
-    const body = new RunBody(RUN_FIELDS);
+    const body = new RunBody(READ_FIELDS);
     return { reply: await send({ kind: 'run', path, take: body.take, onSent }, deadline), body };
   };
 

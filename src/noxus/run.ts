@@ -1,7 +1,11 @@
 import { z } from 'zod';
 import { withoutControls } from '../core/control-characters.ts';
 import { isoTime } from '../core/event/event.ts';
-import { canonicalRunId, type RunSnapshot, type PollResult } from '../core/run/snapshot.ts';
+import { canonicalRunId,
+  type PollResult,
+  type ReadFieldName,
+  type RunSnapshot,
+} from '../core/run/snapshot.ts';
 import {
   invalid,
   parseJson,
@@ -45,16 +49,16 @@ export const wireRunSchema = z.object(
     source: optional,
     user_id: optional,
     conversation_id: optional,
-  },
+  } satisfies Record<ReadFieldName, z.ZodType>,
   'expected an object',
 );
 
 export type WireRun = z.output<typeof wireRunSchema>;
 
-const FIELDS = Object.keys(wireRunSchema.shape) as (keyof WireRun)[];
+const FIELDS = Object.keys(wireRunSchema.shape) as ReadFieldName[];
 
 /** The names of all fields that are read. */
-export const RUN_FIELDS: ReadonlySet<string> = new Set(FIELDS);
+export const READ_FIELDS: ReadonlySet<string> = new Set(FIELDS);
 
 /** Fields that Noxus documents as always there and never null. */
 const ALWAYS_THERE: ReadonlySet<keyof WireRun> = new Set([

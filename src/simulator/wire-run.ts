@@ -1,3 +1,5 @@
+import type { ReadFieldName } from '../core/run/snapshot.ts';
+
 /**
  * The content of every private field of a simulated run, and of some faulty answers. If it occurs
  * anywhere behind the Noxus client, private data has leaked.
@@ -9,8 +11,8 @@ export const DEFAULT_PRIVATE_BYTES = 2_048;
 /** One simulator is one workspace, which Noxus calls a group. */
 export const GROUP_ID = '6a0d3c52-8f1e-4b7a-9c2d-51e7f0a94b30';
 
-/** `RunNoIO` of Noxus's OpenAPI document, without the fields that hold private data. */
-export interface PublicRun {
+/** `RunNoIO` of Noxus's OpenAPI document, without the fields that hold private data. It has all that runwatch reads. */
+export interface PublicRun extends Record<ReadFieldName, string | number | null> {
   id: string;
   group_id: string;
   workflow_id: string;

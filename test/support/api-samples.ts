@@ -1,4 +1,5 @@
 import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
+import { NOTHING_GIVEN } from './builders.ts';
 import type {
   DeliveryView,
   EndpointView,
@@ -11,18 +12,15 @@ import type {
 
 export function sampleRun(changes: Partial<RunSnapshot> = {}): RunSnapshot {
   return {
+    ...NOTHING_GIVEN,
     id: 'run-1',
     workflow_id: 'wf-1',
     group_id: 'group-1',
-    workflow_version_id: null,
     status: 'running',
     progress: 40,
     created_at: '2025-05-04T09:50:00.000Z',
     started_at: '2025-05-04T09:51:00.000Z',
-    finished_at: null,
     source: 'api',
-    user_id: null,
-    conversation_id: null,
     observed_at: '2025-05-04T09:59:58.000Z',
     ...changes,
   };

@@ -8,7 +8,11 @@ import { newName } from '../../src/core/event/ids.ts';
 import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
 import { nothingLearned } from '../../src/core/cadence/hazard.ts';
 import { NO_LOAD } from '../../src/core/cadence/load.ts';
-import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
+import {
+  RUN_FIELD_NAMES,
+  type RunFieldName,
+  type RunSnapshot,
+} from '../../src/core/run/snapshot.ts';
 import type { SourceReads } from '../../src/core/source/read-times.ts';
 import { register } from '../../src/core/watch/register.ts';
 import type { Subscription, Watch, WebhookSubscription } from '../../src/core/watch/watch.ts';
@@ -16,21 +20,27 @@ import type { Subscription, Watch, WebhookSubscription } from '../../src/core/wa
 /** 2026-01-01T00:00:00.000Z: "now" in tests that need a clock. */
 export const NOON = Date.UTC(2026, 0, 1);
 
+/** A run of which Noxus gives only what it must. */
+export const NOTHING_GIVEN: RunSnapshot = {
+  ...(Object.fromEntries(RUN_FIELD_NAMES.map((name) => [name, null])) as Record<
+    RunFieldName,
+    null
+  >),
+  id: '',
+  status: '',
+  observed_at: '',
+};
+
 /** A snapshot of a run, by default running at 0 %. */
 export function snapshot(changes: Partial<RunSnapshot> = {}): RunSnapshot {
   return {
+    ...NOTHING_GIVEN,
     id: 'run-1',
     workflow_id: 'workflow-1',
     group_id: 'group-1',
-    workflow_version_id: null,
     status: 'running',
     progress: 0,
     created_at: '2026-01-01T00:00:00.000Z',
-    started_at: null,
-    finished_at: null,
-    source: null,
-    user_id: null,
-    conversation_id: null,
     observed_at: '2026-01-01T00:00:00.000Z',
     ...changes,
   };

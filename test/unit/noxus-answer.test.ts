@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import type { IncomingHttpHeaders } from 'node:http';
 import { describe, expect, test } from '@jest/globals';
-import { isWorthRetrying, outcomeOf, RunBody, RUN_FIELDS } from '../../src/noxus/run.ts';
+import { isWorthRetrying, outcomeOf, RunBody, READ_FIELDS } from '../../src/noxus/run.ts';
 import type { Reply } from '../../src/noxus/transport.ts';
 import { networkFailure, timedOutPhase } from '../../src/noxus/errors.ts';
 
@@ -34,7 +34,7 @@ function broken(status: number | null, transient: boolean, headers = {}): Given 
 }
 
 function judge({ reply, body }: Given, onUnread: (fields: string[]) => void = () => undefined) {
-  const taken = new RunBody(RUN_FIELDS);
+  const taken = new RunBody(READ_FIELDS);
   taken.take(Buffer.from(body), reply.status ?? 0);
   return outcomeOf(reply, taken, { ...QUESTION, onUnread });
 }

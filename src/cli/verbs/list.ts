@@ -4,7 +4,7 @@ import type { DaemonClient } from '../../client/client.ts';
 import { collectPages } from '../../client/pages.ts';
 import type { PageView, WatchQuery, WatchView } from '../../client/types.ts';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
-import { percentText } from '../../core/run/snapshot.ts';
+import { percentText, RUN_FIELDS, type ListedFieldName } from '../../core/run/snapshot.ts';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
 import type { CommandLine } from '../command-line.ts';
 import { widened, type Output } from '../output.ts';
@@ -217,15 +217,13 @@ function renderWatches(watches: readonly WatchView[], now: number, output: Outpu
 }
 
 /** Names may be cut, and ids may not. */
-function workflowColumn(watches: readonly WatchView[]): Column<WatchView>[] {
+function workflowColumn(watches: readonly WatchView[]): Column<WatchView> {
   const isNamed = watches.some(({ workflow_name: name }) => name !== null);
-  return [
-    {
-      head: 'WORKFLOW',
-      value: ({ workflow_name: name, run }) => name ?? run?.workflow_id ?? '-',
-      ...(!isNamed && { keep: 'whole' }),
-    },
-  ];
+  return {
+    head: RUN_FIELDS.workflow_id.column,
+    value: ({ workflow_name: name, run }) => name ?? run?.workflow_id ?? '-',
+    ...(!isNamed && { keep: 'whole' }),
+  };
 }
 
 /** The state of the watch, with a mark where something is wrong or a user has taken it in hand. */
@@ -238,24 +236,28 @@ function columnsFor(
   now: number,
   { colors }: Output,
 ): Column<WatchView>[] {
-  return [
-    {
-      head: 'RUN',
+  const { id, status, progress } = RUN_FIELDS;
+  const ofRun: Record<ListedFieldName, Column<WatchView>> = {
+    id: {
+      head: id.column,
       value: (watch) => watch.run_id,
       keep: 'always',
       link: (watch) => watch.run_url,
     },
-    {
-      head: 'STATUS',
+    status: {
+      head: status.column,
       value: (watch) => watch.run?.status ?? '-',
       paint: (text, watch) => paint(text, watch.run?.status ?? '', colors),
     },
-    {
-      head: 'PROGRESS',
+    progress: {
+      head: progress.column,
       value: (watch) => percentText(watch.run?.progress),
       align: 'right',
     },
-    ...workflowColumn(watches),
+    workflow_id: workflowColumn(watches),
+  };
+  return [
+    ...Object.values(ofRun),
     {
       head: 'CHANGED',
       value: (watch) => relative(watch.changed_at, now),

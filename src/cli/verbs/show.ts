@@ -1,13 +1,18 @@
 import { RunwatchError } from '../../core/errors.ts';
 import { nodesText } from '../../core/run/nodes.ts';
-import { percentText } from '../../core/run/snapshot.ts';
+import {
+  percentText,
+  RUN_FIELDS,
+  RUN_FIELD_NAMES,
+  type RunFieldName,
+} from '../../core/run/snapshot.ts';
 import type { CommandLine } from '../command-line.ts';
 import { widened } from '../output.ts';
 import { EXIT } from '../exit.ts';
 import { wideFlag } from '../listing.ts';
 import { renderDeliveries } from '../render/deliveries.ts';
 import { renderEvents } from '../render/events.ts';
-import { paint, exactly, plain, relative } from '../render/text.ts';
+import { paint, exactly, number, plain, relative } from '../render/text.ts';
 import { linked, renderFields } from '../render/table.ts';
 import { note, writeJson } from '../report.ts';
 import { readRunId, resolveRun } from '../resolve.ts';
@@ -128,15 +133,29 @@ function runFields(
     ['status', `${paint(plain(run.status), run.status, colors)} (${percentText(run.progress)})`],
     ['workflow', workflowText(name, run)],
     ...(url === null ? [] : [['in Noxus', plain(url)] as const]),
-    ['group', plain(run.group_id ?? '-')],
-    ['started by', plain(run.user_id ?? '-')],
-    ['started from', plain(run.source ?? '-')],
-    ['conversation', plain(run.conversation_id ?? '-')],
-    ['created', exactly(run.created_at, now)],
-    ['started', exactly(run.started_at, now)],
-    ['finished', exactly(run.finished_at, now)],
-    ['observed', exactly(run.observed_at, now)],
+    ...OWN_ROWS.map((field): Field => [RUN_FIELDS[field].label, fieldText(field, run[field], now)]),
   ];
+}
+
+/** The fields of a run that share a row with others, or are the head of the page. */
+const SHARED_ROWS: ReadonlySet<RunFieldName> = new Set([
+  'id',
+  'status',
+  'progress',
+  'workflow_id',
+  'workflow_version_id',
+]);
+
+const isTime = (field: RunFieldName) => ['time', 'observed'].includes(RUN_FIELDS[field].kind);
+
+/** The other fields of a run, times last. */
+const OWN_ROWS = RUN_FIELD_NAMES.filter((field) => !SHARED_ROWS.has(field)).toSorted(
+  (one, other) => Number(isTime(one)) - Number(isTime(other)),
+);
+
+function fieldText(field: RunFieldName, value: string | number | null, now: number): string {
+  if (typeof value === 'number') return number(value);
+  return isTime(field) ? exactly(value, now) : plain(value ?? '-');
 }
 
 function workflowText(name: string | null, run: NonNullable<WatchView['run']>): string {

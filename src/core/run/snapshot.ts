@@ -10,29 +10,73 @@ export const KNOWN_STATUSES = [
 
 type TerminalStatus = 'completed' | 'failed' | 'stopped';
 
-/**
- * The snapshot: what we keep of a run, in the shape users see. Events and API answers publish every
- * field here, and nothing else of the run leaves the Noxus client. Only id and status are certain;
- * any other field is null where Noxus gives none. Times are ISO 8601 UTC with milliseconds.
- */
-export interface RunSnapshot {
+/** The kinds of fields of a run, by their values. Times are ISO 8601 UTC with milliseconds. */
+interface RunFieldKinds {
   /** As in the watch, see {@link canonicalRunId}. */
   id: string;
-  workflow_id: string | null;
-  group_id: string | null;
-  workflow_version_id: string | null;
   /** One of {@link KNOWN_STATUSES}, or any other text from Noxus. */
   status: string;
-  /** An integer; unbounded in Noxus's schema, normally 0–100. */
-  progress: number | null;
-  created_at: string | null;
-  started_at: string | null;
-  finished_at: string | null;
-  source: string | null;
-  user_id: string | null;
-  conversation_id: string | null;
-  observed_at: string;
+  text: string | null;
+  integer: number | null;
+  time: string | null;
+  /** When the answer came that shows the run so. */
+  observed: string;
 }
+
+export type RunFieldKind = keyof RunFieldKinds;
+
+/** A field of a run, and how it is shown to people. */
+interface RunField {
+  readonly kind: RunFieldKind;
+  /** What it is called on the page of a run. */
+  readonly label: string;
+  /** The head of its column in lists of runs; null where they leave it to the page of a run. */
+  readonly column: string | null;
+}
+
+/**
+ * The fields of a run that runwatch reads, in the order of answers and events. All else follows: what is
+ * read of Noxus, the record in Redis, the API, `show` and the dashboard. Nothing else of a run leaves the
+ * Noxus client.
+ */
+export const RUN_FIELDS = {
+  id: { kind: 'id', label: 'run', column: 'RUN' },
+  workflow_id: { kind: 'text', label: 'workflow', column: 'WORKFLOW' },
+  group_id: { kind: 'text', label: 'group', column: null },
+  workflow_version_id: { kind: 'text', label: 'version', column: null },
+  status: { kind: 'status', label: 'status', column: 'STATUS' },
+  /** Unbounded in Noxus's schema, normally 0–100. */
+  progress: { kind: 'integer', label: 'progress', column: 'PROGRESS' },
+  created_at: { kind: 'time', label: 'created', column: null },
+  started_at: { kind: 'time', label: 'started', column: null },
+  finished_at: { kind: 'time', label: 'finished', column: null },
+  source: { kind: 'text', label: 'started from', column: null },
+  user_id: { kind: 'text', label: 'started by', column: null },
+  conversation_id: { kind: 'text', label: 'conversation', column: null },
+  observed_at: { kind: 'observed', label: 'observed', column: null },
+} as const satisfies Record<string, RunField>;
+
+type Fields = typeof RUN_FIELDS;
+
+/**
+ * The snapshot: what we keep of a run, in the shape users see. Only id and status are certain; any other
+ * field is null where Noxus gives none.
+ */
+export type RunSnapshot = {
+  -readonly [Name in keyof Fields]: RunFieldKinds[Fields[Name]['kind']];
+};
+
+export type RunFieldName = keyof RunSnapshot;
+
+/** The fields that Noxus gives. */
+export type ReadFieldName = Exclude<RunFieldName, 'observed_at'>;
+
+/** The fields that lists of runs have a column for. */
+export type ListedFieldName = {
+  [Name in RunFieldName]: Fields[Name]['column'] extends string ? Name : never;
+}[RunFieldName];
+
+export const RUN_FIELD_NAMES = Object.keys(RUN_FIELDS) as RunFieldName[];
 
 /** What {@link statusLabel} gives. */
 export const STATUS_LABELS = [...KNOWN_STATUSES, 'unseen', 'unknown'] as const;

@@ -6,6 +6,12 @@ import {
   LOGGED_TYPES,
   SYSTEM_EVENT_TYPES,
 } from '../../core/event/event.ts';
+import {
+  RUN_FIELDS,
+  RUN_FIELD_NAMES,
+  type RunFieldKind,
+  type RunFieldName,
+} from '../../core/run/snapshot.ts';
 import { loggedTypes } from '../../core/event/patterns.ts';
 import {
   boundedText,
@@ -21,26 +27,30 @@ import {
 } from './common.ts';
 import { bodyOf } from './webhook.ts';
 
+/** The values of a run's fields. */
+const VALUES = {
+  id: z.string(),
+  status: z.string().meta({
+    description:
+      'queued, running, failed, completed, stopped, awaiting_human_feedback, or whatever else Noxus says.',
+  }),
+  text: z.string().nullable(),
+  integer: integer.nullable(),
+  time: time.nullable(),
+  observed: time,
+} satisfies Record<RunFieldKind, z.ZodType>;
+
+type RunShape = {
+  -readonly [Name in RunFieldName]: (typeof VALUES)[(typeof RUN_FIELDS)[Name]['kind']];
+};
+
 /** What is shown of a run: the snapshot, and nothing else. */
 export const runSnapshot = z
-  .object({
-    id: z.string(),
-    workflow_id: z.string().nullable(),
-    group_id: z.string().nullable(),
-    workflow_version_id: z.string().nullable(),
-    status: z.string().meta({
-      description:
-        'queued, running, failed, completed, stopped, awaiting_human_feedback, or whatever else Noxus says.',
-    }),
-    progress: integer.nullable(),
-    created_at: time.nullable(),
-    started_at: time.nullable(),
-    finished_at: time.nullable(),
-    source: z.string().nullable(),
-    user_id: z.string().nullable(),
-    conversation_id: z.string().nullable(),
-    observed_at: time,
-  })
+  .object(
+    Object.fromEntries(
+      RUN_FIELD_NAMES.map((name) => [name, VALUES[RUN_FIELDS[name].kind]]),
+    ) as RunShape,
+  )
   .meta({
     id: 'Run',
     description: 'A run as it was last seen. What Noxus does not give, or not readably, is null.',

@@ -1,5 +1,5 @@
 import { isoTime } from '../../core/event/event.ts';
-import type { RunSnapshot } from '../../core/run/snapshot.ts';
+import type { ReadFieldName, RunSnapshot } from '../../core/run/snapshot.ts';
 import {
   type Phase,
   finishedAt,
@@ -94,7 +94,7 @@ type NotInDocument =
 
 /** Of a run, the id is said only where it is written in another way than in the key. */
 type RunRecord = {
-  [Name in Exclude<keyof RunSnapshot, 'observed_at'>]: RunSnapshot[Name] | undefined;
+  [Name in ReadFieldName]: RunSnapshot[Name] | undefined;
 } & Pick<RunSnapshot, 'status'>;
 
 /** The JSON text of a watch behind its head. */

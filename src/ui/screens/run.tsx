@@ -2,6 +2,7 @@ import { api, type RunRef } from '../api/calls.ts';
 import { ApiError, messageOf } from '../api/request.ts';
 import { may } from '../api/session.ts';
 import { nodesText } from '../../core/run/nodes.ts';
+import { RUN_FIELD_NAMES, type RunFieldName } from '../../core/run/snapshot.ts';
 import type { TimelineEvent, Watch } from '../api/types.ts';
 import { useKeys } from '../app/keys.ts';
 import { href, isKiosk } from '../app/router.ts';
@@ -196,17 +197,22 @@ function OptionalFact({ name, text }: { name: string; text: string | null }) {
   return text === null ? null : <Fact name={name}>{text}</Fact>;
 }
 
+/** The fields of a run that its head, its facts and its timeline show. */
+const FACTS: ReadonlySet<RunFieldName> = new Set([
+  'id',
+  'status',
+  'progress',
+  'created_at',
+  'started_at',
+  'finished_at',
+  'observed_at',
+]);
+
+const OTHER_FIELDS = RUN_FIELD_NAMES.filter((name) => !FACTS.has(name));
+
 function Metadata({ watch }: { watch: Watch }) {
   const pairs = Object.entries(watch.metadata);
   const { run, subscriptions } = watch;
-  const ids = [
-    ['workflow_id', run?.workflow_id],
-    ['workflow_version_id', run?.workflow_version_id],
-    ['group_id', run?.group_id],
-    ['source', run?.source],
-    ['user_id', run?.user_id],
-    ['conversation_id', run?.conversation_id],
-  ] as const;
   return (
     <div class="columns">
       <section class="section" aria-label="Metadata">
@@ -230,11 +236,11 @@ function Metadata({ watch }: { watch: Watch }) {
           <h2>Of the run</h2>
         </div>
         <dl class="pairs">
-          {ids.map(([name, id]) =>
-            id == null ? null : (
+          {OTHER_FIELDS.map((name) =>
+            run?.[name] == null ? null : (
               <div key={name}>
                 <dt>{name}</dt>
-                <dd class="mono id">{id}</dd>
+                <dd class="mono id">{run[name]}</dd>
               </div>
             ),
           )}
