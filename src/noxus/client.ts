@@ -1,18 +1,11 @@
 import pRetry from 'p-retry';
 import type { Random } from '../core/backoff.ts';
 import { isRetriable, RunwatchError } from '../core/errors.ts';
-import type { PollResult } from '../core/run/snapshot.ts';
-import type { ListOutcome, ListQuestion } from '../core/feed/run-list.ts';
-import type {
-  DefinitionOutcome,
-  WorkflowListOutcome,
-  WorkflowsQuestion,
-} from '../core/feed/workflow.ts';
-import { isWorthRetrying, outcomeOf, RunBody, READ_FIELDS } from './run.ts';
+import type { RequestReport } from '../core/source/request.ts';
 import { Deadline } from '../deadline.ts';
-import { definitionOutcome, WorkflowBody, workflowPath } from './definition.ts';
-import { ListBody, listOutcome, listPath, workflowsOutcome, workflowsPath } from './listing.ts';
-import { createTransport, type Reply, type TakePiece, type TransportOptions } from './transport.ts';
+import type { Intake, SourceRequest } from './request.ts';
+import { isWorthRetrying } from './run.ts';
+import { createTransport, type Reply, type TransportOptions } from './transport.ts';
 
 /** Quick retries after the first attempt; whatever lasts longer is for the cadence to deal with. */
 const MAX_RETRIES = 2;
@@ -23,15 +16,6 @@ const MIN_RETRY_DELAY_MS = 100;
 /** A retry that would have less time than this is not begun: its time-out would hide what happened. */
 const MIN_RETRY_TIME_MS = 100;
 
-/** One request as it went over the wire, for metrics. */
-interface RequestInfo {
-  /** The read of one run, of a page of a list, be it of runs or of workflows, or of one workflow. */
-  kind: 'run' | 'list' | 'workflow';
-  /** Null where no answer came. */
-  status: number | null;
-  durationMs: number;
-}
-
 export interface NoxusClientOptions extends TransportOptions {
   /** The wall clock, milliseconds since the epoch. */
   now?: () => number;
@@ -39,40 +23,22 @@ export interface NoxusClientOptions extends TransportOptions {
   /** Asked before every quick retry; a retry that may not be sent now is left out. */
   mayRetry?: () => Promise<boolean>;
   /** Called after every request, also after one that failed; must not throw. */
-  onRequest?: (info: RequestInfo) => void;
+  onRequest?: (report: RequestReport & { durationMs: number }) => void;
   /** Called once for each field of runs that is missing, or cannot be read, in some answer. */
   onUnreadField?: (field: string) => void;
 }
 
 export interface NoxusClient {
   /**
-   * Reads one run: `GET /v1/runs/{run_id}`. One deadline covers everything, quick retries included.
-   * @param options.onSent called when the first request has left this host
+   * Sends a request. One deadline covers everything, quick retries included.
+   * @param options.onSent called when the first attempt has left this host
    * @throws RunwatchError `aborted` when `signal` fires or the client is closed, `host_exhausted` when
    * this host could open no connection; trouble with Noxus is never thrown
    */
-  readRun: (
-    runId: string,
+  send: <Outcome>(
+    request: SourceRequest<Outcome>,
     options?: { signal?: AbortSignal; onSent?: () => void },
-  ) => Promise<PollResult>;
-  /**
-   * Reads a page of a list of runs: `GET /v1/workflows/{workflow_id}/runs`, or `GET /v1/runs` for
-   * those of all workflows. One request, never repeated, under one deadline. However large the
-   * answer, little of it is held.
-   * @throws RunwatchError `aborted` as {@link NoxusClient.readRun} does
-   */
-  readPage: (question: ListQuestion, options?: { signal?: AbortSignal }) => Promise<ListOutcome>;
-  /**
-   * Reads a page of the list of workflows: `GET /v1/workflows`. One request, never repeated, under one
-   * deadline.
-   * @throws RunwatchError `aborted` as {@link NoxusClient.readRun} does
-   */
-  readWorkflows: (question: WorkflowsQuestion) => Promise<WorkflowListOutcome>;
-  /**
-   * Reads the names of a workflow's nodes: `GET /v1/workflows/{workflow_id}`. One request, never repeated.
-   * @throws RunwatchError `aborted` as {@link NoxusClient.readRun} does
-   */
-  readDefinition: (workflowId: string) => Promise<DefinitionOutcome>;
+  ) => Promise<Outcome>;
   /** Sends another API key from now on; what is in flight goes on with its own. */
   useApiKey: (apiKey: string) => void;
   /** Gives up what is in flight and closes all connections. */
@@ -87,48 +53,30 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
   const calls = createCalls(timeoutMs);
   const onUnread = once(options.onUnreadField ?? (() => undefined));
 
-  const send = async ({ kind, path, take, onSent }: Asked, deadline: Deadline): Promise<Reply> => {
+  const attempt = async <Outcome>(
+    request: SourceRequest<Outcome>,
+    deadline: Deadline,
+    onSent?: () => void,
+  ): Promise<Answered<Outcome>> => {
+    const answer = request.openAnswer();
     const startedAt = performance.now();
-    const reply = await transport.get(path, deadline, take, onSent);
-    onRequest?.({ kind, status: reply.status, durationMs: performance.now() - startedAt });
+    const reply = await transport.send(request, deadline, answer.take, onSent);
+    const durationMs = performance.now() - startedAt;
+    onRequest?.({ kind: request.kind, status: reply.status, durationMs });
     deadline.throwIfAbandoned();
-    return reply;
-  };
-
-  const attempt = async (runId: string, deadline: Deadline, onSent?: () => void) => {
-    const path = `v1/runs/${encodeURIComponent(runId)}`;
-    const body = new RunBody(READ_FIELDS);
-    return { reply: await send({ kind: 'run', path, take: body.take, onSent }, deadline), body };
+    return { reply, answer };
   };
 
   return {
-    readRun: (runId, { signal, onSent } = {}) =>
+    send: (request, { signal, onSent } = {}) =>
       calls.within(signal, async (deadline) => {
-        let answer = await attempt(runId, deadline, onSent);
-        if (isWorthRetrying(answer.reply)) {
-          const again = async () => ((await mayRetry()) ? attempt(runId, deadline) : null);
-          answer = await retryQuickly(answer, again, deadline, random);
+        let answered = await attempt(request, deadline, onSent);
+        if (request.mayRepeat && isWorthRetrying(answered.reply)) {
+          const again = async () => ((await mayRetry()) ? attempt(request, deadline) : null);
+          answered = await retryQuickly(answered, again, deadline, random);
         }
-        const question = { runId, apiKey: transport.apiKey, now: now(), onUnread };
-        return outcomeOf(answer.reply, answer.body, question);
-      }),
-    readPage: (question, { signal } = {}) =>
-      calls.within(signal, async (deadline) => {
-        const body = ListBody.ofRuns();
-        const asked: Asked = { kind: 'list', path: listPath(question), take: body.take };
-        return listOutcome(await send(asked, deadline), body, { question, now: now(), onUnread });
-      }),
-    readWorkflows: (question) =>
-      calls.within(undefined, async (deadline) => {
-        const body = ListBody.ofWorkflows();
-        const asked: Asked = { kind: 'list', path: workflowsPath(question), take: body.take };
-        return workflowsOutcome(await send(asked, deadline), body, { question, now: now() });
-      }),
-    readDefinition: (workflowId) =>
-      calls.within(undefined, async (deadline) => {
-        const body = new WorkflowBody();
-        const asked: Asked = { kind: 'workflow', path: workflowPath(workflowId), take: body.take };
-        return definitionOutcome(await send(asked, deadline), body, now());
+        const { reply, answer } = answered;
+        return answer.read(reply, { apiKey: transport.apiKey, now: now(), onUnread });
       }),
     useApiKey: (apiKey) => transport.useApiKey(apiKey),
     close: () => {
@@ -136,13 +84,6 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
       transport.close();
     },
   };
-}
-
-interface Asked {
-  kind: RequestInfo['kind'];
-  path: string;
-  take: TakePiece;
-  onSent?: (() => void) | undefined;
 }
 
 /** Calls that each have a deadline of their own, and are given up together. */
@@ -173,10 +114,10 @@ function createCalls(timeoutMs: number) {
   };
 }
 
-/** A reply to a read of a run, with what was taken in of its body. */
-interface RunReply {
+/** What one attempt came to. */
+interface Answered<Outcome> {
   reply: Reply;
-  body: RunBody;
+  answer: Intake<Outcome>;
 }
 
 /** Reports each field once, however often it occurs. */
@@ -196,12 +137,12 @@ function once(report: (field: string) => void): (fields: string[]) => void {
  * only here, so that the usual case, a first answer that is good, pays nothing for it.
  * @returns the first good reply, else the last bad one
  */
-async function retryQuickly(
-  first: RunReply,
-  again: () => Promise<RunReply | null>,
+async function retryQuickly<Outcome>(
+  first: Answered<Outcome>,
+  again: () => Promise<Answered<Outcome> | null>,
   deadline: Deadline,
   random: Random,
-): Promise<RunReply> {
+): Promise<Answered<Outcome>> {
   const delayMs = MIN_RETRY_DELAY_MS * (1 + random());
   let last = first;
   const step = async (attemptNumber: number): Promise<void> => {

@@ -31,8 +31,8 @@ export interface ConnectionOptions {
 export interface Connections {
   /** The base URL, with a path that ends in a slash. */
   base: URL;
-  /** Makes a GET that the caller has to end. Redirects are not followed: the API key goes to no other host. */
-  request: (url: URL, headers: OutgoingHttpHeaders) => ClientRequest;
+  /** Makes a request that the caller has to end. Redirects are not followed: the API key goes to no other host. */
+  request: (url: URL, headers: OutgoingHttpHeaders, method?: string) => ClientRequest;
   /** Closes all connections. */
   close: () => void;
 }
@@ -47,7 +47,8 @@ export function openConnections(options: ConnectionOptions): Connections {
     base,
     // No more options than it needs: Node copies them several times, and copying all that got offers
     // is a fifth of what a poll costs (`bench -- poll`).
-    request: (url, headers) => client.request({ ...requestTarget(url), agent, headers }),
+    request: (url, headers, method = 'GET') =>
+      client.request({ ...requestTarget(url), agent, headers, method }),
     close: () => agent.destroy(),
   };
 }

@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import { withoutControls } from '../core/control-characters.ts';
 import type { DefinitionOutcome } from '../core/feed/workflow.ts';
+import { answerAboutExtra } from '../core/source/throttle.ts';
 import { readJson } from './errors.ts';
 import { troubleOfExtra } from './listing.ts';
+import type { SourceRequest } from './request.ts';
 import type { Reply } from './transport.ts';
 
 /** Largest answer that is read, 2 MiB. A definition holds prompts and tests, which are dropped. */
@@ -24,13 +26,23 @@ const wireWorkflow = z.object({
   definition: z.object({ nodes }).catch({ nodes: [] }),
 });
 
-/** The path of a workflow. */
-export function workflowPath(workflowId: string): string {
-  return `v1/workflows/${encodeURIComponent(workflowId)}`;
+/** Reads the names of a workflow's nodes: `GET /v1/workflows/{workflow_id}`. */
+export function definitionRequest(workflowId: string): SourceRequest<DefinitionOutcome> {
+  return {
+    kind: 'workflow',
+    method: 'GET',
+    path: `v1/workflows/${encodeURIComponent(workflowId)}`,
+    mayRepeat: false,
+    openAnswer() {
+      const body = new WorkflowBody();
+      return { take: body.take, read: (reply, { now }) => definitionOutcome(reply, body, now) };
+    },
+    saysOfSource: answerAboutExtra,
+  };
 }
 
 /** Takes in the body of a workflow while it comes. */
-export class WorkflowBody {
+class WorkflowBody {
   private readonly pieces: Buffer[] = [];
   private bytes = 0;
 
@@ -49,11 +61,7 @@ export class WorkflowBody {
 }
 
 /** What a reply comes to. Values of nodes are private: only ids and names are kept. */
-export function definitionOutcome(
-  reply: Reply,
-  body: WorkflowBody,
-  now: number,
-): DefinitionOutcome {
+function definitionOutcome(reply: Reply, body: WorkflowBody, now: number): DefinitionOutcome {
   const trouble = troubleOfExtra(reply, now);
   if (trouble !== null) return trouble;
   const read = readJson(body.read(), reply.headers ?? {}, wireWorkflow, 'a workflow');

@@ -10,6 +10,7 @@ import type {
   StreamListener,
   StreamNote,
 } from '../core/feed/run-stream.ts';
+import type { RequestReport } from '../core/source/request.ts';
 import { boundedNodes, type RunNodes } from '../core/run/nodes.ts';
 import { shortageIn } from '../host-shortage.ts';
 import { cutRequest } from '../proxy-tunnel.ts';
@@ -28,7 +29,7 @@ interface EventStreamsOptions extends TransportOptions {
   /** Milliseconds since the epoch. */
   now: () => number;
   /** Called when a stream was opened or refused. */
-  onRequest?: (request: { kind: 'stream'; status: number | null }) => void;
+  onRequest?: (report: RequestReport) => void;
 }
 
 /**

@@ -1,8 +1,14 @@
 import { z } from 'zod';
 import { withoutControls } from '../core/control-characters.ts';
 import type { ListedRun, ListOutcome, ListQuestion, RunPage } from '../core/feed/run-list.ts';
-import type { NamedWorkflow, WorkflowListOutcome } from '../core/feed/workflow.ts';
+import type {
+  NamedWorkflow,
+  WorkflowListOutcome,
+  WorkflowsQuestion,
+} from '../core/feed/workflow.ts';
+import { answerAboutExtra, answerAboutList } from '../core/source/throttle.ts';
 import { invalid, readJson, requestNote, troubleOfFailure, troubleOfStatus } from './errors.ts';
+import type { ReadContext, SourceRequest } from './request.ts';
 import type { Reply } from './transport.ts';
 import { RunSkimmer } from './skim.ts';
 import { toSnapshot, unreadFields, wireRunSchema } from './run.ts';
@@ -44,48 +50,60 @@ const pageSchema = z.object(
 
 type WirePage = z.output<typeof pageSchema>;
 
-/** What was asked, and when. */
-interface AskedPage {
+/** What was asked, and what the answer is read by. */
+interface AskedPage extends ReadContext {
   question: Pick<ListQuestion, 'page' | 'size'>;
-  /** Milliseconds since the epoch. */
-  now: number;
-}
-
-/** What was asked, and where to tell what the answer lacks. */
-interface Asked extends AskedPage {
-  /** Called with the fields that runs lack, or have in a form that cannot be read. */
-  onUnread: (fields: string[]) => void;
 }
 
 /** Being refused a list or definition says nothing about the key, nor about any run. */
 const NOT_OFFERED: ReadonlySet<number> = new Set([400, 403, 404, 405, 422, 501]);
 
-/** The path of a page of a list, query included. */
-export function listPath({ workflowId, page, size }: ListQuestion): string {
+/**
+ * Reads a page of a list of runs: `GET /v1/workflows/{workflow_id}/runs`, or `GET /v1/runs` for those of
+ * all workflows. However large the answer, little of it is held.
+ */
+export function pageRequest(question: ListQuestion): SourceRequest<ListOutcome> {
+  const { workflowId, page, size } = question;
   const list = workflowId === null ? 'runs' : `workflows/${encodeURIComponent(workflowId)}/runs`;
-  return `v1/${list}?page=${page}&size=${size}`;
+  return {
+    kind: 'list',
+    method: 'GET',
+    path: `v1/${list}?page=${page}&size=${size}`,
+    mayRepeat: false,
+    openAnswer() {
+      const body = new ListBody(FIELD_NAMES);
+      const read = (reply: Reply, context: ReadContext) =>
+        listOutcome(reply, body, { question, ...context });
+      return { take: body.take, read };
+    },
+    saysOfSource: answerAboutList,
+  };
 }
 
-/** The path of a page of the list of workflows, query included. */
-export function workflowsPath({ page, size }: AskedPage['question']): string {
-  return `v1/workflows?page=${page}&size=${size}`;
+/** Reads a page of the list of workflows: `GET /v1/workflows`. */
+export function workflowsRequest(question: WorkflowsQuestion): SourceRequest<WorkflowListOutcome> {
+  return {
+    kind: 'list',
+    method: 'GET',
+    path: `v1/workflows?page=${question.page}&size=${question.size}`,
+    mayRepeat: false,
+    openAnswer() {
+      const body = new ListBody(WORKFLOW_FIELDS);
+      const read = (reply: Reply, context: ReadContext) =>
+        workflowsOutcome(reply, body, { question, ...context });
+      return { take: body.take, read };
+    },
+    saysOfSource: answerAboutExtra,
+  };
 }
 
 /** Takes in the body of a list while it comes. */
-export class ListBody {
+class ListBody {
   readonly #skimmer: RunSkimmer;
   #bytes = 0;
 
-  private constructor(fields: ReadonlySet<string>) {
+  constructor(fields: ReadonlySet<string>) {
     this.#skimmer = new RunSkimmer({ fieldDepth: 3, fields, maxKeptBytes: MAX_KEPT_BYTES });
-  }
-
-  static ofRuns(): ListBody {
-    return new ListBody(FIELD_NAMES);
-  }
-
-  static ofWorkflows(): ListBody {
-    return new ListBody(WORKFLOW_FIELDS);
   }
 
   /** @returns false when no more is wanted: of another status than 200 nothing is */
@@ -105,7 +123,7 @@ export class ListBody {
 }
 
 /** What a reply to a list of runs comes to. */
-export function listOutcome(reply: Reply, body: ListBody, asked: Asked): ListOutcome {
+function listOutcome(reply: Reply, body: ListBody, asked: AskedPage): ListOutcome {
   const read = readItems(reply, body, asked, 'run');
   if (read.kind !== 'items') return read;
   const { items, ...page } = read;
@@ -118,11 +136,7 @@ export function listOutcome(reply: Reply, body: ListBody, asked: Asked): ListOut
 }
 
 /** What a reply to the list of workflows comes to. An item without id or name is left out. */
-export function workflowsOutcome(
-  reply: Reply,
-  body: ListBody,
-  asked: AskedPage,
-): WorkflowListOutcome {
+function workflowsOutcome(reply: Reply, body: ListBody, asked: AskedPage): WorkflowListOutcome {
   const read = readItems(reply, body, asked, 'workflow');
   if (read.kind !== 'items') return read;
   const { items, isLast, isCut } = read;
@@ -204,7 +218,7 @@ function pageItems(
 }
 
 /** An item without id or status is left out: what is wrong with one must not hide the others. */
-function runsOf(items: readonly unknown[], { onUnread }: Asked): ListedRun[] {
+function runsOf(items: readonly unknown[], { onUnread }: AskedPage): ListedRun[] {
   return items.flatMap((item) => {
     const read = wireRunSchema.safeParse(item);
     if (!read.success) {

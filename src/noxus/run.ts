@@ -1,11 +1,13 @@
 import { z } from 'zod';
 import { withoutControls } from '../core/control-characters.ts';
 import { isoTime } from '../core/event/event.ts';
-import { canonicalRunId,
+import {
+  canonicalRunId,
   type PollResult,
   type ReadFieldName,
   type RunSnapshot,
 } from '../core/run/snapshot.ts';
+import { answerAboutRun } from '../core/source/throttle.ts';
 import {
   invalid,
   parseJson,
@@ -14,6 +16,7 @@ import {
   troubleOfStatus,
   readRejection,
 } from './errors.ts';
+import type { ReadContext, SourceRequest } from './request.ts';
 import type { Reply } from './transport.ts';
 import { RunSkimmer } from './skim.ts';
 
@@ -170,14 +173,26 @@ export class RunBody {
   }
 }
 
+/** Reads one run: `GET /v1/runs/{run_id}`. */
+export function runRequest(runId: string): SourceRequest<PollResult> {
+  return {
+    kind: 'run',
+    method: 'GET',
+    path: `v1/runs/${encodeURIComponent(runId)}`,
+    mayRepeat: true,
+    openAnswer() {
+      const body = new RunBody(READ_FIELDS);
+      const read = (reply: Reply, context: ReadContext) =>
+        outcomeOf(reply, body, { runId, ...context });
+      return { take: body.take, read };
+    },
+    saysOfSource: (outcome) => answerAboutRun(outcome, runId),
+  };
+}
+
 /** What was asked, as far as the answer must be judged by it. */
-export interface Question {
+export interface Question extends ReadContext {
   runId: string;
-  apiKey: string;
-  /** Milliseconds since the epoch. */
-  now: number;
-  /** Called with the fields that an answer lacks, or has in a form that cannot be read. */
-  onUnread: (fields: string[]) => void;
 }
 
 /**

@@ -18,14 +18,26 @@ export interface TransportOptions extends ConnectionOptions {
  */
 export type TakePiece = (piece: Buffer, status: number) => boolean;
 
+/** What is sent. */
+interface Outgoing {
+  method: 'GET' | 'POST';
+  path: string;
+  body?: object;
+}
+
 export interface Transport {
   /**
-   * Sends one GET and hands on the body of the answer piece by piece, for it may be too large to be
+   * Sends one request and hands on the body of the answer piece by piece, for it may be too large to be
    * held. Never retries, never follows redirects: the API key goes to no other host.
    * @param onSent called when the request has left this host
    * @throws RunwatchError `host_exhausted` when this host could open no connection
    */
-  get: (path: string, deadline: Deadline, take: TakePiece, onSent?: () => void) => Promise<Reply>;
+  send: (
+    outgoing: Outgoing,
+    deadline: Deadline,
+    take: TakePiece,
+    onSent?: () => void,
+  ) => Promise<Reply>;
   readonly apiKey: string;
   /** Sends another API key from now on. */
   useApiKey: (apiKey: string) => void;
@@ -52,13 +64,17 @@ export function createTransport(options: TransportOptions): Transport {
     decompress: true,
     followRedirect: false,
     retry: { limit: 0 },
-    request: (url, { headers }) => connect(url, headers as OutgoingHttpHeaders),
+    request: (url, { headers, method }) => connect(url, headers as OutgoingHttpHeaders, method),
   });
   const sent = { base, timeoutMs: options.timeoutMs };
 
   return {
-    get: (path, deadline, take, onSent) => {
-      const request = client.stream(base.href + path);
+    send: ({ method, path, body }, deadline, take, onSent) => {
+      const url = base.href + path;
+      // A stream without any body would wait for one.
+      const content = body === undefined ? { body: '' } : { json: body };
+      const request =
+        method === 'GET' ? client.stream(url) : client.stream(url, { method, ...content });
       if (onSent !== undefined) request.once('request', (made) => made.once('finish', onSent));
       return replyOf(request, { deadline, take, sent });
     },

@@ -5,17 +5,17 @@ import type {
   WorkflowsQuestion,
 } from '../core/feed/workflow.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
-import { answerAboutList, answerAboutRun } from '../core/source/throttle.ts';
 import type { NoxusClient } from '../noxus/client.ts';
+import { definitionRequest } from '../noxus/definition.ts';
+import { pageRequest, workflowsRequest } from '../noxus/listing.ts';
+import type { SourceRequest } from '../noxus/request.ts';
+import { runRequest } from '../noxus/run.ts';
 import type { Source } from './source.ts';
 
 /** The least time between two list requests that only test whether the source answers, ms. */
 const ASK_EVERY_MS = 5_000;
 
-/**
- * Reads runs and lists of a source, and reports every answer to its throttle. Names of workflows are an
- * extra: of these answers, only one that asks for a pause says anything about the source.
- */
+/** Sends the requests to a source, and reports to its throttle what each answer says of the source. */
 export class SourceReader {
   /** Before this the list is not asked for again. */
   private notBefore = 0;
@@ -25,36 +25,20 @@ export class SourceReader {
     private readonly client: NoxusClient,
   ) {}
 
-  async readRun(runId: string, options?: { onSent?: () => void }): Promise<PollResult> {
-    const { throttle } = this.source;
-    const asked = throttle.asks();
-    const outcome = await this.client.readRun(runId, options);
-    await throttle.note(answerAboutRun(outcome, runId), asked);
-    return outcome;
+  readRun(runId: string, options?: { onSent?: () => void }): Promise<PollResult> {
+    return this.send(runRequest(runId), options);
   }
 
-  async readPage(question: ListQuestion): Promise<ListOutcome> {
-    const { throttle } = this.source;
-    const asked = throttle.asks();
-    const outcome = await this.client.readPage(question);
-    await throttle.note(answerAboutList(outcome), asked);
-    return outcome;
+  readPage(question: ListQuestion): Promise<ListOutcome> {
+    return this.send(pageRequest(question));
   }
 
-  async readWorkflows(question: WorkflowsQuestion): Promise<WorkflowListOutcome> {
-    const { throttle } = this.source;
-    const asked = throttle.asks();
-    const outcome = await this.client.readWorkflows(question);
-    if (outcome.kind === 'rate_limited') await throttle.note(outcome, asked);
-    return outcome;
+  readWorkflows(question: WorkflowsQuestion): Promise<WorkflowListOutcome> {
+    return this.send(workflowsRequest(question));
   }
 
-  async readDefinition(workflowId: string): Promise<DefinitionOutcome> {
-    const { throttle } = this.source;
-    const asked = throttle.asks();
-    const outcome = await this.client.readDefinition(workflowId);
-    if (outcome.kind === 'rate_limited') await throttle.note(outcome, asked);
-    return outcome;
+  readDefinition(workflowId: string): Promise<DefinitionOutcome> {
+    return this.send(definitionRequest(workflowId));
   }
 
   /** Requests the list, to test whether the source answers: within the rate limit, at most every 5 s. */
@@ -68,6 +52,18 @@ export class SourceReader {
   /** Requests the list with the caller's permit. */
   async probeList(): Promise<void> {
     await this.readPage({ workflowId: null, page: 1, size: 1 });
+  }
+
+  private async send<Outcome>(
+    request: SourceRequest<Outcome>,
+    options?: { onSent?: () => void },
+  ): Promise<Outcome> {
+    const { throttle } = this.source;
+    const asked = throttle.asks();
+    const outcome = await this.client.send(request, options);
+    const answer = request.saysOfSource(outcome);
+    if (answer !== null) await throttle.note(answer, asked);
+    return outcome;
   }
 
   private async ask(): Promise<void> {

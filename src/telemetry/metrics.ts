@@ -2,6 +2,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 import { SUPPRESSIONS, type AlertCounts } from '../core/alert/alert.ts';
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { countedReceiver } from '../core/delivery/receiver.ts';
+import type { RequestReport } from '../core/source/request.ts';
 import { isTerminalEvent } from '../core/event/event.ts';
 import {
   createCheckGauge,
@@ -18,12 +19,6 @@ import type { PageReport } from '../core/feed/page.ts';
 import type { PollReport } from '../core/watch/poll-report.ts';
 import type { LossReason } from '../core/store-loss.ts';
 import { createMaker, type Maker } from './instruments.ts';
-
-interface RequestReport {
-  kind: 'run' | 'list' | 'stream' | 'workflow';
-  /** Null where no answer came. */
-  status: number | null;
-}
 
 export type Metrics = ReturnType<typeof createMetrics>;
 

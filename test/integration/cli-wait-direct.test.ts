@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { ScriptInput } from '../../src/simulator/script.ts';
 import { createEventStreams } from '../../src/noxus/event-stream.ts';
 import { createNoxusClient } from '../../src/noxus/client.ts';
+import { runRequest } from '../../src/noxus/run.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { createDirectObserver } from '../../src/cli/wait/direct-observer.ts';
 import type { RunView } from '../../src/cli/wait/verdict.ts';
@@ -167,7 +168,11 @@ describe('waiting by event stream', () => {
     const client = createNoxusClient(settings);
     const streams = createEventStreams({ ...settings, now: Date.now });
     const observer = createDirectObserver({
-      reader: { readRun: client.readRun, follow: streams.follow, close: () => client.close() },
+      reader: {
+        readRun: (runId, options) => client.send(runRequest(runId), options),
+        follow: streams.follow,
+        close: () => client.close(),
+      },
       policy: { ...POLICY, minIntervalMs: intervalMs, maxIntervalMs: intervalMs },
       throughFeedback: false,
       streamedReadMs,

@@ -7,9 +7,13 @@ import {
   type Server,
   type Socket,
 } from 'node:net';
+import { text as textOf } from 'node:stream/consumers';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { createNoxusClient, type NoxusClientOptions } from '../../src/noxus/client.ts';
+import { pageRequest } from '../../src/noxus/listing.ts';
+import type { SourceRequest } from '../../src/noxus/request.ts';
+import { runRequest } from '../../src/noxus/run.ts';
 import { growthByBody } from '../support/heap.ts';
 
 const API_KEY = 'nx-canary-api-key';
@@ -116,7 +120,7 @@ function clientOf(baseUrl: string, options: Partial<NoxusClientOptions> = {}) {
 }
 
 const read = (baseUrl: string, options: Partial<NoxusClientOptions> = {}) =>
-  clientOf(baseUrl, options).readRun(RUN_ID);
+  clientOf(baseUrl, options).send(runRequest(RUN_ID));
 
 function send(response: ServerResponse, status: number, body: unknown = '', headers = {}): void {
   response.writeHead(status, { 'content-type': 'application/json', ...headers });
@@ -149,9 +153,9 @@ describe('a request', () => {
       seen.push({ url, headers });
       send(response, 404);
     });
-    await clientOf(`${origin}/proxy/`).readRun('a b/c?d');
-    await clientOf(`${origin}/proxy?x=1#y`).readRun('r-1');
-    await clientOf(origin).readRun('r-1');
+    await clientOf(`${origin}/proxy/`).send(runRequest('a b/c?d'));
+    await clientOf(`${origin}/proxy?x=1#y`).send(runRequest('r-1'));
+    await clientOf(origin).send(runRequest('r-1'));
     expect(seen.map(({ url }) => url)).toEqual([
       '/proxy/v1/runs/a%20b%2Fc%3Fd',
       '/proxy/v1/runs/r-1',
@@ -175,7 +179,7 @@ describe('a request', () => {
       send(response, status, status === 200 ? RUN : 'x'.repeat(10_000));
     });
     const client = clientOf(origin);
-    for (let count = 0; count < 24; count += 1) await client.readRun(RUN_ID);
+    for (let count = 0; count < 24; count += 1) await client.send(runRequest(RUN_ID));
     expect(requests).toBe(24);
     expect(sockets.size).toBe(1);
   });
@@ -187,7 +191,7 @@ describe('a request', () => {
       send(response, 200, RUN);
     });
     const client = clientOf(origin, { maxSockets: 2 });
-    const reads = Array.from({ length: 40 }, () => client.readRun(RUN_ID));
+    const reads = Array.from({ length: 40 }, () => client.send(runRequest(RUN_ID)));
     const outcomes = await Promise.all(reads);
     expect(new Set(outcomes.map(({ kind }) => kind))).toEqual(new Set(['run']));
     expect(sockets.size).toBe(2);
@@ -197,7 +201,7 @@ describe('a request', () => {
     const { origin } = await serveInTurn(200);
     const client = clientOf(origin);
     const { signal } = new AbortController();
-    const reads = Array.from({ length: 20 }, () => client.readRun(RUN_ID, { signal }));
+    const reads = Array.from({ length: 20 }, () => client.send(runRequest(RUN_ID), { signal }));
     expect(getEventListeners(signal, 'abort')).toHaveLength(20);
     await Promise.all(reads);
     expect(getEventListeners(signal, 'abort')).toEqual([]);
@@ -210,6 +214,33 @@ describe('a request', () => {
     expect(reports.map(({ status }) => status)).toEqual([502, 200]);
     expect(reports.every(({ durationMs }) => durationMs > 0)).toBe(true);
   });
+});
+
+test('a request that changes something is one POST with its body, and is never repeated', async () => {
+  const received: unknown[] = [];
+  const origin = await serve((request, response) => {
+    void textOf(request).then((body) => {
+      const { method, url, headers } = request;
+      received.push([method, url, headers['x-api-key'], headers['content-type'], body]);
+      send(response, 502, {});
+    });
+  });
+  const client = clientOf(origin);
+  const change = (path: string, body?: object): SourceRequest<number | null> => ({
+    kind: 'run',
+    method: 'POST',
+    path,
+    ...(body !== undefined && { body }),
+    mayRepeat: false,
+    openAnswer: () => ({ take: () => true, read: ({ status }) => status }),
+    saysOfSource: () => null,
+  });
+  expect(await client.send(change('v1/runs/r-1/reply', { text: 'yes' }))).toBe(502);
+  expect(await client.send(change('v1/runs/r-1/end'))).toBe(502);
+  expect(received).toEqual([
+    ['POST', '/v1/runs/r-1/reply', API_KEY, 'application/json', '{"text":"yes"}'],
+    ['POST', '/v1/runs/r-1/end', API_KEY, undefined, ''],
+  ]);
 });
 
 describe('an answer', () => {
@@ -318,7 +349,7 @@ describe('an answer', () => {
     });
     const client = clientOf(origin);
     for (index = 0; index < bodies.length; index += 1) {
-      expect(JSON.stringify(await client.readRun(RUN_ID))).not.toContain('canary');
+      expect(JSON.stringify(await client.send(runRequest(RUN_ID)))).not.toContain('canary');
     }
   });
 });
@@ -401,8 +432,8 @@ describe('a field that cannot be read', () => {
     const client = clientOf(origin, { onUnreadField: (field) => told.push(field) });
     const question = { workflowId: null, page: 1, size: 50 };
     for (let turn = 0; turn < 2; turn += 1) {
-      await client.readRun(RUN_ID);
-      await client.readPage(question);
+      await client.send(runRequest(RUN_ID));
+      await client.send(pageRequest(question));
     }
     expect(told).toEqual(['group_id', 'progress']);
   });
@@ -536,7 +567,10 @@ describe('the deadline', () => {
   test('the deadline ends a read that waits for a free connection', async () => {
     const origin = await serve(() => undefined);
     const client = clientOf(origin, { timeoutMs: SHORT, maxSockets: 1 });
-    const outcomes = await Promise.all([client.readRun('r-1'), client.readRun('r-2')]);
+    const outcomes = await Promise.all([
+      client.send(runRequest('r-1')),
+      client.send(runRequest('r-2')),
+    ]);
     expect(outcomes).toEqual([
       { kind: 'unavailable', message: 'timed out after 200ms waiting for the answer' },
       { kind: 'unavailable', message: expect.stringMatching(/^timed out after 200ms/) },
@@ -577,9 +611,9 @@ describe('the deadline', () => {
       if (!isStalling) send(response, 200, RUN);
     });
     const client = clientOf(origin, { timeoutMs: SHORT, maxSockets: 1 });
-    expect(await client.readRun(RUN_ID)).toMatchObject({ kind: 'unavailable' });
+    expect(await client.send(runRequest(RUN_ID))).toMatchObject({ kind: 'unavailable' });
     isStalling = false;
-    expect(await client.readRun(RUN_ID)).toMatchObject({ kind: 'run' });
+    expect(await client.send(runRequest(RUN_ID))).toMatchObject({ kind: 'run' });
   });
 });
 
@@ -589,9 +623,9 @@ describe('a caller that goes away', () => {
   test('a read sends nothing when its caller is gone before it begins', async () => {
     const { origin, seen } = await serveInTurn(200);
     const client = clientOf(origin);
-    await expect(client.readRun(RUN_ID, { signal: AbortSignal.abort() })).rejects.toMatchObject(
-      aborted,
-    );
+    await expect(
+      client.send(runRequest(RUN_ID), { signal: AbortSignal.abort() }),
+    ).rejects.toMatchObject(aborted);
     expect(seen.requests).toBe(0);
   });
 
@@ -602,7 +636,7 @@ describe('a caller that goes away', () => {
       socket.once('close', closed.open);
       controller.abort();
     });
-    const reading = clientOf(origin).readRun(RUN_ID, { signal: controller.signal });
+    const reading = clientOf(origin).send(runRequest(RUN_ID), { signal: controller.signal });
     await expect(reading).rejects.toMatchObject(aborted);
     await closed.passed;
   });
@@ -611,7 +645,7 @@ describe('a caller that goes away', () => {
     const { origin, seen } = await serveInTurn(502);
     const controller = new AbortController();
     const client = clientOf(origin, { onRequest: () => setImmediate(() => controller.abort()) });
-    const reading = client.readRun(RUN_ID, { signal: controller.signal });
+    const reading = client.send(runRequest(RUN_ID), { signal: controller.signal });
     await expect(reading).rejects.toMatchObject(aborted);
     expect(seen.requests).toBe(1);
   });
@@ -620,11 +654,11 @@ describe('a caller that goes away', () => {
     const arrived = gate();
     const origin = await serve(() => arrived.open());
     const client = clientOf(origin);
-    const reading = client.readRun(RUN_ID);
+    const reading = client.send(runRequest(RUN_ID));
     await arrived.passed;
     client.close();
     await expect(reading).rejects.toMatchObject(aborted);
-    await expect(client.readRun(RUN_ID)).rejects.toMatchObject(aborted);
+    await expect(client.send(runRequest(RUN_ID))).rejects.toMatchObject(aborted);
   });
 });
 

@@ -3,6 +3,8 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { ListOutcome } from '../../src/core/feed/run-list.ts';
 import { createNoxusClient, type NoxusClient } from '../../src/noxus/client.ts';
+import { pageRequest, workflowsRequest } from '../../src/noxus/listing.ts';
+import { definitionRequest } from '../../src/noxus/definition.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { PRIVATE_CANARY } from '../../src/simulator/wire-run.ts';
 import { growthByBody } from '../support/heap.ts';
@@ -57,7 +59,8 @@ const clientOfJson = (body: unknown) =>
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body));
   });
 
-const readAll = (size = 100, page = 1) => client.readPage({ workflowId: null, page, size });
+const readAll = (size = 100, page = 1) =>
+  client.send(pageRequest({ workflowId: null, page, size }));
 
 const idsOf = (outcome: ListOutcome) =>
   outcome.kind === 'page' ? outcome.page.runs.map(({ id }) => id) : outcome;
@@ -80,7 +83,7 @@ describe('reading a page of runs', () => {
       timestamps: 'naive',
       steps: [{ after_ms: 1_000, status: 'completed', progress: 100 }],
     });
-    const outcome = await client.readPage({ workflowId: WORKFLOW, page: 1, size: 10 });
+    const outcome = await client.send(pageRequest({ workflowId: WORKFLOW, page: 1, size: 10 }));
     expect(outcome).toEqual({
       kind: 'page',
       page: {
@@ -118,15 +121,15 @@ describe('reading a page of runs', () => {
     addRuns(1);
     simulator.add({ id: 'of-another-workflow' });
     expect(idsOf(await readAll())).toEqual(['of-another-workflow', 'run-1']);
-    expect(idsOf(await client.readPage({ workflowId: WORKFLOW, page: 1, size: 9 }))).toEqual([
-      'run-1',
-    ]);
+    expect(
+      idsOf(await client.send(pageRequest({ workflowId: WORKFLOW, page: 1, size: 9 }))),
+    ).toEqual(['run-1']);
   });
 
   test('a list page needs only id and status of an item, and leaves out an item without', async () => {
     const item = { id: 'a', status: 'running' };
     const lenient = await clientOfJson({ items: [item, { id: 'b' }] });
-    const outcome = await lenient.readPage({ workflowId: 'w', page: 1, size: 2 });
+    const outcome = await lenient.send(pageRequest({ workflowId: 'w', page: 1, size: 2 }));
     expect(outcome).toMatchObject({
       page: { runs: [{ id: 'a', progress: null, created_at: null }] },
     });
@@ -176,7 +179,7 @@ describe('reading a page of runs', () => {
     ['no list', { items: {} }, 'items: expected a list'],
   ])('refuses %s', async (_, body, message) => {
     const strange = await clientOfJson(body);
-    const outcome = await strange.readPage({ workflowId: null, page: 1, size: 2 });
+    const outcome = await strange.send(pageRequest({ workflowId: null, page: 1, size: 2 }));
     expect(outcome.kind).toBe('invalid_response');
     expect(messageOf(outcome)).toContain(message);
   });
@@ -184,7 +187,7 @@ describe('reading a page of runs', () => {
   test('one deadline covers a list page, however slowly its body comes', async () => {
     const slow = clientOf(simulator.url, 200);
     simulator.fault({ kind: 'drip', ms: 5_000 });
-    expect(messageOf(await slow.readPage({ workflowId: null, page: 1, size: 2 }))).toBe(
+    expect(messageOf(await slow.send(pageRequest({ workflowId: null, page: 1, size: 2 })))).toBe(
       'timed out after 200ms reading the body of the answer',
     );
   });
@@ -227,7 +230,9 @@ describe('a list page with runs that carry large documents', () => {
       };
       void growthByBody(response, body).then((bytes) => (growth = bytes));
     });
-    expect(idsOf(await large.readPage({ workflowId: null, page: 1, size: 2 }))).toEqual(['a']);
+    expect(idsOf(await large.send(pageRequest({ workflowId: null, page: 1, size: 2 })))).toEqual([
+      'a',
+    ]);
     expect(growth).toBeLessThan(2 * MIB);
   });
 
@@ -241,14 +246,14 @@ describe('a list page with runs that carry large documents', () => {
       response.on('drain', pour);
       pour();
     });
-    const outcome = await endless.readPage({ workflowId: null, page: 1, size: 2 });
+    const outcome = await endless.send(pageRequest({ workflowId: null, page: 1, size: 2 }));
     expect(messageOf(outcome)).toContain('without a whole run');
   });
 });
 
 describe('reading a page of workflows', () => {
   test('a page of workflows gives ids and names, and nothing of their definitions', async () => {
-    const page = await client.readWorkflows({ page: 1, size: 2 });
+    const page = await client.send(workflowsRequest({ page: 1, size: 2 }));
     expect(page).toEqual({
       kind: 'page',
       page: {
@@ -261,7 +266,7 @@ describe('reading a page of workflows', () => {
         isCut: false,
       },
     });
-    expect(await client.readWorkflows({ page: 9, size: 100 })).toMatchObject({
+    expect(await client.send(workflowsRequest({ page: 9, size: 100 }))).toMatchObject({
       kind: 'page',
       page: { workflows: [], isLast: true },
     });
@@ -278,7 +283,7 @@ describe('reading a page of workflows', () => {
       'f',
     ];
     const odd = await clientOfJson({ items });
-    const outcome = await odd.readWorkflows({ page: 1, size: 10 });
+    const outcome = await odd.send(workflowsRequest({ page: 1, size: 10 }));
     expect(outcome).toMatchObject({
       page: {
         workflows: [
@@ -300,10 +305,10 @@ describe('reading a page of workflows', () => {
       ],
     };
     const odd = await clientOfJson({ items, definition });
-    expect(await odd.readWorkflows({ page: 1, size: 10 })).toMatchObject({
+    expect(await odd.send(workflowsRequest({ page: 1, size: 10 }))).toMatchObject({
       page: { workflows: [{ id: kept, name: 'w  \ufffd' }] },
     });
-    const read = await odd.readDefinition('w');
+    const read = await odd.send(definitionRequest('w'));
     expect(read).toEqual({ kind: 'definition', names: new Map([[kept, kept]]) });
   });
 
@@ -311,7 +316,7 @@ describe('reading a page of workflows', () => {
     'a list of workflows that is answered by %s is not offered',
     async (status) => {
       const refusing = await clientOfServer((_, response) => response.writeHead(status).end());
-      expect(await refusing.readWorkflows({ page: 1, size: 10 })).toMatchObject({
+      expect(await refusing.send(workflowsRequest({ page: 1, size: 10 }))).toMatchObject({
         kind: 'not_offered',
         status,
       });

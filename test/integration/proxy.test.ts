@@ -5,6 +5,7 @@ import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { Names } from '../../src/names.ts';
 import { createNoxusClient, type NoxusClientOptions } from '../../src/noxus/client.ts';
+import { runRequest } from '../../src/noxus/run.ts';
 import { createEventStreams } from '../../src/noxus/event-stream.ts';
 import { CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';
 import { startConnectProxy } from '../support/connect-proxy.ts';
@@ -55,7 +56,7 @@ describe('a source', () => {
       ...options,
     });
     releasers.push(() => client.close());
-    return client.readRun('run-1');
+    return client.send(runRequest('run-1'));
   }
 
   test.each([true, false])('a source is read through its proxy, over TLS: %p', async (secure) => {

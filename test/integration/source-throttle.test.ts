@@ -156,8 +156,8 @@ describe('source throttles of several processes', () => {
   test('an answer counts for the key with which its request was sent', async () => {
     const one = throttle();
     let answer: (result: PollResult) => void = () => undefined;
-    const readRun = () => new Promise<PollResult>((resolve) => (answer = resolve));
-    const read = one.reader({ readRun } as unknown as NoxusClient).readRun('run-1');
+    const send = () => new Promise<PollResult>((resolve) => (answer = resolve));
+    const read = one.reader({ send } as unknown as NoxusClient).readRun('run-1');
     one.useAccess('tomorrow');
     answer({ kind: 'unauthorized', message: 'status 401' });
     await read;

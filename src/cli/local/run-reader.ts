@@ -1,6 +1,7 @@
 import type { EventStreams } from '../../core/feed/run-stream.ts';
 import type { PollResult } from '../../core/run/snapshot.ts';
 import { createNoxusClient } from '../../noxus/client.ts';
+import { runRequest } from '../../noxus/run.ts';
 import { createEventStreams } from '../../noxus/event-stream.ts';
 
 /** Reads runs straight from Noxus. */
@@ -30,7 +31,7 @@ export function createRunReader(settings: RunReaderSettings): RunReader {
     now: Date.now,
   });
   return {
-    readRun: client.readRun,
+    readRun: (runId, options) => client.send(runRequest(runId), options),
     follow: streams.follow,
     close() {
       client.close();

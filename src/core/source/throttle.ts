@@ -1,4 +1,5 @@
 import type { ListOutcome } from '../feed/run-list.ts';
+import type { DefinitionOutcome, WorkflowListOutcome } from '../feed/workflow.ts';
 import type { PollResult } from '../run/snapshot.ts';
 
 /** Longest pause that `Retry-After` gives a source; then one run is tried, ms. */
@@ -401,4 +402,11 @@ export function answerAboutList(outcome: ListOutcome): SourceAnswer {
     case 'invalid_response':
       return { kind: 'trouble', about: THE_LIST, message: outcome.message };
   }
+}
+
+/** What the answer about workflows and their nodes shows about its source: at most that it asks for a pause. */
+export function answerAboutExtra(
+  outcome: WorkflowListOutcome | DefinitionOutcome,
+): SourceAnswer | null {
+  return outcome.kind === 'rate_limited' ? outcome : null;
 }

@@ -1,0 +1,38 @@
+import type { RequestKind } from '../core/source/request.ts';
+import type { SourceAnswer } from '../core/source/throttle.ts';
+import type { Reply, TakePiece } from './transport.ts';
+
+/**
+ * A request to a source: how it is sent, how its answer is read, and what that shows of the source. A new
+ * one is such a value, and a method of `SourceReader`.
+ */
+export interface SourceRequest<Outcome> {
+  readonly kind: RequestKind;
+  readonly method: 'GET' | 'POST';
+  /** Below the base URL, query included. */
+  readonly path: string;
+  /** Sent as JSON; absent, nothing is. */
+  readonly body?: object;
+  /** Whether it is sent again at once after a failure that may pass: never what changes something. */
+  readonly mayRepeat: boolean;
+  /** Begins to take in an answer; each attempt has its own. */
+  openAnswer(): Intake<Outcome>;
+  /** What the outcome shows of the source as a whole; null for nothing. */
+  saysOfSource(outcome: Outcome): SourceAnswer | null;
+}
+
+/** Takes in the body of an answer while it comes, and reads it at its end. */
+export interface Intake<Outcome> {
+  take: TakePiece;
+  read: (reply: Reply, context: ReadContext) => Outcome;
+}
+
+/** What an answer is read by, besides the question. */
+export interface ReadContext {
+  /** The key that it must not repeat. */
+  apiKey: string;
+  /** Milliseconds since the epoch. */
+  now: number;
+  /** Called with the fields that an answer lacks, or has in a form that cannot be read. */
+  onUnread: (fields: string[]) => void;
+}
