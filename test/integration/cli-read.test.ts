@@ -1,7 +1,9 @@
 import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { EVENT_TYPES } from '../../src/core/event/event.ts';
+import { RUN_FIELD_NAMES } from '../../src/core/run/snapshot.ts';
 import {
+  everyFieldOfRun,
   sampleDelivery,
   sampleEvent,
   sampleReads,
@@ -251,6 +253,15 @@ describe('runwatch show', () => {
       expect(stdout).toContain(part);
     }
     expect(stdout).not.toContain('\u001b');
+  });
+
+  test.each(RUN_FIELD_NAMES)('show prints %s of a run', async (name) => {
+    const run = everyFieldOfRun();
+    daemon.on('GET /v1/watches/run-1', { status: 200, body: sampleWatch({ run, run_id: run.id }) });
+    daemon.on('GET /v1/events', page());
+    daemon.on('GET /v1/deliveries', page());
+    const { stdout } = await cli(['show', 'run-1']);
+    expect(stdout).toContain(String(run[name]));
   });
 
   test('show --json prints the watch alone', async () => {

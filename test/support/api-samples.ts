@@ -1,4 +1,5 @@
-import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
+import { isoTime } from '../../src/core/event/event.ts';
+import { RUN_FIELDS, RUN_FIELD_NAMES, type RunSnapshot } from '../../src/core/run/snapshot.ts';
 import { NOTHING_GIVEN } from './builders.ts';
 import type {
   DeliveryView,
@@ -24,6 +25,17 @@ export function sampleRun(changes: Partial<RunSnapshot> = {}): RunSnapshot {
     observed_at: '2025-05-04T09:59:58.000Z',
     ...changes,
   };
+}
+
+/** A run of which Noxus gives every field, each with a value of its own. */
+export function everyFieldOfRun(): RunSnapshot {
+  const values = RUN_FIELD_NAMES.map((name, at): [string, string | number] => {
+    const { kind } = RUN_FIELDS[name];
+    if (kind === 'integer') return [name, at + 40];
+    const isTime = kind === 'time' || kind === 'observed';
+    return [name, isTime ? isoTime(Date.UTC(2025, 4, 4, 9, at)) : `its-${name}`];
+  });
+  return Object.fromEntries(values) as unknown as RunSnapshot;
 }
 
 export function sampleWatch(changes: Partial<WatchView> = {}): WatchView {

@@ -1,6 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { EVENT_TYPES, isoTime } from '../../src/core/event/event.ts';
+import {
+  RUN_FIELDS,
+  RUN_FIELD_NAMES,
+  type RunFieldKind,
+  type RunSnapshot,
+} from '../../src/core/run/snapshot.ts';
 import { PROFILES, WATCH_STATES, type Watch } from '../../src/core/watch/watch.ts';
 import {
   readWatch,
@@ -22,21 +28,19 @@ const trouble = fc.record({
   since: time,
 });
 
-const run = fc.record({
+/** Values of a run's fields, as strange as a record can hold. */
+const VALUES = {
   id: fc.constantFrom('run-1', 'RUN-1'),
-  workflow_id: text,
-  group_id: text,
-  workflow_version_id: fc.option(text),
   status: text,
-  progress: fc.integer(),
-  created_at: text,
-  started_at: fc.option(text),
-  finished_at: fc.option(text),
-  source: fc.option(text),
-  user_id: fc.option(text),
-  conversation_id: fc.option(text),
-  observed_at: time.map(isoTime),
-});
+  text: fc.option(text),
+  integer: fc.option(fc.integer()),
+  time: fc.option(text),
+  observed: time.map(isoTime),
+} satisfies Record<RunFieldKind, fc.Arbitrary<unknown>>;
+
+const run = fc.record(
+  Object.fromEntries(RUN_FIELD_NAMES.map((name) => [name, VALUES[RUN_FIELDS[name].kind]])),
+) as fc.Arbitrary<unknown> as fc.Arbitrary<RunSnapshot>;
 
 const webhook = fc.record(
   {
