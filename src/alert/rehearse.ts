@@ -15,7 +15,7 @@ import {
 } from '../core/alert/entry.ts';
 import type { Group } from '../core/alert/group.ts';
 import { Judgement, ownersOf } from '../core/alert/judgement.ts';
-import { endsDeadline, meets, type AlertEvent, type Rule } from '../core/alert/rule.ts';
+import { isFinal, meets, type AlertEvent, type Rule } from '../core/alert/rule.ts';
 import { detectedAt, isOfRun, isoTime, type AnyEvent } from '../core/event/event.ts';
 import { formatDuration } from '../core/time.ts';
 import type { RunLinks } from '../core/run/links.ts';
@@ -201,7 +201,7 @@ function referenceOf({ condition }: Rule, { run }: Pick<Watch, 'run'>): string |
 /** Runs that end by one of the events. */
 function endedRuns({ events }: EventHistory): SeenRun[] {
   return events.flatMap((stored) => {
-    if (!isOfRun(stored) || !endsDeadline(stored.type)) return [];
+    if (!isOfRun(stored) || !isFinal(stored.type)) return [];
     const { watch, run } = stored.data;
     const event = judgedEvent(stored);
     return [

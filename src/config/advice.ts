@@ -1,3 +1,4 @@
+import { isFinal } from '../core/alert/rule.ts';
 import { inhibitedBy } from '../core/alert/suppression.ts';
 import { mutedUntil, type TimeInterval } from '../core/alert/time-interval.ts';
 import { isPager } from '../core/delivery/delivery.ts';
@@ -231,15 +232,13 @@ function withoutRun(given: Given): ConfigProblem[] {
   return ofRule(given, ['when', 'source'], message);
 }
 
-const ENDS = new Set(['run.completed', 'run.failed', 'run.stopped', 'run.gone', 'watch.expired']);
-
 /** A run ends once, so that no more than one end is in a group of its own. */
 function oncePerRun(given: Given): ConfigProblem[] {
   const { threshold, group_by: labels = [], events = [] } = given.rule;
   if (threshold === undefined || !labels.includes('...')) return none;
   const { ofRuns, ofSystem } = typesOf(events);
   const least = threshold.count ?? threshold.consecutive ?? threshold.at_least ?? threshold.of_last;
-  const isOnce = ofSystem.length === 0 && ofRuns.every((type) => ENDS.has(type));
+  const isOnce = ofSystem.length === 0 && ofRuns.every(isFinal);
   if (!isOnce || least === undefined || least < 2) return none;
   const message =
     `a run ends once, and '...' makes a group of each run, so that ${least} are never reached: ` +
@@ -296,7 +295,7 @@ function endlessGroups(given: Given): ConfigProblem[] {
     return ofRule(given, ['group_by'], message);
   }
   const { ofRuns, ofSystem } = typesOf(events);
-  const isLast = ofSystem.length === 0 && ofRuns.every((type) => ENDS.has(type));
+  const isLast = ofSystem.length === 0 && ofRuns.every(isFinal);
   const mayFollow = resolving.some((pattern) => ruleWants([pattern], 'run.resumed'));
   if (!labels.includes('...') || !isLast || mayFollow) return none;
   const message = `nothing follows ${events.join(', ')} in a group of one run, ${BY_HAND} resolve.after`;

@@ -130,7 +130,7 @@ export type Role = 'match' | 'resolve' | 'sample';
 export function roleOf(rule: Rule, type: string): Role | null {
   const { condition } = rule;
   if (condition.kind === 'absent') return roleOfAwaited(condition.event, type);
-  if (condition.kind === 'deadline') return endsDeadline(type) ? 'resolve' : null;
+  if (condition.kind === 'deadline') return isFinal(type) ? 'resolve' : null;
   if (ruleWants(rule.events, type)) return 'match';
   if (condition.kind === 'each') return ruleWants(rule.resolve.events, type) ? 'resolve' : null;
   const isOfRuns = condition.kind === 'consecutive' || condition.kind === 'rate';
@@ -143,9 +143,12 @@ function roleOfAwaited(awaited: string, type: string): Role | null {
   return type.startsWith('run.') ? 'sample' : null;
 }
 
-/** Whether an event ends the wait for a run's end. */
-export function endsDeadline(type: string): boolean {
-  return ENDS.has(type) || type === 'run.gone' || type === 'watch.expired';
+/** Events after which none follows in the life of a run. */
+const FINAL_EVENTS: readonly string[] = [...ENDS, 'run.gone', 'watch.expired'];
+
+/** Whether none follows in the life of a run: such an event ends the wait of a deadline. */
+export function isFinal(type: string): boolean {
+  return FINAL_EVENTS.includes(type);
 }
 
 /** Whether an event meets the conditions of a rule's `when`. */
@@ -169,14 +172,7 @@ const COUNTERPARTS: Readonly<Record<string, string>> = {
 };
 
 /** What ends the state of one run. */
-const ENDS_OF_STATES = [
-  'run.resumed',
-  'run.recovered',
-  'watch.recovered',
-  ...ENDS,
-  'run.gone',
-  'watch.expired',
-];
+const ENDS_OF_STATES = ['run.resumed', 'run.recovered', 'watch.recovered', ...FINAL_EVENTS];
 
 const DAY_MS = 86_400_000;
 
@@ -216,11 +212,6 @@ export function defaultResolution({
     settleMs: isOfFailures ? groupIntervalMs : 0,
     afterMs: isOfFailures ? QUIET_MS : ofOthers,
   };
-}
-
-/** Whether nothing follows in the life of a run. */
-function isFinal(type: string): boolean {
-  return ENDS.has(type) || type === 'run.gone' || type === 'watch.expired';
 }
 
 /** The labels of the group that counts what belongs to none of the others of its source. */
