@@ -126,7 +126,7 @@ test('the alert rules and the dashboard use metrics that exist', async () => {
     ...panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr)),
     ...rules.groups.flatMap((group) => group.rules.map(({ expr }) => expr)),
   ];
-  expect(expressions.length).toBeGreaterThan(30);
+  expect(expressions.length).toBeGreaterThan(20);
   const used = expressions.flatMap(metricsIn);
   expect(used.filter((name) => !known.has(name))).toEqual([]);
 });
@@ -242,6 +242,14 @@ test('the README says of each event of runs, and of each sent by default, whethe
   expect(Object.fromEntries(said)).toMatchObject(
     Object.fromEntries([...types].map((type) => [type, byDefault.has(type) ? 'yes' : 'no'])),
   );
+});
+
+test('docs/design.md names files that exist', async () => {
+  const page = await read('docs/design.md');
+  const paths = [...page.matchAll(/`((?:[\w.-]+\/)+[\w.-]+\.\w+)`/g)].map(([, path = '']) => path);
+  expect(paths.length).toBeGreaterThan(20);
+  const isThere = (path: string) => ['.', 'src'].some((root) => existsSync(join(ROOT, root, path)));
+  expect(paths.filter((path) => !isThere(path))).toEqual([]);
 });
 
 test('CONTRIBUTING.md names files and scripts that exist', async () => {

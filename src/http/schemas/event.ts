@@ -5,6 +5,7 @@ import {
   LOGGED_FAMILIES,
   LOGGED_TYPES,
   SYSTEM_EVENT_TYPES,
+  type RunwatchEvent,
 } from '../../core/event/event.ts';
 import {
   RUN_FIELDS,
@@ -116,7 +117,7 @@ const eventData = z
     usual_ms: milliseconds.nullable().exactOptional().meta({
       description: 'Of run.stalled: in how long 99 of 100 runs leave the state, if known.',
     }),
-  })
+  } satisfies Record<keyof RunwatchEvent['data'], z.ZodType>)
   .meta({ id: 'EventData', description: 'What changed, and of which run.' });
 
 /** For readers of events, to which a newer runwatch may send a type that they do not know. */
