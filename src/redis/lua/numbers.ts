@@ -56,6 +56,17 @@ local function leaveLog(log, number)
   end
 end
 
+local function enterNumber(log, indexes, number, value)
+  for _, index in ipairs(indexes) do enterIndex(index, number) end
+  enterLog(log, number, value)
+end
+
+-- The log first: that takes no memory, so that a full Redis lets scripts begin with it.
+local function leaveNumber(log, indexes, number)
+  leaveLog(log, number)
+  for _, index in ipairs(indexes) do leaveIndex(index, number) end
+end
+
 -- A counter that was lost goes on behind the numbers of its log: no number stands for two records.
 local function nextNumber(counter, log)
   local number = redis.call('INCR', counter)

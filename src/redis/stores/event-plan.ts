@@ -34,8 +34,8 @@ local function plan(effects, pools)
   for _, delivery in ipairs(effects.deliveries) do
     if redis.call('HEXISTS', delivery.key, 'version') == 0 then
       local at = nextNumber(effects.deliveryNumber, effects.deliveryLog)
-      for _, index in ipairs(delivery.indexes) do enterIndex(index, at) end
-      enterLog(effects.deliveryLog, at, delivery.watch and numberOf(delivery.watch) or delivery.id)
+      local owner = delivery.watch and numberOf(delivery.watch) or delivery.id
+      enterNumber(effects.deliveryLog, delivery.indexes, at, owner)
       redis.call('ZADD', delivery.live, at, delivery.id)
       -- It is there already where this step was taken before, and failed.
       if redis.call('LINDEX', delivery.ordering, -1) ~= delivery.id then
@@ -139,8 +139,7 @@ local function logOwnEvents(own, now)
   if not own then return end
   for _, event in ipairs(own.events) do
     local place = nextNumber(own.eventPlace, own.eventLog)
-    for _, index in ipairs(event.indexes) do enterIndex(index, place) end
-    enterLog(own.eventLog, place, event.id)
+    enterNumber(own.eventLog, event.indexes, place, event.id)
     redis.call('ZADD', own.ownEvents, now, event.id)
     redis.call('HSET', event.key, 'place', place, 'body', event.body)
   end

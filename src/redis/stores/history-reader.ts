@@ -43,7 +43,6 @@ interface PartKind<Item> {
   hashes: (keys: Keys) => string;
   fields: [version: string, text: string];
   parse: (text: string, version: string, number: number) => Item;
-  ofHistory: (history: History) => Numbered<Item>[];
   /** All of a packed record, by their numbers. */
   unpack: (record: Buffer) => ReadonlyMap<number, Item>;
 }
@@ -53,8 +52,6 @@ const EVENTS: PartKind<RunwatchEvent> = {
   hashes: (keys) => keys.event(''),
   fields: ['place', 'body'],
   parse: (text) => JSON.parse(text) as RunwatchEvent,
-  ofHistory: ({ events }) =>
-    events.map(({ place, body }) => ({ number: place, item: JSON.parse(body) as RunwatchEvent })),
   unpack: unpackEvents,
 };
 
@@ -67,11 +64,6 @@ const DELIVERIES: PartKind<StoredDelivery> = {
     number,
     delivery: JSON.parse(text) as Delivery,
   }),
-  ofHistory: ({ deliveries }) =>
-    deliveries.map(({ number, version, delivery }) => ({
-      number,
-      item: { version, number, delivery },
-    })),
   unpack: unpackDeliveries,
 };
 
@@ -210,8 +202,7 @@ export class HistoryReader {
       { hashes: kind.hashes(keys), order, most: CHUNK, version, text, from },
     );
     if (record !== undefined && isPacked(record)) {
-      const items = kind.ofHistory(unpackHistory(record));
-      return { items: ordered(items, order, from), isLast: true };
+      return { items: ordered(kind.unpack(record), order, from), isLast: true };
     }
     const items: Numbered<Item>[] = [];
     for (let at = 0; at < flat.length; at += 3) {
@@ -249,12 +240,13 @@ export function readRows(
 }
 
 function ordered<Item>(
-  items: Numbered<Item>[],
+  items: ReadonlyMap<number, Item>,
   order: 'newest' | 'oldest',
   from: string | undefined,
 ): Numbered<Item>[] {
   const sign = order === 'newest' ? -1 : 1;
-  return items
+  return [...items]
+    .map(([number, item]) => ({ number, item }))
     .filter(({ number }) => from === undefined || sign * (number - Number(from)) > 0)
     .sort((a, b) => sign * (a.number - b.number));
 }

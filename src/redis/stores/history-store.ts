@@ -92,8 +92,7 @@ const DROP_DELIVERIES = `
 ${COUNT}
 local function dropDeliveries(plan)
   for _, delivery in ipairs(plan.deliveries) do
-    leaveLog(plan.deliveryLog, delivery.number)
-    for _, index in ipairs(delivery.indexes) do leaveIndex(index, delivery.number) end
+    leaveNumber(plan.deliveryLog, delivery.indexes, delivery.number)
     count(keys.deliveryCounts, 'planned', -1)
     count(keys.deliveryCounts, delivery.count, -1)
   end
@@ -237,13 +236,9 @@ if not isUnchanged(keys.watch, args.identity) or not isPacked(keys.watch) then r
 evenIfFull(keys.packed)
 redis.call('ZREM', keys.deliveriesSettled, plan.number)
 dropDeliveries(plan)
-for _, event in ipairs(plan.events) do
-  leaveLog(plan.eventLog, event.place)
-  for _, index in ipairs(event.indexes) do leaveIndex(index, event.place) end
-end
-leaveLog(plan.names, plan.number)
+for _, event in ipairs(plan.events) do leaveNumber(plan.eventLog, event.indexes, event.place) end
 leaveRun(plan.runIds)
-for _, index in ipairs(plan.indexes) do leaveIndex(index, plan.number) end
+leaveNumber(plan.names, plan.indexes, plan.number)
 redis.call('ZREM', keys.watchesEnded, plan.number)
 redis.call('ZREM', keys.watchesChanged, plan.number)
 redis.call('ZREM', keys.goneChecks, plan.member)

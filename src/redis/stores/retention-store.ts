@@ -48,8 +48,7 @@ const FORGET_EVENTS = script(
 ${NUMBERS}
 local plan = cjson.decode(args.plan)
 for _, event in ipairs(plan.events) do
-  leaveLog(plan.eventLog, event.place)
-  for _, index in ipairs(event.indexes) do leaveIndex(index, event.place) end
+  leaveNumber(plan.eventLog, event.indexes, event.place)
   redis.call('DEL', event.key)
   redis.call('ZREM', keys.liveEvents, event.id)
 end
@@ -65,8 +64,7 @@ ${NUMBERS}
 local plan = cjson.decode(args.plan)
 for _, event in ipairs(plan.events) do
   if redis.call('ZSCORE', keys.ownEvents, event.id) then
-    if event.place then leaveLog(plan.eventLog, event.place) end
-    for _, index in ipairs(event.indexes) do leaveIndex(index, event.place) end
+    if event.place then leaveNumber(plan.eventLog, event.indexes, event.place) end
     if redis.call('EXISTS', event.live) == 0 then redis.call('DEL', event.key) end
     redis.call('ZREM', keys.ownEvents, event.id)
   end
@@ -91,8 +89,7 @@ for _, delivery in ipairs(plan.deliveries) do
   local version, number = unpack(redis.call('HMGET', delivery.key, 'version', 'number'))
   local isUnchanged = version == delivery.version and number == delivery.number
   if isUnchanged and redis.call('ZSCORE', keys.deliveriesSettled, delivery.id) then
-    leaveLog(plan.deliveryLog, number)
-    for _, index in ipairs(delivery.indexes) do leaveIndex(index, number) end
+    leaveNumber(plan.deliveryLog, delivery.indexes, number)
     redis.call('ZREM', delivery.live, delivery.id)
     -- The text of an event that has left the log goes with the last of its deliveries.
     if delivery.event ~= '' and redis.call('EXISTS', delivery.live) == 0

@@ -175,8 +175,7 @@ if effects then
     -- One that is there was written by a step that failed afterwards, or before the watch was lost.
     if redis.call('HEXISTS', event.key, 'place') == 0 then
       local place = nextNumber(effects.eventPlace, effects.eventLog)
-      for _, index in ipairs(event.indexes) do enterIndex(index, place) end
-      enterLog(effects.eventLog, place, number)
+      enterNumber(effects.eventLog, event.indexes, place, number)
       redis.call('ZADD', effects.liveEvents, place, event.id)
       redis.call('HSET', event.key, 'place', place, 'body', event.body)
     end
