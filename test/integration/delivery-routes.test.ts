@@ -108,7 +108,10 @@ function processWith(endpoints: object) {
   const deliverer = delivererOf(process);
   deliverers.push(deliverer);
   const { routes, secrets } = deliverer;
-  return { routeOf: routes.routeOf, secrets, clock, logged };
+  /** The endpoints that a reload with other endpoints reaches in another way. */
+  const changedBy = (next: object) =>
+    routes.prepare(configSchema.parse({ data_dir: '/d', endpoints: next }).endpoints)();
+  return { routeOf: routes.routeOf, changedBy, secrets, clock, logged };
 }
 
 function deliveryTo(endpoint: string): Delivery {
@@ -408,6 +411,21 @@ function verifiedBy(headers: IncomingHttpHeaders, body: string): [string, string
   }
 }
 
+/** Settings with another value in one place. */
+function withAnother(settings: object, [key = '', ...below]: string[]): object {
+  const value = (settings as Record<string, object>)[key]!;
+  return { ...settings, [key]: below.length > 0 ? withAnother(value, below) : another(value) };
+}
+
+function another(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(another);
+  if (typeof value === 'object' && value !== null) {
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, another(inner)]));
+  }
+  if (value === SECRET) return generateSecret();
+  return String(value).replace('canary', 'canopy');
+}
+
 /** The settings of a kind of endpoint that are credentials or addresses, and so never shown whole. */
 function hiddenSettings(schema: z.core.$ZodType, path: string[] = []): string[] {
   const as = presentationOf(schema);
@@ -448,6 +466,34 @@ describe('credentials', () => {
       expect(hidden.filter((setting) => !looked.has(setting))).toEqual([]);
     },
   );
+
+  test.each(
+    Object.entries(CREDENTIALS).flatMap(([name, { type, settings, arrives }]) =>
+      Object.keys(arrives).map((setting) => ({ setting, name, type, settings })),
+    ),
+  )(
+    'a reload with another $setting of $name counts as another way to its receiver',
+    ({ setting, type, settings }) => {
+      const now = { type, ...settings({ http: 'http://127.0.0.1:1', smtp: '127.0.0.1:2' }) };
+      const { changedBy } = processWith({ canary: now, other: { type: 'log' } });
+      const next = withAnother(now, setting.split('.'));
+      expect(changedBy({ canary: next, other: { type: 'log' } })).toEqual(['canary']);
+    },
+  );
+
+  test('a reload that changes which events endpoints get, and when, changes no way to a receiver', () => {
+    const [hook, chat] = ['https://a.example/hook', 'https://b.example/services/x'];
+    const { changedBy } = processWith({
+      hook: { type: 'webhook', url: hook },
+      chat: { type: 'slack', url: chat },
+    });
+    const common = { events: ['run.failed'], rate: 3, retry: ['1s'], timeout: '5s' };
+    const next = {
+      hook: { type: 'webhook', url: hook, ...common },
+      chat: { type: 'slack', url: chat, ...common, fold: false, mentions: { '@ana': 'U1' } },
+    };
+    expect(changedBy(next)).toEqual([]);
+  });
 
   test('each kind of endpoint in the schema is a known type', () => {
     const types = endpointSchema.options.map((one) => one.shape.type.value);
