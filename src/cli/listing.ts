@@ -1,31 +1,115 @@
 import { type Command, Option } from 'commander';
-import type { DaemonClient } from '../client/client.ts';
-import type { PageView, WorkflowsView } from '../client/types.ts';
+import type { DaemonClient, RunwatchClient } from '../client/client.ts';
+import { collectPages } from '../client/pages.ts';
+import type { PageView, WatchQuery, WorkflowsView } from '../client/types.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { isUuid } from '../core/run/snapshot.ts';
 import type { CommandLine } from './command-line.ts';
-import { widened, type Output } from './output.ts';
-import { usageError } from './exit.ts';
+import { widened, type Colors } from './output.ts';
+import { EXIT, usageError } from './exit.ts';
+import { renderTable, type Column } from './render/table.ts';
 import { moreText, plain } from './render/text.ts';
 import { note, writeJson } from './report.ts';
-import { collectPair, moment, positiveInteger, type Moment } from './options.ts';
+import { moment, positiveInteger, type Moment } from './options.ts';
+import { resolveRun } from './resolve.ts';
+import type { DaemonFlags } from './verb.ts';
 
-/* What several listings have: filters, as flags and as the API takes them, and how a page is shown. */
+/* A verb that lists something is data, as far as it does not think: its filters, its columns, what it says. */
 
-/** Flags that bound a listing in time. */
-export interface TimeFlags {
-  since?: Moment;
-  until?: Moment;
+/** What it takes to say what a flag means. */
+export interface Asking {
+  client: RunwatchClient;
+  cli: CommandLine;
 }
 
-/**
- * Adds `--since` and `--until`.
- * @param what is bounded, such as `created`
- */
-export function addTimeFlags(command: Command, what: string): Command {
-  return command
-    .option('--since <time>', `${what} at this time or later, or this long ago, such as 1h`, moment)
-    .option('--until <time>', `${what} before this time, or this long ago`, moment);
+/** A filter of the API as a flag. `read` gives what the API takes for its value, if not that. */
+type FilterFlag<Value = unknown> = Option | ReadFlag<Value>;
+
+interface ReadFlag<Value> {
+  option: Option;
+  read: (given: never, asking: Asking) => Value | Promise<Value>;
+}
+
+/** A flag for each filter that a listing of the API has, in the order of the help. */
+export type FilterFlags<Query> = {
+  readonly [Name in Exclude<keyof Query, 'limit' | 'cursor'>]-?: FilterFlag<Query[Name]>;
+};
+
+/** What columns show besides the row, ms since the epoch. */
+export interface TableView {
+  now: number;
+  colors: Colors;
+}
+
+/** The columns of a table, the most useful ones first: on a narrow terminal the last ones give way. */
+type Columns<Item> = (items: readonly Item[], view: TableView) => readonly Column<Item>[];
+
+/** What a verb lists, page by page. */
+export interface Listing<Item, Query, Flags> {
+  /** Such as `watch` and `watches`. */
+  what: readonly [one: string, many: string];
+  /** What to say where there is none at all. */
+  none: string;
+  filters: FilterFlags<Query>;
+  /** What goes to the API for what was asked for, if not that. */
+  adapt?: (query: Query, flags: Flags) => Query;
+  list: (client: DaemonClient, query: Query) => Promise<PageView<Item>>;
+  columns: Columns<Item>;
+  /** How to see the rest, besides `--limit` and `--all`. */
+  next?: (page: PageView<Item>, query: Query) => string | undefined;
+  /** Says on stderr what people need to know besides. */
+  advise?: (cli: CommandLine, client: DaemonClient) => Promise<void>;
+}
+
+/** @param before flags that are no filters, by the filter that they stand before in the help */
+export function addFilterFlags<Name extends string>(
+  command: Command,
+  filters: Readonly<Record<Name, FilterFlag>>,
+  before: Partial<Record<Name, Option>> = {},
+): Command {
+  for (const [name, filter] of Object.entries<FilterFlag>(filters)) {
+    const other = before[name as Name];
+    if (other !== undefined) command.addOption(other);
+    command.addOption('read' in filter ? filter.option : filter);
+  }
+  return command;
+}
+
+/** The query that flags come to: the filters that were given. Throws RunwatchError. */
+export async function queryOf<Query>(
+  filters: FilterFlags<Query>,
+  flags: object,
+  asking: Asking,
+): Promise<Query> {
+  const given = flags as Readonly<Record<string, never>>;
+  timeQuery(given, asking.cli.now());
+  const query: Record<string, unknown> = {};
+  for (const [name, filter] of Object.entries<FilterFlag>(filters)) {
+    const { option, read } = 'read' in filter ? filter : { option: filter, read: undefined };
+    const value = given[option.attributeName()];
+    if (value !== undefined) query[name] = read === undefined ? value : await read(value, asking);
+  }
+  return query as Query;
+}
+
+/** A flag for a time, or for how long ago. */
+export function timeFlag(flags: string, help: string) {
+  return { option: new Option(flags, help).argParser(moment), read: momentText };
+}
+
+function momentText(at: Moment, { cli }: Asking): string {
+  return new Date(at(cli.now())).toISOString();
+}
+
+/** @param what is bounded by `--since` and `--until`, such as `created` */
+export function timeFilters(what: string) {
+  return {
+    since: timeFlag(
+      '--since <time>',
+      `${what} at this time or later, or this long ago, such as 1h`,
+    ),
+    until: timeFlag('--until <time>', `${what} before this time, or this long ago`),
+  };
 }
 
 /**
@@ -33,33 +117,25 @@ export function addTimeFlags(command: Command, what: string): Command {
  * @param now milliseconds since the epoch
  * @throws a usage error where nothing lies between the two
  */
-export function timeQuery(
-  { since, until }: TimeFlags,
-  now: number,
-): { since: string | undefined; until: string | undefined } {
-  const [from, to] = [since?.(now), until?.(now)];
-  if (from !== undefined && to !== undefined && from >= to) {
+export function timeQuery(flags: { since?: Moment; until?: Moment }, now: number) {
+  const [since, until] = [flags.since?.(now), flags.until?.(now)];
+  if (since !== undefined && until !== undefined && since >= until) {
     throw usageError('--since must be before --until');
   }
-  return { since: timeText(from), until: timeText(to) };
+  return { since: timeText(since), until: timeText(until) };
 }
 
 function timeText(ms: number | undefined): string | undefined {
   return ms === undefined ? undefined : new Date(ms).toISOString();
 }
 
-export type Meta = Readonly<Record<string, string>>;
+export const OF_ONE_RUN = {
+  option: new Option('--run <run-id>', 'of one run'),
+  read: (run: string, asking: Asking) => resolveRun(run, asking),
+};
 
-export function addMetaFlag(command: Command): Command {
-  return command.option(
-    '--meta <key=value>',
-    'with this in the metadata of the watch; may be repeated',
-    collectPair,
-  );
-}
-
-/** Flags of every listing. */
-export interface ListingFlags {
+/** Flags of a listing that has pages. */
+export interface ListingFlags extends DaemonFlags {
   limit?: number;
   all?: boolean;
   wide?: boolean;
@@ -81,45 +157,76 @@ export function wideFlag(): Option {
   return new Option('--wide', 'show all columns, whatever the width of the terminal');
 }
 
-export function limitOf({ all, limit = DEFAULT_LIMIT }: ListingFlags): number {
-  return all === true ? Infinity : limit;
+/** What was asked for, and the read of its pages, as far as the flags want them. */
+export async function openListing<Item, Query, Flags extends ListingFlags>(
+  cli: CommandLine,
+  { filters, list, adapt = (query) => query }: Listing<Item, Query, Flags>,
+  flags: Flags,
+) {
+  const client = await cli.connect(flags);
+  const asked = await queryOf(filters, flags, { client, cli });
+  const { all, limit = DEFAULT_LIMIT } = flags;
+  const query = adapt(asked, flags);
+  const read = () =>
+    collectPages(
+      (paging) => list(client, { ...query, ...paging }),
+      all === true ? Infinity : limit,
+    );
+  return { client, asked, query, read };
 }
 
-/** A page, and what to say of it. */
-interface Listing<Item> {
-  page: PageView<Item>;
-  /** What is listed, such as `watch` and `watches`. */
-  what: [one: string, many: string];
-  /** What to say where there is none at all. */
-  none: string;
-  filters: object;
-  /** Lists without filters. */
-  list: (query: { limit: number }) => Promise<PageView<unknown>>;
-  render: (items: Item[], output: Output) => string;
-  /** How to see the rest, besides `--limit` and `--all`. */
-  next?: string | undefined;
+/** Prints what the flags ask for. It says on stderr what that leaves out, or why it is empty. */
+export async function showListing<Item, Query extends Paging, Flags extends ListingFlags>(
+  cli: CommandLine,
+  listing: Listing<Item, Query, Flags>,
+  flags: Flags,
+): Promise<number> {
+  const { client, asked, query, read } = await openListing(cli, listing, flags);
+  const page = await read();
+  const { what, columns, next, advise } = listing;
+  const isEmpty = page.data.length === 0;
+  const isForPeople = flags.json !== true;
+  const none = isEmpty && isForPeople ? await whyNothing(client, listing, asked) : '';
+  showRows(cli, flags, { page, none, columns });
+  const more = isForPeople ? moreText(page, ...what) : null;
+  if (more !== null) note(cli.io.stderr, [more, next?.(page, query)].filter(Boolean).join(' '));
+  if (isForPeople && !isEmpty) await advise?.(cli, client);
+  return EXIT.ok;
 }
 
-/** Prints a page as JSON or a table. It says on stderr what the page leaves out, or why it is empty. */
-export async function showListing<Item>(
-  { stdout, stderr }: CommandLine['io'],
-  { json, wide }: ListingFlags,
-  listing: Listing<Item>,
-): Promise<void> {
-  const { page, what, render, next } = listing;
-  if (json === true) return writeJson(stdout, page);
-  if (page.data.length === 0) note(stderr, await whyNothing(listing));
-  else stdout.write(render(page.data, widened(stdout, wide)));
-  const more = moreText(page, ...what);
-  if (more !== null) note(stderr, next === undefined ? more : `${more} ${next}`);
-}
+type Paging = Pick<WatchQuery, 'limit' | 'cursor'>;
 
 /** Says of an empty listing whether there is nothing, or nothing that matches. */
-async function whyNothing<Item>({ what, none, filters, list }: Listing<Item>): Promise<string> {
-  const isFiltered = Object.values(filters).some((value) => value !== undefined);
-  if (!isFiltered) return none;
-  const { data } = await list({ limit: 1 });
+async function whyNothing<Item, Query extends Paging>(
+  client: DaemonClient,
+  { what, none, list }: Pick<Listing<Item, Query, never>, 'what' | 'none' | 'list'>,
+  asked: Query,
+): Promise<string> {
+  // An order leaves nothing out.
+  if (Object.keys(asked).every((name) => name === 'order')) return none;
+  const { data } = await list(client, { limit: 1 } as Query);
   return data.length === 0 ? none : `No ${what[0]} matches; without the filters there are some.`;
+}
+
+/** Prints an answer as JSON or, of its rows, a table; without any it says so on stderr. */
+export function showRows<Item>(
+  cli: CommandLine,
+  { json, wide }: Pick<ListingFlags, 'json' | 'wide'>,
+  { page, none, columns }: { page: { data: Item[] }; none: string; columns: Columns<Item> },
+): void {
+  if (json === true) writeJson(cli.io.stdout, page);
+  else if (page.data.length === 0) note(cli.io.stderr, none);
+  else cli.io.stdout.write(tableOf(cli, page.data, columns, wide));
+}
+
+export function tableOf<Item>(
+  { io: { stdout }, now }: CommandLine,
+  items: readonly Item[],
+  columns: Columns<Item>,
+  wide?: boolean,
+): string {
+  const output = widened(stdout, wide);
+  return renderTable(items, columns(items, { now: now(), colors: output.colors }), output);
 }
 
 /** Most workflows that are named where a name is unknown. */

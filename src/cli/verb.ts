@@ -26,8 +26,9 @@ export function daemonCommand(
 export function refuseUnknownVerb(command: Command): void {
   const [word] = command.args;
   if (word === undefined) return;
-  const verbs = command.commands.map((one) => one.name()).join(', ');
-  command.error(`error: ${command.name()} has no verb "${plain(word)}"; expected one of: ${verbs}`);
+  const verbs = command.commands.map((one) => one.name());
+  const expected = `expected${verbs.length === 1 ? '' : ' one of'}: ${verbs.join(', ')}`;
+  command.error(`error: ${command.name()} has no verb "${plain(word)}"; ${expected}`);
 }
 
 /** Requests to the daemon at the same time: as many as the client has connections. */

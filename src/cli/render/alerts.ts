@@ -1,5 +1,6 @@
 import type { AlertView } from '../../client/types.ts';
 import { suppressedText } from '../../core/alert/suppression.ts';
+import type { Column } from './table.ts';
 import { relative } from './text.ts';
 
 /** What keeps notifications back, and until when: `silenced by ana, ends in 2h`. */
@@ -10,6 +11,14 @@ export function suppressedLine(suppressors: AlertView['suppressed_by'], now: num
       : `${suppressedText(one)}, ends ${relative(one.until, now)}`,
   );
   return texts.join('; ') || '-';
+}
+
+type Suppressed = Partial<Pick<AlertView, 'suppressed_by'>>;
+
+/** What keeps the notifications of each back; no column where nothing does. */
+export function suppressedColumn(rows: readonly Suppressed[], now: number): Column<Suppressed>[] {
+  if (rows.every(({ suppressed_by: by = [] }) => by.length === 0)) return [];
+  return [{ head: 'SUPPRESSED', value: ({ suppressed_by: by = [] }) => suppressedLine(by, now) }];
 }
 
 /** The labels, with the name of the workflow where it is known. */

@@ -1,20 +1,19 @@
 import type { CommandLine } from '../command-line.ts';
-import type { Output } from '../output.ts';
+import type { TableView } from '../listing.ts';
 import type { DeliveryDetailView, DeliveryView } from '../../client/types.ts';
 import { paint, exactly, lasting, plain, relative, upcoming } from './text.ts';
 import { renderFields, renderTable, type Column } from './table.ts';
 
-export function renderDeliveries(
-  deliveries: readonly DeliveryView[],
-  now: number,
-  output: Output,
-): string {
-  const columns: Column<DeliveryView>[] = [
+export function deliveryColumns(
+  _deliveries: unknown,
+  { now, colors }: TableView,
+): Column<DeliveryView>[] {
+  return [
     { head: 'CREATED', value: (delivery) => relative(delivery.created_at, now) },
     {
       head: 'STATE',
       value: (delivery) => delivery.state,
-      paint: (text, delivery) => paint(text, delivery.state, output.colors),
+      paint: (text, delivery) => paint(text, delivery.state, colors),
       keep: 'always',
     },
     { head: 'DELIVERY', value: (delivery) => delivery.id, keep: 'always' },
@@ -25,7 +24,6 @@ export function renderDeliveries(
     { head: 'NEXT', value: (delivery) => upcoming(delivery.next_attempt_at, now) },
     { head: 'RUN', value: (delivery) => delivery.run_id || '-', keep: 'whole' },
   ];
-  return renderTable(deliveries, columns, output);
 }
 
 export function renderDelivery(delivery: DeliveryDetailView, cli: CommandLine): string {

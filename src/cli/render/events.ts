@@ -1,12 +1,15 @@
 import { percentText } from '../../core/run/snapshot.ts';
+import type { TableView } from '../listing.ts';
 import type { Output } from '../output.ts';
 import { type AnyEventView, type EventView, isRunEvent } from '../../client/types.ts';
 import { paint, plain, relative, roughly } from './text.ts';
-import { linked, renderTable, type Column } from './table.ts';
+import { linked, type Column } from './table.ts';
 
-export function renderEvents(events: readonly AnyEventView[], now: number, output: Output): string {
-  const { colors } = output;
-  const columns: Column<AnyEventView>[] = [
+export function eventColumns(
+  events: readonly AnyEventView[],
+  { now, colors }: TableView,
+): Column<AnyEventView>[] {
+  return [
     { head: 'WHEN', value: (event) => relative(detectedAt(event), now) },
     {
       head: 'TYPE',
@@ -25,7 +28,6 @@ export function renderEvents(events: readonly AnyEventView[], now: number, outpu
     { head: 'DETECTED', value: detectedAt, keep: 'whole' },
     { head: 'EVENT', value: (event) => event.id, keep: 'whole' },
   ];
-  return renderTable(events, columns, output);
 }
 
 function detectedAt(event: AnyEventView): string {

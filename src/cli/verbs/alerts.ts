@@ -1,39 +1,49 @@
-import type { Command } from 'commander';
-import { collectPages } from '../../client/pages.ts';
+import { type Command, Option } from 'commander';
 import type { AlertQuery, AlertView, ResolveBody } from '../../client/types.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
-import { addListingFlags, limitOf, type ListingFlags, showListing } from '../listing.ts';
+import {
+  addFilterFlags,
+  addListingFlags,
+  showListing,
+  type Listing,
+  type ListingFlags,
+  type TableView,
+} from '../listing.ts';
 import { alertStates } from '../options.ts';
-import { labelsText, suppressedLine } from '../render/alerts.ts';
-import { linked, renderFields, renderTable, type Column } from '../render/table.ts';
+import { labelsText, suppressedColumn, suppressedLine } from '../render/alerts.ts';
+import { linked, renderFields, type Column } from '../render/table.ts';
 import { exactly, paint, plain, relative } from '../render/text.ts';
 import { writeJson } from '../report.ts';
 import { resolveAlert } from '../resolve.ts';
 import { daemonCommand, refuseUnknownVerb, type DaemonFlags } from '../verb.ts';
 
-interface AlertFlags extends DaemonFlags, ListingFlags {
-  state?: string;
-  rule?: string;
-}
-
-export function addAlertsVerb(cli: CommandLine): void {
-  const alerts = daemonCommand(cli.program, 'alerts', 'read')
-    .description('list alerts, the newest first; show or resolve one')
-    .option(
+const ALERTS: Listing<AlertView, AlertQuery, ListingFlags> = {
+  what: ['alert', 'alerts'],
+  none: 'No alerts.',
+  filters: {
+    state: new Option(
       '--state <state>',
       'pending, firing, acknowledged or resolved; several by comma',
-      alertStates,
-    )
-    .option('--rule <name>', 'of one rule');
-  addListingFlags(alerts)
+    ).argParser(alertStates),
+    rule: new Option('--rule <name>', 'of one rule'),
+  },
+  list: (client, query) => client.listAlerts(query),
+  columns: columnsFor,
+};
+
+export function addAlertsVerb(cli: CommandLine): void {
+  const alerts = daemonCommand(cli.program, 'alerts', 'read').description(
+    'list alerts, the newest first; show or resolve one',
+  );
+  addListingFlags(addFilterFlags(alerts, ALERTS.filters))
     .helpCommand(false)
     .allowExcessArguments()
     .addHelpText('after', HELP)
-    .action((flags: AlertFlags, command: Command) => {
+    .action((flags: ListingFlags, command: Command) => {
       refuseUnknownVerb(command);
-      return cli.run(() => listAlerts(cli, flags));
+      return cli.run(() => showListing(cli, ALERTS, flags));
     });
   addAlertActions(cli, alerts);
 }
@@ -46,27 +56,7 @@ Examples:
   runwatch alerts --state firing
   runwatch alerts --rule failed-runs --json | jq '.data[].count'`;
 
-async function listAlerts(cli: CommandLine, flags: AlertFlags): Promise<number> {
-  const client = await cli.connect(flags);
-  const filters: AlertQuery = { state: flags.state, rule: flags.rule };
-  const page = await collectPages(
-    ({ limit, cursor }) => client.listAlerts({ ...filters, limit, cursor }),
-    limitOf(flags),
-  );
-  await showListing(cli.io, flags, {
-    page,
-    what: ['alert', 'alerts'],
-    none: 'No alerts.',
-    filters,
-    list: (query) => client.listAlerts(query),
-    render: (alerts, output) => renderTable(alerts, columnsFor(cli, alerts), output),
-  });
-  return EXIT.ok;
-}
-
-function columnsFor(cli: CommandLine, alerts: readonly AlertView[]): Column<AlertView>[] {
-  const now = cli.now();
-  const { colors } = cli.io.stdout;
+function columnsFor(alerts: readonly AlertView[], { now, colors }: TableView): Column<AlertView>[] {
   return [
     { head: 'ALERT', value: ({ id }) => id, keep: 'always' },
     {
@@ -79,9 +69,7 @@ function columnsFor(cli: CommandLine, alerts: readonly AlertView[]): Column<Aler
     { head: 'SINCE', value: ({ started_at: at }) => relative(at, now) },
     { head: 'LABELS', value: labelsText },
     { head: 'BY', value: ({ acknowledged }) => acknowledged?.by ?? '-' },
-    ...(alerts.some((one) => one.suppressed_by.length > 0)
-      ? [{ head: 'SUPPRESSED', value: (one: AlertView) => suppressedLine(one.suppressed_by, now) }]
-      : []),
+    ...suppressedColumn(alerts, now),
   ];
 }
 

@@ -1,24 +1,41 @@
-import type { AttentionView } from '../../client/types.ts';
+import { Option } from 'commander';
+import type { AttentionQuery, AttentionView } from '../../client/types.ts';
 import type { CommandLine } from '../command-line.ts';
-import { widened, type Output } from '../output.ts';
 import { EXIT } from '../exit.ts';
-import { wideFlag } from '../listing.ts';
-import { renderTable, type Column } from '../render/table.ts';
+import {
+  addFilterFlags,
+  queryOf,
+  showRows,
+  wideFlag,
+  type FilterFlags,
+  type TableView,
+} from '../listing.ts';
+import type { Column } from '../render/table.ts';
 import { count, paint, relative } from '../render/text.ts';
-import { note, writeJson } from '../report.ts';
-import { suppressedLine } from '../render/alerts.ts';
+import { note } from '../report.ts';
+import { suppressedColumn } from '../render/alerts.ts';
 import { daemonCommand, type DaemonFlags } from '../verb.ts';
 
 interface AttentionFlags extends DaemonFlags {
-  all?: boolean;
   wide?: boolean;
   json?: boolean;
 }
 
+const FILTERS: FilterFlags<AttentionQuery> = {
+  acknowledged: {
+    option: new Option(
+      '--all',
+      'also what a user has acknowledged, and alerts that are suppressed',
+    ),
+    read: () => 'include',
+  },
+};
+
 export function addAttentionVerb(cli: CommandLine): void {
-  daemonCommand(cli.program, 'attention', 'read')
-    .description('list what needs a person, the oldest first')
-    .option('--all', 'also what a user has acknowledged, and alerts that are suppressed')
+  const command = daemonCommand(cli.program, 'attention', 'read').description(
+    'list what needs a person, the oldest first',
+  );
+  addFilterFlags(command, FILTERS)
     .addOption(wideFlag())
     .option('--json', "print the API's answer")
     .addHelpText('after', HELP)
@@ -35,29 +52,13 @@ Examples:
 
 async function attention(cli: CommandLine, flags: AttentionFlags): Promise<number> {
   const client = await cli.connect(flags);
-  const page = await client.readAttention(flags.all === true ? { acknowledged: 'include' } : {});
-  const { stdout, stderr } = cli.io;
-  if (flags.json === true) {
-    writeJson(stdout, page);
-    return EXIT.ok;
-  }
-  if (page.data.length === 0) {
-    note(stderr, 'Nothing needs you.');
-    return EXIT.ok;
-  }
-  const output = widened(stdout, flags.wide);
-  const columns = columnsFor(cli.now(), output);
-  if (page.data.some(({ suppressed_by: by = [] }) => by.length > 0)) {
-    columns.push({
-      head: 'SUPPRESSED',
-      value: ({ suppressed_by: by = [] }) => suppressedLine(by, cli.now()),
-    });
-  }
-  stdout.write(renderTable(page.data, columns, output));
-  if (page.total > page.data.length) {
+  const query = await queryOf(FILTERS, flags, { client, cli });
+  const page = await client.readAttention(query);
+  showRows(cli, flags, { page, none: 'Nothing needs you.', columns: columnsFor });
+  if (flags.json !== true && page.total > page.data.length) {
     const all = count(page.total, 'thing needs', 'things need');
     note(
-      stderr,
+      cli.io.stderr,
       `The oldest ${page.data.length} of ${page.total_capped ? 'more than ' : ''}${all} you.`,
     );
   }
@@ -66,7 +67,7 @@ async function attention(cli: CommandLine, flags: AttentionFlags): Promise<numbe
 
 type Item = AttentionView['data'][number];
 
-function columnsFor(now: number, { colors }: Output): Column<Item>[] {
+function columnsFor(items: readonly Item[], { now, colors }: TableView): Column<Item>[] {
   return [
     { head: 'SINCE', value: ({ since }) => relative(since, now) },
     {
@@ -91,6 +92,7 @@ function columnsFor(now: number, { colors }: Output): Column<Item>[] {
       head: 'ACKNOWLEDGED',
       value: ({ acknowledged }) => (acknowledged ? `by ${acknowledged.by}` : '-'),
     },
+    ...suppressedColumn(items, now),
   ];
 }
 

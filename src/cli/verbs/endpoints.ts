@@ -4,9 +4,10 @@ import type { EndpointSwitch } from '../../client/client.ts';
 import type { EndpointView } from '../../client/types.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
+import { showRows, type TableView } from '../listing.ts';
 import { durationText } from '../options.ts';
 import { attemptText } from '../render/deliveries.ts';
-import { renderTable, type Column } from '../render/table.ts';
+import type { Column } from '../render/table.ts';
 import { paint, plain, count, lasting, roughly, upcoming } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { daemonCommand, refuseUnknownVerb, type DaemonFlags } from '../verb.ts';
@@ -41,10 +42,7 @@ Examples:
 async function listEndpoints(cli: CommandLine, flags: EndpointFlags): Promise<number> {
   const client = await cli.connect(flags);
   const page = await client.listEndpoints();
-  const { stdout, stderr } = cli.io;
-  if (flags.json === true) writeJson(stdout, page);
-  else if (page.data.length === 0) note(stderr, 'No endpoints are configured.');
-  else stdout.write(renderEndpoints(page.data, cli));
+  showRows(cli, flags, { page, none: 'No endpoints are configured.', columns: columnsFor });
   return EXIT.ok;
 }
 
@@ -237,10 +235,8 @@ async function rotateSecret(
 
 type Health = EndpointView['health'];
 
-function renderEndpoints(endpoints: readonly EndpointView[], cli: CommandLine): string {
-  const now = cli.now();
-  const { colors } = cli.io.stdout;
-  const columns: Column<EndpointView>[] = [
+function columnsFor(_endpoints: unknown, { now, colors }: TableView): Column<EndpointView>[] {
+  return [
     { head: 'NAME', value: (endpoint) => endpoint.name },
     { head: 'TYPE', value: (endpoint) => endpoint.type },
     { head: 'DEFAULT', value: (endpoint) => (endpoint.default ? 'yes' : '-') },
@@ -263,7 +259,6 @@ function renderEndpoints(endpoints: readonly EndpointView[], cli: CommandLine): 
     { head: 'URL', value: (endpoint) => endpoint.url ?? '-' },
     { head: 'EVENTS', value: (endpoint) => endpoint.events.join(' ') },
   ];
-  return renderTable(endpoints, columns, cli.io.stdout);
 }
 
 function counted(state: DeliveryState): (endpoint: EndpointView) => string {

@@ -1,60 +1,88 @@
 import { Option } from 'commander';
-import type { DaemonClient } from '../../client/client.ts';
-import { collectPages } from '../../client/pages.ts';
-import type { AnyEventView, EventStreamQuery } from '../../client/types.ts';
+import type { AnyEventView, EventQuery, EventStreamQuery } from '../../client/types.ts';
 import { DEFAULT_SYSTEM_EVENTS, EVENT_TYPES } from '../../core/event/event.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
 import {
+  addFilterFlags,
   addListingFlags,
-  addTimeFlags,
-  limitOf,
-  timeQuery,
-  type ListingFlags,
-  type TimeFlags,
-  workflowIds,
+  OF_ONE_RUN,
+  openListing,
   showListing,
+  timeFilters,
+  workflowIds,
+  type Asking,
+  type Listing,
+  type ListingFlags,
 } from '../listing.ts';
 import { eventTypes } from '../options.ts';
-import { eventLine, renderEvents } from '../render/events.ts';
+import { eventColumns, eventLine } from '../render/events.ts';
 import { plain } from '../render/text.ts';
 import { note, writeJsonLine } from '../report.ts';
-import { resolveId, resolveRun } from '../resolve.ts';
-import { daemonCommand, type DaemonFlags } from '../verb.ts';
+import { resolveId } from '../resolve.ts';
+import { daemonCommand } from '../verb.ts';
 
-interface EventFlags extends DaemonFlags, ListingFlags, TimeFlags {
-  run?: string;
+interface EventFlags extends ListingFlags {
   type?: string;
-  workflow?: string;
-  after?: string;
-  order?: 'newest' | 'oldest';
   progress?: boolean;
   follow?: boolean;
 }
 
-export function addEventsVerb(cli: CommandLine): void {
-  const events = daemonCommand(cli.program, 'events', 'read')
-    .description('list events, the newest first, or follow them')
-    .option('--run <run-id>', 'of one run')
-    .option(
+const EVENTS: Listing<AnyEventView, EventQuery, EventFlags> = {
+  what: ['event', 'events'],
+  none: 'No events.',
+  filters: {
+    run_id: OF_ONE_RUN,
+    type: new Option(
       '--type <type>',
       'of this type; several by comma, families as run.* or alert.*',
-      eventTypes,
-    )
-    .option('--workflow <name>', 'of the runs of a workflow, by its name or id')
-    .option('--progress', 'also each step of progress (run.progress)');
-  addTimeFlags(events, 'detected')
-    .option('--after <id>', 'only what came after the event of this id, or after a cursor')
-    .option('-f, --follow', 'print events as they happen, from now on or from --after on')
-    .addOption(
-      new Option(
-        '--order <order>',
-        'the end to begin at (default: newest, with --after oldest)',
-      ).choices(['newest', 'oldest']),
-    );
+    ).argParser(eventTypes),
+    workflow_id: {
+      option: new Option('--workflow <name>', 'of the runs of a workflow, by its name or id'),
+      read: (name: string, { client }: Asking) => workflowIds(name, client),
+    },
+    ...timeFilters('detected'),
+    after: {
+      option: new Option(
+        '--after <id>',
+        'only what came after the event of this id, or after a cursor',
+      ),
+      // A cursor is passed on unchanged.
+      read: (after: string, asking: Asking) =>
+        after.startsWith('evt_') ? resolveId(after, 'event', asking) : after,
+    },
+    order: new Option(
+      '--order <order>',
+      'the end to begin at (default: newest, with --after oldest)',
+    ).choices(['newest', 'oldest']),
+  },
+  adapt: (query, flags) => ({
+    ...query,
+    type: wantsProgress(flags) ? query.type : WITHOUT_PROGRESS,
+    order: query.order ?? (query.after === undefined ? 'newest' : 'oldest'),
+  }),
+  list: (client, query) => client.listEvents(query),
+  columns: eventColumns,
+  next: ({ next_cursor: cursor }, { order }) =>
+    order === 'newest' ? undefined : `They come with --after ${plain(cursor ?? '')}`,
+};
+
+export function addEventsVerb(cli: CommandLine): void {
+  const events = daemonCommand(cli.program, 'events', 'read').description(
+    'list events, the newest first, or follow them',
+  );
+  addFilterFlags(events, EVENTS.filters, {
+    since: new Option('--progress', 'also each step of progress (run.progress)'),
+    order: new Option(
+      '-f, --follow',
+      'print events as they happen, from now on or from --after on',
+    ),
+  });
   addListingFlags(events)
     .addHelpText('after', HELP)
-    .action((flags: EventFlags) => cli.run(() => showEvents(cli, flags)));
+    .action((flags: EventFlags) =>
+      cli.run(() => (flags.follow === true ? follow(cli, flags) : showListing(cli, EVENTS, flags))),
+    );
 }
 
 const HELP = `
@@ -69,41 +97,17 @@ Examples:
   runwatch events --type alert.*,system.* --since 1d
   runwatch events --follow --json | jq -r '[.type, .data.run_id] | @tsv'`;
 
-async function showEvents(cli: CommandLine, flags: EventFlags): Promise<number> {
-  if (flags.follow === true) refuseWithFollow(flags);
-  const client = await cli.connect(flags);
-  const resolver = { client, cli };
-  const filters: EventStreamQuery = {
-    run_id: flags.run === undefined ? undefined : await resolveRun(flags.run, resolver),
-    type: flags.type,
-    workflow_id: await workflowIds(flags.workflow, client),
-  };
-  const after = await resolveAfter(flags.after, resolver);
-  return flags.follow === true
-    ? follow(client, cli, { flags, filters, after })
-    : listEvents(client, cli, { flags, filters, after });
-}
+/** What a list takes and a stream does not, as flags. */
+const ONLY_OF_LISTS: Record<
+  Exclude<keyof EventQuery, keyof EventStreamQuery | 'cursor'>,
+  string
+> = { limit: '--limit', since: '--since', until: '--until', order: '--order' };
 
-function refuseWithFollow({ limit, since, until, order }: EventFlags): void {
-  const given = { '--limit': limit, '--since': since, '--until': until, '--order': order };
-  for (const [flag, value] of Object.entries(given)) {
-    if (value === undefined) continue;
+function refuseWithFollow(flags: EventFlags): void {
+  for (const [name, flag] of Object.entries(ONLY_OF_LISTS)) {
+    if (!(name in flags)) continue;
     throw usageError(`${flag} is of no use with --follow, which prints what comes until Ctrl-C`);
   }
-}
-
-/** The id of an event, perhaps typed in part; a cursor is passed on unchanged. */
-async function resolveAfter(
-  after: string | undefined,
-  resolver: Parameters<typeof resolveId>[2],
-): Promise<string | undefined> {
-  return after?.startsWith('evt_') === true ? resolveId(after, 'event', resolver) : after;
-}
-
-interface Asked {
-  flags: EventFlags;
-  filters: EventStreamQuery;
-  after: string | undefined;
 }
 
 function wantsProgress({ type, progress, all }: EventFlags): boolean {
@@ -115,52 +119,21 @@ const WITHOUT_PROGRESS = [...EVENT_TYPES, ...DEFAULT_SYSTEM_EVENTS]
   .filter((type) => type !== 'run.progress')
   .join(',');
 
-async function listEvents(
-  client: DaemonClient,
-  cli: CommandLine,
-  { flags, filters, after }: Asked,
-): Promise<number> {
-  const asked = { ...filters, ...timeQuery(flags, cli.now()), after };
-  const order = flags.order ?? (after === undefined ? 'newest' : 'oldest');
-  const query = {
-    ...asked,
-    type: wantsProgress(flags) ? filters.type : WITHOUT_PROGRESS,
-    order,
-  };
-  const page = await collectPages(
-    ({ limit, cursor }) =>
-      client.listEvents({ ...query, limit, ...(cursor !== undefined && { after: cursor }) }),
-    limitOf(flags),
-  );
-  await showListing(cli.io, flags, {
-    page,
-    what: ['event', 'events'],
-    none: 'No events.',
-    filters: asked,
-    list: (some) => client.listEvents(some),
-    render: (events, output) => renderEvents(events, cli.now(), output),
-    next:
-      order === 'newest' ? undefined : `They come with --after ${plain(page.next_cursor ?? '')}`,
-  });
-  return EXIT.ok;
-}
-
 const CONNECTION = {
   lost: 'The daemon is away; waiting for it.',
   restored: 'The daemon is back.',
   reset: 'Redis has lost data: events may be missing.',
 };
 
-async function follow(
-  client: DaemonClient,
-  cli: CommandLine,
-  { flags, filters, after }: Asked,
-): Promise<number> {
+async function follow(cli: CommandLine, flags: EventFlags): Promise<number> {
+  refuseWithFollow(flags);
   const { stdout, stderr } = cli.io;
+  const { client, asked } = await openListing(cli, EVENTS, flags);
+  const { after, ...query }: EventStreamQuery = asked;
   const { followEvents } = await import('../../client/event-stream.ts');
   const stream = followEvents({
     client,
-    query: filters,
+    query,
     after: after ?? null,
     signal: cli.signal,
     random: cli.random,

@@ -1,62 +1,76 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Option } from 'commander';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { DaemonClient } from '../../client/client.ts';
-import { collectPages } from '../../client/pages.ts';
 import type { PageView, WatchQuery, WatchView } from '../../client/types.ts';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
 import { percentText, RUN_FIELDS, type ListedFieldName } from '../../core/run/snapshot.ts';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
 import type { CommandLine } from '../command-line.ts';
-import { widened, type Output } from '../output.ts';
-import { EXIT, usageError } from '../exit.ts';
+import { usageError } from '../exit.ts';
 import {
+  addFilterFlags,
   addListingFlags,
-  addMetaFlag,
-  addTimeFlags,
-  limitOf,
-  timeQuery,
-  type ListingFlags,
-  type Meta,
-  type TimeFlags,
-  workflowIds,
+  openListing,
   showListing,
+  tableOf,
+  timeFilters,
+  workflowIds,
+  type Asking,
+  type Listing,
+  type ListingFlags,
+  type TableView,
 } from '../listing.ts';
-import { knownStatuses, watchStates } from '../options.ts';
-import { renderTable, type Column } from '../render/table.ts';
+import { collectPair, knownStatuses, watchStates } from '../options.ts';
+import type { Column } from '../render/table.ts';
 import { moreText, plain, paint, relative, roughly, upcoming } from '../render/text.ts';
 import { note } from '../report.ts';
-import { daemonCommand, type DaemonFlags } from '../verb.ts';
+import { daemonCommand } from '../verb.ts';
 
-interface ListFlags extends DaemonFlags, ListingFlags, TimeFlags {
-  state?: string;
-  status?: string;
-  source?: string;
-  workflow?: string;
-  meta?: Meta;
-  order?: WatchQuery['order'];
+interface ListFlags extends ListingFlags {
   watch?: boolean;
 }
 
-export function addListVerb(cli: CommandLine): void {
-  const list = daemonCommand(cli.program, 'list', 'read')
-    .description('list watches, the newest first')
-    .option(
+const WATCHES: Listing<WatchView, WatchQuery, ListFlags> = {
+  what: ['watch', 'watches'],
+  none: 'No watches. `runwatch watch <run-id>` begins one.',
+  filters: {
+    state: new Option(
       '--state <state>',
       `of the watch; several by comma: ${WATCH_STATES.join(', ')}`,
-      watchStates,
-    )
-    .option('--status <status>', 'of the run, such as running; several by comma', knownStatuses)
-    .option('--source <name>', 'the source that the runs belong to')
-    .option('--workflow <name>', 'the name or id of the workflow; several by comma');
-  addMetaFlag(list);
-  addTimeFlags(list, 'status last changed');
-  list.addOption(
-    new Option(
+    ).argParser(watchStates),
+    status: new Option(
+      '--status <status>',
+      'of the run, such as running; several by comma',
+    ).argParser(knownStatuses),
+    source: new Option('--source <name>', 'the source that the runs belong to'),
+    workflow_id: {
+      option: new Option('--workflow <name>', 'the name or id of the workflow; several by comma'),
+      read: (name: string, { client }: Asking) => workflowIds(name, client),
+    },
+    metadata: new Option(
+      '--meta <key=value>',
+      'with this in the metadata of the watch; may be repeated',
+    ).argParser(collectPair),
+    ...timeFilters('status last changed'),
+    order: new Option(
       '--order <order>',
       'newest first by which time (default: registered, with --since changed)',
     ).choices(['registered', 'changed']),
+  },
+  adapt: (query) => {
+    const isBounded = query.since !== undefined || query.until !== undefined;
+    return { order: isBounded ? 'changed' : undefined, ...query };
+  },
+  list: (client, query) => client.listWatches(query),
+  columns: columnsFor,
+  advise: noteOverdue,
+};
+
+export function addListVerb(cli: CommandLine): void {
+  const list = daemonCommand(cli.program, 'list', 'read').description(
+    'list watches, the newest first',
   );
-  addListingFlags(list)
+  addListingFlags(addFilterFlags(list, WATCHES.filters))
     .option(
       '--watch',
       'show it anew until Ctrl-C: every two seconds, off a terminal at each change',
@@ -76,61 +90,21 @@ async function listWatches(cli: CommandLine, flags: ListFlags): Promise<number> 
   if (flags.watch === true && flags.json === true) {
     throw usageError('--watch is for people; `runwatch events --follow --json` is for programs');
   }
-  const client = await cli.connect(flags);
-  const filters = await filtersOf(client, cli, flags);
-  const read = () => readWatches(client, filters, limitOf(flags));
   if (flags.watch === true) {
-    const render = (page: PageView<WatchView>) => renderPage(page, cli, flags);
+    const { read } = await openListing(cli, WATCHES, flags);
     return cli.io.stdout.isTty
-      ? liveTable(cli, async () => render(await read()))
-      : printChanges(cli, read, render);
+      ? liveTable(cli, async () => renderPage(await read(), cli, flags))
+      : printChanges(cli, read, flags);
   }
-  const page = await read();
-  await showListing(cli.io, flags, {
-    page,
-    what: ['watch', 'watches'],
-    none: 'No watches. `runwatch watch <run-id>` begins one.',
-    filters,
-    list: (query) => client.listWatches(query),
-    render: (watches, output) => renderWatches(watches, cli.now(), output),
-  });
-  if (flags.json !== true && page.data.length > 0) await noteOverdue(cli, client);
-  return EXIT.ok;
-}
-
-async function filtersOf(
-  client: DaemonClient,
-  cli: CommandLine,
-  flags: ListFlags,
-): Promise<WatchQuery> {
-  const { state, status, source, workflow, meta, order } = flags;
-  const times = timeQuery(flags, cli.now());
-  const isBounded = times.since !== undefined || times.until !== undefined;
-  return {
-    state,
-    status,
-    source,
-    workflow_id: await workflowIds(workflow, client),
-    metadata: meta,
-    ...times,
-    order: order ?? (isBounded ? 'changed' : undefined),
-  };
-}
-
-function readWatches(
-  client: DaemonClient,
-  filters: WatchQuery,
-  limit: number,
-): Promise<PageView<WatchView>> {
-  return collectPages((paging) => client.listWatches({ ...filters, ...paging }), limit);
+  return showListing(cli, WATCHES, flags);
 }
 
 /** A page as it is shown anew again and again. */
 function renderPage(page: PageView<WatchView>, cli: CommandLine, flags: ListFlags): string {
   if (page.data.length === 0) return 'Nothing matches now.\n';
-  const output = widened(cli.io.stdout, flags.wide);
-  const more = moreText(page, 'watch', 'watches');
-  return `${renderWatches(page.data, cli.now(), output)}${more === null ? '' : `${more}\n`}`;
+  const more = moreText(page, ...WATCHES.what);
+  const table = tableOf(cli, page.data, columnsFor, flags.wide);
+  return `${table}${more === null ? '' : `${more}\n`}`;
 }
 
 /** Between two requests to the daemon, ms. */
@@ -158,17 +132,20 @@ async function liveTable(
 
 /** Prints a page below the one before whenever another one is due, for a pipe or a log, until Ctrl-C. */
 async function printChanges(
-  { io: { stdout, stderr }, now, signal }: CommandLine,
+  cli: CommandLine,
   read: () => Promise<PageView<WatchView>>,
-  render: (page: PageView<WatchView>) => string,
+  flags: ListFlags,
 ): Promise<never> {
+  const { io, now, signal } = cli;
+  const { stdout, stderr } = io;
   let page: PageView<WatchView> | string = await read();
   let printed = '';
   for (;;) {
-    const state = typeof page === 'string' ? page : stateOf(page);
+    const state =
+      typeof page === 'string' ? page : stateOf(page, { now: now(), colors: stdout.colors });
     if (state !== printed) {
       if (typeof page === 'string') note(stderr, page.trimEnd());
-      else stdout.write(`${new Date(now()).toISOString()}\n${render(page)}\n`);
+      else stdout.write(`${new Date(now()).toISOString()}\n${renderPage(page, cli, flags)}\n`);
     }
     printed = state;
     await sleep(EVERY_MS, undefined, { signal });
@@ -177,17 +154,9 @@ async function printChanges(
 }
 
 /** What makes another page: all that a table shows, but for what only time or a poll changes. */
-function stateOf({ data, total }: PageView<WatchView>): string {
-  const rows = data.map((watch) => [
-    watch.run_id,
-    watch.source,
-    watch.run?.status,
-    watch.run?.progress,
-    watch.workflow_name,
-    stateText(watch),
-    watch.subscriptions.length,
-  ]);
-  return JSON.stringify([total, rows]);
+function stateOf({ data, total }: PageView<WatchView>, view: TableView): string {
+  const columns = columnsFor(data, view).filter(({ passes }) => passes !== true);
+  return JSON.stringify([total, data.map((watch) => columns.map(({ value }) => value(watch)))]);
 }
 
 /** A daemon that restarts is waited for. */
@@ -201,19 +170,6 @@ function frameOf(text: string, rows: number): string {
   const lines = text.trimEnd().split('\n');
   const fitting = lines.length < rows ? lines : [...lines.slice(0, rows - 2), '…'];
   return `\u001b[H${fitting.map((line) => `${line}\u001b[K`).join('\n')}\u001b[J`;
-}
-
-/** Watches as a table, the most useful columns first. */
-function renderWatches(watches: readonly WatchView[], now: number, output: Output): string {
-  const severalSources = new Set(watches.map(({ source }) => source)).size > 1;
-  const [run, ...others] = columnsFor(watches, now, output);
-  const source: Column<WatchView> = { head: 'SOURCE', value: (watch) => watch.source };
-  const columns = [
-    ...(run === undefined ? [] : [run]),
-    ...(severalSources ? [source] : []),
-    ...others,
-  ];
-  return renderTable(watches, columns, output);
 }
 
 /** Names may be cut, and ids may not. */
@@ -231,11 +187,16 @@ function stateText({ state, error, acknowledged }: WatchView): string {
   return `${state}${error === null ? '' : '!'}${acknowledged === null ? '' : ' (ack)'}`;
 }
 
+interface WatchColumn extends Column<WatchView> {
+  /** True where it changes by time or by a poll alone. */
+  passes?: true;
+}
+
 function columnsFor(
   watches: readonly WatchView[],
-  now: number,
-  { colors }: Output,
-): Column<WatchView>[] {
+  { now, colors }: TableView,
+): readonly WatchColumn[] {
+  const severalSources = new Set(watches.map(({ source }) => source)).size > 1;
   const { id, status, progress } = RUN_FIELDS;
   const ofRun: Record<ListedFieldName, Column<WatchView>> = {
     id: {
@@ -256,11 +217,15 @@ function columnsFor(
     },
     workflow_id: workflowColumn(watches),
   };
+  const { id: run, ...others } = ofRun;
   return [
-    ...Object.values(ofRun),
+    run,
+    ...(severalSources ? [{ head: 'SOURCE', value: ({ source }: WatchView) => source }] : []),
+    ...Object.values(others),
     {
       head: 'CHANGED',
       value: (watch) => relative(watch.changed_at, now),
+      passes: true,
     },
     {
       head: 'STATE',
@@ -272,9 +237,10 @@ function columnsFor(
       head: 'AGE',
       value: (watch) => roughly(now - Date.parse(watch.registered_at)),
       align: 'right',
+      passes: true,
     },
-    { head: 'NEXT POLL', value: (watch) => upcoming(watch.next_poll_at, now) },
-    { head: 'LAST POLL', value: (watch) => relative(watch.last_polled_at, now) },
+    { head: 'NEXT POLL', value: (watch) => upcoming(watch.next_poll_at, now), passes: true },
+    { head: 'LAST POLL', value: (watch) => relative(watch.last_polled_at, now), passes: true },
     { head: 'NOTIFIES', value: (watch) => String(watch.subscriptions.length), align: 'right' },
   ];
 }

@@ -1,16 +1,22 @@
+import { Option } from 'commander';
 import type { DaemonClient } from '../../client/client.ts';
 import { collectPages } from '../../client/pages.ts';
-import type { SourceView, WorkflowView } from '../../client/types.ts';
+import type { PollingQuery, SourceView, WorkflowView } from '../../client/types.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
-import { workflowIds } from '../listing.ts';
+import { addFilterFlags, queryOf, showRows, workflowIds, type FilterFlags } from '../listing.ts';
 import { positiveInteger } from '../options.ts';
-import { renderTable, type Column } from '../render/table.ts';
+import type { Column } from '../render/table.ts';
 import { lasting, plain } from '../render/text.ts';
-import { note, writeJson } from '../report.ts';
+import { note } from '../report.ts';
 import { daemonCommand, type DaemonFlags } from '../verb.ts';
 
 type SourceStreams = NonNullable<SourceView['streams']>;
+
+/** The workflow is an argument. */
+const FILTERS: FilterFlags<Omit<PollingQuery, 'workflow_id'>> = {
+  source: new Option('--source <name>', 'the source that the workflows belong to'),
+};
 
 interface PollingFlags extends DaemonFlags {
   source?: string;
@@ -20,9 +26,10 @@ interface PollingFlags extends DaemonFlags {
 }
 
 export function addPollingVerb(cli: CommandLine): void {
-  daemonCommand(cli.program, 'polling [workflow]', 'read')
-    .description('show how long runs of workflows take, and how well they are polled')
-    .option('--source <name>', 'the source that the workflows belong to')
+  const command = daemonCommand(cli.program, 'polling [workflow]', 'read').description(
+    'show how long runs of workflows take, and how well they are polled',
+  );
+  addFilterFlags(command, FILTERS)
     .option('--limit <n>', 'how many at most', positiveInteger, 50)
     .option('--all', 'all of them')
     .option('--json', "print the API's answer")
@@ -51,22 +58,21 @@ async function polling(
   flags: PollingFlags,
 ): Promise<number> {
   const client = await cli.connect(flags);
-  const query = {
+  const query: PollingQuery = {
     workflow_id: await workflowIds(workflow, client, 'workflow_not_found'),
-    source: flags.source,
+    ...(await queryOf(FILTERS, flags, { client, cli })),
   };
   const page = await collectPages(
     (paging) => client.listPolling({ ...query, ...paging }),
     flags.all === true ? Infinity : flags.limit,
   );
-  const { stdout, stderr } = cli.io;
-  if (flags.json === true) writeJson(stdout, page);
-  else if (page.data.length === 0) note(stderr, 'Nothing is known yet: no run has ended.');
-  else stdout.write(renderTable(page.data, columnsFor(page.data), stdout));
-  if (flags.json !== true && page.next_cursor !== null) {
-    note(stderr, 'There are more; --limit or --all shows them.');
+  const none = 'Nothing is known yet: no run has ended.';
+  showRows(cli, flags, { page, none, columns: columnsFor });
+  if (flags.json === true) return EXIT.ok;
+  if (page.next_cursor !== null) {
+    note(cli.io.stderr, 'There are more; --limit or --all shows them.');
   }
-  if (flags.json !== true) await showSources(cli, client, flags.source);
+  await showSources(cli, client, flags.source);
   return EXIT.ok;
 }
 

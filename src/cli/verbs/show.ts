@@ -7,11 +7,10 @@ import {
   type RunFieldName,
 } from '../../core/run/snapshot.ts';
 import type { CommandLine } from '../command-line.ts';
-import { widened } from '../output.ts';
 import { EXIT } from '../exit.ts';
-import { wideFlag } from '../listing.ts';
-import { renderDeliveries } from '../render/deliveries.ts';
-import { renderEvents } from '../render/events.ts';
+import { tableOf, wideFlag } from '../listing.ts';
+import { deliveryColumns } from '../render/deliveries.ts';
+import { eventColumns } from '../render/events.ts';
 import { paint, exactly, number, plain, relative } from '../render/text.ts';
 import { linked, renderFields } from '../render/table.ts';
 import { note, writeJson } from '../report.ts';
@@ -63,15 +62,14 @@ async function show(cli: CommandLine, id: string, flags: ShowFlags): Promise<num
     client.listEvents({ run_id: runId, limit: SHOWN, order: 'newest' }),
     client.listDeliveries({ run_id: runId, limit: SHOWN }),
   ]);
-  const output = widened(stdout, flags.wide);
   const fields = [...fieldsOf(watch, cli), ...nodesField(events.data.filter(isRunEvent))];
   stdout.write(renderFields(fields, stdout));
   stdout.write(`\n${stdout.colors.bold('Events')}\n`);
   if (events.data.length === 0) note(stderr, 'none yet');
-  else stdout.write(renderEvents(events.data, cli.now(), output));
+  else stdout.write(tableOf(cli, events.data, eventColumns, flags.wide));
   stdout.write(`\n${stdout.colors.bold('Deliveries')}\n`);
   if (deliveries.data.length === 0) note(stderr, 'none yet');
-  else stdout.write(renderDeliveries(deliveries.data, cli.now(), output));
+  else stdout.write(tableOf(cli, deliveries.data, deliveryColumns, flags.wide));
   return EXIT.ok;
 }
 

@@ -4,10 +4,10 @@ import type { SilenceBody, SilenceView } from '../../client/types.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
 import { collectPair, untilText } from '../options.ts';
-import { renderTable, type Column } from '../render/table.ts';
+import type { Column } from '../render/table.ts';
 import { count as counted, plain, relative, upcoming } from '../render/text.ts';
-import { workflowIds } from '../listing.ts';
-import { note, writeJson } from '../report.ts';
+import { showRows, workflowIds, type TableView } from '../listing.ts';
+import { writeJson } from '../report.ts';
 import { resolveSilence } from '../resolve.ts';
 import { daemonCommand, type DaemonFlags } from '../verb.ts';
 
@@ -113,10 +113,7 @@ async function add(cli: CommandLine, flags: SilenceFlags): Promise<number> {
 async function list(cli: CommandLine, flags: SilenceFlags): Promise<number> {
   const client = await cli.connect(flags);
   const page = await client.listSilences();
-  const { stdout, stderr } = cli.io;
-  if (flags.json === true) writeJson(stdout, page);
-  else if (page.data.length === 0) note(stderr, 'No silences.');
-  else stdout.write(renderTable(page.data, columnsFor(cli), stdout));
+  showRows(cli, flags, { page, none: 'No silences.', columns: columnsFor });
   return EXIT.ok;
 }
 
@@ -151,8 +148,7 @@ async function preview(cli: CommandLine, flags: SilenceFlags): Promise<number> {
   return EXIT.ok;
 }
 
-function columnsFor(cli: CommandLine): Column<SilenceView>[] {
-  const now = cli.now();
+function columnsFor(_silences: unknown, { now }: TableView): Column<SilenceView>[] {
   return [
     { head: 'SILENCE', value: ({ id }) => id, keep: 'always' },
     { head: 'STATE', value: ({ state }) => state },

@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
-import { renderTable, type Column } from '../render/table.ts';
+import { showRows, type TableView } from '../listing.ts';
+import type { Column } from '../render/table.ts';
 import { plain, relative, upcoming } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
-import { daemonCommand, type DaemonFlags } from '../verb.ts';
+import { daemonCommand, refuseUnknownVerb, type DaemonFlags } from '../verb.ts';
 import type { SourceView } from '../../client/types.ts';
 
 interface SourceFlags extends DaemonFlags {
@@ -19,7 +20,7 @@ export function addSourcesVerb(cli: CommandLine): void {
     .allowExcessArguments()
     .addHelpText('after', HELP)
     .action((flags: SourceFlags, command: Command) => {
-      refuseUnknown(command);
+      refuseUnknownVerb(command);
       return cli.run(() => listSources(cli, flags));
     });
   daemonCommand(sources, 'resume <name>', 'admin')
@@ -42,19 +43,10 @@ Examples:
   runwatch sources resume default
   runwatch sources --json | jq '.data[] | select(.state != "answering")'`;
 
-function refuseUnknown(command: Command): void {
-  const [word] = command.args;
-  if (word === undefined) return;
-  command.error(`error: sources has no verb "${plain(word)}"; expected: resume`);
-}
-
 async function listSources(cli: CommandLine, flags: SourceFlags): Promise<number> {
   const client = await cli.connect(flags);
   const page = await client.listSources();
-  const { stdout, stderr } = cli.io;
-  if (flags.json === true) writeJson(stdout, page);
-  else if (page.data.length === 0) note(stderr, 'No sources are configured.');
-  else stdout.write(renderTable(page.data, columnsFor(cli), stdout));
+  showRows(cli, flags, { page, none: 'No sources are configured.', columns: columnsFor });
   return EXIT.ok;
 }
 
@@ -67,9 +59,8 @@ async function resumeSource(cli: CommandLine, name: string, flags: SourceFlags):
   return EXIT.ok;
 }
 
-function columnsFor(cli: CommandLine): Column<SourceView>[] {
-  const now = cli.now();
-  const { green, yellow, red } = cli.io.stdout.colors;
+function columnsFor(_sources: unknown, { now, colors }: TableView): Column<SourceView>[] {
+  const { green, yellow, red } = colors;
   const paints: Record<SourceView['state'], (text: string) => string> = {
     answering: green,
     unknown: yellow,

@@ -1,15 +1,16 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { WebhookQuery, WebhooksView } from '../../client/types.ts';
 import { confirm } from '../confirm.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
-import { renderTable, type Column } from '../render/table.ts';
+import { addFilterFlags, queryOf, showRows, type FilterFlags, type TableView } from '../listing.ts';
+import type { Column } from '../render/table.ts';
 import { count, paint, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
-import { daemonCommand, type DaemonFlags } from '../verb.ts';
+import { daemonCommand, refuseUnknownVerb, type DaemonFlags } from '../verb.ts';
 import { healthText } from './endpoints.ts';
 
-interface WebhookFlags extends DaemonFlags, WebhookQuery {
+interface WebhookFlags extends DaemonFlags {
   json?: boolean;
 }
 
@@ -24,7 +25,7 @@ export function addWebhooksVerb(cli: CommandLine): void {
     .allowExcessArguments()
     .addHelpText('after', HELP)
     .action((flags: WebhookFlags, command: Command) => {
-      refuseUnknown(command);
+      refuseUnknownVerb(command);
       return cli.run(() => listWebhooks(cli, flags));
     });
   withFilter(daemonCommand(webhooks, 'end', 'admin'))
@@ -38,11 +39,13 @@ export function addWebhooksVerb(cli: CommandLine): void {
     );
 }
 
+const FILTERS: FilterFlags<WebhookQuery> = {
+  token: new Option('--token <name>', 'only those that this token registered'),
+  source: new Option('--source <name>', 'only those of watches of this source'),
+};
+
 function withFilter(command: Command): Command {
-  return command
-    .option('--token <name>', 'only those that this token registered')
-    .option('--source <name>', 'only those of watches of this source')
-    .option('--json', "print the API's answer");
+  return addFilterFlags(command, FILTERS).option('--json', "print the API's answer");
 }
 
 const HELP = `
@@ -61,28 +64,14 @@ Examples:
   runwatch webhooks end --token ci
   runwatch webhooks end --source staging --yes`;
 
-function refuseUnknown(command: Command): void {
-  const [word] = command.args;
-  if (word === undefined) return;
-  command.error(`error: webhooks has no verb "${plain(word)}"; expected: end`);
-}
-
-function queryOf({ token, source }: WebhookFlags): WebhookQuery {
-  return { ...(token !== undefined && { token }), ...(source !== undefined && { source }) };
-}
-
 async function listWebhooks(cli: CommandLine, flags: WebhookFlags): Promise<number> {
   const client = await cli.connect(flags);
-  const query = queryOf(flags);
-  const found = await client.listWebhooks(query);
-  const { stdout, stderr } = cli.io;
-  if (flags.json === true) {
-    writeJson(stdout, found);
-    return EXIT.ok;
+  const query = await queryOf(FILTERS, flags, { client, cli });
+  const page = await client.listWebhooks(query);
+  showRows(cli, flags, { page, none: noneText(query), columns: columnsFor });
+  if (flags.json !== true && page.more) {
+    note(cli.io.stderr, 'There are more; --token and --source narrow the list.');
   }
-  if (found.data.length > 0) stdout.write(renderTable(found.data, columnsFor(cli), stdout));
-  else note(stderr, noneText(query));
-  if (found.more) note(stderr, 'There are more; --token and --source narrow the list.');
   return EXIT.ok;
 }
 
@@ -93,11 +82,11 @@ function noneText(query: WebhookQuery): string {
 }
 
 async function endWebhooks(cli: CommandLine, flags: EndFlags): Promise<number> {
-  const query = queryOf(flags);
+  const client = await cli.connect(flags);
+  const query = await queryOf(FILTERS, flags, { client, cli });
   if (Object.keys(query).length === 0) {
     throw usageError('name the token or the source whose webhooks are to end: --token, --source');
   }
-  const client = await cli.connect(flags);
   const { stdout, stderr } = cli.io;
   const { data, more } = flags.yes === true ? NOT_ASKED : await client.listWebhooks(query);
   if (flags.yes !== true) {
@@ -125,9 +114,7 @@ function whoseText({ token, source }: WebhookQuery): string {
 
 type Webhook = WebhooksView['data'][number];
 
-function columnsFor(cli: CommandLine): Column<Webhook>[] {
-  const now = cli.now();
-  const { colors } = cli.io.stdout;
+function columnsFor(_webhooks: unknown, { now, colors }: TableView): Column<Webhook>[] {
   return [
     { head: 'URL', value: ({ url }) => url },
     { head: 'REGISTERED BY', value: (webhook) => webhook.registered_by.join(' ') || '-' },

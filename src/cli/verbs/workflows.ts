@@ -1,26 +1,34 @@
-import type { WorkflowsView } from '../../client/types.ts';
+import { Option } from 'commander';
+import type { WorkflowQuery, WorkflowsView } from '../../client/types.ts';
 import type { CommandLine } from '../command-line.ts';
-import { widened } from '../output.ts';
 import { EXIT } from '../exit.ts';
-import { wideFlag } from '../listing.ts';
-import { moment, type Moment } from '../options.ts';
-import { renderTable, type Column } from '../render/table.ts';
+import {
+  addFilterFlags,
+  queryOf,
+  showRows,
+  timeFlag,
+  wideFlag,
+  type FilterFlags,
+} from '../listing.ts';
+import type { Column } from '../render/table.ts';
 import { lasting } from '../render/text.ts';
-import { note, writeJson } from '../report.ts';
 import { daemonCommand, type DaemonFlags } from '../verb.ts';
 
 interface WorkflowFlags extends DaemonFlags {
-  since?: Moment;
-  source?: string;
   wide?: boolean;
   json?: boolean;
 }
 
+const FILTERS: FilterFlags<WorkflowQuery> = {
+  since: timeFlag('--since <time>', 'from this time on, or this long ago (default: 24h)'),
+  source: new Option('--source <name>', 'the source that the workflows belong to'),
+};
+
 export function addWorkflowsVerb(cli: CommandLine): void {
-  daemonCommand(cli.program, 'workflows', 'read')
-    .description('show how the runs of each workflow go')
-    .option('--since <time>', 'from this time on, or this long ago (default: 24h)', moment)
-    .option('--source <name>', 'the source that the workflows belong to')
+  const command = daemonCommand(cli.program, 'workflows', 'read').description(
+    'show how the runs of each workflow go',
+  );
+  addFilterFlags(command, FILTERS)
     .addOption(wideFlag())
     .option('--json', "print the API's answer")
     .addHelpText(
@@ -31,17 +39,11 @@ export function addWorkflowsVerb(cli: CommandLine): void {
 }
 
 async function workflows(cli: CommandLine, flags: WorkflowFlags): Promise<number> {
-  const since = flags.since?.(cli.now());
-  const query = {
-    source: flags.source,
-    since: since === undefined ? undefined : new Date(since).toISOString(),
-  };
   const client = await cli.connect(flags);
+  const query = await queryOf(FILTERS, flags, { client, cli });
   const page = await client.listWorkflows(query);
-  const { stdout, stderr } = cli.io;
-  if (flags.json === true) writeJson(stdout, page);
-  else if (page.data.length === 0) note(stderr, since === undefined ? NONE_LATELY : NONE);
-  else stdout.write(renderTable(page.data, columnsFor(page.data), widened(stdout, flags.wide)));
+  const none = query.since === undefined ? NONE_LATELY : NONE;
+  showRows(cli, flags, { page, none, columns: columnsFor });
   return EXIT.ok;
 }
 
