@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { RunwatchError } from '../../core/errors.ts';
 import type { Total } from '../../core/page.ts';
-import { WATCH_STATES, type WatchFilter } from '../../core/watch/watch.ts';
+import type { WatchFilter } from '../../core/watch/watch.ts';
 import { openCursor } from '../cursor.ts';
 import {
   attentionIndex,
@@ -12,7 +12,6 @@ import {
 } from '../indexes.ts';
 import type { Keys } from '../keys.ts';
 import {
-  countedNumbers,
   filterFields,
   findNumbers,
   MOST_COUNTED,
@@ -49,7 +48,7 @@ interface Dated {
   at: number;
 }
 
-/** How many match, and all of them, the newest first; null where they are too many to be read. */
+/** How many match, and all of them where none is left out, else the newest; null where they were not read. */
 interface Matches extends Total {
   numbers: number[] | null;
 }
@@ -138,7 +137,7 @@ export class WatchListing {
     if (held === 0) return { numbers: [], total: 0, isCapped: false };
     const search = await this.searchOf(filter);
     const { numbers: all, ...total } = await this.matching(search);
-    if (all !== null) {
+    if (all !== null && !total.isCapped) {
       const dated = (await this.changedWithin(filter, all)).sort((a, b) => a.at - b.at);
       return { numbers: dated.slice(0, limit).map(({ number }) => number), ...total };
     }
@@ -151,10 +150,9 @@ export class WatchListing {
     search: Search,
     { limit, from }: { limit: number; from: string | undefined },
   ) {
-    if (search.judges.length === 0) return this.indexed(search, { limit, from });
-    const { numbers: all, ...total } = await this.matching(search);
-    if (all !== null) {
-      const left = all.filter((number) => from === undefined || number < Number(from));
+    const { numbers, ...total } = await this.matching(search);
+    const left = numbers?.filter((number) => from === undefined || number < Number(from));
+    if (left !== undefined && (left.length > limit || !total.isCapped)) {
       return { ...pageOf(left, limit), ...total };
     }
     return { ...(await this.walk(search, 'newest', { limit, from })), ...total };
@@ -174,20 +172,12 @@ export class WatchListing {
       const found = await findNumbers(this.redis, this.keys, walk, this.limits.atOnce);
       numbers.push(...(await this.judged(search.judges, found.numbers)));
       next = found.next;
-      if (numbers.length > limit || next === null) break;
+      // Fewer than asked for: so many chunks were read that the next page goes on.
+      if (numbers.length > limit || next === null || found.numbers.length < this.limits.atOnce)
+        break;
     }
     const page = pageOf(numbers, limit);
     return { numbers: page.numbers, next: page.next ?? next };
-  }
-
-  /** By their numbers, where indexes answer all that is asked. */
-  private async indexed(
-    { fields }: Search,
-    page: { limit: number; from: string | undefined },
-  ): Promise<FoundNumbers & Total> {
-    // Every watch has a state.
-    const named = fields.length === 0 ? this.fieldsOf({ state: WATCH_STATES }) : fields;
-    return countedNumbers(this.redis, this.keys, { kind: 'watch', fields: named, ...page });
   }
 
   /** By the time of their last change. */
@@ -197,7 +187,7 @@ export class WatchListing {
   ) {
     const { times, changes } = search;
     const { numbers, ...total } = await this.matching(search);
-    if (numbers === null) {
+    if (numbers === null || total.isCapped) {
       const among = async (some: readonly number[]) => new Set(await this.among(search, some));
       const walk = Math.ceil(this.limits.atOnce / 4);
       return { ...(await this.latest(times, { limit, last, walk }, among)), ...total };
@@ -259,7 +249,7 @@ export class WatchListing {
     const { numbers, next } = await this.numbersIn(indexes);
     if (next !== null && areRead) return allOf(await this.changedAmong(search));
     const found = await this.judged(judges, numbers);
-    return next === null ? allOf(found) : { numbers: null, total: found.length, isCapped: true };
+    return { numbers: found, total: found.length, isCapped: next !== null };
   }
 
   /** All that match of those that changed within a time, the newest first. */
