@@ -48,13 +48,17 @@ const sealer = createSealer([randomBytes(32)]);
 const signingSecret = generateSecret();
 /** Names of workflows, by id. */
 const names = new Map<string, string>();
+/** Whether the server refuses requests by an answer that repeats them. */
+let isEcho = false;
 let received: { path: string; headers: IncomingHttpHeaders; body: string }[] = [];
 const server = createServer((request, response) => void receive(request, response));
 
 async function receive(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { url: path = '', headers } = request;
-  received.push({ path, headers, body: await text(request) });
-  response.end();
+  const body = await text(request);
+  received.push({ path, headers, body });
+  if (isEcho) response.statusCode = 500;
+  response.end(isEcho ? [path, body.slice(0, 200), ...Object.values(headers)].join('\n') : '');
 }
 
 let origin = '';
@@ -69,6 +73,7 @@ beforeAll(async () => {
 
 afterEach(() => {
   received = [];
+  isEcho = false;
   mailServer.reset();
 });
 
@@ -426,16 +431,25 @@ function another(value: unknown): unknown {
   return String(value).replace('canary', 'canopy');
 }
 
-/** The settings of a kind of endpoint that are credentials or addresses, and so never shown whole. */
-function hiddenSettings(schema: z.core.$ZodType, path: string[] = []): string[] {
+/** How settings are shown that are credentials or addresses, and so never whole. */
+const HIDDEN = ['secret', 'url', 'webhook-url', 'secret-url'];
+
+/** The settings of a kind of endpoint that are shown in one of these ways. */
+function hiddenSettings(schema: z.core.$ZodType, ways = HIDDEN, path: string[] = []): string[] {
   const as = presentationOf(schema);
-  if (as !== null) return as === 'duration' ? [] : [path.join('.')];
+  if (as !== null) return ways.includes(as) ? [path.join('.')] : [];
   const inner = unwrap(schema);
-  if (inner instanceof z.ZodRecord) return hiddenSettings(inner.valueType, path);
+  if (inner instanceof z.ZodRecord) return hiddenSettings(inner.valueType, ways, path);
   if (!(inner instanceof z.ZodObject)) return [];
   return Object.entries(inner.shape as Record<string, z.core.$ZodType>).flatMap(([key, child]) =>
-    hiddenSettings(child, [...path, key]),
+    hiddenSettings(child, ways, [...path, key]),
   );
+}
+
+function schemaOf(type: EndpointType): z.core.$ZodType {
+  const schema = endpointSchema.options.find((one) => one.shape.type.value === type);
+  if (schema === undefined) throw new Error(`no schema for endpoints of type ${type}`);
+  return schema;
 }
 
 describe('credentials', () => {
@@ -455,14 +469,31 @@ describe('credentials', () => {
     },
   );
 
+  test.each(Object.entries(CREDENTIALS).filter(([, { type }]) => !['email', 'log'].includes(type)))(
+    'an answer that repeats the credentials of %s is stored without them',
+    async (_name, { type, settings, arrives }) => {
+      isEcho = true;
+      const { routeOf } = processWith({
+        canary: { type, ...settings({ http: origin, smtp: '' }) },
+      });
+      const route = await routeOf(deliveryTo('canary'));
+      const outcome = await route?.channel.send(messageOf(sampleEvent('run.failed')));
+      expect(outcome).toMatchObject({ kind: 'failed', attempt: { status: 500 } });
+      const stored = outcome?.attempt.response ?? '';
+      expect(stored).toContain('application/json');
+      const secrets = hiddenSettings(schemaOf(type), ['secret', 'secret-url']);
+      const looked = secrets.map((setting) => arrives[setting]?.[0] ?? '–');
+      expect(looked.filter((credential) => stored.includes(credential))).toEqual([]);
+    },
+  );
+
   test.each(ENDPOINT_TYPES)(
     'a test looks for each credential of an endpoint of type %s',
     (type) => {
       const rows = Object.values(CREDENTIALS).filter((one) => one.type === type);
       expect(rows).not.toEqual([]);
       const looked = new Set(rows.flatMap(({ arrives }) => Object.keys(arrives)));
-      const schema = endpointSchema.options.find((one) => one.shape.type.value === type);
-      const hidden = schema === undefined ? ['no schema'] : hiddenSettings(schema);
+      const hidden = hiddenSettings(schemaOf(type));
       expect(hidden.filter((setting) => !looked.has(setting))).toEqual([]);
     },
   );

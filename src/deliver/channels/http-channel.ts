@@ -9,11 +9,11 @@ import type { SentEvent } from './notice/sent-event.ts';
 /** A service that takes messages as POSTs of JSON: how it is reached, and what its answers say. */
 export interface HttpService {
   url: URL;
-  /** The token by which it knows us; absent where its URL or a message holds the credential. */
+  /** The token by which it knows us, redacted too; absent where its URL or a message is the credential. */
   bearer?: string;
   /** Absent, `application/json`. */
   contentType?: string;
-  /** Texts that are redacted from stored answers. */
+  /** Other texts that are redacted from stored answers. */
   confidential: readonly string[];
   timeoutMs: number;
   /** How much of an answer is read, bytes; absent, as much as is stored. */
@@ -80,7 +80,8 @@ export async function sendJson(
   { body, signal, mayStart }: Send,
   http: HttpAttempts,
 ): Promise<{ outcome: AttemptOutcome; result: HttpResult }> {
-  const { url, confidential, timeoutMs, headBytes } = service;
+  const { url, bearer, timeoutMs, headBytes } = service;
+  const confidential = [...service.confidential, ...(bearer === undefined ? [] : [bearer])];
   const request = {
     url,
     headers: headersOf(service, http),

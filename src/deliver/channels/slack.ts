@@ -179,7 +179,7 @@ function serviceOf({ token, timeoutMs }: SlackBot) {
   return {
     bearer: token,
     contentType: 'application/json; charset=utf-8',
-    confidential: [token],
+    confidential: [],
     timeoutMs,
     headBytes: ANSWER_BYTES,
     verdictOn: () => null,
