@@ -1,8 +1,9 @@
 import { expect, test } from '@jest/globals';
-import type { WatchQuery } from '../../src/client/types.ts';
+import type { DeliveryQuery, WatchQuery } from '../../src/client/types.ts';
 import { admits, askedOf, filtersIn, isNarrowed } from '../../src/ui/parts/filters.ts';
+import { DELIVERY_FILTERS, rangeOf } from '../../src/ui/screens/deliveries-query.ts';
 import { filtersText, RUN_FILTERS, stillMatches } from '../../src/ui/screens/runs-query.ts';
-import { sampleWatch } from '../support/api-samples.ts';
+import { sampleEvent, sampleWatch } from '../support/api-samples.ts';
 
 const FAILED = { state: 'finished', status: 'failed', workflow: 'wf-1', source: 'eu' } as const;
 
@@ -72,4 +73,26 @@ test('a row is past once its status or state passes no more, whatever the other 
   expect(isShown('status=failed')).toBe(false);
   expect(isShown('state=gone')).toBe(false);
   expect(isShown('until=1h&q=invoices&workflow=another&source=another')).toBe(true);
+});
+
+test('an event brings no new delivery under a filter by another run, event or source', () => {
+  const event = sampleEvent('evt_1');
+  const { run_id: run, watch } = event.data;
+  const isNew = (text: string) => admits(DELIVERY_FILTERS, new URLSearchParams(text), event);
+  expect(isNew(`run=${run}&event=evt_1&source=${watch.source}&state=dead&endpoint=ops`)).toBe(true);
+  for (const text of ['run=another', 'event=evt_2', 'source=another', 'until=1h']) {
+    expect([text, isNew(text)]).toEqual([text, false]);
+  }
+});
+
+test('deliveries are sent again as they are listed, or not at all under a filter that a range lacks', () => {
+  const rangeIn = (text: string) =>
+    rangeOf(askedOf<DeliveryQuery>(DELIVERY_FILTERS, new URLSearchParams(text)));
+  expect(rangeIn('')).toEqual({});
+  const range = { state: ['dead', 'parked'], endpoint: 'ops', since: '2h', until: '1h' };
+  expect(rangeIn('state=dead,parked&endpoint=ops&since=2h&until=1h')).toEqual(range);
+  for (const { name } of Object.values(DELIVERY_FILTERS)) {
+    const isOfRange = Object.hasOwn(range, name);
+    expect([name, rangeIn(`${name}=1h`) !== null]).toEqual([name, isOfRange]);
+  }
 });

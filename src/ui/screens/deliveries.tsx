@@ -1,19 +1,11 @@
 import { useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
-import type { DeliveryQuery, DeliveryView, EventView } from '../../client/types.ts';
+import type { DeliveryQuery, DeliveryView } from '../../client/types.ts';
 import { address, href, isKiosk, setQuery } from '../app/router.ts';
 import { Dialog, Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
 import { Chips, type Chip } from '../parts/chips.tsx';
-import {
-  admits,
-  askedOf,
-  filtersIn,
-  isAmong,
-  isNarrowed,
-  type Filter,
-  type Filters,
-} from '../parts/filters.ts';
+import { admits, askedOf, filtersIn, isNarrowed } from '../parts/filters.ts';
 import { eventText, plural } from '../parts/format.ts';
 import { useList } from '../parts/list.ts';
 import { NewsButton, useNews } from '../parts/news.tsx';
@@ -23,8 +15,7 @@ import { Table, type Column } from '../parts/table.tsx';
 import { Ago, Length } from '../parts/time.tsx';
 import { act, say } from '../parts/toast.tsx';
 import { useLoaded } from '../parts/hooks.ts';
-
-const STATES = ['pending', 'delivered', 'parked', 'dead', 'skipped', 'superseded'] as const;
+import { DELIVERY_FILTERS, rangeOf, STATES } from './deliveries-query.ts';
 
 const COLUMNS: readonly Column<DeliveryView>[] = [
   { name: 'State', className: 'col-state', render: ({ state }) => <Status state={state} /> },
@@ -142,34 +133,6 @@ export function Deliveries() {
   );
 }
 
-type State = (typeof STATES)[number];
-
-interface DeliveryFilter extends Filter<EventView> {
-  /** True where only an address sets it: it is shown with a way out. */
-  isExtra?: true;
-}
-
-/** The filters of the deliveries. A new event has deliveries in any state, to any endpoint. */
-const DELIVERY_FILTERS: Filters<DeliveryQuery, DeliveryFilter> = {
-  state: { name: 'state', narrows: true, admits: () => true },
-  endpoint: { name: 'endpoint', narrows: true, admits: () => true },
-  run_id: {
-    name: 'run',
-    narrows: true,
-    isExtra: true,
-    admits: (text, { data }) => text === data.run_id,
-  },
-  event_id: { name: 'event', narrows: true, isExtra: true, admits: (text, { id }) => text === id },
-  source: {
-    name: 'source',
-    narrows: true,
-    isExtra: true,
-    admits: (text, { data }) => isAmong(text, data.watch.source),
-  },
-  since: { name: 'since', narrows: true, admits: () => true },
-  until: { name: 'until', narrows: true, admits: () => false },
-};
-
 const sum = (one: number, other: number) => one + other;
 
 function FilterRow() {
@@ -178,7 +141,7 @@ function FilterRow() {
   const endpoints = value?.data ?? [];
   // The counts of the endpoints are of all their deliveries.
   const isCounted = value !== null && !isNarrowed(DELIVERY_FILTERS, query, ['state']);
-  const countOf = (...states: State[]) =>
+  const countOf = (...states: DeliveryView['state'][]) =>
     isCounted
       ? endpoints.flatMap(({ counts }) => states.map((state) => counts[state])).reduce(sum, 0)
       : null;
@@ -248,19 +211,12 @@ interface RedeliverProps {
 /** Sends again all that the filters show, once a user has seen how many that are. */
 function RedeliverMatching({ asked, total, reload }: RedeliverProps) {
   const [isOpen, setOpen] = useState(false);
-  const { state, endpoint, since, until, ...others } = asked;
-  // The API takes these filters for many at once, and no others.
-  if (Object.values(others).some((value) => value !== null)) return null;
-  const states = typeof state === 'string' ? state.split(',') : null;
-  const words = (states ?? ['dead', 'skipped']).join(' and ');
+  const range = rangeOf(asked);
+  if (range === null) return null;
+  const { state, endpoint } = range;
+  const words = [state ?? ['dead', 'skipped']].flat().join(' and ');
   const send = async () => {
     setOpen(false);
-    const range = {
-      ...(states !== null && { state: states as State[] }),
-      ...(endpoint != null && { endpoint }),
-      ...(since != null && { since }),
-      ...(until != null && { until }),
-    };
     await act(null, async () => {
       const { count } = await api.redeliverMatching(range);
       say(`${plural(count, 'delivery', 'deliveries')} ${count === 1 ? 'goes' : 'go'} out again.`);
@@ -268,7 +224,7 @@ function RedeliverMatching({ asked, total, reload }: RedeliverProps) {
     reload();
   };
   const matching =
-    states !== null && total !== null
+    state !== undefined && total !== null
       ? plural(total, `${words} delivery`, `${words} deliveries`)
       : `All ${words} deliveries`;
   return (
@@ -281,8 +237,8 @@ function RedeliverMatching({ asked, total, reload }: RedeliverProps) {
           <h2>Redeliver matching</h2>
           <p>
             {matching}
-            {endpoint == null ? '' : ` to ${endpoint}`} go out again with the same event id, due at
-            once.
+            {endpoint === undefined ? '' : ` to ${endpoint}`} go out again with the same event id,
+            due at once.
           </p>
           <div class="dialog-foot">
             <button type="button" onClick={() => setOpen(false)}>
