@@ -85,7 +85,11 @@ export async function runHistoryKillTest({
     await allPacked({ daemon: keeping, stores, runs });
     const before = await holdingsOf(stores);
     const users = startUsers(keeping, before, random);
-    const duringPacking = await killAtRandom(keeping, stores, { kills: kills.packing, random });
+    const duringPacking = await killWhileUnpacking(keeping, stores, {
+      kills: kills.packing,
+      random,
+      isOver: users.haveAsked,
+    });
     const { redelivered, registered } = await users.stop();
     await keeping.current.ready();
     await allPacked({ daemon: keeping, stores, runs });
@@ -184,7 +188,11 @@ function startUsers(daemon: KillableDaemon, { deliveries }: Holdings, random: Ra
   }
 
   const asking = ask();
+  let areThrough = false;
+  void asking.finally(() => (areThrough = true));
   return {
+    /** Whether everything was asked for. */
+    haveAsked: () => areThrough,
     async stop() {
       over.abort();
       await asking;
@@ -209,16 +217,25 @@ function shuffled<Item>(items: readonly Item[], random: Random): Item[] {
     .map(({ item }) => item);
 }
 
-/** Kills at random moments after the daemon was ready. @returns what the store held after each kill */
-async function killAtRandom(
+/**
+ * Kills at random moments after the daemon was ready, and every second time once a run is unpacked, which is soon
+ * packed again. @returns what the store held after each kill
+ */
+async function killWhileUnpacking(
   daemon: KillableDaemon,
   stores: Stores,
-  { kills, random }: { kills: number; random: Random },
+  { kills, random, isOver }: { kills: number; random: Random; isOver: () => boolean },
 ): Promise<Holdings[]> {
   const seen: Holdings[] = [];
   for (let kill = 0; kill < kills; kill += 1) {
     await daemon.current.ready();
     await sleep(randomInteger(random, 50, 600));
+    if (kill % 2 === 0) {
+      await waitFor(async () => isOver() || (await stores.history.size()).watches < RUNS, {
+        everyMs: 1,
+        describe: 'a run to be unpacked',
+      });
+    }
     await daemon.current.stop('SIGKILL');
     seen.push(await holdingsOf(stores));
     await daemon.kill();

@@ -173,10 +173,12 @@ async function registerAll({ noxus, daemons, random, createdAt }: KillTest, runs
     await waitFor(
       async () => {
         const daemon = daemons[randomInteger(random, 0, daemons.length - 1)];
+        // On a busy machine it is ready for a moment only, and is killed again.
+        await daemon?.current.ready();
         const answer = await daemon?.current.api<BatchAnswer>('/v1/watches/batch', { watches });
         return answer?.body.results.every(({ status }) => status < 300);
       },
-      { describe: 'a good answer to a registration' },
+      { everyMs: 20, timeoutMs: 500_000, describe: 'a good answer to a registration' },
     );
     await sleep(random() * 600);
   }
