@@ -101,6 +101,7 @@ export function createKeys(prefix: string) {
     goneChecks: key('gone-checks'),
     /** Sorted set of the requests that count against a source's rate limit, by until when they do. */
     budget: (source: string) => key('budget', source),
+    pace: (source: string) => key('pace', source),
     /** Hash, from run to the process that streams it; see `stream-store.ts`. */
     streams: (source: string) => key('streams', source),
     /** Hash: how many streams there may be as JSON, and counts of transitions by what reported them first. */

@@ -36,7 +36,8 @@ interface TakenPermit {
  * The rate limiter of a source, in one process. All processes share one log of requests in Redis, by which
  * `redis/lua/rate-limit.ts` decides in the same step as a claim (`request-claim.ts`) or an admission. A request
  * counts from before it is sent until one period after its answer or certain arrival.
- * So no window of one period ever contains more requests than the limit.
+ * So no window of one period ever contains more requests than the limit. Those of a period of more than a second
+ * are spread over it (`paceOf`).
  */
 export class SourceLimiter {
   /** Of the times between two polls of watches with a widened interval. */
@@ -124,7 +125,9 @@ export class SourceLimiter {
         if (count > this.limit.requests * SHORT) this.settle(token);
       },
       giveBack: () => {
-        this.process.stores.budgets.giveBack(this.name, token).catch(this.onError);
+        this.process.stores.budgets
+          .giveBack(this.name, { request: token, limit: this.limit })
+          .catch(this.onError);
       },
     };
   }

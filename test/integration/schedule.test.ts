@@ -150,15 +150,14 @@ describe('claim from the schedule', () => {
   });
 
   test('a claim takes a permit of the rate limit, which all processes share', async () => {
-    await watch(['a', 'b', 'c']);
-    const limit = { requests: 2, perMs: AN_HOUR };
-    await claimed(processOn(limit));
+    await watch(['a', 'b']);
+    const limit = { requests: 1, perMs: AN_HOUR };
     const last = await processOn(limit).claim(1);
-    expect(last).toMatchObject({ claims: [{ member: 'b' }], next: { is: 'limited' } });
+    expect(last).toMatchObject({ claims: [{ member: 'a' }], next: { is: 'limited' } });
     expect(last.next.ms).toBeGreaterThan(AN_HOUR - 60_000);
     const none = await processOn(limit).claim(1);
     expect(none).toMatchObject({ claims: [], next: { is: 'limited' } });
-    expect(await dueIn('c')).toBeLessThanOrEqual(0);
+    expect(await dueIn('b')).toBeLessThanOrEqual(0);
   });
 
   test('while nothing is due, runs beyond their configured interval are polled, the longest beyond first', async () => {
@@ -230,11 +229,11 @@ describe('claim from the schedule', () => {
 
   test('one claim takes no more than the rate limit has left, and says when that lets one through', async () => {
     await watch(['a', 'b', 'c']);
-    const limit = { requests: 2, perMs: AN_HOUR };
+    const limit = { requests: 2, perMs: 1_000 };
     const { claims, next } = await processOn(limit).claim(10);
     expect(claims.map(({ count }) => count)).toEqual([1, 2]);
     expect(next.is).toBe('limited');
-    expect(next.ms).toBeGreaterThan(AN_HOUR - 60_000);
+    expect(next.ms).toBeGreaterThanOrEqual(1_000);
     expect(await dueIn('c')).toBeLessThanOrEqual(0);
   });
 

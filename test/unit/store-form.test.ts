@@ -70,6 +70,7 @@ key sourceConsistency: {p}:source-consistency:<part>
 key sourceAnswered: {p}:answered:<part>
 key goneChecks: {p}:gone-checks
 key budget: {p}:budget:<part>
+key pace: {p}:pace:<part>
 key streams: {p}:streams:<part>
 key streamState: {p}:stream-state:<part>
 key nodeNames: {p}:node-names:<part>

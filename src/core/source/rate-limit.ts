@@ -37,6 +37,27 @@ export function holdMs(limit: RateLimit): number {
   return Math.ceil(limit.perMs + graceMs(limit)) + 1;
 }
 
+/** Over which time the limit's requests may come at once, ms: a limit by the second is used as it comes. */
+const BURST_MS = 1_000;
+
+/**
+ * How the requests of a limit with a longer period are spread over it, so that they are not spent at its
+ * beginning: one after the other at equal distances, but for a burst of what one second is worth.
+ */
+export interface Pace {
+  /** Between two requests, ms. */
+  spacingMs: number;
+  /** Requests that may come at once after a silence. */
+  burst: number;
+}
+
+/** The pace of a limit; null where its period is too short to need one. */
+export function paceOf({ requests, perMs }: RateLimit): Pace | null {
+  if (perMs <= BURST_MS) return null;
+  const spacingMs = perMs / requests;
+  return { spacingMs, burst: Math.max(1, Math.floor(BURST_MS / spacingMs)) };
+}
+
 /** The time in which the limit lets every active watch be polled once. @returns milliseconds */
 export function roundMs(active: number, { requests, perMs }: RateLimit): number {
   return (active * perMs) / requests;

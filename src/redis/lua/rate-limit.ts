@@ -21,3 +21,26 @@ local function usedUpMs(log, now)
   return math.ceil(first[2] - now)
 end
 `;
+
+/**
+ * The pace of a rate limit with a period of more than a second, by the time at which its next request would be
+ * were all at equal distances; it is kept for as long as it is to come. `openPace(key, spacing, burst, now)` reads
+ * it; without a spacing nothing is paced. `waitMs` is for how long no request goes, `take` counts one, `save`
+ * writes.
+ */
+export const PACE = `
+local function openPace(key, spacing, burst, now)
+  spacing, burst = tonumber(spacing), tonumber(burst)
+  if not spacing then return {waitMs = function() return 0 end, take = function() end, save = function() end} end
+  local pace, isTaken = {}, false
+  local nextAt = tonumber(redis.call('GET', key) or now)
+  -- Later than a burst can lead to is a time from before the clock or the limit was changed.
+  if nextAt < now or nextAt > now + burst * spacing + ${TOLERANCE_MS} then nextAt = now end
+  function pace.waitMs() return math.max(0, math.ceil(nextAt - (burst - 1) * spacing - now)) end
+  function pace.take() nextAt, isTaken = nextAt + spacing, true end
+  function pace.save()
+    if isTaken then redis.call('SET', key, string.format('%.3f', nextAt), 'PX', math.ceil(nextAt - now)) end
+  end
+  return pace
+end
+`;

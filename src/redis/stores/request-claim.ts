@@ -8,11 +8,11 @@ import {
   SURE_OF_ONE_IN,
   type RequestKind,
 } from '../../core/cadence/load.ts';
-import { holdMs, type RateLimit } from '../../core/source/rate-limit.ts';
+import { holdMs, paceOf, type RateLimit } from '../../core/source/rate-limit.ts';
 import type { StoredWatch } from '../commit.ts';
 import type { Keys } from '../keys.ts';
 import { SCHEDULE } from '../lua/schedule.ts';
-import { PERMITS } from '../lua/rate-limit.ts';
+import { PACE, PERMITS } from '../lua/rate-limit.ts';
 import { PROBED_MS, SOURCE_GATE } from '../lua/source-gate.ts';
 import { script } from '../script.ts';
 import { ACTIVE, IDENTITY_LENGTH, readWatch } from './watch-record.ts';
@@ -163,7 +163,7 @@ const READ_AHEAD = 32;
 /**
  * Claims the most urgent requests that are due, and takes their permits of the source's rate limit with them.
  * Which scheduled request goes next, if any, is decided here: `sourceAdmission` says what the source admits,
- * `countPermits` what its rate limit does, `dueNow` and `pick` which request goes first. Where nothing is due, the
+ * `countPermits` and its pace what its rate limit does, `dueNow` and `pick` which request goes first. Where nothing is due, the
  * rest of the rate limit goes to watches beyond their configured longest interval. Requests that stand in no
  * schedule, such as those for names, take a permit of the same limit by `ADMIT_REQUEST`.
  *
@@ -177,14 +177,25 @@ const READ_AHEAD = 32;
 export const CLAIM_REQUESTS = script(
   'rwClaimRequests',
   {
-    keys: ['clock', 'claims', 'permits', 'shares', 'state', 'probe', 'open'],
-    args: ['token', 'most', 'limit', 'holdMs', 'leaseMs', 'watches', 'isShort?'],
+    keys: ['clock', 'claims', 'permits', 'pace', 'shares', 'state', 'probe', 'open'],
+    args: [
+      'token',
+      'most',
+      'limit',
+      'holdMs',
+      'leaseMs',
+      'watches',
+      'isShort?',
+      'spacingMs?',
+      'burst?',
+    ],
     reply: (reply: (string | number)[]) => reply,
   },
   `
 ${SCHEDULE}
 ${SELECT}
 ${PERMITS}
+${PACE}
 ${SOURCE_GATE}
 local plan = schedule(keys.claims, further)
 local most, limit, holdMs = tonumber(args.most), tonumber(args.limit), tonumber(args.holdMs)
@@ -201,6 +212,7 @@ if gate == 2 then return {'paused', math.max(1, pausedMs), now, 1, -1} end
 local isProbe = gate == 1
 if isProbe then most = 1 end
 limit = limit > 0 and rising(found[2], limit, now) or 0
+local pace = openPace(keys.pace, args.spacingMs, args.burst, now)
 local ahead = math.min(most, ${READ_AHEAD}) + 1
 
 local reply = {'idle', -1, now, found[1] and 1 or 0,
@@ -210,17 +222,18 @@ local claimed, count, permits, counts = 0, nil, {}, nil
 local function isUsedUp()
   if limit == 0 then return false end
   count = count or countPermits(keys.permits, now, limit, holdMs)
-  return count >= limit
+  return count >= limit or pace.waitMs() > 0
 end
 
 local function finish(is, ms)
   if #permits > 0 then redis.call('ZADD', keys.permits, unpack(permits)) end
+  pace.save()
   if counts then redis.call('SET', keys.shares, table.concat(counts, ' '), 'EX', 60) end
   if isProbe and claimed == 1 then
     -- When the probe is answered is not known: ask again soon.
     is, ms = 'paused', ${PROBED_MS}
   elseif is == 'limited' or ms >= 0 and claimed > 0 and isUsedUp() then
-    local usedMs = usedUpMs(keys.permits, now)
+    local usedMs = math.max(pace.waitMs(), count >= limit and usedUpMs(keys.permits, now) or 0)
     if is == 'limited' or ms < usedMs then is, ms = 'limited', usedMs end
   end
   -- What takes the probe and does not make it lets go of it.
@@ -246,6 +259,7 @@ local function claim(best, record)
     counting = count
     permits[#permits + 1] = now + holdMs
     permits[#permits + 1] = token
+    pace.take()
   end
   plan.claim(best.member, best.kind, {token = token, dueAt = best.dueAt, leaseUntil = now + args.leaseMs})
   if isShort then plan.dropSpare(best.member) end
@@ -285,6 +299,7 @@ export async function claimRequests(
     {
       ...keys.schedule(source),
       permits: keys.budget(source),
+      pace: keys.pace(source),
       shares: keys.requestShares(source),
       ...keys.sourceAdmission(source),
     },
@@ -296,6 +311,7 @@ export async function claimRequests(
       leaseMs: ask.leaseMs,
       watches: keys.watch({ source, runId: '' }),
       isShort: ask.isShort === true ? 1 : undefined,
+      ...paceOf(ask.limit),
     },
     {
       further: keys.requestsDue(source),

@@ -1,12 +1,12 @@
 import type { Redis } from 'ioredis';
-import { holdMs, type PermitRequest } from '../../core/source/rate-limit.ts';
+import { holdMs, paceOf, type PermitRequest } from '../../core/source/rate-limit.ts';
 import type { SourceRecord, SourceState } from '../../core/source/throttle.ts';
 import { jsonOrNull } from '../connection.ts';
 import type { Keys } from '../keys.ts';
 import { storeNow } from '../store-clock.ts';
 import { Lease } from '../leases.ts';
 import { STORE_NOW } from '../lua/clock.ts';
-import { PERMITS } from '../lua/rate-limit.ts';
+import { PACE, PERMITS } from '../lua/rate-limit.ts';
 import { SOURCE_GATE } from '../lua/source-gate.ts';
 import { countNumbers } from '../numbers.ts';
 import { script } from '../script.ts';
@@ -142,13 +142,14 @@ export class SourceNamesStore {
 const ADMIT_REQUEST = script(
   'rwAdmitRequest',
   {
-    keys: ['clock', 'permits', 'state', 'probe', 'open'],
-    args: ['request', 'limit', 'holdMs', 'leaseMs?'],
+    keys: ['clock', 'permits', 'pace', 'state', 'probe', 'open'],
+    args: ['request', 'limit', 'holdMs', 'leaseMs?', 'spacingMs?', 'burst?'],
     reply: (count: number | null) => count,
   },
   `
 ${STORE_NOW}
 ${PERMITS}
+${PACE}
 ${SOURCE_GATE}
 local now = storeNow(keys.clock)
 local state, open = unpack(redis.call('MGET', keys.state, keys.open))
@@ -159,8 +160,11 @@ if isClosed then gate = sourceAdmission(state, keys.probe, args.request, args.le
 if gate == 2 then return nil end
 local limit, holdMs = rising(open, tonumber(args.limit), now), tonumber(args.holdMs)
 local count = countPermits(keys.permits, now, limit, holdMs)
-if count < limit then
+local pace = openPace(keys.pace, args.spacingMs, args.burst, now)
+if count < limit and pace.waitMs() == 0 then
   redis.call('ZADD', keys.permits, now + holdMs, args.request)
+  pace.take()
+  pace.save()
   return count + 1
 end
 if gate == 1 then redis.call('DEL', keys.probe) end
@@ -188,6 +192,17 @@ redis.call('ZADD', keys.permits, 'GT', storeNow(keys.clock) + args.holdMs, args.
 `,
 );
 
+/** Frees the permit of a request that was not sent, and its place in the pace. */
+const GIVE_BACK_PERMIT = script(
+  'rwGiveBackPermit',
+  { keys: ['permits', 'pace'], args: ['request', 'spacingMs?'] },
+  `
+if redis.call('ZREM', keys.permits, args.request) == 0 or not args.spacingMs then return end
+local nextAt = redis.call('GET', keys.pace)
+if nextAt then redis.call('SET', keys.pace, string.format('%.3f', nextAt - args.spacingMs), 'KEEPTTL') end
+`,
+);
+
 /** The requests that count against the rate limits of sources, in all processes. */
 export class BudgetStore {
   constructor(
@@ -200,8 +215,14 @@ export class BudgetStore {
     const { clock, budget, sourceAdmission } = this.keys;
     return ADMIT_REQUEST.run(
       this.redis,
-      { clock, permits: budget(source), ...sourceAdmission(source) },
-      { request, limit: limit.requests, holdMs: holdMs(limit), leaseMs: probeMs },
+      { clock, permits: budget(source), pace: this.keys.pace(source), ...sourceAdmission(source) },
+      {
+        request,
+        limit: limit.requests,
+        holdMs: holdMs(limit),
+        leaseMs: probeMs,
+        ...paceOf(limit),
+      },
     );
   }
 
@@ -226,7 +247,8 @@ export class BudgetStore {
   }
 
   /** Gives back the permit of a request that was not sent. */
-  async giveBack(source: string, request: string): Promise<void> {
-    await this.redis.zrem(this.keys.budget(source), request);
+  async giveBack(source: string, { request, limit }: PermitRequest): Promise<void> {
+    const keys = { permits: this.keys.budget(source), pace: this.keys.pace(source) };
+    await GIVE_BACK_PERMIT.run(this.redis, keys, { request, spacingMs: paceOf(limit)?.spacingMs });
   }
 }
