@@ -81,10 +81,13 @@ function oneImporter(imports: Imports): string[] {
 
 const METHODS = new Set(['get', 'post', 'put', 'patch', 'delete']);
 
-/** `app.get('/…', …)` and the like in the files of the API. */
+/** `app.get('/…', …)` and the like in the files of the API, and entries of the table of routes. */
 function routesIn({ path, tree }: ParsedFile): unknown[] {
   if (!path.startsWith('src/http/') && !path.startsWith('src/api/')) return [];
-  return nodesIn(tree).filter(({ type, callee }) => {
+  return nodesIn(tree).filter(({ type, callee, key, value }) => {
+    if (type === 'KeyValueProperty' && isNode(key) && isNode(value)) {
+      return key['value'] === 'route' && value.type === 'StringLiteral';
+    }
     if (type !== 'CallExpression' || !isNode(callee) || callee.type !== 'MemberExpression')
       return false;
     const { object, property } = callee;

@@ -6,7 +6,8 @@
  */
 export const WAY: readonly string[] = [
   // The API takes a registration.
-  'src/http/routes/watches.ts',
+  'src/http/schemas/routes.ts',
+  'src/http/routing.ts',
   'src/http/schemas/watch.ts',
   'src/http/schemas/common.ts',
   'src/http/watches.ts',

@@ -1,18 +1,26 @@
 import { setMaxListeners } from 'node:events';
 import { z } from 'zod';
 import type { SseMessage } from '../core/event/sse.ts';
+import type { Answer, Given, Route } from '../http/schemas/routes.ts';
 import { misfit, problemError } from './answer.ts';
 import { notADaemon } from './errors.ts';
 import { readSse } from './event-stream.ts';
 import type { Query } from './query.ts';
-import type { Transport } from './transport.ts';
+import type { Method, Transport } from './transport.ts';
 import type { PageView } from './types.ts';
 
-interface PostOptions {
+interface CallOptions {
   /** For answers that take longer than others. */
   timeoutMs?: number;
   /** True where doing it twice would do harm. */
   once?: boolean;
+}
+
+/** {@link Given} of whichever route. */
+interface AnyGiven {
+  params?: unknown;
+  query?: unknown;
+  body?: unknown;
 }
 
 /**
@@ -30,76 +38,80 @@ export class Caller {
     setMaxListeners(0, signal);
   }
 
-  async post<Schema extends z.ZodType>(
-    path: string,
-    body: unknown,
-    schema: Schema,
-    options: PostOptions = {},
-  ) {
-    return this.#checked(await this.#send('POST', path, { body, ...options }), schema);
+  /** What a route answers. */
+  async call<R extends Route>(
+    route: R,
+    given: Given<R>,
+    options: CallOptions = {},
+  ): Promise<Answer<R>> {
+    const answer = await this.#ask(route, given, options);
+    return this.#checked(answer, schemaOf(route)) as Answer<R>;
   }
 
-  /** Does something with what the path names; null when there is no such thing. */
-  async act<Schema extends z.ZodType>(
-    path: string,
-    schema: Schema,
-    given: { body?: unknown; query?: Query } = {},
-  ) {
-    const answer = await this.#send('POST', path, given, 404);
-    return answer === MISSING ? null : this.#checked(answer, schema);
+  /**
+   * {@link call}; null where what it names does not exist.
+   * @param absent the statuses that say so
+   * @param schema what the answer must fit, where less than that of the route will do
+   */
+  async find<R extends Route>(
+    route: R,
+    given: Given<R>,
+    absent: readonly number[] = [404],
+    schema = schemaOf(route),
+  ): Promise<Answer<R> | null> {
+    const answer = await this.#ask(route, given, {}, ...absent);
+    return answer === MISSING ? null : (this.#checked(answer, schema) as Answer<R>);
+  }
+
+  /** A page of a listing; of one without a cursor, all of it. */
+  async list<R extends Route>(
+    route: R,
+    given: Given<R>,
+    item = itemOf(route),
+  ): Promise<PageView<ItemOf<R>>> {
+    const page = this.#checked(await this.#ask(route, given, {}), pageSchema);
+    for (const one of page.data) this.#checked(one, item);
+    return page as PageView<ItemOf<R>>;
+  }
+
+  /** Ends what a route names. @returns false where that does not exist */
+  async end<R extends Route>(route: R, given: Given<R>): Promise<boolean> {
+    const answer = await this.#ask(route, given, {}, 404);
+    if (answer !== MISSING) this.#empty(answer);
+    return answer !== MISSING;
+  }
+
+  /** {@link call}, whatever it answers. */
+  async trigger<R extends Route>(route: R, given: Given<R>): Promise<void> {
+    await this.#ask(route, given, {});
+  }
+
+  #ask(
+    { route }: Route,
+    { params, query, body }: AnyGiven,
+    options: CallOptions,
+    ...absent: number[]
+  ): Promise<unknown> {
+    const [method, template] = route.split(' ') as [Method, string];
+    const path = Object.entries(params ?? {}).reduce(
+      (text, [name, value]) => text.replace(`{${name}}`, encodeURIComponent(String(value))),
+      template,
+    );
+    return this.#send(method, path, { query: query as Query, body, ...options }, ...absent);
   }
 
   /** @param also a status with a body that is read like that of a 2xx */
-  async get<Schema extends z.ZodType>(
-    path: string,
-    schema: Schema,
-    query: Query = {},
-    also?: number,
-  ) {
-    const { status, body } = await this.#transport.request('GET', path, {
-      query,
-      signal: this.#signal,
-    });
+  async get<Schema extends z.ZodType>(path: string, schema: Schema, query: Query, also: number) {
+    const call = { query, signal: this.#signal };
+    const { status, body } = await this.#transport.request('GET', path, call);
     if ((status < 200 || status >= 300) && status !== also) {
       throw problemError(this.#transport.url, status, body);
     }
     return this.#checked(body, schema);
   }
 
-  async find<Schema extends z.ZodType>(path: string, schema: Schema, query: Query) {
-    const found = await this.#send('GET', path, { query }, 404);
-    return found === MISSING ? null : this.#checked(found, schema);
-  }
-
-  /** {@link find}, and null as well where the token may not read it. */
-  async findAllowed<Schema extends z.ZodType>(path: string, schema: Schema, query: Query) {
-    const found = await this.#send('GET', path, { query }, 404, 403);
-    return found === MISSING ? null : this.#checked(found, schema);
-  }
-
-  async remove(path: string, query: Query): Promise<boolean> {
-    const answer = await this.#send('DELETE', path, { query }, 404);
-    if (answer !== MISSING) this.#empty(answer);
-    return answer !== MISSING;
-  }
-
-  /** {@link remove} of many things, answered with what came of it. */
-  async erase<Schema extends z.ZodType>(path: string, schema: Schema, query: Query) {
-    return this.#checked(await this.#send('DELETE', path, { query }), schema);
-  }
-
-  async trigger(path: string, query: Query): Promise<void> {
-    await this.#send('POST', path, { query });
-  }
-
-  async page<Item>(path: string, query: Query, item: z.ZodType): Promise<PageView<Item>> {
-    const body = await this.#send('GET', path, { query });
-    const page = this.#checked(body, pageSchema);
-    for (const one of page.data) this.#checked(one, item);
-    return page as PageView<Item>;
-  }
-
-  async stream(path: string, query: Query, lastId: string | null) {
+  async stream({ route }: Route, query: Query, lastId: string | null) {
+    const [, path = ''] = route.split(' ');
     const headers: Record<string, string> = lastId === null ? {} : { 'last-event-id': lastId };
     const call = { query, headers, signal: this.#signal };
     const { status, contentType, cursor, chunks } = await this.#transport.open(path, call);
@@ -110,9 +122,9 @@ export class Caller {
 
   /** The body of a 2xx, or {@link MISSING} for a problem of a status that the caller expects. */
   async #send(
-    method: 'GET' | 'POST' | 'DELETE',
+    method: Method,
     path: string,
-    { query, ...rest }: PostOptions & { query?: Query; body?: unknown },
+    { query, ...rest }: CallOptions & { query?: Query; body?: unknown },
     ...expected: number[]
   ): Promise<unknown> {
     const call = { signal: this.#signal, ...rest, ...(query !== undefined && { query }) };
@@ -133,6 +145,17 @@ export class Caller {
     if (wrong !== null) throw notADaemon(this.#transport.url, wrong);
     return body as z.output<Schema>;
   }
+}
+
+/** An item of a listing. */
+type ItemOf<R extends Route> = Answer<R> extends { data: (infer Item)[] } ? Item : never;
+
+function itemOf(route: Route): z.ZodType {
+  return (schemaOf(route) as typeof pageSchema).shape.data.element;
+}
+
+function schemaOf({ answers }: Route): z.ZodType {
+  return (answers[200] ?? answers[201] ?? answers[202])?.[1] ?? z.undefined();
 }
 
 const MISSING = Symbol('missing');

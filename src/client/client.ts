@@ -1,27 +1,7 @@
 import { z } from 'zod';
 import type { SseMessage } from '../core/event/sse.ts';
-import { alertSchema, rehearsal } from '../http/schemas/alert.ts';
-import { attentionPage } from '../http/schemas/attention.ts';
-import {
-  deliverySchema,
-  deliveryWithAttempts,
-  redelivered,
-  redeliverCount,
-} from '../http/schemas/delivery.ts';
-import {
-  endpointSchema,
-  endpointSecret,
-  endpointTest,
-  rotatedSecret,
-} from '../http/schemas/endpoint.ts';
-import { lookupAnswer } from '../http/schemas/lookup.ts';
-import { silenceOrReceipt, silencePreview, silenceSchema } from '../http/schemas/silence.ts';
-import { sourceSchema } from '../http/schemas/source.ts';
-import { processList, readinessSchema, storeSchema } from '../http/schemas/system.ts';
-import { timelineSchema } from '../http/schemas/timeline.ts';
-import { endedWebhooks, webhookList } from '../http/schemas/watch-webhook.ts';
-import { batchResults, watchOrReceipt, watchSchema } from '../http/schemas/watch.ts';
-import { workflowPollingSchema, workflowList } from '../http/schemas/workflow.ts';
+import { routes, type Answer, type Routes } from '../http/schemas/routes.ts';
+import { readinessSchema } from '../http/schemas/system.ts';
 import { Caller } from './caller.ts';
 import { followEvents, loggedEvent, type ConnectionState } from './event-stream.ts';
 import { PAGE_SIZE } from './pages.ts';
@@ -44,6 +24,7 @@ import type {
   RehearsalView,
   RehearseBody,
   ResolveBody,
+  SilenceBody,
   SilencePreviewBody,
   SilencePreviewView,
   SilenceView,
@@ -78,10 +59,11 @@ export { collectPages, paginate } from './pages.ts';
 export { isRunEvent } from './types.ts';
 export type * from './types.ts';
 
+/** Alerts, as far as ids are asked for. */
+const alertReceipts = z.object({ data: z.array(z.looseObject({ id: z.string() })) });
+
 /** An alert as far as every token may see it. */
-const alertReceipt = z.looseObject({ id: z.string(), state: z.string() });
-const alertReceipts = z.object({ data: z.array(alertReceipt) });
-type AlertReceipt = z.output<typeof alertReceipt>;
+type AlertReceipt = Answer<Routes['alerts']['acknowledge']>;
 
 /** What switches an endpoint to another state. */
 export type EndpointSwitch = 'pause' | 'resume';
@@ -112,6 +94,7 @@ interface UnwatchOptions {
 export interface DaemonClient {
   readonly url: string;
   registerBatch(watches: readonly WatchBody[]): Promise<BatchView>;
+  /** For a token that may not read, the answer has `run_id` and `source` alone. */
   register(watch: WatchBody): Promise<WatchView>;
   /** Null when the run is not watched. */
   getWatch(run: RunRef): Promise<WatchView | null>;
@@ -135,7 +118,7 @@ export interface DaemonClient {
   listAlerts(query: AlertQuery): Promise<PageView<AlertView>>;
   /** Null when there is no such alert. */
   getAlert(id: string): Promise<AlertView | null>;
-  addSilence(body: object): Promise<SilenceView>;
+  addSilence(body: SilenceBody): Promise<SilenceView>;
   listSilences(): Promise<PageView<SilenceView>>;
   /** False when there is no such silence. */
   expireSilence(id: string): Promise<boolean>;
@@ -211,136 +194,119 @@ export function createClient(options: ClientOptions = {}): RunwatchClient {
 
 export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal): DaemonClient {
   const transport = createTransport(settings);
-  const call = new Caller(transport, signal);
+  const api = new Caller(transport, signal);
   return {
     url: transport.url,
-    ...watchCalls(call),
-    ...alertCalls(call),
-    ...deliveryCalls(call),
-    ...endpointCalls(call),
-    ...otherCalls(call),
+    ...watchCalls(api),
+    ...alertCalls(api),
+    ...deliveryCalls(api),
+    ...endpointCalls(api),
+    ...otherCalls(api),
   };
 }
 
-function watchCalls(call: Caller) {
+function watchCalls(api: Caller) {
+  const { watches, events } = routes;
   return {
-    registerBatch: (watches) => call.post('/v1/watches/batch', { watches }, batchResults),
-    register: (watch) => call.post('/v1/watches', watch, watchSchema),
-    getWatch: ({ runId, source }) => call.find(watchPath(runId), watchSchema, { source }),
-    getTimeline: ({ runId, source }) =>
-      call.find(`${watchPath(runId)}/timeline`, timelineSchema, { source }),
+    registerBatch: (all) => api.call(watches.registerBatch, { body: { watches: [...all] } }),
+    register: (body) => api.call(watches.register, { body }) as Promise<WatchView>,
+    getWatch: (run) => api.find(watches.get, runNamed(run)),
+    getTimeline: (run) => api.find(watches.timeline, runNamed(run)),
     unwatch: ({ runId, source }, { endpoint, purge } = {}) =>
-      call.remove(watchPath(runId), {
-        source,
-        endpoint,
-        ...(purge === true && { purge: 'true' }),
+      api.end(watches.unwatch, {
+        params: { run_id: runId },
+        query: { source, endpoint, purge: purge === true ? 'true' : undefined },
       }),
-    pollNow: ({ runId, source }) => call.trigger(`${watchPath(runId)}/poll`, { source }),
-    acknowledge: ({ runId, source }, body) =>
-      call.act(acknowledgePath(watchPath(runId)), watchOrReceipt, { body, query: { source } }),
-    withdraw: ({ runId, source }) => call.remove(acknowledgePath(watchPath(runId)), { source }),
-    listWatches: (query) => call.page('/v1/watches', query, watchSchema),
+    pollNow: (run) => api.trigger(watches.poll, runNamed(run)),
+    acknowledge: (run, body) => api.find(watches.acknowledge, { ...runNamed(run), body }),
+    withdraw: (run) => api.end(watches.withdraw, runNamed(run)),
+    listWatches: (query) => api.list(watches.list, { query }),
     listEvents: ({ cursor, ...query }) =>
-      call.page(
-        '/v1/events',
-        { ...query, ...(cursor !== undefined && { after: cursor }) },
+      api.list(
+        events.list,
+        { query: { ...query, ...(cursor !== undefined && { after: cursor }) } },
         loggedEvent,
       ),
-    openEvents: (query, lastId) => call.stream('/v1/events/stream', query, lastId),
+    openEvents: (query, lastId) => api.stream(events.stream, query, lastId),
   } satisfies Partial<DaemonClient>;
 }
 
-function deliveryCalls(call: Caller) {
+function runNamed({ runId, source }: RunRef) {
+  return { params: { run_id: runId }, query: { source } };
+}
+
+function deliveryCalls(api: Caller) {
+  const { deliveries } = routes;
   return {
-    listDeliveries: (query) => call.page('/v1/deliveries', query, deliverySchema),
-    getDelivery: (id) => call.find(deliveryPath(id), deliveryWithAttempts, {}),
+    listDeliveries: (query) => api.list(deliveries.list, { query }),
+    getDelivery: (id) => api.find(deliveries.get, { params: { id } }),
     redeliver: (id, to) =>
-      call.act(
-        `${deliveryPath(id)}/redeliver`,
-        redelivered,
-        to === undefined ? {} : { body: { endpoint: to } },
-      ),
-    redeliverRange: (range) =>
-      call.post('/v1/deliveries/redeliver', range, redeliverCount, { once: true }),
-  } satisfies Partial<DaemonClient>;
-}
-
-function endpointCalls(call: Caller) {
-  return {
-    listEndpoints: () => call.page('/v1/endpoints', {}, endpointSchema),
-    listWebhooks: (query = {}) => call.get('/v1/webhooks', webhookList, query),
-    endWebhooks: (query) => call.erase('/v1/webhooks', endedWebhooks, query),
-    testEndpoint: (name) =>
-      call.post(endpointPath(name, 'test'), undefined, endpointTest, {
-        timeoutMs: TEST_TIMEOUT_MS,
-        once: true,
+      api.find(deliveries.redeliver, {
+        params: { id },
+        body: to === undefined ? undefined : { endpoint: to },
       }),
-    switchEndpoint: (name, to) => call.post(endpointPath(name, to), undefined, endpointSchema),
-    retryEndpoint: (name) => call.post(endpointPath(name, 'retry'), undefined, redeliverCount),
-    endpointSecret: (name) => call.get(endpointPath(name, 'secret'), endpointSecret),
-    rotateEndpoint: (name, body) =>
-      call.post(endpointPath(name, 'rotate'), body, rotatedSecret, { once: true }),
+    redeliverRange: (body) => api.call(deliveries.redeliverRange, { body }, { once: true }),
   } satisfies Partial<DaemonClient>;
 }
 
-function otherCalls(call: Caller) {
+function endpointCalls(api: Caller) {
+  const { endpoints, webhooks } = routes;
+  return {
+    listEndpoints: () => api.list(endpoints.list, {}),
+    listWebhooks: (query = {}) => api.call(webhooks.list, { query }),
+    endWebhooks: (query) => api.call(webhooks.end, { query }),
+    testEndpoint: (name) =>
+      api.call(endpoints.test, endpointNamed(name), { timeoutMs: TEST_TIMEOUT_MS, once: true }),
+    switchEndpoint: (name, to) => api.call(endpoints[to], endpointNamed(name)),
+    retryEndpoint: (name) => api.call(endpoints.retry, endpointNamed(name)),
+    endpointSecret: (name) => api.call(endpoints.secret, endpointNamed(name)),
+    rotateEndpoint: (name, body) =>
+      api.call(endpoints.rotate, { ...endpointNamed(name), body }, { once: true }),
+  } satisfies Partial<DaemonClient>;
+}
+
+function endpointNamed(name: string) {
+  return { params: { name } };
+}
+
+function otherCalls(api: Caller) {
   return {
     async lookup(query) {
       // A daemon of an older version, or a token that may not read, leaves ids as they were typed.
-      const found = await call.findAllowed('/v1/lookup', lookupAnswer, query);
+      const found = await api.find(routes.lookup.find, { query }, [403, 404]);
       return { data: found?.data ?? [], isMore: found?.more === true };
     },
-    readAttention: (query = {}) => call.get('/v1/attention', attentionPage, query),
-    listWorkflows: (query = {}) => call.get('/v1/workflows', workflowList, query),
-    listPolling: (query) => call.page('/v1/polling', query, workflowPollingSchema),
-    listSources: () => call.page('/v1/sources', {}, sourceSchema),
-    listProcesses: () => call.get('/v1/processes', processList),
-    describeStore: () => call.find('/v1/store', storeSchema, {}),
-    readiness: () => call.get('/readyz', readinessSchema, { format: 'json' }, 503),
-    resumeSource: (name) =>
-      call.post(`/v1/sources/${encodeURIComponent(name)}/resume`, undefined, sourceSchema),
+    readAttention: (query = {}) => api.call(routes.attention.list, { query }),
+    listWorkflows: (query = {}) => api.call(routes.workflows.list, { query }),
+    listPolling: (query) => api.list(routes.polling.list, { query }),
+    listSources: () => api.list(routes.sources.list, {}),
+    listProcesses: () => api.call(routes.processes.list, {}),
+    describeStore: () => api.find(routes.storage.describe, {}),
+    readiness: () => api.get('/readyz', readinessSchema, { format: 'json' }, 503),
+    resumeSource: (name) => api.call(routes.sources.resume, { params: { name } }),
   } satisfies Partial<DaemonClient>;
 }
 
 /** What the client does with alerts, silences and rules. */
-function alertCalls(call: Caller) {
+function alertCalls(api: Caller) {
+  const { alerts, silences, rules } = routes;
   return {
-    acknowledgeAlert: (id, body) =>
-      call.act(acknowledgePath(alertPath(id)), alertReceipt, { body }),
-    withdrawAlert: (id) => call.remove(acknowledgePath(alertPath(id)), {}),
-    resolveAlert: (id, body) => call.act(`${alertPath(id)}/resolve`, alertReceipt, { body }),
+    acknowledgeAlert: (id, body) => api.find(alerts.acknowledge, { params: { id }, body }),
+    withdrawAlert: (id) => api.end(alerts.withdraw, { params: { id } }),
+    resolveAlert: (id, body) => api.find(alerts.resolve, { params: { id }, body }),
     async alertIds() {
-      const page = await call.findAllowed('/v1/alerts', alertReceipts, { limit: PAGE_SIZE });
+      const query = { limit: PAGE_SIZE };
+      const page = await api.find(alerts.list, { query }, [403, 404], alertReceipts);
       return page?.data.map(({ id }) => id) ?? [];
     },
-    listAlerts: (query) => call.page('/v1/alerts', query, alertSchema),
-    getAlert: (id) => call.find(alertPath(id), alertSchema, {}),
-    addSilence: (body) => call.post('/v1/silences', body, silenceOrReceipt) as Promise<SilenceView>,
-    listSilences: () => call.page('/v1/silences', {}, silenceSchema),
-    expireSilence: (id) => call.remove(`/v1/silences/${encodeURIComponent(id)}`, {}),
-    previewSilence: (body) => call.post('/v1/silences/preview', body, silencePreview),
-    testRules: (body) => call.post('/v1/rules/test', body, rehearsal),
+    listAlerts: (query) => api.list(alerts.list, { query }),
+    getAlert: (id) => api.find(alerts.get, { params: { id } }),
+    addSilence: (body) => api.call(silences.add, { body }) as Promise<SilenceView>,
+    listSilences: () => api.list(silences.list, {}),
+    expireSilence: (id) => api.end(silences.expire, { params: { id } }),
+    previewSilence: (body) => api.call(silences.preview, { body }),
+    testRules: (body) => api.call(rules.test, { body }),
   } satisfies Partial<DaemonClient>;
-}
-
-function deliveryPath(id: string): string {
-  return `/v1/deliveries/${encodeURIComponent(id)}`;
-}
-
-function alertPath(id: string): string {
-  return `/v1/alerts/${encodeURIComponent(id)}`;
-}
-
-function acknowledgePath(of: string): string {
-  return `${of}/acknowledge`;
-}
-
-function endpointPath(name: string, action: string): string {
-  return `/v1/endpoints/${encodeURIComponent(name)}/${action}`;
-}
-
-function watchPath(runId: string): string {
-  return `/v1/watches/${encodeURIComponent(runId)}`;
 }
 
 /** Which events to follow. */

@@ -14,6 +14,8 @@ const MAX_SOCKETS = 8;
 /** A stream that is silent for longer than this is taken for dead, ms. */
 const STREAM_SILENCE_MS = 90_000;
 
+export type Method = 'GET' | 'POST' | 'DELETE';
+
 export interface DaemonSettings {
   /** Base URL, http or https. */
   url: string;
@@ -65,7 +67,7 @@ export interface Transport {
   /** The base URL as it may be shown: without credentials. */
   readonly url: string;
   /** Throws RunwatchError `daemon_unreachable` (retriable) and `not_a_daemon`. */
-  request(method: 'GET' | 'POST' | 'DELETE', path: string, call: Call): Promise<Answer>;
+  request(method: Method, path: string, call: Call): Promise<Answer>;
   /** Opens a stream of text chunks, whatever its status; the same errors, also while it is read. */
   open(path: string, call: Call & { headers: Record<string, string> }): Promise<OpenStream>;
 }

@@ -5,6 +5,7 @@ import type {
   silenceRequest,
   silenceSchema,
 } from '../http/schemas/silence.ts';
+import type { QueryOf } from '../http/schemas/routes.ts';
 import type { z } from 'zod';
 import type {
   deliveryQuery,
@@ -91,11 +92,6 @@ export type LookupView = z.output<typeof lookupAnswer>;
 export type WorkflowsView = z.output<typeof workflowList>;
 export type WorkflowView = z.output<typeof workflowPollingSchema>;
 
-/** The fields of a query; one that is undefined is left out. */
-type QueryOf<Schema extends z.ZodType> = {
-  [Name in keyof z.input<Schema>]: z.input<Schema>[Name] | undefined;
-};
-
 export type WatchQuery = QueryOf<typeof watchQuery>;
 /** `cursor` and `after` are the same. */
 export type EventQuery = QueryOf<typeof eventQuery> & Pick<WatchQuery, 'cursor'>;
@@ -108,6 +104,8 @@ export type AttentionQuery = QueryOf<typeof attentionQuery>;
 /** Which webhooks of watches are meant: those that a token registered, those of a source. */
 export type WebhookQuery = QueryOf<typeof webhookQuery>;
 export type LookupQuery = QueryOf<typeof lookupQuery>;
+
+export type { RouteText, ScopeOf } from '../http/schemas/routes.ts';
 
 /** Whether an event is about a run, so that its `data` is fully typed. */
 export function isRunEvent(event: AnyEventView): event is EventView {

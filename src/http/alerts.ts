@@ -1,99 +1,175 @@
+import type { z } from 'zod';
 import type { Alerting } from '../alert/alerting.ts';
 import type { Acknowledged } from '../alert/engine.ts';
 import { alertUrl, shownAlert, type ShownAlert } from '../alert/event.ts';
-import type { Rehearsal } from '../alert/rehearse.ts';
-import type { ConfigProblem } from '../config/problems.ts';
-import type { RuleSections } from '../config/schema.ts';
-import type { Alert, AlertQuery } from '../core/alert/alert.ts';
-import type { Page } from '../core/page.ts';
-import { endOf, momentOf, type When } from '../core/time.ts';
-import type { AcknowledgeInput } from './watches.ts';
+import type { TokenConfig } from '../config/schema.ts';
+import { noCounts, type Alert, type AlertQuery } from '../core/alert/alert.ts';
+import { isoTime } from '../core/event/event.ts';
+import type { Complete } from '../core/records.ts';
+import { endOf, momentOf } from '../core/time.ts';
+import { mayConcern, mayRead, sourcesMeant, sourcesOf } from './auth.ts';
+import { invalid, InvalidRequest, refusal } from './problem.ts';
+import type { Requests, Slice } from './routing.ts';
+import type { rehearsal } from './schemas/alert.ts';
+import type { Routes } from './schemas/routes.ts';
 
-/** The order is always the same. */
-export type AlertListQuery = Omit<AlertQuery, 'order'>;
+type Own = Routes['alerts'];
+type Asked = Requests<Own>;
 
 /** Shows alerts, and takes what users do with them. */
-export class AlertService {
+export class AlertService implements Slice<Own> {
   constructor(private readonly alerting: Alerting) {}
 
-  /** Newest first. Throws RunwatchError `invalid_cursor`. */
-  list(query: AlertListQuery): Promise<Page<Alert>> {
-    return this.alerting.process.stores.alerts.list(query);
+  async list({ query, token }: Asked['list']) {
+    const { alerts } = this.alerting.process.stores;
+    const { items, nextCursor } = await alerts.list(insideOf(query, token));
+    return { data: await shownAlerts(this.alerting, items, token), next_cursor: nextCursor };
   }
 
-  get(id: string): Promise<Alert | null> {
-    return this.alerting.process.stores.alerts.get(id);
+  async get({ params: { id }, token }: Asked['get']) {
+    return this.show(await this.find(id, token), token);
   }
 
-  /**
-   * Alerts in the shape that users see.
-   * @param sources those that the user is limited to; absent for all
-   */
-  async showAll(alerts: readonly Alert[], sources?: readonly string[]): Promise<ShownAlert[]> {
+  async acknowledge({ params: { id }, body, token }: Asked['acknowledge']) {
+    const { engine, process } = this.alerting;
+    await this.refuseOthers(id, token);
+    const { by, comment = null } = body;
+    const now = process.now();
+    const until = body.until === undefined ? null : endOf(body.until, now);
+    if (until !== null && until <= now) {
+      throw invalid('until', 'expected a time that is still to come');
+    }
+    const result = await engine.acknowledge(id, { by, comment, until });
+    return this.shownOrReceipt(settled(result, id), token);
+  }
+
+  async withdraw({ params: { id }, token }: Asked['withdraw']) {
+    await this.refuseOthers(id, token);
+    settled(await this.alerting.engine.acknowledge(id, null), id);
+  }
+
+  async resolve({ params: { id }, body, token }: Asked['resolve']) {
+    await this.refuseOthers(id, token);
+    const { by, comment = null } = body;
+    const alert = await this.alerting.engine.resolve(id, { by, comment });
+    if (alert === null) throw unknownAlert(id);
+    return this.shownOrReceipt(alert, token);
+  }
+
+  /** An alert that its rule does not group by source may be of any. */
+  private async find(id: string, token: TokenConfig | null): Promise<Alert> {
+    const alert = await this.alerting.process.stores.alerts.get(id);
+    if (alert === null || !mayConcern(token, alert.labels['source'] ?? '')) throw unknownAlert(id);
+    return alert;
+  }
+
+  private async refuseOthers(id: string, token: TokenConfig | null): Promise<void> {
+    if (sourcesOf(token) !== undefined) await this.find(id, token);
+  }
+
+  private async show(alert: Alert, token: TokenConfig | null): Promise<ShownAlert> {
     const { process } = this.alerting;
-    const suppressors = await this.alerting.suppressorsOf(alerts, sources);
-    return alerts.map((one) => shownAlert(one, alertUrl(process, one), suppressors.get(one.id)));
-  }
-
-  /** {@link showAll} of one. */
-  async show(alert: Alert, sources?: readonly string[]): Promise<ShownAlert> {
-    const { process } = this.alerting;
-    const suppressors = await this.alerting.suppressorsOf([alert], sources);
+    const suppressors = await this.alerting.suppressorsOf([alert], sourcesOf(token));
     return shownAlert(alert, alertUrl(process, alert), suppressors.get(alert.id));
   }
 
-  /** @returns `over` where it has resolved, `past` where the acknowledgement would expire at once */
-  async acknowledge(
-    id: string,
-    { by, comment, until }: AcknowledgeInput,
-  ): Promise<Acknowledged | 'past'> {
-    const { engine, process } = this.alerting;
-    const at = process.now();
-    const end = until === undefined ? null : endOf(until, at);
-    if (end !== null && end <= at) return 'past';
-    return engine.acknowledge(id, { by, comment: comment ?? null, until: end });
-  }
-
-  withdraw(id: string): Promise<Acknowledged> {
-    return this.alerting.engine.acknowledge(id, null);
-  }
-
-  /** Ends an alert by hand. @returns it as it has ended, now or before; null for an unknown one */
-  resolve(
-    id: string,
-    { by, comment }: Pick<AcknowledgeInput, 'by' | 'comment'>,
-  ): Promise<Alert | null> {
-    return this.alerting.engine.resolve(id, { by, comment: comment ?? null });
+  /** The alert, or for a token that may not read a receipt. */
+  private async shownOrReceipt(alert: Alert, token: TokenConfig | null) {
+    return mayRead(token) ? this.show(alert, token) : { id: alert.id, state: alert.state };
   }
 }
 
-/** A rehearsal, with the names of the rules in their order. Times are milliseconds since the epoch. */
-interface RehearsedRules extends Rehearsal {
-  names: string[];
-  since: number;
-  until: number;
+/** A query in the words of the inside, all of it. The order is always the same. */
+function insideOf(
+  { state, rule, limit, cursor, ...rest }: Asked['list']['query'],
+  token: TokenConfig | null,
+): Complete<Omit<AlertQuery, 'order'>> {
+  rest satisfies Record<string, never>;
+  return { state, rule, sources: sourcesMeant(token).sources, limit, cursor };
 }
+
+/** Alerts in the shape that users see, with what suppresses them as far as the token may see it. */
+export async function shownAlerts(
+  alerting: Alerting,
+  alerts: readonly Alert[],
+  token: TokenConfig | null,
+): Promise<ShownAlert[]> {
+  const suppressors = await alerting.suppressorsOf(alerts, sourcesOf(token));
+  return alerts.map((one) =>
+    shownAlert(one, alertUrl(alerting.process, one), suppressors.get(one.id)),
+  );
+}
+
+function settled(result: Acknowledged, id: string): Alert {
+  if (result === 'not_found') throw unknownAlert(id);
+  if (result === 'over') throw refusal('alert_over', `the alert ${id} has resolved`);
+  if (result === 'unconfigured') {
+    throw refusal('alert_over', `the rule of the alert ${id} is configured no more`);
+  }
+  return result;
+}
+
+function unknownAlert(id: string) {
+  return refusal('alert_not_found', `there is no alert ${id}`);
+}
+
+const DAY_MS = 86_400_000;
+
+type Rehearsal = z.output<typeof rehearsal>;
 
 /** Tries rules. */
-export class RuleService {
+export class RuleService implements Slice<Routes['rules']> {
   constructor(private readonly alerting: Alerting) {}
 
-  /**
-   * What rules would have sent for stored events.
-   * @param sections stand in for those of the configuration
-   * @returns instead what of them does not go together
-   */
-  async rehearse(
-    from: When,
-    sections: Partial<RuleSections>,
-  ): Promise<RehearsedRules | { problems: readonly ConfigProblem[] }> {
+  /** What rules would have sent for stored events; those of the body stand in for those in force. */
+  async test({ body }: Requests<Routes['rules']>['test']): Promise<Rehearsal> {
     const { process, rehearsals, rules: inForce } = this.alerting;
-    const isOther = Object.keys(sections).length > 0;
-    const rules = isOther ? inForce.tried(sections) : inForce;
-    if ('problems' in rules) return rules;
+    const { since: from = { agoMs: DAY_MS }, ...sections } = body;
+    const rules = Object.keys(sections).length > 0 ? inForce.tried(sections) : inForce;
+    if ('problems' in rules) {
+      throw new InvalidRequest(
+        rules.problems.map(({ path, message }) => ({ path: path.join('.'), message })),
+      );
+    }
     const until = process.now();
     const since = momentOf(from, until);
-    const names = rules.book.all.map(({ name }) => name);
-    return { names, ...(await rehearsals.rehearse(since, rules)), since, until };
+    const found = await rehearsals.rehearse(since, rules);
+    const { events, notifications, counts, limits, isCapped } = found;
+    const sentBy = (rule: string) =>
+      notifications.filter(({ alert }) => alert.rule === rule).length;
+    return {
+      since: isoTime(since),
+      until: isoTime(until),
+      events,
+      rules: rules.book.all.map(({ name: rule }) => {
+        const {
+          observed: matched,
+          notified,
+          waiting,
+          ...suppressed
+        } = counts.get(rule) ?? noCounts();
+        const not_rehearsed = limits.get(rule) ?? null;
+        return {
+          rule,
+          matched,
+          notified,
+          waiting,
+          suppressed,
+          notifications: sentBy(rule),
+          not_rehearsed,
+        };
+      }),
+      notifications: notifications.map(({ at, kind, alert, isRepeat, notify }) => ({
+        at: isoTime(at),
+        type: `alert.${kind}` as const,
+        rule: alert.rule,
+        labels: alert.labels,
+        count: alert.count,
+        repeat: isRepeat,
+        alert_id: alert.id,
+        notify: [...notify],
+      })),
+      truncated: isCapped,
+    };
   }
 }

@@ -1,5 +1,8 @@
+import type { z } from 'zod';
+import { shownSuppressor } from '../alert/event.ts';
 import type { Alert, AlertState } from '../core/alert/alert.ts';
 import type { Suppressor } from '../core/alert/suppression.ts';
+import { sum } from '../core/arrays.ts';
 import {
   ATTENTION_KINDS,
   watchNeeds,
@@ -10,12 +13,19 @@ import {
 } from '../core/attention.ts';
 import { isOutstanding, type DeliveryState } from '../core/delivery/delivery.ts';
 import { longPause, type EndpointState } from '../core/delivery/endpoint-state.ts';
+import { isoTime } from '../core/event/event.ts';
+import type { Complete } from '../core/records.ts';
 import { overdueText } from '../core/source/overdue.ts';
 import { inForce, type Watch } from '../core/watch/watch.ts';
 import type { Daemon } from '../daemon.ts';
 import type { Process } from '../process.ts';
 import type { Backlog, DeliveryCounts } from '../redis/stores/delivery-store.ts';
+import { sourcesMeant } from './auth.ts';
 import { healthOf, pauseText, shownAlike, type Shown } from './endpoints.ts';
+import { presentAcknowledgement } from './present.ts';
+import type { Requests, Slice } from './routing.ts';
+import type { attentionPage } from './schemas/attention.ts';
+import type { Routes } from './schemas/routes.ts';
 import { troubledSources } from './sources.ts';
 
 export interface AttentionQuery {
@@ -48,15 +58,30 @@ interface Found {
   isCapped?: boolean;
 }
 
+type Own = Routes['attention'];
+type AttentionPage = z.output<typeof attentionPage>;
+
 /** Gathers what needs a person, from indexes and from what the daemon watches anyway. */
-export class AttentionService {
+export class AttentionService implements Slice<Own> {
   private readonly dead: DeadDeliveries;
 
   constructor(private readonly daemon: Daemon) {
     this.dead = new DeadDeliveries(daemon);
   }
 
-  async list(query: AttentionQuery): Promise<Attention> {
+  async list({ query, token }: Requests<Own>['list']): Promise<AttentionPage> {
+    const { acknowledged, ...rest } = query;
+    rest satisfies Record<string, never>;
+    const asked: Complete<AttentionQuery> = {
+      withAcknowledged: acknowledged === 'include',
+      sources: sourcesMeant(token).sources,
+    };
+    const { items, counts, isCapped } = await this.find(asked);
+    const total = sum(Object.values(counts));
+    return { data: items.map(presentItem), counts, total, total_capped: isCapped };
+  }
+
+  async find(query: AttentionQuery): Promise<Attention> {
     const found = await Promise.all([
       ...WATCH_ATTENTION.map((kind) => watchesOf(this.daemon, kind, query)),
       alertsOf(this.daemon, query),
@@ -93,6 +118,30 @@ export class AttentionService {
       { kind: 'endpoint', items: unwell, total: unwell.length },
     ];
   }
+}
+
+/** An item as the API shows it. */
+function presentItem(item: AttentionItem): AttentionPage['data'][number] {
+  const { kind, since, message, source, endpoint, count, rule, severity } = item;
+  const given = {
+    kind,
+    since: isoTime(since),
+    message,
+    run_id: item.runId,
+    source,
+    workflow_id: item.workflowId,
+    workflow_name: item.workflowName,
+    run_url: item.runUrl,
+    endpoint,
+    count,
+    alert_id: item.alertId,
+    rule,
+    severity,
+    acknowledged: item.acknowledged && presentAcknowledgement(item.acknowledged),
+    suppressed_by: item.suppressedBy?.map(shownSuppressor),
+  };
+  const entries = Object.entries(given).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as AttentionPage['data'][number];
 }
 
 function joined(found: readonly Found[]): Attention {
@@ -214,7 +263,7 @@ function backlogsFound(state: 'dead' | 'parked', found: readonly Backlog[]): Fou
   return {
     kind: state,
     items,
-    total: found.reduce((sum, { count }) => sum + count, 0),
+    total: sum(found.map(({ count }) => count)),
     isCapped: found.some(({ isCapped }) => isCapped),
   };
 }

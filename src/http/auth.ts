@@ -21,7 +21,7 @@ declare module 'fastify' {
      * How the route serves tokens that are limited to sources: `limited`, its answers are limited to
      * `sourcesOf` the request; `any`, nothing in it belongs to a source. Else it refuses them.
      */
-    sources?: 'limited' | 'any';
+    sources?: 'limited' | 'any' | 'refused';
     /** What a call of this route needs; else `read` for GET and HEAD, `write` for other methods. */
     scope?: Scope;
     /**
@@ -35,15 +35,6 @@ declare module 'fastify' {
     probe?: boolean;
   }
 }
-
-/** Of routes that limit their answers to the sources of the token. */
-export const LIMITED = { sources: 'limited' as const };
-
-/** Of such routes where the call decides between the scopes `write` and `admin`. */
-export const LIMITED_OR_ADMIN = { ...LIMITED, orAdmin: true };
-
-/** Of such routes whose work grows with the number of records. */
-export const LIMITED_HEAVY = { ...LIMITED, isHeavy: true };
 
 interface AuthOptions {
   tokens: Tokens;
@@ -164,7 +155,8 @@ async function authenticate(
 function refuseUnlimited(request: FastifyRequest): void {
   const { config, url = '' } = request.routeOptions;
   const allowed = sourcesOf(request.token);
-  if (allowed === undefined || config.sources !== undefined || areaOf(url) === 'docs') return;
+  if (allowed === undefined || areaOf(url) === 'docs') return;
+  if (config.sources === 'limited' || config.sources === 'any') return;
   throw outOfBounds(request.token, allowed);
 }
 

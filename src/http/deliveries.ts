@@ -1,8 +1,19 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { z } from 'zod';
+import type { TokenConfig } from '../config/schema.ts';
 import type { Attempt, Delivery, DeliveryFilter } from '../core/delivery/delivery.ts';
 import { RunwatchError } from '../core/errors.ts';
 import type { CountedPage } from '../core/page.ts';
+import type { Complete } from '../core/records.ts';
 import { withMoments, type WhenRange } from '../core/time.ts';
 import type { Deliverer } from '../deliver/deliverer.ts';
+import { mayConcern, requireScope, sourcesMeant, sourcesOf } from './auth.ts';
+import { unknownEndpointText, type EndpointService, type EndpointView } from './endpoints.ts';
+import { presentAttempt, presentCountedPage, presentDelivery } from './present.ts';
+import { invalid, refusal } from './problem.ts';
+import type { Requests, Slice } from './routing.ts';
+import type { deliveryWithAttempts } from './schemas/delivery.ts';
+import type { Routes } from './schemas/routes.ts';
 
 export interface DeliveryQuery extends DeliveryFilter, WhenRange {
   limit: number;
@@ -83,4 +94,115 @@ export class DeliveryService {
 function unusable(error: unknown): null {
   if (error instanceof RunwatchError && !error.retriable) return null;
   throw error;
+}
+
+type Own = Routes['deliveries'];
+type Asked = Requests<Own>;
+
+/** Deliveries, as the API is asked for them and answers. */
+export class DeliverySlice implements Slice<Own> {
+  constructor(
+    private readonly deliveries: DeliveryService,
+    private readonly endpoints: Pick<EndpointService, 'list'>,
+  ) {}
+
+  async list({ query, token }: Asked['list']) {
+    return presentCountedPage(await this.deliveries.list(insideOf(query, token)), presentDelivery);
+  }
+
+  async get({ params: { id }, token }: Asked['get']) {
+    const found = await this.deliveries.get(id);
+    if (found === null || !mayConcern(token, found.delivery.source)) throw unknownDelivery(id);
+    return presentDeliveryWithAttempts(found, await this.deliveries.headersOf(found.delivery));
+  }
+
+  async redeliver(request: FastifyRequest & Asked['redeliver'], reply: FastifyReply) {
+    const { body, token } = request;
+    const { id } = request.params;
+    const to = body?.endpoint;
+    requireScope(request, reply, to === undefined ? 'write' : 'admin');
+    if (to !== undefined) await this.refuseUnconfigured('endpoint', to);
+    const again = (await this.isMeant(id, token)) ? await this.deliveries.redeliver(id, to) : null;
+    const found = again === null ? null : await this.deliveries.get(again);
+    if (found === null) throw unknownDelivery(id);
+    const { eventId, state } = found.delivery;
+    return { id: found.delivery.id, event_id: eventId, state };
+  }
+
+  async redeliverRange(request: FastifyRequest & Asked['redeliverRange'], reply: FastifyReply) {
+    const { body, token } = request;
+    requireScope(request, reply, body.to === undefined ? 'write' : 'admin');
+    if (body.to !== undefined) await this.refuseUnconfigured('to', body.to);
+    if (body.endpoint !== undefined) {
+      refuseUnknown(body.endpoint, (await this.endpoints.list({ token })).data);
+    }
+    return { count: await this.deliveries.redeliverMany(rangeOf(body, token)) };
+  }
+
+  private async isMeant(id: string, token: TokenConfig | null): Promise<boolean> {
+    if (sourcesOf(token) === undefined) return true;
+    const found = await this.deliveries.get(id);
+    return found !== null && mayConcern(token, found.delivery.source);
+  }
+
+  /** Only what is configured can be sent something else's deliveries. */
+  private async refuseUnconfigured(path: string, name: string): Promise<void> {
+    const { data } = await this.endpoints.list({ token: null });
+    const configured = data.filter(
+      (view) => view.type !== 'unconfigured' && view.name !== view.url,
+    );
+    if (configured.some((view) => view.name === name)) return;
+    throw invalid(path, unknownEndpointText(name, configured));
+  }
+}
+
+/** A query in the words of the inside, all of it. */
+function insideOf(
+  query: Asked['list']['query'],
+  token: TokenConfig | null,
+): Complete<DeliveryQuery> {
+  const { state, endpoint, run_id: runId, source, event_id: eventId, ...others } = query;
+  const { since, until, limit, cursor, ...rest } = others;
+  rest satisfies Record<string, never>;
+  const { sources } = sourcesMeant(token, source);
+  return { state, endpoint, sources, runId, eventId, since, until, limit, cursor };
+}
+
+/** {@link insideOf} of a range. */
+function rangeOf(
+  { endpoint, state, since, until, to, ...rest }: Asked['redeliverRange']['body'],
+  token: TokenConfig | null,
+): Complete<RedeliverRange> {
+  rest satisfies Record<string, never>;
+  return { endpoint, state, sources: sourcesMeant(token).sources, since, until, to };
+}
+
+function unknownDelivery(id: string): RunwatchError {
+  return refusal('delivery_not_found', `there is no delivery ${id}`);
+}
+
+/** A name with a slip in it would match nothing, and pass for a range with nothing in it. */
+function refuseUnknown(endpoint: string, views: readonly EndpointView[]): void {
+  if (/^https?:\/\//i.test(endpoint)) return;
+  if (views.some(({ name }) => name === endpoint)) return;
+  throw invalid('endpoint', unknownEndpointText(endpoint, views));
+}
+
+/** A delivery shown alone, with everything that was tried. */
+export function presentDeliveryWithAttempts(
+  { delivery, attempts }: { delivery: Delivery; attempts: readonly Attempt[] },
+  headersAt: ((atMs: number) => Record<string, string>) | null,
+): z.output<typeof deliveryWithAttempts> {
+  return {
+    ...presentDelivery(delivery),
+    attempts: attempts.map((attempt) => ({
+      ...presentAttempt(attempt),
+      request_headers: wasSent(attempt) ? (headersAt?.(attempt.at) ?? null) : null,
+    })),
+  };
+}
+
+/** Whether the request of an attempt left: without a connection none did. */
+function wasSent({ phases }: Attempt): boolean {
+  return phases?.[1] !== undefined;
 }

@@ -1,11 +1,6 @@
+import type { z } from 'zod';
 import { groupBy, sum } from '../core/arrays.ts';
-import {
-  isForPeople,
-  noDeliveries,
-  type Attempt,
-  type DeliveryState,
-  type EndpointType,
-} from '../core/delivery/delivery.ts';
+import { isForPeople, noDeliveries } from '../core/delivery/delivery.ts';
 import {
   longPause,
   NEW_STATE,
@@ -21,7 +16,6 @@ import {
   shownReceiver,
   urlOf,
   type Receiver,
-  type RotateOptions,
 } from '../core/delivery/receiver.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { DEFAULT_EVENTS, isoTime, SYSTEM_EVENT_TYPES } from '../core/event/event.ts';
@@ -31,47 +25,19 @@ import { endpointKindOf } from '../deliver/endpoint-kinds.ts';
 import type { Endpoints } from '../deliver/endpoints.ts';
 import type { Process } from '../process.ts';
 import type { DeliveryCounts } from '../redis/stores/delivery-store.ts';
+import { sourcesOf } from './auth.ts';
+import { presentAttempt, timeOrNull } from './present.ts';
+import { refusal } from './problem.ts';
+import type { Requests, Slice } from './routing.ts';
+import { DEFAULT_OVERLAP_MS, type endpointSchema } from './schemas/endpoint.ts';
+import type { Routes } from './schemas/routes.ts';
+
+type Own = Routes['endpoints'];
+type Asked = Requests<Own>;
 
 /** An endpoint as users may see it: no secrets, no header values. */
-export interface EndpointView {
-  name: string;
-  /** `unconfigured`: it was renamed or removed while deliveries still wait for it. */
-  type: EndpointType | 'unconfigured';
-  /** Null for kinds that have none. */
-  url: string | null;
-  /** Event patterns; null stands for the default events. */
-  events: string[] | null;
-  default: boolean;
-  /** Deliveries by state. */
-  counts: Record<DeliveryState, number>;
-  /** When the oldest delivery was created that is pending or parked; null where none is. */
-  oldestPendingAt: number | null;
-  health: EndpointHealth;
-}
-
-/** How an endpoint does. Times are milliseconds since the epoch. */
-export interface EndpointHealth {
-  /**
-   * `failing`: most recent attempts failed, so deliveries are parked and one at a time probes.
-   * `paused`: a user paused it, deliveries are parked. `disabled`: it answered 410 or failed for
-   * days, deliveries are skipped.
-   */
-  state: 'active' | 'failing' | 'paused' | 'disabled';
-  /** Why it is disabled, else null. */
-  reason: string | null;
-  /** The first failure since anything was delivered; null when the last attempt succeeded. */
-  failingSince: number | null;
-  /** When a failing endpoint is probed next. */
-  nextProbeAt: number | null;
-  /** It asked by Retry-After for no requests before this. */
-  throttledUntil: number | null;
-}
-
-/** What a test of an endpoint came to. */
-export interface EndpointTest {
-  delivered: boolean;
-  attempt: Attempt;
-}
+export type EndpointView = z.output<typeof endpointSchema>;
+type EndpointHealth = EndpointView['health'];
 
 /** The most failing per-watch webhooks in the list. */
 const MOST_UNWELL = 200;
@@ -82,93 +48,72 @@ const SEARCHED_UNWELL = 10_000;
 const SECRET_OF_WATCH =
   'the webhook of a watch has no secret to rotate: it signs with the one that its registration gave or answered';
 
-/** Shows the configured endpoints and the webhooks that are not well, tests and switches them. */
-export class EndpointService {
+/**
+ * Shows the configured endpoints and the webhooks that are not well, tests and switches them. What names an
+ * endpoint throws RunwatchError `endpoint_not_found`, and `ambiguous_endpoint` where several webhooks share a name.
+ */
+export class EndpointService implements Slice<Own> {
   constructor(private readonly daemon: Daemon) {}
 
-  /**
-   * @param sources count only their deliveries, and leave out webhooks of watches. Absent, everything
-   *   counts
-   */
-  async list(sources?: readonly string[]): Promise<EndpointView[]> {
-    const { daemon } = this;
-    if (sources !== undefined) return listWithin(daemon, sources);
-    const { deliveries, endpointStates } = daemon.stores;
-    const [counts, configured, unwell] = await Promise.all([
-      deliveries.counts(),
-      endpointStates.getMany(daemon.endpoints.names),
-      endpointStates.unwell(MOST_UNWELL),
-    ]);
-    // Endpoints that are no longer configured and still have waiting deliveries.
-    const { endpoints: remnants } = await daemon.unconfigured.find();
-    const removed = await endpointStates.getMany(remnants.map(({ name }) => name));
-    const known = [...configured, ...removed, ...unwell];
-    return Promise.all(
-      shownAlike(known).map(async (shown) =>
-        viewOf(daemon, shown, { counts: await countsOf(daemon, shown, counts) }),
-      ),
-    );
+  async list({ token }: Asked['list']) {
+    return { data: await listEndpoints(this.daemon, sourcesOf(token)) };
   }
 
-  /** Sends `runwatch.test` at once, past breaker, pause and rate; null when there is no such endpoint. */
-  async test(name: string): Promise<EndpointTest | null> {
+  /** Sends `runwatch.test` at once, past breaker, pause and rate. */
+  async test({ params: { name } }: Asked['test']) {
     const { daemon } = this;
     const { endpoints, newMark, now } = daemon;
-    const receivers = await findReceivers(daemon, name);
-    if (receivers.length === 0) return null;
-    const delivery = await someDelivery(daemon, receivers);
-    const route = await daemon.deliverer.routes.routeOf(delivery);
+    const receivers = await receiversOf(daemon, name);
+    const route = await daemon.deliverer.routes.routeOf(await someDelivery(daemon, receivers));
+    if (route === null) throw await unknownEndpoint(daemon, name);
     const getsMessages = isForPeople(endpoints.all[name]?.type);
     const options = { endpoint: name, isForPeople: getsMessages, now: now(), newMark };
-    return route && testEndpoint(route, options);
+    const { delivered, attempt } = await testEndpoint(route, options);
+    return { delivered, attempt: presentAttempt(attempt) };
   }
 
-  /**
-   * Keeps deliveries until `resume`. Null when there is no such endpoint.
-   * This and the calls below throw RunwatchError `ambiguous_endpoint` where several webhooks share a name.
-   */
-  pause(name: string): Promise<EndpointView | null> {
+  /** Keeps deliveries until `resume`. */
+  pause({ params: { name } }: Asked['pause']) {
     return this.change(name, pause);
   }
 
   /** Ends a pause, a throttle and `disabled`; skipped deliveries are sent only by `redeliver`. */
-  resume(name: string): Promise<EndpointView | null> {
+  resume({ params: { name } }: Asked['resume']) {
     return this.change(name, resume);
   }
 
-  /** Makes all that waits due now. @returns how many deliveries that are; null for no such endpoint */
-  async retry(name: string): Promise<number | null> {
+  /** Makes all that waits due now, and counts it. */
+  async retry({ params: { name } }: Asked['retry']) {
     const { daemon } = this;
-    const receivers = await findReceivers(daemon, name);
+    const receivers = await receiversOf(daemon, name);
     const counts = await Promise.all(receivers.map((receiver) => retryEndpoint(daemon, receiver)));
     daemon.dispatch([...new Set(receivers.map(poolOf))]);
-    return receivers.length === 0 ? null : sum(counts);
+    return { count: sum(counts) };
   }
 
-  /**
-   * The secret that signs for an endpoint without one of its own.
-   * Throws RunwatchError `not_signed`, `secret_not_derived`.
-   */
-  async secret(name: string): Promise<string | null> {
-    const receiver = await this.findSigned(name);
-    return receiver === null ? null : this.daemon.deliverer.secrets.derived(receiver);
+  /** Throws RunwatchError `not_signed`, `secret_not_derived`. */
+  async secret({ params: { name } }: Asked['secret']) {
+    const receiver = await this.signedReceiver(name);
+    const secret = await this.daemon.deliverer.secrets.derived(receiver);
+    if (secret === null) throw await unknownEndpoint(this.daemon, name);
+    return { secret };
   }
 
   /**
    * Makes a new secret that signs from now on, beside those that it replaces, each for as long as was
    * promised. Throws RunwatchError `not_signed` for kinds without a secret, `too_many_secrets`.
    */
-  async rotate(
-    name: string,
-    options: RotateOptions,
-  ): Promise<{ secret: string; previousExpiresAt: number | null } | null> {
-    const receiver = await this.findSigned(name);
-    return receiver === null ? null : this.daemon.deliverer.secrets.rotate(receiver, options);
+  async rotate({ params: { name }, body }: Asked['rotate']) {
+    const { overlap: overlapMs = DEFAULT_OVERLAP_MS, now = false } = body;
+    const receiver = await this.signedReceiver(name);
+    const rotation = await this.daemon.deliverer.secrets.rotate(receiver, { overlapMs, now });
+    if (rotation === null) throw await unknownEndpoint(this.daemon, name);
+    const { secret, previousExpiresAt } = rotation;
+    return { secret, previous_expires_at: timeOrNull(previousExpiresAt) };
   }
 
-  private async findSigned(name: string): Promise<Receiver | null> {
-    const [receiver] = await findReceivers(this.daemon, name);
-    if (receiver === undefined) return null;
+  private async signedReceiver(name: string): Promise<Receiver> {
+    const [receiver = name] = await receiversOf(this.daemon, name);
     if (isWebhook(receiver)) throw new RunwatchError(SECRET_OF_WATCH, { code: 'not_signed' });
     return receiver;
   }
@@ -176,20 +121,60 @@ export class EndpointService {
   private async change(
     name: string,
     by: (state: EndpointState) => EndpointState,
-  ): Promise<EndpointView | null> {
+  ): Promise<EndpointView> {
     const { daemon } = this;
-    const receivers = await findReceivers(daemon, name);
-    const changed = await Promise.all(
-      receivers.map(async (receiver) => ({
-        receiver,
-        state: await changeEndpoint(daemon, receiver, by),
-      })),
+    const receivers = await receiversOf(daemon, name);
+    const states = await Promise.all(
+      receivers.map((receiver) => changeEndpoint(daemon, receiver, by)),
     );
-    const [shown] = shownAlike(changed);
-    if (shown === undefined) return null;
+    const shown = { name, receivers, state: leastWell(states) };
     const counts = await countsOf(daemon, shown, await daemon.stores.deliveries.counts());
     return viewOf(daemon, shown, { counts });
   }
+}
+
+/**
+ * Endpoints as users may see them.
+ * @param sources count only their deliveries, and leave out webhooks of watches. Absent, everything counts
+ */
+async function listEndpoints(daemon: Daemon, sources?: readonly string[]): Promise<EndpointView[]> {
+  if (sources !== undefined) return listWithin(daemon, sources);
+  const { deliveries, endpointStates } = daemon.stores;
+  const [counts, configured, unwell] = await Promise.all([
+    deliveries.counts(),
+    endpointStates.getMany(daemon.endpoints.names),
+    endpointStates.unwell(MOST_UNWELL),
+  ]);
+  // Endpoints that are no longer configured and still have waiting deliveries.
+  const { endpoints: remnants } = await daemon.unconfigured.find();
+  const removed = await endpointStates.getMany(remnants.map(({ name }) => name));
+  const known = [...configured, ...removed, ...unwell];
+  return Promise.all(
+    shownAlike(known).map(async (shown) =>
+      viewOf(daemon, shown, { counts: await countsOf(daemon, shown, counts) }),
+    ),
+  );
+}
+
+/** Most names that a refusal lists. */
+const MAX_NAMES = 20;
+
+/** One sentence about a name that no endpoint has; those that there are stand in its words. */
+export function unknownEndpointText(name: string, views: readonly EndpointView[]): string {
+  const names = views.slice(0, MAX_NAMES).map((view) => view.name);
+  const more = views.length > MAX_NAMES ? ` and ${views.length - MAX_NAMES} more` : '';
+  return `no endpoint is named "${name}"; expected one of: ${names.join(', ')}${more}`;
+}
+
+async function unknownEndpoint(daemon: Daemon, name: string): Promise<RunwatchError> {
+  return refusal('endpoint_not_found', unknownEndpointText(name, await listEndpoints(daemon)));
+}
+
+/** {@link findReceivers}, of which there is one at least. */
+async function receiversOf(daemon: Daemon, name: string): Promise<Receiver[]> {
+  const receivers = await findReceivers(daemon, name);
+  if (receivers.length === 0) throw await unknownEndpoint(daemon, name);
+  return receivers;
 }
 
 async function countsOf(
@@ -293,19 +278,21 @@ async function viewOf(
     ...kindOf(name, receivers.some(isWebhook), endpoints),
     default: endpoints.defaults.includes(name),
     counts,
-    oldestPendingAt: isWaitedFor ? await stores.deliveries.oldestWaiting(name, sources) : null,
-    health: healthViewOf(state),
+    oldest_pending_at: timeOrNull(
+      isWaitedFor ? await stores.deliveries.oldestWaiting(name, sources) : null,
+    ),
+    health: presentHealth(state),
   };
 }
 
 /** How an endpoint does, as users see it. */
-export function healthViewOf(state: EndpointState): EndpointHealth {
+export function presentHealth(state: EndpointState): EndpointHealth {
   return {
     state: healthOf(state),
     reason: state.disabled?.reason ?? null,
-    failingSince: state.failingSince,
-    nextProbeAt: state.probeAt,
-    throttledUntil: state.throttledUntil,
+    failing_since: timeOrNull(state.failingSince),
+    next_probe_at: timeOrNull(state.probeAt),
+    throttled_until: timeOrNull(state.throttledUntil),
   };
 }
 

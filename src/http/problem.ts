@@ -91,6 +91,11 @@ export class InvalidRequest extends RunwatchError {
   }
 }
 
+/** Refuses one field of a request. */
+export function invalid(path: string, message: string): InvalidRequest {
+  return new InvalidRequest([{ path, message }]);
+}
+
 /** One sentence, for `detail`. */
 export function summaryOf(issues: readonly InputIssue[]): string {
   const [first, ...others] = issues;

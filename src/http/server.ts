@@ -1,6 +1,5 @@
 import { fastifyHelmet } from '@fastify/helmet';
 import { fastify, type FastifyInstance, type FastifyServerOptions } from 'fastify';
-import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { Daemon } from '../daemon.ts';
 import { accessLog } from './access-log.ts';
@@ -25,24 +24,15 @@ import { heavyReads } from './heavy-reads.ts';
 import { limitedCursors } from './limited-cursors.ts';
 import { idempotency } from './idempotency.ts';
 import { jsonBody } from './json-body.ts';
+import { DeliverySlice } from './deliveries.ts';
+import { EventSlice } from './events.ts';
 import { openapi } from './openapi.ts';
-import { acknowledgementRoutes, watchRoutes } from './routes/watch.ts';
-import { alertRoutes, ruleRoutes } from './routes/alerts.ts';
-import { attentionRoute } from './routes/attention.ts';
-import { deliveryRoutes, redeliverRoutes } from './routes/deliveries.ts';
-import { endpointRoutes } from './routes/endpoints.ts';
-import { eventStreamRoute, eventRoutes } from './routes/events.ts';
-import { healthRoutes } from './routes/health.ts';
-import { lookupRoutes } from './routes/lookup.ts';
-import { webhookRoutes } from './routes/webhooks.ts';
-import { workflowRoutes } from './routes/workflows.ts';
-import { systemRoutes } from './routes/system.ts';
-import { silenceRoutes } from './routes/silences.ts';
-import { sourceRoutes } from './routes/sources.ts';
-import { watchBatchRoute, watchesRoutes } from './routes/watches.ts';
+import { healthRoutes } from './probes.ts';
+import { addRoutes } from './routing.ts';
 import type { Services } from './services.ts';
 import { Sessions } from './session.ts';
 import type { StreamLimits } from './sse.ts';
+import { WatchSlice } from './watches.ts';
 
 export interface ServerLimits extends ConnectionLimits, StreamLimits {
   /** From a request to its answer; streams are exempt. */
@@ -163,32 +153,33 @@ async function apiRoutes(
   app: FastifyInstance,
   { daemon, services, sessions, limits }: Made & { sessions: Sessions },
 ): Promise<void> {
-  const api = app.withTypeProvider<ZodTypeProvider>();
-  api.addHook('onRequest', async (_request, reply) => {
+  app.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store');
   });
-  await api.register(idempotency, { repeats: services.repeats });
-  await api.register(unreachableStore, { connections: daemon.connections });
-  await api.register(heavyReads, { waitMs: limits.heavyReadWaitMs });
-  // They share hooks and decorators: none needs a plugin of its own.
-  await watchesRoutes(api, services);
-  await watchRoutes(api, services);
-  await watchBatchRoute(api, services);
-  await acknowledgementRoutes(api, services);
-  await eventRoutes(api, services);
-  await eventStreamRoute(api, { events: services.events, tokens: daemon.tokens, sessions, limits });
-  await deliveryRoutes(api, services);
-  await redeliverRoutes(api, services);
-  await alertRoutes(api, services);
-  await silenceRoutes(api, services);
-  await ruleRoutes(api, services);
-  await endpointRoutes(api, services);
-  await webhookRoutes(api, services);
-  await lookupRoutes(api, services);
-  await workflowRoutes(api, services);
-  await systemRoutes(api, services);
-  await sourceRoutes(api, services);
-  await attentionRoute(api, services);
+  await app.register(idempotency, { repeats: services.repeats });
+  await app.register(unreachableStore, { connections: daemon.connections });
+  await app.register(heavyReads, { waitMs: limits.heavyReadWaitMs });
+  const events = new EventSlice(services.events, daemon.tokens, sessions, limits);
+  app.addHook('preClose', async () => events.close());
+  const { alerts, attention, endpoints, lookup, polling, processes } = services;
+  const { rules, silences, sources, storage, webhooks, workflows } = services;
+  addRoutes(app, {
+    watches: new WatchSlice(services.watches),
+    events,
+    deliveries: new DeliverySlice(services.deliveries, endpoints),
+    alerts,
+    silences,
+    rules,
+    endpoints,
+    webhooks,
+    lookup,
+    workflows,
+    polling,
+    processes,
+    storage,
+    sources,
+    attention,
+  });
 }
 
 /**

@@ -1,76 +1,124 @@
+import type { z } from 'zod';
 import type { Alerting } from '../alert/alerting.ts';
-import type { SilencePreview } from '../alert/silences.ts';
-import {
-  silenceState,
-  type Matchers,
-  type Silence,
-  type SilenceRefusal,
-  type SilenceState,
-} from '../core/alert/silence.ts';
-import { endOf, type Until } from '../core/time.ts';
+import type { TokenConfig } from '../config/schema.ts';
+import { silenceState, type Matchers, type Silence } from '../core/alert/silence.ts';
+import { isoTime } from '../core/event/event.ts';
+import { endOf } from '../core/time.ts';
+import { shownAlerts } from './alerts.ts';
+import { mayConcern, mayRead, sourcesMeant, sourcesOf } from './auth.ts';
+import { invalid, refusal } from './problem.ts';
+import type { Requests, Slice, Status } from './routing.ts';
+import type { Routes } from './schemas/routes.ts';
+import type { silenceRequest, silenceSchema } from './schemas/silence.ts';
 
-export interface SilenceView extends Silence {
-  state: SilenceState;
-}
-
-/** Times are milliseconds since the epoch. */
-interface SilenceInput {
-  matchers: Matchers;
-  until: Until;
-  startsAt?: number;
-  by: string;
-  comment: string;
-  key?: string;
-  /** The name of its token; absent for none. */
-  token?: string;
-  /** Those that its token is limited to; absent for all. Each such set has keys of its own. */
-  sources?: readonly string[] | undefined;
-}
+type Own = Routes['silences'];
+type Asked = Requests<Own>;
+type SilenceView = z.output<typeof silenceSchema>;
 
 /** How far ahead a silence may end, ms. */
 const LONGEST_MS = 365 * 86_400_000;
 
 /** Shows, adds and ends silences. */
-export class SilenceService {
+export class SilenceService implements Slice<Own> {
   constructor(private readonly alerting: Alerting) {}
 
-  /**
-   * @returns `past` where it would end at once, `far` where it would end too late, `full` where there are too
-   *   many, `share` where there are too many of its token
-   */
-  async add({
-    until,
-    startsAt: given,
-    key,
-    ...input
-  }: SilenceInput): Promise<
-    { silence: SilenceView; isNew: boolean } | 'past' | 'far' | SilenceRefusal
-  > {
+  async add({ body, token }: Asked['add'], reply: Status) {
     const { process, silences } = this.alerting;
-    const at = process.now();
-    const startsAt = given ?? at;
-    const end = endOf(until, at);
-    if (end <= Math.max(at, startsAt)) return 'past';
-    if (end - at > LONGEST_MS) return 'far';
-    const added = await silences.add({ ...input, startsAt, until: end, key: key ?? null });
-    if (typeof added === 'string') return added;
-    return { silence: this.viewOf(added.silence), isNew: added.isNew };
+    const now = process.now();
+    const { matchers, until, starts_at: startsAt = now, key = null, ...by } = body;
+    const end = endOf(until, now);
+    if (end <= Math.max(now, startsAt)) {
+      throw invalid('until', 'expected a time that is still to come, after starts_at');
+    }
+    if (end - now > LONGEST_MS) throw invalid('until', 'expected a time within 365 days');
+    const added = await silences.add({
+      ...by,
+      matchers: withinSources(token, matchersOf(matchers)),
+      startsAt,
+      until: end,
+      key,
+      ...(token !== null && { token: token.name }),
+      sources: sourcesOf(token),
+    });
+    if (added === 'full') {
+      const detail = 'there are 1,000 silences that have not expired; end some';
+      throw refusal('too_many_silences', detail);
+    }
+    if (added === 'share') {
+      const detail = `the token "${token?.name}" has 250 silences that have not expired, the most that one may have; end some`;
+      throw refusal('too_many_silences', detail);
+    }
+    reply.code(added.isNew ? 201 : 200);
+    const view = presentSilence(added.silence, now);
+    return mayRead(token) ? view : { id: view.id, state: view.state };
   }
 
-  async list(): Promise<SilenceView[]> {
-    return (await this.alerting.silences.list()).map((one) => this.viewOf(one));
+  async list({ token }: Asked['list']) {
+    const found = await this.ofToken(token);
+    return { data: found.map((one) => presentSilence(one, this.alerting.process.now())) };
   }
 
-  /** @returns false for an unknown silence */
-  expire(id: string): Promise<boolean> {
-    return this.alerting.silences.expire(id);
+  async expire({ params: { id }, token }: Asked['expire']) {
+    const isMeant =
+      sourcesOf(token) === undefined || (await this.ofToken(token)).some((one) => one.id === id);
+    if (isMeant && (await this.alerting.silences.expire(id))) return;
+    throw refusal('silence_not_found', `there is no silence ${id}`);
   }
 
-  preview(matchers: Matchers): Promise<SilencePreview> {
-    return this.alerting.silences.preview(matchers);
+  async preview({ body, token }: Asked['preview']) {
+    const matchers = withinSources(token, matchersOf(body.matchers));
+    const found = await this.alerting.silences.preview(matchers);
+    const { count: events, byRule, byType } = found.events;
+    return {
+      now: { alerts: await shownAlerts(this.alerting, found.alerts, token) },
+      last_24h: { events, by_rule: byRule, by_type: byType },
+    };
   }
 
-  private viewOf(silence: Silence): SilenceView {
-    return { ...silence, state: silenceState(silence, this.alerting.process.now()) };
+  private async ofToken(token: TokenConfig | null): Promise<Silence[]> {
+    return (await this.alerting.silences.list()).filter((one) => isOf(token, one));
   }
+}
+
+/** A silence of a token that is limited to sources matches nothing of others. */
+function withinSources(token: TokenConfig | null, matchers: Matchers): Matchers {
+  const allowed = sourcesOf(token);
+  if (allowed === undefined) return matchers;
+  for (const source of matchers.source ?? []) sourcesMeant(token, source);
+  return { ...matchers, source: matchers.source ?? [...allowed] };
+}
+
+function isOf(token: TokenConfig | null, { matchers }: Silence): boolean {
+  if (sourcesOf(token) === undefined) return true;
+  return matchers.source?.every((source) => mayConcern(token, source)) ?? false;
+}
+
+function matchersOf(given: z.output<typeof silenceRequest>['matchers']): Matchers {
+  const { workflow_id: workflowId, ...others } = given;
+  return { ...others, ...(workflowId !== undefined && { workflowId }) };
+}
+
+function presentSilence(silence: Silence, now: number): SilenceView {
+  const { workflowId, rule, source, event, metadata } = silence.matchers;
+  return {
+    id: silence.id,
+    matchers: {
+      ...(rule !== undefined && { rule: [...rule] }),
+      ...(workflowId !== undefined && { workflow_id: [...workflowId] }),
+      ...(source !== undefined && { source: [...source] }),
+      ...(event !== undefined && { event: [...event] }),
+      ...(metadata !== undefined && { metadata: listsOf(metadata) }),
+    },
+    starts_at: isoTime(silence.startsAt),
+    until: isoTime(silence.until),
+    state: silenceState(silence, now),
+    by: silence.by,
+    comment: silence.comment,
+    key: silence.key,
+    created_at: isoTime(silence.createdAt),
+  };
+}
+
+function listsOf(metadata: NonNullable<Matchers['metadata']>): Record<string, string[]> {
+  return Object.fromEntries(Object.entries(metadata).map(([key, values]) => [key, [...values]]));
 }

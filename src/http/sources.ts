@@ -1,79 +1,116 @@
+import type { z } from 'zod';
+import type { TokenConfig } from '../config/schema.ts';
 import { isoTime } from '../core/event/event.ts';
-import type { StreamFigures } from '../core/feed/run-stream.ts';
 import { inconsistentMessage, type SourceConsistency } from '../core/source/consistency.ts';
-import type { RateLimit } from '../core/source/rate-limit.ts';
-import type { Overdue } from '../core/source/overdue.ts';
-import type { SourceReads } from '../core/source/read-times.ts';
-import type { ClosedSource } from '../core/source/throttle.ts';
+import { overdueText } from '../core/source/overdue.ts';
+import { readsText } from '../core/source/read-times.ts';
+import type { ClosedSource, SourceRecord } from '../core/source/throttle.ts';
+import { formatDuration } from '../core/time.ts';
 import type { Daemon } from '../daemon.ts';
 import type { Source } from '../source/source.ts';
+import { mayConcern } from './auth.ts';
+import { timeOrNull } from './present.ts';
+import { refusal } from './problem.ts';
+import type { Requests, Slice } from './routing.ts';
+import type { Routes } from './schemas/routes.ts';
+import type { sourceSchema } from './schemas/source.ts';
 
 /** Longer pauses are listed as trouble, ms. */
 const NOTABLE_PAUSE_MS = 60_000;
 
-/** A source as users may see it: no key. Times are milliseconds since the epoch. */
-export interface SourceView {
-  name: string;
-  /** Why nothing but probes is asked of it; null while it answers. */
-  closed: ClosedSource | null;
-  /** Since when it has given no valid answer; null while it does. */
-  since: number | null;
-  /** Why polls of its runs are not trusted; null while they agree. */
-  inconsistency: SourceConsistency | null;
-  /** When it last gave a valid answer; null where that is not known. */
-  answeredAt: number | null;
-  /** Why its last answer was not valid; null where it was, or none is known. */
-  failure: string | null;
-  limit: RateLimit;
-  /** Requests that count against the limit now. */
-  used: number;
-  /** Its overdue polls; null where they keep up. */
-  overdue: Overdue | null;
-  /** How often its runs are read; null where that is not known. */
-  reads: SourceReads | null;
-  /** Its event streams. */
-  streams: StreamFigures;
-}
+type Own = Routes['sources'];
+type Asked = Requests<Own>;
+type SourceView = z.output<typeof sourceSchema>;
 
 /** Shows the state of sources, and lifts pauses. */
-export class SourceService {
+export class SourceService implements Slice<Own> {
   constructor(private readonly daemon: Daemon) {}
 
-  list(): Promise<SourceView[]> {
-    return Promise.all(this.daemon.poller.sources.map((source) => this.viewOf(source)));
+  async list({ token }: Asked['list']) {
+    return { data: await Promise.all(this.ofToken(token).map((one) => this.viewOf(one))) };
   }
 
-  /** Lifts a pause; null when there is no such source. */
-  async resume(name: string): Promise<SourceView | null> {
-    const source = this.daemon.poller.sourceOf(name);
-    if (source === undefined) return null;
+  async resume({ params: { name }, token }: Asked['resume']) {
+    const known = this.ofToken(token);
+    const source = known.find((one) => one.name === name);
+    if (source === undefined) {
+      const names = known.map((one) => one.name).join(', ');
+      throw refusal('source_not_found', `no source is named "${name}"; there are: ${names}`);
+    }
     await source.throttle.resume();
     return this.viewOf(source);
   }
 
+  private ofToken(token: TokenConfig | null): Source[] {
+    return this.daemon.poller.sources.filter(({ name }) => mayConcern(token, name));
+  }
+
   private async viewOf(source: Source): Promise<SourceView> {
-    const { name, throttle, limiter } = source;
-    const [{ state, answeredAt }, inconsistency, used, streams] = await Promise.all([
+    const { name, throttle, streams } = source;
+    const { requests, perMs } = source.limiter.limit;
+    const [record, inconsistency, used, figures] = await Promise.all([
       throttle.read(),
       source.agreement.inconsistency(),
       this.daemon.stores.budgets.used(name),
-      source.streams.figures(),
+      streams.figures(),
     ]);
-    const { closed = null, since = null } = state ?? {};
+    const closed = record.state?.closed ?? null;
+    const [overdue, reads] = [source.overdue(), source.reads()];
+    const wouldDo = (wanted: number) => ({ requests: wanted, per: formatDuration(perMs) });
     return {
       name,
-      closed,
-      since,
-      answeredAt,
-      inconsistency,
-      failure: throttle.lastFailure(),
-      limit: limiter.limit,
-      used,
-      overdue: source.overdue(),
-      reads: source.reads(),
-      streams,
+      ...stateOf(record, inconsistency, throttle.lastFailure()),
+      paused_until: closed === null ? null : isoTime(closed.probeAt),
+      last_answer_at: timeOrNull(record.answeredAt),
+      rate_limit: { requests, per: formatDuration(perMs), used },
+      overdue: overdue && {
+        polls: overdue.polls,
+        oldest_ms: Math.round(overdue.oldestMs),
+        rate_limit_that_would_do: wouldDo(overdue.wantedRequests),
+        message: overdueText(overdue),
+      },
+      reads: reads && {
+        runs: reads.runs,
+        usual_ms: reads.usualMs,
+        longest_ms: reads.longestMs,
+        beyond_max_interval: reads.stretched,
+        rate_limit_that_would_do: wouldDo(reads.wantedRequests),
+        message: readsText(reads),
+      },
+      streams: {
+        open: figures.open,
+        wanted: figures.wanted,
+        allowed: figures.allowed,
+        refused_until: timeOrNull(figures.refusedUntil),
+        doubted: figures.doubted,
+        known_first: figures.known,
+      },
     };
   }
+}
+
+const STATES = {
+  rate_limited: 'paused',
+  unauthorized: 'unauthorized',
+  unreachable: 'unreachable',
+} as const;
+
+function stateOf(
+  { state, answeredAt }: SourceRecord,
+  inconsistency: SourceConsistency | null,
+  failure: string | null,
+): Pick<SourceView, 'state' | 'since' | 'message'> {
+  const { closed = null, since = null } = state ?? {};
+  if (closed !== null) {
+    return { state: STATES[closed.reason], since: timeOrNull(since), message: closed.message };
+  }
+  if (answeredAt === null) return { state: 'unknown', since: null, message: failure };
+  if (inconsistency === null) return { state: 'answering', since: null, message: null };
+  return {
+    state: 'inconsistent',
+    since: timeOrNull(inconsistency.since),
+    message: inconsistentMessage(inconsistency),
+  };
 }
 
 /** A source that has given no valid answer as it is configured now. */

@@ -1,6 +1,13 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { z } from 'zod';
+import type { TokenConfig } from '../config/schema.ts';
 import { groupBy } from '../core/arrays.ts';
 import { RunwatchError, type InputIssue } from '../core/errors.ts';
+import { shownReceiver } from '../core/delivery/receiver.ts';
+import { isoTime } from '../core/event/event.ts';
 import type { CountedPage } from '../core/page.ts';
+import type { Complete } from '../core/records.ts';
+import { KNOWN_STATUSES } from '../core/run/snapshot.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
 import { endOf, withMoments, type Until, type WhenRange } from '../core/time.ts';
 import type { WatchRequest } from '../core/watch/register.ts';
@@ -9,6 +16,7 @@ import {
   inForce,
   MAX_WEBHOOKS,
   watchId,
+  type Subscription,
   type Watch,
   type WatchFilter,
   type WatchKey,
@@ -19,8 +27,24 @@ import { skipOutstanding } from '../deliver/skip-outstanding.ts';
 import { acknowledgeRun } from '../watches/acknowledge.ts';
 import { endSubscription, endWatch } from '../watches/end.ts';
 import { purgeWatch } from '../watches/purge.ts';
+import type { Process } from '../process.ts';
 import type { WatchQuota } from '../redis/commit.ts';
 import { registerWatches, resolveRequest, type RequestRules } from '../watches/register.ts';
+import { mayRead, requireScope, sourcesMeant, sourcesOf } from './auth.ts';
+import { MAX_ISSUES, parse } from './errors.ts';
+import {
+  patternsInForce,
+  presentAcknowledgement,
+  presentCountedPage,
+  presentDelivery,
+  presentResult,
+  timeOrNull,
+} from './present.ts';
+import { invalid, InvalidRequest, refusal, summaryOf } from './problem.ts';
+import type { Requests, Slice } from './routing.ts';
+import type { Answer, Routes } from './schemas/routes.ts';
+import type { timelineSchema } from './schemas/timeline.ts';
+import { watchRequest, type watchOrReceipt, type watchSchema } from './schemas/watch.ts';
 import { closedSource } from './sources.ts';
 
 /** A watch with the name of its workflow and the address of its run; `presentWatch` picks what is shown. */
@@ -149,14 +173,9 @@ export class WatchService {
       : this.hasAny({ workflowId: [workflowId], sources });
   }
 
-  /** Whether a source is configured, or any watch has a run of it. */
-  async hasSource(source: string): Promise<boolean> {
-    return this.sources.includes(source) || this.hasAny({ sources: [source] });
-  }
-
-  /** The sources that are configured. */
-  get sources(): readonly string[] {
-    return Object.keys(this.daemon.config.sources);
+  /** Throws InvalidRequest where a query names a source that is not known. */
+  refuseUnknownSource(source: string | undefined, token: TokenConfig | null): Promise<void> {
+    return refuseUnknownSource(this.daemon, source, token);
   }
 
   /** Some of the workflows that are known, those of the configuration first. */
@@ -253,7 +272,10 @@ export class WatchService {
   }
 
   /** Also of a source that is no longer configured, if it is named. Throws `several_sources`. */
-  private async find({ sources = this.sources, runId }: WatchName): Promise<Watch | null> {
+  private async find({
+    sources = sourceNames(this.daemon),
+    runId,
+  }: WatchName): Promise<Watch | null> {
     const keys = sources.map((source) => ({ source, runId }));
     const stored = await this.daemon.stores.watches.getMany(keys);
     const found = stored.flatMap((one) => (one === null ? [] : [one.watch]));
@@ -261,10 +283,8 @@ export class WatchService {
     return found[0] ?? null;
   }
 
-  /** True, too, where there are too many watches to say so. */
-  private async hasAny(filter: WatchFilter): Promise<boolean> {
-    const { items, nextCursor } = await this.daemon.stores.watches.list(filter, { limit: 1 });
-    return items.length > 0 || nextCursor !== null;
+  private hasAny(filter: WatchFilter): Promise<boolean> {
+    return hasAny(this.daemon, filter);
   }
 
   private derivedSecret(webhook: WatchRequest['webhook'], source: string): string | null {
@@ -308,6 +328,34 @@ export class WatchService {
   }
 }
 
+/** True, too, where there are too many watches to say so. */
+async function hasAny({ stores }: Process, filter: WatchFilter): Promise<boolean> {
+  const { items, nextCursor } = await stores.watches.list(filter, { limit: 1 });
+  return items.length > 0 || nextCursor !== null;
+}
+
+/** The sources that are configured. */
+function sourceNames({ config }: Process): string[] {
+  return Object.keys(config.sources);
+}
+
+/**
+ * A source that is configured no more may still have watches. To a limited token every other source is
+ * refused alike, so that it learns of none whether it exists.
+ */
+export async function refuseUnknownSource(
+  process: Process,
+  source: string | undefined,
+  token: TokenConfig | null,
+): Promise<void> {
+  sourcesMeant(token, source);
+  const configured = sourceNames(process);
+  if (source === undefined || configured.includes(source)) return;
+  if (await hasAny(process, { sources: [source] })) return;
+  const known = (sourcesOf(token) ?? configured).join(', ');
+  throw invalid('query.source', `no source is named "${source}"; expected one of: ${known}`);
+}
+
 function requestRules({ config, deliverer, endpoints, secrets }: Daemon): RequestRules {
   return {
     sources: Object.keys(config.sources),
@@ -346,4 +394,300 @@ function severalSources(found: readonly Watch[]): RunwatchError {
       code: 'several_sources',
     },
   );
+}
+
+type Own = Routes['watches'];
+type Asked = Requests<Own>;
+type WatchJson = z.output<typeof watchSchema>;
+type BatchResult = Answer<Own['registerBatch']>['results'][number];
+
+/** What the API does with watches, as it is asked and answered. */
+export class WatchSlice implements Slice<Own> {
+  constructor(private readonly watches: WatchService) {}
+
+  async register({ body, token }: Asked['register'], reply: Pick<FastifyReply, 'code' | 'header'>) {
+    const [result] = await this.watches.register([toWatchRequest(body)], registrantOf(token));
+    if (result === undefined) throw new Error('a registration without a result');
+    if (result.kind === 'invalid') throw new InvalidRequest(result.issues);
+    if (result.kind === 'too_many_watches') throw refusal(result.kind, tooManyWatches(token));
+    if (result.kind === 'created') reply.code(201).header('location', pathOf(result.watch));
+    return presentRegistered(result, token);
+  }
+
+  async list({ query, token }: Asked['list']) {
+    await this.refuseUnknown(query, token);
+    return presentCountedPage(await this.watches.list(insideOf(query, token)), presentWatch);
+  }
+
+  async get(request: Asked['get']) {
+    const watch = await this.watches.get(watchNamed(request));
+    if (watch === null) throw notWatched(request);
+    return presentWatch(watch);
+  }
+
+  async poll(request: Asked['poll']) {
+    const outcome = await this.watches.pollNow(watchNamed(request));
+    if (outcome === 'not_found') throw notWatched(request);
+    if (outcome === 'not_active') {
+      throw refusal('watch_not_active', 'the watch has ended; register the run to watch it again');
+    }
+    const { closed } = outcome;
+    return { paused_until: closed && isoTime(closed.probeAt), message: closed?.message ?? null };
+  }
+
+  async timeline(request: Asked['timeline']) {
+    const timeline = await this.watches.timeline(watchNamed(request));
+    if (timeline === null) throw notWatched(request);
+    return presentTimeline(timeline);
+  }
+
+  async unwatch(request: FastifyRequest & Asked['unwatch'], reply: FastifyReply) {
+    const { endpoint, purge } = request.query;
+    requireScope(request, reply, purge === 'true' ? 'admin' : 'write');
+    if (purge === 'true') {
+      if (!(await this.watches.purge(watchNamed(request)))) throw notWatched(request);
+      return;
+    }
+    const outcome = await this.watches.unwatch(watchNamed(request), endpoint);
+    if (outcome === 'not_found') throw notWatched(request);
+    if (outcome === 'not_subscribed') {
+      throw refusal('subscription_not_found', 'this watch has no such subscription');
+    }
+  }
+
+  async registerBatch({ body, token }: Asked['registerBatch']) {
+    const parsed = body.watches.map((item) => parse(watchRequest, item));
+    const good = parsed.flatMap((item) => (item.ok ? [toWatchRequest(item.value)] : []));
+    const outcomes =
+      good.length === 0 ? [] : await this.watches.register(good, registrantOf(token));
+    const registered = outcomes.values();
+    const results = parsed.map((item, index) => {
+      const given: GivenItem = { index, runId: givenRunId(body.watches[index]) };
+      if (!item.ok) return invalidItem(given, item.issues);
+      return presentOutcome(given, registered.next().value, token);
+    });
+    return { results: limitProblems(results) };
+  }
+
+  async acknowledge(request: Asked['acknowledge']) {
+    const watch = await this.watches.acknowledge(watchNamed(request), request.body);
+    if (watch === 'not_found') throw notWatched(request);
+    if (watch === 'past') throw invalid('until', 'expected a time that is still to come');
+    return presentReceipt(watch, request.token);
+  }
+
+  async withdraw(request: Asked['withdraw']) {
+    if (!(await this.watches.withdraw(watchNamed(request)))) throw notWatched(request);
+  }
+
+  /** A slip would match nothing, and pass for a list with nothing in it. */
+  private async refuseUnknown(
+    { status = [], workflow_id: workflowIds = [], source }: Asked['list']['query'],
+    token: TokenConfig | null,
+  ): Promise<void> {
+    const { watches } = this;
+    // What other sources have is not known to a token that is limited to some.
+    const sources = sourcesOf(token);
+    for (const one of status) {
+      const isKnown = (KNOWN_STATUSES as readonly string[]).includes(one);
+      if (isKnown || (await watches.hasStatus(one, sources))) continue;
+      const expected = KNOWN_STATUSES.join(', ');
+      throw invalid('query.status', `no run has this status; expected any of ${expected}`);
+    }
+    for (const [at, workflowId] of workflowIds.entries()) {
+      if (await watches.hasWorkflow(workflowId, sources)) continue;
+      const known = sources === undefined ? await watches.someWorkflows() : [];
+      const hint = known.length === 0 ? '' : `; known are ${known.join(', ')}`;
+      throw invalid(`query.workflow_id.${at}`, `no run of this workflow is watched${hint}`);
+    }
+    await watches.refuseUnknownSource(source, token);
+  }
+}
+
+/** A query in the words of the inside, all of it. */
+function insideOf(query: Asked['list']['query'], token: TokenConfig | null): Complete<WatchQuery> {
+  const { state, status, source, workflow_id: workflowId, metadata, ...others } = query;
+  const { since, until, order, limit, cursor, ...rest } = others;
+  rest satisfies Record<string, never>;
+  const { sources } = sourcesMeant(token, source);
+  return { state, status, sources, workflowId, metadata, since, until, order, limit, cursor };
+}
+
+/** The watch that a request names, within the sources of its token. */
+function watchNamed({ params, query, token }: Asked['get']): WatchName {
+  return { runId: params.run_id, ...sourcesMeant(token, query.source) };
+}
+
+function notWatched({ params }: Asked['get']): RunwatchError {
+  return refusal('watch_not_found', `the run ${params.run_id} is not watched`);
+}
+
+function pathOf({ runId, source }: WatchKey): string {
+  return `/v1/watches/${runId}?source=${encodeURIComponent(source)}`;
+}
+
+/** A checked body in the words of the inside. */
+export function toWatchRequest(body: z.output<typeof watchRequest>): WatchRequest {
+  const { run_id: runId, timeout: timeoutMs, max_delay: maxDelayMs, ...same } = body;
+  return {
+    ...same,
+    runId,
+    ...(timeoutMs !== undefined && { timeoutMs }),
+    ...(maxDelayMs !== undefined && { maxDelayMs }),
+  };
+}
+
+function registrantOf(token: TokenConfig | null): Registrant {
+  return {
+    token: token?.name ?? null,
+    mostWatches: token?.max_watches ?? null,
+    ...sourcesMeant(token),
+  };
+}
+
+function tooManyWatches(token: TokenConfig | null): string {
+  return `the token "${token?.name}" has registered ${token?.max_watches} active watches, the most that it may (max_watches): end some, or wait until they end`;
+}
+
+/** One answer lists a limited number of problems; the others are still said in a sentence each. */
+function limitProblems(results: BatchResult[]): BatchResult[] {
+  let left = MAX_ISSUES;
+  return results.map((result) => {
+    if (result.error === undefined) return result;
+    const errors = result.error.errors.slice(0, left);
+    left -= errors.length;
+    return { ...result, error: { ...result.error, errors } };
+  });
+}
+
+interface GivenItem {
+  index: number;
+  /** As it was given; null where that is no string. */
+  runId: string | null;
+}
+
+function presentOutcome(
+  item: GivenItem,
+  outcome: WatchResult | undefined,
+  token: TokenConfig | null,
+): BatchResult {
+  if (outcome === undefined) throw new Error('a registration without a result');
+  if (outcome.kind === 'invalid') return invalidItem(item, outcome.issues);
+  if (outcome.kind === 'too_many_watches') {
+    const detail = tooManyWatches(token);
+    return { run_id: item.runId, status: 409, error: { code: outcome.kind, detail, errors: [] } };
+  }
+  const status = outcome.kind === 'created' ? 201 : 200;
+  return { run_id: item.runId, status, watch: presentRegistered(outcome, token) };
+}
+
+function invalidItem({ index, runId }: GivenItem, issues: InputIssue[]): BatchResult {
+  const errors = issues.map(({ path, message }) => ({
+    path: path === '' ? `watches.${index}` : `watches.${index}.${path}`,
+    message,
+  }));
+  const detail = summaryOf(errors);
+  return { run_id: runId, status: 422, error: { code: 'invalid_request', detail, errors } };
+}
+
+function givenRunId(item: unknown): string | null {
+  const { run_id: runId } = (item ?? {}) as { run_id?: unknown };
+  return typeof runId === 'string' ? runId : null;
+}
+
+type Registered = Extract<WatchResult, { watch: unknown }>;
+
+/** A watch as its registration is answered with; what others gave is left out where the token may not read. */
+function presentRegistered(
+  { watch, webhookSecret }: Registered,
+  token: TokenConfig | null,
+): Answer<Own['register']> {
+  return {
+    ...presentReceipt(watch, token),
+    ...(webhookSecret !== null && { webhook_secret: webhookSecret }),
+  };
+}
+
+/** A watch as the API shows it. */
+export function presentWatch(watch: WatchView): WatchJson {
+  return {
+    run_id: watch.runId,
+    source: watch.source,
+    registered_by: watch.registeredBy,
+    state: watch.state,
+    run: watch.run,
+    workflow_name: watch.workflowName,
+    run_url: watch.runUrl,
+    changed_at: isoTime(watch.changedAt),
+    acknowledged: presentAcknowledgement(watch.acknowledged),
+    metadata: watch.metadata,
+    subscriptions: watch.subscriptions.map(presentSubscription),
+    sequence: watch.sequence,
+    polls: watch.polls,
+    registered_at: isoTime(watch.registeredAt),
+    last_polled_at: timeOrNull(watch.lastPolledAt),
+    next_poll_at: timeOrNull(watch.nextPollAt),
+    timeout_at: isoTime(watch.timeoutAt),
+    error: presentError(watch),
+  };
+}
+
+/** A watch as a change of it is answered with. */
+function presentReceipt(
+  watch: WatchView,
+  token: TokenConfig | null,
+): z.output<typeof watchOrReceipt> {
+  return mayRead(token) ? presentWatch(watch) : { run_id: watch.runId, source: watch.source };
+}
+
+/** A webhook's URL is masked, its secret and headers are left out; its patterns are those in force. */
+function presentSubscription(subscription: Subscription): WatchJson['subscriptions'][number] {
+  return subscription.kind === 'endpoint'
+    ? { endpoint: subscription.endpoint }
+    : {
+        url: shownReceiver(subscription.receiver),
+        events: patternsInForce(subscription.events),
+      };
+}
+
+/** Why the state of the run is unknown: it is gone, or not found so far, or polls fail. */
+function presentError({ gone, missing, trouble }: WatchView): WatchJson['error'] {
+  if (gone !== null) return { ...gone, since: isoTime(gone.since) };
+  if (missing !== null) {
+    const { code, message, since } = missing;
+    return { code, message, since: isoTime(since) };
+  }
+  return trouble && { code: trouble.kind, message: trouble.message, since: isoTime(trouble.since) };
+}
+
+/** A timeline as the API shows it. */
+function presentTimeline(timeline: Timeline): z.output<typeof timelineSchema> {
+  return {
+    states: timeline.states.map(({ at, until, status, progress }) => ({
+      at: isoTime(at),
+      until: until === null ? null : isoTime(until),
+      status,
+      progress,
+    })),
+    polls: timeline.polls.map(({ at, mode, outcome, durationMs, lagMs }) => ({
+      at: isoTime(at),
+      kind: mode,
+      outcome,
+      duration_ms: durationMs,
+      lag_ms: lagMs,
+    })),
+    events: timeline.events.map(presentTimedEvent),
+    deliveries: timeline.deliveries.map(({ delivery, attempts, split }) => ({
+      ...presentDelivery(delivery),
+      relay_ms: split.relayMs,
+      receiver_ms: split.receiverMs,
+      attempts: attempts.map((one) => ({ at: isoTime(one.at), ...presentResult(one) })),
+    })),
+    truncated: timeline.isCut,
+  };
+}
+
+function presentTimedEvent({ event, split }: Timeline['events'][number]) {
+  const { detected_at: at } = event.data;
+  return { ...event, at, waiting_ms: split.waitingMs, poll_ms: split.pollMs };
 }

@@ -1,24 +1,21 @@
+import type { z } from 'zod';
+import type { TokenConfig } from '../config/schema.ts';
 import { mapInChunks } from '../core/arrays.ts';
-import type { DeliveryState } from '../core/delivery/delivery.ts';
 import { shownReceiver, type Receiver } from '../core/delivery/receiver.ts';
+import type { Complete } from '../core/records.ts';
 import type { Watch, WebhookFilter, WebhookSubscription } from '../core/watch/watch.ts';
-import type { Process } from '../process.ts';
+import type { Daemon } from '../daemon.ts';
 import { endWebhooks } from '../watches/end.ts';
-import { healthViewOf, leastWell, type EndpointHealth } from './endpoints.ts';
+import { sourcesMeant } from './auth.ts';
+import { leastWell, presentHealth } from './endpoints.ts';
+import { invalid } from './problem.ts';
+import type { Requests, Slice } from './routing.ts';
+import type { Routes } from './schemas/routes.ts';
+import type { webhookList } from './schemas/watch-webhook.ts';
+import { refuseUnknownSource } from './watches.ts';
 
-/** Webhooks of active watches that are shown as one URL. */
-export interface WebhookView {
-  /** Masked. */
-  url: string;
-  sources: string[];
-  /** The tokens that registered them. */
-  registeredBy: string[];
-  /** How many active watches notify it. */
-  watches: number;
-  /** Deliveries by state. */
-  counts: Record<DeliveryState, number>;
-  health: EndpointHealth;
-}
+type Own = Routes['webhooks'];
+type WebhookView = z.output<typeof webhookList>['data'][number];
 
 /** Watches read at a time. */
 const CHUNK = 200;
@@ -33,38 +30,44 @@ const MOST_WEBHOOKS = 200;
 const AT_ONCE = 20;
 
 /** Shows and ends the webhooks that came with watches. */
-export class WebhookService {
-  constructor(private readonly process: Process) {}
+export class WebhookService implements Slice<Own> {
+  constructor(private readonly daemon: Daemon) {}
 
   /** Of the newest active watches; `more` where there are others. */
-  async list(filter: WebhookFilter): Promise<{ webhooks: WebhookView[]; more: boolean }> {
+  async list({ query, token }: Requests<Own>['list']) {
+    const filter = filterOf(query, token);
     const { gathered, more } = await this.gather(filter);
-    const webhooks = await mapInChunks(gathered, AT_ONCE, (one) => this.viewOf(one, filter));
-    return { webhooks, more };
+    if (gathered.length === 0) await refuseUnknownSource(this.daemon, query.source, token);
+    return { data: await mapInChunks(gathered, AT_ONCE, (one) => this.viewOf(one, filter)), more };
   }
 
-  /** Ends them, unless another token wants them too. @returns how many have ended, of all watches */
-  async end(filter: WebhookFilter): Promise<number> {
-    const { process } = this;
+  /** Ends them, unless another token wants them too, and counts them, of all watches. */
+  async end({ query, token }: Requests<Own>['end']) {
+    if (query.token === undefined && query.source === undefined) {
+      throw invalid('query.token', 'name the token or the source whose webhooks are to end');
+    }
+    const filter = filterOf(query, token);
+    const { daemon } = this;
+    await refuseUnknownSource(daemon, query.source, token);
     let count = 0;
-    for await (const watches of process.stores.watches.withWebhooks(filter, CHUNK)) {
+    for await (const watches of daemon.stores.watches.withWebhooks(filter, CHUNK)) {
       const results = await mapInChunks(watches, AT_ONCE, (watch) =>
-        endWebhooks(process, watch, filter.token),
+        endWebhooks(daemon, watch, filter.token),
       );
       for (const result of results) {
         if (result === null) continue;
-        process.watchNotes.changed(result.watch);
+        daemon.watchNotes.changed(result.watch);
         count += result.ended;
       }
     }
-    return count;
+    return { count };
   }
 
   /** The webhooks of the newest watches, by the URL as it is shown. */
   private async gather(filter: WebhookFilter) {
     const byUrl = new Map<string, Gathered>();
     let [read, more] = [0, false];
-    for await (const chunk of this.process.stores.watches.withWebhooks(filter, CHUNK)) {
+    for await (const chunk of this.daemon.stores.watches.withWebhooks(filter, CHUNK)) {
       if (read >= MOST_WATCHES) {
         more = true;
         break;
@@ -79,7 +82,7 @@ export class WebhookService {
     { url, receivers, sources, registeredBy, watches }: Gathered,
     filter: WebhookFilter,
   ): Promise<WebhookView> {
-    const { deliveries, endpointStates } = this.process.stores;
+    const { deliveries, endpointStates } = this.daemon.stores;
     const [counts, states] = await Promise.all([
       deliveries.countsWithin(filter.sources, url),
       endpointStates.getMany([...receivers]),
@@ -87,12 +90,20 @@ export class WebhookService {
     return {
       url,
       sources: [...sources].sort(),
-      registeredBy: [...registeredBy].sort(),
+      registered_by: [...registeredBy].sort(),
       watches,
       counts,
-      health: healthViewOf(leastWell(states.map(({ state }) => state))),
+      health: presentHealth(leastWell(states.map(({ state }) => state))),
     };
   }
+}
+
+function filterOf(
+  { token, source, ...rest }: Requests<Own>['list']['query'],
+  asking: TokenConfig | null,
+): Complete<WebhookFilter> {
+  rest satisfies Record<string, never>;
+  return { token, sources: sourcesMeant(asking, source).sources };
 }
 
 /** A {@link WebhookView} in the making. */

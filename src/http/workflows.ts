@@ -1,57 +1,56 @@
 import { setImmediate } from 'node:timers/promises';
+import type { z } from 'zod';
+import { sum } from '../core/arrays.ts';
 import type { PollingDefaults } from '../core/cadence/cadence.ts';
 import type { WorkflowStatistics } from '../core/cadence/hazard.ts';
 import type { WorkflowKey } from '../core/cadence/phase.ts';
-import { workflowPolling, type WorkflowPolling } from '../core/cadence/workflow-polling.ts';
+import {
+  workflowPolling,
+  type PollingPerRun,
+  type WorkflowPolling,
+} from '../core/cadence/workflow-polling.ts';
+import { isoTime } from '../core/event/event.ts';
 import type { Page } from '../core/page.ts';
-import { momentOf, type When } from '../core/time.ts';
-import type { RunFigures } from '../core/watch/run-figures.ts';
+import type { Complete } from '../core/records.ts';
+import { momentOf } from '../core/time.ts';
+import { failureRate, quantile } from '../core/watch/run-figures.ts';
 import type { Profile } from '../core/watch/watch.ts';
-import type { Process } from '../process.ts';
-
-/** A workflow as users may see it. */
-export interface WorkflowView {
-  source: string;
-  workflowId: string;
-  name: string | null;
-  figures: RunFigures;
-  /** Active watches by the status of their runs. */
-  active: Record<string, number>;
-}
+import type { Daemon } from '../daemon.ts';
+import type { WorkflowFigures } from '../redis/stores/run-figures-store.ts';
+import { sourcesMeant } from './auth.ts';
+import { invalid, refusal } from './problem.ts';
+import type { Requests, Slice } from './routing.ts';
+import type { Routes } from './schemas/routes.ts';
+import type { workflowPollingSchema } from './schemas/workflow.ts';
+import { refuseUnknownSource } from './watches.ts';
 
 /** How far back figures go where a request does not say. */
 const USUAL_MS = 86_400_000;
 
-export interface WorkflowQuery {
-  /** From when on; absent for the last day. */
-  since?: When | undefined;
-  /** Of these sources; absent, all. */
-  sources?: readonly string[] | undefined;
-}
-
 /** How the runs of each workflow go. */
-export class WorkflowService {
-  constructor(private readonly process: Process) {}
+export class WorkflowService implements Slice<Routes['workflows']> {
+  constructor(private readonly daemon: Daemon) {}
 
-  /** Workflows of which runs are active, or have ended since a time; that of the answer is earlier. */
-  async list({
-    since = { agoMs: USUAL_MS },
-    sources,
-    ...rest
-  }: WorkflowQuery): Promise<{ since: number; workflows: WorkflowView[] }> {
+  async list({ query, token }: Requests<Routes['workflows']>['list']) {
+    const { source, since = { agoMs: USUAL_MS }, ...rest } = query;
     rest satisfies Record<string, never>;
-    const now = this.process.now();
-    const from = momentOf(since, now);
-    const found = await this.process.stores.runFigures.since(from, now);
-    const workflows = found.workflows
-      .filter(({ source }) => sources?.includes(source) ?? true)
-      .map((one) => Object.assign(one, { name: this.nameOf(one) }));
-    return { since: found.since, workflows };
+    const { sources } = sourcesMeant(token, source);
+    const { now, stores } = this.daemon;
+    const at = now();
+    const found = await stores.runFigures.since(momentOf(since, at), at);
+    const data = found.workflows
+      .filter((one) => sources?.includes(one.source) ?? true)
+      .map((one) => presentWorkflow(one, this.nameOf(one)));
+    if (data.length === 0) await refuseUnknownSource(this.daemon, source, token);
+    return {
+      since: isoTime(found.since),
+      data: data.toSorted((one, other) => other.watched - one.watched),
+    };
   }
 
   private nameOf({ source, workflowId }: WorkflowKey): string | null {
     const run = { id: '', workflow_id: workflowId, group_id: null };
-    return this.process.linksOf({ source, runId: '', run }).workflowName;
+    return this.daemon.linksOf({ source, runId: '', run }).workflowName;
   }
 }
 
@@ -64,19 +63,32 @@ export interface PollingQuery {
 }
 
 /** The duration statistics of workflows, from the store that all processes write. */
-export class PollingService {
-  constructor(private readonly process: Process) {}
+export class PollingService implements Slice<Routes['polling']> {
+  constructor(private readonly daemon: Daemon) {}
 
-  /** The profile that expectations are for: that of watches which name none. */
-  get profile(): Profile {
-    return this.process.config.polling.profile;
+  /** The latest to become known first. */
+  async list({ query, token }: Requests<Routes['polling']>['list']) {
+    const { workflow_id: workflowId, source, limit, cursor, ...rest } = query;
+    rest satisfies Record<string, never>;
+    const { sources } = sourcesMeant(token, source);
+    if (workflowId === undefined && (sources?.length ?? 1) > 1) {
+      throw invalid('query.source', 'name one of your sources');
+    }
+    const asked: Complete<PollingQuery> = { workflowId, sources, limit, cursor };
+    const { items, nextCursor } = await this.find(asked);
+    if (items.length === 0) await refuseUnknownSource(this.daemon, source, token);
+    if (workflowId !== undefined && items.length === 0) {
+      throw refusal('workflow_not_found', unknownWorkflow(workflowId, source));
+    }
+    // The profile of watches that name none.
+    const { profile } = this.daemon.config.polling;
+    return { data: items.map((one) => presentPolling(one, profile)), next_cursor: nextCursor };
   }
 
-  /** The latest to become known first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
-  async list(query: PollingQuery): Promise<Page<WorkflowPolling>> {
-    const { config, stores } = this.process;
+  async find(query: PollingQuery): Promise<Page<WorkflowPolling>> {
+    const { config, stores } = this.daemon;
     const { profile, min_interval: minIntervalMs, max_interval: maxIntervalMs } = config.polling;
-    const { items, nextCursor } = await this.find(query);
+    const { items, nextCursor } = await this.keysOf(query);
     const found = await stores.statistics.read(items, { isUse: false });
     const known = found.flatMap((one) => (one === null || one === 'unchanged' ? [] : [one]));
     const defaults = { profile, minIntervalMs, maxIntervalMs };
@@ -84,10 +96,10 @@ export class PollingService {
   }
 
   /** A named workflow is read from each source. */
-  private async find(query: PollingQuery): Promise<Page<WorkflowKey>> {
+  private async keysOf(query: PollingQuery): Promise<Page<WorkflowKey>> {
     const { workflowId, sources, limit, cursor, ...rest } = query;
     rest satisfies Record<string, never>;
-    const { config, stores } = this.process;
+    const { config, stores } = this.daemon;
     if (workflowId === undefined) {
       const [source] = sources ?? [];
       return stores.statistics.list({ source }, { limit, cursor });
@@ -108,4 +120,63 @@ async function describe(
     await setImmediate();
   }
   return described;
+}
+
+function presentWorkflow(
+  { source, workflowId, figures, active }: WorkflowFigures,
+  name: string | null,
+) {
+  const activeNow = total(active);
+  const { ended, durations, delays, requests, polled } = figures;
+  const [p50, p90] = [quantile(durations, 0.5), quantile(durations, 0.9)];
+  const [delayP50, delayP95] = [quantile(delays, 0.5), quantile(delays, 0.95)];
+  return {
+    workflow_id: workflowId,
+    source,
+    name,
+    watched: total(ended) + activeNow,
+    active: activeNow,
+    by_status: { ...ended, ...active },
+    failure_rate: failureRate(ended),
+    duration: p50 === null || p90 === null ? null : { p50_ms: p50, p90_ms: p90 },
+    detection_delay:
+      delayP50 === null || delayP95 === null ? null : { p50_ms: delayP50, p95_ms: delayP95 },
+    requests_per_run: polled === 0 ? null : Math.round((requests / polled) * 100) / 100,
+  };
+}
+
+function total(counts: Record<string, number>): number {
+  return sum(Object.values(counts));
+}
+
+function unknownWorkflow(workflowId: string, source: string | undefined): string {
+  const where = source === undefined ? '' : ` of source ${source}`;
+  return `nothing is known of workflow ${workflowId}${where}: no run of it was watched to its end yet; GET /v1/watches?workflow_id= lists its watches, GET /v1/polling the workflows that are known`;
+}
+
+/** What is known of a workflow as the API shows it. */
+function presentPolling(
+  { source, workflowId, runs, states, duration, measured, expected }: WorkflowPolling,
+  profile: Profile,
+): z.output<typeof workflowPollingSchema> {
+  return {
+    source,
+    workflow_id: workflowId,
+    runs,
+    states,
+    duration: duration && {
+      median_ms: milliseconds(duration.median),
+      p90_ms: milliseconds(duration.p90),
+    },
+    measured: measured && presentPerRun(measured),
+    expected: expected && { ...presentPerRun(expected), profile },
+  };
+}
+
+function presentPerRun({ requests, delayS }: PollingPerRun) {
+  return { requests: Math.round(requests * 100) / 100, delay_ms: milliseconds(delayS) };
+}
+
+function milliseconds(seconds: number): number {
+  return Math.round(seconds * 1_000);
 }

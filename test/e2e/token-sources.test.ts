@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { RouteText } from '../../src/http/schemas/routes.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { callAs } from '../support/call-as.ts';
@@ -59,13 +61,96 @@ afterAll(async () => {
 const call = (token: string, method: string, path: string, given?: unknown) =>
   callAs(daemon, token, method, path, given);
 
-type Refused = [method: string, path: string, status: number, body?: object];
+type Refused = [path: string, status: number, body?: object];
 
 const silenceOf = (source?: string) => ({
   matchers: { rule: 'any', ...(source !== undefined && { source }) },
   until: '1h',
   by: '@me',
   comment: 'an upgrade',
+});
+
+/**
+ * What each route answers where a call means what is of another source, or the title of the test of this file that
+ * says so. A path goes on from that of its route.
+ */
+const FOREIGN: Record<RouteText, readonly Refused[] | string> = {
+  'POST /v1/watches': [['', 422, { run_id: 'r-1', source: 'theirs' }]],
+  'POST /v1/watches/batch':
+    'a run that both sources have is that of its source, and it registers there without a name',
+  'GET /v1/watches': [
+    ['?source=theirs', 403],
+    ['?source=nowhere', 403],
+    ['?status=Failed', 422],
+    ['?workflow_id=unheard-of', 422],
+  ],
+  'GET /v1/watches/{run_id}': [
+    ['', 404],
+    ['?source=theirs', 403],
+  ],
+  'GET /v1/watches/{run_id}/timeline': [['', 404]],
+  'DELETE /v1/watches/{run_id}': [['', 404]],
+  'POST /v1/watches/{run_id}/poll': [['', 404]],
+  'POST /v1/watches/{run_id}/acknowledge': [['', 404, { by: '@me' }]],
+  'DELETE /v1/watches/{run_id}/acknowledge': [['', 404]],
+  'GET /v1/events': 'GET %s lists what belongs to it: %d',
+  'GET /v1/events/stream': 'the event stream gives the events of the source of the token',
+  'GET /v1/deliveries': [['?source=nowhere', 403]],
+  'GET /v1/deliveries/{id}': [['', 404]],
+  'POST /v1/deliveries/{id}/redeliver': [['', 404]],
+  'POST /v1/deliveries/redeliver':
+    'redelivery of a range sends what belongs to the source of the token',
+  'GET /v1/alerts': 'GET %s lists what belongs to it: %d',
+  'GET /v1/alerts/{id}': [['', 404]],
+  'POST /v1/alerts/{id}/acknowledge': [['', 404, { by: '@me' }]],
+  'DELETE /v1/alerts/{id}/acknowledge': [['', 404]],
+  'POST /v1/alerts/{id}/resolve': [['', 404, { by: '@me' }]],
+  'GET /v1/silences': 'a silence of a limited token matches nothing of other sources',
+  'POST /v1/silences': [['', 403, silenceOf('theirs')]],
+  'DELETE /v1/silences/{id}': 'a silence of a limited token matches nothing of other sources',
+  'POST /v1/silences/preview': [['', 403, { matchers: { source: 'theirs' } }]],
+  'POST /v1/rules/test': [['', 403, {}]],
+  'GET /v1/endpoints': 'the endpoints of a limited token count the deliveries of its source',
+  'POST /v1/endpoints/{name}/test': [['', 403]],
+  'POST /v1/endpoints/{name}/pause': [['', 403]],
+  'POST /v1/endpoints/{name}/resume': [['', 403]],
+  'POST /v1/endpoints/{name}/retry': [['', 403]],
+  'POST /v1/endpoints/{name}/rotate': [['', 403]],
+  'GET /v1/endpoints/{name}/secret': [['', 403]],
+  'GET /v1/webhooks': [
+    ['?source=nowhere', 403],
+    ['?source=theirs', 403],
+  ],
+  'DELETE /v1/webhooks': [
+    ['', 422],
+    ['?source=theirs', 403],
+  ],
+  'GET /v1/lookup': 'GET %s lists what belongs to it: %d',
+  'GET /v1/workflows': [['?source=nowhere', 403]],
+  'GET /v1/polling': [['?source=theirs', 403]],
+  'GET /v1/processes': [['', 200]],
+  'GET /v1/store': [['', 200]],
+  'GET /v1/sources': 'GET %s lists what belongs to it: %d',
+  'POST /v1/sources/{name}/resume': [['', 404]],
+  'GET /v1/attention': 'GET %s lists what belongs to it: %d',
+};
+
+/** The names of another source's run, delivery, source and endpoint in paths of routes. */
+const THEIR_NAMES: Record<string, string> = {
+  '/v1/watches/': '{theirs}',
+  '/v1/deliveries/': '{delivery}',
+  '/v1/alerts/': 'alr_theirs',
+  '/v1/sources/': 'theirs',
+  '/v1/endpoints/': 'hooks',
+};
+
+const CALLS = Object.entries(FOREIGN).flatMap(([route, calls]) => {
+  const [method = '', path = ''] = route.split(' ');
+  const [, name = ''] = Object.entries(THEIR_NAMES).find(([start]) => path.startsWith(start)) ?? [];
+  const named = path.replace(/\{\w+\}/, name);
+  return typeof calls === 'string'
+    ? []
+    : calls.map(([rest, status, body]) => ({ method, path: `${named}${rest}`, status, body }));
 });
 
 /** What a path means by these names. */
@@ -75,6 +160,12 @@ const withIds = (path: string) =>
     .replace('{mine}', runs.mine)
     .replace('{both}', runs.both)
     .replace('{delivery}', theirDelivery);
+
+test('each route without calls of another source names a test of this file that has them', () => {
+  const text = readFileSync(import.meta.filename, 'utf8');
+  const titles = Object.values(FOREIGN).filter((calls) => typeof calls === 'string');
+  expect(titles.filter((title) => !text.includes(`('${title}'`))).toEqual([]);
+});
 
 describe('a token that is limited to one source', () => {
   test.each([
@@ -134,39 +225,9 @@ describe('a token that is limited to one source', () => {
     expect((await call(ALL, 'GET', '/v1/endpoints')).body.data[0].counts.delivered).toBe(4);
   });
 
-  test.each<Refused>([
-    ['GET', '/v1/watches/{theirs}', 404],
-    ['GET', '/v1/watches/{theirs}/timeline', 404],
-    ['GET', '/v1/watches/{theirs}?source=theirs', 403],
-    ['GET', '/v1/watches?source=theirs', 403],
-    ['GET', '/v1/watches?source=nowhere', 403],
-    ['GET', '/v1/deliveries?source=nowhere', 403],
-    ['GET', '/v1/workflows?source=nowhere', 403],
-    ['GET', '/v1/webhooks?source=nowhere', 403],
-    ['GET', '/v1/watches?status=Failed', 422],
-    ['GET', '/v1/watches?workflow_id=unheard-of', 422],
-    ['GET', '/v1/polling?source=theirs', 403],
-    ['GET', '/v1/webhooks?source=theirs', 403],
-    ['DELETE', '/v1/webhooks', 422],
-    ['DELETE', '/v1/webhooks?source=theirs', 403],
-    ['POST', '/v1/watches/{theirs}/poll', 404],
-    ['POST', '/v1/watches/{theirs}/acknowledge', 404, { by: '@me' }],
-    ['DELETE', '/v1/watches/{theirs}/acknowledge', 404],
-    ['DELETE', '/v1/watches/{theirs}', 404],
-    ['POST', '/v1/watches', 422, { run_id: 'r-1', source: 'theirs' }],
-    ['GET', '/v1/deliveries/{delivery}', 404],
-    ['POST', '/v1/deliveries/{delivery}/redeliver', 404],
-    ['POST', '/v1/sources/theirs/resume', 404],
-    ['POST', '/v1/endpoints/hooks/pause', 403],
-    ['POST', '/v1/endpoints/hooks/test', 403],
-    ['POST', '/v1/endpoints/hooks/rotate', 403],
-    ['POST', '/v1/endpoints/hooks/retry', 403],
-    ['POST', '/v1/silences', 403, silenceOf('theirs')],
-    ['POST', '/v1/rules/test', 403, {}],
-    ['GET', '/metrics', 403],
-  ])(
-    '%s %s of another source is answered %d',
-    async (...[method, path, expected, body]: Refused) => {
+  test.each([...CALLS, { method: 'GET', path: '/metrics', status: 403, body: undefined }])(
+    '$method $path of another source is answered $status',
+    async ({ method, path, status: expected, body }) => {
       const { status, text } = await call(ONE, method, withIds(path), body);
       expect(status).toBe(expected);
       expect(text).not.toMatch(/sources? (are|is)? ?theirs|there are: .*theirs/);

@@ -45,7 +45,7 @@ const open = ({ stores: givenStores, poller, ...changes }: GivenDaemon = {}) =>
   );
 
 const listed = async (withAcknowledged = false, changes: GivenDaemon = {}) => {
-  const { items, counts } = await open(changes).list({ withAcknowledged });
+  const { items, counts } = await open(changes).find({ withAcknowledged });
   const given = Object.entries(counts).filter(([, count]) => count > 0);
   return { items, counts: Object.fromEntries(given) };
 };
@@ -119,7 +119,7 @@ test('only what is of the sources of a token is listed for it', async () => {
   const service = open({
     poller: { overdue: () => ['default', 'eu'].map(overdueOf) },
   });
-  const { items } = await service.list({ withAcknowledged: false, sources: ['eu'] });
+  const { items } = await service.find({ withAcknowledged: false, sources: ['eu'] });
   expect(items.map(({ kind, source }) => [kind, source])).toEqual([
     ['overdue', 'eu'],
     ['awaiting', 'eu'],
@@ -170,7 +170,7 @@ async function deliveriesIn(state: DeliveryState, to: readonly string[], created
 test('dead deliveries are counted as they come, and those of long ago left out, whenever they are asked for', async () => {
   const service = open();
   const dead = async () => {
-    const { items } = await service.list({ withAcknowledged: false });
+    const { items } = await service.find({ withAcknowledged: false });
     return items.map(({ endpoint, count, since }) => [endpoint, count, since]);
   };
   await deliveriesIn('dead', ['ops'], NOON - 9 * DAY);
@@ -196,7 +196,7 @@ test('what is dead is found out again after a minute, for one endpoint an answer
     stores: { deliveries: { counts: () => deliveries.counts(), backlog } },
   });
   await deliveriesIn('dead', ['ops', 'audit'], NOON - 6.9 * DAY);
-  const list = () => service.list({ withAcknowledged: false });
+  const list = () => service.find({ withAcknowledged: false });
   expect((await list()).counts.dead).toBe(2);
   expect((await list()).counts.dead).toBe(2);
   expect(counted.sort()).toEqual(['audit', 'ops']);
@@ -211,9 +211,9 @@ test('attention asks Redis as often for three hundred endpoints as for one', asy
   await deliveriesIn('dead', names.slice(0, 20), NOON - DAY);
   const endpoints = endpointsOf(Object.fromEntries(names.map((name) => [name, hook(name)])));
   const service = open({ endpoints });
-  await service.list({ withAcknowledged: false });
+  await service.find({ withAcknowledged: false });
   const sent = jest.spyOn(redis, 'sendCommand');
-  const { counts } = await service.list({ withAcknowledged: false });
+  const { counts } = await service.find({ withAcknowledged: false });
   expect(counts.dead).toBe(20);
   expect(sent.mock.calls.length).toBeLessThan(20);
   sent.mockRestore();
@@ -275,7 +275,7 @@ test('alerts and lists that cannot be read stand among the others by their time'
   ]);
   expect(counts).toEqual({ alert: 1, discovery: 1 });
   await listed(true, changes);
-  const limited = await open(changes).list({ withAcknowledged: false, sources: ['eu'] });
+  const limited = await open(changes).find({ withAcknowledged: false, sources: ['eu'] });
   expect(limited.items).toEqual([]);
   expect(asked).toEqual([
     [['firing'], undefined],

@@ -108,9 +108,9 @@ describe('alerts over HTTP', () => {
   });
 
   test('a silence with an end that no date can tell is listed among the others', async () => {
-    const silence = { matchers: {}, by: 'ana', comment: 'x', key: null, state: 'active' as const };
+    const silence = { matchers: {}, by: 'ana', comment: 'x', key: null };
     const times = { startsAt: 0, createdAt: 0 };
-    server.services.silences.list = async () => [
+    server.services.alerting.silences.list = async () => [
       { ...silence, ...times, id: 'sil_far', until: 8_641_795_817_760_864 },
       { ...silence, ...times, id: 'sil_near', until: 1_000 },
     ];
@@ -133,9 +133,9 @@ describe('alerts over HTTP', () => {
       const refused = await server.post('/v1/rules/test', { rules });
       expect([refused.status, await refused.json()]).toMatchObject([422, { errors: [{ path }] }]);
     }
-    const rehearse = async () => ({ problems: [{ path: ['rules', 1, 'name'], message: 'twice' }] });
+    const problems = [{ path: ['rules', 1, 'name'], message: 'twice' }];
     const own = await startServer();
-    own.services.rules.rehearse = rehearse;
+    own.services.alerting.rules.tried = () => ({ problems });
     try {
       const refused = await own.post('/v1/rules/test', { rules: [rule, rule] });
       const errors = [{ path: 'rules.1.name', message: 'twice' }];

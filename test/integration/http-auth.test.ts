@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { batchResults } from '../../src/http/schemas/watch.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
+import { ROUTES } from '../support/routes.ts';
 import { rawRequest, sendRaw } from '../support/raw-http.ts';
 
 interface ApiDocument {
@@ -18,51 +19,11 @@ const tokens = [
   },
 ];
 
-/** Every call that may need a token, with the scope that it needs. */
-const routes = [
-  ['GET', '/v1/watches', 'read'],
-  ['GET', '/v1/watches/{run_id}', 'read'],
-  ['GET', '/v1/watches/{run_id}/timeline', 'read'],
-  ['GET', '/v1/events', 'read'],
-  ['GET', '/v1/events/stream', 'read'],
-  ['GET', '/v1/deliveries', 'read'],
-  ['GET', '/v1/deliveries/{id}', 'read'],
-  ['GET', '/v1/endpoints', 'read'],
-  ['GET', '/v1/polling', 'read'],
-  ['GET', '/v1/webhooks', 'read'],
-  ['DELETE', '/v1/webhooks', 'admin'],
-  ['GET', '/v1/workflows', 'read'],
-  ['GET', '/v1/processes', 'read'],
-  ['GET', '/v1/sources', 'read'],
-  ['GET', '/v1/attention', 'read'],
-  ['GET', '/v1/lookup', 'read'],
-  ['GET', '/v1/store', 'read'],
-  ['GET', '/v1/alerts', 'read'],
-  ['GET', '/v1/alerts/{id}', 'read'],
-  ['POST', '/v1/alerts/{id}/acknowledge', 'write'],
-  ['DELETE', '/v1/alerts/{id}/acknowledge', 'write'],
-  ['POST', '/v1/alerts/{id}/resolve', 'write'],
-  ['GET', '/v1/silences', 'read'],
-  ['POST', '/v1/silences', 'write'],
-  ['POST', '/v1/silences/preview', 'read'],
-  ['DELETE', '/v1/silences/{id}', 'write'],
-  ['POST', '/v1/rules/test', 'read'],
-  ['POST', '/v1/watches', 'write'],
-  ['POST', '/v1/watches/batch', 'write'],
-  ['POST', '/v1/watches/{run_id}/poll', 'write'],
-  ['DELETE', '/v1/watches/{run_id}', 'write'],
-  ['POST', '/v1/watches/{run_id}/acknowledge', 'write'],
-  ['DELETE', '/v1/watches/{run_id}/acknowledge', 'write'],
-  ['POST', '/v1/deliveries/{id}/redeliver', 'write'],
-  ['POST', '/v1/deliveries/redeliver', 'write'],
-  ['POST', '/v1/endpoints/{name}/test', 'admin'],
-  ['POST', '/v1/endpoints/{name}/pause', 'admin'],
-  ['POST', '/v1/endpoints/{name}/resume', 'admin'],
-  ['POST', '/v1/endpoints/{name}/retry', 'admin'],
-  ['POST', '/v1/endpoints/{name}/rotate', 'admin'],
-  ['GET', '/v1/endpoints/{name}/secret', 'admin'],
-  ['POST', '/v1/sources/{name}/resume', 'admin'],
-] as const;
+/** Every call of the API, with the scope that it needs. */
+const routes = ROUTES.map(({ route, scope }) => {
+  const [method = '', path = ''] = route.split(' ');
+  return [method, path, scope] as const;
+});
 
 describe('a server with tokens', () => {
   let server: TestServer;

@@ -7,7 +7,7 @@ const asked: unknown[] = [];
 
 beforeAll(async () => {
   server = await startServer();
-  server.services.lookup.find = async (request) => {
+  server.services.lookupStore.find = async (request) => {
     asked.push(request);
     return { found: [{ kind: 'run', id: '5b0f', source: 'default' }], more: true };
   };

@@ -30,7 +30,7 @@ describe('what was learned of workflows', () => {
       expect.objectContaining({ workflow_id: 'wf-2', duration: null, expected: null }),
     ]);
     expect(server.services.calls.pollingQueries).toEqual([
-      { sources: ['default'], limit: 2, cursor: 'c1' },
+      { workflowId: undefined, sources: ['default'], limit: 2, cursor: 'c1' },
     ]);
   });
 
@@ -67,8 +67,8 @@ describe('workflows', () => {
     };
     expect((await server.fetch('/v1/workflows?source=slip')).status).toBe(422);
     server.services.workflowFigures.push(
-      { source: 'default', workflowId: 'wf-1', name: null, figures: NO_FIGURES, active: {} },
-      { source: 'default', workflowId: 'wf-2', name: 'two', figures, active: { running: 1 } },
+      { source: 'default', workflowId: 'wf-1', figures: NO_FIGURES, active: {} },
+      { source: 'default', workflowId: 'wf-2', figures, active: { running: 1 } },
     );
     const response = await server.fetch('/v1/workflows?since=1h');
     const { since, data } = workflowList.parse(await response.json());
@@ -76,7 +76,7 @@ describe('workflows', () => {
     expect(data).toMatchObject([
       {
         workflow_id: 'wf-2',
-        name: 'two',
+        name: null,
         watched: 9,
         active: 1,
         by_status: { completed: 6, failed: 2, running: 1 },

@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { ClosedSource } from '../../src/core/source/throttle.ts';
 import { sourceList } from '../../src/http/schemas/source.ts';
+import type { Source } from '../../src/source/source.ts';
 import { stretchedReads } from '../support/builders.ts';
+import { testSource } from '../support/daemon.ts';
 import { aWatch } from '../support/fake-services.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 
@@ -27,30 +30,49 @@ const READS = {
     '1,343 of 2,000 runs read less often than max_interval (1 min) asks for, the slowest every 16 min; source default may be asked 10/s; 38/s would do',
 };
 
+interface Standing {
+  closed?: ClosedSource | null;
+  answeredAt?: number | null;
+  failure?: string | null;
+}
+
+function aSource(
+  name: string,
+  { closed = null, answeredAt = NOON, failure = null }: Standing = {},
+): Source {
+  let state = closed && { since: NOON, row: [], closed, said: [], unsaid: [] };
+  return testSource({
+    name,
+    limiter: { limit: { requests: 10, perMs: 1_000 } },
+    overdue: () => null,
+    reads: stretchedReads,
+    agreement: { inconsistency: async () => null },
+    throttle: {
+      async read() {
+        return { state, answeredAt, text: '', access: null, answeredBy: null, openSince: null };
+      },
+      async resume() {
+        state = null;
+      },
+      lastFailure: () => failure,
+    },
+    streams: {
+      figures: async () => ({
+        open: 3,
+        wanted: 5,
+        allowed: 10,
+        refusedUntil: null,
+        doubted: ['awaiting'],
+        known: [{ kind: 'completed', by: 'stream', count: 7 }],
+      }),
+    },
+  });
+}
+
 let server: TestServer;
 
 beforeAll(async () => {
   server = await startServer();
-  const answering = {
-    name: 'default',
-    closed: null,
-    since: null,
-    answeredAt: NOON,
-    inconsistency: null,
-    failure: null,
-    limit: { requests: 10, perMs: 1_000 },
-    used: 4,
-    overdue: null,
-    reads: stretchedReads(),
-    streams: {
-      open: 3,
-      wanted: 5,
-      allowed: 10,
-      refusedUntil: null,
-      doubted: ['awaiting' as const],
-      known: [{ kind: 'completed', by: 'stream', count: 7 }],
-    },
-  };
   const closed = {
     reason: 'rate_limited' as const,
     message: 'status 429, asks for 600 s',
@@ -58,7 +80,7 @@ beforeAll(async () => {
     probeAt: NOON + 600_000,
     failedProbes: 0,
   };
-  server.services.sourceViews.push(answering, { ...answering, name: 'eu', closed, since: NOON });
+  server.services.polledSources.push(aSource('default'), aSource('eu', { closed }));
 });
 afterAll(() => server.close());
 
@@ -95,16 +117,10 @@ describe('sources', () => {
   });
 
   it('a source without a valid answer is unknown, with the reason of the last one', async () => {
-    const { sourceViews } = server.services;
-    const never = {
-      ...sourceViews[0]!,
-      name: 'new',
-      answeredAt: null,
-      failure: 'connect ECONNREFUSED',
-    };
-    sourceViews.push(never);
+    const { polledSources } = server.services;
+    polledSources.push(aSource('new', { answeredAt: null, failure: 'connect ECONNREFUSED' }));
     const { data } = sourceList.strict().parse(await (await server.fetch('/v1/sources')).json());
-    sourceViews.pop();
+    polledSources.pop();
     expect(data.at(-1)).toMatchObject({ state: 'unknown', message: 'connect ECONNREFUSED' });
   });
 

@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { NEW_STATE } from '../../src/core/delivery/endpoint-state.ts';
+import { isoTime } from '../../src/core/event/event.ts';
 import { shownReceiver } from '../../src/core/delivery/receiver.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { WebhookService } from '../../src/http/webhooks.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
-import { testProcess } from '../support/daemon.ts';
+import { testDaemon } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 
 const stores = openStores();
@@ -12,8 +13,16 @@ afterAll(() => stores.close());
 
 const changed: string[] = [];
 const service = new WebhookService(
-  testProcess({ stores, watchNotes: { changed: ({ runId }) => void changed.push(runId) } }),
+  testDaemon({ stores, watchNotes: { changed: ({ runId }) => void changed.push(runId) } }),
 );
+
+interface Filter {
+  token?: string;
+  source?: string;
+}
+
+const list = (query: Filter = {}) => service.list({ query, token: null });
+const end = async (query: Filter) => (await service.end({ query, token: null })).count;
 
 const ops = { kind: 'endpoint' as const, endpoint: 'ops' };
 const hook = (path: string, ...registeredBy: string[]) => ({
@@ -45,55 +54,52 @@ describe('webhooks of watches', () => {
     const failing = { ...NEW_STATE, breaker: 'open' as const, failingSince: NOON, failures: 5 };
     const limits = { most: 2, rate: null, deadlineMs: 10_000 };
     await stores.endpointStates.write(before, failing, { limits, now: NOON });
-    const { webhooks, more } = await service.list({});
+    const { data, more } = await list();
     expect(more).toBe(false);
-    expect(webhooks.toSorted((one, other) => one.watches - other.watches)).toMatchObject(
+    expect(data.toSorted((one, other) => one.watches - other.watches)).toMatchObject(
       expect.arrayContaining([
-        expect.objectContaining({ url: shown('none'), registeredBy: [], watches: 1 }),
+        expect.objectContaining({ url: shown('none'), registered_by: [], watches: 1 }),
         expect.objectContaining({ url: shown('staging'), sources: ['staging'] }),
         expect.objectContaining({
           url: shown('ci'),
           sources: ['default'],
-          registeredBy: ['ana', 'ci'],
+          registered_by: ['ana', 'ci'],
           watches: 2,
-          health: expect.objectContaining({ state: 'failing', failingSince: NOON }),
+          health: expect.objectContaining({ state: 'failing', failing_since: isoTime(NOON) }),
         }),
       ]),
     );
-    expect(webhooks).toHaveLength(3);
+    expect(data).toHaveLength(3);
   });
 
   test('webhooks are listed by token and by source', async () => {
-    const urls = async (filter: Parameters<typeof service.list>[0]) =>
-      (await service.list(filter)).webhooks.map(({ url }) => url).sort();
+    const urls = async (filter: Filter) => (await list(filter)).data.map(({ url }) => url).sort();
     expect(await urls({ token: 'ana' })).toEqual([shown('ci')]);
     expect(await urls({ token: 'ci' })).toEqual([shown('ci'), shown('staging')].sort());
-    expect(await urls({ token: 'ci', sources: ['staging'] })).toEqual([shown('staging')]);
+    expect(await urls({ token: 'ci', source: 'staging' })).toEqual([shown('staging')]);
     expect(await urls({ token: 'nobody' })).toEqual([]);
   });
 
   test('webhooks of a token end with it, but for those that another token registered too', async () => {
-    expect(await service.end({ token: 'ci', sources: ['default'] })).toBe(1);
+    expect(await end({ token: 'ci', source: 'default' })).toBe(1);
     expect(await subscriptionsOf('r-1')).toEqual([ops]);
     expect(await subscriptionsOf('r-2')).toEqual([hook('ci', 'ana'), hook('none')]);
     expect(await subscriptionsOf('r-3', 'staging')).toEqual([hook('staging', 'ci')]);
     expect(changed.toSorted()).toEqual(['r-1', 'r-2']);
-    expect(await service.end({ token: 'ci', sources: ['default'] })).toBe(0);
-    expect((await service.list({ token: 'ci' })).webhooks).toMatchObject([
-      { url: shown('staging') },
-    ]);
+    expect(await end({ token: 'ci', source: 'default' })).toBe(0);
+    expect((await list({ token: 'ci' })).data).toMatchObject([{ url: shown('staging') }]);
   });
 
   test('webhooks of a source end whichever token registered them, in all of many watches', async () => {
     const runIds = Array.from({ length: 450 }, (_, at) => `many-${at}`);
     const subscriptions = [hook('many', 'ci'), hook('more'), ops];
     await Promise.all(runIds.map((runId) => store({ source: 'many', runId, subscriptions })));
-    expect((await service.list({ sources: ['many'] })).webhooks).toMatchObject([
+    expect((await list({ source: 'many' })).data).toMatchObject([
       { watches: 450 },
       { watches: 450 },
     ]);
-    expect(await service.end({ sources: ['many'] })).toBe(900);
-    expect((await service.list({ sources: ['many'] })).webhooks).toEqual([]);
+    expect(await end({ source: 'many' })).toBe(900);
+    expect((await list({ source: 'many' })).data).toEqual([]);
     const left = await Promise.all(runIds.map((runId) => subscriptionsOf(runId, 'many')));
     expect(left.every((one) => one?.length === 1)).toBe(true);
   });
@@ -107,9 +113,9 @@ describe('webhooks of watches', () => {
         subscriptions: [hook(`each-${at}`, 'each')],
       });
     }
-    const { webhooks, more } = await service.list({ token: 'each' });
-    expect(webhooks).toHaveLength(200);
-    expect(webhooks[0]?.url).toBe(shown('each-204'));
+    const { data, more } = await list({ token: 'each' });
+    expect(data).toHaveLength(200);
+    expect(data[0]?.url).toBe(shown('each-204'));
     expect(more).toBe(true);
   });
 });

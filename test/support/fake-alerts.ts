@@ -1,7 +1,9 @@
+import type { SilenceRequest } from '../../src/alert/silences.ts';
 import type { Alert } from '../../src/core/alert/alert.ts';
 import type { AlertEvent, Rule } from '../../src/core/alert/rule.ts';
-import { shownAlert } from '../../src/alert/event.ts';
-import type { Served } from './fake-services.ts';
+import type { Silence } from '../../src/core/alert/silence.ts';
+import type { AcknowledgeRequest } from '../../src/core/watch/watch.ts';
+import { testProcess } from './daemon.ts';
 
 const NOW = Date.parse('2025-05-04T10:00:00.000Z');
 
@@ -74,47 +76,50 @@ function anAlert(changes: Partial<Alert> = {}): Alert {
   };
 }
 
-/** Services in memory, with one alert and no rule. */
-export function fakeAlertServices(): Pick<Served, 'alerts' | 'silences' | 'rules'> {
+/** What the slices of alerts, silences and rules ask, in memory: there is one alert, and no rule. */
+export function fakeAlerting() {
   let alert = anAlert();
   const isIt = (id: string) => id === alert.id;
   return {
-    alerts: {
-      list: async () => ({ items: [alert], nextCursor: null }),
-      get: async (id) => (isIt(id) ? alert : null),
-      showAll: async (all) => all.map((one) => shownAlert(one, null)),
-      show: async (one) => shownAlert(one, null),
-      async acknowledge(id, { by, comment = null }) {
-        if (!isIt(id)) return 'not_found';
-        const acknowledged = { by, comment, at: NOW, until: null };
-        return (alert = { ...alert, state: 'acknowledged', acknowledged });
+    process: testProcess({
+      now: () => NOW,
+      stores: {
+        alerts: {
+          list: async () => ({ items: [alert], nextCursor: null }),
+          get: async (id) => (isIt(id) ? alert : null),
+        },
       },
-      async withdraw(id) {
-        if (!isIt(id)) return 'not_found';
-        return (alert = { ...alert, state: 'firing', acknowledged: null });
+    }),
+    suppressorsOf: async () => new Map(),
+    engine: {
+      async acknowledge(id: string, request: AcknowledgeRequest | null) {
+        if (!isIt(id)) return 'not_found' as const;
+        const acknowledged = request && { ...request, at: NOW };
+        const state = acknowledged === null ? ('firing' as const) : ('acknowledged' as const);
+        return (alert = { ...alert, state, acknowledged });
       },
-      async resolve(id, { by, comment = null }) {
+      async resolve(id: string, by: { by: string; comment: string | null }) {
         if (!isIt(id)) return null;
-        const resolvedBy = alert.resolvedBy ?? { by, comment };
+        const resolvedBy = alert.resolvedBy ?? by;
         return (alert = { ...alert, state: 'resolved', resolvedAt: NOW, resolvedBy });
       },
     },
     silences: {
-      async add({ matchers, by, comment, key = null }) {
-        const times = { startsAt: NOW, until: NOW + 3_600_000, createdAt: NOW };
-        const silence = { id: 'sil_1', matchers, by, comment, key, ...times };
-        return { silence: { ...silence, state: 'active' }, isNew: key === null };
+      async add(request: SilenceRequest) {
+        const silence = { ...request, id: 'sil_1', createdAt: NOW };
+        return { silence, isNew: request.key === null };
       },
-      list: async () => [],
-      expire: async (id) => id === 'sil_1',
+      list: async (): Promise<Silence[]> => [],
+      expire: async (id: string) => id === 'sil_1',
       preview: async () => ({ alerts: [alert], events: { count: 0, byRule: {}, byType: {} } }),
     },
     rules: {
+      book: { all: [] },
+      tried: (): object => ({ book: { all: [] } }),
+    },
+    rehearsals: {
       rehearse: async () => ({
-        names: [],
         limits: new Map(),
-        since: NOW - 86_400_000,
-        until: NOW,
         events: 0,
         notifications: [],
         counts: new Map(),

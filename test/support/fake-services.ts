@@ -1,35 +1,46 @@
-import { fakeAlertServices } from './fake-alerts.ts';
+import type { Alerting } from '../../src/alert/alerting.ts';
+import { AlertService, RuleService } from '../../src/http/alerts.ts';
+import { SilenceService } from '../../src/http/silences.ts';
+import { SourceService } from '../../src/http/sources.ts';
+import type { Source } from '../../src/source/source.ts';
+import { testDaemon } from './daemon.ts';
+import { fakeAlerting } from './fake-alerts.ts';
+import { configSchema } from '../../src/config/schema.ts';
 import type { WatchRequest } from '../../src/core/watch/register.ts';
 import { NO_POLLS } from '../../src/core/watch/poll-history.ts';
 import { timelineOf } from '../../src/core/watch/timeline.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import type { Attempt, Delivery } from '../../src/core/delivery/delivery.ts';
-import type {
-  EventFilter,
-  LoggedEvent,
-  LogReset,
-  RunwatchEvent,
+import {
+  isoTime,
+  type EventFilter,
+  type LoggedEvent,
+  type LogReset,
+  type RunwatchEvent,
 } from '../../src/core/event/event.ts';
 import type { WorkflowPolling } from '../../src/core/cadence/workflow-polling.ts';
 import { ATTENTION_KINDS, type AttentionItem } from '../../src/core/attention.ts';
 import type { HealthCheck } from '../../src/core/health-check.ts';
-import type { Attention, AttentionQuery } from '../../src/http/attention.ts';
+import { AttentionService, type Attention, type AttentionQuery } from '../../src/http/attention.ts';
 import type { DeliveryQuery, RedeliverRange } from '../../src/http/deliveries.ts';
-import type { EndpointHealth, EndpointTest, EndpointView } from '../../src/http/endpoints.ts';
+import { unknownEndpointText, type EndpointView } from '../../src/http/endpoints.ts';
 import { Repeats } from '../../src/http/idempotency.ts';
+import { LookupService } from '../../src/http/lookup.ts';
+import { presentAttempt } from '../../src/http/present.ts';
+import { invalid, refusal } from '../../src/http/problem.ts';
+import { ProcessService } from '../../src/http/system.ts';
 import type { Services } from '../../src/http/services.ts';
 import type { EndedSessionStore } from '../../src/redis/stores/session-store.ts';
-import type { SourceView } from '../../src/http/sources.ts';
 import type { WatchQuery, WatchView } from '../../src/http/watches.ts';
-import type { PollingQuery, WorkflowView } from '../../src/http/workflows.ts';
+import { PollingService, WorkflowService, type PollingQuery } from '../../src/http/workflows.ts';
+import type { LookupStore } from '../../src/redis/stores/lookup-store.ts';
+import type { WorkflowFigures } from '../../src/redis/stores/run-figures-store.ts';
 
 /** What routes call of the services: no fake has the private members of a class. */
 export type Served = {
-  [Name in Exclude<keyof Services, 'processes'>]: {
-    [Member in keyof Services[Name]]: Services[Name][Member];
-  };
-} & { processes: Pick<Services['processes'], 'list'> };
+  [Name in keyof Services]: { [Member in keyof Services[Name]]: Services[Name][Member] };
+};
 
 /** The fake services as a test sees them: recorded calls, and answers to give. */
 export interface FakeServices extends Served {
@@ -42,7 +53,7 @@ export interface FakeServices extends Served {
     deliveryQueries: DeliveryQuery[];
     redelivered: { id: string; to: string | undefined }[];
     redeliverRanges: RedeliverRange[];
-    rotations: { overlapMs: number; now: boolean }[];
+    rotations: { overlap?: number; now?: boolean }[];
     pollingQueries: PollingQuery[];
   };
   /** Watches by run id. */
@@ -54,14 +65,17 @@ export interface FakeServices extends Served {
   followers: number;
   endpointViews: EndpointView[];
   /** The result of a test of an endpoint. */
-  endpointTest: EndpointTest;
+  endpointTest: { delivered: boolean; attempt: Attempt };
   /** The error of testing an endpoint, or of rotating its secret, if any. */
   endpointFailure: Error | null;
   storedDeliveries: Delivery[];
-  sourceViews: SourceView[];
+  /** What the slices of alerts, silences and rules ask. */
+  alerting: ReturnType<typeof fakeAlerting>;
+  polledSources: Source[];
   attentionItems: AttentionItem[];
   polledWorkflows: WorkflowPolling[];
-  workflowFigures: WorkflowView[];
+  workflowFigures: WorkflowFigures[];
+  lookupStore: Pick<LookupStore, 'find'>;
 }
 
 /** The secret that every rotation returns. */
@@ -176,13 +190,13 @@ export function anEndpoint(changes: Partial<EndpointView> = {}): EndpointView {
     events: ['run.failed'],
     default: true,
     counts: { pending: 1, delivered: 2, dead: 0, parked: 0, skipped: 0, superseded: 0 },
-    oldestPendingAt: NOW,
+    oldest_pending_at: isoTime(NOW),
     health: {
       state: 'active',
       reason: null,
-      failingSince: null,
-      nextProbeAt: null,
-      throttledUntil: null,
+      failing_since: null,
+      next_probe_at: null,
+      throttled_until: null,
     },
     ...changes,
   };
@@ -204,6 +218,12 @@ export function aWorkflow(changes: Partial<WorkflowPolling> = {}): WorkflowPolli
 /** Services in memory, as small as the HTTP API needs them. They refuse a run id of `nope…`. */
 export function fakeServices(): FakeServices {
   const waiting = new Set<() => void>();
+  const alerting = fakeAlerting();
+  const asked = alerting as unknown as Alerting;
+  const polledSources: Source[] = [];
+  const lookupStore: FakeServices['lookupStore'] = {
+    find: async () => ({ found: [], more: false }),
+  };
   const fake: FakeServices = {
     calls: {
       registered: [],
@@ -226,7 +246,9 @@ export function fakeServices(): FakeServices {
     storedDeliveries: [],
     polledWorkflows: [],
     workflowFigures: [],
-    sourceViews: [],
+    lookupStore,
+    alerting,
+    polledSources,
     attentionItems: [],
     append(event) {
       fake.log.push({ cursor: `c${fake.log.length + 1}`, event });
@@ -248,8 +270,10 @@ export function fakeServices(): FakeServices {
       },
       hasStatus: async (status) => status === 'hibernating',
       hasWorkflow: async (workflowId) => workflowId !== 'slip',
-      hasSource: async (source) => source !== 'slip',
-      sources: ['default', 'eu'],
+      async refuseUnknownSource(source) {
+        if (source !== 'slip') return;
+        throw invalid('query.source', 'no source is named "slip"; expected one of: default, eu');
+      },
       someWorkflows: async () => ['wf-1', 'wf-2'],
       async unwatch({ runId }, receiver) {
         if (receiver !== undefined && receiver !== 'ops') return 'not_subscribed';
@@ -320,60 +344,39 @@ export function fakeServices(): FakeServices {
         return fake.storedDeliveries.length;
       },
     },
-    ...fakeAlertServices(),
+    alerts: new AlertService(asked),
+    silences: new SilenceService(asked),
+    rules: new RuleService(asked),
     endpoints: fakeEndpoints(() => fake),
-    webhooks: { list: async () => ({ webhooks: [], more: false }), end: async () => 0 },
+    webhooks: {
+      list: async () => ({ data: [], more: false }),
+      end: async () => ({ count: 0 }),
+    },
     repeats: new Repeats(fakeAnswers(), createSealer([Buffer.alloc(32)])),
     endedSessions: fakeEndedSessions(),
-    processes: {
-      async list() {
-        const times = { startedAt: 0, heartbeatAt: 1_000 };
-        return [{ id: 'p1', name: 'web-1:7', version: '1.0.0', ...times, skewMs: 12 }];
-      },
-    },
-    attention: {
-      async list(query) {
-        fake.calls.attentionQueries.push(query);
-        const counts = Object.fromEntries(ATTENTION_KINDS.map((kind) => [kind, 0]));
-        for (const { kind } of fake.attentionItems) counts[kind] = (counts[kind] ?? 0) + 1;
-        const items = fake.attentionItems;
-        return { items, counts: counts as Attention['counts'], isCapped: false };
-      },
-    },
+    ...fakeListings(lookupStore, () => fake),
+    processes: new ProcessService(
+      testDaemon({
+        processes: {
+          async list() {
+            const times = { startedAt: 0, heartbeatAt: 1_000 };
+            return [{ id: 'p1', name: 'web-1:7', version: '1.0.0', ...times, skewMs: 12 }];
+          },
+        },
+      }),
+    ),
     storage: {
       async describe() {
         const server = { version: '7.2.0', policy: 'noeviction', persistence: 'none' as const };
         return { server, memory: null };
       },
     },
-    lookup: {
-      async find() {
-        return { found: [], more: false };
-      },
-    },
-    workflows: {
-      list: async () => ({ since: NOW - 3_600_000, workflows: fake.workflowFigures }),
-    },
-    polling: {
-      profile: 'normal',
-      async list(query) {
-        fake.calls.pollingQueries.push(query);
-        refuseBadCursor(query.cursor);
-        const { workflowId } = query;
-        const items = fake.polledWorkflows.filter(
-          (one) => (workflowId ?? one.workflowId) === one.workflowId,
-        );
-        return { items, nextCursor: null };
-      },
-    },
-    sources: {
-      list: async () => fake.sourceViews,
-      async resume(name) {
-        const view = fake.sourceViews.find((one) => one.name === name);
-        if (view !== undefined) view.closed = null;
-        return view ?? null;
-      },
-    },
+    sources: new SourceService(
+      testDaemon({
+        poller: { sources: polledSources },
+        stores: { budgets: { used: async () => 4 } },
+      }),
+    ),
     health: {
       async checks() {
         return fake.checks;
@@ -401,38 +404,90 @@ function fakeAnswers(records = new Map<string, string>()) {
   };
 }
 
+/** Listings over stores in memory. The source `slip` is not known. */
+function fakeListings(
+  lookup: FakeServices['lookupStore'],
+  of: () => FakeServices,
+): Pick<Served, 'attention' | 'lookup' | 'polling' | 'workflows'> {
+  const daemon = testDaemon({
+    now: () => NOW,
+    config: configSchema.parse({
+      data_dir: '/nowhere',
+      sources: { default: { api_key: 'a key' }, eu: { api_key: 'a key' } },
+    }),
+    stores: {
+      lookup,
+      runFigures: {
+        since: async (since: number) => ({ since, workflows: of().workflowFigures }),
+      },
+      watches: {
+        list: async () => ({ items: [], nextCursor: null, total: 0, isCapped: false }),
+      },
+    },
+  });
+  const attention = Object.assign(new AttentionService(daemon), {
+    async find(query: AttentionQuery): Promise<Attention> {
+      const { attentionItems: items, calls } = of();
+      calls.attentionQueries.push(query);
+      const counts = Object.fromEntries(ATTENTION_KINDS.map((kind) => [kind, 0]));
+      for (const { kind } of items) counts[kind] = (counts[kind] ?? 0) + 1;
+      return { items, counts: counts as Attention['counts'], isCapped: false };
+    },
+  });
+  const polling = Object.assign(new PollingService(daemon), {
+    async find(query: PollingQuery) {
+      of().calls.pollingQueries.push(query);
+      refuseBadCursor(query.cursor);
+      const { workflowId } = query;
+      const items = of().polledWorkflows.filter(
+        (one) => (workflowId ?? one.workflowId) === one.workflowId,
+      );
+      return { items, nextCursor: null };
+    },
+  });
+  const workflows = new WorkflowService(daemon);
+  return { attention, lookup: new LookupService(daemon), polling, workflows };
+}
+
 /** Pausing and similar calls change only the listed state. */
 function fakeEndpoints(of: () => FakeServices): Served['endpoints'] {
-  const find = (name: string) => of().endpointViews.find((view) => view.name === name);
-  const change = (state: EndpointHealth['state']) => async (name: string) => {
-    const view = find(name);
-    if (view !== undefined) view.health = { ...view.health, state };
-    return view ?? null;
+  const find = (name: string) => {
+    const { endpointViews, endpointFailure } = of();
+    const view = endpointViews.find((one) => one.name === name);
+    if (view === undefined) {
+      throw refusal('endpoint_not_found', unknownEndpointText(name, endpointViews));
+    }
+    if (endpointFailure !== null) throw endpointFailure;
+    return view;
   };
+  const change =
+    (state: EndpointView['health']['state']) =>
+    async ({ params }: { params: { name: string } }) => {
+      const view = find(params.name);
+      view.health = { ...view.health, state };
+      return view;
+    };
   return {
-    list: async () => of().endpointViews,
-    async test(name) {
-      const { endpointTest, endpointFailure } = of();
-      if (find(name) === undefined) return null;
-      if (endpointFailure !== null) throw endpointFailure;
-      return endpointTest;
+    list: async () => ({ data: of().endpointViews }),
+    async test({ params }) {
+      find(params.name);
+      const { delivered, attempt } = of().endpointTest;
+      return { delivered, attempt: presentAttempt(attempt) };
     },
     pause: change('paused'),
     resume: change('active'),
-    retry: async (name) => (find(name) === undefined ? null : 3),
-    async secret(name) {
-      const { endpointFailure } = of();
-      if (find(name) === undefined) return null;
-      if (endpointFailure !== null) throw endpointFailure;
-      return SECRET;
+    async retry({ params }) {
+      find(params.name);
+      return { count: 3 };
     },
-    async rotate(name, options) {
-      const { calls, endpointFailure } = of();
-      if (find(name) === undefined) return null;
-      if (endpointFailure !== null) throw endpointFailure;
-      calls.rotations.push(options);
-      const { overlapMs, now } = options;
-      return { secret: SECRET, previousExpiresAt: now || overlapMs === 0 ? null : NOW + overlapMs };
+    async secret({ params }) {
+      find(params.name);
+      return { secret: SECRET };
+    },
+    async rotate({ params, body }) {
+      find(params.name);
+      of().calls.rotations.push(body);
+      return { secret: SECRET, previous_expires_at: null };
     },
   };
 }

@@ -1,9 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
+import { NEW_STATE } from '../../src/core/delivery/endpoint-state.ts';
 import { DEFAULT_EVENTS } from '../../src/core/event/event.ts';
 import { presentDelivery } from '../../src/http/present.ts';
-import { presentDeliveryWithAttempts } from '../../src/http/routes/deliveries.ts';
-import { presentWatch } from '../../src/http/routes/watch.ts';
-import { presentEndpoint } from '../../src/http/routes/endpoints.ts';
+import { presentDeliveryWithAttempts } from '../../src/http/deliveries.ts';
+import { presentWatch } from '../../src/http/watches.ts';
+import { presentHealth } from '../../src/http/endpoints.ts';
 import { deliverySchema, deliveryWithAttempts } from '../../src/http/schemas/delivery.ts';
 import { endpointSchema } from '../../src/http/schemas/endpoint.ts';
 import { watchSchema } from '../../src/http/schemas/watch.ts';
@@ -131,20 +132,15 @@ describe('a delivery as the API shows it', () => {
 });
 
 describe('an endpoint as the API shows it', () => {
-  it('the API shows the default events of an endpoint that names none', () => {
-    expect(presentEndpoint(anEndpoint({ events: null })).events).toEqual([...DEFAULT_EVENTS]);
-    expect(presentEndpoint(anEndpoint({ events: ['*'] })).events).toEqual(['*']);
-  });
-
   it("the API shows an endpoint's health in the contract's terms", () => {
-    const health = {
-      state: 'failing' as const,
-      reason: null,
+    const health = presentHealth({
+      ...NEW_STATE,
+      breaker: 'open',
       failingSince: SINCE,
-      nextProbeAt: SINCE + 60_000,
+      probeAt: SINCE + 60_000,
       throttledUntil: SINCE + 90_000,
-    };
-    const endpoint = presentEndpoint(anEndpoint({ health }));
+    });
+    const endpoint = anEndpoint({ health });
     expect(endpointSchema.strict().parse(endpoint)).toEqual(endpoint);
     expect(endpoint.health).toEqual({
       state: 'failing',

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { watchQuery, watchRequest } from '../../src/http/schemas/watch.ts';
 import { parse } from '../../src/http/errors.ts';
-import { toWatchRequest } from '../../src/http/routes/watches.ts';
+import { toWatchRequest } from '../../src/http/watches.ts';
 import { anyText } from '../support/any-text.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 1).toString('base64')}`;

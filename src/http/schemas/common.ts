@@ -216,11 +216,6 @@ export const problemSchema = z
     ],
   });
 
-/** An answer that is JSON, for the `response` of a route. */
-export function jsonAnswer<Schema extends z.ZodType>(description: string, schema: Schema) {
-  return { description, content: { 'application/json': { schema } } };
-}
-
 /** The content of an answer that is a problem document, as the document of the API refers to it. */
 export const problemReference = {
   [PROBLEM_TYPE]: { schema: { $ref: '#/components/schemas/Problem' } },
@@ -230,27 +225,6 @@ export const problemReference = {
 export function problemAnswer(description: string) {
   return { description, content: { [PROBLEM_TYPE]: { schema: problemSchema } } };
 }
-
-/** The refusals that every route of the API may answer with. */
-export const COMMON_PROBLEMS = {
-  401: problemAnswer('No token, or one that is not known.'),
-  403: problemAnswer('The token lacks the scope, or the host name or web page is not allowed.'),
-  422: problemAnswer('The request does not have the form that is described here.'),
-  500: problemAnswer('Something went wrong in runwatch.'),
-  503: problemAnswer('Redis cannot be reached; `Retry-After` says when to try again.'),
-};
-
-/** The refusals of listings with a cursor. */
-export const CURSOR_PROBLEMS = {
-  410: problemAnswer('The store has lost data since the cursor was given; start anew.'),
-};
-
-/** The refusals of routes that read a body. */
-export const BODY_PROBLEMS = {
-  400: problemAnswer('The body is missing, or is not JSON.'),
-  413: problemAnswer('The body has more than 1 MiB.'),
-  415: problemAnswer('The body is not sent as JSON.'),
-};
 
 /** A page of a listing that says how many there are. */
 export function countedPageOf<Item extends z.ZodType>(item: Item, id: string) {

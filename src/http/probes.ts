@@ -1,11 +1,11 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { messageOf } from '../../core/errors.ts';
-import type { HealthCheck } from '../../core/health-check.ts';
-import type { Health } from '../health.ts';
-import { refusal } from '../problem.ts';
-import { problemAnswer } from '../schemas/common.ts';
-import { readinessSchema } from '../schemas/system.ts';
+import { messageOf } from '../core/errors.ts';
+import type { HealthCheck } from '../core/health-check.ts';
+import type { Health } from './health.ts';
+import { refusal } from './problem.ts';
+import { problemAnswer } from './schemas/common.ts';
+import { readinessSchema } from './schemas/system.ts';
 
 /** The text of the metrics registry; prom-client's registry is one as `{contentType, render}`. */
 export interface Metrics {
