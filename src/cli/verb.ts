@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { RouteText, ScopeOf } from '../client/types.ts';
 import { plain } from './render/text.ts';
 
 /** Options of every verb that talks to the daemon. */
@@ -7,14 +8,14 @@ export interface DaemonFlags {
 }
 
 /**
- * Adds a verb that talks to the daemon.
+ * Adds a verb that talks to the daemon; `Calls` are the routes that it does its work with.
  * @param to the program, or a verb that has verbs of its own
- * @param scope what a token is good for that the verb does its work with; its help says so
+ * @param scope what a token of these routes is good for; the help says so
  */
-export function daemonCommand(
+export function daemonCommand<Calls extends RouteText = never>(
   to: Command,
   nameAndArgs: string,
-  scope: 'read' | 'write' | 'admin',
+  scope: ScopeOf<Calls>,
 ): Command {
   return to
     .command(nameAndArgs)

@@ -19,7 +19,11 @@ interface AckFlags extends DaemonFlags {
 }
 
 export function addAckVerb(cli: CommandLine): void {
-  daemonCommand(cli.program, 'ack <alert-or-run-id...>', 'write')
+  daemonCommand<'POST /v1/watches/{run_id}/acknowledge' | 'POST /v1/alerts/{id}/acknowledge'>(
+    cli.program,
+    'ack <alert-or-run-id...>',
+    'write',
+  )
     .description('say that you have taken alerts or runs in hand')
     .option('--by <name>', 'the user that has (default: you)')
     .option('--comment <text>', 'what others should know')

@@ -34,7 +34,7 @@ const ALERTS: Listing<AlertView, AlertQuery, ListingFlags> = {
 };
 
 export function addAlertsVerb(cli: CommandLine): void {
-  const alerts = daemonCommand(cli.program, 'alerts', 'read').description(
+  const alerts = daemonCommand<'GET /v1/alerts'>(cli.program, 'alerts', 'read').description(
     'list alerts, the newest first; show or resolve one',
   );
   addListingFlags(addFilterFlags(alerts, ALERTS.filters))
@@ -86,14 +86,14 @@ interface ResolveFlags extends DaemonFlags {
 
 /** Adds the verbs of `alerts` that are about some of them. */
 function addAlertActions(cli: CommandLine, alerts: Command): void {
-  daemonCommand(alerts, 'show <id>', 'read')
+  daemonCommand<'GET /v1/alerts/{id}'>(alerts, 'show <id>', 'read')
     .description('show one alert')
     .option('--json', "print the API's answer")
     .addHelpText('after', SHOW_HELP)
     .action((id: string, _flags: unknown, command: Command) =>
       cli.run(() => show(cli, id, command.optsWithGlobals<ShowFlags>())),
     );
-  daemonCommand(alerts, 'resolve <id...>', 'write')
+  daemonCommand<'POST /v1/alerts/{id}/resolve'>(alerts, 'resolve <id...>', 'write')
     .description('end alerts by hand')
     .option('--by <name>', 'the user that ends them (default: you)')
     .option('--comment <text>', 'what others should know')

@@ -32,7 +32,7 @@ const FILTERS: FilterFlags<AttentionQuery> = {
 };
 
 export function addAttentionVerb(cli: CommandLine): void {
-  const command = daemonCommand(cli.program, 'attention', 'read').description(
+  const command = daemonCommand<'GET /v1/attention'>(cli.program, 'attention', 'read').description(
     'list what needs a person, the oldest first',
   );
   addFilterFlags(command, FILTERS)

@@ -43,9 +43,11 @@ const DELIVERIES: Listing<DeliveryView, DeliveryQuery, ListingFlags> = {
 };
 
 export function addDeliveriesVerb(cli: CommandLine): void {
-  const deliveries = daemonCommand(cli.program, 'deliveries [id]', 'read').description(
-    'list deliveries, the newest first, or show one with its attempts',
-  );
+  const deliveries = daemonCommand<'GET /v1/deliveries' | 'GET /v1/deliveries/{id}'>(
+    cli.program,
+    'deliveries [id]',
+    'read',
+  ).description('list deliveries, the newest first, or show one with its attempts');
   addListingFlags(addFilterFlags(deliveries, DELIVERIES.filters))
     .addHelpText('after', HELP)
     .action((id: string | undefined, flags: ListingFlags) =>

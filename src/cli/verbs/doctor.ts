@@ -17,7 +17,11 @@ interface DoctorFlags extends DaemonFlags {
 }
 
 export function addDoctorVerb(cli: CommandLine, local: LocalVerbs): void {
-  daemonCommand(cli.program, 'doctor', 'read')
+  daemonCommand<'GET /v1/processes' | 'GET /v1/sources' | 'GET /v1/store'>(
+    cli.program,
+    'doctor',
+    'read',
+  )
     .description('say what is wrong with this installation, and the cure')
     .option('--config <path>', 'the configuration file')
     .option('--json', 'print the checks as JSON')

@@ -17,7 +17,7 @@ interface EndpointFlags extends DaemonFlags {
 }
 
 export function addEndpointsVerb(cli: CommandLine): void {
-  const endpoints = daemonCommand(cli.program, 'endpoints', 'read')
+  const endpoints = daemonCommand<'GET /v1/endpoints'>(cli.program, 'endpoints', 'read')
     .description('list endpoints and how they do; test, pause, retry or rotate one')
     .option('--json', "print the API's answer")
     .helpCommand(false)
@@ -57,10 +57,19 @@ interface RotateFlags extends ActionFlags {
 
 type Action<Flags> = (cli: CommandLine, name: string, flags: Flags) => Promise<number>;
 
-/** Adds the verbs that do something with one endpoint; all need a token with the scope `admin`. */
+/** The routes of the verbs that do something with one endpoint. */
+type Acting =
+  | 'POST /v1/endpoints/{name}/test'
+  | 'POST /v1/endpoints/{name}/pause'
+  | 'POST /v1/endpoints/{name}/resume'
+  | 'POST /v1/endpoints/{name}/retry'
+  | 'GET /v1/endpoints/{name}/secret'
+  | 'POST /v1/endpoints/{name}/rotate';
+
+/** Adds the verbs that do something with one endpoint. */
 function addEndpointActions(cli: CommandLine, endpoints: Command): void {
   const add = <Flags extends ActionFlags>(verb: string, act: Action<Flags>): Command =>
-    daemonCommand(endpoints, `${verb} <name>`, 'admin')
+    daemonCommand<Acting>(endpoints, `${verb} <name>`, 'admin')
       .option('--json', "print the API's answer")
       .allowExcessArguments(false)
       // The list takes --url and --json as well, wherever they stand.

@@ -68,9 +68,11 @@ const EVENTS: Listing<AnyEventView, EventQuery, EventFlags> = {
 };
 
 export function addEventsVerb(cli: CommandLine): void {
-  const events = daemonCommand(cli.program, 'events', 'read').description(
-    'list events, the newest first, or follow them',
-  );
+  const events = daemonCommand<'GET /v1/events' | 'GET /v1/events/stream'>(
+    cli.program,
+    'events',
+    'read',
+  ).description('list events, the newest first, or follow them');
   addFilterFlags(events, EVENTS.filters, {
     since: new Option('--progress', 'also each step of progress (run.progress)'),
     order: new Option(

@@ -67,7 +67,7 @@ const WATCHES: Listing<WatchView, WatchQuery, ListFlags> = {
 };
 
 export function addListVerb(cli: CommandLine): void {
-  const list = daemonCommand(cli.program, 'list', 'read').description(
+  const list = daemonCommand<'GET /v1/watches'>(cli.program, 'list', 'read').description(
     'list watches, the newest first',
   );
   addListingFlags(addFilterFlags(list, WATCHES.filters))

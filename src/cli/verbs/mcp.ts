@@ -5,7 +5,11 @@ import { EXIT } from '../exit.ts';
 import { daemonCommand, type DaemonFlags } from '../verb.ts';
 
 export function addMcpVerb(cli: CommandLine): void {
-  daemonCommand(cli.program, 'mcp', 'read')
+  daemonCommand<'GET /v1/watches' | 'GET /v1/alerts' | 'GET /v1/attention'>(
+    cli.program,
+    'mcp',
+    'read',
+  )
     .description('serve tools to an AI client over stdio (Model Context Protocol)')
     .addHelpText('after', HELP)
     .action((flags: DaemonFlags) =>

@@ -26,9 +26,11 @@ interface PollingFlags extends DaemonFlags {
 }
 
 export function addPollingVerb(cli: CommandLine): void {
-  const command = daemonCommand(cli.program, 'polling [workflow]', 'read').description(
-    'show how long runs of workflows take, and how well they are polled',
-  );
+  const command = daemonCommand<'GET /v1/polling'>(
+    cli.program,
+    'polling [workflow]',
+    'read',
+  ).description('show how long runs of workflows take, and how well they are polled');
   addFilterFlags(command, FILTERS)
     .option('--limit <n>', 'how many at most', positiveInteger, 50)
     .option('--all', 'all of them')

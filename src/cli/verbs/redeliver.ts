@@ -22,7 +22,11 @@ interface RedeliverFlags extends DaemonFlags {
 }
 
 export function addRedeliverVerb(cli: CommandLine): void {
-  daemonCommand(cli.program, 'redeliver [id...]', 'write')
+  daemonCommand<'POST /v1/deliveries/{id}/redeliver' | 'POST /v1/deliveries/redeliver'>(
+    cli.program,
+    'redeliver [id...]',
+    'write',
+  )
     .description('deliver again what is dead or was skipped, or is named')
     .option('--endpoint <name>', 'to one endpoint, or to one webhook by its URL')
     .option(

@@ -20,7 +20,7 @@ export function addRulesVerb(cli: CommandLine, local: LocalVerbs): void {
     .command('rules')
     .description('try alert rules on stored events')
     .helpCommand(false);
-  daemonCommand(rules, 'test', 'read')
+  daemonCommand<'POST /v1/rules/test'>(rules, 'test', 'read')
     .description('show what the rules would have sent, without sending')
     .option('--config <path>', 'rules of this file, in place of those that the daemon has')
     .option('--since <time>', 'events from this time on, or this long ago (default: 24h)', moment)

@@ -28,7 +28,7 @@ interface ShowFlags extends DaemonFlags {
 const SHOWN = 20;
 
 export function addShowVerb(cli: CommandLine): void {
-  daemonCommand(cli.program, 'show <run-id>', 'read')
+  daemonCommand<'GET /v1/watches/{run_id}'>(cli.program, 'show <run-id>', 'read')
     .description('show a watch with its latest events and deliveries')
     .option('--source <name>', 'the source that the run belongs to')
     .addOption(wideFlag())

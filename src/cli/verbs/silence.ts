@@ -36,7 +36,7 @@ export function addSilenceVerb(cli: CommandLine): void {
     .description('keep notifications of alerts back for a while')
     .helpCommand(false)
     .addHelpText('after', HELP);
-  withMatchers(daemonCommand(silence, 'add', 'write'))
+  withMatchers(daemonCommand<'POST /v1/silences'>(silence, 'add', 'write'))
     .description('silence what matches all that is given')
     .requiredOption('--until <time>', 'a time, or a duration from now such as 2h', untilText)
     .requiredOption('--comment <text>', 'why')
@@ -44,15 +44,15 @@ export function addSilenceVerb(cli: CommandLine): void {
     .option('--key <text>', 'a second call with the same key creates nothing')
     .option('--json', "print the API's answer")
     .action((flags: SilenceFlags) => cli.run(() => add(cli, flags)));
-  daemonCommand(silence, 'list', 'read')
+  daemonCommand<'GET /v1/silences'>(silence, 'list', 'read')
     .description('list silences: in force, to come, expired')
     .option('--json', "print the API's answer")
     .action((flags: SilenceFlags) => cli.run(() => list(cli, flags)));
-  daemonCommand(silence, 'expire <id>', 'write')
+  daemonCommand<'DELETE /v1/silences/{id}'>(silence, 'expire <id>', 'write')
     .description('end a silence now')
     .option('--yes', 'do not ask whether the beginning of an id is the one that is meant')
     .action((id: string, flags: SilenceFlags) => cli.run(() => expire(cli, id, flags)));
-  withMatchers(daemonCommand(silence, 'preview', 'read'))
+  withMatchers(daemonCommand<'POST /v1/silences/preview'>(silence, 'preview', 'read'))
     .description('show what a silence would match, now and in the last 24 hours')
     .option('--json', "print the API's answer")
     .action((flags: SilenceFlags) => cli.run(() => preview(cli, flags)));

@@ -13,7 +13,7 @@ interface SourceFlags extends DaemonFlags {
 }
 
 export function addSourcesVerb(cli: CommandLine): void {
-  const sources = daemonCommand(cli.program, 'sources', 'read')
+  const sources = daemonCommand<'GET /v1/sources'>(cli.program, 'sources', 'read')
     .description('list sources and whether they answer; lift the pause of one')
     .option('--json', "print the API's answer")
     .helpCommand(false)
@@ -23,7 +23,7 @@ export function addSourcesVerb(cli: CommandLine): void {
       refuseUnknownVerb(command);
       return cli.run(() => listSources(cli, flags));
     });
-  daemonCommand(sources, 'resume <name>', 'admin')
+  daemonCommand<'POST /v1/sources/{name}/resume'>(sources, 'resume <name>', 'admin')
     .description('poll its runs again at once')
     .option('--json', "print the API's answer")
     .allowExcessArguments(false)

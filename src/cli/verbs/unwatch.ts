@@ -14,7 +14,7 @@ interface UnwatchFlags extends DaemonFlags {
 }
 
 export function addUnwatchVerb(cli: CommandLine): void {
-  daemonCommand(cli.program, 'unwatch [run-id...]', 'write')
+  daemonCommand<'DELETE /v1/watches/{run_id}'>(cli.program, 'unwatch [run-id...]', 'write')
     .description('stop watching runs')
     .option('--source <name>', 'the source that the runs belong to')
     .option('--endpoint <name>', 'end only this subscription: an endpoint, or the URL of a webhook')

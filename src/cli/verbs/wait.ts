@@ -32,7 +32,7 @@ const MAX_SOCKETS = 8;
 const MAX_STREAMS = 500;
 
 export function addWaitVerb(cli: CommandLine, local: LocalVerbs): void {
-  daemonCommand(cli.program, 'wait [run-id...]', 'read')
+  daemonCommand<'GET /v1/watches/{run_id}'>(cli.program, 'wait [run-id...]', 'read')
     .description('wait for runs and exit by what became of them')
     .option('--timeout <duration>', 'wait no longer than this', waitTime)
     .option('--through-feedback', 'wait on while a run awaits human feedback')

@@ -37,7 +37,7 @@ interface WatchFlags extends DaemonFlags {
 }
 
 export function addWatchVerb(cli: CommandLine): void {
-  daemonCommand(cli.program, 'watch [run-id...]', 'write')
+  daemonCommand<'POST /v1/watches/batch'>(cli.program, 'watch [run-id...]', 'write')
     .description('watch runs and notify endpoints or a webhook of what becomes of them')
     .option('--source <name>', 'the source that the runs belong to')
     .option('--endpoint <name>', 'notify this endpoint; may be repeated', collect)

@@ -19,7 +19,7 @@ interface EndFlags extends WebhookFlags {
 }
 
 export function addWebhooksVerb(cli: CommandLine): void {
-  const webhooks = withFilter(daemonCommand(cli.program, 'webhooks', 'read'))
+  const webhooks = withFilter(daemonCommand<'GET /v1/webhooks'>(cli.program, 'webhooks', 'read'))
     .description('list webhooks of watches and which tokens registered them; end those of a token')
     .helpCommand(false)
     .allowExcessArguments()
@@ -28,7 +28,7 @@ export function addWebhooksVerb(cli: CommandLine): void {
       refuseUnknownVerb(command);
       return cli.run(() => listWebhooks(cli, flags));
     });
-  withFilter(daemonCommand(webhooks, 'end', 'admin'))
+  withFilter(daemonCommand<'DELETE /v1/webhooks'>(webhooks, 'end', 'admin'))
     .description('end all that a token registered, or all of a source')
     .option('--yes', 'do not ask')
     .allowExcessArguments(false)

@@ -25,7 +25,7 @@ const FILTERS: FilterFlags<WorkflowQuery> = {
 };
 
 export function addWorkflowsVerb(cli: CommandLine): void {
-  const command = daemonCommand(cli.program, 'workflows', 'read').description(
+  const command = daemonCommand<'GET /v1/workflows'>(cli.program, 'workflows', 'read').description(
     'show how the runs of each workflow go',
   );
   addFilterFlags(command, FILTERS)
