@@ -210,7 +210,7 @@ test('documents and comments name files that exist', () => {
   const root = join(SRC, '..');
   const documents = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'));
   const texts = [...documents.map((name) => join(root, 'docs', name)), ...sourceFiles()];
-  const existing = ['src', 'test'].flatMap((folder) =>
+  const existing = ['src', 'test', 'bench', 'scripts'].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map(
       (path) => `/${folder}/${path}`,
     ),
