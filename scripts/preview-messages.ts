@@ -4,7 +4,12 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import type { AUDIENCES, EndpointType } from '../src/core/delivery/delivery.ts';
+import {
+  ENDPOINT_TYPES,
+  isForPeople,
+  type AUDIENCES,
+  type EndpointType,
+} from '../src/core/delivery/delivery.ts';
 import { discordMessage } from '../src/deliver/channels/discord.ts';
 import { emailMessage } from '../src/deliver/channels/email.ts';
 import { noticeOf } from '../src/deliver/channels/notice/describe.ts';
@@ -171,7 +176,8 @@ type PeopleType = {
   [Type in EndpointType]: (typeof AUDIENCES)[Type] extends 'people' ? Type : never;
 }[EndpointType];
 
-const COLUMNS: Record<PeopleType, { title: string; html: typeof slackHtml }> = {
+/** A kind without a column of its own is named on the page. */
+const COLUMNS: Partial<Record<PeopleType, { title: string; html: typeof slackHtml }>> = {
   slack: { title: 'Slack', html: slackHtml },
   email: { title: 'Mail', html: mailHtml },
   teams: { title: 'Teams', html: teamsHtml },
@@ -185,7 +191,9 @@ function pageHtml(): string {
     return `<tr><th>${events[0].type}${events.length > 1 ? ` × ${events.length}` : ''}</th></tr><tr>${cells.join('')}</tr>`;
   });
   const head = columns.map(({ title }) => `<th>${title}</th>`).join('');
-  return `<!doctype html><meta charset="utf-8"><title>Messages</title><style>${STYLE}</style><table><tr>${head}</tr>${rows.join('')}</table>`;
+  const others = ENDPOINT_TYPES.filter((type) => isForPeople(type) && !(type in COLUMNS));
+  const note = others.length === 0 ? '' : `<p>Not shown: ${others.join(', ')}</p>`;
+  return `<!doctype html><meta charset="utf-8"><title>Messages</title><style>${STYLE}</style>${note}<table><tr>${head}</tr>${rows.join('')}</table>`;
 }
 
 await mkdir(FOLDER, { recursive: true });

@@ -22,15 +22,15 @@ const uncommented = text
   .replaceAll(/^#(?! |$)/gm, '')
   .replaceAll(/^#(?= {2,}\S)/gm, '');
 
+const SOME_URL = 'https://chat.example/hooks/x';
+
+/** What the example refers to; anything else that it does is a URL by its name. */
 const ENV = {
   HOME: '/home/me',
   NOXUS_API_KEY: 'nox',
   RUNWATCH_API_TOKEN: 'a-token-long-enough',
   OPS_WEBHOOK_SECRET: `whsec_${Buffer.alloc(32).toString('base64')}`,
   OPS_WEBHOOK_TOKEN: 'ops-token',
-  SLACK_WEBHOOK_URL: 'https://hooks.slack.example/services/x',
-  TEAMS_WORKFLOW_URL: 'https://teams.example/workflows/x',
-  DISCORD_WEBHOOK_URL: 'https://discord.example/api/webhooks/x',
   PAGERDUTY_ROUTING_KEY: 'R0123456789abcdef0123456789abcde',
   SLACK_BOT_TOKEN: 'xoxb-token',
   SMTP_PASSWORD: 'smtp-password',
@@ -96,7 +96,11 @@ describe('the example configuration', () => {
   test('the example configuration with its examples enabled loads, and its endpoints have the defaults', () => {
     // Only one way to reach Redis may be enabled.
     const inForce = uncommented.replace(/^  cluster: .*$/m, '');
-    const config = load(inForce.replaceAll('/etc/runwatch/', `${cwd}/`), ENV);
+    const urls = [...inForce.matchAll(/"\$\{(\w+_URL)\}"/g)].map(([, name = '']) => [
+      name,
+      SOME_URL,
+    ]);
+    const env = { ...Object.fromEntries(urls), ...ENV };
     const { endpoints } = configSchema.parse({
       data_dir: '/d',
       endpoints: {
@@ -128,18 +132,18 @@ describe('the example configuration', () => {
         },
         chat: {
           type: 'slack',
-          url: 'https://hooks.slack.example/services/x',
+          url: SOME_URL,
           mentions: { '@ana': 'U0456' },
         },
         app: { type: 'slack', bot_token: 'xoxb-token', channel: 'C024BE91L' },
         room: {
           type: 'teams',
-          url: 'https://teams.example/workflows/x',
+          url: SOME_URL,
           mentions: { '@ana': 'ana@example.com' },
         },
         guild: {
           type: 'discord',
-          url: 'https://discord.example/api/webhooks/x',
+          url: SOME_URL,
           mentions: { '@ana': '80351110224678912' },
         },
         mail: {
@@ -162,7 +166,8 @@ describe('the example configuration', () => {
         pager: { type: 'pagerduty', routing_key: ENV.PAGERDUTY_ROUTING_KEY },
       },
     });
-    expect(config.endpoints).toEqual(endpoints);
+    const config = load(inForce.replaceAll('/etc/runwatch/', `${cwd}/`), env);
+    expect(config.endpoints).toMatchObject(endpoints);
     expect(config.redis).toMatchObject({ name: 'mymaster', password: 'redis-password' });
     expect(config.auth.tokens).toEqual([
       {

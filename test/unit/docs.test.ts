@@ -270,10 +270,3 @@ test('docs/destinations.md says of every kind of endpoint for people what it nee
   );
   expect(untold).toEqual([]);
 });
-
-test('README names every kind of endpoint for people where it points to docs/destinations.md', async () => {
-  const [, kinds = ''] =
-    /\(docs\/destinations\.md\) is\s+about ([^.]+)\./.exec(await read('README.md')) ?? [];
-  const types = kinds.toLowerCase().split(/, | and /);
-  expect(types.toSorted()).toEqual(ENDPOINT_TYPES.filter(isForPeople).toSorted());
-});
