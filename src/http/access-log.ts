@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import { RunwatchError } from '../core/errors.ts';
-import type { Metrics } from './probes.ts';
+import type { Metrics } from './health.ts';
 
 /** What the HTTP server logs to; pino fits. */
 export interface HttpLog {

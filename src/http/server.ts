@@ -27,7 +27,7 @@ import { jsonBody } from './json-body.ts';
 import { DeliverySlice } from './deliveries.ts';
 import { EventSlice } from './events.ts';
 import { openapi } from './openapi.ts';
-import { healthRoutes } from './probes.ts';
+import { healthRoutes } from './health.ts';
 import { addRoutes } from './routing.ts';
 import type { Services } from './services.ts';
 import { Sessions } from './session.ts';

@@ -1,7 +1,7 @@
 import { promisify } from 'node:util';
 import { configSchema, type PublicArea, type TokenConfig } from '../../src/config/schema.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
-import type { Metrics } from '../../src/http/probes.ts';
+import type { Metrics } from '../../src/http/health.ts';
 import { createServer, listen, type ServerLimits } from '../../src/http/server.ts';
 import { createTokens, type Tokens } from '../../src/http/tokens.ts';
 import { testDaemon } from './daemon.ts';
