@@ -1,12 +1,16 @@
 import { TOLERANCE_MS } from '../../core/clock.ts';
 
 /**
- * Permits: a log of the requests that count against a rate limit, by until when each does.
+ * Whether the rate limit of a source allows one more request. Its permits are a log of the requests that count
+ * against it, by until when each does; its pace, where its period is longer than a second, the time at which the
+ * next request would be were all at equal distances.
  *
- * `countPermits(log, now, limit, holdMs)` counts them; those that do not count any more are forgotten now
- * and then, since a poll pays for it. `usedUpMs(log, now)` is how long a limit stays used up.
+ * `openLimit(keys, limit, args, now)` reads both, by the keys `permits` and `pace` and the arguments `holdMs`,
+ * `spacingMs` and `burst`; a limit of 0 is none. `isUsedUp` says no to a further request, `take` counts one and
+ * returns how many count with it, `waitMs` is for how long none goes, and `save` writes what was taken.
  */
-export const PERMITS = `
+export const RATE_LIMIT = `
+-- Those that do not count any more are forgotten now and then, since a poll pays for it.
 local function countPermits(log, now, limit, holdMs)
   if now % 16 == 0 then redis.call('ZREMRANGEBYSCORE', log, '-inf', now) end
   local count = redis.call('ZCOUNT', log, '(' .. now, '+inf')
@@ -16,31 +20,50 @@ local function countPermits(log, now, limit, holdMs)
   return count - redis.call('ZREMRANGEBYSCORE', log, '(' .. (now + holdMs + ${TOLERANCE_MS}), '+inf')
 end
 
-local function usedUpMs(log, now)
-  local first = redis.call('ZRANGEBYSCORE', log, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-  return math.ceil(first[2] - now)
-end
-`;
-
-/**
- * The pace of a rate limit with a period of more than a second, by the time at which its next request would be
- * were all at equal distances; it is kept for as long as it is to come. `openPace(key, spacing, burst, now)` reads
- * it; without a spacing nothing is paced. `waitMs` is for how long no request goes, `take` counts one, `save`
- * writes.
- */
-export const PACE = `
-local function openPace(key, spacing, burst, now)
-  spacing, burst = tonumber(spacing), tonumber(burst)
-  if not spacing then return {waitMs = function() return 0 end, take = function() end, save = function() end} end
-  local pace, isTaken = {}, false
+local function nextOfPace(key, spacing, burst, now)
   local nextAt = tonumber(redis.call('GET', key) or now)
   -- Later than a burst can lead to is a time from before the clock or the limit was changed.
-  if nextAt < now or nextAt > now + burst * spacing + ${TOLERANCE_MS} then nextAt = now end
-  function pace.waitMs() return math.max(0, math.ceil(nextAt - (burst - 1) * spacing - now)) end
-  function pace.take() nextAt, isTaken = nextAt + spacing, true end
-  function pace.save()
-    if isTaken then redis.call('SET', key, string.format('%.3f', nextAt), 'PX', math.ceil(nextAt - now)) end
+  if nextAt < now or nextAt > now + burst * spacing + ${TOLERANCE_MS} then return now end
+  return nextAt
+end
+
+local function openLimit(keys, limit, args, now)
+  local holdMs, spacing, burst = tonumber(args.holdMs), tonumber(args.spacingMs), tonumber(args.burst)
+  local self, count, nextAt, taken = {}, nil, nil, {}
+
+  local function paceMs()
+    if not spacing then return 0 end
+    nextAt = nextAt or nextOfPace(keys.pace, spacing, burst, now)
+    return math.max(0, math.ceil(nextAt - (burst - 1) * spacing - now))
   end
-  return pace
+
+  function self.isUsedUp()
+    if limit == 0 then return false end
+    count = count or countPermits(keys.permits, now, limit, holdMs)
+    return count >= limit or paceMs() > 0
+  end
+
+  function self.take(request)
+    if limit == 0 then return 0 end
+    count = count + 1
+    taken[#taken + 1] = now + holdMs
+    taken[#taken + 1] = request
+    if spacing then nextAt = nextAt + spacing end
+    return count
+  end
+
+  function self.save()
+    if #taken == 0 then return end
+    redis.call('ZADD', keys.permits, unpack(taken))
+    if spacing then redis.call('SET', keys.pace, string.format('%.3f', nextAt), 'PX', math.ceil(nextAt - now)) end
+  end
+
+  function self.waitMs()
+    if count < limit then return paceMs() end
+    local first = redis.call('ZRANGEBYSCORE', keys.permits, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    return math.max(paceMs(), math.ceil(first[2] - now))
+  end
+
+  return self
 end
 `;

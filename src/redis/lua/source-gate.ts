@@ -25,7 +25,7 @@ end
 
 local function rising(open, limit, now)
   local age = open and now - tonumber(open)
-  if not age or age < 0 or age >= 2000 then return limit end
+  if limit == 0 or not age or age < 0 or age >= 2000 then return limit end
   return math.max(1, math.floor(limit / (age < 1000 and 4 or 2)))
 end
 `;

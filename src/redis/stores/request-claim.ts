@@ -12,7 +12,7 @@ import { holdMs, paceOf, type RateLimit } from '../../core/source/rate-limit.ts'
 import type { StoredWatch } from '../commit.ts';
 import type { Keys } from '../keys.ts';
 import { SCHEDULE } from '../lua/schedule.ts';
-import { PACE, PERMITS } from '../lua/rate-limit.ts';
+import { RATE_LIMIT } from '../lua/rate-limit.ts';
 import { PROBED_MS, SOURCE_GATE } from '../lua/source-gate.ts';
 import { script } from '../script.ts';
 import { ACTIVE, IDENTITY_LENGTH, readWatch } from './watch-record.ts';
@@ -163,7 +163,7 @@ const READ_AHEAD = 32;
 /**
  * Claims the most urgent requests that are due, and takes their permits of the source's rate limit with them.
  * Which scheduled request goes next, if any, is decided here: `sourceAdmission` says what the source admits,
- * `countPermits` and its pace what its rate limit does, `dueNow` and `pick` which request goes first. Where nothing is due, the
+ * `openLimit` what its rate limit does, `dueNow` and `pick` which request goes first. Where nothing is due, the
  * rest of the rate limit goes to watches beyond their configured longest interval. Requests that stand in no
  * schedule, such as those for names, take a permit of the same limit by `ADMIT_REQUEST`.
  *
@@ -194,11 +194,10 @@ export const CLAIM_REQUESTS = script(
   `
 ${SCHEDULE}
 ${SELECT}
-${PERMITS}
-${PACE}
+${RATE_LIMIT}
 ${SOURCE_GATE}
 local plan = schedule(keys.claims, further)
-local most, limit, holdMs = tonumber(args.most), tonumber(args.limit), tonumber(args.holdMs)
+local most = tonumber(args.most)
 local isShort = args.isShort
 
 local function isOver(record)
@@ -211,29 +210,21 @@ local gate, pausedMs = sourceAdmission(found[1], keys.probe, args.token .. '.1',
 if gate == 2 then return {'paused', math.max(1, pausedMs), now, 1, -1} end
 local isProbe = gate == 1
 if isProbe then most = 1 end
-limit = limit > 0 and rising(found[2], limit, now) or 0
-local pace = openPace(keys.pace, args.spacingMs, args.burst, now)
+local limit = openLimit(keys, rising(found[2], tonumber(args.limit), now), args, now)
 local ahead = math.min(most, ${READ_AHEAD}) + 1
 
 local reply = {'idle', -1, now, found[1] and 1 or 0,
   isProbe and tonumber(string.match(found[1], '"failedProbes":(%d+)')) or -1}
-local claimed, count, permits, counts = 0, nil, {}, nil
-
-local function isUsedUp()
-  if limit == 0 then return false end
-  count = count or countPermits(keys.permits, now, limit, holdMs)
-  return count >= limit or pace.waitMs() > 0
-end
+local claimed, counts = 0, nil
 
 local function finish(is, ms)
-  if #permits > 0 then redis.call('ZADD', keys.permits, unpack(permits)) end
-  pace.save()
+  limit.save()
   if counts then redis.call('SET', keys.shares, table.concat(counts, ' '), 'EX', 60) end
   if isProbe and claimed == 1 then
     -- When the probe is answered is not known: ask again soon.
     is, ms = 'paused', ${PROBED_MS}
-  elseif is == 'limited' or ms >= 0 and claimed > 0 and isUsedUp() then
-    local usedMs = math.max(pace.waitMs(), count >= limit and usedUpMs(keys.permits, now) or 0)
+  elseif is == 'limited' or ms >= 0 and claimed > 0 and limit.isUsedUp() then
+    local usedMs = limit.waitMs()
     if is == 'limited' or ms < usedMs then is, ms = 'limited', usedMs end
   end
   -- What takes the probe and does not make it lets go of it.
@@ -253,14 +244,8 @@ end
 
 local function claim(best, record)
   claimed = claimed + 1
-  local token, counting = args.token .. '.' .. claimed, 0
-  if limit > 0 and best.kind ~= 'plan' then
-    count = count + 1
-    counting = count
-    permits[#permits + 1] = now + holdMs
-    permits[#permits + 1] = token
-    pace.take()
-  end
+  local token = args.token .. '.' .. claimed
+  local counting = best.kind ~= 'plan' and limit.take(token) or 0
   plan.claim(best.member, best.kind, {token = token, dueAt = best.dueAt, leaseUntil = now + args.leaseMs})
   if isShort then plan.dropSpare(best.member) end
   for _, part in ipairs({best.member, best.kind, best.dueAt, record or '', counting}) do
@@ -277,7 +262,7 @@ for _ = 1, most + 100 do
   end
   if #due == 0 then return finish('idle', soonest and math.ceil(soonest - now) or -1) end
   if claimed == most then break end
-  if due[1].kind ~= 'plan' and isUsedUp() then return finish('limited') end
+  if due[1].kind ~= 'plan' and limit.isUsedUp() then return finish('limited') end
   local best = mostUrgent(due, backlog)
   local record = isPoll(best.member) and redis.call('GET', args.watches .. best.member)
   if isPoll(best.member) and isOver(record) then plan.take(best.member, best.kind) else claim(best, record) end

@@ -6,7 +6,7 @@ import type { Keys } from '../keys.ts';
 import { storeNow } from '../store-clock.ts';
 import { Lease } from '../leases.ts';
 import { STORE_NOW } from '../lua/clock.ts';
-import { PACE, PERMITS } from '../lua/rate-limit.ts';
+import { RATE_LIMIT } from '../lua/rate-limit.ts';
 import { SOURCE_GATE } from '../lua/source-gate.ts';
 import { countNumbers } from '../numbers.ts';
 import { script } from '../script.ts';
@@ -148,8 +148,7 @@ const ADMIT_REQUEST = script(
   },
   `
 ${STORE_NOW}
-${PERMITS}
-${PACE}
+${RATE_LIMIT}
 ${SOURCE_GATE}
 local now = storeNow(keys.clock)
 local state, open = unpack(redis.call('MGET', keys.state, keys.open))
@@ -158,14 +157,11 @@ if isClosed and not args.leaseMs then return nil end
 local gate = 0
 if isClosed then gate = sourceAdmission(state, keys.probe, args.request, args.leaseMs, now) end
 if gate == 2 then return nil end
-local limit, holdMs = rising(open, tonumber(args.limit), now), tonumber(args.holdMs)
-local count = countPermits(keys.permits, now, limit, holdMs)
-local pace = openPace(keys.pace, args.spacingMs, args.burst, now)
-if count < limit and pace.waitMs() == 0 then
-  redis.call('ZADD', keys.permits, now + holdMs, args.request)
-  pace.take()
-  pace.save()
-  return count + 1
+local limit = openLimit(keys, rising(open, tonumber(args.limit), now), args, now)
+if not limit.isUsedUp() then
+  local count = limit.take(args.request)
+  limit.save()
+  return count
 end
 if gate == 1 then redis.call('DEL', keys.probe) end
 return nil
