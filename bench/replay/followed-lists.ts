@@ -9,7 +9,7 @@ import {
   recalls,
   type PollMove,
   type WatchOnPage,
-} from '../../src/core/feed/page.ts';
+} from '../../src/core/feed/list-hint.ts';
 import { backstopMs, nextPlanMs, planFeed, type FeedPlan } from '../../src/core/feed/plan.ts';
 import {
   plannedWatch,

@@ -23,7 +23,7 @@ import {
   type AttemptResult,
 } from '../core/delivery/retry.ts';
 import { isRetriable, messageOf, RunwatchError } from '../core/errors.ts';
-import { isOldNotice } from '../core/watch/reminder.ts';
+import { isOldNotice } from '../core/watch/waits.ts';
 import { logDelivery } from '../telemetry/logger.ts';
 import { isWithoutResult, withoutResult, type Message, type Route } from './channels/channel.ts';
 import type { Deliverer } from './deliverer.ts';

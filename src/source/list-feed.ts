@@ -24,7 +24,7 @@ import {
   type PageFindings,
   type WatchOnPage,
   type PageReport,
-} from '../core/feed/page.ts';
+} from '../core/feed/list-hint.ts';
 import { PLAN_MEMBER, pageMember, parsePageMember, type PageName } from '../core/feed/page-name.ts';
 import { backstopMs, leastMsBetweenPlans, nextPlanMs, planFeed } from '../core/feed/plan.ts';
 import { plannedWatch, sharedLists, type PlannedWatch } from '../core/feed/plan-input.ts';

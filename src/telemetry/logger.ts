@@ -3,7 +3,7 @@ import { pino, stdTimeFunctions, type DestinationStream, type Level, type Logger
 import { withoutControls } from '../core/control-characters.ts';
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { shownReceiver } from '../core/delivery/receiver.ts';
-import type { PageReport } from '../core/feed/page.ts';
+import type { PageReport } from '../core/feed/list-hint.ts';
 import type { PollReport } from '../core/watch/poll-report.ts';
 import {
   LogOutput,

@@ -15,7 +15,7 @@ import {
   type SourceFigures,
   scraped,
 } from './gauges.ts';
-import type { PageReport } from '../core/feed/page.ts';
+import type { PageReport } from '../core/feed/list-hint.ts';
 import type { PollReport } from '../core/watch/poll-report.ts';
 import type { LossReason } from '../core/store-loss.ts';
 import { createMaker, type Maker } from './instruments.ts';

@@ -8,7 +8,7 @@ import {
   recalledTo,
   settledMs,
   type WatchOnPage,
-} from '../../src/core/feed/page.ts';
+} from '../../src/core/feed/list-hint.ts';
 import { pageMember, parsePageMember } from '../../src/core/feed/page-name.ts';
 import {
   givenUp,

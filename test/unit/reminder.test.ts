@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { observe } from '../../src/core/watch/observe.ts';
-import { isOldNotice } from '../../src/core/watch/reminder.ts';
+import { isOldNotice } from '../../src/core/watch/waits.ts';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, observeContext, POLICY, snapshot } from '../support/builders.ts';

@@ -2,9 +2,8 @@ import { nextPoll, type CadenceContext, type SeenWatch } from '../cadence/cadenc
 import { isSubscribed, type EndpointFilter } from '../delivery/delivery.ts';
 import { isTerminalStatus } from '../run/snapshot.ts';
 import type { PollPolicy } from '../watch/observation.ts';
-import { nextReminderAt } from '../watch/reminder.ts';
 import { stallTime, usualDwellMs } from '../watch/stall.ts';
-import { isPending } from '../watch/waits.ts';
+import { isPending, nextReminderAt } from '../watch/waits.ts';
 import type { Watch } from '../watch/watch.ts';
 
 /** A watch that a list feed may cover. */

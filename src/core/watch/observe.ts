@@ -18,14 +18,16 @@ import { answeredSince, runMissing } from './gone.ts';
 import { judgePoll, takesBack, type Judgement } from './doubt.ts';
 import { followDwell, usualDwellMs } from './stall.ts';
 import {
-  isEntry,
-  reminded,
   dueReminders,
+  followWaits,
+  isEntry,
+  isPending,
   nextReminderAt,
+  nextWaitPoll,
+  reminded,
   waitEnded,
   waitingAfter,
-} from './reminder.ts';
-import { followWaits, isPending, nextWaitPoll } from './waits.ts';
+} from './waits.ts';
 
 /** The message for Noxus's 404. */
 const NOT_FOUND = 'Noxus does not know this run (404)';

@@ -2,7 +2,6 @@ import type { Receiver } from '../delivery/receiver.ts';
 import type { EventType } from '../event/event.ts';
 import type { RunSnapshot, TroubleKind } from '../run/snapshot.ts';
 import type { PollHistory } from './poll-history.ts';
-import type { Waiting } from './reminder.ts';
 
 export const WATCH_STATES = ['active', 'finished', 'expired', 'gone', 'cancelled'] as const;
 
@@ -73,6 +72,18 @@ export interface Place {
   startedAt: number | null;
   /** Nodes done, by its event stream; null where none has said so. */
   executed: number | null;
+}
+
+/**
+ * A run that waits for a human, and its reminders so far. Times are milliseconds since the epoch.
+ */
+export interface Waiting {
+  /** When a poll first saw it wait: Noxus gives no time for the start of a pause. */
+  since: number;
+  /** The number of the last reminder; 0 before the first. */
+  reminders: number;
+  /** The event of that reminder. */
+  reminderId: string | null;
 }
 
 /** The last entries of a run into waits at one place. Times are milliseconds since the epoch. */
