@@ -8,14 +8,8 @@ import {
   type RunSnapshot,
 } from '../core/run/snapshot.ts';
 import { answerAboutRun } from '../core/source/throttle.ts';
-import {
-  invalid,
-  parseJson,
-  readJson,
-  troubleOfFailure,
-  troubleOfStatus,
-  readRejection,
-} from './errors.ts';
+import { invalid, readJson, troubleOfFailure, troubleOfStatus } from './errors.ts';
+import { readNotFound, readUnprocessable } from './not-found.ts';
 import type { ReadContext, SourceRequest } from './request.ts';
 import type { Reply } from './transport.ts';
 import { RunSkimmer } from './skim.ts';
@@ -209,9 +203,9 @@ export function outcomeOf(reply: Reply, body: RunBody, question: Question): Poll
     case 200:
       return readRun(body, reply, question);
     case 404:
-      return readNotFound(body);
+      return readNotFound(body.other());
     case 422:
-      return readUnprocessable(body, question);
+      return readUnprocessable(body.other(), question.apiKey);
     default:
       return troubleOfStatus({ status, headers: headers ?? {} }, question.now);
   }
@@ -231,22 +225,6 @@ export function isWorthRetrying(reply: Reply): boolean {
     default:
       return false;
   }
-}
-
-/** Noxus says in JSON that it has no such run (`detail`); what a proxy says is no word on the run. */
-function readNotFound(body: RunBody): PollResult {
-  const said = parseJson(body.other());
-  return typeof said === 'object' && said !== null && 'detail' in said
-    ? { kind: 'not_found' }
-    : { kind: 'unavailable', message: "status 404 without Noxus's own words: a proxy's answer?" };
-}
-
-/** Only a complaint about the run id is about the run; any other is about how it was asked for. */
-function readUnprocessable(body: RunBody, { apiKey }: Question): PollResult {
-  const { message, isOfRunId } = readRejection(parseJson(body.other()), apiKey);
-  return isOfRunId
-    ? { kind: 'rejected', message }
-    : { kind: 'unavailable', message: `status 422, not about the run id: ${message}` };
 }
 
 function readRun(body: RunBody, reply: Reply, question: Question): PollResult {

@@ -58,7 +58,7 @@ export interface Delivery extends WatchKey {
   /** Where it goes. */
   endpoint: Receiver;
   state: DeliveryState;
-  /** Attempts that count; answers that ask for quiet do not. */
+  /** Attempts so far, those included that were answered by a request for quiet. */
   attemptCount: number;
   /** Position in the retry schedule; a redelivery starts it anew. */
   step: number;
