@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { isIP } from 'node:net';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { parseRetryAfter } from '../core/backoff.ts';
 import type { FetchTrouble } from '../core/run/snapshot.ts';
 import { pauseMessage } from '../core/source/throttle.ts';
