@@ -251,7 +251,9 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthOptions> = async (
   });
 
   app.get('/readyz', { schema: readySchema, config }, async ({ query, headers }, reply) => {
-    const checks = [...drainingCheck(stopping.aborted), ...(await checksOf(health))];
+    const made = await checksOf(health);
+    // Asked last: what ends meanwhile is no failure of its own.
+    const checks = [...drainingCheck(stopping.aborted), ...made];
     const isReady = checks.every(({ status }) => status !== 'failed');
     reply.code(isReady ? 200 : 503).header('cache-control', 'no-store');
     const format = query.format ?? (acceptsJson(headers.accept) ? 'json' : 'text');

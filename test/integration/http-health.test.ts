@@ -69,6 +69,16 @@ describe('readyz', () => {
     expect((await fetch('/readyz')).status).toBe(503);
   });
 
+  it('readyz says that the process ends where that begins during the checks', async () => {
+    const stopping = new AbortController();
+    const { services, fetch } = await start({ stopping: stopping.signal });
+    services.health.checks = async () => {
+      stopping.abort();
+      return [{ name: 'poll workers', status: 'failed', detail: 'not running' }];
+    };
+    expect(await (await fetch('/readyz')).text()).toMatch(/^failed process: is ending/);
+  });
+
   it.each([
     ['?format=json', {}],
     ['', { accept: 'application/json' }],
