@@ -429,6 +429,16 @@ const CASES: Case[] = [
     },
   ],
   [
+    'rwGiveBackPermit',
+    'frees',
+    'a permit of a request that was not sent',
+    async () => {
+      const paced = { requests: 1, perMs: HOUR };
+      await stores.budgets.admit(SOURCE, { request: 'one', limit: paced });
+      await stores.budgets.giveBack(SOURCE, { request: 'one', limit: paced });
+    },
+  ],
+  [
     'rwReadStatistics',
     'grows',
     'what was learned, and its use',

@@ -388,7 +388,7 @@ describe('lists of records', () => {
     await register({ source: 'listed' });
     await register({ run: snapshot({ workflow_id: workflow }) });
     const filter = {
-      source: 'listed',
+      sources: ['listed'],
       workflowId: [workflow],
       status: ['running'],
       state: ['active' as const],
@@ -410,7 +410,7 @@ describe('lists of records', () => {
       const stored = await register({ source: 'several', run: snapshot({ status }) });
       if (status !== 'stopped') made.unshift(stored.watch.runId);
     }
-    const filter = { source: 'several', status: ['queued', 'running', 'unknown'] };
+    const filter = { sources: ['several'], status: ['queued', 'running', 'unknown'] };
     const found: string[] = [];
     let cursor: string | undefined;
     do {
@@ -447,11 +447,11 @@ describe('lists of records', () => {
     const list = async (filter: object) =>
       (await watches.list(filter, { limit: 10 })).items.map(({ runId }) => runId);
     const newestFirst = [first.watch.runId, second.watch.runId];
-    expect(await list({ source: 'renewed' })).toEqual(newestFirst);
-    expect(await list({ source: 'renewed', state: ['active'] })).toEqual(newestFirst);
+    expect(await list({ sources: ['renewed'] })).toEqual(newestFirst);
+    expect(await list({ sources: ['renewed'], state: ['active'] })).toEqual(newestFirst);
     expect((await list({})).slice(0, 2)).toEqual(newestFirst);
-    expect(await list({ source: 'renewed', state: ['cancelled'] })).toEqual([]);
-    expect(await list({ source: 'renewed', status: ['queued'] })).toEqual([]);
+    expect(await list({ sources: ['renewed'], state: ['cancelled'] })).toEqual([]);
+    expect(await list({ sources: ['renewed'], status: ['queued'] })).toEqual([]);
     expect(await countNumbers(redis, keys.watches('source', 'renewed'))).toBe(2);
   });
 

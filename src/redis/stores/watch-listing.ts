@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { RunwatchError } from '../../core/errors.ts';
 import type { Total } from '../../core/page.ts';
-import type { WatchFilter } from '../../core/watch/watch.ts';
+import { WATCH_STATES, type WatchFilter } from '../../core/watch/watch.ts';
 import { openCursor } from '../cursor.ts';
 import {
   attentionIndex,
@@ -147,9 +147,12 @@ export class WatchListing {
 
   /** By their numbers. */
   private async registered(
-    search: Search,
+    asked: Search,
     { limit, from }: { limit: number; from: string | undefined },
   ) {
+    // Every watch has a state; the changes may know of others, whose records are lost.
+    const isOfAll = asked.fields.length === 0 && asked.byTime === null;
+    const search = isOfAll ? { ...asked, fields: this.fieldsOf({ state: WATCH_STATES }) } : asked;
     const { numbers, ...total } = await this.matching(search);
     const left = numbers?.filter((number) => from === undefined || number < Number(from));
     if (left !== undefined && (left.length > limit || !total.isCapped)) {
