@@ -179,12 +179,13 @@ const webhookEndpoint = z.strictObject({
   ...sendingBase,
 });
 
+/** Users of a service by the names of owners, such as `@ana`. */
+const mentions = z
+  .record(z.string().min(1), z.string({ error: 'expected the id of a user' }).min(1).max(200))
+  .default({});
+
 /** The keys of endpoints with messages for people. */
 const peopleBase = {
-  /** Users of the service by the names of owners, such as `@ana`. */
-  mentions: z
-    .record(z.string().min(1), z.string({ error: 'expected the id of a user' }).min(1).max(200))
-    .default({}),
   /** Whether a backlog of events of one type becomes one message. */
   fold: flag(true),
   ...sendingBase,
@@ -192,7 +193,7 @@ const peopleBase = {
 };
 
 /** Settings that say which events an endpoint gets and when, rather than how its receiver is reached. */
-export const COMMON_KEYS: ReadonlySet<string> = new Set(Object.keys(peopleBase));
+export const COMMON_KEYS: ReadonlySet<string> = new Set([...Object.keys(peopleBase), 'mentions']);
 
 /** An address of a service's API, without its path; another one than the default is for tests and proxies. */
 function apiUrl(fallback: string) {
@@ -209,6 +210,7 @@ const slackEndpoint = z
     ).optional(),
     channel: z.string({ error: 'expected the id or name of a channel' }).min(1).max(200).optional(),
     api_url: apiUrl('https://slack.com/api'),
+    mentions,
     ...peopleBase,
   })
   .refine(({ url, bot_token: token }) => url !== undefined || token !== undefined, {
@@ -227,12 +229,14 @@ const slackEndpoint = z
 const discordEndpoint = z.strictObject({
   type: z.literal('discord'),
   url: secretUrl,
+  mentions,
   ...peopleBase,
 });
 
 const teamsEndpoint = z.strictObject({
   type: z.literal('teams'),
   url: secretUrl,
+  mentions,
   ...peopleBase,
 });
 
@@ -281,6 +285,7 @@ const emailEndpoint = z
         .min(1, 'expected at least one address')
         .max(50, 'expected at most 50 addresses'),
     ),
+    mentions,
     ...peopleBase,
   })
   .refine(({ url, host }) => url !== undefined || host !== undefined, {
