@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { COMMON_KEYS } from '../../src/config/endpoint-schema.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { formatProblem } from '../../src/config/problems.ts';
 import { configSchema, type Config } from '../../src/config/schema.ts';
@@ -24,21 +25,21 @@ const uncommented = text
 
 const SOME_URL = 'https://chat.example/hooks/x';
 
-/** What the example refers to; anything else that it does is a URL by its name. */
+/** What the examples need besides {@link valueOf}, or of a form of its own. */
 const ENV = {
   HOME: '/home/me',
   NOXUS_API_KEY: 'nox',
   RUNWATCH_API_TOKEN: 'a-token-long-enough',
   OPS_WEBHOOK_SECRET: `whsec_${Buffer.alloc(32).toString('base64')}`,
-  OPS_WEBHOOK_TOKEN: 'ops-token',
   PAGERDUTY_ROUTING_KEY: 'R0123456789abcdef0123456789abcde',
   SLACK_BOT_TOKEN: 'xoxb-token',
-  SMTP_PASSWORD: 'smtp-password',
-  PARTNER_PASSWORD: 'partner-password',
-  REDIS_PASSWORD: 'redis-password',
-  SENTINEL_PASSWORD: 'sentinel-password',
   RUNWATCH_SIGNING_SECRET: `whsec_${Buffer.alloc(32, 1).toString('base64')}`,
 };
+
+/** The value of a variable that the example refers to. */
+function valueOf(name: string): string {
+  return name.endsWith('_URL') ? SOME_URL : name.toLowerCase().replaceAll('_', '-');
+}
 
 let cwd: string;
 
@@ -60,24 +61,35 @@ function load(yaml: string, env: NodeJS.ProcessEnv): Config {
 
 type JSONSchema = z.core.JSONSchema.BaseSchema;
 
+/** The path of a key; what not all kinds of endpoints have is below the type that has it. */
+function pathTo(path: string, key: string, type: unknown): string {
+  return typeof type === 'string' && !COMMON_KEYS.has(key) ? `${path}${type}: ${key}` : path + key;
+}
+
 /** Every key of a JSON schema, as a path in which `*` stands for a name or an index. */
 function keysOf(schema: unknown, path = ''): string[] {
   if (typeof schema !== 'object' || schema === null) return [];
   const { properties = {}, additionalProperties, items, oneOf, anyOf } = schema as JSONSchema;
-  const own = Object.keys(properties).map((key) => `${path}${key}`);
-  return own.concat(
-    Object.entries(properties).flatMap(([key, child]) => keysOf(child, `${path}${key}.`)),
-    keysOf(additionalProperties, `${path}*.`),
-    keysOf(items, `${path}*.`),
-    (oneOf ?? anyOf ?? []).flatMap((child) => keysOf(child, path)),
+  const type = typeof properties['type'] === 'object' ? properties['type'].const : undefined;
+  const own = Object.entries(properties).map(
+    ([key, child]) => [pathTo(path, key, type), child] as const,
   );
+  return own
+    .flatMap(([here, child]) => [here].concat(keysOf(child, `${here}.`)))
+    .concat(
+      keysOf(additionalProperties, `${path}*.`),
+      keysOf(items, `${path}*.`),
+      (oneOf ?? anyOf ?? []).flatMap((child) => keysOf(child, path)),
+    );
 }
 
 /** Every key of a value, in the same form. */
 function keysIn(value: unknown, known: ReadonlySet<string>, path = ''): string[] {
   if (typeof value !== 'object' || value === null) return [];
+  const type = 'type' in value ? value.type : undefined;
   return Object.entries(value).flatMap(([key, child]) => {
-    const here = known.has(`${path}${key}`) ? `${path}${key}` : `${path}*`;
+    const named = pathTo(path, key, type);
+    const here = known.has(named) ? named : `${path}*`;
     return [here].concat(keysIn(child, known, `${here}.`));
   });
 }
@@ -96,11 +108,9 @@ describe('the example configuration', () => {
   test('the example configuration with its examples enabled loads, and its endpoints have the defaults', () => {
     // Only one way to reach Redis may be enabled.
     const inForce = uncommented.replace(/^  cluster: .*$/m, '');
-    const urls = [...inForce.matchAll(/"\$\{(\w+_URL)\}"/g)].map(([, name = '']) => [
-      name,
-      SOME_URL,
-    ]);
-    const env = { ...Object.fromEntries(urls), ...ENV };
+    const referred = [...inForce.matchAll(/"\$\{(\w+)\}"/g)].map(([, name = '']) => name);
+    const values = Object.fromEntries(referred.map((name) => [name, valueOf(name)]));
+    const env = { ...values, ...ENV };
     const { endpoints } = configSchema.parse({
       data_dir: '/d',
       endpoints: {
@@ -114,7 +124,7 @@ describe('the example configuration', () => {
             source: ['default'],
             metadata: { team: ['billing', 'support'] },
           },
-          auth: { bearer: 'ops-token' },
+          auth: { bearer: 'ops-webhook-token' },
           tls: {
             ca_file: join(cwd, 'ca.pem'),
             cert_file: join(cwd, 'client.pem'),
@@ -149,7 +159,11 @@ describe('the example configuration', () => {
         mail: {
           type: 'email',
           url: 'smtp://mail.example.com:587',
-          tls: { ca_file: join(cwd, 'ca.pem') },
+          tls: {
+            ca_file: join(cwd, 'ca.pem'),
+            cert_file: join(cwd, 'client.pem'),
+            key_file: join(cwd, 'client-key.pem'),
+          },
           username: 'runwatch',
           password: 'smtp-password',
           from: 'runwatch <runwatch@example.com>',
@@ -181,7 +195,7 @@ describe('the example configuration', () => {
     expect(config.data_dir).toBe('/home/me/.local/share/runwatch');
   });
 
-  test('the example configuration shows every key of the schema', () => {
+  test('the example configuration shows every key of the schema, of each kind of endpoint', () => {
     const known = keysOf(z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' }));
     expect(known.length).toBeGreaterThan(40);
     const shown = new Set(keysIn(parse(uncommented), new Set(known)));
