@@ -7,6 +7,7 @@ import { InMemoryTransport } from '@modelcontextprotocol/sdk/inMemory.js';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { parse } from 'yaml';
 import type { z } from 'zod';
+import { readChanges } from '../../scripts/changelog.ts';
 import { referencePages } from '../../scripts/docs.ts';
 import type { CommandLine } from '../../src/cli/command-line.ts';
 import { addWriteTools } from '../../src/cli/mcp/acting-tools.ts';
@@ -262,11 +263,20 @@ test('CONTRIBUTING.md names files and scripts that exist', async () => {
   expect(ran.filter((name) => scripts[name] === undefined)).toEqual([]);
 });
 
-test('docs/destinations.md says of every kind of endpoint for people what it needs and sends, and names the others', async () => {
+test('docs/destinations.md says what every kind of endpoint for people needs and which answers are final, and names the others', async () => {
   const page = await read('docs/destinations.md');
   const [first = ''] = /^Endpoints of type .+?\./m.exec(page) ?? [];
   const untold = ENDPOINT_TYPES.filter((type) =>
-    isForPeople(type) ? !page.includes(`\n| \`${type}\` `) : !first.includes(`\`${type}\``),
+    isForPeople(type)
+      ? page.split(`\n| \`${type}\` `).length !== 3
+      : !first.includes(`\`${type}\``),
   );
   expect(untold).toEqual([]);
+});
+
+test('CHANGELOG.md or a file of changes names every kind of endpoint', async () => {
+  const changes = await readChanges(ROOT);
+  const said = [await read('CHANGELOG.md'), ...changes.map(({ text }) => text)].join('\n');
+  const unnamed = ENDPOINT_TYPES.filter((type) => !new RegExp(`\\b${type}s?\\b`, 'i').test(said));
+  expect(unnamed).toEqual([]);
 });
