@@ -35,9 +35,11 @@ import { Names } from '../../src/names.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
 import { testProcess } from '../support/daemon.ts';
 import { delivererOf } from '../support/deliverer.ts';
+import { CONFIGURED } from '../support/endpoint-models.ts';
 import { eventLogTo } from '../support/event-log.ts';
 import { messageOf } from '../support/messages.ts';
 import { sampleEvent } from '../support/sample-events.ts';
+import type { Credentials } from '../support/services/service.ts';
 import { startSmtpServer } from '../support/services/smtp.ts';
 import { openStores } from '../support/stores.ts';
 import { A_MESSAGE } from '../support/webhooks.ts';
@@ -266,18 +268,10 @@ test('missing TLS files of an endpoint keep the daemon from starting', () => {
   );
 });
 
-/** A way to configure a kind of endpoint, and what its receiver gets of it. */
-interface Credentials {
-  type: EndpointType;
-  settings: (at: { http: string; smtp: string }) => Record<string, unknown>;
-  /** By setting: what the receiver looks for, and the only places where it arrives. */
-  arrives: Record<string, [text: string, ...places: string[]]>;
-}
-
 const SECRET = generateSecret();
-const KEY = 'canaryKeyOf32LettersAndDigits012';
 
-const CREDENTIALS: Record<string, Credentials> = {
+/** Ways to configure each kind of endpoint, by name. */
+const CREDENTIALS: Record<string, Credentials & { type: EndpointType }> = {
   'a webhook with a bearer token': {
     type: 'webhook',
     settings: ({ http }) => ({
@@ -304,71 +298,8 @@ const CREDENTIALS: Record<string, Credentials> = {
       'auth.basic.password': [':canary-password', 'authorization'],
     },
   },
-  'a webhook of Slack': {
-    type: 'slack',
-    settings: ({ http }) => ({ url: `${http}/services/T0/B0/canary` }),
-    arrives: { url: ['/services/T0/B0/canary', 'path'] },
-  },
-  'an app of Slack': {
-    type: 'slack',
-    settings: ({ http }) => ({
-      bot_token: 'xoxb-canary-token',
-      channel: '#canary-channel',
-      api_url: `${http}/canary-api`,
-    }),
-    arrives: {
-      bot_token: ['Bearer xoxb-canary-token', 'authorization'],
-      channel: ['#canary-channel', 'body.channel'],
-      api_url: ['/canary-api/chat.postMessage', 'path'],
-    },
-  },
-  PagerDuty: {
-    type: 'pagerduty',
-    settings: ({ http }) => ({ routing_key: KEY, api_url: `${http}/canary-api` }),
-    arrives: {
-      routing_key: [KEY, 'body.routing_key'],
-      api_url: ['/canary-api/v2/enqueue', 'path'],
-    },
-  },
-  'a mail server by its URL': {
-    type: 'email',
-    settings: ({ smtp }) => ({
-      url: `smtp://canary-user:canary%20password@${smtp}`,
-      from: 'canary-from@example.com',
-      to: ['canary-to@example.com', 'canary-other@example.com'],
-    }),
-    arrives: {
-      url: ['\0canary-user\0canary password', 'AUTH'],
-      from: ['canary-from@example.com', 'MAIL', 'mail'],
-      to: ['canary-other@example.com', 'RCPT', 'mail'],
-    },
-  },
-  'a mail server by host and port': {
-    type: 'email',
-    settings: ({ smtp }) => ({
-      host: smtp.split(':')[0],
-      port: Number(smtp.split(':')[1]),
-      username: 'canary-user',
-      password: 'canary-password',
-      from: 'canary-from@example.com',
-      to: 'canary-to@example.com',
-    }),
-    arrives: {
-      username: ['\0canary-user\0', 'AUTH'],
-      password: ['\0canary-password', 'AUTH'],
-    },
-  },
-  Teams: {
-    type: 'teams',
-    settings: ({ http }) => ({ url: `${http}/workflows/a?sig=canary` }),
-    arrives: { url: ['/workflows/a?sig=canary', 'path'] },
-  },
-  Discord: {
-    type: 'discord',
-    settings: ({ http }) => ({ url: `${http}/api/webhooks/1/canary` }),
-    arrives: { url: ['/api/webhooks/1/canary', 'path'] },
-  },
   'the log': { type: 'log', settings: () => ({}), arrives: {} },
+  ...Object.fromEntries(CONFIGURED.map((one) => [one.name, one])),
 };
 
 function arrivedBy({ path, headers, body }: (typeof received)[number]): [string, string][] {

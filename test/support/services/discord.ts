@@ -1,5 +1,12 @@
 import { z } from 'zod';
-import { problemsOf, type ServiceRules } from './service.ts';
+import { createDiscordChannel } from '../../../src/deliver/channels/discord.ts';
+import {
+  problemsOf,
+  SENDING,
+  startReceiver,
+  type EndpointModel,
+  type ServiceRules,
+} from './service.ts';
 
 export const DISCORD_PATH = '/api/webhooks/1234/secret-token-of-discord';
 
@@ -83,4 +90,22 @@ export const DISCORD: ServiceRules = {
     return { why, status: 400, body: { message: 'Invalid Form Body', code: 50_035 } };
   },
   take: () => ({ status: 204 }),
+};
+
+export const MODEL: EndpointModel = {
+  configured: {
+    Discord: {
+      settings: ({ http }) => ({ url: `${http}/api/webhooks/1/canary` }),
+      arrives: { url: ['/api/webhooks/1/canary', 'path'] },
+    },
+  },
+  receivers: {
+    Discord: () =>
+      startReceiver(DISCORD, { status: 400, body: { code: 50_006 } }, ({ url, http }) =>
+        createDiscordChannel(
+          { url: url + DISCORD_PATH, mentions: { '@ana': '&80351110' }, ...SENDING },
+          http,
+        ),
+      ),
+  },
 };

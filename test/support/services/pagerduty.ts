@@ -1,5 +1,12 @@
 import { z } from 'zod';
-import { problemsOf, type ServiceRules } from './service.ts';
+import { createPagerDutyChannel } from '../../../src/deliver/channels/pagerduty.ts';
+import {
+  problemsOf,
+  SENDING,
+  startReceiver,
+  type EndpointModel,
+  type ServiceRules,
+} from './service.ts';
 
 export const ROUTING_KEY = 'R0123456789abcdef0123456789abcde';
 
@@ -62,5 +69,28 @@ export const PAGERDUTY: ServiceRules = {
   take({ body }) {
     const said = { status: 'success', message: 'Event processed', dedup_key: body['dedup_key'] };
     return { status: 202, body: said };
+  },
+};
+
+const CANARY_KEY = 'canaryKeyOf32LettersAndDigits012';
+
+export const MODEL: EndpointModel = {
+  configured: {
+    PagerDuty: {
+      settings: ({ http }) => ({ routing_key: CANARY_KEY, api_url: `${http}/canary-api` }),
+      arrives: {
+        routing_key: [CANARY_KEY, 'body.routing_key'],
+        api_url: ['/canary-api/v2/enqueue', 'path'],
+      },
+    },
+  },
+  receivers: {
+    PagerDuty: () =>
+      startReceiver(
+        PAGERDUTY,
+        { status: 400, body: { status: 'invalid event' } },
+        ({ url, http }) =>
+          createPagerDutyChannel({ routingKey: ROUTING_KEY, apiUrl: url, ...SENDING }, http),
+      ),
   },
 };

@@ -3,6 +3,7 @@ import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import type { z } from 'zod';
+import type { Channel } from '../../../src/deliver/channels/channel.ts';
 import { createEndpointGuard } from '../../../src/deliver/egress/egress-guard.ts';
 import { HttpAttempts } from '../../../src/deliver/http-attempt.ts';
 import { createWebhookAgents } from '../../../src/deliver/http-post.ts';
@@ -90,3 +91,54 @@ export async function startService({ refuse, take }: ServiceRules) {
 }
 
 export type Service = Awaited<ReturnType<typeof startService>>;
+
+/** A way to configure a kind of endpoint, and what its receiver gets of it. */
+export interface Credentials {
+  settings: (at: { http: string; smtp: string }) => Record<string, unknown>;
+  /** By setting: a text of its value, and the only places where that arrives. */
+  arrives: Record<string, [text: string, ...places: string[]]>;
+}
+
+/** A service that runs, and a channel to it. */
+export interface Receiver {
+  channel: Channel;
+  /** The texts of the messages that it got. */
+  messages: () => string[];
+  /** Why messages were refused that the documentation does not allow. */
+  refusals: string[];
+  /** Rejects the messages with this text in them, by an answer after which the same message is not sent again. */
+  rejectBy: (part: string) => void;
+  close: () => Promise<void>;
+}
+
+/** All that tests over every kind of endpoint know of one for people or a pager. */
+export interface EndpointModel {
+  /** Ways to configure it, by name; each of its credentials is in one of them. */
+  configured: Record<string, Credentials>;
+  /** Services that it sends to, by name. */
+  receivers: Record<string, () => Promise<Receiver>>;
+}
+
+/** What the channels of all receivers are opened with. */
+export const SENDING = { ownerOf: () => '@ana', timeoutMs: 15_000 };
+
+/** Starts a service that gets messages as JSON, and opens a channel to it. */
+export async function startReceiver(
+  rules: ServiceRules,
+  rejection: ServiceAnswer,
+  open: (service: Service) => Channel,
+): Promise<Receiver> {
+  const service = await startService(rules);
+  const { requests, refusals, close } = service;
+  return {
+    channel: open(service),
+    messages: () => requests.map(({ body }) => JSON.stringify(body)),
+    refusals,
+    rejectBy(part) {
+      service.answerBy((request) =>
+        JSON.stringify(request.body).includes(part) ? rejection : rules.take(request),
+      );
+    },
+    close,
+  };
+}

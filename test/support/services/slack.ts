@@ -1,5 +1,14 @@
 import { z } from 'zod';
-import { problemsOf, type ServiceRequest, type ServiceRules } from './service.ts';
+import { createSlackBot, createSlackWebhook } from '../../../src/deliver/channels/slack.ts';
+import { alertMessages } from '../messages.ts';
+import {
+  problemsOf,
+  SENDING,
+  startReceiver,
+  type EndpointModel,
+  type ServiceRequest,
+  type ServiceRules,
+} from './service.ts';
 
 export const SLACK_PATH = '/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX';
 export const SLACK_TOKEN = 'xoxb-1234-secret-token';
@@ -154,3 +163,43 @@ function problemOfCall(
   if (thread !== '' && !posted.includes(thread)) return ['cannot_reply_to_message', thread];
   return problemIn(isUpdate ? update : postMessage, body);
 }
+
+export const MODEL: EndpointModel = {
+  configured: {
+    'a webhook of Slack': {
+      settings: ({ http }) => ({ url: `${http}/services/T0/B0/canary` }),
+      arrives: { url: ['/services/T0/B0/canary', 'path'] },
+    },
+    'an app of Slack': {
+      settings: ({ http }) => ({
+        bot_token: 'xoxb-canary-token',
+        channel: '#canary-channel',
+        api_url: `${http}/canary-api`,
+      }),
+      arrives: {
+        bot_token: ['Bearer xoxb-canary-token', 'authorization'],
+        channel: ['#canary-channel', 'body.channel'],
+        api_url: ['/canary-api/chat.postMessage', 'path'],
+      },
+    },
+  },
+  receivers: {
+    'a webhook of Slack': () =>
+      startReceiver(SLACK_WEBHOOK, { status: 400, body: 'invalid_payload' }, ({ url, http }) =>
+        createSlackWebhook(
+          { url: url + SLACK_PATH, mentions: { '@ana': 'U0456' }, ...SENDING },
+          http,
+        ),
+      ),
+    'an app of Slack': () =>
+      startReceiver(
+        slackWebApi(),
+        { status: 200, body: { ok: false, error: 'invalid_blocks' } },
+        ({ url: apiUrl, http }) => {
+          const channel = SLACK_CHANNEL.name;
+          const bot = { endpoint: 'chat', token: SLACK_TOKEN, channel, apiUrl, mentions: {} };
+          return createSlackBot({ ...bot, ...SENDING }, http, alertMessages());
+        },
+      ),
+  },
+};

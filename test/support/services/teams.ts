@@ -1,5 +1,14 @@
 import { z } from 'zod';
-import { problemsOf, type ServiceRules } from './service.ts';
+import { createTeamsChannel } from '../../../src/deliver/channels/teams.ts';
+import {
+  problemsOf,
+  SENDING,
+  startReceiver,
+  type EndpointModel,
+  type Receiver,
+  type ServiceAnswer,
+  type ServiceRules,
+} from './service.ts';
 
 export const TEAMS_PATH = '/workflows/a?sig=secret-of-teams';
 
@@ -89,3 +98,26 @@ export const TEAMS: ServiceRules = {
 function refusal(status: number, code: string, why: string) {
   return { why, status, body: { error: { code, message: why } } };
 }
+
+const REJECTION = {
+  status: 400,
+  body: { error: { code: 'InvalidRequestContent', message: 'no card' } },
+};
+
+/** Teams, with the answer by which it rejects a message. */
+export function startTeams(rejection: ServiceAnswer = REJECTION): Promise<Receiver> {
+  const mentions = { '@ana': 'ana@example.com' };
+  return startReceiver(TEAMS, rejection, ({ url, http }) =>
+    createTeamsChannel({ url: url + TEAMS_PATH, mentions, ...SENDING }, http),
+  );
+}
+
+export const MODEL: EndpointModel = {
+  configured: {
+    Teams: {
+      settings: ({ http }) => ({ url: `${http}/workflows/a?sig=canary` }),
+      arrives: { url: ['/workflows/a?sig=canary', 'path'] },
+    },
+  },
+  receivers: { Teams: () => startTeams() },
+};
