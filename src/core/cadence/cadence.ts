@@ -1,7 +1,7 @@
 import { fullJitter, jitterAround, type Random } from '../backoff.ts';
 import { isSubscribed, type EndpointFilter } from '../delivery/delivery.ts';
 import { type EventType, isoTime } from '../event/event.ts';
-import { isAwaiting, type RunSnapshot } from '../run/snapshot.ts';
+import { isAwaiting, type RunSnapshot, type WorkTimes } from '../run/snapshot.ts';
 import type { Profile, Watch } from '../watch/watch.ts';
 import {
   type StatisticsLookup,
@@ -11,7 +11,7 @@ import {
   type WorkflowStatistics,
 } from './hazard.ts';
 import { longestInterval, type SourceLoad, NO_LOAD } from './load.ts';
-import { SECOND_MS, type WorkTimes } from './phase.ts';
+import { SECOND_MS } from './phase.ts';
 
 /** Seconds of delay that one request is worth. */
 export const PRICE_S: Record<Profile, number> = { urgent: 0.05, normal: 0.2, frugal: 1 };

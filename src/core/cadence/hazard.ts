@@ -1,11 +1,5 @@
-import {
-  type Dwell,
-  untilTransition,
-  SECOND_MS,
-  workBegan,
-  type WorkflowKey,
-  type WorkTimes,
-} from './phase.ts';
+import { workBegan, type WorkTimes } from '../run/snapshot.ts';
+import { type Dwell, untilTransition, SECOND_MS, type WorkflowKey } from './phase.ts';
 import type { Phase } from '../watch/watch.ts';
 
 /**

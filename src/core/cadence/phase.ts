@@ -1,4 +1,10 @@
-import { isAwaiting, isTerminalStatus, timeOf, type RunSnapshot } from '../run/snapshot.ts';
+import {
+  isAwaiting,
+  isTerminalStatus,
+  timeOf,
+  workBegan,
+  type RunSnapshot,
+} from '../run/snapshot.ts';
 import type { ChangedWatch, Phase, Watch } from '../watch/watch.ts';
 
 /** How long a second of a phase's clock lasts by default, ms. */
@@ -19,14 +25,6 @@ const RESUMED = 'resumed';
 /** The name under which the time from a state's beginning to the next major transition is kept. */
 export function untilTransition(state: string): string {
   return `transition/${state}`;
-}
-
-/** By which Noxus says when a run began to work. */
-export type WorkTimes = Pick<RunSnapshot, 'created_at' | 'started_at'>;
-
-/** When a run began to work: `started_at`, else `created_at` as an estimate. Null with neither. */
-export function workBegan(run: WorkTimes): number | null {
-  return timeOf(run.started_at ?? run.created_at);
 }
 
 /**

@@ -167,3 +167,16 @@ export function timeOf(text: string | null | undefined): number | null {
   const at = text ? Date.parse(text) : NaN;
   return Number.isNaN(at) ? null : at;
 }
+
+/** By which Noxus says when a run began to work. */
+export type WorkTimes = Pick<RunSnapshot, 'created_at' | 'started_at'>;
+
+/** When a run began to work: `started_at`, else `created_at` as an estimate. Null with neither. */
+export function workBeganAt({ started_at: started, created_at: created }: WorkTimes) {
+  return started ?? created;
+}
+
+/** {@link workBeganAt} as milliseconds since the epoch. */
+export function workBegan(run: WorkTimes): number | null {
+  return timeOf(workBeganAt(run));
+}

@@ -1,4 +1,10 @@
-import { isTerminalStatus, statusLabel, timeOf, type RunSnapshot } from '../run/snapshot.ts';
+import {
+  isTerminalStatus,
+  statusLabel,
+  timeOf,
+  workBegan,
+  type RunSnapshot,
+} from '../run/snapshot.ts';
 import type { ChangedWatch, Watch } from './watch.ts';
 
 /** Bins for each doubling: a time is known within a fifth. */
@@ -89,7 +95,7 @@ export function endedRun({ before, after }: ChangedWatch): EndedRun | null {
 function timesOf(run: RunSnapshot, { registeredAt, polls }: Watch, endedAt: number) {
   const finishedAt = timeOf(run.finished_at);
   if (finishedAt === null) return { durationMs: null, delayMs: null, requests: null };
-  const beganAt = timeOf(run.started_at) ?? timeOf(run.created_at);
+  const beganAt = workBegan(run);
   const wasWatched = finishedAt >= registeredAt;
   return {
     durationMs: beganAt === null ? null : Math.max(0, finishedAt - beganAt),

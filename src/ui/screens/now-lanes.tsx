@@ -1,6 +1,7 @@
 import { computed } from '@preact/signals';
 import { useMemo, useRef, useState } from 'preact/hooks';
 import { groupBy } from '../../core/arrays.ts';
+import { workBegan } from '../../core/run/snapshot.ts';
 import { api } from '../api/calls.ts';
 import type { EventView, WatchQuery } from '../../client/types.ts';
 import type { Watch } from '../api/types.ts';
@@ -289,7 +290,7 @@ function laneOf(key: string, runs: readonly Watch[], span: { from: number; to: n
 
 function barOf(watch: Watch, until: number): Bar {
   const { run, state, registered_at: registered, changed_at: changed } = watch;
-  const from = Date.parse(run?.started_at ?? run?.created_at ?? registered);
+  const from = (run === null ? null : workBegan(run)) ?? Date.parse(registered);
   const end = run?.finished_at ?? (state === 'active' ? null : (changed ?? registered));
   const to = end === null ? until : Date.parse(end);
   return {

@@ -1,3 +1,4 @@
+import { workBeganAt } from '../../core/run/snapshot.ts';
 import type { Watch } from '../api/types.ts';
 import { href, runPath } from '../app/router.ts';
 import { Progress } from '../parts/basics.tsx';
@@ -21,7 +22,7 @@ export function stateOf({ state, run }: Pick<Watch, 'state' | 'run'>): string {
 
 /** How long a run took, or has taken so far. */
 export function RunLength({ watch }: { watch: Watch }) {
-  const from = watch.run?.started_at ?? watch.run?.created_at ?? null;
+  const from = watch.run === null ? null : workBeganAt(watch.run);
   if (from === null) return <span class="faint">–</span>;
   const until = watch.run?.finished_at ?? null;
   if (until !== null) return <Length ms={Date.parse(until) - Date.parse(from)} />;
