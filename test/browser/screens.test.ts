@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
 import {
@@ -9,6 +10,10 @@ import {
   openPageIn,
   type WatchedPage,
 } from '../support/browser.ts';
+import type { Filter } from '../../src/ui/parts/filters.ts';
+import { ALERT_FILTERS } from '../../src/ui/screens/alerts-query.ts';
+import { DELIVERY_FILTERS } from '../../src/ui/screens/deliveries-query.ts';
+import { RUN_FILTERS } from '../../src/ui/screens/runs-query.ts';
 import { openStage, WORKFLOWS, type Stage } from '../support/dashboard-stage.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -357,6 +362,49 @@ describe('lists', () => {
     );
   });
 });
+
+/** The lists by their paths, and their filters. */
+const LISTS: Readonly<Record<string, Readonly<Record<string, Filter<never>>>>> = {
+  '/runs': RUN_FILTERS,
+  '/deliveries': DELIVERY_FILTERS,
+  '/alerts': ALERT_FILTERS,
+};
+
+const NARROWING = Object.entries(LISTS).flatMap(([path, filters]) =>
+  Object.values(filters)
+    .filter(({ narrows }) => narrows)
+    .map(({ name, hasControl = false }) => ({ path, name, hasControl })),
+);
+
+/** What the controls of a list show: what is chosen, typed, or can be removed. */
+function shownFilters(page: Page): Promise<string[]> {
+  return page.locator('.filters').evaluate((row) => {
+    const fields = [...row.querySelectorAll<HTMLInputElement>('input, select')];
+    const chips = [...row.querySelectorAll('a[aria-current] span:first-of-type, button.chip')];
+    return [...fields.map(({ value }) => value), ...chips.map((chip) => chip.textContent)];
+  });
+}
+
+test.each(NARROWING)(
+  'the list $path shows the filter $name that its address has, with a way out',
+  async ({ path, name, hasControl }) => {
+    let bare: string[] = [];
+    await withPage(path, async (page) => {
+      bare = await shownFilters(page);
+    });
+    const isBare = async (page: Page) => isDeepStrictEqual(await shownFilters(page), bare);
+    await withPage(`${path}?${name}=1h`, async (page) => {
+      await waitFor(async () => !(await isBare(page)));
+      if (hasControl) return;
+      await page
+        .locator('.filters')
+        .getByRole('button', { name: `${name}: 1h` })
+        .click();
+      await waitFor(async () => isBare(page));
+      expect(new URL(page.url()).search).toBe('');
+    });
+  },
+);
 
 test('System says which source does not answer, since when, and what still works', async () => {
   await withPage('/system', async (page) => {

@@ -1,13 +1,21 @@
 import { expect, test } from '@jest/globals';
 import type { DeliveryQuery, WatchQuery } from '../../src/client/types.ts';
-import { admits, askedOf, filtersIn, isNarrowed } from '../../src/ui/parts/filters.ts';
+import {
+  admits,
+  askedOf,
+  filtersIn,
+  isNarrowed,
+  uncontrolledIn,
+  type Filter,
+} from '../../src/ui/parts/filters.ts';
+import { ALERT_FILTERS } from '../../src/ui/screens/alerts-query.ts';
 import { DELIVERY_FILTERS, rangeOf } from '../../src/ui/screens/deliveries-query.ts';
 import { filtersText, RUN_FILTERS, stillMatches } from '../../src/ui/screens/runs-query.ts';
 import { sampleEvent, sampleWatch } from '../support/api-samples.ts';
 
 const FAILED = { state: 'finished', status: 'failed', workflow: 'wf-1', source: 'eu' } as const;
 
-/** A text of each filter, and whether it admits the failed run. */
+/** Texts of filters, and whether each admits the failed run. */
 const TEXTS = [
   ['status', 'stopped,failed', true],
   ['status', 'running', false],
@@ -31,12 +39,41 @@ test.each(TEXTS)(
   },
 );
 
-test('each filter of the runs is asked of the API, narrows the list or orders it, and is named', () => {
+/** The tables of filters, of which each row is tested. */
+const TABLES: Readonly<Record<string, Readonly<Record<string, Filter<never>>>>> = {
+  runs: RUN_FILTERS,
+  deliveries: DELIVERY_FILTERS,
+  alerts: ALERT_FILTERS,
+};
+
+const ROWS = Object.entries(TABLES).flatMap(([list, filters]) =>
+  Object.entries(filters).map(([field, filter]) => ({ list, field, filter, filters })),
+);
+
+test.each(ROWS)(
+  'the filter $field of the $list is asked of the API, narrows the list unless it orders it, and is shown with a way out',
+  ({ field, filter: { name, narrows, hasControl = false, read = (text) => text }, filters }) => {
+    const text = 'team=1h';
+    const address = new URLSearchParams({ [name]: text });
+    const asked = askedOf<Record<string, string>>(filters, address);
+    expect(asked[field]).toEqual(read(text));
+    expect(isNarrowed(filters, address)).toBe(narrows);
+    expect(isNarrowed(filters, address, [name])).toBe(false);
+    const chips = uncontrolledIn(filters, address).map((chip) => [chip.filter.name, chip.text]);
+    expect(chips).toEqual(hasControl ? [] : [[name, text]]);
+  },
+);
+
+test.each(Object.entries(RUN_FILTERS))(
+  'the filter %s of the runs is named where it narrows the list',
+  (_field, { name, narrows }) => {
+    expect(filtersText(new URLSearchParams({ [name]: '1h' })) !== '').toBe(narrows);
+  },
+);
+
+test('filters of the runs are asked of the API and named together', () => {
   const address = new URLSearchParams(TEXTS.map(([name, text]): [string, string] => [name, text]));
-  const names = Object.values(RUN_FILTERS).map(({ name }) => name);
-  expect(new Set(TEXTS.map(([name]) => name))).toEqual(new Set(names));
-  const asked = askedOf<WatchQuery>(RUN_FILTERS, address);
-  expect(asked).toEqual({
+  expect(askedOf<WatchQuery>(RUN_FILTERS, address)).toMatchObject({
     status: 'stopped,failed',
     state: 'finished',
     workflow_id: 'wf-1',
@@ -46,15 +83,9 @@ test('each filter of the runs is asked of the API, narrows the list or orders it
     metadata: { team: 'ml' },
     order: 'registered',
   });
-  const narrowing = names.filter((name) => isNarrowed(RUN_FILTERS, address, except(name)));
-  expect(narrowing).toEqual(names.filter((name) => name !== 'order'));
   expect(filtersText(address)).toBe(
     'stopped or failed, finished, of wf-1, of the source eu, since 1h, until 1h, with “team=ml”',
   );
-
-  function except(wanted: string) {
-    return names.filter((name) => name !== wanted);
-  }
 });
 
 test('a filter without a text asks for nothing, and the order is that of the last change', () => {

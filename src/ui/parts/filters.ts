@@ -10,6 +10,8 @@ export interface Filter<Subject> {
   read?: (text: string) => unknown;
   /** Whether it leaves rows out: an order does not. */
   narrows: boolean;
+  /** True where a control of the page shows and sets it; any other has a chip: see {@link uncontrolledIn}. */
+  hasControl?: true;
   /** Whether what an event is about passes; false where only the daemon can tell. */
   admits: (text: string, subject: Subject) => boolean;
 }
@@ -45,6 +47,14 @@ export function filtersIn<One extends { name: string }>(
     const text = textOf(address, filter.name);
     return text === null ? [] : [{ filter, text }];
   });
+}
+
+/** The filters that an address has a text for, and that no control of the page shows. */
+export function uncontrolledIn<One extends Filter<never>>(
+  filters: Readonly<Record<string, One>>,
+  address: Address,
+) {
+  return filtersIn(filters, address).filter(({ filter }) => filter.hasControl !== true);
 }
 
 /** Whether an address leaves rows out, by filters of other names than some. */

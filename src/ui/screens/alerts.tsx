@@ -7,14 +7,16 @@ import { address, href, isKiosk } from '../app/router.ts';
 import { acknowledgeAlert } from '../parts/acknowledge.tsx';
 import { Empty, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { Chips } from '../parts/chips.tsx';
-import { askedOf, isNarrowed, type Filter, type Filters } from '../parts/filters.ts';
+import { askedOf, isNarrowed } from '../parts/filters.ts';
 import { countText, plural } from '../parts/format.ts';
 import { useList, type List } from '../parts/list.ts';
+import { OtherFilters } from '../parts/other-filters.tsx';
 import { AlertState, SuppressedTags } from '../parts/suppressed.tsx';
 import { Table, type Column } from '../parts/table.tsx';
 import { Ago, Length, Since } from '../parts/time.tsx';
 import { useStale } from '../parts/hooks.ts';
 import { learnNames, workflowText } from '../parts/workflow-names.ts';
+import { ALERT_FILTERS } from './alerts-query.ts';
 import { SilenceDialog, Silences } from './silences.tsx';
 
 /** The workflow of a run of an alert, with its name. */
@@ -89,12 +91,6 @@ const OPEN_STATES = ['firing', 'acknowledged', 'pending'] as const;
 
 const STATES = [...OPEN_STATES, 'resolved'] as const;
 
-/** The filters of the alerts. Events add no rows: the list is read anew. */
-const ALERT_FILTERS: Filters<AlertQuery, Filter<never>> = {
-  state: { name: 'state', narrows: true, admits: () => true },
-  rule: { name: 'rule', narrows: true, admits: () => true },
-};
-
 /** Begins the cursor of an alert that is over, in the listing of all. */
 const OVER = 'resolved ';
 
@@ -157,6 +153,9 @@ export function Alerts() {
       {!isKiosk.value && (
         <div class="filters">
           <Chips label="State" chips={chips} names={['state']} />
+          <div class="filter-row">
+            <OtherFilters filters={ALERT_FILTERS} />
+          </div>
         </div>
       )}
       <Trouble error={list.error} what="alerts" retry={list.reload} />

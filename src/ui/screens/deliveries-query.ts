@@ -13,30 +13,19 @@ export const STATES = [
   'superseded',
 ] as const satisfies readonly DeliveryState[];
 
-interface DeliveryFilter extends Filter<EventView> {
-  /** True where only an address sets it: it is shown with a way out. */
-  isExtra?: true;
-}
-
 /** The filters of the deliveries. A new event has deliveries in any state, to any endpoint. */
-export const DELIVERY_FILTERS: Filters<DeliveryQuery, DeliveryFilter> = {
-  state: { name: 'state', narrows: true, admits: () => true },
-  endpoint: { name: 'endpoint', narrows: true, admits: () => true },
-  run_id: {
-    name: 'run',
-    narrows: true,
-    isExtra: true,
-    admits: (text, { data }) => text === data.run_id,
-  },
-  event_id: { name: 'event', narrows: true, isExtra: true, admits: (text, { id }) => text === id },
+export const DELIVERY_FILTERS: Filters<DeliveryQuery, Filter<EventView>> = {
+  state: { name: 'state', narrows: true, hasControl: true, admits: () => true },
+  endpoint: { name: 'endpoint', narrows: true, hasControl: true, admits: () => true },
+  run_id: { name: 'run', narrows: true, admits: (text, { data }) => text === data.run_id },
+  event_id: { name: 'event', narrows: true, admits: (text, { id }) => text === id },
   source: {
     name: 'source',
     narrows: true,
-    isExtra: true,
     admits: (text, { data }) => isAmong(text, data.watch.source),
   },
-  since: { name: 'since', narrows: true, admits: () => true },
-  until: { name: 'until', narrows: true, admits: () => false },
+  since: { name: 'since', narrows: true, hasControl: true, admits: () => true },
+  until: { name: 'until', narrows: true, hasControl: true, admits: () => false },
 };
 
 /** The range that is sent again of a listing; null under a filter that the API does not take for a range. */

@@ -5,10 +5,11 @@ import type { DeliveryQuery, DeliveryView } from '../../client/types.ts';
 import { address, href, isKiosk, setQuery } from '../app/router.ts';
 import { Dialog, Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
 import { Chips, type Chip } from '../parts/chips.tsx';
-import { admits, askedOf, filtersIn, isNarrowed } from '../parts/filters.ts';
+import { admits, askedOf, isNarrowed } from '../parts/filters.ts';
 import { eventText, plural } from '../parts/format.ts';
 import { useList } from '../parts/list.ts';
 import { NewsButton, useNews } from '../parts/news.tsx';
+import { OtherFilters } from '../parts/other-filters.tsx';
 import { Range } from '../parts/range.tsx';
 import { Glyph, Status, toneOfEvent } from '../parts/status.tsx';
 import { Table, type Column } from '../parts/table.tsx';
@@ -139,6 +140,8 @@ function FilterRow() {
   const { query } = address.value;
   const { value } = useLoaded('endpoints', (signal) => api.endpoints(signal), { everyMs: 10_000 });
   const endpoints = value?.data ?? [];
+  const asked = query.get('endpoint') ?? '';
+  const names = new Set([...endpoints.map(({ name }) => name), ...(asked === '' ? [] : [asked])]);
   // The counts of the endpoints are of all their deliveries.
   const isCounted = value !== null && !isNarrowed(DELIVERY_FILTERS, query, ['state']);
   const countOf = (...states: DeliveryView['state'][]) =>
@@ -155,31 +158,26 @@ function FilterRow() {
       count: countOf(state),
     })),
   ];
-  const extra = filtersIn(DELIVERY_FILTERS, query).filter(({ filter }) => filter.isExtra === true);
   return (
     <div class="filters">
       <Chips label="State" chips={chips} names={['state']} />
       <div class="filter-row">
         <select
           aria-label="Endpoint"
-          value={query.get('endpoint') ?? ''}
+          value={asked}
           onChange={({ currentTarget }) =>
             setQuery({ endpoint: currentTarget.value }, { replace: false })
           }
         >
           <option value="">All endpoints</option>
-          {endpoints.map(({ name }) => (
+          {[...names].map((name) => (
             <option key={name} value={name}>
               {name}
             </option>
           ))}
         </select>
         <Range />
-        {extra.map(({ filter: { name }, text }) => (
-          <button key={name} type="button" class="chip" onClick={() => setQuery({ [name]: null })}>
-            {name}: {text} <span aria-label="remove">×</span>
-          </button>
-        ))}
+        <OtherFilters filters={DELIVERY_FILTERS} />
       </div>
     </div>
   );

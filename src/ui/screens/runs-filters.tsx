@@ -6,6 +6,7 @@ import { useKeys } from '../app/keys.ts';
 import { address, setQuery } from '../app/router.ts';
 import { Chips, type Chip } from '../parts/chips.tsx';
 import { askedOf } from '../parts/filters.ts';
+import { OtherFilters } from '../parts/other-filters.tsx';
 import { Range } from '../parts/range.tsx';
 import { useLoaded } from '../parts/hooks.ts';
 import { workflowNames, workflowText } from '../parts/workflow-names.ts';
@@ -57,7 +58,7 @@ export function Filters() {
           <option value="changed">Last changed first</option>
           <option value="registered">Last registered first</option>
         </select>
-        <Others />
+        <OtherFilters filters={RUN_FILTERS} />
       </div>
     </div>
   );
@@ -132,16 +133,5 @@ function WorkflowFilter() {
         </option>
       ))}
     </select>
-  );
-}
-
-/** Filters that only an address can set, each with a way out. */
-function Others() {
-  const source = address.value.query.get('source');
-  if (source === null) return null;
-  return (
-    <button type="button" class="chip" onClick={() => setQuery({ source: null })}>
-      source: {source} <span aria-label="remove">×</span>
-    </button>
   );
 }

@@ -25,6 +25,7 @@ export const RUN_FILTERS: Filters<WatchQuery, RunFilter> = {
   status: {
     name: 'status',
     narrows: true,
+    hasControl: true,
     mayChange: true,
     admits: (text, { status }) => isAmong(text, status),
     says: anyOf,
@@ -32,6 +33,7 @@ export const RUN_FILTERS: Filters<WatchQuery, RunFilter> = {
   state: {
     name: 'state',
     narrows: true,
+    hasControl: true,
     mayChange: true,
     admits: (text, { state }) => isAmong(text, state),
     says: anyOf,
@@ -39,6 +41,7 @@ export const RUN_FILTERS: Filters<WatchQuery, RunFilter> = {
   workflow_id: {
     name: 'workflow',
     narrows: true,
+    hasControl: true,
     admits: (text, { workflow }) => isAmong(text, workflow),
     says: (text) => `of ${workflowText(text)}`,
   },
@@ -48,14 +51,34 @@ export const RUN_FILTERS: Filters<WatchQuery, RunFilter> = {
     admits: (text, { source }) => isAmong(text, source),
     says: (text) => `of the source ${text}`,
   },
-  since: { name: 'since', narrows: true, admits: () => true, says: (text) => `since ${text}` },
-  until: { name: 'until', narrows: true, admits: () => false, says: (text) => `until ${text}` },
-  order: { name: 'order', usual: 'changed', narrows: false, admits: () => true, says: () => '' },
+  since: {
+    name: 'since',
+    narrows: true,
+    hasControl: true,
+    admits: () => true,
+    says: (text) => `since ${text}`,
+  },
+  until: {
+    name: 'until',
+    narrows: true,
+    hasControl: true,
+    admits: () => false,
+    says: (text) => `until ${text}`,
+  },
+  order: {
+    name: 'order',
+    usual: 'changed',
+    narrows: false,
+    hasControl: true,
+    admits: () => true,
+    says: () => '',
+  },
   // The words that name no metadata are looked for in the rows that were read.
   metadata: {
     name: 'q',
     read: metadataOf,
     narrows: true,
+    hasControl: true,
     admits: () => false,
     says: (text) => `with “${text}”`,
   },
