@@ -150,8 +150,19 @@ export function addReadTools(server: McpServer, client: DaemonClient, cli: Comma
   addWaitRun(server, client, cli);
 }
 
-/** Arguments that the API takes by the same names. */
-type ArgumentsOf<Query> = { [Name in keyof Query]?: z.ZodType<Query[Name]> };
+/** An argument for each filter that the API has, by its name, but those that a tool leaves out. */
+type ArgumentsOf<Query, LeftOut extends keyof Query> = {
+  [Name in Exclude<keyof Query, LeftOut>]: z.ZodType<Query[Name]>;
+};
+
+/** An answer is one page: a model that needs more of it asks for less of the listing. */
+type Paging = 'cursor';
+
+/**
+ * Of runs: a model asks for a status, and hardly ever for the state of a watch; `show_run` gives metadata;
+ * those that changed last come first, so that `until` would ask for what is over.
+ */
+type LeftOutOfRuns = Paging | 'state' | 'metadata' | 'until' | 'order';
 
 function addListAlerts(server: McpServer, client: DaemonClient): void {
   server.registerTool(
@@ -166,12 +177,12 @@ function addListAlerts(server: McpServer, client: DaemonClient): void {
           .describe('default: those that go on: pending, firing and acknowledged'),
         rule: z.string().optional(),
         limit: z.number().int().min(1).max(200).optional().describe('default 20'),
-      } satisfies ArgumentsOf<AlertQuery>,
+      } satisfies ArgumentsOf<AlertQuery, Paging>,
       annotations: READS,
     },
-    ({ state = [...OPEN_STATES], rule, limit = 20 }) =>
+    ({ state = [...OPEN_STATES], limit = 20, ...filters }) =>
       attempt(async () => {
-        const page = await client.listAlerts({ rule, limit, state });
+        const page = await client.listAlerts({ ...filters, limit, state });
         const more = page.next_cursor === null ? [] : ['There are more; these are the newest.'];
         const lines = [...page.data.map(alertLine), ...more];
         return answer(lines.join('\n') || 'No alert matches.', page);
@@ -193,7 +204,7 @@ function addListRuns(server: McpServer, client: DaemonClient): void {
         source: z.string().optional(),
         since: z.string().optional().describe('a time, or a duration ago such as 1h'),
         limit: z.number().int().min(1).max(200).optional().describe('default 20'),
-      } satisfies ArgumentsOf<WatchQuery>,
+      } satisfies ArgumentsOf<WatchQuery, LeftOutOfRuns>,
       annotations: READS,
     },
     ({ limit = 20, ...filters }) =>
