@@ -1,4 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { DeliveryQuery, EventQuery, WatchQuery } from '../src/client/types.ts';
+import { groupBy } from '../src/core/arrays.ts';
+import type { WatchKey } from '../src/core/watch/watch.ts';
 import { openStores } from '../test/support/stores.ts';
 import { startDaemon } from './support/daemon.ts';
 import { rounded, type BenchResult, type Figure } from './support/figures.ts';
@@ -30,8 +33,21 @@ const MOST_BLOCKED_MS = 5;
 /** How much of the store a filter admits: a good part of it, hardly anything, or nothing. */
 type Admits = 'common' | 'rare' | 'unmatched';
 
-/** The queries of a list, by how much they admit. */
-type Queries = Record<Admits, string[]>;
+/** A query of a list, and how much it admits. */
+type Asked = readonly [admits: Admits, query: string];
+
+/** Queries by one filter each, of every filter that a list has: the compiler asks for those of another. */
+type ByFilter<Query> = Record<
+  Exclude<keyof Query, 'limit' | 'cursor'>,
+  readonly [Asked, ...Asked[]]
+>;
+
+/** The queries of a list. */
+interface Queries<Query> {
+  alone: ByFilter<Query>;
+  /** Of several filters, and of none. */
+  together: readonly Asked[];
+}
 
 interface ApiOptions {
   /** Watches in the store. */
@@ -58,7 +74,8 @@ export async function benchApi({ count, profileDir }: ApiOptions): Promise<Bench
     await redis.flush();
     const mixed = [...Array.from({ length: 3 }, () => [full, short, short]).flat(), failed];
     await fillWith(stores, mixed, count - LIVE);
-    for (let at = 0; at < LIVE; at += 1) await writeRun(stores, WAITING, at);
+    const live = await writeRun(stores, WAITING, 0);
+    for (let at = 1; at < LIVE; at += 1) await writeRun(stores, WAITING, at);
     const daemon = await startDaemon(context, {
       profileDir,
       config: {
@@ -71,7 +88,7 @@ export async function benchApi({ count, profileDir }: ApiOptions): Promise<Bench
     });
     while ((await daemon.readyz()) !== 200) await delay(20);
     const blocks = await noteBlocks(context, redis);
-    const groups = listings();
+    const groups = listings(live);
     const times = await listingTimes(
       daemon,
       groups.flatMap(({ paths }) => paths),
@@ -120,61 +137,94 @@ const WAITING: RunShape = {
   end: 'none',
 };
 
-/** Every filter by itself, and such that go together. */
-function listings(): Group[] {
+/** Every filter by itself, and such that go together. Each list is read by `after`, or in each `order`, besides. */
+function listings({ runId }: WatchKey): Group[] {
   const [workflow = '', other = ''] = WORKFLOWS;
   const customer = `metadata.customer=customer-17`;
-  const watches: Queries = {
-    common: [
-      '',
-      'state=finished,gone',
-      'status=completed',
-      'status=failed,stopped',
-      'source=default',
-      `workflow_id=${workflow}`,
-      'metadata.team=team-3',
-      'since=7d&until=5d',
-      'until=8d&status=failed',
-    ],
-    rare: [
-      'state=active',
-      `workflow_id=${workflow},${other}&status=failed`,
-      customer,
-      `${customer}&metadata.team=team-3&status=completed`,
-      'since=1h',
-      `since=2d&workflow_id=${workflow}`,
-    ],
-    unmatched: [
-      'state=gone',
-      'state=active&status=completed',
-      'metadata.team=none',
-      'metadata.team=none&status=completed',
-      `workflow_id=${workflow}&state=gone`,
+  const watches: Queries<Omit<WatchQuery, 'order'>> = {
+    alone: {
+      state: [
+        ['common', 'state=finished,gone'],
+        ['rare', 'state=active'],
+        ['unmatched', 'state=gone'],
+      ],
+      status: [
+        ['common', 'status=completed'],
+        ['common', 'status=failed,stopped'],
+      ],
+      source: [['common', 'source=default']],
+      workflow_id: [['common', `workflow_id=${workflow}`]],
+      metadata: [
+        ['common', 'metadata.team=team-3'],
+        ['rare', customer],
+        ['unmatched', 'metadata.team=none'],
+      ],
+      since: [['rare', 'since=1h']],
+      until: [['common', 'until=8d']],
+    },
+    together: [
+      ['common', ''],
+      ['common', 'since=7d&until=5d'],
+      ['common', 'until=8d&status=failed'],
+      ['rare', `workflow_id=${workflow},${other}&status=failed`],
+      ['rare', `${customer}&metadata.team=team-3&status=completed`],
+      ['rare', `since=2d&workflow_id=${workflow}`],
+      ['unmatched', 'state=active&status=completed'],
+      ['unmatched', 'metadata.team=none&status=completed'],
+      ['unmatched', `workflow_id=${workflow}&state=gone`],
     ],
   };
-  const events: Queries = {
-    common: [
-      '',
-      'order=newest',
-      'type=run.completed',
-      'type=run.*',
-      'type=run.failed,watch.expired&order=newest',
-      `workflow_id=${workflow}`,
-      'since=7d&until=5d&order=newest',
+  const events: Queries<Omit<EventQuery, 'after'>> = {
+    alone: {
+      order: [['common', 'order=newest']],
+      run_id: [
+        ['rare', `run_id=${runId}`],
+        ['unmatched', 'run_id=none'],
+      ],
+      type: [
+        ['common', 'type=run.completed'],
+        ['common', 'type=run.*'],
+        ['unmatched', 'type=run.gone'],
+      ],
+      workflow_id: [['common', `workflow_id=${workflow}`]],
+      since: [['rare', 'since=1h']],
+      until: [['common', 'until=8d']],
+    },
+    together: [
+      ['common', ''],
+      ['common', 'type=run.failed,watch.expired&order=newest'],
+      ['common', 'since=7d&until=5d&order=newest'],
+      ['rare', `workflow_id=${workflow}&type=run.failed&since=3d&order=newest`],
+      ['unmatched', `workflow_id=${workflow}&type=run.gone`],
     ],
-    rare: [`workflow_id=${workflow}&type=run.failed&since=3d&order=newest`, 'since=1h'],
-    unmatched: ['type=run.gone', `workflow_id=${workflow}&type=run.gone`],
   };
-  const deliveries: Queries = {
-    common: [
-      '',
-      'state=delivered',
-      'state=dead,parked',
-      'endpoint=ops&state=dead',
-      'since=7d&until=5d&state=dead',
+  const deliveries: Queries<DeliveryQuery> = {
+    alone: {
+      state: [
+        ['common', 'state=delivered'],
+        ['common', 'state=dead,parked'],
+        ['rare', 'state=pending'],
+        ['unmatched', 'state=parked'],
+      ],
+      endpoint: [
+        ['common', 'endpoint=ops'],
+        ['unmatched', 'endpoint=per-watch'],
+      ],
+      run_id: [
+        ['rare', `run_id=${runId}`],
+        ['unmatched', 'run_id=none'],
+      ],
+      source: [['common', 'source=default']],
+      event_id: [['unmatched', 'event_id=evt_none']],
+      since: [['rare', 'since=1h']],
+      until: [['common', 'until=8d']],
+    },
+    together: [
+      ['common', ''],
+      ['common', 'endpoint=ops&state=dead'],
+      ['common', 'since=7d&until=5d&state=dead'],
+      ['unmatched', 'endpoint=per-watch&state=delivered'],
     ],
-    rare: ['state=pending', 'since=1h'],
-    unmatched: ['state=parked', 'endpoint=per-watch', 'endpoint=per-watch&state=delivered'],
   };
   return [
     ...groupsOf('watches', watches),
@@ -186,11 +236,12 @@ function listings(): Group[] {
   ];
 }
 
-function groupsOf(list: string, queries: Queries): Group[] {
+function groupsOf<Query>(list: string, { alone, together }: Queries<Query>): Group[] {
   const [name = '', ...order] = list.split('&');
-  return Object.entries(queries).map(([admits, some]) => ({
+  const all = [...Object.values<readonly Asked[]>(alone).flat(), ...together];
+  return [...groupBy(all, ([admits]) => admits)].map(([admits, some]) => ({
     name: `${list}, ${admits}`,
-    paths: some.map((query) => {
+    paths: some.map(([, query]) => {
       const given = ['limit=200', ...order, query].filter((part) => part !== '');
       return `/v1/${name}?${given.join('&')}`;
     }),

@@ -1,10 +1,15 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { DELIVERY_STATES, planDeliveries } from '../../src/core/delivery/delivery.ts';
-import { isOfRun, EVENT_TYPES, isoTime } from '../../src/core/event/event.ts';
+import {
+  DELIVERY_STATES,
+  planDeliveries,
+  type DeliveryFilter,
+} from '../../src/core/delivery/delivery.ts';
+import { isOfRun, EVENT_TYPES, isoTime, type EventFilter } from '../../src/core/event/event.ts';
+import type { Complete } from '../../src/core/records.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { WATCH_STATES, type Watch } from '../../src/core/watch/watch.ts';
-import { WatchListing } from '../../src/redis/stores/watch-listing.ts';
+import { WatchListing, type StoredFilter } from '../../src/redis/stores/watch-listing.ts';
 import { newWatch, NOON, observeContext, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 
@@ -52,6 +57,9 @@ const timeRange = {
   }),
 };
 
+/** Any value of each filter, or none: the compiler asks for one that is missing. */
+type AnyOf<Filter> = { [Name in keyof Required<Filter>]: fc.Arbitrary<Filter[Name]> };
+
 const watchFilter = fc.record({
   state: someOf(WATCH_STATES),
   status: someOf(STATUSES),
@@ -59,7 +67,7 @@ const watchFilter = fc.record({
   workflowId: someOf<string>(['invoices', 'payroll', 'rare']),
   metadata: fc.constantFrom({ team: 'ml' }, { team: 'ml', tier: 'gold' }, { team: 'x' }, undefined),
   ...timeRange,
-});
+} satisfies AnyOf<Omit<StoredFilter, 'need'>>);
 
 /** More watches that changed in one moment than are examined for a page. */
 const atOneTime = Array.from({ length: 9 }, () => ({
@@ -71,26 +79,14 @@ const atOneTime = Array.from({ length: 9 }, () => ({
   changedAt: NOON,
 }));
 
-/** No field. */
-const anyWatch: WatchFilter = {
-  state: undefined,
-  status: undefined,
-  sources: undefined,
-  workflowId: undefined,
-  metadata: undefined,
-  since: undefined,
-  until: undefined,
-};
+type WatchFilter = typeof watchFilter extends fc.Arbitrary<infer Filter> ? Partial<Filter> : never;
 
 /** Most watches pass it. */
 const timesAndSource = watchFilter.map(({ sources, since, until }): WatchFilter => ({
-  ...anyWatch,
   sources,
   since,
   until,
 }));
-
-type WatchFilter = typeof watchFilter extends fc.Arbitrary<infer Filter> ? Filter : never;
 
 /** Filters without those fields that are not given. */
 function given<Filter extends object>(filter: Filter) {
@@ -101,7 +97,8 @@ function given<Filter extends object>(filter: Filter) {
 }
 
 function isListed(watch: Watch, filter: WatchFilter): boolean {
-  const { state, status, sources, workflowId, metadata = {}, since, until } = filter;
+  const { state, status, sources, workflowId, metadata = {}, since, until, ...rest } = filter;
+  rest satisfies Record<string, never>;
   const { run } = watch;
   return (
     (state === undefined || state.includes(watch.state)) &&
@@ -182,7 +179,7 @@ describe('the listing of watches', () => {
 
   test('the list of watches is complete where more match than are counted, perhaps on more pages', async () => {
     const counts = fc.constantFrom(3, 9, 30);
-    const filters = fc.oneof(watchFilter, timesAndSource);
+    const filters: fc.Arbitrary<WatchFilter> = fc.oneof(watchFilter, timesAndSource);
     await fc.assert(
       fc.asyncProperty(someWatches, filters, counts, async (told, filter, counted) => {
         const listing = new WatchListing(redis, keys, { counted, atOnce: 2, examined: 4 });
@@ -202,7 +199,7 @@ describe('the listing of watches', () => {
           if (order === 'changed') expect(times).toEqual(times.toSorted((a, b) => b - a));
         }
       }),
-      { numRuns: 40, examples: [[atOneTime, anyWatch, 3]] },
+      { numRuns: 40, examples: [[atOneTime, {}, 3]] },
     );
   });
 
@@ -276,7 +273,11 @@ const part = fc.record({
   type: someOf(EVENT_TYPES),
   workflowId: someOf<string>(['invoices', 'payroll']),
   sources: someOf<string>(['default', 'eu']),
+  runId: fc.option(fc.constantFrom('run-0', 'run-3'), { nil: undefined }),
   state: someOf(DELIVERY_STATES),
+  endpoint: fc.option(fc.constantFrom('ops', 'none'), { nil: undefined }),
+  /** The event of a delivery, by the place of that. */
+  ofEvent: fc.option(fc.nat({ max: 30 }), { nil: undefined }),
   limit: fc.integer({ min: 1, max: 7 }),
 });
 
@@ -301,7 +302,8 @@ test('the lists of events and deliveries have what filters and times admit, in o
   await fc.assert(
     fc.asyncProperty(
       part,
-      async ({ runs, since, until, type, workflowId, sources, state, limit }) => {
+      async ({ runs, since, until, state, endpoint, ofEvent, limit, ...both }) => {
+        const { type, workflowId, sources, runId } = both;
         await redis.del(...(await stores.keysLeft()), 'none');
         let now = NOON;
         for (const [at, one] of runs.entries()) {
@@ -346,12 +348,14 @@ test('the lists of events and deliveries have what filters and times admit, in o
               workflowId === undefined || workflowId.includes(data.run?.workflow_id ?? ''),
           )
           .filter(({ data }) => sources === undefined || sources.includes(data.watch.source))
+          .filter(({ data }) => runId === undefined || data.run_id === runId)
           .filter(({ data }) => isWithin(Date.parse(data.detected_at)));
         for (const order of ['oldest', 'newest'] as const) {
-          const filter = given({ type, workflowId, sources, ...range });
-          const read = await everyPage((after) =>
-            events.list({ ...filter, ...(after && { after }) }, { limit, order }),
-          );
+          const filter = { type, workflowId, sources, runId };
+          const read = await everyPage((after) => {
+            const page = { ...filter, after } satisfies Complete<EventFilter>;
+            return events.list({ ...given(page), ...range }, { limit, order });
+          });
           const ids = admitted.map(({ id }) => id);
           expect(read.items.map(({ event }) => event.id)).toEqual(
             order === 'oldest' ? ids : ids.toReversed(),
@@ -360,12 +364,18 @@ test('the lists of events and deliveries have what filters and times admit, in o
         const everyDelivery = await everyPage((cursor) =>
           deliveries.list({}, { limit: 7, cursor }),
         );
+        const eventId = ofEvent === undefined ? undefined : everyDelivery.items[ofEvent]?.eventId;
+        const filter = { state, endpoint, sources, runId, eventId };
+        filter satisfies Complete<DeliveryFilter>;
         const meant = everyDelivery.items
           .filter((one) => state === undefined || state.includes(one.state))
+          .filter((one) => endpoint === undefined || one.endpoint === endpoint)
+          .filter((one) => runId === undefined || one.runId === runId)
+          .filter((one) => eventId === undefined || one.eventId === eventId)
           .filter(({ source }) => sources === undefined || sources.includes(source))
           .filter(({ createdAt }) => isWithin(createdAt));
         const read = await everyPage((cursor) =>
-          deliveries.list(given({ state, sources, ...range }), { limit, cursor }),
+          deliveries.list({ ...given(filter), ...range }, { limit, cursor }),
         );
         expect(read.items.map(({ id }) => id)).toEqual(meant.map(({ id }) => id));
         expect(read.totals).toEqual([meant.length]);
