@@ -4,7 +4,7 @@ import { createEventStreams } from '../../src/noxus/event-stream.ts';
 import { createNoxusClient } from '../../src/noxus/client.ts';
 import { runRequest } from '../../src/noxus/run.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
-import { createDirectObserver } from '../../src/cli/wait/direct-observer.ts';
+import { createDirectObserver } from '../../src/cli/wait/direct-account.ts';
 import type { RunView } from '../../src/cli/wait/verdict.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import { sampleRun } from '../support/api-samples.ts';

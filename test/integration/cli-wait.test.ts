@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { createDaemonClient } from '../../src/client/client.ts';
-import { createDaemonObserver } from '../../src/cli/wait/daemon-observer.ts';
+import { createDaemonObserver } from '../../src/cli/wait/daemon-account.ts';
 import type { RunReaderSettings } from '../../src/cli/local/run-reader.ts';
 import type { RunView } from '../../src/cli/wait/verdict.ts';
 import type { WatchView } from '../../src/client/types.ts';

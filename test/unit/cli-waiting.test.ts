@@ -8,8 +8,8 @@ import {
 } from '../../src/cli/wait/verdict.ts';
 import { sampleRun } from '../support/api-samples.ts';
 import { mapConcurrently } from '../../src/cli/verb.ts';
-import { Hints } from '../../src/cli/wait/daemon-observer.ts';
-import { RequestPacer } from '../../src/cli/wait/direct-observer.ts';
+import { Hints } from '../../src/cli/wait/daemon-account.ts';
+import { RequestPacer } from '../../src/cli/wait/direct-account.ts';
 
 const ORDER: VerdictKind[] = [
   'failed',

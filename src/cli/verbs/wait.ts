@@ -3,7 +3,7 @@ import { RunwatchError } from '../../core/errors.ts';
 import type { CommandLine } from '../command-line.ts';
 import type { LocalVerbs } from '../local/local-verbs.ts';
 import type { RunReader } from '../local/run-reader.ts';
-import { waitThroughDaemon } from '../wait/daemon-observer.ts';
+import { waitThroughDaemon } from '../wait/daemon-account.ts';
 import { usageError } from '../exit.ts';
 import { waitTime } from '../options.ts';
 import { note } from '../report.ts';
@@ -11,7 +11,7 @@ import { resolveKnownRuns } from '../resolve.ts';
 import { readGoodRunIds } from '../run-ids.ts';
 import { CANNOT_TELL_EXIT } from '../wait/verdict.ts';
 import { daemonCommand, type DaemonFlags } from '../verb.ts';
-import { createDirectObserver } from '../wait/direct-observer.ts';
+import { createDirectObserver } from '../wait/direct-account.ts';
 import { waitForRuns } from '../wait/wait.ts';
 
 interface WaitFlags extends DaemonFlags {

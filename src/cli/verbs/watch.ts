@@ -15,7 +15,7 @@ import { note, writeJson } from '../report.ts';
 import { resolveKnownRuns, sourcesOfRuns } from '../resolve.ts';
 import { badRunIds, readRunIds } from '../run-ids.ts';
 import { daemonCommand, type DaemonFlags } from '../verb.ts';
-import { waitThroughDaemon } from '../wait/daemon-observer.ts';
+import { waitThroughDaemon } from '../wait/daemon-account.ts';
 import { CANNOT_TELL_EXIT } from '../wait/verdict.ts';
 
 interface WatchFlags extends DaemonFlags {

@@ -5,23 +5,13 @@ import type { CommandLine } from '../command-line.ts';
 import type { Output } from '../output.ts';
 import { number, paint, plain } from '../render/text.ts';
 import { writeJson } from '../report.ts';
+import type { WaitObserver } from './observer.ts';
 import { exitCodeOfVerdict, worstVerdict, type RunView, type Verdict } from './verdict.ts';
-
-/** Follows runs to their verdicts. */
-export interface RunObserver {
-  /**
-   * Follows a run until there is a verdict. Throws on errors that concern every run, such as a token
-   * that is not known, and when the signal that it was opened with aborts.
-   * @param report called after every read of the run
-   */
-  settle(runId: string, report: (view: RunView) => void): Promise<Verdict>;
-  close(): void;
-}
 
 interface WaitOptions {
   cli: CommandLine;
   /** Everything that the observer does must end with the signal. */
-  openObserver: (signal: AbortSignal) => Promise<RunObserver>;
+  openObserver: (signal: AbortSignal) => Promise<WaitObserver>;
   json: boolean;
   /** Ends with the first run that there is a verdict on. */
   any?: boolean | undefined;

@@ -6,13 +6,13 @@ import { nothingLearned } from '../../core/cadence/hazard.ts';
 import { NO_LOAD } from '../../core/cadence/load.ts';
 import type { PollPolicy } from '../../core/watch/observation.ts';
 import { observe } from '../../core/watch/observe.ts';
-import type { PollResult, FetchTrouble } from '../../core/run/snapshot.ts';
+import type { PollResult, FetchTrouble, RunSnapshot } from '../../core/run/snapshot.ts';
 import { register } from '../../core/watch/register.ts';
 import type { Watch } from '../../core/watch/watch.ts';
 import { FollowedRun, type Follower } from '../../source/followed-run.ts';
 import type { RunReader } from '../local/run-reader.ts';
-import { cannotTell, judge, type RunView, type Verdict } from './verdict.ts';
-import type { RunObserver } from './wait.ts';
+import { WaitObserver, type RunAccount, type RunReading } from './observer.ts';
+import { cannotTell, type RunView, type Verdict } from './verdict.ts';
 import type { StreamEnd, StreamListener } from '../../core/feed/run-stream.ts';
 import type { HintStep } from '../../core/feed/stream-hint.ts';
 import type { Permit } from '../../core/source/rate-limit.ts';
@@ -67,17 +67,22 @@ interface DirectObserverOptions {
  * Waits by asking Noxus itself: by event stream where there is one, else with the daemon's own rules of
  * polling, and within its budget.
  */
-export function createDirectObserver(options: DirectObserverOptions): RunObserver {
+export function createDirectObserver(options: DirectObserverOptions): WaitObserver {
   const pacer = new RequestPacer(1_000 / REQUESTS_PER_SECOND);
-  return {
-    settle: (runId, report) => new DirectWait(runId, options, pacer).settle(report),
+  const accounts = {
+    open: (runId: string) => new DirectAccount(runId, options, pacer),
     close: () => options.reader.close(),
   };
+  return new WaitObserver(accounts, options.throughFeedback);
 }
 
-/** The wait for one run: it is read when its stream, or else its cadence, calls for that. */
-class DirectWait implements Follower {
+/** What Noxus says of a run: it is read when its stream, or else its cadence, calls for that. */
+class DirectAccount implements RunAccount, Follower {
   private readonly run: FollowedRun;
+  private watch: Watch;
+  /** The last read, until the stream knows of it. */
+  private unheard: { run: RunSnapshot; beganAt: number } | null = null;
+  private hasBegun = false;
   private readInMs: number | null = null;
   private wake: () => void = () => undefined;
 
@@ -86,16 +91,31 @@ class DirectWait implements Follower {
     private readonly options: DirectObserverOptions,
     private readonly pacer: RequestPacer,
   ) {
-    this.run = new FollowedRun(this, newWatch(runId, options.policy, options.now()));
+    this.watch = newWatch(runId, options.policy, options.now());
+    this.run = new FollowedRun(this, this.watch);
   }
 
-  async settle(report: (view: RunView) => void): Promise<Verdict> {
-    try {
-      if (this.options.reader.follow !== undefined) await this.begin();
-      return await this.pollOn(report);
-    } finally {
-      this.run.close();
+  async read(): Promise<RunReading | Verdict> {
+    if (!this.hasBegun && this.options.reader.follow !== undefined) await this.begin();
+    this.hasBegun = true;
+    const { policy, random, now } = this.options;
+    const beganAt = now();
+    const result = await this.poll();
+    // A key that Noxus refuses at first is refused later, too: waiting would only hide the mistake.
+    const isRefused = result.kind === 'unauthorized' || result.kind === 'forbidden';
+    // So is an id that Noxus rejects.
+    if ((isRefused || result.kind === 'rejected') && this.watch.run === null) {
+      return cannotTell(troubleOf(result));
     }
+    const context = { ...CONTEXT, now: now(), beganAt, policy, random };
+    const { watch, events } = observe(this.watch, result, context);
+    this.watch = watch;
+    this.unheard = result.kind === 'run' ? { run: result.run, beganAt } : null;
+    return { view: viewOf(watch, events), isStale: false, isHopeless: watch.unreachable };
+  }
+
+  close(): void {
+    this.run.close();
   }
 
   /** Opens the stream, and waits until it is open, or not to be had. */
@@ -108,31 +128,6 @@ class DirectWait implements Follower {
     const patience = sleep(BEGIN_MS, undefined, over).catch(() => undefined);
     await Promise.race([this.run.begun, patience]);
     over.abort();
-  }
-
-  private async pollOn(report: (view: RunView) => void): Promise<Verdict> {
-    const { policy, random, now, throughFeedback } = this.options;
-    let { watch } = this.run;
-    for (;;) {
-      const beganAt = now();
-      const result = await this.poll();
-      // A key that Noxus refuses at first is refused later, too: waiting would only hide the mistake.
-      const isRefused = result.kind === 'unauthorized' || result.kind === 'forbidden';
-      // So is an id that Noxus rejects.
-      if ((isRefused || result.kind === 'rejected') && watch.run === null) {
-        return cannotTell(troubleOf(result));
-      }
-      const context = { ...CONTEXT, now: now(), beganAt, policy, random };
-      const observation = observe(watch, result, context);
-      ({ watch } = observation);
-      const view = viewOf(watch, observation.events);
-      report(view);
-      const verdict = judge(view, { throughFeedback });
-      if (verdict !== null) return verdict;
-      if (watch.unreachable && view.trouble !== null) return cannotTell(view.trouble);
-      if (result.kind === 'run') this.run.read(watch, result.run, beganAt);
-      await this.untilDue(Math.max(0, (watch.nextPollAt ?? 0) - now()));
-    }
   }
 
   /** One poll of the run, unless Noxus has asked for a pause. */
@@ -149,9 +144,11 @@ class DirectWait implements Follower {
     return outcome;
   }
 
-  /** Waits until the next read is due. @param delayMs by the cadence, where no stream is open */
-  private async untilDue(delayMs: number): Promise<void> {
-    const { streamedReadMs = STREAMED_READ_MS } = this.options;
+  async untilDue(): Promise<void> {
+    const { streamedReadMs = STREAMED_READ_MS, now } = this.options;
+    const { watch, unheard } = this;
+    if (unheard !== null) this.run.read(watch, unheard.run, unheard.beganAt);
+    const delayMs = Math.max(0, (watch.nextPollAt ?? 0) - now());
     const woken = new Promise<void>((resolve) => (this.wake = resolve));
     const ms = this.readInMs ?? (this.run.liveAt === null ? delayMs : streamedReadMs);
     this.readInMs = null;

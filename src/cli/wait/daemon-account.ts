@@ -5,8 +5,9 @@ import type { DaemonClient, RunRef } from '../../client/client.ts';
 import { isRunEvent, type WatchView } from '../../client/types.ts';
 import type { CommandLine } from '../command-line.ts';
 import type { DaemonFlags } from '../verb.ts';
-import { cannotTell, judge, type RunView, type Verdict } from './verdict.ts';
-import { type RunObserver, waitForRuns } from './wait.ts';
+import { WaitObserver, type RunAccount, type RunReading } from './observer.ts';
+import { cannotTell, type RunView, type Verdict } from './verdict.ts';
+import { waitForRuns } from './wait.ts';
 
 /** How often `wait` reads a watch, and how long it goes on in spite of errors. Milliseconds. */
 interface WaitPace {
@@ -49,14 +50,15 @@ interface DaemonObserverOptions {
  * Waits by reading the daemon's watches. The event stream only says when to read one again, so that
  * losing the stream costs promptness and nothing else.
  */
-export function createDaemonObserver(options: DaemonObserverOptions): RunObserver {
+export function createDaemonObserver(options: DaemonObserverOptions): WaitObserver {
   const hints = new Hints(options.runIds);
   const streaming = new AbortController();
   void streamHints(options, hints, AbortSignal.any([options.signal, streaming.signal]));
-  return {
-    settle: (runId, report) => new DaemonWait(options, hints, runId).settle(report),
+  const accounts = {
+    open: (runId: string) => new DaemonAccount(options, hints, runId),
     close: () => streaming.abort(),
   };
+  return new WaitObserver(accounts, options.throughFeedback);
 }
 
 /** Passes on the run ids of the event stream. Never throws. */
@@ -84,8 +86,8 @@ async function streamHints(
   }
 }
 
-/** Waiting for one run. */
-class DaemonWait {
+/** What the daemon's watch shows of a run. */
+class DaemonAccount implements RunAccount {
   readonly #options: DaemonObserverOptions;
   readonly #hints: Hints;
   readonly #ref: RunRef;
@@ -94,6 +96,9 @@ class DaemonWait {
   #troubleSince: number | null = null;
   /** Number of polls before the requested one; the result of these is too old for `awaiting`. */
   #stalePolls: number | null = null;
+  /** As it was read last; null before the first time. */
+  #watch: WatchView | null = null;
+  #view: RunView = { state: 'active', run: null, trouble: null };
 
   constructor(options: DaemonObserverOptions, hints: Hints, runId: string) {
     this.#options = options;
@@ -102,27 +107,32 @@ class DaemonWait {
     this.#pace = options.pace ?? paceFor(options.runIds.length);
   }
 
-  async settle(report: (view: RunView) => void): Promise<Verdict> {
-    const { client, signal } = this.#options;
-    let watch = await this.#enlist();
-    let view = viewOf(watch);
-    for (;;) {
-      report(view);
-      const verdict = this.#judge(view, watch);
-      if (verdict !== null) return verdict;
-      const { firstCheckMs, recheckMs } = this.#pace;
-      const pauseMs = view.run === null && view.trouble === null ? firstCheckMs : recheckMs;
-      await this.#hints.next(this.#ref.runId, pauseMs, signal);
-      try {
-        const found = await client.getWatch(this.#ref);
-        if (found === null) return cannotTell(NOT_WATCHED);
-        watch = found;
-        view = viewOf(watch);
-      } catch (error) {
-        view = { ...view, trouble: this.#passing(error) };
-      }
+  async read(): Promise<RunReading | Verdict> {
+    try {
+      const isFirst = this.#watch === null;
+      const found = await (isFirst ? this.#enlist() : this.#options.client.getWatch(this.#ref));
+      if (found === null) return cannotTell(NOT_WATCHED);
+      this.#watch = found;
+      this.#view = viewOf(found);
+    } catch (error) {
+      if (this.#watch === null) throw error;
+      this.#view = { ...this.#view, trouble: this.#passing(error) };
     }
+    return {
+      view: this.#view,
+      isStale: this.#watch.polls === this.#stalePolls,
+      isHopeless: this.#troubleMs() >= this.#pace.patienceMs,
+    };
   }
+
+  async untilDue(): Promise<void> {
+    const { run, trouble } = this.#view;
+    const { firstCheckMs, recheckMs } = this.#pace;
+    const pauseMs = run === null && trouble === null ? firstCheckMs : recheckMs;
+    await this.#hints.next(this.#ref.runId, pauseMs, this.#options.signal);
+  }
+
+  close(): void {}
 
   /** Registers the run without subscriptions unless it is watched, and requests a poll. */
   async #enlist(): Promise<WatchView> {
@@ -144,17 +154,12 @@ class DaemonWait {
     return watch;
   }
 
-  #judge(view: RunView, watch: WatchView): Verdict | null {
-    const { throughFeedback, now } = this.#options;
-    const isStale = watch.polls === this.#stalePolls;
-    const verdict = judge(view, { throughFeedback: throughFeedback || isStale });
-    if (verdict !== null || view.trouble === null) {
-      this.#troubleSince = null;
-      return verdict;
-    }
-    this.#troubleSince ??= now();
-    const lasted = now() - this.#troubleSince;
-    return lasted >= this.#pace.patienceMs ? cannotTell(view.trouble) : null;
+  /** For how long nothing could be learned, ms. */
+  #troubleMs(): number {
+    const { now } = this.#options;
+    if (this.#view.trouble === null) this.#troubleSince = null;
+    else this.#troubleSince ??= now();
+    return this.#troubleSince === null ? 0 : now() - this.#troubleSince;
   }
 
   /** The trouble that an error of the daemon stands for, if it may pass; else throws it. */
