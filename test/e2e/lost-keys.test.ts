@@ -201,14 +201,23 @@ async function reconnect(): Promise<void> {
   await control.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
 }
 
-/** What `store.data_lost` has said of records that are missing. */
+interface Loss {
+  reason: string;
+  known: { events: number };
+  found: { events: number };
+  events_missing: number;
+  deliveries_missing: number;
+}
+
+/** What `store.data_lost` has said of records that are missing; of a store that is another, what was known before. */
 function lossesSaid(life: Life) {
-  const said = life.daemon.lines.map((line) => JSON.parse(line) as Record<string, unknown>);
-  const losses = said.filter(
-    ({ msg, reason }) => msg === 'store.data_lost' && reason === 'damaged',
+  const said = life.daemon.lines.map((line) => JSON.parse(line) as Loss & { msg: string });
+  const losses = said.filter(({ msg }) => msg === 'store.data_lost');
+  const events = losses.map(({ reason, known, found, events_missing: missing }) =>
+    reason === 'damaged' ? missing : Math.max(0, known.events - found.events),
   );
-  const total = (field: string) => sum(losses.map((one) => Number(one[field])));
-  return { events: total('events_missing'), deliveries: total('deliveries_missing') };
+  const deliveries = losses.map(({ deliveries_missing: missing }) => missing);
+  return { events: sum(events), deliveries: sum(deliveries) };
 }
 
 /** Where the store contradicts what was registered, but for records that are said to be lost. */
