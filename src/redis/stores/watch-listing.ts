@@ -150,7 +150,7 @@ export class WatchListing {
     asked: Search,
     { limit, from }: { limit: number; from: string | undefined },
   ) {
-    // Every watch has a state; the changes may know of others, whose records are lost.
+    // Every watch has a state. Changes may be of watches whose records are lost, too.
     const isOfAll = asked.fields.length === 0 && asked.byTime === null;
     const search = isOfAll ? { ...asked, fields: this.fieldsOf({ state: WATCH_STATES }) } : asked;
     const { numbers, ...total } = await this.matching(search);
