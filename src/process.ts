@@ -5,6 +5,7 @@ import type { PlannedEvent } from './core/delivery/outbox.ts';
 import type { SystemEventType } from './core/event/event.ts';
 import { newName, type NewMark } from './core/event/ids.ts';
 import type { LinksOf } from './core/run/links.ts';
+import type { SourceTraits } from './core/source/traits.ts';
 import type { AlertRules } from './alert/rules.ts';
 import type { Clock } from './daemon/clock.ts';
 import { Endpoints } from './deliver/endpoints.ts';
@@ -14,6 +15,7 @@ import type { OwnSecrets } from './deliver/secrets/own-secrets.ts';
 import type { Stores } from './daemon/stores.ts';
 import type { Tracing } from './daemon/tracing.ts';
 import { faultLog } from './fault-log.ts';
+import { traitsOf } from './source/kinds.ts';
 import { StatisticsCache } from './source/statistics-cache.ts';
 import type { WorkflowNames } from './source/workflow-names.ts';
 import type { Names } from './names.ts';
@@ -153,6 +155,12 @@ export abstract class Process {
 
   get userAgent(): string {
     return `runwatch/${this.version}`;
+  }
+
+  /** What a source is and can be asked; null for one that is not configured any more. */
+  traitsOf(source: string): SourceTraits | null {
+    const config = this.config.sources[source];
+    return config === undefined ? null : traitsOf(source, config);
   }
 
   /** A queue of slots; all share connections and prefix. */

@@ -5,6 +5,7 @@ import { loadByPlan, type SourceLoad } from '../core/cadence/load.ts';
 import type { EventStreams } from '../core/feed/run-stream.ts';
 import { MOST_UNDER_WAY, type RateLimit } from '../core/source/rate-limit.ts';
 import type { Overdue } from '../core/source/overdue.ts';
+import type { SourceTraits } from '../core/source/traits.ts';
 import {
   readsText,
   sourceReads,
@@ -23,6 +24,7 @@ import { logPoll } from '../telemetry/logger.ts';
 import { SourceAgreement, RunObserver, type SourceHealth } from './observer.ts';
 import { SourceDiscovery } from './discovery.ts';
 import { SourceLimiter } from './limiter.ts';
+import { traitsOf } from './kinds.ts';
 import { ListFeed } from './list-feed.ts';
 import { NodeNames } from './node-names.ts';
 import { OverdueMonitor, Schedule } from './schedule.ts';
@@ -53,6 +55,7 @@ const WRITE_MS = 5_000;
  * - what a poll found comes back by {@link Source.polled}, and sets the times of the next ones.
  */
 export class Source {
+  readonly traits: SourceTraits;
   /** What observations go by. */
   readonly policy: PollPolicy;
   readonly limiter: SourceLimiter;
@@ -83,6 +86,7 @@ export class Source {
     private readonly config: SourceConfig,
   ) {
     this.apiKey = config.api_key;
+    this.traits = traitsOf(name, config);
     this.policy = pollPolicy(process.config);
     this.limiter = new SourceLimiter(process, name, limitOf(config));
     this.client = this.openClient();

@@ -9,6 +9,7 @@ import type { Stores } from '../../src/daemon/stores.ts';
 import { Tracing } from '../../src/daemon/tracing.ts';
 import { Endpoints } from '../../src/deliver/endpoints.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
+import { NOXUS_TRAITS } from '../../src/noxus/traits.ts';
 import { Process } from '../../src/process.ts';
 import type { Poller } from '../../src/source/poller.ts';
 import type { Source } from '../../src/source/source.ts';
@@ -107,6 +108,7 @@ export function testSource(given: GivenSource = {}): Source {
     process,
     name,
     policy: pollPolicy(process.config),
+    traits: NOXUS_TRAITS,
     timeoutMs: 5_000,
     deadlineMs: 10_000,
     health: async () => ({ answeredAt: process.now(), openSince: null, closedFor: null }),

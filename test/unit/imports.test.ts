@@ -57,6 +57,7 @@ const ALLOWED: Record<string, string[]> = {
     'demo',
     'noxus',
     'simulator',
+    'source/kinds.ts',
     'telemetry',
     'lifecycle.ts',
     'package-root.ts',

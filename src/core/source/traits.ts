@@ -1,0 +1,26 @@
+/** How the runs of a source are listed. */
+interface ListTraits {
+  /** The largest page that it gives. */
+  readonly pageSize: number;
+}
+
+/**
+ * What a source is and can be asked, by its configuration alone. What uses a source goes by these, and asks
+ * for nothing that it cannot do.
+ */
+export interface SourceTraits {
+  /** What texts call it: `Noxus`, or the name of the source. */
+  readonly label: string;
+  /** What the id of a run looks like, for messages: follows "expected". */
+  readonly idShape: string;
+  /** Why no run of it can have this id, as a message; null where one can. */
+  idProblem(runId: string): string | null;
+  /** Null where its runs cannot be listed: then nothing is discovered, and each run is polled by itself. */
+  readonly lists: ListTraits | null;
+  /** Whether runs have streams of their events. */
+  readonly streams: boolean;
+  /** Whether it gives names of workflows and nodes. */
+  readonly names: boolean;
+  /** Whether a run can be stopped. */
+  readonly stop: boolean;
+}

@@ -1,0 +1,16 @@
+import type { SourceTraits } from '../core/source/traits.ts';
+
+const RUN_ID = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,128}$/;
+
+const ID_SHAPE = '1 to 128 of A-Z a-z 0-9 . _ -, not . or .. alone';
+
+/** What a Noxus workspace can be asked. */
+export const NOXUS_TRAITS: SourceTraits = {
+  label: 'Noxus',
+  idShape: ID_SHAPE,
+  idProblem: (runId) => (RUN_ID.test(runId) ? null : `expected ${ID_SHAPE}`),
+  lists: { pageSize: 100 },
+  streams: true,
+  names: true,
+  stop: true,
+};
