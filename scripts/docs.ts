@@ -89,7 +89,7 @@ function eventsPage({ webhooks, components }: Document): string {
   return pageOf([
     '# Events',
     GENERATED,
-    'The body of a webhook is one event: `id`, `type`, `timestamp` and `data`. The `id` belongs to the change and is the same in every attempt. The `timestamp` is when the change happened by the account of Noxus where it says so, else when runwatch detected it.',
+    'The body of a webhook is one event: `id`, `type`, `timestamp` and `data`. The `id` belongs to the change and is the same in every attempt. The `timestamp` is when the change happened by the account of the source where it says so, else when runwatch detected it.',
     '`GET /v1/events`, the event stream and `runwatch events` give what `*` names in `events` of an endpoint: `run.*`, `watch.*`, `workflow.*`, `source.unreachable`, `source.recovered`, `source.inconsistent` and `source.consistent`. They give the others where `type` names them: `alert.*` for alerts, `system.*` or a family such as `endpoint.*` for what is about runwatch itself. The newest 100,000 of those are kept, for `watches.retention`.',
     table(['type', 'sent'], types),
     '## `data` of `run.*` and `watch.*`',

@@ -57,7 +57,7 @@ export async function runProgram(
 function describeProgram({ program, io, version }: CommandLine): void {
   const { stdout, stderr } = io;
   program
-    .description('Watches runs of the Noxus AI platform and notifies you of what becomes of them.')
+    .description('Watches runs and notifies you of what becomes of them.')
     .version(version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print help')
     .option('--verbose', 'print where an error comes from')

@@ -99,7 +99,7 @@ const discoverSince = z.union(
   { error: SINCE },
 );
 
-/** Watches runs without registration, as they appear in the lists of Noxus. */
+/** Watches runs without registration, as they appear in the lists of a source. */
 const discover = z.strictObject({
   workflows,
   since: discoverSince.default('registration'),
@@ -120,7 +120,7 @@ const source = z.strictObject({
       per: duration('1s', { min: '100ms', max: '1h' }),
     })
     .prefault({}),
-  /** The address of a run in Noxus. */
+  /** The address of a run in the app of its source. */
   run_url: runUrlTemplate.optional(),
   discover: discover.optional(),
   /** The authorities that are trusted, in PEM, in place of those that Node knows. */
@@ -129,7 +129,7 @@ const source = z.strictObject({
   proxy: proxyUrl.optional(),
 });
 
-/** What is said of a workflow, whatever Noxus says of it. */
+/** What is said of a workflow, whatever its source says of it. */
 const workflow = z.strictObject({
   name: z.string({ error: 'expected a name' }).min(1).max(128).optional(),
   owner: z.string({ error: 'expected text such as "@ana"' }).min(1).max(128).optional(),

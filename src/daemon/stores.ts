@@ -89,7 +89,7 @@ export function createStores(
     discoveries: new DiscoveryStore(redis, keys),
     budgets: new BudgetStore(redis, keys),
     streams: new StreamStore(redis, keys),
-    /** The names that Noxus gives workflows. */
+    /** The names that sources give workflows. */
     workflowNameStore: new WorkflowNameStore(redis, keys),
     nodeNames: new NodeNameStore(redis, keys),
     /** Which messages tell alerts. */

@@ -26,7 +26,7 @@ import {
 /** After this long Redis counts as away: probes do not wait longer either, ms. */
 const ANSWER_TIMEOUT_MS = 1_000;
 
-/** The checks of readiness. A failure of Noxus only degrades: the daemon remains ready. */
+/** The checks of readiness. A failure of a source only degrades: the daemon remains ready. */
 export class Health {
   constructor(private readonly daemon: Daemon) {}
 

@@ -13,8 +13,7 @@ import {
 import { problemReference } from './schemas/common.ts';
 import { schemaNameOf } from './schemas/webhook.ts';
 
-const DESCRIPTION = `Watches runs of the Noxus AI platform and notifies people and systems when one
-completes, fails, stops or waits for a human.
+const DESCRIPTION = `Watches runs and notifies people and systems when one completes, fails, stops or waits for a human.
 
 Times are ISO 8601 UTC with milliseconds. Durations are strings such as \`250ms\`, \`10s\`, \`5m\`,
 \`2h\`, \`7d\`. Cursors are opaque. Errors are problem documents (RFC 9457) with a stable \`code\`.`;
@@ -48,7 +47,7 @@ export const openapi = fastifyPlugin<OpenapiOptions>(async (app, { version, publ
         { name: 'Attention', description: 'What needs a person.' },
         { name: 'Processes', description: 'The daemons that share the work.' },
         { name: 'Polling', description: 'How long runs take, and how well they are polled.' },
-        { name: 'Sources', description: 'Noxus workspaces, and whether they answer.' },
+        { name: 'Sources', description: 'Where runs come from, and whether it answers.' },
         { name: 'Webhooks', description: 'What runwatch sends to receivers.' },
         { name: 'Health', description: 'What machines ask about this process.' },
       ],
@@ -339,13 +338,13 @@ const OCCASIONS: Record<SentEventType, string> = {
   'run.completed': 'the run completes',
   'run.failed': 'the run fails',
   'run.stopped': 'the run is stopped',
-  'run.gone': 'Noxus itself confirms that the run does not exist, or rejects its id',
+  'run.gone': 'the source itself confirms that the run does not exist, or rejects its id',
   'run.status_unknown':
-    'Noxus reports a status that it does not document, once per status, three an hour at most',
+    'the source reports a status that runwatch does not know, once per status, three an hour at most',
   'watch.expired': 'the run has not ended by the timeout of its watch',
   'watch.unreachable':
-    'Noxus gives no valid answer for the run for `unreachable_after`, and does so for other runs',
-  'watch.recovered': 'Noxus gives a valid answer for an unreachable or gone run again',
+    'the source gives no valid answer for the run for `unreachable_after`, and does so for other runs',
+  'watch.recovered': 'the source gives a valid answer for an unreachable or gone run again',
   'endpoint.failing': 'the circuit breaker of an endpoint opens',
   'endpoint.recovered': 'the circuit breaker of an endpoint closes',
   'endpoint.disabled': 'an endpoint answers 410 and gets no more deliveries',

@@ -174,7 +174,7 @@ interface Arrival {
 }
 
 /**
- * Reports the arrival of requests at a slow source, since Noxus counts a request when it arrives. At
+ * Reports the arrival of requests at a slow source, since a source may count a request when it arrives. At
  * a fast source the answer itself is early enough. So nine tenths of the limit can be used; without, two
  * thirds are where answers take a second (`bench -- budget --cells slow`).
  */

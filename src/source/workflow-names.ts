@@ -61,7 +61,7 @@ interface SourceNames {
 }
 
 /**
- * The names that Noxus gives workflows, learned from its list. It is read once a watch has a workflow
+ * The names that a source gives workflows, learned from its list. It is read once a watch has a workflow
  * without a name, a page at a time. Without it, ids stand for names.
  */
 export class WorkflowNames {

@@ -86,7 +86,7 @@ const DELAY_BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 function requestRecordings(make: Maker) {
   const requests = make.counter(
     'runwatch_requests_total',
-    'Requests to Noxus, quick retries included, by the status of the answer.',
+    'Requests to the source, quick retries included, by the status of the answer.',
     ['source', 'kind', 'status'],
   );
   return {

@@ -130,7 +130,7 @@ interface EndedState {
   until: number;
 }
 
-/** Noxus dates the creation, start and end of a run; other changes are dated by their poll. */
+/** The source dates the creation, start and end of a run; other changes are dated by their poll. */
 function endedStates(before: Watch, { run }: Watch, now: number): EndedState[] {
   if (run === null || before.run?.status === run.status) return [];
   const until = isTerminalStatus(run.status) ? (timeOf(run.finished_at) ?? now) : now;
@@ -150,7 +150,7 @@ function statesSinceCreation(run: RunSnapshot, until: number): EndedState[] {
     : [queued, { status: 'running', from: startedAt, until }];
 }
 
-/** When the first running state began, by Noxus's account; null for every other state. */
+/** When the first running state began, by the source's account; null for every other state. */
 function enteredAt({ run, phases, changedAt }: Watch): number | null {
   if (run?.status !== 'running') return null;
   const startedAt = timeOf(run.started_at);
@@ -165,7 +165,7 @@ function stateSpan(watch: Watch, { status, from, until }: EndedState): Span {
     name: status,
     kind: 'internal',
     startedAt: from,
-    // Clocks of Noxus and of the store may differ.
+    // Clocks of the source and of the store may differ.
     endedAt: Math.max(from, until),
     attributes: {
       'cicd.pipeline.run.id': watch.runId,
@@ -204,7 +204,7 @@ function runSpan({ after, links }: TracedChange, now: number): Span {
   };
 }
 
-/** By Noxus's account where it gives times; else from the registration to now. */
+/** By the source's account where it gives times; else from the registration to now. */
 function timesOfRun(watch: Watch, now: number): Pick<Span, 'startedAt' | 'endedAt'> {
   const startedAt = Math.min(timeOf(watch.run?.created_at) ?? watch.registeredAt, now);
   return { startedAt, endedAt: Math.max(startedAt, finishedAt(watch) ?? now) };

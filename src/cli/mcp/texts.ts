@@ -52,7 +52,7 @@ function subjectOf({ run_id: runId, alert_id: alertId, ...item }: Item): string 
   return endpoint === undefined ? `source ${source}` : `endpoint ${endpoint}`;
 }
 
-/** Where a person sees it: the run in Noxus, else a page of the dashboard. */
+/** Where a person sees it: the run in the app of its source, else a page of the dashboard. */
 function linkOf(item: Item, dashboard: string): string {
   if (item.run_url) return item.run_url;
   return [dashboard.replace(/\/+$/, ''), ...pageOf(item).map(encodeURIComponent)].join('/');

@@ -219,7 +219,7 @@ function statusOf({ run, state }: RunView): string {
   return run?.status ?? (state === 'active' ? 'not seen yet' : state);
 }
 
-/** Progress is any integer by Noxus's schema; a bar knows 0 to 100. */
+/** A source may give any integer as progress; a bar knows 0 to 100. */
 function percentOf({ run }: RunView): number {
   return Math.min(Math.max(run?.progress ?? 0, 0), 100);
 }

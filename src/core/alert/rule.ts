@@ -101,7 +101,7 @@ export interface AlertEvent {
   run: AlertedRun | null;
   /** Of a system event that is about a workflow. */
   workflowId?: string;
-  /** When its run ended, by Noxus's account, milliseconds since the epoch; absent where it does not say. */
+  /** When its run ended, by its source's account, milliseconds since the epoch; absent where it does not say. */
   finishedAt?: number;
 }
 

@@ -257,6 +257,6 @@ export interface WorkflowStatistics extends WorkflowKey {
 export interface Polled {
   runs: number;
   requests: number;
-  /** From the end by Noxus's time to its detection, s. */
+  /** From the end by the source's time to its detection, s. */
   delayS: number;
 }

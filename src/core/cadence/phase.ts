@@ -71,7 +71,7 @@ function bucketOf(progress: number | null): number {
 }
 
 /**
- * When a state began: by Noxus's time where given, but never before a poll that saw another state.
+ * When a state began: by the source's time where given, but never before a poll that saw another state.
  * Else half-way between the two polls; null without an earlier poll.
  */
 function beganAt(
@@ -87,7 +87,7 @@ function beganAt(
 }
 
 /**
- * When a run entered a state, by Noxus's own times, ms since the epoch; null where these do not say.
+ * When a run entered a state, by the source's own times, ms since the epoch; null where these do not say.
  * @param previous the last snapshot; null on the first poll
  */
 function reportedBeginning(
@@ -142,7 +142,7 @@ export function censoredSamples(watch: Watch): DurationSample[] {
 }
 
 /**
- * When a change came: by Noxus's time, clamped between the two polls, else half-way between them.
+ * When a change came: by the source's time, clamped between the two polls, else half-way between them.
  */
 function transitionAt(previous: RunSnapshot, run: RunSnapshot, now: number): number {
   const lastPollAt = Date.parse(previous.observed_at);

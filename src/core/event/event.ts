@@ -101,8 +101,8 @@ interface EventError {
 }
 
 /**
- * Fields that only some events have. Durations are ms as observed: Noxus gives no time for the
- * start of a pause.
+ * Fields that only some events have. Durations are ms as observed: no source gives the time at
+ * which a pause began.
  */
 export interface EventDetails {
   /** Why an event about trouble was raised. */
@@ -138,7 +138,7 @@ export interface RunwatchEvent {
     detected_at: string;
     detection_delay_ms: number | null;
     workflow_name: string | null;
-    /** The run in Noxus. */
+    /** The run in the app of its source. */
     run_url: string | null;
     /** The run in the dashboard. */
     watch_url: string | null;
@@ -163,7 +163,7 @@ export function isOfRun(event: AnyEvent): event is RunwatchEvent {
 
 /**
  * When runwatch detected the change, in ms since the epoch. It grows with the events' numbers;
- * `timestamp` does not, since Noxus may say that a run ended long ago.
+ * `timestamp` does not, since the source may say that a run ended long ago.
  */
 export function detectedAt({ timestamp, data }: AnyEvent): number {
   return Date.parse(typeof data.detected_at === 'string' ? data.detected_at : timestamp);
@@ -200,7 +200,7 @@ export interface EventDraft {
   details?: EventDetails | undefined;
 }
 
-/** True for events that report the end of a run, for which Noxus gives a time. */
+/** True for events that report the end of a run, for which sources give a time. */
 export function isTerminalEvent(type: EventType): boolean {
   return type === 'run.completed' || type === 'run.failed' || type === 'run.stopped';
 }

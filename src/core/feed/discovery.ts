@@ -32,8 +32,8 @@ const FIRST_PAGES = 10;
 const MOST_GONE = 500;
 
 /**
- * What discovery remembers of a list: every run created at the floor or later. Times are Noxus's
- * own, in milliseconds since the epoch; they are compared only with one another.
+ * What discovery remembers of a list: every run created at the floor or later. Times are the
+ * source's own, in milliseconds since the epoch; they are compared only with one another.
  */
 export interface DiscoveryCursor {
   /** Runs created before this are old; null while discovery knows every run of the list. */

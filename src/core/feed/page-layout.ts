@@ -1,4 +1,4 @@
-/** What a read of a page showed of where it lies. Creation times by Noxus, ms since the epoch. */
+/** What a read of a page showed of where it lies. Creation times by the source, ms since the epoch. */
 export interface PageMark {
   /** From 1. */
   page: number;

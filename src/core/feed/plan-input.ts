@@ -13,7 +13,7 @@ export interface PlannedWatch {
   nextPollAt: number | null;
   /** Null before a read has shown its workflow. */
   workflowId: string | null;
-  /** By Noxus, ms since the epoch; NaN where it is not known. */
+  /** By the source, ms since the epoch; NaN where it is not known. */
   createdAt: number;
   /** The interval of its single polls in a source that keeps up, ms. */
   intervalMs: number;

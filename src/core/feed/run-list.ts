@@ -28,7 +28,7 @@ export type ListedRun = Pick<
 
 /** One page of a list of runs. */
 export interface RunPage {
-  /** In the order of the list: newest first, as far as Noxus keeps to it. */
+  /** In the order of the list: newest first, as far as the source keeps to it. */
   runs: ListedRun[];
   /** True where no page follows. */
   isLast: boolean;

@@ -6,7 +6,7 @@ import type { RunSnapshot } from './snapshot.ts';
 /** The name of a run's workflow, and where users find the run; null where nothing is known. */
 export interface RunLinks {
   workflowName: string | null;
-  /** The run in Noxus. */
+  /** The run in the app of its source. */
   runUrl: string | null;
   /** The run in the dashboard. */
   watchUrl: string | null;
@@ -61,11 +61,11 @@ interface LinksConfig {
 
 interface LinksOptions {
   config: LinksConfig;
-  /** The name that Noxus gives a workflow; null where none is known. */
+  /** The name that the source gives a workflow; null where none is known. */
   learnedName: (workflow: WorkflowKey) => string | null;
 }
 
-/** The name of a workflow, and the addresses of its runs. The configuration wins over Noxus. */
+/** The name of a workflow, and the addresses of its runs. The configuration wins over the source. */
 export function createLinksOf({ config, learnedName }: LinksOptions): LinksOf {
   const { public_url: publicUrl } = config.server;
   return (watch) => ({

@@ -1,4 +1,4 @@
-/** The statuses that Noxus documents (`RunStatus` of its OpenAPI document). */
+/** The statuses of a run that runwatch knows. */
 export const KNOWN_STATUSES = [
   'queued',
   'running',
@@ -14,7 +14,7 @@ type TerminalStatus = 'completed' | 'failed' | 'stopped';
 interface RunFieldKinds {
   /** As in the watch, see {@link canonicalRunId}. */
   id: string;
-  /** One of {@link KNOWN_STATUSES}, or any other text from Noxus. */
+  /** One of {@link KNOWN_STATUSES}, or any other text from a source. */
   status: string;
   text: string | null;
   integer: number | null;
@@ -36,8 +36,8 @@ interface RunField {
 
 /**
  * The fields of a run that runwatch reads, in the order of answers and events. All else follows: what is
- * read of Noxus, the record in Redis, the API, `show` and the dashboard. Nothing else of a run leaves the
- * Noxus client.
+ * read of a source, the record in Redis, the API, `show` and the dashboard. Nothing else of a run leaves what
+ * reads it.
  */
 export const RUN_FIELDS = {
   id: { kind: 'id', label: 'run', column: 'RUN' },
@@ -45,7 +45,7 @@ export const RUN_FIELDS = {
   group_id: { kind: 'text', label: 'group', column: null },
   workflow_version_id: { kind: 'text', label: 'version', column: null },
   status: { kind: 'status', label: 'status', column: 'STATUS' },
-  /** Unbounded in Noxus's schema, normally 0–100. */
+  /** Unbounded for Noxus, normally 0–100. */
   progress: { kind: 'integer', label: 'progress', column: 'PROGRESS' },
   created_at: { kind: 'time', label: 'created', column: null },
   started_at: { kind: 'time', label: 'started', column: null },
@@ -60,7 +60,7 @@ type Fields = typeof RUN_FIELDS;
 
 /**
  * The snapshot: what we keep of a run, in the shape users see. Only id and status are certain; any other
- * field is null where Noxus gives none.
+ * field is null where the source gives none.
  */
 export type RunSnapshot = {
   -readonly [Name in keyof Fields]: RunFieldKinds[Fields[Name]['kind']];
@@ -68,7 +68,7 @@ export type RunSnapshot = {
 
 export type RunFieldName = keyof RunSnapshot;
 
-/** The fields that Noxus gives. */
+/** The fields that a source gives. */
 export type ReadFieldName = Exclude<RunFieldName, 'observed_at'>;
 
 /** The fields that lists of runs have a column for. */
@@ -97,7 +97,7 @@ export function statusLabel(run: Pick<RunSnapshot, 'status'> | null): string {
 
 /**
  * True where the run waits for something from outside: a human, or an event (`awaiting_event`, from
- * an older Noxus SDK).
+ * an older SDK of Noxus).
  */
 export function isAwaiting(status: string): boolean {
   return status.startsWith('awaiting_');
@@ -121,7 +121,7 @@ export function canonicalRunId(runId: string): string {
 }
 
 /**
- * Progress for display: within 0 and 100, or a dash where Noxus gives none.
+ * Progress for display: within 0 and 100, or a dash where the source gives none.
  * @param unit text after the number
  */
 export function percentText(progress: number | null | undefined, unit = '%'): string {
@@ -135,19 +135,19 @@ export function percentText(progress: number | null | undefined, unit = '%'): st
  */
 export type PollResult =
   | { kind: 'run'; run: RunSnapshot }
-  /** 404 in Noxus's own format: deleted, not visible yet, or never there. */
+  /** 404 in the source's own format: deleted, not visible yet, or never there. */
   | { kind: 'not_found' }
-  /** 422 about the run id: Noxus says that no run can have this id. */
+  /** 422 about the run id: the source says that no run can have this id. */
   | { kind: 'rejected'; message: string }
   | FetchTrouble;
 
 /** A result that says nothing about the run. */
 export type FetchTrouble =
-  /** 401: Noxus rejects the API key. */
+  /** 401: the source rejects the API key. */
   | { kind: 'unauthorized'; message: string }
   /** 403: the API key lacks the right to read this run, or any. */
   | { kind: 'forbidden'; message: string }
-  /** 429, or 503 with `Retry-After`. `retryAfterMs` is null where Noxus gave no time. */
+  /** 429, or 503 with `Retry-After`. `retryAfterMs` is null where the source gave no time. */
   | { kind: 'rate_limited'; retryAfterMs: number | null; message: string }
   /** Network errors, timeouts and every other status, including a proxy's 404. */
   | { kind: 'unavailable'; message: string }
@@ -168,7 +168,7 @@ export function timeOf(text: string | null | undefined): number | null {
   return Number.isNaN(at) ? null : at;
 }
 
-/** By which Noxus says when a run began to work. */
+/** By which a source says when a run began to work. */
 export type WorkTimes = Pick<RunSnapshot, 'created_at' | 'started_at'>;
 
 /** When a run began to work: `started_at`, else `created_at` as an estimate. Null with neither. */

@@ -76,7 +76,7 @@ export interface AskedSource {
 
 /**
  * The most requests that one process has under way to a source. As many are needed as the rate limit can
- * begin during the slowest answer (Little's law), so that a slow Noxus is polled as often as a fast one.
+ * begin during the slowest answer (Little's law), so that a slow source is polled as often as a fast one.
  * Where all sources together need more than a process has, each gets its share.
  */
 export function autoConcurrency(source: AskedSource, all: readonly AskedSource[]): number {

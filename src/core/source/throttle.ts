@@ -43,7 +43,7 @@ export type SourceAnswer =
   | { kind: 'rate_limited'; retryAfterMs: number | null; message: string }
   /** May concern one run alone, while the source answers for others. */
   | { kind: 'missing' | 'forbidden'; about: string; message: string }
-  /** Not an answer of Noxus. */
+  /** Not an answer of the source. */
   | { kind: 'trouble'; about: string; message: string };
 
 /** A request whose answer is judged. */

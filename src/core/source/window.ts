@@ -1,7 +1,7 @@
 /**
  * How many requests to a source a process may have under way, as far as process and Redis keep up. It
  * grows while it is too small for what is due and the process has time left: what a request waits for then is
- * Noxus, or a Redis that is far away. It shrinks where a claim was answered too late for its requests to be
+ * the source, or a Redis that is far away. It shrinks where a claim was answered too late for its requests to be
  * sent, or an answer came too late to be written.
  */
 export interface RequestWindow {

@@ -24,7 +24,7 @@ interface RunState {
 
 /** How the detection of an event took its time; null where that is not known. */
 interface DetectionSplit {
-  /** From the change, by Noxus's account, to the start of the poll, ms. */
+  /** From the change, by the source's account, to the start of the poll, ms. */
   waitingMs: number | null;
   /** From the start of the poll, or the change if later, to the event, ms. */
   pollMs: number | null;
@@ -60,10 +60,10 @@ export function timelineOf({ watch, events, deliveries, isCut }: WatchHistory): 
 
 type Step = Omit<RunState, 'until'>;
 
-/** The states of a run, as far as its events and Noxus's own times say. */
+/** The states of a run, as far as its events and the source's own times say. */
 function statesOf(watch: Watch, events: readonly RunwatchEvent[]): RunState[] {
   const observed = withoutRepeats([...firstSteps(watch, events), ...events.flatMap(stepOf)]);
-  const steps = inOrder(datedByNoxus(observed, watch.run ?? events.at(-1)?.data.run ?? null));
+  const steps = inOrder(datedBySource(observed, watch.run ?? events.at(-1)?.data.run ?? null));
   return steps.map(({ at, status, progress }, place) => {
     return { at, until: steps[place + 1]?.at ?? null, status, progress };
   });
@@ -89,8 +89,8 @@ function withoutRepeats(steps: readonly Step[]): Step[] {
   });
 }
 
-/** Noxus dates the creation and the start of a run, which a poll sees later. */
-function datedByNoxus(steps: readonly Step[], run: RunSnapshot | null): Step[] {
+/** The source dates the creation and the start of a run, which a poll sees later. */
+function datedBySource(steps: readonly Step[], run: RunSnapshot | null): Step[] {
   const createdAt = timeOf(run?.created_at);
   const startedAt = timeOf(run?.started_at);
   const running = steps.findIndex(({ status }) => status === 'running');

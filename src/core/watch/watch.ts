@@ -50,7 +50,7 @@ export interface SealedParts {
 
 export type Subscription = EndpointSubscription | WebhookSubscription;
 
-/** Since when, and why, Noxus has given no answer that says anything about the run. */
+/** Since when, and why, the source has given no answer that says anything about the run. */
 interface Trouble {
   kind: TroubleKind;
   message: string;
@@ -78,7 +78,7 @@ export interface Place {
  * A run that waits for a human, and its reminders so far. Times are milliseconds since the epoch.
  */
 export interface Waiting {
-  /** When a poll first saw it wait: Noxus gives no time for the start of a pause. */
+  /** When a poll first saw it wait: no source gives the time at which a pause began. */
   since: number;
   /** The number of the last reminder; 0 before the first. */
   reminders: number;
@@ -127,7 +127,7 @@ export interface DwellState {
 export interface Phase {
   /**
    * `queued`, `running/0` to `running/90` by progress, `awaiting_human_feedback`, `resumed` after
-   * that, or a status that Noxus does not document.
+   * that, or a status that runwatch does not know.
    */
   state: string;
   /** When it began, as closely as is known. */
@@ -149,7 +149,7 @@ export interface Watch extends WatchKey {
   /** The last snapshot; null before the first answer. */
   run: RunSnapshot | null;
   /**
-   * When the status of the run, or the state of the watch, last changed: by Noxus's account where it
+   * When the status of the run, or the state of the watch, last changed: by its source's account where it
    * gives that, else when it was seen.
    */
   changedAt: number;
@@ -308,7 +308,7 @@ export function withChangedState(before: Watch, after: Watch, now: number): Watc
   return withChanges(after, { changedAt, ...(!isSameState && { acknowledged: null }) });
 }
 
-/** When the run ended, by Noxus's account; null where it gives no such time. */
+/** When the run ended, by its source's account; null where it gives no such time. */
 export function finishedAt({ state, run }: Pick<Watch, 'state' | 'run'>): number | null {
   if (state !== 'finished' || !run?.finished_at) return null;
   return Date.parse(run.finished_at);

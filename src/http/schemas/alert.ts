@@ -30,7 +30,10 @@ const alertRun = z
     run_id: z.string(),
     workflow_id: z.string().nullable(),
     name: z.string().nullable().meta({ description: 'The name of the workflow.' }),
-    url: z.string().nullable().meta({ description: 'Where the run is shown in Noxus.' }),
+    url: z
+      .string()
+      .nullable()
+      .meta({ description: 'Where the run is shown in the app of its source.' }),
     status: z.string().nullable(),
     at: time,
   })

@@ -33,7 +33,7 @@ const VALUES = {
   id: z.string(),
   status: z.string().meta({
     description:
-      'queued, running, failed, completed, stopped, awaiting_human_feedback, or whatever else Noxus says.',
+      'queued, running, failed, completed, stopped, awaiting_human_feedback, or whatever else the source says.',
   }),
   text: z.string().nullable(),
   integer: integer.nullable(),
@@ -54,7 +54,8 @@ export const runSnapshot = z
   )
   .meta({
     id: 'Run',
-    description: 'A run as it was last seen. What Noxus does not give, or not readably, is null.',
+    description:
+      'A run as it was last seen. What the source does not give, or not readably, is null.',
   });
 
 export const troubleSchema = z
@@ -63,7 +64,7 @@ export const troubleSchema = z
 
 const eventData = z
   .object({
-    run_id: z.string().meta({ description: 'The run, by the id that Noxus gives.' }),
+    run_id: z.string().meta({ description: 'The run, by the id that the source gives.' }),
     run: runSnapshot.nullable(),
     previous: z
       .object({ status: z.string(), progress: integer.nullable() })
@@ -86,13 +87,16 @@ const eventData = z
     detected_at: time.meta({ description: 'When runwatch detected the change.' }),
     detection_delay_ms: integer.nullable().meta({
       description:
-        'From `finished_at` to `detected_at`, in ms; null where Noxus gives no `finished_at`, or where it lies before the registration.',
+        'From `finished_at` to `detected_at`, in ms; null where the source gives no `finished_at`, or where it lies before the registration.',
     }),
     workflow_name: z
       .string()
       .nullable()
       .meta({ description: 'The name of the workflow, if known when the change was detected.' }),
-    run_url: z.string().nullable().meta({ description: 'The run in Noxus, if `run_url` is set.' }),
+    run_url: z
+      .string()
+      .nullable()
+      .meta({ description: 'The run in the app of its source, if `run_url` is set.' }),
     watch_url: z
       .string()
       .nullable()

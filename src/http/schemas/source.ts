@@ -72,7 +72,7 @@ export const sourceSchema = z
         allowed: count.meta({ description: 'How many may be open now, over all daemons.' }),
         refused_until: time.nullable().meta({
           description:
-            'Until when none is opened, since Noxus refuses them; null where it does not.',
+            'Until when none is opened, since the source refuses them; null where it does not.',
         }),
         doubted: z.array(z.enum(TRANSITION_KINDS)).nullable().meta({
           description:
@@ -85,7 +85,7 @@ export const sourceSchema = z
       })
       .meta({ description: 'Event streams of runs.' }),
   })
-  .meta({ id: 'Source', description: 'One Noxus workspace.' });
+  .meta({ id: 'Source', description: 'One place that runs come from.' });
 
 export const sourceList = z.object({ data: z.array(sourceSchema) });
 

@@ -6,7 +6,7 @@ import { eventOfAnyType } from './event.ts';
 
 const runState = z
   .object({
-    at: time.meta({ description: 'By the account of Noxus where it gives one.' }),
+    at: time.meta({ description: 'By the account of the source where it gives one.' }),
     until: time.nullable().meta({ description: 'Null for the last state.' }),
     status: z.string(),
     progress: integer.nullable().meta({ description: 'Null where it was not seen.' }),

@@ -130,10 +130,13 @@ export const watchSchema = z
       .string()
       .nullable()
       .meta({ description: 'The name of the workflow, if known.' }),
-    run_url: z.string().nullable().meta({ description: 'The run in Noxus, if `run_url` is set.' }),
+    run_url: z
+      .string()
+      .nullable()
+      .meta({ description: 'The run in the app of its source, if `run_url` is set.' }),
     changed_at: time.meta({
       description:
-        'When the status of the run, or the state of the watch, last changed: `finished_at` where Noxus gives it, else when that was seen.',
+        'When the status of the run, or the state of the watch, last changed: `finished_at` where the source gives it, else when that was seen.',
     }),
     acknowledged: acknowledgement.nullable(),
     metadata: z.record(z.string(), z.string()),

@@ -59,7 +59,7 @@ export const workflowList = z
 
 const perRun = z.object({
   requests: z.number().meta({
-    description: 'Requests to Noxus for one run alone; those for lists of runs come beside.',
+    description: 'Requests to the source for one run alone; those for lists of runs come beside.',
   }),
   delay_ms: milliseconds.meta({ description: 'From the end of a run to our seeing it.' }),
 });

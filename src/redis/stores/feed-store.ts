@@ -32,7 +32,7 @@ interface StoredMark extends PageMark {
 export interface ListRecord {
   list: RunList;
   trust: ListTrust | null;
-  /** Runs on a page that fits; null for as many as Noxus gives. */
+  /** Runs on a page that fits; null for as many as the source gives. */
   size: number | null;
   marks: StoredMark[];
   /** Names of marks that are too old to go by: the next plan removes them. */

@@ -6,7 +6,7 @@ import { script } from '../script.ts';
 /** For how long names are kept that no process has read again, ms. */
 const KEPT_MS = 30 * 86_400_000;
 
-/** The names that Noxus gives workflows, for all processes. Errors of the connection pass through. */
+/** The names that sources give workflows, for all processes. Errors of the connection pass through. */
 export class WorkflowNameStore {
   constructor(
     private readonly redis: Redis,

@@ -31,7 +31,7 @@ export function delaysOf({ events, deliveries }: Timeline): Delay[] {
   });
 }
 
-/** From the change, by Noxus's account, to our seeing it; nothing where Noxus gives no time. */
+/** From the change, by the source's account, to our seeing it; nothing where it gives no time. */
 function detection({ waiting_ms: waiting, poll_ms: poll }: TimelineEvent): Stretch[] {
   return [
     ...(waiting === null ? [] : [{ name: 'waiting for the poll', ms: waiting } as const]),

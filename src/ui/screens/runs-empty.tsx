@@ -37,8 +37,8 @@ export function FirstRun() {
   const hasSource = sources === null || sources.data.length > 0;
   if (!hasSource) {
     return (
-      <Empty title="No Noxus workspace is configured.">
-        <p>Set the API key of a workspace and start the daemon again:</p>
+      <Empty title="No source is configured.">
+        <p>Set the API key of a Noxus workspace and start the daemon again:</p>
         <Command text="NOXUS_API_KEY=… runwatch serve" />
       </Empty>
     );

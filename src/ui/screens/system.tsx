@@ -56,7 +56,7 @@ function Sources() {
     <Section title="Sources">
       <Trouble error={error} what="sources" retry={reload} />
       {value !== null && sources.length === 0 && (
-        <Empty title="No Noxus workspace is configured.">
+        <Empty title="No source is configured.">
           <p>
             Set <code>NOXUS_API_KEY</code>, or <code>sources</code> in the configuration, and start
             the daemon again.
