@@ -131,7 +131,7 @@ function timeText(ms: number | undefined): string | undefined {
 
 export const OF_ONE_RUN = {
   option: new Option('--run <run-id>', 'of one run'),
-  read: (run: string, asking: Asking) => resolveRun(run, asking),
+  read: async (run: string, asking: Asking) => (await resolveRun(run, asking)).runId,
 };
 
 /** Flags of a listing that has pages. */

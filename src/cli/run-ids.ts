@@ -1,7 +1,8 @@
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { readRegularFile } from '../config/read-file.ts';
-import { canonicalRunId, NOXUS_ID } from '../core/run/snapshot.ts';
+import { withoutWrapping } from '../core/run/run-address.ts';
+import { canonicalRunId, isUuid } from '../core/run/snapshot.ts';
 import type { CliIo } from './output.ts';
 import { usageError } from './exit.ts';
 import { plain } from './render/text.ts';
@@ -9,11 +10,17 @@ import { plain } from './render/text.ts';
 /** Most that a list of run ids may hold: some 400,000 UUIDs. */
 const MAX_BYTES = 16 * 1024 * 1024;
 
-/** Run ids as given, without repeats, and a sentence for each that cannot be one. */
+/** Run ids and URLs of runs as given, without repeats, and a sentence for each text that is neither. */
 export interface RunIds {
   ids: string[];
   problems: string[];
 }
+
+/** The form of run ids, whatever their source. */
+const ID_PATTERN = /^(?!.*%(?:2f|5c))(?!(?:.*\/)?\.{0,2}(?:\/|$))[!-~]{1,255}$/i;
+
+const ID_SHAPE =
+  '1 to 255 printable ASCII characters without spaces, no part between slashes empty, . or .., and no %2f or %5c';
 
 /** A text that should be a run id, and where it stands, such as `line 3 of ids.txt`. */
 interface Given {
@@ -22,7 +29,7 @@ interface Given {
 }
 
 /**
- * Reads run ids from arguments, of which `-` stands for standard input, and from a file. Files hold
+ * Reads run ids, and URLs of runs, from arguments, of which `-` stands for standard input, and from a file. Files hold
  * one on a line; blank lines and what follows a `#` are skipped.
  */
 export async function readRunIds(
@@ -34,7 +41,7 @@ export async function readRunIds(
   const ids = new Set<string>();
   const problems: string[] = [];
   for await (const { text, place } of given(args, file, io)) {
-    const id = findRunId(text);
+    const id = findRun(text);
     if (id !== null) ids.add(id);
     else problems.push(`${place}: "${plain(text.slice(0, 140))}" is not a run id`);
   }
@@ -58,7 +65,7 @@ const SHOWN = 20;
 export function badRunIds(problems: readonly string[]): Error {
   const more = problems.length > SHOWN ? [`and ${problems.length - SHOWN} more`] : [];
   return usageError(
-    ['a run id is 1-128 letters, digits, ".", "_" and "-"; nothing was done, because of']
+    [`a run id is ${ID_SHAPE}; nothing was done, because of`]
       .concat(problems.slice(0, SHOWN), more)
       .join('\n  - '),
   );
@@ -114,40 +121,42 @@ async function* lines(input: Readable, name: string): AsyncGenerator<Given> {
   if (failure !== undefined) throw failure;
 }
 
-const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/gi;
-
 /** What scripts print where they have no id: taken for one, nothing would ever be heard of it. */
 const NOTHING = new Set(['null', 'undefined', 'none', 'nan']);
-
-/** Characters around an id that come along when it is copied. */
-const WRAPPING = ' \t\r\n\u{feff}\u{a0}{}[]()<>"\'`,;';
 
 /** Longest text that is looked through for an id. */
 const MAX_LENGTH = 4_096;
 
-/** The run id that a text holds: the id itself, also in braces or quotes, or the run's URL; or null. */
-export function findRunId(text: string): string | null {
+/** Whether it is the URL of a run: no id has an empty part between slashes. */
+export function isUrl(text: string): boolean {
+  return text.includes('://');
+}
+
+/**
+ * The run that a text names by its form: an id, or a URL, also in white space or braces; or null. Which run has
+ * a URL is for the daemon to say.
+ */
+export function findRun(text: string): string | null {
   if (text.length > MAX_LENGTH) return null;
-  const bare = unwrapped(text);
-  const id = bare.includes('://') ? idOfUrl(bare) : bare;
-  if (id === null || !NOXUS_ID.test(id) || NOTHING.has(id.toLowerCase())) return null;
-  return canonicalRunId(id);
+  const bare = withoutWrapping(text);
+  if (isUrl(bare)) return urlIn(bare);
+  const uuid = unquoted(bare);
+  if (isUuid(uuid)) return canonicalRunId(uuid);
+  return ID_PATTERN.test(bare) && !NOTHING.has(bare.toLowerCase()) ? bare : null;
 }
 
-function unwrapped(text: string): string {
+function urlIn(bare: string): string | null {
+  const url = QUOTES.includes(bare.charAt(0)) ? unquoted(bare) : bare;
+  return URL.canParse(url) ? url : null;
+}
+
+/** What may be part of ids of other forms, and neither of a UUID's nor the beginning of a URL. */
+const QUOTES = ' \t{}[]()<>"\'`,;';
+
+/** A text without quotes and the like around it, as where a UUID was copied from a list in JSON. */
+function unquoted(text: string): string {
   let [start, end] = [0, text.length];
-  while (start < end && WRAPPING.includes(text.charAt(start))) start += 1;
-  while (end > start && WRAPPING.includes(text.charAt(end - 1))) end -= 1;
+  while (start < end && QUOTES.includes(text.charAt(start))) start += 1;
+  while (end > start && QUOTES.includes(text.charAt(end - 1))) end -= 1;
   return text.slice(start, end);
-}
-
-/** What follows `runs` in the path, else the last UUID, else the last part of the path. */
-function idOfUrl(text: string): string | null {
-  if (!URL.canParse(text)) return null;
-  const { pathname, search, hash } = new URL(text);
-  const parts = `${pathname}${hash}`.split(/[/#?&=]/).filter((part) => part !== '');
-  const runsAt = parts.findIndex((part) => /^runs?$/i.test(part));
-  const named = runsAt < 0 ? undefined : parts[runsAt + 1];
-  if (named !== undefined) return named;
-  return `${pathname}${search}${hash}`.match(UUID)?.at(-1) ?? parts.at(-1) ?? null;
 }

@@ -147,8 +147,10 @@ export interface DaemonClient {
   /** Of an endpoint that has none of its own. */
   endpointSecret(name: string): Promise<EndpointSecretView>;
   rotateEndpoint(name: string, body: RotateBody): Promise<RotatedView>;
-  /** Ids that begin so, an equal one first; none from a daemon that cannot say. */
-  lookup(query: LookupQuery): Promise<{ data: LookupView['data']; isMore: boolean }>;
+  /** Ids that begin so, an equal one first, or the run of a URL; none, and no `tried`, from a daemon that does not say. */
+  lookup(
+    query: LookupQuery,
+  ): Promise<{ data: LookupView['data']; isMore: boolean; tried?: string[] | undefined }>;
   /** What needs a person, oldest first. */
   readAttention(query?: AttentionQuery): Promise<AttentionView>;
   listWorkflows(query?: WorkflowQuery): Promise<WorkflowsView>;
@@ -274,7 +276,7 @@ function otherCalls(api: Caller) {
     async lookup(query) {
       // A daemon of an older version, or a token that may not read, leaves ids as they were typed.
       const found = await api.find(routes.lookup.find, { query }, [403, 404]);
-      return { data: found?.data ?? [], isMore: found?.more === true };
+      return { data: found?.data ?? [], isMore: found?.more === true, tried: found?.tried };
     },
     readAttention: (query = {}) => api.call(routes.attention.list, { query }),
     listWorkflows: (query = {}) => api.call(routes.workflows.list, { query }),

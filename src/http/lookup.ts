@@ -1,4 +1,7 @@
+import type { FastifyRequest } from 'fastify';
 import type { Complete } from '../core/records.ts';
+import { dashboardUrl } from '../core/run/links.ts';
+import { readRunUrl, runsAt, withoutWrapping, type RunAddresses } from '../core/run/run-address.ts';
 import { canonicalRunId } from '../core/run/snapshot.ts';
 import type { Process } from '../process.ts';
 import type { LookupRequest } from '../redis/stores/lookup-store.ts';
@@ -8,23 +11,78 @@ import type { Routes } from './schemas/routes.ts';
 
 type Own = Routes['lookup'];
 
-/** Finds ids by their beginnings. */
+const NOTHING = { data: [], more: false, tried: [] };
+
+/** Finds ids by their beginnings and last parts, and runs by their URLs. */
 export class LookupService implements Slice<Own> {
   constructor(private readonly process: Process) {}
 
-  async find({ query, token }: Requests<Own>['find']) {
-    const { kind, prefix, limit, ...rest } = query;
+  async find({ query, token, host }: Pick<FastifyRequest, 'host'> & Requests<Own>['find']) {
+    const { kind, prefix, q, limit, ...rest } = query;
     rest satisfies Record<string, never>;
     // Ids of events and deliveries do not say which source they belong to.
-    if (sourcesOf(token) !== undefined && kind !== 'run') return { data: [], more: false };
+    if (sourcesOf(token) !== undefined && kind !== 'run') return NOTHING;
+    const { sources } = sourcesMeant(token);
+    const text = q === undefined ? (prefix ?? '') : withoutWrapping(q);
+    const url = q === undefined ? null : readRunUrl(text);
+    if (url !== null) return kind === 'run' ? this.atUrl(url, { sources, host, limit }) : NOTHING;
     const meant: Complete<LookupRequest> = {
       kind,
-      prefix: canonicalPrefix(kind, prefix),
+      prefix: canonicalPrefix(kind, text),
       limit,
-      sources: sourcesMeant(token).sources,
+      sources,
     };
-    const { found, more } = await this.process.stores.lookup.find(meant);
-    return { data: found, more };
+    const { found, more, sources: tried } = await this.process.stores.lookup.find(meant);
+    return { data: found, more, tried: [...tried] };
+  }
+
+  /** The run that a URL is of, watched or not. Where that leaves a choice, it is one that is watched. */
+  private async atUrl(
+    url: URL,
+    {
+      sources,
+      host,
+      limit,
+    }: { sources?: readonly string[] | undefined; host: string; limit: number },
+  ) {
+    const { config, stores } = this.process;
+    const tried = Object.keys(config.sources).filter((name) => sources?.includes(name) ?? true);
+    const runs = runsAt(
+      url,
+      tried.flatMap((name) => this.addressesOf(name, host)),
+    );
+    const stored = await stores.watches.getMany(runs);
+    const watched = runs.filter((_, at) => stored[at] !== null);
+    const meant = watched.length > 0 ? watched : runs;
+    const data = meant.map(({ runId, source }) => ({ kind: 'run' as const, id: runId, source }));
+    return { data: data.slice(0, limit), more: data.length > limit, tried };
+  }
+
+  /** @param host where the API was asked: the dashboard is there, too */
+  private addressesOf(source: string, host: string): RunAddresses[] {
+    const { config } = this.process;
+    const { sources, workflows, server } = config;
+    const traits = this.process.traitsOf(source);
+    const own = sources[source];
+    if (traits === null || own === undefined) return [];
+    // The client wrote the host.
+    const roots = [
+      server.public_url,
+      URL.canParse(`http://${host}`) ? `http://${host}` : undefined,
+    ];
+    const pages = roots.map(
+      (root) => root && `${dashboardUrl(root, { source, runId: '' })}{run_id}`,
+    );
+    const ofWorkflows = Object.values(workflows).map((one) => one.run_url);
+    const templates = [own.run_url, ...ofWorkflows, ...pages];
+    return [
+      {
+        source,
+        templates: templates.filter((one) => one !== undefined),
+        places: [own.base_url],
+        traits,
+      },
+    ];
   }
 }
 

@@ -1,4 +1,5 @@
 import type { SourceTraits } from '../core/source/traits.ts';
+import { runIdInUrl } from './run-address.ts';
 
 const RUN_ID = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,128}$/;
 
@@ -9,6 +10,7 @@ export const NOXUS_TRAITS: SourceTraits = {
   label: 'Noxus',
   idShape: ID_SHAPE,
   idProblem: (runId) => (RUN_ID.test(runId) ? null : `expected ${ID_SHAPE}`),
+  idInUrl: runIdInUrl,
   lists: { pageSize: 100 },
   streams: true,
   names: true,

@@ -53,7 +53,11 @@ describe('runs of several sources', () => {
     acceptWatch({ source: 'staging' });
     const found = (...sources: string[]) => ({
       status: 200,
-      body: { data: sources.map((source) => ({ kind: 'run', id: 'run-1', source })), more: false },
+      body: {
+        data: sources.map((source) => ({ kind: 'run', id: 'run-1', source })),
+        more: false,
+        tried: ['default'],
+      },
     });
     const sentWith = async (...args: string[]) => {
       await cli(['watch', 'run-1', ...args]);

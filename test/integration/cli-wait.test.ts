@@ -217,8 +217,7 @@ async function settle(patienceMs: number, during: (views: RunView[]) => Promise<
   );
   const observer = createDaemonObserver({
     client,
-    runIds: ['run-1'],
-    source: undefined,
+    runs: [{ runId: 'run-1', source: undefined }],
     throughFeedback: false,
     signal: stop.signal,
     now: Date.now,

@@ -9,7 +9,11 @@ beforeAll(async () => {
   server = await startServer();
   server.services.lookupStore.find = async (request) => {
     asked.push(request);
-    return { found: [{ kind: 'run', id: '5b0f', source: 'default' }], more: true };
+    return {
+      found: [{ kind: 'run', id: '5b0f', source: 'default' }],
+      more: true,
+      sources: ['default', 'eu'],
+    };
   };
 });
 afterAll(() => server.close());
@@ -19,13 +23,18 @@ test('lookup answers what was found, and takes the beginning of a UUID in any ca
   expect(lookupAnswer.strict().parse(await response.json())).toEqual({
     data: [{ kind: 'run', id: '5b0f', source: 'default' }],
     more: true,
+    tried: ['default', 'eu'],
   });
   expect(asked).toEqual([{ kind: 'run', prefix: '5b0f2f5e-8c', limit: 3 }]);
 });
 
-test.each(['kind=run', 'kind=watch&prefix=a', 'kind=run&prefix=', 'kind=run&prefix=a&limit=51'])(
-  'lookup refuses %s by 422',
-  async (query) => {
-    expect((await server.fetch(`/v1/lookup?${query}`)).status).toBe(422);
-  },
-);
+test.each([
+  'kind=run',
+  'kind=watch&prefix=a',
+  'kind=run&prefix=',
+  'kind=run&prefix=a&limit=51',
+  'kind=run&prefix=a&q=a',
+  'q=',
+])('lookup refuses %s by 422', async (query) => {
+  expect((await server.fetch(`/v1/lookup?${query}`)).status).toBe(422);
+});

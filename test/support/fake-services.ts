@@ -222,7 +222,7 @@ export function fakeServices(): FakeServices {
   const asked = alerting as unknown as Alerting;
   const polledSources: Source[] = [];
   const lookupStore: FakeServices['lookupStore'] = {
-    find: async () => ({ found: [], more: false }),
+    find: async () => ({ found: [], more: false, sources: [] }),
   };
   const fake: FakeServices = {
     calls: {

@@ -7,7 +7,7 @@ import { afterAll, describe, expect, test } from '@jest/globals';
 import { splitBatches } from '../../src/cli/verbs/watch.ts';
 import { outputOf } from '../../src/cli/output.ts';
 import { collectPages } from '../../src/client/client.ts';
-import { readGoodRunIds, readRunIds, findRunId } from '../../src/cli/run-ids.ts';
+import { readGoodRunIds, readRunIds, findRun } from '../../src/cli/run-ids.ts';
 import { readCliEnv } from '../../src/config/cli-env.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'runwatch-cli-'));
@@ -28,18 +28,18 @@ describe('reading run ids', () => {
 
   test('the CLI names each bad line by its number, and each bad argument by its position', async () => {
     const file = join(directory, 'ids.txt');
-    writeFileSync(file, 'good\n-bad\n\nworse one\n');
-    const { ids, problems } = await readRunIds(['ok', 'no/good'], file, io());
+    writeFileSync(file, 'good\nbad//one\n\nworse one\n');
+    const { ids, problems } = await readRunIds(['ok', 'not/../good'], file, io());
     expect(ids).toEqual(['ok', 'good']);
     expect(problems).toEqual([
-      'argument 2: "no/good" is not a run id',
-      `line 2 of ${file}: "-bad" is not a run id`,
+      'argument 2: "not/../good" is not a run id',
+      `line 2 of ${file}: "bad//one" is not a run id`,
       `line 4 of ${file}: "worse one" is not a run id`,
     ]);
   });
 
   test('the CLI counts many bad lines, and spells out the first twenty', async () => {
-    const stdin = Array.from({ length: 25 }, () => '?').join('\n');
+    const stdin = Array.from({ length: 25 }, () => '..').join('\n');
     const failure = await readGoodRunIds(['-'], undefined, io(stdin)).catch(String);
     expect(failure).toContain('line 20 of standard input');
     expect(failure).not.toContain('line 21 of standard input');
@@ -140,7 +140,15 @@ describe('what the command line takes from the environment', () => {
 });
 
 const UUID = '6f1c9a52-5b1e-4a55-9d3c-0c5f0a1b2c3d';
-const WORKFLOW = '3f0c6f0e-5d0a-4a57-9f1e-0f0f2a6b8c11';
+const WIDE_IDS = [
+  '-leading',
+  'acme/shop/123',
+  'manual__2026-11-28T00:00:00+00:00',
+  'arn:aws:states:eu-west-1:123456789012:execution:orders:run~1',
+  `a,b;c#d%20e"f'g\`h(i)[j]<k>{l}m`,
+  "'quoted'",
+  'x'.repeat(255),
+];
 
 describe('where a run id is expected', () => {
   test.each([
@@ -151,15 +159,15 @@ describe('where a run id is expected', () => {
     [`{${UUID}}`, UUID],
     [`"${UUID}",`, UUID],
     [`<(${UUID})>`, UUID],
-    [`https://app.noxus.ai/acme/${WORKFLOW}/${UUID}`, UUID],
-    [`https://app.noxus.ai/workflows/${WORKFLOW}/runs/${UUID}?tab=logs`, UUID],
-    [`https://app.noxus.ai/runs/${UUID}/steps/${WORKFLOW}`, UUID],
-    [`https://app.noxus.ai/#/runs/${UUID}`, UUID],
-    [`https://app.noxus.ai/view?run=${UUID}`, UUID],
-    ['http://127.0.0.1:8789/v1/runs/run-1/', 'run-1'],
-    [`<https://app.noxus.ai/acme/${UUID}>`, UUID],
-  ])('%j is read as run id %s', (text, id) => {
-    expect(findRunId(text)).toBe(id);
+    [` {acme/shop/123} `, 'acme/shop/123'],
+    ['https://ci.example/acme/shop/123?tab=x', 'https://ci.example/acme/shop/123?tab=x'],
+    ['{https://ci.example/123}', 'https://ci.example/123'],
+    ['<https://ci.example/123>', 'https://ci.example/123'],
+    ['"https://ci.example/123",', 'https://ci.example/123'],
+    ['https://ci.example/(1)', 'https://ci.example/(1)'],
+    ...WIDE_IDS.map((id) => [id, id] as const),
+  ])('%j is read as %s', (text, run) => {
+    expect(findRun(text)).toBe(run);
   });
 
   test.each([
@@ -172,18 +180,23 @@ describe('where a run id is expected', () => {
     'None',
     'NaN',
     'a b',
-    '-leading',
     'ünicode',
-    'https://app.noxus.ai/',
+    'a//b',
+    '/a',
+    'a/',
+    './a',
+    'a/../b',
+    'a%2Fb',
+    'a%5cb',
     'https://',
     '://',
-    'x'.repeat(129),
+    'x'.repeat(256),
     `${'{'.repeat(5_000)}run-1`,
-  ])('%j is read as no run id', (text) => {
-    expect(findRunId(text)).toBeNull();
+  ])('%j is read as no run', (text) => {
+    expect(findRun(text)).toBeNull();
   });
 
-  test('any text is read as no run id or as one of valid form', () => {
+  test('any text is read as no run, as an id of valid form, or as a URL', () => {
     const pieces = fc.array(
       fc.constantFrom('{', '}', ' ', '/', '://', '?', '#', 'runs', 'a', UUID),
     );
@@ -194,9 +207,17 @@ describe('where a run id is expected', () => {
           pieces.map((all) => all.join('')),
         ),
         (text) => {
-          expect(findRunId(text) ?? 'a').toMatch(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/);
+          const run = findRun(text) ?? 'a';
+          if (run.includes('://')) expect(URL.canParse(run)).toBe(true);
+          else expect(run).toMatch(/^[!-~]{1,255}$/);
         },
       ),
     );
+  });
+
+  test('ids of any source come whole from a file, in which # begins a comment after white space', async () => {
+    const stdin = WIDE_IDS.map((id, at) => (at % 2 === 0 ? id : `${id}\t# note`)).join('\n');
+    const { ids, problems } = await readRunIds(['-'], undefined, io(`#all\n${stdin}`));
+    expect({ ids, problems }).toEqual({ ids: WIDE_IDS, problems: [] });
   });
 });

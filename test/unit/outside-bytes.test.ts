@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { findRunId } from '../../src/cli/run-ids.ts';
+import { findRun } from '../../src/cli/run-ids.ts';
 import { readSse } from '../../src/client/event-stream.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { parseRetryAfter } from '../../src/core/backoff.ts';
@@ -71,7 +71,7 @@ const PARSERS: [string, (text: string) => unknown, string[], string[]][] = [
   ['durations', parseDuration, ['1', '.', 'ms', 's', 'd', ' ', '-', 'e9'], []],
   ['Retry-After', (text) => parseRetryAfter(text, 0), ['1', '.', ' ', 'Sun, ', '06 Nov', '-'], []],
   ['times', readTimestamp, ['2025-01-01', 'T', '10:00', ':00', '.', '9', 'Z', '+', '02', ' '], []],
-  ['run ids', findRunId, ['{', 'a', '-', '://', '/runs/', '#', '?', '%', ' '], []],
+  ['run ids', findRun, ['{', 'a', '-', '://', '/runs/', '#', '?', '%', ' '], []],
   [
     'event streams of the daemon',
     readStream,

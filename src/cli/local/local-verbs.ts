@@ -57,6 +57,12 @@ export class LocalVerbs {
     return createRunReader(settings);
   }
 
+  /** The id of a run of Noxus that a text is, or its URL holds; null for what is of no run. */
+  async noxusIdOf(text: string): Promise<string | null> {
+    const { noxusIdOf } = await import('./run-reader.ts');
+    return noxusIdOf(text);
+  }
+
   /** What doctor says of a Redis that answers; null for one that forbids INFO. */
   async probeRedis(config: Config): Promise<StoreView['server']> {
     const { probeRedis } = await import('../../daemon/redis.ts');

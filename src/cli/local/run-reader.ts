@@ -1,6 +1,8 @@
 import type { EventStreams } from '../../core/feed/run-stream.ts';
-import type { PollResult } from '../../core/run/snapshot.ts';
+import { readRunUrl } from '../../core/run/run-address.ts';
+import { canonicalRunId, type PollResult } from '../../core/run/snapshot.ts';
 import { createNoxusClient } from '../../noxus/client.ts';
+import { NOXUS_TRAITS } from '../../noxus/traits.ts';
 import { runRequest } from '../../noxus/run.ts';
 import { createEventStreams } from '../../noxus/event-stream.ts';
 
@@ -21,6 +23,13 @@ export interface RunReaderSettings {
   maxSockets: number;
   maxStreams: number;
   proxy: string | undefined;
+}
+
+/** The id of a run of Noxus that a text is, or its URL holds; null for what is of no run. */
+export function noxusIdOf(text: string): string | null {
+  const url = readRunUrl(text);
+  const id = url === null ? text : NOXUS_TRAITS.idInUrl(url);
+  return id === null || NOXUS_TRAITS.idProblem(id) !== null ? null : canonicalRunId(id);
 }
 
 export function createRunReader(settings: RunReaderSettings): RunReader {

@@ -28,7 +28,7 @@ import {
 } from './texts.ts';
 
 const runArguments = {
-  run_id: z.string().min(1).describe("the run's id, the beginning of it, or its URL"),
+  run_id: z.string().min(1).describe("the run's id, its beginning or last part, or its URL"),
   source: z.string().optional().describe('the source, where several have the run'),
 };
 
@@ -43,7 +43,7 @@ export async function runOf(
   client: DaemonClient,
   cli: CommandLine,
 ) {
-  return { runId: await resolveRun(given, { client, cli }), source };
+  return resolveRun(given, { client, cli, source });
 }
 
 /** The answer of a tool: words for the model, and the API's answer for programs. */
@@ -58,6 +58,7 @@ export function answer(text: string, data: object): CallToolResult {
 const OWN_WORDS: ReadonlySet<string> = new Set([
   'usage',
   'ambiguous_id',
+  'run_not_found',
   'watch_not_found',
   'alert_not_found',
 ]);

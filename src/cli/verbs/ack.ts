@@ -5,7 +5,7 @@ import { EXIT, usageError } from '../exit.ts';
 import { untilText } from '../options.ts';
 import { plain } from '../render/text.ts';
 import { writeJson } from '../report.ts';
-import { readRunId, resolveAlert, resolveRun } from '../resolve.ts';
+import { readRun, resolveAlert, resolveRun } from '../resolve.ts';
 import { daemonCommand, type DaemonFlags } from '../verb.ts';
 
 interface AckFlags extends DaemonFlags {
@@ -55,9 +55,10 @@ async function ack(cli: CommandLine, given: string[], flags: AckFlags): Promise<
   const isUndo = flags.undo === true;
   const { stdout, stderr } = cli.io;
   const answers: unknown[] = [];
-  for (const target of targets) {
-    const id = await target.resolve();
-    const answer = isUndo ? await target.withdraw(id) : await target.take(id, body);
+  for (const find of targets) {
+    const target = await find();
+    const { id } = target;
+    const answer = isUndo ? await target.withdraw() : await target.take(body);
     if (answer === null) {
       stderr.write(`${stderr.colors.red('error:')} there is no ${target.kind} ${plain(id)}\n`);
       continue;
@@ -81,33 +82,39 @@ function bodyOf({ by, comment, until }: AckFlags, { env }: CommandLine): Acknowl
 /** An alert or a run that is acknowledged. Answers are null where there is none. */
 interface Target {
   kind: 'alert' | 'run';
-  resolve(): Promise<string>;
-  take(id: string, body: AcknowledgeBody): Promise<unknown>;
-  withdraw(id: string): Promise<unknown>;
+  id: string;
+  take(body: AcknowledgeBody): Promise<unknown>;
+  withdraw(): Promise<unknown>;
 }
 
+/** Finds what a text names. Throws a usage error for one that cannot name anything. */
 function targetOf(
   text: string,
   client: DaemonClient,
   { cli, flags }: { cli: CommandLine; flags: AckFlags },
-): Target {
-  const { source } = flags;
-  const resolver = { client, cli, writes: flags };
+): () => Promise<Target> {
+  const resolver = { client, cli, source: flags.source, writes: flags };
   if (/^\s*alr_/.test(text)) {
-    return {
-      kind: 'alert',
-      resolve: () => resolveAlert(text, resolver),
-      take: (id, body) => client.acknowledgeAlert(id, body),
-      withdraw: async (id) =>
-        (await client.withdrawAlert(id)) ? { id, acknowledged: null } : null,
+    return async () => {
+      const id = await resolveAlert(text, resolver);
+      return {
+        kind: 'alert',
+        id,
+        take: (body) => client.acknowledgeAlert(id, body),
+        withdraw: async () =>
+          (await client.withdrawAlert(id)) ? { id, acknowledged: null } : null,
+      };
     };
   }
-  const runId = readRunId(text);
-  return {
-    kind: 'run',
-    resolve: () => resolveRun(runId, resolver),
-    take: (id, body) => client.acknowledge({ runId: id, source }, body),
-    withdraw: async (id) =>
-      (await client.withdraw({ runId: id, source })) ? { run_id: id, acknowledged: null } : null,
+  const given = readRun(text);
+  return async () => {
+    const run = await resolveRun(given, resolver);
+    return {
+      kind: 'run',
+      id: run.runId,
+      take: (body) => client.acknowledge(run, body),
+      withdraw: async () =>
+        (await client.withdraw(run)) ? { run_id: run.runId, acknowledged: null } : null,
+    };
   };
 }

@@ -14,7 +14,7 @@ import { eventColumns } from '../render/events.ts';
 import { paint, exactly, number, plain, relative } from '../render/text.ts';
 import { linked, renderFields } from '../render/table.ts';
 import { note, writeJson } from '../report.ts';
-import { readRunId, resolveRun } from '../resolve.ts';
+import { readRun, resolveRun } from '../resolve.ts';
 import { daemonCommand, type DaemonFlags } from '../verb.ts';
 import { isRunEvent } from '../../client/types.ts';
 import type { EventView, WatchView } from '../../client/types.ts';
@@ -46,10 +46,11 @@ Examples:
   runwatch show 6f1c9a52 --json | jq .run.status`;
 
 async function show(cli: CommandLine, id: string, flags: ShowFlags): Promise<number> {
-  const given = readRunId(id);
+  const given = readRun(id);
   const client = await cli.connect(flags);
-  const runId = await resolveRun(given, { client, cli });
-  const watch = await client.getWatch({ runId, source: flags.source });
+  const run = await resolveRun(given, { client, cli, source: flags.source });
+  const { runId } = run;
+  const watch = await client.getWatch(run);
   if (watch === null) {
     throw new RunwatchError(`run ${runId} is not watched`, { code: 'watch_not_found' });
   }

@@ -44,11 +44,12 @@ async function unwatch(cli: CommandLine, args: string[], flags: UnwatchFlags): P
   }
   const given = await readGoodRunIds(args, flags.file, cli.io);
   const client = await cli.connect(flags);
-  const ids = await resolveRuns(given, { client, cli, writes: flags });
+  const runs = await resolveRuns(given, { client, cli, source, writes: flags });
   const { stdout, stderr } = cli.io;
   const done = purge === true ? 'purged' : 'no longer watched';
-  const found = await mapConcurrently(ids, MAX_REQUESTS, async (runId) => {
-    const wasWatched = await client.unwatch({ runId, source }, { endpoint, purge });
+  const found = await mapConcurrently(runs, MAX_REQUESTS, async (run) => {
+    const { runId } = run;
+    const wasWatched = await client.unwatch(run, { endpoint, purge });
     const to = endpoint === undefined ? '' : ` for ${plain(endpoint)}`;
     if (wasWatched) stdout.write(`${done} ${runId}${to}\n`);
     else stderr.write(`${stderr.colors.red('error:')} ${runId}: is not watched${to}\n`);

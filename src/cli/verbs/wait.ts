@@ -6,9 +6,10 @@ import type { RunReader } from '../local/run-reader.ts';
 import { waitThroughDaemon } from '../wait/daemon-account.ts';
 import { usageError } from '../exit.ts';
 import { waitTime } from '../options.ts';
+import { plain } from '../render/text.ts';
 import { note } from '../report.ts';
 import { resolveKnownRuns } from '../resolve.ts';
-import { readGoodRunIds } from '../run-ids.ts';
+import { isUrl, readGoodRunIds } from '../run-ids.ts';
 import { CANNOT_TELL_EXIT } from '../wait/verdict.ts';
 import { daemonCommand, type DaemonFlags } from '../verb.ts';
 import { createDirectObserver } from '../wait/direct-account.ts';
@@ -86,10 +87,10 @@ async function wait(
   }
   const runIds = await readGoodRunIds(ids, flags.file, cli.io);
   const request = { ids: runIds, flags };
-  if (isDirect) return waitDirectly(cli, await openReader(cli, local), request);
+  if (isDirect) return waitDirectly(cli, local, request);
   const absence = await daemonAbsence(cli, request);
   if (absence === null) {
-    const resolver = { client: await cli.connectQuietly(flags), cli };
+    const resolver = { client: await cli.connectQuietly(flags), cli, source: flags.source };
     const known = await resolveKnownRuns(runIds, resolver);
     return waitThroughDaemon(known, cli, flags, flags.timeout);
   }
@@ -100,7 +101,7 @@ async function wait(
     });
   }
   note(cli.io.stderr, `No daemon answers; asking ${cli.env.noxusBaseUrl} directly.`);
-  return waitDirectly(cli, await openReader(cli, local), request);
+  return waitDirectly(cli, local, request);
 }
 
 /** Why no daemon can be asked; null when one answers, whatever it says. */
@@ -114,7 +115,8 @@ async function daemonAbsence(
     // Where Noxus can be asked instead, no daemon is waited for.
     const canAskNoxus = flags.source === undefined && cli.env.noxusApiKey() !== undefined;
     const client = await cli.connect(flags, canAskNoxus ? { startupMs: 0 } : {});
-    await client.getWatch({ runId, source: flags.source });
+    if (isUrl(runId)) await client.lookup({ q: runId, limit: 1 });
+    else await client.getWatch({ runId, source: flags.source });
     return null;
   } catch (error) {
     if (error instanceof RunwatchError && error.code === 'daemon_unreachable') return error;
@@ -122,13 +124,15 @@ async function daemonAbsence(
   }
 }
 
-function waitDirectly(
+async function waitDirectly(
   cli: CommandLine,
-  reader: RunReader,
+  local: LocalVerbs,
   { ids, flags }: WaitRequest,
 ): Promise<number> {
   const { now, random } = cli;
-  return waitForRuns(ids, {
+  const reader = await openReader(cli, local);
+  const runIds = new Set(await Promise.all(ids.map((text) => idForNoxus(text, local))));
+  return waitForRuns([...runIds], {
     cli,
     json: flags.json === true,
     any: flags.any,
@@ -143,6 +147,13 @@ function waitDirectly(
         random,
       }),
   });
+}
+
+/** Throws a usage error for what names no run of Noxus. */
+async function idForNoxus(text: string, local: LocalVerbs): Promise<string> {
+  const id = await local.noxusIdOf(text);
+  if (id === null) throw usageError(`"${plain(text)}" is not the id or URL of a run in Noxus`);
+  return id;
 }
 
 async function openReader(cli: CommandLine, local: LocalVerbs): Promise<RunReader> {

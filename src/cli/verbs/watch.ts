@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Option } from 'commander';
-import type { DaemonClient } from '../../client/client.ts';
+import type { DaemonClient, RunRef } from '../../client/client.ts';
 import { describeProblem } from '../../client/errors.ts';
 import type { BatchView, WatchBody, WatchView } from '../../client/types.ts';
 import { MAX_SECRET_BYTES, readRegularFile } from '../../config/read-file.ts';
@@ -12,7 +12,7 @@ import { EXIT, usageError } from '../exit.ts';
 import { collect, collectPair, collectPattern, durationText } from '../options.ts';
 import { plain, count, number } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
-import { resolveKnownRuns, sourcesOfRuns } from '../resolve.ts';
+import { resolveKnownRuns } from '../resolve.ts';
 import { badRunIds, readRunIds } from '../run-ids.ts';
 import { daemonCommand, type DaemonFlags } from '../verb.ts';
 import { waitThroughDaemon } from '../wait/daemon-account.ts';
@@ -83,14 +83,13 @@ async function watchRuns(cli: CommandLine, args: string[], flags: WatchFlags): P
   const webhook = await webhookOf(flags);
   const given = await readTargets(cli, args, flags);
   const client = await cli.connect(flags);
-  const ids = await resolveKnownRuns(given, { client, cli, writes: flags });
-  const sources = flags.source === undefined ? await sourcesOfRuns(ids, client) : [];
-  const watches = ids.map((id, at) => bodyOf(id, { flags, webhook, source: sources[at] }));
-  const report = createReport(ids.length, reportOutput(cli, flags), cli.io.stderr);
+  const runs = await resolveKnownRuns(given, { client, cli, source: flags.source, writes: flags });
+  const watches = runs.map((run) => bodyOf(run, { flags, webhook }));
+  const report = createReport(runs.length, reportOutput(cli, flags), cli.io.stderr);
   const results = await registerRuns(client, watches, { cli, report });
   report.end();
-  const watched = ids.filter((_, at) => !isRefused(results[at]));
-  const isPartial = watched.length < ids.length;
+  const watched = runs.filter((_, at) => !isRefused(results[at]));
+  const isPartial = watched.length < runs.length;
   const secrets = new Set(results.flatMap(({ watch: one }) => one?.webhook_secret ?? []));
   const isInJson = flags.json === true && flags.wait !== true;
   if (!isInJson) for (const secret of secrets) showSecret(secret, cli);
@@ -194,10 +193,9 @@ async function readSecret(path: string): Promise<string> {
 interface Asked {
   flags: WatchFlags;
   webhook: WatchBody['webhook'];
-  source: string | undefined;
 }
 
-function bodyOf(runId: string, { flags, webhook, source = flags.source }: Asked): WatchBody {
+function bodyOf({ runId, source }: RunRef, { flags, webhook }: Asked): WatchBody {
   return {
     run_id: runId,
     ...(source !== undefined && { source }),

@@ -4,6 +4,7 @@ import { messageOf, RunwatchError } from '../../core/errors.ts';
 import type { DaemonClient, RunRef } from '../../client/client.ts';
 import { isRunEvent, type WatchView } from '../../client/types.ts';
 import type { CommandLine } from '../command-line.ts';
+import { usageError } from '../exit.ts';
 import type { DaemonFlags } from '../verb.ts';
 import { WaitObserver, type RunAccount, type RunReading } from './observer.ts';
 import { cannotTell, type RunView, type Verdict } from './verdict.ts';
@@ -36,8 +37,7 @@ function paceFor(runs: number): WaitPace {
 
 interface DaemonObserverOptions {
   client: DaemonClient;
-  runIds: readonly string[];
-  source: string | undefined;
+  runs: readonly RunRef[];
   throughFeedback: boolean;
   /** Ends all of it. */
   signal: AbortSignal;
@@ -51,11 +51,13 @@ interface DaemonObserverOptions {
  * losing the stream costs promptness and nothing else.
  */
 export function createDaemonObserver(options: DaemonObserverOptions): WaitObserver {
-  const hints = new Hints(options.runIds);
+  const byId = new Map(options.runs.map((run) => [run.runId, run]));
+  const hints = new Hints(byId.keys());
   const streaming = new AbortController();
   void streamHints(options, hints, AbortSignal.any([options.signal, streaming.signal]));
   const accounts = {
-    open: (runId: string) => new DaemonAccount(options, hints, runId),
+    open: (runId: string) =>
+      new DaemonAccount(options, hints, byId.get(runId) ?? { runId, source: undefined }),
     close: () => streaming.abort(),
   };
   return new WaitObserver(accounts, options.throughFeedback);
@@ -63,15 +65,15 @@ export function createDaemonObserver(options: DaemonObserverOptions): WaitObserv
 
 /** Passes on the run ids of the event stream. Never throws. */
 async function streamHints(
-  { client, runIds, random }: DaemonObserverOptions,
+  { client, runs, random }: DaemonObserverOptions,
   hints: Hints,
   signal: AbortSignal,
 ): Promise<void> {
-  const [only] = runIds;
+  const [only] = runs;
   const { followEvents } = await import('../../client/event-stream.ts');
   const stream = followEvents({
     client,
-    query: { run_id: runIds.length === 1 ? only : undefined },
+    query: { run_id: runs.length === 1 ? only?.runId : undefined },
     after: null,
     signal,
     random,
@@ -100,11 +102,11 @@ class DaemonAccount implements RunAccount {
   #watch: WatchView | null = null;
   #view: RunView = { state: 'active', run: null, trouble: null };
 
-  constructor(options: DaemonObserverOptions, hints: Hints, runId: string) {
+  constructor(options: DaemonObserverOptions, hints: Hints, run: RunRef) {
     this.#options = options;
     this.#hints = hints;
-    this.#ref = { runId, source: options.source };
-    this.#pace = options.pace ?? paceFor(options.runIds.length);
+    this.#ref = run;
+    this.#pace = options.pace ?? paceFor(options.runs.length);
   }
 
   async read(): Promise<RunReading | Verdict> {
@@ -136,8 +138,8 @@ class DaemonAccount implements RunAccount {
 
   /** Registers the run without subscriptions unless it is watched, and requests a poll. */
   async #enlist(): Promise<WatchView> {
-    const { client, source } = this.#options;
-    const { runId } = this.#ref;
+    const { client } = this.#options;
+    const { runId, source } = this.#ref;
     const watch = await client.getWatch(this.#ref);
     if (watch === null || watch.state === 'cancelled' || watch.state === 'expired') {
       const known = watch?.source ?? source;
@@ -178,7 +180,6 @@ function viewOf({ state, run, error }: WatchView): RunView {
 }
 
 interface DaemonWaitFlags extends DaemonFlags {
-  source?: string;
   throughFeedback?: boolean;
   any?: boolean;
   json?: boolean;
@@ -186,16 +187,21 @@ interface DaemonWaitFlags extends DaemonFlags {
 
 /**
  * Waits for runs by the daemon's account of them.
+ * @param runs of different ids
  * @param timeoutMs undefined to wait until the watches expire
  * @returns the exit code of the worst verdict
  */
 export function waitThroughDaemon(
-  runIds: readonly string[],
+  runs: readonly RunRef[],
   cli: CommandLine,
   flags: DaemonWaitFlags,
   timeoutMs?: number,
 ): Promise<number> {
-  return waitForRuns(runIds, {
+  const ids = runs.map(({ runId }) => runId);
+  if (new Set(ids).size < ids.length) {
+    throw usageError('two of the runs have the same id: wait for those of one source at a time');
+  }
+  return waitForRuns(ids, {
     cli,
     json: flags.json === true,
     any: flags.any,
@@ -203,8 +209,7 @@ export function waitThroughDaemon(
     openObserver: async (signal) =>
       createDaemonObserver({
         client: await cli.connectQuietly(flags, { signal }),
-        runIds,
-        source: flags.source,
+        runs,
         throughFeedback: flags.throughFeedback === true,
         signal,
         now: cli.now,

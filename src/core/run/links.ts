@@ -47,7 +47,7 @@ function fillUrl(template: string, { runId, run }: LinkedWatch): string | null {
 }
 
 /** The page of a run in the dashboard. */
-function dashboardUrl(publicUrl: string, { source, runId }: WatchKey): string {
+export function dashboardUrl(publicUrl: string, { source, runId }: WatchKey): string {
   const path = `runs/${encodeURIComponent(source)}/${encodeURIComponent(runId)}`;
   return `${publicUrl.replace(/\/+$/, '')}/${path}`;
 }

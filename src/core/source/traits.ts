@@ -15,6 +15,8 @@ export interface SourceTraits {
   readonly idShape: string;
   /** Why no run of it can have this id, as a message; null where one can. */
   idProblem(runId: string): string | null;
+  /** The run id in a URL of its own pages or API; null for none. */
+  idInUrl(url: URL): string | null;
   /** Null where its runs cannot be listed: then nothing is discovered, and each run is polled by itself. */
   readonly lists: ListTraits | null;
   /** Whether runs have streams of their events. */

@@ -598,9 +598,9 @@ export const routes = {
       route: 'GET /v1/lookup',
       id: 'lookup',
       tag: 'Watches',
-      summary: 'Find ids by how they begin',
+      summary: 'Find ids by a part of them, and runs by their URLs',
       description:
-        'For people who type a part of an id. Runs are found among all watches, also by the last part of an id with slashes; events and deliveries among the newest 5,000.',
+        'For people who type a part of an id, or paste the URL of a run. Runs are found among all watches, also by the last part of an id with slashes; events and deliveries among the newest 5,000.',
       scope: 'read',
       sources: 'limited',
       isHeavy: true,

@@ -37,6 +37,8 @@ interface LookupResult {
   found: Found[];
   /** There are, or may be, others that begin so. */
   more: boolean;
+  /** Of runs: the sources that were looked through. */
+  sources: readonly string[];
 }
 
 interface LookupStoreOptions {
@@ -123,6 +125,7 @@ export class LookupStore {
     return {
       found: newest.slice(0, limit).map(presentRun),
       more: newest.length > limit || (meant === undefined && !isAll),
+      sources,
     };
   }
 
@@ -193,7 +196,7 @@ function presentRun({ runId, source }: WatchKey): Found {
 }
 
 function onlyThis(kind: LookupKind, id: string): LookupResult {
-  return { found: [{ kind, id }], more: false };
+  return { found: [{ kind, id }], more: false, sources: [] };
 }
 
 async function walk(
@@ -206,12 +209,12 @@ async function walk(
   for await (const page of newest) {
     for (const { id } of page) {
       if (!id.startsWith(prefix)) continue;
-      if (found.length === limit) return { found, more: true };
+      if (found.length === limit) return { found, more: true, sources: [] };
       found.push({ kind, id });
     }
     pages += 1;
     // What is older is not examined; one that was found here is as good as unique.
     if (pages === MOST_PAGES) break;
   }
-  return { found, more: false };
+  return { found, more: false, sources: [] };
 }

@@ -22,7 +22,7 @@ const MOST = 12;
 export function Palette() {
   const [text, setText] = useState('');
   const [at, setAt] = useState(0);
-  const wanted = text.trim().replaceAll(/[{}]/g, '');
+  const wanted = text.trim();
   const runs = useRuns(wanted);
   const choices = useMemo(
     () => [...runs, ...named(text.trim().toLowerCase())].slice(0, MOST),
@@ -53,8 +53,8 @@ export function Palette() {
         aria-expanded="true"
         aria-controls="choices"
         aria-activedescendant={choices.length > 0 ? `choice-${chosen}` : undefined}
-        aria-label="A run id, a workflow or a screen"
-        placeholder="A run id, a workflow or a screen"
+        aria-label="The id or URL of a run, a workflow or a screen"
+        placeholder="The id or URL of a run, a workflow or a screen"
         value={text}
         autoFocus
         onInput={({ currentTarget }) => {
@@ -106,19 +106,19 @@ function named(wanted: string): Choice[] {
   return [...workflows, ...screens];
 }
 
-/** What can be a part of an id, long enough to mean one. */
-const PART_OF_ID = /^[!-~]{4,255}$/;
+/** What can be a part of an id, long enough to mean one, or the URL of a run. */
+const PART_OF_ID = /^[!-~]{4,4096}$/;
 
 /** How long nothing must be typed before runs are looked up, ms. */
 const QUIET_MS = 250;
 
-/** Runs with an id that begins so, or a last part of it. What begins the name of a screen means that. */
+/** Runs with an id or a last part that begins so, or with this URL. What begins the name of a screen means that. */
 function useRuns(wanted: string): Choice[] {
   const isAsked = PART_OF_ID.test(wanted) && !isBeginningOfScreen(wanted);
   const { value } = useLoaded(`runs ${wanted}`, async (stop) => {
     if (!isAsked) return null;
     await new Promise((resolve) => window.setTimeout(resolve, QUIET_MS));
-    return stop.aborted ? null : api.lookup({ prefix: wanted, kind: 'run' }, stop);
+    return stop.aborted ? null : api.lookup({ q: wanted }, stop);
   });
   return (value?.data ?? []).map(({ id, source }) => ({
     key: `${source} ${id}`,

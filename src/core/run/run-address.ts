@@ -1,0 +1,141 @@
+import type { SourceTraits } from '../source/traits.ts';
+import type { WatchKey } from '../watch/watch.ts';
+import { canonicalRunId } from './snapshot.ts';
+import { URL_PLACEHOLDERS } from './links.ts';
+
+/** What a source knows of the addresses of its runs. */
+export interface RunAddresses {
+  source: string;
+  /** Templates of run URLs, of its own and of workflows. */
+  templates: readonly string[];
+  /** Other URLs at the hosts of its pages and its API. */
+  places: readonly string[];
+  traits: Pick<SourceTraits, 'idProblem' | 'idInUrl'>;
+}
+
+/** Characters around an id that come along when it is copied. */
+const WRAPPING = ' \t\r\n\u{feff}\u{a0}{}';
+
+/** A text without the white space and braces around it. */
+export function withoutWrapping(text: string): string {
+  let [start, end] = [0, text.length];
+  while (start < end && WRAPPING.includes(text.charAt(start))) start += 1;
+  while (end > start && WRAPPING.includes(text.charAt(end - 1))) end -= 1;
+  return text.slice(start, end);
+}
+
+/** Longest URL that is read. */
+const MAX_URL_LENGTH = 4_096;
+
+/** The URL that a text is; null for an id, since no id has an empty part between slashes. */
+export function readRunUrl(text: string): URL | null {
+  if (!text.includes('://') || text.length > MAX_URL_LENGTH) return null;
+  return URL.canParse(text) ? new URL(text) : null;
+}
+
+/**
+ * The runs that a URL may be of: by the templates of sources, else by the form of their pages. A page at the
+ * host of a source is of no other source.
+ */
+export function runsAt(url: URL, all: readonly RunAddresses[]): WatchKey[] {
+  const named = all.flatMap((one) =>
+    one.templates.flatMap((template) => keyOf(one, idByTemplate(url, template))),
+  );
+  if (named.length > 0) return withoutRepeats(named);
+  const atHome = all.filter((one) =>
+    [...one.templates, ...one.places].some((place) => shapeOf(place).host === url.host),
+  );
+  const possible = atHome.length > 0 ? atHome : all;
+  return possible.flatMap((one) => keyOf(one, one.traits.idInUrl(url)));
+}
+
+function keyOf({ source, traits }: RunAddresses, id: string | null): WatchKey[] {
+  return id === null || traits.idProblem(id) !== null
+    ? []
+    : [{ source, runId: canonicalRunId(id) }];
+}
+
+function withoutRepeats(keys: readonly WatchKey[]): WatchKey[] {
+  return keys.filter(
+    ({ source, runId }, at) =>
+      at === keys.findIndex((one) => one.source === source && one.runId === runId),
+  );
+}
+
+/**
+ * The id that filled a template. What the template leaves open of query and fragment may be anything.
+ * @returns null where the URL has another form
+ */
+function idByTemplate(url: URL, template: string): string | null {
+  const shape = shapeOf(template);
+  const values = new Map<string, string>();
+  const isFilled =
+    fill(shape.host, url.host, values) &&
+    fill(withoutSlash(shape.pathname), withoutSlash(url.pathname), values, decoded) &&
+    [...shape.searchParams].every(([name, value]) =>
+      // A plus in a query is read as a space, which no id has.
+      fill(value, (url.searchParams.get(name) ?? '').replaceAll(' ', '+'), values),
+    ) &&
+    (shape.hash === '' || fill(withoutSlash(shape.hash), fragmentOf(url, shape), values, decoded));
+  return isFilled ? (values.get('run_id') ?? null) : null;
+}
+
+/** Stands for a placeholder in what is parsed as a URL: it changes no letter of it. */
+const markOf = (name: string) => `zqjx${URL_PLACEHOLDERS.findIndex((one) => one === name)}xjqz`;
+
+const MARK = /zqjx(\d)xjqz/;
+
+function shapeOf(template: string): URL {
+  return new URL(template.replaceAll(/\{(\w+)\}/g, (_, name: string) => markOf(name)));
+}
+
+/**
+ * Adds the values by which a text fills a shape. Each takes as little as it can, and the last one what is
+ * left, so that time grows with the length of the text alone.
+ * @returns false where the text does not fill it, or fills a placeholder by two values
+ */
+function fill(
+  shape: string,
+  text: string,
+  values: Map<string, string>,
+  decode: (text: string) => string | null = (same) => same,
+): boolean {
+  const [start = '', ...rest] = shape.split(MARK);
+  if (!text.startsWith(start)) return false;
+  let at = start.length;
+  for (let index = 0; index < rest.length; index += 2) {
+    const name = URL_PLACEHOLDERS[Number(rest[index])] ?? '';
+    const literal = rest[index + 1] ?? '';
+    const isLast = index + 2 === rest.length;
+    const end = isLast ? endBefore(text, literal) : text.indexOf(literal, at);
+    if (end <= at) return false;
+    const value = decode(text.slice(at, end));
+    if (value === null || (values.get(name) ?? value) !== value) return false;
+    values.set(name, value);
+    at = end + literal.length;
+  }
+  return at === text.length;
+}
+
+function endBefore(text: string, literal: string): number {
+  return text.endsWith(literal) ? text.length - literal.length : -1;
+}
+
+function decoded(text: string): string | null {
+  try {
+    return decodeURIComponent(text);
+  } catch (error) {
+    if (error instanceof URIError) return null;
+    throw error;
+  }
+}
+
+function withoutSlash(path: string): string {
+  return path.endsWith('/') ? path.slice(0, -1) : path;
+}
+
+/** Programs that keep their address in the fragment have a query there, too. */
+function fragmentOf({ hash }: URL, shape: URL): string {
+  const [path = ''] = shape.hash.includes('?') ? [hash] : hash.split('?', 1);
+  return withoutSlash(path);
+}
