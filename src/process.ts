@@ -163,6 +163,11 @@ export abstract class Process {
     return config === undefined ? null : traitsOf(source, config);
   }
 
+  /** What texts call a source. */
+  labelOf(source: string): string {
+    return this.traitsOf(source)?.label ?? source;
+  }
+
   /** A queue of slots; all share connections and prefix. */
   queueOf(name: string): SlotQueue {
     return createSlotQueue({

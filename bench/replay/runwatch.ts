@@ -71,6 +71,7 @@ export function runwatch(options: RunwatchOptions): Policy {
     const own = loadUnder(costMultiplier ?? options.costMultiplier ?? 1, roundS() * 1_000);
     const usesSpare = (options.budgetPerS ?? Infinity) < Infinity;
     return {
+      label: 'Noxus',
       now: toMs(now),
       beganAt: toMs(now),
       lagMs: lagS * 1_000,

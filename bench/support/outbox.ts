@@ -128,6 +128,7 @@ function runEnded(subscribe: Subscribe, now: number): WatchChange {
   );
   const context = {
     now,
+    label: 'Noxus',
     policy: DEFAULT_POLICY,
     random: () => 0,
     statistics: nothingLearned,

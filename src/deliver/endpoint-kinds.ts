@@ -7,7 +7,7 @@ import type { Channel } from './channels/channel.ts';
 import { createDiscordChannel } from './channels/discord.ts';
 import { createEmailChannel, smtpServer } from './channels/email.ts';
 import { createLogChannel } from './channels/log.ts';
-import type { OwnerOf } from './channels/notice/notice.ts';
+import type { Wording } from './channels/notice/notice.ts';
 import { createPagerDutyChannel } from './channels/pagerduty.ts';
 import { createSlackChannel } from './channels/slack.ts';
 import { createTeamsChannel } from './channels/teams.ts';
@@ -22,7 +22,7 @@ interface ChannelMeans {
   name: string;
   http: HttpAttempts;
   deliverer: Deliverer;
-  ownerOf: OwnerOf;
+  wording: Wording;
 }
 
 type ChannelFinder = () => Promise<Channel>;
@@ -57,8 +57,8 @@ const KINDS: Kinds = {
     shownUrl: () => null,
   },
   slack: {
-    openChannel(settings, { name, http, deliverer, ownerOf }) {
-      const slack = { ...settings, endpoint: name, ownerOf, timeoutMs: settings.timeout };
+    openChannel(settings, { name, http, deliverer, wording }) {
+      const slack = { ...settings, endpoint: name, wording, timeoutMs: settings.timeout };
       return always(createSlackChannel(slack, http, deliverer.process.stores.alertMessages));
     },
     shownUrl: ({ url, api_url: apiUrl }) => (url === undefined ? apiUrl : maskedUrl(url)),
@@ -66,33 +66,33 @@ const KINDS: Kinds = {
   pagerduty: {
     openChannel(
       { routing_key: routingKey, api_url: apiUrl, timeout: timeoutMs },
-      { http, ownerOf },
+      { http, wording },
     ) {
-      return always(createPagerDutyChannel({ routingKey, apiUrl, ownerOf, timeoutMs }, http));
+      return always(createPagerDutyChannel({ routingKey, apiUrl, wording, timeoutMs }, http));
     },
     shownUrl: ({ api_url: apiUrl }) => apiUrl,
   },
   email: {
-    openChannel(settings, { name, deliverer, ownerOf }) {
+    openChannel(settings, { name, deliverer, wording }) {
       const { from, to, mentions, timeout: timeoutMs } = settings;
       const { names, now, stores } = deliverer.process;
       const tls = settings.tls ? loadTlsFiles(['endpoints', name], settings.tls) : {};
       const mailbox = { endpoint: name, ...smtpServer(settings), tls, from, to, mentions };
       const guard = createEndpointGuard({ resolve: names.ofReceiver });
       return always(
-        createEmailChannel({ ...mailbox, ownerOf, timeoutMs }, stores.alertMessages, guard, now),
+        createEmailChannel({ ...mailbox, wording, timeoutMs }, stores.alertMessages, guard, now),
       );
     },
     shownUrl: (settings) => `smtp://${smtpServer(settings).host}`,
   },
   teams: {
-    openChannel: (settings, { http, ownerOf }) =>
-      always(createTeamsChannel({ ...settings, ownerOf, timeoutMs: settings.timeout }, http)),
+    openChannel: (settings, { http, wording }) =>
+      always(createTeamsChannel({ ...settings, wording, timeoutMs: settings.timeout }, http)),
     shownUrl: ({ url }) => maskedUrl(url),
   },
   discord: {
-    openChannel: (settings, { http, ownerOf }) =>
-      always(createDiscordChannel({ ...settings, ownerOf, timeoutMs: settings.timeout }, http)),
+    openChannel: (settings, { http, wording }) =>
+      always(createDiscordChannel({ ...settings, wording, timeoutMs: settings.timeout }, http)),
     shownUrl: ({ url }) => maskedUrl(url),
   },
 };

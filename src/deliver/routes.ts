@@ -84,7 +84,11 @@ export class Routes {
       name,
       http,
       deliverer,
-      ownerOf: (workflowId) => deliverer.process.config.workflows[workflowId ?? '']?.owner ?? null,
+      wording: {
+        ownerOf: (workflowId) =>
+          deliverer.process.config.workflows[workflowId ?? '']?.owner ?? null,
+        labelOf: (source) => deliverer.process.labelOf(source),
+      },
     });
     if (!isForPeople(endpoint.type)) return async () => ({ channel: await find(), retry });
     const nameOf = (workflow: WorkflowKey) => this.workflowNameOf(workflow);

@@ -46,7 +46,7 @@ export class SourceService implements Slice<Own> {
   }
 
   private async viewOf(source: Source): Promise<SourceView> {
-    const { name, throttle, streams } = source;
+    const { name, traits, throttle, streams } = source;
     const { requests, perMs } = source.limiter.limit;
     const [record, inconsistency, used, figures] = await Promise.all([
       throttle.read(),
@@ -59,6 +59,7 @@ export class SourceService implements Slice<Own> {
     const wouldDo = (wanted: number) => ({ requests: wanted, per: formatDuration(perMs) });
     return {
       name,
+      label: traits.label,
       ...stateOf(record, inconsistency, throttle.lastFailure()),
       paused_until: closed === null ? null : isoTime(closed.probeAt),
       last_answer_at: timeOrNull(record.answeredAt),

@@ -193,7 +193,7 @@ export class ListDiscovery {
 
   /** Notes that the list cannot be read, and raises an event the first time. @returns failures in a row */
   async failed(message: string): Promise<number> {
-    const { process } = this.source;
+    const { process, traits } = this.source;
     const { discoveries } = process.stores;
     const { list } = this;
     // Longer than any pause between attempts, else each failure would count as the first.
@@ -209,7 +209,7 @@ export class ListDiscovery {
       ...fieldsOf(list),
       message,
       since: isoTime(trouble.since),
-      help: 'check that Noxus answers and that the api_key of the source may list runs; runs that begin meanwhile are found afterwards',
+      help: `check that ${traits.label} answers and that the api_key of the source may list runs; runs that begin meanwhile are found afterwards`,
     };
     await process.raise({ type: 'discovery.unavailable', level: 'warn', data }, (event) =>
       discoveries.beginTrouble(list, trouble, { keptMs, event }),

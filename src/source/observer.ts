@@ -79,9 +79,10 @@ export class RunObserver {
 
   /** Field by field, since a spread here takes longer than the whole cadence computation. */
   contextOf(times: PollTimes): ObserveContext {
-    const { process, policy } = this.source;
+    const { process, policy, traits } = this.source;
     const { streamed, health } = times;
     return {
+      label: traits.label,
       now: times.now,
       beganAt: times.beganAt,
       mode: times.mode,
@@ -284,9 +285,9 @@ export class SourceAgreement {
    * @returns false where another process has written since
    */
   private async raise(change: AgreementChange, write: ConsistencyWrite): Promise<boolean> {
-    const { process, name, schedule } = this.source;
+    const { process, schedule } = this.source;
     const watches = await schedule.countWatches();
-    const event = agreementEvent(name, change, { watches, now: process.now() });
+    const event = agreementEvent(this.source, change, { watches, now: process.now() });
     let isWritten = false;
     await process.raise(event, async (planned) => {
       const pools = await process.stores.consistencies.put(write, planned);
@@ -301,13 +302,17 @@ export class SourceAgreement {
 const AGREEMENT = {
   'source.inconsistent': {
     level: 'warn',
-    help: 'look for a replica or cache of Noxus that lags; until polls agree again, leaving a wait is notified up to half a minute later',
+    help: (label: string) =>
+      `look for a replica or cache of ${label} that lags; until polls agree again, leaving a wait is notified up to half a minute later`,
   },
-  'source.consistent': { level: 'info', help: 'nothing: changes are notified as usual again' },
+  'source.consistent': {
+    level: 'info',
+    help: () => 'nothing: changes are notified as usual again',
+  },
 } as const;
 
 function agreementEvent(
-  source: string,
+  { name: source, traits }: Pick<Source, 'name' | 'traits'>,
   { type, found, since }: AgreementChange,
   { watches, now }: { watches: number; now: number },
 ) {
@@ -322,7 +327,7 @@ function agreementEvent(
       since: isoTime(since),
       lasted_ms: Math.max(0, Math.round(now - since)),
       watches,
-      help,
+      help: help(traits.label),
     },
   };
 }

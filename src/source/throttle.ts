@@ -153,10 +153,11 @@ export class SourceThrottle {
   }
 
   private contextOf(before: SourceRecord, askedAt: number): AnswerContext {
-    const { process, limiter } = this.source;
+    const { process, limiter, traits } = this.source;
     const { unauthorized_probe, unreachable_after } = process.config.polling;
     const known = Math.max(this.answeredAt ?? 0, before.answeredAt ?? 0);
     return {
+      label: traits.label,
       policy: { unauthorizedProbeMs: unauthorized_probe, unreachableAfterMs: unreachable_after },
       now: process.now(),
       askedAt,
@@ -201,9 +202,9 @@ export class SourceThrottle {
   /** Raises events and marks them as raised; if the process dies in between they are raised twice. */
   private async raise(changes: readonly SourceChange[]): Promise<void> {
     if (changes.length === 0) return;
-    const { process, name, schedule } = this.source;
+    const { process, schedule } = this.source;
     for (const one of changes) {
-      await process.raise(eventOf(name, one, await schedule.countWatches()));
+      await process.raise(eventOf(this.source, one, await schedule.countWatches()));
     }
     await this.change((state) => (state === null ? null : withSaid(state, changes)));
   }
@@ -227,15 +228,21 @@ export class SourceThrottle {
   }
 }
 
-/** The remedy in each event. */
-const HELP: Record<SourceChange['type'], string> = {
-  'source.unauthorized': 'set a key that may read runs as the api_key of the source',
-  'source.throttled': 'lower rate_limit of the source; `runwatch sources resume` lifts the pause',
-  'source.unreachable': 'check whether Noxus answers at base_url; nothing needs to be done here',
-  'source.recovered': 'nothing: all runs are polled again',
+/** The remedy in each event. @param label what texts call the source */
+const HELP: Record<SourceChange['type'], (label: string) => string> = {
+  'source.unauthorized': () => 'set a key that may read runs as the api_key of the source',
+  'source.throttled': () =>
+    'lower rate_limit of the source; `runwatch sources resume` lifts the pause',
+  'source.unreachable': (label) =>
+    `check whether ${label} answers at base_url; nothing needs to be done here`,
+  'source.recovered': () => 'nothing: all runs are polled again',
 };
 
-function eventOf(source: string, change: SourceChange, watches: number) {
+function eventOf(
+  { name: source, traits }: Pick<Source, 'name' | 'traits'>,
+  change: SourceChange,
+  watches: number,
+) {
   const { type, since, message, until, at } = change;
   return {
     type,
@@ -247,7 +254,7 @@ function eventOf(source: string, change: SourceChange, watches: number) {
       lasted_ms: Math.max(0, Math.round(at - since)),
       next_try_at: until === null ? null : isoTime(until),
       watches,
-      help: HELP[type],
+      help: HELP[type](traits.label),
     },
   };
 }

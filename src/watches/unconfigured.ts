@@ -145,6 +145,7 @@ async function observeOne(process: Process, key: WatchKey): Promise<void> {
     { kind: 'unavailable', message },
     // As if the source had just answered, so that only this watch is in doubt.
     {
+      label: key.source,
       now,
       beganAt: now,
       answeredAt: now,

@@ -264,6 +264,33 @@ describe('a run', () => {
     });
   });
 
+  test('page of a run says the label of its source, and has no row for what that does not give', async () => {
+    await withPage('/', async (page) => {
+      await page.route('**/v1/sources', async (route) => {
+        const { data } = await (await route.fetch()).json();
+        await route.fulfill({ json: { data: [{ ...data[0], label: 'Forge' }] } });
+      });
+      await page.route(`**/v1/watches/${failed}?*`, async (route) => {
+        const watch = await (await route.fetch()).json();
+        const given = Object.keys(watch.run).map((name) => [name, null]);
+        const { id, status, observed_at } = watch.run;
+        const run = { ...Object.fromEntries(given), id, status, observed_at };
+        const run_url = `https://forge.example.com/${id}`;
+        await route.fulfill({ json: { ...watch, run, run_url, workflow_name: null } });
+      });
+      await page.goto(`${stage.url}/runs/default/${failed}`);
+      await page.getByRole('link', { name: 'Open in Forge' }).waitFor();
+      const facts = await page.locator('.facts').first().innerText();
+      expect(facts).not.toMatch(/progress|duration|–/i);
+      const ofRun = await page
+        .getByRole('region', { name: 'Of the run' })
+        .locator('dt')
+        .allInnerTexts();
+      expect(ofRun).toEqual(['registered', 'watched until', 'notifies']);
+      expect(await page.locator('body').innerText()).not.toMatch(/noxus/i);
+    });
+  });
+
   test('an address that names a run without its source opens the run', async () => {
     await withPage(`/runs/${failed}`, async (page) => {
       await page.getByRole('heading', { name: 'Time axis' }).waitFor();

@@ -12,6 +12,7 @@ import {
   sampleWatch,
 } from '../support/api-samples.ts';
 import { runCli, startCli } from '../support/cli-harness.ts';
+import { NOTHING_GIVEN } from '../support/builders.ts';
 import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -262,6 +263,39 @@ describe('runwatch show', () => {
     daemon.on('GET /v1/deliveries', page());
     const { stdout } = await cli(['show', 'run-1']);
     expect(stdout).toContain(String(run[name]));
+  });
+
+  test('show has no row for what the source does not give, and no dash in its place', async () => {
+    const run = {
+      ...NOTHING_GIVEN,
+      id: 'run-1',
+      status: 'running',
+      observed_at: '2025-05-04T09:59:58.000Z',
+    };
+    const watch = sampleWatch({ run, source: 'gh', run_url: 'https://git.example.com/runs/1' });
+    daemon.on('GET /v1/watches/run-1', { status: 200, body: watch });
+    daemon.on('GET /v1/events', page());
+    daemon.on('GET /v1/deliveries', page());
+    const { stdout } = await cli(['show', 'run-1']);
+    const [head = ''] = stdout.split('\nEvents\n');
+    expect(head.split('\n').map((row) => row.split('  ')[0])).toEqual([
+      'run',
+      'source',
+      'state',
+      'status',
+      'link',
+      'observed',
+      'metadata',
+      'notifies',
+      'events',
+      'polls',
+      'watched since',
+      'last poll',
+      'next poll',
+      'expires',
+      '',
+    ]);
+    expect(head).not.toMatch(/noxus| [-–]$|\([-–]\)/im);
   });
 
   test('show --json prints the watch alone', async () => {

@@ -91,6 +91,7 @@ describe('sources', () => {
     expect(data).toEqual([
       {
         name: 'default',
+        label: 'Noxus',
         state: 'answering',
         since: null,
         message: null,
@@ -103,6 +104,7 @@ describe('sources', () => {
       },
       {
         name: 'eu',
+        label: 'Noxus',
         state: 'paused',
         since: '2026-01-01T00:00:00.000Z',
         message: 'status 429, asks for 600 s',

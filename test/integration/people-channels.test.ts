@@ -12,7 +12,12 @@ import {
 } from '../support/sample-events.ts';
 import { DISCORD, DISCORD_PATH } from '../support/services/discord.ts';
 import { PAGERDUTY, ROUTING_KEY } from '../support/services/pagerduty.ts';
-import { startService, type Service, type ServiceRules } from '../support/services/service.ts';
+import {
+  SENDING,
+  startService,
+  type Service,
+  type ServiceRules,
+} from '../support/services/service.ts';
 import { TEAMS, TEAMS_PATH } from '../support/services/teams.ts';
 
 let service: Service;
@@ -210,7 +215,7 @@ describe('PagerDuty', () => {
   withService(PAGERDUTY);
   const channel = (): Channel =>
     createPagerDutyChannel(
-      { routingKey: ROUTING_KEY, apiUrl: service.url, timeoutMs: 5_000 },
+      { routingKey: ROUTING_KEY, apiUrl: service.url, ...SENDING },
       service.http,
     );
 
@@ -226,7 +231,7 @@ describe('PagerDuty', () => {
       dedup_key: 'alr_7f3a',
       payload: {
         summary: '12 runs of invoices failed (failed-runs)',
-        source: 'noxus source default',
+        source: 'Noxus source default',
         severity: 'error',
         class: 'alert.firing',
         custom_details: { Owner: '@ana', 'Further runs': 7 },

@@ -66,6 +66,7 @@ export function sampleWatch(changes: Partial<WatchView> = {}): WatchView {
 export function sampleSource(changes: Partial<SourceView> = {}): SourceView {
   return {
     name: 'default',
+    label: 'Noxus',
     state: 'answering',
     since: null,
     message: null,

@@ -80,6 +80,7 @@ export const newMark = () => newName(() => 0) + newName(() => (marks += 1));
 /** The context of a poll at a time, with {@link POLICY} and without statistics. */
 export function observeContext(now: number): ObserveContext {
   return {
+    label: 'Noxus',
     now,
     policy: POLICY,
     statistics: nothingLearned,

@@ -3,6 +3,7 @@ import { attentionText, runText, summaryOf, visibleData } from '../../src/cli/mc
 import type { AttentionView } from '../../src/client/types.ts';
 import { ATTENTION_KINDS } from '../../src/core/attention.ts';
 import { sampleEvent, sampleRun, sampleWatch } from '../support/api-samples.ts';
+import { NOTHING_GIVEN } from '../support/builders.ts';
 
 const SINCE = '2025-05-04T09:50:00.000Z';
 const DASHBOARD = 'http://127.0.0.1:8787/';
@@ -104,6 +105,17 @@ test('texts for a model quote what others wrote, on one line', () => {
 test('a run without a known progress has no percentage in texts for a model', () => {
   const text = summaryOf(sampleWatch({ run: sampleRun({ progress: null }) }));
   expect(text).toContain(' is running since ');
+});
+
+test('a run of which the source gives little has no text for a model on what is not given', () => {
+  const run = { ...NOTHING_GIVEN, id: 'run-1', status: 'running', observed_at: SINCE };
+  const text = runText(sampleWatch({ run, source: 'gh', metadata: {} }), []);
+  expect(text).toBe(
+    [
+      'Run run-1 (source gh) is running since 2025-05-04T09:56:00.000Z; its watch is active.',
+      'Last polled 2025-05-04T09:59:58.000Z; next poll 2025-05-04T10:00:03.000Z.',
+    ].join('\n'),
+  );
 });
 
 test('structured content for a model has names and texts on one line each, with nothing hidden', () => {

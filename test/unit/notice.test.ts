@@ -15,7 +15,12 @@ import {
   sampleSystemEvent,
 } from '../support/sample-events.ts';
 
-const titleOf = (event: SentEvent) => noticeOf([event]).title;
+const WORDING = {
+  ownerOf: (workflow: string | null) => (workflow === INVOICES.id ? '@ana' : null),
+  labelOf: (source: string) => (source === 'default' ? 'Noxus' : source),
+};
+
+const titleOf = (event: SentEvent) => noticeOf([event], WORDING).title;
 
 describe('the title of a message about a run', () => {
   test.each<[string, Parameters<typeof sampleEvent>[1], string]>([
@@ -222,12 +227,11 @@ describe('a message about an alert', () => {
   });
 
   test('a message about a run names the owner of its workflow, where something is wrong', () => {
-    const ownerOf = (workflow: string | null) => (workflow === INVOICES.id ? '@ana' : null);
     const owners = ['run.failed', 'run.awaiting_human_feedback', 'run.completed'].map(
-      (type) => noticeOf([sampleEvent(type)], ownerOf).owner,
+      (type) => noticeOf([sampleEvent(type)], WORDING).owner,
     );
     expect(owners).toEqual(['@ana', '@ana', null]);
-    const ofTwo = noticeOf(sampleFailures(5), ownerOf);
+    const ofTwo = noticeOf(sampleFailures(5), WORDING);
     expect(ofTwo.owner).toBeNull();
   });
 
@@ -288,6 +292,32 @@ test('a message about runwatch itself says what happened and what would help', (
   expect(notice.title).toBe('Notifications to ops fail and wait');
   expect(notice.lines).toEqual(['answered 500', 'Its deliveries wait.']);
   expect(notice.facts).toEqual([['Failures', '10']]);
+});
+
+test.each([
+  ['source.unauthorized', 'Noxus refuses the API key of source default', 'gh refuses the API key'],
+  [
+    'source.throttled',
+    'Noxus asks for fewer requests from source default',
+    'gh asks for fewer requests',
+  ],
+  ['source.unreachable', 'Noxus does not answer for source default', 'gh does not answer'],
+  ['source.recovered', 'Noxus answers again for source default', 'gh answers again'],
+  ['source.inconsistent', 'Noxus contradicts itself for source default', 'gh contradicts itself'],
+  ['source.consistent', 'Noxus is consistent again for source default', 'gh is consistent again'],
+])('%s reads "%s", and "%s" of a source whose label is its name', (type, ofNoxus, ofOther) => {
+  expect(titleOf(sampleSystemEvent(type, { source: 'default' }))).toBe(ofNoxus);
+  expect(titleOf(sampleSystemEvent(type, { source: 'gh' }))).toBe(ofOther);
+});
+
+test('several runs without a workflow are counted without one', () => {
+  const event = sampleEvent('run.failed', {
+    workflow: { id: '', name: null },
+    run: { workflow_id: null },
+  });
+  expect(noticeOf([event, event]).title).toBe('2 runs failed');
+  const notice = noticeOf([event, event, sampleEvent('run.failed')]);
+  expect(notice.lines).toEqual(['without a workflow: 2 · invoices: 1']);
 });
 
 test('a message about an event of an unknown type names the type', () => {

@@ -48,7 +48,8 @@ function play(
   let lastAnswer = answeredAt;
   for (const { at, answer, askedAt = at } of given) {
     const now = NOON + at;
-    const context = { policy, now, askedAt: NOON + askedAt, answeredAt: lastAnswer, active };
+    const times = { now, askedAt: NOON + askedAt, answeredAt: lastAnswer };
+    const context = { label: 'Noxus', policy, ...times, active };
     state = afterAnswer(state, answer, context);
     if (answer.kind === 'valid') lastAnswer = now;
   }

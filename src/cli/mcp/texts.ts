@@ -89,12 +89,12 @@ function suppressorText({ kind, id, by, until }: AlertView['suppressed_by'][numb
 export function summaryOf(watch: WatchView): string {
   const { run, run_id: id, source, state, changed_at: changedAt, error, acknowledged } = watch;
   const name = watch.workflow_name ?? run?.workflow_id ?? null;
-  const of = name === null ? 'an unknown workflow' : `workflow ${quoted(name)}`;
+  const of = name === null ? '' : ` of workflow ${quoted(name)}`;
   const status = run === null ? 'not seen yet' : `${statusText(run)} since ${changedAt}`;
   const trouble = error === null ? '' : ` Trouble since ${error.since}: ${quoted(error.message)}.`;
   const taken = acknowledged === null ? '' : ` ${quoted(acknowledged.by)} has taken it in hand.`;
   const link = watch.run_url === null ? '' : ` ${watch.run_url}`;
-  return `Run ${id} of ${of} (source ${source}) is ${status}; its watch is ${state}.${trouble}${taken}${link}`;
+  return `Run ${id}${of} (source ${source}) is ${status}; its watch is ${state}.${trouble}${taken}${link}`;
 }
 
 /** A status that runwatch does not know is text from elsewhere. */

@@ -7,6 +7,7 @@ import {
   type RunFieldName,
 } from '../../core/run/snapshot.ts';
 import type { CommandLine } from '../command-line.ts';
+import type { Output } from '../output.ts';
 import { EXIT } from '../exit.ts';
 import { tableOf, wideFlag } from '../listing.ts';
 import { deliveryColumns } from '../render/deliveries.ts';
@@ -76,6 +77,8 @@ async function show(cli: CommandLine, id: string, flags: ShowFlags): Promise<num
 
 type Field = readonly [string, string];
 
+type SeenRun = NonNullable<WatchView['run']>;
+
 function fieldsOf(watch: WatchView, cli: CommandLine): Field[] {
   const now = cli.now();
   const { colors } = cli.io.stdout;
@@ -129,11 +132,19 @@ function runFields(
   const now = cli.now();
   const { colors } = cli.io.stdout;
   return [
-    ['status', `${paint(plain(run.status), run.status, colors)} (${percentText(run.progress)})`],
-    ['workflow', workflowText(name, run)],
-    ...(url === null ? [] : [['in Noxus', plain(url)] as const]),
-    ...OWN_ROWS.map((field): Field => [RUN_FIELDS[field].label, fieldText(field, run[field], now)]),
+    ['status', statusText(run, colors)],
+    ...workflowField(name, run),
+    ...(url === null ? [] : [['link', plain(url)] as const]),
+    ...OWN_ROWS.flatMap((field): Field[] => {
+      const value = run[field];
+      return value === null ? [] : [[RUN_FIELDS[field].label, fieldText(field, value, now)]];
+    }),
   ];
+}
+
+function statusText({ status, progress }: SeenRun, colors: Output['colors']): string {
+  const shown = paint(plain(status), status, colors);
+  return progress === null ? shown : `${shown} (${percentText(progress)})`;
 }
 
 /** The fields of a run that share a row with others, or are the head of the page. */
@@ -152,15 +163,19 @@ const OWN_ROWS = RUN_FIELD_NAMES.filter((field) => !SHARED_ROWS.has(field)).toSo
   (one, other) => Number(isTime(one)) - Number(isTime(other)),
 );
 
-function fieldText(field: RunFieldName, value: string | number | null, now: number): string {
+function fieldText(field: RunFieldName, value: string | number, now: number): string {
   if (typeof value === 'number') return number(value);
-  return isTime(field) ? exactly(value, now) : plain(value ?? '-');
+  return isTime(field) ? exactly(value, now) : plain(value);
 }
 
-function workflowText(name: string | null, run: NonNullable<WatchView['run']>): string {
-  const id = run.workflow_id ?? '-';
-  const version = run.workflow_version_id === null ? '' : `, version ${run.workflow_version_id}`;
-  return plain(name === null ? `${id}${version}` : `${name} (${id}${version})`);
+function workflowField(
+  name: string | null,
+  { workflow_id: id, workflow_version_id: version }: SeenRun,
+): Field[] {
+  const parts = [id, version === null ? null : `version ${version}`];
+  const ids = parts.filter((part) => part !== null).join(', ');
+  const text = name === null || ids === '' ? (name ?? ids) : `${name} (${ids})`;
+  return text === '' ? [] : [['workflow', plain(text)]];
 }
 
 function describeSubscription(one: WatchView['subscriptions'][number]): string {

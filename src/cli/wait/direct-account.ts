@@ -23,6 +23,7 @@ const TERMINAL = { kind: 'endpoint' as const, endpoint: 'terminal' };
 
 /** One run alone gives no statistics and no load. */
 const CONTEXT = {
+  label: 'Noxus',
   statistics: nothingLearned,
   wants: () => true,
   load: NO_LOAD,

@@ -63,7 +63,9 @@ export function judge(
     case 'finished':
       return finished(view);
     case 'gone':
-      return cannotTell(view.trouble ?? { code: 'gone', message: 'Noxus does not know this run' });
+      return cannotTell(
+        view.trouble ?? { code: 'gone', message: 'its source does not know this run' },
+      );
     case 'cancelled':
       return cannotTell({ code: 'cancelled', message: 'its watch was cancelled' });
     case 'expired':

@@ -174,7 +174,7 @@ async function createBars(output: Output, runIds: readonly string[]): Promise<Wa
   }
   return {
     update(runId, view) {
-      const status = plain(view.trouble === null ? statusOf(view) : 'no answer from Noxus');
+      const status = plain(view.trouble === null ? statusOf(view) : 'no answer from its source');
       const text = paint(status, view.run?.status ?? '', output.colors);
       byRun.get(runId)?.update(percentOf(view), { status: text });
     },
@@ -210,7 +210,8 @@ async function createTally(output: Output, runs: number): Promise<WaitDisplay> {
 }
 
 function describe(view: RunView): string {
-  const progress = view.run === null ? '' : ` ${percentText(view.run.progress)}`;
+  const given = view.run?.progress ?? null;
+  const progress = given === null ? '' : ` ${percentText(given)}`;
   const trouble = view.trouble === null ? '' : ` (${view.trouble.message})`;
   return plain(`${statusOf(view)}${progress}${trouble}`);
 }

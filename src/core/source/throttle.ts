@@ -112,6 +112,8 @@ interface ThrottlePolicy {
 }
 
 export interface AnswerContext {
+  /** What texts call the source. */
+  label: string;
   policy: ThrottlePolicy;
   now: number;
   /** When the answered request was made. */
@@ -166,13 +168,13 @@ export function resumed(state: SourceState): SourceState {
 }
 
 function afterValid(state: SourceState | null, context: AnswerContext): SourceState | null {
-  const { now } = context;
+  const { now, label } = context;
   if (state === null || isBeforePause(state.closed, context)) return state;
   const wasSaid = state.said.includes('source.unreachable');
   const recovered: SourceChange = {
     type: 'source.recovered',
     since: state.since,
-    message: 'Noxus answers again',
+    message: `${label} answers again`,
     until: null,
     at: now,
   };

@@ -9,7 +9,7 @@ const GONE_CONFIRMATIONS = 3;
 const DOUBTFUL_FROM = 2;
 
 /**
- * A missing run, of which the source itself says that it does not exist (`noxus/not-found.ts`). It
+ * A missing run, of which the source itself says that it does not exist. It
  * counts as gone only if this lasts, since runs may become visible late. The source must also have
  * answered for other runs since; else the source is the one that is unreachable.
  */

@@ -25,6 +25,8 @@ export interface PollPolicy {
 }
 
 export interface ObserveContext extends CadenceContext {
+  /** What texts call the source. */
+  label: string;
   policy: PollPolicy;
   /** When the poll began, milliseconds since the epoch. */
   beganAt: number;

@@ -29,9 +29,6 @@ import {
   waitingAfter,
 } from './waits.ts';
 
-/** The message for Noxus's 404. */
-const NOT_FOUND = 'Noxus does not know this run (404)';
-
 /** A watch after a poll, and what the poll result gave rise to. */
 export interface Observation {
   watch: Watch;
@@ -109,10 +106,12 @@ function draftOf(watch: Watch, result: PollResult, context: ObserveContext): Obs
   switch (result.kind) {
     case 'run':
       return runSeen(watch, result.run, context);
-    case 'not_found':
-      return runMissing(watch, { code: 'not_found', message: NOT_FOUND }, context);
+    case 'not_found': {
+      const message = `${context.label} does not know this run (404)`;
+      return runMissing(watch, { code: 'not_found', message }, context);
+    }
     case 'rejected': {
-      const message = `Noxus rejects the run id (422): ${result.message}`;
+      const message = `${context.label} rejects the run id (422): ${result.message}`;
       return runMissing(watch, { code: 'rejected', message }, context);
     }
     case 'unauthorized':

@@ -20,7 +20,7 @@ import {
   runsAndRest,
   titleOf,
   type Notice,
-  type OwnerOf,
+  type Wording,
   type Tone,
 } from './notice/notice.ts';
 import type { SentEvent } from './notice/sent-event.ts';
@@ -41,7 +41,7 @@ interface Mailbox {
   to: readonly string[];
   /** Addresses by the names of owners; they get what concerns them too. */
   mentions: Readonly<Record<string, string>>;
-  ownerOf?: OwnerOf;
+  wording?: Wording;
   timeoutMs: number;
 }
 
@@ -299,9 +299,9 @@ function errorOf(
 /** The mail that one event becomes, or several of one type. */
 export function emailMessage(
   events: readonly [SentEvent, ...SentEvent[]],
-  { from, to, mentions, ownerOf }: Pick<Mailbox, 'from' | 'to' | 'mentions' | 'ownerOf'>,
+  { from, to, mentions, wording }: Pick<Mailbox, 'from' | 'to' | 'mentions' | 'wording'>,
 ): SendMailOptions & { subject: string } {
-  const notice = noticeOf(events, ownerOf);
+  const notice = noticeOf(events, wording);
   const title = oneLine(titleOf(notice), 250);
   const domain = domainOf(from);
   const thread = threadOf(events);

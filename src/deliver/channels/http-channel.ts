@@ -3,7 +3,7 @@ import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { outcomeByStatus, type HttpAttempts, type HttpResult } from '../http-attempt.ts';
 import { eventsOf, MASKED, type Channel } from './channel.ts';
 import { noticeOf } from './notice/describe.ts';
-import type { Notice, OwnerOf } from './notice/notice.ts';
+import type { Notice, Wording } from './notice/notice.ts';
 import type { SentEvent } from './notice/sent-event.ts';
 
 /** A service that takes messages as POSTs of JSON: how it is reached, and what its answers say. */
@@ -142,13 +142,13 @@ export interface SecretWebhook {
   url: string;
   /** How the service names users, by the names of owners. */
   mentions: Readonly<Record<string, string>>;
-  ownerOf?: OwnerOf;
+  wording?: Wording;
   timeoutMs: number;
 }
 
 /** What reaches such a webhook, and its body for a message. */
 export function secretWebhook(
-  { url: text, mentions, ownerOf, timeoutMs }: SecretWebhook,
+  { url: text, mentions, wording, timeoutMs }: SecretWebhook,
   render: (notice: Notice, mentions: SecretWebhook['mentions']) => object,
 ) {
   const url = new URL(text);
@@ -156,6 +156,6 @@ export function secretWebhook(
     url,
     timeoutMs,
     confidential: [url.pathname + url.search, url.pathname, url.search],
-    bodyOf: (events: [SentEvent, ...SentEvent[]]) => render(noticeOf(events, ownerOf), mentions),
+    bodyOf: (events: [SentEvent, ...SentEvent[]]) => render(noticeOf(events, wording), mentions),
   };
 }

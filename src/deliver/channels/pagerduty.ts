@@ -3,7 +3,7 @@ import type { HttpAttempts, HttpResult } from '../http-attempt.ts';
 import type { Channel } from './channel.ts';
 import { answeredJson, sendJson, shownHeadersOf, type Verdict } from './http-channel.ts';
 import { noticeOf } from './notice/describe.ts';
-import { isLink, oneLine, titleOf, type Notice, type OwnerOf, type Tone } from './notice/notice.ts';
+import { isLink, oneLine, titleOf, type Notice, type Tone, type Wording } from './notice/notice.ts';
 import { parseEvent, type SentEvent } from './notice/sent-event.ts';
 
 interface PagerDutyService {
@@ -11,7 +11,7 @@ interface PagerDutyService {
   routingKey: string;
   /** Where the Events API is. */
   apiUrl: string;
-  ownerOf?: OwnerOf;
+  wording?: Wording;
   timeoutMs: number;
 }
 
@@ -20,7 +20,7 @@ interface PagerDutyService {
  * Source: https://developer.pagerduty.com/docs/events-api-v2-overview
  */
 export function createPagerDutyChannel(
-  { routingKey, apiUrl, ownerOf, timeoutMs }: PagerDutyService,
+  { routingKey, apiUrl, wording, timeoutMs }: PagerDutyService,
   http: HttpAttempts,
 ): Channel {
   const url = new URL(`${apiUrl.replace(/\/+$/, '')}/v2/enqueue`);
@@ -32,7 +32,7 @@ export function createPagerDutyChannel(
         const body = { routing_key: routingKey, ...one };
         return (await sendJson(service, { body, signal, mayStart }, http)).outcome;
       };
-      const outcome = await enqueue(pagerDutyEvent(event, ownerOf));
+      const outcome = await enqueue(pagerDutyEvent(event, wording));
       // A test leaves nothing open.
       if (event.type === TEST_EVENT_TYPE && outcome.kind === 'delivered') {
         await enqueue({ event_action: 'resolve', dedup_key: dedupKeyOf(event) });
@@ -57,25 +57,25 @@ const MOST_IN_SUMMARY = 1_024;
 const MOST_IN_KEY = 255;
 
 /** What is sent to PagerDuty of an event. */
-function pagerDutyEvent(event: SentEvent, ownerOf?: OwnerOf): PagerDutyEvent {
-  const notice = noticeOf([event], ownerOf);
+function pagerDutyEvent(event: SentEvent, wording?: Wording): PagerDutyEvent {
+  const notice = noticeOf([event], wording);
   const page = event.data.alert?.url ?? event.data.watch_url;
   return {
     event_action: actionOf(event, notice),
     dedup_key: dedupKeyOf(event),
-    payload: payloadOf(event, notice),
+    payload: payloadOf(event, notice, wording),
     links: notice.links.map(({ label, url }) => ({ href: url, text: label })),
     client: 'runwatch',
     ...(isLink(page) && { client_url: page }),
   };
 }
 
-function payloadOf({ type, data }: SentEvent, notice: Notice): object {
+function payloadOf({ type, data }: SentEvent, notice: Notice, wording?: Wording): object {
   const { alert, run } = data;
   const workflowId = alert?.labels['workflow_id'] ?? run?.workflow_id ?? data.workflow_id;
   return {
     summary: oneLine(titleOf(notice), MOST_IN_SUMMARY),
-    source: sourceOf(data),
+    source: sourceOf(data, wording),
     severity: notice.isTest ? 'info' : severityOf(alert?.severity, notice.tone),
     timestamp: notice.at,
     component: data.workflow_name ?? alert?.rule ?? 'runwatch',
@@ -106,9 +106,11 @@ function dedupKeyOf({ id, type, data }: SentEvent): string {
   return oneLine(`runwatch/${family}/${subject}`, MOST_IN_KEY);
 }
 
-function sourceOf({ alert, watch, source }: SentEvent['data']): string {
+function sourceOf({ alert, watch, source }: SentEvent['data'], wording?: Wording): string {
   const name = alert?.labels['source'] ?? watch?.source ?? source;
-  return name === undefined ? 'runwatch' : `noxus source ${oneLine(name, 200)}`;
+  if (name === undefined) return 'runwatch';
+  const label = wording?.labelOf(name) ?? name;
+  return label === name ? `source ${oneLine(name, 200)}` : oneLine(`${label} source ${name}`, 200);
 }
 
 const SEVERITIES: ReadonlySet<string> = new Set(['critical', 'error', 'warning', 'info']);

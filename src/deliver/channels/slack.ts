@@ -22,14 +22,14 @@ import {
   type Notice,
   type NoticeLink,
   type NoticeRun,
-  type OwnerOf,
+  type Wording,
   type Tone,
 } from './notice/notice.ts';
 import type { SentEvent } from './notice/sent-event.ts';
 
 /** The settings of a Slack endpoint, and what every channel for people has. */
 type SlackEndpoint = Extract<EndpointConfig, { type: 'slack' }> &
-  Pick<SlackBot, 'endpoint' | 'ownerOf' | 'timeoutMs'>;
+  Pick<SlackBot, 'endpoint' | 'wording' | 'timeoutMs'>;
 
 /** A channel by the endpoint's incoming webhook, else by the token of its app. */
 export function createSlackChannel(
@@ -96,7 +96,7 @@ interface SlackBot {
   /** Where the Web API is, with its path. */
   apiUrl: string;
   mentions: Mentions;
-  ownerOf?: OwnerOf;
+  wording?: Wording;
   timeoutMs: number;
 }
 
@@ -122,7 +122,7 @@ export function createSlackBot(
       const post = (body: object) => call('chat.postMessage', body);
       const events = eventsOf(message);
       const [event] = events;
-      const content = slackMessage(noticeOf(events, bot.ownerOf), bot.mentions);
+      const content = slackMessage(noticeOf(events, bot.wording), bot.mentions);
       const alertId = events.length === 1 ? threadOf(event) : null;
       const place = alertId === null ? null : await alertMessages.get(endpoint, alertId);
       const begin = async () => {

@@ -15,6 +15,9 @@ const SOURCE_STATES = [
 export const sourceSchema = z
   .object({
     name: z.string(),
+    label: z.string().meta({
+      description: 'What texts call it: its product where runwatch knows that, else its name.',
+    }),
     state: z.enum(SOURCE_STATES).meta({
       description:
         'unknown: it has not given a valid answer yet. inconsistent: it answers, and polls of its runs contradict one another. paused: it asked for a pause. unauthorized: it refuses the key. unreachable: it gives no valid answer to anything.',

@@ -9,9 +9,14 @@ import { segmentsOf } from './run-axis.ts';
 /** All that the time axis shows, as tables. */
 export function RunTables({ timeline }: { timeline: Timeline }) {
   const { states, polls, events, deliveries } = timeline;
+  const hasProgress = states.some(({ progress }) => progress !== null);
   return (
     <>
-      <Fold title="States" count={states.length} head={['Since', 'State', 'Progress', 'Lasted']}>
+      <Fold
+        title="States"
+        count={states.length}
+        head={['Since', 'State', ...(hasProgress ? ['Progress'] : []), 'Lasted']}
+      >
         {segmentsOf(states, Date.now()).map(({ from, to, status, progress }) => (
           <tr key={from}>
             <td>
@@ -20,7 +25,7 @@ export function RunTables({ timeline }: { timeline: Timeline }) {
             <td>
               <Status state={status} />
             </td>
-            <td class="num right">{progress === null ? '–' : `${progress} %`}</td>
+            {hasProgress && <td class="num right">{progress === null ? '–' : `${progress} %`}</td>}
             <td class="num right">{to > from ? lengthText(to - from) : '–'}</td>
           </tr>
         ))}

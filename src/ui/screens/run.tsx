@@ -2,7 +2,7 @@ import { api, type RunRef } from '../api/calls.ts';
 import { ApiError, messageOf } from '../api/request.ts';
 import { may } from '../api/session.ts';
 import { nodesText } from '../../core/run/nodes.ts';
-import { RUN_FIELD_NAMES, type RunFieldName } from '../../core/run/snapshot.ts';
+import { RUN_FIELD_NAMES, workBeganAt, type RunFieldName } from '../../core/run/snapshot.ts';
 import type { TimelineEvent, Watch } from '../api/types.ts';
 import { useKeys } from '../app/keys.ts';
 import { href, isKiosk } from '../app/router.ts';
@@ -40,14 +40,14 @@ export function Run({ values }: { values: Record<string, string> }) {
     );
   }
   const { watch } = value;
+  const workflowId = watch.run?.workflow_id ?? null;
+  const workflow = watch.workflow_name ?? (workflowId === null ? null : workflowText(workflowId));
   return (
     <>
       <Header
         title={
           <>
-            <span class="title-sub">
-              {watch.workflow_name ?? workflowText(watch.run?.workflow_id)}
-            </span>
+            {workflow !== null && <span class="title-sub">{workflow}</span>}
             <span class="mono id">{watch.run_id}</span>
           </>
         }
@@ -85,16 +85,23 @@ function Actions({ watch, reload }: { watch: Watch; reload: () => void }) {
   const link = `${window.location.origin}${window.location.pathname}`;
   return (
     <>
-      {watch.run_url !== null && (
-        <a class="button" href={watch.run_url} target="_blank" rel="noopener noreferrer">
-          Open in Noxus
-        </a>
-      )}
+      {watch.run_url !== null && <OpenRun url={watch.run_url} source={watch.source} />}
       {may.write.value && !isKiosk.value && <Changes watch={watch} reload={reload} />}
       <Copy text={link} label="Copy link" />
       <Copy text={watch.run_id} label="Copy id" />
       <Copy text={`runwatch wait ${watch.run_id}`} label="Copy wait" />
     </>
+  );
+}
+
+/** Opens the run in the app of its source. */
+function OpenRun({ url, source }: { url: string; source: string }) {
+  const { value } = useLoaded('sources', (signal) => api.sources(signal));
+  const label = value?.data.find(({ name }) => name === source)?.label;
+  return (
+    <a class="button" href={url} target="_blank" rel="noopener noreferrer">
+      {label === undefined ? 'Open run' : `Open in ${label}`}
+    </a>
   );
 }
 
@@ -156,19 +163,24 @@ function whereItStood(events: readonly TimelineEvent[]): string | null {
 function RunFacts({ watch, events }: { watch: Watch; events: readonly TimelineEvent[] }) {
   const { run, acknowledged, error } = watch;
   const where = whereItStood(events);
+  const progress = run?.progress ?? null;
   return (
     <>
       <Facts>
         <Fact name="Status">
           <Status state={stateOf(watch)} />
         </Fact>
-        <Fact name="Progress">
-          <Progress value={run?.progress ?? null} tone={toneOf(stateOf(watch))} />
-        </Fact>
+        {progress !== null && (
+          <Fact name="Progress">
+            <Progress value={progress} tone={toneOf(stateOf(watch))} />
+          </Fact>
+        )}
         <OptionalFact name="Nodes" text={where} />
-        <Fact name="Duration">
-          <RunLength watch={watch} />
-        </Fact>
+        {run !== null && workBeganAt(run) !== null && (
+          <Fact name="Duration">
+            <RunLength watch={watch} />
+          </Fact>
+        )}
         <Fact name={run?.finished_at == null ? 'Changed' : 'Finished'}>
           <Ago at={run?.finished_at ?? watch.changed_at} />
         </Fact>

@@ -120,7 +120,13 @@ export interface EndpointModel {
 }
 
 /** What the channels of all receivers are opened with. */
-export const SENDING = { ownerOf: () => '@ana', timeoutMs: 15_000 };
+export const SENDING = {
+  wording: {
+    ownerOf: () => '@ana',
+    labelOf: (source: string) => (source === 'default' ? 'Noxus' : source),
+  },
+  timeoutMs: 15_000,
+};
 
 /** Starts a service that gets messages as JSON, and opens a channel to it. */
 export async function startReceiver(

@@ -1,15 +1,18 @@
 import { alertNotice } from './alert.ts';
-import { oneLine, type Notice, type OwnerOf } from './notice.ts';
+import { oneLine, type Notice, type Wording } from './notice.ts';
 import { foldedNotice, runNotice } from './runs.ts';
 import type { SentEvent } from './sent-event.ts';
 import { systemNotice } from './system.ts';
 
+/** Without a configuration. */
+const BY_NAME: Wording = { ownerOf: () => null, labelOf: (source) => source };
+
 /** What a message about an event says to people, or about several events of one type. */
 export function noticeOf(
   events: readonly [SentEvent, ...SentEvent[]],
-  ownerOf: OwnerOf = () => null,
+  wording: Wording = BY_NAME,
 ): Notice {
-  return withoutBlanks(wholeNotice(events, ownerOf));
+  return withoutBlanks(wholeNotice(events, wording));
 }
 
 /** Discord and Teams refuse a message of which one name or value is blank. */
@@ -26,10 +29,10 @@ function hasText(text: string): boolean {
   return oneLine(text, text.length) !== '';
 }
 
-function wholeNotice(events: readonly [SentEvent, ...SentEvent[]], ownerOf: OwnerOf): Notice {
+function wholeNotice(events: readonly [SentEvent, ...SentEvent[]], wording: Wording): Notice {
   const [event] = events;
-  if (events.length > 1) return foldedNotice(events, ownerOf);
+  if (events.length > 1) return foldedNotice(events, wording);
   if (event.data.alert !== undefined) return alertNotice(event, event.data.alert);
-  if (event.data.run_id === undefined) return systemNotice(event);
-  return runNotice(event, ownerOf);
+  if (event.data.run_id === undefined) return systemNotice(event, wording);
+  return runNotice(event, wording);
 }

@@ -40,8 +40,13 @@ export interface Notice {
   eventIds: string[];
 }
 
-/** The owner of a workflow, as the configuration names it; null where it names none. */
-export type OwnerOf = (workflowId: string | null) => string | null;
+/** What messages call owners and sources. */
+export interface Wording {
+  /** The owner of a workflow, as the configuration names it; null where it names none. */
+  ownerOf: (workflowId: string | null) => string | null;
+  /** The label of a source. */
+  labelOf: (source: string) => string;
+}
 
 /** What every notice begins from. */
 export function bareNotice({ id, timestamp, data }: SentEvent, title: string): Notice {

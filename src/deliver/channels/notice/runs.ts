@@ -9,8 +9,8 @@ import {
   oneLine,
   shortId,
   type Notice,
-  type OwnerOf,
   type Tone,
+  type Wording,
 } from './notice.ts';
 import type { SentEvent, SentRun } from './sent-event.ts';
 
@@ -21,6 +21,8 @@ interface Words {
   at: string;
   /** ` after 6 s`, or nothing. */
   after: string;
+  /** What texts call its source. */
+  label: string;
   data: SentEvent['data'];
 }
 
@@ -78,7 +80,7 @@ const RUN_EVENTS: Readonly<Record<string, RunEvent>> = {
   },
   'run.gone': {
     tone: 'attention',
-    title: ({ who }) => `${who} is gone: Noxus does not know the run any more`,
+    title: ({ who, label }) => `${who} is gone: ${label} does not know the run any more`,
     several: 'are gone',
   },
   'run.status_unknown': {
@@ -94,13 +96,13 @@ const RUN_EVENTS: Readonly<Record<string, RunEvent>> = {
   },
   'watch.unreachable': {
     tone: 'attention',
-    title: ({ who }) => `${who} cannot be read from Noxus`,
-    several: 'cannot be read from Noxus',
+    title: ({ who, label }) => `${who} cannot be read from ${label}`,
+    several: 'cannot be read',
   },
   'watch.recovered': {
     tone: 'good',
-    title: ({ who }) => `${who} can be read from Noxus again`,
-    several: 'can be read from Noxus again',
+    title: ({ who, label }) => `${who} can be read from ${label} again`,
+    several: 'can be read again',
   },
 } satisfies Record<EventType, RunEvent>;
 
@@ -111,14 +113,15 @@ function since(ms: number | undefined, word = 'for'): string {
 /** Names longer than this are cut in titles. */
 const NAME_LENGTH = 40;
 
-function wordsOf({ data }: SentEvent): Words {
-  const { run, run_id: runId = '', workflow_name: name } = data;
+function wordsOf({ data }: SentEvent, { labelOf }: Wording): Words {
+  const { run, run_id: runId = '', workflow_name: name, watch } = data;
   const lasted = run ? durationOf(run) : null;
   const isUnknown = run?.progress === null || run?.progress === undefined;
   return {
     who: oneLine(name ?? '', NAME_LENGTH) || `run ${shortId(runId)}`,
     at: isUnknown ? '' : ` at ${percentText(run.progress, ' %')}`,
     after: lasted === null ? '' : ` after ${spanText(lasted)}`,
+    label: watch === undefined ? 'its source' : oneLine(labelOf(watch.source), NAME_LENGTH),
     data,
   };
 }
@@ -128,20 +131,20 @@ function durationOf({ started_at: start, finished_at: end, observed_at: seen }: 
   return start === null ? null : Math.max(0, Date.parse(end ?? seen) - Date.parse(start));
 }
 
-function titleOf(event: SentEvent): string {
+function titleOf(event: SentEvent, wording: Wording): string {
   const known = RUN_EVENTS[event.type];
-  const words = wordsOf(event);
+  const words = wordsOf(event, wording);
   return known === undefined ? `${words.who}: ${event.type}` : known.title(words);
 }
 
 /** What an event of a run says. */
-export function runNotice(event: SentEvent, ownerOf: OwnerOf): Notice {
+export function runNotice(event: SentEvent, wording: Wording): Notice {
   const { type, data } = event;
   const tone = RUN_EVENTS[type]?.tone ?? 'neutral';
   return {
-    ...bareNotice(event, titleOf(event)),
+    ...bareNotice(event, titleOf(event, wording)),
     tone,
-    owner: asksForHelp(tone) ? ownerOf(data.run?.workflow_id ?? null) : null,
+    owner: asksForHelp(tone) ? wording.ownerOf(data.run?.workflow_id ?? null) : null,
     lines: [whereItStood(event), data.error ? oneLine(data.error.message, 500) : null].filter(
       (line) => line !== null,
     ),
@@ -191,24 +194,25 @@ const WORKFLOWS_COUNTED = 10;
 /** What several events of one type say together. */
 export function foldedNotice(
   events: readonly [SentEvent, ...SentEvent[]],
-  ownerOf: OwnerOf,
+  wording: Wording,
 ): Notice {
   const [first] = events;
   const known = RUN_EVENTS[first.type];
   const byWorkflow = countByWorkflow(events);
-  const [[only] = ['']] = byWorkflow;
+  const [[only] = [null]] = byWorkflow;
   const whose = byWorkflow.length === 1 ? only : counted(byWorkflow.length, 'workflow');
+  const of = whose === null ? '' : ` of ${whose}`;
   const what = known?.several ?? `report ${first.type}`;
   const listed = events.slice(0, RUNS_LISTED);
   const tone = known?.tone ?? 'neutral';
   const workflow = byWorkflow.length === 1 ? (first.data.run?.workflow_id ?? null) : null;
   return {
-    ...bareNotice(first, `${counted(events.length, 'run')} of ${whose} ${what}`),
+    ...bareNotice(first, `${counted(events.length, 'run')}${of} ${what}`),
     tone,
-    owner: asksForHelp(tone) ? ownerOf(workflow) : null,
+    owner: asksForHelp(tone) ? wording.ownerOf(workflow) : null,
     lines: byWorkflow.length === 1 ? [] : [countsText(byWorkflow)],
     runs: listed.map((event) => ({
-      text: `${titleOf(event)} (${shortId(event.data.run_id ?? '')})`,
+      text: `${titleOf(event, wording)} (${shortId(event.data.run_id ?? '')})`,
       url: [event.data.run_url, event.data.watch_url].find(isLink) ?? null,
     })),
     unlisted: { count: events.length - listed.length, url: listUrl(first) },
@@ -218,12 +222,12 @@ export function foldedNotice(
   };
 }
 
-/** Names of workflows with the number of their events, the most first. */
-function countByWorkflow(events: readonly SentEvent[]): [name: string, count: number][] {
-  const counts = new Map<string, { name: string; count: number }>();
+/** Names of workflows with the number of their events, the most first; null for runs without a workflow. */
+function countByWorkflow(events: readonly SentEvent[]): [name: string | null, count: number][] {
+  const counts = new Map<string | null, { name: string | null; count: number }>();
   for (const { data } of events) {
     const id = data.run?.workflow_id ?? '';
-    const fallback = id === '' ? 'an unknown workflow' : `workflow ${shortId(id)}`;
+    const fallback = id === '' ? null : `workflow ${shortId(id)}`;
     const name = oneLine(data.workflow_name ?? '', NAME_LENGTH) || fallback;
     const one = counts.get(id || name) ?? { name, count: 0 };
     counts.set(id || name, { name, count: one.count + 1 });
@@ -233,10 +237,10 @@ function countByWorkflow(events: readonly SentEvent[]): [name: string, count: nu
     .map(({ name, count }) => [name, count]);
 }
 
-function countsText(byWorkflow: readonly [string, number][]): string {
+function countsText(byWorkflow: readonly [string | null, number][]): string {
   const shown = byWorkflow.slice(0, WORKFLOWS_COUNTED);
   const rest = byWorkflow.slice(WORKFLOWS_COUNTED).reduce((sum, [, count]) => sum + count, 0);
-  const parts = shown.map(([name, count]) => `${name}: ${count}`);
+  const parts = shown.map(([name, count]) => `${name ?? 'without a workflow'}: ${count}`);
   return [...parts, ...(rest > 0 ? [`others: ${rest}`] : [])].join(' · ');
 }
 

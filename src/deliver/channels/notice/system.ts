@@ -1,13 +1,14 @@
 import { TEST_EVENT_TYPE, type SystemEventType } from '../../../core/event/event.ts';
 import { spanText } from '../../../core/time.ts';
-import { bareNotice, counted, oneLine, type Notice, type Tone } from './notice.ts';
+import { bareNotice, counted, oneLine, type Notice, type Tone, type Wording } from './notice.ts';
 import type { SentEvent } from './sent-event.ts';
 
 type Data = SentEvent['data'] & Record<string, unknown>;
 
 interface SystemEvent {
   tone: Tone;
-  title: (data: Data) => string;
+  /** @param bySource says what the source of the event does */
+  title: (data: Data, bySource: (does: string, of: string) => string) => string;
 }
 
 const SYSTEM_EVENTS: Readonly<Record<string, SystemEvent>> = {
@@ -33,27 +34,27 @@ const SYSTEM_EVENTS: Readonly<Record<string, SystemEvent>> = {
   },
   'source.unauthorized': {
     tone: 'bad',
-    title: (data) => `Noxus refuses the API key of ${sourceOf(data)}`,
+    title: (_, bySource) => bySource('refuses the API key', 'of'),
   },
   'source.throttled': {
     tone: 'attention',
-    title: (data) => `Noxus asks for fewer requests from ${sourceOf(data)}`,
+    title: (_, bySource) => bySource('asks for fewer requests', 'from'),
   },
   'source.unreachable': {
     tone: 'bad',
-    title: (data) => `Noxus does not answer for ${sourceOf(data)}`,
+    title: (_, bySource) => bySource('does not answer', 'for'),
   },
   'source.recovered': {
     tone: 'good',
-    title: (data) => `Noxus answers again for ${sourceOf(data)}`,
+    title: (_, bySource) => bySource('answers again', 'for'),
   },
   'source.inconsistent': {
     tone: 'attention',
-    title: (data) => `Noxus contradicts itself for ${sourceOf(data)}`,
+    title: (_, bySource) => bySource('contradicts itself', 'for'),
   },
   'source.consistent': {
     tone: 'good',
-    title: (data) => `Noxus is consistent again for ${sourceOf(data)}`,
+    title: (_, bySource) => bySource('is consistent again', 'for'),
   },
   'workflow.stalled': {
     tone: 'attention',
@@ -86,6 +87,14 @@ function sourceOf({ source }: Data): string {
   return `source ${oneLine(source ?? 'unknown', 63)}`;
 }
 
+/** Says what a source does: `<label> answers again for source eu`, or `gh answers again` where its name is its label. */
+function saysOf(data: Data, { labelOf }: Wording) {
+  const { source = 'the source' } = data;
+  const label = oneLine(labelOf(source), 63);
+  const whose = (of: string) => (label === oneLine(source, 63) ? '' : ` ${of} ${sourceOf(data)}`);
+  return (does: string, of: string) => `${label} ${does}${whose(of)}`;
+}
+
 function workflowOf({ workflow_name: name, workflow_id: id }: Data): string {
   return oneLine(name ?? id ?? 'a workflow', 63);
 }
@@ -99,7 +108,7 @@ function lateText({ oldest_ms: oldestMs }: Data): string {
 }
 
 /** What an event about runwatch itself says. */
-export function systemNotice(event: SentEvent): Notice {
+export function systemNotice(event: SentEvent, wording: Wording): Notice {
   const data = event.data as Data;
   const known = SYSTEM_EVENTS[event.type];
   const { message } = data;
@@ -107,7 +116,7 @@ export function systemNotice(event: SentEvent): Notice {
     (line): line is string => typeof line === 'string' && line !== '',
   );
   return {
-    ...bareNotice(event, known?.title(data) ?? event.type),
+    ...bareNotice(event, known?.title(data, saysOf(data, wording)) ?? event.type),
     tone: known?.tone ?? 'attention',
     isTest: event.type === TEST_EVENT_TYPE || data.test === true,
     lines: lines.map((line) => oneLine(line, 500)),
