@@ -15,7 +15,7 @@ import type { OwnSecrets } from './deliver/secrets/own-secrets.ts';
 import type { Stores } from './daemon/stores.ts';
 import type { Tracing } from './daemon/tracing.ts';
 import { faultLog } from './fault-log.ts';
-import { traitsOf } from './source/kinds.ts';
+import type { KindOf } from './source/kinds.ts';
 import { StatisticsCache } from './source/statistics-cache.ts';
 import type { WorkflowNames } from './source/workflow-names.ts';
 import type { Names } from './names.ts';
@@ -60,6 +60,7 @@ export type ProcessOptions = Pick<
   | 'linksOf'
   | 'watchNotes'
   | 'secrets'
+  | 'kindOf'
 >;
 
 /**
@@ -92,6 +93,8 @@ export abstract class Process {
   readonly watchNotes: WatchNotes;
   readonly hostShortages: HostShortages;
   readonly secrets: OwnSecrets;
+  /** Of what kind sources are. */
+  readonly kindOf: KindOf;
   /** Whether claims of this process surely stand. */
   readonly pulse: Pulse;
 
@@ -116,6 +119,7 @@ export abstract class Process {
     this.watchNotes = options.watchNotes;
     this.hostShortages = createHostShortages({ log: options.log });
     this.secrets = options.secrets;
+    this.kindOf = options.kindOf;
     this.pulse = createPulse(() => this.monotonic());
     this.newToken = tokensOf(options.id);
   }
@@ -160,7 +164,7 @@ export abstract class Process {
   /** What a source is and can be asked; null for one that is not configured any more. */
   traitsOf(source: string): SourceTraits | null {
     const config = this.config.sources[source];
-    return config === undefined ? null : traitsOf(source, config);
+    return config === undefined ? null : this.kindOf(source, config).traits;
   }
 
   /** What texts call a source. */

@@ -17,7 +17,6 @@ import {
   type PlannedList,
   type PlannedWatch,
 } from '../../src/core/feed/plan-input.ts';
-import { MAX_PAGE_SIZE } from '../../src/core/feed/run-list.ts';
 import type { ObserveContext } from '../../src/core/watch/observation.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { toMs, toS } from './clock.ts';
@@ -38,6 +37,9 @@ export interface Followed {
   run: TracedRun;
   watch: Watch;
 }
+
+/** Runs on a page of a list. */
+const PAGE_SIZE = 100;
 
 /** The share of a failed list's time until it is read again, ms. */
 const AVOIDED_MS = 30_000;
@@ -164,7 +166,7 @@ export class FollowedLists implements ListFollower {
     if ((this.avoidedUntil.get(workflowId) ?? 0) > now) return null;
     const isInUse = this.current?.lists.some((one) => one.workflowId === workflowId) ?? false;
     const marks = [...(this.marks.get(workflowId)?.values() ?? [])];
-    return { workflowId, marks, size: MAX_PAGE_SIZE, isInUse };
+    return { workflowId, marks, size: PAGE_SIZE, isInUse };
   }
 
   private plannedWatch({ run, watch }: Followed, now: number): PlannedWatch {

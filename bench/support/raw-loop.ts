@@ -17,7 +17,7 @@ export interface LoopResult {
 }
 
 /**
- * The baseline without a product: got with the options of `src/noxus/transport.ts`, but for
+ * The baseline without a product: got with the options of `src/fetch/transport.ts`, but for
  * its own request function. As many workers
  * as there are concurrent polls read runs repeatedly, and ignore the answers.
  */

@@ -41,8 +41,9 @@ export const WAY: readonly string[] = [
   'src/source/limiter.ts',
   'src/source/throttle.ts',
   'src/source/reader.ts',
-  'src/noxus/client.ts',
-  'src/noxus/transport.ts',
+  'src/noxus/port.ts',
+  'src/fetch/client.ts',
+  'src/fetch/transport.ts',
   'src/noxus/run.ts',
   'src/core/run/snapshot.ts',
   // The answer becomes an observation, and is written by the same script.

@@ -2,6 +2,7 @@ import { uptime } from 'node:os';
 import type { Config } from '../config/schema.ts';
 import type { TracingSettings } from '../config/tracing.ts';
 import { createLinksOf } from '../core/run/links.ts';
+import { kindOf as configuredKind, type KindOf } from '../source/kinds.ts';
 import { WorkflowNames } from '../source/workflow-names.ts';
 import type { Lifecycle } from '../lifecycle.ts';
 import type { Names } from '../names.ts';
@@ -30,6 +31,8 @@ export interface DaemonOptions {
   tracing?: TracingSettings | null;
   /** The clocks of this host, unless given. */
   clocks?: DaemonClocks;
+  /** Of what kind sources are; as their configuration says, unless given. */
+  kindOf?: KindOf;
   /** When it stops, readiness fails; it finishes or releases running work and closes everything. */
   lifecycle: Lifecycle;
 }
@@ -54,7 +57,7 @@ export async function openProcess(
   connections: RedisConnections,
   names: Names,
 ): Promise<Opened> {
-  const { config, log, eventLog, version } = options;
+  const { config, log, eventLog, version, kindOf = configuredKind } = options;
   const alertRules = new AlertRules(config);
   const stores = createStores(connections, config.redis.prefix, alertRules);
   await stores.epochs.claimSchema();
@@ -71,7 +74,7 @@ export async function openProcess(
   const tracing = new Tracing(spans, linksOf, clock.now);
   await workflowNames.start(Object.keys(config.sources));
   const secrets = await loadOwnSecrets({ config, log, stores });
-  const given = { config, log, eventLog, version, names };
+  const given = { config, log, eventLog, version, kindOf, names };
   const made = { id, stores, alertRules, metrics, clock, workflowNames, linksOf, tracing, secrets };
   return { ...given, connections, ...made, ...guarded };
 }

@@ -1,11 +1,10 @@
 import { z } from 'zod';
 import { withoutControls } from '../core/control-characters.ts';
 import type { DefinitionOutcome } from '../core/feed/workflow.ts';
-import { answerAboutExtra } from '../core/source/throttle.ts';
-import { readJson } from './errors.ts';
+import { readJson } from '../fetch/body.ts';
+import type { SourceRequest } from '../fetch/request.ts';
+import type { Reply } from '../fetch/transport.ts';
 import { troubleOfExtra } from './listing.ts';
-import type { SourceRequest } from './request.ts';
-import type { Reply } from './transport.ts';
 
 /** Largest answer that is read, 2 MiB. A definition holds prompts and tests, which are dropped. */
 const MAX_BYTES = 2_097_152;
@@ -37,7 +36,6 @@ export function definitionRequest(workflowId: string): SourceRequest<DefinitionO
       const body = new WorkflowBody();
       return { take: body.take, read: (reply, { now }) => definitionOutcome(reply, body, now) };
     },
-    saysOfSource: answerAboutExtra,
   };
 }
 

@@ -10,19 +10,25 @@ import type {
   StreamListener,
   StreamNote,
 } from '../core/feed/run-stream.ts';
+import type { SourceHeaders } from '../core/source/port.ts';
 import type { RequestReport } from '../core/source/request.ts';
 import { boundedNodes, type RunNodes } from '../core/run/nodes.ts';
 import { shortageIn } from '../host-shortage.ts';
 import { cutRequest } from '../proxy-tunnel.ts';
-import { openConnections } from './connections.ts';
-import { parseJson } from './errors.ts';
-import type { TransportOptions } from './transport.ts';
+import { parseJson } from '../fetch/body.ts';
+import { openConnections } from '../fetch/connections.ts';
+import type { TransportOptions } from '../fetch/transport.ts';
 
 /** No stream is kept for longer, ms: a day. */
 const LONGEST_MS = 86_400_000;
 
 /** A stream on which nothing came for so long is closed, ms; Noxus's SDK waits for as long. */
 const SILENCE_MS = 120_000;
+
+interface OpenEventStreams extends EventStreams {
+  /** Opens further streams with other headers. */
+  useHeaders: (headers: SourceHeaders) => void;
+}
 
 interface EventStreamsOptions extends TransportOptions {
   silenceMs?: number;
@@ -33,20 +39,21 @@ interface EventStreamsOptions extends TransportOptions {
 }
 
 /**
- * Streams of the events of runs of one source, on connections of their own. They use Node's own client:
+ * Streams of the events of runs (`GET /v1/runs/{run_id}/events`) of one source, on connections of their own. They use Node's own client:
  * a stream over got holds three times the memory (`bench -- streams --cells held`).
  * @throws RunwatchError `invalid_source` when no request could ever be made with these options
  */
-export function createEventStreams(options: EventStreamsOptions): EventStreams {
+export function createEventStreams(options: EventStreamsOptions): OpenEventStreams {
   const connections = openConnections(options);
   const memory = new HeldBytes();
-  const headers = {
-    'x-api-key': options.apiKey,
+  const headersWith = (own: SourceHeaders) => ({
     'user-agent': options.userAgent,
+    ...own,
     accept: 'text/event-stream',
     // A compressed event would come late.
     'accept-encoding': 'identity',
-  };
+  });
+  let headers = headersWith(options.headers);
   const follow = (runId: string, listener: StreamListener) =>
     new Promise<StreamEnd>((resolve) => {
       const url = new URL(connections.base.href + pathOf(runId, listener.etag));
@@ -63,8 +70,7 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
   return {
     follow: (runId, listener) =>
       listener.signal.aborted ? Promise.resolve({ kind: 'closed' }) : follow(runId, listener),
-    useApiKey: (apiKey) => void (headers['x-api-key'] = apiKey),
-    close: connections.close,
+    useHeaders: (own) => void (headers = headersWith(own)),
   };
 }
 

@@ -6,11 +6,12 @@ import type {
   WorkflowListOutcome,
   WorkflowsQuestion,
 } from '../core/feed/workflow.ts';
-import { answerAboutExtra, answerAboutList } from '../core/source/throttle.ts';
-import { invalid, readJson, requestNote, troubleOfFailure, troubleOfStatus } from './errors.ts';
-import type { ReadContext, SourceRequest } from './request.ts';
-import type { Reply } from './transport.ts';
-import { RunSkimmer } from './skim.ts';
+import { invalid, readJson } from '../fetch/body.ts';
+import { troubleOfFailure } from '../fetch/failure.ts';
+import type { ReadContext, SourceRequest } from '../fetch/request.ts';
+import { RunSkimmer } from '../fetch/skim.ts';
+import type { Reply } from '../fetch/transport.ts';
+import { requestNote, troubleOfStatus } from './errors.ts';
 import { toSnapshot, unreadFields, wireRunSchema } from './run.ts';
 
 /**
@@ -76,7 +77,6 @@ export function pageRequest(question: ListQuestion): SourceRequest<ListOutcome> 
         listOutcome(reply, body, { question, ...context });
       return { take: body.take, read };
     },
-    saysOfSource: answerAboutList,
   };
 }
 
@@ -93,7 +93,6 @@ export function workflowsRequest(question: WorkflowsQuestion): SourceRequest<Wor
         workflowsOutcome(reply, body, { question, ...context });
       return { take: body.take, read };
     },
-    saysOfSource: answerAboutExtra,
   };
 }
 

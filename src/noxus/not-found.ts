@@ -1,7 +1,10 @@
 import { z } from 'zod';
 import { withoutControls } from '../core/control-characters.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
-import { parseJson } from './errors.ts';
+import { parseJson } from '../fetch/body.ts';
+import type { ReadContext } from '../fetch/request.ts';
+
+type Redact = ReadContext['redact'];
 
 /*
  * Whether Noxus itself says that it has no such run, which is what makes a run `run.gone` in the end
@@ -18,10 +21,10 @@ export function readNotFound(body: string): PollResult {
 
 /**
  * Only a complaint about the run id is about the run; any other is about how it was asked for.
- * @param apiKey must not come out, should the server repeat it
+ * @param redact takes out what must not come out, should the server repeat it
  */
-export function readUnprocessable(body: string, apiKey: string): PollResult {
-  const { message, isOfRunId } = readRejection(parseJson(body), apiKey);
+export function readUnprocessable(body: string, redact: Redact): PollResult {
+  const { message, isOfRunId } = readRejection(parseJson(body), redact);
   return isOfRunId
     ? { kind: 'rejected', message }
     : { kind: 'unavailable', message: `status 422, not about the run id: ${message}` };
@@ -60,21 +63,19 @@ interface Rejection {
 
 /**
  * @param body null where it could not be read
- * @param secret a text that must not come out, should the server repeat it
+ * @param redact takes out what must not come out, should the server repeat it
  */
-function readRejection(body: unknown, secret: string): Rejection {
+function readRejection(body: unknown, redact: Redact): Rejection {
   const parsed = validationError.safeParse(body);
   if (!parsed.success) return { message: 'no reason is given', isOfRunId: false };
   const { detail } = parsed.data;
   const text = detail
     .slice(0, MAX_COMPLAINTS)
     .map(({ loc, msg }) => `${loc.join('.')}: ${msg}`)
-    .join('; ')
-    .replaceAll(secret, '[redacted]')
-    .replaceAll(/\s+/g, ' ')
-    .trim();
+    .join('; ');
+  const said = redact(text).replaceAll(/\s+/g, ' ').trim();
   return {
-    message: clip(withoutControls(text) || 'no reason is given'),
+    message: clip(withoutControls(said) || 'no reason is given'),
     isOfRunId: detail.some(({ loc }) => loc.at(-1) === RUN_ID),
   };
 }

@@ -7,12 +7,13 @@ import {
   type ReadFieldName,
   type RunSnapshot,
 } from '../core/run/snapshot.ts';
-import { answerAboutRun } from '../core/source/throttle.ts';
-import { invalid, readJson, troubleOfFailure, troubleOfStatus } from './errors.ts';
+import { invalid, readJson } from '../fetch/body.ts';
+import { troubleOfFailure } from '../fetch/failure.ts';
+import type { ReadContext, SourceRequest } from '../fetch/request.ts';
+import { RunSkimmer } from '../fetch/skim.ts';
+import type { Reply } from '../fetch/transport.ts';
+import { troubleOfStatus } from './errors.ts';
 import { readNotFound, readUnprocessable } from './not-found.ts';
-import type { ReadContext, SourceRequest } from './request.ts';
-import type { Reply } from './transport.ts';
-import { RunSkimmer } from './skim.ts';
 
 /** Longest text that we take over from a run; ids, statuses and sources are far shorter. */
 const MAX_TEXT_LENGTH = 1_024;
@@ -180,7 +181,6 @@ export function runRequest(runId: string): SourceRequest<PollResult> {
         outcomeOf(reply, body, { runId, ...context });
       return { take: body.take, read };
     },
-    saysOfSource: (outcome) => answerAboutRun(outcome, runId),
   };
 }
 
@@ -205,25 +205,9 @@ export function outcomeOf(reply: Reply, body: RunBody, question: Question): Poll
     case 404:
       return readNotFound(body.other());
     case 422:
-      return readUnprocessable(body.other(), question.apiKey);
+      return readUnprocessable(body.other(), question.redact);
     default:
       return troubleOfStatus({ status, headers: headers ?? {} }, question.now);
-  }
-}
-
-/** Whether the same request may well succeed a moment later. Time-outs have had their time. */
-export function isWorthRetrying(reply: Reply): boolean {
-  switch (reply.status) {
-    case 502:
-    case 504:
-      return true;
-    case 503:
-      return reply.headers?.['retry-after'] === undefined;
-    case null:
-    case 200:
-      return reply.kind === 'broken' && reply.failure.transient;
-    default:
-      return false;
   }
 }
 

@@ -15,12 +15,7 @@ import {
   type Pass,
 } from '../core/feed/discovery.ts';
 import { pageMember } from '../core/feed/page-name.ts';
-import {
-  MAX_PAGE_SIZE,
-  type ListOutcome,
-  type RunList,
-  type RunPage,
-} from '../core/feed/run-list.ts';
+import type { ListOutcome, RunList, RunPage } from '../core/feed/run-list.ts';
 import type { Permit } from '../core/source/rate-limit.ts';
 import { register } from '../core/watch/register.ts';
 import type { Subscription } from '../core/watch/watch.ts';
@@ -53,7 +48,7 @@ export class SourceDiscovery {
   constructor(private readonly source: Source) {
     const { process, name } = source;
     const { signal } = this.stopping;
-    this.lists = listsOf(process.config, name);
+    this.lists = listsOf(process, name);
     this.cursors = new RememberedCursors(process.stores.discoveries, this.lists);
     this.byWorkflow = new Map(
       this.lists.map((list) => [
@@ -98,6 +93,7 @@ type Ending =
  */
 export class ListDiscovery {
   private readonly everyMs: number;
+  private readonly pageSize: number;
   private readonly since: number | null;
 
   constructor(
@@ -107,6 +103,7 @@ export class ListDiscovery {
   ) {
     const { config } = source.process;
     this.everyMs = everyMsOf(config, list);
+    this.pageSize = source.traits.lists?.pageSize ?? 0;
     this.since = sinceOf(config, list);
   }
 
@@ -125,7 +122,7 @@ export class ListDiscovery {
   private async readOn(sweep: Sweep, first: Permit): Promise<Ending> {
     const { lists } = this.source;
     let pass = beginPass(await this.shared.cursors.cursor(this.list), this.since);
-    let place = { page: 1, size: MAX_PAGE_SIZE };
+    let place = { page: 1, size: this.pageSize };
     let permit: Permit | null = first;
     let nextMs: number | null = null;
     while (permit !== null) {
@@ -344,8 +341,8 @@ export class Discovery {
   private readonly read = new Set<string>();
 
   constructor(private readonly process: Process) {
-    const { config } = process;
-    this.lists = Object.keys(config.sources).flatMap((source) => listsOf(config, source));
+    const names = Object.keys(process.config.sources);
+    this.lists = names.flatMap((source) => listsOf(process, source));
   }
 
   /** The lists that cannot be read; null where nothing is to be discovered. */
@@ -375,8 +372,9 @@ function nameOf({ source, workflowId }: RunList): string {
   return workflowId === null ? source : `${source}, workflow ${workflowId}`;
 }
 
-function listsOf({ sources }: Config, source: string): RunList[] {
-  return (sources[source]?.discover?.workflows ?? []).map((id) => ({
+function listsOf(process: Process, source: string): RunList[] {
+  if ((process.traitsOf(source)?.lists ?? null) === null) return [];
+  return (process.config.sources[source]?.discover?.workflows ?? []).map((id) => ({
     source,
     workflowId: id === ALL_WORKFLOWS ? null : id,
   }));

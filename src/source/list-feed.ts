@@ -35,13 +35,7 @@ import type {
   StoredPlan,
   FeedStore,
 } from '../redis/stores/feed-store.ts';
-import {
-  MAX_PAGE_SIZE,
-  type ListedRun,
-  type ListOutcome,
-  type RunList,
-  type RunPage,
-} from '../core/feed/run-list.ts';
+import type { ListedRun, ListOutcome, RunList, RunPage } from '../core/feed/run-list.ts';
 import { VanishedRuns } from '../core/feed/vanished.ts';
 import type { Permit } from '../core/source/rate-limit.ts';
 import type { ReadTimes } from '../core/source/read-times.ts';
@@ -128,6 +122,12 @@ export class ListFeed {
 
   constructor(private readonly source: Source) {}
 
+  /** False where every run is polled by itself; lists, if there are any, then serve discovery alone. */
+  get isOn(): boolean {
+    const { traits, process } = this.source;
+    return traits.lists !== null && process.config.polling.lists === 'auto';
+  }
+
   /**
    * Takes note of a watch that was just polled: once there are several, a plan is worth while. Sends no
    * request, so that it adds nothing to the cost of a poll.
@@ -154,6 +154,11 @@ export class ListFeed {
     if (inMs === null) return;
     await delay(inMs, undefined, { ref: false });
     await schedule.expedite([watch.runId]);
+  }
+
+  /** The largest page; 0 where there are no lists. */
+  private get pageSize(): number {
+    return this.source.traits.lists?.pageSize ?? 0;
   }
 
   private newPlanMs(): number {
@@ -212,7 +217,7 @@ export class ListFeed {
       return schedule.release(claim, 'never');
     }
     const sweep = { list, claim, plan: size === null ? null : this.plan };
-    const wanted = { page: name.page, size: size ?? MAX_PAGE_SIZE, permit };
+    const wanted = { page: name.page, size: size ?? this.pageSize, permit };
     const nextMs = await (pass?.read(sweep, permit) ??
       this.read(sweep, wanted).then((read) => read.nextMs));
     await schedule.release(claim, nextMs === null ? 'never' : { inMs: nextMs });
@@ -248,7 +253,7 @@ export class ListFeed {
     const lists = known.flatMap(({ list: { workflowId }, trust, marks, size }) => {
       if (trust !== null && trust.since > at) return [];
       const isInUse = before?.lists.some((one) => one.workflowId === workflowId) ?? false;
-      return { workflowId, marks, size: size ?? MAX_PAGE_SIZE, isInUse };
+      return { workflowId, marks, size: size ?? this.pageSize, isInUse };
     });
     const { singles, ...planned } = planFeed(watches, lists, {
       requestsPerMs: limiter.requestsPerMs,
@@ -446,11 +451,6 @@ export class ListFeed {
       const member = stored.watch.state === 'active' ? this.memberOf(stored.watch) : null;
       return { watch: stored.watch, listed, member };
     });
-  }
-
-  /** False where every run is polled by itself; lists then serve discovery alone. */
-  private get isOn(): boolean {
-    return this.source.process.config.polling.lists === 'auto';
   }
 
   private get store(): FeedStore {

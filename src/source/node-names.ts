@@ -31,7 +31,7 @@ export class NodeNames {
 
   /** Where a run stands, with the names of its nodes; those that are not known are wanted. */
   named(nodes: RunNodes, workflowId: string | null): RunNodes {
-    if (workflowId === null) return nodes;
+    if (workflowId === null || !this.source.traits.names) return nodes;
     const { names = new Map<string, string>(), until = 0 } = this.known.get(workflowId) ?? {};
     const isLacking = [...nodes.failed, ...nodes.running].some((id) => !names.has(id));
     const mayRead = until <= this.source.process.now() && this.wanted.size < MOST_WANTED;

@@ -152,7 +152,7 @@ export class RunObserver {
         const durationMs = now - startedAt;
         process.statistics.learn(observed.samples);
         process.dispatch(due);
-        if (observed.isDoubtful) reader.askList();
+        if (observed.isDoubtful) reader.probeSoon();
         this.source.polled({
           before: before.watch,
           watch,

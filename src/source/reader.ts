@@ -1,75 +1,104 @@
 import type { ListOutcome, ListQuestion } from '../core/feed/run-list.ts';
+import type { StreamEnd, StreamListener } from '../core/feed/run-stream.ts';
 import type {
   DefinitionOutcome,
   WorkflowListOutcome,
   WorkflowsQuestion,
 } from '../core/feed/workflow.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
-import type { NoxusClient } from '../noxus/client.ts';
-import { definitionRequest } from '../noxus/definition.ts';
-import { pageRequest, workflowsRequest } from '../noxus/listing.ts';
-import type { SourceRequest } from '../noxus/request.ts';
-import { runRequest } from '../noxus/run.ts';
+import type { SourcePort } from '../core/source/port.ts';
+import {
+  answerAboutExtra,
+  answerAboutProbe,
+  answerAboutRun,
+  type SourceAnswer,
+} from '../core/source/throttle.ts';
 import type { Source } from './source.ts';
 
-/** The least time between two list requests that only test whether the source answers, ms. */
+/** The least time between two probes that nothing has claimed, ms. */
 const ASK_EVERY_MS = 5_000;
 
-/** Sends the requests to a source, and reports to its throttle what each answer says of the source. */
+/**
+ * Sends the requests to a source, and reports to its throttle what each answer shows of the source. What its
+ * traits do not offer must not be asked for.
+ */
 export class SourceReader {
-  /** Before this the list is not asked for again. */
+  /** Before this the source is not probed again. */
   private notBefore = 0;
 
   constructor(
     private readonly source: Source,
-    private readonly client: NoxusClient,
+    private readonly port: SourcePort,
   ) {}
 
   readRun(runId: string, options?: { onSent?: () => void }): Promise<PollResult> {
-    return this.send(runRequest(runId), options);
+    return this.ask(
+      () => this.port.readRun(runId, options),
+      (outcome) => answerAboutRun(outcome, runId),
+    );
   }
 
   readPage(question: ListQuestion): Promise<ListOutcome> {
-    return this.send(pageRequest(question));
+    const readPage = offered(this.port.readPage, 'lists');
+    return this.ask(() => readPage(question), answerAboutProbe);
   }
 
   readWorkflows(question: WorkflowsQuestion): Promise<WorkflowListOutcome> {
-    return this.send(workflowsRequest(question));
+    const names = offered(this.port.names, 'names');
+    return this.ask(() => names.readWorkflows(question), answerAboutExtra);
   }
 
   readDefinition(workflowId: string): Promise<DefinitionOutcome> {
-    return this.send(definitionRequest(workflowId));
+    const names = offered(this.port.names, 'names');
+    return this.ask(() => names.readDefinition(workflowId), answerAboutExtra);
   }
 
-  /** Requests the list, to test whether the source answers: within the rate limit, at most every 5 s. */
-  askList(): void {
+  /** What its end shows of the source depends on the streams beside it: the caller judges it. */
+  follow(runId: string, listener: StreamListener): Promise<StreamEnd> {
+    return offered(this.port.streams, 'streams').follow(runId, listener);
+  }
+
+  /** Whether there is a request that shows, without a run, whether the source answers. */
+  get canProbe(): boolean {
+    return this.port.probe !== null;
+  }
+
+  /** Probes the source, where it can be: within the rate limit, at most every 5 s. */
+  probeSoon(): void {
     const { process, limiter } = this.source;
-    if (process.now() < this.notBefore) return;
+    if (!this.canProbe || process.now() < this.notBefore) return;
     this.notBefore = process.now() + ASK_EVERY_MS;
-    this.ask().catch(limiter.onError);
+    this.probeOnce().catch(limiter.onError);
   }
 
-  /** Requests the list with the caller's permit. */
-  async probeList(): Promise<void> {
-    await this.readPage({ workflowId: null, page: 1, size: 1 });
+  /** Probes the source with the caller's permit. */
+  async probe(): Promise<void> {
+    await this.ask(offered(this.port.probe, 'a probe'), answerAboutProbe);
   }
 
-  private async send<Outcome>(
-    request: SourceRequest<Outcome>,
-    options?: { onSent?: () => void },
+  private async probeOnce(): Promise<void> {
+    const permit = await this.source.limiter.claim();
+    if (permit === null) return;
+    await this.probe();
+    permit.settle();
+  }
+
+  /** @param shows what the outcome shows of the source as a whole; null for nothing */
+  private async ask<Outcome>(
+    send: () => Promise<Outcome>,
+    shows: (outcome: Outcome) => SourceAnswer | null,
   ): Promise<Outcome> {
     const { throttle } = this.source;
     const asked = throttle.asks();
-    const outcome = await this.client.send(request, options);
-    const answer = request.saysOfSource(outcome);
+    const outcome = await send();
+    const answer = shows(outcome);
     if (answer !== null) await throttle.note(answer, asked);
     return outcome;
   }
+}
 
-  private async ask(): Promise<void> {
-    const permit = await this.source.limiter.claim();
-    if (permit === null) return;
-    await this.probeList();
-    permit.settle();
-  }
+/** @throws Error where a request is not offered: its caller has to go by the traits */
+function offered<Ability>(ability: Ability | null, what: string): Ability {
+  if (ability === null) throw new Error(`the source does not offer ${what}`);
+  return ability;
 }

@@ -6,7 +6,7 @@ import { faultLog } from '../fault-log.ts';
 import type { SlotQueue, SlotWorker } from '../queue/slot-queue.ts';
 import type { RequestClaim } from './schedule.ts';
 import type { Source } from './source.ts';
-import { isListProbe } from '../core/source/throttle.ts';
+import { isRunlessProbe } from '../core/source/throttle.ts';
 import { isAborted } from '../deadline.ts';
 import { isHostExhausted } from '../host-shortage.ts';
 
@@ -332,7 +332,7 @@ export class Performer {
   }
 
   private async make(claim: RequestClaim): Promise<boolean> {
-    const { limiter, streams } = this.source;
+    const { limiter, reader, streams } = this.source;
     const { failedProbes, count } = claim;
     const watch = claim.stored?.watch;
     if (watch?.run === null && failedProbes === null) {
@@ -340,7 +340,9 @@ export class Performer {
     }
     // After a long delay another process may hold the claim, or the permit may have expired.
     if (claim.isStale() || !limiter.covers(claim)) return this.putBack(claim);
-    if (failedProbes !== null && isListProbe({ failedProbes })) return this.probeByList(claim);
+    if (failedProbes !== null && reader.canProbe && isRunlessProbe({ failedProbes })) {
+      return this.probe(claim);
+    }
     return this.request(claim);
   }
 
@@ -368,10 +370,10 @@ export class Performer {
     return polled.is !== 'lost' && !claim.isStale();
   }
 
-  /** Probes the source by its list; the claimed run is not read. */
-  private async probeByList(claim: RequestClaim): Promise<boolean> {
+  /** Probes the source; the claimed run is not read. */
+  private async probe(claim: RequestClaim): Promise<boolean> {
     const { reader, limiter, schedule } = this.source;
-    await reader.probeList();
+    await reader.probe();
     limiter.claimed(claim).settle();
     await schedule.release(claim, 'as before');
     return true;

@@ -2,9 +2,9 @@ import { createHmac } from 'node:crypto';
 import { pollPolicy, type Config, type SourceConfig } from '../config/schema.ts';
 import { loadSourceAuthorities } from '../config/tls-files.ts';
 import { loadByPlan, type SourceLoad } from '../core/cadence/load.ts';
-import type { EventStreams } from '../core/feed/run-stream.ts';
 import { MOST_UNDER_WAY, type RateLimit } from '../core/source/rate-limit.ts';
 import type { Overdue } from '../core/source/overdue.ts';
+import type { SourcePort } from '../core/source/port.ts';
 import type { SourceTraits } from '../core/source/traits.ts';
 import {
   readsText,
@@ -16,15 +16,13 @@ import type { PollPolicy } from '../core/watch/observation.ts';
 import type { PollReport } from '../core/watch/poll-report.ts';
 import { isAborted } from '../deadline.ts';
 import { faultLog } from '../fault-log.ts';
-import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
-import { createEventStreams } from '../noxus/event-stream.ts';
 import { startPeriodic, type Periodic } from '../periodic.ts';
 import type { Process } from '../process.ts';
 import { logPoll } from '../telemetry/logger.ts';
 import { SourceAgreement, RunObserver, type SourceHealth } from './observer.ts';
 import { SourceDiscovery } from './discovery.ts';
 import { SourceLimiter } from './limiter.ts';
-import { traitsOf } from './kinds.ts';
+import type { SourceKind } from './kinds.ts';
 import { ListFeed } from './list-feed.ts';
 import { NodeNames } from './node-names.ts';
 import { OverdueMonitor, Schedule } from './schedule.ts';
@@ -63,7 +61,6 @@ export class Source {
   /** How far polls of its runs agree. */
   readonly agreement: SourceAgreement;
   readonly reader: SourceReader;
-  readonly eventStreams: EventStreams;
   readonly schedule: Schedule;
   readonly slots: Slots;
   readonly performer: Performer;
@@ -72,10 +69,11 @@ export class Source {
   readonly streams: StreamFeed;
   readonly discovery: SourceDiscovery;
   readonly lists: ListFeed;
-  private readonly client: NoxusClient;
+  private readonly port: SourcePort;
   private readonly overdueMonitor: OverdueMonitor;
   private readonly onFeedError: (error: unknown) => void;
-  private apiKey: string;
+  /** A fingerprint of what the source is reached by. */
+  private access: string;
   private chores: Periodic[] = [];
   /** Whether runs are read more rarely than they are to be. */
   private isRare = false;
@@ -85,15 +83,15 @@ export class Source {
     readonly name: string,
     private readonly config: SourceConfig,
   ) {
-    this.apiKey = config.api_key;
-    this.traits = traitsOf(name, config);
+    const kind = process.kindOf(name, config);
+    this.traits = kind.traits;
+    this.access = this.accessOf(config, kind);
     this.policy = pollPolicy(process.config);
     this.limiter = new SourceLimiter(process, name, limitOf(config));
-    this.client = this.openClient();
-    this.throttle = new SourceThrottle(this, this.accessOf(config));
+    this.port = this.openPort(kind);
+    this.throttle = new SourceThrottle(this, this.access);
     this.agreement = new SourceAgreement(this);
-    this.reader = new SourceReader(this, this.client);
-    this.eventStreams = this.openEventStreams();
+    this.reader = new SourceReader(this, this.port);
     this.schedule = new Schedule(this);
     this.slots = new Slots(this);
     this.performer = new Performer(this);
@@ -118,28 +116,18 @@ export class Source {
   }
 
   start(): void {
-    const { log, workflowNames } = this.process;
+    const { log } = this.process;
     const source = this.name;
     this.slots.start();
     const onError = faultLog(log, 'streams', { source });
-    const onNamesError = faultLog(log, 'workflow names', { source });
-    const names = {
-      readWorkflows: this.reader.readWorkflows.bind(this.reader),
-      claimPermit: () => this.limiter.claim(),
-    };
     this.chores = [
       startPeriodic(() => this.streams.tend(), { everyMs: TEND_EVERY_MS, onError }),
       startPeriodic(() => this.agreement.tend(), {
         everyMs: AGREE_EVERY_MS,
         onError: faultLog(log, 'agreement', { source }),
       }),
-      startPeriodic(() => workflowNames.tend(source, names), {
-        everyMs: TEND_EVERY_MS,
-        onError: (error) => {
-          if (!isAborted(error)) onNamesError(error);
-        },
-      }),
     ];
+    if (this.traits.names) this.chores.push(this.learnNames());
   }
 
   isRunning(): boolean {
@@ -157,7 +145,7 @@ export class Source {
 
   /** Aborts requests in progress. */
   giveUp(): void {
-    this.client.close();
+    this.port.close();
   }
 
   close(): Promise<void> {
@@ -219,14 +207,14 @@ export class Source {
       active: limiter.active(),
       waitMs: limiter.longestWait.ms,
       planned: times && { times, wantedPerMs: lists.wantedPerMs() },
-      isByLists: polling.lists === 'auto',
+      isByLists: lists.isOn,
     });
   }
 
   /** Asks a source of which nothing is known yet whether it answers. */
   async greet(): Promise<void> {
     await this.throttle.freshen();
-    if ((await this.throttle.read()).answeredAt === null) this.reader.askList();
+    if ((await this.throttle.read()).answeredAt === null) this.reader.probeSoon();
   }
 
   /** Surveys the schedule, which finds lost wake-ups, and judges the source as a whole. */
@@ -240,20 +228,38 @@ export class Source {
   }
 
   /**
-   * Takes another API key and rate limit; a key that was refused before is tried at once, and a raised limit used.
+   * Takes other headers and another rate limit; a key that was refused before is tried at once, and a raised
+   * limit used.
    * @param all the sources with which it shares what a process has under way
    */
   reconfigure(next: SourceConfig, all: readonly SourceConfig[]): void {
     const hasChanged = this.limiter.change(limitOf(next));
     this.slots.shareWith(all);
     if (hasChanged) this.slots.free();
-    if (next.api_key === this.apiKey) return;
-    this.apiKey = next.api_key;
-    this.client.useApiKey(next.api_key);
-    // Streams that are opened from now on send it.
-    this.eventStreams.useApiKey(next.api_key);
-    this.throttle.useAccess(this.accessOf(next));
+    const kind = this.process.kindOf(this.name, next);
+    const access = this.accessOf(this.config, kind);
+    if (access === this.access) return;
+    this.access = access;
+    this.port.useHeaders(kind.headers);
+    this.throttle.useAccess(access);
     this.throttle.freshen().catch(this.limiter.onError);
+  }
+
+  /** Begins to read the names of workflows. */
+  private learnNames(): Periodic {
+    const { process, name, reader, limiter } = this;
+    const { log, workflowNames } = process;
+    const onError = faultLog(log, 'workflow names', { source: name });
+    const names = {
+      readWorkflows: reader.readWorkflows.bind(reader),
+      claimPermit: () => limiter.claim(),
+    };
+    return startPeriodic(() => workflowNames.tend(name, names), {
+      everyMs: TEND_EVERY_MS,
+      onError: (error) => {
+        if (!isAborted(error)) onError(error);
+      },
+    });
   }
 
   private async surveySchedule(): Promise<void> {
@@ -289,14 +295,13 @@ export class Source {
     if (waitMs !== null) this.limiter.longestWait.add(waitMs);
   }
 
-  private openClient(): NoxusClient {
+  private openPort(kind: SourceKind): SourcePort {
     const { process, name, config, limiter } = this;
     const { metrics, log } = process;
-    return createNoxusClient({
-      baseUrl: config.base_url,
-      apiKey: config.api_key,
+    return kind.open({
       timeoutMs: config.timeout,
       maxSockets: socketsOf(process.config),
+      maxStreams: process.config.polling.hint_streams,
       ca: loadSourceAuthorities(name, config),
       proxy: config.proxy,
       names: process.names,
@@ -308,29 +313,13 @@ export class Source {
     });
   }
 
-  private openEventStreams(): EventStreams {
-    const { process, name, config } = this;
-    return createEventStreams({
-      now: process.now,
-      baseUrl: config.base_url,
-      apiKey: config.api_key,
-      timeoutMs: config.timeout,
-      maxSockets: process.config.polling.hint_streams,
-      ca: loadSourceAuthorities(name, config),
-      proxy: config.proxy,
-      names: process.names,
-      userAgent: process.userAgent,
-      onRequest: (request) => process.metrics.request(name, request),
-    });
-  }
-
   /**
-   * A fingerprint of what a source is reached by. It is kept with what is known of the source, so the key
-   * cannot be guessed from it without the secret of this installation.
+   * A fingerprint of what a source is reached by. It is kept with what is known of the source, so the
+   * headers cannot be guessed from it without the secret of this installation.
    */
-  private accessOf({ base_url, api_key }: SourceConfig): string {
+  private accessOf({ base_url }: SourceConfig, { headers }: SourceKind): string {
     const { signingSecret } = this.process.secrets;
-    const text = JSON.stringify([base_url, api_key]);
+    const text = JSON.stringify([base_url, headers]);
     return createHmac('sha256', signingSecret).update(text).digest('base64url').slice(0, 22);
   }
 }

@@ -95,8 +95,9 @@ export class StreamFeed implements Follower {
 
   /** The most streams of the source, over all processes; 0 for none. */
   get most(): number {
-    const { hints, hint_streams: most } = this.source.process.config.polling;
-    return hints === 'off' ? 0 : most;
+    const { traits, process } = this.source;
+    const { hints, hint_streams: most } = process.config.polling;
+    return hints === 'off' || !traits.streams ? 0 : most;
   }
 
   /** Opens a stream before a run's first read, which then closes the gap, where one is likely. */
@@ -361,7 +362,7 @@ export class StreamFeed implements Follower {
   }
 
   openStream(runId: string, listener: StreamListener): Promise<StreamEnd> {
-    return this.source.eventStreams.follow(runId, listener);
+    return this.source.reader.follow(runId, listener);
   }
 
   claimPermit(): Promise<Permit | null> {

@@ -1,8 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { ScriptInput } from '../../src/simulator/script.ts';
-import { createEventStreams } from '../../src/noxus/event-stream.ts';
-import { createNoxusClient } from '../../src/noxus/client.ts';
-import { runRequest } from '../../src/noxus/run.ts';
+import { createRunReader } from '../../src/cli/local/run-reader.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { createDirectObserver } from '../../src/cli/wait/direct-account.ts';
 import type { RunView } from '../../src/cli/wait/verdict.ts';
@@ -158,21 +156,17 @@ describe('waiting by event stream', () => {
     }: { stream?: ScriptInput['stream']; streamedReadMs?: number } = {},
   ) {
     const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'running' }], stream });
-    const settings = {
+    const reader = createRunReader({
       baseUrl: noxus.url,
       apiKey: noxus.apiKey,
       timeoutMs: 5_000,
       userAgent: 'test',
       maxSockets: 4,
-    };
-    const client = createNoxusClient(settings);
-    const streams = createEventStreams({ ...settings, now: Date.now });
+      maxStreams: 4,
+      proxy: undefined,
+    });
     const observer = createDirectObserver({
-      reader: {
-        readRun: (runId, options) => client.send(runRequest(runId), options),
-        follow: streams.follow,
-        close: () => client.close(),
-      },
+      reader,
       policy: { ...POLICY, minIntervalMs: intervalMs, maxIntervalMs: intervalMs },
       throughFeedback: false,
       streamedReadMs,
@@ -187,7 +181,6 @@ describe('waiting by event stream', () => {
     await waitFor(() => noxus.streams.open === 0);
     stop.abort();
     observer.close();
-    streams.close();
     return { kind: verdict.kind, reads: noxus.requests.run(id).count };
   }
 

@@ -10,9 +10,10 @@ import {
 import { text as textOf } from 'node:stream/consumers';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { createNoxusClient, type NoxusClientOptions } from '../../src/noxus/client.ts';
+import { createSourceClient, type SourceClientOptions } from '../../src/fetch/client.ts';
+import type { SourceRequest } from '../../src/fetch/request.ts';
 import { pageRequest } from '../../src/noxus/listing.ts';
-import type { SourceRequest } from '../../src/noxus/request.ts';
+import { noxusHeaders } from '../../src/noxus/port.ts';
 import { runRequest } from '../../src/noxus/run.ts';
 import { growthByBody } from '../support/heap.ts';
 
@@ -104,10 +105,10 @@ function gate() {
   return { passed: once(emitter, 'open'), open: () => emitter.emit('open') };
 }
 
-function clientOf(baseUrl: string, options: Partial<NoxusClientOptions> = {}) {
-  const client = createNoxusClient({
+function clientOf(baseUrl: string, options: Partial<SourceClientOptions> = {}) {
+  const client = createSourceClient({
     baseUrl,
-    apiKey: API_KEY,
+    headers: noxusHeaders(API_KEY),
     timeoutMs: LONG,
     userAgent: 'runwatch/test',
     maxSockets: 8,
@@ -119,7 +120,7 @@ function clientOf(baseUrl: string, options: Partial<NoxusClientOptions> = {}) {
   return client;
 }
 
-const read = (baseUrl: string, options: Partial<NoxusClientOptions> = {}) =>
+const read = (baseUrl: string, options: Partial<SourceClientOptions> = {}) =>
   clientOf(baseUrl, options).send(runRequest(RUN_ID));
 
 function send(response: ServerResponse, status: number, body: unknown = '', headers = {}): void {
@@ -233,7 +234,6 @@ test('a request that changes something is one POST with its body, and is never r
     ...(body !== undefined && { body }),
     mayRepeat: false,
     openAnswer: () => ({ take: () => true, read: ({ status }) => status }),
-    saysOfSource: () => null,
   });
   expect(await client.send(change('v1/runs/r-1/reply', { text: 'yes' }))).toBe(502);
   expect(await client.send(change('v1/runs/r-1/end'))).toBe(502);
@@ -666,7 +666,7 @@ describe('a client', () => {
   test.each([
     [{ baseUrl: 'backend.noxus.ai' }],
     [{ baseUrl: 'ftp://backend.noxus.ai' }],
-    [{ apiKey: 'two\nlines' }],
+    [{ headers: noxusHeaders('two\nlines') }],
   ])('a client is not made with %j', (options) => {
     expect(() => clientOf('http://127.0.0.1:1', options)).toThrow(
       expect.objectContaining({ code: 'invalid_source' }),

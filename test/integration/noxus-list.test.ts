@@ -2,9 +2,10 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { ListOutcome } from '../../src/core/feed/run-list.ts';
-import { createNoxusClient, type NoxusClient } from '../../src/noxus/client.ts';
+import { createSourceClient, type SourceClient } from '../../src/fetch/client.ts';
 import { pageRequest, workflowsRequest } from '../../src/noxus/listing.ts';
 import { definitionRequest } from '../../src/noxus/definition.ts';
+import { noxusHeaders } from '../../src/noxus/port.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { PRIVATE_CANARY } from '../../src/simulator/wire-run.ts';
 import { growthByBody } from '../support/heap.ts';
@@ -14,7 +15,7 @@ const MIB = 1_048_576;
 const LONG_MS = 20_000;
 
 let simulator: Simulator;
-let client: NoxusClient;
+let client: SourceClient;
 let requests: { kind: string; status: number | null }[];
 const closers: (() => void)[] = [];
 
@@ -29,10 +30,10 @@ afterEach(async () => {
   await simulator.close();
 });
 
-function clientOf(baseUrl: string, timeoutMs = LONG_MS): NoxusClient {
-  const made = createNoxusClient({
+function clientOf(baseUrl: string, timeoutMs = LONG_MS): SourceClient {
+  const made = createSourceClient({
     baseUrl,
-    apiKey: simulator.apiKey,
+    headers: noxusHeaders(simulator.apiKey),
     timeoutMs,
     userAgent: 'runwatch/test',
     maxSockets: 4,
@@ -43,7 +44,7 @@ function clientOf(baseUrl: string, timeoutMs = LONG_MS): NoxusClient {
 }
 
 /** A client of a server that answers in its own way. */
-async function clientOfServer(answer: RequestListener): Promise<NoxusClient> {
+async function clientOfServer(answer: RequestListener): Promise<SourceClient> {
   const server = createServer(answer).listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
   closers.push(() => {

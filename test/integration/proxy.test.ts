@@ -4,9 +4,10 @@ import https from 'node:https';
 import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { Names } from '../../src/names.ts';
-import { createNoxusClient, type NoxusClientOptions } from '../../src/noxus/client.ts';
-import { runRequest } from '../../src/noxus/run.ts';
+import { createSourceClient, type SourceClientOptions } from '../../src/fetch/client.ts';
 import { createEventStreams } from '../../src/noxus/event-stream.ts';
+import { noxusHeaders } from '../../src/noxus/port.ts';
+import { runRequest } from '../../src/noxus/run.ts';
 import { CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';
 import { startConnectProxy } from '../support/connect-proxy.ts';
 import { A_MESSAGE, failureOf, webhooks } from '../support/webhooks.ts';
@@ -46,10 +47,10 @@ describe('a source', () => {
     response.end(JSON.stringify(RUN));
   };
 
-  function read(baseUrl: string, options: Partial<NoxusClientOptions>) {
-    const client = createNoxusClient({
+  function read(baseUrl: string, options: Partial<SourceClientOptions>) {
+    const client = createSourceClient({
       baseUrl,
-      apiKey: 'key',
+      headers: noxusHeaders('key'),
       timeoutMs: 5_000,
       userAgent: 'runwatch/test',
       maxSockets: 2,
@@ -95,7 +96,7 @@ describe('a source', () => {
     const requests: unknown[] = [];
     const streams = createEventStreams({
       baseUrl: `https://localhost:${silent}`,
-      apiKey: 'key',
+      headers: noxusHeaders('key'),
       timeoutMs: 200,
       userAgent: 'runwatch/test',
       maxSockets: 2,
@@ -103,7 +104,6 @@ describe('a source', () => {
       now: Date.now,
       onRequest: (request) => void requests.push(request),
     });
-    releasers.push(() => streams.close());
     const { signal } = new AbortController();
     const listener = { etag: null, onLive: () => undefined, onNote: () => undefined, signal };
     expect(await streams.follow('run-1', listener)).toEqual({ kind: 'failed', status: null });
@@ -117,7 +117,7 @@ test('a stream that this host has no descriptor for is no failure of its source'
   const requests: unknown[] = [];
   const streams = createEventStreams({
     baseUrl: 'http://noxus.example',
-    apiKey: 'key',
+    headers: noxusHeaders('key'),
     timeoutMs: 60_000,
     userAgent: 'runwatch/test',
     maxSockets: 2,
@@ -125,7 +125,6 @@ test('a stream that this host has no descriptor for is no failure of its source'
     now: Date.now,
     onRequest: (request) => void requests.push(request),
   });
-  releasers.push(() => streams.close());
   const { signal } = new AbortController();
   const listener = { etag: null, onLive: () => undefined, onNote: () => undefined, signal };
   expect(await streams.follow('run-1', listener)).toMatchObject({

@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
 import type { SourceAnswer } from '../../src/core/source/throttle.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
-import type { NoxusClient } from '../../src/noxus/client.ts';
+import type { SourcePort } from '../../src/core/source/port.ts';
 import type { SystemEvent } from '../../src/process.ts';
 import type { SourceStore } from '../../src/redis/stores/source-store.ts';
 import { SourceReader } from '../../src/source/reader.ts';
@@ -76,7 +76,7 @@ function throttle(
     resume: made.resume.bind(made),
     useAccess: made.useAccess.bind(made),
     freshen: made.freshen.bind(made),
-    reader: (client: NoxusClient) => new SourceReader(source, client),
+    reader: (port: SourcePort) => new SourceReader(source, port),
   };
 }
 
@@ -156,8 +156,8 @@ describe('source throttles of several processes', () => {
   test('an answer counts for the key with which its request was sent', async () => {
     const one = throttle();
     let answer: (result: PollResult) => void = () => undefined;
-    const send = () => new Promise<PollResult>((resolve) => (answer = resolve));
-    const read = one.reader({ send } as unknown as NoxusClient).readRun('run-1');
+    const readRun = () => new Promise<PollResult>((resolve) => (answer = resolve));
+    const read = one.reader({ readRun } as unknown as SourcePort).readRun('run-1');
     one.useAccess('tomorrow');
     answer({ kind: 'unauthorized', message: 'status 401' });
     await read;

@@ -12,6 +12,7 @@ import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import { NOXUS_TRAITS } from '../../src/noxus/traits.ts';
 import { Process } from '../../src/process.ts';
 import type { Poller } from '../../src/source/poller.ts';
+import { kindOf } from '../../src/source/kinds.ts';
 import type { Source } from '../../src/source/source.ts';
 import { newMark } from './builders.ts';
 import { eventLogTo } from './event-log.ts';
@@ -54,6 +55,7 @@ export function testProcess(given: GivenProcess = {}): Process {
     workflowNames: {},
     linksOf: noLinks,
     watchNotes: {},
+    kindOf,
     secrets: { signingSecret: 'a secret of this test', sealer: createSealer([NO_KEY]) },
   } satisfies GivenProcess;
   const made = new TestProcess({ ...parts, config, log, id, stores } as never);
@@ -132,15 +134,7 @@ export function testSource(given: GivenSource = {}): Source {
     schedule: given.schedule ?? { countWatches: async () => 0 },
     streams: given.streams ?? { stateOf: async () => UNSTREAMED },
   } satisfies GivenSource;
-  const parts = [
-    'eventStreams',
-    'nodeNames',
-    'observer',
-    'performer',
-    'reader',
-    'slots',
-    'throttle',
-  ];
+  const parts = ['nodeNames', 'observer', 'performer', 'reader', 'slots', 'throttle'];
   return withStandIns(source as unknown as Source, [
     'agreement',
     'discovery',

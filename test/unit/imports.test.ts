@@ -33,7 +33,8 @@ const ALLOWED: Record<string, string[]> = {
   'lifecycle.ts': ['core'],
   'package-root.ts': [],
   config: ['core'],
-  noxus: ['core', 'deadline.ts', 'host-shortage.ts', 'names.ts', 'proxy-tunnel.ts'],
+  fetch: ['core', 'deadline.ts', 'host-shortage.ts', 'names.ts', 'proxy-tunnel.ts'],
+  noxus: ['core', 'fetch', 'host-shortage.ts', 'proxy-tunnel.ts'],
   redis: ['core', 'names.ts', 'package-root.ts'],
   queue: [],
   telemetry: ['core'],
@@ -87,7 +88,7 @@ const PACKAGES: Record<string, string[]> = {
   bullmq: ['queue'],
   ioredis: ['redis', 'queue'],
   fastify: ['http'],
-  got: ['noxus', 'client'],
+  got: ['fetch', 'client'],
   nodemailer: ['deliver'],
   'prom-client': ['telemetry'],
   pino: ['telemetry'],
@@ -159,6 +160,14 @@ test('only the root and the API read the parts of the daemon', () => {
   const isReader = (file: string) =>
     file === 'start-daemon.ts' || (file.startsWith('http/') && !file.startsWith('http/schemas/'));
   expect(importersOf('daemon.ts').filter((file) => !isReader(file))).toEqual([]);
+});
+
+test('only what opens a source knows Noxus: all else goes by its traits and its port', () => {
+  const importers = IMPORTS.flatMap(({ file, specifier }) =>
+    specifier.startsWith('.') && folderOf(targetOf(file, specifier)) === 'noxus' ? [file] : [],
+  );
+  const outside = new Set(importers.filter((file) => folderOf(file) !== 'noxus'));
+  expect([...outside].toSorted()).toEqual(['cli/local/run-reader.ts', 'source/kinds.ts']);
 });
 
 test('no circle of imports leaves its folder, types included', () => {

@@ -1,13 +1,15 @@
 import * as fc from 'fast-check';
 import type { IncomingHttpHeaders } from 'node:http';
 import { describe, expect, test } from '@jest/globals';
-import { isWorthRetrying, outcomeOf, RunBody, READ_FIELDS } from '../../src/noxus/run.ts';
-import type { Reply } from '../../src/noxus/transport.ts';
-import { networkFailure, timedOutPhase } from '../../src/noxus/errors.ts';
+import { networkFailure, timedOutPhase } from '../../src/fetch/failure.ts';
+import { isWorthRetrying } from '../../src/fetch/quick-retry.ts';
+import type { Reply } from '../../src/fetch/transport.ts';
+import { outcomeOf, RunBody, READ_FIELDS } from '../../src/noxus/run.ts';
 
 const NOW = Date.parse('2025-03-01T10:00:00Z');
 const API_KEY = 'nx-canary-of-the-api-key';
-const QUESTION = { runId: 'Run-1', apiKey: API_KEY, now: NOW, onUnread: () => undefined };
+const redact = (text: string) => text.replaceAll(API_KEY, '[redacted]');
+const QUESTION = { runId: 'Run-1', redact, now: NOW, onUnread: () => undefined };
 const RUN = {
   id: 'run-1',
   group_id: 'g',

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { RunSkimmer } from '../../src/noxus/skim.ts';
+import { RunSkimmer } from '../../src/fetch/skim.ts';
 import { anyText } from '../support/any-text.ts';
 
 const PAGE = { fieldDepth: 3, fields: { has: () => true }, maxKeptBytes: 1_048_576 };

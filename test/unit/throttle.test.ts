@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import {
   afterAnswer,
-  isListProbe,
+  isRunlessProbe,
   resumed,
   withSaid,
   type SourceAnswer,
@@ -137,7 +137,7 @@ describe('an outage', () => {
       const { closed } = state ?? {};
       if (!closed) throw new Error('open');
       waits.push(closed.probeAt - NOON - (given.at(-1)?.at ?? 0));
-      lists.push(isListProbe(closed));
+      lists.push(isRunlessProbe(closed));
       given.push({ at: closed.probeAt - NOON, answer: down('run-1') });
       state = play(given);
     }

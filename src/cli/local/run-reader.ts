@@ -1,10 +1,8 @@
 import type { EventStreams } from '../../core/feed/run-stream.ts';
 import { readRunUrl } from '../../core/run/run-address.ts';
 import { canonicalRunId, type PollResult } from '../../core/run/snapshot.ts';
-import { createNoxusClient } from '../../noxus/client.ts';
+import { noxusHeaders, openNoxus } from '../../noxus/port.ts';
 import { NOXUS_TRAITS } from '../../noxus/traits.ts';
-import { runRequest } from '../../noxus/run.ts';
-import { createEventStreams } from '../../noxus/event-stream.ts';
 
 /** Reads runs straight from Noxus. */
 export interface RunReader {
@@ -32,19 +30,12 @@ export function noxusIdOf(text: string): string | null {
   return id === null || NOXUS_TRAITS.idProblem(id) !== null ? null : canonicalRunId(id);
 }
 
-export function createRunReader(settings: RunReaderSettings): RunReader {
-  const client = createNoxusClient(settings);
-  const streams = createEventStreams({
-    ...settings,
-    maxSockets: settings.maxStreams,
-    now: Date.now,
-  });
+export function createRunReader({ apiKey, ...settings }: RunReaderSettings): RunReader {
+  const port = openNoxus({ ...settings, headers: noxusHeaders(apiKey) });
+  const { streams } = port;
   return {
-    readRun: (runId, options) => client.send(runRequest(runId), options),
-    follow: streams.follow,
-    close() {
-      client.close();
-      streams.close();
-    },
+    readRun: (runId, options) => port.readRun(runId, options),
+    ...(streams !== null && { follow: streams.follow }),
+    close: () => port.close(),
   };
 }

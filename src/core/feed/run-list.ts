@@ -1,8 +1,5 @@
 import type { FetchTrouble, RunSnapshot } from '../run/snapshot.ts';
 
-/** The largest page of runs that Noxus gives. */
-export const MAX_PAGE_SIZE = 100;
-
 /** A list of runs of a source. */
 export interface RunList {
   source: string;
@@ -16,7 +13,7 @@ export interface ListQuestion {
   workflowId: string | null;
   /** From 1; the newest runs are on the first. */
   page: number;
-  /** Runs on a page, at most {@link MAX_PAGE_SIZE}. */
+  /** Runs on a page, at most as many as the traits of the source say. */
   size: number;
 }
 

@@ -38,11 +38,8 @@ export interface StreamListener {
 
 /** Event streams of the runs of one source. */
 export interface EventStreams {
-  /** Follows `GET /v1/runs/{run_id}/events` until it ends; trouble is never thrown. */
+  /** Follows the stream of a run until it ends; trouble is never thrown. */
   follow: (runId: string, listener: StreamListener) => Promise<StreamEnd>;
-  /** Opens further streams with another API key. */
-  useApiKey: (apiKey: string) => void;
-  close: () => void;
 }
 
 /** What a poll's result is written with: whether a stream follows the run on, and where it stands. */

@@ -1,6 +1,7 @@
 import type { ListOutcome } from '../feed/run-list.ts';
 import type { DefinitionOutcome, WorkflowListOutcome } from '../feed/workflow.ts';
 import type { PollResult } from '../run/snapshot.ts';
+import type { ProbeOutcome } from './port.ts';
 
 /** Longest pause that `Retry-After` gives a source; then one run is tried, ms. */
 const LONGEST_PAUSE_MS = 900_000;
@@ -28,10 +29,8 @@ const ANSWERED_MS = 60_000;
  */
 const PROBE_DELAYS_MS = [1_000, 2_000, 4_000, 8_000, 10_000];
 
-/**
- * One probe in this many reads the list in place of a run: the runs that were tried may be deleted.
- */
-const PROBES_PER_LIST = 3;
+/** One probe in this many asks for no run: the runs that were tried may be deleted. */
+const PROBES_PER_RUNLESS = 3;
 
 /** An answer of a source, as far as it concerns the source as a whole. */
 export type SourceAnswer =
@@ -149,8 +148,8 @@ export function afterAnswer(
 }
 
 /** Whether the next probe reads the source's list in place of a run. */
-export function isListProbe({ failedProbes }: Pick<ClosedSource, 'failedProbes'>): boolean {
-  return (failedProbes + 1) % PROBES_PER_LIST === 0;
+export function isRunlessProbe({ failedProbes }: Pick<ClosedSource, 'failedProbes'>): boolean {
+  return (failedProbes + 1) % PROBES_PER_RUNLESS === 0;
 }
 
 /** The state once some changes have had their event; null where nothing is left to keep. */
@@ -366,8 +365,8 @@ function newsOf(
   }
 }
 
-/** Replaces the run id in answers about a list; no run id begins with a tilde. */
-const THE_LIST = '~list';
+/** Stands for the run in answers about none; no run id has a space. */
+const NO_RUN = 'no run';
 
 /** What a poll result shows about its source. */
 export function answerAboutRun(outcome: PollResult, runId: string): SourceAnswer {
@@ -389,20 +388,21 @@ export function answerAboutRun(outcome: PollResult, runId: string): SourceAnswer
   }
 }
 
-/** What the answer to a read of a list shows about its source; a missing list shows nothing. */
-export function answerAboutList(outcome: ListOutcome): SourceAnswer {
+/** What the answer to a probe, or to a read of a list, shows about its source. */
+export function answerAboutProbe(outcome: ListOutcome | ProbeOutcome): SourceAnswer {
   switch (outcome.kind) {
+    case 'answered':
     case 'page':
       return { kind: 'valid' };
     case 'unauthorized':
     case 'rate_limited':
       return outcome;
     case 'not_offered':
-      return { kind: 'missing', about: THE_LIST, message: outcome.message };
+      return { kind: 'missing', about: NO_RUN, message: outcome.message };
     case 'forbidden':
     case 'unavailable':
     case 'invalid_response':
-      return { kind: 'trouble', about: THE_LIST, message: outcome.message };
+      return { kind: 'trouble', about: NO_RUN, message: outcome.message };
   }
 }
 

@@ -1,11 +1,7 @@
 import type { RequestKind } from '../core/source/request.ts';
-import type { SourceAnswer } from '../core/source/throttle.ts';
 import type { Reply, TakePiece } from './transport.ts';
 
-/**
- * A request to a source: how it is sent, how its answer is read, and what that shows of the source. A new
- * one is such a value, and a method of `SourceReader`.
- */
+/** A request to a source: how it is sent, and how its answer is read. */
 export interface SourceRequest<Outcome> {
   readonly kind: RequestKind;
   readonly method: 'GET' | 'POST';
@@ -17,8 +13,6 @@ export interface SourceRequest<Outcome> {
   readonly mayRepeat: boolean;
   /** Begins to take in an answer; each attempt has its own. */
   openAnswer(): Intake<Outcome>;
-  /** What the outcome shows of the source as a whole; null for nothing. */
-  saysOfSource(outcome: Outcome): SourceAnswer | null;
 }
 
 /** Takes in the body of an answer while it comes, and reads it at its end. */
@@ -29,8 +23,8 @@ export interface Intake<Outcome> {
 
 /** What an answer is read by, besides the question. */
 export interface ReadContext {
-  /** The key that it must not repeat. */
-  apiKey: string;
+  /** Takes what the headers of the source hold out of a text, should the answer repeat it. */
+  redact: (text: string) => string;
   /** Milliseconds since the epoch. */
   now: number;
   /** Called with the fields that an answer lacks, or has in a form that cannot be read. */

@@ -1,11 +1,12 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import { got, RequestError, type Request } from 'got';
+import type { SourceHeaders } from '../core/source/port.ts';
 import { formatDuration } from '../core/time.ts';
 import { isNetworkError, messageOf } from '../core/errors.ts';
 import type { Deadline } from '../deadline.ts';
 import { throwIfExhausted } from '../host-shortage.ts';
 import { openConnections, type ConnectionOptions } from './connections.ts';
-import { networkFailure, timedOutPhase, type Failure, type Progress } from './errors.ts';
+import { networkFailure, timedOutPhase, type Failure, type Progress } from './failure.ts';
 
 export interface TransportOptions extends ConnectionOptions {
   /** Time for one call in all, ms. */
@@ -28,7 +29,7 @@ interface Outgoing {
 export interface Transport {
   /**
    * Sends one request and hands on the body of the answer piece by piece, for it may be too large to be
-   * held. Never retries, never follows redirects: the API key goes to no other host.
+   * held. Never retries, never follows redirects: the headers go to no other host.
    * @param onSent called when the request has left this host
    * @throws RunwatchError `host_exhausted` when this host could open no connection
    */
@@ -38,34 +39,33 @@ export interface Transport {
     take: TakePiece,
     onSent?: () => void,
   ) => Promise<Reply>;
-  readonly apiKey: string;
-  /** Sends another API key from now on. */
-  useApiKey: (apiKey: string) => void;
+  /** Takes what the headers of the source hold out of a text. */
+  redact: (text: string) => string;
+  /** Sends other headers from now on. */
+  useHeaders: (headers: SourceHeaders) => void;
   /** Closes all connections. */
   close: () => void;
 }
 
 /**
- * One keep-alive connection pool with the API key. Its options are lean on purpose, for this is the
+ * One keep-alive connection pool with the headers of a source. Its options are lean on purpose, for this is the
  * hot path: whatever got does beyond sending and receiving is switched off.
  * @throws RunwatchError `invalid_source` when no request could ever be made with these options
  */
 export function createTransport(options: TransportOptions): Transport {
   const { base, request: connect, close } = openConnections(options);
-  let { apiKey } = options;
-  let client = got.extend({
-    headers: {
-      'x-api-key': apiKey,
-      'user-agent': options.userAgent,
-      accept: 'application/json',
-      'accept-encoding': 'gzip, br',
-    },
+  let { headers } = options;
+  const bare = got.extend({
+    headers: { 'user-agent': options.userAgent, accept: 'application/json' },
     throwHttpErrors: false,
     decompress: true,
     followRedirect: false,
     retry: { limit: 0 },
-    request: (url, { headers, method }) => connect(url, headers as OutgoingHttpHeaders, method),
+    request: (url, made) => connect(url, made.headers as OutgoingHttpHeaders, made.method),
   });
+  const clientWith = (own: SourceHeaders) =>
+    bare.extend({ headers: { ...own, 'accept-encoding': 'gzip, br' } });
+  let client = clientWith(headers);
   const sent = { base, timeoutMs: options.timeoutMs };
 
   return {
@@ -78,15 +78,19 @@ export function createTransport(options: TransportOptions): Transport {
       if (onSent !== undefined) request.once('request', (made) => made.once('finish', onSent));
       return replyOf(request, { deadline, take, sent });
     },
-    get apiKey() {
-      return apiKey;
-    },
-    useApiKey(next) {
-      apiKey = next;
-      client = client.extend({ headers: { 'x-api-key': apiKey } });
+    redact: (text) => redacted(text, headers),
+    useHeaders(next) {
+      headers = next;
+      client = clientWith(next);
     },
     close,
   };
+}
+
+/** A text without what the headers hold. */
+function redacted(text: string, headers: SourceHeaders): string {
+  const secrets = Object.values(headers).filter((value) => value !== '');
+  return secrets.reduce((rest, secret) => rest.replaceAll(secret, '[redacted]'), text);
 }
 
 /** @returns isCut */

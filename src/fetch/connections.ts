@@ -6,6 +6,7 @@ import http, {
 } from 'node:http';
 import https from 'node:https';
 import { RunwatchError } from '../core/errors.ts';
+import type { SourceHeaders } from '../core/source/port.ts';
 import { Names } from '../names.ts';
 import { requestTarget, tunnelled } from '../proxy-tunnel.ts';
 
@@ -15,7 +16,7 @@ const IDLE_CONNECTION_MS = 90_000;
 /** Where a source is, and how it is reached. */
 export interface ConnectionOptions {
   baseUrl: string;
-  apiKey: string;
+  headers: SourceHeaders;
   userAgent: string;
   /** Most connections at once; requests beyond it wait in line. */
   maxSockets: number;
@@ -31,7 +32,7 @@ export interface ConnectionOptions {
 export interface Connections {
   /** The base URL, with a path that ends in a slash. */
   base: URL;
-  /** Makes a request that the caller has to end. Redirects are not followed: the API key goes to no other host. */
+  /** Makes a request that the caller has to end. Redirects are not followed: the headers go to no other host. */
   request: (url: URL, headers: OutgoingHttpHeaders, method?: string) => ClientRequest;
   /** Closes all connections. */
   close: () => void;
@@ -40,7 +41,7 @@ export interface Connections {
 /** @throws RunwatchError `invalid_source` when no request could ever be made with these options */
 export function openConnections(options: ConnectionOptions): Connections {
   const base = parseBase(options.baseUrl);
-  assertHeaderValue(options.apiKey);
+  for (const [name, value] of Object.entries(options.headers)) assertHeader(name, value);
   const client = base.protocol === 'https:' ? https : http;
   const agent = withNames(new client.Agent(poolOf(options)), options);
   return {
@@ -98,11 +99,11 @@ function parseBase(baseUrl: string): URL {
   return base;
 }
 
-function assertHeaderValue(apiKey: string): void {
+function assertHeader(name: string, value: string): void {
   try {
-    validateHeaderValue('x-api-key', apiKey);
+    validateHeaderValue(name, value);
   } catch {
-    throw new RunwatchError('the API key holds characters that no HTTP header can carry', {
+    throw new RunwatchError(`the header ${name} holds characters that no HTTP header can carry`, {
       code: 'invalid_source',
     });
   }

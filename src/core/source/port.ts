@@ -1,0 +1,45 @@
+import type { ListOutcome, ListQuestion } from '../feed/run-list.ts';
+import type { EventStreams } from '../feed/run-stream.ts';
+import type {
+  DefinitionOutcome,
+  WorkflowListOutcome,
+  WorkflowsQuestion,
+} from '../feed/workflow.ts';
+import type { PollResult } from '../run/snapshot.ts';
+
+/** Headers that each request to a source carries; all of it is secret. */
+export type SourceHeaders = Readonly<Record<string, string>>;
+
+interface ReadOptions {
+  /** Gives the read up. */
+  signal?: AbortSignal;
+  /** Called when the request has left this host. */
+  onSent?: () => void;
+}
+
+/** What a request comes to that only shows whether the source answers. */
+export type ProbeOutcome = { kind: 'answered' } | Exclude<ListOutcome, { kind: 'page' }>;
+
+/** Names that a source gives what its runs belong to. */
+interface SourceNames {
+  readWorkflows(question: WorkflowsQuestion): Promise<WorkflowListOutcome>;
+  readDefinition(workflowId: string): Promise<DefinitionOutcome>;
+}
+
+/**
+ * The requests that a source takes; null for what it does not, as its `SourceTraits` say. Trouble with the
+ * source is an outcome. What is thrown is RunwatchError: `aborted` when the caller gives up or it is closed,
+ * `host_exhausted` when this host could open no connection. One deadline covers all that a request takes.
+ */
+export interface SourcePort {
+  readRun(runId: string, options?: ReadOptions): Promise<PollResult>;
+  /** The cheapest request that shows, without a run, whether the source answers. */
+  readonly probe: (() => Promise<ProbeOutcome>) | null;
+  readonly readPage: ((question: ListQuestion) => Promise<ListOutcome>) | null;
+  readonly streams: EventStreams | null;
+  readonly names: SourceNames | null;
+  /** Sends other headers from now on; what is in flight goes on with its own. */
+  useHeaders(headers: SourceHeaders): void;
+  /** Gives up the requests in flight, and closes their connections. A stream ends by its own signal. */
+  close(): void;
+}

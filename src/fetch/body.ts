@@ -1,0 +1,63 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { z } from 'zod';
+import type { FetchTrouble } from '../core/run/snapshot.ts';
+
+/** How many complaints are named: a run can have a few, a list of a hundred runs too many. */
+const MAX_ISSUES = 10;
+
+type Invalid = Extract<FetchTrouble, { kind: 'invalid_response' }>;
+
+/** The body of a 200. */
+interface Body {
+  text: string;
+  /** How much of it came over the wire. */
+  bytes: number;
+}
+
+export function invalid(message: string): Invalid {
+  return { kind: 'invalid_response', message };
+}
+
+/**
+ * Judges the body of a 200. Messages name places in it, never what stands there.
+ * @param what the name of what is expected, such as `a run`
+ */
+export function readJson<Output>(
+  body: Body,
+  headers: IncomingHttpHeaders,
+  schema: z.ZodType<Output>,
+  what: string,
+): { kind: 'value'; value: Output } | Invalid {
+  const encoding = headers['content-encoding'] ?? 'identity';
+  if (encoding !== 'identity') return invalid('the body is encoded in a way that is not known');
+  const json = parseJson(body.text);
+  if (json === undefined) return invalid(notJsonMessage(body, headers));
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return { kind: 'value', value: parsed.data };
+  const issues = parsed.error.issues
+    .slice(0, MAX_ISSUES)
+    .map(({ path, message }) => (path.length === 0 ? message : `${path.join('.')}: ${message}`));
+  return invalid(`not ${what}: ${issues.join('; ')}`);
+}
+
+/** @returns undefined for what is no JSON (V8's error would quote the text) */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+function notJsonMessage(body: Body, headers: IncomingHttpHeaders): string {
+  const text = body.text.trim();
+  if (text === '') return 'the body is empty';
+  if (text.startsWith('{') && !text.endsWith('}')) {
+    return `the JSON is cut off after ${body.bytes} bytes`;
+  }
+  const type = /^[\w.+-]{1,64}\/[\w.+-]{1,64}/.exec(headers['content-type'] ?? '')?.[0] ?? '';
+  if (type === 'text/html' || text.startsWith('<')) return 'the body is HTML, not JSON';
+  return type === '' || type.includes('json')
+    ? 'the body is not valid JSON'
+    : `the body is not JSON but ${type}`;
+}

@@ -1,0 +1,49 @@
+import type { ListQuestion } from '../core/feed/run-list.ts';
+import type { ProbeOutcome, SourceHeaders, SourcePort } from '../core/source/port.ts';
+import type { RequestReport } from '../core/source/request.ts';
+import { createSourceClient, type SourceClientOptions } from '../fetch/client.ts';
+import { definitionRequest } from './definition.ts';
+import { createEventStreams } from './event-stream.ts';
+import { pageRequest, workflowsRequest } from './listing.ts';
+import { runRequest } from './run.ts';
+
+export interface NoxusOptions extends Omit<SourceClientOptions, 'onRequest'> {
+  /** Called after every request, also after one that failed; must not throw. */
+  onRequest?: (report: RequestReport) => void;
+  /** The most event streams at once, on connections of their own. */
+  maxStreams: number;
+}
+
+/** What each request to a Noxus workspace carries. */
+export function noxusHeaders(apiKey: string): SourceHeaders {
+  return { 'x-api-key': apiKey };
+}
+
+/**
+ * Opens a Noxus workspace. Nothing is sent before it is asked.
+ * @throws RunwatchError `invalid_source` when no request could ever be made with these options
+ */
+export function openNoxus(options: NoxusOptions): SourcePort {
+  const client = createSourceClient(options);
+  const streams = createEventStreams({ now: Date.now, ...options, maxSockets: options.maxStreams });
+  const readPage = (question: ListQuestion) => client.send(pageRequest(question));
+  return {
+    readRun: (runId, call) => client.send(runRequest(runId), call),
+    async probe(): Promise<ProbeOutcome> {
+      const outcome = await readPage({ workflowId: null, page: 1, size: 1 });
+      return outcome.kind === 'page' ? { kind: 'answered' } : outcome;
+    },
+    readPage,
+    streams,
+    names: {
+      readWorkflows: (question) => client.send(workflowsRequest(question)),
+      readDefinition: (workflowId) => client.send(definitionRequest(workflowId)),
+    },
+    useHeaders(headers) {
+      client.useHeaders(headers);
+      // Streams that are opened from now on send them.
+      streams.useHeaders(headers);
+    },
+    close: () => client.close(),
+  };
+}
