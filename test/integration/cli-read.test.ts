@@ -332,6 +332,12 @@ describe('runwatch events', () => {
     });
   });
 
+  test('events says no share of a run whose source gives no progress', async () => {
+    const run = sampleRun({ status: 'completed', progress: null });
+    daemon.on('GET /v1/events', page(sampleEvent('evt_1', { run })));
+    expect((await cli(['events'])).stdout).toMatch(/running → completed {2}/);
+  });
+
   test('events shows the newest first, and steps of progress only where they are asked for', async () => {
     daemon.on('GET /v1/events', page(sampleEvent('evt_3'), sampleEvent('evt_1')));
     const { stdout } = await cli(['events', '--since', '1h']);

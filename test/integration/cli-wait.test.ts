@@ -197,6 +197,12 @@ describe('waiting by the daemon', () => {
     expect((await wait('run-1')).exitCode).toBe(0);
   });
 
+  test('wait shows no share of a run whose source gives no progress', async () => {
+    const running = sampleWatch({ run: sampleRun({ progress: null }) });
+    serveFresh(running, settledWatch('run-1', 'completed'));
+    expect((await wait('run-1')).stderr).toContain('run-1 running\n');
+  });
+
   test('wait shows bars on a terminal, and restores the cursor', async () => {
     serveFresh(sampleWatch(), settledWatch('run-1', 'completed'));
     const result = await runCli(['wait', 'run-1'], { env: env(), terminal: 80 });

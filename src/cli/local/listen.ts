@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { escapeControls } from '../../core/control-characters.ts';
 import { isoTime } from '../../core/event/event.ts';
-import { percentText } from '../../core/run/snapshot.ts';
+import { percentText, type RunSnapshot } from '../../core/run/snapshot.ts';
 import { startReceiver, type ReceivedWebhook } from '../../simulator/receiver.ts';
 import { untilAborted } from '../command-line.ts';
 
@@ -88,10 +88,14 @@ function runParts(body: string): string[] {
   const { run_id: runId, run, detection_delay_ms: delay, reminder } = data;
   return [
     runId,
-    ...(run ? [`${run.status} ${percentText(run.progress, ' %')}`] : []),
+    ...(run ? [statusText(run)] : []),
     ...(typeof reminder === 'number' ? [`reminder ${reminder}`] : []),
     ...(typeof delay === 'number' ? [`seen after ${delay} ms`] : []),
   ];
+}
+
+function statusText({ status, progress }: Pick<RunSnapshot, 'status' | 'progress'>): string {
+  return progress === null ? status : `${status} ${percentText(progress, ' %')}`;
 }
 
 function parseEvent(body: string) {

@@ -85,7 +85,8 @@ function whatHappened(event: AnyEventView): string {
     previous !== null && previous.status !== run.status
       ? `${previous.status} → ${run.status}`
       : run.status;
-  return [`${came}, ${percentText(run.progress)}`, ...howLong(data)].join(', ');
+  const share = run.progress === null ? [] : [percentText(run.progress)];
+  return [came, ...share, ...howLong(data)].join(', ');
 }
 
 function whatOfOwn({ alert, repeat, error, message }: OwnData): string {

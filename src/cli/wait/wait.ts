@@ -166,21 +166,24 @@ async function newBars(output: Output, format: string, barsize: number): Promise
 
 async function createBars(output: Output, runIds: readonly string[]): Promise<WaitDisplay> {
   const width = Math.max(...runIds.map(({ length }) => length));
-  const format = '{name} {bar} {percentage}% {status}';
+  const format = '{name} {bar} {share} {status}';
   const bars = await newBars(output, format, output.columns - width - STATUS_WIDTH - 10);
   const byRun = new Map<string, SingleBar>();
   for (const runId of runIds) {
-    byRun.set(runId, bars.create(100, 0, { name: runId.padEnd(width), status: 'waiting' }));
+    byRun.set(
+      runId,
+      bars.create(100, 0, { name: runId.padEnd(width), share: '', status: 'waiting' }),
+    );
   }
   return {
     update(runId, view) {
       const status = plain(view.trouble === null ? statusOf(view) : 'no answer from its source');
       const text = paint(status, view.run?.status ?? '', output.colors);
-      byRun.get(runId)?.update(percentOf(view), { status: text });
+      byRun.get(runId)?.update(percentOf(view), { share: shareText(view), status: text });
     },
     settle(runId, { kind }) {
       const status = { status: paint(kind, kind, output.colors) };
-      if (kind === 'completed') byRun.get(runId)?.update(100, status);
+      if (kind === 'completed') byRun.get(runId)?.update(100, { ...status, share: '100%' });
       else byRun.get(runId)?.update(status);
     },
     stop() {
@@ -210,10 +213,14 @@ async function createTally(output: Output, runs: number): Promise<WaitDisplay> {
 }
 
 function describe(view: RunView): string {
-  const given = view.run?.progress ?? null;
-  const progress = given === null ? '' : ` ${percentText(given)}`;
   const trouble = view.trouble === null ? '' : ` (${view.trouble.message})`;
-  return plain(`${statusOf(view)}${progress}${trouble}`);
+  return plain(`${[statusOf(view), shareText(view)].filter(Boolean).join(' ')}${trouble}`);
+}
+
+/** Nothing where the source gives no progress. */
+function shareText({ run }: RunView): string {
+  const progress = run?.progress ?? null;
+  return progress === null ? '' : percentText(progress);
 }
 
 function statusOf({ run, state }: RunView): string {

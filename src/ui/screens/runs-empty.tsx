@@ -52,7 +52,7 @@ export function FirstRun() {
         text={`curl -X POST ${window.location.origin}${href('/v1/watches')} -H 'content-type: application/json' -d '{"run_id":"<run-id>"}'`}
       />
       <p>
-        To watch every run of a workspace by itself, set <code>discover</code> for its source in the
+        To watch every run of a source by itself, set <code>discover</code> for it in the
         configuration.
       </p>
     </Empty>

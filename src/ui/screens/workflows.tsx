@@ -99,7 +99,7 @@ function NoWorkflows({ since }: { since: string }) {
   return (
     <Empty title={`No run of any workflow was watched in the last ${since}.`}>
       <p>
-        Watch runs, or have every run of a workspace watched by <code>discover</code> in the
+        Watch runs, or have every run of a source watched by <code>discover</code> in the
         configuration:
       </p>
       <Command text="runwatch watch <run-id>" />

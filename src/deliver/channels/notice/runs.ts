@@ -199,15 +199,12 @@ export function foldedNotice(
   const [first] = events;
   const known = RUN_EVENTS[first.type];
   const byWorkflow = countByWorkflow(events);
-  const [[only] = [null]] = byWorkflow;
-  const whose = byWorkflow.length === 1 ? only : counted(byWorkflow.length, 'workflow');
-  const of = whose === null ? '' : ` of ${whose}`;
   const what = known?.several ?? `report ${first.type}`;
   const listed = events.slice(0, RUNS_LISTED);
   const tone = known?.tone ?? 'neutral';
   const workflow = byWorkflow.length === 1 ? (first.data.run?.workflow_id ?? null) : null;
   return {
-    ...bareNotice(first, `${counted(events.length, 'run')}${of} ${what}`),
+    ...bareNotice(first, `${counted(events.length, 'run')}${whoseText(byWorkflow)} ${what}`),
     tone,
     owner: asksForHelp(tone) ? wording.ownerOf(workflow) : null,
     lines: byWorkflow.length === 1 ? [] : [countsText(byWorkflow)],
@@ -235,6 +232,13 @@ function countByWorkflow(events: readonly SentEvent[]): [name: string | null, co
   return [...counts.values()]
     .toSorted((a, b) => b.count - a.count)
     .map(({ name, count }) => [name, count]);
+}
+
+/** ` of invoices`, ` of 3 workflows`; nothing for runs without a workflow. */
+function whoseText(byWorkflow: readonly [string | null, number][]): string {
+  const [[only] = [null]] = byWorkflow;
+  const whose = byWorkflow.length === 1 ? only : counted(byWorkflow.length, 'workflow');
+  return whose === null ? '' : ` of ${whose}`;
 }
 
 function countsText(byWorkflow: readonly [string | null, number][]): string {
