@@ -1,6 +1,7 @@
 import { playBurst, playLies, REQUESTS_PER_S } from './budget/burst.ts';
 import { SCALED, playLive, type LiveCell } from './budget/live.ts';
 import { playMany } from './budget/many.ts';
+import { playPace } from './budget/pace.ts';
 import { playSteady } from './budget/steady.ts';
 import { playWaits } from './budget/waits.ts';
 import { playSteadyVirtual, playVirtual, type VirtualCell } from './budget/virtual.ts';
@@ -53,13 +54,16 @@ const SLOW_USED_SHARE = 0.88;
 const SLOW_MS = [1_000, 3_000];
 const SLOW = { runs: 500, requestsPerS: 100 };
 
+/** A limit of a longer period may tell ends so much later than one of the same rate by the second. */
+const LIKE_PER_SECOND = 1.2;
+
 const MANY_RUNS = 20_000;
 
 /** Runs that go on beside those that wait for a human. */
 const BESIDE_WAITS = [100, 0];
 
-/** Parts of the bench: all but the first by built daemons, in life's time. */
-const PARTS = { virtual, burst, lies, daemons, large, interval, slow, waits, many };
+/** Parts of the bench: all but the first two by built daemons, in life's time. */
+const PARTS = { virtual, pace, burst, lies, daemons, large, interval, slow, waits, many };
 
 export const BUDGET_CELLS = Object.keys(PARTS);
 
@@ -164,6 +168,16 @@ function besideForeign(seed: number): Figure {
     unit: 's',
     target: { atMost: BOUND_BESIDE_FOREIGN_S },
   };
+}
+
+async function pace(seed: number): Promise<Figure[]> {
+  const cells = await playPace(seed);
+  return cells.map(({ name, p95, perSecond, spacingS, requestsPerRun }) => ({
+    name: `${name}: p95 of the delay`,
+    value: rounded(p95),
+    unit: `s (at the same rate per second ${rounded(perSecond)}, ${rounded(requestsPerRun)} requests/run)`,
+    target: { atMost: rounded(Math.max(LIKE_PER_SECOND * perSecond, spacingS)) },
+  }));
 }
 
 async function burst(): Promise<Figure[]> {

@@ -1,7 +1,7 @@
 import type { Follower, Moves, Policy, TracedPageName } from './policy.ts';
 import { RunLists } from './run-lists.ts';
 import type { Seen } from './summary.ts';
-import { Timetable, type Task } from './timetable.ts';
+import { Timetable, type Permits, type Task } from './timetable.ts';
 import type { TracedRun } from './workload.ts';
 
 export interface ReplayOptions {
@@ -9,6 +9,8 @@ export interface ReplayOptions {
   fails?: (now: number) => boolean;
   /** Requests a second that all runs share; Infinity for as many as are wanted. */
   budgetPerS?: number;
+  /** How long after a change of a run its event stream says so, s; absent, there are no streams. */
+  hintAfterS?: number;
   /** Runs on the same lists that are not followed. */
   unwatched?: readonly TracedRun[];
 }
@@ -65,14 +67,45 @@ export class Replay {
   }
 
   run(runs: readonly TracedRun[]): Replayed {
+    const lists = this.begin(runs);
+    this.timetable.run();
+    return this.replayed(lists);
+  }
+
+  /** As {@link run}; requests go as permits allow. */
+  async runBy(runs: readonly TracedRun[], permits: Permits): Promise<Replayed> {
+    const lists = this.begin(runs);
+    await this.timetable.runBy(permits);
+    return this.replayed(lists);
+  }
+
+  private begin(runs: readonly TracedRun[]): RunLists {
     const lists = new RunLists([...runs, ...(this.options.unwatched ?? [])]);
     for (const run of runs) {
       const polled = { run, follower: this.policy.follow(run), requests: 0, isActive: false };
       const task = this.pollsOf(polled, lists);
       this.polls.set(run, task);
       this.timetable.set(task, run.created);
+      this.hint(run, task);
     }
-    this.timetable.run();
+    return lists;
+  }
+
+  /** Has a run polled once its end was heard of. */
+  private hint({ finished }: TracedRun, poll: Task): void {
+    const { hintAfterS } = this.options;
+    if (hintAfterS === undefined) return;
+    const heard: Task = {
+      deadline: () => -Infinity,
+      act: () => {
+        this.timetable.wake(poll);
+        return { requests: 0, nextAt: null };
+      },
+    };
+    this.timetable.set(heard, finished + hintAfterS);
+  }
+
+  private replayed(lists: RunLists): Replayed {
     const seen = this.seen.map((one) => {
       const own = (this.listed.get(one.workflow) ?? 0) / lists.count(one.workflow);
       const all = (this.listed.get(null) ?? 0) / lists.count(null);

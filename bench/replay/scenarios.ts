@@ -21,14 +21,22 @@ export type OurOptions = Omit<RunwatchOptions, 'random'> & { seed: number };
 /** Our policy; where there is a budget, its longest interval follows from it. */
 export function replayOurs(
   runs: readonly TracedRun[],
+  options: OurOptions,
+  replayOptions?: ReplayOptions,
+): Replayed {
+  return ourReplay(options, replayOptions).run(runs);
+}
+
+/** As {@link replayOurs}, before it runs. */
+export function ourReplay(
   { seed, ...options }: OurOptions,
   replayOptions: ReplayOptions = {},
-): Replayed {
+): Replay {
   const { budgetPerS = Infinity } = replayOptions;
   const roundS = options.roundS ?? (() => replaying.active / budgetPerS);
   const policy = runwatch({ ...options, roundS, budgetPerS, random: seededRandom(seed) });
   const replaying: Replay = new Replay(policy, replayOptions);
-  return replaying.run(runs);
+  return replaying;
 }
 
 /**

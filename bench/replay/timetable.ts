@@ -27,6 +27,16 @@ interface Entry {
   spareAt: number | null;
 }
 
+/** Says when requests may go, where a limit is at work that has a state of its own. */
+export interface Permits {
+  /**
+   * @param at when a request would go, s
+   * @param used how many have gone since the last call
+   * @returns when it may go, or when to ask again: `at` itself for now, s
+   */
+  goesAt(at: number, used: number): Promise<number>;
+}
+
 /** Before all others. */
 const AT_ONCE = -Infinity;
 
@@ -41,6 +51,8 @@ export class Timetable {
   private readonly waitingPages = new Agenda<Entry>();
   private readonly spare = new Agenda<Entry>();
   private sincePage = 0;
+  /** When the last turn was, s. */
+  private lastAt = -Infinity;
   private readonly entries = new Map<Task, Entry>();
 
   /** @param slotS the budget's time for one request, s */
@@ -70,16 +82,43 @@ export class Timetable {
     if (entry !== undefined && entry.waits !== AT_ONCE) this.queue(entry, AT_ONCE);
   }
 
-  /** Runs until no task is left. */
+  /** Runs until no task is left; requests go one after the other, each with its slot. */
   run(): void {
+    const turns = this.turns();
+    let freeAt = -Infinity;
+    for (let turn = turns.next(); turn.done !== true;) {
+      const { at, used } = turn.value;
+      if (used > 0) freeAt = this.lastAt + this.slotS * used;
+      turn = turns.next(Math.max(at, freeAt));
+    }
+  }
+
+  /** Runs until no task is left; requests go as permits allow. */
+  async runBy(permits: Permits): Promise<void> {
+    const turns = this.turns();
+    for (let turn = turns.next(); turn.done !== true;) {
+      const { at, used } = turn.value;
+      turn = turns.next(await permits.goesAt(at, used));
+    }
+  }
+
+  /** Yields when a request would go, and how many have gone since; takes when it may go. */
+  private *turns(): Generator<{ at: number; used: number }, void, number> {
     let now = -Infinity;
+    let used = 0;
     while (this.due.size + this.waiting.size + this.waitingPages.size > 0) {
       if (this.waiting.size + this.waitingPages.size === 0) {
         now = Math.max(now, Math.min(this.due.nextAt, this.spare.nextAt));
       }
       while (this.due.nextAt <= now) this.fallDue();
-      const requests = this.next(now);
-      now += this.slotS * requests;
+      const goesAt = yield { at: now, used };
+      used = 0;
+      if (goesAt > now) {
+        now = goesAt;
+      } else {
+        used = this.next(now);
+        this.lastAt = now;
+      }
     }
   }
 
