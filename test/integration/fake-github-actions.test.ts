@@ -116,6 +116,9 @@ describe('fake GitHub Actions: refusals', () => {
     expect(header('x-ratelimit-reset')).toBe(String(NOON / 1_000 + 30));
     expect(header('retry-after')).toBeNull();
     expect(body.message).toMatch(/rate limit exceeded/);
+    const page = await get('/rate_limit');
+    expect(page.status).toBe(200);
+    expect(page.body.resources.core).toMatchObject({ limit: 5_000, remaining: 0, used: 5_000 });
     clock += 30_000;
     expect((await read()).header('x-ratelimit-remaining')).toBe('4999');
   });

@@ -122,7 +122,8 @@ describe('fake LangGraph: refusals', () => {
     });
   });
 
-  test('the fake LangGraph answers 403 to a wrong key', async () => {
+  test('the fake LangGraph answers 403 to a wrong key, and says that it is well without one', async () => {
     expect(await get(runPath(id), 'wrong')).toMatchObject({ status: 403 });
+    expect(await get('/ok', 'wrong')).toEqual({ status: 200, body: { ok: true } });
   });
 });

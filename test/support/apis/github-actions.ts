@@ -104,56 +104,67 @@ export class GithubActions extends ApiServer {
   }
 
   protected answer(request: ApiRequest): ApiAnswer {
-    const refused = this.#refuse(request);
+    const refused = this.#judge(request);
     if (refused !== null) return refused;
-    const answer = this.#find(request);
+    this.#beginHour();
+    // This page is there whatever is used up, and does not count.
+    if (request.path === '/rate_limit') return { status: 200, body: this.#limits() };
+    const answer = this.#limited() ?? this.#find(request);
     const tag = `W/"${createHash('sha256').update(JSON.stringify(answer.body)).digest('hex')}"`;
     const isKnown = request.headers['if-none-match'] === tag;
     // Only an answer that says something new counts.
-    if (!isKnown) this.#used += 1;
+    if (!isKnown && answer.status !== 403) this.#used += 1;
     const headers = {
       ...this.#limitHeaders(),
       ...(answer.status === 200 && { etag: tag, 'cache-control': 'private, max-age=60' }),
+      ...answer.headers,
     };
     return isKnown ? { status: 304, headers } : { ...answer, headers };
   }
 
-  #refuse({ headers }: ApiRequest): ApiAnswer | null {
-    const now = this.#now();
+  /** The answer to a client that is not known. */
+  #judge({ headers }: ApiRequest): ApiAnswer | null {
     if (headers['user-agent'] === undefined) {
       const body = 'Request forbidden by administrative rules. Please send a User-Agent header.';
       return { status: 403, headers: { 'content-type': 'text/plain' }, body };
     }
     // GitHub does not reveal which private repositories exist.
     if (headers.authorization === undefined) return notFound();
-    if (headers.authorization !== `Bearer ${this.token}`) {
-      return refusal(401, 'Bad credentials', DOCS);
-    }
+    const isKnown = headers.authorization === `Bearer ${this.token}`;
+    return isKnown ? null : refusal(401, 'Bad credentials', DOCS);
+  }
+
+  /** The answer to a client that asks too much. */
+  #limited(): ApiAnswer | null {
     const limits = `${DOCS}/using-the-rest-api/rate-limits-for-the-rest-api`;
-    if (now < this.#secondaryUntil) {
+    const waitMs = this.#secondaryUntil - this.#now();
+    if (waitMs > 0) {
       const text =
         'You have exceeded a secondary rate limit. Please wait a few minutes before you try again.';
-      const retryAfter = String(Math.ceil((this.#secondaryUntil - now) / 1_000));
-      const answer = refusal(403, text, `${limits}#about-secondary-rate-limits`);
-      return { ...answer, headers: { ...this.#limitHeaders(), 'retry-after': retryAfter } };
-    }
-    if (now >= this.#resetAt) {
-      this.#used = 0;
-      this.#resetAt = now + AN_HOUR;
+      const headers = { 'retry-after': String(Math.ceil(waitMs / 1_000)) };
+      return { ...refusal(403, text, `${limits}#about-secondary-rate-limits`), headers };
     }
     if (this.#used < LIMIT) return null;
-    const answer = refusal(403, 'API rate limit exceeded for user ID 1.', limits);
-    return { ...answer, headers: this.#limitHeaders() };
+    return refusal(403, 'API rate limit exceeded for user ID 1.', limits);
+  }
+
+  /** Begins another hour once the last one is over. */
+  #beginHour(): void {
+    const now = this.#now();
+    if (now < this.#resetAt) return;
+    this.#used = 0;
+    this.#resetAt = now + AN_HOUR;
+  }
+
+  #limits() {
+    const [used, reset] = [this.#used, Math.ceil(this.#resetAt / 1_000)];
+    const core = { limit: LIMIT, remaining: LIMIT - used, used, reset, resource: 'core' };
+    return { resources: { core }, rate: core };
   }
 
   #limitHeaders(): Record<string, string> {
-    return {
-      'x-ratelimit-limit': String(LIMIT),
-      'x-ratelimit-remaining': String(LIMIT - this.#used),
-      'x-ratelimit-used': String(this.#used),
-      'x-ratelimit-reset': String(Math.ceil(this.#resetAt / 1_000)),
-      'x-ratelimit-resource': 'core',
-    };
+    const numbers = Object.entries(this.#limits().rate);
+    return Object.fromEntries(numbers.map(([name, text]) => [`x-ratelimit-${name}`, `${text}`]));
   }
 
   #find({ path, method }: ApiRequest): ApiAnswer {

@@ -108,6 +108,8 @@ export class LangGraph extends ApiServer {
   }
 
   protected answer({ path, method, headers }: ApiRequest): ApiAnswer {
+    // Its check of health takes no key.
+    if (path === '/ok') return { status: 200, body: { ok: true } };
     const key = headers['x-api-key'];
     if (key === undefined) return refusal(403, 'Missing authentication headers');
     if (key !== this.key) return refusal(403, 'Forbidden');
