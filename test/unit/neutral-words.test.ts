@@ -25,7 +25,7 @@ const SOURCE_LINES: [file: string, text: RegExp, why: string][] = [
   ['cli/verbs/wait.ts', /./, '--direct asks Noxus itself'],
   ['cli/wait/direct-account.ts', /./, '--direct asks Noxus itself'],
   ['cli/wait/observer.ts', /by Noxus itself/, '--direct asks Noxus itself'],
-  ['cli/local/local-verbs.ts', /Reads runs straight from Noxus/, '--direct asks Noxus itself'],
+  ['cli/local/local-verbs.ts', /./, '--direct asks Noxus itself'],
   ['cli/local/run-reader.ts', /./, '--direct asks Noxus itself'],
   ['cli/local/simulate.ts', /fake Noxus/, 'the simulator'],
   [
