@@ -38,7 +38,7 @@ import { delivererOf } from '../support/deliverer.ts';
 import { CONFIGURED } from '../support/endpoint-models.ts';
 import { eventLogTo } from '../support/event-log.ts';
 import { messageOf } from '../support/messages.ts';
-import { sampleEvent } from '../support/sample-events.ts';
+import { sampleEvent, sampleSystemEvent } from '../support/sample-events.ts';
 import type { Credentials } from '../support/services/service.ts';
 import { startSmtpServer } from '../support/services/smtp.ts';
 import { openStores } from '../support/stores.ts';
@@ -89,9 +89,9 @@ afterAll(async () => {
 });
 
 /** The routes of one process to the endpoints of a configuration. */
-function processWith(endpoints: object) {
+function processWith(endpoints: object, sources: object = {}) {
   const egress = { allow: ['127.0.0.0/8'], require_https: true };
-  const config = configSchema.parse({ data_dir: '/d', endpoints, egress });
+  const config = configSchema.parse({ data_dir: '/d', endpoints, egress, sources });
   const logged: unknown[] = [];
   const clock = { now: Date.now() };
   const process = testProcess({
@@ -215,6 +215,19 @@ test('a message names the workflow as it is known when it is sent, in each of it
   await route?.channel.send({ ...message, others });
   const says = received.map((one) => one.body.includes('nightly books'));
   expect(says).toEqual([false, true, true]);
+});
+
+test('a message says the label of a source that is configured, and the name of another', async () => {
+  const { routeOf } = processWith(
+    { chat: { type: 'slack', url: origin } },
+    { eu: { api_key: 'key' } },
+  );
+  const route = await routeOf(deliveryTo('chat'));
+  for (const source of ['eu', 'us']) {
+    await route?.channel.send(messageOf(sampleSystemEvent('source.unreachable', { source })));
+  }
+  const texts = received.map((one) => JSON.parse(one.body).text);
+  expect(texts).toEqual(['Noxus does not answer for source eu', 'us does not answer']);
 });
 
 test('a log endpoint writes a line, and has no retries', async () => {

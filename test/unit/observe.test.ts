@@ -217,6 +217,17 @@ describe('a missing run', () => {
     ]);
   });
 
+  test.each([
+    [notFound, 'forge does not know this run (404)'],
+    [{ kind: 'rejected', message: 'no such form' }, 'forge rejects the run id (422): no such form'],
+  ] satisfies [PollResult, string][])(
+    'why a run is missing says the label of its source: %j',
+    (seen, message) => {
+      const context = { ...observeContext(NOON), label: 'forge' };
+      expect(observe(newWatch(), seen, context).watch.missing).toMatchObject({ message });
+    },
+  );
+
   test('a missing run is not gone while its source answers for no other run, and the source is in doubt', () => {
     const seen = newWatch({
       missing: { code: 'not_found', message: '404', since: NOON, count: 9 },

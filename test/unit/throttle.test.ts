@@ -49,7 +49,7 @@ function play(
   for (const { at, answer, askedAt = at } of given) {
     const now = NOON + at;
     const times = { now, askedAt: NOON + askedAt, answeredAt: lastAnswer };
-    const context = { label: 'Noxus', policy, ...times, active };
+    const context = { label: 'forge', policy, ...times, active };
     state = afterAnswer(state, answer, context);
     if (answer.kind === 'valid') lastAnswer = now;
   }
@@ -155,6 +155,7 @@ describe('an outage', () => {
     const over = play([...later, { at: 6 * MINUTE, answer: valid }]);
     expect(over).toMatchObject({ closed: null, row: [] });
     expect(typesOf(over)).toEqual(['source.unreachable', 'source.recovered']);
+    expect(over?.unsaid.at(-1)?.message).toBe('forge answers again');
     expect(withSaid(over!, over!.unsaid)).toBeNull();
   });
 
