@@ -9,7 +9,7 @@ type Options = Parameters<typeof startDaemon>[0];
 /** A daemon inside the test's process: the test stops it. */
 export async function startInside(
   config: Record<string, unknown>,
-  { clocks }: Pick<Options, 'clocks'> = {},
+  given: Pick<Options, 'clocks' | 'kindOf'> = {},
 ) {
   const lines: string[] = [];
   const log = pino({}, { write: (line: string) => void lines.push(line) });
@@ -20,7 +20,7 @@ export async function startInside(
     eventLog: eventLogTo((level, fields, msg) => log.info({ ...fields, level }, msg)),
     version: '0',
     lifecycle,
-    ...(clocks !== undefined && { clocks }),
+    ...given,
   });
   return {
     ...daemon,

@@ -1,0 +1,59 @@
+import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
+import type { SourcePort } from '../../src/core/source/port.ts';
+import type { SourceTraits } from '../../src/core/source/traits.ts';
+import type { KindOf } from '../../src/source/kinds.ts';
+import { snapshot } from './builders.ts';
+
+/** A source that can be asked for one run at a time, and for nothing else. */
+export interface BareSource {
+  kindOf: KindOf;
+  /** Runs by their ids; one that is not here gets a 404. */
+  runs: Map<string, Partial<RunSnapshot>>;
+  /** The ids of the runs that were read, in order. */
+  reads: string[];
+  /** Headers that it was given after it was opened. */
+  headers: unknown[];
+}
+
+const ID_SHAPE = 'a word and a number, such as job-7';
+
+function traitsOf(label: string): SourceTraits {
+  return {
+    label,
+    idShape: ID_SHAPE,
+    idProblem: (runId) => (/^[a-z]+-\d+$/.test(runId) ? null : `expected ${ID_SHAPE}`),
+    idInUrl: () => null,
+    lists: null,
+    streams: false,
+    names: false,
+    stop: false,
+  };
+}
+
+export function bareSource(): BareSource {
+  const runs = new Map<string, Partial<RunSnapshot>>();
+  const reads: string[] = [];
+  const headers: unknown[] = [];
+  const port: SourcePort = {
+    async readRun(runId, { onSent } = {}) {
+      reads.push(runId);
+      onSent?.();
+      const run = runs.get(runId);
+      if (run === undefined) return { kind: 'not_found' };
+      const observed_at = new Date().toISOString();
+      return { kind: 'run', run: snapshot({ id: runId, ...run, observed_at }) };
+    },
+    probe: null,
+    readPage: null,
+    streams: null,
+    names: null,
+    useHeaders: (next) => void headers.push(next),
+    close: () => undefined,
+  };
+  const kindOf: KindOf = (name, { api_key }) => ({
+    traits: traitsOf(name),
+    headers: { authorization: `Bearer ${api_key}` },
+    open: () => port,
+  });
+  return { kindOf, runs, reads, headers };
+}
