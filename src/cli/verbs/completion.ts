@@ -179,8 +179,12 @@ function nameCommand(of: NameKind): string {
   return `runwatch complete ${of} 2>/dev/null`;
 }
 
-/* bash: one function, without the package bash-completion. */
+/* bash: without the package bash-completion. */
 
+/**
+ * Ids may hold any printable letter, also those at which bash divides words, and those by which it runs
+ * commands. So no name is ever evaluated, each is quoted as bash needs it, and words are put together again.
+ */
 function bashScript(verbs: readonly Verb[]): string {
   const values = verbs.flatMap(({ path, flags }) =>
     flags.flatMap(({ names, value }) => {
@@ -190,22 +194,66 @@ function bashScript(verbs: readonly Verb[]): string {
     }),
   );
   return `# Completes runwatch in bash; load it by: source <(runwatch completion bash)
+
+# Offers the names that begin with what is typed, without what bash leaves in place of it.
+_runwatch_offer() {
+  local name
+  for name; do
+    [[ $name == "$typed"* ]] || continue
+    name=\${name#"$head"}
+    if [[ -z $quote ]]; then printf -v name %q "$name"
+    elif [[ $name == *[\\'\\"\\\`\\$\\\\!]* ]]; then continue
+    fi
+    COMPREPLY+=("$name")
+  done
+}
+
+_runwatch_ask() {
+  local name
+  while IFS= read -r name; do _runwatch_offer "$name"; done < <(runwatch complete "$1" 2>/dev/null)
+}
+
 _runwatch() {
-  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD-1]} verb='' words='' i
+  local rest=\${COMP_LINE:0:COMP_POINT} cur prev verb='' typed head='' quote='' breaks='' letter i
+  local -a words=()
   COMPREPLY=()
-  for ((i = 1; i < COMP_CWORD; i++)); do
-    case "$verb \${COMP_WORDS[i]}" in
+  # What no space divides is one word.
+  for ((i = 0; i <= COMP_CWORD; i++)); do
+    if ((i == 0)) || [[ $rest == [[:space:]]* ]]; then
+      rest=\${rest#"\${rest%%[![:space:]]*}"}
+      words+=('')
+    fi
+    cur=\${COMP_WORDS[i]}
+    ((i < COMP_CWORD)) || cur=$rest
+    words[\${#words[@]} - 1]+=$cur
+    rest=\${rest#"$cur"}
+  done
+  cur=\${words[\${#words[@]} - 1]}
+  prev=\${words[\${#words[@]} - 2]}
+  for ((i = 1; i < \${#words[@]} - 1; i++)); do
+    case "$verb \${words[i]}" in
       ${stepsOf(verbs).map(quote).join('|')})
-        verb="\${verb:+$verb }\${COMP_WORDS[i]}" ;;
+        verb="\${verb:+$verb }\${words[i]}" ;;
     esac
   done
+  if [[ $cur == --*=* && $COMP_WORDBREAKS == *=* ]]; then
+    prev=\${cur%%=*} cur=\${cur#*=}
+  fi
+  if [[ $cur == [\\'\\"]* ]]; then
+    quote=\${cur:0:1} typed=\${cur:1}
+  else
+    IFS= read typed <<<"$cur"
+    for letter in @ = :; do [[ $COMP_WORDBREAKS == *$letter* ]] && breaks+=$letter; done
+    [[ -n $breaks && $typed == *[$breaks]* ]] && head=\${typed%"\${typed##*[$breaks]}"}
+    # Bash replaces an @, too, as the beginning of a host name.
+    head=\${head%@}
+  fi
   case "$verb $prev" in
 ${values.join('\n')}
   esac
   case "$verb" in
-${verbs.map((verb) => `    ${quote(verb.path)}) words=${bashWords(verb)} ;;`).join('\n')}
+${verbs.map((verb) => `    ${quote(verb.path)}) ${bashWords(verb)} ;;`).join('\n')}
   esac
-  COMPREPLY=($(compgen -W "$words" -- "$cur"))
 }
 complete -F _runwatch runwatch
 `;
@@ -214,9 +262,9 @@ complete -F _runwatch runwatch
 function bashValue(value: Words): string {
   switch (value.kind) {
     case 'choices':
-      return `COMPREPLY=($(compgen -W ${quote(value.words.join(' '))} -- "$cur"))`;
+      return `_runwatch_offer ${value.words.map(quote).join(' ')}`;
     case 'names':
-      return `COMPREPLY=($(compgen -W "$(${nameCommand(value.of)})" -- "$cur"))`;
+      return `_runwatch_ask ${value.of}`;
     case 'file':
       return 'COMPREPLY=($(compgen -f -- "$cur"))';
     case 'free':
@@ -230,10 +278,9 @@ function bashWords({ verbs, flags, args }: Verb): string {
     ...flags.flatMap(({ names }) => names),
     ...(args.kind === 'choices' ? args.words : []),
   ];
+  const offer = `_runwatch_offer ${fixed.map(quote).join(' ')}`;
   // Names are only asked for where no flag is being typed.
-  return args.kind === 'names'
-    ? `${quote(`${fixed.join(' ')} `)}; [[ $cur == -* ]] || words+=$(${nameCommand(args.of)})`
-    : quote(fixed.join(' '));
+  return args.kind === 'names' ? `${offer}; [[ $cur == -* ]] || _runwatch_ask ${args.of}` : offer;
 }
 
 /* zsh: the same walk, with descriptions. */
@@ -263,7 +310,7 @@ _runwatch() {
 ${values.join('\n')}
   esac
   case "$verb" in
-${verbs.map((verb) => `    (${quote(verb.path)}) found=(${zshWords(verb)}) ;;`).join('\n')}
+${verbs.map((verb) => `    (${quote(verb.path)}) ${zshWords(verb)} ;;`).join('\n')}
   esac
   _describe runwatch found
 }
@@ -284,15 +331,16 @@ function zshValue(value: Words): string {
   }
 }
 
+/** Names are no part of what is described: a colon would end them. */
 function zshWords({ verbs, flags, args }: Verb): string {
   const describe = (name: string, description: string) =>
     quote(`${name.replaceAll(':', String.raw`\:`)}:${description.replaceAll('\n', ' ')}`);
-  return [
+  const found = [
     ...verbs.map(({ name, description }) => describe(name, description)),
     ...flags.flatMap(({ names, description }) => names.map((name) => describe(name, description))),
     ...(args.kind === 'choices' ? args.words.map(quote) : []),
-    ...(args.kind === 'names' ? [`\${(f)"$(${nameCommand(args.of)})"}`] : []),
   ].join(' ');
+  return `found=(${found})${args.kind === 'names' ? `; ${zshValue(args)}` : ''}`;
 }
 
 /* fish: one line for each word. */
