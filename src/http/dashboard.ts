@@ -21,6 +21,8 @@ const SCREENS = [
   '/runs',
   '/runs/:id',
   '/runs/:source/:id',
+  // A proxy may have decoded the slashes of an id.
+  '/runs/:source/*',
   '/deliveries',
   '/deliveries/:id',
   '/endpoints',

@@ -86,16 +86,3 @@ function linkTarget(link: HTMLAnchorElement | SVGAElement): string | null {
   const isPage = !/^(docs|openapi\.json|metrics|readyz)/.test(url.pathname.slice(ROOT.length));
   return isOurs && isPage && url.hash === '' ? `${url.pathname}${url.search}` : null;
 }
-
-/** The values of a path that has a shape such as `/runs/:source/:id`; null where it has another. */
-export function matchPath(shape: string, path: string): Record<string, string> | null {
-  const [wanted, given] = [shape.split('/'), path.split('/')];
-  if (wanted.length !== given.length) return null;
-  const values: Record<string, string> = {};
-  for (const [at, part] of wanted.entries()) {
-    const found = given[at] ?? '';
-    if (part.startsWith(':')) values[part.slice(1)] = decodeURIComponent(found);
-    else if (part !== found) return null;
-  }
-  return values;
-}

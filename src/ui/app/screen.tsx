@@ -12,7 +12,8 @@ import { Runs } from '../screens/runs.tsx';
 import { System } from '../screens/system.tsx';
 import { Workflows } from '../screens/workflows.tsx';
 import { screenName } from './attention.ts';
-import { address, href, matchPath } from './router.ts';
+import { matchPath } from './match-path.ts';
+import { address, href } from './router.ts';
 
 type Values = Record<string, string>;
 
@@ -24,7 +25,7 @@ const SCREENS: readonly {
   { shape: '/', name: 'Now', screen: Now },
   { shape: '/runs', name: 'Runs', screen: Runs },
   { shape: '/runs/:id', name: 'Run', screen: Run },
-  { shape: '/runs/:source/:id', name: 'Run', screen: Run },
+  { shape: '/runs/:source/:id+', name: 'Run', screen: Run },
   { shape: '/deliveries', name: 'Deliveries', screen: Deliveries },
   { shape: '/deliveries/:id', name: 'Delivery', screen: Delivery },
   { shape: '/endpoints', name: 'Endpoints', screen: Endpoints },

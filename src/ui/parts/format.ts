@@ -72,9 +72,9 @@ export function eventText(type: string): string {
   return family === 'run' ? statusText(name) : `${family} ${statusText(name)}`;
 }
 
-/** The beginning of a long id; ids that people chose are not cut. */
-export function shortId(id: string): string {
-  return /^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(id) ? id.slice(0, 8) : id;
+/** A text as a word of a shell's command. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 /** A name that cannot be broken well is cut in its middle. */

@@ -1,3 +1,4 @@
+import { shortId } from '../../core/run/short-id.ts';
 import { computed } from '@preact/signals';
 import { useMemo, useRef, useState } from 'preact/hooks';
 import { groupBy } from '../../core/arrays.ts';
@@ -8,7 +9,7 @@ import type { Watch } from '../api/types.ts';
 import { go, href, runPath } from '../app/router.ts';
 import { Empty, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { useBrush } from '../parts/brush.ts';
-import { lengthText, plural, shortId } from '../parts/format.ts';
+import { lengthText, plural } from '../parts/format.ts';
 import { Glyph, glyphPath, toneOf, type Tone } from '../parts/status.tsx';
 import { now, useLive, useLoaded, useWidth } from '../parts/hooks.ts';
 import { learnNames, workflowText } from '../parts/workflow-names.ts';

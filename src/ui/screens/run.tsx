@@ -10,6 +10,7 @@ import { acknowledgeRun, AcknowledgedBy } from '../parts/acknowledge.tsx';
 import { Command, Copy, Empty, Header, Loading, Progress, Trouble } from '../parts/basics.tsx';
 import { confirmed } from '../parts/confirm.tsx';
 import { Fact, Facts } from '../parts/basics.tsx';
+import { shellWord } from '../parts/format.ts';
 import { Status, toneOf } from '../parts/status.tsx';
 import { Ago, Clock } from '../parts/time.tsx';
 import { act, say } from '../parts/toast.tsx';
@@ -72,7 +73,7 @@ function NotWatched({ id }: { id: string }) {
   return (
     <Empty title={`The run ${id} is not watched.`}>
       <p>Watch it from a shell:</p>
-      <Command text={`runwatch watch ${id}`} />
+      <Command text={`runwatch watch ${shellWord(id)}`} />
       <p>
         Records are forgotten after the retention of the configuration.{' '}
         <a href={href('/runs')}>All runs</a>
@@ -89,7 +90,7 @@ function Actions({ watch, reload }: { watch: Watch; reload: () => void }) {
       {may.write.value && !isKiosk.value && <Changes watch={watch} reload={reload} />}
       <Copy text={link} label="Copy link" />
       <Copy text={watch.run_id} label="Copy id" />
-      <Copy text={`runwatch wait ${watch.run_id}`} label="Copy wait" />
+      <Copy text={`runwatch wait ${shellWord(watch.run_id)}`} label="Copy wait" />
     </>
   );
 }
