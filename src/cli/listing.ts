@@ -3,9 +3,10 @@ import type { DaemonClient, RunwatchClient } from '../client/client.ts';
 import { collectPages } from '../client/pages.ts';
 import type { PageView, WatchQuery, WorkflowsView } from '../client/types.ts';
 import { RunwatchError } from '../core/errors.ts';
+import { lastPartOf, shortIds, type IdText } from '../core/run/short-id.ts';
 import { isUuid } from '../core/run/snapshot.ts';
 import type { CommandLine } from './command-line.ts';
-import { widened, type Colors } from './output.ts';
+import { widened, type Colors, type Output } from './output.ts';
 import { EXIT, usageError } from './exit.ts';
 import { renderTable, type Column } from './render/table.ts';
 import { moreText, plain } from './render/text.ts';
@@ -39,10 +40,12 @@ export type FilterFlags<Query> = {
 export interface TableView {
   now: number;
   colors: Colors;
+  /** How ids of runs and workflows are shown, of which these stand together: short on a terminal. */
+  idTexts: (ids: Iterable<string>) => IdText;
 }
 
 /** The columns of a table, the most useful ones first: on a narrow terminal the last ones give way. */
-type Columns<Item> = (items: readonly Item[], view: TableView) => readonly Column<Item>[];
+export type Columns<Item> = (items: readonly Item[], view: TableView) => readonly Column<Item>[];
 
 /** What a verb lists, page by page. */
 export interface Listing<Item, Query, Flags> {
@@ -154,7 +157,7 @@ export function addListingFlags(command: Command): Command {
 }
 
 export function wideFlag(): Option {
-  return new Option('--wide', 'show all columns, whatever the width of the terminal');
+  return new Option('--wide', 'show all columns and whole ids, whatever the width of the terminal');
 }
 
 /** What was asked for, and the read of its pages, as far as the flags want them. */
@@ -226,14 +229,20 @@ export function tableOf<Item>(
   wide?: boolean,
 ): string {
   const output = widened(stdout, wide);
-  return renderTable(items, columns(items, { now: now(), colors: output.colors }), output);
+  const view = { now: now(), colors: output.colors, idTexts: idTextsFor(stdout, wide) };
+  return renderTable(items, columns(items, view), output);
+}
+
+/** A program wants whole ids, and so does who asks for all. */
+export function idTextsFor({ isTty }: Pick<Output, 'isTty'>, wide?: boolean): TableView['idTexts'] {
+  return isTty && wide !== true ? shortIds : () => (id) => id;
 }
 
 /** Most workflows that are named where a name is unknown. */
 const MOST_NAMED = 10;
 
 /**
- * Ids of workflows by their names, or by what one id alone begins with, for a query.
+ * Ids of workflows by their names, or by what one id alone begins with or has as its last part, for a query.
  * @param text names or ids, separated by commas
  * @param code of the error for what is neither
  * @throws RunwatchError where the daemon knows workflows, and not this one
@@ -253,7 +262,10 @@ export async function workflowIds(
 function idsOf(wanted: string, workflows: WorkflowsView['data'], code: string): string[] {
   const named = workflows.filter(({ name }) => name?.toLowerCase() === wanted.toLowerCase());
   if (named.length > 0) return named.map(({ workflow_id: id }) => id);
-  const begun = workflows.filter(({ workflow_id: id }) => id.startsWith(wanted.toLowerCase()));
+  const begun = workflows.filter(
+    ({ workflow_id: id }) =>
+      id.startsWith(wanted) || id.startsWith(wanted.toLowerCase()) || lastPartOf(id) === wanted,
+  );
   const [only] = new Set(begun.map(({ workflow_id: id }) => id));
   // A whole id may be of a workflow without runs for a month.
   if (workflows.length === 0 || isUuid(wanted)) return [wanted];

@@ -1,5 +1,6 @@
 import type { DaemonClient, LookupKind, RunRef } from '../client/client.ts';
 import { RunwatchError } from '../core/errors.ts';
+import { lastPartOf } from '../core/run/short-id.ts';
 import { isUuid } from '../core/run/snapshot.ts';
 import { confirm } from './confirm.ts';
 import type { CommandLine } from './command-line.ts';
@@ -231,11 +232,6 @@ function refuseShort({ given, id }: Found, kind: string): void {
     `"${plain(given)}" begins ${kind} ${plain(id)}, and is too short to change something by: ` +
       `type ${LEAST_TO_WRITE} characters of the id at least, or its whole last part`,
   );
-}
-
-/** What follows the last slash of an id. */
-function lastPartOf(id: string): string {
-  return id.slice(id.lastIndexOf('/') + 1);
 }
 
 /** The same for alerts, among the newest of them. */

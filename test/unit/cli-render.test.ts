@@ -132,7 +132,7 @@ describe('fields', () => {
 
 describe('an event', () => {
   const what = (details: Partial<EventView['data']>) =>
-    eventLine(sampleEvent('evt_1', details), output(undefined)).split('run-1  ')[1];
+    eventLine(sampleEvent('evt_1', details), output(undefined), (id) => id).split('run-1  ')[1];
 
   test("an event's line says what happened to the run, and how long it took for an end", () => {
     const run = sampleRun({ status: 'running', progress: 40 });

@@ -5,9 +5,10 @@ import { paint, exactly, lasting, plain, relative, upcoming } from './text.ts';
 import { renderFields, renderTable, type Column } from './table.ts';
 
 export function deliveryColumns(
-  _deliveries: unknown,
-  { now, colors }: TableView,
+  deliveries: readonly DeliveryView[],
+  { now, colors, idTexts }: TableView,
 ): Column<DeliveryView>[] {
+  const idText = idTexts(deliveries.map(({ run_id: id }) => id));
   return [
     { head: 'CREATED', value: (delivery) => relative(delivery.created_at, now) },
     {
@@ -22,7 +23,7 @@ export function deliveryColumns(
     { head: 'LAST', value: (delivery) => attemptText(delivery.last) },
     { head: 'TRIES', value: (delivery) => String(delivery.attempt_count), align: 'right' },
     { head: 'NEXT', value: (delivery) => upcoming(delivery.next_attempt_at, now) },
-    { head: 'RUN', value: (delivery) => delivery.run_id || '-', keep: 'whole' },
+    { head: 'RUN', value: (delivery) => idText(delivery.run_id) || '-', keep: 'whole' },
   ];
 }
 

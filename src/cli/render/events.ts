@@ -1,3 +1,4 @@
+import type { IdText } from '../../core/run/short-id.ts';
 import { percentText } from '../../core/run/snapshot.ts';
 import type { TableView } from '../listing.ts';
 import type { Output } from '../output.ts';
@@ -7,8 +8,9 @@ import { linked, type Column } from './table.ts';
 
 export function eventColumns(
   events: readonly AnyEventView[],
-  { now, colors }: TableView,
+  { now, colors, idTexts }: TableView,
 ): Column<AnyEventView>[] {
+  const idText = idTexts(events.filter(isRunEvent).map(({ data }) => data.run_id));
   return [
     { head: 'WHEN', value: (event) => relative(detectedAt(event), now) },
     {
@@ -19,7 +21,7 @@ export function eventColumns(
     },
     {
       head: events.every(isRunEvent) ? 'RUN' : 'ABOUT',
-      value: subjectOf,
+      value: (event) => subjectOf(event, idText),
       keep: 'always',
       link: (event) => (isRunEvent(event) ? event.data.run_url : null),
     },
@@ -35,8 +37,8 @@ function detectedAt(event: AnyEventView): string {
 }
 
 /** The run, alert, endpoint, workflow or source that an event is about. */
-function subjectOf(event: AnyEventView): string {
-  if (isRunEvent(event)) return event.data.run_id;
+function subjectOf(event: AnyEventView, idText: IdText): string {
+  if (isRunEvent(event)) return idText(event.data.run_id);
   const { alert, endpoint, workflow_id: workflow, source } = event.data as OwnData;
   return alert?.id ?? endpoint ?? workflow ?? source ?? '-';
 }
@@ -64,13 +66,13 @@ function workflowColumn(events: readonly AnyEventView[]): Column<AnyEventView>[]
 }
 
 /** One line of a log that grows. */
-export function eventLine(event: AnyEventView, output: Output): string {
+export function eventLine(event: AnyEventView, output: Output, idText: IdText): string {
   const { colors } = output;
   const type = paint(plain(event.type).padEnd(27), event.type, colors);
   const time = colors.dim(plain(detectedAt(event)));
   const url = isRunEvent(event) ? event.data.run_url : null;
   const name = nameOf(event);
-  const about = `${linked(plain(subjectOf(event)), url, output)}${name === null ? '' : ` ${plain(name)}`}`;
+  const about = `${linked(plain(subjectOf(event, idText)), url, output)}${name === null ? '' : ` ${plain(name)}`}`;
   return `${time}  ${type}  ${about}  ${plain(whatHappened(event))}`.trimEnd();
 }
 

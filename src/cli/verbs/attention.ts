@@ -67,7 +67,9 @@ async function attention(cli: CommandLine, flags: AttentionFlags): Promise<numbe
 
 type Item = AttentionView['data'][number];
 
-function columnsFor(items: readonly Item[], { now, colors }: TableView): Column<Item>[] {
+function columnsFor(items: readonly Item[], { now, colors, idTexts }: TableView): Column<Item>[] {
+  const runText = idTexts(items.flatMap(({ run_id: id }) => id ?? []));
+  const workflowText = idTexts(items.flatMap(({ workflow_id: id }) => id ?? []));
   return [
     { head: 'SINCE', value: ({ since }) => relative(since, now) },
     {
@@ -78,14 +80,15 @@ function columnsFor(items: readonly Item[], { now, colors }: TableView): Column<
     },
     {
       head: 'WHICH',
-      value: (item) => item.run_id ?? item.alert_id ?? item.endpoint ?? item.source ?? '-',
+      value: ({ run_id: id, ...item }) =>
+        (id && runText(id)) ?? item.alert_id ?? item.endpoint ?? item.source ?? '-',
       keep: 'always',
       link: (item) => item.run_url,
     },
     { head: 'WHAT', value: ({ message }) => message },
     {
       head: 'WORKFLOW',
-      value: (item) => item.workflow_name ?? item.workflow_id ?? '-',
+      value: ({ workflow_name: name, workflow_id: id }) => name ?? (id && workflowText(id)) ?? '-',
       keep: 'whole',
     },
     {

@@ -6,6 +6,7 @@ import { EXIT, usageError } from '../exit.ts';
 import {
   addFilterFlags,
   addListingFlags,
+  idTextsFor,
   OF_ONE_RUN,
   openListing,
   showListing,
@@ -141,10 +142,12 @@ async function follow(cli: CommandLine, flags: EventFlags): Promise<number> {
     random: cli.random,
     onConnection: (state) => note(stderr, CONNECTION[state]),
   });
+  // What comes later may look like it; each line is of itself.
+  const idText = idTextsFor(stdout, flags.wide)([]);
   for await (const event of stream) {
     if (!isShown(event, flags)) continue;
     if (flags.json === true) writeJsonLine(stdout, event);
-    else stdout.write(`${eventLine(event, cli.io.stdout)}\n`);
+    else stdout.write(`${eventLine(event, stdout, idText)}\n`);
   }
   return EXIT.ok;
 }

@@ -10,6 +10,7 @@ import { usageError } from '../exit.ts';
 import {
   addFilterFlags,
   addListingFlags,
+  idTextsFor,
   openListing,
   showListing,
   tableOf,
@@ -142,7 +143,9 @@ async function printChanges(
   let printed = '';
   for (;;) {
     const state =
-      typeof page === 'string' ? page : stateOf(page, { now: now(), colors: stdout.colors });
+      typeof page === 'string'
+        ? page
+        : stateOf(page, { now: now(), colors: stdout.colors, idTexts: idTextsFor(stdout) });
     if (state !== printed) {
       if (typeof page === 'string') note(stderr, page.trimEnd());
       else stdout.write(`${new Date(now()).toISOString()}\n${renderPage(page, cli, flags)}\n`);
@@ -173,11 +176,16 @@ function frameOf(text: string, rows: number): string {
 }
 
 /** Names may be cut, and ids may not. */
-function workflowColumn(watches: readonly WatchView[]): Column<WatchView> {
+function workflowColumn(
+  watches: readonly WatchView[],
+  idTexts: TableView['idTexts'],
+): Column<WatchView> {
+  const idText = idTexts(watches.flatMap(({ run }) => run?.workflow_id ?? []));
   const isNamed = watches.some(({ workflow_name: name }) => name !== null);
   return {
     head: RUN_FIELDS.workflow_id.column,
-    value: ({ workflow_name: name, run }) => name ?? run?.workflow_id ?? '-',
+    value: ({ workflow_name: name, run }) =>
+      name ?? (run?.workflow_id ? idText(run.workflow_id) : '-'),
     ...(!isNamed && { keep: 'whole' }),
   };
 }
@@ -194,14 +202,15 @@ interface WatchColumn extends Column<WatchView> {
 
 function columnsFor(
   watches: readonly WatchView[],
-  { now, colors }: TableView,
+  { now, colors, idTexts }: TableView,
 ): readonly WatchColumn[] {
+  const idText = idTexts(watches.map(({ run_id: runId }) => runId));
   const severalSources = new Set(watches.map(({ source }) => source)).size > 1;
   const { id, status, progress } = RUN_FIELDS;
   const ofRun: Record<ListedFieldName, Column<WatchView>> = {
     id: {
       head: id.column,
-      value: (watch) => watch.run_id,
+      value: (watch) => idText(watch.run_id),
       keep: 'always',
       link: (watch) => watch.run_url,
     },
@@ -215,7 +224,7 @@ function columnsFor(
       value: (watch) => percentText(watch.run?.progress),
       align: 'right',
     },
-    workflow_id: workflowColumn(watches),
+    workflow_id: workflowColumn(watches, idTexts),
   };
   const { id: run, ...others } = ofRun;
   return [

@@ -9,7 +9,7 @@ import {
 import type { CommandLine } from '../command-line.ts';
 import type { Output } from '../output.ts';
 import { EXIT } from '../exit.ts';
-import { tableOf, wideFlag } from '../listing.ts';
+import { tableOf, wideFlag, type Columns } from '../listing.ts';
 import { deliveryColumns } from '../render/deliveries.ts';
 import { eventColumns } from '../render/events.ts';
 import { paint, exactly, number, plain, relative } from '../render/text.ts';
@@ -68,11 +68,16 @@ async function show(cli: CommandLine, id: string, flags: ShowFlags): Promise<num
   stdout.write(renderFields(fields, stdout));
   stdout.write(`\n${stdout.colors.bold('Events')}\n`);
   if (events.data.length === 0) note(stderr, 'none yet');
-  else stdout.write(tableOf(cli, events.data, eventColumns, flags.wide));
+  else stdout.write(tableOf(cli, events.data, ofOneRun(eventColumns), flags.wide));
   stdout.write(`\n${stdout.colors.bold('Deliveries')}\n`);
   if (deliveries.data.length === 0) note(stderr, 'none yet');
-  else stdout.write(tableOf(cli, deliveries.data, deliveryColumns, flags.wide));
+  else stdout.write(tableOf(cli, deliveries.data, ofOneRun(deliveryColumns), flags.wide));
   return EXIT.ok;
+}
+
+/** The run stands above. */
+function ofOneRun<Item>(columns: Columns<Item>): Columns<Item> {
+  return (items, view) => columns(items, view).filter(({ head }) => head !== RUN_FIELDS.id.column);
 }
 
 type Field = readonly [string, string];

@@ -9,6 +9,7 @@ import {
   timeFlag,
   wideFlag,
   type FilterFlags,
+  type TableView,
 } from '../listing.ts';
 import type { Column } from '../render/table.ts';
 import { lasting } from '../render/text.ts';
@@ -53,12 +54,13 @@ const NONE_LATELY = 'No workflow had runs in the last 24 h; --since 30d goes fur
 type Workflow = WorkflowsView['data'][number];
 
 /** A workflow without a name is called by its id. */
-function columnsFor(listed: readonly Workflow[]): Column<Workflow>[] {
+function columnsFor(listed: readonly Workflow[], { idTexts }: TableView): Column<Workflow>[] {
+  const idText = idTexts(listed.map(({ workflow_id: id }) => id));
   const isNamed = listed.every(({ name }) => name !== null);
   return [
     {
       head: 'WORKFLOW',
-      value: (one) => one.name ?? one.workflow_id,
+      value: (one) => one.name ?? idText(one.workflow_id),
       ...(!isNamed && { keep: 'always' }),
     },
     ...FIGURES,

@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import type { MultiBar, SingleBar } from 'cli-progress';
+import { shortIds } from '../../core/run/short-id.ts';
 import { percentText } from '../../core/run/snapshot.ts';
 import type { CommandLine } from '../command-line.ts';
 import type { Output } from '../output.ts';
@@ -165,15 +166,14 @@ async function newBars(output: Output, format: string, barsize: number): Promise
 }
 
 async function createBars(output: Output, runIds: readonly string[]): Promise<WaitDisplay> {
-  const width = Math.max(...runIds.map(({ length }) => length));
+  const nameOf = shortIds(runIds);
+  const width = Math.max(...runIds.map((runId) => nameOf(runId).length));
   const format = '{name} {bar} {share} {status}';
   const bars = await newBars(output, format, output.columns - width - STATUS_WIDTH - 10);
   const byRun = new Map<string, SingleBar>();
   for (const runId of runIds) {
-    byRun.set(
-      runId,
-      bars.create(100, 0, { name: runId.padEnd(width), share: '', status: 'waiting' }),
-    );
+    const name = nameOf(runId).padEnd(width);
+    byRun.set(runId, bars.create(100, 0, { name, share: '', status: 'waiting' }));
   }
   return {
     update(runId, view) {
