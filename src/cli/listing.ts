@@ -233,7 +233,7 @@ export function tableOf<Item>(
   return renderTable(items, columns(items, view), output);
 }
 
-/** A program wants whole ids, and so does who asks for all. */
+/** Programs get whole ids, and so does `--wide`. */
 export function idTextsFor({ isTty }: Pick<Output, 'isTty'>, wide?: boolean): TableView['idTexts'] {
   return isTty && wide !== true ? shortIds : () => (id) => id;
 }

@@ -1,3 +1,4 @@
+import { percentDecoded } from '../percent-encoding.ts';
 import type { SourceTraits } from '../source/traits.ts';
 import type { WatchKey } from '../watch/watch.ts';
 import { canonicalRunId } from './snapshot.ts';
@@ -71,12 +72,13 @@ function idByTemplate(url: URL, template: string): string | null {
   const values = new Map<string, string>();
   const isFilled =
     fill(shape.host, url.host, values) &&
-    fill(withoutSlash(shape.pathname), withoutSlash(url.pathname), values, decoded) &&
+    fill(withoutSlash(shape.pathname), withoutSlash(url.pathname), values, percentDecoded) &&
     [...shape.searchParams].every(([name, value]) =>
       // A plus in a query is read as a space, which no id has.
       fill(value, (url.searchParams.get(name) ?? '').replaceAll(' ', '+'), values),
     ) &&
-    (shape.hash === '' || fill(withoutSlash(shape.hash), fragmentOf(url, shape), values, decoded));
+    (shape.hash === '' ||
+      fill(withoutSlash(shape.hash), fragmentOf(url, shape), values, percentDecoded));
   return isFilled ? (values.get('run_id') ?? null) : null;
 }
 
@@ -119,15 +121,6 @@ function fill(
 
 function endBefore(text: string, literal: string): number {
   return text.endsWith(literal) ? text.length - literal.length : -1;
-}
-
-function decoded(text: string): string | null {
-  try {
-    return decodeURIComponent(text);
-  } catch (error) {
-    if (error instanceof URIError) return null;
-    throw error;
-  }
 }
 
 function withoutSlash(path: string): string {

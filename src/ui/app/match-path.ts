@@ -1,3 +1,5 @@
+import { percentDecoded } from '../../core/percent-encoding.ts';
+
 /**
  * The values of a path that has a shape such as `/runs/:source/:id+`; null where it has another. A value with a
  * plus takes what is left: a proxy may have decoded the slashes of an id.
@@ -13,18 +15,9 @@ export function matchPath(shape: string, path: string): Record<string, string> |
     const name = /^:(\w+)/.exec(part)?.[1];
     if (name === undefined && part !== found) return null;
     if (name === undefined) continue;
-    const value = decoded(found);
+    const value = percentDecoded(found);
     if (value === null || value === '') return null;
     values[name] = value;
   }
   return values;
-}
-
-function decoded(text: string): string | null {
-  try {
-    return decodeURIComponent(text);
-  } catch (error) {
-    if (error instanceof URIError) return null;
-    throw error;
-  }
 }
