@@ -127,6 +127,7 @@ function stats(
       callbacks,
       total: requestLog.total,
       lists: requestLog.lists,
+      stops: requestLog.stops,
       statuses: requestLog.statuses,
       in_flight: requestLog.inFlight,
       max_in_flight: requestLog.maxInFlight,

@@ -7,10 +7,10 @@ const MAX_RULES = 10_000;
 
 /** The requests that a fault applies to; the same for every kind of fault. */
 const rule = {
-  /** Only reads and streams of this run; absent: every call of the Noxus API. */
+  /** Only reads, streams and stops of this run; absent: every call of the Noxus API. */
   run_id: z.string().min(1).max(128).optional(),
-  /** Only lists, only reads of runs, only event streams, or only other calls; absent: all. */
-  on: z.enum(['list', 'run', 'stream', 'other']).optional(),
+  /** Only lists, reads of runs, event streams, stops of runs, or other calls; absent: all. */
+  on: z.enum(['list', 'run', 'stream', 'stop', 'other']).optional(),
   /** The number of requests until the fault ends; absent: until cleared. */
   count: z.int().min(1).max(1_000_000).optional(),
   /** The share of matching requests that it applies to; absent: all. */

@@ -110,7 +110,7 @@ const HTML_PAGE = `<!doctype html><title>Bad Gateway</title><h1>Bad Gateway</h1>
 export interface Exchange {
   /** Makes the right answer, at the time of the call. */
   answer: () => Answer;
-  /** Null for everything but the read of a run. */
+  /** Null for everything but the read or stop of a run. */
   runId: string | null;
   /** When it came, ms since the epoch. */
   at: number;

@@ -38,6 +38,7 @@ export function serveNoxus(
     if (response.headersSent) requestLog.answered(response.statusCode);
     endRequest();
   };
+  if (call.kind === 'stop_run') requestLog.stopRequested();
   response.setHeader('x-request-id', randomUUID());
   if (request.headers['x-api-key'] !== simulation.apiKey) {
     send(response, problem(401, 'Invalid API key'));
@@ -69,6 +70,7 @@ function takesBody({ kind }: Call): boolean {
 function takeFault({ faults }: Simulation, call: Call): Fault | null {
   if (call.kind === 'run_events') return faults.take(call.runId, 'stream');
   if (call.kind === 'get_run') return faults.take(call.runId, 'run');
+  if (call.kind === 'stop_run') return faults.take(call.runId, 'stop');
   return faults.take(null, call.kind === 'list_runs' ? 'list' : 'other');
 }
 
@@ -87,8 +89,12 @@ function serveCall(simulation: Simulation, served: Served): Promise<void> | null
     send(response, answer());
     return null;
   }
-  const runId = call.kind === 'get_run' ? call.runId : null;
-  return sendFaulty(response, { answer, runId, at: simulation.now() }, fault);
+  return sendFaulty(response, { answer, runId: answeredRun(call), at: simulation.now() }, fault);
+}
+
+/** The run that the answer to a call shows; null where it shows none, or several. */
+function answeredRun(call: Call): string | null {
+  return call.kind === 'get_run' || call.kind === 'stop_run' ? call.runId : null;
 }
 
 type StreamFault = Extract<Fault, { kind: 'drop' | 'claim' }>;

@@ -32,6 +32,7 @@ export class RequestLog {
   #forgottenUntil = -Infinity;
   #total = 0;
   #lists = 0;
+  #stops = 0;
   #inFlight = 0;
   #maxInFlight = 0;
   #maxInFlightPerRun = 0;
@@ -43,6 +44,11 @@ export class RequestLog {
   /** The number of requests for a page of a list. */
   get lists(): number {
     return this.#lists;
+  }
+
+  /** The number of requests to stop a run. */
+  get stops(): number {
+    return this.#stops;
   }
 
   get inFlight(): number {
@@ -114,6 +120,11 @@ export class RequestLog {
     };
   }
 
+  /** Counts a request to stop a run, which is started as well. */
+  stopRequested(): void {
+    this.#stops += 1;
+  }
+
   answered(status: number): void {
     this.#statuses.set(status, (this.#statuses.get(status) ?? 0) + 1);
   }
@@ -129,6 +140,7 @@ export class RequestLog {
     this.#forgottenUntil = -Infinity;
     this.#total = 0;
     this.#lists = 0;
+    this.#stops = 0;
     this.#maxInFlight = this.#inFlight;
     this.#maxInFlightPerRun = Math.max(0, ...[...this.#runs.values()].map((run) => run.inFlight));
   }

@@ -413,6 +413,7 @@ describe('simulator: control API', () => {
         streams: { opened: 0, open: 0, max_open: 0 },
         callbacks: { sent: 0, failed: 0 },
         lists: 0,
+        stops: 0,
         in_flight: 0,
         max_in_flight: 1,
         max_in_flight_per_run: 1,
