@@ -7,7 +7,7 @@ import { z } from 'zod';
 import type { TokenConfig } from '../config/schema.ts';
 import type { Sealer } from '../deliver/secrets/seal.ts';
 import type { AnswerStore } from '../redis/stores/answer-store.ts';
-import { refusal } from './problem.ts';
+import { PROBLEM_TYPE, refusal, type Problem } from './problem.ts';
 import { problemAnswer } from './schemas/common.ts';
 
 /** An answer that is given again, as it was sent. */
@@ -20,9 +20,7 @@ interface KeptAnswer {
 /** A request with a key, compared with what came with that key before. */
 type RepeatedRequest =
   /** None has: its answer is to be kept, or the key given free again where nothing was decided. */
-  | { kind: 'first'; keep(answer: KeptAnswer): Promise<void>; release(): Promise<void> }
-  | { kind: 'repeat'; answer: KeptAnswer }
-  | { kind: 'in_progress' | 'other_request' };
+  FirstRequest | { kind: 'repeat'; answer: KeptAnswer } | { kind: 'in_progress' | 'other_request' };
 
 interface RepeatRequest {
   /** Whose it is: the answers of one never make room for those of another that has fewer. */
@@ -33,8 +31,6 @@ interface RepeatRequest {
   /** All by which one request differs from another. */
   request: string;
 }
-
-type FirstRequest = Extract<RepeatedRequest, { kind: 'first' }>;
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -86,7 +82,7 @@ export const idempotency = fastifyPlugin<{ repeats: Repeats }>((app, { repeats }
     if (first === null) return;
     request.firstRequest = null;
     try {
-      await settle(first, reply, typeof payload === 'string' ? payload : '');
+      await first.settle(answerOf(reply, typeof payload === 'string' ? payload : ''));
     } catch (error) {
       // It was done all the same; only a repeat will have to wait, and is then done again.
       request.failure = error;
@@ -130,10 +126,7 @@ function answerRepeat(
       throw refusal('idempotency_key_reused', `this ${HEADER} came with another request before`);
     case 'in_progress':
       reply.header('retry-after', 1);
-      throw refusal(
-        'idempotency_in_progress',
-        'the first request with this key is not answered yet',
-      );
+      throw inProgress();
     case 'repeat': {
       const { status, headers: kept, body } = begun.answer;
       return reply.code(status).headers(kept).header('idempotent-replayed', 'true').send(body);
@@ -141,18 +134,17 @@ function answerRepeat(
   }
 }
 
-/** A request that timed out may still be at work, so its key is not given free. */
-async function settle(first: FirstRequest, reply: FastifyReply, body: string): Promise<void> {
-  if (isUndecided(reply.statusCode)) {
-    if (!isTimeout(body)) await first.release();
-    return;
-  }
+function inProgress() {
+  return refusal('idempotency_in_progress', 'the first request with this key is not answered yet');
+}
+
+function answerOf(reply: FastifyReply, body: string): KeptAnswer {
   const kept: KeptAnswer = { status: reply.statusCode, headers: {}, body };
   for (const name of ['content-type', 'location']) {
     const value = reply.getHeader(name);
     if (typeof value === 'string') kept.headers[name] = value;
   }
-  await first.keep(kept);
+  return kept;
 }
 
 function isTimeout(body: string): boolean {
@@ -165,6 +157,8 @@ const KEEP_MS = 86_400_000;
 /** Longer than the deadline of every route: after it, the process that handled a request has died. */
 const LEASE_MS = 60_000;
 
+type KeptAnswers = Pick<AnswerStore, 'begin' | 'keep' | 'release'>;
+
 /** The record of one request; the answer is null until it is finished. */
 interface StoredAnswer {
   fingerprint: string;
@@ -176,10 +170,65 @@ interface BegunAnswer extends StoredAnswer {
   by: string;
 }
 
+/** The first request with a key. */
+class FirstRequest {
+  readonly kind = 'first';
+  private isDecided = false;
+
+  /** @param record what stands under the key for this request */
+  constructor(
+    private readonly answers: KeptAnswers,
+    private readonly sealer: Sealer,
+    private readonly key: { id: string; fingerprint: string },
+    private record: string,
+  ) {}
+
+  /** @returns false where the key has been free meanwhile, and a repeat is at work */
+  async keep(answer: KeptAnswer): Promise<boolean> {
+    const { id, fingerprint } = this.key;
+    const record = JSON.stringify({ fingerprint, answer: pack(answer, this.sealer, id) });
+    const isKept = await this.answers.keep(id, this.record, record, KEEP_MS);
+    if (isKept) this.record = record;
+    return isKept;
+  }
+
+  release(): Promise<void> {
+    return this.answers.release(this.key.id, this.record);
+  }
+
+  /**
+   * To be called before what must not be done twice. From now on a repeat is answered as this request, whatever
+   * that answer is, or by `fallback` where this request gets none.
+   * Throws RunwatchError `idempotency_in_progress` where a repeat is at work already.
+   */
+  async decide(fallback: Problem): Promise<void> {
+    const answer: KeptAnswer = {
+      status: fallback.status,
+      headers: { 'content-type': PROBLEM_TYPE },
+      body: JSON.stringify(fallback),
+    };
+    if (!(await this.keep(answer))) throw inProgress();
+    this.isDecided = true;
+  }
+
+  /** Nothing was done after all. */
+  undecide(): void {
+    this.isDecided = false;
+  }
+
+  /** Keeps an answer, or gives the key free where nothing was decided. A request that timed out may still be at work. */
+  async settle(answer: KeptAnswer): Promise<void> {
+    const isLate = isTimeout(answer.body);
+    const isFinal = this.isDecided ? !isLate : !isUndecided(answer.status);
+    if (isFinal) await this.keep(answer);
+    else if (!isLate) await this.release();
+  }
+}
+
 /** Stores the answers to requests with an idempotency key, encrypted, since they may hold secrets. */
 export class Repeats {
   constructor(
-    private readonly answers: Pick<AnswerStore, 'begin' | 'keep' | 'release'>,
+    private readonly answers: KeptAnswers,
     private readonly sealer: Sealer,
   ) {}
 
@@ -190,16 +239,7 @@ export class Repeats {
     const begun: BegunAnswer = { fingerprint, answer: null, by: randomUUID() };
     const text = JSON.stringify(begun);
     const held = await answers.begin(id, text, LEASE_MS);
-    if (held === null) {
-      return {
-        kind: 'first',
-        async keep(answer) {
-          const record = { fingerprint, answer: pack(answer, sealer, id) };
-          await answers.keep(id, text, JSON.stringify(record), KEEP_MS);
-        },
-        release: () => answers.release(id, text),
-      };
-    }
+    if (held === null) return new FirstRequest(answers, sealer, { id, fingerprint }, text);
     const stored = JSON.parse(held) as StoredAnswer;
     if (stored.fingerprint !== fingerprint) return { kind: 'other_request' };
     if (stored.answer === null) return { kind: 'in_progress' };

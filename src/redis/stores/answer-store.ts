@@ -67,11 +67,15 @@ return ''
  */
 const KEEP = script(
   'rwKeepAnswer',
-  { keys: KEYS, args: ['id', 'begun', 'record', 'keptMs', 'mostBytes'] },
+  {
+    keys: KEYS,
+    args: ['id', 'begun', 'record', 'keptMs', 'mostBytes'],
+    reply: (kept: number) => kept === 1,
+  },
   `${COMMON}
 forgetExpired()
 local there = redis.call('HGET', records, args.id)
-if there and there ~= args.begun then return end
+if there and there ~= args.begun then return 0 end
 put(args.id, args.record, now + args.keptMs)
 local function largest()
   local total, most, owner = 0, -1, nil
@@ -89,6 +93,7 @@ while owner and total > tonumber(args.mostBytes) do
   if first then drop(first) else redis.call('HDEL', bytes, owner) end
   total, owner = largest()
 end
+return 1
 `,
 );
 
@@ -120,10 +125,13 @@ export class AnswerStore {
     return BEGIN.run(this.redis, this.names, { id, record, leaseMs });
   }
 
-  /** @param begun the record that began it; where another one did since, nothing is written */
-  async keep(id: string, begun: string, record: string, keptMs: number): Promise<void> {
+  /**
+   * @param begun the record that began it
+   * @returns false where another one did since: then nothing is written
+   */
+  keep(id: string, begun: string, record: string, keptMs: number): Promise<boolean> {
     const { mostBytes } = this;
-    await KEEP.run(this.redis, this.names, { id, begun, record, keptMs, mostBytes });
+    return KEEP.run(this.redis, this.names, { id, begun, record, keptMs, mostBytes });
   }
 
   async release(id: string, begun: string): Promise<void> {
