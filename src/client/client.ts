@@ -45,6 +45,7 @@ import type {
   EndpointSecretView,
   RotatedView,
   SourceView,
+  StopView,
   StoreView,
   TimelineView,
   WatchBody,
@@ -70,6 +71,9 @@ export type EndpointSwitch = 'pause' | 'resume';
 
 /** A receiver has up to 30 s to answer a test; ms. */
 const TEST_TIMEOUT_MS = 60_000;
+
+/** A source has up to 20 s to answer, after 5 s in which a permit is waited for; ms. */
+const STOP_TIMEOUT_MS = 60_000;
 
 /** Of what an id can be found by its beginning. */
 export type LookupKind = LookupView['data'][number]['kind'];
@@ -103,6 +107,8 @@ export interface DaemonClient {
   /** False when the run is not watched, or there is no such subscription. */
   unwatch(run: RunRef, options?: UnwatchOptions): Promise<boolean>;
   pollNow(run: RunRef): Promise<void>;
+  /** Has the source stop the run. Throws RunwatchError `watch_not_found`, too. */
+  stop(run: RunRef): Promise<StopView>;
   /** Null when the run is not watched. */
   acknowledge(run: RunRef, body: AcknowledgeBody): Promise<AcknowledgedView | null>;
   /** False when the run is not watched. */
@@ -208,7 +214,7 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
 }
 
 function watchCalls(api: Caller) {
-  const { watches, events } = routes;
+  const { watches, stops, events } = routes;
   return {
     registerBatch: (all) => api.call(watches.registerBatch, { body: { watches: [...all] } }),
     register: (body) => api.call(watches.register, { body }) as Promise<WatchView>,
@@ -220,6 +226,7 @@ function watchCalls(api: Caller) {
         query: { source, endpoint, purge: purge === true ? 'true' : undefined },
       }),
     pollNow: (run) => api.trigger(watches.poll, runNamed(run)),
+    stop: (run) => api.call(stops.stop, runNamed(run), { timeoutMs: STOP_TIMEOUT_MS, once: true }),
     acknowledge: (run, body) => api.find(watches.acknowledge, { ...runNamed(run), body }),
     withdraw: (run) => api.end(watches.withdraw, runNamed(run)),
     listWatches: (query) => api.list(watches.list, { query }),

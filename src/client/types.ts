@@ -43,6 +43,7 @@ import type { timelineSchema } from '../http/schemas/timeline.ts';
 import type { acknowledgeRequest, resolveRequest } from '../http/schemas/common.ts';
 import type {
   batchResults,
+  stopAnswer,
   watchOrReceipt,
   watchQuery,
   watchRequest,
@@ -87,6 +88,7 @@ export type WebhooksView = z.output<typeof webhookList>;
 export type ProcessesView = z.output<typeof processList>;
 export type ReadinessView = z.output<typeof readinessSchema>;
 export type StoreView = z.output<typeof storeSchema>;
+export type StopView = z.output<typeof stopAnswer>;
 export type SourceView = z.output<typeof sourceSchema>;
 export type LookupView = z.output<typeof lookupAnswer>;
 export type WorkflowsView = z.output<typeof workflowList>;

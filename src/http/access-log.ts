@@ -49,7 +49,8 @@ function isWorthALine(request: FastifyRequest): boolean {
 
 /** A stream that breaks off has a status of 200, and yet it failed. */
 function levelOf({ failure }: FastifyRequest, { statusCode }: FastifyReply): keyof HttpLog {
-  if (statusCode >= 500 || failure !== undefined) return 'error';
+  const isOfSource = statusCode === 502 || statusCode === 504;
+  if ((statusCode >= 500 && !isOfSource) || failure !== undefined) return 'error';
   return statusCode >= 400 ? 'info' : 'debug';
 }
 

@@ -51,8 +51,11 @@ export function answerError(
   reply: FastifyReply,
 ): FastifyReply {
   const answer = problemOf(error, request);
-  if (answer.status >= 500) request.failure = error;
-  if (answer.status === 503) reply.header('retry-after', RETRY_AFTER_S);
+  // What a source answers is no fault of our own.
+  if (answer.status >= 500 && ![502, 504].includes(answer.status)) request.failure = error;
+  if (answer.status === 503 && !reply.hasHeader('retry-after')) {
+    reply.header('retry-after', RETRY_AFTER_S);
+  }
   return reply.code(answer.status).type(PROBLEM_TYPE).send(answer);
 }
 

@@ -162,9 +162,10 @@ async function apiRoutes(
   const events = new EventSlice(services.events, daemon.tokens, sessions, limits);
   app.addHook('preClose', async () => events.close());
   const { alerts, attention, endpoints, lookup, polling, processes } = services;
-  const { rules, silences, sources, storage, webhooks, workflows } = services;
+  const { rules, silences, sources, stops, storage, webhooks, workflows } = services;
   addRoutes(app, {
     watches: new WatchSlice(services.watches),
+    stops,
     events,
     deliveries: new DeliverySlice(services.deliveries, endpoints),
     alerts,

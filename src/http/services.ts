@@ -9,6 +9,7 @@ import { Repeats } from './idempotency.ts';
 import { LookupService } from './lookup.ts';
 import { SilenceService } from './silences.ts';
 import { SourceService } from './sources.ts';
+import { StopService } from './stop.ts';
 import { ProcessService, StorageService } from './system.ts';
 import { WatchService } from './watches.ts';
 import { WebhookService } from './webhooks.ts';
@@ -17,6 +18,7 @@ import { PollingService, WorkflowService } from './workflows.ts';
 /** What the HTTP server answers by: use cases for changes, stores for reads. */
 export class Services {
   readonly watches: WatchService;
+  readonly stops: StopService;
   readonly events: EventService;
   readonly deliveries: DeliveryService;
   readonly alerts: AlertService;
@@ -37,6 +39,7 @@ export class Services {
   constructor(daemon: Daemon) {
     const { alerting, deliverer, secrets, stores } = daemon;
     this.watches = new WatchService(daemon);
+    this.stops = new StopService(daemon, this.watches);
     this.events = new EventService(daemon);
     this.deliveries = new DeliveryService(deliverer);
     this.alerts = new AlertService(alerting);

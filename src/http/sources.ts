@@ -63,6 +63,7 @@ export class SourceService implements Slice<Own> {
       ...stateOf(record, inconsistency, throttle.lastFailure()),
       paused_until: closed === null ? null : isoTime(closed.probeAt),
       last_answer_at: timeOrNull(record.answeredAt),
+      can_stop: source.traits.stop,
       rate_limit: { requests, per: formatDuration(perMs), used },
       overdue: overdue && {
         polls: overdue.polls,

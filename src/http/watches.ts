@@ -514,11 +514,11 @@ function insideOf(query: Asked['list']['query'], token: TokenConfig | null): Com
 }
 
 /** The watch that a request names, within the sources of its token. */
-function watchNamed({ params, query, token }: Asked['get']): WatchName {
+export function watchNamed({ params, query, token }: Asked['get']): WatchName {
   return { runId: params.run_id, ...sourcesMeant(token, query.source) };
 }
 
-function notWatched({ params }: Asked['get']): RunwatchError {
+export function notWatched({ params }: Asked['get']): RunwatchError {
   return refusal('watch_not_found', `the run ${params.run_id} is not watched`);
 }
 

@@ -62,22 +62,40 @@ interface Rejection {
 }
 
 /**
+ * Why Noxus refuses, in its own words, where a user has asked for it: `detail` as a text, or what FastAPI says of
+ * each field. Null where there are none.
+ */
+export function saidIn(body: string, redact: Redact): string | null {
+  const said = parseJson(body);
+  const text = z.object({ detail: z.string() }).safeParse(said);
+  if (text.success) return passedOn(text.data.detail, redact) || null;
+  const { message } = readRejection(said, redact);
+  return message === NO_REASON ? null : message;
+}
+
+const NO_REASON = 'no reason is given';
+
+/**
  * @param body null where it could not be read
  * @param redact takes out what must not come out, should the server repeat it
  */
 function readRejection(body: unknown, redact: Redact): Rejection {
   const parsed = validationError.safeParse(body);
-  if (!parsed.success) return { message: 'no reason is given', isOfRunId: false };
+  if (!parsed.success) return { message: NO_REASON, isOfRunId: false };
   const { detail } = parsed.data;
   const text = detail
     .slice(0, MAX_COMPLAINTS)
     .map(({ loc, msg }) => `${loc.join('.')}: ${msg}`)
     .join('; ');
-  const said = redact(text).replaceAll(/\s+/g, ' ').trim();
   return {
-    message: clip(withoutControls(said) || 'no reason is given'),
+    message: passedOn(text, redact) || NO_REASON,
     isOfRunId: detail.some(({ loc }) => loc.at(-1) === RUN_ID),
   };
+}
+
+/** A text of Noxus on one line, without what must not come out and without control characters. */
+function passedOn(text: string, redact: Redact): string {
+  return clip(withoutControls(redact(text).replaceAll(/\s+/g, ' ').trim()));
 }
 
 function clip(text: string): string {

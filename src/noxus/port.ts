@@ -6,6 +6,7 @@ import { definitionRequest } from './definition.ts';
 import { createEventStreams } from './event-stream.ts';
 import { pageRequest, workflowsRequest } from './listing.ts';
 import { runRequest } from './run.ts';
+import { stopRequest } from './stop.ts';
 
 export interface NoxusOptions extends Omit<SourceClientOptions, 'onRequest'> {
   /** Called after every request, also after one that failed; must not throw. */
@@ -39,6 +40,7 @@ export function openNoxus(options: NoxusOptions): SourcePort {
       readWorkflows: (question) => client.send(workflowsRequest(question)),
       readDefinition: (workflowId) => client.send(definitionRequest(workflowId)),
     },
+    stop: (runId, call) => client.send(stopRequest(runId), call),
     useHeaders(headers) {
       client.useHeaders(headers);
       // Streams that are opened from now on send them.

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { costMultiplierAfter, loadUnder, type SourceLoad } from '../core/cadence/load.ts';
 import { LongestWait } from '../core/source/read-times.ts';
@@ -16,6 +17,9 @@ const AMPLE = 0.1;
 
 /** From this share on, an answered request frees its permit at once, by a command. */
 const SHORT = 0.5;
+
+/** How often a request that a user waits for asks for its permit, ms. */
+const ASK_EVERY_MS = 50;
 
 /** A permit of a claim; one that is not used is given back. */
 export interface ClaimedPermit extends Permit {
@@ -45,6 +49,9 @@ export class SourceLimiter {
   readonly onError: (error: unknown) => void;
   private watches = 0;
   private costMultiplier = 1;
+  /** How many requests wait for a permit that a user waits for, and whether the schedule has the next one. */
+  private awaited = 0;
+  private isOfSchedule = false;
   private readonly arrivals: Arrivals;
 
   constructor(
@@ -136,7 +143,41 @@ export class SourceLimiter {
    * A permit for one request, or null if there is none now.
    * @param probeMs set for a request that may probe a closed source: how long it takes at most, ms
    */
-  async claim(probeMs?: number): Promise<Permit | null> {
+  claim(probeMs?: number): Promise<Permit | null> {
+    return this.take(probeMs);
+  }
+
+  /**
+   * A permit for a request that a user waits for, which the schedule of this process leaves to it. Null where there
+   * is none in time, or the source is closed.
+   */
+  async claimWithin(ms: number, isClosed: () => Promise<boolean>): Promise<ClaimedPermit | null> {
+    const { monotonic } = this.process;
+    const giveUpAt = monotonic() + ms;
+    this.awaited += 1;
+    try {
+      for (;;) {
+        const permit = await this.take();
+        if (permit !== null) this.isOfSchedule = true;
+        if (permit !== null || (await isClosed()) || monotonic() >= giveUpAt) return permit;
+        await delay(ASK_EVERY_MS);
+      }
+    } finally {
+      this.awaited -= 1;
+    }
+  }
+
+  /**
+   * For how long the schedule leaves permits to requests that users wait for, ms; null where it does not. It has
+   * every other one, so that such requests hold up no poll for long.
+   */
+  leavesFor(): number | null {
+    const leaves = this.awaited > 0 && !this.isOfSchedule;
+    this.isOfSchedule = false;
+    return leaves ? ASK_EVERY_MS : null;
+  }
+
+  private async take(probeMs?: number): Promise<ClaimedPermit | null> {
     const { monotonic, newToken, stores } = this.process;
     const token = newToken();
     const askedAt = monotonic();

@@ -6,7 +6,8 @@ import type {
   WorkflowsQuestion,
 } from '../core/feed/workflow.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
-import type { SourcePort } from '../core/source/port.ts';
+import type { ReadOptions, SourcePort } from '../core/source/port.ts';
+import { answerAboutStop, type StopOutcome } from '../core/source/stop.ts';
 import {
   answerAboutExtra,
   answerAboutProbe,
@@ -51,6 +52,12 @@ export class SourceReader {
   readDefinition(workflowId: string): Promise<DefinitionOutcome> {
     const names = offered(this.port.names, 'names');
     return this.ask(() => names.readDefinition(workflowId), answerAboutExtra);
+  }
+
+  /** Has a run stopped: once, whatever becomes of the request. */
+  stopRun(runId: string, options: ReadOptions): Promise<StopOutcome> {
+    const stop = offered(this.port.stop, 'stop');
+    return this.ask(() => stop(runId, options), answerAboutStop);
   }
 
   /** What its end shows of the source depends on the streams beside it: the caller judges it. */

@@ -53,6 +53,8 @@ export class Schedule {
   async claim(most: number): Promise<Claimed> {
     const { process, name, limiter } = this.source;
     const { monotonic } = process;
+    const leavesMs = limiter.leavesFor();
+    if (leavesMs !== null) return { claims: [], next: { is: 'limited', ms: leavesMs } };
     const token = process.newToken();
     const startedAt = monotonic();
     this.asking.add(token);

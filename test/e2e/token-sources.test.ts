@@ -91,6 +91,10 @@ const FOREIGN: Record<RouteText, readonly Refused[] | string> = {
   'GET /v1/watches/{run_id}/timeline': [['', 404]],
   'DELETE /v1/watches/{run_id}': [['', 404]],
   'POST /v1/watches/{run_id}/poll': [['', 404]],
+  'POST /v1/watches/{run_id}/stop': [
+    ['', 404],
+    ['?source=theirs', 403],
+  ],
   'POST /v1/watches/{run_id}/acknowledge': [['', 404, { by: '@me' }]],
   'DELETE /v1/watches/{run_id}/acknowledge': [['', 404]],
   'GET /v1/events': 'GET %s lists what belongs to it: %d',

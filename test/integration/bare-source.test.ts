@@ -130,3 +130,15 @@ test('a reload gives a source the headers of its new key', async () => {
   daemon.reload({ ...loaded, config: { ...config, sources } });
   expect(source.headers).toEqual([{ authorization: 'Bearer key of today' }]);
 });
+
+test('a run of a source that cannot stop runs gets 409 for its stop, and the list of sources says so', async () => {
+  await start();
+  source.runs.set('job-1', { status: 'running' });
+  await watch(['job-1']);
+  const stop = await fetch(`${daemon.url}/v1/watches/job-1/stop`, { method: 'POST' });
+  expect(stop.status).toBe(409);
+  expect(await stop.json()).toMatchObject({ code: 'cannot_stop' });
+  const sources = await fetch(`${daemon.url}/v1/sources`);
+  expect(await sources.json()).toMatchObject({ data: [{ name: 'ci', can_stop: false }] });
+  expect(faults()).toEqual([]);
+});

@@ -92,6 +92,7 @@ describe('sources', () => {
       {
         name: 'default',
         label: 'Noxus',
+        can_stop: true,
         state: 'answering',
         since: null,
         message: null,
@@ -105,6 +106,7 @@ describe('sources', () => {
       {
         name: 'eu',
         label: 'Noxus',
+        can_stop: true,
         state: 'paused',
         since: '2026-01-01T00:00:00.000Z',
         message: 'status 429, asks for 600 s',

@@ -72,6 +72,7 @@ export function sampleSource(changes: Partial<SourceView> = {}): SourceView {
     message: null,
     paused_until: null,
     last_answer_at: null,
+    can_stop: true,
     rate_limit: { requests: 10, per: '1s', used: 4 },
     overdue: null,
     reads: sampleReads(),

@@ -47,6 +47,7 @@ export function bareSource(): BareSource {
     readPage: null,
     streams: null,
     names: null,
+    stop: null,
     useHeaders: (next) => void headers.push(next),
     close: () => undefined,
   };

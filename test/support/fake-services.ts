@@ -2,6 +2,7 @@ import type { Alerting } from '../../src/alert/alerting.ts';
 import { AlertService, RuleService } from '../../src/http/alerts.ts';
 import { SilenceService } from '../../src/http/silences.ts';
 import { SourceService } from '../../src/http/sources.ts';
+import { StopService } from '../../src/http/stop.ts';
 import type { Source } from '../../src/source/source.ts';
 import { testDaemon } from './daemon.ts';
 import { fakeAlerting } from './fake-alerts.ts';
@@ -344,6 +345,9 @@ export function fakeServices(): FakeServices {
         return fake.storedDeliveries.length;
       },
     },
+    stops: new StopService(testDaemon(), {
+      get: async ({ runId }) => fake.store.get(runId) ?? null,
+    }),
     alerts: new AlertService(asked),
     silences: new SilenceService(asked),
     rules: new RuleService(asked),
@@ -399,7 +403,10 @@ function fakeAnswers(records = new Map<string, string>()) {
       if (held === null) records.set(id, record);
       return held;
     },
-    keep: async (id: string, _begun: string, record: string) => void records.set(id, record),
+    async keep(id: string, _begun: string, record: string) {
+      records.set(id, record);
+      return true;
+    },
     release: async (id: string) => void records.delete(id),
   };
 }

@@ -6,11 +6,12 @@ import type {
   WorkflowsQuestion,
 } from '../feed/workflow.ts';
 import type { PollResult } from '../run/snapshot.ts';
+import type { StopOutcome } from './stop.ts';
 
 /** Headers that each request to a source carries; all of it is secret. */
 export type SourceHeaders = Readonly<Record<string, string>>;
 
-interface ReadOptions {
+export interface ReadOptions {
   /** Gives the read up. */
   signal?: AbortSignal;
   /** Called when the request has left this host. */
@@ -38,6 +39,8 @@ export interface SourcePort {
   readonly readPage: ((question: ListQuestion) => Promise<ListOutcome>) | null;
   readonly streams: EventStreams | null;
   readonly names: SourceNames | null;
+  /** Stops a run; it is never sent twice. */
+  readonly stop: ((runId: string, options?: ReadOptions) => Promise<StopOutcome>) | null;
   /** Sends other headers from now on; what is in flight goes on with its own. */
   useHeaders(headers: SourceHeaders): void;
   /** Gives up the requests in flight, and closes their connections. A stream ends by its own signal. */

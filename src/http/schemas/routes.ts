@@ -48,6 +48,7 @@ import {
   batchResults,
   pollAnswer,
   registration,
+  stopAnswer,
   unwatchQuery,
   watchKeyQuery,
   watchOrReceipt,
@@ -97,6 +98,10 @@ interface Answers {
   404?: string;
   409?: string;
   410?: string;
+  429?: string;
+  502?: string;
+  503?: string;
+  504?: string;
 }
 
 /** JSON, unless it names another type. */
@@ -248,6 +253,29 @@ export const routes = {
       params: watchParams,
       query: watchKeyQuery,
       answers: { 204: 'The run is not acknowledged any more.', ...NOT_ONE_WATCH },
+    },
+  },
+  stops: {
+    stop: {
+      route: 'POST /v1/watches/{run_id}/stop',
+      id: 'stopRun',
+      tag: 'Watches',
+      summary: 'Stop a run',
+      description:
+        'Asks the source once to stop the run, within its rate limit, and then polls it: the event `run.stopped` says that it has stopped. No answer makes runwatch ask again, and the same `Idempotency-Key` gives the first answer of a request that was sent. runwatch stops no run by itself.',
+      scope: 'admin',
+      sources: 'limited',
+      params: watchParams,
+      query: watchKeyQuery,
+      answers: {
+        202: ['The source was asked.', stopAnswer],
+        ...NOT_ONE_WATCH,
+        409: 'The run has ended (`run_ended`), the source cannot stop runs (`cannot_stop`), or several sources have the run.',
+        429: 'The rate limit of the source has no room: it was not asked. `Retry-After` says when to try again.',
+        502: 'The source refuses it (`source_refused`), for the reason that it gives.',
+        503: 'The source is paused or cannot be reached, or Redis cannot: the source was not asked. `Retry-After` says when to try again.',
+        504: 'The source was asked and gave no answer: it is not known whether the run is stopping.',
+      },
     },
   },
   events: {

@@ -33,6 +33,7 @@ export const sourceSchema = z
     last_answer_at: time.nullable().meta({
       description: 'When it last gave a valid answer, to a second or so; null where not known.',
     }),
+    can_stop: z.boolean().meta({ description: 'Whether its runs can be stopped by `…/stop`.' }),
     rate_limit: z.object({
       requests: count,
       per: z.string().meta({ examples: ['1s'] }),

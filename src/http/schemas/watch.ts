@@ -214,6 +214,17 @@ export const pollAnswer = z.object({
   message: z.string().nullable().meta({ description: 'Why the source is paused.' }),
 });
 
+export const stopAnswer = z
+  .object({
+    status: z.string().nullable().meta({
+      description: "The status of the run in the source's answer; null where it shows none.",
+    }),
+    polled: z.boolean().meta({
+      description: 'Whether the run is polled now; it is not where its watch has ended.',
+    }),
+  })
+  .meta({ id: 'StopAnswer' });
+
 export const watchParams = z.strictObject({ run_id: runId });
 
 const knownSource = source.meta({
