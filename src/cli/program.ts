@@ -27,6 +27,7 @@ import { addPollingVerb } from './verbs/polling.ts';
 import { addRedeliverVerb } from './verbs/redeliver.ts';
 import { addShowVerb } from './verbs/show.ts';
 import { addSourcesVerb } from './verbs/sources.ts';
+import { addStopVerb } from './verbs/stop.ts';
 import { addUnwatchVerb } from './verbs/unwatch.ts';
 import { addWebhooksVerb } from './verbs/webhooks.ts';
 import { addWorkflowsVerb } from './verbs/workflows.ts';
@@ -84,6 +85,7 @@ function addVerbs(cli: CommandLine, local: LocalVerbs): void {
   addWatchVerb(cli);
   addWaitVerb(cli, local);
   addUnwatchVerb(cli);
+  addStopVerb(cli);
   addAckVerb(cli);
   addSilenceVerb(cli);
   program.commandsGroup('Reading:');

@@ -73,6 +73,8 @@ const namesOf = async (client: Client) => (await client.listTools()).tools.map((
 
 const READS = ['list_attention', 'list_runs', 'list_alerts', 'show_run', 'explain_run', 'wait_run'];
 
+const WRITES = ['acknowledge', 'resolve_alert', 'silence'];
+
 test('mcp without a token offers tools that change nothing, and they say how runs stand', async () => {
   const client = await connected('read');
   expect(await namesOf(client)).toEqual(READS);
@@ -151,7 +153,7 @@ test('list_attention names what needs a person by kind, workflow, id, time and l
 
 test('acknowledge does nothing without confirm, and says which run it would touch', async () => {
   const client = await connected('write');
-  expect(await namesOf(client)).toEqual([...READS, 'acknowledge', 'resolve_alert', 'silence']);
+  expect(await namesOf(client)).toEqual([...READS, ...WRITES, 'stop_run']);
   const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'awaiting_human_feedback' }] });
   await daemon.api('/v1/watches', { run_id: id });
   // A change of state takes the acknowledgement back, as the first poll is.
@@ -172,6 +174,46 @@ test('acknowledge does nothing without confirm, and says which run it would touc
   expect(shown.text).toMatch(/\nAcknowledged by "@ana" at [\dT:.-]+Z: "on it"\.\n/);
   const unknown = await call(client, 'acknowledge', { ...given, id: 'alr_unknown' });
   expect(unknown).toMatchObject({ isError: true, text: 'there is no alert alr_unknown' });
+});
+
+test('stop_run is there for a token that may admin, and stops a run only with confirm', async () => {
+  const client = await connected('write');
+  const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'running', progress: 40 }] });
+  await daemon.api('/v1/watches', { run_id: id });
+  await waitForWatch(daemon, id, ({ run }) => run?.status === 'running');
+  const asked = await call(client, 'stop_run', { run_id: id });
+  expect(asked.text).toMatch(
+    new RegExp(`^This would stop 1 run: Run ${id} .*\nNothing has changed\\.`),
+  );
+  const short = await call(client, 'stop_run', { run_id: id.slice(0, 7), confirm: true });
+  expect(short).toMatchObject({ isError: true, text: expect.stringContaining('too short') });
+  expect(noxus.requests.stops).toBe(0);
+  const done = await call(client, 'stop_run', { run_id: id.slice(0, 8), confirm: true });
+  expect(done.text).toBe(`The source of run ${id} was asked to stop it.`);
+  expect(noxus.requests.stops).toBe(1);
+  await waitForWatch(daemon, id, ({ run }) => run?.status === 'stopped');
+  const again = await call(client, 'stop_run', { run_id: id, confirm: true });
+  expect(again).toMatchObject({ isError: true, text: expect.stringContaining('has ended') });
+});
+
+test('mcp with a token that may write and not admin offers no stop_run', async () => {
+  const writer = 'a-token-that-may-write';
+  const limited = await startDaemonProcess({
+    config: {
+      sources: { default: { base_url: noxus.url, api_key: noxus.apiKey } },
+      auth: { tokens: [{ name: 'writer', token: writer, scopes: ['read', 'write'] }] },
+    },
+  });
+  const client = new Client({ name: 'test', version: '1.0.0' });
+  try {
+    const env = cleanEnv({ RUNWATCH_API_TOKEN: writer });
+    const command = { command: process.execPath, args: [MAIN, 'mcp', '--url', limited.url] };
+    await client.connect(new StdioClientTransport({ ...command, env }));
+    expect(await namesOf(client)).toEqual([...READS, ...WRITES]);
+  } finally {
+    await client.close();
+    await stopAll([limited]);
+  }
 });
 
 const silences = async () => (await daemon.api('/v1/silences')).body.data as unknown[];

@@ -10,7 +10,7 @@ import type { z } from 'zod';
 import { readChanges } from '../../scripts/changelog.ts';
 import { referencePages } from '../../scripts/docs.ts';
 import type { CommandLine } from '../../src/cli/command-line.ts';
-import { addWriteTools } from '../../src/cli/mcp/acting-tools.ts';
+import { addStopTool, addWriteTools } from '../../src/cli/mcp/acting-tools.ts';
 import { addReadTools } from '../../src/cli/mcp/tools.ts';
 import type { DaemonClient } from '../../src/client/client.ts';
 import { endpoint } from '../../src/config/endpoint-schema.ts';
@@ -215,6 +215,7 @@ test('the help of mcp names each tool', async () => {
   const [client, cli] = [{} as DaemonClient, {} as CommandLine];
   addReadTools(server, client, cli);
   addWriteTools(server, client, cli);
+  addStopTool(server, client, cli);
   const names = await toolsOf(server);
   expect(names.length).toBeGreaterThan(5);
   const { stdout } = await runCli(['mcp', '--help']);

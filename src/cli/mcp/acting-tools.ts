@@ -8,8 +8,9 @@ import { formatDuration, parseDuration } from '../../core/time.ts';
 import type { CommandLine } from '../command-line.ts';
 import { usageError } from '../exit.ts';
 import { count } from '../render/text.ts';
+import { resolveRun } from '../resolve.ts';
 import { alertLine, summaryOf } from './texts.ts';
-import { answer, attempt, notWatched, readWatch, runOf } from './tools.ts';
+import { answer, attempt, notWatched, readWatch, runArguments, runOf } from './tools.ts';
 
 const WRITES = { readOnlyHint: false, destructiveHint: false, idempotentHint: true };
 
@@ -28,6 +29,35 @@ export function addWriteTools(server: McpServer, client: DaemonClient, cli: Comm
   addAcknowledge(server, client, cli);
   addResolve(server, client);
   addSilence(server, client, cli);
+}
+
+/** Adds the tool that stops runs; it needs a token with the scope admin. */
+export function addStopTool(server: McpServer, client: DaemonClient, cli: CommandLine): void {
+  server.registerTool(
+    'stop_run',
+    {
+      description:
+        'Has its source stop a run, which cannot be taken back; wait_run says when it has stopped. Without `confirm: true` it says which run it would stop and does nothing.',
+      inputSchema: { ...runArguments, confirm },
+      annotations: {
+        ...WRITES,
+        destructiveHint: true,
+        idempotentHint: false,
+        openWorldHint: true,
+      },
+    },
+    ({ confirm: isConfirmed, ...given }) =>
+      attempt(async () => {
+        const { run_id: id, source } = given;
+        const run = await resolveRun(id, { client, cli, source, writes: { yes: true } });
+        const watch = await readWatch(run, client);
+        if (isConfirmed !== true) {
+          return answer(`This would stop 1 run: ${summaryOf(watch)}\n${UNDONE}`, watch);
+        }
+        const asked = await client.stop({ runId: watch.run_id, source: watch.source });
+        return answer(`The source of run ${watch.run_id} was asked to stop it.`, asked);
+      }),
+  );
 }
 
 function addAcknowledge(server: McpServer, client: DaemonClient, cli: CommandLine): void {

@@ -27,7 +27,7 @@ import {
   visibleData,
 } from './texts.ts';
 
-const runArguments = {
+export const runArguments = {
   run_id: z.string().min(1).describe("the run's id, its beginning or last part, or its URL"),
   source: z.string().optional().describe('the source, where several have the run'),
 };

@@ -16,13 +16,13 @@ export function addMcpVerb(cli: CommandLine): void {
       cli.run(async () => {
         // Loaded here: no other verb pays for it.
         const { StdioServerTransport } = await import('@modelcontextprotocol/sdk/server/stdio.js');
-        const { mayWrite, serveMcp } = await import('../mcp/server.ts');
+        const { rightsOf, serveMcp } = await import('../mcp/server.ts');
         const client = await cli.connect(flags);
         const { stdin, stdout } = cli.io;
         const transport = new StdioServerTransport(stdin, stdout.stream as Writable);
         const closed = Promise.race([once(stdin, 'end'), untilAborted(cli.signal)]);
-        const canWrite = await mayWrite(client, cli);
-        await serveMcp(client, cli, transport, { canWrite, closed });
+        const can = await rightsOf(client, cli);
+        await serveMcp(client, cli, transport, { can, closed });
         return EXIT.ok;
       }),
     );
@@ -30,8 +30,8 @@ export function addMcpVerb(cli: CommandLine): void {
 
 const HELP = `
 Tools: list_attention, list_runs, list_alerts, show_run, explain_run and wait_run; with a token that may
-write, also acknowledge, resolve_alert and silence, which only say what they would touch unless they are called
-with confirm: true.
+write, also acknowledge, resolve_alert and silence; with one that has the scope admin, also stop_run. These only
+say what they would touch unless they are called with confirm: true.
 A silence lasts 24 h at most. Without a token nothing can be changed.
 
 Examples:
