@@ -19,6 +19,7 @@ import type {
   ResolveBody,
   RotatedView,
   SilencePreviewView,
+  StopView,
   WorkflowsView,
 } from '../../client/types.ts';
 import type { Query } from '../../client/query.ts';
@@ -63,6 +64,7 @@ export const api = {
     get<Timeline>(watchPath(run, '/timeline'), { source: run.source }, signal),
   poll: (run: RunRef) =>
     post<{ message: string | null }>(watchPath(run, '/poll'), undefined, { source: run.source }),
+  stop: (run: RunRef) => post<StopView>(watchPath(run, '/stop'), undefined, { source: run.source }),
   unwatch: (run: RunRef) => remove(watchPath(run), { source: run.source }),
   acknowledgeRun: (run: RunRef, body: AcknowledgeBody) =>
     post(watchPath(run, '/acknowledge'), body, { source: run.source }),

@@ -17,6 +17,7 @@ import { act, say } from '../parts/toast.tsx';
 import { useLoaded } from '../parts/hooks.ts';
 import { learnNames, workflowText } from '../parts/workflow-names.ts';
 import { RunLength, stateOf } from './runs-columns.tsx';
+import { StopRun } from './run-stop.tsx';
 import { RunTimeline, type RunStory } from './run-timeline.tsx';
 import { namedOf } from './runs.tsx';
 
@@ -88,6 +89,7 @@ function Actions({ watch, reload }: { watch: Watch; reload: () => void }) {
     <>
       {watch.run_url !== null && <OpenRun url={watch.run_url} source={watch.source} />}
       {may.write.value && !isKiosk.value && <Changes watch={watch} reload={reload} />}
+      {may.admin.value && !isKiosk.value && <StopRun watch={watch} reload={reload} />}
       <Copy text={link} label="Copy link" />
       <Copy text={watch.run_id} label="Copy id" />
       <Copy text={`runwatch wait ${shellWord(watch.run_id)}`} label="Copy wait" />
