@@ -2,10 +2,11 @@ import type { ListQuestion } from '../core/feed/run-list.ts';
 import type { ProbeOutcome, SourceHeaders, SourcePort } from '../core/source/port.ts';
 import type { RequestReport } from '../core/source/request.ts';
 import { createSourceClient, type SourceClientOptions } from '../fetch/client.ts';
+import { createStreamConnections } from '../fetch/event-stream.ts';
 import { definitionRequest } from './definition.ts';
-import { createEventStreams } from './event-stream.ts';
 import { pageRequest, workflowsRequest } from './listing.ts';
 import { runRequest } from './run.ts';
+import { streamsOfRuns } from './run-events.ts';
 import { stopRequest } from './stop.ts';
 
 export interface NoxusOptions extends Omit<SourceClientOptions, 'onRequest'> {
@@ -26,7 +27,8 @@ export function noxusHeaders(apiKey: string): SourceHeaders {
  */
 export function openNoxus(options: NoxusOptions): SourcePort {
   const client = createSourceClient(options);
-  const streams = createEventStreams({ now: Date.now, ...options, maxSockets: options.maxStreams });
+  const { maxStreams: maxSockets } = options;
+  const connections = createStreamConnections({ now: Date.now, ...options, maxSockets });
   const readPage = (question: ListQuestion) => client.send(pageRequest(question));
   return {
     readRun: (runId, call) => client.send(runRequest(runId), call),
@@ -35,7 +37,7 @@ export function openNoxus(options: NoxusOptions): SourcePort {
       return outcome.kind === 'page' ? { kind: 'answered' } : outcome;
     },
     readPage,
-    streams,
+    streams: streamsOfRuns(connections),
     names: {
       readWorkflows: (question) => client.send(workflowsRequest(question)),
       readDefinition: (workflowId) => client.send(definitionRequest(workflowId)),
@@ -44,7 +46,7 @@ export function openNoxus(options: NoxusOptions): SourcePort {
     useHeaders(headers) {
       client.useHeaders(headers);
       // Streams that are opened from now on send them.
-      streams.useHeaders(headers);
+      connections.useHeaders(headers);
     },
     close: () => client.close(),
   };

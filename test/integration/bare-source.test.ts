@@ -9,8 +9,8 @@ import { testRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 /*
- * A source that has no lists, streams, names and probe, and whose runs cannot be stopped. A request that it
- * does not take would throw, and be logged as a fault.
+ * A source without lists, streams, names, a probe and a stop of runs. A request that it does not take would
+ * throw, and be logged as a fault.
  */
 
 const ids = (name: string, count: number) =>

@@ -5,9 +5,10 @@ import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { Names } from '../../src/names.ts';
 import { createSourceClient, type SourceClientOptions } from '../../src/fetch/client.ts';
-import { createEventStreams } from '../../src/noxus/event-stream.ts';
+import { createStreamConnections } from '../../src/fetch/event-stream.ts';
 import { noxusHeaders } from '../../src/noxus/port.ts';
 import { runRequest } from '../../src/noxus/run.ts';
+import { streamsOfRuns } from '../../src/noxus/run-events.ts';
 import { CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';
 import { startConnectProxy } from '../support/connect-proxy.ts';
 import { A_MESSAGE, failureOf, webhooks } from '../support/webhooks.ts';
@@ -94,7 +95,7 @@ describe('a source', () => {
     releasers.push(close);
     const { port, tunnels } = await proxy();
     const requests: unknown[] = [];
-    const streams = createEventStreams({
+    const streams = createStreamConnections({
       baseUrl: `https://localhost:${silent}`,
       headers: noxusHeaders('key'),
       timeoutMs: 200,
@@ -106,7 +107,10 @@ describe('a source', () => {
     });
     const { signal } = new AbortController();
     const listener = { etag: null, onLive: () => undefined, onNote: () => undefined, signal };
-    expect(await streams.follow('run-1', listener)).toEqual({ kind: 'failed', status: null });
+    expect(await streamsOfRuns(streams).follow('run-1', listener)).toEqual({
+      kind: 'failed',
+      status: null,
+    });
     expect(requests).toEqual([{ kind: 'stream', status: null }]);
     expect(tunnels).toHaveLength(1);
   });
@@ -115,7 +119,7 @@ describe('a source', () => {
 test('a stream that this host has no descriptor for is no failure of its source', async () => {
   const shortage = Object.assign(new Error('no descriptor'), { code: 'EMFILE' });
   const requests: unknown[] = [];
-  const streams = createEventStreams({
+  const streams = createStreamConnections({
     baseUrl: 'http://noxus.example',
     headers: noxusHeaders('key'),
     timeoutMs: 60_000,
@@ -127,7 +131,7 @@ test('a stream that this host has no descriptor for is no failure of its source'
   });
   const { signal } = new AbortController();
   const listener = { etag: null, onLive: () => undefined, onNote: () => undefined, signal };
-  expect(await streams.follow('run-1', listener)).toMatchObject({
+  expect(await streamsOfRuns(streams).follow('run-1', listener)).toMatchObject({
     kind: 'unsent',
     error: { code: 'EMFILE' },
   });

@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { StreamNote } from '../../src/core/feed/run-stream.ts';
-import { EventReader } from '../../src/noxus/event-stream.ts';
+import { EventReader } from '../../src/fetch/event-stream.ts';
+import { noteOf } from '../../src/noxus/run-events.ts';
 
 const event = (type: string, data: object) =>
   `event: message\ndata: ${JSON.stringify({ type, data, redisId: '1-0' })}\n\n`;
@@ -9,7 +10,10 @@ const event = (type: string, data: object) =>
 /** The hints that the reader finds in a stream that arrives in pieces. */
 function read(...pieces: (string | Buffer)[]) {
   const notes: StreamNote[] = [];
-  const reader = new EventReader('run-1', { onNote: (note) => notes.push(note) });
+  const reader = new EventReader((json) => {
+    const note = noteOf(json, 'run-1');
+    if (note !== null) notes.push(note);
+  });
   for (const piece of pieces) reader.take(Buffer.from(piece));
   reader.flush();
   reader.stop();

@@ -34,7 +34,7 @@ const ALLOWED: Record<string, string[]> = {
   'package-root.ts': [],
   config: ['core'],
   fetch: ['core', 'deadline.ts', 'host-shortage.ts', 'names.ts', 'proxy-tunnel.ts'],
-  noxus: ['core', 'fetch', 'host-shortage.ts', 'proxy-tunnel.ts'],
+  noxus: ['core', 'fetch'],
   redis: ['core', 'names.ts', 'package-root.ts'],
   queue: [],
   telemetry: ['core'],

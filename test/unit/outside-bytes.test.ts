@@ -9,8 +9,9 @@ import { loadConfig } from '../../src/config/load.ts';
 import { parseRetryAfter } from '../../src/core/backoff.ts';
 import { parseDuration } from '../../src/core/time.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
-import { EventReader } from '../../src/noxus/event-stream.ts';
+import { EventReader } from '../../src/fetch/event-stream.ts';
 import { readTimestamp, toSnapshot, wireRunSchema } from '../../src/noxus/run.ts';
+import { noteOf } from '../../src/noxus/run-events.ts';
 import { openCursor } from '../../src/redis/cursor.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { anyText } from '../support/any-text.ts';
@@ -80,7 +81,7 @@ const PARSERS: [string, (text: string) => unknown, string[], string[]][] = [
   ],
   [
     'event streams of Noxus',
-    (text) => new EventReader('run', { onNote: () => undefined }).take(Buffer.from(text)),
+    (text) => new EventReader((json) => void noteOf(json, 'run')).take(Buffer.from(text)),
     ['data: ', '{"type":"state","data":{"status":"', 'failed', '"}}', '\n', '\r', '{', ':'],
     [],
   ],

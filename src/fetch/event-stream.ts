@@ -1,23 +1,15 @@
 import { setMaxListeners } from 'node:events';
 import type { IncomingMessage } from 'node:http';
-import { z } from 'zod';
 import { parseRetryAfter } from '../core/backoff.ts';
-import { withoutControls } from '../core/control-characters.ts';
 import { SseParser } from '../core/event/sse.ts';
-import type {
-  EventStreams,
-  StreamEnd,
-  StreamListener,
-  StreamNote,
-} from '../core/feed/run-stream.ts';
+import type { StreamEnd } from '../core/feed/run-stream.ts';
 import type { SourceHeaders } from '../core/source/port.ts';
 import type { RequestReport } from '../core/source/request.ts';
-import { boundedNodes, type RunNodes } from '../core/run/nodes.ts';
 import { shortageIn } from '../host-shortage.ts';
 import { cutRequest } from '../proxy-tunnel.ts';
-import { parseJson } from '../fetch/body.ts';
-import { openConnections } from '../fetch/connections.ts';
-import type { TransportOptions } from '../fetch/transport.ts';
+import { parseJson } from './body.ts';
+import { openConnections } from './connections.ts';
+import type { TransportOptions } from './transport.ts';
 
 /** No stream is kept for longer, ms: a day. */
 const LONGEST_MS = 86_400_000;
@@ -25,13 +17,26 @@ const LONGEST_MS = 86_400_000;
 /** A stream on which nothing came for so long is closed, ms; Noxus's SDK waits for as long. */
 const SILENCE_MS = 120_000;
 
-interface OpenEventStreams extends EventStreams {
+/** A stream, and what hears of it. */
+interface FollowedStream {
+  /** Below the base URL, query included. */
+  path: string;
+  onLive: () => void;
+  /** Called with the JSON of each event. */
+  onEvent: (event: unknown) => void;
+  /** Closes the stream. */
+  signal: AbortSignal;
+}
+
+/** The event streams of one source. */
+export interface StreamConnections {
+  /** Follows a stream until it ends; trouble is never thrown. */
+  follow: (stream: FollowedStream) => Promise<StreamEnd>;
   /** Opens further streams with other headers. */
   useHeaders: (headers: SourceHeaders) => void;
 }
 
-interface EventStreamsOptions extends TransportOptions {
-  silenceMs?: number;
+interface StreamConnectionsOptions extends TransportOptions {
   /** Milliseconds since the epoch. */
   now: () => number;
   /** Called when a stream was opened or refused. */
@@ -39,11 +44,11 @@ interface EventStreamsOptions extends TransportOptions {
 }
 
 /**
- * Streams of the events of runs (`GET /v1/runs/{run_id}/events`) of one source, on connections of their own. They use Node's own client:
- * a stream over got holds three times the memory (`bench -- streams --cells held`).
+ * Streams of JSON events of one source, on connections of their own. They use Node's own client: a stream
+ * over got holds three times the memory (`bench -- streams --cells held`).
  * @throws RunwatchError `invalid_source` when no request could ever be made with these options
  */
-export function createEventStreams(options: EventStreamsOptions): OpenEventStreams {
+export function createStreamConnections(options: StreamConnectionsOptions): StreamConnections {
   const connections = openConnections(options);
   const memory = new HeldBytes();
   const headersWith = (own: SourceHeaders) => ({
@@ -54,13 +59,13 @@ export function createEventStreams(options: EventStreamsOptions): OpenEventStrea
     'accept-encoding': 'identity',
   });
   let headers = headersWith(options.headers);
-  const follow = (runId: string, listener: StreamListener) =>
+  const follow = (followed: FollowedStream) =>
     new Promise<StreamEnd>((resolve) => {
-      const url = new URL(connections.base.href + pathOf(runId, listener.etag));
-      const reader = new EventReader(runId, { memory, onNote: listener.onNote });
+      const url = new URL(connections.base.href + followed.path);
+      const reader = new EventReader(followed.onEvent, memory);
       const request = connections.request(url, headers);
       const cut = () => cutRequest(request);
-      const stream = new Stream({ ...options, listener, reader, cut });
+      const stream = new Stream({ ...options, followed, reader, cut });
       request
         .once('response', (response) => stream.answered(response))
         .on('error', (error) => stream.failed(error))
@@ -68,22 +73,14 @@ export function createEventStreams(options: EventStreamsOptions): OpenEventStrea
         .end();
     });
   return {
-    follow: (runId, listener) =>
-      listener.signal.aborted ? Promise.resolve({ kind: 'closed' }) : follow(runId, listener),
+    follow: (followed) =>
+      followed.signal.aborted ? Promise.resolve({ kind: 'closed' }) : follow(followed),
     useHeaders: (own) => void (headers = headersWith(own)),
   };
 }
 
-function pathOf(runId: string, etag: string | null): string {
-  const path = `v1/runs/${encodeURIComponent(runId)}/events`;
-  return etag === null ? path : `${path}?etag=${encodeURIComponent(etag)}`;
-}
-
-interface StreamOptions extends Pick<
-  EventStreamsOptions,
-  'timeoutMs' | 'silenceMs' | 'now' | 'onRequest'
-> {
-  listener: StreamListener;
+interface StreamOptions extends Pick<StreamConnectionsOptions, 'timeoutMs' | 'now' | 'onRequest'> {
+  followed: FollowedStream;
   reader: EventReader;
   /** Ends the request, and closes the connection under it. */
   cut: () => void;
@@ -97,12 +94,12 @@ class Stream {
   private readonly longest: NodeJS.Timeout;
 
   constructor(private readonly options: StreamOptions) {
-    const { listener, timeoutMs } = options;
+    const { followed, timeoutMs } = options;
     this.silence = setTimeout(() => this.endAs({ kind: 'failed', status: null }), timeoutMs);
     this.longest = setTimeout(() => this.endAs({ kind: 'ended' }), LONGEST_MS).unref();
     // One signal may close the streams of many runs: as many listeners are no leak.
-    setMaxListeners(0, listener.signal);
-    listener.signal.addEventListener('abort', this.close);
+    setMaxListeners(0, followed.signal);
+    followed.signal.addEventListener('abort', this.close);
   }
 
   answered(response: IncomingMessage): void {
@@ -116,10 +113,10 @@ class Stream {
       return this.endAs(refusal(response, options.now()));
     }
     this.isLive = true;
-    const { silenceMs = SILENCE_MS, listener } = options;
-    this.silence = setTimeout(() => this.endAs({ kind: 'silent' }), silenceMs);
+    const { followed } = options;
+    this.silence = setTimeout(() => this.endAs({ kind: 'silent' }), SILENCE_MS);
     response.on('error', () => undefined).on('data', (piece: Buffer) => this.take(piece));
-    listener.onLive();
+    followed.onLive();
   }
 
   /** What went wrong matters only where this host is to blame: else that nothing came, or no more. */
@@ -129,10 +126,10 @@ class Stream {
 
   /** @returns why; called once the connection is closed, or free for another request */
   over(): StreamEnd {
-    const { listener, reader, onRequest } = this.options;
+    const { followed, reader, onRequest } = this.options;
     clearTimeout(this.silence);
     clearTimeout(this.longest);
-    listener.signal.removeEventListener('abort', this.close);
+    followed.signal.removeEventListener('abort', this.close);
     if (this.isLive) reader.flush();
     reader.stop();
     if (reader.broken !== null) this.end ??= { kind: reader.broken };
@@ -185,63 +182,21 @@ class HeldBytes {
   bytes = 0;
 }
 
-const text = z
-  .string()
-  .min(1)
-  .max(128)
-  .transform((found) => withoutControls(found))
-  .nullable()
-  .catch(null);
-
-const ids = z
-  .union([z.array(z.string().max(128)), z.record(z.string().max(128), z.unknown())])
-  .transform((found) => (Array.isArray(found) ? found : Object.keys(found)))
-  .transform((found) => found.map((id) => withoutControls(id)))
-  .catch([]);
-
-const details = z
-  .object({
-    executed_nodes: ids,
-    remaining_nodes: ids,
-    running_nodes: ids,
-    failed_nodes: ids,
-  })
-  .nullable()
-  .catch(null);
-
-/** What is read of an event. Everything else, the content first of all, is private and dropped. */
-const wireEvent = z.object({
-  type: z.string().catch(''),
-  redisId: text,
-  run_id: text,
-  data: z
-    .object({ status: text, workflow_status: text, progress_details: details, run_id: text })
-    .catch({ status: null, workflow_status: null, progress_details: null, run_id: null }),
-});
-
-interface ReaderOptions {
-  memory?: HeldBytes;
-  onNote: (note: StreamNote) => void;
-}
-
 /**
- * Reads the events of a run. Comments and other kinds of events are passed over. However fast they
+ * Reads the JSON events of a stream. Comments and other kinds of events are passed over. However fast they
  * come, the CPU that they take is bounded: of those beyond it only the last is parsed, a second later.
  */
 export class EventReader {
   broken: null | 'garbage' | 'too_large' = null;
   private readonly parser = new SseParser(MAX_EVENT_BYTES);
-  private readonly memory: HeldBytes;
   private second = { at: 0, bytes: 0, parsed: 0 };
   private held: string | null = null;
   private timer: NodeJS.Timeout | null = null;
 
   constructor(
-    private readonly runId: string,
-    private readonly options: ReaderOptions,
-  ) {
-    this.memory = options.memory ?? new HeldBytes();
-  }
+    private readonly onEvent: (event: unknown) => void,
+    private readonly memory = new HeldBytes(),
+  ) {}
 
   /** @returns false once the stream is broken */
   take(piece: Uint8Array): boolean {
@@ -293,32 +248,6 @@ export class EventReader {
   private parse(data: string): void {
     const json = parseJson(data);
     if (json === undefined) this.broken ??= 'garbage';
-    else this.read(json);
+    else this.onEvent(json);
   }
-
-  /**
-   * A `state` event carries the run's status as `data.status`; there a `content` event has the status
-   * of a node, which says nothing of the run.
-   */
-  private read(json: unknown): void {
-    const event = wireEvent.safeParse(json);
-    if (!event.success) return;
-    const { type, data, redisId } = event.data;
-    if (type !== 'state' && type !== 'content') return;
-    const about = event.data.run_id ?? data.run_id ?? this.runId;
-    if (about.toLowerCase() !== this.runId.toLowerCase()) return;
-    const status = data.workflow_status ?? (type === 'state' ? data.status : null);
-    this.options.onNote({ status, nodes: nodesOf(data.progress_details), redisId });
-  }
-}
-
-function nodesOf(found: z.output<typeof details>): RunNodes | null {
-  if (found === null) return null;
-  const { executed_nodes: executed, remaining_nodes: remaining } = found;
-  return boundedNodes({
-    executed: executed.length,
-    remaining: remaining.length,
-    running: found.running_nodes,
-    failed: found.failed_nodes,
-  });
 }
