@@ -261,6 +261,57 @@ describe('keys', () => {
   });
 });
 
+describe('ids that only other sources than Noxus have', () => {
+  // What the page asks for until it is closed would fail in a handler.
+  afterEach(() => page.unrouteAll({ behavior: 'ignoreErrors' }));
+
+  /** Has the API call a run by another id. The stream of events is left as it is. */
+  async function rename(id: string, to: string): Promise<void> {
+    await page.route(/\/v1\/(?!events\/stream)/, async (route) => {
+      const asked = new URL(route.request().url().replaceAll(encodeURIComponent(to), id));
+      // A query is encoded in another way than a path.
+      if (asked.searchParams.get('q') === to) asked.searchParams.set('q', id);
+      const answer = await route.fetch({ url: asked.href });
+      const text = (await answer.text()).replaceAll(id, to);
+      await route.fulfill({ response: answer, body: text });
+    });
+  }
+
+  test.each(['acme/shop/123', 'manual__2026-11-28T00:00:00+00:00', "50%25;#o'brien?<b>&amp;"])(
+    'the run %s is opened from the list by keys, from the palette, and by its address',
+    async (id) => {
+      await rename(await watchRunning(), id);
+      const opened = async () => {
+        await page.getByRole('heading', { name: 'Time axis' }).waitFor();
+        expect(await page.locator('h1 .id').textContent()).toBe(id);
+        expect(new URL(page.url()).pathname).toBe(`/runs/default/${encodeURIComponent(id)}`);
+      };
+      await open('/runs?status=running');
+      await page.getByRole('link', { name: id, exact: true }).waitFor();
+      await page.keyboard.press('j');
+      await page.locator('tbody tr:nth-child(1).marked').waitFor();
+      await page.keyboard.press('Enter');
+      await opened();
+      await page.reload();
+      await opened();
+      await open('/');
+      await page.keyboard.press('Control+k');
+      await page.getByRole('combobox').fill(id);
+      await page.getByRole('option', { name: id }).waitFor();
+      await page.keyboard.press('Enter');
+      await opened();
+    },
+  );
+
+  test('the run acme/shop/123 is opened behind a proxy that decodes slashes', async () => {
+    const id = 'acme/shop/123';
+    await rename(await watchRunning(), id);
+    await open(`/runs/default/${id}`);
+    await page.getByRole('heading', { name: 'Time axis' }).waitFor();
+    expect(await page.locator('h1 .id').textContent()).toBe(id);
+  });
+});
+
 describe('actions', () => {
   test('a run is acknowledged in the name that the user gives', async () => {
     const id = await stage.run({
