@@ -125,6 +125,7 @@ export function testSource(given: GivenSource = {}): Source {
       requestsPerMs: limit.requests / limit.perMs,
       active: () => 1,
       claim: async () => null,
+      leavesFor: () => null,
       load: () => NO_LOAD,
       usedShare: async () => 0,
       ...given.limiter,
