@@ -11,7 +11,7 @@ export const NOXUS_TRAITS: SourceTraits = {
   idShape: ID_SHAPE,
   idProblem: (runId) => (RUN_ID.test(runId) ? null : `expected ${ID_SHAPE}`),
   idInUrl: runIdInUrl,
-  lists: { pageSize: 100 },
+  lists: { pageSize: 100, standIn: true },
   streams: true,
   names: true,
   stop: true,

@@ -125,7 +125,7 @@ export class ListFeed {
   /** False where every run is polled by itself; lists, if there are any, then serve discovery alone. */
   get isOn(): boolean {
     const { traits, process } = this.source;
-    return traits.lists !== null && process.config.polling.lists === 'auto';
+    return traits.lists?.standIn === true && process.config.polling.lists === 'auto';
   }
 
   /**

@@ -26,7 +26,7 @@ beforeEach(() => {
   source = bareSource();
 });
 
-async function start(requestsPerSecond = 1_000): Promise<void> {
+async function start(requestsPerSecond = 1_000, discover?: object): Promise<void> {
   receiver = await startReceiver({ secrets: [] });
   dataDir = await tempDir();
   const { url, prefix } = testRedis();
@@ -38,7 +38,7 @@ async function start(requestsPerSecond = 1_000): Promise<void> {
         base_url: 'http://127.0.0.1:1',
         api_key: 'key of before',
         rate_limit: { requests: requestsPerSecond, per: '1s' },
-        discover: { workflows: 'all', every: '100ms' },
+        discover,
       },
     },
     polling: { min_interval: '250ms', max_interval: '250ms', gone_after: '500ms' },
@@ -90,7 +90,7 @@ test.each([
 ])(
   '$runs runs of a source without lists, streams and names are polled and notified within $requests requests a second, and nothing else is requested',
   async ({ runs, requests, polls }) => {
-    await start(requests);
+    await start(requests, { workflows: 'all', every: '100ms' });
     const runIds = ids('job', runs);
     for (const id of runIds) source.runs.set(id, { status: 'running', workflow_id: 'w' });
     await watch(runIds);
@@ -102,6 +102,31 @@ test.each([
     expect(faults()).toEqual([]);
   },
 );
+
+test.each([false, true])(
+  'lists of a source that stand in for polls as its traits say (%p) are read for them or not at all',
+  async (standIn) => {
+    source = bareSource({ pageSize: 100, standIn });
+    // A list would be worth while.
+    await start(20);
+    const runIds = ids('job', 40);
+    for (const id of runIds) source.runs.set(id, { status: 'running', workflow_id: 'w' });
+    await watch(runIds);
+    if (standIn) await waitFor(() => source.pages.length > 0);
+    else await waitFor(async () => (await watchOf('job-1')).polls >= 6);
+    expect(source.pages.length > 0).toBe(standIn);
+    expect(faults()).toEqual([]);
+  },
+);
+
+test('a stop of a run is refused where its source cannot stop runs', async () => {
+  await start();
+  source.runs.set('job-1', { status: 'running' });
+  await watch(['job-1']);
+  const response = await fetch(`${daemon.url}/v1/watches/job-1/stop`, { method: 'POST' });
+  expect([response.status, await response.json()]).toMatchObject([409, { code: 'cannot_stop' }]);
+  expect(faults()).toEqual([]);
+});
 
 test('a 404 of the only run proves nothing gone where nothing can be probed, until another run answers', async () => {
   await start();

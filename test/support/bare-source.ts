@@ -1,39 +1,47 @@
 import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
+import type { ListOutcome, ListQuestion } from '../../src/core/feed/run-list.ts';
 import type { SourcePort } from '../../src/core/source/port.ts';
-import type { SourceTraits } from '../../src/core/source/traits.ts';
+import type { ListTraits, SourceTraits } from '../../src/core/source/traits.ts';
 import type { KindOf } from '../../src/source/kinds.ts';
 import { snapshot } from './builders.ts';
 
-/** A source that can be asked for one run at a time, and for nothing else. */
+/** A source that can be asked for one run at a time, and for nothing else but its lists, if it has any. */
 export interface BareSource {
   kindOf: KindOf;
   /** Runs by their ids; one that is not here gets a 404. */
   runs: Map<string, Partial<RunSnapshot>>;
   /** The ids of the runs that were read, in order. */
   reads: string[];
+  /** The pages that were read. */
+  pages: ListQuestion[];
   /** Headers that it was given after it was opened. */
   headers: unknown[];
 }
 
 const ID_SHAPE = 'a word and a number, such as job-7';
 
-function traitsOf(label: string): SourceTraits {
+function traitsOf(label: string, lists: ListTraits | null): SourceTraits {
   return {
     label,
     idShape: ID_SHAPE,
     idProblem: (runId) => (/^[a-z]+-\d+$/.test(runId) ? null : `expected ${ID_SHAPE}`),
     idInUrl: () => null,
-    lists: null,
+    lists,
     streams: false,
     names: false,
     stop: false,
   };
 }
 
-export function bareSource(): BareSource {
+export function bareSource(lists: ListTraits | null = null): BareSource {
   const runs = new Map<string, Partial<RunSnapshot>>();
   const reads: string[] = [];
+  const pages: ListQuestion[] = [];
   const headers: unknown[] = [];
+  const readPage = async (question: ListQuestion): Promise<ListOutcome> => {
+    pages.push(question);
+    return { kind: 'page', page: { runs: [], isLast: true, isCut: false, bytes: 2 } };
+  };
   const port: SourcePort = {
     async readRun(runId, { onSent } = {}) {
       reads.push(runId);
@@ -44,7 +52,7 @@ export function bareSource(): BareSource {
       return { kind: 'run', run: snapshot({ id: runId, ...run, observed_at }) };
     },
     probe: null,
-    readPage: null,
+    readPage: lists && readPage,
     streams: null,
     names: null,
     stop: null,
@@ -52,9 +60,9 @@ export function bareSource(): BareSource {
     close: () => undefined,
   };
   const kindOf: KindOf = (name, { api_key }) => ({
-    traits: traitsOf(name),
+    traits: traitsOf(name, lists),
     headers: { authorization: `Bearer ${api_key}` },
     open: () => port,
   });
-  return { kindOf, runs, reads, headers };
+  return { kindOf, runs, reads, pages, headers };
 }

@@ -1,7 +1,9 @@
 /** How the runs of a source are listed. */
-interface ListTraits {
+export interface ListTraits {
   /** The largest page that it gives. */
   readonly pageSize: number;
+  /** Whether lists stand in for polls; else they serve discovery alone. */
+  readonly standIn: boolean;
 }
 
 /**
