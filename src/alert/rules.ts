@@ -13,9 +13,9 @@ import {
   type Rule,
 } from '../core/alert/rule.ts';
 import { isPager } from '../core/delivery/delivery.ts';
+import { workflowEntry } from '../core/run/workflow-entry.ts';
 import type { WatchChange } from '../redis/commit.ts';
 import { allEndpoints } from '../deliver/endpoints.ts';
-import { valueOf } from '../core/records.ts';
 
 /** Rules that can be judged by. */
 export interface LiveRules {
@@ -121,10 +121,11 @@ function ruleOf(
   rule: RuleConfig,
   {
     time_intervals: intervals,
+    sources,
     workflows,
     endpoints,
     known,
-  }: Pick<Config, 'time_intervals' | 'workflows' | 'endpoints'> & {
+  }: Pick<Config, 'time_intervals' | 'sources' | 'workflows' | 'endpoints'> & {
     known: (names: readonly string[]) => readonly string[];
   },
 ): Rule {
@@ -145,8 +146,8 @@ function ruleOf(
     resolve: resolutionOf(rule, groupBy),
     severity: rule.severity,
     owner: rule.owner ?? null,
-    ownerOf: (workflowId) => valueOf(workflows, workflowId)?.owner ?? null,
-    nameOf: (workflowId) => valueOf(workflows, workflowId)?.name ?? null,
+    ownerOf: (workflow) => workflowEntry({ sources, workflows }, workflow)?.owner ?? null,
+    nameOf: (workflow) => workflowEntry({ sources, workflows }, workflow)?.name ?? null,
     annotations: rule.annotations,
     notify: known(rule.notify),
     pagers: known(notified).filter((name) => isPager(endpoints[name]?.type)),

@@ -6,6 +6,7 @@ import { EVENT_TYPES, SYSTEM_EVENT_TYPES } from '../core/event/event.ts';
 import { ruleWants, wantsEvent } from '../core/event/patterns.ts';
 import { valueOf } from '../core/records.ts';
 import { isUuid } from '../core/run/snapshot.ts';
+import { workflowsWithEntry } from '../core/run/workflow-entry.ts';
 import { isInClear, isLinkLocal } from './hosts.ts';
 import { didYouMean, suggest, unknownName, type ConfigProblem } from './problems.ts';
 import { intervalOf, type RuleConfig } from './rule-schema.ts';
@@ -96,7 +97,7 @@ type When = Config['endpoints'][string]['when'];
 function namesOfWorkflows(path: Path, when: When, config: Config): ConfigProblem[] {
   const { workflows, sources } = config;
   const discovered = Object.values(sources).flatMap(({ discover }) => discover?.workflows ?? []);
-  const known = new Set<string>([...Object.keys(workflows), ...discovered]);
+  const known = new Set<string>([...workflowsWithEntry(config), ...discovered]);
   return (when?.workflow_id ?? []).flatMap((wanted) => {
     if (known.has(wanted) || isUuid(wanted)) return [];
     const id = Object.entries(workflows).find(([, { name }]) => name === wanted)?.[0];

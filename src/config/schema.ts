@@ -1,7 +1,7 @@
 import { isIP, isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { PER_WATCH } from '../core/delivery/receiver.ts';
-import { NOXUS_ID } from '../core/run/snapshot.ts';
+import { ID_PATTERN, WORKFLOW_ENTRY_PATTERN } from '../core/run/id.ts';
 import { PROFILES } from '../core/watch/watch.ts';
 import { NOXUS_URL } from './hosts.ts';
 import { endpoint, webhookSecret, tls } from './endpoint-schema.ts';
@@ -77,7 +77,12 @@ function listOfOne(input: unknown): unknown {
 
 const workflowId = z
   .string({ error: 'expected the id of a workflow' })
-  .regex(NOXUS_ID, 'expected the id of a workflow');
+  .regex(ID_PATTERN, 'expected the id of a workflow');
+
+/** One for a source alone has the source's name and a slash before the id. */
+const workflowEntryKey = z
+  .string({ error: 'expected the id of a workflow' })
+  .regex(WORKFLOW_ENTRY_PATTERN, 'expected the id of a workflow, or <source>/<id>');
 
 const workflows = z.preprocess(
   listOfOne,
@@ -213,7 +218,7 @@ export const configSchema = z.strictObject({
     .prefault({}),
   redis: redis.prefault({}),
   sources: z.record(name, source).default({}),
-  workflows: z.record(workflowId, workflow).default({}),
+  workflows: z.record(workflowEntryKey, workflow).default({}),
   polling: z
     .strictObject({
       min_interval: duration('1s', { min: '10ms', max: '1h' }),

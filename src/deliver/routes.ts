@@ -4,6 +4,7 @@ import { loadTlsFiles } from '../config/tls-files.ts';
 import type { WorkflowKey } from '../core/cadence/phase.ts';
 import { isForPeople, type Delivery } from '../core/delivery/delivery.ts';
 import { DEFAULT_RETRY_MS } from '../core/delivery/retry.ts';
+import { workflowEntry } from '../core/run/workflow-entry.ts';
 import {
   subscriptionKey,
   watchId,
@@ -85,8 +86,7 @@ export class Routes {
       http,
       deliverer,
       wording: {
-        ownerOf: (workflowId) =>
-          deliverer.process.config.workflows[workflowId ?? '']?.owner ?? null,
+        ownerOf: (workflow) => workflowEntry(deliverer.process.config, workflow)?.owner ?? null,
         labelOf: (source) => deliverer.process.labelOf(source),
       },
     });

@@ -6,6 +6,7 @@ import {
   overflowKey,
   shareOfGroups,
 } from '../../src/core/alert/judgement.ts';
+import type { Rule } from '../../src/core/alert/rule.ts';
 import { aSilence, AlertStage, STAGE_START as START } from '../support/alert-stage.ts';
 import { aRule, anAlertEvent } from '../support/fake-alerts.ts';
 
@@ -149,7 +150,8 @@ describe('an acknowledged alert', () => {
 });
 
 describe('the owner of an alert', () => {
-  const ownerOf = (workflowId: string) => ({ 'wf-1': '@ana', 'wf-2': '@bob' })[workflowId] ?? null;
+  const ownerOf: Rule['ownerOf'] = ({ workflowId }) =>
+    ({ 'wf-1': '@ana', 'wf-2': '@bob' })[workflowId] ?? null;
   const runOf = (workflowId: string) => ({
     run: { runId: workflowId, workflowId, name: null, url: null, status: 'failed' },
   });

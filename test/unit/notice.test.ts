@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import type { WorkflowKey } from '../../src/core/cadence/phase.ts';
 import { noticeOf } from '../../src/deliver/channels/notice/describe.ts';
 import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
 import {
@@ -16,7 +17,7 @@ import {
 } from '../support/sample-events.ts';
 
 const WORDING = {
-  ownerOf: (workflow: string | null) => (workflow === INVOICES.id ? '@ana' : null),
+  ownerOf: ({ workflowId }: WorkflowKey) => (workflowId === INVOICES.id ? '@ana' : null),
   labelOf: (source: string) => (source === 'default' ? 'Noxus' : source),
 };
 

@@ -1,3 +1,4 @@
+import { valueOf } from '../records.ts';
 import { formatDuration } from '../time.ts';
 import type { Acknowledgement } from '../watch/watch.ts';
 import {
@@ -336,7 +337,7 @@ class Step {
     const runId = event.run?.runId ?? '';
     // The group of an overflow only counts.
     if (group.kind !== 'deadline') return this.raise(matchOf(event));
-    if (group.late[runId] !== undefined) return;
+    if (valueOf(group.late, runId) !== undefined) return;
     group.late = Object.fromEntries(
       [...Object.entries(group.late), [runId, deadlineAt]].slice(-MOST_LATE),
     ) as Record<string, number>;
@@ -346,7 +347,7 @@ class Step {
 
   private onEnded({ run, finishedAt = Infinity }: AlertEvent): void {
     const { group } = this;
-    const deadlineAt = group.late[run?.runId ?? ''];
+    const deadlineAt = valueOf(group.late, run?.runId ?? '');
     if (run === null || deadlineAt === undefined) return;
     group.late = without(group.late, run.runId);
     const { open } = group;
@@ -359,7 +360,7 @@ class Step {
 
   private onLeft(runId: string): void {
     const { group } = this;
-    const wasLate = group.late[runId] !== undefined;
+    const wasLate = valueOf(group.late, runId) !== undefined;
     group.late = without(group.late, runId);
     if (group.window !== null) group.window = withoutRun(group.window, runId);
     const { open } = group;
@@ -505,7 +506,7 @@ class Step {
         labels,
         state: 'pending',
         severity: rule.severity,
-        owner: ownerOf(rule, labels, match.runs),
+        owner: ownerOf(rule, labels, match.runs, this.group.source),
         annotations: this.annotationsOf(match),
         count: 0,
         runsTotal: 0,
@@ -544,7 +545,10 @@ class Step {
     open.runIds = [...open.runIds, ...more];
     open.alert = {
       ...alert,
-      owner: runs.length === 0 ? alert.owner : ownerOf(rule, alert.labels, [...shown.values()]),
+      owner:
+        runs.length === 0
+          ? alert.owner
+          : ownerOf(rule, alert.labels, [...shown.values()], this.group.source),
       count: alert.count + count,
       runsTotal: Math.max(open.runIds.length, alert.runsTotal === MOST_RUNS ? MOST_RUNS : 0),
       updatedAt: Math.max(alert.updatedAt, at),
@@ -559,8 +563,9 @@ class Step {
     if (annotations['summary'] !== undefined) return annotations;
     if (summary !== undefined) return { ...annotations, summary };
     if (runs.length > 0) return annotations;
-    const { workflow_id: workflow = '' } = this.group.labels;
-    const whose = workflow === '' ? '' : ` of ${nameOf(workflow) ?? `workflow ${workflow}`}`;
+    const { source = this.group.source, workflow_id: workflowId = '' } = this.group.labels;
+    const name = nameOf({ source, workflowId }) ?? `workflow ${workflowId}`;
+    const whose = workflowId === '' ? '' : ` of ${name}`;
     const said =
       condition.kind === 'absent'
         ? `No ${condition.event}${whose} for ${formatDuration(condition.withinMs)}`

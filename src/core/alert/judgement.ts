@@ -564,7 +564,7 @@ function together(rule: Rule, held: MuteDigest, open: readonly Alert[], now: num
     labels,
     state: open.length === 0 ? 'resolved' : 'firing',
     severity: rule.severity,
-    owner: ownerOf(rule, labels, runs),
+    owner: ownerOf(rule, labels, runs, ''),
     annotations: rule.annotations,
     count: Object.values(held.open).reduce((total, count) => total + count, held.passedEvents),
     runsTotal: Math.min(MOST_RUNS, runsTotal),

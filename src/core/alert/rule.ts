@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { WorkflowKey } from '../cadence/phase.ts';
 import { EVENT_TYPES, SYSTEM_EVENT_TYPES } from '../event/event.ts';
 import { isAmong, matchesWatch, ruleWants, type WatchMatch } from '../event/patterns.ts';
 import type { DigestSchedule, NamedInterval } from './time-interval.ts';
@@ -70,10 +71,10 @@ export interface Rule {
   resolve: Resolution;
   severity: Severity;
   owner: string | null;
-  /** The owners of workflows, by their ids, for alerts where the rule has none. */
-  ownerOf: (workflowId: string) => string | null;
-  /** The names of workflows, by their ids. */
-  nameOf: (workflowId: string) => string | null;
+  /** The owners of workflows, for alerts where the rule has none. */
+  ownerOf: (workflow: WorkflowKey) => string | null;
+  /** The names of workflows. */
+  nameOf: (workflow: WorkflowKey) => string | null;
   annotations: Readonly<Record<string, string>>;
   notify: readonly string[];
   /** Those of its endpoints that page: they get alerts, and no digest. */
@@ -287,15 +288,25 @@ function runLabels(event: Omit<AlertEvent, 'id' | 'at'>): Record<string, string>
   return { source, workflow_id: workflowOf(event) ?? '', run_id: run?.runId ?? '' };
 }
 
-/** The owner that a rule names, else that of the workflow, where all runs are of one owner. */
+/**
+ * The owner that a rule names, else that of the workflow, where all runs are of one owner.
+ * @param opener the source of the event that opened the group: it stands for the source of all where the
+ * rule groups by none
+ */
 export function ownerOf(
   rule: Pick<Rule, 'owner' | 'ownerOf'>,
-  { workflow_id: label }: Readonly<Record<string, string>>,
+  labels: Readonly<Record<string, string>>,
   runs: readonly Pick<AlertedRun, 'workflowId'>[],
+  opener: string,
 ): string | null {
   if (rule.owner !== null) return rule.owner;
+  const { workflow_id: label, source = opener } = labels;
   const workflows = label === undefined ? runs.map(({ workflowId }) => workflowId) : [label];
-  const owners = new Set(workflows.map((id) => (id === null ? null : rule.ownerOf(id))));
+  const owners = new Set(
+    workflows.map((workflowId) =>
+      workflowId === null ? null : rule.ownerOf({ source, workflowId }),
+    ),
+  );
   const [only = null] = owners;
   return owners.size === 1 ? only : null;
 }

@@ -1,7 +1,8 @@
 import type { WorkflowKey } from '../cadence/phase.ts';
 import type { WatchKey } from '../watch/watch.ts';
-import { valueOf } from '../records.ts';
+import { ID_PATTERN } from './id.ts';
 import type { RunSnapshot } from './snapshot.ts';
+import { workflowEntry } from './workflow-entry.ts';
 
 /** The name of a run's workflow, and where users find the run; null where nothing is known. */
 export interface RunLinks {
@@ -28,7 +29,8 @@ export const noLinks: LinksOf = () => NO_LINKS;
 export const URL_PLACEHOLDERS = ['run_id', 'workflow_id', 'group_id'] as const;
 
 /**
- * Fills the placeholders of a template such as `https://app.example/{workflow_id}/{run_id}`.
+ * Fills the placeholders of a template such as `https://app.example/{workflow_id}/{run_id}`. Slashes of an id
+ * are kept in its path, since an encoded one is another path to most servers; elsewhere they are encoded.
  * @returns null where the template needs an id that is not known
  */
 function fillUrl(template: string, { runId, run }: LinkedWatch): string | null {
@@ -38,12 +40,21 @@ function fillUrl(template: string, { runId, run }: LinkedWatch): string | null {
     group_id: run?.group_id ?? null,
   };
   let isComplete = true;
-  const url = template.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
+  const { start, end } = pathIn(template);
+  const url = template.replaceAll(/\{(\w+)\}/g, (_, name: string, at: number) => {
     const value = values[name] ?? null;
     if (value === null) isComplete = false;
-    return encodeURIComponent(value ?? '');
+    const encoded = encodeURIComponent(value ?? '');
+    const keepsSlashes = at > start && at < end && ID_PATTERN.test(value ?? '');
+    return keepsSlashes ? encoded.replaceAll('%2F', '/') : encoded;
   });
   return isComplete ? url : null;
+}
+
+/** Where the path of a URL begins and ends. */
+function pathIn(template: string): { start: number; end: number } {
+  const { 0: whole = '', 1: origin = '' } = /^(\w+:\/\/[^/?#]*)[^?#]*/.exec(template) ?? [];
+  return { start: origin.length, end: whole.length };
 }
 
 /** The page of a run in the dashboard. */
@@ -77,12 +88,15 @@ export function createLinksOf({ config, learnedName }: LinksOptions): LinksOf {
   function nameOf({ source, run }: LinkedWatch): string | null {
     const workflowId = run?.workflow_id ?? null;
     if (workflowId === null) return null;
-    return valueOf(config.workflows, workflowId)?.name ?? learnedName({ source, workflowId });
+    const workflow = { source, workflowId };
+    return workflowEntry(config, workflow)?.name ?? learnedName(workflow);
   }
 }
 
-function runUrlOf({ sources, workflows }: LinksConfig, watch: LinkedWatch): string | null {
-  const own = watch.run?.workflow_id ? valueOf(workflows, watch.run.workflow_id) : undefined;
-  const template = own?.run_url ?? sources[watch.source]?.run_url;
+function runUrlOf(config: LinksConfig, watch: LinkedWatch): string | null {
+  const { source, run } = watch;
+  const workflowId = run?.workflow_id ?? null;
+  const own = workflowId === null ? undefined : workflowEntry(config, { source, workflowId });
+  const template = own?.run_url ?? config.sources[source]?.run_url;
   return template === undefined ? null : fillUrl(template, watch);
 }

@@ -1,5 +1,14 @@
 import { spanText } from '../../../core/time.ts';
-import { bareNotice, counted, isLink, oneLine, shortId, type Notice, type Tone } from './notice.ts';
+import {
+  bareNotice,
+  counted,
+  isLink,
+  oneLine,
+  shortId,
+  shortRunId,
+  type Notice,
+  type Tone,
+} from './notice.ts';
 import type { SentAlert, SentDigest, SentEvent } from './sent-event.ts';
 import { valueOf } from '../../../core/records.ts';
 
@@ -34,7 +43,7 @@ export function alertNotice(event: SentEvent, alert: SentAlert): Notice {
 
 function listedRuns({ runs }: SentAlert): Notice['runs'] {
   return runs.slice(0, MOST_LISTED).map(({ run_id: id, name, status, url }) => ({
-    text: [oneLine(name ?? '', 60), statusText(status ?? ''), shortId(id)]
+    text: [oneLine(name ?? '', 60), statusText(status ?? ''), shortRunId(id)]
       .filter((part) => part !== '')
       .join(' · '),
     url: isLink(url) ? url : null,

@@ -1,3 +1,4 @@
+import type { WorkflowKey } from '../../../core/cadence/phase.ts';
 import { withoutControls } from '../../../core/control-characters.ts';
 import { valueOf } from '../../../core/records.ts';
 import { isUuid } from '../../../core/run/snapshot.ts';
@@ -43,7 +44,7 @@ export interface Notice {
 /** What messages call owners and sources. */
 export interface Wording {
   /** The owner of a workflow, as the configuration names it; null where it names none. */
-  ownerOf: (workflowId: string | null) => string | null;
+  ownerOf: (workflow: WorkflowKey) => string | null;
   /** The label of a source. */
   labelOf: (source: string) => string;
 }
@@ -112,6 +113,11 @@ export function oneLine(text: string, most: number): string {
 /** An id as people tell it apart: the first part of a UUID. */
 export function shortId(id: string): string {
   return isUuid(id) ? id.slice(0, 8) : oneLine(id, 30);
+}
+
+/** The id of a run as people tell it apart: of `acme/shop/123` the last part. */
+export function shortRunId(id: string): string {
+  return shortId(id.slice(id.lastIndexOf('/') + 1));
 }
 
 /** `1 run`, `12 runs`. */

@@ -8,6 +8,7 @@ import {
   isLink,
   oneLine,
   shortId,
+  shortRunId,
   type Notice,
   type Tone,
   type Wording,
@@ -118,7 +119,7 @@ function wordsOf({ data }: SentEvent, { labelOf }: Wording): Words {
   const lasted = run ? durationOf(run) : null;
   const isUnknown = run?.progress === null || run?.progress === undefined;
   return {
-    who: oneLine(name ?? '', NAME_LENGTH) || `run ${shortId(runId)}`,
+    who: oneLine(name ?? '', NAME_LENGTH) || `run ${shortRunId(runId)}`,
     at: isUnknown ? '' : ` at ${percentText(run.progress, ' %')}`,
     after: lasted === null ? '' : ` after ${spanText(lasted)}`,
     label: watch === undefined ? 'its source' : oneLine(labelOf(watch.source), NAME_LENGTH),
@@ -144,12 +145,20 @@ export function runNotice(event: SentEvent, wording: Wording): Notice {
   return {
     ...bareNotice(event, titleOf(event, wording)),
     tone,
-    owner: asksForHelp(tone) ? wording.ownerOf(data.run?.workflow_id ?? null) : null,
+    owner: asksForHelp(tone) ? ownerOfRun(data, wording) : null,
     lines: [whereItStood(event), data.error ? oneLine(data.error.message, 500) : null].filter(
       (line) => line !== null,
     ),
     facts: factsOf(event),
   };
+}
+
+function ownerOfRun(
+  { run, watch }: SentEvent['data'],
+  { ownerOf }: Pick<Wording, 'ownerOf'>,
+): string | null {
+  const workflowId = run?.workflow_id ?? null;
+  return workflowId === null ? null : ownerOf({ source: watch?.source ?? '', workflowId });
 }
 
 /** Owners are not called for what is well. */
@@ -202,14 +211,13 @@ export function foldedNotice(
   const what = known?.several ?? `report ${first.type}`;
   const listed = events.slice(0, RUNS_LISTED);
   const tone = known?.tone ?? 'neutral';
-  const workflow = byWorkflow.length === 1 ? (first.data.run?.workflow_id ?? null) : null;
   return {
     ...bareNotice(first, `${counted(events.length, 'run')}${whoseText(byWorkflow)} ${what}`),
     tone,
-    owner: asksForHelp(tone) ? wording.ownerOf(workflow) : null,
+    owner: asksForHelp(tone) && byWorkflow.length === 1 ? ownerOfRun(first.data, wording) : null,
     lines: byWorkflow.length === 1 ? [] : [countsText(byWorkflow)],
     runs: listed.map((event) => ({
-      text: `${titleOf(event, wording)} (${shortId(event.data.run_id ?? '')})`,
+      text: `${titleOf(event, wording)} (${shortRunId(event.data.run_id ?? '')})`,
       url: [event.data.run_url, event.data.watch_url].find(isLink) ?? null,
     })),
     unlisted: { count: events.length - listed.length, url: listUrl(first) },
