@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { withoutControls } from '../core/control-characters.ts';
 import type { DefinitionOutcome } from '../core/feed/workflow.ts';
+import { givenWorkflow } from '../core/run/id.ts';
 import { readJson } from '../fetch/body.ts';
 import type { SourceRequest } from '../fetch/request.ts';
 import type { Reply } from '../fetch/transport.ts';
@@ -30,7 +31,7 @@ export function definitionRequest(workflowId: string): SourceRequest<DefinitionO
   return {
     kind: 'workflow',
     method: 'GET',
-    path: `v1/workflows/${encodeURIComponent(workflowId)}`,
+    path: `v1/workflows/${encodeURIComponent(givenWorkflow(workflowId))}`,
     mayRepeat: false,
     openAnswer() {
       const body = new WorkflowBody();

@@ -6,13 +6,14 @@ import type {
   WorkflowListOutcome,
   WorkflowsQuestion,
 } from '../core/feed/workflow.ts';
+import { givenWorkflow, workflowIdFrom } from '../core/run/id.ts';
 import { invalid, readJson } from '../fetch/body.ts';
 import { troubleOfFailure } from '../fetch/failure.ts';
 import type { ReadContext, SourceRequest } from '../fetch/request.ts';
 import { RunSkimmer } from '../fetch/skim.ts';
 import type { Reply } from '../fetch/transport.ts';
 import { requestNote, troubleOfStatus } from './errors.ts';
-import { toSnapshot, unreadFields, wireRunSchema } from './run.ts';
+import { MAX_TEXT_LENGTH, toSnapshot, unreadFields, wireRunSchema } from './run.ts';
 
 /**
  * Largest answer that is read of a list, 16 MiB: the rest is not waited for. This bounds the
@@ -65,7 +66,10 @@ const NOT_OFFERED: ReadonlySet<number> = new Set([400, 403, 404, 405, 422, 501])
  */
 export function pageRequest(question: ListQuestion): SourceRequest<ListOutcome> {
   const { workflowId, page, size } = question;
-  const list = workflowId === null ? 'runs' : `workflows/${encodeURIComponent(workflowId)}/runs`;
+  const list =
+    workflowId === null
+      ? 'runs'
+      : `workflows/${encodeURIComponent(givenWorkflow(workflowId))}/runs`;
   return {
     kind: 'list',
     method: 'GET',
@@ -149,8 +153,8 @@ const workflowSchema = z.object({
   id: z
     .string()
     .min(1)
-    .max(MAX_NAME_LENGTH)
-    .transform((id) => withoutControls(id)),
+    .max(MAX_TEXT_LENGTH)
+    .transform((id) => workflowIdFrom(withoutControls(id))),
   name: z.string().transform((name) => withoutControls(name.slice(0, MAX_NAME_LENGTH), ' ').trim()),
 });
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { withoutControls } from '../core/control-characters.ts';
 import { isoTime } from '../core/event/event.ts';
+import { workflowIdFrom } from '../core/run/id.ts';
 import {
   canonicalRunId,
   type PollResult,
@@ -16,7 +17,7 @@ import { troubleOfStatus } from './errors.ts';
 import { readNotFound, readUnprocessable } from './not-found.ts';
 
 /** Longest text that we take over from a run; ids, statuses and sources are far shorter. */
-const MAX_TEXT_LENGTH = 1_024;
+export const MAX_TEXT_LENGTH = 1_024;
 
 const requiredText = z
   .string('expected a string')
@@ -73,7 +74,7 @@ const ALWAYS_THERE: ReadonlySet<keyof WireRun> = new Set([
 export function toSnapshot(wire: WireRun, observedAt: number): RunSnapshot {
   return {
     id: canonicalRunId(wire.id),
-    workflow_id: textOrNull(wire.workflow_id),
+    workflow_id: workflowOrNull(wire.workflow_id),
     group_id: textOrNull(wire.group_id),
     workflow_version_id: textOrNull(wire.workflow_version_id),
     status: wire.status,
@@ -100,6 +101,11 @@ function textOrNull(value: unknown): string | null {
   if (typeof value !== 'string' || value.length > MAX_TEXT_LENGTH) return null;
   const text = withoutControls(value);
   return text === '' ? null : text;
+}
+
+function workflowOrNull(value: unknown): string | null {
+  const text = textOrNull(value);
+  return text === null ? null : workflowIdFrom(text);
 }
 
 /** A fraction is cut off; adding zero turns the negative zero that this may give into zero. */

@@ -445,8 +445,8 @@ describe('survey of the schedule', () => {
   test('the claim of a list counts as no watch', async () => {
     await watch(['a', 'b'], AN_HOUR);
     const process = processOn();
-    await process.enterFeed('list', [{ member: '~0', withinMs: 0 }]);
-    expect((await claimed(process)).member).toBe('~0');
+    await process.enterFeed('list', [{ member: ' 0', withinMs: 0 }]);
+    expect((await claimed(process)).member).toBe(' 0');
     expect(await process.countWatches()).toBe(2);
     expect(await process.survey()).toMatchObject({ members: 2 });
   });

@@ -12,7 +12,7 @@ import { newWatch, NOON, observeContext, snapshot, webhookTo } from '../support/
 
 /** The form of the store by its number: keys, what indexes serve, and the fields of records. */
 const FORMS: Readonly<Record<string, string>> = {
-  '8': String.raw`
+  '9': String.raw`
 key queuePrefix: {p}
 key schema: {p}:schema
 key epochs: {p}:epochs

@@ -58,27 +58,55 @@ export function deliveryId(eventId: string, endpoint: string): string {
 const USUAL_SOURCE = 'default';
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
+/** Ids in which only dots have to be written in another way. */
+const PLAIN = /^[A-Za-z0-9][\w.-]*$/;
+
 /**
- * The watch's part of an id: `[<source>~]<22 characters of a UUID>` or `[<source>~]~<run id, ~ for
- * each dot>`. It can be parsed back, so finding an event by id needs no index. Neither part
- * contains a tilde, and dots separate the parts of a signed webhook id.
+ * The watch's part of an id: the source, if it is not the usual one, with a tilde, and the run. A run is 22
+ * characters of a UUID, or a tilde and its id with a tilde for each dot, or two tildes and its id with a
+ * tilde and two hexadecimal digits for each character that is no letter, digit, `_` or `-`. It can be parsed
+ * back, so finding an event by id needs no index. Dots separate the parts of a signed webhook id.
  */
 function watchPart({ source, runId }: WatchKey): string {
-  const run = UUID.test(runId)
-    ? Buffer.from(runId.replaceAll('-', ''), 'hex').toString('base64url')
-    : `~${runId.replaceAll('.', '~')}`;
+  const run = runPart(runId);
   return source === USUAL_SOURCE ? run : `${source}~${run}`;
+}
+
+function runPart(runId: string): string {
+  if (UUID.test(runId)) return Buffer.from(runId.replaceAll('-', ''), 'hex').toString('base64url');
+  if (PLAIN.test(runId)) return `~${runId.replaceAll('.', '~')}`;
+  const escaped = runId.replaceAll(
+    /[^\w-]/g,
+    (character) => `~${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+  return `~~${escaped}`;
 }
 
 /** The watch that an event belongs to by its id; null for system events, and for what is no id. */
 export function watchOfEvent(eventId: string): WatchKey | null {
   const part = /^evt_[0-9a-z]+_(.+)$/.exec(eventId)?.[1];
   if (part === undefined) return null;
-  const [, source = USUAL_SOURCE, run = ''] = /^(?:([^~]+)~)?(~?[^~].*)$/.exec(part) ?? [];
-  if (run.startsWith('~')) return { source, runId: run.slice(1).replaceAll('~', '.') };
+  // The name of a source has no tilde and is not empty.
+  const tilde = part.indexOf('~');
+  const [source, run] =
+    tilde > 0 ? [part.slice(0, tilde), part.slice(tilde + 1)] : [USUAL_SOURCE, part];
+  const runId = runOf(run);
+  return runId === null ? null : { source, runId };
+}
+
+/** The reverse of {@link runPart}; null for what is none. */
+function runOf(run: string): string | null {
+  if (run.startsWith('~~')) {
+    return run
+      .slice(2)
+      .replaceAll(/~([0-9a-f]{2})/g, (_, hex: string) =>
+        String.fromCharCode(Number.parseInt(hex, 16)),
+      );
+  }
+  if (run.startsWith('~')) return run.slice(1).replaceAll('~', '.');
   const hex = Buffer.from(run, 'base64url').toString('hex');
   const parts = /^(.{8})(.{4})(.{4})(.{4})(.{12})$/.exec(hex);
-  return parts === null ? null : { source, runId: parts.slice(1).join('-') };
+  return parts === null ? null : parts.slice(1).join('-');
 }
 
 /** The watch that a delivery belongs to by its id; null where that names none. */

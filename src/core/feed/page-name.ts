@@ -4,15 +4,15 @@ export interface PageName {
   page: number;
 }
 
-/** No run id begins with this. */
-const PREFIX = '~';
+/** Begins what is no run: no id of a run has a space. */
+const PREFIX = ' ';
 
 /** Whether a name in the schedule is a run's. */
 export function isRunMember(member: string): boolean {
   return !member.startsWith(PREFIX);
 }
 
-/** The name of a source's plan in its schedule. */
+/** The name of a source's plan in its schedule; the names of all that is no run begin with it. */
 export const PLAN_MEMBER = PREFIX;
 
 /** The name of a page in its source's schedule, beside the ids of runs. */

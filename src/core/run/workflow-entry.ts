@@ -22,7 +22,7 @@ export function workflowEntry<Entry>(
 }
 
 /** The source that the key of an entry names; null for an entry that is for any source. */
-export function sourceOfEntry(
+function sourceOfEntry(
   key: string,
   sources: Readonly<Record<string, unknown>>,
 ): string | null {

@@ -1,4 +1,5 @@
 import { REQUEST_KINDS } from '../../core/cadence/load.ts';
+import { PLAN_MEMBER } from '../../core/feed/page-name.ts';
 import { CLAIMS } from './leases.ts';
 import { STORE_NOW } from './clock.ts';
 
@@ -9,13 +10,13 @@ const KINDS = REQUEST_KINDS.map((kind) => `'${kind}'`).join(', ');
 
 /** `isPoll(member)`: whether it is a watch's. */
 export const IS_POLL = `
-local function isPoll(member) return string.byte(member) ~= 126 end
+local function isPoll(member) return string.byte(member) ~= ${PLAN_MEMBER.charCodeAt(0)} end
 `;
 
 /**
  * The schedule of a source: one sorted set for each kind of request, of members by when they are due,
  * and the hash of those that are claimed. A member stands in exactly one of these. A watch's member is
- * its run's id; those of pages and of the plan begin with a tilde.
+ * its run's id; those of pages, streams and of the plan begin with a space.
  *
  * A watch with an interval that a short rate limit has widened stands in one more set: by when its
  * configured longest interval is over. From then on it may be polled with a request that is left over.
