@@ -7,6 +7,7 @@ import {
 } from '../../src/core/event/event.ts';
 import { KNOWN_STATUSES } from '../../src/core/run/snapshot.ts';
 import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
+import { anyId } from './any-id.ts';
 import { anyText } from './any-text.ts';
 
 const AT = '2026-01-01T12:00:06.000Z';
@@ -42,7 +43,7 @@ const address = fc.oneof(
     .map(([part, times]) => `https://a.example/${part.repeat(times)}`),
 );
 
-const id = fc.oneof(fc.uuid(), fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/));
+const id = anyId;
 const name = fc.stringMatching(/^[a-z0-9][a-z0-9_-]{0,62}$/);
 const status = fc.oneof(fc.constantFrom(...KNOWN_STATUSES), words);
 const count = fc.nat({ max: 100_000 });

@@ -80,7 +80,7 @@ function fieldsOf({ facts }: Notice, owner: string | null) {
   const all = owner === null ? facts : [...facts, ['Owner', owner] as const];
   return all.slice(0, 10).map(([name, value]) => ({
     name: oneLine(name, MOST_IN_NAME),
-    value: escapeMarkdown(oneLine(value, 240)).slice(0, MOST_IN_VALUE),
+    value: escapeMarkdown(oneLine(value, 255)).slice(0, MOST_IN_VALUE),
     inline: value.length <= 40,
   }));
 }

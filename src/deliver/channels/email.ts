@@ -328,7 +328,7 @@ function domainOf(from: string): string {
 
 /** Mails that cover other events have other ids, also where the first event is the same. */
 function messageIdOf([first, ...others]: readonly [SentEvent, ...SentEvent[]]): string {
-  if (others.length === 0) return first.id;
+  if (others.length === 0) return leftPart('event', first.id);
   const hash = createHash('sha256').update(first.id);
   for (const { id } of others) hash.update(` ${id}`);
   return `fold_${hash.digest('hex').slice(0, 32)}`;
@@ -338,7 +338,21 @@ function messageIdOf([first, ...others]: readonly [SentEvent, ...SentEvent[]]): 
 function threadOf([{ data }, ...others]: readonly [SentEvent, ...SentEvent[]]): string | null {
   if (others.length > 0 || data.digest) return null;
   if (data.alert !== undefined) return data.alert.id;
-  return data.run_id === undefined ? null : `${data.watch?.source ?? 'default'}.${data.run_id}`;
+  if (data.run_id === undefined) return null;
+  return leftPart('run', `${data.watch?.source ?? 'default'}.${data.run_id}`);
+}
+
+/** With it, a header is well below the longest line of a mail, 998 bytes. */
+const MOST_IN_LEFT_PART = 255;
+
+/**
+ * The part of a message id before its `@`: a name where it is made of atoms with dots between them, else
+ * its hash. Source: RFC 5322, sections 3.2.3 and 3.6.4
+ */
+function leftPart(kind: 'event' | 'run', name: string): string {
+  const isFit = name.length <= MOST_IN_LEFT_PART && /^[\w~-]+(\.[\w~-]+)*$/.test(name);
+  if (isFit) return name;
+  return `${kind}_${createHash('sha256').update(name).digest('hex').slice(0, 32)}`;
 }
 
 function textOf(notice: Notice): string {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { TEST_EVENT_TYPE } from '../../core/event/event.ts';
 import type { HttpAttempts, HttpResult } from '../http-attempt.ts';
 import type { Channel } from './channel.ts';
@@ -95,15 +96,21 @@ function actionOf({ type }: SentEvent, { tone }: Notice): PagerDutyEvent['event_
  * One alert of runwatch is one of PagerDuty; without rules, one run is, and one subject of events about
  * runwatch itself. What goes together has one key: a run that stalls, and goes on.
  */
-function dedupKeyOf({ id, type, data }: SentEvent): string {
+export function dedupKeyOf({ id, type, data }: SentEvent): string {
   const { alert, watch, run_id: runId, endpoint, source, workflow_id: workflow, digest } = data;
   if (type === TEST_EVENT_TYPE || digest) return id;
-  if (alert !== undefined) return oneLine(alert.id, MOST_IN_KEY);
-  if (runId !== undefined) return `runwatch/run/${watch?.source ?? 'default'}/${runId}`;
+  if (alert !== undefined) return alert.id;
+  if (runId !== undefined) return fittingKey(`runwatch/run/${watch?.source ?? 'default'}/${runId}`);
   const family = type.slice(0, type.indexOf('.'));
   const about = endpoint ?? source ?? 'all';
   const subject = workflow === undefined ? about : `${about}/${workflow}`;
-  return oneLine(`runwatch/${family}/${subject}`, MOST_IN_KEY);
+  return fittingKey(`runwatch/${family}/${subject}`);
+}
+
+/** A key that is too long is a hash of it: cut off, it could be another one's. */
+function fittingKey(key: string): string {
+  if (key.length <= MOST_IN_KEY) return key;
+  return `runwatch/sha256/${createHash('sha256').update(key).digest('hex')}`;
 }
 
 function sourceOf({ alert, watch, source }: SentEvent['data'], wording?: Wording): string {

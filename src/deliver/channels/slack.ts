@@ -285,7 +285,7 @@ interface SlackMessage {
 export function slackMessage(notice: Notice, mentions: Mentions = {}): SlackMessage {
   const title = titleOf(notice);
   return {
-    text: clip([title, ...notice.lines].join('. '), MOST_IN_TEXT),
+    text: clip([unmarked(title), ...notice.lines].join('. '), MOST_IN_TEXT),
     blocks: blocksOf(notice, title, mentions),
     // The links lead to pages behind a sign-in: previews of them are noise.
     unfurl_links: false,
@@ -313,7 +313,7 @@ function blocksOf(notice: Notice, title: string, mentions: Mentions): object[] {
 function fieldsBlock(facts: Notice['facts']): object {
   const fields = facts
     .slice(0, MOST_FIELDS)
-    .map(([name, value]) => markdown(`*${bold(name)}*\n${clip(value, MOST_IN_FIELD - 150)}`));
+    .map(([name, value]) => markdown(`*${bold(name)}*\n${literal(value, MOST_IN_FIELD - 150)}`));
   return { type: 'section', fields };
 }
 
@@ -343,7 +343,7 @@ function linksText(links: readonly NoticeLink[]): string {
 function contextText(notice: Notice): string {
   const { at, isTest } = notice;
   const test = isTest ? 'This is a test by `runwatch endpoints test` · ' : '';
-  return `${test}${dateText(at)} · ${escapeText(eventIdsText(notice))}`;
+  return `${test}${dateText(at)} · ${literal(eventIdsText(notice), MOST_IN_TEXT / 2)}`;
 }
 
 /** A time that Slack shows in the zone of each reader; what follows the bar is for other clients. */
@@ -362,7 +362,7 @@ function mentionOf(owner: string, id: string | null): string {
 
 /** A link with at most 250 characters of text; the bare text where there is no URL. */
 function link(text: string, url: string | null): string {
-  const shown = clip(text.replaceAll('|', '¦'), 250);
+  const shown = clip(unmarked(text).replaceAll('|', '¦'), 250);
   if (url === null) return shown;
   const target = url.replaceAll(/[|<>]/g, encodeURIComponent);
   return `<${escapeText(target)}|${shown}>`;
@@ -379,7 +379,31 @@ function markdown(text: string): object {
 
 /** Text between asterisks, which none may end early: Slack has no escape for them. */
 function bold(text: string): string {
-  return clip(oneLine(text, 250).replaceAll('*', '∗'), 1_000);
+  return clip(unmarked(oneLine(text, 250)).replaceAll('*', '∗'), 1_000);
+}
+
+/** Where Slack begins to format what follows, and names of emojis. */
+const MARKUP = /(?<![a-z0-9])[*_~`](?=\S)|:[a-z0-9_+'-]+:/gi;
+
+const LOOK_ALIKES: Readonly<Record<string, string>> = {
+  '*': '∗',
+  _: 'ˍ',
+  '~': '∼',
+  '`': 'ˋ',
+  ':': '∶',
+};
+
+/** The text with characters that look alike where Slack would take them for markup. */
+function unmarked(text: string): string {
+  return text.replaceAll(MARKUP, (mark) =>
+    mark.replaceAll(/[*_~`:]/g, (character) => LOOK_ALIKES[character] ?? character),
+  );
+}
+
+/** A value that users copy, such as an id: as code, where Slack would take some of it for markup. */
+function literal(value: string, most: number): string {
+  if (value.search(MARKUP) < 0) return clip(value, most);
+  return `\`${clip(value.replaceAll('`', 'ˋ'), most - 2)}\``;
 }
 
 const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;' };

@@ -122,11 +122,17 @@ function footerOf(notice: Notice): string {
   const { at, isTest } = notice;
   const time = at.replace(/\.\d+Z$/, 'Z');
   const test = isTest ? 'A test of runwatch · ' : '';
-  return `${test}{{DATE(${time},SHORT)}} {{TIME(${time})}} · ${eventIdsText(notice)}`;
+  const ids = eventIdsText(notice);
+  // An underscore within a word is no markup, and most ids have none elsewhere.
+  const shown = ids.includes('~') ? escapeMarkdown(ids) : ids;
+  return `${test}{{DATE(${time},SHORT)}} {{TIME(${time})}} · ${shown}`;
 }
 
+/** Of a function such as `{{DATE()}}` the second brace, of an entity such as `&lt;` the ampersand. */
+const MARKUP = /[\\*_~`[\]<]|(?<=\{)\{|&(?=#?\w+;)/g;
+
 function escapeMarkdown(text: string): string {
-  return text.replaceAll(/[\\*_~`[\]<]/g, String.raw`\$&`);
+  return text.replaceAll(MARKUP, String.raw`\$&`);
 }
 
 /**
