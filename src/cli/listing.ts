@@ -251,12 +251,12 @@ export async function workflowIds(
   text: string | undefined,
   client: Pick<DaemonClient, 'listWorkflows'>,
   code: 'usage' | 'workflow_not_found' = 'usage',
-): Promise<string | undefined> {
+): Promise<string[] | undefined> {
   if (text === undefined) return undefined;
   // A daemon of an older version knows no names.
   const { data } = await client.listWorkflows({ since: '30d' }).catch(() => ({ data: [] }));
   const ids = text.split(',').flatMap((part) => idsOf(part.trim(), data, code));
-  return [...new Set(ids)].join(',');
+  return [...new Set(ids)];
 }
 
 function idsOf(wanted: string, workflows: WorkflowsView['data'], code: string): string[] {

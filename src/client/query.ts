@@ -9,12 +9,15 @@ type QueryValue =
   | null
   | undefined;
 
-/** The fields of an address: `metadata: { team: 'ml' }` is `metadata.team=ml`. Those without a value are left out. */
+/**
+ * The fields of an address: `metadata: { team: 'ml' }` is `metadata.team=ml`. A list repeats its field, since
+ * its values may have commas. Fields without a value are left out.
+ */
 export function queryFields(query: Query): [name: string, text: string][] {
   return Object.entries(query).flatMap(([name, value]): [string, string][] => {
     if (value === null || value === undefined) return [];
     if (typeof value !== 'object') return [[name, String(value)]];
-    if (isList(value)) return [[name, value.join(',')]];
+    if (isList(value)) return value.map((one) => [name, one]);
     return Object.entries(value).map(([key, text]) => [`${name}.${key}`, text]);
   });
 }

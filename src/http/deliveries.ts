@@ -12,10 +12,13 @@ import { unknownEndpointText, type EndpointService, type EndpointView } from './
 import { presentAttempt, presentCountedPage, presentDelivery } from './present.ts';
 import { invalid, refusal } from './problem.ts';
 import type { Requests, Slice } from './routing.ts';
+import { runsMeant } from './runs-meant.ts';
 import type { deliveryWithAttempts } from './schemas/delivery.ts';
 import type { Routes } from './schemas/routes.ts';
 
-export interface DeliveryQuery extends DeliveryFilter, WhenRange {
+export interface DeliveryQuery extends Omit<DeliveryFilter, 'runs'>, WhenRange {
+  /** The id of a run, of whichever source. */
+  runId?: string | undefined;
   limit: number;
   cursor?: string | undefined;
 }
@@ -43,9 +46,11 @@ export class DeliveryService {
   constructor(private readonly deliverer: Deliverer) {}
 
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
-  list({ limit, cursor, ...filter }: DeliveryQuery): Promise<CountedPage<Delivery>> {
-    const { now, stores } = this.deliverer.process;
-    return stores.deliveries.list(withMoments(filter, now()), { limit, cursor });
+  async list({ limit, cursor, runId, ...asked }: DeliveryQuery): Promise<CountedPage<Delivery>> {
+    const { process } = this.deliverer;
+    const runs = await runsMeant(process, { runId, sources: asked.sources });
+    const filter = { ...asked, runs };
+    return process.stores.deliveries.list(withMoments(filter, process.now()), { limit, cursor });
   }
 
   async get(id: string): Promise<{ delivery: Delivery; attempts: Attempt[] } | null> {

@@ -12,13 +12,19 @@ import { sourcesMeant } from './auth.ts';
 import { presentPage } from './present.ts';
 import { refusal } from './problem.ts';
 import type { Requests, Slice } from './routing.ts';
+import { runsMeant } from './runs-meant.ts';
 import type { streamHeaders } from './schemas/event.ts';
 import type { Routes } from './schemas/routes.ts';
 import type { Sessions } from './session.ts';
 import { createStreamSlots, EVENT_STREAM_TYPE, sendMessages, type StreamLimits } from './sse.ts';
 import type { Tokens } from './tokens.ts';
 
-export interface EventQuery extends EventFilter, WhenRange {
+/** Events as a request names them: by the id of a run, of whichever source. */
+interface AskedEvents extends Omit<EventFilter, 'runs'> {
+  runId?: string | undefined;
+}
+
+export interface EventQuery extends AskedEvents, WhenRange {
   limit: number;
   order?: 'oldest' | 'newest' | undefined;
 }
@@ -28,9 +34,11 @@ export class EventService {
   constructor(private readonly process: Process) {}
 
   /** Oldest first unless asked otherwise. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
-  list({ limit, order, ...filter }: EventQuery): Promise<Page<LoggedEvent>> {
-    const { now, stores } = this.process;
-    return stores.events.list(withMoments(filter, now()), { limit, order });
+  async list({ limit, order, runId, ...asked }: EventQuery): Promise<Page<LoggedEvent>> {
+    const { process } = this;
+    const runs = await runsMeant(process, { runId, sources: asked.sources });
+    const filter = { ...asked, runs };
+    return process.stores.events.list(withMoments(filter, process.now()), { limit, order });
   }
 
   /** The cursor of the latest event: what a follower of everything new starts from. */
@@ -38,12 +46,13 @@ export class EventService {
     return this.process.stores.events.position();
   }
 
-  /** What comes after `filter.after`; ends with the signal. */
-  follow(
-    filter: EventFilter & { after: string },
+  /** What comes after `asked.after`; ends with the signal. */
+  async follow(
+    { runId, ...asked }: AskedEvents & { after: string },
     signal: AbortSignal,
-  ): AsyncIterable<LoggedEvent | LogReset> {
-    return this.process.stores.events.follow(filter, signal);
+  ): Promise<AsyncIterable<LoggedEvent | LogReset>> {
+    const runs = await runsMeant(this.process, { runId, sources: asked.sources });
+    return this.process.stores.events.follow({ ...asked, runs }, signal);
   }
 }
 
@@ -91,6 +100,7 @@ export class EventSlice implements Slice<Own> {
     const asked = lastId ?? filter.after;
     await checkCursor(events, asked);
     const following = { ...filter, after: asked ?? (await events.position()) };
+    const followed = await events.follow(following, stream.signal);
     if (stream.signal.aborted) throw refusal('closing', 'this process is ending; connect again');
     if (reply.sent) return;
 
@@ -100,7 +110,6 @@ export class EventSlice implements Slice<Own> {
     reply.raw.writeHead(200, reply.getHeaders() as OutgoingHttpHeaders);
     const watchdog = this.endWithSession(request, stream);
     try {
-      const followed = events.follow(following, stream.signal);
       const messages = toMessages(followed, (cursor) => request.givenCursor(cursor));
       await sendMessages(reply.raw, messages, stream, limits);
     } catch (error) {
@@ -134,7 +143,7 @@ function insideOf(query: Asked['list']['query'], token: TokenConfig | null): Com
 function filterOf(
   query: Asked['stream']['query'],
   token: TokenConfig | null,
-): Complete<EventFilter> {
+): Complete<AskedEvents> {
   const { run_id: runId, type, workflow_id: workflowId, after, ...rest } = query;
   rest satisfies Record<string, never>;
   return { runId, type, workflowId, sources: sourcesMeant(token).sources, after };

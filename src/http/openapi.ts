@@ -16,7 +16,8 @@ import { schemaNameOf } from './schemas/webhook.ts';
 const DESCRIPTION = `Watches runs and notifies people and systems when one completes, fails, stops or waits for a human.
 
 Times are ISO 8601 UTC with milliseconds. Durations are strings such as \`250ms\`, \`10s\`, \`5m\`,
-\`2h\`, \`7d\`. Cursors are opaque. Errors are problem documents (RFC 9457) with a stable \`code\`.`;
+\`2h\`, \`7d\`. Cursors are opaque. In paths, ids are percent-encoded, slashes as \`%2F\`; in lists by
+comma, a comma within an id is \`%2C\`. Errors are problem documents (RFC 9457) with a stable \`code\`.`;
 
 interface OpenapiOptions {
   version: string;

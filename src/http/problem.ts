@@ -27,7 +27,7 @@ export const PROBLEMS = {
   idempotency_in_progress: { status: 409, title: 'The first request is still worked on' },
   run_ended: { status: 409, title: 'The run has ended' },
   cannot_stop: { status: 409, title: 'The source cannot stop runs' },
-  several_sources: { status: 409, title: 'Several sources have this run' },
+  several_sources: { status: 409, title: 'Several sources may be meant' },
   alert_over: { status: 409, title: 'The alert is over' },
   too_many_silences: { status: 409, title: 'There are too many silences' },
   too_many_watches: { status: 409, title: 'The token has registered too many watches' },

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema } from 'fastify';
 import { z } from 'zod';
 import type { TokenConfig } from '../config/schema.ts';
-import { problemAnswer } from './schemas/common.ts';
+import { idLists, problemAnswer } from './schemas/common.ts';
 import {
   routes,
   type Answer,
@@ -46,12 +46,16 @@ type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<unknown
 function addRoute(app: FastifyInstance, route: Route, answer: Handler): void {
   const [method = '', path = ''] = route.route.split(' ');
   const [status = 200] = Object.keys(route.answers).map(Number);
+  const lists = idListsOf(route);
   app.route({
     method,
     url: path.replace(/^\/v1/, '').replaceAll(/\{(\w+)\}/g, ':$1'),
     schema: schemaOf(route),
     config: route,
-    ...(hasMetadata(route) && { preValidation: gatherMetadata }),
+    preValidation: [
+      ...(hasMetadata(route) ? [gatherMetadata] : []),
+      ...(lists.length === 0 ? [] : [splittingLists(lists)]),
+    ],
     // A HEAD request for an endless answer would only hold a connection.
     exposeHeadRoute: route.answers[200]?.[2] !== EVENT_STREAM_TYPE,
     // Of several, the slice sets the one that it is.
@@ -75,6 +79,45 @@ async function gatherMetadata(request: { query: unknown }): Promise<void> {
 }
 
 const METADATA = 'metadata.';
+
+/** The fields of a query that are lists of ids, by {@link severalIds}. */
+function idListsOf({ query }: Route): string[] {
+  if (!(query instanceof z.ZodObject)) return [];
+  return Object.entries(query.shape).flatMap(([name, field]) => {
+    const inner = field instanceof z.ZodExactOptional ? field.unwrap() : field;
+    return idLists.has(inner) ? [name] : [];
+  });
+}
+
+/** Splits lists of ids as they came: once they are decoded, a comma within an id separates, too. */
+function splittingLists(names: readonly string[]) {
+  return async (request: FastifyRequest): Promise<void> => {
+    const query = request.query as Record<string, unknown>;
+    const given = names.filter((name) => query[name] !== undefined);
+    if (given.length === 0) return;
+    const fields = request.url.slice(request.url.indexOf('?') + 1).split('&');
+    const pairs = fields.map((field): [name: string, text: string] => {
+      const [, name = '', text = ''] = /^([^=]*)=?(.*)$/s.exec(field) ?? [];
+      return [decodedField(name), text];
+    });
+    const lists = given.map((name): [string, string[]] => [
+      name,
+      pairs.flatMap(([one, text]) => (one === name ? text.split(',').map(decodedField) : [])),
+    ]);
+    request.query = { ...query, ...Object.fromEntries(lists) };
+  };
+}
+
+/** A part of a query, as forms encode it; what cannot be decoded is left as it is. */
+function decodedField(text: string): string {
+  const spaced = text.replaceAll('+', ' ');
+  try {
+    return decodeURIComponent(spaced);
+  } catch (error) {
+    if (error instanceof URIError) return spaced;
+    throw error;
+  }
+}
 
 /** The refusals that every route of the API may answer with. */
 const COMMON_PROBLEMS = {

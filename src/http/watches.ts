@@ -8,6 +8,7 @@ import { isoTime } from '../core/event/event.ts';
 import type { CountedPage } from '../core/page.ts';
 import type { Complete } from '../core/records.ts';
 import { KNOWN_STATUSES } from '../core/run/snapshot.ts';
+import { workflowsWithEntry } from '../core/run/workflow-entry.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
 import { endOf, withMoments, type Until, type WhenRange } from '../core/time.ts';
 import type { WatchRequest } from '../core/watch/register.ts';
@@ -30,6 +31,7 @@ import { purgeWatch } from '../watches/purge.ts';
 import type { Process } from '../process.ts';
 import type { WatchQuota } from '../redis/commit.ts';
 import { registerWatches, resolveRequest, type RequestRules } from '../watches/register.ts';
+import { idProblemOf, runKeysOf } from '../watches/run-keys.ts';
 import { mayRead, requireScope, sourcesMeant, sourcesOf } from './auth.ts';
 import { MAX_ISSUES, parse } from './errors.ts';
 import {
@@ -62,6 +64,8 @@ export type WatchResult =
     }
   /** The token of the request has registered as many active watches as it may. */
   | { kind: 'too_many_watches' }
+  /** The request names no source, and several can have its run. */
+  | { kind: 'several_sources'; sources: string[] }
   /** The request names something that does not exist or may not be; nothing was changed by it. */
   | { kind: 'invalid'; issues: InputIssue[] };
 
@@ -130,6 +134,7 @@ export class WatchService {
     const kinds = results.map(({ kind }) => kind).values();
     return resolved.map((one, at): WatchResult => {
       if ('issues' in one) return { kind: 'invalid', issues: one.issues };
+      if ('sources' in one) return { kind: 'several_sources', sources: one.sources };
       const { value: outcome } = kinds.next();
       if (outcome === 'too_many_watches') return { kind: outcome };
       if (outcome === 'too_many_webhooks') return { kind: 'invalid', issues: [TOO_MANY_WEBHOOKS] };
@@ -167,7 +172,7 @@ export class WatchService {
   /** Whether a workflow is configured, or any watch, or one of these sources, has a run of it. */
   async hasWorkflow(workflowId: string, sources?: readonly string[]): Promise<boolean> {
     const { config, stores } = this.daemon;
-    if (Object.hasOwn(config.workflows, workflowId)) return true;
+    if (workflowsWithEntry(config).includes(workflowId)) return true;
     return sources === undefined
       ? stores.watches.hasWorkflow(workflowId)
       : this.hasAny({ workflowId: [workflowId], sources });
@@ -187,7 +192,7 @@ export class WatchService {
     ]);
     const seen = newest.items.flatMap(({ run }) => run?.workflow_id ?? []);
     const known = learned.items.map(({ workflowId }) => workflowId);
-    const all = new Set([...Object.keys(config.workflows), ...seen, ...known]);
+    const all = new Set([...workflowsWithEntry(config), ...seen, ...known]);
     return [...all].slice(0, MOST_WORKFLOWS);
   }
 
@@ -271,15 +276,21 @@ export class WatchService {
     return { closed: await closedSource(source) };
   }
 
-  /** Also of a source that is no longer configured, if it is named. Throws `several_sources`. */
+  /**
+   * Also of a source that is no longer configured, if it is named.
+   * Throws InvalidRequest, RunwatchError `several_sources`.
+   */
   private async find({
     sources = sourceNames(this.daemon),
     runId,
   }: WatchName): Promise<Watch | null> {
-    const keys = sources.map((source) => ({ source, runId }));
-    const stored = await this.daemon.stores.watches.getMany(keys);
+    const { daemon } = this;
+    const keys = runKeysOf(daemon, sources, runId);
+    if (keys.length === 0) throw invalid('path.run_id', idProblemOf(daemon, sources, runId));
+    const stored = await daemon.stores.watches.getMany(keys);
     const found = stored.flatMap((one) => (one === null ? [] : [one.watch]));
-    if (found.length > 1) throw severalSources(found);
+    const having = new Set(found.map(({ source }) => source));
+    if (having.size > 1) throw severalSources('several sources have this run', [...having]);
     return found[0] ?? null;
   }
 
@@ -356,8 +367,10 @@ export async function refuseUnknownSource(
   throw invalid('query.source', `no source is named "${source}"; expected one of: ${known}`);
 }
 
-function requestRules({ config, deliverer, endpoints, secrets }: Daemon): RequestRules {
+function requestRules(daemon: Daemon): RequestRules {
+  const { config, deliverer, endpoints, secrets } = daemon;
   return {
+    traitsOf: (source) => daemon.traitsOf(source),
     sources: Object.keys(config.sources),
     endpoints: endpoints.names,
     defaultEndpoints: endpoints.defaults,
@@ -386,14 +399,14 @@ function quotaOf({ token, mostWatches }: Registrant): WatchQuota | null {
   return token === null || mostWatches === null ? null : { token, most: mostWatches };
 }
 
-function severalSources(found: readonly Watch[]): RunwatchError {
-  const sources = found.map(({ source }) => source).join(', ');
-  return new RunwatchError(
-    `several sources have this run: ${sources}; name one of them as source`,
-    {
-      code: 'several_sources',
-    },
-  );
+function severalSources(what: string, sources: readonly string[]): RunwatchError {
+  const detail = `${what}: ${sources.join(', ')}; name one of them as source`;
+  return new RunwatchError(detail, { code: 'several_sources' });
+}
+
+/** Of a registration without a source. */
+function severalPossible(sources: readonly string[]): RunwatchError {
+  return severalSources('several sources can have this run', sources);
 }
 
 type Own = Routes['watches'];
@@ -410,6 +423,7 @@ export class WatchSlice implements Slice<Own> {
     if (result === undefined) throw new Error('a registration without a result');
     if (result.kind === 'invalid') throw new InvalidRequest(result.issues);
     if (result.kind === 'too_many_watches') throw refusal(result.kind, tooManyWatches(token));
+    if (result.kind === 'several_sources') throw severalPossible(result.sources);
     if (result.kind === 'created') reply.code(201).header('location', pathOf(result.watch));
     return presentRegistered(result, token);
   }
@@ -523,7 +537,7 @@ export function notWatched({ params }: Asked['get']): RunwatchError {
 }
 
 function pathOf({ runId, source }: WatchKey): string {
-  return `/v1/watches/${runId}?source=${encodeURIComponent(source)}`;
+  return `/v1/watches/${encodeURIComponent(runId)}?source=${encodeURIComponent(source)}`;
 }
 
 /** A checked body in the words of the inside. */
@@ -575,6 +589,10 @@ function presentOutcome(
   if (outcome.kind === 'invalid') return invalidItem(item, outcome.issues);
   if (outcome.kind === 'too_many_watches') {
     const detail = tooManyWatches(token);
+    return { run_id: item.runId, status: 409, error: { code: outcome.kind, detail, errors: [] } };
+  }
+  if (outcome.kind === 'several_sources') {
+    const { message: detail } = severalPossible(outcome.sources);
     return { run_id: item.runId, status: 409, error: { code: outcome.kind, detail, errors: [] } };
   }
   const status = outcome.kind === 'created' ? 201 : 200;

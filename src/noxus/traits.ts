@@ -1,3 +1,4 @@
+import { canonicalRunId } from '../core/run/snapshot.ts';
 import type { SourceTraits } from '../core/source/traits.ts';
 import { runIdInUrl } from './run-address.ts';
 
@@ -10,6 +11,7 @@ export const NOXUS_TRAITS: SourceTraits = {
   label: 'Noxus',
   idShape: ID_SHAPE,
   idProblem: (runId) => (RUN_ID.test(runId) ? null : `expected ${ID_SHAPE}`),
+  canonicalId: canonicalRunId,
   idInUrl: runIdInUrl,
   lists: { pageSize: 100, standIn: true },
   streams: true,

@@ -157,8 +157,10 @@ export class ListDiscovery {
 
   /** The oldest first, so that they are watched in the order in which they began. */
   private async watchFresh(fresh: readonly { id: string }[]): Promise<void> {
-    if (fresh.length === 0) return;
-    const runs = await watchDiscovered(this.source, fresh.map(({ id }) => id).toReversed());
+    const { traits } = this.source;
+    const ids = fresh.map(({ id }) => id).filter((id) => traits.idProblem(id) === null);
+    if (ids.length === 0) return;
+    const runs = await watchDiscovered(this.source, ids.toReversed());
     if (runs === 0) return;
     const { metrics, log } = this.source.process;
     metrics.discovered(this.list.source, runs);

@@ -23,6 +23,7 @@ import type { ScheduleChange, StoredWatch, WatchChange, WatchQuota } from '../re
 import type { Process } from '../process.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Source } from '../source/source.ts';
+import { idProblemOf, runKeysOf, type KnownSources } from './run-keys.ts';
 
 /** Polls due within this time wake a process at once, ms; its survey would find them later. */
 const SOON_MS = 5_000;
@@ -154,7 +155,7 @@ async function notify(
 }
 
 /** The names that a request may use, and the rules for its webhook. */
-export interface RequestRules {
+export interface RequestRules extends KnownSources {
   sources: readonly string[];
   endpoints: readonly string[];
   /** The endpoints of a request without any. */
@@ -165,33 +166,56 @@ export interface RequestRules {
   seal: (plain: SealedParts, context: string) => string;
 }
 
-/** The source of a request: the named one, else `default`, else the only one. */
-function resolveSource(sources: readonly string[], named: string | undefined): string | null {
-  const meant = named ?? (sources.includes('default') ? 'default' : onlyOne(sources));
-  return meant !== undefined && sources.includes(meant) ? meant : null;
-}
-
-function onlyOne(names: readonly string[]): string | undefined {
-  return names.length === 1 ? names[0] : undefined;
-}
+/** The run of a request, what is wrong with its source or id, or the sources of which several may be meant. */
+type MeantRun = WatchKey | InputIssue | { sources: string[] };
 
 /**
- * Turns a request into a registration. @returns every problem with its names instead
+ * The run of a request. Without a source, the only one is meant that can have the id; of several, the one
+ * that is called `default`.
+ */
+function meantRun(
+  { source: named, runId }: WatchRequest,
+  sources: readonly string[],
+  known: KnownSources,
+): MeantRun {
+  if (named !== undefined && !sources.includes(named)) {
+    const message = `no source is named "${named}"; expected one of: ${sources.join(', ')}`;
+    return { path: 'source', message };
+  }
+  const asked = named === undefined ? sources : [named];
+  const runs = runKeysOf(known, asked, runId);
+  const [first] = runs;
+  if (first === undefined) return { path: 'run_id', message: idProblemOf(known, asked, runId) };
+  const usual = runs.find(({ source }) => source === 'default');
+  if (runs.length === 1 || usual !== undefined) return usual ?? first;
+  return { sources: runs.map(({ source }) => source) };
+}
+
+/** A registration, every problem with the names of its request, or the sources of which several may be meant. */
+type ResolvedRequest =
+  | { registration: Registration }
+  | { issues: InputIssue[] }
+  | { sources: string[] };
+
+/**
+ * Turns a request into a registration.
  * @param by the sources that it may name, absent for all, and the name of its token, null for none
  */
 export function resolveRequest(
   request: WatchRequest,
   rules: RequestRules,
   { sources = rules.sources, token }: { sources?: readonly string[]; token: string | null },
-): { registration: Registration } | { issues: InputIssue[] } {
-  const source = resolveSource(sources, request.source);
+): ResolvedRequest {
+  const run = meantRun(request, sources, rules);
   const issues = [
-    ...(source === null ? [unknownSource(request.source, sources)] : []),
+    ...('path' in run ? [run] : []),
     ...endpointIssues(request.endpoints ?? [], rules.endpoints),
     ...webhookIssues(request.webhook, rules),
   ];
-  if (source === null || issues.length > 0) return { issues };
-  const { runId, metadata, timeoutMs, profile, maxDelayMs } = request;
+  if ('path' in run || issues.length > 0) return { issues };
+  if ('sources' in run) return run;
+  const { source, runId } = run;
+  const { metadata, timeoutMs, profile, maxDelayMs } = request;
   const registeredBy = token === null ? [] : [token];
   return {
     registration: {
@@ -205,16 +229,6 @@ export function resolveRequest(
       ...(maxDelayMs !== undefined && { maxDelayMs }),
     },
   };
-}
-
-function unknownSource(named: string | undefined, sources: readonly string[]): InputIssue {
-  const expected = `expected one of: ${sources.join(', ')}`;
-  return named === undefined
-    ? {
-        path: 'source',
-        message: `several sources are configured and none is the default; ${expected}`,
-      }
-    : { path: 'source', message: `no source is named "${named}"; ${expected}` };
 }
 
 function endpointIssues(named: readonly string[], known: readonly string[]): InputIssue[] {

@@ -228,7 +228,10 @@ async function contradictions(life: Life): Promise<string[]> {
   let endless = 0;
   for (const { runId, state } of items) {
     if (state !== 'finished') found.push(`${runId} is ${state}`);
-    const { items: told } = await life.events.list({ runId }, { limit: 20 });
+    const { items: told } = await life.events.list(
+      { runs: [{ source: 'default', runId }] },
+      { limit: 20 },
+    );
     if (!told.some(({ event }) => event.type === 'run.completed')) endless += 1;
   }
   if (endless > lossesSaid(life).events) found.push(`${endless} runs have ended without an event`);

@@ -117,11 +117,11 @@ class Life {
     for (const one of this.wanted) expect(known).toContain(one);
     const life = String(this.purges);
     if (stored !== null) expect(stored.watch.metadata).toEqual({ life });
-    const found = await events.list({ runId: this.key.runId }, { limit: 100 });
+    const found = await events.list({ runs: [this.key] }, { limit: 100 });
     for (const { event } of found.items) {
       expect(isOfRun(event) && event.data.watch.metadata).toEqual({ life });
     }
-    const planned = await deliveries.list({ runId: this.key.runId }, { limit: 100 });
+    const planned = await deliveries.list({ runs: [this.key] }, { limit: 100 });
     for (const { endpoint } of planned.items) expect(this.endpoints).toContain(endpoint);
   }
 
@@ -133,7 +133,7 @@ class Life {
       await this.request();
     }
     await this.expectErased();
-    const planned = await deliveries.list({ runId: this.key.runId }, { limit: 100 });
+    const planned = await deliveries.list({ runs: [this.key] }, { limit: 100 });
     const told = planned.items.filter(({ eventType }) => eventType === 'run.completed');
     for (const one of this.wanted) {
       expect(told.filter(({ endpoint }) => endpoint === one)).toHaveLength(1);

@@ -266,7 +266,10 @@ async function poll(runId: RunId): Promise<void> {
 
 /** Has the deliveries of a run arrive. */
 async function settle(runId: RunId): Promise<void> {
-  const { items } = await stores.deliveries.list({ runId }, { limit: 10 });
+  const { items } = await stores.deliveries.list(
+    { runs: [{ source: 'default', runId }] },
+    { limit: 10 },
+  );
   const limits = { most: 2, rate: null, deadlineMs: 10_000 };
   for (const { id } of items) {
     const before = (await stores.deliveries.get(id))!;

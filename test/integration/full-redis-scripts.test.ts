@@ -113,7 +113,7 @@ async function aPackedRun() {
 async function aLongRun(): Promise<void> {
   await aRun({ to: [] });
   const before = (await watches.get(KEY))!;
-  const [first] = (await events.list({ runId: KEY.runId }, { limit: 1 })).items;
+  const [first] = (await events.list({ runs: [KEY] }, { limit: 1 })).items;
   const event = first!.event as Parameters<typeof watches.commit>[0]['events'][number];
   const more = Array.from({ length: 501 }, (_, at) => ({ ...event, id: `${event.id}${at}` }));
   await watches.commit({ before, after: before.watch, events: more, deliveries: [] });
@@ -292,7 +292,7 @@ const CASES: Case[] = [
     'rwEnterWithin',
     'grows',
     'pages to be read',
-    () => requests.enterWithin(SOURCE, 'list', [{ member: '~page', withinMs: 5 }]),
+    () => requests.enterWithin(SOURCE, 'list', [{ member: ' page', withinMs: 5 }]),
   ],
   [
     'rwSurvey',
@@ -531,11 +531,11 @@ const CASES: Case[] = [
     'grows',
     'the cursor of a list',
     async () => {
-      await redis.hset(keys.requestClaims(SOURCE), '~page', 'p.1 0 ');
+      await redis.hset(keys.requestClaims(SOURCE), ' page', 'p.1 0 ');
       const cursor = { at: '2026-01-01T00:00:00.000Z' } as unknown as Parameters<
         typeof stores.discoveries.moveCursor
       >[2];
-      await stores.discoveries.moveCursor(LIST, { member: '~page', token: 'p.1' }, cursor);
+      await stores.discoveries.moveCursor(LIST, { member: ' page', token: 'p.1' }, cursor);
     },
   ],
   [
@@ -623,7 +623,7 @@ const CASES: Case[] = [
     'events of a run',
     async () => {
       await aRun();
-      await events.list({ runId: KEY.runId }, { limit: 5 });
+      await events.list({ runs: [KEY] }, { limit: 5 });
     },
   ],
   [

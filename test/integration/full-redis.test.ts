@@ -213,7 +213,7 @@ test('records that cannot be read do not keep the others from being forgotten', 
   const [one, two] = (await runs(30, (at) => at !== 1)) as [WatchKey, WatchKey];
   await raise();
   const { redis, keys } = stores;
-  const { items } = await stores.deliveries.list({ runId: two.runId }, { limit: 1 });
+  const { items } = await stores.deliveries.list({ runs: [two] }, { limit: 1 });
   await redis.hset(keys.delivery(items[0]!.id), 'doc', '{');
   await redis.setrange(keys.watch(one), 26, 'garbage');
   const lines = clean();

@@ -131,7 +131,10 @@ describe('check of gone runs', () => {
     expect((await stores.watches.get(key))?.watch).toMatchObject({ state: 'active', gone: null });
     expect(scheduled).toEqual([SOURCE]);
     expect((await stores.requests.dueTimes(SOURCE, ['run-1']))[0]).not.toBeNull();
-    const events = await stores.events.list({ runId: 'run-1' }, { limit: 10 });
+    const events = await stores.events.list(
+      { runs: [{ source: 'default', runId: 'run-1' }] },
+      { limit: 10 },
+    );
     expect(events.items.map(({ event }) => event.type)).toEqual(['watch.recovered']);
     // It is an ordinary watch again.
     expect(await checkAt(9, running)).toEqual([]);

@@ -43,7 +43,7 @@ async function end(): Promise<void> {
 }
 
 async function theDelivery(): Promise<StoredDelivery> {
-  const { items } = await deliveries.list({ runId: KEY.runId }, { limit: 10 });
+  const { items } = await deliveries.list({ runs: [KEY] }, { limit: 10 });
   expect(items).toHaveLength(1);
   return (await deliveries.get(items[0]!.id))!;
 }
@@ -90,7 +90,7 @@ async function pack(): Promise<void> {
 }
 
 async function isToldOfTheEnd(): Promise<void> {
-  const { items } = await events.list({ runId: KEY.runId }, { limit: 10 });
+  const { items } = await events.list({ runs: [KEY] }, { limit: 10 });
   expect(items.map(({ event }) => event.type)).toEqual(['run.failed']);
   expect((await watches.get(KEY))?.watch.state).toBe('finished');
   await theDelivery();

@@ -68,7 +68,7 @@ async function live({ source, statuses, subscriptions, ends, metadata }: Story, 
     });
     await watches.commit({ before, after: seen.watch, events: seen.events, deliveries: planned });
   }
-  const { items } = await deliveries.list({ runId: key.runId }, { limit: 1_000 });
+  const { items } = await deliveries.list({ runs: [key] }, { limit: 1_000 });
   for (const [step, { id }] of items.toReversed().entries()) {
     await settle(id, ends[step % ends.length]!, NOON + 60_000 + step);
   }
@@ -264,10 +264,12 @@ async function packedRun(ends: End[] = ['delivered'], changes: Partial<Story> = 
 let runs = 0;
 
 const deliveriesOf = async ({ runId }: WatchKey) =>
-  (await deliveries.list({ runId }, { limit: 200 })).items;
+  (await deliveries.list({ runs: [{ source: 'default', runId }] }, { limit: 200 })).items;
 
 const eventsOf = async ({ runId }: WatchKey) =>
-  (await events.list({ runId }, { limit: 200 })).items.map(({ event }) => event);
+  (await events.list({ runs: [{ source: 'default', runId }] }, { limit: 200 })).items.map(
+    ({ event }) => event,
+  );
 
 const isPacked = async (key: WatchKey) => (await history.packed(key)) !== null;
 

@@ -156,10 +156,11 @@ describe('the stream of events', () => {
   });
 
   it('the event stream ends, and leaves one line, when the log cannot be read', async () => {
-    server.services.events.follow = async function* () {
+    async function* brokenLog() {
       yield { cursor: 'c1', event: anEvent(1) };
       throw new RunwatchError('gone', { code: 'redis_unavailable', retriable: true });
-    };
+    }
+    server.services.events.follow = async () => brokenLog();
     const response = await server.fetch('/v1/events/stream');
     const { text, ended } = await readUntil(response, () => false);
     expect([idsOf(text), ended]).toEqual([['c1'], true]);

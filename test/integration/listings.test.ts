@@ -288,7 +288,7 @@ test('since and until of events go by when a change was detected, not by finishe
   const run = snapshot({ id: first.runId, status: 'failed', finished_at: isoTime(NOON - 3 * DAY) });
   const seen = observe(before.watch, { kind: 'run', run }, observeContext(NOON));
   await watches.commit({ before, after: seen.watch, events: seen.events, deliveries: [] });
-  for (const filter of [{}, { runId: first.runId }]) {
+  for (const filter of [{}, { runs: [first] }]) {
     const typesOf = async (times: { since?: number; until?: number }) => {
       const { items } = await events.list({ ...filter, ...times }, { limit: 10 });
       return items.map(({ event }) => event.type);
@@ -297,6 +297,10 @@ test('since and until of events go by when a change was detected, not by finishe
     expect(await typesOf({ until: NOON - HOUR })).toEqual([]);
   }
 });
+
+/** A run of each source by one id. */
+const runsOf = (runId: string | undefined) =>
+  runId === undefined ? undefined : ['default', 'eu'].map((source) => ({ source, runId }));
 
 test('the lists of events and deliveries have what filters and times admit, in order', async () => {
   await fc.assert(
@@ -351,7 +355,7 @@ test('the lists of events and deliveries have what filters and times admit, in o
           .filter(({ data }) => runId === undefined || data.run_id === runId)
           .filter(({ data }) => isWithin(Date.parse(data.detected_at)));
         for (const order of ['oldest', 'newest'] as const) {
-          const filter = { type, workflowId, sources, runId };
+          const filter = { type, workflowId, sources, runs: runsOf(runId) };
           const read = await everyPage((after) => {
             const page = { ...filter, after } satisfies Complete<EventFilter>;
             return events.list({ ...given(page), ...range }, { limit, order });
@@ -365,7 +369,7 @@ test('the lists of events and deliveries have what filters and times admit, in o
           deliveries.list({}, { limit: 7, cursor }),
         );
         const eventId = ofEvent === undefined ? undefined : everyDelivery.items[ofEvent]?.eventId;
-        const filter = { state, endpoint, sources, runId, eventId };
+        const filter = { state, endpoint, sources, runs: runsOf(runId), eventId };
         filter satisfies Complete<DeliveryFilter>;
         const meant = everyDelivery.items
           .filter((one) => state === undefined || state.includes(one.state))

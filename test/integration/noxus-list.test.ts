@@ -307,7 +307,7 @@ describe('reading a page of workflows', () => {
     };
     const odd = await clientOfJson({ items, definition });
     expect(await odd.send(workflowsRequest({ page: 1, size: 10 }))).toMatchObject({
-      page: { workflows: [{ id: kept, name: 'w  \ufffd' }] },
+      page: { workflows: [{ id: encodeURIComponent(kept), name: 'w  \ufffd' }] },
     });
     const read = await odd.send(definitionRequest('w'));
     expect(read).toEqual({ kind: 'definition', names: new Map([[kept, kept]]) });

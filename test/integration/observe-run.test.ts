@@ -94,11 +94,13 @@ async function steps(count: number): Promise<void> {
 }
 
 async function eventTypes({ runId }: WatchKey): Promise<string[]> {
-  return (await events.list({ runId }, { limit: 100 })).items.map(({ event }) => event.type);
+  return (await events.list({ runs: [{ source: 'default', runId }] }, { limit: 100 })).items.map(
+    ({ event }) => event.type,
+  );
 }
 
 async function fanOut({ runId }: WatchKey): Promise<string[]> {
-  const { items } = await deliveries.list({ runId }, { limit: 100 });
+  const { items } = await deliveries.list({ runs: [{ source: 'default', runId }] }, { limit: 100 });
   return items.map(({ eventType, endpoint }) => `${eventType} to ${endpoint}`).toSorted();
 }
 

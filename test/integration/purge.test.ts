@@ -131,7 +131,7 @@ describe('purging a watch', () => {
       await aRun('run-2', ALL.slice(0, 1)),
     ];
     expect(await history.pack(key)).toBe('packed');
-    const ofOther = (await events.list({ runId: other.runId }, { limit: 10 })).items;
+    const ofOther = (await events.list({ runs: [other] }, { limit: 10 })).items;
     expect(await purge(key)).toBe(true);
     expect(await watches.get(key)).toBeNull();
     expect((await events.list({}, { limit: 10 })).items).toEqual(ofOther);
@@ -143,7 +143,9 @@ describe('purging a watch', () => {
 
   test('the result of an attempt in progress is dropped once its watch is purged', async () => {
     const key = await aRun('run-1', ['claimed']);
-    const [claimed] = (await deliveries.list({ runId: 'run-1' }, { limit: 1 })).items;
+    const [claimed] = (
+      await deliveries.list({ runs: [{ source: 'default', runId: 'run-1' }] }, { limit: 1 })
+    ).items;
     const before = (await deliveries.get(claimed!.id))!;
     await purge(key);
     const after = { ...before.delivery, state: 'delivered' as const, deliveredAt: NOON };

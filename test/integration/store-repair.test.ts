@@ -190,7 +190,10 @@ describe('a pass through all records', () => {
   test('counts events without a record as lost, so that their watches can be packed', async () => {
     const [id = ''] = await aRun('ended', 'failed');
     await skip(id);
-    const { items } = await events.list({ runId: 'ended' }, { limit: 10 });
+    const { items } = await events.list(
+      { runs: [{ source: 'default', runId: 'ended' }] },
+      { limit: 10 },
+    );
     await redis.del(keys.event(items[0]!.event.id));
     expect(await repairs.all(since)).toMatchObject({ lost: 1, failures: [] });
     expect(await stores.epochs.damage()).toEqual({ deliveries: 0, events: 1 });
@@ -220,7 +223,9 @@ test.each(['watch-number', 'event-place', 'delivery-number'])(
     await aRun('later', 'failed');
     expect(await repairs.all(since)).toEqual(whole);
     expect((await watches.list({}, { limit: 10 })).total).toBe(6);
-    expect((await events.list({ runId: 'later' }, { limit: 10 })).items).toHaveLength(1);
+    expect(
+      (await events.list({ runs: [{ source: 'default', runId: 'later' }] }, { limit: 10 })).items,
+    ).toHaveLength(1);
     expect((await deliveries.list({}, { limit: 10 })).total).toBe(6);
   },
 );

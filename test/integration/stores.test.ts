@@ -88,7 +88,7 @@ describe('transition', () => {
     expect(stored.watch.state).toBe('finished');
     expect(rung).toEqual(['ops']);
     expect(await dueAt('ops')).toContain(due[0]);
-    const log = await events.list({ runId: before.watch.runId }, { limit: 10 });
+    const log = await events.list({ runs: [before.watch] }, { limit: 10 });
     expect(log.items.map(({ event }) => event)).toEqual(change.events);
     expect(await events.body(change.events[0]!.id)).toBe(JSON.stringify(change.events[0]));
     expect((await deliveries.get(due[0]!))?.delivery).toMatchObject({ state: 'pending' });
@@ -129,9 +129,9 @@ describe('transition', () => {
     const outcomes = await watches.commitMany([first, second]);
     expect(outcomes[0]).toHaveLength(1);
     expect(outcomes[1]).toBeNull();
-    const log = await events.list({ runId: before.watch.runId }, { limit: 10 });
+    const log = await events.list({ runs: [before.watch] }, { limit: 10 });
     expect(log.items.map(({ event }) => event.type)).toEqual(['run.failed']);
-    expect(await deliveries.list({ runId: before.watch.runId }, { limit: 10 })).toMatchObject({
+    expect(await deliveries.list({ runs: [before.watch] }, { limit: 10 })).toMatchObject({
       items: [{ eventType: 'run.failed' }],
     });
   });
@@ -145,9 +145,7 @@ describe('transition', () => {
       deliveries: change.deliveries,
     };
     expect(await watches.commit(again)).toEqual([]);
-    expect(
-      (await deliveries.list({ runId: stored.watch.runId }, { limit: 10 })).items,
-    ).toHaveLength(1);
+    expect((await deliveries.list({ runs: [stored.watch] }, { limit: 10 })).items).toHaveLength(1);
   });
 });
 
@@ -468,7 +466,10 @@ describe('lists of records', () => {
     const first = await see(await register(), 'awaiting_human_feedback');
     const second = await see(first.stored, 'failed');
     const { runId } = first.stored.watch;
-    const rest = await events.list({ runId, after: first.change.events[0]!.id }, { limit: 10 });
+    const rest = await events.list(
+      { runs: [{ source: 'default', runId }], after: first.change.events[0]!.id },
+      { limit: 10 },
+    );
     expect(rest.items.map(({ event }) => event.id)).toEqual(
       second.change.events.map(({ id }) => id),
     );
@@ -482,7 +483,10 @@ describe('follower of the event log', () => {
     const stop = new AbortController();
     const got: string[] = [];
     const following = (async () => {
-      for await (const { event } of events.follow({ runId, after: '-0' }, stop.signal)) {
+      for await (const { event } of events.follow(
+        { runs: [{ source: 'default', runId }], after: '-0' },
+        stop.signal,
+      )) {
         if (event === null) throw new Error('nothing was lost');
         got.push(event.type);
         if (got.length === 1) await see(first.stored, 'failed');

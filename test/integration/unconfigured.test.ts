@@ -51,7 +51,9 @@ async function register(runId: string, source: string, endpoint = 'ops') {
 }
 
 const typesOf = async (runId: string) =>
-  (await events.list({ runId }, { limit: 10 })).items.map(({ event }) => event.type);
+  (await events.list({ runs: [{ source: 'old', runId }] }, { limit: 10 })).items.map(
+    ({ event }) => event.type,
+  );
 
 describe('source that is not configured any more', () => {
   const observe = (source: string) => observeUnconfigured(process, source);

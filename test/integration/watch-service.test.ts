@@ -79,6 +79,36 @@ describe('a watch that is named without a source', () => {
 });
 
 describe('registering', () => {
+  const by = { token: null, mostWatches: null };
+
+  test('the UUID of a Noxus run is kept in lower case, whatever case it is given in', async () => {
+    const uuid = '3F1C9A52-7D7E-4A8E-9B53-0C1D2E3F4A5B';
+    const [result] = await service.register([{ runId: uuid }], by);
+    expect(result).toMatchObject({ kind: 'created', watch: { runId: uuid.toLowerCase() } });
+    expect(await service.get({ runId: uuid })).toMatchObject({ runId: uuid.toLowerCase() });
+  });
+
+  test('a registration that several sources can have, none the default, names them', async () => {
+    const { staging, empty } = settings.sources;
+    const several = openService({
+      config: configSchema.parse({ ...settings, sources: { staging, empty } }),
+    });
+    const results = await several.register([{ runId: 'r' }, { runId: 'r', source: 'empty' }], by);
+    expect(results).toEqual([
+      { kind: 'several_sources', sources: ['staging', 'empty'] },
+      expect.objectContaining({ kind: 'created' }),
+    ]);
+    const [ofOne] = await several.register([{ runId: 'r2' }], { ...by, sources: ['staging'] });
+    expect(ofOne).toMatchObject({ kind: 'created', watch: { source: 'staging' } });
+  });
+
+  test('a registration says what ids of its sources look like, where none can have its own', async () => {
+    const [result] = await service.register([{ runId: 'a/b' }], by);
+    const message = expect.stringMatching(/^expected 1 to 128 of/);
+    expect(result).toEqual({ kind: 'invalid', issues: [{ path: 'run_id', message }] });
+    await expect(service.get({ runId: 'a/b' })).rejects.toMatchObject({ code: 'invalid_request' });
+  });
+
   test('a 51st webhook of a watch is refused without affecting other requests', async () => {
     const urls = Array.from({ length: 52 }, (_, at) => `https://example.com/${at}`);
     const results = await service.register(

@@ -25,6 +25,7 @@ function traitsOf(label: string, lists: ListTraits | null): SourceTraits {
     label,
     idShape: ID_SHAPE,
     idProblem: (runId) => (/^[a-z]+-\d+$/.test(runId) ? null : `expected ${ID_SHAPE}`),
+    canonicalId: (runId) => runId,
     idInUrl: () => null,
     lists,
     streams: false,

@@ -15,7 +15,6 @@ import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import type { Attempt, Delivery } from '../../src/core/delivery/delivery.ts';
 import {
   isoTime,
-  type EventFilter,
   type LoggedEvent,
   type LogReset,
   type RunwatchEvent,
@@ -316,7 +315,7 @@ export function fakeServices(): FakeServices {
         return { items, nextCursor: items.at(-1)?.cursor ?? null };
       },
       position: () => Promise.resolve(`c${fake.log.length}`),
-      follow: (query, signal) => follow(fake, waiting, query, signal),
+      follow: async (query, signal) => follow(fake, waiting, query, signal),
     },
     deliveries: {
       async list(query) {
@@ -531,7 +530,7 @@ function startOf(after: string | undefined): number {
 async function* follow(
   fake: FakeServices,
   waiting: Set<() => void>,
-  query: EventFilter & { after: string },
+  query: Parameters<Services['events']['follow']>[0],
   signal: AbortSignal,
 ): AsyncIterable<LoggedEvent | LogReset> {
   let next = query.after === STALE ? fake.log.length : startOf(query.after);

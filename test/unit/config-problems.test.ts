@@ -84,8 +84,8 @@ endpoints:
       'sources.a.discover.workflows: expected either all or workflow ids',
     ],
     [
-      'sources: { a: { api_key: k, discover: { workflows: [w/1] } } }',
-      'sources.a.discover.workflows.0: expected the id of a workflow, got "w/1"',
+      'sources: { a: { api_key: k, discover: { workflows: [w/../1] } } }',
+      'sources.a.discover.workflows.0: expected the id of a workflow, got "w/../1"',
     ],
     [
       'sources: { a: { api_key: k, discover: { workflows: [w-1, w-1] } } }',

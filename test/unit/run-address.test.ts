@@ -17,6 +17,7 @@ function addresses(source: string, ...templates: string[]): RunAddresses {
     places: [],
     traits: {
       idProblem: (id) => (/^[!-~]+$/.test(id) ? null : 'expected no spaces'),
+      canonicalId: (id) => id,
       idInUrl: () => null,
     },
   };

@@ -61,7 +61,7 @@ async function polling(
 ): Promise<number> {
   const client = await cli.connect(flags);
   const query: PollingQuery = {
-    workflow_id: await workflowIds(workflow, client, 'workflow_not_found'),
+    workflow_id: (await workflowIds(workflow, client, 'workflow_not_found'))?.join(','),
     ...(await queryOf(FILTERS, flags, { client, cli })),
   };
   const page = await collectPages(

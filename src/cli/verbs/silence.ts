@@ -80,13 +80,14 @@ async function matchersOf(
   { rule, workflow, source, event, meta }: MatcherFlags,
   client: DaemonClient,
 ) {
-  const given = { rule, workflow_id: await workflowIds(workflow, client), source, event };
+  const workflows = await workflowIds(workflow, client);
   const matchers = {
     ...Object.fromEntries(
-      Object.entries(given).flatMap(([name, text]) =>
+      Object.entries({ rule, source, event }).flatMap(([name, text]) =>
         text === undefined ? [] : [[name, text.split(',')]],
       ),
     ),
+    ...(workflows !== undefined && { workflow_id: workflows }),
     ...(meta !== undefined && { metadata: meta }),
   };
   if (Object.keys(matchers).length > 0) return matchers;

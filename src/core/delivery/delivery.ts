@@ -83,7 +83,8 @@ export interface DeliveryFilter {
   endpoint?: string | undefined;
   /** System events have none. */
   sources?: readonly string[] | undefined;
-  runId?: string | undefined;
+  /** Of any of these runs. */
+  runs?: readonly WatchKey[] | undefined;
   eventId?: string | undefined;
 }
 

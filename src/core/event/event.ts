@@ -183,7 +183,8 @@ export interface LogReset {
 
 /** Which events of the log are meant. */
 export interface EventFilter {
-  runId?: string | undefined;
+  /** Of any of these runs. */
+  runs?: readonly { source: string; runId: string }[] | undefined;
   /** Any of these types; without them, those that `*` names in a configuration. */
   type?: readonly LoggedType[] | undefined;
   /** Of any of these workflows. */

@@ -1,4 +1,3 @@
-import { NOXUS_ID } from '../run/snapshot.ts';
 import type { ListedRun, RunPage } from './run-list.ts';
 
 /**
@@ -130,7 +129,7 @@ function headOf({ runs, isLast }: DatedPage): Head {
 }
 
 function isFresh({ cursor, since, read }: Pass, { id, created_at }: DatedRun): boolean {
-  if (read.has(id) || !NOXUS_ID.test(id)) return false;
+  if (read.has(id)) return false;
   const createdAt = Date.parse(created_at);
   if (cursor === null) return since !== null && createdAt >= since;
   if (cursor.known.includes(id) || createdAt < (since ?? -Infinity)) return false;

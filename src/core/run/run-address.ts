@@ -1,7 +1,6 @@
 import { percentDecoded } from '../percent-encoding.ts';
 import type { SourceTraits } from '../source/traits.ts';
 import type { WatchKey } from '../watch/watch.ts';
-import { canonicalRunId } from './snapshot.ts';
 import { URL_PLACEHOLDERS } from './links.ts';
 
 /** What a source knows of the addresses of its runs. */
@@ -11,7 +10,7 @@ export interface RunAddresses {
   templates: readonly string[];
   /** Other URLs at the hosts of its pages and its API. */
   places: readonly string[];
-  traits: Pick<SourceTraits, 'idProblem' | 'idInUrl'>;
+  traits: Pick<SourceTraits, 'idProblem' | 'canonicalId' | 'idInUrl'>;
 }
 
 /** Characters around an id that come along when it is copied. */
@@ -53,7 +52,7 @@ export function runsAt(url: URL, all: readonly RunAddresses[]): WatchKey[] {
 function keyOf({ source, traits }: RunAddresses, id: string | null): WatchKey[] {
   return id === null || traits.idProblem(id) !== null
     ? []
-    : [{ source, runId: canonicalRunId(id) }];
+    : [{ source, runId: traits.canonicalId(id) }];
 }
 
 function withoutRepeats(keys: readonly WatchKey[]): WatchKey[] {

@@ -17,6 +17,8 @@ export interface SourceTraits {
   readonly idShape: string;
   /** Why no run of it can have this id, as a message; null where one can. */
   idProblem(runId: string): string | null;
+  /** The one spelling of an id that a run of it can have. */
+  canonicalId(runId: string): string;
   /** The run id in a URL of its own pages or API; null for none. */
   idInUrl(url: URL): string | null;
   /** Null where its runs cannot be listed: then nothing is discovered, and each run is polled by itself. */

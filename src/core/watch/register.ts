@@ -14,7 +14,7 @@ import {
 /** A user's request to watch a run, validated for form only. Durations in ms. */
 export interface WatchRequest {
   runId: string;
-  /** Undefined stands for the source named `default`, or the only one there is. */
+  /** Undefined stands for the only source that can have the id; of several, the one named `default`. */
   source?: string;
   /** Names of endpoints; undefined, without a webhook, stands for the default ones. */
   endpoints?: string[];

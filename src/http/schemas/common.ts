@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { isPlain, PLAIN_HINT } from '../../core/control-characters.ts';
 import { type When, DURATION_HINT, parseDuration } from '../../core/time.ts';
-import { canonicalRunId, NOXUS_ID } from '../../core/run/snapshot.ts';
+import { ID_PATTERN, ID_SHAPE } from '../../core/run/id.ts';
 import { PROFILES } from '../../core/watch/watch.ts';
 import { PROBLEM_TYPE, PROBLEMS } from '../problem.ts';
 
@@ -10,12 +10,15 @@ const MAX_LIMIT = 200;
 
 export const runId = z
   .string()
-  .regex(NOXUS_ID, 'expected 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or digit')
-  .overwrite(canonicalRunId)
+  .regex(ID_PATTERN, `expected ${ID_SHAPE}`)
   .meta({
-    description: 'The id of a Noxus run; a UUID is taken in any case and kept in lower case.',
+    description:
+      'The id of a run, in the form that its source has. Of Noxus: 1 to 128 of `A-Z a-z 0-9 . _ -`; a UUID is taken in any case and kept in lower case.',
     examples: ['5b0f2f5e-8c1f-4a53-9a39-0f6f0a3f7f11'],
   });
+
+/** The id of a workflow, in a query. */
+export const workflowId = z.string().regex(ID_PATTERN, `expected ${ID_SHAPE}`);
 
 /** Names of sources and endpoints, as the configuration allows them. */
 export const name = z
@@ -29,7 +32,8 @@ export const name = z
 export const profile = z.enum(PROFILES).meta({ id: 'Profile' });
 
 export const source = name.meta({
-  description: 'The name of a source; absent means `default`, or the only source there is.',
+  description:
+    'The name of a source; absent means the only one that can have the id, or `default` where several can.',
   examples: ['default'],
 });
 
@@ -76,13 +80,30 @@ export function metadataText(length: number) {
 /** Most values of one field of a query. */
 const MAX_VALUES = 20;
 
-/** Several values of one field of a query, by commas or by repeating the field. */
+/** Several values of one field of a query, by commas or by repeating the field. No value has a comma. */
 export function several<Item extends z.ZodType>(item: Item) {
   return z.preprocess(
     (given: string | readonly z.input<Item>[]): unknown[] =>
       [given].flat().flatMap((one: unknown) => (typeof one === 'string' ? one.split(',') : [one])),
     z.array(item).max(MAX_VALUES, `expected at most ${MAX_VALUES} values`),
   );
+}
+
+/** The fields that {@link severalIds} made. */
+export const idLists = z.registry<object>();
+
+/**
+ * Several ids in one field of a query, by commas or by repeating the field. The query is split before it is
+ * decoded: a comma of an id is `%2C`.
+ */
+export function severalIds<Item extends z.ZodType>(item: Item, what: string) {
+  return z
+    .preprocess(
+      (given: string | readonly z.input<Item>[]): unknown[] => [given].flat(),
+      z.array(item).max(MAX_VALUES, `expected at most ${MAX_VALUES} values`),
+    )
+    .meta({ description: `${what}, several by comma; a comma within an id is \`%2C\`.` })
+    .register(idLists, {});
 }
 
 /** What `parseDuration` reads, as documents can say it. */

@@ -94,7 +94,7 @@ export const deliveryWithAttempts = deliverySchema
   .meta({ id: 'DeliveryWithAttempts' });
 
 export const deliveryParams = z.strictObject({
-  id: z.string().regex(/^[\w~-]{1,256}$/, 'expected the id of a delivery'),
+  id: z.string().regex(/^[\w~-]{1,1024}$/, 'expected the id of a delivery'),
 });
 
 const receiver = boundedText(2_048)
@@ -110,7 +110,7 @@ export const deliveryQuery = z.strictObject({
   endpoint: receiver.exactOptional(),
   run_id: runId.exactOptional(),
   source: source.exactOptional(),
-  event_id: boundedText(256).exactOptional(),
+  event_id: boundedText(1_024).exactOptional(),
   ...whenRange('Created'),
   limit,
   cursor: cursor.exactOptional(),

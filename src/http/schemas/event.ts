@@ -24,7 +24,9 @@ import {
   runId,
   time,
   several,
+  severalIds,
   whenRange,
+  workflowId,
 } from './common.ts';
 import { bodyOf } from './webhook.ts';
 
@@ -158,7 +160,7 @@ export const ownEventOfAnyType = ownEvent.extend({
   type: z.string().regex(/^(?!(run|watch)\.)/),
 });
 
-const after = boundedText(512).meta({
+const after = boundedText(1_024).meta({
   description: 'A cursor or the id of an event: only what came later.',
 });
 
@@ -175,7 +177,7 @@ const filters = {
         'Types or families, several by comma. Without it, what `*` names in the configuration: `run.*`, `watch.*`, `workflow.*`, `source.unreachable`, `source.recovered`, `source.inconsistent` and `source.consistent`; other events of runwatch itself (`system.*`) and those of alerts (`alert.*`) must be named.',
     })
     .exactOptional(),
-  workflow_id: several(boundedText(128)).exactOptional(),
+  workflow_id: severalIds(workflowId, 'Workflows of the run').exactOptional(),
 };
 
 const order = z.enum(['oldest', 'newest']).meta({ id: 'EventOrder' }).default('oldest').meta({

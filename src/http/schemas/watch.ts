@@ -15,9 +15,11 @@ import {
   profile,
   runId,
   several,
+  severalIds,
   source,
   time,
   whenRange,
+  workflowId,
 } from './common.ts';
 import { runSnapshot, troubleSchema } from './event.ts';
 import { webhook } from './webhook.ts';
@@ -181,7 +183,9 @@ export const registration = z.union([registeredWatch, watchReceipt]).meta({ id: 
 
 const batchError = z
   .object({
-    code: z.enum(['invalid_request', 'too_many_watches']).meta({ id: 'BatchErrorCode' }),
+    code: z
+      .enum(['invalid_request', 'too_many_watches', 'several_sources'])
+      .meta({ id: 'BatchErrorCode' }),
     detail: z.string(),
     errors: issues,
   })
@@ -258,7 +262,7 @@ export const watchQuery = z.strictObject({
   state: several(watchState).exactOptional(),
   status: several(boundedText(64)).meta({ description: 'Statuses of the run.' }).exactOptional(),
   source: source.exactOptional(),
-  workflow_id: several(boundedText(128)).exactOptional(),
+  workflow_id: severalIds(workflowId, 'Workflows of the run').exactOptional(),
   metadata: z
     .record(boundedText(MAX_METADATA_BYTES), metadataText(MAX_METADATA_BYTES))
     .meta({

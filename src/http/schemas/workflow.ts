@@ -5,11 +5,11 @@ import {
   source,
   time,
   when,
-  boundedText,
   cursor,
   limit,
   pageOf,
   profile,
+  workflowId,
 } from './common.ts';
 
 const workflow = z
@@ -86,7 +86,7 @@ export const workflowPollingSchema = z
   });
 
 export const pollingQuery = z.strictObject({
-  workflow_id: boundedText(128).exactOptional(),
+  workflow_id: workflowId.exactOptional(),
   source: source.meta({ description: 'The name of a source; absent means all.' }).exactOptional(),
   limit,
   cursor: cursor.exactOptional(),

@@ -12,7 +12,7 @@ import {
 import { shownReceiver, type Receiver } from '../../core/delivery/receiver.ts';
 import { watchOfDelivery, watchOfEvent } from '../../core/event/ids.ts';
 import type { CountedPage } from '../../core/page.ts';
-import type { WatchKey } from '../../core/watch/watch.ts';
+import { watchId, type WatchKey } from '../../core/watch/watch.ts';
 import { openCursor } from '../cursor.ts';
 import { receiverNames } from '../indexes.ts';
 import { parseCountField, type Keys } from '../keys.ts';
@@ -116,7 +116,7 @@ export class DeliveryStore {
   async list(filter: StoredFilter, { limit, cursor }: PageOptions): Promise<CountedPage<Delivery>> {
     const { redis, keys } = this;
     const { from, cursorAt } = await openCursor(redis, keys, keys.deliveryNumber, cursor);
-    const isOfFew = filter.runId !== undefined || filter.eventId !== undefined;
+    const isOfFew = filter.runs !== undefined || filter.eventId !== undefined;
     const found = isOfFew
       ? await this.ofFew(filter, { limit, from })
       : await this.ofAll(filter, { limit, from });
@@ -137,7 +137,7 @@ export class DeliveryStore {
     return { items: readRows('delivery', rows), ...found };
   }
 
-  private async queryOf(filter: Omit<StoredFilter, 'runId' | 'eventId'>) {
+  private async queryOf(filter: Omit<StoredFilter, 'runs' | 'eventId'>) {
     const { redis, keys } = this;
     const { state = DELIVERY_STATES, endpoint, sources, since, until, ...rest } = filter;
     rest satisfies Record<string, never>;
@@ -149,7 +149,7 @@ export class DeliveryStore {
     };
   }
 
-  /** Of one event, or of one run: so few that all are read. */
+  /** Of one event, or of some runs: so few that all are read. */
   private async ofFew(
     filter: StoredFilter,
     { limit, from }: { limit: number; from: string | undefined },
@@ -166,10 +166,10 @@ export class DeliveryStore {
   }
 
   private async allOfFew(filter: StoredFilter) {
-    const { runId, eventId } = filter;
+    const { runs = [], eventId } = filter;
     const ofEvent = eventId === undefined ? null : watchOfEvent(eventId);
     if (eventId !== undefined && ofEvent === null) return this.ofSystemEvent(eventId, filter);
-    const watches = ofEvent === null ? await this.reader.watchesOf(runId ?? '') : [ofEvent];
+    const watches = ofEvent === null ? runs : [ofEvent];
     const matches = ({ delivery }: StoredDelivery) => isWanted(delivery, filter);
     return this.reader.deliveries(watches, { order: 'newest', limit: MOST_COUNTED, matches });
   }
@@ -235,7 +235,7 @@ export class DeliveryStore {
 
   /** Deliveries that were created within a time, the newest first, a chunk of ids at a time. */
   async *created(
-    filter: Omit<StoredFilter, 'runId' | 'eventId'>,
+    filter: Omit<StoredFilter, 'runs' | 'eventId'>,
     chunk: number,
   ): AsyncIterable<NumberedId[]> {
     const query = await this.queryOf(filter);
@@ -311,14 +311,14 @@ export class DeliveryStore {
 
 function isWanted(
   delivery: Delivery,
-  { state, sources, runId, eventId, endpoint, since, until, ...rest }: StoredFilter,
+  { state, sources, runs, eventId, endpoint, since, until, ...rest }: StoredFilter,
 ): boolean {
   rest satisfies Record<string, never>;
   return (
     isWithin(delivery.createdAt, { since, until }) &&
     (state === undefined || state.includes(delivery.state)) &&
     (sources === undefined || sources.includes(delivery.source)) &&
-    (runId === undefined || runId === delivery.runId) &&
+    (runs === undefined || runs.some((run) => watchId(run) === watchId(delivery))) &&
     (eventId === undefined || eventId === delivery.eventId) &&
     (endpoint === undefined || receiverNames(delivery.endpoint).includes(endpoint))
   );

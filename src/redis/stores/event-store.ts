@@ -12,6 +12,7 @@ import {
   type RunwatchEvent,
 } from '../../core/event/event.ts';
 import { watchOfEvent } from '../../core/event/ids.ts';
+import type { WatchKey } from '../../core/watch/watch.ts';
 import type { Page } from '../../core/page.ts';
 import type { EventBell } from '../channels.ts';
 import { openCursor } from '../cursor.ts';
@@ -90,9 +91,9 @@ export class EventStore {
     const { from = await this.placeOf(filter.after), cursorAt, end } = await this.open(after);
     const page = { order, limit, from };
     const { items, next } =
-      filter.runId === undefined
+      filter.runs === undefined
         ? await this.ofAll(filter, page)
-        : await this.ofRun(filter.runId, filter, page);
+        : await this.ofRuns(filter.runs, filter, page);
     return {
       items: items.map(({ number, item }) => ({
         cursor: cursorAt(String(number)),
@@ -103,7 +104,7 @@ export class EventStore {
     };
   }
 
-  private async ofAll(filter: Omit<LogFilter, 'runId' | 'after'>, page: PageQuery) {
+  private async ofAll(filter: Omit<LogFilter, 'runs' | 'after'>, page: PageQuery) {
     const { type, workflowId, sources, withOwn = false, since, until, ...rest } = filter;
     rest satisfies Record<string, never>;
     const times = { since, until };
@@ -133,9 +134,9 @@ export class EventStore {
     }
   }
 
-  private async ofRun(runId: string, filter: LogFilter, page: PageQuery) {
+  private ofRuns(runs: readonly WatchKey[], filter: LogFilter, page: PageQuery) {
     const matches = (event: RunwatchEvent) => isWanted(event, filter);
-    return this.history.events(await this.history.watchesOf(runId), { ...page, matches });
+    return this.history.events(runs, { ...page, matches });
   }
 
   /** The exact text of an event that is sent; null when it is not there. */
@@ -256,8 +257,8 @@ async function passed(ms: number, signal: AbortSignal): Promise<void> {
   if (ms > 0) await delay(ms, undefined, { signal }).catch(() => undefined);
 }
 
-/** Of one run, which is found by its watches, and after a place of the log. */
-type RunFilter = Omit<LogFilter, 'runId' | 'after' | 'withOwn'>;
+/** Of some runs, which are found by their watches, and after a place of the log. */
+type RunFilter = Omit<LogFilter, 'runs' | 'after' | 'withOwn'>;
 
 function isWanted(
   event: RunwatchEvent,

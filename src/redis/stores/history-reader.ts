@@ -125,12 +125,6 @@ export class HistoryReader {
     private readonly keys: Keys,
   ) {}
 
-  /** Watches that a run has: one of each source that knows it. */
-  async watchesOf(runId: string): Promise<WatchKey[]> {
-    const sources = await this.redis.hkeys(this.keys.watchSources);
-    return sources.map((source) => ({ source, runId }));
-  }
-
   events(
     watches: readonly WatchKey[],
     query: PartQuery<RunwatchEvent>,

@@ -226,6 +226,11 @@ export class WatchStore {
     return (await this.redis.exists(this.keys.watches('status', status))) === 1;
   }
 
+  /** The sources that have watches, configured or not. */
+  sources(): Promise<string[]> {
+    return this.redis.hkeys(this.keys.watchSources);
+  }
+
   /** Whether any watch has a run of this workflow. */
   async hasWorkflow(workflowId: string): Promise<boolean> {
     return (await this.redis.exists(this.keys.watches('workflow', workflowId))) === 1;
