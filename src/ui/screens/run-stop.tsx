@@ -3,14 +3,11 @@ import { api } from '../api/calls.ts';
 import { messageOf } from '../api/request.ts';
 import type { Watch } from '../api/types.ts';
 import { confirmed } from '../parts/confirm.tsx';
-import { useLoaded } from '../parts/hooks.ts';
 import { say } from '../parts/toast.tsx';
 
-/** Has the source stop a run that goes on, where that source can. */
+/** Has the source stop a run that goes on. */
 export function StopRun({ watch, reload }: { watch: Watch; reload: () => void }) {
-  const sources = useLoaded('sources', (signal) => api.sources(signal)).value?.data ?? [];
-  const canStop = sources.some(({ name, can_stop: can }) => name === watch.source && can);
-  if (!canStop || hasEnded(watch)) return null;
+  if (hasEnded(watch)) return null;
   const ask = () =>
     confirmed({
       title: 'Stop the run itself?',

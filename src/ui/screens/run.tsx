@@ -85,26 +85,23 @@ function NotWatched({ id }: { id: string }) {
 
 function Actions({ watch, reload }: { watch: Watch; reload: () => void }) {
   const link = `${window.location.origin}${window.location.pathname}`;
+  const sources = useLoaded('sources', (signal) => api.sources(signal)).value?.data ?? [];
+  const source = sources.find(({ name }) => name === watch.source);
   return (
     <>
-      {watch.run_url !== null && <OpenRun url={watch.run_url} source={watch.source} />}
+      {watch.run_url !== null && (
+        <a class="button" href={watch.run_url} target="_blank" rel="noopener noreferrer">
+          {source === undefined ? 'Open run' : `Open in ${source.label}`}
+        </a>
+      )}
       {may.write.value && !isKiosk.value && <Changes watch={watch} reload={reload} />}
-      {may.admin.value && !isKiosk.value && <StopRun watch={watch} reload={reload} />}
+      {source?.can_stop === true && may.admin.value && !isKiosk.value && (
+        <StopRun watch={watch} reload={reload} />
+      )}
       <Copy text={link} label="Copy link" />
       <Copy text={watch.run_id} label="Copy id" />
       <Copy text={`runwatch wait ${shellWord(watch.run_id)}`} label="Copy wait" />
     </>
-  );
-}
-
-/** Opens the run in the app of its source. */
-function OpenRun({ url, source }: { url: string; source: string }) {
-  const { value } = useLoaded('sources', (signal) => api.sources(signal));
-  const label = value?.data.find(({ name }) => name === source)?.label;
-  return (
-    <a class="button" href={url} target="_blank" rel="noopener noreferrer">
-      {label === undefined ? 'Open run' : `Open in ${label}`}
-    </a>
   );
 }
 
