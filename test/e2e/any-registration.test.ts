@@ -94,7 +94,7 @@ function failing(id = ''): string {
     { after_ms: 0, status: 'running' },
     { after_ms: 300, status: 'failed' },
   ];
-  return noxus.add({ id: `r${runs}${id}`, steps }).id;
+  return noxus.add({ id: `r${runs}-${id}`, steps }).id;
 }
 
 const isSent = (id: string) =>
