@@ -93,14 +93,12 @@ async function steps(count: number): Promise<void> {
   for (let step = 0; step < count; step += 1) await new Promise(setImmediate);
 }
 
-async function eventTypes({ runId }: WatchKey): Promise<string[]> {
-  return (await events.list({ runs: [{ source: 'default', runId }] }, { limit: 100 })).items.map(
-    ({ event }) => event.type,
-  );
+async function eventTypes(key: WatchKey): Promise<string[]> {
+  return (await events.list({ runs: [key] }, { limit: 100 })).items.map(({ event }) => event.type);
 }
 
-async function fanOut({ runId }: WatchKey): Promise<string[]> {
-  const { items } = await deliveries.list({ runs: [{ source: 'default', runId }] }, { limit: 100 });
+async function fanOut(key: WatchKey): Promise<string[]> {
+  const { items } = await deliveries.list({ runs: [key] }, { limit: 100 });
   return items.map(({ eventType, endpoint }) => `${eventType} to ${endpoint}`).toSorted();
 }
 

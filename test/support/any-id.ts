@@ -86,6 +86,11 @@ export const twoIds: fc.Arbitrary<[string, string]> = fc
     fc.tuple(anyId, letter).map(([id, more]): [string, string] => [id, id + more]),
     fc.tuple(anyId, letter).map(([id, more]): [string, string] => [id, more + id]),
     anyId.map((id): [string, string] => [id, id.slice(0, -1)]),
+    fc.tuple(anyId, letter).map(([id, last]): [string, string] => [id, id.slice(0, -1) + last]),
+    fc
+      .tuple(anyId, fc.constantFrom(':', '/', '~', '.'), made(12))
+      .map(([id, mark, more]): [string, string] => [id, `${id}${mark}${more}`]),
+    anyId.map((id): [string, string] => [id, id.replaceAll(/[^\w-]/g, '_')]),
     anyId.map((id): [string, string] => [id, encodeURIComponent(id)]),
     anyId.map((id): [string, string] => [id, id.toUpperCase()]),
   )
