@@ -135,6 +135,11 @@ function refOf({ id, source }: FoundRun): RunRef {
   return { runId: id, source };
 }
 
+/** Sources that spell a UUID in one way take it in any case. */
+function isSame(id: string, given: string): boolean {
+  return id === given || (isUuid(given) && id.toLowerCase() === given.toLowerCase());
+}
+
 function asTyped(given: string, { source }: Resolver): FoundRun {
   return { given, id: given, source };
 }
@@ -148,7 +153,7 @@ async function lookUpKnownRun(given: string, resolver: Resolver): Promise<FoundR
   return lookUpAny(
     given,
     resolver,
-    (id) => UUID_BEGINNING.test(given) || [id, lastPartOf(id)].includes(given),
+    (id) => UUID_BEGINNING.test(given) || isSame(id, given) || lastPartOf(id) === given,
   );
 }
 
@@ -165,8 +170,9 @@ async function lookUpAny(
   const ids = [...new Set(runs.map(({ id }) => id).filter(isMeant))];
   const [only] = ids;
   if (only === undefined) return asTyped(given, resolver);
-  if (ids.length > 1 && !ids.includes(given)) throw ambiguous(given, 'run', { ids, isMore });
-  const id = ids.includes(given) ? given : only;
+  const whole = ids.find((id) => id === given) ?? ids.find((id) => isSame(id, given));
+  if (ids.length > 1 && whole === undefined) throw ambiguous(given, 'run', { ids, isMore });
+  const id = whole ?? only;
   const [source, ...others] = new Set(
     runs.flatMap((one) => (one.id === id && one.source !== undefined ? [one.source] : [])),
   );
@@ -216,7 +222,7 @@ async function accept(
   { cli, writes }: { cli: Asking; writes?: Writes | undefined },
 ): Promise<void> {
   // A URL names its run as well as its whole id does.
-  const completed = found.filter(({ given, id }) => given !== id && !isUrl(given));
+  const completed = found.filter(({ given, id }) => !isSame(id, given) && !isUrl(given));
   const says = completed.map(({ given, id }) => `${plain(given)} is ${kind} ${plain(id)}`);
   if (writes !== undefined) for (const one of completed) refuseShort(one, kind);
   for (const line of says) note(cli.io.stderr, line);

@@ -1,8 +1,9 @@
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { readRegularFile } from '../config/read-file.ts';
+import { ID_PATTERN, ID_SHAPE } from '../core/run/id.ts';
 import { withoutWrapping } from '../core/run/run-address.ts';
-import { canonicalRunId, isUuid } from '../core/run/snapshot.ts';
+import { isUuid } from '../core/run/snapshot.ts';
 import type { CliIo } from './output.ts';
 import { usageError } from './exit.ts';
 import { plain } from './render/text.ts';
@@ -15,12 +16,6 @@ export interface RunIds {
   ids: string[];
   problems: string[];
 }
-
-/** The form of run ids, whatever their source. */
-const ID_PATTERN = /^(?!.*%(?:2f|5c))(?!(?:.*\/)?\.{0,2}(?:\/|$))[!-~]{1,255}$/i;
-
-const ID_SHAPE =
-  '1 to 255 printable ASCII characters without spaces, no part between slashes empty, . or .., and no %2f or %5c';
 
 /** A text that should be a run id, and where it stands, such as `line 3 of ids.txt`. */
 interface Given {
@@ -141,7 +136,7 @@ export function findRun(text: string): string | null {
   const bare = withoutWrapping(text);
   if (isUrl(bare)) return urlIn(bare);
   const uuid = unquoted(bare);
-  if (isUuid(uuid)) return canonicalRunId(uuid);
+  if (isUuid(uuid)) return uuid;
   return ID_PATTERN.test(bare) && !NOTHING.has(bare.toLowerCase()) ? bare : null;
 }
 

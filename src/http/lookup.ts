@@ -1,8 +1,8 @@
 import type { FastifyRequest } from 'fastify';
 import type { Complete } from '../core/records.ts';
 import { dashboardUrl } from '../core/run/links.ts';
+import { sourceOfEntry } from '../core/run/workflow-entry.ts';
 import { readRunUrl, runsAt, withoutWrapping, type RunAddresses } from '../core/run/run-address.ts';
-import { canonicalRunId } from '../core/run/snapshot.ts';
 import type { Process } from '../process.ts';
 import type { LookupRequest } from '../redis/stores/lookup-store.ts';
 import { sourcesMeant, sourcesOf } from './auth.ts';
@@ -26,13 +26,14 @@ export class LookupService implements Slice<Own> {
     const text = q === undefined ? (prefix ?? '') : withoutWrapping(q);
     const url = q === undefined ? null : readRunUrl(text);
     if (url !== null) return kind === 'run' ? this.atUrl(url, { sources, host, limit }) : NOTHING;
-    const meant: Complete<LookupRequest> = {
-      kind,
-      prefix: canonicalPrefix(kind, text),
-      limit,
-      sources,
-    };
-    const { found, more, sources: tried } = await this.process.stores.lookup.find(meant);
+    const [usual, typed] = kind === 'run' ? spellingsOf(text) : [text];
+    const meant: Complete<LookupRequest> = { kind, prefix: usual, limit, sources };
+    const { lookup } = this.process.stores;
+    let result = await lookup.find(meant);
+    if (result.found.length === 0 && typed !== undefined) {
+      result = await lookup.find({ ...meant, prefix: typed });
+    }
+    const { found, more, sources: tried } = result;
     return { data: found, more, tried: [...tried] };
   }
 
@@ -73,7 +74,9 @@ export class LookupService implements Slice<Own> {
     const pages = roots.map(
       (root) => root && `${dashboardUrl(root, { source, runId: '' })}{run_id}`,
     );
-    const ofWorkflows = Object.values(workflows).map((one) => one.run_url);
+    const ofWorkflows = Object.entries(workflows).flatMap(([key, entry]) =>
+      [null, source].includes(sourceOfEntry(key, sources)) ? [entry.run_url] : [],
+    );
     const templates = [own.run_url, ...ofWorkflows, ...pages];
     return [
       {
@@ -86,10 +89,9 @@ export class LookupService implements Slice<Own> {
   }
 }
 
-/** UUIDs are kept in lower case, and so are their beginnings. */
-function canonicalPrefix(kind: LookupRequest['kind'], prefix: string): string {
-  if (kind !== 'run') return prefix;
-  return /^[0-9a-f]{8}(-[0-9a-f-]*)?$/i.test(prefix)
-    ? prefix.toLowerCase()
-    : canonicalRunId(prefix);
+/** How an id may be spelled: most sources have UUIDs in lower case, whatever users type. */
+function spellingsOf(prefix: string): [usual: string, typed?: string] {
+  const isOfUuid = /^[0-9a-f]{8}(-[0-9a-f-]*)?$/i.test(prefix);
+  const usual = isOfUuid ? prefix.toLowerCase() : prefix;
+  return usual === prefix ? [usual] : [usual, prefix];
 }

@@ -50,10 +50,16 @@ test('a beginning that several runs have is an error that lists them', async () 
   expect(paths()).toEqual(['GET /v1/lookup']);
 });
 
-test('a whole UUID needs no lookup', async () => {
+test('a whole UUID needs no lookup, and its spelling is left to the daemon', async () => {
   await cli('show', UUID.toUpperCase());
-  expect(paths()).toContain(`GET /v1/watches/${UUID}`);
-  expect(paths()).not.toContain('GET /v1/lookup');
+  expect(paths()).toEqual([`GET /v1/watches/${UUID.toUpperCase()}`]);
+});
+
+test('watch of a UUID in another case is that of the run which has it, and asks nothing', async () => {
+  daemon.on('GET /v1/lookup', found('run', UUID));
+  const { stderr } = await onTerminal('', 'watch', UUID.toUpperCase());
+  expect(stderr).not.toContain('Go on?');
+  expect(daemon.requests.at(-1)?.body).toMatchObject({ watches: [{ run_id: UUID }] });
 });
 
 test('an id that equals one of those found is meant by itself', async () => {

@@ -37,6 +37,16 @@ const CI_TRAITS: SourceTraits = {
   idInUrl: () => null,
 };
 
+/** A source whose runs can have any id but those of Noxus. */
+const ANY_TRAITS: SourceTraits = {
+  ...CI_TRAITS,
+  label: 'any',
+  idProblem: (id) => (/^[\w.-]+$/.test(id) ? 'expected a colon, a slash or the like' : null),
+  canonicalId: (id) => id,
+};
+
+const TRAITS: Record<string, SourceTraits> = { ci: CI_TRAITS, any: ANY_TRAITS };
+
 const token = (name: string, rest: object) => ({
   name,
   token: `${name}-token-of-16-letters`,
@@ -57,8 +67,12 @@ const config = configSchema.parse({
       base_url: 'https://api.ci.example',
       run_url: 'https://ci.example/{run_id}',
     },
+    any: { api_key: 'e', base_url: 'https://any.example' },
   },
-  workflows: { invoices: { run_url: 'https://invoices.example/{workflow_id}?run={run_id}' } },
+  workflows: {
+    invoices: { run_url: 'https://invoices.example/{workflow_id}?run={run_id}' },
+    'us/payroll': { run_url: 'https://payroll.example/{run_id}' },
+  },
 });
 const stores = openStores(undefined, { isClockManual: true });
 const daemon = testDaemon({
@@ -72,9 +86,10 @@ const daemon = testDaemon({
   ]),
   connections: { state: () => ({ kind: 'ok' }) },
   poller: { sourceOf: () => undefined },
-  traitsOf: (name) => (name === 'ci' ? CI_TRAITS : name in config.sources ? NOXUS_TRAITS : null),
+  traitsOf: (name) => (name in config.sources ? (TRAITS[name] ?? NOXUS_TRAITS) : null),
 });
 Object.assign(daemon.poller, { process: daemon });
+Object.assign(daemon.deliverer, { process: daemon });
 const server = createServer(daemon, new Services(daemon), new AbortController().signal);
 const directory = mkdtempSync(join(tmpdir(), 'runwatch-find-'));
 let url: string;
@@ -143,10 +158,12 @@ test('lookup of a URL prefers runs that are watched, and names each source where
   expect(await found('https://app.example/shared')).toEqual(['eu shared', 'us shared']);
   expect(await found('https://app.example/new')).toEqual(['eu new', 'us new']);
   expect(await found('https://invoices.example/invoices?run=run-1')).toEqual(['eu run-1']);
+  // Without a watch, only the source that the entry of a workflow names.
+  expect(await found('https://payroll.example/run-1')).toEqual(['us run-1']);
 });
 
 test('lookup of a URL of no run says which sources it tried', async () => {
-  const nothing = { data: [], more: false, tried: ['default', 'eu', 'us', 'ci'] };
+  const nothing = { data: [], more: false, tried: ['default', 'eu', 'us', 'ci', 'any'] };
   expect(await lookup('q=https://ci.example/acme/shop')).toEqual(nothing);
   expect(await lookup('q=https://app.example/')).toEqual(nothing);
   expect(await lookup('kind=event&q=https://app.example/run-1')).toMatchObject({ data: [] });
@@ -188,7 +205,7 @@ test('show of a URL that no source knows names the sources that were tried', asy
   const { stderr, exitCode } = await cli('show', 'https://ci.example/builds');
   expect(exitCode).toBe(1);
   expect(stderr).toBe(
-    'error: no source has a run with the URL https://ci.example/builds (tried default, eu, us, ci)\n',
+    'error: no source has a run with the URL https://ci.example/builds (tried default, eu, us, ci, any)\n',
   );
 });
 
@@ -241,4 +258,60 @@ test('show of a run that is not watched, by its URL, says so of its id', async (
     stderr: `error: run ${OTHER_UUID} is not watched\n`,
     exitCode: 1,
   });
+});
+
+const WIDE_IDS = [
+  'acme/shop/124',
+  'manual__2026-11-28T00:00:00+00:00',
+  'arn:aws:states:eu-west-1:123456789012:execution:orders:run~1',
+  `a,b;c#d%20e"f'g\`h(i)[j]<k>=m@n|\\`,
+  `${'x/'.repeat(127)}y`,
+];
+
+async function watchWide(): Promise<void> {
+  for (const runId of WIDE_IDS) {
+    const after = newWatch({ source: 'any', runId, subscriptions: [] });
+    await stores.watches.commit({ before: null, after, events: [], deliveries: [] });
+  }
+}
+
+test.each(WIDE_IDS)('verbs that take a run take the id %s as it is', async (id) => {
+  await watchWide();
+  const { stdout, stderr, exitCode } = await cli('show', id, '--json');
+  expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
+  expect(JSON.parse(stdout)).toMatchObject({ run_id: id, source: 'any' });
+  for (const verb of ['events', 'deliveries']) {
+    expect(await cli(verb, '--run', id, '--json')).toMatchObject({ exitCode: 0, stderr: '' });
+  }
+  expect(await cli('ack', id, '--by', 'ana')).toMatchObject({
+    stdout: `acknowledged run ${id}\n`,
+    exitCode: 0,
+  });
+});
+
+test('unwatch takes ids of any form from standard input, each with a comment behind white space', async () => {
+  await watchWide();
+  const stdin = WIDE_IDS.map((id) => `${id} # a comment\n`).join('');
+  const env = { RUNWATCH_URL: url, RUNWATCH_API_TOKEN: 'all-token-of-16-letters' };
+  const { stdout, stderr } = await runCli(['unwatch', '-'], { env, stdin });
+  expect(stderr).toBe('');
+  expect(stdout.trimEnd().split('\n').toSorted()).toEqual(
+    WIDE_IDS.map((id) => `no longer watched ${id}`).toSorted(),
+  );
+});
+
+test('show takes the whole last part of an id, and names the runs that share one', async () => {
+  await watchWide();
+  const { stdout, stderr } = await cli('show', '123', '--json');
+  expect(stderr).toBe('123 is run acme/shop/123\n');
+  expect(JSON.parse(stdout)).toMatchObject({ run_id: 'acme/shop/123', source: 'ci' });
+  const several = await cli('show', 'acme/shop/12');
+  expect(several.exitCode).toBe(2);
+  expect(several.stderr).toContain('  - acme/shop/124\n  - acme/shop/123\n');
+});
+
+test('show of an id that no source takes says the form that each expects', async () => {
+  const { stderr, exitCode } = await cli('show', 'no/id', '--source', 'ci');
+  expect(exitCode).toBe(2);
+  expect(stderr).toContain('expected owner/repository/run');
 });

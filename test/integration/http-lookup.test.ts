@@ -38,3 +38,15 @@ test.each([
 ])('lookup refuses %s by 422', async (query) => {
   expect((await server.fetch(`/v1/lookup?${query}`)).status).toBe(422);
 });
+
+test('lookup takes a UUID as it is typed where no source has it in lower case', async () => {
+  const { find } = server.services.lookupStore;
+  server.services.lookupStore.find = async ({ prefix }) => ({
+    found: prefix === '5B0F2F5E' ? [{ kind: 'run', id: '5B0F2F5E-8C', source: 'eu' }] : [],
+    more: false,
+    sources: ['eu'],
+  });
+  const response = await server.fetch('/v1/lookup?q=5B0F2F5E');
+  server.services.lookupStore.find = find;
+  expect(await response.json()).toMatchObject({ data: [{ id: '5B0F2F5E-8C', source: 'eu' }] });
+});

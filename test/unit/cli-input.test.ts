@@ -154,7 +154,7 @@ describe('where a run id is expected', () => {
   test.each([
     ['run-1', 'run-1'],
     [UUID, UUID],
-    [UUID.toUpperCase(), UUID],
+    [UUID.toUpperCase(), UUID.toUpperCase()],
     [`  ${UUID}\n`, UUID],
     [`{${UUID}}`, UUID],
     [`"${UUID}",`, UUID],

@@ -52,7 +52,8 @@ interface DaemonObserverOptions {
  */
 export function createDaemonObserver(options: DaemonObserverOptions): WaitObserver {
   const byId = new Map(options.runs.map((run) => [run.runId, run]));
-  const hints = new Hints(byId.keys());
+  // A source may spell a UUID in another way than the user.
+  const hints = new Hints([...byId.keys()].flatMap((id) => [id, id.toLowerCase()]));
   const streaming = new AbortController();
   void streamHints(options, hints, AbortSignal.any([options.signal, streaming.signal]));
   const accounts = {
@@ -131,7 +132,8 @@ class DaemonAccount implements RunAccount {
     const { run, trouble } = this.#view;
     const { firstCheckMs, recheckMs } = this.#pace;
     const pauseMs = run === null && trouble === null ? firstCheckMs : recheckMs;
-    await this.#hints.next(this.#ref.runId, pauseMs, this.#options.signal);
+    const runId = this.#watch?.run_id ?? this.#ref.runId;
+    await this.#hints.next(runId, pauseMs, this.#options.signal);
   }
 
   close(): void {}

@@ -22,7 +22,10 @@ export function workflowEntry<Entry>(
 }
 
 /** The source that the key of an entry names; null for an entry that is for any source. */
-function sourceOfEntry(key: string, sources: Readonly<Record<string, unknown>>): string | null {
+export function sourceOfEntry(
+  key: string,
+  sources: Readonly<Record<string, unknown>>,
+): string | null {
   const source = key.slice(0, Math.max(0, key.indexOf('/')));
   return Object.hasOwn(sources, source) ? source : null;
 }
