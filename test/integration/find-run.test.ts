@@ -37,7 +37,7 @@ const CI_TRAITS: SourceTraits = {
   idInUrl: () => null,
 };
 
-/** A source whose runs can have any id but those of Noxus. */
+/** A source that takes any id but those of Noxus. */
 const ANY_TRAITS: SourceTraits = {
   ...CI_TRAITS,
   label: 'any',
