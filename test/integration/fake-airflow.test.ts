@@ -126,7 +126,9 @@ describe('fake Airflow: refusals', () => {
     expect((await get(pathOf(id), airflow.issueToken())).status).toBe(200);
   });
 
-  test('the fake Airflow answers 401 without a token and 403 to one that it did not issue', async () => {
+  test('the fake Airflow gives no more than its version without a token that it issued', async () => {
+    const version = await fetch(`${airflow.url}/api/v2/version`);
+    expect(await version.json()).toMatchObject({ version: expect.any(String) });
     expect(await get('~/dagRuns', null)).toMatchObject({ status: 401 });
     expect(await get('~/dagRuns', 'wrong')).toMatchObject({ status: 403 });
   });

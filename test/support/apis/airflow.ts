@@ -78,6 +78,8 @@ export class Airflow extends ApiServer {
   }
 
   protected answer({ path, method, query, headers }: ApiRequest): ApiAnswer {
+    // Its version takes no token.
+    if (path === '/api/v2/version') return { status: 200, body: { version: '3.1.0' } };
     const refused = this.#refuse(headers.authorization);
     if (refused !== null) return refused;
     if (method !== 'GET') return refusal(405, 'Method Not Allowed');
