@@ -12,10 +12,10 @@ import { RunBody } from './run.ts';
 /** What is read of the answer: the run as it is after the stop, in whatever form. */
 const FIELDS: ReadonlySet<string> = new Set(['id', 'status']);
 
-const answerSchema = z.object(
-  { id: z.unknown().optional(), status: z.unknown().optional() },
-  'expected an object',
-);
+const answerSchema = z
+  .object({ id: z.unknown().optional(), status: z.unknown().optional() })
+  // FastAPI answers `null` where a call returns nothing.
+  .catch({});
 
 /** Longest status that is taken over. */
 const MAX_STATUS_LENGTH = 64;
@@ -30,7 +30,8 @@ export function stopRequest(runId: string): SourceRequest<StopOutcome> {
     openAnswer() {
       const body = new RunBody(FIELDS);
       return {
-        take: body.take,
+        // Whatever the success, its body is a run, which may be too large to be held.
+        take: (piece, status) => body.take(piece, isSuccess(status) ? 200 : status),
         read: (reply, context) => outcomeOf(reply, body, { runId, ...context }),
       };
     },
@@ -47,7 +48,7 @@ function outcomeOf(reply: Reply, body: RunBody, question: Question): StopOutcome
     const message = reply.kind === 'broken' ? reply.failure.message : 'there is no answer';
     return { kind: 'unanswered', message };
   }
-  if (isSuccess(status)) return accepted(status, reply, body, question);
+  if (isSuccess(status)) return accepted(reply, body, question);
   // What a gateway says that passed the request on, or may have.
   if (status === 502 || status === 504) {
     return { kind: 'unanswered', message: `status ${status}${requestNote(reply.headers ?? {})}` };
@@ -58,10 +59,10 @@ function outcomeOf(reply: Reply, body: RunBody, question: Question): StopOutcome
 }
 
 /** Any JSON will do, and nothing at all: the status says that it was taken. A page of a proxy says nothing. */
-function accepted(status: number, reply: Reply, body: RunBody, { runId }: Question): StopOutcome {
-  const text = status === 200 ? body.run() : body.other();
+function accepted(reply: Reply, body: RunBody, { runId }: Question): StopOutcome {
   if (body.bytes === 0) return stopOutcomeOf(null);
-  const read = readJson({ text, bytes: body.bytes }, reply.headers ?? {}, answerSchema, 'a run');
+  const content = { text: body.run(), bytes: body.bytes };
+  const read = readJson(content, reply.headers ?? {}, answerSchema, 'a run');
   if (read.kind === 'invalid_response') return { kind: 'unanswered', message: read.message };
   const { id, status: shown } = read.value;
   if (typeof id === 'string' && id.toLowerCase() !== runId.toLowerCase()) {
