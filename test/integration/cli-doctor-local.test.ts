@@ -1,26 +1,36 @@
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import type { RequestListener } from 'node:http';
+import https from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import type { RunReaderSettings } from '../../src/cli/local/run-reader.ts';
 import { inspectInstallation } from '../../src/cli/local/doctor.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
-import type { PollResult } from '../../src/core/run/snapshot.ts';
+import type { KindOf } from '../../src/source/kinds.ts';
+import { bareSource } from '../support/bare-source.ts';
+import { CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';
+import { startConnectProxy } from '../support/connect-proxy.ts';
 
 let dir: string;
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'runwatch-test-'));
 });
-afterEach(() => rm(dir, { recursive: true, force: true }));
+const releasers: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const release of releasers.splice(0).toReversed()) await release();
+  await rm(dir, { recursive: true, force: true });
+});
 
 const SERVER = { version: '7.2.4', policy: 'noeviction', persistence: 'append_only_file' } as const;
-const NOT_FOUND: PollResult = { kind: 'not_found', message: 'no such run' } as PollResult;
 
 interface World {
   env?: Record<string, string>;
-  /** What each source answers to a read. */
-  answer?: PollResult | Error;
+  /** Of what kind sources are; as the configuration says, unless given. */
+  kindOf?: KindOf;
   redis?: typeof SERVER | Error | null;
   ownServer?: string | null;
 }
@@ -29,19 +39,16 @@ interface World {
 async function inspect(yaml: string, world: World = {}) {
   const path = join(dir, 'runwatch.yaml');
   await writeFile(path, yaml);
-  const readers: RunReaderSettings[] = [];
-  const { answer = NOT_FOUND, redis = SERVER, ownServer = 'redis-server 7.2.4' } = world;
+  const { env, kindOf, redis = SERVER, ownServer = 'redis-server 7.2.4' } = world;
   const local = {
     userAgent: 'runwatch/1.2.3',
     findOwnServer: async () => ownServer,
     probeRedis: async () => given(redis),
-    createRunReader: async (settings: RunReaderSettings) => {
-      readers.push(settings);
-      return { readRun: async () => given(answer), close: () => undefined };
-    },
   };
-  const found = await inspectInstallation(local, path, { HOME: dir, ...world.env });
-  return { ...found, readers };
+  return inspectInstallation(local, path, {
+    env: { HOME: dir, ...env },
+    ...(kindOf !== undefined && { kindOf }),
+  });
 }
 
 function given<T>(value: T | Error): T {
@@ -146,39 +153,105 @@ describe('Redis, as doctor sees it without a daemon', () => {
 });
 
 describe('sources, as doctor sees them without a daemon', () => {
-  const sourceOf = async (answer: World['answer']) => {
-    const checks = await outside(GOOD, { ...(answer !== undefined && { answer }) });
-    return checks.find(({ name }) => name === 'source default');
-  };
+  /** A Noxus on loopback over TLS, with a certificate of an authority that nobody trusts. @returns its URL */
+  async function noxus(handler: RequestListener): Promise<string> {
+    const server = https.createServer({ key: TEST_KEY, cert: CERT_FOR_LOCALHOST }, handler);
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    releasers.push(async () => {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    });
+    return `https://localhost:${(server.address() as AddressInfo).port}`;
+  }
 
-  test('doctor asks each source for a run that none has', async () => {
-    const { inspectOutside, readers } = await inspect(GOOD);
-    await inspectOutside();
-    expect(readers).toMatchObject([{ baseUrl: 'https://noxus.example.com', apiKey: 'k' }]);
-    expect(await sourceOf(NOT_FOUND)).toMatchObject({ status: 'ok', detail: 'answers' });
+  /** Answers by the path that is asked for. */
+  const answering =
+    (answers: Record<string, readonly [status: number, body: object]>): RequestListener =>
+    ({ url = '' }, response) => {
+      const path = Object.keys(answers).find((one) => url.startsWith(one)) ?? '';
+      const [status, body] = answers[path] ?? [500, {}];
+      response.writeHead(status, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(body));
+    };
+
+  const NO_RUNS = {
+    '/v1/runs?': [200, { items: [], total: 0, page: 1, size: 1, pages: 0 }],
+  } as const;
+
+  async function sourceOf(settings: object, world: World = {}) {
+    const ca = join(dir, 'ca.pem');
+    await writeFile(ca, TEST_CA);
+    const source = { api_key: 'k', ca_file: ca, ...settings };
+    const checks = await outside(JSON.stringify({ sources: { default: source } }), world);
+    return checks.find(({ name }) => name === 'source default');
+  }
+
+  const GOOD_SOURCE = { name: 'source default', status: 'ok', detail: 'answers', cure: null };
+
+  test('doctor asks a source as a daemon would: by its ca_file and through its proxy', async () => {
+    const proxy = await startConnectProxy();
+    releasers.push(() => proxy.close());
+    const base_url = await noxus(answering(NO_RUNS));
+    const through = `http://127.0.0.1:${proxy.port}`;
+    expect(await sourceOf({ base_url, proxy: through })).toEqual(GOOD_SOURCE);
+    expect(proxy.tunnels).toHaveLength(1);
+    expect(await sourceOf({ base_url, ca_file: undefined })).toMatchObject({
+      status: 'problem',
+      detail: expect.stringContaining('certificate'),
+    });
+  });
+
+  test('doctor reads a run that no source has where the key may not list runs', async () => {
+    const base_url = await noxus(
+      answering({
+        '/v1/runs?': [403, { detail: 'no right to list runs' }],
+        '/v1/runs/': [404, { detail: 'Run not found' }],
+      }),
+    );
+    expect(await sourceOf({ base_url })).toEqual(GOOD_SOURCE);
   });
 
   test('doctor says that a refused API key is to be replaced', async () => {
-    const refused = { kind: 'unauthorized', message: 'status 401' } as PollResult;
-    expect(await sourceOf(refused)).toEqual({
+    const base_url = await noxus(answering({ '/v1/runs': [401, { detail: 'Invalid API key' }] }));
+    expect(await sourceOf({ base_url })).toEqual({
       name: 'source default',
       status: 'problem',
-      detail: 'status 401',
+      detail: expect.stringContaining('401'),
       cure: 'give it a key of this workspace (NOXUS_API_KEY, or sources.*.api_key)',
     });
   });
 
-  const SILENT: PollResult = { kind: 'unavailable', message: 'refuses connections' };
-
-  test.each([
-    ['does not answer', SILENT],
-    ['breaks off', new Error('refuses connections')],
-  ])('doctor names a source that %s, with its cure', async (_how, answer) => {
-    expect(await sourceOf(answer)).toEqual({
+  test('doctor names a source that does not answer, with its cure', async () => {
+    expect(await sourceOf({ base_url: 'https://127.0.0.1:9' })).toEqual({
       name: 'source default',
       status: 'problem',
-      detail: 'refuses connections',
+      detail: expect.stringContaining('refuses connections'),
       cure: 'see that its base_url is right and can be reached from here',
     });
+  });
+
+  test('doctor names a source that cannot be opened', async () => {
+    const { kindOf: bare } = bareSource();
+    const kindOf: KindOf = (...args) => ({
+      ...bare(...args),
+      open() {
+        throw new RunwatchError('no HTTP header can carry it', { code: 'invalid_source' });
+      },
+    });
+    expect(await sourceOf({}, { kindOf })).toMatchObject({
+      status: 'problem',
+      detail: 'no HTTP header can carry it',
+    });
+  });
+
+  test('doctor asks nothing of a source that only a run shows to answer', async () => {
+    const { kindOf, reads } = bareSource();
+    expect(await sourceOf({}, { kindOf })).toMatchObject({
+      status: 'ok',
+      detail: 'not asked: only a run of it shows whether it answers',
+    });
+    expect(reads).toEqual([]);
   });
 });

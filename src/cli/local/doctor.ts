@@ -1,7 +1,9 @@
 import { loadConfig } from '../../config/load.ts';
 import { formatProblem } from '../../config/problems.ts';
 import type { Config, SourceConfig } from '../../config/schema.ts';
+import { loadSourceAuthorities } from '../../config/tls-files.ts';
 import { messageOf } from '../../core/errors.ts';
+import { kindOf as configuredKind, type KindOf } from '../../source/kinds.ts';
 import { serverChecks, type Diagnosis } from '../diagnosis.ts';
 import type { LocalVerbs } from './local-verbs.ts';
 
@@ -16,14 +18,21 @@ export interface LocalInspection {
   inspectSources: (names: readonly string[]) => Promise<Diagnosis[]>;
 }
 
-/** What is asked of Redis and of sources. */
-type Probes = Pick<LocalVerbs, 'probeRedis' | 'findOwnServer' | 'createRunReader' | 'userAgent'>;
+/** What is asked of Redis, and as whom sources are asked. */
+type Probes = Pick<LocalVerbs, 'probeRedis' | 'findOwnServer' | 'userAgent'>;
+
+interface InspectionOptions {
+  /** The environment of this process, unless given. */
+  env?: NodeJS.ProcessEnv;
+  /** Of what kind sources are; as their configuration says, unless given. */
+  kindOf?: KindOf;
+}
 
 /** Checks the configuration here and, where asked to, Redis and the sources that it names. */
 export async function inspectInstallation(
   local: Probes,
   configPath: string | undefined,
-  env?: NodeJS.ProcessEnv,
+  { env, kindOf = configuredKind }: InspectionOptions = {},
 ): Promise<LocalInspection> {
   const loaded = loadConfig({ purpose: 'serve', configPath, ...(env !== undefined && { env }) });
   const warnings = loaded.warnings.map((one): Diagnosis => ({
@@ -57,18 +66,21 @@ export async function inspectInstallation(
     detail: file ?? 'from the environment alone',
     cure: null,
   };
+  const sourceChecks = (sources: [string, SourceConfig][]) =>
+    Promise.all(
+      sources.map(([name, source]) =>
+        sourceCheck(name, source, { userAgent: local.userAgent, kindOf }),
+      ),
+    );
+  const sources = Object.entries(config.sources);
   return {
     configuration: [good, ...warnings],
     isConfigured: true,
     inspectOutside: async () => [
       ...(await redisChecks(local, config)),
-      ...(await sourceChecks(local, Object.entries(config.sources))),
+      ...(await sourceChecks(sources)),
     ],
-    inspectSources: (names) =>
-      sourceChecks(
-        local,
-        Object.entries(config.sources).filter(([name]) => names.includes(name)),
-      ),
+    inspectSources: (names) => sourceChecks(sources.filter(([name]) => names.includes(name))),
   };
 }
 
@@ -105,39 +117,61 @@ function ofOwnServer(found: string | null): Diagnosis {
 const NO_RUN = '00000000-0000-4000-8000-000000000000';
 const READ_TIMEOUT_MS = 5_000;
 
-function sourceChecks(local: Probes, sources: [string, SourceConfig][]): Promise<Diagnosis[]> {
-  return Promise.all(
-    sources.map(async ([name, source]) => {
-      const reader = await local.createRunReader({
-        baseUrl: source.base_url,
-        apiKey: source.api_key,
-        timeoutMs: READ_TIMEOUT_MS,
-        userAgent: local.userAgent,
-        maxSockets: 1,
-        maxStreams: 1,
-        proxy: source.proxy,
-      });
-      try {
-        const result = await reader.readRun(NO_RUN, {
-          signal: AbortSignal.timeout(READ_TIMEOUT_MS),
-        });
-        return ofSource(name, result);
-      } catch (error) {
-        return ofSource(name, { kind: 'unavailable', message: messageOf(error) });
-      } finally {
-        reader.close();
-      }
-    }),
-  );
+/** How a source is asked. */
+interface Asking {
+  userAgent: string;
+  kindOf: KindOf;
 }
 
-const ANSWERS: ReadonlySet<string> = new Set(['run', 'not_found', 'rejected']);
+async function sourceCheck(name: string, source: SourceConfig, asking: Asking): Promise<Diagnosis> {
+  try {
+    return ofSource(name, await askSource(name, source, asking));
+  } catch (error) {
+    return ofSource(name, { kind: 'unavailable', message: messageOf(error) });
+  }
+}
 
-function ofSource(name: string, result: { kind: string; message?: string }): Diagnosis {
+/** What a source answered; null where only a run shows whether it answers. */
+type Answer = { kind: string; message?: string } | null;
+
+/**
+ * Asks a source as a daemon would that knows no run of it.
+ * @throws RunwatchError where it cannot be asked at all
+ */
+async function askSource(
+  name: string,
+  source: SourceConfig,
+  { userAgent, kindOf }: Asking,
+): Promise<Answer> {
+  const kind = kindOf(name, source);
+  const port = kind.open({
+    timeoutMs: READ_TIMEOUT_MS,
+    userAgent,
+    maxSockets: 1,
+    maxStreams: 1,
+    ca: loadSourceAuthorities(name, source),
+    proxy: source.proxy,
+  });
+  try {
+    if (port.probe === null) return null;
+    const probed = await port.probe();
+    // A key that may read runs need not be one that may list them.
+    const isDenied = probed.kind === 'not_offered' && kind.traits.idProblem(NO_RUN) === null;
+    return isDenied ? await port.readRun(NO_RUN) : probed;
+  } finally {
+    port.close();
+  }
+}
+
+const ANSWERS: ReadonlySet<string> = new Set(['answered', 'run', 'not_found', 'rejected']);
+
+function ofSource(name: string, answer: Answer): Diagnosis {
   const what = `source ${name}`;
-  if (ANSWERS.has(result.kind)) return { name: what, status: 'ok', detail: 'answers', cure: null };
-  const detail = result.message ?? result.kind;
-  const isRefused = result.kind === 'unauthorized' || result.kind === 'forbidden';
+  const good = (detail: string): Diagnosis => ({ name: what, status: 'ok', detail, cure: null });
+  if (answer === null) return good('not asked: only a run of it shows whether it answers');
+  if (ANSWERS.has(answer.kind)) return good('answers');
+  const detail = answer.message ?? answer.kind;
+  const isRefused = answer.kind === 'unauthorized' || answer.kind === 'forbidden';
   const cure = isRefused
     ? 'give it a key of this workspace (NOXUS_API_KEY, or sources.*.api_key)'
     : 'see that its base_url is right and can be reached from here';
