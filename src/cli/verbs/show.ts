@@ -62,13 +62,17 @@ async function show(cli: CommandLine, id: string, flags: ShowFlags): Promise<num
   }
   const [events, deliveries] = await Promise.all([
     client.listEvents({ run_id: runId, limit: SHOWN, order: 'newest' }),
-    client.listDeliveries({ run_id: runId, limit: SHOWN }),
+    client.listDeliveries({ run_id: runId, source: watch.source, limit: SHOWN }),
   ]);
-  const fields = [...fieldsOf(watch, cli), ...nodesField(events.data.filter(isRunEvent))];
+  // Another source may have a run of this id.
+  const own = events.data
+    .filter(isRunEvent)
+    .filter(({ data }) => data.watch.source === watch.source);
+  const fields = [...fieldsOf(watch, cli), ...nodesField(own)];
   stdout.write(renderFields(fields, stdout));
   stdout.write(`\n${stdout.colors.bold('Events')}\n`);
-  if (events.data.length === 0) note(stderr, 'none yet');
-  else stdout.write(tableOf(cli, events.data, ofOneRun(eventColumns), flags.wide));
+  if (own.length === 0) note(stderr, 'none yet');
+  else stdout.write(tableOf(cli, own, ofOneRun(eventColumns), flags.wide));
   stdout.write(`\n${stdout.colors.bold('Deliveries')}\n`);
   if (deliveries.data.length === 0) note(stderr, 'none yet');
   else stdout.write(tableOf(cli, deliveries.data, ofOneRun(deliveryColumns), flags.wide));
