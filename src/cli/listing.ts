@@ -40,8 +40,8 @@ export type FilterFlags<Query> = {
 export interface TableView {
   now: number;
   colors: Colors;
-  /** How ids of runs and workflows are shown, of which these stand together: short on a terminal. */
-  idTexts: (ids: Iterable<string>) => IdText;
+  /** How ids are shown, of which these stand together: short on a terminal, by default as those of runs. */
+  idTexts: (ids: Iterable<string>, short?: IdText) => IdText;
 }
 
 /** The columns of a table, the most useful ones first: on a narrow terminal the last ones give way. */

@@ -298,6 +298,18 @@ describe('runwatch show', () => {
     expect(stdout).not.toContain('\u001b');
   });
 
+  test('show has events and deliveries of its source alone', async () => {
+    daemon.on('GET /v1/watches/run-1', { status: 200, body: sampleWatch({ source: 'eu' }) });
+    const ofSource = (id: string, source: string) =>
+      sampleEvent(id, { watch: { ...sampleEvent(id).data.watch, source } });
+    daemon.on('GET /v1/events', page(ofSource('evt_1', 'eu'), ofSource('evt_2', 'default')));
+    daemon.on('GET /v1/deliveries', page());
+    const { stdout } = await cli(['show', 'run-1', '--source', 'eu']);
+    expect(stdout).toContain('evt_1');
+    expect(stdout).not.toContain('evt_2');
+    expect(queryOf('/v1/deliveries')).toMatchObject({ run_id: 'run-1', source: 'eu' });
+  });
+
   test.each(RUN_FIELD_NAMES)('show prints %s of a run', async (name) => {
     const run = everyFieldOfRun();
     daemon.on('GET /v1/watches/run-1', { status: 200, body: sampleWatch({ run, run_id: run.id }) });
@@ -498,6 +510,22 @@ describe('runwatch deliveries', () => {
       event_id: 'evt_1',
       limit: '50',
     });
+  });
+
+  test('deliveries says on a terminal of 80 columns which event goes where, by short ids', async () => {
+    const ids = ['dlv_f15339a29aa7', 'dlv_b2464f70bb8f'].map(
+      (short) => [short, `${short}_failed_-hFQAAAAQACAAAAAAAAACA`] as const,
+    );
+    daemon.on('GET /v1/deliveries', page(...ids.map(([, id]) => sampleDelivery({ id }))));
+    const narrow = await cli(['deliveries'], 80);
+    const wide = await cli(['deliveries', '--wide'], 80);
+    const piped = await cli(['deliveries']);
+    for (const [short, id] of ids) {
+      expect(stripVTControlCharacters(narrow.stdout)).toMatch(
+        new RegExp(`pending +${short} +run\\.completed +ops `),
+      );
+      for (const { stdout } of [wide, piped]) expect(stdout).toContain(id);
+    }
   });
 
   test('deliveries shows one delivery with its attempts', async () => {

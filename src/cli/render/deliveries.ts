@@ -1,3 +1,4 @@
+import { shortDeliveryId } from '../../core/event/ids.ts';
 import type { CommandLine } from '../command-line.ts';
 import type { TableView } from '../listing.ts';
 import type { DeliveryDetailView, DeliveryView } from '../../client/types.ts';
@@ -8,7 +9,11 @@ export function deliveryColumns(
   deliveries: readonly DeliveryView[],
   { now, colors, idTexts }: TableView,
 ): Column<DeliveryView>[] {
-  const idText = idTexts(deliveries.map(({ run_id: id }) => id));
+  const runText = idTexts(deliveries.map(({ run_id: id }) => id));
+  const deliveryText = idTexts(
+    deliveries.map(({ id }) => id),
+    shortDeliveryId,
+  );
   return [
     { head: 'CREATED', value: (delivery) => relative(delivery.created_at, now) },
     {
@@ -17,13 +22,13 @@ export function deliveryColumns(
       paint: (text, delivery) => paint(text, delivery.state, colors),
       keep: 'always',
     },
-    { head: 'DELIVERY', value: (delivery) => delivery.id, keep: 'always' },
+    { head: 'DELIVERY', value: ({ id }) => deliveryText(id), keep: 'always' },
     { head: 'EVENT', value: (delivery) => delivery.event_type },
     { head: 'TO', value: (delivery) => delivery.endpoint },
     { head: 'LAST', value: (delivery) => attemptText(delivery.last) },
     { head: 'TRIES', value: (delivery) => String(delivery.attempt_count), align: 'right' },
     { head: 'NEXT', value: (delivery) => upcoming(delivery.next_attempt_at, now) },
-    { head: 'RUN', value: (delivery) => idText(delivery.run_id) || '-', keep: 'whole' },
+    { head: 'RUN', value: (delivery) => runText(delivery.run_id) || '-', keep: 'whole' },
   ];
 }
 

@@ -55,6 +55,11 @@ export function deliveryId(eventId: string, endpoint: string): string {
   return `dlv_${digest.slice(0, 12)}_${eventId.slice('evt_'.length)}`;
 }
 
+/** The beginning of a delivery's id, which differs for each event and endpoint; a lookup finds the delivery by it. */
+export function shortDeliveryId(id: string): string {
+  return /^dlv_[0-9a-f]{12}/.exec(id)?.[0] ?? id;
+}
+
 const USUAL_SOURCE = 'default';
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 

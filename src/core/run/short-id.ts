@@ -17,13 +17,16 @@ export function lastPartOf(id: string): string {
 /** How an id is shown. */
 export type IdText = (id: string) => string;
 
-/** @param ids all that are shown together: where two of them would look alike, they are whole */
-export function shortIds(ids: Iterable<string>): IdText {
+/**
+ * @param ids all that are shown together: where two of them would look alike, they are whole
+ * @param short of one id, where they are not of runs or workflows
+ */
+export function shortIds(ids: Iterable<string>, short: IdText = shortId): IdText {
   const alike = new Map<string, Set<string>>();
   for (const id of ids) {
-    const same = alike.get(shortId(id));
-    if (same === undefined) alike.set(shortId(id), new Set([id]));
+    const same = alike.get(short(id));
+    if (same === undefined) alike.set(short(id), new Set([id]));
     else same.add(id);
   }
-  return (id) => ((alike.get(shortId(id))?.size ?? 0) > 1 ? id : shortId(id));
+  return (id) => ((alike.get(short(id))?.size ?? 0) > 1 ? id : short(id));
 }
