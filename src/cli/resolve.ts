@@ -282,7 +282,7 @@ function ambiguous(
 ): RunwatchError {
   const lines = [...ids.map(plain), ...(isMore ? ['and others'] : [])];
   return new RunwatchError(
-    `several ids of ${kind === 'delivery' ? 'deliveries' : `${kind}s`} begin with "${plain(text)}": type more of it\n  - ${lines.join('\n  - ')}`,
+    `several ids of ${kind === 'delivery' ? 'deliveries' : `${kind}s`} begin${kind === 'run' ? ' or end' : ''} with "${plain(text)}": type more of it\n  - ${lines.join('\n  - ')}`,
     { code: 'ambiguous_id' },
   );
 }

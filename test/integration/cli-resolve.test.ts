@@ -45,7 +45,7 @@ test('a beginning that several runs have is an error that lists them', async () 
   daemon.on('GET /v1/lookup', found('run', UUID, '6f1c0000-5b1e-4a55-9d3c-0c5f0a1b2c3d'));
   const { stderr, exitCode } = await cli('unwatch', '6f1c');
   expect(exitCode).toBe(2);
-  expect(stderr).toContain(`several ids of runs begin with "6f1c"`);
+  expect(stderr).toContain(`several ids of runs begin or end with "6f1c"`);
   expect(stderr).toContain(`  - ${UUID}\n`);
   expect(paths()).toEqual(['GET /v1/lookup']);
 });

@@ -40,7 +40,7 @@ test('stop asks for several runs, says which were asked, and exits 1 where one w
   expect(all).toEqual({
     exitCode: 1,
     stdout: 'asked to stop run-1 (stopped)\n',
-    stderr: expect.stringContaining('error: run-2: the run run-2 has ended: it is completed\n'),
+    stderr: expect.stringContaining('error: the run run-2 has ended: it is completed\n'),
   });
   expect(all.stderr).toMatch(
     /error: run-3: .* answers 504: it is not known whether the run is stopping\n/,

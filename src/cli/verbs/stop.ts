@@ -74,9 +74,10 @@ async function stopOne(
     stdout.write(`asked to stop ${plain(run.runId)}${shown}\n`);
     return EXIT.ok;
   } catch (error) {
-    stderr.write(
-      `${stderr.colors.red('error:')} ${plain(run.runId)}: ${plain(messageOf(error))}\n`,
-    );
+    const message = messageOf(error);
+    // What the daemon says of a run most often names it.
+    const text = message.includes(run.runId) ? message : `${run.runId}: ${message}`;
+    stderr.write(`${stderr.colors.red('error:')} ${plain(text)}\n`);
     return exitCodeOf(error, EXIT.failure);
   }
 }

@@ -52,7 +52,7 @@ async function unwatch(cli: CommandLine, args: string[], flags: UnwatchFlags): P
     const wasWatched = await client.unwatch(run, { endpoint, purge });
     const to = endpoint === undefined ? '' : ` for ${plain(endpoint)}`;
     if (wasWatched) stdout.write(`${done} ${runId}${to}\n`);
-    else stderr.write(`${stderr.colors.red('error:')} ${runId}: is not watched${to}\n`);
+    else stderr.write(`${stderr.colors.red('error:')} the run ${runId} is not watched${to}\n`);
     return wasWatched;
   });
   return found.every(Boolean) ? EXIT.ok : EXIT.failure;
