@@ -38,7 +38,8 @@ export function addAckVerb(cli: CommandLine): void {
 
 const HELP = `
 Nothing reminds of it or escalates until its state changes. Alerts are named by their ids (alr_...), runs
-by their ids or URLs, or by 8 characters of an id at least; then it asks on a terminal. Exits 1 when there is no such alert or run.
+by their ids or URLs. The beginning of an id has 8 characters at least; on a terminal it asks whether that one
+is meant. Exits 1 when there is no such alert or run.
 
 Examples:
   runwatch ack alr_4n2k9x --comment "provider is down" --until 2h
