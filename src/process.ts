@@ -5,6 +5,7 @@ import type { PlannedEvent } from './core/delivery/outbox.ts';
 import type { SystemEventType } from './core/event/event.ts';
 import { newName, type NewMark } from './core/event/ids.ts';
 import type { LinksOf } from './core/run/links.ts';
+import { valueOf } from './core/records.ts';
 import type { SourceTraits } from './core/source/traits.ts';
 import type { AlertRules } from './alert/rules.ts';
 import type { Clock } from './daemon/clock.ts';
@@ -163,7 +164,7 @@ export abstract class Process {
 
   /** What a source is and can be asked; null for one that is not configured any more. */
   traitsOf(source: string): SourceTraits | null {
-    const config = this.config.sources[source];
+    const config = valueOf(this.config.sources, source);
     return config === undefined ? null : this.kindOf(source, config).traits;
   }
 

@@ -1,8 +1,15 @@
 import type { FastifyRequest } from 'fastify';
-import type { Complete } from '../core/records.ts';
+import { valueOf, type Complete } from '../core/records.ts';
+import { ID_PATTERN, ID_SHAPE } from '../core/run/id.ts';
 import { dashboardUrl } from '../core/run/links.ts';
 import { sourceOfEntry } from '../core/run/workflow-entry.ts';
-import { readRunUrl, runsAt, withoutWrapping, type RunAddresses } from '../core/run/run-address.ts';
+import {
+  readRunUrl,
+  runsAt,
+  runsByTemplate,
+  withoutWrapping,
+  type RunAddresses,
+} from '../core/run/run-address.ts';
 import type { Process } from '../process.ts';
 import type { LookupRequest } from '../redis/stores/lookup-store.ts';
 import { sourcesMeant, sourcesOf } from './auth.ts';
@@ -47,46 +54,63 @@ export class LookupService implements Slice<Own> {
     }: { sources?: readonly string[] | undefined; host: string; limit: number },
   ) {
     const { config, stores } = this.process;
-    const tried = Object.keys(config.sources).filter((name) => sources?.includes(name) ?? true);
-    const runs = runsAt(
-      url,
-      tried.flatMap((name) => this.addressesOf(name, host)),
-    );
+    const tried = sources ?? [
+      ...new Set([...Object.keys(config.sources), ...(await stores.watches.sources())]),
+    ];
+    const roots = this.dashboards(host);
+    const addresses = tried.map((name) => this.addressesOf(name, roots));
+    // Its address names the source: read as a page of any other, that name would be the id of a run.
+    const isOfDashboard = roots.some((root) => isPageOfRun(url, root));
+    const runs = isOfDashboard ? runsByTemplate(url, addresses) : runsAt(url, addresses);
     const stored = await stores.watches.getMany(runs);
     const watched = runs.filter((_, at) => stored[at] !== null);
     const meant = watched.length > 0 ? watched : runs;
     const data = meant.map(({ runId, source }) => ({ kind: 'run' as const, id: runId, source }));
-    return { data: data.slice(0, limit), more: data.length > limit, tried };
+    return { data: data.slice(0, limit), more: data.length > limit, tried: [...tried] };
   }
 
-  /** @param host where the API was asked: the dashboard is there, too */
-  private addressesOf(source: string, host: string): RunAddresses[] {
-    const { config } = this.process;
-    const { sources, workflows, server } = config;
-    const traits = this.process.traitsOf(source);
-    const own = sources[source];
-    if (traits === null || own === undefined) return [];
+  /** Where the dashboard is. @param host where the API was asked: the dashboard is there, too */
+  private dashboards(host: string): string[] {
+    const { public_url: publicUrl } = this.process.config.server;
     // The client wrote the host.
-    const roots = [
-      server.public_url,
-      URL.canParse(`http://${host}`) ? `http://${host}` : undefined,
-    ];
-    const pages = roots.map(
-      (root) => root && `${dashboardUrl(root, { source, runId: '' })}{run_id}`,
-    );
+    const roots = [publicUrl, URL.canParse(`http://${host}`) ? `http://${host}` : undefined];
+    return roots.filter((root) => root !== undefined);
+  }
+
+  /** Of a source that is configured no more, only the dashboard has pages. */
+  private addressesOf(source: string, dashboards: readonly string[]): RunAddresses {
+    const { sources, workflows } = this.process.config;
+    const own = valueOf(sources, source);
     const ofWorkflows = Object.entries(workflows).flatMap(([key, entry]) =>
       [null, source].includes(sourceOfEntry(key, sources)) ? [entry.run_url] : [],
     );
-    const templates = [own.run_url, ...ofWorkflows, ...pages];
-    return [
-      {
-        source,
-        templates: templates.filter((one) => one !== undefined),
-        places: [own.base_url],
-        traits,
-      },
-    ];
+    const pages = dashboards.map((root) => `${dashboardUrl(root, { source, runId: '' })}{run_id}`);
+    const templates = own === undefined ? pages : [own.run_url, ...ofWorkflows, ...pages];
+    return {
+      source,
+      templates: templates.filter((one) => one !== undefined),
+      places: own === undefined ? [] : [own.base_url],
+      traits: this.process.traitsOf(source) ?? UNKNOWN,
+    };
   }
+}
+
+/** What is known of the ids of a source that is configured no more. */
+const UNKNOWN: RunAddresses['traits'] = {
+  idProblem: (runId) => (ID_PATTERN.test(runId) ? null : `expected ${ID_SHAPE}`),
+  canonicalId: (runId) => runId,
+  idInUrl: () => null,
+};
+
+/** Whether a URL is that of a run in a dashboard: `runs/<source>/<id>` below its root. */
+function isPageOfRun({ host, pathname }: URL, root: string): boolean {
+  const dashboard = new URL(root);
+  const runs = `${dashboard.pathname.replace(/\/+$/, '')}/runs/`;
+  return (
+    host === dashboard.host &&
+    pathname.startsWith(runs) &&
+    /^[^/]+\/[^/]/.test(pathname.slice(runs.length))
+  );
 }
 
 /** How an id may be spelled: most sources have UUIDs in lower case, whatever users type. */

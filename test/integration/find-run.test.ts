@@ -145,6 +145,13 @@ test('lookup takes the dashboard at its own address for a place of runs, too', a
   expect(await found(`${url}/runs/eu/run-7`)).toEqual(['eu run-7']);
 });
 
+test('lookup takes no name of a source in the dashboard for the id of a run', async () => {
+  for (const root of ['https://watch.example/at', url]) {
+    expect(await found(`${root}/runs/unheard-of/${UUID}`)).toEqual([]);
+    expect(await found(`${root}/runs/eu/run-1`, 'one')).toEqual([]);
+  }
+});
+
 test('lookup of a URL takes a host that is none for no place of runs', async () => {
   const path = '/v1/lookup?q=https://app.example/run-1';
   const headers = { host: 'a b', authorization: 'Bearer all-token-of-16-letters' };
@@ -314,4 +321,12 @@ test('show of an id that no source takes says the form that each expects', async
   const { stderr, exitCode } = await cli('show', 'no/id', '--source', 'ci');
   expect(exitCode).toBe(2);
   expect(stderr).toContain('expected owner/repository/run');
+});
+
+test('lookup finds the run of a source that is configured no more by its page of the dashboard', async () => {
+  const after = newWatch({ source: 'former', runId: 'run-1', subscriptions: [] });
+  await stores.watches.commit({ before: null, after, events: [], deliveries: [] });
+  const page = 'https://watch.example/at/runs/former/run-1';
+  expect(await found(page)).toEqual(['former run-1']);
+  expect(await found(page, 'one')).toEqual([]);
 });

@@ -38,15 +38,22 @@ export function readRunUrl(text: string): URL | null {
  * host of a source is of no other source.
  */
 export function runsAt(url: URL, all: readonly RunAddresses[]): WatchKey[] {
-  const named = all.flatMap((one) =>
-    one.templates.flatMap((template) => keyOf(one, idByTemplate(url, template))),
-  );
-  if (named.length > 0) return withoutRepeats(named);
+  const named = runsByTemplate(url, all);
+  if (named.length > 0) return named;
   const atHome = all.filter((one) =>
     [...one.templates, ...one.places].some((place) => shapeOf(place).host === url.host),
   );
   const possible = atHome.length > 0 ? atHome : all;
   return possible.flatMap((one) => keyOf(one, one.traits.idInUrl(url)));
+}
+
+/** The runs that a URL may be of by the templates of sources alone. */
+export function runsByTemplate(url: URL, all: readonly RunAddresses[]): WatchKey[] {
+  return withoutRepeats(
+    all.flatMap((one) =>
+      one.templates.flatMap((template) => keyOf(one, idByTemplate(url, template))),
+    ),
+  );
 }
 
 function keyOf({ source, traits }: RunAddresses, id: string | null): WatchKey[] {
