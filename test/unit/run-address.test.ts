@@ -137,6 +137,14 @@ test.each([
 });
 
 test.each([
+  'https://app.noxus.ai/workflows',
+  'https://app.noxus.ai/runs?status=failed',
+  'https://backend.noxus.ai/v1/runs/',
+])('a page of no run is of none, at the host of a source and elsewhere: %s', (url) => {
+  expect(idsAt(url, noxus('default', 'https://backend.noxus.ai'))).toEqual([]);
+});
+
+test.each([
   [`https://app.noxus.ai/runs/${UUID}`, UUID],
   [UUID.toUpperCase(), UUID],
   ['run-1', 'run-1'],
