@@ -57,6 +57,7 @@ test('bash completes names that the daemon knows', async () => {
   expect(await offered('endpoints', 'test', 'name')).toEqual(['name-of-endpoints']);
   expect(await offered('list', '--source', '')).toEqual(['name-of-sources']);
   expect(await offered('show', 'name')).toEqual(['name-of-runs']);
+  expect(await offered('ack', 'name')).toEqual(['name-of-runs']);
 });
 
 test('bash completes a flag with its value in one word', async () => {

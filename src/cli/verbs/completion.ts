@@ -157,7 +157,7 @@ function argumentsOf(command: Command, path: string): Words {
   const [first] = command.registeredArguments;
   if (first === undefined) return { kind: 'free' };
   if (first.argChoices !== undefined) return { kind: 'choices', words: first.argChoices };
-  if (first.name() === 'run-id') return { kind: 'names', of: 'runs' };
+  if (first.name().endsWith('run-id')) return { kind: 'names', of: 'runs' };
   if (path.startsWith('endpoints ')) return { kind: 'names', of: 'endpoints' };
   if (path.startsWith('sources ')) return { kind: 'names', of: 'sources' };
   return { kind: 'free' };
