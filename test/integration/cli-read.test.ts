@@ -512,7 +512,7 @@ describe('runwatch deliveries', () => {
     });
   });
 
-  test('deliveries says on a terminal of 80 columns which event goes where, by short ids', async () => {
+  test('deliveries says on a terminal of 80 columns which event of a run goes where, by short ids', async () => {
     const ids = ['dlv_f15339a29aa7', 'dlv_b2464f70bb8f'].map(
       (short) => [short, `${short}_failed_-hFQAAAAQACAAAAAAAAACA`] as const,
     );
@@ -522,7 +522,7 @@ describe('runwatch deliveries', () => {
     const piped = await cli(['deliveries']);
     for (const [short, id] of ids) {
       expect(stripVTControlCharacters(narrow.stdout)).toMatch(
-        new RegExp(`pending +${short} +run\\.completed +ops `),
+        new RegExp(`pending +${short} +run\\.completed +ops +run-1 `),
       );
       for (const { stdout } of [wide, piped]) expect(stdout).toContain(id);
     }

@@ -25,10 +25,10 @@ export function deliveryColumns(
     { head: 'DELIVERY', value: ({ id }) => deliveryText(id), keep: 'always' },
     { head: 'EVENT', value: (delivery) => delivery.event_type },
     { head: 'TO', value: (delivery) => delivery.endpoint },
+    { head: 'RUN', value: (delivery) => runText(delivery.run_id) || '-', keep: 'whole' },
     { head: 'LAST', value: (delivery) => attemptText(delivery.last) },
     { head: 'TRIES', value: (delivery) => String(delivery.attempt_count), align: 'right' },
     { head: 'NEXT', value: (delivery) => upcoming(delivery.next_attempt_at, now) },
-    { head: 'RUN', value: (delivery) => runText(delivery.run_id) || '-', keep: 'whole' },
   ];
 }
 
