@@ -274,7 +274,7 @@ export const routes = {
         429: 'The rate limit of the source has no room: it was not asked. `Retry-After` says when to try again.',
         502: 'The source refuses it (`source_refused`), for the reason that it gives.',
         503: 'The source is paused or cannot be reached, or Redis cannot: the source was not asked. `Retry-After` says when to try again.',
-        504: 'The source was asked and gave no answer: it is not known whether the run is stopping.',
+        504: 'The source was asked and gave no answer: it is not known whether the run is stopping (`stop_unknown`).',
       },
     },
   },
