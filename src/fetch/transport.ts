@@ -39,7 +39,7 @@ export interface Transport {
     take: TakePiece,
     onSent?: () => void,
   ) => Promise<Reply>;
-  /** Takes what the headers of the source hold out of a text. */
+  /** Takes what the headers of the source hold, and those before them held, out of a text. */
   redact: (text: string) => string;
   /** Sends other headers from now on. */
   useHeaders: (headers: SourceHeaders) => void;
@@ -55,6 +55,7 @@ export interface Transport {
 export function createTransport(options: TransportOptions): Transport {
   const { base, request: connect, close } = openConnections(options);
   let { headers } = options;
+  let former: SourceHeaders = {};
   const bare = got.extend({
     headers: { 'user-agent': options.userAgent, accept: 'application/json' },
     throwHttpErrors: false,
@@ -78,8 +79,10 @@ export function createTransport(options: TransportOptions): Transport {
       if (onSent !== undefined) request.once('request', (made) => made.once('finish', onSent));
       return replyOf(request, { deadline, take, sent });
     },
-    redact: (text) => redacted(text, headers),
+    // What is in flight when headers change was sent with the former ones.
+    redact: (text) => redacted(redacted(text, headers), former),
     useHeaders(next) {
+      former = headers;
       headers = next;
       client = clientWith(next);
     },

@@ -148,6 +148,25 @@ async function serveInTurn(...statuses: number[]) {
 }
 
 describe('a request', () => {
+  test('an answer to a request of before other headers repeats the key of neither', async () => {
+    const [asked, changed] = [gate(), gate()];
+    const origin = await serve(async ({ headers }, response) => {
+      asked.open();
+      await changed.passed;
+      const msg = `no ${String(headers['x-api-key'])}, nor another-key`;
+      send(response, 422, { detail: [{ loc: ['path', 'run_id'], msg }] });
+    });
+    const client = clientOf(origin);
+    const answer = client.send(runRequest(RUN_ID));
+    await asked.passed;
+    client.useHeaders(noxusHeaders('another-key'));
+    changed.open();
+    expect(await answer).toEqual({
+      kind: 'rejected',
+      message: 'path.run_id: no [redacted], nor [redacted]',
+    });
+  });
+
   test('a read of a run asks for the encoded id below the base URL, with the key', async () => {
     const seen: { url?: string | undefined; headers: object }[] = [];
     const origin = await serve(({ url, headers }, response) => {
