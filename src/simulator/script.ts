@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { isTerminalStatus, NOXUS_ID } from '../core/run/snapshot.ts';
+import { isTerminalStatus } from '../core/run/snapshot.ts';
 import { faultSchema } from './fault.ts';
 import { DEFAULT_PRIVATE_BYTES, publicRun, type PublicRun } from './wire-run.ts';
 
@@ -41,7 +41,10 @@ const offset = z.int().min(0).max(31_536_000_000);
 
 export const runIdSchema = z
   .string()
-  .regex(NOXUS_ID, 'expected 1 to 128 letters, digits, ".", "_" or "-"');
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/,
+    'expected 1 to 128 letters, digits, ".", "_" or "-", the first a letter or digit',
+  );
 
 export const statusSchema = z.string().min(1).max(64);
 export const progressSchema = z.int();

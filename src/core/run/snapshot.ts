@@ -159,9 +159,6 @@ export type FetchTrouble =
 
 export type TroubleKind = FetchTrouble['kind'];
 
-/** The pattern of ids of runs and workflows that runwatch takes. */
-export const NOXUS_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
-
 /** A time of a snapshot or event as milliseconds since the epoch; null where there is none. */
 export function timeOf(text: string | null | undefined): number | null {
   const at = text ? Date.parse(text) : NaN;
