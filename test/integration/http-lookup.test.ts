@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { watchEventId } from '../../src/core/event/ids.ts';
 import { lookupAnswer } from '../../src/http/schemas/lookup.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 
@@ -37,6 +38,20 @@ test.each([
   'q=',
 ])('lookup refuses %s by 422', async (query) => {
   expect((await server.fetch(`/v1/lookup?${query}`)).status).toBe(422);
+});
+
+test('lookup takes a whole id of an event as prefix, however long the id of its run makes it', async () => {
+  const runId = '~'.repeat(255);
+  const change = {
+    source: 's'.repeat(63),
+    runId,
+    type: 'run.failed',
+    registeredAt: 0,
+    pastEnds: [],
+  } as const;
+  const id = watchEventId(change, () => 'mark');
+  expect(id.length).toBeGreaterThan(800);
+  expect((await server.fetch(`/v1/lookup?kind=event&prefix=${id}`)).status).toBe(200);
 });
 
 test('lookup takes a UUID as it is typed where no source has it in lower case', async () => {

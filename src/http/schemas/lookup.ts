@@ -10,7 +10,7 @@ const kind = z.enum(['run', 'event', 'delivery']).meta({ id: 'LookupKind' });
 export const lookupQuery = z
   .strictObject({
     kind: kind.default('run'),
-    prefix: boundedText(256)
+    prefix: boundedText(1_024)
       .meta({
         description: 'How the id begins; of a run also how the last part of its id begins.',
         examples: ['5b0f'],
