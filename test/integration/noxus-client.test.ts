@@ -150,18 +150,18 @@ async function serveInTurn(...statuses: number[]) {
 describe('a request', () => {
   test('an answer to a request of before other headers repeats the key of neither', async () => {
     const [asked, changed] = [gate(), gate()];
-    const origin = await serve(async ({ headers }, response) => {
-      asked.open();
-      await changed.passed;
+    const origin = await serve(({ headers }, response) => {
       const msg = `no ${String(headers['x-api-key'])}, nor another-key`;
-      send(response, 422, { detail: [{ loc: ['path', 'run_id'], msg }] });
+      const answer = { detail: [{ loc: ['path', 'run_id'], msg }] };
+      void changed.passed.then(() => send(response, 422, answer));
+      asked.open();
     });
     const client = clientOf(origin);
-    const answer = client.send(runRequest(RUN_ID));
+    const outcome = client.send(runRequest(RUN_ID));
     await asked.passed;
     client.useHeaders(noxusHeaders('another-key'));
     changed.open();
-    expect(await answer).toEqual({
+    expect(await outcome).toEqual({
       kind: 'rejected',
       message: 'path.run_id: no [redacted], nor [redacted]',
     });
