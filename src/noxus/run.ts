@@ -8,6 +8,7 @@ import {
   type ReadFieldName,
   type RunSnapshot,
 } from '../core/run/snapshot.ts';
+import { readTimestamp } from '../core/run/timestamp.ts';
 import { invalid, readJson } from '../fetch/body.ts';
 import { troubleOfFailure } from '../fetch/failure.ts';
 import type { ReadContext, SourceRequest } from '../fetch/request.ts';
@@ -230,23 +231,4 @@ function readRun(body: RunBody, reply: Reply, question: Question): PollResult {
   const run = toSnapshot(read.value, question.now);
   question.onUnread(unreadFields(read.value, run));
   return { kind: 'run', run };
-}
-
-/** ISO 8601 as RFC 3339 and Python's `isoformat()` write it: any fraction, the zone may be missing. */
-const TIMESTAMP =
-  /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)? ?(?:(Z)|([+-]\d{2}):?(\d{2})?)?$/i;
-
-/**
- * Reads a timestamp of the Noxus API. One without a zone is UTC: Python services write such times
- * for `datetime.utcnow()`, and `Date.parse` alone would take them for local time.
- * @returns ISO 8601 UTC with milliseconds (finer fractions are cut off), or null when unreadable
- */
-export function readTimestamp(value: unknown): string | null {
-  const match = typeof value === 'string' ? TIMESTAMP.exec(value) : null;
-  if (match === null) return null;
-  const [, date, time = '00:00', seconds = '00', fraction = '', , hours, minutes = '00'] = match;
-  const zone = hours === undefined ? 'Z' : `${hours}:${minutes}`;
-  const milliseconds = fraction.slice(0, 3).padEnd(3, '0');
-  const epochMs = Date.parse(`${date}T${time}:${seconds}.${milliseconds}${zone}`);
-  return Number.isNaN(epochMs) ? null : new Date(epochMs).toISOString();
 }

@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { RUN_FIELDS, RUN_FIELD_NAMES, type RunFieldKind } from '../../src/core/run/snapshot.ts';
-import { readTimestamp, toSnapshot, wireRunSchema } from '../../src/noxus/run.ts';
+import { readTimestamp } from '../../src/core/run/timestamp.ts';
+import { toSnapshot, wireRunSchema } from '../../src/noxus/run.ts';
 
 const OBSERVED_AT = Date.parse('2025-03-01T10:00:00.250Z');
 

@@ -8,6 +8,8 @@ export const KNOWN_STATUSES = [
   'awaiting_human_feedback',
 ] as const;
 
+export type KnownStatus = (typeof KNOWN_STATUSES)[number];
+
 type TerminalStatus = 'completed' | 'failed' | 'stopped';
 
 /** The kinds of fields of a run, by their values. Times are ISO 8601 UTC with milliseconds. */
@@ -64,9 +66,12 @@ type Fields = typeof RUN_FIELDS;
  */
 export type RunSnapshot = {
   -readonly [Name in keyof Fields]: RunFieldKinds[Fields[Name]['kind']];
+} & {
+  /** What the source itself calls the status: of sources of type http alone, and only a word that they declare. */
+  source_status?: string | undefined;
 };
 
-export type RunFieldName = keyof RunSnapshot;
+export type RunFieldName = keyof Fields;
 
 /** The fields that a source gives. */
 export type ReadFieldName = Exclude<RunFieldName, 'observed_at'>;
@@ -134,12 +139,22 @@ export function percentText(progress: number | null | undefined, unit = '%'): st
  * run. Every other result means that its state is unknown; it never counts as a failed run.
  */
 export type PollResult =
-  | { kind: 'run'; run: RunSnapshot }
+  | SeenRun
   /** 404 in the source's own format: deleted, not visible yet, or never there. */
   | { kind: 'not_found' }
   /** 422 about the run id: the source says that no run can have this id. */
   | { kind: 'rejected'; message: string }
   | FetchTrouble;
+
+/** A run that a source has shown. */
+interface SeenRun {
+  kind: 'run';
+  run: RunSnapshot;
+  /** What the answer calls its workflow. */
+  workflowName?: string;
+  /** For how long this run need not be read, by the source's own account. */
+  retryAfterMs?: number;
+}
 
 /** A result that says nothing about the run. */
 export type FetchTrouble =

@@ -95,7 +95,7 @@ type NotInDocument =
 /** Of a run, the id is said only where it is written in another way than in the key. */
 type RunRecord = {
   [Name in ReadFieldName]: RunSnapshot[Name] | undefined;
-} & Pick<RunSnapshot, 'status'>;
+} & Pick<RunSnapshot, 'status' | 'source_status'>;
 
 /** The JSON text of a watch behind its head. */
 export function writeDoc(watch: Watch): string {
@@ -199,6 +199,7 @@ function runRecord(run: RunSnapshot, runId: string): RunRecord {
     source: unless(null, run.source),
     user_id: unless(null, run.user_id),
     conversation_id: unless(null, run.conversation_id),
+    ...(run.source_status !== undefined && { source_status: run.source_status }),
   };
 }
 
@@ -326,5 +327,6 @@ function readRun(record: RunRecord, runId: string, observedAt: number): RunSnaps
     user_id: either(record.user_id, null),
     conversation_id: either(record.conversation_id, null),
     observed_at: isoTime(observedAt),
+    ...(record.source_status !== undefined && { source_status: record.source_status }),
   };
 }
