@@ -6,10 +6,13 @@ import {
   graceMs,
   holdMs,
   roundMs,
+  secondHoldMs,
   type Permit,
+  type PermitRequest,
   type RateLimit,
 } from '../core/source/rate-limit.ts';
 import { faultLog } from '../fault-log.ts';
+import { SECOND } from '../redis/lua/rate-limit.ts';
 import type { Process } from '../process.ts';
 
 /** While at most this share of the limit was used, a late request gets a permit anew. */
@@ -25,6 +28,16 @@ const ASK_EVERY_MS = 50;
 export interface ClaimedPermit extends Permit {
   giveBack(): void;
 }
+
+/** The permit for the second request of a read; one that is not used is given back. */
+interface SecondPermit {
+  /** The second request is sent. */
+  use(): void;
+  /** The read is over. */
+  end(): void;
+}
+
+const NO_SECOND: SecondPermit = { use: () => undefined, end: () => undefined };
 
 /** How a permit was taken in the same step as a claim. */
 interface TakenPermit {
@@ -58,6 +71,8 @@ export class SourceLimiter {
     private readonly process: Process,
     private readonly name: string,
     readonly limit: RateLimit,
+    /** Set where a read may take a second request: how long its first one may take, ms. */
+    private readonly readsTwiceWithin: number | null = null,
   ) {
     this.longestWait = new LongestWait(() => process.monotonic());
     this.onError = faultLog(process.log, 'budget', { source: name });
@@ -74,6 +89,15 @@ export class SourceLimiter {
     // The same object, so that what refers to it goes by the new limit.
     Object.assign(this.limit, limit);
     return hasChanged;
+  }
+
+  /**
+   * How long the second permit of a read counts, ms; undefined where reads take one request. It is taken with the
+   * first: asked for in between, a short limit would never give it, and a closed source never opened.
+   */
+  get secondHoldMs(): number | undefined {
+    const { readsTwiceWithin: within } = this;
+    return within === null ? undefined : secondHoldMs(this.limit, within);
   }
 
   /** The number of active watches; 0 before they are counted. */
@@ -110,8 +134,7 @@ export class SourceLimiter {
     if (ageMs() <= graceMs(limit) / 2) return true;
     // The renewal takes effect well before the permit ends, or others left most of the limit unused.
     if (ageMs() > holdMs(limit) / 2 && count > limit.requests * AMPLE) return false;
-    const { budgets } = this.process.stores;
-    budgets.renew(this.name, { request: token, limit }).catch(this.onError);
+    this.renew(token);
     return true;
   }
 
@@ -132,11 +155,29 @@ export class SourceLimiter {
         if (count > this.limit.requests * SHORT) this.settle(token);
       },
       giveBack: () => {
-        this.process.stores.budgets
-          .giveBack(this.name, { request: token, limit: this.limit })
-          .catch(this.onError);
+        this.giveBack(token);
+        if (this.readsTwiceWithin !== null) this.giveBack(token + SECOND);
       },
     };
+  }
+
+  /** The second permit of a read, by the name of its request. */
+  secondOf({ token }: { token: string }): SecondPermit {
+    if (this.readsTwiceWithin === null) return NO_SECOND;
+    let isUsed = false;
+    return {
+      use: () => (isUsed = true),
+      // Held for as long as the first request may take, it would use up the limit of a source that is fast.
+      end: () => (isUsed ? this.settle(token + SECOND) : this.giveBack(token + SECOND)),
+    };
+  }
+
+  /** Permits for a read of a run, or null if there are none now. */
+  async claimRead(): Promise<(Permit & { second: SecondPermit }) | null> {
+    const token = this.process.newToken();
+    const { secondHoldMs: held } = this;
+    const permit = await this.take({ request: token, secondHoldMs: held });
+    return permit && { settle: () => permit.settle(), second: this.secondOf({ token }) };
   }
 
   /**
@@ -144,7 +185,7 @@ export class SourceLimiter {
    * @param probeMs set for a request that may probe a closed source: how long it takes at most, ms
    */
   claim(probeMs?: number): Promise<Permit | null> {
-    return this.take(probeMs);
+    return this.take({ probeMs });
   }
 
   /**
@@ -177,18 +218,38 @@ export class SourceLimiter {
     return leaves ? ASK_EVERY_MS : null;
   }
 
-  private async take(probeMs?: number): Promise<ClaimedPermit | null> {
-    const { monotonic, newToken, stores } = this.process;
-    const token = newToken();
+  private async take({
+    request = this.process.newToken(),
+    ...more
+  }: Partial<PermitRequest> = {}): Promise<ClaimedPermit | null> {
+    const { monotonic, stores } = this.process;
     const askedAt = monotonic();
-    const { limit } = this;
-    const count = await stores.budgets.admit(this.name, { request: token, limit, probeMs });
+    const count = await stores.budgets.admit(this.name, {
+      ...more,
+      request,
+      limit: this.limit,
+      longestHoldMs: this.secondHoldMs,
+    });
     if (count === null) return null;
-    const taken = { token, count, ageMs: () => monotonic() - askedAt };
+    const taken = { token: request, count, ageMs: () => monotonic() - askedAt };
     const permit = this.claimed(taken);
     if (this.covers(taken)) return permit;
     permit.giveBack();
     return null;
+  }
+
+  private renew(token: string): void {
+    const { limit, name, secondHoldMs: held } = this;
+    const { budgets } = this.process.stores;
+    budgets.renew(name, { request: token, limit }).catch(this.onError);
+    if (held === undefined) return;
+    const second = { request: token + SECOND, limit, secondHoldMs: held };
+    budgets.renew(name, second).catch(this.onError);
+  }
+
+  private giveBack(request: string): void {
+    const { budgets } = this.process.stores;
+    budgets.giveBack(this.name, { request, limit: this.limit }).catch(this.onError);
   }
 
   private settle(request: string): void {

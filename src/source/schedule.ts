@@ -63,6 +63,7 @@ export class Schedule {
         token,
         most,
         limit: limiter.limit,
+        secondHoldMs: limiter.secondHoldMs,
         leaseMs: this.leaseMs,
         roundMs: limiter.load().roundMs,
         isShort: isWidened(process.config.polling.max_interval, limiter.load()),

@@ -44,11 +44,15 @@ async function check(sources: Sources, key: WatchKey): Promise<void> {
 }
 
 async function read({ limiter, reader }: Source, runId: string): Promise<PollResult | null> {
-  const permit = await limiter.claim();
+  const permit = await limiter.claimRead();
   if (permit === null) return null;
-  const outcome = await reader.readRun(runId);
-  permit.settle();
-  return outcome;
+  try {
+    const outcome = await reader.readRun(runId, { onSecond: () => permit.second.use() });
+    permit.settle();
+    return outcome;
+  } finally {
+    permit.second.end();
+  }
 }
 
 /** Makes a watch active again, unless a registration did so since it was read. */

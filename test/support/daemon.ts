@@ -56,6 +56,7 @@ export function testProcess(given: GivenProcess = {}): Process {
     linksOf: noLinks,
     watchNotes: {},
     kindOf,
+    headerFiles: { reread: () => null },
     secrets: { signingSecret: 'a secret of this test', sealer: createSealer([NO_KEY]) },
   } satisfies GivenProcess;
   const made = new TestProcess({ ...parts, config, log, id, stores } as never);
@@ -121,6 +122,7 @@ export function testSource(given: GivenSource = {}): Source {
     ...given,
     agreement: given.agreement ?? { isConsistent: async () => true },
     limiter: {
+      secondHoldMs: undefined,
       limit,
       requestsPerMs: limit.requests / limit.perMs,
       active: () => 1,

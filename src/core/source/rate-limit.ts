@@ -12,6 +12,10 @@ export interface PermitRequest {
   limit: RateLimit;
   /** Set where the request may probe a closed source: how long the probe may take at most, ms. */
   probeMs?: number | undefined;
+  /** Set where it takes a second permit: how long that counts, ms. */
+  secondHoldMs?: number | undefined;
+  /** How long a permit of the source counts at the longest, ms; absent, as long as this one. */
+  longestHoldMs?: number | undefined;
 }
 
 /** The right to send one request. */
@@ -35,6 +39,15 @@ export function graceMs({ perMs }: RateLimit): number {
 /** How long an unanswered request counts against the limit. @returns milliseconds */
 export function holdMs(limit: RateLimit): number {
   return Math.ceil(limit.perMs + graceMs(limit)) + 1;
+}
+
+/**
+ * How long the second permit of an unanswered request counts: the second request goes once the first is answered.
+ * @param timeoutMs how long the first may take
+ * @returns milliseconds
+ */
+export function secondHoldMs(limit: RateLimit, timeoutMs: number): number {
+  return holdMs(limit) + timeoutMs;
 }
 
 /** Over which time the limit's requests may come at once, ms: a limit by the second is used as it comes. */

@@ -1,15 +1,25 @@
 import { TOLERANCE_MS } from '../../core/clock.ts';
 
+/** Stands behind the name of a request in that of its second permit. */
+export const SECOND = '+';
+
 /**
  * Whether the rate limit of a source allows one more request. Its permits are a log of the requests that count
  * against it, by until when each does; its pace, where its period is longer than a second, the time at which the
  * next request would be were all at equal distances.
  *
  * `openLimit(keys, limit, args, now)` reads both, by the keys `permits` and `pace` and the arguments `holdMs`,
- * `spacingMs` and `burst`; a limit of 0 is none. `isUsedUp` says no to a further request, `take` counts one and
- * returns how many count with it, `waitMs` is for how long none goes, and `save` writes what was taken.
+ * `secondHoldMs`, `spacingMs` and `burst`; a limit of 0 is none. `isUsedUp` says no to a further request, `take`
+ * counts one and returns how many count with it, `waitMs` is for how long none goes, and `save` writes what was
+ * taken. With `secondHoldMs` a request takes two permits or none: the second, under its name and
+ * `SECOND`, is for the request that its answer may call for, and counts for longer, since that goes later.
+ * `longestHoldMs` is how long a permit counts at the longest, where a request takes one of a source that gives two.
  */
 export const RATE_LIMIT = `
+local function permitsOf(args)
+  return args.secondHoldMs and 2 or 1
+end
+
 -- Those that do not count any more are forgotten now and then, since a poll pays for it.
 local function countPermits(log, now, limit, holdMs)
   if now % 16 == 0 then redis.call('ZREMRANGEBYSCORE', log, '-inf', now) end
@@ -22,13 +32,14 @@ end
 
 local function nextOfPace(key, spacing, burst, now)
   local nextAt = tonumber(redis.call('GET', key) or now)
-  -- Later than a burst can lead to is a time from before the clock or the limit was changed.
-  if nextAt < now or nextAt > now + burst * spacing + ${TOLERANCE_MS} then return now end
+  -- Later than a burst and a second permit can lead to is a time from before the clock or the limit was changed.
+  if nextAt < now or nextAt > now + (burst + 1) * spacing + ${TOLERANCE_MS} then return now end
   return nextAt
 end
 
 local function openLimit(keys, limit, args, now)
   local holdMs, spacing, burst = tonumber(args.holdMs), tonumber(args.spacingMs), tonumber(args.burst)
+  local secondHoldMs, each = tonumber(args.secondHoldMs), permitsOf(args)
   local self, count, nextAt, taken = {}, nil, nil, {}
 
   local function paceMs()
@@ -39,16 +50,20 @@ local function openLimit(keys, limit, args, now)
 
   function self.isUsedUp()
     if limit == 0 then return false end
-    count = count or countPermits(keys.permits, now, limit, holdMs)
-    return count >= limit or paceMs() > 0
+    count = count or countPermits(keys.permits, now, limit, tonumber(args.longestHoldMs) or secondHoldMs or holdMs)
+    return count + each > limit or paceMs() > 0
   end
 
   function self.take(request)
     if limit == 0 then return 0 end
-    count = count + 1
+    count = count + each
     taken[#taken + 1] = now + holdMs
     taken[#taken + 1] = request
-    if spacing then nextAt = nextAt + spacing end
+    if secondHoldMs then
+      taken[#taken + 1] = now + secondHoldMs
+      taken[#taken + 1] = request .. '${SECOND}'
+    end
+    if spacing then nextAt = nextAt + each * spacing end
     return count
   end
 
@@ -59,7 +74,7 @@ local function openLimit(keys, limit, args, now)
   end
 
   function self.waitMs()
-    if count < limit then return paceMs() end
+    if count + each <= limit then return paceMs() end
     local first = redis.call('ZRANGEBYSCORE', keys.permits, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     return math.max(paceMs(), math.ceil(first[2] - now))
   end

@@ -10,7 +10,7 @@ export const PROBED_MS = 500;
  *
  * `sourceAdmission(state, probe, request, leaseMs, now)` gives 0 where everything may be asked, 1 where
  * this request is the probe, else 2, and for how long nothing may be asked, ms. `rising(open, limit,
- * now)` is the limit of a source that has just answered again: a quarter of it, doubled each second.
+ * now, least)` is the limit of a source that has just answered again: a quarter of it, doubled each second.
  */
 export const SOURCE_GATE = `
 ${LEASE}
@@ -23,9 +23,9 @@ local function sourceAdmission(state, probe, request, leaseMs, now)
   return 1, 0
 end
 
-local function rising(open, limit, now)
+local function rising(open, limit, now, least)
   local age = open and now - tonumber(open)
   if limit == 0 or not age or age < 0 or age >= 2000 then return limit end
-  return math.max(1, math.floor(limit / (age < 1000 and 4 or 2)))
+  return math.max(least, math.floor(limit / (age < 1000 and 4 or 2)))
 end
 `;

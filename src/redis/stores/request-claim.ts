@@ -29,6 +29,8 @@ export interface ClaimRequestsOptions {
   roundMs: number;
   /** True where a short rate limit widens intervals: what is left of it goes to those watches. */
   isShort?: boolean;
+  /** Set where each request takes a second permit: how long that counts, ms. */
+  secondHoldMs?: number | undefined;
 }
 
 /** A request that a process may make now. Times are milliseconds since the epoch by the store's clock. */
@@ -186,6 +188,7 @@ export const CLAIM_REQUESTS = script(
       'leaseMs',
       'watches',
       'isShort?',
+      'secondHoldMs?',
       'spacingMs?',
       'burst?',
     ],
@@ -210,7 +213,7 @@ local gate, pausedMs = sourceAdmission(found[1], keys.probe, args.token .. '.1',
 if gate == 2 then return {'paused', math.max(1, pausedMs), now, 1, -1} end
 local isProbe = gate == 1
 if isProbe then most = 1 end
-local limit = openLimit(keys, rising(found[2], tonumber(args.limit), now), args, now)
+local limit = openLimit(keys, rising(found[2], tonumber(args.limit), now, permitsOf(args)), args, now)
 local ahead = math.min(most, ${READ_AHEAD}) + 1
 
 local reply = {'idle', -1, now, found[1] and 1 or 0,
@@ -296,6 +299,7 @@ export async function claimRequests(
       leaseMs: ask.leaseMs,
       watches: keys.watch({ source, runId: '' }),
       isShort: ask.isShort === true ? 1 : undefined,
+      secondHoldMs: ask.secondHoldMs,
       ...paceOf(ask.limit),
     },
     {

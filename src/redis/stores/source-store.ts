@@ -143,7 +143,16 @@ const ADMIT_REQUEST = script(
   'rwAdmitRequest',
   {
     keys: ['clock', 'permits', 'pace', 'state', 'probe', 'open'],
-    args: ['request', 'limit', 'holdMs', 'leaseMs?', 'spacingMs?', 'burst?'],
+    args: [
+      'request',
+      'limit',
+      'holdMs',
+      'leaseMs?',
+      'secondHoldMs?',
+      'longestHoldMs?',
+      'spacingMs?',
+      'burst?',
+    ],
     reply: (count: number | null) => count,
   },
   `
@@ -157,7 +166,7 @@ if isClosed and not args.leaseMs then return nil end
 local gate = 0
 if isClosed then gate = sourceAdmission(state, keys.probe, args.request, args.leaseMs, now) end
 if gate == 2 then return nil end
-local limit = openLimit(keys, rising(open, tonumber(args.limit), now), args, now)
+local limit = openLimit(keys, rising(open, tonumber(args.limit), now, permitsOf(args)), args, now)
 if not limit.isUsedUp() then
   local count = limit.take(args.request)
   limit.save()
@@ -207,7 +216,10 @@ export class BudgetStore {
   ) {}
 
   /** A permit for one request; while a source is closed, only for a probe. */
-  admit(source: string, { request, limit, probeMs }: PermitRequest): Promise<number | null> {
+  admit(
+    source: string,
+    { request, limit, probeMs, secondHoldMs, longestHoldMs }: PermitRequest,
+  ): Promise<number | null> {
     const { clock, budget, sourceAdmission } = this.keys;
     return ADMIT_REQUEST.run(
       this.redis,
@@ -217,6 +229,8 @@ export class BudgetStore {
         limit: limit.requests,
         holdMs: holdMs(limit),
         leaseMs: probeMs,
+        secondHoldMs,
+        longestHoldMs,
         ...paceOf(limit),
       },
     );
@@ -230,10 +244,13 @@ export class BudgetStore {
   }
 
   /** Notes that a request is sent only now: it counts for as long as if its permit were new. */
-  async renew(source: string, { request, limit }: PermitRequest): Promise<void> {
+  async renew(
+    source: string,
+    { request, limit, secondHoldMs }: Omit<PermitRequest, 'probeMs'>,
+  ): Promise<void> {
     const { clock, budget } = this.keys;
     const keys = { clock, permits: budget(source) };
-    await RENEW_PERMIT.run(this.redis, keys, { request, holdMs: holdMs(limit) });
+    await RENEW_PERMIT.run(this.redis, keys, { request, holdMs: secondHoldMs ?? holdMs(limit) });
   }
 
   /** How many requests count now. */
