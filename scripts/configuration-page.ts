@@ -8,8 +8,8 @@ type Schema = z.core.$ZodType;
 
 const EXAMPLE = new URL('../config/runwatch.example.yaml', import.meta.url);
 
-/** Where the endpoints are, by the path of their keys. */
-const ENDPOINT = 'endpoints.<name>';
+/** What there are kinds of, by the path of its keys. */
+const KINDS = ['sources.<name>', 'endpoints.<name>'];
 
 /** Maps of the example whose keys are names that users choose. */
 const NAMED = new Set([
@@ -26,7 +26,7 @@ const NAMED = new Set([
 /** A key of the configuration, in Markdown. */
 export interface Key {
   path: string;
-  /** The kind of endpoint that has it; null for a key that is not of one kind alone. */
+  /** The kind of source or endpoint that has it; null for a key that is not of one kind alone. */
   kind: string | null;
   type: string;
   preset: string;
@@ -34,7 +34,7 @@ export interface Key {
 }
 
 /**
- * The keys in the order of the file, those of endpoints once for each kind. Types and defaults are those of
+ * The keys in the order of the file, those of sources and endpoints once for each kind. Types and defaults are those of
  * the schema; the meaning is the comment of the key in the example file, which has all of them.
  */
 export async function configurationKeys(): Promise<Key[]> {
@@ -70,6 +70,8 @@ function keysOf(schema: Schema, path: string): Leaf[] {
   const inner = unwrap(schema);
   if (inner instanceof z.ZodObject) {
     return Object.entries(inner.shape).flatMap(([key, child]) => {
+      // A key that nothing may be given for yet.
+      if (unwrap(child) instanceof z.ZodNever) return [];
       const at = path === '' ? key : `${path}.${key}`;
       const below = keysOf(child, at);
       return below.length > 0 ? below : [{ path: at, kind: null, schema: child }];
@@ -79,6 +81,7 @@ function keysOf(schema: Schema, path: string): Leaf[] {
     return keysOf(inner.valueType, `${path}.<name>`);
   }
   if (inner instanceof z.ZodDiscriminatedUnion) return keysOfKinds(inner, path);
+  if (inner instanceof z.ZodUnion) return inner.options.flatMap((one) => keysOf(one, path));
   return inner instanceof z.ZodArray ? keysOf(inner.element, `${path}[]`) : [];
 }
 
@@ -87,17 +90,22 @@ function keysOfKinds({ options, def }: z.ZodDiscriminatedUnion, path: string): L
   const tag = `${path}.${def.discriminator}`;
   const ofKinds = options.map((option) => {
     const keys = keysOf(option, path);
-    const literal = keys.find((key) => key.path === tag)?.schema;
+    const given = keys.find((key) => key.path === tag)?.schema;
+    const literal = given && unwrap(given);
     if (!(literal instanceof z.ZodLiteral)) throw new Error(`${tag} is no literal of each kind`);
     const kind = String(literal.value);
+    const isUsual = given instanceof z.ZodOptional;
     const others = keys.filter((key) => key.path !== tag);
     return {
       kind,
+      isUsual,
       keys: others.map((key): Leaf => ({ path: key.path, kind, schema: key.schema })),
     };
   });
   const kinds = z.enum(ofKinds.map(({ kind }) => kind));
-  return [{ path: tag, kind: null, schema: kinds }, ...ofKinds.flatMap(({ keys }) => keys)];
+  const usual = ofKinds.find(({ isUsual }) => isUsual)?.kind;
+  const schema = usual === undefined ? kinds : kinds.default(usual);
+  return [{ path: tag, kind: null, schema }, ...ofKinds.flatMap(({ keys }) => keys)];
 }
 
 const PRESENTED = {
@@ -153,17 +161,17 @@ function wrappedDefault(schema: Schema): unknown {
 }
 
 /**
- * The comments of the example by the path of their key; those of endpoints also by the kind, which the first
- * key of an endpoint says.
+ * The comments of the example by the path of their key; those of sources and endpoints also by the kind, which
+ * their first key says.
  */
 function meaningsIn(example: string): Map<string, string> {
   const meanings = new Map<string, string>();
   let kind = '';
   for (const { path, value, comment } of commentedKeys(example)) {
-    if (path === ENDPOINT) kind = '';
-    if (path === `${ENDPOINT}.type`) kind = value;
+    if (KINDS.includes(path)) kind = '';
+    if (KINDS.some((one) => path === `${one}.type`)) kind = value;
     learn(meanings, path, comment);
-    if (path.startsWith(ENDPOINT)) learn(meanings, placeOf(path, kind), comment);
+    if (KINDS.some((one) => path.startsWith(one))) learn(meanings, placeOf(path, kind), comment);
   }
   return meanings;
 }

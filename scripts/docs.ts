@@ -42,19 +42,25 @@ export async function referencePages(): Promise<Record<string, string>> {
 
 async function configurationPage(): Promise<string> {
   const keys = await configurationKeys();
-  const kinds = groupBy(keys, ({ kind }) => kind);
+  const sections = groupBy(
+    keys.filter(({ kind }) => kind !== null),
+    ({ path }) => path.split('.', 1)[0] ?? '',
+  );
   return pageOf([
     '# Configuration',
     GENERATED,
     'Flags win over the environment, the environment over the file, the file over the defaults. The file is named by `--config` or `RUNWATCH_CONFIG`; else it is the first of `./config/runwatch.yaml`, `./runwatch.yaml` and `/etc/runwatch/runwatch.yaml` that exists. `runwatch config --check --strict` says what is wrong with it. [`runwatch.example.yaml`](../config/runwatch.example.yaml) is a file with every key.',
     '`${NAME}` stands for an environment variable, or for the content of the file that `NAME_FILE` names; `${NAME:-text}` gives a default. A duration is text such as `250ms`, `10s`, `5m`, `2h` or `7d`.',
     keyTable(keys.filter(({ kind }) => kind === null)),
-    '## Keys of endpoints',
-    'The further keys of `endpoints.<name>` depend on its `type`.',
-    ...[...kinds].flatMap(([kind, its]) =>
-      kind === null ? [] : [`### \`${kind}\``, keyTable(its)],
-    ),
+    ...[...sections].flatMap(([section, its]) => keySection(section, its)),
   ]);
+}
+
+function keySection(section: string, keys: readonly Key[]): string[] {
+  const kinds = groupBy(keys, ({ kind }) => kind);
+  const tables = [...kinds].flatMap(([kind, its]) => [`### \`${kind}\``, keyTable(its)]);
+  const lead = `The further keys of \`${section}.<name>\` depend on its \`type\`.`;
+  return [`## Keys of ${section}`, lead].concat(tables);
 }
 
 function keyTable(keys: readonly Key[]): string {

@@ -188,7 +188,7 @@ function openReload(daemon: Daemon): Reload {
       },
     },
     {
-      settings: ['sources.*.api_key', 'sources.*.rate_limit'],
+      settings: ['sources.*.api_key', 'sources.*.headers', 'sources.*.rate_limit'],
       prepare: (next) => () => poller.reconfigure(next.sources),
     },
     {

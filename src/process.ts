@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import type { RereadHeaders } from './config/header-files.ts';
 import type { Config } from './config/schema.ts';
 import { createPulse, type Pulse } from './core/dead-processes.ts';
 import type { PlannedEvent } from './core/delivery/outbox.ts';
@@ -62,6 +63,7 @@ export type ProcessOptions = Pick<
   | 'watchNotes'
   | 'secrets'
   | 'kindOf'
+  | 'headerFiles'
 >;
 
 /**
@@ -96,6 +98,8 @@ export abstract class Process {
   readonly secrets: OwnSecrets;
   /** Of what kind sources are. */
   readonly kindOf: KindOf;
+  /** Reads headers of sources that come from files; a reload replaces it. */
+  readonly headerFiles: { reread: RereadHeaders };
   /** Whether claims of this process surely stand. */
   readonly pulse: Pulse;
 
@@ -121,6 +125,7 @@ export abstract class Process {
     this.hostShortages = createHostShortages({ log: options.log });
     this.secrets = options.secrets;
     this.kindOf = options.kindOf;
+    this.headerFiles = options.headerFiles;
     this.pulse = createPulse(() => this.monotonic());
     this.newToken = tokensOf(options.id);
   }

@@ -101,22 +101,40 @@ async function configurationProblems(): Promise<string[]> {
   }
 }
 
-/** Of the types of an endpoint, the first that has the key. */
+/** Of the types of a source or endpoint, the first that has the key. */
 async function problemsOf(cwd: string, key: string, value: unknown): Promise<string[]> {
+  if (key.startsWith('sources.')) return sourceProblems(cwd, key, value);
   // The log last, which has the fewest keys.
   const kinds = [...ENDPOINT_TYPES.filter((type) => type !== 'log'), 'log'];
   const types = key.startsWith('endpoints.') ? kinds : [null];
   for (const type of types) {
-    await writeFile(join(cwd, 'f.yaml'), stringify(documentOf(key, value, type)));
-    const result = loadConfig({ purpose: 'command', env: {}, cwd, configPath: 'f.yaml' });
-    if (result.kind !== 'invalid') continue;
-    const said = result.problems
-      .map(formatProblem)
-      .map((line) => line.replace(/^f.yaml[\d:]* /, ''));
+    const said = await problemsOfType(cwd, { key, value, type });
     const isLast = type === types.at(-1);
-    if (isLast || !said.some((line) => line.includes('unknown key'))) return said;
+    if (said.length > 0 && (isLast || !said.some((line) => line.includes('unknown key')))) {
+      return said;
+    }
   }
   return [];
+}
+
+/** Noxus first, for which no type need be named; one of type http needs more keys, which are left out. */
+async function sourceProblems(cwd: string, key: string, value: unknown): Promise<string[]> {
+  const said = await problemsOfType(cwd, { key, value, type: null });
+  const isOfHttp = said.some((line) => /(?<!no_such_key): unknown key/.test(line));
+  if (!isOfHttp) return said;
+  const own = key.replace('<name>', 'one').replaceAll('[]', '');
+  const ofHttp = await problemsOfType(cwd, { key, value, type: 'http' });
+  return ofHttp.filter((line) => line.startsWith(own));
+}
+
+async function problemsOfType(
+  cwd: string,
+  { key, value, type }: { key: string; value: unknown; type: string | null },
+): Promise<string[]> {
+  await writeFile(join(cwd, 'f.yaml'), stringify(documentOf(key, value, type)));
+  const result = loadConfig({ purpose: 'command', env: {}, cwd, configPath: 'f.yaml' });
+  if (result.kind !== 'invalid') return [];
+  return result.problems.map(formatProblem).map((line) => line.replace(/^f.yaml[\d:]* /, ''));
 }
 
 /** A document with one setting. */

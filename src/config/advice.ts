@@ -21,6 +21,7 @@ export function adviseOn(config: Config): ConfigProblem[] {
     ...endpointsOfNames(config),
     ...unknownOwners(config),
     ...secretsInClear(config),
+    ...withoutProbe(config),
     ...adviseOnRules(config),
     ...adviseOnInhibition(config),
   ];
@@ -72,16 +73,28 @@ function hostOf(endpoint: Config['endpoints'][string]): [key: 'url' | 'host', st
 }
 
 function secretsInClear({ sources, server }: Config): ConfigProblem[] {
-  const problems = Object.entries(sources)
-    .filter(([, { base_url: url }]) => isInClear(url))
-    .map(([name, { base_url: url }]) => ({
-      path: ['sources', name, 'base_url'],
-      message: inClear('the API key travels', url),
-    }));
+  const problems = Object.entries(sources).flatMap(([name, source]) => {
+    const { base_url: url } = source;
+    const isDeclared = source.type === 'http';
+    if (!isInClear(url) || (isDeclared && Object.keys(source.headers).length === 0)) return [];
+    const what = isDeclared ? 'the headers travel' : 'the API key travels';
+    return [{ path: ['sources', name, 'base_url'], message: inClear(what, url) }];
+  });
   const { public_url: publicUrl } = server;
   if (publicUrl === undefined || !isInClear(publicUrl)) return problems;
   const message = inClear('tokens of the API travel', publicUrl);
   return [...problems, { path: ['server', 'public_url'], message }];
+}
+
+/** Without lists and a probe, nothing but runs shows whether a source answers. */
+function withoutProbe({ sources }: Config): ConfigProblem[] {
+  return Object.entries(sources).flatMap(([name, source]) => {
+    if (source.type !== 'http' || source.probe !== undefined) return [];
+    const message =
+      'it has no probe, so that a run that is not found is not gone until the source has answered ' +
+      'for another run: set probe, such as probe: /status';
+    return [{ path: ['sources', name], message }];
+  });
 }
 
 function inClear(what: string, url: string): string {
@@ -96,6 +109,8 @@ type When = Config['endpoints'][string]['when'];
  */
 function namesOfWorkflows(path: Path, when: When, config: Config): ConfigProblem[] {
   const { workflows, sources } = config;
+  // Ids of workflows of such a source have any form.
+  if (Object.values(sources).some(({ type }) => type === 'http')) return [];
   const discovered = Object.values(sources).flatMap(({ discover }) => discover?.workflows ?? []);
   const known = new Set<string>([...workflowsWithEntry(config), ...discovered]);
   return (when?.workflow_id ?? []).flatMap((wanted) => {

@@ -135,6 +135,8 @@ export interface SettingsDocument {
   references: Map<string, Reference>;
   /** Settings that are absent because their variable is unset. */
   absent: Absence[];
+  /** The texts, before variables were expanded, of settings that files are a part of, by `pathKey`. */
+  ofFiles: Map<string, string>;
   problems: ConfigProblem[];
 }
 
@@ -162,6 +164,7 @@ export function readSettings(yaml: ParsedYaml, environment: Environment): Settin
     places: new Map(),
     references: new Map(),
     absent: [],
+    ofFiles: new Map(),
     problems: [],
     yaml,
     environment,
@@ -169,8 +172,8 @@ export function readSettings(yaml: ParsedYaml, environment: Environment): Settin
   };
   notePlace(yaml.root, { path: [], reader });
   const value = readNode(yaml.root, [], reader);
-  const { places, references, absent, problems } = reader;
-  return { value, places, references, absent, problems };
+  const { places, references, absent, ofFiles, problems } = reader;
+  return { value, places, references, absent, ofFiles, problems };
 }
 
 /** False once the file is too large for a configuration, which is reported once. */
@@ -209,7 +212,10 @@ function readScalar({ value }: Scalar, path: Path, reader: Reader): unknown {
     return undefined;
   }
   if (expansion.reference !== null) reader.references.set(pathKey(path), expansion.reference);
-  if (expansion.kind === 'text') return expansion.text;
+  if (expansion.kind === 'text') {
+    if (expansion.isFromFile) reader.ofFiles.set(pathKey(path), value);
+    return expansion.text;
+  }
   reader.absent.push({ path, reference: expansion.reference });
   return undefined;
 }

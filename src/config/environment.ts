@@ -3,7 +3,9 @@ import { didYouMean, type ConfigProblem, type Reference, suggest } from './probl
 import { MAX_SECRET_BYTES, readRegularFile } from './read-file.ts';
 
 /** The result of a lookup. `failed`: the variable names an unusable file; see `problems`. */
-type Lookup = { kind: 'found'; text: string; secret: boolean } | { kind: 'unset' | 'failed' };
+type Lookup =
+  | { kind: 'found'; text: string; secret: boolean; isFile: boolean }
+  | { kind: 'unset' | 'failed' };
 
 /** The environment, with secrets that are given as files. */
 export interface Environment {
@@ -47,11 +49,13 @@ export function openEnvironment(env: NodeJS.ProcessEnv, cwd: string): Environmen
 
   function find(name: string): Lookup {
     const text = readVariable(env, name);
-    if (text !== null) return { kind: 'found', text, secret: SECRET_NAME.test(name) };
+    if (text !== null) {
+      return { kind: 'found', text, secret: SECRET_NAME.test(name), isFile: false };
+    }
     const path = readVariable(env, `${name}_FILE`);
     if (path === null) return { kind: 'unset' };
     const read = readSecretFile(resolve(cwd, path));
-    if ('text' in read) return { kind: 'found', text: read.text, secret: true };
+    if ('text' in read) return { kind: 'found', text: read.text, secret: true, isFile: true };
     problems.push({ path: [`${name}_FILE`], message: read.error });
     return { kind: 'failed' };
   }
@@ -69,7 +73,13 @@ export function openEnvironment(env: NodeJS.ProcessEnv, cwd: string): Environmen
 
 /** The expansion of a text. `absent`: the text was a single reference to an unset variable. */
 export type Expansion =
-  | { kind: 'text'; text: string; reference: Reference | null }
+  | {
+      kind: 'text';
+      text: string;
+      reference: Reference | null;
+      /** Whether a part is the content of a file, which may change. */
+      isFromFile: boolean;
+    }
   | { kind: 'absent'; reference: Reference }
   | { kind: 'invalid'; message: string };
 
@@ -79,11 +89,12 @@ const REFERENCE = /\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{/g;
 interface Part {
   text: string | null;
   reference: Reference | null;
+  isFile: boolean;
 }
 
 function resolveReference(match: RegExpExecArray, environment: Environment): Part | null {
   const [source, variable, fallback] = match;
-  if (source === '$${') return { text: '${', reference: null };
+  if (source === '$${') return { text: '${', reference: null, isFile: false };
   if (variable === undefined) return null;
   const found = environment.lookup(variable);
   const reference = {
@@ -93,9 +104,10 @@ function resolveReference(match: RegExpExecArray, environment: Environment): Par
     hasDefault: fallback !== undefined,
   };
   if (found.kind === 'found') {
-    return { text: found.text, reference: { ...reference, secret: found.secret } };
+    const { text, secret, isFile } = found;
+    return { text, reference: { ...reference, secret }, isFile };
   }
-  return { text: fallback ?? null, reference };
+  return { text: fallback ?? null, reference, isFile: false };
 }
 
 /**
@@ -103,7 +115,7 @@ function resolveReference(match: RegExpExecArray, environment: Environment): Par
  * is, never expanded again. `$${` stands for a literal `${`.
  */
 export function expand(source: string, environment: Environment): Expansion {
-  let [text, from] = ['', 0];
+  let [text, from, isFromFile] = ['', 0, false];
   const references: Reference[] = [];
   for (const match of source.matchAll(REFERENCE)) {
     const part = resolveReference(match, environment);
@@ -118,9 +130,10 @@ export function expand(source: string, environment: Environment): Expansion {
     text += source.slice(from, match.index) + part.text;
     from = match.index + match[0].length;
     if (part.reference !== null) references.push(part.reference);
+    isFromFile ||= part.isFile;
   }
   const reference = references.find(({ secret }) => secret) ?? references[0] ?? null;
-  return { kind: 'text', text: text + source.slice(from), reference };
+  return { kind: 'text', text: text + source.slice(from), reference, isFromFile };
 }
 
 function unset(reference: Reference | null): Expansion {

@@ -127,18 +127,19 @@ export const serviceUrl = httpUrl.clone().register(presentations, { as: 'url' })
 export const runUrlTemplate = z
   .string({ error: 'expected a URL such as https://app.example/{workflow_id}/{run_id}' })
   .superRefine((template, context) => {
-    const names = [...template.matchAll(/\{(.*?)\}/g)].map(([, inside = '']) => inside);
-    const unknown = names.find((one) => !(URL_PLACEHOLDERS as readonly string[]).includes(one));
-    if (unknown !== undefined) {
-      const known = URL_PLACEHOLDERS.map((one) => `{${one}}`).join(', ');
-      context.addIssue({ code: 'custom', message: `expected only ${known} in braces` });
-      return;
-    }
-    const parsed = httpUrl.safeParse(template.replaceAll(/\{\w+\}/g, 'x'));
-    for (const { message } of parsed.error?.issues ?? []) {
-      context.addIssue({ code: 'custom', message });
-    }
+    const message = urlTemplateProblem(template, URL_PLACEHOLDERS);
+    if (message !== null) context.addIssue({ code: 'custom', message });
   });
+
+/** What is wrong with a URL of runs; null for nothing. @param names that may stand in braces */
+export function urlTemplateProblem(template: string, names: readonly string[]): string | null {
+  const inside = [...template.matchAll(/\{(.*?)\}/g)].map(([, one = '']) => one);
+  if (inside.some((one) => !names.includes(one))) {
+    return `expected only ${names.map((one) => `{${one}}`).join(', ')} in braces`;
+  }
+  const parsed = httpUrl.safeParse(template.replaceAll(/\{\w+\}/g, 'x'));
+  return parsed.error?.issues[0]?.message ?? null;
+}
 
 export const webhookUrl = httpUrl.clone().register(presentations, { as: 'webhook-url' });
 

@@ -4,6 +4,7 @@ import { RunwatchError } from '../core/errors.ts';
 import { adviseOn } from './advice.ts';
 import { checkRules, checkServing, checkSourceNames, crossCheck } from './cross-check.ts';
 import { type Absence, readSettings, parseYaml, withNewNames } from './document.ts';
+import { headerReader, type RereadHeaders } from './header-files.ts';
 import { heldPart, writtenNames, type HeldPart } from './held-part.ts';
 import { openEnvironment, type Environment } from './environment.ts';
 import {
@@ -28,6 +29,7 @@ import { readRegularFile, ownUids, distrust } from './read-file.ts';
 import { ruleSections } from './rule-schema.ts';
 import { childValue, presentationOf, schemaAt, valueAt } from './schema-walk.ts';
 import { type Config, configSchema } from './schema.ts';
+import { LITERAL_KEYS } from './source-schema.ts';
 import { checkTlsFiles } from './tls-files.ts';
 import { readTracing, type TracingSettings } from './tracing.ts';
 
@@ -54,6 +56,7 @@ export interface LoadedConfig {
   warnings: readonly ConfigProblem[];
   /** By the environment alone; null where traces are off. */
   tracing: TracingSettings | null;
+  rereadHeaders: RereadHeaders;
 }
 
 export interface InvalidConfig {
@@ -91,7 +94,11 @@ export function loadConfig(options: LoadOptions): LoadedConfig | InvalidConfig {
     purpose,
   });
   const config = assembled.config && resolvePaths(assembled.config, { env, cwd });
-  const unplaced = [...assembled.problems, ...checkFiles(config, purpose)];
+  const unplaced = [
+    ...assembled.problems,
+    ...checkFiles(config, purpose),
+    ...variablesInTemplates(draft.root, file),
+  ];
   const located = (these: ConfigProblem[]) => these.map((one) => locate(one, { draft, file }));
   const traced = readTracing(environment);
   const warnings = tidy([
@@ -111,7 +118,8 @@ export function loadConfig(options: LoadOptions): LoadedConfig | InvalidConfig {
   }
   const overrides = [...new Set(draft.labels.values())];
   const { tracing } = traced;
-  return { kind: 'loaded', config, file: file.name, overrides, warnings, tracing };
+  const rereadHeaders = headerReader(config, file.ofFiles, () => openEnvironment(env, cwd));
+  return { kind: 'loaded', config, file: file.name, overrides, warnings, tracing, rereadHeaders };
 }
 
 /** The sections of a file that alert rules are made of, as it has them. */
@@ -240,6 +248,24 @@ function seenTogether(
   };
 }
 
+/** What makes up a request is written as it is sent: a secret from a variable would stand in its URL. */
+function variablesInTemplates(
+  root: unknown,
+  { references, absent }: Pick<SettingsFile, 'references' | 'absent'>,
+): ConfigProblem[] {
+  const paths = [
+    ...[...references.keys()].map((key) => key.split('\0')),
+    ...absent.map(({ path }) => path),
+  ];
+  const message = 'expected text without ${…}: no variable may make up a URL or its answer';
+  return paths
+    .filter(([section, name = '', key = '']) => {
+      const isHttp = valueAt(root, ['sources', name, 'type']) === 'http';
+      return section === 'sources' && isHttp && LITERAL_KEYS.includes(String(key));
+    })
+    .map((path) => ({ path, message }));
+}
+
 /** A secret from an unset variable is an error: the author meant it to exist. */
 function unsetSecrets(draft: Draft, { purpose, absent }: AssembleOptions): ConfigProblem[] {
   const isMissed = ({ path, reference }: Absence): boolean => {
@@ -257,7 +283,7 @@ function unsetSecrets(draft: Draft, { purpose, absent }: AssembleOptions): Confi
 
 function isKeyless(source: unknown): source is object {
   if (typeof source !== 'object' || source === null || Array.isArray(source)) return false;
-  return childValue(source, 'api_key') === undefined;
+  return childValue(source, 'type') !== 'http' && childValue(source, 'api_key') === undefined;
 }
 
 /** Complete sources without a key, with a placeholder for it, so that the rest is checked. */
@@ -359,6 +385,8 @@ interface SettingsFile {
   references: ReadonlyMap<string, Reference>;
   /** Settings that are absent because their variable gives nothing. */
   absent: readonly Absence[];
+  /** The texts, before variables were expanded, of settings that files are a part of, by `pathKey`. */
+  ofFiles: ReadonlyMap<string, string>;
   problems: ConfigProblem[];
   /** Settings under old names. */
   warnings: ConfigProblem[];
@@ -372,6 +400,7 @@ const NO_FILE: SettingsFile = {
   places: new Map(),
   references: new Map(),
   absent: [],
+  ofFiles: new Map(),
   problems: [],
   warnings: [],
   broken: false,

@@ -136,7 +136,8 @@ function optionsOf(issue: Pick<Issue, 'code'> & Record<string, unknown>): string
   const { code, params } = issue;
   if (code === 'custom') return ((params as { options?: string[] })?.options ?? []).map(String);
   const options = code === 'invalid_value' ? issue['values'] : issue['options'];
-  return Array.isArray(options) ? options.map(String) : [];
+  // A discriminator that may be absent counts `undefined` among its values.
+  return Array.isArray(options) ? options.filter((one) => one !== undefined).map(String) : [];
 }
 
 function listing(options: string[]): string {
@@ -179,8 +180,17 @@ function unknownKey(path: Path, { schema, value }: Subject): ConfigProblem {
   const parent = path.slice(0, -1);
   const owner = schemaAt(schema, value, parent);
   const object = owner === null ? null : objectAt(owner, valueAt(value, parent));
-  const meant = suggest(String(path.at(-1)), Object.keys(object?.shape ?? {}));
-  return { path, message: `unknown key${didYouMean(meant)}` };
+  const names = owner === null ? [] : keyNamesOf(owner);
+  const meant = suggest(String(path.at(-1)), [...names, ...Object.keys(object?.shape ?? {})]);
+  const expected = names.length === 0 ? '' : `, expected ${listing(names)}`;
+  return { path, message: `unknown key${expected}${didYouMean(meant)}` };
+}
+
+/** The keys of a map that has no others. */
+function keyNamesOf(owner: z.core.$ZodType): string[] {
+  const map = unwrap(owner);
+  const keys = map instanceof z.ZodRecord ? map.keyType : null;
+  return keys instanceof z.ZodEnum ? keys.options.map(String) : [];
 }
 
 /** A hint for the author; nothing where no word is near. */

@@ -35,7 +35,9 @@ function variant(union: z.ZodDiscriminatedUnion, value: unknown): Schema | null 
   const options = union.options.filter((option) => option instanceof z.ZodObject);
   const fits = ({ shape }: z.ZodObject): boolean => {
     const discriminator = shape[union.def.discriminator];
-    return discriminator instanceof z.ZodLiteral && discriminator.values.has(tag as string);
+    if (discriminator instanceof z.ZodOptional && tag === undefined) return true;
+    const literal = discriminator && unwrap(discriminator);
+    return literal instanceof z.ZodLiteral && literal.values.has(tag as string);
   };
   return options.find(fits) ?? null;
 }
@@ -46,6 +48,9 @@ export function objectAt(schema: Schema, value: unknown): z.ZodObject | null {
   if (inner instanceof z.ZodDiscriminatedUnion) {
     const chosen = variant(inner, value);
     return chosen === null ? null : objectAt(chosen, value);
+  }
+  if (inner instanceof z.ZodUnion) {
+    return inner.options.find((option) => option instanceof z.ZodObject) ?? null;
   }
   return inner instanceof z.ZodObject ? inner : null;
 }

@@ -1,11 +1,11 @@
 import { isIP, isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { PER_WATCH } from '../core/delivery/receiver.ts';
-import { ID_PATTERN, WORKFLOW_ENTRY_PATTERN } from '../core/run/id.ts';
+import { WORKFLOW_ENTRY_PATTERN } from '../core/run/id.ts';
 import { PROFILES } from '../core/watch/watch.ts';
-import { NOXUS_URL } from './hosts.ts';
 import { endpoint, webhookSecret, tls } from './endpoint-schema.ts';
 import { ruleSections } from './rule-schema.ts';
+import { source } from './source-schema.ts';
 import {
   duration,
   encryptionKey,
@@ -63,76 +63,10 @@ const egressEntry = z
   .string()
   .refine(isEgressEntry, 'expected an address, a CIDR such as 10.0.0.0/8, or host:port');
 
-/** Each workflow has a list of its own to be read. */
-const MOST_WORKFLOWS = 20;
-
-/** Stands for the runs of every workflow, in the place of ids. */
-export const ALL_WORKFLOWS = 'all';
-
-const EXPECTED = 'expected all, or a list of workflow ids';
-
-function listOfOne(input: unknown): unknown {
-  return input === ALL_WORKFLOWS ? [input] : input;
-}
-
-const workflowId = z
-  .string({ error: 'expected the id of a workflow' })
-  .regex(ID_PATTERN, 'expected the id of a workflow');
-
 /** One for a source alone has the source's name and a slash before the id. */
 const workflowEntryKey = z
   .string({ error: 'expected the id of a workflow' })
   .regex(WORKFLOW_ENTRY_PATTERN, 'expected the id of a workflow, or <source>/<id>');
-
-const workflows = z.preprocess(
-  listOfOne,
-  z
-    .array(workflowId, { error: EXPECTED })
-    .min(1, EXPECTED)
-    .max(MOST_WORKFLOWS, `expected at most ${MOST_WORKFLOWS} workflow ids; all is one list for all`)
-    .refine((ids) => ids.length === 1 || !ids.includes(ALL_WORKFLOWS), {
-      error: 'expected either all or workflow ids',
-    })
-    .refine((ids) => new Set(ids).size === ids.length, { error: 'expected each workflow once' }),
-);
-
-const SINCE = 'expected registration, or a time such as 2025-05-04T10:00:00Z';
-
-/** From when on runs are discovered: the first reading of the list, or a time. */
-const discoverSince = z.union(
-  [z.literal('registration'), z.iso.datetime({ offset: true, error: SINCE })],
-  { error: SINCE },
-);
-
-/** Watches runs without registration, as they appear in the lists of a source. */
-const discover = z.strictObject({
-  workflows,
-  since: discoverSince.default('registration'),
-  every: duration('10s', { min: '100ms', max: '1h' }),
-});
-
-const API_KEY = 'expected the API key of a Noxus workspace';
-
-const apiKey = secretText(API_KEY, { min: 1 }).regex(/^[\x20-\x7e]*$/, `${API_KEY}: plain ASCII`);
-
-const source = z.strictObject({
-  base_url: serviceUrl.default(NOXUS_URL),
-  api_key: apiKey,
-  timeout: duration('10s', { min: '100ms', max: '60s' }),
-  rate_limit: z
-    .strictObject({
-      requests: integer(10, 1, 100_000),
-      per: duration('1s', { min: '100ms', max: '1h' }),
-    })
-    .prefault({}),
-  /** The address of a run in the app of its source. */
-  run_url: runUrlTemplate.optional(),
-  discover: discover.optional(),
-  /** The authorities that are trusted, in PEM, in place of those that Node knows. */
-  ca_file: z.string().min(1, 'expected the path of a file').optional(),
-  /** Of HTTPS_PROXY where it names none; `NO_PROXY` makes exceptions. */
-  proxy: proxyUrl.optional(),
-});
 
 /** What is said of a workflow, whatever its source says of it. */
 const workflow = z.strictObject({
@@ -287,6 +221,8 @@ export type RuleSections = Pick<Config, 'rules' | 'time_intervals' | 'inhibit_ru
 
 export type Config = z.output<typeof configSchema>;
 export type SourceConfig = Config['sources'][string];
+export type HttpSourceConfig = Extract<SourceConfig, { type: 'http' }>;
+export type NoxusSourceConfig = Exclude<SourceConfig, HttpSourceConfig>;
 export type EndpointConfig = Config['endpoints'][string];
 export type WebhookEndpointConfig = Extract<EndpointConfig, { type: 'webhook' }>;
 export type PublicArea = Config['auth']['public'][number];

@@ -1,4 +1,5 @@
 import { uptime } from 'node:os';
+import type { RereadHeaders } from '../config/header-files.ts';
 import type { Config } from '../config/schema.ts';
 import type { TracingSettings } from '../config/tracing.ts';
 import { createLinksOf } from '../core/run/links.ts';
@@ -33,6 +34,8 @@ export interface DaemonOptions {
   clocks?: DaemonClocks;
   /** Of what kind sources are; as their configuration says, unless given. */
   kindOf?: KindOf;
+  /** Reads headers of sources that come from files; none do, unless given. */
+  rereadHeaders?: RereadHeaders;
   /** When it stops, readiness fails; it finishes or releases running work and closes everything. */
   lifecycle: Lifecycle;
 }
@@ -74,7 +77,8 @@ export async function openProcess(
   const tracing = new Tracing(spans, linksOf, clock.now);
   await workflowNames.start(Object.keys(config.sources));
   const secrets = await loadOwnSecrets({ config, log, stores });
-  const given = { config, log, eventLog, version, kindOf, names };
+  const headerFiles = { reread: options.rereadHeaders ?? (() => null) };
+  const given = { config, log, eventLog, version, kindOf, names, headerFiles };
   const made = { id, stores, alertRules, metrics, clock, workflowNames, linksOf, tracing, secrets };
   return { ...given, connections, ...made, ...guarded };
 }

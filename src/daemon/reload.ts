@@ -11,6 +11,7 @@ export const RELOADED_SETTINGS = [
   'endpoints',
   'delivery.per_endpoint',
   'sources.*.api_key',
+  'sources.*.headers',
   'sources.*.rate_limit',
   'rules',
   'time_intervals',
@@ -68,6 +69,7 @@ export class Reload {
     } catch (error) {
       return this.refuse([messageOf(error)]);
     }
+    this.process.headerFiles.reread = loaded.rereadHeaders;
     for (const commit of commits) commit();
     this.accept(loaded.config);
   }

@@ -18,17 +18,33 @@ export interface SourceClientOptions extends TransportOptions {
   onUnreadField?: (field: string) => void;
 }
 
+interface CallOptions {
+  signal?: AbortSignal;
+  /** Called when the first attempt has left this host. */
+  onSent?: () => void;
+}
+
+/** Sends a request of a call, with quick retries. */
+export type Send = <Outcome>(
+  request: SourceRequest<Outcome>,
+  onSent?: () => void,
+) => Promise<Outcome>;
+
 export interface SourceClient {
   /**
+   * Makes several requests as one call, by one deadline.
+   * @throws as {@link SourceClient.send}
+   */
+  call: <Outcome>(
+    make: (send: Send) => Promise<Outcome>,
+    options?: Pick<CallOptions, 'signal'>,
+  ) => Promise<Outcome>;
+  /**
    * Sends a request. One deadline covers everything, quick retries included.
-   * @param options.onSent called when the first attempt has left this host
    * @throws RunwatchError `aborted` when `signal` fires or the client is closed, `host_exhausted` when
    * this host could open no connection; trouble with the source is never thrown
    */
-  send: <Outcome>(
-    request: SourceRequest<Outcome>,
-    options?: { signal?: AbortSignal; onSent?: () => void },
-  ) => Promise<Outcome>;
+  send: <Outcome>(request: SourceRequest<Outcome>, options?: CallOptions) => Promise<Outcome>;
   /** Sends other headers from now on; what is in flight goes on with its own. */
   useHeaders: (headers: SourceHeaders) => void;
   /** Gives up what is in flight and closes all connections. */
@@ -57,17 +73,27 @@ export function createSourceClient(options: SourceClientOptions): SourceClient {
     return { reply, answer };
   };
 
+  const sendWithin = async <Outcome>(
+    request: SourceRequest<Outcome>,
+    deadline: Deadline,
+    onSent?: () => void,
+  ): Promise<Outcome> => {
+    let answered = await attempt(request, deadline, onSent);
+    if (request.mayRepeat && isWorthRetrying(answered.reply)) {
+      const again = async () => ((await mayRetry()) ? attempt(request, deadline) : null);
+      answered = await retryQuickly(answered, again, deadline, random);
+    }
+    const { reply, answer } = answered;
+    return answer.read(reply, { redact: transport.redact, now: now(), onUnread });
+  };
+
   return {
+    call: (make, { signal } = {}) =>
+      calls.within(signal, (deadline) =>
+        make((request, onSent) => sendWithin(request, deadline, onSent)),
+      ),
     send: (request, { signal, onSent } = {}) =>
-      calls.within(signal, async (deadline) => {
-        let answered = await attempt(request, deadline, onSent);
-        if (request.mayRepeat && isWorthRetrying(answered.reply)) {
-          const again = async () => ((await mayRetry()) ? attempt(request, deadline) : null);
-          answered = await retryQuickly(answered, again, deadline, random);
-        }
-        const { reply, answer } = answered;
-        return answer.read(reply, { redact: transport.redact, now: now(), onUnread });
-      }),
+      calls.within(signal, (deadline) => sendWithin(request, deadline, onSent)),
     useHeaders: (headers) => transport.useHeaders(headers),
     close: () => {
       calls.abandonAll();

@@ -9,6 +9,8 @@ export interface SourceRequest<Outcome> {
   readonly path: string;
   /** Sent as JSON; absent, nothing is. */
   readonly body?: object;
+  /** Sent beside the headers of the source. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Whether it is sent again at once after a failure that may pass: never what changes something. */
   readonly mayRepeat: boolean;
   /** Begins to take in an answer; each attempt has its own. */

@@ -24,6 +24,7 @@ interface Outgoing {
   method: 'GET' | 'POST';
   path: string;
   body?: object;
+  headers?: Readonly<Record<string, string>>;
 }
 
 export interface Transport {
@@ -70,12 +71,15 @@ export function createTransport(options: TransportOptions): Transport {
   const sent = { base, timeoutMs: options.timeoutMs };
 
   return {
-    send: ({ method, path, body }, deadline, take, onSent) => {
+    send: ({ method, path, body, headers: own }, deadline, take, onSent) => {
       const url = base.href + path;
       // A stream without any body would wait for one.
       const content = body === undefined ? { body: '' } : { json: body };
+      const extra = own && { headers: own };
       const request =
-        method === 'GET' ? client.stream(url) : client.stream(url, { method, ...content });
+        method === 'GET'
+          ? client.stream(url, extra)
+          : client.stream(url, { method, ...content, ...extra });
       if (onSent !== undefined) request.once('request', (made) => made.once('finish', onSent));
       return replyOf(request, { deadline, take, sent });
     },

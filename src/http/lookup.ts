@@ -99,6 +99,7 @@ export class LookupService implements Slice<Own> {
 const UNKNOWN: RunAddresses['traits'] = {
   idProblem: (runId) => (ID_PATTERN.test(runId) ? null : `expected ${ID_SHAPE}`),
   canonicalId: (runId) => runId,
+  idParts: [],
   idInUrl: () => null,
 };
 

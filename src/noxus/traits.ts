@@ -12,9 +12,11 @@ export const NOXUS_TRAITS: SourceTraits = {
   idShape: ID_SHAPE,
   idProblem: (runId) => (RUN_ID.test(runId) ? null : `expected ${ID_SHAPE}`),
   canonicalId: canonicalRunId,
+  idParts: [],
   idInUrl: runIdInUrl,
   lists: { pageSize: 100, standIn: true },
   streams: true,
   names: true,
+  mayReadTwice: false,
   stop: true,
 };

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { ALL_WORKFLOWS, type Config, registerDefaults } from '../config/schema.ts';
+import { type Config, registerDefaults } from '../config/schema.ts';
+import { ALL_WORKFLOWS } from '../config/source-schema.ts';
 import { firstKind } from '../core/cadence/load.ts';
 import { isoTime } from '../core/event/event.ts';
 import {

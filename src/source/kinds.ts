@@ -1,6 +1,8 @@
-import type { SourceConfig } from '../config/schema.ts';
+import type { HttpSourceConfig, NoxusSourceConfig, SourceConfig } from '../config/schema.ts';
 import type { SourceHeaders, SourcePort } from '../core/source/port.ts';
 import type { SourceTraits } from '../core/source/traits.ts';
+import { openDeclared } from '../declared/port.ts';
+import { declaredTraits } from '../declared/traits.ts';
 import { noxusHeaders, openNoxus, type NoxusOptions } from '../noxus/port.ts';
 import { NOXUS_TRAITS } from '../noxus/traits.ts';
 
@@ -22,15 +24,26 @@ export interface SourceKind {
 /** Of what kind a source is, by its name and configuration. */
 export type KindOf = (name: string, config: SourceConfig) => SourceKind;
 
-/** Every source is a Noxus workspace. */
-export const kindOf: KindOf = (_name, { base_url: baseUrl, api_key }) => {
+export const kindOf: KindOf = (name, config) =>
+  config.type === 'http' ? declaredKind(name, config) : noxusKind(config);
+
+function noxusKind({ base_url: baseUrl, api_key }: NoxusSourceConfig): SourceKind {
   const headers = noxusHeaders(api_key);
   return {
     traits: NOXUS_TRAITS,
     headers,
     open: (options) => openNoxus({ ...options, baseUrl, headers }),
   };
-};
+}
+
+function declaredKind(name: string, config: HttpSourceConfig): SourceKind {
+  const { base_url: baseUrl, headers } = config;
+  return {
+    traits: declaredTraits(name, config),
+    headers,
+    open: (options) => openDeclared({ ...options, baseUrl, headers, declaration: config }),
+  };
+}
 
 /** What a source is and can be asked, for what has only its configuration. */
 export function traitsOf(name: string, config: SourceConfig): SourceTraits {

@@ -9,6 +9,7 @@ import type { Watch } from '../core/watch/watch.ts';
 import type { NextPoll, StoredWatch } from '../redis/commit.ts';
 import type { Source } from './source.ts';
 import { isoTime } from '../core/event/event.ts';
+import { faultLog } from '../fault-log.ts';
 import {
   afterContradiction,
   CONSISTENT_MESSAGE,
@@ -31,6 +32,8 @@ export interface ClaimedPoll {
   permitMs: number | null;
   /** Called when the request is sent. */
   onSent?: () => void;
+  /** Called before a second request. */
+  onSecond?: () => void;
 }
 
 /** The end of a claimed poll. */
@@ -70,10 +73,13 @@ export class RunObserver {
 
   async observe(claim: ClaimedPoll): Promise<Polled> {
     const { process, reader } = this.source;
-    const { stored, onSent } = claim;
+    const { stored, onSent, onSecond } = claim;
     const startedAt = process.now();
     const answeredAt = await this.answeredBefore(stored.watch);
-    const result = await reader.readRun(stored.watch.runId, onSent && { onSent });
+    const { runId, run: before } = stored.watch;
+    const calls = { ...(onSent && { onSent }), ...(onSecond && { onSecond }) };
+    const result = await reader.readRun(runId, { before, ...calls });
+    this.learnName(result);
     return this.record(claim, result, { startedAt, answeredAt });
   }
 
@@ -169,6 +175,17 @@ export class RunObserver {
       before = await watches.get(key);
     }
     return { is: 'unwatched' };
+  }
+
+  /** An answer may name the workflow of its run. */
+  private learnName(result: PollResult): void {
+    if (result.kind !== 'run' || result.workflowName === undefined) return;
+    const { process, name: source } = this.source;
+    const { workflow_id: workflowId } = result.run;
+    if (workflowId === null) return;
+    process.workflowNames
+      .note({ source, workflowId }, result.workflowName)
+      .catch(faultLog(process.log, 'workflow names', { source }));
   }
 
   private async streamStateOf(

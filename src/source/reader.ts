@@ -32,7 +32,7 @@ export class SourceReader {
     private readonly port: SourcePort,
   ) {}
 
-  readRun(runId: string, options?: { onSent?: () => void }): Promise<PollResult> {
+  readRun(runId: string, options?: ReadOptions): Promise<PollResult> {
     return this.ask(
       () => this.port.readRun(runId, options),
       (outcome) => answerAboutRun(outcome, runId),
@@ -99,6 +99,8 @@ export class SourceReader {
     const asked = throttle.asks();
     const outcome = await send();
     const answer = shows(outcome);
+    // An answer to headers that were renewed meanwhile says nothing.
+    if (answer?.kind === 'unauthorized') this.source.refreshHeaders();
     if (answer !== null) await throttle.note(answer, asked);
     return outcome;
   }

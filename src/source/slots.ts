@@ -361,10 +361,15 @@ export class Performer {
     if (stored === null) return schedule.release(claim, 'never').then(() => true);
     const permitMs = limiter.settleMs(claim);
     const arrival = limiter.arrivalOf(claim);
+    const second = limiter.secondOf(claim);
     // The polls of urgent watches go with those that something asked for.
     const isHinted = claim.kind === 'prompt' && stored.watch.profile !== 'urgent';
-    const claimed = { stored, token, lagMs, permitMs, isHinted, onSent: () => arrival.sent() };
-    const polled = await observer.observe(claimed).finally(() => arrival.over());
+    const calls = { onSent: () => arrival.sent(), onSecond: () => second.use() };
+    const claimed = { stored, token, lagMs, permitMs, isHinted, ...calls };
+    const polled = await observer.observe(claimed).finally(() => {
+      arrival.over();
+      second.end();
+    });
     if (polled.is === 'unwatched') await schedule.release(claim, 'never');
     else schedule.settled(claim, polled.is === 'written' ? polled.nextMs : null);
     return polled.is !== 'lost' && !claim.isStale();

@@ -4,7 +4,7 @@ import { loadSourceAuthorities } from '../config/tls-files.ts';
 import { loadByPlan, type SourceLoad } from '../core/cadence/load.ts';
 import { MOST_UNDER_WAY, type RateLimit } from '../core/source/rate-limit.ts';
 import type { Overdue } from '../core/source/overdue.ts';
-import type { SourcePort } from '../core/source/port.ts';
+import type { SourceHeaders, SourcePort } from '../core/source/port.ts';
 import type { SourceTraits } from '../core/source/traits.ts';
 import {
   readsText,
@@ -36,6 +36,9 @@ const TEND_EVERY_MS = 1_000;
 
 /** How often it is checked whether polls agree again, ms. */
 const AGREE_EVERY_MS = 60_000;
+
+/** How often headers that come from files are read again, ms. */
+const REFRESH_HEADERS_MS = 60_000;
 
 /** The time that a poll may take beyond its request, to write its result, ms. */
 const WRITE_MS = 5_000;
@@ -74,6 +77,8 @@ export class Source {
   private readonly onFeedError: (error: unknown) => void;
   /** A fingerprint of what the source is reached by. */
   private access: string;
+  /** Why headers could not be read again; null where they could. */
+  private headersProblem: string | null = null;
   private chores: Periodic[] = [];
   /** Whether runs are read more rarely than they are to be. */
   private isRare = false;
@@ -85,9 +90,10 @@ export class Source {
   ) {
     const kind = process.kindOf(name, config);
     this.traits = kind.traits;
-    this.access = this.accessOf(config, kind);
+    this.access = this.accessOf(config, kind.headers);
     this.policy = pollPolicy(process.config);
-    this.limiter = new SourceLimiter(process, name, limitOf(config));
+    const twiceWithin = this.traits.mayReadTwice ? config.timeout : null;
+    this.limiter = new SourceLimiter(process, name, limitOf(config), twiceWithin);
     this.port = this.openPort(kind);
     this.throttle = new SourceThrottle(this, this.access);
     this.agreement = new SourceAgreement(this);
@@ -128,6 +134,9 @@ export class Source {
       }),
     ];
     if (this.traits.names) this.chores.push(this.learnNames());
+    this.chores.push(
+      startPeriodic(async () => this.refreshHeaders(), { everyMs: REFRESH_HEADERS_MS, onError }),
+    );
   }
 
   isRunning(): boolean {
@@ -236,11 +245,30 @@ export class Source {
     const hasChanged = this.limiter.change(limitOf(next));
     this.slots.shareWith(all);
     if (hasChanged) this.slots.free();
-    const kind = this.process.kindOf(this.name, next);
-    const access = this.accessOf(this.config, kind);
+    // A source of another type needs a restart, and its headers are not for this one.
+    if (next.type === this.config.type) {
+      this.useHeaders(this.process.kindOf(this.name, next).headers);
+    }
+  }
+
+  /** Takes headers that come from files as they are now: tokens that something else renews live hours. */
+  refreshHeaders(): void {
+    const { headerFiles, log } = this.process;
+    const read = headerFiles.reread(this.name);
+    if (read === null) return;
+    const problem = 'problem' in read ? read.problem : null;
+    if (problem !== null && problem !== this.headersProblem) {
+      log.warn({ source: this.name, problem }, 'source.headers_unread');
+    }
+    this.headersProblem = problem;
+    if ('headers' in read) this.useHeaders(read.headers);
+  }
+
+  private useHeaders(headers: SourceHeaders): void {
+    const access = this.accessOf(this.config, headers);
     if (access === this.access) return;
     this.access = access;
-    this.port.useHeaders(kind.headers);
+    this.port.useHeaders(headers);
     this.throttle.useAccess(access);
     this.throttle.freshen().catch(this.limiter.onError);
   }
@@ -317,7 +345,7 @@ export class Source {
    * A fingerprint of what a source is reached by. It is kept with what is known of the source, so the
    * headers cannot be guessed from it without the secret of this installation.
    */
-  private accessOf({ base_url }: SourceConfig, { headers }: SourceKind): string {
+  private accessOf({ base_url }: SourceConfig, headers: SourceHeaders): string {
     const { signingSecret } = this.process.secrets;
     const text = JSON.stringify([base_url, headers]);
     return createHmac('sha256', signingSecret).update(text).digest('base64url').slice(0, 22);

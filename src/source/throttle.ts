@@ -230,7 +230,8 @@ export class SourceThrottle {
 
 /** The remedy in each event. @param label what texts call the source */
 const HELP: Record<SourceChange['type'], (label: string) => string> = {
-  'source.unauthorized': () => 'set a key that may read runs as the api_key of the source',
+  'source.unauthorized': () =>
+    'set a key that may read runs as the api_key of the source, or in its headers',
   'source.throttled': () =>
     'lower rate_limit of the source; `runwatch sources resume` lifts the pause',
   'source.unreachable': (label) =>

@@ -89,6 +89,12 @@ export class WorkflowNames {
     return null;
   }
 
+  /** Notes the name that an answer about a run gives its workflow. */
+  async note({ source, workflowId: id }: WorkflowKey, name: string): Promise<void> {
+    const known = this.namesOf(source);
+    if (known.names.get(id) !== name) await this.learn(source, known, [{ id, name }]);
+  }
+
   /** Reads at most one page of a source's list, where a name is wanted and nothing is in the way. */
   async tend(source: string, reader: WorkflowReader): Promise<void> {
     const known = this.namesOf(source);
@@ -142,16 +148,23 @@ export class WorkflowNames {
 
   private async takeIn(source: string, known: SourceNames, page: WorkflowPage): Promise<void> {
     const pass = known.pass ?? { read: 0, size: PAGE_SIZE };
-    const { names } = known;
-    for (const { id, name } of page.workflows) names.set(id, name);
-    // The names that were learned first go first.
-    const forgotten = [...names.keys()].slice(0, Math.max(0, names.size - MOST_NAMES));
-    for (const id of forgotten) names.delete(id);
-    await this.store.put(source, page.workflows, forgotten);
+    await this.learn(source, known, page.workflows);
     known.pass = nextPass(pass, page);
     const isOver = page.isLast || known.pass.read >= MOST_READ;
     const isFound = known.wanted.size > 0 && [...known.wanted].every((id) => known.names.has(id));
     if (isOver || isFound) this.end(known, isOver ? 'read' : 'found');
+  }
+
+  private async learn(
+    source: string,
+    { names }: SourceNames,
+    named: WorkflowPage['workflows'],
+  ): Promise<void> {
+    for (const { id, name } of named) names.set(id, name);
+    // The names that were learned first go first.
+    const forgotten = [...names.keys()].slice(0, Math.max(0, names.size - MOST_NAMES));
+    for (const id of forgotten) names.delete(id);
+    await this.store.put(source, named, forgotten);
   }
 
   private end(

@@ -151,6 +151,7 @@ test('a reload gives a source the headers of its new key', async () => {
     overrides: [],
     warnings: [],
     tracing: null,
+    rereadHeaders: () => null,
   } as const;
   daemon.reload({ ...loaded, config: { ...config, sources } });
   expect(source.headers).toEqual([{ authorization: 'Bearer key of today' }]);

@@ -63,6 +63,7 @@ function throttle(
     name: `source-${turn}`,
     limiter: { active: () => 50 },
     opened: async () => void lines.push('open'),
+    refreshHeaders: () => undefined,
   });
   const made = new SourceThrottle(source, access);
   Object.assign(source, { throttle: made });

@@ -26,10 +26,12 @@ function traitsOf(label: string, lists: ListTraits | null): SourceTraits {
     idShape: ID_SHAPE,
     idProblem: (runId) => (/^[a-z]+-\d+$/.test(runId) ? null : `expected ${ID_SHAPE}`),
     canonicalId: (runId) => runId,
+    idParts: [],
     idInUrl: () => null,
     lists,
     streams: false,
     names: false,
+    mayReadTwice: false,
     stop: false,
   };
 }
@@ -60,9 +62,9 @@ export function bareSource(lists: ListTraits | null = null): BareSource {
     useHeaders: (next) => void headers.push(next),
     close: () => undefined,
   };
-  const kindOf: KindOf = (name, { api_key }) => ({
+  const kindOf: KindOf = (name, config) => ({
     traits: traitsOf(name, lists),
-    headers: { authorization: `Bearer ${api_key}` },
+    headers: { authorization: `Bearer ${'api_key' in config ? config.api_key : ''}` },
     open: () => port,
   });
   return { kindOf, runs, reads, pages, headers };

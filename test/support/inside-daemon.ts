@@ -9,7 +9,7 @@ type Options = Parameters<typeof startDaemon>[0];
 /** A daemon inside the test's process: the test stops it. */
 export async function startInside(
   config: Record<string, unknown>,
-  given: Pick<Options, 'clocks' | 'kindOf'> = {},
+  given: Pick<Options, 'clocks' | 'kindOf' | 'rereadHeaders'> = {},
 ) {
   const lines: string[] = [];
   const log = pino({}, { write: (line: string) => void lines.push(line) });

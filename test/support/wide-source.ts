@@ -13,10 +13,12 @@ const TRAITS: SourceTraits = {
   idShape: ID_SHAPE,
   idProblem: (runId) => (ID_PATTERN.test(runId) ? null : `expected ${ID_SHAPE}`),
   canonicalId: (runId) => runId,
+  idParts: [],
   idInUrl: () => null,
   lists: null,
   streams: false,
   names: false,
+  mayReadTwice: false,
   stop: false,
 };
 

@@ -29,6 +29,7 @@ const SOME_URL = 'https://chat.example/hooks/x';
 const ENV = {
   HOME: '/home/me',
   NOXUS_API_KEY: 'nox',
+  GH_TOKEN: 'ghp-token',
   RUNWATCH_API_TOKEN: 'a-token-long-enough',
   OPS_WEBHOOK_SECRET: `whsec_${Buffer.alloc(32).toString('base64')}`,
   PAGERDUTY_ROUTING_KEY: 'R0123456789abcdef0123456789abcde',
@@ -61,9 +62,10 @@ function load(yaml: string, env: NodeJS.ProcessEnv): Config {
 
 type JSONSchema = z.core.JSONSchema.BaseSchema;
 
-/** The path of a key; what not all kinds of endpoints have is below the type that has it. */
+/** The path of a key; what not all kinds of endpoints have is below the type that has it, as all of sources. */
 function pathTo(path: string, key: string, type: unknown): string {
-  return typeof type === 'string' && !COMMON_KEYS.has(key) ? `${path}${type}: ${key}` : path + key;
+  const isOfType = typeof type === 'string' && (path === 'sources.*.' || !COMMON_KEYS.has(key));
+  return isOfType ? `${path}${type}: ${key}` : path + key;
 }
 
 /** Every key of a JSON schema, as a path in which `*` stands for a name or an index. */
@@ -71,9 +73,10 @@ function keysOf(schema: unknown, path = ''): string[] {
   if (typeof schema !== 'object' || schema === null) return [];
   const { properties = {}, additionalProperties, items, oneOf, anyOf } = schema as JSONSchema;
   const type = typeof properties['type'] === 'object' ? properties['type'].const : undefined;
-  const own = Object.entries(properties).map(
-    ([key, child]) => [pathTo(path, key, type), child] as const,
-  );
+  const own = Object.entries(properties)
+    // A key that nothing may be given for yet.
+    .filter(([, child]) => typeof child !== 'object' || child.not === undefined)
+    .map(([key, child]) => [pathTo(path, key, type), child] as const);
   return own
     .flatMap(([here, child]) => [here].concat(keysOf(child, `${here}.`)))
     .concat(

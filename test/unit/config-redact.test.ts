@@ -52,6 +52,7 @@ describe('the configuration as it is shown', () => {
           overrides: ['REDIS_URL'],
           warnings: [],
           tracing: null,
+          rereadHeaders: () => null,
         } as const;
         for (const json of [true, false]) {
           const shown = renderConfig(loaded, { json });
@@ -112,6 +113,7 @@ describe('the configuration as it is shown', () => {
       overrides: [],
       warnings: [],
       tracing: null,
+      rereadHeaders: () => null,
     } as const;
     const yaml = renderConfig(loaded, { json: false });
     expect(yaml).toMatch(/^# no file, defaults\n/);

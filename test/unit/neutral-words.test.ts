@@ -9,7 +9,6 @@ const OF_NOXUS = /^(noxus|simulator|demo)\//;
 
 /** Where else `src` may say Noxus: the file, what it says, and why. */
 const SOURCE_LINES: [file: string, text: RegExp, why: string][] = [
-  ['source/kinds.ts', /Every source is a Noxus workspace/, 'names the kinds of sources'],
   ['core/source/traits.ts', /`Noxus`/, 'an example of a label'],
   ['core/run/snapshot.ts', /Unbounded for Noxus|older SDK of Noxus/, 'says what Noxus alone sends'],
   ['core/feed/run-list.ts', /largest page of runs that Noxus gives/, 'the size of a page of Noxus'],
@@ -17,7 +16,11 @@ const SOURCE_LINES: [file: string, text: RegExp, why: string][] = [
   ['fetch/event-stream.ts', /Noxus's SDK waits for as long/, 'where a number comes from'],
   ['core/alert/suppression.ts', /inhibited by noxus-down/, 'the name of a rule, as an example'],
   ['config/hosts.ts', /Where Noxus is/, 'the base_url of a Noxus workspace'],
-  ['config/schema.ts', /the API key of a Noxus workspace/, 'the api_key of a Noxus workspace'],
+  [
+    'config/source-schema.ts',
+    /the API key of a Noxus workspace|literal\('noxus'\)|A workspace of Noxus, or/,
+    'a workspace of Noxus is one type of source',
+  ],
   ['ui/screens/runs-empty.tsx', /the API key of a Noxus workspace/, 'how to begin'],
   ['cli/verbs/wait.ts', /./, '--direct asks Noxus itself'],
   ['cli/wait/direct-account.ts', /./, '--direct asks Noxus itself'],
@@ -40,8 +43,13 @@ const GOLDEN_LINES: [file: string, text: RegExp, why: string][] = [
   ['help.txt', /noxus-simulator-key/, 'the key of the simulator'],
   [
     'configuration-problems.txt',
-    /the API key of a Noxus workspace/,
-    'the api_key of a Noxus workspace',
+    /the API key of a Noxus workspace|expected noxus or http/,
+    'a workspace of Noxus is one type of source',
+  ],
+  [
+    'configuration-keys.txt',
+    /^sources\.<name>\..*( of noxus:|`noxus`)/,
+    'a workspace of Noxus is one type of source',
   ],
   [
     'events.json',

@@ -32,6 +32,7 @@ test('the configuration in force after a reload has what was taken, and the rest
     overrides: [],
     warnings: [],
     tracing: null,
+    rereadHeaders: () => null,
   } as const;
   reload.apply({ ...loaded, config: next });
   const expected = configOf({ sources: { eu: { ...SOURCE, api_key: 'new' } }, endpoints });

@@ -3,6 +3,7 @@ import * as fc from 'fast-check';
 import { createLinksOf } from '../../src/core/run/links.ts';
 import { noxusIdOf } from '../../src/cli/local/run-reader.ts';
 import { readRunUrl, runsAt, type RunAddresses } from '../../src/core/run/run-address.ts';
+import { declaredTraits } from '../../src/declared/traits.ts';
 import { NOXUS_TRAITS } from '../../src/noxus/traits.ts';
 import { configSchema } from '../../src/config/schema.ts';
 import { newWatch, snapshot } from '../support/builders.ts';
@@ -18,6 +19,7 @@ function addresses(source: string, ...templates: string[]): RunAddresses {
     traits: {
       idProblem: (id) => (/^[!-~]+$/.test(id) ? null : 'expected no spaces'),
       canonicalId: (id) => id,
+      idParts: [],
       idInUrl: () => null,
     },
   };
@@ -48,6 +50,22 @@ test.each([
   ['https://{group_id}.ci.example/{run_id}', 'https://acme.ci.example/run-1'],
 ])('a URL by the template %s is that of its run: %s', (template, url) => {
   expect(idsAt(url, addresses('ci', template))).toEqual(['ci run-1']);
+});
+
+test('a URL has the parts of an id wherever the template of its source has them', () => {
+  const id = '{owner}/{repo}/{run}';
+  const run_url = 'https://ci.example/{owner}/{repo}/actions/runs/{run}';
+  const config = { sources: { gh: { id, run_url } }, workflows: {}, server: {} };
+  const linksOf = createLinksOf({ config, learnedName: () => null });
+  const watch = newWatch({ source: 'gh', runId: 'acme/shop/12' });
+  const url = 'https://ci.example/acme/shop/actions/runs/12';
+  expect(linksOf(watch).runUrl).toBe(url);
+  const traits = declaredTraits('gh', { id });
+  const all: RunAddresses[] = [{ source: 'gh', templates: [run_url], places: [], traits }];
+  expect(runsAt(readRunUrl(`${url}?pr=1`)!, all)).toEqual([
+    { source: 'gh', runId: 'acme/shop/12' },
+  ]);
+  expect(runsAt(readRunUrl('https://ci.example/acme/actions/runs/12')!, all)).toEqual([]);
 });
 
 test.each([

@@ -125,9 +125,9 @@ interface Asking {
 
 async function sourceCheck(name: string, source: SourceConfig, asking: Asking): Promise<Diagnosis> {
   try {
-    return ofSource(name, await askSource(name, source, asking));
+    return ofSource(name, source, await askSource(name, source, asking));
   } catch (error) {
-    return ofSource(name, { kind: 'unavailable', message: messageOf(error) });
+    return ofSource(name, source, { kind: 'unavailable', message: messageOf(error) });
   }
 }
 
@@ -165,15 +165,17 @@ async function askSource(
 
 const ANSWERS: ReadonlySet<string> = new Set(['answered', 'run', 'not_found', 'rejected']);
 
-function ofSource(name: string, answer: Answer): Diagnosis {
+function ofSource(name: string, { type }: SourceConfig, answer: Answer): Diagnosis {
   const what = `source ${name}`;
   const good = (detail: string): Diagnosis => ({ name: what, status: 'ok', detail, cure: null });
   if (answer === null) return good('not asked: only a run of it shows whether it answers');
   if (ANSWERS.has(answer.kind)) return good('answers');
   const detail = answer.message ?? answer.kind;
   const isRefused = answer.kind === 'unauthorized' || answer.kind === 'forbidden';
-  const cure = isRefused
-    ? 'give it a key of this workspace (NOXUS_API_KEY, or sources.*.api_key)'
-    : 'see that its base_url is right and can be reached from here';
+  const accepted =
+    type === 'http'
+      ? 'give it headers that its API accepts (sources.*.headers)'
+      : 'give it a key of this workspace (NOXUS_API_KEY, or sources.*.api_key)';
+  const cure = isRefused ? accepted : 'see that its base_url is right and can be reached from here';
   return { name: what, status: 'problem', detail, cure };
 }

@@ -33,6 +33,7 @@ export interface ServeOptions {
 type StartDaemon = (options: {
   config: Config;
   tracing: LoadedConfig['tracing'];
+  rereadHeaders: LoadedConfig['rereadHeaders'];
   log: Logger;
   eventLog: EventLog;
   version: string;
@@ -61,7 +62,7 @@ export async function serve(
     cli.io.stderr.write(renderInvalid(loaded));
     return EXIT.usage;
   }
-  const { config, warnings, tracing } = loaded;
+  const { config, warnings, tracing, rereadHeaders } = loaded;
   const { stdout, stderr } = cli.io;
   const { fd, stream } = stdout;
   const terminal = stdout.isTty ? { colors: stdout.colors.isColorSupported } : null;
@@ -107,7 +108,7 @@ export async function serve(
   });
   const { version } = cli;
   const started = startOrUndo(lifecycle, timeoutMs, () =>
-    startDaemon({ config, tracing, log, eventLog, version, lifecycle }),
+    startDaemon({ config, tracing, rereadHeaders, log, eventLog, version, lifecycle }),
   ).catch((error: unknown) => {
     // A signal while it was starting is a stop in good order, too, whatever the start made of it.
     if (!signalled) throw error;

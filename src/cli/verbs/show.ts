@@ -144,6 +144,9 @@ function runFields(
     ['status', statusText(run, colors)],
     ...workflowField(name, run),
     ...(url === null ? [] : [['link', plain(url)] as const]),
+    ...(run.source_status === undefined
+      ? []
+      : [["the source's word", plain(run.source_status)] as const]),
     ...OWN_ROWS.flatMap((field): Field[] => {
       const value = run[field];
       return value === null ? [] : [[RUN_FIELDS[field].label, fieldText(field, value, now)]];

@@ -1,5 +1,6 @@
 import type { WorkflowKey } from '../cadence/phase.ts';
 import type { WatchKey } from '../watch/watch.ts';
+import { parseIdTemplate, splitId, type IdTemplate } from '../source/run-template.ts';
 import { ID_PATTERN } from './id.ts';
 import type { RunSnapshot } from './snapshot.ts';
 import { workflowEntry } from './workflow-entry.ts';
@@ -33,11 +34,16 @@ export const URL_PLACEHOLDERS = ['run_id', 'workflow_id', 'group_id'] as const;
  * are kept in its path, since an encoded one is another path to most servers; elsewhere they are encoded.
  * @returns null where the template needs an id that is not known
  */
-function fillUrl(template: string, { runId, run }: LinkedWatch): string | null {
+function fillUrl(
+  template: string,
+  { runId, run }: LinkedWatch,
+  idTemplate: IdTemplate | null,
+): string | null {
   const values: Record<string, string | null> = {
     run_id: run?.id ?? runId,
     workflow_id: run?.workflow_id ?? null,
     group_id: run?.group_id ?? null,
+    ...(idTemplate !== null && splitId(idTemplate, runId)),
   };
   let isComplete = true;
   const { start, end } = pathIn(template);
@@ -65,7 +71,8 @@ export function dashboardUrl(publicUrl: string, { source, runId }: WatchKey): st
 
 /** The parts of the configuration that name workflows and say where runs are found. */
 interface LinksConfig {
-  sources: Readonly<Record<string, { run_url?: string | undefined }>>;
+  /** With `id`, the template of ids, where they have parts. */
+  sources: Readonly<Record<string, { run_url?: string | undefined; id?: string | undefined }>>;
   workflows: Readonly<Record<string, { name?: string | undefined; run_url?: string | undefined }>>;
   server: { public_url?: string | undefined };
 }
@@ -97,6 +104,8 @@ function runUrlOf(config: LinksConfig, watch: LinkedWatch): string | null {
   const { source, run } = watch;
   const workflowId = run?.workflow_id ?? null;
   const own = workflowId === null ? undefined : workflowEntry(config, { source, workflowId });
-  const template = own?.run_url ?? config.sources[source]?.run_url;
-  return template === undefined ? null : fillUrl(template, watch);
+  const { run_url: usual, id } = config.sources[source] ?? {};
+  const template = own?.run_url ?? usual;
+  const idTemplate = id === undefined ? null : parseIdTemplate(id);
+  return template === undefined ? null : fillUrl(template, watch, idTemplate);
 }

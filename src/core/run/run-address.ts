@@ -10,7 +10,7 @@ export interface RunAddresses {
   templates: readonly string[];
   /** Other URLs at the hosts of its pages and its API. */
   places: readonly string[];
-  traits: Pick<SourceTraits, 'idProblem' | 'canonicalId' | 'idInUrl'>;
+  traits: Pick<SourceTraits, 'idProblem' | 'canonicalId' | 'idParts' | 'idInUrl'>;
 }
 
 /** Characters around an id that come along when it is copied. */
@@ -41,7 +41,7 @@ export function runsAt(url: URL, all: readonly RunAddresses[]): WatchKey[] {
   const named = runsByTemplate(url, all);
   if (named.length > 0) return named;
   const atHome = all.filter((one) =>
-    [...one.templates, ...one.places].some((place) => shapeOf(place).host === url.host),
+    [...one.templates, ...one.places].some((place) => shapeOf(place, []).host === url.host),
   );
   const possible = atHome.length > 0 ? atHome : all;
   return possible.flatMap((one) => keyOf(one, one.traits.idInUrl(url)));
@@ -51,7 +51,9 @@ export function runsAt(url: URL, all: readonly RunAddresses[]): WatchKey[] {
 export function runsByTemplate(url: URL, all: readonly RunAddresses[]): WatchKey[] {
   return withoutRepeats(
     all.flatMap((one) =>
-      one.templates.flatMap((template) => keyOf(one, idByTemplate(url, template))),
+      one.templates.flatMap((template) =>
+        keyOf(one, idByTemplate(url, template, one.traits.idParts)),
+      ),
     ),
   );
 }
@@ -73,56 +75,76 @@ function withoutRepeats(keys: readonly WatchKey[]): WatchKey[] {
  * The id that filled a template. What the template leaves open of query and fragment may be anything.
  * @returns null where the URL has another form
  */
-function idByTemplate(url: URL, template: string): string | null {
-  const shape = shapeOf(template);
-  const values = new Map<string, string>();
+function idByTemplate(url: URL, template: string, parts: readonly string[]): string | null {
+  const names = [...URL_PLACEHOLDERS, ...parts];
+  const shape = shapeOf(template, names);
+  const values = new Filled(names);
   const isFilled =
-    fill(shape.host, url.host, values) &&
-    fill(withoutSlash(shape.pathname), withoutSlash(url.pathname), values, percentDecoded) &&
+    values.fill(shape.host, url.host) &&
+    values.fill(withoutSlash(shape.pathname), withoutSlash(url.pathname), percentDecoded) &&
     [...shape.searchParams].every(([name, value]) =>
       // A plus in a query is read as a space, which no id has.
-      fill(value, (url.searchParams.get(name) ?? '').replaceAll(' ', '+'), values),
+      values.fill(value, (url.searchParams.get(name) ?? '').replaceAll(' ', '+')),
     ) &&
     (shape.hash === '' ||
-      fill(withoutSlash(shape.hash), fragmentOf(url, shape), values, percentDecoded));
-  return isFilled ? (values.get('run_id') ?? null) : null;
+      values.fill(withoutSlash(shape.hash), fragmentOf(url, shape), percentDecoded));
+  return isFilled ? (values.joined(parts) ?? values.get('run_id')) : null;
 }
 
 /** Stands for a placeholder in what is parsed as a URL: it changes no letter of it. */
-const markOf = (name: string) => `zqjx${URL_PLACEHOLDERS.findIndex((one) => one === name)}xjqz`;
+const markOf = (place: number) => `zqjx${Math.max(0, place)}xjqz`;
 
-const MARK = /zqjx(\d)xjqz/;
+const MARK = /zqjx(\d+)xjqz/;
 
-function shapeOf(template: string): URL {
-  return new URL(template.replaceAll(/\{(\w+)\}/g, (_, name: string) => markOf(name)));
+/** @param names of placeholders */
+function shapeOf(template: string, names: readonly string[]): URL {
+  return new URL(
+    template.replaceAll(/\{(\w+)\}/g, (_, name: string) => markOf(names.indexOf(name))),
+  );
 }
 
-/**
- * Adds the values by which a text fills a shape. Each takes as little as it can, and the last one what is
- * left, so that time grows with the length of the text alone.
- * @returns false where the text does not fill it, or fills a placeholder by two values
- */
-function fill(
-  shape: string,
-  text: string,
-  values: Map<string, string>,
-  decode: (text: string) => string | null = (same) => same,
-): boolean {
-  const [start = '', ...rest] = shape.split(MARK);
-  if (!text.startsWith(start)) return false;
-  let at = start.length;
-  for (let index = 0; index < rest.length; index += 2) {
-    const name = URL_PLACEHOLDERS[Number(rest[index])] ?? '';
-    const literal = rest[index + 1] ?? '';
-    const isLast = index + 2 === rest.length;
-    const end = isLast ? endBefore(text, literal) : text.indexOf(literal, at);
-    if (end <= at) return false;
-    const value = decode(text.slice(at, end));
-    if (value === null || (values.get(name) ?? value) !== value) return false;
-    values.set(name, value);
-    at = end + literal.length;
+/** The values that texts have in the places of placeholders. */
+class Filled {
+  private readonly values = new Map<string, string>();
+
+  constructor(private readonly names: readonly string[]) {}
+
+  get(name: string): string | null {
+    return this.values.get(name) ?? null;
   }
-  return at === text.length;
+
+  /** The id that parts make up; null where there are none, or one has no value. */
+  joined(parts: readonly string[]): string | null {
+    const values = parts.flatMap((name) => this.get(name) ?? []);
+    return parts.length === 0 || values.length < parts.length ? null : values.join('/');
+  }
+
+  /**
+   * Adds the values by which a text fills a shape. Each takes as little as it can, and the last one what is
+   * left, so that time grows with the length of the text alone.
+   * @returns false where the text does not fill it, or fills a placeholder by two values
+   */
+  fill(
+    shape: string,
+    text: string,
+    decode: (text: string) => string | null = (same) => same,
+  ): boolean {
+    const [start = '', ...rest] = shape.split(MARK);
+    if (!text.startsWith(start)) return false;
+    let at = start.length;
+    for (let index = 0; index < rest.length; index += 2) {
+      const name = this.names[Number(rest[index])] ?? '';
+      const literal = rest[index + 1] ?? '';
+      const isLast = index + 2 === rest.length;
+      const end = isLast ? endBefore(text, literal) : text.indexOf(literal, at);
+      if (end <= at) return false;
+      const value = decode(text.slice(at, end));
+      if (value === null || (this.get(name) ?? value) !== value) return false;
+      this.values.set(name, value);
+      at = end + literal.length;
+    }
+    return at === text.length;
+  }
 }
 
 function endBefore(text: string, literal: string): number {

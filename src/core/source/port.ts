@@ -5,7 +5,7 @@ import type {
   WorkflowListOutcome,
   WorkflowsQuestion,
 } from '../feed/workflow.ts';
-import type { PollResult } from '../run/snapshot.ts';
+import type { PollResult, RunSnapshot } from '../run/snapshot.ts';
 import type { StopOutcome } from './stop.ts';
 
 /** Headers that each request to a source carries; all of it is secret. */
@@ -16,6 +16,10 @@ export interface ReadOptions {
   signal?: AbortSignal;
   /** Called when the request has left this host. */
   onSent?: () => void;
+  /** Called before a second request, of a source that may read twice. */
+  onSecond?: () => void;
+  /** The snapshot before this read; absent where there is none. */
+  before?: RunSnapshot | null;
 }
 
 /** What a request comes to that only shows whether the source answers. */

@@ -19,6 +19,8 @@ export interface SourceTraits {
   idProblem(runId: string): string | null;
   /** The one spelling of an id that a run of it can have. */
   canonicalId(runId: string): string;
+  /** The names of the parts that an id is made of, joined by slashes; empty where it has none. */
+  readonly idParts: readonly string[];
   /** The run id in a URL of its own pages or API; null for none. */
   idInUrl(url: URL): string | null;
   /** Null where its runs cannot be listed: then nothing is discovered, and each run is polled by itself. */
@@ -27,6 +29,8 @@ export interface SourceTraits {
   readonly streams: boolean;
   /** Whether it gives names of workflows and nodes. */
   readonly names: boolean;
+  /** Whether a read of a run may take a second request. Its permit is taken with that of the first. */
+  readonly mayReadTwice: boolean;
   /** Whether a run can be stopped. */
   readonly stop: boolean;
 }

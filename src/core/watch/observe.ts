@@ -105,7 +105,7 @@ function pollOf(
 function draftOf(watch: Watch, result: PollResult, context: ObserveContext): ObservationDraft {
   switch (result.kind) {
     case 'run':
-      return runSeen(watch, result.run, context);
+      return notBefore(runSeen(watch, result.run, context), result.retryAfterMs, context.now);
     case 'not_found': {
       const message = `${context.label} does not know this run (404)`;
       return runMissing(watch, { code: 'not_found', message }, context);
@@ -121,6 +121,22 @@ function draftOf(watch: Watch, result: PollResult, context: ObserveContext): Obs
     case 'invalid_response':
       return readFailed(watch, result, context);
   }
+}
+
+/** The source may ask for a delay of this run; others are polled as ever. */
+function notBefore(
+  draft: ObservationDraft,
+  retryAfterMs: number | undefined,
+  now: number,
+): ObservationDraft {
+  if (retryAfterMs === undefined) return draft;
+  const { nextPollAt, spareAt = null } = draft;
+  const at = now + retryAfterMs;
+  return {
+    ...draft,
+    nextPollAt: Math.max(nextPollAt, at),
+    spareAt: spareAt === null ? null : Math.max(spareAt, at),
+  };
 }
 
 /**

@@ -49,11 +49,14 @@ type RunShape = {
 
 /** What is shown of a run: the snapshot, and nothing else. */
 export const runSnapshot = z
-  .object(
-    Object.fromEntries(
+  .object({
+    ...(Object.fromEntries(
       RUN_FIELD_NAMES.map((name) => [name, VALUES[RUN_FIELDS[name].kind]]),
-    ) as RunShape,
-  )
+    ) as RunShape),
+    source_status: z.string().optional().meta({
+      description: "The source's own word for the status; of sources of `type: http` alone.",
+    }),
+  })
   .meta({
     id: 'Run',
     description:

@@ -248,6 +248,12 @@ function Metadata({ watch }: { watch: Watch }) {
           <h2>Of the run</h2>
         </div>
         <dl class="pairs">
+          {run?.source_status === undefined ? null : (
+            <div>
+              <dt>source_status</dt>
+              <dd class="mono id">{run.source_status}</dd>
+            </div>
+          )}
           {OTHER_FIELDS.map((name) =>
             run?.[name] == null ? null : (
               <div key={name}>

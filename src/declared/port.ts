@@ -1,0 +1,218 @@
+import type { FetchTrouble, PollResult } from '../core/run/snapshot.ts';
+import type { ProbeOutcome, ReadOptions, SourcePort } from '../core/source/port.ts';
+import {
+  fillTemplate,
+  idProblemOf,
+  parseRequestTemplate,
+  splitId,
+  type IdParts,
+  type IdTemplate,
+  type RequestTemplate,
+} from '../core/source/run-template.ts';
+import { invalid } from '../fetch/body.ts';
+import { createSourceClient, type Send, type SourceClientOptions } from '../fetch/client.ts';
+import type { SourceRequest } from '../fetch/request.ts';
+import { DocumentBody, outcomeOf, type DocumentOutcome, type ErrorsDeclaration } from './answer.ts';
+import {
+  RunMapping,
+  type AskedRun,
+  type FieldsDeclaration,
+  type FirstReading,
+  type MappingDeclaration,
+  type SecondDeclaration,
+  type Values,
+} from './mapping.ts';
+import { RememberedDocuments, type RememberedDocument } from './remembered.ts';
+import { PathTree } from './scalar-reader.ts';
+import { idTemplateOf } from './traits.ts';
+
+/** An API of runs with an id and a status, as the configuration declares it. */
+interface SourceDeclaration extends MappingDeclaration {
+  readonly id: string;
+  readonly run: FieldsDeclaration & { readonly get: string };
+  readonly also?: (SecondDeclaration & { readonly get: string }) | undefined;
+  readonly errors: ErrorsDeclaration;
+  readonly conditional: boolean;
+  readonly probe?: string | undefined;
+}
+
+interface DeclaredOptions extends SourceClientOptions {
+  declaration: SourceDeclaration;
+}
+
+/**
+ * Opens an API that the configuration declares. Nothing is sent before it is asked.
+ * @throws RunwatchError `invalid_source` when no request could ever be made with these options
+ */
+export function openDeclared(options: DeclaredOptions): SourcePort {
+  const client = createSourceClient(options);
+  const { now = Date.now } = options;
+  const reader = new RunReader(options.declaration, now);
+  const { probe } = options.declaration;
+  return {
+    readRun: (runId, { signal, ...call } = {}) =>
+      client.call((send) => reader.readRun(send, runId, call), signal && { signal }),
+    probe: probe === undefined ? null : () => client.call((send) => reader.probe(send, probe)),
+    readPage: null,
+    streams: null,
+    names: null,
+    stop: null,
+    useHeaders(headers) {
+      client.useHeaders(headers);
+      // Other users may be shown other runs.
+      reader.forget();
+    },
+    close: () => client.close(),
+  };
+}
+
+/** Reads runs of one source by one or two requests each. */
+class RunReader {
+  private readonly mapping: RunMapping;
+  private readonly ids: IdTemplate;
+  private readonly first: RequestTemplate;
+  private readonly second: RequestTemplate | null;
+  /** What was read last by the first requests, and by the second ones; null where nothing is kept. */
+  private readonly remembered: { first: RememberedDocuments; second: RememberedDocuments } | null;
+
+  constructor(
+    private readonly declaration: SourceDeclaration,
+    private readonly now: () => number,
+  ) {
+    const { id, run, also, conditional } = declaration;
+    this.mapping = new RunMapping(declaration);
+    this.ids = idTemplateOf(id);
+    this.first = requestTemplateOf(run.get, this.ids);
+    this.second = also === undefined ? null : requestTemplateOf(also.get, this.ids);
+    this.remembered = conditional
+      ? { first: new RememberedDocuments(), second: new RememberedDocuments() }
+      : null;
+  }
+
+  async readRun(
+    send: Send,
+    runId: string,
+    { onSent, onSecond, before = null }: Omit<ReadOptions, 'signal'>,
+  ): Promise<PollResult> {
+    const parts = splitId(this.ids, runId);
+    if (parts === null) return { kind: 'rejected', message: idProblemOf(this.ids, runId) ?? '' };
+    const path = fillTemplate(this.first, parts);
+    const { tree } = this.mapping;
+    const remembered = this.remembered?.first;
+    const answer = await this.read(send, { path, tree, remembered, onSent });
+    if (answer.kind === 'gone') return { kind: 'not_found' };
+    if (answer.kind !== 'document') return answer;
+    const asked = { runId, ownId: parts[this.ids.at(-1) ?? ''] ?? '', before };
+    const reading = this.mapping.readFirst(answer.values, asked);
+    if ('problem' in reading) return invalid(reading.problem);
+    const seen = await this.readAgain(send, reading, { parts, ownId: asked.ownId, onSecond });
+    if ('kind' in seen) return seen;
+    return this.seenRun(seen, { ...asked, now: this.now() }, answer.retryAfterMs);
+  }
+
+  async probe(send: Send, path: string): Promise<ProbeOutcome> {
+    const outcome = await this.read(send, { path: path.slice(1), tree: NO_PATHS });
+    if (outcome.kind === 'document') return { kind: 'answered' };
+    if (outcome.kind !== 'gone') return outcome;
+    return { kind: 'unavailable', message: `status ${outcome.status}: is the probe right?` };
+  }
+
+  forget(): void {
+    this.remembered?.first.clear();
+    this.remembered?.second.clear();
+  }
+
+  /** Both answers make the observation, or neither does. */
+  private async readAgain(
+    send: Send,
+    first: FirstReading,
+    {
+      parts,
+      ownId,
+      onSecond,
+    }: { parts: IdParts; ownId: string; onSecond: (() => void) | undefined },
+  ): Promise<FirstReading | FetchTrouble> {
+    if (this.second === null || !this.mapping.needsSecond(first)) return first;
+    onSecond?.();
+    const path = fillTemplate(this.second, parts);
+    const { secondTree: tree } = this.mapping;
+    const answer = await this.read(send, { path, tree, remembered: this.remembered?.second });
+    if (answer.kind === 'document') {
+      return this.mapping.withSecond(first, answer.values, { ownId });
+    }
+    return answer.kind === 'gone'
+      ? { kind: 'unavailable', message: `also: status ${answer.status}` }
+      : { ...answer, message: `also: ${answer.message}` };
+  }
+
+  private seenRun(seen: FirstReading, asked: AskedRun, retryAfterMs: number | null): PollResult {
+    const { run, workflowName } = this.mapping.runOf(seen, asked);
+    return {
+      kind: 'run',
+      run,
+      ...(workflowName !== null && { workflowName }),
+      ...(retryAfterMs !== null && { retryAfterMs }),
+    };
+  }
+
+  /** Reads a document; one that has not changed is as it was. */
+  private async read(
+    send: Send,
+    { path, tree, remembered, onSent }: DocumentQuestion,
+  ): Promise<ReadDocument> {
+    const known = remembered?.get(path) ?? null;
+    const outcome = await send(this.requestOf(path, tree, known), onSent);
+    if (outcome.kind === 'unchanged') {
+      const { retryAfterMs } = outcome;
+      return { kind: 'document', values: known?.values ?? [], retryAfterMs };
+    }
+    if (outcome.kind !== 'document') return outcome;
+    const { values, tag, retryAfterMs } = outcome;
+    if (tag === null) remembered?.delete(path);
+    else remembered?.put(path, { tag, values });
+    return { kind: 'document', values, retryAfterMs };
+  }
+
+  private requestOf(
+    path: string,
+    tree: PathTree,
+    known: RememberedDocument | null,
+  ): SourceRequest<DocumentOutcome> {
+    const { errors } = this.declaration;
+    return {
+      kind: 'run',
+      method: 'GET',
+      path,
+      mayRepeat: true,
+      ...(known !== null && { headers: { 'if-none-match': known.tag } }),
+      openAnswer() {
+        const body = new DocumentBody(tree);
+        return {
+          take: body.take,
+          read: (reply, { now }) =>
+            outcomeOf(reply, body, { errors, isConditional: known !== null, now }),
+        };
+      },
+    };
+  }
+}
+
+interface DocumentQuestion {
+  path: string;
+  tree: PathTree;
+  remembered?: RememberedDocuments | undefined;
+  onSent?: (() => void) | undefined;
+}
+
+type ReadDocument =
+  | { kind: 'document'; values: Values; retryAfterMs: number | null }
+  | Exclude<DocumentOutcome, { kind: 'document' | 'unchanged' }>;
+
+/** Nothing of an answer to a probe is kept. */
+const NO_PATHS = new PathTree();
+
+function requestTemplateOf(text: string, ids: IdTemplate): RequestTemplate {
+  const parsed = parseRequestTemplate(text, ids);
+  if ('template' in parsed) return parsed.template;
+  throw new Error(`the configuration lets a request pass that is none: ${text}`);
+}

@@ -1,0 +1,274 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { loadConfig, type LoadedConfig } from '../../src/config/load.ts';
+import { formatProblem } from '../../src/config/problems.ts';
+import { redactConfig } from '../../src/config/redact.ts';
+
+let cwd: string;
+
+beforeAll(() => {
+  cwd = mkdtempSync(join(tmpdir(), 'runwatch-http-source-'));
+});
+
+afterAll(() => rmSync(cwd, { recursive: true }));
+
+function load(yaml: string, env: NodeJS.ProcessEnv = {}) {
+  writeFileSync(join(cwd, 'f.yaml'), yaml);
+  return loadConfig({ purpose: 'serve', env, cwd, configPath: 'f.yaml' });
+}
+
+function loaded(yaml: string, env?: NodeJS.ProcessEnv): LoadedConfig {
+  const result = load(yaml, env);
+  if (result.kind === 'loaded') return result;
+  throw new Error(result.problems.map(formatProblem).join('\n'));
+}
+
+function problemsOf(yaml: string, env?: NodeJS.ProcessEnv): string[] {
+  const result = load(yaml, env);
+  return result.kind === 'invalid' ? result.problems.map(formatProblem) : [];
+}
+
+const GITHUB = `sources:
+  gh:
+    type: http
+    base_url: https://api.github.com/repos
+    headers: { authorization: 'Bearer \${GH_TOKEN}', accept: application/vnd.github+json }
+    id: '{owner}/{repo}/{run}'
+    run:
+      get: '/{owner}/{repo}/actions/runs/{run}?exclude_pull_requests=true'
+      id: $.id
+      status: [$.conclusion, $.status]
+      workflow: $.workflow_id
+      workflow_name: $.name
+      created: $.created_at
+      started: $.run_started_at
+      finished: $.updated_at
+      progress: { done: $.done, total: $.total }
+    states: { queued: queued, running: [in_progress, false], completed: ['*'] }
+    absent: running
+    also: { when: completed, get: '/{owner}', id: $.id, status: $.next, states: { stopped: ['*'] } }
+    errors: { rate_limit_remaining: x-ratelimit-remaining, rate_limit_reset: x-ratelimit-reset }
+    conditional: true
+    probe: /acme
+    run_url: https://github.com/{owner}/{repo}/actions/runs/{run}
+    rate_limit: { requests: 4000, per: 1h }
+`;
+
+/** The least source, with some lines changed, and further ones. */
+function source(changes: Record<string, string> = {}, more = ''): string {
+  const lines = {
+    type: 'http',
+    base_url: 'https://api.example',
+    run: "{ get: '/runs/{run}', id: $.id, status: $.status }",
+    states: '{ completed: [done] }',
+    ...changes,
+  };
+  const text = Object.entries(lines).map(([key, value]) => `    ${key}: ${value}\n`);
+  return `sources:\n  api:\n${text.join('')}${more}`;
+}
+
+describe('sources of type http', () => {
+  test('every key is taken, and lists of one may be written without brackets', () => {
+    const { config, warnings } = loaded(GITHUB, { GH_TOKEN: 'ghp_secret' });
+    expect(warnings).toEqual([]);
+    expect(config.sources['gh']).toMatchObject({
+      type: 'http',
+      headers: { authorization: 'Bearer ghp_secret' },
+      run: { status: ['$.conclusion', '$.status'], progress: { done: '$.done', total: '$.total' } },
+      states: { queued: ['queued'], running: ['in_progress', 'false'], completed: ['*'] },
+      absent: 'running',
+      also: { when: ['completed'], status: ['$.next'] },
+      errors: { gone: [404, 410], rate_limited: [429], rate_limit_reset: 'x-ratelimit-reset' },
+      conditional: true,
+      rate_limit: { requests: 4_000, per: 3_600_000 },
+      timeout: 10_000,
+    });
+  });
+
+  test('the least source has the defaults', () => {
+    expect(loaded(source()).config.sources['api']).toMatchObject({
+      id: '{run}',
+      headers: {},
+      errors: { gone: [404, 410], rate_limited: [429] },
+      conditional: false,
+      rate_limit: { requests: 10, per: 1_000 },
+    });
+  });
+
+  test('headers are secret: what is shown of the configuration does not have them', () => {
+    const { config } = loaded(GITHUB, { GH_TOKEN: 'ghp_secret' });
+    const shown = redactConfig(config);
+    expect(JSON.stringify(shown)).not.toMatch(/ghp_secret|vnd.github/);
+    expect(shown['sources']).toMatchObject({
+      gh: {
+        headers: { authorization: '[redacted]', accept: '[redacted]' },
+        run: { id: '$.id', progress: { done: '$.done' } },
+        states: { running: ['in_progress', 'false'] },
+      },
+    });
+  });
+
+  test.each<[Record<string, string>, string]>([
+    [
+      { type: 'htp' },
+      '3:5 sources.api.type: expected noxus or http, got "htp" (did you mean http?)',
+    ],
+    [
+      { run: "{ get: 'runs/{run}', id: $.id, status: $.status }" },
+      'sources.api.run.get: expected a path that begins with /',
+    ],
+    [
+      { run: "{ get: '/runs/{run}', id: id, status: $.status }" },
+      'sources.api.run.id: expected a path such as $.status, $.items[0].state or $[\'run-id\'], got "id"',
+    ],
+    [
+      { run: "{ get: '/runs/{run}', id: $.id, status: [$..status] }" },
+      'sources.api.run.status.0: expected a path such as $.status',
+    ],
+    [
+      { run: "{ get: '/runs/{run}', id: $.id, status: $.s, progress: 7 }" },
+      'sources.api.run.progress: expected a path to a number up to 100, or { done: path, total: path }',
+    ],
+    [
+      { run: "{ get: '/runs/{id}', id: $.id, status: $.status }" },
+      'sources.api.run.get: expected only {run} in braces',
+    ],
+    [
+      { run: "{ get: '/runs/../{run}', id: $.id, status: $.status }" },
+      'sources.api.run.get: expected a path without . and ..',
+    ],
+    [
+      { run: '{ get: /runs, id: $.id, status: $.status }' },
+      'sources.api.run.get: expected {run} in it, which names the run',
+    ],
+    [
+      { run: "{ get: '/runs/{run}', id: $.id }" },
+      'sources.api.run.status: expected a path such as',
+    ],
+    [
+      { run: "{ get: '/runs/{run}', id: $.id, status: $.s, attempt: $.n }" },
+      'sources.api.run.attempt: attempts are not read yet: leave it out',
+    ],
+    [{ id: "'{owner}/'" }, 'sources.api.id: expected parts in braces between slashes'],
+    [{ id: "'{run}/{run}'" }, 'sources.api.id: expected parts in braces between slashes'],
+    [{ probe: "'/{run}'" }, 'sources.api.probe: expected no braces'],
+    [{ probe: 'https://other.example/' }, 'sources.api.probe: expected a path that begins with /'],
+    [{ states: '{}' }, 'sources.api.states: expected at least one status with its words'],
+    [
+      { states: '{ done: [done] }' },
+      'sources.api.states.done: unknown key, expected queued, running',
+    ],
+    [{ states: '{ completed: [] }' }, 'sources.api.states.completed: expected a list of words'],
+    [
+      { states: '{ completed: [done, ok], failed: [done] }' },
+      'sources.api.states.failed.0: expected each word once, and this one stands under completed already',
+    ],
+    [
+      { states: "{ completed: ['*'], failed: ['*'] }" },
+      'sources.api.states.failed.0: expected each word once, and this one stands under completed already',
+    ],
+    [{ absent: 'done' }, 'sources.api.absent: expected one of queued, running'],
+    [
+      { also: "{ when: [failed], get: '/{run}', status: $.s, states: { stopped: [x] } }" },
+      'sources.api.also.when.0: expected a status that has words in states',
+    ],
+    [
+      {
+        also: "{ when: completed, get: '/{run}', status: $.s, states: { stopped: [x] } }",
+        rate_limit: '{ requests: 1 }',
+      },
+      'sources.api.rate_limit.requests: expected at least 2, since also takes two requests at once',
+    ],
+    [{ list: '{ get: /runs }' }, 'sources.api.list: lists of such a source are not read yet'],
+    [{ discover: '{ workflows: all }' }, 'sources.api.discover: runs of such a source'],
+    [{ headers: "{ 'a b': x }" }, 'sources.api.headers.a b: expected the name of a header'],
+    [{ headers: '{ Host: x }' }, 'sources.api.headers.Host: this header is reserved'],
+    [
+      { headers: '{ X-Key: x, x-key: y }' },
+      'sources.api.headers.x-key: this header is given twice',
+    ],
+    [
+      { headers: '{ x-key: "a\\nb" }' },
+      'sources.api.headers.x-key: expected the value of a header: one line of printable characters, got [redacted]',
+    ],
+    [{ errors: '{ gone: [200] }' }, 'sources.api.errors.gone.0: expected a whole number from 400'],
+    [{ errors: '{ gone: [401] }' }, 'sources.api.errors.gone.0: expected no 401'],
+    [
+      { errors: '{ gone: [404, 429] }' },
+      'sources.api.errors.rate_limited.0: expected a status that errors.gone does not have',
+    ],
+    [
+      { errors: '{ rate_limit_reset: x-reset }' },
+      'sources.api.errors.rate_limit_reset: expected rate_limit_remaining beside it',
+    ],
+    [
+      { base_url: 'https://api.example/?key=1' },
+      'sources.api.base_url: expected a URL without ? and #',
+    ],
+    [{ run_url: "'https://app.example/{owner}'" }, 'sources.api.run_url: expected only {run}'],
+    [{ api_key: 'k' }, 'sources.api.api_key: unknown key'],
+  ])('what is wrong is said with its place and what was expected: %j', (changes, problem) => {
+    const [first = '', ...others] = problemsOf(source(changes));
+    expect(first).toContain(problem);
+    expect(first).toMatch(/^f\.yaml:\d+:\d+ /);
+    expect(others).toEqual([]);
+  });
+
+  test('no variable may make up a URL, since a secret would stand in it', () => {
+    const yaml = source({ run: "{ get: '/runs/{run}?key=${KEY}', id: $.id, status: $.status }" });
+    const problem =
+      'f.yaml:5:12 sources.api.run.get: expected text without ${…}: no variable may make up a URL or its answer';
+    expect(problemsOf(yaml, { KEY: 'secret' })).toEqual([problem]);
+    expect(problemsOf(source({ probe: "'${PROBE}'" }), {})).toEqual([
+      'f.yaml:7:5 sources.api.probe: expected text without ${…}: no variable may make up a URL or its answer',
+    ]);
+  });
+
+  test('a header from a variable that is not set is an error', () => {
+    expect(problemsOf(source({ headers: "{ x-key: '${API_KEY}' }" }))).toEqual([
+      'f.yaml:7:16 sources.api.headers.x-key: API_KEY is not set; give it a value, or write ${API_KEY:-} where it may be absent',
+    ]);
+    expect(problemsOf(source({ headers: "{ x-key: 'Bearer ${API_KEY}' }" }))).toEqual([
+      expect.stringContaining('API_KEY is not set'),
+    ]);
+  });
+
+  test('a source without a probe, and headers over plain http, are warned of', () => {
+    const yaml = source({ base_url: 'http://api.example', headers: '{ x-key: k }' });
+    expect(loaded(yaml).warnings.map(formatProblem)).toEqual([
+      expect.stringMatching(/^f\.yaml:2:3 sources\.api: it has no probe/),
+      expect.stringMatching(/^f\.yaml:4:5 sources\.api\.base_url: the headers travel in clear/),
+    ]);
+  });
+
+  test('headers that come from files are read again, and others are kept', () => {
+    const file = join(cwd, 'token');
+    writeFileSync(file, 'first\n');
+    const yaml = source({ headers: "{ authorization: 'Bearer ${TOKEN}', x-team: a }" });
+    const { config, rereadHeaders } = loaded(yaml, { TOKEN_FILE: 'token' });
+    expect(config.sources['api']).toMatchObject({ headers: { authorization: 'Bearer first' } });
+    writeFileSync(file, 'second\n');
+    const headers = { authorization: 'Bearer second', 'x-team': 'a' };
+    expect(rereadHeaders('api')).toEqual({ headers });
+    writeFileSync(file, 'two\nlines\n');
+    expect(rereadHeaders('api')).toEqual({
+      problem: 'the file of the header authorization holds no value of a header',
+    });
+    rmSync(file);
+    expect(rereadHeaders('api')).toEqual({ problem: expect.stringContaining('token') });
+    expect(loaded(yaml, { TOKEN: 'set' }).rereadHeaders('api')).toBeNull();
+  });
+
+  test('a workspace of Noxus is still what a source without a type is', () => {
+    const yaml = 'sources: { eu: { api_key: k }, us: { type: noxus, api_key: k } }\n';
+    const { config } = loaded(yaml);
+    expect(config.sources['eu']).not.toHaveProperty('type');
+    expect(config.sources['us']).toMatchObject({ type: 'noxus', api_key: 'k' });
+    expect(problemsOf('sources: { eu: { api_kee: k } }\n')).toEqual([
+      expect.stringContaining('sources.eu.api_key: expected the API key'),
+      expect.stringContaining('sources.eu.api_kee: unknown key (did you mean api_key?)'),
+    ]);
+  });
+});
