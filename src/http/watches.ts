@@ -532,8 +532,9 @@ export function watchNamed({ params, query, token }: Asked['get']): WatchName {
   return { runId: params.run_id, ...sourcesMeant(token, query.source) };
 }
 
-export function notWatched({ params }: Asked['get']): RunwatchError {
-  return refusal('watch_not_found', `the run ${params.run_id} is not watched`);
+export function notWatched({ params, query }: Asked['get']): RunwatchError {
+  const of = query.source === undefined ? '' : ` of source ${query.source}`;
+  return refusal('watch_not_found', `the run ${params.run_id}${of} is not watched`);
 }
 
 function pathOf({ runId, source }: WatchKey): string {

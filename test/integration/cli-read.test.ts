@@ -364,6 +364,8 @@ describe('runwatch show', () => {
       stdout: '',
       stderr: 'error: run run-9 is not watched\n',
     });
+    const { stderr } = await cli(['show', 'run-9', '--source', 'eu']);
+    expect(stderr).toBe('error: run run-9 of source eu is not watched\n');
   });
 });
 

@@ -285,7 +285,7 @@ describe('runwatch unwatch', () => {
     expect(result).toEqual({
       exitCode: 1,
       stdout: 'no longer watched run-1\n',
-      stderr: 'error: the run run-2 is not watched\n',
+      stderr: 'error: the run run-2 of source eu is not watched\n',
     });
     const ended = daemon.requests.filter(({ method }) => method === 'DELETE');
     expect(ended.every(({ query }) => query.get('source') === 'eu')).toBe(true);

@@ -256,13 +256,13 @@ test('unwatch takes URLs from a file, and ends the watch of their source', async
   expect(states).toEqual(['cancelled', 'cancelled', 'active']);
 });
 
-test('show of a run that is not watched, by its URL, says so of its id', async () => {
+test('show of a run that is not watched, by its URL, says so of its id and source', async () => {
   const { stderr, exitCode } = await cli(
     'show',
     `https://backend.noxus.example/runs/${OTHER_UUID}`,
   );
   expect({ stderr, exitCode }).toEqual({
-    stderr: `error: run ${OTHER_UUID} is not watched\n`,
+    stderr: `error: run ${OTHER_UUID} of source default is not watched\n`,
     exitCode: 1,
   });
 });

@@ -316,6 +316,10 @@ describe('the timeline of a run', () => {
       truncated: false,
     });
     expect((await server.fetch('/v1/watches/none/timeline')).status).toBe(404);
+    const elsewhere = await server.fetch('/v1/watches/none/timeline?source=default');
+    expect(await elsewhere.json()).toMatchObject({
+      detail: 'the run none of source default is not watched',
+    });
   });
 });
 

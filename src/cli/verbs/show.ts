@@ -53,7 +53,8 @@ async function show(cli: CommandLine, id: string, flags: ShowFlags): Promise<num
   const { runId } = run;
   const watch = await client.getWatch(run);
   if (watch === null) {
-    throw new RunwatchError(`run ${runId} is not watched`, { code: 'watch_not_found' });
+    const of = run.source === undefined ? '' : ` of source ${run.source}`;
+    throw new RunwatchError(`run ${runId}${of} is not watched`, { code: 'watch_not_found' });
   }
   const { stdout, stderr } = cli.io;
   if (flags.json === true) {

@@ -50,9 +50,10 @@ async function unwatch(cli: CommandLine, args: string[], flags: UnwatchFlags): P
   const found = await mapConcurrently(runs, MAX_REQUESTS, async (run) => {
     const { runId } = run;
     const wasWatched = await client.unwatch(run, { endpoint, purge });
+    const of = run.source === undefined ? '' : ` of source ${plain(run.source)}`;
     const to = endpoint === undefined ? '' : ` for ${plain(endpoint)}`;
     if (wasWatched) stdout.write(`${done} ${runId}${to}\n`);
-    else stderr.write(`${stderr.colors.red('error:')} the run ${runId} is not watched${to}\n`);
+    else stderr.write(`${stderr.colors.red('error:')} the run ${runId}${of} is not watched${to}\n`);
     return wasWatched;
   });
   return found.every(Boolean) ? EXIT.ok : EXIT.failure;
