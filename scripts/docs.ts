@@ -50,7 +50,7 @@ async function configurationPage(): Promise<string> {
     '# Configuration',
     GENERATED,
     'Flags win over the environment, the environment over the file, the file over the defaults. The file is named by `--config` or `RUNWATCH_CONFIG`; else it is the first of `./config/runwatch.yaml`, `./runwatch.yaml` and `/etc/runwatch/runwatch.yaml` that exists. `runwatch config --check --strict` says what is wrong with it. [`runwatch.example.yaml`](../config/runwatch.example.yaml) is a file with every key.',
-    '`${NAME}` stands for an environment variable, or for the content of the file that `NAME_FILE` names; `${NAME:-text}` gives a default. A duration is text such as `250ms`, `10s`, `5m`, `2h` or `7d`.',
+    '`${NAME}` stands for an environment variable, or for the content of the file that `NAME_FILE` names; `${NAME:-text}` gives a default. A duration is text such as `250ms`, `10s`, `5m`, `2h` or `7d`. [`sources.md`](sources.md) says how an API is declared as a source, with examples.',
     keyTable(keys.filter(({ kind }) => kind === null)),
     ...[...sections].flatMap(([section, its]) => keySection(section, its)),
   ]);
