@@ -92,10 +92,16 @@ export class GithubActions extends ApiServer {
     this.#runs.delete(id);
   }
 
-  /** Uses up the limit of the hour, which ends by then. */
-  exhaust(resetInMs: number): void {
+  /** Uses up the limit of the hour, and ends the hour so much later. @returns when that is */
+  exhaust(resetInMs: number): number {
     this.#used = LIMIT;
     this.#resetAt = this.#now() + resetInMs;
+    return this.#resetAt;
+  }
+
+  beginHour(): void {
+    this.#used = 0;
+    this.#resetAt = this.#now() + AN_HOUR;
   }
 
   /** Refuses requests for too many at a time. */
@@ -106,7 +112,7 @@ export class GithubActions extends ApiServer {
   protected answer(request: ApiRequest): ApiAnswer {
     const refused = this.#judge(request);
     if (refused !== null) return refused;
-    this.#beginHour();
+    if (this.#now() >= this.#resetAt) this.beginHour();
     // This page is there whatever is used up, and does not count.
     if (request.path === '/rate_limit') return { status: 200, body: this.#limits() };
     const answer = this.#limited() ?? this.#find(request);
@@ -146,14 +152,6 @@ export class GithubActions extends ApiServer {
     }
     if (this.#used < LIMIT) return null;
     return refusal(403, 'API rate limit exceeded for user ID 1.', limits);
-  }
-
-  /** Begins another hour once the last one is over. */
-  #beginHour(): void {
-    const now = this.#now();
-    if (now < this.#resetAt) return;
-    this.#used = 0;
-    this.#resetAt = now + AN_HOUR;
   }
 
   #limits() {
