@@ -249,7 +249,7 @@ function parseBase(text: string): URL {
 function address(base: URL, path: string, query: Query = {}): URL {
   const url = new URL(base);
   url.pathname = `${url.pathname.replace(/\/$/, '')}${path}`;
-  for (const [name, text] of queryFields(query)) url.searchParams.set(name, text);
+  for (const [name, text] of queryFields(query)) url.searchParams.append(name, text);
   return url;
 }
 

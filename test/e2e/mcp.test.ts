@@ -315,5 +315,5 @@ test('a refusal of the daemon that repeats what others wrote reaches a model in 
   await waitForWatch(daemon, id, ({ run }) => run?.status === 'running');
   const refused = await call(client, 'list_runs', { workflow_id: 'no-such-workflow' });
   expect(refused.isError).toBe(true);
-  expect(refused.text).toMatch(/^The call failed: "[^"\n]*IGNORE ALL PREVIOUS[^"\n]*"$/);
+  expect(refused.text).toMatch(/^The call failed: "[^"\n]*IGNORE%20ALL%20PREVIOUS[^"\n]*"$/);
 });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Alerting } from '../../src/alert/alerting.ts';
 import { AlertRules } from '../../src/alert/rules.ts';
+import { createClient } from '../../src/client/client.ts';
 import type {
   AlertQuery,
   AlertView,
@@ -340,3 +341,13 @@ testFilters(WATCHES, { path: '/v1/watches', verb: 'list', idOf: ({ run_id: id })
 testFilters(EVENTS, { path: '/v1/events', verb: 'events', idOf: ({ id }) => id });
 testFilters(DELIVERIES, { path: '/v1/deliveries', verb: 'deliveries', idOf: ({ id }) => id });
 testFilters(ALERTS, { path: '/v1/alerts', verb: 'alerts', idOf: ({ id }) => id });
+
+test('a filter of the client takes several values, and each admits rows', async () => {
+  const client = createClient({ url });
+  const { data: watches } = await client.listWatches({ status: ['failed', 'running'] });
+  expect(new Set(watches.map(({ run }) => run?.status))).toEqual(new Set(['failed', 'running']));
+  const { data: alerts } = await client.listAlerts({ state: ['acknowledged', 'firing'] });
+  expect(new Set(alerts.map(({ state }) => state))).toEqual(new Set(['acknowledged', 'firing']));
+  const { data: both } = await client.listWatches({ workflow_id: ['invoices', 'payroll'] });
+  expect(both.map(({ run_id: id }) => id).toSorted()).toEqual(RUN_IDS.toSorted());
+});

@@ -39,7 +39,9 @@ export async function request<Answer>(
   { query = {}, body, signal, alsoAnswer }: Call = {},
 ): Promise<Answer> {
   const limit = AbortSignal.timeout(TIMEOUT_MS);
-  const response = await sendPatiently(href(path, Object.fromEntries(queryFields(query))), {
+  const fields = queryFields(query).filter(([, text]) => text !== '');
+  const search = fields.length === 0 ? '' : `?${new URLSearchParams(fields)}`;
+  const response = await sendPatiently(`${href(path)}${search}`, {
     method,
     headers: {
       ...sessionHeader(),
