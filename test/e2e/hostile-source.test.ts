@@ -54,7 +54,7 @@ test('texts of a hostile source hide no end, spoil no listing and reach no termi
   }
   const watches = await readAll<WatchJson>(daemon, '/v1/watches');
   expect(watches.map(({ run }) => run?.['workflow_id']).toReversed()).toEqual([
-    'g\ufffd[2J',
+    'g%EF%BF%BD[2J',
     ...NAMES,
   ]);
   expect(watches.every((watch) => isPlain(JSON.stringify(watch)))).toBe(true);

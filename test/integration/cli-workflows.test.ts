@@ -141,7 +141,7 @@ describe('--workflow', () => {
   ])('list --workflow takes %s', async (_what, given, sent) => {
     expect(await list(given)).toMatchObject({ exitCode: 0 });
     const asked = daemon.requests.find(({ path }) => path === '/v1/watches');
-    expect(asked?.query.get('workflow_id')).toBe(sent);
+    expect(asked?.query.getAll('workflow_id').join(',')).toBe(sent);
   });
 
   test('list --workflow of a name that no workflow has exits 2 and names those that are known', async () => {

@@ -28,10 +28,10 @@ describe('text that came from elsewhere', () => {
     expect(wireRunSchema.safeParse({ id: 'r', status: '\u0000\u202e' }).success).toBe(false);
   });
 
-  test('half of a surrogate pair from Noxus becomes U+FFFD on arrival', () => {
+  test('half of a surrogate pair from Noxus becomes U+FFFD on arrival, in an id percent-encoded', () => {
     const wire = { id: 'r', status: 'a\ud800', workflow_id: 'w\udc00f' };
     const run = toSnapshot(wireRunSchema.parse(wire), NOON);
-    expect(run).toMatchObject({ status: 'a\ufffd', workflow_id: 'w\ufffdf' });
+    expect(run).toMatchObject({ status: 'a\ufffd', workflow_id: 'w%EF%BF%BDf' });
   });
 
   test('two halves of a pair that a control character parts become no character', () => {
