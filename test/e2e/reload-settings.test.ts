@@ -94,9 +94,15 @@ function receive(request: IncomingMessage, response: ServerResponse): void {
       client: client?.toString() ?? null,
     });
     if (path.startsWith('/held')) return void held.push(response);
+    if (path.startsWith('/declared')) return void response.end(runAt(path));
     response.writeHead(path.startsWith('/refused') ? 500 : 200);
     response.end(path.startsWith('/api') ? '{"ok":true,"ts":"1.2","channel":"C1"}' : 'ok');
   })();
+}
+
+/** The answer of a declared source about a run. */
+function runAt(path: string): string {
+  return JSON.stringify({ id: path.slice('/declared/'.length), status: 'busy' });
 }
 
 async function listenOn(server: typeof http | typeof https, scheme: string): Promise<string> {
@@ -132,7 +138,18 @@ afterAll(async () => {
 function sourcesOf(changes: Settings = {}): Settings {
   const rate_limit = { requests: 1_000, per: '1s' };
   const source = { base_url: noxus.url, api_key: noxus.apiKey, rate_limit };
-  return { default: { ...source, ...changes }, other: source };
+  return { default: { ...source, ...changes }, other: source, declared: declaredWith('yesterday') };
+}
+
+/** A source of type http that sends a key in a header. */
+function declaredWith(key: string): Settings {
+  return {
+    type: 'http',
+    base_url: `${plain}/declared`,
+    headers: { 'x-key': key },
+    run: { get: '/{run}', id: '$.id', status: '$.status' },
+    states: { running: ['busy'] },
+  };
 }
 
 const tokensOf = (...tokens: Settings[]) => ({
@@ -662,6 +679,15 @@ const ROWS: Row[] = [
     begin: async () => noxus.useApiKey('the-key-of-today'),
     see: async () => endpointsOf(await watchFailed()),
     becomes: ['hooks'],
+  },
+  {
+    keys: ['sources.*.headers'],
+    from: () => ({}),
+    to: () => ({ sources: { ...sourcesOf(), declared: declaredWith('today') } }),
+    begin: () => call('/v1/watches', { run_id: 'declared-run', source: 'declared' }),
+    see: async () => requestsAt('/declared').at(-1)?.headers['x-key'],
+    was: 'yesterday',
+    becomes: 'today',
   },
   {
     keys: ['sources.*.rate_limit.requests'],
