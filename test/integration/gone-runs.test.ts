@@ -102,7 +102,12 @@ describe('check of gone runs', () => {
       name: SOURCE,
       policy: POLICY,
       reader: { readRun: async (runId) => (reads.push(runId), outcome) },
-      limiter: { claim: async () => ({ settle: () => undefined }) },
+      limiter: {
+        claimRead: async () => ({
+          settle: () => undefined,
+          second: { use: () => undefined, end: () => undefined },
+        }),
+      },
       schedule: { entered: async () => void scheduled.push(SOURCE) },
       observer: { contextOf: () => observeContext(now) },
     });
