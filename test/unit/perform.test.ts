@@ -37,6 +37,7 @@ async function endOf(
         covers: () => !isLate,
         settleMs: () => null,
         arrivalOf: () => ({ sent: () => undefined, over: () => undefined }),
+        secondOf: () => ({ use: () => undefined, end: () => undefined }),
         claimed: () => ({
           settle: () => undefined,
           giveBack: () => void ends.push('permit given back'),
