@@ -113,6 +113,9 @@ describe('number of streams', () => {
       capacity = capacityAfter(capacity, { is: 'refused', runId }, NOON);
     }
     expect(allowedStreams(capacity, { most: 1_000, now: NOON })).toBe(5);
+    expect(capacity.refused).toHaveLength(2);
+    // What is known of a source outlives its runs, and their ids.
+    expect(JSON.stringify(capacity)).not.toMatch(/"[ab]"/);
     capacity = capacityAfter(capacity, { is: 'refused', runId: 'c' }, NOON);
     expect(allowedStreams(capacity, { most: 1_000, now: NOON + 599_999 })).toBe(0);
     expect(allowedStreams(capacity, { most: 1_000, now: NOON + 600_000 })).toBe(1);

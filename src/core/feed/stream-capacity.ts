@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+
 /** Streams that may be open at first. */
 const FIRST = 5;
 
@@ -33,7 +35,7 @@ export interface StreamCapacity {
   changedAt: number;
   /** When a stream was last opened; 0 for never. */
   liveAt: number;
-  /** Different runs that were refused a stream since. */
+  /** Different runs that were refused a stream since, by hashes: a run may be forgotten meanwhile. */
   refused: string[];
   /** Until when none is opened. */
   refusedUntil: number;
@@ -71,7 +73,7 @@ export function capacityAfter(
       return grown(capacity, now);
     case 'refused':
     case 'failed': {
-      const refused = [...new Set([...capacity.refused, outcome.runId])];
+      const refused = [...new Set([...capacity.refused, hashOf(outcome.runId)])];
       if (refused.length >= REFUSED_RUNS || capacity.refusedUntil > 0) {
         const refusedUntil = now + REFUSED_MS;
         return { ...capacity, refused: [], refusedUntil, size: 1, changedAt: now };
@@ -84,6 +86,10 @@ export function capacityAfter(
     case 'broken':
       return lived(capacity, outcome);
   }
+}
+
+function hashOf(runId: string): string {
+  return createHash('sha256').update(runId).digest('base64url').slice(0, 12);
 }
 
 function grown(capacity: StreamCapacity, now: number): StreamCapacity {
