@@ -1,5 +1,9 @@
 import type { SuiteGlobals } from './global-setup.ts';
 
 export default async function globalTeardown(): Promise<void> {
-  await (globalThis as SuiteGlobals).suiteRedis?.stop();
+  const globals = globalThis as SuiteGlobals;
+  const redis = globals.suiteRedis;
+  // Each project ends the suite, and only the first finds it.
+  delete globals.suiteRedis;
+  await redis?.stop();
 }
