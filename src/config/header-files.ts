@@ -1,6 +1,6 @@
-import { validateHeaderValue } from 'node:http';
 import type { SourceHeaders } from '../core/source/port.ts';
 import { expand, type Environment } from './environment.ts';
+import { isHeaderValue } from './headers.ts';
 import { pathKey } from './problems.ts';
 import type { Config } from './schema.ts';
 
@@ -34,21 +34,11 @@ export function headerReader(
     for (const { header, text } of texts) {
       const expanded = expand(text, environment);
       const value = expanded.kind === 'text' ? expanded.text : '';
-      if (!isValue(value)) return { problem: problemOf(environment, header) };
+      if (value === '' || !isHeaderValue(value)) return { problem: problemOf(environment, header) };
       headers[header] = value;
     }
     return { headers };
   };
-}
-
-function isValue(text: string): boolean {
-  if (text === '') return false;
-  try {
-    validateHeaderValue('x', text);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function problemOf(environment: Environment, header: string): string {

@@ -1,4 +1,3 @@
-import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { z } from 'zod';
 import { ID_PATTERN } from '../core/run/id.ts';
 import { KNOWN_STATUSES } from '../core/run/snapshot.ts';
@@ -20,6 +19,7 @@ import {
   urlTemplateProblem,
   wholeNumber,
 } from './fields.ts';
+import { headerName, HEADER_VALUE, isHeaderValue } from './headers.ts';
 import { NOXUS_URL } from './hosts.ts';
 
 /** Each workflow has a list of its own to be read. */
@@ -99,30 +99,13 @@ const noxusSource = z.strictObject({
   ...CONNECTED,
 });
 
-function passes(check: () => void): boolean {
-  try {
-    check();
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** Headers of the connection, and those that runwatch sets itself. */
 const RESERVED =
   /^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|expect|host|content-length|accept-encoding|if-none-match)$/i;
 
-const headerName = z
-  .string()
-  .refine((text) => passes(() => validateHeaderName(text)), 'expected the name of a header')
-  .refine((text) => !RESERVED.test(text), 'this header is reserved');
+const ownHeaderName = headerName.refine((text) => !RESERVED.test(text), 'this header is reserved');
 
-const HEADER_VALUE = 'expected the value of a header: one line of printable characters';
-
-const headerValue = secretText(HEADER_VALUE, { min: 1 }).refine(
-  (text) => passes(() => validateHeaderValue('x', text)),
-  HEADER_VALUE,
-);
+const headerValue = secretText(HEADER_VALUE, { min: 1 }).refine(isHeaderValue, HEADER_VALUE);
 
 const path = z
   .string({ error: `expected ${PATH_SHAPE}` })
@@ -184,7 +167,7 @@ const declaredHttpSource = z.strictObject({
   type: z.literal('http'),
   base_url: serviceUrl.refine((text) => !/[?#]/.test(text), 'expected a URL without ? and #'),
   /** All of it is secret. */
-  headers: z.record(headerName, headerValue).default({}),
+  headers: z.record(ownHeaderName, headerValue).default({}),
   /** The parts of an id; the last one takes what is left. */
   id: z
     .string({ error: `expected ${ID_TEMPLATE_SHAPE}` })
@@ -225,9 +208,9 @@ const declaredHttpSource = z.strictObject({
       gone: errorStatuses.default([404, 410]),
       rate_limited: errorStatuses.default([429]),
       /** The header with the requests that are left. */
-      rate_limit_remaining: headerName.optional(),
+      rate_limit_remaining: ownHeaderName.optional(),
       /** The header with the time at which there are more, in seconds since the epoch. */
-      rate_limit_reset: headerName.optional(),
+      rate_limit_reset: ownHeaderName.optional(),
     })
     .prefault({}),
   /** Whether requests say what is known (`If-None-Match`). */
