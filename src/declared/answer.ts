@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { parseRetryAfter } from '../core/backoff.ts';
 import type { FetchTrouble } from '../core/run/snapshot.ts';
 import { pauseMessage } from '../core/source/throttle.ts';
-import { invalid, parseJson } from '../fetch/body.ts';
+import { ENCODED, invalid, isEncoded, notJsonType, OtherBody, parseJson } from '../fetch/body.ts';
 import { troubleOfFailure } from '../fetch/failure.ts';
 import type { Reply } from '../fetch/transport.ts';
 import type { Values } from './mapping.ts';
@@ -28,10 +28,6 @@ export type DocumentOutcome =
 /** Largest answer that is read, 256 MiB. This bounds the traffic; what is kept is bounded by the paths. */
 const MAX_BYTES = 268_435_456;
 
-/** How much is kept of the body of an answer that is no document, 64 KiB, and how much of it is waited for, 1 MiB. */
-const MAX_KEPT_BYTES = 65_536;
-const MAX_OTHER_BYTES = 1_048_576;
-
 /** How much of the beginning of a document shows whether it is HTML. */
 const FIRST_BYTES = 64;
 
@@ -43,10 +39,9 @@ function hasDocument(status: number): boolean {
 /** Takes in the body of an answer while it comes. Of a document only scalars at paths are kept. */
 export class DocumentBody {
   readonly #reader: ScalarReader;
-  readonly #other: Buffer[] = [];
+  readonly #other = new OtherBody();
   #first = '';
   #bytes = 0;
-  #keptBytes = 0;
 
   constructor(tree: PathTree) {
     this.#reader = new ScalarReader(tree);
@@ -56,7 +51,7 @@ export class DocumentBody {
   readonly take = (piece: Buffer, status: number): boolean => {
     if (this.#bytes < FIRST_BYTES) this.#first += piece.toString('latin1', 0, FIRST_BYTES);
     this.#bytes += piece.length;
-    if (!hasDocument(status)) return this.#takeOther(piece);
+    if (!hasDocument(status)) return this.#other.take(piece);
     this.#reader.push(piece);
     return !this.isTooLarge;
   };
@@ -75,38 +70,22 @@ export class DocumentBody {
     if (this.isTooLarge) {
       return invalid(`the answer is too large: given up after ${this.#bytes} bytes`);
     }
-    if ((headers['content-encoding'] ?? 'identity') !== 'identity') {
-      return invalid('the body is encoded in a way that is not known');
-    }
+    if (isEncoded(headers)) return invalid(ENCODED);
     const scalars = this.#reader.end();
     if (scalars.is === 'json') return { kind: 'values', values: scalars.values };
-    return invalid(this.#notJson(scalars.is, headers['content-type'] ?? ''));
+    return invalid(this.#notJson(scalars.is, headers));
   }
 
   /** Whether the body is a JSON object: what a proxy says of itself seldom is. */
   isOtherJson(): boolean {
-    const json = parseJson(Buffer.concat(this.#other).toString());
+    const json = parseJson(this.#other.text());
     return typeof json === 'object' && json !== null && !Array.isArray(json);
   }
 
-  #notJson(is: 'empty' | 'cut' | 'invalid', contentType: string): string {
+  #notJson(is: 'empty' | 'cut' | 'invalid', headers: IncomingHttpHeaders): string {
     if (is === 'empty') return 'the body is empty';
     if (is === 'cut') return `the JSON is cut off after ${this.#bytes} bytes`;
-    const type = /^[\w.+-]{1,64}\/[\w.+-]{1,64}/.exec(contentType)?.[0] ?? '';
-    if (type === 'text/html' || this.#first.trimStart().startsWith('<')) {
-      return 'the body is HTML, not JSON';
-    }
-    return type === '' || type.includes('json')
-      ? 'the body is not valid JSON'
-      : `the body is not JSON but ${type}`;
-  }
-
-  #takeOther(piece: Buffer): boolean {
-    if (this.#keptBytes + piece.length <= MAX_KEPT_BYTES) {
-      this.#other.push(piece);
-      this.#keptBytes += piece.length;
-    }
-    return this.#bytes <= MAX_OTHER_BYTES;
+    return notJsonType(this.#first.trimStart(), headers);
   }
 }
 

@@ -14,6 +14,39 @@ interface Body {
   bytes: number;
 }
 
+export const ENCODED = 'the body is encoded in a way that is not known';
+
+/** Whether a body is still encoded once what Node knows is decoded. */
+export function isEncoded(headers: IncomingHttpHeaders): boolean {
+  return (headers['content-encoding'] ?? 'identity') !== 'identity';
+}
+
+/** How much of another answer than the one that was asked for is kept, 64 KiB, and waited for, 1 MiB. */
+const MAX_KEPT_BYTES = 65_536;
+const MAX_OTHER_BYTES = 1_048_576;
+
+/** Takes in the body of such an answer while it comes. */
+export class OtherBody {
+  readonly #pieces: Buffer[] = [];
+  #bytes = 0;
+  #keptBytes = 0;
+
+  /** @returns false when no more is wanted */
+  take(piece: Buffer): boolean {
+    this.#bytes += piece.length;
+    if (this.#keptBytes + piece.length <= MAX_KEPT_BYTES) {
+      this.#pieces.push(piece);
+      this.#keptBytes += piece.length;
+    }
+    return this.#bytes <= MAX_OTHER_BYTES;
+  }
+
+  /** Its beginning. */
+  text(): string {
+    return Buffer.concat(this.#pieces).toString();
+  }
+}
+
 export function invalid(message: string): Invalid {
   return { kind: 'invalid_response', message };
 }
@@ -28,8 +61,7 @@ export function readJson<Output>(
   schema: z.ZodType<Output>,
   what: string,
 ): { kind: 'value'; value: Output } | Invalid {
-  const encoding = headers['content-encoding'] ?? 'identity';
-  if (encoding !== 'identity') return invalid('the body is encoded in a way that is not known');
+  if (isEncoded(headers)) return invalid(ENCODED);
   const json = parseJson(body.text);
   if (json === undefined) return invalid(notJsonMessage(body, headers));
   const parsed = schema.safeParse(json);
@@ -55,8 +87,16 @@ function notJsonMessage(body: Body, headers: IncomingHttpHeaders): string {
   if (text.startsWith('{') && !text.endsWith('}')) {
     return `the JSON is cut off after ${body.bytes} bytes`;
   }
+  return notJsonType(text, headers);
+}
+
+/**
+ * What a body is in place of JSON.
+ * @param beginning of the body, without white space before it
+ */
+export function notJsonType(beginning: string, headers: IncomingHttpHeaders): string {
   const type = /^[\w.+-]{1,64}\/[\w.+-]{1,64}/.exec(headers['content-type'] ?? '')?.[0] ?? '';
-  if (type === 'text/html' || text.startsWith('<')) return 'the body is HTML, not JSON';
+  if (type === 'text/html' || beginning.startsWith('<')) return 'the body is HTML, not JSON';
   return type === '' || type.includes('json')
     ? 'the body is not valid JSON'
     : `the body is not JSON but ${type}`;

@@ -9,7 +9,7 @@ import {
   type RunSnapshot,
 } from '../core/run/snapshot.ts';
 import { readTimestamp } from '../core/run/timestamp.ts';
-import { invalid, readJson } from '../fetch/body.ts';
+import { invalid, OtherBody, readJson } from '../fetch/body.ts';
 import { troubleOfFailure } from '../fetch/failure.ts';
 import type { ReadContext, SourceRequest } from '../fetch/request.ts';
 import { RunSkimmer } from '../fetch/skim.ts';
@@ -120,18 +120,14 @@ function integerOrNull(value: unknown): number | null {
  */
 const MAX_RUN_BYTES = 268_435_456;
 
-/** How much is kept of a run, or of the body of any other answer, 64 KiB. */
+/** How much is kept of a run, 64 KiB. */
 const MAX_KEPT_BYTES = 65_536;
-
-/** Largest body of an answer other than 200 that is waited for, 1 MiB. */
-const MAX_OTHER_BYTES = 1_048_576;
 
 /** Takes in the body of the answer to a read of a run while it comes. */
 export class RunBody {
   readonly #skimmer: RunSkimmer;
-  readonly #other: Buffer[] = [];
+  readonly #other = new OtherBody();
   #bytes = 0;
-  #keptBytes = 0;
 
   /** @param fields the fields of a run that are kept */
   constructor(fields: ReadonlySet<string>) {
@@ -141,7 +137,7 @@ export class RunBody {
   /** @returns false when no more is wanted */
   readonly take = (piece: Buffer, status: number): boolean => {
     this.#bytes += piece.length;
-    if (status !== 200) return this.#takeOther(piece);
+    if (status !== 200) return this.#other.take(piece);
     this.#skimmer.push(piece);
     return !this.isTooLarge;
   };
@@ -163,15 +159,7 @@ export class RunBody {
 
   /** The beginning of what came with another status than 200. */
   other(): string {
-    return Buffer.concat(this.#other).toString();
-  }
-
-  #takeOther(piece: Buffer): boolean {
-    if (this.#keptBytes + piece.length <= MAX_KEPT_BYTES) {
-      this.#other.push(piece);
-      this.#keptBytes += piece.length;
-    }
-    return this.#bytes <= MAX_OTHER_BYTES;
+    return this.#other.text();
   }
 }
 
