@@ -135,7 +135,10 @@ export class Source {
     ];
     if (this.traits.names) this.chores.push(this.learnNames());
     this.chores.push(
-      startPeriodic(async () => this.refreshHeaders(), { everyMs: REFRESH_HEADERS_MS, onError }),
+      startPeriodic(async () => this.refreshHeaders(), {
+        everyMs: REFRESH_HEADERS_MS,
+        onError: faultLog(log, 'headers', { source }),
+      }),
     );
   }
 
