@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema } from 'fastify';
 import { z } from 'zod';
 import type { TokenConfig } from '../config/schema.ts';
+import { percentDecoded } from '../core/percent-encoding.ts';
 import { idLists, problemAnswer } from './schemas/common.ts';
 import {
   routes,
@@ -111,12 +112,7 @@ function splittingLists(names: readonly string[]) {
 /** A part of a query, as forms encode it; what cannot be decoded is left as it is. */
 function decodedField(text: string): string {
   const spaced = text.replaceAll('+', ' ');
-  try {
-    return decodeURIComponent(spaced);
-  } catch (error) {
-    if (error instanceof URIError) return spaced;
-    throw error;
-  }
+  return percentDecoded(spaced) ?? spaced;
 }
 
 /** The refusals that every route of the API may answer with. */

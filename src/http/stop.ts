@@ -55,7 +55,7 @@ export class StopService implements Slice<Own> {
     { runId, source }: WatchKey,
     reply: FastifyReply,
   ): RunwatchError {
-    const label = this.daemon.traitsOf(source)?.label ?? source;
+    const label = this.daemon.labelOf(source);
     switch (result.kind) {
       case 'ended':
         return refusal('run_ended', `the run ${runId} has ended: ${result.message}`);

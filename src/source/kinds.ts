@@ -44,8 +44,3 @@ function declaredKind(name: string, config: HttpSourceConfig): SourceKind {
     open: (options) => openDeclared({ ...options, baseUrl, headers, declaration: config }),
   };
 }
-
-/** What a source is and can be asked, for what has only its configuration. */
-export function traitsOf(name: string, config: SourceConfig): SourceTraits {
-  return kindOf(name, config).traits;
-}

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
-import { traitsOf } from '../../src/source/kinds.ts';
+import { kindOf } from '../../src/source/kinds.ts';
 import { testProcess } from '../support/daemon.ts';
 
 const config = configSchema.parse({
@@ -8,7 +8,7 @@ const config = configSchema.parse({
   sources: { work: { api_key: 'key' } },
 });
 
-const traits = traitsOf('work', config.sources['work']!);
+const { traits } = kindOf('work', config.sources['work']!);
 
 describe('the traits of a Noxus workspace', () => {
   test.each(['5B0F2F5E-8C1F-4A53-9A39-0F6F0A3F7F11', 'r', '_run.1-a', '...', 'x'.repeat(128)])(

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { percentDecoded } from '../percent-encoding.ts';
 
 /**
  * The form of the ids of runs and workflows, whatever their source; each source has a narrower one of its
@@ -38,11 +39,6 @@ export function workflowIdFrom(given: string): string {
 /** What the source calls a workflow: the reverse of {@link workflowIdFrom}. Of a hash, the hash. */
 export function givenWorkflow(workflowId: string): string {
   if (!ENCODED.test(workflowId)) return workflowId;
-  try {
-    return decodeURIComponent(workflowId);
-  } catch (error) {
-    // One that a configuration gives need not come from a source.
-    if (error instanceof URIError) return workflowId;
-    throw error;
-  }
+  // One that a configuration gives need not come from a source.
+  return percentDecoded(workflowId) ?? workflowId;
 }

@@ -1,6 +1,7 @@
 import type { WorkflowKey } from '../../../core/cadence/phase.ts';
 import { withoutControls } from '../../../core/control-characters.ts';
 import { valueOf } from '../../../core/records.ts';
+import { lastPartOf } from '../../../core/run/short-id.ts';
 import { isUuid } from '../../../core/run/snapshot.ts';
 import type { SentEvent } from './sent-event.ts';
 
@@ -117,7 +118,7 @@ export function shortId(id: string): string {
 
 /** The id of a run as people tell it apart: of `acme/shop/123` the last part. */
 export function shortRunId(id: string): string {
-  return shortId(id.slice(id.lastIndexOf('/') + 1));
+  return shortId(lastPartOf(id));
 }
 
 /** `1 run`, `12 runs`. */
