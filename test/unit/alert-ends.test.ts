@@ -53,6 +53,20 @@ describe('an alert whose rule has changed', () => {
     expect(play.spinning).toEqual([]);
   });
 
+  test('a muted rule that comes back in time leaves no digest that is due at once', () => {
+    const play = new AlertStage([byDefault({ mute: NIGHTS })]);
+    play.wait(TO_TEN_IN_THE_EVENING);
+    play.judge('run.failed');
+    play.wait(MINUTE);
+    play.use([]);
+    play.wait(30 * SECOND);
+    play.use([byDefault({ mute: NIGHTS })]);
+    play.wait(HOUR);
+    expect(Math.min(...play.due.values())).toBeGreaterThan(play.now);
+    play.wait(7 * HOUR);
+    expect(play.sent.map(({ digest }) => digest?.reason)).toEqual(['muted']);
+  });
+
   test.each<[string, Partial<Rule>]>([
     ['another group_by', { groupBy: ['source'] }],
     ['another workflow in when', { when: { workflow_id: ['wf-2'] } }],

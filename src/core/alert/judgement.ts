@@ -247,8 +247,9 @@ export class Judgement {
     if (rule === undefined || !isMade(group, rule, this.context.sources)) {
       return this.leave(rule, key, group);
     }
-    if (group.held !== null) this.endMute(rule, key, group.held);
-    else this.step(rule, key, { ...group, leftoverSince: null }, { kind: 'timer' });
+    const made = { ...group, leftoverSince: null };
+    if (made.held !== null) this.endMute(rule, key, { ...made, held: made.held });
+    else this.step(rule, key, made, { kind: 'timer' });
   }
 
   /** The alert of a group as it is now. */
@@ -414,9 +415,8 @@ export class Judgement {
   }
 
   /** The rule may be muted again, or for another time than when it began: a reload changes intervals. */
-  private endMute(rule: Rule, key: string, held: MuteDigest): void {
-    const group = this.groupOf(key);
-    if (group === undefined) return;
+  private endMute(rule: Rule, key: string, group: Group & { held: MuteDigest }): void {
+    const { held } = group;
     const again = this.mutedUntil(rule);
     if (again !== null) return this.put(key, { ...group, held: { ...held, until: again } });
     this.put(key, { ...group, held: null });
