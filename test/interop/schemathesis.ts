@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { startSimulator } from '../../src/simulator/server.ts';
 import type { CaseResult, Part } from './part.ts';
 import { FOLDER } from './places.ts';
@@ -7,6 +8,8 @@ import { startDaemon, TOKEN } from './stage.ts';
 import { pythonWith, run, type Tools } from './tools.ts';
 
 const SEED = '20';
+
+const CONFIG = fileURLToPath(new URL('schemathesis.toml', import.meta.url));
 
 const CHECKS = [
   'not_a_server_error',
@@ -22,7 +25,7 @@ interface Fuzzing {
   headers: string[];
 }
 
-/** Requests made up from the document: no 5xx, no answer against its schema, none undocumented. */
+/** Requests made up from the document: no 5xx but by {@link CONFIG}, no answer against its schema, none undocumented. */
 export function schemathesisParts({ python }: Tools): Part[] {
   const fuzzings: Fuzzing[] = [
     { name: 'with a token', seconds: 45, headers: [`Authorization: Bearer ${TOKEN}`] },
@@ -51,6 +54,7 @@ async function fuzz(bin: string, { name, seconds, headers }: Fuzzing): Promise<C
     const output = await run(
       join(bin, 'schemathesis'),
       [
+        `--config-file=${CONFIG}`,
         'run',
         `${daemon.url}/openapi.json`,
         `--seed=${SEED}`,
