@@ -111,9 +111,12 @@ class States {
   }
 }
 
-/** A word that the configuration does not have: a status of its own, and never one of ours. */
+/**
+ * A word that the configuration does not have: a status of its own, and never one of ours.
+ * @param word without control characters
+ */
 function unmapped(word: string): Meaning {
-  const text = withoutControls(word, ' ').trim();
+  const text = word.trim();
   if (text === '' || text.length > MAX_WORD) return { status: 'unmapped', word: null };
   const isOurs = isKnownStatus(text) || isAwaiting(text);
   return { status: isOurs ? `unmapped_${text}` : text, word: null };
@@ -130,7 +133,11 @@ export class RunMapping {
   private readonly slots: FieldSlots;
   private readonly second: SecondMapping | null;
 
-  constructor(declaration: MappingDeclaration) {
+  /** @param redact takes credentials out of a text, should the source repeat what it was sent */
+  constructor(
+    declaration: MappingDeclaration,
+    private readonly redact: (text: string) => string = (text) => text,
+  ) {
     this.declaration = declaration;
     this.states = new States(declaration.states);
     this.slots = slotsOf(declaration.run, this.tree);
@@ -151,7 +158,7 @@ export class RunMapping {
     }
     const word = firstOf(values, this.slots.status);
     if (word !== null) {
-      return { ...(this.states.meaningOf(word) ?? unmapped(word)), values };
+      return { ...(this.states.meaningOf(word) ?? unmapped(this.shown(word))), values };
     }
     if (absent !== undefined) return { status: absent, word: null, values };
     return { problem: `${run.status.join(', ')} (status): nothing stands there` };
@@ -183,8 +190,8 @@ export class RunMapping {
   /** The run as a whole. */
   runOf({ status, word, values }: FirstReading, asked: AskedRun): MappedRun {
     const { slots } = this;
-    const workflow = textAt(values, slots.workflow);
-    const name = textAt(values, slots.workflowName);
+    const workflow = this.textAt(values, slots.workflow);
+    const name = this.textAt(values, slots.workflowName);
     const run: RunSnapshot = {
       id: asked.runId,
       workflow_id: workflow === null ? null : workflowIdFrom(workflow),
@@ -201,7 +208,17 @@ export class RunMapping {
       observed_at: isoTime(asked.now),
       ...(word !== null && { source_status: word }),
     };
-    return { run, workflowName: name === null ? null : name.slice(0, MAX_NAME).trim() || null };
+    return { run, workflowName: name === null ? null : beginningOf(name) };
+  }
+
+  private textAt(values: Values, slot: number | null): string | null {
+    const text = slot === null ? '' : this.shown(values[slot] ?? '').trim();
+    return text === '' ? null : text;
+  }
+
+  /** A text of the source without what must not be shown. */
+  private shown(text: string): string {
+    return this.redact(withoutControls(text, ' '));
   }
 
   /**
@@ -283,9 +300,10 @@ function isSameId(given: string, asked: string): boolean {
   return given === asked || (isUuid(asked) && given.toLowerCase() === asked.toLowerCase());
 }
 
-function textAt(values: Values, slot: number | null): string | null {
-  const text = slot === null ? '' : withoutControls(values[slot] ?? '', ' ').trim();
-  return text === '' ? null : text;
+/** As much of a name as is kept. A character of two halves is kept or left out as a whole. */
+function beginningOf(name: string): string | null {
+  const beginning = name.slice(0, MAX_NAME);
+  return (beginning.isWellFormed() ? beginning : beginning.slice(0, -1)).trim() || null;
 }
 
 const NUMBER = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/;

@@ -47,7 +47,7 @@ interface DeclaredOptions extends SourceClientOptions {
 export function openDeclared(options: DeclaredOptions): SourcePort {
   const client = createSourceClient(options);
   const { now = Date.now } = options;
-  const reader = new RunReader(options.declaration, now);
+  const reader = new RunReader(options.declaration, now, client.redact);
   const { probe } = options.declaration;
   return {
     readRun: (runId, { signal, ...call } = {}) =>
@@ -78,9 +78,10 @@ class RunReader {
   constructor(
     private readonly declaration: SourceDeclaration,
     private readonly now: () => number,
+    redact: (text: string) => string,
   ) {
     const { id, run, also, conditional } = declaration;
-    this.mapping = new RunMapping(declaration);
+    this.mapping = new RunMapping(declaration, redact);
     this.ids = idTemplateOf(id);
     this.first = requestTemplateOf(run.get, this.ids);
     this.second = also === undefined ? null : requestTemplateOf(also.get, this.ids);

@@ -11,6 +11,7 @@ import type {
 import https from 'node:https';
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { credentialsIn, LEAST_CREDENTIAL, REDACTED } from '../core/credentials.ts';
 import type { RequestPhases } from '../core/delivery/delivery.ts';
 import type { TlsOptions } from '../core/tls.ts';
 import { cutRequest, requestTarget, tunnelled } from '../proxy-tunnel.ts';
@@ -366,11 +367,6 @@ const RESPONSE_TEXT_BYTES = 1_024;
  */
 const UNPRINTABLE = /[^\P{Cc}\t\n]|[\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 
-const REDACTED = '[redacted]';
-
-/** A shorter value is no credential, and would match ordinary words. */
-const LEAST_SECRET_LENGTH = 8;
-
 /**
  * The start of an answer as harmless text of at most 1 KiB of its bytes.
  * @param sent credentials of the request, which a receiver may repeat; they are redacted
@@ -386,17 +382,10 @@ export function responseText(head: Uint8Array, sent: readonly string[] = []): st
     .replace(UNPRINTABLE, '\ufffd');
 }
 
-/** Each value, and the part after a scheme such as `Bearer`. */
-function credentialsIn(values: readonly string[]): string[] {
-  return values
-    .flatMap((value) => [value, value.slice(value.indexOf(' ') + 1)])
-    .filter((value) => value.length >= LEAST_SECRET_LENGTH);
-}
-
 function withoutSecret(text: string, secret: string): string {
   const clean = text.replaceAll(secret, REDACTED);
   // The cut may have gone through one.
-  for (let length = secret.length - 1; length >= LEAST_SECRET_LENGTH; length -= 1) {
+  for (let length = secret.length - 1; length >= LEAST_CREDENTIAL; length -= 1) {
     if (clean.endsWith(secret.slice(0, length))) return clean.slice(0, -length) + REDACTED;
   }
   return clean;

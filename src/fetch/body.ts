@@ -90,14 +90,35 @@ function notJsonMessage(body: Body, headers: IncomingHttpHeaders): string {
   return notJsonType(text, headers);
 }
 
+/** Other types than these are not named, since a type may hold anything. */
+const NAMED_TYPES: ReadonlySet<string> = new Set([
+  'application/octet-stream',
+  'application/pdf',
+  'application/x-ndjson',
+  'application/x-yaml',
+  'application/xml',
+  'application/yaml',
+  'application/zip',
+  'image/gif',
+  'image/jpeg',
+  'image/png',
+  'text/css',
+  'text/csv',
+  'text/event-stream',
+  'text/javascript',
+  'text/markdown',
+  'text/plain',
+  'text/xml',
+]);
+
 /**
  * What a body is in place of JSON.
  * @param beginning of the body, without white space before it
  */
 export function notJsonType(beginning: string, headers: IncomingHttpHeaders): string {
-  const type = /^[\w.+-]{1,64}\/[\w.+-]{1,64}/.exec(headers['content-type'] ?? '')?.[0] ?? '';
+  const given = /^[\w.+-]+\/[\w.+-]+/.exec(headers['content-type'] ?? '')?.[0] ?? '';
+  const type = given.toLowerCase();
   if (type === 'text/html' || beginning.startsWith('<')) return 'the body is HTML, not JSON';
-  return type === '' || type.includes('json')
-    ? 'the body is not valid JSON'
-    : `the body is not JSON but ${type}`;
+  if (type === '' || type.includes('json')) return 'the body is not valid JSON';
+  return `the body is not JSON but ${NAMED_TYPES.has(type) ? type : 'of another type'}`;
 }

@@ -45,6 +45,8 @@ export interface SourceClient {
    * this host could open no connection; trouble with the source is never thrown
    */
   send: <Outcome>(request: SourceRequest<Outcome>, options?: CallOptions) => Promise<Outcome>;
+  /** Takes the credentials in the headers of the source out of a text. */
+  redact: (text: string) => string;
   /** Sends other headers from now on; what is in flight goes on with its own. */
   useHeaders: (headers: SourceHeaders) => void;
   /** Gives up what is in flight and closes all connections. */
@@ -94,6 +96,7 @@ export function createSourceClient(options: SourceClientOptions): SourceClient {
       ),
     send: (request, { signal, onSent } = {}) =>
       calls.within(signal, (deadline) => sendWithin(request, deadline, onSent)),
+    redact: transport.redact,
     useHeaders: (headers) => transport.useHeaders(headers),
     close: () => {
       calls.abandonAll();

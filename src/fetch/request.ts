@@ -25,7 +25,7 @@ export interface Intake<Outcome> {
 
 /** What an answer is read by, besides the question. */
 export interface ReadContext {
-  /** Takes what the headers of the source hold out of a text, should the answer repeat it. */
+  /** Takes the credentials in the headers of the source out of a text, should the answer repeat them. */
   redact: (text: string) => string;
   /** Milliseconds since the epoch. */
   now: number;

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import { got, RequestError, type Request } from 'got';
+import { credentialsOfHeaders, withoutCredentials } from '../core/credentials.ts';
 import type { SourceHeaders } from '../core/source/port.ts';
 import { formatDuration } from '../core/time.ts';
 import { isNetworkError, messageOf } from '../core/errors.ts';
@@ -40,7 +41,7 @@ export interface Transport {
     take: TakePiece,
     onSent?: () => void,
   ) => Promise<Reply>;
-  /** Takes what the headers of the source hold, and those before them held, out of a text. */
+  /** Takes the credentials in the headers of the source, and in those before them, out of a text. */
   redact: (text: string) => string;
   /** Sends other headers from now on. */
   useHeaders: (headers: SourceHeaders) => void;
@@ -56,7 +57,7 @@ export interface Transport {
 export function createTransport(options: TransportOptions): Transport {
   const { base, request: connect, close } = openConnections(options);
   let { headers } = options;
-  let former: SourceHeaders = {};
+  let credentials = credentialsOfHeaders(headers);
   const bare = got.extend({
     headers: { 'user-agent': options.userAgent, accept: 'application/json' },
     throwHttpErrors: false,
@@ -83,21 +84,15 @@ export function createTransport(options: TransportOptions): Transport {
       if (onSent !== undefined) request.once('request', (made) => made.once('finish', onSent));
       return replyOf(request, { deadline, take, sent });
     },
-    // What is in flight when headers change was sent with the former ones.
-    redact: (text) => redacted(redacted(text, headers), former),
+    redact: (text) => withoutCredentials(text, credentials),
     useHeaders(next) {
-      former = headers;
+      // What is in flight was sent with the former ones.
+      credentials = credentialsOfHeaders(next).concat(credentialsOfHeaders(headers));
       headers = next;
       client = clientWith(next);
     },
     close,
   };
-}
-
-/** A text without what the headers hold. */
-function redacted(text: string, headers: SourceHeaders): string {
-  const secrets = Object.values(headers).filter((value) => value !== '');
-  return secrets.reduce((rest, secret) => rest.replaceAll(secret, '[redacted]'), text);
 }
 
 /** @returns isCut */
