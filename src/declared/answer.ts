@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { parseRetryAfter } from '../core/backoff.ts';
+import { MAX_RETRY_AFTER_MS, parseRetryAfter } from '../core/backoff.ts';
 import type { FetchTrouble } from '../core/run/snapshot.ts';
 import { pauseMessage } from '../core/source/throttle.ts';
 import { ENCODED, invalid, isEncoded, notJsonType, OtherBody, parseJson } from '../fetch/body.ts';
@@ -82,9 +82,10 @@ export class DocumentBody {
     return typeof json === 'object' && json !== null && !Array.isArray(json);
   }
 
-  #notJson(is: 'empty' | 'cut' | 'invalid', headers: IncomingHttpHeaders): string {
+  #notJson(is: 'empty' | 'cut' | 'crowded' | 'invalid', headers: IncomingHttpHeaders): string {
     if (is === 'empty') return 'the body is empty';
     if (is === 'cut') return `the JSON is cut off after ${this.#bytes} bytes`;
+    if (is === 'crowded') return 'the JSON has too many values beside those that are read';
     return notJsonType(this.#first.trimStart(), headers);
   }
 }
@@ -149,9 +150,13 @@ function otherOutcome(
   if (status === 403) {
     return { kind: 'forbidden', message: 'status 403: the headers lack the right to read this' };
   }
+  return { kind: 'unavailable', message: `status ${status}${hintOf(status)}` };
+}
+
+function hintOf(status: number): string {
+  if (status === 304) return ' to a request that named no tag';
   const isRedirect = status >= 300 && status < 400;
-  const hint = isRedirect ? ': redirects are not followed, is the base URL right?' : '';
-  return { kind: 'unavailable', message: `status ${status}${hint}` };
+  return isRedirect ? ': redirects are not followed, is the base URL right?' : '';
 }
 
 function asksForPause(
@@ -171,12 +176,16 @@ function isUsedUp(headers: IncomingHttpHeaders, errors: ErrorsDeclaration): bool
 /** Below it a number of seconds is no time since the epoch: the year 2001. */
 const FIRST_RESET_S = 1e9;
 
-/** The time until there are more requests; null where none is given, or some are left. */
+/**
+ * The time until there are more requests; null where none is given, some are left, or it is over: then one of
+ * the two clocks is wrong.
+ */
 function resetMs(headers: IncomingHttpHeaders, errors: ErrorsDeclaration, now: number) {
   const text = textOf(headers, errors.rate_limit_reset);
   if (!isUsedUp(headers, errors) || !/^\d{1,12}(\.\d+)?$/.test(text)) return null;
   const seconds = Number(text);
-  return seconds < FIRST_RESET_S ? null : Math.max(0, Math.round(seconds * 1_000 - now));
+  const ms = Math.round(seconds * 1_000 - now);
+  return seconds < FIRST_RESET_S || ms <= 0 ? null : Math.min(ms, MAX_RETRY_AFTER_MS);
 }
 
 function textOf(headers: IncomingHttpHeaders, name: string | undefined): string {

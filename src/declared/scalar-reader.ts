@@ -6,6 +6,12 @@ const MAX_BYTES = 6_144;
 /** Longest text that is read, characters. */
 const MAX_LENGTH = 1_024;
 
+/**
+ * The most values of containers that paths lead through. They take up to 15 times as long as what is passed
+ * over, so that a document of nothing else would keep the process busy for seconds.
+ */
+const MOST_VALUES = 100_000;
+
 /** Strings are looked through byte by byte up to here; beyond it a search in native code is faster. */
 const SHORT_STRING = 32;
 
@@ -80,10 +86,10 @@ function childOf({ names, items }: PathNode, key: string | number): PathNode {
 /** What is read next within the containers that paths lead through. */
 type Expected = 'value' | 'name' | 'colon' | 'comma' | 'nothing';
 
-/** What a document comes to. `cut`: it ends too early. */
+/** What a document comes to. `cut`: it ends too early. `crowded`: it has more values than are looked at. */
 export type Scalars =
   | { is: 'json'; values: readonly (string | null)[] }
-  | { is: 'empty' | 'cut' | 'invalid' };
+  | { is: 'empty' | 'cut' | 'crowded' | 'invalid' };
 
 /** A container that paths lead through. */
 interface Followed {
@@ -120,6 +126,8 @@ export class ScalarReader {
   #length = 0;
   #isTooLong = false;
   #isInvalid = false;
+  /** How many values of containers that paths lead through have begun. */
+  #begun = 0;
   /** How many bytes of a byte order mark have come; null once the document has begun. */
   #mark: number | null = 0;
 
@@ -141,7 +149,7 @@ export class ScalarReader {
   /** Ends the document. */
   end(): Scalars {
     if (this.#within === 'literal' && this.#open.length === 0) this.#endLiteral();
-    if (this.#isInvalid) return { is: 'invalid' };
+    if (this.#isInvalid) return { is: this.#begun > MOST_VALUES ? 'crowded' : 'invalid' };
     if (this.#expected === 'nothing') return { is: 'json', values: this.#values };
     const isEmpty = this.#open.length + this.#passedOver === 0 && this.#within === null;
     return { is: isEmpty ? 'empty' : 'cut' };
@@ -177,7 +185,8 @@ export class ScalarReader {
   #begin(byte: number): void {
     switch (this.#expected) {
       case 'value':
-        return this.#beginValue(byte);
+        this.#begun += 1;
+        return this.#begun > MOST_VALUES ? this.#refuse() : this.#beginValue(byte);
       case 'name':
         return this.#beginName(byte);
       case 'colon':

@@ -5,7 +5,8 @@ const TIMESTAMP =
 /**
  * Reads a timestamp of an API. One without a zone is UTC: Python services write such times
  * for `datetime.utcnow()`, and `Date.parse` alone would take them for local time.
- * @returns ISO 8601 UTC with milliseconds (finer fractions are cut off), or null when unreadable
+ * @returns ISO 8601 UTC with milliseconds (finer fractions are cut off), or null when unreadable. A time
+ * outside of the years 0 to 9999, to which a zone may lead, has no such form.
  */
 export function readTimestamp(value: unknown): string | null {
   const match = typeof value === 'string' ? TIMESTAMP.exec(value) : null;
@@ -14,5 +15,6 @@ export function readTimestamp(value: unknown): string | null {
   const zone = hours === undefined ? 'Z' : `${hours}:${minutes}`;
   const milliseconds = fraction.slice(0, 3).padEnd(3, '0');
   const epochMs = Date.parse(`${date}T${time}:${seconds}.${milliseconds}${zone}`);
-  return Number.isNaN(epochMs) ? null : new Date(epochMs).toISOString();
+  const text = Number.isNaN(epochMs) ? '' : new Date(epochMs).toISOString();
+  return /^\d{4}-/.test(text) ? text : null;
 }
