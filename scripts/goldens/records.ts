@@ -292,6 +292,8 @@ function jsonVerbs({ daemon, runs }: Stage): Record<string, () => Promise<string
     'endpoints secret': given('derived'),
     'endpoints rotate': given('cloud'),
     'webhooks end': given('--source', 'default', '--yes'),
+    stop: given(runs.waiting, runs.failed, '--yes'),
+    unwatch: given(runs.waiting, 'no-such-run'),
   };
 }
 

@@ -1,3 +1,4 @@
+import type { RunRef } from '../client/client.ts';
 import { withoutPasswords } from '../client/errors.ts';
 import { escapeControls } from '../core/control-characters.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
@@ -32,6 +33,24 @@ function traceOf(error: unknown): string {
 /** A remark that is neither data nor an error. */
 export function note(stderr: Output, text: string): void {
   stderr.write(`${stderr.colors.dim(text)}\n`);
+}
+
+/** What `--json` shows of one run, where a verb that changes something takes several. */
+export interface RunResult {
+  run_id: string;
+  /** Null where the daemon was to find the source. */
+  source: string | null;
+  error: { code: string; message: string } | null;
+}
+
+/** @param error what kept the change from being made; undefined where it was made */
+export function runResult({ runId, source }: RunRef, error?: unknown): RunResult {
+  const code = error instanceof RunwatchError ? error.code : 'unexpected';
+  return {
+    run_id: runId,
+    source: source ?? null,
+    error: error === undefined ? null : { code, message: messageOf(error) },
+  };
 }
 
 /** A document on stdout. */

@@ -51,6 +51,33 @@ test('stop asks for several runs, says which were asked, and exits 1 where one w
   );
 });
 
+test('stop --json has what became of each run, in the order given', async () => {
+  answers({
+    'run-1': problem(409, 'run_ended', 'the run run-1 has ended: it is completed'),
+    'run-2': ASKED,
+  });
+  const { exitCode, stdout, stderr } = await cli(['run-1', 'run-2', '--source', 'work', '--json']);
+  expect(exitCode).toBe(1);
+  expect(JSON.parse(stdout)).toEqual({
+    results: [
+      {
+        run_id: 'run-1',
+        source: 'work',
+        error: { code: 'run_ended', message: 'the run run-1 has ended: it is completed' },
+        stop: null,
+      },
+      { run_id: 'run-2', source: 'work', error: null, stop: { status: 'stopped', polled: true } },
+    ],
+  });
+  expect(stderr).toContain('error: the run run-1 has ended: it is completed\n');
+});
+
+test('stop --json of a run that is not confirmed prints no document', async () => {
+  answers({ 'run-1': ASKED });
+  expect(await cli(['run-1', '--json'], 'no\n')).toMatchObject({ exitCode: 1, stdout: '' });
+  expect(stops()).toEqual([]);
+});
+
 test('stop exits 0 where each run was asked, and 2 where several sources have one', async () => {
   answers({ 'run-1': ASKED, 'run-2': problem(409, 'several_sources', 'name one: a, b') });
   expect(await cli(['run-1'])).toMatchObject({ exitCode: 0 });

@@ -291,6 +291,31 @@ describe('runwatch unwatch', () => {
     expect(ended.every(({ query }) => query.get('source') === 'eu')).toBe(true);
   });
 
+  test.each([
+    [[], { source: null }, ''],
+    [['--source', 'eu'], { source: 'eu' }, ' of source eu'],
+  ])(
+    'unwatch --json %j has what became of each run, in the order given',
+    async (flags, of, where) => {
+      daemon.on('DELETE /v1/watches/run-2', { status: 204 });
+      const { exitCode, stdout, stderr } = await cli([
+        'unwatch',
+        'run-1',
+        'run-2',
+        '--json',
+        ...flags,
+      ]);
+      const message = `the run run-1${where} is not watched`;
+      expect([exitCode, stderr]).toEqual([1, `error: ${message}\n`]);
+      expect(JSON.parse(stdout)).toEqual({
+        results: [
+          { run_id: 'run-1', ...of, error: { code: 'watch_not_found', message } },
+          { run_id: 'run-2', ...of, error: null },
+        ],
+      });
+    },
+  );
+
   test('unwatch --endpoint ends only that subscription', async () => {
     daemon.on('DELETE /v1/watches/run-1', { status: 204 });
     const result = await cli(['unwatch', 'run-1', '--endpoint', 'old-ops']);

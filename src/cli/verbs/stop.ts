@@ -1,10 +1,12 @@
 import type { DaemonClient, RunRef } from '../../client/client.ts';
+import type { StopView } from '../../client/types.ts';
 import { messageOf } from '../../core/errors.ts';
 import type { CommandLine } from '../command-line.ts';
 import { confirm } from '../confirm.ts';
 import { EXIT, exitCodeOf } from '../exit.ts';
+import type { Output } from '../output.ts';
 import { count, plain } from '../render/text.ts';
-import { note } from '../report.ts';
+import { note, type RunResult, runResult, writeJson } from '../report.ts';
 import { resolveRuns } from '../resolve.ts';
 import { readGoodRunIds } from '../run-ids.ts';
 import { daemonCommand, mapConcurrently, MAX_REQUESTS, type DaemonFlags } from '../verb.ts';
@@ -13,6 +15,7 @@ interface StopFlags extends DaemonFlags {
   source?: string;
   file?: string;
   yes?: boolean;
+  json?: boolean;
 }
 
 export function addStopVerb(cli: CommandLine): void {
@@ -21,6 +24,7 @@ export function addStopVerb(cli: CommandLine): void {
     .option('--source <name>', 'the source that the runs belong to')
     .option('--file <path>', 'read run ids from a file, one on a line; - is standard input')
     .option('--yes', 'do not ask')
+    .option('--json', 'print what became of each run')
     .addHelpText('after', HELP)
     .action((ids: string[], flags: StopFlags) => cli.run(() => stop(cli, ids, flags)));
 }
@@ -34,7 +38,8 @@ Exits 1 when one of the runs was not asked to stop, or when that is not known.
 Examples:
   runwatch stop run-1 && runwatch wait run-1
   runwatch stop run-1 run-2 --yes
-  runwatch stop --file ids.txt --source staging --yes`;
+  runwatch stop --file ids.txt --source staging --yes
+  runwatch stop run-1 run-2 --yes --json | jq '.results[] | select(.error != null)'`;
 
 async function stop(cli: CommandLine, args: string[], flags: StopFlags): Promise<number> {
   const given = await readGoodRunIds(args, flags.file, cli.io);
@@ -48,11 +53,17 @@ async function stop(cli: CommandLine, args: string[], flags: StopFlags): Promise
     note(stderr, 'No run was asked to stop.');
     return EXIT.failure;
   }
-  const codes = await mapConcurrently(runs, MAX_REQUESTS, (run) => stopOne(cli, client, run));
-  if (codes.includes(EXIT.ok)) {
+  const lines = flags.json === true ? null : cli.io.stdout;
+  const outcomes = await mapConcurrently(runs, MAX_REQUESTS, (run) =>
+    stopOne(client, run, { lines, stderr }),
+  );
+  if (outcomes.some(({ exitCode }) => exitCode === EXIT.ok)) {
     note(stderr, 'A run has stopped when its source says so: `runwatch wait <run-id>` tells.');
   }
-  return Math.max(...codes);
+  if (flags.json === true) {
+    writeJson(cli.io.stdout, { results: outcomes.map(({ result }) => result) });
+  }
+  return Math.max(...outcomes.map(({ exitCode }) => exitCode));
 }
 
 function inWords(runs: readonly RunRef[]): string {
@@ -62,22 +73,32 @@ function inWords(runs: readonly RunRef[]): string {
   return `the run ${plain(only.runId)}${of}`;
 }
 
-/** One run that cannot be stopped does not keep the others from being asked. @returns the exit code */
+/** What became of one run, as `--json` shows it; `stop` is the API's answer. */
+interface StopOutcome {
+  exitCode: number;
+  result: RunResult & { stop: StopView | null };
+}
+
+/**
+ * One run that cannot be stopped does not keep the others from being asked.
+ * @param lines where runs that were asked are named; null for nowhere
+ */
 async function stopOne(
-  { io: { stdout, stderr } }: CommandLine,
   client: DaemonClient,
   run: RunRef,
-): Promise<number> {
+  { lines, stderr }: { lines: Output | null; stderr: Output },
+): Promise<StopOutcome> {
   try {
-    const { status } = await client.stop(run);
-    const shown = status === null ? '' : ` (${plain(status)})`;
-    stdout.write(`asked to stop ${plain(run.runId)}${shown}\n`);
-    return EXIT.ok;
+    const answer = await client.stop(run);
+    const shown = answer.status === null ? '' : ` (${plain(answer.status)})`;
+    lines?.write(`asked to stop ${plain(run.runId)}${shown}\n`);
+    return { exitCode: EXIT.ok, result: { ...runResult(run), stop: answer } };
   } catch (error) {
     const message = messageOf(error);
     // What the daemon says of a run most often names it.
     const text = message.includes(run.runId) ? message : `${run.runId}: ${message}`;
     stderr.write(`${stderr.colors.red('error:')} ${plain(text)}\n`);
-    return exitCodeOf(error, EXIT.failure);
+    const exitCode = exitCodeOf(error, EXIT.failure);
+    return { exitCode, result: { ...runResult(run, error), stop: null } };
   }
 }

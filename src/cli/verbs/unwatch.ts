@@ -1,9 +1,11 @@
-import { daemonCommand, type DaemonFlags, mapConcurrently, MAX_REQUESTS } from '../verb.ts';
+import { RunwatchError } from '../../core/errors.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
 import { plain } from '../render/text.ts';
+import { runResult, writeJson } from '../report.ts';
 import { resolveRuns } from '../resolve.ts';
 import { readGoodRunIds } from '../run-ids.ts';
+import { daemonCommand, type DaemonFlags, mapConcurrently, MAX_REQUESTS } from '../verb.ts';
 
 interface UnwatchFlags extends DaemonFlags {
   source?: string;
@@ -11,6 +13,7 @@ interface UnwatchFlags extends DaemonFlags {
   purge?: boolean;
   file?: string;
   yes?: boolean;
+  json?: boolean;
 }
 
 export function addUnwatchVerb(cli: CommandLine): void {
@@ -21,6 +24,7 @@ export function addUnwatchVerb(cli: CommandLine): void {
     .option('--purge', 'also erase their records, events and deliveries (needs the scope admin)')
     .option('--file <path>', 'read run ids from a file, one on a line; - is standard input')
     .option('--yes', 'do not ask whether the beginning of an id is the one that is meant')
+    .option('--json', 'print what became of each run')
     .addHelpText('after', HELP)
     .action((ids: string[], flags: UnwatchFlags) => cli.run(() => unwatch(cli, ids, flags)));
 }
@@ -35,6 +39,7 @@ Examples:
   runwatch unwatch run-1 run-2
   runwatch unwatch run-1 --purge
   runwatch unwatch --file ids.txt --source staging
+  runwatch unwatch --file ids.txt --json | jq '.results[] | select(.error != null)'
   runwatch unwatch run-1 --endpoint old-ops`;
 
 async function unwatch(cli: CommandLine, args: string[], flags: UnwatchFlags): Promise<number> {
@@ -47,14 +52,19 @@ async function unwatch(cli: CommandLine, args: string[], flags: UnwatchFlags): P
   const runs = await resolveRuns(given, { client, cli, source, writes: flags });
   const { stdout, stderr } = cli.io;
   const done = purge === true ? 'purged' : 'no longer watched';
-  const found = await mapConcurrently(runs, MAX_REQUESTS, async (run) => {
+  const results = await mapConcurrently(runs, MAX_REQUESTS, async (run) => {
     const { runId } = run;
     const wasWatched = await client.unwatch(run, { endpoint, purge });
     const of = run.source === undefined ? '' : ` of source ${plain(run.source)}`;
     const to = endpoint === undefined ? '' : ` for ${plain(endpoint)}`;
-    if (wasWatched) stdout.write(`${done} ${runId}${to}\n`);
-    else stderr.write(`${stderr.colors.red('error:')} the run ${runId}${of} is not watched${to}\n`);
-    return wasWatched;
+    if (wasWatched) {
+      if (flags.json !== true) stdout.write(`${done} ${runId}${to}\n`);
+      return runResult(run);
+    }
+    const message = `the run ${runId}${of} is not watched${to}`;
+    stderr.write(`${stderr.colors.red('error:')} ${message}\n`);
+    return runResult(run, new RunwatchError(message, { code: 'watch_not_found' }));
   });
-  return found.every(Boolean) ? EXIT.ok : EXIT.failure;
+  if (flags.json === true) writeJson(stdout, { results });
+  return results.some(({ error }) => error !== null) ? EXIT.failure : EXIT.ok;
 }
