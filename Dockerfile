@@ -9,6 +9,9 @@ COPY src ./src
 RUN npm run build && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
 
 FROM node:24-alpine
+LABEL org.opencontainers.image.title="runwatch" \
+    org.opencontainers.image.description="Watches runs of APIs and notifies people and systems of what becomes of them" \
+    org.opencontainers.image.licenses="MIT"
 ENV NODE_ENV=production \
     RUNWATCH_HOST=0.0.0.0 \
     RUNWATCH_DATA_DIR=/data

@@ -58,7 +58,7 @@ export async function runProgram(
 function describeProgram({ program, io, version }: CommandLine): void {
   const { stdout, stderr } = io;
   program
-    .description('Watches runs and notifies you of what becomes of them.')
+    .description('Watches runs of APIs, and notifies people and systems of what becomes of them.')
     .version(version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print help')
     .option('--verbose', 'print where an error comes from')
@@ -128,7 +128,8 @@ Environment:
 
 Examples:
   runwatch demo                             see it at work
-  NOXUS_API_KEY=... runwatch serve          start the daemon
+  NOXUS_API_KEY=... runwatch serve          start the daemon, with a workspace as its source
+  runwatch serve --config runwatch.yaml     start it with the sources that a file declares
   runwatch watch <run-id> --endpoint ops    be notified of what becomes of a run
   runwatch wait <run-id> && echo completed  wait for it in a script
 

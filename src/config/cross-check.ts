@@ -26,7 +26,8 @@ export function checkSourceNames(config: Config, names: WrittenNames): ConfigPro
 export function checkServing({ server, auth, sources }: Config): ConfigProblem[] {
   const problems: ConfigProblem[] = [];
   if (Object.keys(sources).length === 0) {
-    const message = 'expected at least one source with an API key: set NOXUS_API_KEY';
+    const message =
+      'expected at least one source: set NOXUS_API_KEY, or declare an API under sources';
     problems.push({ path: ['sources'], message });
   }
   if (auth.tokens.length === 0 && !isLoopback(server.host)) {

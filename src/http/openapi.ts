@@ -13,7 +13,7 @@ import {
 import { problemReference } from './schemas/common.ts';
 import { schemaNameOf } from './schemas/webhook.ts';
 
-const DESCRIPTION = `Watches runs and notifies people and systems when one completes, fails, stops or waits for a human.
+const DESCRIPTION = `Watches runs of APIs, and notifies people and systems when one completes, fails, stops or waits for a human.
 
 Times are ISO 8601 UTC with milliseconds. Durations are strings such as \`250ms\`, \`10s\`, \`5m\`,
 \`2h\`, \`7d\`. Cursors are opaque. In paths, ids are percent-encoded, slashes as \`%2F\`; in lists by

@@ -9,19 +9,16 @@ const OF_NOXUS = /^(noxus|simulator|demo)\//;
 
 /** Where else `src` may say Noxus: the file, what it says, and why. */
 const SOURCE_LINES: [file: string, text: RegExp, why: string][] = [
-  ['core/source/traits.ts', /`Noxus`/, 'an example of a label'],
   ['core/run/snapshot.ts', /Unbounded for Noxus|older SDK of Noxus/, 'says what Noxus alone sends'],
   ['core/feed/run-list.ts', /largest page of runs that Noxus gives/, 'the size of a page of Noxus'],
   ['http/schemas/common.ts', /Noxus run|Of Noxus: 1 to 128/, 'the form of ids of Noxus'],
   ['fetch/event-stream.ts', /Noxus's SDK waits for as long/, 'where a number comes from'],
-  ['core/alert/suppression.ts', /inhibited by noxus-down/, 'the name of a rule, as an example'],
   ['config/hosts.ts', /Where Noxus is/, 'the base_url of a Noxus workspace'],
   [
     'config/source-schema.ts',
     /the API key of a Noxus workspace|literal\('noxus'\)|A workspace of Noxus, or/,
     'a workspace of Noxus is one type of source',
   ],
-  ['ui/screens/runs-empty.tsx', /the API key of a Noxus workspace/, 'how to begin'],
   ['cli/verbs/wait.ts', /./, '--direct asks Noxus itself'],
   ['cli/wait/direct-account.ts', /./, '--direct asks Noxus itself'],
   ['cli/wait/observer.ts', /by Noxus itself/, '--direct asks Noxus itself'],

@@ -17,7 +17,7 @@ export interface Suppressor {
 
 export const SUPPRESSED = { silence: 'silenced', mute: 'muted', inhibit: 'inhibited' } as const;
 
-/** `silenced by ana`, `muted by nights`, `inhibited by noxus-down`; without a name that is hidden. */
+/** `silenced by ana`, `muted by nights`, `inhibited by source-down`; without a name that is hidden. */
 export function suppressedText({ kind, id, by }: Pick<Suppressor, 'kind' | 'id' | 'by'>): string {
   const name = by ?? id;
   return name === null ? SUPPRESSED[kind] : `${SUPPRESSED[kind]} by ${name}`;

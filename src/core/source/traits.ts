@@ -11,7 +11,7 @@ export interface ListTraits {
  * for nothing that it cannot do.
  */
 export interface SourceTraits {
-  /** What texts call it: `Noxus`, or the name of the source. */
+  /** What texts call it: the name of its product where that is known, else that of the source. */
   readonly label: string;
   /** What the id of a run looks like, for messages: follows "expected". */
   readonly idShape: string;

@@ -38,8 +38,12 @@ export function FirstRun() {
   if (!hasSource) {
     return (
       <Empty title="No source is configured.">
-        <p>Set the API key of a Noxus workspace and start the daemon again:</p>
+        <p>Start the daemon again with the API key of a workspace:</p>
         <Command text="NOXUS_API_KEY=… runwatch serve" />
+        <p>
+          or with a configuration that declares an API under <code>sources</code>:
+        </p>
+        <Command text="runwatch serve --config runwatch.yaml" />
       </Empty>
     );
   }
