@@ -149,9 +149,13 @@ export interface Absence {
 /** Aliases can make a small file enormous, and an alias to its own parent endless. */
 const LIMITS = { depth: 32, nodes: 50_000 };
 
+/** Whether a setting that lacks the variable of a part of it is left out, which is else a problem. */
+export type MayLack = (path: Path) => boolean;
+
 interface Reader extends Omit<SettingsDocument, 'value'> {
   yaml: ParsedYaml;
   environment: Environment;
+  mayLack: MayLack;
   nodesLeft: number;
 }
 
@@ -159,7 +163,11 @@ interface Reader extends Omit<SettingsDocument, 'value'> {
  * Turns the nodes of a file into plain data: follows aliases and merge keys, expands variables.
  * Settings without a value (`key:`), or with an unset variable for one, are left out.
  */
-export function readSettings(yaml: ParsedYaml, environment: Environment): SettingsDocument {
+export function readSettings(
+  yaml: ParsedYaml,
+  environment: Environment,
+  mayLack: MayLack,
+): SettingsDocument {
   const reader: Reader = {
     places: new Map(),
     references: new Map(),
@@ -168,6 +176,7 @@ export function readSettings(yaml: ParsedYaml, environment: Environment): Settin
     problems: [],
     yaml,
     environment,
+    mayLack,
     nodesLeft: LIMITS.nodes,
   };
   notePlace(yaml.root, { path: [], reader });
@@ -207,8 +216,9 @@ function readNode(node: unknown, path: Path, reader: Reader): unknown {
 function readScalar({ value }: Scalar, path: Path, reader: Reader): unknown {
   if (typeof value !== 'string') return value ?? undefined;
   const expansion = expand(value, reader.environment);
-  if (expansion.kind === 'invalid') {
-    reader.problems.push({ path, message: expansion.message });
+  if ('message' in expansion) {
+    const isLeftOut = expansion.kind === 'unset' && reader.mayLack(path);
+    if (!isLeftOut) reader.problems.push({ path, message: expansion.message });
     return undefined;
   }
   if (expansion.reference !== null) reader.references.set(pathKey(path), expansion.reference);

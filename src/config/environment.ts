@@ -81,7 +81,8 @@ export type Expansion =
       isFromFile: boolean;
     }
   | { kind: 'absent'; reference: Reference }
-  | { kind: 'invalid'; message: string };
+  /** `unset`: a part of it is a reference to an unset variable. */
+  | { kind: 'unset' | 'invalid'; message: string };
 
 /** An escaped `$${`, a well-formed reference, or the start of a malformed one. */
 const REFERENCE = /\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{/g;
@@ -139,7 +140,7 @@ export function expand(source: string, environment: Environment): Expansion {
 function unset(reference: Reference | null): Expansion {
   const variable = reference?.variable ?? '';
   const hint = `give it a value, or a default as in \${${variable}:-text}`;
-  return { kind: 'invalid', message: `${variable} is not set; ${hint}` };
+  return { kind: 'unset', message: `${variable} is not set; ${hint}` };
 }
 
 /** Every variable of the product; each may also name a file, as `NAME_FILE`. */

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { RunwatchError } from '../core/errors.ts';
 import { adviseOn } from './advice.ts';
 import { checkRules, checkServing, checkSourceNames, crossCheck } from './cross-check.ts';
-import { type Absence, readSettings, parseYaml, withNewNames } from './document.ts';
+import { type Absence, type MayLack, readSettings, parseYaml, withNewNames } from './document.ts';
 import { headerReader, type RereadHeaders } from './header-files.ts';
 import { heldPart, writtenNames, type HeldPart } from './held-part.ts';
 import { openEnvironment, type Environment } from './environment.ts';
@@ -85,7 +85,8 @@ export function loadConfig(options: LoadOptions): LoadedConfig | InvalidConfig {
   const found = findFile({ configPath, environment, cwd, uids: ownUids(env) });
   if (found.kind === 'unreadable')
     return { kind: 'invalid', problems: [found.problem], warnings: [] };
-  const file = found.kind === 'read' ? readSettingsFile(found, environment) : NO_FILE;
+  const mayLack = purpose === 'command' ? isHeaderOfSource : needsAll;
+  const file = found.kind === 'read' ? readSettingsFile(found, environment, mayLack) : NO_FILE;
   const draft = layDraft(file.value, environment, flags);
   const assembled = assemble(draft, {
     dataDirectory: defaultDataDirectory(env),
@@ -139,7 +140,7 @@ export function readRules(
   if (found.kind === 'unreadable') {
     return { kind: 'invalid', problems: [found.problem], warnings: [] };
   }
-  const file = readSettingsFile(found, openEnvironment(env, cwd));
+  const file = readSettingsFile(found, openEnvironment(env, cwd), needsAll);
   const names = Object.keys(ruleSections);
   const given = Object.entries(Object(file.value)).filter(([name]) => names.includes(name));
   const value = { rules: [], time_intervals: {}, inhibit_rules: [], ...Object.fromEntries(given) };
@@ -406,15 +407,21 @@ const NO_FILE: SettingsFile = {
   broken: false,
 };
 
+const needsAll: MayLack = () => false;
+
+/** Commands ask no source, and do without its headers. */
+const isHeaderOfSource: MayLack = ([section, , key]) => section === 'sources' && key === 'headers';
+
 /** Reads the settings of a file. */
 function readSettingsFile(
   file: { name: string; text: string },
   environment: Environment,
+  mayLack: MayLack,
 ): SettingsFile {
   const { name } = file;
   const yaml = parseYaml(file);
   if (yaml.broken) return { ...NO_FILE, name, problems: yaml.problems, broken: true };
-  const { document, warnings } = withNewNames(readSettings(yaml, environment));
+  const { document, warnings } = withNewNames(readSettings(yaml, environment, mayLack));
   return {
     ...document,
     name,

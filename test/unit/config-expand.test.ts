@@ -54,7 +54,7 @@ describe('references to environment variables', () => {
   test('an unset variable within a longer text is an error that names it', () => {
     const { expansion } = expandWith('https://${A}/', {});
     expect(expansion).toMatchObject({
-      kind: 'invalid',
+      kind: 'unset',
       message: expect.stringContaining('A is not'),
     });
   });
