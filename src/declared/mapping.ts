@@ -75,6 +75,11 @@ export interface MappedRun {
   workflowName: string | null;
 }
 
+/** What a second answer says of a run. Only a status changes that of the first answer. */
+export type SaidBySecond =
+  | ({ kind: 'status' } & Meaning)
+  | { kind: 'no_id' | 'another_run' | 'no_word' | 'unknown_word' };
+
 const ANY_WORD = '*';
 
 /** Longest word of a source that stands for a status of its own, characters. */
@@ -86,6 +91,7 @@ const MAX_NAME = 128;
 /** What a word means. */
 interface Meaning {
   status: string;
+  /** The word itself, where it stands in `states`. */
   word: string | null;
 }
 
@@ -178,13 +184,21 @@ export class RunMapping {
     values: Values,
     { ownId }: Pick<AskedRun, 'ownId'>,
   ): FirstReading {
+    const said = this.saidBySecond(values, { ownId });
+    return said.kind === 'status' ? { ...first, status: said.status } : first;
+  }
+
+  /** What a second answer says of the run, or why it says nothing. */
+  saidBySecond(values: Values, { ownId }: Pick<AskedRun, 'ownId'>): SaidBySecond {
     const { second } = this;
-    if (second === null) return first;
+    if (second === null) return { kind: 'no_word' };
     const given = second.id === null ? ownId : (values[second.id] ?? null);
+    if (given === null) return { kind: 'no_id' };
+    if (!isSameId(given, ownId)) return { kind: 'another_run' };
     const word = firstOf(values, second.status);
-    if (given === null || !isSameId(given, ownId) || word === null) return first;
+    if (word === null) return { kind: 'no_word' };
     const meaning = second.states.meaningOf(word);
-    return meaning === null ? first : { ...first, status: meaning.status };
+    return meaning === null ? { kind: 'unknown_word' } : { kind: 'status', ...meaning };
   }
 
   /** The run as a whole. */
@@ -282,18 +296,21 @@ function slotsOf(run: FieldsDeclaration, tree: PathTree): FieldSlots {
   };
 }
 
-function slotOf(text: string, tree: PathTree): number {
+/** The place of a path among the values of an answer. */
+export function slotOf(text: string, tree: PathTree): number {
   const path = parsePath(text);
   if (path === null) throw new Error(`the configuration lets a path pass that is none: ${text}`);
   return tree.add(path);
 }
 
 function firstOf(values: Values, slots: readonly number[]): string | null {
-  for (const slot of slots) {
-    const value = values[slot] ?? '';
-    if (value !== '') return value;
-  }
-  return null;
+  const slot = firstWithValue(values, slots);
+  return slot === undefined ? null : (values[slot] ?? null);
+}
+
+/** Of several places, the one that counts: the first with a value. */
+export function firstWithValue(values: Values, slots: readonly number[]): number | undefined {
+  return slots.find((slot) => (values[slot] ?? '') !== '');
 }
 
 function isSameId(given: string, asked: string): boolean {

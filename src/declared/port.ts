@@ -3,6 +3,7 @@ import type { ProbeOutcome, ReadOptions, SourcePort } from '../core/source/port.
 import {
   fillTemplate,
   idProblemOf,
+  ownIdOf,
   parseRequestTemplate,
   splitId,
   type IdParts,
@@ -10,7 +11,7 @@ import {
   type RequestTemplate,
 } from '../core/source/run-template.ts';
 import { invalid } from '../fetch/body.ts';
-import { createSourceClient, type Send, type SourceClientOptions } from '../fetch/client.ts';
+import { createSourceClient, type SourceClientOptions } from '../fetch/client.ts';
 import type { SourceRequest } from '../fetch/request.ts';
 import { DocumentBody, outcomeOf, type DocumentOutcome, type ErrorsDeclaration } from './answer.ts';
 import {
@@ -27,7 +28,7 @@ import { PathTree } from './scalar-reader.ts';
 import { idTemplateOf } from './traits.ts';
 
 /** An API of runs with an id and a status, as the configuration declares it. */
-interface SourceDeclaration extends MappingDeclaration {
+export interface SourceDeclaration extends MappingDeclaration {
   readonly id: string;
   readonly run: FieldsDeclaration & { readonly get: string };
   readonly also?: (SecondDeclaration & { readonly get: string }) | undefined;
@@ -66,9 +67,15 @@ export function openDeclared(options: DeclaredOptions): SourcePort {
   };
 }
 
+/** Sends a request for a document. */
+export type SendForDocument = (
+  request: SourceRequest<DocumentOutcome>,
+  onSent?: () => void,
+) => Promise<DocumentOutcome>;
+
 /** Reads runs of one source by one or two requests each. */
-class RunReader {
-  private readonly mapping: RunMapping;
+export class RunReader {
+  readonly mapping: RunMapping;
   private readonly ids: IdTemplate;
   private readonly first: RequestTemplate;
   private readonly second: RequestTemplate | null;
@@ -91,7 +98,7 @@ class RunReader {
   }
 
   async readRun(
-    send: Send,
+    send: SendForDocument,
     runId: string,
     { onSent, onSecond, before = null }: Omit<ReadOptions, 'signal'>,
   ): Promise<PollResult> {
@@ -103,7 +110,7 @@ class RunReader {
     const answer = await this.read(send, { path, tree, remembered, onSent });
     if (answer.kind === 'gone') return { kind: 'not_found' };
     if (answer.kind !== 'document') return answer;
-    const asked = { runId, ownId: parts[this.ids.at(-1) ?? ''] ?? '', before };
+    const asked = { runId, ownId: ownIdOf(this.ids, parts), before };
     const reading = this.mapping.readFirst(answer.values, asked);
     if ('problem' in reading) return invalid(reading.problem);
     const seen = await this.readAgain(send, reading, { parts, ownId: asked.ownId, onSecond });
@@ -111,7 +118,7 @@ class RunReader {
     return this.seenRun(seen, { ...asked, now: this.now() }, answer.retryAfterMs);
   }
 
-  async probe(send: Send, path: string): Promise<ProbeOutcome> {
+  async probe(send: SendForDocument, path: string): Promise<ProbeOutcome> {
     const outcome = await this.read(send, { path: path.slice(1), tree: NO_PATHS });
     if (outcome.kind === 'document') return { kind: 'answered' };
     if (outcome.kind !== 'gone') return outcome;
@@ -125,7 +132,7 @@ class RunReader {
 
   /** Both answers make the observation, or neither does. */
   private async readAgain(
-    send: Send,
+    send: SendForDocument,
     first: FirstReading,
     {
       parts,
@@ -158,7 +165,7 @@ class RunReader {
 
   /** Reads a document; one that has not changed is as it was. */
   private async read(
-    send: Send,
+    send: SendForDocument,
     { path, tree, remembered, onSent }: DocumentQuestion,
   ): Promise<ReadDocument> {
     const known = remembered?.get(path) ?? null;

@@ -25,10 +25,7 @@ interface CallOptions {
 }
 
 /** Sends a request of a call, with quick retries. */
-export type Send = <Outcome>(
-  request: SourceRequest<Outcome>,
-  onSent?: () => void,
-) => Promise<Outcome>;
+type Send = <Outcome>(request: SourceRequest<Outcome>, onSent?: () => void) => Promise<Outcome>;
 
 export interface SourceClient {
   /**

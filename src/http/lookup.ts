@@ -1,9 +1,9 @@
 import type { FastifyRequest } from 'fastify';
-import { valueOf, type Complete } from '../core/records.ts';
+import type { Complete } from '../core/records.ts';
 import { ID_PATTERN, ID_SHAPE } from '../core/run/id.ts';
 import { dashboardUrl } from '../core/run/links.ts';
-import { sourceOfEntry } from '../core/run/workflow-entry.ts';
 import {
+  addressesOf,
   readRunUrl,
   runsAt,
   runsByTemplate,
@@ -79,19 +79,14 @@ export class LookupService implements Slice<Own> {
 
   /** Of a source that is configured no more, only the dashboard has pages. */
   private addressesOf(source: string, dashboards: readonly string[]): RunAddresses {
-    const { sources, workflows } = this.process.config;
-    const own = valueOf(sources, source);
-    const ofWorkflows = Object.entries(workflows).flatMap(([key, entry]) =>
-      [null, source].includes(sourceOfEntry(key, sources)) ? [entry.run_url] : [],
-    );
+    const { config } = this.process;
     const pages = dashboards.map((root) => `${dashboardUrl(root, { source, runId: '' })}{run_id}`);
-    const templates = own === undefined ? pages : [own.run_url, ...ofWorkflows, ...pages];
-    return {
-      source,
-      templates: templates.filter((one) => one !== undefined),
-      places: own === undefined ? [] : [own.base_url],
-      traits: this.process.traitsOf(source) ?? UNKNOWN,
-    };
+    const traits = this.process.traitsOf(source) ?? UNKNOWN;
+    if (!Object.hasOwn(config.sources, source)) {
+      return { source, templates: pages, places: [], traits };
+    }
+    const own = addressesOf(source, traits, config);
+    return { ...own, templates: [...own.templates, ...pages] };
   }
 }
 

@@ -2,6 +2,7 @@ import { percentDecoded } from '../percent-encoding.ts';
 import type { SourceTraits } from '../source/traits.ts';
 import type { WatchKey } from '../watch/watch.ts';
 import { URL_PLACEHOLDERS } from './links.ts';
+import { sourceOfEntry } from './workflow-entry.ts';
 
 /** What a source knows of the addresses of its runs. */
 export interface RunAddresses {
@@ -11,6 +12,30 @@ export interface RunAddresses {
   /** Other URLs at the hosts of its pages and its API. */
   places: readonly string[];
   traits: Pick<SourceTraits, 'idProblem' | 'canonicalId' | 'idParts' | 'idInUrl'>;
+}
+
+/** The parts of the configuration that say where the runs of sources are found. */
+interface AddressConfig {
+  sources: Readonly<Record<string, { base_url: string; run_url?: string | undefined }>>;
+  workflows: Readonly<Record<string, { run_url?: string | undefined }>>;
+}
+
+/** The addresses of the runs of a source that is configured. */
+export function addressesOf(
+  source: string,
+  traits: RunAddresses['traits'],
+  { sources, workflows }: AddressConfig,
+): RunAddresses {
+  const { base_url, run_url } = sources[source] ?? {};
+  const ofWorkflows = Object.entries(workflows).flatMap(([key, entry]) =>
+    [null, source].includes(sourceOfEntry(key, sources)) ? [entry.run_url] : [],
+  );
+  return {
+    source,
+    templates: [run_url, ...ofWorkflows].filter((one) => one !== undefined),
+    places: base_url === undefined ? [] : [base_url],
+    traits,
+  };
 }
 
 /** Characters around an id that come along when it is copied. */

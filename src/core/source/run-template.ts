@@ -47,6 +47,11 @@ export function splitId(template: IdTemplate, runId: string): IdParts | null {
   );
 }
 
+/** What the source itself calls the run: the last part of its id. */
+export function ownIdOf(template: IdTemplate, parts: IdParts): string {
+  return parts[template.at(-1) ?? ''] ?? '';
+}
+
 /** A request of which ids are a part: text, and the names of parts of an id. */
 export type RequestTemplate = readonly ({ text: string } | { part: string; isInQuery: boolean })[];
 
