@@ -268,6 +268,13 @@ function jsonVerbs({ daemon, runs }: Stage): Record<string, () => Promise<string
     'rules test': given('--since', '1h'),
     config: given(),
     doctor: given(),
+    try: given(
+      'gm3qorzdhgbfurvjtvhg6dckhu',
+      '--config',
+      'config/examples/sources/replicate.yaml',
+      '--answer',
+      'test/fixtures/sources/replicate/succeeded.json',
+    ),
     watch: given(runs.failed, '--endpoint', 'all'),
     ack: given(runs.waiting, '--by', 'ana'),
     'silence add': given(

@@ -28,6 +28,7 @@ import { addRedeliverVerb } from './verbs/redeliver.ts';
 import { addShowVerb } from './verbs/show.ts';
 import { addSourcesVerb } from './verbs/sources.ts';
 import { addStopVerb } from './verbs/stop.ts';
+import { addTryVerb } from './verbs/try.ts';
 import { addUnwatchVerb } from './verbs/unwatch.ts';
 import { addWebhooksVerb } from './verbs/webhooks.ts';
 import { addWorkflowsVerb } from './verbs/workflows.ts';
@@ -110,6 +111,7 @@ function addVerbs(cli: CommandLine, local: LocalVerbs): void {
   addReencryptVerb(cli, local);
   addMcpVerb(cli);
   program.commandsGroup('Trying out:');
+  addTryVerb(cli, local);
   addDemoVerb(cli, local);
   addSimulateVerb(cli, local);
   addListenVerb(cli, local);

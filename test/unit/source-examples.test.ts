@@ -15,6 +15,7 @@ import {
 } from '../../src/core/source/run-template.ts';
 import { RunMapping, type MappedRun, type Values } from '../../src/declared/mapping.ts';
 import { type PathTree, ScalarReader } from '../../src/declared/scalar-reader.ts';
+import { runCli } from '../support/cli-harness.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const EXAMPLES = join(ROOT, 'config/examples/sources');
@@ -325,6 +326,48 @@ test.each(
   },
 );
 
+/** The statuses that `try` shows of sample answers, with its exit code. */
+async function tried(api: string, answers: readonly string[][]) {
+  const folder = mkdtempSync(join(tmpdir(), 'runwatch-source-'));
+  try {
+    const config = join(folder, 'example.yaml');
+    // No variable of a header is set: nothing is asked.
+    const text = textOf(api).replaceAll(/\$\{\w*(URL|ENDPOINT)\w*\}/g, 'https://api.example.com');
+    writeFileSync(config, text);
+    const fileOf = (name: string) => join(ANSWERS, api, `${name}.json`);
+    return await Promise.all(
+      answers.map(async ([first = '', second]) => {
+        const files = ['--answer', fileOf(first)];
+        if (second !== undefined) files.push('--also-answer', fileOf(second));
+        const args = ['try', APIS[api]?.run ?? '', '--config', config, ...files, '--json'];
+        const { stdout, exitCode } = await runCli(args);
+        const { run } = JSON.parse(stdout) as { run: { status: string } | null };
+        return [first, second ?? null, run?.status, exitCode];
+      }),
+    );
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+test.each(NAMES)('%s: try --answer shows what each sample answer is read as', async (api) => {
+  const { words, others = {}, second = {} } = APIS[api] ?? { words: {} };
+  const [ended] = words.completed ?? [];
+  const seconds = Object.entries(second);
+  const expected = [
+    ...wordsOf(api)
+      .filter(({ word }) => seconds.length === 0 || word !== ended)
+      .map(({ word, status }) => [word, null, status, 0]),
+    ...Object.entries(others).map(([answer, status]) => [answer, null, status, 0]),
+    ...seconds.map(([answer, status]) => [ended, answer, status, 0]),
+  ];
+  const answers = expected.map(([one, other]) => [
+    `${one}`,
+    ...(other === null ? [] : [`${other}`]),
+  ]);
+  expect(await tried(api, answers)).toEqual(expected);
+});
+
 test.each(NAMES)('%s: each word of the example is a documented one', (api) => {
   const documented = new Set(wordsOf(api).map(({ word }) => word));
   const named = Object.values(sourceOf(api).states).flat();
@@ -347,22 +390,22 @@ test.each(NAMES)('%s: each path of the example finds a value in a sample answer'
   expect(empty).toEqual([]);
 });
 
-test('the source that docs/sources.md writes passes config --check --strict and reads the answer there', () => {
+test('the source that docs/sources.md writes passes config --check --strict, and try shows what the page says', async () => {
   const page = readFileSync(join(ROOT, 'docs/sources.md'), 'utf8');
   const [, answer = ''] = /```json\n(.+?)```/s.exec(page) ?? [];
   const [, config = ''] = /```yaml\n(.+?)```/s.exec(page) ?? [];
+  const [, shown = ''] = /```text\n(.+?)```/s.exec(page) ?? [];
   const folder = mkdtempSync(join(tmpdir(), 'runwatch-source-'));
   try {
     const configPath = join(folder, 'jobs.yaml');
     writeFileSync(configPath, config);
-    const { run } = map(load(configPath, { TOKEN: 'a-key' }), '4711', Buffer.from(answer));
-    expect(run).toMatchObject({
-      status: 'running',
-      source_status: 'PROCESSING',
-      workflow_id: 'invoices',
-      created_at: '2026-11-28T09:14:03.000Z',
-      progress: 30,
-    });
+    expect(load(configPath, { TOKEN: 'a-key' }).type).toBe('http');
+    const args = ['try', '4711', '--config', configPath, '--answer', '-'];
+    const now = () => Date.parse('2026-11-30T09:14:03Z');
+    const { stdout, exitCode } = await runCli(args, { stdin: answer, now });
+    expect(exitCode).toBe(0);
+    expect(shown.length).toBeGreaterThan(100);
+    expect(stdout).toContain(shown);
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -9,6 +9,7 @@ import type { LocalInspection } from './doctor.ts';
 import type { ReencryptFlags } from './reencrypt.ts';
 import type { RunReader, RunReaderSettings } from './run-reader.ts';
 import type { ServeOptions } from './serve.ts';
+import type { TryFlags, TryView } from './try.ts';
 
 /**
  * What verbs do in this process instead of asking a daemon. Each loads its modules when it runs: a list must not
@@ -38,6 +39,12 @@ export class LocalVerbs {
   async readRules(configPath: string): Promise<WrittenRules | null> {
     const { readRulesFile } = await import('./rules.ts');
     return readRulesFile(configPath, this.cli.io);
+  }
+
+  /** What one read of a run comes to; null once it is said what is wrong with the configuration. */
+  async tryRun(run: string, flags: TryFlags): Promise<TryView | null> {
+    const { tryRun } = await import('./try.ts');
+    return tryRun(this.cli, run, flags, this.userAgent);
   }
 
   async reencrypt(flags: ReencryptFlags): Promise<number> {

@@ -2,6 +2,7 @@ import type { EventStreams } from '../../core/feed/run-stream.ts';
 import { readRunUrl } from '../../core/run/run-address.ts';
 import { canonicalRunId, type PollResult } from '../../core/run/snapshot.ts';
 import { noxusHeaders, openNoxus } from '../../noxus/port.ts';
+import { runRequest } from '../../noxus/run.ts';
 import { NOXUS_TRAITS } from '../../noxus/traits.ts';
 
 /** Reads runs straight from Noxus. */
@@ -28,6 +29,11 @@ export function noxusIdOf(text: string): string | null {
   const url = readRunUrl(text);
   const id = url === null ? text : NOXUS_TRAITS.idInUrl(url);
   return id === null || NOXUS_TRAITS.idProblem(id) !== null ? null : canonicalRunId(id);
+}
+
+/** Where a run of Noxus is read, below the base URL. */
+export function noxusPathOf(runId: string): string {
+  return runRequest(runId).path;
 }
 
 export function createRunReader({ apiKey, ...settings }: RunReaderSettings): RunReader {
