@@ -39,6 +39,10 @@ const PLAIN = /^[ !#-[\]-~]*$/;
 interface PathNode {
   readonly names: Map<string, PathNode>;
   readonly items: Map<number, PathNode>;
+  /** Where each item of the array is led to that stands here; null where no list is read. */
+  every: PathNode | null;
+  /** Whether a list is read at this place or beneath it. */
+  holdsList: boolean;
   /** The place of its scalar among the values; null where no path ends here. */
   slot: number | null;
   /** The slots at this place and beneath it. */
@@ -46,13 +50,24 @@ interface PathNode {
 }
 
 function newNode(): PathNode {
-  return { names: new Map(), items: new Map(), slot: null, slots: [] };
+  return {
+    names: new Map(),
+    items: new Map(),
+    every: null,
+    holdsList: false,
+    slot: null,
+    slots: [],
+  };
 }
 
-/** Paths of one kind of document, of which each has a slot for the scalar that stands there. */
+/**
+ * Paths of one kind of document, of which each has a slot for the scalar that stands there. Of one list in it, the
+ * scalars of each item are read by a tree of their own.
+ */
 export class PathTree {
   readonly root = newNode();
   #size = 0;
+  #itemTree: PathTree | null = null;
 
   /** The number of slots. */
   get size(): number {
@@ -73,6 +88,23 @@ export class PathTree {
     for (const one of way) one.slots.push(slot);
     return slot;
   }
+
+  /** Has the items of a list read. @param path to the list; empty where the document is the list */
+  addList(path: JsonPath, itemTree: PathTree): void {
+    let node = this.root;
+    node.holdsList = true;
+    for (const key of path) {
+      node = childOf(node, key);
+      node.holdsList = true;
+    }
+    node.every = itemTree.root;
+    this.#itemTree = itemTree;
+  }
+
+  /** The number of slots of each item; 0 where no list is read. */
+  get itemSize(): number {
+    return this.#itemTree?.size ?? 0;
+  }
 }
 
 function childOf({ names, items }: PathNode, key: string | number): PathNode {
@@ -88,8 +120,16 @@ type Expected = 'value' | 'name' | 'colon' | 'comma' | 'nothing';
 
 /** What a document comes to. `cut`: it ends too early. `crowded`: it has more values than are looked at. */
 export type Scalars =
-  | { is: 'json'; values: readonly (string | null)[] }
+  | {
+      is: 'json';
+      values: ScalarValues;
+      /** The scalars of each item of the list; null where none stands there. */
+      items: readonly ScalarValues[] | null;
+    }
   | { is: 'empty' | 'cut' | 'crowded' | 'invalid' };
+
+/** The scalars of a document, or of an item of its list, by their slots. */
+type ScalarValues = readonly (string | null)[];
 
 /** A container that paths lead through. */
 interface Followed {
@@ -109,6 +149,15 @@ interface Followed {
  */
 export class ScalarReader {
   readonly #values: (string | null)[];
+  /** The items of the list that have begun; null where no list has. */
+  #items: (string | null)[][] | null = null;
+  readonly #itemSize: number;
+  readonly #mostItems: number;
+  /** How many of them have ended. */
+  #wholeItems = 0;
+  #isFull = false;
+  /** What scalars are read into: the values of the document, or of an item. */
+  #target: (string | null)[];
   readonly #open: Followed[] = [];
   readonly #root: PathNode;
   #expected: Expected = 'value';
@@ -131,14 +180,28 @@ export class ScalarReader {
   /** How many bytes of a byte order mark have come; null once the document has begun. */
   #mark: number | null = 0;
 
-  constructor(tree: PathTree) {
+  /** @param mostItems of the list, beyond which nothing is read */
+  constructor(tree: PathTree, mostItems = Infinity) {
     this.#root = tree.root;
     this.#values = Array.from({ length: tree.size }, () => null);
+    this.#target = this.#values;
+    this.#itemSize = tree.itemSize;
+    this.#mostItems = mostItems;
+  }
+
+  /** Whether the list goes on beyond the items that are read: nothing more is taken in. */
+  get isFull(): boolean {
+    return this.#isFull;
+  }
+
+  /** The items of the list that have ended, also of a document that is not taken in to its end. */
+  wholeItems(): readonly ScalarValues[] {
+    return (this.#items ?? []).slice(0, this.#wholeItems);
   }
 
   push(piece: Buffer): void {
     let at = this.#mark === null ? 0 : this.#skipMark(piece);
-    while (at < piece.length && !this.#isInvalid) {
+    while (at < piece.length && !this.#isInvalid && !this.#isFull) {
       if (this.#within === 'string') at = this.#readString(piece, at);
       else if (this.#passedOver > 0) at = this.#passOver(piece, at);
       else if (this.#within === 'literal') at = this.#readLiteral(piece, at);
@@ -150,7 +213,9 @@ export class ScalarReader {
   end(): Scalars {
     if (this.#within === 'literal' && this.#open.length === 0) this.#endLiteral();
     if (this.#isInvalid) return { is: this.#begun > MOST_VALUES ? 'crowded' : 'invalid' };
-    if (this.#expected === 'nothing') return { is: 'json', values: this.#values };
+    if (this.#expected === 'nothing') {
+      return { is: 'json', values: this.#values, items: this.#items };
+    }
     const isEmpty = this.#open.length + this.#passedOver === 0 && this.#within === null;
     return { is: isEmpty ? 'empty' : 'cut' };
   }
@@ -219,8 +284,9 @@ export class ScalarReader {
 
   #beginValue(byte: number): void {
     const node = this.#nodeOfValue();
+    if (this.#isFull) return;
     // A name that occurs again takes back what stood there.
-    if (node !== null) for (const slot of node.slots) this.#values[slot] = null;
+    if (node !== null) this.#takeBack(node);
     const isWanted = node !== null && node.slot !== null;
     switch (byte) {
       case QUOTE:
@@ -236,16 +302,39 @@ export class ScalarReader {
     }
   }
 
+  #takeBack({ slots, holdsList }: PathNode): void {
+    for (const slot of slots) this.#target[slot] = null;
+    if (!holdsList) return;
+    this.#items = null;
+    this.#wholeItems = 0;
+  }
+
   /** Where the value that begins is led to. */
   #nodeOfValue(): PathNode | null {
     const container = this.#open.at(-1);
     if (container === undefined) return this.#root;
-    if (container.isArray) container.next = container.node.items.get(container.count++) ?? null;
+    const { node, isArray } = container;
+    if (isListOf(container)) {
+      this.#beginItem();
+      container.next = node.every;
+    } else if (isArray) container.next = node.items.get(container.count++) ?? null;
     return container.next;
   }
 
+  #beginItem(): void {
+    this.#items ??= [];
+    if (this.#items.length >= this.#mostItems) {
+      this.#isFull = true;
+      return;
+    }
+    this.#target = Array.from({ length: this.#itemSize }, () => null);
+    this.#items.push(this.#target);
+  }
+
   #enter(node: PathNode | null, isArray: boolean): void {
-    if (node === null || (isArray ? node.items : node.names).size === 0) {
+    const isList = isArray && node !== null && node.every !== null;
+    if (isList) this.#items = [];
+    else if (node === null || (isArray ? node.items : node.names).size === 0) {
       this.#passedOver = 1;
       return;
     }
@@ -258,11 +347,14 @@ export class ScalarReader {
     const container = this.#open.pop();
     if (container === undefined) return this.#refuse();
     if (byte !== (container.isArray ? CLOSE_BRACKET : CLOSE_BRACE)) return this.#refuse();
+    if (isListOf(container)) this.#target = this.#values;
     this.#afterValue();
   }
 
   #afterValue(): void {
-    this.#expected = this.#open.length === 0 ? 'nothing' : 'comma';
+    const container = this.#open.at(-1);
+    this.#expected = container === undefined ? 'nothing' : 'comma';
+    if (container !== undefined && isListOf(container)) this.#wholeItems += 1;
   }
 
   /** Goes through containers that no path leads to, counting brackets. */
@@ -331,7 +423,7 @@ export class ScalarReader {
     const slot = this.#slotOfValue();
     if (this.#isKept && slot !== null) {
       const text = this.#text();
-      this.#values[slot] = text !== null && text.length <= MAX_LENGTH ? text : null;
+      this.#target[slot] = text !== null && text.length <= MAX_LENGTH ? text : null;
     }
     this.#afterValue();
   }
@@ -369,7 +461,7 @@ export class ScalarReader {
     if (!this.#isTooLong) {
       const text = this.#kept.toString('latin1', 0, this.#length);
       if (!LITERAL.test(text)) return this.#refuse();
-      if (slot !== null && text !== 'null' && text.length <= MAX_LENGTH) this.#values[slot] = text;
+      if (slot !== null && text !== 'null' && text.length <= MAX_LENGTH) this.#target[slot] = text;
     }
     this.#afterValue();
   }
@@ -393,6 +485,11 @@ export class ScalarReader {
     piece.copy(this.#kept, this.#length, from, to);
     this.#length = length;
   }
+}
+
+/** Whether a container is the list of which items are read. */
+function isListOf({ isArray, node }: Followed): boolean {
+  return isArray && node.every !== null;
 }
 
 function isClosing(byte: number): boolean {

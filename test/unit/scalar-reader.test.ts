@@ -1,21 +1,44 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { JsonPath } from '../../src/core/source/json-path.ts';
-import { PathTree, ScalarReader, type Scalars } from '../../src/declared/scalar-reader.ts';
+import { PathTree, ScalarReader } from '../../src/declared/scalar-reader.ts';
 
-/** Reads a document that comes in pieces of this many bytes. */
-function readBytes(bytes: Buffer, paths: readonly JsonPath[], pieceBytes = 65_536): Scalars {
+function treeOf(paths: readonly JsonPath[]): PathTree {
   const tree = new PathTree();
   for (const path of paths) tree.add(path);
-  const reader = new ScalarReader(tree);
+  return tree;
+}
+
+function pushAll(reader: ScalarReader, bytes: Buffer, pieceBytes: number): void {
   for (let at = 0; at < bytes.length; at += pieceBytes) {
     reader.push(bytes.subarray(at, at + pieceBytes));
   }
-  return reader.end();
 }
 
-function read(text: string, paths: readonly JsonPath[], pieceBytes?: number): Scalars {
+/** Reads a document that comes in pieces of this many bytes. */
+function readBytes(bytes: Buffer, paths: readonly JsonPath[], pieceBytes = 65_536) {
+  const reader = new ScalarReader(treeOf(paths));
+  pushAll(reader, bytes, pieceBytes);
+  const end = reader.end();
+  return end.is === 'json' ? { is: end.is, values: end.values } : end;
+}
+
+function read(text: string, paths: readonly JsonPath[], pieceBytes?: number) {
   return readBytes(Buffer.from(text), paths, pieceBytes);
+}
+
+/** A reader of a list in a document. */
+function listReader(list: JsonPath, paths: readonly JsonPath[], mostItems?: number): ScalarReader {
+  const tree = new PathTree();
+  tree.addList(list, treeOf(paths));
+  return new ScalarReader(tree, mostItems);
+}
+
+/** Reads the items of a list in a document that comes in pieces. */
+function readList(text: string, list: JsonPath, paths: readonly JsonPath[], pieceBytes = 65_536) {
+  const reader = listReader(list, paths);
+  pushAll(reader, Buffer.from(text), pieceBytes);
+  return reader.end();
 }
 
 /** Names that a document has often, so that paths lead somewhere. */
@@ -46,17 +69,30 @@ const somePaths = fc.uniqueArray(path, {
   selector: (one) => JSON.stringify(one),
 });
 
-/** What stands at a path by JSON.parse, as a text; null where that is no scalar. */
-function scalarAt(value: unknown, way: JsonPath): string | null {
+/** What stands at a path by JSON.parse; undefined for nothing. */
+function valueAt(value: unknown, way: JsonPath): unknown {
   let here: unknown = value;
   for (const key of way) {
     const isIndex = typeof key === 'number';
-    if (typeof here !== 'object' || here === null || Array.isArray(here) !== isIndex) return null;
-    if (!Object.hasOwn(here, key)) return null;
+    if (typeof here !== 'object' || here === null || Array.isArray(here) !== isIndex) return;
+    if (!Object.hasOwn(here, key)) return;
     here = (here as Record<string | number, unknown>)[key];
   }
+  return here;
+}
+
+/** The same as a text; null where that is no scalar. */
+function scalarAt(value: unknown, way: JsonPath): string | null {
+  const here = valueAt(value, way);
   if (typeof here === 'string') return here;
   return typeof here === 'number' || typeof here === 'boolean' ? JSON.stringify(here) : null;
+}
+
+/** The items of a list by JSON.parse; null where none stands there. */
+function itemsAt(value: unknown, list: JsonPath, paths: readonly JsonPath[]) {
+  const found = valueAt(value, list);
+  if (!Array.isArray(found)) return null;
+  return found.map((item: unknown) => paths.map((way) => scalarAt(item, way)));
 }
 
 function parsedOrNull(text: string): { value: unknown } | null {
@@ -194,5 +230,108 @@ describe('reading scalars off the wire', () => {
     const deep = `${'['.repeat(depth)}${']'.repeat(depth)}`;
     const text = `{"${'n'.repeat(100_000)}":${deep},"a":[${deep},7]}`;
     expect(read(text, [['a', 1]], 4_096)).toEqual({ is: 'json', values: ['7'] });
+  });
+});
+
+describe('reading the items of a list off the wire', () => {
+  const somePath = fc.array(fc.oneof(name, fc.nat({ max: 3 })), { maxLength: 2 });
+  const items = fc.array(
+    fc.oneof(document, fc.dictionary(name, scalar, { noNullPrototype: true })),
+    {
+      maxLength: 8,
+    },
+  );
+  /** A list within a document, and the path that should lead there. */
+  const listed = fc
+    .tuple(items, somePath, document)
+    .map(([list, way, beside]): { text: string; way: JsonPath } => ({
+      way,
+      text: way.reduceRight<string>(
+        (inside, key) =>
+          typeof key === 'number'
+            ? `[${'7,'.repeat(key)}${inside},${JSON.stringify(beside)}]`
+            : `{"beside":${JSON.stringify(beside)},${JSON.stringify(key)}:${inside},"after":[]}`,
+        JSON.stringify(list),
+      ),
+    }));
+
+  test('scalars of each item are those that JSON.parse gives, wherever the bytes are split', () => {
+    fc.assert(
+      fc.property(
+        listed,
+        somePaths,
+        fc.integer({ min: 1, max: 30 }),
+        ({ text, way }, paths, pieceBytes) => {
+          const items = itemsAt(JSON.parse(text), way, paths);
+          expect(items).not.toBeNull();
+          expect(readList(text, way, paths, pieceBytes)).toEqual({ is: 'json', values: [], items });
+        },
+      ),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('in any document, a list is where JSON.parse has one', () => {
+    fc.assert(
+      fc.property(document, somePath, somePaths, (given, way, paths) => {
+        const text = JSON.stringify(given);
+        const items = itemsAt(JSON.parse(text), way, paths);
+        expect(readList(text, way, paths, 5)).toEqual({ is: 'json', values: [], items });
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('of a list whose name occurs twice the last one counts, also where that is no list', () => {
+    const member = fc.tuple(fc.constantFrom('runs', 'data', 'x'), fc.oneof(items, scalar));
+    fc.assert(
+      fc.property(fc.array(member, { minLength: 1, maxLength: 6 }), somePaths, (members, paths) => {
+        const inside = members.map(([key, one]) => `"${key}":${JSON.stringify(one)}`);
+        const text = `{"data":{"runs":[{"id":1}]},"data":{${inside.join()}}}`;
+        const way = ['data', 'runs'];
+        const items = itemsAt(JSON.parse(text), way, paths);
+        expect(readList(text, way, paths, 3)).toEqual({ is: 'json', values: [], items });
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  test('of a list that is cut at any byte, the items that have ended are whole', () => {
+    fc.assert(
+      fc.property(items, somePaths, (list, paths) => {
+        const bytes = Buffer.from(`{"n":[{"id":0}],"runs":${JSON.stringify(list, null, 1)},"m":2}`);
+        const all = itemsAt(JSON.parse(bytes.toString()), ['runs'], paths) ?? [];
+        let before = 0;
+        for (let length = 0; length < bytes.length; length += 1) {
+          const reader = listReader(['runs'], paths);
+          pushAll(reader, bytes.subarray(0, length), 7);
+          const whole = reader.wholeItems();
+          expect(whole).toEqual(all.slice(0, whole.length));
+          expect(whole.length).toBeGreaterThanOrEqual(before);
+          before = whole.length;
+        }
+        expect(before).toBe(all.length);
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  test('of a list that never ends, no more than the first items are taken in', () => {
+    const reader = listReader(['runs'], [['id']], 3);
+    reader.push(Buffer.from('{"runs":['));
+    let pieces = 0;
+    while (!reader.isFull && pieces < 100) {
+      reader.push(Buffer.from(`{"id":${pieces},"private":"${'x'.repeat(500)}"},`));
+      pieces += 1;
+    }
+    expect(pieces).toBe(4);
+    expect(reader.wholeItems()).toEqual([['0'], ['1'], ['2']]);
+  });
+
+  test('a list of as many items as are taken in is whole', () => {
+    const reader = listReader([], [['id']], 3);
+    reader.push(Buffer.from('[{"id":1},{"id":2},3]'));
+    expect(reader.isFull).toBe(false);
+    expect(reader.end()).toEqual({ is: 'json', values: [], items: [['1'], ['2'], [null]] });
   });
 });
