@@ -130,7 +130,7 @@ export class FollowedLists implements ListFollower {
     const context = this.memberContext(now);
     const longestMs = longestInterval(context.policy.maxIntervalMs, context.load);
     const found = page.runs.flatMap((run) => this.found(run, context));
-    const { changed, unchanged, unseen } = comparePage(found, now);
+    const { changed, unchanged, unseen } = comparePage(found, now, true);
     this.mark(name, page);
     const pageMs = pageIntervalMs(found, this.current!, { ...context, longestMs: () => longestMs });
     const toCheck = memberToCheck(unchanged, { checkedAt: this.checkedAt, pageMs, now });
@@ -166,7 +166,7 @@ export class FollowedLists implements ListFollower {
     if ((this.avoidedUntil.get(workflowId) ?? 0) > now) return null;
     const isInUse = this.current?.lists.some((one) => one.workflowId === workflowId) ?? false;
     const marks = [...(this.marks.get(workflowId)?.values() ?? [])];
-    return { workflowId, marks, size: PAGE_SIZE, isInUse };
+    return { workflowId, marks, size: PAGE_SIZE, pages: Infinity, isInUse };
   }
 
   private plannedWatch({ run, watch }: Followed, now: number): PlannedWatch {

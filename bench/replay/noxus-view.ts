@@ -37,6 +37,5 @@ export function listedOf(run: TracedRun, id: string, now: number): ListedRun {
     workflow_id: run.workflow,
     ...shownAt(run, now),
     created_at: iso(run.created),
-    finished_at: now >= run.finished ? iso(run.finished) : null,
   };
 }

@@ -22,6 +22,7 @@ export function adviseOn(config: Config): ConfigProblem[] {
     ...unknownOwners(config),
     ...secretsInClear(config),
     ...withoutProbe(config),
+    ...idleLists(config),
     ...adviseOnRules(config),
     ...adviseOnInhibition(config),
   ];
@@ -89,11 +90,23 @@ function secretsInClear({ sources, server }: Config): ConfigProblem[] {
 /** Without lists and a probe, nothing but runs shows whether a source answers. */
 function withoutProbe({ sources }: Config): ConfigProblem[] {
   return Object.entries(sources).flatMap(([name, source]) => {
-    if (source.type !== 'http' || source.probe !== undefined) return [];
+    if (source.type !== 'http' || source.probe !== undefined || source.list !== undefined)
+      return [];
     const message =
-      'it has no probe, so that a run that is not found is not gone until the source has answered ' +
-      'for another run: set probe, such as probe: /status';
+      'it has no list and no probe, so that a run that is not found is not gone until the source has ' +
+      'answered for another run: set list, or probe, such as probe: /status';
     return [{ path: ['sources', name], message }];
+  });
+}
+
+/** Where a status may take a second read, a list cannot stand in for polls. */
+function idleLists({ sources }: Config): ConfigProblem[] {
+  return Object.entries(sources).flatMap(([name, source]) => {
+    if (source.type !== 'http' || source.list === undefined) return [];
+    if (source.also === undefined || source.discover !== undefined) return [];
+    const message =
+      'beside also a list serves discovery alone, and discover is not set: set discover, or leave list out';
+    return [{ path: ['sources', name, 'list'], message }];
   });
 }
 

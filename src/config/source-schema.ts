@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { ID_PATTERN } from '../core/run/id.ts';
 import { KNOWN_STATUSES } from '../core/run/snapshot.ts';
-import { parsePath, PATH_SHAPE } from '../core/source/json-path.ts';
+import { parsePath, PATH_SHAPE, WHOLE_DOCUMENT } from '../core/source/json-path.ts';
 import {
   ID_TEMPLATE_SHAPE,
+  PAGE_PARTS,
   parseIdTemplate,
   parseRequestTemplate,
   type IdTemplate,
@@ -58,12 +59,13 @@ const discoverSince = z.union(
   { error: SINCE },
 );
 
-/** Watches runs without registration, as they appear in the lists of a source. */
-const discover = z.strictObject({
-  workflows,
+const DISCOVERED = {
   since: discoverSince.default('registration'),
   every: duration('10s', { min: '100ms', max: '1h' }),
-});
+};
+
+/** Watches runs without registration, as they appear in the lists of a source. */
+const discover = z.strictObject({ workflows, ...DISCOVERED });
 
 const API_KEY = 'expected the API key of a Noxus workspace';
 
@@ -151,6 +153,37 @@ const PROGRESS = 'expected a path to a number up to 100, or { done: path, total:
 
 const progress = z.union([path, z.strictObject({ done: path, total: path })], { error: PROGRESS });
 
+const pathToList = z
+  .string({ error: `expected ${PATH_SHAPE} that leads to a list, or ${WHOLE_DOCUMENT}` })
+  .refine((text) => text === WHOLE_DOCUMENT || parsePath(text) !== null, {
+    error: `expected ${PATH_SHAPE} that leads to a list, or ${WHOLE_DOCUMENT}`,
+  });
+
+const LIST_ID = `expected ${PATH_SHAPE}, or one for each part of the id, such as { dag: $.dag_id, run: $.id }`;
+
+/** The newest runs of all workflows. What is not given here stands in an item where it stands in a run. */
+const list = z.strictObject({
+  get: z.string({ error: 'expected a path such as /runs?limit={size}&offset={offset}' }),
+  items: pathToList,
+  id: z.union([path, z.record(z.string(), path)], { error: LIST_ID }).optional(),
+  status: paths.optional(),
+  created: path.optional(),
+  progress: progress.optional(),
+  /** The most items that the source gives on a page. */
+  size: integer(100, 1, 1_000),
+  /** The number of the page with the newest runs. */
+  first_page: integer(1, 0, 1),
+});
+
+const ONE_LIST = 'expected all: the list of such a source is one of the runs of all workflows';
+
+const discoverInList = z.strictObject({
+  workflows: z
+    .preprocess(listOfOne, z.tuple([z.literal(ALL_WORKFLOWS, { error: ONE_LIST })], ONE_LIST))
+    .default([ALL_WORKFLOWS]),
+  ...DISCOVERED,
+});
+
 /** A key of the design that nothing reads so far. */
 function notYet(what: string) {
   return z.never({ error: `${what}: leave it out` }).optional();
@@ -200,8 +233,9 @@ const declaredHttpSource = z.strictObject({
       states,
     })
     .optional(),
-  list: notYet('lists of such a source are not read yet'),
-  discover: notYet('runs of such a source are not discovered yet'),
+  /** Stands in for single polls, and shows new runs. */
+  list: list.optional(),
+  discover: discoverInList.optional(),
   errors: z
     .strictObject({
       /** There is no such run, where the answer is JSON. */
@@ -242,13 +276,14 @@ interface Problem {
 function problemsOf(given: DeclaredHttpSource): Problem[] {
   const parts = parseIdTemplate(given.id);
   if (parts === null) return [];
-  const { also, probe } = given;
+  const { also, probe, list: listed } = given;
   return [
     ...headerProblems(given),
     ...requestProblems(['run', 'get'], given.run.get, parts),
     ...missingPart(given.run.get, parts),
     ...(also === undefined ? [] : requestProblems(['also', 'get'], also.get, parts)),
     ...(probe === undefined ? [] : requestProblems(['probe'], probe, [])),
+    ...(listed === undefined ? withoutList(given) : listProblems(given, listed, parts)),
     ...wordProblems(['states'], given.states),
     ...(also === undefined ? [] : secondProblems(given, also)),
     ...errorProblems(given),
@@ -276,6 +311,44 @@ function missingPart(get: string, parts: IdTemplate): Problem[] {
   const last = `{${parts.at(-1)}}`;
   if (get.includes(last)) return [];
   return [{ path: ['run', 'get'], message: `expected ${last} in it, which names the run` }];
+}
+
+function withoutList({ discover: wanted }: DeclaredHttpSource): Problem[] {
+  if (wanted === undefined) return [];
+  return [{ path: ['discover'], message: 'expected list beside it, in which runs are discovered' }];
+}
+
+function listProblems(
+  { run }: DeclaredHttpSource,
+  { get, id, created = run.created }: NonNullable<DeclaredHttpSource['list']>,
+  parts: IdTemplate,
+): Problem[] {
+  const both = get.includes('{page}') && get.includes('{offset}');
+  const undated = 'expected a path, here or in run: a list is read by when its runs were created';
+  return [
+    ...requestProblems(['list', 'get'], get, PAGE_PARTS),
+    ...(both ? [{ path: ['list', 'get'], message: 'expected {page} or {offset}, not both' }] : []),
+    ...listIdProblems(id, parts),
+    ...(created === undefined ? [{ path: ['list', 'created'], message: undated }] : []),
+  ];
+}
+
+/** The path of the last part may be left out: it is that of the run. */
+function listIdProblems(
+  id: string | Record<string, string> | undefined,
+  parts: IdTemplate,
+): Problem[] {
+  const others = parts.slice(0, -1);
+  const message = `expected a path for each part of the id: { ${parts.map((part) => `${part}: $.…`).join(', ')} }`;
+  if (typeof id !== 'object') {
+    return others.length === 0 ? [] : [{ path: ['list', 'id'], message }];
+  }
+  const unknown = Object.keys(id).filter((name) => !parts.includes(name));
+  const isWhole = others.every((part) => id[part] !== undefined);
+  return [
+    ...unknown.map((name) => ({ path: ['list', 'id', name], message })),
+    ...(isWhole || unknown.length > 0 ? [] : [{ path: ['list', 'id'], message }]),
+  ];
 }
 
 function wordProblems(at: Problem['path'], given: DeclaredHttpSource['states']): Problem[] {
@@ -335,4 +408,4 @@ function runUrlProblems({ run_url: template }: DeclaredHttpSource, parts: IdTemp
 }
 
 /** The keys of a declared source in which nothing may come from the environment: they make up URLs. */
-export const LITERAL_KEYS: readonly string[] = ['id', 'run', 'also', 'probe', 'states'];
+export const LITERAL_KEYS: readonly string[] = ['id', 'run', 'also', 'list', 'probe', 'states'];

@@ -17,16 +17,43 @@ export interface ErrorsDeclaration {
   readonly rate_limit_reset?: string | undefined;
 }
 
+/** The items of the list in a document. */
+export interface ListItems {
+  /** Of one that was cut, those that came whole. */
+  items: readonly Values[];
+  /** Why there may be more that were not taken in: the answer is too large, or has more than were wanted. */
+  cutBy: 'bytes' | 'count' | null;
+}
+
+/** What is read of a document. */
+export interface Document {
+  values: Values;
+  /** Null where no list is read, or none stands at its path. */
+  list: ListItems | null;
+}
+
 /** What one request for a document comes to. */
 export type DocumentOutcome =
-  | { kind: 'document'; values: Values; tag: string | null; retryAfterMs: number | null }
+  | ({
+      kind: 'document';
+      tag: string | null;
+      retryAfterMs: number | null;
+      bytes: number;
+    } & Document)
   /** 304: as it was when it was last read. */
   | { kind: 'unchanged'; retryAfterMs: number | null }
   | { kind: 'gone'; status: number }
   | FetchTrouble;
 
-/** Largest answer that is read, 256 MiB. This bounds the traffic; what is kept is bounded by the paths. */
-const MAX_BYTES = 268_435_456;
+/** How much of an answer is read. This bounds the traffic; what is kept is bounded by the paths. */
+export interface DocumentLimits {
+  bytes: number;
+  /** Items of its list. */
+  items: number;
+}
+
+/** Largest answer about a run that is read: 256 MiB. */
+const OF_A_RUN: DocumentLimits = { bytes: 268_435_456, items: Infinity };
 
 /** How much of the beginning of a document shows whether it is HTML. */
 const FIRST_BYTES = 64;
@@ -41,10 +68,14 @@ export class DocumentBody {
   readonly #reader: ScalarReader;
   readonly #other = new OtherBody();
   #first = '';
+  readonly #maxBytes: number;
+  readonly #hasList: boolean;
   #bytes = 0;
 
-  constructor(tree: PathTree) {
-    this.#reader = new ScalarReader(tree);
+  constructor(tree: PathTree, { bytes, items } = OF_A_RUN) {
+    this.#reader = new ScalarReader(tree, items);
+    this.#hasList = tree.root.holdsList;
+    this.#maxBytes = bytes;
   }
 
   /** @returns false when no more is wanted */
@@ -53,7 +84,7 @@ export class DocumentBody {
     this.#bytes += piece.length;
     if (!hasDocument(status)) return this.#other.take(piece);
     this.#reader.push(piece);
-    return !this.isTooLarge;
+    return !this.isTooLarge && !this.#reader.isFull;
   };
 
   /** How much came in, decompressed. */
@@ -62,18 +93,27 @@ export class DocumentBody {
   }
 
   get isTooLarge(): boolean {
-    return this.#bytes > MAX_BYTES;
+    return this.#bytes > this.#maxBytes;
   }
 
-  /** The scalars of the document, or why it is none. */
-  read(headers: IncomingHttpHeaders): { kind: 'values'; values: Values } | FetchTrouble {
+  /** What is read of the document, or why it is none. */
+  read(headers: IncomingHttpHeaders): ({ kind: 'read' } & Document) | FetchTrouble {
+    const cutBy = this.#cutBy();
+    const items = cutBy === null ? [] : this.#reader.wholeItems();
+    if (items.length > 0) return { kind: 'read', values: [], list: { items, cutBy } };
     if (this.isTooLarge) {
       return invalid(`the answer is too large: given up after ${this.#bytes} bytes`);
     }
     if (isEncoded(headers)) return invalid(ENCODED);
     const scalars = this.#reader.end();
-    if (scalars.is === 'json') return { kind: 'values', values: scalars.values };
-    return invalid(this.#notJson(scalars.is, headers));
+    if (scalars.is !== 'json') return invalid(this.#notJson(scalars.is, headers));
+    const list = scalars.items && { items: scalars.items, cutBy: null };
+    return { kind: 'read', values: scalars.values, list };
+  }
+
+  #cutBy(): ListItems['cutBy'] {
+    if (this.#reader.isFull) return 'count';
+    return this.#hasList && this.isTooLarge ? 'bytes' : null;
   }
 
   /** Whether the body is a JSON object: what a proxy says of itself seldom is. */
@@ -117,10 +157,11 @@ export function outcomeOf(reply: Reply, body: DocumentBody, question: Question):
   if (status === 304 && question.isConditional) return { kind: 'unchanged', retryAfterMs };
   if (!isDocument) return otherOutcome(status, headers, body, question);
   const read = body.read(headers);
-  if (read.kind !== 'values') return read;
+  if (read.kind !== 'read') return read;
+  const { values, list } = read;
   const { etag } = headers;
   const tag = etag !== undefined && TAG.test(etag) ? etag : null;
-  return { kind: 'document', values: read.values, tag, retryAfterMs };
+  return { kind: 'document', values, list, tag, retryAfterMs, bytes: body.bytes };
 }
 
 function delayOf(headers: IncomingHttpHeaders, now: number): number | null {

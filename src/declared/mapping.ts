@@ -26,8 +26,11 @@ export interface FieldsDeclaration {
   readonly created?: string | undefined;
   readonly started?: string | undefined;
   readonly finished?: string | undefined;
-  readonly progress?: string | { readonly done: string; readonly total: string } | undefined;
+  readonly progress?: ProgressDeclaration | undefined;
 }
+
+/** A path to a share of 100, or to what is done and the total. */
+export type ProgressDeclaration = string | { readonly done: string; readonly total: string };
 
 /** What a second read says of runs that seem to be in some states. */
 export interface SecondDeclaration {
@@ -156,18 +159,22 @@ export class RunMapping {
     values: Values,
     { ownId }: Pick<AskedRun, 'ownId'>,
   ): FirstReading | { problem: string } {
-    const { run, absent } = this.declaration;
+    const { run } = this.declaration;
     const given = values[this.slots.id] ?? null;
     if (given === null) return { problem: `${run.id} (id): nothing stands there` };
     if (!isSameId(given, ownId)) {
       return { problem: `${run.id} (id): another run than the one that was asked for` };
     }
-    const word = firstOf(values, this.slots.status);
-    if (word !== null) {
-      return { ...(this.states.meaningOf(word) ?? unmapped(this.shown(word))), values };
-    }
-    if (absent !== undefined) return { status: absent, word: null, values };
+    const meaning = this.meaningOf(firstOf(values, this.slots.status));
+    if (meaning !== null) return { ...meaning, values };
     return { problem: `${run.status.join(', ')} (status): nothing stands there` };
+  }
+
+  /** What a word means in an answer about a run, or that there is none; null for nothing. */
+  meaningOf(word: string | null): Meaning | null {
+    const { absent } = this.declaration;
+    if (word !== null) return this.states.meaningOf(word) ?? unmapped(this.shown(word));
+    return absent === undefined ? null : { status: absent, word: null };
   }
 
   /** Whether a status needs a second read. */
@@ -264,7 +271,7 @@ function secondOf({ when, id, status, states }: SecondDeclaration, tree: PathTre
   };
 }
 
-type ProgressSlots = number | { done: number; total: number } | null;
+export type ProgressSlots = number | { done: number; total: number } | null;
 
 /** Where the fields of a run stand among the values; null for a field that no path leads to. */
 interface FieldSlots {
@@ -280,7 +287,6 @@ interface FieldSlots {
 
 function slotsOf(run: FieldsDeclaration, tree: PathTree): FieldSlots {
   const optional = (path: string | undefined) => (path === undefined ? null : slotOf(path, tree));
-  const { progress } = run;
   return {
     id: slotOf(run.id, tree),
     status: run.status.map((path) => slotOf(path, tree)),
@@ -289,11 +295,18 @@ function slotsOf(run: FieldsDeclaration, tree: PathTree): FieldSlots {
     created: optional(run.created),
     started: optional(run.started),
     finished: optional(run.finished),
-    progress:
-      typeof progress === 'object'
-        ? { done: slotOf(progress.done, tree), total: slotOf(progress.total, tree) }
-        : optional(progress),
+    progress: progressSlots(run.progress, tree),
   };
+}
+
+export function progressSlots(
+  progress: ProgressDeclaration | undefined,
+  tree: PathTree,
+): ProgressSlots {
+  if (progress === undefined) return null;
+  return typeof progress === 'object'
+    ? { done: slotOf(progress.done, tree), total: slotOf(progress.total, tree) }
+    : slotOf(progress, tree);
 }
 
 /** The place of a path among the values of an answer. */
@@ -303,7 +316,8 @@ export function slotOf(text: string, tree: PathTree): number {
   return tree.add(path);
 }
 
-function firstOf(values: Values, slots: readonly number[]): string | null {
+/** Of several places, the value of the first that has one. */
+export function firstOf(values: Values, slots: readonly number[]): string | null {
   const slot = firstWithValue(values, slots);
   return slot === undefined ? null : (values[slot] ?? null);
 }
@@ -330,7 +344,7 @@ function numberAt(values: Values, slot: number): number | null {
   return NUMBER.test(text) ? Number(text) : null;
 }
 
-function progressIn(values: Values, slots: ProgressSlots): number | null {
+export function progressIn(values: Values, slots: ProgressSlots): number | null {
   if (slots === null) return null;
   const share = typeof slots === 'number' ? numberAt(values, slots) : shareOf(values, slots);
   return share === null || !Number.isFinite(share)
@@ -350,7 +364,7 @@ const MILLISECONDS_FROM = 1e11;
 const LAST_MS = 1e14;
 
 /** A time as ISO 8601, or as seconds or milliseconds since the epoch. One before 1970 stands for none, as 0 does. */
-function timeAt(values: Values, slot: number | null): string | null {
+export function timeAt(values: Values, slot: number | null): string | null {
   const text = slot === null ? '' : (values[slot] ?? '');
   if (!NUMBER.test(text)) {
     const time = readTimestamp(text);

@@ -4,7 +4,6 @@ import {
   fillTemplate,
   idProblemOf,
   ownIdOf,
-  parseRequestTemplate,
   splitId,
   type IdParts,
   type IdTemplate,
@@ -12,8 +11,14 @@ import {
 } from '../core/source/run-template.ts';
 import { invalid } from '../fetch/body.ts';
 import { createSourceClient, type SourceClientOptions } from '../fetch/client.ts';
-import type { SourceRequest } from '../fetch/request.ts';
-import { DocumentBody, outcomeOf, type DocumentOutcome, type ErrorsDeclaration } from './answer.ts';
+import type { ErrorsDeclaration } from './answer.ts';
+import {
+  readDocument,
+  type DocumentQuestion,
+  type ReadDocument,
+  type SendForDocument,
+} from './documents.ts';
+import { ListReader, type ListRequestDeclaration } from './listing.ts';
 import {
   RunMapping,
   type AskedRun,
@@ -21,17 +26,17 @@ import {
   type FirstReading,
   type MappingDeclaration,
   type SecondDeclaration,
-  type Values,
 } from './mapping.ts';
-import { RememberedDocuments, type RememberedDocument } from './remembered.ts';
+import { RememberedDocuments } from './remembered.ts';
 import { PathTree } from './scalar-reader.ts';
-import { idTemplateOf } from './traits.ts';
+import { idTemplateOf, requestTemplateOf } from './traits.ts';
 
 /** An API of runs with an id and a status, as the configuration declares it. */
 export interface SourceDeclaration extends MappingDeclaration {
   readonly id: string;
   readonly run: FieldsDeclaration & { readonly get: string };
   readonly also?: (SecondDeclaration & { readonly get: string }) | undefined;
+  readonly list?: ListRequestDeclaration | undefined;
   readonly errors: ErrorsDeclaration;
   readonly conditional: boolean;
   readonly probe?: string | undefined;
@@ -48,13 +53,22 @@ interface DeclaredOptions extends SourceClientOptions {
 export function openDeclared(options: DeclaredOptions): SourcePort {
   const client = createSourceClient(options);
   const { now = Date.now } = options;
-  const reader = new RunReader(options.declaration, now, client.redact);
-  const { probe } = options.declaration;
+  const { declaration } = options;
+  const reader = new RunReader(declaration, now, client.redact);
+  const { probe, list } = declaration;
+  const lists =
+    list === undefined
+      ? null
+      : new ListReader(declaration, list, { ...options, redact: client.redact });
+  const probeOnce =
+    probe === undefined
+      ? lists && (() => client.call((send) => lists.probe(send)))
+      : () => client.call((send) => reader.probe(send, probe));
   return {
     readRun: (runId, { signal, ...call } = {}) =>
       client.call((send) => reader.readRun(send, runId, call), signal && { signal }),
-    probe: probe === undefined ? null : () => client.call((send) => reader.probe(send, probe)),
-    readPage: null,
+    probe: probeOnce,
+    readPage: lists && ((question) => client.call((send) => lists.readPage(send, question))),
     streams: null,
     names: null,
     stop: null,
@@ -62,16 +76,11 @@ export function openDeclared(options: DeclaredOptions): SourcePort {
       client.useHeaders(headers);
       // Other users may be shown other runs.
       reader.forget();
+      lists?.forget();
     },
     close: () => client.close(),
   };
 }
-
-/** Sends a request for a document. */
-export type SendForDocument = (
-  request: SourceRequest<DocumentOutcome>,
-  onSent?: () => void,
-) => Promise<DocumentOutcome>;
 
 /** Reads runs of one source by one or two requests each. */
 export class RunReader {
@@ -163,64 +172,14 @@ export class RunReader {
     };
   }
 
-  /** Reads a document; one that has not changed is as it was. */
-  private async read(
+  private read(
     send: SendForDocument,
-    { path, tree, remembered, onSent }: DocumentQuestion,
+    question: Pick<DocumentQuestion, 'path' | 'tree' | 'remembered' | 'onSent'>,
   ): Promise<ReadDocument> {
-    const known = remembered?.get(path) ?? null;
-    const outcome = await send(this.requestOf(path, tree, known), onSent);
-    if (outcome.kind === 'unchanged') {
-      const { retryAfterMs } = outcome;
-      return { kind: 'document', values: known?.values ?? [], retryAfterMs };
-    }
-    if (outcome.kind !== 'document') return outcome;
-    const { values, tag, retryAfterMs } = outcome;
-    if (tag === null) remembered?.delete(path);
-    else remembered?.put(path, { tag, values });
-    return { kind: 'document', values, retryAfterMs };
-  }
-
-  private requestOf(
-    path: string,
-    tree: PathTree,
-    known: RememberedDocument | null,
-  ): SourceRequest<DocumentOutcome> {
     const { errors } = this.declaration;
-    return {
-      kind: 'run',
-      method: 'GET',
-      path,
-      mayRepeat: true,
-      ...(known !== null && { headers: { 'if-none-match': known.tag } }),
-      openAnswer() {
-        const body = new DocumentBody(tree);
-        return {
-          take: body.take,
-          read: (reply, { now }) =>
-            outcomeOf(reply, body, { errors, isConditional: known !== null, now }),
-        };
-      },
-    };
+    return readDocument(send, { ...question, errors, kind: 'run', mayRepeat: true });
   }
 }
-
-interface DocumentQuestion {
-  path: string;
-  tree: PathTree;
-  remembered?: RememberedDocuments | undefined;
-  onSent?: (() => void) | undefined;
-}
-
-type ReadDocument =
-  | { kind: 'document'; values: Values; retryAfterMs: number | null }
-  | Exclude<DocumentOutcome, { kind: 'document' | 'unchanged' }>;
 
 /** Nothing of an answer to a probe is kept. */
 const NO_PATHS = new PathTree();
-
-function requestTemplateOf(text: string, ids: IdTemplate): RequestTemplate {
-  const parsed = parseRequestTemplate(text, ids);
-  if ('template' in parsed) return parsed.template;
-  throw new Error(`the configuration lets a request pass that is none: ${text}`);
-}

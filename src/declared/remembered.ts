@@ -1,16 +1,18 @@
+import { sum } from '../core/arrays.ts';
+import type { Document } from './answer.ts';
 import type { Values } from './mapping.ts';
 
 /** What was read last by one request, as far as it is kept, and the tag by which the source knows it. */
-export interface RememberedDocument {
+export interface RememberedDocument extends Document {
   tag: string;
-  values: Values;
 }
 
 /** The most that is kept of all documents of a source, characters: some 20,000 runs. */
 const MAX_LENGTH = 8_388_608;
 
-/** What an entry takes beside its texts, characters. */
+/** What an entry takes beside its texts, and an item of a list, characters. */
 const ENTRY_LENGTH = 160;
+const ITEM_LENGTH = 32;
 
 /**
  * The documents that were read last, by their requests. Those that were not asked for longest make room. What is
@@ -47,7 +49,12 @@ export class RememberedDocuments {
   }
 }
 
-function lengthOf(path: string, { tag, values }: RememberedDocument): number {
-  const texts = values.reduce((sum, value) => sum + (value?.length ?? 0), 0);
-  return ENTRY_LENGTH + path.length + tag.length + texts;
+function lengthOf(path: string, { tag, values, list }: RememberedDocument): number {
+  const items = list?.items ?? [];
+  const listed = sum(items.map((item) => ITEM_LENGTH + textLength(item)));
+  return ENTRY_LENGTH + path.length + tag.length + textLength(values) + listed;
+}
+
+function textLength(values: Values): number {
+  return sum(values.map((value) => value?.length ?? 0));
 }

@@ -2,9 +2,11 @@ import {
   idProblemOf,
   idShapeOf,
   parseIdTemplate,
+  parseRequestTemplate,
   type IdTemplate,
+  type RequestTemplate,
 } from '../core/source/run-template.ts';
-import type { SourceTraits } from '../core/source/traits.ts';
+import type { ListTraits, SourceTraits } from '../core/source/traits.ts';
 
 /** The parts of ids; the configuration lets no other text pass. */
 export function idTemplateOf(text: string): IdTemplate {
@@ -14,11 +16,27 @@ export function idTemplateOf(text: string): IdTemplate {
   return template;
 }
 
+/** A request; the configuration lets no other text pass. @param parts the names that may stand in braces */
+export function requestTemplateOf(text: string, parts: readonly string[]): RequestTemplate {
+  const parsed = parseRequestTemplate(text, parts);
+  if ('template' in parsed) return parsed.template;
+  throw new Error(`the configuration lets a request pass that is none: ${text}`);
+}
+
+/** Whether more than the newest page of a list can be asked for. */
+export function hasPages(get: string): boolean {
+  return get.includes('{page}') || get.includes('{offset}');
+}
+
+/** What of the configuration says what an API can be asked. */
+interface DeclaredTraits {
+  readonly id: string;
+  readonly also?: object | undefined;
+  readonly list?: { readonly get: string; readonly size: number } | undefined;
+}
+
 /** What an API can be asked that the configuration declares. */
-export function declaredTraits(
-  name: string,
-  { id, also }: { id: string; also?: object | undefined },
-): SourceTraits {
+export function declaredTraits(name: string, { id, also, list }: DeclaredTraits): SourceTraits {
   const template = idTemplateOf(id);
   return {
     label: name,
@@ -27,10 +45,24 @@ export function declaredTraits(
     canonicalId: (runId) => runId,
     idParts: template,
     idInUrl: () => null,
-    lists: null,
+    lists: list === undefined ? null : listTraits(list, also === undefined),
     streams: false,
     names: false,
     mayReadTwice: also !== undefined,
     stop: false,
+  };
+}
+
+/** A list shows less than a run whose status takes a second read, so that it cannot stand in for that. */
+function listTraits(
+  { get, size }: NonNullable<DeclaredTraits['list']>,
+  standIn: boolean,
+): ListTraits {
+  return {
+    pageSize: size,
+    pages: hasPages(get) ? Infinity : 1,
+    byWorkflow: false,
+    endsAreFinal: false,
+    standIn,
   };
 }

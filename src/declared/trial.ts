@@ -3,6 +3,7 @@ import { ownIdOf, splitId } from '../core/source/run-template.ts';
 import { createSourceClient, type SourceClientOptions } from '../fetch/client.ts';
 import type { Reply } from '../fetch/transport.ts';
 import type { DocumentOutcome } from './answer.ts';
+import type { SendForDocument } from './documents.ts';
 import {
   firstWithValue,
   slotOf,
@@ -10,7 +11,7 @@ import {
   type SaidBySecond,
   type Values,
 } from './mapping.ts';
-import { RunReader, type SendForDocument, type SourceDeclaration } from './port.ts';
+import { RunReader, type SourceDeclaration } from './port.ts';
 import type { PathTree } from './scalar-reader.ts';
 import { idTemplateOf } from './traits.ts';
 

@@ -31,7 +31,6 @@ const LISTED_FIELDS = [
   'status',
   'progress',
   'created_at',
-  'finished_at',
 ] as const satisfies readonly (keyof ListedRun)[];
 
 const FIELD_NAMES: ReadonlySet<string> = new Set(LISTED_FIELDS);
@@ -230,8 +229,8 @@ function runsOf(items: readonly unknown[], { onUnread }: AskedPage): ListedRun[]
     }
     const run = toSnapshot(read.data, 0);
     onUnread(unreadFields(read.data, run).filter((field) => FIELD_NAMES.has(field)));
-    const { id, workflow_id, status, progress, created_at, finished_at } = run;
-    return [{ id, workflow_id, status, progress, created_at, finished_at }];
+    const { id, workflow_id, status, progress, created_at } = run;
+    return [{ id, workflow_id, status, progress, created_at }];
   });
 }
 

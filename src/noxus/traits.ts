@@ -14,7 +14,7 @@ export const NOXUS_TRAITS: SourceTraits = {
   canonicalId: canonicalRunId,
   idParts: [],
   idInUrl: runIdInUrl,
-  lists: { pageSize: 100, standIn: true },
+  lists: { pageSize: 100, pages: Infinity, byWorkflow: true, endsAreFinal: true, standIn: true },
   streams: true,
   names: true,
   mayReadTwice: false,

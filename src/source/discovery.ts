@@ -8,7 +8,9 @@ import {
   cursorAfter,
   cutShortAt,
   datedPage,
+  hasGap,
   isNewestFirst,
+  mostFirstRuns,
   repeatPass,
   takePage,
   type DatedPage,
@@ -95,6 +97,7 @@ type Ending =
 export class ListDiscovery {
   private readonly everyMs: number;
   private readonly pageSize: number;
+  private readonly pages: number;
   private readonly since: number | null;
 
   constructor(
@@ -105,6 +108,7 @@ export class ListDiscovery {
     const { config } = source.process;
     this.everyMs = everyMsOf(config, list);
     this.pageSize = source.traits.lists?.pageSize ?? 0;
+    this.pages = source.traits.lists?.pages ?? 0;
     this.since = sinceOf(config, list);
   }
 
@@ -122,7 +126,8 @@ export class ListDiscovery {
 
   private async readOn(sweep: Sweep, first: Permit): Promise<Ending> {
     const { lists } = this.source;
-    let pass = beginPass(await this.shared.cursors.cursor(this.list), this.since);
+    const { since, pages } = this;
+    let pass = beginPass(await this.shared.cursors.cursor(this.list), { since, pages });
     let place = { page: 1, size: this.pageSize };
     let permit: Permit | null = first;
     let nextMs: number | null = null;
@@ -136,7 +141,10 @@ export class ListDiscovery {
       const step = takePage(pass, dated, page);
       await this.watchFresh(step.fresh);
       pass = step.pass;
-      if (step.isComplete && !pass.isUnsettled) return this.finish(sweep, pass, nextMs);
+      if (step.isComplete && !pass.isUnsettled) {
+        const isGap = hasGap(pass, dated, size);
+        return this.finish(sweep, pass, { nextMs, isGap });
+      }
       if (step.isComplete) [pass, place] = [repeatPass(pass), { page: 1, size }];
       else if (dated.isCut) place = { page: 1, size: Math.max(1, found.outcome.page.runs.length) };
       else place = { page: page + 1, size };
@@ -168,17 +176,32 @@ export class ListDiscovery {
     log.info({ ...fieldsOf(this.list), runs }, 'discovered');
   }
 
-  private async finish(sweep: Sweep, pass: Pass, nextMs: number | null): Promise<Ending> {
+  private async finish(
+    sweep: Sweep,
+    pass: Pass,
+    { nextMs, isGap }: { nextMs: number | null; isGap: boolean },
+  ): Promise<Ending> {
     const { list, shared } = this;
     const moved = await shared.cursors.moveCursor(list, sweep.claim, cursorAfter(pass));
     if (!moved) return { kind: 'left' };
+    this.sayWhatIsMissed(pass, isGap);
+    return { kind: 'complete', nextMs };
+  }
+
+  private sayWhatIsMissed(pass: Pass, isGap: boolean): void {
+    const { log } = this.source.process;
+    const fields = fieldsOf(this.list);
     const oldest = cutShortAt(pass);
     if (oldest !== null) {
-      const help = 'register older runs yourself: the first reading takes at most 1,000 of a list';
-      const fields = { ...fieldsOf(list), oldest: isoTime(oldest), help };
-      this.source.process.log.warn(fields, 'discovery.cut_short');
+      const most = mostFirstRuns(pass, this.pageSize).toLocaleString('en');
+      const help = `register older runs yourself: the first reading takes at most ${most} of a list`;
+      log.warn({ ...fields, oldest: isoTime(oldest), help }, 'discovery.cut_short');
     }
-    return { kind: 'complete', nextMs };
+    if (!isGap) return;
+    const help =
+      'more runs began between two readings of the list than it shows, so that some may be missed: read it ' +
+      'more often, by discover.every of the source, or set list.size to the most that it gives on a page';
+    log.warn({ ...fields, help }, 'discovery.gap');
   }
 
   private async trouble(outcome: Exclude<ListOutcome, { kind: 'page' }>): Promise<Ending> {
@@ -209,7 +232,7 @@ export class ListDiscovery {
       ...fieldsOf(list),
       message,
       since: isoTime(trouble.since),
-      help: `check that ${traits.label} answers and that the api_key of the source may list runs; runs that begin meanwhile are found afterwards`,
+      help: `check that ${traits.label} answers and that the api_key of the source, or its headers, may list runs; runs that begin meanwhile are found afterwards`,
     };
     await process.raise({ type: 'discovery.unavailable', level: 'warn', data }, (event) =>
       discoveries.beginTrouble(list, trouble, { keptMs, event }),

@@ -11,6 +11,7 @@ import {
   repeatedInMs,
   throttled,
   type FallbackReason,
+  type ListHint,
 } from '../core/feed/list-trust.ts';
 import { listMember, type ListMember } from '../core/feed/member.ts';
 import {
@@ -40,6 +41,7 @@ import { VanishedRuns } from '../core/feed/vanished.ts';
 import type { Permit } from '../core/source/rate-limit.ts';
 import type { ReadTimes } from '../core/source/read-times.ts';
 import { grantedPauseMs } from '../core/source/throttle.ts';
+import type { ListTraits } from '../core/source/traits.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import { logPage } from '../telemetry/logger.ts';
 import type { ClaimedPermit } from './limiter.ts';
@@ -156,9 +158,11 @@ export class ListFeed {
     await schedule.expedite([watch.runId]);
   }
 
-  /** The largest page; 0 where there are no lists. */
-  private get pageSize(): number {
-    return this.source.traits.lists?.pageSize ?? 0;
+  /** How its runs are listed; asked for where they are. */
+  private get traits(): ListTraits {
+    const { lists } = this.source.traits;
+    if (lists === null) throw new Error('the source does not offer lists');
+    return lists;
   }
 
   private newPlanMs(): number {
@@ -217,7 +221,7 @@ export class ListFeed {
       return schedule.release(claim, 'never');
     }
     const sweep = { list, claim, plan: size === null ? null : this.plan };
-    const wanted = { page: name.page, size: size ?? this.pageSize, permit };
+    const wanted = { page: name.page, size: size ?? this.traits.pageSize, permit };
     const nextMs = await (pass?.read(sweep, permit) ??
       this.read(sweep, wanted).then((read) => read.nextMs));
     await schedule.release(claim, nextMs === null ? 'never' : { inMs: nextMs });
@@ -247,13 +251,16 @@ export class ListFeed {
     const hinted = new Set(await store.hintedRuns(source));
     const watches = await this.plannedWatches((runId) => hinted.delete(runId));
     const before = await store.plan(source);
-    const named = sharedLists(watches).map((workflowId) => ({ source, workflowId }));
+    const { byWorkflow, pages, pageSize } = this.traits;
+    const named = sharedLists(watches)
+      .filter((workflowId) => byWorkflow || workflowId === null)
+      .map((workflowId) => ({ source, workflowId }));
     const known = await store.read(named, at - MARK_KEPT_MS);
     // A list that is not trusted is not read.
     const lists = known.flatMap(({ list: { workflowId }, trust, marks, size }) => {
       if (trust !== null && trust.since > at) return [];
       const isInUse = before?.lists.some((one) => one.workflowId === workflowId) ?? false;
-      return { workflowId, marks, size: size ?? this.pageSize, isInUse };
+      return { workflowId, marks, size: Math.min(size ?? pageSize, pageSize), pages, isInUse };
     });
     const { singles, ...planned } = planFeed(watches, lists, {
       requestsPerMs: limiter.requestsPerMs,
@@ -334,7 +341,7 @@ export class ListFeed {
     const readAt = process.now();
     const judged = judgeHints(page.runs, record, readAt);
     const found = this.watchesOn(page.runs, record);
-    const findings = comparePage(found, startedAt);
+    const findings = comparePage(found, startedAt, this.traits.endsAreFinal);
     const disagrees = judged.disagrees ?? findings.disagrees;
     if (disagrees !== null) return this.fallBack(read, { reason: 'disagrees', message: disagrees });
 
@@ -510,6 +517,10 @@ function creationTimes(found: readonly WatchOnPage[]): Map<string, number> {
   );
 }
 
+function shownIn({ listed: { status, progress } }: ListHint): string {
+  return progress === null ? status : `${status} at ${progress}`;
+}
+
 /** What single polls since say of the hints that the list gave before. */
 function judgeHints(runs: readonly ListedRun[], { hints, watches }: PageRecord, now: number) {
   const verdict = {
@@ -532,8 +543,7 @@ function judgeHints(runs: readonly ListedRun[], { hints, watches }: PageRecord, 
     else verdict.judged.push(id);
     if (found === 'doubted' && isRepeated(hint, now)) verdict.repeated.add(id);
     if (found === 'contradicted') {
-      const listed = `${hint.listed.status} at ${hint.listed.progress}`;
-      verdict.disagrees ??= contradiction(stored.watch, listed);
+      verdict.disagrees ??= contradiction(stored.watch, shownIn(hint));
     }
   }
   return verdict;

@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { configSchema, type Config } from '../../src/config/schema.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
-import { bareSource, type BareSource } from '../support/bare-source.ts';
+import { bareSource, LISTS, type BareSource } from '../support/bare-source.ts';
 import { tempDir } from '../support/daemon-process.ts';
 import { startInside } from '../support/inside-daemon.ts';
 import { testRedis } from '../support/redis.ts';
@@ -106,7 +106,7 @@ test.each([
 test.each([false, true])(
   'lists of a source that stand in for polls as its traits say (%p) are read for them or not at all',
   async (standIn) => {
-    source = bareSource({ pageSize: 100, standIn });
+    source = bareSource({ ...LISTS, standIn });
     // A list would be worth while.
     await start(20);
     const runIds = ids('job', 40);

@@ -183,7 +183,7 @@ test('doctor of snapshots only says what a restart loses', async () => {
 
 test.each([
   ['sources', '→ see `runwatch sources`'],
-  ['discovery', '→ see that the API key may list runs'],
+  ['discovery', '→ see that the API key or headers of the source may list runs'],
 ])('doctor gives the cure of the check %s that is degraded', async (name, cure) => {
   daemon.on('GET /readyz', readiness([name, 'degraded', 'not well']));
   const { stdout } = await doctor();

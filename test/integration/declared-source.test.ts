@@ -25,7 +25,11 @@ afterEach(async () => {
 });
 
 /** Opens a source as it is configured. */
-function openSource(changes: Record<string, unknown> = {}, url = api.url): SourcePort {
+function openSource(
+  changes: Record<string, unknown> = {},
+  url = api.url,
+  onUnreadField: (field: string) => void = () => undefined,
+): SourcePort {
   const source = {
     type: 'http',
     base_url: `${url}/v1`,
@@ -42,6 +46,7 @@ function openSource(changes: Record<string, unknown> = {}, url = api.url): Sourc
     userAgent: 'runwatch/0',
     maxSockets: 4,
     maxStreams: 1,
+    onUnreadField,
   });
   open.push(port);
   return port;
@@ -309,6 +314,269 @@ describe('a second request', () => {
     };
     await expect(read(port, 'a', { signal: abandoned.signal })).rejects.toMatchObject({
       code: 'aborted',
+    });
+  });
+});
+
+describe('lists of a declared API', () => {
+  const LIST = { get: '/runs?n={size}&from={offset}', items: '$.runs', created: '$.at' };
+  const unread: string[] = [];
+  const item = (id: unknown, more: object = {}) => ({
+    id,
+    status: 'busy',
+    at: '2026-01-01T00:00:00Z',
+    prompt: 'private',
+    ...more,
+  });
+
+  beforeEach(() => void unread.splice(0));
+
+  function openList(list: Record<string, unknown> = {}, more: Record<string, unknown> = {}) {
+    const port = openSource({ list: { ...LIST, ...list }, ...more }, api.url, (key) => {
+      unread.push(key);
+    });
+    return (page = 1, size = 100) => port.readPage!({ workflowId: null, page, size });
+  }
+
+  const answerWith = (...items: unknown[]) => {
+    api.reply = () => ({ status: 200, body: { total: 1_000, runs: items } });
+  };
+  const asked = () => api.requests.map(({ path, query }) => `${path}?${query.toString()}`);
+
+  test('a page is asked for by its place, and gives what its items show of runs', async () => {
+    answerWith(
+      item('a'),
+      item('b', { status: 'done', at: 1_767_225_600 }),
+      item('c', { status: 'odd' }),
+    );
+    expect(await openList()()).toEqual({
+      kind: 'page',
+      page: {
+        runs: [
+          {
+            id: 'a',
+            workflow_id: null,
+            status: 'running',
+            progress: null,
+            created_at: '2026-01-01T00:00:00.000Z',
+          },
+          {
+            id: 'b',
+            workflow_id: null,
+            status: 'completed',
+            progress: null,
+            created_at: '2026-01-01T00:00:00.000Z',
+          },
+          {
+            id: 'c',
+            workflow_id: null,
+            status: 'odd',
+            progress: null,
+            created_at: '2026-01-01T00:00:00.000Z',
+          },
+        ],
+        isLast: true,
+        isCut: false,
+        bytes: expect.any(Number),
+      },
+    });
+    await openList()(3, 20);
+    await openList({ get: '/runs?page={page}&per_page={size}' })(2, 30);
+    await openList({ get: '/runs?page={page}', first_page: 0, size: 50 })(2, 30);
+    expect(asked()).toEqual([
+      '/v1/runs?n=100&from=0',
+      '/v1/runs?n=20&from=40',
+      '/v1/runs?page=2&per_page=30',
+      '/v1/runs?page=1',
+    ]);
+    expect(unread).toEqual([]);
+  });
+
+  test('fields of an item stand where list says, else where they stand in a run', async () => {
+    answerWith({ job: { key: 7, state: 'done' }, made: 1_767_225_600, done: 3, of: 4 });
+    const readPage = openList({
+      id: '$.job.key',
+      status: ['$.job.result', '$.job.state'],
+      created: '$.made',
+      progress: { done: '$.done', total: '$.of' },
+    });
+    expect(await readPage()).toMatchObject({
+      page: {
+        runs: [
+          { id: '7', status: 'completed', progress: 75, created_at: '2026-01-01T00:00:00.000Z' },
+        ],
+      },
+    });
+  });
+
+  test('an id of several parts is put together, where no part of it holds a slash', async () => {
+    answerWith(
+      item('x/1', { dag: 'daily', run: 'x/1' }),
+      item(2, { dag: 'a/b' }),
+      item(3, { dag: '' }),
+      item(4, { dag: 'weekly' }),
+    );
+    const readPage = openList(
+      { id: { dag: '$.dag' } },
+      { id: '{dag}/{run}', run: { get: '/{dag}/{run}', id: '$.id', status: '$.status' } },
+    );
+    const outcome = await readPage();
+    expect(outcome).toMatchObject({ page: { runs: [{ id: 'daily/x/1' }, { id: 'weekly/4' }] } });
+    expect(unread).toEqual(['list.id']);
+  });
+
+  test('items without id or status are left out and said once, and a run counts once', async () => {
+    const readPage = openList();
+    answerWith(
+      item(null),
+      item('a'),
+      { id: 'b', at: 1 },
+      item('a', { status: 'done' }),
+      item('c', { at: 'x' }),
+      7,
+    );
+    const { page } = (await readPage()) as { page: { runs: { id: string; status: string }[] } };
+    expect(page.runs).toMatchObject([
+      { id: 'a', status: 'running' },
+      { id: 'c', created_at: null },
+    ]);
+    await readPage();
+    expect(unread.toSorted()).toEqual(['list.created', 'list.id', 'list.status']);
+    answerWith(item(null), { id: 'b' });
+    expect(await readPage()).toEqual({
+      kind: 'invalid_response',
+      message: 'list: no item has both an id and a status',
+    });
+  });
+
+  test('an item whose id repeats a credential is left out', async () => {
+    answerWith(item('secret-of-this-test'), item('a'));
+    expect(await openList()()).toMatchObject({ page: { runs: [{ id: 'a' }] } });
+  });
+
+  test('a page ends a list where it is not full, and a list without places ends nowhere', async () => {
+    answerWith(item('a'), item('b'));
+    expect(await openList()(1, 2)).toMatchObject({ page: { isLast: false } });
+    expect(await openList()(2, 3)).toMatchObject({ page: { isLast: true } });
+    const first = openList({ get: '/runs?limit={size}' });
+    expect(await first()).toMatchObject({ page: { isLast: false, runs: [{}, {}] } });
+    answerWith();
+    expect(await openList()()).toMatchObject({ kind: 'page', page: { runs: [], isLast: true } });
+  });
+
+  test('more items than a page has make no page, since pages would overlap; of the newest page alone the first count', async () => {
+    answerWith(item('a'), item('b'), item('c'));
+    expect(await openList()(1, 2)).toEqual({
+      kind: 'invalid_response',
+      message: 'list: more than the 2 items of a page, so that pages overlap',
+    });
+    expect(await openList({ get: '/runs', size: 2 })()).toMatchObject({
+      kind: 'page',
+      page: { runs: [{ id: 'a' }, { id: 'b' }], isLast: false, isCut: false },
+    });
+  });
+
+  test('a list is the answer itself, or stands deep in it', async () => {
+    api.reply = () => ({ status: 200, body: [item('a')] });
+    expect(await openList({ items: '$' })()).toMatchObject({ page: { runs: [{ id: 'a' }] } });
+    api.reply = () => ({ status: 200, body: { data: [{ runs: [item('b')] }] } });
+    const deep = openList({ items: '$.data[0].runs' });
+    expect(await deep()).toMatchObject({ page: { runs: [{ id: 'b' }] } });
+    api.reply = () => ({ status: 200, body: { data: {} } });
+    expect(await deep()).toEqual({
+      kind: 'invalid_response',
+      message: '$.data[0].runs (list.items): no list stands there',
+    });
+  });
+
+  test.each<[string, { status: number; headers?: Record<string, string>; body?: unknown }, object]>(
+    [
+      ['401', { status: 401, body: {} }, { kind: 'unauthorized' }],
+      [
+        '403',
+        { status: 403, body: {} },
+        {
+          kind: 'not_offered',
+          status: 403,
+          message: 'status 403: the headers lack the right to list runs',
+        },
+      ],
+      [
+        '403 with nothing left',
+        { status: 403, headers: { 'x-left': '0' }, body: {} },
+        { kind: 'rate_limited' },
+      ],
+      ['429', { status: 429, headers: { 'retry-after': '7' } }, { retryAfterMs: 7_000 }],
+      [
+        '404',
+        { status: 404, body: {} },
+        { kind: 'not_offered', message: 'status 404: is list.get right?' },
+      ],
+      ['422', { status: 422, body: {} }, { kind: 'not_offered' }],
+      [
+        '404 in HTML',
+        { status: 404, body: '<html>', headers: { 'content-type': 'text/html' } },
+        { kind: 'unavailable', message: "status 404 without JSON: a proxy's answer?" },
+      ],
+      [
+        '200 in HTML',
+        { status: 200, body: '<html>', headers: { 'content-type': 'text/html' } },
+        { kind: 'invalid_response', message: 'the body is HTML, not JSON' },
+      ],
+      [
+        '200 that is cut off',
+        { status: 200, body: '{"runs":[{"id"' },
+        { kind: 'invalid_response' },
+      ],
+      ['500', { status: 500 }, { kind: 'unavailable' }],
+    ],
+  )('an answer in place of a page is judged: %s', async (_, answer, outcome) => {
+    api.reply = () => answer;
+    expect(await openList()()).toMatchObject(outcome);
+  });
+
+  test('304 stands for the page as it was last read, until headers change', async () => {
+    const port = openSource({ list: LIST, conditional: true });
+    const readPage = (page = 1) => port.readPage!({ workflowId: null, page, size: 100 });
+    api.reply = () => ({ status: 200, headers: { etag: '"1"' }, body: { runs: [item('a')] } });
+    const first = await readPage();
+    api.reply = () => ({ status: 304 });
+    expect(first).toMatchObject({ page: { runs: [{ id: 'a' }], isLast: true } });
+    expect(await readPage()).toMatchObject({
+      page: { runs: [{ id: 'a' }], isLast: true, bytes: 0 },
+    });
+    await readPage(2);
+    port.useHeaders({ authorization: 'Bearer other' });
+    await readPage();
+    const tags = api.requests.map(({ headers }) => headers['if-none-match']);
+    expect(tags).toEqual([undefined, '"1"', undefined, undefined]);
+  });
+
+  test('the smallest page is the probe of a source that has none', async () => {
+    const { probe } = openSource({ list: LIST });
+    answerWith(item('a'), item('b'));
+    expect(await probe?.()).toEqual({ kind: 'answered' });
+    answerWith();
+    expect(await probe?.()).toEqual({ kind: 'answered' });
+    api.reply = () => ({ status: 404, body: {} });
+    expect(await probe?.()).toMatchObject({ kind: 'not_offered' });
+    expect(asked()[0]).toBe('/v1/runs?n=1&from=0');
+    await openSource({ list: LIST, probe: '/models' }).probe?.();
+    expect(asked().at(-1)).toContain('/v1/models');
+  });
+
+  test('a page that is too large gives the items that came, where a smaller one can be asked for', async () => {
+    const big = item('a', { log: 'x'.repeat(1_000_000) });
+    answerWith(...Array.from({ length: 30 }, (_, at) => ({ ...big, id: `run-${at}` })));
+    const outcome = await openList()();
+    expect(outcome).toMatchObject({ kind: 'page', page: { isCut: true, isLast: false } });
+    expect(outcome).toMatchObject({ page: { runs: { length: 16 } } });
+    expect(await openList({ get: '/runs?page={page}' })()).toMatchObject({
+      kind: 'invalid_response',
+      message: expect.stringContaining('the page is too large'),
+    });
+    expect(await openList({ get: '/runs' })()).toMatchObject({
+      page: { isCut: false, isLast: false, runs: { length: 16 } },
     });
   });
 });

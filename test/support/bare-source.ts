@@ -18,6 +18,15 @@ export interface BareSource {
   headers: unknown[];
 }
 
+/** Lists that can do all that lists can. */
+export const LISTS: ListTraits = {
+  pageSize: 100,
+  pages: Infinity,
+  byWorkflow: true,
+  endsAreFinal: true,
+  standIn: true,
+};
+
 const ID_SHAPE = 'a word and a number, such as job-7';
 
 function traitsOf(label: string, lists: ListTraits | null): SourceTraits {

@@ -181,8 +181,47 @@ describe('sources of type http', () => {
       },
       'sources.api.rate_limit.requests: expected at least 2, since also takes two requests at once',
     ],
-    [{ list: '{ get: /runs }' }, 'sources.api.list: lists of such a source are not read yet'],
-    [{ discover: '{ workflows: all }' }, 'sources.api.discover: runs of such a source'],
+    [{ list: '{ get: /runs }' }, 'sources.api.list.items: expected a path such as $.status'],
+    [
+      { list: '{ get: /runs, items: runs, created: $.at }' },
+      "sources.api.list.items: expected a path such as $.status, $.items[0].state or $['run-id'] that leads to a list, or $, got",
+    ],
+    [
+      { list: '{ get: /runs, items: $.runs }' },
+      'sources.api.list.created: expected a path, here or in run: a list is read by when',
+    ],
+    [
+      { list: "{ get: '/runs?n={limit}', items: $, created: $.at }" },
+      'sources.api.list.get: expected only {size}, {page}, {offset} in braces',
+    ],
+    [
+      { list: "{ get: '/runs?p={page}&o={offset}', items: $, created: $.at }" },
+      'sources.api.list.get: expected {page} or {offset}, not both',
+    ],
+    [
+      { list: '{ get: /runs, items: $, created: $.at, size: 2000 }' },
+      'sources.api.list.size: expected a whole number from 1 to 1000',
+    ],
+    [
+      { list: '{ get: /runs, items: $, created: $.at, first_page: 2 }' },
+      'sources.api.list.first_page: expected a whole number from 0 to 1',
+    ],
+    [
+      { list: '{ get: /runs, items: $, created: $.at, id: { job: $.id } }' },
+      'sources.api.list.id.job: expected a path for each part of the id: { run: $.… }',
+    ],
+    [
+      { list: '{ get: /runs, items: $, created: $.at, finished: $.end }' },
+      'sources.api.list.finished: unknown key',
+    ],
+    [
+      { discover: '{ workflows: all }' },
+      'sources.api.discover: expected list beside it, in which runs are discovered',
+    ],
+    [
+      { list: '{ get: /runs, items: $, created: $.at }', discover: '{ workflows: [w] }' },
+      'sources.api.discover.workflows.0: expected all: the list of such a source is one of the runs of all workflows',
+    ],
     [{ headers: "{ 'a b': x }" }, 'sources.api.headers.a b: expected the name of a header'],
     [{ headers: '{ Host: x }' }, 'sources.api.headers.Host: this header is reserved'],
     [
@@ -238,8 +277,50 @@ describe('sources of type http', () => {
   test('a source without a probe, and headers over plain http, are warned of', () => {
     const yaml = source({ base_url: 'http://api.example', headers: '{ x-key: k }' });
     expect(loaded(yaml).warnings.map(formatProblem)).toEqual([
-      expect.stringMatching(/^f\.yaml:2:3 sources\.api: it has no probe/),
+      expect.stringMatching(/^f\.yaml:2:3 sources\.api: it has no list and no probe/),
       expect.stringMatching(/^f\.yaml:4:5 sources\.api\.base_url: the headers travel in clear/),
+    ]);
+  });
+
+  const LIST = "{ get: '/runs?limit={size}', items: $.runs, created: $.at }";
+
+  test('a list has the defaults, and shows whether the source answers in place of a probe', () => {
+    const { config, warnings } = loaded(source({ list: LIST, discover: '{}' }));
+    expect(warnings).toEqual([]);
+    expect(config.sources['api']).toMatchObject({
+      list: { get: '/runs?limit={size}', items: '$.runs', size: 100, first_page: 1 },
+      discover: { workflows: ['all'], since: 'registration', every: 10_000 },
+    });
+  });
+
+  test.each([
+    ['$.id', false],
+    ['{ run: $.id }', false],
+    ['{ owner: $.o, repo: $.r }', true],
+    ['{ owner: $.o, repo: $.r, run: $.id }', true],
+  ])('of an id of several parts, a list wants the path of each but the last: %s', (id, isRight) => {
+    const list = `{ get: /runs, items: $, created: $.at, id: ${id} }`;
+    const run = "{ get: '/{owner}/{repo}/{run}', id: $.id, status: $.status }";
+    const expected = 'expected a path for each part of the id: { owner: $.…, repo: $.…, run: $.… }';
+    expect(problemsOf(source({ id: "'{owner}/{repo}/{run}'", run, list }))).toEqual(
+      isRight ? [] : [expect.stringContaining(`sources.api.list.id: ${expected}`)],
+    );
+  });
+
+  test('a list that nothing is read from is warned of', () => {
+    const also = "{ when: completed, get: '/{run}', status: $.s, states: { stopped: [x] } }";
+    expect(loaded(source({ list: LIST, also })).warnings.map(formatProblem)).toEqual([
+      expect.stringMatching(
+        /^f\.yaml:\d+:5 sources\.api\.list: beside also a list serves discovery/,
+      ),
+    ]);
+    expect(loaded(source({ list: LIST, also, discover: '{}' })).warnings).toEqual([]);
+  });
+
+  test('no variable may make up the request for a list', () => {
+    const list = "{ get: '/runs?key=${KEY}', items: $, created: $.at }";
+    expect(problemsOf(source({ list }), { KEY: 'secret' })).toEqual([
+      expect.stringContaining('sources.api.list.get: expected text without ${…}'),
     ]);
   });
 

@@ -8,6 +8,7 @@ import type { SourceRecord, SourceState } from '../../src/core/source/throttle.t
 import type { WatchKey } from '../../src/core/watch/watch.ts';
 import type { WatchChange } from '../../src/redis/commit.ts';
 import type { DiscoveryTrouble } from '../../src/redis/stores/discovery-store.ts';
+import { NOXUS_TRAITS } from '../../src/noxus/traits.ts';
 import { ListDiscovery, RememberedCursors } from '../../src/source/discovery.ts';
 import type { RequestClaim } from '../../src/source/schedule.ts';
 import type { Source } from '../../src/source/source.ts';
@@ -40,7 +41,7 @@ function closedAt(probeAt: number): SourceState {
 }
 
 /** State that all processes share, in memory, with a clock that the test sets. */
-function sharedGround(world: FakeRunList, since: string) {
+function sharedGround(world: FakeRunList, since: string, pages: number) {
   let now = NOON;
   let claim: { token: string; until: number } | null = null;
   let closedUntil: number | null = null;
@@ -120,8 +121,10 @@ function sharedGround(world: FakeRunList, since: string) {
     stores,
     log: {
       ...log,
-      warn({ oldest }: { oldest: string }) {
-        ground.log.push(`cut short at ${Date.parse(oldest) - NOON}`);
+      warn({ oldest }: { oldest?: string }, message: string) {
+        ground.log.push(
+          oldest === undefined ? message : `cut short at ${Date.parse(oldest) - NOON}`,
+        );
       },
     } as unknown as Logger,
     async raise({ type, data }, write) {
@@ -133,6 +136,7 @@ function sharedGround(world: FakeRunList, since: string) {
   });
   const source = testSource({
     process,
+    traits: { ...NOXUS_TRAITS, lists: { ...NOXUS_TRAITS.lists!, pages } },
     lists: {
       read: (_, { page, size }) =>
         step(() => {
@@ -165,10 +169,11 @@ function discoverer(source: Source): ListDiscovery {
 }
 
 /** A world, and a process that reads its list whenever a pass is due. */
-function discovery({ sinceS }: { sinceS?: number } = {}) {
+function discovery({ sinceS, pages = Infinity }: { sinceS?: number; pages?: number } = {}) {
   const world = new FakeRunList();
+  world.isNewestOnly = pages === 1;
   const since = sinceS === undefined ? 'registration' : isoTime(NOON + sinceS * 1_000);
-  const { ground, source } = sharedGround(world, since);
+  const { ground, source } = sharedGround(world, since, pages);
   const reading = discoverer(source);
   return {
     world,
@@ -348,6 +353,110 @@ describe('discovery', () => {
   });
 });
 
+describe('discovery in the newest page alone', () => {
+  test('runs that begin later are watched with one request a pass, and older ones are not', async () => {
+    const { world, next, watched, ground } = discovery({ pages: 1 });
+    world.begin(350, 0);
+    await next();
+    const later = world.begin(60, 100);
+    await next();
+    world.deleteNewest(55);
+    await next();
+    later.push(...world.begin(99, 200));
+    await next();
+    expect(watched()).toEqual(later);
+    expect(world.pages).toEqual([1, 1, 1, 1]);
+    expect(ground.log).toEqual([]);
+  });
+
+  test('the first run of a list that was empty is watched, and no gap is reported', async () => {
+    const { world, next, watched, ground } = discovery({ pages: 1 });
+    await next();
+    const later = world.begin(1, 0);
+    await next();
+    expect([watched(), ground.log]).toEqual([later, []]);
+  });
+
+  test('a page that was cut short is read again with fewer runs', async () => {
+    const { world, next, watched } = discovery({ pages: 1 });
+    world.begin(100, 0);
+    await next();
+    world.most = 50;
+    const later = world.begin(30, 100);
+    await next();
+    expect(world.pages).toEqual([1, 1, 1]);
+    expect(watched()).toEqual(later);
+  });
+
+  test('a time as since is reached as far as the page goes, which is reported', async () => {
+    const { world, next, watched, ground } = discovery({ pages: 1, sinceS: 0 });
+    const all = world.begin(150, 0);
+    await next();
+    expect(watched()).toEqual(all.slice(-100));
+    expect(ground.log).toEqual(['cut short at 50']);
+  });
+
+  test('runs that began between two passes are missed only where that is reported, wherever a process dies', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(
+          fc.record({
+            death: fc.option(fc.nat({ max: 12 })),
+            begin: fc.oneof(fc.nat({ max: 90 }), fc.nat({ max: 260 })),
+            behindS: fc.integer({ min: 0, max: 50 }),
+            deleted: fc.nat({ max: 5 }),
+          }),
+          { minLength: 1, maxLength: 6 },
+        ),
+        fc.integer({ min: 0, max: 350 }),
+        async (turns, before) => {
+          const { world, ground, next, watched } = discovery({ pages: 1 });
+          const old = new Set(world.begin(before, 0));
+          await next();
+          let second = 100;
+          for (const { death, begin, behindS, deleted } of turns) {
+            second += 30;
+            world.deleteNewest(deleted);
+            world.begin(begin, second - behindS);
+            if (death !== null) await dieAfter(death, ground, next);
+            await next();
+          }
+          expect(watched().filter((id) => old.has(id))).toEqual([]);
+          const missed = world.ids.filter((id) => !old.has(id) && !ground.watched.has(id));
+          if (missed.length > 0) expect(ground.log).toContain('discovery.gap');
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+});
+
+test('more new runs than a page that gives fewer than were asked for shows are reported as a gap', async () => {
+  const { world, next, ground } = discovery();
+  world.begin(5, 0);
+  await next();
+  const page = { runs: [], isLast: true, isCut: false, bytes: 2 };
+  world.begin(60, 100);
+  const whole = world.readPage({ workflowId: null, page: 1, size: 50 });
+  if (whole.kind !== 'page') throw new Error('no page');
+  world.answer = { kind: 'page', page: { ...page, runs: whole.page.runs } };
+  await next();
+  expect(ground.log).toEqual(['discovery.gap']);
+});
+
+test('discovery goes on where single runs of a list have another time than that of their place', async () => {
+  const { world, next, ground, watched } = discovery();
+  const old: string[] = [];
+  for (let run = 0; run < 150; run += 1) old.push(...world.begin(1, run * 60));
+  world.redate(old[50]!, 500 * 60);
+  await next();
+  const later = world.begin(3, 150 * 60);
+  await next();
+  await next();
+  expect(ground.log).toEqual([]);
+  expect(watched()).toEqual(later);
+});
+
 describe('a source that pauses', () => {
   const SLOW_DOWN: ListOutcome = {
     kind: 'rate_limited',
@@ -449,18 +558,18 @@ describe('several processes', () => {
       { numRuns: 40 },
     );
   });
-
-  /** Lets a process make this many steps. */
-  async function dieAfter(
-    steps: number,
-    ground: { beforeStep: () => void },
-    next: () => Promise<void>,
-  ): Promise<void> {
-    let left = steps;
-    ground.beforeStep = () => {
-      if ((left -= 1) < 0) throw new Error('died');
-    };
-    await next().catch(() => undefined);
-    ground.beforeStep = () => undefined;
-  }
 });
+
+/** Lets a process make this many steps. */
+async function dieAfter(
+  steps: number,
+  ground: { beforeStep: () => void },
+  next: () => Promise<void>,
+): Promise<void> {
+  let left = steps;
+  ground.beforeStep = () => {
+    if ((left -= 1) < 0) throw new Error('died');
+  };
+  await next().catch(() => undefined);
+  ground.beforeStep = () => undefined;
+}

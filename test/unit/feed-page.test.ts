@@ -27,8 +27,8 @@ import { newWatch, NOON, snapshot } from '../support/builders.ts';
 const iso = (at: number) => new Date(at).toISOString();
 
 function listed(changes: Partial<ListedRun> = {}): ListedRun {
-  const { id, workflow_id, status, progress, created_at, finished_at } = snapshot();
-  return { id, workflow_id, status, progress, created_at, finished_at, ...changes };
+  const { id, workflow_id, status, progress, created_at } = snapshot();
+  return { id, workflow_id, status, progress, created_at, ...changes };
 }
 
 function seen(changes: Partial<Watch> = {}): Watch {
@@ -59,7 +59,7 @@ function onPage(watch: Watch, run: ListedRun, changes: Partial<ListMember> = {})
 }
 
 describe('a page', () => {
-  const compare = (...found: WatchOnPage[]) => comparePage(found, NOON + 20_000);
+  const compare = (...found: WatchOnPage[]) => comparePage(found, NOON + 20_000, true);
 
   test('a page separates changed runs from unchanged ones; progress counts where it is subscribed to', () => {
     const moved = listed({ progress: 99 });
@@ -94,7 +94,26 @@ describe('a page', () => {
     const run = snapshot({ status: 'completed', observed_at: iso(NOON) });
     const ended = newWatch({ state: 'finished', run });
     expect(compare(onPage(ended, listed())).disagrees).toContain('a single read has it completed');
-    expect(comparePage([onPage(ended, listed())], NOON + 1_000).disagrees).toBeNull();
+    expect(comparePage([onPage(ended, listed())], NOON + 1_000, true).disagrees).toBeNull();
+  });
+});
+
+describe('a page of a source of any kind', () => {
+  test('a list that does not show progress stands in for no poll where progress is asked for', () => {
+    const silent = listed({ progress: null });
+    const asking = () => onPage(seen(), silent, { followsProgress: true });
+    const { changed, unchanged } = comparePage([asking(), onPage(seen(), silent)], NOON, true);
+    expect([changed.length, unchanged.length]).toEqual([0, 1]);
+    const failed = listed({ status: 'failed', progress: null });
+    const news = onPage(seen(), failed, { followsProgress: true });
+    expect(comparePage([news], NOON, true).changed).toHaveLength(1);
+  });
+
+  test('a page that shows a run that had ended is right where runs may be begun again', () => {
+    const run = snapshot({ status: 'completed', observed_at: iso(NOON) });
+    const ended = newWatch({ state: 'finished', run });
+    const findings = comparePage([onPage(ended, listed())], NOON + 20_000, false);
+    expect(findings).toEqual({ changed: [], unseen: [], unchanged: [], disagrees: null });
   });
 });
 

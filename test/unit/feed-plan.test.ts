@@ -44,7 +44,7 @@ function watches(count: number, workflows = 1, changes: Partial<PlannedWatch> = 
 }
 
 function list(changes: Partial<PlannedList>): PlannedList {
-  return { workflowId: SOURCE, marks: [], size: 100, isInUse: false, ...changes };
+  return { workflowId: SOURCE, marks: [], size: 100, pages: Infinity, isInUse: false, ...changes };
 }
 
 /** The source's list, and those of so many workflows. */
@@ -70,6 +70,14 @@ describe('the plan of a feed', () => {
     const plan = planFeed(watches(1_250), lists(1), AMPLE);
     expect(pagesOf(plan)).toEqual([['workflow-0', Array.from({ length: 13 }, (_, at) => at + 1)]]);
     expect(plan.singles).toEqual([]);
+  });
+
+  test('a plan reads the newest page alone of a list that has no others, and older runs singly', () => {
+    const plan = planFeed(watches(250), [list({ pages: 1 })], AMPLE);
+    expect(pagesOf(plan)).toEqual([[SOURCE, [1]]]);
+    expect(plan.singles.map(({ createdAt }) => createdAt)).toEqual(
+      Array.from({ length: 150 }, (_, at) => -(100 + at) * 1_000),
+    );
   });
 
   test("a plan reads few runs each of many workflows by the source's list", () => {

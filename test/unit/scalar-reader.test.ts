@@ -235,7 +235,7 @@ describe('reading scalars off the wire', () => {
 
 describe('reading the items of a list off the wire', () => {
   const somePath = fc.array(fc.oneof(name, fc.nat({ max: 3 })), { maxLength: 2 });
-  const items = fc.array(
+  const someItems = fc.array(
     fc.oneof(document, fc.dictionary(name, scalar, { noNullPrototype: true })),
     {
       maxLength: 8,
@@ -243,7 +243,7 @@ describe('reading the items of a list off the wire', () => {
   );
   /** A list within a document, and the path that should lead there. */
   const listed = fc
-    .tuple(items, somePath, document)
+    .tuple(someItems, somePath, document)
     .map(([list, way, beside]): { text: string; way: JsonPath } => ({
       way,
       text: way.reduceRight<string>(
@@ -283,7 +283,7 @@ describe('reading the items of a list off the wire', () => {
   });
 
   test('of a list whose name occurs twice the last one counts, also where that is no list', () => {
-    const member = fc.tuple(fc.constantFrom('runs', 'data', 'x'), fc.oneof(items, scalar));
+    const member = fc.tuple(fc.constantFrom('runs', 'data', 'x'), fc.oneof(someItems, scalar));
     fc.assert(
       fc.property(fc.array(member, { minLength: 1, maxLength: 6 }), somePaths, (members, paths) => {
         const inside = members.map(([key, one]) => `"${key}":${JSON.stringify(one)}`);
@@ -298,7 +298,7 @@ describe('reading the items of a list off the wire', () => {
 
   test('of a list that is cut at any byte, the items that have ended are whole', () => {
     fc.assert(
-      fc.property(items, somePaths, (list, paths) => {
+      fc.property(someItems, somePaths, (list, paths) => {
         const bytes = Buffer.from(`{"n":[{"id":0}],"runs":${JSON.stringify(list, null, 1)},"m":2}`);
         const all = itemsAt(JSON.parse(bytes.toString()), ['runs'], paths) ?? [];
         let before = 0;

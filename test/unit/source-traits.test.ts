@@ -26,6 +26,44 @@ describe('the traits of a Noxus workspace', () => {
   );
 });
 
+describe('the lists of a declared source', () => {
+  const listsOf = (more: object) => {
+    const { sources } = configSchema.parse({
+      data_dir: '/nowhere',
+      sources: {
+        ci: {
+          type: 'http',
+          base_url: 'https://api.example',
+          run: { get: '/{run}', id: '$.id', status: '$.status', created: '$.at' },
+          states: { completed: ['done'] },
+          ...more,
+        },
+      },
+    });
+    return kindOf('ci', sources['ci']!).traits.lists;
+  };
+  const also = { when: ['completed'], get: '/{run}', status: '$.s', states: { stopped: ['x'] } };
+
+  test.each([
+    ['no list', {}, null],
+    [
+      'page numbers',
+      { list: { get: '/runs?page={page}&n={size}', items: '$' } },
+      { pages: Infinity, pageSize: 100, standIn: true },
+    ],
+    [
+      'offsets, and a second read',
+      { list: { get: '/runs?from={offset}&n={size}', items: '$', size: 30 }, also },
+      { pages: Infinity, pageSize: 30, standIn: false },
+    ],
+    ['neither', { list: { get: '/runs?n={size}', items: '$' } }, { pages: 1, standIn: true }],
+  ])('they follow from its request: %s', (_, more, lists) => {
+    const whole = { byWorkflow: false, endsAreFinal: false };
+    const expected: unknown = lists && expect.objectContaining({ ...whole, ...lists });
+    expect(listsOf(more)).toEqual(expected);
+  });
+});
+
 test('a process gives the traits of a source by its name, and none of one that is not configured', () => {
   const process = testProcess({ config });
   expect(process.traitsOf('work')).toBe(traits);

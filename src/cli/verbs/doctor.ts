@@ -171,7 +171,8 @@ const CURES: Readonly<Record<string, string>> = {
   log: 'see that the disk of the log has room, and that its reader reads; a daemon whose reader has ended has to be started again',
   sources: 'see `runwatch sources`; after the cause is gone, `runwatch sources resume <name>`',
   endpoints: 'see `runwatch endpoints`, and try one with `runwatch endpoints test <name>`',
-  discovery: 'see that the API key may list runs, or name workflows in sources.*.discover',
+  discovery:
+    'see that the API key or headers of the source may list runs, or name workflows in sources.*.discover where each has a list',
 };
 
 const MARKS = { ok: '✔', warning: '⚠', problem: '✘' } as const;

@@ -48,6 +48,8 @@ export interface Pass {
   cursor: DiscoveryCursor | null;
   /** Runs created before this are old, ms since the epoch; null for those before the first pass. */
   since: number | null;
+  /** How many pages of the list can be read. */
+  pages: number;
   /** Runs read so far, with their creation times. */
   read: ReadonlyMap<string, number>;
   /** The first page as the pass first read it; null before. */
@@ -72,10 +74,14 @@ interface Head {
   isWhole: boolean;
 }
 
-export function beginPass(cursor: DiscoveryCursor | null, since: number | null): Pass {
+export function beginPass(
+  cursor: DiscoveryCursor | null,
+  { since, pages }: Pick<Pass, 'since' | 'pages'>,
+): Pass {
   return {
     cursor,
     since,
+    pages,
     read: new Map(),
     head: null,
     endsFresh: false,
@@ -106,13 +112,23 @@ export function takePage(pass: Pass, page: DatedPage, number: number): PassStep 
     ...pass.read,
     ...page.runs.map(({ id, created_at }) => entry(id, created_at)),
   ]);
-  const isCutShort = pass.cursor === null && number >= FIRST_PAGES;
+  const isBottom = number >= pass.pages && !page.isCut;
+  const isCutShort = pass.cursor === null && (isBottom || number >= FIRST_PAGES);
   // A first page that was cut short is read again, and its runs are not new then.
   const before = number === 1 && pass.endsFresh;
   const endsFresh = before || (fresh.length > 0 && fresh.at(-1) === page.runs.at(-1));
   const isUnsettled = pass.isUnsettled || (number > 1 && (fresh.length > 0 || pass.endsFresh));
   const next = { ...pass, head, read, endsFresh, isUnsettled, isCutShort };
-  return { pass: next, fresh, isComplete: page.isLast || isCutShort || isDeepEnough(next, page) };
+  return { pass: next, fresh, isComplete: isBottom || isComplete(next, page) };
+}
+
+function isComplete(pass: Pass, page: DatedPage): boolean {
+  return page.isLast || pass.isCutShort || isDeepEnough(pass, page);
+}
+
+/** The most runs that a first pass takes. */
+export function mostFirstRuns({ pages }: Pick<Pass, 'pages'>, pageSize: number): number {
+  return Math.min(FIRST_PAGES, pages) * pageSize;
 }
 
 function entry(id: string, createdAt: string): [string, number] {
@@ -154,6 +170,17 @@ export function cutShortAt({ cursor, since, isCutShort, read }: Pass): number | 
   return oldest >= since ? oldest : null;
 }
 
+/**
+ * Whether runs may have been missed, since more began than the pages that can be read show: the last page is full to
+ * its end of new ones, or the list ends before the newest run that was known.
+ * @param last the last page of the pass
+ */
+export function hasGap({ cursor, read, endsFresh }: Pass, last: RunPage, size: number): boolean {
+  if (cursor === null || read.size === 0) return false;
+  if (endsFresh && !last.isLast && last.runs.length >= size) return true;
+  return cursor.newest !== null && Math.min(...read.values()) > cursor.newest;
+}
+
 /** What discovery remembers after a complete pass. */
 export function cursorAfter(pass: Pass): DiscoveryCursor {
   const { cursor, read, head } = pass;
@@ -178,9 +205,18 @@ function floorAfter({ cursor, head, read, isCutShort }: Pass): number | null {
   return Math.max(before ?? -Infinity, lowest, Math.min(newest - OVERLAP_MS, oldest));
 }
 
-/** False for a list that does not begin with the newest runs; discovery cannot use it. */
+/**
+ * False for a list that does not begin with the newest runs; discovery cannot use it. The middles of its halves count:
+ * some sources give single runs another time than that of their place, as one that was begun again.
+ */
 export function isNewestFirst({ runs }: DatedPage): boolean {
-  const [first, last] = [runs.at(0), runs.at(-1)];
-  if (first === undefined || last === undefined) return true;
-  return Date.parse(first.created_at) >= Date.parse(last.created_at) - OVERLAP_MS;
+  const times = runs.map(({ created_at: createdAt }) => Date.parse(createdAt));
+  const half = Math.ceil(times.length / 2);
+  const [newer, older] = [middleOf(times.slice(0, half)), middleOf(times.slice(-half))];
+  return !(newer < older - OVERLAP_MS);
+}
+
+/** The middle one of some times; NaN, which nothing is before, for none. */
+function middleOf(times: readonly number[]): number {
+  return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)] ?? NaN;
 }

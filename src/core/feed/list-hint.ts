@@ -49,28 +49,46 @@ export interface WatchOnPage {
   member: ListMember | null;
 }
 
-/** Compares the watched runs on a page with their watches. @param readAt ms since the epoch */
-export function comparePage(found: readonly WatchOnPage[], readAt: number): PageFindings {
+/**
+ * Compares the watched runs on a page with their watches.
+ * @param readAt ms since the epoch
+ * @param endsAreFinal whether a run that has ended never goes on
+ */
+export function comparePage(
+  found: readonly WatchOnPage[],
+  readAt: number,
+  endsAreFinal: boolean,
+): PageFindings {
   const findings: PageFindings = { changed: [], unseen: [], unchanged: [], disagrees: null };
   for (const { watch, listed, member } of found) {
-    if (isStale(listed, watch, readAt)) findings.disagrees ??= contradiction(watch, listed.status);
+    if (endsAreFinal && isStale(listed, watch, readAt)) {
+      findings.disagrees ??= contradiction(watch, listed.status);
+    }
     if (watch.state !== 'active') continue;
     if (watch.run === null) {
-      const goesOn = listed.status === 'queued' || listed.status === 'running';
-      (goesOn ? findings.unseen : findings.changed).push({ watch, listed });
+      (goesOn(listed) ? findings.unseen : findings.changed).push({ watch, listed });
     } else if (member !== null && isChange(member, listed)) {
       findings.changed.push({ watch, listed });
-    } else if (member !== null) {
+    } else if (member !== null && showsAll(member, listed)) {
       findings.unchanged.push(member);
     }
   }
   return findings;
 }
 
+function goesOn({ status }: ListedRun): boolean {
+  return status === 'queued' || status === 'running';
+}
+
+/** Where progress is asked for and the list does not show it, only single polls do. */
+function showsAll({ watch: { run }, followsProgress }: ListMember, listed: ListedRun): boolean {
+  return !followsProgress || listed.progress !== null || run.progress === null;
+}
+
 /** Progress alone is a change only where it is asked for. */
 function isChange({ watch: { run }, followsProgress }: ListMember, listed: ListedRun): boolean {
   if (run.status !== listed.status) return true;
-  return followsProgress && run.progress !== listed.progress;
+  return followsProgress && listed.progress !== null && run.progress !== listed.progress;
 }
 
 function isStale(listed: ListedRun, { run }: Watch, readAt: number): boolean {

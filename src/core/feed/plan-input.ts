@@ -34,6 +34,8 @@ export interface PlannedList {
   marks: readonly PageMark[];
   /** Runs on a page. */
   size: number;
+  /** How many pages can be read. */
+  pages: number;
   /** True where the last plan used it. */
   isInUse: boolean;
 }

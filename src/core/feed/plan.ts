@@ -277,7 +277,8 @@ function pagesOfLists(
     const some = workflowId === null ? listed : (byWorkflow.get(workflowId) ?? []);
     const offsets = offsetsOf(some.map(timeOf), marks, size);
     const pages = groupBy(some, (_, rank) => Math.floor((offsets[rank] ?? rank) / size) + 1);
-    return [...pages].map(([page, on]) => ({ list, page, watches: on }));
+    const readable = [...pages].filter(([page]) => page <= list.pages);
+    return readable.map(([page, on]) => ({ list, page, watches: on }));
   });
 }
 

@@ -1,6 +1,9 @@
 /** The way to one value in a JSON document: names of members and indexes of items. */
 export type JsonPath = readonly (string | number)[];
 
+/** The path to a document as a whole, where a list may stand. */
+export const WHOLE_DOCUMENT = '$';
+
 /** What {@link parsePath} reads, for messages: follows "expected". */
 export const PATH_SHAPE = "a path such as $.status, $.items[0].state or $['run-id']";
 

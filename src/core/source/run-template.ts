@@ -52,6 +52,16 @@ export function ownIdOf(template: IdTemplate, parts: IdParts): string {
   return parts[template.at(-1) ?? ''] ?? '';
 }
 
+/** The id that is made up of these values, one a part; null where no run can have it. */
+export function joinId(template: IdTemplate, values: readonly string[]): string | null {
+  const runId = values.join('/');
+  const parts = splitId(template, runId);
+  return parts !== null && template.every((name, at) => parts[name] === values[at]) ? runId : null;
+}
+
+/** The parts of a request for a page of a list. */
+export const PAGE_PARTS = ['size', 'page', 'offset'];
+
 /** A request of which ids are a part: text, and the names of parts of an id. */
 export type RequestTemplate = readonly ({ text: string } | { part: string; isInQuery: boolean })[];
 

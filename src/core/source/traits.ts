@@ -2,6 +2,12 @@
 export interface ListTraits {
   /** The largest page that it gives. */
   readonly pageSize: number;
+  /** How many pages can be read: 1 where only the newest can. */
+  readonly pages: number;
+  /** Whether each workflow has a list of its own, beside that of the source. */
+  readonly byWorkflow: boolean;
+  /** Whether a run that has ended never goes on: then a list that shows it going on is wrong. */
+  readonly endsAreFinal: boolean;
   /** Whether lists stand in for polls; else they serve discovery alone. */
   readonly standIn: boolean;
 }
