@@ -2,9 +2,10 @@ import { createServer } from 'node:net';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { sampleWatch } from '../support/api-samples.ts';
+import { sampleSource, sampleWatch } from '../support/api-samples.ts';
 import { runCli } from '../support/cli-harness.ts';
 import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 let daemon: FakeDaemon;
 
@@ -96,6 +97,39 @@ describe('watch', () => {
       stdout: 'watching run-1\n',
       stderr: 'warning: source default: Noxus refuses the API key (401)\n',
     });
+  });
+
+  test.each([
+    [[], 0],
+    [['--wait'], 124],
+  ])('watch %j warns of a source that is paused before the first poll', async (flags, exitCode) => {
+    acceptWatch({});
+    daemon.on('GET /v1/watches/run-1', { status: 200, body: sampleWatch({ run: null, polls: 0 }) });
+    daemon.on('GET /v1/sources', {
+      status: 200,
+      body: {
+        data: [
+          sampleSource({
+            state: 'unauthorized',
+            message: 'status 401: the headers are not accepted',
+            paused_until: '2026-11-28T09:01:00.000Z',
+          }),
+        ],
+        next_cursor: null,
+      },
+    });
+    // Read twice: for the warning, and by the wait.
+    daemon.on('GET /v1/events/stream', problem(503, 'redis_away', 'no stream'));
+    const expired = sampleWatch({ run: null, state: 'expired' });
+    const running = cli(['watch', 'run-1', ...flags]);
+    await waitFor(() => daemon.requests.some(({ path }) => path === '/v1/sources'));
+    daemon.on('GET /v1/watches/run-1', { status: 200, body: expired });
+    daemon.on('POST /v1/watches', { status: 200, body: expired });
+    const result = await running;
+    expect(result.exitCode).toBe(exitCode);
+    expect(result.stderr).toContain(
+      'warning: source default: status 401: the headers are not accepted; tried next at 2026-11-28T09:01:00.000Z\n',
+    );
   });
 
   test('watch warns of nothing after a good first poll, or without the scope read', async () => {

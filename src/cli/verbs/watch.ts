@@ -94,6 +94,7 @@ async function watchRuns(cli: CommandLine, args: string[], flags: WatchFlags): P
   const isInJson = flags.json === true && flags.wait !== true;
   if (!isInJson) for (const secret of secrets) showSecret(secret, cli);
   if (flags.wait === true && !isMistaken(results)) {
+    await reportFirstTrouble(client, results, cli);
     const code = await waitThroughDaemon(watched, cli, flags);
     return isPartial && code !== 1 && code !== 3 ? CANNOT_TELL_EXIT : code;
   }
@@ -239,13 +240,27 @@ async function reportTroubleOf(
 ): Promise<void> {
   try {
     const polled = await firstPoll(client, watch, signal);
-    const why = polled?.error ?? null;
+    const why = polled?.error?.message ?? (await whyNotPolled(client, watch, polled));
     if (why === null) return;
-    note(io.stderr, `warning: source ${plain(watch.source)}: ${plain(why.message)}`);
+    note(io.stderr, `warning: source ${plain(watch.source)}: ${plain(why)}`);
   } catch (error) {
     // The run is watched; a token that may not read cannot see how that goes.
     if (!(error instanceof RunwatchError)) throw error;
   }
+}
+
+/** Why a run is not polled: what its source says of itself; null where it is polled, or takes requests. */
+async function whyNotPolled(
+  client: DaemonClient,
+  { source: name, polls }: Registered,
+  polled: WatchView | null,
+): Promise<string | null> {
+  if (polled === null || polled.polls > polls) return null;
+  const { data: sources } = await client.listSources();
+  const source = sources.find((one) => one.name === name);
+  if (source === undefined || source.paused_until === null) return null;
+  const why = source.message ?? `it is ${source.state}`;
+  return `${why}; tried next at ${source.paused_until}`;
 }
 
 async function firstPoll(
