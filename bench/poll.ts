@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { sourceAt, startDaemon, type BenchDaemon } from './support/daemon.ts';
-import { median, rounded, spread, type BenchResult } from './support/figures.ts';
+import { declaredAt, sourceAt, startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { median, rounded, spread, type BenchResult, type Figure } from './support/figures.ts';
 import { withContext, type BenchContext } from './support/context.ts';
-import { runIdAt, startNoxus, type BenchNoxus } from './support/noxus.ts';
+import { runIdAt, startNoxus } from './support/noxus.ts';
 import { createRawLoop, type LoopResult } from './support/raw-loop.ts';
 import { startRedis, type BenchRedis } from './support/redis.ts';
 
@@ -10,7 +10,7 @@ import { startRedis, type BenchRedis } from './support/redis.ts';
 const SETTLE_MS = 1_000;
 
 interface PollOptions {
-  /** Pairs of rounds: one of the raw loop, one of the daemon. */
+  /** Rounds of each side: the raw loop, the daemon, and a daemon with a source of type http. */
   rounds: number;
   seconds: number;
   /** Polled runs; enough that some are always due and the daemon is never idle. */
@@ -25,6 +25,23 @@ interface PollRound extends LoopResult {
   commands: Record<string, number>;
 }
 
+/** What each side did, one after the other. */
+interface Round {
+  raw: LoopResult;
+  ours: PollRound;
+  /** By a source of type http. */
+  declared: PollRound;
+}
+
+interface PollingSide {
+  options: PollOptions;
+  redis: BenchRedis;
+  /** As in the file of configuration. */
+  source: object;
+  /** Of its keys in Redis. */
+  prefix: string;
+}
+
 /**
  * How many polls one process makes, and what each costs. The built daemon polls runs that never
  * change, as fast as it can: a minimum interval of 10 ms and practically no rate limit. It is
@@ -32,7 +49,8 @@ interface PollRound extends LoopResult {
  * While one side runs, the other is idle or stopped. The fake Noxus and Redis are separate
  * processes. Target: at least 0.7 of the polls of the loop, by the median of the rounds' ratios.
  * The ratio of CPU times shows the same without the machine's other load. A poll without a change
- * takes at most 25 commands and 1,000 bytes of append-only file.
+ * takes at most 25 commands and 1,000 bytes of append-only file. Another daemon reads the same runs by
+ * a source of type http: its polls cost at most 1.15 of those of the first.
  */
 export async function benchPoll(options: PollOptions): Promise<BenchResult> {
   return withContext(async (context) => {
@@ -40,35 +58,42 @@ export async function benchPoll(options: PollOptions): Promise<BenchResult> {
     const noxus = await startNoxus(context, options.watches);
     const raw = createRawLoop({ noxus, runs: options.watches, concurrency: options.concurrency });
     context.onEnd(async () => raw.close());
-    const daemon = await startPolling(context, { options, redis, noxus });
-    await delay(SETTLE_MS * 2);
-    daemon.freeze();
+    const { url, apiKey } = noxus;
+    const polling = { options, redis };
+    const source = sourceAt({ url, apiKey }, 100_000, '100ms');
+    const daemon = await startPolling(context, { ...polling, source, prefix: 'noxus' });
+    const declared = await startPolling(context, {
+      ...polling,
+      source: declaredAt({ url, apiKey }, 100_000, '100ms'),
+      prefix: 'declared',
+    });
     await raw.run(SETTLE_MS * 2);
 
-    const rounds: { raw: LoopResult; ours: PollRound }[] = [];
+    const rounds: Round[] = [];
     for (let round = 0; round < options.rounds; round += 1) {
       await raw.run(SETTLE_MS / 2);
       const loop = await raw.run(options.seconds * 1_000);
-      daemon.thaw();
-      await delay(SETTLE_MS);
-      rounds.push({ raw: loop, ours: await measure(daemon, redis, options.seconds) });
-      daemon.freeze();
+      const ours = await measureThawed(daemon, redis, options.seconds);
+      rounds.push({
+        raw: loop,
+        ours,
+        declared: await measureThawed(declared, redis, options.seconds),
+      });
     }
     return resultOf(rounds, redis.version);
   });
 }
 
+/** Starts a daemon that polls, and freezes it. */
 async function startPolling(
   context: BenchContext,
-  { options, redis, noxus }: { options: PollOptions; redis: BenchRedis; noxus: BenchNoxus },
+  { options, redis, source, prefix }: PollingSide,
 ): Promise<BenchDaemon> {
   const daemon = await startDaemon(context, {
     profileDir: options.profileDir,
     config: {
-      redis: { url: `unix://${redis.socket}` },
-      sources: {
-        default: sourceAt(noxus, 100_000, '100ms'),
-      },
+      redis: { url: `unix://${redis.socket}`, prefix },
+      sources: { default: source },
       polling: {
         min_interval: '10ms',
         max_interval: '10ms',
@@ -79,7 +104,21 @@ async function startPolling(
     },
   });
   await daemon.register(Array.from({ length: options.watches }, (_, at) => runIdAt(at)));
+  await delay(SETTLE_MS * 2);
+  daemon.freeze();
   return daemon;
+}
+
+async function measureThawed(
+  daemon: BenchDaemon,
+  redis: BenchRedis,
+  seconds: number,
+): Promise<PollRound> {
+  daemon.thaw();
+  await delay(SETTLE_MS);
+  const round = await measure(daemon, redis, seconds);
+  daemon.freeze();
+  return round;
 }
 
 async function measure(
@@ -115,7 +154,7 @@ async function look(daemon: BenchDaemon, redis: BenchRedis) {
   };
 }
 
-function resultOf(rounds: { raw: LoopResult; ours: PollRound }[], redis: string): BenchResult {
+function resultOf(rounds: Round[], redis: string): BenchResult {
   const ours = rounds.map((round) => round.ours);
   const raw = rounds.map((round) => round.raw);
   const perPoll = (value: (round: PollRound) => number) =>
@@ -147,7 +186,7 @@ function resultOf(rounds: { raw: LoopResult; ours: PollRound }[], redis: string)
       { name: 'Redis CPU per poll', value: perPoll(({ redisCpuUs }) => redisCpuUs), unit: 'µs' },
       {
         name: 'Redis commands per poll, those in scripts included',
-        value: perPoll((round) => Object.values(round.commands).reduce((a, b) => a + b, 0)),
+        value: perPoll(commandsIn),
         unit: '',
         target: { atMost: 25 },
       },
@@ -158,6 +197,7 @@ function resultOf(rounds: { raw: LoopResult; ours: PollRound }[], redis: string)
         target: { atMost: 1_000 },
       },
       { name: 'scripts per poll', value: perPollOf('evalsha'), unit: '' },
+      ...declaredFigures(rounds),
       {
         name: 'share of a core that the daemon had',
         value: rounded(median(ours.map(share))),
@@ -175,9 +215,36 @@ function resultOf(rounds: { raw: LoopResult; ours: PollRound }[], redis: string)
       commands_per_poll: Object.fromEntries(
         Object.keys(commands).map((name) => [name, perPollOf(name)]),
       ),
-      rounds: rounds.map((round) => ({ raw: rate(round.raw), ours: rate(round.ours) })),
+      rounds: rounds.map((round) => ({
+        raw: rate(round.raw),
+        ours: rate(round.ours),
+        declared: rate(round.declared),
+      })),
     },
   };
+}
+
+/** What a poll by a source of type http costs, as a share of one by the source of Noxus. */
+function declaredFigures(rounds: Round[]): Figure[] {
+  const ratio = (name: string, costOf: (side: PollRound) => number): Figure => {
+    const each = (side: PollRound) => costOf(side) / side.requests;
+    return {
+      name: `${name} of a poll by type http, as a share of one of Noxus`,
+      value: rounded(median(rounds.map(({ ours, declared }) => each(declared) / each(ours)))),
+      unit: '',
+      target: { atMost: 1.15 },
+    };
+  };
+  return [
+    ratio('CPU', ({ cpuUs }) => cpuUs),
+    ratio('Redis CPU', ({ redisCpuUs }) => redisCpuUs),
+    ratio('commands', commandsIn),
+    ratio('bytes written', ({ aofBytes }) => aofBytes),
+  ];
+}
+
+function commandsIn({ commands }: PollRound): number {
+  return Object.values(commands).reduce((sum, calls) => sum + calls, 0);
 }
 
 function rate({ requests, elapsedMs }: LoopResult): number {

@@ -7,7 +7,7 @@ import { withContext } from './support/context.ts';
 import { excuseOf, killAtRandom } from './support/killer.ts';
 import { letEverythingGo, operate, type OperatorLog } from './support/operator.ts';
 import { killsAround, wasOpen } from './support/repeats.ts';
-import { insist, setUpSoak, upDaemons, type SoakStage } from './support/soak-stage.ts';
+import { insist, setUpSoak, SOURCES, upDaemons, type SoakStage } from './support/soak-stage.ts';
 
 /** How long runs last, ms: several kills fall within each. */
 const RUNS_WITHIN_MS = 8_000;
@@ -35,7 +35,8 @@ interface Outcome {
 
 /**
  * A long mixed run with kills. Runs of the fake Noxus live and end; a client registers each, and
- * repeats the request until it succeeds. Endpoints are healthy, flaky or failing, hang now and
+ * repeats the request until it succeeds. A third of them is read by the source of Noxus, and a third each
+ * by one of type http, of which one reads runs twice. Endpoints are healthy, flaky or failing, hang now and
  * then, answer 429, and at some time 410. An operator pauses, resumes and enables them, and
  * redelivers. Two daemons on one Redis are killed by SIGKILL at random and started again, and Redis
  * with them now and then. All the while the equation of deliveries is read from Redis and from the
@@ -85,7 +86,7 @@ async function registerRuns(stage: SoakStage, { rate, seed }: SoakOptions, until
     });
     for (const script of scripts) stage.noxus.add(script);
     const ids = scripts.map(({ id = '' }) => id);
-    const watches = ids.map((id) => ({ run_id: id }));
+    const watches = ids.map((id, at) => ({ run_id: id, source: SOURCES[at % SOURCES.length] }));
     await insist<{ results: { status: number }[] }>(
       stage,
       '/v1/watches/batch',

@@ -24,6 +24,58 @@ export function sourceAt(
   return { base_url: url, api_key: apiKey, rate_limit: { requests, per } };
 }
 
+/** How a run of the simulator is read where it is declared, with as much of it as the source of Noxus reads. */
+const DECLARED = {
+  get: '/v1/runs/{run}',
+  id: '$.id',
+  status: '$.status',
+  workflow: '$.workflow_id',
+  created: '$.created_at',
+  started: '$.started_at',
+  finished: '$.finished_at',
+  progress: '$.progress',
+};
+
+/** The same simulated source as an API that the configuration declares. */
+export function declaredAt(
+  { url, apiKey }: { url: string; apiKey: string },
+  requests = 10_000,
+  per = '1s',
+) {
+  return {
+    type: 'http',
+    base_url: url,
+    headers: { 'x-api-key': apiKey },
+    run: DECLARED,
+    states: {
+      queued: ['queued'],
+      running: ['running'],
+      completed: ['completed'],
+      failed: ['failed'],
+      stopped: ['stopped'],
+      awaiting_human_feedback: ['awaiting_human_feedback'],
+    },
+    rate_limit: { requests, per },
+  };
+}
+
+/** The same once more: runs that wait seem to have completed, and only a second read shows the wait. */
+export function declaredTwiceAt(noxus: { url: string; apiKey: string }) {
+  const { states, ...declared } = declaredAt(noxus);
+  const { awaiting_human_feedback: waiting, completed, ...others } = states;
+  return {
+    ...declared,
+    states: { ...others, completed: [...completed, ...waiting] },
+    also: {
+      when: ['completed'],
+      get: DECLARED.get,
+      id: DECLARED.id,
+      status: DECLARED.status,
+      states: { awaiting_human_feedback: waiting },
+    },
+  };
+}
+
 /** A daemon that watches the runs of a simulator. @param polling as in the file of configuration */
 export function configOf(
   redis: BenchRedis,

@@ -9,9 +9,12 @@ import { startKillableDaemon, type KillableDaemon } from '../../test/support/kil
 import type { BenchContext } from './context.ts';
 import { startMoodyReceivers, type MoodyReceivers } from './moody-receivers.ts';
 import type { Kill } from './repeats.ts';
-import { sourceAt } from './daemon.ts';
+import { declaredAt, declaredTwiceAt, sourceAt } from './daemon.ts';
 
 const DAEMONS = 2;
+
+/** The sources, all of one fake Noxus: it is read as what it is, and as an API that the configuration declares. */
+export const SOURCES = ['default', 'declared', 'twice'] as const;
 
 /** How long a client waits before it repeats a request, ms. */
 const AGAIN_AFTER_MS = 200;
@@ -19,7 +22,7 @@ const AGAIN_AFTER_MS = 200;
 /** Attempts at one endpoint at a time, over all daemons. */
 const PER_ENDPOINT = 4;
 
-/** All parts of a soak: two daemons on one Redis, a fake Noxus, and receivers. */
+/** All parts of a soak: two daemons on one Redis, a fake Noxus that is three sources, and receivers. */
 export interface SoakStage {
   noxus: Simulator;
   redis: PrivateRedis;
@@ -63,6 +66,8 @@ function configOf(
   return {
     sources: {
       default: sourceAt(noxus),
+      declared: declaredAt(noxus),
+      twice: declaredTwiceAt(noxus),
     },
     polling: { min_interval: '250ms', max_interval: '1s' },
     endpoints: Object.fromEntries(all.map(({ mood, endpointOf }) => [mood, endpointOf(daemon)])),
