@@ -450,10 +450,10 @@ export class AlertLife {
       );
       if (!isMade || own === undefined) {
         // The rule may be about what came before. What waits to be sent of a source that is gone goes first,
-        // within two minutes.
+        // within a group interval and two minutes.
         const mayGoOn = wasMade.includes(true);
         cause.goneSince = mayGoOn ? null : (cause.goneSince ?? stage.now);
-        const isTolerated = mayGoOn || stage.now <= (cause.goneSince ?? 0) + 12 * MINUTE;
+        const isTolerated = mayGoOn || stage.now <= (cause.goneSince ?? 0) + 17 * MINUTE;
         if (alert === undefined) reference.forget(key);
         else must(isTolerated, `${key} goes on without its rule`);
         continue;
