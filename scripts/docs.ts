@@ -1,4 +1,4 @@
-// Writes docs/configuration.md, docs/events.md and docs/metrics.md from the code: `npm run docs`. A test compares them.
+// Writes docs/configuration.md, docs/events.md, docs/mcp.md and docs/metrics.md from the code: `npm run docs`. A test compares them.
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { configSchema } from '../src/config/schema.ts';
@@ -7,6 +7,7 @@ import { createServer } from '../src/http/server.ts';
 import { createTokens } from '../src/http/tokens.ts';
 import { createMetrics } from '../src/telemetry/metrics.ts';
 import { configurationKeys, type Key } from './configuration-page.ts';
+import { MCP_SCOPES, mcpTools, type McpTool } from './mcp-tools.ts';
 import { testDaemon } from '../test/support/daemon.ts';
 import { fakeServices, servicesOf } from '../test/support/fake-services.ts';
 
@@ -36,6 +37,7 @@ export async function referencePages(): Promise<Record<string, string>> {
   return {
     'docs/configuration.md': await configurationPage(),
     'docs/events.md': eventsPage(await apiDocument()),
+    'docs/mcp.md': mcpPage(await mcpTools()),
     'docs/metrics.md': await metricsPage(),
   };
 }
@@ -149,6 +151,41 @@ function descriptionOf(field: Schema, schemas: Record<string, Schema>): string {
 function resolve(field: Schema, schemas: Record<string, Schema>): Schema {
   const name = field.$ref?.split('/').at(-1);
   return name === undefined ? field : (schemas[name] ?? field);
+}
+
+function mcpPage(tools: readonly McpTool[]): string {
+  const scopes = MCP_SCOPES.flatMap((scope) => {
+    const its = tools.filter((tool) => tool.scope === scope);
+    const rows = its.map(({ name, description = '' }) => [`\`${name}\``, description]);
+    return [`### Scope \`${scope}\``, table(['tool', 'does'], rows)];
+  });
+  const details = tools.flatMap(({ name, inputSchema }) => [
+    `### \`${name}\``,
+    argumentTable(inputSchema as Schema),
+  ]);
+  return pageOf([
+    '# AI clients',
+    GENERATED,
+    '`runwatch mcp` serves the Model Context Protocol over stdio. An AI client starts it, such as `claude mcp add runwatch -- runwatch mcp`; `RUNWATCH_URL` says where the daemon answers, and `RUNWATCH_API_TOKEN_FILE` names the file of its token. The token decides which tools there are: without one, those of the scope `read` alone, and nothing can be changed.',
+    'The text of each answer is enough to act on: a line for each thing, with its id, its names and a link, and a last line that says how many there are and how to see more. Structured content is the answer of the API, up to 64 KiB. Names are taken as the command line takes them: a run by its id, the beginning or last part of it, or its URL; a workflow by its name; an alert, a delivery or a silence by the beginning of its id. A tool that changes something wants eight characters of an id, or the whole last part. What there is not, and an argument that a tool does not have, is an error that says what was expected.',
+    'A tool that changes something says what it would touch, and does nothing, unless it is called with `confirm: true`. No tool registers a webhook, so that a client that is misled has nothing sent to a place of its choice. A silence lasts 24 h at most and never covers every event of every source. What others wrote, such as names and errors, stands in double quotes, on one line and without hidden characters. [`security.md`](security.md) says what that leaves to the client.',
+    '## Tools',
+    ...scopes,
+    '## Resources',
+    'A watched run is the resource `run://<source>/<run id>`, as text. Slashes of its id are those of the path, and other characters that a path cannot have are percent-encoded. The 20 runs that changed last are listed; names of sources and ids of runs are completed.',
+    '## Arguments',
+    ...details,
+  ]);
+}
+
+function argumentTable(schema: Schema): string {
+  const required = new Set(schema.required);
+  const rows = Object.entries(schema.properties ?? {}).map(([name, field]) => [
+    `\`${name}\``,
+    typeOf(field, {}) + (required.has(name) ? '' : ', optional'),
+    field.description ?? '',
+  ]);
+  return table(['argument', 'type', 'meaning'], rows);
 }
 
 async function metricsPage(): Promise<string> {

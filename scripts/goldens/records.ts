@@ -12,6 +12,7 @@ import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { runBuiltCli } from '../../test/support/built-cli.ts';
 import { runCli } from '../../test/support/cli-harness.ts';
 import { configurationKeys } from '../configuration-page.ts';
+import { mcpTools } from '../mcp-tools.ts';
 import { parseFiles } from '../syntax.ts';
 import { shapeOf, textShape } from './shape.ts';
 import { errorCodes, logMessages } from './source-texts.ts';
@@ -34,6 +35,7 @@ export async function record(): Promise<Record<string, string>> {
       'configuration-keys.txt': lines(await configurationLines()),
       'configuration-problems.txt': lines(await configurationProblems()),
       'help.txt': [...help].map(([verb, text]) => `=== ${verb} --help\n${text}`).join('\n'),
+      'mcp-tools.json': json(await mcpTools()),
       'events.json': json(eventBodies(stage)),
       'cloudevents.json': json(cloudEvents(stage)),
       'webhook-headers.txt': lines(webhookHeaders(stage)),

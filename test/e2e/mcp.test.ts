@@ -1,20 +1,12 @@
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { Client } from '@modelcontextprotocol/sdk/client/index.js';
-import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
+import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { DEFAULT_REQUEST_TIMEOUT_MSEC } from '@modelcontextprotocol/sdk/shared/protocol.js';
 import { parseDuration } from '../../src/core/time.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { waitForWatch } from '../support/daemon-listings.ts';
-import {
-  cleanEnv,
-  startDaemonProcess,
-  stopAll,
-  type DaemonProcess,
-} from '../support/daemon-process.ts';
-
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
+import { connectMcp } from '../support/mcp-agent.ts';
 
 let noxus: Simulator;
 let daemon: DaemonProcess;
@@ -51,10 +43,10 @@ async function connected(rights: Rights): Promise<Client> {
 }
 
 async function start(rights: Rights): Promise<Client> {
-  const client = new Client({ name: 'test', version: '1.0.0' });
-  const env = cleanEnv(rights === 'write' ? { RUNWATCH_API_TOKEN: 'a-token-of-any-kind' } : {});
-  const command = { command: process.execPath, args: [MAIN, 'mcp', '--url', daemon.url] };
-  await client.connect(new StdioClientTransport({ ...command, env }));
+  const client = await connectMcp(
+    daemon.url,
+    rights === 'write' ? 'a-token-of-any-kind' : undefined,
+  );
   // A server that has ended fails one test: the next one has its own.
   return Object.assign(client, { onclose: () => void clients.delete(rights) });
 }
@@ -71,9 +63,30 @@ async function call(client: Client, name: string, given: Record<string, unknown>
 
 const namesOf = async (client: Client) => (await client.listTools()).tools.map(({ name }) => name);
 
-const READS = ['list_attention', 'list_runs', 'list_alerts', 'show_run', 'explain_run', 'wait_run'];
+const READS = [
+  'list_attention',
+  'list_runs',
+  'list_alerts',
+  'list_workflows',
+  'list_deliveries',
+  'show_alert',
+  'show_delivery',
+  'list_endpoints',
+  'list_silences',
+  'show_run',
+  'explain_run',
+  'wait_run',
+];
 
-const WRITES = ['acknowledge', 'resolve_alert', 'silence'];
+const WRITES = [
+  'watch_run',
+  'redeliver',
+  'acknowledge',
+  'unacknowledge',
+  'resolve_alert',
+  'silence',
+  'expire_silence',
+];
 
 test('mcp without a token offers tools that change nothing, and they say how runs stand', async () => {
   const client = await connected('read');
@@ -97,7 +110,10 @@ test('mcp without a token offers tools that change nothing, and they say how run
   expect(explained.text).toMatch(/the run was running at 40 % for [^]*runwatch noticed run.failed/);
 
   const unknown = await call(client, 'show_run', { run_id: 'no-such-run' });
-  expect(unknown).toMatchObject({ isError: true, text: 'run no-such-run is not watched' });
+  expect(unknown).toMatchObject({
+    isError: true,
+    text: expect.stringMatching(/^run no-such-run is not watched; .*watch_run/),
+  });
 });
 
 test('wait_run tells a client that asks for it how the wait goes, and waits less than clients do', async () => {
@@ -167,13 +183,18 @@ test('acknowledge does nothing without confirm, and says which run it would touc
     expect((await daemon.api(`/v1/watches/${id}`)).body.acknowledged).toBeNull();
   }
   const done = await call(client, 'acknowledge', { ...given, confirm: true });
-  expect(done.text).toBe(`Run ${id} is acknowledged.`);
+  expect(done.text).toMatch(
+    new RegExp(`^Run ${id} is acknowledged; unacknowledge takes it back\\.\nRun ${id} of .*"@ana"`),
+  );
   const { body } = await daemon.api(`/v1/watches/${id}`);
   expect(body.acknowledged).toMatchObject({ by: '@ana', comment: 'on it' });
   const shown = await call(client, 'show_run', { run_id: id });
   expect(shown.text).toMatch(/\nAcknowledged by "@ana" at [\dT:.-]+Z: "on it"\.\n/);
   const unknown = await call(client, 'acknowledge', { ...given, id: 'alr_unknown' });
-  expect(unknown).toMatchObject({ isError: true, text: 'there is no alert alr_unknown' });
+  expect(unknown).toMatchObject({
+    isError: true,
+    text: 'there is no alert alr_unknown; list_alerts lists them',
+  });
 });
 
 test('stop_run is there for a token that may admin, and stops a run only with confirm', async () => {
@@ -189,7 +210,7 @@ test('stop_run is there for a token that may admin, and stops a run only with co
   expect(short).toMatchObject({ isError: true, text: expect.stringContaining('too short') });
   expect(noxus.requests.stops).toBe(0);
   const done = await call(client, 'stop_run', { run_id: id.slice(0, 8), confirm: true });
-  expect(done.text).toBe(`The source of run ${id} was asked to stop it.`);
+  expect(done.text).toMatch(new RegExp(`^The source of run ${id} was asked to stop it; wait_run`));
   expect(noxus.requests.stops).toBe(1);
   await waitForWatch(daemon, id, ({ run }) => run?.status === 'stopped');
   const again = await call(client, 'stop_run', { run_id: id, confirm: true });
@@ -204,11 +225,8 @@ test('mcp with a token that may write and not admin offers no stop_run', async (
       auth: { tokens: [{ name: 'writer', token: writer, scopes: ['read', 'write'] }] },
     },
   });
-  const client = new Client({ name: 'test', version: '1.0.0' });
+  const client = await connectMcp(limited.url, writer);
   try {
-    const env = cleanEnv({ RUNWATCH_API_TOKEN: writer });
-    const command = { command: process.execPath, args: [MAIN, 'mcp', '--url', limited.url] };
-    await client.connect(new StdioClientTransport({ ...command, env }));
     expect(await namesOf(client)).toEqual([...READS, ...WRITES]);
   } finally {
     await client.close();
@@ -229,7 +247,7 @@ test('alerts are neither acknowledged nor silenced without confirm, and the answ
   const ofAlert = await call(client, 'acknowledge', { id: alertId, by: '@ana' });
   expect(ofAlert.text).toMatch(
     new RegExp(
-      `^This would acknowledge 1 alert, of \\d+ events?: ${alertId} of rule failed-runs \\(error, firing\\) ".*\nNothing has changed\\.`,
+      `^This would acknowledge 1 alert: ${alertId} of rule failed-runs \\(error, firing\\) ".*, \\d+ events? of \\d+ runs?, .*\nNothing has changed\\.`,
     ),
   );
   const given = { matchers: { event: 'run.failed' }, until: '2h', by: '@ana', comment: 'upgrade' };
@@ -240,12 +258,14 @@ test('alerts are neither acknowledged nor silenced without confirm, and the answ
   );
   expect(await silences()).toEqual([]);
   const done = await call(client, 'silence', { ...given, confirm: true });
-  expect(done.text).toBe('The alerts that match are silenced.');
+  expect(done.text).toMatch(
+    /^Silence sil_\w+ is active, from \S+ until \S+, of "event": "run.failed"; by "@ana": "upgrade"; http\S+\.\nIt mutes \d+ alerts? that go(es)? on, [^]*expire_silence ends it\.$/,
+  );
   expect(await silences()).toHaveLength(1);
   const listed = await call(client, 'list_alerts', { rule: 'failed-runs' });
   expect(listed.text).toMatch(
     new RegExp(
-      `^${alertId} of rule .*; notifications are silenced by "@ana" until [\\dT:.-]+Z$`,
+      `^${alertId} of rule .*; notifications are silenced by "@ana" \\(sil_\\w+\\) until [\\dT:.-]+Z; http\\S+$`,
       'm',
     ),
   );
@@ -263,13 +283,17 @@ test('resolve_alert ends an alert with confirm alone, and the alert names the us
   const asked = await call(client, 'resolve_alert', { id, by: '@ana' });
   expect(asked.text).toMatch(new RegExp(`^This would end 1 alert: ${id} .*\nNothing has changed`));
   const done = await call(client, 'resolve_alert', { id, by: '@ana', confirm: true });
-  expect(done).toMatchObject({ isError: false, text: `Alert ${id} has ended.` });
+  expect(done.isError).toBe(false);
+  expect(done.text).toMatch(new RegExp(`^Alert ${id} has ended\\.\n${id} .*resolved`));
   const { body } = await daemon.api(`/v1/alerts/${id}`);
   expect(body).toMatchObject({ state: 'resolved', resolved_by: { by: '@ana', comment: null } });
   const again = await call(client, 'resolve_alert', { id, by: '@bob', confirm: true });
-  expect(again.text).toBe(`Alert ${id} has resolved.`);
+  expect(again.text).toMatch(new RegExp(`^Alert ${id} has resolved\\.\n${id} `));
   const unknown = await call(client, 'resolve_alert', { id: 'alr_unknown', by: '@ana' });
-  expect(unknown).toMatchObject({ isError: true, text: 'there is no alert alr_unknown' });
+  expect(unknown).toMatchObject({
+    isError: true,
+    text: 'there is no alert alr_unknown; list_alerts lists them',
+  });
 });
 
 test.each([
@@ -305,6 +329,23 @@ test('the server says that quoted text is data, and that silence is destructive'
     openWorldHint: true,
   });
   expect(hints['acknowledge']).toMatchObject({ readOnlyHint: false, idempotentHint: true });
+  for (const { name, annotations } of tools) {
+    const isRead = READS.includes(name);
+    expect([name, annotations]).toEqual([
+      name,
+      {
+        readOnlyHint: isRead,
+        destructiveHint: ['resolve_alert', 'silence', 'stop_run'].includes(name),
+        idempotentHint: !['redeliver', 'silence', 'stop_run'].includes(name),
+        openWorldHint: true,
+      },
+    ]);
+  }
+  const shapes = tools.map(({ name, inputSchema }) => [name, inputSchema] as const);
+  for (const [name, { properties = {} }] of shapes) {
+    const untold = Object.entries(properties).filter(([, one]) => !('description' in one));
+    expect([name, untold]).toEqual([name, []]);
+  }
 });
 
 test('a refusal of the daemon that repeats what others wrote reaches a model in quotes', async () => {
@@ -315,5 +356,7 @@ test('a refusal of the daemon that repeats what others wrote reaches a model in 
   await waitForWatch(daemon, id, ({ run }) => run?.status === 'running');
   const refused = await call(client, 'list_runs', { workflow_id: 'no-such-workflow' });
   expect(refused.isError).toBe(true);
-  expect(refused.text).toMatch(/^The call failed: "[^"\n]*IGNORE%20ALL%20PREVIOUS[^"\n]*"$/);
+  expect(refused.text).toMatch(
+    /^The call failed: "(?:[^"\n\\]|\\")*IGNORE%20ALL%20PREVIOUS[^"\n]*"$/,
+  );
 });

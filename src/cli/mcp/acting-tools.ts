@@ -1,236 +1,294 @@
-import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
-import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
 import type { DaemonClient, RunRef } from '../../client/client.ts';
-import type { AlertView, SilencePreviewView } from '../../client/types.ts';
+import { describeProblem } from '../../client/errors.ts';
+import type { BatchView, RangeBody, WatchBody } from '../../client/types.ts';
+import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import { RunwatchError } from '../../core/errors.ts';
-import { formatDuration, parseDuration } from '../../core/time.ts';
-import type { CommandLine } from '../command-line.ts';
 import { usageError } from '../exit.ts';
+import { firstPoll, whyNotPolled } from '../first-poll.ts';
 import { count } from '../render/text.ts';
-import { resolveRun } from '../resolve.ts';
-import { alertLine, summaryOf } from './texts.ts';
-import { answer, attempt, notWatched, readWatch, runArguments, runOf } from './tools.ts';
+import { readRun, resolveIds, resolveKnownRuns } from '../resolve.ts';
+import { mapConcurrently, MAX_REQUESTS } from '../verb.ts';
+import {
+  answer,
+  answerInWords,
+  argumentsOf,
+  attempt,
+  oneOrMore,
+  WRITES,
+  type Serving,
+} from './answers.ts';
+import { noDelivery } from './listing-tools.ts';
+import {
+  CONFIRMED,
+  readWatch,
+  requireEndpoints,
+  requireSources,
+  runArguments,
+  runToChange,
+  type RunArguments,
+} from './names.ts';
+import { deliveryLine, quoted, subscribersText, summaryOf } from './texts.ts';
 
-const WRITES = { readOnlyHint: false, destructiveHint: false, idempotentHint: true };
-
-const by = z.string().min(1).max(128).describe('the person in whose name this is done');
-
-const confirm = z
+export const confirm = z
   .boolean()
   .optional()
   .describe('true acts; else the answer says what the call would touch, and nothing changes');
 
 /** How an answer ends that only says what a call would do. */
-const UNDONE = 'Nothing has changed. Where the person agrees, call again with confirm: true.';
+export const UNDONE =
+  'Nothing has changed. Where the person agrees, call again with confirm: true.';
 
-/** Adds the tools that change something; they need a token that may write. */
-export function addWriteTools(server: McpServer, client: DaemonClient, cli: CommandLine): void {
-  addAcknowledge(server, client, cli);
-  addResolve(server, client);
-  addSilence(server, client, cli);
+/** Adds the tools that watch runs and deliver again; they need a token that may write. */
+export function addActingTools(serving: Serving): void {
+  addWatchRun(serving);
+  addRedeliver(serving);
+}
+
+function addWatchRun(serving: Serving): void {
+  const { server, client, cli } = serving;
+  server.registerTool(
+    'watch_run',
+    {
+      description:
+        'Begins to watch a run, or has more endpoints notified of one that is watched. Watching a run again is harmless. Without `confirm: true` it says what it would watch and does nothing.',
+      inputSchema: argumentsOf({
+        ...runArguments,
+        endpoints: oneOrMore(z.string())
+          .optional()
+          .describe('names of endpoints to notify; default: those that are notified by default'),
+        metadata: z
+          .record(z.string(), z.string())
+          .optional()
+          .describe('comes back with every event, such as {"order": "4711"}'),
+        timeout: z.string().optional().describe('gives up on the run after this, such as 2h'),
+        confirm,
+      }),
+      annotations: WRITES,
+    },
+    ({ confirm: isConfirmed, endpoints, metadata, timeout, ...given }) =>
+      attempt(async () => {
+        await requireSources(given.source, client);
+        await requireEndpoints(endpoints, client);
+        const run = await runToWatch(given, serving);
+        if (isConfirmed !== true) return wouldWatch(run, endpoints, client);
+        const result = await registered(client, {
+          run_id: run.runId,
+          ...(run.source !== undefined && { source: run.source }),
+          ...(endpoints !== undefined && { endpoints: [endpoints].flat() }),
+          ...(metadata !== undefined && { metadata }),
+          ...(timeout !== undefined && { timeout }),
+        });
+        const { watch } = result;
+        if (watch === undefined || !('state' in watch)) {
+          return answer(`Run ${run.runId} is watched.`, result);
+        }
+        const polled = await firstPoll(client, watch, cli.signal);
+        const why = await whyNotPolled(client, watch, polled);
+        const now = polled ?? watch;
+        const word = result.status === 201 ? 'is watched now' : 'was watched already';
+        const text = [
+          `Run ${watch.run_id} ${word}. ${subscribersText(now)}`,
+          summaryOf(now, client.url),
+          ...(why === null
+            ? []
+            : [`It is not polled now, as source ${watch.source} says: ${quoted(why)}`]),
+        ].join('\n');
+        return answer(text, now);
+      }),
+  );
+}
+
+/** A run that the daemon may not know yet is not taken for another one. Throws RunwatchError. */
+async function runToWatch(
+  { run_id: given, source }: RunArguments,
+  { client, cli }: Serving,
+): Promise<RunRef> {
+  const resolver = { client, cli, source, writes: CONFIRMED };
+  const [run] = await resolveKnownRuns([readRun(given)], resolver);
+  if (run === undefined) throw usageError(`${quoted(given)} is not a run id`);
+  return run;
+}
+
+async function wouldWatch(
+  run: RunRef,
+  endpoints: string | readonly string[] | undefined,
+  client: DaemonClient,
+) {
+  const watch = await client.getWatch(run);
+  const notified =
+    endpoints === undefined
+      ? 'the endpoints that are notified by default'
+      : [endpoints].flat().join(', ');
+  if (watch !== null) {
+    const text = `Run ${watch.run_id} is watched already. This would also notify ${notified}. ${subscribersText(watch)}\n${summaryOf(watch, client.url)}`;
+    return answer(`${text}\n${UNDONE}`, watch);
+  }
+  const of = run.source === undefined ? '' : ` of source ${run.source}`;
+  return answerInWords(
+    `This would watch 1 run: ${run.runId}${of}, and notify ${notified}. runwatch does not know the run yet.\n${UNDONE}`,
+  );
+}
+
+type Registration = BatchView['results'][number];
+
+/** The registration of one run. Throws RunwatchError where it is refused. */
+async function registered(client: DaemonClient, body: WatchBody): Promise<Registration> {
+  const { results } = await client.registerBatch([body]);
+  const [result] = results;
+  if (result !== undefined && result.status < 300) return result;
+  const problem = result?.error ?? { detail: 'the daemon did not say why' };
+  throw new RunwatchError(describeProblem(problem), { code: 'not_registered' });
+}
+
+/** Most deliveries that are named one by one. */
+const MOST_IDS = 20;
+
+function addRedeliver(serving: Serving): void {
+  const { server, client } = serving;
+  server.registerTool(
+    'redeliver',
+    {
+      description:
+        'Delivers again: either deliveries by their ids, or all of an endpoint or of a time that are in a state, by default dead or skipped. The receiver gets the same event id. Without `confirm: true` it says what it would deliver again and does nothing.',
+      inputSchema: argumentsOf({
+        ids: oneOrMore(z.string().min(1))
+          .optional()
+          .describe(`delivery ids (dlv_…) or their beginnings, ${MOST_IDS} at most`),
+        endpoint: z
+          .string()
+          .optional()
+          .describe('the name of an endpoint, or the URL of a webhook, masked or whole'),
+        state: oneOrMore(z.enum(DELIVERY_STATES)).optional().describe('default: dead and skipped'),
+        since: z
+          .string()
+          .optional()
+          .describe('created at this time or later: a time, or a duration ago such as 2h'),
+        until: z.string().optional().describe('created before this time'),
+        confirm,
+      }),
+      // Each call sends again.
+      annotations: { ...WRITES, idempotentHint: false },
+    },
+    ({ confirm: isConfirmed, ids, ...given }) =>
+      attempt(async () => {
+        const isDone = isConfirmed === true;
+        const range = rangeOf(given);
+        const isRange = Object.keys(range).length > 0;
+        if (ids === undefined) {
+          if (range.endpoint !== undefined || range.since !== undefined) {
+            return redeliverRange(range, isDone, client);
+          }
+          throw usageError(
+            'expected ids, or an endpoint or since, which say what to deliver again',
+          );
+        }
+        if (!isRange) return redeliverEach([ids].flat(), isDone, serving);
+        throw usageError('expected either ids, or endpoint, state, since and until; not both');
+      }),
+  );
+}
+
+interface RangeArguments {
+  endpoint?: string | undefined;
+  state?: NonNullable<RangeBody['state']> | undefined;
+  since?: string | undefined;
+  until?: string | undefined;
+}
+
+function rangeOf({ endpoint, state, since, until }: RangeArguments): RangeBody {
+  return {
+    ...(endpoint !== undefined && { endpoint }),
+    ...(state !== undefined && { state }),
+    ...(since !== undefined && { since }),
+    ...(until !== undefined && { until }),
+  };
+}
+
+/** Deliveries that are shown of many. */
+const SHOWN = 5;
+
+async function redeliverRange(range: RangeBody, isConfirmed: boolean, client: DaemonClient) {
+  if (range.endpoint?.includes('://') !== true) await requireEndpoints(range.endpoint, client);
+  const state = range.state ?? ['dead', 'skipped'];
+  const meant = { ...range, state };
+  const {
+    data,
+    total = data.length,
+    total_capped: isCapped,
+  } = await client.listDeliveries({
+    ...meant,
+    limit: SHOWN,
+  });
+  const states = [state].flat().join(' or ');
+  if (total === 0) return answer(`No delivery that is ${states} matches.`, { count: 0 });
+  if (isConfirmed) {
+    const done = await client.redeliverRange(meant);
+    return answer(
+      `${count(done.count, 'delivery goes', 'deliveries go')} out again; list_deliveries says how they fare.`,
+      done,
+    );
+  }
+  const more = total - data.length;
+  const text = [
+    `This would deliver ${isCapped === true ? 'more than ' : ''}${count(total, 'delivery', 'deliveries')} again:`,
+    ...data.map((one) => `- ${deliveryLine(one, client.url)}`),
+    ...(more > 0 ? [`- and ${more} more`] : []),
+    UNDONE,
+  ].join('\n');
+  return answer(text, { count: total });
+}
+
+/** All of them are looked for before any goes out. */
+async function redeliverEach(
+  given: readonly string[],
+  isConfirmed: boolean,
+  { client, cli }: Serving,
+) {
+  if (given.length > MOST_IDS) throw usageError(`ids: expected ${MOST_IDS} at most`);
+  const ids = await resolveIds(given, 'delivery', { client, cli, writes: CONFIRMED });
+  const found = await mapConcurrently(ids, MAX_REQUESTS, async (id) => {
+    const delivery = await client.getDelivery(id);
+    if (delivery === null) throw noDelivery(id);
+    return delivery;
+  });
+  if (!isConfirmed) {
+    const lines = found.map((one) => `- ${deliveryLine(one, client.url)}`);
+    const many = count(found.length, 'delivery', 'deliveries');
+    return answerInWords([`This would deliver ${many} again:`, ...lines, UNDONE].join('\n'));
+  }
+  const done = await mapConcurrently(found, MAX_REQUESTS, async ({ id, endpoint }) => {
+    const sent = await client.redeliver(id);
+    if (sent === null) throw noDelivery(id);
+    return { ...sent, endpoint };
+  });
+  const lines = done.map(
+    ({ id, endpoint, event_id: event }) => `${id} goes out again to ${endpoint} (event ${event}).`,
+  );
+  return answer([...lines, 'show_delivery says how it fares.'].join('\n'), { results: done });
 }
 
 /** Adds the tool that stops runs; it needs a token with the scope admin. */
-export function addStopTool(server: McpServer, client: DaemonClient, cli: CommandLine): void {
+export function addStopTool(serving: Serving): void {
+  const { server, client } = serving;
   server.registerTool(
     'stop_run',
     {
       description:
         'Has its source stop a run, which cannot be taken back; wait_run says when it has stopped. Without `confirm: true` it says which run it would stop and does nothing.',
-      inputSchema: { ...runArguments, confirm },
-      annotations: {
-        ...WRITES,
-        destructiveHint: true,
-        idempotentHint: false,
-        openWorldHint: true,
-      },
+      inputSchema: argumentsOf({ ...runArguments, confirm }),
+      annotations: { ...WRITES, destructiveHint: true, idempotentHint: false },
     },
     ({ confirm: isConfirmed, ...given }) =>
       attempt(async () => {
-        const { run_id: id, source } = given;
-        const run = await resolveRun(id, { client, cli, source, writes: { yes: true } });
-        const watch = await readWatch(run, client);
+        const watch = await readWatch(await runToChange(given, serving), client);
+        const summary = summaryOf(watch, client.url);
         if (isConfirmed !== true) {
-          return answer(`This would stop 1 run: ${summaryOf(watch)}\n${UNDONE}`, watch);
+          return answer(`This would stop 1 run: ${summary}\n${UNDONE}`, watch);
         }
         const asked = await client.stop({ runId: watch.run_id, source: watch.source });
-        return answer(`The source of run ${watch.run_id} was asked to stop it.`, asked);
+        const text = `The source of run ${watch.run_id} was asked to stop it; wait_run says when it has.\n${summary}`;
+        return answer(text, asked);
       }),
   );
-}
-
-function addAcknowledge(server: McpServer, client: DaemonClient, cli: CommandLine): void {
-  server.registerTool(
-    'acknowledge',
-    {
-      description:
-        'Marks a run or an alert as taken in hand: no reminders and no escalation until its state changes. Without `confirm: true` it says what it would touch and does nothing.',
-      inputSchema: {
-        id: z.string().min(1).describe('a run id, or an alert id (alr_…)'),
-        by,
-        comment: z.string().max(1_000).exactOptional(),
-        until: z.string().exactOptional().describe('a time, or a duration from now such as 2h'),
-        source: z.string().optional(),
-        confirm,
-      },
-      annotations: { ...WRITES, openWorldHint: true },
-    },
-    ({ id, source, confirm: isConfirmed, ...body }) =>
-      attempt(async () => {
-        if (id.startsWith('alr_')) {
-          if (isConfirmed !== true) return wouldAcknowledgeAlert(id, client);
-          const alert = await client.acknowledgeAlert(id, body);
-          if (alert === null) throw noAlert(id);
-          return answer(`Alert ${id} is acknowledged.`, alert);
-        }
-        const run = await runOf({ run_id: id, source }, client, cli);
-        if (isConfirmed !== true) return wouldAcknowledgeRun(run, client);
-        const watch = await client.acknowledge(run, body);
-        if (watch === null) throw notWatched(run.runId);
-        return answer(`Run ${run.runId} is acknowledged.`, watch);
-      }),
-  );
-}
-
-function noAlert(id: string): RunwatchError {
-  return new RunwatchError(`there is no alert ${id}`, { code: 'alert_not_found' });
-}
-
-async function readAlert(id: string, client: DaemonClient): Promise<AlertView> {
-  const alert = await client.getAlert(id);
-  if (alert === null) throw noAlert(id);
-  return alert;
-}
-
-async function wouldAcknowledgeRun(run: RunRef, client: DaemonClient): Promise<CallToolResult> {
-  const watch = await readWatch(run, client);
-  return answer(`This would acknowledge 1 run: ${summaryOf(watch)}\n${UNDONE}`, watch);
-}
-
-async function wouldAcknowledgeAlert(id: string, client: DaemonClient): Promise<CallToolResult> {
-  const alert = await readAlert(id, client);
-  const text = `This would acknowledge 1 alert, of ${count(alert.count, 'event')}: ${alertLine(alert)}`;
-  return answer(`${text}\n${UNDONE}`, alert);
-}
-
-function addResolve(server: McpServer, client: DaemonClient): void {
-  server.registerTool(
-    'resolve_alert',
-    {
-      description:
-        'Ends an alert by hand; those who were notified of it are notified of its end. Where the cause goes on, the next event opens another alert. Without `confirm: true` it says what it would end and does nothing.',
-      inputSchema: {
-        id: z.string().min(1).describe('an alert id (alr_…)'),
-        by,
-        comment: z.string().max(1_000).exactOptional(),
-        confirm,
-      },
-      annotations: { ...WRITES, openWorldHint: true },
-    },
-    ({ id, confirm: isConfirmed, ...body }) =>
-      attempt(async () => {
-        const before = await readAlert(id, client);
-        if (before.state === 'resolved') return answer(`Alert ${id} has resolved.`, before);
-        if (isConfirmed !== true) {
-          return answer(`This would end 1 alert: ${alertLine(before)}\n${UNDONE}`, before);
-        }
-        const alert = await client.resolveAlert(id, body);
-        if (alert === null) throw noAlert(id);
-        return answer(`Alert ${id} has ended.`, alert);
-      }),
-  );
-}
-
-/** A silence that a model makes lasts no longer, ms. */
-const MOST_MS = 86_400_000;
-
-const matchers = z
-  .strictObject({
-    rule: z.string().exactOptional(),
-    workflow_id: z.string().exactOptional(),
-    source: z.string().exactOptional(),
-    event: z.string().exactOptional().describe('a type such as run.failed'),
-    metadata: z.record(z.string(), z.string()).exactOptional(),
-  })
-  .describe('at least one of them; never every event of every source');
-
-type Matchers = z.output<typeof matchers>;
-
-function addSilence(server: McpServer, client: DaemonClient, cli: CommandLine): void {
-  server.registerTool(
-    'silence',
-    {
-      description: `Mutes notifications of alerts that match, for ${formatDuration(MOST_MS)} at most. Matchers all have to match. Without \`confirm: true\` it says what it would mute and does nothing.`,
-      inputSchema: {
-        matchers,
-        until: z
-          .string()
-          .describe(
-            `a time, or a duration from now such as 2h; ${formatDuration(MOST_MS)} at most`,
-          ),
-        by,
-        comment: z.string().min(1).max(1_000),
-        confirm,
-      },
-      // Each call makes another silence, and people miss what it mutes.
-      annotations: {
-        ...WRITES,
-        destructiveHint: true,
-        idempotentHint: false,
-        openWorldHint: true,
-      },
-    },
-    ({ confirm: isConfirmed, ...body }) =>
-      attempt(async () => {
-        refuseLong(body.until, cli.now());
-        await refuseWide(body.matchers, client);
-        if (isConfirmed === true) {
-          const silence = await client.addSilence(body);
-          return answer('The alerts that match are silenced.', silence);
-        }
-        const found = await client.previewSilence({ matchers: body.matchers });
-        return answer(`${mutedText(found)}\n${UNDONE}`, found);
-      }),
-  );
-}
-
-function refuseLong(until: string, now: number): void {
-  const ms = parseDuration(until) ?? Date.parse(until) - now;
-  if (Number.isNaN(ms)) throw usageError(`until: expected a time or a duration, got "${until}"`);
-  if (ms <= MOST_MS) return;
-  throw usageError(
-    `until: this tool silences for ${formatDuration(MOST_MS)} at most; a person may do so for longer`,
-  );
-}
-
-/** Throws RunwatchError for matchers that leave no event of any source to be notified. */
-async function refuseWide(
-  { rule, workflow_id: workflowId, source, event, metadata = {} }: Matchers,
-  client: DaemonClient,
-): Promise<void> {
-  const isOneType = event !== undefined && !event.includes('*');
-  const isSome = [rule, workflowId].some((one) => one !== undefined) || isOneType;
-  if (isSome || Object.keys(metadata).length > 0) return;
-  const others = await client.listSources();
-  if (source !== undefined && others.data.some(({ name }) => name !== source)) return;
-  throw usageError(
-    'matchers: this would mute every event of every source; name a rule, a workflow, one type of event or metadata',
-  );
-}
-
-/** Most alerts that are listed. */
-const MOST_LISTED = 20;
-
-function mutedText({ now, last_24h: before }: SilencePreviewView): string {
-  const { alerts } = now;
-  const listed = alerts.slice(0, MOST_LISTED).map((alert) => `- ${alertLine(alert)}`);
-  const more = alerts.length - listed.length;
-  const byRule = Object.entries(before.by_rule).map(([rule, events]) => `${rule} ${events}`);
-  const rules = byRule.length === 0 ? '' : `, by rule: ${byRule.join(', ')}`;
-  return [
-    `This would mute ${count(alerts.length, 'alert')} that ${alerts.length === 1 ? 'goes' : 'go'} on, and more of the kind: it matches ${count(before.events, 'event')} of the last 24 hours${rules}.`,
-    ...listed,
-    ...(more > 0 ? [`- and ${more} more`] : []),
-  ].join('\n');
 }

@@ -1,14 +1,14 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Option } from 'commander';
 import type { DaemonClient, RunRef } from '../../client/client.ts';
 import { describeProblem } from '../../client/errors.ts';
-import type { BatchView, WatchBody, WatchView } from '../../client/types.ts';
+import type { BatchView, WatchBody } from '../../client/types.ts';
 import { MAX_SECRET_BYTES, readRegularFile } from '../../config/read-file.ts';
 import { RunwatchError, messageOf } from '../../core/errors.ts';
 import { PROFILES } from '../../core/watch/watch.ts';
 import type { CommandLine } from '../command-line.ts';
 import type { Output } from '../output.ts';
 import { EXIT, usageError } from '../exit.ts';
+import { firstPoll, whyNotPolled, type Registered } from '../first-poll.ts';
 import { collect, collectPair, collectPattern, durationText } from '../options.ts';
 import { plain, count, number } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
@@ -209,13 +209,6 @@ function bodyOf({ runId, source }: RunRef, { flags, webhook }: Asked): WatchBody
   };
 }
 
-/** As a token that may read sees it; another gets a receipt. */
-type Registered = Extract<BatchView['results'][number]['watch'], { state: string }>;
-
-/** How long the first poll of a run is waited for, ms. */
-const PATIENCE_MS = 1_500;
-const RECHECK_MS = 100;
-
 /**
  * Says so where the first poll shows that nothing will come of watching, as when the source refuses its
  * key. One run of each source stands for all: what keeps a source from answering concerns them alike.
@@ -247,34 +240,6 @@ async function reportTroubleOf(
     // The run is watched; a token that may not read cannot see how that goes.
     if (!(error instanceof RunwatchError)) throw error;
   }
-}
-
-/** Why a run is not polled: what its source says of itself; null where it is polled, or takes requests. */
-async function whyNotPolled(
-  client: DaemonClient,
-  { source: name, polls }: Registered,
-  polled: WatchView | null,
-): Promise<string | null> {
-  if (polled === null || polled.polls > polls) return null;
-  const { data: sources } = await client.listSources();
-  const source = sources.find((one) => one.name === name);
-  if (source === undefined || source.paused_until === null) return null;
-  const why = source.message ?? `it is ${source.state}`;
-  return `${why}; tried next at ${source.paused_until}`;
-}
-
-async function firstPoll(
-  client: DaemonClient,
-  { run_id: runId, source, polls, error }: Registered,
-  signal: AbortSignal,
-): Promise<WatchView | null> {
-  let watch: WatchView | null = null;
-  for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += RECHECK_MS) {
-    watch = await client.getWatch({ runId, source });
-    if (watch === null || watch.polls > polls || (watch.error !== null && error === null)) break;
-    await sleep(RECHECK_MS, undefined, { signal });
-  }
-  return watch;
 }
 
 type BatchResult = BatchView['results'][number];
