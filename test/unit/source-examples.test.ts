@@ -13,6 +13,7 @@ import {
   splitId,
   type IdParts,
 } from '../../src/core/source/run-template.ts';
+import { ListReader } from '../../src/declared/listing.ts';
 import { RunMapping, type MappedRun, type Values } from '../../src/declared/mapping.ts';
 import { type PathTree, ScalarReader } from '../../src/declared/scalar-reader.ts';
 import { runCli } from '../support/cli-harness.ts';
@@ -33,18 +34,51 @@ interface Api {
   others?: Record<string, KnownStatus>;
   /** Answers to `also`, of a run that seems completed, by what the run then is. */
   second?: Record<string, KnownStatus>;
+  /** The list, where the example reads one. */
+  list?: {
+    /** What the documents say is asked for its second page, or for its only one that can be read. */
+    get: string;
+    /** The runs in the sample answer `list`, in its order. */
+    runs: readonly (readonly [id: string, KnownStatus])[];
+  };
+  /** The API with whose sample answers it is tested, where that is another example. */
+  answersOf?: string;
 }
+
+const GITHUB_WORDS: Api['words'] = {
+  queued: ['queued', 'requested', 'pending'],
+  running: ['in_progress', 'completed'],
+  completed: ['success', 'neutral', 'skipped'],
+  failed: ['failure', 'timed_out', 'startup_failure'],
+  stopped: ['cancelled', 'stale'],
+  awaiting_human_feedback: ['waiting', 'action_required'],
+};
 
 const APIS: Record<string, Api> = {
   airflow: {
     run: 'daily.report/manual__2026-11-28T00:00:00+00:00',
     get: 'api/v2/dags/daily.report/dagRuns/manual__2026-11-28T00%3A00%3A00%2B00%3A00',
     words: { queued: ['queued'], running: ['running'], completed: ['success'], failed: ['failed'] },
+    list: {
+      get: 'api/v2/dags/~/dagRuns?order_by=-id&limit=100&offset=100',
+      runs: [
+        ['hourly.sync/scheduled__2026-11-28T09:00:00+00:00', 'queued'],
+        ['daily.report/manual__2026-11-28T00:00:00+00:00', 'running'],
+        ['daily.report/scheduled__2026-11-27T00:00:00+00:00', 'completed'],
+      ],
+    },
   },
   'anthropic-batches': {
     run: 'msgbatch_013Zva2CMHLNnXjNJJKqJ2EF',
     get: 'v1/messages/batches/msgbatch_013Zva2CMHLNnXjNJJKqJ2EF',
     words: { running: ['in_progress', 'canceling'], completed: ['ended'] },
+    list: {
+      get: 'v1/messages/batches?limit=100',
+      runs: [
+        ['msgbatch_013Zva2CMHLNnXjNJJKqJ2EF', 'running'],
+        ['msgbatch_01HkcTjaV5uDC8jWR4ZsDV8d', 'completed'],
+      ],
+    },
   },
   'azure-operation': {
     run: '22f8de2f-6e3b-4d0c-a8a6-8b7b0e6e3a51',
@@ -68,19 +102,34 @@ const APIS: Record<string, Api> = {
       stopped: ['stopped'],
       awaiting_human_feedback: ['paused'],
     },
+    list: {
+      get: 'workflows/logs?page=2&limit=100',
+      runs: [
+        ['fb47b2e6-5e43-4f90-be01-d5c5a088d156', 'running'],
+        ['2d9c1b7e-8a44-4b0f-93c6-7f3e5a1d0c28', 'completed'],
+      ],
+    },
   },
   'github-actions': {
     run: 'acme/shop/16437219845',
     get: 'repos/acme/shop/actions/runs/16437219845?exclude_pull_requests=true',
-    words: {
-      queued: ['queued', 'requested', 'pending'],
-      running: ['in_progress', 'completed'],
-      completed: ['success', 'neutral', 'skipped'],
-      failed: ['failure', 'timed_out', 'startup_failure'],
-      stopped: ['cancelled', 'stale'],
-      awaiting_human_feedback: ['waiting', 'action_required'],
-    },
+    words: GITHUB_WORDS,
     others: { 're-run': 'queued' },
+  },
+  'github-repository': {
+    run: '16437219845',
+    get: 'actions/runs/16437219845?exclude_pull_requests=true',
+    words: GITHUB_WORDS,
+    others: { 're-run': 'queued' },
+    list: {
+      get: 'actions/runs?exclude_pull_requests=true&per_page=100&page=2',
+      runs: [
+        ['16437301122', 'awaiting_human_feedback'],
+        ['16437219845', 'running'],
+        ['16437107001', 'completed'],
+      ],
+    },
+    answersOf: 'github-actions',
   },
   'google-operation': {
     run: 'projects/acme/locations/europe-west1/operations/7219830457321',
@@ -103,6 +152,13 @@ const APIS: Record<string, Api> = {
       failed: ['FAILED', 'RETRIED'],
       stopped: ['KILLED', 'CANCELLED'],
       awaiting_human_feedback: ['PAUSED', 'BREAKPOINT'],
+    },
+    list: {
+      get: 'api/v1/main/executions/search?sort=state.startDate:desc&page=2&size=100',
+      runs: [
+        ['5cYFbcQjUqVf8kJXWhY2cH', 'running'],
+        ['1KgXlwPEXPzXhKQCq2Xv4N', 'completed'],
+      ],
     },
   },
   langgraph: {
@@ -133,6 +189,14 @@ const APIS: Record<string, Api> = {
       stopped: ['canceled'],
       awaiting_human_feedback: ['waiting'],
     },
+    list: {
+      get: 'api/v1/executions?limit=250',
+      runs: [
+        ['1001', 'awaiting_human_feedback'],
+        ['1000', 'completed'],
+        ['999', 'failed'],
+      ],
+    },
   },
   'openai-batches': {
     run: 'batch_6901d3b0f1c881909d24e3f5c2b7a841',
@@ -143,6 +207,14 @@ const APIS: Record<string, Api> = {
       completed: ['completed'],
       failed: ['failed', 'expired'],
       stopped: ['cancelled'],
+    },
+    list: {
+      get: 'v1/batches?limit=100',
+      runs: [
+        ['batch_6901f0aa2f348190a4d2f6b1c0d9e872', 'queued'],
+        ['batch_6901d3b0f1c881909d24e3f5c2b7a841', 'running'],
+        ['batch_6901c2a10b0c8190b6b1b2d7c3e45f60', 'completed'],
+      ],
     },
   },
   'openai-responses': {
@@ -178,6 +250,13 @@ const APIS: Record<string, Api> = {
       failed: ['failed', 'aborted'],
       stopped: ['canceled'],
     },
+    list: {
+      get: 'v1/predictions',
+      runs: [
+        ['gm3qorzdhgbfurvjtvhg6dckhu', 'running'],
+        ['q3x5t7w2ndrmc0cn1ryvm1mnrc', 'completed'],
+      ],
+    },
   },
 };
 
@@ -193,6 +272,9 @@ function load(configPath: string, env: NodeJS.ProcessEnv): HttpSource {
   if (source?.type === 'http' && others.length === 0) return source;
   throw new Error(`${configPath}: expected one source of type http`);
 }
+
+/** The folder with the sample answers of an API. */
+const answersOf = (api: string) => join(ANSWERS, APIS[api]?.answersOf ?? api);
 
 /** The source of an example, with a value for each variable that the file refers to. */
 function sourceOf(api: string): HttpSource {
@@ -237,7 +319,7 @@ function map(source: HttpSource, runId: string, answer: Buffer, second?: Buffer)
 
 /** The run that sample answers show, by the mapping of the example. */
 function read(api: string, answer: string, second?: string): MappedRun {
-  const bytesOf = (name: string) => readFileSync(join(ANSWERS, api, `${name}.json`));
+  const bytesOf = (name: string) => readFileSync(join(answersOf(api), `${name}.json`));
   const again = second === undefined ? undefined : bytesOf(second);
   return map(sourceOf(api), APIS[api]?.run ?? '', bytesOf(answer), again);
 }
@@ -255,7 +337,8 @@ const namesIn = (folder: string) =>
 
 test('the documented states of each API with an example are known here', () => {
   expect(namesIn(EXAMPLES).toSorted()).toEqual(NAMES.toSorted());
-  expect(namesIn(ANSWERS).toSorted()).toEqual(NAMES.toSorted());
+  const own = NAMES.filter((api) => APIS[api]?.answersOf === undefined);
+  expect(namesIn(ANSWERS).toSorted()).toEqual(own.toSorted());
 });
 
 test('docs/sources.md has a row for each example of a source', () => {
@@ -285,7 +368,8 @@ test.each(NAMES)('%s: there is a sample answer for each documented state', (api)
   const { others = {}, second = {} } = APIS[api] ?? {};
   const words = wordsOf(api).map(({ word }) => word);
   const expected = [...words, ...Object.keys(others), ...Object.keys(second)];
-  expect(namesIn(join(ANSWERS, api)).toSorted()).toEqual(expected.toSorted());
+  const given = namesIn(answersOf(api)).filter((name) => name !== 'list');
+  expect(given.toSorted()).toEqual(expected.toSorted());
 });
 
 test.each(NAMES.flatMap(wordsOf))('$api: $word is read as $status', ({ api, word, status }) => {
@@ -332,9 +416,11 @@ async function tried(api: string, answers: readonly string[][]) {
   try {
     const config = join(folder, 'example.yaml');
     // No variable of a header is set: nothing is asked.
-    const text = textOf(api).replaceAll(/\$\{\w*(URL|ENDPOINT)\w*\}/g, 'https://api.example.com');
+    const text = textOf(api)
+      .replaceAll(/\$\{\w*(URL|ENDPOINT)\w*\}/g, 'https://api.example.com')
+      .replaceAll(/\$\{\w*REPOSITORY\}/g, 'acme/shop');
     writeFileSync(config, text);
-    const fileOf = (name: string) => join(ANSWERS, api, `${name}.json`);
+    const fileOf = (name: string) => join(answersOf(api), `${name}.json`);
     return await Promise.all(
       answers.map(async ([first = '', second]) => {
         const files = ['--answer', fileOf(first)];
@@ -367,6 +453,50 @@ test.each(NAMES)('%s: try --answer shows what each sample answer is read as', as
   ]);
   expect(await tried(api, answers)).toEqual(expected);
 });
+
+/** What a page of the list of an example comes to by its sample answer, and what was asked for it. */
+async function listed(api: string, page: number) {
+  const source = sourceOf(api);
+  const { list } = source;
+  if (list === undefined) throw new Error(`the example of ${api} has no list`);
+  const unread: string[] = [];
+  const redact = (text: string) => text;
+  const onUnreadField = (key: string) => void unread.push(key);
+  let asked = '';
+  const outcome = await new ListReader(source, list, { redact, onUnreadField }).readPage(
+    async (request) => {
+      asked = request.path;
+      const intake = request.openAnswer();
+      intake.take(readFileSync(join(answersOf(api), 'list.json')), 200);
+      const reply = { kind: 'answer', status: 200, headers: {}, isCut: false } as const;
+      return intake.read(reply, { redact, now: 0, onUnread: () => undefined });
+    },
+    { workflowId: null, page, size: list.size },
+  );
+  if (outcome.kind !== 'page') throw new Error(outcome.kind);
+  return { asked, unread, runs: outcome.page.runs };
+}
+
+const LISTED = NAMES.filter((api) => APIS[api]?.list !== undefined);
+
+test('the examples with a list are those with a sample answer of one', () => {
+  expect(NAMES.filter((api) => sourceOf(api).list !== undefined)).toEqual(LISTED);
+  const answered = NAMES.filter((api) => namesIn(answersOf(api)).includes('list'));
+  expect(answered.filter((api) => api !== 'github-actions')).toEqual(LISTED);
+});
+
+test.each(LISTED)(
+  '%s: its list is asked for as the documents say, and shows runs with their times, newest first',
+  async (api) => {
+    const { asked, unread, runs } = await listed(api, 2);
+    const { get, runs: expected } = APIS[api]?.list ?? {};
+    expect(asked).toBe(get);
+    expect(runs.map(({ id, status }) => [id, status])).toEqual(expected);
+    expect(unread).toEqual([]);
+    const times = runs.map(({ created_at }) => Date.parse(created_at ?? ''));
+    expect(times).toEqual(times.toSorted((a, b) => b - a));
+  },
+);
 
 test.each(NAMES)('%s: each word of the example is a documented one', (api) => {
   const documented = new Set(wordsOf(api).map(({ word }) => word));
