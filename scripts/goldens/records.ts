@@ -303,6 +303,8 @@ function jsonVerbs({ daemon, runs }: Stage): Record<string, () => Promise<string
     'webhooks end': given('--source', 'default', '--yes'),
     stop: given(runs.waiting, runs.failed, '--yes'),
     unwatch: given(runs.waiting, 'no-such-run'),
+    // Of what the verbs before have done.
+    audit: given('--limit', '3'),
   };
 }
 

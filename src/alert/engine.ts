@@ -10,10 +10,11 @@ import {
   MOST_GROUPS,
   overflowKey,
 } from '../core/alert/judgement.ts';
+import type { AuditRecord } from '../core/audit.ts';
 import { groupKey, labelsOf, meets, type AlertEvent, type Rule } from '../core/alert/rule.ts';
 import { parseWatchId, watchId, type AcknowledgeRequest, type Watch } from '../core/watch/watch.ts';
 import { systemEventId } from '../core/event/ids.ts';
-import type { AlertStore, AlertWork, ReadGroup } from '../redis/stores/alert-store.ts';
+import type { AlertCommit, AlertStore, AlertWork, ReadGroup } from '../redis/stores/alert-store.ts';
 import type { Alerting } from './alerting.ts';
 import { planAlertEvent } from './event.ts';
 import { readInhibiting } from './suppressions.ts';
@@ -119,11 +120,18 @@ export class AlertEngine {
   }
 
   /** Acknowledges an alert, or takes that back by null. */
-  async acknowledge(id: string, request: AcknowledgeRequest | null): Promise<Acknowledged> {
-    const result = await this.act(id, (at) =>
-      request === null
-        ? { kind: 'unacknowledge' }
-        : { kind: 'acknowledge', acknowledgement: { ...request, at } },
+  async acknowledge(
+    id: string,
+    request: AcknowledgeRequest | null,
+    audit: AuditRecord | null = null,
+  ): Promise<Acknowledged> {
+    const result = await this.act(
+      id,
+      (at) =>
+        request === null
+          ? { kind: 'unacknowledge' }
+          : { kind: 'acknowledge', acknowledgement: { ...request, at } },
+      audit,
     );
     if (result !== null) return result;
     return (await this.alerting.process.stores.alerts.get(id)) === null ? 'not_found' : 'over';
@@ -133,8 +141,12 @@ export class AlertEngine {
    * Ends an alert by hand, also one whose rule is configured no more.
    * @returns the alert as it has ended, now or before; null for an unknown one
    */
-  async resolve(id: string, resolvedBy: ResolvedBy): Promise<Alert | null> {
-    const result = await this.act(id, () => ({ kind: 'resolve', resolvedBy }));
+  async resolve(
+    id: string,
+    resolvedBy: ResolvedBy,
+    audit: AuditRecord | null = null,
+  ): Promise<Alert | null> {
+    const result = await this.act(id, () => ({ kind: 'resolve', resolvedBy }), audit);
     return result === null || result === 'unconfigured'
       ? this.alerting.process.stores.alerts.get(id)
       : result;
@@ -246,7 +258,7 @@ export class AlertEngine {
   /** One atomic step. @returns false where another process was faster: the same is judged again */
   private async commit(
     judgement: Judgement,
-    { now, ...step }: Pick<Parameters<AlertStore['commit']>[0], 'token' | 'read'> & { now: number },
+    { now, ...step }: Pick<AlertCommit, 'token' | 'read' | 'audit'> & { now: number },
   ): Promise<boolean> {
     const { process } = this.alerting;
     const pools = await process.stores.alerts.commit({
@@ -266,6 +278,7 @@ export class AlertEngine {
   private async act(
     id: string,
     what: (now: number) => Parameters<Judgement['act']>[1],
+    audit: AuditRecord | null,
   ): Promise<Alert | 'unconfigured' | null> {
     const { alerts } = this.alerting.process.stores;
     const key = groupOfAlert(id) ?? '';
@@ -275,7 +288,8 @@ export class AlertEngine {
       const work = await alerts.seen();
       const judgement = await this.judgement(work, { read, names: [] });
       if (!judgement.act(key, what(work.now))) return 'unconfigured';
-      if (!(await this.commit(judgement, { token: null, read, now: work.now }))) continue;
+      const step = { token: null, read, now: work.now, audit };
+      if (!(await this.commit(judgement, step))) continue;
       return judgement.resolved.get(id) ?? judgement.alertOf(key);
     }
   }

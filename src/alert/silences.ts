@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import type { AuditRecord } from '../core/audit.ts';
 import { groupOfAlert, OPEN_STATES, type Alert } from '../core/alert/alert.ts';
 import { meets, roleOf, workflowOf, type AlertEvent, type Rule } from '../core/alert/rule.ts';
 import {
@@ -43,13 +44,13 @@ export class Silences {
   constructor(private readonly alerting: Alerting) {}
 
   /** The same key again gives the silence that it created. */
-  async add({
-    sources,
-    ...request
-  }: SilenceRequest): Promise<{ silence: Silence; isNew: boolean } | SilenceRefusal> {
+  async add(
+    { sources, ...request }: SilenceRequest,
+    audit: ((id: string) => AuditRecord) | null = null,
+  ): Promise<{ silence: Silence; isNew: boolean } | SilenceRefusal> {
     const { now, stores } = this.alerting.process;
     const id = silenceId(request.key, sources);
-    return stores.silences.add({ id, ...request, createdAt: now() });
+    return stores.silences.add({ id, ...request, createdAt: now() }, audit?.(id) ?? null);
   }
 
   /** Those in force first, then those to come, then those that have expired, each newest first. */
@@ -63,16 +64,17 @@ export class Silences {
   }
 
   /** Ends a silence now; one that has expired does not change. @returns false for an unknown one */
-  async expire(id: string): Promise<boolean> {
+  async expire(id: string, audit: AuditRecord | null = null): Promise<boolean> {
     const { now, stores } = this.alerting.process;
-    const silence = await stores.silences.get(id);
-    if (silence === null) return false;
-    const at = now();
-    if (at < silence.until) {
+    for (;;) {
+      const silence = await stores.silences.get(id);
+      if (silence === null) return false;
+      const at = now();
+      if (at >= silence.until) return true;
       const startsAt = Math.min(silence.startsAt, at);
-      await stores.silences.put({ ...silence, startsAt, until: at });
+      const after = { ...silence, startsAt, until: at };
+      if (await stores.silences.replace(silence, after, audit)) return true;
     }
-    return true;
   }
 
   async preview(matchers: Matchers): Promise<SilencePreview> {

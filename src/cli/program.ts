@@ -1,5 +1,6 @@
 import { CommanderError } from 'commander';
 import type { CommandLine } from './command-line.ts';
+import { addAuditVerb } from './verbs/audit.ts';
 import { addAttentionVerb } from './verbs/attention.ts';
 import { addHelpVerb, addVersionVerb } from './verbs/about.ts';
 import { addCompletionVerb, addNamesVerb } from './verbs/completion.ts';
@@ -108,6 +109,7 @@ function addVerbs(cli: CommandLine, local: LocalVerbs): void {
   addServeVerb(cli, local);
   addConfigVerb(cli, local);
   addDoctorVerb(cli, local);
+  addAuditVerb(cli);
   addReencryptVerb(cli, local);
   addMcpVerb(cli);
   program.commandsGroup('Trying out:');

@@ -9,6 +9,8 @@ import { createTransport, type DaemonSettings } from './transport.ts';
 import type {
   AlertQuery,
   AttentionQuery,
+  AuditQuery,
+  AuditView,
   DeliveryQuery,
   EventQuery,
   EventStreamQuery,
@@ -159,6 +161,8 @@ export interface DaemonClient {
   ): Promise<{ data: LookupView['data']; isMore: boolean; tried?: string[] | undefined }>;
   /** What needs a person, oldest first. */
   readAttention(query?: AttentionQuery): Promise<AttentionView>;
+  /** What users did, newest first. */
+  listAudit(query: AuditQuery): Promise<PageView<AuditView>>;
   listWorkflows(query?: WorkflowQuery): Promise<WorkflowsView>;
   listPolling(query: PollingQuery): Promise<PageView<WorkflowView>>;
   listSources(): Promise<PageView<SourceView>>;
@@ -286,6 +290,7 @@ function otherCalls(api: Caller) {
       return { data: found?.data ?? [], isMore: found?.more === true, tried: found?.tried };
     },
     readAttention: (query = {}) => api.call(routes.attention.list, { query }),
+    listAudit: (query) => api.list(routes.audit.list, { query }),
     listWorkflows: (query = {}) => api.call(routes.workflows.list, { query }),
     listPolling: (query) => api.list(routes.polling.list, { query }),
     listSources: () => api.list(routes.sources.list, {}),

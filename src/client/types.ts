@@ -23,6 +23,7 @@ import type {
   rotateRequest,
 } from '../http/schemas/endpoint.ts';
 import type { webhookList, webhookQuery } from '../http/schemas/watch-webhook.ts';
+import type { auditQuery, auditRecordSchema } from '../http/schemas/audit.ts';
 import type { attentionPage, attentionQuery } from '../http/schemas/attention.ts';
 import type {
   eventOfAnyType,
@@ -68,6 +69,7 @@ export type SilencePreviewView = z.output<typeof silencePreview>;
 export type AcknowledgeBody = z.input<typeof acknowledgeRequest>;
 export type ResolveBody = z.input<typeof resolveRequest>;
 export type AcknowledgedView = z.output<typeof watchOrReceipt>;
+export type AuditView = z.output<typeof auditRecordSchema>;
 export type AttentionView = z.output<typeof attentionPage>;
 export type BatchView = z.output<typeof batchResults>;
 export type EventView = z.output<typeof eventOfAnyType>;
@@ -102,6 +104,7 @@ export type DeliveryQuery = QueryOf<typeof deliveryQuery>;
 export type AlertQuery = QueryOf<typeof alertQuery>;
 export type WorkflowQuery = QueryOf<typeof workflowQuery>;
 export type PollingQuery = QueryOf<typeof pollingQuery>;
+export type AuditQuery = QueryOf<typeof auditQuery>;
 export type AttentionQuery = QueryOf<typeof attentionQuery>;
 /** Which webhooks of watches are meant: those that a token registered, those of a source. */
 export type WebhookQuery = QueryOf<typeof webhookQuery>;

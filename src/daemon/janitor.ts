@@ -95,7 +95,7 @@ export class Janitor {
     if (deliveries + watches + events > 0) log.info({ watches, deliveries, events }, 'retention');
   }
 
-  /** Deletes resolved alerts and expired silences past their retention. */
+  /** Deletes resolved alerts, expired silences and audit records past their retention. */
   private async forgetAlerts(onError: (error: unknown) => void): Promise<void> {
     const { config, stores, now, log } = this.process;
     const before = now() - config.watches.retention;
@@ -104,7 +104,8 @@ export class Janitor {
       return { forgotten, mayGoOn: forgotten > 0, failures: [] };
     }, onError);
     const silences = await stores.silences.forget(before);
-    if (alerts + silences > 0) log.info({ alerts, silences }, 'retention');
+    const audit = await stores.audit.forget(before);
+    if (alerts + silences + audit > 0) log.info({ alerts, silences, audit }, 'retention');
   }
 
   /** Packs watches that have ended, once their deliveries have settled. */

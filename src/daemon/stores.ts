@@ -3,6 +3,7 @@ import type { StoredCounts } from '../telemetry/gauges.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import { AlertStore, AlertMessageStore } from '../redis/stores/alert-store.ts';
 import { AnswerStore } from '../redis/stores/answer-store.ts';
+import { AuditStore } from '../redis/stores/audit-store.ts';
 import { BudgetStore, SourceNamesStore, SourceStore } from '../redis/stores/source-store.ts';
 import { DeliveryStore } from '../redis/stores/delivery-store.ts';
 import { DiscoveryStore } from '../redis/stores/discovery-store.ts';
@@ -54,6 +55,8 @@ export function createStores(
     watches,
     deliveries,
     alerts: new AlertStore(redis, keys),
+    /** What users did. */
+    audit: new AuditStore(redis, keys),
     statistics: new StatisticsStore(redis, keys),
     memory: new RedisMemoryStore(redis, keys),
     sourceNames: new SourceNamesStore(redis, keys),

@@ -1,3 +1,4 @@
+import type { AuditRecord } from '../core/audit.ts';
 import type { Attempt } from '../core/delivery/delivery.ts';
 import { isoTime, TEST_EVENT_TYPE } from '../core/event/event.ts';
 import { systemEventId, type NewMark } from '../core/event/ids.ts';
@@ -6,11 +7,15 @@ import { poolOf, type Receiver } from '../core/delivery/receiver.ts';
 import { isWithoutResult, type Route } from './channels/channel.ts';
 import type { Process } from '../process.ts';
 
-/** Changes the state of a receiver for a user; retries when another write comes in between. */
+/**
+ * Changes the state of a receiver for a user; retries when another write comes in between.
+ * @param audit what the audit log has of it, in the same step; null where no user asked for it
+ */
 export async function changeEndpoint(
   process: Process,
   receiver: Receiver,
   change: (state: EndpointState) => EndpointState,
+  audit: AuditRecord | null = null,
 ): Promise<EndpointState> {
   const { endpoints, stores } = process;
   const limits = endpoints.limitsOf(poolOf(receiver));
@@ -18,7 +23,7 @@ export async function changeEndpoint(
   for (;;) {
     const before = await stores.endpointStates.get(receiver);
     const after = change(before.state);
-    if (await stores.endpointStates.write(before, after, { limits, now })) return after;
+    if (await stores.endpointStates.write(before, after, { limits, now, audit })) return after;
   }
 }
 
@@ -27,11 +32,15 @@ export async function changeEndpoint(
  * deliveries follow when the probe succeeds.
  * @returns how many deliveries wait; 0 while the receiver is paused or disabled
  */
-export async function retryEndpoint(process: Process, receiver: Receiver): Promise<number> {
+export async function retryEndpoint(
+  process: Process,
+  receiver: Receiver,
+  audit: AuditRecord | null = null,
+): Promise<number> {
   const { outbox } = process.stores;
   const now = process.now();
   const limits = process.endpoints.limitsOf(poolOf(receiver));
-  const state = await changeEndpoint(process, receiver, (before) => retryNow(before, now));
+  const state = await changeEndpoint(process, receiver, (one) => retryNow(one, now), audit);
   if (state.paused || state.disabled !== null) return 0;
   const parked = await outbox.countParked(receiver);
   return parked + (await outbox.retry(receiver, limits));

@@ -7,6 +7,7 @@ import {
   type Delivery,
   type StoredDelivery,
 } from '../core/delivery/delivery.ts';
+import type { AuditRecord } from '../core/audit.ts';
 import type { DeliveryStep } from '../redis/stores/delivery-step.ts';
 import type { ReplayRequest } from '../redis/stores/outbox-store.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
@@ -29,9 +30,10 @@ export class Replay {
    * Makes one delivery due at once, with the same event id: a settled one again, a waiting one now. If
    * others precede it in its ordering key, the first of them too.
    * @param to another endpoint, which gets a delivery of its own; a waiting one is superseded by it
+   * @param audit what the audit log has of it, in the same step
    * @returns the id of the delivery that is sent, null when no delivery has this id
    */
-  async one(id: string, to?: string): Promise<string | null> {
+  async one(id: string, to?: string, audit: AuditRecord | null = null): Promise<string | null> {
     const { deliveries } = this.deliverer.process.stores;
     for (let tries = 0; tries < TRIES; tries += 1) {
       const stored = await deliveries.get(id);
@@ -39,8 +41,8 @@ export class Replay {
       // Another request at the same time has made it due.
       if (tries > 0 && stored.delivery.urgent) return id;
       const isElsewhere = to !== undefined && to !== stored.delivery.endpoint;
-      if (isElsewhere) return this.sendElsewhere(stored, to);
-      const isRequeued = await this.sendNow(stored);
+      if (isElsewhere) return this.sendElsewhere(stored, to, audit);
+      const isRequeued = await this.sendNow(stored, audit);
       const first = await this.firstBefore(stored);
       if (first !== null) await this.sendNow(first);
       if (isRequeued) break;
@@ -84,11 +86,14 @@ export class Replay {
   }
 
   /** @returns false when the delivery has changed */
-  private async sendNow(before: StoredDelivery): Promise<boolean> {
+  private async sendNow(
+    before: StoredDelivery,
+    audit: AuditRecord | null = null,
+  ): Promise<boolean> {
     const { process } = this.deliverer;
     const { delivery } = before;
     const step = this.stepOf(before, wantedNow(delivery, process.now()));
-    const isRequeued = await process.stores.outbox.requeue(step);
+    const isRequeued = await process.stores.outbox.requeue({ ...step, audit });
     if (isRequeued) this.deliverer.dispatch([poolOf(delivery.endpoint)]);
     return isRequeued;
   }
@@ -105,14 +110,18 @@ export class Replay {
    * progress, or a settled one, does not change.
    * @returns the id of the delivery that is sent
    */
-  private async sendElsewhere(before: StoredDelivery, to: string): Promise<string> {
+  private async sendElsewhere(
+    before: StoredDelivery,
+    to: string,
+    audit: AuditRecord | null = null,
+  ): Promise<string> {
     const { process } = this.deliverer;
     const { deliveries, outbox } = process.stores;
     const { delivery } = before;
     const instead = sentInstead(delivery, to, process.now());
     const there = await deliveries.get(instead.id);
-    if (there === null) await outbox.add([instead]);
-    else await this.sendNow(there);
+    if (there === null) await outbox.add([instead], audit);
+    else await this.sendNow(there, audit);
     if (isOutstanding(delivery.state)) {
       const superseded = this.stepOf(before, withheld(delivery, 'superseded'));
       await outbox.withhold({ ...superseded, meetsWish: true });

@@ -7,6 +7,7 @@ import { noCounts, type Alert, type AlertQuery } from '../core/alert/alert.ts';
 import { isoTime } from '../core/event/event.ts';
 import type { Complete } from '../core/records.ts';
 import { endOf, momentOf } from '../core/time.ts';
+import { auditOf, saidDetails, type Acting } from './audit.ts';
 import { mayConcern, mayRead, sourcesMeant, sourcesOf } from './auth.ts';
 import { invalid, InvalidRequest, refusal } from './problem.ts';
 import type { Requests, Slice } from './routing.ts';
@@ -30,28 +31,44 @@ export class AlertService implements Slice<Own> {
     return this.show(await this.find(id, token), token);
   }
 
-  async acknowledge({ params: { id }, body, token }: Asked['acknowledge']) {
+  async acknowledge(request: Acting & Asked['acknowledge']) {
+    const { body, params, token } = request;
+    const { id } = params;
     const { engine, process } = this.alerting;
-    await this.refuseOthers(id, token);
+    const sources = sourcesOfAlert(await this.find(id, token));
     const { by, comment = null } = body;
     const now = process.now();
     const until = body.until === undefined ? null : endOf(body.until, now);
     if (until !== null && until <= now) {
       throw invalid('until', 'expected a time that is still to come');
     }
-    const result = await engine.acknowledge(id, { by, comment, until });
+    const audit = auditOf(request, now, {
+      action: 'alert.acknowledge',
+      target: id,
+      sources,
+      details: saidDetails({ by, comment, until }),
+    });
+    const result = await engine.acknowledge(id, { by, comment, until }, audit);
     return this.shownOrReceipt(settled(result, id), token);
   }
 
-  async withdraw({ params: { id }, token }: Asked['withdraw']) {
-    await this.refuseOthers(id, token);
-    settled(await this.alerting.engine.acknowledge(id, null), id);
+  async withdraw(request: Acting & Asked['withdraw']) {
+    const { engine, process } = this.alerting;
+    const { id } = request.params;
+    const sources = sourcesOfAlert(await this.find(id, request.token));
+    const act = { action: 'alert.unacknowledge', target: id, sources } as const;
+    settled(await engine.acknowledge(id, null, auditOf(request, process.now(), act)), id);
   }
 
-  async resolve({ params: { id }, body, token }: Asked['resolve']) {
-    await this.refuseOthers(id, token);
+  async resolve(request: Acting & Asked['resolve']) {
+    const { body, params, token } = request;
+    const { id } = params;
+    const { engine, process } = this.alerting;
+    const sources = sourcesOfAlert(await this.find(id, token));
     const { by, comment = null } = body;
-    const alert = await this.alerting.engine.resolve(id, { by, comment });
+    const details = saidDetails({ by, comment });
+    const act = { action: 'alert.resolve', target: id, sources, details } as const;
+    const alert = await engine.resolve(id, { by, comment }, auditOf(request, process.now(), act));
     if (alert === null) throw unknownAlert(id);
     return this.shownOrReceipt(alert, token);
   }
@@ -61,10 +78,6 @@ export class AlertService implements Slice<Own> {
     const alert = await this.alerting.process.stores.alerts.get(id);
     if (alert === null || !mayConcern(token, alert.labels['source'] ?? '')) throw unknownAlert(id);
     return alert;
-  }
-
-  private async refuseOthers(id: string, token: TokenConfig | null): Promise<void> {
-    if (sourcesOf(token) !== undefined) await this.find(id, token);
   }
 
   private async show(alert: Alert, token: TokenConfig | null): Promise<ShownAlert> {
@@ -77,6 +90,11 @@ export class AlertService implements Slice<Own> {
   private async shownOrReceipt(alert: Alert, token: TokenConfig | null) {
     return mayRead(token) ? this.show(alert, token) : { id: alert.id, state: alert.state };
   }
+}
+
+/** The source of an alert; none where its rule does not group by source. */
+function sourcesOfAlert({ labels: { source } }: Alert): string[] {
+  return source === undefined ? [] : [source];
 }
 
 /** A query in the words of the inside, all of it. The order is always the same. */

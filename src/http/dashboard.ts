@@ -30,6 +30,7 @@ const SCREENS = [
   '/alerts/:id',
   '/workflows',
   '/system',
+  '/system/audit',
 ];
 
 /** Nothing inline, nothing from elsewhere; `data:` is the icon with a number on it. */

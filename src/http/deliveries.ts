@@ -1,13 +1,16 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import type { TokenConfig } from '../config/schema.ts';
+import type { AuditRecord } from '../core/audit.ts';
 import type { Attempt, Delivery, DeliveryFilter } from '../core/delivery/delivery.ts';
 import { RunwatchError } from '../core/errors.ts';
+import { isoTime } from '../core/event/event.ts';
 import type { CountedPage } from '../core/page.ts';
 import type { Complete } from '../core/records.ts';
-import { withMoments, type WhenRange } from '../core/time.ts';
+import { momentOf, withMoments, type WhenRange } from '../core/time.ts';
 import type { Deliverer } from '../deliver/deliverer.ts';
-import { mayConcern, requireScope, sourcesMeant, sourcesOf } from './auth.ts';
+import { auditOf } from './audit.ts';
+import { mayConcern, requireScope, sourcesMeant } from './auth.ts';
 import { unknownEndpointText, type EndpointService, type EndpointView } from './endpoints.ts';
 import { presentAttempt, presentCountedPage, presentDelivery } from './present.ts';
 import { invalid, refusal } from './problem.ts';
@@ -45,6 +48,11 @@ const AGAIN_CHUNK = 200;
 export class DeliveryService {
   constructor(private readonly deliverer: Deliverer) {}
 
+  /** Milliseconds since the epoch. */
+  now(): number {
+    return this.deliverer.process.now();
+  }
+
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   async list({ limit, cursor, runId, ...asked }: DeliveryQuery): Promise<CountedPage<Delivery>> {
     const { process } = this.deliverer;
@@ -75,13 +83,18 @@ export class DeliveryService {
    * @param to another endpoint; the event gets a delivery of its own there
    * @returns the id of the delivery that goes out; null when there is none
    */
-  redeliver(id: string, to?: string): Promise<string | null> {
-    return this.deliverer.replay.one(id, to);
+  redeliver(id: string, to?: string, audit: AuditRecord | null = null): Promise<string | null> {
+    return this.deliverer.replay.one(id, to, audit);
   }
 
   /** {@link redeliver} for all that match; they go out at a limited rate. @returns how many */
-  async redeliverMany({ to, state, ...range }: RedeliverRange): Promise<number> {
+  async redeliverMany(
+    { to, state, ...range }: RedeliverRange,
+    audit: AuditRecord | null = null,
+  ): Promise<number> {
     const { now, stores } = this.deliverer.process;
+    // Before the first of them: a process that dies among them leaves those that it has requested.
+    if (audit !== null) await stores.audit.append(audit);
     let count = 0;
     const byDefault = to === undefined ? AGAIN_BY_DEFAULT : ELSEWHERE_BY_DEFAULT;
     const filter = { ...range, state: state ?? byDefault };
@@ -127,7 +140,16 @@ export class DeliverySlice implements Slice<Own> {
     const to = body?.endpoint;
     requireScope(request, reply, to === undefined ? 'write' : 'admin');
     if (to !== undefined) await this.refuseUnconfigured('endpoint', to);
-    const again = (await this.isMeant(id, token)) ? await this.deliveries.redeliver(id, to) : null;
+    const meant = await this.deliveries.get(id);
+    if (meant === null || !mayConcern(token, meant.delivery.source)) throw unknownDelivery(id);
+    const act = {
+      action: 'delivery.redeliver',
+      target: id,
+      sources: sourcesOfDelivery(meant.delivery),
+      details: { to },
+    } as const;
+    const audit = auditOf(request, this.deliveries.now(), act);
+    const again = await this.deliveries.redeliver(id, to, audit);
     const found = again === null ? null : await this.deliveries.get(again);
     if (found === null) throw unknownDelivery(id);
     const { eventId, state } = found.delivery;
@@ -141,13 +163,21 @@ export class DeliverySlice implements Slice<Own> {
     if (body.endpoint !== undefined) {
       refuseUnknown(body.endpoint, (await this.endpoints.list({ token })).data);
     }
-    return { count: await this.deliveries.redeliverMany(rangeOf(body, token)) };
-  }
-
-  private async isMeant(id: string, token: TokenConfig | null): Promise<boolean> {
-    if (sourcesOf(token) === undefined) return true;
-    const found = await this.deliveries.get(id);
-    return found !== null && mayConcern(token, found.delivery.source);
+    const range = rangeOf(body, token);
+    const now = this.deliveries.now();
+    const { endpoint = '*', sources, since, until, to } = range;
+    const audit = auditOf(request, now, {
+      action: 'deliveries.redeliver',
+      target: endpoint,
+      sources,
+      details: {
+        state: range.state?.join(','),
+        since: since && isoTime(momentOf(since, now)),
+        until: until && isoTime(momentOf(until, now)),
+        to,
+      },
+    });
+    return { count: await this.deliveries.redeliverMany(range, audit) };
   }
 
   /** Only what is configured can be sent something else's deliveries. */
@@ -159,6 +189,11 @@ export class DeliverySlice implements Slice<Own> {
     if (configured.some((view) => view.name === name)) return;
     throw invalid(path, unknownEndpointText(name, configured));
   }
+}
+
+/** The source of a delivery; none where it is about no run. */
+function sourcesOfDelivery({ source }: Delivery): string[] {
+  return source === '' ? [] : [source];
 }
 
 /** A query in the words of the inside, all of it. */

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { AuditRecord } from '../core/audit.ts';
 import { groupBy, sum } from '../core/arrays.ts';
 import { isForPeople, noDeliveries } from '../core/delivery/delivery.ts';
 import {
@@ -19,12 +20,14 @@ import {
 } from '../core/delivery/receiver.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { DEFAULT_EVENTS, isoTime, SYSTEM_EVENT_TYPES } from '../core/event/event.ts';
+import { formatDuration } from '../core/time.ts';
 import type { Daemon } from '../daemon.ts';
 import { changeEndpoint, retryEndpoint, testEndpoint } from '../deliver/endpoint-control.ts';
 import { endpointKindOf } from '../deliver/endpoint-kinds.ts';
 import type { Endpoints } from '../deliver/endpoints.ts';
 import type { Process } from '../process.ts';
 import type { DeliveryCounts } from '../redis/stores/delivery-store.ts';
+import { auditOf, type Acting } from './audit.ts';
 import { sourcesOf } from './auth.ts';
 import { presentAttempt, timeOrNull } from './present.ts';
 import { refusal } from './problem.ts';
@@ -73,29 +76,38 @@ export class EndpointService implements Slice<Own> {
   }
 
   /** Keeps deliveries until `resume`. */
-  pause({ params: { name } }: Asked['pause']) {
-    return this.change(name, pause);
+  pause(request: Acting & Asked['pause']) {
+    return this.change(request, pause, 'endpoint.pause');
   }
 
   /** Ends a pause, a throttle and `disabled`; skipped deliveries are sent only by `redeliver`. */
-  resume({ params: { name } }: Asked['resume']) {
-    return this.change(name, resume);
+  resume(request: Acting & Asked['resume']) {
+    return this.change(request, resume, 'endpoint.resume');
   }
 
   /** Makes all that waits due now, and counts it. */
-  async retry({ params: { name } }: Asked['retry']) {
+  async retry(request: Acting & Asked['retry']) {
     const { daemon } = this;
+    const { name } = request.params;
     const receivers = await receiversOf(daemon, name);
-    const counts = await Promise.all(receivers.map((receiver) => retryEndpoint(daemon, receiver)));
+    const audit = auditOf(request, daemon.now(), { action: 'endpoint.retry', target: name });
+    const counts = await Promise.all(
+      receivers.map((receiver) => retryEndpoint(daemon, receiver, audit)),
+    );
     daemon.dispatch([...new Set(receivers.map(poolOf))]);
     return { count: sum(counts) };
   }
 
   /** Throws RunwatchError `not_signed`, `secret_not_derived`. */
-  async secret({ params: { name } }: Asked['secret']) {
+  async secret(request: Acting & Asked['secret']) {
+    const { daemon } = this;
+    const { name } = request.params;
     const receiver = await this.signedReceiver(name);
-    const secret = await this.daemon.deliverer.secrets.derived(receiver);
-    if (secret === null) throw await unknownEndpoint(this.daemon, name);
+    const secret = await daemon.deliverer.secrets.derived(receiver);
+    if (secret === null) throw await unknownEndpoint(daemon, name);
+    const act = { action: 'endpoint.secret', target: name } as const;
+    // Before it is shown: whoever has seen it is on record.
+    await daemon.stores.audit.append(auditOf(request, daemon.now(), act));
     return { secret };
   }
 
@@ -103,11 +115,19 @@ export class EndpointService implements Slice<Own> {
    * Makes a new secret that signs from now on, beside those that it replaces, each for as long as was
    * promised. Throws RunwatchError `not_signed` for kinds without a secret, `too_many_secrets`.
    */
-  async rotate({ params: { name }, body }: Asked['rotate']) {
-    const { overlap: overlapMs = DEFAULT_OVERLAP_MS, now = false } = body;
+  async rotate(request: Acting & Asked['rotate']) {
+    const { daemon } = this;
+    const { name } = request.params;
+    const { overlap: overlapMs = DEFAULT_OVERLAP_MS, now = false } = request.body;
     const receiver = await this.signedReceiver(name);
-    const rotation = await this.daemon.deliverer.secrets.rotate(receiver, { overlapMs, now });
-    if (rotation === null) throw await unknownEndpoint(this.daemon, name);
+    const audit = auditOf(request, daemon.now(), {
+      action: 'endpoint.rotate',
+      target: name,
+      details: { overlap: formatDuration(now ? 0 : overlapMs) },
+    });
+    const { secrets } = daemon.deliverer;
+    const rotation = await secrets.rotate(receiver, { overlapMs, now }, audit);
+    if (rotation === null) throw await unknownEndpoint(daemon, name);
     const { secret, previousExpiresAt } = rotation;
     return { secret, previous_expires_at: timeOrNull(previousExpiresAt) };
   }
@@ -119,13 +139,16 @@ export class EndpointService implements Slice<Own> {
   }
 
   private async change(
-    name: string,
+    request: Acting & Asked['pause'],
     by: (state: EndpointState) => EndpointState,
+    action: AuditRecord['action'],
   ): Promise<EndpointView> {
     const { daemon } = this;
+    const { name } = request.params;
     const receivers = await receiversOf(daemon, name);
+    const audit = auditOf(request, daemon.now(), { action, target: name });
     const states = await Promise.all(
-      receivers.map((receiver) => changeEndpoint(daemon, receiver, by)),
+      receivers.map((receiver) => changeEndpoint(daemon, receiver, by, audit)),
     );
     const shown = { name, receivers, state: leastWell(states) };
     const counts = await countsOf(daemon, shown, await daemon.stores.deliveries.counts());

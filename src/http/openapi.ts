@@ -46,6 +46,7 @@ export const openapi = fastifyPlugin<OpenapiOptions>(async (app, { version, publ
         { name: 'Alerts', description: 'What rules make of events.' },
         { name: 'Silences', description: 'What is not notified of for a while.' },
         { name: 'Attention', description: 'What needs a person.' },
+        { name: 'Audit', description: 'What users did.' },
         { name: 'Processes', description: 'The daemons that share the work.' },
         { name: 'Polling', description: 'How long runs take, and how well they are polled.' },
         { name: 'Sources', description: 'Where runs come from, and whether it answers.' },

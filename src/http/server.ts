@@ -161,7 +161,7 @@ async function apiRoutes(
   await app.register(heavyReads, { waitMs: limits.heavyReadWaitMs });
   const events = new EventSlice(services.events, daemon.tokens, sessions, limits);
   app.addHook('preClose', async () => events.close());
-  const { alerts, attention, endpoints, lookup, polling, processes } = services;
+  const { alerts, attention, audit, endpoints, lookup, polling, processes } = services;
   const { rules, silences, sources, stops, storage, webhooks, workflows } = services;
   addRoutes(app, {
     watches: new WatchSlice(services.watches),
@@ -180,6 +180,7 @@ async function apiRoutes(
     storage,
     sources,
     attention,
+    audit,
   });
 }
 

@@ -1,5 +1,6 @@
 import type { Daemon } from '../daemon.ts';
 import { AlertService, RuleService } from './alerts.ts';
+import { AuditService } from './audit.ts';
 import { AttentionService } from './attention.ts';
 import { DeliveryService } from './deliveries.ts';
 import { EndpointService } from './endpoints.ts';
@@ -34,6 +35,7 @@ export class Services {
   readonly processes: ProcessService;
   readonly sources: SourceService;
   readonly attention: AttentionService;
+  readonly audit: AuditService;
   readonly health: Health;
 
   constructor(daemon: Daemon) {
@@ -55,6 +57,7 @@ export class Services {
     this.processes = new ProcessService(daemon);
     this.sources = new SourceService(daemon);
     this.attention = new AttentionService(daemon);
+    this.audit = new AuditService(daemon);
     this.health = new Health(daemon);
   }
 }

@@ -5,6 +5,7 @@ import { silenceState, type Matchers, type Silence } from '../core/alert/silence
 import { isoTime } from '../core/event/event.ts';
 import { endOf } from '../core/time.ts';
 import { shownAlerts } from './alerts.ts';
+import { auditOf, saidDetails, type Acting } from './audit.ts';
 import { mayConcern, mayRead, sourcesMeant, sourcesOf } from './auth.ts';
 import { invalid, refusal } from './problem.ts';
 import type { Requests, Slice, Status } from './routing.ts';
@@ -22,7 +23,8 @@ const LONGEST_MS = 365 * 86_400_000;
 export class SilenceService implements Slice<Own> {
   constructor(private readonly alerting: Alerting) {}
 
-  async add({ body, token }: Asked['add'], reply: Status) {
+  async add(request: Acting & Asked['add'], reply: Status) {
+    const { body, token } = request;
     const { process, silences } = this.alerting;
     const now = process.now();
     const { matchers, until, starts_at: startsAt = now, key = null, ...by } = body;
@@ -31,15 +33,24 @@ export class SilenceService implements Slice<Own> {
       throw invalid('until', 'expected a time that is still to come, after starts_at');
     }
     if (end - now > LONGEST_MS) throw invalid('until', 'expected a time within 365 days');
-    const added = await silences.add({
+    const meant = withinSources(token, matchersOf(matchers));
+    const wanted = {
       ...by,
-      matchers: withinSources(token, matchersOf(matchers)),
+      matchers: meant,
       startsAt,
       until: end,
       key,
       ...(token !== null && { token: token.name }),
       sources: sourcesOf(token),
-    });
+    };
+    const added = await silences.add(wanted, (id) =>
+      auditOf(request, now, {
+        action: 'silence.add',
+        target: id,
+        sources: meant.source,
+        details: { ...saidDetails({ ...by, until: end }), matchers: JSON.stringify(matchers) },
+      }),
+    );
     if (added === 'full') {
       const detail = 'there are 1,000 silences that have not expired; end some';
       throw refusal('too_many_silences', detail);
@@ -58,10 +69,17 @@ export class SilenceService implements Slice<Own> {
     return { data: found.map((one) => presentSilence(one, this.alerting.process.now())) };
   }
 
-  async expire({ params: { id }, token }: Asked['expire']) {
-    const isMeant =
-      sourcesOf(token) === undefined || (await this.ofToken(token)).some((one) => one.id === id);
-    if (isMeant && (await this.alerting.silences.expire(id))) return;
+  async expire(request: Acting & Asked['expire']) {
+    const { process, silences } = this.alerting;
+    const { id } = request.params;
+    const silence = (await this.ofToken(request.token)).find((one) => one.id === id);
+    const act = {
+      action: 'silence.expire',
+      target: id,
+      sources: silence?.matchers.source,
+    } as const;
+    const audit = auditOf(request, process.now(), act);
+    if (silence !== undefined && (await silences.expire(id, audit))) return;
     throw refusal('silence_not_found', `there is no silence ${id}`);
   }
 

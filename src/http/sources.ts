@@ -8,6 +8,7 @@ import type { ClosedSource, SourceRecord } from '../core/source/throttle.ts';
 import { formatDuration } from '../core/time.ts';
 import type { Daemon } from '../daemon.ts';
 import type { Source } from '../source/source.ts';
+import { auditOf, type Acting } from './audit.ts';
 import { mayConcern } from './auth.ts';
 import { timeOrNull } from './present.ts';
 import { refusal } from './problem.ts';
@@ -30,14 +31,17 @@ export class SourceService implements Slice<Own> {
     return { data: await Promise.all(this.ofToken(token).map((one) => this.viewOf(one))) };
   }
 
-  async resume({ params: { name }, token }: Asked['resume']) {
+  async resume(request: Acting & Asked['resume']) {
+    const { params, token } = request;
+    const { name } = params;
     const known = this.ofToken(token);
     const source = known.find((one) => one.name === name);
     if (source === undefined) {
       const names = known.map((one) => one.name).join(', ');
       throw refusal('source_not_found', `no source is named "${name}"; there are: ${names}`);
     }
-    await source.throttle.resume();
+    const act = { action: 'source.resume', target: name, sources: [name] } as const;
+    await source.throttle.resume(auditOf(request, this.daemon.now(), act));
     return this.viewOf(source);
   }
 

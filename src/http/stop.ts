@@ -3,7 +3,9 @@ import { isoTime } from '../core/event/event.ts';
 import type { RunwatchError } from '../core/errors.ts';
 import type { WatchKey } from '../core/watch/watch.ts';
 import type { Daemon } from '../daemon.ts';
+import { faultLog } from '../fault-log.ts';
 import { stopRun, type StopResult } from '../watches/stop.ts';
+import { auditOfRun } from './audit.ts';
 import { mayRead } from './auth.ts';
 import { problem, refusal } from './problem.ts';
 import type { Requests, Slice } from './routing.ts';
@@ -36,12 +38,24 @@ export class StopService implements Slice<Own> {
     if (watch === null) throw notWatched(request);
     const source = this.daemon.poller.sourceOf(watch.source);
     const repeats = request.firstRequest;
+    const { audit } = this.daemon.stores;
+    const asked = auditOfRun(request, this.daemon.now(), {
+      action: 'run.stop',
+      watch,
+      // Until there is an answer, which a process that dies never learns.
+      details: { outcome: 'unknown' },
+    });
     const result = await stopRun({
       source,
       watch,
-      beforeSending: async () => repeats?.decide(UNANSWERED),
+      beforeSending: async () => {
+        await audit.append(asked);
+        await repeats?.decide(UNANSWERED);
+      },
     });
     if (result.kind === 'unsent') repeats?.undecide();
+    const answered = { ...asked, details: { outcome: result.kind } };
+    await audit.replace(asked, answered).catch(faultLog(this.daemon.log, 'audit'));
     this.log(request, watch, result);
     if (result.kind === 'asked') {
       const status = mayRead(request.token) ? result.status : null;

@@ -32,6 +32,7 @@ import type { Process } from '../process.ts';
 import type { WatchQuota } from '../redis/commit.ts';
 import { registerWatches, resolveRequest, type RequestRules } from '../watches/register.ts';
 import { idProblemOf, runKeysOf } from '../watches/run-keys.ts';
+import { auditOfRun, saidDetails, type Acting } from './audit.ts';
 import { mayRead, requireScope, sourcesMeant, sourcesOf } from './auth.ts';
 import { MAX_ISSUES, parse } from './errors.ts';
 import {
@@ -221,14 +222,16 @@ export class WatchService {
    * Stops watching, and erases the watch with its events and deliveries. False for an unknown watch.
    * Throws RunwatchError `purge_interrupted`.
    */
-  async purge(named: WatchName): Promise<boolean> {
+  async purge(named: WatchName, by: Acting): Promise<boolean> {
     const { daemon } = this;
     const watch = await this.find(named);
     if (watch === null) return false;
-    const isPurged = await purgeWatch(daemon, watch, {
-      skipOutstanding: (key) => skipOutstanding(daemon, key),
-      leaveAlerts: (key) => leaveAlerts(daemon, key),
-    });
+    const steps = {
+      skipOutstanding: (key: WatchKey) => skipOutstanding(daemon, key),
+      leaveAlerts: (key: WatchKey) => leaveAlerts(daemon, key),
+    };
+    const audit = auditOfRun(by, daemon.now(), { action: 'run.purge', watch });
+    const isPurged = await purgeWatch(daemon, watch, steps, audit);
     if (isPurged) daemon.watchNotes.cancelled(watch);
     return isPurged;
   }
@@ -247,6 +250,7 @@ export class WatchService {
   async acknowledge(
     named: WatchName,
     { by, comment, until }: AcknowledgeInput,
+    user: Acting,
   ): Promise<WatchView | 'not_found' | 'past'> {
     const { daemon } = this;
     const watch = await this.find(named);
@@ -254,14 +258,20 @@ export class WatchService {
     const untilMs = until && endOf(until, daemon.now());
     if (untilMs !== undefined && untilMs <= daemon.now()) return 'past';
     const request = { by, comment: comment ?? null, until: untilMs ?? null };
-    const after = await acknowledgeRun(daemon, watch, request);
+    const details = saidDetails(request);
+    const act = { action: 'run.acknowledge', watch, details } as const;
+    const audit = auditOfRun(user, daemon.now(), act);
+    const after = await acknowledgeRun(daemon, watch, request, audit);
     return after === null ? 'not_found' : this.viewOf(after);
   }
 
   /** Takes that back. @returns false for an unknown watch */
-  async withdraw(named: WatchName): Promise<boolean> {
+  async withdraw(named: WatchName, user: Acting): Promise<boolean> {
+    const { daemon } = this;
     const watch = await this.find(named);
-    return watch !== null && (await acknowledgeRun(this.daemon, watch, null)) !== null;
+    if (watch === null) return false;
+    const audit = auditOfRun(user, daemon.now(), { action: 'run.unacknowledge', watch });
+    return (await acknowledgeRun(daemon, watch, null, audit)) !== null;
   }
 
   /** `closed`: why its source takes no requests before, where that is so. */
@@ -459,7 +469,7 @@ export class WatchSlice implements Slice<Own> {
     const { endpoint, purge } = request.query;
     requireScope(request, reply, purge === 'true' ? 'admin' : 'write');
     if (purge === 'true') {
-      if (!(await this.watches.purge(watchNamed(request)))) throw notWatched(request);
+      if (!(await this.watches.purge(watchNamed(request), request))) throw notWatched(request);
       return;
     }
     const outcome = await this.watches.unwatch(watchNamed(request), endpoint);
@@ -483,15 +493,15 @@ export class WatchSlice implements Slice<Own> {
     return { results: limitProblems(results) };
   }
 
-  async acknowledge(request: Asked['acknowledge']) {
-    const watch = await this.watches.acknowledge(watchNamed(request), request.body);
+  async acknowledge(request: Acting & Asked['acknowledge']) {
+    const watch = await this.watches.acknowledge(watchNamed(request), request.body, request);
     if (watch === 'not_found') throw notWatched(request);
     if (watch === 'past') throw invalid('until', 'expected a time that is still to come');
     return presentReceipt(watch, request.token);
   }
 
-  async withdraw(request: Asked['withdraw']) {
-    if (!(await this.watches.withdraw(watchNamed(request)))) throw notWatched(request);
+  async withdraw(request: Acting & Asked['withdraw']) {
+    if (!(await this.watches.withdraw(watchNamed(request), request))) throw notWatched(request);
   }
 
   /** A slip would match nothing, and pass for a list with nothing in it. */

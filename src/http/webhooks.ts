@@ -6,6 +6,7 @@ import type { Complete } from '../core/records.ts';
 import type { Watch, WebhookFilter, WebhookSubscription } from '../core/watch/watch.ts';
 import type { Daemon } from '../daemon.ts';
 import { endWebhooks } from '../watches/end.ts';
+import { auditOf, type Acting } from './audit.ts';
 import { sourcesMeant } from './auth.ts';
 import { leastWell, presentHealth } from './endpoints.ts';
 import { invalid } from './problem.ts';
@@ -42,13 +43,17 @@ export class WebhookService implements Slice<Own> {
   }
 
   /** Ends them, unless another token wants them too, and counts them, of all watches. */
-  async end({ query, token }: Requests<Own>['end']) {
+  async end(request: Acting & Requests<Own>['end']) {
+    const { query, token } = request;
     if (query.token === undefined && query.source === undefined) {
       throw invalid('query.token', 'name the token or the source whose webhooks are to end');
     }
     const filter = filterOf(query, token);
     const { daemon } = this;
     await refuseUnknownSource(daemon, query.source, token);
+    const { sources } = filter;
+    const act = { action: 'webhooks.end', target: '*', sources, details: query } as const;
+    await daemon.stores.audit.append(auditOf(request, daemon.now(), act));
     let count = 0;
     for await (const watches of daemon.stores.watches.withWebhooks(filter, CHUNK)) {
       const results = await mapInChunks(watches, AT_ONCE, (watch) =>

@@ -1,5 +1,6 @@
 import type { RequestKind } from '../core/cadence/load.ts';
 import type { DurationSample } from '../core/cadence/phase.ts';
+import type { AuditRecord } from '../core/audit.ts';
 import type { Delivery } from '../core/delivery/delivery.ts';
 import type { RunwatchEvent } from '../core/event/event.ts';
 import type { ChangedWatch, Watch } from '../core/watch/watch.ts';
@@ -29,6 +30,8 @@ export interface WatchChange extends ChangedWatch {
   samples?: DurationSample[];
   /** The change of the schedule in the same step; absent for none. */
   schedule?: ScheduleChange;
+  /** What a user did; absent where no user did it. */
+  audit?: AuditRecord | null;
 }
 
 /** How many active watches a token may have registered. */

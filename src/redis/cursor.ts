@@ -46,17 +46,59 @@ function parse(cursor: string): { epoch: string; place: string; at: string | und
   throw invalidCursor();
 }
 
+/** A place in a listing by time: of ids of the same time, in the order of their bytes. */
+export interface TimePlace {
+  id: string;
+  at: number;
+}
+
+export function comparePlaces(a: TimePlace, b: TimePlace): number {
+  return a.at - b.at || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
+}
+
+/** Whether a place comes after the one that a cursor names. */
+export function isBeyond(
+  place: TimePlace,
+  from: TimePlace | null,
+  order: 'newest' | 'oldest',
+): boolean {
+  if (from === null) return true;
+  return order === 'newest' ? comparePlaces(place, from) < 0 : comparePlaces(place, from) > 0;
+}
+
+/** {@link openCursor} of a listing by time. */
+export async function openTimeCursor(
+  redis: Redis,
+  keys: Keys,
+  cursor: string | undefined,
+): Promise<{ from: TimePlace | null; cursorAt: (place: TimePlace) => string }> {
+  const given = cursor === undefined ? null : parseTimeCursor(cursor);
+  const epoch = presentEpoch(await redis.get(keys.epochs));
+  if (given !== null && given.epoch !== epoch) throw staleCursor();
+  return {
+    from: given,
+    cursorAt: ({ id, at }) => Buffer.from(`${epoch} ${at} ${id}`).toString('base64url'),
+  };
+}
+
+function parseTimeCursor(cursor: string): TimePlace & { epoch: string } {
+  const text = Buffer.from(cursor, 'base64url').toString();
+  const [, epoch, at, id] = /^([0-9a-z]*) (\d+) (\S+)$/.exec(text) ?? [];
+  if (epoch === undefined || at === undefined || id === undefined) throw invalidCursor();
+  return { epoch, at: Number(at), id };
+}
+
 /** @param names the store's epochs, the present one first */
-export function presentEpoch(names: string | null | undefined): string {
+function presentEpoch(names: string | null | undefined): string {
   return names?.split(' ', 1)[0] ?? '';
 }
 
-export function staleCursor(): RunwatchError {
+function staleCursor(): RunwatchError {
   return new RunwatchError('the store has lost data since this cursor was given: start anew', {
     code: 'stale_cursor',
   });
 }
 
-export function invalidCursor(): RunwatchError {
+function invalidCursor(): RunwatchError {
   return new RunwatchError('the cursor is not one that a listing gave', { code: 'invalid_cursor' });
 }

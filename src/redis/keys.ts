@@ -17,6 +17,8 @@ function storeKeys(key: (name: string) => string) {
     watchChannel: key('watch-channel'),
     /** Sorted set of `<time> <bytes>`, the memory in use, by the time at which it was noted. */
     memoryNotes: key('memory-notes'),
+    /** Sorted set of the JSON of audit records by time: what users did; see `stores/audit-store.ts`. */
+    audit: key('audit'),
     /** String that is written to find out whether Redis takes writes; expires. */
     writeProbe: key('write-probe'),
     /** Taken for a moment at start, to try the rights that are needed. */

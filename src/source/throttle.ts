@@ -1,3 +1,4 @@
+import type { AuditRecord } from '../core/audit.ts';
 import { isoTime } from '../core/event/event.ts';
 import {
   afterAnswer,
@@ -78,9 +79,12 @@ export class SourceThrottle {
     return this.failure;
   }
 
-  /** Ends a pause at once. */
-  resume(): Promise<void> {
-    return this.open(() => true);
+  /**
+   * Ends a pause at once.
+   * @param audit what the audit log has of it, if there is one to end
+   */
+  resume(audit: AuditRecord | null = null): Promise<void> {
+    return this.open(() => true, audit);
   }
 
   /** The source is configured with another URL or API key from now on. */
@@ -102,14 +106,17 @@ export class SourceThrottle {
     this.isFresh = access === this.access;
   }
 
-  private async open(mayOpen: (access: string | null) => boolean): Promise<void> {
+  private async open(
+    mayOpen: (access: string | null) => boolean,
+    audit: AuditRecord | null = null,
+  ): Promise<void> {
     await this.inOrder(async () => {
       let wasClosed = false;
       const isLifted = await this.change((state, access) => {
         wasClosed = closedOf(state) !== null;
         const hasFailures = wasClosed || (state?.row.length ?? 0) > 0;
         return state !== null && hasFailures && mayOpen(access) ? resumed(state) : state;
-      });
+      }, audit);
       if (isLifted && wasClosed) await this.source.opened();
     });
   }
@@ -212,6 +219,7 @@ export class SourceThrottle {
   /** Writes a change that no answer caused. @returns false if the state is as wanted already */
   private async change(
     changeOf: (state: SourceState | null, access: string | null) => SourceState | null,
+    audit: AuditRecord | null = null,
   ): Promise<boolean> {
     const { name } = this.source;
     for (;;) {
@@ -219,7 +227,7 @@ export class SourceThrottle {
       const after = changeOf(before.state, before.access);
       if (after === before.state) return false;
       const access = before.access ?? this.access;
-      const change = { isProbe: false, openSince: null, access };
+      const change = { isProbe: false, openSince: null, access, audit };
       if (await this.store.put(name, before, after, change)) {
         this.isTroubled = after !== null;
         return true;

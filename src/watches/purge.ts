@@ -1,3 +1,4 @@
+import type { AuditRecord } from '../core/audit.ts';
 import { RunwatchError } from '../core/errors.ts';
 import type { WatchKey } from '../core/watch/watch.ts';
 import type { Process } from '../process.ts';
@@ -15,7 +16,7 @@ interface PurgeSteps {
 
 /**
  * The use case behind purging: it ends a watch, and erases its record, events and deliveries. The record
- * goes last, so that a purge which was interrupted finds the watch again.
+ * goes last, so that a purge which was interrupted finds the watch again; the audit log has it with that step.
  * Resolves with false for an unknown watch, and throws RunwatchError
  * `purge_interrupted` where other processes change the watch all the time.
  */
@@ -23,12 +24,13 @@ export async function purgeWatch(
   process: Process,
   key: WatchKey,
   { skipOutstanding, leaveAlerts }: PurgeSteps,
+  audit: AuditRecord | null = null,
 ): Promise<boolean> {
   for (let tries = 0; tries < TRIES; tries += 1) {
     if (!(await endWatch(process, key))) return tries > 0;
     await skipOutstanding(key);
     await leaveAlerts(key);
-    if ((await process.stores.retention.forget(key)) !== 'kept') return true;
+    if ((await process.stores.retention.forget(key, { audit })) !== 'kept') return true;
   }
   throw new RunwatchError('the watch changes all the time; purge it again', {
     code: 'purge_interrupted',

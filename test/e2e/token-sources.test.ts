@@ -136,6 +136,7 @@ const FOREIGN: Record<RouteText, readonly Refused[] | string> = {
   'GET /v1/store': [['', 200]],
   'GET /v1/sources': 'GET %s lists what belongs to it: %d',
   'POST /v1/sources/{name}/resume': [['', 404]],
+  'GET /v1/audit': 'the audit log shows a token what concerns its source alone',
   'GET /v1/attention': 'GET %s lists what belongs to it: %d',
 };
 
@@ -280,6 +281,20 @@ describe('a token that is limited to one source', () => {
   test('redelivery of a range sends what belongs to the source of the token', async () => {
     const range = { endpoint: 'hooks', state: 'delivered' };
     expect((await call(ONE, 'POST', '/v1/deliveries/redeliver', range)).body).toEqual({ count: 2 });
+  });
+
+  test('the audit log shows a token what concerns its source alone', async () => {
+    const acknowledge = (source: string) => {
+      const path = `/v1/watches/${runs.both}/acknowledge?source=${source}`;
+      return call(ALL, 'POST', path, { by: 'ana' });
+    };
+    await acknowledge('mine');
+    await acknowledge('theirs');
+    const { status, text, body } = await call(ONE, 'GET', '/v1/audit?limit=200');
+    expect(status).toBe(200);
+    expect(text).not.toContain('theirs');
+    const targets = body.data.map(({ target }: { target: string }) => target);
+    expect(targets).toContain(`mine/${runs.both}`);
   });
 
   test('the event stream gives the events of the source of the token', async () => {

@@ -1025,8 +1025,8 @@ describe('what suppresses an alert', () => {
       createdAt: now,
       key: null,
     };
-    await silences.put(silence);
-    await silences.put({ ...silence, id: 'sil_2', matchers: { workflowId: ['wf-2'] } });
+    await silences.add(silence);
+    await silences.add({ ...silence, id: 'sil_2', matchers: { workflowId: ['wf-2'] } });
     const until = silence.until;
     expect(await suppressors()).toEqual({
       'failed-runs': [{ kind: 'silence', id: 'sil_1', by: 'ana', until }],

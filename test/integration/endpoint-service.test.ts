@@ -7,7 +7,7 @@ import {
   type RotateOptions,
 } from '../../src/core/delivery/receiver.ts';
 import { EndpointService } from '../../src/http/endpoints.ts';
-import { NOON } from '../support/builders.ts';
+import { A_USER, NOON } from '../support/builders.ts';
 import { testDaemon, testProcess } from '../support/daemon.ts';
 import { delivererOf } from '../support/deliverer.ts';
 import { deliveryRig } from '../support/delivery-rig.ts';
@@ -35,7 +35,7 @@ Object.assign(deliverer.secrets, {
 });
 const unconfigured = { find: async () => ({ sources: [], endpoints: [] }) };
 const service = new EndpointService(testDaemon({ ...given, deliverer, unconfigured }));
-const named = (name: string) => ({ params: { name }, token: null });
+const named = (name: string) => ({ params: { name }, ...A_USER });
 const listed = async () => (await service.list({ token: null })).data;
 
 test('a webhook of a watch, by its masked form, has no secret to rotate', async () => {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import type { AuditRecord } from '../../src/core/audit.ts';
 import type { Alert } from '../../src/core/alert/alert.ts';
 import { noCounts } from '../../src/core/alert/alert.ts';
 import {
@@ -47,6 +48,16 @@ const KEY: WatchKey = { source: SOURCE, runId: 'run-1' };
 const LATER = NOON + 10 * 365 * 86_400_000;
 const HOUR = 3_600_000;
 const CONTRADICTED = { changes: ['run-1'], contradictedAt: NOON, since: null };
+const AUDITED: AuditRecord = {
+  id: 'aud_1',
+  at: NOON,
+  by: 'ops',
+  via: 'api',
+  action: 'run.stop',
+  target: 'default/run-1',
+  sources: [SOURCE],
+  details: {},
+};
 const LIST = { source: SOURCE, workflowId: null };
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
 const limits = { most: 4, rate: null, deadlineMs: 15_000 };
@@ -772,6 +783,18 @@ const CASES: Case[] = [
       return stores.silences.add({ ...about, startsAt: NOON, until: LATER, createdAt: NOON });
     },
   ],
+  [
+    'rwReplaceField',
+    'grows',
+    'the end of a silence by a user',
+    async () => {
+      const about = { id: 'sil_1', matchers: {}, by: 'ana', comment: '', key: null };
+      const silence = { ...about, startsAt: NOON, until: LATER, createdAt: NOON };
+      await stores.silences.add(silence);
+      await stores.silences.replace(silence, { ...silence, until: NOON }, AUDITED);
+    },
+  ],
+  ['rwAppendAudit', 'passes', 'what a user does', () => stores.audit.append(AUDITED)],
   ['rwBeginAnswer', 'grows', 'a request', () => stores.answers.begin('one', 'record', HOUR)],
   [
     'rwKeepAnswer',

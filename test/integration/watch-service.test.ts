@@ -6,7 +6,14 @@ import { WatchService, type WatchName } from '../../src/http/watches.ts';
 import { createEndpointGuard } from '../../src/deliver/egress/egress-guard.ts';
 import { newDelivery } from '../../src/core/delivery/delivery.ts';
 import { observe } from '../../src/core/watch/observe.ts';
-import { newWatch, NOON, observeContext, snapshot, webhookTo } from '../support/builders.ts';
+import {
+  A_USER,
+  newWatch,
+  NOON,
+  observeContext,
+  snapshot,
+  webhookTo,
+} from '../support/builders.ts';
 import { testDaemon, testSource, type GivenDaemon } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 
@@ -193,26 +200,26 @@ describe('acknowledging a run', () => {
     const until = { at: NOON + 1_000 };
     const asked = { by: 'ana', comment: 'mine', until };
     const shown = { acknowledged: { by: 'ana', comment: 'mine', at: NOON, until: until.at } };
-    expect(await timed.acknowledge({ runId: 'ack' }, asked)).toMatchObject(shown);
+    expect(await timed.acknowledge({ runId: 'ack' }, asked, A_USER)).toMatchObject(shown);
     now += 500;
-    expect(await timed.acknowledge({ runId: 'ack' }, asked)).toMatchObject(shown);
+    expect(await timed.acknowledge({ runId: 'ack' }, asked, A_USER)).toMatchObject(shown);
     now += 500;
     expect(await timed.get({ runId: 'ack' })).toMatchObject({ acknowledged: null });
-    expect(await timed.acknowledge({ runId: 'ack' }, asked)).toBe('past');
-    expect(await timed.acknowledge({ runId: 'ack' }, { by: 'bob' })).toMatchObject({
+    expect(await timed.acknowledge({ runId: 'ack' }, asked, A_USER)).toBe('past');
+    expect(await timed.acknowledge({ runId: 'ack' }, { by: 'bob' }, A_USER)).toMatchObject({
       acknowledged: { by: 'bob', comment: null, at: NOON + 1_000, until: null },
     });
-    expect(await timed.withdraw({ runId: 'ack' })).toBe(true);
-    expect(await timed.withdraw({ runId: 'ack' })).toBe(true);
+    expect(await timed.withdraw({ runId: 'ack' }, A_USER)).toBe(true);
+    expect(await timed.withdraw({ runId: 'ack' }, A_USER)).toBe(true);
     expect(await timed.get({ runId: 'ack' })).toMatchObject({ acknowledged: null });
-    expect(await timed.withdraw({ runId: 'nothing' })).toBe(false);
+    expect(await timed.withdraw({ runId: 'nothing' }, A_USER)).toBe(false);
   });
 
   test('a run with a packed watch can be acknowledged', async () => {
     await store({ runId: 'packed-ack', state: 'finished', endedAt: NOON });
     const key = { source: 'default', runId: 'packed-ack' };
     expect(await stores.history.pack(key)).toBe('packed');
-    await service.acknowledge(key, { by: 'ana' });
+    await service.acknowledge(key, { by: 'ana' }, A_USER);
     expect(await stores.watches.get(key)).toMatchObject({
       isPacked: true,
       watch: { acknowledged: { by: 'ana' } },

@@ -4,7 +4,7 @@ import { isoTime } from '../../src/core/event/event.ts';
 import { shownReceiver } from '../../src/core/delivery/receiver.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { WebhookService } from '../../src/http/webhooks.ts';
-import { newWatch, NOON, webhookTo } from '../support/builders.ts';
+import { A_USER, newWatch, NOON, webhookTo } from '../support/builders.ts';
 import { testDaemon } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 
@@ -22,7 +22,7 @@ interface Filter {
 }
 
 const list = (query: Filter = {}) => service.list({ query, token: null });
-const end = async (query: Filter) => (await service.end({ query, token: null })).count;
+const end = async (query: Filter) => (await service.end({ query, ...A_USER })).count;
 
 const ops = { kind: 'endpoint' as const, endpoint: 'ops' };
 const hook = (path: string, ...registeredBy: string[]) => ({

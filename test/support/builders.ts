@@ -14,8 +14,12 @@ import {
   type RunSnapshot,
 } from '../../src/core/run/snapshot.ts';
 import type { SourceReads } from '../../src/core/source/read-times.ts';
+import type { Acting } from '../../src/http/audit.ts';
 import { register } from '../../src/core/watch/register.ts';
 import type { Subscription, Watch, WebhookSubscription } from '../../src/core/watch/watch.ts';
+
+/** A request without a token, as slices take it. */
+export const A_USER: Acting = { token: null, session: null, headers: {} };
 
 /** 2026-01-01T00:00:00.000Z: "now" in tests that need a clock. */
 export const NOON = Date.UTC(2026, 0, 1);

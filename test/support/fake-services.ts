@@ -1,5 +1,6 @@
 import type { Alerting } from '../../src/alert/alerting.ts';
 import { AlertService, RuleService } from '../../src/http/alerts.ts';
+import { AuditService } from '../../src/http/audit.ts';
 import { SilenceService } from '../../src/http/silences.ts';
 import { SourceService } from '../../src/http/sources.ts';
 import { StopService } from '../../src/http/stop.ts';
@@ -318,6 +319,7 @@ export function fakeServices(): FakeServices {
       follow: async (query, signal) => follow(fake, waiting, query, signal),
     },
     deliveries: {
+      now: () => NOW,
       async list(query) {
         fake.calls.deliveryQueries.push(query);
         refuseBadCursor(query.cursor);
@@ -344,6 +346,7 @@ export function fakeServices(): FakeServices {
         return fake.storedDeliveries.length;
       },
     },
+    audit: new AuditService(testDaemon()),
     stops: new StopService(testDaemon(), {
       get: async ({ runId }) => fake.store.get(runId) ?? null,
     }),

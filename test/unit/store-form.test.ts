@@ -19,6 +19,7 @@ key epochs: {p}:epochs
 key damage: {p}:damage
 key watchChannel: {p}:watch-channel
 key memoryNotes: {p}:memory-notes
+key audit: {p}:audit
 key writeProbe: {p}:write-probe
 key rightsProbe: {p}:rights-probe
 key clock: {p}:clock

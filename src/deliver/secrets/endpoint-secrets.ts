@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { EndpointConfig } from '../../config/schema.ts';
+import type { AuditRecord } from '../../core/audit.ts';
 import type { RotateOptions } from '../../core/delivery/receiver.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import type { Process } from '../../process.ts';
@@ -68,20 +69,25 @@ export class EndpointSecrets {
   async rotate(
     name: string,
     options: RotateOptions,
+    audit: AuditRecord | null = null,
   ): Promise<{ secret: string; previousExpiresAt: number | null } | null> {
     const endpoint = this.endpointOf(name);
     if (endpoint === undefined) return null;
     refuseUnlessSigned(endpoint);
     refuseUnlessPossible(options);
     for (;;) {
-      const rotation = await this.tryToRotate(name, options);
+      const rotation = await this.tryToRotate(name, options, audit);
       if (rotation === null) continue;
       this.known.forget();
       return { secret: rotation.current, previousExpiresAt: lastEnd(rotation.replaced) };
     }
   }
 
-  private async tryToRotate(name: string, options: RotateOptions): Promise<Rotation | null> {
+  private async tryToRotate(
+    name: string,
+    options: RotateOptions,
+    audit: AuditRecord | null,
+  ): Promise<Rotation | null> {
     const { secrets, stores, now } = this.process;
     const before = await stores.endpointSecrets.get(name);
     const present = before === null ? this.signing(name, null) : this.presentOf(name, before);
@@ -91,7 +97,7 @@ export class EndpointSecrets {
       configured: fingerprintOf(this.ownOf(name)),
     };
     const sealed = secrets.sealer.seal(after, name);
-    const isWritten = await stores.endpointSecrets.replace(name, before, sealed);
+    const isWritten = await stores.endpointSecrets.replace(name, before, sealed, audit);
     return isWritten ? after : null;
   }
 

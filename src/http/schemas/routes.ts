@@ -9,6 +9,7 @@ import {
   rehearseRequest,
 } from './alert.ts';
 import { attentionPage, attentionQuery } from './attention.ts';
+import { auditPage, auditQuery } from './audit.ts';
 import { acknowledgeRequest, resolveRequest } from './common.ts';
 import {
   deliveryPage,
@@ -713,6 +714,21 @@ export const routes = {
       sources: 'limited',
       params: sourceParams,
       answers: { 200: ['The source as it is now.', sourceSchema], 404: 'No source has this name.' },
+    },
+  },
+  audit: {
+    list: {
+      route: 'GET /v1/audit',
+      id: 'listAudit',
+      tag: 'Audit',
+      summary: 'List what users did, newest first',
+      description:
+        'Who acknowledged, silenced, resolved, paused, resumed, retried, rotated, redelivered, stopped or purged what. Up to 10,000 records are kept, for as long as watches are. A token for some sources sees what concerns these alone.',
+      scope: 'admin',
+      sources: 'limited',
+      isHeavy: true,
+      query: auditQuery,
+      answers: { 200: ['A page of records.', auditPage], ...STALE_CURSOR },
     },
   },
   attention: {

@@ -8,11 +8,12 @@ import {
   type AlertState,
 } from '../../core/alert/alert.ts';
 import type { AlertEntry } from '../../core/alert/entry.ts';
+import type { AuditRecord } from '../../core/audit.ts';
 import { ownersOf, type ChangedGroup } from '../../core/alert/judgement.ts';
 import type { Group } from '../../core/alert/group.ts';
 import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import { jsonOrNull, replies } from '../connection.ts';
-import { invalidCursor, presentEpoch, staleCursor } from '../cursor.ts';
+import { comparePlaces, isBeyond, openTimeCursor, type TimePlace } from '../cursor.ts';
 import { PlanKeys, type Keys } from '../keys.ts';
 import { storeNow } from '../store-clock.ts';
 import { Lease } from '../leases.ts';
@@ -20,6 +21,7 @@ import { STORE_NOW } from '../lua/clock.ts';
 import { LEASE } from '../lua/leases.ts';
 import { script } from '../script.ts';
 import { newVersion } from '../versions.ts';
+import { AUDIT, auditPlan } from '../lua/audit.ts';
 import {
   deliveryPlan,
   inboxPlan,
@@ -60,6 +62,8 @@ export interface AlertCommit {
   judged?: readonly string[];
   /** Deadlines by their members: when they are judged, or null for no more. */
   deadlines?: ReadonlyMap<string, number | null>;
+  /** What a user did; absent for what rules do. */
+  audit?: AuditRecord | null;
 }
 
 /** The longest time between two calls in which sources were seen, ms. */
@@ -143,6 +147,7 @@ const COMMIT = script(
 ${PLAN_DELIVERIES}
 ${RAISE}
 ${LEASE}
+${AUDIT}
 local write = cjson.decode(args.plan)
 if write.lease and (readLease(write.lease) or write.token) ~= write.token then return 0 end
 for _, group in ipairs(write.groups) do
@@ -167,6 +172,7 @@ for _, alert in ipairs(write.resolved) do
   redis.call('ZADD', write.alertsResolved, alert.at, alert.id)
 end
 local pools = raise(write.raised)
+audit(write.audited)
 -- Groups and inbox come last: what a step that fails before has judged is judged again.
 for _, group in ipairs(write.groups) do
   if group.doc then
@@ -378,28 +384,26 @@ export class AlertStore {
   async list(query: AlertQuery): Promise<{ items: Alert[]; nextCursor: string | null }> {
     const { state = ALERT_STATES, rule, sources, order = 'newest', limit, cursor, ...rest } = query;
     rest satisfies Record<string, never>;
-    const from = openPlace(cursor);
-    const epoch = presentEpoch(await this.redis.get(this.keys.epochs));
-    if (from !== null && from.epoch !== epoch) throw staleCursor();
+    const { from, cursorAt } = await openTimeCursor(this.redis, this.keys, cursor);
     const filters = sources?.map((source) => ({ rule, source })) ?? [{ rule }];
     const indexes = state.flatMap((one) => filters.map((filter) => this.keys.alerts(one, filter)));
     const pages = await Promise.all(
       indexes.map((index) => this.page(index, { order, from, limit: limit + 1 })),
     );
     const sign = order === 'newest' ? -1 : 1;
-    const found = pages.flat().toSorted((a, b) => sign * compare(a, b));
+    const found = pages.flat().toSorted((a, b) => sign * comparePlaces(a, b));
     const items = await this.getMany(found.slice(0, limit).map(({ id }) => id));
     const last = found[limit - 1];
     const isLast = found.length <= limit || last === undefined;
-    return { items, nextCursor: isLast ? null : placeText(epoch, last) };
+    return { items, nextCursor: isLast ? null : cursorAt(last) };
   }
 
   /** A page of one index. Ids of the same time are in the order of their bytes. */
   private async page(
     index: string,
-    { order, from, limit }: { order: 'newest' | 'oldest'; from: Place | null; limit: number },
-  ): Promise<Place[]> {
-    const found: Place[] = [];
+    { order, from, limit }: { order: 'newest' | 'oldest'; from: TimePlace | null; limit: number },
+  ): Promise<TimePlace[]> {
+    const found: TimePlace[] = [];
     let skip = 0;
     while (found.length < limit) {
       const flat = await this.read(index, { order, at: from?.at ?? null, skip });
@@ -466,32 +470,6 @@ export class AlertStore {
     );
     return ids.length;
   }
-}
-
-interface Place {
-  id: string;
-  at: number;
-}
-
-function compare(a: Place, b: Place): number {
-  return a.at - b.at || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
-}
-
-function isBeyond(place: Place, from: Place | null, order: 'newest' | 'oldest'): boolean {
-  if (from === null) return true;
-  return order === 'newest' ? compare(place, from) < 0 : compare(place, from) > 0;
-}
-
-function placeText(epoch: string, { id, at }: Place): string {
-  return Buffer.from(`${epoch} ${at} ${id}`).toString('base64url');
-}
-
-function openPlace(cursor: string | undefined): (Place & { epoch: string }) | null {
-  if (cursor === undefined) return null;
-  const text = Buffer.from(cursor, 'base64url').toString();
-  const [, epoch, at, id] = /^([0-9a-z]*) (\d+) (\S+)$/.exec(text) ?? [];
-  if (epoch === undefined || at === undefined || id === undefined) throw invalidCursor();
-  return { epoch, at: Number(at), id };
 }
 
 /** For how long the message of an alert is remembered after its last change, ms. */
@@ -576,6 +554,7 @@ function alertPlan(planKeys: PlanKeys, commit: AlertCommit) {
       .map(([field, by]) => ({ field, by })),
     clock: declare(keys.clock),
     raised: raisedPlan(planKeys, events),
+    audited: auditPlan(planKeys, commit.audit),
   };
 }
 

@@ -6,6 +6,7 @@ import {
   type StoredDelivery,
   type Wish,
 } from '../../core/delivery/delivery.ts';
+import type { AuditRecord } from '../../core/audit.ts';
 import type {
   EndpointLimits,
   EndpointState,
@@ -16,6 +17,7 @@ import type { OriginPause } from '../../core/delivery/receiver.ts';
 import { watchId } from '../../core/watch/watch.ts';
 import { deliveryStateIndex } from '../indexes.ts';
 import { countField, type PlanKeys } from '../keys.ts';
+import { AUDIT, auditPlan } from '../lua/audit.ts';
 import { EVEN_IF_FULL } from '../lua/full.ts';
 import { COUNT } from '../lua/numbers.ts';
 import { script } from '../script.ts';
@@ -41,6 +43,8 @@ export interface DeliveryStep {
   now: number;
   /** What the step claims for the slot that it frees; absent, nothing. */
   next?: NextClaims;
+  /** What a user did, of a delivery that is made due for one. */
+  audit?: AuditRecord | null;
   /** Nothing that a user wants of the delivery is left to do after this step. */
   meetsWish?: boolean;
 }
@@ -184,7 +188,8 @@ end
 `;
 
 /** What {@link STEPS} need of a delivery. */
-function stepPlan({ keys, declare }: PlanKeys, step: DeliveryStep) {
+function stepPlan(planKeys: PlanKeys, step: DeliveryStep) {
+  const { keys, declare } = planKeys;
   const { before, after, token, next, now, meetsWish = false } = step;
   return {
     id: after.id,
@@ -209,6 +214,7 @@ function stepPlan({ keys, declare }: PlanKeys, step: DeliveryStep) {
     attemptsKept: ATTEMPTS_KEPT,
     meetsWish: meetsWish || after.state === 'delivered',
     most: next?.most ?? 0,
+    audited: auditPlan(planKeys, step.audit),
   };
 }
 
@@ -322,14 +328,17 @@ export const REQUEUE_DELIVERY = script(
   { keys: KEYS, args: ARGS, reply: (isDue: number) => isDue === 1 },
   `
 ${STEPS}
+${AUDIT}
 local d, p = cjson.decode(args.delivery), cjson.decode(args.pool)
 if not isUnchanged(d, p) then
   if not d.isCurrent then return 0 end
+  audit(d.audited)
   if d.wish ~= 'now' then redis.call('HSET', d.key, 'wish', d.isUrgent and 'now' or 'due') end
   return 1
 end
 local now = storeNow(keys.clock)
 takeOut(d, p)
+audit(d.audited)
 if d.wasSettled then reopen(d) end
 requeue(d, p, now)
 write(d, args.doc)

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import type { AuditRecord } from '../../core/audit.ts';
 import type {
   EndpointLimits,
   EndpointState,
@@ -6,6 +7,7 @@ import type {
 } from '../../core/delivery/endpoint-state.ts';
 import { poolOf, type Receiver } from '../../core/delivery/receiver.ts';
 import { PlanKeys, type Keys } from '../keys.ts';
+import { AUDIT, auditArgument } from '../lua/audit.ts';
 import { STORE_NOW } from '../lua/clock.ts';
 import { script } from '../script.ts';
 import { readEndpoint, stateWrite, WRITE_STATE } from './endpoint-record.ts';
@@ -20,15 +22,17 @@ const WRITE_ENDPOINT = script(
   'rwWriteEndpoint',
   {
     keys: ['clock', 'poolsDue', 'dueBell'],
-    args: ['state', 'pool', 'receiver'],
+    args: ['state', 'pool', 'receiver', 'audited?'],
     reply: (written: number) => written === 1,
   },
   `
 ${STORE_NOW}
 ${CLAIM_DELIVERIES}
 ${WRITE_STATE}
+${AUDIT}
 local write, p, now = cjson.decode(args.state), cjson.decode(args.pool), storeNow(keys.clock)
 if not isStateKnown(write) then return 0 end
+if args.audited then audit(cjson.decode(args.audited)) end
 writeState(write, now)
 if p.isShared then rescheduleWebhook(p, openReceiver(p, args.receiver, 0), false) end
 reschedule(p, now)
@@ -36,6 +40,14 @@ redis.call('PUBLISH', keys.dueBell, p.pool)
 return 1
 `,
 );
+
+/** How the state of an endpoint is written. */
+interface EndpointWrite {
+  limits: EndpointLimits;
+  now: number;
+  /** What a user did; absent where no user did it. */
+  audit?: AuditRecord | null;
+}
 
 /** The states of endpoints, shared by all processes. */
 export class EndpointStore {
@@ -63,17 +75,20 @@ export class EndpointStore {
   write(
     before: StoredEndpoint,
     after: EndpointState,
-    { limits, now }: { limits: EndpointLimits; now: number },
+    { limits, now, audit = null }: EndpointWrite,
   ): Promise<boolean> {
     const { receiver } = before;
     const planKeys = new PlanKeys(this.keys);
     const state = JSON.stringify(stateWrite(planKeys, before, after, now));
     const pool = this.planOf(poolOf(receiver), limits);
+    const { audited, further } = auditArgument(this.keys, audit);
     return WRITE_ENDPOINT.run(
       this.redis,
       this.keys,
-      { state, pool: pool.json, receiver },
-      { further: [...keysOfReceiver(this.keys, receiver, pool), ...planKeys.declared] },
+      { state, pool: pool.json, receiver, audited },
+      {
+        further: [...keysOfReceiver(this.keys, receiver, pool), ...planKeys.declared, ...further],
+      },
     );
   }
 

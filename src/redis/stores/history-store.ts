@@ -1,9 +1,11 @@
 import type { Redis } from 'ioredis';
+import type { AuditRecord } from '../../core/audit.ts';
 import { isOutstanding } from '../../core/delivery/delivery.ts';
 import { parseWatchId, watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
 import type { WatchIdentity } from '../commit.ts';
 import { PlanKeys, type Keys } from '../keys.ts';
 import { STORE_NOW } from '../lua/clock.ts';
+import { AUDIT, auditArgument } from '../lua/audit.ts';
 import { EVEN_IF_FULL } from '../lua/full.ts';
 import { COUNT, IS_PACKED, NUMBERS } from '../lua/numbers.ts';
 import { storeNow } from '../store-clock.ts';
@@ -188,7 +190,7 @@ const REPACK = script(
   'rwRepack',
   {
     keys: ['watch', 'packed', 'deliveriesSettled', 'deliveryCounts'],
-    args: ['identity', 'record', 'plan'],
+    args: ['identity', 'record', 'plan', 'audited?'],
     reply: (written: number) => written === 1,
   },
   `
@@ -196,6 +198,7 @@ ${EVEN_IF_FULL}
 ${NUMBERS}
 ${PACKED}
 ${DROP_DELIVERIES}
+${AUDIT}
 local plan = cjson.decode(args.plan)
 if not isUnchanged(keys.watch, args.identity) or not isPacked(keys.watch) then return 0 end
 evenIfFull(keys.packed)
@@ -203,6 +206,7 @@ redis.call('ZREM', keys.deliveriesSettled, plan.number)
 if plan.settledAt then redis.call('ZADD', keys.deliveriesSettled, plan.settledAt, plan.number) end
 dropDeliveries(plan)
 dropPacked(keys.watch, keys.packed)
+if args.audited then audit(cjson.decode(args.audited)) end
 writePacked(keys.watch, args.identity, args.record, keys.packed)
 return 1
 `,
@@ -222,7 +226,7 @@ const FORGET_PACKED = script(
       'watchesChanged',
       'goneChecks',
     ],
-    args: ['identity', 'plan'],
+    args: ['identity', 'plan', 'audited?'],
     reply: (forgotten: number) => forgotten === 1,
   },
   `
@@ -231,6 +235,7 @@ ${NUMBERS}
 ${RUN_IDS}
 ${PACKED}
 ${DROP_DELIVERIES}
+${AUDIT}
 local plan = cjson.decode(args.plan)
 if not isUnchanged(keys.watch, args.identity) or not isPacked(keys.watch) then return 0 end
 evenIfFull(keys.packed)
@@ -244,6 +249,7 @@ redis.call('ZREM', keys.watchesChanged, plan.number)
 redis.call('ZREM', keys.goneChecks, plan.member)
 count(keys.watchSources, plan.source, -1)
 dropPacked(keys.watch, keys.packed)
+if args.audited then audit(cjson.decode(args.audited)) end
 redis.call('DEL', keys.watch)
 return 1
 `,
@@ -359,12 +365,20 @@ export class HistoryStore {
     );
   }
 
-  /** Writes a change of the watch alone into its packed record. @returns false where it has changed */
-  async rewrite(before: WatchIdentity, after: Watch): Promise<boolean> {
+  /**
+   * Writes a change of the watch alone into its packed record.
+   * @param audit what the audit log has of it; null where no user asked for it
+   * @returns false where it has changed
+   */
+  async rewrite(
+    before: WatchIdentity,
+    after: Watch,
+    audit: AuditRecord | null = null,
+  ): Promise<boolean> {
     const found = await this.packed(after);
     if (found === null || found.history.identity !== writeIdentity(before)) return false;
     const rest = writeRest(after);
-    return this.repack(found, { ...found.history, rest }, []);
+    return this.repack(found, { ...found.history, rest }, [], audit);
   }
 
   /** Forgets deliveries of a packed watch, by their numbers. @returns how many */
@@ -380,6 +394,7 @@ export class HistoryStore {
     { watch, number, history: { identity } }: PackedWatch,
     after: History,
     dropped: History['deliveries'],
+    audit: AuditRecord | null = null,
   ): Promise<boolean> {
     const { keys } = this;
     const planKeys = new PlanKeys(keys);
@@ -388,17 +403,25 @@ export class HistoryStore {
       ...settledAtOf(after),
       ...packedDeliveries(planKeys, dropped),
     });
+    const { audited, further } = auditArgument(keys, audit);
     const { packed, deliveriesSettled, deliveryCounts } = keys;
     return REPACK.run(
       this.redis,
       { watch: keys.watch(watch), packed, deliveriesSettled, deliveryCounts },
-      { identity, record: packHistory(after), plan },
-      { further: planKeys.declared },
+      { identity, record: packHistory(after), plan, audited },
+      { further: [...planKeys.declared, ...further] },
     );
   }
 
-  /** Forgets a packed watch with its events and deliveries. @returns false where it has changed */
-  forget({ watch, number, history }: PackedWatch): Promise<boolean> {
+  /**
+   * Forgets a packed watch with its events and deliveries.
+   * @param audit what the audit log has of it; null where no user asked for it
+   * @returns false where it has changed
+   */
+  forget(
+    { watch, number, history }: PackedWatch,
+    audit: AuditRecord | null = null,
+  ): Promise<boolean> {
     const { keys } = this;
     const planKeys = new PlanKeys(keys);
     const { declareAll } = planKeys;
@@ -416,6 +439,7 @@ export class HistoryStore {
       })),
       ...packedDeliveries(planKeys, history.deliveries),
     });
+    const { audited, further } = auditArgument(keys, audit);
     const { packed, deliveriesSettled, deliveryCounts, watchSources } = keys;
     const { watchesEnded, watchesChanged, goneChecks } = keys;
     return FORGET_PACKED.run(
@@ -430,8 +454,8 @@ export class HistoryStore {
         watchesChanged,
         goneChecks,
       },
-      { identity: history.identity, plan },
-      { further: planKeys.declared },
+      { identity: history.identity, plan, audited },
+      { further: [...planKeys.declared, ...further] },
     );
   }
 

@@ -1,11 +1,13 @@
 import type { Redis } from 'ioredis';
 import { chunksOf } from '../../core/arrays.ts';
+import type { AuditRecord } from '../../core/audit.ts';
 import type { ClockStep } from '../../core/clock.ts';
 import { isOutstanding, type Delivery, type Wish } from '../../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../../core/delivery/endpoint-state.ts';
 import { poolOf, type Receiver } from '../../core/delivery/receiver.ts';
 import { PlanKeys, type Keys } from '../keys.ts';
 import { Lease } from '../leases.ts';
+import { AUDIT, auditArgument } from '../lua/audit.ts';
 import { STORE_NOW } from '../lua/clock.ts';
 import { EVEN_IF_FULL } from '../lua/full.ts';
 import { findNumbers } from '../numbers.ts';
@@ -86,12 +88,14 @@ const ADD_TRIES = 3;
  */
 const ADD_DELIVERIES = script(
   'rwAddDeliveries',
-  { keys: [], args: ['plan', 'events'], reply: (added: number) => added === 1 },
+  { keys: [], args: ['plan', 'events', 'audited?'], reply: (added: number) => added === 1 },
   `
 ${PLAN_DELIVERIES}
+${AUDIT}
 for at = 1, tonumber(args.events) do
   if redis.call('EXISTS', KEYS[at]) == 0 then return 0 end
 end
+if args.audited then audit(cjson.decode(args.audited)) end
 plan(cjson.decode(args.plan), {})
 return 1
 `,
@@ -241,15 +245,17 @@ export class OutboxStore {
   /**
    * Adds deliveries that are not there yet; they are due at once. Those of events that are kept no more
    * are not added.
+   * @param audit what a user did; null where no user did it
    */
-  async add(deliveries: readonly Delivery[]): Promise<void> {
+  async add(deliveries: readonly Delivery[], audit: AuditRecord | null = null): Promise<void> {
     const planKeys = new PlanKeys(this.keys);
     const plan = JSON.stringify(deliveryPlan(planKeys, deliveries));
     const events = [...new Set(deliveries.map(({ eventId }) => this.keys.event(eventId)))];
-    const further = [...events, ...planKeys.declared];
+    const { audited, further: audits } = auditArgument(this.keys, audit);
+    const further = [...events, ...planKeys.declared, ...audits];
     for (let tries = 0; tries < ADD_TRIES; tries += 1) {
       for (const delivery of deliveries) await this.makeLive(delivery);
-      const about = { plan, events: events.length };
+      const about = { plan, events: events.length, audited };
       if (await ADD_DELIVERIES.run(this.redis, {}, about, { further })) return;
     }
   }

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import type { AuditRecord } from '../../core/audit.ts';
 import { isOutstanding, type StoredDelivery } from '../../core/delivery/delivery.ts';
 import type { OwnEvent } from '../../core/event/event.ts';
 import { parseWatchId, watchId, type WatchKey } from '../../core/watch/watch.ts';
@@ -203,7 +204,7 @@ export class RetentionStore {
           const result =
             watch === null
               ? 'unknown'
-              : await this.forget(watch, number).catch(notedIn(failures, 'kept'));
+              : await this.forget(watch, { number }).catch(notedIn(failures, 'kept'));
           if (result === 'unknown') await this.redis.zrem(watchesEnded, number);
           if (result !== 'kept') return result;
           const again = { member: number, at: before + againAfterMs };
@@ -220,8 +221,12 @@ export class RetentionStore {
    * Forgets a watch with its events and deliveries; `kept` while it is active, or a delivery is
    * outstanding. It is packed first, whatever its size, so that it goes by one step.
    * @param number of the watch that is meant; one that was registered again since is `kept`
+   * @param audit what the audit log has of it
    */
-  async forget(key: WatchKey, number?: string): Promise<'forgotten' | 'kept' | 'unknown'> {
+  async forget(
+    key: WatchKey,
+    { number, audit = null }: { number?: string; audit?: AuditRecord | null } = {},
+  ): Promise<'forgotten' | 'kept' | 'unknown'> {
     const { history } = this.stores;
     for (let tries = 0; tries < TRIES; tries += 1) {
       if (number !== undefined && (await history.numberOf(key)) !== number) return 'kept';
@@ -229,16 +234,20 @@ export class RetentionStore {
       if (result === 'kept' || result === 'unknown') return result;
       if (result === 'long' && !(await this.shorten(key))) return 'kept';
       if (result !== 'packed') continue;
-      if (await this.forgetPacked(key, number)) return 'forgotten';
+      if (await this.forgetPacked(key, number, audit)) return 'forgotten';
     }
     return 'kept';
   }
 
-  private async forgetPacked(key: WatchKey, number: string | undefined): Promise<boolean> {
+  private async forgetPacked(
+    key: WatchKey,
+    number: string | undefined,
+    audit: AuditRecord | null,
+  ): Promise<boolean> {
     const { history } = this.stores;
     const packed = await history.packed(key);
     if (packed === null || (number !== undefined && packed.number !== number)) return false;
-    return history.forget(packed);
+    return history.forget(packed, audit);
   }
 
   /** Forgets the settled deliveries and the events of a live watch that has too many to be packed. */

@@ -1,5 +1,7 @@
 import type { Redis } from 'ioredis';
+import type { AuditRecord } from '../../core/audit.ts';
 import type { Keys } from '../keys.ts';
+import { auditArgument } from '../lua/audit.ts';
 import { replaceField } from '../lua/replace-field.ts';
 
 /**
@@ -24,11 +26,22 @@ export class SecretStore {
   /**
    * Writes the text of an endpoint.
    * @param before what was read; null for none
+   * @param audit what a user did; null where no user did it
    * @returns false when another process has written meanwhile
    */
-  async replace(endpoint: string, before: string | null, after: string): Promise<boolean> {
+  async replace(
+    endpoint: string,
+    before: string | null,
+    after: string,
+    audit: AuditRecord | null = null,
+  ): Promise<boolean> {
     const { endpointSecrets: key } = this.keys;
-    return replaceField(this.redis, { key, field: endpoint }, { was: before ?? '', is: after });
+    return replaceField(
+      this.redis,
+      { key, field: endpoint },
+      { was: before ?? '', is: after },
+      auditArgument(this.keys, audit),
+    );
   }
 
   /** Removes the text of an endpoint. @returns false when it is another one by now */

@@ -1,7 +1,9 @@
 import type { Redis } from 'ioredis';
+import type { AuditRecord } from '../../core/audit.ts';
 import type { Silence, SilenceRefusal } from '../../core/alert/silence.ts';
 import { jsonOrNull } from '../connection.ts';
 import type { Keys } from '../keys.ts';
+import { AUDIT, auditArgument } from '../lua/audit.ts';
 import { replaceField } from '../lua/replace-field.ts';
 import { script } from '../script.ts';
 
@@ -24,10 +26,11 @@ const ADD_SILENCE = script(
   'rwAddSilence',
   {
     keys: ['silences'],
-    args: ['id', 'doc', 'mostLive', 'mostOfToken', 'mostKept', 'now'],
+    args: ['id', 'doc', 'mostLive', 'mostOfToken', 'mostKept', 'now', 'audited?'],
     reply: (there: string | -1 | 0 | 1) => there,
   },
   `
+${AUDIT}
 local now, token = tonumber(args.now), cjson.decode(args.doc).token
 local there = redis.call('HGET', keys.silences, args.id)
 if there and cjson.decode(there)['until'] > now then return there end
@@ -46,6 +49,7 @@ end
 if own >= tonumber(args.mostOfToken) then return -1 end
 if live >= tonumber(args.mostLive) then return 0 end
 if kept >= tonumber(args.mostKept) and oldest then redis.call('HDEL', keys.silences, oldest.id) end
+if args.audited then audit(cjson.decode(args.audited)) end
 redis.call('HSET', keys.silences, args.id, args.doc)
 return 1
 `,
@@ -72,7 +76,11 @@ export class SilenceStore {
    * @returns the one that is there now; `full` where too many have not expired, `share` where too many of
    *   its token have not
    */
-  async add(silence: Silence): Promise<{ silence: Silence; isNew: boolean } | SilenceRefusal> {
+  async add(
+    silence: Silence,
+    audit: AuditRecord | null = null,
+  ): Promise<{ silence: Silence; isNew: boolean } | SilenceRefusal> {
+    const { audited, further } = auditArgument(this.keys, audit);
     const there = await ADD_SILENCE.run(
       this.redis,
       { silences: this.keys.silences },
@@ -83,7 +91,9 @@ export class SilenceStore {
         mostOfToken: MOST_OF_TOKEN,
         mostKept: MOST_KEPT,
         now: silence.createdAt,
+        audited,
       },
+      { further },
     );
     if (there === 0) return 'full';
     if (there === -1) return 'share';
@@ -92,9 +102,19 @@ export class SilenceStore {
       : { silence: JSON.parse(there) as Silence, isNew: false };
   }
 
-  /** Writes a silence anew. */
-  async put(silence: Silence): Promise<void> {
-    await this.redis.hset(this.keys.silences, silence.id, JSON.stringify(silence));
+  /** Writes a silence anew. @returns false where it is not as it was read any more */
+  async replace(
+    before: Silence,
+    after: Silence,
+    audit: AuditRecord | null = null,
+  ): Promise<boolean> {
+    const { redis, keys } = this;
+    return replaceField(
+      redis,
+      { key: keys.silences, field: before.id },
+      { was: JSON.stringify(before), is: JSON.stringify(after) },
+      auditArgument(keys, audit),
+    );
   }
 
   /** Forgets those that expired before a time; one that was created anew by its key meanwhile is kept. */

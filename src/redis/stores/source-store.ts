@@ -1,10 +1,12 @@
 import type { Redis } from 'ioredis';
+import type { AuditRecord } from '../../core/audit.ts';
 import { holdMs, paceOf, type PermitRequest } from '../../core/source/rate-limit.ts';
 import type { SourceRecord, SourceState } from '../../core/source/throttle.ts';
 import { jsonOrNull } from '../connection.ts';
 import type { Keys } from '../keys.ts';
 import { storeNow } from '../store-clock.ts';
 import { Lease } from '../leases.ts';
+import { AUDIT, auditArgument } from '../lua/audit.ts';
 import { STORE_NOW } from '../lua/clock.ts';
 import { RATE_LIMIT } from '../lua/rate-limit.ts';
 import { SOURCE_GATE } from '../lua/source-gate.ts';
@@ -19,17 +21,31 @@ const PUT_SOURCE = script(
   'rwPutSource',
   {
     keys: ['state', 'probe', 'open'],
-    args: ['keptMs', 'before?', 'after?', 'endsProbe?', 'openSince?'],
+    args: ['keptMs', 'before?', 'after?', 'endsProbe?', 'openSince?', 'audited?'],
     reply: (written: number) => written === 1,
   },
   `
+${AUDIT}
 if (redis.call('GET', keys.state) or '') ~= (args.before or '') then return 0 end
+if args.audited then audit(cjson.decode(args.audited)) end
 if args.after then redis.call('SET', keys.state, args.after) else redis.call('DEL', keys.state) end
 if args.endsProbe then redis.call('DEL', keys.probe) end
 if args.openSince then redis.call('SET', keys.open, args.openSince, 'PX', args.keptMs) end
 return 1
 `,
 );
+
+/** How the state of a source is written. */
+export interface SourceWrite {
+  /** Lets go of the probe. */
+  isProbe: boolean;
+  /** Since when it answers again; else null. */
+  openSince: number | null;
+  /** With which the state was found. */
+  access: string;
+  /** What a user did; absent where no user did it. */
+  audit?: AuditRecord | null;
+}
 
 /** What all processes know of sources: whether they answer, and may be asked. */
 export class SourceStore {
@@ -56,25 +72,23 @@ export class SourceStore {
     };
   }
 
-  /**
-   * Writes what became of a source, unless another process was first.
-   * @param change.isProbe lets go of the probe
-   * @param change.openSince set where it answers again
-   * @param change.access with which the state was found
-   */
+  /** Writes what became of a source, unless another process was first. */
   async put(
     source: string,
     before: Pick<SourceRecord, 'text'>,
     after: SourceState | null,
-    { isProbe, openSince, access }: { isProbe: boolean; openSince: number | null; access: string },
+    { isProbe, openSince, access, audit = null }: SourceWrite,
   ): Promise<boolean> {
-    return PUT_SOURCE.run(this.redis, this.keys.sourceAdmission(source), {
+    const { audited, further } = auditArgument(this.keys, audit);
+    const about = {
       keptMs: KEPT_MS,
       before: before.text,
       after: after === null ? undefined : JSON.stringify({ ...after, access }),
       endsProbe: isProbe ? 1 : undefined,
       openSince: openSince === null ? undefined : Math.round(openSince),
-    });
+      audited,
+    };
+    return PUT_SOURCE.run(this.redis, this.keys.sourceAdmission(source), about, { further });
   }
 
   /** The right to probe a source that is closed, of one request at a time. */

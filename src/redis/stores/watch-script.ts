@@ -2,6 +2,7 @@ import { EVEN_IF_FULL } from '../lua/full.ts';
 import { SCHEDULE } from '../lua/schedule.ts';
 import { script } from '../script.ts';
 import { RUN_IDS } from '../run-ids.ts';
+import { AUDIT } from '../lua/audit.ts';
 import { PLAN_DELIVERIES, RAISE } from './event-plan.ts';
 import { COUNT_RUNS } from './run-figures-store.ts';
 import { LEARN } from './statistics-store.ts';
@@ -114,6 +115,7 @@ ${COUNT_STALLED}
 ${RUN_IDS}
 ${SCHEDULE}
 ${IDENTITY}
+${AUDIT}
 local identity = identityOf(keys.watch)
 local does, member = args.does, args.member
 local claim = {}
@@ -186,6 +188,7 @@ if effects then
   enterInbox(effects.judged)
   if effects.learned then learn(effects.learned) end
   if effects.counted then countRuns(effects.counted) end
+  audit(effects.audited)
   for _, pool in ipairs(effects.raised and raise(effects.raised) or {}) do pools[#pools + 1] = pool end
 end
 

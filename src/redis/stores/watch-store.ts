@@ -35,6 +35,7 @@ import {
 import { replies } from '../connection.ts';
 import { RUN_IDS, runIdPlan } from '../run-ids.ts';
 import { script } from '../script.ts';
+import { auditPlan } from '../lua/audit.ts';
 import {
   backlogPlan,
   BacklogStore,
@@ -156,7 +157,7 @@ export class WatchStore {
     const { before, after } = change;
     if (before?.isPacked === true) {
       if (this.isOfWatchAlone(change)) {
-        return (await this.history.rewrite(before, after)) ? [] : null;
+        return (await this.history.rewrite(before, after, change.audit)) ? [] : null;
       }
       await this.history.unpack(after);
     }
@@ -374,10 +375,10 @@ export class WatchStore {
     return commitWatch(this.redis, this.keys, change, { entries, ...context });
   }
 
-  /** A change of what only the record of an ended watch says, such as its metadata. */
+  /** A change of what only the record of an ended watch says, such as its metadata. The audit log has its own place. */
   private isOfWatchAlone(change: WatchChange): boolean {
     const entries = this.entriesOf(change);
-    const effects = effectsOf(new PlanKeys(this.keys), change, { entries });
+    const effects = effectsOf(new PlanKeys(this.keys), { ...change, audit: null }, { entries });
     return change.schedule === undefined && effects === null;
   }
 
@@ -476,6 +477,7 @@ function effectsOf(
   const counted = figuresPlan(planKeys, change);
   const changed = changeOf(change);
   const tokens = tokenPlan(planKeys, change, quota);
+  const audited = auditPlan(planKeys, change.audit);
   const followed = [
     places.leave,
     places.enter,
@@ -486,6 +488,7 @@ function effectsOf(
     counted === null ? [] : [counted],
     tokens?.counts ?? [],
     entries,
+    [audited].flatMap((plan) => plan ?? []),
   ];
   if (followed.every((none) => none.length === 0)) return null;
   const { keys, declare, declareAll } = planKeys;
@@ -503,7 +506,7 @@ function effectsOf(
     ...goneCheckOf(planKeys, change),
     ...eventsOf(planKeys, change),
     ...deliveryPlan(planKeys, deliveries),
-    ...present({ learned, counted, tokens }),
+    ...present({ learned, counted, tokens, audited }),
     ...(entries.length > 0 && { judged: inboxPlan(planKeys, entries) }),
     // What moves in a backlog moves in its index.
     ...(backlogs && backlogPlan(planKeys, backlogs)),
@@ -512,7 +515,7 @@ function effectsOf(
 
 /** The parts of a plan that are there: the script asks for each. */
 function present<Parts extends Record<string, unknown>>(parts: Parts): Partial<Parts> {
-  const there = Object.entries(parts).filter(([, part]) => part !== null);
+  const there = Object.entries(parts).filter(([, part]) => (part ?? null) !== null);
   return Object.fromEntries(there) as Partial<Parts>;
 }
 

@@ -1,6 +1,7 @@
 import type {
   AcknowledgeBody,
   AlertQuery,
+  AuditQuery,
   DeliveryQuery,
   EventQuery,
   LookupQuery,
@@ -27,6 +28,7 @@ import { request } from './request.ts';
 import type {
   Alert,
   Asked,
+  Audited,
   DeliveryDetail,
   Endpoint,
   Matchers,
@@ -70,6 +72,8 @@ export const api = {
     post(watchPath(run, '/acknowledge'), body, { source: run.source }),
   unacknowledgeRun: (run: RunRef) => remove(watchPath(run, '/acknowledge'), { source: run.source }),
 
+  audit: (query: Asked<AuditQuery>, signal?: Signal) =>
+    get<PageView<Audited>>('/v1/audit', query, signal),
   attention: (signal?: Signal) => get<AttentionView>('/v1/attention', {}, signal),
   workflows: (query: Asked<WorkflowQuery>, signal?: Signal) =>
     get<WorkflowsView>('/v1/workflows', query, signal),

@@ -1,5 +1,6 @@
 import type {
   AlertView,
+  AuditView,
   AttentionView,
   DeliveryDetailView,
   EndpointView,
@@ -36,6 +37,9 @@ export type Endpoint = EndpointView;
 export type Source = SourceView;
 export type Process = ProcessesView['data'][number];
 export type Workflow = WorkflowsView['data'][number];
+
+/** Something that a user did. */
+export type Audited = AuditView;
 
 export type Alert = AlertView;
 export type AlertRun = Alert['runs'][number];

@@ -3,6 +3,7 @@ import { may } from '../api/session.ts';
 import { Empty } from '../parts/basics.tsx';
 import { Alerts } from '../screens/alerts.tsx';
 import { AlertDetail } from '../screens/alert.tsx';
+import { AuditLog } from '../screens/audit.tsx';
 import { Deliveries } from '../screens/deliveries.tsx';
 import { Delivery } from '../screens/delivery.tsx';
 import { Endpoints } from '../screens/endpoints.tsx';
@@ -33,6 +34,7 @@ const SCREENS: readonly {
   { shape: '/alerts/:id', name: 'Alert', screen: AlertDetail },
   { shape: '/workflows', name: 'Workflows', screen: Workflows },
   { shape: '/system', name: 'System', screen: System },
+  { shape: '/system/audit', name: 'Audit log', screen: AuditLog },
 ];
 
 /** The screen that the address names. */

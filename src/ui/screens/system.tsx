@@ -14,6 +14,11 @@ export function System() {
   return (
     <>
       <Header title="System" about={<>runwatch {session.value.version}</>}>
+        {may.admin.value && (
+          <a class="button" href={href('/system/audit')}>
+            Audit log
+          </a>
+        )}
         <a class="button" href={href('/docs')} target="_blank" rel="noopener">
           API documentation
         </a>

@@ -1,0 +1,149 @@
+import { api } from '../api/calls.ts';
+import { may } from '../api/session.ts';
+import type { AuditQuery } from '../../client/types.ts';
+import type { Audited } from '../api/types.ts';
+import { address, href, runPath } from '../app/router.ts';
+import { Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
+import { askedOf, isNarrowed, type Filter, type Filters } from '../parts/filters.ts';
+import { plural } from '../parts/format.ts';
+import { useList, type List } from '../parts/list.ts';
+import { OtherFilters } from '../parts/other-filters.tsx';
+import { Ago } from '../parts/time.tsx';
+
+const FILTERS: Filters<AuditQuery, Filter<never>> = {
+  by: { name: 'by', narrows: true, admits: () => true },
+  since: { name: 'since', narrows: true, admits: () => true },
+  until: { name: 'until', narrows: true, admits: () => true },
+};
+
+/** What users did, newest first. */
+export function AuditLog() {
+  if (!may.admin.value) {
+    return (
+      <Empty title="This token may not read the audit log.">
+        <p>Sign in with one that has the scope admin.</p>
+      </Empty>
+    );
+  }
+  return <Records />;
+}
+
+function Records() {
+  const { query } = address.value;
+  const asked = askedOf<AuditQuery>(FILTERS, query);
+  const list = useList<Audited>(
+    JSON.stringify(asked),
+    (paging, signal) => api.audit({ ...asked, ...paging }, signal),
+    ({ id }) => id,
+  );
+  const isEmpty = list.isRead && list.error === null && list.items.length === 0;
+  return (
+    <>
+      <Header title="Audit log" about={list.isRead ? countOf(list) : undefined}>
+        <button type="button" onClick={list.reload}>
+          Reload
+        </button>
+        <a class="button" href={href('/system')}>
+          System
+        </a>
+      </Header>
+      <div class="filter-row">
+        <OtherFilters filters={FILTERS} />
+      </div>
+      <Trouble error={list.error} what="the audit log" retry={list.reload} />
+      {!list.isRead && <Loading />}
+      {isEmpty && <Nothing />}
+      {list.items.length > 0 && <RecordTable records={list.items} />}
+      {list.hasMore && (
+        <button type="button" class="quiet" onClick={list.loadMore}>
+          Show more
+        </button>
+      )}
+    </>
+  );
+}
+
+/** The API does not count records: as many as were read. */
+function countOf({ items, hasMore }: List<Audited>): string {
+  return `${hasMore ? 'more than ' : ''}${plural(items.length, 'record')}`;
+}
+
+function Nothing() {
+  if (isNarrowed(FILTERS, address.value.query)) {
+    return (
+      <Empty title="No record is as you asked.">
+        <a href={href('/system/audit')}>Show all records</a>
+      </Empty>
+    );
+  }
+  return (
+    <Empty title="Nothing was done so far.">
+      <p>
+        Whoever acknowledges, silences, resolves, pauses, resumes, retries, rotates, redelivers,
+        stops or purges something stands here, by the name of the token.
+      </p>
+    </Empty>
+  );
+}
+
+function RecordTable({ records }: { records: readonly Audited[] }) {
+  return (
+    <div class="scroll-x" tabIndex={0} role="group" aria-label="Audit log">
+      <table class="plain">
+        <thead>
+          <tr>
+            <th scope="col">When</th>
+            <th scope="col">Action</th>
+            <th scope="col">Target</th>
+            <th scope="col">By</th>
+            <th scope="col">Via</th>
+            <th scope="col">Details</th>
+          </tr>
+        </thead>
+        <tbody>
+          {records.map((record) => (
+            <tr key={record.id}>
+              <td class="num">
+                <Ago at={record.at} />
+              </td>
+              <td>{record.action}</td>
+              <td class="mono">
+                <Target record={record} />
+              </td>
+              <td>
+                {record.by === null ? (
+                  <span class="faint">–</span>
+                ) : (
+                  <a href={href('/system/audit', { by: record.by })}>{record.by}</a>
+                )}
+              </td>
+              <td>{record.via}</td>
+              <td class="faint">{detailsText(record)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Target({ record: { action, target } }: { record: Audited }) {
+  const to = addressOf(action, target);
+  return to === null ? <>{target}</> : <a href={href(to)}>{target}</a>;
+}
+
+/** Where the target of an action is shown; null where it has no page. */
+function addressOf(action: Audited['action'], target: string): string | null {
+  const [kind] = action.split('.');
+  if (kind === 'alert') return `/alerts/${encodeURIComponent(target)}`;
+  if (kind === 'delivery') return `/deliveries/${encodeURIComponent(target)}`;
+  if (kind !== 'run' || action === 'run.purge') return null;
+  const slash = target.indexOf('/');
+  return runPath({ source: target.slice(0, slash), run_id: target.slice(slash + 1) });
+}
+
+function detailsText({ details }: Audited): string {
+  return Object.entries(details)
+    .map(([name, value]) => `${name}: ${value}`)
+    .join(', ');
+}
