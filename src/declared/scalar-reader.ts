@@ -10,7 +10,7 @@ const MAX_LENGTH = 1_024;
  * The most values of containers that paths lead through. They take up to 15 times as long as what is passed
  * over, so that a document of nothing else would keep the process busy for seconds.
  */
-const MOST_VALUES = 100_000;
+const MOST_VALUES = 250_000;
 
 /** Strings are looked through byte by byte up to here; beyond it a search in native code is faster. */
 const SHORT_STRING = 32;

@@ -52,6 +52,8 @@ let cookies: string[] = [];
 let daemon: Awaited<ReturnType<typeof startInside>>;
 let dataDir: string;
 let answers: Map<string, Answer>;
+/** Answers a read of a list, by how many items stand before the page. */
+let listed: (response: ServerResponse, offset: number) => void;
 let runs = 0;
 
 beforeAll(async () => {
@@ -59,6 +61,8 @@ beforeAll(async () => {
   dataDir = await tempDir();
   answers = new Map();
   server = createServer((request, response) => {
+    const [, page] = /^\/list\/runs\?limit=\d+&offset=(\d+)$/.exec(request.url ?? '') ?? [];
+    if (page !== undefined) return listed(response, Number(page));
     const id = idOf(request);
     cookies.push(...(request.headers.cookie === undefined ? [] : [request.headers.cookie]));
     // What a client that hangs up leaves is none of the test.
@@ -100,6 +104,16 @@ beforeAll(async () => {
         rate_limit: { requests: 1_000, per: '1s' },
         run_url: 'https://ci.example/{project}/{workflow_id}#{run}',
       },
+      lister: {
+        type: 'http',
+        base_url: `${url}/list`,
+        run: { get: '/runs/{run}', id: '$.id', status: '$.status', created: '$.created' },
+        states: { running: ['busy'], completed: ['done'] },
+        list: { get: '/runs?limit={size}&offset={offset}', items: '$.items', id: '$.id', size: 10 },
+        discover: { every: '200ms' },
+        timeout: TIMEOUT,
+        rate_limit: { requests: 100, per: '1s' },
+      },
     },
     polling: { min_interval: '50ms', max_interval: '250ms', gone_after: '1h' },
     endpoints: { hooks: { type: 'webhook', url: receiver.url, events: ['run.*', 'source.*'] } },
@@ -115,6 +129,7 @@ afterAll(async () => {
 
 beforeEach(() => {
   answers.clear();
+  listed = (response) => sendText(response, '{"items":[]}');
   strays = [];
   cookies = [];
 });
@@ -149,7 +164,7 @@ async function brotliBombOf(mebibytes: number): Promise<Buffer> {
 async function watch(answer: Answer): Promise<string> {
   const id = `r${++runs}`;
   answers.set(id, answer);
-  const response = await call('watches', { run_id: `p/${id}` });
+  const response = await call('watches', { run_id: `p/${id}`, source: 'ci' });
   expect(response.status).toBe(201);
   return id;
 }
@@ -522,7 +537,9 @@ test('numbers beyond 2^53 name the run that they are, and no other', async () =>
     far,
     saysText(() => '{"id":9007199254740996,"status":"done"}'),
   );
-  await call('watches/batch', { watches: [{ run_id: `p/${near}` }, { run_id: `p/${far}` }] });
+  await call('watches/batch', {
+    watches: [near, far].map((own) => ({ run_id: `p/${own}`, source: 'ci' })),
+  });
   await waitFor(() => toldOf(near).length > 0);
   expect((await waitForWatch(far, ({ error }) => error !== null)).run).toBeNull();
   expect(await end(far)).toEqual(['run.completed']);
@@ -598,7 +615,7 @@ test.each<[string, Record<string, string>]>([
 test.each(['p/../q', 'p//q', 'p/%2e%2e%2fq', 'p/a%5cb', 'p\\q', 'p/.', './q', 'p'])(
   'an id that leads elsewhere is refused: %s',
   async (run_id) => {
-    expect((await call('watches', { run_id })).status).toBe(422);
+    expect((await call('watches', { run_id, source: 'ci' })).status).toBe(422);
   },
 );
 
@@ -612,7 +629,7 @@ test('the address of a run stays on the configured host, whatever its parts are'
     const workflow = `//evil.example/${part}`;
     const run_id = `${part}/r-url-${at}`;
     answers.set(`r-url-${at}`, says({ status: 'done', workflow }));
-    expect((await call('watches', { run_id })).status).toBe(201);
+    expect((await call('watches', { run_id, source: 'ci' })).status).toBe(201);
     const event = await waitFor(() =>
       receiver.received
         .map(({ body }) => JSON.parse(body) as Told)
@@ -655,6 +672,44 @@ test.each<[string, number, Record<string, string>]>([
     expect(await end(id)).toEqual(['run.completed']);
   },
 );
+
+/** One of the same runs over and over, which seem to have begun only now. */
+const itemOf = (at: number) =>
+  JSON.stringify({ id: `item-${at % 20}`, status: 'busy', created: new Date().toISOString() });
+
+test.each<[string, typeof listed]>([
+  [
+    'items',
+    (response) => {
+      response.write(`{"items":[${itemOf(0)}`);
+      flood(response, Buffer.from(`,${itemOf(1)}`.repeat(1_000)));
+    },
+  ],
+  [
+    'pages',
+    (response, offset) => {
+      const items = Array.from({ length: 10 }, (_, at) => itemOf(offset + at));
+      sendText(response, `{"items":[${items.join()}]}`);
+    },
+  ],
+])('a list without end hides no end: %s', async (_, answer) => {
+  const before = process.memoryUsage().rss;
+  let pages = 0;
+  listed = (response, offset) => {
+    pages += 1;
+    answer(response, offset);
+  };
+  const run_id = `listed-${++runs}`;
+  expect((await call('watches', { run_id, source: 'lister' })).status).toBe(201);
+  await waitFor(() => pages > 2, { timeoutMs: 60_000 });
+  answers.set(run_id, says({ status: 'done' }));
+  await waitFor(
+    () =>
+      receiver.received.some(({ body, type }) => type === 'run.completed' && body.includes(run_id)),
+    { timeoutMs: 60_000 },
+  );
+  expect(process.memoryUsage().rss - before).toBeLessThan(MOST_BYTES);
+});
 
 const MARKUP =
   '<!channel> @everyone <at>x</at> [a](https://evil.example) <img src=x> <https://evil.example|b>';
