@@ -7,6 +7,7 @@ import {
   type RequestTemplate,
 } from '../core/source/run-template.ts';
 import type { ListTraits, SourceTraits } from '../core/source/traits.ts';
+import type { MappingDeclaration } from './mapping.ts';
 
 /** The parts of ids; the configuration lets no other text pass. */
 export function idTemplateOf(text: string): IdTemplate {
@@ -29,14 +30,19 @@ export function hasPages(get: string): boolean {
 }
 
 /** What of the configuration says what an API can be asked. */
-interface DeclaredTraits {
+interface DeclaredTraits extends Pick<MappingDeclaration, 'states' | 'absent' | 'also'> {
   readonly id: string;
-  readonly also?: object | undefined;
+  readonly probe?: string | undefined;
   readonly list?: { readonly get: string; readonly size: number } | undefined;
 }
 
+const WAITING = 'awaiting_human_feedback';
+
 /** What an API can be asked that the configuration declares. */
-export function declaredTraits(name: string, { id, also, list }: DeclaredTraits): SourceTraits {
+export function declaredTraits(
+  name: string,
+  { id, states, absent, also, probe, list }: DeclaredTraits,
+): SourceTraits {
   const template = idTemplateOf(id);
   return {
     label: name,
@@ -46,6 +52,9 @@ export function declaredTraits(name: string, { id, also, list }: DeclaredTraits)
     idParts: template,
     idInUrl: () => null,
     lists: list === undefined ? null : listTraits(list, also === undefined),
+    // A page of a list shows as well that it answers.
+    probes: probe !== undefined || list !== undefined,
+    waits: [states, also?.states].some((one) => one?.[WAITING] !== undefined) || absent === WAITING,
     streams: false,
     names: false,
     mayReadTwice: also !== undefined,

@@ -64,6 +64,15 @@ export class SourceService implements Slice<Own> {
     return {
       name,
       label: traits.label,
+      type: source.type,
+      host: source.host,
+      id_parts: [...traits.idParts],
+      can: {
+        list: traits.lists !== null,
+        stream: traits.streams,
+        wait: traits.waits,
+        probe: traits.probes,
+      },
       ...stateOf(record, inconsistency, throttle.lastFailure()),
       paused_until: closed === null ? null : isoTime(closed.probeAt),
       last_answer_at: timeOrNull(record.answeredAt),

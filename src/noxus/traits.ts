@@ -15,6 +15,8 @@ export const NOXUS_TRAITS: SourceTraits = {
   idParts: [],
   idInUrl: runIdInUrl,
   lists: { pageSize: 100, pages: Infinity, byWorkflow: true, endsAreFinal: true, standIn: true },
+  probes: true,
+  waits: true,
   streams: true,
   names: true,
   mayReadTwice: false,

@@ -111,6 +111,15 @@ export class Source {
     process.stores.wake.on(name, () => this.slots.woken());
   }
 
+  get type(): 'noxus' | 'http' {
+    return this.config.type ?? 'noxus';
+  }
+
+  /** The host that is asked, with its port where it has one. */
+  get host(): string {
+    return new URL(this.config.base_url).host;
+  }
+
   /** How long one request may take, ms. */
   get timeoutMs(): number {
     return this.config.timeout;

@@ -23,7 +23,17 @@ const answering = sampleSource({
     known_first: [{ kind: 'completed', by: 'stream', count: 7 }],
   },
 });
-const paused = { ...answering, name: 'eu', state: 'paused', message: 'status 429, asks for 600 s' };
+const paused = {
+  ...answering,
+  name: 'eu',
+  type: 'http',
+  host: 'ci.example',
+  id_parts: ['owner', 'repo', 'run'],
+  can: { list: false, stream: false, wait: true, probe: false },
+  can_stop: false,
+  state: 'paused',
+  message: 'status 429, asks for 600 s',
+};
 
 describe('runwatch sources', () => {
   test('sources shows a line for each source', async () => {
@@ -32,12 +42,22 @@ describe('runwatch sources', () => {
     expect(exitCode).toBe(0);
     expect(stdout).toBe(
       [
-        'SOURCE   STATE      SINCE  NEXT TRY  LAST ANSWER      BUDGET  WHY',
-        'default  answering  -      -         -            4 of 10/1s  -',
-        'eu       paused     -      -         -            4 of 10/1s  status 429, asks for 600 s',
+        'SOURCE   STATE      SINCE  NEXT TRY  LAST ANSWER      BUDGET  WHY                         TYPE   HOST              RUN ID          CAN',
+        'default  answering  -      -         -            4 of 10/1s  -                           noxus  backend.noxus.ai  -               list, stream, wait, probe, stop',
+        'eu       paused     -      -         -            4 of 10/1s  status 429, asks for 600 s  http   ci.example        owner/repo/run  wait',
         '',
       ].join('\n'),
     );
+  });
+
+  test('sources on a terminal says how sources do, and with --wide also what they are', async () => {
+    daemon.on('GET /v1/sources', { status: 200, body: { data: [answering] } });
+    const env = { RUNWATCH_URL: daemon.url };
+    const usual = await runCli(['sources'], { env, terminal: 80 });
+    expect(usual.stdout).toContain('WHY');
+    expect(usual.stdout).not.toContain('HOST');
+    const wide = await runCli(['sources', '--wide'], { env, terminal: 80 });
+    expect(wide.stdout).toContain('backend.noxus.ai');
   });
 
   test('sources --json prints the answer as it came', async () => {

@@ -19,6 +19,14 @@ const STREAMS = {
   known_first: [{ kind: 'completed', by: 'stream', count: 7 }],
 };
 
+/** What a workspace of Noxus is as the API shows it. */
+const NOXUS = {
+  type: 'noxus',
+  host: 'backend.noxus.ai',
+  id_parts: [],
+  can: { list: true, stream: true, wait: true, probe: true },
+};
+
 /** How often runs are read as the API shows it. */
 const READS = {
   runs: 2_000,
@@ -92,6 +100,7 @@ describe('sources', () => {
       {
         name: 'default',
         label: 'Noxus',
+        ...NOXUS,
         can_stop: true,
         state: 'answering',
         since: null,
@@ -106,6 +115,7 @@ describe('sources', () => {
       {
         name: 'eu',
         label: 'Noxus',
+        ...NOXUS,
         can_stop: true,
         state: 'paused',
         since: '2026-01-01T00:00:00.000Z',

@@ -67,6 +67,10 @@ export function sampleSource(changes: Partial<SourceView> = {}): SourceView {
   return {
     name: 'default',
     label: 'Noxus',
+    type: 'noxus',
+    host: 'backend.noxus.ai',
+    id_parts: [],
+    can: { list: true, stream: true, wait: true, probe: true },
     state: 'answering',
     since: null,
     message: null,

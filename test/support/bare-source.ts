@@ -38,6 +38,8 @@ function traitsOf(label: string, lists: ListTraits | null): SourceTraits {
     idParts: [],
     idInUrl: () => null,
     lists,
+    probes: false,
+    waits: true,
     streams: false,
     names: false,
     mayReadTwice: false,

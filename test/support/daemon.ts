@@ -112,6 +112,8 @@ export function testSource(given: GivenSource = {}): Source {
     name,
     policy: pollPolicy(process.config),
     traits: NOXUS_TRAITS,
+    type: 'noxus',
+    host: 'backend.noxus.ai',
     timeoutMs: 5_000,
     deadlineMs: 10_000,
     health: async () => ({ answeredAt: process.now(), openSince: null, closedFor: null }),

@@ -16,6 +16,8 @@ const TRAITS: SourceTraits = {
   idParts: [],
   idInUrl: () => null,
   lists: null,
+  probes: false,
+  waits: true,
   streams: false,
   names: false,
   mayReadTwice: false,

@@ -19,6 +19,15 @@ const SOURCE_LINES: [file: string, text: RegExp, why: string][] = [
     /the API key of a Noxus workspace|literal\('noxus'\)|A workspace of Noxus, or/,
     'a workspace of Noxus is one type of source',
   ],
+  [
+    'http/schemas/source.ts',
+    /enum\(\['noxus', 'http'\]\)|noxus: a workspace of Noxus\. http:/,
+    'a workspace of Noxus is one type of source',
+  ],
+  ['source/source.ts', /'noxus' \| 'http'|\?\? 'noxus'/, 'the type of a source'],
+  ['cli/local/try.ts', /noxus/i, 'a run of Noxus is tried as well, and its answers are not mapped'],
+  ['ui/screens/runs-empty.tsx', /Noxus/, 'how to begin with Noxus'],
+  ['ui/screens/system.tsx', /Noxus/, 'what a source is, and how to begin with Noxus'],
   ['cli/verbs/wait.ts', /./, '--direct asks Noxus itself'],
   ['cli/wait/direct-account.ts', /./, '--direct asks Noxus itself'],
   ['cli/wait/observer.ts', /by Noxus itself/, '--direct asks Noxus itself'],
@@ -58,6 +67,12 @@ const GOLDEN_LINES: [file: string, text: RegExp, why: string][] = [
     /"message": "Noxus does not know this run \(404\)"|"label": "Noxus"/,
     'the label of its source',
   ],
+  [
+    'openapi.json',
+    /^ *"noxus",$|noxus: a workspace of Noxus\. http:/,
+    'a workspace of Noxus is one type of source',
+  ],
+  ['verbs.json', /"type": "noxus"/, 'the type of a source'],
 ];
 
 /** Variables and addresses of Noxus, and what is imported from its folder. */

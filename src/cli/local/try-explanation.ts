@@ -135,7 +135,7 @@ export function mappingHints(
     ];
   }
   if (result.kind === 'not_found') {
-    const isBlind = source.probe === undefined;
+    const isBlind = source.probe === undefined && source.list === undefined;
     const blind = `set ${at}.probe: without one, a run that is not found is gone only once the source has answered for another run`;
     return [
       `see that the id is right, and that ${at}.run.get is what the API documents`,

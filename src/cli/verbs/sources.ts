@@ -9,12 +9,14 @@ import { daemonCommand, refuseUnknownVerb, type DaemonFlags } from '../verb.ts';
 import type { SourceView } from '../../client/types.ts';
 
 interface SourceFlags extends DaemonFlags {
+  wide?: boolean;
   json?: boolean;
 }
 
 export function addSourcesVerb(cli: CommandLine): void {
   const sources = daemonCommand<'GET /v1/sources'>(cli.program, 'sources', 'read')
     .description('list sources and whether they answer; lift the pause of one')
+    .option('--wide', 'show all columns, also what each source is and can do')
     .option('--json', "print the API's answer")
     .helpCommand(false)
     .allowExcessArguments()
@@ -37,6 +39,9 @@ export function addSourcesVerb(cli: CommandLine): void {
 const HELP = `
 A source that asks for a pause, refuses the key or does not answer is tried by one request now and
 then; its runs wait meanwhile. An inconsistent one answers, and its answers contradict one another.
+With --wide, and in a pipe, it shows what a source can do: list (its runs are read from a list, too), stream
+(of events of its runs), wait (it shows that a run waits for a person), probe (a request without a run shows
+whether it answers), stop.
 
 Examples:
   runwatch sources
@@ -46,7 +51,12 @@ Examples:
 async function listSources(cli: CommandLine, flags: SourceFlags): Promise<number> {
   const client = await cli.connect(flags);
   const page = await client.listSources();
-  showRows(cli, flags, { page, none: 'No sources are configured.', columns: columnsFor });
+  const isWide = flags.wide === true || !cli.io.stdout.isTty;
+  showRows(cli, flags, {
+    page,
+    none: 'No sources are configured.',
+    columns: (sources, view) => [...columnsFor(sources, view), ...(isWide ? WIDE_COLUMNS : [])],
+  });
   return EXIT.ok;
 }
 
@@ -82,6 +92,20 @@ function columnsFor(_sources: unknown, { now, colors }: TableView): Column<Sourc
     { head: 'BUDGET', value: budgetText, align: 'right' },
     { head: 'WHY', value: ({ message }) => message ?? '-' },
   ];
+}
+
+/** What a source is, beside how it does. */
+const WIDE_COLUMNS: readonly Column<SourceView>[] = [
+  { head: 'TYPE', value: ({ type }) => type },
+  { head: 'HOST', value: ({ host }) => host },
+  { head: 'RUN ID', value: ({ id_parts: parts }) => parts.join('/') || '-' },
+  { head: 'CAN', value: canText },
+];
+
+/** What it can do, by the words of the API. */
+function canText({ can, can_stop: canStop }: SourceView): string {
+  const words = Object.entries({ ...can, stop: canStop }).filter(([, is]) => is);
+  return words.map(([word]) => word).join(', ') || '-';
 }
 
 function budgetText({ rate_limit: { requests, per, used } }: SourceView): string {

@@ -31,6 +31,10 @@ export interface SourceTraits {
   idInUrl(url: URL): string | null;
   /** Null where its runs cannot be listed: then nothing is discovered, and each run is polled by itself. */
   readonly lists: ListTraits | null;
+  /** Whether a request shows that it answers without asking for a run. */
+  readonly probes: boolean;
+  /** Whether it tells a run that waits for a person from others. */
+  readonly waits: boolean;
   /** Whether runs have streams of their events. */
   readonly streams: boolean;
   /** Whether it gives names of workflows and nodes. */

@@ -18,6 +18,26 @@ export const sourceSchema = z
     label: z.string().meta({
       description: 'What texts call it: its product where runwatch knows that, else its name.',
     }),
+    type: z.enum(['noxus', 'http']).meta({
+      description: 'noxus: a workspace of Noxus. http: an API that the configuration declares.',
+    }),
+    host: z.string().meta({ examples: ['api.github.com'] }),
+    id_parts: z.array(z.string()).meta({
+      description:
+        'The parts that ids of its runs are made of, joined by slashes; empty where they have none.',
+      examples: [['owner', 'repo', 'run']],
+    }),
+    can: z
+      .object({
+        list: z.boolean().meta({ description: 'Its runs are read from a list, too.' }),
+        stream: z.boolean().meta({ description: 'Its runs have streams of their events.' }),
+        wait: z.boolean().meta({ description: 'It shows a run that waits for a person.' }),
+        probe: z.boolean().meta({
+          description:
+            'A request without a run shows whether it answers. Else a run that is not found is gone only once the source has answered for another run.',
+        }),
+      })
+      .meta({ description: 'What the source can do, by its type and declaration.' }),
     state: z.enum(SOURCE_STATES).meta({
       description:
         'unknown: it has not given a valid answer yet. inconsistent: it answers, and polls of its runs contradict one another. paused: it asked for a pause. unauthorized: it refuses the key. unreachable: it gives no valid answer to anything.',

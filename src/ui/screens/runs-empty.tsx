@@ -1,4 +1,6 @@
+import { Fragment } from 'preact';
 import { api } from '../api/calls.ts';
+import type { Source } from '../api/types.ts';
 import { address, href } from '../app/router.ts';
 import { Command, Empty } from '../parts/basics.tsx';
 import { plural, statusText } from '../parts/format.ts';
@@ -33,32 +35,89 @@ export function NoRuns() {
 
 /** What to do where nothing is watched yet. */
 export function FirstRun() {
-  const { value: sources } = useLoaded('sources', (signal) => api.sources(signal));
-  const hasSource = sources === null || sources.data.length > 0;
-  if (!hasSource) {
-    return (
-      <Empty title="No source is configured.">
-        <p>Start the daemon again with the API key of a workspace:</p>
-        <Command text="NOXUS_API_KEY=… runwatch serve" />
-        <p>
-          or with a configuration that declares an API under <code>sources</code>:
-        </p>
-        <Command text="runwatch serve --config runwatch.yaml" />
-      </Empty>
-    );
+  const { value, error } = useLoaded('sources', (signal) => api.sources(signal));
+  if (value !== null) {
+    return value.data.length === 0 ? <FirstSource /> : <FirstWatch sources={value.data} />;
   }
+  return error === null ? null : <Empty title="No run is watched yet." />;
+}
+
+function FirstSource() {
+  return (
+    <Empty title="No source is configured.">
+      <p>For runs of Noxus, set the API key of a workspace and start the daemon again:</p>
+      <Command text="NOXUS_API_KEY=… runwatch serve" />
+      <p>
+        For runs of any other API that have an id and a status, take an example of{' '}
+        <code>config/examples/sources</code>, or declare the API as <code>docs/sources.md</code>{' '}
+        says:
+      </p>
+      <Command text="runwatch serve --config config/examples/sources/github-actions.yaml" />
+    </Empty>
+  );
+}
+
+/** Most sources that are shown with a command of their own. */
+const MOST_SOURCES = 6;
+
+function FirstWatch({ sources }: { sources: readonly Source[] }) {
+  const isOnly = sources.length === 1;
+  const [first] = sources;
+  const body = { run_id: first && formOf(first), ...(!isOnly && { source: first?.name }) };
+  const more = sources.length - MOST_SOURCES;
+  const declared = sources.find(({ type }) => type === 'http');
+  const listed = sources.filter(({ can }) => can.list).map(({ name }) => name);
   return (
     <Empty title="No run is watched yet.">
       <p>Watch one by its id, from a shell:</p>
-      <Command text="runwatch watch <run-id>" />
+      {sources.slice(0, MOST_SOURCES).map((source) => (
+        <Fragment key={source.name}>
+          {!isOnly && (
+            <p>
+              <strong>{source.name}</strong> {placeOf(source)}
+            </p>
+          )}
+          <Command text={`runwatch watch ${argumentsOf(source, isOnly)}`} />
+        </Fragment>
+      ))}
+      {more > 0 && (
+        <p>
+          and of <a href={href('/system')}>{plural(more, 'further source')}</a> likewise;
+        </p>
+      )}
       <p>or from your program, right after it starts the run:</p>
       <Command
-        text={`curl -X POST ${window.location.origin}${href('/v1/watches')} -H 'content-type: application/json' -d '{"run_id":"<run-id>"}'`}
+        text={`curl -X POST ${window.location.origin}${href('/v1/watches')} -H 'content-type: application/json' -d '${JSON.stringify(body)}'`}
       />
-      <p>
-        To watch every run of a source by itself, set <code>discover</code> for it in the
-        configuration.
-      </p>
+      {declared !== undefined && (
+        <>
+          <p>What one read of a run comes to, and why, is shown beforehand by</p>
+          <Command text={`runwatch try ${argumentsOf(declared, isOnly)}`} />
+        </>
+      )}
+      {listed.length > 0 && (
+        <p>
+          To watch every run {isOnly ? 'of the source' : `of ${listed.join(', ')}`} by itself, set{' '}
+          <code>discover</code> for it in the configuration.
+        </p>
+      )}
     </Empty>
   );
+}
+
+/** What an id looks like: `<owner>/<repo>/<run>`. */
+function formOf({ id_parts: parts }: Source): string {
+  const [first, ...others] = parts;
+  return first === undefined || others.length === 0
+    ? '<run-id>'
+    : parts.map((part) => `<${part}>`).join('/');
+}
+
+/** In quotes, since a shell would take the brackets of a form that is left as it is for files. */
+function argumentsOf(source: Source, isOnly: boolean): string {
+  return `'${formOf(source)}'${isOnly ? '' : ` --source ${source.name}`}`;
+}
+
+function placeOf({ type, host }: Source): string {
+  return type === 'http' ? `at ${host}` : `of Noxus at ${host}`;
 }

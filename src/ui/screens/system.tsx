@@ -63,8 +63,8 @@ function Sources() {
       {value !== null && sources.length === 0 && (
         <Empty title="No source is configured.">
           <p>
-            Set <code>NOXUS_API_KEY</code>, or <code>sources</code> in the configuration, and start
-            the daemon again.
+            Set <code>NOXUS_API_KEY</code> for Noxus, or declare an API under <code>sources</code>{' '}
+            in the configuration, as <code>docs/sources.md</code> says, and start the daemon again.
           </p>
         </Empty>
       )}
@@ -108,6 +108,11 @@ function SourceCard({ source, reload }: { source: Source; reload: () => void }) 
           </button>
         )}
       </div>
+      <p class="faint">
+        {source.type === 'http' ? 'API' : 'Noxus'} at {source.host}
+        {source.id_parts.length > 1 && <>, run ids {source.id_parts.join('/')}</>}.{' '}
+        {abilities(source)}
+      </p>
       {message !== null && (
         <p class="notice warn">
           {message}{' '}
@@ -146,6 +151,18 @@ function SourceCard({ source, reload }: { source: Source; reload: () => void }) 
       </p>
     </section>
   );
+}
+
+/** What a source can do besides answering for one run, and what it means that it cannot. */
+function abilities({ can }: Source): string {
+  const able = [
+    can.list && 'lists runs',
+    can.stream && 'streams their events',
+    can.wait && 'shows which runs wait for people',
+  ].filter((one) => one !== false);
+  const does = able.length === 0 ? '' : `It ${able.join(', ')}. `;
+  const blind = 'It has no probe: a run is gone only once another one was read.';
+  return can.probe ? does.trim() : `${does}${blind}`;
 }
 
 function Processes() {
