@@ -316,6 +316,18 @@ describe('reading the items of a list off the wire', () => {
     );
   });
 
+  test('scalars beside a list are those of the document, before it and after it', () => {
+    const tree = treeOf([['id'], ['after']]);
+    tree.addList(['runs'], treeOf([['id'], ['after']]));
+    const reader = new ScalarReader(tree);
+    reader.push(Buffer.from('{"id":"d","runs":[{"id":1,"after":2},{"id":3}],"after":4}'));
+    const items = [
+      ['1', '2'],
+      ['3', null],
+    ];
+    expect(reader.end()).toEqual({ is: 'json', values: ['d', '4'], items });
+  });
+
   test('of a list that never ends, no more than the first items are taken in', () => {
     const reader = listReader(['runs'], [['id']], 3);
     reader.push(Buffer.from('{"runs":['));
