@@ -312,7 +312,7 @@ describe('reading the items of a list off the wire', () => {
         }
         expect(before).toBe(all.length);
       }),
-      { numRuns: 25 },
+      { numRuns: 10 },
     );
   });
 
