@@ -176,6 +176,7 @@ const PARTS: Readonly<Record<string, string>> = {
   'run.failed': 'failed',
   'run.gone': 'gone',
   'run.recovered': 'stalled',
+  'run.restarted': 'again',
   'run.resumed': 'waiting',
   'run.stalled': 'stalled',
   'run.stopped': 'stopped',

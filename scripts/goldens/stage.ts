@@ -1,5 +1,6 @@
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { GithubActions } from '../../test/support/apis/github-actions.ts';
 import { waitUntilAllDelivered } from '../../test/support/daemon-listings.ts';
 import {
   startDaemonProcess,
@@ -57,6 +58,7 @@ interface Servers {
   noxus: Simulator;
   away: Simulator;
   listed: Simulator;
+  ci: GithubActions;
   all: Receiver;
   cloud: Receiver;
   gone: Receiver;
@@ -75,6 +77,7 @@ async function startServers(): Promise<Servers> {
     noxus,
     away,
     listed,
+    ci: await new GithubActions().listen(),
     all: await startReceiver({ secrets: [SECRET] }),
     cloud: await startReceiver({ secrets: [SECRET] }),
     gone: await startReceiver({ secrets: [], respond: () => 410 }),
@@ -82,7 +85,7 @@ async function startServers(): Promise<Servers> {
   };
 }
 
-function configOf({ noxus, away, listed, all, cloud, gone, flaky }: Servers) {
+function configOf({ noxus, away, listed, ci, all, cloud, gone, flaky }: Servers) {
   const source = { timeout: '60s', rate_limit: { requests: 1_000, per: '1s' } };
   const hook = { type: 'webhook', secret: SECRET, default: false };
   return {
@@ -95,6 +98,29 @@ function configOf({ noxus, away, listed, all, cloud, gone, flaky }: Servers) {
         base_url: listed.url,
         api_key: listed.apiKey,
         discover: { workflows: 'all', every: '250ms' },
+      },
+      ci: {
+        ...source,
+        type: 'http',
+        base_url: ci.url,
+        headers: { authorization: `Bearer ${ci.token}` },
+        id: '{owner}/{repo}/{run}',
+        run: {
+          get: '/repos/{owner}/{repo}/actions/runs/{run}',
+          id: '$.id',
+          status: ['$.conclusion', '$.status'],
+          workflow: '$.workflow_id',
+          created: '$.created_at',
+          started: '$.run_started_at',
+          finished: '$.updated_at',
+          attempt: '$.run_attempt',
+        },
+        states: {
+          queued: ['queued'],
+          running: ['in_progress'],
+          completed: ['success'],
+        },
+        probe: '/rate_limit',
       },
     },
     workflows: {
@@ -176,6 +202,7 @@ async function playRuns(player: Player): Promise<Stage['runs']> {
     expires(player),
     loses(player),
     stalls(player),
+    runsAgain(player),
   ]);
   return { completed, failed, stopped, waiting, gone };
 }
@@ -232,6 +259,19 @@ async function loses({ servers: { noxus }, watch, reader, received }: Player): P
   noxus.clearFaults();
   await received('watch.recovered');
   noxus.setStatus(id, 'completed');
+}
+
+/** A run that is registered again after its end, since it runs again. */
+async function runsAgain({ servers: { ci }, watch, reader, received }: Player): Promise<void> {
+  const id = ci.add();
+  ci.setStatus(id, { completed: 'success' });
+  await watch(id, 'again', { source: 'ci' });
+  await reader.until(id, ({ state }) => state === 'finished', 'ci');
+  ci.rerun(id);
+  await watch(id, 'again', { source: 'ci' });
+  await received('run.restarted');
+  ci.setStatus(id, { completed: 'success' });
+  await reader.until(id, ({ state }) => state === 'finished', 'ci');
 }
 
 async function stalls({ servers: { noxus, all }, watch }: Player): Promise<void> {

@@ -447,8 +447,8 @@ export class AlertEngine {
       const rule = ruleOf(member);
       const watch = stored[index]?.watch;
       if (rule === undefined) return void result.next.set(member, ofForeign);
-      const judged =
-        watch?.state !== 'active' ? null : this.judgeDeadline(rule, watch, { member, now, result });
+      const goesOn = watch?.state === 'active' && !watch.isReopened;
+      const judged = goesOn ? this.judgeDeadline(rule, watch, { member, now, result }) : null;
       result.next.set(member, judged);
       if (judged === null) asked.delete(member);
     });

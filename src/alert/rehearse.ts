@@ -9,6 +9,7 @@ import {
 import {
   alertedRun,
   alertEventOf,
+  beginningOf,
   deadlineOf,
   systemAlertEvent,
   type UsualDuration,
@@ -127,7 +128,9 @@ export class Rehearsals {
     const rules = book.all.filter(({ condition }) => condition.kind === 'deadline');
     if (rules.length === 0) return { runs: [], limits };
     const { watches, isCut } = await this.activeWatches();
-    const going = watches.map((one) => goingRun(one, process.linksOf(one)));
+    const going = watches
+      .filter((one) => !one.isReopened)
+      .map((one) => goingRun(one, process.linksOf(one)));
     const seen = [...endedRuns(given.history), ...going];
     const find = () => rules.flatMap((rule) => lateOf(rule, seen, { ...given, usual }));
     // The first round names the workflows of which it must be known how long their runs take.
@@ -138,7 +141,7 @@ export class Rehearsals {
       const isUnknown = seen.some(
         ({ watch, event }) =>
           meets(rule, event) &&
-          referenceOf(rule, watch) !== null &&
+          beginningOf(rule, watch.run) !== null &&
           deadlineOf(rule, watch, usual) === null,
       );
       if (isUnknown)
@@ -192,10 +195,6 @@ function lateOf(
     const id = `late ${rule.name} ${event.source}/${event.run?.runId ?? ''} ${at}`;
     return [{ rule, event: { ...event, id, type: 'run.late', at } }];
   });
-}
-
-function referenceOf({ condition }: Rule, { run }: Pick<Watch, 'run'>): string | null {
-  return condition.kind === 'deadline' ? (run?.[condition.reference] ?? null) : null;
 }
 
 /** Runs that end by one of the events. */

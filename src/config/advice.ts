@@ -261,18 +261,26 @@ function withoutRun(given: Given): ConfigProblem[] {
   return ofRule(given, ['when', 'source'], message);
 }
 
-/** A run ends once, so that no more than one end is in a group of its own. */
-function oncePerRun(given: Given): ConfigProblem[] {
-  const { threshold, group_by: labels = [], events = [] } = given.rule;
+/** A run ends once, so that no more than one end is in a group of its own; unless its source counts attempts. */
+function oncePerRun(given: Given, { sources }: Config): ConfigProblem[] {
+  const { threshold, group_by: labels = [] } = given.rule;
   if (threshold === undefined || !labels.includes('...')) return none;
-  const { ofRuns, ofSystem } = typesOf(events);
   const least = threshold.count ?? threshold.consecutive ?? threshold.at_least ?? threshold.of_last;
-  const isOnce = ofSystem.length === 0 && ofRuns.every(isFinal);
-  if (!isOnce || least === undefined || least < 2) return none;
+  if (!isOnce(given.rule, sources) || least === undefined || least < 2) return none;
   const message =
     `a run ends once, and '...' makes a group of each run, so that ${least} are never reached: ` +
     'group by workflow_id';
   return ofRule(given, ['group_by'], message);
+}
+
+/** Whether a rule is about ends alone, and of runs that have no other attempt after theirs. */
+function isOnce({ events = [], when }: RuleConfig, sources: Config['sources']): boolean {
+  const { ofRuns, ofSystem } = typesOf(events);
+  if (ofSystem.length > 0 || !ofRuns.every(isFinal)) return false;
+  return (when?.source ?? Object.keys(sources)).every((name) => {
+    const source = valueOf(sources, name);
+    return source?.type !== 'http' || source.run.attempt === undefined;
+  });
 }
 
 /** Times of all seasons at which intervals are tried. */

@@ -184,11 +184,6 @@ const discoverInList = z.strictObject({
   ...DISCOVERED,
 });
 
-/** A key of the design that nothing reads so far. */
-function notYet(what: string) {
-  return z.never({ error: `${what}: leave it out` }).optional();
-}
-
 const ERROR_STATUS = 'expected HTTP statuses from 400 to 599, such as [404, 410]';
 
 const errorStatuses = z
@@ -217,7 +212,8 @@ const declaredHttpSource = z.strictObject({
     started: path.optional(),
     finished: path.optional(),
     progress: progress.optional(),
-    attempt: notYet('attempts are not read yet'),
+    /** Which attempt of the run this is, from 1: then a run may live again after its end. */
+    attempt: path.optional(),
   }),
   /** Our statuses, each with the words of the source that mean it. */
   states,

@@ -29,15 +29,19 @@ const KNOWN = [
   'registeredAt',
   'timeoutAt',
   'sequence',
+  'attempt',
+  'restartedAt',
   'pastEnds',
+  'isReopened',
 ] as const satisfies (keyof Watch)[];
 
 export type KnownWatch = Pick<Watch, (typeof KNOWN)[number]>;
 
 interface Remembered {
   text: KeptText;
-  /** What polls change of it: the number of its last event, and how many ends it has had. */
+  /** What polls change of it: the number of its last event, its attempt, and how many ends that has had. */
   sequence: number;
+  attempt: number | null;
   pastEnds: number;
 }
 
@@ -81,7 +85,7 @@ export class KnownWatches {
     if (watch.state !== 'active') return this.forget(watch);
     const id = watchId(watch);
     const known = this.remembered.get(id);
-    if (known?.pastEnds === watch.pastEnds.length) {
+    if (known?.pastEnds === watch.pastEnds.length && known.attempt === watch.attempt) {
       known.sequence = watch.sequence;
       return;
     }
@@ -191,8 +195,8 @@ export class KnownWatches {
     return this.bytes + Buffer.byteLength(text) <= MOST_BYTES;
   }
 
-  private keep({ sequence, pastEnds }: Watch, text: string): Remembered {
-    return { text: this.texts.put(text), sequence, pastEnds: pastEnds.length };
+  private keep({ sequence, attempt, pastEnds }: Watch, text: string): Remembered {
+    return { text: this.texts.put(text), sequence, attempt, pastEnds: pastEnds.length };
   }
 
   private drop(id: string): void {

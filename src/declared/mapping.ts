@@ -27,6 +27,7 @@ export interface FieldsDeclaration {
   readonly started?: string | undefined;
   readonly finished?: string | undefined;
   readonly progress?: ProgressDeclaration | undefined;
+  readonly attempt?: string | undefined;
 }
 
 /** A path to a share of 100, or to what is done and the total. */
@@ -68,6 +69,8 @@ export interface FirstReading {
   status: string;
   /** The word of the source, where it stands in `states`. */
   word: string | null;
+  /** Null where the source declares none. */
+  attempt: number | null;
   values: Values;
 }
 
@@ -165,8 +168,12 @@ export class RunMapping {
     if (!isSameId(given, ownId)) {
       return { problem: `${run.id} (id): another run than the one that was asked for` };
     }
+    const attempt = attemptIn(values, this.slots.attempt);
+    if (attempt === undefined) {
+      return { problem: `${run.attempt} (attempt): no whole number from 1 stands there` };
+    }
     const meaning = this.meaningOf(firstOf(values, this.slots.status));
-    if (meaning !== null) return { ...meaning, values };
+    if (meaning !== null) return { ...meaning, attempt, values };
     return { problem: `${run.status.join(', ')} (status): nothing stands there` };
   }
 
@@ -209,7 +216,7 @@ export class RunMapping {
   }
 
   /** The run as a whole. */
-  runOf({ status, word, values }: FirstReading, asked: AskedRun): MappedRun {
+  runOf({ status, word, attempt, values }: FirstReading, asked: AskedRun): MappedRun {
     const { slots } = this;
     const workflow = this.textAt(values, slots.workflow);
     const name = this.textAt(values, slots.workflowName);
@@ -228,6 +235,7 @@ export class RunMapping {
       conversation_id: null,
       observed_at: isoTime(asked.now),
       ...(word !== null && { source_status: word }),
+      ...(attempt !== null && { attempt }),
     };
     return { run, workflowName: name === null ? null : beginningOf(name) };
   }
@@ -283,6 +291,7 @@ interface FieldSlots {
   started: number | null;
   finished: number | null;
   progress: ProgressSlots;
+  attempt: number | null;
 }
 
 function slotsOf(run: FieldsDeclaration, tree: PathTree): FieldSlots {
@@ -296,6 +305,7 @@ function slotsOf(run: FieldsDeclaration, tree: PathTree): FieldSlots {
     started: optional(run.started),
     finished: optional(run.finished),
     progress: progressSlots(run.progress, tree),
+    attempt: optional(run.attempt),
   };
 }
 
@@ -355,6 +365,17 @@ export function progressIn(values: Values, slots: ProgressSlots): number | null 
 function shareOf(values: Values, slots: { done: number; total: number }): number | null {
   const [done, total] = [numberAt(values, slots.done), numberAt(values, slots.total)];
   return done === null || total === null || total <= 0 ? null : (done / total) * 100;
+}
+
+/** The most attempts that are counted. */
+const MOST_ATTEMPTS = 999_999_999;
+
+/** Null where none is declared; undefined where one is, and stands there not. One that counts from 0 is none. */
+function attemptIn(values: Values, slot: number | null): number | null | undefined {
+  if (slot === null) return null;
+  const attempt = numberAt(values, slot);
+  const isOne = Number.isInteger(attempt) && attempt !== null && attempt >= 1;
+  return isOne && attempt <= MOST_ATTEMPTS ? attempt : undefined;
 }
 
 /** From here on a number counts milliseconds: as seconds it would be the year 5138. */

@@ -32,6 +32,7 @@ export function hasPages(get: string): boolean {
 /** What of the configuration says what an API can be asked. */
 interface DeclaredTraits extends Pick<MappingDeclaration, 'states' | 'absent' | 'also'> {
   readonly id: string;
+  readonly run: { readonly attempt?: string | undefined };
   readonly probe?: string | undefined;
   readonly list?: { readonly get: string; readonly size: number } | undefined;
 }
@@ -41,7 +42,7 @@ const WAITING = 'awaiting_human_feedback';
 /** What an API can be asked that the configuration declares. */
 export function declaredTraits(
   name: string,
-  { id, states, absent, also, probe, list }: DeclaredTraits,
+  { id, run, states, absent, also, probe, list }: DeclaredTraits,
 ): SourceTraits {
   const template = idTemplateOf(id);
   return {
@@ -58,6 +59,7 @@ export function declaredTraits(
     streams: false,
     names: false,
     mayReadTwice: also !== undefined,
+    attempts: run.attempt !== undefined,
     stop: false,
   };
 }

@@ -340,6 +340,8 @@ const OCCASIONS: Record<SentEventType, string> = {
   'run.completed': 'the run completes',
   'run.failed': 'the run fails',
   'run.stopped': 'the run is stopped',
+  'run.restarted':
+    'a run that had ended lives again, with a higher `attempt`, which its source has to declare',
   'run.gone': 'the source itself confirms that the run does not exist, or rejects its id',
   'run.status_unknown':
     'the source reports a status that runwatch does not know, once per status, three an hour at most',

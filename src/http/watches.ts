@@ -143,7 +143,7 @@ export class WatchService {
       if (value?.watch === undefined)
         throw new RunwatchError('a result is missing', { code: 'internal' });
       return {
-        kind: value.kind === 'merged' ? 'merged' : 'created',
+        kind: value.kind === 'created' || value.kind === 'renewed' ? 'created' : 'merged',
         watch: value.watch,
         webhookSecret: secrets[at] ?? null,
       };

@@ -20,5 +20,6 @@ export const NOXUS_TRAITS: SourceTraits = {
   streams: true,
   names: true,
   mayReadTwice: false,
+  attempts: false,
   stop: true,
 };

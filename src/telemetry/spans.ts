@@ -1,7 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { RunwatchEvent } from '../core/event/event.ts';
 import type { RunLinks } from '../core/run/links.ts';
-import { isTerminalStatus, timeOf, type RunSnapshot } from '../core/run/snapshot.ts';
+import {
+  attemptBeganAt,
+  isTerminalStatus,
+  timeOf,
+  type RunSnapshot,
+} from '../core/run/snapshot.ts';
+import { isRestart, isSameEnd, watchedSince } from '../core/watch/attempt.ts';
 import { finishedAt, type Watch, type WatchKey } from '../core/watch/watch.ts';
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { countedReceiver, shownReceiver } from '../core/delivery/receiver.ts';
@@ -35,6 +41,11 @@ export function traceIdOf({ source, runId }: WatchKey): string {
 /** The span of a run, parent of all that happens to it. */
 function runSpanId({ source, runId }: WatchKey): string {
   return digest(['run', source, runId], SPAN_BYTES);
+}
+
+/** The span of a later attempt of a run, which is a child of that of the run. */
+function attemptSpanId({ source, runId }: WatchKey, attempt: number): string {
+  return digest(['attempt', source, runId, `${attempt}`], SPAN_BYTES);
 }
 
 /** @param from when the state began, milliseconds since the epoch */
@@ -84,9 +95,8 @@ interface TracedPoll {
 export function spansOfChange(change: TracedChange, now: number): Span[] {
   const { before, after } = change;
   const states = endedStates(before, after, now).map((state) => stateSpan(after, state));
-  return before.state === 'active' && after.state !== 'active'
-    ? [...states, runSpan(change, now)]
-    : states;
+  const isOver = before.state === 'active' && after.state !== 'active';
+  return isOver && !isSameEnd(before, after) ? [...states, runSpan(change, now)] : states;
 }
 
 /** The span of a poll; none where it yielded no events. */
@@ -131,8 +141,10 @@ interface EndedState {
 }
 
 /** The source dates the creation, start and end of a run; other changes are dated by their poll. */
-function endedStates(before: Watch, { run }: Watch, now: number): EndedState[] {
-  if (run === null || before.run?.status === run.status) return [];
+function endedStates(before: Watch, after: Watch, now: number): EndedState[] {
+  const { run } = after;
+  // Nothing shows how the earlier attempt came to its end.
+  if (run === null || before.run?.status === run.status || isRestart(before, after)) return [];
   const until = isTerminalStatus(run.status) ? (timeOf(run.finished_at) ?? now) : now;
   const left = before.run?.status ?? 'queued';
   if (left === 'queued') return statesSinceCreation(run, until);
@@ -141,7 +153,7 @@ function endedStates(before: Watch, { run }: Watch, now: number): EndedState[] {
 
 /** The states before the present one of a run that was last seen in its queue, or never. */
 function statesSinceCreation(run: RunSnapshot, until: number): EndedState[] {
-  const createdAt = timeOf(run.created_at);
+  const createdAt = timeOf(attemptBeganAt(run));
   const startedAt = timeOf(run.started_at);
   if (run.status === 'queued' || createdAt === null) return [];
   const queued = { status: 'queued', from: createdAt, until: startedAt ?? until };
@@ -183,8 +195,7 @@ function runSpan({ after, links }: TracedChange, now: number): Span {
   const { result, error } = resultOf(after);
   return {
     traceId: traceIdOf(after),
-    spanId: runSpanId(after),
-    parentId: null,
+    ...ofAttempt(after),
     name: workflowName === null ? 'RUN' : `RUN ${workflowName}`,
     kind: 'server',
     ...timesOfRun(after, now),
@@ -199,14 +210,25 @@ function runSpan({ after, links }: TracedChange, now: number): Span {
       'runwatch.workflow.id': workflowId,
       'runwatch.watch.state': after.state,
       'runwatch.polls': after.polls,
+      'runwatch.run.attempt': after.attempt,
     },
     error: error?.message ?? null,
   };
 }
 
+/** Each span of a trace has an id of its own, and so has each attempt that ends. */
+function ofAttempt(watch: Watch): Pick<Span, 'spanId' | 'parentId'> {
+  const { attempt } = watch;
+  if (attempt === null || attempt === 1) return { spanId: runSpanId(watch), parentId: null };
+  return { spanId: attemptSpanId(watch, attempt), parentId: runSpanId(watch) };
+}
+
 /** By the source's account where it gives times; else from the registration to now. */
 function timesOfRun(watch: Watch, now: number): Pick<Span, 'startedAt' | 'endedAt'> {
-  const startedAt = Math.min(timeOf(watch.run?.created_at) ?? watch.registeredAt, now);
+  const startedAt = Math.min(
+    timeOf(watch.run && attemptBeganAt(watch.run)) ?? watchedSince(watch),
+    now,
+  );
   return { startedAt, endedAt: Math.max(startedAt, finishedAt(watch) ?? now) };
 }
 

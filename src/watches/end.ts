@@ -12,7 +12,7 @@ import type { Process } from '../process.ts';
 
 /**
  * The use case behind unwatching: it cancels an active watch and removes it from the schedule. A
- * poll in flight finds the watch changed and yields no event.
+ * poll in flight finds the watch changed and yields no event. The watch of a run that has ended goes back to that end.
  * @returns false for an unknown watch
  */
 export async function endWatch(
@@ -24,7 +24,8 @@ export async function endWatch(
     if (before === null) return false;
     if (before.watch.state !== 'active') return true;
     const endedAt = now();
-    const ended = { ...before.watch, state: 'cancelled' as const, nextPollAt: null, endedAt };
+    const state = before.watch.isReopened ? ('finished' as const) : ('cancelled' as const);
+    const ended = { ...before.watch, state, isReopened: false, nextPollAt: null, endedAt };
     const after = withChangedState(before.watch, ended, endedAt);
     const samples = censoredSamples(before.watch);
     const schedule = { does: 'leave' as const };

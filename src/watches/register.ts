@@ -36,7 +36,8 @@ interface Sources {
 
 /**
  * The use case behind registration. New watches enter the schedule, existing ones get the new
- * subscriptions, and a late subscription to an ended run is notified at once. All requests for one
+ * subscriptions, and a late subscription to an ended run is notified at once. Where that run may have another
+ * attempt by now, its watch enters the schedule, too. All requests for one
  * watch are written in one atomic step, and again if another writer came first.
  * @param quota how many active watches the token of the requests may have registered; null for any number
  * @returns one result per registration, in order
@@ -52,7 +53,7 @@ export async function registerWatches(
   let open = groupByWatch(requests);
   while (open.length > 0) {
     const stored = await watches.getMany(open.map(({ key }) => key));
-    const round = open.map((group, index) => attempt(process, group, stored[index] ?? null));
+    const round = open.map((group, index) => attempt(sources, group, stored[index] ?? null));
     const changes = round.map(({ change }) => change);
     const committed = await commit(watches, changes, quota);
     const settled = round.filter((_, index) => Array.isArray(committed[index]));
@@ -101,14 +102,16 @@ function groupByWatch(requests: readonly Registration[]): RequestGroup[] {
   return [...groups.values()];
 }
 
-function attempt(process: Process, group: RequestGroup, before: StoredWatch | null) {
+function attempt(sources: Sources, group: RequestGroup, before: StoredWatch | null) {
+  const { process } = sources;
   const now = process.now();
+  const hasAttempts = sources.sourceOf(group.key.source)?.traits.attempts ?? false;
   const defaults = registerDefaults(process.config);
   const deliveries: Delivery[] = [];
   const steps: { at: number; step: Registered }[] = [];
   let watch = before?.watch ?? null;
   for (const { request, at } of group.requests) {
-    const step = register(watch, request, { now, defaults });
+    const step = register(watch, request, { now, defaults, hasAttempts });
     if (hasTooManyWebhooks(step.watch)) continue;
     const { notice } = step.watch;
     const late = notice && { id: notice.eventId, type: notice.type };

@@ -157,7 +157,8 @@ async function observeOne(process: Process, key: WatchKey): Promise<void> {
       ...UNPOLLED,
     },
   );
-  if (events.length === 0 && before.watch.trouble !== null) return;
+  const isNews = events.length > 0 || watch.state !== 'active';
+  if (!isNews && before.watch.trouble !== null) return;
   const { polls, pollHistory, lastPolledAt } = before.watch;
   const after = { ...watch, polls, pollHistory, lastPolledAt };
   const deliveries: Delivery[] = planDeliveries(after, events, after.subscriptions, {

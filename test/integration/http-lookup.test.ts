@@ -47,6 +47,7 @@ test('lookup takes a whole id of an event as prefix, however long the id of its 
     runId,
     type: 'run.failed',
     registeredAt: 0,
+    attempt: null,
     pastEnds: [],
   } as const;
   const id = watchEventId(change, () => 'mark');

@@ -43,6 +43,7 @@ function traitsOf(label: string, lists: ListTraits | null): SourceTraits {
     streams: false,
     names: false,
     mayReadTwice: false,
+    attempts: false,
     stop: false,
   };
 }

@@ -21,6 +21,7 @@ const TRAITS: SourceTraits = {
   streams: false,
   names: false,
   mayReadTwice: false,
+  attempts: false,
   stop: false,
 };
 

@@ -148,8 +148,8 @@ describe('sources of type http', () => {
       'sources.api.run.status: expected a path such as',
     ],
     [
-      { run: "{ get: '/runs/{run}', id: $.id, status: $.s, attempt: $.n }" },
-      'sources.api.run.attempt: attempts are not read yet: leave it out',
+      { run: "{ get: '/runs/{run}', id: $.id, status: $.s, attempt: n }" },
+      'sources.api.run.attempt: expected a path such as',
     ],
     [{ id: "'{owner}/'" }, 'sources.api.id: expected parts in braces between slashes'],
     [{ id: "'{run}/{run}'" }, 'sources.api.id: expected parts in braces between slashes'],

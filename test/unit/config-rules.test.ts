@@ -100,6 +100,20 @@ describe('rules of the configuration', () => {
     expect(loaded.warnings.map(formatProblem).join('\n')).toContain(expected);
   });
 
+  test('a rule that counts ends of a run has a warning, unless its source counts attempts', () => {
+    const fields = "events: [run.failed], threshold: { count: 2, within: 1h }, group_by: ['...']";
+    const http =
+      "{ type: http, base_url: 'https://ci.example', probe: /up, states: { failed: [red] }, run: " +
+      "{ get: '/{run}', id: $.id, status: $.s, attempt: $.n } }";
+    const base = BASE.replace('sources: {', `sources: { ci: ${http},`);
+    const warned = (when: string) => {
+      const loaded = load(rule(`${fields}, when: { source: ${when} }`), base);
+      expect(loaded.kind).toBe('loaded');
+      return loaded.warnings.map(formatProblem).join('\n').includes('a run ends once');
+    };
+    expect(['default', 'ci', '[ci, default]'].map(warned)).toEqual([true, false, false]);
+  });
+
   test('a digest that notifies a pager has a warning that names the cure', () => {
     const base = BASE.replace(
       '{ type: log } }',

@@ -21,6 +21,7 @@ const change = (changes: Partial<Parameters<typeof watchEventId>[0]> = {}) => ({
   runId: UUID,
   type: 'run.completed' as const,
   registeredAt: NOON,
+  attempt: null,
   pastEnds: [],
   ...changes,
 });

@@ -49,6 +49,7 @@ test('an event ends the alerts of each event type, but of those that time alone 
     'run.awaiting_human_feedback',
     'run.completed',
     'run.stopped',
+    'run.restarted',
     'run.gone',
     'run.status_unknown',
     'watch.expired',

@@ -49,6 +49,7 @@ describe('log channel', () => {
       'run.completed',
       'run.progress',
       'run.recovered',
+      'run.restarted',
       'run.resumed',
       'run.stalled',
       'run.started',

@@ -40,6 +40,7 @@ describe('the title of a message about a run', () => {
       { data: { lasted_ms: 5_400_000 } },
       'invoices is stalled at 60 % for 1 h 30 min',
     ],
+    ['run.restarted', { run: { attempt: 2 } }, 'invoices runs again, attempt 2'],
     ['run.progress', {}, 'invoices is at 60 %'],
     ['run.progress', { run: { progress: null } }, 'invoices is under way'],
     ['run.gone', { run: null }, 'invoices is gone: Noxus does not know the run any more'],

@@ -60,7 +60,7 @@ test('a URL has the parts of an id wherever the template of its source has them'
   const watch = newWatch({ source: 'gh', runId: 'acme/shop/12' });
   const url = 'https://ci.example/acme/shop/actions/runs/12';
   expect(linksOf(watch).runUrl).toBe(url);
-  const traits = declaredTraits('gh', { id, states: {} });
+  const traits = declaredTraits('gh', { id, run: {}, states: {} });
   const all: RunAddresses[] = [{ source: 'gh', templates: [run_url], places: [], traits }];
   expect(runsAt(readRunUrl(`${url}?pr=1`)!, all)).toEqual([
     { source: 'gh', runId: 'acme/shop/12' },

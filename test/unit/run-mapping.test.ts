@@ -105,6 +105,27 @@ describe('mapping answers of a declared API', () => {
     });
   });
 
+  test.each([
+    [2, 2],
+    ['3', 3],
+    [1, 1],
+  ])('an attempt that stands there as %j is %j', (run_attempt, attempt) => {
+    const declaration = { ...GITHUB, run: { ...GITHUB.run, attempt: '$.run_attempt' } };
+    const document = { id: 12, status: 'queued', run_attempt };
+    expect(runOf(declaration, document)).toMatchObject({ attempt });
+    expect(runOf(GITHUB, document)).not.toHaveProperty('attempt');
+  });
+
+  test.each([undefined, null, 0, -1, 1.5, 'first', true, '', 1e12])(
+    'an answer with %j for its attempt is invalid: attempts count from 1',
+    (run_attempt) => {
+      const declaration = { ...GITHUB, run: { ...GITHUB.run, attempt: '$.run_attempt' } };
+      expect(mapped(declaration, { id: 12, status: 'queued', run_attempt })).toEqual({
+        problem: '$.run_attempt (attempt): no whole number from 1 stands there',
+      });
+    },
+  );
+
   test('the first path with a value gives the status: null and empty texts have none', () => {
     for (const conclusion of [null, undefined, '', {}]) {
       const { status } = runOf(GITHUB, { id: 12, conclusion, status: 'in_progress' });

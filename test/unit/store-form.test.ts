@@ -12,7 +12,7 @@ import { newWatch, NOON, observeContext, snapshot, webhookTo } from '../support/
 
 /** The form of the store by its number: keys, what indexes serve, and the fields of records. */
 const FORMS: Readonly<Record<string, string>> = {
-  '9': String.raw`
+  '10': String.raw`
 key queuePrefix: {p}
 key schema: {p}:schema
 key epochs: {p}:epochs
@@ -150,14 +150,17 @@ index of event, GET /v1/events?workflow_id: {p}:events:workflow:workflow-1
 index of delivery, GET /v1/deliveries?state: {p}:deliveries:state:pending
 index of delivery, what a token for some sources may read: {p}:deliveries:source:default
 index of delivery, GET /v1/deliveries?endpoint: {p}:deliveries:endpoint:ops
-fields of a watch: acknowledged cadence changedAt doubt dwell endedAt formerWebhooks gone lastPolledAt maxDelayMs metadata missing nextPollAt notice pastEnds phases pollHistory polls profile registeredAt registeredBy run runAskedAt runId sequence source state subscriptions timeoutAt trouble unknownAt unknownStatuses unreachable waiting waits
+fields of a watch: acknowledged attempt cadence changedAt doubt dwell endedAt formerWebhooks gone isReopened lastPolledAt maxDelayMs metadata missing nextPollAt notice pastEnds phases pollHistory polls profile registeredAt registeredBy restartedAt run runAskedAt runId sequence source state subscriptions timeoutAt trouble unknownAt unknownStatuses unreachable waiting waits
 head of a watch: "         8         c         6         0         x         y         1"
 document of a watch, registeredBy: ["ci"]
-document of a watch, run: {"id":"RUN-1","workflow_id":"workflow-1","group_id":"group-1","workflow_version_id":"version-1","status":"awaiting_human_feedback","progress":40,"created_at":"2026-01-01T00:00:00.000Z","started_at":"2026-01-01T00:00:01.000Z","finished_at":"2026-01-01T00:00:02.000Z","source":"api","user_id":"user-1","conversation_id":"conversation-1"}
+document of a watch, run: {"id":"RUN-1","workflow_id":"workflow-1","group_id":"group-1","workflow_version_id":"version-1","status":"awaiting_human_feedback","progress":40,"created_at":"2026-01-01T00:00:00.000Z","started_at":"2026-01-01T00:00:01.000Z","finished_at":"2026-01-01T00:00:02.000Z","source":"api","user_id":"user-1","conversation_id":"conversation-1","source_status":"busy","attempt":35}
 document of a watch, subscriptions: [{"kind":"webhook","receiver":"https://example.com/…#19f1352238b915338c91b6a9fdd2dd4b@default","sealed":"v1.…","events":["run.failed"],"registeredBy":["ci"]}]
 document of a watch, formerWebhooks: [{"kind":"webhook","receiver":"https://example.com/…#815d893c70891e4e22038191822f55e7@default","sealed":"v1.…"}]
 document of a watch, sequence: 7
+document of a watch, attempt: 35
+document of a watch, restartedAt: 36
 document of a watch, pastEnds: ["run.failed"]
+document of a watch, isReopened: true
 document of a watch, profile: "urgent"
 document of a watch, maxDelayMs: 11
 document of a watch, registeredAt: 1767225600000
@@ -197,6 +200,8 @@ const watch: Watch = newWatch({
     source: 'api',
     user_id: 'user-1',
     conversation_id: 'conversation-1',
+    source_status: 'busy',
+    attempt: 35,
   }),
   changedAt: NOON + 3,
   acknowledged: { by: 'ada', comment: 'mine', at: NOON + 4, until: NOON + 5 },
@@ -207,7 +212,10 @@ const watch: Watch = newWatch({
   ],
   formerWebhooks: [webhookTo('https://example.com/old')],
   sequence: 7,
+  attempt: 35,
+  restartedAt: NOON + 36,
   pastEnds: ['run.failed'],
+  isReopened: true,
   polls: 8,
   pollHistory: recordPoll(
     NO_POLLS,

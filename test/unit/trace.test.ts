@@ -81,6 +81,29 @@ test.each<[string, Partial<Watch>, Partial<Watch>, unknown[]]>([
   expect(spans(before, after)).toEqual(expected);
 });
 
+test('each attempt that ends has a span, a later one below that of the run; going back to an end has none', () => {
+  const first = { run: ended('failed'), attempt: 1, isReopened: true };
+  const again = newWatch({ ...first, state: 'finished', isReopened: false });
+  expect(spansOfChange({ before: newWatch(first), after: again, links }, NOON)).toEqual([]);
+  const going = { ...run('running', { started_at: at(20) }), attempt: 2 };
+  const before = newWatch({ attempt: 2, restartedAt: NOON + 20_000, run: going });
+  const over = { ...going, status: 'completed', finished_at: at(30) };
+  const after = { ...before, run: over, state: 'finished' as const };
+  const [root] = spansOfChange(
+    { before: newWatch({ run: run('running') }), after: again, links },
+    NOON,
+  ).slice(-1);
+  const [span] = spansOfChange({ before, after, links }, NOON + 31_000).slice(-1);
+  expect(span).toMatchObject({
+    parentId: root?.spanId,
+    traceId: root?.traceId,
+    startedAt: NOON + 20_000,
+    endedAt: NOON + 30_000,
+    attributes: { 'runwatch.run.attempt': 2 },
+  });
+  expect(root).toMatchObject({ parentId: null });
+});
+
 const gone = { code: 'not_found' as const, message: 'Noxus has no such run', since: NOON };
 
 test.each<[Partial<Watch>, string | null, string | null]>([

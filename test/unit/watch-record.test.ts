@@ -38,9 +38,17 @@ const VALUES = {
   observed: time.map(isoTime),
 } satisfies Record<RunFieldKind, fc.Arbitrary<unknown>>;
 
-const run = fc.record(
+const given = fc.record(
   Object.fromEntries(RUN_FIELD_NAMES.map((name) => [name, VALUES[RUN_FIELDS[name].kind]])),
 ) as fc.Arbitrary<unknown> as fc.Arbitrary<RunSnapshot>;
+
+/** With what only declared sources give. */
+const declared = fc.record(
+  { source_status: text, attempt: fc.integer({ min: 1 }) },
+  { requiredKeys: [] },
+);
+
+const run = fc.tuple(given, declared).map(([one, more]): RunSnapshot => Object.assign(one, more));
 
 const webhook = fc.record(
   {
@@ -80,7 +88,10 @@ const watches: fc.Arbitrary<Watch> = fc.record({
   subscriptions: fc.array(subscription),
   formerWebhooks: fc.array(webhook),
   sequence: fc.nat(),
+  attempt: fc.option(fc.integer({ min: 1 })),
+  restartedAt: timeOrNull,
   pastEnds: fc.array(fc.constantFrom(...EVENT_TYPES), { maxLength: 2 }),
+  isReopened: fc.boolean(),
   polls: fc.nat(),
   pollHistory: fc.nat(130).map(historyOf),
   profile: fc.constantFrom(...PROFILES),

@@ -21,7 +21,7 @@ function failureOf(runId: string, source = 'default'): SentEvent {
     data: { run_id: runId, watch: { source, metadata: {} } },
   });
   const id = watchEventId(
-    { source, runId, type: 'run.failed', registeredAt: NOON, pastEnds: [] },
+    { source, runId, type: 'run.failed', registeredAt: NOON, attempt: null, pastEnds: [] },
     newMark,
   );
   return { ...event, id };

@@ -36,7 +36,7 @@ const twoWatches: fc.Arbitrary<[WatchKey, WatchKey]> = fc
   ]);
 
 const eventIdOf = (watch: WatchKey, type: EventType = 'run.failed') =>
-  watchEventId({ ...watch, type, registeredAt: NOON, pastEnds: [] }, newMark);
+  watchEventId({ ...watch, type, registeredAt: NOON, attempt: null, pastEnds: [] }, newMark);
 
 describe('the form of ids', () => {
   test.each(ODD_IDS)('%j is an id', (id) => {

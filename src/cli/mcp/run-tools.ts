@@ -6,7 +6,6 @@ import {
   type EventView,
   type WatchView,
 } from '../../client/client.ts';
-import { isTerminalStatus } from '../../core/run/snapshot.ts';
 import { formatDuration, parseDuration } from '../../core/time.ts';
 import { usageError } from '../exit.ts';
 import { answer, answerInWords, argumentsOf, attempt, READS, type Serving } from './answers.ts';
@@ -123,9 +122,9 @@ async function watchOf(given: RunArguments, serving: Serving): Promise<WatchView
   return readWatch(await runOf(given, serving), serving.client);
 }
 
+/** A watch that is active although its run has ended is polled for another attempt. */
 function isSettled({ state, run }: WatchView): boolean {
-  if (state !== 'active') return true;
-  return run !== null && (isTerminalStatus(run.status) || run.status === 'awaiting_human_feedback');
+  return state !== 'active' || run?.status === 'awaiting_human_feedback';
 }
 
 function waitMs(timeout: string | undefined): number {

@@ -235,7 +235,10 @@ function timesText(run: WatchView['run']): string[] {
     ['started', run?.started_at],
     ['finished', run?.finished_at],
   ].filter(([, at]) => at);
-  return times.length === 0 ? [] : [`${times.map((pair) => pair.join(' ')).join(', ')}.`];
+  const attempt = run?.attempt === undefined ? [] : [`Attempt ${run.attempt} of the run.`];
+  return times.length === 0
+    ? attempt
+    : [...attempt, `${times.map((pair) => pair.join(' ')).join(', ')}.`];
 }
 
 function acknowledgedText({ acknowledged }: Pick<WatchView, 'acknowledged'>): string[] {

@@ -148,6 +148,7 @@ function runFields(
     ...(run.source_status === undefined
       ? []
       : [["the source's word", plain(run.source_status)] as const]),
+    ...(run.attempt === undefined ? [] : [['attempt', String(run.attempt)] as const]),
     ...OWN_ROWS.flatMap((field): Field[] => {
       const value = run[field];
       return value === null ? [] : [[RUN_FIELDS[field].label, fieldText(field, value, now)]];

@@ -1,5 +1,6 @@
 import type { RunwatchEvent } from '../event/event.ts';
-import type { RunSnapshot } from '../run/snapshot.ts';
+import { attemptBeganAt, type RunSnapshot } from '../run/snapshot.ts';
+import { isRestart } from '../watch/attempt.ts';
 import { watchId, type ChangedWatch, type Watch } from '../watch/watch.ts';
 import { meets, roleOf, workflowOf, type AlertEvent, type AlertedRun, type Rule } from './rule.ts';
 
@@ -147,18 +148,17 @@ export class RuleBook {
     return { kind: 'event', event, rules: rules.map(({ name }) => name) };
   }
 
-  /** The deadlines of a watch that a change sets: when its run was first seen, or started. */
+  /** The deadlines of a watch that a change sets: when its run was first seen, or started, or began anew. */
   deadlinesOf(before: Watch | null, after: Watch, usual: UsualDuration): AlertEntry | null {
     const { run } = after;
-    const earlier = before?.run ?? null;
+    // Each attempt has deadlines of its own.
+    const earlier = before === null || isRestart(before, after) ? null : before.run;
     const isNew =
       run?.created_at !== earlier?.created_at || run?.started_at !== earlier?.started_at;
     if (!isNew || run === null || after.state !== 'active') return null;
     const deadlines = this.withDeadline.meeting(watchEvent(after)).flatMap((rule) => {
-      const { condition } = rule;
-      if (condition.kind !== 'deadline') return [];
-      const from = run[condition.reference];
-      if (from === null || earlier?.[condition.reference] === from) return [];
+      const from = beginningOf(rule, run);
+      if (from === null || beginningOf(rule, earlier) === from) return [];
       return [{ rule: rule.name, at: deadlineOf(rule, after, usual) }];
     });
     return deadlines.length === 0 ? null : { kind: 'deadlines', watch: watchId(after), deadlines };
@@ -178,12 +178,16 @@ export function deadlineOf(
   { source, run }: Pick<Watch, 'source' | 'run'>,
   usual: UsualDuration,
 ): number | null {
-  const { condition } = rule;
-  if (condition.kind !== 'deadline') return null;
-  const from = run?.[condition.reference] ?? null;
+  const from = beginningOf(rule, run);
   if (run === null || from === null) return null;
   const ms = limitMs(rule, { source, workflowId: run.workflow_id }, usual);
   return ms === null ? null : Date.parse(from) + ms;
+}
+
+/** When the deadline of a rule begins: with the present attempt of a run, of which the first alone has `created_at`. */
+export function beginningOf({ condition }: Rule, run: RunSnapshot | null): string | null {
+  if (condition.kind !== 'deadline' || run === null) return null;
+  return condition.reference === 'created_at' ? attemptBeganAt(run) : run.started_at;
 }
 
 /** A run as rules see it, without an event. */

@@ -131,7 +131,7 @@ export type Role = 'match' | 'resolve' | 'sample';
 export function roleOf(rule: Rule, type: string): Role | null {
   const { condition } = rule;
   if (condition.kind === 'absent') return roleOfAwaited(condition.event, type);
-  if (condition.kind === 'deadline') return isFinal(type) ? 'resolve' : null;
+  if (condition.kind === 'deadline') return endsWait(type) ? 'resolve' : null;
   if (ruleWants(rule.events, type)) return 'match';
   if (condition.kind === 'each') return ruleWants(rule.resolve.events, type) ? 'resolve' : null;
   const isOfRuns = condition.kind === 'consecutive' || condition.kind === 'rate';
@@ -144,10 +144,15 @@ function roleOfAwaited(awaited: string, type: string): Role | null {
   return type.startsWith('run.') ? 'sample' : null;
 }
 
-/** Events after which none follows in the life of a run. */
+/** A deadline is one of an attempt: another one has another, and shows that the attempt before has ended. */
+function endsWait(type: string): boolean {
+  return isFinal(type) || type === 'run.restarted';
+}
+
+/** Events after which none follows in the life of a run, or of an attempt of it. */
 const FINAL_EVENTS: readonly string[] = [...ENDS, 'run.gone', 'watch.expired'];
 
-/** Whether none follows in the life of a run: such an event ends the wait of a deadline. */
+/** Whether none follows in the life of a run, or of an attempt of it: such an event ends the wait of a deadline. */
 export function isFinal(type: string): boolean {
   return FINAL_EVENTS.includes(type);
 }

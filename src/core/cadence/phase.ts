@@ -1,11 +1,13 @@
 import {
+  attemptBeganAt,
   isAwaiting,
   isTerminalStatus,
   timeOf,
   workBegan,
   type RunSnapshot,
 } from '../run/snapshot.ts';
-import type { ChangedWatch, Phase, Watch } from '../watch/watch.ts';
+import { isRestart, isSameEnd, watchedSince } from '../watch/attempt.ts';
+import { finishedAt, type ChangedWatch, type Phase, type Watch } from '../watch/watch.ts';
 
 /** How long a second of a phase's clock lasts by default, ms. */
 export const SECOND_MS = 1_000;
@@ -95,7 +97,7 @@ function reportedBeginning(
   previous: RunSnapshot | null,
   run: RunSnapshot,
 ): number | null {
-  if (state === 'queued') return previous === null ? timeOf(run.created_at) : null;
+  if (state === 'queued') return previous === null ? timeOf(attemptBeganAt(run)) : null;
   if (state !== 'running/0') return null;
   if (previous === null) return workBegan(run);
   const isStarted = previous.status === 'queued' && run.started_at !== null;
@@ -123,6 +125,8 @@ interface End {
  * time to it from each phase on. Empty where the run is still in its phase.
  */
 export function durationSamples(before: Watch, after: Watch, now: number): DurationSample[] {
+  // Nothing shows when the earlier attempt ended, or ends the run again.
+  if (isRestart(before, after)) return censoredSamples(before);
   const [previous, run] = [before.run, after.run];
   if (previous !== null && run !== null && isMajorTransition(previous, run)) {
     const end = { at: transitionAt(previous, run, now), ended: true };
@@ -146,9 +150,9 @@ export function censoredSamples(watch: Watch): DurationSample[] {
  */
 function transitionAt(previous: RunSnapshot, run: RunSnapshot, now: number): number {
   const lastPollAt = Date.parse(previous.observed_at);
-  const finishedAt = isTerminalStatus(run.status) ? run.finished_at : null;
-  if (finishedAt === null) return (lastPollAt + now) / 2;
-  return Math.min(Math.max(Date.parse(finishedAt), lastPollAt), now);
+  const givenAt = isTerminalStatus(run.status) ? run.finished_at : null;
+  if (givenAt === null) return (lastPollAt + now) / 2;
+  return Math.min(Math.max(Date.parse(givenAt), lastPollAt), now);
 }
 
 /** The dwell time of the present phase, in plain seconds. */
@@ -253,24 +257,25 @@ interface WatchedRun extends WorkflowKey {
  */
 export function watchedRun({ before, after }: ChangedWatch): WatchedRun | null {
   const { run, endedAt } = after;
-  if (
-    run === null ||
-    run.workflow_id === null ||
-    endedAt === null ||
-    before?.watch.state !== 'active'
-  )
-    return null;
+  if (run === null || run.workflow_id === null || endedAt === null || before === null) return null;
+  if (before.watch.state !== 'active' || isSameEnd(before.watch, after)) return null;
   const ended = after.state === 'finished';
-  const endMs = ended && run.finished_at !== null ? Date.parse(run.finished_at) : endedAt;
-  if (after.state === 'gone' || after.registeredAt >= endMs) return null;
-  const createdMs = Math.min(Date.parse(run.created_at ?? run.observed_at), endMs);
+  const watchedFrom = watchedSince(after);
+  const endMs = finishedAt(after) ?? endedAt;
+  if (after.state === 'gone' || watchedFrom >= endMs) return null;
+  const createdMs = Math.min(Date.parse(attemptBeganAt(run) ?? run.observed_at), endMs);
   const ageS = (at: number) => Math.max(0, at - createdMs) / SECOND_MS;
   return {
     source: after.source,
     workflowId: run.workflow_id,
-    duration: { fromS: ageS(after.registeredAt), toS: ageS(endMs), ended },
-    polled: ended
-      ? { requests: after.polls, delayS: Math.max(0, endedAt - endMs) / SECOND_MS }
-      : null,
+    duration: { fromS: ageS(watchedFrom), toS: ageS(endMs), ended },
+    polled: ended ? polledEnd(after, endedAt - endMs) : null,
   };
+}
+
+/** The requests for an attempt that another one preceded are not counted by themselves. */
+function polledEnd({ polls, restartedAt }: Watch, delayMs: number): WatchedRun['polled'] {
+  return restartedAt === null
+    ? { requests: polls, delayS: Math.max(0, delayMs) / SECOND_MS }
+    : null;
 }

@@ -12,6 +12,7 @@ export const EVENT_TYPES = [
   'run.completed',
   'run.failed',
   'run.stopped',
+  'run.restarted',
   'run.gone',
   'run.status_unknown',
   'watch.expired',

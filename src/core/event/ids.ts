@@ -25,13 +25,15 @@ export function newName(draw: Draw): string {
 interface WatchChangeIdentity extends WatchKey {
   type: EventType;
   registeredAt: number;
-  /** Terminal event types that the watch has already had. */
+  /** The attempt of the run; null where its source counts none. */
+  attempt: number | null;
+  /** Terminal event types that this attempt has already had. */
   pastEnds: readonly EventType[];
 }
 
 /**
- * The id of an event of a watch. The run alone determines the id of its terminal event, so that it
- * is the same after a store lost the event. The registration determines the id of an expiry. Every
+ * The id of an event of a watch. The run and its attempt alone determine the id of a terminal event, so that
+ * it is the same after a store lost the event. The registration determines the id of an expiry. Every
  * other change may happen more than once, so its id has a mark.
  */
 export function watchEventId(change: WatchChangeIdentity, newMark: NewMark): string {
@@ -39,9 +41,11 @@ export function watchEventId(change: WatchChangeIdentity, newMark: NewMark): str
 }
 
 function changePart(change: WatchChangeIdentity, newMark: NewMark): string {
-  const { type, registeredAt, pastEnds } = change;
+  const { type, registeredAt, pastEnds, attempt } = change;
   if (type === 'watch.expired') return `expired${registeredAt.toString(36)}`;
-  return isTerminalEvent(type) && !pastEnds.includes(type) ? type.slice('run.'.length) : newMark();
+  if (!isTerminalEvent(type) || pastEnds.includes(type)) return newMark();
+  // Most runs have one attempt, and their ids none.
+  return type.slice('run.'.length) + (attempt === null || attempt === 1 ? '' : attempt);
 }
 
 /** The id of a system event. */

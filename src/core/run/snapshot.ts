@@ -69,6 +69,8 @@ export type RunSnapshot = {
 } & {
   /** What the source itself calls the status: of sources of type http alone, and only a word that they declare. */
   source_status?: string | undefined;
+  /** Which attempt of the run this is, counted from 1: only of sources of type http that declare it. */
+  attempt?: number | undefined;
 };
 
 export type RunFieldName = keyof Fields;
@@ -108,7 +110,7 @@ export function isAwaiting(status: string): boolean {
   return status.startsWith('awaiting_');
 }
 
-/** Terminal runs never change again, so polling them is pointless. */
+/** Terminal runs never change again, so polling them is pointless; another attempt is like another run. */
 export function isTerminalStatus(status: string): status is TerminalStatus {
   return status === 'completed' || status === 'failed' || status === 'stopped';
 }
@@ -181,11 +183,19 @@ export function timeOf(text: string | null | undefined): number | null {
 }
 
 /** By which a source says when a run began to work. */
-export type WorkTimes = Pick<RunSnapshot, 'created_at' | 'started_at'>;
+export type WorkTimes = Pick<RunSnapshot, 'created_at' | 'started_at' | 'attempt'>;
+
+/**
+ * When the present attempt of a run came to be. Only the first one did so with the run; of a later one no source
+ * says more than its start.
+ */
+export function attemptBeganAt({ started_at, created_at, attempt = 1 }: WorkTimes) {
+  return attempt > 1 ? started_at : created_at;
+}
 
 /** When a run began to work: `started_at`, else `created_at` as an estimate. Null with neither. */
-export function workBeganAt({ started_at: started, created_at: created }: WorkTimes) {
-  return started ?? created;
+export function workBeganAt(run: WorkTimes) {
+  return run.started_at ?? attemptBeganAt(run);
 }
 
 /** {@link workBeganAt} as milliseconds since the epoch. */

@@ -8,6 +8,7 @@ import {
 import { watchEventId, type NewMark } from '../event/ids.ts';
 import type { LinksOf } from './links.ts';
 import type { RunNodes } from './nodes.ts';
+import { watchedSince } from '../watch/attempt.ts';
 import type { Watch } from '../watch/watch.ts';
 import { isAwaiting, isKnownStatus, isTerminalStatus, type RunSnapshot } from './snapshot.ts';
 
@@ -100,11 +101,12 @@ export function buildEvent(
   { type, details }: EventDraft,
   sequence: number,
 ): RunwatchEvent {
-  const { source, runId, metadata, registeredAt, pastEnds } = before;
+  const { source, runId, metadata, registeredAt } = before;
+  const { attempt, pastEnds } = after;
   const links = linksOf(after);
   const finishedAt = after.run?.finished_at ?? null;
   return {
-    id: watchEventId({ source, runId, type, registeredAt, pastEnds }, newMark),
+    id: watchEventId({ source, runId, type, registeredAt, attempt, pastEnds }, newMark),
     type,
     timestamp: (isTerminalEvent(type) ? finishedAt : null) ?? isoTime(now),
     data: {
@@ -114,7 +116,7 @@ export function buildEvent(
       nodes,
       sequence,
       detected_at: isoTime(now),
-      detection_delay_ms: detectionDelay(finishedAt, registeredAt, now),
+      detection_delay_ms: detectionDelay(finishedAt, watchedSince(after), now),
       workflow_name: links.workflowName,
       run_url: links.runUrl,
       watch_url: links.watchUrl,
@@ -124,12 +126,12 @@ export function buildEvent(
   };
 }
 
-/** Null where there was nothing to detect: a run that ended before it was watched. */
+/** Null where there was nothing to detect: a run, or an attempt of it, that ended before it was watched. */
 function detectionDelay(
   finishedAt: string | null,
-  registeredAt: number,
+  watchedSinceMs: number,
   now: number,
 ): number | null {
   const ended = finishedAt === null ? NaN : Date.parse(finishedAt);
-  return ended >= registeredAt ? Math.max(0, now - ended) : null;
+  return ended >= watchedSinceMs ? Math.max(0, now - ended) : null;
 }

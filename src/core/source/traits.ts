@@ -41,6 +41,8 @@ export interface SourceTraits {
   readonly names: boolean;
   /** Whether a read of a run may take a second request. Its permit is taken with that of the first. */
   readonly mayReadTwice: boolean;
+  /** Whether it counts the attempts of a run, which may live again after its end. */
+  readonly attempts: boolean;
   /** Whether a run can be stopped. */
   readonly stop: boolean;
 }

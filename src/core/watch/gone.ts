@@ -22,7 +22,7 @@ export function runMissing(
   const count = (watch.missing?.count ?? 0) + 1;
   const isProved = answeredSince(since, answeredAt);
   if (isProved && count > GONE_CONFIRMATIONS && now >= since + policy.goneAfterMs) {
-    return runGone({ ...said, since });
+    return watch.isReopened ? noOtherAttempt(now) : runGone({ ...said, since });
   }
   const stepMs = closedFor !== null ? 0 : policy.goneAfterMs / GONE_CONFIRMATIONS;
   return {
@@ -36,6 +36,12 @@ export function runMissing(
 /** Whether the source has answered for any run since then. */
 export function answeredSince(since: number, answeredAt: number | null): boolean {
   return answeredAt !== null && answeredAt > since;
+}
+
+/** Its source has deleted the run since its end. */
+function noOtherAttempt(now: number): ObservationDraft {
+  const changes = { state: 'finished' as const, missing: null, trouble: null };
+  return { changes, news: [], nextPollAt: now };
 }
 
 function runGone(gone: Missing): ObservationDraft {

@@ -1,7 +1,7 @@
 import { troubleDelay, nextPoll } from '../cadence/cadence.ts';
 import { type DurationSample, phasesAfter, durationSamples } from '../cadence/phase.ts';
 import { type Phase, inForce, withChangedState, withChanges, type Watch } from './watch.ts';
-import { isTerminalEvent, type RunwatchEvent, isoTime } from '../event/event.ts';
+import { isTerminalEvent, type EventDraft, type RunwatchEvent, isoTime } from '../event/event.ts';
 import { streamedDelay } from '../feed/stream-trust.ts';
 import {
   type PollResult,
@@ -12,6 +12,7 @@ import {
   type RunSnapshot,
 } from '../run/snapshot.ts';
 import { buildEvent, diffRun, mayReport, withReported } from '../run/transition.ts';
+import { attemptShown } from './attempt.ts';
 import type { ObservationDraft, ObserveContext } from './observation.ts';
 import { recordPoll, type RecentPoll } from './poll-history.ts';
 import { answeredSince, runMissing } from './gone.ts';
@@ -55,9 +56,10 @@ export function observe(watch: Watch, result: PollResult, context: ObserveContex
   const found = withChanges(watch, finding.changes);
   // In an outage of its source the run may have ended in time: that is seen after it.
   const isOver = context.now >= watch.timeoutAt && context.closedFor !== 'unreachable';
-  const expired = found.state === 'active' && isOver;
+  const state = found.state === 'active' && isOver ? stateAtTimeout(found) : found.state;
+  const expired = state === 'expired';
   const polled = withChanges(found, {
-    state: expired ? 'expired' : found.state,
+    state,
     polls: watch.polls + 1,
     pollHistory: recordPoll(watch.pollHistory, pollOf(result, context), watch.registeredAt),
     lastPolledAt: context.now,
@@ -75,6 +77,11 @@ export function observe(watch: Watch, result: PollResult, context: ObserveContex
     isDoubtful: finding.isDoubtful ?? false,
     agreement: finding.isContradiction === true ? 'contradicted' : agreementOf(watch, seen),
   };
+}
+
+/** A run of which no other attempt was seen in time has ended, as before. */
+function stateAtTimeout(watch: Watch): Watch['state'] {
+  return watch.isReopened ? 'finished' : 'expired';
 }
 
 function agreementOf({ run: before, doubt }: Watch, { run: after }: Watch): 'agreed' | null {
@@ -150,7 +157,7 @@ function settle(watch: Watch, events: RunwatchEvent[], nextPollAt: number, now: 
     pastEnds: endsAfter(watch, events),
     notice: noticeAfter(watch, events),
     waiting: reminded(watch.waiting, events),
-    ...(ended && { waits: null, doubt: null }),
+    ...(ended && { waits: null, doubt: null, isReopened: false }),
     endedAt: ended ? now : null,
     nextPollAt: ended ? null : Math.round(Math.min(nextPollAt, Math.max(watch.timeoutAt, now))),
   });
@@ -164,9 +171,10 @@ function endsAfter({ pastEnds }: Watch, events: RunwatchEvent[]): Watch['pastEnd
 /** The event for late subscribers: the run's end or its wait for a human; they get nothing else. */
 function noticeAfter(watch: Watch, events: RunwatchEvent[]): Watch['notice'] {
   if (watch.state === 'finished' || watch.state === 'gone') {
-    const last = events.at(-1);
+    const last = events.findLast(({ type }) => isTerminalEvent(type) || type === 'run.gone');
     return last ? { eventId: last.id, type: last.type } : watch.notice;
   }
+  if (watch.isReopened) return watch.notice;
   if (!isAwaiting(watch.run?.status ?? '')) return null;
   const entered = events.find(isEntry);
   return entered ? { eventId: entered.id, type: entered.type } : watch.notice;
@@ -218,10 +226,83 @@ function silenceOf({ trouble }: Watch, now: number, lagMs: number) {
 
 /** The observation for a poll that returned the run. */
 function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): ObservationDraft {
+  switch (attemptShown(watch, run)) {
+    case 'earlier':
+      return runOutOfDate(watch, context);
+    case 'later':
+      return runRestarted(watch, run, context);
+    case 'same':
+      return watch.isReopened
+        ? endSeenAgain(watch, run, context)
+        : attemptSeen(watch, run, context);
+  }
+}
+
+function attemptSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): ObservationDraft {
   const judged = judgePoll(watch, run, context);
   return judged.is === 'doubted'
     ? runDoubted(watch, judged)
     : runCounted(watch, run, { ...context, judged });
+}
+
+/** The answer is older than what is known: it says nothing. It is asked for again, less and less often. */
+function runOutOfDate(watch: Watch, { now, policy }: ObserveContext): ObservationDraft {
+  const { minIntervalMs, maxIntervalMs } = policy;
+  const intervalMs = Math.max(minIntervalMs, Math.min(2 * watch.cadence.intervalMs, maxIntervalMs));
+  return {
+    changes: { ...ANSWERED, cadence: { intervalMs, failures: 0 } },
+    news: recoveredFrom(watch),
+    nextPollAt: now + intervalMs,
+  };
+}
+
+/** Another attempt begins as a run does that was never seen; only what it leaves is known. */
+function runRestarted(watch: Watch, run: RunSnapshot, context: ObserveContext): ObservationDraft {
+  const begun = withChanges(watch, {
+    run: null,
+    runAskedAt: null,
+    acknowledged: null,
+    waiting: null,
+    waits: null,
+    doubt: null,
+    phases: [],
+  });
+  const judged: CountedPoll = { is: 'counted', disagreesWith: null, doubt: null };
+  const draft = runCounted(begun, run, { ...context, judged, isRestart: true });
+  const { attempt = null } = run;
+  return {
+    ...draft,
+    changes: {
+      ...draft.changes,
+      attempt,
+      restartedAt: context.now,
+      pastEnds: [],
+      isReopened: false,
+    },
+  };
+}
+
+/** No other attempt has begun. What was known of the end remains, also where an answer is from before it. */
+function endSeenAgain(watch: Watch, run: RunSnapshot, context: ObserveContext): ObservationDraft {
+  if (!isTerminalStatus(run.status)) return runOutOfDate(watch, context);
+  const { attempt } = run;
+  return {
+    changes: {
+      ...ANSWERED,
+      run:
+        watch.run === null || attempt === undefined
+          ? (watch.run ?? run)
+          : { ...watch.run, attempt },
+      attempt: attempt ?? watch.attempt,
+      state: 'finished',
+    },
+    news: recoveredFrom(watch),
+    nextPollAt: context.now,
+  };
+}
+
+function recoveredFrom({ unreachable }: Watch): EventDraft[] {
+  return unreachable ? [{ type: 'watch.recovered' }] : [];
 }
 
 type CountedPoll = Extract<Judgement, { is: 'counted' }>;
@@ -229,9 +310,9 @@ type CountedPoll = Extract<Judgement, { is: 'counted' }>;
 function runCounted(
   watch: Watch,
   run: RunSnapshot,
-  context: ObserveContext & { judged: CountedPoll },
+  context: ObserveContext & { judged: CountedPoll; isRestart?: boolean },
 ): ObservationDraft {
-  const { now, policy, beganAt, judged } = context;
+  const { now, policy, beganAt, judged, isRestart = false } = context;
   const { disagreesWith, doubt } = judged;
   const types = diffRun(watch.run, run, (status) => mayReport(watch, status, now));
   const entry = followWaits(watch, run, { ...context, disagreesWith, types });
@@ -256,6 +337,7 @@ function runCounted(
   return {
     changes: {
       run,
+      attempt: run.attempt ?? watch.attempt,
       runAskedAt: beganAt,
       state: isTerminalStatus(run.status) ? 'finished' : 'active',
       ...ANSWERED,
@@ -269,8 +351,9 @@ function runCounted(
       cadence: { intervalMs, failures: 0 },
     },
     news: [
-      ...(watch.unreachable ? [{ type: 'watch.recovered' as const }] : []),
+      ...recoveredFrom(watch),
       ...dwelling.recovered,
+      ...(isRestart ? [{ type: 'run.restarted' as const }] : []),
       ...entry.types.map((type) => ({ type, details: waitEnded(watch.waiting, type, now) })),
       ...dueReminders(waiting, reminders, now),
       ...dwelling.stalled,
@@ -322,7 +405,7 @@ function runDoubted(
       doubt,
       cadence: { ...watch.cadence, failures: 0 },
     },
-    news: watch.unreachable ? [{ type: 'watch.recovered' }] : [],
+    news: recoveredFrom(watch),
     nextPollAt: againAt,
     isContradiction,
   };

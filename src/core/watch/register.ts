@@ -1,3 +1,4 @@
+import { reopened } from './attempt.ts';
 import { NO_POLLS } from './poll-history.ts';
 import {
   formerWebhooks,
@@ -46,8 +47,11 @@ export interface Registration extends WatchKey {
 /** A watch after a registration. */
 export interface Registered {
   watch: Watch;
-  /** `renewed`: the watch was cancelled, expired or gone, and starts again. */
-  kind: 'created' | 'renewed' | 'merged';
+  /**
+   * `renewed`: the watch was cancelled, expired or gone, and starts again. `reopened`: its run has ended, and
+   * is polled for another attempt.
+   */
+  kind: 'created' | 'renewed' | 'reopened' | 'merged';
   /** Subscriptions that the watch did not have before. */
   added: Subscription[];
   /** The longest accepted time from now to its next poll, ms; infinite for an ended watch. */
@@ -70,6 +74,8 @@ const RENEWED: ReadonlySet<WatchState> = new Set(['cancelled', 'expired', 'gone'
 interface RegisterContext {
   now: number;
   defaults: RegisterDefaults;
+  /** Whether a run of the source may live again after its end, since the source counts attempts. @default false */
+  hasAttempts?: boolean;
 }
 
 /** No user stopped the watch of a run that was gone, so its subscriptions continue. */
@@ -100,30 +106,44 @@ function withTokensOf(before: Subscription | undefined, after: Subscription): Su
 }
 
 /** What a renewed watch keeps of its past. */
-type Past = Pick<Watch, 'sequence' | 'pastEnds' | 'subscriptions' | 'formerWebhooks'>;
+type Past = Pick<Watch, 'sequence' | 'attempt' | 'pastEnds' | 'subscriptions' | 'formerWebhooks'>;
 
-const NO_PAST: Past = { sequence: 0, pastEnds: [], subscriptions: [], formerWebhooks: [] };
+const NO_PAST: Past = {
+  sequence: 0,
+  attempt: null,
+  pastEnds: [],
+  subscriptions: [],
+  formerWebhooks: [],
+};
 
 /** True where a registration would exceed the number of webhooks of a watch. */
 export function hasTooManyWebhooks({ subscriptions }: Watch): boolean {
   return subscriptions.filter(({ kind }) => kind === 'webhook').length > MAX_WEBHOOKS;
 }
 
-/** The watch after a registration. An active watch takes in the new subscriptions. */
+/**
+ * The watch after a registration. An active watch takes in the new subscriptions, and so does that of an ended
+ * run. It is polled again where the run may have another attempt by now.
+ */
 export function register(
   existing: Watch | null,
   request: Registration,
   context: RegisterContext,
 ): Registered {
-  const begins = existing === null || RENEWED.has(existing.state);
-  return begins
-    ? {
-        watch: newWatch(withEarlier(existing, request), existing ?? NO_PAST, context),
-        kind: existing === null ? 'created' : 'renewed',
-        added: request.subscriptions,
-        dueWithinMs: 0,
-      }
-    : { ...merge(existing, request, context.now), kind: 'merged' };
+  if (existing === null || RENEWED.has(existing.state)) {
+    return {
+      watch: newWatch(withEarlier(existing, request), existing ?? NO_PAST, context),
+      kind: existing === null ? 'created' : 'renewed',
+      added: request.subscriptions,
+      dueWithinMs: 0,
+    };
+  }
+  const merged = merge(existing, request, context.now);
+  if (existing.state !== 'finished' || context.hasAttempts !== true)
+    return { ...merged, kind: 'merged' };
+  const timeoutMs = request.timeoutMs ?? context.defaults.timeoutMs;
+  const watch = reopened(merged.watch, { ...context, timeoutMs });
+  return { ...merged, watch, kind: 'reopened', dueWithinMs: 0 };
 }
 
 function newWatch(request: Registration, past: Past, { now, defaults }: RegisterContext): Watch {
@@ -140,7 +160,10 @@ function newWatch(request: Registration, past: Past, { now, defaults }: Register
     subscriptions: request.subscriptions,
     formerWebhooks: formerWebhooks(past, request.subscriptions),
     sequence: past.sequence,
+    attempt: past.attempt,
+    restartedAt: null,
     pastEnds: past.pastEnds,
+    isReopened: false,
     polls: 0,
     pollHistory: NO_POLLS,
     profile: request.profile ?? defaults.profile,

@@ -5,6 +5,7 @@ import {
   workBegan,
   type RunSnapshot,
 } from '../run/snapshot.ts';
+import { isSameEnd, watchedSince } from './attempt.ts';
 import type { ChangedWatch, Watch } from './watch.ts';
 
 /** Bins for each doubling: a time is known within a fifth. */
@@ -86,21 +87,23 @@ export interface EndedRun {
 export function endedRun({ before, after }: ChangedWatch): EndedRun | null {
   const { run, endedAt, state } = after;
   if (!run?.workflow_id || endedAt === null || before?.watch.state !== 'active') return null;
+  if (isSameEnd(before.watch, after)) return null;
   if (state !== 'finished' || !isTerminalStatus(run.status)) {
     return { status: state, durationMs: null, delayMs: null, requests: null };
   }
   return { status: run.status, ...timesOf(run, after, endedAt) };
 }
 
-function timesOf(run: RunSnapshot, { registeredAt, polls }: Watch, endedAt: number) {
+function timesOf(run: RunSnapshot, watch: Watch, endedAt: number) {
   const finishedAt = timeOf(run.finished_at);
   if (finishedAt === null) return { durationMs: null, delayMs: null, requests: null };
   const beganAt = workBegan(run);
-  const wasWatched = finishedAt >= registeredAt;
+  const wasWatched = finishedAt >= watchedSince(watch);
   return {
     durationMs: beganAt === null ? null : Math.max(0, finishedAt - beganAt),
     delayMs: wasWatched ? Math.max(0, endedAt - finishedAt) : null,
-    requests: wasWatched ? polls : null,
+    // Those for an attempt that is not the first were not counted by themselves.
+    requests: wasWatched && watch.restartedAt === null ? watch.polls : null,
   };
 }
 

@@ -5,7 +5,13 @@ import {
   type Statistics,
   type StatisticsLookup,
 } from '../cadence/hazard.ts';
-import { isAwaiting, isTerminalStatus, timeOf, type RunSnapshot } from '../run/snapshot.ts';
+import {
+  attemptBeganAt,
+  isAwaiting,
+  isTerminalStatus,
+  timeOf,
+  type RunSnapshot,
+} from '../run/snapshot.ts';
 import type { DwellState, Phase } from './watch.ts';
 
 /** A run is stalled at this multiple of the time in which nearly all others leave the state. */
@@ -102,7 +108,7 @@ function recovery({ dwell, next, now }: DwellContext): EventDraft[] {
  */
 function beginning({ run: before, next, now }: DwellContext): number {
   const isNew = before === null && next.status === 'queued' && next.started_at === null;
-  const createdAt = isNew ? timeOf(next.created_at) : null;
+  const createdAt = isNew ? timeOf(attemptBeganAt(next)) : null;
   return createdAt === null || createdAt < EARLIEST_AT ? now : Math.min(createdAt, now);
 }
 

@@ -60,13 +60,30 @@ export function timelineOf({ watch, events, deliveries, isCut }: WatchHistory): 
 
 type Step = Omit<RunState, 'until'>;
 
-/** The states of a run, as far as its events and the source's own times say. */
+/** The states of a run, as far as its events and the source's own times say, one attempt after another. */
 function statesOf(watch: Watch, events: readonly RunwatchEvent[]): RunState[] {
-  const observed = withoutRepeats([...firstSteps(watch, events), ...events.flatMap(stepOf)]);
-  const steps = inOrder(datedBySource(observed, watch.run ?? events.at(-1)?.data.run ?? null));
+  const attempts = attemptsOf(events);
+  const steps = inOrder(
+    attempts.flatMap((ofAttempt, at) => {
+      const first = at === 0 ? firstSteps(watch, events) : [];
+      const observed = withoutRepeats([...first, ...ofAttempt.flatMap(stepOf)]);
+      const seen = ofAttempt.at(-1)?.data.run ?? null;
+      return datedBySource(observed, at === attempts.length - 1 ? (watch.run ?? seen) : seen);
+    }),
+  );
   return steps.map(({ at, status, progress }, place) => {
     return { at, until: steps[place + 1]?.at ?? null, status, progress };
   });
+}
+
+/** The events of each attempt; without any, none of the only one. */
+function attemptsOf(events: readonly RunwatchEvent[]): RunwatchEvent[][] {
+  const attempts: RunwatchEvent[][] = [[]];
+  for (const event of events) {
+    if (event.type === 'run.restarted') attempts.push([]);
+    attempts.at(-1)?.push(event);
+  }
+  return attempts;
 }
 
 /** The state in which the run was found, which has no event. */
@@ -89,10 +106,24 @@ function withoutRepeats(steps: readonly Step[]): Step[] {
   });
 }
 
+/** When an attempt was created and started, by its source's account, milliseconds since the epoch. */
+interface SourceDates {
+  /** No source says when a later attempt was created. */
+  isLater: boolean;
+  createdAt: number | null;
+  startedAt: number | null;
+}
+
+function datesOf(run: RunSnapshot | null): SourceDates {
+  const isLater = (run?.attempt ?? 1) > 1;
+  const createdAt = isLater ? null : timeOf(run?.created_at);
+  return { isLater, createdAt, startedAt: timeOf(run?.started_at) };
+}
+
 /** The source dates the creation and the start of a run, which a poll sees later. */
 function datedBySource(steps: readonly Step[], run: RunSnapshot | null): Step[] {
-  const createdAt = timeOf(run?.created_at);
-  const startedAt = timeOf(run?.started_at);
+  const dates = datesOf(run);
+  const { createdAt, startedAt } = dates;
   const running = steps.findIndex(({ status }) => status === 'running');
   const dated = steps.map((step, place) => {
     if (place === running && startedAt !== null) return { ...step, at: startedAt };
@@ -101,12 +132,19 @@ function datedBySource(steps: readonly Step[], run: RunSnapshot | null): Step[] 
       : step;
   });
   const [first] = dated;
-  if (first === undefined || first.status === 'queued' || createdAt === null) return dated;
-  const queued = { at: createdAt, status: 'queued', progress: null };
-  if (startedAt === null) return dated;
-  const isUnseen = running === -1 && startedAt < first.at;
-  const started = isUnseen ? [{ at: startedAt, status: 'running', progress: null }] : [];
-  return [queued, ...started, ...dated];
+  if (first === undefined || first.status === 'queued') return dated;
+  return [...unseenSteps(dates, running === -1 ? first.at : null), ...dated];
+}
+
+/** The states before the first one that was seen. @param workedBefore until when it may have worked unseen; null for never */
+function unseenSteps(
+  { isLater, createdAt, startedAt }: SourceDates,
+  workedBefore: number | null,
+): Step[] {
+  if (startedAt === null || (createdAt === null && !isLater)) return [];
+  const queued = createdAt === null ? [] : [{ at: createdAt, status: 'queued', progress: null }];
+  const isUnseen = workedBefore !== null && startedAt < workedBefore;
+  return isUnseen ? [...queued, { at: startedAt, status: 'running', progress: null }] : queued;
 }
 
 /** No state begins before the one that it follows. */

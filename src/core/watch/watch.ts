@@ -163,8 +163,14 @@ export interface Watch extends WatchKey {
   formerWebhooks: WebhookSubscription[];
   /** Number of events so far. */
   sequence: number;
-  /** Terminal event types it has already had: a second one of a type gets another id. */
+  /** The highest attempt of the run that a poll has shown; null where its source counts none. */
+  attempt: number | null;
+  /** When a poll first showed that attempt; null where the watch has seen no earlier one. */
+  restartedAt: number | null;
+  /** Terminal event types that this attempt has already had: a second one of a type gets another id. */
   pastEnds: EventType[];
+  /** True while the watch of a run that has ended is active, to find another attempt of it. */
+  isReopened: boolean;
   /** Number of polls, whatever their results. */
   polls: number;
   /** The last of them. */
@@ -265,7 +271,10 @@ export function withChanges(watch: Watch, changes: Partial<Watch>): Watch {
     subscriptions: watch.subscriptions,
     formerWebhooks: watch.formerWebhooks,
     sequence: watch.sequence,
+    attempt: watch.attempt,
+    restartedAt: watch.restartedAt,
     pastEnds: watch.pastEnds,
+    isReopened: watch.isReopened,
     polls: watch.polls,
     pollHistory: watch.pollHistory,
     profile: watch.profile,
@@ -297,7 +306,8 @@ export function withChanges(watch: Watch, changes: Partial<Watch>): Watch {
  * state the end of an acknowledgement.
  */
 export function withChangedState(before: Watch, after: Watch, now: number): Watch {
-  const isSameStatus = before.run?.status === after.run?.status;
+  const isSameStatus =
+    before.run?.status === after.run?.status && before.restartedAt === after.restartedAt;
   if (isSameStatus && before.state === after.state) return after;
   // A list has shown the end before.
   if (isSameStatus && after.state === 'finished') {

@@ -56,6 +56,10 @@ export const runSnapshot = z
     source_status: z.string().optional().meta({
       description: "The source's own word for the status; of sources of `type: http` alone.",
     }),
+    attempt: count.optional().meta({
+      description:
+        'Which attempt of the run this is, from 1; of sources of `type: http` alone that declare `run.attempt`.',
+    }),
   })
   .meta({
     id: 'Run',

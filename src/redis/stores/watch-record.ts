@@ -95,7 +95,7 @@ type NotInDocument =
 /** Of a run, the id is said only where it is written in another way than in the key. */
 type RunRecord = {
   [Name in ReadFieldName]: RunSnapshot[Name] | undefined;
-} & Pick<RunSnapshot, 'status' | 'source_status'>;
+} & Pick<RunSnapshot, 'status' | 'source_status' | 'attempt'>;
 
 /** The JSON text of a watch behind its head. */
 export function writeDoc(watch: Watch): string {
@@ -106,7 +106,10 @@ export function writeDoc(watch: Watch): string {
     subscriptions: unlessEmpty(watch.subscriptions),
     formerWebhooks: unlessEmpty(watch.formerWebhooks),
     sequence: unless(0, watch.sequence),
+    attempt: unless(null, watch.attempt),
+    restartedAt: sinceStart(watch.restartedAt, watch.registeredAt),
     pastEnds: unlessEmpty(watch.pastEnds),
+    isReopened: unless(false, watch.isReopened),
     profile: unless('normal', watch.profile),
     maxDelayMs: unless(null, watch.maxDelayMs),
     registeredAt: watch.registeredAt,
@@ -200,6 +203,7 @@ function runRecord(run: RunSnapshot, runId: string): RunRecord {
     user_id: unless(null, run.user_id),
     conversation_id: unless(null, run.conversation_id),
     ...(run.source_status !== undefined && { source_status: run.source_status }),
+    ...(run.attempt !== undefined && { attempt: run.attempt }),
   };
 }
 
@@ -283,7 +287,10 @@ export function readWatch({ source, runId }: WatchKey, text: string): StoredWatc
     subscriptions: either(record.subscriptions, []),
     formerWebhooks: either(record.formerWebhooks, []),
     sequence: either(record.sequence, 0),
+    attempt: either(record.attempt, null),
+    restartedAt: timeOf(record.restartedAt, registeredAt),
     pastEnds: either(record.pastEnds, []),
+    isReopened: either(record.isReopened, false),
     polls: polls ?? 0,
     pollHistory: { count: count ?? 0, text: history.trimEnd() },
     profile: either(record.profile, 'normal'),
@@ -328,5 +335,6 @@ function readRun(record: RunRecord, runId: string, observedAt: number): RunSnaps
     conversation_id: either(record.conversation_id, null),
     observed_at: isoTime(observedAt),
     ...(record.source_status !== undefined && { source_status: record.source_status }),
+    ...(record.attempt !== undefined && { attempt: record.attempt }),
   };
 }

@@ -254,6 +254,12 @@ function Metadata({ watch }: { watch: Watch }) {
               <dd class="mono id">{run.source_status}</dd>
             </div>
           )}
+          {run?.attempt === undefined ? null : (
+            <div>
+              <dt>attempt</dt>
+              <dd class="mono id">{run.attempt}</dd>
+            </div>
+          )}
           {OTHER_FIELDS.map((name) =>
             run?.[name] == null ? null : (
               <div key={name}>

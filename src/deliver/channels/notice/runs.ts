@@ -79,6 +79,11 @@ const RUN_EVENTS: Readonly<Record<string, RunEvent>> = {
     title: ({ who, data }) => `${who} moves on again${since(data.lasted_ms, 'after')}`,
     several: 'move on again',
   },
+  'run.restarted': {
+    tone: 'neutral',
+    title: ({ who, data }) => `${who} runs again${attemptOf(data.run, ', attempt ')}`,
+    several: 'run again',
+  },
   'run.gone': {
     tone: 'attention',
     title: ({ who, label }) => `${who} is gone: ${label} does not know the run any more`,
@@ -106,6 +111,12 @@ const RUN_EVENTS: Readonly<Record<string, RunEvent>> = {
     several: 'can be read again',
   },
 } satisfies Record<EventType, RunEvent>;
+
+/** The attempt of a run that is not the first; nothing for others. */
+function attemptOf(run: SentRun | null | undefined, before = ''): string {
+  const attempt = run?.attempt ?? 1;
+  return attempt === 1 ? '' : `${before}${attempt}`;
+}
 
 function since(ms: number | undefined, word = 'for'): string {
   return ms === undefined ? '' : ` ${word} ${spanText(ms)}`;
@@ -177,6 +188,7 @@ function factsOf({ type, data }: SentEvent): Notice['facts'] {
   const metadata = Object.entries(watch?.metadata ?? {}).map(([key, value]) => `${key}: ${value}`);
   return [
     ['Run', runId],
+    ['Attempt', attemptOf(run)],
     ['Workflow', workflowText(data)],
     ['Last seen', run && isOver !== true ? lastSeen(run) : ''],
     ['Source', watch?.source ?? ''],

@@ -43,7 +43,7 @@ interface SentData {
 
 export type SentRun = Pick<
   RunSnapshot,
-  'workflow_id' | 'status' | 'progress' | 'started_at' | 'finished_at' | 'observed_at'
+  'workflow_id' | 'status' | 'progress' | 'started_at' | 'finished_at' | 'observed_at' | 'attempt'
 >;
 
 export interface SentAlert {
