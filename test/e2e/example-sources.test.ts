@@ -196,6 +196,25 @@ describe('source of GitHub Actions', () => {
     expect(end?.timestamp).toBe(end?.data.run?.finished_at);
   });
 
+  test('a re-run is notified of once it is registered again, and `wait` waits for its end', async () => {
+    const id = github.add({ name: 'Deploy' });
+    await register(id, 'github');
+    github.setStatus(id, { completed: 'failure' });
+    await untilReceived(id, 'run.failed');
+    await untilFinished(id, 'github');
+    github.rerun(id);
+    const { status } = await daemon.api('/v1/watches', { run_id: id, source: 'github' });
+    expect(status).toBe(200);
+    const waiting = wait(id, 'github');
+    await untilReceived(id, 'run.restarted');
+    github.setStatus(id, { completed: 'success' });
+    await untilReceived(id, 'run.completed');
+    expect(await waiting).toMatchObject({ exitCode: 0 });
+    expect(typesOf(id)).toEqual(['run.failed', 'run.restarted', 'run.completed']);
+    const { stdout } = await runBuiltCli(['show', id], { RUNWATCH_URL: daemon.url });
+    expect(stdout).toMatch(/attempt\s+2/);
+  });
+
   test('a run of a fork that has concluded with action_required awaits people, and goes on', async () => {
     const id = github.add();
     github.setStatus(id, { completed: 'action_required' });
