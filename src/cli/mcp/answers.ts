@@ -130,21 +130,29 @@ export function cut<Item>(items: readonly Item[], most: number = LISTED): PageVi
 export interface Listed {
   what: readonly [one: string, many: string];
   order: string;
+  /** True where the API answers it whole, so that only a limit cuts it. */
+  isWhole?: boolean;
+  /** True for a page that a cursor led to: others came before it. */
+  isLater?: boolean;
 }
 
 /** How many of how many are shown, and how to see the next ones. */
 export function shownText(
   { data, next_cursor: next, total, total_capped: isCapped }: PageView<unknown>,
-  { what: [one, many], order }: Listed,
+  { what: [one, many], order, isWhole = false, isLater = false }: Listed,
 ): string {
   const shown = data.length;
-  const isAll = next === null && (total ?? shown) === shown;
+  const isAll = next === null && !isLater && (total ?? shown) === shown;
   if (isAll) return `${count(shown, one, many)} in all, ${order}.`;
   const most = isCapped === true ? 'more than ' : '';
   const of = total === undefined ? '' : ` of ${most}${number(total)}`;
-  const rest =
-    next === null
-      ? 'a higher limit shows more.'
-      : `for the next ones call again with the same arguments and cursor=${next}`;
-  return `${number(shown)}${of} ${many} are shown, ${order}; ${rest}`;
+  return `${number(shown)}${of} ${many} are shown, ${order}; ${nextText(next, isWhole, shown)}`;
+}
+
+function nextText(next: string | null, isWhole: boolean, shown: number): string {
+  if (next !== null) {
+    return `for the next ones call again with the same arguments and cursor=${next}`;
+  }
+  if (!isWhole) return 'this is the last page.';
+  return shown < MOST_LISTED ? 'a higher limit shows more.' : 'no more can be shown.';
 }

@@ -164,6 +164,7 @@ function addListRuns({ server, client }: Serving): void {
         const page = await client.listWatches(query);
         return listed(page, (watch) => summaryOf(watch, client.url), {
           ...RUNS,
+          isLater: given.cursor !== undefined,
           none: async () => {
             const { limit: _limit, cursor: _cursor, ...filters } = given;
             const asked = { ...filters, workflow_id: workflow };
@@ -198,6 +199,7 @@ function addListAlerts({ server, client }: Serving): void {
         );
         return listed(page, (alert) => alertLine(alert, client.url), {
           ...ALERTS,
+          isLater: given.cursor !== undefined,
           none: async () => {
             const { rule } = given;
             await requireRules(rule, client);
@@ -214,6 +216,7 @@ function addListAlerts({ server, client }: Serving): void {
 const WORKFLOWS: Listed = {
   what: ['workflow', 'workflows'],
   order: 'those with the most runs first',
+  isWhole: true,
 };
 
 function addListWorkflows({ server, client }: Serving): void {
@@ -283,6 +286,7 @@ function addListDeliveries(serving: Serving): void {
         const page = await client.listDeliveries(limited(query));
         return listed(page, (delivery) => deliveryLine(delivery, client.url), {
           ...DELIVERIES,
+          isLater: given.cursor !== undefined,
           none: async () => {
             await requireSources(given.source, client);
             await requireEndpointOf(given.endpoint, client);
@@ -342,8 +346,12 @@ export function noDelivery(id: string): RunwatchError {
   });
 }
 
-const ENDPOINTS: Listed = { what: ['endpoint', 'endpoints'], order: 'by name' };
-const SILENCES: Listed = { what: ['silence', 'silences'], order: 'the newest first' };
+const ENDPOINTS: Listed = { what: ['endpoint', 'endpoints'], order: 'by name', isWhole: true };
+const SILENCES: Listed = {
+  what: ['silence', 'silences'],
+  order: 'the newest first',
+  isWhole: true,
+};
 
 async function noEndpoint(): Promise<string> {
   return 'No endpoint is configured.';
@@ -362,7 +370,8 @@ function addShortListings({ server, client }: Serving): void {
     ({ limit }) =>
       attempt(async () => {
         const { data } = await client.listEndpoints();
-        const page = cut(data, limit);
+        const byName = data.toSorted((a, b) => a.name.localeCompare(b.name));
+        const page = cut(byName, limit);
         return listed(page, (one) => endpointLine(one, client.url), {
           ...ENDPOINTS,
           none: noEndpoint,
