@@ -11,7 +11,7 @@ import { isInClear, isLinkLocal } from './hosts.ts';
 import { didYouMean, suggest, unknownName, type ConfigProblem } from './problems.ts';
 import { intervalOf, type RuleConfig } from './rule-schema.ts';
 import type { Path } from './schema-walk.ts';
-import type { Config } from './schema.ts';
+import type { Config, HttpSourceConfig } from './schema.ts';
 
 /** What is valid and yet will not work, or not as safely as it could, each with its cure. */
 export function adviseOn(config: Config): ConfigProblem[] {
@@ -23,6 +23,8 @@ export function adviseOn(config: Config): ConfigProblem[] {
     ...secretsInClear(config),
     ...withoutProbe(config),
     ...idleLists(config),
+    ...withoutCompletion(config),
+    ...sharedKeys(config),
     ...adviseOnRules(config),
     ...adviseOnInhibition(config),
   ];
@@ -108,6 +110,76 @@ function idleLists({ sources }: Config): ConfigProblem[] {
       'beside also a list serves discovery alone, and discover is not set: set discover, or leave list out';
     return [{ path: ['sources', name, 'list'], message }];
   });
+}
+
+/** Statuses that some answer of a declared source can mean. */
+function statusesOf({ states, absent, also }: HttpSourceConfig): Set<string> {
+  const meant = [...Object.keys(states), ...Object.keys(also?.states ?? {})];
+  return new Set(absent === undefined ? meant : [...meant, absent]);
+}
+
+/** Runs that never complete are polled until their watches expire. */
+function withoutCompletion({ sources }: Config): ConfigProblem[] {
+  return Object.entries(sources).flatMap(([name, source]) => {
+    if (source.type !== 'http' || statusesOf(source).has('completed')) return [];
+    const message =
+      'no word of the source means completed, so that no run of it ever completes: add completed with its words';
+    return [{ path: ['sources', name, 'states'], message }];
+  });
+}
+
+/** Sources do not share their limits. */
+function sharedKeys({ sources }: Config): ConfigProblem[] {
+  const declared = Object.entries(sources).flatMap(([name, source]) =>
+    source.type === 'http' && Object.keys(source.headers).length > 0 ? [{ name, source }] : [],
+  );
+  return declared.flatMap(({ name, source }, at) => {
+    const twin = declared.slice(0, at).find((other) => isSameKey(other.source, source));
+    if (twin === undefined) return [];
+    const message =
+      `it asks with the headers and base_url of ${twin.name}, and each keeps its own rate_limit: ` +
+      'give each a key of its own, or make one source of them by parts of id';
+    return [{ path: ['sources', name, 'headers'], message }];
+  });
+}
+
+function isSameKey(one: HttpSourceConfig, other: HttpSourceConfig): boolean {
+  const [own, others] = [headersOf(one), headersOf(other)];
+  return (
+    one.base_url === other.base_url &&
+    own.size === others.size &&
+    [...own].every(([name, value]) => others.get(name) === value)
+  );
+}
+
+/** Names of headers are the same in capitals. */
+function headersOf({ headers }: HttpSourceConfig): Map<string, string> {
+  return new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+}
+
+/** The limit of a source that gives none: ten requests a second. */
+const DEFAULT_LIMIT = { requests: 10, per: 1_000 };
+
+/** What may well be meant so and is worth a look, a sentence each. */
+export function notesOn(config: Config): string[] {
+  const derived = derivedSecrets(config);
+  const ofSources = Object.entries(config.sources).flatMap(([name, source]) =>
+    source.type === 'http' ? NOTES.flatMap((notes) => notes(name, source)) : [],
+  );
+  return derived === null ? ofSources : [derived, ...ofSources];
+}
+
+const NOTES = [notesOnLimit, notesOnFailure];
+
+function notesOnLimit(name: string, { rate_limit: limit }: HttpSourceConfig): string[] {
+  const isUsual = limit.requests === DEFAULT_LIMIT.requests && limit.per === DEFAULT_LIMIT.per;
+  const text = `sources.${name} is asked up to ten times a second, as by default: rate_limit takes what its API allows`;
+  return isUsual ? [text] : [];
+}
+
+function notesOnFailure(name: string, source: HttpSourceConfig): string[] {
+  if (statusesOf(source).has('failed')) return [];
+  return [`no word of sources.${name} means failed, so that no run of it ever fails`];
 }
 
 function inClear(what: string, url: string): string {

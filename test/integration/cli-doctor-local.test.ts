@@ -250,8 +250,57 @@ describe('sources, as doctor sees them without a daemon', () => {
     const { kindOf, reads } = bareSource();
     expect(await sourceOf({}, { kindOf })).toMatchObject({
       status: 'ok',
-      detail: 'not asked: only a run of it shows whether it answers',
+      detail: expect.stringMatching(/^not asked: .*`runwatch try <run-id> --source default`$/),
     });
     expect(reads).toEqual([]);
+  });
+
+  const declared = (base_url: string, more = '') =>
+    `sources: { api: { type: http, base_url: "${base_url}", headers: { x-key: a-secret-key }, ` +
+    `run: { get: '/runs/{run}', id: $.id, status: $.status }, states: { completed: [done] }, ca_file: "${join(dir, 'ca.pem')}"${more} } }\n`;
+
+  async function checkOf(yaml: string) {
+    await writeFile(join(dir, 'ca.pem'), TEST_CA);
+    return (await outside(yaml)).find(({ name }) => name === 'source api');
+  }
+
+  test('doctor asks the probe of a declared source, and takes JSON for an answer', async () => {
+    const base_url = await noxus(answering({ '/status': [200, { ok: true }] }));
+    expect(await checkOf(declared(base_url, ', probe: /status'))).toEqual({
+      ...GOOD_SOURCE,
+      name: 'source api',
+    });
+  });
+
+  test('doctor says of a source without a probe how a run shows whether it answers', async () => {
+    expect(await checkOf(declared('https://api.example'))).toMatchObject({
+      status: 'ok',
+      detail: expect.stringContaining('`runwatch try <run-id> --source api`'),
+    });
+  });
+
+  test('doctor names headers that are refused, and a base_url that answers with pages', async () => {
+    const refusing = await noxus(answering({ '/status': [401, { error: 'no' }] }));
+    expect(await checkOf(declared(refusing, ', probe: /status'))).toMatchObject({
+      status: 'problem',
+      cure: 'give it headers that its API accepts (sources.*.headers)',
+    });
+    const pages = await noxus((_, response) => {
+      response.writeHead(200, { 'content-type': 'text/html' });
+      response.end('<html></html>');
+    });
+    expect(await checkOf(declared(pages, ', probe: /status'))).toMatchObject({
+      status: 'problem',
+      detail: 'the body is HTML, not JSON',
+      cure: expect.stringContaining('its base_url is that of its API, not of its pages'),
+    });
+  });
+
+  test('doctor warns of a declared source whose runs never complete', async () => {
+    const { configuration } = await inspect(
+      declared('https://api.example').replace('completed:', 'running:'),
+    );
+    const details = configuration.map(({ detail }) => detail).join('\n');
+    expect(details).toMatch(/sources\.api\.states: no word of the source means completed/);
   });
 });

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { notesOn } from '../../src/config/advice.ts';
 import { loadConfig, type LoadedConfig } from '../../src/config/load.ts';
 import { formatProblem } from '../../src/config/problems.ts';
 import { redactConfig } from '../../src/config/redact.ts';
@@ -322,6 +323,41 @@ describe('sources of type http', () => {
     expect(problemsOf(source({ list }), { KEY: 'secret' })).toEqual([
       expect.stringContaining('sources.api.list.get: expected text without ${…}'),
     ]);
+  });
+
+  test('a source without a word for completed is warned of', () => {
+    const yaml = source({ states: '{ running: [busy] }', probe: '/status' });
+    expect(loaded(yaml).warnings.map(formatProblem)).toEqual([
+      expect.stringMatching(/^f\.yaml:6:5 sources\.api\.states: no word .* means completed/),
+    ]);
+    const by = (more: object) =>
+      loaded(source({ states: '{ running: [busy] }', probe: '/status', ...more })).warnings;
+    expect(by({ absent: 'completed' })).toEqual([]);
+    const also = "{ when: running, get: '/{run}', status: $.s, states: { completed: [x] } }";
+    expect(by({ also })).toEqual([]);
+  });
+
+  test('two sources with one base_url and the same headers are warned of, since limits are not shared', () => {
+    const one = (name: string, key: string) =>
+      source({ headers: `{ X-Key: ${key} }`, probe: '/status' })
+        .replace('sources:\n', '')
+        .replace('  api:', `  ${name}:`);
+    const both = (first: string, second: string) =>
+      loaded(`sources:\n${one('a', first)}${one('b', second).replace('X-Key', 'x-key')}`).warnings;
+    expect(both('k', 'k').map(formatProblem)).toEqual([
+      expect.stringMatching(/sources\.b\.headers: it asks with the headers and base_url of a,/),
+    ]);
+    expect(both('k', 'l')).toEqual([]);
+  });
+
+  test('the default rate limit, and runs that never fail, are worth a note', () => {
+    const notes = notesOn(loaded(source()).config);
+    expect(notes).toEqual([
+      expect.stringMatching(/^sources\.api is asked up to ten times a second/),
+      'no word of sources.api means failed, so that no run of it ever fails',
+    ]);
+    const good = { states: '{ completed: [done], failed: [bad] }', rate_limit: '{ requests: 5 }' };
+    expect(notesOn(loaded(source(good)).config)).toEqual([]);
   });
 
   test('headers that come from files are read again, and others are kept', () => {

@@ -1,5 +1,5 @@
 import { stringify } from 'yaml';
-import { derivedSecrets } from '../../config/advice.ts';
+import { notesOn } from '../../config/advice.ts';
 import { loadConfig, type InvalidConfig, type LoadedConfig } from '../../config/load.ts';
 import { formatProblem, type ConfigProblem } from '../../config/problems.ts';
 import { redactConfig } from '../../config/redact.ts';
@@ -35,8 +35,12 @@ export function showConfig(
   }
   stderr.write(isGood ? renderWarnings(loaded) : renderInvalid(loaded));
   if (!isGood) return EXIT.usage;
-  const derived = derivedSecrets(loaded.config);
-  if (check && derived !== null) stderr.write(`note: ${derived}\n`);
+  if (check)
+    stderr.write(
+      notesOn(loaded.config)
+        .map((text) => `note: ${text}\n`)
+        .join(''),
+    );
   stdout.write(check ? renderCheck(loaded) : renderConfig(loaded, { json }));
   return EXIT.ok;
 }

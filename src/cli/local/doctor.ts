@@ -163,12 +163,24 @@ async function askSource(
   }
 }
 
+/** What is wrong with where a source is asked. */
+function cureOf(kind: string): string {
+  return kind === 'invalid_response'
+    ? 'see that its base_url is that of its API, not of its pages, and its probe one that answers with JSON'
+    : 'see that its base_url is right and can be reached from here';
+}
+
 const ANSWERS: ReadonlySet<string> = new Set(['answered', 'run', 'not_found', 'rejected']);
 
 function ofSource(name: string, { type }: SourceConfig, answer: Answer): Diagnosis {
   const what = `source ${name}`;
   const good = (detail: string): Diagnosis => ({ name: what, status: 'ok', detail, cure: null });
-  if (answer === null) return good('not asked: only a run of it shows whether it answers');
+  if (answer === null) {
+    return good(
+      'not asked: only a run of it shows whether it answers, as by ' +
+        `\`runwatch try <run-id> --source ${name}\``,
+    );
+  }
   if (ANSWERS.has(answer.kind)) return good('answers');
   const detail = answer.message ?? answer.kind;
   const isRefused = answer.kind === 'unauthorized' || answer.kind === 'forbidden';
@@ -176,6 +188,6 @@ function ofSource(name: string, { type }: SourceConfig, answer: Answer): Diagnos
     type === 'http'
       ? 'give it headers that its API accepts (sources.*.headers)'
       : 'give it a key of this workspace (NOXUS_API_KEY, or sources.*.api_key)';
-  const cure = isRefused ? accepted : 'see that its base_url is right and can be reached from here';
+  const cure = isRefused ? accepted : cureOf(answer.kind);
   return { name: what, status: 'problem', detail, cure };
 }

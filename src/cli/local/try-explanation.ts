@@ -134,14 +134,7 @@ export function mappingHints(
       ...unreadHints(result.run, reads, at),
     ];
   }
-  if (result.kind === 'not_found') {
-    const isBlind = source.probe === undefined && source.list === undefined;
-    const blind = `set ${at}.probe: without one, a run that is not found is gone only once the source has answered for another run`;
-    return [
-      `see that the id is right, and that ${at}.run.get is what the API documents`,
-      ...(isBlind ? [blind] : []),
-    ];
-  }
+  if (result.kind === 'not_found') return missingHints(source, at);
   if (result.kind !== 'invalid_response') return [];
   const last = reads.at(-1);
   if (last === undefined || last.values.length === 0) {
@@ -150,6 +143,13 @@ export function mappingHints(
     ];
   }
   return first === null ? [unreadAnswer(last.values, at)] : [];
+}
+
+function missingHints({ probe, list }: HttpSourceConfig, at: string): string[] {
+  const documented = `see that the id is right, and that ${at}.run.get is what the API documents`;
+  if (probe !== undefined || list !== undefined) return [documented];
+  const blind = `set ${at}.probe: without one, a run that is not found is gone only once the source has answered for another run`;
+  return [documented, blind];
 }
 
 function unknownWord(word: string, { states }: HttpSourceConfig, at: string): string {
