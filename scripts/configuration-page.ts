@@ -38,9 +38,9 @@ export interface Key {
  * the schema; the meaning is the comment of the key in the example file, which has all of them.
  */
 export async function configurationKeys(): Promise<Key[]> {
-  const meanings = meaningsIn(await readFile(EXAMPLE, 'utf8'));
+  const meaningOf = await readMeanings();
   return keysOf(configSchema, '').map(({ path, kind, schema }) => {
-    const meaning = meanings.get(placeOf(path, kind)) ?? meanings.get(path);
+    const meaning = meaningOf(path, kind);
     if (meaning === undefined) throw new Error(`the example says nothing of ${path}`);
     return {
       path,
@@ -50,6 +50,13 @@ export async function configurationKeys(): Promise<Key[]> {
       meaning: escaped(meaning),
     };
   });
+}
+
+/** What the example file says of a key of a kind; undefined for nothing. */
+export async function readMeanings() {
+  const meanings = meaningsIn(await readFile(EXAMPLE, 'utf8'));
+  return (path: string, kind: string | null) =>
+    meanings.get(placeOf(path, kind)) ?? meanings.get(path);
 }
 
 function placeOf(path: string, kind: string | null): string {

@@ -1,4 +1,4 @@
-// Writes docs/configuration.md, docs/events.md, docs/mcp.md and docs/metrics.md from the code: `npm run docs`. A test compares them.
+// Writes config/runwatch.schema.json, docs/configuration.md, docs/events.md, docs/mcp.md and docs/metrics.md from the code: `npm run docs`. A test compares them.
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { configSchema } from '../src/config/schema.ts';
@@ -7,6 +7,7 @@ import { createServer } from '../src/http/server.ts';
 import { createTokens } from '../src/http/tokens.ts';
 import { createMetrics } from '../src/telemetry/metrics.ts';
 import { configurationKeys, type Key } from './configuration-page.ts';
+import { configurationSchema } from './configuration-schema.ts';
 import { MCP_SCOPES, mcpTools, type McpTool } from './mcp-tools.ts';
 import { testDaemon } from '../test/support/daemon.ts';
 import { fakeServices, servicesOf } from '../test/support/fake-services.ts';
@@ -35,6 +36,7 @@ const GENERATED = '<!-- Written by `npm run docs` from the code; edit that. -->'
 /** The generated pages. @returns the text of each by its path from the root */
 export async function referencePages(): Promise<Record<string, string>> {
   return {
+    'config/runwatch.schema.json': await configurationSchema(),
     'docs/configuration.md': await configurationPage(),
     'docs/events.md': eventsPage(await apiDocument()),
     'docs/mcp.md': mcpPage(await mcpTools()),
@@ -51,7 +53,7 @@ async function configurationPage(): Promise<string> {
   return pageOf([
     '# Configuration',
     GENERATED,
-    'Flags win over the environment, the environment over the file, the file over the defaults. The file is named by `--config` or `RUNWATCH_CONFIG`; else it is the first of `./config/runwatch.yaml`, `./runwatch.yaml` and `/etc/runwatch/runwatch.yaml` that exists. `runwatch config --check --strict` says what is wrong with it. [`runwatch.example.yaml`](../config/runwatch.example.yaml) is a file with every key.',
+    'Flags win over the environment, the environment over the file, the file over the defaults. The file is named by `--config` or `RUNWATCH_CONFIG`; else it is the first of `./config/runwatch.yaml`, `./runwatch.yaml` and `/etc/runwatch/runwatch.yaml` that exists. `runwatch config --check --strict` says what is wrong with it. [`runwatch.example.yaml`](../config/runwatch.example.yaml) is a file with every key. An editor completes keys and says what is wrong where the first line of the file names [`runwatch.schema.json`](../config/runwatch.schema.json), which `runwatch config --schema` prints: `# yaml-language-server: $schema=runwatch.schema.json`.',
     '`${NAME}` stands for an environment variable, or for the content of the file that `NAME_FILE` names; `${NAME:-text}` gives a default. A duration is text such as `250ms`, `10s`, `5m`, `2h` or `7d`. [`sources.md`](sources.md) says how an API is declared as a source, with examples.',
     keyTable(keys.filter(({ kind }) => kind === null)),
     ...[...sections].flatMap(([section, its]) => keySection(section, its)),

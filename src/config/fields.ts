@@ -87,7 +87,10 @@ export const optionalFlag = writtenBoolean.optional();
 /** Names become parts of Redis keys, queues and metric labels. */
 export const name = z
   .string()
-  .regex(/^[a-z0-9][a-z0-9_-]{0,62}$/i, 'expected a name of up to 63 letters, digits, _ and -');
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/,
+    'expected a name of up to 63 letters, digits, _ and -',
+  );
 
 /** Text that never appears in a log, an answer or an error. */
 export function secretText(expected: string, { min }: { min: number }) {

@@ -25,7 +25,7 @@ import type { RegisterDefaults } from '../core/watch/register.ts';
 
 const address = z
   .string({ error: 'expected host:port' })
-  .regex(/^(\[[0-9a-f:.]+\]|[^\s:/@[\]]+)(:\d{1,5})?$/i, 'expected host:port');
+  .regex(/^(\[[0-9a-fA-F:.]+\]|[^\s:/@[\]]+)(:\d{1,5})?$/, 'expected host:port');
 
 const addresses = z
   .array(address, { error: 'expected a list such as [host:port, host:port]' })

@@ -1,8 +1,10 @@
+import { readFileSync } from 'node:fs';
 import { stringify } from 'yaml';
 import { notesOn } from '../../config/advice.ts';
 import { loadConfig, type InvalidConfig, type LoadedConfig } from '../../config/load.ts';
 import { formatProblem, type ConfigProblem } from '../../config/problems.ts';
 import { redactConfig } from '../../config/redact.ts';
+import { PACKAGE_ROOT } from '../../package-root.ts';
 import { EXIT } from '../exit.ts';
 
 /** Flags of `config`. */
@@ -43,6 +45,11 @@ export function showConfig(
     );
   stdout.write(check ? renderCheck(loaded) : renderConfig(loaded, { json }));
   return EXIT.ok;
+}
+
+/** The JSON Schema of a configuration file, for editors; it ends in a newline. */
+export function readConfigSchema(): string {
+  return readFileSync(new URL('config/runwatch.schema.json', PACKAGE_ROOT), 'utf8');
 }
 
 /**

@@ -35,6 +35,12 @@ export class LocalVerbs {
     return showConfig(flags, this.cli.io);
   }
 
+  async showConfigSchema(): Promise<number> {
+    const { readConfigSchema } = await import('./config.ts');
+    this.cli.io.stdout.write(readConfigSchema());
+    return EXIT.ok;
+  }
+
   /** The sections of a file that alert rules are made of; null once it is said what is wrong with them. */
   async readRules(configPath: string): Promise<WrittenRules | null> {
     const { readRulesFile } = await import('./rules.ts');

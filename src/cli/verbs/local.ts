@@ -46,6 +46,7 @@ interface ShowConfigFlags {
   check?: boolean;
   strict?: boolean;
   json?: boolean;
+  schema?: boolean;
 }
 
 export function addConfigVerb(cli: CommandLine, local: LocalVerbs): void {
@@ -56,16 +57,24 @@ export function addConfigVerb(cli: CommandLine, local: LocalVerbs): void {
     .option('--check', 'only say whether it is good')
     .option('--strict', 'take warnings for errors')
     .option('--json', 'print it as JSON')
+    .addOption(
+      new Option('--schema', 'print the JSON Schema of the file, for editors').conflicts([
+        'config',
+        'check',
+        'strict',
+      ]),
+    )
     .addHelpText('after', CONFIG_HELP)
-    .action(({ config, check, strict, json }: ShowConfigFlags) =>
-      cli.run(() =>
-        local.showConfig({
+    .action(({ config, check, strict, json, schema }: ShowConfigFlags) =>
+      cli.run(() => {
+        if (schema === true) return local.showConfigSchema();
+        return local.showConfig({
           check: check === true,
           strict: strict === true,
           json: json === true,
           ...(config !== undefined && { configPath: config }),
-        }),
-      ),
+        });
+      }),
     );
 }
 
@@ -73,8 +82,12 @@ const CONFIG_HELP = `
 Exits 2 when something is wrong with it, and says where. What is valid but cannot work, or is not safe,
 is a warning; --strict makes it an error. It connects nowhere.
 
+With --schema, an editor completes keys and says what is wrong, where the first line of the file is
+# yaml-language-server: $schema=runwatch.schema.json
+
 Examples:
   runwatch config
+  runwatch config --schema > runwatch.schema.json
   runwatch config --check --strict --config runwatch.yaml`;
 
 export function addReencryptVerb(cli: CommandLine, local: LocalVerbs): void {
