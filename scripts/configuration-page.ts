@@ -121,6 +121,7 @@ const PRESENTED = {
   url: 'URL',
   'webhook-url': 'URL',
   'secret-url': 'secret URL',
+  template: 'text',
 };
 
 function typeOf(schema: Schema): string {

@@ -122,7 +122,9 @@ async function problemsOf(cwd: string, key: string, value: unknown): Promise<str
 /** Noxus first, for which no type need be named; one of type http needs more keys, which are left out. */
 async function sourceProblems(cwd: string, key: string, value: unknown): Promise<string[]> {
   const said = await problemsOfType(cwd, { key, value, type: null });
-  const isOfHttp = said.some((line) => /(?<!no_such_key): unknown key/.test(line));
+  const isOfHttp = said.some((line) =>
+    /(?<!no_such_key): unknown key|: expected type: http/.test(line),
+  );
   if (!isOfHttp) return said;
   const own = key.replace('<name>', 'one').replaceAll('[]', '');
   const ofHttp = await problemsOfType(cwd, { key, value, type: 'http' });

@@ -355,3 +355,34 @@ function rename(document: SettingsDocument, { section, old, name }: Renaming): S
     ),
   };
 }
+
+/** Keys that each declared API needs, and no other kind of source has. */
+const DECLARED_KEYS = ['run', 'states'];
+
+/**
+ * Takes a source that declares an API for one of type http where it names no type, with a problem each. By the
+ * keys of the default type, each of its own would be a problem.
+ */
+export function withTypes(document: SettingsDocument): SettingsDocument {
+  const sources = Object.entries(Object(childValue(document.value, 'sources')));
+  const untyped = sources.flatMap(([name, source]) => {
+    const declared = DECLARED_KEYS.filter((key) => childValue(source, key) !== undefined);
+    return declared.length === 0 || childValue(source, 'type') !== undefined
+      ? []
+      : [{ name, source: source as object, declared }];
+  });
+  if (untyped.length === 0) return document;
+  const typed = untyped.map(({ name, source }) => [name, { type: 'http', ...source }] as const);
+  const problems = untyped.map(({ name, declared }) => ({
+    path: ['sources', name],
+    message: `expected type: http beside ${declared.join(' and ')}, but type is missing`,
+  }));
+  return {
+    ...document,
+    value: {
+      ...Object(document.value),
+      sources: Object.fromEntries([...sources, ...typed]),
+    },
+    problems: [...document.problems, ...problems],
+  };
+}

@@ -7,9 +7,10 @@ import { DURATION_HINT, parseDuration } from '../core/time.ts';
 /**
  * How a setting is shown wherever it is printed. `secret`: never. `url`: without user name, password
  * and query. `webhook-url`: the origin only, because some services put their secret in the path.
- * `secret-url`: the origin and a hash, by which users tell them apart.
+ * `secret-url`: the origin and a hash, by which users tell them apart. `template`: as it is, since it makes up
+ * requests or leads into answers, and holds no secret.
  */
-type Presentation = 'duration' | 'secret' | 'url' | 'webhook-url' | 'secret-url';
+type Presentation = 'duration' | 'secret' | 'url' | 'webhook-url' | 'secret-url' | 'template';
 
 /** Filled while the schema is built, read by everything that prints settings. */
 export const presentations = z.registry<{ as: Presentation }>();
@@ -132,7 +133,8 @@ export const runUrlTemplate = z
   .superRefine((template, context) => {
     const message = urlTemplateProblem(template, URL_PLACEHOLDERS);
     if (message !== null) context.addIssue({ code: 'custom', message });
-  });
+  })
+  .register(presentations, { as: 'template' });
 
 /** What is wrong with a URL of runs; null for nothing. @param names that may stand in braces */
 export function urlTemplateProblem(template: string, names: readonly string[]): string | null {

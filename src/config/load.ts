@@ -3,7 +3,14 @@ import { z } from 'zod';
 import { RunwatchError } from '../core/errors.ts';
 import { adviseOn } from './advice.ts';
 import { checkRules, checkServing, checkSourceNames, crossCheck } from './cross-check.ts';
-import { type Absence, type MayLack, readSettings, parseYaml, withNewNames } from './document.ts';
+import {
+  type Absence,
+  type MayLack,
+  readSettings,
+  parseYaml,
+  withNewNames,
+  withTypes,
+} from './document.ts';
 import { headerReader, type RereadHeaders } from './header-files.ts';
 import { heldPart, writtenNames, type HeldPart } from './held-part.ts';
 import { openEnvironment, type Environment } from './environment.ts';
@@ -421,7 +428,7 @@ function readSettingsFile(
   const { name } = file;
   const yaml = parseYaml(file);
   if (yaml.broken) return { ...NO_FILE, name, problems: yaml.problems, broken: true };
-  const { document, warnings } = withNewNames(readSettings(yaml, environment, mayLack));
+  const { document, warnings } = withNewNames(withTypes(readSettings(yaml, environment, mayLack)));
   return {
     ...document,
     name,

@@ -232,8 +232,18 @@ function show(
   if (at === null) return quote(found);
   const presentation = presentationOf(at);
   if (presentation === 'url' && typeof found === 'string') return describeUrl(found);
-  if (presentation !== null && presentation !== 'duration') return hide(found);
+  if (isTemplate(at) && typeof found === 'string') return quoteTemplate(found);
+  const isHidden = presentation !== null && presentation !== 'duration';
+  if (isHidden && presentation !== 'template') return hide(found);
   return isCollection(unwrap(at)) ? kindOf(found) : quote(found);
+}
+
+/** Whether text at this place is a template, also in the place of a list or map of such. */
+function isTemplate(schema: z.core.$ZodType): boolean {
+  if (presentationOf(schema) === 'template') return true;
+  const inner = unwrap(schema);
+  if (inner instanceof z.ZodArray) return isTemplate(inner.element);
+  return inner instanceof z.ZodUnion && inner.options.some((option) => isTemplate(option));
 }
 
 /** Text in the place of a collection is often a secret that lost its key, so it is not shown. */
@@ -252,6 +262,24 @@ function hide(value: unknown): string {
  * or a colon is missing, and one of them may have held a secret.
  */
 const WORD = /^([\w.:*+-]+(\/[\w.:*+-]+)*)?$/;
+
+/**
+ * Templates and paths as they are meant: white space may be from lines that ran into them, and a URL without
+ * braces is something else.
+ */
+const TEMPLATE = /^([/${](?!.*\/\/)|[\w.-]+\/[\w./{}-]*$|https?:\/\/[^@]*\{[^@]*$)\S*$/;
+
+/** What a query gives its keys, but for what braces stand for: it is not needed to find a mistake. */
+const GIVEN_BY_QUERY = /(?<=[?&][\w.-]+=)[^&{}]+/g;
+
+const MOST_OF_TEMPLATE = 200;
+
+function quoteTemplate(text: string): string {
+  if (!TEMPLATE.test(text) || /\s/.test(text)) return quote(text);
+  const shown = text.replaceAll(GIVEN_BY_QUERY, '…');
+  const isLong = shown.length > MOST_OF_TEMPLATE;
+  return JSON.stringify(isLong ? `${shown.slice(0, MOST_OF_TEMPLATE)}…` : shown);
+}
 
 function quote(value: unknown): string {
   if (typeof value === 'number') return `the number ${value}`;

@@ -24,6 +24,7 @@ function show(schema: z.core.$ZodType, value: unknown): unknown {
     case 'webhook-url':
     case 'secret-url':
       return typeof value === 'string' ? showUrl(value, presentation) : REDACTED;
+    case 'template':
     case null:
       return showInside(unwrap(schema), value);
   }

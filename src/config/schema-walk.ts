@@ -60,6 +60,9 @@ export function childSchema(schema: Schema, value: unknown, key: string | number
   const inner = unwrap(schema);
   if (inner instanceof z.ZodArray) return inner.element;
   if (inner instanceof z.ZodRecord) return inner.valueType;
+  if (inner instanceof z.ZodUnion && objectAt(inner, value) === null) {
+    return inner.options.find((option) => option instanceof z.ZodRecord)?.valueType ?? null;
+  }
   const shape = objectAt(inner, value)?.shape ?? {};
   return Object.hasOwn(shape, key) ? (shape[key] ?? null) : null;
 }

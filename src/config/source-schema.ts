@@ -13,6 +13,7 @@ import {
   duration,
   flag,
   integer,
+  presentations,
   proxyUrl,
   runUrlTemplate,
   secretText,
@@ -111,7 +112,8 @@ const headerValue = secretText(HEADER_VALUE, { min: 1 }).refine(isHeaderValue, H
 
 const path = z
   .string({ error: `expected ${PATH_SHAPE}` })
-  .refine((text) => parsePath(text) !== null, `expected ${PATH_SHAPE}`);
+  .refine((text) => parsePath(text) !== null, `expected ${PATH_SHAPE}`)
+  .register(presentations, { as: 'template' });
 
 function asList(input: unknown): unknown {
   return Array.isArray(input) || input === undefined ? input : [input];
@@ -147,7 +149,11 @@ const states = z
   });
 
 /** What the braces hold is checked where the parts of ids are known. */
-const request = z.string({ error: 'expected a path such as /runs/{run}' });
+const request = requestText('expected a path such as /runs/{run}');
+
+function requestText(error: string) {
+  return z.string({ error }).register(presentations, { as: 'template' });
+}
 
 const PROGRESS = 'expected a path to a number up to 100, or { done: path, total: path }';
 
@@ -157,13 +163,14 @@ const pathToList = z
   .string({ error: `expected ${PATH_SHAPE} that leads to a list, or ${WHOLE_DOCUMENT}` })
   .refine((text) => text === WHOLE_DOCUMENT || parsePath(text) !== null, {
     error: `expected ${PATH_SHAPE} that leads to a list, or ${WHOLE_DOCUMENT}`,
-  });
+  })
+  .register(presentations, { as: 'template' });
 
 const LIST_ID = `expected ${PATH_SHAPE}, or one for each part of the id, such as { dag: $.dag_id, run: $.id }`;
 
 /** The newest runs of all workflows. What is not given here stands in an item where it stands in a run. */
 const list = z.strictObject({
-  get: z.string({ error: 'expected a path such as /runs?limit={size}&offset={offset}' }),
+  get: requestText('expected a path such as /runs?limit={size}&offset={offset}'),
   items: pathToList,
   id: z.union([path, z.record(z.string(), path)], { error: LIST_ID }).optional(),
   status: paths.optional(),
@@ -200,6 +207,7 @@ const declaredHttpSource = z.strictObject({
   id: z
     .string({ error: `expected ${ID_TEMPLATE_SHAPE}` })
     .refine((text) => parseIdTemplate(text) !== null, `expected ${ID_TEMPLATE_SHAPE}`)
+    .register(presentations, { as: 'template' })
     .default('{run}'),
   /** The request that reads a run, and where its fields stand in the answer. */
   run: z.strictObject({
@@ -247,7 +255,7 @@ const declaredHttpSource = z.strictObject({
   conditional: flag(false),
   /** The cheapest request that shows, without a run, whether the source answers. */
   probe: request.optional(),
-  run_url: z.string({ error: 'expected a URL such as https://app.example/{run}' }).optional(),
+  run_url: requestText('expected a URL such as https://app.example/{run}').optional(),
   ...REACHED,
   ...CONNECTED,
 });
@@ -275,9 +283,9 @@ function problemsOf(given: DeclaredHttpSource): Problem[] {
   const { also, probe, list: listed } = given;
   return [
     ...headerProblems(given),
-    ...requestProblems(['run', 'get'], given.run.get, parts),
+    ...runRequestProblems(['run', 'get'], given.run.get, { given, parts }),
     ...missingPart(given.run.get, parts),
-    ...(also === undefined ? [] : requestProblems(['also', 'get'], also.get, parts)),
+    ...(also === undefined ? [] : runRequestProblems(['also', 'get'], also.get, { given, parts })),
     ...(probe === undefined ? [] : requestProblems(['probe'], probe, [])),
     ...(listed === undefined ? withoutList(given) : listProblems(given, listed, parts)),
     ...wordProblems(['states'], given.states),
@@ -300,6 +308,39 @@ function headerProblems({ headers }: DeclaredHttpSource): Problem[] {
 function requestProblems(at: Problem['path'], text: string, parts: IdTemplate): Problem[] {
   const parsed = parseRequestTemplate(text, parts);
   return 'template' in parsed ? [] : [{ path: at, message: `expected ${parsed.expected}` }];
+}
+
+/** A request with other parts than those of the id may well be right, and `id` left out. */
+function runRequestProblems(
+  at: Problem['path'],
+  text: string,
+  { given, parts }: { given: DeclaredHttpSource; parts: IdTemplate },
+): Problem[] {
+  const hint = namesInBraces(text).every((name) => parts.includes(name))
+    ? ''
+    : idHint(given, parts);
+  return requestProblems(at, text, parts).map(({ path: where, message }) => ({
+    path: where,
+    message: `${message}${hint}`,
+  }));
+}
+
+function namesInBraces(text: string): string[] {
+  return [...text.matchAll(/\{([^{}]*)\}/g)].map(([, name = '']) => name);
+}
+
+const ONLY_RUN = 'run';
+
+/** Which parts an id has, or could have by the requests. */
+function idHint({ run, also }: DeclaredHttpSource, parts: IdTemplate): string {
+  if (parts.join('/') !== ONLY_RUN) return ', the parts that id declares';
+  const names = new Set(namesInBraces(`${run.get}${also?.get ?? ''}`));
+  // What is called run is the last part, which takes what is left.
+  const others = [...names].filter((name) => name !== ONLY_RUN);
+  const id = (names.has(ONLY_RUN) ? [...others, ONLY_RUN] : others)
+    .map((name) => `{${name}}`)
+    .join('/');
+  return parseIdTemplate(id) === null ? '' : `, unless id declares others, as id: '${id}' does`;
 }
 
 /** Without the part that names the run, all runs would have the same answer. */

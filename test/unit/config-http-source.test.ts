@@ -1,3 +1,4 @@
+import * as fc from 'fast-check';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -256,6 +257,88 @@ describe('sources of type http', () => {
     expect(others).toEqual([]);
   });
 
+  test('a source that declares an API without type: http has one problem, and those of its own keys', () => {
+    const untyped = GITHUB.replace('    type: http\n', '');
+    const problem =
+      'f.yaml:2:3 sources.gh: expected type: http beside run and states, but type is missing';
+    expect(problemsOf(untyped, { GH_TOKEN: 'ghp_secret' })).toEqual([problem]);
+    expect(problemsOf(untyped.replace('$.id\n', 'id\n'), { GH_TOKEN: 'ghp_secret' })).toEqual([
+      problem,
+      expect.stringContaining('sources.gh.run.id: expected a path such as'),
+    ]);
+  });
+
+  test.each<[get: string, changes: Record<string, string>, hint: string]>([
+    ['/runs/{id}', {}, ", unless id declares others, as id: '{id}' does"],
+    ['/{a}/{run}/{b}', {}, ", unless id declares others, as id: '{a}/{b}/{run}' does"],
+    ['/runs/{Run}', {}, ''],
+    ['/{a}/{run}', { id: "'{b}/{run}'" }, ', the parts that id declares'],
+  ])(
+    'a request %s with other parts than those of the id, which is %j, is said with them',
+    (get, changes, hint) => {
+      const run = `{ get: '${get}', id: $.id, status: $.status }`;
+      const known = changes['id'] === undefined ? '{run}' : '{b}, {run}';
+      expect(problemsOf(source({ run, ...changes }))[0]).toContain(
+        `sources.api.run.get: expected only ${known} in braces${hint}, got ${JSON.stringify(get)}`,
+      );
+    },
+  );
+
+  test('a second request with another part is said with the id that both would need', () => {
+    const also =
+      "{ when: completed, get: '/{thread}/state', status: $.s, states: { stopped: [x] } }";
+    expect(problemsOf(source({ also }))).toEqual([
+      expect.stringContaining(
+        'sources.api.also.get: expected only {run} in braces, unless id declares others, as id: \'{thread}/{run}\' does, got "/{thread}/state"',
+      ),
+    ]);
+  });
+
+  test.each<[Record<string, string>, string]>([
+    [{ run: "{ get: 'runs/{run}', id: $.id, status: $.status }" }, '"runs/{run}"'],
+    [{ run: "{ get: '/runs/{run}', id: $.id, status: $..status }" }, '"$..status"'],
+    [{ run: "{ get: '/runs/{run}', id: $.id, status: [$.a, '$.b[*]'] }" }, '"$.b[*]"'],
+    [{ run: "{ get: '/runs/{run}', id: $.id, status: $.s, progress: $..p }" }, '"$..p"'],
+    [
+      {
+        run: "{ get: '/runs/{run}', id: $.id, status: $.s, progress: { done: $..d, total: $.t } }",
+      },
+      '"$..d"',
+    ],
+    [{ id: "'{run}/'" }, '"{run}/"'],
+    [{ probe: "'/{run}'" }, '"/{run}"'],
+    [{ probe: "'/runs?limit={n}&key=canary'" }, '"/runs?limit={n}&key=…"'],
+    [{ list: "{ get: '/runs?limit={n}', items: $, created: $.at }" }, '"/runs?limit={n}"'],
+    [{ list: '{ get: /runs, items: $..runs, created: $.at }' }, '"$..runs"'],
+    [{ list: '{ get: /runs, items: $, created: $.at, id: $..id }' }, '"$..id"'],
+    [{ list: '{ get: /runs, items: $, created: $.at, id: { run: $..id } }' }, '"$..id"'],
+    [{ run_url: "'https://app.example/{id}'" }, '"https://app.example/{id}"'],
+    [{ run_url: "'https://u:canary@app.example/{id}'" }, 'text with a URL in it'],
+    [{ probe: 'https://app.example/?key=canary' }, 'text with a URL in it'],
+    [{ probe: "'/runs\n     headers: canary'" }, 'text that is no single word'],
+    [{ probe: `'/${'x'.repeat(300)}#'` }, `"/${'x'.repeat(199)}…"`],
+  ])('a path or template that is wrong is shown, and no more than that: %j', (changes, shown) => {
+    const problems = problemsOf(source(changes));
+    expect(problems).toEqual([expect.stringMatching(/: expected .*, got /s)]);
+    expect(problems[0]?.split(', got ').at(-1)).toBe(shown);
+  });
+
+  test('no mistake in a declared source makes one of its headers appear in a problem', () => {
+    const yaml = GITHUB.replace('${GH_TOKEN}', 'canary');
+    const noise = fc.stringMatching(/^[^:?]{0,3}$/);
+    const edit = fc.record({ at: fc.nat(yaml.length), remove: fc.nat(4), insert: noise });
+    fc.assert(
+      fc.property(fc.array(edit, { minLength: 1, maxLength: 3 }), (edits) => {
+        let text = yaml;
+        for (const { at, remove, insert } of edits) {
+          text = text.slice(0, at) + insert + text.slice(at + remove);
+        }
+        expect(problemsOf(text).join('\n')).not.toContain('canary');
+      }),
+      { numRuns: 300 },
+    );
+  });
+
   test('no variable may make up a URL, since a secret would stand in it', () => {
     const yaml = source({ run: "{ get: '/runs/{run}?key=${KEY}', id: $.id, status: $.status }" });
     const problem =
@@ -292,6 +375,12 @@ describe('sources of type http', () => {
       list: { get: '/runs?limit={size}', items: '$.runs', size: 100, first_page: 1 },
       discover: { workflows: ['all'], since: 'registration', every: 10_000 },
     });
+  });
+
+  test('the paths of the ids in a list are shown as they are configured', () => {
+    const list = '{ get: /runs, items: $, created: $.at, id: { run: $.key } }';
+    const { sources } = redactConfig(loaded(source({ list })).config);
+    expect(sources).toMatchObject({ api: { list: { id: { run: '$.key' } } } });
   });
 
   test.each([
