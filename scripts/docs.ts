@@ -2,6 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { configSchema } from '../src/config/schema.ts';
+import { DEFAULT_EVENTS, DEFAULT_SYSTEM_EVENTS } from '../src/core/event/event.ts';
 import { groupBy } from '../src/core/arrays.ts';
 import { createServer } from '../src/http/server.ts';
 import { createTokens } from '../src/http/tokens.ts';
@@ -44,6 +45,52 @@ export async function referencePages(): Promise<Record<string, string>> {
   };
 }
 
+/** What each variable means, and its default. */
+const VARIABLES = [
+  ['`NOXUS_API_KEY`', 'API key of a workspace of Noxus, the source named `default`', '–'],
+  ['`NOXUS_BACKEND_URL`', 'where Noxus is', '`https://backend.noxus.ai`'],
+  [
+    '`REDIS_URL`',
+    '`redis://`, `rediss://` or `unix://`; without it the daemon runs its own Redis',
+    '–',
+  ],
+  ['`RUNWATCH_CONFIG`', 'the configuration file', '`./config/runwatch.yaml`, …'],
+  [
+    '`RUNWATCH_DATA_DIR`',
+    'the own Redis, and the two secrets below where they are not set',
+    '`$XDG_DATA_HOME/runwatch`',
+  ],
+  [
+    '`RUNWATCH_HOST` `RUNWATCH_PORT`',
+    'where the API listens; beyond loopback it needs a token',
+    '`127.0.0.1` `8787`',
+  ],
+  ['`RUNWATCH_API_TOKEN`', 'a token with all scopes; also what the command line sends', '–'],
+  ['`RUNWATCH_WEBHOOK_URL` `RUNWATCH_WEBHOOK_SECRET`', 'an endpoint named `default`', '–'],
+  [
+    '`RUNWATCH_SIGNING_SECRET`',
+    'secrets of webhooks without their own come of it',
+    'made at first start',
+  ],
+  [
+    '`RUNWATCH_ENCRYPTION_KEY`',
+    '32 bytes in base64 or hex, several by comma; encrypts secrets that come with a watch',
+    'made at first start',
+  ],
+  [
+    '`RUNWATCH_EGRESS_ALLOW`',
+    "private or plain http addresses that a watch's webhook may reach",
+    '–',
+  ],
+  [
+    '`RUNWATCH_PUBLIC_URL`',
+    'the address by which users reach the API, as its document names it',
+    '–',
+  ],
+  ['`RUNWATCH_LOG_LEVEL`', '`trace` to `silent`', '`info`'],
+  ['`RUNWATCH_URL`', 'where the command line finds the daemon', 'the API above'],
+];
+
 async function configurationPage(): Promise<string> {
   const keys = await configurationKeys();
   const sections = groupBy(
@@ -56,6 +103,9 @@ async function configurationPage(): Promise<string> {
     'Flags win over the environment, the environment over the file, the file over the defaults. The file is named by `--config` or `RUNWATCH_CONFIG`; else it is the first of `./config/runwatch.yaml`, `./runwatch.yaml` and `/etc/runwatch/runwatch.yaml` that exists. `runwatch config --check --strict` says what is wrong with it. [`runwatch.example.yaml`](../config/runwatch.example.yaml) is a file with every key. An editor completes keys and says what is wrong where the first line of the file names [`runwatch.schema.json`](../config/runwatch.schema.json), which `runwatch config --schema` prints: `# yaml-language-server: $schema=runwatch.schema.json`.',
     '`${NAME}` stands for an environment variable, or for the content of the file that `NAME_FILE` names; `${NAME:-text}` gives a default. A duration is text such as `250ms`, `10s`, `5m`, `2h` or `7d`. [`sources.md`](sources.md) says how an API is declared as a source, with examples.',
     keyTable(keys.filter(({ kind }) => kind === null)),
+    '## Variables',
+    'Every secret can be given as `NAME_FILE`, a file that holds it. SIGHUP reads the file of the configuration again; [`operations.md`](operations.md#change-the-configuration) says what takes effect.',
+    table(['variable', 'meaning', 'default'], VARIABLES),
     ...[...sections].flatMap(([section, its]) => keySection(section, its)),
   ]);
 }
@@ -93,15 +143,22 @@ async function apiDocument(): Promise<Document> {
   }
 }
 
+const BY_DEFAULT = new Set<string>([...DEFAULT_EVENTS, ...DEFAULT_SYSTEM_EVENTS]);
+
 function eventsPage({ webhooks, components }: Document): string {
   const { schemas } = components;
-  const types = Object.entries(webhooks).map(([type, { post }]) => [`\`${type}\``, post.summary]);
+  const types = Object.entries(webhooks).map(([type, { post }]) => [
+    `\`${type}\``,
+    post.summary,
+    BY_DEFAULT.has(type) ? 'yes' : 'no',
+  ]);
   return pageOf([
     '# Events',
     GENERATED,
     'The body of a webhook is one event: `id`, `type`, `timestamp` and `data`. The `id` belongs to the change and is the same in every attempt. The `timestamp` is when the change happened by the account of the source where it says so, else when runwatch detected it.',
     '`GET /v1/events`, the event stream and `runwatch events` give what `*` names in `events` of an endpoint: `run.*`, `watch.*`, `workflow.*`, `source.unreachable`, `source.recovered`, `source.inconsistent` and `source.consistent`. They give the others where `type` names them: `alert.*` for alerts, `system.*` or a family such as `endpoint.*` for what is about runwatch itself. The newest 100,000 of those are kept, for `watches.retention`.',
-    table(['type', 'sent'], types),
+    'An endpoint without `events` gets what is sent by default, and a webhook that is given with a watch those of its run. Alerts go to the endpoints that their rules name. A reminder of a run that waits comes after an hour and a day (`watches.remind_feedback`).',
+    table(['type', 'sent', 'by default'], types),
     '## `data` of `run.*` and `watch.*`',
     fieldTable(schemas['EventData'], schemas),
     '`run` is the snapshot:',

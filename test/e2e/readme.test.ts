@@ -23,17 +23,19 @@ const VARIABLES = {
   SLACK_WEBHOOK_URL: 'https://hooks.slack.com/services/T0/B0/of-this-test',
 };
 
-/** The configurations of the README, by the first source of each. */
+/** The configurations of the README and of docs/destinations.md, by the first source of each. */
 const blocks = new Map<string, string>();
 const daemons: DaemonProcess[] = [];
 let folder: string;
 
 beforeAll(async () => {
   folder = await tempDir();
-  const readme = await readFile(join(import.meta.dirname, '../../README.md'), 'utf8');
-  for (const [, text = ''] of readme.matchAll(/^```yaml\n([^]*?)^```$/gm)) {
-    const { sources } = parse(text) as { sources: object };
-    blocks.set(Object.keys(sources)[0] ?? '', text);
+  for (const page of ['README.md', 'docs/destinations.md']) {
+    const markdown = await readFile(join(import.meta.dirname, '../..', page), 'utf8');
+    for (const [, text = ''] of markdown.matchAll(/^```yaml\n([^]*?)^```$/gm)) {
+      const { sources } = parse(text) as { sources?: object };
+      if (sources !== undefined) blocks.set(Object.keys(sources)[0] ?? '', text);
+    }
   }
 });
 
@@ -42,7 +44,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-test('config --check --strict takes each configuration of the README as it stands', async () => {
+test('config --check --strict takes each configuration of the README and of destinations as it stands', async () => {
   expect([...blocks.keys()]).toEqual(['github', 'default']);
   for (const [source, text] of blocks) {
     const path = join(folder, `${source}.yaml`);

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { parse } from 'yaml';
 import type { z } from 'zod';
@@ -69,6 +69,38 @@ function markdownFiles(): string[] {
     readdirSync(join(ROOT, folder), { recursive: true }).map((name) => join(folder, String(name))),
   );
   return [...readdirSync(ROOT), ...folders].filter((path) => path.endsWith('.md'));
+}
+
+test('the README has at most 150 lines', async () => {
+  const lines = (await read('README.md')).trimEnd().split('\n');
+  expect(lines.length).toBeLessThanOrEqual(150);
+});
+
+test.each([...markdownFiles()])(
+  'each link of %s leads to a file and heading that exist',
+  (path) => {
+    const text = readFileSync(join(ROOT, path), 'utf8').replaceAll(/^```[^]*?^```$/gm, '');
+    const links = [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link = '']) => link);
+    const ours = links.filter((link) => !/^(https?|mailto):/.test(link));
+    expect(ours.filter((link) => !leadsSomewhere(path, link))).toEqual([]);
+  },
+);
+
+function leadsSomewhere(from: string, link: string): boolean {
+  const [file = '', heading] = link.split('#');
+  const path = file === '' ? join(ROOT, from) : join(ROOT, dirname(from), file);
+  if (!existsSync(path)) return false;
+  return heading === undefined || headingsOf(readFileSync(path, 'utf8')).includes(heading);
+}
+
+/** The headings of a page as links name them. */
+function headingsOf(text: string): string[] {
+  return [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
 }
 
 const TESTS = join(ROOT, 'test');
@@ -185,23 +217,14 @@ test('the chart has the alert rules of deploy/prometheus', async () => {
   expect(await read('deploy/helm/runwatch/rules.yaml')).toBe(rules);
 });
 
-/** Verbs that the README leaves to another place. */
-const ELSEWHERE: Record<string, string> = {
-  demo: '`npm run demo` builds and runs it',
-  reencrypt: 'docs/operations.md says when keys are changed',
-  help: '`runwatch --help` names it',
-  version: '`runwatch --help` names it',
-  completion: '`runwatch --help` names it',
-};
-
-test('the README has each verb, but those that another place says', async () => {
-  const readme = await read('README.md');
+test('docs/commands.md has each verb but help and version', async () => {
+  const page = await read('docs/commands.md');
   const { stdout } = await runCli(['--help']);
   const [list = ''] = stdout.split('\nEnvironment:');
   const verbs = [...list.matchAll(/^  ([a-z]+) (?=.*  )/gm)].map(([, verb = '']) => verb);
   expect(verbs.length).toBeGreaterThan(25);
-  const missing = verbs.filter((verb) => !new RegExp(`runwatch ${verb}\\b`).test(readme));
-  expect(missing.toSorted()).toEqual(Object.keys(ELSEWHERE).toSorted());
+  const missing = verbs.filter((verb) => !new RegExp(`^runwatch ${verb}\\b`, 'm').test(page));
+  expect(missing.toSorted()).toEqual(['help', 'version']);
 });
 
 test('the help of mcp names each tool', async () => {
@@ -212,8 +235,8 @@ test('the help of mcp names each tool', async () => {
   expect(missing.map(({ name }) => name)).toEqual([]);
 });
 
-test('the README says of each event of runs, and of each sent by default, whether it is sent by default', async () => {
-  const [, page = ''] = (await read('README.md')).split('| event | when | by default |\n');
+test('docs/events.md says of each event of runs, and of each sent by default, whether it is sent by default', async () => {
+  const [, page = ''] = (await read('docs/events.md')).split('| type | sent | by default |\n');
   const [rows = ''] = page.split('\n\n');
   const said = [...rows.matchAll(/^\| (.+?) \|.*\| (yes|no) \|$/gm)].flatMap(
     ([, names = '', isDefault]) =>
