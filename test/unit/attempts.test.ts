@@ -164,7 +164,13 @@ describe('another attempt of a run', () => {
       changedAt: NOON + 40 * MINUTE,
       dwell: { since: NOON + 40 * MINUTE, stalled: false },
     });
-    expect(observed.samples.map(({ ended }) => ended)).not.toContain(true);
+  });
+
+  test('that comes without an end of the one before adds no duration of that end', () => {
+    const queued = poll(newWatch(), shown(1, { status: 'queued' }), 1).watch;
+    const { samples } = poll(queued, shown(2, { status: 'completed', finished_at: at(39) }), 40);
+    expect(samples.length).toBeGreaterThan(0);
+    expect(samples.filter(({ ended }) => ended)).toEqual([]);
   });
 
   test('clears the acknowledgement of the failure before it', () => {
@@ -247,6 +253,12 @@ describe('rules and another attempt', () => {
       ],
     });
     expect(deadlinesOf(failed(), watch)).toBeNull();
+  });
+
+  test('a deadline begins anew also where a source keeps the start of the first attempt', () => {
+    const { watch } = again(failed());
+    const after = poll(watch, shown(2, { status: 'running', started_at: at(1) }), 31).watch;
+    expect(deadlinesOf(watch, after)).toMatchObject({ deadlines: [{}, { rule: 'started_at' }] });
   });
 
   test('a deadline waits for the start of an attempt that has none yet', () => {

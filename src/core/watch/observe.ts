@@ -261,7 +261,6 @@ function runRestarted(watch: Watch, run: RunSnapshot, context: ObserveContext): 
   const begun = withChanges(watch, {
     run: null,
     runAskedAt: null,
-    acknowledged: null,
     waiting: null,
     waits: null,
     doubt: null,
