@@ -89,6 +89,7 @@ const SCREENS: readonly (readonly [string, () => string, string | RegExp])[] = [
   ['Alert', () => `/alerts/${alert}`, 'Notified'],
   ['Workflows', () => '/workflows?since=24h', /Detection delay|No run of any workflow/],
   ['System', () => '/system', 'poll workers'],
+  ['Audit log', () => '/system/audit', /Nothing was done so far|Details/],
 ];
 
 describe.each(SCREENS)('the screen %s', (_name, path, words) => {
