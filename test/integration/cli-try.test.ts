@@ -153,6 +153,21 @@ describe('runwatch try --answer', () => {
     expect(view.hints).toEqual([expect.stringMatching(/it finds "7"/)]);
   });
 
+  test('an answer without the declared attempt names its key', async () => {
+    const text = CONFIG.replace('id: $.id\n', 'id: $.id\n      attempt: $.attempt\n');
+    const file = write('attempts.yaml', text);
+    const args = ['try', 'acme/shop/7', '--source', 'github', '--config', file];
+    const flags = ['--answer', '-', '--json'];
+    const { stdout, exitCode } = await runCli([...args, ...flags], { stdin: JSON.stringify(GOOD) });
+    expect(exitCode).toBe(1);
+    expect((JSON.parse(stdout) as TryView).hints).toEqual([
+      expect.stringMatching(/^correct sources\.github\.run\.attempt/),
+    ]);
+    const stdin = JSON.stringify({ ...GOOD, attempt: 2 });
+    const shown = await runCli([...args, ...flags], { stdin });
+    expect(JSON.parse(shown.stdout)).toMatchObject({ run: { status: 'running', attempt: 2 } });
+  });
+
   test('an answer without a word names the key to correct', async () => {
     const args = ['a/b', '--source', 'langgraph', '--answer', '-', '--json'];
     const { stdout, exitCode } = await run(args, { stdin: '{"run_id":"b"}' });

@@ -159,10 +159,17 @@ function unknownWord(word: string, { states }: HttpSourceConfig, at: string): st
   return `${quoted(word)} stands in no list: ${meant}${didYouMean(near)}`;
 }
 
+/** A count of attempts. */
+const COUNTER = /^\d+$/;
+
 function unreadAnswer(values: TriedRead['values'], at: string): string {
   const id = values.find(({ key }) => key === 'run.id');
   if (id?.value === null) {
     return `correct ${at}.run.id: it is to lead to the id of the run in the answer`;
+  }
+  const attempt = values.find(({ key }) => key === 'run.attempt');
+  if (attempt !== undefined && !COUNTER.test(attempt.value ?? '')) {
+    return `correct ${at}.run.attempt: it is to lead to a count of attempts, from 1`;
   }
   const hasWord = values.some(({ key, value }) => key.startsWith('run.status') && value !== null);
   if (hasWord) {
