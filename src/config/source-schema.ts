@@ -176,6 +176,7 @@ const list = z.strictObject({
   status: paths.optional(),
   created: path.optional(),
   progress: progress.optional(),
+  attempt: path.optional(),
   /** The most items that the source gives on a page. */
   size: integer(100, 1, 1_000),
   /** The number of the page with the newest runs. */
@@ -357,7 +358,7 @@ function withoutList({ discover: wanted }: DeclaredHttpSource): Problem[] {
 
 function listProblems(
   { run }: DeclaredHttpSource,
-  { get, id, created = run.created }: NonNullable<DeclaredHttpSource['list']>,
+  { get, id, created = run.created, attempt }: NonNullable<DeclaredHttpSource['list']>,
   parts: IdTemplate,
 ): Problem[] {
   const both = get.includes('{page}') && get.includes('{offset}');
@@ -367,6 +368,9 @@ function listProblems(
     ...(both ? [{ path: ['list', 'get'], message: 'expected {page} or {offset}, not both' }] : []),
     ...listIdProblems(id, parts),
     ...(created === undefined ? [{ path: ['list', 'created'], message: undated }] : []),
+    ...(attempt !== undefined && run.attempt === undefined
+      ? [{ path: ['list', 'attempt'], message: 'expected run.attempt beside it' }]
+      : []),
   ];
 }
 

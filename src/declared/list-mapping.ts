@@ -2,6 +2,7 @@ import type { ListedRun } from '../core/feed/run-list.ts';
 import { parsePath, WHOLE_DOCUMENT, type JsonPath } from '../core/source/json-path.ts';
 import { joinId, type IdTemplate } from '../core/source/run-template.ts';
 import {
+  attemptIn,
   firstOf,
   progressIn,
   progressSlots,
@@ -24,6 +25,7 @@ export interface ListDeclaration {
   readonly status?: readonly string[] | undefined;
   readonly created?: string | undefined;
   readonly progress?: ProgressDeclaration | undefined;
+  readonly attempt?: string | undefined;
 }
 
 /** What a page of a list shows. */
@@ -42,6 +44,7 @@ export class ListMapping {
   private readonly status: readonly number[];
   private readonly created: number | null;
   private readonly progress: ProgressSlots;
+  private readonly attempt: number | null;
 
   constructor(
     list: ListDeclaration,
@@ -50,13 +53,14 @@ export class ListMapping {
     private readonly mapping: RunMapping,
   ) {
     const { itemTree } = this;
-    const { id = run.id, created = run.created } = list;
+    const { id = run.id, created = run.created, attempt = run.attempt } = list;
     this.id = ids.map((part) =>
       slotOf(typeof id === 'string' ? id : (id[part] ?? run.id), itemTree),
     );
     this.status = (list.status ?? run.status).map((path) => slotOf(path, itemTree));
     this.created = created === undefined ? null : slotOf(created, itemTree);
     this.progress = progressSlots(list.progress ?? run.progress, itemTree);
+    this.attempt = attempt === undefined ? null : slotOf(attempt, itemTree);
     this.tree.addList(listPath(list.items), itemTree);
   }
 
@@ -76,7 +80,16 @@ export class ListMapping {
       if (created_at === null) unread.add('list.created');
       if (id === null || meaning === null || runs.has(id)) continue;
       const progress = progressIn(values, this.progress);
-      runs.set(id, { id, workflow_id: null, status: meaning.status, progress, created_at });
+      const attempt = attemptIn(values, this.attempt);
+      if (attempt === undefined) unread.add('list.attempt');
+      runs.set(id, {
+        id,
+        workflow_id: null,
+        status: meaning.status,
+        progress,
+        created_at,
+        ...(typeof attempt === 'number' && { attempt }),
+      });
     }
     return { runs: [...runs.values()], unread: [...unread] };
   }

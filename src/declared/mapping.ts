@@ -371,7 +371,7 @@ function shareOf(values: Values, slots: { done: number; total: number }): number
 const MOST_ATTEMPTS = 999_999_999;
 
 /** Null where none is declared; undefined where one is, and stands there not. One that counts from 0 is none. */
-function attemptIn(values: Values, slot: number | null): number | null | undefined {
+export function attemptIn(values: Values, slot: number | null): number | null | undefined {
   if (slot === null) return null;
   const attempt = numberAt(values, slot);
   const isOne = Number.isInteger(attempt) && attempt !== null && attempt >= 1;

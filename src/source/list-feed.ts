@@ -44,6 +44,7 @@ import { grantedPauseMs } from '../core/source/throttle.ts';
 import type { ListTraits } from '../core/source/traits.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import { logPage } from '../telemetry/logger.ts';
+import { reopenBegunAgain } from './discovery.ts';
 import type { ClaimedPermit } from './limiter.ts';
 import type { RequestClaim } from './schedule.ts';
 import type { Source } from './source.ts';
@@ -307,12 +308,13 @@ export class ListFeed {
     return found;
   }
 
-  /** Reads a page, and lets single polls follow what it says. */
+  /** Reads a page, and lets single polls follow what it says, also of runs that have begun again. */
   async read(sweep: Sweep, { page, size, permit }: WantedPage): Promise<PageRead> {
     const { process, reader } = this.source;
     const startedAt = process.now();
     const outcome = await reader.readPage({ workflowId: sweep.list.workflowId, page, size });
     permit.settle();
+    if (outcome.kind === 'page') await reopenBegunAgain(this.source, outcome.page.runs);
     const read = { ...sweep, page, startedAt };
     if (sweep.plan === null) return { outcome, nextMs: null };
     return { outcome, nextMs: await this.conclude({ ...read, plan: sweep.plan }, outcome) };

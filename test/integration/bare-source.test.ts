@@ -119,6 +119,17 @@ test.each([false, true])(
   },
 );
 
+test('of a source whose workflows have no lists of their own, its list alone is read', async () => {
+  source = bareSource({ ...LISTS, byWorkflow: false });
+  await start(20);
+  const runIds = ids('job', 40);
+  for (const id of runIds) source.runs.set(id, { status: 'running', workflow_id: 'w' });
+  await watch(runIds);
+  await waitFor(() => source.pages.length >= 3);
+  expect(new Set(source.pages.map(({ workflowId }) => workflowId))).toEqual(new Set([null]));
+  expect(faults()).toEqual([]);
+});
+
 test('a stop of a run is refused where its source cannot stop runs', async () => {
   await start();
   source.runs.set('job-1', { status: 'running' });

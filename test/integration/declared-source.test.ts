@@ -449,6 +449,24 @@ describe('lists of a declared API', () => {
     });
   });
 
+  test('the attempt of an item is read where runs have one, and a run without is shown all the same', async () => {
+    answerWith(item('a', { n: 3 }), item('b'), item('c', { n: 0 }));
+    const run = { get: '/runs/{run}', id: '$.id', status: '$.status', attempt: '$.n' };
+    const outcome = await openList({}, { run })();
+    const { page } = outcome as { page: { runs: { id: string; attempt?: number }[] } };
+    const attempts = page.runs.map(({ id, attempt }) => [id, attempt]);
+    expect(attempts).toEqual([
+      ['a', 3],
+      ['b', undefined],
+      ['c', undefined],
+    ]);
+    expect(unread).toEqual(['list.attempt']);
+    answerWith(item('a', { n: 3, count: 4 }));
+    expect(await openList({ attempt: '$.count' }, { run })()).toMatchObject({
+      page: { runs: [{ attempt: 4 }] },
+    });
+  });
+
   test('an item whose id repeats a credential is left out', async () => {
     answerWith(item('secret-of-this-test'), item('a'));
     expect(await openList()()).toMatchObject({ page: { runs: [{ id: 'a' }] } });

@@ -213,6 +213,10 @@ describe('sources of type http', () => {
       'sources.api.list.id.job: expected a path for each part of the id: { run: $.… }',
     ],
     [
+      { list: '{ get: /runs, items: $, created: $.at, attempt: $.n }' },
+      'sources.api.list.attempt: expected run.attempt beside it',
+    ],
+    [
       { list: '{ get: /runs, items: $, created: $.at, finished: $.end }' },
       'sources.api.list.finished: unknown key',
     ],

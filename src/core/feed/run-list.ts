@@ -20,7 +20,7 @@ export interface ListQuestion {
 /** What a list shows of a run: a hint that it may have changed, never a fact. */
 export type ListedRun = Pick<
   RunSnapshot,
-  'id' | 'workflow_id' | 'status' | 'progress' | 'created_at'
+  'id' | 'workflow_id' | 'status' | 'progress' | 'created_at' | 'attempt'
 >;
 
 /** One page of a list of runs. */

@@ -18,6 +18,19 @@ export function attemptShown(
   return end !== status && shown > 1 ? 'later' : 'same';
 }
 
+/** After an end, or a poll that found no other attempt, a list is not believed for so long, ms. */
+const ENDED_FOR_MS = 10_000;
+
+/** Whether a list shows another attempt of a run that had ended, so that a poll of it is worth while. */
+export function isBegunAgain(
+  watch: Watch,
+  shown: Pick<RunSnapshot, 'attempt' | 'status'>,
+  now: number,
+): boolean {
+  if (watch.state !== 'finished' || now - (watch.endedAt ?? 0) < ENDED_FOR_MS) return false;
+  return attemptShown({ ...watch, isReopened: true }, shown) === 'later';
+}
+
 /** Whether a change shows another attempt of the run than the watch had seen before. */
 export function isRestart(before: Watch, after: Watch): boolean {
   return before.restartedAt !== after.restartedAt && after.restartedAt !== null;
