@@ -9,7 +9,7 @@ import type { QueryOf } from '../http/schemas/routes.ts';
 import type { z } from 'zod';
 import type {
   deliveryQuery,
-  deliverySchema,
+  namedDelivery,
   deliveryWithAttempts,
   redelivered,
   redeliverCount,
@@ -76,7 +76,7 @@ export type EventView = z.output<typeof eventOfAnyType>;
 /** Of an alert, or about runwatch itself: listed where `type` names it. */
 export type OwnEventView = z.output<typeof ownEventOfAnyType>;
 export type AnyEventView = EventView | OwnEventView;
-export type DeliveryView = z.output<typeof deliverySchema>;
+export type DeliveryView = z.output<typeof namedDelivery>;
 export type DeliveryDetailView = z.output<typeof deliveryWithAttempts>;
 export type RedeliveredView = z.output<typeof redelivered>;
 export type RangeBody = z.input<typeof redeliverRange>;

@@ -53,6 +53,13 @@ export class DeliveryService {
     return this.deliverer.process.now();
   }
 
+  /** What the workflow of each delivery's run is called; null where it is about no run, or none is known. */
+  async workflowNames(deliveries: readonly Delivery[]): Promise<(string | null)[]> {
+    const { stores, linksOf } = this.deliverer.process;
+    const watches = await stores.watches.getManyBare([...deliveries]);
+    return watches.map((stored) => stored && linksOf(stored.watch).workflowName);
+  }
+
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   async list({ limit, cursor, runId, ...asked }: DeliveryQuery): Promise<CountedPage<Delivery>> {
     const { process } = this.deliverer;
@@ -125,13 +132,21 @@ export class DeliverySlice implements Slice<Own> {
   ) {}
 
   async list({ query, token }: Asked['list']) {
-    return presentCountedPage(await this.deliveries.list(insideOf(query, token)), presentDelivery);
+    const page = await this.deliveries.list(insideOf(query, token));
+    const names = await this.deliveries.workflowNames(page.items);
+    const items = page.items.map((delivery, at) => ({ delivery, name: names[at] ?? null }));
+    return presentCountedPage({ ...page, items }, ({ delivery, name }) => ({
+      ...presentDelivery(delivery),
+      workflow_name: name,
+    }));
   }
 
   async get({ params: { id }, token }: Asked['get']) {
     const found = await this.deliveries.get(id);
     if (found === null || !mayConcern(token, found.delivery.source)) throw unknownDelivery(id);
-    return presentDeliveryWithAttempts(found, await this.deliveries.headersOf(found.delivery));
+    const [name = null] = await this.deliveries.workflowNames([found.delivery]);
+    const headersAt = await this.deliveries.headersOf(found.delivery);
+    return { ...presentDeliveryWithAttempts(found, headersAt), workflow_name: name };
   }
 
   async redeliver(request: FastifyRequest & Asked['redeliver'], reply: FastifyReply) {
@@ -232,7 +247,7 @@ function refuseUnknown(endpoint: string, views: readonly EndpointView[]): void {
 export function presentDeliveryWithAttempts(
   { delivery, attempts }: { delivery: Delivery; attempts: readonly Attempt[] },
   headersAt: ((atMs: number) => Record<string, string>) | null,
-): z.output<typeof deliveryWithAttempts> {
+): Omit<z.output<typeof deliveryWithAttempts>, 'workflow_name'> {
   return {
     ...presentDelivery(delivery),
     attempts: attempts.map((attempt) => ({

@@ -30,6 +30,7 @@ export function presentDelivery(delivery: Delivery): DeliveryJson {
     event_id: delivery.eventId,
     event_type: delivery.eventType,
     run_id: delivery.runId,
+    alert_id: delivery.alertId ?? null,
     endpoint: shownReceiver(delivery.endpoint),
     state: delivery.state,
     attempt_count: delivery.attemptCount,

@@ -19,6 +19,31 @@ function needs(...data: unknown[]) {
 const attention = (...args: string[]) =>
   runCli(['attention', ...args], { env: { RUNWATCH_URL: daemon.url } });
 
+test('attention shows on a terminal of 80 columns the workflow and what is wrong, by short ids', async () => {
+  const since = '2025-05-04T09:00:00.000Z';
+  const run = {
+    kind: 'awaiting',
+    since,
+    message: 'the run waits for a human',
+    run_id: '6f1c9a52-5b1e-4a55-9d3c-0c5f0a1b2c3d',
+    source: 'default',
+    workflow_name: 'Quarterly invoices of all subsidiaries in the north',
+  };
+  const alert = {
+    kind: 'alert',
+    since,
+    message: '3 events of failed-runs',
+    alert_id: 'alr_0123456789abcdef0123_0123456789',
+    workflow_name: 'Letters',
+  };
+  daemon.on('GET /v1/attention', needs(run, alert));
+  const env = { RUNWATCH_URL: daemon.url, NO_COLOR: '1' };
+  const { stdout } = await runCli(['attention'], { env, terminal: 80 });
+  expect(stdout).toMatch(/ 6f1c9a52 +Quarterly i\S*.*… +the run waits for a hu…\n/);
+  expect(stdout).toMatch(/ alr_01234567 +Letters +3 events of failed-runs\n/);
+  for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+});
+
 test('attention lists what needs a person, with the run, alert or endpoint that it is about', async () => {
   const since = '2025-05-04T09:00:00.000Z';
   daemon.on(
@@ -30,8 +55,8 @@ test('attention lists what needs a person, with the run, alert or endpoint that 
   );
   const { stdout, exitCode } = await attention();
   expect(exitCode).toBe(0);
-  expect(stdout).toMatch(/1h ago +awaiting +run-1 +waits for a human/);
-  expect(stdout).toMatch(/1h ago +dead +ops +3 deliveries are dead/);
+  expect(stdout).toMatch(/1h ago +awaiting +run-1 +- +waits for a human/);
+  expect(stdout).toMatch(/1h ago +dead +ops +- +3 deliveries are dead/);
   expect(daemon.requests[0]?.query.size).toBe(0);
 });
 

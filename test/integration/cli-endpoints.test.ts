@@ -37,9 +37,9 @@ describe('runwatch endpoints', () => {
     const { stdout } = await cli();
     expect(stdout.replaceAll(/ +/g, ' ')).toBe(
       [
-        'NAME TYPE DEFAULT HEALTH NEXT PROBE DELIVERED PENDING PARKED SKIPPED DEAD URL EVENTS',
-        'ops webhook yes active - 12 1 4 5 3 https://example.com/ run.failed',
-        'slow webhook - failing for 5m in 30s 0 0 0 0 0 - run.*',
+        'NAME HEALTH WAITING DEAD DELIVERED NEXT PROBE TYPE SKIPPED DEFAULT URL EVENTS',
+        'ops active 5 3 12 - webhook 5 yes https://example.com/ run.failed',
+        'slow failing for 5m 0 0 0 in 30s webhook 0 - - run.*',
         '',
       ].join('\n'),
     );

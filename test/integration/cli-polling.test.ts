@@ -92,6 +92,46 @@ describe('runwatch polling', () => {
     expect(daemon.requests.at(1)?.query.get('workflow_id')).toBe('wf-7');
   });
 
+  test('polling calls workflows by their names on a terminal, and has their ids with --wide', async () => {
+    const id = '3f0c6f0e-5b1e-4a55-9d3c-0c5f0a1b2c3d';
+    const unnamed = { ...fresh, workflow_id: id };
+    const body = { since: '2025-05-03T10:00:00.000Z', data: [{ ...NAMED, name: 'Letters' }] };
+    daemon.on('GET /v1/workflows', { status: 200, body });
+    daemon.on('GET /v1/polling', page({ ...known, workflow_id: 'wf-7' }, unnamed));
+    const env = { RUNWATCH_URL: daemon.url, NO_COLOR: '1' };
+    const { stdout } = await runCli(['polling'], { env, terminal: 80 });
+    expect(stdout).toMatch(/^WORKFLOW .*\nLetters +1532 .*\n3f0c6f0e +2 /);
+    const wide = await runCli(['polling', '--wide'], { env, terminal: 80 });
+    expect(wide.stdout).toMatch(new RegExp(`\nLetters .* wf-7 *\n${id} `));
+  });
+
+  test('polling says in a table what made transitions known, and which are not left to streams', async () => {
+    const streams = {
+      open: 3,
+      wanted: 5,
+      allowed: 10,
+      refused_until: null,
+      doubted: ['failed', 'stopped'],
+      known_first: [
+        { kind: 'failed', by: 'stream', count: 2 },
+        { kind: 'failed', by: 'read', count: 1 },
+        { kind: 'completed', by: 'list', count: 7 },
+      ],
+    };
+    daemon.on('GET /v1/polling', page(known));
+    daemon.on('GET /v1/sources', page(sampleSource({ streams: streams as never })));
+    expect((await cli()).stdout).toContain(
+      [
+        'default: 3 of 5 event streams open, not trusted for 2 transitions',
+        'TRANSITION  TRUSTED  BY STREAM  BY LIST  BY READ',
+        'failed      no               2        0        1',
+        'stopped     no               0        0        0',
+        'completed   yes              0        7        0',
+        '',
+      ].join('\n'),
+    );
+  });
+
   test('polling of an unknown workflow exits 1', async () => {
     const detail = 'nothing is known of workflow nope: no run of it was watched to its end yet';
     daemon.on('GET /v1/polling', problem(404, 'workflow_not_found', detail));

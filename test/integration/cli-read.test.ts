@@ -514,20 +514,52 @@ describe('runwatch deliveries', () => {
     });
   });
 
-  test('deliveries says on a terminal of 80 columns which event of a run goes where, by short ids', async () => {
+  test('deliveries says on a terminal of 80 columns which event of which run of which workflow goes where, by short ids', async () => {
     const ids = ['dlv_f15339a29aa7', 'dlv_b2464f70bb8f'].map(
       (short) => [short, `${short}_failed_-hFQAAAAQACAAAAAAAAACA`] as const,
     );
-    daemon.on('GET /v1/deliveries', page(...ids.map(([, id]) => sampleDelivery({ id }))));
+    const [one, other] = ids.map(([, id]) => id);
+    const runs = {
+      one: { run_id: '6f1c9a52-5b1e-4a55-9d3c-0c5f0a1b2c3d', workflow_name: 'Invoices' },
+      other: { run_id: '7a0d9a52-5b1e-4a55-9d3c-0c5f0a1b2c3d', workflow_name: 'Letters' },
+    };
+    daemon.on(
+      'GET /v1/deliveries',
+      page(
+        sampleDelivery({ ...runs.one, id: one! }),
+        sampleDelivery({
+          ...runs.other,
+          id: other!,
+          state: 'delivered',
+          event_type: 'run.failed',
+          endpoint: 'audit',
+        }),
+      ),
+    );
     const narrow = await cli(['deliveries'], 80);
     const wide = await cli(['deliveries', '--wide'], 80);
     const piped = await cli(['deliveries']);
-    for (const [short, id] of ids) {
-      expect(stripVTControlCharacters(narrow.stdout)).toMatch(
-        new RegExp(`pending +${short} +run\\.completed +ops +run-1 `),
-      );
+    const shown = stripVTControlCharacters(narrow.stdout);
+    expect(shown).toMatch(/dlv_f15339a29aa7 +pending +run\.completed +ops +6f1c9a52 +Invoices/);
+    expect(shown).toMatch(/dlv_b2464f70bb8f +delivered +run\.failed +audit +7a0d9a52 +Letters/);
+    for (const line of shown.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+    for (const [, id] of ids) {
       for (const { stdout } of [wide, piped]) expect(stdout).toContain(id);
     }
+  });
+
+  test('deliveries names the alert where a delivery is about one', async () => {
+    const alert_id = 'alr_0123456789abcdef0123_0123456789';
+    const about = sampleDelivery({ id: 'dlv_2', run_id: '', alert_id, event_type: 'alert.firing' });
+    daemon.on('GET /v1/deliveries', page(sampleDelivery(), about));
+    const { stdout } = await cli(['deliveries'], 120);
+    const shown = stripVTControlCharacters(stdout);
+    expect(shown).toMatch(/^DELIVERY +EVENT +ABOUT /);
+    expect(shown).toMatch(/dlv_2 +alert\.firing +alr_01234567 /);
+    daemon.on('GET /v1/deliveries/dlv_2', { status: 200, body: { ...about, attempts: [] } });
+    const one = await cli(['deliveries', 'dlv_2']);
+    expect(one.stdout).toMatch(new RegExp(`alert +${alert_id}\\n`));
+    expect(one.stdout).not.toMatch(/^run /m);
   });
 
   test('deliveries shows one delivery with its attempts', async () => {

@@ -30,8 +30,8 @@ describe('runwatch webhooks', () => {
     const { stdout, stderr } = await cli('--token', 'ci');
     expect(stdout.replaceAll(/ +/g, ' ')).toBe(
       [
-        'URL REGISTERED BY SOURCE WATCHES HEALTH DELIVERED WAITING DEAD',
-        'https://hooks.example/…#3f9a1c ci ana default 7 active 12 5 3',
+        'URL REGISTERED BY SOURCE WATCHES HEALTH WAITING DEAD DELIVERED',
+        'https://hooks.example/…#3f9a1c ci ana default 7 active 5 3 12',
         '',
       ].join('\n'),
     );

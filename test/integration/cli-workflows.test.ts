@@ -80,9 +80,9 @@ describe('runwatch workflows', () => {
       return stdout;
     };
     const [head, , unnamed] = (await narrow()).split('\n');
-    expect(head).toMatch(/^WORKFLOW +WATCHED +ACTIVE .*DELAY P95$/);
+    expect(head).toMatch(/^WORKFLOW +FAILED .*DELAY P95 +REQUESTS$/);
     expect(unnamed).toMatch(/^3f0c6f0e /);
-    expect(await narrow()).toContain('(--wide also shows requests, id)');
+    expect(await narrow()).toMatch(/\n\(in every row: watched 40, active 3, id\n/);
     const wide = await narrow('--wide');
     expect(wide).toContain('REQUESTS');
     expect(wide.match(new RegExp(ID, 'g'))).toHaveLength(3);

@@ -21,7 +21,11 @@ describe('deliveries', () => {
     const query = `${fields}&since=1h&until=2025-05-04T10:00:00Z&limit=200&cursor=c1`;
     const response = await server.fetch(`/v1/deliveries?${query}`);
     const page = deliveryPage.strict().parse(await response.json());
-    expect(page).toMatchObject({ data: [{ id: 'dlv_1' }], next_cursor: null, total: 1 });
+    expect(page).toMatchObject({
+      data: [{ id: 'dlv_1', alert_id: null, workflow_name: 'Invoices' }],
+      next_cursor: null,
+      total: 1,
+    });
     expect(server.services.calls.deliveryQueries).toEqual([
       {
         state: ['dead', 'parked'],
@@ -40,7 +44,11 @@ describe('deliveries', () => {
   it('one delivery is shown with its attempts', async () => {
     const response = await server.fetch('/v1/deliveries/dlv_1');
     const delivery = deliveryWithAttempts.strict().parse(await response.json());
-    expect(delivery).toMatchObject({ id: 'dlv_1', attempts: [{ response: 'thanks' }] });
+    expect(delivery).toMatchObject({
+      id: 'dlv_1',
+      workflow_name: 'Invoices',
+      attempts: [{ response: 'thanks' }],
+    });
   });
 });
 

@@ -145,6 +145,8 @@ export function sampleDelivery(changes: Partial<DeliveryView> = {}): DeliveryVie
     event_id: 'evt_1',
     event_type: 'run.completed',
     run_id: 'run-1',
+    alert_id: null,
+    workflow_name: null,
     endpoint: 'ops',
     state: 'pending',
     attempt_count: 1,

@@ -334,6 +334,7 @@ export function fakeServices(): FakeServices {
         if (delivery === undefined) return null;
         return { delivery, attempts: delivery.last === null ? [] : [delivery.last] };
       },
+      workflowNames: async (deliveries) => deliveries.map(() => 'Invoices'),
       headersOf:
         async ({ eventId }) =>
         () => ({ 'webhook-id': eventId }),

@@ -4,7 +4,7 @@ import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { outputOf } from '../../src/cli/output.ts';
 import { eventLine } from '../../src/cli/render/events.ts';
-import { fitWidths, renderFields, renderTable } from '../../src/cli/render/table.ts';
+import { fitWidths, renderFields, renderTable, type Column } from '../../src/cli/render/table.ts';
 import { isPlain } from '../../src/core/control-characters.ts';
 import { lasting, paint, plain, relative, roughly } from '../../src/cli/render/text.ts';
 import type { EventView } from '../../src/client/types.ts';
@@ -84,6 +84,38 @@ describe('a table', () => {
       output(45),
     );
     expect(stripVTControlCharacters(text)).toContain('(--wide also shows two, n)');
+  });
+
+  const TWO_ROWS = [
+    ['x', 'same', '5'],
+    ['y', 'same', '0'],
+  ];
+
+  test('a table on a terminal says once, below, what every row has in common', () => {
+    const text = stripVTControlCharacters(renderTable(TWO_ROWS, COLUMNS, output(40)));
+    expect(text).toBe('ONE  N\nx    5\ny    0\n(in every row: two same)\n');
+    const none = TWO_ROWS.map(([one = '', , n = '']) => [one, '-', n]);
+    expect(stripVTControlCharacters(renderTable(none, COLUMNS, output(40)))).toBe(
+      'ONE  N\nx    5\ny    0\n',
+    );
+  });
+
+  test('a table keeps what every row has in common in a pipe, in one row alone, and where time made it so', () => {
+    expect(renderTable(TWO_ROWS, COLUMNS, output(undefined))).toMatch(/^ONE +TWO +N\n/);
+    const head = (rows: string[][], columns: Column<string[]>[]) =>
+      stripVTControlCharacters(renderTable(rows, columns, output(40))).split('\n')[0];
+    expect(head(TWO_ROWS.slice(1), COLUMNS)).toMatch(/TWO/);
+    const passing = COLUMNS.map((one) => ({ ...one, passes: true as const }));
+    expect(head(TWO_ROWS, passing)).toMatch(/TWO/);
+    const none = TWO_ROWS.map(([one = '', , n = '']) => [one, '-', n]);
+    expect(head(none, passing)).not.toMatch(/TWO/);
+  });
+
+  test('what a table says below it is broken between words at the width of the terminal', () => {
+    const rows = TWO_ROWS.map(([one = '', , n = '']) => [one, 'b '.repeat(40).trim(), n]);
+    const lines = stripVTControlCharacters(renderTable(rows, COLUMNS, output(40))).split('\n');
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(40);
+    expect(lines.slice(3).join(' ')).toContain(`(in every row: two ${rows[0]?.[1]})`);
   });
 
   test('a table fits the terminal, and marks what it cut', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { z } from 'zod';
 import { misfit } from '../../src/client/answer.ts';
-import { deliverySchema } from '../../src/http/schemas/delivery.ts';
+import { namedDelivery } from '../../src/http/schemas/delivery.ts';
 import { eventOfAnyType } from '../../src/http/schemas/event.ts';
 import { watchOrReceipt, watchSchema } from '../../src/http/schemas/watch.ts';
 import { sampleDelivery, sampleEvent, sampleWatch } from '../support/api-samples.ts';
@@ -11,7 +11,7 @@ type Answer = [name: string, body: object, schema: z.ZodType];
 const ANSWERS: Answer[] = [
   ['a watch', sampleWatch(), watchSchema],
   ['an event', sampleEvent('evt_1'), eventOfAnyType],
-  ['a delivery', sampleDelivery(), deliverySchema],
+  ['a delivery', sampleDelivery(), namedDelivery],
 ];
 
 type Path = readonly string[];

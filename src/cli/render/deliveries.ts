@@ -1,4 +1,4 @@
-import { shortDeliveryId } from '../../core/event/ids.ts';
+import { shortAlertId, shortDeliveryId } from '../../core/event/ids.ts';
 import type { CommandLine } from '../command-line.ts';
 import type { TableView } from '../listing.ts';
 import type { DeliveryDetailView, DeliveryView } from '../../client/types.ts';
@@ -14,21 +14,40 @@ export function deliveryColumns(
     deliveries.map(({ id }) => id),
     shortDeliveryId,
   );
+  const alertText = idTexts(
+    deliveries.flatMap(({ alert_id: id }) => id ?? []),
+    shortAlertId,
+  );
+  const isOfRuns = deliveries.every(({ alert_id: alert }) => alert === null);
   return [
-    { head: 'CREATED', value: (delivery) => relative(delivery.created_at, now) },
+    { head: 'DELIVERY', value: ({ id }) => deliveryText(id), keep: 'always' },
     {
       head: 'STATE',
       value: (delivery) => delivery.state,
       paint: (text, delivery) => paint(text, delivery.state, colors),
       keep: 'always',
     },
-    { head: 'DELIVERY', value: ({ id }) => deliveryText(id), keep: 'always' },
     { head: 'EVENT', value: (delivery) => delivery.event_type },
     { head: 'TO', value: (delivery) => delivery.endpoint },
-    { head: 'RUN', value: (delivery) => runText(delivery.run_id) || '-', keep: 'whole' },
+    {
+      head: isOfRuns ? 'RUN' : 'ABOUT',
+      value: ({ run_id: run, alert_id: alert }) =>
+        run === '' ? alertText(alert ?? '-') : runText(run),
+      keep: 'whole',
+    },
+    { head: 'WORKFLOW', value: ({ workflow_name: name }) => name ?? '-' },
+    {
+      head: 'CREATED',
+      value: (delivery) => relative(delivery.created_at, now),
+      passes: true,
+    },
     { head: 'LAST', value: (delivery) => attemptText(delivery.last) },
     { head: 'TRIES', value: (delivery) => String(delivery.attempt_count), align: 'right' },
-    { head: 'NEXT', value: (delivery) => upcoming(delivery.next_attempt_at, now) },
+    {
+      head: 'NEXT',
+      value: (delivery) => upcoming(delivery.next_attempt_at, now),
+      passes: true,
+    },
   ];
 }
 
@@ -41,7 +60,7 @@ export function renderDelivery(delivery: DeliveryDetailView, cli: CommandLine): 
       ['state', paint(plain(delivery.state), delivery.state, stdout.colors)],
       ['to', plain(delivery.endpoint)],
       ['event', `${plain(delivery.event_type)} (${plain(delivery.event_id)})`],
-      ['run', plain(delivery.run_id)],
+      ...aboutFields(delivery),
       ['created', exactly(delivery.created_at, now)],
       ['delivered', exactly(delivery.delivered_at, now)],
       ['next attempt', exactly(delivery.next_attempt_at, now)],
@@ -63,6 +82,16 @@ export function renderDelivery(delivery: DeliveryDetailView, cli: CommandLine): 
     stdout,
   );
   return `${fields}\n${stdout.colors.bold('Attempts')}\n${attempts}`;
+}
+
+/** The run and its workflow, or the alert. */
+function aboutFields(delivery: DeliveryDetailView): [string, string][] {
+  const { run_id: run, alert_id: alert, workflow_name: name } = delivery;
+  return [
+    ...(run === '' ? [] : [['run', plain(run)] satisfies [string, string]]),
+    ...(name === null ? [] : [['workflow', plain(name)] satisfies [string, string]]),
+    ...(alert === null ? [] : [['alert', plain(alert)] satisfies [string, string]]),
+  ];
 }
 
 type Attempt = DeliveryDetailView['attempts'][number];

@@ -12,7 +12,7 @@ export function eventColumns(
 ): Column<AnyEventView>[] {
   const idText = idTexts(events.filter(isRunEvent).map(({ data }) => data.run_id));
   return [
-    { head: 'WHEN', value: (event) => relative(detectedAt(event), now) },
+    { head: 'WHEN', value: (event) => relative(detectedAt(event), now), passes: true },
     {
       head: 'TYPE',
       value: (event) => event.type,

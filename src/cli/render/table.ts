@@ -14,6 +14,8 @@ export interface Column<Row> {
   keep?: Keep;
   /** Where the text links to on a terminal; null for nowhere. */
   link?: (row: Row) => string | null | undefined;
+  /** True where time or a poll alone changes it, so that equal texts are a coincidence. */
+  passes?: true;
 }
 
 /** What a table needs to know of where it is shown. */
@@ -72,9 +74,65 @@ function cutWidest(
   }
 }
 
+/** Lines of at most that width, broken between words; a longer word has a line of its own. */
+function wrapped(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = '';
+    }
+    line = line === '' ? word : `${line} ${word}`;
+  }
+  return line === '' ? lines : [...lines, line];
+}
+
+/** Texts of a cell that say nothing. */
+const NOTHING: ReadonlySet<string> = new Set(['', '-', '0']);
+
+/** Columns that have the same text in every row; the first one stays. */
+function constantColumns<Row>(
+  columns: readonly Column<Row>[],
+  texts: readonly (readonly string[])[],
+): ReadonlySet<number> {
+  const [first = [], ...others] = texts;
+  if (others.length === 0) return new Set();
+  const constant = columns.flatMap(({ passes }, at) => {
+    const text = first[at] ?? '';
+    const isSame = at > 0 && others.every((cells) => cells[at] === text);
+    return isSame && (passes !== true || NOTHING.has(text)) ? [at] : [];
+  });
+  return new Set(constant);
+}
+
+/** What the columns that are left out say, below the table. */
+function noteOf<Row>(
+  columns: readonly Column<Row>[],
+  texts: readonly (readonly string[])[],
+  { constant, fitted }: { constant: ReadonlySet<number>; fitted: readonly (number | null)[] },
+  { colors, columns: width }: TableOutput,
+): string {
+  const same = columns.flatMap(({ head }, at) => {
+    const text = texts[0]?.[at] ?? '';
+    return constant.has(at) && !NOTHING.has(text) ? [`${head.toLowerCase()} ${text}`] : [];
+  });
+  const left = columns.flatMap(({ head }, at) =>
+    fitted[at] === null && !constant.has(at) ? [head.toLowerCase()] : [],
+  );
+  const lines = [
+    same.length === 0 ? '' : `(in every row: ${same.join(', ')})`,
+    left.length === 0 ? '' : `(--wide also shows ${left.join(', ')})`,
+  ];
+  return lines
+    .flatMap((line) => wrapped(line, width))
+    .map((line) => `${colors.dim(line)}\n`)
+    .join('');
+}
+
 /**
- * A table without lines. On a terminal, or with `COLUMNS`, it is fitted to that width; ids are never cut,
- * and what was left out is said below. In a pipe it shows everything.
+ * A table without lines. On a terminal, or with `COLUMNS`, it is fitted to that width; ids are never cut. What
+ * every row has in common is said once below, with what was left out. In a pipe it shows everything.
  */
 export function renderTable<Row>(
   rows: readonly Row[],
@@ -86,7 +144,11 @@ export function renderTable<Row>(
     natural: Math.max(head.length, ...texts.map((cells) => (cells[at] ?? '').length)),
     keep,
   }));
-  const fitted = fitWidths(natural, output.columns);
+  const isFitted = Number.isFinite(output.columns);
+  const constant = isFitted ? constantColumns(columns, texts) : new Set<number>();
+  const varying = natural.flatMap((one, at) => (constant.has(at) ? [] : [{ ...one, at }]));
+  const widths = fitWidths(varying, output.columns);
+  const fitted = columns.map((_, at) => widths[varying.findIndex((one) => one.at === at)] ?? null);
   const shown = columns.flatMap((column, at) => {
     const width = fitted[at] ?? null;
     return width === null ? [] : [{ column, at, width }];
@@ -108,10 +170,7 @@ export function renderTable<Row>(
       }),
     );
   }
-  const left = columns.filter((_, at) => fitted[at] === null).map(({ head }) => head.toLowerCase());
-  const note =
-    left.length === 0 ? '' : `${output.colors.dim(`(--wide also shows ${left.join(', ')})`)}\n`;
-  return `${trimLines(table.toString())}\n${note}`;
+  return `${trimLines(table.toString())}\n${noteOf(columns, texts, { constant, fitted }, output)}`;
 }
 
 /** A link that may be written to a terminal: a URL of the web, with everything odd in it encoded. */

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { AlertQuery, AlertView, ResolveBody } from '../../client/types.ts';
 import { RunwatchError } from '../../core/errors.ts';
+import { shortAlertId } from '../../core/event/ids.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
 import {
@@ -56,9 +57,16 @@ Examples:
   runwatch alerts --state firing
   runwatch alerts --rule failed-runs --json | jq '.data[].count'`;
 
-function columnsFor(alerts: readonly AlertView[], { now, colors }: TableView): Column<AlertView>[] {
+function columnsFor(
+  alerts: readonly AlertView[],
+  { now, colors, idTexts }: TableView,
+): Column<AlertView>[] {
+  const alertText = idTexts(
+    alerts.map(({ id }) => id),
+    shortAlertId,
+  );
   return [
-    { head: 'ALERT', value: ({ id }) => id, keep: 'always' },
+    { head: 'ALERT', value: ({ id }) => alertText(id), keep: 'always' },
     {
       head: 'STATE',
       value: ({ state }) => state,
@@ -66,7 +74,7 @@ function columnsFor(alerts: readonly AlertView[], { now, colors }: TableView): C
     },
     { head: 'RULE', value: ({ rule }) => rule },
     { head: 'COUNT', value: ({ count }) => String(count), align: 'right' },
-    { head: 'SINCE', value: ({ started_at: at }) => relative(at, now) },
+    { head: 'SINCE', value: ({ started_at: at }) => relative(at, now), passes: true },
     { head: 'LABELS', value: labelsText },
     { head: 'BY', value: ({ acknowledged }) => acknowledged?.by ?? '-' },
     ...suppressedColumn(alerts, now),

@@ -1,5 +1,6 @@
 import { Option } from 'commander';
 import type { AttentionQuery, AttentionView } from '../../client/types.ts';
+import { shortAlertId } from '../../core/event/ids.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
 import {
@@ -70,8 +71,12 @@ type Item = AttentionView['data'][number];
 function columnsFor(items: readonly Item[], { now, colors, idTexts }: TableView): Column<Item>[] {
   const runText = idTexts(items.flatMap(({ run_id: id }) => id ?? []));
   const workflowText = idTexts(items.flatMap(({ workflow_id: id }) => id ?? []));
+  const alertText = idTexts(
+    items.flatMap(({ alert_id: id }) => id ?? []),
+    shortAlertId,
+  );
   return [
-    { head: 'SINCE', value: ({ since }) => relative(since, now) },
+    { head: 'SINCE', value: ({ since }) => relative(since, now), passes: true },
     {
       head: 'KIND',
       value: ({ kind }) => kind,
@@ -81,16 +86,19 @@ function columnsFor(items: readonly Item[], { now, colors, idTexts }: TableView)
     {
       head: 'WHICH',
       value: ({ run_id: id, ...item }) =>
-        (id && runText(id)) ?? item.alert_id ?? item.endpoint ?? item.source ?? '-',
+        (id && runText(id)) ??
+        (item.alert_id && alertText(item.alert_id)) ??
+        item.endpoint ??
+        item.source ??
+        '-',
       keep: 'always',
       link: (item) => item.run_url,
     },
-    { head: 'WHAT', value: ({ message }) => message },
     {
       head: 'WORKFLOW',
       value: ({ workflow_name: name, workflow_id: id }) => name ?? (id && workflowText(id)) ?? '-',
-      keep: 'whole',
     },
+    { head: 'WHAT', value: ({ message }) => message },
     {
       head: 'ACKNOWLEDGED',
       value: ({ acknowledged }) => (acknowledged ? `by ${acknowledged.by}` : '-'),

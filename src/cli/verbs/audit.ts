@@ -45,7 +45,7 @@ Examples:
 
 function auditColumns(_records: unknown, { now }: TableView): Column<AuditView>[] {
   return [
-    { head: 'AT', value: ({ at }) => relative(at, now) },
+    { head: 'AT', value: ({ at }) => relative(at, now), passes: true },
     { head: 'ACTION', value: ({ action }) => action },
     { head: 'TARGET', value: ({ target }) => target },
     { head: 'BY', value: ({ by }) => by ?? '-' },

@@ -1,11 +1,11 @@
 import { type Command, Option } from 'commander';
-import type { DeliveryState } from '../../core/delivery/delivery.ts';
 import type { EndpointSwitch } from '../../client/client.ts';
 import type { EndpointView } from '../../client/types.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
-import { showRows, type TableView } from '../listing.ts';
+import { showRows, wideFlag, type TableView } from '../listing.ts';
 import { durationText } from '../options.ts';
+import type { Colors } from '../output.ts';
 import { attemptText } from '../render/deliveries.ts';
 import type { Column } from '../render/table.ts';
 import { paint, plain, count, lasting, roughly, upcoming } from '../render/text.ts';
@@ -13,12 +13,14 @@ import { note, writeJson } from '../report.ts';
 import { daemonCommand, refuseUnknownVerb, type DaemonFlags } from '../verb.ts';
 
 interface EndpointFlags extends DaemonFlags {
+  wide?: boolean;
   json?: boolean;
 }
 
 export function addEndpointsVerb(cli: CommandLine): void {
   const endpoints = daemonCommand<'GET /v1/endpoints'>(cli.program, 'endpoints', 'read')
     .description('list endpoints and how they do; test, pause, retry or rotate one')
+    .addOption(wideFlag())
     .option('--json', "print the API's answer")
     .helpCommand(false)
     .allowExcessArguments()
@@ -247,31 +249,43 @@ type Health = EndpointView['health'];
 function columnsFor(_endpoints: unknown, { now, colors }: TableView): Column<EndpointView>[] {
   return [
     { head: 'NAME', value: (endpoint) => endpoint.name },
-    { head: 'TYPE', value: (endpoint) => endpoint.type },
-    { head: 'DEFAULT', value: (endpoint) => (endpoint.default ? 'yes' : '-') },
     {
       head: 'HEALTH',
       value: ({ health }) => healthText(health, now),
       paint: (text, { health }) => paint(text, health.state, colors),
     },
-    { head: 'NEXT PROBE', value: ({ health }) => upcoming(health.next_probe_at, now) },
-    { head: 'DELIVERED', value: counted('delivered'), align: 'right' },
-    { head: 'PENDING', value: counted('pending'), align: 'right' },
-    { head: 'PARKED', value: counted('parked'), align: 'right' },
-    { head: 'SKIPPED', value: counted('skipped'), align: 'right' },
+    ...countColumns<EndpointView>(colors),
     {
-      head: 'DEAD',
-      value: counted('dead'),
-      paint: (text, endpoint) => (endpoint.counts.dead > 0 ? colors.red(text) : text),
-      align: 'right',
+      head: 'NEXT PROBE',
+      value: ({ health }) => upcoming(health.next_probe_at, now),
+      passes: true,
     },
+    { head: 'TYPE', value: (endpoint) => endpoint.type },
+    { head: 'SKIPPED', value: ({ counts }) => String(counts.skipped), align: 'right' },
+    { head: 'DEFAULT', value: (endpoint) => (endpoint.default ? 'yes' : '-') },
     { head: 'URL', value: (endpoint) => endpoint.url ?? '-' },
     { head: 'EVENTS', value: (endpoint) => endpoint.events.join(' ') },
   ];
 }
 
-function counted(state: DeliveryState): (endpoint: EndpointView) => string {
-  return (endpoint) => String(endpoint.counts[state]);
+type Counted = Pick<EndpointView, 'counts'>;
+
+/** What waits for a receiver, whether it is due or kept while the receiver is unwell, and what came of the rest. */
+export function countColumns<Receiver extends Counted>(colors: Colors): Column<Receiver>[] {
+  return [
+    {
+      head: 'WAITING',
+      value: ({ counts }) => String(counts.pending + counts.parked),
+      align: 'right',
+    },
+    {
+      head: 'DEAD',
+      value: ({ counts }) => String(counts.dead),
+      paint: (text, { counts }) => (counts.dead > 0 ? colors.red(text) : text),
+      align: 'right',
+    },
+    { head: 'DELIVERED', value: ({ counts }) => String(counts.delivered), align: 'right' },
+  ];
 }
 
 /** Why an endpoint is disabled, in words; a reason of a newer daemon is shown as it came. */

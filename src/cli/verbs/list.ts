@@ -195,15 +195,10 @@ function stateText({ state, error, acknowledged }: WatchView): string {
   return `${state}${error === null ? '' : '!'}${acknowledged === null ? '' : ' (ack)'}`;
 }
 
-interface WatchColumn extends Column<WatchView> {
-  /** True where it changes by time or by a poll alone. */
-  passes?: true;
-}
-
 function columnsFor(
   watches: readonly WatchView[],
   { now, colors, idTexts }: TableView,
-): readonly WatchColumn[] {
+): readonly Column<WatchView>[] {
   const idText = idTexts(watches.map(({ run_id: runId }) => runId));
   const severalSources = new Set(watches.map(({ source }) => source)).size > 1;
   const { id, status, progress } = RUN_FIELDS;

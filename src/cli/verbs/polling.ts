@@ -4,11 +4,20 @@ import { collectPages } from '../../client/pages.ts';
 import type { PollingQuery, SourceView, WorkflowView } from '../../client/types.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
-import { addFilterFlags, queryOf, showRows, workflowIds, type FilterFlags } from '../listing.ts';
+import {
+  addFilterFlags,
+  queryOf,
+  showRows,
+  tableOf,
+  wideFlag,
+  workflowIds,
+  type Columns,
+  type FilterFlags,
+} from '../listing.ts';
 import { positiveInteger } from '../options.ts';
 import type { Column } from '../render/table.ts';
-import { lasting, plain } from '../render/text.ts';
-import { note } from '../report.ts';
+import { count, lasting, plain } from '../render/text.ts';
+import { note, writeJson } from '../report.ts';
 import { daemonCommand, type DaemonFlags } from '../verb.ts';
 
 type SourceStreams = NonNullable<SourceView['streams']>;
@@ -22,6 +31,7 @@ interface PollingFlags extends DaemonFlags {
   source?: string;
   limit: number;
   all?: boolean;
+  wide?: boolean;
   json?: boolean;
 }
 
@@ -34,6 +44,7 @@ export function addPollingVerb(cli: CommandLine): void {
   addFilterFlags(command, FILTERS)
     .option('--limit <n>', 'how many at most', positiveInteger, 50)
     .option('--all', 'all of them')
+    .addOption(wideFlag())
     .option('--json', "print the API's answer")
     .addHelpText('after', HELP)
     .action((workflow: string | undefined, flags: PollingFlags) =>
@@ -46,8 +57,9 @@ RUNS were watched to their end, which took them MEDIAN and P90 from their creati
 fifth on). REQUESTS were made for one of them alone, and its end was seen with DELAY, both as recent
 averages. EXPECTED is what the daemon's limits and profile come to, by how long runs last; progress and
 lists make the real figures better.
-A line for each source says how often its runs are read. Another says how many event streams are open of how many wanted, for which transitions
-they are not trusted, and by what transitions became known first: a stream, a list, or a read.
+A line for each source says how often its runs are read, and another how many event streams are open of
+how many wanted. A table below it has the transitions: whether runs are left to the streams until then, and
+how many became known first by a stream, by a list, or by a read.
 Exits 1 when nothing is known of the workflow.
 
 Examples:
@@ -69,8 +81,12 @@ async function polling(
     flags.all === true ? Infinity : flags.limit,
   );
   const none = 'Nothing is known yet: no run has ended.';
-  showRows(cli, flags, { page, none, columns: columnsFor });
-  if (flags.json === true) return EXIT.ok;
+  if (flags.json === true) {
+    writeJson(cli.io.stdout, page);
+    return EXIT.ok;
+  }
+  const nameOf = page.data.length === 0 ? NO_NAMES : await workflowNames(client);
+  showRows(cli, flags, { page, none, columns: columnsFor(nameOf) });
   if (page.next_cursor !== null) {
     note(cli.io.stderr, 'There are more; --limit or --all shows them.');
   }
@@ -80,50 +96,106 @@ async function polling(
 
 /** How often the runs of each source are read, how its streams stand, and on stderr which polls are overdue. */
 async function showSources(
-  { io }: CommandLine,
+  cli: CommandLine,
   client: Pick<DaemonClient, 'listSources'>,
   wanted: string | undefined,
 ): Promise<void> {
+  const { io } = cli;
   const page = await client.listSources().catch(() => null);
   const sources = page?.data.filter(({ name }) => wanted === undefined || wanted === name) ?? [];
   for (const { name, reads, streams, overdue } of sources) {
     // Each is absent from a daemon that does not know it.
     if (reads) io.stdout.write(`${plain(reads.message)}\n`);
-    if (streams !== undefined) io.stdout.write(`${plain(streamsText(name, streams))}\n`);
+    if (streams !== undefined) {
+      io.stdout.write(`${plain(streamsText(name, streams))}\n`);
+      const transitions = transitionsOf(streams);
+      if (transitions.length > 0) io.stdout.write(tableOf(cli, transitions, TRANSITION_COLUMNS));
+    }
     if (overdue) note(io.stderr, plain(overdue.message));
   }
 }
 
 function streamsText(name: string, streams: SourceStreams): string {
-  const { open, wanted, refused_until: refusedUntil, doubted, known_first: known } = streams;
+  const { open, wanted, refused_until: refusedUntil, doubted } = streams;
   if (refusedUntil !== null) return `${name}: no event streams, asked again at ${refusedUntil}`;
-  const backstop =
+  const trust =
     doubted === null
       ? 'nothing seen of them yet'
       : doubted.length === 0
         ? 'runs are left to them'
-        : `not trusted for ${doubted.join(', ')}`;
-  const kinds = [...new Set(known.map(({ kind }) => kind))].map((kind) => {
-    const counts = known.filter((one) => one.kind === kind);
-    return `${kind} by ${counts.map(({ by, count }) => `${by} ${count}`).join(', ')}`;
-  });
-  const first = kinds.length === 0 ? '' : `; known first: ${kinds.join('; ')}`;
-  return `${name}: ${open} of ${wanted} event streams open, ${backstop}${first}`;
+        : `not trusted for ${count(doubted.length, 'transition')}`;
+  return `${name}: ${open} of ${wanted} event streams open, ${trust}`;
 }
 
-function columnsFor(workflows: readonly WorkflowView[]): Column<WorkflowView>[] {
-  const severalSources = new Set(workflows.map(({ source }) => source)).size > 1;
-  return [
-    { head: 'WORKFLOW', value: ({ workflow_id: id }) => id, keep: 'always' },
-    ...(severalSources ? [{ head: 'SOURCE', value: ({ source }: WorkflowView) => source }] : []),
-    column('RUNS', ({ runs }) => String(runs)),
-    column('MEDIAN', ({ duration }) => duration && lasting(duration.median_ms)),
-    column('P90', ({ duration }) => duration && lasting(duration.p90_ms)),
-    column('REQUESTS', ({ measured }) => measured && measured.requests.toFixed(1)),
-    column('DELAY', ({ measured }) => measured && lasting(measured.delay_ms)),
-    column('EXPECTED', ({ expected }) => expected && expectation(expected)),
-  ];
+interface Transition {
+  kind: string;
+  isTrusted: boolean;
+  /** How many became known first, by what. */
+  first: Readonly<Record<string, number>>;
 }
+
+function transitionsOf({ doubted, known_first: known }: SourceStreams): Transition[] {
+  const kinds = new Set([...(doubted ?? []), ...known.map(({ kind }) => kind)]);
+  return [...kinds].map((kind) => ({
+    kind,
+    isTrusted: doubted !== null && !doubted.some((one) => one === kind),
+    first: Object.fromEntries(
+      known.filter((one) => one.kind === kind).map(({ by, count: times }) => [by, times]),
+    ),
+  }));
+}
+
+const TRANSITION_COLUMNS: Columns<Transition> = () => [
+  { head: 'TRANSITION', value: ({ kind }) => kind },
+  { head: 'TRUSTED', value: ({ isTrusted }) => (isTrusted ? 'yes' : 'no') },
+  ...['stream', 'list', 'read'].map((by): Column<Transition> => ({
+    head: `BY ${by.toUpperCase()}`,
+    value: ({ first }) => String(first[by] ?? 0),
+    align: 'right',
+  })),
+];
+
+/** What a workflow is called; null where that is not known. */
+type NameOf = (workflow: Pick<WorkflowView, 'source' | 'workflow_id'>) => string | null;
+
+const NO_NAMES: NameOf = () => null;
+
+/** Those of workflows that had runs lately; none from a daemon of an older version. */
+async function workflowNames(client: Pick<DaemonClient, 'listWorkflows'>): Promise<NameOf> {
+  const { data } = await client.listWorkflows({ since: '30d' }).catch(() => ({ data: [] }));
+  return ({ source, workflow_id: id }) =>
+    data.find((one) => one.source === source && one.workflow_id === id)?.name ?? null;
+}
+
+function columnsFor(nameOf: NameOf): Columns<WorkflowView> {
+  return (workflows, { idTexts }) => {
+    const idText = idTexts(workflows.map(({ workflow_id: id }) => id));
+    const severalSources = new Set(workflows.map(({ source }) => source)).size > 1;
+    const names = workflows.map(nameOf);
+    const isNamed = names.some((name) => name !== null);
+    return [
+      {
+        head: 'WORKFLOW',
+        value: (one) => nameOf(one) ?? idText(one.workflow_id),
+        ...(!names.every((name) => name !== null) && { keep: 'always' }),
+      },
+      ...(severalSources ? [{ head: 'SOURCE', value: ({ source }: WorkflowView) => source }] : []),
+      column('RUNS', ({ runs }) => String(runs)),
+      column('MEDIAN', ({ duration }) => duration && lasting(duration.median_ms)),
+      column('P90', ({ duration }) => duration && lasting(duration.p90_ms)),
+      column('REQUESTS', ({ measured }) => measured && measured.requests.toFixed(1)),
+      column('DELAY', ({ measured }) => measured && lasting(measured.delay_ms)),
+      column('EXPECTED', ({ expected }) => expected && expectation(expected)),
+      ...(isNamed ? [ID_COLUMN] : []),
+    ];
+  };
+}
+
+const ID_COLUMN: Column<WorkflowView> = {
+  head: 'ID',
+  value: ({ workflow_id: id }) => id,
+  keep: 'whole',
+};
 
 /** A column of figures; `-` where one is not known. */
 function column(

@@ -2,7 +2,9 @@ import type { RehearsalView } from '../../client/types.ts';
 import type { CommandLine } from '../command-line.ts';
 import type { LocalVerbs } from '../local/local-verbs.ts';
 import { EXIT } from '../exit.ts';
+import { wideFlag } from '../listing.ts';
 import { moment, type Moment } from '../options.ts';
+import { widened } from '../output.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { count as counted, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
@@ -10,6 +12,7 @@ import { daemonCommand, type DaemonFlags } from '../verb.ts';
 import { labelsText } from '../render/alerts.ts';
 
 interface RulesFlags extends DaemonFlags {
+  wide?: boolean;
   config?: string;
   since?: Moment;
   json?: boolean;
@@ -24,6 +27,7 @@ export function addRulesVerb(cli: CommandLine, local: LocalVerbs): void {
     .description('show what the rules would have sent, without sending')
     .option('--config <path>', 'rules of this file, in place of those that the daemon has')
     .option('--since <time>', 'events from this time on, or this long ago (default: 24h)', moment)
+    .addOption(wideFlag())
     .option('--json', "print the API's answer")
     .addHelpText('after', HELP)
     .action((flags: RulesFlags) => cli.run(() => testRules(cli, local, flags)));
@@ -55,9 +59,10 @@ async function testRules(cli: CommandLine, local: LocalVerbs, flags: RulesFlags)
     note(stderr, 'No rules are configured.');
     return EXIT.ok;
   }
-  stdout.write(renderTable(found.rules, RULE_COLUMNS, stdout));
+  const output = widened(stdout, flags.wide);
+  stdout.write(renderTable(found.rules, RULE_COLUMNS, output));
   if (found.notifications.length > 0) {
-    stdout.write(`\n${renderTable(found.notifications, NOTIFICATION_COLUMNS, stdout)}`);
+    stdout.write(`\n${renderTable(found.notifications, NOTIFICATION_COLUMNS, output)}`);
   } else {
     note(stderr, nothingSent(found));
   }

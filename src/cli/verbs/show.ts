@@ -80,10 +80,15 @@ async function show(cli: CommandLine, id: string, flags: ShowFlags): Promise<num
   return EXIT.ok;
 }
 
-/** The run stands above. */
+/** The run and its workflow stand above. */
 function ofOneRun<Item>(columns: Columns<Item>): Columns<Item> {
-  return (items, view) => columns(items, view).filter(({ head }) => head !== RUN_FIELDS.id.column);
+  return (items, view) => columns(items, view).filter(({ head }) => !STANDS_ABOVE.has(head));
 }
+
+const STANDS_ABOVE: ReadonlySet<string> = new Set([
+  RUN_FIELDS.id.column,
+  RUN_FIELDS.workflow_id.column,
+]);
 
 type Field = readonly [string, string];
 

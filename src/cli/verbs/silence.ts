@@ -6,7 +6,7 @@ import { EXIT, usageError } from '../exit.ts';
 import { collectPair, untilText } from '../options.ts';
 import type { Column } from '../render/table.ts';
 import { count as counted, plain, relative, upcoming } from '../render/text.ts';
-import { showRows, workflowIds, type TableView } from '../listing.ts';
+import { showRows, wideFlag, workflowIds, type TableView } from '../listing.ts';
 import { writeJson } from '../report.ts';
 import { resolveSilence } from '../resolve.ts';
 import { daemonCommand, type DaemonFlags } from '../verb.ts';
@@ -22,6 +22,7 @@ interface MatcherFlags {
 }
 
 interface SilenceFlags extends DaemonFlags, MatcherFlags {
+  wide?: boolean;
   until?: string;
   by?: string;
   comment?: string;
@@ -46,6 +47,7 @@ export function addSilenceVerb(cli: CommandLine): void {
     .action((flags: SilenceFlags) => cli.run(() => add(cli, flags)));
   daemonCommand<'GET /v1/silences'>(silence, 'list', 'read')
     .description('list silences: in force, to come, expired')
+    .addOption(wideFlag())
     .option('--json', "print the API's answer")
     .action((flags: SilenceFlags) => cli.run(() => list(cli, flags)));
   daemonCommand<'DELETE /v1/silences/{id}'>(silence, 'expire <id>', 'write')
@@ -154,7 +156,7 @@ function columnsFor(_silences: unknown, { now }: TableView): Column<SilenceView>
     { head: 'SILENCE', value: ({ id }) => id, keep: 'always' },
     { head: 'STATE', value: ({ state }) => state },
     { head: 'MATCHES', value: ({ matchers }) => matchersText(matchers) },
-    { head: 'ENDS', value: ({ until, state }) => endText(until, state, now) },
+    { head: 'ENDS', value: ({ until, state }) => endText(until, state, now), passes: true },
     { head: 'BY', value: ({ by }) => by },
     { head: 'COMMENT', value: ({ comment }) => comment },
   ];

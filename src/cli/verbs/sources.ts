@@ -86,9 +86,17 @@ function columnsFor(_sources: unknown, { now, colors }: TableView): Column<Sourc
       value: ({ state }) => state,
       paint: (text, { state }) => paints[state](text),
     },
-    { head: 'SINCE', value: ({ since }) => relative(since, now) },
-    { head: 'NEXT TRY', value: ({ paused_until: until }) => upcoming(until, now) },
-    { head: 'LAST ANSWER', value: ({ last_answer_at: at }) => relative(at, now) },
+    { head: 'SINCE', value: ({ since }) => relative(since, now), passes: true },
+    {
+      head: 'NEXT TRY',
+      value: ({ paused_until: until }) => upcoming(until, now),
+      passes: true,
+    },
+    {
+      head: 'LAST ANSWER',
+      value: ({ last_answer_at: at }) => relative(at, now),
+      passes: true,
+    },
     { head: 'BUDGET', value: budgetText, align: 'right' },
     { head: 'WHY', value: ({ message }) => message ?? '-' },
   ];

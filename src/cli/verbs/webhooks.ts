@@ -3,14 +3,22 @@ import type { WebhookQuery, WebhooksView } from '../../client/types.ts';
 import { confirm } from '../confirm.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
-import { addFilterFlags, queryOf, showRows, type FilterFlags, type TableView } from '../listing.ts';
+import {
+  addFilterFlags,
+  queryOf,
+  showRows,
+  wideFlag,
+  type FilterFlags,
+  type TableView,
+} from '../listing.ts';
 import type { Column } from '../render/table.ts';
 import { count, paint, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { daemonCommand, refuseUnknownVerb, type DaemonFlags } from '../verb.ts';
-import { healthText } from './endpoints.ts';
+import { countColumns, healthText } from './endpoints.ts';
 
 interface WebhookFlags extends DaemonFlags {
+  wide?: boolean;
   json?: boolean;
 }
 
@@ -21,6 +29,7 @@ interface EndFlags extends WebhookFlags {
 export function addWebhooksVerb(cli: CommandLine): void {
   const webhooks = withFilter(daemonCommand<'GET /v1/webhooks'>(cli.program, 'webhooks', 'read'))
     .description('list webhooks of watches and which tokens registered them; end those of a token')
+    .addOption(wideFlag())
     .helpCommand(false)
     .allowExcessArguments()
     .addHelpText('after', HELP)
@@ -125,17 +134,6 @@ function columnsFor(_webhooks: unknown, { now, colors }: TableView): Column<Webh
       value: ({ health }) => healthText(health, now),
       paint: (text, { health }) => paint(text, health.state, colors),
     },
-    { head: 'DELIVERED', value: ({ counts }) => String(counts.delivered), align: 'right' },
-    {
-      head: 'WAITING',
-      value: ({ counts }) => String(counts.pending + counts.parked),
-      align: 'right',
-    },
-    {
-      head: 'DEAD',
-      value: ({ counts }) => String(counts.dead),
-      paint: (text, { counts }) => (counts.dead > 0 ? colors.red(text) : text),
-      align: 'right',
-    },
+    ...countColumns<Webhook>(colors),
   ];
 }

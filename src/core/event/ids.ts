@@ -64,6 +64,11 @@ export function shortDeliveryId(id: string): string {
   return /^dlv_[0-9a-f]{12}/.exec(id)?.[0] ?? id;
 }
 
+/** The beginning of an alert's id, which differs for each group of a rule; a lookup finds the alert by it. */
+export function shortAlertId(id: string): string {
+  return /^alr_[0-9a-f]{8}/.exec(id)?.[0] ?? id;
+}
+
 const USUAL_SOURCE = 'default';
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 

@@ -35,25 +35,25 @@ const attemptResult = {
   duration_ms: milliseconds,
 };
 
-export const deliverySchema = z
-  .object({
-    id: z.string(),
-    event_id: z.string(),
-    event_type: z
-      .enum([...EVENT_TYPES, ...SYSTEM_EVENT_TYPES, ...ALERT_EVENT_TYPES, TEST_EVENT_TYPE])
-      .meta({ id: 'SentEventType' }),
-    run_id: z.string().meta({ description: 'Empty for events about an endpoint.' }),
-    endpoint: z
-      .string()
-      .meta({ description: 'The name, or the masked URL of a webhook of a watch.' }),
-    state: deliveryState,
-    attempt_count: count,
-    next_attempt_at: time.nullable(),
-    created_at: time,
-    delivered_at: time.nullable(),
-    last: z.object(attemptResult).meta({ id: 'AttemptResult' }).nullable(),
-  })
-  .meta({ id: 'Delivery', description: 'One event to one subscription.' });
+/** A delivery as it stands beside its run. */
+export const deliverySchema = z.object({
+  id: z.string(),
+  event_id: z.string(),
+  event_type: z
+    .enum([...EVENT_TYPES, ...SYSTEM_EVENT_TYPES, ...ALERT_EVENT_TYPES, TEST_EVENT_TYPE])
+    .meta({ id: 'SentEventType' }),
+  run_id: z.string().meta({ description: 'Empty for events that are about no run.' }),
+  alert_id: z.string().nullable().meta({ description: 'The alert that the event is about.' }),
+  endpoint: z
+    .string()
+    .meta({ description: 'The name, or the masked URL of a webhook of a watch.' }),
+  state: deliveryState,
+  attempt_count: count,
+  next_attempt_at: time.nullable(),
+  created_at: time,
+  delivered_at: time.nullable(),
+  last: z.object(attemptResult).meta({ id: 'AttemptResult' }).nullable(),
+});
 
 const requestPhases = z
   .object({
@@ -89,7 +89,16 @@ const deliveryAttempt = attemptSchema
   })
   .meta({ id: 'DeliveryAttempt', description: 'One try at delivering, and what was sent.' });
 
-export const deliveryWithAttempts = deliverySchema
+export const namedDelivery = deliverySchema
+  .extend({
+    workflow_name: z
+      .string()
+      .nullable()
+      .meta({ description: 'What the workflow of the run is called, where it is known.' }),
+  })
+  .meta({ id: 'Delivery', description: 'One event to one subscription.' });
+
+export const deliveryWithAttempts = namedDelivery
   .extend({ attempts: z.array(deliveryAttempt) })
   .meta({ id: 'DeliveryWithAttempts' });
 
@@ -115,7 +124,7 @@ export const deliveryQuery = z.strictObject({
   limit,
   cursor: cursor.exactOptional(),
 });
-export const deliveryPage = countedPageOf(deliverySchema, 'DeliveryPage');
+export const deliveryPage = countedPageOf(namedDelivery, 'DeliveryPage');
 
 export const redelivered = deliverySchema
   .pick({ id: true, event_id: true, state: true })
