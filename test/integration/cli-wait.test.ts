@@ -124,6 +124,57 @@ describe('waiting by the daemon', () => {
     },
   );
 
+  describe('of a run that has ended, of a source that counts attempts,', () => {
+    const attempted = (attempt: number, watch: WatchView): WatchView => ({
+      ...watch,
+      run: watch.run && { ...watch.run, attempt },
+    });
+
+    test('wait waits for another attempt that has begun', async () => {
+      const failed = attempted(1, settledWatch('run-1', 'failed'));
+      serve(failed);
+      daemon.on('POST /v1/watches', () => {
+        serve(attempted(2, sampleWatch()));
+        return { status: 200, body: { ...failed, state: 'active' } };
+      });
+      const run = startCli(['wait', 'run-1'], { env: env() });
+      await waitFor(() => daemon.streams() === 1 && run.stderr().includes('run-1 failed'));
+      daemon.push('c1', sampleEvent('evt_1'));
+      await waitFor(() => run.stderr().includes('run-1 running'));
+      serve(attempted(2, settledWatch('run-1', 'completed')));
+      daemon.push('c2', sampleEvent('evt_2'));
+      expect(await run.exitCode).toBe(0);
+      expect(run.stdout()).toBe('run-1 completed\n');
+    });
+
+    test('wait reads soon that no other attempt has begun, which has no event', async () => {
+      const failed = attempted(1, settledWatch('run-1', 'failed'));
+      serve(failed);
+      const again = { ...failed, state: 'active' as const };
+      daemon.on('POST /v1/watches', { status: 200, body: again });
+      const pace = { firstCheckMs: 10, recheckMs: 3_600_000, patienceMs: 3_600_000 };
+      const { result } = await settle(pace, async (views) => {
+        await waitFor(() => views.length > 0);
+      });
+      expect(result.kind).toBe('failed');
+    });
+
+    test('wait by a token that may only read goes by the attempt that is known', async () => {
+      serve(attempted(1, settledWatch('run-1', 'failed')));
+      daemon.on('POST /v1/watches', problem(403, 'forbidden', 'the token may only read'));
+      expect(await wait('run-1')).toMatchObject({ exitCode: 1, stdout: 'run-1 failed\n' });
+    });
+
+    test('wait tells why another attempt cannot be looked for', async () => {
+      serve(attempted(1, settledWatch('run-1', 'failed')));
+      daemon.on('POST /v1/watches', problem(409, 'too_many_watches', 'too many watches'));
+      expect(await wait('run-1')).toMatchObject({
+        exitCode: 5,
+        stderr: expect.stringContaining('too many watches'),
+      });
+    });
+  });
+
   test('wait adds no subscription to a watched run', async () => {
     serveFresh(sampleWatch(), settledWatch('run-1', 'completed'));
     expect((await wait('run-1')).exitCode).toBe(0);
@@ -215,7 +266,10 @@ describe('waiting by the daemon', () => {
   });
 });
 
-async function settle(patienceMs: number, during: (views: RunView[]) => Promise<void>) {
+async function settle(
+  pace: { firstCheckMs?: number; recheckMs?: number; patienceMs: number },
+  during: (views: RunView[]) => Promise<void>,
+) {
   const stop = new AbortController();
   const client = createDaemonClient(
     { url: daemon.url, token: undefined, startupMs: 0, userAgent: 'test', timeoutMs: 5_000 },
@@ -228,7 +282,7 @@ async function settle(patienceMs: number, during: (views: RunView[]) => Promise<
     signal: stop.signal,
     now: Date.now,
     random: () => 0,
-    pace: { firstCheckMs: 5_000, recheckMs: 10, patienceMs },
+    pace: { firstCheckMs: 5_000, recheckMs: 10, ...pace },
   });
   const views: RunView[] = [];
   const verdict = observer.settle('run-1', (view) => views.push(view));
@@ -242,7 +296,7 @@ async function settle(patienceMs: number, during: (views: RunView[]) => Promise<
 describe('trouble while waiting', () => {
   test('wait goes on when the daemon restarts', async () => {
     serve(sampleWatch());
-    const { result } = await settle(60_000, async (views) => {
+    const { result } = await settle({ patienceMs: 60_000 }, async (views) => {
       await waitFor(() => views.length > 0);
       const { port } = daemon;
       await daemon.close();
@@ -255,7 +309,7 @@ describe('trouble while waiting', () => {
 
   test('wait cannot tell when the daemon is away for too long', async () => {
     serve(sampleWatch());
-    const { result } = await settle(100, async (views) => {
+    const { result } = await settle({ patienceMs: 100 }, async (views) => {
       await waitFor(() => views.length > 0);
       await daemon.close();
     });
@@ -266,7 +320,7 @@ describe('trouble while waiting', () => {
   test('wait cannot tell when Noxus is away for too long', async () => {
     const error = { code: 'unavailable', message: 'Noxus answers 500', since: '' };
     serve(sampleWatch({ error }));
-    const { result } = await settle(100, async () => undefined);
+    const { result } = await settle({ patienceMs: 100 }, async () => undefined);
     expect(result).toEqual({
       kind: 'cannot_tell',
       reason: { code: 'unavailable', message: 'Noxus answers 500' },
@@ -276,7 +330,7 @@ describe('trouble while waiting', () => {
   test('wait forgets an outage that is over', async () => {
     const error = { code: 'unavailable', message: 'Noxus answers 500', since: '' };
     serve(sampleWatch({ error }));
-    const { result } = await settle(60_000, async (views) => {
+    const { result } = await settle({ patienceMs: 60_000 }, async (views) => {
       await waitFor(() => views.some(({ trouble }) => trouble !== null));
       serve(settledWatch('run-1', 'failed'));
     });
@@ -285,7 +339,7 @@ describe('trouble while waiting', () => {
 
   test('wait ends when its watch is cancelled', async () => {
     serve(sampleWatch());
-    const { result } = await settle(60_000, async (views) => {
+    const { result } = await settle({ patienceMs: 60_000 }, async (views) => {
       await waitFor(() => views.length > 0);
       daemon.on('GET /v1/watches/run-1', problem(404, 'watch_not_found', 'not watched'));
     });

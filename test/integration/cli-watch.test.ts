@@ -2,7 +2,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { generateSecret } from '../../src/deliver/secrets/sign.ts';
-import { sampleEvent, sampleWatch, settledWatch } from '../support/api-samples.ts';
+import { sampleEvent, sampleRun, sampleWatch, settledWatch } from '../support/api-samples.ts';
 import { runBuiltCli } from '../support/built-cli.ts';
 import { runCli, startCli } from '../support/cli-harness.ts';
 import { tempDir } from '../support/daemon-process.ts';
@@ -112,6 +112,22 @@ describe('runwatch watch', () => {
   test('watch --webhook-secret-file without --webhook is a usage error', async () => {
     const { exitCode, stderr } = await cli(['watch', 'run-1', '--webhook-secret-file', 'x']);
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining('needs --webhook')]);
+  });
+
+  test('watch says where a run that has ended is polled for another attempt', async () => {
+    const run = { ...sampleRun({ status: 'failed' }), attempt: 1 };
+    const results = [
+      { run_id: 'run-1', status: 200, watch: sampleWatch({ run }) },
+      { run_id: 'run-2', status: 200, watch: settledWatch('run-2', 'failed') },
+    ];
+    daemon.on('POST /v1/watches/batch', { status: 200, body: { results } });
+    daemon.on('GET /v1/watches/run-1', { status: 200, body: sampleWatch({ run, polls: 1_000 }) });
+    expect(await cli(['watch', 'run-1', 'run-2'])).toMatchObject({
+      exitCode: 0,
+      stdout:
+        'already watched run-1 (failed; polled for another attempt)\n' +
+        'already watched run-2 (failed)\n',
+    });
   });
 
   test('watch registers the runs by its flags, and prints each', async () => {

@@ -63,7 +63,8 @@ Of several runs the worst counts, in the order 1, 3, 5, 124, 4, 0; the wait ends
 
 A run that the daemon does not watch yet is watched from now on, which needs the scope write too. The
 watch notifies no endpoint and goes on when the wait ends early; \`runwatch unwatch\` ends it. Where no
-daemon answers and NOXUS_API_KEY is set, Noxus is asked directly.
+daemon answers and NOXUS_API_KEY is set, Noxus is asked directly. A run that has ended is polled once more where
+its source counts attempts, since another one may have begun; this needs the scope write, too.
 
 Examples:
   runwatch wait run-1 && echo completed

@@ -4,6 +4,7 @@ import { describeProblem } from '../../client/errors.ts';
 import type { BatchView, WatchBody } from '../../client/types.ts';
 import { MAX_SECRET_BYTES, readRegularFile } from '../../config/read-file.ts';
 import { RunwatchError, messageOf } from '../../core/errors.ts';
+import { isTerminalStatus } from '../../core/run/snapshot.ts';
 import { PROFILES } from '../../core/watch/watch.ts';
 import type { CommandLine } from '../command-line.ts';
 import type { Output } from '../output.ts';
@@ -299,7 +300,14 @@ function reportWatched(id: string, { status, watch }: BatchResult, output: Outpu
   const { colors } = output;
   const word = status === 201 ? colors.green('watching') : colors.cyan('already watched');
   const known = watch !== undefined && 'run' in watch ? watch.run?.status : undefined;
-  output.write(`${word} ${id}${known === undefined ? '' : colors.dim(` (${plain(known)})`)}\n`);
+  const isReopened = known !== undefined && isTerminalStatus(known) && isActive(watch);
+  const next = isReopened ? '; polled for another attempt' : '';
+  const shown = known === undefined ? '' : colors.dim(` (${plain(known)}${next})`);
+  output.write(`${word} ${id}${shown}\n`);
+}
+
+function isActive(watch: BatchResult['watch']): boolean {
+  return watch !== undefined && 'state' in watch && watch.state === 'active';
 }
 
 /** Most watches that one call may hold. */

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '../../core/backoff.ts';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
+import { isTerminalStatus } from '../../core/run/snapshot.ts';
 import type { DaemonClient, RunRef } from '../../client/client.ts';
 import { isRunEvent, type WatchView } from '../../client/types.ts';
 import type { CommandLine } from '../command-line.ts';
@@ -131,22 +132,31 @@ class DaemonAccount implements RunAccount {
   async untilDue(): Promise<void> {
     const { run, trouble } = this.#view;
     const { firstCheckMs, recheckMs } = this.#pace;
-    const pauseMs = run === null && trouble === null ? firstCheckMs : recheckMs;
+    // An end that is seen again yields no event, either.
+    const isSilent = run === null || isTerminalStatus(run.status);
+    const pauseMs = isSilent && trouble === null ? firstCheckMs : recheckMs;
     const runId = this.#watch?.run_id ?? this.#ref.runId;
     await this.#hints.next(runId, pauseMs, this.#options.signal);
   }
 
   close(): void {}
 
-  /** Registers the run without subscriptions unless it is watched, and requests a poll. */
+  /**
+   * Registers the run without subscriptions unless it is watched, and requests a poll. A run that has ended is
+   * registered where it may have begun another attempt since.
+   */
   async #enlist(): Promise<WatchView> {
     const { client } = this.#options;
-    const { runId, source } = this.#ref;
     const watch = await client.getWatch(this.#ref);
     if (watch === null || watch.state === 'cancelled' || watch.state === 'expired') {
-      const known = watch?.source ?? source;
-      const quiet = { run_id: runId, endpoints: [], ...(known !== undefined && { source: known }) };
-      return client.register(quiet);
+      return this.#register(watch);
+    }
+    if (watch.state === 'finished' && watch.run?.attempt !== undefined) {
+      // A token that may only read is shown the attempt that is known.
+      return this.#register(watch).catch((error: unknown) => {
+        if (error instanceof RunwatchError && error.code === 'forbidden') return watch;
+        throw error;
+      });
     }
     if (watch.state === 'active') {
       this.#stalePolls = watch.polls;
@@ -156,6 +166,13 @@ class DaemonAccount implements RunAccount {
       });
     }
     return watch;
+  }
+
+  #register(watch: WatchView | null): Promise<WatchView> {
+    const { runId, source } = this.#ref;
+    const known = watch?.source ?? source;
+    const quiet = { run_id: runId, endpoints: [], ...(known !== undefined && { source: known }) };
+    return this.#options.client.register(quiet);
   }
 
   /** For how long nothing could be learned, ms. */
