@@ -166,6 +166,14 @@ describe('runwatch try --answer', () => {
     const stdin = JSON.stringify({ ...GOOD, attempt: 2 });
     const shown = await runCli([...args, ...flags], { stdin });
     expect(JSON.parse(shown.stdout)).toMatchObject({ run: { status: 'running', attempt: 2 } });
+    const inWords = await runCli([...args, '--answer', '-'], { stdin });
+    expect(inWords.stdout).toMatch(/^attempt +2$/m);
+    const fromNought = await runCli([...args, ...flags], {
+      stdin: JSON.stringify({ ...GOOD, attempt: 0 }),
+    });
+    expect((JSON.parse(fromNought.stdout) as TryView).hints).toEqual([
+      expect.stringMatching(/^correct sources\.github\.run\.attempt/),
+    ]);
   });
 
   test('an answer without a word names the key to correct', async () => {

@@ -159,8 +159,8 @@ function unknownWord(word: string, { states }: HttpSourceConfig, at: string): st
   return `${quoted(word)} stands in no list: ${meant}${didYouMean(near)}`;
 }
 
-/** A count of attempts. */
-const COUNTER = /^\d+$/;
+/** A count of attempts; 0 is none. */
+const COUNTER = /^[1-9]\d*$/;
 
 function unreadAnswer(values: TriedRead['values'], at: string): string {
   const id = values.find(({ key }) => key === 'run.id');

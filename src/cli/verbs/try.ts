@@ -117,7 +117,7 @@ function runFields(
   run: NonNullable<TryView['run']>,
   { colors, now }: { colors: Output['colors']; now: number },
 ): Field[] {
-  const { workflow_id: id, source_status: word, progress } = run;
+  const { workflow_id: id, source_status: word, progress, attempt } = run;
   const status = isKnownStatus(run.status)
     ? paint(plain(run.status), run.status, colors)
     : `${colors.yellow(plain(run.status))}, which is none of the six statuses`;
@@ -128,6 +128,7 @@ function runFields(
   return [
     ['status', progress === null ? status : `${status} (${percentText(progress)})`],
     ...(word === undefined ? [] : [["the source's word", plain(word)] as const]),
+    ...(attempt === undefined ? [] : [['attempt', String(attempt)] as const]),
     ...(workflow === null ? [] : [['workflow', plain(workflow)] as const]),
     ...times,
     ...(url === null ? [] : [['link', plain(url)] as const]),
