@@ -102,9 +102,9 @@ test('a run that was not registered is discovered, and its end is told by a sign
   });
   airflow.setState(id, 'success');
   await untilCompleted([id]);
-  const [event] = receiver.received
+  const event = receiver.received
     .map(({ body }) => JSON.parse(body) as RunwatchEvent)
-    .filter(({ type }) => type === 'run.completed');
+    .find(({ type }) => type === 'run.completed');
   expect(event?.data).toMatchObject({
     run_id: id,
     workflow_name: 'daily.report',
