@@ -117,6 +117,45 @@ describe('a page of a source of any kind', () => {
   });
 });
 
+describe('a page of a source that counts attempts', () => {
+  const second = (changes: Partial<Watch> = {}) =>
+    seen({ run: snapshot({ attempt: 2, observed_at: iso(NOON) }), attempt: 2, ...changes });
+  const compare = (watch: Watch, changes: Partial<ListedRun>) => {
+    const { changed, unseen, unchanged } = comparePage(
+      [onPage(watch, listed(changes))],
+      NOON,
+      false,
+    );
+    return [changed.length, unseen.length, unchanged.length];
+  };
+
+  test('a page that shows a later attempt in the same status stands in for no poll, and calls for one', () => {
+    expect(compare(second(), { attempt: 2 })).toEqual([0, 0, 1]);
+    expect(compare(second(), { attempt: 3 })).toEqual([1, 0, 0]);
+  });
+
+  test('a page that lags behind a re-run says nothing of its present attempt', () => {
+    expect(compare(second(), { attempt: 1, status: 'failed' })).toEqual([0, 0, 0]);
+    expect(compare(second(), { attempt: 1 })).toEqual([0, 0, 0]);
+    expect(compare(second({ run: null }), { attempt: 1, status: 'failed' })).toEqual([0, 0, 0]);
+  });
+
+  test('a hint is settled by a poll that finds another attempt, in whatever status', () => {
+    const madeAt = NOON + 10_000;
+    const again = second({
+      run: snapshot({ attempt: 3, observed_at: iso(madeAt + 3_000) }),
+      attempt: 3,
+      runAskedAt: madeAt + 2_990,
+      restartedAt: madeAt + 3_000,
+    });
+    for (const shown of [{ attempt: 3 }, { attempt: 2, status: 'failed' }]) {
+      expect(judgeHint(hintOf(second(), listed(shown), madeAt), again)).toBe('settled');
+      const before = { ...again, restartedAt: NOON };
+      expect(judgeHint(hintOf(second(), listed(shown), madeAt), before)).toBe('contradicted');
+    }
+  });
+});
+
 describe('a single poll that a page stands in for', () => {
   const options = { pageMs: 1_000, backstopMs: 120_000, now: NOON, random: () => 0 };
 

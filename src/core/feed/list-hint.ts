@@ -1,6 +1,7 @@
 import type { SeenWatch } from '../cadence/cadence.ts';
 import { jitterAround, type Random } from '../backoff.ts';
 import { isTerminalStatus } from '../run/snapshot.ts';
+import { attemptShown } from '../watch/attempt.ts';
 import type { Watch } from '../watch/watch.ts';
 import type { ListMember } from './member.ts';
 import { readInterval, type FeedPlan } from './plan.ts';
@@ -64,10 +65,12 @@ export function comparePage(
     if (endsAreFinal && isStale(listed, watch, readAt)) {
       findings.disagrees ??= contradiction(watch, listed.status);
     }
-    if (watch.state !== 'active') continue;
+    const attempt = attemptShown(watch, listed);
+    // A list that lags shows an earlier attempt, which says nothing of the present one.
+    if (watch.state !== 'active' || attempt === 'earlier') continue;
     if (watch.run === null) {
       (goesOn(listed) ? findings.unseen : findings.changed).push({ watch, listed });
-    } else if (member !== null && isChange(member, listed)) {
+    } else if (member !== null && (attempt === 'later' || isChange(member, listed))) {
       findings.changed.push({ watch, listed });
     } else if (member !== null && showsAll(member, listed)) {
       findings.unchanged.push(member);

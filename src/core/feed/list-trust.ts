@@ -107,17 +107,18 @@ const CONTRADICTED_MS = 2_000;
  */
 type Verdict = 'settled' | 'open' | 'doubted' | 'contradicted';
 
-type JudgedWatch = Pick<Watch, 'run' | 'runAskedAt' | 'state'>;
+type JudgedWatch = Pick<Watch, 'run' | 'runAskedAt' | 'restartedAt' | 'state'>;
 
 /**
  * Compares a hint with later single polls. The run may have moved on, so any change confirms the
- * hint; but the end of a run is final. A poll that began before the list was read contradicts
+ * hint, as another attempt does; but the end of an attempt is final. A poll that began before the list was read contradicts
  * nothing: its result may be older even though its answer came later.
  */
 export function judgeHint(hint: ListHint, watch: JudgedWatch): Verdict {
-  const { run, runAskedAt, state } = watch;
+  const { run, runAskedAt, restartedAt, state } = watch;
   const isReadSince = run !== null && Date.parse(run.observed_at) >= hint.madeAt;
   if (!isReadSince) return state === 'active' ? 'open' : 'settled';
+  if (restartedAt !== null && restartedAt >= hint.madeAt) return 'settled';
   if (!isContradicted(hint, run)) return 'settled';
   const afterMs = (runAskedAt ?? -Infinity) - hint.madeAt;
   if (afterMs < 0) return 'open';
