@@ -1,3 +1,4 @@
+import { FAILURES, failuresLabels, isOfFailures, wholeWorkflowOf } from '../core/alert/failures.ts';
 import { groupOfAlert, OPEN_STATES, type Alert, type ResolvedBy } from '../core/alert/alert.ts';
 import { alertedRun, deadlineOf, type AlertEntry } from '../core/alert/entry.ts';
 import type { LateRun } from '../core/alert/group.ts';
@@ -135,6 +136,23 @@ export class AlertEngine {
     );
     if (result !== null) return result;
     return (await this.alerting.process.stores.alerts.get(id)) === null ? 'not_found' : 'over';
+  }
+
+  /**
+   * Acknowledges the failures of a workflow so far, or takes that back by null.
+   * @returns null where it has none
+   */
+  async acknowledgeFailures(
+    workflow: Parameters<typeof failuresLabels>[0],
+    request: AcknowledgeRequest | null,
+    audit: AuditRecord | null = null,
+  ): Promise<Alert | null> {
+    const key = groupKey(FAILURES, failuresLabels(workflow));
+    const read = await this.alerting.process.stores.alerts.groups([key]);
+    const id = read.get(key)?.group?.open?.alert.id;
+    if (id === undefined) return null;
+    const result = await this.acknowledge(id, request, audit);
+    return typeof result === 'string' ? null : result;
   }
 
   /**
@@ -283,15 +301,31 @@ export class AlertEngine {
     const { alerts } = this.alerting.process.stores;
     const key = groupOfAlert(id) ?? '';
     for (;;) {
-      const read = await this.readGroups([key], new Map());
+      const others = await this.groupsOfSameFailures(key);
+      const read = await this.readGroups([key, ...others], new Map());
       if (read.get(key)?.group?.open?.alert.id !== id) return null;
       const work = await alerts.seen();
       const judgement = await this.judgement(work, { read, names: [] });
       if (!judgement.act(key, what(work.now))) return 'unconfigured';
+      for (const other of others) judgement.act(other, what(work.now));
       const step = { token: null, read, now: work.now, audit };
       if (!(await this.commit(judgement, step))) continue;
       return judgement.resolved.get(id) ?? judgement.alertOf(key);
     }
+  }
+
+  /**
+   * The groups of the same failures: of the alerts of rules, where attention shows these in place of failures, and
+   * of the failures themselves. What a user does with one holds for all.
+   */
+  private async groupsOfSameFailures(key: string): Promise<string[]> {
+    const { process, rules } = this.alerting;
+    const read = await process.stores.alerts.groups([key]);
+    const { rule, labels } = read.get(key)?.group ?? {};
+    if (labels === undefined || wholeWorkflowOf({ labels }) === null) return [];
+    const named = rules.book.all.filter(isOfFailures).map(({ name }) => name);
+    if (rule === FAILURES) return named.map((name) => groupKey(name, labels));
+    return named.includes(rule ?? '') ? [groupKey(FAILURES, labels)] : [];
   }
 
   private async judgement(
@@ -336,9 +370,14 @@ export class AlertEngine {
   /** Counts events of groups that a rule may not have any more, and says so once an hour. */
   private reportOverflow(rule: string, events: number): void {
     const { log, metrics, now } = this.alerting.process;
-    metrics.alertOverflow(rule, events);
+    if (rule !== FAILURES) metrics.alertOverflow(rule, events);
     if (now() - (this.overflowSaidAt.get(rule) ?? -Infinity) < SAY_AGAIN_MS) return;
     this.overflowSaidAt.set(rule, now());
+    if (rule === FAILURES) {
+      const help = 'attention counts failures of further workflows by their source';
+      log.warn({ workflows: MOST_GROUPS, help }, 'attention.too_many_failures');
+      return;
+    }
     const help = 'leave out of its group_by what hardly ever comes twice';
     log.warn({ rule, groups: MOST_GROUPS, help }, 'alerts.too_many_groups');
   }
@@ -553,16 +592,19 @@ export class AlertEngine {
   /** When an alert is due follows from its rule as it is now. */
   private async expediteOpen(): Promise<void> {
     const { alerts } = this.alerting.process.stores;
-    let cursor: string | null = null;
-    do {
-      const page: Awaited<ReturnType<AlertStore['list']>> = await alerts.list({
-        state: OPEN_STATES,
-        limit: PAGE,
-        ...(cursor !== null && { cursor }),
-      });
-      await alerts.expedite(page.items.map(({ id }) => groupOfAlert(id) ?? ''));
-      cursor = page.nextCursor;
-    } while (cursor !== null);
+    for (const ofFailures of [{}, { rule: FAILURES }]) {
+      let cursor: string | null = null;
+      do {
+        const page: Awaited<ReturnType<AlertStore['list']>> = await alerts.list({
+          state: OPEN_STATES,
+          ...ofFailures,
+          limit: PAGE,
+          ...(cursor !== null && { cursor }),
+        });
+        await alerts.expedite(page.items.map(({ id }) => groupOfAlert(id) ?? ''));
+        cursor = page.nextCursor;
+      } while (cursor !== null);
+    }
   }
 
   private async expediteHeld(): Promise<void> {

@@ -10,9 +10,6 @@ const PAUSE_MS = 50;
 /** How often it is read which sources' events may be missing, ms. */
 const LEARN_EVERY_MS = 10_000;
 
-/** How often it is read whether rules that are gone have left something, ms. */
-const LEFTOVER_EVERY_MS = 60_000;
-
 /**
  * Judges groups when they are due, and at intervals those that another process has left. One timer runs at
  * a time, however many entries come; each entry has a pass that begins after it was written.
@@ -22,7 +19,6 @@ export class JudgeLoop {
   private timer: NodeJS.Timeout | undefined;
   private wakesAt = Infinity;
   private lastEntryAt = -Infinity;
-  private leftoverAskedAt = -Infinity;
 
   constructor(private readonly alerting: Alerting) {}
 
@@ -62,9 +58,7 @@ export class JudgeLoop {
 
   /** Makes one pass over the groups that are due. */
   private async pass(): Promise<void> {
-    const { engine, rules } = this.alerting;
-    if (rules.book.all.length === 0 && !(await this.isLeftover())) return;
-    const nextMs = await engine.judge();
+    const nextMs = await this.alerting.engine.judge();
     if (nextMs !== null && nextMs < PASS_EVERY_MS) this.wakeIn(nextMs);
   }
 
@@ -73,13 +67,5 @@ export class JudgeLoop {
     const { durations, engine, rules } = this.alerting;
     await engine.learn();
     if (rules.book.needsUsual()) await durations.refreshIfDue();
-  }
-
-  /** Whether rules that are configured no more have left something; asked once a minute. */
-  private async isLeftover(): Promise<boolean> {
-    const { now, stores } = this.alerting.process;
-    if (now() - this.leftoverAskedAt < LEFTOVER_EVERY_MS) return false;
-    this.leftoverAskedAt = now();
-    return stores.alerts.hasAny();
   }
 }

@@ -4,6 +4,7 @@ import type { ConfigProblem } from '../config/problems.ts';
 import { intervalOf, type RuleConfig } from '../config/rule-schema.ts';
 import type { Config, RuleSections } from '../config/schema.ts';
 import { entriesOf, RuleBook, type UsualDuration } from '../core/alert/entry.ts';
+import { FAILURES_RULE } from '../core/alert/failures.ts';
 import {
   defaultResolution,
   type AlertEvent,
@@ -103,7 +104,7 @@ function resolveRules(config: Config, admit?: (names: readonly string[]) => read
   );
   return {
     unknown,
-    book: new RuleBook(rules),
+    book: new RuleBook(rules, [FAILURES_RULE]),
     inhibitRules: config.inhibit_rules.map(
       ({ source_rule: sourceRule, target_rule: targetRule, equal }) => ({
         sourceRule,

@@ -66,6 +66,13 @@ export type * from './types.ts';
 const alertReceipts = z.object({ data: z.array(z.looseObject({ id: z.string() })) });
 
 /** An alert as far as every token may see it. */
+/** Runs whose failures are meant: those of a workflow, or by null those of a source that have none. */
+export interface FailedRuns {
+  source: string;
+  workflowId: string | null;
+}
+
+type AcknowledgedFailures = Answer<Routes['workflows']['acknowledge']>;
 type AlertReceipt = Answer<Routes['alerts']['acknowledge']>;
 
 /** What switches an endpoint to another state. */
@@ -163,6 +170,10 @@ export interface DaemonClient {
   readAttention(query?: AttentionQuery): Promise<AttentionView>;
   /** What users did, newest first. */
   listAudit(query: AuditQuery): Promise<PageView<AuditView>>;
+  /** Throws RunwatchError `nothing_failed`, too. */
+  acknowledgeFailures(failed: FailedRuns, body: AcknowledgeBody): Promise<AcknowledgedFailures>;
+  /** Throws RunwatchError `nothing_failed`, too. */
+  withdrawFailures(failed: FailedRuns): Promise<void>;
   listWorkflows(query?: WorkflowQuery): Promise<WorkflowsView>;
   listPolling(query: PollingQuery): Promise<PageView<WorkflowView>>;
   listSources(): Promise<PageView<SourceView>>;
@@ -291,6 +302,18 @@ function otherCalls(api: Caller) {
     },
     readAttention: (query = {}) => api.call(routes.attention.list, { query }),
     listAudit: (query) => api.list(routes.audit.list, { query }),
+    acknowledgeFailures: ({ source, workflowId }, body) =>
+      workflowId === null
+        ? api.call(routes.sources.acknowledge, { params: { name: source }, body })
+        : api.call(routes.workflows.acknowledge, {
+            params: { source, workflow_id: workflowId },
+            body,
+          }),
+    async withdrawFailures({ source, workflowId }) {
+      await (workflowId === null
+        ? api.call(routes.sources.withdraw, { params: { name: source } })
+        : api.call(routes.workflows.withdraw, { params: { source, workflow_id: workflowId } }));
+    },
     listWorkflows: (query = {}) => api.call(routes.workflows.list, { query }),
     listPolling: (query) => api.list(routes.polling.list, { query }),
     listSources: () => api.list(routes.sources.list, {}),

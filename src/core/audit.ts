@@ -8,6 +8,8 @@ export const AUDITED_ACTIONS = [
   'alert.acknowledge',
   'alert.unacknowledge',
   'alert.resolve',
+  'failures.acknowledge',
+  'failures.unacknowledge',
   'run.acknowledge',
   'run.unacknowledge',
   'run.stop',

@@ -5,8 +5,10 @@ import { alertUrl, shownAlert, type ShownAlert } from '../alert/event.ts';
 import type { TokenConfig } from '../config/schema.ts';
 import { noCounts, type Alert, type AlertQuery } from '../core/alert/alert.ts';
 import { isoTime } from '../core/event/event.ts';
+import { FAILURES } from '../core/alert/failures.ts';
 import type { Complete } from '../core/records.ts';
 import { endOf, momentOf } from '../core/time.ts';
+import type { AcknowledgeRequest } from '../core/watch/watch.ts';
 import { auditOf, saidDetails, type Acting } from './audit.ts';
 import { mayConcern, mayRead, sourcesMeant, sourcesOf } from './auth.ts';
 import { invalid, InvalidRequest, refusal } from './problem.ts';
@@ -36,19 +38,15 @@ export class AlertService implements Slice<Own> {
     const { id } = params;
     const { engine, process } = this.alerting;
     const sources = sourcesOfAlert(await this.find(id, token));
-    const { by, comment = null } = body;
     const now = process.now();
-    const until = body.until === undefined ? null : endOf(body.until, now);
-    if (until !== null && until <= now) {
-      throw invalid('until', 'expected a time that is still to come');
-    }
+    const asked = acknowledgementOf(body, now);
     const audit = auditOf(request, now, {
       action: 'alert.acknowledge',
       target: id,
       sources,
-      details: saidDetails({ by, comment, until }),
+      details: saidDetails(asked),
     });
-    const result = await engine.acknowledge(id, { by, comment, until }, audit);
+    const result = await engine.acknowledge(id, asked, audit);
     return this.shownOrReceipt(settled(result, id), token);
   }
 
@@ -76,7 +74,8 @@ export class AlertService implements Slice<Own> {
   /** An alert that its rule does not group by source may be of any. */
   private async find(id: string, token: TokenConfig | null): Promise<Alert> {
     const alert = await this.alerting.process.stores.alerts.get(id);
-    if (alert === null || !mayConcern(token, alert.labels['source'] ?? '')) throw unknownAlert(id);
+    const isShown = alert !== null && alert.rule !== FAILURES;
+    if (!isShown || !mayConcern(token, alert.labels['source'] ?? '')) throw unknownAlert(id);
     return alert;
   }
 
@@ -95,6 +94,19 @@ export class AlertService implements Slice<Own> {
 /** The source of an alert; none where its rule does not group by source. */
 function sourcesOfAlert({ labels: { source } }: Alert): string[] {
   return source === undefined ? [] : [source];
+}
+
+/** An acknowledgement as a request gives it. Throws InvalidRequest. */
+export function acknowledgementOf(
+  body: Asked['acknowledge']['body'],
+  now: number,
+): AcknowledgeRequest {
+  const { by, comment = null, until: end } = body;
+  const until = end === undefined ? null : endOf(end, now);
+  if (until !== null && until <= now) {
+    throw invalid('until', 'expected a time that is still to come');
+  }
+  return { by, comment, until };
 }
 
 /** A query in the words of the inside, all of it. The order is always the same. */

@@ -1,14 +1,27 @@
 import type { z } from 'zod';
 import { shownSuppressor } from '../alert/event.ts';
-import type { Alert, AlertState } from '../core/alert/alert.ts';
+import type { AlertRules } from '../alert/rules.ts';
+import type { SuppressorsById } from '../alert/suppressions.ts';
+import { groupOfAlert, MOST_RUNS, OPEN_STATES, type Alert } from '../core/alert/alert.ts';
+import { Covered } from '../core/alert/covered.ts';
+import { FAILURES } from '../core/alert/failures.ts';
+import type { Group, OpenAlert } from '../core/alert/group.ts';
 import type { Suppressor } from '../core/alert/suppression.ts';
 import { sum } from '../core/arrays.ts';
 import {
   ATTENTION_KINDS,
+  byWeight,
+  entriesOfRuns,
+  failedRuns,
+  failedText,
+  joinedByEndpoint,
+  runsText,
+  SEVERITY_OF,
   watchNeeds,
   WATCH_ATTENTION,
   type AttentionItem,
   type AttentionKind,
+  type NeedingRun,
   type WatchAttention,
 } from '../core/attention.ts';
 import { isOutstanding, type DeliveryState } from '../core/delivery/delivery.ts';
@@ -35,27 +48,30 @@ export interface AttentionQuery {
   sources?: readonly string[] | undefined;
 }
 
-/** What needs a person. */
+/** What needs a person, an entry for each cause. */
 export interface Attention {
-  /** The oldest 200, oldest first. */
+  /** The first 200, the heaviest first. */
   items: AttentionItem[];
+  /** Entries by kind. */
   counts: Record<AttentionKind, number>;
   /** There are more than `counts` say. */
   isCapped: boolean;
 }
 
-/** Items of one answer, and at most read of one kind. */
+/** Entries of one answer, and endpoints that are read. */
 const MOST_ITEMS = 200;
+
+/** Runs that are read of one kind. */
+const MOST_RUNS_READ = 1_000;
 
 /** For how long runs that are gone, and dead deliveries, are named: nothing else ends them, ms. */
 const NAMED_MS = 7 * 86_400_000;
 
-/** What is known of one kind, and how many there are. */
+/** Entries of some kinds. */
 interface Found {
-  kind: AttentionKind;
   items: AttentionItem[];
-  total: number;
-  isCapped?: boolean;
+  /** There are more. */
+  isCapped: boolean;
 }
 
 type Own = Routes['attention'];
@@ -82,18 +98,31 @@ export class AttentionService implements Slice<Own> {
   }
 
   async find(query: AttentionQuery): Promise<Attention> {
-    const found = await Promise.all([
-      ...WATCH_ATTENTION.map((kind) => watchesOf(this.daemon, kind, query)),
-      alertsOf(this.daemon, query),
+    const [alerts, runs, waiting, sources] = await Promise.all([
+      openAlerts(this.daemon, {}, query),
+      Promise.all(WATCH_ATTENTION.map((kind) => runsOf(this.daemon, kind, query))),
       // Deliveries and endpoints are those of all sources together.
-      ...(query.sources === undefined ? [this.waiting()] : []),
+      query.sources === undefined ? this.waiting() : NONE,
       sourcesOf(this.daemon, query),
     ]);
-    return joined(found.flat());
+    const covered = coveredBy(alerts.open, this.daemon.alertRules);
+    const failures = await openAlerts(this.daemon, { rule: FAILURES }, query);
+    const uncovered = failures.open.filter(({ open }) => !covered.hasFailures(open));
+    return joined([
+      alertsFound(alerts, query),
+      failuresFound(this.daemon, { ...failures, open: uncovered }, query),
+      ...(await Promise.all(
+        runs.map((one) =>
+          runsFound(this.daemon, { ...one, runs: one.runs.filter((run) => !covered.hasRun(run)) }),
+        ),
+      )),
+      waiting,
+      sources,
+    ]);
   }
 
-  /** Deliveries that are dead or parked, by endpoint, and endpoints that are not well. */
-  private async waiting(): Promise<Found[]> {
+  /** Endpoints that are not well, with the deliveries that wait for them or were given up. */
+  private async waiting(): Promise<Found> {
     const { endpoints, now, stores } = this.daemon;
     const { deliveries, endpointStates } = stores;
     const [counts, configured, webhooks] = await Promise.all([
@@ -101,30 +130,31 @@ export class AttentionService implements Slice<Own> {
       endpointStates.inTrouble(endpoints.names),
       endpointStates.unwell(MOST_ITEMS),
     ]);
-    const unwell = [
+    const [dead, parked] = await Promise.all([
+      this.dead.of(holding('dead', counts)),
+      Promise.all(holding('parked', counts).map(([name]) => deliveries.backlog('parked', name, 0))),
+    ]);
+    const items = joinedByEndpoint([
       ...shownAlike([...configured, ...webhooks]).flatMap((one) =>
         endpointItem(one, counts, now()),
       ),
       ...unwrittenItems(this.daemon, counts),
-    ];
-    return [
-      backlogsFound('dead', await this.dead.of(holding('dead', counts))),
-      backlogsFound(
-        'parked',
-        await Promise.all(
-          holding('parked', counts).map(([name]) => deliveries.backlog('parked', name, 0)),
-        ),
-      ),
-      { kind: 'endpoint', items: unwell, total: unwell.length },
-    ];
+      ...backlogItems('parked', parked),
+      ...backlogItems('dead', dead),
+    ]);
+    return { items, isCapped: [...dead, ...parked].some(({ isCapped }) => isCapped) };
   }
 }
 
-/** An item as the API shows it. */
+const NONE: Found = { items: [], isCapped: false };
+
+/** An entry as the API shows it. */
 function presentItem(item: AttentionItem): AttentionPage['data'][number] {
-  const { kind, since, message, source, endpoint, count, rule, severity } = item;
+  const { kind, severity, count, since, message, source, endpoint, rule } = item;
   const given = {
     kind,
+    severity,
+    count,
     since: isoTime(since),
     message,
     run_id: item.runId,
@@ -132,11 +162,15 @@ function presentItem(item: AttentionItem): AttentionPage['data'][number] {
     workflow_id: item.workflowId,
     workflow_name: item.workflowName,
     run_url: item.runUrl,
+    runs: item.runs?.map(({ runId, runUrl, ...run }) => ({
+      run_id: runId,
+      since: isoTime(run.since),
+      run_url: runUrl,
+    })),
     endpoint,
-    count,
+    deliveries: item.deliveries,
     alert_id: item.alertId,
     rule,
-    severity,
     acknowledged: item.acknowledged && presentAcknowledgement(item.acknowledged),
     suppressed_by: item.suppressedBy?.map(shownSuppressor),
   };
@@ -145,28 +179,37 @@ function presentItem(item: AttentionItem): AttentionPage['data'][number] {
 }
 
 function joined(found: readonly Found[]): Attention {
-  const items = found.flatMap((one) => one.items).sort((a, b) => a.since - b.since);
+  const items = found.flatMap((one) => one.items).sort(byWeight);
   const counts = Object.fromEntries(ATTENTION_KINDS.map((kind) => [kind, 0])) as Record<
     AttentionKind,
     number
   >;
-  for (const { kind, total } of found) counts[kind] += total;
+  for (const { kind } of items) counts[kind] += 1;
   return {
     items: items.slice(0, MOST_ITEMS),
     counts,
-    isCapped: found.some(({ isCapped }) => isCapped === true),
+    isCapped: found.some(({ isCapped }) => isCapped),
   };
+}
+
+/** Runs that need a person alike. */
+interface FoundRuns {
+  kind: WatchAttention;
+  /** The longest first. */
+  runs: NeedingRun[];
+  /** There are more, of the same sources. */
+  isCapped: boolean;
 }
 
 /**
  * Runs that need a person. A run with an expired acknowledgement does again: it is still listed among the
  * acknowledged ones, which are few.
  */
-async function watchesOf(
+async function runsOf(
   { linksOf, now, stores: { watches } }: Process,
   kind: WatchAttention,
   { withAcknowledged, sources, ...rest }: AttentionQuery,
-): Promise<Found> {
+): Promise<FoundRuns> {
   rest satisfies Record<string, never>;
   const at = now();
   const filter = {
@@ -174,12 +217,12 @@ async function watchesOf(
     ...(kind === 'gone' && { since: at - NAMED_MS }),
   };
   const [open, acknowledged] = await Promise.all([
-    watches.needing(kind, filter, MOST_ITEMS),
-    watches.needing(`${kind} acknowledged`, filter, MOST_ITEMS),
+    watches.needing(kind, filter, MOST_RUNS_READ),
+    watches.needing(`${kind} acknowledged`, filter, MOST_RUNS_READ),
   ]);
   const isMeant = (watch: Watch) => withAcknowledged || inForce(watch.acknowledged, at) === null;
   const again = acknowledged.items.filter(isMeant);
-  const items = [...open.items, ...again].map((watch): AttentionItem => {
+  const runs = [...open.items, ...again].map((watch): NeedingRun => {
     const { workflowName, runUrl } = linksOf(watch);
     const { since, message } = watchNeeds(kind, watch);
     return {
@@ -194,38 +237,99 @@ async function watchesOf(
       acknowledged: inForce(watch.acknowledged, at),
     };
   });
-  const ofAcknowledged = withAcknowledged ? acknowledged.total : again.length;
-  return { kind, items, total: open.total + ofAcknowledged, isCapped: open.isCapped };
+  return { kind, runs, isCapped: open.isCapped || open.total > open.items.length };
 }
 
-/** Pages of alerts that are looked through for some that nothing suppresses. */
+/** An entry for each workflow. Where not all runs were read, an index counts those of each. */
+async function runsFound(
+  { stores: { watches } }: Process,
+  { kind, runs, isCapped }: FoundRuns,
+): Promise<Found> {
+  const entries = entriesOfRuns(runs);
+  if (!isCapped) return { items: entries, isCapped };
+  const counting = entries.map(async (item) => {
+    const { source, workflowId, count, acknowledged } = item;
+    if (source === undefined || !workflowId || acknowledged) return;
+    const filter = { sources: [source], workflowId: [workflowId] };
+    const { total } = await watches.needing(kind, filter, 0);
+    if (total > count) Object.assign(item, { count: total, message: runsText(kind, total) });
+  });
+  await Promise.all(counting);
+  return { items: entries, isCapped };
+}
+
+/** Pages of alerts that are looked through. */
 const MOST_PAGES = 5;
 
+/** Alerts that go on, the oldest first, with what suppresses them. */
+interface OpenAlerts {
+  open: { alert: Alert; group: Group; open: OpenAlert }[];
+  suppressors: SuppressorsById;
+  isCapped: boolean;
+}
+
 /**
- * Alerts that fire and that nothing suppresses; a limited token sees those that are grouped by one of its
- * sources.
+ * Alerts that fire or are acknowledged; of failures also those that would be due to fire later. A limited token
+ * sees those that are grouped by one of its sources.
  */
-async function alertsOf(
+async function openAlerts(
   { alerting, stores: { alerts } }: Daemon,
-  { withAcknowledged, sources, ...rest }: AttentionQuery,
-): Promise<Found> {
-  rest satisfies Record<string, never>;
-  const states: AlertState[] = withAcknowledged ? ['firing', 'acknowledged'] : ['firing'];
-  const meant = { state: states, ...(sources !== undefined && { sources }) };
-  const items: AttentionItem[] = [];
+  { rule }: { rule?: string },
+  { sources }: AttentionQuery,
+): Promise<OpenAlerts> {
+  const state = rule === undefined ? (['firing', 'acknowledged'] as const) : OPEN_STATES;
+  const found: Alert[] = [];
   let cursor: string | null = null;
-  for (let page = 0; page < MOST_PAGES && items.length < MOST_ITEMS; page += 1) {
-    const from = cursor === null ? {} : { cursor };
-    const found = await alerts.list({ ...meant, ...from, order: 'oldest', limit: MOST_ITEMS });
-    const suppressors = await alerting.suppressorsOf(found.items, sources);
-    const listed = found.items
-      .map((alert) => alertItem(alert, suppressors.get(alert.id) ?? []))
-      .filter(({ suppressedBy = [] }) => withAcknowledged || suppressedBy.length === 0);
-    items.push(...listed);
-    cursor = found.nextCursor;
+  for (let page = 0; page < MOST_PAGES; page += 1) {
+    const next: Awaited<ReturnType<typeof alerts.list>> = await alerts.list({
+      state,
+      rule,
+      ...(sources !== undefined && { sources }),
+      ...(cursor !== null && { cursor }),
+      order: 'oldest',
+      limit: MOST_ITEMS,
+    });
+    found.push(...next.items);
+    cursor = next.nextCursor;
     if (cursor === null) break;
   }
-  return { kind: 'alert', items, total: items.length, isCapped: cursor !== null };
+  const [groups, suppressors] = await Promise.all([
+    alerts.groups(found.map(({ id }) => groupOfAlert(id) ?? '')),
+    alerting.suppressorsOf(found, sources),
+  ]);
+  const open = found.flatMap((alert) => {
+    const group = groups.get(groupOfAlert(alert.id) ?? '')?.group ?? null;
+    return group?.open ? [{ alert, group, open: group.open }] : [];
+  });
+  return { open, suppressors, isCapped: cursor !== null };
+}
+
+/** What alerts are about. One whose rule is configured no more is about to end. */
+function coveredBy(open: OpenAlerts['open'], { book }: Pick<AlertRules, 'book'>): Covered {
+  const covered = new Covered();
+  for (const { alert, group, open: one } of open) {
+    const rule = book.named(alert.rule);
+    if (rule !== undefined) covered.add(rule, group, one);
+  }
+  return covered;
+}
+
+/** Whether a user has an alert in hand, or something suppresses it. */
+function isQuiet({ state }: Alert, suppressedBy: readonly Suppressor[]): boolean {
+  return state === 'acknowledged' || suppressedBy.length > 0;
+}
+
+function alertsFound(
+  { open, suppressors, isCapped }: OpenAlerts,
+  { withAcknowledged }: AttentionQuery,
+): Found {
+  const items = open.flatMap(({ alert }) => {
+    const suppressedBy = suppressors.get(alert.id) ?? [];
+    return withAcknowledged || !isQuiet(alert, suppressedBy)
+      ? [alertItem(alert, suppressedBy)]
+      : [];
+  });
+  return { items, isCapped };
 }
 
 function alertItem(alert: Alert, suppressedBy: readonly Suppressor[]): AttentionItem {
@@ -235,16 +339,50 @@ function alertItem(alert: Alert, suppressedBy: readonly Suppressor[]): Attention
   const events = count === 1 ? '1 event' : `${count.toLocaleString('en')} events`;
   return {
     kind: 'alert',
+    severity,
+    count,
     since: startedAt,
     message: `${rule} fires: ${[events, ...group].join(', ')}`,
     alertId: id,
     rule,
-    severity,
-    count,
     ...(source !== undefined && { source }),
     ...(workflowId !== undefined && { workflowId, workflowName: runs[0]?.name ?? null }),
     acknowledged,
     suppressedBy,
+  };
+}
+
+/** Failures that no alert of a rule is about, by workflow. */
+function failuresFound(
+  process: Process,
+  { open, suppressors, isCapped }: OpenAlerts,
+  { withAcknowledged }: AttentionQuery,
+): Found {
+  const items = open.flatMap(({ alert, open: { runIds } }) => {
+    const suppressedBy = suppressors.get(alert.id) ?? [];
+    if (!withAcknowledged && isQuiet(alert, suppressedBy)) return [];
+    return [{ ...failedItem(process, alert, runIds), suppressedBy }];
+  });
+  return { items, isCapped };
+}
+
+function failedItem(process: Process, alert: Alert, runIds: readonly string[]): AttentionItem {
+  const { labels, severity, runs, startedAt, acknowledged } = alert;
+  const { source = '', workflow_id: workflowId = '' } = labels;
+  const count = runIds.length < MOST_RUNS ? runIds.length : Math.max(MOST_RUNS, alert.count);
+  const run = { id: '', workflow_id: workflowId, group_id: null };
+  const { workflowName } = process.linksOf({ source, runId: '', run });
+  return {
+    kind: 'failed',
+    severity,
+    count,
+    since: startedAt,
+    message: failedText(count),
+    source,
+    workflowId: workflowId === '' ? null : workflowId,
+    workflowName: workflowName ?? runs[0]?.name ?? null,
+    runs: failedRuns(runs),
+    acknowledged,
   };
 }
 
@@ -254,18 +392,15 @@ function holding(state: DeliveryState, { byEndpoint }: DeliveryCounts) {
   return counts.filter(([, count]) => count > 0).slice(0, MOST_ITEMS);
 }
 
-function backlogsFound(state: 'dead' | 'parked', found: readonly Backlog[]): Found {
-  const items = found.flatMap(({ endpoint, count, oldest }): AttentionItem[] =>
-    oldest === null
-      ? []
-      : [{ kind: state, since: oldest, message: textOf(state, endpoint, count), endpoint, count }],
-  );
-  return {
-    kind: state,
-    items,
-    total: sum(found.map(({ count }) => count)),
-    isCapped: found.some(({ isCapped }) => isCapped),
-  };
+function backlogItems(kind: 'dead' | 'parked', found: readonly Backlog[]): AttentionItem[] {
+  return found.flatMap(({ endpoint, count, oldest }) => {
+    if (oldest === null) return [];
+    const message = textOf(kind, endpoint, count);
+    const deliveries = { waiting: 0, dead: 0, [kind === 'dead' ? kind : 'waiting']: count };
+    return [
+      { kind, severity: SEVERITY_OF[kind], count, since: oldest, message, endpoint, deliveries },
+    ];
+  });
 }
 
 /** After this time the dead deliveries of an endpoint are counted again, ms. */
@@ -333,15 +468,18 @@ function endpointItem(
 ): AttentionItem[] {
   const trouble = endpointTrouble(endpoint, state, now);
   if (trouble === null) return [];
-  const counts = byEndpoint.get(endpoint);
-  return [
-    {
-      kind: 'endpoint',
-      ...trouble,
-      endpoint,
-      ...(counts && { count: counts.pending + counts.parked }),
-    },
-  ];
+  const { pending = 0, parked = 0 } = byEndpoint.get(endpoint) ?? {};
+  return [endpointEntry(endpoint, trouble, pending + parked)];
+}
+
+function endpointEntry(
+  endpoint: string,
+  { since, message }: Pick<AttentionItem, 'since' | 'message'>,
+  waiting: number,
+): AttentionItem {
+  const deliveries = { waiting, dead: 0 };
+  const { endpoint: severity } = SEVERITY_OF;
+  return { kind: 'endpoint', severity, count: waiting, since, message, endpoint, deliveries };
 }
 
 function endpointTrouble(endpoint: string, state: EndpointState, now: number) {
@@ -367,13 +505,11 @@ function unwrittenItems(
 ): AttentionItem[] {
   const trouble = eventLog.trouble();
   if (trouble === null) return [];
-  return endpoints.names.filter(endpoints.isLog).map((endpoint) => ({
-    kind: 'endpoint',
-    since: trouble.since,
-    message: `${endpoint} waits: this process cannot write its log (${trouble.reason})`,
-    endpoint,
-    count: byEndpoint.get(endpoint)?.pending ?? 0,
-  }));
+  return endpoints.names.filter(endpoints.isLog).map((endpoint) => {
+    const message = `${endpoint} waits: this process cannot write its log (${trouble.reason})`;
+    const about = { since: trouble.since, message };
+    return endpointEntry(endpoint, about, byEndpoint.get(endpoint)?.pending ?? 0);
+  });
 }
 
 const WHY_DISABLED = {
@@ -382,35 +518,38 @@ const WHY_DISABLED = {
 } as const;
 
 /** Sources that refuse, do not answer or contradict themselves, overdue polls, and lists that cannot be read. */
-async function sourcesOf({ poller, now }: Daemon, { sources }: AttentionQuery): Promise<Found[]> {
-  const isMeant = ({ source }: { source: string }) => sources?.includes(source) ?? true;
+async function sourcesOf({ poller, now }: Daemon, { sources }: AttentionQuery): Promise<Found> {
   const [troubled, unread] = await Promise.all([
     troubledSources(poller.sources),
     poller.discovery.troubles(),
   ]);
   const unwell = troubled.map(({ name, since, text }) => ({
     kind: 'source' as const,
+    severity: SEVERITY_OF.source,
+    count: 1,
     since,
     message: text,
     source: name,
   }));
   const overdue = poller.overdue().map((one) => ({
     kind: 'overdue' as const,
+    severity: SEVERITY_OF.overdue,
+    count: one.polls,
     since: now() - one.oldestMs,
     message: overdueText(one),
     source: one.source,
-    count: one.polls,
   }));
   const lists = (unread ?? []).map(({ source, workflowId, since, text }) => ({
     kind: 'discovery' as const,
+    severity: SEVERITY_OF.discovery,
+    count: 1,
     since,
     message: `runs cannot be discovered: ${text}`,
     source,
     workflowId,
   }));
-  return [
-    { kind: 'source' as const, items: unwell.filter(isMeant) },
-    { kind: 'overdue' as const, items: overdue.filter(isMeant) },
-    { kind: 'discovery' as const, items: lists.filter(isMeant) },
-  ].map(({ kind, items }) => ({ kind, items, total: items.length }));
+  const items = [...unwell, ...overdue, ...lists].filter(
+    ({ source }) => sources?.includes(source) ?? true,
+  );
+  return { items, isCapped: false };
 }

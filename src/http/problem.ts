@@ -28,6 +28,7 @@ export const PROBLEMS = {
   run_ended: { status: 409, title: 'The run has ended' },
   cannot_stop: { status: 409, title: 'The source cannot stop runs' },
   several_sources: { status: 409, title: 'Several sources may be meant' },
+  nothing_failed: { status: 409, title: 'Nothing has failed' },
   alert_over: { status: 409, title: 'The alert is over' },
   too_many_silences: { status: 409, title: 'There are too many silences' },
   too_many_watches: { status: 409, title: 'The token has registered too many watches' },

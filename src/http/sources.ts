@@ -9,6 +9,7 @@ import { formatDuration } from '../core/time.ts';
 import type { Daemon } from '../daemon.ts';
 import type { Source } from '../source/source.ts';
 import { auditOf, type Acting } from './audit.ts';
+import { acknowledgeFailures, withdrawFailures } from './failures.ts';
 import { mayConcern } from './auth.ts';
 import { timeOrNull } from './present.ts';
 import { refusal } from './problem.ts';
@@ -43,6 +44,16 @@ export class SourceService implements Slice<Own> {
     const act = { action: 'source.resume', target: name, sources: [name] } as const;
     await source.throttle.resume(auditOf(request, this.daemon.now(), act));
     return this.viewOf(source);
+  }
+
+  async acknowledge(request: Acting & Asked['acknowledge']) {
+    const failed = { source: request.params.name, workflowId: null };
+    return acknowledgeFailures(this.daemon, failed, request);
+  }
+
+  async withdraw(request: Acting & Asked['withdraw']) {
+    const failed = { source: request.params.name, workflowId: null };
+    await withdrawFailures(this.daemon, failed, request);
   }
 
   private ofToken(token: TokenConfig | null): Source[] {

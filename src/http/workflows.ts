@@ -18,6 +18,8 @@ import type { Profile } from '../core/watch/watch.ts';
 import type { Daemon } from '../daemon.ts';
 import type { WorkflowFigures } from '../redis/stores/run-figures-store.ts';
 import { sourcesMeant } from './auth.ts';
+import type { Acting } from './audit.ts';
+import { acknowledgeFailures, withdrawFailures } from './failures.ts';
 import { invalid, refusal } from './problem.ts';
 import type { Requests, Slice } from './routing.ts';
 import type { Routes } from './schemas/routes.ts';
@@ -46,6 +48,16 @@ export class WorkflowService implements Slice<Routes['workflows']> {
       since: isoTime(found.since),
       data: data.toSorted((one, other) => other.watched - one.watched),
     };
+  }
+
+  async acknowledge(request: Acting & Requests<Routes['workflows']>['acknowledge']) {
+    const { source, workflow_id: workflowId } = request.params;
+    return acknowledgeFailures(this.daemon, { source, workflowId }, request);
+  }
+
+  async withdraw(request: Acting & Requests<Routes['workflows']>['withdraw']) {
+    const { source, workflow_id: workflowId } = request.params;
+    await withdrawFailures(this.daemon, { source, workflowId }, request);
   }
 
   private nameOf({ source, workflowId }: WorkflowKey): string | null {

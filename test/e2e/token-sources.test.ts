@@ -137,6 +137,10 @@ const FOREIGN: Record<RouteText, readonly Refused[] | string> = {
   'GET /v1/sources': 'GET %s lists what belongs to it: %d',
   'POST /v1/sources/{name}/resume': [['', 404]],
   'GET /v1/audit': 'the audit log shows a token what concerns its source alone',
+  'POST /v1/sources/{name}/acknowledge': [['', 404, { by: '@me' }]],
+  'DELETE /v1/sources/{name}/acknowledge': [['', 404]],
+  'POST /v1/workflows/{source}/{workflow_id}/acknowledge': [['', 404, { by: '@me' }]],
+  'DELETE /v1/workflows/{source}/{workflow_id}/acknowledge': [['', 404]],
   'GET /v1/attention': 'GET %s lists what belongs to it: %d',
 };
 

@@ -49,8 +49,23 @@ test('attention lists what needs a person, with the run, alert or endpoint that 
   daemon.on(
     'GET /v1/attention',
     needs(
-      { kind: 'awaiting', since, message: 'waits for a human', run_id: 'run-1', source: 'default' },
-      { kind: 'dead', since, message: '3 deliveries are dead', endpoint: 'ops', count: 3 },
+      {
+        kind: 'awaiting',
+        severity: 'warning',
+        count: 1,
+        since,
+        message: 'waits for a human',
+        run_id: 'run-1',
+        source: 'default',
+      },
+      {
+        kind: 'dead',
+        severity: 'warning',
+        count: 3,
+        since,
+        message: '3 deliveries are dead',
+        endpoint: 'ops',
+      },
     ),
   );
   const { stdout, exitCode } = await attention();

@@ -46,6 +46,7 @@ const RUN_IDS = ['6f1c9a52-5b1e-4a55-9d3c-0c5f0a1b2c3d', 'acme/shop/123', 'ab/1'
 const AWAITING = {
   kind: 'awaiting',
   severity: 'warning',
+  count: 1,
   since: '2025-05-04T09:59:00.000Z',
   message: 'awaiting human feedback',
   acknowledged: null,

@@ -11,6 +11,8 @@ beforeAll(async () => {
   server.services.attentionItems.push(
     {
       kind: 'awaiting',
+      severity: 'warning',
+      count: 1,
       since: AT,
       message: 'the run waits for a human',
       runId: 'run-1',
@@ -20,7 +22,25 @@ beforeAll(async () => {
       runUrl: null,
       acknowledged,
     },
-    { kind: 'dead', since: AT + 1, message: '2 deliveries', endpoint: 'ops', count: 2 },
+    {
+      kind: 'failed',
+      severity: 'error',
+      count: 2,
+      since: AT + 1,
+      message: '2 runs failed',
+      source: 'default',
+      workflowId: null,
+      runs: [{ runId: 'run-2', since: AT, runUrl: null }],
+    },
+    {
+      kind: 'dead',
+      severity: 'warning',
+      since: AT + 1,
+      message: '2 deliveries',
+      endpoint: 'ops',
+      count: 2,
+      deliveries: { waiting: 0, dead: 2 },
+    },
   );
 });
 
@@ -33,6 +53,8 @@ test('what needs a person is listed with what each item is about, and with count
   expect(page.data).toEqual([
     {
       kind: 'awaiting',
+      severity: 'warning',
+      count: 1,
       since: '2025-05-04T10:00:00.000Z',
       message: 'the run waits for a human',
       run_id: 'run-1',
@@ -43,14 +65,26 @@ test('what needs a person is listed with what each item is about, and with count
       acknowledged: { by: 'ana', comment: null, at: '2025-05-04T10:00:00.000Z', until: null },
     },
     {
+      kind: 'failed',
+      severity: 'error',
+      count: 2,
+      since: '2025-05-04T10:00:00.001Z',
+      message: '2 runs failed',
+      source: 'default',
+      workflow_id: null,
+      runs: [{ run_id: 'run-2', since: '2025-05-04T10:00:00.000Z', run_url: null }],
+    },
+    {
       kind: 'dead',
+      severity: 'warning',
       since: '2025-05-04T10:00:00.001Z',
       message: '2 deliveries',
       endpoint: 'ops',
       count: 2,
+      deliveries: { waiting: 0, dead: 2 },
     },
   ]);
-  expect(page).toMatchObject({ counts: { awaiting: 1, dead: 1, gone: 0 }, total: 2 });
+  expect(page).toMatchObject({ counts: { failed: 1, awaiting: 1, dead: 1, gone: 0 }, total: 3 });
 });
 
 test('what a user has acknowledged is listed only where that is asked for', async () => {

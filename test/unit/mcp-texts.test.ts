@@ -45,7 +45,20 @@ test('list_attention gives each kind of item the id that other tools take, and a
     attention(
       [
         {
+          kind: 'failed',
+          severity: 'error',
+          count: 7,
+          since: SINCE,
+          message: '7 runs failed, and none has completed since',
+          source: 'eu',
+          workflow_id: 'wf-2',
+          workflow_name: 'orders',
+          runs: ['r-1', 'r-2'].map((id) => ({ run_id: id, since: SINCE, run_url: null })),
+        },
+        {
           kind: 'awaiting',
+          severity: 'warning',
+          count: 1,
           since: SINCE,
           message: 'the run waits for a human',
           run_id: 'run-1',
@@ -61,21 +74,37 @@ test('list_attention gives each kind of item the id that other tools take, and a
           alert_id: 'alr_1',
           rule: 'failed-runs',
           severity: 'error',
+          count: 3,
           workflow_id: 'wf-1',
         },
-        { kind: 'dead', since: SINCE, message: 'answered 500', endpoint: 'ops', count: 4 },
-        { kind: 'source', since: SINCE, message: 'no answer', source: 'eu' },
+        {
+          kind: 'dead',
+          severity: 'warning',
+          since: SINCE,
+          message: 'answered 500',
+          endpoint: 'ops',
+          count: 4,
+        },
+        {
+          kind: 'source',
+          severity: 'error',
+          count: 1,
+          since: SINCE,
+          message: 'no answer',
+          source: 'eu',
+        },
       ],
       9,
     ),
     DASHBOARD,
   );
   expect(text.split('\n')).toEqual([
+    `failed (7): runs of workflow "orders" (source eu), since ${SINCE}: "7 runs failed, and none has completed since"; runs r-1, r-2 and 5 more http://127.0.0.1:8787`,
     `awaiting: run run-1 of workflow "invoices" (source eu), since ${SINCE}: "the run waits for a human" https://app.noxus.example/runs/run-1`,
-    `alert: alert alr_1 (error) of rule failed-runs of workflow "wf-1", since ${SINCE}: "3 events" http://127.0.0.1:8787/alerts/alr_1`,
+    `alert (3): alert alr_1 (error) of rule failed-runs of workflow "wf-1", since ${SINCE}: "3 events" http://127.0.0.1:8787/alerts/alr_1`,
     `dead (4): endpoint ops, since ${SINCE}: "answered 500" http://127.0.0.1:8787/endpoints`,
     `source: source eu, since ${SINCE}: "no answer" http://127.0.0.1:8787`,
-    '9 in all: 1 awaiting, 1 alert, 1 dead, 1 source; the oldest 4 are listed, a higher limit shows more, up to 200.',
+    '9 in all: 1 failed, 1 awaiting, 1 alert, 1 dead, 1 source; the first 5 are listed, a higher limit shows more, up to 200.',
   ]);
 });
 

@@ -61,10 +61,20 @@ export function attentionText(page: AttentionView, dashboard: string): string {
 
 function itemText(item: Item, dashboard: string): string {
   const { kind, since, message, count: amount, acknowledged } = item;
-  const many = amount === undefined ? '' : ` (${amount})`;
+  const many = amount === 1 ? '' : ` (${amount})`;
   const taken = acknowledged ? `, acknowledged by ${quoted(acknowledged.by)}` : '';
   const link = itemLink(item, dashboard);
-  return `${kind}${many}: ${subjectOf(item)}, since ${since}${taken}: ${quoted(message)} ${link}`;
+  const runs = item.runs === undefined ? '' : `; runs ${someRuns(item.runs, amount)}`;
+  return `${kind}${many}: ${subjectOf(item)}, since ${since}${taken}: ${quoted(message)}${runs} ${link}`;
+}
+
+/** Runs of an item that are named. */
+const MOST_NAMED = 5;
+
+function someRuns(runs: NonNullable<Item['runs']>, amount: number): string {
+  const some = runs.slice(0, MOST_NAMED).map(({ run_id: id }) => id);
+  const more = amount - some.length;
+  return `${some.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }
 
 /** What an item is about, by the ids that other tools take. */
@@ -74,6 +84,7 @@ function subjectOf({ run_id: runId, alert_id: alertId, ...item }: Item): string 
   const at = source === undefined ? '' : ` (source ${source})`;
   if (runId !== undefined) return `run ${runId}${of}${at}`;
   if (alertId !== undefined) return `alert ${alertId} (${severity}) of rule ${rule}${of}${at}`;
+  if (item.runs !== undefined && of !== '') return `runs${of}${at}`;
   return endpoint === undefined ? `source ${source}` : `endpoint ${endpoint}`;
 }
 
@@ -94,7 +105,7 @@ function countsText({ data, counts, total, total_capped: isCapped }: AttentionVi
   const kinds = Object.entries(counts).filter(([, amount]) => amount > 0);
   const listed =
     data.length < total
-      ? `; the oldest ${data.length} are listed, a higher limit shows more, up to 200`
+      ? `; the first ${data.length} are listed, a higher limit shows more, up to 200`
       : '';
   const all = kinds.map(([kind, amount]) => `${amount} ${kind}`).join(', ');
   return `${isCapped ? 'More than ' : ''}${total} in all: ${all}${listed}.`;

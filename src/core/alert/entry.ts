@@ -119,9 +119,17 @@ export class RuleBook {
   private readonly judging: RuleIndex;
   private readonly withDeadline: RuleIndex;
 
-  constructor(readonly all: readonly Rule[]) {
-    this.byName = new Map(all.map((rule) => [rule.name, rule]));
-    this.judging = new RuleIndex(all);
+  /**
+   * @param all those of the configuration
+   * @param own others that are judged, too
+   */
+  constructor(
+    readonly all: readonly Rule[],
+    own: readonly Rule[] = [],
+  ) {
+    const judged = [...all, ...own];
+    this.byName = new Map(judged.map((rule) => [rule.name, rule]));
+    this.judging = new RuleIndex(judged);
     this.withDeadline = new RuleIndex(all.filter(({ condition }) => condition.kind === 'deadline'));
   }
 
@@ -201,7 +209,6 @@ export function entriesOf(
   { before, after, events }: ChangedWatch & { events: readonly RunwatchEvent[] },
   usual: UsualDuration,
 ): AlertEntry[] {
-  if (book.all.length === 0) return [];
   const judged = events.map((event) => book.entryOf(alertEventOf(event)));
   const deadlines = book.deadlinesOf(before?.watch ?? null, after, usual);
   const isLeft = before?.watch.state === 'active' && after.state === 'cancelled';

@@ -38,7 +38,7 @@ import {
 } from './window.ts';
 
 /** An alert that goes on, with what decides its next notification. Times are milliseconds since the epoch. */
-interface OpenAlert {
+export interface OpenAlert {
   alert: Alert;
   /** Distinct runs, {@link MOST_RUNS} at the most. */
   runIds: readonly string[];

@@ -8,7 +8,7 @@ import {
   rehearsal,
   rehearseRequest,
 } from './alert.ts';
-import { attentionPage, attentionQuery } from './attention.ts';
+import { acknowledgedFailures, attentionPage, attentionQuery } from './attention.ts';
 import { auditPage, auditQuery } from './audit.ts';
 import { acknowledgeRequest, resolveRequest } from './common.ts';
 import {
@@ -59,7 +59,13 @@ import {
   watchRequest,
   watchSchema,
 } from './watch.ts';
-import { pollingPage, pollingQuery, workflowList, workflowQuery } from './workflow.ts';
+import {
+  pollingPage,
+  pollingQuery,
+  workflowList,
+  workflowParams,
+  workflowQuery,
+} from './workflow.ts';
 
 /** How a call of the API is made and answered. What answers it is a method of its slice. */
 export interface Route {
@@ -125,6 +131,8 @@ const NOT_ONE_ENDPOINT = {
 };
 
 const UNKNOWN_ALERT = 'There is no such alert.';
+const UNKNOWN_SOURCE = 'No source has this name.';
+const NO_FAILURES = 'Nothing has failed since a run completed (`nothing_failed`).';
 const ALERT_OVER = 'The alert has resolved, or its rule is configured no more.';
 
 /**
@@ -651,6 +659,37 @@ export const routes = {
       query: workflowQuery,
       answers: { 200: ['The workflows.', workflowList] },
     },
+    acknowledge: {
+      route: 'POST /v1/workflows/{source}/{workflow_id}/acknowledge',
+      id: 'acknowledgeWorkflow',
+      tag: 'Attention',
+      summary: 'Say that the failures of a workflow are taken in hand',
+      description:
+        'Those so far, and further ones until a run completes and none has failed for five minutes, or until the time that is given. The alerts of rules about the failures of the workflow are acknowledged in the same step.',
+      scope: 'write',
+      sources: 'limited',
+      params: workflowParams,
+      body: acknowledgeRequest,
+      answers: {
+        200: ['The failures are acknowledged.', acknowledgedFailures],
+        404: UNKNOWN_SOURCE,
+        409: NO_FAILURES,
+      },
+    },
+    withdraw: {
+      route: 'DELETE /v1/workflows/{source}/{workflow_id}/acknowledge',
+      id: 'unacknowledgeWorkflow',
+      tag: 'Attention',
+      summary: 'Take back that the failures of a workflow are taken in hand',
+      scope: 'write',
+      sources: 'limited',
+      params: workflowParams,
+      answers: {
+        204: 'The failures are not acknowledged any more.',
+        404: UNKNOWN_SOURCE,
+        409: NO_FAILURES,
+      },
+    },
   },
   polling: {
     list: {
@@ -713,7 +752,38 @@ export const routes = {
       scope: 'admin',
       sources: 'limited',
       params: sourceParams,
-      answers: { 200: ['The source as it is now.', sourceSchema], 404: 'No source has this name.' },
+      answers: { 200: ['The source as it is now.', sourceSchema], 404: UNKNOWN_SOURCE },
+    },
+    acknowledge: {
+      route: 'POST /v1/sources/{name}/acknowledge',
+      id: 'acknowledgeSource',
+      tag: 'Attention',
+      summary: 'Say that the failures of runs without a workflow are taken in hand',
+      description:
+        'As for the failures of a workflow, for those runs of the source that have none.',
+      scope: 'write',
+      sources: 'limited',
+      params: sourceParams,
+      body: acknowledgeRequest,
+      answers: {
+        200: ['The failures are acknowledged.', acknowledgedFailures],
+        404: UNKNOWN_SOURCE,
+        409: NO_FAILURES,
+      },
+    },
+    withdraw: {
+      route: 'DELETE /v1/sources/{name}/acknowledge',
+      id: 'unacknowledgeSource',
+      tag: 'Attention',
+      summary: 'Take back that the failures of runs without a workflow are taken in hand',
+      scope: 'write',
+      sources: 'limited',
+      params: sourceParams,
+      answers: {
+        204: 'The failures are not acknowledged any more.',
+        404: UNKNOWN_SOURCE,
+        409: NO_FAILURES,
+      },
     },
   },
   audit: {
@@ -736,9 +806,9 @@ export const routes = {
       route: 'GET /v1/attention',
       id: 'listAttention',
       tag: 'Attention',
-      summary: 'List what needs a person, oldest first',
+      summary: 'List what needs a person, an entry for each cause, heaviest first',
       description:
-        'What a user has acknowledged is left out, as are alerts that a silence, a mute or another alert suppresses. Deliveries count by endpoint. Nothing ends a run that is gone, or a dead delivery: these are named for a week. A token for some sources sees what is of these.',
+        'Failures of a workflow are listed without any rule: those since its last completed run, until a user acknowledges them, or a run completes and none has failed for five minutes. Where an alert of a rule is about failures or runs, the alert stands for them. What a user has acknowledged is left out, as is what a silence, a mute or another alert suppresses. Nothing ends a run that is gone, or a dead delivery: these are named for a week. A token for some sources sees what is of these.',
       scope: 'read',
       sources: 'limited',
       isHeavy: true,

@@ -12,6 +12,8 @@ import {
   workflowId,
 } from './common.ts';
 
+export const workflowParams = z.strictObject({ source, workflow_id: workflowId });
+
 const workflow = z
   .object({
     workflow_id: z.string(),

@@ -9,6 +9,7 @@ import {
 } from '../../core/alert/alert.ts';
 import type { AlertEntry } from '../../core/alert/entry.ts';
 import type { AuditRecord } from '../../core/audit.ts';
+import { FAILURES } from '../../core/alert/failures.ts';
 import { ownersOf, type ChangedGroup } from '../../core/alert/judgement.ts';
 import type { Group } from '../../core/alert/group.ts';
 import type { PlannedEvent } from '../../core/delivery/outbox.ts';
@@ -319,11 +320,6 @@ export class AlertStore {
     await replies(transaction);
   }
 
-  /** Whether anything is to be judged or may become due, though perhaps of no rule. */
-  async hasAny(): Promise<boolean> {
-    return (await this.redis.exists(this.keys.alertInbox, this.keys.alertsDue)) > 0;
-  }
-
   /** Groups by their keys, each with the version that a write must find. */
   async groups(wanted: readonly string[]): Promise<Map<string, ReadGroup>> {
     if (wanted.length === 0) return new Map();
@@ -589,6 +585,9 @@ function indexesOf(keys: Keys, alert: Alert | undefined): string[] {
   if (alert === undefined) return [];
   const { state, rule, labels } = alert;
   const source = labels['source'];
-  const own = source === undefined ? [] : [{ source }, { rule, source }];
-  return [{}, { rule }, ...own].map((filter) => keys.alerts(state, filter));
+  const ofRule = [{ rule }, ...(source === undefined ? [] : [{ rule, source }])];
+  const ofAll = [{}, ...(source === undefined ? [] : [{ source }])];
+  // Failures that no rule is about are no alerts to users: they are found by name alone.
+  const filters = rule === FAILURES ? ofRule : [...ofAll, ...ofRule];
+  return filters.map((filter) => keys.alerts(state, filter));
 }

@@ -74,6 +74,14 @@ export const api = {
 
   audit: (query: Asked<AuditQuery>, signal?: Signal) =>
     get<PageView<Audited>>('/v1/audit', query, signal),
+  acknowledgeFailures: (source: string, workflowId: string | null, body: AcknowledgeBody) =>
+    post(
+      workflowId === null
+        ? `/v1/sources/${part(source)}/acknowledge`
+        : `/v1/workflows/${part(source)}/${part(workflowId)}/acknowledge`,
+      body,
+    ),
+
   attention: (signal?: Signal) => get<AttentionView>('/v1/attention', {}, signal),
   workflows: (query: Asked<WorkflowQuery>, signal?: Signal) =>
     get<WorkflowsView>('/v1/workflows', query, signal),

@@ -43,6 +43,28 @@ export function acknowledgeAlert(id: string, name: string, onDone: () => void): 
   });
 }
 
+/** Runs of an entry, or as many of them as it lists. */
+export function acknowledgeRuns(runs: readonly RunRef[], what: string, onDone: () => void): void {
+  acknowledge({
+    what,
+    send: (body) => Promise.all(runs.map((run) => api.acknowledgeRun(run, body))),
+    onDone,
+  });
+}
+
+/** @param name what the workflow is called, or the source where the runs have none */
+export function acknowledgeFailures(
+  { source, workflowId }: { source: string; workflowId: string | null },
+  name: string,
+  onDone: () => void,
+): void {
+  acknowledge({
+    what: `the failures of ${name}`,
+    send: (body) => api.acknowledgeFailures(source, workflowId, body),
+    onDone,
+  });
+}
+
 const UNTIL = [
   ['', 'its state changes'],
   ...LENGTHS.map(([length, name]) => [length, `${name} from now`] as const),

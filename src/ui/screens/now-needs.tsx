@@ -7,7 +7,12 @@ import type { Attention, AttentionKind } from '../api/types.ts';
 import { attention } from '../app/attention.ts';
 import { useKeys } from '../app/keys.ts';
 import { address, go, href, isKiosk, runPath } from '../app/router.ts';
-import { acknowledgeAlert, acknowledgeRun } from '../parts/acknowledge.tsx';
+import {
+  acknowledgeAlert,
+  acknowledgeFailures,
+  acknowledgeRun,
+  acknowledgeRuns,
+} from '../parts/acknowledge.tsx';
 import { Empty, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { countText, plural } from '../parts/format.ts';
 import { useLoaded } from '../parts/hooks.ts';
@@ -19,7 +24,7 @@ import { FirstRun } from './runs-empty.tsx';
 /** Items that are shown before a user asks for more. */
 const FEW = 12;
 
-/** What needs a person, the oldest first. */
+/** What needs a person, a row for each cause, the heaviest first. */
 export function Needs() {
   const loaded = attention.value;
   const [isAll, setAll] = useState(false);
@@ -30,6 +35,7 @@ export function Needs() {
   const items = all.filter(({ kind }) => wanted === null || kind === wanted);
   const shown = isAll ? items : items.slice(0, FEW);
   const total = value === null ? 0 : sum(Object.values(value.counts));
+  const isCut = wanted === null && total > all.length;
   return (
     <Section title="Needs a person" aside={<Kinds counts={value?.counts ?? {}} wanted={wanted} />}>
       <Trouble error={error} what="what needs a person" retry={reload} />
@@ -37,8 +43,13 @@ export function Needs() {
       <NeedList items={shown} reload={reload} />
       {items.length > shown.length && (
         <button type="button" class="quiet" onClick={() => setAll(true)}>
-          Show all {plural(Math.max(items.length, wanted === null ? total : 0), 'item')}
+          Show all {plural(items.length, 'row')}
         </button>
+      )}
+      {isAll && isCut && (
+        <p class="faint">
+          These are the first {countText(all.length)} of {countText(total)}.
+        </p>
       )}
     </Section>
   );
@@ -56,7 +67,7 @@ function Kinds({ counts, wanted }: { counts: Record<string, number>; wanted: str
           href={href('/', { kind: kind === wanted ? null : kind })}
           aria-current={kind === wanted ? 'true' : undefined}
         >
-          {KINDS[kind].name} <span class="num count">{countText(counts[kind] ?? 0)}</span>
+          {KINDS[kind]} <span class="num count">{countText(counts[kind] ?? 0)}</span>
         </a>
       ))}
     </div>
@@ -95,30 +106,105 @@ function Need({
   reload: () => void;
 }) {
   const shown: Item = describe(item);
+  const [isOpen, setOpen] = useState(false);
+  const { severity, runs = [] } = item;
   return (
-    <li class={`need ${isMarked ? 'marked' : ''}`}>
-      <Glyph tone={shown.tone} />
-      <span class="need-kind">{shown.name}</span>
-      <span class="need-what">
-        <a href={shown.to}>{shown.what}</a>
-        {shown.detail !== '' && <span class="faint need-detail">{shown.detail}</span>}
-      </span>
-      <span class="need-since right">
-        <Since at={item.since} />
-      </span>
-      {shown.canAcknowledge && may.write.value && !isKiosk.value && (
-        <button type="button" class="small" onClick={() => acknowledgeItem(item, reload)}>
-          Acknowledge
-        </button>
-      )}
+    <li class={`need-row ${isMarked ? 'marked' : ''}`}>
+      <div class="need">
+        <Glyph tone={TONE_OF[severity]} />
+        <span class={`need-severity ${TONE_OF[severity]}`}>{severity}</span>
+        <span class="need-kind">{shown.name}</span>
+        <span class="need-what">
+          <a href={shown.to} title={shown.what}>
+            {shown.what}
+          </a>
+          {shown.detail !== '' && (
+            <span class="faint need-detail" title={shown.detail}>
+              {shown.detail}
+            </span>
+          )}
+        </span>
+        <span class="need-since right">
+          <Since at={item.since} />
+        </span>
+        {runs.length > 0 && (
+          <button
+            type="button"
+            class="small"
+            aria-expanded={isOpen}
+            aria-label={`Runs of ${shown.what}`}
+            onClick={() => setOpen(!isOpen)}
+          >
+            {isOpen ? 'Hide runs' : 'Show runs'}
+          </button>
+        )}
+        {canAcknowledge(item) && may.write.value && !isKiosk.value && (
+          <button type="button" class="small" onClick={() => acknowledgeItem(item, reload)}>
+            Acknowledge
+          </button>
+        )}
+      </div>
+      {isOpen && <RunsOf item={item} runs={runs} to={shown.to} reload={reload} />}
     </li>
   );
 }
 
+type Runs = NonNullable<Attention['runs']>;
+
+/** The runs of a row, as far as it lists them, and where all are. */
+function RunsOf({
+  item,
+  runs,
+  to,
+  reload,
+}: {
+  item: Attention;
+  runs: Runs;
+  to: string;
+  reload: () => void;
+}) {
+  const { kind, source, count } = item;
+  const isEach = kind !== 'failed' && may.write.value && !isKiosk.value;
+  return (
+    <ul class="need-runs">
+      {runs.map((run) => (
+        <li key={run.run_id}>
+          <a href={href(runPath({ run_id: run.run_id, source }))}>{run.run_id}</a>
+          <Since at={run.since} />
+          {isEach && (
+            <button
+              type="button"
+              class="small"
+              onClick={() => acknowledgeRun({ run_id: run.run_id, source }, reload)}
+            >
+              Acknowledge
+            </button>
+          )}
+        </li>
+      ))}
+      {count > runs.length && (
+        <li>
+          <a href={to}>All {plural(count, 'run')}</a>
+        </li>
+      )}
+    </ul>
+  );
+}
+
+function canAcknowledge({ kind, runs, run_id: id, alert_id: alert }: Attention): boolean {
+  return kind === 'failed' || runs !== undefined || id !== undefined || alert !== undefined;
+}
+
 function acknowledgeItem(item: Attention, reload: () => void): void {
-  const { run_id: id, source, alert_id: alert } = item;
-  if (alert !== undefined) acknowledgeAlert(alert, describe(item).what, reload);
-  else if (id !== undefined) acknowledgeRun({ run_id: id, source }, reload);
+  const { kind, run_id: id, source = '', alert_id: alert, workflow_id: workflowId = null } = item;
+  const { what } = describe(item);
+  if (kind === 'failed') acknowledgeFailures({ source, workflowId }, what, reload);
+  else if (alert !== undefined) acknowledgeAlert(alert, what, reload);
+  else if (item.runs !== undefined) {
+    const runs = item.runs.map((run) => ({ run_id: run.run_id, source }));
+    const some = item.count > runs.length ? `the first ${runs.length} of ` : '';
+    acknowledgeRuns(runs, `${some}${plural(item.count, 'run')} of ${what}`, reload);
+  } else if (id !== undefined) acknowledgeRun({ run_id: id, source }, reload);
 }
 
 /** Nothing needs a person: says what that rests on. */
@@ -154,9 +240,7 @@ async function loadWell(signal: AbortSignal) {
 /** Something that needs a person, as it is shown. */
 interface Item extends Place {
   name: string;
-  tone: Tone;
   detail: string;
-  canAcknowledge: boolean;
 }
 
 /** What it is about, and where it is seen to. */
@@ -165,32 +249,52 @@ interface Place {
   to: string;
 }
 
-const KINDS: Readonly<Record<AttentionKind, { name: string; tone: Tone }>> = {
-  awaiting: { name: 'Awaiting', tone: 'warn' },
-  stalled: { name: 'Stalled', tone: 'warn' },
-  gone: { name: 'Gone', tone: 'bad' },
-  unreachable: { name: 'Unreachable', tone: 'bad' },
-  alert: { name: 'Alert', tone: 'bad' },
-  dead: { name: 'Dead delivery', tone: 'bad' },
-  parked: { name: 'Parked', tone: 'warn' },
-  endpoint: { name: 'Endpoint', tone: 'bad' },
-  source: { name: 'Source', tone: 'bad' },
-  overdue: { name: 'Polls overdue', tone: 'warn' },
-  discovery: { name: 'Discovery', tone: 'warn' },
+/** How heavy something is, beside its word. */
+const TONE_OF: Readonly<Record<Attention['severity'], Tone>> = {
+  critical: 'bad',
+  error: 'bad',
+  warning: 'warn',
+  info: 'idle',
+};
+
+const KINDS: Readonly<Record<AttentionKind, string>> = {
+  failed: 'Failed',
+  awaiting: 'Awaiting',
+  stalled: 'Stalled',
+  gone: 'Gone',
+  unreachable: 'Unreachable',
+  alert: 'Alert',
+  dead: 'Dead delivery',
+  parked: 'Parked',
+  endpoint: 'Endpoint',
+  source: 'Source',
+  overdue: 'Polls overdue',
+  discovery: 'Discovery',
 };
 
 function describe(item: Attention): Item {
-  const { kind, run_id: id, alert_id: alert, count, message } = item;
-  const detail =
-    alert !== undefined && count !== undefined ? `fires on ${plural(count, 'event')}` : message;
-  const canAcknowledge = id !== undefined || alert !== undefined;
-  return { ...KINDS[kind], ...placeOf(item), detail, canAcknowledge };
+  const { kind, alert_id: alert, count, message } = item;
+  const detail = alert === undefined ? message : `fires on ${plural(count, 'event')}`;
+  return { name: KINDS[kind], ...placeOf(item), detail };
 }
 
+/** The filter that finds the runs of a row, and others like them. */
+const RUNS_OF: Readonly<Partial<Record<AttentionKind, Record<string, string>>>> = {
+  failed: { status: 'failed' },
+  awaiting: { status: 'awaiting_human_feedback' },
+  stalled: { state: 'active' },
+  gone: { state: 'gone' },
+  unreachable: { state: 'active' },
+};
+
 function placeOf(item: Attention): Place {
-  const { kind, run_id: id, source, endpoint, alert_id: alert, rule } = item;
+  const { kind, run_id: id, source, endpoint, alert_id: alert, rule, workflow_id: workflow } = item;
   if (alert !== undefined) {
     return { what: named(rule ?? 'alert', item), to: href(`/alerts/${encodeURIComponent(alert)}`) };
+  }
+  if (item.runs !== undefined) {
+    const to = href('/runs', { ...RUNS_OF[kind], workflow, source });
+    return { what: workflowOf(item) ?? `${source}, without a workflow`, to };
   }
   if (kind === 'dead' || kind === 'parked') {
     return { what: endpoint ?? 'a receiver', to: href('/deliveries', { state: kind, endpoint }) };
@@ -202,8 +306,12 @@ function placeOf(item: Attention): Place {
   return { what: source ?? kind, to: href('/system') };
 }
 
+function workflowOf({ workflow_name: name, workflow_id: id = null }: Attention): string | null {
+  return name ?? (id === null ? null : workflowText(id));
+}
+
 /** With the workflow that it is of. */
-function named(what: string, { workflow_name: name, workflow_id: id = null }: Attention): string {
-  const workflow = name ?? (id === null ? null : workflowText(id));
+function named(what: string, item: Attention): string {
+  const workflow = workflowOf(item);
   return workflow === null ? what : `${workflow} · ${what}`;
 }

@@ -10,12 +10,12 @@ import { Needs } from './now-needs.tsx';
 /** What needs a person, what runs, and whether runwatch itself keeps up. */
 export function Now() {
   return (
-    <>
+    <div class="now">
       <Header title="Now" />
       <Strip />
       <Needs />
       <Lanes />
-    </>
+    </div>
   );
 }
 
