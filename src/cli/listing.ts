@@ -259,6 +259,40 @@ export async function workflowIds(
   return [...new Set(ids)];
 }
 
+/**
+ * The workflow that a name or an id means, of one source.
+ * @throws RunwatchError `ambiguous_id`, `workflow_not_found`
+ */
+export async function resolveWorkflow(
+  text: string,
+  {
+    client,
+    source: named,
+  }: {
+    client: Pick<DaemonClient, 'listWorkflows' | 'listSources'>;
+    source?: string | undefined;
+  },
+): Promise<{ source: string; workflowId: string }> {
+  const { data } = await client.listWorkflows({ since: '30d' }).catch(() => ({ data: [] }));
+  const ids = (await workflowIds(text, client, 'workflow_not_found')) ?? [];
+  const [workflowId = text] = ids;
+  const having = data.filter(({ workflow_id: id }) => ids.includes(id)).map(({ source }) => source);
+  const sources = named === undefined ? having : [named];
+  // One without runs for a month is of the only source there is.
+  if (sources.length === 0) {
+    sources.push(...(await client.listSources()).data.map(({ name }) => name));
+  }
+  const [source] = sources;
+  if (source !== undefined && sources.length === 1 && ids.length === 1) {
+    return { source, workflowId };
+  }
+  const lines = ids.flatMap((id) => sources.map((one) => `${plain(id)} of source ${plain(one)}`));
+  throw new RunwatchError(
+    `"${plain(text)}" may be several workflows: name one by its id and --source\n  - ${lines.join('\n  - ')}`,
+    { code: 'ambiguous_id' },
+  );
+}
+
 function idsOf(wanted: string, workflows: WorkflowsView['data'], code: string): string[] {
   const named = workflows.filter(({ name }) => name?.toLowerCase() === wanted.toLowerCase());
   if (named.length > 0) return named.map(({ workflow_id: id }) => id);

@@ -52,3 +52,59 @@ test('ack of what does not exist names it, acknowledges the others, and exits 1'
     stderr: 'error: there is no run run-0\n',
   });
 });
+
+const WORKFLOW = {
+  name: null,
+  watched: 1,
+  active: 0,
+  by_status: {},
+  failure_rate: null,
+  duration: null,
+  detection_delay: null,
+  requests_per_run: null,
+};
+
+function workflows(...named: { workflow_id: string; source: string; name: string | null }[]) {
+  const data = named.map((one) => Object.assign({}, WORKFLOW, one));
+  return { status: 200, body: { since: '2025-05-04T09:00:00.000Z', data } };
+}
+
+test('ack of a workflow by its name acknowledges its failures, and --undo takes that back', async () => {
+  const path = '/v1/workflows/eu/acme%2Finvoices/acknowledge';
+  daemon.on(
+    'GET /v1/workflows',
+    workflows({ workflow_id: 'acme/invoices', source: 'eu', name: 'Invoices' }),
+  );
+  const acknowledged = { by: 'ana', comment: null, at: '2025-05-04T10:00:00.000Z', until: null };
+  const body = { source: 'eu', workflow_id: 'acme/invoices', acknowledged };
+  daemon.on(`POST ${path}`, { status: 200, body });
+  daemon.on(`DELETE ${path}`, { status: 204 });
+  expect(await cli('ack', 'workflow/invoices')).toEqual({
+    exitCode: 0,
+    stdout: 'acknowledged failures of workflow/invoices\n',
+    stderr: '',
+  });
+  expect(daemon.requests.at(-1)?.body).toEqual({ by: 'ana' });
+  expect(await cli('ack', 'workflow/invoices', '--undo')).toMatchObject({
+    exitCode: 0,
+    stdout: 'no longer acknowledged failures of workflow/invoices\n',
+  });
+});
+
+test('ack of a workflow that several sources have, or none, says what to name', async () => {
+  const named = (source: string) => ({ workflow_id: 'wf-1', source, name: 'invoices' });
+  daemon.on('GET /v1/workflows', workflows(named('eu'), named('us')));
+  const several = await cli('ack', 'workflow/invoices');
+  expect(several.exitCode).not.toBe(0);
+  expect(several.stderr).toContain('wf-1 of source eu');
+  const none = await cli('ack', 'workflow/orders');
+  expect(none.exitCode).not.toBe(0);
+  expect(none.stderr).toContain('no workflow is called "orders"; known are: invoices');
+});
+
+test('ack of a source acknowledges the failures of its runs without a workflow', async () => {
+  const acknowledged = { by: 'ana', comment: null, at: '2025-05-04T10:00:00.000Z', until: null };
+  const body = { source: 'eu', workflow_id: null, acknowledged };
+  daemon.on('POST /v1/sources/eu/acknowledge', { status: 200, body });
+  expect((await cli('ack', 'source/eu')).stdout).toBe('acknowledged failures of source/eu\n');
+});

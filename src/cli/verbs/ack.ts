@@ -2,6 +2,7 @@ import type { DaemonClient } from '../../client/client.ts';
 import type { AcknowledgeBody } from '../../client/types.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
+import { resolveWorkflow } from '../listing.ts';
 import { untilText } from '../options.ts';
 import { plain } from '../render/text.ts';
 import { writeJson } from '../report.ts';
@@ -19,12 +20,12 @@ interface AckFlags extends DaemonFlags {
 }
 
 export function addAckVerb(cli: CommandLine): void {
-  daemonCommand<'POST /v1/watches/{run_id}/acknowledge' | 'POST /v1/alerts/{id}/acknowledge'>(
-    cli.program,
-    'ack <alert-or-run-id...>',
-    'write',
-  )
-    .description('say that you have taken alerts or runs in hand')
+  daemonCommand<
+    | 'POST /v1/watches/{run_id}/acknowledge'
+    | 'POST /v1/alerts/{id}/acknowledge'
+    | 'POST /v1/workflows/{source}/{workflow_id}/acknowledge'
+  >(cli.program, 'ack <alert-or-run-id...>', 'write')
+    .description('say that you have taken alerts, runs or failures of workflows in hand')
     .option('--by <name>', 'the user that has (default: you)')
     .option('--comment <text>', 'what others should know')
     .option('--until <time>', 'remind again then: a time, or a duration from now', untilText)
@@ -38,12 +39,14 @@ export function addAckVerb(cli: CommandLine): void {
 
 const HELP = `
 Nothing reminds of it or escalates until its state changes. Alerts are named by their ids (alr_...), runs
-by their ids or URLs. The beginning of an id has 8 characters at least; on a terminal it asks whether that one
+by their ids or URLs, the failures of a workflow by workflow/ and its name or id, those of runs without a
+workflow by source/ and the name of their source. The beginning of an id has 8 characters at least; on a terminal it asks whether that one
 is meant. Exits 1 when there is no such alert or run.
 
 Examples:
   runwatch ack alr_4n2k9x --comment "provider is down" --until 2h
   runwatch ack 6f1c9a52 --by ana
+  runwatch ack workflow/invoices --comment "fixed, deploying"
   runwatch ack 6f1c9a52 --undo`;
 
 async function ack(cli: CommandLine, given: string[], flags: AckFlags): Promise<number> {
@@ -80,9 +83,9 @@ function bodyOf({ by, comment, until }: AckFlags, { env }: CommandLine): Acknowl
   };
 }
 
-/** An alert or a run that is acknowledged. Answers are null where there is none. */
+/** An alert, a run or the failures of a workflow that are acknowledged. Answers are null where there is none. */
 interface Target {
-  kind: 'alert' | 'run';
+  kind: 'alert' | 'run' | 'failures of';
   id: string;
   take(body: AcknowledgeBody): Promise<unknown>;
   withdraw(): Promise<unknown>;
@@ -104,6 +107,25 @@ function targetOf(
         take: (body) => client.acknowledgeAlert(id, body),
         withdraw: async () =>
           (await client.withdrawAlert(id)) ? { id, acknowledged: null } : null,
+      };
+    };
+  }
+  const [, place, name = ''] = /^\s*(workflow|source)\/(.+?)\s*$/.exec(text) ?? [];
+  if (place !== undefined) {
+    return async () => {
+      const failed =
+        place === 'source'
+          ? { source: name, workflowId: null }
+          : await resolveWorkflow(name, resolver);
+      return {
+        kind: 'failures of',
+        id: text.trim(),
+        take: (body) => client.acknowledgeFailures(failed, body),
+        async withdraw() {
+          await client.withdrawFailures(failed);
+          const { source, workflowId } = failed;
+          return { source, workflow_id: workflowId, acknowledged: null };
+        },
       };
     };
   }

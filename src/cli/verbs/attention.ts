@@ -34,7 +34,7 @@ const FILTERS: FilterFlags<AttentionQuery> = {
 
 export function addAttentionVerb(cli: CommandLine): void {
   const command = daemonCommand<'GET /v1/attention'>(cli.program, 'attention', 'read').description(
-    'list what needs a person, the oldest first',
+    'list what needs a person, the heaviest first',
   );
   addFilterFlags(command, FILTERS)
     .addOption(wideFlag())
@@ -44,8 +44,9 @@ export function addAttentionVerb(cli: CommandLine): void {
 }
 
 const HELP = `
-Runs that wait for a human, have stalled, are gone or have no answer; firing alerts; deliveries that are
-dead or parked; endpoints and sources that are not well. \`runwatch ack\` says that you have one in hand.
+A line for each cause: failures of a workflow; runs that wait for a human, have stalled, are gone or have no answer; firing alerts; deliveries that are
+dead or parked; endpoints and sources that are not well. \`runwatch ack\` says that you have one in hand:
+the run or alert that stands under WHICH, or workflow/<name>.
 
 Examples:
   runwatch attention
@@ -57,10 +58,10 @@ async function attention(cli: CommandLine, flags: AttentionFlags): Promise<numbe
   const page = await client.readAttention(query);
   showRows(cli, flags, { page, none: 'Nothing needs you.', columns: columnsFor });
   if (flags.json !== true && page.total > page.data.length) {
-    const all = count(page.total, 'thing needs', 'things need');
+    const all = count(page.total, 'row', 'rows');
     note(
       cli.io.stderr,
-      `The oldest ${page.data.length} of ${page.total_capped ? 'more than ' : ''}${all} you.`,
+      `These are the first ${page.data.length} of ${page.total_capped ? 'more than ' : ''}${all}.`,
     );
   }
   return EXIT.ok;
@@ -76,7 +77,12 @@ function columnsFor(items: readonly Item[], { now, colors, idTexts }: TableView)
     shortAlertId,
   );
   return [
-    { head: 'SINCE', value: ({ since }) => relative(since, now), passes: true },
+    {
+      head: 'SEVERITY',
+      value: ({ severity }) => severity,
+      paint: (text, { severity }) => paint(text, SEVERITY_WORDS[severity], colors),
+      keep: 'always',
+    },
     {
       head: 'KIND',
       value: ({ kind }) => kind,
@@ -89,11 +95,11 @@ function columnsFor(items: readonly Item[], { now, colors, idTexts }: TableView)
         (id && runText(id)) ??
         (item.alert_id && alertText(item.alert_id)) ??
         item.endpoint ??
-        item.source ??
-        '-',
+        causeOf(item),
       keep: 'always',
       link: (item) => item.run_url,
     },
+    { head: 'SINCE', value: ({ since }) => relative(since, now), passes: true },
     {
       head: 'WORKFLOW',
       value: ({ workflow_name: name, workflow_id: id }) => name ?? (id && workflowText(id)) ?? '-',
@@ -107,8 +113,24 @@ function columnsFor(items: readonly Item[], { now, colors, idTexts }: TableView)
   ];
 }
 
+/** What `runwatch ack` takes for failures, else the source. */
+function causeOf({ kind, source, ...item }: Item): string {
+  const workflow = item.workflow_name ?? item.workflow_id ?? null;
+  if (kind === 'failed') return workflow === null ? `source/${source}` : `workflow/${workflow}`;
+  return source ?? '-';
+}
+
+/** Severities by words that have a colour. */
+const SEVERITY_WORDS: Readonly<Record<Item['severity'], string>> = {
+  critical: 'failed',
+  error: 'failed',
+  warning: 'stalled',
+  info: 'pending',
+};
+
 /** Kinds by words that have a colour. */
 const WORDS: Readonly<Record<string, string>> = {
+  failed: 'failed',
   awaiting: 'awaiting_human_feedback',
   alert: 'failed',
   endpoint: 'failing',
