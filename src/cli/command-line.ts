@@ -27,6 +27,8 @@ interface ConnectOptions {
   startupMs?: number;
   /** Ends its requests. */
   signal?: AbortSignal;
+  /** What the audit log says that acts come from. @default 'cli' */
+  program?: 'cli' | 'mcp';
 }
 
 /**
@@ -98,7 +100,7 @@ export class CommandLine {
   /** {@link connect} without the warning, for a verb that has given it already. */
   async connectQuietly(
     flags: DaemonFlags,
-    { startupMs = this.startupMs, signal = this.signal }: ConnectOptions = {},
+    { startupMs = this.startupMs, signal = this.signal, program = 'cli' }: ConnectOptions = {},
   ): Promise<RunwatchClient> {
     // Loaded here: it is most of what a verb loads, and help and completion need none of it.
     const { createClient } = await import('../client/client.ts');
@@ -107,7 +109,7 @@ export class CommandLine {
       url: this.urlOf(flags),
       token: this.env.apiToken(),
       startupMs,
-      userAgent: `runwatch-cli/${this.version}`,
+      userAgent: `runwatch-${program}/${this.version}`,
       timeoutMs: REQUEST_TIMEOUT_MS,
       signal,
       onWaiting() {

@@ -127,6 +127,11 @@ test('an AI client that reads texts alone acknowledges the alert that list_alert
   expect(await agent.call('unacknowledge', { id, confirm: true })).toMatch(
     /^No user has acknowledged alr_/,
   );
+  const { body } = await daemon.api<{ data: { action: string; via: string }[] }>('/v1/audit');
+  expect(body.data.slice(0, 2).map(({ action, via }) => `${action} by ${via}`)).toEqual([
+    'alert.unacknowledge by mcp',
+    'alert.acknowledge by mcp',
+  ]);
 });
 
 test('an AI client that reads texts alone silences the workflow of an alert by its name, and ends the silence', async () => {

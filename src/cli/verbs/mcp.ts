@@ -17,7 +17,7 @@ export function addMcpVerb(cli: CommandLine): void {
         // Loaded here: no other verb pays for it.
         const { StdioServerTransport } = await import('@modelcontextprotocol/sdk/server/stdio.js');
         const { rightsOf, serveMcp } = await import('../mcp/server.ts');
-        const client = await cli.connect(flags);
+        const client = await cli.connect(flags, { program: 'mcp' });
         const { stdin, stdout } = cli.io;
         const transport = new StdioServerTransport(stdin, stdout.stream as Writable);
         const closed = Promise.race([once(stdin, 'end'), untilAborted(cli.signal)]);
