@@ -65,18 +65,21 @@ export function comparePage(
     if (endsAreFinal && isStale(listed, watch, readAt)) {
       findings.disagrees ??= contradiction(watch, listed.status);
     }
-    const attempt = attemptShown(watch, listed);
-    // A list that lags shows an earlier attempt, which says nothing of the present one.
-    if (watch.state !== 'active' || attempt === 'earlier') continue;
+    if (!isOfPresent(watch, listed)) continue;
     if (watch.run === null) {
       (goesOn(listed) ? findings.unseen : findings.changed).push({ watch, listed });
-    } else if (member !== null && (attempt === 'later' || isChange(member, listed))) {
+    } else if (member !== null && isChange(member, listed)) {
       findings.changed.push({ watch, listed });
     } else if (member !== null && showsAll(member, listed)) {
       findings.unchanged.push(member);
     }
   }
   return findings;
+}
+
+/** Whether a list says something of a run that is polled. One that lags shows an attempt before the present one. */
+function isOfPresent(watch: Watch, listed: ListedRun): boolean {
+  return watch.state === 'active' && attemptShown(watch, listed) !== 'earlier';
 }
 
 function goesOn({ status }: ListedRun): boolean {
@@ -88,9 +91,10 @@ function showsAll({ watch: { run }, followsProgress }: ListMember, listed: Liste
   return !followsProgress || listed.progress !== null || run.progress === null;
 }
 
-/** Progress alone is a change only where it is asked for. */
-function isChange({ watch: { run }, followsProgress }: ListMember, listed: ListedRun): boolean {
-  if (run.status !== listed.status) return true;
+/** Progress alone is a change only where it is asked for; another attempt is one in whatever status. */
+function isChange({ watch, followsProgress }: ListMember, listed: ListedRun): boolean {
+  const { run } = watch;
+  if (run.status !== listed.status || attemptShown(watch, listed) === 'later') return true;
   return followsProgress && listed.progress !== null && run.progress !== listed.progress;
 }
 
