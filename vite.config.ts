@@ -14,8 +14,6 @@ export default defineConfig({
     rolldownOptions: {
       input: {
         main: 'src/main.ts',
-        'client/client': 'src/client/client.ts',
-        'client/webhook': 'src/client/webhook.ts',
       },
       output: { chunkFileNames: 'chunks/[name].js', minifyInternalExports: false },
     },

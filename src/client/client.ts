@@ -5,6 +5,7 @@ import { readinessSchema } from '../http/schemas/system.ts';
 import { Caller } from './caller.ts';
 import { followEvents, loggedEvent, type ConnectionState } from './event-stream.ts';
 import { PAGE_SIZE } from './pages.ts';
+import { waitForResults, type WaitOptions, type WaitResult } from './wait.ts';
 import { createTransport, type DaemonSettings } from './transport.ts';
 import type {
   AlertQuery,
@@ -61,6 +62,7 @@ export { RunwatchError } from '../core/errors.ts';
 export { collectPages, paginate } from './pages.ts';
 export { isRunEvent } from './types.ts';
 export type * from './types.ts';
+export type { WaitOptions, WaitResult } from './wait.ts';
 
 /** Alerts, as far as ids are asked for. */
 const alertReceipts = z.object({ data: z.array(z.looseObject({ id: z.string() })) });
@@ -90,7 +92,7 @@ export type LookupKind = LookupView['data'][number]['kind'];
 /** Names a run; without a source, the one source that has it is meant. */
 export interface RunRef {
   runId: string;
-  source: string | undefined;
+  source?: string | undefined;
 }
 
 interface UnwatchOptions {
@@ -203,6 +205,14 @@ const DEFAULT_SETTINGS: DaemonSettings = {
 export interface RunwatchClient extends DaemonClient {
   /** Events as they happen, across lost connections and restarts of the daemon; see `followEvents`. */
   events(options?: EventsOptions): AsyncGenerator<AnyEventView>;
+  /**
+   * Waits until there is a result for each run, as `runwatch wait` does, across restarts of the daemon; a run
+   * that is not watched is registered without receivers.
+   */
+  wait(
+    runs: string | RunRef | readonly (string | RunRef)[],
+    options?: WaitOptions,
+  ): Promise<WaitResult[]>;
 }
 
 /**
@@ -211,8 +221,14 @@ export interface RunwatchClient extends DaemonClient {
  */
 export function createClient(options: ClientOptions = {}): RunwatchClient {
   const { signal = new AbortController().signal, ...settings } = options;
-  const client = createDaemonClient({ ...DEFAULT_SETTINGS, ...settings }, signal);
-  return { ...client, events: (asked = {}) => eventsOf(client, asked, signal) };
+  const connect = (ends: AbortSignal) =>
+    createDaemonClient({ ...DEFAULT_SETTINGS, ...settings }, ends);
+  const client = connect(signal);
+  return {
+    ...client,
+    events: (asked = {}) => eventsOf(client, asked, signal),
+    wait: (runs, asked = {}) => waitForResults(connect, runs, asked, signal),
+  };
 }
 
 export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal): DaemonClient {

@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -77,6 +77,29 @@ test('the types of the packed client and webhook need no types of Node or of oth
   const tsc = join(ROOT, 'node_modules/.bin/tsc');
   const compiled = await run(tsc, ['-p', folder]).catch((error: { stdout: string }) => error);
   expect(compiled.stdout).toBe('');
+});
+
+test('the packed client and webhook load where no other package is', async () => {
+  const alone = await mkdtemp(join(tmpdir(), 'runwatch-test-'));
+  try {
+    await writeFile(join(alone, 'package.json'), JSON.stringify({ type: 'module' }));
+    const own = join(folder, 'node_modules/runwatchd/dist/client');
+    await cp(own, join(alone, 'client'), { recursive: true });
+    const program = `
+      import { createClient } from './client/client.js';
+      import { createVerifier } from './client/webhook.js';
+      const client = createClient({ url: 'http://127.0.0.1:1' });
+      const refused = await client.listSources().catch(({ code }) => code);
+      console.log(refused, typeof createVerifier, typeof client.wait);`;
+    await writeFile(join(alone, 'program.mjs'), program);
+    const { stdout } = await run(process.execPath, ['program.mjs'], {
+      cwd: alone,
+      env: cleanEnv(),
+    });
+    expect(stdout).toBe('daemon_unreachable function function\n');
+  } finally {
+    await rm(alone, { recursive: true, force: true });
+  }
 });
 
 test('the packed command line runs by npx in an empty folder, and its demo comes to life', async () => {

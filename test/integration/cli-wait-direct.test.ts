@@ -3,7 +3,7 @@ import type { ScriptInput } from '../../src/simulator/script.ts';
 import { createRunReader } from '../../src/cli/local/run-reader.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { createDirectObserver } from '../../src/cli/wait/direct-account.ts';
-import type { RunView } from '../../src/cli/wait/verdict.ts';
+import type { RunView } from '../../src/client/wait-verdict.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import { sampleRun } from '../support/api-samples.ts';
 import { waitFor } from '../support/wait-for.ts';

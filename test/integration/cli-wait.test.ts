@@ -1,9 +1,9 @@
 import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { createDaemonClient } from '../../src/client/client.ts';
-import { createDaemonObserver } from '../../src/cli/wait/daemon-account.ts';
+import { createDaemonObserver } from '../../src/client/wait-daemon.ts';
 import type { RunReaderSettings } from '../../src/cli/local/run-reader.ts';
-import type { RunView } from '../../src/cli/wait/verdict.ts';
+import type { RunView } from '../../src/client/wait-verdict.ts';
 import type { WatchView } from '../../src/client/types.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import { sampleEvent, sampleRun, sampleWatch, settledWatch } from '../support/api-samples.ts';

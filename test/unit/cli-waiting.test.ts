@@ -1,14 +1,10 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from '@jest/globals';
-import {
-  exitCodeOfVerdict,
-  judge,
-  worstVerdict,
-  type VerdictKind,
-} from '../../src/cli/wait/verdict.ts';
+import { exitCodeOfVerdict } from '../../src/cli/wait/verdict.ts';
+import { judge, worstVerdict, type VerdictKind } from '../../src/client/wait-verdict.ts';
 import { sampleRun } from '../support/api-samples.ts';
 import { mapConcurrently } from '../../src/cli/verb.ts';
-import { Hints } from '../../src/cli/wait/daemon-account.ts';
+import { Hints } from '../../src/client/wait-daemon.ts';
 import { RequestPacer } from '../../src/cli/wait/direct-account.ts';
 
 const ORDER: VerdictKind[] = [

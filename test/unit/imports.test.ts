@@ -111,7 +111,7 @@ const IMPORTS = sourceFiles().flatMap((file) =>
 
 function sourceFiles(): string[] {
   return readdirSync(SRC, { recursive: true, encoding: 'utf8' })
-    .filter((path) => /\.tsx?$/.test(path) && path !== 'ui/vite.config.ts')
+    .filter((path) => /\.tsx?$/.test(path) && !path.endsWith('/vite.config.ts'))
     .map((path) => join(SRC, path));
 }
 

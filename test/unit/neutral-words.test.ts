@@ -30,7 +30,7 @@ const SOURCE_LINES: [file: string, text: RegExp, why: string][] = [
   ['ui/screens/system.tsx', /Noxus/, 'what a source is, and how to begin with Noxus'],
   ['cli/verbs/wait.ts', /./, '--direct asks Noxus itself'],
   ['cli/wait/direct-account.ts', /./, '--direct asks Noxus itself'],
-  ['cli/wait/observer.ts', /by Noxus itself/, '--direct asks Noxus itself'],
+  ['client/wait-observer.ts', /by Noxus itself/, '--direct asks Noxus itself'],
   ['cli/local/local-verbs.ts', /./, '--direct asks Noxus itself'],
   ['cli/local/run-reader.ts', /./, '--direct asks Noxus itself'],
   ['cli/local/simulate.ts', /fake Noxus/, 'the simulator'],

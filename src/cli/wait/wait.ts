@@ -1,13 +1,14 @@
-import { setMaxListeners } from 'node:events';
 import type { MultiBar, SingleBar } from 'cli-progress';
 import { shortIds } from '../../core/run/short-id.ts';
 import { percentText } from '../../core/run/snapshot.ts';
+import type { WaitObserver } from '../../client/wait-observer.ts';
+import { settleRuns, type SettledRun } from '../../client/wait-settle.ts';
+import { worstVerdict, type RunView, type Verdict } from '../../client/wait-verdict.ts';
 import type { CommandLine } from '../command-line.ts';
 import type { Output } from '../output.ts';
 import { number, paint, plain } from '../render/text.ts';
 import { writeJson } from '../report.ts';
-import type { WaitObserver } from './observer.ts';
-import { exitCodeOfVerdict, worstVerdict, type RunView, type Verdict } from './verdict.ts';
+import { exitCodeOfVerdict } from './verdict.ts';
 
 interface WaitOptions {
   cli: CommandLine;
@@ -20,12 +21,6 @@ interface WaitOptions {
   timeoutMs: number | undefined;
 }
 
-interface WaitResult {
-  runId: string;
-  verdict: Verdict;
-  view: RunView | null;
-}
-
 /**
  * Waits for runs and shows how they come on; the results go to stdout once all are known.
  * @returns the exit code of the worst verdict
@@ -34,54 +29,24 @@ export async function waitForRuns(
   runIds: readonly string[],
   { cli, openObserver, json, any, timeoutMs }: WaitOptions,
 ): Promise<number> {
-  const done = new AbortController();
-  const deadline = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
-  const signal = AbortSignal.any([
-    cli.signal,
-    done.signal,
-    ...(deadline === undefined ? [] : [deadline]),
-  ]);
-  // Each run waits for it, and there may be thousands.
-  setMaxListeners(0, signal);
-  const observer = await openObserver(signal);
   const display = await createWaitDisplay(cli.io.stderr, runIds);
-
-  const waitFor = async (runId: string): Promise<WaitResult> => {
-    let view: RunView | null = null;
-    const verdict = await observer
-      .settle(runId, (latest) => display.update(runId, (view = latest)))
-      .catch((error: unknown): Verdict => {
-        if (deadline?.aborted === true && !cli.signal.aborted) return TIMED_OUT;
-        throw error;
-      });
-    display.settle(runId, verdict);
-    return { runId, verdict, view };
-  };
-
   try {
-    const waits = runIds.map(waitFor);
-    const results = any === true ? await firstOf(waits) : await Promise.all(waits);
+    const results = await settleRuns(runIds, {
+      openObserver,
+      any,
+      timeoutMs,
+      signal: cli.signal,
+      onUpdate: (runId, view) => display.update(runId, view),
+      onVerdict: (runId, verdict) => display.settle(runId, verdict),
+    });
     display.stop();
     return printResults(results, cli, json);
   } finally {
     display.stop();
-    done.abort();
-    observer.close();
   }
 }
 
-/** The first result alone; what becomes of the others is of no interest. */
-async function firstOf(waits: Promise<WaitResult>[]): Promise<WaitResult[]> {
-  for (const wait of waits) wait.catch(() => undefined);
-  return waits.length === 0 ? [] : [await Promise.race(waits)];
-}
-
-const TIMED_OUT: Verdict = {
-  kind: 'timed_out',
-  reason: { code: 'timed_out', message: 'the time for waiting is up' },
-};
-
-function printResults(results: WaitResult[], { io }: CommandLine, json: boolean): number {
+function printResults(results: readonly SettledRun[], { io }: CommandLine, json: boolean): number {
   const exitCode = exitCodeOfVerdict(worstVerdict(results.map(({ verdict }) => verdict.kind)));
   if (json) {
     writeJson(io.stdout, { exit_code: exitCode, results: results.map(present) });
@@ -95,7 +60,7 @@ function printResults(results: WaitResult[], { io }: CommandLine, json: boolean)
   return exitCode;
 }
 
-function present({ runId, verdict, view }: WaitResult) {
+function present({ runId, verdict, view }: SettledRun) {
   return {
     run_id: runId,
     result: verdict.kind,

@@ -1,4 +1,4 @@
-import { cannotTell, judge, type RunView, type Verdict } from './verdict.ts';
+import { cannotTell, judge, type RunView, type Verdict } from './wait-verdict.ts';
 
 /** What one read of a run shows. */
 export interface RunReading {
