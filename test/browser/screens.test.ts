@@ -201,6 +201,75 @@ describe('what needs a person', () => {
     });
   });
 
+  test.each([
+    [1280, 'light'],
+    [390, 'dark'],
+  ] as const)(
+    'a row of Now opens to its runs, and is acknowledged, at a width of %d px (%s)',
+    async (width, theme) => {
+      const since = '2025-05-04T09:00:00.000Z';
+      const runs = Array.from({ length: 20 }, (_, at) => ({
+        run_id: `0b8e6679-7425-40de-944b-e07fc1f90a${at + 10}`,
+        since,
+        run_url: null,
+      }));
+      const long = 'Quarterly invoices of all subsidiaries '.repeat(4).trim();
+      const shared = { since, source: 'default', runs, acknowledged: null };
+      const data = [
+        {
+          ...shared,
+          kind: 'failed',
+          severity: 'error',
+          count: 106,
+          message: '106 runs failed, and none has completed since',
+          workflow_id: 'wf-1',
+          workflow_name: 'orders',
+        },
+        {
+          ...shared,
+          kind: 'awaiting',
+          severity: 'warning',
+          count: 300,
+          message: '300 runs wait for a human',
+          workflow_id: 'wf-2',
+          workflow_name: long,
+        },
+      ];
+      const json = { data, counts: { failed: 1, awaiting: 1 }, total: 2, total_capped: false };
+      await withPage(
+        '/',
+        async (page) => {
+          const asked: string[] = [];
+          await page.route('**/v1/attention', (route) => route.fulfill({ json }));
+          await page.route('**/v1/workflows/default/wf-1/acknowledge', (route) => {
+            asked.push(route.request().method());
+            return route.fulfill({ json: {} });
+          });
+          await page.reload();
+          await waitFor(async () => (await page.title()).startsWith('(2) Now'));
+          const [failing, waiting] = [
+            page.locator('.need-row').nth(0),
+            page.locator('.need-row').nth(1),
+          ];
+          expect(await failing.innerText()).toMatch(/error\s+Failed/);
+          await waiting.getByRole('button', { name: 'Show runs' }).click();
+          await waiting.getByRole('link', { name: 'All 300 runs' }).waitFor();
+          expect(await waiting.locator('.need-runs li').count()).toBe(21);
+          expect(await violations(page)).toEqual([]);
+          const widest = await page.evaluate('document.documentElement.scrollWidth');
+          expect(widest).toBeLessThanOrEqual(width);
+          await failing.getByRole('button', { name: 'Acknowledge' }).click();
+          const dialog = page.getByRole('dialog', { name: 'Acknowledge the failures of orders' });
+          await dialog.getByLabel('Your name').fill('ana');
+          await dialog.getByRole('button', { name: 'Acknowledge' }).click();
+          await waitFor(() => asked.length > 0);
+          expect(asked).toEqual(['POST']);
+        },
+        { theme, width, script: axeSource },
+      );
+    },
+  );
+
   test('a silence says what it would match before it is made, and is listed after', async () => {
     await withPage('/alerts', async (page) => {
       await page.getByRole('button', { name: 'Silence …' }).click();

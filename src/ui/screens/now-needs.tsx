@@ -132,7 +132,6 @@ function Need({
             type="button"
             class="small"
             aria-expanded={isOpen}
-            aria-label={`Runs of ${shown.what}`}
             onClick={() => setOpen(!isOpen)}
           >
             {isOpen ? 'Hide runs' : 'Show runs'}
