@@ -53,7 +53,7 @@ describe('runwatch sources', () => {
   test('sources on a terminal says how sources do, and with --wide also what they are', async () => {
     daemon.on('GET /v1/sources', { status: 200, body: { data: [answering] } });
     const env = { RUNWATCH_URL: daemon.url };
-    const usual = await runCli(['sources'], { env, terminal: 80 });
+    const usual = await runCli(['sources'], { env, terminal: 200 });
     expect(usual.stdout).toContain('WHY');
     expect(usual.stdout).not.toContain('HOST');
     const wide = await runCli(['sources', '--wide'], { env, terminal: 80 });
