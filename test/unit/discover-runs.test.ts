@@ -429,6 +429,25 @@ describe('discovery in the newest page alone', () => {
       { numRuns: 200 },
     );
   });
+
+  test('new runs that came late among known ones at the end of the page are reported as a gap', async () => {
+    const { world, next, ground } = discovery({ pages: 1 });
+    await next();
+    world.begin(19, 125);
+    await next();
+    world.begin(84, 125);
+    await next();
+    expect(ground.log).toEqual(['discovery.gap']);
+  });
+
+  test('a run that came late in a long page is no gap', async () => {
+    const { world, next, ground } = discovery({ pages: 1 });
+    for (let second = 0; second < 150; second += 10) world.begin(10, second);
+    await next();
+    world.begin(1, 138);
+    await next();
+    expect(ground.log).toEqual([]);
+  });
 });
 
 test('more new runs than a page that gives fewer than were asked for shows are reported as a gap', async () => {

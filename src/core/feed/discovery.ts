@@ -171,14 +171,30 @@ export function cutShortAt({ cursor, since, isCutShort, read }: Pass): number | 
 }
 
 /**
- * Whether runs may have been missed, since more began than the pages that can be read show: the last page is full to
- * its end of new ones, or the list ends before the newest run that was known.
+ * Whether runs may have been missed, since more began than the pages that can be read show: the last page is full and
+ * ends with a new run or among late ones, or the list ends before the newest run that was known.
  * @param last the last page of the pass
  */
-export function hasGap({ cursor, read, endsFresh }: Pass, last: RunPage, size: number): boolean {
+export function hasGap(pass: Pass, last: RunPage, size: number): boolean {
+  const { cursor, read, endsFresh } = pass;
   if (cursor === null || read.size === 0) return false;
-  if (endsFresh && !last.isLast && last.runs.length >= size) return true;
+  const isFull = !last.isLast && last.runs.length >= size;
+  if (isFull && (endsFresh || endsAmongLate(pass, cursor))) return true;
   return cursor.newest !== null && Math.min(...read.values()) > cursor.newest;
+}
+
+/**
+ * Whether new runs that came late stand among known ones so far down that more of them may lie below what was read:
+ * within as much time below the oldest of them as that is late, and within the overlap.
+ */
+function endsAmongLate({ since, read }: Pass, { known, newest, floor }: DiscoveryCursor): boolean {
+  if (newest === null) return false;
+  const knownIds = new Set(known);
+  const from = Math.max(floor ?? -Infinity, since ?? -Infinity);
+  const fresh = [...read].flatMap(([id, at]) => (knownIds.has(id) || at < from ? [] : [at]));
+  const first = Math.min(...fresh);
+  if (first >= newest) return false;
+  return Math.min(...read.values()) >= Math.max(2 * first - newest, newest - OVERLAP_MS);
 }
 
 /** What discovery remembers after a complete pass. */
