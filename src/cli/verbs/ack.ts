@@ -25,7 +25,7 @@ export function addAckVerb(cli: CommandLine): void {
     | 'POST /v1/alerts/{id}/acknowledge'
     | 'POST /v1/workflows/{source}/{workflow_id}/acknowledge'
   >(cli.program, 'ack <alert-or-run-id...>', 'write')
-    .description('say that you have taken alerts, runs or failures of workflows in hand')
+    .description('say that alerts, runs or failures are in hand')
     .option('--by <name>', 'the user that has (default: you)')
     .option('--comment <text>', 'what others should know')
     .option('--until <time>', 'remind again then: a time, or a duration from now', untilText)

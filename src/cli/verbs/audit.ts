@@ -27,7 +27,7 @@ const AUDIT: Listing<AuditView, AuditQuery, ListingFlags> = {
 
 export function addAuditVerb(cli: CommandLine): void {
   const audit = daemonCommand<'GET /v1/audit'>(cli.program, 'audit', 'admin').description(
-    'list who acknowledged, silenced, paused, rotated, redelivered or stopped what, newest first',
+    'list what users did, the newest first',
   );
   addListingFlags(addFilterFlags(audit, AUDIT.filters))
     .allowExcessArguments(false)

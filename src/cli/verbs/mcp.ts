@@ -10,7 +10,7 @@ export function addMcpVerb(cli: CommandLine): void {
     'mcp',
     'read',
   )
-    .description('serve tools to an AI client over stdio (Model Context Protocol)')
+    .description('serve tools to AI clients over stdio (MCP)')
     .addHelpText('after', HELP)
     .action((flags: DaemonFlags) =>
       cli.run(async () => {

@@ -15,7 +15,7 @@ interface TryVerbFlags extends TryFlags {
 export function addTryVerb(cli: CommandLine, local: LocalVerbs): void {
   cli.program
     .command('try <run-id>')
-    .description('read a run once, and show what the configuration makes of the answer')
+    .description('read a run once, and show what becomes of its answer')
     .option('--source <name>', 'the source that the run belongs to')
     .option('--answer <path>', 'read this recorded answer, and ask no source; - is standard input')
     .option('--also-answer <path>', 'the recorded answer to the second request, of `also`')
