@@ -72,8 +72,8 @@ test('the theme and the zone of times are chosen by a switch and kept', async ()
 
 describe('live updates', () => {
   test.each([
-    ['/', 'runwatch watch <run-id>'],
-    ['/runs', 'runwatch watch <run-id>'],
+    ['/', "runwatch watch '<run-id>'"],
+    ['/runs', "runwatch watch '<run-id>'"],
     ['/deliveries', 'Nothing was sent yet.'],
     ['/alerts', 'A rule of the configuration makes one alert of many events'],
     ['/workflows', 'No run of any workflow was watched in the last 24h.'],

@@ -95,7 +95,6 @@ describe('reading a page of runs', () => {
             status: 'completed',
             progress: 100,
             created_at: '2026-01-01T00:00:00.000Z',
-            finished_at: '2026-01-01T00:00:01.000Z',
           },
         ],
         isLast: true,

@@ -79,6 +79,7 @@ function anAlert(changes: Partial<Alert> = {}): Alert {
 /** What the slices of alerts, silences and rules ask, in memory: there is one alert, and no rule. */
 export function fakeAlerting() {
   let alert = anAlert();
+  const silences = new Map<string, Silence>();
   const isIt = (id: string) => id === alert.id;
   return {
     process: testProcess({
@@ -107,10 +108,11 @@ export function fakeAlerting() {
     silences: {
       async add(request: SilenceRequest) {
         const silence = { ...request, id: 'sil_1', createdAt: NOW };
+        silences.set(silence.id, silence);
         return { silence, isNew: request.key === null };
       },
-      list: async (): Promise<Silence[]> => [],
-      expire: async (id: string) => id === 'sil_1',
+      list: async () => [...silences.values()],
+      expire: async (id: string) => silences.has(id),
       preview: async () => ({ alerts: [alert], events: { count: 0, byRule: {}, byType: {} } }),
     },
     rules: {

@@ -350,7 +350,9 @@ export function fakeServices(): FakeServices {
         return fake.storedDeliveries.length;
       },
     },
-    audit: new AuditService(testDaemon()),
+    audit: new AuditService(
+      testDaemon({ stores: { audit: { list: async () => ({ items: [], nextCursor: null }) } } }),
+    ),
     stops: new StopService(testDaemon(), {
       get: async ({ runId }) => fake.store.get(runId) ?? null,
     }),

@@ -83,12 +83,14 @@ describe('scenario of the demo', () => {
     expect(new Set(lasts.map((status) => status ?? 'queued'))).toEqual(new Set(KNOWN_STATUSES));
   });
 
-  test('the demo yields each default event, except those about a source that does not answer', () => {
+  test('the demo yields each default event, except those about a source that does not answer or counts attempts', () => {
     const received = new Set(SCENARIO.flatMap(({ expected }) => expected));
     expect(EVENT_TYPES.filter((type) => !received.has(type))).toEqual([
       'run.started',
       'run.progress',
       'run.resumed',
+      // A run of Noxus has one attempt.
+      'run.restarted',
       'watch.unreachable',
       'watch.recovered',
     ]);
