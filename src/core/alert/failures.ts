@@ -1,7 +1,7 @@
 import type { WorkflowKey } from '../cadence/phase.ts';
 import { ruleWants } from '../event/patterns.ts';
 import type { Alert } from './alert.ts';
-import { defaultResolution, type Rule } from './rule.ts';
+import { defaultResolution, unconfiguredRule, type Rule } from './rule.ts';
 
 /*
  * Failures need a person without any rule, too. One rule that no configuration holds makes an alert of those of
@@ -16,10 +16,9 @@ const events = ['run.failed'];
 const groupBy = ['source', 'workflow_id'];
 const groupIntervalMs = 300_000;
 
-export const FAILURES_RULE: Rule = {
+export const FAILURES_RULE: Rule = unconfiguredRule({
   name: FAILURES,
   events,
-  when: undefined,
   groupBy,
   // Nothing is sent, so that an earlier step for that would be in vain.
   groupWaitMs: groupIntervalMs,
@@ -27,19 +26,9 @@ export const FAILURES_RULE: Rule = {
   repeatIntervalMs: Infinity,
   maxRuns: 10,
   condition: { kind: 'each' },
-  forMs: 0,
-  keepFiringForMs: 0,
   resolve: defaultResolution({ events, groupBy, groupIntervalMs }),
   severity: 'error',
-  owner: null,
-  ownerOf: () => null,
-  nameOf: () => null,
-  annotations: {},
-  notify: [],
-  pagers: [],
-  mute: [],
-  escalate: [],
-};
+});
 
 /** The labels of the failures of a workflow, or of the runs of a source that are of none. */
 export function failuresLabels({

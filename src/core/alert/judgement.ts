@@ -33,6 +33,7 @@ import {
   ownerOf,
   roleOf,
   typesOf,
+  unconfiguredRule,
   type AlertEvent,
   type InhibitRule,
   type Rule,
@@ -584,27 +585,8 @@ function together(rule: Rule, held: MuteDigest, open: readonly Alert[], now: num
 /** A rule that is configured no more, as far as the end of its alerts needs it. */
 function goneRule({ rule: name, kind }: Pick<Group, 'rule' | 'kind'>): Rule {
   const isDigest = kind === 'digest';
-  return {
+  return unconfiguredRule({
     name,
-    events: [],
-    when: undefined,
-    groupBy: [],
-    groupWaitMs: 0,
-    groupIntervalMs: 0,
-    repeatIntervalMs: 0,
-    maxRuns: 0,
     condition: isDigest ? { kind, schedule: { minute: 0, location: 'UTC' } } : { kind: 'each' },
-    forMs: 0,
-    keepFiringForMs: 0,
-    resolve: { events: [], count: 1, settleMs: 0, afterMs: null },
-    severity: 'info',
-    owner: null,
-    ownerOf: () => null,
-    nameOf: () => null,
-    annotations: {},
-    notify: [],
-    pagers: [],
-    mute: [],
-    escalate: [],
-  };
+  });
 }

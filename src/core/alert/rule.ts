@@ -83,6 +83,32 @@ export interface Rule {
   escalate: readonly Escalation[];
 }
 
+/** A rule that no configuration holds: where nothing else is given, it matches nothing and notifies nobody. */
+export function unconfiguredRule(given: Pick<Rule, 'name' | 'condition'> & Partial<Rule>): Rule {
+  return {
+    events: [],
+    when: undefined,
+    groupBy: [],
+    groupWaitMs: 0,
+    groupIntervalMs: 0,
+    repeatIntervalMs: 0,
+    maxRuns: 0,
+    forMs: 0,
+    keepFiringForMs: 0,
+    resolve: { events: [], count: 1, settleMs: 0, afterMs: null },
+    severity: 'info',
+    owner: null,
+    ownerOf: () => null,
+    nameOf: () => null,
+    annotations: {},
+    notify: [],
+    pagers: [],
+    mute: [],
+    escalate: [],
+    ...given,
+  };
+}
+
 /** An alert of a rule inhibits those of another that have the same values of some labels. */
 export interface InhibitRule {
   sourceRule: string;
