@@ -79,7 +79,7 @@ function addWaitRun(serving: Serving): void {
     'wait_run',
     {
       description:
-        'Waits until a watched run ends or awaits human feedback, or the time is over; then says how it stands. May be called again.',
+        'Waits until a watched run ends or awaits human feedback, or the time is over; then says how it stands. May be called again. Of a run that was begun again after its end, call watch_run first.',
       inputSchema: argumentsOf({
         ...runArguments,
         timeout: z
