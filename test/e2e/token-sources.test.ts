@@ -151,12 +151,13 @@ const THEIR_NAMES: Record<string, string> = {
   '/v1/alerts/': 'alr_theirs',
   '/v1/sources/': 'theirs',
   '/v1/endpoints/': 'hooks',
+  '/v1/workflows/': 'theirs',
 };
 
 const CALLS = Object.entries(FOREIGN).flatMap(([route, calls]) => {
   const [method = '', path = ''] = route.split(' ');
   const [, name = ''] = Object.entries(THEIR_NAMES).find(([start]) => path.startsWith(start)) ?? [];
-  const named = path.replace(/\{\w+\}/, name);
+  const named = path.replace(/\{\w+\}/, name).replace('{workflow_id}', 'wf-1');
   return typeof calls === 'string'
     ? []
     : calls.map(([rest, status, body]) => ({ method, path: `${named}${rest}`, status, body }));
@@ -188,10 +189,10 @@ describe('a token that is limited to one source', () => {
     ['/v1/deliveries', 2],
     ['/v1/deliveries?run_id={theirs}', 0],
     ['/v1/deliveries?endpoint=hooks&state=delivered', 2],
-    ['/v1/attention', 0],
+    // The failures of its runs.
+    ['/v1/attention', 1],
     ['/v1/sources', 1],
     ['/v1/endpoints', 1],
-    ['/v1/attention', 0],
     ['/v1/alerts', 0],
     ['/v1/silences', 0],
     ['/v1/webhooks', 0],
