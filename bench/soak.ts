@@ -141,6 +141,10 @@ function resultOf({ stage, operator, samples, account, restMs }: Outcome): Bench
     ],
     details: {
       by_state: account.byState,
+      twice_for_no_reason: account.unexplainedStories.map((story) => ({
+        ...story,
+        kills: story.requests.flatMap((request) => killsAround(request, kills, 10_000)),
+      })),
       unbalanced: samples.unbalanced,
       missed: samples.missed,
       failed: samples.failed,

@@ -33,6 +33,8 @@ export interface Account extends Repeats {
   /** Redeliveries that were accepted but never arrived. */
   notAgain: number;
   forged: number;
+  /** Of events that came twice for no reason, by endpoint. */
+  unexplainedStories: (Story & { mood: string })[];
 }
 
 /** Waits until no watch is active any more, and no delivery is outstanding or is to go out again. */
@@ -70,6 +72,7 @@ export async function accountFor(stage: SoakStage, operator: OperatorLog): Promi
       unrecorded: [],
       repeats: 0,
       unexplained: 0,
+      unexplainedStories: [],
     };
     for (const receiver of receivers.all) {
       const deliveries = await deliveriesTo(stores, receiver.mood);
@@ -78,7 +81,10 @@ export async function accountFor(stage: SoakStage, operator: OperatorLog): Promi
       for (const [eventId, requests] of receiver.requests) {
         const story = await storyOf(stores, requests, deliveries.get(eventId));
         const askedFor = operator.again.has(pairOf(receiver.mood, eventId)) ? 1 : 0;
-        add(account, judgeRepeats({ ...story, askedFor }, stage.kills));
+        const found = judgeRepeats({ ...story, askedFor }, stage.kills);
+        add(account, found);
+        if (found.unexplained === 0) continue;
+        account.unexplainedStories.push({ ...story, askedFor, mood: receiver.mood });
       }
     }
     return account;
