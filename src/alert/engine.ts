@@ -1,7 +1,13 @@
-import { FAILURES, failuresLabels, isOfFailures, wholeWorkflowOf } from '../core/alert/failures.ts';
+import {
+  FAILURES,
+  failuresLabels,
+  isOfFailures,
+  isSilent,
+  wholeWorkflowOf,
+} from '../core/alert/failures.ts';
 import { groupOfAlert, OPEN_STATES, type Alert, type ResolvedBy } from '../core/alert/alert.ts';
 import { alertedRun, deadlineOf, type AlertEntry } from '../core/alert/entry.ts';
-import type { LateRun } from '../core/alert/group.ts';
+import type { Group, LateRun } from '../core/alert/group.ts';
 import {
   boundsOf,
   digestKey,
@@ -126,14 +132,7 @@ export class AlertEngine {
     request: AcknowledgeRequest | null,
     audit: AuditRecord | null = null,
   ): Promise<Acknowledged> {
-    const result = await this.act(
-      id,
-      (at) =>
-        request === null
-          ? { kind: 'unacknowledge' }
-          : { kind: 'acknowledge', acknowledgement: { ...request, at } },
-      audit,
-    );
+    const result = await this.act(alertNamed(id), acknowledgementBy(request), audit);
     if (result !== null) return result;
     return (await this.alerting.process.stores.alerts.get(id)) === null ? 'not_found' : 'over';
   }
@@ -148,11 +147,8 @@ export class AlertEngine {
     audit: AuditRecord | null = null,
   ): Promise<Alert | null> {
     const key = groupKey(FAILURES, failuresLabels(workflow));
-    const read = await this.alerting.process.stores.alerts.groups([key]);
-    const id = read.get(key)?.group?.open?.alert.id;
-    if (id === undefined) return null;
-    const result = await this.acknowledge(id, request, audit);
-    return typeof result === 'string' ? null : result;
+    const result = await this.act({ key, id: null }, acknowledgementBy(request), audit);
+    return result === 'unconfigured' ? null : result;
   }
 
   /**
@@ -164,7 +160,8 @@ export class AlertEngine {
     resolvedBy: ResolvedBy,
     audit: AuditRecord | null = null,
   ): Promise<Alert | null> {
-    const result = await this.act(id, () => ({ kind: 'resolve', resolvedBy }), audit);
+    const act = () => ({ kind: 'resolve' as const, resolvedBy });
+    const result = await this.act(alertNamed(id), act, audit);
     return result === null || result === 'unconfigured'
       ? this.alerting.process.stores.alerts.get(id)
       : result;
@@ -292,40 +289,52 @@ export class AlertEngine {
     return true;
   }
 
-  /** What a user does with an alert. @returns the alert afterwards; null where it does not go on */
+  /**
+   * What a user does with the alert of a group.
+   * @param id the alert that is meant; null for whichever goes on
+   * @returns the alert afterwards; null where it does not go on
+   */
   private async act(
-    id: string,
-    what: (now: number) => Parameters<Judgement['act']>[1],
+    { key, id }: { key: string; id: string | null },
+    what: (now: number) => Action,
     audit: AuditRecord | null,
   ): Promise<Alert | 'unconfigured' | null> {
     const { alerts } = this.alerting.process.stores;
-    const key = groupOfAlert(id) ?? '';
     for (;;) {
-      const others = await this.groupsOfSameFailures(key);
-      const read = await this.readGroups([key, ...others], new Map());
-      if (read.get(key)?.group?.open?.alert.id !== id) return null;
+      const { read, others } = await this.readWithOthers(key);
+      const open = read.get(key)?.group?.open ?? null;
+      if (open === null || open.alert.id !== (id ?? open.alert.id)) return null;
       const work = await alerts.seen();
       const judgement = await this.judgement(work, { read, names: [] });
-      if (!judgement.act(key, what(work.now))) return 'unconfigured';
-      for (const other of others) judgement.act(other, what(work.now));
+      const isConfigured = [key, ...others].every((one) => judgement.act(one, what(work.now)));
+      if (!isConfigured) return 'unconfigured';
       const step = { token: null, read, now: work.now, audit };
       if (!(await this.commit(judgement, step))) continue;
-      return judgement.resolved.get(id) ?? judgement.alertOf(key);
+      return judgement.resolved.get(open.alert.id) ?? judgement.alertOf(key);
     }
+  }
+
+  /** A group, with those that what a user does with it holds for, too. */
+  private async readWithOthers(
+    key: string,
+  ): Promise<{ read: Map<string, ReadGroup>; others: string[] }> {
+    const read = await this.readGroups([key], new Map());
+    const group = read.get(key)?.group ?? null;
+    const others = group === null ? [] : this.groupsOfSameFailures(group);
+    for (const [other, one] of await this.readGroups(others, new Map())) read.set(other, one);
+    return { read, others };
   }
 
   /**
    * The groups of the same failures: of the alerts of rules, where attention shows these in place of failures, and
    * of the failures themselves. What a user does with one holds for all.
    */
-  private async groupsOfSameFailures(key: string): Promise<string[]> {
-    const { process, rules } = this.alerting;
-    const read = await process.stores.alerts.groups([key]);
-    const { rule, labels } = read.get(key)?.group ?? {};
-    if (labels === undefined || wholeWorkflowOf({ labels }) === null) return [];
-    const named = rules.book.all.filter(isOfFailures).map(({ name }) => name);
-    if (rule === FAILURES) return named.map((name) => groupKey(name, labels));
-    return named.includes(rule ?? '') ? [groupKey(FAILURES, labels)] : [];
+  private groupsOfSameFailures({ rule, labels }: Group): string[] {
+    if (wholeWorkflowOf({ labels }) === null) return [];
+    const { all } = this.alerting.rules.book;
+    const named = all.filter(isOfFailures).map(({ name }) => name);
+    if (isSilent(rule)) return named.map((name) => groupKey(name, labels));
+    return named.includes(rule) ? [groupKey(FAILURES, labels)] : [];
   }
 
   private async judgement(
@@ -370,10 +379,10 @@ export class AlertEngine {
   /** Counts events of groups that a rule may not have any more, and says so once an hour. */
   private reportOverflow(rule: string, events: number): void {
     const { log, metrics, now } = this.alerting.process;
-    if (rule !== FAILURES) metrics.alertOverflow(rule, events);
+    if (!isSilent(rule)) metrics.alertOverflow(rule, events);
     if (now() - (this.overflowSaidAt.get(rule) ?? -Infinity) < SAY_AGAIN_MS) return;
     this.overflowSaidAt.set(rule, now());
-    if (rule === FAILURES) {
+    if (isSilent(rule)) {
       const help = 'attention counts failures of further workflows by their source';
       log.warn({ workflows: MOST_GROUPS, help }, 'attention.too_many_failures');
       return;
@@ -613,6 +622,20 @@ export class AlertEngine {
     const read = await alerts.groups(rules.book.all.map(({ name }) => digestKey(name)));
     await alerts.expedite([...read].flatMap(([key, { group }]) => (group?.held ? [key] : [])));
   }
+}
+
+function alertNamed(id: string): { key: string; id: string } {
+  return { key: groupOfAlert(id) ?? '', id };
+}
+
+/** What a user does with an alert. */
+type Action = Parameters<Judgement['act']>[1];
+
+function acknowledgementBy(request: AcknowledgeRequest | null): (now: number) => Action {
+  return (at) =>
+    request === null
+      ? { kind: 'unacknowledge' }
+      : { kind: 'acknowledge', acknowledgement: { ...request, at } };
 }
 
 /** What deadlines of a rule follow from. */

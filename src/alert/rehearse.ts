@@ -14,7 +14,7 @@ import {
   systemAlertEvent,
   type UsualDuration,
 } from '../core/alert/entry.ts';
-import { FAILURES } from '../core/alert/failures.ts';
+import { isSilent } from '../core/alert/failures.ts';
 import type { Group } from '../core/alert/group.ts';
 import { Judgement, ownersOf } from '../core/alert/judgement.ts';
 import { isFinal, meets, type AlertEvent, type Rule } from '../core/alert/rule.ts';
@@ -261,7 +261,7 @@ class Theatre {
     if (event.at >= this.range.since) this.events += 1;
     const entry = this.rules.book.entryOf(event);
     for (const name of entry?.kind === 'event' ? entry.rules : []) {
-      const rule = name === FAILURES ? undefined : this.rules.book.named(name);
+      const rule = isSilent(name) ? undefined : this.rules.book.named(name);
       if (rule === undefined || event.at < this.beginOf(rule)) continue;
       this.step(rule.name, event.at, (judgement) => judgement.event(rule, event));
     }

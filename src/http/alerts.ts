@@ -5,7 +5,7 @@ import { alertUrl, shownAlert, type ShownAlert } from '../alert/event.ts';
 import type { TokenConfig } from '../config/schema.ts';
 import { noCounts, type Alert, type AlertQuery } from '../core/alert/alert.ts';
 import { isoTime } from '../core/event/event.ts';
-import { FAILURES } from '../core/alert/failures.ts';
+import { isSilent } from '../core/alert/failures.ts';
 import type { Complete } from '../core/records.ts';
 import { endOf, momentOf } from '../core/time.ts';
 import type { AcknowledgeRequest } from '../core/watch/watch.ts';
@@ -74,7 +74,7 @@ export class AlertService implements Slice<Own> {
   /** An alert that its rule does not group by source may be of any. */
   private async find(id: string, token: TokenConfig | null): Promise<Alert> {
     const alert = await this.alerting.process.stores.alerts.get(id);
-    const isShown = alert !== null && alert.rule !== FAILURES;
+    const isShown = alert !== null && !isSilent(alert.rule);
     if (!isShown || !mayConcern(token, alert.labels['source'] ?? '')) throw unknownAlert(id);
     return alert;
   }

@@ -12,6 +12,11 @@ import { defaultResolution, unconfiguredRule, type Rule } from './rule.ts';
 /** The name of that rule, which no rule of a configuration can have. */
 export const FAILURES = '/failures';
 
+/** Whether a rule, by its name, is for attention alone: users see no alert of it, and it sends and counts nothing. */
+export function isSilent(rule: string): boolean {
+  return rule === FAILURES;
+}
+
 const events = ['run.failed'];
 const groupBy = ['source', 'workflow_id'];
 const groupIntervalMs = 300_000;

@@ -23,7 +23,7 @@ import {
   type LateRun,
   type MuteDigest,
 } from './group.ts';
-import { FAILURES } from './failures.ts';
+import { isSilent } from './failures.ts';
 import {
   groupKey,
   labelsOf,
@@ -333,8 +333,7 @@ export class Judgement {
     const rule = effectiveRule(given, group.labels);
     const { group: after, effects } = stepGroup(group, input, this.contextOf(rule, group));
     this.put(key, after);
-    // Attention shows failures that no rule is about: nothing of them is sent, counted or kept.
-    if (rule.name === FAILURES) return effects;
+    if (isSilent(rule.name)) return effects;
     addCounts(this.counts, effects.counts);
     for (const alert of effects.resolved) this.resolved.set(alert.id, alert);
     this.notifications.push(...effects.notifications);

@@ -9,7 +9,7 @@ import {
 } from '../../core/alert/alert.ts';
 import type { AlertEntry } from '../../core/alert/entry.ts';
 import type { AuditRecord } from '../../core/audit.ts';
-import { FAILURES } from '../../core/alert/failures.ts';
+import { isSilent } from '../../core/alert/failures.ts';
 import { ownersOf, type ChangedGroup } from '../../core/alert/judgement.ts';
 import type { Group } from '../../core/alert/group.ts';
 import type { PlannedEvent } from '../../core/delivery/outbox.ts';
@@ -587,7 +587,6 @@ function indexesOf(keys: Keys, alert: Alert | undefined): string[] {
   const source = labels['source'];
   const ofRule = [{ rule }, ...(source === undefined ? [] : [{ rule, source }])];
   const ofAll = [{}, ...(source === undefined ? [] : [{ source }])];
-  // Failures that no rule is about are no alerts to users: they are found by name alone.
-  const filters = rule === FAILURES ? ofRule : [...ofAll, ...ofRule];
+  const filters = isSilent(rule) ? ofRule : [...ofAll, ...ofRule];
   return filters.map((filter) => keys.alerts(state, filter));
 }
