@@ -68,6 +68,17 @@ export function isNarrowed(
   );
 }
 
+/** How many filters of an address leave rows out; the two ends of a range of time are one. */
+export function countOn(
+  filters: Readonly<Record<string, Filter<never>>>,
+  address: Address,
+): number {
+  const names = filtersIn(filters, address)
+    .filter(({ filter }) => filter.narrows)
+    .map(({ filter: { name } }) => (name === 'until' ? 'since' : name));
+  return new Set(names).size;
+}
+
 /** Whether what an event is about passes every filter of an address. */
 export function admits<Subject>(
   filters: Readonly<Record<string, Filter<Subject>>>,

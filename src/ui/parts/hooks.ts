@@ -10,6 +10,13 @@ window.setInterval(() => {
   if (!document.hidden) now.value = Date.now();
 }, 1_000);
 
+const narrow = window.matchMedia('(max-width: 640px)');
+
+/** Whether the screen is as narrow as that of a phone. Must agree with the style sheets. */
+export const isNarrow = signal(narrow.matches);
+
+narrow.addEventListener('change', ({ matches }) => (isNarrow.value = matches));
+
 /** What was asked of the API, and how it stands. */
 export interface Loaded<Value> {
   /** The last answer; kept while a newer one is loading or fails. */

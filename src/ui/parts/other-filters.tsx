@@ -5,7 +5,12 @@ import { uncontrolledIn, type Filter } from './filters.ts';
 export function OtherFilters({ filters }: { filters: Readonly<Record<string, Filter<never>>> }) {
   return uncontrolledIn(filters, address.value.query).map(({ filter: { name }, text }) => (
     <button key={name} type="button" class="chip" onClick={() => setQuery({ [name]: null })}>
-      {name}: {text} <span aria-label="remove">×</span>
+      <span title={text}>
+        {name}: {text}
+      </span>{' '}
+      <span class="remove" aria-label="remove">
+        ×
+      </span>
     </button>
   ));
 }

@@ -2,6 +2,7 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { useKeys } from '../app/keys.ts';
 import { go } from '../app/router.ts';
+import { isNarrow } from './hooks.ts';
 
 export interface Column<Item> {
   name: string;
@@ -54,6 +55,8 @@ export function useSelection<Item>(
 interface TableProps<Item> {
   label: string;
   columns: readonly Column<Item>[];
+  /** A row of a narrow screen, which has two lines and no columns. */
+  brief: (item: Item) => ComponentChildren;
   items: readonly Item[];
   keyOf: (item: Item) => string;
   /** Where a row leads to. */
@@ -71,8 +74,8 @@ interface TableProps<Item> {
   onKey?: Record<string, (item: Item) => void>;
 }
 
-/** Must agree with the style sheet. */
-const ROW_PX = 38;
+/** The height of a row. Must agree with the style sheet. */
+const rowPx = () => (isNarrow.peek() ? 58 : 38);
 
 /** Rows that are drawn above and below what can be seen. */
 const MARGIN_ROWS = 4;
@@ -84,7 +87,8 @@ const MARGIN_ROWS = 4;
 const ROWS_A_FRAME = 8;
 
 /** A list that draws only the rows in view, however many there are. */
-export function Table<Item>(props: TableProps<Item>) {
+export function Table<Item>(given: TableProps<Item>) {
+  const props = { ...given, columns: useColumns(given) };
   const { label, columns, items, total, read, selection, onHold, onEnd } = props;
   const body = useRef<HTMLTableSectionElement>(null);
   const { from, to, drawMore } = useWindow(body, items.length);
@@ -121,11 +125,24 @@ export function Table<Item>(props: TableProps<Item>) {
   );
 }
 
+/** The columns; on a narrow screen one, with the two lines of each row. */
+function useColumns<Item>({
+  label,
+  columns,
+  brief,
+}: Pick<TableProps<Item>, 'label' | 'columns' | 'brief'>): readonly Column<Item>[] {
+  const narrow = isNarrow.value;
+  return useMemo(
+    () => (narrow ? [{ name: label, className: 'col-brief', render: brief }] : columns),
+    [narrow, columns, brief],
+  );
+}
+
 function Spacer({ rows }: { rows: number }) {
   if (rows <= 0) return null;
   return (
     <tr aria-hidden="true" class="spacer">
-      <td style={{ height: `${rows * ROW_PX}px` }} />
+      <td style={{ height: `${rows * rowPx()}px` }} />
     </tr>
   );
 }
@@ -257,8 +274,8 @@ function useWindow(body: { current: HTMLElement | null }, count: number) {
     const measure = () => {
       pending = 0;
       const top = body.current?.getBoundingClientRect().top ?? 0;
-      const first = Math.floor(-top / ROW_PX) - MARGIN_ROWS;
-      const rows = Math.ceil(window.innerHeight / ROW_PX) + 2 * MARGIN_ROWS;
+      const first = Math.floor(-top / rowPx()) - MARGIN_ROWS;
+      const rows = Math.ceil(window.innerHeight / rowPx()) + 2 * MARGIN_ROWS;
       const from = Math.max(0, Math.min(first, current.current - rows));
       const to = Math.min(current.current, from + rows);
       setRange((before) => (isSame(before, { from, to, turn }) ? before : { from, to, turn }));
@@ -326,9 +343,9 @@ function useMarkedRow<Item>(
 /** Keeps a row in view, below what sticks to the top. */
 function scrollTo(body: HTMLElement | null, at: number): void {
   if (body === null) return;
-  const top = body.getBoundingClientRect().top + at * ROW_PX;
+  const top = body.getBoundingClientRect().top + at * rowPx();
   const ceiling = 110;
-  const floor = window.innerHeight - 2 * ROW_PX;
+  const floor = window.innerHeight - 2 * rowPx();
   if (top < ceiling) window.scrollBy(0, top - ceiling);
   else if (top > floor) window.scrollBy(0, top - floor);
 }

@@ -6,8 +6,10 @@ import type { Alert, AlertRun, Asked } from '../api/types.ts';
 import { address, href, isKiosk } from '../app/router.ts';
 import { acknowledgeAlert } from '../parts/acknowledge.tsx';
 import { Empty, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
+import { Brief } from '../parts/brief.tsx';
 import { Chips } from '../parts/chips.tsx';
-import { askedOf, isNarrowed } from '../parts/filters.ts';
+import { FilterFold } from '../parts/filter-fold.tsx';
+import { askedOf, countOn, isNarrowed } from '../parts/filters.ts';
 import { countText, plural } from '../parts/format.ts';
 import { useList, type List } from '../parts/list.ts';
 import { OtherFilters } from '../parts/other-filters.tsx';
@@ -35,19 +37,26 @@ function labelsOf(labels: Record<string, string>): [string, string][] {
 }
 
 const COLUMNS: readonly Column<Alert>[] = [
-  { name: 'State', className: 'col-state', render: (alert) => <AlertState alert={alert} /> },
   {
     name: 'Alert',
     className: 'col-alert',
-    render: ({ id, rule }) => <a href={href(`/alerts/${encodeURIComponent(id)}`)}>{rule}</a>,
+    render: ({ id, rule }) => (
+      <a class="cut name" href={href(`/alerts/${encodeURIComponent(id)}`)} title={rule}>
+        {rule}
+      </a>
+    ),
   },
   {
     name: 'Of',
     className: 'col-labels',
     render: ({ labels, suppressed_by: suppressors }) => (
-      <span class="cut">
+      <span class="tags">
         {labelsOf(labels).map(([name, value]) => (
-          <span key={name} class={`tag of-${name}`} title={`${name}=${value}`}>
+          <span
+            key={name}
+            class={`tag of-${name}`}
+            title={`${name}=${value}: ${labelText(name, value)}`}
+          >
             {labelText(name, value)}
           </span>
         ))}
@@ -55,10 +64,11 @@ const COLUMNS: readonly Column<Alert>[] = [
       </span>
     ),
   },
+  { name: 'State', className: 'col-state', render: (alert) => <AlertState alert={alert} /> },
   {
     name: 'Severity',
     className: 'col-severity mid',
-    render: ({ severity }) => <span class={`severity severity-${severity}`}>{severity}</span>,
+    render: ({ severity }) => <Severity severity={severity} />,
   },
   {
     name: 'Runs',
@@ -68,17 +78,16 @@ const COLUMNS: readonly Column<Alert>[] = [
   {
     name: 'Owner',
     className: 'col-owner mid',
-    render: ({ owner }) => owner ?? <span class="faint">–</span>,
+    render: ({ owner }) => (
+      <span class="cut" title={owner ?? undefined}>
+        {owner ?? '–'}
+      </span>
+    ),
   },
   {
     name: 'For',
     className: 'col-length right',
-    render: ({ started_at: started, resolved_at: resolved }) =>
-      resolved === null ? (
-        <Since at={started} />
-      ) : (
-        <Length ms={Date.parse(resolved) - Date.parse(started)} />
-      ),
+    render: (alert) => <AlertLength alert={alert} />,
   },
   {
     name: 'Updated',
@@ -86,6 +95,36 @@ const COLUMNS: readonly Column<Alert>[] = [
     render: ({ updated_at: at }) => <Ago at={at} />,
   },
 ];
+
+function Severity({ severity }: Pick<Alert, 'severity'>) {
+  return <span class={`severity severity-${severity}`}>{severity}</span>;
+}
+
+/** How long an alert has fired, or did. */
+function AlertLength({ alert }: { alert: Alert }) {
+  const { started_at: started, resolved_at: resolved } = alert;
+  if (resolved === null) return <Since at={started} />;
+  return <Length ms={Date.parse(resolved) - Date.parse(started)} />;
+}
+
+/** An alert in two lines: its rule and what it is of, and below that how it stands. */
+function alertBrief(alert: Alert) {
+  const { id, rule, labels, severity, count } = alert;
+  const of = labelsOf(labels).filter(([name]) => name !== 'source');
+  const name = [rule, ...of.map(([label, value]) => labelText(label, value))].join(' · ');
+  return (
+    <Brief
+      name={name}
+      title={name}
+      href={href(`/alerts/${encodeURIComponent(id)}`)}
+      aside={<AlertLength alert={alert} />}
+    >
+      <Severity severity={severity} />
+      <AlertState alert={alert} />
+      <span class="num">{plural(count, 'run')}</span>
+    </Brief>
+  );
+}
 
 const OPEN_STATES = ['firing', 'acknowledged', 'pending'] as const;
 
@@ -151,12 +190,12 @@ export function Alerts() {
         )}
       </Header>
       {!isKiosk.value && (
-        <div class="filters">
+        <FilterFold count={countOn(ALERT_FILTERS, query)}>
           <Chips label="State" chips={chips} names={['state']} />
           <div class="filter-row">
             <OtherFilters filters={ALERT_FILTERS} />
           </div>
-        </div>
+        </FilterFold>
       )}
       <Trouble error={list.error} what="alerts" retry={list.reload} />
       {!list.isRead && <Loading />}
@@ -165,6 +204,7 @@ export function Alerts() {
         <Table
           label="Alerts"
           columns={COLUMNS}
+          brief={alertBrief}
           items={list.items}
           keyOf={({ id }) => id}
           hrefOf={({ id }) => href(`/alerts/${encodeURIComponent(id)}`)}

@@ -1,11 +1,14 @@
 import { useState } from 'preact/hooks';
+import { shortId } from '../../core/run/short-id.ts';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
 import type { DeliveryQuery, DeliveryView } from '../../client/types.ts';
 import { address, href, isKiosk, setQuery } from '../app/router.ts';
 import { Dialog, Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
+import { Brief } from '../parts/brief.tsx';
 import { Chips, type Chip } from '../parts/chips.tsx';
-import { admits, askedOf, isNarrowed } from '../parts/filters.ts';
+import { FilterFold } from '../parts/filter-fold.tsx';
+import { admits, askedOf, countOn, isNarrowed } from '../parts/filters.ts';
 import { eventText, plural } from '../parts/format.ts';
 import { useList } from '../parts/list.ts';
 import { NewsButton, useNews } from '../parts/news.tsx';
@@ -18,20 +21,68 @@ import { act, say } from '../parts/toast.tsx';
 import { useLoaded } from '../parts/hooks.ts';
 import { DELIVERY_FILTERS, rangeOf, STATES } from './deliveries-query.ts';
 
+const addressOf = ({ id }: DeliveryView) => href(`/deliveries/${encodeURIComponent(id)}`);
+
+/** What a delivery is about: a workflow with a short id of its run, an alert, or runwatch itself. */
+function Subject({ delivery }: { delivery: DeliveryView }) {
+  const { run_id: run, alert_id: alert, workflow_name: name } = delivery;
+  if (run === '') return <>{alert === null ? 'runwatch' : 'alert'}</>;
+  const short = <span class="mono short">{shortId(run)}</span>;
+  if (name === null) return short;
+  return (
+    <span class="subject">
+      <span class="cut">{name}</span> <span aria-hidden="true">·</span> {short}
+    </span>
+  );
+}
+
+/** The same with whole ids. */
+function subjectTitle({ run_id: run, alert_id: alert, workflow_name: name }: DeliveryView): string {
+  return [name, run, alert].filter((part) => part !== null && part !== '').join(' · ');
+}
+
+function EventOf({ delivery: { event_type: type } }: { delivery: DeliveryView }) {
+  return (
+    <span class={`status tone-${toneOfEvent({ type })}`}>
+      <Glyph tone={toneOfEvent({ type })} />
+      <span>{eventText(type)}</span>
+    </span>
+  );
+}
+
+/** A delivery in two lines: what it is about, and below that its state, endpoint and event. */
+function deliveryBrief(delivery: DeliveryView) {
+  const { state, endpoint, event_type: type, created_at: at } = delivery;
+  return (
+    <Brief
+      name={<Subject delivery={delivery} />}
+      title={subjectTitle(delivery)}
+      href={addressOf(delivery)}
+      aside={<Ago at={at} />}
+    >
+      <Status state={state} />
+      <span class="cut" title={endpoint}>
+        {endpoint}
+      </span>
+      <span class="cut">{eventText(type)}</span>
+    </Brief>
+  );
+}
+
 const COLUMNS: readonly Column<DeliveryView>[] = [
-  { name: 'State', className: 'col-state', render: ({ state }) => <Status state={state} /> },
+  {
+    name: 'Workflow · run',
+    className: 'col-subject',
+    render: (delivery) => (
+      <a class="cut name" href={addressOf(delivery)} title={subjectTitle(delivery)}>
+        <Subject delivery={delivery} />
+      </a>
+    ),
+  },
   {
     name: 'Event',
     className: 'col-event',
-    render: ({ id, event_type: type }) => (
-      <a
-        class={`status tone-${toneOfEvent({ type })}`}
-        href={href(`/deliveries/${encodeURIComponent(id)}`)}
-      >
-        <Glyph tone={toneOfEvent({ type })} />
-        <span>{eventText(type)}</span>
-      </a>
-    ),
+    render: (delivery) => <EventOf delivery={delivery} />,
   },
   {
     name: 'Endpoint',
@@ -42,20 +93,15 @@ const COLUMNS: readonly Column<DeliveryView>[] = [
       </span>
     ),
   },
-  {
-    name: 'Run',
-    className: 'col-id wider',
-    render: ({ run_id: id }) =>
-      id === '' ? <span class="faint">–</span> : <span class="mono id">{id}</span>,
-  },
+  { name: 'State', className: 'col-state', render: ({ state }) => <Status state={state} /> },
   {
     name: 'Attempts',
-    className: 'col-count right',
+    className: 'col-count right mid',
     render: ({ attempt_count: count }) => <span class="num">{count}</span>,
   },
   {
     name: 'Last answer',
-    className: 'col-answer',
+    className: 'col-answer mid',
     render: ({ last }) => <LastAnswer last={last} />,
   },
   {
@@ -122,9 +168,10 @@ export function Deliveries() {
         <Table
           label="Deliveries"
           columns={COLUMNS}
+          brief={deliveryBrief}
           items={list.items}
           keyOf={({ id }) => id}
-          hrefOf={({ id }) => href(`/deliveries/${encodeURIComponent(id)}`)}
+          hrefOf={addressOf}
           total={list.total ?? list.items.length}
           onEnd={list.loadMore}
           onHold={news.hold}
@@ -159,7 +206,7 @@ function FilterRow() {
     })),
   ];
   return (
-    <div class="filters">
+    <FilterFold count={countOn(DELIVERY_FILTERS, query)}>
       <Chips label="State" chips={chips} names={['state']} />
       <div class="filter-row">
         <select
@@ -179,7 +226,7 @@ function FilterRow() {
         <Range />
         <OtherFilters filters={DELIVERY_FILTERS} />
       </div>
-    </div>
+    </FilterFold>
   );
 }
 

@@ -1,7 +1,9 @@
+import { shortId } from '../../core/run/short-id.ts';
 import { workBeganAt } from '../../core/run/snapshot.ts';
 import type { Watch } from '../api/types.ts';
 import { href, runPath } from '../app/router.ts';
 import { Progress } from '../parts/basics.tsx';
+import { Brief } from '../parts/brief.tsx';
 import { Status, toneOf } from '../parts/status.tsx';
 import type { Column } from '../parts/table.tsx';
 import { Ago, Length, Since } from '../parts/time.tsx';
@@ -29,24 +31,59 @@ export function RunLength({ watch }: { watch: Watch }) {
   return watch.state === 'active' ? <Since at={from} /> : <span class="faint">–</span>;
 }
 
+/** The whole name of a run's workflow, with its id. */
+function workflowTitle(watch: Watch): string {
+  const id = watch.run?.workflow_id ?? null;
+  return watch.workflow_name === null ? (id ?? '') : `${watch.workflow_name} (${id ?? 'no id'})`;
+}
+
+/** The status of a run, and whether it is acknowledged or cannot be read. */
+function RunStatus({ watch }: { watch: Watch }) {
+  const { acknowledged, error, state } = watch;
+  return (
+    <>
+      <Status state={stateOf(watch)} />
+      {acknowledged !== null && (
+        <span class="tag" title={`acknowledged by ${acknowledged.by}`}>
+          ack
+        </span>
+      )}
+      {error !== null && state === 'active' && (
+        <span class="tag warn" title={error.message}>
+          trouble
+        </span>
+      )}
+    </>
+  );
+}
+
+/** A run in two lines: its workflow, and below that its status and id. */
+export function runBrief(watch: Watch) {
+  const progress = watch.run?.progress ?? null;
+  return (
+    <Brief
+      name={workflowOf(watch)}
+      title={workflowTitle(watch)}
+      href={href(runPath(watch))}
+      aside={<Ago at={watch.changed_at} />}
+    >
+      <RunStatus watch={watch} />
+      <span class="mono cut" title={watch.run_id}>
+        {shortId(watch.run_id)}
+      </span>
+      {progress !== null && watch.state === 'active' && <span class="num">{progress} %</span>}
+    </Brief>
+  );
+}
+
 export const RUN_COLUMNS: readonly Column<Watch>[] = [
   {
-    name: 'Status',
-    className: 'col-status',
+    name: 'Workflow',
+    className: 'col-workflow',
     render: (watch) => (
-      <>
-        <Status state={stateOf(watch)} />
-        {watch.acknowledged !== null && (
-          <span class="tag" title={`acknowledged by ${watch.acknowledged.by}`}>
-            ack
-          </span>
-        )}
-        {watch.error !== null && watch.state === 'active' && (
-          <span class="tag warn" title={watch.error.message}>
-            trouble
-          </span>
-        )}
-      </>
+      <span class="cut name" title={workflowTitle(watch)}>
+        {workflowOf(watch)}
+      </span>
     ),
   },
   {
@@ -59,13 +96,9 @@ export const RUN_COLUMNS: readonly Column<Watch>[] = [
     ),
   },
   {
-    name: 'Workflow',
-    className: 'col-workflow',
-    render: (watch) => (
-      <span class="cut" title={watch.run?.workflow_id ?? undefined}>
-        {workflowOf(watch)}
-      </span>
-    ),
+    name: 'Status',
+    className: 'col-status',
+    render: (watch) => <RunStatus watch={watch} />,
   },
   {
     name: 'Progress',

@@ -5,7 +5,8 @@ import type { WatchQuery } from '../../client/types.ts';
 import { useKeys } from '../app/keys.ts';
 import { address, setQuery } from '../app/router.ts';
 import { Chips, type Chip } from '../parts/chips.tsx';
-import { askedOf } from '../parts/filters.ts';
+import { FilterFold } from '../parts/filter-fold.tsx';
+import { askedOf, countOn } from '../parts/filters.ts';
 import { OtherFilters } from '../parts/other-filters.tsx';
 import { Range } from '../parts/range.tsx';
 import { useLoaded } from '../parts/hooks.ts';
@@ -44,7 +45,7 @@ export function Filters() {
   const isCounted = wordsOf(query.get('q') ?? '').length === 0;
   const chips = CHIPS.map((chip, at) => ({ ...chip, ...(isCounted && counts[at]) }));
   return (
-    <div class="filters">
+    <FilterFold count={countOn(RUN_FILTERS, query)}>
       <Chips label="State" chips={chips} names={SET_BY_CHIPS} />
       <div class="filter-row">
         <TextFilter placeholder="Run id, name, or key=value" />
@@ -60,7 +61,7 @@ export function Filters() {
         </select>
         <OtherFilters filters={RUN_FILTERS} />
       </div>
-    </div>
+    </FilterFold>
   );
 }
 

@@ -15,7 +15,7 @@ import { useSelection } from '../parts/table.tsx';
 import { useLoaded } from '../parts/hooks.ts';
 import { learnNames } from '../parts/workflow-names.ts';
 import { BulkActions, MOST_RUNS } from './runs-bulk.tsx';
-import { keyOfRun, RUN_COLUMNS } from './runs-columns.tsx';
+import { keyOfRun, RUN_COLUMNS, runBrief } from './runs-columns.tsx';
 import { NoRuns } from './runs-empty.tsx';
 import { Filters } from './runs-filters.tsx';
 import { matchingText, RUN_FILTERS, STATES, stillMatches, subjectOf } from './runs-query.ts';
@@ -62,6 +62,7 @@ export function Runs() {
         <Table
           label="Runs"
           columns={RUN_COLUMNS}
+          brief={runBrief}
           items={items}
           keyOf={keyOfRun}
           hrefOf={(watch) => href(runPath(watch))}

@@ -5,13 +5,14 @@ import { may } from '../api/session.ts';
 import type { Matchers, Silence } from '../api/types.ts';
 import { isKiosk } from '../app/router.ts';
 import { Dialog, Trouble } from '../parts/basics.tsx';
+import { Brief } from '../parts/brief.tsx';
 import { knownName, LENGTHS, SelectField, TextField } from '../parts/form.tsx';
 import { countText, plural } from '../parts/format.ts';
 import { setSetting } from '../parts/settings.ts';
 import { Status } from '../parts/status.tsx';
 import { Ago } from '../parts/time.tsx';
 import { act } from '../parts/toast.tsx';
-import { refreshed, useLoaded } from '../parts/hooks.ts';
+import { isNarrow, refreshed, useLoaded } from '../parts/hooks.ts';
 import { workflowNames, workflowText } from '../parts/workflow-names.ts';
 
 /** Silences that are shown before a user asks for all. */
@@ -37,7 +38,7 @@ export function Silences() {
           None. A silence holds notifications back for a time; alerts are still recorded.
         </p>
       )}
-      <ul class="silences">
+      <ul class={isNarrow.value ? 'briefs' : 'silences'}>
         {shown.map((silence) => (
           <SilenceRow key={silence.id} silence={silence} reload={reload} />
         ))}
@@ -52,35 +53,57 @@ export function Silences() {
 }
 
 function SilenceRow({ silence, reload }: { silence: Silence; reload: () => void }) {
-  const { id, matchers, state, until, by, comment } = silence;
+  const { matchers, state, until, by, comment } = silence;
   const isOver = state === 'expired';
-  return (
+  const pairs = pairsOf(matchers).map(([name, text]) => `${name}: ${text}`);
+  const status = <Status state={isOver ? 'skipped' : 'paused'} text={state} />;
+  const why = `${comment} (${by})`;
+  const end = (
+    <>
+      {isOver ? 'ended ' : 'ends '}
+      <Ago at={until} />
+    </>
+  );
+  return isNarrow.value ? (
     <li class={isOver ? 'past' : ''}>
-      <Status state={isOver ? 'skipped' : 'paused'} text={state} />
-      <span>
-        {pairsOf(matchers).map(([name, text]) => (
-          <span key={name} class="tag">
-            {name}: {text}
+      <Brief name={pairs.join(', ')} title={pairs.join('\n')} aside={end}>
+        {status}
+        <span class="cut" title={why}>
+          {why}
+        </span>
+        <span class="spring" />
+        <EndButton silence={silence} reload={reload} />
+      </Brief>
+    </li>
+  ) : (
+    <li class={isOver ? 'past' : ''}>
+      {status}
+      <span class="tags">
+        {pairs.map((pair) => (
+          <span key={pair} class="tag" title={pair}>
+            {pair}
           </span>
         ))}
       </span>
-      <span class="faint silence-why" title={`${comment} (${by})`}>
-        {comment} ({by})
+      <span class="faint silence-why" title={why}>
+        {why}
       </span>
-      <span class="num">
-        {isOver ? 'ended ' : 'ends '}
-        <Ago at={until} />
-      </span>
-      {!isOver && may.write.value && !isKiosk.value && (
-        <button
-          type="button"
-          class="small"
-          onClick={() => void act('The silence has ended.', () => api.endSilence(id)).then(reload)}
-        >
-          End
-        </button>
-      )}
+      <span class="num">{end}</span>
+      <EndButton silence={silence} reload={reload} />
     </li>
+  );
+}
+
+function EndButton({ silence: { id, state }, reload }: { silence: Silence; reload: () => void }) {
+  if (state === 'expired' || !may.write.value || isKiosk.value) return null;
+  return (
+    <button
+      type="button"
+      class="small"
+      onClick={() => void act('The silence has ended.', () => api.endSilence(id)).then(reload)}
+    >
+      End
+    </button>
   );
 }
 
