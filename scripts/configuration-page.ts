@@ -117,6 +117,7 @@ function keysOfKinds({ options, def }: z.ZodDiscriminatedUnion, path: string): L
 
 const PRESENTED = {
   duration: 'duration',
+  size: 'size',
   secret: 'secret text',
   url: 'URL',
   'webhook-url': 'URL',
@@ -145,13 +146,15 @@ function numberType({ format, minValue, maxValue }: z.ZodNumber): string {
 }
 
 /** Where the schema has no default, but the loading has. */
-const COMPUTED: Record<string, string> = { data_dir: '`$XDG_DATA_HOME/runwatch`' };
+const COMPUTED: Record<string, string> = {
+  data_dir: '`$XDG_DATA_HOME/runwatch`',
+  'redis.maxmemory': 'half of the memory',
+};
 
 function defaultOf(schema: Schema, path: string): string {
   const given = wrappedDefault(schema);
   if (given === undefined) {
-    if (schema instanceof z.ZodOptional) return 'none';
-    return COMPUTED[path] ?? 'required';
+    return COMPUTED[path] ?? (schema instanceof z.ZodOptional ? 'none' : 'required');
   }
   const inner = unwrap(schema);
   const isDurations = inner instanceof z.ZodArray && presentationOf(inner.element) === 'duration';

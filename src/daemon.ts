@@ -9,6 +9,7 @@ import type { Opened } from './daemon/open.ts';
 import { Poller } from './source/poller.ts';
 import { Processes } from './daemon/processes.ts';
 import { Reload, replaceEntries, type Reloadable } from './daemon/reload.ts';
+import { memoryLimit } from './daemon/redis.ts';
 import { StoreConditions } from './daemon/store-conditions.ts';
 import { StoreGuard } from './daemon/store-guard.ts';
 import { StoreRepair } from './daemon/store-repair.ts';
@@ -78,7 +79,7 @@ export class Daemon extends Process {
     this.unconfigured = new Unconfigured(this);
     this.janitor = new Janitor(this);
     this.tokens = createTokens(config.auth.tokens);
-    this.reload = openReload(this);
+    this.reload = openReload(this, ownServer);
   }
 
   raise(event: SystemEvent, write?: WriteWithEvent): Promise<void> {
@@ -166,7 +167,7 @@ export class Daemon extends Process {
 }
 
 /** What takes new settings, in the order in which it does so. */
-function openReload(daemon: Daemon): Reload {
+function openReload(daemon: Daemon, ownServer: EmbeddedRedis | null): Reload {
   const { config, log, endpoints, deliverer, poller, alerting, tokens } = daemon;
   const onError = faultLog(log, 'reload');
   const retry = async (name: string) => {
@@ -212,6 +213,13 @@ function openReload(daemon: Daemon): Reload {
     {
       settings: ['log.level'],
       prepare: (next) => () => void (log.level = next.log.level),
+    },
+    {
+      settings: ['redis.maxmemory'],
+      prepare: (next) => () => {
+        if (ownServer === null) return;
+        ownServer.limitMemory(memoryLimit(next, log)).catch(onError);
+      },
     },
   ];
   return new Reload(daemon, parts, (inForce) =>

@@ -116,15 +116,31 @@ function checkTokenSources({ auth }: Config, { sources }: WrittenNames): ConfigP
 
 /** What of these settings does not go together. */
 export function checkRedis({ redis: settings }: { redis: RedisConfig }): ConfigProblem[] {
-  return [...checkWay(settings), ...checkSentinels(settings), ...checkRedisTls(settings)];
+  return [
+    ...checkWay(settings),
+    ...checkMaxMemory(settings),
+    ...checkSentinels(settings),
+    ...checkRedisTls(settings),
+  ];
 }
 
+const WAYS = ['url', 'sentinels', 'cluster'] as const;
+
 function checkWay(settings: RedisConfig): ConfigProblem[] {
-  const ways = (['url', 'sentinels', 'cluster'] as const).filter((key) => settings[key]);
+  const ways = WAYS.filter((key) => settings[key]);
   const [, second] = ways;
   if (second === undefined) return [];
   const message = `expected only one of url (REDIS_URL), sentinels and cluster, got ${ways.join(' and ')}`;
   return [redisProblem(second, message)];
+}
+
+/** A Redis elsewhere is not ours to limit. */
+function checkMaxMemory(settings: RedisConfig): ConfigProblem[] {
+  const way = WAYS.find((key) => settings[key]);
+  if (way === undefined || settings.maxmemory === undefined) return [];
+  const given = way === 'url' ? 'url (REDIS_URL)' : way;
+  const message = `it limits the Redis that the daemon runs itself, and ${given} names another: set maxmemory in the configuration of that server`;
+  return [redisProblem('maxmemory', message)];
 }
 
 function checkSentinels(settings: RedisConfig): ConfigProblem[] {

@@ -1,16 +1,24 @@
 import { z } from 'zod';
 import { decodeEncryptionKey } from '../core/encryption-key.ts';
 import { URL_PLACEHOLDERS } from '../core/run/links.ts';
+import { parseSize, SIZE_HINT } from '../core/byte-size.ts';
 import { isLocation } from '../core/alert/time-interval.ts';
 import { DURATION_HINT, parseDuration } from '../core/time.ts';
 
 /**
- * How a setting is shown wherever it is printed. `secret`: never. `url`: without user name, password
+ * How a setting is shown wherever it is printed. `duration` and `size`: as text again. `secret`: never. `url`: without user name, password
  * and query. `webhook-url`: the origin only, because some services put their secret in the path.
  * `secret-url`: the origin and a hash, by which users tell them apart. `template`: as it is, since it makes up
  * requests or leads into answers, and holds no secret.
  */
-type Presentation = 'duration' | 'secret' | 'url' | 'webhook-url' | 'secret-url' | 'template';
+type Presentation =
+  | 'duration'
+  | 'size'
+  | 'secret'
+  | 'url'
+  | 'webhook-url'
+  | 'secret-url'
+  | 'template';
 
 /** Filled while the schema is built, read by everything that prints settings. */
 export const presentations = z.registry<{ as: Presentation }>();
@@ -43,6 +51,22 @@ function withinBounds({ min, max }: { min: string; max: string }) {
     context.addIssue({ code: 'custom', message: `expected ${expected}` });
     return z.NEVER;
   };
+}
+
+/** A size of memory as text, as bytes behind the schema. */
+export function optionalSize({ min }: { min: string }) {
+  const error = `expected ${SIZE_HINT}, ${min} or more`;
+  const least = parseSize(min) ?? 0;
+  return z
+    .string({ error })
+    .transform((text, context) => {
+      const bytes = parseSize(text);
+      if (bytes !== null && bytes >= least && Number.isSafeInteger(bytes)) return bytes;
+      context.addIssue({ code: 'custom', message: error });
+      return z.NEVER;
+    })
+    .register(presentations, { as: 'size' })
+    .optional();
 }
 
 function readDigits(input: unknown): unknown {

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { formatSize } from '../core/byte-size.ts';
 import { maskedUrl } from '../core/delivery/receiver.ts';
 import { formatDuration } from '../core/time.ts';
 import { childSchema, presentationOf, unwrap } from './schema-walk.ts';
@@ -18,6 +19,8 @@ function show(schema: z.core.$ZodType, value: unknown): unknown {
   switch (presentation) {
     case 'duration':
       return typeof value === 'number' ? formatDuration(value) : REDACTED;
+    case 'size':
+      return typeof value === 'number' ? formatSize(value) : REDACTED;
     case 'secret':
       return REDACTED;
     case 'url':

@@ -11,6 +11,7 @@ import {
   encryptionKey,
   flag,
   integer,
+  optionalSize,
   wholeNumber,
   name,
   runUrlTemplate,
@@ -47,6 +48,8 @@ export const redis = z.strictObject({
   tls: tls.extend({ server_name: z.string().min(1).optional() }).optional(),
   prefix: name.default('runwatch'),
   refuse_clock_skew: flag(false),
+  /** Of the daemon's own Redis. */
+  maxmemory: optionalSize({ min: '64mb' }),
 });
 
 export type RedisConfig = z.output<typeof redis>;

@@ -1,7 +1,9 @@
+import { totalmem } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
 import { privateDirectories } from '../config/paths.ts';
 import type { Config } from '../config/schema.ts';
 import { loadTlsFiles } from '../config/tls-files.ts';
+import { formatSize } from '../core/byte-size.ts';
 import { RunwatchError } from '../core/errors.ts';
 import type { Lifecycle } from '../lifecycle.ts';
 import type { Names } from '../names.ts';
@@ -88,6 +90,34 @@ function configured({ redis }: Config): RedisSettings {
   };
 }
 
+/** What of the memory the own Redis may take unless configured: it needs up to twice as much while it rewrites its file. */
+const MEMORY_SHARE = 0.5;
+
+/**
+ * How much memory the own Redis may take, in bytes: as configured, else half of what this machine, or the
+ * cgroup of this process, has.
+ */
+export function memoryLimit(
+  { redis }: Pick<Config, 'redis'>,
+  log: Pick<Logger, 'warn'>,
+  memory = memoryHere(),
+): number {
+  const { maxmemory } = redis;
+  if (maxmemory === undefined) return Math.floor(MEMORY_SHARE * memory);
+  if (maxmemory > memory) {
+    const fields = { maxmemory: formatSize(maxmemory), memory: formatSize(memory) };
+    log.warn(fields, 'redis.maxmemory is more than the memory that there is');
+  }
+  return maxmemory;
+}
+
+/** In bytes, as far as a cgroup leaves it to this process. */
+function memoryHere(): number {
+  // Without a cgroup it is 0, or more than any machine has.
+  const constrained = process.constrainedMemory();
+  return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
+}
+
 async function startOwnServer({
   config,
   log,
@@ -97,6 +127,7 @@ async function startOwnServer({
   const server = await startEmbeddedRedis({
     dataDir: config.data_dir,
     ownDirs: privateDirectories(),
+    maxMemory: memoryLimit(config, log),
     log,
   }).catch((error: unknown) => {
     throw unwritable(config.data_dir, error);

@@ -19,6 +19,7 @@ export const RELOADED_SETTINGS = [
   'workflows',
   'auth.tokens',
   'log.level',
+  'redis.maxmemory',
 ] as const;
 
 /** A part of the daemon that takes new settings while it runs. */

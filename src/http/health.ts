@@ -115,7 +115,9 @@ function memoryChecks(figures: MemoryFigures | null): HealthCheck[] {
   const parts = `live ${megabytes(live)}, settled ${megabytes(settled)}, indexes ${megabytes(indexes)}`;
   const days =
     daysLeft === null ? '' : `; at the rate of the last day ${daysText(daysLeft)} are left`;
-  const cure = isScarce ? '; raise maxmemory, or lower watches.retention' : '';
+  const cure = isScarce
+    ? '; raise maxmemory (redis.maxmemory of the own Redis), or lower watches.retention'
+    : '';
   const detail = `${megabytes(used)}${limit} are used: ${parts}${days}${cure}`;
   return [{ name: 'memory', status: isScarce ? 'degraded' : 'ok', detail }];
 }

@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
@@ -115,4 +116,32 @@ test('a daemon that keeps less frees a Redis that is full, and goes on', async (
   await waitUntilAllDelivered(next);
   expect([...runIds, stillRunning, another].filter((runId) => notified(runId) !== 1)).toEqual([]);
   expect(next.stderr()).toBe('');
+}, 240_000);
+
+test('the own Redis takes writes again once its limit is raised by SIGHUP', async () => {
+  const { redis: _elsewhere, ...config } = configWith('30d');
+  const own = await tempDir();
+  const daemon = await startDaemonProcess({
+    config: { ...config, redis: { maxmemory: '64mb' } },
+    dataDir: own,
+  });
+  daemons.push(daemon);
+  const data = new Redis(join(own, 'redis.sock'));
+  try {
+    await data.setrange('of-no-one', 70 * 1_024 ** 2, 'x');
+    await waitFor(async () => (await readyStatus(daemon)) === 503, PATIENCE);
+    expect(await daemon.api('/v1/watches', { run_id: addRun() })).toMatchObject({ status: 503 });
+
+    await daemon.configure({ ...config, redis: { maxmemory: '512mb' } });
+    daemon.signal('SIGHUP');
+    await waitFor(async () => (await readyStatus(daemon)) === 200, PATIENCE);
+    const run = addRun();
+    expect((await daemon.api('/v1/watches', { run_id: run })).status).toBe(201);
+    noxus.setStatus(run, 'completed');
+    await waitFor(() => notified(run) > 0, PATIENCE);
+  } finally {
+    data.disconnect();
+    await daemon.stop();
+    await rm(own, { recursive: true, force: true });
+  }
 }, 240_000);

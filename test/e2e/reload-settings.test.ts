@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { text as textOf } from 'node:stream/consumers';
 import type { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Redis } from 'ioredis';
 import { z } from 'zod';
 import { createVerifier } from '../../src/client/webhook.ts';
 import { configSchema } from '../../src/config/schema.ts';
@@ -740,7 +741,26 @@ const ROWS: Row[] = [
     was: false,
     becomes: true,
   },
+  {
+    keys: ['redis.maxmemory'],
+    from: () => ({ redis: { maxmemory: '512mb' } }),
+    to: () => ({ redis: { maxmemory: '1gb' } }),
+    see: maxMemory,
+    was: 512 * 1_024 ** 2,
+    becomes: 1_024 ** 3,
+  },
 ];
+
+/** The memory limit of the own Redis of the daemon, in bytes. */
+async function maxMemory(): Promise<number> {
+  const redis = new Redis(join(daemon.dataDir, 'redis.sock'));
+  try {
+    const [, bytes] = (await redis.config('GET', 'maxmemory')) as [string, string];
+    return Number(bytes);
+  } finally {
+    redis.disconnect();
+  }
+}
 
 function muted(interval: Settings): Settings {
   return {

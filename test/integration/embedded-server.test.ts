@@ -39,9 +39,13 @@ type Log = ReturnType<typeof collectLog>;
 
 async function start(
   dataDir: string,
-  { log = collectLog(), ownDirs = [] }: { log?: Log; ownDirs?: string[] } = {},
+  {
+    log = collectLog(),
+    ownDirs = [],
+    maxMemory = 1e9,
+  }: { log?: Log; ownDirs?: string[]; maxMemory?: number } = {},
 ) {
-  const server = await startEmbeddedRedis({ dataDir, ownDirs, log });
+  const server = await startEmbeddedRedis({ dataDir, ownDirs, maxMemory, log });
   cleanups.push(() => server.close(5_000));
   return server;
 }
@@ -108,6 +112,28 @@ test('the embedded server keeps everything, on a private socket and on no port',
   expect(await setting('hash-max-listpack-entries')).toBe('128');
   expect((await stat(server.socketPath)).mode & 0o777).toBe(0o700);
   expect((await stat(dataDir)).mode & 0o777).toBe(0o700);
+});
+
+test('a memory limit holds for a server that is found, after its death, and is changed as it runs', async () => {
+  const dataDir = await newDataDir();
+  const limitOf = async () => {
+    const [, bytes] = (await connect(join(dataDir, 'redis.sock')).config('GET', 'maxmemory')) as [
+      string,
+      string,
+    ];
+    return Number(bytes);
+  };
+  await leaveBehind(dataDir);
+  const server = await start(dataDir, { maxMemory: 2e8 });
+  expect(server.reused).toBe(true);
+  await waitFor(async () => (await limitOf()) === 2e8);
+
+  await server.limitMemory(3e8);
+  expect(await limitOf()).toBe(3e8);
+  const pid = pidIn(dataDir);
+  process.kill(pid, 'SIGKILL');
+  await waitFor(() => existsSync(join(dataDir, 'redis.pid')) && pidIn(dataDir) !== pid);
+  await waitFor(async () => (await limitOf()) === 3e8);
 });
 
 test('closing shuts the server down with all its data, and the next start has them', async () => {

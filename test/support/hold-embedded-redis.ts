@@ -7,6 +7,7 @@ try {
   await startEmbeddedRedis({
     dataDir,
     ownDirs: [],
+    maxMemory: 1e9,
     log: { info: quiet, warn: quiet, error: quiet },
   });
   process.stdout.write('up\n');

@@ -182,7 +182,8 @@ describe('memory', () => {
       status: 'degraded',
       detail:
         '80 MB of 100 MB are used: live 29 MB, settled 40 MB, indexes 10 MB; at the rate of the ' +
-        'last day 2.0 days are left; raise maxmemory, or lower watches.retention',
+        'last day 2.0 days are left; raise maxmemory (redis.maxmemory of the own Redis), or lower ' +
+        'watches.retention',
     });
     expect(await checked({ used: 79e6, before })).toMatchObject({ status: 'ok' });
   });

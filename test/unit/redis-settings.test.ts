@@ -3,6 +3,9 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test, describe } from '@jest/globals';
+import fc from 'fast-check';
+import { formatSize, parseSize } from '../../src/core/byte-size.ts';
+import { memoryLimit } from '../../src/daemon/redis.ts';
 import { checkRedis } from '../../src/config/cross-check.ts';
 import { redis } from '../../src/config/schema.ts';
 import { parseAddress, parseRedisUrl } from '../../src/redis/target.ts';
@@ -16,6 +19,7 @@ const findings = (settings: object) =>
 test.each([
   [{}],
   [{ url: 'redis://h' }],
+  [{ maxmemory: '2gb' }],
   [{ url: 'rediss://h', tls: { ca_file: '/ca.pem' } }],
   [{ sentinels: ['a:1', '[::1]:2'], name: 'group', sentinel_password: 'x', tls: {} }],
   [{ cluster: ['node-1'], username: 'u', password: 'p' }],
@@ -32,12 +36,61 @@ test.each([
     { sentinels: ['a:1'] },
     'redis.sentinels: expected redis.name, the group that the Sentinels watch',
   ],
+  [
+    { url: 'redis://h', maxmemory: '2gb' },
+    'redis.maxmemory: it limits the Redis that the daemon runs itself, and url (REDIS_URL) names another: set maxmemory in the configuration of that server',
+  ],
+  [
+    { cluster: ['a:1'], maxmemory: '2gb' },
+    'redis.maxmemory: it limits the Redis that the daemon runs itself, and cluster names another: set maxmemory in the configuration of that server',
+  ],
   [{ name: 'group' }, 'redis.name: it has no effect without sentinels'],
   [{ url: 'redis://h', tls: {} }, 'redis.tls: it has no effect, since the url is not rediss'],
   [{ tls: {} }, 'redis.tls: it has no effect, since the url is not rediss'],
   [{ cluster: ['a'], tls: { key_file: '/k' } }, 'redis.tls: cert_file and key_file go together'],
 ])('a Redis that is configured as %j is refused', (settings, expected) => {
   expect(findings(settings)).toEqual([expected]);
+});
+
+test.each([
+  ['64mb', 67_108_864],
+  ['512MB', 536_870_912],
+  ['2gb', 2_147_483_648],
+  ['70000kb', 71_680_000],
+])('redis.maxmemory of %s is %i bytes', (text, bytes) => {
+  expect(redis.parse({ maxmemory: text }).maxmemory).toBe(bytes);
+});
+
+test.each(['', '512', 512, '1.5gb', '0', '63mb', '10%', '2 gb', '512Mi', '9'.repeat(20) + 'gb'])(
+  'redis.maxmemory of %j is refused, with the form that is expected',
+  (text) => {
+    expect(redis.safeParse({ maxmemory: text }).error?.issues).toMatchObject([
+      { message: 'expected a size such as 512mb or 2gb, 64mb or more' },
+    ]);
+  },
+);
+
+test('the own Redis may take half of the memory unless configured, and a limit above it is warned of', () => {
+  const warnings: unknown[] = [];
+  const log = { warn: (...line: unknown[]) => void warnings.push(line) };
+  const limitOf = (settings: object) =>
+    memoryLimit({ redis: redis.parse(settings) }, log, 8 * 1_024 ** 3);
+  expect(limitOf({})).toBe(4 * 1_024 ** 3);
+  expect(limitOf({ maxmemory: '6gb' })).toBe(6 * 1_024 ** 3);
+  expect(warnings).toEqual([]);
+  expect(limitOf({ maxmemory: '9gb' })).toBe(9 * 1_024 ** 3);
+  expect(warnings).toEqual([
+    [{ maxmemory: '9gb', memory: '8gb' }, 'redis.maxmemory is more than the memory that there is'],
+  ]);
+});
+
+test('a size that is shown means the same when it is read', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 65_536, max: 2 ** 40 }), (kilobytes) => {
+      const bytes = kilobytes * 1_024;
+      expect(parseSize(formatSize(bytes))).toBe(bytes);
+    }),
+  );
 });
 
 test.each(['', 'a:b', 'redis://a:1', 'a:1/0', ':1', 'a b:1', '::1', 'u@a:1'])(

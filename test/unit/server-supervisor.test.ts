@@ -28,7 +28,7 @@ function supervise(first: RunningServer, next: (() => RunningServer)[]) {
     found.push(make());
     return found.at(-1) ?? first;
   };
-  const supervisor = superviseServer({ first, ensure, log });
+  const supervisor = superviseServer({ first, ensure, found: () => undefined, log });
   letGo = () => supervisor.letGo();
   return { log, found };
 }

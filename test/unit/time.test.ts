@@ -15,12 +15,13 @@ describe('durations', () => {
     ['5m', 300_000],
     ['2h', 7_200_000],
     ['7d', 604_800_000],
+    ['2w', 1_209_600_000],
     ['1.5s', 1_500],
   ])('the duration %s is %i ms', (text, ms) => {
     expect(parseDuration(text)).toBe(ms);
   });
 
-  test.each(['', '10', 's', '-5s', '5 s', '1h30m', '1w', '1e3s'])('%p is no duration', (text) => {
+  test.each(['', '10', 's', '-5s', '5 s', '1h30m', '1y', '1e3s'])('%p is no duration', (text) => {
     expect(parseDuration(text)).toBeNull();
   });
 

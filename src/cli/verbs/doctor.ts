@@ -150,7 +150,7 @@ function storeChecks({ server, memory }: StoreView): Diagnosis[] {
     name: 'memory limit',
     status: 'warning',
     detail: 'Redis has no maxmemory: it grows until its host has no memory left',
-    cure: 'set maxmemory; README says how much a run takes',
+    cure: 'set maxmemory in its configuration; docs/operations.md says how much runs take',
   };
   return [
     ...(server === null ? [] : serverChecks(server)),

@@ -38,6 +38,8 @@ export interface EmbeddedRedis {
    *   keeps the server from writing there
    */
   rescue(): Promise<void>;
+  /** Gives the server another limit of memory in bytes; one that is away gets it when it is back. */
+  limitMemory(bytes: number): Promise<void>;
   /**
    * Lets go of the server, and shuts it down unless another client is connected to it. Never
    * throws; a server that is left running is found by the next start.
@@ -51,6 +53,8 @@ interface Ground {
   dataDir: string;
   socketPath: string;
   lockPath: string;
+  /** In bytes. */
+  maxMemory: number;
   log: RedisLog;
 }
 
@@ -59,22 +63,30 @@ interface Ground {
  * that runs is used, else one is started. Until `close`, a server that dies is started again.
  * @param options.dataDir made when missing; holds everything that the server writes
  * @param options.ownDirs see {@link socketPathFor}
+ * @param options.maxMemory the limit of its memory in bytes, also for a server that runs already
  * @throws RunwatchError `redis_server_missing`, `redis_start_failed` with the server's last lines,
  *   `redis_foreign`, `redis_stuck`, `socket_path_unusable`, `lock_timeout`
  */
 export async function startEmbeddedRedis(options: {
   dataDir: string;
   ownDirs: readonly string[];
+  maxMemory: number;
   log: RedisLog;
 }): Promise<EmbeddedRedis> {
   await makeDirectory(options.dataDir);
   const dataDir = await realpath(options.dataDir);
   const socketPath = await socketPathFor(dataDir, options.ownDirs);
-  const ground = { dataDir, socketPath, lockPath: join(dataDir, 'redis.lock'), log: options.log };
+  const { log, maxMemory } = options;
+  const ground = { dataDir, socketPath, lockPath: join(dataDir, 'redis.lock'), maxMemory, log };
 
   const first = await ensureServer(ground);
   const ensure = () => ensureServer(ground);
-  const supervisor = superviseServer({ first, ensure, log: options.log });
+  const found = ({ control }: RunningServer) => {
+    limit(ground, control).catch((error: unknown) => {
+      log.warn({ err: error }, 'the Redis server has no memory limit');
+    });
+  };
+  const supervisor = superviseServer({ first, ensure, found, log });
   return {
     socketPath,
     reused: first.reused,
@@ -83,12 +95,21 @@ export async function startEmbeddedRedis(options: {
       return found?.what ?? null;
     },
     rescue: () => rescue(ground, supervisor.current()),
+    async limitMemory(bytes) {
+      ground.maxMemory = bytes;
+      const { control } = supervisor.current();
+      if (control.status === 'ready') await limit(ground, control);
+    },
     async close(timeoutMs) {
       const cut = delay(timeoutMs, 'left_running' as const, { ref: false });
       const done = supervisor.letGo().then((server) => letEnd(ground, server, timeoutMs));
       return Promise.race([done, cut]);
     },
   };
+}
+
+async function limit({ maxMemory }: Ground, control: Redis): Promise<void> {
+  await control.config('SET', 'maxmemory', maxMemory);
 }
 
 async function rescue(ground: Ground, server: RunningServer): Promise<void> {
@@ -235,11 +256,13 @@ interface Supervision {
   first: RunningServer;
   /** Finds the server or starts one; may be called again after it has failed. */
   ensure: () => Promise<RunningServer>;
+  /** Called with each server that is found or started. */
+  found: (server: RunningServer) => void;
   log: RedisLog;
 }
 
 /** Brings a server back whenever its control connection ends, with growing pauses, until `letGo`. */
-export function superviseServer({ first, ensure, log }: Supervision): {
+export function superviseServer({ first, ensure, found, log }: Supervision): {
   /** The server that was found last. */
   current(): RunningServer;
   /** Waits for a restart that is under way, and makes no more. The connection is the caller's to close. */
@@ -254,6 +277,7 @@ export function superviseServer({ first, ensure, log }: Supervision): {
     const since = performance.now();
     current = server;
     log.info({ pid: server.pid, reused: server.reused }, 'the Redis server is running');
+    found(server);
     const onEnd = (): void => {
       if (released.signal.aborted) return;
       log.warn({ pid: server.pid }, 'the Redis server went away');
