@@ -223,6 +223,9 @@ function describeUrl(text: string): string {
   return `${URL.canParse(text) ? 'a URL' : 'text'} that begins with ${scheme}`;
 }
 
+/** How settings are presented that hold no secret. */
+const SHOWN: ReadonlySet<string> = new Set(['duration', 'size', 'template']);
+
 function show(
   found: unknown,
   { schema, value, path }: { schema: z.ZodType; value: unknown; path: Path },
@@ -233,8 +236,7 @@ function show(
   const presentation = presentationOf(at);
   if (presentation === 'url' && typeof found === 'string') return describeUrl(found);
   if (isTemplate(at) && typeof found === 'string') return quoteTemplate(found);
-  const isHidden = presentation !== null && presentation !== 'duration';
-  if (isHidden && presentation !== 'template') return hide(found);
+  if (presentation !== null && !SHOWN.has(presentation)) return hide(found);
   return isCollection(unwrap(at)) ? kindOf(found) : quote(found);
 }
 

@@ -13,14 +13,16 @@ export function redactConfig(config: Config): Record<string, unknown> {
   return show(configSchema, config) as Record<string, unknown>;
 }
 
+/** How numbers are written that the file has as text. */
+const WRITTEN = { duration: formatDuration, size: formatSize };
+
 function show(schema: z.core.$ZodType, value: unknown): unknown {
   if (value === undefined) return undefined;
   const presentation = presentationOf(schema);
   switch (presentation) {
     case 'duration':
-      return typeof value === 'number' ? formatDuration(value) : REDACTED;
     case 'size':
-      return typeof value === 'number' ? formatSize(value) : REDACTED;
+      return typeof value === 'number' ? WRITTEN[presentation](value) : REDACTED;
     case 'secret':
       return REDACTED;
     case 'url':

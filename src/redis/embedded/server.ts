@@ -91,8 +91,8 @@ export async function startEmbeddedRedis(options: {
     socketPath,
     reused: first.reused,
     async loss() {
-      const found = await findLoss(ground.dataDir, supervisor.current().place);
-      return found?.what ?? null;
+      const lost = await findLoss(ground.dataDir, supervisor.current().place);
+      return lost?.what ?? null;
     },
     rescue: () => rescue(ground, supervisor.current()),
     async limitMemory(bytes) {
