@@ -16,6 +16,21 @@ function heldBytes(): number {
   return heapUsed + arrayBuffers;
 }
 
+/** @returns by how much the most that the process held meanwhile exceeds what it held before */
+export async function growthWhile(work: () => Promise<unknown>): Promise<number> {
+  const before = heldBytes();
+  let most = 0;
+  const sampling = setInterval(() => {
+    most = Math.max(most, heldBytes() - before);
+  }, 1_000);
+  try {
+    await work();
+  } finally {
+    clearInterval(sampling);
+  }
+  return most;
+}
+
 function collect(): void {
   setFlagsFromString('--expose-gc');
   const gc = runInNewContext('gc') as () => void;
