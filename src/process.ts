@@ -18,6 +18,8 @@ import type { Stores } from './daemon/stores.ts';
 import type { Tracing } from './daemon/tracing.ts';
 import { faultLog } from './fault-log.ts';
 import type { KindOf } from './source/kinds.ts';
+import { KnownNames } from './source/known-names.ts';
+import { NodeNames } from './source/node-names.ts';
 import { StatisticsCache } from './source/statistics-cache.ts';
 import type { WorkflowNames } from './source/workflow-names.ts';
 import type { Names } from './names.ts';
@@ -89,6 +91,9 @@ export abstract class Process {
   readonly endpoints: Endpoints;
   readonly alertRules: AlertRules;
   readonly workflowNames: WorkflowNames;
+  readonly nodeNames: NodeNames;
+  /** The names of now, for messages and pages. */
+  readonly knownNames: KnownNames;
   /** Statistics of dwell times, of all processes. */
   readonly statistics: StatisticsCache;
   /** The name of a run's workflow, and where users find the run. */
@@ -119,6 +124,10 @@ export abstract class Process {
     this.alertRules = options.alertRules;
     this.workflowNames = options.workflowNames;
     const { stores, log } = options;
+    this.nodeNames = new NodeNames(stores.nodeNames, () => this.now());
+    const linksOf: LinksOf = (watch) => this.linksOf(watch);
+    const sources = Object.keys(options.config.sources);
+    this.knownNames = new KnownNames(linksOf, this.nodeNames, sources);
     this.statistics = new StatisticsCache(stores.statistics, () => this.now(), log);
     this.linksOf = options.linksOf;
     this.watchNotes = options.watchNotes;

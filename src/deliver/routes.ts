@@ -1,7 +1,6 @@
 import { COMMON_KEYS } from '../config/endpoint-schema.ts';
 import type { Config, EndpointConfig } from '../config/schema.ts';
 import { loadTlsFiles } from '../config/tls-files.ts';
-import type { WorkflowKey } from '../core/cadence/phase.ts';
 import { isForPeople, type Delivery } from '../core/delivery/delivery.ts';
 import { DEFAULT_RETRY_MS } from '../core/delivery/retry.ts';
 import { workflowEntry } from '../core/run/workflow-entry.ts';
@@ -13,7 +12,7 @@ import {
   type WebhookSubscription,
 } from '../core/watch/watch.ts';
 import type { Route } from './channels/channel.ts';
-import { namingWorkflows } from './channels/name-workflows.ts';
+import { namingChannel } from './channels/naming.ts';
 import { createWebhookChannel } from './channels/webhook.ts';
 import type { Deliverer } from './deliverer.ts';
 import { endpointKindOf } from './endpoint-kinds.ts';
@@ -91,8 +90,7 @@ export class Routes {
       },
     });
     if (!isForPeople(endpoint.type)) return async () => ({ channel: await find(), retry });
-    const nameOf = (workflow: WorkflowKey) => this.workflowNameOf(workflow);
-    return async () => ({ channel: namingWorkflows(await find(), nameOf), retry });
+    return async () => ({ channel: namingChannel(await find(), deliverer.process), retry });
   }
 
   private perWatchRoute(watch: Watch, endpoint: string): Route | null {
@@ -117,11 +115,6 @@ export class Routes {
     };
     const channel = createWebhookChannel(target, this.perWatchHttp, clock.timeOfDay);
     return { channel, retry: this.defaultRetry };
-  }
-
-  private workflowNameOf({ source, workflowId }: WorkflowKey): string | null {
-    const run = { id: '', workflow_id: workflowId, group_id: null };
-    return this.deliverer.process.linksOf({ source, runId: '', run }).workflowName;
   }
 }
 

@@ -6,9 +6,11 @@ import type { TokenConfig } from '../config/schema.ts';
 import { noCounts, type Alert, type AlertQuery } from '../core/alert/alert.ts';
 import { isoTime } from '../core/event/event.ts';
 import { isSilent } from '../core/alert/failures.ts';
+import type { Suppressor } from '../core/alert/suppression.ts';
 import type { Complete } from '../core/records.ts';
 import { endOf, momentOf } from '../core/time.ts';
 import type { AcknowledgeRequest } from '../core/watch/watch.ts';
+import type { Process } from '../process.ts';
 import { auditOf, saidDetails, type Acting } from './audit.ts';
 import { mayConcern, mayRead, sourcesMeant, sourcesOf } from './auth.ts';
 import { invalid, InvalidRequest, refusal } from './problem.ts';
@@ -82,7 +84,7 @@ export class AlertService implements Slice<Own> {
   private async show(alert: Alert, token: TokenConfig | null): Promise<ShownAlert> {
     const { process } = this.alerting;
     const suppressors = await this.alerting.suppressorsOf([alert], sourcesOf(token));
-    return shownAlert(alert, alertUrl(process, alert), suppressors.get(alert.id));
+    return shownNow(process, alert, suppressors.get(alert.id));
   }
 
   /** The alert, or for a token that may not read a receipt. */
@@ -125,9 +127,12 @@ export async function shownAlerts(
   token: TokenConfig | null,
 ): Promise<ShownAlert[]> {
   const suppressors = await alerting.suppressorsOf(alerts, sourcesOf(token));
-  return alerts.map((one) =>
-    shownAlert(one, alertUrl(alerting.process, one), suppressors.get(one.id)),
-  );
+  return alerts.map((one) => shownNow(alerting.process, one, suppressors.get(one.id)));
+}
+
+/** An alert with the names of now. */
+function shownNow(process: Process, alert: Alert, suppressors?: readonly Suppressor[]): ShownAlert {
+  return process.knownNames.namedAlert(shownAlert(alert, alertUrl(process, alert), suppressors));
 }
 
 function settled(result: Acknowledged, id: string): Alert {

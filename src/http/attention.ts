@@ -109,7 +109,7 @@ export class AttentionService implements Slice<Own> {
     const failures = await openAlerts(this.daemon, { rule: FAILURES }, query);
     const uncovered = failures.open.filter(({ open }) => !covered.hasFailures(open));
     return joined([
-      alertsFound(alerts, query),
+      alertsFound(this.daemon, alerts, query),
       failuresFound(this.daemon, { ...failures, open: uncovered }, query),
       ...(await Promise.all(
         runs.map((one) =>
@@ -320,20 +320,25 @@ function isQuiet({ state }: Alert, suppressedBy: readonly Suppressor[]): boolean
 }
 
 function alertsFound(
+  process: Process,
   { open, suppressors, isCapped }: OpenAlerts,
   { withAcknowledged }: AttentionQuery,
 ): Found {
   const items = open.flatMap(({ alert }) => {
     const suppressedBy = suppressors.get(alert.id) ?? [];
     return withAcknowledged || !isQuiet(alert, suppressedBy)
-      ? [alertItem(alert, suppressedBy)]
+      ? [alertItem(process, alert, suppressedBy)]
       : [];
   });
   return { items, isCapped };
 }
 
-function alertItem(alert: Alert, suppressedBy: readonly Suppressor[]): AttentionItem {
-  const { id, rule, labels, severity, count, runs, startedAt, acknowledged } = alert;
+function alertItem(
+  process: Process,
+  alert: Alert,
+  suppressedBy: readonly Suppressor[],
+): AttentionItem {
+  const { id, rule, labels, severity, count, startedAt, acknowledged } = alert;
   const { source, workflow_id: workflowId } = labels;
   const group = Object.entries(labels).map(([label, value]) => `${label} ${value}`);
   const events = count === 1 ? '1 event' : `${count.toLocaleString('en')} events`;
@@ -346,7 +351,7 @@ function alertItem(alert: Alert, suppressedBy: readonly Suppressor[]): Attention
     alertId: id,
     rule,
     ...(source !== undefined && { source }),
-    ...(workflowId !== undefined && { workflowId, workflowName: runs[0]?.name ?? null }),
+    ...(workflowId !== undefined && { workflowId, workflowName: workflowNameOf(process, alert) }),
     acknowledged,
     suppressedBy,
   };
@@ -370,8 +375,6 @@ function failedItem(process: Process, alert: Alert, runIds: readonly string[]): 
   const { labels, severity, runs, startedAt, acknowledged } = alert;
   const { source = '', workflow_id: workflowId = '' } = labels;
   const count = runIds.length < MOST_RUNS ? runIds.length : Math.max(MOST_RUNS, alert.count);
-  const run = { id: '', workflow_id: workflowId, group_id: null };
-  const { workflowName } = process.linksOf({ source, runId: '', run });
   return {
     kind: 'failed',
     severity,
@@ -380,10 +383,17 @@ function failedItem(process: Process, alert: Alert, runIds: readonly string[]): 
     message: failedText(count),
     source,
     workflowId: workflowId === '' ? null : workflowId,
-    workflowName: workflowName ?? runs[0]?.name ?? null,
+    workflowName: workflowNameOf(process, alert),
     runs: failedRuns(runs),
     acknowledged,
   };
+}
+
+/** The name of the workflow of an alert: as it is known now, else as it was when a run was shown. */
+function workflowNameOf({ knownNames }: Process, { labels, runs }: Alert): string | null {
+  const { source, workflow_id: workflowId } = labels;
+  const known = source && workflowId ? knownNames.nameOf({ source, workflowId }) : null;
+  return known ?? runs[0]?.name ?? null;
 }
 
 /** Endpoints with deliveries in a state, and how many they have. */

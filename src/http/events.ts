@@ -38,7 +38,9 @@ export class EventService {
     const { process } = this;
     const runs = await runsMeant(process, { runId, sources: asked.sources });
     const filter = { ...asked, runs };
-    return process.stores.events.list(withMoments(filter, process.now()), { limit, order });
+    const { events } = process.stores;
+    const page = await events.list(withMoments(filter, process.now()), { limit, order });
+    return { ...page, items: await this.named(page.items) };
   }
 
   /** The cursor of the latest event: what a follower of everything new starts from. */
@@ -52,7 +54,23 @@ export class EventService {
     signal: AbortSignal,
   ): Promise<AsyncIterable<LoggedEvent | LogReset>> {
     const runs = await runsMeant(this.process, { runId, sources: asked.sources });
-    return this.process.stores.events.follow({ ...asked, runs }, signal);
+    const followed = this.process.stores.events.follow({ ...asked, runs }, signal);
+    return this.following(followed);
+  }
+
+  private async *following(
+    followed: AsyncIterable<LoggedEvent | LogReset>,
+  ): AsyncIterable<LoggedEvent | LogReset> {
+    for await (const logged of followed) {
+      if (logged.event === null) yield logged;
+      else yield* await this.named([logged]);
+    }
+  }
+
+  /** Events name workflows and nodes as they are known now. */
+  private async named(logged: readonly LoggedEvent[]): Promise<LoggedEvent[]> {
+    const events = await this.process.knownNames.named(logged.map(({ event }) => event));
+    return logged.map((one, at) => ({ ...one, event: events[at] ?? one.event }));
   }
 }
 

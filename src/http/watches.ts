@@ -240,7 +240,9 @@ export class WatchService {
   async timeline(named: WatchName): Promise<Timeline | null> {
     const watch = await this.find(named);
     const history = watch === null ? null : await this.daemon.stores.timelines.read(watch);
-    return history === null ? null : timelineOf(history);
+    if (history === null) return null;
+    const events = await this.daemon.knownNames.named(history.events);
+    return timelineOf({ ...history, events });
   }
 
   /**

@@ -42,7 +42,7 @@ export class WorkflowService implements Slice<Routes['workflows']> {
     const found = await stores.runFigures.since(momentOf(since, at), at);
     const data = found.workflows
       .filter((one) => sources?.includes(one.source) ?? true)
-      .map((one) => presentWorkflow(one, this.nameOf(one)));
+      .map((one) => presentWorkflow(one, this.daemon.knownNames.nameOf(one)));
     if (data.length === 0) await refuseUnknownSource(this.daemon, source, token);
     return {
       since: isoTime(found.since),
@@ -58,11 +58,6 @@ export class WorkflowService implements Slice<Routes['workflows']> {
   async withdraw(request: Acting & Requests<Routes['workflows']>['withdraw']) {
     const { source, workflow_id: workflowId } = request.params;
     await withdrawFailures(this.daemon, { source, workflowId }, request);
-  }
-
-  private nameOf({ source, workflowId }: WorkflowKey): string | null {
-    const run = { id: '', workflow_id: workflowId, group_id: null };
-    return this.daemon.linksOf({ source, runId: '', run }).workflowName;
   }
 }
 

@@ -24,7 +24,6 @@ import { SourceDiscovery } from './discovery.ts';
 import { SourceLimiter } from './limiter.ts';
 import type { SourceKind } from './kinds.ts';
 import { ListFeed } from './list-feed.ts';
-import { NodeNames } from './node-names.ts';
 import { OverdueMonitor, Schedule } from './schedule.ts';
 import { Performer, Slots } from './slots.ts';
 import { SourceReader } from './reader.ts';
@@ -68,7 +67,6 @@ export class Source {
   readonly slots: Slots;
   readonly performer: Performer;
   readonly observer: RunObserver;
-  readonly nodeNames: NodeNames;
   readonly streams: StreamFeed;
   readonly discovery: SourceDiscovery;
   readonly lists: ListFeed;
@@ -102,7 +100,6 @@ export class Source {
     this.slots = new Slots(this);
     this.performer = new Performer(this);
     this.observer = new RunObserver(this);
-    this.nodeNames = new NodeNames(this);
     this.streams = new StreamFeed(this);
     this.discovery = new SourceDiscovery(this);
     this.lists = new ListFeed(this);

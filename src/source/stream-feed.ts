@@ -31,6 +31,7 @@ import type { RunSnapshot } from '../core/run/snapshot.ts';
 import type { Permit } from '../core/source/rate-limit.ts';
 import type { AskedRequest } from '../core/source/throttle.ts';
 import type { PollReport } from '../core/watch/poll-report.ts';
+import type { WorkflowKey } from '../core/cadence/phase.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import { faultLog } from '../fault-log.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
@@ -131,14 +132,14 @@ export class StreamFeed implements Follower {
       if (isStreamed) own.isLeft = true;
       return {
         isStreamed,
-        nodes: this.named(own.nodes, run),
+        nodes: await this.named(own.nodes, run),
         isHinted: own.hints.pending !== null,
       };
     }
     if (this.openings.held <= this.open.size) return UNSTREAMED;
     const held = await this.store.held(this.source.name, runId);
     if (held === null) return UNSTREAMED;
-    return { ...UNSTREAMED, isStreamed: held.isRelied, nodes: this.named(held.nodes, run) };
+    return { ...UNSTREAMED, isStreamed: held.isRelied, nodes: await this.named(held.nodes, run) };
   }
 
   /** Counts by what a transition became known first. */
@@ -174,7 +175,7 @@ export class StreamFeed implements Follower {
 
   /** Keeps up with other processes and the store, and opens what may be opened. */
   async tend(): Promise<void> {
-    const { name, limiter, nodeNames } = this.source;
+    const { name, limiter } = this.source;
     if (this.most === 0 || (limiter.active() === 0 && this.open.size === 0)) return;
     await this.openings.refresh();
     const isFull = this.tended % TRUST_EVERY === 0;
@@ -182,7 +183,7 @@ export class StreamFeed implements Follower {
     if (isFull) this.trust = await this.store.trust(name);
     await this.readWatches(isFull);
     if (isFull) for (const run of this.open.values()) this.evaluate(run);
-    await nodeNames.tend();
+    await this.tendNames();
     this.hintReads.goOn();
     if (isFull && this.openings.held + this.open.size > 0) await this.holders.compare();
     await this.keepUp();
@@ -296,8 +297,30 @@ export class StreamFeed implements Follower {
     if (run.isOver() && run.hints.unclear === null) run.close();
   }
 
-  private named(nodes: RunNodes | null, run: RunSnapshot | null): RunNodes | null {
-    return nodes === null ? null : this.source.nodeNames.named(nodes, run?.workflow_id ?? null);
+  /** Where a run stands, with the names of its nodes: what any process has read is known from the first event on. */
+  private async named(nodes: RunNodes | null, run: RunSnapshot): Promise<RunNodes | null> {
+    const workflow = this.workflowOf(run);
+    if (nodes === null || workflow === null) return nodes;
+    const { nodeNames } = this.source.process;
+    if (nodeNames.lacks(nodes, workflow)) await nodeNames.load(workflow);
+    nodeNames.want(nodes, workflow);
+    return nodeNames.named(nodes, workflow);
+  }
+
+  /** The workflow of a run; null where its source names no nodes. */
+  private workflowOf(run: RunSnapshot | null): WorkflowKey | null {
+    const { name: source, traits } = this.source;
+    const workflowId = run?.workflow_id ?? null;
+    return workflowId === null || !traits.names ? null : { source, workflowId };
+  }
+
+  private async tendNames(): Promise<void> {
+    const { name, limiter, reader, process } = this.source;
+    await process.nodeNames.tend(name, {
+      readDefinition: (workflowId) => reader.readDefinition(workflowId),
+      claimPermit: () => limiter.claim(),
+      usedShare: () => limiter.usedShare(),
+    });
   }
 
   /** Other processes read runs, too, and watches can be cancelled. */
@@ -343,7 +366,10 @@ export class StreamFeed implements Follower {
   evaluate(run: FollowedRun): void {
     const { watch, runId } = run;
     // So that names are known by the time that the run ends.
-    this.named(run.nodes, watch.run);
+    const workflow = this.workflowOf(watch.run);
+    if (run.nodes !== null && workflow !== null) {
+      this.source.process.nodeNames.want(run.nodes, workflow);
+    }
     if (!isHopeful(this.trust, watch)) return run.close();
     const isRelied = run.isComplete() && isEarned(this.trust, { run: watch.run, runId });
     this.backstops.leave(run, isRelied);

@@ -44,7 +44,7 @@ import { startSmtpServer } from '../support/services/smtp.ts';
 import { openStores } from '../support/stores.ts';
 import { A_MESSAGE } from '../support/webhooks.ts';
 
-const { redis, keys, watches, close } = openStores();
+const { redis, keys, watches, nodeNames, close } = openStores();
 const deliverers: Deliverer[] = [];
 const sealer = createSealer([randomBytes(32)]);
 const signingSecret = generateSecret();
@@ -98,6 +98,7 @@ function processWith(endpoints: object, sources: object = {}) {
     config,
     stores: {
       watches,
+      nodeNames,
       endpointSecrets: new SecretStore(redis, keys),
       alertMessages: new AlertMessageStore(redis, keys),
     },
@@ -215,6 +216,21 @@ test('a message names the workflow as it is known when it is sent, in each of it
   await route?.channel.send({ ...message, others });
   const says = received.map((one) => one.body.includes('nightly books'));
   expect(says).toEqual([false, true, true]);
+});
+
+test('a message names nodes as they are known when it is sent; a webhook gets the event unchanged', async () => {
+  const { routeOf } = processWith({
+    chat: { type: 'slack', url: origin },
+    hook: { type: 'webhook', url: origin },
+  });
+  const nodes = { executed: 1, remaining: 1, running: [], failed: ['node-4'] };
+  const event = sampleEvent('run.failed', { data: { nodes } });
+  const message = messageOf(event);
+  await nodeNames.put('default', event.data.run?.workflow_id ?? '', new Map([['node-4', 'Books']]));
+  await (await routeOf(deliveryTo('chat')))?.channel.send(message);
+  await (await routeOf(deliveryTo('hook')))?.channel.send(message);
+  expect(received[0]?.body).toContain('Failed at Books');
+  expect(received[1]?.body).toBe(message.body);
 });
 
 test('a message says the label of a source that is configured, and the name of another', async () => {

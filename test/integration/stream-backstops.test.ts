@@ -111,7 +111,6 @@ function processOn(sourceName: string) {
     limiter: { limit: { requests: 1_000, perMs: 1_000 } },
     throttle: { asks: () => ({ at: Date.now(), access: '' }) },
     reader: { readRun: () => answered, follow: streams.follow.bind(streams) },
-    nodeNames: { named: (nodes) => nodes, tend: async () => undefined },
     polled: ({ watch, outcome }) => {
       if (outcome === 'run') void feed.polled({ watch, outcome, events: [] } as never);
     },

@@ -139,7 +139,7 @@ export function testSource(given: GivenSource = {}): Source {
     schedule: given.schedule ?? { countWatches: async () => 0 },
     streams: given.streams ?? { stateOf: async () => UNSTREAMED },
   } satisfies GivenSource;
-  const parts = ['nodeNames', 'observer', 'performer', 'reader', 'slots', 'throttle'];
+  const parts = ['observer', 'performer', 'reader', 'slots', 'throttle'];
   return withStandIns(source as unknown as Source, [
     'agreement',
     'discovery',

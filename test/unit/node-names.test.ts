@@ -1,8 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import { nodesText } from '../../src/core/run/nodes.ts';
+import { nodesText, type RunNodes } from '../../src/core/run/nodes.ts';
 import type { DefinitionOutcome } from '../../src/core/feed/workflow.ts';
-import { NodeNames } from '../../src/source/node-names.ts';
-import { testProcess, testSource } from '../support/daemon.ts';
+import { NodeNames, type DefinitionReader } from '../../src/source/node-names.ts';
 
 const NODES = { executed: 7, remaining: 5, running: [], failed: ['n1'] };
 const NOT_FOUND: DefinitionOutcome = { kind: 'not_offered', status: 404, message: 'status 404' };
@@ -10,27 +9,33 @@ const NOT_FOUND: DefinitionOutcome = { kind: 'not_offered', status: 404, message
 /** Names of one source, by what its definitions answer. */
 function namesOf(answer: DefinitionOutcome, options: { used?: number; permits?: number } = {}) {
   const stored = new Map<string, Map<string, string>>();
-  const state = { now: 0, read: [] as string[], permits: options.permits ?? Infinity };
-  const nodeNames = {
-    get: async (_source: string, workflowId: string) => stored.get(workflowId) ?? null,
+  const state = { now: 0, read: [] as string[], permits: options.permits ?? Infinity, loads: 0 };
+  const store = {
+    async get(_source: string, workflowId: string) {
+      state.loads += 1;
+      return stored.get(workflowId) ?? null;
+    },
     put: async (_source: string, workflowId: string, found: ReadonlyMap<string, string>) =>
       void stored.set(workflowId, new Map(found)),
   };
-  const source = testSource({
-    process: testProcess({ stores: { nodeNames }, now: () => state.now }),
-    reader: {
-      readDefinition: async (workflowId) => {
-        state.read.push(workflowId);
-        return answer;
-      },
+  const nodeNames = new NodeNames(store, () => state.now);
+  const reader: DefinitionReader = {
+    readDefinition: async (workflowId) => {
+      state.read.push(workflowId);
+      return answer;
     },
-    limiter: {
-      usedShare: async () => options.used ?? 0,
-      claim: async () => ((state.permits -= 1) < 0 ? null : { settle: () => undefined }),
+    usedShare: async () => options.used ?? 0,
+    claimPermit: async () => ((state.permits -= 1) < 0 ? null : { settle: () => undefined }),
+  };
+  const names = {
+    /** What is known of nodes, which are wanted where they have no name. */
+    named(nodes: RunNodes, workflowId: string): RunNodes {
+      nodeNames.want(nodes, { source: 'default', workflowId });
+      return nodeNames.named(nodes, { source: 'default', workflowId });
     },
-  });
-  const names = new NodeNames(source);
-  return { names, state, stored };
+    tend: () => nodeNames.tend('default', reader),
+  };
+  return { names, nodeNames, state, stored };
 }
 
 const definition = (): DefinitionOutcome => ({
@@ -62,6 +67,29 @@ describe('names of nodes', () => {
     await names.tend();
     expect(names.named(NODES, 'w').names).toEqual({ n1: 'Extract invoice' });
     expect(state.read).toEqual([]);
+  });
+
+  test('names that another process has read are known at the first event, by one read of the store', async () => {
+    const { nodeNames, state, stored } = namesOf(definition());
+    const workflow = { source: 'default', workflowId: 'w' };
+    for (let event = 0; event < 10; event += 1) await nodeNames.load(workflow);
+    expect([state.loads, nodeNames.lacks(NODES, workflow)]).toEqual([1, true]);
+    stored.set('w', new Map([['n1', 'Extract invoice']]));
+    state.now += 1_000;
+    await nodeNames.load(workflow);
+    expect(nodeNames.named(NODES, workflow)).toEqual({
+      ...NODES,
+      names: { n1: 'Extract invoice' },
+    });
+  });
+
+  test('the name that an event gives a node is kept where the definition lacks the node', async () => {
+    const { names, state } = namesOf(definition());
+    const nodes = { ...NODES, failed: ['n1', 'n2'], names: { n2: 'Old node' } };
+    names.named(nodes, 'w');
+    state.now += 10_000;
+    await names.tend();
+    expect(names.named(nodes, 'w').names).toEqual({ n1: 'Extract invoice', n2: 'Old node' });
   });
 
   test('names wait while the rate limit is used, or there is no permit', async () => {

@@ -23,10 +23,21 @@ export function boundedNodes(nodes: RunNodes): RunNodes {
   return { ...nodes, running: running.slice(0, MOST_IDS), failed: failed.slice(0, MOST_IDS) };
 }
 
+/** Ids of nodes that have no name, neither said nor among those that are known. */
+export function unnamedNodes(
+  { failed, running, names: said }: SaidNodes,
+  names: ReadonlyMap<string, string>,
+): string[] {
+  return [...failed, ...running].filter((id) => !names.has(id) && valueOf(said, id) === undefined);
+}
+
 /** Where a run stands, with the names of its nodes that are known. */
-export function namedNodes(nodes: RunNodes, names: ReadonlyMap<string, string>): RunNodes {
+export function namedNodes<Nodes extends SaidNodes>(
+  nodes: Nodes,
+  names: ReadonlyMap<string, string>,
+): Nodes {
   const found = [...nodes.failed, ...nodes.running].flatMap((id) => {
-    const name = names.get(id);
+    const name = names.get(id) ?? valueOf(nodes.names, id);
     return name === undefined ? [] : [[id, name] as const];
   });
   return found.length === 0 ? nodes : { ...nodes, names: Object.fromEntries(found) };

@@ -71,6 +71,12 @@ export const troubleSchema = z
   .object({ code: z.string(), message: z.string(), since: time })
   .meta({ id: 'Trouble', description: 'What is wrong, and since when.' });
 
+const NODE_NAMES =
+  'Names of these nodes by their ids, as far as they are known: in a webhook when the change was detected, in an answer now.';
+
+const WORKFLOW_NAME =
+  'The name of the workflow, if it is known: in a webhook when the change was detected, in an answer now.';
+
 const eventData = z
   .object({
     run_id: z.string().meta({ description: 'The run, by the id that the source gives.' }),
@@ -85,10 +91,7 @@ const eventData = z
         remaining: count,
         running: z.array(z.string()),
         failed: z.array(z.string()),
-        names: z
-          .record(z.string(), z.string())
-          .exactOptional()
-          .meta({ description: 'Names of these nodes by their ids, as far as they are known.' }),
+        names: z.record(z.string(), z.string()).exactOptional().meta({ description: NODE_NAMES }),
       })
       .meta({ id: 'RunNodes', description: 'Where the run stands, by the nodes of its workflow.' })
       .nullable(),
@@ -98,10 +101,7 @@ const eventData = z
       description:
         'From `finished_at` to `detected_at`, in ms; null where the source gives no `finished_at`, or where it lies before the registration.',
     }),
-    workflow_name: z
-      .string()
-      .nullable()
-      .meta({ description: 'The name of the workflow, if known when the change was detected.' }),
+    workflow_name: z.string().nullable().meta({ description: WORKFLOW_NAME }),
     run_url: z
       .string()
       .nullable()
