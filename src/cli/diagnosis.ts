@@ -3,9 +3,10 @@ import type { StoreView } from '../client/types.ts';
 /** The result of one check. */
 export interface Diagnosis {
   name: string;
-  status: 'ok' | 'warning' | 'problem';
+  /** `note`: it does not count. */
+  status: 'ok' | 'note' | 'warning' | 'problem';
   detail: string;
-  /** What to do about it; null where nothing is wrong, or the detail says it. */
+  /** What to do about it, in lines; null where nothing is wrong, or the detail says it. */
   cure: string | null;
 }
 

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { LocalInspection } from '../../src/cli/local/doctor.ts';
 import { sampleSource } from '../support/api-samples.ts';
@@ -142,6 +143,71 @@ test('doctor beside a daemon elsewhere needs no configuration here', async () =>
   });
   expect(exitCode).toBe(0);
   expect(stdout).toContain('✔ configuration: none here; the daemon has its own');
+});
+
+const wrong = {
+  name: 'configuration',
+  status: 'problem' as const,
+  detail: 'runwatch.yaml:3:5 sources.default.api_key: but NOXUS_API_KEY is not set',
+  cure: null,
+};
+
+test('doctor beside a daemon notes what is wrong with the configuration of the shell, and exits 0', async () => {
+  const warned = { ...wrong, status: 'warning' as const, detail: 'another' };
+  const { stdout, exitCode } = await doctor({ ...HERE, configuration: [good, wrong, warned] });
+  expect(exitCode).toBe(0);
+  expect(stdout).toContain(
+    "ℹ configuration: this shell's configuration was not judged, since the daemon has its own: " +
+      `${wrong.detail}, and 1 more\n    → to judge the file of the service`,
+  );
+  for (const line of [
+    /\n {6}systemd +sudo systemd-run .* \\\n/,
+    /\n {6}compose +docker compose exec runwatch /,
+    /\n {6}Kubernetes +kubectl exec /,
+  ]) {
+    expect(stdout).toMatch(line);
+  }
+  expect(stdout).toMatch(/\nAll is well\.\n$/);
+});
+
+test('doctor with --json beside a daemon has the configuration of the shell as a note', async () => {
+  const { stdout, exitCode } = await doctor({ ...HERE, configuration: [wrong] }, '--json');
+  expect(exitCode).toBe(0);
+  const report = JSON.parse(stdout) as { checks: { name: string }[] };
+  expect(report).toMatchObject({ ok: true, problems: 0, warnings: 0 });
+  expect(report.checks.find(({ name }) => name === 'configuration')).toMatchObject({
+    status: 'note',
+  });
+});
+
+test('doctor judges the configuration that --config names, also beside a daemon', async () => {
+  const local = { ...HERE, configuration: [wrong] };
+  const { stdout, exitCode } = await doctor(local, '--config', 'new.yaml');
+  expect(exitCode).toBe(1);
+  expect(stdout).toContain(`✘ configuration: ${wrong.detail}\n`);
+});
+
+test('doctor without a daemon judges the configuration of the shell', async () => {
+  await daemon.close();
+  const { stdout, exitCode } = await doctor({ ...HERE, configuration: [wrong] });
+  daemon = await startFakeDaemon();
+  expect(exitCode).toBe(1);
+  expect(stdout).toContain(`✘ configuration: ${wrong.detail}\n`);
+});
+
+test('the lines of doctor give the service of systemd the credentials that its unit has', async () => {
+  const { stdout } = await doctor({ ...HERE, configuration: [wrong] });
+  const unit = await readFile(
+    new URL('../../deploy/systemd/runwatch.service', import.meta.url),
+    'utf8',
+  );
+  const credentials = [...unit.matchAll(/^LoadCredential=(.+)$/gm)].map(([, one]) => one);
+  const variables = [...unit.matchAll(/^Environment=(\w+_FILE)=%d\/(.+)$/gm)].map(
+    ([, name, file]) => `${name}=/run/credentials/runwatch-check.service/${file}`,
+  );
+  expect(credentials.length).toBeGreaterThan(0);
+  for (const one of credentials) expect(stdout).toContain(` -p LoadCredential=${one} \\\n`);
+  for (const one of variables) expect(stdout).toContain(` --setenv=${one} \\\n`);
 });
 
 test('doctor of a token that may not read says which scope it lacks', async () => {

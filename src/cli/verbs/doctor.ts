@@ -35,10 +35,13 @@ export function addDoctorVerb(cli: CommandLine, local: LocalVerbs): void {
 }
 
 const HELP = `
-It looks at the configuration here, the daemon, its token, Redis, sources, endpoints, clocks and versions.
-Where no daemon answers, it asks Redis and the sources itself. It also asks a source itself that has never
-answered the daemon, where that source is configured here.
-Exits 0 when all is well, also with warnings, and 1 when something is wrong.
+It looks at the daemon, its token, Redis, sources, endpoints, clocks and
+versions. The daemon has a configuration of its own: what is wrong with that of
+this shell is a note, unless --config names a file. It asks a source itself that
+has never answered the daemon, where that source is configured here. Where no
+daemon answers, it judges the configuration here, and asks Redis and the sources
+itself. Exits 0 when all is well, also with warnings and notes, and 1 when
+something is wrong.
 
 Examples:
   runwatch doctor
@@ -62,15 +65,44 @@ async function diagnose(
     };
     return [...local.configuration, daemon, ...(await local.inspectOutside())];
   }
-  // A client of a daemon elsewhere needs no configuration of its own.
-  const configuration = local.isConfigured ? local.configuration : [NO_CONFIGURATION];
   return [
-    ...configuration,
+    ...besideDaemon(local, flags),
     { name: 'daemon', status: 'ok', detail: `answers at ${client.url}`, cure: null },
     ...(await behindToken(client, cli, local)),
     ...readiness.checks.map(ofReadiness),
   ];
 }
+
+/** What of the configuration here counts where a daemon answers: nothing, unless a file of it was named. */
+function besideDaemon(
+  { configuration, isConfigured }: LocalInspection,
+  { config }: DoctorFlags,
+): Diagnosis[] {
+  if (config !== undefined) return configuration;
+  if (!isConfigured) return [NO_CONFIGURATION];
+  const [first, ...others] = configuration.filter(({ status }) => status !== 'ok');
+  if (first === undefined) return configuration;
+  const more = others.length === 0 ? '' : `, and ${others.length} more`;
+  return [
+    {
+      name: 'configuration',
+      status: 'note',
+      detail: `this shell's configuration was not judged, since the daemon has its own: ${first.detail}${more}`,
+      cure: JUDGED_BY_SERVICE,
+    },
+  ];
+}
+
+/** As deploy/systemd, docker-compose.yml and deploy/helm run the service. */
+const JUDGED_BY_SERVICE = `to judge the file of the service, with its variables and secrets:
+systemd     sudo systemd-run --pipe --wait --quiet --unit=runwatch-check --uid=runwatch \\
+              -p LoadCredential=noxus-api-key:/etc/runwatch/noxus-api-key \\
+              -p LoadCredential=api-token:/etc/runwatch/api-token \\
+              --setenv=NOXUS_API_KEY_FILE=/run/credentials/runwatch-check.service/noxus-api-key \\
+              --setenv=RUNWATCH_API_TOKEN_FILE=/run/credentials/runwatch-check.service/api-token \\
+              runwatch config --check --config /etc/runwatch/runwatch.yaml
+compose     docker compose exec runwatch node dist/main.js config --check
+Kubernetes  kubectl exec deploy/runwatch -- node dist/main.js config --check`;
 
 const NO_CONFIGURATION: Diagnosis = {
   name: 'configuration',
@@ -175,7 +207,7 @@ const CURES: Readonly<Record<string, string>> = {
     'see that the API key or headers of the source may list runs, or name workflows in sources.*.discover where each has a list',
 };
 
-const MARKS = { ok: '✔', warning: '⚠', problem: '✘' } as const;
+const MARKS = { ok: '✔', note: 'ℹ', warning: '⚠', problem: '✘' } as const;
 
 function report(checks: Diagnosis[], { io }: CommandLine, { json }: DoctorFlags): number {
   const problems = checks.filter(({ status }) => status === 'problem').length;
@@ -191,9 +223,16 @@ function report(checks: Diagnosis[], { io }: CommandLine, { json }: DoctorFlags)
 }
 
 function lineOf({ name, status, detail, cure }: Diagnosis, { colors }: Output): string {
-  const color = { ok: colors.green, warning: colors.yellow, problem: colors.red }[status];
+  const color = {
+    ok: colors.green,
+    note: colors.cyan,
+    warning: colors.yellow,
+    problem: colors.red,
+  }[status];
   const what = `${color(MARKS[status])} ${colors.bold(name)}: ${plain(detail)}`;
-  return cure === null ? what : `${what}\n    → ${plain(cure)}`;
+  if (cure === null) return what;
+  const lines = cure.split('\n').map(plain).join('\n      ');
+  return `${what}\n    → ${lines}`;
 }
 
 function summary(problems: number, warnings: number): string {
