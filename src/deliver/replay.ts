@@ -8,10 +8,12 @@ import {
   type StoredDelivery,
 } from '../core/delivery/delivery.ts';
 import type { AuditRecord } from '../core/audit.ts';
-import type { DeliveryStep } from '../redis/stores/delivery-step.ts';
-import type { ReplayRequest } from '../redis/stores/outbox-store.ts';
+import type { DeliveryStep, ReplayRequest } from '../redis/stores/delivery-step.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
 import type { Deliverer } from './deliverer.ts';
+
+/** Why a delivery is sent: what the audit log has of a user, in the same step, or a requested replay. */
+type Cause = Pick<DeliveryStep, 'audit' | 'replay'>;
 
 /** Attempts to change a delivery that other processes change at the same time. */
 const TRIES = 3;
@@ -41,8 +43,8 @@ export class Replay {
       // Another request at the same time has made it due.
       if (tries > 0 && stored.delivery.urgent) return id;
       const isElsewhere = to !== undefined && to !== stored.delivery.endpoint;
-      if (isElsewhere) return this.sendElsewhere(stored, to, audit);
-      const isRequeued = await this.sendNow(stored, audit);
+      if (isElsewhere) return this.sendElsewhere(stored, to, { audit });
+      const isRequeued = await this.sendNow(stored, { audit });
       const first = await this.firstBefore(stored);
       if (first !== null) await this.sendNow(first);
       if (isRequeued) break;
@@ -75,25 +77,24 @@ export class Replay {
   private async replayChunk(requests: readonly ReplayRequest[]): Promise<void> {
     const { deliveries } = this.deliverer.process.stores;
     const inPlace = requests.filter(({ to }) => to === undefined);
-    await this.replayInPlace(inPlace.map(({ id }) => id));
+    await this.replayInPlace(inPlace);
     const elsewhere = requests.filter(({ to }) => to !== undefined);
     const found = await deliveries.getMany(elsewhere.map(({ id }) => id));
     // One after the other, to keep the order of each run.
-    for (const [at, { to = '' }] of elsewhere.entries()) {
+    for (const [at, replay] of elsewhere.entries()) {
       const stored = found[at] ?? null;
-      if (stored !== null && stored.delivery.endpoint !== to) await this.sendElsewhere(stored, to);
+      const { to = '' } = replay;
+      if (stored === null || stored.delivery.endpoint === to) continue;
+      await this.sendElsewhere(stored, to, { replay });
     }
   }
 
   /** @returns false when the delivery has changed */
-  private async sendNow(
-    before: StoredDelivery,
-    audit: AuditRecord | null = null,
-  ): Promise<boolean> {
+  private async sendNow(before: StoredDelivery, cause: Cause = {}): Promise<boolean> {
     const { process } = this.deliverer;
     const { delivery } = before;
     const step = this.stepOf(before, wantedNow(delivery, process.now()));
-    const isRequeued = await process.stores.outbox.requeue({ ...step, audit });
+    const isRequeued = await process.stores.outbox.requeue({ ...step, ...cause });
     if (isRequeued) this.deliverer.dispatch([poolOf(delivery.endpoint)]);
     return isRequeued;
   }
@@ -110,64 +111,68 @@ export class Replay {
    * progress, or a settled one, does not change.
    * @returns the id of the delivery that is sent
    */
-  private async sendElsewhere(
-    before: StoredDelivery,
-    to: string,
-    audit: AuditRecord | null = null,
-  ): Promise<string> {
+  private async sendElsewhere(before: StoredDelivery, to: string, cause: Cause): Promise<string> {
     const { process } = this.deliverer;
     const { deliveries, outbox } = process.stores;
-    const { delivery } = before;
-    const instead = sentInstead(delivery, to, process.now());
+    const instead = sentInstead(before.delivery, to, process.now());
+    // Whoever carries out a requested replay after a death sends it. A user who asks for one does not come back.
+    if (cause.replay !== undefined) await this.supersede(before);
     const there = await deliveries.get(instead.id);
-    if (there === null) await outbox.add([instead], audit);
-    else await this.sendNow(there, audit);
-    if (isOutstanding(delivery.state)) {
-      const superseded = this.stepOf(before, withheld(delivery, 'superseded'));
-      await outbox.withhold({ ...superseded, meetsWish: true });
-    }
+    if (there === null) await outbox.add([instead], cause);
+    else await this.sendNow(there, cause);
+    if (cause.replay === undefined) await this.supersede(before);
     this.deliverer.dispatch([poolOf(to)]);
     return instead.id;
+  }
+
+  private async supersede(before: StoredDelivery): Promise<void> {
+    const { delivery } = before;
+    if (!isOutstanding(delivery.state)) return;
+    const step = this.stepOf(before, withheld(delivery, 'superseded'));
+    await this.deliverer.process.stores.outbox.withhold({ ...step, meetsWish: true });
   }
 
   /**
    * Redelivers to their own endpoints. Where others precede a waiting one in its ordering key, the first
    * of them is due, too.
    */
-  private async replayInPlace(ids: string[]): Promise<void> {
-    if (ids.length === 0) return;
-    const { outbox } = this.deliverer.process.stores;
-    const found = await this.requeueAll(ids);
+  private async replayInPlace(requests: readonly ReplayRequest[]): Promise<void> {
+    if (requests.length === 0) return;
+    const { deliveries, outbox } = this.deliverer.process.stores;
+    const asked = requests.map(({ id }) => id);
+    const found = (await deliveries.getMany(asked)).filter((one) => one !== null);
     const waiting = found.filter(({ delivery }) => isOutstanding(delivery.state));
     const firsts = await Promise.all(waiting.map(({ delivery }) => outbox.firstInOrder(delivery)));
-    const others = new Set(firsts.filter((id) => id !== null && !ids.includes(id)));
-    await this.requeueAll([...others] as string[]);
+    const others = firsts.filter((id): id is string => id !== null && !asked.includes(id));
+    // Before those that they precede, whose requests end with their steps.
+    const preceding = await deliveries.getMany([...new Set(others)]);
+    await this.requeueAll(preceding.filter((one) => one !== null));
+    await this.requeueAll(found);
     this.deliverer.dispatch([...new Set(found.map(({ delivery }) => poolOf(delivery.endpoint)))]);
   }
 
   /**
    * Makes deliveries due at once, as far as their receivers take any. One that was packed meanwhile is
    * tried again; one whose state has changed is not, since an attempt has come first.
-   * @returns the deliveries as they were before
    */
-  private async requeueAll(ids: readonly string[]): Promise<StoredDelivery[]> {
+  private async requeueAll(all: readonly StoredDelivery[]): Promise<void> {
     const { process } = this.deliverer;
     const { deliveries, outbox } = process.stores;
-    const all = (await deliveries.getMany(ids)).filter((one) => one !== null);
     const states = new Map(all.map(({ delivery }) => [delivery.id, delivery.state]));
     let found = all;
     for (let tries = 0; tries < TRIES && found.length > 0; tries += 1) {
       const isRequeued = await Promise.all(
-        found.map((before) =>
-          outbox.requeue(this.stepOf(before, replayed(before.delivery, process.now()))),
-        ),
+        found.map((before) => {
+          const { delivery } = before;
+          const step = this.stepOf(before, replayed(delivery, process.now()));
+          return outbox.requeue({ ...step, replay: { id: delivery.id } });
+        }),
       );
       const left = found.filter((_, at) => !isRequeued[at]).map(({ delivery }) => delivery.id);
       found = (await deliveries.getMany(left)).filter(
         (one) => one !== null && one.delivery.state === states.get(one.delivery.id),
       ) as StoredDelivery[];
     }
-    return all;
   }
 
   private stepOf(before: StoredDelivery, after: Delivery): DeliveryStep {

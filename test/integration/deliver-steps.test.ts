@@ -828,6 +828,44 @@ describe('redelivering a range', () => {
     await expectNothingLeft(rig);
   });
 
+  test.each([
+    ['to where they went', undefined],
+    ['to another endpoint', 'log'],
+  ])('a range that a process dies in is redelivered once %s', async (_, to) => {
+    const rig = rigOf({ autoAnswer: () => 'ok' });
+    const ids = await planMany(rig, 3);
+    await rig.settle();
+    await rig.requestReplays(ids, to);
+    const dying = Object.assign(Object.create(rig.outbox) as typeof rig.outbox, {
+      endReplays: () => Promise.reject(new Error('it dies')),
+    });
+    await expect(rig.replayOver(dying).replayRequested(going)).rejects.toThrow('it dies');
+    await rig.settle();
+    expect(rig.sent).toHaveLength(6);
+    await rig.replay.replayRequested(going);
+    await rig.settle();
+    expect(rig.sent).toHaveLength(6);
+    await expectNothingLeft(rig);
+  });
+
+  test.each(['withhold', 'add'] as const)(
+    'a waiting delivery of a range goes elsewhere alone where a process dies in %s',
+    async (step) => {
+      const rig = rigOf();
+      const [id = ''] = await planMany(rig, 1);
+      await rig.requestReplays([id], 'log');
+      const dying = Object.assign(Object.create(rig.outbox) as typeof rig.outbox, {
+        [step]: () => Promise.reject(new Error('it dies')),
+      });
+      await expect(rig.replayOver(dying).replayRequested(going)).rejects.toThrow('it dies');
+      await rig.replay.replayRequested(going);
+      await rig.answerAll('ok');
+      expect(rig.sent.map(({ endpoint }) => endpoint)).toEqual(['log']);
+      expect(await rig.states([id])).toEqual(['superseded']);
+      await expectNothingLeft(rig);
+    },
+  );
+
   test('a stopping process leaves the rest of a range to the next one', async () => {
     const rig = rigOf({ autoAnswer: () => 'ok' });
     const ids = await planMany(rig, 120);

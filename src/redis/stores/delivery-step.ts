@@ -33,6 +33,17 @@ import {
   type PoolPlan,
 } from './pool-claims.ts';
 
+/** A delivery to redeliver, to another endpoint if one is named. */
+export interface ReplayRequest {
+  id: string;
+  to?: string | undefined;
+}
+
+/** The member of the requested replays. Neither ids nor names hold spaces. */
+export function replayMember({ id, to }: ReplayRequest): string {
+  return to === undefined ? id : `${id} ${to}`;
+}
+
 /** A step of a delivery: as it was read, and what it becomes. */
 export interface DeliveryStep {
   before: StoredDelivery;
@@ -47,6 +58,8 @@ export interface DeliveryStep {
   audit?: AuditRecord | null;
   /** Nothing that a user wants of the delivery is left to do after this step. */
   meetsWish?: boolean;
+  /** The requested replay that the step carries out; absent, none. */
+  replay?: ReplayRequest | undefined;
 }
 
 /** The result of an attempt: the delivery is delivered, dead, or waits for its next attempt. */
@@ -215,6 +228,10 @@ function stepPlan(planKeys: PlanKeys, step: DeliveryStep) {
     meetsWish: meetsWish || after.state === 'delivered',
     most: next?.most ?? 0,
     audited: auditPlan(planKeys, step.audit),
+    ...(step.replay && {
+      replays: declare(keys.replays),
+      replay: replayMember(step.replay),
+    }),
   };
 }
 
@@ -321,7 +338,8 @@ return claimNext(d, p, now)
 
 /**
  * Makes a delivery due, also one that has settled. One that a process has claimed is due when its attempt
- * ends. Says whether it was as it was read.
+ * ends. A requested replay is requested no more: carried out again after a death, it would send twice. Says whether
+ * the delivery was as it was read.
  */
 export const REQUEUE_DELIVERY = script(
   'rwRequeueDelivery',
@@ -330,10 +348,15 @@ export const REQUEUE_DELIVERY = script(
 ${STEPS}
 ${AUDIT}
 local d, p = cjson.decode(args.delivery), cjson.decode(args.pool)
+local function endReplay()
+  if d.replay then redis.call('ZREM', d.replays, d.replay) end
+end
+
 if not isUnchanged(d, p) then
   if not d.isCurrent then return 0 end
   audit(d.audited)
   if d.wish ~= 'now' then redis.call('HSET', d.key, 'wish', d.isUrgent and 'now' or 'due') end
+  endReplay()
   return 1
 end
 local now = storeNow(keys.clock)
@@ -342,6 +365,7 @@ audit(d.audited)
 if d.wasSettled then reopen(d) end
 requeue(d, p, now)
 write(d, args.doc)
+endReplay()
 claimNext(d, p, now)
 return 1
 `,

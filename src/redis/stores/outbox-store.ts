@@ -1,6 +1,5 @@
 import type { Redis } from 'ioredis';
 import { chunksOf } from '../../core/arrays.ts';
-import type { AuditRecord } from '../../core/audit.ts';
 import type { ClockStep } from '../../core/clock.ts';
 import { isOutstanding, type Delivery, type Wish } from '../../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../../core/delivery/endpoint-state.ts';
@@ -17,11 +16,13 @@ import {
   claimsOf,
   RECORD_ATTEMPT,
   receiverPlan,
+  replayMember,
   REQUEUE_DELIVERY,
   stepArgs,
   WITHHOLD_DELIVERY,
   type AttemptStep,
   type DeliveryStep,
+  type ReplayRequest,
 } from './delivery-step.ts';
 import { deliveryPlan, PLAN_DELIVERIES } from './event-plan.ts';
 import type { HistoryStore } from './history-store.ts';
@@ -55,12 +56,6 @@ export interface NumberedId {
   number: string;
 }
 
-/** A delivery to redeliver, to another endpoint if one is named. */
-export interface ReplayRequest {
-  id: string;
-  to?: string | undefined;
-}
-
 /** What a comparison of outstanding deliveries found. */
 export interface Compared {
   /** Deliveries that stood nowhere, or were due too late. */
@@ -88,15 +83,20 @@ const ADD_TRIES = 3;
  */
 const ADD_DELIVERIES = script(
   'rwAddDeliveries',
-  { keys: [], args: ['plan', 'events', 'audited?'], reply: (added: number) => added === 1 },
+  {
+    keys: ['replays'],
+    args: ['plan', 'events', 'audited?', 'replay?'],
+    reply: (added: number) => added === 1,
+  },
   `
 ${PLAN_DELIVERIES}
 ${AUDIT}
 for at = 1, tonumber(args.events) do
-  if redis.call('EXISTS', KEYS[at]) == 0 then return 0 end
+  if redis.call('EXISTS', KEYS[further + at - 1]) == 0 then return 0 end
 end
 if args.audited then audit(cjson.decode(args.audited)) end
 plan(cjson.decode(args.plan), {})
+if args.replay then redis.call('ZREM', keys.replays, args.replay) end
 return 1
 `,
 );
@@ -246,8 +246,12 @@ export class OutboxStore {
    * Adds deliveries that are not there yet; they are due at once. Those of events that are kept no more
    * are not added.
    * @param audit what a user did; null where no user did it
+   * @param replay the requested replay that this carries out
    */
-  async add(deliveries: readonly Delivery[], audit: AuditRecord | null = null): Promise<void> {
+  async add(
+    deliveries: readonly Delivery[],
+    { audit = null, replay }: Pick<DeliveryStep, 'audit' | 'replay'> = {},
+  ): Promise<void> {
     const planKeys = new PlanKeys(this.keys);
     const plan = JSON.stringify(deliveryPlan(planKeys, deliveries));
     const events = [...new Set(deliveries.map(({ eventId }) => this.keys.event(eventId)))];
@@ -255,8 +259,13 @@ export class OutboxStore {
     const further = [...events, ...planKeys.declared, ...audits];
     for (let tries = 0; tries < ADD_TRIES; tries += 1) {
       for (const delivery of deliveries) await this.makeLive(delivery);
-      const about = { plan, events: events.length, audited };
-      if (await ADD_DELIVERIES.run(this.redis, {}, about, { further })) return;
+      const about = {
+        plan,
+        events: events.length,
+        audited,
+        replay: replay && replayMember(replay),
+      };
+      if (await ADD_DELIVERIES.run(this.redis, this.keys, about, { further })) return;
     }
   }
 
@@ -439,6 +448,7 @@ export class OutboxStore {
     });
   }
 
+  /** Takes back what is left of requests: those that were carried out were ended in the same step. */
   async endReplays(requests: readonly ReplayRequest[]): Promise<void> {
     await this.redis.zrem(this.keys.replays, ...requests.map(replayMember));
   }
@@ -453,9 +463,4 @@ export class OutboxStore {
     planKeys.declareAll(keysOfReceiver(this.keys, endpoint, pool));
     return stepArgs(planKeys, { step, pool, mayProbe });
   }
-}
-
-/** Neither ids nor names hold spaces. */
-function replayMember({ id, to }: ReplayRequest): string {
-  return to === undefined ? id : `${id} ${to}`;
 }
