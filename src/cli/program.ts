@@ -1,4 +1,4 @@
-import { CommanderError } from 'commander';
+import { CommanderError, Help } from 'commander';
 import type { CommandLine } from './command-line.ts';
 import { addAuditVerb } from './verbs/audit.ts';
 import { addAttentionVerb } from './verbs/attention.ts';
@@ -13,6 +13,8 @@ import { addDoctorVerb } from './verbs/doctor.ts';
 import { addEndpointsVerb } from './verbs/endpoints.ts';
 import { addEventsVerb } from './verbs/events.ts';
 import { EXIT } from './exit.ts';
+import type { Output } from './output.ts';
+import { reflowed } from './render/text.ts';
 import type { LocalVerbs } from './local/local-verbs.ts';
 import { addListVerb } from './verbs/list.ts';
 import {
@@ -67,18 +69,31 @@ function describeProgram({ program, io, version }: CommandLine): void {
     .addHelpText('after', OVERVIEW)
     .helpCommand(false)
     .showHelpAfterError('`runwatch --help` lists the verbs, `runwatch <verb> --help` explains one.')
-    .configureHelp({ showGlobalOptions: false })
+    .configureHelp({
+      showGlobalOptions: false,
+      subcommandTerm: (command) => new Help().subcommandTerm(command).replace(' [options]', ''),
+      commandDescription: (command) => capitalized(command.description()),
+    })
     .configureOutput({
-      writeOut: stdout.write,
+      writeOut: (text) => stdout.write(reflowed(text, helpWidth(stdout))),
       writeErr: stderr.write,
       outputError: (text, write) =>
         write(text.replace(/^error:/, stderr.colors.red('error:')).replace(/\n\n$/, '\n')),
-      getOutHelpWidth: () => Math.min(stdout.columns, 100),
-      getErrHelpWidth: () => Math.min(stderr.columns, 100),
+      getOutHelpWidth: () => helpWidth(stdout),
+      getErrHelpWidth: () => helpWidth(stderr),
       getOutHasColors: () => stdout.colors.isColorSupported,
       getErrHasColors: () => stderr.colors.isColorSupported,
     })
     .exitOverride();
+}
+
+function capitalized(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** A line longer than that is hard to read, however wide the terminal is. */
+function helpWidth({ columns }: Output): number {
+  return Math.min(columns, 80);
 }
 
 function addVerbs(cli: CommandLine, local: LocalVerbs): void {
@@ -126,14 +141,14 @@ function addVerbs(cli: CommandLine, local: LocalVerbs): void {
 
 const OVERVIEW = `
 Environment:
-  RUNWATCH_URL        where the daemon answers (else RUNWATCH_HOST and RUNWATCH_PORT)
+  RUNWATCH_URL        where the daemon answers (else RUNWATCH_HOST and _PORT)
   RUNWATCH_API_TOKEN  its token; also as RUNWATCH_API_TOKEN_FILE
   NOXUS_API_KEY       for \`serve\`, and for \`wait\` without a daemon
 
 Examples:
   runwatch demo                             see it at work
-  NOXUS_API_KEY=... runwatch serve          start the daemon, with a workspace as its source
-  runwatch serve --config runwatch.yaml     start it with the sources that a file declares
+  NOXUS_API_KEY=... runwatch serve          start the daemon, with a workspace
+  runwatch serve --config runwatch.yaml     start it with the sources of a file
   runwatch watch <run-id> --endpoint ops    be notified of what becomes of a run
   runwatch wait <run-id> && echo completed  wait for it in a script
 

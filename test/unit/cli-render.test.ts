@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { Writable } from 'node:stream';
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
@@ -6,7 +7,7 @@ import { outputOf } from '../../src/cli/output.ts';
 import { eventLine } from '../../src/cli/render/events.ts';
 import { fitWidths, renderFields, renderTable, type Column } from '../../src/cli/render/table.ts';
 import { isPlain } from '../../src/core/control-characters.ts';
-import { lasting, paint, plain, relative, roughly } from '../../src/cli/render/text.ts';
+import { lasting, paint, plain, reflowed, relative, roughly } from '../../src/cli/render/text.ts';
 import type { EventView } from '../../src/client/types.ts';
 import { sampleEvent, sampleRun } from '../support/api-samples.ts';
 import { anyText } from '../support/any-text.ts';
@@ -184,6 +185,25 @@ describe('colour', () => {
     expect(output(80).colors.red('x')).not.toBe('x');
     expect(output(undefined).colors.red('x')).toBe('x');
     expect(output(80, true).colors.red('x')).toBe('x');
+  });
+});
+
+describe('help', () => {
+  test('no line of a help is wider than 80 columns, and each says first what its verb does', () => {
+    const help = readFileSync(new URL('../goldens/help.txt', import.meta.url), 'utf8');
+    expect(help.split('\n').filter((line) => line.length > 80)).toEqual([]);
+    const verbs = help.split(/^=== .* --help$/m).slice(1);
+    expect(verbs.length).toBeGreaterThan(40);
+    for (const verb of verbs) expect(verb).toMatch(/^\nUsage: .+\n\n[A-Z]/);
+  });
+
+  test('paragraphs are broken anew where a line is too wide, and examples stay', () => {
+    const text =
+      'One two three.\nFour five.\n\nSix.\nSeven.\n\nExamples:\n  eight nine ten eleven\n';
+    expect(reflowed(text, 12)).toBe(
+      'One two\nthree. Four\nfive.\n\nSix.\nSeven.\n\nExamples:\n  eight nine ten eleven\n',
+    );
+    expect(reflowed(text, 80)).toBe(text);
   });
 });
 

@@ -33,6 +33,7 @@ const SOURCE_LINES: [file: string, text: RegExp, why: string][] = [
   ['client/wait-observer.ts', /by Noxus itself/, '--direct asks Noxus itself'],
   ['cli/local/local-verbs.ts', /./, '--direct asks Noxus itself'],
   ['cli/local/run-reader.ts', /./, '--direct asks Noxus itself'],
+  ['cli/verbs/doctor.ts', /noxus-api-key/, 'the credential of the unit of systemd'],
   ['cli/local/simulate.ts', /fake Noxus/, 'the simulator'],
   [
     'cli/verbs/local.ts',

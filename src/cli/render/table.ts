@@ -1,6 +1,6 @@
 import Table from 'cli-table3';
 import type { Output } from '../output.ts';
-import { plain } from './text.ts';
+import { plain, wrapped } from './text.ts';
 
 type Keep = 'always' | 'whole';
 
@@ -72,20 +72,6 @@ function cutWidest(
     if (width <= READABLE_WIDTH) return;
     widths[widest] = width - 1;
   }
-}
-
-/** Lines of at most that width, broken between words; a longer word has a line of its own. */
-function wrapped(text: string, width: number): string[] {
-  const lines: string[] = [];
-  let line = '';
-  for (const word of text.split(' ')) {
-    if (line !== '' && line.length + 1 + word.length > width) {
-      lines.push(line);
-      line = '';
-    }
-    line = line === '' ? word : `${line} ${word}`;
-  }
-  return line === '' ? lines : [...lines, line];
 }
 
 /** Texts of a cell that say nothing. */

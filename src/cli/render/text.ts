@@ -11,6 +11,30 @@ export function plain(text: string): string {
   return withoutControls(text, '\u{fffd}');
 }
 
+/** Lines of at most that width, broken between words; a longer word has a line of its own. */
+export function wrapped(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = '';
+    }
+    line = line === '' ? word : `${line} ${word}`;
+  }
+  return line === '' ? lines : [...lines, line];
+}
+
+/** Text whose paragraphs have lines of at most that width; lines that are indented stay as they are. */
+export function reflowed(text: string, width: number): string {
+  return text.replaceAll(/^(?:\S.*\n?)+/gm, (paragraph) => {
+    const isWide = paragraph.split('\n').some((line) => line.length > width);
+    if (!isWide) return paragraph;
+    const end = paragraph.endsWith('\n') ? '\n' : '';
+    return wrapped(paragraph.trimEnd().replaceAll('\n', ' '), width).join('\n') + end;
+  });
+}
+
 /** Milliseconds in two units at most, rounded: `41s`, `1h 59m`, `2h`; less than half a second is `0s`. */
 export function roughly(ms: number): string {
   return inTwoUnits(ms)

@@ -14,14 +14,14 @@ Verbs, flags and their values are part of the script; names of endpoints and sou
 runs are asked from the daemon.
 
 Examples:
-  source <(runwatch completion bash)                              in ~/.bashrc
-  source <(runwatch completion zsh)                               in ~/.zshrc, after compinit
+  source <(runwatch completion bash)                 in ~/.bashrc
+  source <(runwatch completion zsh)                  in ~/.zshrc, after compinit
   runwatch completion fish > ~/.config/fish/completions/runwatch.fish`;
 
 export function addCompletionVerb(cli: CommandLine): void {
   cli.program
     .command('completion')
-    .description('print a script that completes verbs, flags and names in a shell')
+    .description('print a script for completion in a shell')
     .addArgument(new Argument('<shell>', 'the shell').choices(SHELLS))
     .addHelpText('after', COMPLETION_HELP)
     .action((shell: Shell) =>

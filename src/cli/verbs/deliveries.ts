@@ -47,7 +47,7 @@ export function addDeliveriesVerb(cli: CommandLine): void {
     cli.program,
     'deliveries [id]',
     'read',
-  ).description('list deliveries, the newest first, or show one with its attempts');
+  ).description('list deliveries, or show one with its attempts');
   addListingFlags(addFilterFlags(deliveries, DELIVERIES.filters))
     .addHelpText('after', HELP)
     .action((id: string | undefined, flags: ListingFlags) =>

@@ -22,7 +22,7 @@ export function addDoctorVerb(cli: CommandLine, local: LocalVerbs): void {
     'doctor',
     'read',
   )
-    .description('say what is wrong with this installation, and the cure')
+    .description('say what is wrong with this setup, and the cure')
     .option('--config <path>', 'the configuration file')
     .option('--json', 'print the checks as JSON')
     .addHelpText('after', HELP)

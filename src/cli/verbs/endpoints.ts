@@ -19,7 +19,7 @@ interface EndpointFlags extends DaemonFlags {
 
 export function addEndpointsVerb(cli: CommandLine): void {
   const endpoints = daemonCommand<'GET /v1/endpoints'>(cli.program, 'endpoints', 'read')
-    .description('list endpoints and how they do; test, pause, retry or rotate one')
+    .description('list endpoints; test, pause, retry or rotate one')
     .addOption(wideFlag())
     .option('--json', "print the API's answer")
     .helpCommand(false)

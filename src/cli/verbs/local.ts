@@ -52,7 +52,7 @@ interface ShowConfigFlags {
 export function addConfigVerb(cli: CommandLine, local: LocalVerbs): void {
   cli.program
     .command('config')
-    .description('show the configuration as it is understood, without its secrets')
+    .description('show the configuration, without its secrets')
     .option('--config <path>', 'the configuration file')
     .option('--check', 'only say whether it is good')
     .option('--strict', 'take warnings for errors')
@@ -93,7 +93,7 @@ Examples:
 export function addReencryptVerb(cli: CommandLine, local: LocalVerbs): void {
   cli.program
     .command('reencrypt')
-    .description('encrypt the secrets that are kept in Redis with the first key')
+    .description('encrypt the kept secrets with the first key')
     .option('--config <path>', 'the configuration file')
     .option('--discard', 'give up what no key decrypts')
     .option('--json', 'print the result as JSON')
@@ -123,7 +123,7 @@ Examples:
 export function addListenVerb(cli: CommandLine, local: LocalVerbs): void {
   cli.program
     .command('listen')
-    .description('receive webhooks, verify their signatures and print the events')
+    .description('receive webhooks, verify and print the events')
     .option('--port <port>', 'the port to listen on', portNumber, DEFAULT_LISTEN_PORT)
     .option('--json', 'print one event on a line')
     .addHelpText('after', LISTEN_HELP)
@@ -165,20 +165,21 @@ where its input says {"story": "<name>"}.
 
 Examples:
   runwatch simulate
-  NOXUS_BACKEND_URL=${SIMULATE_URL} NOXUS_API_KEY=${SIMULATOR_API_KEY} runwatch serve
+  NOXUS_BACKEND_URL=${SIMULATE_URL} \\
+    NOXUS_API_KEY=${SIMULATOR_API_KEY} runwatch serve
 
 With the SDK (pip install noxus-sdk):
   from noxus_sdk.client import Client
   client = Client("${SIMULATOR_API_KEY}", "${SIMULATE_URL}")
   flows = {flow.name: flow for flow in client.workflows.list(page_size=100)}
-  run = flows["completes"].run({"invoice": 4711}, callback_url="http://127.0.0.1:9000")
+  run = flows["completes"].run({"n": 1}, callback_url="http://127.0.0.1:9000")
   print(run.id, run.wait().output)
   print(client.runs.get(run.workflow_id, run.id).status)`;
 
 export function addDemoVerb(cli: CommandLine, local: LocalVerbs): void {
   cli.program
     .command('demo')
-    .description('see all of it at work, on this machine, in half a minute')
+    .description('see it all at work on this machine, in a minute')
     .option('--keep', 'stay up afterwards')
     .addHelpText('after', DEMO_HELP)
     .action(({ keep }: { keep?: boolean }) => cli.run(() => local.demo({ keep: keep === true })));

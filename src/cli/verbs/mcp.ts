@@ -38,4 +38,5 @@ A silence lasts 24 h at most. Without a token nothing can be changed.
 
 Examples:
   claude mcp add runwatch -- runwatch mcp
-  RUNWATCH_URL=https://runwatch.example.com RUNWATCH_API_TOKEN_FILE=~/token runwatch mcp`;
+  RUNWATCH_URL=https://runwatch.example.com \\
+    RUNWATCH_API_TOKEN_FILE=~/token runwatch mcp`;

@@ -40,7 +40,7 @@ export function addPollingVerb(cli: CommandLine): void {
     cli.program,
     'polling [workflow]',
     'read',
-  ).description('show how long runs of workflows take, and how well they are polled');
+  ).description('show how well runs of workflows are polled');
   addFilterFlags(command, FILTERS)
     .option('--limit <n>', 'how many at most', positiveInteger, 50)
     .option('--all', 'all of them')

@@ -27,7 +27,7 @@ export function addRedeliverVerb(cli: CommandLine): void {
     'redeliver [id...]',
     'write',
   )
-    .description('deliver again what is dead or was skipped, or is named')
+    .description('deliver again what is dead, skipped or named')
     .option('--endpoint <name>', 'to one endpoint, or to one webhook by its URL')
     .option(
       '--state <state>',
@@ -58,7 +58,7 @@ Examples:
   runwatch redeliver dlv_0f3a
   runwatch redeliver --endpoint ops --since 2h
   runwatch redeliver --endpoint old-name --to ops
-  runwatch redeliver --state delivered --since 2025-05-04T10:00:00Z --until 2025-05-04T11:00:00Z
+  runwatch redeliver --state delivered --since 2h --until 1h
   runwatch redeliver --endpoint ops --state dead --yes --json | jq .count`;
 
 async function redeliver(cli: CommandLine, ids: string[], flags: RedeliverFlags): Promise<number> {

@@ -15,7 +15,7 @@ interface SourceFlags extends DaemonFlags {
 
 export function addSourcesVerb(cli: CommandLine): void {
   const sources = daemonCommand<'GET /v1/sources'>(cli.program, 'sources', 'read')
-    .description('list sources and whether they answer; lift the pause of one')
+    .description('list sources and whether they answer; resume one')
     .option('--wide', 'show all columns, also what each source is and can do')
     .option('--json', "print the API's answer")
     .helpCommand(false)

@@ -39,7 +39,7 @@ Examples:
   runwatch stop run-1 && runwatch wait run-1
   runwatch stop run-1 run-2 --yes
   runwatch stop --file ids.txt --source staging --yes
-  runwatch stop run-1 run-2 --yes --json | jq '.results[] | select(.error != null)'`;
+  runwatch stop run-1 run-2 --yes --json | jq '.results[] | select(.error)'`;
 
 async function stop(cli: CommandLine, args: string[], flags: StopFlags): Promise<number> {
   const given = await readGoodRunIds(args, flags.file, cli.io);

@@ -43,7 +43,7 @@ with the configuration or the call.
 Examples:
   runwatch try acme/shop/16437219845 --source github
   runwatch try 4711 --config jobs.yaml --answer answer.json
-  curl -s https://jobs.example.com/api/v2/jobs/4711 | runwatch try 4711 --answer -`;
+  curl -s https://jobs.example.com/jobs/4711 | runwatch try 4711 --answer -`;
 
 type Field = readonly [string, string];
 

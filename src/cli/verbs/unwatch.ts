@@ -39,7 +39,7 @@ Examples:
   runwatch unwatch run-1 run-2
   runwatch unwatch run-1 --purge
   runwatch unwatch --file ids.txt --source staging
-  runwatch unwatch --file ids.txt --json | jq '.results[] | select(.error != null)'
+  runwatch unwatch --file ids.txt --json | jq '.results[] | select(.error)'
   runwatch unwatch run-1 --endpoint old-ops`;
 
 async function unwatch(cli: CommandLine, args: string[], flags: UnwatchFlags): Promise<number> {

@@ -54,7 +54,8 @@ Exit codes:
     1  failed
     3  stopped
     4  awaiting human feedback (unless --through-feedback)
-    5  cannot tell: the run is gone, its source or the daemon gave no answer for two minutes, ...
+    5  cannot tell: the run is gone, its source or the daemon gave no answer for
+       two minutes, ...
   124  timed out
     2  runwatch was called wrongly
   130  Ctrl-C

@@ -39,7 +39,7 @@ interface WatchFlags extends DaemonFlags {
 
 export function addWatchVerb(cli: CommandLine): void {
   daemonCommand<'POST /v1/watches/batch'>(cli.program, 'watch [run-id...]', 'write')
-    .description('watch runs and notify endpoints or a webhook of what becomes of them')
+    .description('watch runs and notify of what becomes of them')
     .option('--source <name>', 'the source that the runs belong to')
     .option('--endpoint <name>', 'notify this endpoint; may be repeated', collect)
     .option('--webhook <url>', 'notify this URL')
@@ -76,7 +76,7 @@ Examples:
   runwatch watch 6f1c9a52-5b1e-4a55-9d3c-0c5f0a1b2c3d
   runwatch watch run-1 run-2 --endpoint ops --meta team=billing --timeout 2h
   runwatch watch run-1 --webhook https://example.com/hooks --event run.failed
-  runwatch watch - --webhook https://example.com/hooks --webhook-secret-file ~/hooks-secret < ids.txt
+  runwatch watch - --webhook https://example.com/hooks < ids.txt
   cat ids.txt | runwatch watch -
   runwatch watch run-1 --wait && echo completed`;
 

@@ -28,7 +28,7 @@ interface EndFlags extends WebhookFlags {
 
 export function addWebhooksVerb(cli: CommandLine): void {
   const webhooks = withFilter(daemonCommand<'GET /v1/webhooks'>(cli.program, 'webhooks', 'read'))
-    .description('list webhooks of watches and which tokens registered them; end those of a token')
+    .description('list webhooks of watches; end those of a token')
     .addOption(wideFlag())
     .helpCommand(false)
     .allowExcessArguments()
