@@ -72,8 +72,10 @@ export function Palette() {
             aria-selected={index === chosen}
             onClick={() => open(choice)}
           >
-            <span>{choice.name}</span>
-            <span class="faint">{choice.kind}</span>
+            <span class="cut" title={choice.name}>
+              {choice.name}
+            </span>
+            <span class="faint cut">{choice.kind}</span>
           </li>
         ))}
       </ul>

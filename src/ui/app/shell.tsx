@@ -1,12 +1,13 @@
-import { useEffect } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import type { ComponentChildren } from 'preact';
 import { connection, heldBack, isPaused, togglePause } from '../api/live.ts';
 import { session, signOut } from '../api/session.ts';
+import { Dialog } from '../parts/basics.tsx';
 import { countText, shortText } from '../parts/format.ts';
 import { nextTheme, setSetting, settings } from '../parts/settings.ts';
 import { Clock } from '../parts/time.tsx';
 import { say, Toasts } from '../parts/toast.tsx';
-import { now } from '../parts/hooks.ts';
+import { isNarrow, now } from '../parts/hooks.ts';
 import { attentionCount, useAttentionCount } from './attention.ts';
 import { Help, isHelpShown } from './help.tsx';
 import { useKeys } from './keys.ts';
@@ -76,7 +77,7 @@ function back(): void {
 }
 
 function Navigation() {
-  const { path } = address.value;
+  if (isNarrow.value) return <NavigationBar />;
   return (
     <nav class="nav" aria-label="Screens">
       <a class="brand" href={href('/')}>
@@ -92,31 +93,84 @@ function Navigation() {
         <span>runwatch</span>
       </a>
       <ul>
-        {PLACES.map((place) => {
-          const isHere = place.path === '/' ? path === '/' : path.startsWith(place.path);
-          const count = place.path === '/' ? attentionCount.value : 0;
-          return (
-            <li key={place.path}>
-              <a
-                href={href(place.path)}
-                aria-current={isHere ? 'page' : undefined}
-                title={place.name}
-              >
-                <svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
-                  <path d={place.icon} />
-                </svg>
-                <span class="nav-name">{place.name}</span>
-                {count > 0 && (
-                  <span class="badge" title="need a person">
-                    {countText(count)}
-                  </span>
-                )}
-              </a>
-            </li>
-          );
-        })}
+        {PLACES.map((place) => (
+          <li key={place.path}>
+            <PlaceLink place={place} />
+          </li>
+        ))}
       </ul>
       <NavigationFoot />
+    </nav>
+  );
+}
+
+type Place = (typeof PLACES)[number];
+
+function isHere({ path }: Place): boolean {
+  const shown = address.value.path;
+  return path === '/' ? shown === '/' : shown.startsWith(path);
+}
+
+function PlaceLink({ place }: { place: Place }) {
+  const { path, name, icon } = place;
+  const count = path === '/' ? attentionCount.value : 0;
+  return (
+    <a href={href(path)} aria-current={isHere(place) ? 'page' : undefined} title={name}>
+      <Icon path={icon} />
+      <span class="nav-name">{name}</span>
+      {count > 0 && (
+        <span class="badge" title="need a person">
+          {countText(count)}
+        </span>
+      )}
+    </a>
+  );
+}
+
+function Icon({ path }: { path: string }) {
+  return (
+    <svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
+      <path d={path} />
+    </svg>
+  );
+}
+
+/** At the foot of a narrow screen: the first places by their names, and a button for the others. */
+function NavigationBar() {
+  const [isOpen, setOpen] = useState(false);
+  const others = PLACES.filter(({ first }) => !first);
+  return (
+    <nav class="nav" aria-label="Screens">
+      <ul>
+        {PLACES.filter(({ first }) => first).map((place) => (
+          <li key={place.path}>
+            <PlaceLink place={place} />
+          </li>
+        ))}
+        <li>
+          <button
+            type="button"
+            aria-haspopup="dialog"
+            class={others.some(isHere) ? 'here' : ''}
+            onClick={() => setOpen(true)}
+          >
+            <Icon path="M3 8h.01M8 8h.01M13 8h.01" />
+            <span class="nav-name">More</span>
+          </button>
+        </li>
+      </ul>
+      {isOpen && (
+        <Dialog title="More" onClose={() => setOpen(false)} className="more">
+          <ul onClick={() => setOpen(false)}>
+            {others.map((place) => (
+              <li key={place.path}>
+                <PlaceLink place={place} />
+              </li>
+            ))}
+          </ul>
+          <NavigationFoot />
+        </Dialog>
+      )}
     </nav>
   );
 }
@@ -149,9 +203,7 @@ function TopBar() {
       {!kiosk && (
         <div class="topbar-tools">
           <button type="button" class="search" onClick={() => (isPaletteShown.value = true)}>
-            <svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
-              <path d="M7 2.500a4.500 4.500 0 1 0 0 9 4.500 4.500 0 0 0 0-9ZM10.300 10.300l3.700 3.700" />
-            </svg>
+            <Icon path="M7 2.500a4.500 4.500 0 1 0 0 9 4.500 4.500 0 0 0 0-9ZM10.300 10.300l3.700 3.700" />
             <span>Go to a run or workflow</span>
             <kbd>{/mac/i.test(navigator.userAgent) ? '⌘K' : 'Ctrl K'}</kbd>
           </button>

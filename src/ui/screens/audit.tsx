@@ -4,11 +4,14 @@ import type { AuditQuery } from '../../client/types.ts';
 import type { Audited } from '../api/types.ts';
 import { address, href, runPath } from '../app/router.ts';
 import { Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
-import { askedOf, isNarrowed, type Filter, type Filters } from '../parts/filters.ts';
+import { Brief } from '../parts/brief.tsx';
+import { FilterFold } from '../parts/filter-fold.tsx';
+import { askedOf, countOn, isNarrowed, type Filter, type Filters } from '../parts/filters.ts';
 import { plural } from '../parts/format.ts';
 import { useList, type List } from '../parts/list.ts';
 import { OtherFilters } from '../parts/other-filters.tsx';
 import { Ago } from '../parts/time.tsx';
+import { isNarrow } from '../parts/hooks.ts';
 
 const FILTERS: Filters<AuditQuery, Filter<never>> = {
   by: { name: 'by', narrows: true, admits: () => true },
@@ -47,9 +50,13 @@ function Records() {
           System
         </a>
       </Header>
-      <div class="filter-row">
-        <OtherFilters filters={FILTERS} />
-      </div>
+      {isNarrowed(FILTERS, query) && (
+        <FilterFold count={countOn(FILTERS, query)}>
+          <div class="filter-row">
+            <OtherFilters filters={FILTERS} />
+          </div>
+        </FilterFold>
+      )}
       <Trouble error={list.error} what="the audit log" retry={list.reload} />
       {!list.isRead && <Loading />}
       {isEmpty && <Nothing />}
@@ -87,44 +94,77 @@ function Nothing() {
 }
 
 function RecordTable({ records }: { records: readonly Audited[] }) {
+  if (isNarrow.value) return <Briefs records={records} />;
   return (
     <div class="scroll-x" tabIndex={0} role="group" aria-label="Audit log">
       <table class="plain">
         <thead>
           <tr>
-            <th scope="col">When</th>
-            <th scope="col">Action</th>
             <th scope="col">Target</th>
+            <th scope="col">Action</th>
             <th scope="col">By</th>
             <th scope="col">Via</th>
             <th scope="col">Details</th>
+            <th scope="col" class="right">
+              When
+            </th>
           </tr>
         </thead>
         <tbody>
           {records.map((record) => (
             <tr key={record.id}>
-              <td class="num">
-                <Ago at={record.at} />
-              </td>
-              <td>{record.action}</td>
-              <td class="mono">
+              <td class="mono cell-cut" title={record.target}>
                 <Target record={record} />
               </td>
-              <td>
-                {record.by === null ? (
-                  <span class="faint">–</span>
-                ) : (
-                  <a href={href('/system/audit', { by: record.by })}>{record.by}</a>
-                )}
+              <td>{record.action}</td>
+              <td class="cell-cut" title={record.by ?? undefined}>
+                <By record={record} />
               </td>
               <td>{record.via}</td>
-              <td class="faint">{detailsText(record)}</td>
+              <td class="faint cell-cut wide-cut" title={detailsText(record)}>
+                {detailsText(record)}
+              </td>
+              <td class="num right">
+                <Ago at={record.at} />
+              </td>
             </tr>
           ))}
         </tbody>
       </table>
     </div>
   );
+}
+
+/** Each record in two lines, on a narrow screen. */
+function Briefs({ records }: { records: readonly Audited[] }) {
+  return (
+    <ul class="briefs" aria-label="Audit log">
+      {records.map((record) => (
+        <li key={record.id}>
+          <Brief
+            name={<Target record={record} />}
+            title={record.target}
+            aside={<Ago at={record.at} />}
+          >
+            <span>{record.action}</span>
+            {record.by !== null && (
+              <span class="cut" title={record.by}>
+                by <By record={record} />
+              </span>
+            )}
+            <span class="cut" title={detailsText(record)}>
+              {detailsText(record)}
+            </span>
+          </Brief>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function By({ record: { by } }: { record: Audited }) {
+  if (by === null) return <span class="faint">–</span>;
+  return <a href={href('/system/audit', { by })}>{by}</a>;
 }
 
 function Target({ record: { action, target } }: { record: Audited }) {

@@ -5,12 +5,13 @@ import type { DeliveryView, RotatedView } from '../../client/types.ts';
 import type { Endpoint } from '../api/types.ts';
 import { href, isKiosk } from '../app/router.ts';
 import { Copy, Dialog, Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
+import { Brief } from '../parts/brief.tsx';
 import { confirmed } from '../parts/confirm.tsx';
 import { countText, lengthText, plural } from '../parts/format.ts';
 import { Status } from '../parts/status.tsx';
 import { Ago, Clock, Since } from '../parts/time.tsx';
 import { act, say } from '../parts/toast.tsx';
-import { useLoaded } from '../parts/hooks.ts';
+import { isNarrow, useLoaded } from '../parts/hooks.ts';
 import { LastHour } from './endpoint-hour.tsx';
 
 /** The receivers, how they do, and what can be done about it. */
@@ -63,17 +64,8 @@ function Card({ endpoint, reload }: { endpoint: Endpoint; reload: () => void }) 
   const recent = value?.data ?? [];
   const failed = recent.find(({ last }) => last !== null && last.error !== null);
   const waiting = counts.pending + counts.parked;
-  return (
-    <section class="card" aria-label={name}>
-      <div class="card-head">
-        <h2 class="cut" title={name}>
-          {name}
-        </h2>
-        <Status state={health.state} />
-        <span class="spring" />
-        <span class="tag">{type}</span>
-        {endpoint.default && <span class="tag">default</span>}
-      </div>
+  const body = (
+    <>
       <p class="faint cut" title={url ?? ''}>
         {type === 'log' ? 'one JSON line for each event, on standard output' : addressOf(endpoint)}
       </p>
@@ -108,6 +100,40 @@ function Card({ endpoint, reload }: { endpoint: Endpoint; reload: () => void }) 
       {!isKiosk.value && may.admin.value && type !== 'unconfigured' && (
         <Actions endpoint={endpoint} reload={reload} />
       )}
+    </>
+  );
+  const tags = (
+    <>
+      <span class="tag">{type}</span>
+      {endpoint.default && <span class="tag">default</span>}
+    </>
+  );
+  if (isNarrow.value) {
+    return (
+      <details class="card">
+        <summary>
+          <Brief name={name} title={name} aside={<Status state={health.state} />}>
+            <span class="num">{countText(waiting)} waiting</span>
+            <Age at={endpoint.oldest_pending_at} />
+            <span class="spring" />
+            {tags}
+          </Brief>
+        </summary>
+        {body}
+      </details>
+    );
+  }
+  return (
+    <section class="card" aria-label={name}>
+      <div class="card-head">
+        <h2 class="cut" title={name}>
+          {name}
+        </h2>
+        <Status state={health.state} />
+        <span class="spring" />
+        {tags}
+      </div>
+      {body}
     </section>
   );
 }

@@ -3,11 +3,12 @@ import { session, may } from '../api/session.ts';
 import type { Process, Source } from '../api/types.ts';
 import { href, isKiosk } from '../app/router.ts';
 import { Empty, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
+import { Brief } from '../parts/brief.tsx';
 import { countText, lengthText } from '../parts/format.ts';
 import { Status } from '../parts/status.tsx';
 import { Ago, Since } from '../parts/time.tsx';
 import { act } from '../parts/toast.tsx';
-import { useLoaded } from '../parts/hooks.ts';
+import { isNarrow, useLoaded } from '../parts/hooks.ts';
 
 /** Whether runwatch itself is well. */
 export function System() {
@@ -42,8 +43,8 @@ function Checks() {
       <ul class="checks">
         {value?.checks.map(({ name, status, detail }) => (
           <li key={name}>
-            <Status state={status} />
             <strong>{name}</strong>
+            <Status state={status} />
             <span class="faint">{detail}</span>
           </li>
         ))}
@@ -93,7 +94,9 @@ function SourceCard({ source, reload }: { source: Source; reload: () => void }) 
   return (
     <section class="card" aria-label={name}>
       <div class="card-head">
-        <h3>{name}</h3>
+        <h3 class="cut" title={name}>
+          {name}
+        </h3>
         <Status state={state} />
         <span class="spring" />
         {isClosed && may.admin.value && !isKiosk.value && (
@@ -172,41 +175,72 @@ function Processes() {
   return (
     <Section title="Processes">
       <Trouble error={error} what="processes" retry={reload} />
-      <div class="scroll-x" tabIndex={0} role="group" aria-label="Processes">
-        <table class="plain">
-          <thead>
-            <tr>
-              <th scope="col">Name</th>
-              <th scope="col">Version</th>
-              <th scope="col" class="right">
-                Running for
-              </th>
-              <th scope="col" class="right">
-                Last heartbeat
-              </th>
-              <th scope="col" class="right">
-                Clock
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {value?.data.map((one: Process) => (
-              <tr key={one.id}>
-                <td class="mono">{one.name}</td>
-                <td class="num">{one.version}</td>
-                <td class="right">
-                  <Since at={one.since} />
-                </td>
-                <td class="right">
-                  <Ago at={one.heartbeat} />
-                </td>
-                <td class="right num">{skewText(one.clock_skew_ms)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      {isNarrow.value ? (
+        <ProcessBriefs processes={value?.data ?? []} />
+      ) : (
+        <ProcessTable processes={value?.data ?? []} />
+      )}
     </Section>
+  );
+}
+
+function ProcessTable({ processes }: { processes: readonly Process[] }) {
+  return (
+    <div class="scroll-x" tabIndex={0} role="group" aria-label="Processes">
+      <table class="plain">
+        <thead>
+          <tr>
+            <th scope="col">Name</th>
+            <th scope="col">Version</th>
+            <th scope="col" class="right">
+              Running for
+            </th>
+            <th scope="col" class="right">
+              Last heartbeat
+            </th>
+            <th scope="col" class="right">
+              Clock
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {processes.map((one) => (
+            <tr key={one.id}>
+              <td class="mono cell-cut" title={one.name}>
+                {one.name}
+              </td>
+              <td class="num">{one.version}</td>
+              <td class="right">
+                <Since at={one.since} />
+              </td>
+              <td class="right">
+                <Ago at={one.heartbeat} />
+              </td>
+              <td class="right num">{skewText(one.clock_skew_ms)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+/** Each process in two lines, on a narrow screen. */
+function ProcessBriefs({ processes }: { processes: readonly Process[] }) {
+  return (
+    <ul class="briefs" aria-label="Processes">
+      {processes.map((one) => (
+        <li key={one.id}>
+          <Brief name={one.name} title={one.name} aside={<Ago at={one.heartbeat} />}>
+            <span class="num">{one.version}</span>
+            <span>
+              for <Since at={one.since} />
+            </span>
+            <span class="num">{skewText(one.clock_skew_ms)}</span>
+          </Brief>
+        </li>
+      ))}
+    </ul>
   );
 }
 

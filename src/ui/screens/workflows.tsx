@@ -2,10 +2,11 @@ import { api } from '../api/calls.ts';
 import type { Workflow } from '../api/types.ts';
 import { address, href, setQuery } from '../app/router.ts';
 import { Command, Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
+import { Brief } from '../parts/brief.tsx';
 import { countText, percentText, plural, statusText } from '../parts/format.ts';
 import { toneOf } from '../parts/status.tsx';
 import { Length } from '../parts/time.tsx';
-import { useLoaded } from '../parts/hooks.ts';
+import { isNarrow, useLoaded } from '../parts/hooks.ts';
 import { learnNames, workflowText } from '../parts/workflow-names.ts';
 
 /** Ranges of time that can be chosen, in hours. */
@@ -64,6 +65,19 @@ export function Workflows() {
             </option>
           ))}
         </select>
+        {isNarrow.value && (
+          <select
+            aria-label="Order"
+            value={order}
+            onChange={({ currentTarget }) => setQuery({ order: currentTarget.value })}
+          >
+            {HEAD.map((column) => (
+              <option key={column.order} value={column.order}>
+                By {column.name.toLowerCase()}
+              </option>
+            ))}
+          </select>
+        )}
       </Header>
       <Trouble error={error} what="workflows" retry={reload} />
       {value === null && error === null && <Loading />}
@@ -107,7 +121,14 @@ function NoWorkflows({ since }: { since: string }) {
   );
 }
 
-function Rows({ rows, order, since }: { rows: readonly Workflow[]; order: Order; since: string }) {
+interface RowsProps {
+  rows: readonly Workflow[];
+  order: Order;
+  since: string;
+}
+
+function Rows({ rows, order, since }: RowsProps) {
+  if (isNarrow.value) return <Briefs rows={rows} since={since} />;
   return (
     <div class="scroll-x" tabIndex={0} role="group" aria-label="Workflows">
       <table class="plain workflows">
@@ -128,13 +149,16 @@ function Rows({ rows, order, since }: { rows: readonly Workflow[]; order: Order;
           {rows.map((row) => (
             <tr key={`${row.source} ${row.workflow_id}`}>
               <td class="col-workflow">
-                <a
-                  href={href('/runs', { workflow: row.workflow_id, since })}
-                  title={row.workflow_id}
-                >
-                  {workflowText(row.workflow_id)}
-                </a>
-                {row.active > 0 && <span class="faint num"> {countText(row.active)} active</span>}
+                <span class="subject">
+                  <a
+                    class="cut name"
+                    href={href('/runs', { workflow: row.workflow_id, since })}
+                    title={titleOf(row)}
+                  >
+                    {workflowText(row.workflow_id)}
+                  </a>
+                  {row.active > 0 && <span class="faint num">{countText(row.active)} active</span>}
+                </span>
               </td>
               <td class="right num">{perDayText(row.watched, since)}</td>
               <td class="right num">
@@ -152,7 +176,7 @@ function Rows({ rows, order, since }: { rows: readonly Workflow[]; order: Order;
               <td class="right">
                 <Length ms={row.detection_delay?.p50_ms} />
                 {row.detection_delay !== null && (
-                  <span class="faint mid">
+                  <span class="faint widest">
                     {' '}
                     p95 <Length ms={row.detection_delay.p95_ms} />
                   </span>
@@ -167,6 +191,37 @@ function Rows({ rows, order, since }: { rows: readonly Workflow[]; order: Order;
       </table>
     </div>
   );
+}
+
+/** Each workflow in two lines, on a narrow screen. */
+function Briefs({ rows, since }: Pick<RowsProps, 'rows' | 'since'>) {
+  return (
+    <ul class="briefs" aria-label="Workflows">
+      {rows.map((row) => (
+        <li key={`${row.source} ${row.workflow_id}`}>
+          <Brief
+            name={workflowText(row.workflow_id)}
+            title={titleOf(row)}
+            href={href('/runs', { workflow: row.workflow_id, since })}
+            aside={<span class="num">{perDayText(row.watched, since)} a day</span>}
+          >
+            <span>
+              <FailureRate row={row} since={since} /> failed
+            </span>
+            <span>
+              median <Length ms={row.duration?.p50_ms} />
+            </span>
+            {row.active > 0 && <span class="num">{countText(row.active)} active</span>}
+          </Brief>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+/** The whole name of a workflow, with its id. */
+function titleOf({ name, workflow_id: id }: Workflow): string {
+  return name === null ? id : `${name} (${id})`;
 }
 
 interface SortHeadProps {
