@@ -2,6 +2,7 @@ import { InvalidArgumentError } from 'commander';
 import { DURATION_HINT, parseDuration, parseIsoTime } from '../core/time.ts';
 import { ALERT_STATES } from '../core/alert/alert.ts';
 import { DELIVERY_STATES } from '../core/delivery/delivery.ts';
+import { isOutstanding } from '../core/delivery/state.ts';
 import { EVENT_TYPES, LOGGED_FAMILIES, LOGGED_TYPES } from '../core/event/event.ts';
 import { isEventPattern, loggedTypes } from '../core/event/patterns.ts';
 import { KNOWN_STATUSES } from '../core/run/snapshot.ts';
@@ -65,8 +66,19 @@ export const knownStatuses = severalOf('run', KNOWN_STATUSES);
 /** States of watches, separated by commas. */
 export const watchStates = severalOf('watch', WATCH_STATES);
 
-/** States of deliveries, separated by commas. */
-export const deliveryStates = severalOf('delivery', DELIVERY_STATES);
+/** States of deliveries as users name them. */
+export const DELIVERY_STATE_WORDS = [...DELIVERY_STATES, 'waiting'] as const;
+
+const deliveryStateWords = severalOf('delivery', DELIVERY_STATE_WORDS);
+
+/** States of deliveries, separated by commas; `waiting` stands for those that are still to be attempted. */
+export function deliveryStates(text: string): string {
+  const words = deliveryStateWords(text).split(',');
+  const meant = words.flatMap((word) =>
+    word === 'waiting' ? DELIVERY_STATES.filter(isOutstanding) : [word],
+  );
+  return [...new Set(meant)].join(',');
+}
 
 /** States of alerts, separated by commas. */
 export const alertStates = severalOf('alert', ALERT_STATES);

@@ -60,6 +60,16 @@ export function spanText(ms: number): string {
     .join(' ');
 }
 
+/** A span in its largest unit, for what need not be exact: `41 s`, `8 min`, `2 h`, `3 d`. */
+export function shortText(ms: number): string {
+  const seconds = Math.round(ms / 1_000);
+  if (seconds < 100) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 100) return `${minutes} min`;
+  const hours = Math.round(minutes / 60);
+  return hours < 48 ? `${hours} h` : `${Math.round(hours / 24)} d`;
+}
+
 const ISO_TIME = /^(\d{4}-\d\d-\d\d)(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d))?$/;
 
 /**

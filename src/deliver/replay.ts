@@ -1,5 +1,4 @@
 import {
-  isOutstanding,
   replayed,
   sentInstead,
   wantedNow,
@@ -7,6 +6,7 @@ import {
   type Delivery,
   type StoredDelivery,
 } from '../core/delivery/delivery.ts';
+import { isOutstanding } from '../core/delivery/state.ts';
 import type { AuditRecord } from '../core/audit.ts';
 import type { DeliveryStep, ReplayRequest } from '../redis/stores/delivery-step.ts';
 import { poolOf } from '../core/delivery/receiver.ts';

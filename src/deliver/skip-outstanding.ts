@@ -1,4 +1,5 @@
-import { isOutstanding, withheld, type StoredDelivery } from '../core/delivery/delivery.ts';
+import { withheld, type StoredDelivery } from '../core/delivery/delivery.ts';
+import { isOutstanding } from '../core/delivery/state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
 import type { WatchKey } from '../core/watch/watch.ts';
 import type { Process } from '../process.ts';

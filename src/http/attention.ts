@@ -24,7 +24,8 @@ import {
   type NeedingRun,
   type WatchAttention,
 } from '../core/attention.ts';
-import { isOutstanding, type DeliveryState } from '../core/delivery/delivery.ts';
+import type { DeliveryState } from '../core/delivery/delivery.ts';
+import { isOutstanding } from '../core/delivery/state.ts';
 import { longPause, type EndpointState } from '../core/delivery/endpoint-state.ts';
 import { isoTime } from '../core/event/event.ts';
 import type { Complete } from '../core/records.ts';

@@ -385,7 +385,7 @@ describe('actions', () => {
     await row(id).getByRole('checkbox').check();
     await page.getByRole('button', { name: 'Redeliver …' }).click();
     const dialog = page.getByRole('dialog', { name: 'Redeliver 1 delivery?' });
-    await dialog.getByText('1 parked, to flaky').waitFor();
+    await dialog.getByText('1 waiting for flaky').waitFor();
     await dialog.getByRole('button', { name: 'Redeliver' }).click();
     await page.getByText('Sent again 1 delivery.').waitFor();
     await stage.daemon.api('/v1/endpoints/flaky/resume', {});

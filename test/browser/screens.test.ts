@@ -81,7 +81,7 @@ async function violations(page: Page): Promise<string[]> {
 const SCREENS: readonly (readonly [string, () => string, string | RegExp])[] = [
   ['Now', () => '/', 'invoices'],
   ['Runs', () => '/runs', 'completed'],
-  ['Run', () => `/runs/default/${failed}`, 'How late each event was delivered'],
+  ['Run', () => `/runs/default/${failed}`, 'How late each endpoint was notified'],
   ['Deliveries', () => '/deliveries', 'awaiting feedback'],
   ['Delivery', () => `/deliveries/${delivery}?attempt=1`, '"type": "run.failed"'],
   ['Endpoints', () => '/endpoints', 'flaky'],
@@ -304,19 +304,74 @@ describe('a run', () => {
     });
   });
 
+  test('page of a run begins with what happened, and which endpoints know and do not', async () => {
+    await withPage(`/runs/default/${failed}`, async (page) => {
+      const headline = page.locator('.headline');
+      await headline.getByText(/^Failed at .+ after 1 min 29 s\.$/).waitFor();
+      await headline.getByText('Notified: ops. Not notified: flaky (waiting').waitFor();
+      await headline.getByRole('link', { name: 'flaky' }).click();
+      await page.getByRole('heading', { name: 'Attempts' }).waitFor();
+    });
+  });
+
   test('choosing an event of a run puts it into the address and says how late it was delivered', async () => {
     await withPage(`/runs/default/${failed}`, async (page) => {
-      await page.locator('.delay-name', { hasText: 'failed' }).first().click();
-      await page
-        .getByText(/knew of it .+ later|has not been notified/)
-        .first()
-        .waitFor();
+      const lateness = page.getByRole('region', { name: 'How late each endpoint was notified' });
+      const fold = lateness.locator('details', { hasText: 'ops' });
+      expect(await fold.getByRole('button').first().isVisible()).toBe(false);
+      await fold.locator('summary', { hasText: /failed .+ later/ }).click();
+      await fold.locator('.delay-name', { hasText: 'failed' }).click();
+      await fold.getByText(/was notified .+ later/).waitFor();
       expect(page.url()).toContain('event=evt_failed');
       await page.reload();
-      await page
-        .getByText(/knew of it .+ later|has not been notified/)
-        .first()
-        .waitFor();
+      await fold.getByText(/was notified .+ later/).waitFor();
+    });
+  });
+
+  test('page of a run leaves steps of progress out of events and lateness until they are asked for', async () => {
+    await withPage(`/runs/default/${failed}`, async (page) => {
+      await page.route(`**/v1/watches/${failed}/timeline?*`, async (route) => {
+        const body = await (await route.fetch()).json();
+        const steps = Array.from({ length: 20 }, (_, at) => ({
+          ...body.events[0],
+          id: `evt_progress_${at}`,
+          type: 'run.progress',
+        }));
+        await route.fulfill({ json: { ...body, events: [...steps, ...body.events] } });
+      });
+      await page.reload();
+      const events = page.getByRole('group', { name: 'Events' });
+      await events.getByText('failed', { exact: true }).waitFor();
+      expect(await events.getByText('progress').count()).toBe(0);
+      await page.getByText('20 steps of progress are left out here and below.').waitFor();
+      await page.getByRole('button', { name: 'Show progress' }).click();
+      await page.getByText('20 steps of progress are shown').waitFor();
+      await page.getByText('20 events have no receiver').waitFor();
+      expect(page.url()).toContain('progress=shown');
+    });
+  });
+
+  test('page of a run draws eight of thirty endpoints, those that were not notified first', async () => {
+    await withPage(`/runs/default/${failed}`, async (page) => {
+      await page.route(`**/v1/watches/${failed}/timeline?*`, async (route) => {
+        const body = await (await route.fetch()).json();
+        const [sent] = body.deliveries;
+        const others = Array.from({ length: 30 }, (_, at) => ({
+          ...sent,
+          id: `dlv_${at}`,
+          endpoint: `endpoint-${at}`,
+          state: at === 29 ? 'dead' : 'delivered',
+          attempts: [],
+        }));
+        await route.fulfill({ json: { ...body, deliveries: others } });
+      });
+      await page.reload();
+      await page.getByText('8 of 30 endpoints are drawn').waitFor();
+      await page.locator('.chart text', { hasText: 'endpoint-29' }).waitFor();
+      const headline = page.locator('.headline');
+      expect(await headline.getByRole('link').count()).toBe(9);
+      await headline.getByRole('button', { name: '21 more' }).click();
+      await headline.getByRole('link', { name: 'endpoint-28' }).waitFor();
     });
   });
 
@@ -409,6 +464,32 @@ describe('lists', () => {
       await page.getByRole('button', { name: 'Retry now' }).waitFor();
     });
   });
+
+  test.each(['pending', 'parked'])(
+    'a %s delivery of a failing endpoint says that it waits for it, and when that is tried next',
+    async (state) => {
+      await withPage('/', async (page) => {
+        await page.route(`**/v1/deliveries/${delivery}`, async (route) => {
+          const body = await (await route.fetch()).json();
+          await route.fulfill({ json: { ...body, state } });
+        });
+        await page.route('**/v1/endpoints', async (route) => {
+          const { data } = await (await route.fetch()).json();
+          const health = {
+            ...data[0].health,
+            state: 'failing',
+            next_probe_at: new Date(Date.now() + 3_600_000).toISOString(),
+          };
+          await route.fulfill({ json: { data: [{ ...data[0], name: 'flaky', health }] } });
+        });
+        await page.goto(`${stage.url}/deliveries/${delivery}`);
+        await page
+          .getByText(/Waiting for flaky to take deliveries again: it is failing\. .*tried next in/)
+          .waitFor();
+        await page.locator('.facts').getByText('waiting for flaky').waitFor();
+      });
+    },
+  );
 
   test('the title of an alert names its workflow', async () => {
     await withPage(`/alerts/${alert}`, async (page) => {

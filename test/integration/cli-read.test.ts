@@ -6,7 +6,9 @@ import { RUN_FIELD_NAMES } from '../../src/core/run/snapshot.ts';
 import {
   everyFieldOfRun,
   sampleDelivery,
+  sampleEndpoint,
   sampleEvent,
+  sampleTimeline,
   sampleReads,
   sampleRun,
   sampleSource,
@@ -279,8 +281,9 @@ describe('runwatch show', () => {
   test('show prints the watch with its events and deliveries', async () => {
     const run = sampleRun({ user_id: 'ann\u001b[2J' });
     daemon.on('GET /v1/watches/run-1', { status: 200, body: sampleWatch({ run }) });
-    daemon.on('GET /v1/events', page(sampleEvent('evt_1')));
-    daemon.on('GET /v1/deliveries', page(sampleDelivery()));
+    const timeline = sampleTimeline([sampleEvent('evt_1')], [sampleDelivery()]);
+    daemon.on('GET /v1/watches/run-1/timeline', { status: 200, body: timeline });
+    daemon.on('GET /v1/endpoints', page(sampleEndpoint()));
     const { stdout, exitCode } = await cli(['show', 'run-1']);
     expect(exitCode).toBe(0);
     for (const part of [
@@ -299,23 +302,45 @@ describe('runwatch show', () => {
     expect(stdout).not.toContain('\u001b');
   });
 
-  test('show has events and deliveries of its source alone', async () => {
-    daemon.on('GET /v1/watches/run-1', { status: 200, body: sampleWatch({ source: 'eu' }) });
-    const ofSource = (id: string, source: string) =>
-      sampleEvent(id, { watch: { ...sampleEvent(id).data.watch, source } });
-    daemon.on('GET /v1/events', page(ofSource('evt_1', 'eu'), ofSource('evt_2', 'default')));
-    daemon.on('GET /v1/deliveries', page());
-    const { stdout } = await cli(['show', 'run-1', '--source', 'eu']);
-    expect(stdout).toContain('evt_1');
-    expect(stdout).not.toContain('evt_2');
-    expect(queryOf('/v1/deliveries')).toMatchObject({ run_id: 'run-1', source: 'eu' });
+  test('show begins with what happened, where, and which endpoints know and do not', async () => {
+    const run = sampleRun({ status: 'failed', finished_at: '2025-05-04T09:51:06.000Z' });
+    const watch = sampleWatch({ run, state: 'finished', source: 'eu' });
+    const nodes = {
+      executed: 1,
+      remaining: 1,
+      running: [],
+      failed: ['n'],
+      names: { n: 'a\u001bb' },
+    };
+    const failed = { ...sampleEvent('evt_1', { run, nodes }), type: 'run.failed' };
+    const sent = { event_id: 'evt_1', event_type: 'run.failed' as const };
+    const deliveries = [
+      { ...sent, endpoint: 'chat', state: 'delivered' as const },
+      { ...sent, endpoint: 'ops', state: 'parked' as const, next_attempt_at: null },
+    ];
+    const health = { ...sampleEndpoint().health, next_probe_at: '2025-05-04T10:08:00.000Z' };
+    daemon.on('GET /v1/watches/run-1', { status: 200, body: watch });
+    const body = sampleTimeline([failed], deliveries);
+    daemon.on('GET /v1/watches/run-1/timeline', { status: 200, body });
+    daemon.on('GET /v1/endpoints', page(sampleEndpoint({ health })));
+    const { stdout } = await cli(['show', 'run-1']);
+    expect(stdout.split('\n')[0]).toBe(
+      'Failed at a\ufffdb after 6 s. Notified: chat. Not notified: ops (waiting, next try in 8 min).',
+    );
+    expect(queryOf('/v1/watches/run-1/timeline')).toEqual({ source: 'eu' });
+  });
+
+  test('show asks for endpoints only where a delivery waits for one', async () => {
+    daemon.on('GET /v1/watches/run-1', { status: 200, body: sampleWatch() });
+    const body = sampleTimeline([sampleEvent('evt_1')], [{ state: 'delivered' }]);
+    daemon.on('GET /v1/watches/run-1/timeline', { status: 200, body });
+    expect((await cli(['show', 'run-1'])).exitCode).toBe(0);
+    expect(daemon.requests.map(({ path }) => path)).not.toContain('/v1/endpoints');
   });
 
   test.each(RUN_FIELD_NAMES)('show prints %s of a run', async (name) => {
     const run = everyFieldOfRun();
     daemon.on('GET /v1/watches/run-1', { status: 200, body: sampleWatch({ run, run_id: run.id }) });
-    daemon.on('GET /v1/events', page());
-    daemon.on('GET /v1/deliveries', page());
     const { stdout } = await cli(['show', 'run-1']);
     expect(stdout).toContain(String(run[name]));
   });
@@ -329,10 +354,8 @@ describe('runwatch show', () => {
     };
     const watch = sampleWatch({ run, source: 'gh', run_url: 'https://git.example.com/runs/1' });
     daemon.on('GET /v1/watches/run-1', { status: 200, body: watch });
-    daemon.on('GET /v1/events', page());
-    daemon.on('GET /v1/deliveries', page());
     const { stdout } = await cli(['show', 'run-1']);
-    const [head = ''] = stdout.split('\nEvents\n');
+    const [, head = ''] = stdout.split(/\n\n(?=run )|\nEvents\n/);
     expect(head.split('\n').map((row) => row.split('  ')[0])).toEqual([
       'run',
       'source',
@@ -515,6 +538,19 @@ describe('runwatch deliveries', () => {
     });
   });
 
+  test('deliveries calls pending and parked ones waiting, and takes that word as a state', async () => {
+    daemon.on('GET /v1/deliveries', page(sampleDelivery(), sampleDelivery({ state: 'parked' })));
+    const { stdout } = await cli(['deliveries', '--state', 'dead,waiting']);
+    expect(stdout.match(/ waiting /g)).toHaveLength(2);
+    expect(stdout).not.toMatch(/pending|parked/);
+    expect(queryOf('/v1/deliveries')).toMatchObject({ state: 'dead,pending,parked' });
+    const parked = { ...sampleDelivery({ state: 'parked' }), attempts: [] };
+    daemon.on('GET /v1/deliveries/dlv_1', { status: 200, body: parked });
+    expect((await cli(['deliveries', 'dlv_1'])).stdout).toMatch(/^state +waiting for ops$/m);
+    const { stdout: json } = await cli(['deliveries', 'dlv_1', '--json']);
+    expect(JSON.parse(json)).toMatchObject({ state: 'parked' });
+  });
+
   test('deliveries says on a terminal of 80 columns which event of which run of which workflow goes where, by short ids', async () => {
     const ids = ['dlv_f15339a29aa7', 'dlv_b2464f70bb8f'].map(
       (short) => [short, `${short}_failed_-hFQAAAAQACAAAAAAAAACA`] as const,
@@ -541,7 +577,7 @@ describe('runwatch deliveries', () => {
     const wide = await cli(['deliveries', '--wide'], 80);
     const piped = await cli(['deliveries']);
     const shown = stripVTControlCharacters(narrow.stdout);
-    expect(shown).toMatch(/dlv_f15339a29aa7 +pending +run\.completed +ops +6f1c9a52 +Invoices/);
+    expect(shown).toMatch(/dlv_f15339a29aa7 +waiting +run\.completed +ops +6f1c9a52 +Invoices/);
     expect(shown).toMatch(/dlv_b2464f70bb8f +delivered +run\.failed +audit +7a0d9a52 +Letters/);
     for (const line of shown.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
     for (const [, id] of ids) {

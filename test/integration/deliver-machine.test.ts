@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
-import { isOutstanding, type Delivery } from '../../src/core/delivery/delivery.ts';
+import type { Delivery } from '../../src/core/delivery/delivery.ts';
+import { isOutstanding } from '../../src/core/delivery/state.ts';
 import { pause, resume, type EndpointLimits } from '../../src/core/delivery/endpoint-state.ts';
 import { expectInvariants, expectNothingLeft } from '../support/delivery-invariants.ts';
 import { deliveryRig, type Answer, type DeliveryRig, type Sent } from '../support/delivery-rig.ts';

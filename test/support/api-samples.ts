@@ -6,6 +6,7 @@ import type {
   EndpointView,
   EventView,
   SourceView,
+  TimelineView,
   WatchView,
 } from '../../src/client/types.ts';
 
@@ -155,6 +156,31 @@ export function sampleDelivery(changes: Partial<DeliveryView> = {}): DeliveryVie
     delivered_at: null,
     last: { status: 500, error: { code: 'http_500', message: 'answered 500' }, duration_ms: 12 },
     ...changes,
+  };
+}
+
+/** What happened around a run, by its events and deliveries; what else these have is left to defaults. */
+export function sampleTimeline(
+  events: readonly EventView[],
+  deliveries: readonly Partial<TimelineView['deliveries'][number]>[] = [],
+): TimelineView {
+  return {
+    states: [],
+    polls: [],
+    events: events.map((one) => ({
+      ...one,
+      at: one.data.detected_at,
+      waiting_ms: null,
+      poll_ms: null,
+    })),
+    deliveries: deliveries.map((one) => ({
+      ...sampleDelivery(),
+      relay_ms: null,
+      receiver_ms: null,
+      attempts: [],
+      ...one,
+    })),
+    truncated: false,
   };
 }
 

@@ -1,5 +1,6 @@
 import { expect } from '@jest/globals';
-import { DELIVERY_STATES, isOutstanding, type Delivery } from '../../src/core/delivery/delivery.ts';
+import { DELIVERY_STATES, type Delivery } from '../../src/core/delivery/delivery.ts';
+import { isOutstanding } from '../../src/core/delivery/state.ts';
 import { claimRules } from '../../src/core/delivery/endpoint-state.ts';
 import { poolOf, urlOf } from '../../src/core/delivery/receiver.ts';
 import type { Slots } from '../../src/core/delivery/slots.ts';

@@ -1,3 +1,4 @@
+import { deliveryText } from '../../core/delivery/state.ts';
 import { shortAlertId, shortDeliveryId } from '../../core/event/ids.ts';
 import type { CommandLine } from '../command-line.ts';
 import type { TableView } from '../listing.ts';
@@ -5,12 +6,16 @@ import type { DeliveryDetailView, DeliveryView } from '../../client/types.ts';
 import { paint, exactly, lasting, plain, relative, upcoming } from './text.ts';
 import { renderFields, renderTable, type Column } from './table.ts';
 
+/** The page of a run has its workflow above. */
+type ListedDelivery = Omit<DeliveryView, 'workflow_name'> &
+  Partial<Pick<DeliveryView, 'workflow_name'>>;
+
 export function deliveryColumns(
-  deliveries: readonly DeliveryView[],
+  deliveries: readonly ListedDelivery[],
   { now, colors, idTexts }: TableView,
-): Column<DeliveryView>[] {
+): Column<ListedDelivery>[] {
   const runText = idTexts(deliveries.map(({ run_id: id }) => id));
-  const deliveryText = idTexts(
+  const idText = idTexts(
     deliveries.map(({ id }) => id),
     shortDeliveryId,
   );
@@ -20,10 +25,10 @@ export function deliveryColumns(
   );
   const isOfRuns = deliveries.every(({ alert_id: alert }) => alert === null);
   return [
-    { head: 'DELIVERY', value: ({ id }) => deliveryText(id), keep: 'always' },
+    { head: 'DELIVERY', value: ({ id }) => idText(id), keep: 'always' },
     {
       head: 'STATE',
-      value: (delivery) => delivery.state,
+      value: ({ state }) => deliveryText(state),
       paint: (text, delivery) => paint(text, delivery.state, colors),
       keep: 'always',
     },
@@ -57,7 +62,7 @@ export function renderDelivery(delivery: DeliveryDetailView, cli: CommandLine): 
   const fields = renderFields(
     [
       ['delivery', plain(delivery.id)],
-      ['state', paint(plain(delivery.state), delivery.state, stdout.colors)],
+      ['state', paint(stateText(delivery), delivery.state, stdout.colors)],
       ['to', plain(delivery.endpoint)],
       ['event', `${plain(delivery.event_type)} (${plain(delivery.event_id)})`],
       ...aboutFields(delivery),
@@ -83,6 +88,8 @@ export function renderDelivery(delivery: DeliveryDetailView, cli: CommandLine): 
   );
   return `${fields}\n${stdout.colors.bold('Attempts')}\n${attempts}`;
 }
+
+const stateText = ({ state, endpoint }: DeliveryDetailView) => plain(deliveryText(state, endpoint));
 
 /** The run and its workflow, or the alert. */
 function aboutFields(delivery: DeliveryDetailView): [string, string][] {

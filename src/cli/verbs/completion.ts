@@ -1,13 +1,13 @@
 import { Argument, type Command, type Option } from 'commander';
 import type { DaemonClient } from '../../client/client.ts';
 import { ALERT_STATES } from '../../core/alert/alert.ts';
-import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import { EVENT_TYPES, LOGGED_FAMILIES, LOGGED_TYPES } from '../../core/event/event.ts';
 import { KNOWN_STATUSES } from '../../core/run/snapshot.ts';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
 import { EXIT } from '../exit.ts';
 import { plain } from '../render/text.ts';
 import type { CommandLine } from '../command-line.ts';
+import { DELIVERY_STATE_WORDS } from '../options.ts';
 
 const COMPLETION_HELP = `
 Verbs, flags and their values are part of the script; names of endpoints and sources and ids of active
@@ -135,8 +135,8 @@ const NAMED: Readonly<Record<string, NameKind>> = {
 /** Values of flags that take several by comma, of which commander knows no choices. */
 const LISTED: Readonly<Record<string, readonly string[]>> = {
   'list --state': WATCH_STATES,
-  'deliveries --state': DELIVERY_STATES,
-  'redeliver --state': DELIVERY_STATES,
+  'deliveries --state': DELIVERY_STATE_WORDS,
+  'redeliver --state': DELIVERY_STATE_WORDS,
   'alerts --state': ALERT_STATES,
   '--status': KNOWN_STATUSES,
   '--type': [...LOGGED_TYPES, ...LOGGED_FAMILIES],

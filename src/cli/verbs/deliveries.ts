@@ -1,6 +1,5 @@
 import { Option } from 'commander';
 import type { DeliveryQuery, DeliveryView } from '../../client/types.ts';
-import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
@@ -14,7 +13,7 @@ import {
   type Listing,
   type ListingFlags,
 } from '../listing.ts';
-import { deliveryStates } from '../options.ts';
+import { DELIVERY_STATE_WORDS, deliveryStates } from '../options.ts';
 import { deliveryColumns, renderDelivery } from '../render/deliveries.ts';
 import { plain } from '../render/text.ts';
 import { writeJson } from '../report.ts';
@@ -27,7 +26,7 @@ const DELIVERIES: Listing<DeliveryView, DeliveryQuery, ListingFlags> = {
   filters: {
     state: new Option(
       '--state <state>',
-      `in this state; several by comma: ${DELIVERY_STATES.join(', ')}`,
+      `in this state; several by comma: ${DELIVERY_STATE_WORDS.join(', ')}`,
     ).argParser(deliveryStates),
     endpoint: new Option('--endpoint <name>', 'to one endpoint, or to one webhook by its URL'),
     run_id: OF_ONE_RUN,

@@ -1,4 +1,5 @@
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
+import { deliveryText } from '../../core/delivery/state.ts';
 import type { DaemonClient } from '../../client/client.ts';
 import type { RangeBody } from '../../client/types.ts';
 import { mapConcurrently, MAX_REQUESTS, daemonCommand, type DaemonFlags } from '../verb.ts';
@@ -6,7 +7,7 @@ import { confirm } from '../confirm.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
 import { timeQuery } from '../listing.ts';
-import { deliveryStates, moment, type Moment } from '../options.ts';
+import { DELIVERY_STATE_WORDS, deliveryStates, moment, type Moment } from '../options.ts';
 import { count, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { resolveIds } from '../resolve.ts';
@@ -31,7 +32,7 @@ export function addRedeliverVerb(cli: CommandLine): void {
     .option('--endpoint <name>', 'to one endpoint, or to one webhook by its URL')
     .option(
       '--state <state>',
-      `in this state; several by comma: ${DELIVERY_STATES.join(', ')}`,
+      `in this state; several by comma: ${DELIVERY_STATE_WORDS.join(', ')}`,
       deliveryStates,
     )
     .option('--since <time>', 'created at this time or later, or this long ago', moment)
@@ -109,10 +110,9 @@ async function redeliverRange(
 
 /** A range in words, for the question before it is redelivered. */
 function inWords({ endpoint, state, since, until, to }: RangeBody): string {
+  const states = new Set([state ?? []].flat().map((one) => deliveryText(one)));
   return [
-    state === undefined
-      ? 'everything dead or skipped'
-      : `everything ${[state].flat().join(' or ')}`,
+    state === undefined ? 'everything dead or skipped' : `everything ${[...states].join(' or ')}`,
     endpoint === undefined ? 'to all endpoints and webhooks' : `to ${plain(endpoint)}`,
     since === undefined ? '' : `created since ${since}`,
     until === undefined ? '' : `${since === undefined ? 'created ' : ''}until ${until}`,

@@ -1,3 +1,6 @@
+import { runSentenceText } from '../../client/run-sentence.ts';
+import type { DeliveryState } from '../../core/delivery/delivery.ts';
+import { isOutstanding } from '../../core/delivery/state.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import { nodesText } from '../../core/run/nodes.ts';
 import {
@@ -17,8 +20,8 @@ import { linked, renderFields } from '../render/table.ts';
 import { note, writeJson } from '../report.ts';
 import { readRun, resolveRun } from '../resolve.ts';
 import { daemonCommand, type DaemonFlags } from '../verb.ts';
-import { isRunEvent } from '../../client/types.ts';
-import type { EventView, WatchView } from '../../client/types.ts';
+import type { DaemonClient } from '../../client/client.ts';
+import type { EndpointView, EventView, WatchView } from '../../client/types.ts';
 
 interface ShowFlags extends DaemonFlags {
   source?: string;
@@ -30,7 +33,7 @@ const SHOWN = 20;
 
 export function addShowVerb(cli: CommandLine): void {
   daemonCommand<'GET /v1/watches/{run_id}'>(cli.program, 'show <run-id>', 'read')
-    .description('show a watch with its latest events and deliveries')
+    .description('say how a run stands, its events and deliveries')
     .option('--source <name>', 'the source that the run belongs to')
     .addOption(wideFlag())
     .option('--json', "print the API's answer: the watch alone")
@@ -61,23 +64,31 @@ async function show(cli: CommandLine, id: string, flags: ShowFlags): Promise<num
     writeJson(stdout, watch);
     return EXIT.ok;
   }
-  const [events, deliveries] = await Promise.all([
-    client.listEvents({ run_id: runId, limit: SHOWN, order: 'newest' }),
-    client.listDeliveries({ run_id: runId, source: watch.source, limit: SHOWN }),
-  ]);
-  // Another source may have a run of this id.
-  const own = events.data
-    .filter(isRunEvent)
-    .filter(({ data }) => data.watch.source === watch.source);
-  const fields = [...fieldsOf(watch, cli), ...nodesField(own)];
-  stdout.write(renderFields(fields, stdout));
+  const timeline = await client.getTimeline({ runId, source: watch.source });
+  const events = (timeline?.events ?? []).toReversed();
+  const deliveries = (timeline?.deliveries ?? []).toReversed();
+  const endpoints = await waitedFor(deliveries, client);
+  const sentence = runSentenceText({ watch, timeline, endpoints, now: cli.now() });
+  stdout.write(`${stdout.colors.bold(plain(sentence))}\n\n`);
+  stdout.write(renderFields([...fieldsOf(watch, cli), ...nodesField(events)], stdout));
   stdout.write(`\n${stdout.colors.bold('Events')}\n`);
-  if (own.length === 0) note(stderr, 'none yet');
-  else stdout.write(tableOf(cli, own, ofOneRun(eventColumns), flags.wide));
+  const shown = events.slice(0, SHOWN);
+  if (shown.length === 0) note(stderr, 'none yet');
+  else stdout.write(tableOf(cli, shown, ofOneRun(eventColumns), flags.wide));
   stdout.write(`\n${stdout.colors.bold('Deliveries')}\n`);
-  if (deliveries.data.length === 0) note(stderr, 'none yet');
-  else stdout.write(tableOf(cli, deliveries.data, ofOneRun(deliveryColumns), flags.wide));
+  const sent = deliveries.slice(0, SHOWN);
+  if (sent.length === 0) note(stderr, 'none yet');
+  else stdout.write(tableOf(cli, sent, ofOneRun(deliveryColumns), flags.wide));
   return EXIT.ok;
+}
+
+/** The endpoints, where a delivery waits for one: when it is tried next depends on them. */
+async function waitedFor(
+  deliveries: readonly { state: DeliveryState }[],
+  client: DaemonClient,
+): Promise<EndpointView[]> {
+  if (!deliveries.some(({ state }) => isOutstanding(state))) return [];
+  return (await client.listEndpoints()).data;
 }
 
 /** The run and its workflow stand above. */

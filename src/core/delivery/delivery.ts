@@ -3,6 +3,7 @@ import { deliveryId } from '../event/ids.ts';
 import { wantsEvent, type MatchedWatch } from '../event/patterns.ts';
 import { subscriptionKey, type Subscription, type WatchKey } from '../watch/watch.ts';
 import type { Receiver } from './receiver.ts';
+import { isOutstanding } from './state.ts';
 
 export const DELIVERY_STATES = [
   'pending',
@@ -172,11 +173,6 @@ export function newDelivery(
     deliveredAt: null,
     last: null,
   };
-}
-
-/** Whether a delivery in this state may still be attempted. */
-export function isOutstanding(state: DeliveryState): boolean {
-  return state === 'pending' || state === 'parked';
 }
 
 /** Within this age a first attempt goes out without a check of the run's present state, ms. */

@@ -53,20 +53,31 @@ export interface SaidNodes {
 }
 
 /**
+ * The nodes of a run where it failed, or else where it stands: `Extract invoice, Send mail and 2 more`.
+ * @param plain makes a name fit for one line
+ * @returns null where none is known
+ */
+export function placeText(
+  { failed, running, names }: SaidNodes,
+  plain: (name: string) => string,
+): string | null {
+  const ids = failed.length > 0 ? failed : running;
+  if (ids.length === 0) return null;
+  const some = ids.slice(0, LISTED).map((id) => plain(valueOf(names, id) ?? id));
+  return some.join(', ') + (ids.length > LISTED ? ` and ${ids.length - LISTED} more` : '');
+}
+
+/**
  * `Failed at Extract invoice, 7 of 12 nodes done`.
  * @param plain makes a name fit for one line
  * @returns null where nothing is known
  */
 export function nodesText(nodes: SaidNodes, plain: (name: string) => string): string | null {
-  const { executed, remaining, failed, running, names } = nodes;
+  const { executed, remaining, failed } = nodes;
   const total = executed + remaining;
-  const listed = (ids: readonly string[]) => {
-    const some = ids.slice(0, LISTED).map((id) => plain(valueOf(names, id) ?? id));
-    return some.join(', ') + (ids.length > LISTED ? ` and ${ids.length - LISTED} more` : '');
-  };
+  const place = placeText(nodes, plain);
   const where = [
-    failed.length > 0 ? `Failed at ${listed(failed)}` : '',
-    failed.length === 0 && running.length > 0 ? `At ${listed(running)}` : '',
+    place === null ? '' : `${failed.length > 0 ? 'Failed at' : 'At'} ${place}`,
     total === 0 ? '' : `${executed} of ${total} nodes done`,
   ];
   return where.filter((part) => part !== '').join(', ') || null;

@@ -1,11 +1,11 @@
-import {
-  isOutstanding,
-  type Attempt,
-  type Delivery,
-  type DeliveryState,
-  type StoredDelivery,
-  type Wish,
+import type {
+  Attempt,
+  Delivery,
+  DeliveryState,
+  StoredDelivery,
+  Wish,
 } from '../../core/delivery/delivery.ts';
+import { isOutstanding } from '../../core/delivery/state.ts';
 import type { AuditRecord } from '../../core/audit.ts';
 import type {
   EndpointLimits,

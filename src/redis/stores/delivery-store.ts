@@ -1,7 +1,6 @@
 import type { Redis } from 'ioredis';
 import {
   DELIVERY_STATES,
-  isOutstanding,
   noDeliveries,
   type Attempt,
   type Delivery,
@@ -9,6 +8,7 @@ import {
   type DeliveryState,
   type StoredDelivery,
 } from '../../core/delivery/delivery.ts';
+import { isOutstanding } from '../../core/delivery/state.ts';
 import { shownReceiver, type Receiver } from '../../core/delivery/receiver.ts';
 import { watchOfDelivery, watchOfEvent } from '../../core/event/ids.ts';
 import type { CountedPage } from '../../core/page.ts';

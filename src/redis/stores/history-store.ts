@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { AuditRecord } from '../../core/audit.ts';
-import { isOutstanding } from '../../core/delivery/delivery.ts';
+import { isOutstanding } from '../../core/delivery/state.ts';
 import { parseWatchId, watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
 import type { WatchIdentity } from '../commit.ts';
 import { PlanKeys, type Keys } from '../keys.ts';

@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis';
 import { chunksOf } from '../../core/arrays.ts';
 import type { ClockStep } from '../../core/clock.ts';
-import { isOutstanding, type Delivery, type Wish } from '../../core/delivery/delivery.ts';
+import type { Delivery, Wish } from '../../core/delivery/delivery.ts';
+import { isOutstanding } from '../../core/delivery/state.ts';
 import type { EndpointLimits } from '../../core/delivery/endpoint-state.ts';
 import { poolOf, type Receiver } from '../../core/delivery/receiver.ts';
 import { PlanKeys, type Keys } from '../keys.ts';

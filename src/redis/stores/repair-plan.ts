@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
-import { isOutstanding, type Delivery } from '../../core/delivery/delivery.ts';
+import type { Delivery } from '../../core/delivery/delivery.ts';
+import { isOutstanding } from '../../core/delivery/state.ts';
 import { countedReceiver } from '../../core/delivery/receiver.ts';
 import { isOfRun, type AnyEvent, type RunwatchEvent } from '../../core/event/event.ts';
 import { watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';

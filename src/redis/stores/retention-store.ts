@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { AuditRecord } from '../../core/audit.ts';
-import { isOutstanding, type StoredDelivery } from '../../core/delivery/delivery.ts';
+import type { StoredDelivery } from '../../core/delivery/delivery.ts';
+import { isOutstanding } from '../../core/delivery/state.ts';
 import type { OwnEvent } from '../../core/event/event.ts';
 import { parseWatchId, watchId, type WatchKey } from '../../core/watch/watch.ts';
 import { deliveryIndexes, eventIndexes, ownEventIndexes } from '../indexes.ts';

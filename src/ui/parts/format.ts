@@ -1,4 +1,4 @@
-import { spanText } from '../../core/time.ts';
+import { shortText, spanText } from '../../core/time.ts';
 
 /** A length of time in its two largest units: `812 ms`, `4 min 10 s`, `2 h 5 min`, `3 d`. */
 export function lengthText(ms: number): string {
@@ -11,16 +11,6 @@ export function agoText(ms: number): string {
   const length = shortText(Math.abs(ms));
   if (Math.abs(ms) < 1_500) return ms < 0 ? 'now' : 'just now';
   return ms > 0 ? `${length} ago` : `in ${length}`;
-}
-
-/** A length of time in its largest unit. */
-export function shortText(ms: number): string {
-  const seconds = Math.round(ms / 1_000);
-  if (seconds < 100) return `${seconds} s`;
-  const minutes = Math.round(seconds / 60);
-  if (minutes < 100) return `${minutes} min`;
-  const hours = Math.round(minutes / 60);
-  return hours < 48 ? `${hours} h` : `${Math.round(hours / 24)} d`;
 }
 
 const numbers = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });

@@ -1,3 +1,4 @@
+import { deliveryText } from '../../core/delivery/state.ts';
 import { statusText } from './format.ts';
 import { valueOf } from '../../core/records.ts';
 
@@ -84,4 +85,9 @@ export function Status({ state, text }: { state: string; text?: string | undefin
       <span>{text ?? statusText(state)}</span>
     </span>
   );
+}
+
+/** The state of a delivery; with its endpoint, unless that stands beside. */
+export function DeliveryStatus({ state, endpoint }: { state: string; endpoint?: string }) {
+  return <Status state={state} text={deliveryText(state, endpoint)} />;
 }

@@ -1,4 +1,5 @@
-import { agoText, clockText, dateText, lengthText, shortText } from './format.ts';
+import { shortText } from '../../core/time.ts';
+import { agoText, clockText, dateText, lengthText } from './format.ts';
 import { settings } from './settings.ts';
 import { now } from './hooks.ts';
 

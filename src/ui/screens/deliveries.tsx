@@ -1,5 +1,6 @@
 import { useState } from 'preact/hooks';
 import { shortId } from '../../core/run/short-id.ts';
+import { deliveryText, isOutstanding } from '../../core/delivery/state.ts';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
 import type { DeliveryQuery, DeliveryView } from '../../client/types.ts';
@@ -14,7 +15,7 @@ import { useList } from '../parts/list.ts';
 import { NewsButton, useNews } from '../parts/news.tsx';
 import { OtherFilters } from '../parts/other-filters.tsx';
 import { Range } from '../parts/range.tsx';
-import { Glyph, Status, toneOfEvent } from '../parts/status.tsx';
+import { DeliveryStatus, Glyph, toneOfEvent } from '../parts/status.tsx';
 import { Table, type Column } from '../parts/table.tsx';
 import { Ago, Length } from '../parts/time.tsx';
 import { act, say } from '../parts/toast.tsx';
@@ -60,7 +61,7 @@ function deliveryBrief(delivery: DeliveryView) {
       href={addressOf(delivery)}
       aside={<Ago at={at} />}
     >
-      <Status state={state} />
+      <DeliveryStatus state={state} />
       <span class="cut" title={endpoint}>
         {endpoint}
       </span>
@@ -93,7 +94,11 @@ const COLUMNS: readonly Column<DeliveryView>[] = [
       </span>
     ),
   },
-  { name: 'State', className: 'col-state', render: ({ state }) => <Status state={state} /> },
+  {
+    name: 'State',
+    className: 'col-state',
+    render: ({ state }) => <DeliveryStatus state={state} />,
+  },
   {
     name: 'Attempts',
     className: 'col-count right mid',
@@ -198,7 +203,7 @@ function FilterRow() {
   const chips: Chip[] = [
     { name: 'All', fields: {}, count: countOf(...STATES) },
     { name: 'Waiting', fields: { state: 'pending,parked' }, count: countOf('pending', 'parked') },
-    ...STATES.map((state) => ({
+    ...STATES.filter((state) => !isOutstanding(state)).map((state) => ({
       name: `${state.charAt(0).toUpperCase()}${state.slice(1)}`,
       fields: { state },
       state,
@@ -259,7 +264,8 @@ function RedeliverMatching({ asked, total, reload }: RedeliverProps) {
   const range = rangeOf(asked);
   if (range === null) return null;
   const { state, endpoint } = range;
-  const words = [state ?? ['dead', 'skipped']].flat().join(' and ');
+  const states = [state ?? ['dead', 'skipped']].flat().map((one) => deliveryText(one));
+  const words = [...new Set(states)].join(' and ');
   const send = async () => {
     setOpen(false);
     await act(null, async () => {

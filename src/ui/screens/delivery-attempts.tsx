@@ -1,6 +1,7 @@
 import type { Attempt, DeliveryDetail } from '../api/types.ts';
 import { address, setQuery } from '../app/router.ts';
 import { Section } from '../parts/basics.tsx';
+import { now } from '../parts/hooks.ts';
 import { lengthText } from '../parts/format.ts';
 import { Status } from '../parts/status.tsx';
 import { Ago, Clock } from '../parts/time.tsx';
@@ -25,8 +26,14 @@ export function Attempts({ delivery }: { delivery: DeliveryDetail }) {
         ))}
       </ol>
       {next !== null && (
-        <p>
-          Next attempt <Ago at={next} />.
+        <p class="after">
+          {Date.parse(next) > now.value ? (
+            <>
+              Next attempt <Ago at={next} />.
+            </>
+          ) : (
+            'The next attempt is due.'
+          )}
         </p>
       )}
     </Section>

@@ -1,4 +1,5 @@
 import { useState } from 'preact/hooks';
+import { isOutstanding } from '../../core/delivery/state.ts';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
 import type { DeliveryDetail } from '../api/types.ts';
@@ -6,10 +7,10 @@ import { href, isKiosk, runPath } from '../app/router.ts';
 import { Copy, Dialog, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { Fact, Facts } from '../parts/basics.tsx';
 import { plural } from '../parts/format.ts';
-import { Status } from '../parts/status.tsx';
-import { Ago, Length } from '../parts/time.tsx';
+import { DeliveryStatus } from '../parts/status.tsx';
+import { Ago, Clock, Length } from '../parts/time.tsx';
 import { act } from '../parts/toast.tsx';
-import { useLoaded } from '../parts/hooks.ts';
+import { now, useLoaded } from '../parts/hooks.ts';
 import { Attempts } from './delivery-attempts.tsx';
 
 /** One event to one receiver, with every attempt. */
@@ -69,15 +70,13 @@ function SentEvent({ delivery }: { delivery: DeliveryDetail }) {
 }
 
 /** Why nothing is tried by itself; nothing where all goes its way. */
-function Standstill({
-  delivery: { state, endpoint: name, attempt_count: attempts },
-}: {
-  delivery: DeliveryDetail;
-}) {
+function Standstill({ delivery }: { delivery: DeliveryDetail }) {
+  const { state, endpoint: name, attempt_count: attempts } = delivery;
   const ended = attempts === 0 ? 'Never tried' : 'Tried no more';
   switch (state) {
+    case 'pending':
     case 'parked':
-      return <Parked name={name} />;
+      return <Waits delivery={delivery} />;
     case 'dead':
       return (
         <p class="notice warn">
@@ -97,23 +96,36 @@ function Standstill({
           {ended}: the run had moved on before {name} took deliveries again.
         </p>
       );
-    case 'pending':
     case 'delivered':
       return null;
   }
 }
 
-function Parked({ name }: { name: string }) {
+/** Whether an endpoint takes nothing now, so that what is sent to it waits, pending or parked. */
+const HOLDS: ReadonlySet<string> = new Set(['failing', 'paused', 'disabled']);
+
+/** What a delivery waits for; nothing where its endpoint takes deliveries and an attempt is due by itself. */
+function Waits({ delivery: { state, endpoint: name } }: { delivery: DeliveryDetail }) {
   const { value } = useLoaded('endpoints', (signal) => api.endpoints(signal), { everyMs: 5_000 });
   const health = value?.data.find((endpoint) => endpoint.name === name)?.health;
+  const isHeld = health !== undefined && HOLDS.has(health.state);
+  const quietUntil = health?.throttled_until ?? null;
+  const isQuiet = quietUntil !== null && Date.parse(quietUntil) > now.value;
+  if (state === 'pending' && !isHeld && !isQuiet) return null;
   return (
     <p class="notice warn">
-      Waits until <a href={href('/endpoints')}>{name}</a> takes deliveries again
-      {health !== undefined && health.state !== 'active' && `: it is ${health.state}`}.
+      Waiting for <a href={href('/endpoints')}>{name}</a> to take deliveries again
+      {isHeld && `: it is ${health.state}`}.
       {health !== undefined && health.next_probe_at !== null && (
         <>
           {' '}
-          Probed <Ago at={health.next_probe_at} />.
+          It is tried next <Ago at={health.next_probe_at} />.
+        </>
+      )}
+      {isQuiet && (
+        <>
+          {' '}
+          It asked for no requests until <Clock at={quietUntil} />.
         </>
       )}
     </p>
@@ -121,17 +133,11 @@ function Parked({ name }: { name: string }) {
 }
 
 function DeliveryFacts({ delivery }: { delivery: DeliveryDetail }) {
-  const {
-    state,
-    created_at: created,
-    delivered_at: delivered,
-    event_id: event,
-    run_id: run,
-  } = delivery;
+  const { created_at: created, delivered_at: delivered, event_id: event, run_id: run } = delivery;
   return (
     <Facts>
       <Fact name="State">
-        <Status state={state} />
+        <DeliveryStatus state={delivery.state} endpoint={delivery.endpoint} />
       </Fact>
       <Fact name="Created">
         <Ago at={created} />
@@ -159,7 +165,7 @@ function DeliveryFacts({ delivery }: { delivery: DeliveryDetail }) {
 
 function Actions({ delivery, reload }: { delivery: DeliveryDetail; reload: () => void }) {
   const [isOpen, setOpen] = useState(false);
-  const isWaiting = delivery.state === 'pending' || delivery.state === 'parked';
+  const isWaiting = isOutstanding(delivery.state);
   return (
     <>
       <button

@@ -264,7 +264,7 @@ const KINDS: Readonly<Record<AttentionKind, string>> = {
   unreachable: 'Unreachable',
   alert: 'Alert',
   dead: 'Dead delivery',
-  parked: 'Parked',
+  parked: 'Waiting',
   endpoint: 'Endpoint',
   source: 'Source',
   overdue: 'Polls overdue',
@@ -296,7 +296,8 @@ function placeOf(item: Attention): Place {
     return { what: workflowOf(item) ?? `${source}, without a workflow`, to };
   }
   if (kind === 'dead' || kind === 'parked') {
-    return { what: endpoint ?? 'a receiver', to: href('/deliveries', { state: kind, endpoint }) };
+    const state = kind === 'parked' ? 'pending,parked' : kind;
+    return { what: endpoint ?? 'a receiver', to: href('/deliveries', { state, endpoint }) };
   }
   if (kind === 'endpoint') return { what: endpoint ?? 'endpoint', to: href('/endpoints') };
   if (id !== undefined) {

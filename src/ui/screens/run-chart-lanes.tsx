@@ -1,3 +1,4 @@
+import { deliveryText, isOutstanding } from '../../core/delivery/state.ts';
 import type { Poll, TimelineDelivery, TimelineEvent, TimelineState } from '../api/types.ts';
 import { eventText, lengthText, statusText } from '../parts/format.ts';
 import { glyphPath, toneOf, toneOfEvent } from '../parts/status.tsx';
@@ -224,7 +225,7 @@ export function Deliveries({
           event_id: event,
         } = delivery;
         const left = clip(Date.parse(created));
-        const isOver = state !== 'pending' && state !== 'parked';
+        const isOver = !isOutstanding(state);
         const end = delivered ?? attempts.at(-1)?.at ?? created;
         const right = clip(isOver ? Date.parse(end) : now);
         return (
@@ -234,8 +235,8 @@ export function Deliveries({
             onClick={() => onChoose(event)}
           >
             <title>
-              {eventText(delivery.event_type)} to {delivery.endpoint}: {state}, {attempts.length}{' '}
-              attempts
+              {eventText(delivery.event_type)} to {delivery.endpoint}: {deliveryText(state)},{' '}
+              {attempts.length} attempts
             </title>
             <rect
               class="wait"

@@ -101,8 +101,17 @@ function topsOf(receivers: number, gap: number) {
   };
 }
 
+/** Receivers that the axis has a lane for. */
+export const MOST_RECEIVERS = 8;
+
+/** The deliveries of each receiver. Of many receivers, those that lack one are drawn first. */
 function byReceiver(deliveries: readonly TimelineDelivery[]): [string, TimelineDelivery[]][] {
-  return [...groupBy(deliveries, ({ endpoint }) => endpoint)].slice(0, 12);
+  const groups = [...groupBy(deliveries, ({ endpoint }) => endpoint)];
+  if (groups.length <= MOST_RECEIVERS) return groups;
+  const lacksOne = ([, its]: (typeof groups)[number]) =>
+    its.some(({ state }) => state !== 'delivered');
+  const lacking = groups.filter(lacksOne);
+  return [...lacking, ...groups.filter((one) => !lacksOne(one))].slice(0, MOST_RECEIVERS);
 }
 
 function Grid({

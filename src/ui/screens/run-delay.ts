@@ -1,4 +1,7 @@
+import { groupBy } from '../../core/arrays.ts';
+import { deliveryText } from '../../core/delivery/state.ts';
 import type { Timeline, TimelineDelivery, TimelineEvent } from '../api/types.ts';
+import { eventText, lengthText } from '../parts/format.ts';
 
 /** One stretch of the way from a change to its receiver. */
 export interface Stretch {
@@ -14,6 +17,28 @@ export interface Delay {
   stretches: readonly Stretch[];
   /** From the change to the receiver's answer, ms; null while it has not answered. */
   totalMs: number | null;
+}
+
+/** One with a receiver. */
+export type Delivered = Delay & { delivery: TimelineDelivery };
+
+/** How late the events of one endpoint arrived: `failed 1.2 s later, at most 9 s, 1 waiting`. */
+export function latenessText(delays: readonly Delivered[]): string {
+  const last = delays.at(-1);
+  if (last === undefined) return '';
+  const { event, delivery, totalMs } = last;
+  const times = delays.flatMap((one) => one.totalMs ?? []);
+  const others = groupBy(
+    delays.filter((one) => one !== last && one.totalMs === null),
+    (one) => deliveryText(one.delivery.state),
+  );
+  return [
+    totalMs === null
+      ? `${eventText(event.type)}: ${deliveryText(delivery.state)}`
+      : `${eventText(event.type)} ${lengthText(totalMs)} later`,
+    ...(times.length > 1 ? [`at most ${lengthText(Math.max(...times))}`] : []),
+    ...[...others].map(([word, its]) => `${its.length} ${word}`),
+  ].join(', ');
 }
 
 /** The delays of everything that was sent, oldest first. */

@@ -1,12 +1,13 @@
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
+import { groupBy } from '../../core/arrays.ts';
 import { href, isKiosk, setQuery } from '../app/router.ts';
 import { Section } from '../parts/basics.tsx';
 import { eventText, lengthText, plural } from '../parts/format.ts';
-import { Glyph, Status, toneOfEvent } from '../parts/status.tsx';
+import { DeliveryStatus, Glyph, toneOfEvent } from '../parts/status.tsx';
 import { Clock } from '../parts/time.tsx';
 import { act } from '../parts/toast.tsx';
-import type { Delay, Stretch } from './run-delay.ts';
+import { latenessText, type Delay, type Delivered, type Stretch } from './run-delay.ts';
 
 interface DelaysProps {
   delays: readonly Delay[];
@@ -23,63 +24,86 @@ const CLASSES: Readonly<Record<Stretch['name'], string>> = {
   'the receiver': 'stretch-receiver',
 };
 
-/** For each event and receiver: how late the event arrived, and where the time went. */
+/** Endpoints that open by themselves where an event is selected. */
+const MOST_OPEN = 3;
+
+/** How late the events arrived, and where the time went: a line for each endpoint, which opens to its events. */
 export function Delays({ delays, chosen, onChoose, reload }: DelaysProps) {
-  const most = Math.max(1, ...delays.map(lengthOf));
-  // Events that no endpoint subscribes to share one line, unless one is selected.
-  const shown = delays.filter(({ event, delivery }) => delivery !== null || event.id === chosen);
-  const unsent = delays.length - shown.length;
+  const sent = delays.filter((one): one is Delivered => one.delivery !== null);
+  const most = Math.max(1, ...sent.map(lengthOf));
+  const groups = [...groupBy(sent, ({ delivery }) => delivery.endpoint)];
+  const ofChosen = groups.filter(([, its]) => its.some(({ event }) => event.id === chosen));
+  const opened = new Set(ofChosen.slice(0, MOST_OPEN).map(([endpoint]) => endpoint));
+  const unsent = delays.filter(({ delivery }) => delivery === null);
   return (
-    <Section title="How late each event was delivered" aside={<DelayLegend />}>
+    <Section title="How late each endpoint was notified" aside={<DelayLegend />}>
       {delays.length === 0 && (
         <p class="faint">No event yet: nothing about this run has changed.</p>
       )}
-      <ol class="delays">
-        {shown.map((delay) => {
-          const { event, delivery } = delay;
-          const isChosen = event.id === chosen;
-          return (
-            <li key={`${event.id} ${delivery?.id}`} class={isChosen ? 'chosen' : ''}>
-              <div class="delay-head">
-                <button
-                  type="button"
-                  class="quiet delay-name"
-                  aria-pressed={isChosen}
-                  onClick={() => onChoose(event.id)}
-                >
-                  <Glyph tone={toneOfEvent(event)} />
-                  {eventText(event.type)}
-                </button>
-                <span class="faint">
-                  <Clock at={event.timestamp} withMs />
-                </span>
-                <span class="delay-to">
-                  {delivery === null ? (
-                    <span class="faint">to no receiver</span>
-                  ) : (
-                    <a href={href(`/deliveries/${encodeURIComponent(delivery.id)}`)}>
-                      {delivery.endpoint}
-                    </a>
-                  )}
-                </span>
-                {delivery !== null && <Status state={delivery.state} />}
-                <span class="num delay-total">
-                  {delay.totalMs === null ? '' : lengthText(delay.totalMs)}
-                </span>
-              </div>
-              <Bar delay={delay} most={most} />
-              {isChosen && <Chosen delay={delay} reload={reload} />}
-            </li>
-          );
-        })}
-      </ol>
-      {unsent > 0 && (
+      {groups.map(([endpoint, its]) => (
+        <details key={endpoint} class="fold" open={opened.has(endpoint)}>
+          <summary>
+            {endpoint} <span class="faint delay-sum">{latenessText(its)}</span>
+          </summary>
+          <ol class="delays">
+            {its.map((delay) => (
+              <DelayRow
+                key={delay.delivery.id}
+                delay={delay}
+                most={most}
+                isChosen={delay.event.id === chosen}
+                onChoose={onChoose}
+                reload={reload}
+              />
+            ))}
+          </ol>
+        </details>
+      ))}
+      {unsent.length > 0 && (
         <p class="faint after">
-          {plural(unsent, 'event')} {unsent === 1 ? 'has' : 'have'} no receiver: no endpoint
-          subscribes to {unsent === 1 ? 'its type' : 'their types'}.
+          {plural(unsent.length, 'event')} {unsent.length === 1 ? 'has' : 'have'} no receiver: no
+          endpoint subscribes to {unsent.length === 1 ? 'its type' : 'their types'}.
         </p>
       )}
     </Section>
+  );
+}
+
+function DelayRow({
+  delay,
+  most,
+  isChosen,
+  onChoose,
+  reload,
+}: Pick<DelaysProps, 'onChoose' | 'reload'> & {
+  delay: Delivered;
+  most: number;
+  isChosen: boolean;
+}) {
+  const { event, delivery, totalMs } = delay;
+  return (
+    <li class={isChosen ? 'chosen' : ''}>
+      <div class="delay-head">
+        <button
+          type="button"
+          class="quiet delay-name"
+          aria-pressed={isChosen}
+          onClick={() => onChoose(event.id)}
+        >
+          <Glyph tone={toneOfEvent(event)} />
+          {eventText(event.type)}
+        </button>
+        <span class="faint">
+          <Clock at={event.timestamp} withMs />
+        </span>
+        <a href={href(`/deliveries/${encodeURIComponent(delivery.id)}`)}>
+          <DeliveryStatus state={delivery.state} />
+        </a>
+        <span class="num delay-total">{totalMs === null ? '' : lengthText(totalMs)}</span>
+      </div>
+      <Bar delay={delay} most={most} />
+      {isChosen && <Chosen delay={delay} reload={reload} />}
+    </li>
   );
 }
 
@@ -121,9 +145,9 @@ function DelayLegend() {
   );
 }
 
-function Chosen({ delay, reload }: { delay: Delay; reload: () => void }) {
+function Chosen({ delay, reload }: { delay: Delivered; reload: () => void }) {
   const { event, delivery, stretches } = delay;
-  const until = delivery?.delivered_at ?? delivery?.attempts.at(-1)?.at ?? event.data.detected_at;
+  const until = delivery.delivered_at ?? delivery.attempts.at(-1)?.at ?? event.data.detected_at;
   const room = Math.max(50, (Date.parse(until) - Date.parse(event.timestamp)) * 0.3);
   const iso = (ms: number) => new Date(ms).toISOString();
   const show = () =>
@@ -150,7 +174,7 @@ function Chosen({ delay, reload }: { delay: Delay; reload: () => void }) {
         <button type="button" class="small" onClick={show}>
           Show on the axis
         </button>
-        {delivery !== null && may.write.value && !isKiosk.value && (
+        {may.write.value && !isKiosk.value && (
           <button
             type="button"
             class="small"
@@ -169,13 +193,12 @@ function Chosen({ delay, reload }: { delay: Delay; reload: () => void }) {
 }
 
 /** Why an endpoint was notified, when, and how late, as a sentence. */
-function sentenceOf({ event, delivery, totalMs }: Delay): string {
+function sentenceOf({ event, delivery, totalMs }: Delivered): string {
   const { previous, run } = event.data;
   const change =
     previous !== null && run !== null && previous.status !== run.status
       ? `The run went from ${previous.status.replaceAll('_', ' ')} to ${run.status.replaceAll('_', ' ')}.`
       : `The event is ${event.type}.`;
-  if (delivery === null) return `${change} No endpoint subscribes to ${event.type}.`;
   if (totalMs === null) {
     const { error } = delivery.last ?? { error: null };
     return `${change} ${delivery.endpoint} has not been notified${error === null ? '' : `: ${error.message}`}.`;

@@ -2,22 +2,34 @@ import type { ComponentChildren } from 'preact';
 import type { Timeline, TimelineDelivery } from '../api/types.ts';
 import { href } from '../app/router.ts';
 import { eventText, lengthText, statusText } from '../parts/format.ts';
-import { Glyph, Status, toneOfEvent } from '../parts/status.tsx';
+import { DeliveryStatus, Glyph, Status, toneOfEvent } from '../parts/status.tsx';
 import { Clock, Length } from '../parts/time.tsx';
 import { segmentsOf } from './run-axis.ts';
 
-/** All that the time axis shows, as tables. */
-export function RunTables({ timeline }: { timeline: Timeline }) {
-  const { states, polls, events, deliveries } = timeline;
-  const hasProgress = states.some(({ progress }) => progress !== null);
+/** Whether an event is one of many that lead to the next state. */
+export const isStep = ({ type }: { type: string }) => type === 'run.progress';
+
+/** The states and events of a run. */
+export function StateTables({
+  timeline: { states, events },
+  hasSteps,
+  progress,
+}: {
+  timeline: Timeline;
+  hasSteps: boolean;
+  progress: ComponentChildren;
+}) {
+  const hasProgress = states.some(({ progress: share }) => share !== null);
+  const segments = segmentsOf(states, Date.now());
+  const shown = hasSteps ? events : events.filter((event) => !isStep(event));
   return (
     <>
       <Fold
         title="States"
-        count={states.length}
+        count={segments.length}
         head={['Since', 'State', ...(hasProgress ? ['Progress'] : []), 'Lasted']}
       >
-        {segmentsOf(states, Date.now()).map(({ from, to, status, progress }) => (
+        {segments.map(({ from, to, status, progress: share }) => (
           <tr key={from}>
             <td>
               <Clock at={new Date(from).toISOString()} withMs />
@@ -25,9 +37,53 @@ export function RunTables({ timeline }: { timeline: Timeline }) {
             <td>
               <Status state={status} />
             </td>
-            {hasProgress && <td class="num right">{progress === null ? '–' : `${progress} %`}</td>}
+            {hasProgress && <td class="num right">{share === null ? '–' : `${share} %`}</td>}
             <td class="num right">{to > from ? lengthText(to - from) : '–'}</td>
           </tr>
+        ))}
+      </Fold>
+      <Fold
+        title="Events"
+        count={shown.length}
+        head={['Happened', 'Event', 'Detected', 'Delay', 'Id']}
+      >
+        {shown.map((event) => (
+          <tr key={event.id}>
+            <td>
+              <Clock at={event.timestamp} withMs />
+            </td>
+            <td>
+              <span class={`status tone-${toneOfEvent(event)}`}>
+                <Glyph tone={toneOfEvent(event)} />
+                <span>{eventText(event.type)}</span>
+              </span>
+            </td>
+            <td>
+              <Clock at={event.data.detected_at} withMs />
+            </td>
+            <td class="right">
+              <Length ms={event.data.detection_delay_ms} />
+            </td>
+            <td class="mono id whole">{event.id}</td>
+          </tr>
+        ))}
+      </Fold>
+      {progress}
+    </>
+  );
+}
+
+/** The deliveries of a run with their attempts, and its polls. */
+export function PollTables({ timeline: { polls, deliveries } }: { timeline: Timeline }) {
+  return (
+    <>
+      <Fold
+        title="Deliveries and attempts"
+        count={deliveries.length}
+        head={['At', 'Event', 'Endpoint', 'Result', 'Took']}
+      >
+        {deliveries.map((delivery) => (
+          <DeliveryRows key={delivery.id} delivery={delivery} />
         ))}
       </Fold>
       <Fold
@@ -51,47 +107,12 @@ export function RunTables({ timeline }: { timeline: Timeline }) {
           </tr>
         ))}
       </Fold>
-      <Fold
-        title="Events"
-        count={events.length}
-        head={['Happened', 'Event', 'Detected', 'Delay', 'Id']}
-      >
-        {events.map((event) => (
-          <tr key={event.id}>
-            <td>
-              <Clock at={event.timestamp} withMs />
-            </td>
-            <td>
-              <span class={`status tone-${toneOfEvent(event)}`}>
-                <Glyph tone={toneOfEvent(event)} />
-                <span>{eventText(event.type)}</span>
-              </span>
-            </td>
-            <td>
-              <Clock at={event.data.detected_at} withMs />
-            </td>
-            <td class="right">
-              <Length ms={event.data.detection_delay_ms} />
-            </td>
-            <td class="mono id">{event.id}</td>
-          </tr>
-        ))}
-      </Fold>
-      <Fold
-        title="Deliveries and attempts"
-        count={deliveries.length}
-        head={['At', 'Event', 'Endpoint', 'Result', 'Took']}
-      >
-        {deliveries.map((delivery) => (
-          <DeliveryRows key={delivery.id} delivery={delivery} />
-        ))}
-      </Fold>
     </>
   );
 }
 
 function DeliveryRows({ delivery }: { delivery: TimelineDelivery }) {
-  const { id, endpoint, event_type: type, state, created_at: created, attempts } = delivery;
+  const { id, endpoint, event_type: type, created_at: created, attempts } = delivery;
   return (
     <>
       <tr>
@@ -103,7 +124,7 @@ function DeliveryRows({ delivery }: { delivery: TimelineDelivery }) {
           <a href={href(`/deliveries/${encodeURIComponent(id)}`)}>{endpoint}</a>
         </td>
         <td>
-          <Status state={state} />
+          <DeliveryStatus state={delivery.state} />
         </td>
         <td />
       </tr>
@@ -124,6 +145,9 @@ function DeliveryRows({ delivery }: { delivery: TimelineDelivery }) {
   );
 }
 
+/** Rows of a table that is open at first. */
+const MOST_UNFOLDED = 12;
+
 function Fold({
   title,
   count,
@@ -136,7 +160,7 @@ function Fold({
   children: ComponentChildren;
 }) {
   return (
-    <details class="fold" open={count > 0 && count <= 12}>
+    <details class="fold" open={count > 0 && count <= MOST_UNFOLDED}>
       <summary>
         {title} <span class="num faint">{count}</span>
       </summary>

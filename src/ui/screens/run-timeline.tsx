@@ -2,12 +2,12 @@ import { useMemo } from 'preact/hooks';
 import type { Timeline, Watch } from '../api/types.ts';
 import { address, setQuery } from '../app/router.ts';
 import { Section } from '../parts/basics.tsx';
-import { lengthText } from '../parts/format.ts';
+import { lengthText, plural } from '../parts/format.ts';
 import { now } from '../parts/hooks.ts';
-import { Chart } from './run-chart.tsx';
+import { Chart, MOST_RECEIVERS } from './run-chart.tsx';
 import { delaysOf } from './run-delay.ts';
 import { Delays } from './run-delays.tsx';
-import { RunTables } from './run-tables.tsx';
+import { isStep, PollTables, StateTables } from './run-tables.tsx';
 import { wholeSpan, zoomed, type Span } from './run-axis.ts';
 
 /** A run, and all that is known of its course. */
@@ -16,7 +16,7 @@ export interface RunStory {
   timeline: Timeline;
 }
 
-/** The course of a run on one time axis, how late its events were delivered, and the same as tables. */
+/** The course of a run on one time axis, its states and events, how late these were delivered, and its polls. */
 export function RunTimeline({ story, reload }: { story: RunStory; reload: () => void }) {
   const { watch, timeline } = story;
   const { query } = address.value;
@@ -26,7 +26,17 @@ export function RunTimeline({ story, reload }: { story: RunStory; reload: () => 
   const at = isActive ? now.value : 0;
   const whole = useMemo(() => wholeSpan(watch, timeline, at), [story, at]);
   const span = spanOf(query) ?? whole;
-  const delays = useMemo(() => delaysOf(timeline), [timeline]);
+  const receivers = new Set(timeline.deliveries.map(({ endpoint }) => endpoint)).size;
+  const steps = timeline.events.filter(isStep);
+  const isStepChosen = steps.some(({ id }) => id === chosen);
+  const hasSteps = query.has('progress') || isStepChosen;
+  const delays = useMemo(
+    () => delaysOf(timeline).filter(({ event }) => hasSteps || !isStep(event)),
+    [timeline, hasSteps],
+  );
+  const progress = steps.length > 0 && !isStepChosen && (
+    <Steps count={steps.length} areShown={hasSteps} />
+  );
   const choose = (eventId: string) => setQuery({ event: eventId === chosen ? null : eventId });
   return (
     <>
@@ -44,11 +54,36 @@ export function RunTimeline({ story, reload }: { story: RunStory; reload: () => 
             There are more events or deliveries than are drawn: these are the newest.
           </p>
         )}
+        {receivers > MOST_RECEIVERS && (
+          <p class="faint after">
+            {MOST_RECEIVERS} of {plural(receivers, 'endpoint')} are drawn, those that were not
+            notified first; all are listed below.
+          </p>
+        )}
         <Legend />
       </Section>
+      <StateTables timeline={timeline} hasSteps={hasSteps} progress={progress} />
       <Delays delays={delays} chosen={chosen} onChoose={choose} reload={reload} />
-      <RunTables timeline={timeline} />
+      <PollTables timeline={timeline} />
     </>
+  );
+}
+
+/** Steps of progress are many, and rarely what a user wants to know. */
+function Steps({ count, areShown }: { count: number; areShown: boolean }) {
+  return (
+    <p class="faint after">
+      {plural(count, 'step')} of progress {count === 1 ? 'is' : 'are'}{' '}
+      {areShown ? 'shown' : 'left out'} here and below.{' '}
+      <button
+        type="button"
+        class="small"
+        aria-pressed={areShown}
+        onClick={() => setQuery({ progress: areShown ? null : 'shown' })}
+      >
+        Show progress
+      </button>
+    </p>
   );
 }
 

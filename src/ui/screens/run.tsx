@@ -6,7 +6,7 @@ import { RUN_FIELD_NAMES, workBeganAt, type RunFieldName } from '../../core/run/
 import type { TimelineEvent, Watch } from '../api/types.ts';
 import { useKeys } from '../app/keys.ts';
 import { href, isKiosk } from '../app/router.ts';
-import { acknowledgeRun, AcknowledgedBy } from '../parts/acknowledge.tsx';
+import { acknowledgeRun } from '../parts/acknowledge.tsx';
 import { Command, Copy, Empty, Header, Loading, Progress, Trouble } from '../parts/basics.tsx';
 import { confirmed } from '../parts/confirm.tsx';
 import { Fact, Facts } from '../parts/basics.tsx';
@@ -17,6 +17,7 @@ import { act, say } from '../parts/toast.tsx';
 import { useLoaded } from '../parts/hooks.ts';
 import { learnNames, workflowText } from '../parts/workflow-names.ts';
 import { RunLength, stateOf } from './runs-columns.tsx';
+import { Headline } from './run-headline.tsx';
 import { StopRun } from './run-stop.tsx';
 import { RunTimeline, type RunStory } from './run-timeline.tsx';
 import { namedOf } from './runs.tsx';
@@ -57,6 +58,7 @@ export function Run({ values }: { values: Record<string, string> }) {
         <Actions watch={watch} reload={reload} />
       </Header>
       <Trouble error={error} what="the newest state" retry={reload} />
+      <Headline story={value} />
       <RunFacts watch={watch} events={value.timeline.events} />
       <RunTimeline story={value} reload={reload} />
       <Metadata watch={watch} />
@@ -161,47 +163,39 @@ function whereItStood(events: readonly TimelineEvent[]): string | null {
 }
 
 function RunFacts({ watch, events }: { watch: Watch; events: readonly TimelineEvent[] }) {
-  const { run, acknowledged, error } = watch;
+  const { run } = watch;
   const where = whereItStood(events);
   const progress = run?.progress ?? null;
   return (
-    <>
-      <Facts>
-        <Fact name="Status">
-          <Status state={stateOf(watch)} />
+    <Facts>
+      <Fact name="Status">
+        <Status state={stateOf(watch)} />
+      </Fact>
+      {progress !== null && (
+        <Fact name="Progress">
+          <Progress value={progress} tone={toneOf(stateOf(watch))} />
         </Fact>
-        {progress !== null && (
-          <Fact name="Progress">
-            <Progress value={progress} tone={toneOf(stateOf(watch))} />
-          </Fact>
-        )}
-        <OptionalFact name="Nodes" text={where} />
-        {run !== null && workBeganAt(run) !== null && (
-          <Fact name="Duration">
-            <RunLength watch={watch} />
-          </Fact>
-        )}
-        <Fact name={run?.finished_at == null ? 'Changed' : 'Finished'}>
-          <Ago at={run?.finished_at ?? watch.changed_at} />
-        </Fact>
-        <Fact name="Polls">
-          <span class="num">{watch.polls}</span>
-        </Fact>
-        <Fact name={watch.state === 'active' ? 'Next poll' : 'Last poll'}>
-          <Ago
-            at={watch.state === 'active' ? watch.next_poll_at : watch.last_polled_at}
-            empty="now"
-          />
-        </Fact>
-        <Fact name="Source">{watch.source}</Fact>
-      </Facts>
-      <AcknowledgedBy acknowledged={acknowledged} />
-      {error !== null && (
-        <p class="notice warn">
-          {error.message} Since <Clock at={error.since} />.
-        </p>
       )}
-    </>
+      <OptionalFact name="Nodes" text={where} />
+      {run !== null && workBeganAt(run) !== null && (
+        <Fact name="Duration">
+          <RunLength watch={watch} />
+        </Fact>
+      )}
+      <Fact name={run?.finished_at == null ? 'Changed' : 'Finished'}>
+        <Ago at={run?.finished_at ?? watch.changed_at} />
+      </Fact>
+      <Fact name="Polls">
+        <span class="num">{watch.polls}</span>
+      </Fact>
+      <Fact name={watch.state === 'active' ? 'Next poll' : 'Last poll'}>
+        <Ago
+          at={watch.state === 'active' ? watch.next_poll_at : watch.last_polled_at}
+          empty="now"
+        />
+      </Fact>
+      <Fact name="Source">{watch.source}</Fact>
+    </Facts>
   );
 }
 

@@ -1,5 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 import { groupBy } from '../../core/arrays.ts';
+import { deliveryText, isOutstanding } from '../../core/delivery/state.ts';
 import { api } from '../api/calls.ts';
 import { messageOf } from '../api/request.ts';
 import type { DeliveryQuery, DeliveryView, PageView } from '../../client/types.ts';
@@ -75,7 +76,7 @@ export function BulkActions({ list, shown, selection }: BulkProps) {
     try {
       const lost = await lostDeliveries(runs);
       if (lost.length === 0)
-        say(`${plural(count, 'run')}: no delivery is dead, parked or skipped.`);
+        say(`${plural(count, 'run')}: no delivery waits for an endpoint, is dead or was skipped.`);
       else confirmRedelivery(lost, count, () => void redeliver(lost));
     } catch (error) {
       say(messageOf(error), { isError: true });
@@ -174,7 +175,7 @@ function confirmRedelivery(
 ): void {
   const groups = new Map<string, number>();
   for (const { endpoint, state } of deliveries) {
-    const group = `${state}, to ${endpoint}`;
+    const group = isOutstanding(state) ? deliveryText(state, endpoint) : `${state}, to ${endpoint}`;
     groups.set(group, (groups.get(group) ?? 0) + 1);
   }
   const shown = [...groups].sort(([, one], [, other]) => other - one).slice(0, 8);
