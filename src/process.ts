@@ -125,9 +125,7 @@ export abstract class Process {
     this.workflowNames = options.workflowNames;
     const { stores, log } = options;
     this.nodeNames = new NodeNames(stores.nodeNames, () => this.now());
-    const linksOf: LinksOf = (watch) => this.linksOf(watch);
-    const sources = Object.keys(options.config.sources);
-    this.knownNames = new KnownNames(linksOf, this.nodeNames, sources);
+    this.knownNames = new KnownNames(this);
     this.statistics = new StatisticsCache(stores.statistics, () => this.now(), log);
     this.linksOf = options.linksOf;
     this.watchNotes = options.watchNotes;

@@ -3,6 +3,7 @@ import pRetry from 'p-retry';
 import { mapInChunks } from '../core/arrays.ts';
 import {
   isFresh,
+  postponed,
   withheld,
   type Attempt,
   type Delivery,
@@ -11,6 +12,7 @@ import {
 import { endpointEvent, type EndpointEvent } from '../core/delivery/endpoint-events.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import type { ClaimGroup } from '../core/delivery/fold.ts';
+import { NAME_WAIT_MS, nextNameCheck } from '../core/delivery/name-wait.ts';
 import type { Claim, PlannedEvent } from '../core/delivery/outbox.ts';
 import type { AttemptStep, DeliveryStep } from '../redis/stores/delivery-step.ts';
 import type { NextClaims, PoolClaims } from '../redis/stores/pool-claims.ts';
@@ -26,6 +28,7 @@ import { isRetriable, messageOf, RunwatchError } from '../core/errors.ts';
 import { isOldNotice } from '../core/watch/waits.ts';
 import { logDelivery } from '../telemetry/logger.ts';
 import { isWithoutResult, withoutResult, type Message, type Route } from './channels/channel.ts';
+import { parseEvent } from './channels/notice/sent-event.ts';
 import type { Deliverer } from './deliverer.ts';
 
 /** A wait for a permit longer than this means that all permits were in use, ms. */
@@ -103,7 +106,7 @@ export class Attempts {
     const [claim, ...others] = group;
     const { endpoint, stored } = claim;
     const permitted = beforeAttempt(stored.delivery, endpoint.state, this.deliverer.process.now());
-    if (permitted.kind === 'send') return this.send(group, room);
+    if (permitted.kind === 'send') return this.sendNamed(group, room);
     const rest = await mapInChunks(others, WRITES, (other) => this.deliverAlone(other, NO_ROOM));
     return joined([...rest, await this.deliverAlone(claim, room)]);
   }
@@ -126,6 +129,31 @@ export class Attempts {
       case 'withhold':
         return this.withhold(claim, permitted.after, room);
     }
+  }
+
+  /** Sends what lacks no name; messages to people wait a moment for one that may be known then. */
+  private async sendNamed(group: ClaimGroup, room: Room): Promise<Delivered> {
+    const checks = await mapInChunks(group, WRITES, (claim) => this.nameCheckAt(claim));
+    const [first, ...others] = group.filter((_, at) => checks[at] === null);
+    const waiting = group.flatMap((claim, at) => {
+      const until = checks[at] ?? null;
+      return until === null ? [] : [{ claim, after: postponed(claim.stored.delivery, until) }];
+    });
+    const [last] = first === undefined ? waiting.splice(0, 1) : [];
+    const moved = await mapInChunks(waiting, WRITES, ({ claim, after }) =>
+      this.withhold(claim, after, NO_ROOM),
+    );
+    if (last !== undefined) moved.push(await this.withhold(last.claim, last.after, room, true));
+    if (first !== undefined) moved.push(await this.send([first, ...others], room));
+    return joined(moved);
+  }
+
+  /** When a delivery that lacks a name is checked again; null where it does not wait. */
+  private async nameCheckAt({ stored: { delivery }, body }: Claim): Promise<number | null> {
+    const { endpoints, knownNames, now } = this.deliverer.process;
+    if (body === null || !endpoints.isForPeople(delivery.endpoint)) return null;
+    const at = nextNameCheck(delivery, now());
+    return at !== null && (await knownNames.isExpected(parseEvent(body), NAME_WAIT_MS)) ? at : null;
   }
 
   private async send(group: ClaimGroup, room: Room): Promise<Delivered> {
@@ -325,10 +353,18 @@ export class Attempts {
     return { ...planned, deliveries };
   }
 
-  /** Writes that a delivery is postponed, or not sent at all. */
-  private async withhold(claim: Claim, after: Delivery, room: Room): Promise<Delivered> {
+  /**
+   * Writes that a delivery is postponed, or not sent at all.
+   * @param givesPaceBack no other message is sent by the same claim
+   */
+  private async withhold(
+    claim: Claim,
+    after: Delivery,
+    room: Room,
+    givesPaceBack = false,
+  ): Promise<Delivered> {
     const now = this.deliverer.process.now();
-    const step = this.stepOf(claim, after, now);
+    const step = { ...this.stepOf(claim, after, now), givesPaceBack };
     const taken = await heedingWish(step, (one) =>
       this.claimingNext(claim, room, (next) => this.withholdStep({ ...one, next })),
     );

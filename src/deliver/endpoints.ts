@@ -1,6 +1,6 @@
 import type { Config } from '../config/schema.ts';
 import type { WorkflowKey } from '../core/cadence/phase.ts';
-import type { EndpointFilter } from '../core/delivery/delivery.ts';
+import { isForPeople, type EndpointFilter } from '../core/delivery/delivery.ts';
 import { notifiedByRules } from '../core/alert/rule.ts';
 import { ALERT_EVENT_TYPES } from '../core/event/event.ts';
 import {
@@ -86,6 +86,9 @@ export class Endpoints {
 
   /** Whether it writes to the log of the process. */
   readonly isLog = (name: string): boolean => this.all[name]?.type === 'log';
+
+  /** Whether it gets messages, rather than events as they are. */
+  readonly isForPeople = (name: string): boolean => isForPeople(this.all[name]?.type);
 
   /** The limits of an endpoint, or of an origin of per-watch webhooks. */
   readonly limitsOf = (pool: string): EndpointLimits => {

@@ -139,7 +139,7 @@ export class Source {
         onError: faultLog(log, 'agreement', { source }),
       }),
     ];
-    if (this.traits.names) this.chores.push(this.learnNames());
+    if (this.traits.names) this.chores.push(...this.learnNames());
     this.chores.push(
       startPeriodic(async () => this.refreshHeaders(), {
         everyMs: REFRESH_HEADERS_MS,
@@ -282,21 +282,29 @@ export class Source {
     this.throttle.freshen().catch(this.limiter.onError);
   }
 
-  /** Begins to read the names of workflows. */
-  private learnNames(): Periodic {
+  /** Begins to read the names of workflows and nodes. */
+  private learnNames(): Periodic[] {
     const { process, name, reader, limiter } = this;
-    const { log, workflowNames } = process;
-    const onError = faultLog(log, 'workflow names', { source: name });
+    const { log, workflowNames, nodeNames, knownNames } = process;
+    const onFault = faultLog(log, 'names', { source: name });
+    const onError = (error: unknown) => {
+      if (!isAborted(error)) onFault(error);
+    };
     const names = {
       readWorkflows: reader.readWorkflows.bind(reader),
+      readDefinition: reader.readDefinition.bind(reader),
       claimPermit: () => limiter.claim(),
+      usedShare: () => limiter.usedShare(),
     };
-    return startPeriodic(() => workflowNames.tend(name, names), {
-      everyMs: TEND_EVERY_MS,
-      onError: (error) => {
-        if (!isAborted(error)) onError(error);
-      },
+    const everyMs = TEND_EVERY_MS;
+    const learning = [
+      startPeriodic(() => workflowNames.tend(name, names), { everyMs, onError }),
+      startPeriodic(() => nodeNames.tend(name, names), { everyMs, onError }),
+    ];
+    knownNames.readBy(name, () => {
+      for (const one of learning) one.trigger();
     });
+    return learning;
   }
 
   private async surveySchedule(): Promise<void> {

@@ -183,7 +183,6 @@ export class StreamFeed implements Follower {
     if (isFull) this.trust = await this.store.trust(name);
     await this.readWatches(isFull);
     if (isFull) for (const run of this.open.values()) this.evaluate(run);
-    await this.tendNames();
     this.hintReads.goOn();
     if (isFull && this.openings.held + this.open.size > 0) await this.holders.compare();
     await this.keepUp();
@@ -312,15 +311,6 @@ export class StreamFeed implements Follower {
     const { name: source, traits } = this.source;
     const workflowId = run?.workflow_id ?? null;
     return workflowId === null || !traits.names ? null : { source, workflowId };
-  }
-
-  private async tendNames(): Promise<void> {
-    const { name, limiter, reader, process } = this.source;
-    await process.nodeNames.tend(name, {
-      readDefinition: (workflowId) => reader.readDefinition(workflowId),
-      claimPermit: () => limiter.claim(),
-      usedShare: () => limiter.usedShare(),
-    });
   }
 
   /** Other processes read runs, too, and watches can be cancelled. */

@@ -31,6 +31,10 @@ export const DELAY_MS = 8_000;
 /** How often names that other processes have read are loaded, ms. */
 const OTHERS_EVERY_MS = 30_000;
 
+/** How long another process takes to read the list, ms, and how often names are looked up meanwhile. */
+const OTHERS_READ_MS = 3_000;
+const LOOK_UP_EVERY_MS = 250;
+
 /** How the list of a source is read. */
 export interface WorkflowReader {
   readWorkflows(question: WorkflowsQuestion): Promise<WorkflowListOutcome>;
@@ -55,8 +59,16 @@ interface SourceNames {
   /** Whether a name was used since names were read. */
   isUsed: boolean;
   readAt: number | null;
+  /** Whether this process reads the list. */
+  isTended: boolean;
+  /** Nothing is read before this time, unless a message waits for a name. */
+  delayedUntil: number;
   /** Nothing is done before this time. */
   notBefore: number;
+  /** Until this time another process may be reading the list. */
+  othersUntil: number;
+  /** When names that it may have read were last looked up. */
+  lookedUpAt: number;
   pass: Pass | null;
 }
 
@@ -68,7 +80,7 @@ export class WorkflowNames {
   private readonly bySource = new Map<string, SourceNames>();
 
   constructor(
-    private readonly store: Pick<WorkflowNameStore, 'all' | 'put' | 'claimPass'>,
+    private readonly store: Pick<WorkflowNameStore, 'all' | 'some' | 'put' | 'claimPass'>,
     private readonly now: () => number,
   ) {}
 
@@ -89,6 +101,31 @@ export class WorkflowNames {
     return null;
   }
 
+  /**
+   * Whether a name that is not known may be known soon: the list was not read since it is wanted, and may
+   * be read now. Then the first polls are not waited for.
+   */
+  isExpected({ source, workflowId }: WorkflowKey): boolean {
+    const known = this.namesOf(source);
+    const { isTended, wanted, names, lacking, pass, notBefore, othersUntil } = known;
+    const isWanted = wanted.has(workflowId) && !names.has(workflowId) && !lacking.has(workflowId);
+    if (!isTended || !isWanted) return false;
+    known.delayedUntil = 0;
+    const now = this.now();
+    return pass !== null || notBefore <= now || othersUntil > now;
+  }
+
+  /** Learns the wanted names that another process may have read meanwhile. */
+  async lookUp(source: string): Promise<void> {
+    const known = this.namesOf(source);
+    const now = this.now();
+    if (known.othersUntil <= now || now - known.lookedUpAt < LOOK_UP_EVERY_MS) return;
+    known.lookedUpAt = now;
+    for (const [id, name] of await this.store.some(source, [...known.wanted])) {
+      known.names.set(id, name);
+    }
+  }
+
   /** Notes the name that an answer about a run gives its workflow. */
   async note({ source, workflowId: id }: WorkflowKey, name: string): Promise<void> {
     const known = this.namesOf(source);
@@ -98,7 +135,8 @@ export class WorkflowNames {
   /** Reads at most one page of a source's list, where a name is wanted and nothing is in the way. */
   async tend(source: string, reader: WorkflowReader): Promise<void> {
     const known = this.namesOf(source);
-    if (known.notBefore > this.now()) return;
+    known.isTended = true;
+    if (Math.max(known.notBefore, known.delayedUntil) > this.now()) return;
     if (known.readAt === null) await this.load(source, known);
     if (!this.isWanted(known)) return;
     known.pass ??= await this.begin(source, known);
@@ -119,7 +157,11 @@ export class WorkflowNames {
       lacking: new Set(),
       isUsed: false,
       readAt: null,
-      notBefore: this.now() + DELAY_MS,
+      isTended: false,
+      delayedUntil: this.now() + DELAY_MS,
+      notBefore: 0,
+      othersUntil: 0,
+      lookedUpAt: 0,
       pass: null,
     };
     this.bySource.set(source, known);
@@ -143,6 +185,7 @@ export class WorkflowNames {
     if (await this.store.claimPass(source, PASS_EVERY_MS)) return { read: 0, size: PAGE_SIZE };
     await this.load(source, known);
     known.notBefore = this.now() + OTHERS_EVERY_MS;
+    known.othersUntil = this.now() + OTHERS_READ_MS;
     return null;
   }
 

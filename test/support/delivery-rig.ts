@@ -60,6 +60,11 @@ interface RigOptions {
   eventOf?: (id: string, type: SentEventType, runId: string) => RunwatchEvent;
   /** Replaces a route; a throw simulates a fault of runwatch itself. */
   routeOf?: (delivery: Delivery, route: Route) => Promise<Route | null>;
+  /**
+   * Makes the receiver `people` get messages, which wait while a name of their run is expected: says at a time
+   * whether it is.
+   */
+  isNameExpected?: (runId: string, at: number) => boolean;
   /** Whether the store has lost the events of deliveries. */
   isForgotten?: () => boolean;
   /** Whether the processes' configuration has a pool. */
@@ -112,7 +117,10 @@ export function deliveryRig(options: RigOptions = {}) {
   const limitsOf = (pool: string) => (isOrigin(pool) ? ofOrigins : limits);
   const config = configSchema.parse({ data_dir: '/nowhere' });
   Object.assign(config.delivery, { concurrency: options.capacity ?? 1_000 });
-  const endpoints = Object.assign(new Endpoints(config), { limitsOf });
+  const endpoints = Object.assign(new Endpoints(config), {
+    limitsOf,
+    isForPeople: (name: string) => options.isNameExpected !== undefined && name === 'people',
+  });
   const log = pino({
     level: 'debug',
     hooks: { logMethod: ([fields, message]) => note(fields, message) },
@@ -138,6 +146,10 @@ export function deliveryRig(options: RigOptions = {}) {
       newToken,
       now,
       random: () => 0,
+      knownNames: {
+        isExpected: async ({ data }) =>
+          options.isNameExpected?.((data as { run_id: string }).run_id, time) ?? false,
+      },
       hostShortages: { note: (error) => errors.push(error) },
     });
     const made = new Deliverer(process, { plan: planEvent }, { owe: () => undefined });

@@ -1,4 +1,4 @@
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import type { WorkflowListOutcome, WorkflowsQuestion } from '../../src/core/feed/workflow.ts';
 import {
   DELAY_MS,
@@ -15,13 +15,19 @@ const HOUR_MS = 3_600_000;
 function sharedStore() {
   const names = new Map<string, string>();
   let readableAt = 0;
+  let looked = 0;
   let now = NOON;
   return {
     names,
+    looked: () => looked,
     now: () => now,
     pass: (ms: number) => void (now += ms),
     store: {
       all: async () => new Map(names),
+      some: async (_: string, ids: readonly string[]) => {
+        looked += 1;
+        return new Map([...names].filter(([id]) => ids.includes(id)));
+      },
       async put(
         _: string,
         named: readonly { id: string; name: string }[],
@@ -68,6 +74,12 @@ class FakeList implements WorkflowReader {
   async claimPermit() {
     return this.hasPermits ? { settle: () => undefined } : null;
   }
+}
+
+function refusedList(outcome: WorkflowListOutcome): FakeList {
+  const list = new FakeList(1);
+  list.outcome = outcome;
+  return list;
 }
 
 function namesOf(shared = sharedStore()) {
@@ -226,4 +238,86 @@ test('what is kept of names is bounded, however many workflows there are', async
   expect(shared.names.size).toBe(MOST_NAMES);
   expect(names.nameOf(workflow(10_001))).toBe('name of workflow-10001');
   expect(shared.names.has('workflow-1')).toBe(false);
+});
+
+describe('a name that a message waits for', () => {
+  const seen = workflow(1);
+
+  test('is read at once, also in the first seconds', async () => {
+    const { names } = namesOf();
+    const list = new FakeList(1);
+    names.nameOf(seen);
+    expect(names.isExpected(seen)).toBe(false);
+    await names.tend('default', list);
+    expect(list.asked).toEqual([]);
+    expect(names.isExpected(seen)).toBe(true);
+    await names.tend('default', list);
+    expect(names.isExpected(seen)).toBe(false);
+    expect(names.nameOf(seen)).toBe('name of workflow-1');
+  });
+
+  test('is not expected of a source with names that no process reads, nor where no message wants it', async () => {
+    const { names, tend } = namesOf();
+    names.nameOf(seen);
+    expect(names.isExpected({ ...seen, source: 'other' })).toBe(false);
+    expect(names.isExpected(seen)).toBe(false);
+    await tend(new FakeList(1));
+    expect(names.isExpected(workflow(2))).toBe(false);
+  });
+
+  test.each([
+    ['the list lacks it', new FakeList(0)],
+    ['the list is refused', refusedList({ kind: 'not_offered', status: 404, message: '' })],
+    ['the list cannot be read', refusedList({ kind: 'unavailable', message: 'down' } as never)],
+  ])('is not expected once %s', async (_, list) => {
+    const { names, tend } = namesOf();
+    names.nameOf(seen);
+    await tend(list);
+    expect(list.asked).toHaveLength(1);
+    names.nameOf(seen);
+    expect(names.isExpected(seen)).toBe(false);
+  });
+
+  test('is not expected for good once the list lacked it', async () => {
+    const { shared, names, tend } = namesOf();
+    names.nameOf(seen);
+    await tend(new FakeList(0));
+    for (let minutes = 0; minutes < 200; minutes += 4) {
+      shared.pass(4 * MINUTE_MS);
+      names.nameOf(seen);
+      expect(names.isExpected(seen)).toBe(false);
+    }
+  });
+
+  test('is expected while the pages before it are read', async () => {
+    const { names, tend } = namesOf();
+    names.nameOf(workflow(150));
+    const list = new FakeList(200);
+    await tend(list, 2);
+    expect([names.isExpected(workflow(150)), names.nameOf(workflow(150))]).toEqual([true, null]);
+    await names.tend('default', list);
+    expect(names.nameOf(workflow(150))).toBe('name of workflow-150');
+  });
+
+  test('is looked up where another process reads it, four times a second at the most', async () => {
+    const shared = sharedStore();
+    const [one, other] = [namesOf(shared), namesOf(shared)];
+    const list = new FakeList(100);
+    one.names.nameOf(workflow(80));
+    await one.tend(list);
+    other.names.nameOf(workflow(80));
+    await other.tend(list);
+    expect(other.names.isExpected(workflow(80))).toBe(true);
+    for (let event = 0; event < 100; event += 1) await other.names.lookUp('default');
+    expect(shared.looked()).toBe(1);
+    await one.names.tend('default', list);
+    shared.pass(250);
+    await other.names.lookUp('default');
+    expect(other.names.nameOf(workflow(80))).toBe('name of workflow-80');
+    shared.pass(10_000);
+    other.names.nameOf(workflow(99_999));
+    expect(other.names.isExpected(workflow(99_999))).toBe(false);
+    await other.names.lookUp('default');
+    expect(shared.looked()).toBe(2);
+  });
 });

@@ -2,6 +2,7 @@ import type { EventType, SentEventType } from '../event/event.ts';
 import { deliveryId } from '../event/ids.ts';
 import { wantsEvent, type MatchedWatch } from '../event/patterns.ts';
 import { subscriptionKey, type Subscription, type WatchKey } from '../watch/watch.ts';
+import { isNameCheck } from './name-wait.ts';
 import type { Receiver } from './receiver.ts';
 import { isOutstanding } from './state.ts';
 
@@ -178,9 +179,11 @@ export function newDelivery(
 /** Within this age a first attempt goes out without a check of the run's present state, ms. */
 const FRESH_MS = 5_000;
 
-/** True for a delivery without a failure, a parking, or a wait in a queue so far. */
-export function isFresh({ last, createdAt, nextAttemptAt }: Delivery, now: number): boolean {
-  return last === null && nextAttemptAt === createdAt && now - createdAt < FRESH_MS;
+/** True for a delivery without a failure, a parking, or a wait in a queue so far, but for one for a name. */
+export function isFresh(delivery: Delivery, now: number): boolean {
+  const { last, createdAt, nextAttemptAt } = delivery;
+  const isOnTime = nextAttemptAt === createdAt || isNameCheck(delivery);
+  return last === null && isOnTime && now - createdAt < FRESH_MS;
 }
 
 /** A delivery that is suspended before any attempt, so no attempt is counted. */

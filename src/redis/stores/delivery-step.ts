@@ -60,6 +60,8 @@ export interface DeliveryStep {
   meetsWish?: boolean;
   /** The requested replay that the step carries out; absent, none. */
   replay?: ReplayRequest | undefined;
+  /** It sends nothing although it was claimed: what it took of the endpoint's pace is free. */
+  givesPaceBack?: boolean;
 }
 
 /** The result of an attempt: the delivery is delivered, dead, or waits for its next attempt. */
@@ -203,7 +205,7 @@ end
 /** What {@link STEPS} need of a delivery. */
 function stepPlan(planKeys: PlanKeys, step: DeliveryStep) {
   const { keys, declare } = planKeys;
-  const { before, after, token, next, now, meetsWish = false } = step;
+  const { before, after, token, next, now, meetsWish = false, givesPaceBack = false } = step;
   return {
     id: after.id,
     key: declare(keys.delivery(after.id)),
@@ -226,6 +228,7 @@ function stepPlan(planKeys: PlanKeys, step: DeliveryStep) {
     attempts: declare(keys.attempts(after.id)),
     attemptsKept: ATTEMPTS_KEPT,
     meetsWish: meetsWish || after.state === 'delivered',
+    givesPaceBack,
     most: next?.most ?? 0,
     audited: auditPlan(planKeys, step.audit),
     ...(step.replay && {
@@ -329,6 +332,7 @@ if not isUnchanged(d, p) then
 end
 if unmetWish(d) then return d.wish end
 local now = storeNow(keys.clock)
+if d.givesPaceBack and p.hold then redis.call('DEL', p.hold) end
 takeOut(d, p)
 place(d, p, now)
 write(d, args.doc)

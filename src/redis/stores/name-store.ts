@@ -18,6 +18,18 @@ export class WorkflowNameStore {
     return new Map(Object.entries(await this.redis.hgetall(this.keys.workflowNames(source))));
   }
 
+  /** The names of some workflows, by their ids. */
+  async some(source: string, ids: readonly string[]): Promise<Map<string, string>> {
+    if (ids.length === 0) return new Map();
+    const names = await this.redis.hmget(this.keys.workflowNames(source), ...ids);
+    return new Map(
+      ids.flatMap((id, at) => {
+        const name = names[at] ?? null;
+        return name === null ? [] : [[id, name] as const];
+      }),
+    );
+  }
+
   /** @param forgotten ids of workflows with names that are dropped */
   async put(
     source: string,
