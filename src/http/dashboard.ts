@@ -48,27 +48,34 @@ const POLICY = [
 interface DashboardOptions {
   daemon: Daemon;
   sessions: Sessions;
-  /** Where it was built; tests give another folder. */
-  folder?: string | undefined;
+  page: string | null;
+}
+
+/** The page of the dashboard; null where it is not built. */
+export function readPage(): string | null {
+  const path = `${BUILT}/index.html`;
+  return existsSync(path) ? readFileSync(path, 'utf8') : null;
 }
 
 /** The dashboard's page, its scripts, and the sessions that it signs in by. */
 export const dashboard: FastifyPluginAsyncZod<DashboardOptions> = async (app, options) => {
-  const { folder = BUILT } = options;
-  const page = existsSync(`${folder}/index.html`)
-    ? readFileSync(`${folder}/index.html`, 'utf8')
-    : null;
+  const { page } = options;
   const config = { open: true };
   const schema = { hide: true };
   for (const url of SCREENS) {
-    app.get(url, { config, schema }, (request, reply) => answerPage(page, request, reply));
+    app.get(url, { config, schema }, (request, reply) => {
+      if (page === null) {
+        throw refusal('route_not_found', 'the dashboard is not built here: npm run build');
+      }
+      return answerPage(page, request, reply);
+    });
   }
   if (page !== null) {
     app.addHook('onRoute', (route) => {
       if (route.url.startsWith('/assets/')) Object.assign(route, { config, schema });
     });
     await app.register(fastifyStatic, {
-      root: `${folder}/assets`,
+      root: `${BUILT}/assets`,
       prefix: '/assets/',
       decorateReply: false,
       index: false,
@@ -91,10 +98,7 @@ export const dashboard: FastifyPluginAsyncZod<DashboardOptions> = async (app, op
  * The page refers to everything by relative addresses, which begin at the server's root however deep the
  * screen lies and whatever path a proxy serves it under.
  */
-function answerPage(page: string | null, request: FastifyRequest, reply: FastifyReply) {
-  if (page === null) {
-    throw refusal('route_not_found', 'the dashboard is not built here: npm run build');
-  }
+export function answerPage(page: string, request: FastifyRequest, reply: FastifyReply) {
   const [path = ''] = request.url.split('?');
   // `GET *` has no slash.
   const depth = Math.max(0, path.split('/').length - 2);

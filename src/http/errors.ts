@@ -7,6 +7,7 @@ import { withoutControls } from '../core/control-characters.ts';
 import { RunwatchError, type InputIssue } from '../core/errors.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import { closeWhole } from './connections.ts';
+import { answerPage } from './dashboard.ts';
 import {
   InvalidRequest,
   isProblemCode,
@@ -92,11 +93,17 @@ interface KnownRoute {
   methods: Set<string>;
 }
 
+interface NotFoundOptions {
+  /** The page of the dashboard; null where it is not built. */
+  page: string | null;
+}
+
 /**
  * Distinguishes an unknown path (404) from a method that the path does not take (405, with `Allow`).
- * It answers before the body is read, since no body could make such a request right.
+ * It answers before the body is read, since no body could make such a request right. A browser gets the
+ * page of the dashboard, which says that there is no such screen.
  */
-export const notFound = fastifyPlugin((app, _options, done) => {
+export const notFound = fastifyPlugin<NotFoundOptions>((app, { page }, done) => {
   const routes = new Map<string, KnownRoute>();
   app.addHook('onRoute', ({ url, method }) => {
     const route = routes.get(url) ?? { path: pathPattern(url), methods: new Set() };
@@ -104,13 +111,23 @@ export const notFound = fastifyPlugin((app, _options, done) => {
     routes.set(url, route);
   });
   app.addHook('onRequest', async (request, reply) => {
-    if (request.is404) throw refuse(request, reply, routes);
+    if (!request.is404) return undefined;
+    const refused = refuse(request, reply, routes);
+    if (page === null || refused.code !== 'route_not_found' || !isScreenAsked(request)) {
+      throw refused;
+    }
+    return answerPage(page, request, reply.code(404));
   });
   app.setNotFoundHandler(async (request, reply) => {
     throw refuse(request, reply, routes);
   });
   done();
 });
+
+/** Whether a browser was sent to an address outside the API, which answers in JSON alone. */
+function isScreenAsked({ method, url, headers: { accept = '' } }: FastifyRequest): boolean {
+  return method === 'GET' && accept.includes('text/html') && !/^\/(v1|assets)\//.test(url);
+}
 
 function refuse(
   request: FastifyRequest,

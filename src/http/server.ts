@@ -12,7 +12,7 @@ import {
   unreachableStore,
   validateByZod,
 } from './errors.ts';
-import { dashboard } from './dashboard.ts';
+import { dashboard, readPage } from './dashboard.ts';
 import {
   bodyBudget,
   connections,
@@ -122,6 +122,7 @@ function registerPlugins(app: FastifyInstance, made: Made): void {
   const { config, log, metrics, tokens, version } = daemon;
   const { public_url: publicUrl } = config.server;
   const sessions = new Sessions(daemon);
+  const page = readPage();
   void app.register(connections, {
     most: limits.connections,
     isTrusted: trustedBy(tokens, sessions),
@@ -138,13 +139,13 @@ function registerPlugins(app: FastifyInstance, made: Made): void {
     },
   });
   void app.register(hostGuard, { tokens });
-  void app.register(notFound);
+  void app.register(notFound, { page });
   void app.register(bearerAuth, { tokens, sessions, public: config.auth.public });
   void app.register(limitedCursors, { sealer: daemon.secrets.sealer });
   void app.register(bodyBudget);
   void app.register(jsonBody);
   void app.register(openapi, { version, publicUrl });
-  void app.register(dashboard, { daemon, sessions });
+  void app.register(dashboard, { daemon, sessions, page });
   void app.register(healthRoutes, { health: services.health, metrics, stopping });
   void app.register(apiRoutes, { ...made, sessions, prefix: '/v1' });
 }
