@@ -315,7 +315,58 @@ test('a delivery says its workflow and a short id of its run, and one of an aler
     const row = page.locator('tr[data-key]').first();
     await row.getByText('support triage').waitFor();
     await row.getByText(failed.slice(0, 8)).waitFor();
-    await page.getByRole('button', { name: `run: ${failed}` }).click();
+    await page.getByLabel('Run', { exact: true }).fill('');
+    await page.keyboard.press('Enter');
     await page.locator(`tr[data-key="${delivery}"]`).waitFor();
   });
+});
+
+test('palette finds an endpoint, an alert and an action by a word of their names', async () => {
+  await withPage('/system', DESK, async (page) => {
+    const choose = async (text: string, option: RegExp) => {
+      await page.keyboard.press('Control+k');
+      const dialog = page.getByRole('dialog', { name: 'Go to' });
+      await dialog.getByRole('combobox').fill(text);
+      await dialog.getByRole('option', { name: option }).first().click();
+    };
+    await choose('receiver-', /endpoint$/);
+    await page.waitForURL(`**/deliveries?endpoint=${LONG_ENDPOINT}`);
+    await choose('support alert', /alert · firing$/);
+    await page.waitForURL('**/alerts/*');
+    await page.locator('h1').getByText('support triage').waitFor();
+    await choose('silence', /action$/);
+    await page.getByRole('dialog', { name: 'Silence' }).waitFor();
+  });
+});
+
+test('a field of Deliveries takes the beginning of the id of a run', async () => {
+  await withPage('/deliveries', DESK, async (page) => {
+    await page.getByLabel('Run', { exact: true }).fill(failed.slice(0, 8));
+    await page.keyboard.press('Enter');
+    await page.waitForURL(`**/deliveries?run=${failed}`);
+    await page.locator('tr[data-key]').first().getByText('support triage').waitFor();
+  });
+});
+
+test('an address that is no screen is a page in a browser, and JSON to other clients', async () => {
+  await withPage('/nosuch/deep?x=1', DESK, async (page) => {
+    await page.getByText('There is no such screen.').waitFor();
+    await page.getByRole('link', { name: 'What is going on now' }).click();
+    await page.getByRole('heading', { level: 1, name: 'Now' }).waitFor();
+  });
+  const answers = await Promise.all(
+    [
+      ['/nosuch', '*/*'],
+      ['/v1/nosuch', 'text/html'],
+      ['/nosuch', 'text/html,application/xhtml+xml'],
+    ].map(async ([path, accept = '']) => {
+      const { status, headers } = await fetch(`${stage.url}${path}`, { headers: { accept } });
+      return [status, headers.get('content-type')];
+    }),
+  );
+  expect(answers).toEqual([
+    [404, 'application/problem+json; charset=utf-8'],
+    [404, 'application/problem+json; charset=utf-8'],
+    [404, 'text/html; charset=utf-8'],
+  ]);
 });

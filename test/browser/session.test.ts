@@ -58,6 +58,19 @@ async function signIn(page: Page): Promise<void> {
 }
 
 describe('sign-in', () => {
+  test('a command for the first run names the token where the daemon wants one', async () => {
+    const { page, context } = await openPage(browser, { url: `${stage.url}/runs` });
+    await signIn(page);
+    await page.route('**/v1/watches?*', (route) =>
+      route.fulfill({ json: { data: [], next_cursor: null, total: 0, total_capped: false } }),
+    );
+    await page.reload();
+    const command = page.locator('code', { hasText: 'curl -X POST' });
+    const text = await command.innerText();
+    expect(text).toContain('-H "authorization: Bearer $RUNWATCH_API_TOKEN"');
+    await context.close();
+  });
+
   test('a token is asked for once and is in no storage, cookie, address or log', async () => {
     const { page, context, foreign } = await openPage(browser, { url: `${stage.url}/runs` });
     const addresses: string[] = [];

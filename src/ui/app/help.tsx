@@ -11,7 +11,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ['x', 'select the row'],
   ['a', 'acknowledge'],
   ['.', 'pause or resume live updates'],
-  ['Ctrl K', 'go to a run or a workflow'],
+  ['Ctrl K', 'go to a run, a name or an action'],
   ['Esc', 'back'],
   ['?', 'these keys'],
 ];

@@ -1,9 +1,16 @@
 import { signal } from '@preact/signals';
 import { useMemo, useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
+import { isPaused, togglePause } from '../api/live.ts';
+import { may, session, signOut } from '../api/session.ts';
 import { Dialog } from '../parts/basics.tsx';
 import { useLoaded } from '../parts/hooks.ts';
-import { workflowNames } from '../parts/workflow-names.ts';
+import { PAGE_SIZE } from '../parts/list.ts';
+import { nextTheme, setSetting, settings } from '../parts/settings.ts';
+import { learnNames, workflowNames } from '../parts/workflow-names.ts';
+import { alertName, namedOf } from '../screens/alerts.tsx';
+import { isSilenceShown } from '../screens/silences.tsx';
+import { isHelpShown } from './help.tsx';
 import { go, href, runPath } from './router.ts';
 import { PLACES } from './places.ts';
 
@@ -13,27 +20,31 @@ interface Choice {
   key: string;
   name: string;
   kind: string;
-  to: string;
+  /** An address, or what to do. */
+  to: string | (() => void);
 }
 
 const MOST = 12;
 
-/** Goes to a screen, a workflow or a run by a few letters. */
+/** Goes to a screen, a workflow, a run, an endpoint or an alert by a few letters, or does something. */
 export function Palette() {
   const [text, setText] = useState('');
   const [at, setAt] = useState(0);
   const wanted = text.trim();
   const runs = useRuns(wanted);
-  const choices = useMemo(
-    () => [...runs, ...named(text.trim().toLowerCase())].slice(0, MOST),
-    [text, runs],
-  );
+  const places = usePlaces();
+  const choices = useMemo(() => {
+    const isNamed = namedBy(wanted);
+    const found = [...workflowsBy(wanted), ...SCREENS, ...places, ...actions()].filter(isNamed);
+    return [...runs, ...found].slice(0, MOST);
+  }, [wanted, runs, places]);
   const chosen = Math.min(at, choices.length - 1);
   const close = () => (isPaletteShown.value = false);
   const open = (choice: Choice | undefined) => {
     if (choice === undefined) return;
     close();
-    go(choice.to);
+    if (typeof choice.to === 'string') go(choice.to);
+    else choice.to();
   };
   const onKeyDown = (event: KeyboardEvent) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -53,8 +64,8 @@ export function Palette() {
         aria-expanded="true"
         aria-controls="choices"
         aria-activedescendant={choices.length > 0 ? `choice-${chosen}` : undefined}
-        aria-label="The id or URL of a run, a workflow or a screen"
-        placeholder="The id or URL of a run, a workflow or a screen"
+        aria-label="The id or URL of a run, a name, or an action"
+        placeholder="The id or URL of a run, a name, or an action"
         value={text}
         autoFocus
         onInput={({ currentTarget }) => {
@@ -88,24 +99,73 @@ function isBeginningOfScreen(text: string): boolean {
   return PLACES.some(({ name }) => name.toLowerCase().startsWith(text.toLowerCase()));
 }
 
-function named(wanted: string): Choice[] {
-  const matches = ({ name }: { name: string }) => name.toLowerCase().includes(wanted);
-  const screens = PLACES.filter(matches).map(({ path, name }) => ({
-    key: path,
-    name,
-    kind: 'screen',
-    to: href(path),
+/** Whether a choice has each word that is wanted in its name or kind. */
+function namedBy(wanted: string): (choice: Choice) => boolean {
+  const words = wanted.toLowerCase().split(/\s+/);
+  return ({ key, name, kind }) => {
+    const hay = `${name} ${kind}`.toLowerCase();
+    return key.startsWith(wanted) || words.every((word) => hay.includes(word));
+  };
+}
+
+const SCREENS: readonly Choice[] = PLACES.map(({ path, name }) => ({
+  key: path,
+  name,
+  kind: 'screen',
+  to: href(path),
+}));
+
+/** The workflows that were seen; there may be many, so that none is shown before something is typed. */
+function workflowsBy(wanted: string): Choice[] {
+  if (wanted === '') return [];
+  return [...workflowNames.value].map(([id, name]) => ({
+    key: id,
+    name: name ?? id,
+    kind: 'workflow',
+    to: href('/runs', { workflow: id }),
   }));
-  const workflows = [...workflowNames.value]
-    .map(([id, name]) => ({ id, name: name ?? id }))
-    .filter(({ id, name }) => wanted !== '' && (matches({ name }) || id.startsWith(wanted)))
-    .map(({ id, name }) => ({
-      key: id,
-      name,
-      kind: 'workflow',
-      to: href('/runs', { workflow: id }),
-    }));
-  return [...workflows, ...screens];
+}
+
+/** The endpoints, and the alerts that are open. */
+function usePlaces(): readonly Choice[] {
+  const { value } = useLoaded('places', async (stop) => {
+    const [endpoints, alerts] = await Promise.all([
+      api.endpoints(stop),
+      api.alerts({ state: 'firing,acknowledged,pending', limit: PAGE_SIZE }, stop),
+    ]);
+    learnNames(alerts.data.flatMap(({ runs }) => runs.map(namedOf)));
+    return [
+      ...endpoints.data.map(({ name }) => ({
+        key: `endpoint ${name}`,
+        name,
+        kind: 'endpoint',
+        to: href('/deliveries', { endpoint: name }),
+      })),
+      ...alerts.data.map((alert) => ({
+        key: alert.id,
+        name: alertName(alert),
+        kind: `alert · ${alert.state}`,
+        to: href(`/alerts/${encodeURIComponent(alert.id)}`),
+      })),
+    ];
+  });
+  return value ?? NOTHING;
+}
+
+const NOTHING: readonly Choice[] = [];
+
+/** What can be done from anywhere. */
+function actions(): Choice[] {
+  const { isUtc } = settings.value;
+  const all: [string, () => void][] = [
+    [isPaused.value ? 'Resume live updates' : 'Pause live updates', togglePause],
+    ['Switch between light and dark', nextTheme],
+    [isUtc ? 'Show local times' : 'Show times as UTC', () => setSetting({ isUtc: !isUtc })],
+    ['Show the keys', () => (isHelpShown.value = true)],
+  ];
+  if (may.write.value) all.unshift(['Silence alerts …', () => (isSilenceShown.value = true)]);
+  if (session.value.state === 'signed_in') all.push(['Sign out', () => void signOut()]);
+  return all.map(([name, to]) => ({ key: name, name, kind: 'action', to }));
 }
 
 /** What can be a part of an id, long enough to mean one, or the URL of a run. */

@@ -46,6 +46,7 @@ export function Screen() {
     screenName.value = name;
     return may.read.value ? <Shown key={path} values={values} /> : <WriteOnly />;
   }
+  screenName.value = 'No such screen';
   return (
     <Empty title="There is no such screen.">
       <a href={href('/')}>What is going on now</a>

@@ -14,6 +14,7 @@ import { Help, isHelpShown } from './help.tsx';
 import { useKeys } from './keys.ts';
 import { AcknowledgeDialog } from '../parts/acknowledge.tsx';
 import { Confirmation } from '../parts/confirm.tsx';
+import { isSilenceShown, SilenceDialog } from '../screens/silences.tsx';
 import { isPaletteShown, Palette } from './palette.tsx';
 import { address, go, href, isKiosk } from './router.ts';
 import { PLACES } from './places.ts';
@@ -44,6 +45,9 @@ export function Shell({ children }: { children: ComponentChildren }) {
       <AcknowledgeDialog />
       {isHelpShown.value && <Help />}
       {isPaletteShown.value && <Palette />}
+      {isSilenceShown.value && (
+        <SilenceDialog matchers={{}} onClose={() => (isSilenceShown.value = false)} />
+      )}
     </>
   );
 }
@@ -205,7 +209,7 @@ function TopBar() {
         <div class="topbar-tools">
           <button type="button" class="search" onClick={() => (isPaletteShown.value = true)}>
             <Icon path="M7 2.500a4.500 4.500 0 1 0 0 9 4.500 4.500 0 0 0 0-9ZM10.300 10.300l3.700 3.700" />
-            <span>Go to a run or workflow</span>
+            <span>Go to, or do, anything</span>
             <kbd>{/mac/i.test(navigator.userAgent) ? '⌘K' : 'Ctrl K'}</kbd>
           </button>
           <button

@@ -1,4 +1,3 @@
-import { useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
 import type { AlertQuery, PageView } from '../../client/types.ts';
@@ -19,7 +18,7 @@ import { Ago, Length, Since } from '../parts/time.tsx';
 import { useStale } from '../parts/hooks.ts';
 import { learnNames, workflowText } from '../parts/workflow-names.ts';
 import { ALERT_FILTERS } from './alerts-query.ts';
-import { SilenceDialog, Silences } from './silences.tsx';
+import { isSilenceShown, Silences } from './silences.tsx';
 
 /** The workflow of a run of an alert, with its name. */
 export const namedOf = ({ workflow_id, name }: AlertRun) => ({ workflow_id, workflow_name: name });
@@ -107,11 +106,16 @@ function AlertLength({ alert }: { alert: Alert }) {
   return <Length ms={Date.parse(resolved) - Date.parse(started)} />;
 }
 
+/** The rule of an alert, and what it is of. */
+export function alertName({ rule, labels }: Alert): string {
+  const of = labelsOf(labels).filter(([name]) => name !== 'source');
+  return [rule, ...of.map(([label, value]) => labelText(label, value))].join(' · ');
+}
+
 /** An alert in two lines: its rule and what it is of, and below that how it stands. */
 function alertBrief(alert: Alert) {
-  const { id, rule, labels, severity, count } = alert;
-  const of = labelsOf(labels).filter(([name]) => name !== 'source');
-  const name = [rule, ...of.map(([label, value]) => labelText(label, value))].join(' · ');
+  const { id, severity, count } = alert;
+  const name = alertName(alert);
   return (
     <Brief
       name={name}
@@ -156,7 +160,6 @@ async function loadAlerts(
 /** What the rules made of the events, and what is silenced. */
 export function Alerts() {
   const { query } = address.value;
-  const [isOpen, setOpen] = useState(false);
   const asked = askedOf<AlertQuery>(ALERT_FILTERS, query);
   const list = useList<Alert>(
     JSON.stringify(asked),
@@ -184,7 +187,7 @@ export function Alerts() {
         about={list.isRead && list.error === null ? alertsText(list) : undefined}
       >
         {canSilence && (
-          <button type="button" onClick={() => setOpen(true)}>
+          <button type="button" onClick={() => (isSilenceShown.value = true)}>
             Silence …
           </button>
         )}
@@ -218,7 +221,6 @@ export function Alerts() {
       <Section title="Silences">
         <Silences />
       </Section>
-      {isOpen && <SilenceDialog matchers={{}} onClose={() => setOpen(false)} />}
     </>
   );
 }

@@ -17,7 +17,12 @@ export const STATES = [
 export const DELIVERY_FILTERS: Filters<DeliveryQuery, Filter<EventView>> = {
   state: { name: 'state', narrows: true, hasControl: true, admits: () => true },
   endpoint: { name: 'endpoint', narrows: true, hasControl: true, admits: () => true },
-  run_id: { name: 'run', narrows: true, admits: (text, { data }) => text === data.run_id },
+  run_id: {
+    name: 'run',
+    narrows: true,
+    hasControl: true,
+    admits: (text, { data }) => text === data.run_id,
+  },
   event_id: { name: 'event', narrows: true, admits: (text, { id }) => text === id },
   source: {
     name: 'source',

@@ -228,10 +228,34 @@ function FilterRow() {
             </option>
           ))}
         </select>
+        <RunFilter />
         <Range />
         <OtherFilters filters={DELIVERY_FILTERS} />
       </div>
     </FilterFold>
+  );
+}
+
+/** A field for the id of a run, or for its beginning or last part where that means one run alone. */
+function RunFilter() {
+  const asked = address.value.query.get('run') ?? '';
+  const choose = async (text: string) => {
+    const wanted = text.trim();
+    if (wanted === asked) return;
+    const found = wanted === '' ? [] : (await api.lookup({ q: wanted }).catch(() => null))?.data;
+    const [run, other] = found ?? [];
+    const id = run !== undefined && other === undefined ? run.id : wanted;
+    setQuery({ run: id }, { replace: false });
+  };
+  return (
+    <input
+      type="search"
+      class="run-filter"
+      aria-label="Run"
+      placeholder="Run id"
+      value={asked}
+      onChange={({ currentTarget }) => void choose(currentTarget.value)}
+    />
   );
 }
 

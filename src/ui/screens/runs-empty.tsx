@@ -1,5 +1,6 @@
 import { Fragment } from 'preact';
 import { api } from '../api/calls.ts';
+import { session } from '../api/session.ts';
 import type { Source } from '../api/types.ts';
 import { address, href } from '../app/router.ts';
 import { Command, Empty } from '../parts/basics.tsx';
@@ -87,7 +88,7 @@ function FirstWatch({ sources }: { sources: readonly Source[] }) {
       )}
       <p>or from your program, right after it starts the run:</p>
       <Command
-        text={`curl -X POST ${window.location.origin}${href('/v1/watches')} -H 'content-type: application/json' -d '${JSON.stringify(body)}'`}
+        text={`curl -X POST ${window.location.origin}${href('/v1/watches')}${authorization()} -H 'content-type: application/json' -d '${JSON.stringify(body)}'`}
       />
       {declared !== undefined && (
         <>
@@ -103,6 +104,12 @@ function FirstWatch({ sources }: { sources: readonly Source[] }) {
       )}
     </Empty>
   );
+}
+
+/** The header of a token, where the daemon wants one. */
+function authorization(): string {
+  const isWanted = session.value.state === 'signed_in';
+  return isWanted ? ' -H "authorization: Bearer $RUNWATCH_API_TOKEN"' : '';
 }
 
 /** What an id looks like: `<owner>/<repo>/<run>`. */

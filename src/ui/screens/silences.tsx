@@ -1,3 +1,4 @@
+import { signal } from '@preact/signals';
 import { useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import type { SilencePreviewView } from '../../client/types.ts';
@@ -15,6 +16,9 @@ import { act } from '../parts/toast.tsx';
 import { isNarrow, refreshed, useLoaded } from '../parts/hooks.ts';
 import { workflowNames, workflowText } from '../parts/workflow-names.ts';
 
+/** Whether a silence is being made that is prefilled with nothing. */
+export const isSilenceShown = signal(false);
+
 /** Silences that are shown before a user asks for all. */
 const FIRST = 8;
 
@@ -22,7 +26,7 @@ const FIRST = 8;
 export function Silences() {
   const { value, error, reload } = useLoaded(
     `silences ${refreshed.value}`,
-    (signal) => api.silences(signal),
+    (stop) => api.silences(stop),
     {
       everyMs: 10_000,
     },
