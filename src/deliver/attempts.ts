@@ -106,7 +106,12 @@ export class Attempts {
     const [claim, ...others] = group;
     const { endpoint, stored } = claim;
     const permitted = beforeAttempt(stored.delivery, endpoint.state, this.deliverer.process.now());
-    if (permitted.kind === 'send') return this.sendNamed(group, room);
+    if (permitted.kind === 'send') {
+      const { isForPeople } = this.deliverer.process.endpoints;
+      return isForPeople(claim.stored.delivery.endpoint)
+        ? this.sendNamed(group, room)
+        : this.send(group, room);
+    }
     const rest = await mapInChunks(others, WRITES, (other) => this.deliverAlone(other, NO_ROOM));
     return joined([...rest, await this.deliverAlone(claim, room)]);
   }
@@ -131,7 +136,7 @@ export class Attempts {
     }
   }
 
-  /** Sends what lacks no name; messages to people wait a moment for one that may be known then. */
+  /** Sends messages to people; one waits a moment for a name that may be known then. */
   private async sendNamed(group: ClaimGroup, room: Room): Promise<Delivered> {
     const checks = await mapInChunks(group, WRITES, (claim) => this.nameCheckAt(claim));
     const [first, ...others] = group.filter((_, at) => checks[at] === null);
@@ -150,10 +155,13 @@ export class Attempts {
 
   /** When a delivery that lacks a name is checked again; null where it does not wait. */
   private async nameCheckAt({ stored: { delivery }, body }: Claim): Promise<number | null> {
-    const { endpoints, knownNames, now } = this.deliverer.process;
-    if (body === null || !endpoints.isForPeople(delivery.endpoint)) return null;
+    const { knownNames, now } = this.deliverer.process;
     const at = nextNameCheck(delivery, now());
-    return at !== null && (await knownNames.isExpected(parseEvent(body), NAME_WAIT_MS)) ? at : null;
+    return at !== null &&
+      body !== null &&
+      (await knownNames.isExpected(parseEvent(body), NAME_WAIT_MS))
+      ? at
+      : null;
   }
 
   private async send(group: ClaimGroup, room: Room): Promise<Delivered> {
