@@ -156,7 +156,7 @@ function eventsPage({ webhooks, components }: Document): string {
     '# Events',
     GENERATED,
     'The body of a webhook is one event: `id`, `type`, `timestamp` and `data`. The `id` belongs to the change and is the same in every attempt. The `timestamp` is when the change happened by the account of the source where it says so, else when runwatch detected it.',
-    '`GET /v1/events`, the event stream and `runwatch events` give what `*` names in `events` of an endpoint: `run.*`, `watch.*`, `workflow.*`, `source.unreachable`, `source.recovered`, `source.inconsistent` and `source.consistent`. They give the others where `type` names them: `alert.*` for alerts, `system.*` or a family such as `endpoint.*` for what is about runwatch itself. The newest 100,000 of those are kept, for `watches.retention`.',
+    '`GET /v1/events`, the event stream and `runwatch events` give what `*` names in `events` of an endpoint: `run.*`, `watch.*`, `workflow.*`, `source.unreachable`, `source.recovered`, `source.inconsistent`, `source.consistent` and `discovery.waiting`. They give the others where `type` names them: `alert.*` for alerts, `system.*` or a family such as `endpoint.*` for what is about runwatch itself. The newest 100,000 of those are kept, for `watches.retention`.',
     'An endpoint without `events` gets what is sent by default, and a webhook that is given with a watch those of its run. Alerts go to the endpoints that their rules name. A reminder of a run that waits comes after an hour and a day (`watches.remind_feedback`).',
     table(['type', 'sent', 'by default'], types),
     '## `data` of `run.*` and `watch.*`',

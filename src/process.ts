@@ -36,6 +36,8 @@ export interface SystemEvent {
   level: 'info' | 'warn' | 'error';
   /** What happened, since when, how many, and the remedy; snake_case, times as ISO 8601. */
   data: Record<string, unknown>;
+  /** Endpoints that get it besides those that name its type: it stands for events that these would have had. */
+  also?: readonly string[];
 }
 
 /**

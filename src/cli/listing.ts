@@ -60,8 +60,8 @@ export interface Listing<Item, Query, Flags> {
   columns: Columns<Item>;
   /** How to see the rest, besides `--limit` and `--all`. */
   next?: (page: PageView<Item>, query: Query) => string | undefined;
-  /** Says on stderr what people need to know besides. */
-  advise?: (cli: CommandLine, client: DaemonClient) => Promise<void>;
+  /** Says on stderr what people need to know besides; of an empty listing, where there is none at all. */
+  advise?: (cli: CommandLine, client: DaemonClient, found: { isEmpty: boolean }) => Promise<void>;
 }
 
 /** @param before flags that are no filters, by the filter that they stand before in the help */
@@ -193,7 +193,8 @@ export async function showListing<Item, Query extends Paging, Flags extends List
   showRows(cli, flags, { page, none, columns });
   const more = isForPeople ? moreText(page, ...what) : null;
   if (more !== null) note(cli.io.stderr, [more, next?.(page, query)].filter(Boolean).join(' '));
-  if (isForPeople && !isEmpty) await advise?.(cli, client);
+  const isMute = !isForPeople || (isEmpty && none !== listing.none);
+  if (!isMute) await advise?.(cli, client, { isEmpty });
   return EXIT.ok;
 }
 

@@ -2,7 +2,9 @@ import type { RunRef } from '../client/client.ts';
 import { withoutPasswords } from '../client/errors.ts';
 import { escapeControls } from '../core/control-characters.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
+import type { SourceView } from '../client/types.ts';
 import type { Output } from './output.ts';
+import { plain } from './render/text.ts';
 
 /** Prints an error: a sentence for a RunwatchError; the stack only with `--verbose`. */
 export function reportError(
@@ -33,6 +35,19 @@ function traceOf(error: unknown): string {
 /** A remark that is neither data nor an error. */
 export function note(stderr: Output, text: string): void {
   stderr.write(`${stderr.colors.dim(text)}\n`);
+}
+
+/** What discovery did in the lists of sources. A daemon of an earlier version says nothing of it. */
+export function noteDiscovery(
+  { stderr }: { stderr: Output },
+  sources: readonly Pick<SourceView, 'name' | 'discovery'>[],
+): void {
+  for (const { name, discovery } of sources) {
+    for (const { workflow_id: workflow, message } of discovery ?? []) {
+      const list = workflow === null ? name : `${name}, workflow ${workflow}`;
+      note(stderr, `${plain(list)}: ${plain(message)}`);
+    }
+  }
 }
 
 /** What `--json` shows of one run, where a verb that changes something takes several. */

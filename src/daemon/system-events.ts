@@ -16,25 +16,26 @@ export class SystemEvents {
   }
 
   /** Writes a line, and an event with deliveries to the endpoints that name it. Never throws. */
-  async raise({ type, level, data }: SystemEvent): Promise<void> {
+  async raise({ level, ...event }: SystemEvent): Promise<void> {
     const { log, stores } = this.process;
-    log[level](data, type);
-    const planned = this.plan({ type, data });
+    log[level](event.data, event.type);
+    const planned = this.plan(event);
     await stores.events.raise(planned).then((pools) => this.process.dispatch(pools), this.onError);
   }
 
   /** The same for an event that a write of the state behind it raises. */
-  async raiseWith({ type, level, data }: SystemEvent, write: WriteWithEvent): Promise<void> {
-    const pools = await write(this.plan({ type, data }));
+  async raiseWith({ level, ...event }: SystemEvent, write: WriteWithEvent): Promise<void> {
+    const pools = await write(this.plan(event));
     if (pools === null) return;
-    this.process.log[level](data, type);
+    this.process.log[level](event.data, event.type);
     this.process.dispatch(pools);
   }
 
   /** The event with its deliveries to the endpoints that name its type. */
-  plan({ type, data }: Pick<SystemEvent, 'type' | 'data'>): PlannedEvent {
+  plan({ type, data, also = [] }: Omit<SystemEvent, 'level'>): PlannedEvent {
     const { endpoints, alertRules, newMark } = this.process;
-    const receivers = endpoints.wantingSystemEvent(type, workflowOf(data));
+    const named = endpoints.wantingSystemEvent(type, workflowOf(data));
+    const receivers = [...new Set([...named, ...also])];
     const at = this.process.now();
     const id = systemEventId(newMark);
     const entry = alertRules.entryOf(systemAlertEvent({ id, type, at, data }));

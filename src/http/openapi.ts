@@ -366,6 +366,8 @@ const OCCASIONS: Record<SentEventType, string> = {
   'polling.caught_up': 'polls of a source are in time again',
   'discovery.unavailable': 'a list of runs cannot be read, so that new runs are not found',
   'discovery.recovered': 'the list can be read again',
+  'discovery.waiting':
+    'runs that discovery finds at its start have waited for a human since before: one notice of a list, in place of an event of each to configured endpoints',
   'store.data_lost': 'Redis has lost data that it had acknowledged',
   'alert.firing':
     'a rule has made an alert of events; once, and once more to each endpoint of its escalation',

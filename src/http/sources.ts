@@ -1,12 +1,14 @@
 import type { z } from 'zod';
 import type { TokenConfig } from '../config/schema.ts';
 import { isoTime } from '../core/event/event.ts';
+import { discoveryText } from '../core/feed/discovery.ts';
 import { inconsistentMessage, type SourceConsistency } from '../core/source/consistency.ts';
 import { overdueText } from '../core/source/overdue.ts';
 import { readsText } from '../core/source/read-times.ts';
 import type { ClosedSource, SourceRecord } from '../core/source/throttle.ts';
 import { formatDuration } from '../core/time.ts';
 import type { Daemon } from '../daemon.ts';
+import type { SourceDiscovery } from '../source/discovery.ts';
 import type { Source } from '../source/source.ts';
 import { auditOf, type Acting } from './audit.ts';
 import { acknowledgeFailures, withdrawFailures } from './failures.ts';
@@ -63,11 +65,12 @@ export class SourceService implements Slice<Own> {
   private async viewOf(source: Source): Promise<SourceView> {
     const { name, traits, throttle, streams } = source;
     const { requests, perMs } = source.limiter.limit;
-    const [record, inconsistency, used, figures] = await Promise.all([
+    const [record, inconsistency, used, figures, discovered] = await Promise.all([
       throttle.read(),
       source.agreement.inconsistency(),
       this.daemon.stores.budgets.used(name),
       streams.figures(),
+      source.discovery.progress(),
     ]);
     const closed = record.state?.closed ?? null;
     const [overdue, reads] = [source.overdue(), source.reads()];
@@ -103,6 +106,7 @@ export class SourceService implements Slice<Own> {
         rate_limit_that_would_do: wouldDo(reads.wantedRequests),
         message: readsText(reads),
       },
+      discovery: source.discovery.isOn ? discovered.map(discoveryView) : null,
       streams: {
         open: figures.open,
         wanted: figures.wanted,
@@ -113,6 +117,19 @@ export class SourceService implements Slice<Own> {
       },
     };
   }
+}
+
+function discoveryView({ list, cursor }: Awaited<ReturnType<SourceDiscovery['progress']>>[number]) {
+  const first = cursor?.first;
+  return {
+    workflow_id: list.workflowId,
+    began_at: timeOrNull(first?.at ?? null),
+    taken: first?.taken ?? 0,
+    waiting: first?.waiting ?? 0,
+    left_out: first?.leftOut ?? 0,
+    read_back_to: timeOrNull(first?.cutShortAt ?? null),
+    message: discoveryText(cursor),
+  };
 }
 
 const STATES = {

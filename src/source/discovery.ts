@@ -2,30 +2,35 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Config, registerDefaults } from '../config/schema.ts';
 import { ALL_WORKFLOWS } from '../config/source-schema.ts';
 import { firstKind } from '../core/cadence/load.ts';
+import type { PlannedEvent } from '../core/delivery/outbox.ts';
 import { isoTime } from '../core/event/event.ts';
 import {
   beginPass,
   cursorAfter,
-  cutShortAt,
   datedPage,
   hasGap,
   isNewestFirst,
+  leftOutHelp,
   mostFirstRuns,
+  reachesFurtherBack,
   repeatPass,
   takePage,
+  withFirstPass,
   type DatedPage,
   type DiscoveryCursor,
+  type FirstPass,
   type Pass,
 } from '../core/feed/discovery.ts';
 import { pageMember } from '../core/feed/page-name.ts';
 import type { ListedRun, ListOutcome, RunList, RunPage } from '../core/feed/run-list.ts';
+import { isAwaiting } from '../core/run/snapshot.ts';
 import type { Permit } from '../core/source/rate-limit.ts';
-import { isBegunAgain, reopened } from '../core/watch/attempt.ts';
 import { register } from '../core/watch/register.ts';
-import type { Subscription } from '../core/watch/watch.ts';
+import { withChanges, type Subscription } from '../core/watch/watch.ts';
 import type { WatchChange } from '../redis/commit.ts';
 import type { Process } from '../process.ts';
 import type { DiscoveryStore } from '../redis/stores/discovery-store.ts';
+import { FoundWaitsNotice, foundWaiting } from './found-waits.ts';
 import type { Sweep } from './list-feed.ts';
 import type { RequestClaim } from './schedule.ts';
 import type { Source } from './source.ts';
@@ -62,6 +67,17 @@ export class SourceDiscovery {
     );
   }
 
+  /** Whether runs are discovered at all. */
+  get isOn(): boolean {
+    return this.lists.length > 0;
+  }
+
+  /** How far discovery has come in each list; null in one that was not read to its end yet. */
+  async progress(): Promise<{ list: RunList; cursor: DiscoveryCursor | null }[]> {
+    const found = await this.source.process.stores.discoveries.cursors(this.lists);
+    return this.lists.map((list, at) => ({ list, cursor: found[at] ?? null }));
+  }
+
   /** Null for a list in which nothing is discovered. */
   passOver({ workflowId }: RunList): ListDiscovery | null {
     return this.byWorkflow.get(workflowId) ?? null;
@@ -82,6 +98,14 @@ export class SourceDiscovery {
   }
 }
 
+/** What is known at the end of a pass. */
+interface PassEnd {
+  /** The cursor before it. */
+  before: DiscoveryCursor | null;
+  nextMs: number | null;
+  isGap: boolean;
+}
+
 type Ending =
   /** `nextMs`: when the plan wants the first page again; null for no such wish. */
   | { kind: 'complete'; nextMs: number | null }
@@ -100,6 +124,7 @@ export class ListDiscovery {
   private readonly pageSize: number;
   private readonly pages: number;
   private readonly since: number | null;
+  private readonly waitsNotice: FoundWaitsNotice;
 
   constructor(
     private readonly source: Source,
@@ -111,15 +136,17 @@ export class ListDiscovery {
     this.pageSize = source.traits.lists?.pageSize ?? 0;
     this.pages = source.traits.lists?.pages ?? 0;
     this.since = sinceOf(config, list);
+    this.waitsNotice = new FoundWaitsNotice(source, list, shared.cursors);
   }
 
   /** Makes a pass over the list from its first page on. @returns when to make the next one, in ms */
   async read(sweep: Sweep, permit: Permit): Promise<number> {
+    await this.waitsNotice.tend(sweep.claim);
     const ending = await this.readOn(sweep, permit);
     if (ending.kind === 'left') return 0;
     if (ending.kind === 'complete') {
       await this.recovered();
-      return Math.min(this.everyMs, ending.nextMs ?? Infinity);
+      return Math.min(this.everyMs, ending.nextMs ?? Infinity, await this.waitsNotice.dueInMs());
     }
     const failures = await this.failed(ending.message);
     return ending.pausedMs + restMs(this.everyMs, failures, ending.pausedMs);
@@ -128,7 +155,9 @@ export class ListDiscovery {
   private async readOn(sweep: Sweep, first: Permit): Promise<Ending> {
     const { lists } = this.source;
     const { since, pages } = this;
-    let pass = beginPass(await this.shared.cursors.cursor(this.list), { since, pages });
+    const cursor = await this.shared.cursors.cursor(this.list);
+    const isFirst = cursor === null || reachesFurtherBack(cursor, { since });
+    let pass = beginPass(isFirst ? null : cursor, { since, pages });
     let place = { page: 1, size: this.pageSize };
     let permit: Permit | null = first;
     let nextMs: number | null = null;
@@ -140,11 +169,11 @@ export class ListDiscovery {
       if (typeof dated === 'string') return { kind: 'trouble', message: dated, pausedMs: 0 };
       if (page === 1) ({ nextMs } = found);
       const step = takePage(pass, dated, page);
-      await this.watchFresh(step.fresh);
+      await this.watchFresh(step.fresh, isFirst);
       pass = step.pass;
       if (step.isComplete && !pass.isUnsettled) {
         const isGap = hasGap(pass, dated, size);
-        return this.finish(sweep, pass, { nextMs, isGap });
+        return this.finish(sweep, pass, { before: cursor, nextMs, isGap });
       }
       if (step.isComplete) [pass, place] = [repeatPass(pass), { page: 1, size }];
       else if (dated.isCut) place = { page: 1, size: Math.max(1, found.outcome.page.runs.length) };
@@ -166,11 +195,15 @@ export class ListDiscovery {
   }
 
   /** The oldest first, so that they are watched in the order in which they began. */
-  private async watchFresh(fresh: readonly { id: string }[]): Promise<void> {
+  private async watchFresh(fresh: readonly ListedRun[], isFirst: boolean): Promise<void> {
     const { traits } = this.source;
-    const ids = fresh.map(({ id }) => id).filter((id) => traits.idProblem(id) === null);
-    if (ids.length === 0) return;
-    const runs = await watchDiscovered(this.source, ids.toReversed());
+    const runsThere = fresh.filter(({ id }) => traits.idProblem(id) === null).toReversed();
+    if (runsThere.length === 0) return;
+    const found = runsThere.map(({ id, status }) => ({
+      id,
+      isFoundWaiting: isFirst && isAwaiting(status),
+    }));
+    const runs = await watchDiscovered(this.source, found);
     if (runs === 0) return;
     const { metrics, log } = this.source.process;
     metrics.discovered(this.list.source, runs);
@@ -180,25 +213,40 @@ export class ListDiscovery {
   private async finish(
     sweep: Sweep,
     pass: Pass,
-    { nextMs, isGap }: { nextMs: number | null; isGap: boolean },
+    { before, nextMs, isGap }: PassEnd,
   ): Promise<Ending> {
-    const { list, shared } = this;
-    const moved = await shared.cursors.moveCursor(list, sweep.claim, cursorAfter(pass));
-    if (!moved) return { kind: 'left' };
-    this.sayWhatIsMissed(pass, isGap);
+    const { cursors } = this.shared;
+    const after = cursorAfter(pass);
+    if (pass.cursor !== null) {
+      const moved = await cursors.moveCursor(this.list, sweep.claim, after);
+      if (moved === null) return { kind: 'left' };
+    } else {
+      const found = await foundWaiting(this.source, [...pass.read.keys()]);
+      const { now } = this.source.process;
+      const next = withFirstPass(after, pass, found, { before: before?.waits, now: now() });
+      const moved = await cursors.moveCursor(this.list, sweep.claim, next);
+      if (moved === null) return { kind: 'left' };
+      this.sayWhatBegan(pass, next.first);
+    }
+    if (isGap) this.sayWhatIsMissed();
     return { kind: 'complete', nextMs };
   }
 
-  private sayWhatIsMissed(pass: Pass, isGap: boolean): void {
+  private sayWhatBegan(pass: Pass, first: FirstPass): void {
+    const { log } = this.source.process;
+    const { taken: runs, waiting, leftOut: left_out, cutShortAt } = first;
+    const oldest = cutShortAt === null ? {} : { oldest: isoTime(cutShortAt) };
+    const fields = { ...fieldsOf(this.list), ...oldest };
+    log.info({ ...fields, runs, waiting, left_out, help: leftOutHelp(first) }, 'discovery.began');
+    if (cutShortAt === null || pass.since === null) return;
+    const most = mostFirstRuns(pass, this.pageSize).toLocaleString('en');
+    const help = `register older runs yourself: the first reading takes at most ${most} of a list`;
+    log.warn({ ...fields, help }, 'discovery.cut_short');
+  }
+
+  private sayWhatIsMissed(): void {
     const { log } = this.source.process;
     const fields = fieldsOf(this.list);
-    const oldest = cutShortAt(pass);
-    if (oldest !== null) {
-      const most = mostFirstRuns(pass, this.pageSize).toLocaleString('en');
-      const help = `register older runs yourself: the first reading takes at most ${most} of a list`;
-      log.warn({ ...fields, oldest: isoTime(oldest), help }, 'discovery.cut_short');
-    }
-    if (!isGap) return;
     const help =
       'more runs began between two readings of the list than it shows, so that some may be missed: read it ' +
       'more often, by discover.every of the source, or set list.size to the most that it gives on a page';
@@ -278,27 +326,34 @@ function usable(page: RunPage): DatedPage | string {
   return isNewestFirst(dated) ? dated : 'the list does not begin with the newest runs';
 }
 
+/** A run that a list shows. */
+interface DiscoveredRun {
+  id: string;
+  /** Whether the first pass found it waiting for a human. */
+  isFoundWaiting: boolean;
+}
+
 /**
  * Watches runs that are not watched yet. A run that is watched already, or was, does not change, so
  * that this can be done again and again. Resolves with how many were new.
  */
 export async function watchDiscovered(
-  { process, name, schedule }: Source,
-  runIds: string[],
+  { process, name: source, schedule }: Source,
+  runs: readonly DiscoveredRun[],
 ): Promise<number> {
   const { watches } = process.stores;
   const defaults = registerDefaults(process.config);
-  const keys = runIds.map((runId) => ({ source: name, runId }));
-  const stored = await watches.getMany(keys);
-  const changes = keys
+  const stored = await watches.getMany(runs.map(({ id: runId }) => ({ source, runId })));
+  const changes = runs
     .filter((_, at) => stored[at] === null)
-    .map((key): WatchChange => {
+    .map(({ id: runId, isFoundWaiting }): WatchChange => {
       const subscriptions = process.endpoints.defaults.map((endpoint): Subscription => ({
         kind: 'endpoint',
         endpoint,
       }));
-      const request = { ...key, subscriptions };
-      const { watch } = register(null, request, { now: process.now(), defaults });
+      const request = { source, runId, subscriptions };
+      const { watch: made } = register(null, request, { now: process.now(), defaults });
+      const watch = withChanges(made, { foundWaiting: isFoundWaiting });
       const enters = { does: 'enter', withinMs: 0, kind: firstKind(watch) } as const;
       return {
         before: null,
@@ -314,35 +369,6 @@ export async function watchDiscovered(
   const created = written.filter((due) => due !== null).length;
   await schedule.entered(created);
   return created;
-}
-
-/** The most watches that one read of a page reopens: a list that errs must not cost many requests. */
-const MOST_REOPENED = 10;
-
-/**
- * Has runs polled that had ended, and of which a list shows another attempt. A poll that finds none takes the watch
- * back to its end. Each watch and its due time are written in one step, unless another process was faster.
- */
-export async function reopenBegunAgain(
-  { process, name, schedule, traits }: Source,
-  runs: readonly ListedRun[],
-): Promise<void> {
-  const later = traits.attempts ? runs.filter(({ attempt = 1 }) => attempt > 1) : [];
-  if (later.length === 0) return;
-  const { watches } = process.stores;
-  const { timeoutMs, minIntervalMs } = registerDefaults(process.config);
-  const now = process.now();
-  const stored = await watches.getMany(later.map(({ id: runId }) => ({ source: name, runId })));
-  const changes = later.flatMap((run, at): WatchChange[] => {
-    const before = stored[at] ?? null;
-    if (before === null || !isBegunAgain(before.watch, run, now)) return [];
-    const after = reopened(before.watch, { now, timeoutMs, defaults: { minIntervalMs } });
-    const enters = { does: 'enter', withinMs: 0, kind: firstKind(after) } as const;
-    return [{ before, after, events: [], deliveries: [], schedule: enters }];
-  });
-  if (changes.length === 0) return;
-  const written = await watches.commitMany(changes.slice(0, MOST_REOPENED));
-  await schedule.entered(written.filter((due) => due !== null).length);
 }
 
 /**
@@ -371,10 +397,16 @@ export class RememberedCursors {
     return found ?? this.seen.get(list.workflowId) ?? null;
   }
 
-  async moveCursor(list: RunList, claim: RequestClaim, cursor: DiscoveryCursor): Promise<boolean> {
-    const isMoved = await this.store.moveCursor(list, claim, cursor);
-    if (isMoved) this.note(list, cursor);
-    return isMoved;
+  /** @returns as {@link DiscoveryStore.moveCursor} */
+  async moveCursor(
+    list: RunList,
+    claim: RequestClaim,
+    cursor: DiscoveryCursor,
+    event: PlannedEvent | null = null,
+  ): Promise<string[] | null> {
+    const pools = await this.store.moveCursor(list, claim, cursor, event);
+    if (pools !== null) this.note(list, cursor);
+    return pools;
   }
 
   private note({ workflowId }: RunList, cursor: DiscoveryCursor | null): void {

@@ -5,6 +5,7 @@ import type { PollResult } from '../core/run/snapshot.ts';
 import type { ObserveContext } from '../core/watch/observation.ts';
 import { needsConsistency, observe, type Observation } from '../core/watch/observe.ts';
 import type { PollMode } from '../core/watch/poll-history.ts';
+import { withoutFoundWait } from '../core/watch/waits.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { NextPoll, StoredWatch } from '../redis/commit.ts';
 import type { Source } from './source.ts';
@@ -137,10 +138,14 @@ export class RunObserver {
       const times = { now, beganAt: startedAt, mode, lagMs, streamed, health, isConsistent };
       const observed = observe(before.watch, result, this.contextOf(times));
       const { watch, events } = observed;
-      const deliveries = planDeliveries(watch, events, watch.subscriptions, {
+      const planned = planDeliveries(watch, events, watch.subscriptions, {
         wants: process.endpoints.wants,
         now,
       });
+      // Without discovery no notice would come.
+      const deliveries = this.source.discovery.isOn
+        ? withoutFoundWait(before.watch, planned)
+        : planned;
       const next = this.nextPoll(watch, { now, spareAt: observed.spareAt });
       const schedule = { does: 'settle' as const, token, next, permitMs };
       const change = {

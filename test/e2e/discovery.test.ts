@@ -101,14 +101,24 @@ function linesOf(msg: string) {
   return allDaemons.flatMap((daemon) => daemon.log()).filter((line) => line.msg === msg);
 }
 
+/** Runs that had ended when discovery began. */
 let before: string[];
+/** Runs that ran then, and go on. */
+let active: string[];
+/** Runs that waited then, and go on waiting. */
+let waiting: string[];
 const others: string[] = [];
 
 beforeAll(async () => {
   noxus = await startSimulator({ now: () => Date.now() - BEHIND_MS });
   everybody = await startReceiver({ secrets: [SECRET] });
   ops = await startReceiver({ secrets: [SECRET] });
-  before = begin(130, { ...COMPLETES, steps: [{ after_ms: 60_000, status: 'completed' }] });
+  waiting = begin(40, { steps: [{ after_ms: 0, status: 'awaiting_human_feedback' }] });
+  active = begin(5, { steps: [{ after_ms: 0, status: 'running' }] });
+  before = begin(130, { steps: [{ after_ms: 0, status: 'completed', progress: 100 }] });
+  const killed = await start();
+  await waitFor(() => linesOf('discovered').length > 0);
+  await killed.stop('SIGKILL');
   daemons = await Promise.all([start(), start(), start()]);
   // Runs that began before the first pass has ended are old, and a machine that is busy may lose a first read.
   const { discoveries, close } = openStores({ url: redisUrl, prefix });
@@ -125,7 +135,27 @@ afterAll(async () => {
   await Promise.all([everybody, ops, noxus].map((server) => server.close()));
 });
 
+/** The notices of runs that waited when discovery began, each once. */
+function notices(): Map<string, unknown> {
+  const bodies = everybody.received.map(({ body }) => JSON.parse(body) as RunwatchEvent);
+  const found = bodies.filter(({ type }) => (type as string) === 'discovery.waiting');
+  return new Map(found.map(({ id, data }) => [id, data]));
+}
+
 describe('discovery by three daemons of a workspace with a clock three hours behind', () => {
+  test('discovery takes the runs that are active when it begins, and says what it leaves out', async () => {
+    for (const id of active) noxus.setStatus(id, 'completed');
+    others.push(...active);
+    await untilNotified(active);
+    const { body } = await anyDaemon().api<{ data: { discovery: unknown }[] }>('/v1/sources');
+    expect(body.data[0]?.discovery).toMatchObject([{ workflow_id: null, left_out: 130 }]);
+  });
+
+  test('runs that wait when discovery begins are one notice, and no event each is sent', async () => {
+    await waitFor(() => notices().size > 0);
+    expect([...notices().values()]).toMatchObject([{ source: 'default', count: 40 }]);
+  });
+
   test('discovery watches runs that others start, with the default endpoints only', async () => {
     const runIds = begin(5);
     others.push(...runIds);
@@ -198,11 +228,15 @@ describe('discovery by three daemons of a workspace with a clock three hours beh
     expect(types().slice(-2)).toEqual(['discovery.unavailable', 'discovery.recovered']);
   });
 
-  test('discovery sends one event for each run, and none for runs older than itself', async () => {
+  test('discovery sends one event for each run, and none for runs that had ended before', async () => {
     const sent = pastEnds();
     expect([...sent].filter(([, events]) => events.size > 1)).toEqual([]);
     expect([...sent.keys()].toSorted()).toEqual(others.toSorted());
     const watched = new Set((await watches()).map(({ run_id: runId }) => runId));
     expect(before.filter((id) => watched.has(id))).toEqual([]);
+    expect(waiting.filter((id) => !watched.has(id))).toEqual([]);
+    expect(notices().size).toBe(1);
+    const types = new Set(everybody.received.map(({ type }) => type));
+    expect(types).not.toContain('run.awaiting_human_feedback');
   });
 });

@@ -107,6 +107,28 @@ describe('runwatch list', () => {
     expect((await cli(['list'])).stdout).toMatch(/ due +2s ago +1\n$/);
   });
 
+  test('list of no watches says what discovery did, and a filter that nothing matches does not', async () => {
+    daemon.on('GET /v1/watches', page());
+    const list = {
+      workflow_id: null,
+      began_at: '2025-05-04T09:59:00.000Z',
+      taken: 0,
+      waiting: 0,
+      left_out: 340,
+      read_back_to: null,
+      message: 'discovery began with 0 runs, and left out 340 that had ended',
+    };
+    daemon.on('GET /v1/sources', page(sampleSource({ discovery: [list] })));
+    expect((await cli(['list'])).stderr).toMatch(
+      /^No watches\..*\ndefault: discovery began with 0 runs, and left out 340 that had ended\n$/,
+    );
+    expect((await cli(['list', '--json'])).stderr).toBe('');
+    daemon.on('GET /v1/watches', ({ query }) =>
+      query.has('status') ? page() : page(sampleWatch()),
+    );
+    expect((await cli(['list', '--status', 'failed'])).stderr).not.toContain('discovery');
+  });
+
   test('list says that runs are read less often than max_interval asks for', async () => {
     daemon.on('GET /v1/watches', page(sampleWatch()));
     const message = '9 of 10 runs read less often than max_interval (1 min) asks for';
@@ -434,6 +456,7 @@ describe('runwatch events', () => {
       'source.consistent',
       'workflow.stalled',
       'workflow.recovered',
+      'discovery.waiting',
     ]);
     for (const flag of ['--progress', '--all', '--type=run.*']) {
       await cli(['events', flag]);

@@ -50,6 +50,25 @@ describe('runwatch sources', () => {
     );
   });
 
+  test('sources says what discovery took and left out, with the source and the list', async () => {
+    const list = {
+      workflow_id: null,
+      began_at: '2026-01-01T00:00:00.000Z',
+      taken: 11,
+      waiting: 0,
+      left_out: 340,
+      read_back_to: null,
+      message: 'discovery began with 11 runs',
+    };
+    const discovery = [list, { ...list, workflow_id: 'invoices' }];
+    daemon.on('GET /v1/sources', { status: 200, body: { data: [{ ...answering, discovery }] } });
+    const { stderr } = await cli();
+    expect(stderr).toBe(
+      'default: discovery began with 11 runs\ndefault, workflow invoices: discovery began with 11 runs\n',
+    );
+    expect((await cli('--json')).stderr).toBe('');
+  });
+
   test('sources on a terminal says how sources do, and with --wide also what they are', async () => {
     daemon.on('GET /v1/sources', { status: 200, body: { data: [answering] } });
     const env = { RUNWATCH_URL: daemon.url };

@@ -133,16 +133,16 @@ describe('a list with offsets', () => {
 
   test('runs that nobody registered are discovered over several pages and notified', async () => {
     const { airflow, pages } = await startAirflow(DISCOVER);
-    const old = airflow.trigger();
+    const first = airflow.trigger();
     await waitFor(() => pages().length > 2);
     const later = Array.from({ length: 230 }, () => airflow.trigger());
     await waitFor(async () => (await watchOf(later[0] ?? '')) !== null);
-    for (const id of [old, ...later]) airflow.setState(id, 'success');
-    await waitFor(() => runsTold('run.completed').length === later.length, {
+    const all = [first, ...later];
+    for (const id of all) airflow.setState(id, 'success');
+    await waitFor(() => runsTold('run.completed').length >= all.length, {
       describe: () => `${runsTold('run.completed').length} ends to be told`,
     });
-    expect(new Set(runsTold('run.completed'))).toEqual(new Set(later));
-    expect(await watchOf(old)).toBeNull();
+    expect(new Set(runsTold('run.completed'))).toEqual(new Set(all));
     expect(logged('discovery.gap')).toEqual([]);
   });
 

@@ -33,7 +33,11 @@ const poller = {
 
 function discoverer(own: Parameters<typeof testProcess>[0] = {}) {
   const source = testSource({ process: testProcess({ config, stores, ...own }) });
-  return (runIds: string[]) => watchDiscovered(source, runIds);
+  return (runIds: string[]) =>
+    watchDiscovered(
+      source,
+      runIds.map((id) => ({ id, isFoundWaiting: false })),
+    );
 }
 
 async function subscriptionsOf(runId: string) {
@@ -124,9 +128,9 @@ describe('the claim of the head of a list', () => {
       const { claimed } = await stores.requests.claim(list.source, ask);
       return claimed[0]?.member === member;
     });
-    expect(await store.moveCursor(list, { member, token: 'other.1' }, cursor)).toBe(false);
+    expect(await store.moveCursor(list, { member, token: 'other.1' }, cursor)).toBeNull();
     expect(await store.cursors([list])).toEqual([null]);
-    expect(await store.moveCursor(list, { member, token: 'one.1' }, cursor)).toBe(true);
+    expect(await store.moveCursor(list, { member, token: 'one.1' }, cursor)).toEqual([]);
     expect(await store.cursors([list, { ...list, workflowId: null }])).toEqual([cursor, null]);
   });
 

@@ -140,6 +140,7 @@ test('the list shows the events of an endpoint, default and system events where 
     'source.consistent',
     'workflow.stalled',
     'workflow.recovered',
+    'discovery.waiting',
   ];
   expect(ops?.events).toEqual([...DEFAULT_EVENTS, ...ofSources]);
 });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ClosedSource } from '../../src/core/source/throttle.ts';
 import { sourceList } from '../../src/http/schemas/source.ts';
+import type { DiscoveryCursor } from '../../src/core/feed/discovery.ts';
 import type { Source } from '../../src/source/source.ts';
 import { stretchedReads } from '../support/builders.ts';
 import { testSource } from '../support/daemon.ts';
@@ -38,6 +39,26 @@ const READS = {
     '1,343 of 2,000 runs read less often than max_interval (1 min) asks for, the slowest every 16 min; source default may be asked 10/s; 38/s would do',
 };
 
+const CURSOR: DiscoveryCursor = {
+  floor: null,
+  newest: null,
+  known: [],
+  first: { at: NOON, since: NOON, taken: 11, waiting: 3, leftOut: 340, cutShortAt: NOON - 60_000 },
+};
+
+const DISCOVERY = [
+  {
+    workflow_id: null,
+    began_at: '2026-01-01T00:00:00.000Z',
+    taken: 11,
+    waiting: 3,
+    left_out: 340,
+    read_back_to: '2025-12-31T23:59:00.000Z',
+    message:
+      'discovery began with 11 runs, 3 of them waiting for a human, and left out 340 that had ended, and read the list back to 2025-12-31T23:59:00.000Z; to take runs that had ended, set discover.since of the source to a time: those created since then are watched; register runs that are older than the oldest one read by their ids',
+  },
+];
+
 interface Standing {
   closed?: ClosedSource | null;
   answeredAt?: number | null;
@@ -63,6 +84,10 @@ function aSource(
         state = null;
       },
       lastFailure: () => failure,
+    },
+    discovery: {
+      isOn: true,
+      progress: async () => [{ list: { source: name, workflowId: null }, cursor: CURSOR }],
     },
     streams: {
       figures: async () => ({
@@ -110,6 +135,7 @@ describe('sources', () => {
         rate_limit,
         overdue: null,
         reads: READS,
+        discovery: DISCOVERY,
         streams: STREAMS,
       },
       {
@@ -125,6 +151,7 @@ describe('sources', () => {
         rate_limit,
         overdue: null,
         reads: READS,
+        discovery: DISCOVERY,
         streams: STREAMS,
       },
     ]);

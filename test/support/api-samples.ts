@@ -81,6 +81,7 @@ export function sampleSource(changes: Partial<SourceView> = {}): SourceView {
     rate_limit: { requests: 10, per: '1s', used: 4 },
     overdue: null,
     reads: sampleReads(),
+    discovery: null,
     streams: {
       open: 0,
       wanted: 0,

@@ -22,11 +22,11 @@ export class FakeRunList {
   #isSorted = false;
 
   /** Begins runs, each this long after noon by the clock of its creator, s. */
-  begin(count: number, createdAtS: number): string[] {
+  begin(count: number, createdAtS: number, status = 'running'): string[] {
     return Array.from({ length: count }, (_, index) => {
       const id = `run-${(this.#created += 1)}`;
       const created_at = isoTime(NOON + createdAtS * 1_000 + index);
-      const run = { workflow_id: 'workflow-1', status: 'running', progress: 0 };
+      const run = { workflow_id: 'workflow-1', status, progress: 0 };
       this.#runs.unshift({ ...run, id, created_at });
       return id;
     });
@@ -44,6 +44,12 @@ export class FakeRunList {
   deleteNewest(count: number): string[] {
     this.#sort();
     return this.#runs.splice(0, count).map(({ id }) => id);
+  }
+
+  /** Gives a run another status. */
+  move(id: string, status: string): void {
+    const run = this.#runs.find((one) => one.id === id);
+    if (run !== undefined) run.status = status;
   }
 
   get ids(): string[] {

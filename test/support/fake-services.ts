@@ -117,6 +117,7 @@ export function aWatch(changes: Partial<WatchView> = {}): WatchView {
     notice: null,
     waiting: null,
     waits: null,
+    foundWaiting: false,
     doubt: null,
     dwell: null,
     phases: [],

@@ -80,7 +80,7 @@ function sharedGround(world: FakeRunList, since: string, pages: number) {
       moveCursor: (_: unknown, held: { token: string }, cursor: DiscoveryCursor) =>
         step(() => {
           if (holds(held)) ground.cursor = structuredClone(cursor);
-          return holds(held);
+          return holds(held) ? [] : null;
         }),
       troubles: () => step(() => [trouble]),
       keepTrouble: (_: unknown, found: DiscoveryTrouble) => step(() => void (trouble = found)),
@@ -193,9 +193,9 @@ function byNumber(one: string, other: string): number {
 }
 
 describe('discovery', () => {
-  test('discovery ignores runs from before its start, and watches those that begin later', async () => {
+  test('discovery ignores runs that ended before its start, and watches those that begin later', async () => {
     const { world, next, watched } = discovery();
-    world.begin(350, 0);
+    world.begin(350, 0, 'completed');
     await next();
     expect(watched()).toEqual([]);
     const later = world.begin(3, 100);
@@ -238,14 +238,14 @@ describe('discovery', () => {
     expect(watched()).toEqual(later);
   });
 
-  test('a discovery pass takes one request where little or nothing is new', async () => {
+  test('a discovery pass after the first takes one request where little or nothing is new', async () => {
     const { world, next } = discovery();
-    for (let run = 0; run < 350; run += 1) world.begin(1, run * 60);
+    for (let run = 0; run < 350; run += 1) world.begin(1, run * 60, 'completed');
     await next();
     world.begin(20, 350 * 60);
     await next();
     await next();
-    expect(world.pages).toEqual([1, 1, 1]);
+    expect(world.pages).toEqual([1, 2, 3, 4, 1, 1]);
   });
 
   test('discovery watches all runs of a list that was empty, or short, at its start', async () => {
@@ -258,7 +258,7 @@ describe('discovery', () => {
 
   test('discovery finds runs that appear late, and those of a clock that is behind or ahead', async () => {
     const { world, next, watched } = discovery();
-    for (let run = 0; run < 350; run += 1) world.begin(1, run * 10);
+    for (let run = 0; run < 350; run += 1) world.begin(1, run * 10, 'completed');
     await next();
     const newest = 349 * 10;
     const late = world.begin(1, newest - 55);
@@ -271,7 +271,7 @@ describe('discovery', () => {
 
   test('discovery takes old runs that move up after deletions for old', async () => {
     const { world, next, watched } = discovery();
-    for (let run = 0; run < 350; run += 1) world.begin(1, run * 10);
+    for (let run = 0; run < 350; run += 1) world.begin(1, run * 10, 'completed');
     await next();
     world.deleteNewest(60);
     await next();
@@ -281,7 +281,7 @@ describe('discovery', () => {
 
   test('discovery misses no run where pages shift while they are read', async () => {
     const { world, next, watched } = discovery();
-    world.begin(250, 0);
+    world.begin(250, 0, 'completed');
     await next();
     const later = world.begin(250, 1_000);
     const deleted = new Set<string>();
@@ -316,7 +316,7 @@ describe('discovery', () => {
 
   test('a list that is empty for a while does not mislead discovery', async () => {
     const { world, next, watched } = discovery();
-    for (let run = 0; run < 350; run += 1) world.begin(1, run * 10);
+    for (let run = 0; run < 350; run += 1) world.begin(1, run * 10, 'completed');
     await next();
     world.answer = { kind: 'page', page: { runs: [], isLast: true, isCut: false, bytes: 2 } };
     await next();
@@ -328,7 +328,7 @@ describe('discovery', () => {
   test('discovery reports once that a list begins with the oldest runs, and stops', async () => {
     const { world, next, ground } = discovery();
     world.isOldestFirst = true;
-    for (let run = 0; run < 250; run += 1) world.begin(1, run * 10);
+    for (let run = 0; run < 250; run += 1) world.begin(1, run * 10, 'completed');
     await next();
     await next();
     expect(ground.log).toEqual(['unavailable: the list does not begin with the newest runs']);
@@ -356,7 +356,7 @@ describe('discovery', () => {
 describe('discovery in the newest page alone', () => {
   test('runs that begin later are watched with one request a pass, and older ones are not', async () => {
     const { world, next, watched, ground } = discovery({ pages: 1 });
-    world.begin(350, 0);
+    world.begin(350, 0, 'completed');
     await next();
     const later = world.begin(60, 100);
     await next();
@@ -379,7 +379,7 @@ describe('discovery in the newest page alone', () => {
 
   test('a page that was cut short is read again with fewer runs', async () => {
     const { world, next, watched } = discovery({ pages: 1 });
-    world.begin(100, 0);
+    world.begin(100, 0, 'completed');
     await next();
     world.most = 50;
     const later = world.begin(30, 100);
@@ -411,7 +411,7 @@ describe('discovery in the newest page alone', () => {
         fc.integer({ min: 0, max: 350 }),
         async (turns, before) => {
           const { world, ground, next, watched } = discovery({ pages: 1 });
-          const old = new Set(world.begin(before, 0));
+          const old = new Set(world.begin(before, 0, 'completed'));
           await next();
           let second = 100;
           for (const { death, begin, behindS, deleted } of turns) {
@@ -442,7 +442,7 @@ describe('discovery in the newest page alone', () => {
 
   test('a run that came late in a long page is no gap', async () => {
     const { world, next, ground } = discovery({ pages: 1 });
-    for (let second = 0; second < 150; second += 10) world.begin(10, second);
+    for (let second = 0; second < 150; second += 10) world.begin(10, second, 'completed');
     await next();
     world.begin(1, 138);
     await next();
@@ -452,7 +452,7 @@ describe('discovery in the newest page alone', () => {
 
 test('more new runs than a page that gives fewer than were asked for shows are reported as a gap', async () => {
   const { world, next, ground } = discovery();
-  world.begin(5, 0);
+  world.begin(5, 0, 'completed');
   await next();
   const page = { runs: [], isLast: true, isCut: false, bytes: 2 };
   world.begin(60, 100);
@@ -466,7 +466,7 @@ test('more new runs than a page that gives fewer than were asked for shows are r
 test('discovery goes on where single runs of a list have another time than that of their place', async () => {
   const { world, next, ground, watched } = discovery();
   const old: string[] = [];
-  for (let run = 0; run < 150; run += 1) old.push(...world.begin(1, run * 60));
+  for (let run = 0; run < 150; run += 1) old.push(...world.begin(1, run * 60, 'completed'));
   world.redate(old[50]!, 500 * 60);
   await next();
   const later = world.begin(3, 150 * 60);
@@ -513,7 +513,7 @@ describe('several processes', () => {
   test('several processes read a list one at a time, as often as one would', async () => {
     const { world, ground, source, next } = discovery();
     const others = [1, 2].map(() => discoverer(source));
-    world.begin(10, 0);
+    world.begin(10, 0, 'completed');
     for (let second = 0; second < 30; second += 1) {
       ground.pass(1_000);
       await Promise.all(others.map((one) => ground.read(one)));
@@ -527,7 +527,7 @@ describe('several processes', () => {
     async (count) => {
       for (let steps = 0; steps < 20; steps += 1) {
         const { world, ground, next, watched } = discovery();
-        for (let run = 0; run < 150; run += 1) world.begin(1, run * 10);
+        for (let run = 0; run < 150; run += 1) world.begin(1, run * 10, 'completed');
         await next();
         const later = world.begin(count, 2_000);
         await dieAfter(steps, ground, next);
@@ -552,7 +552,7 @@ describe('several processes', () => {
         fc.integer({ min: 0, max: 350 }),
         async (turns, before) => {
           const { world, ground, next, watched } = discovery();
-          const old = new Set(world.begin(before, 0));
+          const old = new Set(world.begin(before, 0, 'completed'));
           await next();
           let second = 100;
           for (const { deaths, begin, behindS, deletes } of turns) {

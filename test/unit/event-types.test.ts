@@ -31,6 +31,7 @@ test('test/goldens has a body of each event type, but of those that its stage br
     'source.consistent',
     'polling.overdue',
     'polling.caught_up',
+    'discovery.waiting',
     'store.data_lost',
   ]);
 });
@@ -63,6 +64,7 @@ test('an event ends the alerts of each event type, but of those that time alone 
     'workflow.recovered',
     'polling.caught_up',
     'discovery.recovered',
+    'discovery.waiting',
     'store.data_lost',
   ]);
 });

@@ -150,7 +150,7 @@ index of event, GET /v1/events?workflow_id: {p}:events:workflow:workflow-1
 index of delivery, GET /v1/deliveries?state: {p}:deliveries:state:pending
 index of delivery, what a token for some sources may read: {p}:deliveries:source:default
 index of delivery, GET /v1/deliveries?endpoint: {p}:deliveries:endpoint:ops
-fields of a watch: acknowledged attempt cadence changedAt doubt dwell endedAt formerWebhooks gone isReopened lastPolledAt maxDelayMs metadata missing nextPollAt notice pastEnds phases pollHistory polls profile registeredAt registeredBy restartedAt run runAskedAt runId sequence source state subscriptions timeoutAt trouble unknownAt unknownStatuses unreachable waiting waits
+fields of a watch: acknowledged attempt cadence changedAt doubt dwell endedAt formerWebhooks foundWaiting gone isReopened lastPolledAt maxDelayMs metadata missing nextPollAt notice pastEnds phases pollHistory polls profile registeredAt registeredBy restartedAt run runAskedAt runId sequence source state subscriptions timeoutAt trouble unknownAt unknownStatuses unreachable waiting waits
 head of a watch: "         8         c         6         0         x         y         1"
 document of a watch, registeredBy: ["ci"]
 document of a watch, run: {"id":"RUN-1","workflow_id":"workflow-1","group_id":"group-1","workflow_version_id":"version-1","status":"awaiting_human_feedback","progress":40,"created_at":"2026-01-01T00:00:00.000Z","started_at":"2026-01-01T00:00:01.000Z","finished_at":"2026-01-01T00:00:02.000Z","source":"api","user_id":"user-1","conversation_id":"conversation-1","source_status":"busy","attempt":35}
@@ -177,6 +177,7 @@ document of a watch, changedAt: 3
 document of a watch, acknowledged: {"by":"ada","comment":"mine","at":1767225600004,"until":1767225600005}
 document of a watch, waiting: {"since":1767225600019,"reminders":20,"reminderId":"evt_2"}
 document of a watch, waits: {"place":{"progress":21,"startedAt":1767225600022,"executed":23},"notifiedAt":[1767225600024],"pending":{"since":1767225600025,"isAgain":true}}
+document of a watch, foundWaiting: true
 document of a watch, doubt: {"since":1767225600026,"at":1767225600027,"reads":28}
 document of a watch, dwell: [29,2]
 document of a watch, phases: [["queued",30,1,32]]
@@ -239,6 +240,7 @@ const watch: Watch = newWatch({
     notifiedAt: [NOON + 24],
     pending: { since: NOON + 25, isAgain: true },
   },
+  foundWaiting: true,
   doubt: { since: NOON + 26, at: NOON + 27, reads: 28 },
   dwell: { since: NOON + 29, stalled: true, isInNotice: true },
   phases: [{ state: 'queued', since: NOON + 30, seenAt: NOON + 31, secondMs: 32 }],

@@ -119,6 +119,7 @@ const watches: fc.Arbitrary<Watch> = fc.record({
   unknownAt: fc.array(time, { maxLength: 3 }),
   notice: fc.option(fc.record({ eventId: text, type: fc.constantFrom(...EVENT_TYPES) })),
   waiting: fc.option(fc.record({ since: time, reminders: fc.nat(), reminderId: fc.option(text) })),
+  foundWaiting: fc.boolean(),
   waits: fc.option(
     fc.record({
       place: fc.record({

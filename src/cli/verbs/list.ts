@@ -1,7 +1,7 @@
 import { Option } from 'commander';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DaemonClient } from '../../client/client.ts';
-import type { PageView, WatchQuery, WatchView } from '../../client/types.ts';
+import type { PageView, SourceView, WatchQuery, WatchView } from '../../client/types.ts';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
 import { percentText, RUN_FIELDS, type ListedFieldName } from '../../core/run/snapshot.ts';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
@@ -24,7 +24,7 @@ import {
 import { collectPair, knownStatuses, watchStates } from '../options.ts';
 import type { Column } from '../render/table.ts';
 import { moreText, plain, paint, relative, roughly, upcoming } from '../render/text.ts';
-import { note } from '../report.ts';
+import { note, noteDiscovery } from '../report.ts';
 import { daemonCommand } from '../verb.ts';
 
 interface ListFlags extends ListingFlags {
@@ -64,7 +64,7 @@ const WATCHES: Listing<WatchView, WatchQuery, ListFlags> = {
   },
   list: (client, query) => client.listWatches(query),
   columns: columnsFor,
-  advise: noteOverdue,
+  advise: noteSources,
 };
 
 export function addListVerb(cli: CommandLine): void {
@@ -250,18 +250,24 @@ function columnsFor(
 }
 
 /**
- * Says on stderr which polls are overdue, or which runs are read too rarely, and what would help; nothing
- * where that cannot be known.
+ * Says on stderr which polls are overdue, or which runs are read too rarely, and what would help; where nothing is
+ * watched, what discovery has done. Nothing where that cannot be known.
  */
-async function noteOverdue(
+async function noteSources(
   { io }: CommandLine,
   client: Pick<DaemonClient, 'listSources'>,
+  { isEmpty }: { isEmpty: boolean },
 ): Promise<void> {
   const page = await client.listSources().catch(() => null);
-  for (const { overdue, reads } of page?.data ?? []) {
-    // Both are absent from a daemon that does not know them.
-    const isRare = (reads?.beyond_max_interval ?? 0) > 0;
-    const message = overdue?.message ?? (isRare ? reads?.message : undefined);
+  if (isEmpty) return noteDiscovery(io, page?.data ?? []);
+  for (const source of page?.data ?? []) {
+    const message = latenessOf(source);
     if (message !== undefined) note(io.stderr, plain(message));
   }
+}
+
+/** Both are absent from a daemon that does not know them. */
+function latenessOf({ overdue, reads }: SourceView): string | undefined {
+  const isRare = (reads?.beyond_max_interval ?? 0) > 0;
+  return overdue?.message ?? (isRare ? reads?.message : undefined);
 }

@@ -4,7 +4,7 @@ import { EXIT } from '../exit.ts';
 import { showRows, type TableView } from '../listing.ts';
 import type { Column } from '../render/table.ts';
 import { plain, relative, upcoming } from '../render/text.ts';
-import { note, writeJson } from '../report.ts';
+import { note, noteDiscovery, writeJson } from '../report.ts';
 import { daemonCommand, refuseUnknownVerb, type DaemonFlags } from '../verb.ts';
 import type { SourceView } from '../../client/types.ts';
 
@@ -57,6 +57,7 @@ async function listSources(cli: CommandLine, flags: SourceFlags): Promise<number
     none: 'No sources are configured.',
     columns: (sources, view) => [...columnsFor(sources, view), ...(isWide ? WIDE_COLUMNS : [])],
   });
+  if (flags.json !== true) noteDiscovery(cli.io, page.data);
   return EXIT.ok;
 }
 

@@ -45,6 +45,7 @@ export const SYSTEM_EVENT_TYPES = [
   'polling.caught_up',
   'discovery.unavailable',
   'discovery.recovered',
+  'discovery.waiting',
   'store.data_lost',
 ] as const;
 
@@ -58,6 +59,7 @@ export const DEFAULT_SYSTEM_EVENTS: ReadonlySet<string> = new Set([
   'source.consistent',
   'workflow.stalled',
   'workflow.recovered',
+  'discovery.waiting',
 ]);
 
 /** Events of alerts, which rules make of other events. */

@@ -1,3 +1,5 @@
+import { isoTime } from '../event/event.ts';
+import { isTerminalStatus } from '../run/snapshot.ts';
 import type { ListedRun, RunPage } from './run-list.ts';
 
 /**
@@ -24,7 +26,7 @@ export function datedPage(page: RunPage): DatedPage | null {
  */
 const OVERLAP_MS = 60_000;
 
-/** Most pages of the first pass, which records what existed before, and finds runs since a time. */
+/** Most pages of the first pass, which finds the runs that are active already, or those since a time. */
 const FIRST_PAGES = 10;
 
 /** Most runs to remember that are no longer on the pages read. */
@@ -40,18 +42,49 @@ export interface DiscoveryCursor {
   /** When the newest run was created; null for an empty list. */
   newest: number | null;
   known: string[];
+  /** Absent in a cursor of an earlier version. */
+  first?: FirstPass;
+  /** Runs that the first pass found waiting; absent once a notice has named them all. */
+  waits?: FoundWaits;
+}
+
+/** What the first pass over a list came to. Times are milliseconds since the epoch. */
+export interface FirstPass {
+  at: number;
+  /** From when on it took runs that had ended, too: a time of the source, or that of the pass. */
+  since: number;
+  /** Runs that it took. */
+  taken: number;
+  /** Of these, how many waited for a human. */
+  waiting: number;
+  /** Runs that had ended, and that it did not take. */
+  leftOut: number;
+  /** The creation of the oldest run that it read, where the list goes on below; null where it read them all. */
+  cutShortAt: number | null;
+}
+
+/** Runs that the first pass found waiting. */
+export interface FoundWaits {
+  /** Since when polls are to confirm them, milliseconds since the epoch. */
+  at: number;
+  /** Runs that no notice has named. */
+  runIds: string[];
+  /** Runs that a notice has named while their watches still ask for it. */
+  notified: string[];
 }
 
 /** One pass over a list, from its newest run down to the known ones. */
 export interface Pass {
-  /** Null on the very first pass, where runs count as old unless `since` admits them. */
+  /** Null on the first pass, which takes the runs that `since` admits. */
   cursor: DiscoveryCursor | null;
-  /** Runs created before this are old, ms since the epoch; null for those before the first pass. */
+  /** Runs created before this are old, ms since the epoch. Null: the first pass takes those that have not ended. */
   since: number | null;
   /** How many pages of the list can be read. */
   pages: number;
   /** Runs read so far, with their creation times. */
   read: ReadonlyMap<string, number>;
+  /** How many of them were new. */
+  taken: number;
   /** The first page as the pass first read it; null before. */
   head: Head | null;
   /** True where the last page ended with a new run. */
@@ -83,6 +116,7 @@ export function beginPass(
     since,
     pages,
     read: new Map(),
+    taken: 0,
     head: null,
     endsFresh: false,
     isUnsettled: false,
@@ -113,13 +147,18 @@ export function takePage(pass: Pass, page: DatedPage, number: number): PassStep 
     ...page.runs.map(({ id, created_at }) => entry(id, created_at)),
   ]);
   const isBottom = number >= pass.pages && !page.isCut;
-  const isCutShort = pass.cursor === null && (isBottom || number >= FIRST_PAGES);
+  const isCutShort = pass.cursor === null && isCutAt(page, isBottom || number >= FIRST_PAGES);
   // A first page that was cut short is read again, and its runs are not new then.
   const before = number === 1 && pass.endsFresh;
   const endsFresh = before || (fresh.length > 0 && fresh.at(-1) === page.runs.at(-1));
   const isUnsettled = pass.isUnsettled || (number > 1 && (fresh.length > 0 || pass.endsFresh));
-  const next = { ...pass, head, read, endsFresh, isUnsettled, isCutShort };
+  const taken = pass.taken + fresh.length;
+  const next = { ...pass, head, read, taken, endsFresh, isUnsettled, isCutShort };
   return { pass: next, fresh, isComplete: isBottom || isComplete(next, page) };
+}
+
+function isCutAt({ isLast }: DatedPage, isLastRead: boolean): boolean {
+  return isLastRead && !isLast;
 }
 
 function isComplete(pass: Pass, page: DatedPage): boolean {
@@ -144,10 +183,10 @@ function headOf({ runs, isLast }: DatedPage): Head {
   };
 }
 
-function isFresh({ cursor, since, read }: Pass, { id, created_at }: DatedRun): boolean {
+function isFresh({ cursor, since, read }: Pass, { id, status, created_at }: DatedRun): boolean {
   if (read.has(id)) return false;
   const createdAt = Date.parse(created_at);
-  if (cursor === null) return since !== null && createdAt >= since;
+  if (cursor === null) return since === null ? !isTerminalStatus(status) : createdAt >= since;
   if (cursor.known.includes(id) || createdAt < (since ?? -Infinity)) return false;
   return cursor.floor === null || createdAt >= cursor.floor;
 }
@@ -158,16 +197,62 @@ function isDeepEnough({ cursor, since, head }: Pass, { runs }: DatedPage): boole
   if (last === undefined) return true;
   const createdAt = Date.parse(last.created_at);
   const lowest = ((cursor ?? head)?.newest ?? -Infinity) - OVERLAP_MS;
-  if (cursor === null) return createdAt < Math.min(lowest, since ?? Infinity);
+  // An active run may be of any age.
+  if (cursor === null) return createdAt < Math.min(lowest, since ?? -Infinity);
   if (cursor.floor !== null && createdAt < cursor.floor) return true;
   return createdAt < lowest && cursor.known.includes(last.id);
 }
 
-/** The oldest run that a first pass took where older ones since its time may exist; null for none. */
-export function cutShortAt({ cursor, since, isCutShort, read }: Pass): number | null {
-  if (cursor !== null || since === null || !isCutShort) return null;
+/** The oldest run that a first pass read where it would take older ones that may exist; null for none. */
+function oldestTaken({ cursor, since, isCutShort, read }: Pass): number | null {
+  if (cursor !== null || !isCutShort || read.size === 0) return null;
   const oldest = Math.min(...read.values());
-  return oldest >= since ? oldest : null;
+  return oldest >= (since ?? -Infinity) ? oldest : null;
+}
+
+/** Whether a list is to be read as at first, since it is to give runs that are older than its first pass took. */
+export function reachesFurtherBack(
+  { first }: DiscoveryCursor,
+  { since }: Pick<Pass, 'since'>,
+): boolean {
+  return since !== null && first !== undefined && since < first.since;
+}
+
+/**
+ * The cursor after a first pass.
+ * @param cursor as {@link cursorAfter} gives it
+ * @param found the runs that were found waiting, by their watches
+ * @param before the waits of the cursor before a further first pass
+ */
+export function withFirstPass(
+  cursor: DiscoveryCursor,
+  pass: Pass,
+  found: readonly string[],
+  { before, now }: { before: FoundWaits | undefined; now: number },
+): DiscoveryCursor & { first: FirstPass } {
+  const { runIds = [], notified = [] } = before ?? {};
+  const waiting = found.filter((id) => !notified.includes(id));
+  const first = firstPassOf(pass, waiting.length, now);
+  const waits = { at: now, runIds: [...new Set([...runIds, ...waiting])], notified };
+  return { ...withWaits(cursor, waits), first };
+}
+
+/** The cursor with the waits that are left. */
+export function withWaits(cursor: DiscoveryCursor, waits: FoundWaits): DiscoveryCursor {
+  const { waits: _before, ...others } = cursor;
+  const isOver = waits.runIds.length === 0 && waits.notified.length === 0;
+  return isOver ? others : { ...others, waits };
+}
+
+function firstPassOf(pass: Pass, waiting: number, now: number): FirstPass {
+  return {
+    at: now,
+    since: pass.since ?? now,
+    taken: pass.taken,
+    waiting,
+    leftOut: pass.since === null ? pass.read.size - pass.taken : 0,
+    cutShortAt: oldestTaken(pass),
+  };
 }
 
 /**
@@ -197,14 +282,45 @@ function endsAmongLate({ since, read }: Pass, { known, newest, floor }: Discover
   return Math.min(...read.values()) >= Math.max(2 * first - newest, newest - OVERLAP_MS);
 }
 
-/** What discovery remembers after a complete pass. */
+/** How to take the runs that a first pass left out. */
+export function leftOutHelp({ leftOut, cutShortAt }: FirstPass): string {
+  const ended =
+    leftOut === 0
+      ? []
+      : [
+          'to take runs that had ended, set discover.since of the source to a time: those created since then are watched',
+        ];
+  const older =
+    cutShortAt === null
+      ? []
+      : ['register runs that are older than the oldest one read by their ids'];
+  return [...ended, ...older].join('; ') || 'nothing: no run was left out';
+}
+
+/** What the first pass over a list came to, and how to take what it left out. */
+export function discoveryText(cursor: DiscoveryCursor | null): string {
+  if (cursor === null) return 'discovery has not read the list to its end yet';
+  const { first } = cursor;
+  if (first === undefined) return 'discovery watches the runs that begin';
+  const { taken, waiting, leftOut, cutShortAt } = first;
+  const what = [
+    `discovery began with ${taken === 1 ? '1 run' : `${taken} runs`}`,
+    ...(waiting === 0 ? [] : [`${waiting} of them waiting for a human`]),
+    ...(leftOut === 0 ? [] : [`and left out ${leftOut} that had ended`]),
+    ...(cutShortAt === null ? [] : [`and read the list back to ${isoTime(cutShortAt)}`]),
+  ];
+  const isWhole = leftOut === 0 && cutShortAt === null;
+  return `${what.join(', ')}${isWhole ? '' : `; ${leftOutHelp(first)}`}`;
+}
+
+/** What discovery remembers after a complete pass; of a first one, besides, what that came to. */
 export function cursorAfter(pass: Pass): DiscoveryCursor {
   const { cursor, read, head } = pass;
   const floor = floorAfter(pass);
   const known = [...read].flatMap(([id, at]) => (floor === null || at >= floor ? [id] : []));
   const gone = (cursor?.known ?? []).filter((id) => !read.has(id));
   const newest = head?.newest ?? cursor?.newest ?? null;
-  return { floor, newest, known: [...known, ...gone.slice(0, MOST_GONE)] };
+  return { ...cursor, floor, newest, known: [...known, ...gone.slice(0, MOST_GONE)] };
 }
 
 /**

@@ -182,6 +182,7 @@ function newWatch(request: Registration, past: Past, { now, defaults }: Register
     notice: null,
     waiting: null,
     waits: null,
+    foundWaiting: false,
     doubt: null,
     dwell: null,
     phases: [],

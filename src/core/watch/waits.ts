@@ -1,3 +1,5 @@
+import type { Delivery } from '../delivery/delivery.ts';
+import { isWebhook } from '../delivery/receiver.ts';
 import {
   isTerminalEvent,
   type EventDetails,
@@ -210,6 +212,27 @@ export function waitEnded(
 ): EventDetails | undefined {
   if (waiting === null || (type !== 'run.resumed' && !isTerminalEvent(type))) return undefined;
   return { waited_ms: now - waiting.since };
+}
+
+/** Whether a run is, after a poll, in the wait in which discovery found it: its first poll showed that wait. */
+export function isStillFoundWaiting(
+  { run: before, foundWaiting }: Pick<Watch, 'run' | 'foundWaiting'>,
+  { status }: Pick<RunSnapshot, 'status'>,
+  types: readonly EventType[],
+): boolean {
+  return foundWaiting && isAwaiting(status) && (before === null || !types.includes(ENTRY));
+}
+
+/**
+ * The deliveries of a poll without those that the notice of a list stands for: of the wait in which discovery
+ * found the run, to configured endpoints. Webhooks of watches get it.
+ */
+export function withoutFoundWait(
+  before: Pick<Watch, 'run' | 'foundWaiting'>,
+  deliveries: Delivery[],
+): Delivery[] {
+  if (!before.foundWaiting || before.run !== null) return deliveries;
+  return deliveries.filter(({ eventType, endpoint }) => eventType !== ENTRY || isWebhook(endpoint));
 }
 
 /** True for the event that a run began to wait, which reminders repeat. */

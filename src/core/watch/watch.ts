@@ -201,6 +201,11 @@ export interface Watch extends WatchKey {
   waiting: Waiting | null;
   /** Its last entries into waits, by which repeated notices are damped; null before the first. */
   waits: Waits | null;
+  /**
+   * True while the run is in a wait in which the first pass of discovery found it, until a notice has named it: that
+   * stands for the event of the wait.
+   */
+  foundWaiting: boolean;
   /** Polls that take back what the snapshot shows, and do not count yet; null for none. */
   doubt: Doubt | null;
   /** The state in which the run dwells; null where it cannot stall. */
@@ -293,6 +298,7 @@ export function withChanges(watch: Watch, changes: Partial<Watch>): Watch {
     notice: watch.notice,
     waiting: watch.waiting,
     waits: watch.waits,
+    foundWaiting: watch.foundWaiting,
     doubt: watch.doubt,
     dwell: watch.dwell,
     phases: watch.phases,

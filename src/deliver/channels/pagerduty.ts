@@ -98,7 +98,8 @@ function actionOf({ type }: SentEvent, { tone }: Notice): PagerDutyEvent['event_
  */
 export function dedupKeyOf({ id, type, data }: SentEvent): string {
   const { alert, watch, run_id: runId, endpoint, source, workflow_id: workflow, digest } = data;
-  if (type === TEST_EVENT_TYPE || digest) return id;
+  // Nothing resolves the notice of waits: a person does.
+  if (type === TEST_EVENT_TYPE || type === 'discovery.waiting' || digest) return id;
   if (alert !== undefined) return alert.id;
   if (runId !== undefined) return fittingKey(`runwatch/run/${watch?.source ?? 'default'}/${runId}`);
   const family = type.slice(0, type.indexOf('.'));

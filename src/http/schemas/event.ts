@@ -181,7 +181,7 @@ const filters = {
     .transform(loggedTypes)
     .meta({
       description:
-        'Types or families, several by comma. Without it, what `*` names in the configuration: `run.*`, `watch.*`, `workflow.*`, `source.unreachable`, `source.recovered`, `source.inconsistent` and `source.consistent`; other events of runwatch itself (`system.*`) and those of alerts (`alert.*`) must be named.',
+        'Types or families, several by comma. Without it, what `*` names in the configuration: `run.*`, `watch.*`, `workflow.*`, `source.unreachable`, `source.recovered`, `source.inconsistent`, `source.consistent` and `discovery.waiting`; other events of runwatch itself (`system.*`) and those of alerts (`alert.*`) must be named.',
     })
     .exactOptional(),
   workflow_id: severalIds(workflowId, 'Workflows of the run').exactOptional(),

@@ -89,6 +89,31 @@ export const sourceSchema = z
       .meta({
         description: 'How often runs are read, alone or in a list; null where that is not known.',
       }),
+    discovery: z
+      .array(
+        z.object({
+          workflow_id: z.string().nullable().meta({
+            description: 'The workflow whose list is read; null for the list of all.',
+          }),
+          began_at: time.nullable().meta({
+            description: 'When its first pass ended; null where it has not, or that is not known.',
+          }),
+          taken: count.meta({ description: 'Runs that the first pass took.' }),
+          waiting: count.meta({ description: 'Of these, how many waited for a human.' }),
+          left_out: count.meta({
+            description: 'Runs that the first pass left out, since they had ended.',
+          }),
+          read_back_to: time.nullable().meta({
+            description:
+              'The creation of the oldest run that the first pass read, where the list goes on below; else null.',
+          }),
+          message: z.string(),
+        }),
+      )
+      .nullable()
+      .meta({
+        description: 'The lists that runs are discovered in; null where none are discovered.',
+      }),
     streams: z
       .object({
         open: count,

@@ -182,6 +182,33 @@ const backlogData = z
   })
   .meta({ id: 'WorkflowEventData', description: 'The stalled runs of a workflow.' });
 
+const waitingData = z
+  .looseObject({
+    source: z.string(),
+    workflow_id: z
+      .string()
+      .nullable()
+      .meta({ description: 'The workflow whose list it is about; null for the list of all.' }),
+    count: count.meta({ description: 'How many runs waited, each as a read of it confirmed.' }),
+    runs: z
+      .array(
+        z.object({
+          run_id: z.string(),
+          workflow_id: z.string().nullable(),
+          workflow_name: z.string().nullable(),
+          run_url: z.string().nullable(),
+          watch_url: z.string().nullable(),
+        }),
+      )
+      .meta({ description: 'The first 100 of them.' }),
+    message: z.string(),
+    help: z.string().meta({ description: 'What would help.' }),
+  })
+  .meta({
+    id: 'DiscoveryWaitingEventData',
+    description: 'Runs that have waited for a human since before discovery began.',
+  });
+
 const testData = z
   .object({ endpoint: z.string() })
   .meta({ id: 'TestEventData', description: 'The endpoint that is tested.' });
@@ -192,6 +219,7 @@ const testData = z
 
 function dataOf(type: SystemEventType): z.ZodType {
   if (/^(endpoint|delivery)\./.test(type)) return endpointData;
+  if (type === 'discovery.waiting') return waitingData;
   return type.startsWith('workflow.') ? backlogData : systemData;
 }
 

@@ -7,7 +7,7 @@ import type { ClaimedMember } from '../leases.ts';
 import type { Keys } from '../keys.ts';
 import { CLAIMS } from '../lua/leases.ts';
 import { script } from '../script.ts';
-import { effectsOf, TURN_STATE } from './event-plan.ts';
+import { effectsOf, PLAN_DELIVERIES, RAISE, TURN_STATE } from './event-plan.ts';
 
 /**
  * A cursor outlives every ordinary downtime, and not a discovery that is switched off for long: what
@@ -25,25 +25,29 @@ export interface DiscoveryTrouble {
 }
 
 /**
- * Moves the cursor of a list, where the claim of its first page is still ours. One that remains where it
- * is does not make the append-only file grow by all that it holds.
+ * Moves the cursor of a list, and raises an event with it, where the claim of its first page is still ours. One that
+ * remains where it is does not make the append-only file grow by all that it holds.
  */
 const MOVE_CURSOR = script(
   'rwMoveCursor',
   {
     keys: ['claims', 'cursor'],
-    args: ['member', 'token', 'text', 'keptMs'],
-    reply: (moved: number) => moved === 1,
+    args: ['member', 'token', 'text', 'keptMs', 'effects?'],
+    reply: (pools: string[] | null) => pools,
   },
   `
 ${CLAIMS}
-if holder(keys.claims, args.member) ~= args.token then return 0 end
+${PLAN_DELIVERIES}
+${RAISE}
+if holder(keys.claims, args.member) ~= args.token then return false end
+local pools = args.effects and raise(cjson.decode(args.effects)) or {}
+-- Last, so that a step that fails before is taken again.
 if redis.call('GET', keys.cursor) == args.text then
   redis.call('PEXPIRE', keys.cursor, args.keptMs)
 else
   redis.call('SET', keys.cursor, args.text, 'PX', args.keptMs)
 end
-return 1
+return pools
 `,
 );
 
@@ -64,17 +68,23 @@ export class DiscoveryStore {
     return texts.map(jsonOrNull) as (DiscoveryCursor | null)[];
   }
 
-  /** @returns false when the claim was lost, and nothing was written */
+  /**
+   * Moves the cursor, and raises an event in the same step.
+   * @returns the pools at which deliveries are due now; null when the claim was lost, and nothing was written
+   */
   async moveCursor(
     list: RunList,
     { member, token }: ClaimedMember,
     cursor: DiscoveryCursor,
-  ): Promise<boolean> {
+    event: PlannedEvent | null = null,
+  ): Promise<string[] | null> {
     const { requestClaims, discoveryCursor } = this.keys;
+    const { effects, named } = effectsOf(this.keys, event);
     return MOVE_CURSOR.run(
       this.redis,
       { claims: requestClaims(list.source), cursor: discoveryCursor(list) },
-      { member, token, text: JSON.stringify(cursor), keptMs: CURSOR_KEPT_MS },
+      { member, token, text: JSON.stringify(cursor), keptMs: CURSOR_KEPT_MS, effects },
+      { further: named },
     );
   }
 

@@ -67,7 +67,12 @@ function FirstWatch({ sources }: { sources: readonly Source[] }) {
   const body = { run_id: first && formOf(first), ...(!isOnly && { source: first?.name }) };
   const more = sources.length - MOST_SOURCES;
   const declared = sources.find(({ type }) => type === 'http');
-  const listed = sources.filter(({ can }) => can.list).map(({ name }) => name);
+  const listed = sources
+    .filter(({ can, discovery }) => can.list && discovery === null)
+    .map(({ name }) => name);
+  const discovered = sources.flatMap(({ name, discovery }) =>
+    (discovery ?? []).map((list) => ({ name, list })),
+  );
   return (
     <Empty title="No run is watched yet.">
       <p>Watch one by its id, from a shell:</p>
@@ -96,6 +101,12 @@ function FirstWatch({ sources }: { sources: readonly Source[] }) {
           <Command text={`runwatch try ${argumentsOf(declared, isOnly)}`} />
         </>
       )}
+      {discovered.map(({ name, list: { workflow_id: workflow, message } }) => (
+        <p key={`${name} ${workflow}`}>
+          {isOnly ? 'The source' : name}
+          {workflow === null ? '' : `, workflow ${workflow}`}: {message}.
+        </p>
+      ))}
       {listed.length > 0 && (
         <p>
           To watch every run {isOnly ? 'of the source' : `of ${listed.join(', ')}`} by itself, set{' '}

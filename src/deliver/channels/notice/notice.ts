@@ -42,6 +42,9 @@ export interface Notice {
   eventIds: string[];
 }
 
+/** Runs that a message about several lists. */
+export const RUNS_LISTED = 5;
+
 /** What messages call owners and sources. */
 export interface Wording {
   /** The owner of a workflow, as the configuration names it; null where it names none. */
@@ -92,6 +95,20 @@ export function titleOf({ title, isTest }: Notice): string {
 export function runsAndRest({ runs, unlisted }: Pick<Notice, 'runs' | 'unlisted'>): NoticeRun[] {
   const { count, url } = unlisted;
   return count === 0 ? runs : [...runs, { text: `and ${count} more`, url }];
+}
+
+/**
+ * The page of the dashboard that lists runs of a status, or all runs.
+ * @param watchUrl the page of one run; without it the address of the dashboard is not known
+ * @returns null where it is not known
+ */
+export function listUrl(
+  watchUrl: string | null | undefined,
+  status: string | null = null,
+): string | null {
+  const [, base] = /^(.+\/runs)\/[^/]+\/[^/]+$/.exec(watchUrl ?? '') ?? [];
+  if (base === undefined) return null;
+  return status === null ? base : `${base}?status=${encodeURIComponent(status)}`;
 }
 
 /** The id of the first event, and how many more there are. */

@@ -6,9 +6,11 @@ import {
   bareNotice,
   counted,
   isLink,
+  listUrl,
   oneLine,
   shortId,
   shortRunId,
+  RUNS_LISTED,
   type Notice,
   type Tone,
   type Wording,
@@ -206,9 +208,6 @@ function lastSeen({ status, progress }: SentRun): string {
   return `${oneLine(status.replaceAll('_', ' '), 60)}${at}`;
 }
 
-/** Runs that a folded message lists. */
-const RUNS_LISTED = 5;
-
 /** Workflows that it counts by name. */
 const WORKFLOWS_COUNTED = 10;
 
@@ -232,7 +231,7 @@ export function foldedNotice(
       text: `${titleOf(event, wording)} (${shortRunId(event.data.run_id ?? '')})`,
       url: [event.data.run_url, event.data.watch_url].find(isLink) ?? null,
     })),
-    unlisted: { count: events.length - listed.length, url: listUrl(first) },
+    unlisted: { count: events.length - listed.length, url: listOfSuch(first) },
     links: [],
     at: events.map(({ timestamp }) => timestamp).reduce((a, b) => (a < b ? a : b)),
     eventIds: events.map(({ id }) => id),
@@ -269,9 +268,6 @@ function countsText(byWorkflow: readonly [string | null, number][]): string {
 }
 
 /** The page of the dashboard that lists runs like this one; null where it has no known address. */
-function listUrl({ type, data: { run, watch_url: watchUrl } }: SentEvent): string | null {
-  const [, base] = /^(.+\/runs)\/[^/]+\/[^/]+$/.exec(watchUrl ?? '') ?? [];
-  if (base === undefined) return null;
-  const isByStatus = type.startsWith('run.') && run !== null && run !== undefined;
-  return isByStatus ? `${base}?status=${encodeURIComponent(run.status)}` : base;
+function listOfSuch({ type, data: { run, watch_url: watchUrl } }: SentEvent): string | null {
+  return listUrl(watchUrl, type.startsWith('run.') ? (run?.status ?? null) : null);
 }

@@ -38,7 +38,18 @@ interface SentData {
   source?: string;
   /** The workflow that a system event is about. */
   workflow_id?: string;
+  /** How many runs a system event is about, and the first of them. */
+  count?: number;
+  runs?: readonly SentWaitingRun[];
   help?: string;
+}
+
+/** A run that a system event names. */
+interface SentWaitingRun {
+  run_id: string;
+  workflow_name?: string | null;
+  run_url?: string | null;
+  watch_url?: string | null;
 }
 
 export type SentRun = Pick<

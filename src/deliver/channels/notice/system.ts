@@ -1,6 +1,17 @@
 import { TEST_EVENT_TYPE, type SystemEventType } from '../../../core/event/event.ts';
 import { spanText } from '../../../core/time.ts';
-import { bareNotice, counted, oneLine, type Notice, type Tone, type Wording } from './notice.ts';
+import {
+  bareNotice,
+  counted,
+  isLink,
+  listUrl,
+  oneLine,
+  RUNS_LISTED,
+  shortRunId,
+  type Notice,
+  type Tone,
+  type Wording,
+} from './notice.ts';
 import type { SentEvent } from './sent-event.ts';
 
 type Data = SentEvent['data'] & Record<string, unknown>;
@@ -80,6 +91,11 @@ const SYSTEM_EVENTS: Readonly<Record<string, SystemEvent>> = {
     tone: 'good',
     title: (data) => `New runs of ${sourceOf(data)} are discovered again`,
   },
+  'discovery.waiting': {
+    tone: 'attention',
+    title: (data) =>
+      `${runsOfText(data)} of ${sourceOf(data)} ${data.count === 1 ? 'waits' : 'wait'} for a human`,
+  },
   'store.data_lost': { tone: 'bad', title: () => 'The Redis of runwatch has lost data' },
 } satisfies Record<SystemEventType | typeof TEST_EVENT_TYPE, SystemEvent>;
 
@@ -103,6 +119,10 @@ function pollsOf({ polls }: Data): string {
   return typeof polls === 'number' ? counted(polls, 'poll') : 'Polls';
 }
 
+function runsOfText({ count }: Data): string {
+  return typeof count === 'number' ? counted(count, 'run') : 'Runs';
+}
+
 function lateText({ oldest_ms: oldestMs }: Data): string {
   return typeof oldestMs === 'number' ? `, by up to ${spanText(oldestMs)}` : '';
 }
@@ -121,7 +141,21 @@ export function systemNotice(event: SentEvent, wording: Wording): Notice {
     isTest: event.type === TEST_EVENT_TYPE || data.test === true,
     lines: lines.map((line) => oneLine(line, 500)),
     facts: factsOf(data),
+    ...(data.runs !== undefined && runsOf(data, data.runs)),
   };
+}
+
+/** The runs that wait, as far as the message lists them. */
+function runsOf(
+  { count = 0 }: Data,
+  runs: NonNullable<Data['runs']>,
+): Pick<Notice, 'runs' | 'unlisted'> {
+  const listed = runs.slice(0, RUNS_LISTED).map((run) => ({
+    text: `${oneLine(run.workflow_name ?? 'run', 40)} (${shortRunId(run.run_id)})`,
+    url: [run.run_url, run.watch_url].find(isLink) ?? null,
+  }));
+  const url = listUrl(runs[0]?.watch_url, 'awaiting_human_feedback');
+  return { runs: listed, unlisted: { count: Math.max(0, count - listed.length), url } };
 }
 
 /** Facts that the title or the lines give already. */
