@@ -146,9 +146,12 @@ export class Rehearsals {
           deadlineOf(rule, watch, usual) === null,
       );
       if (isUnknown)
-        limits.set(rule.name, 'too few runs say how long those of a workflow usually take');
+        limits.set(
+          rule.name,
+          'needs more runs that have ended, to know how long those of a workflow usually take',
+        );
       else if (isCut)
-        limits.set(rule.name, `only the ${watches.length} runs that were watched last`);
+        limits.set(rule.name, `needs more than the ${watches.length} runs that were watched last`);
     }
     return { runs: find().toSorted((a, b) => a.event.at - b.event.at), limits };
   }
@@ -299,15 +302,18 @@ class Theatre {
       const from = this.beginOf(rule);
       const isKnown = [...this.groups.values()].some((group) => group.rule === rule.name);
       if (from === Infinity) {
-        limits.set(rule.name, 'no events are stored');
+        limits.set(rule.name, 'needs stored events');
       } else if (from > this.range.since - condition.withinMs) {
         const wanted = formatDuration(condition.withinMs);
         limits.set(
           rule.name,
-          `it waits from ${isoTime(from)} on: events of ${wanted} before are not stored`,
+          `needs stored events of ${wanted} before; it waits from ${isoTime(from)} on`,
         );
       } else if (!isKnown) {
-        limits.set(rule.name, 'no event names a group in which something could be absent');
+        limits.set(
+          rule.name,
+          'needs an event that names a group in which something could be absent',
+        );
       }
     }
     return limits;

@@ -239,6 +239,18 @@ export function idTextsFor({ isTty }: Pick<Output, 'isTty'>, wide?: boolean): Ta
   return isTty && wide !== true ? shortIds : () => (id) => id;
 }
 
+/** The name of a workflow of a source, or of any; null where none is known. */
+export type NameOf = (workflow: { source?: string; workflow_id: string }) => string | null;
+
+/** Names of workflows that had runs lately; none from a daemon of an older version. */
+export async function workflowNames(client: Pick<DaemonClient, 'listWorkflows'>): Promise<NameOf> {
+  const { data } = await client.listWorkflows({ since: '30d' }).catch(() => ({ data: [] }));
+  return ({ source, workflow_id: id }) => {
+    const isOf = (one: string) => source === undefined || one === source;
+    return data.find((one) => one.workflow_id === id && isOf(one.source))?.name ?? null;
+  };
+}
+
 /** Most workflows that are named where a name is unknown. */
 const MOST_NAMED = 10;
 

@@ -175,7 +175,9 @@ describe('command line of alerts', () => {
     expect(stdout).toMatch(/\nnew +1 +1 .*\ntoo-slow +0 +0 .*\nmissing +0 +0 /);
     expect(stdout).not.toContain('failed-runs');
     expect(stdout).toMatch(/alert\.firing +new +1 .* nowhere\n$/);
-    expect(stderr).toMatch(/Not rehearsed of missing: it waits from .* events of 26h before are/);
+    expect(stderr).toMatch(
+      /missing not rehearsed: needs stored events of 26h before; it waits from /,
+    );
   });
 
   test('events of alerts are listed where --type names them', async () => {

@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises';
+import { stripVTControlCharacters } from 'node:util';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { readRulesFile } from '../../src/cli/local/rules.ts';
@@ -121,18 +122,70 @@ async function rulesTest(text: string) {
 test('rules test --config sends the rules of a file, and says what was not rehearsed', async () => {
   const counts = { matched: 0, notified: 0, waiting: 0, notifications: 0 };
   const suppressed = { grouped: 0, muted: 0, silenced: 0, inhibited: 0, acknowledged: 0 };
-  const rule = { rule: 'too-slow', ...counts, suppressed, not_rehearsed: 'no events are stored' };
+  const rule = { rule: 'too-slow', ...counts, suppressed, not_rehearsed: 'needs stored events' };
   const answer = { since: AT, until: AT, events: 0, rules: [rule] };
   const body = { ...answer, notifications: [], truncated: false };
   daemon.on('POST /v1/rules/test', { status: 200, body });
   const { exitCode, stdout, stderr } = await rulesTest(NEW_RULES);
   expect([exitCode, stdout]).toEqual([0, expect.stringMatching(/\ntoo-slow +0/)]);
-  expect(stderr).toContain('Not rehearsed of too-slow: no events are stored.\n');
+  expect(stderr).toContain('too-slow not rehearsed: needs stored events\n');
   expect(daemon.requests.at(-1)?.body).toMatchObject({
     rules: [{ name: 'too-slow', deadline: { interval: '2h' }, mute_time_intervals: ['nights'] }],
     time_intervals: { nights: [{ location: 'UTC' }] },
     inhibit_rules: [],
   });
+});
+
+test('rules test fits 80 columns of a terminal with names of workflows, and a pipe has whole ids', async () => {
+  const [named, unnamed] = [
+    '3f0c6f0e-5d0a-4a57-9f1e-0f0f2a6b8c11',
+    '4f0c6f0e-5d0a-4a57-9f1e-0f0f2a6b8c11',
+  ];
+  const counts = { matched: 2, notified: 1, waiting: 0, notifications: 2 };
+  const suppressed = { grouped: 1, muted: 0, silenced: 0, inhibited: 0, acknowledged: 0 };
+  const names = ['failures-of-customers', 'slow-invoices'];
+  const rules = names.map((rule) => ({ rule, ...counts, suppressed, not_rehearsed: null }));
+  const notifications = [named, unnamed].map((workflow_id, at) => ({
+    at: AT,
+    type: at === 0 ? 'alert.firing' : 'alert.updated',
+    rule: names[at],
+    labels: { source: 'default', workflow_id },
+    count: 1 + at,
+    repeat: at === 1,
+    alert_id: `alr_${at}`,
+    notify: ['hooks'],
+  }));
+  const body = { since: AT, until: AT, events: 2, rules, notifications, truncated: false };
+  daemon.on('POST /v1/rules/test', { status: 200, body });
+  const figures = { watched: 1, active: 0, by_status: {}, failure_rate: null, duration: null };
+  const workflows = [
+    {
+      ...figures,
+      detection_delay: null,
+      requests_per_run: null,
+      source: 'default',
+      workflow_id: named,
+      name: 'Invoices of the quarter',
+    },
+  ];
+  daemon.on('GET /v1/workflows', { status: 200, body: { since: AT, data: workflows } });
+  const env = { RUNWATCH_URL: daemon.url };
+
+  const onTerminal = await runCli(['rules', 'test'], { env, terminal: 80 });
+  const lines = stripVTControlCharacters(onTerminal.stdout).split('\n');
+  expect(lines.filter((line) => line.length > 80)).toEqual([]);
+  const at = AT.replace(/\.\d+Z$/, 'Z');
+  expect(lines).toContainEqual(
+    expect.stringMatching(new RegExp(`^${at} +firing +failures-.* +1 +Invoices`)),
+  );
+  expect(lines).toContainEqual(
+    expect.stringMatching(new RegExp(`^${at} +updated \\(repeat\\) +slow-.* +2 +4f0c6f0e`)),
+  );
+
+  const piped = await runCli(['rules', 'test'], { env });
+  for (const id of [named, unnamed]) {
+    expect(piped.stdout).toContain(`source=default workflow_id=${id}`);
+  }
 });
 
 test('rules test --config names the place of what is wrong in the file, and exits 2', async () => {

@@ -110,7 +110,7 @@ describe('a rehearsal of deadlines', () => {
     const events = [stored('run.completed', NOON - HOUR, { lasted: 5 * HOUR })];
     expect(await rehearse(usual, { events })).toMatchObject({
       sent: [],
-      limit: 'too few runs say how long those of a workflow usually take',
+      limit: 'needs more runs that have ended, to know how long those of a workflow usually take',
     });
     const known = await rehearse(usual, { events, usualMs: HOUR });
     expect(known).toMatchObject({
@@ -141,11 +141,11 @@ describe('a rehearsal of absence', () => {
     const from = NOON - 2 * HOUR;
     expect(await rehearse(missing, { from })).toMatchObject({
       sent: [],
-      limit: `it waits from ${iso(from)} on: events of 26h before are not stored`,
+      limit: `needs stored events of 26h before; it waits from ${iso(from)} on`,
     });
     expect(await rehearse(missing, { from: Infinity })).toMatchObject({
       sent: [],
-      limit: 'no events are stored',
+      limit: 'needs stored events',
     });
   });
 
@@ -163,7 +163,7 @@ describe('a rehearsal of absence', () => {
   test('says that nothing names its groups where no event did', async () => {
     const ofAny = aRule({ condition, events: [] });
     expect((await rehearse(ofAny)).limit).toBe(
-      'no event names a group in which something could be absent',
+      'needs an event that names a group in which something could be absent',
     );
     const events = [stored('run.failed', NOON - HOUR)];
     expect((await rehearse(ofAny, { events })).limit).toBeNull();

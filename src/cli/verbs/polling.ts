@@ -13,6 +13,8 @@ import {
   workflowIds,
   type Columns,
   type FilterFlags,
+  workflowNames,
+  type NameOf,
 } from '../listing.ts';
 import { positiveInteger } from '../options.ts';
 import type { Column } from '../render/table.ts';
@@ -155,17 +157,7 @@ const TRANSITION_COLUMNS: Columns<Transition> = () => [
   })),
 ];
 
-/** What a workflow is called; null where that is not known. */
-type NameOf = (workflow: Pick<WorkflowView, 'source' | 'workflow_id'>) => string | null;
-
 const NO_NAMES: NameOf = () => null;
-
-/** Those of workflows that had runs lately; none from a daemon of an older version. */
-async function workflowNames(client: Pick<DaemonClient, 'listWorkflows'>): Promise<NameOf> {
-  const { data } = await client.listWorkflows({ since: '30d' }).catch(() => ({ data: [] }));
-  return ({ source, workflow_id: id }) =>
-    data.find((one) => one.source === source && one.workflow_id === id)?.name ?? null;
-}
 
 function columnsFor(nameOf: NameOf): Columns<WorkflowView> {
   return (workflows, { idTexts }) => {

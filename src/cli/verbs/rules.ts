@@ -2,7 +2,8 @@ import type { RehearsalView } from '../../client/types.ts';
 import type { CommandLine } from '../command-line.ts';
 import type { LocalVerbs } from '../local/local-verbs.ts';
 import { EXIT } from '../exit.ts';
-import { wideFlag } from '../listing.ts';
+import { wideFlag, workflowNames, type NameOf } from '../listing.ts';
+import { shortId } from '../../core/run/short-id.ts';
 import { moment, type Moment } from '../options.ts';
 import { widened } from '../output.ts';
 import { renderTable, type Column } from '../render/table.ts';
@@ -59,18 +60,24 @@ async function testRules(cli: CommandLine, local: LocalVerbs, flags: RulesFlags)
     note(stderr, 'No rules are configured.');
     return EXIT.ok;
   }
+  const nameOf = stdout.isTty && flags.wide !== true ? await workflowNames(client) : null;
   const output = widened(stdout, flags.wide);
+  const notifications = renderTable(found.notifications, notificationColumns(nameOf), output);
   stdout.write(renderTable(found.rules, RULE_COLUMNS, output));
-  if (found.notifications.length > 0) {
-    stdout.write(`\n${renderTable(found.notifications, NOTIFICATION_COLUMNS, output)}`);
-  } else {
-    note(stderr, nothingSent(found));
-  }
-  for (const { rule, not_rehearsed: why } of found.rules) {
-    if (why !== null) note(stderr, `Not rehearsed of ${plain(rule)}: ${plain(why)}.`);
-  }
-  if (found.truncated) note(stderr, 'There would have been more notifications.');
+  if (found.notifications.length > 0) stdout.write(`\n${notifications}`);
+  for (const line of remarksOn(found)) note(stderr, line);
   return EXIT.ok;
+}
+
+function remarksOn(found: RehearsalView): string[] {
+  const limits = found.rules.flatMap(({ rule, not_rehearsed: needs }) =>
+    needs === null ? [] : [`${plain(rule)} not rehearsed: ${plain(needs)}`],
+  );
+  return [
+    ...(found.notifications.length > 0 ? [] : [nothingSent(found)]),
+    ...limits,
+    ...(found.truncated ? ['There would have been more notifications.'] : []),
+  ];
 }
 
 function nothingSent({ events, rules }: RehearsalView): string {
@@ -86,7 +93,7 @@ const RULE_COLUMNS: Column<RehearsalView['rules'][number]>[] = [
   { head: 'EVENTS', value: ({ matched }) => String(matched), align: 'right' },
   { head: 'NOTIFICATIONS', value: ({ notifications }) => String(notifications), align: 'right' },
   {
-    head: 'NOT TOLD BY THEMSELVES',
+    head: 'SUPPRESSED',
     value: ({ suppressed }) =>
       Object.entries(suppressed)
         .filter(([, count]) => count > 0)
@@ -95,15 +102,40 @@ const RULE_COLUMNS: Column<RehearsalView['rules'][number]>[] = [
   },
 ];
 
-const NOTIFICATION_COLUMNS: Column<RehearsalView['notifications'][number]>[] = [
-  { head: 'AT', value: ({ at }) => at.replace(/\.\d+Z$/, 'Z'), keep: 'always' },
-  {
-    head: 'TYPE',
-    value: ({ type, repeat }) => (repeat ? `${type} (repeat)` : type),
-    keep: 'always',
-  },
-  { head: 'RULE', value: ({ rule }) => rule },
-  { head: 'COUNT', value: ({ count }) => String(count), align: 'right' },
-  { head: 'LABELS', value: labelsText },
-  { head: 'TO', value: ({ notify }) => notify.join(', ') },
-];
+type NotificationView = RehearsalView['notifications'][number];
+
+/** On a terminal short ones, with names in the place of ids. */
+function notificationColumns(nameOf: NameOf | null): Column<NotificationView>[] {
+  const isShort = nameOf !== null;
+  return [
+    { head: 'AT', value: ({ at }) => at.replace(/\.\d+Z$/, 'Z'), keep: 'always' },
+    {
+      head: 'TYPE',
+      value: ({ type, repeat }) => {
+        const text = isShort ? type.replace(/^alert\./, '') : type;
+        return repeat ? `${text} (repeat)` : text;
+      },
+      keep: 'always',
+    },
+    { head: 'RULE', value: ({ rule }) => rule },
+    { head: 'COUNT', value: ({ count }) => String(count), align: 'right' },
+    {
+      head: 'LABELS',
+      value: (one) => (nameOf === null ? labelsText(one) : shortLabels(one, nameOf)),
+    },
+    { head: 'TO', value: ({ notify }) => notify.join(', ') },
+  ];
+}
+
+/** A workflow by its name says which source it is of, unless several have one of this name. */
+function shortLabels({ labels }: NotificationView, nameOf: NameOf): string {
+  const { source, workflow_id: id, ...others } = labels;
+  const workflow = id && (nameOf({ workflow_id: id, ...(source && { source }) }) ?? shortId(id));
+  const parts = [
+    ...(workflow ? [workflow] : []),
+    ...Object.entries({ ...(source && !workflow && { source }), ...others }).map(
+      ([label, value]) => `${label}=${value}`,
+    ),
+  ];
+  return parts.join(' ') || '-';
+}

@@ -180,7 +180,8 @@ export const rehearsal = z
         suppressed: countsBy(SUPPRESSIONS),
         notifications: count,
         not_rehearsed: z.string().nullable().meta({
-          description: 'What of the rule was not rehearsed, and why.',
+          description:
+            'What it needs to be rehearsed, or rehearsed to its full extent; null where nothing is missing.',
         }),
       }),
     ),
