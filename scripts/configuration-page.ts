@@ -118,10 +118,10 @@ function keysOfKinds({ options, def }: z.ZodDiscriminatedUnion, path: string): L
 const PRESENTED = {
   duration: 'duration',
   size: 'size',
-  secret: 'secret text',
+  secret: 'text, secret',
   url: 'URL',
   'webhook-url': 'URL',
-  'secret-url': 'secret URL',
+  'secret-url': 'URL, secret',
   template: 'text',
 };
 
@@ -129,12 +129,12 @@ function typeOf(schema: Schema): string {
   const inner = unwrap(schema);
   const presentation = presentationOf(schema);
   if (presentation !== null) return PRESENTED[presentation];
-  if (inner instanceof z.ZodEnum) return inner.options.map((option) => `\`${option}\``).join(', ');
+  if (inner instanceof z.ZodEnum) return oneOf(inner.options.map((option) => `\`${option}\``));
   if (inner instanceof z.ZodLiteral) return `\`${String(inner.value)}\``;
-  if (inner instanceof z.ZodBoolean) return '`true`, `false`';
+  if (inner instanceof z.ZodBoolean) return '`true` or `false`';
   if (inner instanceof z.ZodNumber) return numberType(inner);
   if (inner instanceof z.ZodArray) return `list of ${typeOf(inner.element)}`;
-  if (inner instanceof z.ZodRecord) return `map of ${typeOf(inner.valueType)}`;
+  if (inner instanceof z.ZodRecord) return `map of names to ${typeOf(inner.valueType)}`;
   if (inner instanceof z.ZodISODateTime) return 'time';
   if (inner instanceof z.ZodUnion) return inner.options.map(typeOf).join(' or ');
   return 'text';
@@ -142,7 +142,15 @@ function typeOf(schema: Schema): string {
 
 function numberType({ format, minValue, maxValue }: z.ZodNumber): string {
   const kind = format === 'safeint' ? 'whole number' : 'number';
-  return `${kind} ${minValue === 0 && kind === 'number' ? 'above 0, up to' : `${minValue} to`} ${maxValue}`;
+  const [least, most] = [minValue, maxValue].map((bound) => (bound ?? 0).toLocaleString('en'));
+  if (!Number.isFinite(minValue) || !Number.isFinite(maxValue)) return kind;
+  if (minValue === 0 && kind === 'number') return `${kind} above 0, up to ${most}`;
+  return `${kind} from ${least} to ${most}`;
+}
+
+function oneOf(words: readonly string[]): string {
+  const [last = '', ...others] = words.toReversed();
+  return others.length === 0 ? last : `${others.toReversed().join(', ')} or ${last}`;
 }
 
 /** Where the schema has no default, but the loading has. */

@@ -7,6 +7,8 @@ import { groupBy } from '../src/core/arrays.ts';
 import { createServer } from '../src/http/server.ts';
 import { createTokens } from '../src/http/tokens.ts';
 import { createMetrics } from '../src/telemetry/metrics.ts';
+import { wrapped } from '../src/cli/render/text.ts';
+import { EXAMPLES } from './configuration-examples.ts';
 import { configurationKeys, type Key } from './configuration-page.ts';
 import { configurationSchema } from './configuration-schema.ts';
 import { MCP_SCOPES, mcpTools, type McpTool } from './mcp-tools.ts';
@@ -45,14 +47,14 @@ export async function referencePages(): Promise<Record<string, string>> {
   };
 }
 
-/** What each variable means, and its default. */
-const VARIABLES = [
-  ['`NOXUS_API_KEY`', 'API key of a workspace of Noxus, the source named `default`', '–'],
+/** What each variable means, and its default; null for none. */
+const VARIABLES: readonly (readonly [name: string, meaning: string, preset: string | null])[] = [
+  ['`NOXUS_API_KEY`', 'API key of a workspace of Noxus, the source named `default`', null],
   ['`NOXUS_BACKEND_URL`', 'where Noxus is', '`https://backend.noxus.ai`'],
   [
     '`REDIS_URL`',
     '`redis://`, `rediss://` or `unix://`; without it the daemon runs its own Redis',
-    '–',
+    null,
   ],
   ['`RUNWATCH_CONFIG`', 'the configuration file', '`./config/runwatch.yaml`, …'],
   [
@@ -65,8 +67,8 @@ const VARIABLES = [
     'where the API listens; beyond loopback it needs a token',
     '`127.0.0.1` `8787`',
   ],
-  ['`RUNWATCH_API_TOKEN`', 'a token with all scopes; also what the command line sends', '–'],
-  ['`RUNWATCH_WEBHOOK_URL` `RUNWATCH_WEBHOOK_SECRET`', 'an endpoint named `default`', '–'],
+  ['`RUNWATCH_API_TOKEN`', 'a token with all scopes; also what the command line sends', null],
+  ['`RUNWATCH_WEBHOOK_URL` `RUNWATCH_WEBHOOK_SECRET`', 'an endpoint named `default`', null],
   [
     '`RUNWATCH_SIGNING_SECRET`',
     'secrets of webhooks without their own come of it',
@@ -80,51 +82,75 @@ const VARIABLES = [
   [
     '`RUNWATCH_EGRESS_ALLOW`',
     "private or plain http addresses that a watch's webhook may reach",
-    '–',
+    null,
   ],
   [
     '`RUNWATCH_PUBLIC_URL`',
     'the address by which users reach the API, as its document names it',
-    '–',
+    null,
   ],
   ['`RUNWATCH_LOG_LEVEL`', '`trace` to `silent`', '`info`'],
   ['`RUNWATCH_URL`', 'where the command line finds the daemon', 'the API above'],
 ];
 
+/** Lines of docs/configuration.md are no wider than this, but for what has no space. */
+const PAGE_WIDTH = 100;
+
 async function configurationPage(): Promise<string> {
-  const keys = await configurationKeys();
-  const sections = groupBy(
-    keys.filter(({ kind }) => kind !== null),
-    ({ path }) => path.split('.', 1)[0] ?? '',
+  const keys = groupBy(await configurationKeys(), ({ path }) => sectionOf(path));
+  const sections = Object.keys(configSchema.shape).map(
+    (name) => [name, keys.get(name) ?? []] as const,
   );
+  const links = sections.map(([name]) => `[\`${name}\`](#${name})`);
   return pageOf([
     '# Configuration',
     GENERATED,
-    'Flags win over the environment, the environment over the file, the file over the defaults. The file is named by `--config` or `RUNWATCH_CONFIG`; else it is the first of `./config/runwatch.yaml`, `./runwatch.yaml` and `/etc/runwatch/runwatch.yaml` that exists. `runwatch config --check --strict` says what is wrong with it. [`runwatch.example.yaml`](../config/runwatch.example.yaml) is a file with every key. An editor completes keys and says what is wrong where the first line of the file names [`runwatch.schema.json`](../config/runwatch.schema.json), which `runwatch config --schema` prints: `# yaml-language-server: $schema=runwatch.schema.json`.',
-    '`${NAME}` stands for an environment variable, or for the content of the file that `NAME_FILE` names; `${NAME:-text}` gives a default. A duration is text such as `250ms`, `10s`, `5m`, `2h` or `7d`. [`sources.md`](sources.md) says how an API is declared as a source, with examples.',
-    keyTable(keys.filter(({ kind }) => kind === null)),
+    ...[
+      'Flags win over the environment, the environment over the file, the file over the defaults. The file is named by `--config` or `RUNWATCH_CONFIG`; else it is the first of `./config/runwatch.yaml`, `./runwatch.yaml` and `/etc/runwatch/runwatch.yaml` that exists. `runwatch config --check --strict` says what is wrong with it. [`runwatch.example.yaml`](../config/runwatch.example.yaml) is a file with every key. An editor completes keys and says what is wrong where the first line of the file names [`runwatch.schema.json`](../config/runwatch.schema.json), which `runwatch config --schema` prints: `# yaml-language-server: $schema=runwatch.schema.json`.',
+      '`${NAME}` stands for an environment variable, or for the content of the file that `NAME_FILE` names; `${NAME:-text}` gives a default. A duration is text such as `250ms`, `10s`, `5m`, `2h`, `7d` or `1w`, a size text such as `512mb` or `2gb`. [`sources.md`](sources.md) says how an API is declared as a source, and [`destinations.md`](destinations.md) what each type of endpoint does, with examples.',
+      `Sections: ${links.join(', ')}. In each, \`<name>\` is a name of your choice, and \`[]\` an item of a list. The variables of the environment [stand below](#variables).`,
+    ].map(folded),
+    ...sections.flatMap(([name, its]) => configurationSection(name, its)),
     '## Variables',
-    'Every secret can be given as `NAME_FILE`, a file that holds it. SIGHUP reads the file of the configuration again; [`operations.md`](operations.md#change-the-configuration) says what takes effect.',
-    table(['variable', 'meaning', 'default'], VARIABLES),
-    ...[...sections].flatMap(([section, its]) => keySection(section, its)),
+    folded(
+      'Every secret can be given as `NAME_FILE`, a file that holds it. SIGHUP reads the file of the configuration again; [`operations.md`](operations.md#change-the-configuration) says what takes effect.',
+    ),
+    VARIABLES.map(([name, meaning, preset]) =>
+      item(`${name}${preset === null ? '' : ` (default ${preset})`}: ${meaning}.`),
+    ).join('\n'),
   ]);
 }
 
-function keySection(section: string, keys: readonly Key[]): string[] {
-  const kinds = groupBy(keys, ({ kind }) => kind);
-  const tables = [...kinds].flatMap(([kind, its]) => [`### \`${kind}\``, keyTable(its)]);
-  const lead = `The further keys of \`${section}.<name>\` depend on its \`type\`.`;
-  return [`## Keys of ${section}`, lead].concat(tables);
+function sectionOf(path: string): string {
+  return /^\w+/.exec(path)?.[0] ?? '';
 }
 
-function keyTable(keys: readonly Key[]): string {
-  const rows = keys.map(({ path, type, preset, meaning }) => [
-    `\`${path}\``,
-    type,
-    preset,
-    meaning,
-  ]);
-  return table(['key', 'type', 'default', 'meaning'], rows);
+/** An example, the keys of the section, and those of each kind of its entries. */
+function configurationSection(name: string, keys: readonly Key[]): string[] {
+  const example = EXAMPLES[name];
+  if (example === undefined) throw new Error(`the section ${name} has no example`);
+  const singular = name.replace(/s$/, '');
+  return [
+    `## ${name}`,
+    `\`\`\`yaml${example}\n\`\`\``,
+    ...[...groupBy(keys, ({ kind }) => kind)].flatMap(([kind, its]) => {
+      const list = its.map(keyItem).join('\n');
+      return kind === null ? [list] : [`### ${singular} of type ${kind}`, list];
+    }),
+  ];
+}
+
+function keyItem({ path, type, preset, meaning }: Key): string {
+  const given = { none: 'optional', required: 'required' }[preset] ?? `default ${preset}`;
+  return item(`\`${path}\` (${type}; ${given}): ${meaning}`);
+}
+
+function folded(paragraph: string): string {
+  return wrapped(paragraph, PAGE_WIDTH).join('\n');
+}
+
+function item(text: string): string {
+  return `- ${wrapped(text, PAGE_WIDTH - 2).join('\n  ')}`;
 }
 
 async function apiDocument(): Promise<Document> {

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test } from '@jest/globals';
@@ -8,6 +8,8 @@ import { readChanges } from '../../scripts/changelog.ts';
 import { referencePages } from '../../scripts/docs.ts';
 import { mcpTools } from '../../scripts/mcp-tools.ts';
 import { endpoint } from '../../src/config/endpoint-schema.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import { formatProblem } from '../../src/config/problems.ts';
 import { presentationOf } from '../../src/config/schema-walk.ts';
 import { configSchema } from '../../src/config/schema.ts';
 import { ENDPOINT_TYPES, isForPeople } from '../../src/core/delivery/delivery.ts';
@@ -16,6 +18,7 @@ import { CHECKS } from '../../src/core/health-check.ts';
 import { formatDuration } from '../../src/core/time.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { runCli } from '../support/cli-harness.ts';
+import { tempDir } from '../support/daemon-process.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -36,17 +39,63 @@ test('no table of a Markdown file is aligned, so that a row more is one line of 
   expect(aligned).toEqual([]);
 });
 
+/** What the examples of docs/configuration.md expand. */
+const SECRETS = {
+  NOXUS_API_KEY: 'nox',
+  RUNWATCH_API_TOKEN: 'a-token-long-enough',
+  DASHBOARD_TOKEN: 'another-token-long-enough',
+  JOBS_TOKEN: 'token',
+  OPS_SECRET: `whsec_${Buffer.alloc(32, 1).toString('base64')}`,
+  SLACK_URL: 'https://hooks.slack.com/services/T0/B0/x',
+  HEARTBEAT_URL: 'https://hc-ping.com/x',
+  NEW_KEY: Buffer.alloc(32, 1).toString('base64'),
+  OLD_KEY: Buffer.alloc(32, 2).toString('base64'),
+};
+
+test.each(Object.keys(configSchema.shape))(
+  'docs/configuration.md has a section %s, whose example has nothing that config --check warns of',
+  async (name) => {
+    const [, section = ''] = (await read('docs/configuration.md')).split(`\n## ${name}\n`);
+    const [, example = ''] = /^\n```yaml\n([^]*?)```\n\n- `/.exec(section) ?? [];
+    expect(Object.keys(parse(example) as object)).toContain(name);
+    const cwd = await tempDir();
+    await writeFile(join(cwd, 'runwatch.yaml'), example);
+    const loaded = loadConfig({
+      purpose: 'serve',
+      env: { HOME: cwd, ...SECRETS },
+      cwd,
+      strict: true,
+    });
+    await rm(cwd, { recursive: true });
+    const problems = loaded.kind === 'invalid' ? loaded.problems : [];
+    expect([...problems, ...loaded.warnings].map(formatProblem)).toEqual([]);
+    expect(loaded).toMatchObject({ kind: 'loaded', file: 'runwatch.yaml' });
+  },
+);
+
+test('lines of docs/configuration.md have at most 100 columns, and its types are words', async () => {
+  const page = await read('docs/configuration.md');
+  expect(page.split('\n').filter((line) => line.length > 100)).toEqual([]);
+  expect(page).not.toMatch(/Infinity|undefined|\[object/);
+});
+
 /** Keys of endpoints that group others. */
 const GROUPS = new Set(['auth', 'tls', 'when']);
 
 test.each(endpoint.options.map(({ shape }) => [shape.type.value, shape] as const))(
   'docs/configuration.md has each key of an endpoint of type %s with its default',
   async (kind, shape) => {
-    const [, section = ''] = (await read('docs/configuration.md')).split(`\n### \`${kind}\`\n`);
-    const [table = ''] = section.split('\n#');
-    const rows = table.matchAll(/^\| `endpoints\.<name>\.(\w+).*?` \| [^|]+ \| `?(.+?)`? \|/gm);
+    const page = (await read('docs/configuration.md')).replaceAll('\n  ', ' ');
+    const [, section = ''] = page.split(`\n### endpoint of type ${kind}\n`);
+    const [list = ''] = section.split('\n#');
+    const rows = list.matchAll(
+      /^- `endpoints\.<name>\.(\w+)[^`]*` \(.+?; (?:default `(.+?)`|(required|optional))\): /gm,
+    );
     const presets = new Map(
-      [...rows].map(([, key = '', preset]) => [key, GROUPS.has(key) ? 'none' : preset]),
+      [...rows].map(([, key = '', preset, word]) => {
+        const isNone = GROUPS.has(key) || word === 'optional';
+        return [key, isNone ? 'none' : (preset ?? word)];
+      }),
     );
     const expected = Object.entries(shape).map(([key, schema]) => [key, presetOf(schema)] as const);
     expect(presets).toEqual(new Map(expected.filter(([key]) => key !== 'type')));
