@@ -229,6 +229,41 @@ test('docs/operations.md says what to do about every check of readiness and ever
   expect(alerts.filter((name) => !page.includes(`| \`${name}\` `))).toEqual([]);
 });
 
+test('the runbook_url of every alert leads to a heading of the documentation', async () => {
+  const rules = parse(await read('deploy/prometheus/rules.yaml')) as {
+    groups: { rules: { alert: string; annotations: { runbook_url?: string } }[] }[];
+  };
+  const alerts = rules.groups.flatMap((group) => group.rules);
+  expect(alerts.length).toBeGreaterThan(15);
+  const lost = alerts.filter(
+    ({ annotations: { runbook_url: url = '' } }) => !leadsSomewhere('README.md', url),
+  );
+  expect(lost.map(({ alert }) => alert)).toEqual([]);
+});
+
+test('panels of the dashboard that are by source or endpoint follow its variables', async () => {
+  const { panels, templating } = JSON.parse(await read('deploy/grafana/runwatch.json')) as {
+    panels: { targets?: { expr: string }[] }[];
+    templating: { list: { name: string; query: string }[] };
+  };
+  const queries = templating.list.filter(({ name }) => name !== 'datasource');
+  expect(queries.map(({ name, query }) => [name, query])).toEqual([
+    ['source', 'label_values(runwatch_source_up, source)'],
+    ['endpoint', 'label_values(runwatch_endpoint_up, endpoint)'],
+  ]);
+  expect(
+    queries.flatMap(({ query }) => metricsIn(query)).every((name) => knownMetrics().has(name)),
+  ).toBe(true);
+  const expressions = panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr));
+  const fixed = expressions.filter((expr) =>
+    ['source', 'endpoint'].some(
+      (label) =>
+        new RegExp(`by \\(${label}\\b`).test(expr) && !expr.includes(`${label}=~"$${label}"`),
+    ),
+  );
+  expect(fixed).toEqual([]);
+});
+
 test('every alert is tested by promtool', async () => {
   const { tests } = parse(await read('deploy/prometheus/rules.test.yaml')) as {
     tests: { alert_rule_test: { alertname: string; exp_alerts: unknown[] }[] }[];
