@@ -1,4 +1,11 @@
-import type { alertQuery, alertSchema, rehearsal, rehearseRequest } from '../http/schemas/alert.ts';
+import type {
+  alertQuery,
+  alertPage,
+  alertSchema,
+  rulePage,
+  rehearsal,
+  rehearseRequest,
+} from '../http/schemas/alert.ts';
 import type {
   previewRequest,
   silencePreview,
@@ -60,6 +67,8 @@ export type WatchBody = z.input<typeof watchRequest>;
 export type WatchView = z.output<typeof watchSchema>;
 export type TimelineView = z.output<typeof timelineSchema>;
 export type AlertView = z.output<typeof alertSchema>;
+export type AlertPageView = z.output<typeof alertPage>;
+export type RulesView = z.output<typeof rulePage>;
 export type RehearsalView = z.output<typeof rehearsal>;
 export type RehearseBody = z.input<typeof rehearseRequest>;
 export type SilenceBody = z.input<typeof silenceRequest>;

@@ -27,8 +27,13 @@ export class AlertService implements Slice<Own> {
 
   async list({ query, token }: Asked['list']) {
     const { alerts } = this.alerting.process.stores;
-    const { items, nextCursor } = await alerts.list(insideOf(query, token));
-    return { data: await shownAlerts(this.alerting, items, token), next_cursor: nextCursor };
+    const asked = insideOf(query, token);
+    const [{ items, nextCursor }, counts] = await Promise.all([
+      alerts.list(asked),
+      alerts.countByState(asked),
+    ]);
+    const data = await shownAlerts(this.alerting, items, token);
+    return { data, next_cursor: nextCursor, counts };
   }
 
   async get({ params: { id }, token }: Asked['get']) {
@@ -152,9 +157,14 @@ const DAY_MS = 86_400_000;
 
 type Rehearsal = z.output<typeof rehearsal>;
 
-/** Tries rules. */
+/** Lists rules, and tries them. */
 export class RuleService implements Slice<Routes['rules']> {
   constructor(private readonly alerting: Alerting) {}
+
+  async list() {
+    const rules = this.alerting.rules.book.all.filter(({ name }) => !isSilent(name));
+    return { data: rules.map(({ name, severity }) => ({ name, severity })) };
+  }
 
   /** What rules would have sent for stored events; those of the body stand in for those in force. */
   async test({ body }: Requests<Routes['rules']>['test']): Promise<Rehearsal> {

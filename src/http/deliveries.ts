@@ -16,7 +16,7 @@ import { presentAttempt, presentCountedPage, presentDelivery } from './present.t
 import { invalid, refusal } from './problem.ts';
 import type { Requests, Slice } from './routing.ts';
 import { runsMeant } from './runs-meant.ts';
-import type { deliveryWithAttempts } from './schemas/delivery.ts';
+import type { deliveryWithAttempts, namedDelivery } from './schemas/delivery.ts';
 import type { Routes } from './schemas/routes.ts';
 
 export interface DeliveryQuery extends Omit<DeliveryFilter, 'runs'>, WhenRange {
@@ -44,6 +44,9 @@ const ELSEWHERE_BY_DEFAULT = ['pending', 'parked', ...AGAIN_BY_DEFAULT] as const
 
 const AGAIN_CHUNK = 200;
 
+/** What a delivery is about, by name. */
+type Subject = Pick<z.output<typeof namedDelivery>, 'workflow_name' | 'alert_rule'>;
+
 /** Shows deliveries, and makes them go out again. */
 export class DeliveryService {
   constructor(private readonly deliverer: Deliverer) {}
@@ -53,11 +56,25 @@ export class DeliveryService {
     return this.deliverer.process.now();
   }
 
-  /** What the workflow of each delivery's run is called; null where it is about no run, or none is known. */
-  async workflowNames(deliveries: readonly Delivery[]): Promise<(string | null)[]> {
+  /**
+   * What the workflow of each delivery's run is called, and which rule its alert is of; null where it is about
+   * no run or alert, or that is not known.
+   */
+  async subjectsOf(deliveries: readonly Delivery[]): Promise<Subject[]> {
     const { stores, linksOf } = this.deliverer.process;
-    const watches = await stores.watches.getManyBare([...deliveries]);
-    return watches.map((stored) => stored && linksOf(stored.watch).workflowName);
+    const ids = new Set(deliveries.flatMap(({ alertId }) => alertId ?? []));
+    const [watches, alerts] = await Promise.all([
+      stores.watches.getManyBare([...deliveries]),
+      stores.alerts.getMany([...ids]),
+    ]);
+    const rules = new Map(alerts.map(({ id, rule }) => [id, rule]));
+    return deliveries.map(({ alertId = '' }, at) => {
+      const stored = watches[at] ?? null;
+      return {
+        workflow_name: stored && linksOf(stored.watch).workflowName,
+        alert_rule: rules.get(alertId) ?? null,
+      };
+    });
   }
 
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
@@ -121,6 +138,8 @@ function unusable(error: unknown): null {
   throw error;
 }
 
+const NO_SUBJECT: Subject = { workflow_name: null, alert_rule: null };
+
 type Own = Routes['deliveries'];
 type Asked = Requests<Own>;
 
@@ -133,20 +152,20 @@ export class DeliverySlice implements Slice<Own> {
 
   async list({ query, token }: Asked['list']) {
     const page = await this.deliveries.list(insideOf(query, token));
-    const names = await this.deliveries.workflowNames(page.items);
-    const items = page.items.map((delivery, at) => ({ delivery, name: names[at] ?? null }));
-    return presentCountedPage({ ...page, items }, ({ delivery, name }) => ({
+    const subjects = await this.deliveries.subjectsOf(page.items);
+    const items = page.items.map((delivery, at) => ({ delivery, subject: subjects[at] }));
+    return presentCountedPage({ ...page, items }, ({ delivery, subject = NO_SUBJECT }) => ({
       ...presentDelivery(delivery),
-      workflow_name: name,
+      ...subject,
     }));
   }
 
   async get({ params: { id }, token }: Asked['get']) {
     const found = await this.deliveries.get(id);
     if (found === null || !mayConcern(token, found.delivery.source)) throw unknownDelivery(id);
-    const [name = null] = await this.deliveries.workflowNames([found.delivery]);
+    const [subject = NO_SUBJECT] = await this.deliveries.subjectsOf([found.delivery]);
     const headersAt = await this.deliveries.headersOf(found.delivery);
-    return { ...presentDeliveryWithAttempts(found, headersAt), workflow_name: name };
+    return { ...presentDeliveryWithAttempts(found, headersAt), ...subject };
   }
 
   async redeliver(request: FastifyRequest & Asked['redeliver'], reply: FastifyReply) {
@@ -247,7 +266,7 @@ function refuseUnknown(endpoint: string, views: readonly EndpointView[]): void {
 export function presentDeliveryWithAttempts(
   { delivery, attempts }: { delivery: Delivery; attempts: readonly Attempt[] },
   headersAt: ((atMs: number) => Record<string, string>) | null,
-): Omit<z.output<typeof deliveryWithAttempts>, 'workflow_name'> {
+): Omit<z.output<typeof deliveryWithAttempts>, keyof Subject> {
   return {
     ...presentDelivery(delivery),
     attempts: attempts.map((attempt) => ({

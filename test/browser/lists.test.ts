@@ -317,7 +317,17 @@ test('a delivery says its workflow and a short id of its run, and one of an aler
     await row.getByText(failed.slice(0, 8)).waitFor();
     await page.getByLabel('Run', { exact: true }).fill('');
     await page.keyboard.press('Enter');
-    await page.locator(`tr[data-key="${delivery}"]`).waitFor();
+    await page.locator(`tr[data-key="${delivery}"]`).getByText(LONG_RULE).waitFor();
+  });
+});
+
+test('chips of the alerts count those of each state', async () => {
+  await withPage('/alerts?state=resolved', DESK, async (page) => {
+    const chips = page.getByRole('group', { name: 'State' });
+    await chips.locator('.count').first().waitFor();
+    const texts = await chips.getByRole('link').allInnerTexts();
+    const counts = texts.map((text) => text.replaceAll(/\s+/g, ' '));
+    expect(counts).toEqual(['All 3', 'Firing 3', 'Acknowledged 0', 'Pending 0', 'Resolved 0']);
   });
 });
 

@@ -274,7 +274,7 @@ describe('what needs a person', () => {
     await withPage('/alerts', async (page) => {
       await page.getByRole('button', { name: 'Silence …' }).click();
       const dialog = page.getByRole('dialog', { name: 'Silence' });
-      await dialog.getByLabel('Rule').fill('failed-runs');
+      await dialog.getByLabel('Rule').selectOption('failed-runs');
       await dialog.getByText(/Matches 1 alert now, and \d+ events? of the last 24 h/).waitFor();
       await dialog.getByLabel('Your name').fill('Ana');
       await dialog.getByLabel('Why').fill('upgrade');

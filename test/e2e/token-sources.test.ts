@@ -113,6 +113,7 @@ const FOREIGN: Record<RouteText, readonly Refused[] | string> = {
   'POST /v1/silences': [['', 403, silenceOf('theirs')]],
   'DELETE /v1/silences/{id}': 'a silence of a limited token matches nothing of other sources',
   'POST /v1/silences/preview': [['', 403, { matchers: { source: 'theirs' } }]],
+  'GET /v1/rules': [['', 403]],
   'POST /v1/rules/test': [['', 403, {}]],
   'GET /v1/endpoints': 'the endpoints of a limited token count the deliveries of its source',
   'POST /v1/endpoints/{name}/test': [['', 403]],

@@ -173,6 +173,20 @@ describe('alerts in Redis', () => {
     await expectSum();
   });
 
+  test('alerts are counted by state, of a rule and of sources where these are asked for', async () => {
+    await end('run.failed');
+    await wait(MINUTE);
+    const none = { pending: 0, firing: 0, acknowledged: 0, resolved: 0 };
+    const firing = { ...none, firing: 1 };
+    expect(await alerts.countByState({})).toEqual(firing);
+    expect(await alerts.countByState({ sources: ['default', 'other'] })).toEqual(firing);
+    expect(await alerts.countByState({ sources: ['other'] })).toEqual(none);
+    expect(await alerts.countByState({ rule: 'other' })).toEqual(none);
+    await end('run.completed');
+    await wait(SECOND);
+    expect(await alerts.countByState({ rule: 'failed-runs' })).toEqual({ ...none, resolved: 1 });
+  });
+
   test('an event of an alert has the alert, and its deliveries are in the order of the alert', async () => {
     await end('run.failed');
     await wait(MINUTE);

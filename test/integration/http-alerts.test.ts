@@ -28,7 +28,11 @@ async function asWriter(path: string, body: unknown) {
 describe('alerts over HTTP', () => {
   test('alerts are listed and shown, and an unknown one is 404', async () => {
     const page = await server.fetch('/v1/alerts?state=firing,pending&rule=failed-runs');
-    expect(await page.json()).toMatchObject({ data: [{ id: ID, count: 3 }], next_cursor: null });
+    expect(await page.json()).toMatchObject({
+      data: [{ id: ID, count: 3 }],
+      next_cursor: null,
+      counts: { firing: 1, resolved: 0 },
+    });
     expect((await server.fetch(`/v1/alerts/${ID}`)).status).toBe(200);
     expect((await server.fetch('/v1/alerts/alr_unknown')).status).toBe(404);
     expect((await server.fetch('/v1/alerts?state=on-fire')).status).toBe(422);

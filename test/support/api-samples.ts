@@ -149,6 +149,7 @@ export function sampleDelivery(changes: Partial<DeliveryView> = {}): DeliveryVie
     run_id: 'run-1',
     alert_id: null,
     workflow_name: null,
+    alert_rule: null,
     endpoint: 'ops',
     state: 'pending',
     attempt_count: 1,

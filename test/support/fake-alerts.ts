@@ -87,6 +87,13 @@ export function fakeAlerting() {
       stores: {
         alerts: {
           list: async () => ({ items: [alert], nextCursor: null }),
+          countByState: async () => ({
+            pending: 0,
+            firing: 0,
+            acknowledged: 0,
+            resolved: 0,
+            [alert.state]: 1,
+          }),
           get: async (id) => (isIt(id) ? alert : null),
         },
       },

@@ -335,7 +335,8 @@ export function fakeServices(): FakeServices {
         if (delivery === undefined) return null;
         return { delivery, attempts: delivery.last === null ? [] : [delivery.last] };
       },
-      workflowNames: async (deliveries) => deliveries.map(() => 'Invoices'),
+      subjectsOf: async (deliveries) =>
+        deliveries.map(() => ({ workflow_name: 'Invoices', alert_rule: null })),
       headersOf:
         async ({ eventId }) =>
         () => ({ 'webhook-id': eventId }),

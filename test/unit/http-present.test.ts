@@ -111,9 +111,8 @@ describe('a delivery as the API shows it', () => {
       attempts: [...attempts, anAttempt({ phases: [15_000] })],
     };
     const delivery = presentDeliveryWithAttempts(found, () => ({ 'webhook-id': 'evt_1' }));
-    expect(deliveryWithAttempts.omit({ workflow_name: true }).strict().parse(delivery)).toEqual(
-      delivery,
-    );
+    const own = deliveryWithAttempts.omit({ workflow_name: true, alert_rule: true });
+    expect(own.strict().parse(delivery)).toEqual(delivery);
     expect(delivery.attempts).toEqual([
       {
         at: '2025-05-04T10:00:00.000Z',

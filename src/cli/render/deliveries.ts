@@ -7,7 +7,7 @@ import { paint, exactly, lasting, plain, relative, upcoming } from './text.ts';
 import { renderFields, renderTable, type Column } from './table.ts';
 
 /** The page of a run has its workflow above. */
-type ListedDelivery = Omit<DeliveryView, 'workflow_name'> &
+type ListedDelivery = Omit<DeliveryView, 'workflow_name' | 'alert_rule'> &
   Partial<Pick<DeliveryView, 'workflow_name'>>;
 
 export function deliveryColumns(

@@ -87,7 +87,17 @@ export const alertSchema = z
   })
   .meta({ id: 'Alert', description: 'What a rule makes of events with the same labels.' });
 
-export const alertPage = pageOf(alertSchema, 'AlertPage');
+export const alertPage = pageOf(alertSchema, 'AlertPage')
+  .extend({
+    counts: countsBy(ALERT_STATES).meta({
+      description: 'Alerts in each state, under the other filters of the query.',
+    }),
+  })
+  .meta({ id: 'AlertPage' });
+
+export const rulePage = z
+  .object({ data: z.array(z.object({ name: z.string(), severity }).meta({ id: 'Rule' })) })
+  .meta({ id: 'RuleList', description: 'In the order of the configuration.' });
 
 export const alertParams = z.strictObject({
   id: z.string().regex(/^[\w-]{1,64}$/, 'expected the id of an alert'),

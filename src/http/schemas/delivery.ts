@@ -95,6 +95,10 @@ export const namedDelivery = deliverySchema
       .string()
       .nullable()
       .meta({ description: 'What the workflow of the run is called, where it is known.' }),
+    alert_rule: z
+      .string()
+      .nullable()
+      .meta({ description: 'The rule of the alert; null where the alert is kept no more.' }),
   })
   .meta({ id: 'Delivery', description: 'One event to one subscription.' });
 

@@ -6,6 +6,7 @@ import {
   alertQuery,
   alertSchema,
   rehearsal,
+  rulePage,
   rehearseRequest,
 } from './alert.ts';
 import { acknowledgedFailures, attentionPage, attentionQuery } from './attention.ts';
@@ -486,6 +487,15 @@ export const routes = {
     },
   },
   rules: {
+    list: {
+      route: 'GET /v1/rules',
+      id: 'listRules',
+      tag: 'Alerts',
+      summary: 'List the rules in force',
+      scope: 'read',
+      sources: 'refused',
+      answers: { 200: ['The rules.', rulePage] },
+    },
     test: {
       route: 'POST /v1/rules/test',
       id: 'testRules',

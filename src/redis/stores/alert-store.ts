@@ -7,6 +7,7 @@ import {
   type AlertQuery,
   type AlertState,
 } from '../../core/alert/alert.ts';
+import { sum } from '../../core/arrays.ts';
 import type { AlertEntry } from '../../core/alert/entry.ts';
 import type { AuditRecord } from '../../core/audit.ts';
 import { isSilent } from '../../core/alert/failures.ts';
@@ -226,6 +227,9 @@ end
 `,
 );
 
+/** Alerts of a rule and of sources; of all where these are not given. */
+type AlertSet = Pick<AlertQuery, 'rule' | 'sources'>;
+
 /** Alerts in Redis, with the groups that they belong to. Errors of the connection pass through. */
 export class AlertStore {
   /** The right to judge, of one process at a time. */
@@ -381,8 +385,7 @@ export class AlertStore {
     const { state = ALERT_STATES, rule, sources, order = 'newest', limit, cursor, ...rest } = query;
     rest satisfies Record<string, never>;
     const { from, cursorAt } = await openTimeCursor(this.redis, this.keys, cursor);
-    const filters = sources?.map((source) => ({ rule, source })) ?? [{ rule }];
-    const indexes = state.flatMap((one) => filters.map((filter) => this.keys.alerts(one, filter)));
+    const indexes = state.flatMap((one) => this.indexes(one, { rule, sources }));
     const pages = await Promise.all(
       indexes.map((index) => this.page(index, { order, from, limit: limit + 1 })),
     );
@@ -392,6 +395,23 @@ export class AlertStore {
     const last = found[limit - 1];
     const isLast = found.length <= limit || last === undefined;
     return { items, nextCursor: isLast ? null : cursorAt(last) };
+  }
+
+  /** The indexes that together hold the alerts in a state. */
+  private indexes(state: AlertState, { rule, sources }: AlertSet): string[] {
+    const filters = sources?.map((source) => ({ rule, source })) ?? [{ rule }];
+    return filters.map((filter) => this.keys.alerts(state, filter));
+  }
+
+  /** How many alerts there are in each state, of a rule and of sources where these are given. */
+  async countByState(asked: AlertSet): Promise<Record<AlertState, number>> {
+    const counts = await Promise.all(
+      ALERT_STATES.map(async (state) => {
+        const sizes = this.indexes(state, asked).map((index) => this.redis.zcard(index));
+        return [state, sum(await Promise.all(sizes))] as const;
+      }),
+    );
+    return Object.fromEntries(counts) as Record<AlertState, number>;
   }
 
   /** A page of one index. Ids of the same time are in the order of their bytes. */

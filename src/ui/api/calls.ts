@@ -1,5 +1,6 @@
 import type {
   AcknowledgeBody,
+  AlertPageView,
   AlertQuery,
   AuditQuery,
   DeliveryQuery,
@@ -19,6 +20,7 @@ import type {
   ReadinessView,
   ResolveBody,
   RotatedView,
+  RulesView,
   SilencePreviewView,
   StopView,
   WorkflowsView,
@@ -106,7 +108,8 @@ export const api = {
   rotateEndpoint: (name: string) => post<RotatedView>(`/v1/endpoints/${part(name)}/rotate`, {}),
 
   alerts: (query: Asked<AlertQuery>, signal?: Signal) =>
-    get<PageView<Alert>>('/v1/alerts', query, signal),
+    get<AlertPageView>('/v1/alerts', query, signal),
+  rules: (signal?: Signal) => get<RulesView>('/v1/rules', {}, signal),
   alert: (id: string, signal?: Signal) => get<Alert>(`/v1/alerts/${part(id)}`, {}, signal),
   acknowledgeAlert: (id: string, body: AcknowledgeBody) =>
     post(`/v1/alerts/${part(id)}/acknowledge`, body),

@@ -1,6 +1,8 @@
+import { useState } from 'preact/hooks';
+import { sum } from '../../core/arrays.ts';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
-import type { AlertQuery, PageView } from '../../client/types.ts';
+import type { AlertPageView, AlertQuery } from '../../client/types.ts';
 import type { Alert, AlertRun, Asked } from '../api/types.ts';
 import { address, href, isKiosk } from '../app/router.ts';
 import { acknowledgeAlert } from '../parts/acknowledge.tsx';
@@ -142,7 +144,7 @@ async function loadAlerts(
   asked: Asked<AlertQuery>,
   { limit, cursor }: { limit: number; cursor: string | undefined },
   signal: AbortSignal,
-): Promise<PageView<Alert>> {
+): Promise<AlertPageView> {
   if (asked.state != null) return api.alerts({ ...asked, limit, cursor }, signal);
   const isOver = cursor?.startsWith(OVER) === true;
   const state = OPEN_STATES.join(',');
@@ -154,17 +156,23 @@ async function loadAlerts(
   const from = isOver ? cursor.slice(OVER.length) : undefined;
   const over = await api.alerts({ ...asked, state: 'resolved', limit, cursor: from }, signal);
   const next = over.next_cursor;
-  return { data: [...data, ...over.data], next_cursor: next === null ? null : OVER + next };
+  return {
+    data: [...data, ...over.data],
+    next_cursor: next === null ? null : OVER + next,
+    counts: over.counts,
+  };
 }
 
 /** What the rules made of the events, and what is silenced. */
 export function Alerts() {
   const { query } = address.value;
+  const [counts, setCounts] = useState<AlertPageView['counts'] | null>(null);
   const asked = askedOf<AlertQuery>(ALERT_FILTERS, query);
   const list = useList<Alert>(
     JSON.stringify(asked),
     async (paging, signal) => {
       const page = await loadAlerts(asked, paging, signal);
+      setCounts(page.counts);
       learnNames(page.data.flatMap(({ runs }) => runs.map(namedOf)));
       return page;
     },
@@ -172,11 +180,12 @@ export function Alerts() {
   );
   useStale(list.reload, ({ type }) => type !== 'run.progress', 5_000);
   const chips = [
-    { name: 'All', fields: {} },
+    { name: 'All', fields: {}, count: counts && sum(Object.values(counts)) },
     ...STATES.map((state) => ({
       name: `${state.charAt(0).toUpperCase()}${state.slice(1)}`,
       fields: { state },
       state,
+      count: counts?.[state],
     })),
   ];
   const canSilence = may.write.value && !isKiosk.value;
@@ -225,7 +234,7 @@ export function Alerts() {
   );
 }
 
-/** The API does not count alerts: as many as were read. */
+/** As many as were read. */
 function alertsText({ items, hasMore }: List<Alert>): string {
   return `${hasMore ? 'more than ' : ''}${plural(items.length, 'alert')}`;
 }

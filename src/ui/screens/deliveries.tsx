@@ -26,8 +26,8 @@ const addressOf = ({ id }: DeliveryView) => href(`/deliveries/${encodeURICompone
 
 /** What a delivery is about: a workflow with a short id of its run, an alert, or runwatch itself. */
 function Subject({ delivery }: { delivery: DeliveryView }) {
-  const { run_id: run, alert_id: alert, workflow_name: name } = delivery;
-  if (run === '') return <>{alert === null ? 'runwatch' : 'alert'}</>;
+  const { run_id: run, alert_id: alert, alert_rule: rule, workflow_name: name } = delivery;
+  if (run === '') return <>{rule ?? (alert === null ? 'runwatch' : 'alert')}</>;
   const short = <span class="mono short">{shortId(run)}</span>;
   if (name === null) return short;
   return (
@@ -38,8 +38,9 @@ function Subject({ delivery }: { delivery: DeliveryView }) {
 }
 
 /** The same with whole ids. */
-function subjectTitle({ run_id: run, alert_id: alert, workflow_name: name }: DeliveryView): string {
-  return [name, run, alert].filter((part) => part !== null && part !== '').join(' · ');
+function subjectTitle(delivery: DeliveryView): string {
+  const { run_id: run, alert_id: alert, alert_rule: rule, workflow_name: name } = delivery;
+  return [name, run, rule, alert].filter((part) => part !== null && part !== '').join(' · ');
 }
 
 function EventOf({ delivery: { event_type: type } }: { delivery: DeliveryView }) {

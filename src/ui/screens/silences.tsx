@@ -159,7 +159,7 @@ export function SilenceDialog({
       >
         <h2>Silence</h2>
         <p class="faint">Matching notifications are held back; alerts are still recorded.</p>
-        <TextField label="Rule" value={rule} onInput={set('rule')} />
+        <RuleField value={rule} onInput={set('rule')} />
         <SelectField
           label="Workflow"
           value={workflow}
@@ -181,6 +181,18 @@ export function SilenceDialog({
         </div>
       </form>
     </Dialog>
+  );
+}
+
+/** A choice of the rules in force; a field for one where the token may not list them. */
+function RuleField({ value: rule, onInput }: { value: string; onInput: (rule: string) => void }) {
+  const { value, error } = useLoaded('rules', (stop) => api.rules(stop));
+  if (error !== null) return <TextField label="Rule" value={rule} onInput={onInput} />;
+  const names = new Set((value?.data ?? []).map(({ name }) => name));
+  if (rule !== '') names.add(rule);
+  const options = [...names].map((name) => [name, name] as const);
+  return (
+    <SelectField label="Rule" value={rule} onInput={onInput} options={[['', 'Any'], ...options]} />
   );
 }
 
