@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DeliveryQuery, EventQuery, WatchQuery } from '../src/client/types.ts';
 import { groupBy } from '../src/core/arrays.ts';
+import { newBatch } from '../src/core/batch.ts';
 import type { WatchKey } from '../src/core/watch/watch.ts';
 import { openStores } from '../test/support/stores.ts';
 import { startDaemon } from './support/daemon.ts';
@@ -76,6 +77,7 @@ export async function benchApi({ count, profileDir }: ApiOptions): Promise<Bench
     await fillWith(stores, mixed, count - LIVE);
     const live = await writeRun(stores, WAITING, 0);
     for (let at = 1; at < LIVE; at += 1) await writeRun(stores, WAITING, at);
+    await stores.batches.begin(newBatch('1', { sources: null, name: 'nightly' }, Date.now()), '');
     const daemon = await startDaemon(context, {
       profileDir,
       config: {
@@ -159,6 +161,7 @@ function listings({ runId }: WatchKey): Group[] {
         ['rare', customer],
         ['unmatched', 'metadata.team=none'],
       ],
+      batch: [['unmatched', 'batch=nightly']],
       since: [['rare', 'since=1h']],
       until: [['common', 'until=8d']],
     },

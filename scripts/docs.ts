@@ -2,7 +2,11 @@
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { configSchema } from '../src/config/schema.ts';
-import { DEFAULT_EVENTS, DEFAULT_SYSTEM_EVENTS } from '../src/core/event/event.ts';
+import {
+  BATCH_EVENT_TYPES,
+  DEFAULT_EVENTS,
+  DEFAULT_SYSTEM_EVENTS,
+} from '../src/core/event/event.ts';
 import { groupBy } from '../src/core/arrays.ts';
 import { createServer } from '../src/http/server.ts';
 import { createTokens } from '../src/http/tokens.ts';
@@ -169,7 +173,11 @@ async function apiDocument(): Promise<Document> {
   }
 }
 
-const BY_DEFAULT = new Set<string>([...DEFAULT_EVENTS, ...DEFAULT_SYSTEM_EVENTS]);
+const BY_DEFAULT = new Set<string>([
+  ...DEFAULT_EVENTS,
+  ...BATCH_EVENT_TYPES,
+  ...DEFAULT_SYSTEM_EVENTS,
+]);
 
 function eventsPage({ webhooks, components }: Document): string {
   const { schemas } = components;
@@ -182,13 +190,16 @@ function eventsPage({ webhooks, components }: Document): string {
     '# Events',
     GENERATED,
     'The body of a webhook is one event: `id`, `type`, `timestamp` and `data`. The `id` belongs to the change and is the same in every attempt. The `timestamp` is when the change happened by the account of the source where it says so, else when runwatch detected it.',
-    '`GET /v1/events`, the event stream and `runwatch events` give what `*` names in `events` of an endpoint: `run.*`, `watch.*`, `workflow.*`, `source.unreachable`, `source.recovered`, `source.inconsistent`, `source.consistent` and `discovery.waiting`. They give the others where `type` names them: `alert.*` for alerts, `system.*` or a family such as `endpoint.*` for what is about runwatch itself. The newest 100,000 of those are kept, for `watches.retention`.',
+    '`GET /v1/events`, the event stream and `runwatch events` give what `*` names in `events` of an endpoint: `run.*`, `watch.*`, `workflow.*`, `batch.*`, `source.unreachable`, `source.recovered`, `source.inconsistent`, `source.consistent` and `discovery.waiting`. They give the others where `type` names them: `alert.*` for alerts, `system.*` or a family such as `endpoint.*` for what is about runwatch itself. The newest 100,000 of those are kept, for `watches.retention`.',
     'An endpoint without `events` gets what is sent by default, and a webhook that is given with a watch those of its run. Alerts go to the endpoints that their rules name. A reminder of a run that waits comes after an hour and a day (`watches.remind_feedback`).',
     table(['type', 'sent', 'by default'], types),
     '## `data` of `run.*` and `watch.*`',
     fieldTable(schemas['EventData'], schemas),
     '`run` is the snapshot:',
     fieldTable(schemas['Run'], schemas),
+    '## `data` of `batch.*`',
+    'These go to the endpoints of the batch, else to what hears of its runs, once each, a pager of `batch.failed` alone.',
+    fieldTable(schemas['BatchEventData'], schemas),
     '## `data` of `endpoint.*` and `delivery.*`',
     fieldTable(schemas['EndpointEventData'], schemas),
     '## `data` of `workflow.*`',

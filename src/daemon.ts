@@ -3,6 +3,7 @@ import type { Config } from './config/schema.ts';
 import { sectionHashes } from './config/sections.ts';
 import { RunwatchError } from './core/errors.ts';
 import { Alerting } from './alert/alerting.ts';
+import { Batches } from './batches/batches.ts';
 import { DataDirectoryGuard } from './daemon/data-directory-guard.ts';
 import { Janitor } from './daemon/janitor.ts';
 import type { Opened } from './daemon/open.ts';
@@ -47,6 +48,7 @@ export class Daemon extends Process {
   readonly deliverer: Deliverer;
   readonly poller: Poller;
   readonly alerting: Alerting;
+  readonly batches: Batches;
   readonly unconfigured: Unconfigured;
   readonly janitor: Janitor;
   readonly tokens: Tokens;
@@ -76,6 +78,7 @@ export class Daemon extends Process {
     stores.watches.noticeBacklogs(backlogNotices(this, systemEvents));
     this.poller = new Poller(this);
     this.alerting = new Alerting(this, this.poller, this.processes);
+    this.batches = new Batches(this);
     this.unconfigured = new Unconfigured(this);
     this.janitor = new Janitor(this);
     this.tokens = createTokens(config.auth.tokens);
@@ -125,6 +128,8 @@ export class Daemon extends Process {
     });
     alerting.start();
     lifecycle.onStop('alerting', () => alerting.stop({ force: mustForce() }));
+    this.batches.start();
+    lifecycle.onStop('batches', () => this.batches.stop());
     poller.start();
     lifecycle.onStop('poller', (withinMs) => poller.stop({ force: mustForce(), withinMs }));
     const greeting = startPeriodic(() => poller.greet(), {
@@ -163,6 +168,7 @@ export class Daemon extends Process {
     this.deliverer.sweep();
     this.deliverer.compare();
     this.alerting.restart();
+    this.batches.wake();
   }
 }
 

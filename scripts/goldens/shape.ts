@@ -38,7 +38,7 @@ function distinct(values: unknown[]): unknown[] {
 export function textShape(text: string): string {
   return text
     .replaceAll(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, '<time>')
-    .replaceAll(/\b(evt|dlv|alr|sil|aud)_[\w~-]+/g, '$1_<id>')
+    .replaceAll(/\b(evt|dlv|alr|sil|aud|bat)_[\w~-]+/g, '$1_<id>')
     .replaceAll(/\b[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}\b/g, '<uuid>')
     .replaceAll(/\b\d+ deliver(?:y|ies) to (\w+) (?:was|were)/g, '<number> deliveries to $1 were')
     .replaceAll(/\bwhsec_[\w+/=]+/g, 'whsec_<secret>')

@@ -46,6 +46,7 @@ export async function playStage(): Promise<Stage> {
     const play = playerOf(daemon, servers);
     const [runs] = await Promise.all([playRuns(play), playSources(play), playEndpoints(play)]);
     await playAlert(play);
+    await playBatch(play, runs.failed);
     await waitUntilAllDelivered(daemon);
     return { daemon, all: servers.all, cloud: servers.cloud, runs, close };
   } catch (error) {
@@ -344,4 +345,16 @@ async function playAlert({ daemon, servers: { noxus }, watch, received }: Player
   await received('alert.acknowledged');
   await daemon.api(`/v1/alerts/${id}/resolve`, { by: 'ana' });
   await received('alert.resolved');
+}
+
+/** A batch of one run, which has failed. */
+async function playBatch({ daemon, watch, received }: Player, failed: string): Promise<void> {
+  const response = await fetch(`${daemon.url}/v1/batches/nightly`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ expected: 1, max_failed: 0 }),
+  });
+  if (response.status !== 201) throw new Error(`the batch is not set up: ${response.status}`);
+  await watch(failed, 'failed', { batch: 'nightly' });
+  await received('batch.failed', 'batch.completed');
 }

@@ -14,7 +14,7 @@ const MAX_SOCKETS = 8;
 /** A stream that is silent for longer than this is taken for dead, ms. */
 const STREAM_SILENCE_MS = 90_000;
 
-export type Method = 'GET' | 'POST' | 'DELETE';
+export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
 export interface DaemonSettings {
   /** Base URL, http or https. */

@@ -7,6 +7,7 @@ import {
   EVENT_TYPES,
   familiesOf,
   ALERT_EVENT_TYPES,
+  BATCH_EVENT_TYPES,
   SYSTEM_EVENT_TYPES,
 } from '../core/event/event.ts';
 import { ALL_SYSTEM_EVENTS, isEndpointPattern } from '../core/event/patterns.ts';
@@ -23,7 +24,12 @@ import {
 } from './fields.ts';
 import { headerName, HEADER_VALUE, isHeaderValue } from './headers.ts';
 
-const ALL_TYPES = [...EVENT_TYPES, ...SYSTEM_EVENT_TYPES, ...ALERT_EVENT_TYPES];
+const ALL_TYPES = [
+  ...EVENT_TYPES,
+  ...BATCH_EVENT_TYPES,
+  ...SYSTEM_EVENT_TYPES,
+  ...ALERT_EVENT_TYPES,
+];
 
 const EVENT_PATTERNS: readonly string[] = [
   ...ALL_TYPES,

@@ -21,6 +21,7 @@ export const ATTENTION_KINDS = [
   'source',
   'overdue',
   'discovery',
+  'batch',
 ] as const;
 
 export type AttentionKind = (typeof ATTENTION_KINDS)[number];
@@ -56,6 +57,8 @@ export interface AttentionItem {
   deliveries?: { waiting: number; dead: number };
   alertId?: string;
   rule?: string;
+  /** The name of a batch. */
+  batch?: string;
   /** What keeps notifications of an alert back now. */
   suppressedBy?: readonly Suppressor[];
   /** Absent for kinds that cannot be acknowledged. */
@@ -78,6 +81,7 @@ export const SEVERITY_OF: Readonly<Record<Exclude<AttentionKind, 'alert'>, Sever
   source: 'error',
   overdue: 'warning',
   discovery: 'warning',
+  batch: 'warning',
 };
 
 /** The heaviest first, and of these the oldest. */

@@ -12,6 +12,9 @@ const PUT_OFF_MS = 3_600_000;
 /** The most chunks deleted by one run: the next run deletes the rest. */
 const MOST_CHUNKS = 100;
 
+/** The most batches to keep: beyond them those go that began first, once they have completed. */
+const BATCHES_KEPT = 10_000;
+
 /** The most resolved alerts to keep. */
 const ALERTS_KEPT = 10_000;
 
@@ -95,7 +98,7 @@ export class Janitor {
     if (deliveries + watches + events > 0) log.info({ watches, deliveries, events }, 'retention');
   }
 
-  /** Deletes resolved alerts, expired silences and audit records past their retention. */
+  /** Deletes resolved alerts, expired silences, audit records and completed batches past their retention. */
   private async forgetAlerts(onError: (error: unknown) => void): Promise<void> {
     const { config, stores, now, log } = this.process;
     const before = now() - config.watches.retention;
@@ -105,7 +108,10 @@ export class Janitor {
     }, onError);
     const silences = await stores.silences.forget(before);
     const audit = await stores.audit.forget(before);
-    if (alerts + silences + audit > 0) log.info({ alerts, silences, audit }, 'retention');
+    const batches = await stores.batches.forgetOld({ before, keep: BATCHES_KEPT });
+    if (alerts + silences + audit + batches > 0) {
+      log.info({ alerts, silences, audit, batches }, 'retention');
+    }
   }
 
   /** Packs watches that have ended, once their deliveries have settled. */

@@ -3,6 +3,7 @@ import type { StoredCounts } from '../telemetry/gauges.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import { AlertStore, AlertMessageStore } from '../redis/stores/alert-store.ts';
 import { AnswerStore } from '../redis/stores/answer-store.ts';
+import { BatchStore } from '../redis/stores/batch-store.ts';
 import { AuditStore } from '../redis/stores/audit-store.ts';
 import { BudgetStore, SourceNamesStore, SourceStore } from '../redis/stores/source-store.ts';
 import { DeliveryStore } from '../redis/stores/delivery-store.ts';
@@ -57,6 +58,8 @@ export function createStores(
     alerts: new AlertStore(redis, keys),
     /** What users did. */
     audit: new AuditStore(redis, keys),
+    /** Runs that are waited for together. */
+    batches: new BatchStore(redis, keys),
     statistics: new StatisticsStore(redis, keys),
     memory: new RedisMemoryStore(redis, keys),
     sourceNames: new SourceNamesStore(redis, keys),

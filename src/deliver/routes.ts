@@ -1,6 +1,7 @@
 import { COMMON_KEYS } from '../config/endpoint-schema.ts';
 import type { Config, EndpointConfig } from '../config/schema.ts';
 import { loadTlsFiles } from '../config/tls-files.ts';
+import { batchSealContext } from '../core/batch.ts';
 import { isForPeople, type Delivery } from '../core/delivery/delivery.ts';
 import { DEFAULT_RETRY_MS } from '../core/delivery/retry.ts';
 import { workflowEntry } from '../core/run/workflow-entry.ts';
@@ -8,7 +9,7 @@ import {
   subscriptionKey,
   watchId,
   type SealedParts,
-  type Watch,
+  type Subscription,
   type WebhookSubscription,
 } from '../core/watch/watch.ts';
 import type { Route } from './channels/channel.ts';
@@ -46,12 +47,22 @@ export class Routes {
 
   /** The route of a delivery; null for an unknown endpoint. */
   readonly routeOf = async (
-    delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId'>,
+    delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId' | 'batchId'>,
   ): Promise<Route | null> => {
     const route = this.configured.get(delivery.endpoint);
     if (route !== undefined) return route();
-    const stored = await this.deliverer.process.stores.watches.get(delivery);
-    return stored === null ? null : this.perWatchRoute(stored.watch, delivery.endpoint);
+    const { batches, watches } = this.deliverer.process.stores;
+    if (delivery.batchId !== undefined) {
+      const found = await batches.read(delivery.batchId);
+      if (found === null) return null;
+      const { subscriptions, inherited } = found.batch;
+      const owned = [...(subscriptions ?? []), ...inherited];
+      return this.webhookRoute(owned, delivery, batchSealContext(found.batch));
+    }
+    const stored = await watches.get(delivery);
+    if (stored === null) return null;
+    const { subscriptions, formerWebhooks } = stored.watch;
+    return this.webhookRoute([...subscriptions, ...formerWebhooks], delivery, watchId(delivery));
   };
 
   /**
@@ -93,23 +104,25 @@ export class Routes {
     return async () => ({ channel: namingChannel(await find(), deliverer.process), retry });
   }
 
-  private perWatchRoute(watch: Watch, endpoint: string): Route | null {
-    const subscription = [...watch.subscriptions, ...watch.formerWebhooks].find(
+  /** The route to a webhook among those of a watch or a batch. @param context what they are sealed for */
+  private webhookRoute(
+    subscriptions: readonly Subscription[],
+    { endpoint, source }: Pick<Delivery, 'endpoint' | 'source'>,
+    context: string,
+  ): Route | null {
+    const subscription = subscriptions.find(
       (one): one is WebhookSubscription =>
         one.kind === 'webhook' && subscriptionKey(one) === endpoint,
     );
     if (subscription === undefined) return null;
     const { clock, secrets } = this.deliverer.process;
     const { sealer, signingSecret } = secrets;
-    const { url, secret, headers } = sealer.open(
-      subscription.sealed,
-      watchId(watch),
-    ) as SealedParts;
+    const { url, secret, headers } = sealer.open(subscription.sealed, context) as SealedParts;
     const target = {
       url,
       isUrlSecret: true,
       isGuarded: true,
-      secrets: [secret ?? deriveWebhookSecret(signingSecret, { source: watch.source, url })],
+      secrets: [secret ?? deriveWebhookSecret(signingSecret, { source, url })],
       headers: headers ?? {},
       timeoutMs: PER_WATCH_TIMEOUT_MS,
     };

@@ -24,6 +24,7 @@ import {
   type NeedingRun,
   type WatchAttention,
 } from '../core/attention.ts';
+import { UNCLOSED_MS } from '../core/batch.ts';
 import type { DeliveryState } from '../core/delivery/delivery.ts';
 import { isOutstanding } from '../core/delivery/state.ts';
 import { longPause, type EndpointState } from '../core/delivery/endpoint-state.ts';
@@ -34,6 +35,7 @@ import { inForce, type Watch } from '../core/watch/watch.ts';
 import type { Daemon } from '../daemon.ts';
 import type { Process } from '../process.ts';
 import type { Backlog, DeliveryCounts } from '../redis/stores/delivery-store.ts';
+import { isOfSources } from '../redis/stores/batch-store.ts';
 import { sourcesMeant } from './auth.ts';
 import { healthOf, pauseText, shownAlike, type Shown } from './endpoints.ts';
 import { presentAcknowledgement } from './present.ts';
@@ -99,12 +101,13 @@ export class AttentionService implements Slice<Own> {
   }
 
   async find(query: AttentionQuery): Promise<Attention> {
-    const [alerts, runs, waiting, sources] = await Promise.all([
+    const [alerts, runs, waiting, sources, batches] = await Promise.all([
       openAlerts(this.daemon, {}, query),
       Promise.all(WATCH_ATTENTION.map((kind) => runsOf(this.daemon, kind, query))),
       // Deliveries and endpoints are those of all sources together.
       query.sources === undefined ? this.waiting() : NONE,
       sourcesOf(this.daemon, query),
+      unclosedBatches(this.daemon, query),
     ]);
     const covered = coveredBy(alerts.open, this.daemon.alertRules);
     const failures = await openAlerts(this.daemon, { rule: FAILURES }, query);
@@ -119,6 +122,7 @@ export class AttentionService implements Slice<Own> {
       )),
       waiting,
       sources,
+      batches,
     ]);
   }
 
@@ -172,6 +176,7 @@ function presentItem(item: AttentionItem): AttentionPage['data'][number] {
     deliveries: item.deliveries,
     alert_id: item.alertId,
     rule,
+    batch: item.batch,
     acknowledged: item.acknowledged && presentAcknowledgement(item.acknowledged),
     suppressed_by: item.suppressedBy?.map(shownSuppressor),
   };
@@ -527,6 +532,24 @@ const WHY_DISABLED = {
   gone: 'it answered 410',
   failing: 'nothing reached it for days',
 } as const;
+
+/** Batches that are open although no run of them is active: something forgot to close them. */
+async function unclosedBatches(
+  { stores, now }: Daemon,
+  { sources }: AttentionQuery,
+): Promise<Found> {
+  const idle = await stores.batches.idle(now() - UNCLOSED_MS, MOST_ITEMS);
+  const open = idle.filter(({ batch }) => batch.state === 'open' && isOfSources(batch, sources));
+  const items = open.map(({ batch, since }) => ({
+    kind: 'batch' as const,
+    severity: SEVERITY_OF.batch,
+    count: batch.joined,
+    since,
+    message: `the batch ${batch.name} is open and has no active run: close it; it completes an hour after its last run ended`,
+    batch: batch.name,
+  }));
+  return { items, isCapped: idle.length === MOST_ITEMS };
+}
 
 /** Sources that refuse, do not answer or contradict themselves, overdue polls, and lists that cannot be read. */
 async function sourcesOf({ poller, now }: Daemon, { sources }: AttentionQuery): Promise<Found> {

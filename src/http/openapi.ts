@@ -5,6 +5,7 @@ import { fastifyPlugin } from 'fastify-plugin';
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
 import {
   ALERT_EVENT_TYPES,
+  BATCH_EVENT_TYPES,
   EVENT_TYPES,
   SYSTEM_EVENT_TYPES,
   TEST_EVENT_TYPE,
@@ -40,6 +41,7 @@ export const openapi = fastifyPlugin<OpenapiOptions>(async (app, { version, publ
       security: [{ token: [] }],
       tags: [
         { name: 'Watches', description: 'The interest in runs.' },
+        { name: 'Batches', description: 'Runs that are waited for together.' },
         { name: 'Events', description: 'Changes that were observed.' },
         { name: 'Deliveries', description: 'One event each to one subscription.' },
         { name: 'Endpoints', description: 'Configured receivers.' },
@@ -323,6 +325,7 @@ function visit(value: unknown, see: (node: Node) => void): void {
 
 const SENT_TYPES: readonly SentEventType[] = [
   ...EVENT_TYPES,
+  ...BATCH_EVENT_TYPES,
   ...SYSTEM_EVENT_TYPES,
   ...ALERT_EVENT_TYPES,
   TEST_EVENT_TYPE,
@@ -340,6 +343,9 @@ const OCCASIONS: Record<SentEventType, string> = {
   'run.completed': 'the run completes',
   'run.failed': 'the run fails',
   'run.stopped': 'the run is stopped',
+  'batch.completed':
+    'all runs of a batch have ended, after it was closed, as many as expected have joined, or none was active for an hour',
+  'batch.failed': 'more runs of a batch have failed than its `max_failed`',
   'run.restarted':
     'a run that had ended lives again, with a higher `attempt`, which its source has to declare',
   'run.gone': 'the source itself confirms that the run does not exist, or rejects its id',

@@ -162,11 +162,12 @@ async function apiRoutes(
   await app.register(heavyReads, { waitMs: limits.heavyReadWaitMs });
   const events = new EventSlice(services.events, daemon.tokens, sessions, limits);
   app.addHook('preClose', async () => events.close());
-  const { alerts, attention, audit, endpoints, lookup, polling, processes } = services;
+  const { alerts, attention, audit, batches, endpoints, lookup, polling, processes } = services;
   const { rules, silences, sources, stops, storage, webhooks, workflows } = services;
   addRoutes(app, {
-    watches: new WatchSlice(services.watches),
+    watches: new WatchSlice(services.watches, batches),
     stops,
+    batches,
     events,
     deliveries: new DeliverySlice(services.deliveries, endpoints),
     alerts,

@@ -2,6 +2,7 @@ import type { Daemon } from '../daemon.ts';
 import { AlertService, RuleService } from './alerts.ts';
 import { AuditService } from './audit.ts';
 import { AttentionService } from './attention.ts';
+import { BatchService } from './batches.ts';
 import { DeliveryService } from './deliveries.ts';
 import { EndpointService } from './endpoints.ts';
 import { EventService } from './events.ts';
@@ -23,6 +24,7 @@ export class Services {
   readonly events: EventService;
   readonly deliveries: DeliveryService;
   readonly alerts: AlertService;
+  readonly batches: BatchService;
   readonly silences: SilenceService;
   readonly rules: RuleService;
   readonly endpoints: EndpointService;
@@ -41,6 +43,7 @@ export class Services {
   constructor(daemon: Daemon) {
     const { alerting, deliverer, secrets, stores } = daemon;
     this.watches = new WatchService(daemon);
+    this.batches = new BatchService(daemon);
     this.stops = new StopService(daemon, this.watches);
     this.events = new EventService(daemon);
     this.deliveries = new DeliveryService(deliverer);

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import type { TokenConfig } from '../config/schema.ts';
 import { groupBy } from '../core/arrays.ts';
+import { MOST_BATCHES_OF_WATCH, MOST_MEMBERS } from '../core/batch.ts';
 import { RunwatchError, type InputIssue } from '../core/errors.ts';
 import { shownReceiver } from '../core/delivery/receiver.ts';
 import { isoTime } from '../core/event/event.ts';
@@ -11,7 +12,7 @@ import { KNOWN_STATUSES } from '../core/run/snapshot.ts';
 import { workflowsWithEntry } from '../core/run/workflow-entry.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
 import { endOf, withMoments, type Until, type WhenRange } from '../core/time.ts';
-import type { WatchRequest } from '../core/watch/register.ts';
+import { BATCH_REFUSALS, type BatchRefusal, type WatchRequest } from '../core/watch/register.ts';
 import { timelineOf, type Timeline } from '../core/watch/timeline.ts';
 import {
   inForce,
@@ -34,6 +35,7 @@ import { registerWatches, resolveRequest, type RequestRules } from '../watches/r
 import { idProblemOf, runKeysOf } from '../watches/run-keys.ts';
 import { auditOfRun, saidDetails, type Acting } from './audit.ts';
 import { mayRead, requireScope, sourcesMeant, sourcesOf } from './auth.ts';
+import type { BatchService } from './batches.ts';
 import { MAX_ISSUES, parse } from './errors.ts';
 import {
   patternsInForce,
@@ -65,6 +67,8 @@ export type WatchResult =
     }
   /** The token of the request has registered as many active watches as it may. */
   | { kind: 'too_many_watches' }
+  /** The run may not join the batch. */
+  | { kind: BatchRefusal; batch: string }
   /** The request names no source, and several can have its run. */
   | { kind: 'several_sources'; sources: string[] }
   /** The request names something that does not exist or may not be; nothing was changed by it. */
@@ -139,14 +143,8 @@ export class WatchService {
       const { value: outcome } = kinds.next();
       if (outcome === 'too_many_watches') return { kind: outcome };
       if (outcome === 'too_many_webhooks') return { kind: 'invalid', issues: [TOO_MANY_WEBHOOKS] };
-      const { value } = registered.next();
-      if (value?.watch === undefined)
-        throw new RunwatchError('a result is missing', { code: 'internal' });
-      return {
-        kind: value.kind === 'created' || value.kind === 'renewed' ? 'created' : 'merged',
-        watch: value.watch,
-        webhookSecret: secrets[at] ?? null,
-      };
+      if (isBatchRefusal(outcome)) return { kind: outcome, batch: requests[at]?.batch ?? '' };
+      return registeredAs(registered.next().value, secrets[at] ?? null);
     });
   }
 
@@ -351,6 +349,16 @@ export class WatchService {
   }
 }
 
+function registeredAs(
+  found: { kind: string; watch: WatchView | undefined } | undefined,
+  webhookSecret: string | null,
+): WatchResult {
+  if (found?.watch === undefined)
+    throw new RunwatchError('a result is missing', { code: 'internal' });
+  const isNew = found.kind === 'created' || found.kind === 'renewed';
+  return { kind: isNew ? 'created' : 'merged', watch: found.watch, webhookSecret };
+}
+
 /** True, too, where there are too many watches to say so. */
 async function hasAny({ stores }: Process, filter: WatchFilter): Promise<boolean> {
   const { items, nextCursor } = await stores.watches.list(filter, { limit: 1 });
@@ -428,7 +436,10 @@ type BatchResult = Answer<Own['registerBatch']>['results'][number];
 
 /** What the API does with watches, as it is asked and answered. */
 export class WatchSlice implements Slice<Own> {
-  constructor(private readonly watches: WatchService) {}
+  constructor(
+    private readonly watches: WatchService,
+    private readonly batches: Pick<BatchService, 'meant' | 'closeNamed'>,
+  ) {}
 
   async register({ body, token }: Asked['register'], reply: Pick<FastifyReply, 'code' | 'header'>) {
     const [result] = await this.watches.register([toWatchRequest(body)], registrantOf(token));
@@ -436,13 +447,15 @@ export class WatchSlice implements Slice<Own> {
     if (result.kind === 'invalid') throw new InvalidRequest(result.issues);
     if (result.kind === 'too_many_watches') throw refusal(result.kind, tooManyWatches(token));
     if (result.kind === 'several_sources') throw severalPossible(result.sources);
+    if ('batch' in result) throw refusal(result.kind, batchText(result));
     if (result.kind === 'created') reply.code(201).header('location', pathOf(result.watch));
     return presentRegistered(result, token);
   }
 
   async list({ query, token }: Asked['list']) {
     await this.refuseUnknown(query, token);
-    return presentCountedPage(await this.watches.list(insideOf(query, token)), presentWatch);
+    const batch = query.batch && (await this.batchMeant(query.batch, token));
+    return presentCountedPage(await this.watches.list(insideOf(query, token, batch)), presentWatch);
   }
 
   async get(request: Asked['get']) {
@@ -483,9 +496,18 @@ export class WatchSlice implements Slice<Own> {
 
   async registerBatch({ body, token }: Asked['registerBatch']) {
     const parsed = body.watches.map((item) => parse(watchRequest, item));
-    const good = parsed.flatMap((item) => (item.ok ? [toWatchRequest(item.value)] : []));
+    const good = parsed.flatMap((item) => {
+      if (!item.ok) return [];
+      const request = toWatchRequest(item.value);
+      const { batch = body.batch } = request;
+      return [batch === undefined ? request : { ...request, batch }];
+    });
     const outcomes =
       good.length === 0 ? [] : await this.watches.register(good, registrantOf(token));
+    if (body.open !== true) {
+      const named = good.flatMap(({ batch }) => batch ?? []);
+      await this.batches.closeNamed([...new Set(named)], token);
+    }
     const registered = outcomes.values();
     const results = parsed.map((item, index) => {
       const given: GivenItem = { index, runId: givenRunId(body.watches[index]) };
@@ -504,6 +526,16 @@ export class WatchSlice implements Slice<Own> {
 
   async withdraw(request: Acting & Asked['withdraw']) {
     if (!(await this.watches.withdraw(watchNamed(request), request))) throw notWatched(request);
+  }
+
+  /** The id of the batch that a query names; a slip is one of the query. */
+  private async batchMeant(text: string, token: TokenConfig | null): Promise<string> {
+    try {
+      return (await this.batches.meant(text, token)).batch.id;
+    } catch (error) {
+      if (!(error instanceof RunwatchError && error.code === 'batch_not_found')) throw error;
+      throw invalid('query.batch', error.message);
+    }
   }
 
   /** A slip would match nothing, and pass for a list with nothing in it. */
@@ -531,12 +563,17 @@ export class WatchSlice implements Slice<Own> {
 }
 
 /** A query in the words of the inside, all of it. */
-function insideOf(query: Asked['list']['query'], token: TokenConfig | null): Complete<WatchQuery> {
+function insideOf(
+  query: Asked['list']['query'],
+  token: TokenConfig | null,
+  batch: string | undefined,
+): Complete<WatchQuery> {
   const { state, status, source, workflow_id: workflowId, metadata, ...others } = query;
-  const { since, until, order, limit, cursor, ...rest } = others;
+  const { since, until, order, limit, cursor, batch: _named, ...rest } = others;
   rest satisfies Record<string, never>;
   const { sources } = sourcesMeant(token, source);
-  return { state, status, sources, workflowId, metadata, since, until, order, limit, cursor };
+  const filter = { state, status, sources, workflowId, batch, metadata };
+  return { ...filter, since, until, order, limit, cursor };
 }
 
 /** The watch that a request names, within the sources of its token. */
@@ -570,6 +607,18 @@ function registrantOf(token: TokenConfig | null): Registrant {
     mostWatches: token?.max_watches ?? null,
     ...sourcesMeant(token),
   };
+}
+
+function isBatchRefusal(kind: string | undefined): kind is BatchRefusal {
+  return (BATCH_REFUSALS as readonly (string | undefined)[]).includes(kind);
+}
+
+function batchText({ kind, batch }: { kind: BatchRefusal; batch: string }): string {
+  return {
+    batch_closed: `the batch "${batch}" is closed: its name is free once all its runs have ended`,
+    batch_full: `the batch "${batch}" has ${MOST_MEMBERS} runs, the most that one may have: name another`,
+    too_many_batches: `the run is in ${MOST_BATCHES_OF_WATCH} batches, the most that one may be in, or there are as many batches as are kept: leave the batch out, or delete some`,
+  }[kind];
 }
 
 function tooManyWatches(token: TokenConfig | null): string {
@@ -606,6 +655,10 @@ function presentOutcome(
   }
   if (outcome.kind === 'several_sources') {
     const { message: detail } = severalPossible(outcome.sources);
+    return { run_id: item.runId, status: 409, error: { code: outcome.kind, detail, errors: [] } };
+  }
+  if ('batch' in outcome) {
+    const detail = batchText(outcome);
     return { run_id: item.runId, status: 409, error: { code: outcome.kind, detail, errors: [] } };
   }
   const status = outcome.kind === 'created' ? 201 : 200;

@@ -1,6 +1,7 @@
 import type { RequestKind } from '../core/cadence/load.ts';
 import type { DurationSample } from '../core/cadence/phase.ts';
 import type { AuditRecord } from '../core/audit.ts';
+import type { Batch } from '../core/batch.ts';
 import type { Delivery } from '../core/delivery/delivery.ts';
 import type { RunwatchEvent } from '../core/event/event.ts';
 import type { ChangedWatch, Watch } from '../core/watch/watch.ts';
@@ -30,8 +31,17 @@ export interface WatchChange extends ChangedWatch {
   samples?: DurationSample[];
   /** The change of the schedule in the same step; absent for none. */
   schedule?: ScheduleChange;
+  /** The batches that the watch joins in the same step; absent for none. */
+  joins?: BatchJoin[];
   /** What a user did; absent where no user did it. */
   audit?: AuditRecord | null;
+}
+
+/** A watch joins a batch. */
+export interface BatchJoin {
+  batch: Batch;
+  /** Of a batch that begins: the id of the one that its name stood for, '' for none. */
+  was?: string;
 }
 
 /** How many active watches a token may have registered. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { WorkflowKey } from '../core/cadence/phase.ts';
+import { memberStatus, type MemberStatus } from '../core/batch.ts';
 import { attentionOf, type WatchAttention } from '../core/attention.ts';
 import { countedReceiver, shownReceiver } from '../core/delivery/receiver.ts';
 import type { Delivery } from '../core/delivery/delivery.ts';
@@ -90,6 +91,13 @@ const WATCH_INDEXES: readonly Index<Watch>[] = [
     keysOf: (keys, watch) => countedTokens(watch).map((token) => registeredIndex(keys, token)),
   },
   {
+    // Of members of a batch: those that stand alike.
+    serves: 'GET /v1/watches?batch',
+    bytes: 0,
+    keysOf: (keys, watch) =>
+      watch.batches.map((batch) => batchIndex(keys, batch, memberStatus(watch))),
+  },
+  {
     serves: 'runwatch_runs',
     bytes: 0,
     keysOf: (keys, { state, source, run }) =>
@@ -171,12 +179,19 @@ export function eventIndexes(keys: Keys, event: IndexedEvent): string[] {
 
 /** The indexes that an event about no run belongs in: some of the same as those of runs. */
 export function ownEventIndexes(keys: Keys, { type, data }: OwnEvent): string[] {
-  const { source, workflow_id: workflow } = labelsOf(data);
+  const { source, sources, workflow_id: workflow } = labelsOf(data);
   return [
     keys.events('type', type),
     ...(typeof source === 'string' ? [keys.events('source', source)] : []),
+    // Of a batch: what belongs to several sources is for tokens of all of these.
+    ...(Array.isArray(sources) ? [keys.events('source', sources.join(','))] : []),
     ...(typeof workflow === 'string' ? [keys.events('workflow', workflow)] : []),
   ];
+}
+
+/** The values by which events of some sources are found; those of a batch may belong to all of these together. */
+export function eventSources(sources: readonly string[]): string[] {
+  return sources.length < 2 ? [...sources] : [...sources, [...sources].sort().join(',')];
 }
 
 function labelsOf(data: OwnEvent['data']): Readonly<Record<string, unknown>> {
@@ -244,6 +259,11 @@ export function stalledIndex(keys: Keys, { source, workflowId }: WorkflowKey): s
 /** The active watches of a source by the status of their runs, see `statusLabel`. */
 export function runsIndex(keys: Keys, source: string, label: string): string {
   return keys.watches('active', source, label);
+}
+
+/** The members of a batch that stand alike. */
+export function batchIndex(keys: Keys, batch: string, status: MemberStatus): string {
+  return keys.watches('batch', batch, status);
 }
 
 /** The only index that a delivery leaves and enters as it moves on. */

@@ -134,7 +134,24 @@ export function createKeys(prefix: string) {
     eventBell: key('event-bell'),
     ...deliveryKeys(key),
     ...alertKeys(key),
+    ...batchKeys(key),
     ...runIdKeys(key),
+  };
+}
+
+/** What belongs to batches. */
+function batchKeys(key: (...parts: string[]) => string) {
+  return {
+    /** Hash `version`, `state`, `joined`, `expected`, `max_failed`, `closed_by`, `doc`: one batch. */
+    batch: (id: string) => key('batch', id),
+    /** Hash, from sources and name to the id of the batch that they stand for. */
+    batchNames: key('batch-names'),
+    /** Sorted set of the ids of batches by when they began. */
+    batches: key('batches'),
+    /** Sorted set of the ids of batches that have to be judged, by when. */
+    batchesDue: key('batches-due'),
+    /** Sorted set of the ids of batches without an active member that have not completed, by since when. */
+    batchesIdle: key('batches-idle'),
   };
 }
 

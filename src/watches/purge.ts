@@ -1,6 +1,6 @@
 import type { AuditRecord } from '../core/audit.ts';
 import { RunwatchError } from '../core/errors.ts';
-import type { WatchKey } from '../core/watch/watch.ts';
+import { watchId, type WatchKey } from '../core/watch/watch.ts';
 import type { Process } from '../process.ts';
 import { endWatch } from './end.ts';
 
@@ -26,11 +26,20 @@ export async function purgeWatch(
   { skipOutstanding, leaveAlerts }: PurgeSteps,
   audit: AuditRecord | null = null,
 ): Promise<boolean> {
+  const { batches, watches } = process.stores;
+  const memberOf = (await watches.get(key))?.watch.batches ?? [];
+  const leaveBatches = async () => {
+    for (const id of memberOf) await batches.forgetRun(id, watchId(key));
+  };
   for (let tries = 0; tries < TRIES; tries += 1) {
     if (!(await endWatch(process, key))) return tries > 0;
+    await leaveBatches();
     await skipOutstanding(key);
     await leaveAlerts(key);
-    if ((await process.stores.retention.forget(key, { audit })) !== 'kept') return true;
+    if ((await process.stores.retention.forget(key, { audit })) === 'kept') continue;
+    // A batch may have completed meanwhile.
+    await leaveBatches();
+    return true;
   }
   throw new RunwatchError('the watch changes all the time; purge it again', {
     code: 'purge_interrupted',

@@ -1,5 +1,6 @@
 import { registerDefaults } from '../config/schema.ts';
 import { groupBy } from '../core/arrays.ts';
+import { batchOf } from '../core/batch.ts';
 import { firstKind } from '../core/cadence/load.ts';
 import { planDeliveries, type Delivery } from '../core/delivery/delivery.ts';
 import { webhookReceiver } from '../core/delivery/receiver.ts';
@@ -23,6 +24,7 @@ import type { ScheduleChange, StoredWatch, WatchChange, WatchQuota } from '../re
 import type { Process } from '../process.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Source } from '../source/source.ts';
+import { Joining, withJoined } from './joining.ts';
 import { idProblemOf, runKeysOf, type KnownSources } from './run-keys.ts';
 
 /** Polls due within this time wake a process at once, ms; its survey would find them later. */
@@ -50,10 +52,21 @@ export async function registerWatches(
   const { process } = sources;
   const { watches } = process.stores;
   const results: RegisterResult[] = requests.map(() => TOO_MANY_WEBHOOKS);
-  let open = groupByWatch(requests);
-  while (open.length > 0) {
-    const stored = await watches.getMany(open.map(({ key }) => key));
-    const round = open.map((group, index) => attempt(sources, group, stored[index] ?? null));
+  let asked = groupByWatch(requests);
+  const joining = new Joining(process, requests);
+  for (;;) {
+    const read = await watches.getMany(asked.map(({ key }) => key));
+    await joining.read();
+    const groups = asked.map((group, index) => {
+      const before = read[index] ?? null;
+      const { admitted, refused } = joining.admit(group.requests, before?.watch ?? null);
+      for (const { at, why } of refused) results[at] = { kind: why };
+      return { group: { ...group, requests: admitted }, before };
+    });
+    const admitted = groups.filter(({ group }) => group.requests.length > 0);
+    const open = admitted.map(({ group }) => group);
+    if (open.length === 0) return results;
+    const round = admitted.map(({ group, before }) => attempt(sources, group, before, joining));
     const changes = round.map(({ change }) => change);
     const committed = await commit(watches, changes, quota);
     const settled = round.filter((_, index) => Array.isArray(committed[index]));
@@ -69,9 +82,9 @@ export async function registerWatches(
     for (const { at } of refused.flatMap((group) => group.requests)) {
       results[at] = TOO_MANY_WATCHES;
     }
-    open = open.filter((_, index) => committed[index] === null);
+    asked = open.filter((_, index) => committed[index] === null);
+    if (asked.length === 0) return results;
   }
-  return results;
 }
 
 const TOO_MANY_WEBHOOKS: RegisterResult = { kind: 'too_many_webhooks' };
@@ -102,7 +115,12 @@ function groupByWatch(requests: readonly Registration[]): RequestGroup[] {
   return [...groups.values()];
 }
 
-function attempt(sources: Sources, group: RequestGroup, before: StoredWatch | null) {
+function attempt(
+  sources: Sources,
+  group: RequestGroup,
+  before: StoredWatch | null,
+  joining: Joining,
+) {
   const { process } = sources;
   const now = process.now();
   const hasAttempts = sources.sourceOf(group.key.source)?.traits.attempts ?? false;
@@ -120,11 +138,12 @@ function attempt(sources: Sources, group: RequestGroup, before: StoredWatch | nu
     steps.push({ at, step });
     watch = step.watch;
   }
-  const after = watch as Watch;
+  const joins = joining.joinsOf(group.requests, watch as Watch);
+  const after = withJoined(watch as Watch, joins);
   const dueWithinMs = Math.min(...steps.map(({ step }) => step.dueWithinMs));
   const begins = steps.some(({ step }) => step.kind !== 'merged');
   const schedule = scheduleChange(after, { begins, dueWithinMs });
-  const change = { before, after, events: [], deliveries };
+  const change = { before, after, events: [], deliveries, joins };
   return {
     registered: steps.map(({ at, step: { kind, added, dueWithinMs: within } }) => ({
       at,
@@ -207,9 +226,9 @@ type ResolvedRequest =
 export function resolveRequest(
   request: WatchRequest,
   rules: RequestRules,
-  { sources = rules.sources, token }: { sources?: readonly string[]; token: string | null },
+  { sources, token }: { sources?: readonly string[]; token: string | null },
 ): ResolvedRequest {
-  const run = meantRun(request, sources, rules);
+  const run = meantRun(request, sources ?? rules.sources, rules);
   const issues = [
     ...('path' in run ? [run] : []),
     ...endpointIssues(request.endpoints ?? [], rules.endpoints),
@@ -218,7 +237,7 @@ export function resolveRequest(
   if ('path' in run || issues.length > 0) return { issues };
   if ('sources' in run) return run;
   const { source, runId } = run;
-  const { metadata, timeoutMs, profile, maxDelayMs } = request;
+  const { metadata, batch } = request;
   const registeredBy = token === null ? [] : [token];
   return {
     registration: {
@@ -227,10 +246,18 @@ export function resolveRequest(
       registeredBy,
       subscriptions: subscriptionsOf(request, rules, { source, runId, registeredBy }),
       ...(metadata !== undefined && { metadata }),
-      ...(timeoutMs !== undefined && { timeoutMs }),
-      ...(profile !== undefined && { profile }),
-      ...(maxDelayMs !== undefined && { maxDelayMs }),
+      ...(batch !== undefined && { batch: batchOf(sources, batch) }),
+      ...pollingOf(request),
     },
+  };
+}
+
+/** How a request wants its run polled. */
+function pollingOf({ timeoutMs, profile, maxDelayMs }: WatchRequest) {
+  return {
+    ...(timeoutMs !== undefined && { timeoutMs }),
+    ...(profile !== undefined && { profile }),
+    ...(maxDelayMs !== undefined && { maxDelayMs }),
   };
 }
 

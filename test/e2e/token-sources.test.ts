@@ -97,6 +97,12 @@ const FOREIGN: Record<RouteText, readonly Refused[] | string> = {
   ],
   'POST /v1/watches/{run_id}/acknowledge': [['', 404, { by: '@me' }]],
   'DELETE /v1/watches/{run_id}/acknowledge': [['', 404]],
+  'GET /v1/batches': 'GET %s lists what belongs to it: %d',
+  'GET /v1/batches/{name}': [['', 404]],
+  'PUT /v1/batches/{name}':
+    'a batch of a limited token is another one than that of its name elsewhere',
+  'POST /v1/batches/{name}/close': [['', 404]],
+  'DELETE /v1/batches/{name}': [['', 404]],
   'GET /v1/events': 'GET %s lists what belongs to it: %d',
   'GET /v1/events/stream': 'the event stream gives the events of the source of the token',
   'GET /v1/deliveries': [['?source=nowhere', 403]],
@@ -150,6 +156,7 @@ const THEIR_NAMES: Record<string, string> = {
   '/v1/watches/': '{theirs}',
   '/v1/deliveries/': '{delivery}',
   '/v1/alerts/': 'alr_theirs',
+  '/v1/batches/': 'theirs',
   '/v1/sources/': 'theirs',
   '/v1/endpoints/': 'hooks',
   '/v1/workflows/': 'theirs',
@@ -196,6 +203,7 @@ describe('a token that is limited to one source', () => {
     ['/v1/endpoints', 1],
     ['/v1/alerts', 0],
     ['/v1/silences', 0],
+    ['/v1/batches', 0],
     ['/v1/webhooks', 0],
     ['/v1/webhooks?token=all&source=mine', 0],
     ['/v1/lookup?kind=run&prefix={theirs}', 0],
@@ -260,6 +268,20 @@ describe('a token that is limited to one source', () => {
       { status: 422, error: { errors: [{ path: 'watches.1.source' }] } },
     ]);
     await call(ONE, 'DELETE', `/v1/watches/${id}`);
+  });
+
+  test('a batch of a limited token is another one than that of its name elsewhere', async () => {
+    const theirs = await call(ALL, 'PUT', '/v1/batches/nightly', { expected: 40 });
+    const mine = await call(ONE, 'PUT', '/v1/batches/nightly', { expected: 2 });
+    expect([theirs.status, mine.status]).toEqual([201, 201]);
+    expect(mine.body).toMatchObject({ sources: ['mine'], expected: 2 });
+    const { body } = await call(ONE, 'GET', '/v1/batches');
+    expect(body.data.map(({ id }: { id: string }) => id)).toEqual([mine.body.id]);
+    expect((await call(ONE, 'DELETE', `/v1/batches/${theirs.body.id}`)).status).toBe(404);
+    expect((await call(ONE, 'DELETE', '/v1/batches/nightly')).status).toBe(204);
+    expect((await call(ONE, 'GET', '/v1/batches/nightly')).status).toBe(404);
+    expect((await call(ALL, 'GET', '/v1/batches/nightly')).body.expected).toBe(40);
+    expect((await call(ALL, 'DELETE', '/v1/batches/nightly')).status).toBe(204);
   });
 
   test('a silence of a limited token matches nothing of other sources', async () => {

@@ -13,6 +13,7 @@ import type {
   WatchView,
 } from '../../src/client/types.ts';
 import { configSchema } from '../../src/config/schema.ts';
+import { newBatch } from '../../src/core/batch.ts';
 import { planDeliveries } from '../../src/core/delivery/delivery.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { createServer, listen } from '../../src/http/server.ts';
@@ -70,6 +71,11 @@ const WATCHES: Filters<WatchQuery, WatchView> = {
     query: 'workflow_id=payroll',
     flag: '--workflow payroll',
     admits: ({ run }) => run?.workflow_id === 'payroll',
+  },
+  batch: {
+    query: 'batch=nightly',
+    flag: '--batch nightly',
+    admits: ({ run_id: runId }) => runId.startsWith('invoice'),
   },
   metadata: {
     query: 'metadata.team=ml',
@@ -185,6 +191,9 @@ const ALERTS: Filters<AlertQuery, AlertView> = {
   },
 };
 
+/** The invoices are in it. */
+const NIGHTLY = newBatch('1', { sources: null, name: 'nightly' }, NOON);
+
 const config = configSchema.parse({
   data_dir: '/nowhere',
   sources: { default: { api_key: 'a' }, eu: { api_key: 'b' } },
@@ -222,6 +231,7 @@ let url: string;
 
 beforeAll(async () => {
   await stores.redis.set(stores.keys.clock, NOON);
+  await stores.batches.begin(NIGHTLY, '');
   for (const id of RUN_IDS) await register(id);
   // Events are in the order in which changes are noticed.
   for (const id of RUN_IDS.toSorted((a, b) => RUNS[b].ageH - RUNS[a].ageH)) await poll(id);
@@ -248,6 +258,7 @@ async function register(runId: RunId): Promise<void> {
     registeredAt,
     changedAt: registeredAt,
     subscriptions: [{ kind: 'endpoint', endpoint }],
+    ...(runId.startsWith('invoice') && { batches: [NIGHTLY.id] }),
   });
   await stores.watches.commit({ before: null, after, events: [], deliveries: [] });
 }

@@ -10,6 +10,7 @@ import {
   type StoredDelivery,
 } from '../../src/core/delivery/delivery.ts';
 import { pause } from '../../src/core/delivery/endpoint-state.ts';
+import { newBatch } from '../../src/core/batch.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
 import { endWatch } from '../../src/watches/end.ts';
@@ -58,11 +59,17 @@ const AUDITED: AuditRecord = {
   sources: [SOURCE],
   details: {},
 };
+const BATCH = newBatch('1', { sources: null, name: 'nightly' }, NOON);
 const LIST = { source: SOURCE, workflowId: null };
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
 const limits = { most: 4, rate: null, deadlineMs: 15_000 };
 const limit = { requests: 10, perMs: 1_000 };
 const pool = { pool: 'ops', limits };
+
+async function aBatch() {
+  expect(await stores.batches.begin(BATCH, '')).toBe(true);
+  return (await stores.batches.read(BATCH.id))!;
+}
 
 /** Registers runs, which are to be polled within a time. */
 async function register(runIds: readonly string[] = ['run-1'], withinMs = 0): Promise<void> {
@@ -781,6 +788,50 @@ const CASES: Case[] = [
     () => {
       const about = { id: 'sil_1', matchers: {}, by: 'ana', comment: '', key: null };
       return stores.silences.add({ ...about, startsAt: NOON, until: LATER, createdAt: NOON });
+    },
+  ],
+  ['rwWriteBatch', 'grows', 'a batch', () => aBatch()],
+  [
+    'rwCommitWatch',
+    'grows',
+    'a run that begins a batch',
+    async () => {
+      const after = newWatch({ batches: [BATCH.id] });
+      const joins = [{ batch: BATCH, was: '' }];
+      await watches.commit({ before: null, after, events: [], deliveries: [], joins });
+      expect((await stores.batches.read(BATCH.id))?.batch.joined).toBe(1);
+    },
+  ],
+  [
+    'rwSettleBatch',
+    'grows',
+    'a batch that completes, with its event',
+    async () => {
+      const before = await aBatch();
+      const after = { ...before.batch, state: 'completed' as const };
+      const body = '{"id":"evt_1","type":"batch.completed","data":{}}';
+      const judged = { after, isIdle: false, events: [{ id: 'evt_1', body, deliveries: [] }] };
+      expect(await stores.batches.settle(before, judged)).toEqual([]);
+    },
+  ],
+  [
+    'rwWakeIdleBatches',
+    'grows',
+    'batches without an active run',
+    async () => {
+      await aBatch();
+      await redis.del(keys.batchesDue);
+      const taken = { idleSince: LATER, leaseMs: 1, most: 10 };
+      expect(await stores.batches.takeDue(LATER, taken)).toEqual([BATCH.id]);
+    },
+  ],
+  [
+    'rwForgetBatch',
+    'frees',
+    'a batch',
+    async () => {
+      await stores.batches.forget((await aBatch()).batch);
+      expect(await stores.batches.read(BATCH.id)).toBeNull();
     },
   ],
   [

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import {
   ALERT_EVENT_TYPES,
+  BATCH_EVENT_TYPES,
   EVENT_TYPES,
   SYSTEM_EVENT_TYPES,
   TEST_EVENT_TYPE,
@@ -154,7 +155,13 @@ describe('the OpenAPI document', () => {
   });
 
   it('the OpenAPI document has a webhook for each event type, with a discriminator', () => {
-    const types = [...EVENT_TYPES, ...SYSTEM_EVENT_TYPES, ...ALERT_EVENT_TYPES, TEST_EVENT_TYPE];
+    const types = [
+      ...EVENT_TYPES,
+      ...BATCH_EVENT_TYPES,
+      ...SYSTEM_EVENT_TYPES,
+      ...ALERT_EVENT_TYPES,
+      TEST_EVENT_TYPE,
+    ];
     expect(Object.keys(document.webhooks).sort()).toEqual([...types].sort());
     for (const [type, { post }] of Object.entries(document.webhooks)) {
       const text = JSON.stringify(post);

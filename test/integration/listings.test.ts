@@ -41,6 +41,9 @@ const someWatches = fc.array(
 const someOf = <Value extends string>(values: readonly Value[]) =>
   fc.option(fc.subarray([...values], { minLength: 1 }), { nil: undefined });
 
+/** Every second watch is in the first, every second two in the other. */
+const BATCHES = ['bat_1', 'bat_2'];
+
 const timeRange = {
   since: fc.option(
     fc.constantFrom(
@@ -66,6 +69,7 @@ const watchFilter = fc.record({
   sources: someOf<string>(['default', 'eu']),
   workflowId: someOf<string>(['invoices', 'payroll', 'rare']),
   metadata: fc.constantFrom({ team: 'ml' }, { team: 'ml', tier: 'gold' }, { team: 'x' }, undefined),
+  batch: fc.constantFrom(...BATCHES, undefined),
   ...timeRange,
 } satisfies AnyOf<Omit<StoredFilter, 'need'>>);
 
@@ -97,7 +101,17 @@ function given<Filter extends object>(filter: Filter) {
 }
 
 function isListed(watch: Watch, filter: WatchFilter): boolean {
-  const { state, status, sources, workflowId, metadata = {}, since, until, ...rest } = filter;
+  const {
+    state,
+    status,
+    sources,
+    workflowId,
+    batch,
+    metadata = {},
+    since,
+    until,
+    ...rest
+  } = filter;
   rest satisfies Record<string, never>;
   const { run } = watch;
   return (
@@ -105,6 +119,7 @@ function isListed(watch: Watch, filter: WatchFilter): boolean {
     (status === undefined || status.includes(run?.status ?? '')) &&
     (sources === undefined || sources.includes(watch.source)) &&
     (workflowId === undefined || workflowId.includes(run?.workflow_id ?? '')) &&
+    (batch === undefined || watch.batches.includes(batch)) &&
     Object.entries(metadata).every(([key, value]) => watch.metadata[key] === value) &&
     watch.changedAt >= (since ?? -Infinity) &&
     watch.changedAt < (until ?? Infinity)
@@ -136,9 +151,10 @@ async function storeAll(told: typeof someWatches extends fc.Arbitrary<infer All>
   for (const [at, one] of told.entries()) {
     const runId = `run-${at}`;
     const { state, source, changedAt, status, workflow, team } = one;
+    const batches = BATCHES.filter((_, index) => (at >> index) % 2 === 1);
     const run = status === null ? null : snapshot({ id: runId, status, workflow_id: workflow });
     const metadata = { team, ...(at % 2 === 0 && { tier: 'gold' }) };
-    const after = newWatch({ runId, state, source, changedAt, run, metadata });
+    const after = newWatch({ runId, state, source, changedAt, run, metadata, batches });
     await watches.commit({ before: null, after, events: [], deliveries: [] });
     stored.push(after);
   }

@@ -12,7 +12,7 @@ import { endpointsOf } from '../support/endpoints.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 
-const { redis, keys, watches, keysLeft, close } = openStores();
+const { redis, keys, watches, batches, keysLeft, close } = openStores();
 const secrets = new SecretStore(redis, keys);
 const [oldKey, newKey] = [randomBytes(32), randomBytes(32)];
 const before = createSealer([oldKey]);
@@ -95,7 +95,7 @@ describe('encrypting anew', () => {
     const runs = Array.from({ length: 450 }, (_, at) => `run-${at}`);
     for (const run of runs) await watchWithSecret(run, run.endsWith('7') ? 'finished' : 'active');
     const rotation = await endpointSecrets(before).rotate('ops', { overlapMs: 0, now: false });
-    const sealed = new SealedSecrets(watches, secrets);
+    const sealed = new SealedSecrets(watches, secrets, batches);
     const first = await sealed.reencrypt(sealer);
     expect(first).toEqual({ examined: 451, reencrypted: 451, unreadable: [], discarded: 0 });
     for (const run of runs) {
@@ -119,10 +119,13 @@ describe('encrypting anew', () => {
     });
     await watches.commit({ before: null, after: watch, events: [], deliveries: [] });
     const former = async () => (await watches.get(key))?.watch.formerWebhooks ?? [];
-    const report = await new SealedSecrets(watches, secrets).reencrypt(sealer);
+    const report = await new SealedSecrets(watches, secrets, batches).reencrypt(sealer);
     expect(report).toMatchObject({ examined: 1, reencrypted: 1 });
     expect(after.isCurrent((await former())[0]?.sealed ?? '')).toBe(true);
-    await new SealedSecrets(watches, secrets).reencrypt(createSealer([randomBytes(32)]), true);
+    await new SealedSecrets(watches, secrets, batches).reencrypt(
+      createSealer([randomBytes(32)]),
+      true,
+    );
     expect(await former()).toEqual([]);
   });
 
@@ -138,11 +141,11 @@ describe('encrypting anew', () => {
         throw new Error('killed');
       },
     };
-    await expect(new SealedSecrets(interrupted, secrets).reencrypt(sealer)).rejects.toThrow(
-      'killed',
-    );
+    await expect(
+      new SealedSecrets(interrupted, secrets, batches).reencrypt(sealer),
+    ).rejects.toThrow('killed');
     expect(writes).toBe(1);
-    expect(await new SealedSecrets(watches, secrets).reencrypt(sealer)).toMatchObject({
+    expect(await new SealedSecrets(watches, secrets, batches).reencrypt(sealer)).toMatchObject({
       examined: 3,
       reencrypted: 2,
     });
@@ -173,7 +176,7 @@ describe('encrypting anew', () => {
       },
       remove: (name: string, read: string) => secrets.remove(name, read),
     };
-    const report = await new SealedSecrets(contended, rotating).reencrypt(sealer);
+    const report = await new SealedSecrets(contended, rotating, batches).reencrypt(sealer);
     expect(report).toEqual({ examined: 2, reencrypted: 2, unreadable: [], discarded: 0 });
     expect(races).toBe(2);
     expect((await watches.get({ source: 'default', runId: 'run-1' }))?.watch.polls).toBe(1);
@@ -188,7 +191,7 @@ describe('encrypting anew', () => {
       now: false,
     });
     const [lost, kept] = [await secrets.get('ops'), await sealedOf('run-1')];
-    expect(await new SealedSecrets(watches, secrets).reencrypt(after)).toEqual({
+    expect(await new SealedSecrets(watches, secrets, batches).reencrypt(after)).toEqual({
       examined: 2,
       reencrypted: 0,
       unreadable: ['default/run-1', 'ops'],
@@ -203,7 +206,7 @@ describe('encrypting anew', () => {
     await endpointSecrets(before).rotate('chat', { overlapMs: 0, now: false });
     const kept = await secrets.get('ops');
     const key = { source: 'default', runId: 'run-1' };
-    expect(await new SealedSecrets(watches, secrets).reencrypt(after, true)).toEqual({
+    expect(await new SealedSecrets(watches, secrets, batches).reencrypt(after, true)).toEqual({
       examined: 3,
       reencrypted: 0,
       unreadable: ['default/run-1', 'chat'],
@@ -217,7 +220,7 @@ describe('encrypting anew', () => {
 });
 
 describe('a key that is lost', () => {
-  const sealed = () => new SealedSecrets(watches, secrets);
+  const sealed = () => new SealedSecrets(watches, secrets, batches);
   const missing = (keyIds: string[]) => refuseLostKeys(sealingKeys, sealed(), keyIds);
 
   test('a lost key that seals no value is forgotten', async () => {

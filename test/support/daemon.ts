@@ -80,6 +80,7 @@ export type GivenDaemon = Omit<Given<Daemon, 'config' | 'log'>, 'stores' | 'poll
 export function testDaemon(given: GivenDaemon = {}): Daemon {
   return withStandIns(testProcess(given) as Daemon, [
     'alerting',
+    'batches',
     'dataDirectory',
     'deliverer',
     'poller',

@@ -23,6 +23,7 @@ import {
 import type { WorkflowPolling } from '../../src/core/cadence/workflow-polling.ts';
 import { ATTENTION_KINDS, type AttentionItem } from '../../src/core/attention.ts';
 import type { HealthCheck } from '../../src/core/health-check.ts';
+import { BatchService } from '../../src/http/batches.ts';
 import { AttentionService, type Attention, type AttentionQuery } from '../../src/http/attention.ts';
 import type { DeliveryQuery, RedeliverRange } from '../../src/http/deliveries.ts';
 import { unknownEndpointText, type EndpointView } from '../../src/http/endpoints.ts';
@@ -93,6 +94,7 @@ export function aWatch(changes: Partial<WatchView> = {}): WatchView {
     run: null,
     metadata: {},
     subscriptions: [],
+    batches: [],
     sequence: 0,
     attempt: null,
     restartedAt: null,
@@ -259,6 +261,7 @@ export function fakeServices(): FakeServices {
       fake.log.push({ cursor: `c${fake.log.length + 1}`, event });
       for (const wake of waiting) wake();
     },
+    batches: fakeBatches(),
     watches: {
       async register(requests, { mostWatches }) {
         fake.calls.registered.push(...requests);
@@ -403,6 +406,19 @@ export function fakeServices(): FakeServices {
 /** As the server takes them. */
 export function servicesOf(served: Served): Services {
   return served as Services;
+}
+
+/** The batches of an empty store. */
+function fakeBatches(): BatchService {
+  const batches = {
+    read: async () => null,
+    named: async (names: readonly unknown[]) => names.map(() => null),
+    list: async () => ({ items: [], nextCursor: null }),
+    find: async () => ({ byStatus: {}, failed: [], idleSince: null }),
+    hasRoom: async () => true,
+    begin: async () => true,
+  };
+  return new BatchService(testDaemon({ now: () => NOW, stores: { batches } }));
 }
 
 /** Idempotency answers in memory, which never expire. */

@@ -6,6 +6,7 @@ import { loadConfig } from '../../src/config/load.ts';
 import { defaultResolution } from '../../src/core/alert/rule.ts';
 import {
   ALERT_EVENT_TYPES,
+  BATCH_EVENT_TYPES,
   DEFAULT_SYSTEM_EVENTS,
   EVENT_TYPES,
   familiesOf,
@@ -25,7 +26,7 @@ afterAll(() => rmSync(cwd, { recursive: true }));
 
 test('test/goldens has a body of each event type, but of those that its stage brings not about', () => {
   const recorded = Object.keys(JSON.parse(read('test/goldens/events.json')) as object);
-  const types = [...EVENT_TYPES, ...SYSTEM_EVENT_TYPES, ...ALERT_EVENT_TYPES];
+  const types = [...EVENT_TYPES, ...BATCH_EVENT_TYPES, ...SYSTEM_EVENT_TYPES, ...ALERT_EVENT_TYPES];
   expect(types.filter((type) => !recorded.includes(type))).toEqual([
     'source.inconsistent',
     'source.consistent',
@@ -96,6 +97,10 @@ test.each([['docs/events.md'], ['test/goldens/openapi.json']])(
     const [text = ''] = /what `\*` names[^"\n]*/.exec(read(path)) ?? [];
     const isNamed = (type: string) =>
       [type, ...familiesOf([type])].some((name) => text.includes(`\`${name}\``));
-    expect([...EVENT_TYPES, ...DEFAULT_SYSTEM_EVENTS].filter((type) => !isNamed(type))).toEqual([]);
+    expect(
+      [...EVENT_TYPES, ...BATCH_EVENT_TYPES, ...DEFAULT_SYSTEM_EVENTS].filter(
+        (type) => !isNamed(type),
+      ),
+    ).toEqual([]);
   },
 );

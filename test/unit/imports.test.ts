@@ -43,7 +43,8 @@ const ALLOWED: Record<string, string[]> = {
   watches: [...PART, 'source'],
   deliver: PART,
   alert: [...PART, 'deliver', 'source'],
-  http: [...PART, 'source', 'watches', 'deliver', 'alert', 'daemon.ts'],
+  batches: [...PART, 'deliver'],
+  http: [...PART, 'source', 'watches', 'deliver', 'alert', 'batches', 'daemon.ts'],
   client: ['core', 'config', 'http/schemas'],
   ui: ['core', 'client'],
   simulator: ['core', 'client'],
@@ -81,7 +82,7 @@ const ALLOWED: Record<string, string[]> = {
   'periodic.ts': ['core'],
   daemon: [...PART, 'source', 'watches', 'deliver', 'alert'],
   'process.ts': [...PART, 'queue', 'source', 'deliver', 'alert'],
-  'daemon.ts': [...PART, 'source', 'watches', 'deliver', 'alert', 'http/tokens.ts'],
+  'daemon.ts': [...PART, 'source', 'watches', 'deliver', 'alert', 'batches', 'http/tokens.ts'],
   'start-daemon.ts': [...PART, 'http', 'daemon.ts'],
   'main.ts': ['core', 'config', 'cli', 'package-root.ts'],
 };

@@ -12,7 +12,7 @@ import { newWatch, NOON, observeContext, snapshot, webhookTo } from '../support/
 
 /** The form of the store by its number: keys, what indexes serve, and the fields of records. */
 const FORMS: Readonly<Record<string, string>> = {
-  '10': String.raw`
+  '11': String.raw`
 key queuePrefix: {p}
 key schema: {p}:schema
 key epochs: {p}:epochs
@@ -128,6 +128,11 @@ key alertsResolved: {p}:alerts-resolved
 key alertCounts: {p}:alert-counts
 key silences: {p}:silences
 key alertMessage: {p}:alert-message:<part>:<part>
+key batch: {p}:batch:<part>
+key batchNames: {p}:batch-names
+key batches: {p}:batches
+key batchesDue: {p}:batches-due
+key batchesIdle: {p}:batches-idle
 key runIds: {p}:run-ids:<part>:<part>
 key runIdBlocks: {p}:run-id-blocks:<part>
 key records: {p}:kept-answers
@@ -143,6 +148,7 @@ index of watch, workflow.stalled: {p}:watches:stalled:default:workflow-1
 index of watch, GET /v1/watches?metadata.<key>: {p}:watches:metadata:I4Th28kxsDfktWzi
 index of watch, GET /v1/webhooks: {p}:watches:webhooks, {p}:watches:webhooks:ci
 index of watch, max_watches of a token: {p}:watches:token:ci
+index of watch, GET /v1/watches?batch: {p}:watches:batch:bat_1:awaiting_human_feedback
 index of watch, runwatch_runs: {p}:watches:active:default:awaiting_human_feedback
 index of event, GET /v1/events?type: {p}:events:type:run.failed
 index of event, what a token for some sources may read: {p}:events:source:default
@@ -150,12 +156,13 @@ index of event, GET /v1/events?workflow_id: {p}:events:workflow:workflow-1
 index of delivery, GET /v1/deliveries?state: {p}:deliveries:state:pending
 index of delivery, what a token for some sources may read: {p}:deliveries:source:default
 index of delivery, GET /v1/deliveries?endpoint: {p}:deliveries:endpoint:ops
-fields of a watch: acknowledged attempt cadence changedAt doubt dwell endedAt formerWebhooks foundWaiting gone isReopened lastPolledAt maxDelayMs metadata missing nextPollAt notice pastEnds phases pollHistory polls profile registeredAt registeredBy restartedAt run runAskedAt runId sequence source state subscriptions timeoutAt trouble unknownAt unknownStatuses unreachable waiting waits
+fields of a watch: acknowledged attempt batches cadence changedAt doubt dwell endedAt formerWebhooks foundWaiting gone isReopened lastPolledAt maxDelayMs metadata missing nextPollAt notice pastEnds phases pollHistory polls profile registeredAt registeredBy restartedAt run runAskedAt runId sequence source state subscriptions timeoutAt trouble unknownAt unknownStatuses unreachable waiting waits
 head of a watch: "         8         c         6         0         x         y         1"
 document of a watch, registeredBy: ["ci"]
 document of a watch, run: {"id":"RUN-1","workflow_id":"workflow-1","group_id":"group-1","workflow_version_id":"version-1","status":"awaiting_human_feedback","progress":40,"created_at":"2026-01-01T00:00:00.000Z","started_at":"2026-01-01T00:00:01.000Z","finished_at":"2026-01-01T00:00:02.000Z","source":"api","user_id":"user-1","conversation_id":"conversation-1","source_status":"busy","attempt":35}
 document of a watch, subscriptions: [{"kind":"webhook","receiver":"https://example.com/…#19f1352238b915338c91b6a9fdd2dd4b@default","sealed":"v1.…","events":["run.failed"],"registeredBy":["ci"]}]
 document of a watch, formerWebhooks: [{"kind":"webhook","receiver":"https://example.com/…#815d893c70891e4e22038191822f55e7@default","sealed":"v1.…"}]
+document of a watch, batches: ["bat_1"]
 document of a watch, sequence: 7
 document of a watch, attempt: 35
 document of a watch, restartedAt: 36
@@ -183,7 +190,7 @@ document of a watch, dwell: [29,2]
 document of a watch, phases: [["queued",30,1,32]]
 document of a watch, metadata: {"team":"ml"}
 polls of a watch: "\t--------8---9-                                                                                                                                                          "
-record of a delivery: {"source":"default","runId":"run-1","id":"dlv_1","eventId":"evt_1","eventType":"run.failed","alertId":"alt_1","subject":"source","endpoint":"ops","state":"pending","attemptCount":1,"step":2,"requested":false,"urgent":false,"foldMost":3,"nextAttemptAt":1767225600000,"createdAt":1767225600000,"deliveredAt":null,"last":{"at":1767225600000,"status":204,"error":null,"durationMs":1,"response":"","phases":[null,2,3]}}
+record of a delivery: {"source":"default","runId":"run-1","id":"dlv_1","eventId":"evt_1","eventType":"run.failed","alertId":"alt_1","subject":"source","batchId":"bat_1","endpoint":"ops","state":"pending","attemptCount":1,"step":2,"requested":false,"urgent":false,"foldMost":3,"nextAttemptAt":1767225600000,"createdAt":1767225600000,"deliveredAt":null,"last":{"at":1767225600000,"status":204,"error":null,"durationMs":1,"response":"","phases":[null,2,3]}}
 form of a packed record: 2
 `,
 };
@@ -212,6 +219,7 @@ const watch: Watch = newWatch({
     { ...webhookTo('https://example.com/hook', ['run.failed']), registeredBy: ['ci'] },
   ],
   formerWebhooks: [webhookTo('https://example.com/old')],
+  batches: ['bat_1'],
   sequence: 7,
   attempt: 35,
   restartedAt: NOON + 36,
@@ -276,6 +284,7 @@ const delivery: Required<Delivery> = {
   eventType: 'run.failed',
   alertId: 'alt_1',
   subject: 'source',
+  batchId: 'bat_1',
   endpoint: 'ops',
   state: 'pending',
   attemptCount: 1,

@@ -87,6 +87,7 @@ const watches: fc.Arbitrary<Watch> = fc.record({
   metadata: fc.dictionary(text, text, { noNullPrototype: true }),
   subscriptions: fc.array(subscription),
   formerWebhooks: fc.array(webhook),
+  batches: fc.array(text, { maxLength: 3 }),
   sequence: fc.nat(),
   attempt: fc.option(fc.integer({ min: 1 })),
   restartedAt: timeOrNull,

@@ -148,6 +148,7 @@ function addListRuns({ server, client }: Serving): void {
           .describe('the name of a workflow, or its id, the beginning or last part of it'),
         source,
         state: oneOrMore(z.enum(WATCH_STATES)).optional().describe('of the watch'),
+        batch: z.string().optional().describe('the name or id of a batch that the run is in'),
         metadata: z
           .record(z.string(), z.string())
           .optional()

@@ -84,6 +84,7 @@ function subjectOf({ run_id: runId, alert_id: alertId, ...item }: Item): string 
   const at = source === undefined ? '' : ` (source ${source})`;
   if (runId !== undefined) return `run ${runId}${of}${at}`;
   if (alertId !== undefined) return `alert ${alertId} (${severity}) of rule ${rule}${of}${at}`;
+  if (item.batch !== undefined) return `batch ${item.batch}`;
   if (item.runs !== undefined && of !== '') return `runs${of}${at}`;
   return endpoint === undefined ? `source ${source}` : `endpoint ${endpoint}`;
 }

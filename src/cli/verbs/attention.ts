@@ -45,7 +45,7 @@ export function addAttentionVerb(cli: CommandLine): void {
 
 const HELP = `
 A line for each cause: failures of a workflow; runs that wait for a human, have stalled, are gone or have no answer; firing alerts; deliveries that are
-dead or parked; endpoints and sources that are not well. \`runwatch ack\` says that you have one in hand:
+dead or parked; endpoints and sources that are not well; open batches without a run. \`runwatch ack\` says that you have one in hand:
 the run or alert that stands under WHICH, or workflow/<name>.
 
 Examples:
@@ -95,6 +95,7 @@ function columnsFor(items: readonly Item[], { now, colors, idTexts }: TableView)
         (id && runText(id)) ??
         (item.alert_id && alertText(item.alert_id)) ??
         item.endpoint ??
+        item.batch ??
         causeOf(item),
       keep: 'always',
       link: (item) => item.run_url,
@@ -137,4 +138,5 @@ const WORDS: Readonly<Record<string, string>> = {
   source: 'unreachable',
   overdue: 'stalled',
   discovery: 'stalled',
+  batch: 'stalled',
 };

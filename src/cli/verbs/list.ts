@@ -48,6 +48,7 @@ const WATCHES: Listing<WatchView, WatchQuery, ListFlags> = {
       option: new Option('--workflow <name>', 'the name or id of the workflow; several by comma'),
       read: (name: string, { client }: Asking) => workflowIds(name, client),
     },
+    batch: new Option('--batch <name>', 'in the batch of this name or id'),
     metadata: new Option(
       '--meta <key=value>',
       'with this in the metadata of the watch; may be repeated',

@@ -55,8 +55,10 @@ export interface Delivery extends WatchKey {
   eventType: SentEventType;
   /** The alert that its event is about; absent for others. */
   alertId?: string;
-  /** What its system event is about, which orders it; absent for others. */
+  /** What its event is about, which orders it: of system events and of batches; absent for others. */
   subject?: string;
+  /** The id of the batch that its event is about; absent for others. */
+  batchId?: string;
   /** Where it goes. */
   endpoint: Receiver;
   state: DeliveryState;
@@ -150,7 +152,7 @@ export function planDeliveries(
 
 /** A delivery that is due at once. Event and endpoint determine its id. */
 export function newDelivery(
-  about: WatchKey & { alertId?: string | undefined; subject?: string | undefined },
+  about: WatchKey & Partial<Pick<Delivery, 'alertId' | 'subject' | 'batchId'>>,
   event: { id: string; type: SentEventType },
   endpoint: string,
   now: number,
@@ -163,6 +165,7 @@ export function newDelivery(
     runId: about.runId,
     ...(about.alertId !== undefined && { alertId: about.alertId }),
     ...(about.subject !== undefined && { subject: about.subject }),
+    ...(about.batchId !== undefined && { batchId: about.batchId }),
     endpoint,
     state: 'pending',
     attemptCount: 0,

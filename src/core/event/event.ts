@@ -72,14 +72,29 @@ export const ALERT_EVENT_TYPES = [
 
 type AlertEventType = (typeof ALERT_EVENT_TYPES)[number];
 
+/** Events of batches, which are about several runs. */
+export const BATCH_EVENT_TYPES = ['batch.completed', 'batch.failed'] as const;
+
+export type BatchEventType = (typeof BATCH_EVENT_TYPES)[number];
+
 /** The event that a test of an endpoint sends. */
 export const TEST_EVENT_TYPE = 'runwatch.test';
 
 /** All event types that a receiver can get. */
-export type SentEventType = EventType | SystemEventType | AlertEventType | typeof TEST_EVENT_TYPE;
+export type SentEventType =
+  | EventType
+  | BatchEventType
+  | SystemEventType
+  | AlertEventType
+  | typeof TEST_EVENT_TYPE;
 
 /** Event types that the log holds. */
-export const LOGGED_TYPES = [...EVENT_TYPES, ...ALERT_EVENT_TYPES, ...SYSTEM_EVENT_TYPES] as const;
+export const LOGGED_TYPES = [
+  ...EVENT_TYPES,
+  ...BATCH_EVENT_TYPES,
+  ...ALERT_EVENT_TYPES,
+  ...SYSTEM_EVENT_TYPES,
+] as const;
 
 export type LoggedType = (typeof LOGGED_TYPES)[number];
 
@@ -149,10 +164,10 @@ export interface RunwatchEvent {
   };
 }
 
-/** An event that is about no run: of an alert, or about runwatch itself; in the published shape. */
+/** An event that is about no one run: of a batch, of an alert, or about runwatch itself; in the published shape. */
 export interface OwnEvent {
   id: string;
-  type: AlertEventType | SystemEventType;
+  type: BatchEventType | AlertEventType | SystemEventType;
   timestamp: string;
   data: Readonly<Record<string, unknown>>;
 }

@@ -1,10 +1,12 @@
 import {
   ALERT_EVENT_TYPES,
+  BATCH_EVENT_TYPES,
   DEFAULT_EVENTS,
   DEFAULT_SYSTEM_EVENTS,
   EVENT_TYPES,
   LOGGED_TYPES,
   SYSTEM_EVENT_TYPES,
+  type BatchEventType,
   type LoggedType,
 } from './event.ts';
 import { valueOf } from '../records.ts';
@@ -22,6 +24,17 @@ function matchesPattern(pattern: string, type: string): boolean {
  */
 export function wantsEvent(patterns: readonly string[] | undefined, type: string): boolean {
   return (patterns ?? DEFAULT_EVENTS).some((pattern) => matchesPattern(pattern, type));
+}
+
+/**
+ * Whether a subscription wants the events of batches: unless it names others.
+ * @param patterns exact types, families or `*`; undefined stands for the default events
+ */
+export function wantsBatchEvent(
+  patterns: readonly string[] | undefined,
+  type: BatchEventType,
+): boolean {
+  return patterns === undefined || patterns.some((pattern) => matchesPattern(pattern, type));
 }
 
 /** Matches all system events; `*` matches only those sent by default. */
@@ -67,20 +80,23 @@ export function ruleWants(patterns: readonly string[], type: string): boolean {
 /** True for patterns that name events of watches or about runwatch itself, as rules judge them. */
 export function isRulePattern(pattern: string): boolean {
   return (
-    isEventPattern(pattern) || SYSTEM_EVENT_TYPES.some((type) => namesSystemEvent([pattern], type))
+    EVENT_TYPES.some((type) => matchesPattern(pattern, type)) ||
+    SYSTEM_EVENT_TYPES.some((type) => namesSystemEvent([pattern], type))
   );
 }
 
 /** True for patterns that a configured endpoint may have; it may also name events of alerts. */
 export function isEndpointPattern(pattern: string): boolean {
   return (
-    isRulePattern(pattern) || ALERT_EVENT_TYPES.some((type) => namesAlertEvent([pattern], type))
+    isRulePattern(pattern) ||
+    isEventPattern(pattern) ||
+    ALERT_EVENT_TYPES.some((type) => namesAlertEvent([pattern], type))
   );
 }
 
 /** True for patterns that match some event: a misspelt one would silently mute a subscription. */
 export function isEventPattern(pattern: string): boolean {
-  return EVENT_TYPES.some((type) => matchesPattern(pattern, type));
+  return [...EVENT_TYPES, ...BATCH_EVENT_TYPES].some((type) => matchesPattern(pattern, type));
 }
 
 /**

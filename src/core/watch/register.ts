@@ -1,3 +1,4 @@
+import type { BatchName } from '../batch.ts';
 import { reopened } from './attempt.ts';
 import { NO_POLLS } from './poll-history.ts';
 import {
@@ -26,6 +27,8 @@ export interface WatchRequest {
     headers?: Record<string, string>;
   };
   metadata?: Record<string, string>;
+  /** The name of the batch that it joins. */
+  batch?: string;
   timeoutMs?: number;
   profile?: Profile;
   maxDelayMs?: number;
@@ -38,6 +41,8 @@ export interface Registration extends WatchKey {
   subscriptions: Subscription[];
   /** Replaces the metadata of an existing watch; undefined keeps it. */
   metadata?: Record<string, string>;
+  /** The batch that it joins. */
+  batch?: BatchName;
   /** Counts from now, also for an existing watch; undefined keeps that watch's timeout. */
   timeoutMs?: number;
   profile?: Profile;
@@ -58,8 +63,22 @@ export interface Registered {
   dueWithinMs: number;
 }
 
+/** Why a run may not join a batch. */
+export const BATCH_REFUSALS = [
+  /** It takes no more runs, and has not completed. */
+  'batch_closed',
+  /** It has as many runs as one may have. */
+  'batch_full',
+  /** The watch is in as many batches as it may be in, or there are as many batches as may be. */
+  'too_many_batches',
+] as const;
+
+export type BatchRefusal = (typeof BATCH_REFUSALS)[number];
+
 /** What a registration came to: `too_many_watches` where its token may have registered no more. */
-export type RegisterResult = Registered | { kind: 'too_many_webhooks' | 'too_many_watches' };
+export type RegisterResult =
+  | Registered
+  | { kind: 'too_many_webhooks' | 'too_many_watches' | BatchRefusal };
 
 /** Defaults for a new watch. Durations in ms. */
 export interface RegisterDefaults {
@@ -106,7 +125,10 @@ function withTokensOf(before: Subscription | undefined, after: Subscription): Su
 }
 
 /** What a renewed watch keeps of its past. */
-type Past = Pick<Watch, 'sequence' | 'attempt' | 'pastEnds' | 'subscriptions' | 'formerWebhooks'>;
+type Past = Pick<
+  Watch,
+  'sequence' | 'attempt' | 'pastEnds' | 'subscriptions' | 'formerWebhooks' | 'batches'
+>;
 
 const NO_PAST: Past = {
   sequence: 0,
@@ -114,6 +136,7 @@ const NO_PAST: Past = {
   pastEnds: [],
   subscriptions: [],
   formerWebhooks: [],
+  batches: [],
 };
 
 /** True where a registration would exceed the number of webhooks of a watch. */
@@ -159,6 +182,7 @@ function newWatch(request: Registration, past: Past, { now, defaults }: Register
     metadata: request.metadata ?? {},
     subscriptions: request.subscriptions,
     formerWebhooks: formerWebhooks(past, request.subscriptions),
+    batches: past.batches,
     sequence: past.sequence,
     attempt: past.attempt,
     restartedAt: null,

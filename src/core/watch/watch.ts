@@ -161,6 +161,8 @@ export interface Watch extends WatchKey {
   subscriptions: Subscription[];
   /** Webhooks that get no new events; planned deliveries to them still go out. */
   formerWebhooks: WebhookSubscription[];
+  /** The ids of the batches that it is in. */
+  batches: string[];
   /** Number of events so far. */
   sequence: number;
   /** The highest attempt of the run that a poll has shown; null where its source counts none. */
@@ -230,6 +232,8 @@ export interface WatchFilter {
   /** Any of these: those that a token is for, or the one that is asked for. */
   sources?: readonly string[] | undefined;
   workflowId?: readonly string[] | undefined;
+  /** The id of a batch that it is in. */
+  batch?: string | undefined;
   /** Values by key: a watch has all of them. */
   metadata?: Readonly<Record<string, string>> | undefined;
 }
@@ -275,6 +279,7 @@ export function withChanges(watch: Watch, changes: Partial<Watch>): Watch {
     metadata: watch.metadata,
     subscriptions: watch.subscriptions,
     formerWebhooks: watch.formerWebhooks,
+    batches: watch.batches,
     sequence: watch.sequence,
     attempt: watch.attempt,
     restartedAt: watch.restartedAt,

@@ -17,6 +17,7 @@ const URGENT: Partial<Record<SentEventType, LogLevel>> = {
   'run.awaiting_human_feedback': 'warn',
   'run.gone': 'warn',
   'watch.expired': 'warn',
+  'batch.failed': 'warn',
   'watch.unreachable': 'warn',
   'watch.recovered': 'warn',
 };

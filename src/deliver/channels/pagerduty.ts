@@ -101,6 +101,7 @@ export function dedupKeyOf({ id, type, data }: SentEvent): string {
   // Nothing resolves the notice of waits: a person does.
   if (type === TEST_EVENT_TYPE || type === 'discovery.waiting' || digest) return id;
   if (alert !== undefined) return alert.id;
+  if (data.batch_id !== undefined) return fittingKey(`runwatch/batch/${data.batch_id}`);
   if (runId !== undefined) return fittingKey(`runwatch/run/${watch?.source ?? 'default'}/${runId}`);
   const family = type.slice(0, type.indexOf('.'));
   const about = endpoint ?? source ?? 'all';

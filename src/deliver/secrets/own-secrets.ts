@@ -29,7 +29,7 @@ interface OwnSecretsOptions {
   config: Config;
   log: { info(fields: { path: string }, message: string): void };
   /** The stores with sealed values. */
-  stores: Pick<Stores, 'sealingKeys' | 'watches' | 'endpointSecrets'>;
+  stores: Pick<Stores, 'sealingKeys' | 'watches' | 'endpointSecrets' | 'batches'>;
 }
 
 /**
@@ -56,9 +56,9 @@ async function openSigningSecret({ config, log }: OwnSecretsOptions): Promise<st
 
 async function openSealer({ config, log, stores }: OwnSecretsOptions): Promise<Sealer> {
   const configured = config.encryption.keys;
-  const { sealingKeys, watches, endpointSecrets } = stores;
+  const { sealingKeys, watches, endpointSecrets, batches } = stores;
   const keyIds = keyIdsOf(presentEncryptionKeys(config.data_dir, configured));
-  await refuseLostKeys(sealingKeys, new SealedSecrets(watches, endpointSecrets), keyIds);
+  await refuseLostKeys(sealingKeys, new SealedSecrets(watches, endpointSecrets, batches), keyIds);
   const { keys, path } = await loadEncryptionKeys(config.data_dir, configured);
   if (path !== null) log.info({ path }, remarkOnKey(config));
   const made = createSealer(keys);
@@ -208,8 +208,9 @@ export async function reencryptStored(options: StoredSecretsOptions): Promise<Re
   await checkDataDirectory(dataDir);
   const { keys } = await loadEncryptionKeys(dataDir, encryption.keys);
   const { connections } = await openRedis(options);
-  const { sealingKeys, watches, endpointSecrets } = createStores(connections, redis.prefix);
-  const sealed = new SealedSecrets(watches, endpointSecrets);
+  const stores = createStores(connections, redis.prefix);
+  const { sealingKeys, watches, endpointSecrets, batches } = stores;
+  const sealed = new SealedSecrets(watches, endpointSecrets, batches);
   const sealer = createSealer(keys);
   await sealingKeys.add(sealer.keyId);
   const report = await sealed.reencrypt(sealer, options.discard);

@@ -1,5 +1,7 @@
 import { RunwatchError } from '../../core/errors.ts';
+import { batchSealContext } from '../../core/batch.ts';
 import { watchId, type Subscription, type Watch } from '../../core/watch/watch.ts';
+import type { BatchStore, StoredBatch } from '../../redis/stores/batch-store.ts';
 import type { SecretStore } from '../../redis/stores/secret-store.ts';
 import type { WatchStore } from '../../redis/stores/watch-store.ts';
 import { sealedBy, type Sealer } from './seal.ts';
@@ -9,20 +11,21 @@ const CHUNK = 200;
 
 /** The result of an encryption with the first key. */
 export interface ReencryptReport {
-  /** Sealed secrets: of watches, and of endpoints. */
+  /** Sealed secrets: of watches, of batches, and of endpoints. */
   examined: number;
   reencrypted: number;
-  /** Watches and endpoints with secrets that no key opens. */
+  /** Watches, batches and endpoints with secrets that no key opens. */
   unreadable: string[];
   /** How many of those were deleted. */
   discarded: number;
 }
 
-/** The secrets that are sealed in Redis: of webhooks that came with a watch, and rotated ones of endpoints. */
+/** The secrets that are sealed in Redis: of webhooks of watches and batches, and rotated ones of endpoints. */
 export class SealedSecrets {
   constructor(
     private readonly watches: Pick<WatchStore, 'list' | 'getMany' | 'commitMany'>,
     private readonly secrets: Pick<SecretStore, 'get' | 'all' | 'replace' | 'remove'>,
+    private readonly batches: Pick<BatchStore, 'list' | 'read' | 'replace'>,
   ) {}
 
   /** How many each key has sealed, by its id. Reads every watch. Throws what the stores throw. */
@@ -33,6 +36,10 @@ export class SealedSecrets {
       counts.set(keyId, (counts.get(keyId) ?? 0) + 1);
     };
     for await (const page of this.pages()) page.flatMap(sealedParts).forEach(count);
+    for await (const id of this.batchIds()) {
+      const stored = await this.batches.read(id);
+      if (stored !== null) sealedParts(webhooksOf(stored)).forEach(count);
+    }
     for (const sealed of (await this.secrets.all()).values()) count(sealed);
     return counts;
   }
@@ -50,6 +57,9 @@ export class SealedSecrets {
       report.examined += page.flatMap(sealedParts).length;
       await this.resealWatches(page, { sealer, discard }, report);
     }
+    for await (const id of this.batchIds()) {
+      await this.resealBatch(id, { sealer, discard }, report);
+    }
     for (const endpoint of (await this.secrets.all()).keys()) {
       report.examined += 1;
       await this.resealEndpoint(endpoint, { sealer, discard }, report);
@@ -66,6 +76,42 @@ export class SealedSecrets {
     } while (cursor !== undefined);
   }
 
+  private async *batchIds(): AsyncGenerator<string> {
+    let cursor: string | undefined;
+    do {
+      const page = await this.batches.list({}, { limit: CHUNK, cursor });
+      for (const { id } of page.items) yield id;
+      cursor = page.nextCursor ?? undefined;
+    } while (cursor !== undefined);
+  }
+
+  private async resealBatch(id: string, by: Resealing, report: ReencryptReport): Promise<void> {
+    const { batches } = this;
+    for (let isFirst = true; ; isFirst = false) {
+      const stored = await batches.read(id);
+      if (stored === null) return;
+      const webhooks = webhooksOf(stored);
+      if (isFirst) report.examined += sealedParts(webhooks).length;
+      const { after, resealed, lost, discarded } = resealOwned(
+        webhooks,
+        batchSealContext(stored.batch),
+        by,
+      );
+      const isChanged = resealed + discarded > 0;
+      const { subscriptions, formerWebhooks: inherited } = after;
+      const batch = {
+        ...stored.batch,
+        subscriptions: stored.batch.subscriptions && subscriptions,
+        inherited,
+      };
+      if (isChanged && !(await batches.replace(stored, batch))) continue;
+      if (lost > 0) report.unreadable.push(stored.batch.name);
+      report.reencrypted += resealed;
+      report.discarded += discarded;
+      return;
+    }
+  }
+
   private async resealWatches(
     listed: Watch[],
     by: Resealing,
@@ -78,7 +124,9 @@ export class SealedSecrets {
     while (open.length > 0) {
       const stored = (await watches.getMany(open)).filter((one) => one !== null);
       const changes = stored.flatMap((before) => {
-        const { after, lost, ...counts } = resealWatch(before.watch, by);
+        const { watch } = before;
+        const { after: webhooks, lost, ...counts } = resealOwned(watch, watchId(watch), by);
+        const after = { ...watch, ...webhooks };
         if (lost > 0) unreadable.add(watchId(after));
         const isChanged = counts.resealed + counts.discarded > 0;
         return isChanged ? [{ before, after, counts, events: [] as [], deliveries: [] as [] }] : [];
@@ -125,18 +173,25 @@ interface Resealing {
   discard: boolean;
 }
 
-function sealedParts({ subscriptions, formerWebhooks }: Watch): string[] {
+/** The webhooks of a watch or a batch, among its subscriptions and beside them. */
+type Webhooks = Pick<Watch, 'subscriptions' | 'formerWebhooks'>;
+
+function webhooksOf({ batch: { subscriptions, inherited } }: StoredBatch): Webhooks {
+  return { subscriptions: subscriptions ?? [], formerWebhooks: inherited };
+}
+
+function sealedParts({ subscriptions, formerWebhooks }: Webhooks): string[] {
   return [...subscriptions, ...formerWebhooks].flatMap((one) =>
     one.kind === 'webhook' ? [one.sealed] : [],
   );
 }
 
 /**
- * A watch with all values sealed by the first key. Webhooks with a value that no key opens are discarded,
+ * Webhooks with all values sealed by the first key. Those with a value that no key opens are discarded,
  * for nothing can be sent to them, or do not change.
+ * @param context what they are sealed for
  */
-function resealWatch(watch: Watch, { sealer, discard }: Resealing) {
-  const context = watchId(watch);
+function resealOwned(owned: Webhooks, context: string, { sealer, discard }: Resealing) {
   const counts = { resealed: 0, lost: 0, discarded: 0 };
   const resealOne = <One extends Subscription>(one: One): One[] => {
     const sealed = one.kind === 'webhook' ? reseal(sealer, one.sealed, context) : undefined;
@@ -149,9 +204,9 @@ function resealWatch(watch: Watch, { sealer, discard }: Resealing) {
     counts.resealed += 1;
     return [{ ...one, sealed }];
   };
-  const subscriptions = watch.subscriptions.flatMap(resealOne);
-  const formerWebhooks = watch.formerWebhooks.flatMap(resealOne);
-  return { after: { ...watch, subscriptions, formerWebhooks }, ...counts };
+  const subscriptions = owned.subscriptions.flatMap(resealOne);
+  const formerWebhooks = owned.formerWebhooks.flatMap(resealOne);
+  return { after: { subscriptions, formerWebhooks }, ...counts };
 }
 
 /** The value sealed by the first key, unchanged if it is already; null when no key opens it. */

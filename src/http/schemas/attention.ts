@@ -7,7 +7,7 @@ import { acknowledgement, count, countsBy, time } from './common.ts';
 const kind = z.enum(ATTENTION_KINDS).meta({
   id: 'AttentionKind',
   description:
-    'Failures of a workflow that no alert is about. Runs that wait for a human, have stalled, are gone, or have no answer. A firing alert. Deliveries to an endpoint that are dead, or parked. An endpoint that fails or is disabled. A source that refuses or does not answer, its overdue polls, or lists of runs that cannot be read.',
+    'Failures of a workflow that no alert is about. Runs that wait for a human, have stalled, are gone, or have no answer. A firing alert. Deliveries to an endpoint that are dead, or parked. An endpoint that fails or is disabled. A source that refuses or does not answer, its overdue polls, or lists of runs that cannot be read. A batch that is open, has no active run, and should be closed.',
 });
 
 const run = z
@@ -46,6 +46,7 @@ const attentionItem = z
     deliveries: deliveries.exactOptional(),
     alert_id: z.string().exactOptional(),
     rule: z.string().exactOptional(),
+    batch: z.string().exactOptional(),
     acknowledged: acknowledgement.nullable().exactOptional(),
     suppressed_by: z.array(suppressor).exactOptional(),
   })

@@ -4,6 +4,7 @@ import { isEmptyRange } from '../../core/time.ts';
 import { askedReceiver } from '../../core/delivery/receiver.ts';
 import {
   ALERT_EVENT_TYPES,
+  BATCH_EVENT_TYPES,
   EVENT_TYPES,
   SYSTEM_EVENT_TYPES,
   TEST_EVENT_TYPE,
@@ -40,7 +41,13 @@ export const deliverySchema = z.object({
   id: z.string(),
   event_id: z.string(),
   event_type: z
-    .enum([...EVENT_TYPES, ...SYSTEM_EVENT_TYPES, ...ALERT_EVENT_TYPES, TEST_EVENT_TYPE])
+    .enum([
+      ...EVENT_TYPES,
+      ...BATCH_EVENT_TYPES,
+      ...SYSTEM_EVENT_TYPES,
+      ...ALERT_EVENT_TYPES,
+      TEST_EVENT_TYPE,
+    ])
     .meta({ id: 'SentEventType' }),
   run_id: z.string().meta({ description: 'Empty for events that are about no run.' }),
   alert_id: z.string().nullable().meta({ description: 'The alert that the event is about.' }),

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import {
   ALERT_EVENT_TYPES,
+  BATCH_EVENT_TYPES,
   EVENT_TYPES,
   LOGGED_FAMILIES,
   LOGGED_TYPES,
@@ -149,17 +150,17 @@ const eventSchema = z.discriminatedUnion('type', [firstEvent, ...otherEvents]).m
   description: 'A change that was observed. Webhooks carry these and others: see `webhooks`.',
 });
 
-/** Of an alert, or about runwatch itself. */
+/** Of a batch, of an alert, or about runwatch itself. */
 const ownEvent = z
   .object({
     id: z.string(),
-    type: z.enum([...ALERT_EVENT_TYPES, ...SYSTEM_EVENT_TYPES]),
+    type: z.enum([...BATCH_EVENT_TYPES, ...ALERT_EVENT_TYPES, ...SYSTEM_EVENT_TYPES]),
     timestamp: time,
     data: z.record(z.string(), z.unknown()),
   })
   .meta({
     id: 'OwnEvent',
-    description: 'An `AlertEvent`, or a `SystemEvent`.',
+    description: 'A `BatchEvent`, an `AlertEvent`, or a `SystemEvent`.',
   });
 
 /** For readers, as {@link eventOfAnyType}. */
@@ -181,7 +182,7 @@ const filters = {
     .transform(loggedTypes)
     .meta({
       description:
-        'Types or families, several by comma. Without it, what `*` names in the configuration: `run.*`, `watch.*`, `workflow.*`, `source.unreachable`, `source.recovered`, `source.inconsistent`, `source.consistent` and `discovery.waiting`; other events of runwatch itself (`system.*`) and those of alerts (`alert.*`) must be named.',
+        'Types or families, several by comma. Without it, what `*` names in the configuration: `run.*`, `watch.*`, `workflow.*`, `batch.*`, `source.unreachable`, `source.recovered`, `source.inconsistent`, `source.consistent` and `discovery.waiting`; other events of runwatch itself (`system.*`) and those of alerts (`alert.*`) must be named.',
     })
     .exactOptional(),
   workflow_id: severalIds(workflowId, 'Workflows of the run').exactOptional(),

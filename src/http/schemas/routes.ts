@@ -11,6 +11,15 @@ import {
 } from './alert.ts';
 import { acknowledgedFailures, attentionPage, attentionQuery } from './attention.ts';
 import { auditPage, auditQuery } from './audit.ts';
+import {
+  batchOrReceipt,
+  batchPage,
+  batchParams,
+  batchQuery,
+  batchSchema,
+  batchSettings,
+  newBatchParams,
+} from './batch.ts';
 import { acknowledgeRequest, resolveRequest } from './common.ts';
 import {
   deliveryPage,
@@ -71,7 +80,7 @@ import {
 /** How a call of the API is made and answered. What answers it is a method of its slice. */
 export interface Route {
   /** Method and path, as the document of the API writes them. */
-  route: `${'GET' | 'POST' | 'DELETE'} /v1/${string}`;
+  route: `${'GET' | 'POST' | 'PUT' | 'DELETE'} /v1/${string}`;
   /** Its name in the document. */
   id: string;
   tag: string;
@@ -124,6 +133,11 @@ const NOT_ONE_WATCH = {
   409: 'Several sources have the run; the answer names them.',
 };
 
+const NOT_ONE_BATCH = {
+  404: 'No batch has this name or id.',
+  409: 'Several batches have this name; the answer names their ids.',
+};
+
 const UNKNOWN_DELIVERY = 'There is no such delivery.';
 
 const NOT_ONE_ENDPOINT = {
@@ -155,7 +169,7 @@ export const routes = {
       answers: {
         200: ['The run was watched already.', registration],
         201: ['The run is watched from now on.', registration],
-        409: 'The token has registered as many active watches as it may, or the idempotency key came with another request.',
+        409: 'The token has registered as many active watches as it may, the batch takes no more runs (`batch_closed`, `batch_full`, `too_many_batches`), or the idempotency key came with another request.',
       },
     },
     list: {
@@ -233,7 +247,8 @@ export const routes = {
       id: 'registerWatches',
       tag: 'Watches',
       summary: 'Watch many runs',
-      description: 'One result for each watch, in order; a bad one spoils no other.',
+      description:
+        'One result for each watch, in order; a bad one spoils no other. With `batch`, all join that batch, which then is closed unless `open` is true.',
       scope: 'write',
       sources: 'limited',
       body: batchRequest,
@@ -286,6 +301,74 @@ export const routes = {
         503: 'The source is paused or cannot be reached, or Redis cannot: the source was not asked. `Retry-After` says when to try again.',
         504: 'The source was asked and gave no answer: it is not known whether the run is stopping (`stop_unknown`).',
       },
+    },
+  },
+  batches: {
+    list: {
+      route: 'GET /v1/batches',
+      id: 'listBatches',
+      tag: 'Batches',
+      summary: 'List batches, newest first',
+      description:
+        'Those that have completed are listed for as long as watches are kept. A token that is limited to sources sees those of its own. A page may have fewer than asked for, and still a `next_cursor`.',
+      scope: 'read',
+      sources: 'limited',
+      isHeavy: true,
+      query: batchQuery,
+      answers: { 200: ['A page of batches.', batchPage], ...STALE_CURSOR },
+    },
+    get: {
+      route: 'GET /v1/batches/{name}',
+      id: 'getBatch',
+      tag: 'Batches',
+      summary: 'Show one batch',
+      description:
+        'By its name the newest of that name, by its id any. `GET /v1/watches?batch=` lists its runs.',
+      scope: 'read',
+      sources: 'limited',
+      params: batchParams,
+      answers: { 200: ['The batch.', batchSchema], ...NOT_ONE_BATCH },
+    },
+    put: {
+      route: 'PUT /v1/batches/{name}',
+      id: 'setBatch',
+      tag: 'Batches',
+      summary: 'Set up a batch',
+      description:
+        'Sets what is given and takes back the rest. Where no batch has the name, or that one has completed, a new one begins, which runs may join. A token that may not read gets a receipt.',
+      scope: 'write',
+      sources: 'limited',
+      params: newBatchParams,
+      body: batchSettings,
+      answers: {
+        200: ['The batch as it is now.', batchOrReceipt],
+        201: ['A new batch.', batchOrReceipt],
+        409: 'The batch is closed, so that `expected` cannot change (`batch_closed`), or there are as many batches as are kept (`too_many_batches`).',
+      },
+    },
+    close: {
+      route: 'POST /v1/batches/{name}/close',
+      id: 'closeBatch',
+      tag: 'Batches',
+      summary: 'Close a batch',
+      description:
+        'No run joins it any more, and it completes once all have ended. One that is not open stays as it is. A token that may not read gets a receipt.',
+      scope: 'write',
+      sources: 'limited',
+      params: batchParams,
+      answers: { 200: ['The batch as it is now.', batchOrReceipt], ...NOT_ONE_BATCH },
+    },
+    remove: {
+      route: 'DELETE /v1/batches/{name}',
+      id: 'deleteBatch',
+      tag: 'Batches',
+      summary: 'Forget a batch',
+      description:
+        'Its runs are watched as before; no event says any more that they have ended. Its name is free.',
+      scope: 'write',
+      sources: 'limited',
+      params: batchParams,
+      answers: { 204: 'The batch is forgotten.', ...NOT_ONE_BATCH },
     },
   },
   events: {

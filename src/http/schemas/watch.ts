@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { isPlain, PLAIN_HINT } from '../../core/control-characters.ts';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
+import { batchNamed, batchName } from './batch.ts';
 import {
   acknowledgement,
   boundedText,
@@ -72,6 +73,9 @@ export const watchRequest = z
         maxProperties: MAX_METADATA_ENTRIES,
       })
       .exactOptional(),
+    batch: batchName
+      .meta({ description: 'The batch that the run joins; it begins with its first run.' })
+      .exactOptional(),
     timeout: duration('1s', '365d', '2h')
       .meta({ description: 'How long to watch, from 1s to 365d.' })
       .exactOptional(),
@@ -99,6 +103,16 @@ export const batchRequest = z
       .array(z.unknown().meta({ $ref: '#/components/schemas/WatchRequestInput' }))
       .min(1, 'expected at least one watch')
       .max(MAX_BATCH, `expected at most ${MAX_BATCH} watches`),
+    batch: batchName
+      .meta({ description: 'The batch that those join which name none themselves.' })
+      .exactOptional(),
+    open: z
+      .boolean('expected true or false')
+      .meta({
+        description:
+          'Leaves the batches open that the list names: more runs will join. Else it closes them, once all are registered.',
+      })
+      .exactOptional(),
   })
   .meta({ id: 'WatchBatchRequest' });
 
@@ -184,7 +198,14 @@ export const registration = z.union([registeredWatch, watchReceipt]).meta({ id: 
 const batchError = z
   .object({
     code: z
-      .enum(['invalid_request', 'too_many_watches', 'several_sources'])
+      .enum([
+        'invalid_request',
+        'too_many_watches',
+        'several_sources',
+        'batch_closed',
+        'batch_full',
+        'too_many_batches',
+      ])
       .meta({ id: 'BatchErrorCode' }),
     detail: z.string(),
     errors: issues,
@@ -263,6 +284,9 @@ export const watchQuery = z.strictObject({
   status: several(boundedText(64)).meta({ description: 'Statuses of the run.' }).exactOptional(),
   source: source.exactOptional(),
   workflow_id: severalIds(workflowId, 'Workflows of the run').exactOptional(),
+  batch: batchNamed
+    .meta({ description: 'The name or the id of a batch that the run is in.' })
+    .exactOptional(),
   metadata: z
     .record(boundedText(MAX_METADATA_BYTES), metadataText(MAX_METADATA_BYTES))
     .meta({

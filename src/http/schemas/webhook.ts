@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { isPlain } from '../../core/control-characters.ts';
 import { webhookSecret } from '../../config/endpoint-schema.ts';
 import {
+  BATCH_EVENT_TYPES,
   EVENT_TYPES,
   familiesOf,
   isReservedHeader,
@@ -31,7 +32,8 @@ const webhookUrl = z
     examples: ['https://example.com/hooks'],
   });
 
-const FAMILIES = new Set(familiesOf(EVENT_TYPES));
+const NAMED_TYPES = [...EVENT_TYPES, ...BATCH_EVENT_TYPES];
+const FAMILIES = new Set(familiesOf(NAMED_TYPES));
 
 const eventPattern = z
   .string()
@@ -39,7 +41,7 @@ const eventPattern = z
   .meta({
     id: 'EventPattern',
     description: 'An event type, a family of types, or `*`.',
-    enum: [...EVENT_TYPES, ...FAMILIES, '*'],
+    enum: [...NAMED_TYPES, ...FAMILIES, '*'],
   });
 
 const eventPatterns = z

@@ -7,7 +7,7 @@ import { script } from '../script.ts';
 import { effectsOf, PLAN_DELIVERIES, RAISE } from './event-plan.ts';
 
 /** The form that records have now. A change that an older daemon would misread makes it another one. */
-export const SCHEMA = '10';
+export const SCHEMA = '11';
 
 /**
  * Begins a new epoch and raises the event that says why, if the store is still in the epoch that

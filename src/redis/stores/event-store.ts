@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import {
+  BATCH_EVENT_TYPES,
   DEFAULT_SYSTEM_EVENTS,
   detectedAt,
   type AnyEvent,
@@ -17,6 +18,7 @@ import type { Page } from '../../core/page.ts';
 import type { EventBell } from '../channels.ts';
 import { openCursor } from '../cursor.ts';
 import { CHUNK } from '../index-columns.ts';
+import { eventSources } from '../indexes.ts';
 import type { Keys } from '../keys.ts';
 import { filterFields, walkNumbers, type NumberedRow } from '../numbers.ts';
 import { effectsOf, RAISE_EVENT } from './event-plan.ts';
@@ -112,7 +114,11 @@ export class EventStore {
     const walk = {
       order: page.order,
       kind: 'event' as const,
-      fields: filterFields(keys.events, { type, workflow: workflowId, source: sources }),
+      fields: filterFields(keys.events, {
+        type,
+        workflow: workflowId,
+        source: sources && eventSources(sources),
+      }),
       within: await eventsAround(redis, keys, times),
     };
     const isMeant = ({ watch, text }: NumberedRow) =>
@@ -244,7 +250,8 @@ function cutTo(limit: number, items: readonly Numbered<AnyEvent>[], next: string
 
 /** Whether an event about no run is listed although no type names it. */
 function isOwnByDefault(text: string): boolean {
-  return DEFAULT_SYSTEM_EVENTS.has((JSON.parse(text) as AnyEvent).type);
+  const { type } = JSON.parse(text) as AnyEvent;
+  return DEFAULT_SYSTEM_EVENTS.has(type) || (BATCH_EVENT_TYPES as readonly string[]).includes(type);
 }
 
 /** The first moment after another at which followers read. */

@@ -1,10 +1,12 @@
 import type { Redis } from 'ioredis';
+import { MEMBER_STATUSES } from '../../core/batch.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import type { Total } from '../../core/page.ts';
 import { WATCH_STATES, type WatchFilter } from '../../core/watch/watch.ts';
 import { openCursor } from '../cursor.ts';
 import {
   attentionIndex,
+  batchIndex,
   changedDay,
   changedDayIndex,
   metadataIndex,
@@ -301,10 +303,11 @@ export class WatchListing {
 
   private fieldsOf(filter: Omit<StoredFilter, keyof TimeRange>): string[][] {
     const { keys } = this;
-    const { state, status, sources, workflowId, need, metadata = {}, ...rest } = filter;
+    const { state, status, sources, workflowId, batch, need, metadata = {}, ...rest } = filter;
     rest satisfies Record<string, never>;
     return [
       ...filterFields(keys.watches, { state, status, source: sources, workflow: workflowId }),
+      ...(batch === undefined ? [] : [MEMBER_STATUSES.map((one) => batchIndex(keys, batch, one))]),
       ...(need === undefined ? [] : [[attentionIndex(keys, need)]]),
       ...Object.entries(metadata).map(([key, value]) => [metadataIndex(keys, key, value)]),
     ];

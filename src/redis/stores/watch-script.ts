@@ -3,6 +3,7 @@ import { SCHEDULE } from '../lua/schedule.ts';
 import { script } from '../script.ts';
 import { RUN_IDS } from '../run-ids.ts';
 import { AUDIT } from '../lua/audit.ts';
+import { BATCHES } from './batch-store.ts';
 import { PLAN_DELIVERIES, RAISE } from './event-plan.ts';
 import { COUNT_RUNS } from './run-figures-store.ts';
 import { LEARN } from './statistics-store.ts';
@@ -36,6 +37,8 @@ export const NOT_WRITTEN = {
   beyondQuota: -2,
   /** A backlog is not as it was read. */
   backlogMoved: -3,
+  /** A batch that the watch is to join is not as it was read. */
+  batchMoved: -4,
 } as const;
 
 /**
@@ -116,6 +119,7 @@ ${RUN_IDS}
 ${SCHEDULE}
 ${IDENTITY}
 ${AUDIT}
+${BATCHES}
 local identity = identityOf(keys.watch)
 local does, member = args.does, args.member
 local claim = {}
@@ -129,6 +133,7 @@ if effects and effects.tokens and isBeyondQuota(effects.tokens) then return ${NO
 for _, backlog in ipairs(effects and effects.backlogs or {}) do
   if not isAsRead(backlog, number) then return ${NOT_WRITTEN.backlogMoved} end
 end
+if effects and effects.batches and not mayJoin(effects.batches) then return ${NOT_WRITTEN.batchMoved} end
 -- A watch is ended, by whoever purges it, before it is forgotten.
 if does == 'leave' and (not effects or #effects.events == 0) then evenIfFull(keys.clock) end
 -- What is in a log under the number of its watch.
@@ -189,6 +194,7 @@ if effects then
   if effects.learned then learn(effects.learned) end
   if effects.counted then countRuns(effects.counted) end
   audit(effects.audited)
+  if effects.batches then moveBatches(effects.batches, storeNow(effects.batches.clock)) end
   for _, pool in ipairs(effects.raised and raise(effects.raised) or {}) do pools[#pools + 1] = pool end
 end
 

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { AlertEntry } from '../../core/alert/entry.ts';
 import { sum } from '../../core/arrays.ts';
+import { MEMBER_STATUSES } from '../../core/batch.ts';
 import type { CountedPage, Total } from '../../core/page.ts';
 import { STATUS_LABELS } from '../../core/run/snapshot.ts';
 import { backlogMoves, withNotices, type BacklogMove } from '../../core/watch/backlog.ts';
@@ -17,6 +18,7 @@ import {
 } from '../../core/watch/watch.ts';
 import type { StoredWatch, WatchChange, WatchQuota } from '../commit.ts';
 import {
+  batchIndex,
   eventIndexes,
   runsIndex,
   watchIndexes,
@@ -36,6 +38,7 @@ import { replies } from '../connection.ts';
 import { RUN_IDS, runIdPlan } from '../run-ids.ts';
 import { script } from '../script.ts';
 import { auditPlan } from '../lua/audit.ts';
+import { batchPlan } from './batch-store.ts';
 import {
   backlogPlan,
   BacklogStore,
@@ -91,6 +94,7 @@ export class WatchStore {
   private readonly backlogs: BacklogStore;
 
   private notices: BacklogNotices | null = null;
+  private memberEnded: () => void = () => undefined;
 
   constructor(
     private readonly redis: Redis,
@@ -105,6 +109,11 @@ export class WatchStore {
   /** From now on the backlog of a workflow has one notice, in the write that it follows from. */
   noticeBacklogs(notices: BacklogNotices): void {
     this.notices = notices;
+  }
+
+  /** Calls back when a member of a batch has ended, or changed since. */
+  heedMembers(memberEnded: () => void): void {
+    this.memberEnded = memberEnded;
   }
 
   async get(key: WatchKey): Promise<StoredWatch | null> {
@@ -278,6 +287,19 @@ export class WatchStore {
     } while (from !== undefined);
   }
 
+  /** The members of a batch by their registration, a chunk at a time. */
+  async *ofBatch(batch: string, chunk: number): AsyncIterable<Watch[]> {
+    const { redis, keys } = this;
+    const fields = [MEMBER_STATUSES.map((status) => batchIndex(keys, batch, status))];
+    let from: string | undefined;
+    do {
+      const query = { kind: 'watch' as const, fields, order: 'oldest' as const, from };
+      const { numbers, next } = await findNumbers(redis, keys, query, chunk);
+      if (numbers.length > 0) yield this.read(numbers);
+      from = next ?? undefined;
+    } while (from !== undefined);
+  }
+
   /** Which of some watches have no record. */
   async absent(wanted: readonly WatchKey[]): Promise<WatchKey[]> {
     const records = wanted.map((key) => this.keys.watch(key));
@@ -367,12 +389,15 @@ export class WatchStore {
     >;
   }
 
-  private commitOne(
+  private async commitOne(
     change: WatchChange,
     context: Omit<CommitContext, 'entries'> = {},
   ): Promise<string[] | number> {
     const entries = this.entriesOf(change);
-    return commitWatch(this.redis, this.keys, change, { entries, ...context });
+    const reply = await commitWatch(this.redis, this.keys, change, { entries, ...context });
+    const { batches, state } = change.after;
+    if (batches.length > 0 && state !== 'active' && typeof reply !== 'number') this.memberEnded();
+    return reply;
   }
 
   /** A change of what only the record of an ended watch says, such as its metadata. The audit log has its own place. */
@@ -478,6 +503,7 @@ function effectsOf(
   const changed = changeOf(change);
   const tokens = tokenPlan(planKeys, change, quota);
   const audited = auditPlan(planKeys, change.audit);
+  const batches = batchPlan(planKeys, change);
   const followed = [
     places.leave,
     places.enter,
@@ -488,7 +514,7 @@ function effectsOf(
     counted === null ? [] : [counted],
     tokens?.counts ?? [],
     entries,
-    [audited].flatMap((plan) => plan ?? []),
+    [audited, batches].flatMap((plan) => plan ?? []),
   ];
   if (followed.every((none) => none.length === 0)) return null;
   const { keys, declare, declareAll } = planKeys;
@@ -506,7 +532,7 @@ function effectsOf(
     ...goneCheckOf(planKeys, change),
     ...eventsOf(planKeys, change),
     ...deliveryPlan(planKeys, deliveries),
-    ...present({ learned, counted, tokens, audited }),
+    ...present({ learned, counted, tokens, audited, batches }),
     ...(entries.length > 0 && { judged: inboxPlan(planKeys, entries) }),
     // What moves in a backlog moves in its index.
     ...(backlogs && backlogPlan(planKeys, backlogs)),

@@ -269,6 +269,7 @@ const KINDS: Readonly<Record<AttentionKind, string>> = {
   source: 'Source',
   overdue: 'Polls overdue',
   discovery: 'Discovery',
+  batch: 'Open batch',
 };
 
 function describe(item: Attention): Item {
@@ -294,6 +295,9 @@ function placeOf(item: Attention): Place {
   if (item.runs !== undefined) {
     const to = href('/runs', { ...RUNS_OF[kind], workflow, source });
     return { what: workflowOf(item) ?? `${source}, without a workflow`, to };
+  }
+  if (item.batch !== undefined) {
+    return { what: item.batch, to: href('/runs', { batch: item.batch }) };
   }
   if (kind === 'dead' || kind === 'parked') {
     const state = kind === 'parked' ? 'pending,parked' : kind;

@@ -51,6 +51,13 @@ export const RUN_FILTERS: Filters<WatchQuery, RunFilter> = {
     admits: (text, { source }) => isAmong(text, source),
     says: (text) => `of the source ${text}`,
   },
+  // No event of a run says which batches it is in.
+  batch: {
+    name: 'batch',
+    narrows: true,
+    admits: () => false,
+    says: (text) => `in the batch ${text}`,
+  },
   since: {
     name: 'since',
     narrows: true,

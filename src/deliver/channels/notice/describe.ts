@@ -1,7 +1,8 @@
 import { alertNotice } from './alert.ts';
+import { batchNotice } from './batch.ts';
 import { oneLine, type Notice, type Wording } from './notice.ts';
 import { foldedNotice, runNotice } from './runs.ts';
-import type { SentEvent } from './sent-event.ts';
+import type { SentBatch, SentEvent } from './sent-event.ts';
 import { systemNotice } from './system.ts';
 
 /** Without a configuration. */
@@ -33,6 +34,11 @@ function wholeNotice(events: readonly [SentEvent, ...SentEvent[]], wording: Word
   const [event] = events;
   if (events.length > 1) return foldedNotice(events, wording);
   if (event.data.alert !== undefined) return alertNotice(event, event.data.alert);
+  if (isOfBatch(event.data)) return batchNotice(event, event.data);
   if (event.data.run_id === undefined) return systemNotice(event, wording);
   return runNotice(event, wording);
+}
+
+function isOfBatch(data: SentEvent['data']): data is SentEvent['data'] & SentBatch {
+  return data.batch !== undefined;
 }

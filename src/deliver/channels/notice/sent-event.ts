@@ -12,7 +12,19 @@ export interface SentEvent {
   data: SentData;
 }
 
-interface SentData {
+/** How the runs of a batch went. */
+export interface SentBatch {
+  batch: string;
+  batch_id: string;
+  reason?: string;
+  total: number;
+  max_failed: number | null;
+  by_status: Readonly<Record<string, number>>;
+  /** The first 100. */
+  failed: readonly string[];
+}
+
+interface SentData extends Partial<SentBatch> {
   run_id?: string;
   run?: SentRun | null;
   nodes?: SaidNodes | null;

@@ -1,0 +1,549 @@
+import type { Redis } from 'ioredis';
+import {
+  batchNameKey,
+  FAILED_MEMBERS,
+  isActiveMember,
+  isFailedMember,
+  memberStatus,
+  ACTIVE_MEMBERS,
+  MEMBER_STATUSES,
+  MOST_FAILED,
+  MOST_MEMBERS,
+  type Batch,
+  type BatchFindings,
+  type BatchName,
+  type BatchState,
+  type CloseReason,
+  type MemberCounts,
+} from '../../core/batch.ts';
+import { chunksOf } from '../../core/arrays.ts';
+import type { PlannedEvent } from '../../core/delivery/outbox.ts';
+import type { Page } from '../../core/page.ts';
+import type { BatchJoin, WatchChange } from '../commit.ts';
+import { replies } from '../connection.ts';
+import { isBeyond, openTimeCursor, type TimePlace } from '../cursor.ts';
+import { batchIndex } from '../indexes.ts';
+import { PlanKeys, type Keys } from '../keys.ts';
+import { STORE_NOW } from '../lua/clock.ts';
+import { EVEN_IF_FULL } from '../lua/full.ts';
+import { TAKE_DUE } from '../lua/times.ts';
+import { countNumbers, findNumbers, readNumbers } from '../numbers.ts';
+import { script } from '../script.ts';
+import { PLAN_DELIVERIES, RAISE, raisedPlan } from './event-plan.ts';
+
+/** Batches that are kept at a time. */
+const MOST_BATCHES = 20_000;
+
+/** Batches that one page is looked for in: some are of other tokens. */
+const MOST_EXAMINED = 2_000;
+
+const CHUNK = 200;
+
+/**
+ * `mayJoin(plan)` says whether a watch may join the batches that it is to join: they are as they were read.
+ * `moveBatches(plan, now)` makes it join, and marks what has to be judged again since a member of it has moved. The
+ * indexes say where the members stand by then.
+ */
+export const BATCHES = `
+local function mayJoin(plan)
+  for _, batch in ipairs(plan.members) do
+    local join = batch.join
+    local current = join and redis.call('HGET', plan.names, join.name)
+    if current == batch.id then
+      local state, joined = unpack(redis.call('HMGET', batch.key, 'state', 'joined'))
+      if state ~= 'open' or tonumber(joined) >= plan.mostMembers then return false end
+    elseif join then
+      if not join.doc or (current or '') ~= join.was then return false end
+      if redis.call('ZCARD', plan.all) >= plan.mostBatches then return false end
+    end
+  end
+  return true
+end
+
+local function joinBatch(plan, batch)
+  local join = batch.join
+  if redis.call('HGET', plan.names, join.name) ~= batch.id then
+    redis.call('ZADD', plan.all, join.createdAt, batch.id)
+    redis.call('HSET', batch.key, 'version', 1, 'state', 'open', 'joined', 0, 'doc', join.doc)
+    redis.call('HSET', plan.names, join.name, batch.id)
+  end
+  local joined = redis.call('HINCRBY', batch.key, 'joined', 1)
+  local expected = redis.call('HGET', batch.key, 'expected')
+  if expected and joined >= tonumber(expected) then
+    redis.call('HSET', batch.key, 'state', 'closed', 'closed_by', 'expected')
+  end
+end
+
+local function hasAny(indexes)
+  for _, index in ipairs(indexes) do
+    if redis.call('EXISTS', index) == 1 then return true end
+  end
+  return false
+end
+
+local function moveBatches(plan, now)
+  for _, batch in ipairs(plan.members) do
+    if batch.join then joinBatch(plan, batch) end
+    local state, mostFailed = unpack(redis.call('HMGET', batch.key, 'state', 'max_failed'))
+    if state and state ~= 'completed' then
+      redis.call('HINCRBY', batch.key, 'version', 1)
+      if not batch.active or hasAny(batch.active) then
+        redis.call('ZREM', plan.idle, batch.id)
+        if batch.hasFailed and mostFailed then redis.call('ZADD', plan.due, now, batch.id) end
+      elseif state == 'closed' or (batch.hasFailed and mostFailed) then
+        redis.call('ZADD', plan.idle, 'NX', now, batch.id)
+        redis.call('ZADD', plan.due, now, batch.id)
+      else
+        redis.call('ZADD', plan.idle, 'NX', now, batch.id)
+      end
+    end
+  end
+end
+`;
+
+/** What {@link BATCHES} needs of a change; undefined where no batch has to do with it. */
+export function batchPlan(
+  { keys, declare, declareAll }: PlanKeys,
+  { before, after, joins = [] }: WatchChange,
+) {
+  if (after.batches.length === 0) return undefined;
+  const status = memberStatus(after);
+  const was = before === null ? null : memberStatus(before.watch);
+  const isActive = isActiveMember(status);
+  const hasMoved = was !== null && was !== status && !(isActive && isActiveMember(was));
+  const moved = after.batches.flatMap((id) => {
+    const join = joins.find((one) => one.batch.id === id);
+    return join === undefined && !hasMoved ? [] : [{ id, join }];
+  });
+  if (moved.length === 0) return undefined;
+  const hasNew = joins.length > 0;
+  return {
+    due: declare(keys.batchesDue),
+    idle: declare(keys.batchesIdle),
+    clock: declare(keys.clock),
+    ...(hasNew && {
+      names: declare(keys.batchNames),
+      all: declare(keys.batches),
+      mostMembers: MOST_MEMBERS,
+      mostBatches: MOST_BATCHES,
+    }),
+    members: moved.map(({ id, join }) => {
+      const active = ACTIVE_MEMBERS.map((one) => batchIndex(keys, id, one));
+      return Object.assign(
+        { id, key: declare(keys.batch(id)) },
+        !isActive && { active: declareAll(active) },
+        isFailedMember(status) && { hasFailed: true },
+        join !== undefined && { join: joinPlan(join) },
+      );
+    }),
+  };
+}
+
+function joinPlan({ batch, was }: BatchJoin) {
+  const name = batchNameKey(batch);
+  return was === undefined
+    ? { name }
+    : { name, was, createdAt: batch.createdAt, doc: docOf(batch) };
+}
+
+/** What scripts read of a batch; its document has the rest. */
+type ScriptFields = 'state' | 'joined' | 'expected' | 'maxFailed' | 'closedBy';
+
+type BatchDoc = Omit<Batch, ScriptFields>;
+
+function docOf(batch: Batch): string {
+  const { id, sources, name, subscriptions, inherited } = batch;
+  const { createdAt, failedAt, completedAt, outcome } = batch;
+  const about = { id, sources, name, subscriptions, inherited };
+  const doc: BatchDoc = { ...about, createdAt, failedAt, completedAt, outcome };
+  return JSON.stringify(doc);
+}
+
+/** A batch as read from the store, with the version that a write must find unchanged. */
+export interface StoredBatch {
+  batch: Batch;
+  version: string;
+}
+
+function readBatch(fields: Record<string, string>): StoredBatch | null {
+  const { version, state, joined, expected, max_failed: maxFailed, closed_by: by, doc } = fields;
+  if (version === undefined || doc === undefined) return null;
+  const batch: Batch = {
+    ...(JSON.parse(doc) as BatchDoc),
+    state: state as BatchState,
+    joined: Number(joined),
+    expected: expected === undefined ? null : Number(expected),
+    maxFailed: maxFailed === undefined ? null : Number(maxFailed),
+    closedBy: (by ?? null) as CloseReason | null,
+  };
+  return { batch, version };
+}
+
+/** Fields that a batch has only where they are set. */
+const WRITE_FIELDS = `
+local function writeBatch(key, fields)
+  local set = {}
+  for name, value in pairs(fields) do
+    if value == '' then
+      redis.call('HDEL', key, name)
+    else
+      set[#set + 1] = name
+      set[#set + 1] = value
+    end
+  end
+  redis.call('HSET', key, unpack(set))
+  redis.call('HINCRBY', key, 'version', 1)
+end
+`;
+
+function fieldsOf(batch: Batch): string {
+  return JSON.stringify({
+    state: batch.state,
+    expected: batch.expected === null ? '' : String(batch.expected),
+    max_failed: batch.maxFailed === null ? '' : String(batch.maxFailed),
+    closed_by: batch.closedBy ?? '',
+    doc: docOf(batch),
+  });
+}
+
+/**
+ * Writes a batch, if it is as it was read, or begins one in place of the one whose id was read by its name. It is
+ * judged at once. Says whether it was written.
+ */
+const WRITE_BATCH = script(
+  'rwWriteBatch',
+  {
+    keys: ['batch', 'batchNames', 'batches', 'batchesDue', 'batchesIdle', 'clock'],
+    args: ['id', 'name', 'fields', 'createdAt', 'mostBatches', 'version?', 'was?'],
+    reply: (written: number) => written === 1,
+  },
+  `
+${STORE_NOW}
+${WRITE_FIELDS}
+local now = storeNow(keys.clock)
+if args.version then
+  if redis.call('HGET', keys.batch, 'version') ~= args.version then return 0 end
+else
+  if (redis.call('HGET', keys.batchNames, args.name) or '') ~= (args.was or '') then return 0 end
+  if redis.call('ZCARD', keys.batches) >= tonumber(args.mostBatches) then return 0 end
+  redis.call('ZADD', keys.batches, args.createdAt, args.id)
+  redis.call('ZADD', keys.batchesIdle, now, args.id)
+  redis.call('HSET', keys.batch, 'joined', 0)
+end
+redis.call('ZADD', keys.batchesDue, now, args.id)
+writeBatch(keys.batch, cjson.decode(args.fields))
+if not args.version then redis.call('HSET', keys.batchNames, args.name, args.id) end
+return 1
+`,
+);
+
+/**
+ * Writes what a batch was found to be, with the events that follow, if neither it nor a member has moved since it was
+ * read. Returns null where it has, else the pools at which deliveries are due now.
+ */
+const SETTLE_BATCH = script(
+  'rwSettleBatch',
+  {
+    keys: ['batch', 'batchesDue', 'batchesIdle', 'clock'],
+    args: ['id', 'version', 'isIdle', 'fields?', 'effects?'],
+    reply: (pools: string[] | null) => pools,
+  },
+  `
+${EVEN_IF_FULL}
+${PLAN_DELIVERIES}
+${RAISE}
+${WRITE_FIELDS}
+if redis.call('HGET', keys.batch, 'version') ~= args.version then return false end
+if not args.effects then evenIfFull(keys.clock) end
+local pools = args.effects and raise(cjson.decode(args.effects)) or {}
+if args.isIdle == '1' then
+  redis.call('ZADD', keys.batchesIdle, 'NX', storeNow(keys.clock), args.id)
+else
+  redis.call('ZREM', keys.batchesIdle, args.id)
+end
+redis.call('ZREM', keys.batchesDue, args.id)
+if args.fields then writeBatch(keys.batch, cjson.decode(args.fields)) end
+return pools
+`,
+);
+
+/** Forgets a batch. Its members are watched as before. */
+const FORGET_BATCH = script(
+  'rwForgetBatch',
+  {
+    keys: ['batch', 'batchNames', 'batches', 'batchesDue', 'batchesIdle'],
+    args: ['id', 'name'],
+  },
+  `
+${EVEN_IF_FULL}
+evenIfFull(keys.batch)
+if redis.call('HGET', keys.batchNames, args.name) == args.id then
+  redis.call('HDEL', keys.batchNames, args.name)
+end
+redis.call('ZREM', keys.batchesDue, args.id)
+redis.call('ZREM', keys.batchesIdle, args.id)
+redis.call('ZREM', keys.batches, args.id)
+redis.call('DEL', keys.batch)
+`,
+);
+
+/** Makes batches due that have had no active member since a time. */
+const WAKE_IDLE = script(
+  'rwWakeIdleBatches',
+  { keys: ['batchesIdle', 'batchesDue'], args: ['before', 'now', 'most'] },
+  `
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', keys.batchesIdle, '-inf', args.before, 'LIMIT', 0, args.most)) do
+  redis.call('ZADD', keys.batchesDue, 'NX', args.now, id)
+end
+`,
+);
+
+/** Which batches a listing means. */
+export interface BatchFilter {
+  state?: readonly BatchState[] | undefined;
+  /** Those that belong to these alone; absent for all. */
+  sources?: readonly string[] | undefined;
+}
+
+/** Whether a batch belongs to some sources alone. */
+export function isOfSources(batch: BatchName, sources: readonly string[] | undefined): boolean {
+  if (sources === undefined) return true;
+  return batch.sources?.every((source) => sources.includes(source)) ?? false;
+}
+
+/** Batches in Redis. Errors of the connection pass through. */
+export class BatchStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  async read(id: string): Promise<StoredBatch | null> {
+    return readBatch(await this.redis.hgetall(this.keys.batch(id)));
+  }
+
+  /** The batches that names stand for now, completed or not; null for those that stand for none. */
+  async named(names: readonly BatchName[]): Promise<(StoredBatch | null)[]> {
+    if (names.length === 0) return [];
+    const ids = await this.redis.hmget(this.keys.batchNames, ...names.map(batchNameKey));
+    return Promise.all(ids.map(async (id) => (id === null ? null : this.read(id))));
+  }
+
+  /** Whether there is room for another one. */
+  async hasRoom(): Promise<boolean> {
+    return (await this.redis.zcard(this.keys.batches)) < MOST_BATCHES;
+  }
+
+  /**
+   * Begins a batch, unless its name has come to stand for another since it was read.
+   * @param was the id of the one that the name stood for, '' for none
+   */
+  begin(batch: Batch, was: string): Promise<boolean> {
+    return this.write(batch, { was });
+  }
+
+  /** Writes a batch anew. @returns false where it is not as it was read any more */
+  replace({ version }: StoredBatch, after: Batch): Promise<boolean> {
+    return this.write(after, { version });
+  }
+
+  private write(batch: Batch, as: { version: string } | { was: string }): Promise<boolean> {
+    const about = { id: batch.id, name: batchNameKey(batch), createdAt: batch.createdAt };
+    return WRITE_BATCH.run(
+      this.redis,
+      { ...this.keysOf(batch.id), clock: this.keys.clock },
+      { ...about, fields: fieldsOf(batch), mostBatches: MOST_BATCHES, ...as },
+    );
+  }
+
+  /** Forgets a batch, whatever its state. */
+  async forget(batch: Batch): Promise<void> {
+    const about = { id: batch.id, name: batchNameKey(batch) };
+    await FORGET_BATCH.run(this.redis, this.keysOf(batch.id), about);
+  }
+
+  /** Takes a run that is purged out of the failed ones of a batch. */
+  async forgetRun(id: string, watch: string): Promise<void> {
+    for (;;) {
+      const stored = await this.read(id);
+      const outcome = stored?.batch.outcome ?? null;
+      if (stored === null || outcome === null || !outcome.failed.includes(watch)) return;
+      const failed = outcome.failed.filter((one) => one !== watch);
+      if (await this.replace(stored, { ...stored.batch, outcome: { ...outcome, failed } })) return;
+    }
+  }
+
+  /** Forgets completed batches: those that completed before a time, and the first beyond a number. */
+  async forgetOld({ before, keep }: { before: number; keep: number }): Promise<number> {
+    const { redis, keys } = this;
+    const surplus = (await redis.zcard(keys.batches)) - keep;
+    const old = await redis.zcount(keys.batches, '-inf', `(${before}`);
+    // None of the others can have completed before that time.
+    const most = Math.max(old, surplus);
+    if (most <= 0) return 0;
+    const ids = await redis.zrange(keys.batches, 0, String(most - 1));
+    const beyond = new Set(ids.slice(0, Math.max(0, surplus)));
+    let forgotten = 0;
+    for (const some of chunksOf(ids, CHUNK)) {
+      for (const { batch } of await this.readAll(some)) {
+        const { id, completedAt } = batch;
+        if (completedAt === null || (completedAt >= before && !beyond.has(id))) continue;
+        await this.forget(batch);
+        forgotten += 1;
+      }
+    }
+    return forgotten;
+  }
+
+  /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
+  async list(
+    { state, sources, ...rest }: BatchFilter,
+    { limit, cursor }: { limit: number; cursor?: string | undefined },
+  ): Promise<Page<Batch>> {
+    rest satisfies Record<string, never>;
+    const { from, cursorAt } = await openTimeCursor(this.redis, this.keys, cursor);
+    const items: Batch[] = [];
+    let last = from;
+    for (let examined = 0; examined < MOST_EXAMINED;) {
+      const places = await this.placesBefore(last);
+      const found = await this.readAll(places.map(({ id }) => id));
+      const byId = new Map(found.map(({ batch }) => [batch.id, batch]));
+      for (const place of places) {
+        if (items.length === limit) return { items, nextCursor: last && cursorAt(last) };
+        last = place;
+        const batch = byId.get(place.id);
+        if (batch === undefined || !isOfSources(batch, sources)) continue;
+        if (state === undefined || state.includes(batch.state)) items.push(batch);
+      }
+      examined += places.length;
+      if (places.length === 0) return { items, nextCursor: null };
+    }
+    return { items, nextCursor: last && cursorAt(last) };
+  }
+
+  /** The places behind one, newest first. */
+  private async placesBefore(last: TimePlace | null): Promise<TimePlace[]> {
+    const { redis, keys } = this;
+    const places: TimePlace[] = [];
+    for (let offset = 0; ; offset += CHUNK) {
+      const flat = await redis.zrevrangebyscore(
+        keys.batches,
+        last?.at ?? '+inf',
+        '-inf',
+        'WITHSCORES',
+        'LIMIT',
+        offset,
+        CHUNK,
+      );
+      for (let at = 0; at < flat.length; at += 2) {
+        const place = { id: flat[at] ?? '', at: Number(flat[at + 1]) };
+        if (isBeyond(place, last, 'newest')) places.push(place);
+      }
+      // All of one time may have been shown.
+      if (places.length > 0 || flat.length < 2 * CHUNK) return places;
+    }
+  }
+
+  private async readAll(ids: readonly string[]): Promise<StoredBatch[]> {
+    if (ids.length === 0) return [];
+    const pipeline = this.redis.pipeline();
+    for (const id of ids) pipeline.hgetall(this.keys.batch(id));
+    const found = await replies<Record<string, string>>(pipeline);
+    return found.flatMap((fields) => readBatch(fields) ?? []);
+  }
+
+  /** Takes batches that are to be judged, for this process alone. */
+  async takeDue(
+    now: number,
+    { idleSince, leaseMs, most }: { idleSince: number; leaseMs: number; most: number },
+  ): Promise<string[]> {
+    const { batchesDue, batchesIdle } = this.keys;
+    const idle = await this.redis.zcount(batchesIdle, '-inf', idleSince);
+    if (idle > 0) {
+      const about = { before: idleSince, now, most };
+      await WAKE_IDLE.run(this.redis, { batchesIdle, batchesDue }, about);
+    }
+    if ((await this.redis.zcount(batchesDue, '-inf', now)) === 0) return [];
+    return TAKE_DUE.run(this.redis, { times: batchesDue }, { now, leaseMs, most });
+  }
+
+  /** Batches that have had no active member since a time, the longest first; completed ones are not among them. */
+  async idle(before: number, most: number): Promise<{ batch: Batch; since: number }[]> {
+    const flat = await this.redis.zrangebyscore(
+      this.keys.batchesIdle,
+      '-inf',
+      before,
+      'WITHSCORES',
+      'LIMIT',
+      0,
+      most,
+    );
+    const since = new Map<string, number>();
+    for (let at = 0; at < flat.length; at += 2) since.set(flat[at] ?? '', Number(flat[at + 1]));
+    const found = await this.readAll([...since.keys()]);
+    return found.map(({ batch }) => ({ batch, since: since.get(batch.id) ?? before }));
+  }
+
+  /** Where the members of a batch stand. */
+  async find(id: string): Promise<BatchFindings> {
+    const { redis, keys } = this;
+    const [byStatus, failed, since] = await Promise.all([
+      this.count(id),
+      this.failed(id),
+      redis.zscore(keys.batchesIdle, id),
+    ]);
+    return { byStatus, failed, idleSince: since === null ? null : Number(since) };
+  }
+
+  private async count(id: string): Promise<MemberCounts> {
+    const counts = await Promise.all(
+      MEMBER_STATUSES.map(async (status) => {
+        return [status, await countNumbers(this.redis, batchIndex(this.keys, id, status))] as const;
+      }),
+    );
+    return Object.fromEntries(counts.filter(([, count]) => count > 0));
+  }
+
+  /** The watches of the members that failed, by their registration. */
+  private async failed(id: string): Promise<string[]> {
+    const { redis, keys } = this;
+    const fields = [FAILED_MEMBERS.map((status) => batchIndex(keys, id, status))];
+    const query = { kind: 'watch', fields, order: 'oldest' } as const;
+    const { numbers } = await findNumbers(redis, keys, query, MOST_FAILED);
+    if (numbers.length === 0) return [];
+    return (await readNumbers(redis, keys, 'name', numbers)).map(({ watch }) => watch);
+  }
+
+  /**
+   * Writes what a batch was found to be, and the events that follow.
+   * @param isIdle whether it is open and has no active member
+   * @returns the pools at which deliveries are due now; null where it, or a member, has moved since it was read
+   */
+  settle(
+    { batch, version }: StoredBatch,
+    { after, isIdle, events }: { after: Batch; isIdle: boolean; events: readonly PlannedEvent[] },
+  ): Promise<string[] | null> {
+    const { keys } = this;
+    const planKeys = new PlanKeys(keys);
+    const effects = events.length === 0 ? undefined : JSON.stringify(raisedPlan(planKeys, events));
+    const fields = after === batch ? undefined : fieldsOf(after);
+    const { batch: key, batchesDue, batchesIdle } = this.keysOf(batch.id);
+    return SETTLE_BATCH.run(
+      this.redis,
+      { batch: key, batchesDue, batchesIdle, clock: keys.clock },
+      { id: batch.id, version, isIdle: isIdle ? 1 : 0, fields, effects },
+      { further: planKeys.declared },
+    );
+  }
+
+  /** Takes a batch without a record out of those that are to be judged. */
+  async drop(id: string): Promise<void> {
+    const { batches, batchesDue, batchesIdle } = this.keys;
+    await this.redis.pipeline().zrem(batchesDue, id).zrem(batchesIdle, id).zrem(batches, id).exec();
+  }
+
+  private keysOf(id: string) {
+    const { batchNames, batches, batchesDue, batchesIdle } = this.keys;
+    return { batch: this.keys.batch(id), batchNames, batches, batchesDue, batchesIdle };
+  }
+}

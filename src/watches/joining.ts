@@ -1,0 +1,112 @@
+import {
+  batchNameKey,
+  MOST_BATCHES_OF_WATCH,
+  MOST_MEMBERS,
+  newBatch,
+  type Batch,
+  type BatchName,
+} from '../core/batch.ts';
+import type { BatchRefusal, Registration } from '../core/watch/register.ts';
+import { withChanges, type Watch } from '../core/watch/watch.ts';
+import type { Process } from '../process.ts';
+import type { BatchJoin } from '../redis/commit.ts';
+
+/** A request of a registration, with its index among all. */
+interface Asked {
+  request: Registration;
+  at: number;
+}
+
+/** The batches that registrations join, as they are read before each attempt at writing them. */
+export class Joining {
+  private readonly names: readonly BatchName[];
+  /** What a name stands for, or the batch that begins in its place. */
+  private readonly found = new Map<string, BatchJoin>();
+  /** Batches that this registration begins, by their names: each attempt begins the same. */
+  private readonly begun = new Map<string, Batch>();
+  private hasRoom = true;
+
+  constructor(
+    private readonly process: Process,
+    requests: readonly Registration[],
+  ) {
+    const named = requests.flatMap(({ batch }) => batch ?? []);
+    this.names = [...new Map(named.map((name) => [batchNameKey(name), name])).values()];
+  }
+
+  async read(): Promise<void> {
+    if (this.names.length === 0) return;
+    const { batches } = this.process.stores;
+    const stored = await batches.named(this.names);
+    for (const [at, name] of this.names.entries()) {
+      const present = stored[at]?.batch ?? null;
+      this.found.set(batchNameKey(name), this.joinOf(name, present));
+    }
+    const begins = [...this.found.values()].some(({ was }) => was !== undefined);
+    this.hasRoom = !begins || (await batches.hasRoom());
+  }
+
+  private joinOf(name: BatchName, present: Batch | null): BatchJoin {
+    if (present !== null && present.state !== 'completed') return { batch: present };
+    const key = batchNameKey(name);
+    const was = present?.id ?? '';
+    const begun = this.begun.get(key);
+    // One that it began may have completed meanwhile: a run that is not in it begins another.
+    const batch =
+      begun === undefined || begun.id === was
+        ? newBatch(this.process.newMark(), name, this.process.now())
+        : begun;
+    this.begun.set(key, batch);
+    return { batch, was };
+  }
+
+  /** Which of the requests for a watch may join their batches. A member of a batch need not join it. */
+  admit(requests: readonly Asked[], watch: Watch | null) {
+    const admitted: Asked[] = [];
+    const refused: { at: number; why: BatchRefusal }[] = [];
+    const joined = new Set(watch?.batches);
+    for (const asked of requests) {
+      const join = this.missing(asked.request, watch);
+      const why = join === null || joined.has(join.batch.id) ? null : this.refusal(join, joined);
+      if (why !== null) {
+        refused.push({ at: asked.at, why });
+        continue;
+      }
+      if (join !== null) joined.add(join.batch.id);
+      admitted.push(asked);
+    }
+    return { admitted, refused };
+  }
+
+  /** What a watch joins by some requests. */
+  joinsOf(requests: readonly Asked[], watch: Watch): BatchJoin[] {
+    const joins = requests.flatMap(({ request }) => this.missing(request, watch) ?? []);
+    return [...new Set(joins)];
+  }
+
+  /** The batch that a request makes a watch join; null where it names none, or the watch is a member. */
+  private missing({ batch }: Registration, watch: Watch | null): BatchJoin | null {
+    const join = batch && this.found.get(batchNameKey(batch));
+    if (join === undefined) return null;
+    // Of a batch that has completed, the name goes on to stand for it until another run comes.
+    const {
+      was,
+      batch: { id },
+    } = join;
+    const isMember = watch?.batches.some((one) => one === id || one === was) ?? false;
+    return isMember ? null : join;
+  }
+
+  private refusal({ batch, was }: BatchJoin, joined: ReadonlySet<string>): BatchRefusal | null {
+    if (joined.size >= MOST_BATCHES_OF_WATCH) return 'too_many_batches';
+    if (was !== undefined) return this.hasRoom ? null : 'too_many_batches';
+    if (batch.state !== 'open') return 'batch_closed';
+    return batch.joined >= MOST_MEMBERS ? 'batch_full' : null;
+  }
+}
+
+/** The watch as a member of the batches that it joins. */
+export function withJoined(watch: Watch, joins: readonly BatchJoin[]): Watch {
+  if (joins.length === 0) return watch;
+  return withChanges(watch, { batches: [...watch.batches, ...joins.map(({ batch }) => batch.id)] });
+}

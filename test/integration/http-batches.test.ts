@@ -1,0 +1,281 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { Batches } from '../../src/batches/batches.ts';
+import { configSchema } from '../../src/config/schema.ts';
+import { observe } from '../../src/core/watch/observe.ts';
+import { createServer, listen } from '../../src/http/server.ts';
+import { Services } from '../../src/http/services.ts';
+import { createTokens } from '../../src/http/tokens.ts';
+import { NOON, observeContext, snapshot } from '../support/builders.ts';
+import { callAs } from '../support/call-as.ts';
+import { testDaemon } from '../support/daemon.ts';
+import { openStores } from '../support/stores.ts';
+
+const ALL = 'token-of-all-sources';
+const MINE = 'token-of-one-source';
+const BOTH = 'token-of-two-sources';
+const WRITER = 'token-that-may-only-write';
+
+const config = configSchema.parse({
+  data_dir: '/nowhere',
+  sources: { default: { api_key: 'a' }, mine: { api_key: 'b' } },
+  endpoints: { ops: { type: 'log' } },
+  auth: {
+    tokens: [
+      { name: 'all', token: ALL },
+      { name: 'mine', token: MINE, sources: ['mine'] },
+      { name: 'both', token: BOTH, sources: ['mine', 'default'] },
+      { name: 'writer', token: WRITER, scopes: ['write'] },
+    ],
+  },
+});
+const stores = openStores(undefined, { isClockManual: true });
+let now = NOON;
+const daemon = testDaemon({
+  config,
+  stores,
+  now: () => now,
+  tokens: createTokens(config.auth.tokens),
+  connections: { state: () => ({ kind: 'ok' }) },
+  poller: {
+    sourceOf: () => undefined,
+    sources: [],
+    overdue: () => [],
+    discovery: { troubles: async () => [] },
+  },
+  eventLog: { trouble: () => null },
+  deliverer: { egressGuard: { check: () => ({ allowed: true }) } as never },
+});
+Object.assign(daemon.poller, { process: daemon });
+const judge = new Batches(daemon);
+Object.assign(daemon, { batches: judge });
+const server = createServer(daemon, new Services(daemon), new AbortController().signal);
+let url: string;
+
+beforeAll(async () => {
+  url = await listen(server, { host: '127.0.0.1', port: 0 });
+});
+beforeEach(async () => {
+  await stores.redis.del(...(await stores.keysLeft()), 'none');
+  now = NOON;
+  await stores.redis.set(stores.keys.clock, NOON);
+});
+afterAll(async () => {
+  await server.close();
+  await stores.close();
+});
+
+const call = (method: string, path: string, body?: unknown, token = ALL) =>
+  callAs({ url }, token, method, path, body);
+const registerAll = (runs: string[], more: object, token = ALL, source = 'default') => {
+  const watches = runs.map((run_id) => ({ run_id, source }));
+  return call('POST', '/v1/watches/batch', { watches, ...more }, token);
+};
+const stateOf = async (name: string, token = ALL) => {
+  const { body } = await call('GET', `/v1/batches/${name}`, undefined, token);
+  return body as Record<string, unknown>;
+};
+
+async function ends(runId: string, status: string, source = 'default'): Promise<void> {
+  const before = (await stores.watches.get({ source, runId }))!;
+  const run = snapshot({ id: runId, status });
+  const { watch: after, events } = observe(before.watch, { kind: 'run', run }, observeContext(now));
+  await stores.watches.commit({ before, after, events, deliveries: [] });
+}
+
+describe('batches of the API', () => {
+  test('a list makes a batch and closes it; one that is left open is closed by a call', async () => {
+    const { body } = await registerAll(['a', 'b'], { batch: 'nightly' });
+    expect(body.results.map(({ status }: { status: number }) => status)).toEqual([201, 201]);
+    expect(await stateOf('nightly')).toMatchObject({
+      name: 'nightly',
+      state: 'closed',
+      closed_by: 'closed',
+      total: 2,
+      expected: null,
+      by_status: { unseen: 2 },
+      failed: [],
+      endpoints: null,
+      created_at: '2026-01-01T00:00:00.000Z',
+    });
+    await registerAll(['c'], { batch: 'hourly', open: true });
+    await call('POST', '/v1/watches', { run_id: 'd', source: 'default', batch: 'hourly' });
+    expect(await stateOf('hourly')).toMatchObject({ state: 'open', total: 2 });
+    expect((await call('POST', '/v1/batches/hourly/close')).body).toMatchObject({
+      state: 'closed',
+    });
+  });
+
+  test('a closed batch refuses further runs by name, and takes its own members again', async () => {
+    await registerAll(['a'], { batch: 'nightly' });
+    const refused = await call('POST', '/v1/watches', {
+      run_id: 'b',
+      source: 'default',
+      batch: 'nightly',
+    });
+    expect([refused.status, refused.body]).toMatchObject([
+      409,
+      { code: 'batch_closed', detail: expect.stringContaining('"nightly" is closed') },
+    ]);
+    expect((await call('GET', '/v1/watches/b')).status).toBe(404);
+    const { body } = await registerAll(['a', 'b'], { batch: 'nightly' });
+    expect(body.results).toMatchObject([
+      { status: 200 },
+      { run_id: 'b', status: 409, error: { code: 'batch_closed' } },
+    ]);
+  });
+
+  test('a batch that has completed shows its counts, and its event is listed', async () => {
+    await registerAll(['a', 'b'], { batch: 'nightly' });
+    await ends('a', 'failed');
+    await ends('b', 'completed');
+    await judge.judgeDue();
+    const batch = await stateOf('nightly');
+    expect(batch).toMatchObject({
+      state: 'completed',
+      by_status: { failed: 1, completed: 1 },
+      failed: ['a'],
+      completed_at: '2026-01-01T00:00:00.000Z',
+    });
+    const { body } = await call('GET', '/v1/events');
+    const events = body.data.filter(({ type }: { type: string }) => type === 'batch.completed');
+    expect(events).toMatchObject([{ data: { batch: 'nightly', batch_id: batch['id'] } }]);
+    expect(await stateOf(String(batch['id']))).toEqual(batch);
+  });
+
+  test('PUT sets up a batch before and after its runs, and takes back what it leaves out', async () => {
+    const settings = { expected: 2, max_failed: 1, endpoints: ['ops'] };
+    const made = await call('PUT', '/v1/batches/nightly', settings);
+    expect([made.status, made.body]).toMatchObject([201, { ...settings, state: 'open', total: 0 }]);
+    const changed = await call('PUT', '/v1/batches/nightly', { max_failed: 3 });
+    expect([changed.status, changed.body]).toMatchObject([
+      200,
+      { expected: null, max_failed: 3, endpoints: null },
+    ]);
+    await registerAll(['a', 'b'], { batch: 'nightly', open: true });
+    expect((await call('PUT', '/v1/batches/nightly', { expected: 2 })).body).toMatchObject({
+      state: 'closed',
+      closed_by: 'expected',
+    });
+    const late = await call('PUT', '/v1/batches/nightly', { expected: 3 });
+    expect([late.status, late.body.code]).toEqual([409, 'batch_closed']);
+  });
+
+  test('a webhook of a batch is masked, and the answer alone has the secret that signs for it', async () => {
+    const webhook = { url: 'https://example.com/secret-path' };
+    const { body, text } = await call('PUT', '/v1/batches/nightly', { webhook });
+    expect(body.webhook_secret).toMatch(/^whsec_/);
+    expect(text).not.toContain('secret-path');
+    const shown = await stateOf('nightly');
+    expect(shown['webhook']).toMatch(/^https:\/\/example\.com\/…#[0-9a-f]{6}$/);
+    expect(shown).not.toHaveProperty('webhook_secret');
+  });
+
+  test.each([
+    ['PUT', '/v1/batches/bat_1', {}, 'path.name'],
+    ['PUT', '/v1/batches/nightly', { expected: 0 }, 'expected'],
+    ['PUT', '/v1/batches/nightly', { max_failed: 1.5 }, 'max_failed'],
+    ['PUT', '/v1/batches/nightly', { endpoints: ['away'] }, 'endpoints.0'],
+    ['PUT', '/v1/batches/nightly', { closed: true }, 'closed'],
+    ['POST', '/v1/watches', { run_id: 'a', source: 'default', batch: 'a b' }, 'batch'],
+    ['GET', '/v1/watches?batch=unheard-of', undefined, 'query.batch'],
+  ])('%s %s of %j is refused by the field', async (method, path, body, field) => {
+    const answer = await call(method, path, body);
+    expect(answer.status).toBe(422);
+    expect(answer.body.errors[0].path).toBe(field);
+  });
+
+  test('a batch that is forgotten sends nothing, and leaves its runs watched', async () => {
+    await registerAll(['a'], { batch: 'nightly' });
+    expect((await call('DELETE', '/v1/batches/nightly')).status).toBe(204);
+    expect((await call('GET', '/v1/batches/nightly')).status).toBe(404);
+    expect((await call('DELETE', '/v1/batches/nightly')).status).toBe(404);
+    await ends('a', 'completed');
+    await judge.judgeDue();
+    expect((await call('GET', '/v1/events?type=batch.*')).body.data).toEqual([]);
+    expect((await call('GET', '/v1/watches/a')).body.state).toBe('finished');
+  });
+
+  test('batches are listed newest first, page by page, by state', async () => {
+    for (const name of ['one', 'two', 'three']) {
+      await registerAll([name], { batch: name, open: name === 'two' });
+      now += 1;
+    }
+    const names = (body: { data: { name: string }[] }) => body.data.map(({ name }) => name);
+    const first = (await call('GET', '/v1/batches?limit=2')).body;
+    expect(names(first)).toEqual(['three', 'two']);
+    const next = (await call('GET', `/v1/batches?limit=2&cursor=${first.next_cursor}`)).body;
+    expect([names(next), next.next_cursor]).toEqual([['one'], null]);
+    expect(names((await call('GET', '/v1/batches?state=open')).body)).toEqual(['two']);
+    expect((await call('GET', '/v1/batches?cursor=x')).status).toBe(422);
+  });
+
+  test('a batch that is left open stands in attention, until it is closed', async () => {
+    await registerAll(['a'], { batch: 'nightly', open: true });
+    await ends('a', 'completed');
+    const attention = async (token = ALL) =>
+      (await call('GET', '/v1/attention', undefined, token)).body.data;
+    expect(await attention()).toEqual([]);
+    now += 600_000;
+    expect(await attention()).toMatchObject([{ kind: 'batch', batch: 'nightly', count: 1 }]);
+    expect(await attention(MINE)).toEqual([]);
+    await call('POST', '/v1/batches/nightly/close');
+    expect(await attention()).toEqual([]);
+  });
+
+  test('a token that may only write gets a receipt', async () => {
+    const made = await call('PUT', '/v1/batches/nightly', { expected: 2 }, WRITER);
+    expect([made.status, Object.keys(made.body)]).toEqual([201, ['id', 'name']]);
+    const closed = await call('POST', '/v1/batches/nightly/close', undefined, WRITER);
+    expect(Object.keys(closed.body)).toEqual(['id', 'name']);
+    expect((await call('GET', '/v1/batches/nightly', undefined, WRITER)).status).toBe(403);
+  });
+});
+
+describe('batches of tokens that are limited to sources', () => {
+  test('one name is another batch for each, and none shows that of another', async () => {
+    await registerAll(['a'], { batch: 'nightly' });
+    const mine = await registerAll(['b'], { batch: 'nightly', open: true }, MINE, 'mine');
+    expect(mine.body.results[0].status).toBe(201);
+    expect(await stateOf('nightly')).toMatchObject({ sources: null, state: 'closed', total: 1 });
+    expect(await stateOf('nightly', MINE)).toMatchObject({ sources: ['mine'], state: 'open' });
+    const theirs = String((await stateOf('nightly'))['id']);
+    for (const path of [`/v1/batches/${theirs}`, `/v1/batches/${theirs}/close`]) {
+      const method = path.endsWith('close') ? 'POST' : 'GET';
+      expect((await call(method, path, undefined, MINE)).status).toBe(404);
+    }
+    expect((await call('DELETE', `/v1/batches/${theirs}`, undefined, MINE)).status).toBe(404);
+    expect((await call('GET', `/v1/watches?batch=${theirs}`, undefined, MINE)).status).toBe(422);
+    const listed = (await call('GET', '/v1/batches', undefined, MINE)).body.data;
+    expect(listed.map(({ sources }: { sources: string[] }) => sources)).toEqual([['mine']]);
+    const all = (await call('GET', '/v1/batches')).body.data;
+    expect(all).toHaveLength(2);
+  });
+
+  test('a token of all sources finds by name what one limited token has, and by id where several have it', async () => {
+    await registerAll(['a'], { batch: 'nightly' }, MINE, 'mine');
+    expect(await stateOf('nightly')).toMatchObject({ sources: ['mine'] });
+    expect(await stateOf('nightly', BOTH)).toMatchObject({ sources: ['mine'] });
+    await registerAll(['b'], { batch: 'nightly' }, BOTH, 'default');
+    const { status, body } = await call('GET', '/v1/batches/nightly');
+    expect([status, body.code]).toEqual([409, 'several_batches']);
+    const [id = ''] = /bat_[0-9a-z]+/.exec(body.detail) ?? [];
+    expect(await stateOf(id)).toMatchObject({ id });
+  });
+
+  test('the event of a batch is for tokens of all of its sources', async () => {
+    await registerAll(['a'], { batch: 'of-mine' }, MINE, 'mine');
+    await registerAll(['b'], { batch: 'of-both' }, BOTH, 'default');
+    await registerAll(['c'], { batch: 'of-all' });
+    await ends('a', 'completed', 'mine');
+    await ends('b', 'completed');
+    await ends('c', 'completed');
+    await judge.judgeDue();
+    const heard = async (token: string) => {
+      const { body } = await call('GET', '/v1/events?type=batch.*', undefined, token);
+      return body.data.map(({ data }: { data: { batch: string } }) => data.batch).sort();
+    };
+    expect(await heard(MINE)).toEqual(['of-mine']);
+    expect(await heard(BOTH)).toEqual(['of-both', 'of-mine']);
+    expect(await heard(ALL)).toEqual(['of-all', 'of-both', 'of-mine']);
+  });
+});
