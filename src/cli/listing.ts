@@ -12,7 +12,7 @@ import { renderTable, type Column } from './render/table.ts';
 import { moreText, plain } from './render/text.ts';
 import { note, writeJson } from './report.ts';
 import { moment, positiveInteger, type Moment } from './options.ts';
-import { resolveRun } from './resolve.ts';
+import { acceptId, resolveRun, type Resolver } from './resolve.ts';
 import type { DaemonFlags } from './verb.ts';
 
 /* A verb that lists something is data, as far as it does not think: its filters, its columns, what it says. */
@@ -274,21 +274,20 @@ export async function workflowIds(
 
 /**
  * The workflow that a name or an id means, of one source.
- * @throws RunwatchError `ambiguous_id`, `workflow_not_found`
+ * @throws RunwatchError `ambiguous_id`, `workflow_not_found`, and for a verb that writes those of `resolveId`
  */
 export async function resolveWorkflow(
   text: string,
-  {
-    client,
-    source: named,
-  }: {
+  resolver: Omit<Resolver, 'client'> & {
     client: Pick<DaemonClient, 'listWorkflows' | 'listSources'>;
-    source?: string | undefined;
   },
 ): Promise<{ source: string; workflowId: string }> {
+  const { client, source: named } = resolver;
   const { data } = await client.listWorkflows({ since: '30d' }).catch(() => ({ data: [] }));
   const ids = (await workflowIds(text, client, 'workflow_not_found')) ?? [];
   const [workflowId = text] = ids;
+  const isName = data.some(({ name }) => name?.toLowerCase() === text.toLowerCase());
+  if (!isName) await acceptId({ given: text, id: workflowId }, 'workflow', resolver);
   const having = data.filter(({ workflow_id: id }) => ids.includes(id)).map(({ source }) => source);
   const sources = named === undefined ? having : [named];
   // One without runs for a month is of the only source there is.

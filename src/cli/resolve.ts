@@ -20,7 +20,7 @@ const MOST_SHOWN = 10;
 /** The beginning of a UUID, long enough to be meant as one. */
 const UUID_BEGINNING = /^[0-9a-f]{4,8}$|^[0-9a-f]{8}-[0-9a-f-]{0,27}$/i;
 
-interface Resolver {
+export interface Resolver {
   client: Pick<DaemonClient, 'lookup'>;
   cli: Asking;
   /** The source that was named. */
@@ -230,6 +230,15 @@ async function accept(
   if (isAsked && completed.length > 0 && !(await confirm(cli, 'Go on?'))) {
     throw new RunwatchError('nothing was changed', { code: 'declined' });
   }
+}
+
+/** Accepts one id that was completed elsewhere, as {@link resolveId} does. */
+export async function acceptId(
+  found: Found,
+  kind: string,
+  resolver: Pick<Resolver, 'cli' | 'writes'>,
+): Promise<void> {
+  await accept([found], kind, resolver);
 }
 
 function refuseShort({ given, id }: Found, kind: string): void {

@@ -91,6 +91,29 @@ test('ack of a workflow by its name acknowledges its failures, and --undo takes 
   });
 });
 
+test('ack of a workflow by the beginning of its id wants 8 characters, and asks on a terminal', async () => {
+  const id = '3f0c6f0e-5d0a-4a57-9f1e-0f0f2a6b8c11';
+  const path = `/v1/workflows/eu/${id}/acknowledge`;
+  daemon.on('GET /v1/workflows', workflows({ workflow_id: id, source: 'eu', name: 'Invoices' }));
+  const acknowledged = { by: 'ana', comment: null, at: '2025-05-04T10:00:00.000Z', until: null };
+  const body = { source: 'eu', workflow_id: id, acknowledged };
+  daemon.on(`POST ${path}`, { status: 200, body });
+  const written = () => daemon.requests.filter(({ method }) => method !== 'GET').length;
+
+  const short = await cli('ack', 'workflow/3f0c6f0');
+  expect(short.exitCode).toBe(2);
+  expect(short.stderr).toContain(`"3f0c6f0" begins workflow ${id}, and is too short`);
+  const env = { RUNWATCH_URL: daemon.url };
+  const options = { env, terminalInput: 'typed' as const, stdin: 'n\n' };
+  const declined = await runCli(['ack', 'workflow/3f0c6f0e'], options);
+  expect(declined).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('Go on? [y/N] ') });
+  expect(written()).toBe(0);
+
+  expect((await cli('ack', 'workflow/3f0c6f0e', '--yes')).exitCode).toBe(0);
+  expect((await cli('ack', `workflow/${id}`)).stderr).toBe('');
+  expect(written()).toBe(2);
+});
+
 test('ack of a workflow that several sources have, or none, says what to name', async () => {
   const named = (source: string) => ({ workflow_id: 'wf-1', source, name: 'invoices' });
   daemon.on('GET /v1/workflows', workflows(named('eu'), named('us')));
