@@ -491,6 +491,20 @@ describe('lists', () => {
     },
   );
 
+  test('j on the page of a delivery, and of an alert, leads to the next of the list', async () => {
+    await withPage('/deliveries', async (page) => {
+      await page.locator('tbody tr[data-key]').nth(1).waitFor();
+      const second = await page.locator('tbody tr[data-key]').nth(1).getAttribute('data-key');
+      await page.locator('tbody tr[data-key] a').first().click();
+      await page.getByRole('navigation', { name: 'The list' }).waitFor();
+      await page.keyboard.press('j');
+      await page.waitForURL(`**/deliveries/${second}`);
+      await page.goto(`${stage.url}/alerts`);
+      await page.locator('tbody tr[data-key] a').first().click();
+      await page.getByText('1 of 1', { exact: true }).waitFor();
+    });
+  });
+
   test('the title of an alert names its workflow', async () => {
     await withPage(`/alerts/${alert}`, async (page) => {
       await page.locator('h1').getByText('invoices').waitFor();

@@ -1,12 +1,17 @@
 import { signal } from '@preact/signals';
 import { Dialog } from '../parts/basics.tsx';
+import { hasKey } from './keys.ts';
 import { PLACES } from './places.ts';
+import { address } from './router.ts';
 
 export const isHelpShown = signal(false);
 
-const KEYS: readonly (readonly [string, string])[] = [
+/** The keys and what they do; those of a list, on a page that it led to, on its neighbours. */
+const keysOf = (isList: boolean): readonly (readonly [string, string])[] => [
   ['/', 'filter the list'],
-  ['j  k', 'next, previous row'],
+  ...(hasKey('j')
+    ? [['j  k', isList ? 'next, previous row' : 'next, previous of the list'] as const]
+    : []),
   ['Enter', 'open the row'],
   ['x', 'select the row'],
   ['a', 'acknowledge'],
@@ -17,12 +22,13 @@ const KEYS: readonly (readonly [string, string])[] = [
 ];
 
 export function Help() {
+  const isList = address.value.path.split('/').length <= 2;
   const places = PLACES.map(({ key, name }) => [`g ${key}`, `go to ${name}`] as const);
   return (
     <Dialog title="Keys" onClose={() => (isHelpShown.value = false)}>
       <h2>Keys</h2>
       <div class="keys">
-        {[KEYS, places].map((list, at) => (
+        {[keysOf(isList), places].map((list, at) => (
           <dl key={at}>
             {list.map(([keys, what]) => (
               <div key={keys}>

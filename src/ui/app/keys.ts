@@ -40,6 +40,11 @@ export function startKeys(): void {
   });
 }
 
+/** Whether a key has a meaning on the page that is shown. */
+export function hasKey(name: string): boolean {
+  return find(name) !== null;
+}
+
 function find(name: string): (() => void) | null {
   const keys = stack.findLast(({ current }) => Object.hasOwn(current, name));
   return keys?.current[name] ?? null;

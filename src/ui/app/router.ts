@@ -17,6 +17,67 @@ function read(): Address {
 
 export const address = signal<Address>(read());
 
+/** An entry of the browser's history. */
+interface Entry {
+  id: string;
+  /** How many entries of ours lie before it. */
+  depth: number;
+  /** The entry from which a link led here; null where the page was loaded here. */
+  from: string | null;
+}
+
+let made = 0;
+
+function newEntry(depth: number, from: string | null): Entry {
+  made += 1;
+  // An entry outlives a reload of the page: a number alone would name two.
+  return { id: `${performance.timeOrigin} ${made}`, depth, from };
+}
+
+let entry: Entry = (window.history.state as Entry | null) ?? newEntry(0, null);
+
+/** Whether Back or Forward led to the entry, and nothing of its address has changed since. */
+let isReturn = false;
+
+/** What pages remember, by entry: the last ones are kept. */
+const memory = new Map<string, Map<string, unknown>>();
+
+const MOST_ENTRIES = 40;
+
+/** Keeps something for a return to an entry, the present one if none is named. */
+export function remember(name: string, value: unknown, at: string | null = entry.id): void {
+  if (at === null) return;
+  const ofEntry = memory.get(at) ?? new Map<string, unknown>();
+  ofEntry.set(name, value);
+  memory.delete(at);
+  memory.set(at, ofEntry);
+  for (const oldest of [...memory.keys()].slice(0, -MOST_ENTRIES)) memory.delete(oldest);
+}
+
+/** What was kept, where Back or Forward has led to this entry; else null. */
+export function recall(name: string): unknown {
+  return isReturn ? recallAt(name, entry.id) : null;
+}
+
+function recallAt(name: string, at: string | null): unknown {
+  return at === null ? null : (memory.get(at)?.get(name) ?? null);
+}
+
+/** What the page kept from which a link led here; null where there is none. */
+export function recallOfList(name: string): unknown {
+  return recallAt(name, entry.from);
+}
+
+/** Keeps something for a return to the page from which a link led here. */
+export function rememberOfList(name: string, value: unknown): void {
+  remember(name, value, entry.from);
+}
+
+/** Whether Back leads to a page of ours. */
+export function canGoBack(): boolean {
+  return entry.depth > 0;
+}
+
 /** True on a wall: no controls are shown. */
 export const isKiosk = computed(() => address.value.query.has('kiosk'));
 
@@ -47,8 +108,14 @@ export function runPath({
 
 /** Goes to an address that {@link href} made. */
 export function go(to: string, { replace = false } = {}): void {
-  if (replace) window.history.replaceState(null, '', to);
-  else window.history.pushState(null, '', to);
+  isReturn = false;
+  if (replace) {
+    window.history.replaceState(entry, '', to);
+  } else {
+    remember('scroll', window.scrollY);
+    entry = newEntry(entry.depth + 1, entry.id);
+    window.history.pushState(entry, '', to);
+  }
   address.value = read();
   if (!replace) window.scrollTo(0, 0);
 }
@@ -61,7 +128,13 @@ export function setQuery(fields: Fields, { replace = true } = {}): void {
 
 /** Lets links, Back and Forward change the screen without loading the page anew. */
 export function startRouter(): void {
-  window.addEventListener('popstate', () => {
+  // The content of a page comes later: see `useScrollBack`.
+  window.history.scrollRestoration = 'manual';
+  window.history.replaceState(entry, '');
+  window.addEventListener('popstate', ({ state }) => {
+    remember('scroll', window.scrollY);
+    entry = (state as Entry | null) ?? newEntry(0, null);
+    isReturn = true;
     address.value = read();
   });
   document.addEventListener('click', (event) => {

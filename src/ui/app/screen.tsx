@@ -1,4 +1,5 @@
 import type { ComponentType } from 'preact';
+import { useLayoutEffect } from 'preact/hooks';
 import { may } from '../api/session.ts';
 import { Empty } from '../parts/basics.tsx';
 import { Alerts } from '../screens/alerts.tsx';
@@ -14,7 +15,7 @@ import { System } from '../screens/system.tsx';
 import { Workflows } from '../screens/workflows.tsx';
 import { screenName } from './attention.ts';
 import { matchPath } from './match-path.ts';
-import { address, href } from './router.ts';
+import { address, href, recall } from './router.ts';
 
 type Values = Record<string, string>;
 
@@ -37,9 +38,34 @@ const SCREENS: readonly {
   { shape: '/system/audit', name: 'Audit log', screen: AuditLog },
 ];
 
+/** Scrolls to where the page was when a user left it, as soon as it is long enough again. */
+function useScrollBack(): void {
+  const shown = address.value;
+  useLayoutEffect(() => {
+    const top = recall('scroll') as number | null;
+    if (top === null) return undefined;
+    const scroll = () => {
+      window.scrollTo(0, top);
+      if (Math.abs(window.scrollY - top) < 1) stop.abort();
+    };
+    const observer = new ResizeObserver(scroll);
+    const stop = new AbortController();
+    const { signal } = stop;
+    signal.addEventListener('abort', () => observer.disconnect());
+    // What a user does goes before.
+    for (const name of ['wheel', 'touchmove', 'pointerdown', 'keydown']) {
+      window.addEventListener(name, () => stop.abort(), { signal, passive: true });
+    }
+    scroll();
+    if (!signal.aborted) observer.observe(document.body);
+    return () => stop.abort();
+  }, [shown]);
+}
+
 /** The screen that the address names. */
 export function Screen() {
   const { path } = address.value;
+  useScrollBack();
   for (const { shape, name, screen: Shown } of SCREENS) {
     const values = matchPath(shape, path);
     if (values === null) continue;

@@ -16,7 +16,7 @@ import { AcknowledgeDialog } from '../parts/acknowledge.tsx';
 import { Confirmation } from '../parts/confirm.tsx';
 import { isSilenceShown, SilenceDialog } from '../screens/silences.tsx';
 import { isPaletteShown, Palette } from './palette.tsx';
-import { address, go, href, isKiosk } from './router.ts';
+import { address, canGoBack, go, href, isKiosk } from './router.ts';
 import { PLACES } from './places.ts';
 
 /** What surrounds every screen. */
@@ -77,7 +77,7 @@ function back(): void {
   const [, list = '', ...detail] = address.peek().path.split('/');
   if (detail.length === 0) return;
   // The list as it was, where we came from it.
-  if (window.history.length > 1 && document.referrer === '') window.history.back();
+  if (canGoBack()) window.history.back();
   else go(href(`/${list}`));
 }
 

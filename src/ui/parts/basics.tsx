@@ -1,6 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { messageOf } from '../api/request.ts';
+import { TrailLinks } from './trail.tsx';
 
 /** A screen's title, a sentence about it, and what can be done on it. */
 export function Header({
@@ -14,6 +15,7 @@ export function Header({
 }) {
   return (
     <header class="screen-header">
+      <TrailLinks />
       <div class="screen-title">
         <h1>{title}</h1>
         {about !== undefined && <p class="about">{about}</p>}

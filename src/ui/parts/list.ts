@@ -1,5 +1,6 @@
-import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { PageView } from '../../client/types.ts';
+import { recall, remember } from '../app/router.ts';
 
 /** The most that one page of the API holds. */
 export const PAGE_SIZE = 200;
@@ -48,8 +49,8 @@ export function useList<Item>(
   loadPage: LoadPage<Item>,
   keyOf: (item: Item) => string,
 ): List<Item> {
-  const [state, setState] = useState<State<Item>>(() => empty(key));
-  const [isLoading, setLoading] = useState(true);
+  const [state, setState] = useState(() => keptOf<Item>(key) ?? empty<Item>(key));
+  const [isLoading, setLoading] = useState(!state.isRead);
   const current = useRef({ loadPage, keyOf, stop: new AbortController(), isBusy: false });
   Object.assign(current.current, { loadPage, keyOf });
 
@@ -85,9 +86,26 @@ export function useList<Item>(
   );
   const reload = useCallback(() => void refresh(), [refresh]);
   useEffect(() => {
-    reload();
+    const kept = keptOf<Item>(key);
+    if (kept === null) {
+      reload();
+    } else {
+      current.current.stop = new AbortController();
+      setState(kept);
+      setLoading(false);
+      const { stop } = current.current;
+      void renewed(kept, current.current, stop.signal).then(
+        (after) => stop.signal.aborted || setState(after),
+        (error: unknown) =>
+          stop.signal.aborted || setState((before) => failed(before, { key, error })),
+      );
+    }
     return () => current.current.stop.abort();
   }, [reload]);
+  // At once: a quick user opens a row before effects run.
+  useLayoutEffect(() => {
+    if (state.isRead && state.error === null) remember(memoryOf(state.key), state);
+  }, [state]);
 
   const shown = state.key === key ? state : empty<Item>(key);
   return {
@@ -104,6 +122,33 @@ export function useList<Item>(
     }, []),
   };
 }
+
+/**
+ * Reads rows again that a user has come back to: as many pages as were read. Rows keep their places, and new ones are
+ * not among them.
+ * @returns the change of the state
+ */
+async function renewed<Item>(
+  { items }: State<Item>,
+  { loadPage, keyOf }: { loadPage: LoadPage<Item>; keyOf: (item: Item) => string },
+  signal: AbortSignal,
+): Promise<(before: State<Item>) => State<Item>> {
+  const newest = new Map<string, Item>();
+  let [cursor, read]: [string | undefined, number] = [undefined, 0];
+  do {
+    const page = await loadPage({ limit: PAGE_SIZE, cursor }, signal);
+    for (const item of page.data) newest.set(keyOf(item), item);
+    cursor = page.next_cursor ?? undefined;
+    read += page.data.length;
+  } while (cursor !== undefined && read < items.length);
+  return (before) => changed(before, (item) => newest.get(keyOf(item)) ?? item);
+}
+
+/** By which name the rows of a list are remembered. */
+const memoryOf = (key: string) => `list ${key}`;
+
+/** The rows as they were left, on a return; null where there are none. */
+const keptOf = <Item>(key: string) => recall(memoryOf(key)) as State<Item> | null;
 
 function failed<Item>(
   before: State<Item>,

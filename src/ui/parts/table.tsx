@@ -1,7 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { useKeys } from '../app/keys.ts';
-import { go } from '../app/router.ts';
+import { go, recall, remember } from '../app/router.ts';
 import { isNarrow } from './hooks.ts';
 
 export interface Column<Item> {
@@ -185,7 +185,11 @@ function useRows<Item>(
   const drawn = useRef(new Map<string, { row: RowProps<Item>; node: ComponentChildren }>());
   const [handlers] = useState(() => ({
     onToggle: (id: string) => current.current.selection?.toggle(id),
-    onOpen: (event: MouseEvent, item: Item) => openRow(event, current.current.hrefOf(item)),
+    onOpen: (event: MouseEvent, item: Item) => {
+      const { hrefOf, keyOf: idOf } = current.current;
+      leaveTrail(current.current, idOf(item));
+      openRow(event, hrefOf(item));
+    },
   }));
   const { columns, keyOf, rowClass, selection } = props;
   const rowOf = (item: Item, at: number): RowProps<Item> => {
@@ -255,6 +259,18 @@ function Row<Item>({ id, item, at, className, columns, isSelected, ...on }: RowP
   );
 }
 
+/** Keeps where the rows lead, for the page that one of them opens, and that row for the return. */
+function leaveTrail<Item>(
+  { items, keyOf, hrefOf }: Pick<TableProps<Item>, 'items' | 'keyOf' | 'hrefOf'>,
+  opened: string,
+): void {
+  remember(
+    'trail',
+    items.map((item) => ({ key: keyOf(item), to: hrefOf(item) })),
+  );
+  remember('marked', opened);
+}
+
 /** A click anywhere on a row opens it; its link is for the keyboard, and for a new tab. */
 function openRow(event: MouseEvent, to: string): void {
   const target = event.target as Element;
@@ -314,14 +330,16 @@ function useMarkedRow<Item>(
   body: { current: HTMLElement | null },
 ): string | null {
   const { items, keyOf, hrefOf, selection, onKey = {} } = props;
-  const [marked, setMarked] = useState<string | null>(null);
+  const [marked, setMarked] = useState(() => recall('marked') as string | null);
   const at = marked === null ? -1 : items.findIndex((item) => keyOf(item) === marked);
+  const followMark = useFocusOnMark(body, { marked, at });
   const move = (step: number) => {
     const next = Math.max(0, Math.min(items.length - 1, at + step));
     const item = items[next];
     if (item === undefined) return;
     setMarked(keyOf(item));
     scrollTo(body.current, next);
+    followMark();
   };
   const withItem = (action: (item: Item) => void) => () => {
     const item = items[at];
@@ -330,14 +348,43 @@ function useMarkedRow<Item>(
   useKeys({
     j: () => move(1),
     k: () => move(-1),
-    Enter: withItem((item) => go(hrefOf(item))),
+    Enter: withItem((item) => {
+      leaveTrail(props, keyOf(item));
+      go(hrefOf(item));
+    }),
     ...(selection !== undefined && { x: withItem((item) => selection.toggle(keyOf(item))) }),
     ...Object.fromEntries(
       Object.entries(onKey).map(([key, action]) => [key, withItem(action)] as const),
     ),
     ...(marked !== null && { Escape: () => setMarked(null) }),
   });
+  useLayoutEffect(() => remember('marked', marked), [marked]);
   return at < 0 ? null : marked;
+}
+
+/**
+ * Puts the focus on the row from which a user left, once it is drawn.
+ * @returns a function that has it follow the mark from row to row: Enter opens the row that is marked
+ */
+function useFocusOnMark(
+  body: { current: HTMLElement | null },
+  { marked, at }: { marked: string | null; at: number },
+): () => void {
+  const isWanted = useRef(marked !== null);
+  useEffect(() => {
+    if (isWanted.current && at >= 0) scrollTo(body.current, at);
+  }, [at >= 0]);
+  useEffect(() => {
+    if (!isWanted.current || marked === null) return;
+    const row = body.current?.querySelector(`tr[data-key="${CSS.escape(marked)}"]`);
+    const link = row?.querySelector<HTMLElement>('td:not(.col-select) a');
+    if (link === null || link === undefined) return;
+    isWanted.current = false;
+    if (isFree()) link.focus({ preventScroll: true });
+  });
+  const isInRows = () => body.current?.contains(document.activeElement) === true;
+  const isFree = () => document.activeElement === document.body || isInRows();
+  return () => (isWanted.current = isInRows());
 }
 
 /** Keeps a row in view, below what sticks to the top. */
