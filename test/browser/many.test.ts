@@ -53,6 +53,29 @@ test('ten thousand watches scroll to the last, with few rows drawn at a time', a
   await context.close();
 });
 
+test.each([390, 1_400])(
+  'a list is as high as all rows that it has read, drawn or not, at a width of %d px',
+  async (width) => {
+    const { page, context } = await openPage(browser, {
+      url: `${stage.url}/runs?order=registered`,
+      width,
+    });
+    const row = page.locator('tr[data-key]').first();
+    await row.waitFor();
+    const heights = () =>
+      page.evaluate(() => {
+        const rowHeight = document.querySelector('tr[data-key]')?.getBoundingClientRect().height;
+        const body = document.querySelector('.rows tbody')?.getBoundingClientRect().height;
+        return { rowHeight, rows: (body ?? 0) / (rowHeight ?? 1) };
+      });
+    // The first page has 200 rows.
+    await waitFor(async () => Math.abs((await heights()).rows - 200) < 1, {
+      describe: 'a list of 200 rows',
+    });
+    await context.close();
+  },
+);
+
 test('all of ten thousand watches that a word matches are read before they are selected', async () => {
   const { page, context } = await openPage(browser, {
     url: `${stage.url}/runs?order=registered&q=run-77`,
