@@ -1,7 +1,8 @@
 import { pollKind } from '../core/cadence/load.ts';
-import { planDeliveries } from '../core/delivery/delivery.ts';
+import { planDeliveries, planNotice } from '../core/delivery/delivery.ts';
 import { UNSTREAMED, type StreamState } from '../core/feed/run-stream.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
+import { releasedByEnd } from '../core/watch/attempt.ts';
 import type { ObserveContext } from '../core/watch/observation.ts';
 import { needsConsistency, observe, type Observation } from '../core/watch/observe.ts';
 import type { PollMode } from '../core/watch/poll-history.ts';
@@ -138,14 +139,12 @@ export class RunObserver {
       const times = { now, beganAt: startedAt, mode, lagMs, streamed, health, isConsistent };
       const observed = observe(before.watch, result, this.contextOf(times));
       const { watch, events } = observed;
-      const planned = planDeliveries(watch, events, watch.subscriptions, {
-        wants: process.endpoints.wants,
-        now,
-      });
+      const wanted = { wants: process.endpoints.wants, now };
+      const planned = planDeliveries(watch, events, watch.subscriptions, wanted);
+      const late = planNotice(watch, releasedByEnd(before.watch, watch), wanted);
       // Without discovery no notice would come.
-      const deliveries = this.source.discovery.isOn
-        ? withoutFoundWait(before.watch, planned)
-        : planned;
+      const own = this.source.discovery.isOn ? withoutFoundWait(before.watch, planned) : planned;
+      const deliveries = [...late, ...own];
       const next = this.nextPoll(watch, { now, spareAt: observed.spareAt });
       const schedule = { does: 'settle' as const, token, next, permitMs };
       const change = {

@@ -1,5 +1,7 @@
 import { censoredSamples } from '../core/cadence/phase.ts';
+import { planNotice } from '../core/delivery/delivery.ts';
 import { askedReceiver, shownReceiver } from '../core/delivery/receiver.ts';
+import { releasedByEnd } from '../core/watch/attempt.ts';
 import {
   formerWebhooks,
   subscriptionKey,
@@ -12,24 +14,29 @@ import type { Process } from '../process.ts';
 
 /**
  * The use case behind unwatching: it cancels an active watch and removes it from the schedule. A
- * poll in flight finds the watch changed and yields no event. The watch of a run that has ended goes back to that end.
+ * poll in flight finds the watch changed and yields no event. The watch of a run that has ended goes back to that end,
+ * of which subscriptions that were held are notified.
  * @returns false for an unknown watch
  */
-export async function endWatch(
-  { stores: { watches }, tracing, now }: Process,
-  key: WatchKey,
-): Promise<boolean> {
+export async function endWatch(process: Process, key: WatchKey): Promise<boolean> {
+  const { stores, endpoints, tracing, now } = process;
+  const { watches } = stores;
   for (;;) {
     const before = await watches.get(key);
     if (before === null) return false;
     if (before.watch.state !== 'active') return true;
     const endedAt = now();
     const state = before.watch.isReopened ? ('finished' as const) : ('cancelled' as const);
-    const ended = { ...before.watch, state, isReopened: false, nextPollAt: null, endedAt };
+    const over = { isReopened: false, held: [], nextPollAt: null, endedAt };
+    const ended = { ...before.watch, ...over, state };
     const after = withChangedState(before.watch, ended, endedAt);
     const samples = censoredSamples(before.watch);
     const schedule = { does: 'leave' as const };
-    if (await watches.commit({ before, after, events: [], deliveries: [], samples, schedule })) {
+    const late = releasedByEnd(before.watch, after);
+    const deliveries = planNotice(after, late, { wants: endpoints.wants, now: endedAt });
+    const due = await watches.commit({ before, after, events: [], deliveries, samples, schedule });
+    if (due !== null) {
+      process.dispatch(due);
       tracing.trace({ before: before.watch, after });
       return true;
     }

@@ -2,7 +2,7 @@ import { registerDefaults } from '../config/schema.ts';
 import { groupBy } from '../core/arrays.ts';
 import { batchOf } from '../core/batch.ts';
 import { firstKind } from '../core/cadence/load.ts';
-import { planDeliveries, type Delivery } from '../core/delivery/delivery.ts';
+import { planNotice, type Delivery } from '../core/delivery/delivery.ts';
 import { webhookReceiver } from '../core/delivery/receiver.ts';
 import type { InputIssue } from '../core/errors.ts';
 import {
@@ -39,7 +39,7 @@ interface Sources {
 /**
  * The use case behind registration. New watches enter the schedule, existing ones get the new
  * subscriptions, and a late subscription to an ended run is notified at once. Where that run may have another
- * attempt by now, its watch enters the schedule, too. All requests for one
+ * attempt by now, its watch enters the schedule, and the subscription is notified once a poll has found none. All requests for one
  * watch are written in one atomic step, and again if another writer came first.
  * @param quota how many active watches the token of the requests may have registered; null for any number
  * @returns one result per registration, in order
@@ -131,10 +131,9 @@ function attempt(
   for (const { request, at } of group.requests) {
     const step = register(watch, request, { now, defaults, hasAttempts });
     if (hasTooManyWebhooks(step.watch)) continue;
-    const { notice } = step.watch;
-    const late = notice && { id: notice.eventId, type: notice.type };
     const context = { wants: process.endpoints.wants, now };
-    deliveries.push(...planDeliveries(step.watch, late ? [late] : [], step.added, context));
+    const late = step.watch.isReopened ? [] : step.added;
+    deliveries.push(...planNotice(step.watch, late, context));
     steps.push({ at, step });
     watch = step.watch;
   }

@@ -11,14 +11,16 @@ import type { Subscription, WatchKey, WatchState } from '../../src/core/watch/wa
 import { KnownWatches } from '../../src/daemon/known-watches.ts';
 import { declaredTraits } from '../../src/declared/traits.ts';
 import { RunObserver } from '../../src/source/observer.ts';
+import { skipOutstanding } from '../../src/deliver/skip-outstanding.ts';
 import { endWatch } from '../../src/watches/end.ts';
+import { purgeWatch } from '../../src/watches/purge.ts';
 import { registerWatches } from '../../src/watches/register.ts';
 import { newMark, POLICY, snapshot } from '../support/builders.ts';
 import { testProcess, testSource } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 
 const stores = openStores();
-const { redis, watches, events, deliveries, history, requests, retention, runFigures } = stores;
+const { redis, watches, events, deliveries, history, requests, runFigures } = stores;
 afterAll(() => stores.close());
 
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
@@ -38,6 +40,7 @@ const traits = declaredTraits('ci', {
 
 let sources = 0;
 let tokens = 0;
+let subscribers = 0;
 
 type End = 'completed' | 'failed' | 'stopped';
 
@@ -98,6 +101,14 @@ class Rig {
     this.known.forget(this.key);
   }
 
+  async purge(): Promise<void> {
+    await purgeWatch(process, this.key, {
+      skipOutstanding: (key) => skipOutstanding(process, key),
+      leaveAlerts: async () => undefined,
+    });
+    this.known.forget(this.key);
+  }
+
   /** Redis is emptied; what a process remembers is registered again. */
   async loseData(): Promise<void> {
     await redis.del(...(await stores.keysLeft()), 'none');
@@ -120,6 +131,19 @@ class Rig {
     return items.map(({ event }) => event).filter(isOfRun);
   }
 
+  /** What each subscriber is to be sent, in order. */
+  async told(): Promise<Map<string, string[]>> {
+    const names = new Map(
+      (await this.events()).map(({ id, type, data }) => [id, `${type} ${data.run?.attempt}`]),
+    );
+    const { items } = await deliveries.list({ runs: [this.key] }, { limit: 1_000 });
+    const told = new Map<string, string[]>();
+    for (const { endpoint, eventId } of items.toReversed()) {
+      told.set(endpoint, [...(told.get(endpoint) ?? []), names.get(eventId) ?? eventId]);
+    }
+    return told;
+  }
+
   private resultOf({ attempt, status }: Shown): PollResult {
     const startedAt = this.beganAt + attempt * 10;
     const run = snapshot({
@@ -137,7 +161,7 @@ class Rig {
 }
 
 type Action =
-  | { do: 'go on' | 'run again' | 'poll' | 'die' | 'register' | 'pack' | 'unpack' }
+  | { do: 'go on' | 'run again' | 'poll' | 'die' | 'register' | 'subscribe' | 'pack' | 'unpack' }
   | { do: 'cancel' | 'purge' | 'lose data' }
   | { do: 'end'; as: End }
   /** A poll that a replica answers, which is so many states behind. */
@@ -147,7 +171,7 @@ const simple = (...names: Exclude<Action['do'], 'end' | 'lag'>[]) =>
   fc.constantFrom(...names).map((name): Action => ({ do: name }));
 
 const action: fc.Arbitrary<Action> = fc.oneof(
-  { weight: 8, arbitrary: simple('poll', 'register') },
+  { weight: 8, arbitrary: simple('poll', 'register', 'subscribe') },
   { weight: 5, arbitrary: simple('run again', 'go on') },
   {
     weight: 4,
@@ -167,13 +191,31 @@ class Reference {
   /** How often the run has ended by each status, since the figures were lost. */
   readonly ended: Record<string, number> = {};
   isReopened = false;
+  /** What each subscriber has been notified of. */
+  readonly told = new Map<string, string[]>();
+  /** Subscribers that came while nothing showed whether another attempt runs. */
+  private held: string[] = [];
+  /** The last end, which a subscriber hears of that comes after it. */
+  private end: string | null = null;
   private seen: Shown | null = null;
   private attempt: number | null = null;
 
-  register(): void {
+  /** @param subscriber one that is new; null for none */
+  register(subscriber: string | null = null): void {
     if (this.state === 'finished') this.isReopened = true;
-    if (this.state === 'cancelled') this.seen = null;
+    if (this.state === 'cancelled') {
+      this.seen = null;
+      this.told.clear();
+    }
     this.state = 'active';
+    if (subscriber === null) return;
+    this.told.set(subscriber, []);
+    if (this.isReopened) this.held.push(subscriber);
+  }
+
+  private raise(event: string): void {
+    this.events.push(event);
+    for (const own of this.told.values()) own.push(event);
   }
 
   poll(shown: Shown): void {
@@ -181,17 +223,19 @@ class Reference {
     const { attempt } = this;
     if (attempt !== null && shown.attempt < attempt) return;
     const isLater = attempt !== null && shown.attempt > attempt;
-    if (isLater) this.events.push(`run.restarted ${shown.attempt}`);
+    if (isLater) this.held = [];
+    if (isLater) this.raise(`run.restarted ${shown.attempt}`);
     if (this.isReopened && !isLater) {
       if (hasEnded(shown)) this.goBack();
       return;
     }
     if (!isLater && this.seen?.status === 'queued' && shown.status === 'running') {
-      this.events.push(`run.started ${shown.attempt}`);
+      this.raise(`run.started ${shown.attempt}`);
     }
     Object.assign(this, { seen: shown, attempt: shown.attempt, isReopened: false });
     if (!hasEnded(shown)) return;
-    this.events.push(`run.${shown.status} ${shown.attempt}`);
+    this.end = `run.${shown.status} ${shown.attempt}`;
+    this.raise(this.end);
     this.ended[shown.status] = (this.ended[shown.status] ?? 0) + 1;
     this.state = 'finished';
   }
@@ -211,15 +255,22 @@ class Reference {
 
   forget(): void {
     Object.assign(this, { state: null, events: [], isReopened: false, seen: null, attempt: null });
+    Object.assign(this, { held: [], end: null });
+    this.told.clear();
   }
 
   loseData(): void {
+    // What was known of an end is lost with it, and of what was sent.
+    Object.assign(this, { held: [], end: null });
+    this.told.clear();
     if (this.state === 'active') Object.assign(this, { events: [], seen: null });
     else this.forget();
     for (const status of Object.keys(this.ended)) delete this.ended[status];
   }
 
   private goBack(): void {
+    for (const one of this.held) if (this.end !== null) this.told.get(one)?.push(this.end);
+    this.held = [];
     Object.assign(this, { state: 'finished', isReopened: false });
   }
 }
@@ -260,6 +311,13 @@ async function play(actions: readonly Action[]): Promise<void> {
         await rig.register();
         reference.register();
         break;
+      case 'subscribe': {
+        subscribers += 1;
+        const endpoint = `subscriber-${subscribers}`;
+        await rig.register([{ kind: 'endpoint', endpoint }]);
+        reference.register(endpoint);
+        break;
+      }
       case 'pack':
         await history.pack(rig.key, { isForced: true });
         break;
@@ -272,8 +330,7 @@ async function play(actions: readonly Action[]): Promise<void> {
         reference.cancel();
         break;
       case 'purge':
-        await rig.cancel();
-        await retention.forget(rig.key);
+        await rig.purge();
         reference.forget();
         break;
       case 'lose data':
@@ -290,6 +347,10 @@ async function compare(rig: Rig, reference: Reference, ids: Map<string, string>)
   const found = await rig.events();
   expect(found.map(({ type, data }) => `${type} ${data.run?.attempt}`)).toEqual(reference.events);
   expect(watch?.state ?? null).toBe(reference.state);
+  const told = await rig.told();
+  for (const [subscriber, names] of reference.told) {
+    expect([subscriber, told.get(subscriber) ?? []]).toEqual([subscriber, names]);
+  }
   expect(watch?.isReopened ?? false).toBe(reference.isReopened);
   expect(new Set(found.map(({ id }) => id)).size).toBe(found.length);
   for (const { id, type, data } of found) {
@@ -368,6 +429,26 @@ describe('a run with several attempts', () => {
       'running',
       'completed',
     ]);
+  });
+
+  test('a subscriber that comes while a later attempt runs hears of that one, and not of the end before it', async () => {
+    const rig = new Rig();
+    await rig.register([ops]);
+    await rig.poll({ attempt: 1, status: 'failed' });
+    await rig.register([audit]);
+    expect((await rig.told()).get('audit')).toBeUndefined();
+    await rig.poll({ attempt: 2, status: 'running' });
+    await rig.poll({ attempt: 2, status: 'completed' });
+    expect((await rig.told()).get('audit')).toEqual(['run.restarted 2', 'run.completed 2']);
+  });
+
+  test('a subscriber that comes after an end hears of it where the watch is ended before a poll', async () => {
+    const rig = new Rig();
+    await rig.register([ops]);
+    await rig.poll({ attempt: 1, status: 'failed' });
+    await rig.register([audit]);
+    await rig.cancel();
+    expect((await rig.told()).get('audit')).toEqual(['run.failed 1']);
   });
 
   test('a subscriber that comes with the registration after an end hears of that end, and of the next', async () => {

@@ -100,6 +100,7 @@ export function aWatch(changes: Partial<WatchView> = {}): WatchView {
     restartedAt: null,
     pastEnds: [],
     isReopened: false,
+    held: [],
     polls: 0,
     pollHistory: NO_POLLS,
     profile: 'normal',

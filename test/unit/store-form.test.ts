@@ -156,7 +156,7 @@ index of event, GET /v1/events?workflow_id: {p}:events:workflow:workflow-1
 index of delivery, GET /v1/deliveries?state: {p}:deliveries:state:pending
 index of delivery, what a token for some sources may read: {p}:deliveries:source:default
 index of delivery, GET /v1/deliveries?endpoint: {p}:deliveries:endpoint:ops
-fields of a watch: acknowledged attempt batches cadence changedAt doubt dwell endedAt formerWebhooks foundWaiting gone isReopened lastPolledAt maxDelayMs metadata missing nextPollAt notice pastEnds phases pollHistory polls profile registeredAt registeredBy restartedAt run runAskedAt runId sequence source state subscriptions timeoutAt trouble unknownAt unknownStatuses unreachable waiting waits
+fields of a watch: acknowledged attempt batches cadence changedAt doubt dwell endedAt formerWebhooks foundWaiting gone held isReopened lastPolledAt maxDelayMs metadata missing nextPollAt notice pastEnds phases pollHistory polls profile registeredAt registeredBy restartedAt run runAskedAt runId sequence source state subscriptions timeoutAt trouble unknownAt unknownStatuses unreachable waiting waits
 head of a watch: "         8         c         6         0         x         y         1"
 document of a watch, registeredBy: ["ci"]
 document of a watch, run: {"id":"RUN-1","workflow_id":"workflow-1","group_id":"group-1","workflow_version_id":"version-1","status":"awaiting_human_feedback","progress":40,"created_at":"2026-01-01T00:00:00.000Z","started_at":"2026-01-01T00:00:01.000Z","finished_at":"2026-01-01T00:00:02.000Z","source":"api","user_id":"user-1","conversation_id":"conversation-1","source_status":"busy","attempt":35}
@@ -168,6 +168,7 @@ document of a watch, attempt: 35
 document of a watch, restartedAt: 36
 document of a watch, pastEnds: ["run.failed"]
 document of a watch, isReopened: true
+document of a watch, held: ["ops"]
 document of a watch, profile: "urgent"
 document of a watch, maxDelayMs: 11
 document of a watch, registeredAt: 1767225600000
@@ -225,6 +226,7 @@ const watch: Watch = newWatch({
   restartedAt: NOON + 36,
   pastEnds: ['run.failed'],
   isReopened: true,
+  held: ['ops'],
   polls: 8,
   pollHistory: recordPoll(
     NO_POLLS,

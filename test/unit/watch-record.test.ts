@@ -93,6 +93,7 @@ const watches: fc.Arbitrary<Watch> = fc.record({
   restartedAt: timeOrNull,
   pastEnds: fc.array(fc.constantFrom(...EVENT_TYPES), { maxLength: 2 }),
   isReopened: fc.boolean(),
+  held: fc.array(text, { maxLength: 2 }),
   polls: fc.nat(),
   pollHistory: fc.nat(130).map(historyOf),
   profile: fc.constantFrom(...PROFILES),

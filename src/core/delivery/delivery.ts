@@ -1,7 +1,7 @@
 import type { EventType, SentEventType } from '../event/event.ts';
 import { deliveryId } from '../event/ids.ts';
 import { wantsEvent, type MatchedWatch } from '../event/patterns.ts';
-import { subscriptionKey, type Subscription, type WatchKey } from '../watch/watch.ts';
+import { subscriptionKey, type Subscription, type Watch, type WatchKey } from '../watch/watch.ts';
 import { isNameCheck } from './name-wait.ts';
 import type { Receiver } from './receiver.ts';
 import { isOutstanding } from './state.ts';
@@ -148,6 +148,18 @@ export function planDeliveries(
       .filter((subscription) => isSubscribed(subscription, event.type, watch, wants))
       .map((subscription) => newDelivery(watch, event, subscriptionKey(subscription), now)),
   );
+}
+
+/** The deliveries of the event of a watch's present state to subscriptions that come late; none where it has none. */
+export function planNotice(
+  watch: Pick<Watch, 'source' | 'runId' | 'run' | 'metadata' | 'notice'>,
+  subscriptions: readonly Subscription[],
+  context: { wants: EndpointFilter; now: number },
+): Delivery[] {
+  const { notice } = watch;
+  if (notice === null) return [];
+  const event = { id: notice.eventId, type: notice.type };
+  return planDeliveries(watch, [event], subscriptions, context);
 }
 
 /** A delivery that is due at once. Event and endpoint determine its id. */

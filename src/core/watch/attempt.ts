@@ -1,5 +1,5 @@
 import type { RunSnapshot } from '../run/snapshot.ts';
-import { withChanges, type Watch } from './watch.ts';
+import { subscriptionKey, withChanges, type Subscription, type Watch } from './watch.ts';
 
 /** How the attempt that an answer shows stands to the highest one that the watch has seen. */
 type ShownAttempt = 'same' | 'earlier' | 'later';
@@ -39,6 +39,15 @@ export function isRestart(before: Watch, after: Watch): boolean {
 /** Whether a change of a reopened watch shows no other attempt. */
 export function isSameEnd(before: Watch, after: Watch): boolean {
   return before.isReopened && !isRestart(before, after);
+}
+
+/**
+ * The subscriptions that get the event of the end with a change, and not at their registration: those that were held
+ * while the watch was reopened, once it has gone back to that end.
+ */
+export function releasedByEnd(before: Watch, after: Watch): Subscription[] {
+  if (after.state !== 'finished' || !isSameEnd(before, after)) return [];
+  return after.subscriptions.filter((one) => before.held.includes(subscriptionKey(one)));
 }
 
 /** Since when the present attempt of a run is watched, milliseconds since the epoch. */

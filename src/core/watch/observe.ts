@@ -158,7 +158,7 @@ function settle(watch: Watch, events: RunwatchEvent[], nextPollAt: number, now: 
     pastEnds: endsAfter(watch, events),
     notice: noticeAfter(watch, events),
     waiting: reminded(watch.waiting, events),
-    ...(ended && { waits: null, foundWaiting: false, doubt: null, isReopened: false }),
+    ...(ended && { waits: null, foundWaiting: false, doubt: null, isReopened: false, held: [] }),
     endedAt: ended ? now : null,
     nextPollAt: ended ? null : Math.round(Math.min(nextPollAt, Math.max(watch.timeoutAt, now))),
   });
@@ -279,6 +279,7 @@ function runRestarted(watch: Watch, run: RunSnapshot, context: ObserveContext): 
       foundWaiting: false,
       pastEnds: [],
       isReopened: false,
+      held: [],
     },
   };
 }

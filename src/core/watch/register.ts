@@ -6,6 +6,7 @@ import {
   MAX_WEBHOOKS,
   registrants,
   subscriptionKey,
+  withChanges,
   type Profile,
   type Subscription,
   type Watch,
@@ -162,11 +163,18 @@ export function register(
     };
   }
   const merged = merge(existing, request, context.now);
-  if (existing.state !== 'finished' || context.hasAttempts !== true)
-    return { ...merged, kind: 'merged' };
+  if (existing.state !== 'finished' || context.hasAttempts !== true) {
+    return { ...merged, watch: holding(merged.watch, merged.added), kind: 'merged' };
+  }
   const timeoutMs = request.timeoutMs ?? context.defaults.timeoutMs;
-  const watch = reopened(merged.watch, { ...context, timeoutMs });
+  const watch = holding(reopened(merged.watch, { ...context, timeoutMs }), merged.added);
   return { ...merged, watch, kind: 'reopened', dueWithinMs: 0 };
+}
+
+/** Only a poll shows whether the end of a reopened watch is still that of its run. */
+function holding(watch: Watch, added: readonly Subscription[]): Watch {
+  if (!watch.isReopened || added.length === 0) return watch;
+  return withChanges(watch, { held: [...watch.held, ...added.map(subscriptionKey)] });
 }
 
 function newWatch(request: Registration, past: Past, { now, defaults }: RegisterContext): Watch {
@@ -188,6 +196,7 @@ function newWatch(request: Registration, past: Past, { now, defaults }: Register
     restartedAt: null,
     pastEnds: past.pastEnds,
     isReopened: false,
+    held: [],
     polls: 0,
     pollHistory: NO_POLLS,
     profile: request.profile ?? defaults.profile,

@@ -173,6 +173,11 @@ export interface Watch extends WatchKey {
   pastEnds: EventType[];
   /** True while the watch of a run that has ended is active, to find another attempt of it. */
   isReopened: boolean;
+  /**
+   * Subscriptions that came meanwhile, by their keys. They get the event of the end where no other attempt is found:
+   * one that waits for the attempt that runs must not take the end of an earlier one for its own.
+   */
+  held: Receiver[];
   /** Number of polls, whatever their results. */
   polls: number;
   /** The last of them. */
@@ -285,6 +290,7 @@ export function withChanges(watch: Watch, changes: Partial<Watch>): Watch {
     restartedAt: watch.restartedAt,
     pastEnds: watch.pastEnds,
     isReopened: watch.isReopened,
+    held: watch.held,
     polls: watch.polls,
     pollHistory: watch.pollHistory,
     profile: watch.profile,

@@ -162,7 +162,7 @@ export const routes = {
       tag: 'Watches',
       summary: 'Watch a run',
       description:
-        'Subscriptions of a run that is already watched are merged, by endpoint name or URL; metadata and timeout are replaced. A watch has up to 50 webhooks. If the run is already settled, the new subscription is notified at once. A token that may not read gets a receipt.',
+        'Subscriptions of a run that is already watched are merged, by endpoint name or URL; metadata and timeout are replaced. A watch has up to 50 webhooks. If the run is already settled, the new subscription is notified at once; where its source counts attempts, once a poll shows that no later one runs. A token that may not read gets a receipt.',
       scope: 'write',
       sources: 'limited',
       body: watchRequest,
