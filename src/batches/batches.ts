@@ -1,6 +1,5 @@
 import {
   ACTIVE_MEMBERS,
-  batchEventId,
   batchSealContext,
   countMembers,
   IDLE_MS,
@@ -13,6 +12,7 @@ import { isPager, newDelivery } from '../core/delivery/delivery.ts';
 import type { PlannedEvent } from '../core/delivery/outbox.ts';
 import { urlOf, type Receiver } from '../core/delivery/receiver.ts';
 import { isoTime, type BatchEventType } from '../core/event/event.ts';
+import { batchEventId } from '../core/event/ids.ts';
 import { matchesWatch, wantsBatchEvent } from '../core/event/patterns.ts';
 import {
   parseWatchId,

@@ -49,6 +49,7 @@ import type { processList, readinessSchema, storeSchema } from '../http/schemas/
 import type { sourceSchema } from '../http/schemas/source.ts';
 import type { timelineSchema } from '../http/schemas/timeline.ts';
 import type { acknowledgeRequest, resolveRequest } from '../http/schemas/common.ts';
+import type { batchQuery, batchSchema } from '../http/schemas/batch.ts';
 import type {
   batchResults,
   stopAnswer,
@@ -81,6 +82,7 @@ export type AcknowledgedView = z.output<typeof watchOrReceipt>;
 export type AuditView = z.output<typeof auditRecordSchema>;
 export type AttentionView = z.output<typeof attentionPage>;
 export type BatchView = z.output<typeof batchResults>;
+export type OneBatchView = z.output<typeof batchSchema>;
 export type EventView = z.output<typeof eventOfAnyType>;
 /** Of an alert, or about runwatch itself: listed where `type` names it. */
 export type OwnEventView = z.output<typeof ownEventOfAnyType>;
@@ -109,6 +111,7 @@ export type WatchQuery = QueryOf<typeof watchQuery>;
 /** `cursor` and `after` are the same. */
 export type EventQuery = QueryOf<typeof eventQuery> & Pick<WatchQuery, 'cursor'>;
 export type EventStreamQuery = QueryOf<typeof streamQuery>;
+export type BatchQuery = QueryOf<typeof batchQuery>;
 export type DeliveryQuery = QueryOf<typeof deliveryQuery>;
 export type AlertQuery = QueryOf<typeof alertQuery>;
 export type WorkflowQuery = QueryOf<typeof workflowQuery>;

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { BatchEventType } from './event/event.ts';
 import { isTerminalStatus, statusLabel } from './run/snapshot.ts';
 import type { Subscription, Watch, WebhookSubscription } from './watch/watch.ts';
@@ -152,13 +151,6 @@ export function isFailedMember(status: MemberStatus): boolean {
 /** How many members stand in any of some ways. */
 export function countMembers(counts: MemberCounts, statuses: readonly MemberStatus[]): number {
   return statuses.reduce((sum, status) => sum + (counts[status] ?? 0), 0);
-}
-
-/** The id of an event of a batch: name and creation determine it, so that each comes once. */
-export function batchEventId(batch: Batch, type: BatchEventType): string {
-  const about = [batchNameKey(batch), batch.id, batch.createdAt, type];
-  const digest = createHash('sha256').update(JSON.stringify(about)).digest('hex');
-  return `evt_${digest.slice(0, 20)}`;
 }
 
 /** What a batch is found to be at a moment. */

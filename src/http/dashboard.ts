@@ -23,6 +23,8 @@ const SCREENS = [
   '/runs/:source/:id',
   // A proxy may have decoded the slashes of an id.
   '/runs/:source/*',
+  '/batches',
+  '/batches/:name',
   '/deliveries',
   '/deliveries/:id',
   '/endpoints',

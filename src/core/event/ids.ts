@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
+import { batchNameKey, type Batch } from '../batch.ts';
 import type { WatchKey } from '../watch/watch.ts';
-import { isTerminalEvent, type EventType } from './event.ts';
+import { isTerminalEvent, type BatchEventType, type EventType } from './event.ts';
 
 /**
  * Returns a new unique mark each time: the store's epoch and a number. The number is random. A
@@ -127,4 +128,11 @@ function runOf(run: string): string | null {
 export function watchOfDelivery(id: string): WatchKey | null {
   const rest = /^dlv_[0-9a-f]{12}_(.+)$/.exec(id)?.[1];
   return rest === undefined ? null : watchOfEvent(`evt_${rest}`);
+}
+
+/** The id of an event of a batch: name and creation determine it, so that each comes once. */
+export function batchEventId(batch: Batch, type: BatchEventType): string {
+  const about = [batchNameKey(batch), batch.id, batch.createdAt, type];
+  const digest = createHash('sha256').update(JSON.stringify(about)).digest('hex');
+  return `evt_${digest.slice(0, 20)}`;
 }

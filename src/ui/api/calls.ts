@@ -3,6 +3,7 @@ import type {
   AlertPageView,
   AlertQuery,
   AuditQuery,
+  BatchQuery,
   DeliveryQuery,
   EventQuery,
   LookupQuery,
@@ -31,6 +32,7 @@ import type {
   Alert,
   Asked,
   Audited,
+  Batch,
   DeliveryDetail,
   Endpoint,
   Matchers,
@@ -73,6 +75,12 @@ export const api = {
   acknowledgeRun: (run: RunRef, body: AcknowledgeBody) =>
     post(watchPath(run, '/acknowledge'), body, { source: run.source }),
   unacknowledgeRun: (run: RunRef) => remove(watchPath(run, '/acknowledge'), { source: run.source }),
+
+  batches: (query: Asked<BatchQuery>, signal?: Signal) =>
+    get<PageView<Batch>>('/v1/batches', query, signal),
+  batch: (name: string, signal?: Signal) => get<Batch>(`/v1/batches/${part(name)}`, {}, signal),
+  closeBatch: (name: string) => post(`/v1/batches/${part(name)}/close`),
+  forgetBatch: (name: string) => remove(`/v1/batches/${part(name)}`),
 
   audit: (query: Asked<AuditQuery>, signal?: Signal) =>
     get<PageView<Audited>>('/v1/audit', query, signal),

@@ -4,6 +4,7 @@ import type {
   AttentionView,
   DeliveryDetailView,
   EndpointView,
+  OneBatchView,
   ProcessesView,
   SilenceBody,
   SilenceView,
@@ -23,6 +24,9 @@ export type Acknowledged = NonNullable<Watch['acknowledged']>;
 /** One thing that needs a person; fields depend on its kind. */
 export type Attention = AttentionView['data'][number];
 export type AttentionKind = Attention['kind'];
+
+/** Runs that are waited for together. */
+export type Batch = OneBatchView;
 
 export type Timeline = TimelineView;
 export type TimelineState = TimelineView['states'][number];

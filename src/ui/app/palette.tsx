@@ -11,7 +11,7 @@ import { learnNames, workflowNames } from '../parts/workflow-names.ts';
 import { alertName, namedOf } from '../screens/alerts.tsx';
 import { isSilenceShown } from '../screens/silences.tsx';
 import { isHelpShown } from './help.tsx';
-import { go, href, runPath } from './router.ts';
+import { batchPath, go, href, runPath } from './router.ts';
 import { PLACES } from './places.ts';
 
 export const isPaletteShown = signal(false);
@@ -26,7 +26,7 @@ interface Choice {
 
 const MOST = 12;
 
-/** Goes to a screen, a workflow, a run, an endpoint or an alert by a few letters, or does something. */
+/** Goes to a screen, a workflow, a run, an endpoint, an alert or a batch by a few letters, or does something. */
 export function Palette() {
   const [text, setText] = useState('');
   const [at, setAt] = useState(0);
@@ -126,12 +126,13 @@ function workflowsBy(wanted: string): Choice[] {
   }));
 }
 
-/** The endpoints, and the alerts that are open. */
+/** The endpoints, the alerts that are open, and the newest batches: a name may stand for several. */
 function usePlaces(): readonly Choice[] {
   const { value } = useLoaded('places', async (stop) => {
-    const [endpoints, alerts] = await Promise.all([
+    const [endpoints, alerts, batches] = await Promise.all([
       api.endpoints(stop),
       api.alerts({ state: 'firing,acknowledged,pending', limit: PAGE_SIZE }, stop),
+      api.batches({ limit: PAGE_SIZE }, stop),
     ]);
     learnNames(alerts.data.flatMap(({ runs }) => runs.map(namedOf)));
     return [
@@ -146,6 +147,12 @@ function usePlaces(): readonly Choice[] {
         name: alertName(alert),
         kind: `alert · ${alert.state}`,
         to: href(`/alerts/${encodeURIComponent(alert.id)}`),
+      })),
+      ...batches.data.map(({ id, name, state }) => ({
+        key: id,
+        name,
+        kind: `batch · ${state}`,
+        to: href(batchPath(id)),
       })),
     ];
   });

@@ -6,6 +6,13 @@ export const PLACES = [
   { path: '/', name: 'Now', key: 'n', first: true, icon: 'M2 8h3l2-5 3 10 2-5h2' },
   { path: '/runs', name: 'Runs', key: 'r', first: true, icon: 'M2 4h7M2 8h12M2 12h9' },
   {
+    path: '/batches',
+    name: 'Batches',
+    key: 'b',
+    first: false,
+    icon: 'M2 2h5v5H2V2Zm7 0h5v5H9V2ZM2 9h5v5H2V9Zm7 0h5v5H9V9Z',
+  },
+  {
     path: '/deliveries',
     name: 'Deliveries',
     key: 'd',

@@ -106,6 +106,11 @@ export function runPath({
   return `/runs/${parts.map(encodeURIComponent).join('/')}`;
 }
 
+/** Where a batch is shown, by its name or its id: a name may come to stand for a later one. */
+export function batchPath(name: string): string {
+  return `/batches/${encodeURIComponent(name)}`;
+}
+
 /** Goes to an address that {@link href} made. */
 export function go(to: string, { replace = false } = {}): void {
   isReturn = false;

@@ -5,6 +5,8 @@ import { Empty } from '../parts/basics.tsx';
 import { Alerts } from '../screens/alerts.tsx';
 import { AlertDetail } from '../screens/alert.tsx';
 import { AuditLog } from '../screens/audit.tsx';
+import { BatchDetail } from '../screens/batch.tsx';
+import { Batches } from '../screens/batches.tsx';
 import { Deliveries } from '../screens/deliveries.tsx';
 import { Delivery } from '../screens/delivery.tsx';
 import { Endpoints } from '../screens/endpoints.tsx';
@@ -28,6 +30,8 @@ const SCREENS: readonly {
   { shape: '/runs', name: 'Runs', screen: Runs },
   { shape: '/runs/:id', name: 'Run', screen: Run },
   { shape: '/runs/:source/:id+', name: 'Run', screen: Run },
+  { shape: '/batches', name: 'Batches', screen: Batches },
+  { shape: '/batches/:name', name: 'Batch', screen: BatchDetail },
   { shape: '/deliveries', name: 'Deliveries', screen: Deliveries },
   { shape: '/deliveries/:id', name: 'Delivery', screen: Delivery },
   { shape: '/endpoints', name: 'Endpoints', screen: Endpoints },

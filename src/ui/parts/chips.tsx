@@ -1,3 +1,4 @@
+import type { ComponentChildren } from 'preact';
 import { address, href } from '../app/router.ts';
 import { countText } from './format.ts';
 import { Glyph, toneOf } from './status.tsx';
@@ -8,6 +9,8 @@ export interface Chip {
   fields: Record<string, string>;
   /** Its state's word, for the shape beside it. */
   state?: string;
+  /** What stands beside it in place of that shape. */
+  mark?: ComponentChildren;
   count?: number | null | undefined;
   isCapped?: boolean | undefined;
 }
@@ -35,6 +38,7 @@ export function Chips({
           href={href(path, { ...rest, ...chip.fields })}
           aria-current={isOn(chip) ? 'true' : undefined}
         >
+          {chip.mark}
           {chip.state !== undefined && <Glyph tone={toneOf(chip.state)} />}
           <span>{chip.name}</span>
           {chip.count !== null && chip.count !== undefined && (

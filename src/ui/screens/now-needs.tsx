@@ -6,7 +6,7 @@ import { may } from '../api/session.ts';
 import type { Attention, AttentionKind } from '../api/types.ts';
 import { attention } from '../app/attention.ts';
 import { useKeys } from '../app/keys.ts';
-import { address, go, href, isKiosk, runPath } from '../app/router.ts';
+import { address, batchPath, go, href, isKiosk, runPath } from '../app/router.ts';
 import {
   acknowledgeAlert,
   acknowledgeFailures,
@@ -297,7 +297,7 @@ function placeOf(item: Attention): Place {
     return { what: workflowOf(item) ?? `${source}, without a workflow`, to };
   }
   if (item.batch !== undefined) {
-    return { what: item.batch, to: href('/runs', { batch: item.batch }) };
+    return { what: item.batch, to: href(batchPath(item.batch)) };
   }
   if (kind === 'dead' || kind === 'parked') {
     const state = kind === 'parked' ? 'pending,parked' : kind;

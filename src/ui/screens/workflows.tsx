@@ -3,8 +3,8 @@ import type { Workflow } from '../api/types.ts';
 import { address, href, setQuery } from '../app/router.ts';
 import { Command, Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
 import { Brief } from '../parts/brief.tsx';
-import { countText, percentText, plural, statusText } from '../parts/format.ts';
-import { toneOf } from '../parts/status.tsx';
+import { countText, percentText, plural } from '../parts/format.ts';
+import { Statuses } from '../parts/statuses.tsx';
 import { Length } from '../parts/time.tsx';
 import { isNarrow, useLoaded } from '../parts/hooks.ts';
 import { learnNames, workflowText } from '../parts/workflow-names.ts';
@@ -240,27 +240,6 @@ function SortHead({ order, name, className, isOrder }: SortHeadProps) {
         <span aria-hidden="true">{isOrder ? '\u{a0}↓' : ''}</span>
       </button>
     </th>
-  );
-}
-
-/** In the order in which they are drawn; others come last. */
-const STATUSES = ['completed', 'stopped', 'failed', 'awaiting_human_feedback', 'running', 'queued'];
-
-const placeOf = (status: string) => STATUSES.indexOf(status) + 1 || STATUSES.length + 1;
-
-/** The runs of a workflow as one bar, a stretch for each status. */
-function Statuses({ counts }: { counts: Workflow['by_status'] }) {
-  const shown = Object.entries(counts)
-    .filter(([, count]) => count > 0)
-    .sort(([one], [other]) => placeOf(one) - placeOf(other));
-  const text = shown.map(([status, count]) => `${countText(count)} ${statusText(status)}`);
-  if (shown.length === 0) return <span class="faint">–</span>;
-  return (
-    <span class="statuses" role="img" aria-label={text.join(', ')} title={text.join(', ')}>
-      {shown.map(([status, count]) => (
-        <span key={status} class={`tone-${toneOf(status)}`} style={{ flexGrow: count }} />
-      ))}
-    </span>
   );
 }
 
