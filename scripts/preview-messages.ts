@@ -18,6 +18,7 @@ import { slackMessage } from '../src/deliver/channels/slack.ts';
 import { teamsMessage } from '../src/deliver/channels/teams.ts';
 import {
   sampleAlert,
+  sampleBatch,
   sampleEvent,
   sampleFailures,
   sampleSystemEvent,
@@ -68,6 +69,9 @@ const SAMPLES: [SentEvent, ...SentEvent[]][] = [
   [sampleAlert('alert.firing', { alert: { labels: {} }, data: { digest: DIGEST } })],
   [sampleAlert('alert.acknowledged', { alert: ACKNOWLEDGED })],
   [sampleAlert('alert.resolved', { alert: { resolved_at: '2026-01-01T12:12:06.000Z' } })],
+  [sampleBatch('batch.completed', { failures: 0, data: { reason: 'idle' } })],
+  [sampleBatch('batch.completed', { failures: 39 })],
+  [sampleBatch('batch.failed', { failures: 4 })],
   [
     sampleSystemEvent('endpoint.failing', {
       endpoint: 'ops',

@@ -4,9 +4,11 @@ import {
   countMembers,
   IDLE_MS,
   judgeBatch,
+  memberStatus,
   MOST_WEBHOOKS,
   type Batch,
   type BatchFindings,
+  type MemberStatus,
 } from '../core/batch.ts';
 import { isPager, newDelivery } from '../core/delivery/delivery.ts';
 import type { PlannedEvent } from '../core/delivery/outbox.ts';
@@ -14,6 +16,7 @@ import { urlOf, type Receiver } from '../core/delivery/receiver.ts';
 import { isoTime, type BatchEventType } from '../core/event/event.ts';
 import { batchEventId } from '../core/event/ids.ts';
 import { matchesWatch, wantsBatchEvent } from '../core/event/patterns.ts';
+import { batchPageUrl } from '../core/run/links.ts';
 import {
   parseWatchId,
   subscriptionKey,
@@ -40,6 +43,9 @@ const MOST = 20;
 
 /** Tries to judge a batch whose members move meanwhile; each move marks it again. */
 const TRIES = 10;
+
+/** Failed runs that an event names with their workflows and addresses. */
+const MOST_NAMED = 10;
 
 /** Members read at a time. */
 const CHUNK = 200;
@@ -103,7 +109,8 @@ export class Batches {
       judged.state !== 'completed' && countMembers(found.byStatus, ACTIVE_MEMBERS) === 0;
     const audience = new Audience(process, judged, events);
     const after = events.length === 0 ? judged : await audience.gather();
-    const planned = events.map((type) => this.plan(after, { type, found, audience }));
+    const failedRuns = events.length === 0 ? [] : await this.failedRuns(found.failed);
+    const planned = events.map((type) => this.plan(after, { type, found, failedRuns, audience }));
     const pools = await process.stores.batches.settle(stored, { after, isIdle, events: planned });
     if (pools === null) return false;
     for (const type of events) process.log.info(dataOf(after, type, found), type);
@@ -111,7 +118,28 @@ export class Batches {
     return true;
   }
 
-  private plan(batch: Batch, { type, found, audience }: PlannedOf): PlannedEvent {
+  /** The first runs that failed, as messages name them. */
+  private async failedRuns(watches: readonly string[]): Promise<FailedRun[]> {
+    const { stores, linksOf } = this.process;
+    const named = watches.slice(0, MOST_NAMED).map(parseWatchId);
+    const stored = await stores.watches.getMany(named);
+    return stored.flatMap((one) => {
+      if (one === null) return [];
+      const { source, runId, run } = one.watch;
+      const { workflowName, runUrl, watchUrl } = linksOf(one.watch);
+      return {
+        run_id: runId,
+        source,
+        workflow_id: run?.workflow_id ?? null,
+        workflow_name: workflowName,
+        status: memberStatus(one.watch),
+        run_url: runUrl,
+        watch_url: watchUrl,
+      };
+    });
+  }
+
+  private plan(batch: Batch, { type, found, failedRuns, audience }: PlannedOf): PlannedEvent {
     const id = batchEventId(batch, type);
     const at = this.process.now();
     const about = {
@@ -120,7 +148,12 @@ export class Batches {
       subject: `batch ${batch.id}`,
       batchId: batch.id,
     };
-    const data = dataOf(batch, type, found);
+    const { public_url: publicUrl } = this.process.config.server;
+    const data = {
+      ...dataOf(batch, type, found),
+      failed_runs: failedRuns,
+      batch_url: publicUrl === undefined ? null : batchPageUrl(publicUrl, batch),
+    };
     return {
       id,
       body: JSON.stringify({ id, type, timestamp: isoTime(at), data }),
@@ -132,7 +165,19 @@ export class Batches {
 interface PlannedOf {
   type: BatchEventType;
   found: BatchFindings;
+  failedRuns: readonly FailedRun[];
   audience: Audience;
+}
+
+/** A run that failed, as events of its batch name it. */
+interface FailedRun {
+  run_id: string;
+  source: string;
+  workflow_id: string | null;
+  workflow_name: string | null;
+  status: MemberStatus;
+  run_url: string | null;
+  watch_url: string | null;
 }
 
 /** What a batch belongs to, where that is one source. */

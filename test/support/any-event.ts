@@ -1,6 +1,8 @@
 import fc from 'fast-check';
+import { CLOSE_REASONS, FAILED_MEMBERS, MEMBER_STATUSES } from '../../src/core/batch.ts';
 import {
   ALERT_EVENT_TYPES,
+  BATCH_EVENT_TYPES,
   EVENT_TYPES,
   SYSTEM_EVENT_TYPES,
   TEST_EVENT_TYPE,
@@ -153,6 +155,43 @@ const alertData = fc.record({
   escalation: orNull(fc.record({ step: count, after: fc.constantFrom('30m', '4h') })),
 });
 
+const batchData = fc.record(
+  {
+    batch: fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/),
+    batch_id: name.map((mark) => `bat_${mark}`),
+    reason: fc.constantFrom(...CLOSE_REASONS),
+    total: count,
+    max_failed: orNull(count),
+    by_status: fc.dictionary(fc.constantFrom(...MEMBER_STATUSES), count),
+    failed_runs: fc.array(
+      fc.record({
+        run_id: id,
+        source: name,
+        workflow_id: orNull(id),
+        workflow_name: orNull(words),
+        status: fc.constantFrom(...FAILED_MEMBERS),
+        run_url: address,
+        watch_url: address,
+      }),
+      { maxLength: 10 },
+    ),
+    batch_url: address,
+    duration_ms: count,
+  },
+  {
+    requiredKeys: [
+      'batch',
+      'batch_id',
+      'total',
+      'max_failed',
+      'by_status',
+      'failed_runs',
+      'batch_url',
+      'duration_ms',
+    ],
+  },
+);
+
 const systemData = fc.record(
   {
     endpoint: name,
@@ -178,6 +217,7 @@ const UNKNOWN_TYPE = 'run.of_a_later_version';
 const anyEvent: fc.Arbitrary<SentEvent> = fc.oneof(
   eventOf([...EVENT_TYPES, UNKNOWN_TYPE], runData),
   eventOf(ALERT_EVENT_TYPES, alertData),
+  eventOf(BATCH_EVENT_TYPES, batchData),
   eventOf([...SYSTEM_EVENT_TYPES, 'system.of_a_later_version'], systemData),
   eventOf(
     [TEST_EVENT_TYPE],

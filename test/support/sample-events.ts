@@ -101,6 +101,38 @@ export function sampleAlert(
   };
 }
 
+/** A batch of 40 runs, of which some have failed. */
+export function sampleBatch(
+  type: 'batch.completed' | 'batch.failed',
+  { failures, data = {} }: { failures: number; data?: Partial<SentEvent['data']> },
+): SentEvent {
+  const failed = Array.from({ length: failures }, (_, at) => sampleRunId(at + 1));
+  return {
+    id: `evt_${type.slice('batch.'.length)}`,
+    type,
+    timestamp: '2026-01-01T14:05:00.000Z',
+    data: {
+      batch: 'nightly',
+      batch_id: 'bat_7f3a',
+      total: 40,
+      max_failed: 3,
+      by_status: { completed: 40 - failures, ...(failures > 0 && { failed: failures }) },
+      failed_runs: failed.slice(0, 10).map((runId) => ({
+        run_id: runId,
+        source: 'default',
+        workflow_id: INVOICES.id,
+        workflow_name: INVOICES.name,
+        status: 'failed',
+        run_url: `${NOXUS}/${runId}`,
+        watch_url: `${RUNWATCH}/runs/default/${runId}`,
+      })),
+      batch_url: `${RUNWATCH}/batches/bat_7f3a`,
+      duration_ms: 7_500_000,
+      ...data,
+    },
+  };
+}
+
 /** An event about runwatch itself. */
 export function sampleSystemEvent(type: string, data: Record<string, unknown>): SentEvent {
   return { id: 'evt_sys', type, timestamp: '2026-01-01T12:00:00.000Z', data };

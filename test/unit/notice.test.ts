@@ -11,6 +11,7 @@ import {
 import {
   INVOICES,
   sampleAlert,
+  sampleBatch,
   sampleEvent,
   sampleFailures,
   sampleSystemEvent,
@@ -351,4 +352,59 @@ describe('text of messages', () => {
 test('a link in Markdown goes to the whole address, also where that has brackets', () => {
   const link = markdownLink('Open run', 'https://app.example/runs/a_(b)?q=(c)');
   expect(link).toBe('[Open run](https://app.example/runs/a_%28b%29?q=%28c%29)');
+});
+
+describe('a message about a batch', () => {
+  test.each([
+    [0, 'Batch nightly has ended: 40 of 40 runs completed', 'good', 0],
+    [2, 'Batch nightly has ended: 38 of 40 runs completed, 2 failed', 'bad', 0],
+    [39, 'Batch nightly has ended: 1 of 40 runs completed, 39 failed', 'bad', 29],
+  ])(
+    'a batch that ended with %i failures says so, and how many of them it does not list',
+    (failures, title, tone, unlisted) => {
+      const notice = noticeOf([sampleBatch('batch.completed', { failures })], WORDING);
+      expect(notice).toMatchObject({ title, tone, unlisted: { count: unlisted } });
+      expect(notice.runs).toHaveLength(failures - unlisted);
+    },
+  );
+
+  test('a batch of which more has failed than may says how many of how many', () => {
+    const event = sampleBatch('batch.failed', { failures: 4 });
+    expect(noticeOf([event], WORDING)).toMatchObject({
+      title: 'Batch nightly: 4 of 40 runs failed, more than 3',
+      tone: 'bad',
+      facts: [
+        ['Runs', '36 completed, 4 failed'],
+        ['Since its beginning', '2 h 5 min'],
+      ],
+    });
+  });
+
+  test('a batch names its failed runs by workflow and id, with a link to each and to its page', () => {
+    const event = sampleBatch('batch.completed', { failures: 11 });
+    const { runs, links, unlisted } = noticeOf([event], WORDING);
+    const [first] = event.data.failed_runs ?? [];
+    expect(runs[0]).toEqual({ text: 'invoices · 0b1c2d3e', url: first?.run_url });
+    expect(links).toEqual([
+      { label: 'Open in runwatch', url: 'https://runwatch.example.com/batches/bat_7f3a' },
+    ]);
+    expect(unlisted).toEqual({
+      count: 1,
+      url: 'https://runwatch.example.com/batches/bat_7f3a?status=failed',
+    });
+  });
+
+  test('a failed run of a batch without a page at its source leads to its page of the dashboard', () => {
+    const { failed_runs: runs = [] } = sampleBatch('batch.failed', { failures: 1 }).data;
+    const data = { failed_runs: runs.map((run) => ({ ...run, run_url: null, status: 'gone' })) };
+    const notice = noticeOf([sampleBatch('batch.failed', { failures: 1, data })], WORDING);
+    expect(notice.runs).toEqual([{ text: 'invoices · gone · 0b1c2d3e', url: runs[0]?.watch_url }]);
+  });
+
+  test('a batch that was not closed says so', () => {
+    const event = sampleBatch('batch.completed', { failures: 0, data: { reason: 'idle' } });
+    expect(noticeOf([event], WORDING).lines).toEqual([
+      'It was not closed: no run was active for an hour',
+    ]);
+  });
 });

@@ -36,12 +36,25 @@ interface NamedData {
   workflow_name?: string | null;
   alert?: NamedAlert;
   digest?: NamedDigest | null;
+  /** Of events of a batch. */
+  failed_runs?: readonly NamedFailure[];
 }
 
-/** An event with the names of now: of workflows and nodes, in runs, alerts and digests. */
+/** A run that failed, as events of its batch name it. */
+interface NamedFailure {
+  source: string;
+  workflow_id: string | null;
+  workflow_name: string | null;
+}
+
+/** An event with the names of now: of workflows and nodes, in runs, alerts, digests and batches. */
 export function withNames<Event extends { data: object }>(event: Event, namer: Namer): Event {
   const data = event.data as NamedData;
-  const named = { ...namedRun(data, namer), ...namedAlerts(data, namer) };
+  const named = {
+    ...namedRun(data, namer),
+    ...namedAlerts(data, namer),
+    ...namedFailures(data, namer),
+  };
   return { ...event, data: { ...event.data, ...named } };
 }
 
@@ -54,6 +67,17 @@ function namedRun(
   return {
     workflow_name: namer.workflow(workflow, said),
     ...(nodes && { nodes: namer.nodes(workflow, nodes) }),
+  };
+}
+
+function namedFailures({ failed_runs: failed }: NamedData, namer: Namer): NamedData {
+  if (failed === undefined) return {};
+  return {
+    failed_runs: failed.map((run) => {
+      const workflow = workflowOf(run.source, run.workflow_id);
+      if (workflow === null) return run;
+      return { ...run, workflow_name: namer.workflow(workflow, run.workflow_name) };
+    }),
   };
 }
 

@@ -69,6 +69,11 @@ export function dashboardUrl(publicUrl: string, { source, runId }: WatchKey): st
   return `${publicUrl.replace(/\/+$/, '')}/${path}`;
 }
 
+/** The page of a batch in the dashboard, by its id: its name may come to stand for a later one. */
+export function batchPageUrl(publicUrl: string, { id }: { id: string }): string {
+  return `${publicUrl.replace(/\/+$/, '')}/batches/${id}`;
+}
+
 /** The parts of the configuration that name workflows and say where runs are found. */
 interface LinksConfig {
   /** With `id`, the template of ids, where they have parts. */

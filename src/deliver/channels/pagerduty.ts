@@ -60,7 +60,8 @@ const MOST_IN_KEY = 255;
 /** What is sent to PagerDuty of an event. */
 function pagerDutyEvent(event: SentEvent, wording?: Wording): PagerDutyEvent {
   const notice = noticeOf([event], wording);
-  const page = event.data.alert?.url ?? event.data.watch_url;
+  const { alert, watch_url: watchUrl, batch_url: batchUrl } = event.data;
+  const page = alert?.url ?? watchUrl ?? batchUrl;
   return {
     event_action: actionOf(event, notice),
     dedup_key: dedupKeyOf(event),

@@ -3,6 +3,7 @@ import {
   BATCH_ID_MARK,
   BATCH_STATES,
   CLOSE_REASONS,
+  FAILED_MEMBERS,
   MEMBER_STATUSES,
   MOST_MEMBERS,
 } from '../../core/batch.ts';
@@ -141,6 +142,21 @@ export const batchSettings = z
   })
   .meta({ id: 'BatchSettings', examples: [{ expected: 40, max_failed: 3, endpoints: ['ops'] }] });
 
+const failedRun = z
+  .object({
+    run_id: z.string(),
+    source: z.string(),
+    workflow_id: z.string().nullable(),
+    workflow_name: z.string().nullable(),
+    status: z.enum(FAILED_MEMBERS),
+    run_url: z.string().nullable(),
+    watch_url: z.string().nullable(),
+  })
+  .meta({
+    id: 'BatchFailedRun',
+    description: 'A run that failed, is gone, or whose watch has expired.',
+  });
+
 const batchData = z
   .looseObject({
     batch: z.string().meta({ description: 'The name of the batch.' }),
@@ -150,6 +166,12 @@ const batchData = z
       .exactOptional()
       .meta({ description: 'Of batch.completed: what had closed it.' }),
     ...counts,
+    failed_runs: z.array(failedRun).meta({
+      description: 'The first 10 of those that failed, with their workflows and addresses.',
+    }),
+    batch_url: z.string().nullable().meta({
+      description: 'The page of the batch in the dashboard, if `server.public_url` is set.',
+    }),
     created_at: time,
     duration_ms: milliseconds.meta({ description: 'From its beginning to the event.' }),
   })

@@ -20,8 +20,19 @@ export interface SentBatch {
   total: number;
   max_failed: number | null;
   by_status: Readonly<Record<string, number>>;
-  /** The first 100. */
-  failed: readonly string[];
+  failed_runs: readonly SentFailedRun[];
+  duration_ms: number;
+  /** Its page of the dashboard. */
+  batch_url: string | null;
+}
+
+/** One of the first runs of a batch that failed. */
+interface SentFailedRun {
+  run_id: string;
+  workflow_name: string | null;
+  status: string;
+  run_url: string | null;
+  watch_url: string | null;
 }
 
 interface SentData extends Partial<SentBatch> {
