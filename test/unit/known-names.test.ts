@@ -1,6 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { createLinksOf } from '../../src/core/run/links.ts';
 import { configSchema } from '../../src/config/schema.ts';
+import { EventService } from '../../src/http/events.ts';
 import { WorkflowNames } from '../../src/source/workflow-names.ts';
 import { NOON } from '../support/builders.ts';
 import { testProcess } from '../support/daemon.ts';
@@ -63,7 +64,15 @@ function knownBy() {
     await workflowNames.tend('default', reader);
     await nodeNames.tend('default', reader);
   };
-  return { knownNames, workflowNames, stored, count, tend, pass: (ms: number) => (now += ms) };
+  return {
+    process,
+    knownNames,
+    workflowNames,
+    stored,
+    count,
+    tend,
+    pass: (ms: number) => (now += ms),
+  };
 }
 
 const unnamed = { id: INVOICES.id, name: null };
@@ -136,4 +145,24 @@ test('what another process has read of nodes is known in messages and pages, eac
     new Set(['Write summary']),
   );
   expect(count.reads).toBe(1);
+});
+
+test('the event stream of the API names events as they are known when they are sent', async () => {
+  const { process, tend } = knownBy();
+  process.knownNames.nameOf(WORKFLOW);
+  await tend([], new Map());
+  await process.knownNames.isExpected(RUN, WITHIN_MS);
+  await tend([INVOICES], new Map());
+  const events = {
+    async *follow() {
+      yield { cursor: '1', event: RUN };
+      yield { cursor: '2', event: null };
+    },
+  };
+  Object.assign(process.stores, { events });
+  const service = new EventService(process);
+  const followed = await service.follow({ after: '0' }, new AbortController().signal);
+  const given: unknown[] = [];
+  for await (const { event } of followed) given.push(event && { ...event.data }.workflow_name);
+  expect(given).toEqual(['invoices', null]);
 });
