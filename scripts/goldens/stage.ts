@@ -345,6 +345,11 @@ async function playAlert({ daemon, servers: { noxus }, watch, received }: Player
   await received('alert.acknowledged');
   await daemon.api(`/v1/alerts/${id}/resolve`, { by: 'ana' });
   await received('alert.resolved');
+  await waitFor(async () => {
+    const { body: alert } = await daemon.api(`/v1/alerts/${id}`);
+    const sent = alert.history.flatMap(({ deliveries }: { deliveries: object[] }) => deliveries);
+    return sent.every((one: { delivery_state: string }) => one.delivery_state === 'delivered');
+  });
 }
 
 /** A batch of one run, which has failed. */

@@ -69,7 +69,8 @@ export async function readInhibiting(
   return new Map(await Promise.all(found));
 }
 
-function bySilence(
+/** A silence as what suppresses, for a reader that is limited to some sources. */
+export function bySilence(
   { id, by, until, matchers }: Silence,
   sources: readonly string[] | undefined,
 ): Suppressor {

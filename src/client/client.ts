@@ -8,6 +8,7 @@ import { PAGE_SIZE } from './pages.ts';
 import { waitForResults, type WaitOptions, type WaitResult } from './wait.ts';
 import { createTransport, type DaemonSettings } from './transport.ts';
 import type {
+  AlertDetailView,
   AlertQuery,
   AttentionQuery,
   AuditQuery,
@@ -134,7 +135,7 @@ export interface DaemonClient {
   alertIds(): Promise<string[]>;
   listAlerts(query: AlertQuery): Promise<PageView<AlertView>>;
   /** Null when there is no such alert. */
-  getAlert(id: string): Promise<AlertView | null>;
+  getAlert(id: string): Promise<AlertDetailView | null>;
   addSilence(body: SilenceBody): Promise<SilenceView>;
   listSilences(): Promise<PageView<SilenceView>>;
   /** False when there is no such silence. */

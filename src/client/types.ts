@@ -1,4 +1,5 @@
 import type {
+  alertDetail,
   alertQuery,
   alertPage,
   alertSchema,
@@ -70,6 +71,8 @@ export type TimelineView = z.output<typeof timelineSchema>;
 export type AlertView = z.output<typeof alertSchema>;
 export type AlertPageView = z.output<typeof alertPage>;
 export type RulesView = z.output<typeof rulePage>;
+/** One that is shown alone. */
+export type AlertDetailView = z.output<typeof alertDetail>;
 export type RehearsalView = z.output<typeof rehearsal>;
 export type RehearseBody = z.input<typeof rehearseRequest>;
 export type SilenceBody = z.input<typeof silenceRequest>;

@@ -32,3 +32,9 @@ export async function mapInChunks<Item, Result>(
   for (const some of chunksOf(items, size)) results.push(...(await Promise.all(some.map(step))));
   return results;
 }
+
+/** `a`, `a or b`, `a, b or c`. */
+export function inWords(names: readonly string[], word: 'and' | 'or'): string {
+  const last = names.at(-1) ?? '';
+  return names.length < 2 ? last : `${names.slice(0, -1).join(', ')} ${word} ${last}`;
+}

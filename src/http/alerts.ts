@@ -11,6 +11,7 @@ import type { Complete } from '../core/records.ts';
 import { endOf, momentOf } from '../core/time.ts';
 import type { AcknowledgeRequest } from '../core/watch/watch.ts';
 import type { Process } from '../process.ts';
+import { detailOf } from './alert-detail.ts';
 import { auditOf, saidDetails, type Acting } from './audit.ts';
 import { mayConcern, mayRead, sourcesMeant, sourcesOf } from './auth.ts';
 import { invalid, InvalidRequest, refusal } from './problem.ts';
@@ -37,7 +38,8 @@ export class AlertService implements Slice<Own> {
   }
 
   async get({ params: { id }, token }: Asked['get']) {
-    return this.show(await this.find(id, token), token);
+    const alert = await this.find(id, token);
+    return detailOf(this.alerting, { alert, shown: await this.show(alert, token) }, token);
   }
 
   async acknowledge(request: Acting & Asked['acknowledge']) {

@@ -9,6 +9,23 @@ import { startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
 
 const AT = '2025-05-04T10:00:00.000Z';
 
+const WAITS = {
+  delivery_id: 'dlv_1',
+  delivery_state: 'parked',
+  delivery_text: 'waiting until chat takes deliveries again: status 503',
+};
+
+const MOMENT = {
+  at: AT,
+  first_at: AT,
+  times: 1,
+  by: null,
+  comment: null,
+  until: null,
+  event_id: null,
+  deliveries: [],
+};
+
 const ALERT = {
   id: 'alr_0123456789abcdef0123_0123456789',
   rule: 'failed-runs',
@@ -20,7 +37,21 @@ const ALERT = {
   count: 3,
   runs_total: 3,
   runs: [
-    { run_id: 'run-1', workflow_id: 'wf-1', name: 'invoices', url: null, status: 'failed', at: AT },
+    {
+      run_id: 'run-1',
+      workflow_id: 'wf-1',
+      name: 'invoices',
+      url: null,
+      status: 'failed',
+      at: AT,
+      nodes: {
+        executed: 2,
+        remaining: 1,
+        running: [],
+        failed: ['n'],
+        names: { n: 'Write summary' },
+      },
+    },
   ],
   started_at: AT,
   updated_at: AT,
@@ -30,12 +61,33 @@ const ALERT = {
   acknowledged: null,
   suppressed_by: [
     { kind: 'silence', id: 'sil_1', by: 'bob', until: '2025-05-04T12:00:00.000Z' },
-    { kind: 'mute', id: 'nights', by: null, until: '2025-05-04T11:00:00.000Z' },
+    { kind: 'mute', id: 'nights', by: null, until: '2025-05-05T11:00:00.000Z' },
     { kind: 'inhibit', id: 'alr_1', by: 'noxus-down', until: null },
     { kind: 'inhibit', id: null, by: 'other', until: null },
   ],
-  notified: [{ endpoint: 'chat', at: AT, event_id: 'evt_1' }],
+  notified: [{ endpoint: 'chat', at: AT, event_id: 'evt_1', ...WAITS }],
   url: null,
+  rule_text: {
+    watches: 'run.failed; one alert for each source and workflow',
+    fires: 'at the first event',
+    notifies: 'chat after 30s',
+    ends: 'by hand',
+  },
+  history: [
+    { kind: 'began', text: 'began', ...MOMENT },
+    {
+      kind: 'fired',
+      text: 'fired; to chat',
+      ...MOMENT,
+      deliveries: [{ endpoint: 'chat', ...WAITS }],
+    },
+    {
+      ...MOMENT,
+      kind: 'silenced',
+      text: 'silenced by bob: upgrade',
+      until: '2025-05-04T12:00:00.000Z',
+    },
+  ],
 };
 
 let daemon: FakeDaemon;
@@ -55,7 +107,7 @@ const cli = (...args: string[]) =>
   });
 
 const SUPPRESSED =
-  'silenced by bob, ends in 1h 30m; muted by nights, ends in 30m; inhibited by noxus-down; inhibited by other';
+  'silenced by bob until 12:00Z; muted by nights until 2025-05-05 11:00Z; inhibited by noxus-down; inhibited by other';
 
 test('alerts and alerts show say what suppresses an alert, with its name and end', async () => {
   expect((await cli('alerts')).stdout).toMatch(new RegExp(`^ALERT .* SUPPRESSED\n.*${SUPPRESSED}`));
@@ -67,6 +119,31 @@ test('alerts and alerts show say what suppresses an alert, with its name and end
   const calm = { ...ALERT, suppressed_by: [] };
   daemon.on('GET /v1/alerts', { status: 200, body: { data: [calm], next_cursor: null } });
   expect((await cli('alerts')).stdout).not.toContain('SUPPRESSED');
+});
+
+test('an alert is shown with its rule in words, its history, where its runs failed, and what became of its notifications', async () => {
+  const shown = await cli('alerts', 'show', ALERT.id);
+  const lines = shown.stdout.split('\n').map((line) => line.replaceAll(/ {2,}/g, '  '));
+  for (const line of [
+    'runs  run-1 · failed · invoices · Failed at Write summary, 2 of 3 nodes done · 30m ago',
+    'watches  run.failed; one alert for each source and workflow',
+    'fires  at the first event',
+    'notifies  chat after 30s',
+    'ends  by hand',
+    `notified  chat: waiting until chat takes deliveries again: status 503 ${AT} (30m ago)`,
+    `history  ${AT} began`,
+    `  ${AT} fired; to chat (chat: waiting until chat takes deliveries again: status 503)`,
+    `  ${AT} silenced by bob: upgrade until 2025-05-04T12:00:00.000Z`,
+  ]) {
+    expect(lines).toContain(line);
+  }
+  expect(await cli('alerts', ALERT.id)).toEqual(shown);
+  expect((await cli('show', 'alr_0123')).stdout).toBe(shown.stdout);
+  expect(JSON.parse((await cli('alerts', ALERT.id, '--json')).stdout)).toEqual(ALERT);
+  daemon.on(`GET /v1/alerts/${ALERT.id}`, { status: 200, body: { ...ALERT, rule_text: null } });
+  expect((await cli('show', ALERT.id)).stdout).toMatch(
+    /\nwatches +nothing: its rule is configured no more\n/,
+  );
 });
 
 test('alerts resolve ends an alert by the beginning of its id, in the name of the user', async () => {

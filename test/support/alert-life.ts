@@ -132,6 +132,8 @@ export const alertStep = fc.oneof(
   fc.record({ does: fc.constantFrom('swap' as const, 'settle' as const, 'sources' as const) }),
 );
 
+type Sent = AlertStage['sent'][number];
+
 type StepOf = typeof alertStep extends fc.Arbitrary<infer Value> ? Value : never;
 
 function ruleOf(one: Spec): Rule {
@@ -374,6 +376,20 @@ export class AlertLife {
     must(!this.stage.open().some((one) => one.id === id), `${id} goes on`);
   }
 
+  /** What is sent of an alert is the last that has happened to it; its record is in order, and bounded. */
+  private checkHistory({ alert, digest, eventId, notify }: Sent): void {
+    const { history = [] } = alert;
+    const times = history.map(({ at }) => at);
+    must(history.length <= 50, 'a history has no bound');
+    must(times.toSorted((a, b) => a - b).join() === times.join(), 'a history is not in order');
+    const last = history.at(-1);
+    // Of what a mute has held, the digest or the end is sent later.
+    const isOther = digest !== null || alert.state === 'resolved';
+    if (isOther && last?.eventId !== eventId) return;
+    must(last?.eventId === eventId, 'a history lacks what was sent', { last, eventId });
+    must(last?.to?.join() === notify.join(), 'a history names other endpoints', { last, notify });
+  }
+
   /** Each endpoint gets one firing, and one resolve after it, of what its rule says at that time. */
   private checkSent(): void {
     const { sent } = this.stage;
@@ -381,6 +397,7 @@ export class AlertLife {
       const one = sent[this.seen];
       if (one === undefined) continue;
       const { kind, alert, notify, digest, at } = one;
+      this.checkHistory(one);
       const own = this.specNamed(alert.rule);
       for (const name of notify) {
         const items = digest?.alerts.filter(({ state }) => state !== 'resolved') ?? [];

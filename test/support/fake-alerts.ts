@@ -95,7 +95,9 @@ export function fakeAlerting() {
             [alert.state]: 1,
           }),
           get: async (id) => (isIt(id) ? alert : null),
+          groups: async () => new Map(),
         },
+        silences: { all: async () => [...silences.values()] },
       },
     }),
     suppressorsOf: async () => new Map(),
@@ -123,7 +125,7 @@ export function fakeAlerting() {
       preview: async () => ({ alerts: [alert], events: { count: 0, byRule: {}, byType: {} } }),
     },
     rules: {
-      book: { all: [] },
+      book: { all: [], named: () => undefined },
       tried: (): object => ({ book: { all: [] } }),
     },
     rehearsals: {

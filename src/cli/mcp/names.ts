@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { DaemonClient, RunRef } from '../../client/client.ts';
-import type { AlertView, WatchView } from '../../client/types.ts';
+import type { AlertDetailView, WatchView } from '../../client/types.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import { usageError } from '../exit.ts';
 import { workflowIds } from '../listing.ts';
@@ -59,7 +59,7 @@ export async function alertOf(
   given: string,
   { client, cli }: Serving,
   writes?: typeof CONFIRMED,
-): Promise<AlertView> {
+): Promise<AlertDetailView> {
   const id = await resolveAlert(given, { client, cli, ...(writes && { writes }) });
   const alert = await client.getAlert(id);
   if (alert === null) throw noAlert(id);

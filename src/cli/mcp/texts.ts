@@ -1,4 +1,5 @@
 import type {
+  AlertDetailView,
   AlertView,
   AttentionView,
   DeliveryDetailView,
@@ -150,8 +151,8 @@ function suppressorText({ kind, id, by, until }: AlertView['suppressed_by'][numb
 }
 
 /** How an alert stands, with its runs and what was sent. */
-export function alertText(alert: AlertView, dashboard: string): string {
-  const { annotations, runs, notified, owner, resolved_by: resolvedBy } = alert;
+export function alertText(alert: AlertDetailView, dashboard: string): string {
+  const { annotations, runs, notified, owner, resolved_by: resolvedBy, history } = alert;
   const notes = pairsText(annotations);
   return [
     alertLine(alert, dashboard),
@@ -162,13 +163,39 @@ export function alertText(alert: AlertView, dashboard: string): string {
     ...runs.map((run) => {
       const link = run.url === null ? '' : ` ${run.url}`;
       const status = run.status === null ? '' : `${statusWord(run.status)} `;
-      return `- ${alertRunText(run)}: ${status}at ${run.at}${link}`;
+      const where = run.nodes && nodesText(run.nodes, quoted);
+      return `- ${alertRunText(run)}: ${status}at ${run.at}${where ? `, ${where}` : ''}${link}`;
     }),
     `${runs.length} of ${runsText(alert.runs_total)} are listed, the newest first.`,
     notified.length === 0
       ? 'No endpoint was notified.'
-      : `Notified: ${notified.map(({ endpoint, at, event_id: id }) => `${endpoint} at ${at} (event ${id})`).join(', ')}.`,
+      : `Notified: ${notified.map(notifiedText).join(', ')}.`,
+    ...ruleLines(alert.rule_text),
+    'History:',
+    ...history.map(({ at, text, until, deliveries }) => {
+      const end = until === null ? '' : ` until ${until}`;
+      const states = deliveries.map((one) => `${one.endpoint} ${quoted(one.delivery_text)}`);
+      return `- ${at} ${quoted(text)}${end}${states.length === 0 ? '' : ` (${states.join(', ')})`}`;
+    }),
   ].join('\n');
+}
+
+function notifiedText({
+  endpoint,
+  at,
+  event_id: id,
+  delivery_text: state,
+}: AlertDetailView['notified'][number]): string {
+  return `${endpoint} at ${at} (event ${id}, ${quoted(state)})`;
+}
+
+/** What the rule of an alert does; names in it come from the configuration. */
+function ruleLines(text: AlertDetailView['rule_text']): string[] {
+  if (text === null) return ['Its rule is configured no more.'];
+  const { watches, fires, notifies, ends } = text;
+  return [
+    `The rule watches ${quoted(watches)}, fires ${quoted(fires)}, notifies ${quoted(notifies)}, ends ${quoted(ends)}.`,
+  ];
 }
 
 /** How a run stands, in one line. */

@@ -1,14 +1,14 @@
 import type { AlertView } from '../../client/types.ts';
 import { suppressedText } from '../../core/alert/suppression.ts';
 import type { Column } from './table.ts';
-import { relative } from './text.ts';
+import { clockText } from './text.ts';
 
-/** What keeps notifications back, and until when: `silenced by ana, ends in 2h`. */
+/** What keeps notifications back, and until when: `silenced by ana until 21:13Z`. */
 export function suppressedLine(suppressors: AlertView['suppressed_by'], now: number): string {
   const texts = suppressors.map((one) =>
     one.until === null
       ? suppressedText(one)
-      : `${suppressedText(one)}, ends ${relative(one.until, now)}`,
+      : `${suppressedText(one)} until ${clockText(one.until, now)}`,
   );
   return texts.join('; ') || '-';
 }

@@ -57,6 +57,14 @@ export function relative(iso: string | null | undefined, now: number): string {
   return distance > 0 ? `in ${roughly(distance)}` : `${roughly(-distance)} ago`;
 }
 
+/** A time to the minute, in UTC: `21:13Z`, with its day where that is another. */
+export function clockText(iso: string, now: number): string {
+  const [day = '', clock = ''] = iso.split('T');
+  if (!/^\d\d:\d\d/.test(clock)) return plain(iso);
+  const isToday = new Date(now).toISOString().startsWith(`${day}T`);
+  return `${isToday ? '' : `${plain(day)} `}${clock.slice(0, 5)}Z`;
+}
+
 /** When something is to happen: {@link relative}, but `due` for a time that has passed. */
 export function upcoming(iso: string | null, now: number): string {
   return iso !== null && Date.parse(iso) < now ? 'due' : relative(iso, now);

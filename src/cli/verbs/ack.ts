@@ -8,6 +8,7 @@ import { plain } from '../render/text.ts';
 import { writeJson } from '../report.ts';
 import { readRun, resolveAlert, resolveRun } from '../resolve.ts';
 import { daemonCommand, type DaemonFlags } from '../verb.ts';
+import { isAlertId } from './alerts.ts';
 
 interface AckFlags extends DaemonFlags {
   source?: string;
@@ -98,7 +99,7 @@ function targetOf(
   { cli, flags }: { cli: CommandLine; flags: AckFlags },
 ): () => Promise<Target> {
   const resolver = { client, cli, source: flags.source, writes: flags };
-  if (/^\s*alr_/.test(text)) {
+  if (isAlertId(text)) {
     return async () => {
       const id = await resolveAlert(text, resolver);
       return {

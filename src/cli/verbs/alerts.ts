@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
-import type { AlertQuery, AlertView, ResolveBody } from '../../client/types.ts';
+import type { AlertDetailView, AlertQuery, AlertView, ResolveBody } from '../../client/types.ts';
 import { RunwatchError } from '../../core/errors.ts';
+import { nodesText } from '../../core/run/nodes.ts';
 import { shortAlertId } from '../../core/event/ids.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
@@ -43,6 +44,10 @@ export function addAlertsVerb(cli: CommandLine): void {
     .allowExcessArguments()
     .addHelpText('after', HELP)
     .action((flags: ListingFlags, command: Command) => {
+      const [id, ...others] = command.args;
+      if (id !== undefined && isAlertId(id) && others.length === 0) {
+        return cli.run(() => showAlert(cli, id, flags));
+      }
       refuseUnknownVerb(command);
       return cli.run(() => showListing(cli, ALERTS, flags));
     });
@@ -55,6 +60,7 @@ keeps notifications back for a while. SUPPRESSED says what keeps those of an ale
 
 Examples:
   runwatch alerts --state firing
+  runwatch alerts alr_4n2k9x
   runwatch alerts --rule failed-runs --json | jq '.data[].count'`;
 
 function columnsFor(
@@ -81,7 +87,7 @@ function columnsFor(
   ];
 }
 
-interface ShowFlags extends DaemonFlags {
+interface ShowAlertFlags extends DaemonFlags {
   json?: boolean;
 }
 
@@ -95,11 +101,11 @@ interface ResolveFlags extends DaemonFlags {
 /** Adds the verbs of `alerts` that are about some of them. */
 function addAlertActions(cli: CommandLine, alerts: Command): void {
   daemonCommand<'GET /v1/alerts/{id}'>(alerts, 'show <id>', 'read')
-    .description('show one alert')
+    .description('show one alert, with its rule in words and its history')
     .option('--json', "print the API's answer")
     .addHelpText('after', SHOW_HELP)
     .action((id: string, _flags: unknown, command: Command) =>
-      cli.run(() => show(cli, id, command.optsWithGlobals<ShowFlags>())),
+      cli.run(() => showAlert(cli, id, command.optsWithGlobals<ShowAlertFlags>())),
     );
   daemonCommand<'POST /v1/alerts/{id}/resolve'>(alerts, 'resolve <id...>', 'write')
     .description('end alerts by hand')
@@ -128,7 +134,16 @@ alert.
 Examples:
   runwatch alerts resolve alr_4n2k9x --comment "the provider is up again"`;
 
-async function show(cli: CommandLine, given: string, flags: ShowFlags): Promise<number> {
+export function isAlertId(text: string): boolean {
+  return /^\s*alr_/.test(text);
+}
+
+/** Shows an alert by its id, or the beginning of it. Throws RunwatchError `alert_not_found`. */
+export async function showAlert(
+  cli: CommandLine,
+  given: string,
+  flags: ShowAlertFlags,
+): Promise<number> {
   const client = await cli.connect(flags);
   const id = await resolveAlert(given, { client, cli });
   const alert = await client.getAlert(id);
@@ -170,16 +185,25 @@ async function resolve(
 
 type Field = readonly [string, string];
 
-function fieldsOf(alert: AlertView, cli: CommandLine): Field[] {
+function fieldsOf(alert: AlertDetailView, cli: CommandLine): Field[] {
   const { stdout } = cli.io;
   const { colors } = stdout;
   const now = cli.now();
-  const { state, suppressed_by: suppressors, annotations, runs, notified } = alert;
+  const { state, suppressed_by: suppressors, annotations, runs, notified, history } = alert;
   const about = Object.entries(annotations).map(([name, text]) => plain(`${name}: ${text}`));
-  const shown = runs.map(({ run_id: id, name, status, url }) =>
-    linked(plain([id, status, name].filter((one) => one !== null).join(' · ')), url, stdout),
+  const shown = runs.map(({ run_id: id, name, status, url, nodes, at }) => {
+    const where = nodes && nodesText(nodes, plain);
+    const parts = [id, status, name, where, relative(at, now)].filter((one) => one !== null);
+    return linked(plain(parts.join(' · ')), url, stdout);
+  });
+  const sent = notified.map(({ endpoint, at, delivery_text: text }) =>
+    plain(`${endpoint}: ${text} ${exactly(at, now)}`),
   );
-  const sent = notified.map(({ endpoint, at }) => `${plain(endpoint)} ${exactly(at, now)}`);
+  const happened = history.map(({ at, text, until, deliveries }) => {
+    const end = until === null ? '' : ` until ${until}`;
+    const states = deliveries.map((one) => `${one.endpoint}: ${one.delivery_text}`).join(', ');
+    return plain(`${at} ${text}${end}${states === '' ? '' : ` (${states})`}`);
+  });
   return [
     ['alert', linked(colors.bold(plain(alert.id)), alert.url, stdout)],
     ['rule', plain(alert.rule)],
@@ -196,8 +220,19 @@ function fieldsOf(alert: AlertView, cli: CommandLine): Field[] {
     ['updated', exactly(alert.updated_at, now)],
     ['annotations', about.join('\n') || '-'],
     ['runs', shown.join('\n') || '-'],
+    ...ruleFields(alert),
     ['notified', sent.join('\n') || '-'],
+    ['history', happened.join('\n')],
   ];
+}
+
+/** What its rule does, in words. */
+function ruleFields({ rule_text: text }: AlertDetailView): Field[] {
+  if (text === null) return [['watches', 'nothing: its rule is configured no more']];
+  return (['watches', 'fires', 'notifies', 'ends'] as const).map((name) => [
+    name,
+    plain(text[name]),
+  ]);
 }
 
 const why = (comment: string | null) => (comment === null ? '' : `: ${plain(comment)}`);

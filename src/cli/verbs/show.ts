@@ -22,6 +22,7 @@ import { readRun, resolveRun } from '../resolve.ts';
 import { daemonCommand, type DaemonFlags } from '../verb.ts';
 import type { DaemonClient } from '../../client/client.ts';
 import type { EndpointView, EventView, WatchView } from '../../client/types.ts';
+import { isAlertId, showAlert } from './alerts.ts';
 
 interface ShowFlags extends DaemonFlags {
   source?: string;
@@ -32,7 +33,11 @@ interface ShowFlags extends DaemonFlags {
 const SHOWN = 20;
 
 export function addShowVerb(cli: CommandLine): void {
-  daemonCommand<'GET /v1/watches/{run_id}'>(cli.program, 'show <run-id>', 'read')
+  daemonCommand<'GET /v1/watches/{run_id}' | 'GET /v1/alerts/{id}'>(
+    cli.program,
+    'show <run-id>',
+    'read',
+  )
     .description('say how a run stands, its events and deliveries')
     .option('--source <name>', 'the source that the run belongs to')
     .addOption(wideFlag())
@@ -42,7 +47,8 @@ export function addShowVerb(cli: CommandLine): void {
 }
 
 const HELP = `
-Exits 1 when the run is not watched.
+An id of an alert (alr_...) shows that alert, as \`runwatch alerts show\` does. Exits 1 when the run is not
+watched, or there is no such alert.
 
 Examples:
   runwatch show 6f1c9a52
@@ -50,6 +56,7 @@ Examples:
   runwatch show 6f1c9a52 --json | jq .run.status`;
 
 async function show(cli: CommandLine, id: string, flags: ShowFlags): Promise<number> {
+  if (isAlertId(id)) return showAlert(cli, id, flags);
   const given = readRun(id);
   const client = await cli.connect(flags);
   const run = await resolveRun(given, { client, cli, source: flags.source });

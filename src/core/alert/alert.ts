@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { Acknowledgement } from '../watch/watch.ts';
+import type { Moment } from './moment.ts';
 import { groupKey, type AlertedRun, type Severity } from './rule.ts';
+import type { SilencedEvent } from './silence.ts';
 
 /** States of an alert that goes on. */
 export const OPEN_STATES = ['pending', 'firing', 'acknowledged'] as const;
@@ -62,6 +64,10 @@ export interface Alert {
   resolvedBy?: ResolvedBy;
   acknowledged: Acknowledgement | null;
   notified: readonly Notified[];
+  /** What has happened to it, oldest first. Absent before anything has, and in older records. */
+  history?: readonly Moment[];
+  /** What silences saw of its last event. Absent while it goes on, and in older records. */
+  facts?: SilencedEvent;
 }
 
 /** Why matching events cause no notification of their own. */

@@ -1,3 +1,4 @@
+import { inWords } from '../arrays.ts';
 import { valueOf } from '../records.ts';
 import { formatDuration } from '../time.ts';
 import type { Acknowledgement } from '../watch/watch.ts';
@@ -17,6 +18,8 @@ import {
   type ResolvedBy,
   type Suppression,
 } from './alert.ts';
+import { isSilent } from './failures.ts';
+import { withMoment, type Moment } from './moment.ts';
 import {
   meets,
   ownerOf,
@@ -27,6 +30,7 @@ import {
   type Rule,
 } from './rule.ts';
 import type { SilencedEvent } from './silence.ts';
+import { mutesOf } from './suppression.ts';
 import { nextDigest } from './time-interval.ts';
 import {
   afterSample,
@@ -152,7 +156,8 @@ export interface GroupContext {
   seenMs: number;
   /** Until when silences suppress something; null where none does. */
   silencedUntil: (event: SilencedEvent) => number | null;
-  isInhibited: (alert: Alert) => boolean;
+  /** The rule of an alert that inhibits another; null for none. */
+  inhibitorOf: (alert: Alert) => string | null;
   /** Until when the rule is muted; null while it is not. */
   mutedUntil: () => number | null;
   /** Whether missing events may be due to trouble with its source. */
@@ -275,7 +280,7 @@ class Step {
       case 'acknowledge':
         return this.acknowledge(open, input.acknowledgement);
       case 'unacknowledge':
-        return this.unacknowledge(open);
+        return this.unacknowledge(open, 'unacknowledged');
       case 'resolve':
         return this.resolveByHand(open, input.resolvedBy);
       case 'leave':
@@ -384,7 +389,9 @@ class Step {
     else if (condition.kind !== 'deadline') this.judgeThreshold(null);
     const { open } = group;
     if (open === null) return;
-    if (this.isDue(open.alert.acknowledged?.until)) this.unacknowledge(open);
+    if (this.isDue(open.alert.acknowledged?.until)) {
+      this.unacknowledge(open, 'acknowledgement_expired');
+    }
     this.resolveIfOver(open);
     if (group.open === open && this.isDue(open.flushAt)) {
       this.flush(open);
@@ -639,6 +646,8 @@ class Step {
     const { now } = this.context;
     const times = { resolvedAt: now, updatedAt: now };
     open.alert = { ...open.alert, ...times, state: 'resolved', reason };
+    const ended = reason === null ? {} : { reason };
+    this.note(open, { kind: 'resolved', ...open.alert.resolvedBy, ...ended });
     if (this.group.kind !== 'digest') {
       if (open.isHeld || (open.notifiedAt !== null && this.context.mutedUntil() !== null)) {
         this.hold(open, 0);
@@ -656,7 +665,8 @@ class Step {
     effects.counts.waiting -= open.waiting;
     effects.counts.grouped += open.waiting;
     const resolvedAt = open.alert.resolvedAt ?? now;
-    effects.resolved.push({ ...open.alert, state: 'resolved', resolvedAt });
+    const { alert, facts } = open;
+    effects.resolved.push({ ...alert, state: 'resolved', resolvedAt, facts });
     group.open = null;
     group.crossedAt = null;
   }
@@ -667,18 +677,21 @@ class Step {
   private suppression(
     open: OpenAlert,
     { isExcused = false } = {},
-  ): { reason: Suppression; until: number | null } | null {
+  ): { reason: Suppression; until: number | null; by?: string } | null {
     const { context } = this;
     if (open.alert.state === 'acknowledged' && !isExcused) {
       return { reason: 'acknowledged', until: open.alert.acknowledged?.until ?? null };
     }
-    if (context.isInhibited(open.alert)) {
-      return { reason: 'inhibited', until: context.now + AGAIN_MS };
+    const inhibitor = context.inhibitorOf(open.alert);
+    if (inhibitor !== null) {
+      return { reason: 'inhibited', until: context.now + AGAIN_MS, by: inhibitor };
     }
     const silenced = context.silencedUntil(open.facts);
     if (silenced !== null) return { reason: 'silenced', until: silenced };
     const muted = context.mutedUntil();
-    return muted === null ? null : { reason: 'muted', until: muted };
+    if (muted === null) return null;
+    const names = mutesOf(context.rule, context.now).flatMap(({ id }) => id ?? []);
+    return { reason: 'muted', until: muted, by: inWords(names, 'and') };
   }
 
   /** Notifies of the events that have come together, unless something suppresses them. */
@@ -695,7 +708,10 @@ class Step {
       this.countNotified(open);
       return this.tell(open, receivers(open, rule));
     }
-    const count = this.countSuppressed(open, suppressed.reason);
+    const { reason, until, by = '' } = suppressed;
+    const count = this.countSuppressed(open, reason);
+    if (reason === 'muted') this.note(open, { kind: reason, by, until });
+    if (reason === 'inhibited') this.note(open, { kind: reason, by });
     if (open.alert.state === 'pending') open.alert = { ...open.alert, state: 'firing' };
     if (suppressed.reason === 'muted') {
       open.isHeld = true;
@@ -801,6 +817,9 @@ class Step {
     const { state } = open.alert;
     const alert = { ...open.alert, state: state === 'pending' ? ('firing' as const) : state };
     open.alert = withNotified(alert, { at: now, eventId }, to);
+    const afterMs = about.escalation?.afterMs;
+    const what = { kind: momentOf(kind, about), ...(afterMs !== undefined && { afterMs }) };
+    this.note(open, { ...what, eventId, to });
     this.effects.notifications.push({
       eventId,
       kind,
@@ -810,6 +829,14 @@ class Step {
       digest: about.digest ?? null,
       escalation: about.escalation ?? null,
     });
+  }
+
+  /** Adds to what has happened to an alert. */
+  private note(open: OpenAlert, moment: Omit<Moment, 'at'>): void {
+    const { now, rule } = this.context;
+    if (isSilent(rule.name)) return;
+    const history = withMoment(open.alert.history ?? [], { ...moment, at: now });
+    open.alert = { ...open.alert, history };
   }
 
   private markNotified(open: OpenAlert): void {
@@ -854,6 +881,8 @@ class Step {
   private acknowledge(open: OpenAlert, acknowledgement: Acknowledgement): void {
     if (isSame(open.alert.acknowledged, acknowledgement)) return;
     open.alert = { ...open.alert, state: 'acknowledged', acknowledged: acknowledgement };
+    const { by, comment, until } = acknowledgement;
+    this.note(open, { kind: 'acknowledged', by, comment, until });
     this.countSuppressed(open, 'acknowledged');
     // Nothing waits for its first notification any more.
     if (open.notifiedAt === null) return this.resolveIfOver(open);
@@ -864,9 +893,10 @@ class Step {
     if (to.length > 0 || notified.length === 0) this.notify(open, 'acknowledged', to);
   }
 
-  private unacknowledge(open: OpenAlert): void {
+  private unacknowledge(open: OpenAlert, kind: 'unacknowledged' | 'acknowledgement_expired'): void {
     const { now, rule } = this.context;
     if (open.alert.state !== 'acknowledged') return;
+    this.note(open, { kind });
     const isPending = open.notifiedAt === null && open.flushAt !== null && open.flushAt > now;
     const state = isPending ? ('pending' as const) : ('firing' as const);
     open.alert = { ...open.alert, state, acknowledged: null };
@@ -986,6 +1016,17 @@ function matchOf(event: AlertEvent): Match {
 
 function without<Value>(record: Readonly<Record<string, Value>>, name: string) {
   return Object.fromEntries(Object.entries(record).filter(([key]) => key !== name));
+}
+
+/** What a notification is in the history of its alert. */
+function momentOf(
+  kind: AlertEventKind,
+  { isRepeat = false, escalation = null }: Pick<Partial<Notification>, 'isRepeat' | 'escalation'>,
+): Moment['kind'] {
+  if (kind === 'acknowledged' || kind === 'resolved') return kind;
+  if (escalation !== null) return 'escalated';
+  if (kind === 'firing') return 'fired';
+  return isRepeat ? 'repeated' : 'updated';
 }
 
 /** What a digest says of an alert. */

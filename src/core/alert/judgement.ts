@@ -24,6 +24,7 @@ import {
   type MuteDigest,
 } from './group.ts';
 import { isSilent } from './failures.ts';
+import { withMoment } from './moment.ts';
 import {
   groupKey,
   labelsOf,
@@ -469,7 +470,10 @@ export class Judgement {
   ): void {
     const group = this.groupOf(key);
     if (!group?.open) return;
-    const alert = withNotified(group.open.alert, sent, people);
+    const { at, eventId } = sent;
+    const noted = withNotified(group.open.alert, sent, people);
+    const moment = { kind: 'digested' as const, at, eventId, to: people };
+    const alert = { ...noted, history: withMoment(noted.history ?? [], moment) };
     this.put(key, { ...group, open: { ...group.open, alert } });
   }
 
@@ -493,8 +497,9 @@ export class Judgement {
       seenMs: seenMs(source),
       cannotTell: () => cannotTell(source),
       silencedUntil: (event) => silencedUntil(silences, event, now),
-      isInhibited: (alert) =>
-        inhibitorsOf(alert, this.context.inhibitRules, (name) => this.activeOf(name)).length > 0,
+      inhibitorOf: (alert) =>
+        inhibitorsOf(alert, this.context.inhibitRules, (name) => this.activeOf(name))[0]?.rule ??
+        null,
       mutedUntil: () => this.mutedUntil(rule),
       newEventId,
     };
@@ -543,13 +548,13 @@ function withHeld(digest: MuteDigest, key: string, held: HeldAlert): MuteDigest 
   const same = { ...digest, until: Math.max(digest.until, held.until), byType };
   if (alert.state !== 'resolved') return { ...same, open: { ...others, [key]: events } };
   if (isNotified) {
-    const ended = { ...alert, runs: alert.runs.slice(0, RUNS_OF_ENDED) };
+    const ended = { ...alert, runs: alert.runs.slice(0, RUNS_OF_ENDED), history: [] };
     return { ...same, open: others, ended: [...digest.ended, ended] };
   }
   return {
     ...same,
     open: others,
-    passed: [...digest.passed, alert].slice(0, MOST_PASSED),
+    passed: [...digest.passed, { ...alert, history: [] }].slice(0, MOST_PASSED),
     passedEvents: digest.passedEvents + events,
   };
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ruleSections, severity } from '../../config/rule-schema.ts';
 import { ALERT_STATES, END_REASONS, SUPPRESSIONS } from '../../core/alert/alert.ts';
+import { MOMENT_KINDS } from '../../core/alert/moment.ts';
 import { SUPPRESSOR_KINDS } from '../../core/alert/suppression.ts';
 import { ALERT_EVENT_TYPES } from '../../core/event/event.ts';
 import {
@@ -15,6 +16,8 @@ import {
   time,
   when,
 } from './common.ts';
+import { deliveryState } from './delivery.ts';
+import { runNodes } from './event.ts';
 import { bodyOf } from './webhook.ts';
 
 const labels = z
@@ -86,6 +89,68 @@ export const alertSchema = z
     url: z.string().nullable().meta({ description: 'Where runwatch shows the alert.' }),
   })
   .meta({ id: 'Alert', description: 'What a rule makes of events with the same labels.' });
+
+const sent = {
+  delivery_id: z.string().nullable().meta({
+    description: 'Null where it is kept no more, or the token may not see it.',
+  }),
+  delivery_state: deliveryState.nullable().meta({ description: 'Null where it is kept no more.' }),
+  delivery_text: z.string().meta({
+    description: 'The same in words: `delivered`, `waiting for chat: status 503`, `given up: …`.',
+  }),
+};
+
+const alertMoment = z
+  .object({
+    kind: z.enum(MOMENT_KINDS).meta({ id: 'AlertMomentKind' }),
+    at: time.meta({ description: 'Of several alike in a row, the time of the last.' }),
+    first_at: time,
+    times: count.meta({ description: 'How many alike came in a row.' }),
+    by: z.string().nullable().meta({
+      description:
+        'The user; of a mute the time intervals, of an inhibition the rule of the alert that inhibits. Null where it belongs to sources that the token may not use.',
+    }),
+    comment: z.string().nullable(),
+    until: time.nullable().meta({ description: 'Of an acknowledgement, a silence, or a mute.' }),
+    text: z.string().meta({ description: 'The same in words: `acknowledged by ana: looking`.' }),
+    event_id: z.string().nullable().meta({ description: 'Of its notification; null without one.' }),
+    deliveries: z.array(z.object({ endpoint: z.string(), ...sent }).meta({ id: 'AlertDelivery' })),
+  })
+  .meta({ id: 'AlertMoment', description: 'Something that happened to an alert.' });
+
+const ruleText = z
+  .object({ watches: z.string(), fires: z.string(), notifies: z.string(), ends: z.string() })
+  .meta({
+    id: 'RuleText',
+    description:
+      'What the rule is about, when its alerts fire, which endpoints are notified and when, and when an alert ends.',
+  });
+
+/** An alert shown alone. */
+export const alertDetail = alertSchema
+  .extend({
+    runs: z
+      .array(
+        alertRun
+          .extend({
+            nodes: runNodes.nullable().meta({
+              description: 'Where the run stood at its newest event that says so.',
+            }),
+          })
+          .meta({ id: 'AlertRunDetail' }),
+      )
+      .meta({ description: 'The newest runs, as many as the rule shows.' }),
+    notified: z
+      .array(z.object({ endpoint: z.string(), at: time, event_id: z.string(), ...sent }))
+      .meta({ description: 'The last event that was sent to each endpoint.' }),
+    rule_text: ruleText.nullable().meta({
+      description: 'What the rule does now, in words; null where it is configured no more.',
+    }),
+    history: z.array(alertMoment).meta({
+      description: 'What has happened to it, oldest first: the first of all, and the last 50.',
+    }),
+  })
+  .meta({ id: 'AlertDetail', description: 'An alert with its rule and its history.' });
 
 export const alertPage = pageOf(alertSchema, 'AlertPage')
   .extend({

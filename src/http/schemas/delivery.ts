@@ -24,7 +24,7 @@ import {
   whenRange,
 } from './common.ts';
 
-const deliveryState = z.enum(DELIVERY_STATES).meta({ id: 'DeliveryState' });
+export const deliveryState = z.enum(DELIVERY_STATES).meta({ id: 'DeliveryState' });
 
 const attemptError = z
   .object({ code: z.string(), message: z.string() })

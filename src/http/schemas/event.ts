@@ -78,6 +78,16 @@ const NODE_NAMES =
 const WORKFLOW_NAME =
   'The name of the workflow, if it is known: in a webhook when the change was detected, in an answer now.';
 
+export const runNodes = z
+  .object({
+    executed: count,
+    remaining: count,
+    running: z.array(z.string()),
+    failed: z.array(z.string()),
+    names: z.record(z.string(), z.string()).exactOptional().meta({ description: NODE_NAMES }),
+  })
+  .meta({ id: 'RunNodes', description: 'Where the run stands, by the nodes of its workflow.' });
+
 const eventData = z
   .object({
     run_id: z.string().meta({ description: 'The run, by the id that the source gives.' }),
@@ -86,16 +96,7 @@ const eventData = z
       .object({ status: z.string(), progress: integer.nullable() })
       .meta({ id: 'PreviousRun', description: 'Where the run stood before the change.' })
       .nullable(),
-    nodes: z
-      .object({
-        executed: count,
-        remaining: count,
-        running: z.array(z.string()),
-        failed: z.array(z.string()),
-        names: z.record(z.string(), z.string()).exactOptional().meta({ description: NODE_NAMES }),
-      })
-      .meta({ id: 'RunNodes', description: 'Where the run stands, by the nodes of its workflow.' })
-      .nullable(),
+    nodes: runNodes.nullable(),
     sequence: count.meta({ description: 'Orders the events of one watch; grows by one.' }),
     detected_at: time.meta({ description: 'When runwatch detected the change.' }),
     detection_delay_ms: integer.nullable().meta({

@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import {
+  alertDetail,
   alertOrReceipt,
   alertPage,
   alertParams,
   alertQuery,
-  alertSchema,
   rehearsal,
   rulePage,
   rehearseRequest,
@@ -466,11 +466,11 @@ export const routes = {
       route: 'GET /v1/alerts/{id}',
       id: 'getAlert',
       tag: 'Alerts',
-      summary: 'Show one alert',
+      summary: 'Show one alert, with its rule in words and its history',
       scope: 'read',
       sources: 'limited',
       params: alertParams,
-      answers: { 200: ['The alert.', alertSchema], 404: UNKNOWN_ALERT },
+      answers: { 200: ['The alert.', alertDetail], 404: UNKNOWN_ALERT },
     },
     acknowledge: {
       route: 'POST /v1/alerts/{id}/acknowledge',

@@ -30,6 +30,7 @@ import type { Query } from '../../client/query.ts';
 import { request } from './request.ts';
 import type {
   Alert,
+  AlertDetail,
   Asked,
   Audited,
   Batch,
@@ -118,7 +119,7 @@ export const api = {
   alerts: (query: Asked<AlertQuery>, signal?: Signal) =>
     get<AlertPageView>('/v1/alerts', query, signal),
   rules: (signal?: Signal) => get<RulesView>('/v1/rules', {}, signal),
-  alert: (id: string, signal?: Signal) => get<Alert>(`/v1/alerts/${part(id)}`, {}, signal),
+  alert: (id: string, signal?: Signal) => get<AlertDetail>(`/v1/alerts/${part(id)}`, {}, signal),
   acknowledgeAlert: (id: string, body: AcknowledgeBody) =>
     post(`/v1/alerts/${part(id)}/acknowledge`, body),
   unacknowledgeAlert: (id: string) => remove(`/v1/alerts/${part(id)}/acknowledge`),

@@ -1,4 +1,5 @@
 import type {
+  AlertDetailView,
   AlertView,
   AuditView,
   AttentionView,
@@ -46,6 +47,7 @@ export type Workflow = WorkflowsView['data'][number];
 export type Audited = AuditView;
 
 export type Alert = AlertView;
+export type AlertDetail = AlertDetailView;
 export type AlertRun = Alert['runs'][number];
 
 export type Silence = SilenceView;

@@ -1,7 +1,9 @@
+import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
+import { nodesText } from '../../core/run/nodes.ts';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
-import type { Alert, AlertRun } from '../api/types.ts';
+import type { AlertDetail as Alert } from '../api/types.ts';
 import { useKeys } from '../app/keys.ts';
 import { href, isKiosk, runPath } from '../app/router.ts';
 import { acknowledgeAlert, AcknowledgedBy } from '../parts/acknowledge.tsx';
@@ -18,7 +20,7 @@ import { learnNames, workflowText } from '../parts/workflow-names.ts';
 import { labelText, namedOf } from './alerts.tsx';
 import { SilenceDialog } from './silences.tsx';
 
-/** One alert: its subject, its runs, and its notifications. */
+/** One alert: its subject, its rule, its runs, its notifications, and what has happened to it. */
 export function AlertDetail({ values }: { values: Record<string, string> }) {
   const id = values['id'] ?? '';
   const { value, error, reload } = useLoaded(id, (signal) => load(id, signal), {
@@ -31,7 +33,9 @@ export function AlertDetail({ values }: { values: Record<string, string> }) {
   if (value === null) {
     return error === null ? <Loading /> : <Trouble error={error} what="the alert" retry={reload} />;
   }
-  const names = Object.entries(value.labels).filter(([name]) => name !== 'source');
+  const { runs, count, labels, notified, rule_text: rule } = value;
+  const names = Object.entries(labels).filter(([name]) => name !== 'source');
+  const runbook = value.annotations['runbook_url'];
   return (
     <>
       <Header
@@ -46,39 +50,173 @@ export function AlertDetail({ values }: { values: Record<string, string> }) {
           </>
         }
       >
+        {runbook !== undefined && isLink(runbook) && (
+          <a class="button" href={runbook} target="_blank" rel="noopener noreferrer">
+            Runbook
+          </a>
+        )}
         {may.write.value && !isKiosk.value && <Actions alert={value} reload={reload} />}
         <Copy text={value.id} label="Copy id" />
       </Header>
       <Trouble error={error} what="the newest state" retry={reload} />
       <AlertFacts alert={value} />
+      <About alert={value} />
       <Section title="Runs">
-        {value.runs.length === 0 && (
-          <p class="faint">No run: the rule fires on what did not come.</p>
-        )}
-        <RunRows runs={value.runs} source={value.labels['source']} />
-        {value.count > value.runs.length && (
+        {runs.length === 0 && <p class="faint">No run: the rule fires on what did not come.</p>}
+        <RunRows runs={runs} source={labels['source']} />
+        {count > runs.length && runs.length > 0 && (
           <p class="faint">
-            The last {value.runs.length} of {countText(value.count)}.{' '}
-            <a href={href('/runs', { workflow: value.labels['workflow_id'], status: 'failed' })}>
+            The last {runs.length} of {countText(count)}.{' '}
+            <a href={href('/runs', { workflow: labels['workflow_id'], status: 'failed' })}>
               All failed runs
             </a>
           </p>
         )}
       </Section>
+      <Section title="Rule">
+        {rule === null ? (
+          <p class="faint">The rule {value.rule} is configured no more.</p>
+        ) : (
+          <Pairs
+            pairs={[
+              ['Watches', rule.watches],
+              ['Fires', rule.fires],
+              ['Notifies', rule.notifies],
+              ['Ends', rule.ends],
+            ]}
+          />
+        )}
+      </Section>
       <Section title="Notified">
-        {value.notified.length === 0 && <p class="faint">Nothing was sent yet.</p>}
-        <ul class="checks">
-          {value.notified.map(({ endpoint, at, event_id: event }) => (
-            <li key={`${endpoint} ${event}`}>
-              <a href={href('/deliveries', { event })}>{endpoint}</a>
-              <Clock at={at} />
-              <span class="mono id faint">{event}</span>
+        {notified.length === 0 && <p class="faint">Nothing was sent yet.</p>}
+        <ul class="moments">
+          {notified.map((one) => (
+            <li key={`${one.endpoint} ${one.event_id}`}>
+              <Clock at={one.at} />
+              <Sent sent={one} />
             </li>
           ))}
         </ul>
       </Section>
+      <Section title="History">
+        <History history={value.history} />
+      </Section>
     </>
   );
+}
+
+/** The newest last: as it happened. */
+function History({ history }: Pick<Alert, 'history'>) {
+  return (
+    <ol class="moments">
+      {history.map((one) => (
+        <li key={`${one.kind} ${one.first_at}`}>
+          <Clock at={one.at} />
+          <div>
+            <p>
+              {one.text}
+              {one.until !== null && (
+                <>
+                  {' '}
+                  until <Clock at={one.until} />
+                </>
+              )}
+              {one.times > 1 && (
+                <span class="faint">
+                  {' '}
+                  since <Clock at={one.first_at} />
+                </span>
+              )}
+            </p>
+            {one.deliveries.length > 0 && (
+              <ul class="moment-sent">
+                {one.deliveries.map((sent) => (
+                  <li key={sent.endpoint}>
+                    <Sent sent={sent} />
+                  </li>
+                ))}
+              </ul>
+            )}
+          </div>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+/** A notification to an endpoint, with what became of it. */
+function Sent({ sent }: { sent: Alert['history'][number]['deliveries'][number] }) {
+  const { endpoint, delivery_id: id, delivery_state: state, delivery_text: text } = sent;
+  return (
+    <span class="sent">
+      {id === null ? (
+        <span>{endpoint}</span>
+      ) : (
+        <a href={href(`/deliveries/${encodeURIComponent(id)}`)}>{endpoint}</a>
+      )}
+      <Status state={state ?? 'unknown'} text={text} />
+    </span>
+  );
+}
+
+const LABELS: Readonly<Record<string, string>> = {
+  source: 'Source',
+  workflow_id: 'Workflow',
+  run_id: 'Run',
+  event: 'Event',
+};
+
+/** What its rule says of it, and what its events have in common. */
+function About({ alert: { annotations, labels } }: { alert: Alert }) {
+  const notes = Object.entries(annotations).map(([name, text]): Pair => [
+    name.replaceAll('_', ' '),
+    isLink(text) ? (
+      <a href={text} target="_blank" rel="noopener noreferrer">
+        {text}
+      </a>
+    ) : (
+      text
+    ),
+  ]);
+  const common = Object.entries(labels).map(([name, value]): Pair => {
+    const shown = labelText(name, value);
+    const id = shown === value ? null : <span class="mono id faint"> {value}</span>;
+    const key = LABELS[name] ?? name.replace(/^metadata\./, '');
+    return [
+      key,
+      <>
+        {shown === '' ? 'none' : shown}
+        {id}
+      </>,
+    ];
+  });
+  return (
+    <Section title="About">
+      <Pairs pairs={[...notes, ...common]} />
+      {notes.length + common.length === 0 && (
+        <p class="faint">One alert for all events of its rule.</p>
+      )}
+    </Section>
+  );
+}
+
+type Pair = readonly [name: string, text: ComponentChildren];
+
+function Pairs({ pairs }: { pairs: readonly Pair[] }) {
+  return (
+    <dl class="pairs">
+      {pairs.map(([name, text]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{text}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function isLink(text: string): boolean {
+  return /^https?:\/\/\S+$/.test(text);
 }
 
 async function load(id: string, signal: AbortSignal): Promise<Alert> {
@@ -162,7 +300,7 @@ function AlertFacts({ alert }: { alert: Alert }) {
   );
 }
 
-function RunRows({ runs, source }: { runs: readonly AlertRun[]; source: string | undefined }) {
+function RunRows({ runs, source }: { runs: Alert['runs']; source: string | undefined }) {
   if (runs.length === 0) return null;
   return (
     <div class="scroll-x" tabIndex={0} role="group" aria-label="Runs">
@@ -172,6 +310,7 @@ function RunRows({ runs, source }: { runs: readonly AlertRun[]; source: string |
             <th scope="col">Status</th>
             <th scope="col">Run</th>
             <th scope="col">Workflow</th>
+            <th scope="col">Where</th>
             <th scope="col" class="right">
               At
             </th>
@@ -186,7 +325,10 @@ function RunRows({ runs, source }: { runs: readonly AlertRun[]; source: string |
               <td class="mono id">
                 <a href={href(runPath({ run_id: run.run_id, source }))}>{run.run_id}</a>
               </td>
-              <td>{run.name ?? workflowText(run.workflow_id)}</td>
+              <td>
+                <span class="cut">{run.name ?? workflowText(run.workflow_id)}</span>
+              </td>
+              <td>{run.nodes === null ? '–' : (nodesText(run.nodes, (name) => name) ?? '–')}</td>
               <td class="right">
                 <Ago at={run.at} />
               </td>
