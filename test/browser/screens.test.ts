@@ -511,6 +511,24 @@ describe('lists', () => {
     });
   });
 
+  test('the page of an alert has its runbook first, its rule in words, its deliveries and its history', async () => {
+    await withPage(`/alerts/${alert}`, async (page) => {
+      const first = page.locator('.actions > *').first();
+      await first.getByText('Runbook').waitFor();
+      expect(await first.getAttribute('href')).toBe('https://wiki.example.com/runs');
+      const section = (name: string) => page.getByRole('region', { name });
+      await section('About').getByText('invoicing').waitFor();
+      await section('About').getByText(WORKFLOWS.invoices).waitFor();
+      await section('Rule').getByText('run.failed; one alert for each source').waitFor();
+      await section('Rule').getByText('when run.completed comes, or by hand').waitFor();
+      const sent = section('Notified').locator('.sent', { hasText: 'ops' });
+      await sent.getByText('delivered').waitFor();
+      await section('History').getByText('fired', { exact: true }).waitFor();
+      await sent.getByRole('link', { name: 'ops' }).click();
+      await page.getByText('alert.firing').first().waitFor();
+    });
+  });
+
   test('an alert is resolved by a button on its page, which then names the user', async () => {
     await withPage(`/alerts/${alert}`, async (page) => {
       await page.getByRole('button', { name: 'Resolve …' }).click();
@@ -518,7 +536,8 @@ describe('lists', () => {
       await dialog.getByLabel('Your name').fill('Ana');
       await dialog.getByLabel('Comment').fill('up again');
       await dialog.getByRole('button', { name: 'Resolve' }).click();
-      await page.getByText('Resolved by Ana: up again').waitFor();
+      await page.getByText('Resolved by Ana: up again', { exact: true }).waitFor();
+      await page.getByText('resolved by Ana: up again', { exact: true }).waitFor();
       expect(await page.getByRole('button', { name: 'Resolve …' }).count()).toBe(0);
     });
   });

@@ -158,7 +158,7 @@ test('the history has silences that were in force while the alert went on, also 
   const { engine, show } = open();
   expect((await show(id)).history.map(({ kind }) => kind)).toEqual(['began', 'fired']);
   await setClock(NOON + 3 * MINUTE);
-  const silenced = { kind: 'silenced', text: 'silenced by root: during', by: 'root' };
+  const silenced = { kind: 'silenced', text: 'silenced by root', comment: 'during' };
   expect((await show(id)).history).toMatchObject([{}, {}, silenced]);
   await engine.resolve(id, { by: 'ana', comment: null });
   await setClock(NOON + 15 * MINUTE);
@@ -173,7 +173,7 @@ test('a token for some sources sees no delivery, no user and no condition of oth
   await silences.add(aSilence({ id: 'sil_1', by: 'root', comment: 'of eu', ...about }));
   const whole = await open().show(id);
   expect(whole.rule_text?.watches).toContain('of workflow wf-1 of source default or eu');
-  expect(JSON.stringify(whole.history)).toContain('silenced by root: of eu');
+  expect(JSON.stringify(whole.history)).toContain('of eu');
   const { history, notified, rule_text: text } = await open().show(id, OF_EU);
   expect(text?.watches).toBe('run.failed; one alert for each source and workflow');
   expect(history).toContainEqual(
@@ -182,7 +182,7 @@ test('a token for some sources sees no delivery, no user and no condition of oth
   expect(notified).toMatchObject([{ endpoint: 'chat', delivery_id: null }]);
 });
 
-test('an alert whose rule is configured no more is shown without its words', async () => {
+test('an alert of a rule that is configured no more is shown without its words', async () => {
   const id = await fail('run-1');
   rules.book = new RuleBook([]);
   expect((await open().show(id)).rule_text).toBeNull();

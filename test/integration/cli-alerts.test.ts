@@ -77,14 +77,15 @@ const ALERT = {
     { kind: 'began', text: 'began', ...MOMENT },
     {
       kind: 'fired',
-      text: 'fired; to chat',
+      text: 'fired',
       ...MOMENT,
       deliveries: [{ endpoint: 'chat', ...WAITS }],
     },
     {
       ...MOMENT,
       kind: 'silenced',
-      text: 'silenced by bob: upgrade',
+      text: 'silenced by bob',
+      comment: 'upgrade',
       until: '2025-05-04T12:00:00.000Z',
     },
   ],
@@ -132,8 +133,8 @@ test('an alert is shown with its rule in words, its history, where its runs fail
     'ends  by hand',
     `notified  chat: waiting until chat takes deliveries again: status 503 ${AT} (30m ago)`,
     `history  ${AT} began`,
-    `  ${AT} fired; to chat (chat: waiting until chat takes deliveries again: status 503)`,
-    `  ${AT} silenced by bob: upgrade until 2025-05-04T12:00:00.000Z`,
+    `  ${AT} fired (chat: waiting until chat takes deliveries again: status 503)`,
+    `  ${AT} silenced by bob until 2025-05-04T12:00:00.000Z: upgrade`,
   ]) {
     expect(lines).toContain(line);
   }

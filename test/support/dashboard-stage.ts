@@ -118,6 +118,7 @@ function configOf(
         group_wait: '500ms',
         resolve: { success_threshold: 1 },
         owner: '@ana',
+        annotations: { runbook_url: 'https://wiki.example.com/runs', team: 'invoicing' },
         notify: ['ops'],
       },
     ],

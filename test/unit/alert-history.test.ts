@@ -10,14 +10,18 @@ const HOUR = 60 * MINUTE;
 
 /** What has happened, in seconds from the start of the stage. */
 function told(history: readonly Moment[] = []): string[] {
-  return history.map((one) => `${(one.at - STAGE_START) / SECOND} ${momentText(one)}`);
+  return history.map((one) => {
+    const [comment, to] = [one.comment ?? '', one.to?.join(' ') ?? ''];
+    const text = `${(one.at - STAGE_START) / SECOND} ${momentText(one)}`;
+    return `${text}${comment && `: ${comment}`}${to && ` -> ${to}`}`;
+  });
 }
 
 function stageOf(changes: Partial<Rule> = {}): AlertStage {
   return new AlertStage([aRule(changes)]);
 }
 
-test('the history of an alert says what was sent, who acknowledged it, and how it ended', () => {
+test('the history of an alert says what was sent, the user that acknowledged it, and how it ended', () => {
   const escalate = [{ afterMs: HOUR, unlessAcknowledged: true, notify: ['pager'] }];
   const play = stageOf({ escalate });
   play.judge('run.failed');
@@ -36,21 +40,19 @@ test('the history of an alert says what was sent, who acknowledged it, and how i
   play.wait(2 * MINUTE);
   play.wait(5 * HOUR);
   expect(told(play.alert()?.history)).toEqual([
-    '30 fired; to chat',
-    '930 updated 3 times; the last to chat',
-    '3630 escalated after 1h; to pager',
-    '4740 acknowledged by ana: looking; to chat and pager',
+    '30 fired -> chat',
+    '930 updated 3 times -> chat',
+    '3630 escalated after 1h -> pager',
+    '4740 acknowledged by ana: looking -> chat pager',
     '4740 acknowledgement taken back',
-    '4740 still firing, repeated; to chat and pager',
-    '4740 acknowledged by ana; to chat and pager',
+    '4740 still firing, repeated -> chat pager',
+    '4740 acknowledged by ana -> chat pager',
     '4800 acknowledgement expired',
-    '19200 still firing, repeated 2 times; the last to chat and pager',
+    '19200 still firing, repeated 2 times -> chat pager',
   ]);
   play.act({ kind: 'resolve', resolvedBy: { by: 'bob', comment: 'up again' } });
   const last = play.sent.at(-1);
-  expect(told(last?.alert.history).at(-1)).toBe(
-    '22860 resolved by bob: up again; to chat and pager',
-  );
+  expect(told(last?.alert.history).at(-1)).toBe('22860 resolved by bob: up again -> chat pager');
   expect(last?.alert.history?.at(-1)?.eventId).toBe(last?.eventId);
 });
 
@@ -61,7 +63,7 @@ test('the history of an alert says which mute and which alert kept it back, once
   muted.wait(3 * HOUR);
   expect(told(muted.alert()?.history)).toEqual([
     '30 muted by nights',
-    '7200 in the digest of what was held; to chat',
+    '7200 in the digest of what was held -> chat',
   ]);
   const inhibit = [{ sourceRule: 'down', targetRule: 'failed-runs', equal: ['source'] }];
   const down = aRule({ name: 'down', events: ['source.unreachable'], groupBy: ['source'] });
@@ -74,8 +76,8 @@ test('the history of an alert says which mute and which alert kept it back, once
 });
 
 test.each([
-  ['rule_changed', '30 fired; to chat', '60 resolved: its rule makes it no more; to chat'],
-  ['quiet', '30 fired; to chat', '3600 resolved: nothing has matched for long; to chat'],
+  ['rule_changed', '30 fired -> chat', '60 resolved: its rule makes it no more -> chat'],
+  ['quiet', '30 fired -> chat', '3600 resolved: nothing has matched for long -> chat'],
 ] as const)('the history says why an alert has ended where no event does: %s', (reason, ...all) => {
   const play = stageOf({ resolve: { events: [], count: 1, settleMs: 0, afterMs: HOUR } });
   play.judge('run.failed');

@@ -172,10 +172,11 @@ export function alertText(alert: AlertDetailView, dashboard: string): string {
       : `Notified: ${notified.map(notifiedText).join(', ')}.`,
     ...ruleLines(alert.rule_text),
     'History:',
-    ...history.map(({ at, text, until, deliveries }) => {
+    ...history.map(({ at, text, until, comment, deliveries }) => {
+      const said = comment === null ? '' : `: ${quoted(comment)}`;
       const end = until === null ? '' : ` until ${until}`;
       const states = deliveries.map((one) => `${one.endpoint} ${quoted(one.delivery_text)}`);
-      return `- ${at} ${quoted(text)}${end}${states.length === 0 ? '' : ` (${states.join(', ')})`}`;
+      return `- ${at} ${quoted(text)}${end}${said}${states.length === 0 ? '' : ` (${states.join(', ')})`}`;
     }),
   ].join('\n');
 }

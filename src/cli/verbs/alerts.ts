@@ -199,10 +199,10 @@ function fieldsOf(alert: AlertDetailView, cli: CommandLine): Field[] {
   const sent = notified.map(({ endpoint, at, delivery_text: text }) =>
     plain(`${endpoint}: ${text} ${exactly(at, now)}`),
   );
-  const happened = history.map(({ at, text, until, deliveries }) => {
+  const happened = history.map(({ at, text, until, comment, deliveries }) => {
     const end = until === null ? '' : ` until ${until}`;
     const states = deliveries.map((one) => `${one.endpoint}: ${one.delivery_text}`).join(', ');
-    return plain(`${at} ${text}${end}${states === '' ? '' : ` (${states})`}`);
+    return `${plain(`${at} ${text}${end}`)}${why(comment)}${states === '' ? '' : plain(` (${states})`)}`;
   });
   return [
     ['alert', linked(colors.bold(plain(alert.id)), alert.url, stdout)],

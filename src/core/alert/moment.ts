@@ -1,4 +1,3 @@
-import { inWords } from '../arrays.ts';
 import { formatDuration } from '../time.ts';
 import type { EndReason } from './alert.ts';
 
@@ -74,14 +73,13 @@ const REASONS: Readonly<Record<EndReason, string>> = {
   quiet: 'nothing has matched for long',
 };
 
-/** What a moment says: `acknowledged by ana: looking`, `updated 12 times; the last to chat`. */
-export function momentText(moment: Omit<Moment, 'at'>): string {
-  const { times = 1, reason, to = [] } = moment;
-  const comment = moment.comment ? `: ${moment.comment}` : '';
-  const why = reason === undefined ? '' : `: ${REASONS[reason]}`;
+/** What a moment says, without its comment and its end: `acknowledged by ana`, `updated 12 times`. */
+export function momentText({ kind, by, afterMs, times = 1, reason }: Omit<Moment, 'at'>): string {
+  const who = by === undefined ? '' : ` by ${by}`;
+  const after = afterMs === undefined ? '' : ` after ${formatDuration(afterMs)}`;
   const many = times === 1 ? '' : ` ${times} times`;
-  const sent = to.length === 0 ? '' : `; ${times === 1 ? '' : 'the last '}to ${inWords(to, 'and')}`;
-  return `${didText(moment)}${many}${why}${comment}${sent}`;
+  const why = reason === undefined ? '' : `: ${REASONS[reason]}`;
+  return `${WORDS[kind] ?? kind}${after}${who}${many}${why}`;
 }
 
 /** What is said otherwise than by its kind. */
@@ -91,9 +89,3 @@ const WORDS: Readonly<Partial<Record<MomentKind, string>>> = {
   unacknowledged: 'acknowledgement taken back',
   acknowledgement_expired: 'acknowledgement expired',
 };
-
-function didText({ kind, by, afterMs }: Omit<Moment, 'at'>): string {
-  const who = by === undefined ? '' : ` by ${by}`;
-  const after = afterMs === undefined ? '' : ` after ${formatDuration(afterMs)}`;
-  return `${WORDS[kind] ?? kind}${after}${who}`;
-}

@@ -112,7 +112,10 @@ const alertMoment = z
     }),
     comment: z.string().nullable(),
     until: time.nullable().meta({ description: 'Of an acknowledgement, a silence, or a mute.' }),
-    text: z.string().meta({ description: 'The same in words: `acknowledged by ana: looking`.' }),
+    text: z.string().meta({
+      description:
+        'The same in words, without comment and end: `acknowledged by ana`, `updated 12 times`.',
+    }),
     event_id: z.string().nullable().meta({ description: 'Of its notification; null without one.' }),
     deliveries: z.array(z.object({ endpoint: z.string(), ...sent }).meta({ id: 'AlertDelivery' })),
   })

@@ -121,6 +121,7 @@ function History({ history }: Pick<Alert, 'history'>) {
                   until <Clock at={one.until} />
                 </>
               )}
+              {one.comment !== null && `: ${one.comment}`}
               {one.times > 1 && (
                 <span class="faint">
                   {' '}
@@ -303,39 +304,24 @@ function AlertFacts({ alert }: { alert: Alert }) {
 function RunRows({ runs, source }: { runs: Alert['runs']; source: string | undefined }) {
   if (runs.length === 0) return null;
   return (
-    <div class="scroll-x" tabIndex={0} role="group" aria-label="Runs">
-      <table class="plain">
-        <thead>
-          <tr>
-            <th scope="col">Status</th>
-            <th scope="col">Run</th>
-            <th scope="col">Workflow</th>
-            <th scope="col">Where</th>
-            <th scope="col" class="right">
-              At
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {runs.map((run) => (
-            <tr key={`${run.run_id} ${run.at}`}>
-              <td>
-                <Status state={run.status ?? 'unseen'} />
-              </td>
-              <td class="mono id">
-                <a href={href(runPath({ run_id: run.run_id, source }))}>{run.run_id}</a>
-              </td>
-              <td>
-                <span class="cut">{run.name ?? workflowText(run.workflow_id)}</span>
-              </td>
-              <td>{run.nodes === null ? '–' : (nodesText(run.nodes, (name) => name) ?? '–')}</td>
-              <td class="right">
-                <Ago at={run.at} />
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <ul class="alert-runs">
+      {runs.map((run) => {
+        const name = run.name ?? workflowText(run.workflow_id);
+        const where = run.nodes === null ? null : nodesText(run.nodes, (node) => node);
+        return (
+          <li key={`${run.run_id} ${run.at}`}>
+            <Status state={run.status ?? 'unseen'} />
+            <div>
+              <a class="cut" href={href(runPath({ run_id: run.run_id, source }))} title={name}>
+                {name}
+              </a>
+              <span class="mono id faint">{run.run_id}</span>
+              {where !== null && <p>{where}</p>}
+            </div>
+            <Ago at={run.at} />
+          </li>
+        );
+      })}
+    </ul>
   );
 }
