@@ -75,7 +75,7 @@ export const alertSchema = z
       .object({ by: z.string(), comment: z.string().nullable() })
       .nullable()
       .meta({ id: 'ResolvedBy', description: 'The user that ended it by hand.' }),
-    reason: z.enum(END_REASONS).nullable().meta({
+    reason: z.enum(END_REASONS).meta({ id: 'AlertEndReason' }).nullable().meta({
       description:
         'Why it has ended where no event says so: its rule makes it no more, or nothing has matched for long.',
     }),
