@@ -61,7 +61,7 @@ function open(deliveries: DeliveryStore = stores.deliveries) {
   const alerting = new Alerting(process, poller, { configurations: async () => [] });
   Object.assign(alerting, { rules });
   const show = (id: string, token: TokenConfig | null = null) =>
-    new AlertService(alerting).get({ params: { id }, token } as never);
+    new AlertService(alerting).get({ params: { id }, token });
   return { engine: alerting.engine, show };
 }
 

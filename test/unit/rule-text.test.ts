@@ -46,7 +46,7 @@ function exampleRules(): string {
   return nights + text.slice(from).split(/^(?=\S)/m)[0];
 }
 
-const EXAMPLES = readdirSync(join(ROOT, 'config/examples')).filter((name) => /yaml$/.test(name));
+const EXAMPLES = readdirSync(join(ROOT, 'config/examples')).filter((name) => name.endsWith('yaml'));
 const PAGES = ['README.md', ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)];
 
 const WRITTEN: readonly (readonly [place: string, rule: Rule])[] = [

@@ -29,7 +29,6 @@ import type {
 import type { Query } from '../../client/query.ts';
 import { request } from './request.ts';
 import type {
-  Alert,
   AlertDetail,
   Asked,
   Audited,
