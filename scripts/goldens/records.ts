@@ -263,6 +263,7 @@ function jsonVerbs({ daemon, runs }: Stage): Record<string, () => Promise<string
     show: given(runs.failed),
     events: given('--run', runs.failed, '--type', 'run.failed'),
     alerts: given(),
+    batches: given(),
     'alerts show': alert,
     workflows: given('--source', 'default'),
     polling: given('invoices'),

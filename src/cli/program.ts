@@ -1,6 +1,7 @@
 import { CommanderError, Help } from 'commander';
 import type { CommandLine } from './command-line.ts';
 import { addAuditVerb } from './verbs/audit.ts';
+import { addBatchesVerb } from './verbs/batches.ts';
 import { addAttentionVerb } from './verbs/attention.ts';
 import { addHelpVerb, addVersionVerb } from './verbs/about.ts';
 import { addCompletionVerb, addNamesVerb } from './verbs/completion.ts';
@@ -125,6 +126,7 @@ function addVerbs(cli: CommandLine, local: LocalVerbs): void {
   addConfigVerb(cli, local);
   addDoctorVerb(cli, local);
   addAuditVerb(cli);
+  addBatchesVerb(cli);
   addReencryptVerb(cli, local);
   addMcpVerb(cli);
   program.commandsGroup('Trying out:');

@@ -32,7 +32,9 @@ import type {
   SilencePreviewBody,
   SilencePreviewView,
   SilenceView,
+  BatchQuery,
   BatchView,
+  OneBatchView,
   CountView,
   DeliveryDetailView,
   DeliveryView,
@@ -109,7 +111,13 @@ interface UnwatchOptions {
  */
 export interface DaemonClient {
   readonly url: string;
-  registerBatch(watches: readonly WatchBody[]): Promise<BatchView>;
+  /** With `batch`, all join that batch, which is closed then unless it is to stay `open`. */
+  registerBatch(
+    watches: readonly WatchBody[],
+    joining?: { batch: string; open: boolean },
+  ): Promise<BatchView>;
+  /** Runs that are waited for together, newest first. */
+  listBatches(query: BatchQuery): Promise<PageView<OneBatchView>>;
   /** For a token that may not read, the answer has `run_id` and `source` alone. */
   register(watch: WatchBody): Promise<WatchView>;
   /** Null when the run is not watched. */
@@ -246,9 +254,11 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
 }
 
 function watchCalls(api: Caller) {
-  const { watches, stops, events } = routes;
+  const { watches, batches, stops, events } = routes;
   return {
-    registerBatch: (all) => api.call(watches.registerBatch, { body: { watches: [...all] } }),
+    registerBatch: (all, joining) =>
+      api.call(watches.registerBatch, { body: { watches: [...all], ...joining } }),
+    listBatches: (query) => api.list(batches.list, { query }),
     register: (body) => api.call(watches.register, { body }) as Promise<WatchView>,
     getWatch: (run) => api.find(watches.get, runNamed(run)),
     getTimeline: (run) => api.find(watches.timeline, runNamed(run)),

@@ -7,6 +7,7 @@ import { Services } from '../../src/http/services.ts';
 import { createTokens } from '../../src/http/tokens.ts';
 import { NOON, observeContext, snapshot } from '../support/builders.ts';
 import { callAs } from '../support/call-as.ts';
+import { runCli } from '../support/cli-harness.ts';
 import { testDaemon } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 
@@ -228,6 +229,35 @@ describe('batches of the API', () => {
     const closed = await call('POST', '/v1/batches/nightly/close', undefined, WRITER);
     expect(Object.keys(closed.body)).toEqual(['id', 'name']);
     expect((await call('GET', '/v1/batches/nightly', undefined, WRITER)).status).toBe(403);
+  });
+});
+
+describe('batches at the command line', () => {
+  const env = () => ({ RUNWATCH_URL: url, RUNWATCH_API_TOKEN: ALL });
+  const cli = (args: string) => runCli(args.split(' '), { env: env(), now: () => now });
+
+  test('batches and list --batch show a batch, and wait --batch exits by its runs', async () => {
+    await registerAll(['a', 'b'], { batch: 'nightly' });
+    await registerAll(['c'], { batch: 'hourly', open: true });
+    await ends('a', 'failed');
+    await ends('b', 'completed');
+    await ends('c', 'completed');
+    const listed = JSON.parse((await cli('batches --state open --json')).stdout);
+    expect(listed.data).toMatchObject([{ name: 'hourly', state: 'open', total: 1 }]);
+    expect((await cli('batches')).stdout).toMatch(/nightly +closed +2 +1 +1/);
+    const runs = JSON.parse((await cli('list --batch nightly --json')).stdout);
+    expect(runs.data).toHaveLength(2);
+    expect((await cli('wait --batch nightly')).exitCode).toBe(1);
+    expect((await cli('wait --batch hourly')).exitCode).toBe(0);
+  });
+
+  test.each([
+    ['watch a --open', '--open needs --batch'],
+    ['wait a --batch nightly', '--batch names the runs'],
+    ['wait --batch unheard-of', 'there is no batch "unheard-of"'],
+  ])('%s says what is wrong', async (args, why) => {
+    const { exitCode, stderr } = await cli(args);
+    expect([exitCode > 0, stderr]).toEqual([true, expect.stringContaining(why)]);
   });
 });
 

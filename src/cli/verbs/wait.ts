@@ -1,3 +1,4 @@
+import { collectPages } from '../../client/pages.ts';
 import { DEFAULT_POLICY } from '../../core/watch/observation.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import type { CommandLine } from '../command-line.ts';
@@ -21,6 +22,7 @@ interface WaitFlags extends DaemonFlags {
   throughFeedback?: boolean;
   direct?: boolean;
   any?: boolean;
+  batch?: string;
   file?: string;
   json?: boolean;
 }
@@ -40,6 +42,7 @@ export function addWaitVerb(cli: CommandLine, local: LocalVerbs): void {
     .option('--any', 'end with the first of several runs, and exit by it')
     .option('--source <name>', 'the source that the runs belong to')
     .option('--direct', 'ask Noxus itself, with NOXUS_API_KEY, and no daemon')
+    .option('--batch <name>', 'wait for the runs of this batch')
     .option('--file <path>', 'read run ids from a file, one on a line; - is standard input')
     .option('--json', 'print the results as one JSON document')
     .addHelpText('after', HELP)
@@ -71,6 +74,7 @@ Examples:
   runwatch wait run-1 && echo completed
   runwatch wait run-1 run-2 --timeout 30m --json
   runwatch wait --any --file ids.txt
+  runwatch wait --batch nightly
   NOXUS_API_KEY=... runwatch wait --direct run-1`;
 
 interface WaitRequest {
@@ -87,6 +91,7 @@ async function wait(
   if (isDirect && (flags.source !== undefined || flags.url !== undefined)) {
     throw usageError('--direct knows no daemon, and so neither --url nor --source');
   }
+  if (flags.batch !== undefined) return waitForBatch(cli, { ids, flags }, flags.batch);
   const runIds = await readGoodRunIds(ids, flags.file, cli.io);
   const request = { ids: runIds, flags };
   if (isDirect) return waitDirectly(cli, local, request);
@@ -104,6 +109,24 @@ async function wait(
   }
   note(cli.io.stderr, `No daemon answers; asking ${cli.env.noxusBaseUrl} directly.`);
   return waitDirectly(cli, local, request);
+}
+
+/** Waits for the runs that a batch has now; those that join later are not waited for. */
+async function waitForBatch(
+  cli: CommandLine,
+  { ids, flags }: WaitRequest,
+  batch: string,
+): Promise<number> {
+  if (ids.length > 0 || flags.file !== undefined || flags.direct === true) {
+    throw usageError('--batch names the runs: leave out run ids, --file and --direct');
+  }
+  const client = await cli.connect(flags);
+  const query = { batch, source: flags.source };
+  const list = (page: object) => client.listWatches({ ...query, ...page });
+  const { data: watches } = await collectPages(list, Infinity);
+  if (watches.length === 0) throw usageError(`the batch "${plain(batch)}" has no runs so far`);
+  const runs = watches.map(({ run_id: runId, source }) => ({ runId, source }));
+  return waitThroughDaemon(runs, cli, flags, flags.timeout);
 }
 
 /** Why no daemon can be asked; null when one answers, whatever it says. */

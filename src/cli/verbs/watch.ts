@@ -29,6 +29,8 @@ interface WatchFlags extends DaemonFlags {
   timeout?: string;
   profile?: WatchBody['profile'];
   maxDelay?: string;
+  batch?: string;
+  open?: boolean;
   file?: string;
   skipInvalid?: boolean;
   yes?: boolean;
@@ -49,6 +51,8 @@ export function addWatchVerb(cli: CommandLine): void {
     .option('--timeout <duration>', 'give up on a run after this long', durationText)
     .addOption(new Option('--profile <profile>', 'requests against delay').choices(PROFILES))
     .option('--max-delay <duration>', 'longest time between two polls', durationText)
+    .option('--batch <name>', 'the batch that the runs join; it is closed then')
+    .option('--open', 'with --batch: more runs will join, so leave it open')
     .option('--file <path>', 'read run ids from a file, one on a line; - is standard input')
     .option('--skip-invalid', 'leave out what is not a run id, instead of doing nothing')
     .option('--yes', 'do not ask whether the beginning of an id is the one that is meant')
@@ -78,16 +82,18 @@ Examples:
   runwatch watch run-1 --webhook https://example.com/hooks --event run.failed
   runwatch watch - --webhook https://example.com/hooks < ids.txt
   cat ids.txt | runwatch watch -
+  runwatch watch --batch nightly --file ids.txt
   runwatch watch run-1 --wait && echo completed`;
 
 async function watchRuns(cli: CommandLine, args: string[], flags: WatchFlags): Promise<number> {
+  if (flags.open === true && flags.batch === undefined) throw usageError('--open needs --batch');
   const webhook = await webhookOf(flags);
   const given = await readTargets(cli, args, flags);
   const client = await cli.connect(flags);
   const runs = await resolveKnownRuns(given, { client, cli, source: flags.source, writes: flags });
   const watches = runs.map((run) => bodyOf(run, { flags, webhook }));
   const report = createReport(runs.length, reportOutput(cli, flags), cli.io.stderr);
-  const results = await registerRuns(client, watches, { cli, report });
+  const results = await registerRuns(client, watches, { cli, report, flags });
   report.end();
   const watched = runs.filter((_, at) => !isRefused(results[at]));
   const isPartial = watched.length < runs.length;
@@ -246,6 +252,7 @@ async function reportTroubleOf(
 type BatchResult = BatchView['results'][number];
 
 interface RegisterOptions {
+  flags: WatchFlags;
   cli: CommandLine;
   report: Report;
 }
@@ -257,11 +264,15 @@ interface RegisterOptions {
 async function registerRuns(
   client: DaemonClient,
   watches: readonly WatchBody[],
-  { cli, report }: RegisterOptions,
+  { cli, report, flags }: RegisterOptions,
 ): Promise<BatchResult[]> {
   const results: BatchResult[] = [];
-  for (const batch of splitBatches(watches)) {
-    const answer = await client.registerBatch(batch).catch((error: unknown) => {
+  const calls = splitBatches(watches);
+  for (const batch of calls) {
+    // The last call closes it.
+    const isOpen = flags.open === true || batch !== calls.at(-1);
+    const joining = flags.batch === undefined ? undefined : { batch: flags.batch, open: isOpen };
+    const answer = await client.registerBatch(batch, joining).catch((error: unknown) => {
       if (results.length === 0 || cli.signal.aborted) throw error;
       report.end();
       throw partial(error, results.length, watches.length);
