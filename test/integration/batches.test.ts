@@ -140,6 +140,26 @@ describe('batch', () => {
     expect(await receivers(event!.id)).toEqual(['ops']);
   });
 
+  test('an event of a batch names the first ten runs that failed, with their workflows', async () => {
+    const runs = Array.from({ length: 12 }, (_, at) => `run-${at}`);
+    await register(runs);
+    await close();
+    for (const run of runs) await poll(run, 'failed');
+    await daemon.judgeDue();
+    const [event] = await eventsOf('batch.completed');
+    expect(event?.data['failed']).toEqual(runs);
+    expect(event?.data['failed_runs']).toHaveLength(10);
+    expect(event?.data).toMatchObject({
+      batch_url: null,
+      failed_runs: runs.slice(0, 10).map((id) => ({
+        run_id: id,
+        source: 'default',
+        workflow_id: snapshot().workflow_id,
+        status: 'failed',
+      })),
+    });
+  });
+
   test('as many runs as are expected close a batch, and the next one is refused', async () => {
     await writeBatch(process, NIGHTLY, () => ({
       expected: 2,

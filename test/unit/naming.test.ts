@@ -8,6 +8,7 @@ import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts'
 import {
   INVOICES,
   sampleAlert,
+  sampleBatch,
   sampleEvent,
   sampleFailures,
   sampleSystemEvent,
@@ -53,6 +54,14 @@ test('a folded message counts runs by the names that are known when it is sent',
   for (const { data } of events) data.workflow_name = null;
   expect(titles(events, NOTHING)).toContain('workflow 3f0c6f0e: 3');
   expect(titles(events, NAMED)).toContain('nightly books: 3');
+});
+
+test('a message of a batch names its failed runs by the names that are known when it is sent', () => {
+  const event = sampleBatch('batch.completed', { failures: 1 });
+  const { failed_runs: runs = [] } = event.data;
+  event.data.failed_runs = runs.map((run) => ({ ...run, workflow_name: null }));
+  expect(titles([event], NOTHING)).not.toContain('nightly books');
+  expect(titles([event], NAMED)).toContain('nightly books · 0b1c2d3e');
 });
 
 test('a message of an alert names its runs, by its label of the source or the only source', () => {
