@@ -29,6 +29,7 @@ export function BatchDetail({ values }: { values: Record<string, string> }) {
       <Header title={<span class="id-name">{value.name}</span>} about={`${endedText(value)} ended`}>
         {may.write.value && !isKiosk.value && <Changes batch={value} reload={reload} />}
         <Copy text={value.id} label="Copy id" />
+        <Copy text={`runwatch wait --batch ${value.id}`} label="Copy wait" />
       </Header>
       <Trouble error={error} what="the newest state" retry={reload} />
       <BatchFacts batch={value} />

@@ -177,9 +177,6 @@ function countOf({ items, hasMore }: List<Batch>): string {
   return `${hasMore ? 'more than ' : ''}${plural(items.length, 'batch', 'batches')}`;
 }
 
-/** A registration that makes a batch. */
-const FIRST = { batch: 'nightly', watches: [{ run_id: '<run-id>' }] };
-
 function NoBatches() {
   const { query } = address.value;
   if (isNarrowed(BATCH_FILTERS, query)) {
@@ -195,9 +192,7 @@ function NoBatches() {
         A batch is runs that are waited for together: one event says that all of them have ended,
         and which of them failed. Runs join one by its name as they are registered:
       </p>
-      <Command
-        text={`curl -X POST ${window.location.origin}${href('/v1/watches/batch')} -H 'content-type: application/json' -d '${JSON.stringify(FIRST)}'`}
-      />
+      <Command text="runwatch watch --batch nightly '<run-id>' '<run-id>'" />
     </Empty>
   );
 }
