@@ -3,14 +3,14 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { launchBrowser, openPage } from '../test/support/browser.ts';
 import { openStage, type Stage } from '../test/support/dashboard-stage.ts';
-import { playHour, playOneRun } from '../test/support/dashboard-story.ts';
+import { MANY, playHour, playMany, playOneRun } from '../test/support/dashboard-story.ts';
 import { waitFor } from '../test/support/wait-for.ts';
 
 const DOCS = join(import.meta.dirname, '../docs/images');
 
 /**
- * With `--all <folder>`, every screen in both themes and at three widths, to be looked at; also while
- * nothing is watched, with long names and many silences, and without its daemon.
+ * With `--all <folder>`, every screen in both themes and at two widths, to be looked at; also while nothing
+ * is watched, with long names and many silences, without its daemon, and on a bad night.
  */
 const [flag, folder] = process.argv.slice(2);
 
@@ -22,9 +22,10 @@ const LISTS = {
   alerts: '/alerts',
   workflows: '/workflows?since=1h',
   system: '/system',
+  audit: '/system/audit',
 };
 
-const stage = await openStage();
+let stage = await openStage();
 const browser = await launchBrowser();
 try {
   if (flag === '--all' && folder !== undefined) {
@@ -32,6 +33,9 @@ try {
     await takeAll(join(folder, 'usual'), await playScreens());
     await takeAll(join(folder, 'long'), await playLong());
     await takeLost(join(folder, 'lost'));
+    await stage.close();
+    stage = await openStage({ config: MANY });
+    await takeAll(join(folder, 'many'), await playBadNight());
   } else {
     await takeDocs(await playScreens());
   }
@@ -80,10 +84,31 @@ async function playLong(): Promise<Record<string, string>> {
   return { ...LISTS, run: `/runs/default/${id}` };
 }
 
+/** 300 runs with long names, a hundred alerts: one of them acknowledged, one silenced. */
+async function playBadNight(): Promise<Record<string, string>> {
+  await playMany(stage);
+  const { daemon } = stage;
+  const alerts = async () => (await daemon.api('/v1/alerts?state=firing&limit=200')).body.data;
+  await waitFor(async () => (await alerts()).length === 100, { timeoutMs: 60_000 });
+  const [first, second] = await alerts();
+  await daemon.api(`/v1/alerts/${first.id}/acknowledge`, { by: 'ana', note: 'The bank is down.' });
+  const matchers = { workflow_id: second.labels.workflow_id };
+  await daemon.api('/v1/silences', { matchers, until: '8h', by: 'ana', comment: 'a migration' });
+  const failed = (await daemon.api('/v1/watches?status=failed&limit=1')).body.data[0];
+  const deliveries = (await daemon.api('/v1/deliveries?endpoint=flaky&limit=1')).body.data;
+  return {
+    ...LISTS,
+    run: `/runs/default/${failed.run_id}`,
+    acknowledged: `/alerts/${first.id}`,
+    silenced: `/alerts/${second.id}`,
+    delivery: `/deliveries/${deliveries[0].id}`,
+  };
+}
+
 /** A page that was open when its daemon went away. */
 async function takeLost(into: string): Promise<void> {
   await mkdir(into, { recursive: true });
-  for (const width of [360, 1_400]) {
+  for (const width of [390, 1_280]) {
     const { page, context } = await openPage(browser, { url: `${stage.url}/`, width });
     await page.getByText('Live', { exact: true }).waitFor();
     const restarted = stage.restart({ afterMs: 12_000 });
@@ -119,7 +144,7 @@ async function takeAll(into: string, screens: Record<string, string>): Promise<v
   await mkdir(into, { recursive: true });
   for (const [name, path] of Object.entries(screens)) {
     for (const theme of ['light', 'dark'] as const) {
-      for (const width of [360, 768, 1_400]) {
+      for (const width of [390, 1_280]) {
         await take(join(into, `${name}-${width}-${theme}.png`), path, { theme, width });
       }
     }

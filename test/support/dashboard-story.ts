@@ -57,3 +57,56 @@ export async function playOneRun(stage: Stage): Promise<string> {
     { metadata: { team: 'finance', order: '4711' } },
   );
 }
+
+/** The number of workflows of {@link MANY}, each with a name of the greatest usual length. */
+const MANY_WORKFLOWS = 100;
+
+const idOfMany = (at: number) => `9${String(at).padStart(7, '0')}-9999-4999-8999-999999999999`;
+
+const nameOfMany = (at: number) =>
+  `Quarterly reconciliation of supplier invoices ${at} against purchase orders of the northern region, with approval by finance and audit`.padEnd(
+    135,
+    '.',
+  );
+
+/** A configuration of a hundred workflows with long names, of which each failed run is an alert. */
+export const MANY = {
+  workflows: Object.fromEntries(
+    Array.from({ length: MANY_WORKFLOWS }, (_, at) => [idOfMany(at), { name: nameOfMany(at) }]),
+  ),
+  rules: [
+    {
+      name: 'failed-runs',
+      events: ['run.failed'],
+      group_by: ['workflow_id'],
+      group_wait: '500ms',
+      owner: '@ana',
+      severity: 'critical',
+      annotations: {
+        runbook_url: 'https://runbooks.example.com/invoices/failed',
+        summary:
+          'A reconciliation has failed. Suppliers of the region are not paid until it succeeds.',
+      },
+      notify: ['ops', 'flaky'],
+    },
+  ],
+} as const;
+
+/** A bad night: 300 runs of a hundred workflows, of which a hundred failed, a hundred wait and a hundred go on. */
+export async function playMany(stage: Stage): Promise<void> {
+  const ends = [
+    { status: 'failed', progress: 40 },
+    { status: 'awaiting_human_feedback', progress: 60 },
+    { status: 'running', progress: 80 },
+  ] as const;
+  for (let at = 0; at < 3 * MANY_WORKFLOWS; at += 1) {
+    await stage.run({
+      workflow_id: idOfMany(at % MANY_WORKFLOWS),
+      age_ms: (1 + (at % 50)) * MINUTE_MS,
+      steps: [
+        { after_ms: 1_000, status: 'running', progress: 0 },
+        { after_ms: 20_000, ...ends[Math.floor(at / MANY_WORKFLOWS)]! },
+      ],
+    });
+  }
+}
