@@ -13,7 +13,7 @@ import { moreText, plain } from './render/text.ts';
 import { note, writeJson } from './report.ts';
 import { moment, positiveInteger, type Moment } from './options.ts';
 import { acceptId, resolveRun, type Resolver } from './resolve.ts';
-import type { DaemonFlags } from './verb.ts';
+import { openWeb, webFlag, type WebFlags, type WebPage } from './web.ts';
 
 /* A verb that lists something is data, as far as it does not think: its filters, its columns, what it says. */
 
@@ -57,6 +57,8 @@ export interface Listing<Item, Query, Flags> {
   /** What goes to the API for what was asked for, if not that. */
   adapt?: (query: Query, flags: Flags) => Query;
   list: (client: DaemonClient, query: Query) => Promise<PageView<Item>>;
+  /** Its page in the dashboard; absent, it has none. */
+  page?: WebPage;
   columns: Columns<Item>;
   /** How to see the rest, besides `--limit` and `--all`. */
   next?: (page: PageView<Item>, query: Query) => string | undefined;
@@ -138,7 +140,7 @@ export const OF_ONE_RUN = {
 };
 
 /** Flags of a listing that has pages. */
-export interface ListingFlags extends DaemonFlags {
+export interface ListingFlags extends WebFlags {
   limit?: number;
   all?: boolean;
   wide?: boolean;
@@ -147,13 +149,14 @@ export interface ListingFlags extends DaemonFlags {
 
 const DEFAULT_LIMIT = 50;
 
-/** Adds `--limit`, `--all`, `--wide` and `--json`. */
-export function addListingFlags(command: Command): Command {
-  return command
+/** Adds `--limit`, `--all`, `--wide` and `--json`, and `--web` where there is a page. */
+export function addListingFlags(command: Command, page?: WebPage): Command {
+  command
     .option('--limit <n>', `how many at most (default: ${DEFAULT_LIMIT})`, positiveInteger)
     .option('--all', 'all of them')
     .addOption(wideFlag())
     .option('--json', "print the API's answer");
+  return page === undefined ? command : command.addOption(webFlag());
 }
 
 export function wideFlag(): Option {
@@ -185,6 +188,9 @@ export async function showListing<Item, Query extends Paging, Flags extends List
   flags: Flags,
 ): Promise<number> {
   const { client, asked, query, read } = await openListing(cli, listing, flags);
+  if (flags.web === true && listing.page !== undefined) {
+    return openWeb(cli, flags, listing.page, query);
+  }
   const page = await read();
   const { what, columns, next, advise } = listing;
   const isEmpty = page.data.length === 0;

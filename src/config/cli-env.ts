@@ -11,6 +11,10 @@ import { MAX_SECRET_BYTES, readRegularFile } from './read-file.ts';
 export interface CliEnv {
   /** The daemon's URL by the environment; its form is not checked. */
   daemonUrl: string;
+  /** Where users find the dashboard; undefined where the environment does not say so. Its form is not checked. */
+  publicUrl: string | undefined;
+  /** Whether programs with windows can be shown, of systems with X11 or Wayland. */
+  hasDisplay: boolean;
   /** True where `NO_COLOR` asks for plain text (no-color.org: set, and not empty). */
   noColor: boolean;
   /** True where the output is kept (`CI`), or the terminal cannot be drawn on (`TERM=dumb`). */
@@ -35,6 +39,8 @@ type Env = Record<string, string | undefined>;
 export function readCliEnv(env: Env = process.env): CliEnv {
   return {
     daemonUrl: present(env['RUNWATCH_URL']) ?? localUrl(env),
+    publicUrl: present(env['RUNWATCH_PUBLIC_URL']),
+    hasDisplay: present(env['DISPLAY'] ?? env['WAYLAND_DISPLAY']) !== undefined,
     noColor: present(env['NO_COLOR']) !== undefined,
     isDumb: env['TERM'] === 'dumb' || !['', '0', 'false'].includes(env['CI']?.trim() ?? ''),
     columns: /^[1-9]\d{0,4}$/.test(env['COLUMNS'] ?? '') ? Number(env['COLUMNS']) : undefined,

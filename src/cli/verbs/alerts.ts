@@ -20,6 +20,7 @@ import { exactly, paint, plain, relative } from '../render/text.ts';
 import { writeJson } from '../report.ts';
 import { resolveAlert } from '../resolve.ts';
 import { daemonCommand, refuseUnknownVerb, type DaemonFlags } from '../verb.ts';
+import { openWeb, webFlag, type WebFlags } from '../web.ts';
 
 const ALERTS: Listing<AlertView, AlertQuery, ListingFlags> = {
   what: ['alert', 'alerts'],
@@ -32,6 +33,7 @@ const ALERTS: Listing<AlertView, AlertQuery, ListingFlags> = {
     rule: new Option('--rule <name>', 'of one rule'),
   },
   list: (client, query) => client.listAlerts(query),
+  page: { path: '/alerts' },
   columns: columnsFor,
 };
 
@@ -39,7 +41,7 @@ export function addAlertsVerb(cli: CommandLine): void {
   const alerts = daemonCommand<'GET /v1/alerts'>(cli.program, 'alerts', 'read').description(
     'list alerts, the newest first; show or resolve one',
   );
-  addListingFlags(addFilterFlags(alerts, ALERTS.filters))
+  addListingFlags(addFilterFlags(alerts, ALERTS.filters), ALERTS.page)
     .helpCommand(false)
     .allowExcessArguments()
     .addHelpText('after', HELP)
@@ -87,7 +89,7 @@ function columnsFor(
   ];
 }
 
-interface ShowAlertFlags extends DaemonFlags {
+interface ShowAlertFlags extends WebFlags {
   json?: boolean;
 }
 
@@ -103,6 +105,7 @@ function addAlertActions(cli: CommandLine, alerts: Command): void {
   daemonCommand<'GET /v1/alerts/{id}'>(alerts, 'show <id>', 'read')
     .description('show one alert, with its rule in words and its history')
     .option('--json', "print the API's answer")
+    .addOption(webFlag())
     .addHelpText('after', SHOW_HELP)
     .action((id: string, _flags: unknown, command: Command) =>
       cli.run(() => showAlert(cli, id, command.optsWithGlobals<ShowAlertFlags>())),
@@ -146,6 +149,7 @@ export async function showAlert(
 ): Promise<number> {
   const client = await cli.connect(flags);
   const id = await resolveAlert(given, { client, cli });
+  if (flags.web === true) return openWeb(cli, flags, { path: `/alerts/${id}` });
   const alert = await client.getAlert(id);
   if (alert === null) {
     throw new RunwatchError(`there is no alert ${plain(id)}`, { code: 'alert_not_found' });

@@ -15,9 +15,10 @@ import type { Column } from '../render/table.ts';
 import { count, paint, relative } from '../render/text.ts';
 import { note } from '../report.ts';
 import { suppressedColumn } from '../render/alerts.ts';
-import { daemonCommand, type DaemonFlags } from '../verb.ts';
+import { daemonCommand } from '../verb.ts';
+import { openWeb, webFlag, type WebFlags } from '../web.ts';
 
-interface AttentionFlags extends DaemonFlags {
+interface AttentionFlags extends WebFlags {
   wide?: boolean;
   json?: boolean;
 }
@@ -39,6 +40,7 @@ export function addAttentionVerb(cli: CommandLine): void {
   addFilterFlags(command, FILTERS)
     .addOption(wideFlag())
     .option('--json', "print the API's answer")
+    .addOption(webFlag())
     .addHelpText('after', HELP)
     .action((flags: AttentionFlags) => cli.run(() => attention(cli, flags)));
 }
@@ -53,6 +55,7 @@ Examples:
   runwatch attention --json | jq '.counts'`;
 
 async function attention(cli: CommandLine, flags: AttentionFlags): Promise<number> {
+  if (flags.web === true) return openWeb(cli, flags, { path: '/' });
   const client = await cli.connect(flags);
   const query = await queryOf(FILTERS, flags, { client, cli });
   const page = await client.readAttention(query);

@@ -22,6 +22,7 @@ const AUDIT: Listing<AuditView, AuditQuery, ListingFlags> = {
     ...timeFilters('done'),
   },
   list: (client, query) => client.listAudit(query),
+  page: { path: '/system/audit' },
   columns: auditColumns,
 };
 
@@ -29,7 +30,7 @@ export function addAuditVerb(cli: CommandLine): void {
   const audit = daemonCommand<'GET /v1/audit'>(cli.program, 'audit', 'admin').description(
     'list what users did, the newest first',
   );
-  addListingFlags(addFilterFlags(audit, AUDIT.filters))
+  addListingFlags(addFilterFlags(audit, AUDIT.filters), AUDIT.page)
     .allowExcessArguments(false)
     .addHelpText('after', HELP)
     .action((flags: ListingFlags) => cli.run(() => showListing(cli, AUDIT, flags)));

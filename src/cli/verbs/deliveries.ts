@@ -19,6 +19,7 @@ import { plain } from '../render/text.ts';
 import { writeJson } from '../report.ts';
 import { resolveId } from '../resolve.ts';
 import { daemonCommand } from '../verb.ts';
+import { openWeb } from '../web.ts';
 
 const DELIVERIES: Listing<DeliveryView, DeliveryQuery, ListingFlags> = {
   what: ['delivery', 'deliveries'],
@@ -38,6 +39,7 @@ const DELIVERIES: Listing<DeliveryView, DeliveryQuery, ListingFlags> = {
     ...timeFilters('created'),
   },
   list: (client, query) => client.listDeliveries(query),
+  page: { path: '/deliveries', names: { run_id: 'run', event_id: 'event' } },
   columns: deliveryColumns,
 };
 
@@ -47,7 +49,7 @@ export function addDeliveriesVerb(cli: CommandLine): void {
     'deliveries [id]',
     'read',
   ).description('list deliveries, or show one with its attempts');
-  addListingFlags(addFilterFlags(deliveries, DELIVERIES.filters))
+  addListingFlags(addFilterFlags(deliveries, DELIVERIES.filters), DELIVERIES.page)
     .addHelpText('after', HELP)
     .action((id: string | undefined, flags: ListingFlags) =>
       cli.run(() =>
@@ -65,6 +67,7 @@ Examples:
 async function showDelivery(cli: CommandLine, given: string, flags: ListingFlags): Promise<number> {
   const client = await cli.connect(flags);
   const id = await resolveId(given, 'delivery', { client, cli });
+  if (flags.web === true) return openWeb(cli, flags, { path: `/deliveries/${id}` });
   const delivery = await client.getDelivery(id);
   if (delivery === null) {
     throw new RunwatchError(`there is no delivery ${plain(id)}`, { code: 'delivery_not_found' });

@@ -11,8 +11,9 @@ import type { Column } from '../render/table.ts';
 import { paint, plain, count, lasting, roughly, upcoming } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { daemonCommand, refuseUnknownVerb, type DaemonFlags } from '../verb.ts';
+import { openWeb, webFlag, type WebFlags } from '../web.ts';
 
-interface EndpointFlags extends DaemonFlags {
+interface EndpointFlags extends WebFlags {
   wide?: boolean;
   json?: boolean;
 }
@@ -22,6 +23,7 @@ export function addEndpointsVerb(cli: CommandLine): void {
     .description('list endpoints; test, pause, retry or rotate one')
     .addOption(wideFlag())
     .option('--json', "print the API's answer")
+    .addOption(webFlag())
     .helpCommand(false)
     .allowExcessArguments()
     .addHelpText('after', HELP)
@@ -42,6 +44,7 @@ Examples:
   runwatch endpoints --json | jq '.data[] | select(.health.state != "active")'`;
 
 async function listEndpoints(cli: CommandLine, flags: EndpointFlags): Promise<number> {
+  if (flags.web === true) return openWeb(cli, flags, { path: '/endpoints' });
   const client = await cli.connect(flags);
   const page = await client.listEndpoints();
   showRows(cli, flags, { page, none: 'No endpoints are configured.', columns: columnsFor });

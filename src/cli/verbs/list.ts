@@ -64,6 +64,7 @@ const WATCHES: Listing<WatchView, WatchQuery, ListFlags> = {
     return { order: isBounded ? 'changed' : undefined, ...query };
   },
   list: (client, query) => client.listWatches(query),
+  page: { path: '/runs', names: { workflow_id: 'workflow', metadata: 'q' } },
   columns: columnsFor,
   advise: noteSources,
 };
@@ -72,7 +73,7 @@ export function addListVerb(cli: CommandLine): void {
   const list = daemonCommand<'GET /v1/watches'>(cli.program, 'list', 'read').description(
     'list watches, the newest first',
   );
-  addListingFlags(addFilterFlags(list, WATCHES.filters))
+  addListingFlags(addFilterFlags(list, WATCHES.filters), WATCHES.page)
     .option(
       '--watch',
       'show it anew until Ctrl-C: every two seconds, off a terminal at each change',
@@ -86,6 +87,7 @@ Examples:
   runwatch list
   runwatch list --status failed,stopped --since 1h
   runwatch list --workflow invoices --meta team=ml --watch
+  runwatch list --status failed --web
   runwatch list --all --json | jq -r '.data[].run_id'`;
 
 async function listWatches(cli: CommandLine, flags: ListFlags): Promise<number> {

@@ -20,7 +20,8 @@ import { positiveInteger } from '../options.ts';
 import type { Column } from '../render/table.ts';
 import { count, lasting, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
-import { daemonCommand, type DaemonFlags } from '../verb.ts';
+import { daemonCommand } from '../verb.ts';
+import { openWeb, webFlag, type WebFlags } from '../web.ts';
 
 type SourceStreams = NonNullable<SourceView['streams']>;
 
@@ -29,7 +30,7 @@ const FILTERS: FilterFlags<Omit<PollingQuery, 'workflow_id'>> = {
   source: new Option('--source <name>', 'the source that the workflows belong to'),
 };
 
-interface PollingFlags extends DaemonFlags {
+interface PollingFlags extends WebFlags {
   source?: string;
   limit: number;
   all?: boolean;
@@ -48,6 +49,7 @@ export function addPollingVerb(cli: CommandLine): void {
     .option('--all', 'all of them')
     .addOption(wideFlag())
     .option('--json', "print the API's answer")
+    .addOption(webFlag())
     .addHelpText('after', HELP)
     .action((workflow: string | undefined, flags: PollingFlags) =>
       cli.run(() => polling(cli, workflow, flags)),
@@ -73,6 +75,7 @@ async function polling(
   workflow: string | undefined,
   flags: PollingFlags,
 ): Promise<number> {
+  if (flags.web === true) return openWeb(cli, flags, { path: '/system' });
   const client = await cli.connect(flags);
   const query: PollingQuery = {
     workflow_id: (await workflowIds(workflow, client, 'workflow_not_found'))?.join(','),

@@ -2,6 +2,7 @@ import { runSentenceText } from '../../client/run-sentence.ts';
 import type { DeliveryState } from '../../core/delivery/delivery.ts';
 import { isOutstanding } from '../../core/delivery/state.ts';
 import { RunwatchError } from '../../core/errors.ts';
+import { dashboardUrl } from '../../core/run/links.ts';
 import { nodesText } from '../../core/run/nodes.ts';
 import {
   percentText,
@@ -19,12 +20,13 @@ import { paint, exactly, number, plain, relative } from '../render/text.ts';
 import { linked, renderFields } from '../render/table.ts';
 import { note, writeJson } from '../report.ts';
 import { readRun, resolveRun } from '../resolve.ts';
-import { daemonCommand, type DaemonFlags } from '../verb.ts';
+import { daemonCommand } from '../verb.ts';
+import { openWeb, webFlag, type WebFlags } from '../web.ts';
 import type { DaemonClient } from '../../client/client.ts';
 import type { EndpointView, EventView, WatchView } from '../../client/types.ts';
 import { isAlertId, showAlert } from './alerts.ts';
 
-interface ShowFlags extends DaemonFlags {
+interface ShowFlags extends WebFlags {
   source?: string;
   wide?: boolean;
   json?: boolean;
@@ -42,6 +44,7 @@ export function addShowVerb(cli: CommandLine): void {
     .option('--source <name>', 'the source that the run belongs to')
     .addOption(wideFlag())
     .option('--json', "print the API's answer: the watch alone")
+    .addOption(webFlag())
     .addHelpText('after', HELP)
     .action((id: string, flags: ShowFlags) => cli.run(() => show(cli, id, flags)));
 }
@@ -65,6 +68,9 @@ async function show(cli: CommandLine, id: string, flags: ShowFlags): Promise<num
   if (watch === null) {
     const of = run.source === undefined ? '' : ` of source ${run.source}`;
     throw new RunwatchError(`run ${runId}${of} is not watched`, { code: 'watch_not_found' });
+  }
+  if (flags.web === true) {
+    return openWeb(cli, flags, { path: dashboardUrl('', { source: watch.source, runId }) });
   }
   const { stdout, stderr } = cli.io;
   if (flags.json === true) {

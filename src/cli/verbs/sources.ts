@@ -5,10 +5,11 @@ import { showRows, type TableView } from '../listing.ts';
 import type { Column } from '../render/table.ts';
 import { plain, relative, upcoming } from '../render/text.ts';
 import { note, noteDiscovery, writeJson } from '../report.ts';
-import { daemonCommand, refuseUnknownVerb, type DaemonFlags } from '../verb.ts';
+import { daemonCommand, refuseUnknownVerb } from '../verb.ts';
+import { openWeb, webFlag, type WebFlags } from '../web.ts';
 import type { SourceView } from '../../client/types.ts';
 
-interface SourceFlags extends DaemonFlags {
+interface SourceFlags extends WebFlags {
   wide?: boolean;
   json?: boolean;
 }
@@ -18,6 +19,7 @@ export function addSourcesVerb(cli: CommandLine): void {
     .description('list sources and whether they answer; resume one')
     .option('--wide', 'show all columns, also what each source is and can do')
     .option('--json', "print the API's answer")
+    .addOption(webFlag())
     .helpCommand(false)
     .allowExcessArguments()
     .addHelpText('after', HELP)
@@ -49,6 +51,7 @@ Examples:
   runwatch sources --json | jq '.data[] | select(.state != "answering")'`;
 
 async function listSources(cli: CommandLine, flags: SourceFlags): Promise<number> {
+  if (flags.web === true) return openWeb(cli, flags, { path: '/system' });
   const client = await cli.connect(flags);
   const page = await client.listSources();
   const isWide = flags.wide === true || !cli.io.stdout.isTty;

@@ -13,9 +13,10 @@ import {
 } from '../listing.ts';
 import type { Column } from '../render/table.ts';
 import { lasting } from '../render/text.ts';
-import { daemonCommand, type DaemonFlags } from '../verb.ts';
+import { daemonCommand } from '../verb.ts';
+import { openWeb, webFlag, type WebFlags } from '../web.ts';
 
-interface WorkflowFlags extends DaemonFlags {
+interface WorkflowFlags extends WebFlags {
   wide?: boolean;
   json?: boolean;
 }
@@ -32,6 +33,7 @@ export function addWorkflowsVerb(cli: CommandLine): void {
   addFilterFlags(command, FILTERS)
     .addOption(wideFlag())
     .option('--json', "print the API's answer")
+    .addOption(webFlag())
     .addHelpText(
       'after',
       '\nExamples:\n  runwatch workflows\n  runwatch workflows --since 7d --json',
@@ -42,6 +44,7 @@ export function addWorkflowsVerb(cli: CommandLine): void {
 async function workflows(cli: CommandLine, flags: WorkflowFlags): Promise<number> {
   const client = await cli.connect(flags);
   const query = await queryOf(FILTERS, flags, { client, cli });
+  if (flags.web === true) return openWeb(cli, flags, { path: '/workflows' }, query);
   const page = await client.listWorkflows(query);
   const none = query.since === undefined ? NONE_LATELY : NONE;
   showRows(cli, flags, { page, none, columns: columnsFor });
