@@ -200,6 +200,35 @@ const ROWS: readonly Row[] = [
     `pager at once; ${UPDATES}`,
     GOES_ON,
   ],
+  ['docs/configuration.md failed-runs', FAILED, FIRST, CHAT, SETTLED],
+  [
+    'docs/configuration.md too-slow',
+    `runs; ${OF_WORKFLOWS}`,
+    'when a run has not ended 2h after it was created',
+    CHAT,
+    ALL_ENDED,
+  ],
+  [
+    'docs/configuration.md failed-runs',
+    FAILED,
+    FIRST,
+    `${CHAT}; in weekend nothing, and a digest afterwards`,
+    SETTLED,
+  ],
+  [
+    'docs/configuration.md source-down',
+    `source.unreachable; ${OF_WORKFLOWS}`,
+    FIRST,
+    CHAT,
+    'when source.recovered comes, or by hand',
+  ],
+  [
+    'docs/configuration.md failed-runs',
+    'run.failed; one alert for each source',
+    FIRST,
+    CHAT,
+    SETTLED,
+  ],
   ['docs/destinations.md failed-runs', FAILED, FIRST, CHAT, SETTLED],
 ];
 
