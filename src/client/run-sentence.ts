@@ -309,7 +309,9 @@ function unsentText(
   isUsual: boolean,
 ): string | null {
   if (!isUsual)
-    return about.length > 0 && timeline?.truncated === false ? 'Sent to no endpoint' : null;
+    return about.length > 0 && timeline?.truncated === false
+      ? 'Sent to no endpoint of the watch'
+      : null;
   const names = watch.subscriptions.map((one) => ('endpoint' in one ? one.endpoint : one.url));
   return names.length === 0 ? 'Notifies no endpoint' : `Notifies ${listText(names)}`;
 }

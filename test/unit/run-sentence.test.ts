@@ -87,7 +87,7 @@ const CASES: readonly (readonly [string, Case])[] = [
     },
   ],
   [
-    'Failed at 60 % after 6 s. Sent to no endpoint.',
+    'Failed at 60 % after 6 s. Sent to no endpoint of the watch.',
     { watch: ended('failed'), events: [eventOf('run.failed', { nodes: null })] },
   ],
   [
