@@ -76,6 +76,8 @@ test.each<[string, string]>([
   ['sources', '/system'],
   ['polling', '/system'],
   ['audit --by ci', '/system/audit?by=ci'],
+  ['batches --state open', '/batches?state=open'],
+  ['list --batch nightly', '/runs?batch=nightly'],
 ])('%s --web opens its page of the dashboard, and prints the address', async (verb, page) => {
   const opened = await putOpeners();
   const env = { RUNWATCH_URL: daemon.url, DISPLAY: ':0' };

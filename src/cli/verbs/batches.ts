@@ -21,6 +21,7 @@ const BATCHES: Listing<OneBatchView, BatchQuery, ListingFlags> = {
     state: new Option('--state <state>', 'in this state').choices(BATCH_STATES),
   },
   list: (client, query) => client.listBatches(query),
+  page: { path: '/batches' },
   columns: columnsFor,
 };
 
@@ -28,7 +29,7 @@ export function addBatchesVerb(cli: CommandLine): void {
   const batches = daemonCommand<'GET /v1/batches'>(cli.program, 'batches', 'read').description(
     'list batches: runs that are waited for together',
   );
-  addListingFlags(addFilterFlags(batches, BATCHES.filters))
+  addListingFlags(addFilterFlags(batches, BATCHES.filters), BATCHES.page)
     .allowExcessArguments(false)
     .addHelpText('after', HELP)
     .action((flags: ListingFlags) => cli.run(() => showListing(cli, BATCHES, flags)));

@@ -77,8 +77,8 @@ export function metadataText(length: number) {
     .refine((text) => isPlain(text.replaceAll('\n', ' ')), PLAIN_HINT);
 }
 
-/** Most values of one field of a query. */
-const MAX_VALUES = 20;
+/** Most values of one field of a query: more than there are types of events. */
+const MAX_VALUES = 50;
 
 /** Several values of one field of a query, by commas or by repeating the field. No value has a comma. */
 export function several<Item extends z.ZodType>(item: Item) {
